@@ -1,0 +1,40 @@
+from pathlib import Path
+
+from snakemake.utils import min_version
+
+min_version("9.27")
+
+
+# A folder of its own, as with `snakemake --directory`, may bring its own settings.
+OWN_SETTINGS = Path("config/config.yaml")
+
+
+configfile: OWN_SETTINGS if OWN_SETTINGS.exists() else Path(workflow.basedir) / OWN_SETTINGS
+
+
+# The image that `--software-deployment-method apptainer` runs every rule in.
+container: "docker://ratchet:0.1.0"
+
+
+include: "rules/common.smk"
+include: "rules/prepare.smk"
+include: "rules/baseline.smk"
+include: "rules/propose.smk"
+include: "rules/experiment.smk"
+include: "rules/judge.smk"
+include: "rules/steer.smk"
+include: "rules/confirm.smk"
+include: "rules/report.smk"
+
+
+rule all:
+    default_target: True
+    input:
+        str(PATHS.report_html),
+        # A target of its own: Snakemake does not make a missing intermediate
+        # whose consumers are up to date, and skipped rounds must notice it.
+        str(PATHS.limits(CONFIG.limits_token)),
+
+
+onstart:
+    guard.install_graceful_sigterm(workflow)

@@ -1,0 +1,47 @@
+import sys
+from pathlib import Path
+
+from snakemake.exceptions import WorkflowError
+
+try:
+    from ratchet import guard
+    from ratchet.errors import RatchetError
+except ImportError as error:
+    raise WorkflowError(
+        f"{error}: this Snakemake does not run in Ratchet's environment; create it with "
+        "`make env` and activate it with `source .venv/bin/activate`"
+    )
+
+try:
+    PLAN = guard.load(
+        dict(config),
+        root=Path(),
+        harness=Path(workflow.basedir),
+        owner=workflow.is_main_process and not workflow.dryrun,
+    )
+except RatchetError as error:
+    raise WorkflowError(str(error))
+
+CONFIG = PLAN.config
+PATHS = PLAN.paths
+
+# Rules say `exec python script`: exec makes the script Snakemake's own child, so
+# that signals reach it and it notices Snakemake's death.  With -P the script's
+# folder is not on the path: the installed package is what runs.
+shell.prefix("exec ")
+PYTHON = f"{sys.executable} -P"
+SCRIPTS = Path(workflow.basedir) / "workflow_scripts"
+SETTINGS = PLAN.settings
+
+
+wildcard_constraints:
+    round=r"\d{4}",
+    candidate=r"\d+",
+
+
+def round_files(wildcards):
+    return PATHS.round(int(wildcards.round))
+
+
+def previous(wildcards):
+    return PATHS.round(int(wildcards.round) - 1)

@@ -1,0 +1,18 @@
+rule experiment:
+    input:
+        limits=lambda wildcards: PLAN.limits_for_experiment(
+            int(wildcards.round), int(wildcards.candidate)
+        ),
+        proposals=lambda wildcards: str(round_files(wildcards).proposals),
+    output:
+        str(PATHS.rounds / "{round}/experiment-{candidate}.json"),
+    log:
+        str(PATHS.logs / "{round}/experiment-{candidate}.log"),
+    benchmark:
+        str(PATHS.logs / "{round}/experiment-{candidate}.tsv")
+    threads: 0  # the resource below is what limits training, not the cores
+    resources:
+        gpu=1,
+    shell:
+        "{PYTHON} {SCRIPTS}/experiment.py {SETTINGS} --log {log}"
+        " --round {wildcards.round} --candidate {wildcards.candidate} --limits={input.limits:q}"

@@ -1,0 +1,23 @@
+rule report:
+    input:
+        str(PATHS.confirmation),
+    output:
+        html=report(
+            str(PATHS.report_html),
+            caption="../config/captions/report.rst",
+            category="Session",
+        ),
+        facts=str(PATHS.report_json),
+        picture=report(
+            str(PATHS.progress_png),
+            caption="../config/captions/progress.rst",
+            category="Session",
+        ),
+    log:
+        str(PATHS.log("report")),
+    benchmark:
+        str(PATHS.benchmark("report"))
+    params:
+        depends=PLAN.report_digest,
+    shell:
+        "{PYTHON} {SCRIPTS}/report.py {SETTINGS} --log {log}"

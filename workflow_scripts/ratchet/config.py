@@ -1,0 +1,100 @@
+"""The configuration of a session, checked once when Snakemake loads it."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ratchet import schema
+from ratchet.canonical import digest
+from ratchet.errors import ConfigError
+
+# What a running session's results rest on.  Changing one of these needs a new
+# session; everything else may change at any time.
+FROZEN_KEYS = (
+    "task",
+    "seed",
+    "candidates",
+    "baseline_replicates",
+    "budget_seconds",
+    "budget_steps",
+    "timeout_seconds",
+    "steering",
+)
+# What decides when to stop; a change lets a stopped session go on.
+LIMIT_KEYS = ("target", "deadline_hours", "leg", "max_runs")
+
+
+@dataclass(frozen=True)
+class Config:
+    """One field per key of ``config/config.yaml``; see ``config/README.md``."""
+
+    session: str
+    task: str
+    rounds: int
+    candidates: int
+    baseline_replicates: int
+    max_replicates: int
+    confirm_replicates: int
+    budget_seconds: float | None
+    budget_steps: int | None
+    timeout_seconds: float | None
+    mode: str
+    steering: str
+    seed: int
+    target: float | None
+    deadline_hours: float
+    leg: int
+    max_runs: int | None
+
+    @property
+    def frozen(self) -> dict[str, Any]:
+        return {key: getattr(self, key) for key in FROZEN_KEYS}
+
+    @property
+    def limits(self) -> dict[str, Any]:
+        return {key: getattr(self, key) for key in LIMIT_KEYS}
+
+    @property
+    def limits_token(self) -> str:
+        """Names the file that a change of a limit makes anew."""
+        return digest(self.limits)[:12]
+
+    @property
+    def reserved_runs(self) -> int:
+        """Runs that a round may need at most beyond its candidates' first."""
+        return self.candidates * (self.max_replicates - 1) + 2 * self.confirm_replicates
+
+
+def parse(values: Mapping[str, Any], schema_path: Path, where: str) -> Config:
+    """Check raw values and build a :class:`Config`.
+
+    Raises :class:`ConfigError` with one line per mistake.
+    """
+    rules = schema.load_yaml(schema_path)
+    schema.check(dict(values), rules, where)
+    config = Config(**{f.name: values[f.name] for f in dataclasses.fields(Config)})
+    _check_together(config, where)
+    return config
+
+
+def _check_together(config: Config, where: str) -> None:
+    if config.budget_seconds is not None and config.budget_steps is not None:
+        raise ConfigError(f"{where}: set budget_seconds or budget_steps, and not both")
+    least = config.baseline_replicates + config.candidates + config.reserved_runs
+    if config.max_runs is not None and config.max_runs < least:
+        raise ConfigError(
+            f"{where}: max_runs: expected at least {least} (baseline, one round with retests, "
+            f"confirmation), found {config.max_runs}"
+        )
+
+
+def resolve(name: str, root: Path, harness: Path) -> Path:
+    """A task's folder: below the working folder if it is there, else the Snakefile's."""
+    path = Path(name).expanduser()
+    if path.is_absolute() or (root / path).exists():
+        return root / path
+    return harness / path

@@ -1,0 +1,112 @@
+"""One line per event, for a terminal and for a log file."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, TextIO
+
+from ratchet.journal import Event, append_line, read_events
+from ratchet.results_tsv import one_line
+
+_COLOURS = {"STRONG_KEEP": "32", "KEEP": "32", "MARGINAL": "33", "CRASH": "31", "TAMPERED": "31"}
+_WIDTH = 44
+
+
+class Progress:
+    """Listens to a journal; prints each event and appends it to the log file."""
+
+    def __init__(self, log: Path, stream: TextIO | None = None) -> None:
+        self.log = log
+        self.stream = stream or sys.stderr
+        self.colour = self.stream.isatty() and "NO_COLOR" not in os.environ
+
+    def __call__(self, event: Event) -> None:
+        """Show one event; those that say nothing to people are passed over."""
+        text = line(event)
+        if text is None:
+            return
+        left = self._time_left(event)
+        text = f"{event['time'][11:19]}  {text}{left}"
+        append_line(self.log, text)
+        code = _COLOURS.get(str(event.get("verdict")))
+        if self.colour and code:
+            text = f"\x1b[{code}m{text}\x1b[0m"
+        print(text, file=self.stream, flush=True)
+
+    def _time_left(self, event: Event) -> str:
+        if event["event"] != "verdict":
+            return ""
+        seconds = time_left(list(read_events(self.log.with_name("events.jsonl"))), event)
+        return "" if seconds is None else f" | about {duration(seconds)} left"
+
+
+def line(event: Mapping[str, Any]) -> str | None:
+    """What an event says to people, without its time; ``None`` for nothing."""
+    speak = _SPEAK.get(event["event"])
+    return one_line(speak(event)) if speak else None
+
+
+def _run_finished(event: Mapping[str, Any]) -> str:
+    role = "confirm" if event["role"] == "confirm" else f"run {event['replicate'] + 1}"
+    value = event["outcome"] if event["value"] is None else f"{event['value']:.6f}"
+    name = _cut(event["description"])
+    return f"  {role:<8} {name:<{_WIDTH}} {value:>10}  {event['wall_seconds']:.1f} s"
+
+
+def _verdict(event: Mapping[str, Any]) -> str:
+    best = f"best {event['best']:.4f} ± {event['noise']:.4f} | {event['kept']} kept"
+    sure = "" if event["confidence"] is None else f" P {event['confidence']:.3f}"
+    return (
+        f"round {event['round']}/{event['rounds']}  {_cut(event['description']):<{_WIDTH}} "
+        f"{event['verdict']}{sure} | {best}"
+    )
+
+
+def _confirmed(event: Mapping[str, Any]) -> str:
+    if event["gain"] is None:
+        return f"confirmation failed: {event['detail']}"
+    text = f"confirmed: gain {event['gain']:.4f}"
+    if event["low"] is not None:
+        text += f" (95 % interval {event['low']:.4f} to {event['high']:.4f})"
+    return text
+
+
+_SPEAK: dict[str, Callable[[Mapping[str, Any]], str]] = {
+    "session_started": lambda e: f"session {e['session']}: task {e['task']}",
+    "prepared": lambda e: f"inputs hashed, {len(e['data'])} data files ready",
+    "run_finished": _run_finished,
+    "baseline": lambda e: (
+        f"baseline {e['mean']:.4f} ± {e['noise']:.4f} (noise floor from {e['n']} runs)"
+    ),
+    "verdict": _verdict,
+    "stopped": lambda e: f"no more experiments: {e['detail']}",
+    "confirmed": _confirmed,
+    "reported": lambda e: f"{e['answer']}\n",
+}
+
+
+def time_left(events: list[Event], now: Mapping[str, Any]) -> float | None:
+    """Seconds to the end of the session, from the mean cost of a round so far."""
+    runs = [e for e in events if e["event"] == "run_finished"]
+    search = [e["wall_seconds"] for e in runs if e["number"] > 0 and e["role"] == "search"]
+    done = len({e["round"] for e in events if e["event"] == "verdict"})
+    if not search or not done:
+        return None
+    confirm = 2.0 * float(now["confirm_replicates"]) * sum(search) / len(search)
+    return float(now["rounds"] - now["round"]) * sum(search) / done + confirm
+
+
+def duration(seconds: float) -> str:
+    """A length of time as people say it."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    if seconds < 90 * 60:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.1f} h"
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= _WIDTH else text[: _WIDTH - 1] + "…"

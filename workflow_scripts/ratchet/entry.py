@@ -1,0 +1,113 @@
+"""What all scripts share: options, journal, errors, exit codes."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import os
+import sys
+import time
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import TextIO
+
+from ratchet import config, supervisor, task
+from ratchet.config import Config
+from ratchet.console import Progress
+from ratchet.errors import EXIT_IO, EXIT_SOFTWARE, RatchetError
+from ratchet.journal import Journal
+from ratchet.paths import SessionPaths
+from ratchet.stages import limits
+from ratchet.stages.session import Session
+from ratchet.stopping import Limits
+from ratchet.task import Task
+
+
+@dataclasses.dataclass(frozen=True)
+class Call:
+    """One call of a script by a rule."""
+
+    config: Config
+    root: Path
+    harness: Path
+    log: Path
+    number: int
+    candidate: int
+    limits_file: Path | None
+
+    @property
+    def paths(self) -> SessionPaths:
+        return SessionPaths(self.config.session, self.root)
+
+    @property
+    def journal(self) -> Journal:
+        return Journal(self.paths.events, Progress(self.paths.progress_log))
+
+    @property
+    def task(self) -> Task:
+        """The task as it lies in the checkout; for ``prepare`` alone."""
+        folder = config.resolve(self.config.task, self.root, self.harness)
+        return task.load(folder, self.harness)
+
+    @property
+    def session(self) -> Session:
+        return Session.open(self.config, self.root, self.harness, self.journal)
+
+    @property
+    def limits(self) -> Limits | None:
+        return limits.load(self.limits_file)
+
+    @property
+    def now(self) -> float:
+        return time.time()
+
+
+def main(stage: Callable[[Call], None]) -> None:
+    """Run one stage for a rule; ends the process with the right exit code."""
+    # The rule starts this script with `exec`, so the parent is Snakemake.
+    supervisor.die_with_parent()
+    call = _parse()
+    call.log.parent.mkdir(parents=True, exist_ok=True)
+    with call.log.open("w") as log:
+        try:
+            stage(call)
+        except RatchetError as error:
+            _say(log, f"ratchet: {error}")
+            sys.exit(error.exit_code)
+        except KeyboardInterrupt:
+            sys.exit(130)
+        except Exception as error:
+            traceback.print_exc(file=log)
+            if isinstance(error, OSError) and error.errno is not None:
+                place = error.filename or call.root.resolve()
+                _say(log, f"ratchet: {place}: {error.strerror}; nothing is lost, mend it and resume")
+                sys.exit(EXIT_IO)
+            _say(log, f"ratchet: internal error, {type(error).__name__}: {error}; see {call.log}")
+            sys.exit(EXIT_SOFTWARE)
+
+
+def _say(log: TextIO, message: str) -> None:
+    for stream in (log, sys.stderr):
+        print(message, file=stream, flush=True)
+
+
+def _parse() -> Call:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--config", required=True, help="the session's settings, as JSON")
+    parser.add_argument("--harness", type=Path, required=True)
+    parser.add_argument("--log", type=Path, required=True)
+    parser.add_argument("--round", type=int, default=0)
+    parser.add_argument("--candidate", type=int, default=0)
+    parser.add_argument("--limits", default="")
+    options = parser.parse_args()
+    return Call(
+        config=Config(**json.loads(options.config)),
+        root=Path(os.curdir),
+        harness=options.harness,
+        log=options.log,
+        number=options.round,
+        candidate=options.candidate,
+        limits_file=Path(options.limits) if options.limits else None,
+    )

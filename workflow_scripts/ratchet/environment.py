@@ -1,0 +1,53 @@
+"""Whether the installed packages are the ones that a lock names."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import re
+import sys
+from pathlib import Path
+
+from ratchet import files
+from ratchet.errors import DataError
+
+_PIN = re.compile(r"^([A-Za-z0-9][A-Za-z0-9._-]*)==([^\s;\\]+)\s*(?:;\s*([^\\]+))?")
+
+
+def pins(lock: Path) -> dict[str, str]:
+    """Versions by package name in a hash lock, for this platform.
+
+    Raises :class:`DataError` for a lock without pins.
+    """
+    found: dict[str, str] = {}
+    for line in files.read_bytes(lock).decode().splitlines():
+        match = _PIN.match(line)
+        if match and _applies(match.group(3)):
+            found[match.group(1)] = match.group(2)
+    if not found:
+        raise DataError(f"{lock}: names no package; make it again with: make lock")
+    return found
+
+
+def _applies(marker: str | None) -> bool:
+    if marker is None:
+        return True
+    from packaging.markers import Marker
+
+    return Marker(marker.strip()).evaluate()
+
+
+def verify(lock: Path) -> None:
+    """Raise :class:`DataError` if this interpreter has other versions."""
+    wrong = []
+    for name, wanted in pins(lock).items():
+        try:
+            found = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            found = "none"
+        if found != wanted:
+            wrong.append(f"{name}: expected {wanted}, found {found}")
+    if wrong:
+        raise DataError(
+            f"{lock}: {sys.executable} does not have the locked packages ({'; '.join(wrong)}); "
+            "install them with: make env"
+        )

@@ -1,0 +1,67 @@
+"""The exception tree: every failure that is the user's to mend.
+
+A crash of a candidate is data and never raises one of these.  Each class has
+an exit code of its own, from sysexits, so that a typo never reads as a verdict
+(0 keep, 1 discard, 2 retest).
+"""
+
+from __future__ import annotations
+
+EXIT_USAGE = 64
+EXIT_DATA = 65
+EXIT_NO_INPUT = 66
+EXIT_SOFTWARE = 70
+EXIT_IO = 74
+EXIT_TEMPORARY = 75
+
+
+class RatchetError(Exception):
+    """Root of the tree.
+
+    ``str(error)`` is the whole message for the user: what happened, where,
+    what was expected, what was found, and what to type next.
+    """
+
+    exit_code = EXIT_SOFTWARE
+
+
+class UsageError(RatchetError):
+    """A wrong option or a wrong combination of options."""
+
+    exit_code = EXIT_USAGE
+
+
+class ConfigError(RatchetError):
+    """The configuration or a task file does not say what it must."""
+
+    exit_code = EXIT_USAGE
+
+
+class DataError(RatchetError):
+    """An input exists but cannot be understood."""
+
+    exit_code = EXIT_DATA
+
+
+class InputMissingError(RatchetError):
+    """An input does not exist or cannot be read."""
+
+    exit_code = EXIT_NO_INPUT
+
+
+class FixedInputChangedError(RatchetError):
+    """Something that a running session had frozen is not what it was."""
+
+    exit_code = EXIT_DATA
+
+
+class StoreError(RatchetError):
+    """The store cannot hold or find what it should."""
+
+    exit_code = EXIT_IO
+
+
+class SessionBusyError(RatchetError):
+    """Another living process owns this folder."""
+
+    exit_code = EXIT_TEMPORARY

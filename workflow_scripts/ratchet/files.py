@@ -1,0 +1,93 @@
+"""Reading and writing small files so that nobody ever sees half of one."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import tempfile
+from pathlib import Path
+from typing import Any, TypeVar
+
+from ratchet.canonical import digest_bytes
+from ratchet.errors import DataError, InputMissingError
+from ratchet.records import Fingerprint, decode, encode
+
+T = TypeVar("T")
+
+
+def write_bytes(path: Path, data: bytes, mode: int = 0o644) -> None:
+    """Write through a temporary file in the same folder, fsync and rename."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".partial")
+    try:
+        with os.fdopen(handle, "wb") as stream:
+            stream.write(data)
+            stream.flush()
+            os.fsync(stream.fileno())
+        os.chmod(name, mode)  # noqa: PTH101 (a str from mkstemp)
+        os.replace(name, path)  # noqa: PTH105
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(name)  # noqa: PTH108
+        raise
+    sync_folder(path.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make a rename in ``folder`` survive a power cut."""
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def to_json(value: Any) -> bytes:
+    """The text form of every JSON file: equal values have equal bytes."""
+    text = json.dumps(encode(value), indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False)
+    return (text + "\n").encode()
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write a record or JSON value atomically."""
+    write_bytes(path, to_json(value))
+
+
+def read_bytes(path: Path) -> bytes:
+    """Content of a file; :class:`InputMissingError` if it cannot be read."""
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise InputMissingError(f"{path}: cannot be read ({error.strerror})") from None
+
+
+def read_json(path: Path) -> Any:
+    """Parse a JSON file; :class:`DataError` names file and position."""
+    try:
+        return json.loads(read_bytes(path))
+    except ValueError as error:
+        raise DataError(
+            f"{path}: is not valid JSON ({error}); delete it to have it made again"
+        ) from None
+
+
+def read_record(cls: type[T], path: Path) -> T:
+    """Read one record from its JSON file."""
+    return decode(cls, read_json(path), str(path))
+
+
+def digest_file(path: Path) -> str:
+    """SHA-256 of a file of any size, in hexadecimal."""
+    try:
+        with path.open("rb") as stream:
+            return hashlib.file_digest(stream, "sha256").hexdigest()
+    except OSError as error:
+        raise InputMissingError(f"{path}: cannot be read ({error.strerror})") from None
+
+
+def fingerprint(path: Path, name: str | None = None) -> Fingerprint:
+    """Digest and size of a file, under ``name`` (its own by default)."""
+    data = read_bytes(path)
+    return Fingerprint(name or path.name, digest_bytes(data), len(data))

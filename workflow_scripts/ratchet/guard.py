@@ -1,0 +1,202 @@
+"""What happens when the Snakefile is parsed: check everything, own the folder."""
+
+from __future__ import annotations
+
+import ast
+import fcntl
+import functools
+import os
+import shlex
+import shutil
+import signal
+import sys
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ratchet import config, files, manifest, task
+from ratchet.canonical import canonical_json, digest, digest_bytes
+from ratchet.config import Config
+from ratchet.errors import DataError, InputMissingError, SessionBusyError
+from ratchet.paths import SessionPaths
+from ratchet.records import Experiment, Proposals, encode
+from ratchet.repo import SessionRepo
+from ratchet.store import Store
+
+# The owner's lock lives as long as the process that parsed the Snakefile.
+_owner: list[int] = []
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What the rules need to know, derived once from the configuration."""
+
+    config: Config
+    paths: SessionPaths
+    harness: Path
+
+    @property
+    def settings(self) -> str:
+        """Options that every script gets, quoted for a shell and for Snakemake."""
+        text = canonical_json(encode_config(self.config))
+        words = ["--config", text, "--harness", str(self.harness)]
+        return shlex.join(words)
+
+    def limits_for_proposals(self, number: int) -> list[str]:
+        """The limits file, unless the round's proposals are made already.
+
+        What was done is a fact and is not redone when a limit changes; what was
+        skipped is.  The limits file is new whenever a limit is, so it makes
+        exactly the skipped parts out of date.
+        """
+        path = self.paths.round(number).proposals
+        found = _read(Proposals, path)
+        return self._limits(open_=found is None or found.stop is not None)
+
+    def limits_for_experiment(self, number: int, candidate: int) -> list[str]:
+        """The limits file, unless the experiment was run already."""
+        found = _read(Experiment, self.paths.round(number).experiment(candidate))
+        return self._limits(open_=found is None or found.run is None)
+
+    def _limits(self, open_: bool) -> list[str]:
+        return [str(self.paths.limits(self.config.limits_token))] if open_ else []
+
+    @property
+    def judge_digest(self) -> str:
+        """Changes when a verdict may: judging is redone then, training is not."""
+        settings = [self.config.mode, self.config.max_replicates]
+        return digest([settings, code_digest("ratchet.judge", "ratchet.stages.judge")])
+
+    @property
+    def steer_digest(self) -> str:
+        return digest([code_digest("ratchet.steer", "ratchet.stages.steer")])
+
+    @property
+    def confirm_digest(self) -> str:
+        settings = [self.config.confirm_replicates, self.config.rounds]
+        return digest([settings, code_digest("ratchet.confirmation", "ratchet.stages.confirm")])
+
+    @property
+    def report_digest(self) -> str:
+        return digest([self.config.rounds, code_digest("ratchet.report")])
+
+
+def encode_config(settings: Config) -> dict[str, Any]:
+    """The configuration as JSON values."""
+    values: dict[str, Any] = encode(settings)
+    return values
+
+
+def _read(cls: type[Any], path: Path) -> Any:
+    try:
+        return files.read_record(cls, path)
+    except (InputMissingError, DataError):
+        return None
+
+
+def load(raw: Mapping[str, Any], root: Path, harness: Path, owner: bool) -> Plan:
+    """Check configuration, task and frozen inputs; take the folder if ``owner``.
+
+    Nothing is written before everything was checked.  Raises a
+    :class:`ratchet.errors.RatchetError` with one clear message.
+    """
+    schema_path = harness / "config" / "schema.yaml"
+    settings = config.parse(raw, schema_path, "configuration")
+    folder = config.resolve(settings.task, root, harness)
+    defined = task.load(folder, harness)
+    paths = SessionPaths(settings.session, root)
+    frozen = manifest.check(paths, settings, defined)
+    if owner and not _owner:
+        _own(root, paths)
+        if frozen is not None:
+            for name in manifest.edited_baseline(frozen, defined):
+                print(
+                    f"ratchet: {folder / name} is not what session {settings.session!r} started "
+                    "from; it goes on with its own copy",
+                    file=sys.stderr,
+                )
+    return Plan(settings, paths, harness)
+
+
+def _own(root: Path, paths: SessionPaths) -> None:
+    """Be the only session in this folder; clear what dead ones left locked.
+
+    The lock is released by the kernel when the process ends, however it ends,
+    so whoever gets it knows that nobody else lives here.
+    """
+    state = root / ".snakemake"
+    state.mkdir(exist_ok=True)
+    handle = os.open(state / "ratchet.owner", os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        other = os.pread(handle, 32, 0).decode(errors="replace").strip()
+        os.close(handle)
+        raise SessionBusyError(
+            f"{root.resolve()}: another session is running here (process {other}); wait for it, "
+            "stop it with Ctrl-C, or run this one in a clone of its own"
+        ) from None
+    os.truncate(handle, 0)
+    os.pwrite(handle, f"{os.getpid()}\n".encode(), 0)
+    _owner.append(handle)
+    shutil.rmtree(state / "locks", ignore_errors=True)
+    Store(paths.store).clear_partial()
+    SessionRepo(paths.repository, paths.session).clear_stale_locks()
+
+
+def install_graceful_sigterm(workflow: Any) -> None:
+    """Let SIGTERM finish the running jobs and then end.
+
+    Snakemake's own handler takes a lock that the interrupted thread may hold;
+    the same call in a thread of its own cannot deadlock.
+    """
+
+    def stop(*_: object) -> None:
+        threading.Thread(target=workflow.scheduler.exit_gracefully, daemon=True).start()
+
+    signal.signal(signal.SIGTERM, stop)
+
+
+@functools.cache
+def code_digest(*modules: str) -> str:
+    """Digest over the sources of these modules and all that they import of ratchet."""
+    package = Path(__file__).parent
+    todo, seen = list(modules), dict[str, str]()
+    while todo:
+        path = _module_path(package, todo.pop())
+        name = "" if path is None else str(path.relative_to(package))
+        if path is None or name in seen:
+            continue
+        source = path.read_bytes()
+        seen[name] = digest_bytes(source)
+        todo += _imported(source)
+        if path.name == "__init__.py":
+            todo += [_module_name(package, p) for p in sorted(path.parent.glob("*.py"))]
+            for extra in sorted([*path.parent.glob("*.html"), *path.parent.glob("*.css")]):
+                seen[str(extra.relative_to(package))] = digest_bytes(extra.read_bytes())
+    return digest(seen)
+
+
+def _imported(source: bytes) -> list[str]:
+    names = []
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("ratchet"):
+            names += [f"{node.module}.{alias.name}" for alias in node.names]
+            names += [str(node.module)] if node.module != "ratchet" else []
+        elif isinstance(node, ast.Import):
+            names += [a.name for a in node.names if a.name.startswith("ratchet.")]
+    return names
+
+
+def _module_path(package: Path, name: str) -> Path | None:
+    path = package.joinpath(*name.split(".")[1:])
+    for candidate in (path.with_suffix(".py"), path / "__init__.py"):
+        if candidate.is_file() and candidate != package / "__init__.py":
+            return candidate
+    return None
+
+
+def _module_name(package: Path, path: Path) -> str:
+    return ".".join(["ratchet", *path.relative_to(package).with_suffix("").parts])

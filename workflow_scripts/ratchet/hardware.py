@@ -1,0 +1,55 @@
+"""What a run executes on: measurements of different hardware are never mixed."""
+
+from __future__ import annotations
+
+import functools
+import platform
+from pathlib import Path
+from typing import Any
+
+
+def current(device: str) -> dict[str, Any]:
+    """The hardware class of this machine, as part of a run's key.
+
+    ``device`` is the task's: on ``cpu`` the GPUs of the machine do not matter.
+    """
+    found: dict[str, Any] = {"machine": platform.machine(), "cpu": _cpu_model()}
+    if device == "gpu":
+        found["gpus"] = list(_gpu_models())
+    return found
+
+
+def describe(hardware: dict[str, Any]) -> str:
+    """The same in words."""
+    gpus = hardware.get("gpus")
+    return ", ".join([str(hardware.get("cpu")), *(gpus or [])])
+
+
+@functools.cache
+def _cpu_model() -> str:
+    try:
+        text = Path("/proc/cpuinfo").read_text()
+    except OSError:
+        return platform.processor() or platform.machine()
+    for line in text.splitlines():
+        key, _, value = line.partition(":")
+        if key.strip() in ("model name", "Model", "cpu model"):
+            return " ".join(value.split())
+    return platform.machine()
+
+
+@functools.cache
+def _gpu_models() -> tuple[str, ...]:
+    """Names of the NVIDIA GPUs, sorted; empty without a driver."""
+    try:
+        import pynvml
+    except ImportError:
+        return ()
+    try:
+        pynvml.nvmlInit()
+        handles = [pynvml.nvmlDeviceGetHandleByIndex(i) for i in range(pynvml.nvmlDeviceGetCount())]
+        names = [pynvml.nvmlDeviceGetName(handle) for handle in handles]
+        pynvml.nvmlShutdown()
+    except pynvml.NVMLError:
+        return ()
+    return tuple(sorted({n if isinstance(n, str) else n.decode() for n in names}))

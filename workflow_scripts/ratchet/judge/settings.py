@@ -1,0 +1,185 @@
+"""The judge's thresholds, each with its default and the reason for it.
+
+Everything that has the unit of the metric is expressed through two scales,
+``noise_center`` and ``effect_scale``; both are 3e-4 for validation bits per
+byte at a five-minute budget and come from :func:`scale_from` otherwise.
+"""
+
+from __future__ import annotations
+
+import enum
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ratchet.errors import ConfigError, DataError
+
+REFERENCE_SCALE = 3e-4
+"""Noise and effect scale of validation bits per byte near 1 (H100, 5 minutes)."""
+
+RELATIVE_NOISE = 1e-3
+"""Where a metric's noise is expected, as a share of its magnitude: between the
+median over 535 public groups of replicates (5e-4) and over their 25 sources (4e-3)."""
+
+RELATIVE_NOISE_BELOW = 2.0
+"""Sd, in ln, of the prior below RELATIVE_NOISE; the sources spread by a factor e^2.
+Normal: replicates that agree far better than that mostly do so by accident, and
+reading noise as effects is the worse mistake."""
+
+RELATIVE_NOISE_ABOVE = 1.5
+"""Half-width, in ln, of the prior above RELATIVE_NOISE.  Cauchy: the magnitude says
+little about the noise of a metric near 0 or of a tiny task; there replicates win."""
+
+SHORT_SESSION_RUNS = 150
+"""Up to here a missed gain costs more than a false keep: few proposals remain
+to find it again, and few keeps have had time to go wrong."""
+
+
+class Mode(enum.StrEnum):
+    """How sure the judge must be that a candidate is better."""
+
+    AUTO = "auto"
+    GAIN = "gain"
+    BALANCED = "balanced"
+    STRICT = "strict"
+
+
+KEEP_PROBABILITIES = {Mode.GAIN: 0.6, Mode.BALANCED: 0.7, Mode.STRICT: 0.8}
+"""``gain`` has the largest true gain in simulated sessions; ``balanced`` gives up
+at most 1.5e-4 of it (of 27e-3) for a third fewer false keeps; ``strict`` halves
+them and gives up at most 5.5e-4.  None of them bounds the number of false keeps."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Every number the judge decides by.
+
+    Probabilities are plain numbers in (0, 1).  Raises :class:`ConfigError`
+    for a value that no judge can work with.
+    """
+
+    # Least P(better) for a keep; see KEEP_PROBABILITIES.
+    keep_probability: float = 0.6
+    # P(better) from which a keep is called strong; only a label.
+    strong_probability: float = 0.95
+    # Runs of one candidate; from the sixth on a fresh proposal is always worth more.
+    max_replicates: int = 5
+    # A retest must bring this share of the expected value of a fresh proposal.
+    # Below 1 because a retest also teaches the noise floor.
+    retest_price: float = 0.4
+    # Further runs that the value of a retest looks ahead; one alone rarely
+    # changes the decision, and a fourth adds nothing measurable.
+    look_ahead: int = 3
+    # Outside these P(better) no replicate changes the decision; saves work.
+    retest_low: float = 0.02
+    retest_high: float = 0.999
+    # Growth of the incumbent's relative variance per proposal: machines drift,
+    # so an old measurement counts for less.
+    drift: float = 0.005
+    # Noise grid: S_j = noise_center * exp(x_j), x_j evenly over +-noise_span, with
+    # evidence -x^2 / (2 noise_prior_sd^2) before any run.  exp(2.4) = 11 covers
+    # datacenter to laptop; 13 nodes are a factor 1.5 apart, finer than s is known.
+    noise_center: float = REFERENCE_SCALE
+    noise_span: float = 2.4
+    noise_nodes: int = 13
+    noise_prior_sd: float = 1.0
+    # Least density a measurement is given, in 1/metric at the reference scale
+    # (3e-6 per effect_scale).  Without it one wild discard triples the noise floor.
+    outlier_floor: float = 0.01
+    # Unit of the effect prior, whose components reach from 1/8 to 64 of it.
+    effect_scale: float = REFERENCE_SCALE
+    # Prior share of proposals that change nothing, and that improve.
+    null_weight: float = 0.2
+    improvement_weight: float = 0.25
+    # Strength of that prior in pseudo-proposals, the number of recent proposals
+    # that update it (what improves early stops improving late), and EM steps.
+    prior_count: float = 10.0
+    window: int = 80
+    em_steps: int = 3
+
+    def __post_init__(self) -> None:
+        """Refuse values outside their range."""
+        open_unit = ("keep_probability", "strong_probability", "null_weight", "improvement_weight")
+        positive = ("noise_center", "noise_span", "noise_prior_sd", "effect_scale", "outlier_floor")
+        for name in open_unit:
+            _require(0 < getattr(self, name) < 1, name, getattr(self, name), "between 0 and 1")
+        for name in (*positive, "prior_count"):
+            value = getattr(self, name)
+            _require(math.isfinite(value) and value > 0, name, value, "positive and finite")
+        for name in ("max_replicates", "look_ahead", "window", "em_steps"):
+            _require(getattr(self, name) >= 1, name, getattr(self, name), "at least 1")
+        for name in ("retest_price", "drift"):
+            _require(getattr(self, name) >= 0, name, getattr(self, name), "at least 0")
+        _require(self.noise_nodes >= 3, "noise_nodes", self.noise_nodes, "at least 3")
+        shares = self.null_weight + self.improvement_weight
+        _require(shares < 1, "null_weight + improvement_weight", shares, "below 1")
+
+    @classmethod
+    def for_session(
+        cls,
+        mode: Mode | str = Mode.AUTO,
+        planned_runs: int | None = None,
+        scale: float = REFERENCE_SCALE,
+        max_replicates: int = 5,
+    ) -> Settings:
+        """Settings for a session of ``planned_runs`` runs (``None``: open-ended).
+
+        ``scale`` is in the metric's unit, see :func:`scale_from`.  Raises
+        :class:`ConfigError` for an unknown mode.
+        """
+        return cls(
+            keep_probability=keep_probability(mode, planned_runs),
+            noise_center=scale,
+            effect_scale=scale,
+            max_replicates=max_replicates,
+        )
+
+
+def keep_probability(mode: Mode | str, planned_runs: int | None) -> float:
+    """Least P(better) for a keep; ``auto`` depends on the session's length."""
+    try:
+        chosen = Mode(mode)
+    except ValueError:
+        known = ", ".join(Mode)
+        raise ConfigError(f"judge mode: expected one of {known}, found {mode!r}") from None
+    if chosen is Mode.AUTO:
+        short = planned_runs is not None and planned_runs <= SHORT_SESSION_RUNS
+        chosen = Mode.GAIN if short else Mode.BALANCED
+    return KEEP_PROBABILITIES[chosen]
+
+
+def scale_from(values: Sequence[float]) -> float:
+    """Scale of noise and effects, in the metric's unit, from baseline replicates.
+
+    Without replicates, or where they agree exactly, it is 3e-4 of the metric's
+    magnitude (3e-4 for a metric of 0).  Otherwise it is exp of the posterior
+    mean of ln sigma, given the replicates' spread and a weak prior around 1e-3
+    of the magnitude.  Two or three replicates need the prior: by accident their
+    sd is below a tenth of the true one in 8 and 1 of 100 sessions, and a grid
+    centred there would read noise as effects.
+
+    Raises :class:`DataError` without values or for one that is not finite.
+    """
+    y = np.asarray(values, dtype=float)
+    if y.size == 0 or not np.isfinite(y).all():
+        raise DataError(f"baseline: expected finite metric values, found {list(values)!r:.200}")
+    magnitude = float(np.abs(y).mean()) or 1.0
+    spread = float(y.std(ddof=1)) if y.size > 1 else 0.0
+    if spread < 1e-12 * magnitude:
+        return REFERENCE_SCALE * magnitude
+    freedom = y.size - 1
+    # x = ln sigma - ln spread; the likelihood is nil below -2, the posterior above 20.
+    x = np.linspace(-2.0, 20.0, 2201)
+    off = x + math.log(spread / (RELATIVE_NOISE * magnitude))
+    below = -0.5 * (off / RELATIVE_NOISE_BELOW) ** 2
+    log_prior = np.where(off < 0, below, -np.log1p((off / RELATIVE_NOISE_ABOVE) ** 2))
+    log_density = log_prior - freedom * (x + 0.5 * np.exp(-2 * x))
+    weight = np.exp(log_density - log_density.max())
+    return spread * math.exp(float(weight @ x / weight.sum()))
+
+
+def _require(holds: bool, name: str, value: object, expected: str) -> None:
+    if not holds:
+        raise ConfigError(f"judge setting {name}: expected a value {expected}, found {value!r}")

@@ -1,0 +1,114 @@
+"""The session's manifest: every input by hash, frozen when the session starts."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import platform
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from ratchet import files, hardware
+from ratchet.canonical import digest, digest_bytes
+from ratchet.config import Config
+from ratchet.errors import FixedInputChangedError
+from ratchet.paths import SessionPaths
+from ratchet.records import Fingerprint, Manifest, encode
+from ratchet.store import Store
+from ratchet.task import Task
+
+# Packages whose versions a reader of the report may want to know.
+REPORTED_PACKAGES = ("snakemake", "numpy", "scipy")
+
+
+def build(
+    config: Config,
+    task: Task,
+    store: Store,
+    data: Mapping[str, Fingerprint],
+    harness_sha256: str,
+    mode: str,
+) -> Manifest:
+    """Freeze the inputs: their content goes to the store, their digests here."""
+    frozen = {**config.frozen, "mode": mode}
+    keep = [store.fingerprint(task.folder / name, name) for name in task.fixed]
+    return Manifest(
+        session=config.session,
+        task=task.name,
+        fixed=tuple(keep),
+        baseline=tuple(store.fingerprint(task.folder / n, n) for n in task.mutable),
+        brief=store.fingerprint(task.folder / task.brief, task.brief),
+        data=tuple(data[name] for name in task.visible_data),
+        locked=tuple(data[name] for name in task.locked_data),
+        environment=files.fingerprint(task.environment),
+        definition=store.fingerprint(task.definition, task.definition.name),
+        frozen=frozen,
+        config_sha256=digest(frozen),
+        harness_sha256=harness_sha256,
+        hardware=hardware.current(task.device),
+        versions=versions(),
+    )
+
+
+def versions() -> dict[str, str]:
+    """Versions of Python and of the packages that matter."""
+    found = {name: importlib.metadata.version(name) for name in REPORTED_PACKAGES}
+    return {"python": platform.python_version(), **found}
+
+
+def harness_digest(package: Path) -> str:
+    """Digest over the harness's own source files."""
+    sources = sorted(p for p in package.rglob("*") if p.suffix in (".py", ".yaml", ".html", ".css"))
+    return digest({str(p.relative_to(package)): digest_bytes(p.read_bytes()) for p in sources})
+
+
+def check(paths: SessionPaths, config: Config, task: Task) -> Manifest | None:
+    """Compare a started session's frozen inputs with what is there now.
+
+    Returns the manifest, ``None`` if the session has not started.  Raises
+    :class:`FixedInputChangedError` naming each file and both digests.
+    """
+    if not paths.manifest.exists():
+        return None
+    manifest = files.read_record(Manifest, paths.manifest)
+    problems = [
+        *_changed_files(manifest, task),
+        *_changed_settings(manifest.frozen, config.frozen),
+    ]
+    if problems:
+        raise FixedInputChangedError(
+            f"session {config.session!r} cannot go on, since what it froze at its start has "
+            "changed:\n"
+            + "\n".join(f"  {line}" for line in problems)
+            + "\nPut it back as it was, or start another session: "
+            "snakemake --cores 1 --config session=NAME"
+        )
+    return manifest
+
+
+def _changed_files(manifest: Manifest, task: Task) -> Iterable[str]:
+    frozen = {
+        task.definition: manifest.definition,
+        task.folder / manifest.brief.path: manifest.brief,
+        task.environment: manifest.environment,
+        **{task.folder / entry.path: entry for entry in manifest.fixed},
+    }
+    for path, entry in frozen.items():
+        found = digest_bytes(path.read_bytes()) if path.is_file() else "no such file"
+        if found != entry.sha256:
+            yield f"{path}: expected sha256 {entry.sha256}, found {found}"
+
+
+def _changed_settings(frozen: Mapping[str, Any], now: Mapping[str, Any]) -> Iterable[str]:
+    for key, value in now.items():
+        if frozen.get(key) != encode(value):
+            yield f"configuration key {key}: expected {frozen.get(key)!r}, found {value!r}"
+
+
+def edited_baseline(manifest: Manifest, task: Task) -> list[str]:
+    """Mutable files that differ from the session's own copy; it goes on with its own."""
+    return [
+        entry.path
+        for entry in manifest.baseline
+        if digest_bytes((task.folder / entry.path).read_bytes()) != entry.sha256
+    ]

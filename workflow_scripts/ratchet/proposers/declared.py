@@ -1,0 +1,145 @@
+"""The proposer without a language model: one declared change per proposal."""
+
+from __future__ import annotations
+
+import ast
+import difflib
+import random
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from ratchet.records import Edit
+from ratchet.task import Change
+
+
+@dataclass(frozen=True)
+class Draft:
+    """A change applied to the incumbent's files, not yet recorded."""
+
+    edit: Edit
+    category: str
+    description: str
+    hypothesis: str
+    contents: Mapping[str, str]
+
+
+def propose(
+    space: Sequence[Change],
+    contents: Mapping[str, str],
+    tried: Collection[str],
+    ranking: Sequence[str],
+    seed: int,
+    skip: int = 0,
+) -> Draft | None:
+    """Choose one untried change that applies to the incumbent.
+
+    ``contents`` are the incumbent's mutable files, ``tried`` the labels of
+    changes that are not to be repeated, ``ranking`` the categories with the
+    best first.  ``skip`` passes over that many categories, so that the
+    candidates of one round differ in kind.  ``None`` when nothing is left.
+    """
+    drafts = [d for d in applicable(space, contents) if d.edit.label not in tried]
+    if not drafts:
+        return None
+    rank = {category: i for i, category in enumerate(ranking)}
+    present = sorted({d.category for d in drafts}, key=lambda c: (rank.get(c, len(rank)), c))
+    category = present[skip % len(present)]
+    chosen = sorted((d for d in drafts if d.category == category), key=lambda d: d.edit.label)
+    return random.Random(seed).choice(chosen)
+
+
+def applicable(space: Sequence[Change], contents: Mapping[str, str]) -> Iterator[Draft]:
+    """Every declared change that makes a difference to these files."""
+    for change in space:
+        for name, text in contents.items():
+            if change.is_constant:
+                yield from _constants(change, name, text, contents)
+            elif text.count(change.find) == 1:
+                new = text.replace(change.find, change.replace)
+                if new != text and _compiles(name, new):
+                    edit = Edit("alternative", change.name)
+                    description = change.name.replace("-", " ")
+                    yield Draft(
+                        edit, change.category, description, change.why, {**contents, name: new}
+                    )
+
+
+def _constants(
+    change: Change, name: str, text: str, contents: Mapping[str, str]
+) -> Iterator[Draft]:
+    place = find_constant(text, change.name) if name.endswith(".py") else None
+    if place is None:
+        return
+    start, end, old = place
+    for value in change.values:
+        if value == old and type(value) is type(old):
+            continue
+        new = text[:start] + repr(value) + text[end:]
+        why = change.why.replace("{old}", repr(old)).replace("{new}", repr(value))
+        yield Draft(
+            Edit("constant", change.name, repr(value)),
+            change.category,
+            f"{change.name} {old!r} -> {value!r}",
+            why,
+            {**contents, name: new},
+        )
+
+
+def find_constant(text: str, name: str) -> tuple[int, int, object] | None:
+    """Where the literal of a top-level ``NAME = literal`` stands, and its value.
+
+    Offsets are in characters.  ``None`` if there is no such assignment, or
+    more than one, or its value is no literal.
+    """
+    try:
+        tree = ast.parse(text)
+    except SyntaxError:
+        return None
+    values = [
+        node.value
+        for node in tree.body
+        if isinstance(node, ast.Assign | ast.AnnAssign) and node.value is not None
+        for target in (node.targets if isinstance(node, ast.Assign) else [node.target])
+        if isinstance(target, ast.Name) and target.id == name
+    ]
+    if len(values) != 1:
+        return None
+    (value,) = values
+    try:
+        literal = ast.literal_eval(value)
+    except ValueError:
+        return None
+    assert value.end_lineno is not None
+    assert value.end_col_offset is not None
+    start = _offset(text, value.lineno, value.col_offset)
+    return start, _offset(text, value.end_lineno, value.end_col_offset), literal
+
+
+def _offset(text: str, line: int, column: int) -> int:
+    """Character offset of a position that ``ast`` gives in lines and bytes."""
+    lines = text.splitlines(keepends=True)
+    before = sum(len(part) for part in lines[: line - 1])
+    return before + len(lines[line - 1].encode()[:column].decode())
+
+
+def _compiles(name: str, text: str) -> bool:
+    if not name.endswith(".py"):
+        return True
+    try:
+        ast.parse(text)
+    except SyntaxError:
+        return False
+    return True
+
+
+def diff(old: Mapping[str, str], new: Mapping[str, str]) -> tuple[str, int, int]:
+    """Unified diff over all files, with the numbers of lines added and removed."""
+    lines: list[str] = []
+    for name in sorted({*old, *new}):
+        before = old.get(name, "").splitlines(keepends=True)
+        after = new.get(name, "").splitlines(keepends=True)
+        lines += difflib.unified_diff(before, after, f"a/{name}", f"b/{name}")
+    added = sum(line.startswith("+") and not line.startswith("+++") for line in lines)
+    removed = sum(line.startswith("-") and not line.startswith("---") for line in lines)
+    text = "".join(line if line.endswith("\n") else line + "\n" for line in lines)
+    return text, added, removed

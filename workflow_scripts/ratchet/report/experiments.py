@@ -1,0 +1,95 @@
+"""The experiments of a session, one entry each, and how the failed ones failed."""
+
+from __future__ import annotations
+
+from ratchet.records import Outcome, Proposal, Ruling
+from ratchet.report import text
+from ratchet.report.inputs import Facts, SessionRecords, measured, run_facts, total
+
+# Two-sided 95 % of a normal distribution, for the interval of one delta.
+NORMAL_95 = 1.959964
+
+
+def experiments(records: SessionRecords) -> list[Facts]:
+    """One entry per proposal or ruling, by number; unjudged ones have no verdict."""
+    proposals = {p.number: p for group in records.proposals for p in group.proposals}
+    rulings = {r.number: (v.round, r) for v in records.verdicts for r in v.rulings}
+    return [
+        {
+            "number": number,
+            **_proposed(proposals.get(number), rulings.get(number)),
+            **_judged(rulings[number][1] if number in rulings else None, records),
+        }
+        for number in sorted(proposals.keys() | rulings.keys())
+    ]
+
+
+def _proposed(proposal: Proposal | None, judged: tuple[int, Ruling] | None) -> Facts:
+    if proposal is None:
+        round_number, ruling = judged if judged else (None, None)
+        return {
+            "round": round_number,
+            "commit": ruling.commit if ruling else None,
+            **dict.fromkeys(("description", "category", "hypothesis", "diff", "source")),
+            **dict.fromkeys(("lines_added", "lines_removed")),
+        }
+    return {
+        "round": proposal.round,
+        "commit": proposal.commit,
+        "description": text.label(proposal.description),
+        "category": text.label(proposal.category, 60),
+        "hypothesis": text.head(proposal.hypothesis, text.LOG_LIMIT),
+        "diff": text.head(proposal.diff, text.DIFF_LIMIT),
+        "source": proposal.source,
+        "lines_added": proposal.lines_added,
+        "lines_removed": proposal.lines_removed,
+    }
+
+
+def _judged(ruling: Ruling | None, records: SessionRecords) -> Facts:
+    if ruling is None:
+        missing = "verdict status reason mean n incumbent delta delta_sd delta_low delta_high gain"
+        missing += " confidence memory_mb outcome seconds log_tail"
+        return {**dict.fromkeys(missing.split()), "runs": []}
+    failed = [r for r in ruling.runs if r.outcome is not Outcome.OK]
+    telling = failed[0] if failed else ruling.runs[-1] if ruling.runs else None
+    details = records.runs.get(telling.key) if telling else None
+    low, high = _interval(ruling.delta, ruling.delta_sd)
+    return {
+        "verdict": ruling.verdict.value,
+        "status": ruling.verdict.status.value,
+        "reason": text.label(ruling.reason, 600),
+        "mean": ruling.mean,
+        "n": len(measured(ruling.runs)),
+        "incumbent": ruling.incumbent,
+        "delta": ruling.delta,
+        "delta_sd": ruling.delta_sd,
+        "delta_low": low,
+        "delta_high": high,
+        "gain": ruling.gain,
+        "confidence": ruling.confidence,
+        "memory_mb": ruling.memory_mb,
+        "outcome": telling.outcome.value if telling else None,
+        "seconds": total(records, ruling.runs, "train_seconds"),
+        "log_tail": text.tail(details.log_tail, text.LOG_LIMIT) if details else None,
+        "runs": [run_facts(r, records) for r in ruling.runs],
+    }
+
+
+def _interval(delta: float | None, sd: float | None) -> tuple[float | None, float | None]:
+    if delta is None or sd is None:
+        return None, None
+    return delta - NORMAL_95 * sd, delta + NORMAL_95 * sd
+
+
+def crashes(tried: list[Facts]) -> list[Facts]:
+    """Experiments without a valid measurement, by the way they failed."""
+    found: dict[str, Facts] = {}
+    for e in tried:
+        if e["status"] == "crash":
+            outcome = e["outcome"] if e["outcome"] not in (None, "ok") else e["verdict"].lower()
+            entry = found.setdefault(outcome, {"outcome": outcome, "experiments": []})
+            entry["experiments"].append(
+                {key: e[key] for key in ("number", "description", "reason")}
+            )
+    return sorted(found.values(), key=lambda entry: (-len(entry["experiments"]), entry["outcome"]))

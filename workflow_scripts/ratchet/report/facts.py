@@ -1,0 +1,199 @@
+"""A session's records turned into one JSON value: all that the report says.
+
+Pure: no file, no clock.  The page, the pictures and ``report.json`` show these
+facts and nothing else.  A missing measurement stays ``None``; every text that
+came from a candidate is cleaned and cut here, once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import fsum
+
+from ratchet.records import Direction, Proposals, RoundVerdict, RunSummary, SessionState, encode
+from ratchet.report import answer, text
+from ratchet.report.experiments import crashes, experiments
+from ratchet.report.inputs import Facts, RunDetails, SessionRecords, run_facts, spread, total
+
+__all__ = ["RunDetails", "SessionRecords", "build"]
+
+FORMAT = 1
+
+
+def build(records: SessionRecords) -> Facts:
+    """All facts of a session, finished or not, as JSON values."""
+    baseline = _baseline(records)
+    noise = _noise(records, baseline)
+    tried = experiments(records)
+    facts: Facts = {
+        "format": FORMAT,
+        "session": text.label(records.manifest.session),
+        "task": text.label(records.manifest.task),
+        "metric": {
+            "name": text.label(records.metric, 80),
+            "unit": text.label(records.unit, 40) if records.unit else None,
+            "direction": records.direction.value,
+            "better": "lower" if records.direction is Direction.MINIMIZE else "higher",
+            "decimals": text.decimals_for(noise["sd"] or baseline["sd"], baseline["mean"]),
+        },
+        "judge": encode(records.judge),
+        "stop": _stop(records),
+        "rounds": max((v.round for v in records.verdicts if v.rulings), default=0),
+        "baseline": baseline,
+        "noise": noise,
+        "experiments": tried,
+        "counts": _counts(tried),
+        "incumbents": _incumbents(records, baseline),
+        "crashes": crashes(tried),
+        "steering": _steering(records),
+        "confirmation": _confirmation(records, tried),
+        "totals": _totals(records),
+        "provenance": _provenance(records),
+    }
+    facts["answer"] = answer.answer(facts)
+    facts["method"] = answer.method(facts)
+    safe: Facts = text.safe_json(facts)
+    return safe
+
+
+def _baseline(records: SessionRecords) -> Facts:
+    base = records.baseline
+    runs = [run_facts(r, records) for r in base.runs]
+    return {"commit": base.commit, "source": base.source, **spread(base.runs), "runs": runs}
+
+
+def _noise(records: SessionRecords, baseline: Facts) -> Facts:
+    """The judge's last noise floor, or else the spread of the baseline."""
+    for verdict in sorted(records.verdicts, key=lambda v: v.round, reverse=True):
+        if verdict.noise_sd is not None:
+            low, high = verdict.noise_low, verdict.noise_high
+            return {"sd": verdict.noise_sd, "low": low, "high": high, "from": "judge"}
+    return {"sd": baseline["sd"], "low": None, "high": None, "from": "baseline replicates"}
+
+
+def _counts(tried: list[Facts]) -> Facts:
+    """How many of each status, and how many keeps chance alone would explain."""
+    kept = [e for e in tried if e["status"] == "keep"]
+    doubts = [1 - e["confidence"] for e in kept if e["confidence"] is not None]
+    return {
+        "judged": sum(e["verdict"] is not None for e in tried),
+        "kept": len(kept),
+        "discarded": sum(e["status"] == "discard" for e in tried),
+        "crashed": sum(e["status"] == "crash" for e in tried),
+        "pending": sum(e["verdict"] is None for e in tried),
+        "expected_false_keeps": sum(doubts) if doubts or not kept else None,
+    }
+
+
+def _stop(records: SessionRecords) -> Facts | None:
+    """The first reason that a round gives for not going on."""
+    entries: list[Proposals | RoundVerdict | SessionState] = []
+    entries += [*records.proposals, *records.verdicts, *records.states]
+    stops = [(e.round, e.stop, e.detail) for e in entries if e.stop is not None]
+    if not stops:
+        return None
+    first, reason, detail = min(stops, key=lambda stop: stop[0])
+    return {
+        "reason": reason.value,
+        "round": first,
+        "text": answer.STOPPED[reason],
+        "detail": text.label(detail),
+    }
+
+
+def _incumbents(records: SessionRecords, baseline: Facts) -> list[Facts]:
+    """What was believed of the incumbent, and from which experiment on."""
+    last = {v.round: max((r.number for r in v.rulings), default=None) for v in records.verdicts}
+    line: list[Facts] = []
+    if baseline["mean"] is not None and all(s.round > 0 for s in records.states):
+        sd = baseline["sd"] / baseline["n"] ** 0.5 if baseline["sd"] is not None else None
+        line.append({"from": 0, "number": 0, "mean": baseline["mean"], "sd": sd})
+    for state in sorted(records.states, key=lambda s: s.round):
+        held = state.incumbent
+        fresh = not line or held.number != line[-1]["number"]
+        start = held.number if fresh else last.get(state.round)
+        if start is None:
+            continue
+        line.append({"from": start, "number": held.number, "mean": held.mean, "sd": held.sd})
+    return line
+
+
+def _steering(records: SessionRecords) -> Facts | None:
+    if not records.states:
+        return None
+    state = max(records.states, key=lambda s: s.round)
+    return {
+        "round": state.round,
+        "ranking": [text.label(name, 60) for name in state.ranking],
+        "categories": [encode(score) for score in state.categories],
+    }
+
+
+def _confirmation(records: SessionRecords, tried: list[Facts]) -> Facts | None:
+    found = records.confirmation
+    if found is None:
+        return None
+    names = {e["number"]: e["description"] for e in tried}
+    return {
+        "champion": found.champion,
+        "description": names.get(found.champion),
+        "baseline": {
+            **spread(found.baseline_runs),
+            "runs": [run_facts(r, records) for r in found.baseline_runs],
+        },
+        "challenger": {
+            **spread(found.champion_runs),
+            "runs": [run_facts(r, records) for r in found.champion_runs],
+        },
+        "level": found.level,
+        "gain": found.gain,
+        "low": found.low,
+        "high": found.high,
+        "detail": text.label(found.detail),
+    }
+
+
+def _totals(records: SessionRecords) -> Facts:
+    """Runs by phase and what they cost; a run used twice counts once."""
+    confirmation = records.confirmation
+    confirming = (confirmation.baseline_runs + confirmation.champion_runs) if confirmation else ()
+    phases: dict[str, Sequence[RunSummary]] = {
+        "baseline": records.baseline.runs,
+        "experiments": [r for v in records.verdicts for x in v.rulings for r in x.runs],
+        "confirmation": confirming,
+    }
+    runs = [r for group in phases.values() for r in group]
+    known = [records.runs[k] for k in {r.key for r in runs} if k in records.runs]
+    trained = [d.train_seconds for d in known if d.train_seconds is not None]
+    peaks = [d.peak_rss_mb for d in known if d.peak_rss_mb is not None]
+    return {
+        "runs": len({r.key for r in runs}),
+        "phases": {name: len({r.key for r in group}) for name, group in phases.items()},
+        "train_seconds": fsum(trained) if trained else None,
+        "train_seconds_of_runs": len(trained),
+        "wall_seconds": total(records, runs, "wall_seconds"),
+        "cpu_seconds": total(records, runs, "cpu_seconds"),
+        "peak_rss_mb": max(peaks, default=None),
+    }
+
+
+def _provenance(records: SessionRecords) -> Facts:
+    """Every digest that the session froze, with the machine and the versions."""
+    m = records.manifest
+    groups = {
+        "fixed": m.fixed,
+        "baseline": m.baseline,
+        "brief": (m.brief,),
+        "data": m.data,
+        "locked": m.locked,
+        "environment": (m.environment,),
+        "definition": (m.definition,),
+    }
+    return {
+        "files": [{"role": role, **encode(f)} for role, group in groups.items() for f in group],
+        "config_sha256": m.config_sha256,
+        "harness_sha256": m.harness_sha256,
+        "frozen": encode(m.frozen),
+        "hardware": encode(m.hardware),
+        "versions": encode(m.versions),
+    }

@@ -1,0 +1,76 @@
+"""What all figures have in common: size, axes, font, layers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from ratchet.report.palette import LIGHT
+
+Spec = dict[str, Any]
+Row = dict[str, Any]
+
+SCHEMA = "https://vega.github.io/schema/vega-lite/v6.json"
+# Comes with the renderer, so pictures look alike on a machine without fonts.
+FONT = "Liberation Sans, Arial, Helvetica, sans-serif"
+
+
+@dataclass(frozen=True)
+class Frame:
+    """Size of a figure in pixels: the plot itself and the paddings around it."""
+
+    width: int
+    height: int
+    left: int = 62
+    right: int = 16
+    top: int = 34
+    bottom: int = 44
+    font: int = 12
+    labels: int = 14
+    legend_columns: int = 8
+    title: bool = False
+
+
+def base(frame: Frame) -> Spec:
+    """A specification without layers: fixed size, quiet axes."""
+    axis = {
+        "labelColor": LIGHT["muted"],
+        "titleColor": LIGHT["muted"],
+        "titleFontWeight": "normal",
+        "domainColor": LIGHT["line"],
+        "tickColor": LIGHT["line"],
+        "gridColor": LIGHT["line"],
+        "gridOpacity": 0.7,
+        "labelFontSize": frame.font - 1,
+        "titleFontSize": frame.font - 1,
+    }
+    return {
+        "$schema": SCHEMA,
+        "autosize": "none",
+        "width": frame.width,
+        "height": frame.height,
+        "padding": {
+            "left": frame.left,
+            "right": frame.right,
+            "top": frame.top,
+            "bottom": frame.bottom,
+        },
+        "background": LIGHT["surface"],
+        "config": {
+            "aria": False,
+            "font": FONT,
+            "view": {"stroke": None},
+            "axis": axis,
+            "legend": {"labelColor": LIGHT["ink"], "labelFontSize": frame.font - 1},
+        },
+    }
+
+
+def shortened(text: str, limit: int) -> str:
+    """The text, or its beginning with an ellipsis."""
+    return text if len(text) <= limit else f"{text[: limit - 1].rstrip()}…"
+
+
+def layer(values: list[Row], mark: Spec, encoding: Spec) -> Spec:
+    """One mark over its own data."""
+    return {"data": {"values": values}, "mark": mark, "encoding": encoding}

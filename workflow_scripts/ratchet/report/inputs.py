@@ -1,0 +1,96 @@
+"""What a report is made of, and how single runs are shown."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from math import fsum
+from statistics import fmean, stdev
+from typing import Any
+
+from ratchet.records import (
+    Baseline,
+    Confirmation,
+    Direction,
+    Manifest,
+    Outcome,
+    Proposals,
+    RoundVerdict,
+    RunSummary,
+    SessionState,
+)
+from ratchet.report import text
+
+Facts = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class RunDetails:
+    """What the store knows of one run beyond its summary."""
+
+    log_tail: str
+    train_seconds: float | None = None
+    wall_seconds: float | None = None
+    cpu_seconds: float | None = None
+    peak_rss_mb: float | None = None
+
+
+@dataclass(frozen=True)
+class SessionRecords:
+    """Everything a report is made of.
+
+    ``judge`` holds the settings that verdicts depend on, at least ``mode`` and
+    ``keep_probability``.  ``confirmation`` is ``None`` while the session runs.
+    """
+
+    manifest: Manifest
+    metric: str
+    unit: str | None
+    direction: Direction
+    judge: Mapping[str, Any]
+    baseline: Baseline
+    proposals: tuple[Proposals, ...] = ()
+    verdicts: tuple[RoundVerdict, ...] = ()
+    states: tuple[SessionState, ...] = ()
+    confirmation: Confirmation | None = None
+    runs: Mapping[str, RunDetails] = field(default_factory=dict)
+
+
+def measured(runs: Iterable[RunSummary]) -> list[float]:
+    """The metric of every run that has one."""
+    return [r.value for r in runs if r.outcome is Outcome.OK and r.value is not None]
+
+
+def spread(runs: Sequence[RunSummary]) -> Facts:
+    """Number, values, mean and standard deviation of one code's valid runs."""
+    values = measured(runs)
+    return {
+        "n": len(values),
+        "failed": len(runs) - len(values),
+        "values": values,
+        "mean": fmean(values) if values else None,
+        "sd": stdev(values) if len(values) > 1 else None,
+    }
+
+
+def run_facts(run: RunSummary, records: SessionRecords) -> Facts:
+    """One run as the report shows it."""
+    details = records.runs.get(run.key)
+    return {
+        "key": run.key,
+        "seed": run.seed,
+        "outcome": run.outcome.value,
+        "reason": text.label(run.reason),
+        "value": run.value,
+        "memory_mb": run.memory_mb,
+        "train_seconds": details.train_seconds if details else None,
+        "wall_seconds": details.wall_seconds if details else None,
+    }
+
+
+def total(records: SessionRecords, runs: Iterable[RunSummary], name: str) -> float | None:
+    """Sum over distinct runs; ``None`` as soon as one run did not measure it."""
+    details = [records.runs.get(key) for key in sorted({r.key for r in runs})]
+    values = [getattr(d, name) if d else None for d in details]
+    known = [v for v in values if v is not None]
+    return fsum(known) if known and len(known) == len(values) else None

@@ -1,0 +1,161 @@
+"""Words and numbers as people see them; whatever a run printed is suspect here.
+
+Descriptions, diffs and logs come from programs that nobody has read.  Before
+they enter the facts they lose terminal escapes, their control and direction
+characters become visible, and they are cut with a note that says so.  Escaping
+for HTML is not done here: the template does it.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+import unicodedata
+from collections.abc import Mapping
+from typing import Any
+
+DASH = "–"
+LABEL_LIMIT = 300
+# A tail of 4 kB shows a traceback and the last steps; a diff of 20 kB is some
+# 500 lines, more than anybody reads in a row of a table.
+LOG_LIMIT = 4_000
+DIFF_LIMIT = 20_000
+# Longer than any line of code that a person wrote.
+LINE_LIMIT = 500
+
+_ESCAPES = re.compile(
+    r"\x1b\[[0-?]*[ -/]*[@-~]"  # colours, cursor movements
+    r"|\x1b[\]P_^X][^\x07\x1b]{0,4096}(?:\x07|\x1b\\)?"  # titles, links, device strings
+    r"|\x1b[ -/]*[0-~]"
+)
+# A few accents on one letter are a language, dozens are a drawing over the page.
+_STACKED = re.compile(
+    r"([\u0300-\u036f\u0483-\u0489\u1ab0-\u1aff\u1dc0-\u1dff\u20d0-\u20ff]{4})"
+    r"[\u0300-\u036f\u0483-\u0489\u1ab0-\u1aff\u1dc0-\u1dff\u20d0-\u20ff]+"
+)
+_VISIBLE_CATEGORIES = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
+
+
+def clean(text: str) -> str:
+    """Text without terminal escapes, every invisible character made visible.
+
+    Control characters become their pictures (``␀``), characters that change
+    direction, join or hide become ``⟨U+202E⟩``.  Applying it twice changes
+    nothing more.
+    """
+    if text.isascii() and text.isprintable():
+        return text
+    text = _ESCAPES.sub("", text.replace("\r\n", "\n"))
+    text = _STACKED.sub(r"\1⟨…⟩", text)
+    return "".join(map(_visible, text))
+
+
+def _visible(character: str) -> str:
+    if character in "\n\t" or " " <= character <= "~":
+        return character
+    code = ord(character)
+    if code < 0x20:
+        return chr(0x2400 + code)
+    if code == 0x7F:
+        return "␡"
+    if unicodedata.category(character) in _VISIBLE_CATEGORIES:
+        return f"⟨U+{code:04X}⟩"
+    return character
+
+
+def label(text: str, limit: int = LABEL_LIMIT) -> str:
+    """One line of at most ``limit`` characters; the rest is counted."""
+    line = clean(" ".join(text[: 8 * limit].split()))
+    if len(line) <= limit and len(text) <= 8 * limit:
+        return line
+    return f"{line[:limit].rstrip()}… [cut: {len(text):,} characters in all]"
+
+
+def head(text: str, limit: int) -> str:
+    """The first ``limit`` bytes of a cleaned text, cut between lines if it can."""
+    shown = _short_lines(clean(text[: 2 * limit]))
+    data = shown.encode()
+    if len(data) <= limit and len(text) <= 2 * limit:
+        return shown
+    kept = data[:limit].decode(errors="ignore")
+    kept = kept[: kept.rfind("\n")] if "\n" in kept[len(kept) // 2 :] else kept
+    return f"{kept}\n[cut: only the beginning of {len(text):,} characters is shown]"
+
+
+def tail(text: str, limit: int) -> str:
+    """The last ``limit`` bytes of a cleaned terminal log, progress bars collapsed."""
+    lines = text[-4 * limit :].replace("\r\n", "\n").split("\n")
+    shown = _short_lines(clean("\n".join(line.rstrip("\r").rsplit("\r", 1)[-1] for line in lines)))
+    data = shown.encode()
+    if len(data) <= limit and len(text) <= 4 * limit:
+        return shown.strip("\n")
+    kept = data[-limit:].decode(errors="ignore")
+    return f"[cut: only the end of {len(text):,} characters is shown]\n{kept}".rstrip("\n")
+
+
+def _short_lines(text: str) -> str:
+    return "\n".join(
+        line if len(line) <= LINE_LIMIT else f"{line[:LINE_LIMIT]}… [line cut]"
+        for line in text.split("\n")
+    )
+
+
+def safe_json(value: Any) -> Any:
+    """A JSON value with every text cleaned and every NaN or infinity ``None``."""
+    if isinstance(value, str):
+        return clean(value)
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {clean(str(key)): safe_json(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [safe_json(item) for item in value]
+    return value
+
+
+def decimals_for(sd: float | None, value: float | None) -> int:
+    """Decimals that show a value to a tenth of its noise, from 0 to 6."""
+    scale = sd if sd is not None and sd > 0 else None
+    if scale is None and value:
+        scale = abs(value) / 100
+    if scale is None or not math.isfinite(scale):
+        return 4
+    return max(0, min(6, 1 - math.floor(math.log10(scale))))
+
+
+def number(value: float | None, decimals: int = 4, *, signed: bool = False) -> str:
+    """A number with a proper minus, or a dash where there is none."""
+    if value is None or not math.isfinite(value):
+        return DASH
+    if abs(value) >= 1e9:
+        return f"{value:{'+' if signed else ''}.4g}".replace("-", "−")
+    text = f"{value:{'+' if signed else ''},.{decimals}f}"
+    if not text.strip("+-0.,"):
+        return text.lstrip("+-")
+    return text.replace("-", "−")
+
+
+def percent(value: float | None) -> str:
+    """A probability; nothing is ever said to be certain."""
+    if value is None or not math.isfinite(value):
+        return DASH
+    if value > 0.999:
+        return "> 99.9 %"
+    if value < 0.001:
+        return "< 0.1 %"
+    return f"{100 * value:.1f} %"
+
+
+def duration(seconds: float | None) -> str:
+    """Seconds in the unit that people would use."""
+    if seconds is None or not math.isfinite(seconds):
+        return DASH
+    for unit, size in (("hours", 3600.0), ("minutes", 60.0)):
+        if seconds >= size:
+            return f"{seconds / size:,.1f} {unit}"
+    return f"{seconds:.1f} seconds"
+
+
+def plural(count: int, word: str) -> str:
+    """``1 run``, ``2 runs``."""
+    return f"{count:,} {word}{'' if count == 1 else 's'}"

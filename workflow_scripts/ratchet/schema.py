@@ -1,0 +1,105 @@
+"""Checking YAML input against a JSON schema, with messages for people."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from ratchet import files
+from ratchet.errors import ConfigError
+
+
+def load_yaml(path: Path) -> Any:
+    """Parse a YAML file; errors name file, line and column."""
+    return parse_yaml(files.read_bytes(path), str(path))
+
+
+def parse_yaml(content: bytes, where: str) -> Any:
+    """Parse YAML text that came from ``where``."""
+    try:
+        return yaml.load(content.decode(), Loader=_Loader)
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{where}: is not UTF-8 text (byte {error.start})") from None
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark
+        place = f":{mark.line + 1}:{mark.column + 1}" if mark else ""
+        raise ConfigError(f"{where}{place}: is not valid YAML ({error.problem})") from None
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{where}: is not valid YAML ({error})") from None
+
+
+class _Loader(yaml.SafeLoader):
+    """Reads ``3e-4`` as the number it is; YAML 1.1 wants ``3.0e-4``."""
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(r"^[-+]?[0-9][0-9_]*[eE][-+]?[0-9]+$"),
+    list("-+0123456789"),
+)
+
+
+def check(value: Any, schema: Mapping[str, Any], where: str) -> None:
+    """Raise :class:`ConfigError` listing every deviation from ``schema``."""
+    import jsonschema
+
+    validator = jsonschema.Draft202012Validator(schema)
+    problems = sorted(validator.iter_errors(value), key=lambda e: [str(p) for p in e.path])
+    if not problems:
+        return
+    lines = []
+    for problem in problems:
+        lines += _explain(problem, where)
+    raise ConfigError("\n".join(dict.fromkeys(lines)))
+
+
+def _explain(problem: Any, where: str) -> list[str]:
+    """One line per mistake: where, what was expected, what was found."""
+    place = ".".join(str(part) for part in problem.absolute_path)
+    place = f"{where}: {place}" if place else where
+    found = f"found {problem.instance!r:.60}"
+    rule, wanted = problem.validator, problem.validator_value
+    if rule == "additionalProperties":
+        known = list(problem.schema.get("properties", {}))
+        return [
+            f"{place}: unknown key {key!r}{_suggest(key, known)}"
+            for key in problem.instance
+            if key not in known
+        ]
+    if rule == "required":
+        missing = [key for key in wanted if key not in problem.instance]
+        return [f"{place}: the key {key!r} is missing" for key in missing]
+    if rule == "type":
+        types = [wanted] if isinstance(wanted, str) else wanted
+        return [f"{place}: expected {' or '.join(_article(t) for t in types)}, {found}"]
+    if rule == "enum":
+        return [f"{place}: expected one of {', '.join(map(str, wanted))}, {found}"]
+    words = {
+        "minimum": f"at least {wanted}",
+        "maximum": f"at most {wanted}",
+        "exclusiveMinimum": f"more than {wanted}",
+        "pattern": problem.schema.get("description", f"a match of {wanted}"),
+    }
+    return [f"{place}: expected {words.get(rule, problem.message)}, {found}"]
+
+
+def _suggest(key: str, known: list[str]) -> str:
+    close = difflib.get_close_matches(str(key), known, n=1)
+    return f"; did you mean {close[0]!r}?" if close else f"; known are {', '.join(sorted(known))}"
+
+
+def _article(kind: str) -> str:
+    return {
+        "null": "null",
+        "integer": "a whole number",
+        "number": "a number",
+        "string": "text",
+        "boolean": "true or false",
+        "array": "a list",
+        "object": "a mapping",
+    }[kind]

@@ -1,0 +1,104 @@
+"""Run the unchanged source k times and start the judge, the branch and the table."""
+
+from __future__ import annotations
+
+from ratchet import files, results_tsv, steer
+from ratchet.canonical import source_digest
+from ratchet.errors import DataError
+from ratchet.judge import Judge, Settings, scale_from
+from ratchet.records import Baseline, Incumbent, Outcome, RunSummary, SessionState, Status
+from ratchet.seeds import Role, stream_seed
+from ratchet.stages import table
+from ratchet.stages.session import Session
+
+
+def run(session: Session) -> None:
+    """Write ``baseline.json`` and what round 1 starts from."""
+    sources = {entry.path: entry.sha256 for entry in session.manifest.baseline}
+    count = session.config.baseline_replicates
+    runs = tuple(session.run(sources, Role.SEARCH, replicate) for replicate in range(count))
+    _require_ok(session, runs)
+    session.repo.create()
+    commit = session.repo.commit(
+        session.tree(sources),
+        f"Baseline of {session.task.name}\n\nSession: {session.config.session}\n",
+        number=0,
+        parent=None,
+        ref="refs/ratchet/baseline",
+    )
+    baseline = Baseline(source_digest(sources), sources, commit, runs)
+    values = [run.value for run in runs if run.value is not None]
+    row = results_tsv.Row(
+        commit, sum(values) / len(values), mean_memory(runs), Status.KEEP, "baseline"
+    )
+    table.record(session, 0, [row])
+    session.repo.advance(commit)
+    judge = _judge(session, runs)
+    first = session.paths.round(0)
+    files.write_json(first.judge, judge.to_dict())
+    files.write_json(first.steer, _state(session, baseline, judge))
+    files.write_json(session.paths.baseline, baseline)
+    session.journal.append(
+        "baseline", mean=session.sign * judge.incumbent_mean, noise=judge.noise_sd, n=len(runs)
+    )
+
+
+def _require_ok(session: Session, runs: tuple[RunSummary, ...]) -> None:
+    for run in runs:
+        if run.outcome is not Outcome.OK:
+            raise DataError(
+                f"the baseline of task {session.task.name} does not train: {run.outcome} with seed "
+                f"{run.seed} ({run.reason}); its log is {session.log_path(run.key)}. Mend "
+                f"{', '.join(session.task.mutable)} and start another session: "
+                "snakemake --cores 1 --config session=NAME"
+            )
+
+
+def mean_memory(runs: tuple[RunSummary, ...]) -> float | None:
+    """Mean of the memory that runs reported, in MiB."""
+    known = [run.memory_mb for run in runs if run.memory_mb is not None]
+    return sum(known) / len(known) if known else None
+
+
+def _judge(session: Session, runs: tuple[RunSummary, ...]) -> Judge:
+    values = [session.value(run) for run in runs]
+    judge = Judge(
+        Settings.for_session(
+            session.judge_mode,
+            scale=scale_from(values),
+            max_replicates=session.config.max_replicates,
+        )
+    )
+    for value in values:
+        judge.incumbent(value)
+    return judge
+
+
+def _state(session: Session, baseline: Baseline, judge: Judge) -> SessionState:
+    incumbent = Incumbent(
+        number=0,
+        source=baseline.source,
+        files=baseline.files,
+        commit=baseline.commit,
+        mean=session.sign * judge.incumbent_mean,
+        sd=judge.incumbent_sd,
+        memory_mb=mean_memory(baseline.runs),
+        kept=0,
+    )
+    known = categories(session)
+    seed = stream_seed(session.config.seed, "steer", 0)
+    mode = steer.Mode(session.config.steering)
+    return SessionState(
+        round=0,
+        incumbent=incumbent,
+        runs_used=len(baseline.runs),
+        categories=steer.score([], known),
+        ranking=steer.rank([], seed, judge.noise_sd, mode, known),
+    )
+
+
+def categories(session: Session) -> tuple[str, ...]:
+    """The task's categories: those of its search space, or the usual ones."""
+    declared = {change.category for change in session.task.search_space}
+    usual = [c for c in steer.CATEGORIES if c in declared]
+    return (*usual, *sorted(declared - set(usual))) or steer.CATEGORIES

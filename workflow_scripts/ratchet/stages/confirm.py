@@ -1,0 +1,60 @@
+"""Run champion and baseline again with fresh seeds, interleaved."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from ratchet import files
+from ratchet.confirmation import compare
+from ratchet.records import Baseline, Confirmation, Outcome, RunSummary
+from ratchet.seeds import Role
+from ratchet.stages.session import Session
+
+LEVEL = 0.95
+
+
+def run(session: Session) -> None:
+    """Write the confirmation; only its runs enter the gain that is reported."""
+    champion = session.state(session.config.rounds).incumbent
+    # A judge that changed its mind may have left the branch ahead.
+    session.repo.settle(champion.commit)
+    if champion.number == 0:
+        result = Confirmation(champion=0, level=LEVEL, detail="nothing was kept")
+        files.write_json(session.paths.confirmation, result)
+        return
+    baseline = files.read_record(Baseline, session.paths.baseline)
+    pairs: list[tuple[RunSummary, RunSummary]] = []
+    for replicate in range(session.config.confirm_replicates):
+        # In turn, so that a machine that slows down slows both.
+        ours = session.run(baseline.files, Role.CONFIRM, replicate)
+        theirs = session.run(champion.files, Role.CONFIRM, replicate, champion.number, "champion")
+        pairs.append((ours, theirs))
+    result = _result(session, champion.number, pairs)
+    session.journal.append(
+        "confirmed", gain=result.gain, low=result.low, high=result.high, detail=result.detail
+    )
+    files.write_json(session.paths.confirmation, result)
+
+
+def _result(
+    session: Session, champion: int, pairs: list[tuple[RunSummary, RunSummary]]
+) -> Confirmation:
+    runs = [run for pair in pairs for run in pair]
+    failed = next((run for run in runs if run.outcome is not Outcome.OK), None)
+    found = Confirmation(
+        champion=champion,
+        baseline_runs=tuple(ours for ours, _ in pairs),
+        champion_runs=tuple(theirs for _, theirs in pairs),
+        level=LEVEL,
+    )
+    if failed is not None:
+        detail = f"a run failed with seed {failed.seed}: {failed.outcome.value}, {failed.reason}"
+        return dataclasses.replace(found, detail=detail)
+    comparison = compare(
+        [session.value(ours) for ours, _ in pairs],
+        [session.value(theirs) for _, theirs in pairs],
+        LEVEL,
+    )
+    return dataclasses.replace(
+        found, gain=comparison.gain, low=comparison.low, high=comparison.high
+    )

@@ -1,0 +1,222 @@
+"""What every stage works with: one opened session."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ratchet import files, hardware, task
+from ratchet.canonical import source_digest
+from ratchet.config import Config
+from ratchet.errors import FixedInputChangedError
+from ratchet.journal import Journal
+from ratchet.paths import SessionPaths
+from ratchet.records import (
+    Manifest,
+    Outcome,
+    Proposals,
+    RoundVerdict,
+    RunSummary,
+    SessionState,
+    encode,
+)
+from ratchet.repo import SessionRepo
+from ratchet.runner import RunPlan, execute
+from ratchet.seeds import Role, run_seed
+from ratchet.store import LOG, RunRecord, Store
+from ratchet.task import Task
+
+
+@dataclass(frozen=True)
+class Session:
+    """A session whose inputs are frozen: its manifest, task and edge services."""
+
+    config: Config
+    paths: SessionPaths
+    manifest: Manifest
+    task: Task
+    store: Store
+    repo: SessionRepo
+    journal: Journal
+
+    @classmethod
+    def open(cls, config: Config, root: Path, harness: Path, journal: Journal) -> Session:
+        """Open a prepared session; its task is read from the store, not the checkout."""
+        paths = SessionPaths(config.session, root)
+        store = Store(paths.store)
+        manifest = files.read_record(Manifest, paths.manifest)
+        definition = store.get(manifest.definition.sha256)
+        where = str(paths.manifest)
+        return cls(
+            config=config,
+            paths=paths,
+            manifest=manifest,
+            task=task.parse(definition, Path(), harness, where),
+            store=store,
+            repo=SessionRepo(paths.repository, config.session),
+            journal=journal,
+        )
+
+    @property
+    def judge_mode(self) -> str:
+        """How sure a keep must be; ``auto`` was decided when the session started."""
+        mode = self.config.mode
+        return str(self.manifest.frozen["mode"]) if mode == "auto" else mode
+
+    @property
+    def judge_settings(self) -> dict[str, Any]:
+        """What verdicts depend on, for the report."""
+        from ratchet.judge import keep_probability  # slow to import; two stages need it
+
+        return {
+            "mode": self.judge_mode,
+            "keep_probability": keep_probability(self.judge_mode, None),
+            "max_replicates": self.config.max_replicates,
+        }
+
+    @property
+    def sign(self) -> int:
+        """Factor that makes a lower metric the better one."""
+        return self.task.metric.direction.sign
+
+    def value(self, run: RunSummary) -> float:
+        """A run's metric with lower better; the run must have ended well."""
+        assert run.value is not None
+        return self.sign * run.value
+
+    def state(self, round_number: int) -> SessionState:
+        return files.read_record(SessionState, self.paths.round(round_number).steer)
+
+    def proposals(self, round_number: int) -> Proposals:
+        return files.read_record(Proposals, self.paths.round(round_number).proposals)
+
+    def verdict(self, round_number: int) -> RoundVerdict:
+        return files.read_record(RoundVerdict, self.paths.round(round_number).verdict)
+
+    def history(self, before: int) -> list[tuple[Proposals, RoundVerdict]]:
+        """Proposals and verdicts of all rounds before one, in order."""
+        return [(self.proposals(r), self.verdict(r)) for r in range(1, before)]
+
+    def texts(self, sources: Mapping[str, str]) -> dict[str, str]:
+        """Mutable files as text, by name; bytes that are no UTF-8 are kept apart."""
+        return {
+            name: self.store.get(sha).decode("utf-8", errors="surrogateescape")
+            for name, sha in sources.items()
+        }
+
+    def tree(self, sources: Mapping[str, str]) -> dict[str, bytes]:
+        """All files of a candidate as its commit shows them."""
+        frozen = (*self.manifest.fixed, self.manifest.brief)
+        fixed = {entry.path: self.store.get(entry.sha256) for entry in frozen}
+        return {**fixed, **{name: self.store.get(sha) for name, sha in sources.items()}}
+
+    # ------------------------------------------------------------------ runs
+
+    def run(
+        self,
+        sources: Mapping[str, str],
+        role: Role,
+        replicate: int,
+        number: int = 0,
+        description: str = "baseline",
+    ) -> RunSummary:
+        """One run of a source, from the store or executed now.
+
+        ``number`` and ``description`` are the experiment's, for the journal.
+        """
+        seed = run_seed(self.config.seed, source_digest(sources), role, replicate)
+        about = {
+            "number": number,
+            "description": description,
+            "role": role,
+            "replicate": replicate,
+            "seed": seed,
+        }
+
+        def perform(folder: Path) -> RunRecord:
+            self._check_hardware()
+            self.journal.append("run_started", **about, budget=self.budget)
+            return execute(self._plan(sources, seed), folder)
+
+        key, record, executed = self.store.run(self._material(sources, seed), perform)
+        summary = self._summary(key, seed, record)
+        if executed:
+            self.journal.append(
+                "run_finished",
+                **about,
+                key=key,
+                outcome=record.outcome,
+                reason=record.reason,
+                value=summary.value,
+                wall_seconds=record.wall_seconds,
+            )
+        return summary
+
+    @property
+    def budget(self) -> dict[str, float | int | None]:
+        """What each run may spend, configuration before task."""
+        frozen = self.manifest.frozen
+        steps, seconds = frozen["budget_steps"], frozen["budget_seconds"]
+        if steps is None and seconds is None:
+            steps, seconds = self.task.budget_steps, self.task.budget_seconds
+        timeout = frozen["timeout_seconds"]
+        if timeout is None:
+            timeout = self.task.timeout_seconds
+        return {"seconds": seconds, "steps": steps, "timeout_seconds": timeout}
+
+    def _material(self, sources: Mapping[str, str], seed: int) -> dict[str, object]:
+        """Everything that a run's result may depend on: its key's preimage."""
+        return {
+            "fixed": {entry.path: entry.sha256 for entry in self.manifest.fixed},
+            "data": {entry.path: entry.sha256 for entry in self.manifest.data},
+            "source": dict(sources),
+            "seed": seed,
+            "budget": self.budget,
+            "threads": self.task.threads,
+            "command": list(self.task.command),
+            "metric": self.task.metric.name,
+            "environment": self.manifest.environment.sha256,
+            "hardware": encode(self.manifest.hardware),
+        }
+
+    def _plan(self, sources: Mapping[str, str], seed: int) -> RunPlan:
+        budget = self.budget
+        return RunPlan(
+            command=self.task.command,
+            sources={name: self.store.get(sha) for name, sha in sources.items()},
+            fixed={entry.path: self.store.get(entry.sha256) for entry in self.manifest.fixed},
+            data={e.path: (self.store.path(e.sha256), e.sha256) for e in self.manifest.data},
+            seed=seed,
+            budget_seconds=budget["seconds"],
+            budget_steps=None if budget["steps"] is None else int(budget["steps"]),
+            timeout_seconds=float(budget["timeout_seconds"] or 0.0),
+            threads=self.task.threads,
+            metric=self.task.metric.name,
+        )
+
+    def _summary(self, key: str, seed: int, record: RunRecord) -> RunSummary:
+        ok = record.outcome is Outcome.OK
+        return RunSummary(
+            key=key,
+            seed=seed,
+            outcome=record.outcome,
+            reason=record.reason,
+            value=record.metrics.get(self.task.metric.name) if ok else None,
+            memory_mb=self.task.memory_mb(record.metrics) if ok else None,
+        )
+
+    def _check_hardware(self) -> None:
+        here = hardware.current(self.task.device)
+        if here != self.manifest.hardware:
+            raise FixedInputChangedError(
+                f"session {self.config.session!r} was started on "
+                f"{hardware.describe(dict(self.manifest.hardware))}, this machine has "
+                f"{hardware.describe(here)}; measurements of the two cannot be compared. Go on "
+                "there, or start another session here: snakemake --cores 1 --config session=NAME"
+            )
+
+    def log_path(self, key: str) -> Path:
+        """The log of a finished run."""
+        return self.store.run_file(key, LOG)

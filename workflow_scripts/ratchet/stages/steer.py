@@ -1,0 +1,78 @@
+"""Turn a round's verdict into what the next round starts from."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from ratchet import files, steer
+from ratchet.judge import Judge
+from ratchet.records import Incumbent, Proposals, RoundVerdict, SessionState
+from ratchet.seeds import stream_seed
+from ratchet.stages.baseline import categories
+from ratchet.stages.session import Session
+
+
+def run(session: Session, number: int) -> None:
+    """Write the session's state after round ``number``."""
+    before = session.state(number - 1)
+    verdict = session.verdict(number)
+    path = session.paths.round(number).steer
+    if not verdict.rulings:
+        # Nothing was run: the round costs nothing and changes nothing.
+        state = dataclasses.replace(before, round=number, stop=verdict.stop, detail=verdict.detail)
+        files.write_json(path, state)
+        return
+    proposals = session.proposals(number)
+    judge = Judge.from_dict(files.read_json(session.paths.round(number).judge))
+    trials = [t for p, v in [*session.history(number), (proposals, verdict)] for t in _trials(p, v)]
+    known = categories(session)
+    mode = steer.Mode(session.config.steering)
+    seed = stream_seed(session.config.seed, "steer", number)
+    state = SessionState(
+        round=number,
+        incumbent=_incumbent(session, before.incumbent, proposals, verdict, judge),
+        runs_used=before.runs_used + verdict.runs_used,
+        categories=steer.score(trials, known),
+        ranking=steer.rank(trials, seed, judge.noise_sd, mode, known),
+        stop=verdict.stop,
+        detail=verdict.detail,
+    )
+    session.journal.append(
+        "round_finished", round=number, rounds=session.config.rounds, ranking=state.ranking
+    )
+    files.write_json(path, state)
+
+
+def _trials(proposals: Proposals, verdict: RoundVerdict) -> list[steer.Trial]:
+    """What steering learns from one round."""
+    category = {p.number: p.category for p in proposals.proposals}
+    return [
+        steer.Trial(category[r.number], r.number == verdict.kept, r.gain or 0.0)
+        for r in verdict.rulings
+    ]
+
+
+def _incumbent(
+    session: Session,
+    before: Incumbent,
+    proposals: Proposals,
+    verdict: RoundVerdict,
+    judge: Judge,
+) -> Incumbent:
+    """The incumbent after a round; a kept candidate takes the old one's place."""
+    mean, sd = session.sign * judge.incumbent_mean, judge.incumbent_sd
+    if verdict.kept is None:
+        return dataclasses.replace(before, mean=mean, sd=sd)
+    proposal = next(p for p in proposals.proposals if p.number == verdict.kept)
+    ruling = next(r for r in verdict.rulings if r.number == verdict.kept)
+    return dataclasses.replace(
+        before,
+        mean=mean,
+        sd=sd,
+        number=proposal.number,
+        source=proposal.source,
+        files=proposal.files,
+        commit=proposal.commit,
+        memory_mb=ruling.memory_mb,
+        kept=before.kept + 1,
+    )
