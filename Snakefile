@@ -1,15 +1,6 @@
-from pathlib import Path
-
 from snakemake.utils import min_version
 
 min_version("9.27")
-
-
-# A folder of its own, as with `snakemake --directory`, may bring its own settings.
-OWN_SETTINGS = Path("config/config.yaml")
-
-
-configfile: OWN_SETTINGS if OWN_SETTINGS.exists() else Path(workflow.basedir) / OWN_SETTINGS
 
 
 # The image that `--software-deployment-method apptainer` runs every rule in.

@@ -2,26 +2,25 @@ import sys
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
+from snakemake.logging import logger
 
 try:
     from ratchet import guard
-    from ratchet.errors import RatchetError
 except ImportError as error:
     raise WorkflowError(
         f"{error}: this Snakemake does not run in Ratchet's environment; create it with "
         "`make env` and activate it with `source .venv/bin/activate`"
     )
 
-try:
-    PLAN = guard.load(
-        dict(config),
-        root=Path(),
-        harness=Path(workflow.basedir),
-        owner=workflow.is_main_process and not workflow.dryrun,
-    )
-except RatchetError as error:
-    raise WorkflowError(str(error))
-
+# Reads config/config.yaml, checks it, the task and the session's frozen inputs,
+# and takes the folder.  Ends the process with one message if something is wrong.
+PLAN = guard.load(
+    config,
+    root=Path(),
+    harness=Path(workflow.basedir),
+    owner=workflow.is_main_process and not workflow.dryrun,
+)
+guard.hush(logger)
 CONFIG = PLAN.config
 PATHS = PLAN.paths
 

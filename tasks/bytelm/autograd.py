@@ -1,40 +1,40 @@
 """Reverse-mode differentiation over NumPy arrays: what a small language model needs.
 
-Fixed file of the task; ``train.py`` imports it and nothing has to be run::
+Fixed file of the task; ``train.py`` imports it and there is nothing to run::
 
-    from autograd import Tensor, gather, cross_entropy
-    table = Tensor(rng.standard_normal((256, 32)), requires_grad=True)
+    from autograd import Tensor, cross_entropy, gather
+    table = Tensor(rng.standard_normal((256, 256)), requires_grad=True)
     loss = cross_entropy(gather(table, inputs), targets)
-    loss.backward()                      # table.grad is now an array
+    loss.backward()  # table.grad is now an array
 
 Covered: arithmetic with broadcasting, powers, batched matrix products, shapes
 (reshape, transpose, slices, concatenation), sums and means, the usual
 activations, masks, softmax, layer and RMS normalisation, embedding lookup,
-causal windows, dropout and the cross-entropy.  Every operation is
-differentiated once.
+causal windows and the cross-entropy.
 
 Not covered: second derivatives, in-place changes of a tensor that was already
 used, sparse gradients, devices, mixed precision.  Tensors hold float32;
 :func:`precision` switches to float64 for gradient checks.
 
-Memory is counted, not sampled: every array that a tensor, its tape or a gradient
-owns adds its bytes while it lives, and views add nothing.  Temporary arrays
-inside one operation are not counted.  :func:`peak_mem_mb` therefore depends on
-the code and on the number of steps alone, never on the machine.
+Memory is counted, not sampled: a tensor adds its bytes while it lives (a view
+adds none), and so do the arrays that its operation saved and its gradient.
+Temporary arrays inside one operation are not counted.  :func:`peak_mem_mb`
+therefore depends on the code and the number of steps, never on the machine.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, Union
 
 import numpy as np
 from numpy.typing import NDArray
 
 Array: TypeAlias = NDArray[Any]
-Backward: TypeAlias = Callable[[Array], Sequence["Array | None"]]
-Operand: TypeAlias = "Tensor | Array | float"
+Backward: TypeAlias = Callable[[Array], Sequence[Array | None]]
+Operand: TypeAlias = Union["Tensor", Array, float]
+Axis: TypeAlias = int | tuple[int, ...] | None
 
 
 class _State:
@@ -49,11 +49,6 @@ class _State:
 def _count(size: int) -> None:
     _State.live += size
     _State.peak = max(_State.peak, _State.live)
-
-
-def _owned(array: Array | None) -> int:
-    """Bytes of an array, 0 if it is a view of another one."""
-    return array.nbytes if array is not None and array.base is None else 0
 
 
 def peak_mem_mb() -> float:
@@ -84,37 +79,41 @@ def precision(dtype: type) -> Iterator[None]:
 class Tensor:
     """An array, its gradient and the operation that made it.
 
-    ``grad`` is ``None`` until :meth:`backward` reached a leaf that was made
-    with ``requires_grad=True``; it accumulates until it is set to ``None``.
+    ``grad`` is ``None`` until :meth:`backward` has reached this leaf (a tensor
+    made with ``requires_grad=True``); it accumulates until it is set to ``None``.
     """
 
-    __array_ufunc__ = None  # ``array * tensor`` must come to Tensor.__rmul__.
-    __slots__ = ("__weakref__", "_backward", "_bytes", "_grad", "_parents", "data", "requires_grad")
+    __array_ufunc__ = None  # ``array * tensor`` has to reach Tensor.__rmul__.
+    __slots__ = (
+        "_backward", "_bytes", "_grad", "_parents", "_saved_bytes", "data", "requires_grad"
+    )  # fmt: skip
 
-    def __init__(self, data: Any, requires_grad: bool = False) -> None:
+    def __init__(self, data: Any, requires_grad: bool = False, *, view: bool = False) -> None:
         self._bytes = 0
         self.data: Array = np.asarray(data, dtype=_State.dtype)
         self.requires_grad = requires_grad
         self._grad: Array | None = None
         self._parents: tuple[Tensor, ...] = ()
         self._backward: Backward | None = None
-        self._bytes = _owned(self.data)
-        _count(self._bytes)
+        self._saved_bytes = 0
+        self._hold(0 if view else self.data.nbytes)
 
     def __del__(self) -> None:
         _State.live -= self._bytes
 
+    def _hold(self, size: int) -> None:
+        self._bytes += size
+        _count(size)
+
     @property
     def grad(self) -> Array | None:
-        """Derivative of the last backward pass's loss, of the shape of ``data``."""
+        """Derivative of the losses so far, an array of the shape of ``data``."""
         return self._grad
 
     @grad.setter
     def grad(self, value: Array | None) -> None:
-        size = _owned(value) - _owned(self._grad)
-        self._grad = value
-        self._bytes += size
-        _count(size)
+        old, self._grad = self._grad, value
+        self._hold((0 if value is None else value.nbytes) - (0 if old is None else old.nbytes))
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -131,42 +130,360 @@ class Tensor:
     def __repr__(self) -> str:
         return f"Tensor(shape={self.shape}, requires_grad={self.requires_grad})"
 
-    def __len__(self) -> int:
-        return len(self.data)
-
     def item(self) -> float:
         """The value of a tensor with one element."""
         return float(self.data.item())
 
-    def detach(self) -> Tensor:
-        """The same values as a constant."""
-        return Tensor(self.data)
-
     def backward(self) -> None:
         """Add d(self)/d(leaf) to the ``grad`` of every leaf; ``self`` is a scalar.
 
-        The tape is used up: operations are released as soon as they are done.
+        The tape is used up: an operation is released as soon as it is done.
         """
-        if self.data.size != 1:
-            raise ValueError(f"backward: needs a scalar, found the shape {self.shape}")
-        pending: dict[int, Array] = {id(self): np.ones_like(self.data)}
-        for node in reversed(_sorted(self)):
+        if self.size != 1:
+            raise ValueError(f"backward needs a scalar, found the shape {self.shape}")
+        if not self.requires_grad:
+            raise ValueError("backward: nothing here needs a gradient, or the tape was used before")
+        order = _operations_before(self)
+        pending = {id(self): np.ones_like(self.data)}
+        _count(self.data.nbytes)
+        given: set[int] = set()
+        while order:
+            node = order.pop()
             grad = pending.pop(id(node))
             if node._backward is None:
-                node.grad = grad if node._grad is None else node._grad + grad
-                continue
-            for parent, part in zip(node._parents, node._backward(grad), strict=True):
-                if part is not None and parent.requires_grad:
-                    before = pending.get(id(parent))
-                    pending[id(parent)] = part if before is None else before + part
-                    _count(_owned(part) if before is None else 0)
-            _State.live -= _owned(grad) if node is not self else 0
-            node._backward, node._parents = None, ()
+                node._accept(grad, given)
+            else:
+                for parent, part in zip(node._parents, node._backward(grad), strict=True):
+                    if part is None or not parent.requires_grad:
+                        continue
+                    if id(parent) in pending:
+                        pending[id(parent)] = pending[id(parent)] + part
+                    else:
+                        pending[id(parent)] = part
+                        _count(part.nbytes)
+                node._release()
+            _State.live -= grad.nbytes
 
-    # Arithmetic; every operand may be a tensor, an array or a number.
+    def _accept(self, grad: Array, given: set[int]) -> None:
+        """Take a leaf's gradient; a copy where another leaf may hold the same memory."""
+        if self._grad is not None:
+            grad = self._grad + grad
+        elif grad.base is not None or id(grad) in given:
+            grad = grad.copy()
+        given.add(id(grad))
+        self.grad = grad
+
+    def _release(self) -> None:
+        self._backward, self._parents = None, ()
+        self.requires_grad = False
+        self._hold(-self._saved_bytes)
+        self._saved_bytes = 0
+
+    # Arithmetic.  The other operand may be a tensor, an array or a number.
 
     def __add__(self, other: Operand) -> Tensor:
-        a, b = self, as_tensor(other)
-        return _make(
-            a.data + b.data, (a, b), lambda g: (_fold(g, a.data.shape), _fold(g, b.data.shape))
+        b = as_tensor(other)
+        return _binary(self, b, self.data + b.data, lambda g: g, lambda g: g)
+
+    def __sub__(self, other: Operand) -> Tensor:
+        b = as_tensor(other)
+        return _binary(self, b, self.data - b.data, lambda g: g, lambda g: -g)
+
+    def __mul__(self, other: Operand) -> Tensor:
+        a, b = self.data, as_tensor(other)
+        return _binary(self, b, a * b.data, lambda g: g * b.data, lambda g: g * a)
+
+    def __truediv__(self, other: Operand) -> Tensor:
+        b = as_tensor(other)
+        y = self.data / b.data
+        return _binary(self, b, y, lambda g: g / b.data, lambda g: -g * y / b.data)
+
+    def __pow__(self, exponent: float) -> Tensor:
+        x = self.data
+        return _make(x**exponent, (self,), lambda g: (g * exponent * x ** (exponent - 1),))
+
+    def __neg__(self) -> Tensor:
+        return _make(-self.data, (self,), lambda g: (-g,))
+
+    def __radd__(self, other: Operand) -> Tensor:
+        return self + other
+
+    def __rsub__(self, other: Operand) -> Tensor:
+        return as_tensor(other) - self
+
+    def __rmul__(self, other: Operand) -> Tensor:
+        return self * other
+
+    def __rtruediv__(self, other: Operand) -> Tensor:
+        return as_tensor(other) / self
+
+    def __matmul__(self, other: Operand) -> Tensor:
+        """Product over the last two axes: (..., n, k) @ (..., k, m) or (..., k) @ (k, m)."""
+        b = as_tensor(other)
+        if min(self.ndim, b.ndim) < 2:
+            raise ValueError(f"@ needs matrices, found {self.shape} and {b.shape}")
+        if b.ndim == 2:
+            return _matmul_rows(self, b)
+        x, y = self.data, b.data
+        return _binary(
+            self, b, x @ y, lambda g: g @ y.swapaxes(-1, -2), lambda g: x.swapaxes(-1, -2) @ g
         )
+
+    # Shapes.
+
+    def reshape(self, *shape: int) -> Tensor:
+        old = self.shape
+        return _make(self.data.reshape(shape), (self,), lambda g: (g.reshape(old),), view=True)
+
+    def transpose(self, *axes: int) -> Tensor:
+        """Permute the axes; without ``axes`` reverse them."""
+        order = axes or tuple(reversed(range(self.ndim)))
+        back = np.argsort(order)
+        return _make(self.data.transpose(order), (self,), lambda g: (g.transpose(back),), view=True)
+
+    def __getitem__(self, index: Any) -> Tensor:
+        """Basic or advanced indexing with constants (slices, integers, arrays)."""
+        x = self.data
+        items = index if isinstance(index, tuple) else (index,)
+        basic = all(i is None or i is ... or isinstance(i, int | slice) for i in items)
+
+        def backward(g: Array) -> Sequence[Array | None]:
+            full = np.zeros_like(x)
+            if basic:  # Reaches every element at most once.
+                full[index] = g
+            else:
+                np.add.at(full, index, g)
+            return (full,)
+
+        return _make(x[index], (self,), backward, view=basic)
+
+    # Reductions.
+
+    def sum(self, axis: Axis = None, keepdims: bool = False) -> Tensor:
+        return _reduce(self, axis, keepdims, average=False)
+
+    def mean(self, axis: Axis = None, keepdims: bool = False) -> Tensor:
+        return _reduce(self, axis, keepdims, average=True)
+
+    # Functions of one element.
+
+    def exp(self) -> Tensor:
+        y = np.exp(self.data)
+        return _make(y, (self,), lambda g: (g * y,))
+
+    def log(self) -> Tensor:
+        x = self.data
+        return _make(np.log(x), (self,), lambda g: (g / x,))
+
+    def sqrt(self) -> Tensor:
+        y = np.sqrt(self.data)
+        return _make(y, (self,), lambda g: (0.5 * g / y,))
+
+    def tanh(self) -> Tensor:
+        y = np.tanh(self.data)
+        return _make(y, (self,), lambda g: (g * (1.0 - y * y),))
+
+    def sigmoid(self) -> Tensor:
+        y = 0.5 * np.tanh(0.5 * self.data) + 0.5
+        return _make(y, (self,), lambda g: (g * y * (1.0 - y),))
+
+    def relu(self) -> Tensor:
+        y = np.maximum(self.data, 0.0)
+        return _make(y, (self,), lambda g: (g * (y > 0),))
+
+
+def as_tensor(value: Operand) -> Tensor:
+    """A tensor as it is, anything else as a constant."""
+    return value if isinstance(value, Tensor) else Tensor(value)
+
+
+def where(mask: Array, a: Operand, b: Operand) -> Tensor:
+    """``a`` where the boolean array ``mask`` holds, else ``b``."""
+    x, y = as_tensor(a), as_tensor(b)
+    value = np.where(mask, x.data, y.data)
+    return _binary(x, y, value, lambda g: g * mask, lambda g: g * ~mask)
+
+
+def concat(parts: Sequence[Tensor], axis: int = -1) -> Tensor:
+    """Join tensors along ``axis``."""
+    cuts = np.cumsum([part.shape[axis] for part in parts])[:-1]
+    value = np.concatenate([part.data for part in parts], axis=axis)
+    return _make(value, tuple(parts), lambda g: np.split(g, cuts, axis=axis))
+
+
+def softmax(x: Tensor) -> Tensor:
+    """Softmax over the last axis; exact for any finite input."""
+    y = np.exp(x.data - x.data.max(axis=-1, keepdims=True))
+    y /= y.sum(axis=-1, keepdims=True)
+    return _make(y, (x,), lambda g: (y * (g - (g * y).sum(axis=-1, keepdims=True)),))
+
+
+def log_softmax(x: Tensor) -> Tensor:
+    """Logarithm of the softmax over the last axis, in nats."""
+    y = x.data - x.data.max(axis=-1, keepdims=True)
+    y -= np.log(np.exp(y).sum(axis=-1, keepdims=True))
+    return _make(y, (x,), lambda g: (g - np.exp(y) * g.sum(axis=-1, keepdims=True),))
+
+
+def cross_entropy(logits: Tensor, targets: Array) -> Tensor:
+    """Mean over all positions of -log p(target), in nats.
+
+    ``logits`` (..., V), ``targets`` integers (...); the result is a scalar.
+    """
+    rows = np.arange(targets.size)
+    flat = logits.data.reshape(targets.size, -1)
+    p = flat - flat.max(axis=-1, keepdims=True)
+    picked = p[rows, targets.reshape(-1)]
+    np.exp(p, out=p)
+    total = p.sum(axis=-1, keepdims=True)
+    p /= total
+    loss = (np.log(total[:, 0]) - picked).mean()
+
+    def backward(g: Array) -> Sequence[Array | None]:
+        d = p * (g / targets.size)
+        d[rows, targets.reshape(-1)] -= g / targets.size
+        return (d.reshape(logits.shape),)
+
+    return _make(loss, (logits,), backward, saved=(p,))
+
+
+def gather(table: Tensor, index: Array) -> Tensor:
+    """Rows of ``table`` (V, C) by integers of any shape: (..., C)."""
+    if index.size and not 0 <= index.min() <= index.max() < table.shape[0]:
+        raise IndexError(f"gather: an index is outside the {table.shape[0]} rows of the table")
+
+    def backward(g: Array) -> Sequence[Array | None]:
+        # Sorted segments are summed: far faster than adding row by row.
+        order = np.argsort(index, axis=None, kind="stable")
+        ids = index.reshape(-1)[order]
+        starts = np.flatnonzero(np.r_[True, ids[1:] != ids[:-1]])
+        full = np.zeros_like(table.data)
+        full[ids[starts]] = np.add.reduceat(g.reshape(-1, g.shape[-1])[order], starts, axis=0)
+        return (full,)
+
+    return _make(table.data[index], (table,), backward)
+
+
+def causal_windows(x: Tensor, width: int) -> Tensor:
+    """The last ``width`` positions side by side: (B, T, C) to (B, T, width * C).
+
+    Block ``j`` of the result at position ``t`` is ``x`` at ``t - j``, zeros
+    before the start: no position sees a later one.
+    """
+    batch, length, channels = x.shape
+    spans = [(j, slice(j * channels, (j + 1) * channels)) for j in range(min(width, length))]
+    y = np.zeros((batch, length, width * channels), dtype=x.data.dtype)
+    for j, span in spans:
+        y[:, j:, span] = x.data[:, : length - j]
+
+    def backward(g: Array) -> Sequence[Array | None]:
+        full = np.zeros_like(x.data)
+        for j, span in spans:
+            full[:, : length - j] += g[:, j:, span]
+        return (full,)
+
+    return _make(y, (x,), backward)
+
+
+def rms_norm(x: Tensor, epsilon: float = 1e-6) -> Tensor:
+    """Divide by the root mean square over the last axis."""
+    scale = 1.0 / np.sqrt(np.square(x.data).mean(axis=-1, keepdims=True) + epsilon)
+    y = x.data * scale
+
+    def backward(g: Array) -> Sequence[Array | None]:
+        return ((g - y * (g * y).mean(axis=-1, keepdims=True)) * scale,)
+
+    return _make(y, (x,), backward, saved=(scale,))
+
+
+def layer_norm(x: Tensor, epsilon: float = 1e-6) -> Tensor:
+    """Subtract the mean over the last axis, then divide by the standard deviation."""
+    return rms_norm(x - x.mean(axis=-1, keepdims=True), epsilon)
+
+
+def _make(
+    value: Any,
+    parents: tuple[Tensor, ...],
+    backward: Backward,
+    saved: Sequence[Array] = (),
+    view: bool = False,
+) -> Tensor:
+    """The result of an operation, with its tape entry if one is needed."""
+    out = Tensor(value, view=view)
+    if _State.recording and any(parent.requires_grad for parent in parents):
+        out.requires_grad = True
+        out._parents, out._backward = parents, backward
+        out._saved_bytes = sum(array.nbytes for array in saved)
+        out._hold(out._saved_bytes)
+    return out
+
+
+def _binary(
+    a: Tensor,
+    b: Tensor,
+    value: Array,
+    left: Callable[[Array], Array],
+    right: Callable[[Array], Array],
+) -> Tensor:
+    """An operation on two tensors; a constant operand's derivative is not computed."""
+
+    def backward(g: Array) -> Sequence[Array | None]:
+        return (
+            _fold(left(g), a.shape) if a.requires_grad else None,
+            _fold(right(g), b.shape) if b.requires_grad else None,
+        )
+
+    return _make(value, (a, b), backward)
+
+
+def _fold(g: Array, shape: tuple[int, ...]) -> Array:
+    """Undo broadcasting: sum a gradient down to ``shape``."""
+    if g.shape == shape:
+        return g
+    extra = g.ndim - len(shape)
+    axes = tuple(range(extra)) + tuple(
+        extra + i for i, n in enumerate(shape) if n == 1 and g.shape[extra + i] != 1
+    )
+    return g.sum(axis=axes).reshape(shape)
+
+
+def _matmul_rows(a: Tensor, b: Tensor) -> Tensor:
+    """(..., k) @ (k, m) as one product of two matrices, which is the fast case."""
+    x, y = a.data.reshape(-1, a.shape[-1]), b.data
+    value = (x @ y).reshape(*a.shape[:-1], y.shape[1])
+
+    def backward(g: Array) -> Sequence[Array | None]:
+        rows = g.reshape(-1, y.shape[1])
+        return (
+            (rows @ y.T).reshape(a.shape) if a.requires_grad else None,
+            x.T @ rows if b.requires_grad else None,
+        )
+
+    return _make(value, (a, b), backward)
+
+
+def _reduce(x: Tensor, axis: Axis, keepdims: bool, average: bool) -> Tensor:
+    kept = x.data.sum(axis=axis, keepdims=True)
+    factor = kept.size / x.size if average else 1.0
+    value = kept * factor
+
+    def backward(g: Array) -> Sequence[Array | None]:
+        return (np.broadcast_to(g.reshape(kept.shape) * factor, x.shape),)
+
+    return _make(value if keepdims else value.squeeze(axis), (x,), backward)
+
+
+def _operations_before(last: Tensor) -> list[Tensor]:
+    """All tensors that ``last`` depends on and that need a gradient, itself at the end."""
+    order: list[Tensor] = []
+    seen: set[int] = set()
+    stack: list[tuple[Tensor, bool]] = [(last, False)] if last.requires_grad else []
+    while stack:
+        node, done = stack.pop()
+        if done:
+            order.append(node)
+        elif id(node) not in seen:
+            seen.add(id(node))
+            stack.append((node, True))
+            stack.extend((p, False) for p in node._parents if p.requires_grad)
+    return order

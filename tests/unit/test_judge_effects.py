@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from ratchet.judge.effects import COMPONENTS, SCALES, EffectModel
-from ratchet.judge.settings import Settings
 from scipy.integrate import quad
 from scipy.stats import norm
+
+from ratchet.judge.effects import COMPONENTS, SCALES, EffectModel
+from ratchet.judge.settings import Settings
 
 MODEL = EffectModel(Settings(effect_scale=1.0))
 

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from ratchet.errors import DataError
 from ratchet.judge import Assessment, Judge, Settings
 from ratchet.records import Verdict

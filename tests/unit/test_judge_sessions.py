@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import pytest
+
 from ratchet.judge import Judge, Settings, replay, scale_from
 from ratchet.records import Verdict
 

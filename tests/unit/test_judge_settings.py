@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from ratchet.errors import ConfigError, DataError
 from ratchet.judge import (
     Judge,

@@ -69,6 +69,14 @@ class Config:
         return self.candidates * (self.max_replicates - 1) + 2 * self.confirm_replicates
 
 
+def read(path: Path) -> dict[str, Any]:
+    """The values in a configuration file, not yet checked."""
+    values = schema.load_yaml(path)
+    if not isinstance(values, dict):
+        raise ConfigError(f"{path}: expected a mapping of keys to values, found {values!r:.60}")
+    return values
+
+
 def parse(values: Mapping[str, Any], schema_path: Path, where: str) -> Config:
     """Check raw values and build a :class:`Config`.
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import ast
 import fcntl
 import functools
+import logging
 import os
+import re
 import shlex
 import shutil
 import signal
@@ -19,7 +21,7 @@ from typing import Any
 from ratchet import config, files, manifest, task
 from ratchet.canonical import canonical_json, digest, digest_bytes
 from ratchet.config import Config
-from ratchet.errors import DataError, InputMissingError, SessionBusyError
+from ratchet.errors import DataError, InputMissingError, RatchetError, SessionBusyError
 from ratchet.paths import SessionPaths
 from ratchet.records import Experiment, Proposals, encode
 from ratchet.repo import SessionRepo
@@ -96,14 +98,27 @@ def _read(cls: type[Any], path: Path) -> Any:
         return None
 
 
-def load(raw: Mapping[str, Any], root: Path, harness: Path, owner: bool) -> Plan:
+def load(overrides: Mapping[str, Any], root: Path, harness: Path, owner: bool) -> Plan:
+    """Check everything, or end the process with one message and its exit code."""
+    try:
+        return plan(overrides, root, harness, owner)
+    except RatchetError as error:
+        print(f"ratchet: {error}", file=sys.stderr, flush=True)
+        sys.exit(error.exit_code)
+
+
+def plan(overrides: Mapping[str, Any], root: Path, harness: Path, owner: bool) -> Plan:
     """Check configuration, task and frozen inputs; take the folder if ``owner``.
 
+    ``overrides`` (Snakemake's ``--config`` and ``--configfile``) count before
+    ``config/config.yaml`` of the working folder, or else of the harness.
     Nothing is written before everything was checked.  Raises a
     :class:`ratchet.errors.RatchetError` with one clear message.
     """
     schema_path = harness / "config" / "schema.yaml"
-    settings = config.parse(raw, schema_path, "configuration")
+    own = root / "config" / "config.yaml"
+    path = own if own.exists() else harness / "config" / "config.yaml"
+    settings = config.parse({**config.read(path), **overrides}, schema_path, str(path))
     folder = config.resolve(settings.task, root, harness)
     defined = task.load(folder, harness)
     paths = SessionPaths(settings.session, root)
@@ -144,6 +159,13 @@ def _own(root: Path, paths: SessionPaths) -> None:
     shutil.rmtree(state / "locks", ignore_errors=True)
     Store(paths.store).clear_partial()
     SessionRepo(paths.repository, paths.session).clear_stale_locks()
+
+
+def hush(logger: logging.Logger) -> None:
+    """Drop Snakemake's two lines per job, which say nothing about the session."""
+    logger.addFilter(
+        lambda record: not re.match(r"Select jobs to execute|Execute \d+ jobs", record.getMessage())
+    )
 
 
 def install_graceful_sigterm(workflow: Any) -> None:

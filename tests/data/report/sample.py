@@ -137,13 +137,24 @@ def session(
         if ruling.verdict.is_keep and idea[0] is not None and ruling.mean is not None:
             truth += idea[0]
             held = replace(
-                held, number=number, mean=ruling.mean + sign * 0.1 * SD, sd=0.6 * SD,
-                commit=proposal.commit, kept=held.kept + 1,
+                held,
+                number=number,
+                mean=ruling.mean + sign * 0.1 * SD,
+                sd=0.6 * SD,
+                commit=proposal.commit,
+                kept=held.kept + 1,
             )
         proposals.append(Proposals(number, (proposal,)))
         verdicts.append(
-            RoundVerdict(number, (ruling,), number if ruling.verdict.is_keep else None,
-                         SD, 0.8 * SD, 1.4 * SD, len(bench.details))
+            RoundVerdict(
+                number,
+                (ruling,),
+                number if ruling.verdict.is_keep else None,
+                SD,
+                0.8 * SD,
+                1.4 * SD,
+                len(bench.details),
+            )
         )
         states.append(
             SessionState(number, held, len(bench.details), _categories(number), ("architecture",))
@@ -196,13 +207,28 @@ def _ruling(
     delta = mean - held.mean
     confidence = 0.5 * math.erfc(sign * delta / sd / math.sqrt(2))
     verdict = (
-        Verdict.STRONG_KEEP if confidence > 0.95 else Verdict.KEEP if confidence > 0.6
-        else Verdict.MARGINAL if confidence > 0.5 else Verdict.DISCARD
+        Verdict.STRONG_KEEP
+        if confidence > 0.95
+        else Verdict.KEEP
+        if confidence > 0.6
+        else Verdict.MARGINAL
+        if confidence > 0.5
+        else Verdict.DISCARD
     )
     reason = f"P(better) {confidence:.3f} against the required 0.600 after {len(runs)} run(s)"
     return Ruling(
-        number, 0, proposal.commit, verdict, reason, runs, mean=mean, incumbent=held.mean,
-        delta=delta, delta_sd=sd, gain=-0.9 * sign * delta, confidence=confidence,
+        number,
+        0,
+        proposal.commit,
+        verdict,
+        reason,
+        runs,
+        mean=mean,
+        incumbent=held.mean,
+        delta=delta,
+        delta_sd=sd,
+        gain=-0.9 * sign * delta,
+        confidence=confidence,
         memory_mb=61.5 + number,
     )
 

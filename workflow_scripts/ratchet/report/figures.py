@@ -37,8 +37,8 @@ CHARACTER_WIDTH = 0.52
 
 
 WIDE = Frame(width=940, height=360, top=36)
-NARROW = Frame(width=300, height=280, left=52, right=8, top=84, labels=4, legend_columns=2)
-SHARED = Frame(width=714, height=300, right=24, top=104, bottom=46, legend_columns=4, title=True)
+NARROW = Frame(width=292, height=280, left=60, right=8, top=84, labels=4, legend_columns=2)
+SHARED = Frame(width=706, height=300, right=24, top=104, bottom=46, legend_columns=4, title=True)
 
 
 def progress(facts: Facts, frame: Frame = WIDE) -> Spec:
@@ -98,6 +98,7 @@ class _View:
         """Encodings of a layer's position, the axes included."""
         metric = self.facts["metric"]
         unit = f" ({metric['unit']})" if metric["unit"] else ""
+        name = shortened(f"{metric['name']}{unit}", 36)
         most = max(3, self.frame.width // 60)
         return {
             "x": {
@@ -108,6 +109,7 @@ class _View:
                     "title": "experiment",
                     "values": integer_ticks(self.last, most),
                     "grid": False,
+                    "format": ",d",
                 },
             },
             "y": {
@@ -115,7 +117,7 @@ class _View:
                 "type": "quantitative",
                 "scale": self.scales["y"],
                 "axis": {
-                    "title": f"{metric['name']}{unit}, {metric['better']} is better",
+                    "title": f"{name}, {metric['better']} is better",
                     "tickCount": 6,
                 },
             },
@@ -124,7 +126,9 @@ class _View:
 
 def _title(facts: Facts) -> Spec:
     counts, totals = facts["counts"], facts["totals"]
-    numbers = f"{counts['kept']} of {counts['judged']} experiments kept, {totals['runs']} runs"
+    numbers = (
+        f"{counts['kept']:,} of {counts['judged']:,} experiments kept, {totals['runs']:,} runs"
+    )
     return {
         "text": shortened(f"{facts['session']} · {facts['task']}", 80),
         "subtitle": shortened(f"{facts['answer']['headline']}; {numbers}", 116),
@@ -210,12 +214,12 @@ def _position(e: Facts, view: _View) -> Row:
 
 def _points(view: _View) -> Spec:
     rows = points(view)
-    present = [c for c in CLASSES if any(row["class"] == c[0] for row in rows)]
+    present = {row["class"] for row in rows}
     # So that a thousand points do not merge into one.
     plain = 42 if view.last <= 60 else 26 if view.last <= 300 else 12
-    domain = [name for name, *_ in present]
+    shown = [name for name, *_ in CLASSES if name in present]
     columns = view.frame.legend_columns
-    lines = math.ceil(len(domain) / columns)
+    lines = math.ceil(len(shown) / columns)
     legend = {
         "title": None,
         "orient": "none",
@@ -223,19 +227,20 @@ def _points(view: _View) -> Spec:
         "legendY": -8 - 15 * lines,
         "direction": "horizontal",
         "columns": columns,
+        "values": shown,
         "columnPadding": 24 if view.frame.width > 400 else 12,
         "rowPadding": 2,
     }
 
     def scaled(ranges: list[Any]) -> Spec:
-        scale = {"domain": domain, "range": ranges}
+        scale = {"domain": [name for name, *_ in CLASSES], "range": ranges}
         return {"field": "class", "type": "nominal", "scale": scale, "legend": legend}
 
     encoding = {
         **view.xy(),
-        "shape": scaled([shape for _, shape, _, _ in present]),
-        "color": scaled([LIGHT[role] for _, _, role, _ in present]),
-        "size": scaled([size or plain for *_, size in present]),
+        "shape": scaled([shape for _, shape, _, _ in CLASSES]),
+        "color": scaled([LIGHT[role] for _, _, role, _ in CLASSES]),
+        "size": scaled([size or plain for *_, size in CLASSES]),
     }
     return layer(rows, {"type": "point", "filled": True, "opacity": 1}, encoding)
 

@@ -78,7 +78,7 @@ def _middles(rows: list[Row]) -> list[float]:
 
 
 def _layers(rows: list[Row], facts: Facts, frame: Frame, domain: list[float]) -> list[Spec]:
-    title = f"measured improvement of {facts['metric']['name']}, right is better"
+    title = f"measured improvement of {shortened(facts['metric']['name'], 36)}, right is better"
     scale = {"domain": domain, "nice": False, "zero": False, "clamp": True}
     x = {"type": "quantitative", "scale": scale}
     x["axis"] = {"title": title if frame.width > 400 else "improvement", "tickCount": 6}
@@ -93,7 +93,6 @@ def _layers(rows: list[Row], facts: Facts, frame: Frame, domain: list[float]) ->
     }
     shape = {"field": "shape", "type": "nominal", "scale": shapes, "legend": None}
     believed = [row for row in rows if row["tick"] is not None]
-    text = {"type": "text", "fontSize": frame.font - 1, "color": LIGHT["ink"]}
     span = {"x": {**x, "field": "from"}, "x2": {"field": "to"}}
     layers = [
         layer(
@@ -110,6 +109,15 @@ def _layers(rows: list[Row], facts: Facts, frame: Frame, domain: list[float]) ->
             {"type": "tick", "thickness": 2, "size": 13, "color": LIGHT["ink"]},
             {"x": {**x, "field": "tick"}, "y": y},
         ),
+        *_words(rows, y, frame),
+    ]
+    return [each for each in layers if each["data"]["values"]]
+
+
+def _words(rows: list[Row], y: Spec, frame: Frame) -> list[Spec]:
+    """What stands left and right of the rows."""
+    text = {"type": "text", "fontSize": frame.font - 1, "color": LIGHT["ink"]}
+    return [
         layer(
             rows,
             {**text, "align": "right", "dx": -10},
@@ -126,4 +134,3 @@ def _layers(rows: list[Row], facts: Facts, frame: Frame, domain: list[float]) ->
             {"x": {"value": frame.width}, "y": {"value": -12}, "text": {"field": "text"}},
         ),
     ]
-    return [each for each in layers if each["data"]["values"]]

@@ -21,7 +21,7 @@ class Frame:
 
     width: int
     height: int
-    left: int = 62
+    left: int = 70
     right: int = 16
     top: int = 34
     bottom: int = 44
@@ -36,6 +36,7 @@ def base(frame: Frame) -> Spec:
     axis = {
         "labelColor": LIGHT["muted"],
         "titleColor": LIGHT["muted"],
+        "titlePadding": 10,
         "titleFontWeight": "normal",
         "domainColor": LIGHT["line"],
         "tickColor": LIGHT["line"],

@@ -12,6 +12,7 @@ import math
 import re
 import unicodedata
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 DASH = "–"
@@ -33,7 +34,14 @@ _STACKED = re.compile(
     r"([\u0300-\u036f\u0483-\u0489\u1ab0-\u1aff\u1dc0-\u1dff\u20d0-\u20ff]{4})"
     r"[\u0300-\u036f\u0483-\u0489\u1ab0-\u1aff\u1dc0-\u1dff\u20d0-\u20ff]+"
 )
-_VISIBLE_CATEGORIES = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
+_CUT_BEFORE = re.compile(
+    r"\[cut: only the end of (\d[\d,]{0,20}) characters is shown\]\n", re.ASCII
+)
+_CUT_AFTER = re.compile(
+    r"\n\[cut: only the beginning of (\d[\d,]{0,20}) characters is shown\]\Z", re.ASCII
+)
+_UNUSUAL = re.compile(r"[^\n\t -~]")
+_HIDDEN_CATEGORIES = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
 
 
 def clean(text: str) -> str:
@@ -47,18 +55,17 @@ def clean(text: str) -> str:
         return text
     text = _ESCAPES.sub("", text.replace("\r\n", "\n"))
     text = _STACKED.sub(r"\1⟨…⟩", text)
-    return "".join(map(_visible, text))
+    return _UNUSUAL.sub(lambda match: _visible(match[0]), text)
 
 
+@lru_cache(maxsize=4096)
 def _visible(character: str) -> str:
-    if character in "\n\t" or " " <= character <= "~":
-        return character
     code = ord(character)
     if code < 0x20:
         return chr(0x2400 + code)
     if code == 0x7F:
         return "␡"
-    if unicodedata.category(character) in _VISIBLE_CATEGORIES:
+    if unicodedata.category(character) in _HIDDEN_CATEGORIES:
         return f"⟨U+{code:04X}⟩"
     return character
 
@@ -73,24 +80,35 @@ def label(text: str, limit: int = LABEL_LIMIT) -> str:
 
 def head(text: str, limit: int) -> str:
     """The first ``limit`` bytes of a cleaned text, cut between lines if it can."""
-    shown = _short_lines(clean(text[: 2 * limit]))
-    data = shown.encode()
-    if len(data) <= limit and len(text) <= 2 * limit:
-        return shown
-    kept = data[:limit].decode(errors="ignore")
-    kept = kept[: kept.rfind("\n")] if "\n" in kept[len(kept) // 2 :] else kept
-    return f"{kept}\n[cut: only the beginning of {len(text):,} characters is shown]"
+    total, body = _without_note(text)
+    shown = _short_lines(clean(body[: 2 * limit]))
+    if len(shown.encode()) > limit or len(body) > 2 * limit:
+        total = total or len(text)
+        shown = shown.encode()[:limit].decode(errors="ignore")
+        shown = shown[: shown.rfind("\n")] if "\n" in shown[len(shown) // 2 :] else shown
+    return (
+        f"{shown}\n[cut: only the beginning of {total:,} characters is shown]" if total else shown
+    )
 
 
 def tail(text: str, limit: int) -> str:
     """The last ``limit`` bytes of a cleaned terminal log, progress bars collapsed."""
-    lines = text[-4 * limit :].replace("\r\n", "\n").split("\n")
+    total, body = _without_note(text)
+    lines = body[-4 * limit :].replace("\r\n", "\n").split("\n")
     shown = _short_lines(clean("\n".join(line.rstrip("\r").rsplit("\r", 1)[-1] for line in lines)))
-    data = shown.encode()
-    if len(data) <= limit and len(text) <= 4 * limit:
-        return shown.strip("\n")
-    kept = data[-limit:].decode(errors="ignore")
-    return f"[cut: only the end of {len(text):,} characters is shown]\n{kept}".rstrip("\n")
+    if len(shown.encode()) > limit or len(body) > 4 * limit:
+        total = total or len(text)
+        shown = shown.encode()[-limit:].decode(errors="ignore")
+    shown = shown.strip("\n")
+    return f"[cut: only the end of {total:,} characters is shown]\n{shown}" if total else shown
+
+
+def _without_note(text: str) -> tuple[int | None, str]:
+    """Length of the whole where an earlier cut took a part of it, and the rest without its note."""
+    note = _CUT_BEFORE.match(text) or _CUT_AFTER.search(text, max(0, len(text) - 100))
+    if note is None:
+        return None, text
+    return int(note[1].replace(",", "")), text[: note.start()] + text[note.end() :]
 
 
 def _short_lines(text: str) -> str:

@@ -21,7 +21,7 @@ def run(session: Session) -> None:
     session.repo.create()
     commit = session.repo.commit(
         session.tree(sources),
-        f"Baseline of {session.task.name}\n\nSession: {session.config.session}\n",
+        f"Baseline of {session.task.name}\n",
         number=0,
         parent=None,
         ref="refs/ratchet/baseline",

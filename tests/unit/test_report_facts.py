@@ -1,0 +1,226 @@
+"""The facts of a session: every form of the answer, and None staying None."""
+
+from __future__ import annotations
+
+import json
+import runpy
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ratchet.records import Confirmation, Direction, Outcome, StopReason, Verdict
+from ratchet.report import text
+from ratchet.report.facts import build
+
+sample = SimpleNamespace(
+    **runpy.run_path(str(Path(__file__).parents[1] / "data" / "report" / "sample.py"))
+)
+
+
+@pytest.fixture(scope="module")
+def records():
+    return sample.session()
+
+
+def test_answer_confirmed(records):
+    facts = build(records)
+    assert facts["answer"]["kind"] == "confirmed"
+    assert facts["answer"]["sentence"] == (
+        "val_bpb 3.412 → 2.929 (gain 0.483, 95 % interval 0.462 to 0.504, confirmed with "
+        "3 fresh seeds each); 5 of 12 experiments kept, expected false keeps 0.4; 27 runs, "
+        "1.3 minutes of training."
+    )
+
+
+def _confirmed(records, **changes):
+    return build(replace(records, confirmation=replace(records.confirmation, **changes)))
+
+
+def test_answer_when_the_interval_holds_zero_or_is_missing(records):
+    facts = _confirmed(records, gain=0.004, low=-0.017, high=0.025)
+    assert facts["answer"]["kind"] == "not_confirmed"
+    assert "−0.017 to 0.025 includes zero" in facts["answer"]["sentence"]
+    facts = _confirmed(records, gain=-0.1, low=-0.12, high=-0.08)
+    assert facts["answer"]["sentence"].startswith("Confirmed to be worse: val_bpb")
+    facts = _confirmed(records, low=None, high=None)
+    assert (
+        "gain 0.483 with 3 fresh seeds each, too few for an interval"
+        in (facts["answer"]["sentence"])
+    )
+
+
+def test_answer_when_confirmation_failed(records):
+    facts = _confirmed(records, gain=None, low=None, high=None, detail="2 of 3 runs crashed")
+    assert facts["answer"]["kind"] == "confirmation_failed"
+    assert "confirmation failed: 2 of 3 runs crashed" in facts["answer"]["sentence"]
+    assert facts["confirmation"]["gain"] is None
+
+
+def test_answer_while_unfinished(records):
+    early = replace(
+        records,
+        confirmation=None,
+        verdicts=records.verdicts[:5],
+        states=records.states[:5],
+        proposals=records.proposals[:6],
+    )
+    facts = build(early)
+    assert facts["answer"]["sentence"].startswith("Unfinished after 5 rounds: val_bpb 3.406 → ")
+    assert facts["counts"]["judged"] == 5 and facts["counts"]["pending"] == 1
+    assert facts["experiments"][5]["verdict"] is None
+    start = build(replace(early, verdicts=(), states=(), proposals=()))
+    assert "nothing kept so far; no experiment judged" in start["answer"]["sentence"]
+
+
+def test_answer_when_nothing_was_kept(records):
+    verdicts = tuple(
+        replace(v, rulings=tuple(replace(r, verdict=Verdict.DISCARD) for r in v.rulings))
+        for v in records.verdicts
+    )
+    facts = build(replace(records, verdicts=verdicts, confirmation=Confirmation(champion=0)))
+    assert facts["answer"]["sentence"].startswith(
+        "No improvement found: val_bpb stays at 3.406 (sd 0.013 over 3 baseline runs); "
+        "0 of 12 experiments kept; 21 runs"
+    )
+
+
+@pytest.mark.parametrize("reason", list(StopReason))
+def test_stopped_early(records, reason):
+    last = replace(records.verdicts[-1], rulings=(), stop=reason, detail="at 2.93")
+    stopped = replace(records, verdicts=(*records.verdicts[:-1], last))
+    facts = build(stopped)
+    assert facts["stop"]["reason"] == reason.value and facts["stop"]["round"] == 12
+    assert f"; stopped early because {facts['stop']['text']}." in facts["answer"]["sentence"]
+    assert facts["rounds"] == 11
+
+
+def test_without_any_baseline_value_nothing_becomes_zero(records):
+    broken = tuple(
+        replace(r, value=None, outcome=Outcome.CRASH, memory_mb=None) for r in records.baseline.runs
+    )
+    facts = build(
+        replace(
+            records,
+            baseline=replace(records.baseline, runs=broken),
+            proposals=(),
+            verdicts=(),
+            states=(),
+            confirmation=None,
+            runs={},
+        )
+    )
+    assert facts["answer"]["kind"] == "no_baseline"
+    assert facts["baseline"] | {"runs": 0} == facts["baseline"] | {
+        "mean": None, "sd": None, "n": 0, "failed": 3, "values": [], "runs": 0,
+    }  # fmt: skip
+    assert facts["noise"]["sd"] is None
+    assert facts["totals"]["train_seconds"] is None and facts["totals"]["runs"] == 3
+
+
+def test_crashes_and_missing_measurements_stay_none(records):
+    facts = build(records)
+    crashed = facts["experiments"][3]
+    assert crashed["status"] == "crash" and crashed["outcome"] == "crash"
+    for name in ("mean", "delta", "delta_sd", "gain", "confidence", "memory_mb", "seconds"):
+        assert crashed[name] is None
+    assert "ValueError" in crashed["log_tail"]
+    assert [(c["outcome"], len(c["experiments"])) for c in facts["crashes"]] == [
+        ("crash", 1),
+        ("timeout", 1),
+    ]
+
+
+def test_retest_has_its_runs(records):
+    retested = build(records)["experiments"][5]
+    assert retested["n"] == 3 and len({r["key"] for r in retested["runs"]}) == 3
+    assert retested["seconds"] == pytest.approx(sum(r["train_seconds"] for r in retested["runs"]))
+
+
+def test_direction_maximise():
+    facts = build(sample.session(direction=Direction.MAXIMIZE))
+    assert facts["metric"]["better"] == "higher"
+    assert facts["confirmation"]["gain"] > 0
+    assert facts["answer"]["kind"] == "confirmed"
+    kept = [e for e in facts["experiments"] if e["status"] == "keep"]
+    assert all(e["gain"] > 0 for e in kept) and kept[0]["delta"] > 0
+
+
+def test_facts_are_plain_json_and_reproducible(records):
+    facts = build(records)
+    packed = json.dumps(facts, sort_keys=True, allow_nan=False)
+    assert json.loads(packed) == facts
+    assert packed == json.dumps(build(sample.session()), sort_keys=True)
+
+
+def test_not_a_number_becomes_none(records):
+    ruling = replace(records.verdicts[0].rulings[0], mean=float("nan"), gain=float("inf"))
+    verdict = replace(records.verdicts[0], rulings=(ruling,))
+    facts = build(replace(records, verdicts=(verdict, *records.verdicts[1:])))
+    assert facts["experiments"][0]["mean"] is None and facts["experiments"][0]["gain"] is None
+
+
+def test_a_run_used_twice_counts_once(records):
+    both = replace(records.confirmation, baseline_runs=records.baseline.runs)
+    assert build(replace(records, confirmation=both))["totals"]["runs"] == 24
+
+
+def test_long_texts_are_cut_and_say_so(records):
+    key = records.verdicts[0].rulings[0].runs[0].key
+    details = replace(records.runs[key], log_tail="x" * 1_000_000 + "\nlast line")
+    proposal = replace(records.proposals[0].proposals[0], diff="+ line\n" * 100_000)
+    group = replace(records.proposals[0], proposals=(proposal,))
+    facts = build(
+        replace(
+            records,
+            runs={**records.runs, key: details},
+            proposals=(group, *records.proposals[1:]),
+        )
+    )
+    first = facts["experiments"][0]
+    assert len(first["log_tail"].encode()) <= text.LOG_LIMIT + 80
+    assert first["log_tail"].endswith("last line") and "1,000,010 characters" in first["log_tail"]
+    assert len(first["diff"].encode()) <= text.DIFF_LIMIT + 80
+    assert first["diff"].endswith("[cut: only the beginning of 700,000 characters is shown]")
+
+
+def test_clean_makes_the_invisible_visible():
+    assert text.clean("\x1b[31mred\x1b[0m\x00 a\u202eb\ufeff\u2028\x85") == (
+        "red␀ a⟨U+202E⟩b⟨U+FEFF⟩⟨U+2028⟩⟨U+0085⟩"
+    )
+    assert text.clean("\x1b]8;;http://evil\x07link\x1b]8;;\x07") == "link"
+    assert text.clean("\ud800") == "⟨U+D800⟩"
+    assert text.clean("naïve — λ² 漢字 é") == "naïve — λ² 漢字 é"
+    assert len(text.clean("a" + "\u0301" * 500)) < 12
+    assert text.tail("10%\r50%\r100%\ndone\r\n", 100) == "100%\ndone"
+
+
+@given(st.text())
+def test_clean_settles_at_once(value):
+    cleaned = text.clean(value)
+    assert text.clean(cleaned) == cleaned
+    assert "\x1b" not in cleaned and "\u202e" not in cleaned and "\r" not in cleaned
+    cleaned.encode()
+    text.label(value, 10), text.head(value, 10).encode(), text.tail(value, 10).encode()
+
+
+def test_numbers_in_words():
+    assert text.number(None) == text.DASH and text.number(float("nan")) == text.DASH
+    assert text.number(-0.0001, 2, signed=True) == "0.00" and text.number(-1.5, 1) == "−1.5"
+    assert text.percent(1.0) == "> 99.9 %" and text.percent(0.0) == "< 0.1 %"
+    assert text.duration(84) == "1.4 minutes" and text.duration(7200) == "2.0 hours"
+    assert text.decimals_for(0.0104, 3.4) == 3 and text.decimals_for(4e-4, 1.0) == 5
+    assert text.decimals_for(None, None) == 4 and text.decimals_for(0.0, 250.0) == 1
+
+
+def test_a_second_cut_remembers_the_whole_length():
+    once = text.head("line\n" * 1000, 200)
+    assert text.head(once, 50).endswith("only the beginning of 5,000 characters is shown]")
+    assert text.head(once, 50).count("[cut") == 1
+    once = text.tail("line\n" * 1000, 200)
+    assert text.tail(once, 50).startswith("[cut: only the end of 5,000 characters is shown]")
+    assert text.tail(once, 50).count("[cut") == 1
+    assert text.head("[cut: only the end of ,, characters is shown]\nx", 99).endswith("x")

@@ -1,0 +1,217 @@
+"""The page and the pictures: same bytes twice, safe whatever the runs wrote, small."""
+
+from __future__ import annotations
+
+import re
+import runpy
+import struct
+import time
+import zlib
+from dataclasses import replace
+from html.parser import HTMLParser
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from ratchet.report.facts import build
+from ratchet.report.render import fit, render_html, render_png, render_svg
+
+sample = SimpleNamespace(
+    **runpy.run_path(str(Path(__file__).parents[1] / "data" / "report" / "sample.py"))
+)
+HOSTILE = (
+    "</script></style><script>alert(1)</script><img src=x onerror=alert(2)>{{7*7}}{% raw %}"
+    '\x1b[31m\x1b]0;title\x07\x00\u202egnp.exe\u2066\u2029\ud800\' onload="x" --> ]]>'
+    " <a href='javascript:alert(3)'>https://example.org/x.js</a>"
+)
+
+
+class Page(HTMLParser):
+    """Collects tags and attributes, as a browser would see them."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.tags, self.attributes = set(), []
+        self.words = []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.add(tag)
+        self.attributes += [(tag, name, value or "") for name, value in attrs]
+
+    def handle_data(self, data):
+        self.words.append(data)
+
+
+@pytest.fixture(scope="module")
+def facts():
+    return build(sample.session())
+
+
+@pytest.fixture(scope="module")
+def page(facts):
+    return render_html(facts)
+
+
+@pytest.fixture(scope="module")
+def hostile():
+    records = sample.session()
+    proposals = tuple(
+        replace(
+            group,
+            detail=HOSTILE,
+            proposals=tuple(
+                replace(
+                    p,
+                    description=HOSTILE + p.description,
+                    hypothesis=HOSTILE,
+                    category=HOSTILE,
+                    diff="+" + HOSTILE + "\n" + "-" + "x" * 1_000_000 + "\n@@" + HOSTILE,
+                )
+                for p in group.proposals
+            ),
+        )
+        for group in records.proposals
+    )
+    verdicts = tuple(
+        replace(v, rulings=tuple(replace(r, reason=HOSTILE) for r in v.rulings))
+        for v in records.verdicts
+    )
+    runs = {k: replace(d, log_tail="y" * 1_000_000 + HOSTILE) for k, d in records.runs.items()}
+    manifest = replace(
+        records.manifest,
+        session=HOSTILE,
+        task=HOSTILE,
+        hardware={HOSTILE: HOSTILE},
+        versions={HOSTILE: HOSTILE},
+        frozen={"a": {HOSTILE: [HOSTILE]}},
+    )
+    confirmation = replace(records.confirmation, detail=HOSTILE)
+    return build(
+        replace(
+            records,
+            manifest=manifest,
+            metric=HOSTILE,
+            unit=HOSTILE,
+            judge={"mode": HOSTILE},
+            proposals=proposals,
+            verdicts=verdicts,
+            runs=runs,
+            confirmation=confirmation,
+        )
+    )
+
+
+def check_inert(text):
+    """Nothing that loads, runs or names a resource."""
+    parsed = Page(text)
+    assert not parsed.tags & {"script", "img", "link", "iframe", "object", "embed", "base", "form"}
+    for tag, name, value in parsed.attributes:
+        assert not name.startswith("on") and name not in ("src", "srcset", "action"), (tag, name)
+        if name in ("href", "xlink:href"):
+            assert value.startswith("#"), value
+        assert "://" not in value or name.startswith("xmlns") or name == "aria-label", (name, value)
+        assert not re.search(r"url\((?!#)", value)
+    assert "@import" not in text and "url(" not in text.split("</style>")[0]
+    return parsed
+
+
+def test_page_is_complete_and_inert(page):
+    parsed = check_inert(page)
+    assert "default-src 'none'" in page
+    ids = [value for _, name, value in parsed.attributes if name == "id"]
+    assert len(ids) == len(set(ids))
+    sections = "progress verdicts experiments crashes confirmation noise steering provenance method"
+    assert set(sections.split()) <= set(ids)
+    anchors = {value[1:] for _, name, value in parsed.attributes if name == "href"}
+    assert anchors <= set(ids)
+    assert "var(--keep)" in page and 'fill="white"' not in page
+
+
+def test_page_shows_every_digest_and_no_none(page, facts):
+    shown = "".join(Page(page).words)
+    for entry in facts["provenance"]["files"]:
+        assert entry["sha256"] in shown
+    for e in facts["experiments"]:
+        assert e["commit"] in shown and all(r["key"] in shown for r in e["runs"])
+    assert not re.search(r"\bNone\b|\bnan\b|Undefined", shown)
+
+
+def test_same_facts_same_bytes(page, facts):
+    again = build(sample.session())
+    assert render_html(again) == page
+    assert render_png(again) == render_png(facts)
+    assert render_svg(again) == render_svg(facts)
+
+
+def test_hostile_text_neither_runs_nor_hides(hostile):
+    text = render_html(hostile)
+    parsed = check_inert(text)
+    assert len(text.encode()) < 2_000_000
+    shown = "".join(parsed.words)
+    assert "alert(1)" in shown and "{{7*7}}" in shown
+    assert "⟨U+202E⟩" in shown and "␀" in shown
+    assert not re.search(
+        "[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]", text
+    )
+    assert max(map(len, shown.split("\n"))) < 40_000
+    check_inert(render_svg(hostile))
+    assert render_png(hostile).startswith(b"\x89PNG")
+
+
+def test_unfinished_and_empty_sessions_have_a_page():
+    records = sample.session(3)
+    for changed in (
+        replace(records, confirmation=None),
+        replace(records, confirmation=None, verdicts=(), states=()),
+        sample.session(0),
+    ):
+        facts = build(changed)
+        check_inert(render_html(facts))
+        assert render_png(facts)
+
+
+def pixels(png):
+    """Width, height and the decoded scan lines of a PNG."""
+    assert png.startswith(b"\x89PNG\r\n\x1a\n")
+    width, height = struct.unpack(">II", png[16:24])
+    place, data = 8, b""
+    while place < len(png):
+        (length,) = struct.unpack(">I", png[place : place + 4])
+        if png[place + 4 : place + 8] == b"IDAT":
+            data += png[place + 8 : place + 8 + length]
+        place += 12 + length
+    return width, height, zlib.decompress(data)
+
+
+def test_picture_is_wide_and_not_blank(facts):
+    width, height, data = pixels(render_png(facts))
+    assert width == 1600 and 800 <= height <= 1000
+    assert len({data[i : i + 4096] for i in range(0, len(data), 4096)}) > 100
+
+
+@pytest.mark.parametrize(("count", "limit"), [(200, 2_000_000), (1000, 5_000_000)])
+def test_size_and_time_with_long_diffs(count, limit):
+    records = sample.session(count)
+    proposals = tuple(
+        replace(g, proposals=tuple(replace(p, diff="+ a < b & c\n" * 3000) for p in g.proposals))
+        for g in records.proposals
+    )
+    runs = {k: replace(d, log_tail="step <b> & 'c'\n" * 900) for k, d in records.runs.items()}
+    started = time.perf_counter()
+    facts = build(replace(records, proposals=proposals, runs=runs))
+    text = render_html(facts)
+    assert time.perf_counter() - started < 10
+    assert len(text.encode()) < limit
+    assert "To keep this page small, these are cut: log tails to" in text
+
+
+def test_small_sessions_are_not_cut(facts):
+    shown, notes = fit(facts)
+    assert shown == facts and notes == []
+
+
+def test_a_single_class_of_points_is_drawn():
+    svg = render_svg(build(sample.session(0)))
+    assert svg.count('fill="#3a5da6"') >= 4  # three runs, the legend's symbol
