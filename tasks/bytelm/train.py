@@ -5,55 +5,51 @@ and ends with the summary block::
 
     python prepare.py && python train.py
 
-The model predicts the next byte from the ``CONTEXT`` last ones: their embeddings
-are laid side by side and mixed by one matrix, residual MLP blocks follow, and a
-head gives the 256 scores.  Everything here may be changed.
+The model predicts the next byte from the last ``CONTEXT`` ones: a mixer lays
+their embeddings side by side and multiplies them by one matrix, residual MLP
+blocks follow, and a head gives the 256 scores.  Everything here may be changed.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterator
+from typing import Any
 
+import autograd as ag
 import numpy as np
-from autograd import (
-    Array,
-    Tensor,
-    causal_windows,
-    cross_entropy,
-    gather,
-    no_grad,
-    rms_norm,
-)
+from autograd import Array, Tensor
 from prepare import SEED, VOCAB_SIZE, Budget, evaluate_bpb, load_split, print_summary
 
 # Model
-CONTEXT = 8  # bytes that the first layer sees, the current one included
+CONTEXT = 8  # bytes that the mixer sees, the current one included
 EMBED_DIM = 16  # numbers per byte
 WIDTH = 96  # numbers per position between the blocks
 DEPTH = 1  # residual MLP blocks
 MLP_RATIO = 2  # hidden width of a block, in units of WIDTH
-INIT_STD = 0.02  # standard deviation of all weights at the start
+INIT_STD = 0.02  # standard deviation of the matrices at the start
 EMBED_STD = 0.02  # the same for the embedding
-LOGIT_CAP = 0.0  # bound logits smoothly to +- this; 0 leaves them as they are
+LOGIT_CAP = 0.0  # bound the logits smoothly to +- this; 0 leaves them alone
 
 # Optimizer
-LEARNING_RATE = 1e-3  # AdamW, at the peak of the schedule
+LEARNING_RATE = 5e-4  # AdamW, at the plateau of the schedule
 BETA1 = 0.9  # memory of the mean gradient
 BETA2 = 0.999  # memory of the squared gradient
 EPSILON = 1e-8  # added to the root of the squared gradient
 WEIGHT_DECAY = 0.1  # pull of the matrices towards zero, times the learning rate
 GRAD_CLIP = 1.0  # largest norm of the whole gradient; 0 switches it off
-EMBED_LR_FACTOR = 1.0  # learning rate of the embedding in units of LEARNING_RATE
+EMBED_LR_FACTOR = 1.0  # learning rate of the embedding, in units of LEARNING_RATE
 
-# Schedule and data
+# Schedule
 WARMUP = 0.1  # part of the budget with a rising learning rate
 COOLDOWN = 0.0  # part of the budget at the end with a falling one
 FINAL_LR = 0.0  # where the cooldown ends, in units of LEARNING_RATE
+
+# Data and regularization
 BATCH_SIZE = 8  # windows per step
 SEQ_LEN = 64  # bytes per window
-DROPOUT = 0.0  # part of the hidden values that a step leaves out
-LABEL_SMOOTHING = 0.0  # part of the target spread over all bytes
+DROPOUT = 0.0  # part of a block's hidden values that a step leaves out
+SMOOTHING = 0.0  # part of the target that is spread over all bytes
 
 LOG_EVERY = 0.2  # part of the budget between progress lines
 
@@ -71,11 +67,24 @@ def activation(x: Tensor) -> Tensor:
 
 def norm(x: Tensor) -> Tensor:
     """Normalisation before each block and before the head."""
-    return rms_norm(x)
+    return ag.rms_norm(x)
+
+
+class Mixer:
+    """Bytes (B, T) to vectors (B, T, WIDTH) that know the last CONTEXT bytes."""
+
+    def __init__(self, rng: np.random.Generator) -> None:
+        rows = rng.standard_normal((VOCAB_SIZE, EMBED_DIM)) * EMBED_STD
+        self.embedding = Tensor(rows, requires_grad=True)
+        self.weight = init_matrix(rng, CONTEXT * EMBED_DIM, WIDTH)
+
+    def __call__(self, inputs: Array) -> Tensor:
+        x = ag.gather(self.embedding, inputs)
+        return ag.causal_windows(x, CONTEXT) @ self.weight
 
 
 class Block:
-    """Residual MLP: x + down(activation(up(norm(x))))."""
+    """Residual MLP on vectors (B, T, WIDTH)."""
 
     def __init__(self, rng: np.random.Generator) -> None:
         hidden = MLP_RATIO * WIDTH
@@ -86,53 +95,62 @@ class Block:
     def __call__(self, x: Tensor, rng: np.random.Generator | None) -> Tensor:
         hidden = activation(norm(x) @ self.up + self.bias)
         if rng is not None and DROPOUT:
-            keep = rng.random(hidden.shape) >= DROPOUT
-            hidden = hidden * (keep / (1.0 - DROPOUT))
+            kept = rng.random(hidden.shape) >= DROPOUT
+            hidden = hidden * (kept / (1.0 - DROPOUT))
         return x + hidden @ self.down
+
+
+class Head:
+    """Vectors (B, T, WIDTH) and the bytes at their positions to logits (B, T, 256)."""
+
+    def __init__(self, rng: np.random.Generator) -> None:
+        self.weight = init_matrix(rng, WIDTH, VOCAB_SIZE)
+        self.bias = Tensor(np.zeros(VOCAB_SIZE), requires_grad=True)
+
+    def __call__(self, x: Tensor, inputs: Array) -> Tensor:  # noqa: ARG002
+        logits = norm(x) @ self.weight + self.bias
+        if LOGIT_CAP:
+            logits = (logits / LOGIT_CAP).tanh() * LOGIT_CAP
+        return logits
 
 
 class Model:
     """Bytes (B, T) to logits (B, T, 256)."""
 
     def __init__(self, rng: np.random.Generator) -> None:
-        embedding = rng.standard_normal((VOCAB_SIZE, EMBED_DIM)) * EMBED_STD
-        self.embedding = Tensor(embedding, requires_grad=True)
-        self.mix = init_matrix(rng, CONTEXT * EMBED_DIM, WIDTH)
+        self.mixer = Mixer(rng)
         self.blocks = [Block(rng) for _ in range(DEPTH)]
-        self.head = init_matrix(rng, WIDTH, VOCAB_SIZE)
-        self.head_bias = Tensor(np.zeros(VOCAB_SIZE), requires_grad=True)
+        self.head = Head(rng)
 
     def __call__(self, inputs: Array, rng: np.random.Generator | None = None) -> Tensor:
-        """Logits for each position; ``rng`` is given in training only."""
-        x = gather(self.embedding, inputs)
-        x = causal_windows(x, CONTEXT) @ self.mix
+        """Logits for every position; ``rng`` is given in training only."""
+        x = self.mixer(inputs)
         for block in self.blocks:
             x = block(x, rng)
-        logits = norm(x) @ self.head + self.head_bias
-        if LOGIT_CAP:
-            logits = (logits / LOGIT_CAP).tanh() * LOGIT_CAP
-        return logits
-
-    def parameters(self) -> list[Tensor]:
-        """All trained tensors, the embedding first."""
-        found = [self.embedding, self.mix]
-        for block in self.blocks:
-            found += [block.up, block.bias, block.down]
-        return [*found, self.head, self.head_bias]
+        return self.head(x, inputs)
 
     def predict(self, inputs: Array) -> Array:
         """What the evaluator calls: logits as an array, without a tape."""
-        with no_grad():
+        with ag.no_grad():
             return self(inputs).data
+
+
+def parameters_of(part: Any) -> Iterator[Tensor]:
+    """All tensors of a model or of a part of it, in the order of their creation."""
+    if isinstance(part, Tensor):
+        yield part
+        return
+    for child in part if isinstance(part, list) else vars(part).values():
+        yield from parameters_of(child)
 
 
 class AdamW:
     """Adam with decoupled weight decay on the matrices."""
 
-    def __init__(self, parameters: Iterable[Tensor]) -> None:
-        self.parameters = list(parameters)
-        self.mean = [Tensor(np.zeros(p.shape)) for p in self.parameters]
-        self.square = [Tensor(np.zeros(p.shape)) for p in self.parameters]
+    def __init__(self, parameters: list[Tensor]) -> None:
+        self.parameters = parameters
+        self.means = [Tensor(np.zeros(p.shape)) for p in parameters]
+        self.squares = [Tensor(np.zeros(p.shape)) for p in parameters]
         self.steps = 0
 
     def step(self, rate: float) -> None:
@@ -141,36 +159,37 @@ class AdamW:
         clip_gradients(self.parameters)
         correction = math.sqrt(1.0 - BETA2**self.steps) / (1.0 - BETA1**self.steps)
         for i, p in enumerate(self.parameters):
-            assert p.grad is not None
-            mean, square = self.mean[i].data, self.square[i].data
+            if p.grad is None:
+                continue
+            mean, square = self.means[i].data, self.squares[i].data
             mean += (1.0 - BETA1) * (p.grad - mean)
             square += (1.0 - BETA2) * (p.grad * p.grad - square)
+            update = mean / (np.sqrt(square) + EPSILON) * correction
             scale = rate * (EMBED_LR_FACTOR if i == 0 else 1.0)
             if p.ndim == 2 and WEIGHT_DECAY:
                 p.data *= 1.0 - scale * WEIGHT_DECAY
-            p.data -= scale * correction * mean / (np.sqrt(square) + EPSILON)
+            p.data -= scale * update
             p.grad = None
 
 
 def clip_gradients(parameters: list[Tensor]) -> None:
-    """Scale all gradients down together if their norm is above ``GRAD_CLIP``."""
-    if not GRAD_CLIP:
-        return
-    total = math.sqrt(sum(float(np.vdot(p.grad, p.grad)) for p in parameters))
-    if total > GRAD_CLIP:
-        for p in parameters:
-            p.grad *= GRAD_CLIP / total
+    """Scale all gradients down together if their norm is above GRAD_CLIP."""
+    grads = [p.grad for p in parameters if p.grad is not None]
+    if GRAD_CLIP:
+        total = math.sqrt(sum(float(np.vdot(grad, grad)) for grad in grads))
+        for grad in grads if total > GRAD_CLIP else []:
+            grad *= GRAD_CLIP / total
 
 
 def learning_rate(progress: float) -> float:
-    """Trapezoid over the budget: linear warm-up, plateau, linear cooldown."""
+    """Rate at a part of the budget: linear warm-up, plateau, linear cooldown."""
     rise = min(1.0, (progress + 1e-3) / WARMUP) if WARMUP else 1.0
     fall = min(1.0, (1.0 - progress) / COOLDOWN) if COOLDOWN else 1.0
     return LEARNING_RATE * rise * (FINAL_LR + (1.0 - FINAL_LR) * fall)
 
 
 def sample_batch(data: Array, rng: np.random.Generator) -> tuple[Array, Array]:
-    """Random windows: inputs and the bytes that follow, (BATCH_SIZE, SEQ_LEN) each."""
+    """Random windows and the bytes that follow theirs, (BATCH_SIZE, SEQ_LEN) each."""
     starts = rng.integers(0, len(data) - SEQ_LEN, size=BATCH_SIZE)
     spans = starts[:, None] + np.arange(SEQ_LEN)
     return data[spans], data[spans + 1]
@@ -178,7 +197,10 @@ def sample_batch(data: Array, rng: np.random.Generator) -> tuple[Array, Array]:
 
 def loss_of(logits: Tensor, targets: Array) -> Tensor:
     """What is minimised, in nats per byte."""
-    return cross_entropy(logits, targets)
+    loss = ag.cross_entropy(logits, targets)
+    if SMOOTHING:
+        loss = loss * (1.0 - SMOOTHING) - ag.log_softmax(logits).mean() * SMOOTHING
+    return loss
 
 
 def main() -> None:
@@ -186,7 +208,8 @@ def main() -> None:
     rng = np.random.default_rng(SEED)
     data = load_split("train")
     model = Model(rng)
-    optimizer = AdamW(model.parameters())
+    parameters = list(parameters_of(model))
+    optimizer = AdamW(parameters)
     budget = Budget.from_environment()
     next_log = LOG_EVERY
     while not budget.done():
@@ -198,9 +221,9 @@ def main() -> None:
         if budget.progress() >= next_log:
             next_log += LOG_EVERY
             print(f"step {budget.steps}: loss {loss.item() / math.log(2.0):.4f} bits per byte")
-    parameters = sum(p.size for p in model.parameters())
     tokens = budget.steps * BATCH_SIZE * SEQ_LEN
-    print_summary(evaluate_bpb(model.predict), budget, tokens, parameters, DEPTH)
+    size = sum(p.size for p in parameters)
+    print_summary(evaluate_bpb(model.predict), budget, tokens, size, DEPTH)
 
 
 if __name__ == "__main__":

@@ -95,8 +95,9 @@ def time_left(events: list[Event], now: Mapping[str, Any]) -> float | None:
     done = len({e["round"] for e in events if e["event"] == "verdict"})
     if not search or not done:
         return None
-    confirm = 2.0 * float(now["confirm_replicates"]) * sum(search) / len(search)
-    return float(now["rounds"] - now["round"]) * sum(search) / done + confirm
+    confirm: float = 2.0 * now["confirm_replicates"] * sum(search) / len(search)
+    per_round: float = sum(search) / done
+    return float(now["rounds"] - now["round"]) * per_round + confirm
 
 
 def duration(seconds: float) -> str:

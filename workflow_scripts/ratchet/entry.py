@@ -82,7 +82,9 @@ def main(stage: Callable[[Call], None]) -> None:
             traceback.print_exc(file=log)
             if isinstance(error, OSError) and error.errno is not None:
                 place = error.filename or call.root.resolve()
-                _say(log, f"ratchet: {place}: {error.strerror}; nothing is lost, mend it and resume")
+                _say(
+                    log, f"ratchet: {place}: {error.strerror}; nothing is lost, mend it and resume"
+                )
                 sys.exit(EXIT_IO)
             _say(log, f"ratchet: internal error, {type(error).__name__}: {error}; see {call.log}")
             sys.exit(EXIT_SOFTWARE)

@@ -20,6 +20,20 @@ from ratchet.errors import DataError
 T = TypeVar("T")
 
 
+# What a change may be about; a task's search space may name others.
+CATEGORIES = (
+    "architecture",
+    "hyperparams",
+    "optimizer",
+    "regularization",
+    "activation",
+    "embedding",
+    "efficiency",
+    "data",
+    "other",
+)
+
+
 class Direction(enum.StrEnum):
     """Whether a lower or a higher metric is better."""
 
@@ -200,7 +214,12 @@ class Ruling:
 
 @dataclass(frozen=True)
 class RoundVerdict:
-    """The rulings of one round and the noise floor they were made with."""
+    """The rulings of one round, the noise floor and what is known after it.
+
+    ``kept`` is the number of the kept experiment; ``incumbent_mean`` and
+    ``incumbent_sd`` are the judge's posterior for the incumbent's true metric
+    after the round.
+    """
 
     round: int
     rulings: tuple[Ruling, ...] = ()
@@ -208,6 +227,8 @@ class RoundVerdict:
     noise_sd: float | None = None
     noise_low: float | None = None
     noise_high: float | None = None
+    incumbent_mean: float | None = None
+    incumbent_sd: float | None = None
     runs_used: int = 0
     stop: StopReason | None = None
     detail: str = ""

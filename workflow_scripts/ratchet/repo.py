@@ -65,9 +65,9 @@ class SessionRepo:
         }
         when = {"GIT_AUTHOR_DATE": stamp, "GIT_COMMITTER_DATE": stamp}
         arguments = [self._tree(content), "-F", "-"] + (["-p", parent] if parent else [])
-        with self._git.custom_environment(**who, **when):
-            with _stdin(message.encode()) as stream:
-                commit = str(self._git.commit_tree(*arguments, istream=stream))
+        message_stream = _stdin(message.encode())
+        with self._git.custom_environment(**who, **when), message_stream as stream:
+            commit = str(self._git.commit_tree(*arguments, istream=stream))
         self._point(ref, commit)
         return commit
 

@@ -33,7 +33,7 @@ def parse_yaml(content: bytes, where: str) -> Any:
         raise ConfigError(f"{where}: is not valid YAML ({error})") from None
 
 
-class _Loader(yaml.SafeLoader):
+class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
     """Reads ``3e-4`` as the number it is; YAML 1.1 wants ``3.0e-4``."""
 
 

@@ -14,19 +14,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ratchet.records import CategoryScore
+from ratchet.records import CATEGORIES, CategoryScore
 
-CATEGORIES = (
-    "architecture",
-    "hyperparams",
-    "optimizer",
-    "regularization",
-    "activation",
-    "embedding",
-    "efficiency",
-    "data",
-    "other",
-)
 # Labels look at this many last experiments: older ones met another incumbent.
 WINDOW = 50
 # Fewer tries than this say nothing about a category yet.
@@ -82,8 +71,6 @@ def score(trials: Sequence[Trial], known: Sequence[str] = CATEGORIES) -> tuple[C
     With N trials and K keeps in all, n and k in a category and the base rate
     m = (K+1)/(N+3), the label rests on Pr[Beta(4m+k, 4(1-m)+n-k) > m].
     """
-    from scipy.special import betainc  # costs more to import than all the rest
-
     window = list(trials)[-WINDOW:]
     kept_in_all = sum(trial.kept for trial in window)
     base = (kept_in_all + 1) / (len(window) + 3)
@@ -96,9 +83,16 @@ def score(trials: Sequence[Trial], known: Sequence[str] = CATEGORIES) -> tuple[C
             continue
         a = PRIOR_EXPERIMENTS * base + kept
         b = PRIOR_EXPERIMENTS * (1 - base) + tried - kept
-        probability = float(1 - betainc(a, b, base))
+        probability = _beats(base, a, b)
         scores.append(CategoryScore(category, tried, kept, _label(probability).value, probability))
     return tuple(scores)
+
+
+def _beats(base: float, a: float, b: float) -> float:
+    """Pr[Beta(a, b) > base]."""
+    from scipy.special import betaincc  # costs more to import than all the rest
+
+    return float(betaincc(a, b, base))
 
 
 def _label(probability: float) -> Label:

@@ -102,7 +102,7 @@ def parse(content: bytes, folder: Path, harness: Path, where: str) -> Task:
     data = schema.parse_yaml(content, where)
     packaged = resources.files("ratchet").joinpath("task.schema.yaml").read_bytes()
     schema.check(data, schema.parse_yaml(packaged, "task.schema.yaml"), where)
-    task = _build(folder, harness, data)
+    task = build(data, folder, harness)
     if (task.budget_seconds is None) == (task.budget_steps is None):
         raise ConfigError(f"{where}: budget: give either seconds or steps, and not both")
     names = [*task.mutable, *task.fixed, task.brief]
@@ -111,7 +111,8 @@ def parse(content: bytes, folder: Path, harness: Path, where: str) -> Task:
     return task
 
 
-def _build(folder: Path, harness: Path, data: Mapping[str, Any]) -> Task:
+def build(data: Mapping[str, Any], folder: Path, harness: Path) -> Task:
+    """The task that checked values describe."""
     memory = data.get("memory", {})
     named = data.get("data", {})
     metric = data["metric"]

@@ -85,7 +85,7 @@ def _state(session: Session, baseline: Baseline, judge: Judge) -> SessionState:
         memory_mb=mean_memory(baseline.runs),
         kept=0,
     )
-    known = categories(session)
+    known = session.categories
     seed = stream_seed(session.config.seed, "steer", 0)
     mode = steer.Mode(session.config.steering)
     return SessionState(
@@ -95,10 +95,3 @@ def _state(session: Session, baseline: Baseline, judge: Judge) -> SessionState:
         categories=steer.score([], known),
         ranking=steer.rank([], seed, judge.noise_sd, mode, known),
     )
-
-
-def categories(session: Session) -> tuple[str, ...]:
-    """The task's categories: those of its search space, or the usual ones."""
-    declared = {change.category for change in session.task.search_space}
-    usual = [c for c in steer.CATEGORIES if c in declared]
-    return (*usual, *sorted(declared - set(usual))) or steer.CATEGORIES

@@ -63,6 +63,8 @@ def run(session: Session, number: int) -> None:
         noise_sd=judge.noise_sd,
         noise_low=low,
         noise_high=high,
+        incumbent_mean=session.sign * judge.incumbent_mean,
+        incumbent_sd=judge.incumbent_sd,
         runs_used=sum(len(case.runs) for case in cases),
         stop=stopped.stop if stopped else None,
         detail=stopped.detail if stopped else "",

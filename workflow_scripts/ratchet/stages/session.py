@@ -7,13 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ratchet import files, hardware, task
+from ratchet import files, hardware, schema, task
 from ratchet.canonical import source_digest
 from ratchet.config import Config
 from ratchet.errors import FixedInputChangedError
 from ratchet.journal import Journal
 from ratchet.paths import SessionPaths
 from ratchet.records import (
+    CATEGORIES,
     Manifest,
     Outcome,
     Proposals,
@@ -48,12 +49,13 @@ class Session:
         store = Store(paths.store)
         manifest = files.read_record(Manifest, paths.manifest)
         definition = store.get(manifest.definition.sha256)
-        where = str(paths.manifest)
+        # It was checked when the session was prepared, and its digest vouches for it.
+        values = schema.parse_yaml(definition, str(paths.manifest))
         return cls(
             config=config,
             paths=paths,
             manifest=manifest,
-            task=task.parse(definition, Path(), harness, where),
+            task=task.build(values, Path(), harness),
             store=store,
             repo=SessionRepo(paths.repository, config.session),
             journal=journal,
@@ -80,6 +82,13 @@ class Session:
     def sign(self) -> int:
         """Factor that makes a lower metric the better one."""
         return self.task.metric.direction.sign
+
+    @property
+    def categories(self) -> tuple[str, ...]:
+        """Those of the task's search space; without one, the usual ones."""
+        declared = {change.category for change in self.task.search_space}
+        usual = [category for category in CATEGORIES if category in declared]
+        return (*usual, *sorted(declared - set(usual))) or CATEGORIES
 
     def value(self, run: RunSummary) -> float:
         """A run's metric with lower better; the run must have ended well."""

@@ -5,10 +5,8 @@ from __future__ import annotations
 import dataclasses
 
 from ratchet import files, steer
-from ratchet.judge import Judge
 from ratchet.records import Incumbent, Proposals, RoundVerdict, SessionState
 from ratchet.seeds import stream_seed
-from ratchet.stages.baseline import categories
 from ratchet.stages.session import Session
 
 
@@ -23,17 +21,16 @@ def run(session: Session, number: int) -> None:
         files.write_json(path, state)
         return
     proposals = session.proposals(number)
-    judge = Judge.from_dict(files.read_json(session.paths.round(number).judge))
     trials = [t for p, v in [*session.history(number), (proposals, verdict)] for t in _trials(p, v)]
-    known = categories(session)
+    known = session.categories
     mode = steer.Mode(session.config.steering)
     seed = stream_seed(session.config.seed, "steer", number)
     state = SessionState(
         round=number,
-        incumbent=_incumbent(session, before.incumbent, proposals, verdict, judge),
+        incumbent=_incumbent(before.incumbent, proposals, verdict),
         runs_used=before.runs_used + verdict.runs_used,
         categories=steer.score(trials, known),
-        ranking=steer.rank(trials, seed, judge.noise_sd, mode, known),
+        ranking=steer.rank(trials, seed, verdict.noise_sd or 0.0, mode, known),
         stop=verdict.stop,
         detail=verdict.detail,
     )
@@ -52,15 +49,10 @@ def _trials(proposals: Proposals, verdict: RoundVerdict) -> list[steer.Trial]:
     ]
 
 
-def _incumbent(
-    session: Session,
-    before: Incumbent,
-    proposals: Proposals,
-    verdict: RoundVerdict,
-    judge: Judge,
-) -> Incumbent:
+def _incumbent(before: Incumbent, proposals: Proposals, verdict: RoundVerdict) -> Incumbent:
     """The incumbent after a round; a kept candidate takes the old one's place."""
-    mean, sd = session.sign * judge.incumbent_mean, judge.incumbent_sd
+    mean = before.mean if verdict.incumbent_mean is None else verdict.incumbent_mean
+    sd = before.sd if verdict.incumbent_sd is None else verdict.incumbent_sd
     if verdict.kept is None:
         return dataclasses.replace(before, mean=mean, sd=sd)
     proposal = next(p for p in proposals.proposals if p.number == verdict.kept)
