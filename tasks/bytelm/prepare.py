@@ -29,10 +29,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeAlias
 
+import autograd
 import numpy as np
 from numpy.typing import NDArray
-
-import autograd
 
 Bytes: TypeAlias = NDArray[np.uint8]
 
@@ -249,9 +248,7 @@ def evaluation_windows(data: Bytes) -> tuple[Bytes, Bytes]:
     return data[spans], data[spans + 1]
 
 
-def evaluate_bpb(
-    model_fn: Callable[[Bytes], NDArray[Any]], data: Bytes | None = None
-) -> float:
+def evaluate_bpb(model_fn: Callable[[Bytes], NDArray[Any]], data: Bytes | None = None) -> float:
     """Average bits per byte on the validation split; nan if a logit is not finite.
 
     ``model_fn`` maps bytes (B, T) to logits (B, T, 256): at each position the
@@ -273,9 +270,7 @@ def evaluate_bpb(
     return nats / targets.size / float(np.log(2.0))
 
 
-def print_summary(
-    val_bpb: float, budget: Budget, tokens: int, parameters: int, depth: int
-) -> None:
+def print_summary(val_bpb: float, budget: Budget, tokens: int, parameters: int, depth: int) -> None:
     """Print the block that is read after a run, as ``key: value`` lines after ``---``."""
     rows = {
         "val_bpb": f"{val_bpb:.6f}",

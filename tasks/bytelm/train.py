@@ -19,6 +19,7 @@ from typing import Any
 import autograd as ag
 import numpy as np
 from autograd import Array, Tensor
+
 from prepare import SEED, VOCAB_SIZE, Budget, evaluate_bpb, load_split, print_summary
 
 # Model

@@ -112,7 +112,7 @@ class Box:
         found = []
         for process in Path("/proc").glob("[0-9]*"):
             try:
-                folder = os.readlink(process / "cwd")
+                folder = str((process / "cwd").readlink())
                 line = (process / "cmdline").read_bytes().replace(b"\0", b" ").decode()
             except OSError:
                 continue

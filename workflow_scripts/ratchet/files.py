@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from ratchet.canonical import digest_bytes
+from ratchet.codec import decode, encode
 from ratchet.errors import DataError, InputMissingError
-from ratchet.records import Fingerprint, decode, encode
+from ratchet.records import Fingerprint
 
 T = TypeVar("T")
 

@@ -20,10 +20,11 @@ from typing import Any
 
 from ratchet import config, files, manifest, task
 from ratchet.canonical import canonical_json, digest, digest_bytes
+from ratchet.codec import encode
 from ratchet.config import Config
 from ratchet.errors import DataError, InputMissingError, RatchetError, SessionBusyError
 from ratchet.paths import SessionPaths
-from ratchet.records import Experiment, Proposals, encode
+from ratchet.records import Experiment, Proposals
 from ratchet.repo import SessionRepo
 from ratchet.store import Store
 

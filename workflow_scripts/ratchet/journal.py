@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from ratchet.records import encode
+from ratchet.codec import encode
 
 Event = dict[str, Any]
 Listener = Callable[[Event], None]

@@ -10,10 +10,11 @@ from typing import Any
 
 from ratchet import files, hardware
 from ratchet.canonical import digest, digest_bytes
+from ratchet.codec import encode
 from ratchet.config import Config
 from ratchet.errors import FixedInputChangedError
 from ratchet.paths import SessionPaths
-from ratchet.records import Fingerprint, Manifest, encode
+from ratchet.records import Fingerprint, Manifest
 from ratchet.store import Store
 from ratchet.task import Task
 

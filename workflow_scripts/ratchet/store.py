@@ -20,9 +20,10 @@ from typing import Any
 
 from ratchet import files
 from ratchet.canonical import digest, digest_bytes, short
+from ratchet.codec import decode, encode
 from ratchet.errors import DataError, InputMissingError, StoreError
 from ratchet.paths import StorePaths
-from ratchet.records import Fingerprint, Outcome, decode, encode
+from ratchet.records import Fingerprint, Outcome
 
 # Raise it when the runner measures differently; old entries are then kept but
 # no longer found, since a run's key contains it.

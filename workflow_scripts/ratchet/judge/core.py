@@ -9,13 +9,13 @@ from typing import Any
 
 import numpy as np
 
+from ratchet.codec import decode
 from ratchet.errors import DataError
 from ratchet.judge.assessment import RETEST_RESOLUTION, Assessment, keeps, name_verdict
 from ratchet.judge.effects import FloatArray
 from ratchet.judge.incumbent import CandidateView, IncumbentFilter
 from ratchet.judge.retest import Prospect, nearest_node
 from ratchet.judge.settings import Settings
-from ratchet.records import decode
 
 STATE_FORMAT = 1
 """Raised when a stored state would be read wrongly by this code."""

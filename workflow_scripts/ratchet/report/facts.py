@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from math import fsum
 
-from ratchet.records import Direction, Proposals, RoundVerdict, RunSummary, SessionState, encode
+from ratchet.codec import encode
+from ratchet.records import Direction, Proposals, RoundVerdict, RunSummary, SessionState
 from ratchet.report import answer, text
 from ratchet.report.experiments import crashes, experiments
 from ratchet.report.inputs import Facts, RunDetails, SessionRecords, run_facts, spread, total

@@ -11,11 +11,12 @@ from typing import Any
 
 import ratchet
 from ratchet import environment, files, manifest
+from ratchet.codec import decode, encode
 from ratchet.config import Config
 from ratchet.errors import DataError, StoreError
 from ratchet.journal import Journal
 from ratchet.paths import SessionPaths
-from ratchet.records import Fingerprint, decode, encode
+from ratchet.records import Fingerprint
 from ratchet.repo import protect
 from ratchet.store import Store
 from ratchet.task import Task

@@ -7,8 +7,9 @@ from typing import Any
 
 from ratchet import files, results_tsv
 from ratchet.canonical import source_digest
+from ratchet.codec import decode, encode
 from ratchet.proposers import declared
-from ratchet.records import Proposal, Proposals, SessionState, StopReason, decode, encode
+from ratchet.records import Proposal, Proposals, SessionState, StopReason
 from ratchet.seeds import stream_seed
 from ratchet.stages.session import Session
 from ratchet.stopping import Limits, stop_reason

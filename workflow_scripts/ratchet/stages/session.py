@@ -9,6 +9,7 @@ from typing import Any
 
 from ratchet import files, hardware, schema, task
 from ratchet.canonical import source_digest
+from ratchet.codec import encode
 from ratchet.config import Config
 from ratchet.errors import FixedInputChangedError
 from ratchet.journal import Journal
@@ -21,7 +22,6 @@ from ratchet.records import (
     RoundVerdict,
     RunSummary,
     SessionState,
-    encode,
 )
 from ratchet.repo import SessionRepo
 from ratchet.runner import RunPlan, execute

@@ -1,0 +1,89 @@
+"""The proposer without a language model."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ratchet.proposers.declared import applicable, diff, find_constant, propose
+from ratchet.task import Change
+
+SOURCE = '''"""Train."""
+RATE = 1e-3  # step size
+NAME: str = "café"; WIDE = (1,
+    2)
+x = 0
+
+
+def act(v):
+    RATE = 5
+    return max(v, x)
+'''
+RATE = Change("RATE", "hyperparams", "from {old} to {new}", values=(3e-3, 1e-3, 1e-2))
+WIDE = Change("WIDE", "architecture", "wider", values=([3, 4],))
+SQUARE = Change("square", "activation", "squares", find="max(v, x)", replace="max(v, x) ** 2")
+BROKEN = Change("broken", "other", "does not parse", find="return", replace="return (")
+AWAY = Change("away", "other", "not there", find="min(", replace="max(")
+SPACE = (RATE, WIDE, SQUARE, BROKEN, AWAY)
+FILES = {"train.py": SOURCE, "notes.txt": "RATE = 9\n"}
+
+
+def test_only_changes_that_make_a_difference() -> None:
+    labels = [d.edit.label for d in applicable(SPACE, FILES)]
+    assert labels == ["RATE=0.003", "RATE=0.01", "WIDE=[3, 4]", "square"]
+
+
+def test_a_constant_keeps_its_comment_and_its_neighbours() -> None:
+    draft = next(d for d in applicable([WIDE], FILES))
+    assert 'NAME: str = "café"; WIDE = [3, 4]\nx = 0' in draft.contents["train.py"]
+    draft = next(d for d in applicable([RATE], FILES))
+    assert "RATE = 0.003  # step size\n" in draft.contents["train.py"]
+    assert "RATE = 5" in draft.contents["train.py"]
+    assert draft.hypothesis == "from 0.001 to 0.003"
+    assert draft.contents["notes.txt"] == FILES["notes.txt"]
+
+
+def test_never_repeats_what_was_tried() -> None:
+    tried: set[str] = set()
+    for _ in range(4):
+        draft = propose(SPACE, FILES, tried, (), seed=3)
+        assert draft is not None
+        assert draft.edit.label not in tried
+        tried.add(draft.edit.label)
+    assert propose(SPACE, FILES, tried, (), seed=3) is None
+
+
+def test_follows_the_ranking_and_the_seed() -> None:
+    ranking = ("activation", "hyperparams")
+    assert propose(SPACE, FILES, (), ranking, seed=1).edit.name == "square"
+    assert propose(SPACE, FILES, {"square"}, ranking, seed=1).category == "hyperparams"
+    assert propose(SPACE, FILES, (), ranking, seed=1, skip=1).category == "hyperparams"
+    drawn = {propose([RATE], FILES, (), (), seed=s).edit.label for s in range(20)}
+    assert drawn == {"RATE=0.003", "RATE=0.01"}
+    assert propose(SPACE, FILES, (), (), 5) == propose(SPACE, FILES, (), (), 5)
+
+
+@pytest.mark.parametrize(
+    "text", ["RATE = 1\nRATE = 2\n", "RATE = f()\n", "RATE += 1\n", "def (", "A, RATE = 1, 2\n"]
+)
+def test_no_single_literal_no_constant(text: str) -> None:
+    assert find_constant(text, "RATE") is None
+
+
+@given(st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text() | st.booleans())
+def test_any_literal_is_found_and_can_be_replaced(value: object) -> None:
+    text = f"é = 'ü'; RATE = {value!r}  # why\n"
+    place = find_constant(text, "RATE")
+    assert place is not None
+    start, end, found = place
+    assert found == value
+    assert text[:start] + "7" + text[end:] == "é = 'ü'; RATE = 7  # why\n"
+
+
+def test_diff_counts_lines() -> None:
+    text, added, removed = diff({"a.py": "x\ny\n"}, {"a.py": "x\nz\nw"})
+    assert (added, removed) == (2, 1)
+    assert text.startswith("--- a/a.py\n+++ b/a.py\n")
+    assert diff({"a": "same"}, {"a": "same"}) == ("", 0, 0)
+    assert diff({}, {"new.py": "--- x\n"})[1:] == (1, 0)

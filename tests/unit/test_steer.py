@@ -1,0 +1,101 @@
+"""Labels and rankings of categories."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ratchet.steer import CATEGORIES, WINDOW, Label, Mode, Trial, rank, score
+
+
+def trials(**counts: tuple[int, int]) -> list[Trial]:
+    """So many tried and kept by category, mixed evenly."""
+    queues = {
+        name: [Trial(name, i < kept, 0.01 if i < kept else 0.0) for i in range(tried)]
+        for name, (tried, kept) in counts.items()
+    }
+    mixed = []
+    while any(queues.values()):
+        mixed += [queue.pop() for queue in queues.values() if queue]
+    return mixed
+
+
+EXAMPLE = trials(architecture=(12, 8), hyperparams=(18, 6), optimizer=(8, 1), regularization=(4, 0))
+
+
+def test_the_labels_of_the_published_example() -> None:
+    found = {s.category: s for s in score(EXAMPLE)}
+    assert found["architecture"].label == Label.EXPLOIT
+    assert found["hyperparams"].label == Label.NEUTRAL
+    assert found["optimizer"].label == Label.AVOID
+    assert found["regularization"].label == Label.EXPLORE
+    assert found["architecture"].probability == pytest.approx(0.97, abs=0.01)
+    assert found["hyperparams"].probability == pytest.approx(0.41, abs=0.01)
+    assert found["optimizer"].probability == pytest.approx(0.10, abs=0.01)
+    assert found["regularization"].probability is None
+
+
+@pytest.mark.parametrize("category", ["architecture", "hyperparams", "optimizer", "data"])
+@pytest.mark.parametrize("kept", [True, False])
+def test_labels_are_stable_under_one_more_row(category: str, kept: bool) -> None:
+    before = {s.category: s.label for s in score(EXAMPLE)}
+    after = {s.category: s.label for s in score([*EXAMPLE, Trial(category, kept, 0.01)])}
+    changed = {name for name in before if before[name] != after[name]}
+    assert changed <= {category} if category == "optimizer" else not changed
+
+
+def test_only_the_window_counts() -> None:
+    old = [Trial("optimizer", True, 1.0)] * 30
+    new = [Trial("optimizer", False, 0.0)] * WINDOW
+    found = {s.category: s for s in score([*old, *new])}
+    assert (found["optimizer"].tried, found["optimizer"].kept) == (WINDOW, 0)
+
+
+@given(
+    st.lists(st.builds(Trial, st.sampled_from(CATEGORIES), st.booleans(), st.floats(0, 1))),
+    st.integers(0, 2**60),
+    st.sampled_from(Mode),
+)
+def test_a_ranking_holds_every_category_once(history: list[Trial], seed: int, mode: Mode) -> None:
+    ranking = rank(history, seed, 0.01, mode)
+    assert sorted(ranking) == sorted(CATEGORIES)
+    assert ranking == rank(history, seed, 0.01, mode)
+
+
+def firsts(
+    history: list[Trial], mode: Mode, draws: int = 300, known: tuple[str, ...] = CATEGORIES
+) -> Counter:
+    return Counter(rank(history, seed, 0.01, mode, known)[0] for seed in range(draws))
+
+
+def test_success_is_followed_without_starving_the_rest() -> None:
+    tried = ("architecture", "hyperparams", "optimizer", "regularization")
+    found = firsts(EXAMPLE, Mode.AUTO, known=tried)
+    assert found.most_common(1)[0][0] == "architecture"
+    assert set(found) == set(tried)
+
+
+def test_the_start_is_a_fair_lot() -> None:
+    found = firsts([], Mode.AUTO, 900)
+    assert set(found) == set(CATEGORIES)
+    assert min(found.values()) > 60
+
+
+def test_exploit_takes_the_best_and_explore_the_least_known() -> None:
+    assert set(firsts(EXAMPLE, Mode.EXPLOIT)) == {"architecture"}
+    untried = {"activation", "embedding", "efficiency", "data", "other"}
+    assert set(firsts(EXAMPLE, Mode.EXPLORE)) <= untried | {"regularization"}
+
+
+def test_old_success_fades() -> None:
+    faded = [Trial("data", True, 1.0)] * 5 + [Trial("data", False, 0.0)] * 60
+    fresh = [Trial("optimizer", True, 0.1)] * 3
+    assert firsts([*faded, *fresh], Mode.EXPLOIT).most_common(1)[0][0] == "optimizer"
+
+
+def test_a_task_may_have_its_own_categories() -> None:
+    ranking = rank([Trial("kernels", True, 1.0)], 1, 0.01, known=("tiling", "fusion"))
+    assert sorted(ranking) == ["fusion", "kernels", "tiling"]

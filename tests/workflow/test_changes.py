@@ -1,0 +1,259 @@
+"""What a change of an input, a setting or the code redoes, and what it must not."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from boxes import REPO, Box, make_box
+
+
+def sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+@pytest.mark.parametrize("name", ["prepare.py", "program.md", "task.yaml"])
+def test_a_changed_fixed_input_stops_with_both_digests(copy: Box, name: str) -> None:
+    path = copy.path / "tasks" / "fake" / name
+    before, state = sha256(path), copy.state()
+    path.write_text(path.read_text() + "\n# changed\n")
+    said = copy.run(check=False)
+    assert copy.status == 65
+    assert f"{Path('tasks/fake') / name}: expected sha256 {before}, found {sha256(path)}" in said
+    assert "session=NAME" in said
+    assert "Traceback" not in said
+    assert copy.state() == state
+
+
+def test_a_changed_frozen_setting_is_named(copy: Box) -> None:
+    said = copy.run(check=False, seed=7, baseline_replicates=4)
+    assert copy.status == 65
+    assert "configuration key seed: expected 1, found 7" in said
+    assert "configuration key baseline_replicates: expected 3, found 4" in said
+
+
+def test_an_edited_train_py_does_not_disturb_a_running_session(copy: Box) -> None:
+    path = copy.path / "tasks" / "fake" / "train.py"
+    path.write_text(path.read_text() + "\n# an idea of my own\n")
+    said = copy.run()
+    assert "goes on with its own copy" in said
+    assert "Nothing to be done" in said
+
+
+def test_a_change_of_what_feeds_the_key_trains_again(copy: Box) -> None:
+    before = set(copy.runs())
+    for name, old, new in (
+        ("train.py", "RATE = 0.1", "RATE = 0.11"),
+        ("prepare.py", "import os", "import os  # new"),
+    ):
+        path = copy.path / "tasks" / "fake" / name
+        path.write_text(path.read_text().replace(old, new))
+        copy.run(session=f"after-{name.split('.')[0]}", rounds=1)
+    copy.run(session="longer", rounds=1, budget_steps=6)
+    made = set(copy.runs()) - before
+    assert len(made) >= 3 * (3 + 1)
+
+
+def harness_copy(path: Path) -> Path:
+    for name in ("Snakefile", "rules", "workflow_scripts", "config", "profiles", "envs"):
+        source = REPO / name
+        if source.is_dir():
+            shutil.copytree(source, path / name, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            path.mkdir(parents=True, exist_ok=True)
+            shutil.copy(source, path / name)
+    return path
+
+
+@pytest.fixture
+def own_harness(tmp_path: Path) -> Box:
+    """A session run by a copy of the harness that a test may edit."""
+    harness = harness_copy(tmp_path / "harness")
+    box = make_box(tmp_path / "box", rounds=2)
+    box.harness = harness
+    box.environment["PYTHONPATH"] = str(harness / "workflow_scripts")
+    box.run()
+    return box
+
+
+ALL_JOBS = ("prepare", "baseline", "propose", "experiment", "judge", "steer", "confirm", "report")
+
+
+@pytest.mark.parametrize(
+    ("module", "jobs"),
+    [
+        ("judge/assessment.py", {"baseline", "judge", "steer", "confirm", "report"}),
+        ("report/render.py", {"report"}),
+        ("runner.py", set()),
+    ],
+)
+def test_changed_code_redoes_what_depends_on_it_and_trains_nothing(
+    own_harness: Box, module: str, jobs: set[str]
+) -> None:
+    box = own_harness
+    path = box.harness / "workflow_scripts" / "ratchet" / module
+    path.write_text(path.read_text() + "\n# a thought\n")
+    state, started = box.state(), len(box.events("run_started"))
+    planned = box.run("-n", "--quiet", "host")
+    if not jobs:
+        assert "Nothing to be done" in planned
+    assert {job for job in ALL_JOBS if f"rule {job}:" in planned} >= jobs
+    box.run()
+    assert box.state() == state
+    assert len(box.events("run_started")) == started
+
+
+def test_another_mode_judges_again_without_training_what_is_known(copy: Box) -> None:
+    started = len(copy.events("run_started"))
+    table = (copy.session / "results.tsv").read_bytes()
+    copy.run(mode="strict")
+    assert copy.json("report.json")["judge"]["mode"] == "strict"
+    if (copy.session / "results.tsv").read_bytes() == table:
+        assert len(copy.events("run_started")) == started
+
+
+def test_a_target_ends_the_session_and_lifting_it_goes_on(finished: Box, box: Box) -> None:
+    said = box.run(target=1.35)
+    assert "no more experiments: the target 1.35 is reached" in said
+    assert len(box.rulings()) < 4
+    assert "target" in box.json("report.json")["answer"]["sentence"]
+    assert "Nothing to be done" in box.run(target=1.35)
+    box.run()
+    ours, theirs = box.state(), finished.state()
+    assert set(theirs.pop("runs").split()) <= set(ours.pop("runs").split())
+    assert ours == theirs
+
+
+def test_a_deadline_ends_the_session_and_another_leg_goes_on(finished: Box, box: Box) -> None:
+    box.run(deadline_hours=1e-6)
+    assert box.rulings() == []
+    assert "time limit" in (box.session / "report.html").read_text()
+    assert "Nothing to be done" in box.run(deadline_hours=1e-6)
+    box.run(deadline_hours=1, leg=2)
+    assert box.state() == finished.state()
+
+
+def test_max_runs_is_never_exceeded(box: Box) -> None:
+    box.run(rounds=9, max_runs=14)
+    assert "14 are allowed" in (box.session / "report.html").read_text()
+    assert 3 < len(box.runs()) <= 14
+    assert len(box.rulings()) >= 1
+
+
+BAD = [
+    ({"round": 3}, "unknown key 'round'; did you mean 'rounds'?"),
+    ({"rounds": "many"}, "rounds: expected a whole number, found 'many'"),
+    ({"budget_seconds": -3, "budget_steps": None}, "budget_seconds: expected more than 0"),
+    ({"task": "tasks/none"}, "holds no task.yaml"),
+    ({"session": "a/b"}, "session: expected a name"),
+    ({"max_runs": 5}, "max_runs: expected at least"),
+    ({"budget_seconds": 3}, "set budget_seconds or budget_steps, and not both"),
+    ({"mode": "lenient"}, "mode: expected one of auto, gain, balanced, strict"),
+]
+
+
+@pytest.mark.parametrize(("settings", "words"), BAD)
+def test_bad_settings_are_one_clear_message(box: Box, settings: dict, words: str) -> None:
+    refused(box, words, **settings)
+
+
+def refused(box: Box, words: str, **settings: object) -> None:
+    said = box.run(check=False, **settings)
+    assert box.status in (64, 66)
+    assert words in said
+    assert said.count("ratchet: ") == 1
+    assert "Traceback" not in said
+    # Snakemake's own folder for its logs is all that appears.
+    assert {path.name for path in box.path.iterdir()} <= {"tasks", "config", ".snakemake"}
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (b"rounds: [1\n", "config/config.yaml:2:1: is not valid YAML"),
+        (b"- 1\n- 2\n", "expected a mapping"),
+        (b"session: \xff\n", "is not UTF-8"),
+        (b"session: alone\n", "the key 'candidates' is missing"),
+        (None, "cannot be read"),
+    ],
+)
+def test_bad_config_files_are_one_clear_message(box: Box, text: bytes | None, words: str) -> None:
+    path = box.path / "config" / "config.yaml"
+    path.parent.mkdir()
+    if text is None:
+        path.mkdir()
+    else:
+        path.write_bytes(text)
+    said = box.run(check=False)
+    assert box.status in (64, 66)
+    assert words in said
+    assert "Traceback" not in said
+    assert not (box.path / "results").exists()
+
+
+def test_a_bad_task_file_is_one_clear_message(box: Box) -> None:
+    path = box.path / "tasks" / "fake" / "task.yaml"
+    good = path.read_text()
+    for old, new, words in (
+        ("mutable: [train.py]", "mutable: [nothing.py]", "names the file nothing.py"),
+        ("fixed: [prepare.py]", "fixed: [../up.py]", "a relative path without .."),
+        ("timeout_seconds: 3", "timeout: 3", "unknown key 'timeout'"),
+        ("envs/bytelm.lock", "envs/no.lock", "no.lock does not exist"),
+        ("budget: {seconds: 0.05}", "budget: {}", "either seconds or steps"),
+    ):
+        path.write_text(good.replace(old, new))
+        said = box.run(check=False)
+        assert words in said
+        assert "Traceback" not in said
+        assert not (box.path / "results").exists()
+
+
+def test_the_checkout_around_a_session_is_never_touched(tmp_path: Path) -> None:
+    box = make_box(tmp_path / "checkout")
+    git(box.path, "init", "-q", "-b", "main")
+    (box.path / ".gitignore").write_text("results/\nstore/\n.snakemake/\n")
+    git(box.path, "add", "-A")
+    git(box.path, "-c", "user.name=a", "-c", "user.email=a@b", "commit", "-qm", "mine")
+    (box.path / "notes.txt").write_text("untracked")
+    (box.path / "tasks/fake/program.md").write_text("edited, not committed\n")
+    before = git(box.path, "status", "--porcelain=v1", "-b"), git(box.path, "for-each-ref")
+    head = (box.path / ".git" / "index").read_bytes()
+    box.run(rounds=2)
+    assert (
+        git(box.path, "status", "--porcelain=v1", "-b"),
+        git(box.path, "for-each-ref"),
+    ) == before
+    assert (box.path / ".git" / "index").read_bytes() == head
+    state = box.state()
+    git(box.path, "stash", "-q")
+    git(box.path, "reset", "-q", "--hard")
+    git(box.path, "clean", "-fdxq")
+    assert not (box.path / "notes.txt").exists()
+    assert box.state() == state
+
+
+def git(folder: Path, *arguments: str) -> str:
+    done = subprocess.run(
+        ["git", "-C", str(folder), *arguments], capture_output=True, text=True, check=True
+    )
+    return done.stdout
+
+
+def test_without_the_environment_snakemake_says_what_to_do(box: Box, tmp_path: Path) -> None:
+    """A Snakemake that cannot import the package, as one outside the environment."""
+    hide = tmp_path / "hide" / "ratchet"
+    hide.mkdir(parents=True)
+    (hide / "__init__.py").write_text("raise ImportError('No module named ratchet')\n")
+    box.environment["PYTHONPATH"] = str(hide.parent)
+    said = box.run(check=False)
+    assert "make env" in said
+    assert "Traceback" not in said
+
+
+def test_python_is_the_one_of_the_environment(finished: Box) -> None:
+    assert finished.json("manifest.json")["versions"]["python"] == sys.version.split()[0]
