@@ -9,10 +9,10 @@ rule baseline:
         str(PATHS.log("baseline")),
     benchmark:
         str(PATHS.benchmark("baseline"))
-    params:
-        depends=PLAN.judge_digest,
     threads: 0  # the resource below is what limits training, not the cores
     resources:
         gpu=1,
+    params:
+        depends=PLAN.judge_digest,
     shell:
-        "{PYTHON} {SCRIPTS}/baseline.py {SETTINGS} --log {log}"
+        'exec "$RATCHET_PYTHON" -P "$RATCHET_SCRIPTS/baseline.py" --log {log:q}'

@@ -1,4 +1,4 @@
-import sys
+import os
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
@@ -24,13 +24,12 @@ guard.hush(logger)
 CONFIG = PLAN.config
 PATHS = PLAN.paths
 
-# Rules say `exec python script`: exec makes the script Snakemake's own child, so
-# that signals reach it and it notices Snakemake's death.  With -P the script's
-# folder is not on the path: the installed package is what runs.
-shell.prefix("exec ")
-PYTHON = f"{sys.executable} -P"
-SCRIPTS = Path(workflow.basedir) / "workflow_scripts"
-SETTINGS = PLAN.settings
+# Rules say `exec "$RATCHET_PYTHON" -P script`: exec makes the script Snakemake's
+# own child, so that signals reach it and it notices Snakemake's death; with -P the
+# script's folder is not on the path, so that the installed package is what runs.
+# These variables hold interpreter, scripts and settings, on every node that parses
+# this file.
+os.environ.update(PLAN.environment)
 
 
 wildcard_constraints:

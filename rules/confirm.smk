@@ -10,10 +10,10 @@ rule confirm:
         str(PATHS.log("confirm")),
     benchmark:
         str(PATHS.benchmark("confirm"))
-    params:
-        depends=PLAN.confirm_digest,
     threads: 0  # the resource below is what limits training, not the cores
     resources:
         gpu=1,
+    params:
+        depends=PLAN.confirm_digest,
     shell:
-        "{PYTHON} {SCRIPTS}/confirm.py {SETTINGS} --log {log}"
+        'exec "$RATCHET_PYTHON" -P "$RATCHET_SCRIPTS/confirm.py" --log {log:q}'

@@ -14,5 +14,5 @@ rule experiment:
     resources:
         gpu=1,
     shell:
-        "{PYTHON} {SCRIPTS}/experiment.py {SETTINGS} --log {log}"
+        'exec "$RATCHET_PYTHON" -P "$RATCHET_SCRIPTS/experiment.py" --log {log:q}'
         " --round {wildcards.round} --candidate {wildcards.candidate} --limits={input.limits:q}"

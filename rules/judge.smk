@@ -12,10 +12,10 @@ rule judge:
         str(PATHS.logs / "{round}/judge.log"),
     benchmark:
         str(PATHS.logs / "{round}/judge.tsv")
-    params:
-        depends=PLAN.judge_digest,
     threads: 0  # retests are training too
     resources:
         gpu=1,
+    params:
+        depends=PLAN.judge_digest,
     shell:
-        "{PYTHON} {SCRIPTS}/judge.py {SETTINGS} --log {log} --round {wildcards.round}"
+        'exec "$RATCHET_PYTHON" -P "$RATCHET_SCRIPTS/judge.py" --log {log:q} --round {wildcards.round}'

@@ -8,7 +8,7 @@ rule prepare:
     benchmark:
         str(PATHS.benchmark("prepare"))
     shell:
-        "{PYTHON} {SCRIPTS}/prepare.py {SETTINGS} --log {log}"
+        'exec "$RATCHET_PYTHON" -P "$RATCHET_SCRIPTS/prepare.py" --log {log:q}'
 
 
 rule limits:
@@ -19,4 +19,4 @@ rule limits:
     log:
         str(PATHS.log(f"limits-{CONFIG.limits_token}")),
     shell:
-        "{PYTHON} {SCRIPTS}/limits.py {SETTINGS} --log {log}"
+        'exec "$RATCHET_PYTHON" -P "$RATCHET_SCRIPTS/limits.py" --log {log:q}'

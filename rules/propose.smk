@@ -9,5 +9,5 @@ rule propose:
     benchmark:
         str(PATHS.logs / "{round}/propose.tsv")
     shell:
-        "{PYTHON} {SCRIPTS}/propose.py {SETTINGS} --log {log}"
+        'exec "$RATCHET_PYTHON" -P "$RATCHET_SCRIPTS/propose.py" --log {log:q}'
         " --round {wildcards.round} --limits={input.limits:q}"

@@ -20,4 +20,4 @@ rule report:
     params:
         depends=PLAN.report_digest,
     shell:
-        "{PYTHON} {SCRIPTS}/report.py {SETTINGS} --log {log}"
+        'exec "$RATCHET_PYTHON" -P "$RATCHET_SCRIPTS/report.py" --log {log:q}'

@@ -10,4 +10,4 @@ rule steer:
     params:
         depends=PLAN.steer_digest,
     shell:
-        "{PYTHON} {SCRIPTS}/steer.py {SETTINGS} --log {log} --round {wildcards.round}"
+        'exec "$RATCHET_PYTHON" -P "$RATCHET_SCRIPTS/steer.py" --log {log:q} --round {wildcards.round}'

@@ -28,7 +28,7 @@ EMBED_DIM = 16  # numbers per byte
 WIDTH = 96  # numbers per position between the blocks
 DEPTH = 1  # residual MLP blocks
 MLP_RATIO = 2  # hidden width of a block, in units of WIDTH
-INIT_STD = 0.02  # standard deviation of the matrices at the start
+INIT_STD = 0.1  # standard deviation of the matrices at the start
 EMBED_STD = 0.02  # the same for the embedding
 LOGIT_CAP = 0.0  # bound the logits smoothly to +- this; 0 leaves them alone
 

@@ -97,17 +97,15 @@ def _say(log: TextIO, message: str) -> None:
 
 def _parse() -> Call:
     parser = argparse.ArgumentParser()
-    parser.add_argument("--config", required=True, help="the session's settings, as JSON")
-    parser.add_argument("--harness", type=Path, required=True)
     parser.add_argument("--log", type=Path, required=True)
     parser.add_argument("--round", type=int, default=0)
     parser.add_argument("--candidate", type=int, default=0)
     parser.add_argument("--limits", default="")
     options = parser.parse_args()
     return Call(
-        config=Config(**json.loads(options.config)),
+        config=Config(**json.loads(os.environ["RATCHET_CONFIG"])),
         root=Path(os.curdir),
-        harness=options.harness,
+        harness=Path(os.environ["RATCHET_HARNESS"]),
         log=options.log,
         number=options.round,
         candidate=options.candidate,

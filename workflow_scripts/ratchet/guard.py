@@ -8,7 +8,6 @@ import functools
 import logging
 import os
 import re
-import shlex
 import shutil
 import signal
 import sys
@@ -41,11 +40,14 @@ class Plan:
     harness: Path
 
     @property
-    def settings(self) -> str:
-        """Options that every script gets, quoted for a shell and for Snakemake."""
-        text = canonical_json(encode_config(self.config))
-        words = ["--config", text, "--harness", str(self.harness)]
-        return shlex.join(words)
+    def environment(self) -> dict[str, str]:
+        """Variables that the rules' commands and the scripts rest on."""
+        return {
+            "RATCHET_PYTHON": sys.executable,
+            "RATCHET_SCRIPTS": str(self.harness.resolve() / "workflow_scripts"),
+            "RATCHET_HARNESS": str(self.harness.resolve()),
+            "RATCHET_CONFIG": canonical_json(encode(self.config)),
+        }
 
     def limits_for_proposals(self, number: int) -> list[str]:
         """The limits file, unless the round's proposals are made already.
@@ -70,26 +72,21 @@ class Plan:
     def judge_digest(self) -> str:
         """Changes when a verdict may: judging is redone then, training is not."""
         settings = [self.config.mode, self.config.max_replicates]
-        return digest([settings, code_digest("ratchet.judge", "ratchet.stages.judge")])
+        code = code_digest("ratchet.stages.baseline", "ratchet.stages.judge")
+        return digest([settings, code])
 
     @property
     def steer_digest(self) -> str:
-        return digest([code_digest("ratchet.steer", "ratchet.stages.steer")])
+        return digest([code_digest("ratchet.stages.steer")])
 
     @property
     def confirm_digest(self) -> str:
         settings = [self.config.confirm_replicates, self.config.rounds]
-        return digest([settings, code_digest("ratchet.confirmation", "ratchet.stages.confirm")])
+        return digest([settings, code_digest("ratchet.stages.confirm")])
 
     @property
     def report_digest(self) -> str:
-        return digest([self.config.rounds, code_digest("ratchet.report")])
-
-
-def encode_config(settings: Config) -> dict[str, Any]:
-    """The configuration as JSON values."""
-    values: dict[str, Any] = encode(settings)
-    return values
+        return digest([self.config.rounds, code_digest("ratchet.report.publish")])
 
 
 def _read(cls: type[Any], path: Path) -> Any:
@@ -195,10 +192,8 @@ def code_digest(*modules: str) -> str:
         source = path.read_bytes()
         seen[name] = digest_bytes(source)
         todo += _imported(source)
-        if path.name == "__init__.py":
-            todo += [_module_name(package, p) for p in sorted(path.parent.glob("*.py"))]
-            for extra in sorted([*path.parent.glob("*.html"), *path.parent.glob("*.css")]):
-                seen[str(extra.relative_to(package))] = digest_bytes(extra.read_bytes())
+        for extra in [*path.parent.glob("*.html"), *path.parent.glob("*.css")]:
+            seen[str(extra.relative_to(package))] = digest_bytes(extra.read_bytes())
     return digest(seen)
 
 
@@ -219,7 +214,3 @@ def _module_path(package: Path, name: str) -> Path | None:
         if candidate.is_file() and candidate != package / "__init__.py":
             return candidate
     return None
-
-
-def _module_name(package: Path, path: Path) -> str:
-    return ".".join(["ratchet", *path.relative_to(package).with_suffix("").parts])

@@ -9,7 +9,7 @@ from ratchet.judge import Judge, Settings, scale_from
 from ratchet.records import Baseline, Incumbent, Outcome, RunSummary, SessionState, Status
 from ratchet.seeds import Role, stream_seed
 from ratchet.stages import table
-from ratchet.stages.session import Session
+from ratchet.stages.session import Session, mean_memory
 
 
 def run(session: Session) -> None:
@@ -52,12 +52,6 @@ def _require_ok(session: Session, runs: tuple[RunSummary, ...]) -> None:
                 f"{', '.join(session.task.mutable)} and start another session: "
                 "snakemake --cores 1 --config session=NAME"
             )
-
-
-def mean_memory(runs: tuple[RunSummary, ...]) -> float | None:
-    """Mean of the memory that runs reported, in MiB."""
-    known = [run.memory_mb for run in runs if run.memory_mb is not None]
-    return sum(known) / len(known) if known else None
 
 
 def _judge(session: Session, runs: tuple[RunSummary, ...]) -> Judge:

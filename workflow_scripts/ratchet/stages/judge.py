@@ -18,8 +18,7 @@ from ratchet.records import (
 )
 from ratchet.seeds import Role
 from ratchet.stages import table
-from ratchet.stages.baseline import mean_memory
-from ratchet.stages.session import Session
+from ratchet.stages.session import Session, mean_memory
 
 
 @dataclass

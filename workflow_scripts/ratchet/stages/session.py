@@ -229,3 +229,9 @@ class Session:
     def log_path(self, key: str) -> Path:
         """The log of a finished run."""
         return self.store.run_file(key, LOG)
+
+
+def mean_memory(runs: tuple[RunSummary, ...]) -> float | None:
+    """Mean of the memory that runs reported, in MiB."""
+    known = [run.memory_mb for run in runs if run.memory_mb is not None]
+    return sum(known) / len(known) if known else None

@@ -1,0 +1,631 @@
+"""The embedded task tasks/bytelm: autograd, corpus, evaluator, model, search space.
+
+Run alone: ``python -m pytest tests/unit/test_bytelm.py``.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import importlib
+import importlib.metadata
+import math
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+TASK = Path(__file__).resolve().parents[2] / "tasks" / "bytelm"
+DIGESTS = {
+    "train.bin": "d0602cd3480d6906865ce682e751d96275b1e4ce736bcc8b2698253eda25f410",
+    "val.bin": "c9a949251cfd6c29a5c0ce8ae27fff9016dc6bb34c28dc737d9be446bf05f0b3",
+    "audit.bin": "93fe4482c336ea8c587b120fa899db2091f2e097469eb7e9d583c34b2fd60cf6",
+}
+KEYS = [
+    "val_bpb",
+    "training_seconds",
+    "total_seconds",
+    "peak_mem_mb",
+    "num_steps",
+    "total_tokens_M",
+    "num_params_M",
+    "depth",
+]
+SPEC: dict[str, Any] = yaml.safe_load((TASK / "task.yaml").read_text())
+TRAIN = (TASK / "train.py").read_text()
+
+
+@pytest.fixture(scope="session")
+def modules() -> Iterator[dict[str, ModuleType]]:
+    """The task's three modules, imported from its folder and forgotten afterwards."""
+    names = ("autograd", "prepare", "train")
+    kept = {name: sys.modules.pop(name) for name in names if name in sys.modules}
+    sys.path.insert(0, str(TASK))
+    try:
+        yield {name: importlib.import_module(name) for name in names}
+    finally:
+        sys.path.remove(str(TASK))
+        for name in names:
+            sys.modules.pop(name, None)
+        sys.modules.update(kept)
+
+
+@pytest.fixture(scope="session")
+def ag(modules: dict[str, ModuleType]) -> ModuleType:
+    return modules["autograd"]
+
+
+@pytest.fixture(scope="session")
+def prepare(modules: dict[str, ModuleType]) -> ModuleType:
+    return modules["prepare"]
+
+
+@pytest.fixture(scope="session")
+def data(prepare: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("bytelm") / "data with space"
+    assert prepare.main(["--out", str(folder)]) == 0
+    return folder
+
+
+# Autograd.
+
+
+def positive(rng: np.random.Generator, *shape: int) -> np.ndarray:
+    return 0.5 + rng.random(shape)
+
+
+def away_from_zero(rng: np.random.Generator, *shape: int) -> np.ndarray:
+    return positive(rng, *shape) * rng.choice([-1.0, 1.0], shape)
+
+
+MASK = np.arange(12).reshape(3, 4) % 3 == 0
+INDEX = np.array([[1, 4, 1], [0, 1, 3]])
+# Name: (function of tensors, shapes of its arguments).
+OPERATIONS: dict[str, tuple[Callable[..., Any], list[tuple[int, ...]]]] = {
+    "add": (lambda ag, a, b: a + b, [(3, 4), (4,)]),
+    "radd": (lambda ag, a: 2.0 + a, [(3,)]),
+    "sub": (lambda ag, a, b: a - b, [(3, 1), (1, 4)]),
+    "rsub": (lambda ag, a: np.ones((2, 3)) - a, [(3,)]),
+    "mul": (lambda ag, a, b: a * b, [(2, 3, 4), (3, 1)]),
+    "rmul": (lambda ag, a: np.arange(3.0) * a, [(2, 3)]),
+    "square by mul": (lambda ag, a: a * a, [(3,)]),
+    "div": (lambda ag, a, b: a / b, [(3, 4), (3, 1)]),
+    "rdiv": (lambda ag, a: 1.0 / a, [(4,)]),
+    "neg": (lambda ag, a: -a, [(3,)]),
+    "pow": (lambda ag, a: a**3, [(3, 2)]),
+    "matmul": (lambda ag, a, b: a @ b, [(3, 4), (4, 2)]),
+    "matmul rows": (lambda ag, a, b: a @ b, [(2, 3, 4), (4, 2)]),
+    "matmul batched": (lambda ag, a, b: a @ b, [(2, 3, 4), (2, 4, 5)]),
+    "matmul broadcast": (lambda ag, a, b: a @ b, [(3, 4), (2, 4, 5)]),
+    "reshape": (lambda ag, a: a.reshape(2, -1) ** 2, [(4, 3)]),
+    "transpose": (lambda ag, a: a.transpose(2, 0, 1) ** 2, [(2, 3, 4)]),
+    "transpose all": (lambda ag, a, b: a @ b.transpose(), [(2, 3), (4, 3)]),
+    "slice": (lambda ag, a: a[:, 1:3] ** 2, [(3, 4)]),
+    "slice one": (lambda ag, a: a[..., -1, None] ** 2, [(3, 4)]),
+    "take twice": (lambda ag, a: a[:, np.array([1, 1, 0])] ** 2, [(3, 4)]),
+    "boolean": (lambda ag, a: a[MASK] ** 2, [(3, 4)]),
+    "sum": (lambda ag, a: a.sum() ** 2, [(3, 4)]),
+    "sum axes": (lambda ag, a: a.sum(axis=(0, 2)) ** 2, [(2, 3, 4)]),
+    "mean": (lambda ag, a: a.mean() ** 2, [(3, 4)]),
+    "mean kept": (lambda ag, a: a - a.mean(axis=-1, keepdims=True), [(3, 4)]),
+    "exp": (lambda ag, a: a.exp(), [(3,)]),
+    "log": (lambda ag, a: (a * a).log(), [(3,)]),
+    "sqrt": (lambda ag, a: (a * a + 1.0).sqrt(), [(3,)]),
+    "tanh": (lambda ag, a: a.tanh(), [(3,)]),
+    "sigmoid": (lambda ag, a: a.sigmoid(), [(3,)]),
+    "relu": (lambda ag, a: a.relu(), [(3, 4)]),
+    "where": (lambda ag, a, b: ag.where(MASK, a, b), [(3, 4), (4,)]),
+    "concat": (lambda ag, a, b: ag.concat([a, b, a], axis=1) ** 2, [(2, 3), (2, 1)]),
+    "softmax": (lambda ag, a: ag.softmax(a), [(2, 3, 4)]),
+    "log_softmax": (lambda ag, a: ag.log_softmax(a), [(3, 4)]),
+    "cross_entropy": (lambda ag, a: ag.cross_entropy(a, INDEX), [(2, 3, 5)]),
+    "gather": (lambda ag, a: ag.gather(a, INDEX) ** 2, [(5, 3)]),
+    "causal_windows": (lambda ag, a: ag.causal_windows(a, 3) ** 2, [(2, 4, 3)]),
+    "windows wider than long": (lambda ag, a: ag.causal_windows(a, 5) ** 2, [(1, 2, 3)]),
+    "rms_norm": (lambda ag, a: ag.rms_norm(a), [(3, 4)]),
+    "layer_norm": (lambda ag, a: ag.layer_norm(a), [(2, 3, 4)]),
+}
+
+
+def check_gradient(ag: ModuleType, function: Callable[..., Any], arrays: list[np.ndarray]) -> None:
+    """Compare the tape with central differences in float64."""
+    with ag.precision(np.float64):
+        weights = np.random.default_rng(9).standard_normal(
+            function(ag, *map(ag.Tensor, arrays)).shape
+        )
+
+        def loss(values: list[np.ndarray], grad: bool) -> tuple[Any, list[Any]]:
+            tensors = [ag.Tensor(v, requires_grad=grad) for v in values]
+            return (function(ag, *tensors) * weights).sum(), tensors
+
+        total, tensors = loss(arrays, True)
+        total.backward()
+        for k, array in enumerate(arrays):
+            expected = np.zeros_like(array)
+            for place in np.ndindex(array.shape):
+                ends = []
+                for step in (1e-6, -1e-6):
+                    moved = [a.copy() for a in arrays]
+                    moved[k][place] += step
+                    ends.append(loss(moved, False)[0].item())
+                expected[place] = (ends[0] - ends[1]) / 2e-6
+            np.testing.assert_allclose(tensors[k].grad, expected, rtol=1e-5, atol=1e-7)
+
+
+@pytest.mark.parametrize("name", OPERATIONS)
+def test_gradient_of_every_operation(ag: ModuleType, name: str) -> None:
+    function, shapes = OPERATIONS[name]
+    rng = np.random.default_rng(5)
+    check_gradient(ag, function, [away_from_zero(rng, *shape) for shape in shapes])
+
+
+@st.composite
+def broadcastable(draw: st.DrawFn) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    full = draw(st.lists(st.integers(1, 3), min_size=0, max_size=3))
+    shapes = []
+    for _ in range(2):
+        kept = [draw(st.sampled_from([1, n])) for n in full]
+        shapes.append(tuple(kept[draw(st.integers(0, len(kept))) :]))
+    return shapes[0], shapes[1]
+
+
+@settings(max_examples=40, deadline=None)
+@given(shapes=broadcastable(), name=st.sampled_from(["add", "sub", "mul", "div"]))
+def test_any_broadcast_has_the_right_gradient(
+    ag: ModuleType, shapes: tuple[tuple[int, ...], tuple[int, ...]], name: str
+) -> None:
+    rng = np.random.default_rng(len(shapes[0]))
+    check_gradient(ag, OPERATIONS[name][0], [away_from_zero(rng, *s) for s in shapes])
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    rows=st.lists(st.integers(0, 6), min_size=1, max_size=12),
+    width=st.integers(1, 4),
+)
+def test_gather_adds_up_repeated_rows(ag: ModuleType, rows: list[int], width: int) -> None:
+    index = np.array(rows, dtype=np.uint8)
+    table = ag.Tensor(np.zeros((7, width)), requires_grad=True)
+    ag.gather(table, index).sum().backward()
+    counts = np.bincount(index, minlength=7)
+    np.testing.assert_array_equal(table.grad, np.repeat(counts[:, None], width, axis=1))
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.lists(st.floats(-1e4, 1e4, width=32), min_size=2, max_size=8))
+def test_softmax_stays_finite_and_sums_to_one(ag: ModuleType, values: list[float]) -> None:
+    x = ag.Tensor(np.array([values]))
+    assert ag.softmax(x).data.sum() == pytest.approx(1.0, abs=1e-5)
+    assert np.isfinite(ag.log_softmax(x).data).all()
+
+
+def test_a_shared_tensor_gets_the_sum_of_its_gradients(ag: ModuleType) -> None:
+    x = ag.Tensor([2.0], requires_grad=True)
+    y = x * 3.0
+    (y * y + y).sum().backward()
+    assert x.grad is not None
+    assert x.grad[0] == pytest.approx(39.0)
+    (x * 1.0).sum().backward()
+    assert x.grad[0] == pytest.approx(40.0)
+
+
+def test_leaf_gradients_never_share_memory(ag: ModuleType) -> None:
+    a, b = (ag.Tensor(np.ones((2, 2)), requires_grad=True) for _ in range(2))
+    (a + b + a.transpose()).sum().backward()
+    a.grad *= 0.0
+    np.testing.assert_array_equal(b.grad, np.ones((2, 2)))
+
+
+def test_misuse_is_refused_with_the_reason(ag: ModuleType) -> None:
+    x = ag.Tensor(np.ones(3), requires_grad=True)
+    with pytest.raises(ValueError, match="scalar"):
+        (x * 2.0).backward()
+    with pytest.raises(ValueError, match="needs a gradient"):
+        ag.Tensor(1.0).backward()
+    with pytest.raises(IndexError, match="5 rows"):
+        ag.gather(ag.Tensor(np.ones((5, 2))), np.array([5]))
+    with pytest.raises(ValueError, match="matrices"):
+        x @ x
+
+
+def test_memory_counts_tape_and_gradients_and_releases_them(ag: ModuleType) -> None:
+    before = ag._State.live
+    x = ag.Tensor(np.ones((256, 256)), requires_grad=True)
+    loss = (x.tanh() * x).sum()
+    assert ag._State.live - before >= 3 * 256 * 1024
+    loss.backward()
+    del loss
+    assert ag._State.live - before == 2 * 256 * 1024  # x and its gradient
+    x.grad = None
+    del x
+    assert ag._State.live == before
+    with ag.no_grad():
+        y = ag.Tensor(np.ones(4), requires_grad=True).exp().log()
+    assert not y.requires_grad
+    del y
+    assert ag._State.live == before
+
+
+def test_tensors_are_float32(ag: ModuleType) -> None:
+    x = ag.Tensor(np.ones((2, 3), dtype=np.float64), requires_grad=True)
+    y = ag.rms_norm((x * 2.0 + 1).sigmoid() ** 2 / 3.0 - 1.0).mean(axis=0)
+    assert y.data.dtype == np.float32
+    y.sum().backward()
+    assert x.grad.dtype == np.float32
+
+
+# Corpus.
+
+
+def test_splits_have_the_pinned_digests(data: Path, prepare: ModuleType) -> None:
+    found = {name: hashlib.sha256((data / name).read_bytes()).hexdigest() for name in DIGESTS}
+    assert found == DIGESTS == prepare.SPLIT_SHA256
+    assert sorted(p.name for p in data.iterdir()) == sorted(DIGESTS)
+
+
+def test_no_file_is_in_two_splits_and_the_sizes_are_right(data: Path, prepare: ModuleType) -> None:
+    sizes = {name: (data / name).stat().st_size for name in DIGESTS}
+    total = sum(sizes.values())
+    assert 3.5e6 < total < 4.5e6
+    for name in ("val.bin", "audit.bin"):
+        assert 0.05 < sizes[name] / total < 0.08
+    contents = {name: (data / name).read_bytes() for name in DIGESTS}
+    seen = dict.fromkeys(DIGESTS, 0)
+    for package, version in prepare.PACKAGES.items():
+        for path, content in prepare.read_sources(package, version).items():
+            assert "tests" not in path.split("/")
+            home = prepare.split_of(path)
+            seen[home] += len(content)
+            assert content in contents[home]
+            if len(content) > 1000:  # Short files may well be equal.
+                assert not any(content in contents[n] for n in DIGESTS if n != home)
+    assert seen == sizes
+
+
+@pytest.fixture
+def installed(tmp_path: Path) -> Path:
+    """A copy of the two packages that a test may spoil."""
+    for package in ("docutils", "networkx"):
+        for record in importlib.metadata.distribution(package).files or ():
+            if record.parts[0].startswith(package) and "__pycache__" not in record.parts:
+                target = tmp_path / record
+                target.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(str(record.locate()), target)
+    return tmp_path
+
+
+def spoil_content(site: Path) -> None:
+    with (site / "networkx" / "convert.py").open("a") as file:
+        file.write("# changed\n")
+
+
+def spoil_presence(site: Path) -> None:
+    (site / "networkx" / "convert.py").unlink()
+
+
+def spoil_version(site: Path) -> None:
+    path = next(site.glob("networkx-*.dist-info")) / "METADATA"
+    path.write_text(path.read_text().replace("Version: 3.6.1", "Version: 3.5", 1))
+
+
+def spoil_installation(site: Path) -> None:
+    shutil.rmtree(next(site.glob("docutils-*.dist-info")))
+
+
+def spoil_record(site: Path) -> None:
+    """A file that its RECORD knows nothing of: only the final digest can tell."""
+    path = next(site.glob("networkx-*.dist-info")) / "RECORD"
+    lines = path.read_text().splitlines(keepends=True)
+    path.write_text("".join(x for x in lines if not x.startswith("networkx/convert.py,")))
+
+
+@pytest.mark.parametrize(
+    ("spoil", "code", "said"),
+    [
+        (spoil_content, 65, ["convert.py", "expected sha256", "found", "networkx==3.6.1"]),
+        (spoil_presence, 66, ["convert.py", "cannot be read", "networkx==3.6.1"]),
+        (spoil_version, 65, ["expected version 3.6.1", "found 3.5"]),
+        (spoil_installation, 66, ["docutils: not installed", "0.22.4", "found none"]),
+        (spoil_record, 65, ["train.bin: expected sha256", "found"]),
+    ],
+)
+def test_a_wrong_source_is_named_and_nothing_is_written(
+    prepare: ModuleType,
+    installed: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    spoil: Callable[[Path], None],
+    code: int,
+    said: list[str],
+) -> None:
+    spoil(installed)
+    site = str(installed)
+
+    def distribution(name: str) -> importlib.metadata.Distribution:
+        for found in importlib.metadata.distributions(name=name, path=[site]):
+            return found
+        raise importlib.metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(prepare.importlib.metadata, "distribution", distribution)
+    assert prepare.main(["--out", str(installed / "out")]) == code
+    message = capsys.readouterr().err
+    for word in [*said, "type: python -m pip install"]:
+        assert word in message
+    assert not (installed / "out").exists()
+
+
+def test_missing_data_names_the_command(
+    prepare: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RATCHET_DATA", str(tmp_path))
+    with pytest.raises(FileNotFoundError, match=r"python prepare\.py --out"):
+        prepare.load_split("train")
+
+
+# Budget and evaluator.
+
+
+def test_a_budget_is_read_from_the_environment(
+    prepare: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("RATCHET_BUDGET_SECONDS", "RATCHET_BUDGET_STEPS"):
+        monkeypatch.delenv(name, raising=False)
+    assert prepare.Budget.from_environment().seconds == 3.0
+    monkeypatch.setenv("RATCHET_BUDGET_STEPS", "2")
+    budget = prepare.Budget.from_environment()
+    progress = []
+    while not budget.done():
+        progress.append(budget.progress())
+        budget.step()
+    assert (progress, budget.progress(), budget.steps) == ([0.0, 0.5], 1.0, 2)
+    monkeypatch.setenv("RATCHET_BUDGET_SECONDS", "1")
+    with pytest.raises(ValueError, match="not both"):
+        prepare.Budget.from_environment()
+
+
+def test_a_budget_in_seconds_counts_processor_time_from_its_first_use(
+    prepare: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [100.0]
+    monkeypatch.setattr(prepare.time, "process_time", lambda: now[0])
+    budget = prepare.Budget(seconds=2.0)
+    now[0] = 150.0
+    assert not budget.done()
+    now[0] = 151.0
+    budget.step()
+    assert (budget.progress(), budget.training_seconds) == (0.5, 1.0)
+    now[0] = 160.0
+    assert budget.done()
+    assert budget.progress() == 1.0
+
+
+def bits(logits: np.ndarray, targets: np.ndarray) -> float:
+    """The metric by the definition, one position at a time."""
+    total = 0.0
+    for row, target in zip(logits.reshape(-1, 256), targets.reshape(-1), strict=True):
+        exact = row.astype(np.float64)
+        total -= math.log2(np.exp(exact[target]) / np.exp(exact).sum())
+    return total / targets.size
+
+
+def test_evaluator_agrees_with_the_definition(prepare: ModuleType) -> None:
+    rng = np.random.default_rng(3)
+    split = rng.integers(0, 256, 5000, dtype=np.uint8)
+    table = rng.standard_normal((256, 256)).astype(np.float32) * 3.0
+    inputs, targets = prepare.evaluation_windows(split)
+    assert inputs.shape == (prepare.EVAL_BATCHES * prepare.EVAL_BATCH_SIZE, 64)
+    np.testing.assert_array_equal(inputs[:, 1:], targets[:, :-1])
+    assert targets[-1, -1] == split[-1]
+    found = prepare.evaluate_bpb(lambda x: table[x], split)
+    assert found == pytest.approx(bits(table[inputs], targets), abs=1e-5)
+    # Adding a constant to all logits, even a large one, changes no probability.
+    assert prepare.evaluate_bpb(lambda x: table[x] + 1e3, split) == pytest.approx(found, abs=1e-3)
+
+
+def test_uniform_logits_give_eight_bits(
+    prepare: ModuleType, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RATCHET_DATA", str(data))
+    found = prepare.evaluate_bpb(lambda x: np.full((*x.shape, 256), -7.0, dtype=np.float32))
+    assert found == pytest.approx(8.0, abs=1e-12)
+
+
+def test_evaluator_refuses_what_is_no_logits(prepare: ModuleType) -> None:
+    split = np.zeros(5000, dtype=np.uint8)
+    for wrong in ((16, 64), (16, 63, 256), (8, 64, 256), (16, 64, 255)):
+        with pytest.raises(ValueError, match="expected"):
+            prepare.evaluate_bpb(lambda x, shape=wrong: np.zeros(shape), split)
+    for bad in (np.nan, np.inf, -np.inf):
+        logits = np.zeros((16, 64, 256))
+        logits[3, 5, 7] = bad
+        assert math.isnan(prepare.evaluate_bpb(lambda x, y=logits: y, split))
+
+
+def test_changing_the_inputs_in_place_changes_nothing(prepare: ModuleType) -> None:
+    split = np.random.default_rng(0).integers(0, 256, 5000, dtype=np.uint8)
+    kept = split.copy()
+
+    def model(x: np.ndarray) -> np.ndarray:
+        x[:] = 0
+        return np.zeros((*x.shape, 256))
+
+    assert prepare.evaluate_bpb(model, split) == pytest.approx(8.0)
+    np.testing.assert_array_equal(split, kept)
+
+
+# Training.
+
+
+def run_training(
+    folder: Path, data: Path, text: str, steps: int, seed: int = 1
+) -> subprocess.CompletedProcess[str]:
+    folder.mkdir(exist_ok=True)
+    for name in SPEC["fixed"]:
+        shutil.copyfile(TASK / name, folder / name)
+    (folder / "train.py").write_text(text)
+    environment = {
+        **{k: os.environ[k] for k in ("PATH", "LD_LIBRARY_PATH") if k in os.environ},
+        "OPENBLAS_NUM_THREADS": "1",
+        "RATCHET_DATA": str(data),
+        "RATCHET_SEED": str(seed),
+        "RATCHET_BUDGET_STEPS": str(steps),
+    }
+    return subprocess.run(
+        [sys.executable, "train.py"], cwd=folder, env=environment, capture_output=True, text=True
+    )
+
+
+def summary(done: subprocess.CompletedProcess[str]) -> dict[str, str]:
+    assert done.returncode == 0, done.stderr
+    block = done.stdout.split("---\n")[-1]
+    return dict(re.findall(r"^(\w+): +(\S+)$", block, re.MULTILINE))
+
+
+def test_training_is_reproducible_and_prints_the_whole_block(data: Path, tmp_path: Path) -> None:
+    first, second, other = (
+        run_training(tmp_path, data, TRAIN, steps=20, seed=seed) for seed in (1, 1, 2)
+    )
+    block = summary(first)
+    assert list(block) == KEYS
+    assert all(math.isfinite(float(value)) for value in block.values())
+    assert (block["num_steps"], block["depth"]) == ("20", "1")
+    timeless = [
+        re.sub(r"^(\w+_seconds): .*$", r"\1", done.stdout, flags=re.MULTILINE)
+        for done in (first, second, other)
+    ]
+    assert timeless[0] == timeless[1] != timeless[2]
+    assert summary(other)["val_bpb"] != block["val_bpb"]
+    assert summary(other)["peak_mem_mb"] == block["peak_mem_mb"]
+    assert len(first.stdout.split("---\n")[0].splitlines()) <= 10
+
+
+def test_training_learns(data: Path, tmp_path: Path) -> None:
+    assert float(summary(run_training(tmp_path, data, TRAIN, steps=60))["val_bpb"]) < 5.5
+
+
+def test_model_is_causal(modules: dict[str, ModuleType]) -> None:
+    model = modules["train"].Model(np.random.default_rng(0))
+    rng = np.random.default_rng(1)
+    before = rng.integers(0, 256, (16, 64), dtype=np.uint8)
+    after = before.copy()
+    after[:, 40:] = rng.integers(0, 256, (16, 24))
+    first, second = model.predict(before), model.predict(after)
+    np.testing.assert_array_equal(first[:, :40], second[:, :40])
+    assert not np.array_equal(first[:, 40:], second[:, 40:])
+
+
+# Search space.
+
+CONSTANTS = [c for c in SPEC["search_space"] if "constant" in c]
+ALTERNATIVES = {c["alternative"]: c for c in SPEC["search_space"] if "alternative" in c}
+
+
+def literals(text: str) -> dict[str, Any]:
+    """Top-level ``NAME = literal`` assignments."""
+    return {
+        node.targets[0].id: node.value.value
+        for node in ast.parse(text).body
+        if isinstance(node, ast.Assign)
+        and isinstance(node.targets[0], ast.Name)
+        and isinstance(node.value, ast.Constant)
+    }
+
+
+def with_constant(text: str, name: str, value: Any) -> str:
+    changed, count = re.subn(rf"(?m)^{name} = \S+", f"{name} = {value!r}", text)
+    assert count == 1, name
+    return changed
+
+
+def with_alternative(text: str, name: str) -> str:
+    change = ALTERNATIVES[name]
+    assert text.count(change["find"]) == 1, name
+    return text.replace(change["find"], change["replace"])
+
+
+def test_every_constant_exists_and_every_value_is_new() -> None:
+    defaults = literals(TRAIN)
+    for change in CONSTANTS:
+        old = defaults[change["constant"]]
+        assert len(set(change["values"])) == len(change["values"])
+        for value in change["values"]:
+            assert type(value) is type(old), change
+            assert value != old
+            assert literals(with_constant(TRAIN, change["constant"], value)) != defaults
+        change["why"].format(old=old, new=value)
+
+
+def test_every_alternative_applies_and_compiles() -> None:
+    assert len(ALTERNATIVES) >= 6
+    for name in ALTERNATIVES:
+        compile(with_alternative(TRAIN, name), name, "exec")
+
+
+def test_the_search_space_is_broad() -> None:
+    assert 35 <= sum(len(c.get("values", [0])) for c in SPEC["search_space"]) <= 50
+    assert len({c["category"] for c in SPEC["search_space"]}) >= 7
+
+
+STACK = [
+    "cosine-schedule",
+    "nesterov-momentum",
+    "orthogonal-updates",
+    "xavier-init",
+    "layer-norm",
+    "gated-block",
+    "attention-in-mixer",
+    "relu-squared",
+    "bigram-logits",
+    "frequency-bias",
+    "neighbouring-windows",
+]
+
+
+def test_alternatives_stack_on_each_other_and_run(data: Path, tmp_path: Path) -> None:
+    text = with_constant(with_constant(TRAIN, "DEPTH", 2), "LOGIT_CAP", 15.0)
+    for name in STACK:
+        text = with_alternative(text, name)
+    block = summary(run_training(tmp_path, data, text, steps=3))
+    assert block["depth"] == "2"
+    assert math.isfinite(float(block["val_bpb"]))
+
+
+@pytest.mark.parametrize(
+    "change", ["DROPOUT=0.1", "SMOOTHING=0.05", "SEQ_LEN=128", "GRAD_CLIP=0.0", "DEPTH=0"]
+)
+def test_a_sample_of_constants_runs(data: Path, tmp_path: Path, change: str) -> None:
+    name, value = change.split("=")
+    text = with_constant(TRAIN, name, ast.literal_eval(value))
+    assert math.isfinite(float(summary(run_training(tmp_path, data, text, steps=2))["val_bpb"]))
+
+
+@pytest.mark.parametrize("name", ["gelu", "tanh", "no-hidden-bias"])
+def test_a_sample_of_alternatives_runs(data: Path, tmp_path: Path, name: str) -> None:
+    block = summary(run_training(tmp_path, data, with_alternative(TRAIN, name), steps=2))
+    assert math.isfinite(float(block["val_bpb"]))
+
+
+@pytest.mark.parametrize("name", ["attention-in-mixer", "bigram-logits", "gated-block"])
+def test_alternatives_stay_causal(
+    modules: dict[str, ModuleType], name: str, tmp_path: Path
+) -> None:
+    assert modules  # The task's folder is importable.
+    namespace: dict[str, Any] = {"__name__": "edited"}
+    exec(compile(with_alternative(TRAIN, name), str(tmp_path / "train.py"), "exec"), namespace)
+    model = namespace["Model"](np.random.default_rng(0))
+    before = np.arange(128, dtype=np.uint8).reshape(2, 64)
+    after = before.copy()
+    after[:, 50:] += 1
+    first, second = model.predict(before), model.predict(after)
+    np.testing.assert_allclose(first[:, :50], second[:, :50], atol=1e-6)

@@ -1,0 +1,93 @@
+"""The configuration: one schema, one file, one page, and they agree."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+
+from ratchet.config import FROZEN_KEYS, LIMIT_KEYS, Config, parse, read, resolve
+from ratchet.errors import ConfigError
+
+FOLDER = Path(__file__).parents[2] / "config"
+SCHEMA = FOLDER / "schema.yaml"
+DEFAULTS = read(FOLDER / "config.yaml")
+
+
+def documented() -> dict[str, tuple[str, str]]:
+    rows = re.findall(r"^\| `(\w+)` \| `(.*?)` \| (yes)? ?\| .+ \|$", page(), re.M)
+    return {name: (default, frozen) for name, default, frozen in rows}
+
+
+def page() -> str:
+    return (FOLDER / "README.md").read_text()
+
+
+def test_schema_file_page_and_code_list_the_same_keys() -> None:
+    schema = yaml.safe_load(SCHEMA.read_text())
+    fields = {field.name for field in dataclasses.fields(Config)}
+    assert set(DEFAULTS) == set(schema["properties"]) == set(schema["required"]) == fields
+    assert set(documented()) == fields
+
+
+def test_the_page_states_the_defaults_and_what_is_frozen() -> None:
+    for name, (default, frozen) in documented().items():
+        assert yaml.safe_load(default) == DEFAULTS[name], name
+        assert bool(frozen) == (name in FROZEN_KEYS), name
+    assert set(LIMIT_KEYS) <= set(DEFAULTS)
+
+
+def test_the_defaults_are_valid() -> None:
+    config = parse(DEFAULTS, SCHEMA, "config.yaml")
+    assert config.session == "default"
+    assert config.frozen["task"] == "tasks/bytelm"
+
+
+WRONG = [
+    ({"rounds": 0}, "rounds: expected at least 1, found 0"),
+    ({"rounds": 2.5}, "rounds: expected a whole number, found 2.5"),
+    ({"rounds": True}, "rounds: expected a whole number, found True"),
+    ({"deadline_hours": 0}, "deadline_hours: expected more than 0, found 0"),
+    ({"target": "low"}, "target: expected a number or null, found 'low'"),
+    ({"steering": "wild"}, "steering: expected one of auto, explore, exploit"),
+    ({"baseline_replicates": 1}, "at least 2"),
+    ({"roundz": 1}, "unknown key 'roundz'; did you mean 'rounds'?"),
+    ({"zzz": 1}, "unknown key 'zzz'; known are baseline_replicates"),
+    ({"session": "a..b"}, "session: expected a name"),
+    ({"session": "a.lock"}, "session: expected a name"),
+    ({"session": ".a"}, "session: expected a name"),
+    ({"session": "a\nb"}, "session: expected a name"),
+    ({"max_runs": 13}, "max_runs: expected at least 14"),
+    ({"budget_steps": 1, "budget_seconds": 1}, "not both"),
+]
+
+
+@pytest.mark.parametrize(("change", "words"), WRONG)
+def test_mistakes_are_named(change: dict, words: str) -> None:
+    with pytest.raises(ConfigError, match=re.escape(words)):
+        parse({**DEFAULTS, **change}, SCHEMA, "config.yaml")
+
+
+def test_all_mistakes_are_named_at_once() -> None:
+    with pytest.raises(ConfigError) as caught:
+        parse({**DEFAULTS, "rounds": -1, "seed": "x", "bad": 1}, SCHEMA, "config.yaml")
+    assert len(str(caught.value).splitlines()) == 3
+
+
+def test_tokens_change_with_the_limits_alone() -> None:
+    base = parse(DEFAULTS, SCHEMA, "c")
+    assert base.limits_token == parse({**DEFAULTS, "rounds": 99}, SCHEMA, "c").limits_token
+    for key, value in (("leg", 2), ("target", 0.1), ("deadline_hours", 1), ("max_runs", 99)):
+        assert parse({**DEFAULTS, key: value}, SCHEMA, "c").limits_token != base.limits_token
+
+
+def test_a_task_is_looked_for_here_and_then_beside_the_snakefile(tmp_path: Path) -> None:
+    here, harness = tmp_path / "here", tmp_path / "harness"
+    (harness / "tasks" / "a").mkdir(parents=True)
+    assert resolve("tasks/a", here, harness) == harness / "tasks/a"
+    (here / "tasks" / "a").mkdir(parents=True)
+    assert resolve("tasks/a", here, harness) == here / "tasks/a"
+    assert resolve("/abs/a", here, harness) == Path("/abs/a")

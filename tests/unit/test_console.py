@@ -1,0 +1,111 @@
+"""Lines for people: one per event, no control characters, a time that is left."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import pytest
+
+from ratchet.console import Progress, duration, line, time_left
+from ratchet.journal import Journal
+
+VERDICT = {
+    "time": "2026-01-02T03:04:05.678+00:00",
+    "event": "verdict",
+    "round": 2,
+    "rounds": 12,
+    "number": 2,
+    "description": "RATE 1 -> 2",
+    "verdict": "KEEP",
+    "mean": 0.5,
+    "n": 2,
+    "confidence": 0.81,
+    "best": 0.5123,
+    "noise": 0.0101,
+    "kept": 1,
+    "confirm_replicates": 3,
+}
+RUN = {
+    "event": "run_finished",
+    "number": 1,
+    "description": "x",
+    "role": "search",
+    "replicate": 0,
+    "outcome": "ok",
+    "value": 0.5,
+    "wall_seconds": 4.0,
+}
+
+
+def test_a_verdict_in_one_line() -> None:
+    text = line(VERDICT)
+    assert text is not None
+    assert text.startswith("round 2/12  RATE 1 -> 2 ")
+    assert text.endswith("KEEP P 0.810 | best 0.5123 ± 0.0101 | 1 kept")
+
+
+def test_a_run_and_a_failed_run() -> None:
+    assert "0.500000  4.0 s" in str(line(RUN))
+    assert "crash  4.0 s" in str(line({**RUN, "value": None, "outcome": "crash"}))
+    assert line({"event": "round_finished"}) is None
+
+
+@pytest.mark.parametrize("text", ["\x1b[2J\x1b]0;pwned\x07", "a\nb\tc", "\u202eevil", "x" * 9999])
+def test_descriptions_cannot_drive_the_terminal(text: str) -> None:
+    shown = str(line({**VERDICT, "description": text}))
+    assert shown.isprintable()
+    assert len(shown) < 200
+
+
+def test_lines_go_to_stream_and_log(tmp_path: Path) -> None:
+    stream = io.StringIO()
+    progress = Progress(tmp_path / "progress.log", stream)
+    progress(VERDICT)
+    progress({"time": "2026-01-02T03:04:06.0", "event": "round_finished"})
+    assert (tmp_path / "progress.log").read_text() == stream.getvalue()
+    assert stream.getvalue().startswith("03:04:05  round 2/12")
+    assert stream.getvalue().count("\n") == 1
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_colour_only_on_a_terminal_that_wants_it(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    stream = Terminal()
+    Progress(tmp_path / "log", stream)(VERDICT)
+    assert "\x1b[32m" in stream.getvalue()
+    assert "\x1b" not in (tmp_path / "log").read_text()
+    monkeypatch.setenv("NO_COLOR", "1")
+    stream = Terminal()
+    Progress(tmp_path / "log", stream)(VERDICT)
+    assert "\x1b" not in stream.getvalue()
+
+
+def test_time_left_is_rounds_and_confirmation() -> None:
+    runs = [RUN, {**RUN, "wall_seconds": 6.0}, {**RUN, "number": 0, "wall_seconds": 99.0}]
+    events = [*runs, {**VERDICT, "round": 1}, VERDICT]
+    # (4 + 6) / 2 rounds = 5 s a round for 10 rounds, and 6 runs of 5 s.
+    assert time_left(events, VERDICT) == pytest.approx(80.0)
+    assert time_left([], VERDICT) is None
+
+
+def test_the_log_tells_the_time_left(tmp_path: Path) -> None:
+    stream = io.StringIO()
+    journal = Journal(tmp_path / "events.jsonl", Progress(tmp_path / "progress.log", stream))
+    journal.append(**RUN)
+    journal.append(**{k: v for k, v in VERDICT.items() if k != "time"})
+    assert stream.getvalue().splitlines()[-1].endswith("| about 64 s left")
+
+
+def test_durations() -> None:
+    assert [duration(s) for s in (12, 89, 100, 3600, 36000)] == [
+        "12 s",
+        "89 s",
+        "2 min",
+        "60 min",
+        "10.0 h",
+    ]

@@ -1,0 +1,141 @@
+"""What parsing the Snakefile decides: digests of code, ownership of the folder."""
+
+from __future__ import annotations
+
+import json
+import logging
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from ratchet import guard
+from ratchet.errors import FixedInputChangedError, SessionBusyError
+
+REPO = Path(__file__).parents[2]
+FAKE = {"task": str(REPO / "tests" / "data" / "tasks" / "fake")}
+
+
+def test_a_plan_is_made_without_touching_the_disk(tmp_path: Path) -> None:
+    plan = guard.plan(FAKE, tmp_path, REPO, owner=False)
+    assert plan.config.rounds == 12
+    assert json.loads(plan.environment["RATCHET_CONFIG"])["session"] == "default"
+    assert Path(plan.environment["RATCHET_SCRIPTS"], "judge.py").exists()
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_working_folders_own_settings_count(tmp_path: Path) -> None:
+    shutil.copytree(REPO / "config", tmp_path / "config")
+    path = tmp_path / "config" / "config.yaml"
+    path.write_text(path.read_text().replace("rounds: 12", "rounds: 5"))
+    assert guard.plan(FAKE, tmp_path, REPO, owner=False).config.rounds == 5
+    assert guard.plan({**FAKE, "rounds": 7}, tmp_path, REPO, owner=False).config.rounds == 7
+
+
+def test_a_refusal_is_one_message_and_an_exit_code(tmp_path: Path, capsys) -> None:
+    with pytest.raises(SystemExit) as caught:
+        guard.load({**FAKE, "rounds": 0}, tmp_path, REPO, owner=True)
+    assert caught.value.code == 64
+    assert capsys.readouterr().err.count("\n") == 1
+    assert not list(tmp_path.iterdir())
+
+
+OWNER = """
+import sys, time
+from pathlib import Path
+from ratchet import guard
+from ratchet.paths import SessionPaths
+guard._own(Path(sys.argv[1]), SessionPaths("s", Path(sys.argv[1])))
+print("mine", flush=True)
+time.sleep(60)
+"""
+
+
+def test_one_owner_at_a_time_and_none_after_its_death(tmp_path: Path) -> None:
+    paths = guard.plan(FAKE, tmp_path, REPO, owner=False).paths
+    locks = tmp_path / ".snakemake" / "locks"
+    locks.mkdir(parents=True)
+    (locks / "0.input.lock").touch()
+    command = [sys.executable, "-c", OWNER, str(tmp_path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == "mine\n"
+        assert not locks.exists(), "the new owner removes the locks of the dead"
+        locks.mkdir()
+        with pytest.raises(SessionBusyError, match=f"process {other.pid}"):
+            guard._own(tmp_path, paths)
+        assert locks.exists(), "whoever is refused removes nothing"
+        other.kill()
+    guard._own(tmp_path, paths)
+    assert not locks.exists()
+    guard._owner.clear()
+
+
+def test_digests_follow_imports() -> None:
+    judge = guard.code_digest("ratchet.stages.judge")
+    assert judge != guard.code_digest("ratchet.report.publish")
+    assert judge == guard.code_digest("ratchet.stages.judge")
+
+
+def covered(*modules: str) -> set[str]:
+    todo, seen = list(modules), set()
+    package = REPO / "workflow_scripts" / "ratchet"
+    while todo:
+        path = guard._module_path(package, todo.pop())
+        if path is None or path in seen:
+            continue
+        seen.add(path)
+        todo += guard._imported(path.read_bytes())
+    return {str(path.relative_to(package)) for path in seen}
+
+
+def test_the_judge_rests_on_its_core_and_not_on_the_report() -> None:
+    found = covered("ratchet.stages.judge")
+    assert {"judge/core.py", "judge/effects.py", "stages/judge.py", "records.py"} <= found
+    assert not any(name.startswith("report/") for name in found)
+    assert "steer.py" not in found
+    page = covered("ratchet.report.publish")
+    assert {"report/render.py", "report/facts.py", "report/figures.py"} <= page
+
+
+def test_snakemakes_chatter_is_dropped_and_nothing_else(caplog) -> None:
+    logger = logging.getLogger("test-chatter")
+    guard.hush(logger)
+    with caplog.at_level(logging.INFO, logger="test-chatter"):
+        for text in ("Select jobs to execute...", "Execute 1 jobs...", "Nothing to be done", "a"):
+            logger.info(text)
+    assert caplog.messages == ["Nothing to be done", "a"]
+
+
+def test_frozen_inputs_are_compared(tmp_path: Path) -> None:
+    """A manifest that names other digests stops the session."""
+    from ratchet import files
+
+    plan = guard.plan(FAKE, tmp_path, REPO, owner=False)
+    entry = {"path": "x", "sha256": "0" * 64, "bytes": 1}
+    files.write_json(
+        plan.paths.manifest,
+        {
+            "session": "default",
+            "task": "fake",
+            "fixed": [{**entry, "path": "prepare.py"}],
+            "baseline": [],
+            "brief": {**entry, "path": "program.md"},
+            "data": [],
+            "locked": [],
+            "environment": {**entry, "path": "bytelm.lock"},
+            "definition": {**entry, "path": "task.yaml"},
+            "frozen": {**plan.config.frozen, "seed": 5},
+            "config_sha256": "",
+            "harness_sha256": "",
+            "hardware": {},
+        },
+    )
+    with pytest.raises(FixedInputChangedError) as caught:
+        guard.plan(FAKE, tmp_path, REPO, owner=False)
+    said = str(caught.value)
+    for name in ("prepare.py", "program.md", "task.yaml", "bytelm.lock"):
+        assert f"{name}: expected sha256 {'0' * 64}, found " in said
+    assert "configuration key seed: expected 5, found 1" in said
