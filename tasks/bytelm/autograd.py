@@ -458,7 +458,8 @@ def _fold(g: Array, shape: tuple[int, ...]) -> Array:
     axes = tuple(range(extra)) + tuple(
         extra + i for i, n in enumerate(shape) if n == 1 and g.shape[extra + i] != 1
     )
-    return g.sum(axis=axes).reshape(shape)
+    folded: Array = g.sum(axis=axes).reshape(shape)
+    return folded
 
 
 def _matmul_rows(a: Tensor, b: Tensor) -> Tensor:

@@ -93,38 +93,38 @@ MASK = np.arange(12).reshape(3, 4) % 3 == 0
 INDEX = np.array([[1, 4, 1], [0, 1, 3]])
 # Name: (function of tensors, shapes of its arguments).
 OPERATIONS: dict[str, tuple[Callable[..., Any], list[tuple[int, ...]]]] = {
-    "add": (lambda ag, a, b: a + b, [(3, 4), (4,)]),
-    "radd": (lambda ag, a: 2.0 + a, [(3,)]),
-    "sub": (lambda ag, a, b: a - b, [(3, 1), (1, 4)]),
-    "rsub": (lambda ag, a: np.ones((2, 3)) - a, [(3,)]),
-    "mul": (lambda ag, a, b: a * b, [(2, 3, 4), (3, 1)]),
-    "rmul": (lambda ag, a: np.arange(3.0) * a, [(2, 3)]),
-    "square by mul": (lambda ag, a: a * a, [(3,)]),
-    "div": (lambda ag, a, b: a / b, [(3, 4), (3, 1)]),
-    "rdiv": (lambda ag, a: 1.0 / a, [(4,)]),
-    "neg": (lambda ag, a: -a, [(3,)]),
-    "pow": (lambda ag, a: a**3, [(3, 2)]),
-    "matmul": (lambda ag, a, b: a @ b, [(3, 4), (4, 2)]),
-    "matmul rows": (lambda ag, a, b: a @ b, [(2, 3, 4), (4, 2)]),
-    "matmul batched": (lambda ag, a, b: a @ b, [(2, 3, 4), (2, 4, 5)]),
-    "matmul broadcast": (lambda ag, a, b: a @ b, [(3, 4), (2, 4, 5)]),
-    "reshape": (lambda ag, a: a.reshape(2, -1) ** 2, [(4, 3)]),
-    "transpose": (lambda ag, a: a.transpose(2, 0, 1) ** 2, [(2, 3, 4)]),
-    "transpose all": (lambda ag, a, b: a @ b.transpose(), [(2, 3), (4, 3)]),
-    "slice": (lambda ag, a: a[:, 1:3] ** 2, [(3, 4)]),
-    "slice one": (lambda ag, a: a[..., -1, None] ** 2, [(3, 4)]),
-    "take twice": (lambda ag, a: a[:, np.array([1, 1, 0])] ** 2, [(3, 4)]),
-    "boolean": (lambda ag, a: a[MASK] ** 2, [(3, 4)]),
-    "sum": (lambda ag, a: a.sum() ** 2, [(3, 4)]),
-    "sum axes": (lambda ag, a: a.sum(axis=(0, 2)) ** 2, [(2, 3, 4)]),
-    "mean": (lambda ag, a: a.mean() ** 2, [(3, 4)]),
-    "mean kept": (lambda ag, a: a - a.mean(axis=-1, keepdims=True), [(3, 4)]),
-    "exp": (lambda ag, a: a.exp(), [(3,)]),
-    "log": (lambda ag, a: (a * a).log(), [(3,)]),
-    "sqrt": (lambda ag, a: (a * a + 1.0).sqrt(), [(3,)]),
-    "tanh": (lambda ag, a: a.tanh(), [(3,)]),
-    "sigmoid": (lambda ag, a: a.sigmoid(), [(3,)]),
-    "relu": (lambda ag, a: a.relu(), [(3, 4)]),
+    "add": (lambda _, a, b: a + b, [(3, 4), (4,)]),
+    "radd": (lambda _, a: 2.0 + a, [(3,)]),
+    "sub": (lambda _, a, b: a - b, [(3, 1), (1, 4)]),
+    "rsub": (lambda _, a: np.ones((2, 3)) - a, [(3,)]),
+    "mul": (lambda _, a, b: a * b, [(2, 3, 4), (3, 1)]),
+    "rmul": (lambda _, a: np.arange(3.0) * a, [(2, 3)]),
+    "square by mul": (lambda _, a: a * a, [(3,)]),
+    "div": (lambda _, a, b: a / b, [(3, 4), (3, 1)]),
+    "rdiv": (lambda _, a: 1.0 / a, [(4,)]),
+    "neg": (lambda _, a: -a, [(3,)]),
+    "pow": (lambda _, a: a**3, [(3, 2)]),
+    "matmul": (lambda _, a, b: a @ b, [(3, 4), (4, 2)]),
+    "matmul rows": (lambda _, a, b: a @ b, [(2, 3, 4), (4, 2)]),
+    "matmul batched": (lambda _, a, b: a @ b, [(2, 3, 4), (2, 4, 5)]),
+    "matmul broadcast": (lambda _, a, b: a @ b, [(3, 4), (2, 4, 5)]),
+    "reshape": (lambda _, a: a.reshape(2, -1) ** 2, [(4, 3)]),
+    "transpose": (lambda _, a: a.transpose(2, 0, 1) ** 2, [(2, 3, 4)]),
+    "transpose all": (lambda _, a, b: a @ b.transpose(), [(2, 3), (4, 3)]),
+    "slice": (lambda _, a: a[:, 1:3] ** 2, [(3, 4)]),
+    "slice one": (lambda _, a: a[..., -1, None] ** 2, [(3, 4)]),
+    "take twice": (lambda _, a: a[:, np.array([1, 1, 0])] ** 2, [(3, 4)]),
+    "boolean": (lambda _, a: a[MASK] ** 2, [(3, 4)]),
+    "sum": (lambda _, a: a.sum() ** 2, [(3, 4)]),
+    "sum axes": (lambda _, a: a.sum(axis=(0, 2)) ** 2, [(2, 3, 4)]),
+    "mean": (lambda _, a: a.mean() ** 2, [(3, 4)]),
+    "mean kept": (lambda _, a: a - a.mean(axis=-1, keepdims=True), [(3, 4)]),
+    "exp": (lambda _, a: a.exp(), [(3,)]),
+    "log": (lambda _, a: (a * a).log(), [(3,)]),
+    "sqrt": (lambda _, a: (a * a + 1.0).sqrt(), [(3,)]),
+    "tanh": (lambda _, a: a.tanh(), [(3,)]),
+    "sigmoid": (lambda _, a: a.sigmoid(), [(3,)]),
+    "relu": (lambda _, a: a.relu(), [(3, 4)]),
     "where": (lambda ag, a, b: ag.where(MASK, a, b), [(3, 4), (4,)]),
     "concat": (lambda ag, a, b: ag.concat([a, b, a], axis=1) ** 2, [(2, 3), (2, 1)]),
     "softmax": (lambda ag, a: ag.softmax(a), [(2, 3, 4)]),
@@ -151,6 +151,7 @@ def check_gradient(ag: ModuleType, function: Callable[..., Any], arrays: list[np
 
         total, tensors = loss(arrays, True)
         total.backward()
+        arrays = [np.array(array) for array in arrays]
         for k, array in enumerate(arrays):
             expected = np.zeros_like(array)
             for place in np.ndindex(array.shape):
@@ -445,11 +446,11 @@ def test_evaluator_refuses_what_is_no_logits(prepare: ModuleType) -> None:
     split = np.zeros(5000, dtype=np.uint8)
     for wrong in ((16, 64), (16, 63, 256), (8, 64, 256), (16, 64, 255)):
         with pytest.raises(ValueError, match="expected"):
-            prepare.evaluate_bpb(lambda x, shape=wrong: np.zeros(shape), split)
+            prepare.evaluate_bpb(lambda _, shape=wrong: np.zeros(shape), split)
     for bad in (np.nan, np.inf, -np.inf):
         logits = np.zeros((16, 64, 256))
         logits[3, 5, 7] = bad
-        assert math.isnan(prepare.evaluate_bpb(lambda x, y=logits: y, split))
+        assert math.isnan(prepare.evaluate_bpb(lambda _, y=logits: y, split))
 
 
 def test_changing_the_inputs_in_place_changes_nothing(prepare: ModuleType) -> None:

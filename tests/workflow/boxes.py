@@ -15,7 +15,7 @@ from pathlib import Path
 REPO = Path(__file__).resolve().parents[2]
 FAKE = REPO / "tests" / "data" / "tasks" / "fake"
 SNAKEMAKE = str(Path(sys.executable).parent / "snakemake")
-DEFAULTS = {"task": "tasks/fake", "rounds": 4, "budget_steps": 5, "confirm_replicates": 2}
+DEFAULTS = {"task": "tasks/fake", "rounds": 3, "budget_steps": 5, "confirm_replicates": 2}
 
 
 @dataclass

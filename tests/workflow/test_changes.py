@@ -84,25 +84,18 @@ def own_harness(tmp_path: Path) -> Box:
 ALL_JOBS = ("prepare", "baseline", "propose", "experiment", "judge", "steer", "confirm", "report")
 
 
-@pytest.mark.parametrize(
-    ("module", "jobs"),
-    [
+def test_changed_code_redoes_what_depends_on_it_and_trains_nothing(own_harness: Box) -> None:
+    box = own_harness
+    state, started = box.state(), len(box.events("run_started"))
+    for module, jobs in (
+        ("runner.py", {"baseline", "judge", "steer", "confirm", "report"}),
         ("judge/assessment.py", {"baseline", "judge", "steer", "confirm", "report"}),
         ("report/render.py", {"report"}),
-        ("runner.py", set()),
-    ],
-)
-def test_changed_code_redoes_what_depends_on_it_and_trains_nothing(
-    own_harness: Box, module: str, jobs: set[str]
-) -> None:
-    box = own_harness
-    path = box.harness / "workflow_scripts" / "ratchet" / module
-    path.write_text(path.read_text() + "\n# a thought\n")
-    state, started = box.state(), len(box.events("run_started"))
-    planned = box.run("-n", "--quiet", "host")
-    if not jobs:
-        assert "Nothing to be done" in planned
-    assert {job for job in ALL_JOBS if f"rule {job}:" in planned} >= jobs
+    ):
+        path = box.harness / "workflow_scripts" / "ratchet" / module
+        path.write_text(path.read_text() + "\n# a thought\n")
+        planned = box.run("-n", "--quiet", "host")
+        assert {job for job in ALL_JOBS if f"rule {job}:" in planned} >= jobs, module
     box.run()
     assert box.state() == state
     assert len(box.events("run_started")) == started
@@ -120,7 +113,7 @@ def test_another_mode_judges_again_without_training_what_is_known(copy: Box) -> 
 def test_a_target_ends_the_session_and_lifting_it_goes_on(finished: Box, box: Box) -> None:
     said = box.run(target=1.35)
     assert "no more experiments: the target 1.35 is reached" in said
-    assert len(box.rulings()) < 4
+    assert len(box.rulings()) < 3
     assert "target" in box.json("report.json")["answer"]["sentence"]
     assert "Nothing to be done" in box.run(target=1.35)
     box.run()
@@ -147,13 +140,9 @@ def test_max_runs_is_never_exceeded(box: Box) -> None:
 
 BAD = [
     ({"round": 3}, "unknown key 'round'; did you mean 'rounds'?"),
-    ({"rounds": "many"}, "rounds: expected a whole number, found 'many'"),
     ({"budget_seconds": -3, "budget_steps": None}, "budget_seconds: expected more than 0"),
+    ({"rounds": "many"}, "rounds: expected a whole number, found 'many'"),
     ({"task": "tasks/none"}, "holds no task.yaml"),
-    ({"session": "a/b"}, "session: expected a name"),
-    ({"max_runs": 5}, "max_runs: expected at least"),
-    ({"budget_seconds": 3}, "set budget_seconds or budget_steps, and not both"),
-    ({"mode": "lenient"}, "mode: expected one of auto, gain, balanced, strict"),
 ]
 
 
@@ -176,8 +165,6 @@ def refused(box: Box, words: str, **settings: object) -> None:
     ("text", "words"),
     [
         (b"rounds: [1\n", "config/config.yaml:2:1: is not valid YAML"),
-        (b"- 1\n- 2\n", "expected a mapping"),
-        (b"session: \xff\n", "is not UTF-8"),
         (b"session: alone\n", "the key 'candidates' is missing"),
         (None, "cannot be read"),
     ],
@@ -198,19 +185,8 @@ def test_bad_config_files_are_one_clear_message(box: Box, text: bytes | None, wo
 
 def test_a_bad_task_file_is_one_clear_message(box: Box) -> None:
     path = box.path / "tasks" / "fake" / "task.yaml"
-    good = path.read_text()
-    for old, new, words in (
-        ("mutable: [train.py]", "mutable: [nothing.py]", "names the file nothing.py"),
-        ("fixed: [prepare.py]", "fixed: [../up.py]", "a relative path without .."),
-        ("timeout_seconds: 3", "timeout: 3", "unknown key 'timeout'"),
-        ("envs/bytelm.lock", "envs/no.lock", "no.lock does not exist"),
-        ("budget: {seconds: 0.05}", "budget: {}", "either seconds or steps"),
-    ):
-        path.write_text(good.replace(old, new))
-        said = box.run(check=False)
-        assert words in said
-        assert "Traceback" not in said
-        assert not (box.path / "results").exists()
+    path.write_text(path.read_text().replace("timeout_seconds: 3", "timeout: 3"))
+    refused(box, "unknown key 'timeout'")
 
 
 def test_the_checkout_around_a_session_is_never_touched(tmp_path: Path) -> None:

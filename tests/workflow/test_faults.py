@@ -14,7 +14,7 @@ import pytest
 from boxes import Box, make_box
 
 # Slow enough to be hit in the middle of a training, at any phase.
-SLOW = {"budget_steps": None, "budget_seconds": 0.4, "rounds": 3}
+SLOW = {"budget_steps": None, "budget_seconds": 0.4, "rounds": 2, "confirm_replicates": 1}
 
 
 @pytest.fixture(scope="module")
@@ -152,44 +152,49 @@ def test_forced_reruns_and_lost_metadata_train_nothing(copy: Box) -> None:
     assert len(copy.events("run_started")) == started
 
 
-@pytest.mark.parametrize(
-    ("behaviour", "outcome", "words"),
-    [
-        ("crash", "crash", "RuntimeError: boom"),
-        ("hang", "timeout", "stopped after 1 s"),
-        ("silent", "no_metric", "without printing val_loss"),
-        ("nan", "nan", "val_loss: nan"),
-        ("flood", "ok", ""),
-        ("fork", "ok", ""),
-        ("tamper", "tampered", "prepare.py"),
-        ("suicide", "crash", "SIGTERM"),
-    ],
-)
-def test_a_misbehaving_candidate_is_recorded_and_the_session_goes_on(
-    tmp_path: Path, behaviour: str, outcome: str, words: str
-) -> None:
-    box = make_box(tmp_path / "box", rounds=2, confirm_replicates=1, timeout_seconds=1)
+MISBEHAVIOUR = {
+    "crash": ("crash", "RuntimeError: boom"),
+    "hang": ("timeout", "stopped after 1 s"),
+    "silent": ("no_metric", "without printing val_loss"),
+    "nan": ("nan", "val_loss: nan"),
+    "flood": ("ok", ""),
+    "fork": ("ok", ""),
+    "tamper": ("tampered", "prepare.py"),
+    "suicide": ("crash", "SIGTERM"),
+}
+
+
+def test_misbehaving_candidates_are_recorded_and_the_session_goes_on(box: Box) -> None:
     path = box.path / "tasks" / "fake" / "task.yaml"
     text = path.read_text()
+    values = ", ".join(MISBEHAVIOUR)
     space = f"""search_space:
-  - {{constant: BEHAVIOUR, category: other, values: [{behaviour}], why: misbehave}}
+  - {{constant: BEHAVIOUR, category: other, values: [{values}], why: misbehave}}
   - {{constant: WIDTH, category: architecture, values: [4], why: behave}}
 """
     path.write_text(text[: text.index("search_space:")] + space)
-    box.run()
-    runs = {r["number"]: r for r in box.rulings()}
-    assert len(runs) == 2
-    names = [p["description"] for n in (1, 2) for p in proposals(box, n)]
-    odd = runs[1 + next(i for i, name in enumerate(names) if "BEHAVIOUR" in name)]
-    assert odd["runs"][0]["outcome"] == outcome
-    assert words in odd["runs"][0]["reason"]
-    expected = {"ok": "DISCARD", "tampered": "TAMPERED"}.get(outcome, "CRASH")
-    assert odd["verdict"] in (expected, "MARGINAL")
-    other = runs[3 - odd["number"]]
-    assert other["runs"][0]["outcome"] == "ok"
+    box.run(rounds=3, candidates=3, confirm_replicates=1, timeout_seconds=1, max_replicates=1)
     assert not box.trainers()
+    rulings = {ruling["number"]: ruling for ruling in box.rulings()}
+    assert len(rulings) == 9
+    seen = set()
+    for proposal in [p for n in (1, 2, 3) for p in proposals(box, n)]:
+        ruling = rulings[proposal["number"]]
+        value = proposal["edit"]["value"].strip("'")
+        outcome, words = MISBEHAVIOUR.get(value, ("ok", ""))
+        seen.add(value)
+        assert ruling["runs"][0]["outcome"] == outcome, value
+        assert words in ruling["runs"][0]["reason"]
+        assert ruling["verdict"] in {
+            "ok": ("DISCARD", "MARGINAL", "KEEP", "STRONG_KEEP"),
+            "tampered": ("TAMPERED",),
+        }.get(outcome, ("CRASH",))
+    assert seen == {*MISBEHAVIOUR, "4"}
     logs = list((box.path / "store" / "runs").rglob("run.log"))
     assert max(log.stat().st_size for log in logs) < 1.1 * 2**20
+    page = (box.session / "report.html").read_text()
+    assert "RuntimeError: boom" in page
+    assert "TAMPERED" in page
 
 
 def proposals(box: Box, number: int) -> list[dict]:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-
-import pytest
+from pathlib import Path
 
 from boxes import FAKE, Box, make_box
 
@@ -21,14 +20,14 @@ def test_finds_the_improvements_that_are_there(finished: Box) -> None:
 def test_leaves_the_files_that_people_and_tools_read(finished: Box) -> None:
     rows = (finished.session / "results.tsv").read_text().splitlines()
     assert rows[0].split("\t") == ["commit", "val_loss", "memory_gb", "status", "description"]
-    assert len(rows) == 1 + 1 + 4
+    assert len(rows) == 1 + 1 + 3
     assert all(len(row.split("\t")) == 5 for row in rows)
     assert (finished.session / "progress.png").read_bytes().startswith(b"\x89PNG")
     page = (finished.session / "report.html").read_text()
     assert page.startswith("<!doctype html>")
     assert finished.json("report.json")["answer"]["sentence"].split(";")[0] in page
     log = (finished.session / "progress.log").read_text()
-    assert "round 4/4" in log
+    assert "round 3/3" in log
     assert "baseline" in log
 
 
@@ -69,9 +68,9 @@ def test_a_second_session_in_the_same_folder_shares_the_store(copy: Box) -> None
 
 
 def test_more_rounds_extend_a_session(finished: Box, box: Box) -> None:
-    box.run(rounds=2)
+    box.run(rounds=1)
     early = box.runs()
-    box.run(rounds=4)
+    box.run(rounds=3)
     assert set(early) <= set(box.runs())
     ours, theirs = box.state(), finished.state()
     # The early champion was confirmed too; all else is as in one go.
@@ -105,8 +104,8 @@ def test_a_maximised_metric_is_maximised(box: Box) -> None:
     assert box.json("confirm.json")["gain"] > 0.1
 
 
-@pytest.mark.parametrize("name", ["a box", "päth", 'it\'s $HOME; "x"', "new\nline"])
-def test_strange_folder_names(tmp_path, name: str) -> None:
+def test_a_strange_folder_name(tmp_path: Path) -> None:
+    name = 'a päth; it\'s $HOME "x" {y}'
     box = make_box(tmp_path / name, rounds=1, confirm_replicates=1)
     box.run()
     assert len((box.session / "results.tsv").read_text().splitlines()) == 3
