@@ -34,6 +34,11 @@ def test_the_working_folders_own_settings_count(tmp_path: Path) -> None:
     assert guard.plan({**FAKE, "rounds": 7}, tmp_path, REPO, owner=False).config.rounds == 7
 
 
+def test_null_on_the_command_line_is_null(tmp_path: Path) -> None:
+    plan = guard.plan({**FAKE, "target": "null"}, tmp_path, REPO, owner=False)
+    assert plan.config.target is None
+
+
 def test_a_refusal_is_one_message_and_an_exit_code(tmp_path: Path, capsys) -> None:
     with pytest.raises(SystemExit) as caught:
         guard.load({**FAKE, "rounds": 0}, tmp_path, REPO, owner=True)

@@ -116,7 +116,9 @@ def plan(overrides: Mapping[str, Any], root: Path, harness: Path, owner: bool) -
     schema_path = harness / "config" / "schema.yaml"
     own = root / "config" / "config.yaml"
     path = own if own.exists() else harness / "config" / "config.yaml"
-    settings = config.parse({**config.read(path), **overrides}, schema_path, str(path))
+    # Snakemake reads `--config target=null` as the text "null".
+    given = {key: None if value == "null" else value for key, value in overrides.items()}
+    settings = config.parse({**config.read(path), **given}, schema_path, _where(path, given))
     folder = config.resolve(settings.task, root, harness)
     defined = task.load(folder, harness)
     paths = SessionPaths(settings.session, root)
@@ -131,6 +133,11 @@ def plan(overrides: Mapping[str, Any], root: Path, harness: Path, owner: bool) -
                     file=sys.stderr,
                 )
     return Plan(settings, paths, harness)
+
+
+def _where(path: Path, given: Mapping[str, Any]) -> str:
+    """Where a mistake in the settings may stand."""
+    return f"{path}, --config" if given else str(path)
 
 
 def _own(root: Path, paths: SessionPaths) -> None:
