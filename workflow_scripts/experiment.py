@@ -1,11 +1,17 @@
 """Rule `experiment`: the first run of one candidate."""
 
-from ratchet.entry import main
-from ratchet.stages import experiment
+from ratchet.entry import Call, main
+from ratchet.stages import skipping
+
+
+def run(call: Call) -> None:
+    where = call.paths, call.number, call.candidate
+    if skipping.experiment(*where, call.limits, call.now, call.journal):
+        return
+    from ratchet.stages import experiment  # not needed for a round that is skipped
+
+    experiment.run(call.session, call.number, call.candidate)
+
 
 if __name__ == "__main__":
-    main(
-        lambda call: experiment.run(
-            call.session, call.number, call.candidate, call.limits, call.now
-        )
-    )
+    main(run)

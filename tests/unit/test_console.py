@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import io
 from pathlib import Path
 
@@ -85,20 +86,35 @@ def test_colour_only_on_a_terminal_that_wants_it(tmp_path: Path, monkeypatch) ->
     assert "\x1b" not in stream.getvalue()
 
 
-def test_time_left_is_rounds_and_confirmation() -> None:
-    runs = [RUN, {**RUN, "wall_seconds": 6.0}, {**RUN, "number": 0, "wall_seconds": 99.0}]
-    events = [*runs, {**VERDICT, "round": 1}, VERDICT]
-    # (4 + 6) / 2 rounds = 5 s a round for 10 rounds, and 6 runs of 5 s.
-    assert time_left(events, VERDICT) == pytest.approx(80.0)
+def at(second: int, **event: object) -> dict:
+    return {"time": f"2026-01-02T03:00:{second:02d}.000+00:00", **event}
+
+
+def test_time_left_is_the_pace_of_rounds_and_the_confirmation() -> None:
+    events = [
+        {**RUN, "wall_seconds": 4.0},
+        {**RUN, "wall_seconds": 4.0},
+        at(10, event="baseline"),
+        {**VERDICT, **at(16), "round": 1},
+        {**VERDICT, **at(20), "round": 2},
+        {**VERDICT, **at(20), "round": 2, "number": 3},
+    ]
+    # Rounds of 6 and 4 s, so 5 s for each of 10 more, and 6 runs of 4 s.
+    assert time_left(events, VERDICT) == pytest.approx(10 * 5 + 6 * 4)
     assert time_left([], VERDICT) is None
+    assert time_left(events[:3], VERDICT) is None
 
 
 def test_the_log_tells_the_time_left(tmp_path: Path) -> None:
     stream = io.StringIO()
-    journal = Journal(tmp_path / "events.jsonl", Progress(tmp_path / "progress.log", stream))
+    now = [datetime.datetime(2026, 1, 2, tzinfo=datetime.UTC)]
+    progress = Progress(tmp_path / "progress.log", stream)
+    journal = Journal(tmp_path / "events.jsonl", progress, lambda: now[0])
     journal.append(**RUN)
+    journal.append("baseline", mean=1.0, noise=0.1, n=3)
+    now[0] += datetime.timedelta(seconds=5)
     journal.append(**{k: v for k, v in VERDICT.items() if k != "time"})
-    assert stream.getvalue().splitlines()[-1].endswith("| about 64 s left")
+    assert stream.getvalue().splitlines()[-1].endswith("| about 74 s left")
 
 
 def test_durations() -> None:

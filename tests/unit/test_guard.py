@@ -128,6 +128,7 @@ def test_frozen_inputs_are_compared(tmp_path: Path) -> None:
             "fixed": [{**entry, "path": "prepare.py"}],
             "baseline": [],
             "brief": {**entry, "path": "program.md"},
+            "values": {},
             "data": [],
             "locked": [],
             "environment": {**entry, "path": "bytelm.lock"},

@@ -20,6 +20,11 @@ def test_a_missing_metric_is_zero_here_and_only_here() -> None:
     assert format_row(row) == "0123456\t0.000000\t0.0\tcrash\tbroke"
 
 
+def test_little_memory_is_not_none() -> None:
+    row = Row("0123456", 1.0, 5.244, Status.KEEP, "small")
+    assert format_row(row).split("\t")[2] == "0.0051"
+
+
 @given(st.text())
 def test_a_description_cannot_break_the_table(text: str) -> None:
     line = format_row(Row("0123456", 1.0, 1.0, Status.DISCARD, text))

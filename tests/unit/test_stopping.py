@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from ratchet.records import Direction, Incumbent, SessionState, StopReason
 from ratchet.stopping import Limits, stop_reason
 
@@ -14,7 +16,7 @@ def state(mean: float = 1.0, runs_used: int = 5) -> SessionState:
 
 
 def reason(limits: Limits, direction: Direction = LOW, now: float = 0.0, **kw: float) -> object:
-    found = stop_reason(limits, state(**kw), direction, now)
+    found = stop_reason(replace(limits, direction=direction), state(**kw), now)
     return found and found[0]
 
 
@@ -35,6 +37,6 @@ def test_max_runs_keeps_the_reserve() -> None:
     limits = Limits(deadline=10, max_runs=12, reserved_runs=6)
     assert reason(limits, runs_used=5) is None
     assert reason(limits, runs_used=6) is StopReason.MAX_RUNS
-    later = stop_reason(limits, state(runs_used=5), LOW, 0.0, candidate=1)
+    later = stop_reason(limits, state(runs_used=5), 0.0, candidate=1)
     assert later is not None
     assert later[0] is StopReason.MAX_RUNS

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ratchet import schema
 from ratchet.canonical import digest
 from ratchet.errors import ConfigError
 
@@ -71,6 +70,8 @@ class Config:
 
 def read(path: Path) -> dict[str, Any]:
     """The values in a configuration file, not yet checked."""
+    from ratchet import schema  # YAML is slow to import; the scripts get JSON
+
     values = schema.load_yaml(path)
     if not isinstance(values, dict):
         raise ConfigError(f"{path}: expected a mapping of keys to values, found {values!r:.60}")
@@ -82,6 +83,8 @@ def parse(values: Mapping[str, Any], schema_path: Path, where: str) -> Config:
 
     Raises :class:`ConfigError` with one line per mistake.
     """
+    from ratchet import schema
+
     rules = schema.load_yaml(schema_path)
     schema.check(dict(values), rules, where)
     config = Config(**{f.name: values[f.name] for f in dataclasses.fields(Config)})

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import datetime
+import itertools
 import os
+import statistics
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -89,15 +92,23 @@ _SPEAK: dict[str, Callable[[Mapping[str, Any]], str]] = {
 
 
 def time_left(events: list[Event], now: Mapping[str, Any]) -> float | None:
-    """Seconds to the end of the session, from the mean cost of a round so far."""
-    runs = [e for e in events if e["event"] == "run_finished"]
-    search = [e["wall_seconds"] for e in runs if e["number"] > 0 and e["role"] == "search"]
-    done = len({e["round"] for e in events if e["event"] == "verdict"})
-    if not search or not done:
+    """Seconds to the end of the session, from the pace of its rounds.
+
+    The median of the rounds' lengths counts, so that a night between two legs
+    does not.
+    """
+    ends = {e["round"]: _seconds(e) for e in events if e["event"] == "verdict"}
+    start = [_seconds(e) for e in events if e["event"] == "baseline"][-1:]
+    lengths = [b - a for a, b in itertools.pairwise([*start, *ends.values()]) if b > a]
+    runs = [e["wall_seconds"] for e in events if e["event"] == "run_finished"]
+    if not lengths or not runs:
         return None
-    confirm: float = 2.0 * now["confirm_replicates"] * sum(search) / len(search)
-    per_round: float = sum(search) / done
-    return float(now["rounds"] - now["round"]) * per_round + confirm
+    confirm = 2.0 * now["confirm_replicates"] * statistics.median(runs)
+    return float((now["rounds"] - now["round"]) * statistics.median(lengths) + confirm)
+
+
+def _seconds(event: Mapping[str, Any]) -> float:
+    return datetime.datetime.fromisoformat(event["time"]).timestamp()
 
 
 def duration(seconds: float) -> str:

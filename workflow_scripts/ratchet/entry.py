@@ -11,18 +11,20 @@ import time
 import traceback
 from collections.abc import Callable
 from pathlib import Path
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
 
-from ratchet import config, supervisor, task
-from ratchet.config import Config
+from ratchet import supervisor
+from ratchet.config import Config, resolve
 from ratchet.console import Progress
 from ratchet.errors import EXIT_IO, EXIT_SOFTWARE, RatchetError
 from ratchet.journal import Journal
 from ratchet.paths import SessionPaths
 from ratchet.stages import limits
-from ratchet.stages.session import Session
 from ratchet.stopping import Limits
-from ratchet.task import Task
+
+if TYPE_CHECKING:
+    from ratchet.stages.session import Session
+    from ratchet.task import Task
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,11 +50,15 @@ class Call:
     @property
     def task(self) -> Task:
         """The task as it lies in the checkout; for ``prepare`` alone."""
-        folder = config.resolve(self.config.task, self.root, self.harness)
-        return task.load(folder, self.harness)
+        from ratchet import task
+
+        return task.load(resolve(self.config.task, self.root, self.harness), self.harness)
 
     @property
     def session(self) -> Session:
+        """The session, opened; with it comes most of the package."""
+        from ratchet.stages.session import Session
+
         return Session.open(self.config, self.root, self.harness, self.journal)
 
     @property

@@ -39,6 +39,7 @@ def build(
         fixed=tuple(keep),
         baseline=tuple(store.fingerprint(task.folder / n, n) for n in task.mutable),
         brief=store.fingerprint(task.folder / task.brief, task.brief),
+        values=task.values,
         data=tuple(data[name] for name in task.visible_data),
         locked=tuple(data[name] for name in task.locked_data),
         environment=files.fingerprint(task.environment),

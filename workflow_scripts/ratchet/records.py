@@ -244,7 +244,6 @@ class SessionState:
     round: int
     incumbent: Incumbent
     runs_used: int
-    categories: tuple[CategoryScore, ...] = ()
     ranking: tuple[str, ...] = ()
     stop: StopReason | None = None
     detail: str = ""
@@ -297,13 +296,18 @@ class Fingerprint:
 
 @dataclass(frozen=True)
 class Manifest:
-    """Every input of a session by hash; frozen when the session starts."""
+    """Every input of a session by hash; frozen when the session starts.
+
+    ``values`` is the content of the task's ``task.yaml``, whose file is
+    ``definition``; ``frozen`` are the settings that may not change later.
+    """
 
     session: str
     task: str
     fixed: tuple[Fingerprint, ...]
     baseline: tuple[Fingerprint, ...]
     brief: Fingerprint
+    values: Mapping[str, Any]
     data: tuple[Fingerprint, ...]
     locked: tuple[Fingerprint, ...]
     environment: Fingerprint

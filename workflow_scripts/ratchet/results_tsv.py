@@ -39,7 +39,8 @@ def format_row(row: Row) -> str:
         (
             row.commit[:7],
             f"{metric:.6f}",
-            f"{memory_gb:.1f}",
+            # Karpathy's one decimal would show a small task's memory as none.
+            f"{memory_gb:.1f}" if memory_gb >= 0.1 or not memory_gb else f"{memory_gb:.4f}",
             row.status.value,
             one_line(row.description),
         )

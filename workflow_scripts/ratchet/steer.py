@@ -9,10 +9,10 @@ both posteriors keeps exploring, where taking the largest mean does not.
 from __future__ import annotations
 
 import enum
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-
-import numpy as np
+from random import Random
 
 from ratchet.records import CATEGORIES, CategoryScore
 
@@ -114,37 +114,51 @@ def rank(
     floor serves); it is the prior of the gain per keep.
     """
     names = categories_of(trials, known)
-    rng = np.random.default_rng(seed)
-    tried, kept, gains = _discounted(trials, names)
-    base = (kept.sum() + 1) / (tried.sum() + 3)
-    a = PRIOR_EXPERIMENTS * base + kept
-    b = PRIOR_EXPERIMENTS * (1 - base) + tried - kept
-    mean_gain = (gains.sum() + gain_scale) / (kept.sum() + 1)
-    if mode is Mode.EXPLORE:
-        value = np.sqrt(a * b / ((a + b) ** 2 * (a + b + 1)))
-    elif mode is Mode.EXPLOIT:
-        value = a / (a + b) * (PRIOR_KEEPS * mean_gain + gains) / (PRIOR_KEEPS + kept)
-    else:
-        amount = (PRIOR_KEEPS * mean_gain + gains) / np.maximum(rng.gamma(PRIOR_KEEPS + kept), 1e-3)
-        value = rng.beta(a, b) * amount
-        if rng.random() < UNIFORM_SHARE:
-            value = rng.random(len(names))
+    rng = Random(seed)
+    records = _discounted(trials, names)
+    tried = sum(record.tried for record in records)
+    kept = sum(record.kept for record in records)
+    base = (kept + 1) / (tried + 3)
+    mean_gain = (sum(record.gain for record in records) + gain_scale) / (kept + 1)
+    uniform = mode is Mode.AUTO and rng.random() < UNIFORM_SHARE
+    worth = {
+        name: rng.random() if uniform else _worth(record, base, mean_gain, mode, rng)
+        for name, record in zip(names, records, strict=True)
+    }
     # Ties (every category at the start) fall by lot, not by the alphabet.
-    order = np.lexsort((rng.random(len(names)), -value))
-    return tuple(names[i] for i in order)
+    lot = {name: rng.random() for name in names}
+    return tuple(sorted(names, key=lambda name: (-worth[name], lot[name])))
 
 
-def _discounted(
-    trials: Sequence[Trial], names: Sequence[str]
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Tries, keeps and summed gains by category, older ones weighing less."""
-    tried, kept, gains = (np.zeros(len(names)) for _ in range(3))
-    index = {name: i for i, name in enumerate(names)}
+@dataclass
+class _Record:
+    """Tries, keeps and summed gain of one category, older ones weighing less."""
+
+    tried: float = 0.0
+    kept: float = 0.0
+    gain: float = 0.0
+
+
+def _worth(record: _Record, base: float, mean_gain: float, mode: Mode, rng: Random) -> float:
+    """What trying this category once is worth: a sample, a mean or a spread."""
+    a = PRIOR_EXPERIMENTS * base + record.kept
+    b = PRIOR_EXPERIMENTS * (1 - base) + record.tried - record.kept
+    if mode is Mode.EXPLORE:
+        return math.sqrt(a * b / ((a + b) ** 2 * (a + b + 1)))
+    amount = PRIOR_KEEPS * mean_gain + record.gain
+    weight = PRIOR_KEEPS + record.kept
+    if mode is Mode.EXPLOIT:
+        return a / (a + b) * amount / weight
+    return rng.betavariate(a, b) * amount / max(rng.gammavariate(weight, 1.0), 1e-3)
+
+
+def _discounted(trials: Sequence[Trial], names: Sequence[str]) -> list[_Record]:
+    records = {name: _Record() for name in names}
     for age, trial in enumerate(reversed(trials)):
         weight = DISCOUNT**age
-        at = index[trial.category]
-        tried[at] += weight
+        record = records[trial.category]
+        record.tried += weight
         if trial.kept:
-            kept[at] += weight
-            gains[at] += weight * max(trial.gain, 0.0)
-    return tried, kept, gains
+            record.kept += weight
+            record.gain += weight * max(trial.gain, 0.0)
+    return list(records.values())

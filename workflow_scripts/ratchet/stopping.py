@@ -16,17 +16,18 @@ class Limits:
     """
 
     deadline: float
+    direction: Direction = Direction.MINIMIZE
     target: float | None = None
     max_runs: int | None = None
     reserved_runs: int = 0
 
 
 def stop_reason(
-    limits: Limits, state: SessionState, direction: Direction, now: float, candidate: int = 0
+    limits: Limits, state: SessionState, now: float, candidate: int = 0
 ) -> tuple[StopReason, str] | None:
     """Why the next experiment must not run, with a sentence; ``None`` to go on."""
     mean = state.incumbent.mean
-    if limits.target is not None and direction.sign * (mean - limits.target) <= 0:
+    if limits.target is not None and limits.direction.sign * (mean - limits.target) <= 0:
         return StopReason.TARGET, f"the target {limits.target:g} is reached (now {mean:.6g})"
     if now >= limits.deadline:
         return StopReason.DEADLINE, "the time limit is over; raise `leg` to grant another one"

@@ -8,7 +8,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from ratchet import files, schema
+from ratchet import files
 from ratchet.errors import ConfigError, InputMissingError
 from ratchet.records import Direction
 
@@ -67,6 +67,7 @@ class Task:
     metric: Metric
     memory_name: str | None
     memory_megabytes: float
+    values: Mapping[str, Any]
     search_space: Sequence[Change] = field(default_factory=tuple)
 
     @property
@@ -99,6 +100,8 @@ def load(folder: Path, harness: Path) -> Task:
 
 def parse(content: bytes, folder: Path, harness: Path, where: str) -> Task:
     """Parse the content of a ``task.yaml`` without looking at other files."""
+    from ratchet import schema  # YAML is slow to import; most stages read the manifest
+
     data = schema.parse_yaml(content, where)
     packaged = resources.files("ratchet").joinpath("task.schema.yaml").read_bytes()
     schema.check(data, schema.parse_yaml(packaged, "task.schema.yaml"), where)
@@ -136,6 +139,7 @@ def build(data: Mapping[str, Any], folder: Path, harness: Path) -> Task:
         metric=Metric(metric["name"], Direction(metric["direction"]), metric.get("unit", "")),
         memory_name=memory.get("name"),
         memory_megabytes=memory.get("megabytes", 1.0),
+        values=data,
         search_space=tuple(_change(entry) for entry in data.get("search_space", ())),
     )
 

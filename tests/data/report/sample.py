@@ -76,6 +76,7 @@ def manifest(session: str = "oct14", task: str = "bytelm") -> Manifest:
         task=task,
         fixed=(fingerprint("prepare.py", 8121),),
         baseline=(fingerprint("train.py", 9034),),
+        values={},
         brief=fingerprint("program.md", 3310),
         data=(fingerprint("corpus/train.bin", 3_600_000), fingerprint("corpus/val.bin", 200_000)),
         locked=(fingerprint("corpus/audit.bin", 200_000),),
@@ -157,10 +158,11 @@ def session(
             )
         )
         states.append(
-            SessionState(number, held, len(bench.details), _categories(number), ("architecture",))
+            SessionState(number, held, len(bench.details), ("architecture",))
         )
     return SessionRecords(
         manifest=manifest(),
+        categories=_categories(len(verdicts)),
         metric="val_bpb" if sign > 0 else "val_score",
         unit=None,
         direction=direction,

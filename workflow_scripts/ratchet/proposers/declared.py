@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import difflib
-import random
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -28,15 +27,16 @@ def propose(
     contents: Mapping[str, str],
     tried: Collection[str],
     ranking: Sequence[str],
-    seed: int,
     skip: int = 0,
 ) -> Draft | None:
     """Choose one untried change that applies to the incumbent.
 
     ``contents`` are the incumbent's mutable files, ``tried`` the labels of
     changes that are not to be repeated, ``ranking`` the categories with the
-    best first.  ``skip`` passes over that many categories, so that the
-    candidates of one round differ in kind.  ``None`` when nothing is left.
+    best first; within a category the order of the search space, the task's own
+    judgement of promise, decides.  ``skip`` passes over that many categories,
+    so that the candidates of one round differ in kind.  ``None`` when nothing
+    is left.
     """
     drafts = [d for d in applicable(space, contents) if d.edit.label not in tried]
     if not drafts:
@@ -44,8 +44,7 @@ def propose(
     rank = {category: i for i, category in enumerate(ranking)}
     present = sorted({d.category for d in drafts}, key=lambda c: (rank.get(c, len(rank)), c))
     category = present[skip % len(present)]
-    chosen = sorted((d for d in drafts if d.category == category), key=lambda d: d.edit.label)
-    return random.Random(seed).choice(chosen)
+    return next(draft for draft in drafts if draft.category == category)
 
 
 def applicable(space: Sequence[Change], contents: Mapping[str, str]) -> Iterator[Draft]:

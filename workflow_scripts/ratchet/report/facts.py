@@ -126,7 +126,7 @@ def _steering(records: SessionRecords) -> Facts | None:
     return {
         "round": state.round,
         "ranking": [text.label(name, 60) for name in state.ranking],
-        "categories": [encode(score) for score in state.categories],
+        "categories": [encode(score) for score in records.categories],
     }
 
 

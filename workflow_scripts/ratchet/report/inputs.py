@@ -10,6 +10,7 @@ from typing import Any
 
 from ratchet.records import (
     Baseline,
+    CategoryScore,
     Confirmation,
     Direction,
     Manifest,
@@ -41,6 +42,7 @@ class SessionRecords:
 
     ``judge`` holds the settings that verdicts depend on, at least ``mode`` and
     ``keep_probability``.  ``confirmation`` is ``None`` while the session runs.
+    ``categories`` are the records and labels that steering ends with.
     """
 
     manifest: Manifest
@@ -53,6 +55,7 @@ class SessionRecords:
     verdicts: tuple[RoundVerdict, ...] = ()
     states: tuple[SessionState, ...] = ()
     confirmation: Confirmation | None = None
+    categories: tuple[CategoryScore, ...] = ()
     runs: Mapping[str, RunDetails] = field(default_factory=dict)
 
 

@@ -8,6 +8,8 @@ from ratchet.report import facts, render
 from ratchet.report.inputs import RunDetails, SessionRecords
 from ratchet.runlog import tail
 from ratchet.stages.session import Session
+from ratchet.stages.steer import trials_of
+from ratchet.steer import score
 
 # Of a run's log the page shows the end; the whole is in the store.
 LOG_TAIL_BYTES = 4096
@@ -37,6 +39,7 @@ def gather(session: Session) -> SessionRecords:
         verdicts=verdicts,
         states=tuple(session.state(number) for number in rounds),
         confirmation=confirmation,
+        categories=score(trials_of(session.history(session.config.rounds + 1)), session.categories),
         runs={run.key: _details(session, run.key) for run in runs},
     )
 

@@ -86,6 +86,5 @@ def _state(session: Session, baseline: Baseline, judge: Judge) -> SessionState:
         round=0,
         incumbent=incumbent,
         runs_used=len(baseline.runs),
-        categories=steer.score([], known),
         ranking=steer.rank([], seed, judge.noise_sd, mode, known),
     )

@@ -1,4 +1,4 @@
-"""Run one proposal once, or say why it is not run."""
+"""Run one proposal once."""
 
 from __future__ import annotations
 
@@ -6,31 +6,14 @@ from ratchet import files
 from ratchet.records import Experiment
 from ratchet.seeds import Role
 from ratchet.stages.session import Session
-from ratchet.stopping import Limits, stop_reason
 
 
-def run(session: Session, number: int, candidate: int, limits: Limits | None, now: float) -> None:
+def run(session: Session, number: int, candidate: int) -> None:
     """Write the experiment of one candidate of round ``number``.
 
     A candidate that crashes or hangs is recorded as what it is.
     """
-    proposals = session.proposals(number)
-    path = session.paths.round(number).experiment(candidate)
-    stop, detail = proposals.stop, proposals.detail
-    if stop is None and limits is not None:
-        state = session.state(number - 1)
-        direction = session.task.metric.direction
-        found = stop_reason(limits, state, direction, now, candidate)
-        if found is not None:
-            stop, detail = found
-            session.journal.append("stopped", reason=stop, detail=detail, round=number)
-    if stop is not None:
-        files.write_json(path, Experiment(number, candidate, stop=stop, detail=detail))
-        return
-    if candidate >= len(proposals.proposals):
-        detail = "the proposer had nothing more for this round"
-        files.write_json(path, Experiment(number, candidate, detail=detail))
-        return
-    proposal = proposals.proposals[candidate]
+    proposal = session.proposals(number).proposals[candidate]
     summary = session.run(proposal.files, Role.SEARCH, 0, proposal.number, proposal.description)
-    files.write_json(path, Experiment(number, candidate, run=summary))
+    result = Experiment(number, candidate, run=summary)
+    files.write_json(session.paths.round(number).experiment(candidate), result)

@@ -10,24 +10,18 @@ from ratchet.canonical import source_digest
 from ratchet.codec import decode, encode
 from ratchet.proposers import declared
 from ratchet.records import Proposal, Proposals, SessionState, StopReason
-from ratchet.seeds import stream_seed
+from ratchet.stages import skipping
 from ratchet.stages.session import Session
-from ratchet.stopping import Limits, stop_reason
 
 PROPOSER = {"kind": "declared", "version": 1}
 
 
-def run(session: Session, number: int, limits: Limits | None, now: float) -> None:
-    """Write the proposals of round ``number``, or why there are none."""
+def run(session: Session, number: int) -> None:
+    """Write the proposals of round ``number``, or that there are none left."""
     state = session.state(number - 1)
-    direction = session.task.metric.direction
-    stop = stop_reason(limits, state, direction, now) if limits else None
-    if stop is not None:
-        result = Proposals(round=number, stop=stop[0], detail=stop[1])
-    else:
-        result = _propose(session, number, state)
-    if result.stop is not None and state.stop is None:
-        session.journal.append("stopped", reason=result.stop, detail=result.detail, round=number)
+    result = _propose(session, number, state)
+    if result.stop is not None:
+        skipping.announce(session.journal, number, state, result.stop, result.detail)
     files.write_json(session.paths.round(number).proposals, result)
 
 
@@ -44,7 +38,7 @@ def _propose(session: Session, number: int, state: SessionState) -> Proposals:
         answer = session.store.memo(
             "proposals",
             _question(session, state, number, candidate, taken),
-            partial(_draft, session, state, number, candidate, taken),
+            partial(_draft, session, state, candidate, taken),
         )
         if answer is None:
             break
@@ -80,14 +74,11 @@ def _question(
 
 
 def _draft(
-    session: Session, state: SessionState, number: int, candidate: int, tried: set[str]
+    session: Session, state: SessionState, candidate: int, tried: set[str]
 ) -> dict[str, Any] | None:
     """Ask the proposer; its answer without the commit, as JSON values."""
     old = session.texts(state.incumbent.files)
-    seed = stream_seed(session.config.seed, "propose", number, candidate)
-    draft = declared.propose(
-        session.task.search_space, old, tried, state.ranking, seed, skip=candidate
-    )
+    draft = declared.propose(session.task.search_space, old, tried, state.ranking, candidate)
     if draft is None:
         return None
     text, added, removed = declared.diff(old, draft.contents)

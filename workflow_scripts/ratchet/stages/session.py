@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ratchet import files, hardware, schema, task
+from ratchet import files, hardware, task
 from ratchet.canonical import source_digest
 from ratchet.codec import encode
 from ratchet.config import Config
@@ -48,14 +48,11 @@ class Session:
         paths = SessionPaths(config.session, root)
         store = Store(paths.store)
         manifest = files.read_record(Manifest, paths.manifest)
-        definition = store.get(manifest.definition.sha256)
-        # It was checked when the session was prepared, and its digest vouches for it.
-        values = schema.parse_yaml(definition, str(paths.manifest))
         return cls(
             config=config,
             paths=paths,
             manifest=manifest,
-            task=task.build(values, Path(), harness),
+            task=task.build(manifest.values, Path(), harness),
             store=store,
             repo=SessionRepo(paths.repository, config.session),
             journal=journal,

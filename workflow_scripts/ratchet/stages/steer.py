@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterable
 
 from ratchet import files, steer
 from ratchet.records import Incumbent, Proposals, RoundVerdict, SessionState
@@ -14,14 +15,8 @@ def run(session: Session, number: int) -> None:
     """Write the session's state after round ``number``."""
     before = session.state(number - 1)
     verdict = session.verdict(number)
-    path = session.paths.round(number).steer
-    if not verdict.rulings:
-        # Nothing was run: the round costs nothing and changes nothing.
-        state = dataclasses.replace(before, round=number, stop=verdict.stop, detail=verdict.detail)
-        files.write_json(path, state)
-        return
     proposals = session.proposals(number)
-    trials = [t for p, v in [*session.history(number), (proposals, verdict)] for t in _trials(p, v)]
+    trials = trials_of([*session.history(number), (proposals, verdict)])
     known = session.categories
     mode = steer.Mode(session.config.steering)
     seed = stream_seed(session.config.seed, "steer", number)
@@ -29,7 +24,6 @@ def run(session: Session, number: int) -> None:
         round=number,
         incumbent=_incumbent(before.incumbent, proposals, verdict),
         runs_used=before.runs_used + verdict.runs_used,
-        categories=steer.score(trials, known),
         ranking=steer.rank(trials, seed, verdict.noise_sd or 0.0, mode, known),
         stop=verdict.stop,
         detail=verdict.detail,
@@ -37,16 +31,19 @@ def run(session: Session, number: int) -> None:
     session.journal.append(
         "round_finished", round=number, rounds=session.config.rounds, ranking=state.ranking
     )
-    files.write_json(path, state)
+    files.write_json(session.paths.round(number).steer, state)
 
 
-def _trials(proposals: Proposals, verdict: RoundVerdict) -> list[steer.Trial]:
-    """What steering learns from one round."""
-    category = {p.number: p.category for p in proposals.proposals}
-    return [
-        steer.Trial(category[r.number], r.number == verdict.kept, r.gain or 0.0)
-        for r in verdict.rulings
-    ]
+def trials_of(history: Iterable[tuple[Proposals, RoundVerdict]]) -> list[steer.Trial]:
+    """What steering learns from rounds, in order."""
+    trials = []
+    for proposals, verdict in history:
+        category = {p.number: p.category for p in proposals.proposals}
+        trials += [
+            steer.Trial(category[r.number], r.number == verdict.kept, r.gain or 0.0)
+            for r in verdict.rulings
+        ]
+    return trials
 
 
 def _incumbent(before: Incumbent, proposals: Proposals, verdict: RoundVerdict) -> Incumbent:

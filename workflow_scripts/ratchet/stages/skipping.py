@@ -1,0 +1,95 @@
+"""Rounds after a session's end: they cost next to nothing and change nothing.
+
+Each function writes its stage's file and returns true if there is nothing to
+do; the stage itself, with everything that it imports, is needed only otherwise.
+"""
+
+from __future__ import annotations
+
+from ratchet import files
+from ratchet.journal import Journal
+from ratchet.paths import SessionPaths
+from ratchet.records import Experiment, Proposals, RoundVerdict, SessionState, StopReason
+from ratchet.stopping import Limits, stop_reason
+
+
+def proposals(
+    paths: SessionPaths, number: int, limits: Limits | None, now: float, journal: Journal
+) -> bool:
+    """Skip proposing for round ``number`` if the session has ended."""
+    state = _state(paths, number - 1)
+    stop = stop_reason(limits, state, now) if limits else None
+    if stop is None:
+        return False
+    announce(journal, number, state, *stop)
+    skipped = Proposals(round=number, stop=stop[0], detail=stop[1])
+    files.write_json(paths.round(number).proposals, skipped)
+    return True
+
+
+def experiment(
+    paths: SessionPaths,
+    number: int,
+    candidate: int,
+    limits: Limits | None,
+    now: float,
+    journal: Journal,
+) -> bool:
+    """Skip an experiment if the session has ended or there is no such proposal."""
+    here = paths.round(number)
+    proposed = files.read_record(Proposals, here.proposals)
+    stop, detail = proposed.stop, proposed.detail
+    if stop is None and limits is not None:
+        state = _state(paths, number - 1)
+        found = stop_reason(limits, state, now, candidate)
+        if found is not None:
+            stop, detail = found
+            announce(journal, number, state, stop, detail)
+    elif stop is None and candidate >= len(proposed.proposals):
+        detail = "the proposer had nothing more for this round"
+    if stop is None and candidate < len(proposed.proposals):
+        return False
+    files.write_json(here.experiment(candidate), Experiment(number, candidate, None, stop, detail))
+    return True
+
+
+def judge(paths: SessionPaths, number: int, candidates: int) -> bool:
+    """Skip judging a round in which nothing was run; the judge stays as it was."""
+    here = paths.round(number)
+    found = [files.read_record(Experiment, here.experiment(c)) for c in range(candidates)]
+    if any(experiment.run is not None for experiment in found):
+        return False
+    files.write_bytes(here.judge, files.read_bytes(paths.round(number - 1).judge))
+    skipped = RoundVerdict(round=number, stop=found[0].stop, detail=found[0].detail)
+    files.write_json(here.verdict, skipped)
+    return True
+
+
+def steer(paths: SessionPaths, number: int) -> bool:
+    """Skip steering after a round in which nothing was run; the state stays."""
+    verdict = files.read_record(RoundVerdict, paths.round(number).verdict)
+    if verdict.rulings:
+        return False
+    before = _state(paths, number - 1)
+    state = SessionState(
+        round=number,
+        incumbent=before.incumbent,
+        runs_used=before.runs_used,
+        ranking=before.ranking,
+        stop=verdict.stop,
+        detail=verdict.detail,
+    )
+    files.write_json(paths.round(number).steer, state)
+    return True
+
+
+def announce(
+    journal: Journal, number: int, before: SessionState, stop: StopReason, detail: str
+) -> None:
+    """Say once that the session has ended."""
+    if before.stop is None:
+        journal.append("stopped", reason=stop, detail=detail, round=number)
+
+
+def _state(paths: SessionPaths, number: int) -> SessionState:
+    return files.read_record(SessionState, paths.round(number).steer)
