@@ -24,7 +24,7 @@ rule all:
         str(PATHS.report_html),
         # A target of its own: Snakemake does not make a missing intermediate
         # whose consumers are up to date, and skipped rounds must notice it.
-        str(PATHS.limits(CONFIG.limits_token)),
+        str(PLAN.limits_file),
 
 
 onstart:

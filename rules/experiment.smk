@@ -13,6 +13,12 @@ rule experiment:
     threads: 0  # the resource below is what limits training, not the cores
     resources:
         gpu=1,
+    params:
+        before=lambda wildcards: str(previous(wildcards).proposals),
+        repeat=lambda wildcards: str(
+            previous(wildcards).experiment(int(wildcards.candidate))
+        ),
     shell:
+        "ended {input.proposals:q} {params.before:q} && exec cp {params.repeat:q} {output:q}; "
         'exec "$RATCHET_PYTHON" -P "$RATCHET_SCRIPTS/experiment.py" --log {log:q}'
         " --round {wildcards.round} --candidate {wildcards.candidate} --limits={input.limits:q}"

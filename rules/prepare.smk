@@ -15,8 +15,8 @@ rule limits:
     input:
         str(PATHS.manifest),
     output:
-        str(PATHS.limits(CONFIG.limits_token)),
+        str(PLAN.limits_file),
     log:
-        str(PATHS.log(f"limits-{CONFIG.limits_token}")),
+        str(PATHS.log(f"limits-{PLAN.limits_file.stem}")),
     shell:
-        'exec "$RATCHET_PYTHON" -P "$RATCHET_SCRIPTS/limits.py" --log {log:q}'
+        'exec "$RATCHET_PYTHON" -P "$RATCHET_SCRIPTS/limits.py" --log {log:q} --limits={output:q}'

@@ -8,6 +8,9 @@ rule propose:
         str(PATHS.logs / "{round}/propose.log"),
     benchmark:
         str(PATHS.logs / "{round}/propose.tsv")
+    params:
+        before=lambda wildcards: str(previous(wildcards).proposals),
     shell:
+        "ended {params.before:q} && exec cp {params.before:q} {output:q}; "
         'exec "$RATCHET_PYTHON" -P "$RATCHET_SCRIPTS/propose.py" --log {log:q}'
         " --round {wildcards.round} --limits={input.limits:q}"

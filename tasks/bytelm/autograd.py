@@ -2,15 +2,16 @@
 
 Fixed file of the task; ``train.py`` imports it and there is nothing to run::
 
-    from autograd import Tensor, cross_entropy, gather
+    from autograd import Tensor
+    from functions import cross_entropy, gather
     table = Tensor(rng.standard_normal((256, 256)), requires_grad=True)
     loss = cross_entropy(gather(table, inputs), targets)
     loss.backward()  # table.grad is now an array
 
-Covered: arithmetic with broadcasting, powers, batched matrix products, shapes
-(reshape, transpose, slices, concatenation), sums and means, the usual
-activations, masks, softmax, layer and RMS normalisation, embedding lookup,
-causal windows and the cross-entropy.
+Covered here: arithmetic with broadcasting, powers, batched matrix products,
+shapes (reshape, transpose, slices), sums and means, the usual activations.
+``functions.py`` adds masks, concatenation, softmax, normalisation, embedding
+lookup, causal windows and the cross-entropy.
 
 Not covered: second derivatives, in-place changes of a tensor that was already
 used, sparse gradients, devices, mixed precision.  Tensors hold float32;
@@ -197,27 +198,27 @@ class Tensor:
 
     def __add__(self, other: Operand) -> Tensor:
         b = as_tensor(other)
-        return _binary(self, b, self.data + b.data, lambda g: g, lambda g: g)
+        return binary(self, b, self.data + b.data, lambda g: g, lambda g: g)
 
     def __sub__(self, other: Operand) -> Tensor:
         b = as_tensor(other)
-        return _binary(self, b, self.data - b.data, lambda g: g, lambda g: -g)
+        return binary(self, b, self.data - b.data, lambda g: g, lambda g: -g)
 
     def __mul__(self, other: Operand) -> Tensor:
         a, b = self.data, as_tensor(other)
-        return _binary(self, b, a * b.data, lambda g: g * b.data, lambda g: g * a)
+        return binary(self, b, a * b.data, lambda g: g * b.data, lambda g: g * a)
 
     def __truediv__(self, other: Operand) -> Tensor:
         b = as_tensor(other)
         y = self.data / b.data
-        return _binary(self, b, y, lambda g: g / b.data, lambda g: -g * y / b.data)
+        return binary(self, b, y, lambda g: g / b.data, lambda g: -g * y / b.data)
 
     def __pow__(self, exponent: float) -> Tensor:
         x = self.data
-        return _make(x**exponent, (self,), lambda g: (g * exponent * x ** (exponent - 1),))
+        return operation(x**exponent, (self,), lambda g: (g * exponent * x ** (exponent - 1),))
 
     def __neg__(self) -> Tensor:
-        return _make(-self.data, (self,), lambda g: (-g,))
+        return operation(-self.data, (self,), lambda g: (-g,))
 
     def __radd__(self, other: Operand) -> Tensor:
         return self + other
@@ -239,7 +240,7 @@ class Tensor:
         if b.ndim == 2:
             return _matmul_rows(self, b)
         x, y = self.data, b.data
-        return _binary(
+        return binary(
             self, b, x @ y, lambda g: g @ y.swapaxes(-1, -2), lambda g: x.swapaxes(-1, -2) @ g
         )
 
@@ -247,13 +248,15 @@ class Tensor:
 
     def reshape(self, *shape: int) -> Tensor:
         old = self.shape
-        return _make(self.data.reshape(shape), (self,), lambda g: (g.reshape(old),), view=True)
+        return operation(self.data.reshape(shape), (self,), lambda g: (g.reshape(old),), view=True)
 
     def transpose(self, *axes: int) -> Tensor:
         """Permute the axes; without ``axes`` reverse them."""
         order = axes or tuple(reversed(range(self.ndim)))
         back = np.argsort(order)
-        return _make(self.data.transpose(order), (self,), lambda g: (g.transpose(back),), view=True)
+        return operation(
+            self.data.transpose(order), (self,), lambda g: (g.transpose(back),), view=True
+        )
 
     def __getitem__(self, index: Any) -> Tensor:
         """Basic or advanced indexing with constants (slices, integers, arrays)."""
@@ -269,7 +272,7 @@ class Tensor:
                 np.add.at(full, index, g)
             return (full,)
 
-        return _make(x[index], (self,), backward, view=basic)
+        return operation(x[index], (self,), backward, view=basic)
 
     # Reductions.
 
@@ -283,27 +286,27 @@ class Tensor:
 
     def exp(self) -> Tensor:
         y = np.exp(self.data)
-        return _make(y, (self,), lambda g: (g * y,))
+        return operation(y, (self,), lambda g: (g * y,))
 
     def log(self) -> Tensor:
         x = self.data
-        return _make(np.log(x), (self,), lambda g: (g / x,))
+        return operation(np.log(x), (self,), lambda g: (g / x,))
 
     def sqrt(self) -> Tensor:
         y = np.sqrt(self.data)
-        return _make(y, (self,), lambda g: (0.5 * g / y,))
+        return operation(y, (self,), lambda g: (0.5 * g / y,))
 
     def tanh(self) -> Tensor:
         y = np.tanh(self.data)
-        return _make(y, (self,), lambda g: (g * (1.0 - y * y),))
+        return operation(y, (self,), lambda g: (g * (1.0 - y * y),))
 
     def sigmoid(self) -> Tensor:
         y = 0.5 * np.tanh(0.5 * self.data) + 0.5
-        return _make(y, (self,), lambda g: (g * y * (1.0 - y),))
+        return operation(y, (self,), lambda g: (g * y * (1.0 - y),))
 
     def relu(self) -> Tensor:
         y = np.maximum(self.data, 0.0)
-        return _make(y, (self,), lambda g: (g * (y > 0),))
+        return operation(y, (self,), lambda g: (g * (y > 0),))
 
 
 def as_tensor(value: Operand) -> Tensor:
@@ -311,118 +314,18 @@ def as_tensor(value: Operand) -> Tensor:
     return value if isinstance(value, Tensor) else Tensor(value)
 
 
-def where(mask: Array, a: Operand, b: Operand) -> Tensor:
-    """``a`` where the boolean array ``mask`` holds, else ``b``."""
-    x, y = as_tensor(a), as_tensor(b)
-    value = np.where(mask, x.data, y.data)
-    return _binary(x, y, value, lambda g: g * mask, lambda g: g * ~mask)
-
-
-def concat(parts: Sequence[Tensor], axis: int = -1) -> Tensor:
-    """Join tensors along ``axis``."""
-    cuts = np.cumsum([part.shape[axis] for part in parts])[:-1]
-    value = np.concatenate([part.data for part in parts], axis=axis)
-    return _make(value, tuple(parts), lambda g: np.split(g, cuts, axis=axis))
-
-
-def softmax(x: Tensor) -> Tensor:
-    """Softmax over the last axis; exact for any finite input."""
-    y = np.exp(x.data - x.data.max(axis=-1, keepdims=True))
-    y /= y.sum(axis=-1, keepdims=True)
-    return _make(y, (x,), lambda g: (y * (g - (g * y).sum(axis=-1, keepdims=True)),))
-
-
-def log_softmax(x: Tensor) -> Tensor:
-    """Logarithm of the softmax over the last axis, in nats."""
-    y = x.data - x.data.max(axis=-1, keepdims=True)
-    y -= np.log(np.exp(y).sum(axis=-1, keepdims=True))
-    return _make(y, (x,), lambda g: (g - np.exp(y) * g.sum(axis=-1, keepdims=True),))
-
-
-def cross_entropy(logits: Tensor, targets: Array) -> Tensor:
-    """Mean over all positions of -log p(target), in nats.
-
-    ``logits`` (..., V), ``targets`` integers (...); the result is a scalar.
-    """
-    rows = np.arange(targets.size)
-    flat = logits.data.reshape(targets.size, -1)
-    p = flat - flat.max(axis=-1, keepdims=True)
-    picked = p[rows, targets.reshape(-1)]
-    np.exp(p, out=p)
-    total = p.sum(axis=-1, keepdims=True)
-    p /= total
-    loss = (np.log(total[:, 0]) - picked).mean()
-
-    def backward(g: Array) -> Sequence[Array | None]:
-        d = p * (g / targets.size)
-        d[rows, targets.reshape(-1)] -= g / targets.size
-        return (d.reshape(logits.shape),)
-
-    return _make(loss, (logits,), backward, saved=(p,))
-
-
-def gather(table: Tensor, index: Array) -> Tensor:
-    """Rows of ``table`` (V, C) by integers of any shape: (..., C)."""
-    if index.size and not 0 <= index.min() <= index.max() < table.shape[0]:
-        raise IndexError(f"gather: an index is outside the {table.shape[0]} rows of the table")
-
-    def backward(g: Array) -> Sequence[Array | None]:
-        # Sorted segments are summed: far faster than adding row by row.
-        order = np.argsort(index, axis=None, kind="stable")
-        ids = index.reshape(-1)[order]
-        starts = np.flatnonzero(np.r_[True, ids[1:] != ids[:-1]])
-        full = np.zeros_like(table.data)
-        full[ids[starts]] = np.add.reduceat(g.reshape(-1, g.shape[-1])[order], starts, axis=0)
-        return (full,)
-
-    return _make(table.data[index], (table,), backward)
-
-
-def causal_windows(x: Tensor, width: int) -> Tensor:
-    """The last ``width`` positions side by side: (B, T, C) to (B, T, width * C).
-
-    Block ``j`` of the result at position ``t`` is ``x`` at ``t - j``, zeros
-    before the start: no position sees a later one.
-    """
-    batch, length, channels = x.shape
-    spans = [(j, slice(j * channels, (j + 1) * channels)) for j in range(min(width, length))]
-    y = np.zeros((batch, length, width * channels), dtype=x.data.dtype)
-    for j, span in spans:
-        y[:, j:, span] = x.data[:, : length - j]
-
-    def backward(g: Array) -> Sequence[Array | None]:
-        full = np.zeros_like(x.data)
-        for j, span in spans:
-            full[:, : length - j] += g[:, j:, span]
-        return (full,)
-
-    return _make(y, (x,), backward)
-
-
-def rms_norm(x: Tensor, epsilon: float = 1e-6) -> Tensor:
-    """Divide by the root mean square over the last axis."""
-    scale = 1.0 / np.sqrt(np.square(x.data).mean(axis=-1, keepdims=True) + epsilon)
-    y = x.data * scale
-
-    def backward(g: Array) -> Sequence[Array | None]:
-        return ((g - y * (g * y).mean(axis=-1, keepdims=True)) * scale,)
-
-    return _make(y, (x,), backward, saved=(scale,))
-
-
-def layer_norm(x: Tensor, epsilon: float = 1e-6) -> Tensor:
-    """Subtract the mean over the last axis, then divide by the standard deviation."""
-    return rms_norm(x - x.mean(axis=-1, keepdims=True), epsilon)
-
-
-def _make(
+def operation(
     value: Any,
     parents: tuple[Tensor, ...],
     backward: Backward,
     saved: Sequence[Array] = (),
     view: bool = False,
 ) -> Tensor:
-    """The result of an operation, with its tape entry if one is needed."""
+    """The result of an operation, with its tape entry if one is needed.
+
+    ``backward`` turns the gradient of the result into those of the ``parents``
+    (``None`` where none is needed); ``saved`` are arrays that it keeps alive.
+    """
     out = Tensor(value, view=view)
     if _State.recording and any(parent.requires_grad for parent in parents):
         out.requires_grad = True
@@ -432,7 +335,7 @@ def _make(
     return out
 
 
-def _binary(
+def binary(
     a: Tensor,
     b: Tensor,
     value: Array,
@@ -447,7 +350,7 @@ def _binary(
             _fold(right(g), b.shape) if b.requires_grad else None,
         )
 
-    return _make(value, (a, b), backward)
+    return operation(value, (a, b), backward)
 
 
 def _fold(g: Array, shape: tuple[int, ...]) -> Array:
@@ -474,7 +377,7 @@ def _matmul_rows(a: Tensor, b: Tensor) -> Tensor:
             x.T @ rows if b.requires_grad else None,
         )
 
-    return _make(value, (a, b), backward)
+    return operation(value, (a, b), backward)
 
 
 def _reduce(x: Tensor, axis: Axis, keepdims: bool, average: bool) -> Tensor:
@@ -485,7 +388,7 @@ def _reduce(x: Tensor, axis: Axis, keepdims: bool, average: bool) -> Tensor:
     def backward(g: Array) -> Sequence[Array | None]:
         return (np.broadcast_to(g.reshape(kept.shape) * factor, x.shape),)
 
-    return _make(value if keepdims else value.squeeze(axis), (x,), backward)
+    return operation(value if keepdims else value.squeeze(axis), (x,), backward)
 
 
 def _operations_before(last: Tensor) -> list[Tensor]:

@@ -17,6 +17,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import autograd as ag
+import functions as fn
 import numpy as np
 from autograd import Array, Tensor
 
@@ -68,7 +69,7 @@ def activation(x: Tensor) -> Tensor:
 
 def norm(x: Tensor) -> Tensor:
     """Normalisation before each block and before the head."""
-    return ag.rms_norm(x)
+    return fn.rms_norm(x)
 
 
 class Mixer:
@@ -80,8 +81,8 @@ class Mixer:
         self.weight = init_matrix(rng, CONTEXT * EMBED_DIM, WIDTH)
 
     def __call__(self, inputs: Array) -> Tensor:
-        x = ag.gather(self.embedding, inputs)
-        return ag.causal_windows(x, CONTEXT) @ self.weight
+        x = fn.gather(self.embedding, inputs)
+        return fn.causal_windows(x, CONTEXT) @ self.weight
 
 
 class Block:
@@ -198,9 +199,9 @@ def sample_batch(data: Array, rng: np.random.Generator) -> tuple[Array, Array]:
 
 def loss_of(logits: Tensor, targets: Array) -> Tensor:
     """What is minimised, in nats per byte."""
-    loss = ag.cross_entropy(logits, targets)
+    loss = fn.cross_entropy(logits, targets)
     if SMOOTHING:
-        loss = loss * (1.0 - SMOOTHING) - ag.log_softmax(logits).mean() * SMOOTHING
+        loss = loss * (1.0 - SMOOTHING) - fn.log_softmax(logits).mean() * SMOOTHING
     return loss
 
 

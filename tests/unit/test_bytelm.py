@@ -17,7 +17,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -48,8 +48,8 @@ TRAIN = (TASK / "train.py").read_text()
 
 @pytest.fixture(scope="session")
 def modules() -> Iterator[dict[str, ModuleType]]:
-    """The task's three modules, imported from its folder and forgotten afterwards."""
-    names = ("autograd", "prepare", "train")
+    """The task's modules, imported from its folder and forgotten afterwards."""
+    names = ("autograd", "functions", "prepare", "train")
     kept = {name: sys.modules.pop(name) for name in names if name in sys.modules}
     sys.path.insert(0, str(TASK))
     try:
@@ -62,8 +62,9 @@ def modules() -> Iterator[dict[str, ModuleType]]:
 
 
 @pytest.fixture(scope="session")
-def ag(modules: dict[str, ModuleType]) -> ModuleType:
-    return modules["autograd"]
+def ag(modules: dict[str, ModuleType]) -> SimpleNamespace:
+    """Tensors and functions of tensors under one name."""
+    return SimpleNamespace(**{**vars(modules["functions"]), **vars(modules["autograd"])})
 
 
 @pytest.fixture(scope="session")
@@ -138,7 +139,7 @@ OPERATIONS: dict[str, tuple[Callable[..., Any], list[tuple[int, ...]]]] = {
 }
 
 
-def check_gradient(ag: ModuleType, function: Callable[..., Any], arrays: list[np.ndarray]) -> None:
+def check_gradient(ag: Any, function: Callable[..., Any], arrays: list[np.ndarray]) -> None:
     """Compare the tape with central differences in float64."""
     with ag.precision(np.float64):
         weights = np.random.default_rng(9).standard_normal(
@@ -165,7 +166,7 @@ def check_gradient(ag: ModuleType, function: Callable[..., Any], arrays: list[np
 
 
 @pytest.mark.parametrize("name", OPERATIONS)
-def test_gradient_of_every_operation(ag: ModuleType, name: str) -> None:
+def test_gradient_of_every_operation(ag: Any, name: str) -> None:
     function, shapes = OPERATIONS[name]
     rng = np.random.default_rng(5)
     check_gradient(ag, function, [away_from_zero(rng, *shape) for shape in shapes])
@@ -184,7 +185,7 @@ def broadcastable(draw: st.DrawFn) -> tuple[tuple[int, ...], tuple[int, ...]]:
 @settings(max_examples=40, deadline=None)
 @given(shapes=broadcastable(), name=st.sampled_from(["add", "sub", "mul", "div"]))
 def test_any_broadcast_has_the_right_gradient(
-    ag: ModuleType, shapes: tuple[tuple[int, ...], tuple[int, ...]], name: str
+    ag: Any, shapes: tuple[tuple[int, ...], tuple[int, ...]], name: str
 ) -> None:
     rng = np.random.default_rng(len(shapes[0]))
     check_gradient(ag, OPERATIONS[name][0], [away_from_zero(rng, *s) for s in shapes])
@@ -195,7 +196,7 @@ def test_any_broadcast_has_the_right_gradient(
     rows=st.lists(st.integers(0, 6), min_size=1, max_size=12),
     width=st.integers(1, 4),
 )
-def test_gather_adds_up_repeated_rows(ag: ModuleType, rows: list[int], width: int) -> None:
+def test_gather_adds_up_repeated_rows(ag: Any, rows: list[int], width: int) -> None:
     index = np.array(rows, dtype=np.uint8)
     table = ag.Tensor(np.zeros((7, width)), requires_grad=True)
     ag.gather(table, index).sum().backward()
@@ -205,13 +206,13 @@ def test_gather_adds_up_repeated_rows(ag: ModuleType, rows: list[int], width: in
 
 @settings(max_examples=30, deadline=None)
 @given(st.lists(st.floats(-1e4, 1e4, width=32), min_size=2, max_size=8))
-def test_softmax_stays_finite_and_sums_to_one(ag: ModuleType, values: list[float]) -> None:
+def test_softmax_stays_finite_and_sums_to_one(ag: Any, values: list[float]) -> None:
     x = ag.Tensor(np.array([values]))
     assert ag.softmax(x).data.sum() == pytest.approx(1.0, abs=1e-5)
     assert np.isfinite(ag.log_softmax(x).data).all()
 
 
-def test_a_shared_tensor_gets_the_sum_of_its_gradients(ag: ModuleType) -> None:
+def test_a_shared_tensor_gets_the_sum_of_its_gradients(ag: Any) -> None:
     x = ag.Tensor([2.0], requires_grad=True)
     y = x * 3.0
     (y * y + y).sum().backward()
@@ -221,14 +222,14 @@ def test_a_shared_tensor_gets_the_sum_of_its_gradients(ag: ModuleType) -> None:
     assert x.grad[0] == pytest.approx(40.0)
 
 
-def test_leaf_gradients_never_share_memory(ag: ModuleType) -> None:
+def test_leaf_gradients_never_share_memory(ag: Any) -> None:
     a, b = (ag.Tensor(np.ones((2, 2)), requires_grad=True) for _ in range(2))
     (a + b + a.transpose()).sum().backward()
     a.grad *= 0.0
     np.testing.assert_array_equal(b.grad, np.ones((2, 2)))
 
 
-def test_misuse_is_refused_with_the_reason(ag: ModuleType) -> None:
+def test_misuse_is_refused_with_the_reason(ag: Any) -> None:
     x = ag.Tensor(np.ones(3), requires_grad=True)
     with pytest.raises(ValueError, match="scalar"):
         (x * 2.0).backward()
@@ -240,7 +241,7 @@ def test_misuse_is_refused_with_the_reason(ag: ModuleType) -> None:
         x @ x
 
 
-def test_memory_counts_tape_and_gradients_and_releases_them(ag: ModuleType) -> None:
+def test_memory_counts_tape_and_gradients_and_releases_them(ag: Any) -> None:
     before = ag._State.live
     x = ag.Tensor(np.ones((256, 256)), requires_grad=True)
     loss = (x.tanh() * x).sum()
@@ -258,7 +259,7 @@ def test_memory_counts_tape_and_gradients_and_releases_them(ag: ModuleType) -> N
     assert ag._State.live == before
 
 
-def test_tensors_are_float32(ag: ModuleType) -> None:
+def test_tensors_are_float32(ag: Any) -> None:
     x = ag.Tensor(np.ones((2, 3), dtype=np.float64), requires_grad=True)
     y = ag.rms_norm((x * 2.0 + 1).sigmoid() ** 2 / 3.0 - 1.0).mean(axis=0)
     assert y.data.dtype == np.float32

@@ -42,7 +42,7 @@ RUN = {
 def test_a_verdict_in_one_line() -> None:
     text = line(VERDICT)
     assert text is not None
-    assert text.startswith("round 2/12  RATE 1 -> 2 ")
+    assert text.startswith("round  2/12  RATE 1 -> 2 ")
     assert text.endswith("KEEP P 0.810 | best 0.5123 ± 0.0101 | 1 kept")
 
 
@@ -65,7 +65,7 @@ def test_lines_go_to_stream_and_log(tmp_path: Path) -> None:
     progress(VERDICT)
     progress({"time": "2026-01-02T03:04:06.0", "event": "round_finished"})
     assert (tmp_path / "progress.log").read_text() == stream.getvalue()
-    assert stream.getvalue().startswith("03:04:05  round 2/12")
+    assert stream.getvalue().startswith("03:04:05  round  2/12")
     assert stream.getvalue().count("\n") == 1
 
 

@@ -116,6 +116,8 @@ def test_a_target_ends_the_session_and_lifting_it_goes_on(finished: Box, box: Bo
     assert len(box.rulings()) < 3
     assert "target" in box.json("report.json")["answer"]["sentence"]
     assert "Nothing to be done" in box.run(target=1.35)
+    box.run(target=1.4)
+    box.run(target=1.35)
     box.run()
     ours, theirs = box.state(), finished.state()
     assert set(theirs.pop("runs").split()) <= set(ours.pop("runs").split())

@@ -62,10 +62,11 @@ def _run_finished(event: Mapping[str, Any]) -> str:
 def _verdict(event: Mapping[str, Any]) -> str:
     best = f"best {event['best']:.4f} ± {event['noise']:.4f} | {event['kept']} kept"
     sure = "" if event["confidence"] is None else f" P {event['confidence']:.3f}"
-    return (
-        f"round {event['round']}/{event['rounds']}  {_cut(event['description']):<{_WIDTH}} "
-        f"{event['verdict']}{sure} | {best}"
+    rounds = str(event["rounds"])
+    place = (
+        f"round {event['round']:>{len(rounds)}}/{rounds}  {_cut(event['description']):<{_WIDTH}}"
     )
+    return f"{place} {event['verdict']}{sure} | {best}"
 
 
 def _confirmed(event: Mapping[str, Any]) -> str:

@@ -49,6 +49,17 @@ class Plan:
             "RATCHET_CONFIG": canonical_json(encode(self.config)),
         }
 
+    @functools.cached_property
+    def limits_file(self) -> Path:
+        """The file of the limits in force; a new one whenever a limit has changed.
+
+        Going back to earlier limits is a change too: what was skipped under the
+        others must find a newer file.
+        """
+        token = self.config.limits_token
+        number, last = (self.paths.known_limits() or [(0, "")])[-1]
+        return self.paths.limits(number if last == token else number + 1, token)
+
     def limits_for_proposals(self, number: int) -> list[str]:
         """The limits file, unless the round's proposals are made already.
 
@@ -66,7 +77,7 @@ class Plan:
         return self._limits(open_=found is None or found.run is None)
 
     def _limits(self, open_: bool) -> list[str]:
-        return [str(self.paths.limits(self.config.limits_token))] if open_ else []
+        return [str(self.limits_file)] if open_ else []
 
     @property
     def judge_digest(self) -> str:

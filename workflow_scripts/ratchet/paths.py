@@ -76,8 +76,14 @@ class SessionPaths:
     def benchmark(self, name: str) -> Path:
         return self.logs / f"{name}.tsv"
 
-    def limits(self, token: str) -> Path:
-        return self.folder / "limits" / f"{token}.json"
+    def limits(self, number: int, token: str) -> Path:
+        """The limits in force since they were changed for the ``number``-th time."""
+        return self.folder / "limits" / f"{number:04d}-{token}.json"
+
+    def known_limits(self) -> list[tuple[int, str]]:
+        """Numbers and tokens of all limits so far, in order."""
+        names = sorted(path.stem for path in (self.folder / "limits").glob("[0-9]*-*.json"))
+        return [(int(name[:4]), name[5:]) for name in names]
 
     def round(self, number: int) -> RoundPaths:
         return RoundPaths(self.rounds / f"{number:04d}")

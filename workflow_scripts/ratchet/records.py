@@ -134,7 +134,11 @@ class Proposal:
 
 @dataclass(frozen=True)
 class Proposals:
-    """What one round tries; without proposals it says why."""
+    """What one round tries; without proposals it says why.
+
+    Rounds after a session's end repeat the files of the one that ended it, so
+    that ``round`` is the round that something was first written for.
+    """
 
     round: int
     proposals: tuple[Proposal, ...] = ()

@@ -11,18 +11,25 @@ from ratchet.records import Direction, Manifest
 from ratchet.stopping import Limits
 
 
-def run(config: Config, root: Path, now: float) -> None:
-    """Write the limits file; a new leg, target or allowance makes a new one."""
+def run(config: Config, path: Path, root: Path, now: float) -> None:
+    """Write the limits file ``path``; a changed leg, target or allowance makes a new one.
+
+    The deadline is the one that the same limits had before, if they were in
+    force already: going back to an earlier leg grants no new time.
+    """
     paths = SessionPaths(config.session, root)
     manifest = files.read_record(Manifest, paths.manifest)
+    token = config.limits_token
+    earlier = [paths.limits(n, found) for n, found in paths.known_limits() if found == token]
+    begun = files.read_record(Limits, earlier[0]).deadline if earlier else None
     limits = Limits(
-        deadline=now + 3600 * config.deadline_hours,
+        deadline=begun if begun is not None else now + 3600 * config.deadline_hours,
         direction=Direction(manifest.values["metric"]["direction"]),
         target=config.target,
         max_runs=config.max_runs,
         reserved_runs=config.reserved_runs,
     )
-    files.write_json(paths.limits(config.limits_token), limits)
+    files.write_json(path, limits)
 
 
 def load(path: Path | None) -> Limits | None:
