@@ -1,4 +1,5 @@
 import os
+import sys
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
@@ -18,7 +19,7 @@ PLAN = guard.load(
     config,
     root=Path(),
     harness=Path(workflow.basedir),
-    owner=workflow.is_main_process and not workflow.dryrun,
+    owner=workflow.is_main_process and not guard.only_looks(sys.argv),
 )
 guard.hush(logger)
 CONFIG = PLAN.config

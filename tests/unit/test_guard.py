@@ -78,6 +78,25 @@ def test_one_owner_at_a_time_and_none_after_its_death(tmp_path: Path) -> None:
     guard._owner.clear()
 
 
+@pytest.mark.parametrize(
+    ("words", "looks"),
+    [
+        ("-n", True),
+        ("-np --cores 1", True),
+        ("--dry-run", True),
+        ("--dryrun", True),
+        ("--lint", True),
+        ("--report out.html", True),
+        ("--list-rules", True),
+        ("--cores 1", False),
+        ("-c1 --config session=n", False),
+        ("-j 4 --keep-going -F", False),
+    ],
+)
+def test_looking_needs_no_ownership(words: str, looks: bool) -> None:
+    assert guard.only_looks(["snakemake", *words.split()]) is looks
+
+
 def test_digests_follow_imports() -> None:
     judge = guard.code_digest("ratchet.stages.judge")
     assert judge != guard.code_digest("ratchet.report.publish")

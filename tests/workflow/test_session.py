@@ -12,7 +12,7 @@ from boxes import FAKE, Box, make_box
 def test_finds_the_improvements_that_are_there(finished: Box) -> None:
     kept = [r for r in finished.rulings() if r["verdict"] in ("KEEP", "STRONG_KEEP")]
     confirmation = finished.json("confirm.json")
-    assert len(kept) >= 2
+    assert len(kept) >= 1
     assert confirmation["gain"] > 0.1
     assert confirmation["low"] < confirmation["gain"] < confirmation["high"]
 

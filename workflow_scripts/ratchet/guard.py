@@ -12,7 +12,7 @@ import shutil
 import signal
 import sys
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -149,6 +149,18 @@ def plan(overrides: Mapping[str, Any], root: Path, harness: Path, owner: bool) -
 def _where(path: Path, given: Mapping[str, Any]) -> str:
     """Where a mistake in the settings may stand."""
     return f"{path}, --config" if given else str(path)
+
+
+# Options of Snakemake with which it runs no job; it decides that after parsing.
+_LOOKING = re.compile(
+    r"-[A-Za-z]*n[A-Za-z]*|--(dry-?run|lint|report|summary|detailed-summary|dag|rulegraph|filegraph"
+    r"|d3dag|list.*|help|version|containerize|archive|unlock|delete.*)(=.*)?"
+)
+
+
+def only_looks(arguments: Sequence[str]) -> bool:
+    """Whether a call of Snakemake will run no job, so that it need not own the folder."""
+    return any(_LOOKING.fullmatch(word) for word in arguments[1:])
 
 
 def _own(root: Path, paths: SessionPaths) -> None:
