@@ -3,7 +3,7 @@ from snakemake.utils import min_version
 min_version("9.27")
 
 
-# The image that `--software-deployment-method apptainer` runs every rule in.
+# Rules run in it with `--software-deployment-method apptainer`, and only then.
 container: "docker://ratchet:0.1.0"
 
 
@@ -25,6 +25,10 @@ rule all:
         # A target of its own: Snakemake does not make a missing intermediate
         # whose consumers are up to date, and skipped rounds must notice it.
         str(PLAN.limits_file),
+
+
+onerror:
+    print(guard.RESUME_HINT, file=sys.stderr)
 
 
 onstart:

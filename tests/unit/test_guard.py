@@ -128,9 +128,34 @@ def test_snakemakes_chatter_is_dropped_and_nothing_else(caplog) -> None:
     logger = logging.getLogger("test-chatter")
     guard.hush(logger)
     with caplog.at_level(logging.INFO, logger="test-chatter"):
-        for text in ("Select jobs to execute...", "Execute 1 jobs...", "Nothing to be done", "a"):
+        for text in (
+            "Select jobs to execute...",
+            "Execute 1 jobs...",
+            "Using shell: /bin/bash",
+            "Nothing to be done",
+            "a",
+        ):
             logger.info(text)
     assert caplog.messages == ["Nothing to be done", "a"]
+
+
+def test_a_failed_step_is_named_without_its_command(caplog) -> None:
+    logger = logging.getLogger("test-failed")
+    guard.hush(logger)
+    command = (
+        'RuleException:\nCalledProcessError in file "x.smk", line 24:\nCommand \'ended() ( : ); '
+        ' exec "$RATCHET_PYTHON" -P "$RATCHET_SCRIPTS/judge.py"'
+        " --log results/a/judge.log --round 1' "
+    )
+    with caplog.at_level(logging.INFO, logger="test-failed"):
+        logger.error(command + "returned non-zero exit status 130.")
+        logger.error(command + "died with <Signals.SIGKILL: 9>.")
+        logger.error("RuleException:\nsomething else")
+    assert caplog.messages == [
+        "the step judge ended with status 130; its log is results/a/judge.log",
+        "the step judge ended with SIGKILL; its log is results/a/judge.log",
+        "RuleException:\nsomething else",
+    ]
 
 
 def test_frozen_inputs_are_compared(tmp_path: Path) -> None:

@@ -53,6 +53,7 @@ def test_a_good_task() -> None:
         ("fixed: [prepare.py]", "fixed: [train.py]", "the file train.py has two parts"),
         ("category: other", "category: Other!", "a lower-case word, found 'Other!'"),
         ("name: fake", "name: [", "is not valid YAML"),
+        ('prepare: [python, prepare.py, "{out}"]', "", "the command that makes the data files"),
     ],
 )
 def test_mistakes_are_named(folder: Path, old: str, new: str, words: str) -> None:

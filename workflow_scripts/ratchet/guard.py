@@ -27,6 +27,8 @@ from ratchet.records import Experiment, Proposals
 from ratchet.repo import SessionRepo
 from ratchet.store import Store
 
+RESUME_HINT = "ratchet: nothing that was finished is lost; the same command goes on from here"
+
 # The owner's lock lives as long as the process that parsed the Snakefile.
 _owner: list[int] = []
 
@@ -189,11 +191,33 @@ def _own(root: Path, paths: SessionPaths) -> None:
     SessionRepo(paths.repository, paths.session).clear_stale_locks()
 
 
+_CHATTER = re.compile(
+    r"Select jobs to execute|Execute \d+ jobs|Using shell|Singularity containers: ignored"
+    r"|Assuming unrestricted shared filesystem"
+)
+
+
+# A failed step's whole command says less than its name and how it ended.
+_FAILED_STEP = re.compile(
+    r"RuleException:.*RATCHET_SCRIPTS/(?P<step>\w+)\.py.* --log '?(?P<log>\S+?)'? .*"
+    r"(?:returned non-zero exit (?P<status>status \d+)|died with <Signals\.(?P<signal>\w+))",
+    re.DOTALL,
+)
+
+
 def hush(logger: logging.Logger) -> None:
-    """Drop Snakemake's two lines per job, which say nothing about the session."""
-    logger.addFilter(
-        lambda record: not re.match(r"Select jobs to execute|Execute \d+ jobs", record.getMessage())
-    )
+    """Drop or shorten those of Snakemake's lines that say little about the session."""
+
+    def keep(record: logging.LogRecord) -> bool:
+        text = record.getMessage()
+        failed = _FAILED_STEP.match(text)
+        if failed is not None:
+            end = failed["status"] or str(failed["signal"])
+            record.msg = f"the step {failed['step']} ended with {end}; its log is {failed['log']}"
+            record.args = ()
+        return not _CHATTER.match(text)
+
+    logger.addFilter(keep)
 
 
 def install_graceful_sigterm(workflow: Any) -> None:

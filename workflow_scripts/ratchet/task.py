@@ -108,6 +108,8 @@ def parse(content: bytes, folder: Path, harness: Path, where: str) -> Task:
     task = build(data, folder, harness)
     if (task.budget_seconds is None) == (task.budget_steps is None):
         raise ConfigError(f"{where}: budget: give either seconds or steps, and not both")
+    if (task.visible_data or task.locked_data) and not task.prepare:
+        raise ConfigError(f"{where}: prepare: the command that makes the data files is missing")
     names = [*task.mutable, *task.fixed, task.brief]
     for name in sorted({n for n in names if names.count(n) > 1}):
         raise ConfigError(f"{where}: the file {name} has two parts to play")
