@@ -1,0 +1,281 @@
+"""A session's log, in whatever dialect, as a table of rows."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
+
+from ratchet.dialects import words
+from ratchet.dialects.columns import Columns, find_columns
+from ratchet.dialects.decoding import decode_text, numbered_lines
+from ratchet.dialects.splitting import Cells, is_header, split_lines
+from ratchet.dialects.table import LogRow, Problem, RowStatus, Table
+from ratchet.errors import DataError
+from ratchet.records import Direction
+from ratchet.results_tsv import one_line
+
+_PREFIX = re.compile(r"^((?:agent|worker|gpu|rank|node)[-_ ]?\w{1,20}):", re.IGNORECASE)
+_OWN_MISSING = "0.000000"
+
+
+def read_table(
+    data: bytes, name: str, metric: str | None = None, direction: Direction | None = None
+) -> Table:
+    """Read a session's log.
+
+    ``name`` is what messages call the file.  ``metric`` and ``direction``
+    replace what would be recognised or assumed.  Raises :class:`DataError`,
+    with line and column, for what is no table of experiments.
+    """
+    text, assumptions = decode_text(data, name)
+    lines = numbered_lines(text)
+    if not lines:
+        raise DataError(f"{name}: line 1, column 1: expected rows, found only blank lines")
+    cells = split_lines(lines, name)
+    if not cells.lines:
+        raise DataError(
+            f"{name}: line {lines[-1][0]}, column 1: expected experiments below the header, "
+            "found none"
+        )
+    columns = find_columns(
+        cells.header,
+        [row for _, row in cells.lines],
+        metric,
+        cells.config.get("metricName") or None,
+        name,
+    )
+    reader = _Reader(cells, columns)
+    reader.read()
+    if not reader.rows:
+        first = min(reader.problems, key=lambda problem: problem.line)
+        raise DataError(f"{name}: expected at least one row that can be understood; {first}")
+    chosen, said = _direction(columns, reader.rows, direction, cells.config)
+    reader.unzero(chosen)
+    rows, agents = _agents(reader.rows)
+    notes = [*assumptions, *cells.assumptions, *columns.assumptions, *said, *reader.notes, *agents]
+    problems = sorted(reader.problems, key=lambda p: (p.line, p.column))
+    return Table(columns.metric_name, chosen, tuple(rows), tuple(notes), tuple(problems))
+
+
+class _Reader:
+    """Turns cells into rows, one line at a time."""
+
+    def __init__(self, cells: Cells, columns: Columns) -> None:
+        self.cells = cells
+        self.columns = columns
+        self.rows: list[LogRow] = []
+        self.problems = list(cells.problems)
+        self._folded: Counter[str] = Counter()
+        self._synonyms: dict[str, RowStatus] = {}
+        self._zeros: list[int] = []
+        self._repeated = 0
+        self._percents = 0
+
+    def read(self) -> None:
+        for line, cells in self.cells.lines:
+            if self._again(cells):
+                continue
+            row = self._row(line, cells)
+            if row is not None:
+                self.rows.append(row)
+
+    @property
+    def notes(self) -> list[str]:
+        """What was assumed about rows."""
+        notes = []
+        shown = [f"{one_line(t)[:40]!r} as {s.value}" for t, s in list(self._synonyms.items())[:12]]
+        if shown:
+            more = len(self._synonyms) - len(shown)
+            notes.append(f"status read: {', '.join(shown)}" + (f", {more} more" if more else ""))
+        if self._repeated:
+            notes.append(f"{self._repeated} repetitions of the header were passed over")
+        if self._percents:
+            notes.append(f"percent signs were left out of {self._percents} values")
+        notes += [f"{count} {what}" for what, count in sorted(self._folded.items())]
+        return notes
+
+    def _again(self, cells: list[str]) -> bool:
+        """A header in the middle: the same one, or one that moves the columns."""
+        header = self.cells.header
+        if header is None or not is_header(cells) or len(cells) < 3:
+            return False
+        if [words.normal_name(c) for c in cells] == [words.normal_name(h) for h in header]:
+            self._repeated += 1
+            return True
+        return False
+
+    def _row(self, line: int, cells: list[str]) -> LogRow | None:
+        columns = self.columns
+        if len(cells) < columns.least:
+            found = f"{len(cells)} where {len(columns.names)} were expected"
+            self._lose(line, len(cells), f"the row ends early, after cell {found}")
+            return None
+        cells = self._fold(line, cells)
+        text = cells[columns.status]
+        status = words.status_of(text, columns.flag)
+        if status is None:
+            self._lose(line, columns.status + 1, f"expected a status, found {_shown(text)}")
+            return None
+        if self.cells.separator == " " and not self._plausible(line, cells):
+            return None
+        self._remember(text, status)
+        value = self._value(line, cells, status)
+        commit = _cell(cells, columns.commit)
+        description = _cell(cells, columns.description)
+        if columns.label is not None and _cell(cells, columns.label) != columns.metric_name:
+            status, value = RowStatus.NOTE, None
+        opening = re.match(r"baseline\b", description or commit, re.IGNORECASE)
+        if status is RowStatus.PENDING and opening and not self.rows:
+            status = RowStatus.BASELINE
+        return LogRow(
+            line=line,
+            commit=commit,
+            value=value,
+            memory_gb=self._memory(line, cells),
+            status=status,
+            status_text=one_line(text),
+            description=description,
+            agent=_cell(cells, columns.agent) or None,
+        )
+
+    def _fold(self, line: int, cells: list[str]) -> list[str]:
+        """Give the surplus cells of a long row to a description that comes last."""
+        columns = self.columns
+        width = len(columns.names)
+        if len(cells) <= width or not any(cells[width:]):
+            return cells
+        if columns.description == width - 1:
+            self._folded["rows had more cells than columns; the rest joined the description"] += 1
+            separator = self.cells.separator if self.cells.separator != "\t" else " "
+            return [*cells[: width - 1], separator.join(cells[width - 1 :])]
+        found = f"found {len(cells)}; the rest was left out"
+        self._note(line, width + 1, f"expected {width} cells, {found}")
+        return cells
+
+    def _plausible(self, line: int, cells: list[str]) -> bool:
+        """Between spaces prose looks like a row: each number must be one."""
+        for place in (self.columns.metric, self.columns.memory):
+            try:
+                words.number_of("" if place is None else cells[place])
+            except ValueError:
+                found = _shown(cells[place or 0])
+                self._lose(line, (place or 0) + 1, f"expected a number, found {found}")
+                return False
+        return True
+
+    def _value(self, line: int, cells: list[str], status: RowStatus) -> float | None:
+        place = self.columns.metric
+        text = cells[place]
+        if self.columns.own and text == _OWN_MISSING:
+            if status in (RowStatus.KEEP, RowStatus.BASELINE):
+                self._note(line, place + 1, f"a kept row without metric, found {_shown(text)}")
+            return None
+        try:
+            value = words.number_of(text)
+        except ValueError:
+            self._note(line, place + 1, f"expected a number, found {_shown(text)}")
+            return None
+        if value is None and status in (RowStatus.KEEP, RowStatus.BASELINE):
+            self._note(line, place + 1, f"a kept row without metric, found {_shown(text)}")
+        self._percents += value is not None and text.rstrip("*` ").endswith("%")
+        if value == 0 and status is RowStatus.CRASH:
+            return None
+        if value == 0 and status is not RowStatus.KEEP:
+            self._zeros.append(len(self.rows))
+        return value
+
+    def unzero(self, direction: Direction) -> None:
+        """A perfect 0 that was not kept is a crash marker, if no row keeps a 0."""
+        kept = any(row.value == 0 for row in self.rows if row.status is RowStatus.KEEP)
+        if direction is Direction.MAXIMIZE or kept or not self._zeros:
+            return
+        for place in self._zeros:
+            self.rows[place] = replace(self.rows[place], value=None)
+        self._folded["rows with a metric of 0 were not kept; read as rows without metric"] += len(
+            self._zeros
+        )
+
+    def _memory(self, line: int, cells: list[str]) -> float | None:
+        place = self.columns.memory
+        if place is None or place >= len(cells):
+            return None
+        try:
+            return words.memory_of(cells[place], self.columns.names[place])
+        except ValueError:
+            self._note(line, place + 1, f"expected an amount of memory, found {cells[place]!r:.60}")
+            return None
+
+    def _remember(self, text: str, status: RowStatus) -> None:
+        if text.strip() != status.value and len(self._synonyms) < 1000:
+            self._synonyms.setdefault(re.split(r"[(:]", text, maxsplit=1)[0].strip(), status)
+
+    def _lose(self, line: int, column: int, message: str) -> None:
+        self.problems.append(Problem(line, column, message, unread=True))
+
+    def _note(self, line: int, column: int, message: str) -> None:
+        self.problems.append(Problem(line, column, message, unread=False))
+
+
+def _cell(cells: Sequence[str], place: int | None) -> str:
+    return one_line(cells[place]) if place is not None and place < len(cells) else ""
+
+
+def _shown(text: str) -> str:
+    return repr(one_line(text)[:60])
+
+
+def _direction(
+    columns: Columns, rows: Sequence[LogRow], given: Direction | None, config: dict[str, str]
+) -> tuple[Direction, list[str]]:
+    """Which way the metric improves, and what was assumed about that."""
+    name = columns.metric_name
+    if given is not None:
+        return given, []
+    stated = {"lower": Direction.MINIMIZE, "higher": Direction.MAXIMIZE}.get(
+        config.get("bestDirection", "").lower()
+    )
+    if stated is not None:
+        return stated, []
+    guess = words.direction_of(name)
+    trend = _trend(rows)
+    if guess is None:
+        direction = trend or Direction.MINIMIZE
+        why = "kept values move that way" if trend else "nothing says otherwise"
+        return direction, [f"{name} is taken to {direction.value}: {why} (set --direction)"]
+    said = [f"{name} is taken to {guess.value}, by its name"]
+    if trend is not None and trend is not guess:
+        said.append(
+            f"yet kept values of {name} mostly go the other way; if they should, "
+            f"set --direction {trend.value}"
+        )
+    return guess, said
+
+
+def _trend(rows: Sequence[LogRow]) -> Direction | None:
+    """Which way kept values go, where three quarters of their steps agree."""
+    values = [r.value for r in rows if r.status is RowStatus.KEEP and r.value is not None]
+    steps = [b - a for a, b in zip(values, values[1:], strict=False) if b != a]
+    falls = sum(step < 0 for step in steps)
+    if steps and falls >= 0.75 * len(steps):
+        return Direction.MINIMIZE
+    return Direction.MAXIMIZE if steps and falls <= 0.25 * len(steps) else None
+
+
+def _agents(rows: list[LogRow]) -> tuple[list[LogRow], list[str]]:
+    """Rows with their agents, which a description may name as ``agent1: …``."""
+    if not any(row.agent for row in rows):
+        found = [_PREFIX.match(row.description) for row in rows]
+        if sum(match is not None for match in found) >= len(rows) / 2:
+            rows = [
+                replace(row, agent=match.group(1) if match else None)
+                for row, match in zip(rows, found, strict=True)
+            ]
+    agents = list(dict.fromkeys(row.agent for row in rows if row.agent))
+    if len(agents) < 2:
+        return rows, []
+    shown = ", ".join(agents[:6]) + (" …" if len(agents) > 6 else "")
+    return rows, [
+        f"{len(agents)} agents share the file ({shown}); read as one session, in the file's order"
+    ]
