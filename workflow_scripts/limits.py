@@ -1,9 +1,6 @@
 """Rule `limits`: start the clock."""
 
-from pathlib import Path
-
-from ratchet.entry import main
-from ratchet.stages import limits
+from ratchet.entry import Call, main
 
 if __name__ == "__main__":
-    main(lambda call: limits.run(call.config, Path(call.limits_file), call.root, call.now))
+    main(Call.start_limits)

@@ -63,7 +63,13 @@ class Call:
 
     @property
     def limits(self) -> Limits | None:
+        """What may end the session now; nothing for what was run already."""
         return limits.load(self.limits_file)
+
+    def start_limits(self) -> None:
+        """Start the clock of the limits in ``limits_file``."""
+        assert self.limits_file is not None
+        limits.run(self.config, self.limits_file, self.root, self.now)
 
     @property
     def now(self) -> float:

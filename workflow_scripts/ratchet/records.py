@@ -231,17 +231,6 @@ class RoundVerdict:
 
 
 @dataclass(frozen=True)
-class CategoryScore:
-    """Record of one category over the window that steering looks at."""
-
-    category: str
-    tried: int
-    kept: int
-    label: str
-    probability: float | None
-
-
-@dataclass(frozen=True)
 class SessionState:
     """What the next round starts from; one per round, written by steer."""
 

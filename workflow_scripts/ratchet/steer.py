@@ -14,7 +14,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from random import Random
 
-from ratchet.records import CATEGORIES, CategoryScore
+from ratchet.records import CATEGORIES
 
 # Labels look at this many last experiments: older ones met another incumbent.
 WINDOW = 50
@@ -57,6 +57,17 @@ class Trial:
     category: str
     kept: bool
     gain: float
+
+
+@dataclass(frozen=True)
+class CategoryScore:
+    """Record of one category over the window that steering looks at."""
+
+    category: str
+    tried: int
+    kept: int
+    label: str
+    probability: float | None
 
 
 def categories_of(trials: Iterable[Trial], known: Sequence[str] = CATEGORIES) -> tuple[str, ...]:

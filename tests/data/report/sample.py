@@ -7,9 +7,9 @@ import math
 import random
 from dataclasses import dataclass, replace
 
+from ratchet.steer import CategoryScore
 from ratchet.records import (
     Baseline,
-    CategoryScore,
     Confirmation,
     Direction,
     Fingerprint,

@@ -10,7 +10,6 @@ from typing import Any
 
 from ratchet.records import (
     Baseline,
-    CategoryScore,
     Confirmation,
     Direction,
     Manifest,
@@ -21,6 +20,7 @@ from ratchet.records import (
     SessionState,
 )
 from ratchet.report import text
+from ratchet.steer import CategoryScore
 
 Facts = dict[str, Any]
 
