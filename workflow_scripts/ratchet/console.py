@@ -56,7 +56,8 @@ def _run_finished(event: Mapping[str, Any]) -> str:
     role = "confirm" if event["role"] == "confirm" else f"run {event['replicate'] + 1}"
     value = event["outcome"] if event["value"] is None else f"{event['value']:.6f}"
     name = _cut(event["description"])
-    return f"  {role:<8} {name:<{_WIDTH}} {value:>10}  {event['wall_seconds']:.1f} s"
+    # As wide as the place of a verdict, so that the columns agree.
+    return f"{role:<11}  {name:<{_WIDTH}} {value:>10}  {event['wall_seconds']:.1f} s"
 
 
 def _verdict(event: Mapping[str, Any]) -> str:
