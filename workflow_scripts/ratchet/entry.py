@@ -81,29 +81,39 @@ def main(stage: Callable[[Call], None]) -> None:
     # The rule starts this script with `exec`, so the parent is Snakemake.
     supervisor.die_with_parent()
     call = _parse()
-    call.log.parent.mkdir(parents=True, exist_ok=True)
-    with call.log.open("w") as log:
+    try:
+        call.log.parent.mkdir(parents=True, exist_ok=True)
+        log = call.log.open("w")
+    except OSError as error:
+        sys.exit(_report(error, call, sys.stderr))
+    with log:
         try:
             stage(call)
-        except RatchetError as error:
-            _say(log, f"ratchet: {error}")
-            sys.exit(error.exit_code)
         except KeyboardInterrupt:
             sys.exit(130)
         except Exception as error:
-            traceback.print_exc(file=log)
-            if isinstance(error, OSError) and error.errno is not None:
-                place = error.filename or call.root.resolve()
-                _say(
-                    log, f"ratchet: {place}: {error.strerror}; nothing is lost, mend it and resume"
-                )
-                sys.exit(EXIT_IO)
-            _say(log, f"ratchet: internal error, {type(error).__name__}: {error}; see {call.log}")
-            sys.exit(EXIT_SOFTWARE)
+            sys.exit(_report(error, call, log))
+
+
+def _report(error: Exception, call: Call, log: TextIO) -> int:
+    """Say what went wrong, in the terminal and in the log; returns the exit code."""
+    if isinstance(error, RatchetError):
+        _say(log, f"ratchet: {error}")
+        return error.exit_code
+    if isinstance(error, OSError) and error.errno is not None:
+        place = error.filename or call.root.resolve()
+        _say(log, f"ratchet: {place}: {error.strerror}; nothing is lost, start again")
+        code = EXIT_IO
+    else:
+        _say(log, f"ratchet: internal error, {type(error).__name__}: {error}; see {call.log}")
+        code = EXIT_SOFTWARE
+    if log is not sys.stderr:
+        traceback.print_exception(error, file=log)
+    return code
 
 
 def _say(log: TextIO, message: str) -> None:
-    for stream in (log, sys.stderr):
+    for stream in {log, sys.stderr}:
         print(message, file=stream, flush=True)
 
 

@@ -21,7 +21,7 @@ from ratchet import config, files, manifest, task
 from ratchet.canonical import canonical_json, digest, digest_bytes
 from ratchet.codec import encode
 from ratchet.config import Config
-from ratchet.errors import DataError, InputMissingError, RatchetError, SessionBusyError
+from ratchet.errors import EXIT_IO, DataError, InputMissingError, RatchetError, SessionBusyError
 from ratchet.paths import SessionPaths
 from ratchet.records import Experiment, Proposals
 from ratchet.repo import SessionRepo
@@ -116,6 +116,10 @@ def load(overrides: Mapping[str, Any], root: Path, harness: Path, owner: bool) -
     except RatchetError as error:
         print(f"ratchet: {error}", file=sys.stderr, flush=True)
         sys.exit(error.exit_code)
+    except OSError as error:
+        place = error.filename or root.resolve()
+        print(f"ratchet: {place}: {error.strerror}; nothing was changed", file=sys.stderr)
+        sys.exit(EXIT_IO)
 
 
 def plan(overrides: Mapping[str, Any], root: Path, harness: Path, owner: bool) -> Plan:
