@@ -2,25 +2,20 @@
 
 Fixed file of the task; ``train.py`` imports it and there is nothing to run::
 
-    from autograd import Tensor
-    from functions import cross_entropy, gather
+    from functions import Tensor, cross_entropy, gather
     table = Tensor(rng.standard_normal((256, 256)), requires_grad=True)
     loss = cross_entropy(gather(table, inputs), targets)
     loss.backward()  # table.grad is now an array
 
-Covered here: arithmetic with broadcasting, powers, batched matrix products,
-shapes (reshape, transpose, slices), sums and means, the usual activations.
-``functions.py`` adds masks, concatenation, softmax, normalisation, embedding
-lookup, causal windows and the cross-entropy.
+Covered: arithmetic with broadcasting, batched products, shapes, sums, activations;
+``functions.py`` adds the rest.  Not covered: second derivatives, in-place changes of
+a tensor that was already used, sparse gradients, devices, mixed precision.  Tensors
+hold float32; :func:`precision` switches to float64 for gradient checks.
 
-Not covered: second derivatives, in-place changes of a tensor that was already
-used, sparse gradients, devices, mixed precision.  Tensors hold float32;
-:func:`precision` switches to float64 for gradient checks.
-
-Memory is counted, not sampled: a tensor adds its bytes while it lives (a view
-adds none), and so do the arrays that its operation saved and its gradient.
-Temporary arrays inside one operation are not counted.  :func:`peak_mem_mb`
-therefore depends on the code and the number of steps, never on the machine.
+Memory is counted, not sampled: a tensor adds its bytes while it lives (a view adds
+none), and so do its gradient and the arrays that its operation saved.  Temporary
+arrays inside one operation do not count.  :func:`peak_mem_mb` therefore depends on
+the code and the number of steps, never on the machine.
 """
 
 from __future__ import annotations
@@ -51,11 +46,9 @@ def _keep_freed_memory() -> None:
     """Make the C library reuse freed arrays instead of giving them back each time.
 
     Glibc raises its limits for that to the size of the largest block ever freed.
-    Without it the same code takes up to 1.6 times as long, in page faults, until
-    it happens to free a large array: a speed-up that has nothing to do with it.
+    Without it the same code takes up to 1.6 times as long, until it happens to free one.
     """
-    block = np.empty(31 * 2**20, dtype=np.uint8)
-    del block
+    np.empty(31 * 2**20, dtype=np.uint8)
 
 
 _keep_freed_memory()

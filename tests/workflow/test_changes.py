@@ -150,10 +150,10 @@ BAD = [
 
 @pytest.mark.parametrize(("settings", "words"), BAD)
 def test_bad_settings_are_one_clear_message(box: Box, settings: dict, words: str) -> None:
-    refused(box, words, **settings)
+    check_refused(box, words, **settings)
 
 
-def refused(box: Box, words: str, **settings: object) -> None:
+def check_refused(box: Box, words: str, **settings: object) -> None:
     said = box.run(check=False, **settings)
     assert box.status in (64, 66)
     assert words in said
@@ -188,7 +188,7 @@ def test_bad_config_files_are_one_clear_message(box: Box, text: bytes | None, wo
 def test_a_bad_task_file_is_one_clear_message(box: Box) -> None:
     path = box.path / "tasks" / "fake" / "task.yaml"
     path.write_text(path.read_text().replace("timeout_seconds: 3", "timeout: 3"))
-    refused(box, "unknown key 'timeout'")
+    check_refused(box, "unknown key 'timeout'")
 
 
 def test_the_checkout_around_a_session_is_never_touched(tmp_path: Path) -> None:

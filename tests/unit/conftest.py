@@ -1,0 +1,46 @@
+"""Fixtures of the embedded task: its modules, as a run imports them."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+
+import pytest
+
+TASK = Path(__file__).resolve().parents[2] / "tasks" / "bytelm"
+
+
+@pytest.fixture(scope="session")
+def modules() -> Iterator[dict[str, ModuleType]]:
+    """The task's modules, imported from its folder and forgotten afterwards."""
+    names = ("autograd", "functions", "prepare", "train")
+    kept = {name: sys.modules.pop(name) for name in names if name in sys.modules}
+    sys.path.insert(0, str(TASK))
+    try:
+        yield {name: importlib.import_module(name) for name in names}
+    finally:
+        sys.path.remove(str(TASK))
+        for name in names:
+            sys.modules.pop(name, None)
+        sys.modules.update(kept)
+
+
+@pytest.fixture(scope="session")
+def ag(modules: dict[str, ModuleType]) -> SimpleNamespace:
+    """Tensors and functions of tensors under one name."""
+    return SimpleNamespace(**{**vars(modules["functions"]), **vars(modules["autograd"])})
+
+
+@pytest.fixture(scope="session")
+def prepare(modules: dict[str, ModuleType]) -> ModuleType:
+    return modules["prepare"]
+
+
+@pytest.fixture(scope="session")
+def data(prepare: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("bytelm") / "data with space"
+    assert prepare.main(["--out", str(folder)]) == 0
+    return folder
