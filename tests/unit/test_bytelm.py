@@ -30,9 +30,8 @@ DIGESTS = {
     "val.bin": "c9a949251cfd6c29a5c0ce8ae27fff9016dc6bb34c28dc737d9be446bf05f0b3",
     "audit.bin": "93fe4482c336ea8c587b120fa899db2091f2e097469eb7e9d583c34b2fd60cf6",
 }
-KEYS = (
-    "val_bpb training_seconds total_seconds peak_mem_mb num_steps total_tokens_M num_params_M depth"
-).split()
+KEYS = ["val_bpb", "training_seconds", "total_seconds", "peak_mem_mb"]
+KEYS += ["num_steps", "total_tokens_M", "num_params_M", "depth"]
 SPEC: dict[str, Any] = yaml.safe_load((TASK / "task.yaml").read_text())
 TRAIN = (TASK / "train.py").read_text()
 

@@ -24,6 +24,7 @@ CORE = {
     "confirmation",
     "stopping",
     "judge",
+    "dialects",
 }
 EDGE = {
     "files",
@@ -43,7 +44,7 @@ EDGE = {
     "guard",
 }
 STAGES = {"stages"}
-FACES = {"console", "report", "entry"}
+FACES = {"console", "report", "entry", "cli"}
 RANK = {name: rank for rank, names in enumerate((CORE, EDGE, STAGES, FACES)) for name in names}
 
 # The core computes; it reads no file, clock, environment, process or global

@@ -17,9 +17,7 @@ _NUL_SHARE = 0.3
 """Share of zero bytes at even or odd places from which text is taken for UTF-16
 without its mark; Latin script has nearly one half."""
 
-_ANSI = re.compile(
-    r"\x1b\[[0-9;:?]*[ -/]*[@-~]|\x1b\][^\x07\x1b\n]*(?:\x07|\x1b\\)?|\x1b[@-Z\\^_]"
-)
+_ANSI = re.compile(r"\x1b\[[0-9;:?]*[ -/]*[@-~]|\x1b\][^\x07\x1b\n]*(?:\x07|\x1b\\)?|\x1b[@-Z\\^_]")
 # Never str.splitlines: it also splits at form feeds and Unicode separators.
 _LINE_END = re.compile(r"\r*\n|\r")
 

@@ -6,6 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import pairwise
 
 from ratchet.dialects import words
 from ratchet.dialects.columns import Columns, find_columns
@@ -256,7 +257,7 @@ def _direction(
 def _trend(rows: Sequence[LogRow]) -> Direction | None:
     """Which way kept values go, where three quarters of their steps agree."""
     values = [r.value for r in rows if r.status is RowStatus.KEEP and r.value is not None]
-    steps = [b - a for a, b in zip(values, values[1:], strict=False) if b != a]
+    steps = [b - a for a, b in pairwise(values) if b != a]
     falls = sum(step < 0 for step in steps)
     if steps and falls >= 0.75 * len(steps):
         return Direction.MINIMIZE

@@ -14,6 +14,8 @@ from ratchet.dialects.words import (
     DESCRIPTION_NAMES,
     PREFERRED,
     STATUS_NAMES,
+    STATUSES,
+    direction_of,
     is_number,
     normal_name,
     status_of,
@@ -24,7 +26,7 @@ from ratchet.results_tsv import one_line
 _KNOWN = {*STATUS_NAMES, *COMMIT_NAMES, *DESCRIPTION_NAMES, *PREFERRED}
 _SEPARATORS = {"\t": "tabs", "|": "pipes", ",": "commas", ";": "semicolons"}
 _GAP = re.compile(r"\s{2,}")
-_RULE = re.compile(r"[\s|:+=_\-─━]+")
+_RULE = re.compile(r"[\s|:-]+")
 MAX_CELLS = 2000
 """More columns than any log has; a file with more is no log."""
 
@@ -57,7 +59,8 @@ def split_lines(lines: list[tuple[int, str]], name: str) -> Cells:
     header: list[str] | None = None
     if is_header(cut(first)):
         header, data = cut(first), data[1:]
-    cells = Cells(header, [(n, cut(line)) for n, line in data if not _rule(line)], separator)
+    rows = [(n, cut(line)) for n, line in data if separator != "|" or not _rule(line)]
+    cells = Cells(header, rows, separator)
     if separator != "\t":
         cells.assumptions.append(f"columns are separated by {_SEPARATORS.get(separator, 'spaces')}")
     if header is None:
@@ -72,8 +75,9 @@ def split_lines(lines: list[tuple[int, str]], name: str) -> Cells:
 def is_header(cells: list[str]) -> bool:
     """Whether these are column names: several, no number, a known one among them."""
     names = [normal_name(cell) for cell in cells]
-    known = sum(name in _KNOWN for name in names)
-    return len(cells) > 1 and known >= 1 and not any(is_number(cell) for cell in cells)
+    # "keep" may be a column's name, yet alone it is more likely a row's status.
+    known = any(name in _KNOWN and name not in STATUSES for name in names)
+    return len(cells) > 1 and known and not any(is_number(cell) for cell in cells)
 
 
 def _without_comments(lines: list[tuple[int, str]]) -> tuple[list[tuple[int, str]], int]:
@@ -106,8 +110,11 @@ def _splits(line: str, separator: str) -> bool:
     if separator == "\t":
         return True
     names = {normal_name(cell) for cell in cells}
+    telling = [name for name in names if name in _KNOWN or direction_of(name)]
     stated = any(cell.strip() and status_of(cell) for cell in cells)
-    return len(names & _KNOWN) >= 2 or (stated and any(is_number(cell) for cell in cells))
+    return (len(telling) > 1 and is_header(cells)) or (
+        stated and any(is_number(cell) for cell in cells)
+    )
 
 
 def _cutter(separator: str, first: str) -> Callable[[str], list[str]]:
@@ -164,11 +171,8 @@ def _spaces(first: str) -> Callable[[str], list[str]]:
 
 
 def _rule(line: str) -> bool:
-    """Whether a line only rules off a table and holds no cell.
-
-    A row of dashes alone is a rule only when it is drawn with several.
-    """
-    return bool(_RULE.fullmatch(line)) and ("---" in line or "──" in line or "===" in line)
+    """Whether a line of a piped table only rules off its header: ``|---|:--|``."""
+    return bool(_RULE.fullmatch(line)) and "--" in line
 
 
 def _json_lines(lines: list[tuple[int, str]], name: str) -> Cells:

@@ -19,7 +19,7 @@ _STATUS_WORDS: Mapping[RowStatus, str] = {
         killed nan diverged aborted abort tampered no_json checks_failed exception broken
         no_metric""",
     RowStatus.BASELINE: "baseline base reference initial",
-    RowStatus.PENDING: """pending running run retest rerun inconclusive queued started todo
+    RowStatus.PENDING: """pending running retest rerun inconclusive queued started todo
         in_progress unknown open waiting tbd""",
     RowStatus.NOTE: """note notes info comment skip skipped blocked done complete completed analysis
         research config summary milestone screen""",
@@ -32,14 +32,23 @@ FLAGS = {
 _NEGATIONS = {"not", "no", "non", "never", "don", "didn"}
 _WORD = re.compile(r"[a-z]+")
 
-STATUS_NAMES = "status decision verdict outcome kept keep accepted action result state".split()
+
+def _words(text: str) -> list[str]:
+    return text.split()
+
+
+STATUS_NAMES = _words("status decision verdict outcome kept keep accepted action result state")
 FLAG_NAMES = {"kept", "keep", "accepted", "is_best", "improved"}
-COMMIT_NAMES = """commit git_commit commit_hash commit_sha sha git_sha hash solver_sha config_id
-    run_id experiment_id exp_id experiment exp id run trial gen generation iteration iter nnn number
-    name tag round""".split()
-DESCRIPTION_NAMES = """description desc hypothesis change changes summary insight notes note comment
-    comments message idea title what details flags""".split()
-AGENT_NAMES = "agent agent_id agent_name worker worker_id actor author gpu".split()
+COMMIT_NAMES = _words(
+    """commit git_commit commit_hash commit_sha sha git_sha hash solver_sha config_id run_id
+    experiment_id exp_id experiment exp id run trial gen generation iteration iter nnn number name
+    tag round"""
+)
+DESCRIPTION_NAMES = _words(
+    """description desc hypothesis change changes summary insight notes note comment comments
+    message idea title what details flags"""
+)
+AGENT_NAMES = _words("agent agent_id agent_name worker worker_id actor author gpu")
 METRIC_LABELS = {"metric", "metric_name"}
 VALUE_NAMES = ("value", "metric_value", "result", "score")
 MEMORY_NAME = re.compile(r"(^|_)(mem|memory|vram|ram)(_|$)")
@@ -51,25 +60,31 @@ NOT_A_METRIC = re.compile(
     r"hours?|minutes?|mins?|seconds?|secs?|duration|mhz|segment|confidence|id|line|lines|gen|"
     r"trades|layers?|width|cost|usd|baseline|prev|previous|parent|std|sd|stdev|rank)(_|$)"
 )
-PREFERRED = "val_bpb metric_after metric val_loss objective fitness score value".split()
+PREFERRED = _words("val_bpb metric_after metric val_loss objective fitness score value")
 
 _LOWER = set(
-    """bpb bpc loss ppl perplexity err error errors rmse mse mae mape nll wer cer ter fid kid
-    latency seconds secs ms time cost regret entropy drawdown dd nrmse brier ece size bytes memory
-    mem vram energy bits gap violations misses divergence distance lpips flops params""".split()
+    _words(
+        """bpb bpc loss ppl perplexity err error errors rmse mse mae mape nll wer cer ter fid kid
+        latency seconds secs ms time cost regret entropy drawdown dd nrmse brier ece size bytes
+        memory mem vram energy bits gap violations misses divergence distance lpips flops params"""
+    )
 )
 _HIGHER = set(
-    """acc accuracy score auc auroc auprc f1 f2 r2 psnr ssim sharpe sortino calmar reward rewards
-    profit pnl success win wins map map50 recall precision bleu rouge meteor cider throughput tps
-    qps fps mfu iou miou dice return returns elo gain speedup pass passed correct ndcg mrr fitness
-    tok toks corr correlation spearman pearson kappa mcc solved rating ic jaccard coverage
-    utility likelihood hits""".split()
+    _words(
+        """acc accuracy score auc auroc auprc f1 f2 r2 psnr ssim sharpe sortino calmar reward
+        rewards profit pnl success win wins map map50 recall precision bleu rouge meteor cider
+        throughput tps qps fps mfu iou miou dice return returns elo gain speedup pass passed
+        correct ndcg mrr fitness tok toks corr correlation spearman pearson kappa mcc solved rating
+        ic jaccard coverage utility likelihood hits"""
+    )
 )
 
-MISSING = set(
-    """- -- --- na n/a nan none null inf +inf -inf infinity -infinity diverged crash crashed oom
-    timeout error fail failed failure invalid tbd ? pending running skipped – — ∞""".split()
-) | {""}
+MISSING = {"", "n/a", "–", "—", "∞"} | set(
+    _words(
+        """- -- --- na nan none null inf +inf -inf infinity -infinity diverged crash crashed oom
+        timeout error fail failed failure invalid tbd ? pending running skipped"""
+    )
+)
 _NUMBER = re.compile(r"[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d{1,4})?", re.ASCII)
 _GROUPED = re.compile(r"[+-]?\d{1,3}(?:,\d{3})+\.\d+", re.ASCII)
 _UNIT = re.compile(r"\s*(gib|gb|g|mib|mb|m)$", re.IGNORECASE)

@@ -1,0 +1,442 @@
+"""The command line ``autojudge``: exit codes, text, JSON, hostile files."""
+
+from __future__ import annotations
+
+import json
+import random
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ratchet.cli import autojudge
+from ratchet.judge import Mode
+from ratchet.records import Verdict
+
+PACKAGES = Path(__file__).resolve().parents[2] / "workflow_scripts"
+CORPUS = Path(__file__).resolve().parents[2].parent / "shared" / "corpus"
+HEADER = "commit\tval_bpb\tmemory_gb\tstatus\tdescription\n"
+
+RELEASED_FIELDS = """verdict confidence val_bpb prev_best delta delta_pct noise_floor
+    on_pareto_frontier discard_streak crash_streak keep_streak longest_keep_streak
+    longest_discard_streak total_keeps total_discards total_crashes experiments_analyzed
+    best_val_bpb improvement_rate_pct suggestion experiment efficiency pareto_frontier"""
+
+
+def row(number: int, value: float | str, status: str, text: str = "change") -> str:
+    shown = value if isinstance(value, str) else f"{value:.6f}"
+    return f"{number:07x}\t{shown}\t44.0\t{status}\t{text} {number}\n"
+
+
+def history(candidates: int = 20, sign: int = 1, offset: float = 0.0) -> str:
+    """A log with noise 3e-4, two runs of the baseline and mostly useless candidates."""
+    noise = random.Random(7)
+    text = HEADER + row(0, offset + sign * 0.9980, "keep", "baseline")
+    text += row(1, offset + sign * 0.9983, "discard", "re-run of the baseline")
+    best = 0.9980
+    for number in range(2, 2 + candidates):
+        value = 0.9980 + abs(noise.gauss(0.002, 0.002)) + noise.gauss(0, 3e-4)
+        status = "keep" if value < best else "discard"
+        best = min(best, value)
+        text += row(number, offset + sign * value, status)
+    return text
+
+
+@pytest.fixture
+def log(tmp_path: Path) -> Path:
+    path = tmp_path / "results.tsv"
+    path.write_text(history())
+    return path
+
+
+def run_log(log: Path, text: str) -> Path:
+    path = log.with_name("run.log")
+    path.write_text(text)
+    return path
+
+
+def call(*options: object) -> int:
+    return autojudge.main([str(option) for option in options])
+
+
+def judged(log: Path, value: float, *options: object) -> int:
+    run = run_log(log, f"---\nval_bpb: {value}\npeak_vram_mb: 45056.0\n")
+    return call("--results", log, "--run", run, *options)
+
+
+def fields(capsys: pytest.CaptureFixture[str]) -> Any:
+    return json.loads(capsys.readouterr().out)
+
+
+# --- exit codes ----------------------------------------------------------------------
+
+
+def test_keep_is_0(log: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert judged(log, 0.9900) == 0
+    out, err = capsys.readouterr()
+    lines = out.splitlines()
+    assert lines[0].startswith("experiment_023: STRONG_KEEP (confidence: 1.00)")
+    assert lines[1].startswith("val_bpb delta: -0.00")
+    assert " | noise floor: ±0.000" in lines[1]
+    assert lines[2] == "pareto status: EFFICIENT"
+    assert lines[3].startswith("reason: P(better)")
+    assert "assumed: val_bpb is taken to minimize" in err
+
+
+def test_discard_is_1(log: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert judged(log, 1.01) == 1
+    out = capsys.readouterr().out
+    assert ": DISCARD (confidence: 0.0" in out
+    assert "pareto status: DOMINATED" in out
+
+
+def test_crash_is_1(log: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = run_log(log, "starting\ntorch.OutOfMemoryError: CUDA out of memory.\n")
+    assert call("--results", log, "--run", run) == 1
+    assert "CRASH" in (out := capsys.readouterr().out)
+    assert "out of memory" in out
+
+
+def test_retest_is_2(log: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    codes = [judged(log, value / 1e4) for value in range(9940, 9990, 5)]
+    assert set(codes) == {0, 1, 2}
+    assert codes == sorted(codes, key=[0, 2, 1].index), "better values never judge worse"
+    assert "another run of the same code" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("content", "code", "said"),
+    [
+        (None, 66, "cannot be read"),
+        (b"", 65, "empty file"),
+        (HEADER.encode(), 65, "below the header"),
+        (b"\x7fELF\x02\x01\x01\x00\x00\x00\x00\x00", 65, "binary"),
+        (history().encode() + b"fffffff\t0.99\t44.0\tbanana\tx\n", 65, "found 'banana'"),
+        (history().encode() + b"fffffff\t0.99\n", 65, "line 24, column 2"),
+        (history().encode() + row(99, "-", "running").encode(), 65, "line 24"),
+        (HEADER.encode() + row(0, "-", "note").encode(), 65, "only notes"),
+    ],
+)
+def test_unreadable_inputs(
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    content: bytes | None,
+    code: int,
+    said: str,
+) -> None:
+    path = tmp_path / "results.tsv"
+    if content is not None:
+        path.write_bytes(content)
+    assert call("--results", path) == code
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert said in err
+
+
+def test_missing_run_log_and_folders(log: Path, tmp_path: Path) -> None:
+    assert call("--results", log, "--run", tmp_path / "no.log") == 66
+    assert call("--results", tmp_path) == 66
+    assert call("--results", "a\0b") == 66
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["--bogus"],
+        ["extra"],
+        ["--row", "x"],
+        ["--row", "0"],
+        ["--row", "99"],
+        ["--mode", "lucky"],
+        ["--direction", "up"],
+        ["--format", "xml"],
+        ["--window", "5"],
+        ["--legacy", "--window", "2"],
+        ["--legacy", "--strict"],
+        ["--all", "--row", "3"],
+        ["--all", "--legacy"],
+        ["--strict", "--mode", "gain"],
+        ["--noise-sd", "0"],
+        ["--noise-sd", "nan"],
+        ["--res", "x"],
+    ],
+)
+def test_wrong_options_are_64(
+    log: Path, capsys: pytest.CaptureFixture[str], options: list[str]
+) -> None:
+    assert call("--results", log, *options) == 64
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith("autojudge: ")
+
+
+def test_an_unknown_metric_is_65(log: Path) -> None:
+    assert call("--results", log, "--metric", "bleu") == 65
+
+
+def test_an_internal_error_is_70(
+    log: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object) -> None:
+        raise ZeroDivisionError("oops")
+
+    monkeypatch.setattr(autojudge, "choose", broken)
+    assert call("--results", log) == 70
+    assert "ZeroDivisionError" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("option", ["--help", "--version"])
+def test_help_and_version_are_0(option: str) -> None:
+    assert call(option) == 0
+
+
+# --- what is judged ------------------------------------------------------------------
+
+
+def test_the_last_row_is_judged_by_the_rows_before_it(
+    log: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    log.write_text(history() + row(50, 0.9900, "discard"))
+    assert call("--results", log, "--json") == 0
+    last = fields(capsys)
+    assert (last["experiment"]["index"], last["experiment"]["line"]) == (23, 24)
+    log.write_text(history() + row(50, 0.9900, "keep") + row(51, 0.5, "keep"))
+    assert call("--results", log, "--json", "--row", 23) == 0
+    again = fields(capsys)
+    assert again["confidence"] == last["confidence"]
+
+
+def test_a_run_log_of_the_last_row_is_not_judged_against_itself(
+    log: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    log.write_text(history() + row(50, 0.9900, "keep"))
+    assert judged(log, 0.99, "--json") == 0
+    found = fields(capsys)
+    assert found["experiment"]["index"] == 23
+    assert any("same metric" in said for said in found["assumptions"])
+
+
+def test_the_first_row_is_the_baseline(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "results.tsv"
+    path.write_text(HEADER + row(0, 0.998, "keep", "baseline"))
+    assert call("--results", path) == 0
+    assert "experiment_001: KEEP\n" in (out := capsys.readouterr().out)
+    assert "the baseline" in out
+
+
+def test_undecided_runs_of_one_commit_count_together(
+    log: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    runs = "".join(f"abcdef0\t{v}\t44.0\t{s}\tx\n" for v, s in ((0.9972, "retest"), (0.9973, "-")))
+    log.write_text(history() + runs)
+    call("--results", log, "--json")
+    assert fields(capsys)["runs"] == [0.9972, 0.9973]
+
+
+def test_higher_is_better(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The mirrored log gives the mirrored verdict."""
+    path = tmp_path / "results.tsv"
+    path.write_text(history())
+    judged(path, 0.9965, "--json")
+    lower = fields(capsys)
+    text = history(sign=-1, offset=1.996).replace("val_bpb", "score")
+    path.write_text(text)
+    run = run_log(path, f"---\nscore: {1.996 - 0.9965}\npeak_vram_mb: 45056.0\n")
+    assert call("--results", path, "--run", run, "--json") == lower["exit_code"]
+    higher = fields(capsys)
+    assert higher["direction"] == "maximize"
+    assert higher["delta"] == pytest.approx(-lower["delta"], rel=0.01)
+    assert higher["gain"] == pytest.approx(lower["gain"], rel=0.01)
+    assert higher["confidence"] == pytest.approx(lower["confidence"], abs=0.01)
+    assert call("--results", path, "--run", run, "--direction", "minimize") == 1
+
+
+def test_a_stated_noise_floor_decides(log: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    judged(log, 0.9965, "--json", "--noise-sd", 1e-5)
+    sure = fields(capsys)
+    judged(log, 0.9965, "--json", "--noise-sd", 0.05)
+    unsure = fields(capsys)
+    assert sure["noise_floor"] == pytest.approx(1e-5, rel=0.06)
+    assert unsure["noise_floor"] == pytest.approx(0.05, rel=0.06)
+    assert sure["confidence"] > 0.99 > unsure["confidence"]
+
+
+def test_modes_raise_the_bar(log: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert set(autojudge.MODES) <= {mode.value for mode in Mode}
+    bars = []
+    for options in (["--mode", "gain"], ["--mode", "balanced"], ["--strict"]):
+        judged(log, 0.9965, "--json", *options)
+        bars.append(fields(capsys)["keep_probability"])
+    assert bars == [0.6, 0.7, 0.8]
+
+
+@pytest.mark.parametrize("scale", [1e-3, 100.0, 1e9])
+def test_any_scale(tmp_path: Path, scale: float, capsys: pytest.CaptureFixture[str]) -> None:
+    """Another unit changes the unit of the answer and nothing else."""
+    path = tmp_path / "results.jsonl"
+    lines = [line.split("\t") for line in history().splitlines()[1:]]
+    found = []
+    for unit in (1.0, scale):
+        text = "".join(
+            json.dumps({"loss": float(v) * unit, "status": s, "description": d}) + "\n"
+            for _, v, _, s, d in lines
+        )
+        path.write_text(text + json.dumps({"loss": 0.9965 * unit, "status": "-"}) + "\n")
+        call("--results", path, "--json")
+        found.append(fields(capsys))
+    plain, scaled = found
+    assert scaled["verdict"] == plain["verdict"]
+    assert scaled["confidence"] == pytest.approx(plain["confidence"], abs=1e-4)
+    assert scaled["noise_floor"] == pytest.approx(plain["noise_floor"] * scale, rel=1e-3)
+
+
+# --- the rolling-window rule -----------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("last", "verdict", "confidence", "code"),
+    [
+        (0.9700, "STRONG_KEEP", 0.9467, 0),
+        (0.9810, "MARGINAL", 0.6176, 1),
+        (0.9825, "MARGINAL", 0.5244, 1),
+        (0.9840, "RETEST", 0.4, 2),
+        (0.9845, "DISCARD", 0.6497, 1),
+        (1.1, "DISCARD", 0.95, 1),
+    ],
+)
+def test_legacy_says_what_the_released_tool_says(
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    last: float,
+    verdict: str,
+    confidence: float,
+    code: int,
+) -> None:
+    """Values printed by the released autojudge 1.0.1 for these logs."""
+    path = tmp_path / "results.tsv"
+    kept = (0.9979, 0.9921, 0.9902, 0.9850, 0.9841)
+    text = HEADER + "".join(row(i, value, "keep") for i, value in enumerate(kept))
+    path.write_text(text + row(9, last, "discard"))
+    assert call("--results", path, "--legacy", "--window", 5, "--json") == code
+    found = fields(capsys)
+    assert (found["verdict"], found["confidence"]) == (verdict, confidence)
+    assert found["noise_floor"] == pytest.approx(0.002415, abs=1e-6)
+    assert "legacy rolling window of 5" in found["rule"]
+
+
+# --- output ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("option", [["--json"], ["--format", "json"], ["--json", "--quiet"]])
+def test_json_has_all_fields_of_the_released_tool(
+    log: Path, capsys: pytest.CaptureFixture[str], option: list[str]
+) -> None:
+    judged(log, 0.9900, *option)
+    found = fields(capsys)
+    assert set(RELEASED_FIELDS.split()) <= set(found)
+    assert found["verdict"] in set(Verdict)
+    assert set(found["efficiency"]) == {
+        "memory_gb",
+        "memory_delta_gb",
+        "num_params_m",
+        "bpb_per_param_m",
+    }
+    assert found["run_log"]["peak_vram_mb"] == 45056.0
+    assert found["prev_best"] <= 0.9980
+    assert found["total_keeps"] + found["total_discards"] == 22
+    assert found["exit_code"] == 0
+    low, high = found["noise_floor_interval"]
+    assert low < found["noise_floor"] < high
+
+
+def test_quiet_is_one_line(log: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert judged(log, 0.99, "--quiet") == 0
+    out, err = capsys.readouterr()
+    assert out.split()[:3] == ["STRONG_KEEP", "100%", "0.990000"]
+    assert (out.count("\n"), err) == (1, "")
+
+
+def test_all_gives_a_verdict_for_each_row(log: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    log.write_text(history() + row(60, "0.000000", "crash") + row(61, 0.99, "keep"))
+    assert call("--results", log, "--all") == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 1 + 24 + 2
+    assert " BASELINE " in lines[1]
+    assert " INCUMBENT_RUN " in lines[2]
+    assert " CRASH " in lines[23]
+    assert " STRONG_KEEP " in lines[24]
+    assert lines[25].startswith("noise floor: ±0.000")
+    assert "expected false keeps: " in lines[26]
+    assert call("--results", log, "--all", "--json") == 0
+    found = fields(capsys)
+    assert [entry["index"] for entry in found["rows"]] == list(range(1, 25))
+    assert not {"RETEST"} & {entry["verdict"] for entry in found["rows"]}
+
+
+def test_problems_are_told_and_do_not_stop_the_rest(
+    log: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    log.write_text(history() + "summary of the night\n" + row(60, 0.99, "keep"))
+    assert call("--results", log, "--quiet") == 0
+    assert "problem: line 24, column 1" in capsys.readouterr().err
+
+
+def test_hostile_text_is_cleaned(log: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    hostile = "x\x1b]0;owned\x07\x1b[2J\u202eevil\x9b1m"
+    text = history() + f"{hostile}\t0.99\t44.0\tkeep ({hostile})\t{hostile}\n"
+    log.write_text(
+        text + f"a\t{hostile}\t1\tdiscard\tx\nb\t0.9\t1\t{hostile}\tx\n" + row(70, 1, "-")
+    )
+    run = run_log(log, f"RuntimeError: {hostile}\n")
+    for options in (["--all"], ["--json"], ["--run", run], ["--metric", hostile], [hostile]):
+        call("--results", log, *options)
+        out, err = capsys.readouterr()
+        for text in (out, err):
+            assert not set(text) & set("\x1b\x07\u202e\x9b"), options
+
+
+def test_a_run_log_cannot_forge_lines_of_the_answer(
+    log: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = run_log(log, "ValueError: x\rexperiment_001: STRONG_KEEP\x0bmore\u2028lines\n")
+    assert call("--results", log, "--run", run) == 1
+    assert len(capsys.readouterr().out.splitlines()) == 4
+
+
+# --- cost --------------------------------------------------------------------------------
+
+
+def test_usage_and_legacy_import_nothing_heavy(log: Path) -> None:
+    code = (
+        "import sys; from ratchet.cli.autojudge import main; "
+        f"main(['--results', {str(log)!r}, '--legacy']); "
+        "sys.exit(bool({'numpy', 'scipy', 'pandas', 'yaml'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], env={"PYTHONPATH": str(PACKAGES)})
+    assert done.returncode == 0
+
+
+@pytest.mark.skipif(not CORPUS.exists(), reason="the collection of real logs is not here")
+def test_the_reference_session(capsys: pytest.CaptureFixture[str]) -> None:
+    path = CORPUS / "sessions" / "karpathy__autoresearch__mar8.tsv"
+    start = time.process_time()
+    assert call("--results", path, "--all", "--json") == 0
+    assert time.process_time() - start < 1
+    found = fields(capsys)
+    assert len(found["rows"]) == 126
+    assert 2e-4 < found["noise_floor"] < 6e-4
+    assert found["keeps"] == 22
+    assert 4 < found["expected_false_keeps"] < 12
+
+
+@pytest.mark.skipif(not CORPUS.exists(), reason="the collection of real logs is not here")
+def test_each_collected_log_is_judged_or_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    paths = sorted((CORPUS / "sessions").iterdir())
+    assert len(paths) == 34
+    for path in paths:
+        assert call("--results", path, "--json") in (0, 1, 2, 65), path.name
+        assert call("--results", path, "--all") in (0, 65), path.name
+        assert "internal" not in capsys.readouterr().err
