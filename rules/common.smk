@@ -34,8 +34,11 @@ os.environ.update(PLAN.environment)
 
 # `ended FILE...`: whether all these proposals say that the session has ended.  A
 # round after an ended one repeats its files; that takes a tenth of the time that
-# even an idle Python does.
-shell.prefix("""ended() ( for f; do grep -qs '"stop": "' "$f" || exit 1; done ); """)
+# even an idle Python does.  RATCHET_PARENT lets a script notice that Snakemake
+# died before the script could ask to be told.
+shell.prefix(
+    """export RATCHET_PARENT=$PPID; ended() ( for f; do grep -qs '"stop": "' "$f" || exit 1; done ); """
+)
 
 
 wildcard_constraints:

@@ -71,3 +71,14 @@ def test_a_call_knows_its_round_and_paths(tmp_path: Path) -> None:
     code, said, _ = run(tmp_path, body)
     assert code == 0
     assert json.loads(said) == [3, "results/default"]
+
+
+def test_a_script_whose_snakemake_died_meanwhile_does_nothing(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setenv("RATCHET_PARENT", "1")
+    code, said, _ = run(tmp_path, "open('made', 'w').close()")
+    assert code == 1
+    assert said == ""
+    assert not (tmp_path / "made").exists()
+    monkeypatch.setenv("RATCHET_PARENT", str(os.getpid()))
+    assert run(tmp_path, "open('made', 'w').close()")[0] == 0
+    assert (tmp_path / "made").exists()

@@ -78,8 +78,10 @@ class Call:
 
 def main(stage: Callable[[Call], None]) -> None:
     """Run one stage for a rule; ends the process with the right exit code."""
-    # The rule starts this script with `exec`, so the parent is Snakemake.
-    supervisor.die_with_parent()
+    # The rule starts this script with `exec`, so the parent is Snakemake.  It may
+    # have died while this interpreter started: then another process is the parent.
+    parent = os.environ.get("RATCHET_PARENT")
+    supervisor.die_with_parent(int(parent) if parent else None)
     call = _parse()
     try:
         call.log.parent.mkdir(parents=True, exist_ok=True)
