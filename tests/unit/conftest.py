@@ -10,6 +10,8 @@ from types import ModuleType, SimpleNamespace
 
 import pytest
 
+from autojudge_logs import history
+
 TASK = Path(__file__).resolve().parents[2] / "tasks" / "bytelm"
 
 
@@ -44,3 +46,10 @@ def data(prepare: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("bytelm") / "data with space"
     assert prepare.main(["--out", str(folder)]) == 0
     return folder
+
+
+@pytest.fixture
+def log(tmp_path: Path) -> Path:
+    path = tmp_path / "results.tsv"
+    path.write_text(history())
+    return path

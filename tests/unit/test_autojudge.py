@@ -3,73 +3,26 @@
 from __future__ import annotations
 
 import json
-import random
 import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any
 
 import pytest
 
+from autojudge_logs import (
+    CORPUS,
+    HEADER,
+    PACKAGES,
+    call,
+    fields,
+    history,
+    judged,
+    row,
+    run_log,
+)
 from ratchet.cli import autojudge
 from ratchet.judge import Mode
-from ratchet.records import Verdict
-
-PACKAGES = Path(__file__).resolve().parents[2] / "workflow_scripts"
-CORPUS = Path(__file__).resolve().parents[2].parent / "shared" / "corpus"
-HEADER = "commit\tval_bpb\tmemory_gb\tstatus\tdescription\n"
-
-RELEASED_FIELDS = """verdict confidence val_bpb prev_best delta delta_pct noise_floor
-    on_pareto_frontier discard_streak crash_streak keep_streak longest_keep_streak
-    longest_discard_streak total_keeps total_discards total_crashes experiments_analyzed
-    best_val_bpb improvement_rate_pct suggestion experiment efficiency pareto_frontier"""
-
-
-def row(number: int, value: float | str, status: str, text: str = "change") -> str:
-    shown = value if isinstance(value, str) else f"{value:.6f}"
-    return f"{number:07x}\t{shown}\t44.0\t{status}\t{text} {number}\n"
-
-
-def history(candidates: int = 20, sign: int = 1, offset: float = 0.0) -> str:
-    """A log with noise 3e-4, two runs of the baseline and mostly useless candidates."""
-    noise = random.Random(7)
-    text = HEADER + row(0, offset + sign * 0.9980, "keep", "baseline")
-    text += row(1, offset + sign * 0.9983, "discard", "re-run of the baseline")
-    best = 0.9980
-    for number in range(2, 2 + candidates):
-        value = 0.9980 + abs(noise.gauss(0.002, 0.002)) + noise.gauss(0, 3e-4)
-        status = "keep" if value < best else "discard"
-        best = min(best, value)
-        text += row(number, offset + sign * value, status)
-    return text
-
-
-@pytest.fixture
-def log(tmp_path: Path) -> Path:
-    path = tmp_path / "results.tsv"
-    path.write_text(history())
-    return path
-
-
-def run_log(log: Path, text: str) -> Path:
-    path = log.with_name("run.log")
-    path.write_text(text)
-    return path
-
-
-def call(*options: object) -> int:
-    return autojudge.main([str(option) for option in options])
-
-
-def judged(log: Path, value: float, *options: object) -> int:
-    run = run_log(log, f"---\nval_bpb: {value}\npeak_vram_mb: 45056.0\n")
-    return call("--results", log, "--run", run, *options)
-
-
-def fields(capsys: pytest.CaptureFixture[str]) -> Any:
-    return json.loads(capsys.readouterr().out)
-
 
 # --- exit codes ----------------------------------------------------------------------
 
@@ -325,85 +278,6 @@ def test_legacy_says_what_the_released_tool_says(
     assert (found["verdict"], found["confidence"]) == (verdict, confidence)
     assert found["noise_floor"] == pytest.approx(0.002415, abs=1e-6)
     assert "legacy rolling window of 5" in found["rule"]
-
-
-# --- output ----------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("option", [["--json"], ["--format", "json"], ["--json", "--quiet"]])
-def test_json_has_all_fields_of_the_released_tool(
-    log: Path, capsys: pytest.CaptureFixture[str], option: list[str]
-) -> None:
-    judged(log, 0.9900, *option)
-    found = fields(capsys)
-    assert set(RELEASED_FIELDS.split()) <= set(found)
-    assert found["verdict"] in set(Verdict)
-    assert set(found["efficiency"]) == {
-        "memory_gb",
-        "memory_delta_gb",
-        "num_params_m",
-        "bpb_per_param_m",
-    }
-    assert found["run_log"]["peak_vram_mb"] == 45056.0
-    assert found["prev_best"] <= 0.9980
-    assert found["total_keeps"] + found["total_discards"] == 22
-    assert found["exit_code"] == 0
-    low, high = found["noise_floor_interval"]
-    assert low < found["noise_floor"] < high
-
-
-def test_quiet_is_one_line(log: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert judged(log, 0.99, "--quiet") == 0
-    out, err = capsys.readouterr()
-    assert out.split()[:3] == ["STRONG_KEEP", "100%", "0.990000"]
-    assert (out.count("\n"), err) == (1, "")
-
-
-def test_all_gives_a_verdict_for_each_row(log: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    log.write_text(history() + row(60, "0.000000", "crash") + row(61, 0.99, "keep"))
-    assert call("--results", log, "--all") == 0
-    lines = capsys.readouterr().out.splitlines()
-    assert len(lines) == 1 + 24 + 2
-    assert " BASELINE " in lines[1]
-    assert " INCUMBENT_RUN " in lines[2]
-    assert " CRASH " in lines[23]
-    assert " STRONG_KEEP " in lines[24]
-    assert lines[25].startswith("noise floor: ±0.000")
-    assert "expected false keeps: " in lines[26]
-    assert call("--results", log, "--all", "--json") == 0
-    found = fields(capsys)
-    assert [entry["index"] for entry in found["rows"]] == list(range(1, 25))
-    assert not {"RETEST"} & {entry["verdict"] for entry in found["rows"]}
-
-
-def test_problems_are_told_and_do_not_stop_the_rest(
-    log: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    log.write_text(history() + "summary of the night\n" + row(60, 0.99, "keep"))
-    assert call("--results", log, "--quiet") == 0
-    assert "problem: line 24, column 1" in capsys.readouterr().err
-
-
-def test_hostile_text_is_cleaned(log: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    hostile = "x\x1b]0;owned\x07\x1b[2J\u202eevil\x9b1m"
-    text = history() + f"{hostile}\t0.99\t44.0\tkeep ({hostile})\t{hostile}\n"
-    log.write_text(
-        text + f"a\t{hostile}\t1\tdiscard\tx\nb\t0.9\t1\t{hostile}\tx\n" + row(70, 1, "-")
-    )
-    run = run_log(log, f"RuntimeError: {hostile}\n")
-    for options in (["--all"], ["--json"], ["--run", run], ["--metric", hostile], [hostile]):
-        call("--results", log, *options)
-        out, err = capsys.readouterr()
-        for text in (out, err):
-            assert not set(text) & set("\x1b\x07\u202e\x9b"), options
-
-
-def test_a_run_log_cannot_forge_lines_of_the_answer(
-    log: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    run = run_log(log, "ValueError: x\rexperiment_001: STRONG_KEEP\x0bmore\u2028lines\n")
-    assert call("--results", log, "--run", run) == 1
-    assert len(capsys.readouterr().out.splitlines()) == 4
 
 
 # --- cost --------------------------------------------------------------------------------
