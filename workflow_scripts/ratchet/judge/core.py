@@ -141,6 +141,11 @@ class Judge:
         return math.sqrt(float(self._filter.belief @ variance))
 
     @property
+    def incumbent_runs_wanted(self) -> int:
+        """Fresh runs of the incumbent to feed in before the next assessment."""
+        return 0
+
+    @property
     def expected_false_keeps(self) -> float:
         """Expected number of keeps so far that improved nothing."""
         return math.fsum(self._doubts)

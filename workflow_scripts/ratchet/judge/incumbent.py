@@ -31,9 +31,6 @@ UPDATING_WEIGHT = 1e-3
 """A node with less belief than this does not revise its effect weights now; it
 weighs nothing in the result, and skipping it saves most of the work."""
 
-OUTLIER_RESIDUAL = 3.0
-"""Sds of sampling noise that an outlier's unexplained part may count for."""
-
 
 @dataclass(frozen=True)
 class CandidateView:
@@ -175,7 +172,7 @@ class IncumbentFilter:
         the residual grows with the measurement and would drag the incumbent
         along; there it is held to what sampling noise can do.
         """
-        most = OUTLIER_RESIDUAL * np.sqrt(variance)
+        most = self.settings.outlier_residual * np.sqrt(variance)
         outlier = log_density < self._log_floor
         return np.where(outlier, np.clip(residual, -most, most), residual)
 

@@ -88,6 +88,9 @@ class Settings:
     # Least density a measurement is given, in 1/metric at the reference scale
     # (3e-6 per effect_scale).  Without it one wild discard triples the noise floor.
     outlier_floor: float = 0.01
+    # Sds of sampling noise that the unexplained part of an outlier may move the
+    # incumbent by; infinite: a single diverged run can drag it anywhere.
+    outlier_residual: float = 3.0
     # Unit of the effect prior, whose components reach from 1/8 to 64 of it.
     effect_scale: float = REFERENCE_SCALE
     # Prior share of proposals that change nothing, and that improve.
@@ -105,6 +108,7 @@ class Settings:
         positive = ("noise_center", "noise_span", "noise_prior_sd", "effect_scale", "outlier_floor")
         for name in open_unit:
             _require(0 < getattr(self, name) < 1, name, getattr(self, name), "between 0 and 1")
+        _require(self.outlier_residual > 0, "outlier_residual", self.outlier_residual, "above 0")
         for name in (*positive, "prior_count"):
             value = getattr(self, name)
             _require(math.isfinite(value) and value > 0, name, value, "positive and finite")
