@@ -19,8 +19,10 @@ class Assessment:
     ``delta`` is the candidate's mean minus the incumbent's and ``delta_sd`` its
     sampling noise (incumbent included); ``noise_sd`` is the noise floor of one
     run.  ``retest_value`` and ``fresh_value`` are expected gains per run; both
-    are 0 where a retest is out of the question.  Lower metrics are better and
-    all but the probabilities are in the metric's unit.
+    are 0 where a retest is out of the question.  ``p_value`` and ``level`` are
+    those of the test that mode ``guaranteed`` rests on, ``None`` in the others.
+    Lower metrics are better and all but the probabilities are in the metric's
+    unit.
     """
 
     verdict: Verdict
@@ -35,10 +37,14 @@ class Assessment:
     retest_value: float
     fresh_value: float
     n: int
+    p_value: float | None = None
+    level: float | None = None
 
     @property
     def keep(self) -> bool:
         """The keep rule; it decides where there is no budget for a retest."""
+        if self.p_value is not None and self.level is not None and self.p_value > self.level:
+            return False
         return keeps(self.confidence_at_threshold, self.gain, self.keep_probability, self.threshold)
 
 

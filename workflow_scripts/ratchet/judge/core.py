@@ -13,6 +13,7 @@ from ratchet.codec import decode
 from ratchet.errors import DataError
 from ratchet.judge.assessment import RETEST_RESOLUTION, Assessment, keeps, name_verdict
 from ratchet.judge.effects import FloatArray
+from ratchet.judge.guarantee import FUTILITY, Confirmations, Look
 from ratchet.judge.incumbent import CandidateView, IncumbentFilter
 from ratchet.judge.retest import Prospect, nearest_node
 from ratchet.judge.settings import Settings
@@ -29,13 +30,21 @@ class Judge:
     :meth:`incumbent` for every run of the baseline or incumbent, then for every
     proposal :meth:`crash`, or :meth:`assess` (again with more runs while it says
     RETEST) and one :meth:`commit`.  Equal calls give equal answers to the bit.
+
+    In mode ``guaranteed`` a keep also needs a test on fresh runs; see
+    :mod:`ratchet.judge.guarantee`.  There :attr:`incumbent_runs_wanted` tells
+    after each assessment how many runs of the incumbent to feed in first.
     """
 
     def __init__(self, settings: Settings | None = None) -> None:
         self.settings = settings or Settings()
         self._filter = IncumbentFilter(self.settings)
-        self._pending: tuple[CandidateView, float] | None = None
+        self._pending: tuple[CandidateView, float, FloatArray] | None = None
         self._doubts: list[float] = []
+        bound = self.settings.false_keep_bound
+        runs = self.settings.max_replicates
+        self._tests = None if bound is None else Confirmations(bound, runs)
+        self._wanted = 0
 
     def incumbent(self, y: float) -> None:
         """Learn from a run of the baseline or incumbent.
@@ -44,32 +53,50 @@ class Judge:
         """
         (value,) = _finite([y])
         self._pending = None
+        self._wanted = max(0, self._wanted - 1)
         self._filter.measure(float(value))
+        if self._tests is not None:
+            self._tests.measure(float(value))
 
     def crash(self) -> None:
         """A fresh proposal gave no metric: only time has passed."""
         self._pending = None
+        self._wanted = 0
         self._filter.drift()
 
-    def assess(self, ys: Sequence[float], threshold: float = 0.0) -> Assessment:
+    def assess(
+        self, ys: Sequence[float], threshold: float = 0.0, others_tested: int = 0
+    ) -> Assessment:
         """Judge a candidate by all its runs so far; the state stays as it is.
 
-        ``threshold`` is the gain it must exceed, see ``Prices.threshold``.
+        ``threshold`` is the gain it must exceed, see ``Prices.threshold``; mode
+        ``guaranteed`` gives no credit, there it is at least 0.  The mode counts
+        tests, so it must know of ``others_tested``, the candidates with more
+        than one run that were assessed before this one and are not committed.
         Raises :class:`DataError` before any run of the incumbent, without runs
         and for values that are not finite.
         """
         runs = _finite(ys)
         _finite([threshold])
+        if self._tests is not None:
+            threshold = max(threshold, 0.0)
         view = self._filter.view(runs, threshold)
         confidence = float(view.belief @ view.effect.better)
         above = float(view.belief @ view.effect.above)
         gain = float(view.belief @ view.effect.mean)
-        retest, fresh = self._values(view, above, threshold)
         keep = keeps(above, gain, self.settings.keep_probability, threshold)
-        again = retest > max(
-            self.settings.retest_price * fresh, RETEST_RESOLUTION * self.settings.effect_scale
-        )
-        self._pending = (view, confidence)
+        look = self._look(view, runs, threshold, others_tested, gain)
+        if look is None:
+            retest, fresh = self._values(view, above, threshold)
+            again = retest > max(
+                self.settings.retest_price * fresh, RETEST_RESOLUTION * self.settings.effect_scale
+            )
+        else:
+            retest = fresh = 0.0
+            keep = keep and look.shown
+            again = not look.shown and look.prospect >= FUTILITY
+        self._pending = (view, confidence, runs)
+        self._wanted = self._tests.runs_wanted(view.count) if self._tests and again else 0
         return Assessment(
             verdict=name_verdict(keep, again, confidence, gain, self.settings.strong_probability),
             confidence=confidence,
@@ -83,7 +110,19 @@ class Judge:
             retest_value=retest,
             fresh_value=fresh,
             n=view.count,
+            p_value=look.p_value if look else None,
+            level=look.level if look else None,
         )
+
+    def _look(
+        self, view: CandidateView, runs: FloatArray, threshold: float, others: int, gain: float
+    ) -> Look | None:
+        """The test of mode ``guaranteed``, of which the belief tells the prospects."""
+        if self._tests is None:
+            return None
+        off_mean = view.effect.mean - gain
+        variance = float(view.belief @ (view.effect.variance + off_mean**2))
+        return self._tests.look(runs, threshold, others, gain, variance)
 
     def commit(self, keep: bool) -> None:
         """Learn from the last assessed candidate, kept or not.
@@ -92,8 +131,11 @@ class Judge:
         """
         if self._pending is None:
             raise DataError("judge: expected a candidate to be assessed before commit, found none")
-        (view, confidence), self._pending = self._pending, None
+        (view, confidence, runs), self._pending = self._pending, None
+        self._wanted = 0
         self._filter.learn(view, keep)
+        if self._tests is not None:
+            self._tests.close(runs, keep)
         if keep:
             self._doubts.append(1 - confidence)
 
@@ -143,7 +185,15 @@ class Judge:
     @property
     def incumbent_runs_wanted(self) -> int:
         """Fresh runs of the incumbent to feed in before the next assessment."""
-        return 0
+        return self._wanted
+
+    @property
+    def error_spent(self) -> float | None:
+        """Expected false keeps that the tests so far may have cost at most.
+
+        ``None`` but in mode ``guaranteed``; there never above the bound.
+        """
+        return None if self._tests is None else self._tests.spent
 
     @property
     def expected_false_keeps(self) -> float:
@@ -157,6 +207,7 @@ class Judge:
             "settings": dataclasses.asdict(self.settings),
             "doubts": list(self._doubts),
             **self._filter.to_dict(),
+            **({} if self._tests is None else {"tests": self._tests.to_dict()}),
         }
 
     @classmethod
@@ -170,6 +221,8 @@ class Judge:
             raise DataError(f"judge state: expected format {STATE_FORMAT}, found {found!r}")
         judge = cls(decode(Settings, data.get("settings"), "judge state: settings"))
         judge._filter = IncumbentFilter.from_dict(judge.settings, data)
+        if judge._tests is not None:
+            judge._tests.restore(data.get("tests", {}))
         judge._doubts = _finite(data.get("doubts", ()), least=0).tolist()
         return judge
 

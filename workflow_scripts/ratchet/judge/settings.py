@@ -44,12 +44,21 @@ class Mode(enum.StrEnum):
     GAIN = "gain"
     BALANCED = "balanced"
     STRICT = "strict"
+    GUARANTEED = "guaranteed"
 
 
-KEEP_PROBABILITIES = {Mode.GAIN: 0.6, Mode.BALANCED: 0.7, Mode.STRICT: 0.8}
+KEEP_PROBABILITIES = {Mode.GAIN: 0.6, Mode.BALANCED: 0.7, Mode.STRICT: 0.8, Mode.GUARANTEED: 0.8}
 """``gain`` has the largest true gain in simulated sessions; ``balanced`` gives up
 at most 1.5e-4 of it (of 27e-3) for a third fewer false keeps; ``strict`` halves
-them and gives up at most 5.5e-4.  None of them bounds the number of false keeps."""
+them and gives up at most 5.5e-4.  None of them bounds the number of false keeps;
+``guaranteed`` does, by a test that a keep must pass as well."""
+
+FALSE_KEEP_BOUND = 0.05
+"""Expected false keeps of a whole session in mode ``guaranteed``: one in twenty
+sessions holds one."""
+
+GUARANTEED_RUNS = 3
+"""A test needs two fresh runs of a candidate, besides its first."""
 
 
 @dataclass(frozen=True)
@@ -101,6 +110,8 @@ class Settings:
     prior_count: float = 10.0
     window: int = 80
     em_steps: int = 3
+    # Most expected false keeps of the session; only mode `guaranteed` has one.
+    false_keep_bound: float | None = None
 
     def __post_init__(self) -> None:
         """Refuse values outside their range."""
@@ -119,6 +130,11 @@ class Settings:
         _require(self.noise_nodes >= 3, "noise_nodes", self.noise_nodes, "at least 3")
         shares = self.null_weight + self.improvement_weight
         _require(shares < 1, "null_weight + improvement_weight", shares, "below 1")
+        bound = self.false_keep_bound
+        if bound is not None:
+            _require(0 < bound < 1, "false_keep_bound", bound, "between 0 and 1")
+            runs, least = self.max_replicates, GUARANTEED_RUNS
+            _require(runs >= least, "max_replicates", runs, f"of at least {least} in this mode")
 
     @classmethod
     def for_session(
@@ -133,7 +149,9 @@ class Settings:
         ``scale`` is in the metric's unit, see :func:`scale_from`.  Raises
         :class:`ConfigError` for an unknown mode.
         """
+        guaranteed = mode == Mode.GUARANTEED
         return cls(
+            false_keep_bound=FALSE_KEEP_BOUND if guaranteed else None,
             keep_probability=keep_probability(mode, planned_runs),
             noise_center=scale,
             effect_scale=scale,
