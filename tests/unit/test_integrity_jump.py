@@ -1,0 +1,44 @@
+"""Which improvements wait for a second run, and what confirms them."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ratchet.integrity.jump import confirms, implausible
+
+sizes = st.floats(1e-6, 1e3)
+
+
+def test_a_jump_beyond_everything_seen_is_implausible() -> None:
+    assert implausible(0.5, 0.001, [0.01, -0.1])
+    assert not implausible(0.2, 0.001, [0.01, -0.1])
+    assert implausible(0.021, 0.001, [])
+    assert not implausible(0.019, 0.001, [])
+
+
+@given(sizes, st.lists(st.floats(-1e3, 1e3), max_size=5))
+def test_harm_is_never_implausible(noise: float, seen: list[float]) -> None:
+    assert not implausible(-noise, noise, seen)
+    assert not implausible(0.0, noise, seen)
+
+
+@given(sizes, sizes, st.lists(st.floats(-1e3, 1e3), min_size=1, max_size=5))
+def test_having_seen_more_makes_nothing_less_plausible(
+    improvement: float, noise: float, seen: list[float]
+) -> None:
+    assert implausible(improvement, noise, []) >= implausible(improvement, noise, seen)
+
+
+@given(sizes, st.floats(-1e3, 1e3))
+def test_the_unit_does_not_matter(noise: float, improvement: float) -> None:
+    seen = [noise, 3 * noise]
+    scaled = implausible(improvement * 2, noise * 2, [2 * x for x in seen])
+    assert implausible(improvement, noise, seen) == scaled
+
+
+def test_a_fresh_run_confirms_or_does_not() -> None:
+    assert confirms(1.0, 1.004, 0.001, 0.5)
+    assert confirms(1.0, 1.1, 0.001, 0.5)
+    assert not confirms(1.0, 1.4, 0.001, 0.5)
+    assert not confirms(1.0, 1.5, 0.001, 0.5)
