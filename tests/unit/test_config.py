@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from ratchet.config import FROZEN_KEYS, LIMIT_KEYS, Config, parse, read, resolve
+from ratchet.config import FROZEN_KEYS, JUDGE_KEYS, LIMIT_KEYS, Config, parse, read, resolve
 from ratchet.errors import ConfigError
 
 FOLDER = Path(__file__).parents[2] / "config"
@@ -62,6 +62,13 @@ WRONG = [
     ({"session": "a\nb"}, "session: expected a name"),
     ({"max_runs": 13}, "max_runs: expected at least 14"),
     ({"budget_steps": 1, "budget_seconds": 1}, "not both"),
+    ({"line_price": -1}, "line_price: expected at least 0, found -1"),
+    ({"memory_price": "free"}, "memory_price: expected a number or null, found 'free'"),
+    ({"remeasure_every": 0.5}, "remeasure_every: expected a whole number, found 0.5"),
+    ({"mode": "sure"}, "mode: expected one of auto, gain, balanced, strict, guaranteed"),
+    ({"mode": "guaranteed", "max_replicates": 2}, "max_replicates: expected at least 3"),
+    ({"mode": "guaranteed", "max_runs": 17}, "max_runs: expected at least 18"),
+    ({"remeasure_every": 5, "max_runs": 14}, "max_runs: expected at least 15"),
 ]
 
 
@@ -82,6 +89,27 @@ def test_tokens_change_with_the_limits_alone() -> None:
     assert base.limits_token == parse({**DEFAULTS, "rounds": 99}, SCHEMA, "c").limits_token
     for key, value in (("leg", 2), ("target", 0.1), ("deadline_hours", 1), ("max_runs", 99)):
         assert parse({**DEFAULTS, key: value}, SCHEMA, "c").limits_token != base.limits_token
+
+
+def test_a_round_reserves_what_it_may_need() -> None:
+    def reserved(**change: object) -> int:
+        return parse({**DEFAULTS, **change}, SCHEMA, "c").reserved_runs
+
+    assert reserved() == 4 + 6
+    assert reserved(candidates=3) == 12 + 6
+    assert reserved(remeasure_every=2) == reserved() + 1
+    assert reserved(mode="guaranteed", candidates=3) == reserved(candidates=3) + 3 + 3
+
+
+def test_auto_is_what_it_was_at_the_start() -> None:
+    config = parse(DEFAULTS, SCHEMA, "c")
+    assert config.settled("guaranteed").mode == "guaranteed"
+    assert parse({**DEFAULTS, "mode": "strict"}, SCHEMA, "c").settled("gain").mode == "strict"
+
+
+def test_what_a_verdict_depends_on_may_change_at_any_time() -> None:
+    assert set(JUDGE_KEYS) <= set(DEFAULTS)
+    assert not set(JUDGE_KEYS) & {*FROZEN_KEYS, *LIMIT_KEYS}
 
 
 def test_a_task_is_looked_for_here_and_then_beside_the_snakefile(tmp_path: Path) -> None:

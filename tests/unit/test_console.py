@@ -52,6 +52,36 @@ def test_a_run_and_a_failed_run() -> None:
     assert line({"event": "round_finished"}) is None
 
 
+def test_a_run_of_the_incumbent_is_named() -> None:
+    text = str(line({**RUN, "role": "remeasure", "replicate": 20_001, "description": "incumbent"}))
+    assert text.split()[:2] == ["remeasure", "incumbent"]
+
+
+def test_a_near_miss_will_come_again() -> None:
+    text = str(line({**VERDICT, "verdict": "MARGINAL", "near_miss": True}))
+    assert "MARGINAL P 0.810, will be tried again | best" in text
+
+
+CHECK = {
+    "time": "2026-01-02T03:04:05.678+00:00",
+    "event": "remeasured",
+    "value": 0.9,
+    "expected": 0.5,
+    "sd": 0.1,
+    "z": 4.0,
+    "alarm": True,
+}
+
+
+def test_only_an_alarming_check_is_told() -> None:
+    assert line(CHECK) == (
+        "incumbent moved: expected 0.5000 ± 0.1000, measured 0.9000 (z = 4.0); "
+        "the machine or the data may have changed"
+    )
+    assert line({**CHECK, "z": 1.0, "alarm": False}) is None
+    assert line({**CHECK, "value": None, "z": None, "alarm": False}) is None
+
+
 @pytest.mark.parametrize("text", ["\x1b[2J\x1b]0;pwned\x07", "a\nb\tc", "\u202eevil", "x" * 9999])
 def test_descriptions_cannot_drive_the_terminal(text: str) -> None:
     shown = str(line({**VERDICT, "description": text}))

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ratchet.proposers.declared import applicable, diff, find_constant, propose
+from ratchet.proposers.declared import again, applicable, diff, find_constant, propose
 from ratchet.task import Change
 
 SOURCE = '''"""Train."""
@@ -49,6 +49,18 @@ def test_never_repeats_what_was_tried() -> None:
     while draft := propose(SPACE, FILES, tried, ()):
         tried.append(draft.edit.label)
     assert tried == ["square", "WIDE=[3, 4]", "RATE=0.003", "RATE=0.01"]
+
+
+def test_a_change_is_applied_again_while_it_means_something() -> None:
+    draft = again(SPACE, FILES, "RATE=0.01")
+    assert draft is not None
+    assert draft.description == "RATE 0.001 -> 0.01"
+    assert again(SPACE, draft.contents, "RATE=0.01") is None
+    other = again(SPACE, draft.contents, "square")
+    assert other is not None
+    assert "RATE = 0.01 " in other.contents["train.py"]
+    assert "max(v, x) ** 2" in other.contents["train.py"]
+    assert again(SPACE, FILES, "gone") is None
 
 
 def test_follows_the_ranking_then_the_declared_order() -> None:

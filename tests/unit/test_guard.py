@@ -97,6 +97,26 @@ def test_looking_needs_no_ownership(words: str, looks: bool) -> None:
     assert guard.only_looks(["snakemake", *words.split()]) is looks
 
 
+@pytest.mark.parametrize(
+    ("change", "judges"),
+    [
+        ({"mode": "strict"}, True),
+        ({"line_price": 0}, True),
+        ({"memory_price": 0.1}, True),
+        ({"remeasure_every": 3}, True),
+        ({"max_replicates": 4}, True),
+        ({"rounds": 13}, False),
+        ({"target": 1.0}, False),
+    ],
+)
+def test_only_what_a_verdict_depends_on_judges_again(
+    tmp_path: Path, change: dict, judges: bool
+) -> None:
+    plain = guard.plan(FAKE, tmp_path, REPO, owner=False).judge_digest
+    changed = guard.plan({**FAKE, **change}, tmp_path, REPO, owner=False).judge_digest
+    assert (plain != changed) is judges
+
+
 def test_digests_follow_imports() -> None:
     judge = guard.code_digest("ratchet.stages.judge")
     assert judge != guard.code_digest("ratchet.report.publish")

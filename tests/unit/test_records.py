@@ -16,6 +16,8 @@ from ratchet.records import (
     Experiment,
     Outcome,
     Proposal,
+    Remeasurement,
+    RoundVerdict,
     RunSummary,
     Status,
     StopReason,
@@ -40,6 +42,14 @@ EXPERIMENTS = st.builds(
     stop=st.none() | st.sampled_from(StopReason),
     detail=st.text(),
 )
+VERDICTS = st.builds(
+    RoundVerdict,
+    rulings=st.just(()),
+    remeasured=st.none() | st.builds(Remeasurement, run=RUNS, expected=FINITE, sd=FINITE, z=FINITE),
+    incumbent_runs=st.lists(RUNS, max_size=3).map(tuple),
+    credit_used=FINITE,
+    error_spent=st.none() | FINITE,
+)
 PROPOSALS = st.builds(
     Proposal,
     files=st.dictionaries(st.text(), st.text()),
@@ -47,7 +57,7 @@ PROPOSALS = st.builds(
 )
 
 
-@given(EXPERIMENTS | PROPOSALS)
+@given(EXPERIMENTS | PROPOSALS | VERDICTS)
 def test_round_trip(record: object) -> None:
     assert decode(type(record), json.loads(json.dumps(encode(record)))) == record
 

@@ -12,9 +12,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ratchet.records import Confirmation, Direction, Outcome, StopReason, Verdict
+from ratchet.records import (
+    Confirmation,
+    Direction,
+    Outcome,
+    Remeasurement,
+    StopReason,
+    Verdict,
+)
 from ratchet.report import text
 from ratchet.report.facts import build
+from ratchet.report.remarks import alarm, remarks
 
 sample = SimpleNamespace(
     **runpy.run_path(str(Path(__file__).parents[1] / "data" / "report" / "sample.py"))
@@ -224,3 +232,98 @@ def test_a_second_cut_remembers_the_whole_length():
     assert text.tail(once, 50).startswith("[cut: only the end of 5,000 characters is shown]")
     assert text.tail(once, 50).count("[cut") == 1
     assert text.head("[cut: only the end of ,, characters is shown]\nx", 99).endswith("x")
+
+
+def with_rulings(records, number, **changes):
+    """The records with another ruling on one experiment."""
+    verdicts = tuple(
+        replace(v, rulings=tuple(replace(r, **changes) for r in v.rulings))
+        if v.round == number
+        else v
+        for v in records.verdicts
+    )
+    return replace(records, verdicts=verdicts)
+
+
+def test_prices_memory_and_second_tries_are_told(records):
+    changed = with_rulings(
+        records, 6, price=0.02, net_lines=20, memory_ratio=1.5, near_miss=True,
+        pareto="DOMINATED", pareto_low=0.2, pareto_high=0.4,
+    )  # fmt: skip
+    again = replace(changed.proposals[6].proposals[0], retry_of=6)
+    groups = [*changed.proposals]
+    groups[6] = replace(groups[6], proposals=(again,))
+    facts = build(replace(changed, proposals=tuple(groups)))
+    missed, second, other = (facts["experiments"][i] for i in (5, 6, 7))
+    assert (missed["near_miss"], missed["retried_as"], missed["retry_of"]) == (True, 7, None)
+    assert (second["near_miss"], second["retried_as"], second["retry_of"]) == (False, None, 6)
+    assert remarks(missed, 3) == [
+        "Near miss: probably better, but another candidate of its round was kept; tried again as "
+        "experiment 7.",
+        "For a keep it had to be better by more than 0.0200 (20 code lines more, 1.50 times the "
+        "memory).",
+        "DOMINATED in metric and memory: with a probability of 0.20 to 0.40 nothing kept before "
+        "is better without needing more memory.",
+    ]
+    assert remarks(second, 3) == ["The edit of experiment 6, tried again on another incumbent."]
+    assert remarks(other, 3) == []
+    saved = {**other, "price": -0.004, "net_lines": -1, "memory_ratio": None}
+    assert remarks(saved, 3) == ["It was allowed to cost up to 0.0040 (1 code line less)."]
+
+
+def check_of(records, number, **changes):
+    """The records with a check of the incumbent before one round."""
+    run = replace(records.baseline.runs[0], key=f"{number:064d}")
+    found = Remeasurement(number=1, run=run, expected=3.0, sd=0.1, z=4.06, alarm=True)
+    verdicts = [*records.verdicts]
+    verdicts[number - 1] = replace(verdicts[number - 1], remeasured=replace(found, **changes))
+    return replace(records, verdicts=tuple(verdicts))
+
+
+def test_checks_of_the_incumbent_and_their_runs(records):
+    failed = replace(records.baseline.runs[0], key="f" * 64, value=None, outcome=Outcome.CRASH)
+    changed = check_of(check_of(records, 3), 5, run=failed, z=None, alarm=False)
+    more = replace(records.baseline.runs[0], key="e" * 64)
+    verdicts = (replace(changed.verdicts[0], incumbent_runs=(more,)), *changed.verdicts[1:])
+    facts = build(replace(changed, verdicts=verdicts))
+    assert [(c["round"], c["alarm"], c["z"]) for c in facts["remeasurements"]] == [
+        (3, True, 4.06),
+        (5, False, None),
+    ]
+    assert facts["remeasurements"][1]["value"] is None
+    assert facts["totals"]["phases"]["incumbent"] == 3
+    assert facts["totals"]["runs"] == build(records)["totals"]["runs"] + 3
+    assert alarm(facts["remeasurements"][0], 2).startswith(
+        "The incumbent moved: before round 3, experiment 1 was expected at 3.00 ± 0.10 and measured"
+    )
+
+
+def test_the_mode_and_its_promise_are_stated(records):
+    assert build(records)["answer"]["standard"] == "Mode gain: a keep needs P(better) of 60.0 %"
+    judge = {"mode": "guaranteed", "keep_probability": 0.8, "false_keep_bound": 0.05}
+    last = replace(records.verdicts[-1], error_spent=0.0123)
+    facts = build(replace(records, judge=judge, verdicts=(*records.verdicts[:-1], last)))
+    assert facts["judge"]["error_spent"] == 0.0123
+    assert facts["answer"]["standard"] == (
+        "Mode guaranteed: a keep needs P(better) of 80.0 % and a test; at most 0.05 false keeps "
+        "are to be expected, 0.012 spent"
+    )
+    verdict = next(e["text"] for e in facts["method"] if e["term"] == "Verdict")
+    assert "levels that sum to 0.05 over the session" in verdict
+    assert "fresh" not in next(
+        e["text"] for e in build(records)["method"] if e["term"] == "Verdict"
+    )
+
+
+@pytest.mark.parametrize(
+    ("line", "memory", "words"),
+    [
+        (0.001, 0.1, "a line of code cost 0.00100 and twice the memory 0.06931"),
+        (0.0, 0.0, "both were free"),
+        (None, None, "better by more than its price. What"),
+    ],
+)
+def test_prices_are_stated(records, line, memory, words):
+    judge = {**records.judge, "line_price": line, "memory_price": memory}
+    entry = next(e for e in build(replace(records, judge=judge))["method"] if e["term"] == "Price")
+    assert words in entry["text"]

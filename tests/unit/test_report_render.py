@@ -14,6 +14,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from ratchet.records import Remeasurement
 from ratchet.report.facts import build
 from ratchet.report.render import fit, render_html, render_png, render_svg
 
@@ -205,6 +206,29 @@ def test_size_and_time_with_long_diffs(count, limit):
     assert time.perf_counter() - started < 10
     assert len(text.encode()) < limit
     assert "To keep this page small, these are cut: log tails to" in text
+
+
+def test_near_misses_and_alarms_are_on_the_page():
+    records = sample.session()
+    ruling = replace(
+        records.verdicts[5].rulings[0], near_miss=True, pareto="EFFICIENT", pareto_low=0.7,
+        pareto_high=0.7, price=-0.01, net_lines=-4,
+    )  # fmt: skip
+    run = replace(records.baseline.runs[0], value=9.5)
+    check = Remeasurement(number=0, run=run, expected=3.4, sd=0.1, z=61.0, alarm=True)
+    calm = replace(check, z=1.0, alarm=False)
+    verdicts = [*records.verdicts]
+    verdicts[5] = replace(verdicts[5], rulings=(ruling,), remeasured=check)
+    verdicts[6] = replace(verdicts[6], remeasured=calm)
+    text = render_html(build(replace(records, verdicts=tuple(verdicts))))
+    shown = "".join(check_inert(text).words)
+    assert text.count('<p class="alarm">') == 1
+    assert "before round 6, the baseline was expected at 3.400 ± 0.100 and measured 9.500" in shown
+    assert text.count("<small>near miss</small>") == 1
+    assert "It was allowed to cost up to 0.0100 (4 code lines less)." in shown
+    assert "with a probability of 0.70 nothing kept before" in shown
+    assert "round 7: 9.500, expected 3.400 (z = 1.0)" in shown
+    assert 'class="alarm"' not in render_html(build(records))
 
 
 def test_small_sessions_are_not_cut(facts):

@@ -25,6 +25,13 @@ FROZEN_KEYS = (
 )
 # What decides when to stop; a change lets a stopped session go on.
 LIMIT_KEYS = ("target", "deadline_hours", "leg", "max_runs")
+# What a verdict depends on; a change judges all rounds again.
+JUDGE_KEYS = ("mode", "max_replicates", "line_price", "memory_price", "remeasure_every")
+
+GUARANTEED = "guaranteed"
+# Mode `guaranteed` tests a candidate by fresh runs of it and of the incumbent: one of
+# the incumbent per candidate, and so many more after a keep.
+INCUMBENT_RUNS_AFTER_KEEP = 3
 
 
 @dataclass(frozen=True)
@@ -42,6 +49,9 @@ class Config:
     budget_steps: int | None
     timeout_seconds: float | None
     mode: str
+    line_price: float | None
+    memory_price: float | None
+    remeasure_every: int
     steering: str
     seed: int
     target: float | None
@@ -53,6 +63,10 @@ class Config:
     def frozen(self) -> dict[str, Any]:
         return {key: getattr(self, key) for key in FROZEN_KEYS}
 
+    def settled(self, mode: str) -> Config:
+        """The same with what ``auto`` was decided to be when the session started."""
+        return dataclasses.replace(self, mode=mode) if self.mode == "auto" else self
+
     @property
     def limits(self) -> dict[str, Any]:
         return {key: getattr(self, key) for key in LIMIT_KEYS}
@@ -63,9 +77,22 @@ class Config:
         return digest(self.limits)[:12]
 
     @property
+    def judging(self) -> dict[str, Any]:
+        return {key: getattr(self, key) for key in JUDGE_KEYS}
+
+    @property
+    def incumbent_runs(self) -> int:
+        """Most runs of the incumbent that the judge may ask for in one round."""
+        if self.mode != GUARANTEED:
+            return 0
+        return self.candidates + INCUMBENT_RUNS_AFTER_KEEP
+
+    @property
     def reserved_runs(self) -> int:
         """Runs that a round may need at most beyond its candidates' first."""
-        return self.candidates * (self.max_replicates - 1) + 2 * self.confirm_replicates
+        retests = self.candidates * (self.max_replicates - 1)
+        checks = 1 if self.remeasure_every else 0
+        return retests + self.incumbent_runs + checks + 2 * self.confirm_replicates
 
 
 def read(path: Path) -> dict[str, Any]:
@@ -95,6 +122,15 @@ def parse(values: Mapping[str, Any], schema_path: Path, where: str) -> Config:
 def _check_together(config: Config, where: str) -> None:
     if config.budget_seconds is not None and config.budget_steps is not None:
         raise ConfigError(f"{where}: set budget_seconds or budget_steps, and not both")
+    if config.mode == GUARANTEED:
+        from ratchet.judge.settings import GUARANTEED_RUNS  # slow to import
+
+        if config.max_replicates < GUARANTEED_RUNS:
+            raise ConfigError(
+                f"{where}: max_replicates: expected at least {GUARANTEED_RUNS} in mode "
+                f"{GUARANTEED} (a first run, and fresh ones to test it), found "
+                f"{config.max_replicates}"
+            )
     least = config.baseline_replicates + config.candidates + config.reserved_runs
     if config.max_runs is not None and config.max_runs < least:
         raise ConfigError(

@@ -14,7 +14,14 @@ from typing import Any, TextIO
 from ratchet.journal import Event, append_line, read_events
 from ratchet.results_tsv import one_line
 
-_COLOURS = {"STRONG_KEEP": "32", "KEEP": "32", "MARGINAL": "33", "CRASH": "31", "TAMPERED": "31"}
+_COLOURS = {
+    "STRONG_KEEP": "32",
+    "KEEP": "32",
+    "MARGINAL": "33",
+    "CRASH": "31",
+    "TAMPERED": "31",
+    "remeasured": "31",  # of these only an alarm is shown
+}
 _WIDTH = 44
 
 
@@ -34,7 +41,7 @@ class Progress:
         left = self._time_left(event)
         text = f"{event['time'][11:19]}  {text}{left}"
         append_line(self.log, text)
-        code = _COLOURS.get(str(event.get("verdict")))
+        code = _COLOURS.get(str(event.get("verdict", event["event"])))
         if self.colour and code:
             text = f"\x1b[{code}m{text}\x1b[0m"
         print(text, file=self.stream, flush=True)
@@ -49,11 +56,12 @@ class Progress:
 def line(event: Mapping[str, Any]) -> str | None:
     """What an event says to people, without its time; ``None`` for nothing."""
     speak = _SPEAK.get(event["event"])
-    return one_line(speak(event)) if speak else None
+    said = speak(event) if speak else None
+    return None if said is None else one_line(said)
 
 
 def _run_finished(event: Mapping[str, Any]) -> str:
-    role = "confirm" if event["role"] == "confirm" else f"run {event['replicate'] + 1}"
+    role = f"run {event['replicate'] + 1}" if event["role"] == "search" else event["role"]
     value = event["outcome"] if event["value"] is None else f"{event['value']:.6f}"
     name = _cut(event["description"])
     # As wide as the place of a verdict, so that the columns agree.
@@ -67,7 +75,18 @@ def _verdict(event: Mapping[str, Any]) -> str:
     place = (
         f"round {event['round']:>{len(rounds)}}/{rounds}  {_cut(event['description']):<{_WIDTH}}"
     )
-    return f"{place} {event['verdict']}{sure} | {best}"
+    missed = ", will be tried again" if event.get("near_miss") else ""
+    return f"{place} {event['verdict']}{sure}{missed} | {best}"
+
+
+def _remeasured(event: Mapping[str, Any]) -> str | None:
+    """A regular check of the incumbent says something only if it is alarming."""
+    if not event["alarm"]:
+        return None
+    return (
+        f"incumbent moved: expected {event['expected']:.4f} ± {event['sd']:.4f}, measured "
+        f"{event['value']:.4f} (z = {event['z']:.1f}); the machine or the data may have changed"
+    )
 
 
 def _confirmed(event: Mapping[str, Any]) -> str:
@@ -79,7 +98,7 @@ def _confirmed(event: Mapping[str, Any]) -> str:
     return text
 
 
-_SPEAK: dict[str, Callable[[Mapping[str, Any]], str]] = {
+_SPEAK: dict[str, Callable[[Mapping[str, Any]], str | None]] = {
     "session_started": lambda e: f"session {e['session']}: task {e['task']}",
     "prepared": lambda e: f"inputs hashed, {len(e['data'])} data files ready",
     "run_finished": _run_finished,
@@ -87,6 +106,7 @@ _SPEAK: dict[str, Callable[[Mapping[str, Any]], str]] = {
         f"baseline {e['mean']:.4f} ± {e['noise']:.4f} (noise floor from {e['n']} runs)"
     ),
     "verdict": _verdict,
+    "remeasured": _remeasured,
     "stopped": lambda e: f"no more experiments: {e['detail']}",
     "confirmed": _confirmed,
     "reported": lambda e: f"{e['answer']}\n",

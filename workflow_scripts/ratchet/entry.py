@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
-from ratchet import supervisor
+from ratchet import processes
 from ratchet.config import Config, resolve
 from ratchet.console import Progress
 from ratchet.errors import EXIT_IO, EXIT_SOFTWARE, RatchetError
@@ -64,7 +64,7 @@ class Call:
     @property
     def limits(self) -> Limits | None:
         """What may end the session now; nothing for what was run already."""
-        return limits.load(self.limits_file)
+        return limits.load(self.limits_file, self.config, self.paths)
 
     def start_limits(self) -> None:
         """Start the clock of the limits in ``limits_file``."""
@@ -81,7 +81,7 @@ def main(stage: Callable[[Call], None]) -> None:
     # The rule starts this script with `exec`, so the parent is Snakemake.  It may
     # have died while this interpreter started: then another process is the parent.
     parent = os.environ.get("RATCHET_PARENT")
-    supervisor.die_with_parent(int(parent) if parent else None)
+    processes.die_with_parent(int(parent) if parent else None)
     call = _parse()
     try:
         call.log.parent.mkdir(parents=True, exist_ok=True)

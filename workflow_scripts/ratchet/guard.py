@@ -84,7 +84,7 @@ class Plan:
     @property
     def judge_digest(self) -> str:
         """Changes when a verdict may: judging is redone then, training is not."""
-        settings = [self.config.mode, self.config.max_replicates]
+        settings = self.config.judging
         code = code_digest("ratchet.stages.baseline", "ratchet.stages.judge")
         return digest([settings, code])
 

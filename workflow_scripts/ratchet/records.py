@@ -7,90 +7,17 @@ time of day, so that equal sessions have equal bytes.
 
 from __future__ import annotations
 
-import enum
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-# What a change may be about; a task's search space may name others.
-CATEGORIES = (
-    "architecture",
-    "hyperparams",
-    "optimizer",
-    "regularization",
-    "activation",
-    "embedding",
-    "efficiency",
-    "data",
-    "other",
-)
-
-
-class Direction(enum.StrEnum):
-    """Whether a lower or a higher metric is better."""
-
-    MINIMIZE = "minimize"
-    MAXIMIZE = "maximize"
-
-    @property
-    def sign(self) -> int:
-        """Factor that turns a metric into one where lower is better."""
-        return 1 if self is Direction.MINIMIZE else -1
-
-
-class Outcome(enum.StrEnum):
-    """How one run ended."""
-
-    OK = "ok"
-    CRASH = "crash"
-    TIMEOUT = "timeout"
-    KILLED = "killed"
-    NAN = "nan"
-    NO_METRIC = "no_metric"
-    TAMPERED = "tampered"
-
-
-class Verdict(enum.StrEnum):
-    """What the judge says of one experiment."""
-
-    STRONG_KEEP = "STRONG_KEEP"
-    KEEP = "KEEP"
-    MARGINAL = "MARGINAL"
-    RETEST = "RETEST"
-    DISCARD = "DISCARD"
-    CRASH = "CRASH"
-    TAMPERED = "TAMPERED"
-
-    @property
-    def is_keep(self) -> bool:
-        """Whether the candidate becomes the incumbent."""
-        return self in (Verdict.STRONG_KEEP, Verdict.KEEP)
-
-    @property
-    def status(self) -> Status:
-        """The word for it in ``results.tsv``."""
-        if self.is_keep:
-            return Status.KEEP
-        if self in (Verdict.CRASH, Verdict.TAMPERED):
-            return Status.CRASH
-        return Status.DISCARD
-
-
-class Status(enum.StrEnum):
-    """Karpathy's three words for an experiment."""
-
-    KEEP = "keep"
-    DISCARD = "discard"
-    CRASH = "crash"
-
-
-class StopReason(enum.StrEnum):
-    """Why a session did not go on to its next experiment."""
-
-    TARGET = "target"
-    DEADLINE = "deadline"
-    MAX_RUNS = "max_runs"
-    EXHAUSTED = "exhausted"
+# The words belong to the records: whoever reads records finds them here.
+from ratchet.vocabulary import CATEGORIES as CATEGORIES
+from ratchet.vocabulary import Direction as Direction
+from ratchet.vocabulary import Outcome as Outcome
+from ratchet.vocabulary import Status as Status
+from ratchet.vocabulary import StopReason as StopReason
+from ratchet.vocabulary import Verdict as Verdict
 
 
 @dataclass(frozen=True)
@@ -113,7 +40,8 @@ class Proposal:
 
     ``number`` counts experiments over the whole session, from 1 (0 is the
     baseline).  ``files`` maps each mutable file to the digest of its content
-    and ``source`` is the digest of that mapping.
+    and ``source`` is the digest of that mapping.  ``retry_of`` is the number
+    of the near miss whose edit is tried again, on another incumbent.
     """
 
     number: int
@@ -130,6 +58,7 @@ class Proposal:
     lines_removed: int
     commit: str
     edit: Edit | None = None
+    retry_of: int | None = None
 
 
 @dataclass(frozen=True)
@@ -138,12 +67,14 @@ class Proposals:
 
     Rounds after a session's end repeat the files of the one that ended it, so
     that ``round`` is the round that something was first written for.
+    ``dropped`` are near misses whose edit means nothing to the new incumbent.
     """
 
     round: int
     proposals: tuple[Proposal, ...] = ()
     stop: StopReason | None = None
     detail: str = ""
+    dropped: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -191,6 +122,14 @@ class Ruling:
     ``gain`` and ``confidence`` are the posterior expectation of the true
     improvement (positive is better, whatever the direction) and the
     probability that there is one.
+
+    ``price`` is the gain that the change had to exceed, in the metric's unit:
+    above 0 for the ``net_lines`` of code and the memory that it adds
+    (``memory_ratio`` is candidate over incumbent), below 0 for what it saves.
+    ``pareto`` is EFFICIENT or DOMINATED among the configurations kept before,
+    and ``pareto_low`` and ``pareto_high`` bound the probability that none of
+    them is better without needing more memory.  ``near_miss`` marks a probable
+    improvement that was not kept because another candidate of its round was.
     """
 
     number: int
@@ -206,6 +145,31 @@ class Ruling:
     gain: float | None = None
     confidence: float | None = None
     memory_mb: float | None = None
+    price: float | None = None
+    net_lines: int | None = None
+    memory_ratio: float | None = None
+    pareto: str | None = None
+    pareto_low: float | None = None
+    pareto_high: float | None = None
+    near_miss: bool = False
+
+
+@dataclass(frozen=True)
+class Remeasurement:
+    """A further run of the incumbent, to see whether it is still what it was.
+
+    ``expected`` and ``sd`` are what the judge believed of its metric before,
+    in the metric's own unit and direction; ``sd`` includes the noise of one
+    run, at the upper end of its interval.  ``z`` is the surprise in such sds,
+    ``None`` if the run failed.
+    """
+
+    number: int
+    run: RunSummary
+    expected: float
+    sd: float
+    z: float | None = None
+    alarm: bool = False
 
 
 @dataclass(frozen=True)
@@ -214,7 +178,13 @@ class RoundVerdict:
 
     ``kept`` is the number of the kept experiment; ``incumbent_mean`` and
     ``incumbent_sd`` are the judge's posterior for the incumbent's true metric
-    after the round.
+    after the round.  ``remeasured`` is the check of the incumbent before the
+    round, ``incumbent_runs`` are those that the judge asked for in it.
+
+    Sums over the session up to here: ``credit_used``, what simplifications
+    were allowed to cost in the metric's unit; ``expected_false_keeps``; and
+    ``error_spent``, the part of the bound on false keeps that tests have used
+    up (``None`` in a mode without such a bound).
     """
 
     round: int
@@ -228,11 +198,20 @@ class RoundVerdict:
     runs_used: int = 0
     stop: StopReason | None = None
     detail: str = ""
+    remeasured: Remeasurement | None = None
+    incumbent_runs: tuple[RunSummary, ...] = ()
+    credit_used: float = 0.0
+    expected_false_keeps: float | None = None
+    error_spent: float | None = None
 
 
 @dataclass(frozen=True)
 class SessionState:
-    """What the next round starts from; one per round, written by steer."""
+    """What the next round starts from; one per round, written by steer.
+
+    ``near_misses`` are the numbers of the experiments that wait to be tried
+    again on a new incumbent, the one with the largest gain first.
+    """
 
     round: int
     incumbent: Incumbent
@@ -240,6 +219,7 @@ class SessionState:
     ranking: tuple[str, ...] = ()
     stop: StopReason | None = None
     detail: str = ""
+    near_misses: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)

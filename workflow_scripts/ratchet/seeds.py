@@ -16,6 +16,7 @@ class Role(enum.StrEnum):
 
     SEARCH = "search"
     CONFIRM = "confirm"
+    REMEASURE = "remeasure"
 
 
 def run_seed(session_seed: int, source: str, role: Role, replicate: int) -> int:

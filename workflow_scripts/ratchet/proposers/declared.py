@@ -47,6 +47,11 @@ def propose(
     return next(draft for draft in drafts if draft.category == category)
 
 
+def again(space: Sequence[Change], contents: Mapping[str, str], label: str) -> Draft | None:
+    """One certain change, applied to these files; ``None`` if it means nothing to them."""
+    return next((d for d in applicable(space, contents) if d.edit.label == label), None)
+
+
 def applicable(space: Sequence[Change], contents: Mapping[str, str]) -> Iterator[Draft]:
     """Every declared change that makes a difference to these files."""
     for change in space:

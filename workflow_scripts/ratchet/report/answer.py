@@ -29,7 +29,22 @@ def answer(facts: Facts) -> Facts:
         "headline": core,
         "rest": f"{detail[:1].upper()}{detail[1:]}; {tail}." if detail else f"{tail}.",
         "sentence": f"{core} ({detail}); {tail}." if detail else f"{core}; {tail}.",
+        "standard": _standard(facts["judge"]),
     }
+
+
+def _standard(judge: Facts) -> str:
+    """What a keep needed in this session, and what was promised of false ones."""
+    needed = judge.get("keep_probability")
+    text = f"Mode {judge.get('mode', DASH)}"
+    if isinstance(needed, int | float):
+        text += f": a keep needs P(better) of {percent(needed)}"
+    bound = judge.get("false_keep_bound")
+    if bound is not None:
+        spent = judge["error_spent"]
+        used = "" if spent is None else f", {spent:.2g} spent"
+        text += f" and a test; at most {bound:g} false keeps are to be expected{used}"
+    return text
 
 
 def _outcome(facts: Facts) -> tuple[str, str, str]:
@@ -116,6 +131,30 @@ def _range(facts: Facts, low: float, high: float) -> str:
     return f"{_show(facts, low)} to {_show(facts, high)}"
 
 
+def _guarantee(judge: Facts) -> str:
+    if judge.get("false_keep_bound") is None:
+        return ""
+    return (
+        " In this mode runs that were made after the choice, of the change and of the incumbent, "
+        "must show the improvement alone, at levels that sum to "
+        f"{judge['false_keep_bound']:g} over the session: so many false keeps are to be expected "
+        "at most, whatever was proposed, if noise is alike for all changes."
+    )
+
+
+def _prices(facts: Facts) -> str:
+    line, memory = facts["judge"].get("line_price"), facts["judge"].get("memory_price")
+    if line is None or memory is None:
+        return ""
+    if not line and not memory:
+        return " In this session both were free."
+    decimals = facts["metric"]["decimals"] + 2
+    return (
+        f" Here a line of code cost {number(line, decimals)} and twice the memory "
+        f"{number(0.6931 * memory, decimals)}."
+    )
+
+
 def method(facts: Facts) -> list[dict[str, str]]:
     """How to read the report and what it cannot say; ``term`` and ``text``."""
     metric = facts["metric"]
@@ -129,6 +168,7 @@ def method(facts: Facts) -> list[dict[str, str]]:
             f"{mode}). MARGINAL means rather better than worse, yet not kept. DISCARD means not "
             "shown to be better, which is not the same as shown to be worse. CRASH means that no "
             "valid measurement exists; TAMPERED, that the run touched what it must not."
+            f"{_guarantee(facts['judge'])}"
         ),
         "Confidence": (
             "The probability that the change truly improves the metric, given all runs so far "
@@ -141,6 +181,16 @@ def method(facts: Facts) -> list[dict[str, str]]:
             "always better, and it is smaller than the raw difference, because a lucky "
             "measurement is kept more often than an unlucky one."
         ),
+        "Price": (
+            "Code and memory that a change adds must be paid for: it is kept if it is probably "
+            f"better by more than its price.{_prices(facts)} What a change removes may cost a "
+            "little of the metric, within a limit for the session. Comments and blank lines are "
+            "free."
+        ),
+        "Efficient": (
+            "EFFICIENT: probably no configuration kept before is better without needing more "
+            "memory. DOMINATED: probably one is."
+        ),
         "Selected and optimistic": (
             "The best measurements were picked because they looked good, so they flatter. Only "
             "the confirmation runs, made afterwards with fresh seeds for the champion and the "
@@ -149,7 +199,9 @@ def method(facts: Facts) -> list[dict[str, str]]:
         "Noise": (
             "Two runs of the same code with different seeds differ; the noise floor is the "
             "standard deviation of that. The interval of a single delta is a normal "
-            "approximation."
+            "approximation. A re-measurement of the incumbent that lies more than 3 standard "
+            "deviations from what was expected, at the upper end of the noise floor's interval, "
+            "is an alarm: luck is an unlikely reason."
         ),
         "Limits": (
             "The gain holds for this budget, this data and this hardware; a longer training may "

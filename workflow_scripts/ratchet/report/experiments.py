@@ -14,9 +14,11 @@ def experiments(records: SessionRecords) -> list[Facts]:
     """One entry per proposal or ruling, by number; unjudged ones have no verdict."""
     proposals = {p.number: p for group in records.proposals for p in group.proposals}
     rulings = {r.number: (v.round, r) for v in records.verdicts for r in v.rulings}
+    later = {p.retry_of: p.number for p in proposals.values() if p.retry_of is not None}
     return [
         {
             "number": number,
+            "retried_as": later.get(number),
             **_proposed(proposals.get(number), rulings.get(number)),
             **_judged(rulings[number][1] if number in rulings else None, records),
         }
@@ -31,7 +33,7 @@ def _proposed(proposal: Proposal | None, judged: tuple[int, Ruling] | None) -> F
             "round": round_number,
             "commit": ruling.commit if ruling else None,
             **dict.fromkeys(("description", "category", "hypothesis", "diff", "source")),
-            **dict.fromkeys(("lines_added", "lines_removed")),
+            **dict.fromkeys(("lines_added", "lines_removed", "retry_of")),
         }
     return {
         "round": proposal.round,
@@ -43,14 +45,16 @@ def _proposed(proposal: Proposal | None, judged: tuple[int, Ruling] | None) -> F
         "source": proposal.source,
         "lines_added": proposal.lines_added,
         "lines_removed": proposal.lines_removed,
+        "retry_of": proposal.retry_of,
     }
 
 
 def _judged(ruling: Ruling | None, records: SessionRecords) -> Facts:
     if ruling is None:
         missing = "verdict status reason mean n incumbent delta delta_sd delta_low delta_high gain"
-        missing += " confidence memory_mb outcome seconds log_tail"
-        return {**dict.fromkeys(missing.split()), "runs": []}
+        missing += " confidence memory_mb price net_lines memory_ratio pareto pareto_low"
+        missing += " pareto_high outcome seconds log_tail"
+        return {**dict.fromkeys(missing.split()), "near_miss": False, "runs": []}
     failed = [r for r in ruling.runs if r.outcome is not Outcome.OK]
     telling = failed[0] if failed else ruling.runs[-1] if ruling.runs else None
     details = records.runs.get(telling.key) if telling else None
@@ -69,6 +73,13 @@ def _judged(ruling: Ruling | None, records: SessionRecords) -> Facts:
         "gain": ruling.gain,
         "confidence": ruling.confidence,
         "memory_mb": ruling.memory_mb,
+        "price": ruling.price,
+        "net_lines": ruling.net_lines,
+        "memory_ratio": ruling.memory_ratio,
+        "pareto": ruling.pareto,
+        "pareto_low": ruling.pareto_low,
+        "pareto_high": ruling.pareto_high,
+        "near_miss": ruling.near_miss,
         "outcome": telling.outcome.value if telling else None,
         "seconds": total(records, ruling.runs, "train_seconds"),
         "log_tail": text.tail(details.log_tail, text.LOG_LIMIT) if details else None,

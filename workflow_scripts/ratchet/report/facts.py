@@ -14,7 +14,15 @@ from ratchet.codec import encode
 from ratchet.records import Direction, Proposals, RoundVerdict, RunSummary, SessionState
 from ratchet.report import answer, text
 from ratchet.report.experiments import crashes, experiments
-from ratchet.report.inputs import Facts, RunDetails, SessionRecords, run_facts, spread, total
+from ratchet.report.inputs import (
+    Facts,
+    RunDetails,
+    SessionRecords,
+    incumbent_runs,
+    run_facts,
+    spread,
+    total,
+)
 
 __all__ = ["RunDetails", "SessionRecords", "build"]
 
@@ -37,7 +45,7 @@ def build(records: SessionRecords) -> Facts:
             "better": "lower" if records.direction is Direction.MINIMIZE else "higher",
             "decimals": text.decimals_for(noise["sd"] or baseline["sd"], baseline["mean"]),
         },
-        "judge": encode(records.judge),
+        "judge": {**encode(records.judge), "error_spent": _error_spent(records)},
         "stop": _stop(records),
         "rounds": max((v.round for v in records.verdicts if v.rulings), default=0),
         "baseline": baseline,
@@ -45,6 +53,7 @@ def build(records: SessionRecords) -> Facts:
         "experiments": tried,
         "counts": _counts(tried),
         "incumbents": _incumbents(records, baseline),
+        "remeasurements": _remeasurements(records),
         "crashes": crashes(tried),
         "steering": _steering(records),
         "confirmation": _confirmation(records, tried),
@@ -119,6 +128,31 @@ def _incumbents(records: SessionRecords, baseline: Facts) -> list[Facts]:
     return line
 
 
+def _error_spent(records: SessionRecords) -> float | None:
+    """What tests have used of the bound on false keeps; ``None`` without a bound."""
+    last = max(records.verdicts, key=lambda v: v.round, default=None)
+    return last.error_spent if last else None
+
+
+def _remeasurements(records: SessionRecords) -> list[Facts]:
+    """The regular checks of the incumbent, by round."""
+    found = {v.round: v.remeasured for v in records.verdicts if v.remeasured}
+    return [
+        {
+            "round": number,
+            "number": check.number,
+            "value": check.run.value,
+            "outcome": check.run.outcome.value,
+            "expected": check.expected,
+            "sd": check.sd,
+            "z": check.z,
+            "alarm": check.alarm,
+            "key": check.run.key,
+        }
+        for number, check in sorted(found.items())
+    ]
+
+
 def _steering(records: SessionRecords) -> Facts | None:
     if not records.states:
         return None
@@ -161,6 +195,7 @@ def _totals(records: SessionRecords) -> Facts:
     phases: dict[str, Sequence[RunSummary]] = {
         "baseline": records.baseline.runs,
         "experiments": [r for v in records.verdicts for x in v.rulings for r in x.runs],
+        "incumbent": [r for v in records.verdicts for r in incumbent_runs(v)],
         "confirmation": confirming,
     }
     runs = [r for group in phases.values() for r in group]

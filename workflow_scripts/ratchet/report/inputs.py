@@ -59,6 +59,12 @@ class SessionRecords:
     runs: Mapping[str, RunDetails] = field(default_factory=dict)
 
 
+def incumbent_runs(verdict: RoundVerdict) -> tuple[RunSummary, ...]:
+    """Every further run of the incumbent that a round made."""
+    check = (verdict.remeasured.run,) if verdict.remeasured else ()
+    return (*check, *verdict.incumbent_runs)
+
+
 def measured(runs: Iterable[RunSummary]) -> list[float]:
     """The metric of every run that has one."""
     return [r.value for r in runs if r.outcome is Outcome.OK and r.value is not None]

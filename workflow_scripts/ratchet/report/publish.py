@@ -5,7 +5,7 @@ from __future__ import annotations
 from ratchet import files
 from ratchet.records import Baseline, Confirmation
 from ratchet.report import facts, render
-from ratchet.report.inputs import RunDetails, SessionRecords
+from ratchet.report.inputs import RunDetails, SessionRecords, incumbent_runs
 from ratchet.runlog import tail
 from ratchet.stages.session import Session
 from ratchet.stages.steer import trials_of
@@ -24,6 +24,7 @@ def gather(session: Session) -> SessionRecords:
     runs = [
         *baseline.runs,
         *(run for verdict in verdicts for ruling in verdict.rulings for run in ruling.runs),
+        *(run for verdict in verdicts for run in incumbent_runs(verdict)),
         *confirmation.baseline_runs,
         *confirmation.champion_runs,
     ]

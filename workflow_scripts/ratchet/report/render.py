@@ -17,7 +17,7 @@ import vl_convert
 from jinja2 import Environment, FunctionLoader, StrictUndefined
 from markupsafe import Markup
 
-from ratchet.report import figures, forest, text
+from ratchet.report import figures, forest, remarks, text
 from ratchet.report.answer import interval_name
 from ratchet.report.frames import Spec
 from ratchet.report.inputs import Facts
@@ -82,6 +82,8 @@ def render_html(facts: Facts) -> str:
         words=lambda value: str(value).replace("_", " "),
         plural=text.plural,
         flat=_flat,
+        remarks=lambda e: remarks.remarks(e, decimals),
+        alarm=lambda check: remarks.alarm(check, decimals),
     )
     return environment.get_template("report.html").render(
         facts=shown,

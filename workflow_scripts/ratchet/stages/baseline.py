@@ -58,7 +58,7 @@ def _judge(session: Session, runs: tuple[RunSummary, ...]) -> Judge:
     values = [session.value(run) for run in runs]
     judge = Judge(
         Settings.for_session(
-            session.judge_mode,
+            session.config.mode,
             scale=scale_from(values),
             max_replicates=session.config.max_replicates,
         )

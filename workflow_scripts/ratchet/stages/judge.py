@@ -2,38 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 
-from ratchet import files, results_tsv
-from ratchet.judge import Assessment, Judge
-from ratchet.records import (
-    Experiment,
-    Outcome,
-    Proposal,
-    RoundVerdict,
-    Ruling,
-    RunSummary,
-    SessionState,
-    Verdict,
-)
+from ratchet import code_lines, files, results_tsv
+from ratchet.judge import Judge, credit
+from ratchet.judge.front import Configuration
+from ratchet.records import Experiment, RoundVerdict, Ruling, SessionState, Verdict
 from ratchet.seeds import Role
 from ratchet.stages import table
-from ratchet.stages.session import Session, mean_memory
-
-
-@dataclass
-class Case:
-    """One candidate before the judge, with all its runs so far."""
-
-    proposal: Proposal
-    runs: list[RunSummary]
-    assessment: Assessment | None = None
-    kept: bool = field(default=False)
-
-    @property
-    def failed(self) -> RunSummary | None:
-        """The run that gave no metric, if any did."""
-        return next((run for run in self.runs if run.outcome is not Outcome.OK), None)
+from ratchet.stages.pricing import Tariff
+from ratchet.stages.reference import Reference
+from ratchet.stages.ruling import Case, ruling
+from ratchet.stages.session import Session
 
 
 def run(session: Session, number: int) -> None:
@@ -45,39 +25,82 @@ def run(session: Session, number: int) -> None:
         files.read_record(Experiment, here.experiment(candidate))
         for candidate in range(session.config.candidates)
     ]
-    proposals = session.proposals(number).proposals
-    cases = [Case(proposals[e.candidate], [e.run]) for e in experiments if e.run is not None]
-    incumbent = judge.incumbent_mean
-    for case in cases:
-        _hear(session, judge, case)
+    reference = Reference(session, judge, state.incumbent, number)
+    remeasured = reference.check()
+    tariff = _tariff(session, judge, state, number)
+    cases = _cases(session, judge, state, experiments)
+    for place, case in enumerate(cases):
+        _hear(session, judge, case, tariff, reference, cases[:place])
     _decide(session, judge, cases)
-    rulings = tuple(_ruling(session, case, incumbent) for case in cases)
+    rulings = _rulings(session, number, cases, tariff)
     _publish(session, cases, rulings)
     stopped = next((e for e in experiments if e.stop is not None), None)
+    kept = next((case for case in cases if case.kept), None)
     low, high = judge.noise_interval()
     verdict = RoundVerdict(
         round=number,
         rulings=rulings,
-        kept=next((case.proposal.number for case in cases if case.kept), None),
+        kept=kept.proposal.number if kept else None,
         noise_sd=judge.noise_sd,
         noise_low=low,
         noise_high=high,
         incumbent_mean=session.sign * judge.incumbent_mean,
         incumbent_sd=judge.incumbent_sd,
-        runs_used=sum(len(case.runs) for case in cases),
+        runs_used=sum(len(case.runs) for case in cases)
+        + len(reference.runs)
+        + (remeasured is not None),
         stop=stopped.stop if stopped else None,
         detail=stopped.detail if stopped else "",
+        remeasured=remeasured,
+        incumbent_runs=tuple(reference.runs),
+        credit_used=tariff.credit_used + (credit(kept.threshold) if kept else 0.0),
+        expected_false_keeps=judge.expected_false_keeps,
+        error_spent=judge.error_spent,
     )
     files.write_json(here.judge, judge.to_dict())
-    _announce(session, verdict, cases, state, judge)
+    _announce(session, verdict, cases, state)
     files.write_json(here.verdict, verdict)
 
 
-def _hear(session: Session, judge: Judge, case: Case) -> None:
+def _tariff(session: Session, judge: Judge, state: SessionState, number: int) -> Tariff:
+    used = session.verdict(number - 1).credit_used if number > 1 else 0.0
+    prices = session.prices(judge.settings.effect_scale)
+    return Tariff(prices, judge.noise_sd, used, state.incumbent.memory_mb)
+
+
+def _cases(
+    session: Session, judge: Judge, state: SessionState, experiments: Sequence[Experiment]
+) -> list[Case]:
+    """The candidates that were run, with the lines of code that each adds."""
+    proposals = session.proposals(experiments[0].round).proposals
+    old = session.texts(state.incumbent.files)
+    cases = []
+    for experiment in experiments:
+        if experiment.run is not None:
+            proposal = proposals[experiment.candidate]
+            lines = code_lines.net(old, session.texts(proposal.files))
+            cases.append(Case(proposal, [experiment.run], lines, judge.incumbent_mean))
+    return cases
+
+
+def _hear(
+    session: Session,
+    judge: Judge,
+    case: Case,
+    tariff: Tariff,
+    reference: Reference,
+    heard: Sequence[Case],
+) -> None:
     """Assess one candidate against the incumbent, with as many retests as pay."""
+    tested = sum(c.failed is None and len(c.runs) > 1 for c in heard)
     while case.failed is None:
-        case.assessment = judge.assess([session.value(r) for r in case.runs])
-        if case.assessment.verdict is not Verdict.RETEST:
+        reference.supply()
+        case.incumbent = judge.incumbent_mean
+        case.memory_ratio = tariff.ratio(case.runs)
+        case.threshold = tariff.threshold(case.net_lines, case.memory_ratio)
+        found = judge.assess([session.value(r) for r in case.runs], case.threshold, tested)
+        case.assessment, case.threshold = found, found.threshold
+        if found.verdict is not Verdict.RETEST:
             return
         proposal, replicate = case.proposal, len(case.runs)
         case.runs.append(
@@ -93,75 +116,33 @@ def _decide(session: Session, judge: Judge, cases: list[Case]) -> None:
     All were assessed against the same incumbent.  Those that are not kept are
     learned first, so that the one that is becomes the incumbent last.
     """
-    willing = [c for c in cases if c.failed is None and c.assessment and c.assessment.keep]
-    best = max(willing, key=_gain, default=None)
+    best = max((c for c in cases if c.willing), key=lambda c: c.gain, default=None)
     for case in [c for c in cases if c is not best]:
         if case.failed is not None:
             judge.crash()
             continue
-        judge.assess([session.value(r) for r in case.runs])
+        judge.assess([session.value(r) for r in case.runs], case.threshold)
         judge.commit(keep=False)
     if best is not None:
-        judge.assess([session.value(r) for r in best.runs])
+        judge.assess([session.value(r) for r in best.runs], best.threshold)
         judge.commit(keep=True)
         best.kept = True
 
 
-def _gain(case: Case) -> float:
-    return case.assessment.gain if case.assessment else 0.0
-
-
-def _ruling(session: Session, case: Case, incumbent: float) -> Ruling:
-    failed, found = case.failed, case.assessment
-    if failed is not None or found is None:
-        tampered = failed is not None and failed.outcome is Outcome.TAMPERED
-        return Ruling(
-            number=case.proposal.number,
-            candidate=case.proposal.candidate,
-            commit=case.proposal.commit,
-            verdict=Verdict.TAMPERED if tampered else Verdict.CRASH,
-            reason=_failure(failed),
-            runs=tuple(case.runs),
-            incumbent=session.sign * incumbent,
-        )
-    verdict = found.verdict
-    if found.keep and not case.kept:
-        verdict = Verdict.MARGINAL
-    return Ruling(
-        number=case.proposal.number,
-        candidate=case.proposal.candidate,
-        commit=case.proposal.commit,
-        verdict=verdict,
-        reason=_reason(case, found),
-        runs=tuple(case.runs),
-        mean=sum(r.value for r in case.runs if r.value is not None) / len(case.runs),
-        incumbent=session.sign * incumbent,
-        delta=session.sign * found.delta,
-        delta_sd=found.delta_sd,
-        gain=found.gain,
-        confidence=found.confidence,
-        memory_mb=mean_memory(tuple(case.runs)),
-    )
-
-
-def _failure(failed: RunSummary | None) -> str:
-    if failed is None:
-        return "gave no metric"
-    return f"{failed.outcome.value.replace('_', ' ')}: {failed.reason}"
-
-
-def _reason(case: Case, found: Assessment) -> str:
-    """One sentence: how far from the incumbent, in noise floors, and how sure."""
-    direction = "better" if found.delta < 0 else "worse"
-    distance = f"{abs(found.delta):.4g} {direction} than the incumbent"
-    floors = f"{abs(found.delta) / found.noise_sd:.1f} times the noise floor"
-    count = "one run" if found.n == 1 else f"{found.n} runs"
-    sure = f"P(better) {found.confidence:.3f}"
-    rule = f"a keep needs {found.keep_probability:g}"
-    text = f"{distance} over {count} ({floors}); {sure}, {rule}"
-    if found.keep and not case.kept:
-        text += "; another candidate of this round was better still"
-    return text
+def _rulings(
+    session: Session, number: int, cases: Sequence[Case], tariff: Tariff
+) -> tuple[Ruling, ...]:
+    """The records of a decided round."""
+    one_kept = any(case.kept for case in cases)
+    kept_before: list[Configuration] = []
+    last = None
+    for earlier in range(number):
+        held = session.state(earlier).incumbent
+        if held.number != last:
+            mean = session.sign * held.mean
+            kept_before.append(Configuration(mean, held.sd, held.memory_mb))
+            last = held.number
+    return tuple(ruling(case, session.sign, tariff, kept_before, one_kept) for case in cases)
 
 
 def _publish(session: Session, cases: list[Case], rulings: tuple[Ruling, ...]) -> None:
@@ -169,12 +150,12 @@ def _publish(session: Session, cases: list[Case], rulings: tuple[Ruling, ...]) -
     rows = [
         results_tsv.Row(
             commit=case.proposal.commit,
-            metric=ruling.mean,
-            memory_mb=ruling.memory_mb,
-            status=ruling.verdict.status,
+            metric=found.mean,
+            memory_mb=found.memory_mb,
+            status=found.verdict.status,
             description=case.proposal.description,
         )
-        for case, ruling in zip(cases, rulings, strict=True)
+        for case, found in zip(cases, rulings, strict=True)
     ]
     if rows:
         table.record(session, cases[0].proposal.number, rows)
@@ -184,28 +165,24 @@ def _publish(session: Session, cases: list[Case], rulings: tuple[Ruling, ...]) -
 
 
 def _announce(
-    session: Session,
-    verdict: RoundVerdict,
-    cases: list[Case],
-    state: SessionState,
-    judge: Judge,
+    session: Session, verdict: RoundVerdict, cases: list[Case], state: SessionState
 ) -> None:
-    best = session.sign * judge.incumbent_mean
-    for case, ruling in zip(cases, verdict.rulings, strict=True):
+    for case, found in zip(cases, verdict.rulings, strict=True):
         session.journal.append(
             "verdict",
             round=verdict.round,
             rounds=session.config.rounds,
-            number=ruling.number,
+            number=found.number,
             description=case.proposal.description,
             category=case.proposal.category,
-            verdict=ruling.verdict,
-            reason=ruling.reason,
-            mean=ruling.mean,
-            n=len(ruling.runs),
-            confidence=ruling.confidence,
-            best=best,
-            noise=judge.noise_sd,
-            kept=state.incumbent.kept + sum(c.kept for c in cases),
+            verdict=found.verdict,
+            reason=found.reason,
+            mean=found.mean,
+            n=len(found.runs),
+            confidence=found.confidence,
+            near_miss=found.near_miss,
+            best=verdict.incumbent_mean,
+            noise=verdict.noise_sd,
+            kept=state.incumbent.kept + (verdict.kept is not None),
             confirm_replicates=session.config.confirm_replicates,
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 from ratchet import files
@@ -27,11 +28,25 @@ def run(config: Config, path: Path, root: Path, now: float) -> None:
         direction=Direction(manifest.values["metric"]["direction"]),
         target=config.target,
         max_runs=config.max_runs,
-        reserved_runs=config.reserved_runs,
+        reserved_runs=_reserved(config, manifest),
     )
     files.write_json(path, limits)
 
 
-def load(path: Path | None) -> Limits | None:
-    """Read a limits file; without one (an executed round) nothing is limited."""
-    return files.read_record(Limits, path) if path is not None else None
+def load(path: Path | None, config: Config, paths: SessionPaths) -> Limits | None:
+    """Read a limits file; without one (an executed round) nothing is limited.
+
+    How many runs a round may need follows the settings of now: a change of how
+    to judge makes no new limits.
+    """
+    if path is None:
+        return None
+    found = files.read_record(Limits, path)
+    if found.max_runs is None:
+        return found
+    manifest = files.read_record(Manifest, paths.manifest)
+    return dataclasses.replace(found, reserved_runs=_reserved(config, manifest))
+
+
+def _reserved(config: Config, manifest: Manifest) -> int:
+    return config.settled(str(manifest.frozen["mode"])).reserved_runs

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ratchet import files, hardware, task
 from ratchet.canonical import source_digest
@@ -29,6 +30,9 @@ from ratchet.seeds import Role, run_seed
 from ratchet.store import LOG, RunRecord, Store
 from ratchet.task import Task
 
+if TYPE_CHECKING:
+    from ratchet.judge import Prices
+
 
 @dataclass(frozen=True)
 class Session:
@@ -49,7 +53,7 @@ class Session:
         store = Store(paths.store)
         manifest = files.read_record(Manifest, paths.manifest)
         return cls(
-            config=config,
+            config=config.settled(str(manifest.frozen["mode"])),
             paths=paths,
             manifest=manifest,
             task=task.build(manifest.values, Path(), harness),
@@ -59,21 +63,35 @@ class Session:
         )
 
     @property
-    def judge_mode(self) -> str:
-        """How sure a keep must be; ``auto`` was decided when the session started."""
-        mode = self.config.mode
-        return str(self.manifest.frozen["mode"]) if mode == "auto" else mode
-
-    @property
     def judge_settings(self) -> dict[str, Any]:
-        """What verdicts depend on, for the report."""
-        from ratchet.judge import keep_probability  # slow to import; two stages need it
+        """What verdicts depend on, for the report; prices as they are in force."""
+        from ratchet.judge import Settings  # slow to import; two stages need it
 
+        judge = files.read_json(self.paths.round(0).judge)
+        prices = self.prices(float(judge["settings"]["effect_scale"]))
+        mode, most = self.config.mode, self.config.max_replicates
+        settings = Settings.for_session(mode, max_replicates=most)
         return {
-            "mode": self.judge_mode,
-            "keep_probability": keep_probability(self.judge_mode, None),
-            "max_replicates": self.config.max_replicates,
+            "mode": mode,
+            "keep_probability": settings.keep_probability,
+            "max_replicates": most,
+            "false_keep_bound": settings.false_keep_bound,
+            "line_price": prices.per_line,
+            "memory_price": prices.per_log_memory,
+            "remeasure_every": self.config.remeasure_every,
         }
+
+    def prices(self, scale: float) -> Prices:
+        """What lines and memory cost; the default at this scale of noise and effects."""
+        from ratchet.judge import Prices
+
+        usual = Prices().scaled(scale)
+        line, memory = self.config.line_price, self.config.memory_price
+        return dataclasses.replace(
+            usual,
+            per_line=usual.per_line if line is None else line,
+            per_log_memory=usual.per_log_memory if memory is None else memory,
+        )
 
     @property
     def sign(self) -> int:

@@ -59,8 +59,17 @@ def judge(paths: SessionPaths, number: int, candidates: int) -> bool:
     found = [files.read_record(Experiment, here.experiment(c)) for c in range(candidates)]
     if any(experiment.run is not None for experiment in found):
         return False
-    files.write_bytes(here.judge, files.read_bytes(paths.round(number - 1).judge))
-    skipped = RoundVerdict(round=number, stop=found[0].stop, detail=found[0].detail)
+    before = paths.round(number - 1)
+    files.write_bytes(here.judge, files.read_bytes(before.judge))
+    sums = files.read_record(RoundVerdict, before.verdict) if number > 1 else RoundVerdict(0)
+    skipped = RoundVerdict(
+        round=number,
+        stop=found[0].stop,
+        detail=found[0].detail,
+        credit_used=sums.credit_used,
+        expected_false_keeps=sums.expected_false_keeps,
+        error_spent=sums.error_spent,
+    )
     files.write_json(here.verdict, skipped)
     return True
 
@@ -78,6 +87,7 @@ def steer(paths: SessionPaths, number: int) -> bool:
         ranking=before.ranking,
         stop=verdict.stop,
         detail=verdict.detail,
+        near_misses=before.near_misses,
     )
     files.write_json(paths.round(number).steer, state)
     return True

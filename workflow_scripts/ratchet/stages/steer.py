@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from ratchet import files, steer
 from ratchet.records import Incumbent, Proposals, RoundVerdict, SessionState
@@ -16,7 +16,8 @@ def run(session: Session, number: int) -> None:
     before = session.state(number - 1)
     verdict = session.verdict(number)
     proposals = session.proposals(number)
-    trials = trials_of([*session.history(number), (proposals, verdict)])
+    history = [*session.history(number), (proposals, verdict)]
+    trials = trials_of(history)
     known = session.categories
     mode = steer.Mode(session.config.steering)
     seed = stream_seed(session.config.seed, "steer", number)
@@ -27,6 +28,7 @@ def run(session: Session, number: int) -> None:
         ranking=steer.rank(trials, seed, verdict.noise_sd or 0.0, mode, known),
         stop=verdict.stop,
         detail=verdict.detail,
+        near_misses=waiting(before.near_misses, history),
     )
     session.journal.append(
         "round_finished", round=number, rounds=session.config.rounds, ranking=state.ranking
@@ -44,6 +46,23 @@ def trials_of(history: Iterable[tuple[Proposals, RoundVerdict]]) -> list[steer.T
             for r in verdict.rulings
         ]
     return trials
+
+
+def waiting(
+    before: Iterable[int], history: Sequence[tuple[Proposals, RoundVerdict]]
+) -> tuple[int, ...]:
+    """Near misses that are to be tried again, after the last round of ``history``.
+
+    Those that this round tried again or found meaningless leave the queue, its
+    own near misses join it; the largest gain comes first.
+    """
+    proposals, verdict = history[-1]
+    judged = {ruling.number for ruling in verdict.rulings}
+    gone = {p.retry_of for p in proposals.proposals if p.number in judged} | {*proposals.dropped}
+    new = [ruling.number for ruling in verdict.rulings if ruling.near_miss]
+    gain = {r.number: r.gain or 0.0 for _, earlier in history for r in earlier.rulings}
+    left = {*before, *new} - gone
+    return tuple(sorted(left, key=lambda number: (-gain.get(number, 0.0), number)))
 
 
 def _incumbent(before: Incumbent, proposals: Proposals, verdict: RoundVerdict) -> Incumbent:

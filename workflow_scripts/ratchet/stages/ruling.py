@@ -1,0 +1,138 @@
+"""One candidate before the judge, and the record of what was ruled on it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ratchet.judge import Assessment, Efficiency
+from ratchet.judge.front import Configuration, standing, status
+from ratchet.records import Outcome, Proposal, Ruling, RunSummary, Verdict
+from ratchet.stages.pricing import Tariff
+from ratchet.stages.session import mean_memory
+
+
+@dataclass
+class Case:
+    """One candidate with all its runs so far; lower is better here.
+
+    ``threshold`` is what it was last assessed at, ``incumbent`` what was then
+    believed of the incumbent's metric.
+    """
+
+    proposal: Proposal
+    runs: list[RunSummary]
+    net_lines: int
+    incumbent: float
+    memory_ratio: float | None = None
+    threshold: float = 0.0
+    assessment: Assessment | None = None
+    kept: bool = False
+
+    @property
+    def failed(self) -> RunSummary | None:
+        """The run that gave no metric, if any did."""
+        return next((run for run in self.runs if run.outcome is not Outcome.OK), None)
+
+    @property
+    def gain(self) -> float:
+        return self.assessment.gain if self.assessment else 0.0
+
+    @property
+    def willing(self) -> bool:
+        """Whether it would be kept if it were alone in its round."""
+        return self.failed is None and self.assessment is not None and self.assessment.keep
+
+    @property
+    def promising(self) -> bool:
+        """Whether it is probably an improvement, be it enough for a keep or not."""
+        found = self.assessment
+        if self.failed is not None or found is None:
+            return False
+        return found.keep or (found.confidence >= 0.5 and found.gain > 0)
+
+
+def ruling(
+    case: Case, sign: int, tariff: Tariff, kept_before: Sequence[Configuration], one_kept: bool
+) -> Ruling:
+    """The record of one case once its round is decided.
+
+    ``sign`` turns lower-is-better back into the metric's own direction;
+    ``one_kept`` tells whether any candidate of the round was kept.
+    """
+    failed, found = case.failed, case.assessment
+    if failed is not None or found is None:
+        tampered = failed is not None and failed.outcome is Outcome.TAMPERED
+        return Ruling(
+            number=case.proposal.number,
+            candidate=case.proposal.candidate,
+            commit=case.proposal.commit,
+            verdict=Verdict.TAMPERED if tampered else Verdict.CRASH,
+            reason=_failure(failed),
+            runs=tuple(case.runs),
+            incumbent=sign * case.incumbent,
+            net_lines=case.net_lines,
+        )
+    memory = mean_memory(tuple(case.runs))
+    bounds = _standing(case, found, memory, kept_before)
+    return Ruling(
+        number=case.proposal.number,
+        candidate=case.proposal.candidate,
+        commit=case.proposal.commit,
+        verdict=Verdict.MARGINAL if found.keep and not case.kept else found.verdict,
+        reason=_reason(case, found, tariff),
+        runs=tuple(case.runs),
+        mean=sum(r.value for r in case.runs if r.value is not None) / len(case.runs),
+        incumbent=sign * case.incumbent,
+        delta=sign * found.delta,
+        delta_sd=found.delta_sd,
+        gain=found.gain,
+        confidence=found.confidence,
+        memory_mb=memory,
+        price=found.threshold,
+        net_lines=case.net_lines,
+        memory_ratio=case.memory_ratio,
+        pareto=status(bounds),
+        pareto_low=bounds.low if bounds else None,
+        pareto_high=bounds.high if bounds else None,
+        near_miss=one_kept and not case.kept and case.promising,
+    )
+
+
+def _standing(
+    case: Case, found: Assessment, memory: float | None, kept_before: Sequence[Configuration]
+) -> Efficiency | None:
+    """Bounds on P(efficient in metric and memory) of a candidate that was measured.
+
+    Its mean is what the judge believes, freed from the luck of being chosen;
+    the sd of its runs' mean is a little more than that belief's.
+    """
+    sd = found.noise_sd / math.sqrt(found.n)
+    candidate = Configuration(case.incumbent - found.gain, sd, memory)
+    return standing(candidate, found.confidence, kept_before)
+
+
+def _failure(failed: RunSummary | None) -> str:
+    if failed is None:
+        return "gave no metric"
+    return f"{failed.outcome.value.replace('_', ' ')}: {failed.reason}"
+
+
+def _reason(case: Case, found: Assessment, tariff: Tariff) -> str:
+    """One sentence: how far from the incumbent, in noise floors, at what price, how sure."""
+    direction = "better" if found.delta < 0 else "worse"
+    distance = f"{abs(found.delta):.4g} {direction} than the incumbent"
+    floors = f"{abs(found.delta) / found.noise_sd:.1f} times the noise floor"
+    count = "one run" if found.n == 1 else f"{found.n} runs"
+    text = f"{distance} over {count} ({floors}); P(better) {found.confidence:.3f}"
+    price = tariff.words(found.threshold, case.net_lines, case.memory_ratio)
+    if price:
+        kind = "beyond" if found.threshold > 0 else "within"
+        text += f"; it {price}: P({kind} that) {found.confidence_at_threshold:.3f}"
+    text += f", a keep needs {found.keep_probability:g}"
+    if found.p_value is not None and found.level is not None and found.n > 1:
+        text += f"; its fresh runs alone: p {found.p_value:.2g}, needed {found.level:.2g}"
+    if found.keep and not case.kept:
+        text += "; another candidate of this round was better still"
+    return text
