@@ -27,6 +27,7 @@ CORE = {
     "stopping",
     "integrity",
     "judge",
+    "power",
     "dialects",
 }
 EDGE = {

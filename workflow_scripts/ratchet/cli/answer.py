@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ratchet.cli.session import Candidate
-from ratchet.records import Verdict
+from ratchet.vocabulary import Verdict
 
 EXIT_KEEP = 0
 EXIT_DISCARD = 1
@@ -20,7 +20,9 @@ class Answer:
     (value minus incumbent), ``noise_sd`` and ``gain`` are in the metric's unit;
     the first four also in its own direction, while a positive gain is better.
     ``confidence`` is the probability that the candidate is truly better, or
-    what the legacy rule calls confidence.
+    what the legacy rule calls confidence.  ``threshold`` is the gain that the
+    candidate's lines and memory must bring, ``memory_ratio`` candidate over
+    incumbent.
     """
 
     candidate: Candidate
@@ -39,6 +41,9 @@ class Answer:
     keep_probability: float | None = None
     efficiency: tuple[float, float] | None = None
     expected_false_keeps: float | None = None
+    threshold: float | None = None
+    confidence_at_threshold: float | None = None
+    memory_ratio: float | None = None
 
     @property
     def exit_code(self) -> int:

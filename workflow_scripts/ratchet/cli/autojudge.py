@@ -14,33 +14,21 @@ from __future__ import annotations
 import argparse
 import json
 import math
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NoReturn
 
 from ratchet import __version__
-from ratchet.cli import printing
+from ratchet.cli import command, printing
 from ratchet.cli.answer import Answer
-from ratchet.cli.session import Experiments, choose, experiments
+from ratchet.cli.session import Experiments, choose, experiments, of_agent
 from ratchet.dialects import RunLog, Table, read_run, read_table
-from ratchet.errors import (
-    EXIT_IO,
-    EXIT_SOFTWARE,
-    DataError,
-    InputMissingError,
-    RatchetError,
-    UsageError,
-)
-from ratchet.records import Direction
+from ratchet.errors import UsageError
 from ratchet.results_tsv import one_line
+from ratchet.vocabulary import Direction
 
 MODES = ("auto", "gain", "balanced", "strict")
 DEFAULT_WINDOW = 5
-MAX_BYTES = 512 * 2**20
-"""Larger files are refused: no log of experiments is near it, a core dump is."""
-
 SHOWN_PROBLEMS = 20
 """Problems printed one by one; the rest is counted (all of them are in the JSON)."""
 
@@ -50,43 +38,20 @@ _EPILOG = (
 )
 
 
-class _Parser(argparse.ArgumentParser):
-    """argparse exits 2 on a wrong option; here that would read as a verdict."""
-
-    def error(self, message: str) -> NoReturn:
-        raise UsageError(f"{one_line(message)}; see {self.prog} --help")
+_MEMORY_HELP = (
+    "gain per unit of ln(memory ratio), 0 for free memory; default: more memory must bring "
+    "5e-3 (scaled to the metric), less earns nothing"
+)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; the exit code is the verdict or the error."""
-    for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors="replace")
-    try:
-        code = _run(_parse(sys.argv[1:] if argv is None else argv))
-        sys.stdout.flush()
-        return code
-    except SystemExit as done:  # --help and --version
-        return int(done.code or 0)
-    except RatchetError as error:
-        return _fail(str(error), error.exit_code)
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return EXIT_IO
-    except KeyboardInterrupt:
-        return 130
-    except Exception as error:
-        text = f"internal error, {type(error).__name__}: {error}"
-        return _fail(f"{text}; please report it together with the log", EXIT_SOFTWARE)
-
-
-def _fail(message: str, code: int) -> int:
-    print(f"autojudge: {one_line(message)}", file=sys.stderr)
-    return code
+    hint = "please report it together with the log"
+    return command.run("autojudge", lambda given: _run(_parse(given)), argv, hint)
 
 
 def _parse(argv: Sequence[str]) -> argparse.Namespace:
-    parser = _Parser(
+    parser = command.Parser(
         prog="autojudge",
         description="Judge the last experiment of a results.tsv by what its noise allows.",
         epilog=_EPILOG,
@@ -99,9 +64,16 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
     add("--all", action="store_true", help="a verdict for each row, and the noise floor")
     add("--metric", help="column of the metric (default: recognised)")
     add("--direction", choices=[d.value for d in Direction], help="default: by the metric's name")
-    add("--mode", choices=MODES, default="auto", help="how sure a keep must be (default auto)")
+    sure = "how sure a keep must be (default auto)"
+    add("--mode", type=_mode, choices=MODES, default="auto", help=sure)
     add("--strict", action="store_true", help="the same as --mode strict")
     add("--noise-sd", type=float, help="noise floor of one run, if it is known")
+    add(
+        "--lines", type=int, help="net lines that the candidate adds, which must pay for themselves"
+    )
+    add("--line-price", type=float, help="gain per added line, in the metric's unit")
+    add("--memory-price", type=float, help=_MEMORY_HELP)
+    add("--agent", help="only the rows of this agent, and those that name none")
     add("--legacy", action="store_true", help="the article's rolling-window rule, to compare")
     add("--window", type=int, help=f"its number of kept results (default {DEFAULT_WINDOW})")
     add("--json", action="store_true", help="the same as --format json")
@@ -115,8 +87,20 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
     return options
 
 
+def _mode(text: str) -> str:
+    """A mode's name; ``guaranteed`` needs runs that no finished log can hold."""
+    if text == "guaranteed":
+        raise UsageError(
+            "--mode guaranteed: a keep needs fresh runs of candidate and incumbent, and a "
+            "finished log holds none; judge it with --mode strict, or run a session with "
+            "snakemake --cores 1 --config mode=guaranteed"
+        )
+    return text
+
+
 def _check(options: argparse.Namespace) -> None:
     """Refuse combinations without a meaning."""
+    _check_prices(options)
     if options.strict and options.mode not in ("auto", "strict"):
         raise UsageError(f"--strict contradicts --mode {options.mode}; give one of them")
     if options.strict:
@@ -136,16 +120,35 @@ def _check(options: argparse.Namespace) -> None:
         raise UsageError(f"--noise-sd: expected a positive number, found {noise}")
 
 
+def _check_prices(options: argparse.Namespace) -> None:
+    """Prices are of the candidate's verdict by the judge's own rule."""
+    given = {
+        name: value
+        for name in ("lines", "line_price", "memory_price")
+        if (value := getattr(options, name)) is not None
+    }
+    for name, value in given.items():
+        option = f"--{name.replace('_', '-')}"
+        if options.all or options.legacy:
+            raise UsageError(f"{option} prices one candidate: it goes without --all and --legacy")
+        if name != "lines" and not (math.isfinite(value) and value >= 0):
+            raise UsageError(f"{option}: expected a number of at least 0, found {value}")
+    if "line_price" in given and "lines" not in given:
+        raise UsageError("--line-price needs the number of lines, which no log tells; add --lines")
+
+
 def _run(options: argparse.Namespace) -> int:
     direction = None if options.direction is None else Direction(options.direction)
     name = one_line(str(options.results))
-    table = read_table(_read(options.results), name, options.metric, direction)
+    table = read_table(command.read(options.results), name, options.metric, direction)
+    if options.agent is not None:
+        table = of_agent(table, options.agent)
     every = experiments(table)
     if options.all:
         return _all(options, every)
     run = None
     if options.run is not None:
-        run = read_run(_read(options.run), one_line(str(options.run)), table.metric)
+        run = read_run(command.read(options.run), one_line(str(options.run)), table.metric)
     answer, notes = _judged(options, every, run, name)
     if options.json:
         print(printing.json_of(answer, every, run, notes))
@@ -165,10 +168,11 @@ def _judged(
 
         window = options.window or DEFAULT_WINDOW
         return legacy.judge_candidate(every, candidate, window), notes
-    from ratchet.cli import judging  # numpy and scipy come with it
+    from ratchet.cli import judging  # numpy comes with it
 
     rules = judging.Rules(options.mode, options.noise_sd)
-    answer, assumed = judging.judge_candidate(every, candidate, rules)
+    paid = judging.Paid(options.lines or 0, options.line_price, options.memory_price)
+    answer, assumed = judging.judge_candidate(every, candidate, rules, paid)
     return answer, [*notes, *assumed]
 
 
@@ -203,18 +207,6 @@ def _tell(options: argparse.Namespace, table: Table, notes: list[str]) -> None:
     left = len(table.problems) - SHOWN_PROBLEMS
     if left > 0:
         print(f"autojudge: problem: {left} more; --json lists all", file=sys.stderr)
-
-
-def _read(path: Path) -> bytes:
-    """A file's bytes; raises :class:`InputMissingError` where it cannot be read."""
-    try:
-        size = path.stat().st_size
-        if size > MAX_BYTES:
-            raise DataError(f"{path}: expected at most {MAX_BYTES} bytes, found {size}")
-        return path.read_bytes()
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise InputMissingError(f"{path}: cannot be read: {reason}") from None
 
 
 if __name__ == "__main__":

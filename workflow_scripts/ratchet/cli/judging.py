@@ -4,13 +4,24 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 from ratchet.cli.answer import Answer
 from ratchet.cli.session import Candidate, Experiments
 from ratchet.errors import DataError
-from ratchet.judge import Assessment, Judge, Replay, Settings, efficiency, replay, scale_from
+from ratchet.judge import (
+    Assessment,
+    Judge,
+    Prices,
+    Replay,
+    Settings,
+    credit,
+    efficiency,
+    replay,
+    scale_from,
+)
 from ratchet.judge.pareto import MEMORY_TOLERANCE
-from ratchet.records import Verdict
+from ratchet.vocabulary import Verdict
 
 SCALE_RANGE = 10.0
 """Typical differences between candidates may be this many times larger or smaller
@@ -25,6 +36,12 @@ KNOWN_NOISE_SPAN = 0.05
 REPLICATES = 5
 """Runs of one candidate after which no further one is asked for."""
 
+MOST_MEMORY_RATIO = 50.0
+"""No edit changes memory by such a factor; megabytes read as gigabytes do."""
+
+MEMORY_STEP_GB = 0.1 + 1e-9
+"""A log gives memory with one decimal; a change of the last digit may be none."""
+
 RULE = "probability that the true metric is better"
 
 
@@ -34,6 +51,24 @@ class Rules:
 
     mode: str = "auto"
     noise_sd: float | None = None
+
+
+@dataclass(frozen=True)
+class Paid:
+    """What the candidate adds and what that costs, in the metric's unit.
+
+    ``None`` is the judge's own price, scaled to the metric.
+    """
+
+    lines: int = 0
+    per_line: float | None = None
+    per_log_memory: float | None = None
+
+    def prices(self, settings: Settings) -> Prices:
+        """The judge's prices with the user's in their place."""
+        prices = Prices().scaled(settings.effect_scale)
+        stated = {"per_line": self.per_line, "per_log_memory": self.per_log_memory}
+        return replace(prices, **{name: p for name, p in stated.items() if p is not None})
 
 
 def settings_for(past: Experiments, planned: int, rules: Rules) -> tuple[Settings, list[str]]:
@@ -59,12 +94,14 @@ def replayed(past: Experiments, settings: Settings) -> Replay:
 
 
 def judge_candidate(
-    every: Experiments, candidate: Candidate, rules: Rules
+    every: Experiments, candidate: Candidate, rules: Rules, paid: Paid | None = None
 ) -> tuple[Answer, list[str]]:
     """Judge one candidate by the rows before it.
 
-    Unlike in a replay a re-run may be asked for, as this run can be repeated.
+    Unlike in a replay a re-run may be asked for, as this run can be repeated,
+    and lines and memory have their price; past decisions are what they are.
     """
+    paid = paid or Paid()
     past = every.before(candidate.since + 1)
     said = past.assumptions()
     if past.first is None:
@@ -76,7 +113,9 @@ def judge_candidate(
     if not candidate.values:
         return _crash(candidate, past, judge), [*said, *more]
     sign = past.table.direction.sign
-    assessment = judge.assess([sign * value for value in candidate.values])
+    ratio = memory_ratio(candidate, past)
+    threshold = _threshold(paid, past, judge, ratio)
+    assessment = judge.assess([sign * value for value in candidate.values], threshold)
     answer = replace(
         _answer(candidate, past, judge),
         verdict=assessment.verdict,
@@ -84,7 +123,10 @@ def judge_candidate(
         delta=sign * assessment.delta,
         gain=assessment.gain,
         keep_probability=assessment.keep_probability,
-        reason=reason(assessment),
+        reason=reason(assessment) + _said_of_price(threshold, ratio, paid),
+        threshold=threshold,
+        confidence_at_threshold=assessment.confidence_at_threshold,
+        memory_ratio=ratio,
         efficiency=_efficiency(candidate, past, assessment, judge),
     )
     return answer, [*said, *more]
@@ -92,18 +134,77 @@ def judge_candidate(
 
 def reason(assessment: Assessment) -> str:
     """Why the verdict is what it is, in one sentence."""
-    p, pk = f"{assessment.confidence:.2f}", f"{assessment.keep_probability:.2f}"
+    asked = assessment.threshold
+    event = f"P(gain > {asked:.2g})" if asked else "P(better)"
+    p, pk = f"{assessment.confidence_at_threshold:.2f}", f"{assessment.keep_probability:.2f}"
     gain = f"expected gain {assessment.gain:.2g}"
     if assessment.verdict is Verdict.RETEST:
         return (
-            f"P(better) is {p}; another run of the same code with a fresh seed is worth more "
+            f"{event} is {p}; another run of the same code with a fresh seed is worth more "
             "than a new proposal"
         )
     if assessment.keep:
-        return f"P(better) {p} reaches the {pk} that a keep needs; {gain}"
+        return f"{event} {p} reaches the {pk} that a keep needs; {gain}"
+    if assessment.confidence_at_threshold >= assessment.keep_probability:
+        return f"{event} {p} would do, yet the {gain} is not above {asked:.2g}"
     if assessment.verdict is Verdict.MARGINAL:
-        return f"more likely better than not, yet P(better) {p} is below {pk}; {gain}"
-    return f"P(better) {p} is below the {pk} that a keep needs; {gain}"
+        return f"more likely better than not, yet {event} {p} is below {pk}; {gain}"
+    return f"{event} {p} is below the {pk} that a keep needs; {gain}"
+
+
+def memory_ratio(candidate: Candidate, past: Experiments) -> float | None:
+    """Memory of the candidate over the incumbent's; ``None`` unless both are known."""
+    held = _kept_memory(past)
+    return _ratio(held[-1], candidate.memory_gb) if held else None
+
+
+def _ratio(before: float | None, after: float | None) -> float | None:
+    """Growth of memory in GB, where both are known and of the same unit."""
+    if not before or not after or after < 0:
+        return None
+    if abs(after - before) <= MEMORY_STEP_GB:
+        return 1.0
+    ratio = after / before
+    return ratio if 1 / MOST_MEMORY_RATIO < ratio < MOST_MEMORY_RATIO else None
+
+
+def _kept_memory(past: Experiments) -> list[float | None]:
+    """Memory of each incumbent so far; none of a log is 0 or negative."""
+    return [
+        row.memory_gb if row.memory_gb is not None and row.memory_gb > 0 else None
+        for row, keep, value in zip(past.rows, past.kept, past.values, strict=True)
+        if keep and value is not None
+    ]
+
+
+def _threshold(paid: Paid, past: Experiments, judge: Judge, ratio: float | None) -> float:
+    """Gain that the candidate must bring, in the metric's unit.
+
+    Only a user who says what lines or memory are worth lets a simplification
+    cost something: else no keep is expected to be worse.  Earlier keeps with less
+    memory than their predecessor have used credit, whether or not they needed
+    it; their lines nobody knows.
+    """
+    prices, noise_sd, used = paid.prices(judge.settings), judge.noise_sd, 0.0
+    for before, after in pairwise(_kept_memory(past)):
+        used += credit(prices.threshold(0, noise_sd, _ratio(before, after), used))
+    threshold = prices.threshold(paid.lines, noise_sd, ratio, used)
+    stated = paid.lines != 0 or paid.per_log_memory is not None
+    return threshold if stated else max(0.0, threshold)
+
+
+def _said_of_price(threshold: float, ratio: float | None, paid: Paid) -> str:
+    """What is paid for, where anything is."""
+    if threshold == 0:
+        return ""
+    parts = []
+    free = ratio is None or abs(math.log(ratio)) <= Prices().memory_tolerance
+    if ratio is not None and not free and paid.per_log_memory != 0:
+        parts.append(f"memory {100 * (ratio - 1):+.0f} %")
+    if paid.lines and paid.per_line != 0:
+        parts.append(f"lines {paid.lines:+d}")
+    verb = "must bring" if threshold > 0 else "may cost"
+    return f"; {', '.join(parts)} {verb} {abs(threshold):.2g}"
 
 
 def _answer(candidate: Candidate, past: Experiments, judge: Judge) -> Answer:

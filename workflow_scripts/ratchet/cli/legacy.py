@@ -15,7 +15,7 @@ from itertools import pairwise
 
 from ratchet.cli.answer import Answer
 from ratchet.cli.session import Candidate, Experiments
-from ratchet.records import Verdict
+from ratchet.vocabulary import Verdict
 
 RULE = "legacy rolling window"
 MIN_WINDOW = 3

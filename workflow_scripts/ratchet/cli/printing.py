@@ -12,7 +12,7 @@ from ratchet.cli.answer import Answer
 from ratchet.cli.session import Experiments
 from ratchet.cli.trends import frontier, suggestion, trends
 from ratchet.dialects import RunLog, Table
-from ratchet.records import Verdict
+from ratchet.vocabulary import Verdict
 
 if TYPE_CHECKING:
     from ratchet.judge import Replay
@@ -121,6 +121,9 @@ def _ours(answer: Answer, table: Table, notes: list[str]) -> dict[str, Any]:
         "pareto_status": answer.pareto,
         "p_efficient": answer.efficiency,
         "expected_false_keeps": answer.expected_false_keeps,
+        "threshold": answer.threshold,
+        "confidence_at_threshold": answer.confidence_at_threshold,
+        "memory_ratio": answer.memory_ratio,
         "assumptions": notes,
         "problems": [str(problem) for problem in table.problems],
     }

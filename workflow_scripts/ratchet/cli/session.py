@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import statistics
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 from ratchet.dialects import LogRow, RowStatus, RunLog, Table, incumbent_runs
@@ -130,6 +130,28 @@ def experiments(table: Table) -> Experiments:
         if row.status.is_experiment and not _unfinished(row)
     ]
     return Experiments(table, tuple(r for r, _ in found), tuple(n for _, n in found))
+
+
+SHARED_NOTE = " agents share the file ("
+"""Of the reader's assumption about several agents, which a choice of one voids."""
+
+
+def of_agent(table: Table, agent: str) -> Table:
+    """The rows of one agent, and those that name none, such as a common baseline.
+
+    Raises :class:`UsageError` for an agent that the log does not know.
+    """
+    known = list(dict.fromkeys(row.agent for row in table.rows if row.agent))
+    if agent not in known:
+        shown = ", ".join(known[:8]) + (" …" if len(known) > 8 else "")
+        raise UsageError(
+            f"--agent: expected one that the log names ({shown or 'it names none'}), "
+            f"found {one_line(agent)!r:.60}"
+        )
+    rows = tuple(row for row in table.rows if row.agent in (None, "", agent))
+    notes = [note for note in table.assumptions if SHARED_NOTE not in note]
+    notes.append(f"only the {len(rows)} rows of {agent} or of nobody, of {len(table.rows)}")
+    return replace(table, rows=rows, assumptions=tuple(notes))
 
 
 def _unfinished(row: LogRow) -> bool:

@@ -9,7 +9,7 @@ from typing import Any
 from ratchet.cli.answer import Answer
 from ratchet.cli.session import Experiments
 from ratchet.dialects import RowStatus
-from ratchet.records import Verdict
+from ratchet.vocabulary import Verdict
 
 RATE_WINDOW = 5
 """Kept results over which the rate of improvement is taken, as in the released tool."""

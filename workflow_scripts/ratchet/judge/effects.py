@@ -17,11 +17,19 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import erfcx, log_ndtr
 
+from ratchet.judge.normal import HALF_LOG_2PI, PEAK, FloatArray, log_ndtr, mills
 from ratchet.judge.settings import Settings
 
-FloatArray = NDArray[np.float64]
+__all__ = [
+    "COMPONENTS",
+    "HALF_LOG_2PI",
+    "SCALES",
+    "Components",
+    "EffectModel",
+    "EffectPosterior",
+    "FloatArray",
+]
 
 SCALES = 2.0 ** np.arange(-3, 7)
 """Half-normal widths in units of the effect scale: from effects that no session
@@ -33,8 +41,9 @@ POSITIVE = np.array([1, 1, 1, 1, 1, 1, 0.7, 0.4, 0.2, 0.1])
 NEGATIVE = np.array([0.5, 0.7, 1, 1.5, 2, 2, 1.5, 1, 0.6, 0.3])
 """Relative weights of harm by scale: most harm is plain to see."""
 
-COMPONENTS = 1 + 2 * SCALES.size
-HALF_LOG_2PI = 0.5 * math.log(2 * math.pi)
+SIDE = SCALES.size
+COMPONENTS = 1 + 2 * SIDE
+LOG_2 = math.log(2)
 
 
 @dataclass(frozen=True)
@@ -49,6 +58,21 @@ class Components:
     variance: FloatArray
     mode: FloatArray
     sd: FloatArray
+
+
+@dataclass(frozen=True)
+class _Cut:
+    """Normals before they are cut off: |m| / tau is ``size``, phi of it ``density``."""
+
+    d: FloatArray
+    v: FloatArray
+    total: FloatArray
+    mode: FloatArray
+    sd: FloatArray
+    positive: NDArray[np.bool_]
+    size: FloatArray
+    half_square: FloatArray
+    density: FloatArray
 
 
 @dataclass(frozen=True)
@@ -74,27 +98,44 @@ class EffectModel:
 
     def components(self, d: FloatArray, v: FloatArray) -> Components:
         """Posterior per component of differences ``d`` with variances ``v``."""
+        cut = self._cut(d, v)
+        ratio = mills(cut.size)
+        log_marginal, body = self._log_marginal(cut, ratio)
+        # phi / Phi at |z| and at -|z|: on the difference's side and on the other.
+        near = cut.density / body
+        far = 1 / ratio
+        toward, against = cut.size + near, np.maximum(far - cut.size, 0.0)
+        variance = cut.sd * cut.sd
+        found = np.zeros((2, *log_marginal.shape))
+        _both_sides(found[0], cut.positive, cut.sd * toward, cut.sd * against)
+        np.negative(found[0, ..., 1 + SIDE :], out=found[0, ..., 1 + SIDE :])
+        spread_toward = variance * np.clip(1 - near * toward, 0.0, 1.0)
+        spread_against = variance * np.clip(1 - far * against, 0.0, 1.0)
+        _both_sides(found[1], cut.positive, spread_toward, spread_against)
+        return Components(log_marginal, found[0], found[1], cut.mode, cut.sd)
+
+    def _cut(self, d: FloatArray, v: FloatArray) -> _Cut:
+        """The normal of each scale, before it is cut off at 0."""
         d, v = np.broadcast_arrays(d, v)
         d, v = d[..., None], v[..., None]
         total = self._variance + v
-        mode = d * self._variance / total
-        variance = self._variance * v / total
-        sd = np.sqrt(variance)
-        log_cdf, hazard = _normal_tails(mode / sd)
-        log_density = math.log(2) - 0.5 * d * d / total - 0.5 * np.log(total) - HALF_LOG_2PI
-        log_null = -0.5 * d * d / v - 0.5 * np.log(v) - HALF_LOG_2PI
-        z = np.stack([mode / sd, -mode / sd])
-        magnitude = sd * np.maximum(z + hazard, 0.0)
-        spread = variance * np.clip(1 - hazard * (z + hazard), 0.0, 1.0)
-        zero = np.zeros_like(log_null)
-        marginal = log_density + log_cdf
-        return Components(
-            log_marginal=np.concatenate([log_null, marginal[0], marginal[1]], axis=-1),
-            mean=np.concatenate([zero, magnitude[0], -magnitude[1]], axis=-1),
-            variance=np.concatenate([zero, spread[0], spread[1]], axis=-1),
-            mode=mode,
-            sd=sd,
-        )
+        shrink = self._variance / total
+        mode, sd = d * shrink, np.sqrt(v * shrink)
+        size = np.abs(mode) / sd
+        half_square = 0.5 * size * size
+        return _Cut(d, v, total, mode, sd, d >= 0, size, half_square, PEAK * np.exp(-half_square))
+
+    def _log_marginal(self, cut: _Cut, ratio: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """Log density of each component, and what is left of its normal on the mode's side."""
+        body = 1 - cut.density * ratio
+        off = -0.5 * cut.d * cut.d
+        log_density = (LOG_2 - HALF_LOG_2PI) + off / cut.total - 0.5 * np.log(cut.total)
+        toward = log_density + np.log(body)
+        against = log_density + (np.log(ratio) - cut.half_square - HALF_LOG_2PI)
+        log_marginal = np.empty((*cut.d.shape[:-1], COMPONENTS))
+        log_marginal[..., :1] = off / cut.v - 0.5 * np.log(cut.v) - HALF_LOG_2PI
+        _both_sides(log_marginal, cut.positive, toward, against)
+        return log_marginal, body
 
     def posterior(
         self, d: FloatArray, v: FloatArray, weights: FloatArray, threshold: float = 0.0
@@ -120,41 +161,35 @@ class EffectModel:
 
     def likelihood(self, d: FloatArray, v: FloatArray) -> FloatArray:
         """Marginal density of each component, relative to the largest."""
-        log_marginal = self.components(d, v).log_marginal
+        cut = self._cut(d, v)
+        log_marginal, _ = self._log_marginal(cut, mills(cut.size))
         relative: FloatArray = np.exp(log_marginal - log_marginal.max(axis=-1, keepdims=True))
         return relative
 
 
-def _normal_tails(z: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """ln Phi and phi/Phi at z and at -z, stacked; exact far into the tails.
+def _both_sides(
+    out: FloatArray, positive: NDArray[np.bool_], toward: FloatArray, against: FloatArray
+) -> None:
+    """Fill in the improving and the harmful components.
 
-    Both sides follow from the scaled complementary error function at |z|.
+    ``toward`` is for the side on which the difference lies.
     """
-    size = np.abs(z)
-    half_tail = 0.5 * erfcx(size / math.sqrt(2))
-    log_tail = np.log(half_tail) - 0.5 * size * size
-    tail = np.exp(log_tail)
-    density = np.exp(-0.5 * size * size - HALF_LOG_2PI)
-    log_body = np.log1p(-tail)
-    hazard_tail = math.exp(-HALF_LOG_2PI) / half_tail
-    hazard_body = density / (1 - tail)
-    up = z >= 0
-    log_cdf = np.stack([np.where(up, log_body, log_tail), np.where(up, log_tail, log_body)])
-    hazard = np.stack(
-        [np.where(up, hazard_body, hazard_tail), np.where(up, hazard_tail, hazard_body)]
-    )
-    return log_cdf, hazard
+    out[..., 1 : 1 + SIDE] = np.where(positive, toward, against)
+    out[..., 1 + SIDE :] = np.where(positive, against, toward)
 
 
 def _above(parts: Components, threshold: float) -> FloatArray:
     """P(g > threshold) in each component, for a threshold other than 0."""
     z, edge = parts.mode / parts.sd, (parts.mode - threshold) / parts.sd
-    one_sided = np.ones_like(z)
+    found = np.empty((*z.shape[:-1], COMPONENTS))
+    positive, negative = found[..., 1 : 1 + SIDE], found[..., 1 + SIDE :]
+    # Both at once, as a call costs more than its numbers.
     if threshold > 0:
-        positive = np.exp(np.minimum(log_ndtr(edge) - log_ndtr(z), 0.0))
-        null, negative = 0.0, 0.0 * one_sided
+        beyond, all_of_it = log_ndtr(np.stack([edge, z]))
+        found[..., 0], negative[...] = 0.0, 0.0
+        positive[...] = np.exp(np.minimum(beyond - all_of_it, 0.0))
     else:
-        positive = one_sided
-        null, negative = 1.0, -np.expm1(np.minimum(log_ndtr(-edge) - log_ndtr(-z), 0.0))
-    at_null = np.full_like(z[..., :1], null)
-    return np.concatenate([at_null, positive, negative], axis=-1)
+        beyond, all_of_it = log_ndtr(np.stack([-edge, -z]))
+        found[..., 0], positive[...] = 1.0, 1.0
+        negative[...] = -np.expm1(np.minimum(beyond - all_of_it, 0.0))
+    return found

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.special import ndtr
+
+from ratchet.judge.normal import ndtr
 
 EFFICIENT_PROBABILITY = 0.5
 """A configuration is called efficient when more likely so than not."""

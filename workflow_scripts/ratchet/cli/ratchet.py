@@ -1,0 +1,63 @@
+"""``ratchet``: the commands that are no workflow.
+
+    ratchet power --replicates 0.9979 0.9981 0.9975
+    ratchet simulate --runs 100
+    ratchet verify
+
+A command's module is loaded when it is called and not before.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Sequence
+
+from ratchet import __version__
+from ratchet.cli import command
+from ratchet.errors import UsageError
+from ratchet.results_tsv import one_line
+
+COMMANDS = {
+    "power": "what replicates can show at a noise floor, and how many keeps are luck",
+    "simulate": "sessions with known truth, under the judge's modes and other keep rules",
+    "verify": "re-hash a session and its store, and name every deviation",
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Hand the arguments to a command; returns its exit code."""
+    given = list(sys.argv[1:] if argv is None else argv)
+    if given and given[0] in COMMANDS:
+        return command.run(f"ratchet {given[0]}", lambda rest: _call(given[0], rest), given[1:])
+    return command.run("ratchet", _own, given)
+
+
+def _call(name: str, argv: Sequence[str]) -> int:
+    module = importlib.import_module(f"ratchet.cli.{name}")
+    return int(module.main(argv))
+
+
+def _own(argv: Sequence[str]) -> int:
+    known = ", ".join(COMMANDS)
+    parser = command.Parser(
+        prog="ratchet",
+        usage="ratchet [--help] [--version] COMMAND ...",
+        description="Commands beside the workflow; sessions are run with snakemake.",
+        epilog="commands: "
+        + "; ".join(f"{name}: {text}" for name, text in COMMANDS.items())
+        + "; autojudge is a command of its own",
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action="version", version=f"ratchet {__version__}")
+    parser.add_argument("command", nargs="?", metavar="COMMAND", help=known)
+    options, _ = parser.parse_known_args(argv)
+    if options.command is None:
+        raise UsageError(f"expected a command ({known}), found none; see ratchet --help")
+    raise UsageError(
+        f"expected a command ({known}), found {one_line(options.command)!r:.40}; see ratchet --help"
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())
