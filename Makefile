@@ -16,7 +16,7 @@ help:
 	@echo "make session   set up the locked environment and run a session (config/config.yaml)"
 	@echo "make test      set up the test environment; run linters, types and all tests"
 	@echo "make env       only set up the locked environment in .venv"
-	@echo "make bench     harness seconds per experiment, beside a bare shell loop"
+	@echo "make bench     harness seconds, start-up, and rules for keeping in simulated sessions"
 	@echo "make lock      make the hash locks in envs/ again from their .in files"
 	@echo "make clean     remove the environments and caches; never results or store"
 
@@ -44,6 +44,9 @@ endef
 .venv-dev/.ready: $(UV) envs/dev.lock $(PACKAGE)
 	$(call environment,.venv-dev,envs/dev.lock)
 
+.venv-bench/.ready: $(UV) envs/bench.lock $(PACKAGE)
+	$(call environment,.venv-bench,envs/bench.lock)
+
 env: .venv/.ready
 
 session: .venv/.ready
@@ -59,13 +62,16 @@ check: .venv-dev/.ready
 test: check
 	.venv-dev/bin/pytest -n $(WORKERS)
 
-bench: .venv-dev/.ready
+bench: .venv-dev/.ready .venv-bench/.ready
 	.venv-dev/bin/python tests/bench/overhead.py
+	.venv-bench/bin/python tests/bench/startup.py
+	.venv-bench/bin/python tests/bench/judging.py
+	.venv-dev/bin/python tests/bench/guarantee.py
 
 lock: $(UV)
-	@for name in uv workflow bytelm dev; do \
+	@for name in uv workflow bytelm dev bench; do \
 		constraint=; \
-		case $$name in bytelm|dev) constraint="-c envs/workflow.lock" ;; esac; \
+		case $$name in bytelm|dev|bench) constraint="-c envs/workflow.lock" ;; esac; \
 		echo "envs/$$name.lock"; \
 		$(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 			--no-header --no-emit-index-url --no-emit-find-links \
@@ -73,5 +79,5 @@ lock: $(UV)
 	done
 
 clean:
-	rm -rf .venv .venv-dev .uv build .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info
+	rm -rf .venv .venv-dev .venv-bench .uv build .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info
 	find . -name __pycache__ -not -path './store/*' -prune -exec rm -rf {} +

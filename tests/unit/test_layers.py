@@ -28,6 +28,7 @@ CORE = {
     "integrity",
     "judge",
     "power",
+    "simulation",
     "dialects",
 }
 EDGE = {

@@ -31,6 +31,9 @@ UPDATING_WEIGHT = 1e-3
 """A node with less belief than this does not revise its effect weights now; it
 weighs nothing in the result, and skipping it saves most of the work."""
 
+TINY = 1e-300
+"""Keeps the logarithm of a probability finite."""
+
 
 @dataclass(frozen=True)
 class CandidateView:
@@ -94,7 +97,8 @@ class IncumbentFilter:
         total = (1 + self.ratio) * self.noise**2
         off = y - self.mean
         log_density = -0.5 * off**2 / total - 0.5 * np.log(total) - HALF_LOG_2PI
-        off = self._credible(off, total, log_density)
+        most = self.settings.surprise_residual
+        off = self._credible(off, total, self.belief, log_density, most)
         self.log_evidence = self.log_evidence + np.maximum(log_density, self._log_floor)
         self.mean = self.mean + self.ratio / (1 + self.ratio) * off
         self.ratio = self.ratio / (1 + self.ratio)
@@ -154,7 +158,8 @@ class IncumbentFilter:
         toward_incumbent = view.incumbent_variance / total
         joint = view.incumbent_variance * toward_candidate
         residual = view.difference - view.effect.mean
-        noise = self._credible(residual, total, view.effect.log_marginal)
+        most = self.settings.outlier_residual
+        noise = self._credible(residual, total, before, view.effect.log_marginal, most)
         if keep:
             mean = view.mean + toward_candidate * noise
             variance = joint + toward_candidate**2 * view.effect.variance
@@ -164,17 +169,27 @@ class IncumbentFilter:
         self.mean, self.ratio = mean, variance / self.noise**2
 
     def _credible(
-        self, residual: FloatArray, variance: FloatArray, log_density: FloatArray
+        self,
+        residual: FloatArray,
+        variance: FloatArray,
+        belief: FloatArray,
+        log_density: FloatArray,
+        most_sds: float,
     ) -> FloatArray:
         """What of a residual the incumbent may move by.
 
-        Where the model cannot explain a measurement, as when training diverged,
-        the residual grows with the measurement and would drag the incumbent
-        along; there it is held to what sampling noise can do.
+        Where the model cannot explain a measurement the residual grows with the
+        measurement and would drag the incumbent along; there it is held to
+        ``most_sds`` of sampling noise.  ``log_density`` is the measurement's in
+        each node and ``belief`` that before it; what the likely nodes explain is
+        no outlier to the others either.
         """
-        most = self.settings.outlier_residual * np.sqrt(variance)
-        outlier = log_density < self._log_floor
-        return np.where(outlier, np.clip(residual, -most, most), residual)
+        explained = np.logaddexp.reduce(np.log(belief + TINY) + log_density)
+        if float(explained) >= self._log_floor:
+            return residual
+        most = most_sds * np.sqrt(variance)
+        held: FloatArray = np.clip(residual, -most, most)
+        return held
 
     def _remember(self, view: CandidateView, learning: np.ndarray) -> None:
         """Append the candidate to the window; nan marks nodes that do not learn."""

@@ -1,0 +1,149 @@
+"""Rules for keeping, in simulated sessions with known truth, beside the released autojudge.
+
+All rules meet the same proposals with the same luck and the same budget of runs;
+what differs is only what they keep and what they run again::
+
+    make bench
+    .venv-bench/bin/python tests/bench/judging.py --world divergent --sessions 400
+
+The released tool is not imitated: for every experiment its own ``analyze`` is
+called on the log that it would find.  Two ways of using it are shown.
+``autojudge`` takes exit code 0 as a keep, as scripts do.  ``autojudge-article``
+follows the article on it: keep on STRONG_KEEP, KEEP and MARGINAL, run again on
+RETEST, at most twice.
+
+What was tried beside the reference stands in the first tables as
+``pairs``, ``staged`` and ``remeasured``; ``held`` stands with the outliers.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import time
+from dataclasses import dataclass
+
+import auto_judge
+
+from ratchet.cli.simulate import progress, simulate
+from ratchet.simulation import RULES, WORLDS, Candidate, Decision, Plan, contrast, summarize, table
+from ratchet.simulation.rules import TRIED
+from ratchet.simulation.session import Bench
+
+AGAINST = "greedy"
+NOISE_SD = 5e-4
+MEMORY_GB = 44.0
+MOST_RETESTS = 2
+KEPT_ROWS = 6
+"""Kept rows that the released tool is shown; its noise floor rests on five."""
+
+
+@dataclass(frozen=True)
+class Released:
+    """The released autojudge, version 1.0.1."""
+
+    name: str
+    summary: str
+    article: bool = False
+
+    def begin(self, bench: Bench) -> _ReleasedKeeper:
+        """One baseline run."""
+        return _ReleasedKeeper(bench.baseline(1)[0], self.article)
+
+
+class _ReleasedKeeper:
+    """Keeps the log that the tool reads; a new row has greedy's status at first."""
+
+    noise_sd = None
+
+    def __init__(self, baseline: float, article: bool) -> None:
+        self._baseline = self._best = baseline
+        self._kept = [self._row(baseline, auto_judge.Status.KEEP)]
+        self._article = article
+
+    @property
+    def claimed_gain(self) -> float:
+        return self._baseline - self._best
+
+    def crash(self) -> None:
+        pass
+
+    def decide(self, candidate: Candidate) -> Decision:
+        verdict, confidence = self._ask(candidate.runs[-1])
+        retest = auto_judge.Verdict.RETEST
+        while self._article and verdict is retest and len(candidate.runs) <= MOST_RETESTS:
+            if not candidate.rerun():
+                break
+            verdict, confidence = self._ask(candidate.runs[-1])
+        worse = verdict is auto_judge.Verdict.DISCARD
+        keep = not worse and not (self._article and verdict is retest)
+        if keep:
+            self._best = min(self._best, candidate.runs[-1])
+            self._kept.append(self._row(candidate.runs[-1], auto_judge.Status.KEEP))
+        # Its confidence is in the verdict, so of a discard in being no better.
+        return Decision(keep, 1 - confidence if worse else confidence)
+
+    def _ask(self, y: float) -> tuple[auto_judge.Verdict, float]:
+        status = auto_judge.Status.KEEP if y < self._best else auto_judge.Status.DISCARD
+        # Its best is over all kept rows; the lowest of them is the last.
+        log = [*self._kept[-KEPT_ROWS:], self._row(y, status)]
+        found = auto_judge.analyze(log).value
+        return found.verdict, found.confidence
+
+    @staticmethod
+    def _row(y: float, status: auto_judge.Status) -> auto_judge.Experiment:
+        return auto_judge.Experiment(1, "x", y, MEMORY_GB, status, "")
+
+
+RELEASED = (
+    Released("autojudge", "the released autojudge 1.0.1: keep on exit code 0"),
+    Released("autojudge-article", "the same, retesting as the article says", article=True),
+)
+COMPARED = ("greedy", "seeds-2", "gain", "balanced", "strict", "guaranteed", "reference")
+OUTLIERS = ("held",)
+BESIDE = tuple(rule.name for rule in TRIED if rule.name not in OUTLIERS)
+
+OTHERS = [world for world in WORLDS if world not in ("typical", "divergent")]
+CELLS = (
+    ("typical", 100, NOISE_SD, COMPARED + BESIDE),
+    ("typical", 300, NOISE_SD, COMPARED + BESIDE),
+    *((world, 300, NOISE_SD, COMPARED) for world in OTHERS),
+    # What an outlier does grows with the noise, so twice the noise as well.
+    ("divergent", 300, NOISE_SD, COMPARED + OUTLIERS),
+    ("divergent", 300, 2 * NOISE_SD, COMPARED + OUTLIERS),
+)
+"""World, runs, noise sd and rules of each table."""
+
+CONTRASTS = {
+    "divergent": (("gain", "reference"), ("gain", "held")),
+    "typical": tuple((name, "balanced") for name in ("staged", "remeasured")),
+}
+"""Pairs worth a line of their own, by world."""
+
+
+def measure(plan: Plan, names: tuple[str, ...], jobs: int) -> None:
+    began = time.monotonic()
+    rules = (RULES[AGAINST], *RELEASED, *(RULES[name] for name in names if name != AGAINST))
+    records = simulate(plan, rules, jobs, progress(plan.world.name))
+    summaries = {name: summarize(found, records[AGAINST]) for name, found in records.items()}
+    print(table.heading(plan))
+    print("\n".join(["", *table.lines(summaries, AGAINST), ""]))
+    for one, other in CONTRASTS.get(plan.world.name, ()):
+        found = contrast(records[one], records[other])
+        print("\n".join(table.contrast_lines(one, other, found)))
+    print(f"{time.monotonic() - began:.0f} s\n", flush=True)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--world", choices=WORLDS, help="only this world (default all)")
+    parser.add_argument("--sessions", type=int, default=80)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--jobs", type=int, default=os.cpu_count())
+    options = parser.parse_args()
+    for name, runs, noise_sd, names in CELLS:
+        if options.world in (None, name):
+            world = WORLDS[name]
+            plan = Plan(world, runs, noise_sd, options.sessions, options.seed)
+            measure(plan, names, options.jobs)
+    print("\n".join(table.LEGEND))

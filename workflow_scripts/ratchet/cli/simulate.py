@@ -1,0 +1,183 @@
+"""``ratchet simulate``: rules for keeping, side by side in sessions with known truth.
+
+    ratchet simulate --runs 300 --noise-sd 1e-3
+    ratchet simulate --world divergent --rules gain,reference --against reference
+
+Every rule meets the same proposals with the same luck and the same budget.
+Tables go to standard output, progress to standard error.  The same options give
+the same output, whatever the number of processes.  Exit codes: 0, and 64 for a
+wrong option.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import multiprocessing
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from typing import TypeVar
+
+from ratchet.cli import command
+from ratchet.errors import ConfigError, UsageError
+from ratchet.simulation import RULES, WORLDS, Plan, Record, Rule, play_all, summarize, table
+
+T = TypeVar("T")
+
+DEFAULT_RULES = ("greedy", "seeds-2", "gain", "balanced", "strict", "guaranteed")
+DEFAULT_AGAINST = "greedy"
+MOST_RUNS = 5000
+MOST_SESSIONS = 100_000
+MOST_JOBS = 256
+"""Above these a digit too many is likelier than a plan."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line; returns the exit code."""
+    return command.run("ratchet simulate", lambda given: _run(_parse(given)), argv)
+
+
+def _parse(argv: Sequence[str]) -> argparse.Namespace:
+    parser = command.Parser(
+        prog="ratchet simulate",
+        description="Compare rules for keeping in simulated sessions with known truth.",
+        epilog=_catalogue(),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    add = parser.add_argument
+    shown = ",".join(DEFAULT_RULES)
+    add("--world", default="typical", help="kind of session, see below (default typical)")
+    add("--rules", default=shown, help=f"names, see below, or 'all' (default {shown})")
+    add("--against", default=DEFAULT_AGAINST, help="rule to compare with (default greedy)")
+    add("--runs", type=int, default=100, help="runs of a session, its budget (default 100)")
+    add("--noise-sd", type=float, default=5e-4, help="noise sd of one run (default 5e-4)")
+    add("--sessions", type=int, default=100, help="sessions of each rule (default 100)")
+    add("--seed", type=int, default=1, help="of all random numbers (default 1)")
+    add("--baseline", type=int, default=2, help="baseline runs of the judge (default 2)")
+    scales = "the judge's scale: known, or learned from the baseline runs (default known)"
+    add("--scale", choices=["known", "baseline"], default="known", help=scales)
+    add("--jobs", type=int, default=None, help="processes (default: one per core)")
+    add("--json", action="store_true", help="all figures as JSON, in the metric's unit")
+    return parser.parse_args(argv)
+
+
+def _catalogue() -> str:
+    """The worlds and rules by name, for --help."""
+    width = max(len(name) for name in (*WORLDS, *RULES))
+    worlds = [f"  {world.name:{width}}  {world.summary}" for world in WORLDS.values()]
+    rules = [f"  {rule.name:{width}}  {rule.summary}" for rule in RULES.values()]
+    return "\n".join(["worlds:", *worlds, "", "rules:", *rules, "", *table.LEGEND])
+
+
+def _run(options: argparse.Namespace) -> int:
+    plan, jobs = _plan(options), _jobs(options.jobs)
+    against = _known("--against", options.against.strip(), RULES)
+    rules = _rules(options.rules, against.name)
+    records = simulate(plan, rules, jobs, progress("simulate"))
+    summaries = {name: summarize(found, records[against.name]) for name, found in records.items()}
+    if options.json:
+        fields = table.to_dict(plan, rules, summaries, against.name)
+        print(json.dumps(fields, indent=2, allow_nan=False))
+    else:
+        shown = table.lines(summaries, against.name)
+        print("\n".join([table.heading(plan), "", *shown, "", *table.LEGEND]))
+    return 0
+
+
+def _plan(options: argparse.Namespace) -> Plan:
+    for name, value, most in (
+        ("--runs", options.runs, MOST_RUNS),
+        ("--sessions", options.sessions, MOST_SESSIONS),
+    ):
+        if value > most:
+            raise UsageError(f"{name}: expected at most {most}, found {value}")
+    world = _known("--world", options.world.strip(), WORLDS)
+    try:
+        return Plan(
+            world=world,
+            runs=options.runs,
+            noise_sd=options.noise_sd,
+            sessions=options.sessions,
+            seed=options.seed,
+            baseline_runs=options.baseline,
+            scale_from_baseline=options.scale == "baseline",
+        )
+    except ConfigError as error:
+        raise UsageError(f"{error}; see ratchet simulate --help") from None
+
+
+def _jobs(given: int | None) -> int:
+    jobs = given if given is not None else min(os.cpu_count() or 1, MOST_JOBS)
+    if not 1 <= jobs <= MOST_JOBS:
+        raise UsageError(f"--jobs: expected 1 to {MOST_JOBS}, found {jobs}")
+    return jobs
+
+
+def _rules(names: str, against: str) -> tuple[Rule, ...]:
+    """The rules asked for in the table's order, with the one to compare with."""
+    asked = [name.strip() for name in names.split(",") if name.strip()]
+    if not asked:
+        raise UsageError(f"--rules: expected names from {', '.join(RULES)}, found {names!r}")
+    chosen = set(RULES) if asked == ["all"] else {_known("--rules", n, RULES).name for n in asked}
+    return tuple(rule for rule in RULES.values() if rule.name in chosen | {against})
+
+
+def _known(option: str, name: str, known: dict[str, T]) -> T:
+    if name not in known:
+        raise UsageError(f"{option}: expected one of {', '.join(known)}, found {name!r}")
+    return known[name]
+
+
+def simulate(
+    plan: Plan, rules: tuple[Rule, ...], jobs: int, tell: Callable[[int, int], None]
+) -> dict[str, list[Record]]:
+    """All sessions of a plan by rule, spread over processes.
+
+    ``tell`` is called with the sessions done and the sessions in all.
+    """
+    found: dict[str, list[Record]] = {rule.name: [] for rule in rules}
+    for done, records in enumerate(_sessions(plan, rules, min(jobs, plan.sessions)), start=1):
+        for rule, record in zip(rules, records, strict=True):
+            found[rule.name].append(record)
+        tell(done, plan.sessions)
+    return found
+
+
+def _sessions(plan: Plan, rules: tuple[Rule, ...], jobs: int) -> Iterator[list[Record]]:
+    one = partial(play_all, rules, plan)
+    if jobs == 1:
+        yield from map(one, range(plan.sessions))
+        return
+    pool = ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn"), _ignore_interrupt)
+    try:
+        yield from pool.map(one, range(plan.sessions))
+    finally:
+        # Waits for the sessions being played, one per process.
+        pool.shutdown(cancel_futures=True)
+
+
+def _ignore_interrupt() -> None:
+    """The parent ends its processes; theirs would print a traceback each."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def progress(name: str) -> Callable[[int, int], None]:
+    """A line that counts on a terminal's standard error, and nothing elsewhere."""
+    terminal = sys.stderr.isatty()
+
+    def tell(done: int, total: int) -> None:
+        if not terminal:
+            return
+        end = "\r\033[K" if done == total else ""
+        print(f"\r{name}: session {done} of {total}{end}", end="", file=sys.stderr, flush=True)
+
+    return tell
+
+
+if __name__ == "__main__":
+    sys.exit(main())

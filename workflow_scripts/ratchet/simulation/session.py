@@ -1,0 +1,250 @@
+"""One simulated session: a bench that hands out runs, and a rule that keeps or not.
+
+Every run counts against the budget: baseline, fresh proposals (crashed ones too),
+retests and runs of the incumbent.  A rule sees measurements only; the truth goes
+into the :class:`Record`.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from ratchet.errors import ConfigError
+from ratchet.simulation.worlds import OPTIMUM, Stream, World
+from ratchet.vocabulary import Verdict
+
+MATERIAL_EFFECT = 2e-4
+"""An improvement of at least this size is missed if it is not kept; smaller ones
+are below half a noise sd and hardly add up."""
+
+LARGEST_NOISE = 1.0
+"""Metrics are near 1; noise above that is another scale, not another world."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What to simulate; ``noise_sd`` is that of one run, in the metric's unit.
+
+    ``baseline_runs`` are made by rules that judge noise.  With
+    ``scale_from_baseline`` the judge learns its scale from them, as a session
+    does, instead of being told that the metric is validation bits per byte.
+    Raises :class:`ConfigError` for a plan that no rule can start.
+    """
+
+    world: World
+    runs: int = 100
+    noise_sd: float = 5e-4
+    sessions: int = 100
+    seed: int = 1
+    baseline_runs: int = 2
+    scale_from_baseline: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuse values outside their range."""
+        _require(self.baseline_runs >= 1, "baseline runs", self.baseline_runs, "at least 1")
+        least = self.baseline_runs + 1
+        _require(self.runs >= least, "runs", self.runs, f"at least {least}: baseline and proposal")
+        _require(self.sessions >= 2, "sessions", self.sessions, "at least 2, for an interval")
+        _require(self.seed >= 0, "seed", self.seed, "0 or above")
+        sd = self.noise_sd
+        fits = math.isfinite(sd) and 0 < sd <= LARGEST_NOISE
+        _require(fits, "noise sd", sd, f"above 0 and at most {LARGEST_NOISE:g}")
+
+
+@dataclass(frozen=True)
+class Decision:
+    """A rule's decision, with P(truly better) and a verdict if it has them."""
+
+    keep: bool
+    confidence: float | None = None
+    verdict: Verdict | None = None
+
+
+@dataclass(frozen=True)
+class Row:
+    """One measured proposal: what was decided, and the truth."""
+
+    decision: Decision
+    effect: float
+
+    @property
+    def better(self) -> bool:
+        """Whether the proposal truly improves."""
+        return self.effect > 0
+
+    @property
+    def material(self) -> bool:
+        """Whether it improves by enough to be missed."""
+        return self.effect > MATERIAL_EFFECT
+
+
+@dataclass
+class Record:
+    """All of one session under one rule.
+
+    ``true_gain`` and ``claimed_gain`` are from the baseline to the last
+    incumbent, in the metric's unit; ``noise_ratio`` is the rule's estimate of
+    the noise sd over the true one.
+    """
+
+    rows: list[Row] = field(default_factory=list)
+    runs: int = 0
+    proposals: int = 0
+    crashes: int = 0
+    retests: int = 0
+    incumbent_runs: int = 0
+    true_gain: float = 0.0
+    claimed_gain: float = 0.0
+    noise_ratio: float | None = None
+
+
+class Bench:
+    """Hands out the runs of one session until the budget is used up."""
+
+    def __init__(self, plan: Plan, stream: Stream) -> None:
+        self.plan = plan
+        self.record = Record()
+        self._stream = stream
+        self._distance = stream.landscape.distance
+        self._incumbent_factor = 1.0
+        self._incumbent_count = 0
+
+    @property
+    def left(self) -> int:
+        """Runs that the budget still allows."""
+        return self.plan.runs - self.record.runs
+
+    def baseline(self, count: int) -> list[float]:
+        """Runs of the code that the session starts from; at least one."""
+        values = []
+        for _ in range(max(count, 1)):
+            y = self.incumbent()
+            if y is None:
+                break
+            values.append(y)
+        # Only runs after the baseline are the price of a rule.
+        self.record.incumbent_runs = 0
+        return values
+
+    def incumbent(self) -> float | None:
+        """A fresh run of the incumbent, or ``None`` where the budget is used up."""
+        if self.left <= 0:
+            return None
+        noise = self._stream.incumbent_noise(self._incumbent_count)
+        self._incumbent_count += 1
+        self.record.incumbent_runs += 1
+        return self._run(self._distance, self._incumbent_factor * noise)
+
+    def propose(self) -> Candidate | None:
+        """The next proposal, run once; ``None`` if it crashed."""
+        number = self.record.proposals
+        self.record.proposals += 1
+        if self._stream.proposal(number).crashes:
+            self.record.crashes += 1
+            self.record.runs += 1
+            return None
+        return Candidate(self, number, self._stream.effect(number, self._distance))
+
+    def run_candidate(self, candidate: Candidate) -> float:
+        """One run of a candidate; :meth:`Candidate.rerun` minds the budget."""
+        noise = self._stream.candidate_noise(candidate.number, len(candidate.runs))
+        return self._run(self._distance - candidate.effect, noise)
+
+    def settle(self, candidate: Candidate, decision: Decision) -> None:
+        """Write the decision down; a kept candidate is the new incumbent."""
+        self.record.rows.append(Row(decision, candidate.effect))
+        if decision.keep:
+            self._distance -= candidate.effect
+            self.record.true_gain += candidate.effect
+            self._incumbent_factor = self._stream.proposal(candidate.number).noise_factor
+
+    def _run(self, distance: float, noise: float) -> float:
+        drift = self._stream.drift * self.record.runs
+        self.record.runs += 1
+        return OPTIMUM + distance + self.plan.noise_sd * (noise + drift)
+
+
+class Candidate:
+    """A proposal that ran; ``effect`` is the truth, for an oracle alone."""
+
+    def __init__(self, bench: Bench, number: int, effect: float) -> None:
+        self.number = number
+        self.effect = effect
+        self.runs: list[float] = []
+        self._bench = bench
+        self.runs.append(bench.run_candidate(self))
+
+    @property
+    def mean(self) -> float:
+        """Mean of its runs so far."""
+        return sum(self.runs) / len(self.runs)
+
+    def rerun(self) -> bool:
+        """Run it once more; whether the budget allowed it."""
+        if self._bench.left <= 0:
+            return False
+        self._bench.record.retests += 1
+        self.runs.append(self._bench.run_candidate(self))
+        return True
+
+
+class Keeper(Protocol):
+    """A rule at work in one session."""
+
+    @property
+    def claimed_gain(self) -> float:
+        """What the rule says was gained since the baseline."""
+
+    @property
+    def noise_sd(self) -> float | None:
+        """Its estimate of the noise of one run, if it has one."""
+
+    def crash(self) -> None:
+        """A proposal crashed."""
+
+    def decide(self, candidate: Candidate) -> Decision:
+        """Keep the candidate or not; it may be run again, within the budget."""
+
+
+class Rule(Protocol):
+    """How candidates are kept; picklable, so that sessions can be spread out."""
+
+    @property
+    def name(self) -> str:
+        """What the user calls it."""
+
+    @property
+    def summary(self) -> str:
+        """One line on how it keeps."""
+
+    def begin(self, bench: Bench) -> Keeper:
+        """Make the baseline runs of a new session."""
+
+
+def play(rule: Rule, plan: Plan, stream: Stream) -> Record:
+    """One session under one rule, until the budget is used up."""
+    bench = Bench(plan, stream)
+    keeper = rule.begin(bench)
+    while bench.left > 0:
+        candidate = bench.propose()
+        if candidate is None:
+            keeper.crash()
+        else:
+            bench.settle(candidate, keeper.decide(candidate))
+    bench.record.claimed_gain = keeper.claimed_gain
+    if keeper.noise_sd is not None:
+        bench.record.noise_ratio = keeper.noise_sd / plan.noise_sd
+    return bench.record
+
+
+def play_all(rules: tuple[Rule, ...], plan: Plan, session: int) -> list[Record]:
+    """One session under every rule, with the same proposals and the same luck."""
+    stream = Stream(plan.world, plan.seed, session)
+    return [play(rule, plan, stream) for rule in rules]
+
+
+def _require(holds: bool, name: str, value: object, expected: str) -> None:
+    if not holds:
+        raise ConfigError(f"simulation, {name}: expected {expected}, found {value!r}")
