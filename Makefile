@@ -16,7 +16,7 @@ help:
 	@echo "make session   set up the locked environment and run a session (config/config.yaml)"
 	@echo "make test      set up the test environment; run linters, types and all tests"
 	@echo "make env       only set up the locked environment in .venv"
-	@echo "make bench     harness seconds, start-up, and rules for keeping in simulated sessions"
+	@echo "make bench     harness seconds, start-up, rules for keeping and steering in simulated sessions"
 	@echo "make lock      make the hash locks in envs/ again from their .in files"
 	@echo "make clean     remove the environments and caches; never results or store"
 
@@ -66,6 +66,7 @@ bench: .venv-dev/.ready .venv-bench/.ready
 	.venv-dev/bin/python tests/bench/overhead.py
 	.venv-bench/bin/python tests/bench/startup.py
 	.venv-bench/bin/python tests/bench/judging.py
+	.venv-bench/bin/python tests/bench/steering.py
 	.venv-dev/bin/python tests/bench/guarantee.py
 
 lock: $(UV)

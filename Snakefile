@@ -33,3 +33,8 @@ onerror:
 
 onstart:
     guard.install_graceful_sigterm(workflow)
+    seal.begin(PATHS)
+
+
+onsuccess:
+    seal.finish(PATHS)

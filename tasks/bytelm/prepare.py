@@ -13,6 +13,8 @@ imports this module; it must not be edited, or results stop being comparable.
 Environment: ``RATCHET_DATA`` (folder of the data, default ``data`` beside this
 file), ``RATCHET_SEED`` (default 1337) and one of ``RATCHET_BUDGET_SECONDS`` (CPU
 seconds of training, default 3.0) and ``RATCHET_BUDGET_STEPS`` (optimizer steps).
+``RATCHET_EVALUATOR_FD`` is set where the evaluator has the validation data; then
+there is no ``val.bin`` here.
 Exit codes of the preparation: 65 wrong data, 66 missing data.
 """
 
@@ -25,20 +27,20 @@ import importlib.metadata
 import os
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 import autograd
+import channel
 import numpy as np
+from channel import Bytes, Predict
 from numpy.typing import NDArray
-
-Bytes: TypeAlias = NDArray[np.uint8]
 
 STARTED = time.perf_counter()
 SEED = int(os.environ.get("RATCHET_SEED", "1337"))
 DEFAULT_BUDGET_SECONDS = 3.0
-VOCAB_SIZE = 256
+VOCAB_SIZE = channel.VOCAB_SIZE
 
 # The evaluator looks at 32 batches of 16 windows of 64 bytes.
 EVAL_BATCHES = 32
@@ -248,26 +250,40 @@ def evaluation_windows(data: Bytes) -> tuple[Bytes, Bytes]:
     return data[spans], data[spans + 1]
 
 
-def evaluate_bpb(model_fn: Callable[[Bytes], NDArray[Any]], data: Bytes | None = None) -> float:
+def token_losses(logits: NDArray[Any], targets: Bytes) -> NDArray[np.float64]:
+    """Negative log-likelihood of every target in nats, (B, T), from logits (B, T, 256)."""
+    exact = logits.astype(np.float64)
+    top = exact.max(axis=-1)
+    total = np.log(np.exp(exact - top[..., None]).sum(axis=-1)) + top
+    picked = np.take_along_axis(exact, targets[..., None].astype(np.int64), axis=-1)
+    losses: NDArray[np.float64] = total - picked[..., 0]
+    return losses
+
+
+def evaluate_bpb(predict: Predict, data: Bytes | None = None) -> float:
     """Average bits per byte on the validation split; nan if a logit is not finite.
 
-    ``model_fn`` maps bytes (B, T) to logits (B, T, 256): at each position the
-    scores of the byte that follows.  The loss is computed here, from the logits.
+    ``predict`` maps bytes (B, T) to logits (B, T, 256): at each position the
+    scores of the byte that follows.  Under a harness the evaluator, a process of
+    its own, has the data, asks for the logits and computes the metric, once per
+    run; by hand everything happens here.
     """
+    evaluator = os.environ.get("RATCHET_EVALUATOR_FD")
+    if data is None and evaluator is not None:
+        return channel.evaluate_remotely(predict, int(evaluator))
     inputs, targets = evaluation_windows(load_split("val") if data is None else data)
-    expected = (EVAL_BATCH_SIZE, SEQUENCE_LENGTH, VOCAB_SIZE)
-    nats = 0.0
+    nats = []
     for i in range(0, len(inputs), EVAL_BATCH_SIZE):
-        logits = np.asarray(model_fn(inputs[i : i + EVAL_BATCH_SIZE].copy()))
-        if logits.shape != expected:
-            raise ValueError(f"the model gave logits {logits.shape}, expected {expected}")
+        logits = channel.checked_logits(predict, inputs[i : i + EVAL_BATCH_SIZE].copy())
         if not np.isfinite(logits).all():
             return float("nan")
-        picked = np.take_along_axis(logits, targets[i : i + EVAL_BATCH_SIZE, :, None], axis=-1)
-        shifted = logits - logits.max(axis=-1, keepdims=True)
-        total = np.log(np.exp(shifted).sum(axis=-1, dtype=np.float64))
-        nats += float((total + logits.max(axis=-1) - picked[..., 0].astype(np.float64)).sum())
-    return nats / targets.size / float(np.log(2.0))
+        nats.append(float(token_losses(logits, targets[i : i + EVAL_BATCH_SIZE]).sum()))
+    return bits_per_byte(nats, targets.size)
+
+
+def bits_per_byte(nats: Sequence[float], count: int) -> float:
+    """The metric from the losses of batches, always added up in the same order."""
+    return float(np.sum(np.array(nats))) / count / float(np.log(2.0))
 
 
 def print_summary(val_bpb: float, budget: Budget, tokens: int, parameters: int, depth: int) -> None:

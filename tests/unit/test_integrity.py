@@ -164,6 +164,14 @@ def test_what_the_baseline_does_itself_is_no_offence() -> None:
     assert [flag.kind for flag in twice] == ["metric"]
 
 
+def test_a_seed_that_the_baseline_does_not_use_cannot_be_lost() -> None:
+    own = "from prepare import SEED\nrate = 1\n"
+    contract = Contract(("prepare.py",), "val_loss")
+    assert flags({"a.py": own}, {"a.py": own + "rate = 2\n"}, contract) == ()
+    lost = flags({"a.py": own + "start(SEED)\n"}, {"a.py": own + "start(1)\n"}, contract)
+    assert [flag.kind for flag in lost] == ["seed"]
+
+
 def test_notes_are_shown_and_do_not_block() -> None:
     text = edited(MAIN, "import subprocess\nsubprocess.run(['true'])\nopen('x')\n" + MAIN)
     assert found(text) == []

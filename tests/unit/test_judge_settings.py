@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 
 import numpy as np
@@ -108,6 +109,10 @@ def test_prices() -> None:
     assert prices.threshold(20, sd) == pytest.approx(1e-3)
     assert prices.threshold(0, sd, memory_ratio=2.0) == pytest.approx(5e-3 * math.log(2))
     assert prices.threshold(0, sd, memory_ratio=1.02) == 0
+    assert prices.threshold(0, sd, memory_ratio=0.5) == pytest.approx(-0.5 * sd)
+    charged = dataclasses.replace(prices, memory_credit=False)
+    assert charged.threshold(0, sd, memory_ratio=0.5) == 0
+    assert charged.threshold(0, sd, memory_ratio=2.0) == pytest.approx(5e-3 * math.log(2))
     assert prices.threshold(0, sd, memory_ratio=None) == 0
     assert prices.threshold(-100, sd) == pytest.approx(-0.5 * sd)
     assert prices.threshold(-2, sd) == pytest.approx(-1e-4)

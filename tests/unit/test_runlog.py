@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ratchet.runlog import evidence, finite, parse_summary, tail
+from ratchet.runlog import MAX_CHARACTERS, clean_lines, finite, parse_summary, tail
 
 BLOCK = """step 10 | loss 3.2
 ---
@@ -64,17 +64,16 @@ def test_whatever_is_printed_is_read_back(values: dict[str, float]) -> None:
 @given(st.text())
 def test_no_text_breaks_the_reader(text: str) -> None:
     assert all(isinstance(value, float) for value in parse_summary(text).values())
-    assert len(evidence(text)) <= 200
+    assert all(clean_lines(text))
 
 
-def test_evidence_is_the_error_not_the_noise_after_it() -> None:
-    log = "Traceback (most recent call last):\n  File x\nValueError: shapes (2,3)\nbye\n"
-    assert evidence(log) == "ValueError: shapes (2,3)"
-    assert evidence("torch.OutOfMemoryError: CUDA out of memory.\n").startswith("torch.OutOf")
-    assert evidence("Segmentation fault (core dumped)\n") == "Segmentation fault (core dumped)"
-    assert evidence("last words\n\n") == "last words"
-    assert evidence("") == ""
-    assert len(evidence("RuntimeError: " + "x" * 9999)) == 200
+def test_lines_are_cleaned_and_bounded() -> None:
+    text = "\ufeff10%\r50%\r\n\x1b]0;title\x07\x1b[31mred\x1b[0m\n\n \x1b[K\n" + "y" * 9999
+    assert clean_lines(text) == ["10%", "50%", "red", "y" * 4096]
+    assert clean_lines("no\u202eisi\u2066ble\n") == ["noisible"]
+    assert clean_lines("a\0b\0\n\0") == ["ab"]
+    assert clean_lines("") == []
+    assert clean_lines("first\n" + "z\n" * MAX_CHARACTERS)[0] == "z"
 
 
 def test_tail_starts_at_a_whole_line() -> None:

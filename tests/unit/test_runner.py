@@ -9,10 +9,12 @@ from pathlib import Path
 
 import pytest
 
+from ratchet import runner
 from ratchet.canonical import digest_bytes
 from ratchet.errors import StoreError
+from ratchet.layout import RunPlan, environment
 from ratchet.records import Outcome
-from ratchet.runner import LOG_LIMIT_BYTES, RunPlan, environment, execute
+from ratchet.runner import LOG_LIMIT_BYTES, execute
 from ratchet.store import LOG
 
 FIXED = b"VALUE = 1\n"
@@ -73,7 +75,7 @@ def test_a_run_that_ends_well(tmp_path: Path) -> None:
 ENDS = [
     ("raise ValueError('no')", Outcome.CRASH, "exit status 1: ValueError: no"),
     ("import sys; sys.exit(3)", Outcome.CRASH, "exit status 3"),
-    ("x = (", Outcome.CRASH, "SyntaxError"),
+    ("x = (", Outcome.IMPORT_ERROR, "SyntaxError"),
     ("pass", Outcome.NO_METRIC, "without printing val"),
     ("print('val: nan')", Outcome.NAN, "val: nan"),
     ("print('val: -inf')", Outcome.NAN, "val: -inf"),
@@ -196,3 +198,16 @@ def test_a_command_that_does_not_exist_is_the_tasks_fault(tmp_path: Path) -> Non
 def test_python_is_the_environments(tmp_path: Path) -> None:
     _, log, _ = run(tmp_path, "import sys; print(sys.executable); print('val: 1')")
     assert log.splitlines()[0] == sys.executable
+
+
+def test_the_memory_limit_is_at_most_the_machine_s(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    machine = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**20
+    limit = tmp_path / "memory.max"
+    monkeypatch.setattr(runner, "CGROUP_LIMITS", (str(limit),))
+    assert runner.memory_limit_mb() == machine
+    limit.write_text("max\n")
+    assert runner.memory_limit_mb() == machine
+    limit.write_text(f"{64 * 2**20}\n")
+    assert runner.memory_limit_mb() == 64

@@ -30,7 +30,9 @@ from ratchet.stages import skipping
 from ratchet.stages.pricing import Tariff
 from ratchet.stages.reference import Reference
 from ratchet.stages.ruling import Case, ruling
+from ratchet.stages.session import Session
 from ratchet.stages.steer import waiting
+from ratchet.store import RunRecord
 
 PRICES = Prices(per_line=1e-4, per_log_memory=0.01)
 TARIFF = Tariff(PRICES, noise_sd=0.01, credit_used=0.0, memory_mb=100.0)
@@ -321,3 +323,57 @@ def test_efficient_or_dominated_in_either_direction() -> None:
     unknown = case(kept=True)
     unknown.runs = [run(0.97, memory=None)]
     assert ruled(unknown).pareto is None
+
+
+# -------------------------------------------------------------- contention
+
+
+class _Store:
+    """Answers every run with the next outcome, and remembers the seeds asked for."""
+
+    def __init__(self, *outcomes: Outcome) -> None:
+        self.outcomes = list(outcomes)
+        self.seeds: list[int] = []
+
+    def run(self, material: dict, perform: object) -> tuple[str, RunRecord, bool]:
+        self.seeds.append(material["seed"])
+        outcome = self.outcomes.pop(0)
+        metrics = {"loss": 1.0} if outcome is Outcome.OK else {}
+        return "key", RunRecord(outcome, "", 0, None, 1.0, 1.0, None, metrics), True
+
+
+def shared(store: _Store) -> SimpleNamespace:
+    """As much of a session as one run needs."""
+    events: list[dict] = []
+    whole = SimpleNamespace(
+        audits=False,
+        config=SimpleNamespace(seed=1),
+        task=SimpleNamespace(metric=SimpleNamespace(name="loss"), memory_mb=lambda _: None),
+        store=store,
+        journal=SimpleNamespace(append=lambda event, **about: events.append({event: about})),
+        events=events,
+        _material=lambda sources, seed, audit: {"seed": seed},
+        _summary=lambda key, seed, record: Session._summary(whole, key, seed, record),
+        run=lambda *arguments: Session.run(whole, *arguments),
+    )
+    return whole
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "last"),
+    [
+        ([Outcome.OK], Outcome.OK),
+        ([Outcome.CONTENDED, Outcome.OK], Outcome.OK),
+        ([Outcome.CONTENDED, Outcome.CRASH], Outcome.CRASH),
+        ([Outcome.CONTENDED] * 3, Outcome.CONTENDED),
+    ],
+)
+def test_a_run_that_shared_its_gpu_is_made_again(outcomes: list[Outcome], last: Outcome) -> None:
+    store = _Store(*outcomes)
+    whole = shared(store)
+    found = Session.run(whole, {"train.py": "0" * 64}, Role.SEARCH, 0)
+    assert found.outcome is last
+    assert store.outcomes == []
+    assert len(set(store.seeds)) == len(outcomes)
+    replicates = [about["replicate"] for event in whole.events for about in event.values()]
+    assert set(replicates) == {0}

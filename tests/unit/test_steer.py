@@ -2,13 +2,29 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections import Counter
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.special import betainc
 
-from ratchet.steer import CATEGORIES, WINDOW, Label, Mode, Trial, rank, score
+from ratchet.steer import (
+    CATEGORIES,
+    WINDOW,
+    Label,
+    Mode,
+    Trial,
+    expected_gains,
+    incomplete_beta,
+    rank,
+    score,
+)
+
+PACKAGES = Path(__file__).resolve().parents[2] / "workflow_scripts"
 
 
 def trials(**counts: tuple[int, int]) -> list[Trial]:
@@ -99,3 +115,27 @@ def test_old_success_fades() -> None:
 def test_a_task_may_have_its_own_categories() -> None:
     ranking = rank([Trial("kernels", True, 1.0)], 1, 0.01, known=("tiling", "fusion"))
     assert sorted(ranking) == ["fusion", "kernels", "tiling"]
+
+
+@given(st.floats(0.01, 500), st.floats(0.01, 500), st.floats(0, 1, allow_subnormal=False))
+def test_the_beta_integral_is_scipys(a: float, b: float, x: float) -> None:
+    assert incomplete_beta(a, b, x) == pytest.approx(betainc(a, b, x), abs=1e-9)
+
+
+def test_steering_needs_no_heavy_package() -> None:
+    code = (
+        "import sys; from ratchet.steer import Trial, rank, score; "
+        "score([Trial('data', True, 1.0)] * 9); rank([], 1, 0.1); "
+        "sys.exit(bool({'numpy', 'scipy'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], env={"PYTHONPATH": str(PACKAGES)})
+    assert done.returncode == 0
+
+
+def test_expected_gains_are_shown_in_the_order_of_exploit() -> None:
+    gains = expected_gains(EXAMPLE, 0.01)
+    assert max(gains, key=gains.__getitem__) == "architecture"
+    assert gains["optimizer"] < gains["hyperparams"]
+    assert rank(EXAMPLE, 1, 0.01, Mode.EXPLOIT)[0] == "architecture"
+    doubled = expected_gains([Trial(t.category, t.kept, 2 * t.gain) for t in EXAMPLE], 0.02)
+    assert doubled["data"] == pytest.approx(2 * gains["data"])

@@ -54,6 +54,7 @@ class Config:
     remeasure_every: int
     steering: str
     seed: int
+    isolation: str
     target: float | None
     deadline_hours: float
     leg: int
@@ -90,7 +91,8 @@ class Config:
     @property
     def reserved_runs(self) -> int:
         """Runs that a round may need at most beyond its candidates' first."""
-        retests = self.candidates * (self.max_replicates - 1)
+        # At least one each: an implausible improvement is run again in any case.
+        retests = self.candidates * max(self.max_replicates - 1, 1)
         checks = 1 if self.remeasure_every else 0
         return retests + self.incumbent_runs + checks + 2 * self.confirm_replicates
 

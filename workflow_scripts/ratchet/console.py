@@ -75,8 +75,12 @@ def _verdict(event: Mapping[str, Any]) -> str:
     place = (
         f"round {event['round']:>{len(rounds)}}/{rounds}  {_cut(event['description']):<{_WIDTH}}"
     )
-    missed = ", will be tried again" if event.get("near_miss") else ""
-    return f"{place} {event['verdict']}{sure}{missed} | {best}"
+    said = ""
+    if event.get("near_miss"):
+        said = ", will be tried again"
+    elif event["verdict"] in ("KEEP", "STRONG_KEEP") and (event.get("price") or 0.0) < 0:
+        said = ", simpler"
+    return f"{place} {event['verdict']}{sure}{said} | {best}"
 
 
 def _remeasured(event: Mapping[str, Any]) -> str | None:
@@ -100,7 +104,10 @@ def _confirmed(event: Mapping[str, Any]) -> str:
 
 _SPEAK: dict[str, Callable[[Mapping[str, Any]], str | None]] = {
     "session_started": lambda e: f"session {e['session']}: task {e['task']}",
-    "prepared": lambda e: f"inputs hashed, {len(e['data'])} data files ready",
+    "prepared": lambda e: (
+        f"inputs hashed, {len(e['data'])} data files ready; isolation of runs: {e['isolation']}"
+    ),
+    "refused": lambda e: f"not run      {_cut(e['description'])}: {e['reason']}",
     "run_finished": _run_finished,
     "baseline": lambda e: (
         f"baseline {e['mean']:.4f} ± {e['noise']:.4f} (noise floor from {e['n']} runs)"

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
-from ratchet import processes
+from ratchet import processes, seal
 from ratchet.config import Config, resolve
 from ratchet.console import Progress
 from ratchet.errors import EXIT_IO, EXIT_SOFTWARE, RatchetError
@@ -89,8 +89,10 @@ def main(stage: Callable[[Call], None]) -> None:
     except OSError as error:
         sys.exit(_report(error, call, sys.stderr))
     with log:
+        name = Path(sys.argv[0]).stem
         try:
-            stage(call)
+            with seal.step(call.paths, name, call.number, call.candidate, call.limits_file):
+                stage(call)
         except KeyboardInterrupt:
             sys.exit(130)
         except Exception as error:
@@ -102,7 +104,11 @@ def _report(error: Exception, call: Call, log: TextIO) -> int:
     if isinstance(error, RatchetError):
         _say(log, f"ratchet: {error}")
         return error.exit_code
-    if isinstance(error, OSError) and error.errno is not None:
+    if "No space left on device" in str(error) and not isinstance(error, OSError):
+        # From git, which says it in words.
+        _say(log, f"ratchet: {call.root.resolve()}: the disk is full; free some, start again")
+        code = EXIT_IO
+    elif isinstance(error, OSError) and error.errno is not None:
         place = error.filename or call.root.resolve()
         _say(log, f"ratchet: {place}: {error.strerror}; nothing is lost, start again")
         code = EXIT_IO

@@ -6,6 +6,8 @@ import contextlib
 import hashlib
 import json
 import os
+import shutil
+import subprocess
 import tempfile
 from pathlib import Path
 from typing import Any, TypeVar
@@ -56,6 +58,19 @@ def write_json(path: Path, value: Any) -> None:
     write_bytes(path, to_json(value))
 
 
+def discard(folder: Path) -> None:
+    """Remove a folder that a run could write to, however it was left.
+
+    Folders nested too deeply for Python's recursion, or without the right to
+    enter them, must not stop a session.
+    """
+    with contextlib.suppress(RecursionError):
+        shutil.rmtree(folder, ignore_errors=True)
+    if folder.exists():
+        for words in (["chmod", "-R", "u+rwX"], ["rm", "-rf"]):
+            subprocess.run([*words, "--", str(folder)], capture_output=True, check=False)
+
+
 def read_bytes(path: Path) -> bytes:
     """Content of a file; :class:`InputMissingError` if it cannot be read."""
     try:
@@ -70,7 +85,8 @@ def read_json(path: Path) -> Any:
         return json.loads(read_bytes(path))
     except ValueError as error:
         raise DataError(
-            f"{path}: is not valid JSON ({error}); delete it to have it made again"
+            f"{path}: is not valid JSON ({error}); delete it, and have it made again with: "
+            "snakemake --cores 1 -F"
         ) from None
 
 

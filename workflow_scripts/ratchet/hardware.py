@@ -7,6 +7,8 @@ import platform
 from pathlib import Path
 from typing import Any
 
+from ratchet import gpu
+
 
 def current(device: str) -> dict[str, Any]:
     """The hardware class of this machine, as part of a run's key.
@@ -40,16 +42,4 @@ def _cpu_model() -> str:
 
 @functools.cache
 def _gpu_models() -> tuple[str, ...]:
-    """Names of the NVIDIA GPUs, sorted; empty without a driver."""
-    try:
-        import pynvml
-    except ImportError:
-        return ()
-    try:
-        pynvml.nvmlInit()
-        handles = [pynvml.nvmlDeviceGetHandleByIndex(i) for i in range(pynvml.nvmlDeviceGetCount())]
-        names = [pynvml.nvmlDeviceGetName(handle) for handle in handles]
-        pynvml.nvmlShutdown()
-    except pynvml.NVMLError:
-        return ()
-    return tuple(sorted({n if isinstance(n, str) else n.decode() for n in names}))
+    return gpu.models()

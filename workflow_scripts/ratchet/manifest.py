@@ -42,6 +42,7 @@ def build(
         values=task.values,
         data=tuple(data[name] for name in task.visible_data),
         locked=tuple(data[name] for name in task.locked_data),
+        evaluation=tuple(data[name] for name in task.evaluation_data),
         environment=files.fingerprint(task.environment),
         definition=store.fingerprint(task.definition, task.definition.name),
         frozen=frozen,

@@ -63,6 +63,11 @@ class SessionPaths:
         return self.folder / ".git"
 
     @property
+    def seal(self) -> Path:
+        """Digests of the session's own files."""
+        return self.folder / "SHA256SUMS"
+
+    @property
     def rounds(self) -> Path:
         return self.folder / "rounds"
 

@@ -83,6 +83,7 @@ class RunSummary:
 
     ``value`` is the metric as the task prints it, in the metric's own unit and
     direction; ``memory_mb`` is what the task reports, not what was sampled.
+    ``audit`` is the metric on the locked data, where a run was measured on them.
     """
 
     key: str
@@ -91,6 +92,7 @@ class RunSummary:
     reason: str
     value: float | None
     memory_mb: float | None
+    audit: float | None = None
 
 
 @dataclass(frozen=True)
@@ -105,13 +107,19 @@ class Baseline:
 
 @dataclass(frozen=True)
 class Experiment:
-    """One proposal's first run, or why it was not run."""
+    """One proposal's first run, or why it was not run.
+
+    ``refused`` says what in its edit would bend the measurement; ``notes`` are
+    findings in the edit that decide nothing.
+    """
 
     round: int
     candidate: int
     run: RunSummary | None = None
     stop: StopReason | None = None
     detail: str = ""
+    refused: str = ""
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -130,6 +138,8 @@ class Ruling:
     and ``pareto_low`` and ``pareto_high`` bound the probability that none of
     them is better without needing more memory.  ``near_miss`` marks a probable
     improvement that was not kept because another candidate of its round was.
+    ``quarantined`` is one so large that a fresh run had to confirm it, and
+    ``notes`` are findings in the edit that decide nothing.
     """
 
     number: int
@@ -152,6 +162,8 @@ class Ruling:
     pareto_low: float | None = None
     pareto_high: float | None = None
     near_miss: bool = False
+    quarantined: bool = False
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -246,6 +258,8 @@ class Confirmation:
 
     ``gain`` is positive when the champion is better; ``low`` and ``high``
     bound it at ``level``.  ``None`` where nothing was kept or a run failed.
+    The ``audit_…`` values say the same of the locked data, which the search
+    never saw; ``None`` where the task has none.
     """
 
     champion: int
@@ -256,6 +270,9 @@ class Confirmation:
     low: float | None = None
     high: float | None = None
     detail: str = ""
+    audit_gain: float | None = None
+    audit_low: float | None = None
+    audit_high: float | None = None
 
 
 @dataclass(frozen=True)
@@ -290,3 +307,4 @@ class Manifest:
     harness_sha256: str
     hardware: Mapping[str, Any]
     versions: Mapping[str, str] = field(default_factory=dict)
+    evaluation: tuple[Fingerprint, ...] = ()

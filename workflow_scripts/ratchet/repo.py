@@ -42,8 +42,12 @@ class SessionRepo:
         return command
 
     def create(self) -> None:
-        """Make the repository; does nothing if it is there."""
-        if (self.folder / "HEAD").exists():
+        """Make the repository; does nothing if it is there.
+
+        One that a full disk or a kill left half made is completed.
+        """
+        # Git makes the first of these early and the last one last.
+        if all((self.folder / part).exists() for part in ("HEAD", "objects/info")):
             return
         self.folder.mkdir(parents=True, exist_ok=True)
         self._git.init("--bare", "--quiet", f"--initial-branch={self.branch[11:]}", "--template=")
@@ -149,5 +153,4 @@ def protect(folder: Path) -> None:
     Git does not delete what belongs to another repository unless told twice
     (``-ff``), so the folder gets an empty one.
     """
-    if not (folder / ".git" / "HEAD").exists():
-        SessionRepo(folder / ".git", "none").create()
+    SessionRepo(folder / ".git", "none").create()

@@ -6,10 +6,15 @@ import math
 import re
 from collections.abc import Mapping
 
+from ratchet.results_tsv import one_line
+
 # ``val_bpb:          0.997900``; the key is a name, the value a single word.
 _PAIR = re.compile(r"^\s*([A-Za-z_][A-Za-z0-9_./-]{0,63})\s*[:=]\s*(\S+)\s*$")
-_ANSI = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]")
+# Colours and cursor moves, window titles and links, and single escapes.
+_ANSI = re.compile(r"\x1b\[[0-9;:?]*[ -/]*[@-~]|\x1b\][^\x07\x1b\n]*(?:\x07|\x1b\\)?|\x1b[@-Z\\^_]")
 _MAX_LINE = 4096
+MAX_CHARACTERS = 1 << 20
+"""As much as the harness keeps of a log; of a longer one the end is what counts."""
 
 
 def parse_summary(text: str) -> dict[str, float]:
@@ -41,26 +46,17 @@ def finite(metrics: Mapping[str, float], name: str) -> float | None:
     return value if value is not None and math.isfinite(value) else None
 
 
-# Ordered: the first pattern that a line from the end matches is the evidence.
-_EVIDENCE = [
-    re.compile(r"^(\w+\.)*\w*(Error|Exception|Interrupt|Exit|Warning)\b.*"),
-    re.compile(r"(?i)\b(out of memory|killed|segmentation fault|core dumped|fail(ed|ure)?)\b"),
-]
+def clean_lines(text: str) -> list[str]:
+    """The end of a log as people read it: no colours, no control characters, no blank lines.
 
-
-def evidence(text: str, limit: int = 200) -> str:
-    """The line of a log that best says why a run failed, cut at ``limit``."""
-    lines = [_ANSI.sub("", line).strip() for line in text[-65536:].splitlines()]
-    lines = [line for line in lines if line]
-    for pattern in _EVIDENCE:
-        for line in reversed(lines):
-            if pattern.search(line[:_MAX_LINE]):
-                return _cut(line, limit)
-    return _cut(lines[-1], limit) if lines else ""
-
-
-def _cut(line: str, limit: int) -> str:
-    return line if len(line) <= limit else line[: limit - 1] + "…"
+    Each state of a progress line (they are separated by carriage returns) is a
+    line of its own.  Text that was UTF-16 and read as something else loses its
+    zero characters.  Lines are cut at 4096 characters, so that nothing in a
+    hostile log takes long to search.
+    """
+    end = text[-MAX_CHARACTERS:].replace("\0", "").replace("\r", "\n")
+    lines = (one_line(_ANSI.sub("", line[:_MAX_LINE])) for line in end.split("\n"))
+    return [line for line in lines if line]
 
 
 def tail(data: bytes, limit: int) -> str:

@@ -6,6 +6,7 @@ recorded as what it was.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import os
@@ -14,68 +15,42 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from ratchet import supervisor
-from ratchet.canonical import digest_bytes
-from ratchet.errors import InputMissingError, StoreError
-from ratchet.files import digest_file
+from ratchet import gpu, outcomes, supervisor
+from ratchet.errors import DataError, StoreError
+from ratchet.evaluation import Expected, Verified, verify
+from ratchet.files import discard
+from ratchet.isolation import Kind, choose, confine
+from ratchet.layout import (
+    RunPlan,
+    box,
+    changed,
+    environment,
+    evaluator_environment,
+    lay_out,
+    lay_out_evaluator,
+    resolve,
+    write,
+)
+from ratchet.processes import adopt_orphans, descendants, kill_descendants
 from ratchet.records import Outcome
-from ratchet.runlog import evidence, parse_summary
-from ratchet.store import LOG, SOURCE, RunRecord
+from ratchet.runlog import parse_summary
+from ratchet.store import LOG, SOURCE, TELEMETRY, RunRecord
+
+__all__ = ["LOG_LIMIT_BYTES", "RunPlan", "execute"]
 
 # Enough for a session's progress lines; a flood keeps its head and its tail.
 LOG_LIMIT_BYTES = 1 << 20
-# Folder of the data files, below the run's own.
-DATA = "data"
-# What a run may see of the harness's own environment.  Everything else (tokens,
-# proxies, user settings) stays out, so that runs are alike on every machine.
-ALLOWED_VARIABLES = (
-    "PATH",
-    "LANG",
-    "LC_ALL",
-    "TZ",
-    "LD_LIBRARY_PATH",
-    "CUDA_VISIBLE_DEVICES",
-    "NVIDIA_VISIBLE_DEVICES",
-    "NVIDIA_DRIVER_CAPABILITIES",
-)
-THREAD_VARIABLES = (
-    "OMP_NUM_THREADS",
-    "OPENBLAS_NUM_THREADS",
-    "MKL_NUM_THREADS",
-    "NUMEXPR_NUM_THREADS",
-    "VECLIB_MAXIMUM_THREADS",
-)
 # Signals that usually come from outside: a stopped service sends them to every
 # process of its group, the kernel sends KILL when memory runs out.
 OUTSIDE_SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+# Memory limits of containers, by version of the interface; the word "max" is none.
+CGROUP_LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
 # If the machine is going down, this process goes too within that time.
 OUTSIDE_PAUSE_SECONDS = 1.0
-
-
-@dataclass(frozen=True)
-class RunPlan:
-    """Everything needed to execute one run.
-
-    ``sources`` (the candidate's own files) and ``fixed`` map paths below the
-    run's folder to their content, ``data`` maps file names to (path, sha256).
-    Exactly one of ``budget_seconds`` and ``budget_steps`` is set.
-    """
-
-    command: Sequence[str]
-    sources: Mapping[str, bytes]
-    fixed: Mapping[str, bytes]
-    data: Mapping[str, tuple[Path, str]]
-    seed: int
-    budget_seconds: float | None
-    budget_steps: int | None
-    timeout_seconds: float
-    threads: int
-    metric: str
 
 
 def execute(plan: RunPlan, folder: Path) -> RunRecord:
@@ -83,133 +58,163 @@ def execute(plan: RunPlan, folder: Path) -> RunRecord:
 
     A run that a signal from outside ends is tried once more: the first time may
     have been an accident of the machine, twice is a fact about the candidate.
+    Raises :class:`ConfigError` if the isolation that the plan names does not
+    work here, and :class:`DataError` or :class:`StoreError` if the task's own
+    commands cannot be run.
     """
-    answer = _attempt(plan, folder)
+    kind = choose(plan.isolation)
+    answer = _attempt(plan, folder, kind)
     if _killed_from_outside(answer):
         time.sleep(OUTSIDE_PAUSE_SECONDS)
-        answer = _attempt(plan, folder)
-    return _record(plan, folder, answer)
+        answer = _attempt(plan, folder, kind)
+    return _record(plan, folder, answer, kind)
 
 
-def _attempt(plan: RunPlan, folder: Path) -> dict[str, Any]:
-    work = folder / "work"
-    shutil.rmtree(work, ignore_errors=True)
+def _attempt(plan: RunPlan, folder: Path, kind: Kind) -> dict[str, Any]:
+    work, evaluator = folder / "work", folder / "evaluator"
+    for left in (work, evaluator):
+        discard(left)
     work.mkdir(parents=True)
-    lay_out(plan, work)
+    lay_out(plan, work, kind)
+    command = _command(plan, environment(plan, work, kind))
     order = {
-        "command": _resolve(plan.command),
+        **confine(kind, box(plan, work), command).order,
         "folder": str(work.resolve()),
-        "environment": environment(plan, work),
+        "environment": environment(plan, work, kind),
         "log": str((folder / LOG).resolve()),
         "log_limit_bytes": LOG_LIMIT_BYTES,
         "timeout_seconds": plan.timeout_seconds,
     }
-    answer = _supervise(order)
-    answer["tampered"] = _changed(plan, work)
+    if plan.evaluator:
+        lay_out_evaluator(plan, evaluator)
+        order["evaluator"] = _evaluator_order(plan, evaluator)
+    if plan.device == "gpu":
+        answer = _supervise_on_gpu(order, folder / TELEMETRY)
+    else:
+        answer = _supervise(order)
+    if plan.evaluator:
+        _check_evaluator(plan, answer, evaluator)
+    answer["changed"] = changed(plan, work, evaluator, kind)
     for name, content in plan.sources.items():
-        _write(folder / SOURCE / name, content)
-    shutil.rmtree(work, ignore_errors=True)
+        write(folder / SOURCE / name, content)
+    for left in (work, evaluator):
+        discard(left)
     return answer
 
 
-def lay_out(plan: RunPlan, work: Path) -> None:
-    """Fill a run's folder; everything but the candidate's own files read-only."""
-    for name, content in {**plan.fixed, **plan.sources}.items():
-        _write(work / name, content)
-    for name in plan.fixed:
-        (work / name).chmod(0o444)
-    (work / DATA).mkdir()
-    for name, (path, _) in plan.data.items():
-        shutil.copyfile(path, work / DATA / name)
-        (work / DATA / name).chmod(0o444)
+def _command(plan: RunPlan, variables: Mapping[str, str]) -> list[str]:
+    """The command with its program found, since a sandbox cannot say that it is not."""
+    command = resolve(plan.command)
+    if "/" not in command[0] and shutil.which(command[0], path=variables.get("PATH")) is None:
+        raise _cannot_start(command[0], "no such program on the PATH")
+    return command
 
 
-def _write(path: Path, content: bytes) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(content)
+def _cannot_start(program: str, why: str) -> StoreError:
+    return StoreError(
+        f"the training command {program!r} cannot be started ({why}); set `command` in the "
+        "task's task.yaml"
+    )
+
+
+def _evaluator_order(plan: RunPlan, folder: Path) -> dict[str, Any]:
+    return {
+        "command": resolve(plan.evaluator),
+        "folder": str(folder.resolve()),
+        "environment": evaluator_environment(plan, folder),
+        "errors": str((folder / "errors").resolve()),
+    }
+
+
+def _check_evaluator(plan: RunPlan, answer: Mapping[str, Any], folder: Path) -> None:
+    """Raise if the task's evaluator, which no candidate can touch, broke by itself."""
+    found = answer.get("evaluation")
+    if found is None or found["ready"] or (found["exit_code"] or 0) <= 0:
+        return
+    said = (folder / "errors").read_text(encoding="utf-8", errors="replace").strip()[-2000:]
+    raise DataError(
+        f"the evaluator {' '.join(plan.evaluator)!r} ended with status {found['exit_code']} "
+        f"before it was ready; correct it, or `evaluator` in the task's task.yaml. It said:\n{said}"
+    )
+
+
+def _supervise_on_gpu(order: dict[str, Any], telemetry: Path) -> dict[str, Any]:
+    """The same with a GPU of its own and a watch on it, where there is one."""
+    nvml = gpu.library()
+    with gpu.leased(nvml, os.environ.get(gpu.VISIBLE)) as lease:
+        if lease is None:
+            return _supervise(order)
+        order["environment"] = {**order["environment"], **lease.environment}
+        with (
+            _started(order, [lease.descriptor]) as process,
+            gpu.Sampler(nvml, lease.gpu, lambda: descendants(process.pid)) as sampler,
+        ):
+            answer = _answer(process, order)
+        write(telemetry, sampler.table().encode())
+        return {**answer, "telemetry": sampler.summary()}
 
 
 def _supervise(order: Mapping[str, Any]) -> dict[str, Any]:
+    with _started(order) as process:
+        return _answer(process, order)
+
+
+@contextlib.contextmanager
+def _started(
+    order: Mapping[str, Any], inherited: Collection[int] = ()
+) -> Iterator[subprocess.Popen[bytes]]:
     """Let a supervisor process run the order, and outlive nothing of it."""
-    supervisor.adopt_orphans()
+    adopt_orphans()
     process = subprocess.Popen(
         [sys.executable, "-S", "-E", supervisor.__file__],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
+        pass_fds=list(inherited),
         start_new_session=True,
     )
     assert process.stdin is not None
     assert process.stdout is not None
     try:
-        process.stdin.write(json.dumps(order).encode() + b"\n")
-        process.stdin.flush()
-        answer = process.stdout.readline()
-    except OSError:
-        answer = b""
+        with contextlib.suppress(OSError):
+            process.stdin.write(json.dumps(order).encode() + b"\n")
+            process.stdin.flush()
+        yield process
     finally:
         # Closing the pipe ends the training, whatever brought us here.
-        process.stdin.close()
+        with contextlib.suppress(OSError):
+            process.stdin.close()
         process.wait()
         process.stdout.close()
-        supervisor.kill_descendants()
-    if not answer:
+        kill_descendants()
+
+
+def _answer(process: subprocess.Popen[bytes], order: Mapping[str, Any]) -> dict[str, Any]:
+    assert process.stdout is not None
+    line = process.stdout.readline()
+    if not line:
         # The supervisor was killed; what it watched died with it.
         return {"started": True, "code": -signal.SIGKILL, "timed_out": False, "leftover": 0}
-    result: dict[str, Any] = json.loads(answer)
+    result: dict[str, Any] = json.loads(line)
     if not result["started"]:
-        raise StoreError(
-            f"the training command {order['command'][0]!r} cannot be started "
-            f"({result['error']}); set `command` in the task's task.yaml"
-        )
+        raise _cannot_start(order["command"][0], result["error"])
     return result
 
 
 def _killed_from_outside(answer: Mapping[str, Any]) -> bool:
+    if (answer.get("evaluation") or {}).get("asked"):
+        # It may know its number by now; a second try would be a second lot.
+        return False
     return bool(-answer["code"] in OUTSIDE_SIGNALS and not answer["timed_out"])
 
 
-def environment(plan: RunPlan, work: Path) -> dict[str, str]:
-    """The whole environment of a run: an allow-list and what the harness sets."""
-    allowed = {name: os.environ[name] for name in ALLOWED_VARIABLES if name in os.environ}
-    fixed = {
-        "HOME": str(work.resolve()),
-        "PYTHONHASHSEED": "0",
-        "PYTHONNOUSERSITE": "1",
-        "PYTHONDONTWRITEBYTECODE": "1",
-        "PYTHONUNBUFFERED": "1",
-        "RATCHET_SEED": str(plan.seed),
-        "RATCHET_DATA": str((work / DATA).resolve()),
-    }
-    if plan.budget_steps is not None:
-        fixed["RATCHET_BUDGET_STEPS"] = str(plan.budget_steps)
-    else:
-        fixed["RATCHET_BUDGET_SECONDS"] = str(plan.budget_seconds)
-    return {**allowed, **dict.fromkeys(THREAD_VARIABLES, str(plan.threads)), **fixed}
-
-
-def _resolve(command: Sequence[str]) -> list[str]:
-    """``python`` in a task's command is the locked environment's interpreter."""
-    return [sys.executable if word == "python" else word for word in command]
-
-
-def _changed(plan: RunPlan, work: Path) -> str | None:
-    """Name of a fixed file or data file that is not what it was before the run."""
-    expected = {name: digest_bytes(content) for name, content in plan.fixed.items()}
-    expected |= {f"{DATA}/{name}": sha for name, (_, sha) in plan.data.items()}
-    for name, sha in expected.items():
-        try:
-            if digest_file(work / name) == sha:
-                continue
-        except InputMissingError:
-            pass
-        return name
-    return None
-
-
-def _record(plan: RunPlan, folder: Path, answer: Mapping[str, Any]) -> RunRecord:
+def _record(plan: RunPlan, folder: Path, answer: Mapping[str, Any], kind: Kind) -> RunRecord:
     text = (folder / LOG).read_text(encoding="utf-8", errors="replace")
     metrics = parse_summary(text)
-    outcome, reason = classify(plan, answer, metrics, text)
+    verified = _verify(plan, answer, metrics)
+    outcome, reason = classify(plan, {**answer, "tampered": verified.tampered}, metrics, text)
+    if verified.evaluation is not None and plan.metric in metrics:
+        # What was printed agrees, but for the digits.
+        metrics[plan.metric] = _number(verified.evaluation.value)
     code = answer["code"]
     return RunRecord(
         outcome=outcome,
@@ -220,27 +225,56 @@ def _record(plan: RunPlan, folder: Path, answer: Mapping[str, Any]) -> RunRecord
         cpu_seconds=answer.get("cpu_seconds", 0.0),
         peak_rss_mb=answer.get("peak_rss_mb"),
         metrics={k: v if math.isfinite(v) else None for k, v in metrics.items()},
+        evaluation=verified.evaluation,
+        telemetry=answer.get("telemetry"),
+        isolation=kind.value,
     )
+
+
+def _number(value: float | None) -> float:
+    return math.nan if value is None else value
+
+
+def _verify(plan: RunPlan, answer: Mapping[str, Any], metrics: Mapping[str, float]) -> Verified:
+    """The evaluation of a run, and the reason if its measurement was bent."""
+    if answer["changed"] is not None:
+        return Verified(tampered=f"changed the fixed file {answer['changed']} while it ran")
+    if not plan.evaluator or answer["timed_out"] or answer["code"] != 0:
+        # A run that failed is compared with nothing.
+        return Verified()
+    expected = Expected(plan.metric, plan.budget_seconds, plan.plausible, plan.device)
+    return verify(expected, answer["evaluation"], metrics)
+
+
+def memory_limit_mb() -> float | None:
+    """Most memory that runs can have here, in MiB: the container's or the machine's."""
+    limits = []
+    for path in CGROUP_LIMITS:
+        with contextlib.suppress(OSError, ValueError):
+            limits.append(int(Path(path).read_text()) / 2**20)
+    with contextlib.suppress(OSError, ValueError):
+        limits.append(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**20)
+    return min(limits, default=None)
 
 
 def classify(
     plan: RunPlan, answer: Mapping[str, Any], metrics: Mapping[str, float], text: str
 ) -> tuple[Outcome, str]:
     """How a run ended, and one sentence that says so."""
-    code = answer["code"]
     if answer["tampered"] is not None:
-        return Outcome.TAMPERED, f"changed the fixed file {answer['tampered']} while it ran"
-    if answer["timed_out"]:
-        return Outcome.TIMEOUT, f"stopped after {plan.timeout_seconds:g} s of wall-clock time"
-    if code == -signal.SIGKILL:
-        return Outcome.KILLED, "killed by signal 9, twice: usually it took too much memory"
-    if code < 0:
-        return Outcome.CRASH, f"died of signal {-code} ({signal.Signals(-code).name})"
-    if code > 0:
-        line = evidence(text)
-        return Outcome.CRASH, f"exit status {code}: {line}" if line else f"exit status {code}"
-    if plan.metric not in metrics:
-        return Outcome.NO_METRIC, f"ended without printing {plan.metric}"
-    if not math.isfinite(metrics[plan.metric]):
-        return Outcome.NAN, f"printed {plan.metric}: {metrics[plan.metric]}"
-    return Outcome.OK, ""
+        return Outcome.TAMPERED, answer["tampered"]
+    code = answer["code"]
+    found = outcomes.classify(
+        outcomes.Ending(
+            metric=plan.metric,
+            metrics=metrics,
+            log=text,
+            exit_code=code if code >= 0 else None,
+            signal=-code if code < 0 else None,
+            timed_out_seconds=plan.timeout_seconds if answer["timed_out"] else None,
+            contended=gpu.contention(answer.get("telemetry")),
+            peak_memory_mb=answer.get("peak_rss_mb"),
+            memory_limit_mb=memory_limit_mb(),
+        )
+    )
+    return found.outcome, found.sentence

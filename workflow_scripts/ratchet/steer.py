@@ -14,7 +14,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from random import Random
 
-from ratchet.records import CATEGORIES
+from ratchet.vocabulary import CATEGORIES
 
 # Labels look at this many last experiments: older ones met another incumbent.
 WINDOW = 50
@@ -100,10 +100,48 @@ def score(trials: Sequence[Trial], known: Sequence[str] = CATEGORIES) -> tuple[C
 
 
 def _beats(base: float, a: float, b: float) -> float:
-    """Pr[Beta(a, b) > base]."""
-    from scipy.special import betaincc  # costs more to import than all the rest
+    """Pr[Beta(a, b) > base], which is the incomplete beta integral I(1-base; b, a)."""
+    return incomplete_beta(b, a, 1.0 - base)
 
-    return float(betaincc(a, b, base))
+
+def incomplete_beta(a: float, b: float, x: float) -> float:
+    """The regularized incomplete beta integral I(x; a, b), to about 1e-12.
+
+    For 0 <= x <= 1 and positive ``a`` and ``b``.  Source: the continued fraction
+    of the NIST Digital Library of Mathematical Functions, 8.17.22, evaluated by
+    Lentz's method.  Written out because importing SciPy for it takes longer than
+    all the rest of a short command.
+    """
+    if x <= 0.0 or x >= 1.0:
+        return float(x >= 1.0)
+    if x > (a + 1.0) / (a + b + 2.0):  # where the fraction of the complement converges
+        return 1.0 - incomplete_beta(b, a, 1.0 - x)
+    value, up, down = 1.0, 1.0, 0.0
+    for n in range(1, _MOST_TERMS):
+        term = _fraction_term(n, a, b, x)
+        down = 1.0 / _nonzero(1.0 + term * down)
+        up = _nonzero(1.0 + term / up)
+        value *= up * down
+        if abs(up * down - 1.0) < 1e-15:
+            break
+    front = a * math.log(x) + b * math.log1p(-x) - math.log(a)
+    return math.exp(front + math.lgamma(a + b) - math.lgamma(a) - math.lgamma(b)) / value
+
+
+_MOST_TERMS = 10_000
+"""Terms of the fraction; some tens are enough where a + b is below a thousand."""
+
+
+def _fraction_term(n: int, a: float, b: float, x: float) -> float:
+    """Partial numerator number ``n`` >= 1 of the continued fraction."""
+    m = n // 2
+    if n % 2:
+        return -(a + m) * (a + b + m) * x / ((a + n - 1.0) * (a + n))
+    return m * (b - m) * x / ((a + n - 1.0) * (a + n))
+
+
+def _nonzero(value: float) -> float:
+    return value if abs(value) > 1e-300 else 1e-300
 
 
 def _label(probability: float) -> Label:
@@ -127,10 +165,7 @@ def rank(
     names = categories_of(trials, known)
     rng = Random(seed)
     records = _discounted(trials, names)
-    tried = sum(record.tried for record in records)
-    kept = sum(record.kept for record in records)
-    base = (kept + 1) / (tried + 3)
-    mean_gain = (sum(record.gain for record in records) + gain_scale) / (kept + 1)
+    base, mean_gain = _overall(records, gain_scale)
     uniform = mode is Mode.AUTO and rng.random() < UNIFORM_SHARE
     worth = {
         name: rng.random() if uniform else _worth(record, base, mean_gain, mode, rng)
@@ -139,6 +174,31 @@ def rank(
     # Ties (every category at the start) fall by lot, not by the alphabet.
     lot = {name: rng.random() for name in names}
     return tuple(sorted(names, key=lambda name: (-worth[name], lot[name])))
+
+
+def expected_gains(
+    trials: Sequence[Trial], gain_scale: float, known: Sequence[str] = CATEGORIES
+) -> dict[str, float]:
+    """What one try of each category is expected to bring, in the metric's unit.
+
+    Posterior mean of the success rate times that of the gain per keep; to be
+    shown, while :func:`rank` decides by samples.
+    """
+    names = categories_of(trials, known)
+    records = _discounted(trials, names)
+    base, mean_gain = _overall(records, gain_scale)
+    return {
+        name: _worth(record, base, mean_gain, Mode.EXPLOIT, Random(0))
+        for name, record in zip(names, records, strict=True)
+    }
+
+
+def _overall(records: Sequence[_Record], gain_scale: float) -> tuple[float, float]:
+    """The session's own keep rate and mean gain per keep."""
+    tried = sum(record.tried for record in records)
+    kept = sum(record.kept for record in records)
+    mean_gain = (sum(record.gain for record in records) + gain_scale) / (kept + 1)
+    return (kept + 1) / (tried + 3), mean_gain
 
 
 @dataclass

@@ -11,7 +11,6 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
-import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -22,6 +21,7 @@ from ratchet import files
 from ratchet.canonical import digest, digest_bytes, short
 from ratchet.codec import decode, encode
 from ratchet.errors import DataError, InputMissingError, StoreError
+from ratchet.evaluation import Evaluation
 from ratchet.paths import StorePaths
 from ratchet.records import Fingerprint, Outcome
 
@@ -33,6 +33,7 @@ RECORD = "run.json"
 LOG = "run.log"
 METRICS = "metrics.json"
 SOURCE = "source"
+TELEMETRY = "telemetry.csv"
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,10 @@ class RunRecord:
     """One execution as the store keeps it.
 
     ``metrics`` holds what the run printed; a NaN or an infinity is ``None``.
-    ``cpu_seconds`` and ``peak_rss_mb`` cover the whole process tree.
+    ``cpu_seconds`` and ``peak_rss_mb`` cover the whole process tree of the
+    candidate.  With an ``evaluation`` the task's metric is the evaluator's, at
+    full precision.  ``telemetry`` sums up the GPU, ``isolation`` is what kept
+    the run apart.
     """
 
     outcome: Outcome
@@ -51,6 +55,9 @@ class RunRecord:
     cpu_seconds: float
     peak_rss_mb: float | None
     metrics: Mapping[str, float | None]
+    evaluation: Evaluation | None = None
+    telemetry: Mapping[str, Any] | None = None
+    isolation: str = "none"
 
 
 class DamagedError(Exception):
@@ -121,7 +128,7 @@ class Store:
         path = self.paths.memo(kind, key)
         with self.locked(key):
             try:
-                entry = files.read_json(path)
+                entry = read_entry(path)
                 if entry["digest"] == digest(entry["answer"]):
                     return entry["answer"]
                 self._set_aside(path)
@@ -185,7 +192,7 @@ class Store:
         Only for the one who knows that no other process uses the store.
         """
         for entry in self.paths.partial.glob("*"):
-            shutil.rmtree(entry, ignore_errors=True)
+            files.discard(entry)
 
     @contextlib.contextmanager
     def locked(self, key: str) -> Iterator[None]:
@@ -204,7 +211,7 @@ class Store:
         try:
             yield folder
         finally:
-            shutil.rmtree(folder, ignore_errors=True)
+            files.discard(folder)
 
     def _publish(
         self, folder: Path, key: str, material: Mapping[str, Any], record: RunRecord
@@ -233,7 +240,7 @@ class Store:
 
     def _verified(self, folder: Path, key: str) -> RunRecord:
         try:
-            entry = files.read_json(folder / RECORD)
+            entry = read_entry(folder / RECORD)
             stated = entry.pop("digest")
             whole = entry["key"] == key == run_key(entry["inputs"]) and digest(entry) == stated
             record = decode(RunRecord, entry["record"])
@@ -260,6 +267,22 @@ class Store:
                 os.rename(path, target)  # noqa: PTH104
             return
         raise StoreError(f"{self.paths.damaged}: holds too many damaged entries; look at them")
+
+
+def read_entry(path: Path) -> Any:
+    """An entry's JSON, which must be the bytes that :func:`files.to_json` writes.
+
+    So that no byte of it can change unseen, not even between two values.  Raises
+    :class:`DataError` for any other bytes, :class:`InputMissingError` for none.
+    """
+    entry, data = files.read_json(path), files.read_bytes(path)
+    try:
+        same = files.to_json(entry) == data
+    except ValueError:
+        same = False
+    if not same:
+        raise DataError(f"{path}: is not written as entries are; it was changed")
+    return entry
 
 
 def run_key(material: Mapping[str, Any]) -> str:

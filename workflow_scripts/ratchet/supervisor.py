@@ -4,7 +4,8 @@ Run by path, as a process of its own (``python supervisor.py``): it reads one
 line of JSON from standard input, runs the command, writes one line of JSON to
 standard output.  Standard input stays open as a sign of life: when it closes,
 whoever asked is dead, and the training dies too.  It imports the standard
-library only, so that it starts in about 30 ms.
+library only, and modules beside it that do the same, so that it starts in about
+30 ms.
 
 Nothing survives it: the command gets a session of its own, orphans are adopted
 (``PR_SET_CHILD_SUBREAPER``), and at the end the whole process tree is killed.
@@ -15,7 +16,6 @@ along and the caller, a subreaper too, gets what is left of the tree.
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import json
 import os
 import resource
@@ -24,82 +24,29 @@ import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 from typing import Any
 
-PR_SET_PDEATHSIG = 1
-PR_SET_CHILD_SUBREAPER = 36
+if not __package__:
+    # Run by path: modules of the package must not shadow the standard library's.
+    sys.path[:1] = []
+    sys.path.append(os.path.dirname(os.path.dirname(os.path.realpath(__file__))))  # noqa: PTH120
+
+from ratchet import landlock
+from ratchet.processes import (
+    Meter,
+    adopt_orphans,
+    descendants,
+    die_with_parent,
+    keep_others_out,
+    kill_descendants,
+    resident_mb,
+)
+from ratchet.referee import VARIABLE, Referee
+
 # Between TERM and KILL: enough to flush a log, too short to train on.
 TERM_GRACE_SECONDS = 2.0
 SAMPLE_SECONDS = 0.2
 CHUNK = 1 << 16
-
-
-def prctl(option: int, argument: int) -> None:
-    """Set a process attribute; does nothing where there is no prctl."""
-    with contextlib.suppress(OSError, AttributeError):
-        ctypes.CDLL(None, use_errno=True).prctl(option, argument, 0, 0, 0)
-
-
-def adopt_orphans() -> None:
-    """Become the parent of every descendant whose own parent ends."""
-    prctl(PR_SET_CHILD_SUBREAPER, 1)
-
-
-def die_with_parent(parent: int | None = None) -> None:
-    """Be killed when the parent process ends, at once if it already has."""
-    prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    if parent is not None and os.getppid() != parent:
-        os._exit(1)
-
-
-def descendants(root: int) -> list[int]:
-    """Process ids below ``root``, children before grandchildren.
-
-    Empty where the kernel does not tell.
-    """
-    found: list[int] = []
-    todo = [root]
-    while todo:
-        pid = todo.pop(0)
-        for tasks in Path(f"/proc/{pid}/task").glob("*/children"):
-            with contextlib.suppress(OSError):
-                below = [int(word) for word in tasks.read_text().split()]
-                found += below
-                todo += below
-    return found
-
-
-def kill_descendants(deadline_seconds: float = 5.0) -> int:
-    """Kill everything below this process until nothing is left.
-
-    Returns how many processes were found.  The caller must have called
-    :func:`adopt_orphans` before they were started.
-    """
-    seen: set[int] = set()
-    limit = time.monotonic() + deadline_seconds
-    while time.monotonic() < limit:
-        alive = descendants(os.getpid())
-        seen.update(alive)
-        for pid in alive:
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.kill(pid, signal.SIGKILL)
-        with contextlib.suppress(ChildProcessError):
-            while os.waitpid(-1, os.WNOHANG)[0]:
-                pass
-        if not alive:
-            break
-        time.sleep(0.005)
-    return len(seen)
-
-
-def resident_mb(pids: list[int]) -> float:
-    """Resident memory of processes together, in MiB (shared pages counted twice)."""
-    pages = 0
-    for pid in pids:
-        with contextlib.suppress(OSError, IndexError, ValueError):
-            pages += int(Path(f"/proc/{pid}/statm").read_text().split()[1])
-    return pages * resource.getpagesize() / 2**20
 
 
 class CappedLog:
@@ -142,57 +89,107 @@ class CappedLog:
         self.stream.close()
 
 
+def ended(child: subprocess.Popen[bytes]) -> bool:
+    """Whether a child has ended; what it used can still be asked for."""
+    return os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+
+
 class Watch:
-    """One command under watch."""
+    """One command under watch, with its evaluator if the order names one."""
 
     def __init__(self, order: dict[str, Any]) -> None:
         self.order = order
         self.log = CappedLog(order["log"], order["log_limit_bytes"])
+        self.referee = Referee(order["evaluator"]) if order.get("evaluator") else None
+        self.spared: tuple[int, ...] = ()
+        self.began = 0.0
+        self.final: dict[str, float] = {}
+        self.meter = Meter()
         self.peak_mb = 0.0
         self.timed_out = False
         self.abandoned = False
 
     def start(self) -> subprocess.Popen[bytes]:
         """Start the command in a session of its own."""
+        environment, inherited = dict(self.order["environment"]), []
+        if self.referee:
+            self.referee.start()
+            self.spared = (self.referee.pid,)
+            inherited = [self.referee.candidates_end.fileno()]
+            environment[VARIABLE] = str(inherited[0])
+        self.began = time.monotonic()
         me = os.getpid()
-        return subprocess.Popen(
+        child = subprocess.Popen(
             self.order["command"],
             cwd=self.order["folder"],
-            env=self.order["environment"],
+            env=environment,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
+            pass_fds=inherited,
             start_new_session=True,
-            preexec_fn=lambda: die_with_parent(me),
+            preexec_fn=lambda: self.prepare(me),
         )
+        if self.referee:
+            # Only the candidate's tree holds its end: with it the socket closes.
+            self.referee.candidates_end.close()
+        return child
+
+    def prepare(self, parent: int) -> None:
+        """What the command's process does before it becomes the command."""
+        die_with_parent(parent)
+        if self.order.get("landlock"):
+            landlock.restrict(self.order["landlock"], self.order["network"])
 
     def run(self) -> dict[str, Any]:
         """Run to the end, the time limit, or the caller's death."""
-        began = time.monotonic()
         try:
             child = self.start()
-        except OSError as error:
-            self.log.write(f"{self.order['command'][0]}: {error.strerror}\n".encode())
+        except (OSError, subprocess.SubprocessError) as error:
+            self.log.write(f"{self.order['command'][0]}: {error}\n".encode())
             self.log.close()
+            kill_descendants()
             return {"started": False, "error": f"{error}"}
-        self.follow(child, began + self.order["timeout_seconds"])
+        self.follow(child, self.began + self.order["timeout_seconds"])
         if self.timed_out or self.abandoned:
             self.stop(child)
-        code = child.wait()
-        wall = time.monotonic() - began
-        leftover = kill_descendants()
+        _, status, used = os.wait4(child.pid, 0)
+        child.returncode = os.waitstatus_to_exitcode(status)
+        wall = time.monotonic() - self.began
+        leftover = kill_descendants(self.spared)
+        # The evaluator still lives: all that has been waited for was the command's.
+        together = resource.getrusage(resource.RUSAGE_CHILDREN)
+        cpu = round(together.ru_utime + together.ru_stime + self.meter.lost, 3)
+        self.final = {"cpu_seconds": cpu, "wall_seconds": round(wall, 3)}
+        evaluation = self.referee.finish(self.usage) if self.referee else None
         self.drain(child)
         self.log.close()
-        usage = resource.getrusage(resource.RUSAGE_CHILDREN)
         return {
             "started": True,
-            "code": code,
+            "code": self.exit_code(child.returncode),
             "timed_out": self.timed_out,
             "abandoned": self.abandoned,
             "leftover": leftover,
-            "wall_seconds": round(wall, 3),
-            "cpu_seconds": round(usage.ru_utime + usage.ru_stime, 3),
-            "peak_rss_mb": round(max(self.peak_mb, usage.ru_maxrss / 1024), 1),
+            **self.final,
+            "peak_rss_mb": round(max(self.peak_mb, used.ru_maxrss / 1024), 1),
+            "evaluation": evaluation,
+        }
+
+    def exit_code(self, code: int) -> int:
+        """The command's own: a wrapper gives 128 + n for signal n, as shells do."""
+        if self.order.get("wrapped") and 128 < code < 128 + signal.NSIG:
+            return 128 - code
+        return code
+
+    def candidates(self) -> list[int]:
+        """The processes of the command: all descendants but the evaluator."""
+        return [pid for pid in descendants(os.getpid()) if pid not in self.spared]
+
+    def usage(self) -> dict[str, float]:
+        """What the command has used so far, or in all."""
+        return self.final or {
+            "cpu_seconds": round(self.meter.read(self.candidates()), 3),
+            "wall_seconds": round(time.monotonic() - self.began, 3),
         }
 
     def follow(self, child: subprocess.Popen[bytes], limit: float) -> None:
@@ -200,25 +197,33 @@ class Watch:
         assert child.stdout is not None
         os.set_blocking(child.stdout.fileno(), False)
         with selectors.DefaultSelector() as ready:
-            ready.register(child.stdout, selectors.EVENT_READ)
-            ready.register(sys.stdin, selectors.EVENT_READ)
-            while child.poll() is None:
+            ready.register(child.stdout, selectors.EVENT_READ, lambda: self.read(child))
+            ready.register(sys.stdin, selectors.EVENT_READ, self.listen)
+            if self.referee:
+                referee = self.referee
+                ready.register(
+                    referee.output, selectors.EVENT_READ, lambda: referee.read(self.usage)
+                )
+            while not ended(child) and not self.abandoned:
                 left = limit - time.monotonic()
                 if left <= 0:
                     self.timed_out = True
                     return
                 events = ready.select(min(left, SAMPLE_SECONDS))
                 for key, _ in events:
-                    if key.fd == sys.stdin.fileno():
-                        if not os.read(key.fd, CHUNK):
-                            self.abandoned = True
-                            return
-                    elif not self.read(child):
-                        ready.unregister(child.stdout)
-                self.peak_mb = max(self.peak_mb, resident_mb(descendants(os.getpid())))
+                    if not key.data():
+                        ready.unregister(key.fileobj)
+                living = self.candidates()
+                self.peak_mb = max(self.peak_mb, resident_mb(living))
+                self.meter.read(living)
                 if events:
                     # A flood of output must not make sampling the work.
                     time.sleep(0.005)
+
+    def listen(self) -> bool:
+        """Notice when the caller dies; it says nothing more."""
+        self.abandoned = not os.read(sys.stdin.fileno(), CHUNK)
+        return not self.abandoned
 
     def read(self, child: subprocess.Popen[bytes]) -> bool:
         """Take what the pipe holds; False at its end."""
@@ -242,19 +247,23 @@ class Watch:
 
     def stop(self, child: subprocess.Popen[bytes]) -> None:
         """TERM to the group and all stragglers, then KILL after a grace."""
-        for pid in [child.pid, *descendants(os.getpid())]:
+        # A wrapper that ends takes the command along, without any grace.
+        wrappers = [child.pid] if self.order.get("wrapped") else []
+        for pid in self.candidates():
             with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.kill(pid, signal.SIGTERM)
+                if pid not in wrappers:
+                    os.kill(pid, signal.SIGTERM)
         with contextlib.suppress(ProcessLookupError):
-            os.killpg(child.pid, signal.SIGTERM)
+            if not wrappers:
+                os.killpg(child.pid, signal.SIGTERM)
         limit = time.monotonic() + (0.0 if self.abandoned else TERM_GRACE_SECONDS)
-        while child.poll() is None and time.monotonic() < limit:
+        while not ended(child) and time.monotonic() < limit:
             self.read(child)
             time.sleep(0.01)
         with contextlib.suppress(ProcessLookupError):
             os.killpg(child.pid, signal.SIGKILL)
         with contextlib.suppress(ProcessLookupError):
-            child.kill()
+            os.kill(child.pid, signal.SIGKILL)
 
 
 def main() -> None:
@@ -265,6 +274,7 @@ def main() -> None:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda *_: None)
     adopt_orphans()
+    keep_others_out()
     line = b""
     while not line.endswith(b"\n"):
         data = os.read(sys.stdin.fileno(), CHUNK)

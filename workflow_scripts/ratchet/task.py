@@ -10,6 +10,7 @@ from typing import Any
 
 from ratchet import files
 from ratchet.errors import ConfigError, InputMissingError
+from ratchet.evaluation import Plausible
 from ratchet.records import Direction
 
 DEFINITION = "task.yaml"
@@ -46,7 +47,13 @@ class Change:
 
 @dataclass(frozen=True)
 class Task:
-    """A parsed and checked task; paths of files are relative to ``folder``."""
+    """A parsed and checked task; paths of files are relative to ``folder``.
+
+    ``evaluator`` is the command of the trusted evaluator, which alone gets
+    ``evaluation_data``, and ``locked_data`` when a champion is audited.
+    ``hidden`` names installed packages that runs may not read, since the data
+    are made from them.
+    """
 
     name: str
     folder: Path
@@ -69,6 +76,17 @@ class Task:
     memory_megabytes: float
     values: Mapping[str, Any]
     search_space: Sequence[Change] = field(default_factory=tuple)
+    evaluator: Sequence[str] = ()
+    evaluation_data: Sequence[str] = ()
+    plausible: Plausible | None = None
+    network: bool = False
+    hidden: Sequence[str] = ()
+    seed_hook: bool = False
+
+    @property
+    def data_names(self) -> tuple[str, ...]:
+        """All files that the preparation makes, in a fixed order."""
+        return (*self.visible_data, *self.evaluation_data, *self.locked_data)
 
     @property
     def definition(self) -> Path:
@@ -108,12 +126,33 @@ def parse(content: bytes, folder: Path, harness: Path, where: str) -> Task:
     task = build(data, folder, harness)
     if (task.budget_seconds is None) == (task.budget_steps is None):
         raise ConfigError(f"{where}: budget: give either seconds or steps, and not both")
-    if (task.visible_data or task.locked_data) and not task.prepare:
+    if task.data_names and not task.prepare:
         raise ConfigError(f"{where}: prepare: the command that makes the data files is missing")
     names = [*task.mutable, *task.fixed, task.brief]
-    for name in sorted({n for n in names if names.count(n) > 1}):
+    for name in _repeated(names) or _repeated(task.data_names):
         raise ConfigError(f"{where}: the file {name} has two parts to play")
+    _check_evaluation(task, where)
     return task
+
+
+def _repeated(names: Sequence[str]) -> list[str]:
+    return sorted({name for name in names if names.count(name) > 1})
+
+
+def _check_evaluation(task: Task, where: str) -> None:
+    """The evaluator and what belongs to it go together."""
+    if task.evaluator:
+        if not set(task.evaluator) & set(task.fixed):
+            raise ConfigError(
+                f"{where}: evaluator: expected a command with one of the fixed files "
+                f"({', '.join(task.fixed)}), found {' '.join(task.evaluator)}"
+            )
+        if not task.evaluation_data:
+            raise ConfigError(f"{where}: data.evaluation: the evaluator needs at least one file")
+        return
+    for key, given in (("data.evaluation", task.evaluation_data), ("plausible", task.plausible)):
+        if given:
+            raise ConfigError(f"{where}: {key}: works only with an `evaluator`, which is missing")
 
 
 def build(data: Mapping[str, Any], folder: Path, harness: Path) -> Task:
@@ -143,6 +182,12 @@ def build(data: Mapping[str, Any], folder: Path, harness: Path) -> Task:
         memory_megabytes=memory.get("megabytes", 1.0),
         values=data,
         search_space=tuple(_change(entry) for entry in data.get("search_space", ())),
+        evaluator=tuple(data.get("evaluator", ())),
+        evaluation_data=tuple(named.get("evaluation", ())),
+        plausible=Plausible(**data["plausible"]) if "plausible" in data else None,
+        network=data.get("network", False),
+        hidden=tuple(data.get("hidden", ())),
+        seed_hook=data.get("seed", "environment") == "hook",
     )
 
 

@@ -67,8 +67,12 @@ class Paid:
     def prices(self, settings: Settings) -> Prices:
         """The judge's prices with the user's in their place."""
         prices = Prices().scaled(settings.effect_scale)
-        stated = {"per_line": self.per_line, "per_log_memory": self.per_log_memory}
-        return replace(prices, **{name: p for name, p in stated.items() if p is not None})
+        line, memory = self.per_line, self.per_log_memory
+        return replace(
+            prices,
+            per_line=prices.per_line if line is None else line,
+            per_log_memory=prices.per_log_memory if memory is None else memory,
+        )
 
 
 def settings_for(past: Experiments, planned: int, rules: Rules) -> tuple[Settings, list[str]]:

@@ -46,7 +46,7 @@ def _own(argv: Sequence[str]) -> int:
         description="Commands beside the workflow; sessions are run with snakemake.",
         epilog="commands: "
         + "; ".join(f"{name}: {text}" for name, text in COMMANDS.items())
-        + "; autojudge is a command of its own",
+        + "; autojudge and autosteer are commands of their own",
         allow_abbrev=False,
     )
     parser.add_argument("--version", action="version", version=f"ratchet {__version__}")

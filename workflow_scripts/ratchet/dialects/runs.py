@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from ratchet import runlog
+from ratchet import runlog, symptoms
 from ratchet.dialects.decoding import decode_text
 from ratchet.dialects.words import number_of
 from ratchet.errors import DataError
@@ -61,7 +61,7 @@ def read_run(data: bytes, name: str, metric: str) -> RunLog:
             )
     why = ""
     if value is None:
-        why = one_line(runlog.evidence(text)) if metric not in metrics else f"{metric} is no number"
+        why = symptoms.evidence(text) if metric not in metrics else f"{metric} is no number"
     return RunLog(value, _memory(metrics), metrics, why, tuple(assumptions))
 
 

@@ -107,11 +107,15 @@ def _lost_seed(
         for alias in node.names
         if alias.name.upper() == "SEED"
     }
-    used = {node.id for node in ast.walk(after) if isinstance(node, ast.Name)}
-    used |= {node.attr for node in ast.walk(after) if isinstance(node, ast.Attribute)}
-    for name in sorted(names - used):
+    for name in sorted(names & _used(before) - _used(after)):
         reason = "no longer uses the seed that the harness gives"
         yield Flag(Severity.BLOCK, "seed", file, 1, name, reason)
+
+
+def _used(tree: ast.Module) -> set[str]:
+    """All names that code reads, imports apart."""
+    names = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
+    return names | {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
 
 
 class _Unseeded(ast.NodeTransformer):

@@ -36,8 +36,9 @@ class Contract:
 
 SEEDING = frozenset(
     {"seed", "manual_seed", "manual_seed_all", "default_rng", "RandomState", "SeedSequence"}
+    | {"Random", "PCG64", "Philox", "MT19937", "PRNGKey"}
 )
-"""Functions that start a random stream: numpy, random and torch."""
+"""Functions that start a random stream: of random, numpy, torch and JAX."""
 
 EVALUATOR_NAME = "RATCHET_EVALUATOR"
 """Prefix of the variables by which the fixed files reach the evaluator."""

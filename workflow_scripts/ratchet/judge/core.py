@@ -95,7 +95,8 @@ class Judge:
             retest = fresh = 0.0
             keep = keep and look.shown
             again = not look.shown and look.prospect >= FUTILITY
-        self._pending = (view, confidence, runs)
+        # What a keep claims: to be better, or not to cost more than it may.
+        self._pending = (view, max(confidence, above), runs)
         self._wanted = self._tests.runs_wanted(view.count) if self._tests and again else 0
         return Assessment(
             verdict=name_verdict(keep, again, confidence, gain, self.settings.strong_probability),
@@ -131,13 +132,13 @@ class Judge:
         """
         if self._pending is None:
             raise DataError("judge: expected a candidate to be assessed before commit, found none")
-        (view, confidence, runs), self._pending = self._pending, None
+        (view, confident, runs), self._pending = self._pending, None
         self._wanted = 0
         self._filter.learn(view, keep)
         if self._tests is not None:
             self._tests.close(runs, keep)
         if keep:
-            self._doubts.append(1 - confidence)
+            self._doubts.append(1 - confident)
 
     def _values(self, view: CandidateView, above: float, threshold: float) -> tuple[float, float]:
         """Values of a retest and of a fresh proposal; 0 where no retest is possible."""
@@ -197,7 +198,11 @@ class Judge:
 
     @property
     def expected_false_keeps(self) -> float:
-        """Expected number of keeps so far that improved nothing."""
+        """Expected number of keeps so far that do not hold what they were kept for.
+
+        That is an improvement; of a simplification, which may cost a little, that
+        it costs no more.
+        """
         return math.fsum(self._doubts)
 
     def to_dict(self) -> dict[str, Any]:

@@ -19,6 +19,8 @@ class Prices:
     per_log_memory: float = 5e-3
     # Memory differences of up to 2 % are the allocator's, not the change's.
     memory_tolerance: float = 0.02
+    # Whether less memory may cost some of the metric, as fewer lines may.
+    memory_credit: bool = True
     # A simplification may cost at most this many noise sds of metric in one step,
     step_credit: float = 0.5
     # and all simplifications of a session together at most this many; else a
@@ -28,7 +30,7 @@ class Prices:
     def __post_init__(self) -> None:
         """Refuse negative or non-finite prices with :class:`ConfigError`."""
         for name, value in vars(self).items():
-            if not (math.isfinite(value) and value >= 0):
+            if name != "memory_credit" and not (math.isfinite(value) and value >= 0):
                 raise ConfigError(f"price {name}: expected a number of at least 0, found {value!r}")
 
     def scaled(self, scale: float) -> Prices:
@@ -59,7 +61,10 @@ class Prices:
             if not (math.isfinite(memory_ratio) and memory_ratio > 0):
                 raise DataError(f"memory ratio: expected a positive number, found {memory_ratio!r}")
             growth = math.log(memory_ratio)
-            price += self.per_log_memory * growth if abs(growth) > self.memory_tolerance else 0.0
+            if growth > self.memory_tolerance or (
+                self.memory_credit and growth < -self.memory_tolerance
+            ):
+                price += self.per_log_memory * growth
         left = max(0.0, self.session_credit * noise_sd - credit_used)
         return max(price, -min(self.step_credit * noise_sd, left))
 

@@ -206,8 +206,28 @@ def method(facts: Facts) -> list[dict[str, str]]:
         "Limits": (
             "The gain holds for this budget, this data and this hardware; a longer training may "
             "rank the changes differently. Many changes were tried against one validation set, "
-            "which it slowly wears out. Limits inside one Python process stop accidents, not a "
-            "determined attacker: for code that you do not trust, use a sandbox."
+            "which it slowly wears out"
+            + ("; the locked data were not touched by that." if _audited(facts) else ".")
         ),
+        "Isolation": _isolation(facts["provenance"]["isolation"]),
     }
     return [{"term": term, "text": text} for term, text in entries.items()]
+
+
+def _audited(facts: Facts) -> bool:
+    return bool(facts["confirmation"] and facts["confirmation"]["audit"])
+
+
+def _isolation(kinds: list[str]) -> str:
+    """What kept the runs from everything else on the machine."""
+    if kinds and "none" not in kinds:
+        how = " and ".join(kinds)
+        return (
+            f"Runs were kept apart by {how}: they saw their own folder, read-only inputs and no "
+            "network. SECURITY.md lists what that stops and what it cannot."
+        )
+    return (
+        "Runs were ordinary processes of the user. Limits inside one Python process stop "
+        "accidents, not a determined attacker: for code that you do not trust, set isolation to "
+        "bubblewrap."
+    )

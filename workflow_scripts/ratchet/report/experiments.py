@@ -8,6 +8,8 @@ from ratchet.report.inputs import Facts, SessionRecords, measured, run_facts, to
 
 # Two-sided 95 % of a normal distribution, for the interval of one delta.
 NORMAL_95 = 1.959964
+# Findings of one edit that are listed; an edit with more is odd enough as it is.
+NOTES_SHOWN = 20
 
 
 def experiments(records: SessionRecords) -> list[Facts]:
@@ -54,7 +56,8 @@ def _judged(ruling: Ruling | None, records: SessionRecords) -> Facts:
         missing = "verdict status reason mean n incumbent delta delta_sd delta_low delta_high gain"
         missing += " confidence memory_mb price net_lines memory_ratio pareto pareto_low"
         missing += " pareto_high outcome seconds log_tail"
-        return {**dict.fromkeys(missing.split()), "near_miss": False, "runs": []}
+        plain = {"near_miss": False, "quarantined": False, "notes": [], "runs": []}
+        return {**dict.fromkeys(missing.split()), **plain}
     failed = [r for r in ruling.runs if r.outcome is not Outcome.OK]
     telling = failed[0] if failed else ruling.runs[-1] if ruling.runs else None
     details = records.runs.get(telling.key) if telling else None
@@ -80,6 +83,8 @@ def _judged(ruling: Ruling | None, records: SessionRecords) -> Facts:
         "pareto_low": ruling.pareto_low,
         "pareto_high": ruling.pareto_high,
         "near_miss": ruling.near_miss,
+        "quarantined": ruling.quarantined,
+        "notes": [text.label(note, 300) for note in ruling.notes[:NOTES_SHOWN]],
         "outcome": telling.outcome.value if telling else None,
         "seconds": total(records, ruling.runs, "train_seconds"),
         "log_tail": text.tail(details.log_tail, text.LOG_LIMIT) if details else None,

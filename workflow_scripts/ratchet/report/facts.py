@@ -9,9 +9,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from math import fsum
+from statistics import fmean
 
 from ratchet.codec import encode
-from ratchet.records import Direction, Proposals, RoundVerdict, RunSummary, SessionState
+from ratchet.records import (
+    Confirmation,
+    Direction,
+    Proposals,
+    RoundVerdict,
+    RunSummary,
+    SessionState,
+)
 from ratchet.report import answer, text
 from ratchet.report.experiments import crashes, experiments
 from ratchet.report.inputs import (
@@ -51,7 +59,7 @@ def build(records: SessionRecords) -> Facts:
         "baseline": baseline,
         "noise": noise,
         "experiments": tried,
-        "counts": _counts(tried),
+        "counts": _counts(tried, records),
         "incumbents": _incumbents(records, baseline),
         "remeasurements": _remeasurements(records),
         "crashes": crashes(tried),
@@ -81,8 +89,10 @@ def _noise(records: SessionRecords, baseline: Facts) -> Facts:
     return {"sd": baseline["sd"], "low": None, "high": None, "from": "baseline replicates"}
 
 
-def _counts(tried: list[Facts]) -> Facts:
+def _counts(tried: list[Facts], records: SessionRecords) -> Facts:
     """How many of each status, and how many keeps chance alone would explain."""
+    judged = [v for v in records.verdicts if v.expected_false_keeps is not None]
+    last = max(judged, key=lambda v: v.round).expected_false_keeps if judged else None
     kept = [e for e in tried if e["status"] == "keep"]
     doubts = [1 - e["confidence"] for e in kept if e["confidence"] is not None]
     return {
@@ -91,7 +101,11 @@ def _counts(tried: list[Facts]) -> Facts:
         "discarded": sum(e["status"] == "discard" for e in tried),
         "crashed": sum(e["status"] == "crash" for e in tried),
         "pending": sum(e["verdict"] is None for e in tried),
-        "expected_false_keeps": sum(doubts) if doubts or not kept else None,
+        "expected_false_keeps": last
+        if last is not None
+        else sum(doubts)
+        if doubts or not kept
+        else None,
     }
 
 
@@ -185,6 +199,27 @@ def _confirmation(records: SessionRecords, tried: list[Facts]) -> Facts | None:
         "low": found.low,
         "high": found.high,
         "detail": text.label(found.detail),
+        "audit": _audit(found),
+    }
+
+
+def _audit(found: Confirmation) -> Facts | None:
+    """The same comparison on data that the search never saw, where there are such."""
+    if found.audit_gain is None:
+        return None
+    means = {
+        name: fmean([run.audit for run in runs if run.audit is not None])
+        for name, runs in (
+            ("baseline", found.baseline_runs),
+            ("challenger", found.champion_runs),
+        )
+    }
+    return {
+        **means,
+        "gain": found.audit_gain,
+        "low": found.audit_low,
+        "high": found.audit_high,
+        "gap": None if found.gain is None else found.gain - found.audit_gain,
     }
 
 
@@ -221,6 +256,7 @@ def _provenance(records: SessionRecords) -> Facts:
         "baseline": m.baseline,
         "brief": (m.brief,),
         "data": m.data,
+        "evaluation": m.evaluation,
         "locked": m.locked,
         "environment": (m.environment,),
         "definition": (m.definition,),
@@ -230,6 +266,7 @@ def _provenance(records: SessionRecords) -> Facts:
         "config_sha256": m.config_sha256,
         "harness_sha256": m.harness_sha256,
         "frozen": encode(m.frozen),
+        "isolation": sorted({d.isolation for d in records.runs.values() if d.isolation}),
         "hardware": encode(m.hardware),
         "versions": encode(m.versions),
     }

@@ -34,6 +34,7 @@ class RunDetails:
     wall_seconds: float | None = None
     cpu_seconds: float | None = None
     peak_rss_mb: float | None = None
+    isolation: str | None = None
 
 
 @dataclass(frozen=True)

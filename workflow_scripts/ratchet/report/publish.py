@@ -54,6 +54,7 @@ def _details(session: Session, key: str) -> RunDetails:
         wall_seconds=record.wall_seconds,
         cpu_seconds=record.cpu_seconds,
         peak_rss_mb=record.peak_rss_mb,
+        isolation=record.isolation,
         log_tail=tail(session.log_path(key).read_bytes(), LOG_TAIL_BYTES),
     )
 

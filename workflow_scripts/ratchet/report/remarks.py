@@ -17,6 +17,11 @@ def remarks(experiment: Facts, decimals: int) -> list[str]:
         said.append(
             f"Near miss: probably better, but another candidate of its round was kept{later}."
         )
+    if e["quarantined"]:
+        said.append(
+            "Quarantined: larger than everything seen before, so a fresh run had to confirm it."
+        )
+    said += [f"Noticed in the edit: {note}." for note in e["notes"]]
     if e["price"]:
         said.append(_price(e, decimals))
     if e["pareto"]:

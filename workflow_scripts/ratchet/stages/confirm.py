@@ -26,8 +26,10 @@ def run(session: Session) -> None:
     pairs: list[tuple[RunSummary, RunSummary]] = []
     for replicate in range(session.config.confirm_replicates):
         # In turn, so that a machine that slows down slows both.
-        ours = session.run(baseline.files, Role.CONFIRM, replicate)
-        theirs = session.run(champion.files, Role.CONFIRM, replicate, champion.number, "champion")
+        ours = session.run(baseline.files, Role.CONFIRM, replicate, audit=True)
+        theirs = session.run(
+            champion.files, Role.CONFIRM, replicate, champion.number, "champion", audit=True
+        )
         pairs.append((ours, theirs))
     result = _result(session, champion.number, pairs)
     session.journal.append(
@@ -55,6 +57,14 @@ def _result(
         [session.value(theirs) for _, theirs in pairs],
         LEVEL,
     )
-    return dataclasses.replace(
+    found = dataclasses.replace(
         found, gain=comparison.gain, low=comparison.low, high=comparison.high
+    )
+    before = [session.sign * ours.audit for ours, _ in pairs if ours.audit is not None]
+    after = [session.sign * theirs.audit for _, theirs in pairs if theirs.audit is not None]
+    if len(before) < len(pairs) or len(after) < len(pairs):
+        return found
+    audit = compare(before, after, LEVEL)
+    return dataclasses.replace(
+        found, audit_gain=audit.gain, audit_low=audit.low, audit_high=audit.high
     )

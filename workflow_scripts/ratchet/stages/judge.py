@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ratchet import code_lines, files, results_tsv
-from ratchet.judge import Judge, credit
+from ratchet.integrity import confirms, implausible
+from ratchet.judge import Assessment, Judge, credit
 from ratchet.judge.front import Configuration
 from ratchet.records import Experiment, RoundVerdict, Ruling, SessionState, Verdict
 from ratchet.seeds import Role
@@ -76,10 +77,13 @@ def _cases(
     old = session.texts(state.incumbent.files)
     cases = []
     for experiment in experiments:
-        if experiment.run is not None:
+        if experiment.run is not None or experiment.refused:
             proposal = proposals[experiment.candidate]
             lines = code_lines.net(old, session.texts(proposal.files))
-            cases.append(Case(proposal, [experiment.run], lines, judge.incumbent_mean))
+            runs = [] if experiment.run is None else [experiment.run]
+            case = Case(proposal, runs, lines, judge.incumbent_mean)
+            case.refused, case.notes = experiment.refused, experiment.notes
+            cases.append(case)
     return cases
 
 
@@ -92,15 +96,15 @@ def _hear(
     heard: Sequence[Case],
 ) -> None:
     """Assess one candidate against the incumbent, with as many retests as pay."""
-    tested = sum(c.failed is None and len(c.runs) > 1 for c in heard)
-    while case.failed is None:
+    tested = sum(not c.out and len(c.runs) > 1 for c in heard)
+    while not case.out:
         reference.supply()
         case.incumbent = judge.incumbent_mean
         case.memory_ratio = tariff.ratio(case.runs)
         case.threshold = tariff.threshold(case.net_lines, case.memory_ratio)
         found = judge.assess([session.value(r) for r in case.runs], case.threshold, tested)
         case.assessment, case.threshold = found, found.threshold
-        if found.verdict is not Verdict.RETEST:
+        if found.verdict is not Verdict.RETEST and not _quarantine(session, case, found):
             return
         proposal, replicate = case.proposal, len(case.runs)
         case.runs.append(
@@ -108,6 +112,29 @@ def _hear(
                 proposal.files, Role.SEARCH, replicate, proposal.number, proposal.description
             )
         )
+
+
+def _quarantine(session: Session, case: Case, found: Assessment) -> bool:
+    """Whether an improvement beyond everything seen must be run once more first.
+
+    After the fresh run it is settled whether that one confirms it.
+    """
+    first, *fresh = [session.value(run) for run in case.runs]
+    improvement = case.incumbent - first
+    if fresh:
+        if case.quarantined:
+            case.confirmed = confirms(first, fresh[0], found.noise_sd, improvement)
+        return False
+    if not found.keep or not implausible(improvement, found.noise_sd, ()):
+        return False
+    seen = [
+        ruling.delta
+        for _, verdict in session.history(case.proposal.round)
+        for ruling in verdict.rulings
+        if ruling.delta is not None
+    ]
+    case.quarantined = implausible(improvement, found.noise_sd, seen)
+    return case.quarantined
 
 
 def _decide(session: Session, judge: Judge, cases: list[Case]) -> None:
@@ -118,7 +145,7 @@ def _decide(session: Session, judge: Judge, cases: list[Case]) -> None:
     """
     best = max((c for c in cases if c.willing), key=lambda c: c.gain, default=None)
     for case in [c for c in cases if c is not best]:
-        if case.failed is not None:
+        if case.out:
             judge.crash()
             continue
         judge.assess([session.value(r) for r in case.runs], case.threshold)
@@ -181,6 +208,7 @@ def _announce(
             n=len(found.runs),
             confidence=found.confidence,
             near_miss=found.near_miss,
+            price=found.price,
             best=verdict.incumbent_mean,
             noise=verdict.noise_sd,
             kept=state.incumbent.kept + (verdict.kept is not None),

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import ratchet
-from ratchet import environment, files, manifest
+from ratchet import environment, files, isolation, manifest
 from ratchet.codec import decode, encode
 from ratchet.config import Config
 from ratchet.errors import DataError, StoreError
@@ -32,11 +32,17 @@ def run(config: Config, task: Task, root: Path, journal: Journal) -> None:
     protect(store.paths.root)
     journal.append("session_started", session=config.session, task=task.name)
     environment.verify(task.environment)
+    # Said, and refused, before anything is run.
+    kept_apart = isolation.describe(config.isolation)
     data = _data(task, store)
     harness = manifest.harness_digest(Path(ratchet.__file__).parent)
     frozen = manifest.build(config, task, store, data, harness, judge_mode(config))
     files.write_json(paths.manifest, frozen)
-    journal.append("prepared", data={name: entry.sha256 for name, entry in data.items()})
+    journal.append(
+        "prepared",
+        data={name: entry.sha256 for name, entry in data.items()},
+        isolation=kept_apart,
+    )
 
 
 def judge_mode(config: Config) -> str:
@@ -53,7 +59,7 @@ def judge_mode(config: Config) -> str:
 
 def _data(task: Task, store: Store) -> dict[str, Fingerprint]:
     """Prepared data files by name; prepared once for all sessions with equal inputs."""
-    names = [*task.visible_data, *task.locked_data]
+    names = list(task.data_names)
     if not names:
         return {}
     question = {

@@ -46,8 +46,10 @@ class Tariff:
         if net_lines and self.prices.per_line:
             kind = "more" if net_lines > 0 else "fewer"
             causes.append(f"{abs(net_lines)} {kind} line{'' if abs(net_lines) == 1 else 's'}")
-        grown = abs(math.log(ratio)) if ratio is not None else 0.0
-        if self.prices.per_log_memory and grown > self.prices.memory_tolerance:
+        grown = math.log(ratio) if ratio is not None else 0.0
+        if not self.prices.memory_credit:
+            grown = max(grown, 0.0)
+        if self.prices.per_log_memory and abs(grown) > self.prices.memory_tolerance:
             causes.append(f"{ratio:.2f}x memory")
         verb = "needs" if price > 0 else "may cost"
         return f"{verb} {abs(price):.2g} for {' and '.join(causes)}"

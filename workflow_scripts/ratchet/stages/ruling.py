@@ -29,6 +29,15 @@ class Case:
     threshold: float = 0.0
     assessment: Assessment | None = None
     kept: bool = False
+    refused: str = ""
+    notes: tuple[str, ...] = ()
+    quarantined: bool = False
+    confirmed: bool = True
+
+    @property
+    def out(self) -> bool:
+        """Whether there is nothing to assess: it was not run, or a run failed."""
+        return bool(self.refused) or self.failed is not None
 
     @property
     def failed(self) -> RunSummary | None:
@@ -42,13 +51,14 @@ class Case:
     @property
     def willing(self) -> bool:
         """Whether it would be kept if it were alone in its round."""
-        return self.failed is None and self.assessment is not None and self.assessment.keep
+        found = self.assessment
+        return not self.out and self.confirmed and found is not None and found.keep
 
     @property
     def promising(self) -> bool:
         """Whether it is probably an improvement, be it enough for a keep or not."""
         found = self.assessment
-        if self.failed is not None or found is None:
+        if self.out or not self.confirmed or found is None:
             return False
         return found.keep or (found.confidence >= 0.5 and found.gain > 0)
 
@@ -62,17 +72,19 @@ def ruling(
     ``one_kept`` tells whether any candidate of the round was kept.
     """
     failed, found = case.failed, case.assessment
-    if failed is not None or found is None:
-        tampered = failed is not None and failed.outcome is Outcome.TAMPERED
+    if case.out or found is None:
+        tampered = case.refused or (failed is not None and failed.outcome is Outcome.TAMPERED)
         return Ruling(
             number=case.proposal.number,
             candidate=case.proposal.candidate,
             commit=case.proposal.commit,
             verdict=Verdict.TAMPERED if tampered else Verdict.CRASH,
-            reason=_failure(failed),
+            reason=f"not run: {case.refused}" if case.refused else _failure(failed),
             runs=tuple(case.runs),
             incumbent=sign * case.incumbent,
             net_lines=case.net_lines,
+            quarantined=case.quarantined,
+            notes=case.notes,
         )
     memory = mean_memory(tuple(case.runs))
     bounds = _standing(case, found, memory, kept_before)
@@ -80,7 +92,7 @@ def ruling(
         number=case.proposal.number,
         candidate=case.proposal.candidate,
         commit=case.proposal.commit,
-        verdict=Verdict.MARGINAL if found.keep and not case.kept else found.verdict,
+        verdict=_verdict(case, found),
         reason=_reason(case, found, tariff),
         runs=tuple(case.runs),
         mean=sum(r.value for r in case.runs if r.value is not None) / len(case.runs),
@@ -97,7 +109,15 @@ def ruling(
         pareto_low=bounds.low if bounds else None,
         pareto_high=bounds.high if bounds else None,
         near_miss=one_kept and not case.kept and case.promising,
+        quarantined=case.quarantined,
+        notes=case.notes,
     )
+
+
+def _verdict(case: Case, found: Assessment) -> Verdict:
+    if not case.confirmed:
+        return Verdict.DISCARD
+    return Verdict.MARGINAL if found.keep and not case.kept else found.verdict
 
 
 def _standing(
@@ -133,6 +153,9 @@ def _reason(case: Case, found: Assessment, tariff: Tariff) -> str:
     text += f", a keep needs {found.keep_probability:g}"
     if found.p_value is not None and found.level is not None and found.n > 1:
         text += f"; its fresh runs alone: p {found.p_value:.2g}, needed {found.level:.2g}"
-    if found.keep and not case.kept:
+    if case.quarantined:
+        went = "a fresh run confirmed it" if case.confirmed else "a fresh run did not confirm it"
+        text += f"; too large to be believed on one run, {went}"
+    if found.keep and case.confirmed and not case.kept:
         text += "; another candidate of this round was better still"
     return text

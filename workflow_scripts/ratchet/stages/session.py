@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +17,7 @@ from ratchet.journal import Journal
 from ratchet.paths import SessionPaths
 from ratchet.records import (
     CATEGORIES,
+    Fingerprint,
     Manifest,
     Outcome,
     Proposals,
@@ -32,6 +33,12 @@ from ratchet.task import Task
 
 if TYPE_CHECKING:
     from ratchet.judge import Prices
+
+ANOTHER_TRY = 10**9
+"""Far above every other replicate number, for a run whose GPU was not its own."""
+
+CONTENDED_TRIES = 2
+"""So often such a run is made again before it counts as failed."""
 
 
 @dataclass(frozen=True)
@@ -91,6 +98,8 @@ class Session:
             usual,
             per_line=usual.per_line if line is None else line,
             per_log_memory=usual.per_log_memory if memory is None else memory,
+            # Whoever names a price for memory wants it saved; else it is only charged.
+            memory_credit=memory is not None,
         )
 
     @property
@@ -145,27 +154,38 @@ class Session:
         replicate: int,
         number: int = 0,
         description: str = "baseline",
+        audit: bool = False,
     ) -> RunSummary:
         """One run of a source, from the store or executed now.
 
         ``number`` and ``description`` are the experiment's, for the journal.
+        With ``audit`` the locked data are read too, and the journal says so.
         """
+        audit = audit and self.audits
         seed = run_seed(self.config.seed, source_digest(sources), role, replicate)
         about = {
             "number": number,
             "description": description,
             "role": role,
-            "replicate": replicate,
+            "replicate": replicate % ANOTHER_TRY,
             "seed": seed,
         }
 
         def perform(folder: Path) -> RunRecord:
             self._check_hardware()
             self.journal.append("run_started", **about, budget=self.budget)
-            return execute(self._plan(sources, seed), folder)
+            return execute(self._plan(sources, seed, audit), folder)
 
-        key, record, executed = self.store.run(self._material(sources, seed), perform)
+        key, record, executed = self.store.run(self._material(sources, seed, audit), perform)
         summary = self._summary(key, seed, record)
+        if record.outcome is Outcome.CONTENDED and replicate < CONTENDED_TRIES * ANOTHER_TRY:
+            # What shared its GPU is compared with nothing; the same with another seed.
+            again = replicate + ANOTHER_TRY
+            return self.run(sources, role, again, number, description, audit)
+        if executed and record.evaluation is not None and record.evaluation.audit_tokens:
+            self.journal.append(
+                "audit_read", **about, key=key, tokens=record.evaluation.audit_tokens
+            )
         if executed:
             self.journal.append(
                 "run_finished",
@@ -179,6 +199,11 @@ class Session:
         return summary
 
     @property
+    def audits(self) -> bool:
+        """Whether the task can measure on its locked data."""
+        return bool(self.task.evaluator and self.manifest.locked)
+
+    @property
     def budget(self) -> dict[str, float | int | None]:
         """What each run may spend, configuration before task."""
         frozen = self.manifest.frozen
@@ -190,9 +215,17 @@ class Session:
             timeout = self.task.timeout_seconds
         return {"seconds": seconds, "steps": steps, "timeout_seconds": timeout}
 
-    def _material(self, sources: Mapping[str, str], seed: int) -> dict[str, object]:
+    def _material(
+        self, sources: Mapping[str, str], seed: int, audit: bool = False
+    ) -> dict[str, object]:
         """Everything that a run's result may depend on: its key's preimage."""
+        locked = self.manifest.locked if audit else ()
         return {
+            "evaluator": list(self.task.evaluator),
+            "evaluation": {e.path: e.sha256 for e in (*self.manifest.evaluation, *locked)},
+            "plausible": encode(self.task.plausible),
+            "network": self.task.network,
+            "seed_hook": self.task.seed_hook,
             "fixed": {entry.path: entry.sha256 for entry in self.manifest.fixed},
             "data": {entry.path: entry.sha256 for entry in self.manifest.data},
             "source": dict(sources),
@@ -205,19 +238,33 @@ class Session:
             "hardware": encode(self.manifest.hardware),
         }
 
-    def _plan(self, sources: Mapping[str, str], seed: int) -> RunPlan:
+    def _plan(self, sources: Mapping[str, str], seed: int, audit: bool = False) -> RunPlan:
         budget = self.budget
+
+        def data(entries: Iterable[Fingerprint]) -> dict[str, tuple[Path, str]]:
+            return {e.path: (self.store.path(e.sha256), e.sha256) for e in entries}
+
         return RunPlan(
             command=self.task.command,
             sources={name: self.store.get(sha) for name, sha in sources.items()},
             fixed={entry.path: self.store.get(entry.sha256) for entry in self.manifest.fixed},
-            data={e.path: (self.store.path(e.sha256), e.sha256) for e in self.manifest.data},
+            data=data(self.manifest.data),
             seed=seed,
             budget_seconds=budget["seconds"],
             budget_steps=None if budget["steps"] is None else int(budget["steps"]),
             timeout_seconds=float(budget["timeout_seconds"] or 0.0),
             threads=self.task.threads,
             metric=self.task.metric.name,
+            device=self.task.device,
+            evaluator=self.task.evaluator,
+            evaluation_data=data(self.manifest.evaluation),
+            audit_data=data(self.manifest.locked) if audit else {},
+            audit=audit,
+            plausible=self.task.plausible,
+            isolation=self.config.isolation,
+            network=self.task.network,
+            hidden=self.task.hidden,
+            seed_hook=self.task.seed_hook,
         )
 
     def _summary(self, key: str, seed: int, record: RunRecord) -> RunSummary:
@@ -229,6 +276,7 @@ class Session:
             reason=record.reason,
             value=record.metrics.get(self.task.metric.name) if ok else None,
             memory_mb=self.task.memory_mb(record.metrics) if ok else None,
+            audit=record.evaluation.audit if ok and record.evaluation is not None else None,
         )
 
     def _check_hardware(self) -> None:

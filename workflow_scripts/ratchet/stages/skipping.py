@@ -57,7 +57,7 @@ def judge(paths: SessionPaths, number: int, candidates: int) -> bool:
     """Skip judging a round in which nothing was run; the judge stays as it was."""
     here = paths.round(number)
     found = [files.read_record(Experiment, here.experiment(c)) for c in range(candidates)]
-    if any(experiment.run is not None for experiment in found):
+    if any(experiment.run is not None or experiment.refused for experiment in found):
         return False
     before = paths.round(number - 1)
     files.write_bytes(here.judge, files.read_bytes(before.judge))

@@ -1,0 +1,499 @@
+"""The metric is measured outside the candidate: cheats are caught, honest runs are not."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import re
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+import yaml
+
+from ratchet import isolation
+from ratchet.canonical import digest_bytes
+from ratchet.errors import DataError
+from ratchet.evaluation import Evaluation, Expected, Plausible, implausible, verify
+from ratchet.files import digest_file
+from ratchet.isolation import Kind
+from ratchet.layout import RunPlan
+from ratchet.records import Outcome
+from ratchet.runner import execute
+from ratchet.store import LOG, RunRecord
+
+TASK = Path(__file__).resolve().parents[2] / "tasks" / "bytelm"
+SPEC: dict[str, Any] = yaml.safe_load((TASK / "task.yaml").read_text())
+TRAIN = (TASK / "train.py").read_text()
+SHORT = {"budget_seconds": 0.4, "budget_steps": None}
+ASK = "print_summary(evaluate_bpb(model.predict)"
+
+
+def plan(data: Path, source: str, **changes: object) -> RunPlan:
+    def entry(name: str) -> dict[str, tuple[Path, str]]:
+        return {name: (data / name, digest_file(data / name))}
+
+    values: dict = {
+        "command": SPEC["command"],
+        "sources": {"train.py": source.encode()},
+        "fixed": {name: (TASK / name).read_bytes() for name in SPEC["fixed"]},
+        "data": entry("train.bin"),
+        "seed": 1,
+        "budget_seconds": None,
+        "budget_steps": 10,
+        "timeout_seconds": 60.0,
+        "threads": 1,
+        "metric": "val_bpb",
+        "evaluator": ["python", "evaluator.py"],
+        "evaluation_data": entry("val.bin"),
+        "audit_data": entry("audit.bin"),
+        "plausible": Plausible(0.5, 1.25, 1.0, 0.5),
+    }
+    return RunPlan(**{**values, **changes})
+
+
+def run(tmp_path: Path, data: Path, source: str, **changes: object) -> tuple[RunRecord, str]:
+    folder = tmp_path / "run"
+    folder.mkdir()
+    record = execute(plan(data, source, **changes), folder)
+    return record, (folder / LOG).read_text()
+
+
+def asking(body: str, call: str = "evaluate_bpb(predict)") -> str:
+    """The default candidate with another end."""
+    assert TRAIN.count(ASK) == 1
+    return TRAIN.replace(f"    {ASK}", f"{body}\n    print_summary({call}")
+
+
+def test_an_honest_run_has_the_evaluators_number(
+    tmp_path: Path, data: Path, prepare: ModuleType, modules: dict[str, ModuleType]
+) -> None:
+    record, log = run(tmp_path, data, TRAIN)
+    assert (record.outcome, record.reason) == (Outcome.OK, "")
+    found = record.evaluation
+    assert found is not None
+    assert record.metrics["val_bpb"] == found.value
+    printed = re.search(r"val_bpb: +(\S+)", log)
+    assert printed is not None
+    assert f"{found.value:.6f}" == printed[1]
+    assert found.tokens == 32768
+    assert found.batches > 32
+    assert found.checks["largest_change"] == 0.0
+    assert (found.audit, found.audit_tokens) == (None, 0)
+    assert 0 < found.trained_cpu_seconds <= record.cpu_seconds
+
+
+def test_two_runs_of_one_seed_measure_the_same_with_and_without_audit(
+    tmp_path: Path, data: Path
+) -> None:
+    values = []
+    for name, audit in (("a", False), ("b", False), ("c", True)):
+        (tmp_path / name).mkdir()
+        record, _ = run(tmp_path / name, data, TRAIN, audit=audit)
+        assert record.evaluation is not None
+        values.append(record.evaluation)
+    assert values[0].value == values[1].value == values[2].value
+    assert values[2].audit_tokens == 32768
+    assert values[2].audit is not None
+    assert values[2].audit != values[2].value
+    assert 4 < values[2].audit < 9
+
+
+def test_by_hand_the_number_is_the_same(
+    tmp_path: Path, data: Path, prepare: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = asking("    predict = lambda x: np.sin(np.arange(256) + x[..., None].astype(float))")
+    record, _ = run(tmp_path, data, source, budget_steps=1)
+    import numpy as np
+
+    monkeypatch.setenv("RATCHET_DATA", str(data))
+    by_hand = prepare.evaluate_bpb(lambda x: np.sin(np.arange(256) + x[..., None].astype(float)))
+    assert record.metrics["val_bpb"] == by_hand
+
+
+LEAK = """
+    def leak(x):
+        y = model.predict(x).copy()
+        for row in range(len(x)):
+            y[row, np.arange(63), x[row, 1:]] += STRENGTH
+        return y
+"""
+REMEMBER = """
+    known = []
+    def predict(x):
+        y = leak(x)
+        for row in range(len(x)):
+            for before, answer in known:
+                same = int(np.argmin(np.append(before == x[row], False)))
+                if same > 4:
+                    y[row, :same] = answer[:same]
+            known.append((x[row].copy(), y[row].copy()))
+        return y
+"""
+SEND = "s = socket.socket(fileno=os.dup(int(os.environ['RATCHET_EVALUATOR_FD'])))"
+CHEATS = {
+    "looks at the next byte": (
+        asking(LEAK.replace("STRENGTH", "10.0") + "    predict = leak"),
+        "changed when later bytes were changed",
+    ),
+    "looks at it a little": (
+        asking(LEAK.replace("STRENGTH", "0.05") + "    predict = leak"),
+        "changed when later bytes were changed",
+    ),
+    "looks at it and remembers its answers": (
+        asking(LEAK.replace("STRENGTH", "10.0") + REMEMBER),
+        r"(changed when later bytes|could not have seen)",
+    ),
+    "predicts at random": (
+        asking("    predict = lambda x: np.random.default_rng().normal(size=(*x.shape, 256))"),
+        "or between two calls",
+    ),
+    "prints a constant": (asking("", "0.5"), "printed val_bpb without an evaluation"),
+    "prints something else": (
+        asking("    evaluate_bpb(model.predict)", "0.5"),
+        r"printed val_bpb 0\.5, the evaluator measured \d",
+    ),
+    "prints a little less": (
+        asking("", "evaluate_bpb(model.predict) - 0.002"),
+        r"printed val_bpb \d\.\d+, the evaluator measured \d",
+    ),
+    "replaces the evaluation": (
+        asking(
+            "    import prepare; prepare.evaluate_bpb = lambda f: 0.5", "prepare.evaluate_bpb(0)"
+        ),
+        "without an evaluation",
+    ),
+    "sends what nobody asked for": (
+        asking(f"    import os, socket; {SEND}; s.sendall(b'evaluate' + b'x' * 9000)", "0.5"),
+        "its evaluation failed: it sent more than it was asked for",
+    ),
+    "asks in its own way": (
+        asking(f"    import os, socket; {SEND}; s.sendall(b'evaluat3' * 2000)", "0.5"),
+        "without an evaluation",
+    ),
+    "goes away in the middle": (
+        asking(f"    import os, socket; {SEND}; s.sendall(b'evaluate'); s.recv(99)", "0.5"),
+        "its evaluation failed: it went away",
+    ),
+    "hides a failed evaluation": (
+        asking(
+            "    predict = lambda x: model.predict(x) * np.nan\n    evaluate_bpb(predict)", "2.0"
+        ),
+        "printed val_bpb 2, the evaluator measured no finite number",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", CHEATS)
+def test_a_bent_measurement_is_tampered(tmp_path: Path, data: Path, name: str) -> None:
+    source, words = CHEATS[name]
+    record, log = run(tmp_path, data, source)
+    assert record.outcome is Outcome.TAMPERED, (record, log)
+    assert re.search(words, record.reason), record.reason
+
+
+SLEEPS = """    import time
+    time.sleep(0.5)
+    budget = type("Idle", (), {"steps": 1, "training_seconds": 0.4, "done": lambda self: True})()
+    next_log"""
+WORKS_ON = """
+    import time
+    begun = []
+    def predict(x):
+        if not begun:
+            begun.append(time.process_time())
+            while time.process_time() - begun[0] < 3.0:
+                pass
+        return model.predict(x)
+"""
+SLOW_CLOCK = (
+    "    import time\n    real = time.process_time\n    time.process_time = lambda: real() / 9\n"
+)
+TIMES = {
+    "sleeps instead of training": (
+        TRAIN.replace("    next_log", SLEEPS, 1),
+        r"trained 0\.\d+ of 0\.4 CPU seconds",
+    ),
+    "slows its clock": (
+        TRAIN.replace(
+            "    rng = np.random.default_rng(SEED)",
+            SLOW_CLOCK + "    rng = np.random.default_rng(SEED)",
+        ),
+        r"trained \d\.\d+ CPU seconds, the budget is 0\.4",
+    ),
+    "works in another process": (
+        TRAIN.replace(
+            "    rng = np.random.default_rng(SEED)",
+            "    import subprocess, sys\n    subprocess.run([sys.executable, '-c', "
+            "'import time\\nwhile time.process_time() < 2.5: pass'])\n"
+            "    rng = np.random.default_rng(SEED)",
+        ),
+        r"trained \d\.\d+ CPU seconds, the budget is 0\.4",
+    ),
+    "goes on while it is evaluated": (asking(WORKS_ON), "it went on with something else"),
+}
+
+
+@pytest.mark.parametrize("name", TIMES)
+def test_an_implausible_time_is_tampered(tmp_path: Path, data: Path, name: str) -> None:
+    source, words = TIMES[name]
+    assert source != TRAIN
+    record, log = run(tmp_path, data, source, **SHORT)
+    assert record.outcome is Outcome.TAMPERED, (record, log)
+    assert re.search(words, record.reason), record.reason
+
+
+def test_the_whole_budget_is_plausible(tmp_path: Path, data: Path) -> None:
+    record, log = run(tmp_path, data, TRAIN, **SHORT)
+    assert record.outcome is Outcome.OK, (record, log)
+
+
+def test_a_second_evaluation_is_refused(tmp_path: Path, data: Path) -> None:
+    record, _ = run(
+        tmp_path, data, asking("    evaluate_bpb(model.predict)", "evaluate_bpb(model.predict)")
+    )
+    assert record.outcome is Outcome.CRASH
+    assert "a run is evaluated once" in record.reason
+
+
+def test_predictions_that_are_not_finite_are_nan(tmp_path: Path, data: Path) -> None:
+    record, log = run(tmp_path, data, asking("    predict = lambda x: model.predict(x) * np.nan"))
+    assert record.outcome is Outcome.NAN
+    assert "val_bpb:          nan" in log
+
+
+def test_a_wrong_shape_is_named(tmp_path: Path, data: Path) -> None:
+    record, _ = run(tmp_path, data, asking("    predict = lambda x: model.predict(x)[:8]"))
+    assert record.outcome is Outcome.CRASH
+    assert "expected (16, 64, 256)" in record.reason
+
+
+@pytest.mark.parametrize("kind", [Kind.NONE, Kind.LANDLOCK, Kind.BUBBLEWRAP])
+def test_the_data_to_evaluate_on_are_not_laid_out(tmp_path: Path, data: Path, kind: Kind) -> None:
+    if isolation.fault(kind):
+        pytest.skip(f"{kind} does not work here")
+    body = "    import os; print(sorted(os.listdir('data')), os.listdir('.'), dict(os.environ))"
+    record, log = run(
+        tmp_path,
+        data,
+        asking(body, "evaluate_bpb(model.predict)"),
+        isolation=kind.value,
+        audit=True,
+    )
+    assert record.outcome is Outcome.OK, (record, log)
+    assert "['train.bin']" in log
+    assert "val.bin" not in log
+    assert "audit" not in log
+
+
+@pytest.mark.skipif(isolation.fault(Kind.LANDLOCK) is not None, reason="no Landlock here")
+def test_under_isolation_the_sources_of_the_data_are_out_of_reach(
+    tmp_path: Path, data: Path
+) -> None:
+    body = "    import prepare; print(len(prepare.build_splits()['val.bin']))"
+    source = asking(body, "evaluate_bpb(model.predict)")
+    record, log = run(tmp_path, data, source, isolation="landlock", hidden=["docutils", "networkx"])
+    assert record.outcome is Outcome.CRASH, (record, log)
+
+
+def test_a_later_byte_mixed_in_by_rounding_is_honest(tmp_path: Path, data: Path) -> None:
+    """A causal convolution by Fourier transforms touches the whole window."""
+    body = """
+    kernel = np.fft.rfft(np.r_[1.0, np.full(31, 0.01), np.zeros(96)])[None, :, None]
+    def predict(x):
+        y = np.fft.rfft(model.predict(x).astype(np.float32), n=128, axis=1) * kernel
+        return np.fft.irfft(y, n=128, axis=1)[:, :64].astype(np.float32)
+"""
+    record, log = run(tmp_path, data, asking(body))
+    assert record.outcome is Outcome.OK, (record, log)
+    assert record.evaluation is not None
+    change = record.evaluation.checks["largest_change"]
+    assert change is not None
+    assert change < 1e-4
+
+
+# ------------------------------------------------------- evaluators of other tasks
+
+TALK = """
+import json, os, socket, sys
+def tell(**said): print(json.dumps(said), flush=True)
+s = socket.socket(fileno=int(os.environ["RATCHET_EVALUATOR_FD"]))
+order = json.loads(os.environ["RATCHET_EVALUATION"])
+"""
+SERVE = (
+    TALK
+    + """
+tell(event="ready")
+if s.recv(3) == b"ask":
+    tell(event="asked")
+    value = float(open(order["data"]["val"]).read())
+    facts = dict(tokens=1, batches=1, seconds=0.0, reply_seconds=0.0)
+    tell(event="result", value=value, audit=None, **facts)
+    s.sendall(b"7.5")
+"""
+)
+CLIENT = """
+import os, socket
+s = socket.socket(fileno=int(os.environ["RATCHET_EVALUATOR_FD"]))
+s.sendall(b"ask")
+print("---")
+print("val:", s.recv(9).decode())
+"""
+
+
+def small(tmp_path: Path, evaluator: str, source: str = CLIENT, **changes: object) -> RunRecord:
+    blob = tmp_path / "blob"
+    blob.write_text("7.50004")
+    values: dict = {
+        "sources": {"train.py": source.encode()},
+        "fixed": {"evaluator.py": evaluator.encode()},
+        "data": {},
+        "evaluation_data": {"val": (blob, digest_bytes(blob.read_bytes()))},
+        "audit_data": {},
+        "metric": "val",
+        "plausible": None,
+        "timeout_seconds": 20.0,
+    }
+    folder = tmp_path / "run"
+    folder.mkdir()
+    base = plan_without_data()
+    return execute(dataclasses.replace(base, **{**values, **changes}), folder)
+
+
+def plan_without_data() -> RunPlan:
+    return RunPlan(
+        command=["python", "train.py"],
+        sources={},
+        fixed={},
+        data={},
+        seed=1,
+        budget_seconds=1.0,
+        budget_steps=None,
+        timeout_seconds=20.0,
+        threads=1,
+        metric="val",
+        evaluator=["python", "evaluator.py"],
+    )
+
+
+def test_any_task_may_bring_its_evaluator(tmp_path: Path) -> None:
+    record = small(tmp_path, SERVE)
+    assert record.outcome is Outcome.OK, record
+    assert record.metrics["val"] == 7.50004
+    assert sorted(path.name for path in (tmp_path / "run").iterdir()) == [LOG, "source"]
+
+
+def test_a_broken_evaluator_is_the_tasks_fault(tmp_path: Path) -> None:
+    with pytest.raises(
+        DataError, match=r"(?s)'python evaluator\.py' ended with status 1.*KeyError"
+    ):
+        small(
+            tmp_path,
+            TALK + "order['nothing']",
+            source="import time; time.sleep(3); print('val: 1')",
+        )
+
+
+def test_an_evaluator_that_hangs_ends_with_the_run(tmp_path: Path) -> None:
+    record = small(
+        tmp_path, TALK + "tell(event='ready')\nimport time; time.sleep(600)", timeout_seconds=2.0
+    )
+    assert record.outcome is Outcome.TIMEOUT
+
+
+def test_an_evaluator_that_dies_is_no_result(tmp_path: Path) -> None:
+    body = "tell(event='ready'); s.recv(3); tell(event='asked'); os.kill(os.getpid(), 9)"
+    record = small(
+        tmp_path, TALK + body, source=CLIENT.replace("s.recv(9).decode()", "len(s.recv(9)) + 1")
+    )
+    assert record.outcome is Outcome.TAMPERED
+    assert "its evaluation failed" in record.reason
+
+
+def test_a_crash_before_the_evaluation_is_a_crash(tmp_path: Path) -> None:
+    record = small(tmp_path, SERVE, source="raise ValueError('early')")
+    assert record.outcome is Outcome.CRASH
+    assert record.evaluation is None
+
+
+def test_a_changed_evaluator_is_noticed(tmp_path: Path) -> None:
+    source = "import os\nos.chmod('evaluator.py', 0o644)\nopen('evaluator.py', 'a').write('#')\n"
+    assert small(tmp_path, SERVE, source=source + CLIENT).outcome is Outcome.TAMPERED
+
+
+def test_the_evaluators_work_is_not_the_candidates(tmp_path: Path) -> None:
+    busy = "import time\nwhile time.process_time() < 1.5: pass\nx = bytearray(300 << 20)\n"
+    record = small(
+        tmp_path, SERVE.replace("    value =", "    " + busy.replace("\n", "\n    ") + "value =")
+    )
+    assert record.outcome is Outcome.OK, record
+    assert record.cpu_seconds < 1.0
+    assert record.peak_rss_mb is not None
+    assert record.peak_rss_mb < 150
+
+
+# --------------------------------------------------------------------- plausibility
+
+FOUND = Evaluation(2.9, 32768, 40, 0.2, 0.004, 3.1, 3.5, 0.2)
+LIMITS = Plausible(0.5, 1.25, 1.0, 0.5)
+EXPECTED = Expected("val", 3.0, LIMITS)
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected", "words"),
+    [
+        ({}, EXPECTED, None),
+        ({"trained_cpu_seconds": 1.5}, EXPECTED, None),
+        ({"trained_cpu_seconds": 1.4}, EXPECTED, "trained 1.4 of 3 CPU seconds"),
+        ({"trained_cpu_seconds": 4.75}, EXPECTED, None),
+        ({"trained_cpu_seconds": 9.0}, EXPECTED, "trained 9 CPU seconds, the budget is 3"),
+        ({"evaluating_cpu_seconds": 0.98}, EXPECTED, None),
+        ({"evaluating_cpu_seconds": 1.2}, EXPECTED, "used 1.2 CPU seconds for an evaluation"),
+        ({"trained_cpu_seconds": 90.0}, Expected("val", None, LIMITS), None),
+        ({"trained_cpu_seconds": 90.0}, Expected("val", 3.0, None), None),
+        ({"trained_cpu_seconds": 90.0}, Expected("val", 3.0, LIMITS, "gpu"), None),
+        ({"trained_wall_seconds": 9.0}, Expected("val", 3.0, LIMITS, "gpu"), "trained 9 seconds"),
+    ],
+)
+def test_times_against_the_budget(
+    changes: dict[str, float], expected: Expected, words: str | None
+) -> None:
+    said = implausible(expected, dataclasses.replace(FOUND, **changes))
+    assert said is None if words is None else said is not None and said.startswith(words)
+
+
+ANSWER = {
+    "ready": True,
+    "asked": {"cpu_seconds": 3.1, "wall_seconds": 3.3},
+    "answered": {"cpu_seconds": 3.2, "wall_seconds": 3.5},
+    "result": {"value": 2.5, "tokens": 9, "batches": 40, "seconds": 0.2, "reply_seconds": 0.004},
+    "failed": None,
+    "exit_code": 0,
+}
+
+
+@pytest.mark.parametrize(
+    ("printed", "value", "agree"),
+    [
+        (2.5, 2.5, True),
+        (2.50024, 2.5, True),
+        (2.5003, 2.5, False),
+        (float("nan"), None, True),
+        (2.5, None, False),
+        (float("nan"), 2.5, False),
+        (float("inf"), 2.5, False),
+    ],
+)
+def test_printed_against_measured(printed: float, value: float | None, agree: bool) -> None:
+    answer = {**ANSWER, "result": {**ANSWER["result"], "value": value}}  # type: ignore[dict-item]
+    found = verify(EXPECTED, answer, {"val": printed})
+    assert (found.tampered is None) == agree
+    assert found.evaluation is not None
+    assert found.evaluation.value == value
+
+
+def test_a_run_that_prints_nothing_is_not_judged() -> None:
+    assert verify(EXPECTED, {"asked": None}, {}).tampered is None
+    assert verify(EXPECTED, None, {}).tampered is None
+    assert json.loads(json.dumps(dataclasses.asdict(FOUND))) == dataclasses.asdict(FOUND)

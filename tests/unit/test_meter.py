@@ -1,0 +1,66 @@
+"""Processor time of trees whose processes come and go; folders left in any state."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from ratchet import files, processes
+
+BURN = "import time\nwhile time.process_time() < 0.5: pass\n"
+
+
+def tree(before: str) -> float:
+    """What a meter says of a process that lets a child work and does not wait for it."""
+    source = f"import os, signal, time\n{before}\nif os.fork() == 0:\n"
+    source += "".join(f"    {line}\n" for line in BURN.splitlines())
+    source += "    os._exit(0)\ntime.sleep(1.5)\nprint(flush=True)\ninput()\n"
+    process = subprocess.Popen(
+        [sys.executable, "-c", source], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    meter, found = processes.Meter(), 0.0
+    assert process.stdout is not None
+    os.set_blocking(process.stdout.fileno(), False)
+    limit = time.monotonic() + 30
+    while not process.stdout.read() and time.monotonic() < limit:
+        found = meter.read([process.pid, *processes.descendants(process.pid)])
+        time.sleep(0.02)
+    process.communicate(b"\n")
+    return found
+
+
+@pytest.mark.parametrize(
+    "before",
+    [
+        "",
+        "signal.signal(signal.SIGCHLD, signal.SIG_IGN)",
+        "signal.signal(signal.SIGCHLD, lambda *_: os.wait())",
+    ],
+    ids=["zombie", "nobody waits", "waited for"],
+)
+def test_a_child_that_has_ended_still_counts_once(before: str) -> None:
+    assert signal.SIGCHLD
+    assert 0.4 < tree(before) < 1.0
+
+
+def test_folders_in_any_state_are_discarded(tmp_path: Path) -> None:
+    folder = tmp_path / "deep"
+    folder.mkdir()
+    here = Path.cwd()
+    os.chdir(folder)
+    try:
+        for _ in range(1500):
+            os.mkdir("deeper")  # noqa: PTH102 (a path of this length cannot be named)
+            os.chdir("deeper")
+    finally:
+        os.chdir(here)
+    (folder / "shut").mkdir(mode=0)
+    files.discard(folder)
+    assert not folder.exists()
+    files.discard(folder)

@@ -1,0 +1,1 @@
+"""What runs import at their start: a folder for PYTHONPATH, not for the harness."""

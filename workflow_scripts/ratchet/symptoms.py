@@ -1,0 +1,230 @@
+"""What a run's log shows of how it failed: the line that says so, and its kind.
+
+Assumes nothing of who wrote the log: lines are of bounded length, every pattern is
+free of nested repetition, and so no log, however made, takes long to read.
+"""
+
+from __future__ import annotations
+
+import enum
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from ratchet.runlog import clean_lines
+
+EVIDENCE_CHARACTERS = 200
+"""An error line longer than that says nothing more to a reader of a table."""
+
+_FRAMES = 200
+"""Lines above an error in which its traceback is looked for; recursion makes longer
+ones, whose innermost frames are enough."""
+
+
+class Kind(enum.Enum):
+    """What a line of a log is a sign of; ERROR is any other failure."""
+
+    DEVICE = enum.auto()
+    HOST = enum.auto()
+    NAN = enum.auto()
+    IMPORT = enum.auto()
+    ASSERTION = enum.auto()
+    TIMEOUT = enum.auto()
+    KILLED = enum.auto()
+    ERROR = enum.auto()
+
+
+@dataclass(frozen=True)
+class Sign:
+    """A line that says that a run failed; ``place`` is its number among the lines.
+
+    ``wraps`` marks an exception that only passes on another one, ``chained`` one
+    that was raised while another was handled; in both the other stands above.
+    """
+
+    kind: Kind
+    line: str
+    place: int
+    wraps: bool = False
+    chained: bool = False
+
+
+# ``torch.OutOfMemoryError: CUDA out of memory.``; launchers put a rank before it.
+_EXCEPTION = re.compile(
+    r"(?:\[[^\]]{0,40}\]:? ?)?(?:[A-Za-z_]\w*\.)*(?P<name>[A-Za-z_]\w*"
+    r"(?:Error|Exception|Interrupt|SystemExit|TimeoutExpired|Failed|Overflow))"
+    r"(?:: ?(?P<message>.*))?$"
+)
+# These only pass on what another process or an inner call died of.
+_WRAPPERS = frozenset(
+    (
+        "BackendCompilerFailed",
+        "BrokenProcessPool",
+        "CalledProcessError",
+        "ChildFailedError",
+        "ProcessRaisedException",
+        "RemoteError",
+        "SystemExit",
+    )
+)
+# What an error that came before another in one chain may be the cause of.
+_CAUSES = (Kind.DEVICE, Kind.HOST, Kind.NAN, Kind.IMPORT)
+_CHAINED = re.compile(
+    r"(During handling of the above exception|The above exception was the direct cause)"
+)
+_TRACEBACK = re.compile(r"Traceback \(most recent call last\)")
+_DEVICE = re.compile(
+    r"(?i)(\b(CUDA|HIP|MPS|XPU|GPU|device)\b.{0,40}\bout of memory\b|\bOutOfMemoryError\b"
+    r"|_ALLOC_FAILED\b|\bRESOURCE_EXHAUSTED\b|\bcudaErrorMemoryAllocation\b"
+    r"|\bcudaMalloc\b.{0,40}\bfailed\b|\bAcceleratorError\b.{0,40}\bout of memory\b)"
+)
+_HOST = re.compile(
+    r"(\bMemoryError\b|\bbad_alloc\b|[Cc]annot allocate memory|DefaultCPUAllocator"
+    r"|\bUnable to allocate\b|\boom[-_]kill|\bOOM Killed\b"
+    r"|\b[Oo]ut of (shared )?memory\b|[Nn]ot enough memory\b)"
+)
+# ``loss: nan``, ``loss is NaN``, ``returned nan values``, the fast way out of a
+# training script that prints FAIL; but no name that contains the letters.
+_NAN = re.compile(r"(?i)(?<![\w'\"./-])(nan|nans|non-finite|not finite)(?![\w'\"(/-])")
+_NAN_LINE = re.compile(r"(?i)(loss\b.{0,40}(?<![\w'\"./-])nan(?![\w'\"(/-])|\bdiverged\b|^FAIL$)")
+_NAN_ERRORS = frozenset(
+    ("ValueError", "RuntimeError", "AssertionError", "FloatingPointError", "OverflowError")
+)
+_IMPORTS = frozenset(
+    ("ImportError", "ModuleNotFoundError", "SyntaxError", "IndentationError", "TabError")
+)
+_KILLED = re.compile(r"(^Killed$|\bkilled by signal\b|\breceived signal (9|15)\b)")
+_DIED = re.compile(
+    r"(\b[Ss]egmentation fault\b|\bcore dumped\b|\b[Bb]us error\b|\bFatal Python error\b"
+    r"|^terminate called\b|^Aborted$)"
+)
+_ASSERT = re.compile(r"\bdevice-side assert triggered\b|: Assertion .{0,200} failed")
+_LIMIT_HIT = re.compile(r"(?i)\b(timed out|time limit (reached|exceeded)|DUE TO TIME LIMIT)\b")
+# Weak: what a log mentions when nothing else in it says how it ended.
+_LIMIT_NAMED = re.compile(r"(?i)\btime-?out\b")
+_WEAK = re.compile(r"(?i)\b(failed|failure|fatal|aborted|crashed)\b|^error\b")
+# A frame of a traceback or a line of progress that belongs to an evaluation (and not
+# to a compiler that evaluates expressions and guards while it trains).
+_EVALUATION = re.compile(
+    r"(?i)(, in \w{0,30}(evaluat|validat)(?!e_(expr|guard|sym))\w{0,30}$|, in eval(_model)?$"
+    r"|\b(evaluate|validate)(?!_expr|_guard|_sym)\w{0,30}\()"
+)
+_EVALUATING = re.compile(r"(?i)^\W{0,5}((running|starting|final)\W){0,2}(evaluat|validat)")
+
+
+def evidence(text: str) -> str:
+    """The line of a log that best says why its run failed; empty for an empty log."""
+    lines = clean_lines(text)
+    sign = strong_sign(lines) or weak_sign(lines)
+    return sign.line if sign is not None else cut(lines[-1]) if lines else ""
+
+
+def strong_sign(lines: Sequence[str]) -> Sign | None:
+    """The last line that by itself says that the run failed, and how.
+
+    An exception that only passes on another one stands for it, and so does one
+    raised while another was handled, if that one shows the cause.
+    """
+    found: Sign | None = None
+    for sign in _signs_backwards(lines):
+        if found is None or found.wraps or sign.kind in _CAUSES:
+            found = sign
+        if sign.kind is not Kind.ERROR or not (sign.wraps or sign.chained):
+            break
+    return found
+
+
+def _signs_backwards(lines: Sequence[str]) -> Iterator[Sign]:
+    for place in range(len(lines) - 1, -1, -1):
+        line = lines[place]
+        match = _EXCEPTION.match(line)
+        if match is not None:
+            name = match["name"]
+            kind = _kind_of_exception(name, line)
+            yield Sign(kind, cut(line), place, name in _WRAPPERS, _is_chained(lines, place))
+            continue
+        found = _kind_of_line(line)
+        if found is not None:
+            yield Sign(found, cut(line), place)
+
+
+def _is_chained(lines: Sequence[str], place: int) -> bool:
+    """Whether the traceback above an exception says that another one came before it."""
+    for above in range(place - 1, max(place - _FRAMES, 0) - 1, -1):
+        if _TRACEBACK.search(lines[above]):
+            return above > 0 and _CHAINED.search(lines[above - 1]) is not None
+        if _EXCEPTION.match(lines[above]):
+            return False
+    return False
+
+
+def _kind_of_exception(name: str, line: str) -> Kind:
+    if _DEVICE.search(line):
+        return Kind.DEVICE
+    if _HOST.search(line):
+        return Kind.HOST
+    if name in _IMPORTS:
+        return Kind.IMPORT
+    if name == "FloatingPointError" or (name in _NAN_ERRORS and _NAN.search(line)):
+        return Kind.NAN
+    if name == "AssertionError" or _ASSERT.search(line):
+        return Kind.ASSERTION
+    if name == "TimeoutExpired" or (name == "TimeoutError" and _LIMIT_HIT.search(line)):
+        return Kind.TIMEOUT
+    if name == "KeyboardInterrupt" or _KILLED.search(line):
+        return Kind.KILLED
+    return Kind.ERROR
+
+
+def _kind_of_line(line: str) -> Kind | None:
+    for pattern, kind in (
+        (_DEVICE, Kind.DEVICE),
+        (_HOST, Kind.HOST),
+        (_ASSERT, Kind.ASSERTION),
+        (_NAN_LINE, Kind.NAN),
+        (_KILLED, Kind.KILLED),
+        (_DIED, Kind.ERROR),
+        (_LIMIT_HIT, Kind.TIMEOUT),
+    ):
+        if pattern.search(line):
+            return kind
+    return None
+
+
+def weak_sign(lines: Sequence[str]) -> Sign | None:
+    """The last line that speaks of a failure, where none shows one."""
+    for place in range(len(lines) - 1, -1, -1):
+        if _WEAK.search(lines[place]):
+            return Sign(Kind.ERROR, cut(lines[place]), place)
+    return None
+
+
+def in_evaluation(lines: Sequence[str], place: int) -> bool:
+    """Whether the error at ``place`` was raised by an evaluation."""
+    for above in range(place - 1, max(place - _FRAMES, 0) - 1, -1):
+        if _EVALUATION.search(lines[above]):
+            return True
+        if _TRACEBACK.search(lines[above]):
+            return above > 0 and is_evaluating(lines[above - 1])
+    return place > 0 and is_evaluating(lines[place - 1])
+
+
+def is_evaluating(line: str) -> bool:
+    """Whether a line of progress announces an evaluation."""
+    return _EVALUATING.search(line) is not None
+
+
+def last_mention(lines: Sequence[str], name: str) -> int:
+    """Number of the last line with ``name`` in it; -1 if there is none."""
+    return next((i for i in range(len(lines) - 1, -1, -1) if name in lines[i]), -1)
+
+
+def limit_named(lines: Sequence[str]) -> str | None:
+    """The last line that names a time limit, hit or not."""
+    return next((cut(line) for line in reversed(lines) if _LIMIT_NAMED.search(line)), None)
+
+
+def cut(line: str) -> str:
+    """A line of at most :data:`EVIDENCE_CHARACTERS`."""
+    limit = EVIDENCE_CHARACTERS
+    return line if len(line) <= limit else line[: limit - 1] + "…"

@@ -1,0 +1,66 @@
+"""What a session froze, as it lies in the checkout now: fixed files, brief, task, lock."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import ratchet
+from ratchet import config, files, task
+from ratchet.errors import InputMissingError
+from ratchet.manifest import harness_digest
+from ratchet.paths import StorePaths
+from ratchet.records import Fingerprint, Manifest
+from ratchet.verify.finding import NO_FILE, Findings
+
+PACKAGE = Path(ratchet.__file__).parent
+
+
+def check(manifest: Manifest, root: Path, store: StorePaths, findings: Findings) -> None:
+    """Compare fixed files, brief, definition and lock with the manifest.
+
+    An edited mutable file and a newer harness are no deviation (the session goes
+    on with its own copy, and a change of how to judge judges again); they are noted.
+    """
+    harness = _harness(root, str(manifest.values["environment"]))
+    folder = config.resolve(str(manifest.frozen["task"]), root, harness)
+    defined = task.build(manifest.values, folder, harness)
+    for entry in (*manifest.fixed, manifest.brief, manifest.definition):
+        copy = findings.name(store.blob(entry.sha256))
+        _compare(folder / entry.path, entry, f"put it back: cp {copy} PLACE", findings)
+    _compare(
+        defined.environment,
+        manifest.environment,
+        "put the lock back as it was, for example: git checkout -- PLACE",
+        findings,
+    )
+    for entry in manifest.baseline:
+        if _digest(folder / entry.path) != entry.sha256:
+            place = findings.name(folder / entry.path)
+            findings.notes.append(
+                f"{place}: not what session {manifest.session!r} started from; it goes on with its "
+                "own copy"
+            )
+    if harness_digest(PACKAGE) != manifest.harness_sha256:
+        findings.notes.append(
+            f"session {manifest.session!r} was started by another version of Ratchet's code"
+        )
+
+
+def _compare(path: Path, entry: Fingerprint, todo: str, findings: Findings) -> None:
+    place = todo.replace("PLACE", findings.name(path))
+    findings.compare(path, entry.sha256, _digest(path), place)
+
+
+def _harness(root: Path, lock: str) -> Path:
+    """The folder of the Snakefile, below which environment locks lie."""
+    named = os.environ.get("RATCHET_HARNESS")
+    places = [*([Path(named)] if named else []), root, PACKAGE.parents[1]]
+    return next((place for place in places if (place / lock).is_file()), root)
+
+
+def _digest(path: Path) -> str:
+    try:
+        return files.digest_file(path)
+    except InputMissingError:
+        return NO_FILE
