@@ -35,9 +35,15 @@ import numpy as np
 from channel import HEADER, REQUEST, RESULT, VOCAB_SIZE, Bytes, receive
 from numpy.typing import NDArray
 
-from prepare import EVAL_BATCH_SIZE, bits_per_byte, evaluation_windows, token_losses
+from prepare import (
+    EVAL_BATCH_SIZE,
+    SEQUENCE_LENGTH,
+    bits_per_byte,
+    evaluation_windows,
+    token_losses,
+)
 
-CANARY_EVERY = 4
+CANARY_EVERY = 1
 # Largest change of a log-likelihood, in nats, when later bytes change.  The same
 # operations on the same shapes give 0; transforms over the whole window, which mix
 # rounding errors of later bytes in, measured below 1e-5.  What fits through is
@@ -46,6 +52,11 @@ LARGEST_CHANGE = 1e-3
 # The mean over the secret places may be so many standard errors above the others:
 # an honest run gets there once in more than a million.
 LARGEST_Z = 6.0
+# Bets on the byte that a canary put after its secret place.  It is drawn from known
+# odds, so without seeing it nobody wins on average, however clever: whoever makes a
+# million of one has seen it.  Stakes are shares of what is there.
+STAKES = np.array([0.003, 0.01, 0.03, 0.1, 0.2, 0.4, 0.7])
+LARGEST_WEALTH = float(np.log(1e6))
 # Bits by which shuffled targets may fall below the entropy, by chance alone.
 SHUFFLE_SLACK = 0.1
 
@@ -66,8 +77,9 @@ class Part:
         self.losses = np.full(self.inputs.shape, np.nan)
         self.shuffled = rng.permutation(self.targets.ravel()).reshape(self.targets.shape)
         self.shuffled_losses = np.full(self.inputs.shape, np.nan)
+        odds = next_byte_odds(content)
         self.canaries = {
-            int(i): Canary(self.inputs[i], self.targets[i], content, rng)
+            int(i): Canary(self.inputs[i], self.targets[i], content, odds, rng)
             for i in rng.choice(count, count // CANARY_EVERY, replace=False)
         }
 
@@ -90,7 +102,10 @@ class Part:
         share = np.bincount(self.targets.ravel(), minlength=VOCAB_SIZE) / self.targets.size
         entropy = -float((share[share > 0] * np.log2(share[share > 0])).sum())
         shuffled = float(self.shuffled_losses.mean() / np.log(2.0))
+        bets = np.concatenate([canary.bets for canary in self.canaries.values()])
+        grown = np.log1p(STAKES[:, None] * (bets - 1.0)).sum(axis=1)
         return {
+            "wealth": float(np.log(np.exp(grown - grown.max()).mean()) + grown.max()),
             "largest_change": max(canary.change for canary in self.canaries.values()),
             "unseen_z": float(unseen.mean() - self.losses.mean()) / spread * len(unseen) ** 0.5,
             "shuffled_above_entropy": shuffled - entropy,
@@ -101,17 +116,28 @@ class Canary:
     """A copy of one batch in which each window goes on differently from a place on."""
 
     def __init__(
-        self, inputs: Bytes, targets: Bytes, content: Bytes, rng: np.random.Generator
+        self,
+        inputs: Bytes,
+        targets: Bytes,
+        content: Bytes,
+        odds: NDArray[np.float64],
+        rng: np.random.Generator,
     ) -> None:
         rows, length = inputs.shape
         self.places = rng.integers(0, length - 1, size=rows)
         self.inputs, self.targets = inputs.copy(), targets
+        self.drawn = np.zeros(rows, dtype=np.int64)
+        self.odds = np.ones(rows)
         for row, place in enumerate(self.places):
             # Text from elsewhere reads like any other; its first byte must differ.
-            start = int(rng.integers(len(content) - length))
-            while content[start] == inputs[row, place + 1]:
-                start = int(rng.integers(len(content) - length))
+            chances = odds[inputs[row, place]].copy()
+            chances[inputs[row, place + 1]] = 0.0
+            chances /= chances.sum()
+            self.drawn[row] = drawn = rng.choice(VOCAB_SIZE, p=chances)
+            self.odds[row] = chances[drawn]
+            start = int(rng.choice(np.flatnonzero(content[:-length] == drawn)))
             self.inputs[row, place + 1 :] = content[start : start + length - place - 1]
+        self.bets = np.full(rows, np.nan)
         self.change = float("inf")
         self.likelihoods: NDArray[np.float64] | None = None
         self.unseen = np.full(rows, np.nan)
@@ -122,6 +148,7 @@ class Canary:
         rows = np.arange(len(self.places))
         targets = self.targets[rows, self.places]
         self.unseen = -self.likelihoods[rows, self.places, targets]
+        self.bets = np.exp(self.likelihoods[rows, self.places, self.drawn]) / self.odds
 
     def compare(self, logits: NDArray[np.float32]) -> None:
         """Compare with the logits of the batch itself, up to the places."""
@@ -130,6 +157,15 @@ class Canary:
         seen = positions[None, :] <= self.places[:, None]
         self.change = float(np.abs(log_softmax(logits) - self.likelihoods)[seen].max())
         self.likelihoods = None
+
+
+def next_byte_odds(content: Bytes) -> NDArray[np.float64]:
+    """Odds of every byte after every other, of those that a copied text can start with."""
+    usual = np.bincount(content[:-SEQUENCE_LENGTH], minlength=VOCAB_SIZE) / len(content)
+    pairs = content[:-1].astype(np.int64) * VOCAB_SIZE + content[1:]
+    counts = np.bincount(pairs, minlength=VOCAB_SIZE**2).reshape(VOCAB_SIZE, VOCAB_SIZE)
+    odds: NDArray[np.float64] = (counts + 8.0 * usual) * (usual > 0)
+    return odds
 
 
 def log_softmax(logits: NDArray[np.float32]) -> NDArray[np.float64]:
@@ -223,6 +259,8 @@ def verdict(checks: dict[str, float]) -> str | None:
     """What the canaries found, in words."""
     if checks["largest_change"] > LARGEST_CHANGE:
         return "predictions for a byte changed when later bytes were changed, or between two calls"
+    if checks["wealth"] > LARGEST_WEALTH:
+        return "bytes that it could not have seen were known to it"
     if checks["unseen_z"] > LARGEST_Z:
         return "bytes that it could not have seen were predicted much worse than the others"
     if checks["shuffled_above_entropy"] < -SHUFFLE_SLACK:

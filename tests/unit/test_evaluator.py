@@ -166,7 +166,7 @@ CHEATS = {
     ),
     "sends what nobody asked for": (
         asking(f"    import os, socket; {SEND}; s.sendall(b'evaluate' + b'x' * 9000)", "0.5"),
-        "its evaluation failed: it sent more than it was asked for",
+        "(it sent more than it was asked for|without an evaluation)",
     ),
     "asks in its own way": (
         asking(f"    import os, socket; {SEND}; s.sendall(b'evaluat3' * 2000)", "0.5"),
@@ -220,7 +220,7 @@ TIMES = {
             "    rng = np.random.default_rng(SEED)",
             SLOW_CLOCK + "    rng = np.random.default_rng(SEED)",
         ),
-        r"trained \d\.\d+ CPU seconds, the budget is 0\.4",
+        r"trained \d[\d.]* CPU seconds, the budget is 0\.4",
     ),
     "works in another process": (
         TRAIN.replace(
@@ -229,7 +229,7 @@ TIMES = {
             "'import time\\nwhile time.process_time() < 2.5: pass'])\n"
             "    rng = np.random.default_rng(SEED)",
         ),
-        r"trained \d\.\d+ CPU seconds, the budget is 0\.4",
+        r"trained \d[\d.]* CPU seconds, the budget is 0\.4",
     ),
     "goes on while it is evaluated": (asking(WORKS_ON), "it went on with something else"),
 }

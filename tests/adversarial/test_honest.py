@@ -1,0 +1,36 @@
+"""Honest edits: none is accused, with isolation or without."""
+
+from __future__ import annotations
+
+import pytest
+
+from arena import TRAIN, Arena, blocked
+from honest import HONEST
+from ratchet.integrity import only_reseeds
+from ratchet.isolation import AUTO, Kind, choose
+
+# Untrained, the default model needs 8 bits per byte and more.
+LEARNT = 8.0
+FEW_STEPS = 20
+
+
+def test_there_are_enough_of_them() -> None:
+    assert len(set(HONEST.values()) - {TRAIN}) == len(HONEST) >= 22
+
+
+@pytest.mark.parametrize("name", HONEST)
+def test_the_edit_is_not_flagged(name: str) -> None:
+    assert blocked(HONEST[name]) == set()
+    assert not only_reseeds({"train.py": TRAIN}, {"train.py": HONEST[name]})
+
+
+@pytest.mark.parametrize("isolation", [Kind.NONE.value, AUTO])
+@pytest.mark.parametrize("name", HONEST)
+def test_the_run_counts(arena: Arena, name: str, isolation: str) -> None:
+    attempt = arena.attempt(HONEST[name], choose(isolation), budget_steps=FEW_STEPS)
+    assert 2.0 < attempt.value < LEARNT
+
+
+def test_an_honest_run_on_the_clock_counts(arena: Arena) -> None:
+    for name in ("attention", "Muon"):
+        assert arena.attempt(HONEST[name], budget_seconds=0.4).value < LEARNT
