@@ -108,12 +108,12 @@ class Attempt:
         assert value == self.record.evaluation.value
         return value
 
-    def ends(self, outcome: Outcome, words: str = "") -> None:
+    def assert_ends(self, outcome: Outcome, words: str = "") -> None:
         """The run must have ended like this."""
         assert self.record.outcome is outcome, (self.record, self.log)
         assert re.search(words, self.record.reason), self.record.reason
 
-    def caught(self) -> None:
+    def assert_caught(self) -> None:
         """The harness must have seen through it; a broken cheat is no proof."""
         if self.record.outcome not in (Outcome.OK, Outcome.TAMPERED):
             raise RuntimeError(f"{self.record}\n{self.log}")

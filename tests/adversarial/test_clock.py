@@ -135,13 +135,13 @@ def test_the_edit_is_flagged(name: str) -> None:
 @pytest.mark.parametrize("name", CHEATS)
 def test_the_run_is_caught_whatever_was_flagged(arena: Arena, name: str) -> None:
     source, _, reason = CHEATS[name]
-    arena.attempt(source, budget_seconds=SECONDS).ends(Outcome.TAMPERED, reason)
+    arena.attempt(source, budget_seconds=SECONDS).assert_ends(Outcome.TAMPERED, reason)
 
 
 def test_processes_of_a_sandbox_are_counted_too(arena: Arena) -> None:
     source = CHEATS["trains in another process"][0]
     attempt = arena.attempt(source, Kind(choose(AUTO)), budget_seconds=SECONDS)
-    attempt.ends(Outcome.TAMPERED, LONGER)
+    attempt.assert_ends(Outcome.TAMPERED, LONGER)
 
 
 def test_a_clock_is_noted_and_does_not_block(arena: Arena) -> None:
@@ -155,7 +155,7 @@ def test_a_clock_is_noted_and_does_not_block(arena: Arena) -> None:
 def test_a_run_that_never_ends_is_stopped(arena: Arena) -> None:
     source = before(LOOP, "    while True:\n        pass\n")
     attempt = arena.attempt(source, timeout_seconds=2.0)
-    attempt.ends(Outcome.TIMEOUT, "stopped after 2 s of wall-clock time")
+    attempt.assert_ends(Outcome.TIMEOUT, "stopped after 2 s of wall-clock time")
 
 
 # ---------------------------------------------------------------- what is not seen
@@ -167,7 +167,7 @@ def test_a_run_that_never_ends_is_stopped(arena: Arena) -> None:
 )
 def test_training_before_the_clock_starts_is_caught(arena: Arena) -> None:
     early = "    import time\n    while time.process_time() < 1.0:\n" + training(8)
-    arena.attempt(before(LOOP, early), budget_seconds=SECONDS).caught()
+    arena.attempt(before(LOOP, early), budget_seconds=SECONDS).assert_caught()
 
 
 @open_hole(
@@ -176,7 +176,7 @@ def test_training_before_the_clock_starts_is_caught(arena: Arena) -> None:
 )
 def test_sleeping_replies_pay_for_no_training(arena: Arena) -> None:
     slow = WITHIN.replace("        return model", "        time.sleep(0.03)\n        return model")
-    arena.attempt(asking(slow), budget_seconds=SECONDS).caught()
+    arena.attempt(asking(slow), budget_seconds=SECONDS).assert_caught()
 
 
 @open_hole(
@@ -194,4 +194,4 @@ def test_short_processes_that_nobody_waits_for_are_counted(arena: Arena) -> None
             os._exit(0)
         time.sleep(0.025)
 """
-    arena.attempt(before(LOOP, many), budget_seconds=SECONDS).caught()
+    arena.attempt(before(LOOP, many), budget_seconds=SECONDS).assert_caught()

@@ -153,9 +153,9 @@ def test_editing_prepare_is_caught(arena: Arena, kind: Kind) -> None:
     assert blocked(source) == {"evaluator"}
     attempt = arena.attempt(source, kind)
     if kind is Kind.BUBBLEWRAP:
-        attempt.ends(Outcome.CRASH, "Read-only file system|Operation not permitted")
+        attempt.assert_ends(Outcome.CRASH, "Read-only file system|Operation not permitted")
     else:
-        attempt.ends(Outcome.TAMPERED, r"changed the fixed file prepare\.py while it ran")
+        attempt.assert_ends(Outcome.TAMPERED, r"changed the fixed file prepare\.py while it ran")
 
 
 @every_kind
@@ -163,9 +163,9 @@ def test_editing_prepare_and_restoring_it_wins_nothing(arena: Arena, kind: Kind)
     source = asking(EDIT + RELOAD + RESTORE, "evaluate_bpb(model.predict)")
     attempt = arena.attempt(source, kind)
     if kind is Kind.BUBBLEWRAP:
-        attempt.ends(Outcome.CRASH)
+        attempt.assert_ends(Outcome.CRASH)
     else:
-        attempt.ends(Outcome.TAMPERED, "printed val_bpb without an evaluation")
+        attempt.assert_ends(Outcome.TAMPERED, "printed val_bpb without an evaluation")
 
 
 @every_kind
@@ -176,15 +176,15 @@ def test_training_data_of_ones_own_are_caught(arena: Arena, kind: Kind) -> None:
         assert "REFUSED" in attempt.log
         assert attempt.value == arena.honest(kind)
     else:
-        attempt.ends(Outcome.TAMPERED, r"changed the fixed file data/train\.bin")
+        attempt.assert_ends(Outcome.TAMPERED, r"changed the fixed file data/train\.bin")
 
 
 def test_the_validation_split_is_not_there(arena: Arena) -> None:
     source = edited('    data = load_split("train")\n', '    data = load_split("val")\n')
-    arena.attempt(source).ends(Outcome.CRASH, r"val\.bin: not found")
-    arena.attempt(hidden('SPLIT = "val"', edited('load_split("train")', "load_split(SPLIT)"))).ends(
-        Outcome.CRASH, r"val\.bin: not found"
-    )
+    arena.attempt(source).assert_ends(Outcome.CRASH, r"val\.bin: not found")
+    arena.attempt(
+        hidden('SPLIT = "val"', edited('load_split("train")', "load_split(SPLIT)"))
+    ).assert_ends(Outcome.CRASH, r"val\.bin: not found")
 
 
 FILES = {
@@ -200,7 +200,7 @@ def test_a_fixed_file_that_became_something_else_is_caught(arena: Arena, name: s
     """What is hashed after a run must not hold the harness up."""
     lines = f'    import os\n    name = "prepare.py"\n    os.remove(name)\n    {FILES[name]}\n'
     attempt = arena.attempt(edited(ASK, ASK + lines))
-    attempt.ends(Outcome.TAMPERED, r"changed the fixed file prepare\.py")
+    attempt.assert_ends(Outcome.TAMPERED, r"changed the fixed file prepare\.py")
 
 
 # ------------------------------------------------------- what one run leaves another

@@ -190,7 +190,7 @@ def test_the_edit_is_flagged(name: str) -> None:
 
 @pytest.mark.parametrize("name", CHEATS)
 def test_the_run_is_caught_whatever_was_flagged(arena: Arena, name: str) -> None:
-    arena.attempt(CHEATS[name].source).ends(Outcome.TAMPERED, CHEATS[name].reason)
+    arena.attempt(CHEATS[name].source).assert_ends(Outcome.TAMPERED, CHEATS[name].reason)
 
 
 def test_fake_blocks_before_the_real_one_change_nothing(arena: Arena) -> None:
@@ -244,17 +244,17 @@ ADAPTS = (
 
 @pytest.mark.parametrize("stride", ["1", "4"])
 def test_a_leak_with_a_memory_is_caught(arena: Arena, stride: str) -> None:
-    arena.attempt(asking(LEAK.replace("STRIDE", stride))).ends(Outcome.TAMPERED, LEAKS)
+    arena.attempt(asking(LEAK.replace("STRIDE", stride))).assert_ends(Outcome.TAMPERED, LEAKS)
 
 
 @open_hole("a leak at three of 64 positions wins too few bets to be sure of it")
 def test_a_small_leak_with_a_memory_is_caught(arena: Arena) -> None:
-    arena.attempt(asking(LEAK.replace("STRIDE", "21"))).caught()
+    arena.attempt(asking(LEAK.replace("STRIDE", "21"))).assert_caught()
 
 
 @open_hole("what is learned from earlier windows of the evaluation is not seen")
 def test_learning_from_the_evaluation_is_caught(arena: Arena) -> None:
-    arena.attempt(asking(ADAPTS)).caught()
+    arena.attempt(asking(ADAPTS)).assert_caught()
 
 
 # ------------------------------------------------------- other numbers of the block
@@ -271,4 +271,4 @@ def test_the_recorded_number_has_all_its_digits(arena: Arena) -> None:
 def test_a_smaller_memory_is_caught(arena: Arena) -> None:
     attempt = arena.attempt(edited(ASK, ASK + '    print("peak_mem_mb: 0.001")\n'))
     assert attempt.record.metrics["peak_mem_mb"] == 0.001
-    attempt.caught()
+    attempt.assert_caught()

@@ -99,7 +99,7 @@ ENDS = {
 @pytest.mark.parametrize("name", KILLS)
 def test_killing_who_watches_is_no_result(arena: Arena, name: str) -> None:
     source = before(MAIN, "import os\n", asking(KILLS[name], "0.5"))
-    arena.attempt(source).ends(*ENDS[name])
+    arena.attempt(source).assert_ends(*ENDS[name])
 
 
 @apart
@@ -120,7 +120,7 @@ def test_a_second_try_is_not_had_by_suicide(arena: Arena) -> None:
     lines = "    value = evaluate_bpb(model.predict)\n    import os\n    os.kill(os.getpid(), 9)\n"
     began = time.monotonic()
     attempt = arena.attempt(asking(lines, "value"))
-    attempt.ends(Outcome.KILLED)
+    attempt.assert_ends(Outcome.KILLED)
     assert attempt.record.evaluation is None
     assert time.monotonic() - began < 30
 
@@ -161,7 +161,7 @@ def test_memory_that_is_not_there_is_named(arena: Arena) -> None:
         "    import resource\n    resource.setrlimit(resource.RLIMIT_AS, (1 << 30, 1 << 30))\n"
         "    hog = [np.ones(1 << 24) for _ in range(99)]\n"
     )
-    arena.attempt(before(FIRST, lines)).ends(Outcome.OOM_HOST, "ran out of memory")
+    arena.attempt(before(FIRST, lines)).assert_ends(Outcome.OOM_HOST, "ran out of memory")
 
 
 def test_folders_too_deep_to_remove_are_removed(arena: Arena) -> None:
@@ -183,4 +183,4 @@ def test_a_flood_of_output_is_cut(arena: Arena) -> None:
 
 def test_a_closed_output_is_no_result(arena: Arena) -> None:
     source = edited(ASK, "    import os\n    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)\n" + ASK)
-    arena.attempt(source).ends(Outcome.NO_METRIC, "ended without printing val_bpb")
+    arena.attempt(source).assert_ends(Outcome.NO_METRIC, "ended without printing val_bpb")

@@ -1,0 +1,73 @@
+"""What was measured against budget and print, without any process."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+
+import pytest
+
+from ratchet.evaluation import Evaluation, Expected, Plausible, implausible, verify
+
+FOUND = Evaluation(2.9, 32768, 40, 0.2, 0.004, 3.1, 3.5, 0.2)
+LIMITS = Plausible(0.5, 1.25, 1.0, 0.5)
+EXPECTED = Expected("val", 3.0, LIMITS)
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected", "words"),
+    [
+        ({}, EXPECTED, None),
+        ({"trained_cpu_seconds": 1.5}, EXPECTED, None),
+        ({"trained_cpu_seconds": 1.4}, EXPECTED, "trained 1.4 of 3 CPU seconds"),
+        ({"trained_cpu_seconds": 4.75}, EXPECTED, None),
+        ({"trained_cpu_seconds": 9.0}, EXPECTED, "trained 9 CPU seconds, the budget is 3"),
+        ({"evaluating_cpu_seconds": 0.98}, EXPECTED, None),
+        ({"evaluating_cpu_seconds": 1.2}, EXPECTED, "used 1.2 CPU seconds for an evaluation"),
+        ({"trained_cpu_seconds": 90.0}, Expected("val", None, LIMITS), None),
+        ({"trained_cpu_seconds": 90.0}, Expected("val", 3.0, None), None),
+        ({"trained_cpu_seconds": 90.0}, Expected("val", 3.0, LIMITS, "gpu"), None),
+        ({"trained_wall_seconds": 9.0}, Expected("val", 3.0, LIMITS, "gpu"), "trained 9 seconds"),
+    ],
+)
+def test_times_against_the_budget(
+    changes: dict[str, float], expected: Expected, words: str | None
+) -> None:
+    said = implausible(expected, dataclasses.replace(FOUND, **changes))
+    assert said is None if words is None else said is not None and said.startswith(words)
+
+
+ANSWER = {
+    "ready": True,
+    "asked": {"cpu_seconds": 3.1, "wall_seconds": 3.3},
+    "answered": {"cpu_seconds": 3.2, "wall_seconds": 3.5},
+    "result": {"value": 2.5, "tokens": 9, "batches": 40, "seconds": 0.2, "reply_seconds": 0.004},
+    "failed": None,
+    "exit_code": 0,
+}
+
+
+@pytest.mark.parametrize(
+    ("printed", "value", "agree"),
+    [
+        (2.5, 2.5, True),
+        (2.50024, 2.5, True),
+        (2.5003, 2.5, False),
+        (float("nan"), None, True),
+        (2.5, None, False),
+        (float("nan"), 2.5, False),
+        (float("inf"), 2.5, False),
+    ],
+)
+def test_printed_against_measured(printed: float, value: float | None, agree: bool) -> None:
+    answer = {**ANSWER, "result": {**ANSWER["result"], "value": value}}  # type: ignore[dict-item]
+    found = verify(EXPECTED, answer, {"val": printed})
+    assert (found.tampered is None) == agree
+    assert found.evaluation is not None
+    assert found.evaluation.value == value
+
+
+def test_a_run_that_prints_nothing_is_not_judged() -> None:
+    assert verify(EXPECTED, {"asked": None}, {}).tampered is None
+    assert verify(EXPECTED, None, {}).tampered is None
+    assert json.loads(json.dumps(dataclasses.asdict(FOUND))) == dataclasses.asdict(FOUND)

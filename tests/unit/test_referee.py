@@ -1,0 +1,132 @@
+"""Evaluators of any task: their process, what they say, and what goes wrong with them."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+
+from ratchet.canonical import digest_bytes
+from ratchet.errors import DataError
+from ratchet.layout import RunPlan
+from ratchet.records import Outcome
+from ratchet.runner import execute
+from ratchet.store import LOG, RunRecord
+
+TALK = """
+import json, os, socket, sys
+def tell(**said): print(json.dumps(said), flush=True)
+s = socket.socket(fileno=int(os.environ["RATCHET_EVALUATOR_FD"]))
+order = json.loads(os.environ["RATCHET_EVALUATION"])
+"""
+SERVE = (
+    TALK
+    + """
+tell(event="ready")
+if s.recv(3) == b"ask":
+    tell(event="asked")
+    value = float(open(order["data"]["val"]).read())
+    facts = dict(tokens=1, batches=1, seconds=0.0, reply_seconds=0.0)
+    tell(event="result", value=value, audit=None, **facts)
+    s.sendall(b"7.5")
+"""
+)
+CLIENT = """
+import os, socket
+s = socket.socket(fileno=int(os.environ["RATCHET_EVALUATOR_FD"]))
+s.sendall(b"ask")
+print("---")
+print("val:", s.recv(9).decode())
+"""
+
+
+def small(tmp_path: Path, evaluator: str, source: str = CLIENT, **changes: object) -> RunRecord:
+    blob = tmp_path / "blob"
+    blob.write_text("7.50004")
+    values: dict = {
+        "sources": {"train.py": source.encode()},
+        "fixed": {"evaluator.py": evaluator.encode()},
+        "data": {},
+        "evaluation_data": {"val": (blob, digest_bytes(blob.read_bytes()))},
+        "audit_data": {},
+        "metric": "val",
+        "plausible": None,
+        "timeout_seconds": 20.0,
+    }
+    folder = tmp_path / "run"
+    folder.mkdir()
+    base = plan_without_data()
+    return execute(dataclasses.replace(base, **{**values, **changes}), folder)
+
+
+def plan_without_data() -> RunPlan:
+    return RunPlan(
+        command=["python", "train.py"],
+        sources={},
+        fixed={},
+        data={},
+        seed=1,
+        budget_seconds=1.0,
+        budget_steps=None,
+        timeout_seconds=20.0,
+        threads=1,
+        metric="val",
+        evaluator=["python", "evaluator.py"],
+    )
+
+
+def test_any_task_may_bring_its_evaluator(tmp_path: Path) -> None:
+    record = small(tmp_path, SERVE)
+    assert record.outcome is Outcome.OK, record
+    assert record.metrics["val"] == 7.50004
+    assert sorted(path.name for path in (tmp_path / "run").iterdir()) == [LOG, "source"]
+
+
+def test_a_broken_evaluator_is_the_tasks_fault(tmp_path: Path) -> None:
+    with pytest.raises(
+        DataError, match=r"(?s)'python evaluator\.py' ended with status 1.*KeyError"
+    ):
+        small(
+            tmp_path,
+            TALK + "order['nothing']",
+            source="import time; time.sleep(3); print('val: 1')",
+        )
+
+
+def test_an_evaluator_that_hangs_ends_with_the_run(tmp_path: Path) -> None:
+    record = small(
+        tmp_path, TALK + "tell(event='ready')\nimport time; time.sleep(600)", timeout_seconds=2.0
+    )
+    assert record.outcome is Outcome.TIMEOUT
+
+
+def test_an_evaluator_that_dies_is_no_result(tmp_path: Path) -> None:
+    body = "tell(event='ready'); s.recv(3); tell(event='asked'); os.kill(os.getpid(), 9)"
+    record = small(
+        tmp_path, TALK + body, source=CLIENT.replace("s.recv(9).decode()", "len(s.recv(9)) + 1")
+    )
+    assert record.outcome is Outcome.TAMPERED
+    assert "its evaluation failed" in record.reason
+
+
+def test_a_crash_before_the_evaluation_is_a_crash(tmp_path: Path) -> None:
+    record = small(tmp_path, SERVE, source="raise ValueError('early')")
+    assert record.outcome is Outcome.CRASH
+    assert record.evaluation is None
+
+
+def test_a_changed_evaluator_is_noticed(tmp_path: Path) -> None:
+    source = "import os\nos.chmod('evaluator.py', 0o644)\nopen('evaluator.py', 'a').write('#')\n"
+    assert small(tmp_path, SERVE, source=source + CLIENT).outcome is Outcome.TAMPERED
+
+
+def test_the_evaluators_work_is_not_the_candidates(tmp_path: Path) -> None:
+    busy = "import time\nwhile time.process_time() < 1.5: pass\nx = bytearray(300 << 20)\n"
+    record = small(
+        tmp_path, SERVE.replace("    value =", "    " + busy.replace("\n", "\n    ") + "value =")
+    )
+    assert record.outcome is Outcome.OK, record
+    assert record.cpu_seconds < 1.0
+    assert record.peak_rss_mb is not None
+    assert record.peak_rss_mb < 150
