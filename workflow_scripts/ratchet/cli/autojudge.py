@@ -22,15 +22,13 @@ from ratchet import __version__
 from ratchet.cli import command, printing
 from ratchet.cli.answer import Answer
 from ratchet.cli.session import Experiments, choose, experiments, of_agent
-from ratchet.dialects import RunLog, Table, read_run, read_table
+from ratchet.dialects import RunLog, read_run, read_table
 from ratchet.errors import UsageError
 from ratchet.results_tsv import one_line
 from ratchet.vocabulary import Direction
 
 MODES = ("auto", "gain", "balanced", "strict")
 DEFAULT_WINDOW = 5
-SHOWN_PROBLEMS = 20
-"""Problems printed one by one; the rest is counted (all of them are in the JSON)."""
 
 _EPILOG = (
     "exit codes: 0 keep; 1 discard, marginal, crash or tampered; 2 retest; "
@@ -154,7 +152,7 @@ def _run(options: argparse.Namespace) -> int:
         print(printing.json_of(answer, every, run, notes))
     else:
         print(printing.quiet_of(answer) if options.quiet else printing.text_of(answer, table))
-    _tell(options, table, notes)
+    command.tell("autojudge", table, notes, options.quiet)
     return answer.exit_code
 
 
@@ -194,19 +192,8 @@ def _all(options: argparse.Namespace, every: Experiments) -> int:
     else:
         lines = list(printing.all_text(every, done))
         print("\n".join(lines[-2:] if options.quiet else lines))
-    _tell(options, every.table, notes)
+    command.tell("autojudge", every.table, notes, options.quiet)
     return 0
-
-
-def _tell(options: argparse.Namespace, table: Table, notes: list[str]) -> None:
-    """Assumptions and problems, on standard error."""
-    for note in () if options.quiet else notes:
-        print(f"autojudge: assumed: {one_line(note)}", file=sys.stderr)
-    for problem in table.problems[:SHOWN_PROBLEMS]:
-        print(f"autojudge: problem: {one_line(str(problem))}", file=sys.stderr)
-    left = len(table.problems) - SHOWN_PROBLEMS
-    if left > 0:
-        print(f"autojudge: problem: {left} more; --json lists all", file=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -19,15 +19,13 @@ from pathlib import Path
 from ratchet import __version__
 from ratchet.cli import command
 from ratchet.cli.session import experiments, of_agent
-from ratchet.dialects import Table, read_table
+from ratchet.dialects import read_table
 from ratchet.errors import DataError, UsageError
 from ratchet.results_tsv import one_line
 from ratchet.steer import Mode
 from ratchet.vocabulary import Direction
 
 DEFAULT_SUGGESTIONS, MOST_SUGGESTIONS = 5, 20
-SHOWN_PROBLEMS = 20
-"""Problems printed one by one; the rest is counted (all of them are in the JSON)."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -95,7 +93,7 @@ def _run(options: argparse.Namespace) -> int:
         print(autosteer_text.json_of(found, table, options.mode, notes))
     else:
         print(autosteer_text.quiet_of(found) if options.quiet else autosteer_text.text_of(found))
-    _tell(options, table, notes)
+    command.tell("autosteer", table, notes, options.quiet)
     return 0
 
 
@@ -106,17 +104,6 @@ def _log(path: Path, repo: Path | None) -> Path:
         return inside if not path.is_file() and inside.is_file() else path
     except ValueError:  # a name with a zero byte
         return path
-
-
-def _tell(options: argparse.Namespace, table: Table, notes: Sequence[str]) -> None:
-    """Assumptions and problems, on standard error."""
-    for note in () if options.quiet else notes:
-        print(f"autosteer: assumed: {one_line(note)}", file=sys.stderr)
-    for problem in table.problems[:SHOWN_PROBLEMS]:
-        print(f"autosteer: problem: {one_line(str(problem))}", file=sys.stderr)
-    left = len(table.problems) - SHOWN_PROBLEMS
-    if left > 0:
-        print(f"autosteer: problem: {left} more; --json lists all", file=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NoReturn
 
+from ratchet.dialects import Table
 from ratchet.errors import (
     EXIT_IO,
     EXIT_SOFTWARE,
@@ -25,6 +26,9 @@ from ratchet.results_tsv import one_line
 
 MAX_BYTES = 512 * 2**20
 """Larger files are refused: no log of experiments is near it, a core dump is."""
+
+SHOWN_PROBLEMS = 20
+"""Problems of a log printed one by one; the rest is counted (all are in the JSON)."""
 
 EXIT_INTERRUPTED = 130
 
@@ -89,3 +93,14 @@ def read(path: Path) -> bytes:
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         raise InputMissingError(f"{path}: cannot be read: {reason}") from None
+
+
+def tell(name: str, table: Table, notes: Sequence[str], quiet: bool) -> None:
+    """Say what was assumed (unless ``quiet``) and what a log's problems are, on stderr."""
+    for note in () if quiet else notes:
+        print(f"{name}: assumed: {one_line(note)}", file=sys.stderr)
+    for problem in table.problems[:SHOWN_PROBLEMS]:
+        print(f"{name}: problem: {one_line(str(problem))}", file=sys.stderr)
+    left = len(table.problems) - SHOWN_PROBLEMS
+    if left > 0:
+        print(f"{name}: problem: {left} more; --json lists all", file=sys.stderr)
