@@ -6,17 +6,30 @@ ARGS ?=
 # How many tests run side by side
 WORKERS ?= auto
 
-UV := .uv/bin/uv
+# Folder that the environments are set up in
+ENVS ?= .
+# For `make image`: the engine, the image's name, and another base than the Dockerfile's
+ENGINE ?= docker
+IMAGE ?= ratchet:0.1.0
+BASE_IMAGE ?=
+BASE_DIGEST ?=
+BUILD ?=
+
+UV := $(ENVS)/.uv/bin/uv
+DEV := $(ENVS)/.venv-dev
 PACKAGE := pyproject.toml LICENSE README.md
 
 .DEFAULT_GOAL := help
-.PHONY: help env session test check lock bench clean
+.PHONY: help env env-dev session pictures test check image lock bench bench-proposing clean
 
 help:
 	@echo "make session   set up the locked environment and run a session (config/config.yaml)"
 	@echo "make test      set up the test environment; run linters, types and all tests"
 	@echo "make env       only set up the locked environment in .venv"
-	@echo "make bench     harness seconds, start-up, rules for keeping and steering in simulated sessions"
+	@echo "make bench     harness seconds, start-up, keeping, steering and tournaments in simulation"
+	@echo "make bench-proposing   steered sessions of the default task beside unsteered ones; an hour"
+	@echo "make image     build the container image (BASE_IMAGE=... for another base, ENGINE=podman)"
+	@echo "make pictures  run the default session and take the README's pictures of its report"
 	@echo "make lock      make the hash locks in envs/ again from their .in files"
 	@echo "make clean     remove the environments and caches; never results or store"
 
@@ -24,9 +37,9 @@ help:
 $(UV): envs/uv.lock
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 		|| { echo "Ratchet needs Python 3.11 or newer, $(PYTHON) is `$(PYTHON) -V`; try: make PYTHON=/path/to/python3.11" >&2; exit 1; }
-	@$(PYTHON) -m venv --clear .uv \
+	@$(PYTHON) -m venv --clear $(ENVS)/.uv \
 		|| { echo "$(PYTHON) cannot make virtual environments; on Debian and Ubuntu: apt-get install python3-venv" >&2; exit 1; }
-	@.uv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r envs/uv.lock
+	@$(ENVS)/.uv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r envs/uv.lock
 	@touch $@
 
 # $(call environment,FOLDER,LOCK): exactly the packages of the lock, and this one.
@@ -38,36 +51,53 @@ define environment
 	@touch $@
 endef
 
-.venv/.ready: $(UV) envs/workflow.lock $(PACKAGE)
-	$(call environment,.venv,envs/workflow.lock)
+$(ENVS)/.venv/.ready: $(UV) envs/workflow.lock $(PACKAGE)
+	$(call environment,$(ENVS)/.venv,envs/workflow.lock)
 
-.venv-dev/.ready: $(UV) envs/dev.lock $(PACKAGE)
-	$(call environment,.venv-dev,envs/dev.lock)
+$(ENVS)/.venv-dev/.ready: $(UV) envs/dev.lock $(PACKAGE)
+	$(call environment,$(ENVS)/.venv-dev,envs/dev.lock)
 
-.venv-bench/.ready: $(UV) envs/bench.lock $(PACKAGE)
-	$(call environment,.venv-bench,envs/bench.lock)
+$(ENVS)/.venv-bench/.ready: $(UV) envs/bench.lock $(PACKAGE)
+	$(call environment,$(ENVS)/.venv-bench,envs/bench.lock)
 
-env: .venv/.ready
+env: $(ENVS)/.venv/.ready
 
-session: .venv/.ready
-	@.venv/bin/snakemake --cores 1 $(ARGS)
+env-dev: $(ENVS)/.venv-dev/.ready
 
-check: .venv-dev/.ready
-	.venv-dev/bin/ruff check
-	.venv-dev/bin/ruff format --check
-	.venv-dev/bin/mypy
-	.venv-dev/bin/snakefmt --check --compact-diff Snakefile rules
-	.venv-dev/bin/snakemake --lint
+session: $(ENVS)/.venv/.ready
+	@$(ENVS)/.venv/bin/snakemake --cores 1 $(ARGS)
+
+# The README's pictures, of the default session; it needs a Chromium on the PATH.
+pictures: session
+	@$(ENVS)/.venv/bin/python tests/browser/pictures.py results/default tests/data/pictures
+
+check: $(ENVS)/.venv-dev/.ready
+	$(DEV)/bin/ruff check
+	$(DEV)/bin/ruff format --check
+	$(DEV)/bin/mypy
+	$(DEV)/bin/snakefmt --check --compact-diff Snakefile rules
+	$(DEV)/bin/snakemake --lint
+	$(DEV)/bin/hadolint Dockerfile
 
 test: check
-	.venv-dev/bin/pytest -n $(WORKERS)
+	$(DEV)/bin/pytest -n $(WORKERS)
 
-bench: .venv-dev/.ready .venv-bench/.ready
-	.venv-dev/bin/python tests/bench/overhead.py
-	.venv-bench/bin/python tests/bench/startup.py
-	.venv-bench/bin/python tests/bench/judging.py
-	.venv-bench/bin/python tests/bench/steering.py
-	.venv-dev/bin/python tests/bench/guarantee.py
+image:
+	DOCKER_BUILDKIT=1 $(ENGINE) build \
+		$(if $(BASE_IMAGE),--build-arg BASE_IMAGE=$(BASE_IMAGE) --build-arg BASE_DIGEST=$(BASE_DIGEST)) \
+		--build-arg REVISION=$(shell git describe --always --dirty --abbrev=40 --exclude '*' 2>/dev/null || echo unknown) \
+		$(BUILD) --tag $(IMAGE) .
+
+bench: $(ENVS)/.venv-dev/.ready $(ENVS)/.venv-bench/.ready
+	$(DEV)/bin/python tests/bench/overhead.py
+	$(ENVS)/.venv-bench/bin/python tests/bench/startup.py
+	$(ENVS)/.venv-bench/bin/python tests/bench/judging.py
+	$(ENVS)/.venv-bench/bin/python tests/bench/steering.py
+	$(DEV)/bin/python tests/bench/guarantee.py
+	$(ENVS)/.venv-bench/bin/python tests/bench/evolve.py
+
+bench-proposing: $(ENVS)/.venv-dev/.ready
+	$(DEV)/bin/python tests/bench/proposing.py
 
 lock: $(UV)
 	@for name in uv workflow bytelm dev bench; do \
@@ -80,5 +110,5 @@ lock: $(UV)
 	done
 
 clean:
-	rm -rf .venv .venv-dev .venv-bench .uv build .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info
+	rm -rf $(addprefix $(ENVS)/,.venv .venv-dev .venv-bench .uv) build .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info
 	find . -name __pycache__ -not -path './store/*' -prune -exec rm -rf {} +

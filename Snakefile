@@ -16,6 +16,7 @@ include: "rules/judge.smk"
 include: "rules/steer.smk"
 include: "rules/confirm.smk"
 include: "rules/report.smk"
+include: "rules/evolve.smk"
 
 
 rule all:
@@ -34,6 +35,7 @@ onerror:
 onstart:
     guard.install_graceful_sigterm(workflow)
     seal.begin(PATHS)
+    journal.resumed(PATHS, CONFIG)
 
 
 onsuccess:

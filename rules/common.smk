@@ -6,7 +6,7 @@ from snakemake.exceptions import WorkflowError
 from snakemake.logging import logger
 
 try:
-    from ratchet import guard, seal
+    from ratchet import guard, journal, seal
 except ImportError as error:
     raise WorkflowError(
         f"{error}: this Snakemake does not run in Ratchet's environment; create it with "

@@ -1,6 +1,7 @@
 rule propose:
     input:
         limits=lambda wildcards: PLAN.limits_for_proposals(int(wildcards.round)),
+        offer=lambda wildcards: PLAN.offers(int(wildcards.round)),
         steer=lambda wildcards: str(previous(wildcards).steer),
     output:
         str(PATHS.rounds / "{round}/proposals.json"),

@@ -13,6 +13,7 @@ rule report:
             caption="../config/captions/progress.rst",
             category="Session",
         ),
+        drawing=str(PATHS.progress_svg),
     log:
         str(PATHS.log("report")),
     benchmark:

@@ -6,11 +6,18 @@ from ratchet.stages import skipping
 
 def run(call: Call) -> None:
     where = call.paths, call.number, call.candidate
-    if skipping.experiment(*where, call.limits, call.now, call.journal):
+    if skipping.experiment(*where, call.limits, call.now, call.journal, lambda: recall(call)):
         return
     from ratchet.stages import experiment  # not needed for a round that is skipped
 
     experiment.run(call.session, call.number, call.candidate)
+
+
+def recall(call: Call) -> bool:
+    """Whether the store has the experiment, which is then written again."""
+    from ratchet.stages import experiment
+
+    return experiment.recall(call.session, call.number, call.candidate)
 
 
 if __name__ == "__main__":

@@ -4,13 +4,16 @@ Fixed file of the task.  The harness runs it beside ``train.py``, which never se
 the data that this process has; there is nothing to run by hand.
 
 It sends batches of inputs, gets logits back as plain float32 bytes (protocol:
-``channel.evaluate_remotely``) and computes bits per byte from them.  Every
-``CANARY_EVERY``-th batch comes twice: first as a canary, a copy in which every
-window goes on differently from a secret place on, later as it is.  Where, is
-drawn from the system's randomness; neither the batches that count nor their sum
+``channel.evaluate_remotely``) and computes bits per byte from them.  Every batch
+comes twice, in a secret order: as it is, and as a canary (``canary.py``), a copy
+in which every window goes on differently from a secret place on.  Nothing tells
+which of two windows with one beginning is the one that counts.  All that is drawn
+comes from the system's randomness; neither the batches that count nor their sum
 depend on it.  A candidate has been tampered with if
 
 * a prediction changes when later bytes change, or between the two calls;
+* bets on bytes that it had not seen win, or bets on what only a memory of other
+  windows can know;
 * the byte at the secret place, which the canary did not hold, was predicted
   much worse than other bytes: then those were seen, not predicted;
 * predictions fit shuffled targets better than the frequencies of bytes allow.
@@ -32,6 +35,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from canary import Canary, Text, teach, wealth
 from channel import HEADER, REQUEST, RESULT, VOCAB_SIZE, Bytes, receive
 from numpy.typing import NDArray
 
@@ -43,22 +47,20 @@ from prepare import (
     token_losses,
 )
 
-CANARY_EVERY = 1
 # Largest change of a log-likelihood, in nats, when later bytes change.  The same
 # operations on the same shapes give 0; transforms over the whole window, which mix
 # rounding errors of later bytes in, measured below 1e-5.  What fits through is
 # 0.0014 bits per byte, a tenth of the noise between seeds.
 LARGEST_CHANGE = 1e-3
-# The mean over the secret places may be so many standard errors above the others:
-# an honest run gets there once in more than a million.
-LARGEST_Z = 6.0
-# Bets on the byte that a canary put after its secret place.  It is drawn from known
-# odds, so without seeing it nobody wins on average, however clever: whoever makes a
-# million of one has seen it.  Stakes are shares of what is there.
-STAKES = np.array([0.003, 0.01, 0.03, 0.1, 0.2, 0.4, 0.7])
+# The mean over the secret places may be so many standard errors above the others;
+# 31 honest models stayed below 3.7.
+LARGEST_Z = 8.0
+# Nobody who has not seen what was drawn makes a million of one, but once in a million.
 LARGEST_WEALTH = float(np.log(1e6))
 # Bits by which shuffled targets may fall below the entropy, by chance alone.
 SHUFFLE_SLACK = 0.1
+# The harness is told so often how far the candidate is, and measures what it used.
+REPORTS = 8
 
 
 class ProtocolError(Exception):
@@ -77,18 +79,16 @@ class Part:
         self.losses = np.full(self.inputs.shape, np.nan)
         self.shuffled = rng.permutation(self.targets.ravel()).reshape(self.targets.shape)
         self.shuffled_losses = np.full(self.inputs.shape, np.nan)
-        odds = next_byte_odds(content)
-        self.canaries = {
-            int(i): Canary(self.inputs[i], self.targets[i], content, odds, rng)
-            for i in rng.choice(count, count // CANARY_EVERY, replace=False)
-        }
+        text = Text(content, SEQUENCE_LENGTH)
+        pairs = zip(self.inputs, self.targets, strict=True)
+        self.canaries = [Canary(inputs, targets, text, rng) for inputs, targets in pairs]
+        teach(self.canaries, text, rng)
 
     def accept(self, batch: int, logits: NDArray[np.float32]) -> None:
         """Take the logits of a batch that counts."""
         self.losses[batch] = token_losses(logits, self.targets[batch])
         self.shuffled_losses[batch] = token_losses(logits, self.shuffled[batch])
-        if batch in self.canaries:
-            self.canaries[batch].compare(logits)
+        self.canaries[batch].compare(log_softmax(logits))
 
     @property
     def value(self) -> float:
@@ -97,75 +97,17 @@ class Part:
 
     def checks(self) -> dict[str, float]:
         """The canaries in numbers: nats, standard errors, bits."""
-        unseen = np.concatenate([canary.unseen for canary in self.canaries.values()])
+        unseen = np.concatenate([canary.unseen for canary in self.canaries])
         spread = float(self.losses.std()) or 1e-9
         share = np.bincount(self.targets.ravel(), minlength=VOCAB_SIZE) / self.targets.size
         entropy = -float((share[share > 0] * np.log2(share[share > 0])).sum())
         shuffled = float(self.shuffled_losses.mean() / np.log(2.0))
-        bets = np.concatenate([canary.bets for canary in self.canaries.values()])
-        grown = np.log1p(STAKES[:, None] * (bets - 1.0)).sum(axis=1)
         return {
-            "wealth": float(np.log(np.exp(grown - grown.max()).mean()) + grown.max()),
-            "largest_change": max(canary.change for canary in self.canaries.values()),
+            **wealth([won for canary in self.canaries for won in canary.won]),
+            "largest_change": max(canary.change for canary in self.canaries),
             "unseen_z": float(unseen.mean() - self.losses.mean()) / spread * len(unseen) ** 0.5,
             "shuffled_above_entropy": shuffled - entropy,
         }
-
-
-class Canary:
-    """A copy of one batch in which each window goes on differently from a place on."""
-
-    def __init__(
-        self,
-        inputs: Bytes,
-        targets: Bytes,
-        content: Bytes,
-        odds: NDArray[np.float64],
-        rng: np.random.Generator,
-    ) -> None:
-        rows, length = inputs.shape
-        self.places = rng.integers(0, length - 1, size=rows)
-        self.inputs, self.targets = inputs.copy(), targets
-        self.drawn = np.zeros(rows, dtype=np.int64)
-        self.odds = np.ones(rows)
-        for row, place in enumerate(self.places):
-            # Text from elsewhere reads like any other; its first byte must differ.
-            chances = odds[inputs[row, place]].copy()
-            chances[inputs[row, place + 1]] = 0.0
-            chances /= chances.sum()
-            self.drawn[row] = drawn = rng.choice(VOCAB_SIZE, p=chances)
-            self.odds[row] = chances[drawn]
-            start = int(rng.choice(np.flatnonzero(content[:-length] == drawn)))
-            self.inputs[row, place + 1 :] = content[start : start + length - place - 1]
-        self.bets = np.full(rows, np.nan)
-        self.change = float("inf")
-        self.likelihoods: NDArray[np.float64] | None = None
-        self.unseen = np.full(rows, np.nan)
-
-    def accept(self, logits: NDArray[np.float32]) -> None:
-        """Take the canary's own logits."""
-        self.likelihoods = log_softmax(logits)
-        rows = np.arange(len(self.places))
-        targets = self.targets[rows, self.places]
-        self.unseen = -self.likelihoods[rows, self.places, targets]
-        self.bets = np.exp(self.likelihoods[rows, self.places, self.drawn]) / self.odds
-
-    def compare(self, logits: NDArray[np.float32]) -> None:
-        """Compare with the logits of the batch itself, up to the places."""
-        assert self.likelihoods is not None
-        positions = np.arange(logits.shape[1])
-        seen = positions[None, :] <= self.places[:, None]
-        self.change = float(np.abs(log_softmax(logits) - self.likelihoods)[seen].max())
-        self.likelihoods = None
-
-
-def next_byte_odds(content: Bytes) -> NDArray[np.float64]:
-    """Odds of every byte after every other, of those that a copied text can start with."""
-    usual = np.bincount(content[:-SEQUENCE_LENGTH], minlength=VOCAB_SIZE) / len(content)
-    pairs = content[:-1].astype(np.int64) * VOCAB_SIZE + content[1:]
-    counts = np.bincount(pairs, minlength=VOCAB_SIZE**2).reshape(VOCAB_SIZE, VOCAB_SIZE)
-    odds: NDArray[np.float64] = (counts + 8.0 * usual) * (usual > 0)
-    return odds
 
 
 def log_softmax(logits: NDArray[np.float32]) -> NDArray[np.float64]:
@@ -219,17 +161,14 @@ class Conversation:
 
 
 def order_of_questions(parts: list[Part], rng: np.random.Generator) -> list[tuple[Part, int, bool]]:
-    """All batches (part, number, canary) in a secret order, canaries before their originals."""
-    questions = [(part, i, False) for part in parts for i in range(len(part.inputs))]
-    questions += [(part, i, True) for part in parts for i in part.canaries]
-    questions = [questions[i] for i in rng.permutation(len(questions))]
-    place = {(id(part), i, canary): n for n, (part, i, canary) in enumerate(questions)}
-    for part in parts:
-        for i in part.canaries:
-            first, second = place[id(part), i, True], place[id(part), i, False]
-            if second < first:
-                questions[first], questions[second] = questions[second], questions[first]
-    return questions
+    """All batches (part, number, canary) in a secret order."""
+    questions = [
+        (part, i, canary)
+        for part in parts
+        for i in range(len(part.inputs))
+        for canary in (False, True)
+    ]
+    return [questions[i] for i in rng.permutation(len(questions))]
 
 
 def evaluate(talk: Conversation, parts: list[Part], rng: np.random.Generator) -> bool:
@@ -241,15 +180,18 @@ def evaluate(talk: Conversation, parts: list[Part], rng: np.random.Generator) ->
     batches = [
         part.canaries[i].inputs if canary else part.inputs[i] for part, i, canary in questions
     ]
+    reports = {len(questions) * k // REPORTS for k in range(1, REPORTS)}
     talk.ask(batches[0])
     for n, (part, i, canary) in enumerate(questions):
         logits = talk.reply(batches[n])
         if not np.isfinite(logits).all():
             return False
+        if n + 1 in reports:
+            tell("progress")
         if n + 1 < len(questions):
             talk.ask(batches[n + 1])
         if canary:
-            part.canaries[i].accept(logits)
+            part.canaries[i].accept(log_softmax(logits), n)
         else:
             part.accept(i, logits)
     return True
@@ -261,6 +203,8 @@ def verdict(checks: dict[str, float]) -> str | None:
         return "predictions for a byte changed when later bytes were changed, or between two calls"
     if checks["wealth"] > LARGEST_WEALTH:
         return "bytes that it could not have seen were known to it"
+    if checks["taught"] > LARGEST_WEALTH:
+        return "it learned from the windows of the evaluation"
     if checks["unseen_z"] > LARGEST_Z:
         return "bytes that it could not have seen were predicted much worse than the others"
     if checks["shuffled_above_entropy"] < -SHUFFLE_SLACK:

@@ -19,19 +19,20 @@ from pathlib import Path
 import pytest
 
 from ratchet import isolation, task
-from ratchet.integrity import Contract, Flag, Severity, flags
+from ratchet.integrity import Contract, Flag, Severity, Trace, charged_mb, flags, unlike
 from ratchet.isolation import Kind
 from ratchet.layout import RunPlan
 from ratchet.paths import StorePaths
 from ratchet.records import Outcome
 from ratchet.runner import execute
+from ratchet.stages.scrutiny import trace
 from ratchet.store import LOG, RunRecord, Store
 from ratchet.task import Task
 
 REPO = Path(__file__).resolve().parents[2]
 TASK: Task = task.load(REPO / "tasks" / "bytelm", REPO)
 TRAIN = (TASK.folder / "train.py").read_text(encoding="utf-8")
-CONTRACT = Contract(tuple(TASK.fixed), TASK.metric.name)
+CONTRACT = Contract(tuple(TASK.fixed), TASK.metric.name, TASK.printed)
 
 # Few enough to be quick, enough to be trained: below 6 bits per byte.
 STEPS = 40
@@ -144,6 +145,7 @@ class Arena:
     data: dict[str, tuple[Path, str]] = field(init=False)
     count: itertools.count[int] = field(default_factory=itertools.count)
     baseline: dict[Kind, float] = field(default_factory=dict)
+    replicates: dict[float | None, list[Trace]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.store = Store(StorePaths(self.root / "store"))
@@ -195,6 +197,31 @@ class Arena:
         assert executed
         log = self.store.run_file(key, LOG).read_text(encoding="utf-8", errors="replace")
         return Attempt(read(source), record, log)
+
+    def usual(self, budget_seconds: float | None) -> list[Trace]:
+        """Replicates of the unchanged candidate, as a session's baseline has them."""
+        if budget_seconds not in self.replicates:
+            self.replicates[budget_seconds] = self._traces(TRAIN, budget_seconds, 3)
+        return self.replicates[budget_seconds]
+
+    def _traces(self, source: str, budget_seconds: float | None, count: int) -> list[Trace]:
+        budget = {} if budget_seconds is None else {"budget_seconds": budget_seconds}
+        found = []
+        for seed in range(1, count + 1):
+            attempt = self.attempt(source, seed=seed, **budget)
+            assert attempt.value > 0
+            found.append(trace(TASK, seed, attempt.record))
+        return found
+
+    def compared(self, source: str, budget_seconds: float | None, count: int = 1) -> str | None:
+        """What a session finds when it compares runs that count with its baseline's."""
+        runs = self._traces(source, budget_seconds, count)
+        return unlike(self.usual(budget_seconds), runs, TASK.plausible, budget_seconds)
+
+    def charged_mb(self, source: str) -> tuple[float | None, float | None]:
+        """Memory that a candidate prints, and memory that a session charges."""
+        (run,) = self._traces(source, None, 1)
+        return run.printed_mb, charged_mb(self.usual(None), run)
 
     def honest(self, kind: Kind = Kind.NONE) -> float:
         """The metric of the unchanged candidate, which is run once."""

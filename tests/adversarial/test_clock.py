@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import textwrap
 
 import pytest
@@ -16,8 +17,8 @@ from arena import (
     blocked,
     edited,
     hidden,
-    open_hole,
 )
+from ratchet import cgroups
 from ratchet.integrity import Severity
 from ratchet.isolation import AUTO, Kind, choose
 from ratchet.records import Outcome
@@ -26,6 +27,8 @@ SECONDS = 0.4
 # The imports alone use a good part of a shorter budget where a machine is busy.
 SECONDS_TO_SLEEP = 3.0
 LONGER = r"trained \d[\d.]* CPU seconds, the budget is 0\.4"
+GROUP = cgroups.create()
+GROUPS = GROUP is not None and (GROUP.path / "cpu.stat").exists() and GROUP.remove()
 SLOWER = "real = time.process_time\n{0}time.process_time = lambda: real() / 5\n"
 
 
@@ -161,32 +164,38 @@ def test_a_run_that_never_ends_is_stopped(arena: Arena) -> None:
     attempt.assert_ends(Outcome.TIMEOUT, "stopped after 2 s of wall-clock time")
 
 
-# ---------------------------------------------------------------- what is not seen
-
-
-@open_hole(
-    "a second of training before the clock starts looks like a slow start; only a "
-    "comparison with what the baseline's runs used would tell",
-)
 def test_training_before_the_clock_starts_is_caught(arena: Arena) -> None:
+    """A slow start to each run by itself, but the baseline's do not start so slowly."""
     early = "    import time\n    while time.process_time() < 1.0:\n" + training(8)
-    arena.attempt(before(LOOP, early), budget_seconds=SECONDS).assert_caught()
+    found = arena.compared(before(LOOP, early), SECONDS)
+    assert found is not None
+    assert re.search(r"used 1\.\d+ s until its evaluation, the baseline's runs 0\.\d+ s", found)
 
 
-@open_hole(
-    "replies that sleep make the evaluation look long, so that training within the "
-    "first one looks like a part of it",
-)
-def test_sleeping_replies_pay_for_no_training(arena: Arena) -> None:
+def test_replies_that_sleep_make_no_room_for_training(arena: Arena) -> None:
     slow = WITHIN.replace("        return model", "        time.sleep(0.03)\n        return model")
-    arena.attempt(asking(slow), budget_seconds=SECONDS).assert_caught()
+    attempt = arena.attempt(asking(slow), budget_seconds=SECONDS)
+    attempt.assert_ends(Outcome.TAMPERED, "it went on with something else")
 
 
-@open_hole(
-    "processes that end between two looks at the process table, and are not waited "
-    "for, are in nobody's sum; a control group would have it",
-)
+def test_training_a_little_in_every_reply_is_caught(arena: Arena) -> None:
+    """All parts of the evaluation take equally long, and together longer than any may."""
+    often = f"""    import time
+    def predict(x):
+        begun = time.process_time()
+        while time.process_time() - begun < 0.03:
+{training(12)}
+        return model.predict(x)
+"""
+    often += "    answers = {}\n    honest = predict\n    def predict(x):\n        honest(x)\n"
+    often += "        return np.zeros((*x.shape, 256))\n"
+    attempt = arena.attempt(asking(often), budget_seconds=SECONDS)
+    attempt.assert_ends(Outcome.TAMPERED, "it went on with something else")
+
+
+@pytest.mark.skipif(not GROUPS, reason="no control groups here: then nobody sees them")
 def test_short_processes_that_nobody_waits_for_are_counted(arena: Arena) -> None:
+    """They end between two looks at the process table; a control group has their sum."""
     many = """    import os, signal, time
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     for _ in range(70):
@@ -197,4 +206,5 @@ def test_short_processes_that_nobody_waits_for_are_counted(arena: Arena) -> None
             os._exit(0)
         time.sleep(0.025)
 """
-    arena.attempt(before(LOOP, many), budget_seconds=SECONDS).assert_caught()
+    attempt = arena.attempt(before(LOOP, many), budget_seconds=SECONDS)
+    attempt.assert_ends(Outcome.TAMPERED, LONGER)

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ratchet.categories import category_of_code, classify, touched
+from ratchet.categories import category_of_code, changes, classify, touched
 from ratchet.categories.angles import ANGLES, untried
 from ratchet.dialects import read_table
 from ratchet.proposers.declared import applicable
@@ -216,3 +216,41 @@ def test_tried_angles_are_left_out() -> None:
     left = untried("architecture", ["DEPTH 8 -> 12", "n_head=4"])
     assert left[0] == "skip connections"
     assert untried("kernels", []) == []
+
+
+TWO_METHODS = """
+A = 1
+B = 2
+class Block:
+    def __init__(self):
+        self.w = 1
+    def forward(self, x):
+        return x
+def step():
+    return A
+"""
+
+
+@pytest.mark.parametrize(
+    ("edits", "count"),
+    [
+        ({}, 0),
+        ({"A = 1": "A = 3  # why"}, 1),
+        ({"A = 1": "A = 3", "B = 2": "B = 3"}, 2),
+        ({"self.w = 1": "self.w = 2", "return x": "return self.w * x"}, 1),
+        ({"self.w = 1": "self.w = 2"}, 1),
+        ({"return x": "return -x", "return A": "return B"}, 2),
+        ({"A = 1": "A = ("}, None),
+    ],
+)
+def test_changes_are_counted(edits: dict[str, str], count: int | None) -> None:
+    new = TWO_METHODS
+    for old_text, new_text in edits.items():
+        new = new.replace(old_text, new_text)
+    assert changes({"train.py": TWO_METHODS}, {"train.py": new}) == count
+
+
+def test_changes_elsewhere_are_blocks_of_lines() -> None:
+    old = {"config.yaml": "a: 1\nb: 2\nc: 3\nd: 4\n"}
+    assert changes(old, {"config.yaml": "a: 2\nb: 2\nc: 3\nd: 5\n"}) == 2
+    assert changes(old, old) == 0

@@ -55,7 +55,7 @@ WRONG = [
     ({"steering": "wild"}, "steering: expected one of auto, explore, exploit"),
     ({"baseline_replicates": 1}, "at least 2"),
     ({"roundz": 1}, "unknown key 'roundz'; did you mean 'rounds'?"),
-    ({"zzz": 1}, "unknown key 'zzz'; known are baseline_replicates"),
+    ({"zzz": 1}, "unknown key 'zzz'; known are agent_command"),
     ({"session": "a..b"}, "session: expected a name"),
     ({"session": "a.lock"}, "session: expected a name"),
     ({"session": ".a"}, "session: expected a name"),
@@ -65,6 +65,12 @@ WRONG = [
     ({"line_price": -1}, "line_price: expected at least 0, found -1"),
     ({"memory_price": "free"}, "memory_price: expected a number or null, found 'free'"),
     ({"remeasure_every": 0.5}, "remeasure_every: expected a whole number, found 0.5"),
+    ({"proposer": "hal"}, "proposer: expected one of declared, hand, claude, codex, gemini"),
+    ({"proposer": "custom"}, "agent_command: expected the words of the agent's command"),
+    ({"agent_command": "codex exec"}, "agent_command: expected a list or null"),
+    ({"agent_command": ["sh", 3]}, "agent_command.1: expected text, found 3"),
+    ({"agent_minutes": 0}, "agent_minutes: expected more than 0"),
+    ({"proposer": "gemini", "agent_dollars": 1}, "gemini does not report what it costs"),
     ({"mode": "sure"}, "mode: expected one of auto, gain, balanced, strict, guaranteed"),
     ({"mode": "guaranteed", "max_replicates": 2}, "max_replicates: expected at least 3"),
     ({"mode": "guaranteed", "max_runs": 17}, "max_runs: expected at least 18"),
@@ -87,7 +93,13 @@ def test_all_mistakes_are_named_at_once() -> None:
 def test_tokens_change_with_the_limits_alone() -> None:
     base = parse(DEFAULTS, SCHEMA, "c")
     assert base.limits_token == parse({**DEFAULTS, "rounds": 99}, SCHEMA, "c").limits_token
-    for key, value in (("leg", 2), ("target", 0.1), ("deadline_hours", 1), ("max_runs", 99)):
+    for key, value in (
+        ("leg", 2),
+        ("target", 0.1),
+        ("deadline_hours", 1),
+        ("max_runs", 99),
+        ("proposer", "codex"),
+    ):
         assert parse({**DEFAULTS, key: value}, SCHEMA, "c").limits_token != base.limits_token
 
 

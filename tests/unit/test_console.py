@@ -57,6 +57,15 @@ def test_a_run_of_the_incumbent_is_named() -> None:
     assert text.split()[:2] == ["remeasure", "incumbent"]
 
 
+def test_an_agent_is_heard_of_when_it_is_asked_and_when_it_fails() -> None:
+    asked = {"event": "agent_asked", "agent": "codex", "round": 3, "attempt": 1, "minutes": 20.0}
+    assert line(asked) == "asking       codex, round 3 (at most 20 min)"
+    assert "round 3, once more (" in str(line({**asked, "attempt": 2}))
+    failed = {"event": "agent_refused", "agent": "codex", "round": 3, "reason": "it\nlied"}
+    assert line({**failed, "again": True}) == "sent back    codex, round 3: it lied"
+    assert line({**failed, "again": False}) == "no proposal  codex, round 3: it lied"
+
+
 def test_a_near_miss_will_come_again() -> None:
     text = str(line({**VERDICT, "verdict": "MARGINAL", "near_miss": True}))
     assert "MARGINAL P 0.810, will be tried again | best" in text

@@ -12,6 +12,7 @@ from ratchet.evaluation import Evaluation, Expected, Plausible, implausible, ver
 FOUND = Evaluation(2.9, 32768, 40, 0.2, 0.004, 3.1, 3.5, 0.2)
 LIMITS = Plausible(0.5, 1.25, 1.0, 0.5)
 EXPECTED = Expected("val", 3.0, LIMITS)
+BOUND = Expected("val", 3.0, dataclasses.replace(LIMITS, evaluation_fraction=0.25))
 
 
 @pytest.mark.parametrize(
@@ -28,6 +29,13 @@ EXPECTED = Expected("val", 3.0, LIMITS)
         ({"trained_cpu_seconds": 90.0}, Expected("val", 3.0, None), None),
         ({"trained_cpu_seconds": 90.0}, Expected("val", 3.0, LIMITS, "gpu"), None),
         ({"trained_wall_seconds": 9.0}, Expected("val", 3.0, LIMITS, "gpu"), "trained 9 seconds"),
+        # Replies that sleep: 0.16 s by their own times, 0.04 s by what they use.
+        ({"usual_cpu_seconds": 0.04, "evaluating_cpu_seconds": 0.62}, EXPECTED, None),
+        ({"usual_cpu_seconds": 0.04, "evaluating_cpu_seconds": 0.63}, EXPECTED, "used 0.63 CPU"),
+        # Evenly slow replies explain no more than their part of the budget.
+        ({"usual_cpu_seconds": 2.0, "evaluating_cpu_seconds": 2.0}, EXPECTED, None),
+        ({"usual_cpu_seconds": 2.0, "evaluating_cpu_seconds": 1.25}, BOUND, None),
+        ({"usual_cpu_seconds": 2.0, "evaluating_cpu_seconds": 1.3}, BOUND, "used 1.3 CPU seconds"),
     ],
 )
 def test_times_against_the_budget(
@@ -65,6 +73,25 @@ def test_printed_against_measured(printed: float, value: float | None, agree: bo
     assert (found.tampered is None) == agree
     assert found.evaluation is not None
     assert found.evaluation.value == value
+
+
+@pytest.mark.parametrize(
+    ("progress", "usual"),
+    [
+        ([], None),
+        ([3.11, 3.12], None),
+        ([3.12, 3.14, 3.16], 0.08),
+        # One part of eight, then half of them, were used for something else.
+        ([5.1, 5.11, 5.12, 5.13, 5.14, 5.15, 5.16], 0.08),
+        ([3.6, 4.1, 4.6, 5.1, 5.11, 5.12, 5.13], 0.08),
+    ],
+)
+def test_the_usual_part_of_an_evaluation(progress: list[float], usual: float | None) -> None:
+    last = round((progress or [3.1])[-1] + 0.01, 3) if len(progress) != 3 else 3.2
+    answered = {"cpu_seconds": last, "wall_seconds": 3.5}
+    found = verify(EXPECTED, {**ANSWER, "answered": answered, "progress": progress}, {"val": 2.5})
+    assert found.evaluation is not None
+    assert found.evaluation.usual_cpu_seconds == usual
 
 
 def test_a_run_that_prints_nothing_is_not_judged() -> None:

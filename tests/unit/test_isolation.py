@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from ratchet import isolation, landlock
+from ratchet import environment, isolation, landlock
 from ratchet.canonical import digest_bytes
 from ratchet.errors import ConfigError, StoreError
 from ratchet.isolation import Kind
@@ -176,7 +176,7 @@ def test_hidden_packages_cannot_be_read(root: Path, kind: Kind) -> None:
     assert tried(root, kind, look) == "True"
     assert tried(root, kind, look, hidden=["docutils"]) != "True"
     assert tried(root, kind, "__import__('numpy').ones(2).sum() > 1", hidden=["docutils"]) != "x"
-    paths = isolation.package_paths(["docutils"])
+    paths = environment.package_paths(["docutils"])
     assert any(path.name == "docutils" for path in paths)
     assert any(path.name.endswith(".dist-info") for path in paths)
 
@@ -261,21 +261,36 @@ def test_a_program_that_does_not_exist_is_the_tasks_fault(root: Path, kind: Kind
 
 
 def test_auto_takes_the_strongest_that_works(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("RATCHET_EXCHANGE", raising=False)
     for broken, expected in (
         (set(), Kind.BUBBLEWRAP),
-        ({Kind.BUBBLEWRAP}, Kind.LANDLOCK),
-        ({Kind.BUBBLEWRAP, Kind.LANDLOCK}, Kind.NONE),
+        ({Kind.BUBBLEWRAP}, Kind.CONTAINER),
+        ({Kind.BUBBLEWRAP, Kind.CONTAINER}, Kind.LANDLOCK),
+        ({Kind.BUBBLEWRAP, Kind.CONTAINER, Kind.LANDLOCK}, Kind.NONE),
     ):
         monkeypatch.setattr(isolation, "fault", lambda kind, b=broken: "no" if kind in b else None)
         assert isolation.choose("auto") is expected
         assert isolation.describe("auto") == expected.value
 
 
+def test_two_containers_are_used_where_they_were_set_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RATCHET_EXCHANGE", str(tmp_path))
+    isolation.fault.cache_clear()
+    assert isolation.choose("auto") is Kind.CONTAINER
+    monkeypatch.setenv("RATCHET_EXCHANGE", str(tmp_path / "missing"))
+    isolation.fault.cache_clear()
+    with pytest.raises(ConfigError, match=r"cannot be written to.*both containers share"):
+        isolation.choose("auto")
+    isolation.fault.cache_clear()
+
+
 def test_what_does_not_work_is_refused_with_what_to_type(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(isolation, "fault", lambda kind: "there is no program bwrap")
     with pytest.raises(ConfigError, match=r"bubblewrap does not work.*apt-get install bubblewrap"):
         isolation.choose("bubblewrap")
-    with pytest.raises(ConfigError, match="one of auto, none, landlock, bubblewrap, found 'jail'"):
+    with pytest.raises(ConfigError, match=r"one of auto, none, .*bubblewrap, found 'jail'"):
         isolation.choose("jail")
 
 

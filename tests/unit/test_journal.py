@@ -8,7 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from ratchet.journal import Journal, read_events
+from ratchet.journal import Follower, Journal, each, read_events
 from ratchet.records import Outcome
 
 
@@ -74,3 +74,41 @@ def test_several_processes_do_not_mix_their_lines(tmp_path: Path) -> None:
     assert len(events) == 600
     for name in names:
         assert [e["number"] for e in events if e["event"] == name] == list(range(200))
+
+
+def test_texts_with_other_ends_of_lines_stay_one_event(tmp_path: Path) -> None:
+    path = tmp_path / "events.jsonl"
+    text = "one\u2028two\x85three\x0bfour"
+    Journal(path).append("verdict", description=text)
+    assert [event["description"] for event in read_events(path)] == [text]
+
+
+def test_a_follower_gives_what_was_added_and_starts_over_on_another_file(tmp_path: Path) -> None:
+    path = tmp_path / "events.jsonl"
+    journal, follower = Journal(path), Follower(path)
+    assert follower.new() == []
+    journal.append("one")
+    assert [event["event"] for event in follower.new()] == ["one"]
+    assert follower.new() == []
+    with path.open("a") as stream:
+        stream.write('{"event": "two"')
+    assert follower.new() == [], "it is still being written"
+    with path.open("a") as stream:
+        stream.write("}\n\x00\x00\nnonsense\n[1]\n")
+    journal.append("three")
+    assert [event["event"] for event in follower.new()] == ["two", "three"]
+    assert not follower.anew
+    path.unlink()
+    journal.append("four")
+    assert [event["event"] for event in follower.new()] == ["four"]
+    assert follower.anew
+
+
+def test_everybody_hears_of_an_event_in_order(tmp_path: Path) -> None:
+    heard: list[str] = []
+    listener = each(lambda e: heard.append(f"a {e['event']}"), lambda _: heard.append("b"))
+    journal = Journal(tmp_path / "events.jsonl", listener)
+    journal.append("one")
+    journal.tell(journal.line("two"))
+    assert heard == ["a one", "b", "a two", "b"]
+    assert len(list(read_events(journal.path))) == 1, "what is only told is not written"

@@ -180,6 +180,9 @@ def test_replay_sorts_rows_into_kinds() -> None:
     assert seen == [False, False, True, False, False, True, True]
     doubts = [1 - a.confidence for a, k in zip(result.assessments, kept, strict=True) if a and k]
     assert result.judge.expected_false_keeps == pytest.approx(sum(doubts))
+    assert [belief is not None for belief in result.beliefs] == [False] + 6 * [True]
+    assert result.beliefs[-1] == (result.judge.incumbent_mean, result.judge.incumbent_sd)
+    assert result.beliefs[1] != result.beliefs[2]
 
 
 def test_replay_needs_equal_lengths() -> None:

@@ -16,7 +16,10 @@ CORE = {
     "errors",
     "codec",
     "records",
+    "rulings",
+    "proposals",
     "vocabulary",
+    "tournaments",
     "code_lines",
     "canonical",
     "seeds",
@@ -26,15 +29,27 @@ CORE = {
     "results_tsv",
     "steer",
     "suggestions",
+    "advice",
+    "brief",
     "attempts",
+    "presets",
+    "ceiling",
+    "program",
+    "doctor",
     "categories",
     "confirmation",
     "evaluation",
     "stopping",
+    "status",
+    "notices",
     "judge",
     "simulation",
     "integrity",
     "power",
+    "smoothing",
+    "chain",
+    "audit",
+    "exports",
     "dialects",
 }
 EDGE = {
@@ -42,6 +57,9 @@ EDGE = {
     "paths",
     "store",
     "journal",
+    "ownership",
+    "notify",
+    "messenger",
     "manifest",
     "repo",
     "commits",
@@ -52,20 +70,32 @@ EDGE = {
     "referee",
     "processes",
     "landlock",
+    "command",
+    "remote",
+    "cell",
+    "container",
+    "image",
     "layout",
     "isolation",
     "gpu",
+    "cgroups",
+    "ending",
     "hooks",
     "hardware",
+    "devices",
+    "preset_files",
     "environment",
     "schema",
     "task",
     "config",
+    "strategies",
+    "relay",
+    "worktrees",
     "proposers",
     "guard",
 }
 STAGES = {"stages"}
-FACES = {"console", "report", "entry", "cli"}
+FACES = {"console", "live", "report", "entry", "cli"}
 RANK = {name: rank for rank, names in enumerate((CORE, EDGE, STAGES, FACES)) for name in names}
 
 # The core computes; it reads no file, clock, environment, process or global
@@ -135,7 +165,7 @@ def test_the_core_is_pure(path: Path) -> None:
 
 def test_scripts_are_thin() -> None:
     scripts = sorted(SCRIPTS.glob("*.py"))
-    assert len(scripts) == 9
+    assert len(scripts) == 13
     for path in scripts:
         assert len(path.read_text().splitlines()) < 30, f"{path.name} does too much"
         assert all(n.startswith("ratchet.") for n in imported(path)), path.name

@@ -20,7 +20,9 @@ def tree(before: str) -> float:
     """What a meter says of a process that lets a child work and does not wait for it."""
     source = f"import os, signal, time\n{before}\nif os.fork() == 0:\n"
     source += "".join(f"    {line}\n" for line in BURN.splitlines())
-    source += "    os._exit(0)\ntime.sleep(1.5)\nprint(flush=True)\ninput()\n"
+    # Look that the child has ended without taking its end away, then wait to be read.
+    source += "    os._exit(0)\ntry: os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOWAIT)\n"
+    source += "except ChildProcessError: pass\ntime.sleep(0.3)\nprint(flush=True)\ninput()\n"
     process = subprocess.Popen(
         [sys.executable, "-c", source], stdin=subprocess.PIPE, stdout=subprocess.PIPE
     )

@@ -83,6 +83,26 @@ def test_any_task_may_bring_its_evaluator(tmp_path: Path) -> None:
     assert sorted(path.name for path in (tmp_path / "run").iterdir()) == [LOG, "source"]
 
 
+def test_parts_of_the_replies_are_measured(tmp_path: Path) -> None:
+    steps = 'tell(event="progress"); s.sendall(b"more"); s.recv(3); ' * 5
+    busy = """
+import time
+for _ in range(5):
+    s.recv(9)
+    until = time.process_time() + 0.06
+    while time.process_time() < until: pass
+    time.sleep(0.1)
+    s.sendall(b"yes")
+"""
+    source = CLIENT.replace('print("---")', busy + 'print("---")')
+    record = small(tmp_path, SERVE.replace("    value =", f"    {steps}\n    value ="), source)
+    assert record.outcome is Outcome.OK, record
+    assert record.evaluation is not None
+    usual = record.evaluation.usual_cpu_seconds
+    assert usual is not None
+    assert 0.2 < usual < 0.6
+
+
 def test_a_broken_evaluator_is_the_tasks_fault(tmp_path: Path) -> None:
     with pytest.raises(
         DataError, match=r"(?s)'python evaluator\.py' ended with status 1.*KeyError"

@@ -39,8 +39,8 @@ def test_answer_confirmed(records):
     assert facts["answer"]["kind"] == "confirmed"
     assert facts["answer"]["sentence"] == (
         "val_bpb 3.412 → 2.929 (gain 0.483, 95 % interval 0.462 to 0.504, confirmed with "
-        "3 fresh seeds each); 5 of 12 experiments kept, expected false keeps 0.4; 27 runs, "
-        "1.3 minutes of training."
+        "3 fresh seeds each); 5 of 12 experiments kept, of which 3 would survive a stricter "
+        "test; expected false keeps 0.4; 27 runs, 1.3 minutes of training; inputs intact."
     )
 
 
@@ -327,3 +327,22 @@ def test_prices_are_stated(records, line, memory, words):
     judge = {**records.judge, "line_price": line, "memory_price": memory}
     entry = next(e for e in build(replace(records, judge=judge))["method"] if e["term"] == "Price")
     assert words in entry["text"]
+
+
+def test_gpu_sessions_count_gpu_hours(records):
+    runs = {
+        key: replace(d, train_seconds=360.0, gpu_utilisation=93.0)
+        for key, d in records.runs.items()
+    }
+    facts = build(replace(records, device="gpu", runs=runs))
+    assert "27 runs, 2.7 GPU-hours; inputs intact." in facts["answer"]["sentence"]
+    assert facts["timeline"]["gpu_utilisation"] == 93.0
+
+
+def test_no_keep_survives_and_none_is_said(records):
+    quiet = with_rulings(records, 1, delta=-0.001)
+    for number in range(2, 13):
+        quiet = with_rulings(quiet, number, delta=-0.001)
+    facts = build(quiet)
+    assert facts["strict"]["survive"] == 0
+    assert "kept, of which none would survive a stricter test" in facts["answer"]["sentence"]

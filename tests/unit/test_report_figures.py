@@ -14,6 +14,7 @@ import pytest
 from ratchet.records import Confirmation, Direction
 from ratchet.report import figures, forest
 from ratchet.report.facts import build
+from ratchet.report.frames import ticks
 from ratchet.report.palette import DARK, LIGHT
 from ratchet.report.scales import Anchor, integer_ticks, place_labels, robust_range
 
@@ -68,11 +69,15 @@ def test_one_wild_point_does_not_blow_up_the_axis(direction):
 
 
 def test_incumbent_steps_at_the_kept_experiments(facts):
-    (line,) = layer_of(figures.progress(facts), "line")
+    best, line = layer_of(figures.progress(facts), "line")
     assert line["mark"]["interpolate"] == "step-after"
     steps = [row["x"] for row in line["data"]["values"]]
     assert steps == sorted(steps) and steps[0] == 0 and steps[-1] == 12
     assert {1, 3, 6, 8, 11} <= set(steps)
+    naive = [row["y"] for row in best["data"]["values"]]
+    assert naive == sorted(naive, reverse=True) and best["mark"]["strokeDash"]
+    named = layer_of(figures.progress(facts), "text", align="right")
+    assert "selected, optimistic" in named[0]["data"]["values"][0]["text"]
 
 
 def test_hostile_text_is_data_only(facts):
@@ -163,3 +168,9 @@ def test_contrast(palette):
         }.items():
             pair = sorted((luminance(palette[name]), luminance(palette[ground])))
             assert (pair[1] + 0.05) / (pair[0] + 0.05) >= least, (name, ground)
+
+
+def test_large_numbers_fit_beside_their_axis():
+    assert ticks("profit", 0.0, 5.4e10)["format"] == "~e"
+    assert ticks("loss", -2e6, 1.0)["format"] == "~e"
+    assert "format" not in ticks("val_bpb", 0.9, 999_999.0)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from ratchet import runner
+from ratchet import ending
 from ratchet.canonical import digest_bytes
 from ratchet.errors import StoreError
 from ratchet.layout import RunPlan, environment
@@ -205,9 +205,9 @@ def test_the_memory_limit_is_at_most_the_machine_s(
 ) -> None:
     machine = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**20
     limit = tmp_path / "memory.max"
-    monkeypatch.setattr(runner, "CGROUP_LIMITS", (str(limit),))
-    assert runner.memory_limit_mb() == machine
+    monkeypatch.setattr(ending, "CGROUP_LIMITS", (str(limit),))
+    assert ending.memory_limit_mb() == machine
     limit.write_text("max\n")
-    assert runner.memory_limit_mb() == machine
+    assert ending.memory_limit_mb() == machine
     limit.write_text(f"{64 * 2**20}\n")
-    assert runner.memory_limit_mb() == 64
+    assert ending.memory_limit_mb() == 64

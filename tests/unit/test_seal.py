@@ -144,7 +144,7 @@ def test_every_step_knows_its_outputs(paths: SessionPaths) -> None:
     assert named["experiment"] == [paths.round(3).experiment(1)]
     assert named["steer"] == [paths.round(3).steer]
     assert paths.round(0).judge in named["baseline"]
-    assert seal.outputs_of(paths, "evolve", 3, 1, limits) == []
+    assert seal.outputs_of(paths, "unknown", 3, 1, limits) == []
     assert seal.outputs_of(paths, "limits", 0, 0, None) == []
 
 

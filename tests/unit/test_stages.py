@@ -192,6 +192,7 @@ def test_rounds_after_the_end_keep_sums_and_queue(tmp_path: Path) -> None:
     files.write_json(paths.round(1).verdict, RoundVerdict(1, (judged(1, 0.1),), **sums))
     files.write_json(paths.round(1).judge, {"any": "state"})
     files.write_json(paths.round(1).steer, SessionState(1, held, 5, near_misses=(4, 3)))
+    files.write_json(paths.round(2).proposals, Proposals(2, dropped=(3,)))
     stopped = Experiment(2, 0, None, StopReason.DEADLINE, "late")
     files.write_json(paths.round(2).experiment(0), stopped)
     assert skipping.judge(paths, 2, 1)
@@ -199,7 +200,7 @@ def test_rounds_after_the_end_keep_sums_and_queue(tmp_path: Path) -> None:
     assert {name: getattr(verdict, name) for name in sums} == sums
     assert skipping.steer(paths, 2)
     state = files.read_record(SessionState, paths.round(2).steer)
-    assert state.near_misses == (4, 3)
+    assert state.near_misses == (4,)
 
 
 # ------------------------------------------------------------- near misses

@@ -172,6 +172,13 @@ def test_a_damaged_answer_is_asked_again(store: Store, text: str) -> None:
     assert (next(store.paths.damaged.iterdir())).read_text() == text
 
 
+def test_partial_folders_of_the_living_stay(store: Store) -> None:
+    with store._partial_folder() as mine:
+        Store(store.paths).clear_partial()
+        assert mine.is_dir()
+    assert not mine.exists()
+
+
 def test_partial_folders_of_the_dead_are_cleared(store: Store) -> None:
     (store.paths.partial / "run-dead" / "work").mkdir(parents=True)
     store.clear_partial()

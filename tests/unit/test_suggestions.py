@@ -6,10 +6,18 @@ from dataclasses import replace
 
 import pytest
 
+from ratchet.advice import Kind, Suggestion
 from ratchet.attempts import Attempt, crashes, exhausted, identity, knob_of
 from ratchet.power import detectable as detectable_in_sds
 from ratchet.steer import Trial, score
-from ratchet.suggestions import Kind, Option, combinations, detectable, retests, suggest
+from ratchet.suggestions import (
+    Option,
+    combinations,
+    detectable,
+    followed,
+    retests,
+    suggest,
+)
 
 SCORES = score([Trial("optimizer", True, 0.1)] * 3 + [Trial("data", False, 0.0)] * 9)
 
@@ -164,3 +172,23 @@ def test_descriptions_are_quoted_on_one_line() -> None:
     assert found.title.isprintable()
     assert len(found.title) < 140
     assert identity(attempt(1, "A_b c")) == identity(attempt(2, "a b-c"))
+
+
+def test_beside_declared_edits_free_code_gets_angles_for_the_other_categories() -> None:
+    options = [Option("optimizer", "BETA2 0.999 -> 0.95")]
+    both = ("optimizer", "activation")
+    only = [s.kind for s in suggest([], both, SCORES, 5, options=options)]
+    free = [s.kind for s in suggest([], both, SCORES, 5, options=options, free=True)]
+    assert only == [Kind.EDIT]
+    assert free == [Kind.EDIT, Kind.ANGLE]
+
+
+def test_a_suggestion_is_taken_up_to_the_letter_or_in_kind() -> None:
+    given = [
+        Suggestion(Kind.RETEST, "data", "run again", ""),
+        Suggestion(Kind.ANGLE, "optimizer", "optimizer variations: x", ""),
+        Suggestion(Kind.EDIT, "optimizer", "BETA2 0.999 -> 0.95", ""),
+    ]
+    assert followed(given, "optimizer", "beta2 0.999 -> 0.95") == (3, True)
+    assert followed(given, "optimizer", "momentum") == (2, False)
+    assert followed(given, "data", "run again") is None

@@ -40,6 +40,17 @@ def test_a_good_task() -> None:
     assert task.memory_mb({}) is None
 
 
+def test_limits_and_the_names_that_decisions_rest_on(folder: Path) -> None:
+    assert load(FAKE, REPO).limits == {}
+    assert load(FAKE, REPO).printed == ("peak_mem_mb",)
+    edit(folder, "name: fake", "name: fake\nlimits: {memory_mb: 500, processes: 9}")
+    assert load(folder, REPO).limits == {"memory_mb": 500, "processes": 9}
+    default = load(REPO / "tasks" / "bytelm", REPO)
+    assert default.printed == ("peak_mem_mb", "total_tokens_M")
+    assert default.plausible is not None
+    assert 0 < default.plausible.min_tokens < 0.2
+
+
 @pytest.mark.parametrize(
     ("old", "new", "words"),
     [
@@ -53,6 +64,8 @@ def test_a_good_task() -> None:
         ("fixed: [prepare.py]", "fixed: [train.py]", "the file train.py has two parts"),
         ("category: other", "category: Other!", "a lower-case word, found 'Other!'"),
         ("name: fake", "name: [", "is not valid YAML"),
+        ("name: fake", "name: fake\nlimits: {memory_mb: 0}", "limits.memory_mb: expected"),
+        ("name: fake", "name: fake\nlimits: {disk_mb: 9}", "unknown key 'disk_mb'"),
         ('prepare: [python, prepare.py, "{out}"]', "", "the command that makes the data files"),
     ],
 )

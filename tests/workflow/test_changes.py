@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import shutil
 import subprocess
 import sys
@@ -131,6 +132,36 @@ def test_a_deadline_ends_the_session_and_another_leg_goes_on(finished: Box, box:
     assert "Nothing to be done" in box.run(deadline_hours=1e-6)
     box.run(deadline_hours=1, leg=2)
     assert box.state() == finished.state()
+
+
+@pytest.mark.parametrize("limit", ["deadline", "runs"])
+def test_an_executed_experiment_stays_a_fact_when_its_file_is_lost(
+    copy: Box, finished: Box, limit: str
+) -> None:
+    """Its run is in the store and costs nothing, whatever limit has been reached since."""
+    options: dict[str, object] = {"max_runs": 12} if limit == "runs" else {}
+    (copy.session / "rounds" / "0002" / "experiment-0.json").unlink()
+    if limit == "deadline":
+        (path,) = (copy.session / "limits").glob("*.json")
+        path.write_text(json.dumps({**json.loads(path.read_text()), "deadline": 0.0}))
+    copy.run(**options)
+    ours, theirs = copy.state(), finished.state()
+    assert copy.json("rounds/0002/experiment-0.json")["stop"] is None
+    assert ours == theirs
+    assert [e["event"] for e in copy.events()].count("stopped") == 0
+
+
+def test_what_was_never_run_is_skipped_after_the_deadline(copy: Box) -> None:
+    for name in ("0002", "0003"):
+        (copy.session / "rounds" / name / "experiment-0.json").unlink()
+    key = copy.json("rounds/0003/verdict.json")["rulings"][0]["runs"][0]["key"]
+    shutil.rmtree(copy.path / "store" / "runs" / key[:2] / key)
+    (path,) = (copy.session / "limits").glob("*.json")
+    path.write_text(json.dumps({**json.loads(path.read_text()), "deadline": 0.0}))
+    copy.run()
+    assert copy.json("rounds/0002/experiment-0.json")["run"] is not None
+    assert copy.json("rounds/0003/experiment-0.json")["run"] is None
+    assert "time limit" in copy.json("rounds/0003/experiment-0.json")["detail"]
 
 
 def test_max_runs_is_never_exceeded(box: Box) -> None:

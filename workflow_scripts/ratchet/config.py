@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ratchet import strategies
 from ratchet.canonical import digest
 from ratchet.errors import ConfigError
+from ratchet.proposals import DECLARED, HAND
+from ratchet.proposers import tools
+from ratchet.tournaments import session_name
 
 # What a running session's results rest on.  Changing one of these needs a new
 # session; everything else may change at any time.
 FROZEN_KEYS = (
     "task",
+    "preset",
     "seed",
     "candidates",
     "baseline_replicates",
@@ -22,11 +27,31 @@ FROZEN_KEYS = (
     "budget_steps",
     "timeout_seconds",
     "steering",
+    "strategy",
 )
 # What decides when to stop; a change lets a stopped session go on.
-LIMIT_KEYS = ("target", "deadline_hours", "leg", "max_runs")
+LIMIT_KEYS = (
+    "target",
+    "deadline_hours",
+    "leg",
+    "max_runs",
+    "proposer",
+    "agent_command",
+    "agent_minutes",
+    "agent_tokens",
+    "agent_dollars",
+    "agent_failures",
+)
 # What a verdict depends on; a change judges all rounds again.
-JUDGE_KEYS = ("mode", "max_replicates", "line_price", "memory_price", "remeasure_every")
+JUDGE_KEYS = (
+    "mode",
+    "max_replicates",
+    "line_price",
+    "memory_price",
+    "remeasure_every",
+    "memory_ceiling_mb",
+    "memory_ceiling",
+)
 
 GUARANTEED = "guaranteed"
 # Mode `guaranteed` tests a candidate by fresh runs of it and of the incumbent: one of
@@ -40,6 +65,7 @@ class Config:
 
     session: str
     task: str
+    preset: str | None
     rounds: int
     candidates: int
     baseline_replicates: int
@@ -52,13 +78,29 @@ class Config:
     line_price: float | None
     memory_price: float | None
     remeasure_every: int
+    memory_ceiling_mb: float | None
+    memory_ceiling: str
     steering: str
     seed: int
     isolation: str
     target: float | None
+    proposer: str
+    agent_command: Sequence[str] | None
+    agent_minutes: float
+    agent_tokens: int | None
+    agent_dollars: float | None
+    agent_failures: int
+    notify_command: Sequence[str] | None
+    notify_failures: int
     deadline_hours: float
     leg: int
     max_runs: int | None
+    strategy: Mapping[str, Any] | None
+    strategies: Sequence[Mapping[str, Any]]
+    evolve_rounds: int
+    evolve_runs: int
+    pollination: str
+    worktrees: str | None
 
     @property
     def frozen(self) -> dict[str, Any]:
@@ -76,6 +118,24 @@ class Config:
     def limits_token(self) -> str:
         """Names the file that a change of a limit makes anew."""
         return digest(self.limits)[:12]
+
+    @property
+    def by_agent(self) -> bool:
+        """Whether an agent proposes."""
+        return self.proposer not in (DECLARED, HAND)
+
+    def following(self, strategy: Mapping[str, Any]) -> Config:
+        """The same for whoever follows a strategy: what that names comes first."""
+        named = {k: strategy[k] for k in ("steering", "proposer") if strategy[k] is not None}
+        if named.get("proposer"):
+            named["agent_command"] = strategy["agent_command"]
+        return dataclasses.replace(self, strategy=strategy, **named)
+
+    def competitor(self, strategy: Mapping[str, Any]) -> Config:
+        """The configuration of a competitor's own session in this tournament."""
+        name = session_name(self.session, strategy["name"])
+        rounds = self.evolve_rounds * self.evolve_runs
+        return dataclasses.replace(self.following(strategy), session=name, rounds=rounds)
 
     @property
     def judging(self) -> dict[str, Any]:
@@ -107,23 +167,49 @@ def read(path: Path) -> dict[str, Any]:
     return values
 
 
-def parse(values: Mapping[str, Any], schema_path: Path, where: str) -> Config:
+def parse(
+    values: Mapping[str, Any], schema_path: Path, where: str, folder: Path | None = None
+) -> Config:
     """Check raw values and build a :class:`Config`.
 
-    Raises :class:`ConfigError` with one line per mistake.
+    Strategies of ``folder`` come before those beside the schema.  Raises
+    :class:`ConfigError` with one line per mistake.
     """
     from ratchet import schema
 
     rules = schema.load_yaml(schema_path)
     schema.check(dict(values), rules, where)
-    config = Config(**{f.name: values[f.name] for f in dataclasses.fields(Config)})
+    known = strategies.known(schema_path.parent, folder)
+    taking_part = strategies.choose(values["strategies"], known, values["session"], where)
+    config = Config(
+        **{
+            **{f.name: values[f.name] for f in dataclasses.fields(Config)},
+            "strategy": None,
+            "strategies": taking_part,
+        }
+    )
+    if values["strategy"] is not None:
+        config = config.following(strategies.choose([values["strategy"]], known, "", where)[0])
     _check_together(config, where)
+    for strategy in taking_part:
+        _check_agent(config.following(strategy), f"{where}: strategy {strategy['name']}")
     return config
 
 
+def _check_agent(config: Config, where: str) -> None:
+    if config.by_agent:
+        tools.check(config.proposer, config.agent_command, config.agent_dollars, where)
+
+
 def _check_together(config: Config, where: str) -> None:
+    from ratchet import notify  # it needs this module
+
+    wrong = notify.fault(config.notify_command)
+    if wrong is not None:
+        raise ConfigError(f"{where}: notify_command: {wrong}")
     if config.budget_seconds is not None and config.budget_steps is not None:
         raise ConfigError(f"{where}: set budget_seconds or budget_steps, and not both")
+    _check_agent(config, where)
     if config.mode == GUARANTEED:
         from ratchet.judge.settings import GUARANTEED_RUNS  # slow to import
 

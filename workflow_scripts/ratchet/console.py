@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import datetime
-import itertools
 import os
-import statistics
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -13,6 +10,7 @@ from typing import Any, TextIO
 
 from ratchet.journal import Event, append_line, read_events
 from ratchet.results_tsv import one_line
+from ratchet.status import duration, time_left
 
 _COLOURS = {
     "STRONG_KEEP": "32",
@@ -28,8 +26,10 @@ _WIDTH = 44
 class Progress:
     """Listens to a journal; prints each event and appends it to the log file."""
 
-    def __init__(self, log: Path, stream: TextIO | None = None) -> None:
+    def __init__(self, log: Path, stream: TextIO | None = None, who: str = "") -> None:
+        """``who`` stands before each line: the competitor, where several share a terminal."""
         self.log = log
+        self.who = f"{who:<12} " if who else ""
         self.stream = stream or sys.stderr
         self.colour = self.stream.isatty() and "NO_COLOR" not in os.environ
 
@@ -39,7 +39,7 @@ class Progress:
         if text is None:
             return
         left = self._time_left(event)
-        text = f"{event['time'][11:19]}  {text}{left}"
+        text = f"{event['time'][11:19]}  {self.who}{text}{left}"
         append_line(self.log, text)
         code = _COLOURS.get(str(event.get("verdict", event["event"])))
         if self.colour and code:
@@ -47,7 +47,7 @@ class Progress:
         print(text, file=self.stream, flush=True)
 
     def _time_left(self, event: Event) -> str:
-        if event["event"] != "verdict":
+        if event["event"] != "verdict" or self.who:
             return ""
         seconds = time_left(list(read_events(self.log.with_name("events.jsonl"))), event)
         return "" if seconds is None else f" | about {duration(seconds)} left"
@@ -80,6 +80,8 @@ def _verdict(event: Mapping[str, Any]) -> str:
         said = ", will be tried again"
     elif event["verdict"] in ("KEEP", "STRONG_KEEP") and (event.get("price") or 0.0) < 0:
         said = ", simpler"
+    if (event.get("changes") or 0) > 1:
+        said += f", {event['changes']} changes at once"
     return f"{place} {event['verdict']}{sure}{said} | {best}"
 
 
@@ -106,8 +108,17 @@ _SPEAK: dict[str, Callable[[Mapping[str, Any]], str | None]] = {
     "session_started": lambda e: f"session {e['session']}: task {e['task']}",
     "prepared": lambda e: (
         f"inputs hashed, {len(e['data'])} data files ready; isolation of runs: {e['isolation']}"
+        + (f"; preset {e['preset']}" if e.get("preset") else "")
     ),
     "refused": lambda e: f"not run      {_cut(e['description'])}: {e['reason']}",
+    "agent_asked": lambda e: (
+        f"asking       {e['agent']}, round {e['round']}{', once more' if e['attempt'] > 1 else ''} "
+        f"(at most {e['minutes']:g} min)"
+    ),
+    "agent_refused": lambda e: (
+        f"{'sent back' if e['again'] else 'no proposal':<11}  {e['agent']}, round {e['round']}: "
+        f"{e['reason']}"
+    ),
     "run_finished": _run_finished,
     "baseline": lambda e: (
         f"baseline {e['mean']:.4f} ± {e['noise']:.4f} (noise floor from {e['n']} runs)"
@@ -116,37 +127,20 @@ _SPEAK: dict[str, Callable[[Mapping[str, Any]], str | None]] = {
     "remeasured": _remeasured,
     "stopped": lambda e: f"no more experiments: {e['detail']}",
     "confirmed": _confirmed,
+    "grafted": lambda e: (
+        None if e["fate"] == "offered" else f"not offered  win {e['origin']}: {e['detail']}"
+    ),
+    "leg_finished": lambda e: (
+        f"leg {e['number']} done   best {e['mean']:.4f} ± {e['sd']:.4f} | {e['kept']} kept, "
+        f"{e['runs']} runs"
+    ),
+    "pollinated": lambda e: (
+        f"round {e['number']} over: {e['leader']} leads, {e['offers']} wins offered to others"
+    ),
+    "worktree": lambda e: f"worktree     {e['path']}: {e['detail']}",
+    "evolved": lambda e: f"{e['answer']}\n",
     "reported": lambda e: f"{e['answer']}\n",
 }
-
-
-def time_left(events: list[Event], now: Mapping[str, Any]) -> float | None:
-    """Seconds to the end of the session, from the pace of its rounds.
-
-    The median of the rounds' lengths counts, so that a night between two legs
-    does not.
-    """
-    ends = {e["round"]: _seconds(e) for e in events if e["event"] == "verdict"}
-    start = [_seconds(e) for e in events if e["event"] == "baseline"][-1:]
-    lengths = [b - a for a, b in itertools.pairwise([*start, *ends.values()]) if b > a]
-    runs = [e["wall_seconds"] for e in events if e["event"] == "run_finished"]
-    if not lengths or not runs:
-        return None
-    confirm = 2.0 * now["confirm_replicates"] * statistics.median(runs)
-    return float((now["rounds"] - now["round"]) * statistics.median(lengths) + confirm)
-
-
-def _seconds(event: Mapping[str, Any]) -> float:
-    return datetime.datetime.fromisoformat(event["time"]).timestamp()
-
-
-def duration(seconds: float) -> str:
-    """A length of time as people say it."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    if seconds < 90 * 60:
-        return f"{seconds / 60:.0f} min"
-    return f"{seconds / 3600:.1f} h"
 
 
 def _cut(text: str) -> str:

@@ -17,12 +17,13 @@ from ratchet import processes, seal
 from ratchet.config import Config, resolve
 from ratchet.console import Progress
 from ratchet.errors import EXIT_IO, EXIT_SOFTWARE, RatchetError
-from ratchet.journal import Journal
+from ratchet.journal import Event, Journal, Listener, each
 from ratchet.paths import SessionPaths
 from ratchet.stages import limits
 from ratchet.stopping import Limits
 
 if TYPE_CHECKING:
+    from ratchet.stages.entering import Arena
     from ratchet.stages.session import Session
     from ratchet.task import Task
 
@@ -45,7 +46,27 @@ class Call:
 
     @property
     def journal(self) -> Journal:
-        return Journal(self.paths.events, Progress(self.paths.progress_log))
+        return self._journal(self.config)
+
+    def _journal(self, config: Config, who: str = "") -> Journal:
+        """A session's journal, and all who listen to it; the view has the last word."""
+        paths = SessionPaths(config.session, self.root)
+        listeners: list[Listener] = [Progress(paths.progress_log, who=who)]
+        if config.notify_command is not None:
+            from ratchet.notify import Notifier  # most sessions tell nobody
+
+            listeners.insert(0, Notifier(config, paths))
+        return Journal(paths.events, each(*listeners, lambda event: _view(paths, event)))
+
+    @property
+    def arena(self) -> Arena:
+        """The tournament; each competitor has a journal of its own, and one terminal."""
+        from ratchet.stages.entering import Arena
+
+        def journal_of(own: Config) -> Journal:
+            return self._journal(own, str(own.strategy["name"]) if own.strategy else "")
+
+        return Arena(self.config, self.root, self.harness, journal_of)
 
     @property
     def task(self) -> Task:
@@ -64,7 +85,8 @@ class Call:
     @property
     def limits(self) -> Limits | None:
         """What may end the session now; nothing for what was run already."""
-        return limits.load(self.limits_file, self.config, self.paths)
+        by_hand = self.paths.offer(self.number).exists()
+        return limits.load(self.limits_file, self.config, self.paths, by_hand)
 
     def start_limits(self) -> None:
         """Start the clock of the limits in ``limits_file``."""
@@ -96,7 +118,23 @@ def main(stage: Callable[[Call], None]) -> None:
         except KeyboardInterrupt:
             sys.exit(130)
         except Exception as error:
+            _note(call, name, error)
             sys.exit(_report(error, call, log))
+
+
+def _view(paths: SessionPaths, event: Event) -> None:
+    """Make the page for browsers anew; a step that is skipped has no event to load it for."""
+    from ratchet.live import Page
+
+    Page(paths)(event)
+
+
+def _note(call: Call, step: str, error: Exception) -> None:
+    """Put a failure into the journal of a session that has a folder."""
+    from ratchet.notify import failed
+
+    if call.paths.folder.is_dir():
+        failed(call.journal, step, error)
 
 
 def _report(error: Exception, call: Call, log: TextIO) -> int:

@@ -1,14 +1,19 @@
-"""Whether the installed packages are the ones that a lock names."""
+"""The installed packages: whether they are the ones that a lock names, and where they are."""
 
 from __future__ import annotations
 
 import importlib.metadata
 import re
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from ratchet import files
 from ratchet.errors import DataError
+
+# Where packages of an interpreter lie, and of the system's beside it.
+PACKAGE_FOLDERS = ("lib/python*/site-packages", "lib/python*/dist-packages")
+SYSTEM_PREFIXES = ("/usr", "/usr/local")
 
 _PIN = re.compile(r"^([A-Za-z0-9][A-Za-z0-9._-]*)==([^\s;\\]+)\s*(?:;\s*([^\\]+))?")
 
@@ -51,3 +56,17 @@ def verify(lock: Path) -> None:
             f"{lock}: {sys.executable} does not have the locked packages ({'; '.join(wrong)}); "
             "install them with: make env"
         )
+
+
+def package_paths(names: Sequence[str]) -> list[Path]:
+    """Everything installed under the names of some packages, wherever Python finds it."""
+    found: set[Path] = set()
+    for prefix in {sys.prefix, sys.base_prefix, *SYSTEM_PREFIXES, "/usr/lib", "/usr/local/lib"}:
+        for pattern in (*PACKAGE_FOLDERS, "python*/dist-packages"):
+            for folder in Path(prefix).resolve().glob(pattern):
+                for name in names:
+                    plain = name.replace("-", "_")
+                    found |= {folder / plain, folder / f"{plain}.py"}
+                    found |= set(folder.glob(f"{plain}-*.dist-info"))
+                    found |= set(folder.glob(f"{plain}-*.egg*"))
+    return sorted(path for path in found if path.exists())

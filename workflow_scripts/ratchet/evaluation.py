@@ -7,8 +7,9 @@ compared with what was printed and with the budget.
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,6 +18,8 @@ AGREEMENT = 1e-4
 # Replies of one run take about equally long; a machine that is busy makes some of
 # them several times as long, and the processor time of all of them less so.
 REPLY_FACTOR = 3.0
+# With fewer parts than this a median says little, and the replies' own times count.
+FEWEST_PARTS = 4
 
 
 @dataclass(frozen=True)
@@ -26,14 +29,25 @@ class Plausible:
     Until it asks for its evaluation it must have used at least ``min_fraction``
     of the budget and at most ``max_fraction`` of it plus ``startup_seconds``
     (imports, building the model).  The evaluation may take
-    ``evaluation_seconds`` more than its replies explain (compilation).
+    ``evaluation_seconds`` more than its replies explain (compilation), which is
+    at most ``evaluation_fraction`` of the budget, if that is given.
     Seconds are CPU seconds of the whole process tree, on GPUs wall-clock ones.
+
+    In a session a run is also compared with the baseline's.  If ``excess_seconds``
+    is given, it may use so many and ``excess_fraction`` of the budget more than
+    their median until it asks.  If ``tokens`` is given, it must print that name,
+    with at least ``min_tokens`` times their median.
     """
 
     min_fraction: float = 0.5
     max_fraction: float = 1.5
     startup_seconds: float = 10.0
     evaluation_seconds: float = 10.0
+    evaluation_fraction: float | None = None
+    excess_fraction: float = 0.05
+    excess_seconds: float | None = None
+    tokens: str | None = None
+    min_tokens: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -45,6 +59,8 @@ class Evaluation:
     candidate had used when it asked, ``evaluating_cpu_seconds`` what it used
     from then on.  ``audit`` is the metric on the locked data, where they were
     read (``audit_tokens`` above 0).  ``checks`` are the evaluator's canaries.
+    ``usual_cpu_seconds`` is what all replies would have used if each part of them
+    had used the median; ``None`` where the evaluator reports no parts.
     """
 
     value: float | None
@@ -58,6 +74,7 @@ class Evaluation:
     audit: float | None = None
     audit_tokens: int = 0
     checks: Mapping[str, float | None] = field(default_factory=dict)
+    usual_cpu_seconds: float | None = None
 
 
 @dataclass(frozen=True)
@@ -95,7 +112,7 @@ def verify(
         if printed is None:
             return Verified()
         return Verified(tampered=_without_evaluation(expected.metric, answer))
-    found = _evaluation(result, asked, answer["answered"])
+    found = _evaluation(result, asked, answer["answered"], answer.get("progress", ()))
     if printed is None:
         return Verified(found)
     wrong = _disagreement(expected.metric, printed, found.value) or result.get("tampered")
@@ -116,6 +133,7 @@ def _evaluation(
     result: Mapping[str, Any],
     asked: Mapping[str, float],
     answered: Mapping[str, float],
+    progress: Sequence[float],
 ) -> Evaluation:
     trained = asked["cpu_seconds"]
     audit = result.get("audit") or {}
@@ -131,7 +149,16 @@ def _evaluation(
         audit=audit.get("value"),
         audit_tokens=audit.get("tokens", 0),
         checks=result.get("checks", {}),
+        usual_cpu_seconds=_usual([trained, *progress, answered["cpu_seconds"]]),
     )
+
+
+def _usual(readings: Sequence[float]) -> float | None:
+    """What all parts would have used if each had used the median, of two the lower one."""
+    parts = sorted(max(0.0, after - before) for before, after in itertools.pairwise(readings))
+    if len(parts) < FEWEST_PARTS:
+        return None
+    return round(parts[(len(parts) - 1) // 2] * len(parts), 3)
 
 
 def _disagreement(metric: str, printed: float, measured: float | None) -> str | None:
@@ -164,7 +191,13 @@ def implausible(expected: Expected, found: Evaluation) -> str | None:
         return f"trained {used:.3g} {unit}, the budget is {budget:g}"
     spent = found.seconds if on_gpu else found.evaluating_cpu_seconds
     usual = found.batches * found.reply_seconds
-    if spent > limits.evaluation_seconds + REPLY_FACTOR * usual:
+    if not on_gpu and found.usual_cpu_seconds is not None:
+        # Replies that sleep last long and use nothing.
+        usual = found.usual_cpu_seconds
+    explained = REPLY_FACTOR * usual
+    if limits.evaluation_fraction is not None:
+        explained = min(explained, limits.evaluation_fraction * budget)
+    if spent > limits.evaluation_seconds + explained:
         return (
             f"used {spent:.3g} {unit} for an evaluation that needs about {usual:.2g}: "
             "it went on with something else"

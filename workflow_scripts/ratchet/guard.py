@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import ast
-import fcntl
+import dataclasses
 import functools
 import logging
-import os
+import math
 import re
 import shutil
 import signal
@@ -17,11 +17,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ratchet import config, files, manifest, task
+from ratchet import config, files, manifest, notify, ownership, preset_files, presets, task
 from ratchet.canonical import canonical_json, digest, digest_bytes
 from ratchet.codec import encode
 from ratchet.config import Config
-from ratchet.errors import EXIT_IO, DataError, InputMissingError, RatchetError, SessionBusyError
+from ratchet.errors import EXIT_IO, DataError, InputMissingError, RatchetError
 from ratchet.paths import SessionPaths
 from ratchet.records import Experiment, Proposals
 from ratchet.repo import SessionRepo
@@ -72,6 +72,11 @@ class Plan:
         path = self.paths.round(number).proposals
         found = _read(Proposals, path)
         return self._limits(open_=found is None or found.stop is not None)
+
+    def offers(self, number: int) -> list[str]:
+        """The edit that a person put forward for a round, where there is one."""
+        path = self.paths.offer(number)
+        return [str(path)] if path.exists() else []
 
     def limits_for_experiment(self, number: int, candidate: int) -> list[str]:
         """The limits file, unless the experiment was run already."""
@@ -135,21 +140,57 @@ def plan(overrides: Mapping[str, Any], root: Path, harness: Path, owner: bool) -
     path = own if own.exists() else harness / "config" / "config.yaml"
     # Snakemake reads `--config target=null` as the text "null".
     given = {key: None if value == "null" else value for key, value in overrides.items()}
-    settings = config.parse({**config.read(path), **given}, schema_path, _where(path, given))
+    values = {**config.read(path), **given}
+    settings = config.parse(values, schema_path, _where(path, given), root / "config")
     folder = config.resolve(settings.task, root, harness)
     defined = task.load(folder, harness)
     paths = SessionPaths(settings.session, root)
-    frozen = manifest.check(paths, settings, defined)
+    # What was tried by hand belongs to the session, however few rounds are asked for.
+    settings = dataclasses.replace(settings, rounds=max(settings.rounds, paths.last_offer))
+    with notify.watching(settings, paths, owner):
+        frozen = manifest.check(paths, settings, defined)
+    if frozen is None:
+        _check_preset(settings, defined)
+    if settings.by_agent:
+        _check_agent(settings, defined, root, new=frozen is None)
     if owner and not _owner:
         _own(root, paths)
-        if frozen is not None:
-            for name in manifest.edited_baseline(frozen, defined):
+        # Edits that are tried by hand are made in these very files.
+        if frozen is not None and not paths.last_offer:
+            for name in preset_files.edited(frozen, folder):
                 print(
                     f"ratchet: {folder / name} is not what session {settings.session!r} started "
                     "from; it goes on with its own copy",
                     file=sys.stderr,
                 )
     return Plan(settings, paths, harness)
+
+
+def _check_preset(settings: Config, defined: task.Task) -> None:
+    """Refuse a preset that a new session could not start with.
+
+    What ``auto`` will choose is decided where the session starts.
+    """
+    wanted, where = settings.preset, str(defined.definition)
+    known = defined.presets
+    if wanted == presets.AUTO:
+        presets.choose(wanted, known, math.inf, where)
+        return
+    chosen = presets.choose(wanted, known, None, where)
+    if chosen is not None:
+        preset_files.baseline(defined, chosen.constants, chosen.name)
+
+
+def _check_agent(settings: Config, defined: task.Task, root: Path, new: bool) -> None:
+    """Refuse an agent that could not work on this task, or that a new session cannot start."""
+    from ratchet.proposers import agent, tools, workplace  # needed with an agent only
+
+    names = (*defined.mutable, *defined.fixed, defined.brief)
+    workplace.check_names(names, str(defined.definition))
+    if new:
+        agent.find(
+            tools.program(settings.proposer, settings.agent_command, root), settings.proposer
+        )
 
 
 def _where(path: Path, given: Mapping[str, Any]) -> str:
@@ -175,22 +216,8 @@ def _own(root: Path, paths: SessionPaths) -> None:
     The lock is released by the kernel when the process ends, however it ends,
     so whoever gets it knows that nobody else lives here.
     """
-    state = root / ".snakemake"
-    state.mkdir(exist_ok=True)
-    handle = os.open(state / "ratchet.owner", os.O_RDWR | os.O_CREAT, 0o644)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        other = os.pread(handle, 32, 0).decode(errors="replace").strip()
-        os.close(handle)
-        raise SessionBusyError(
-            f"{root.resolve()}: another session is running here (process {other}); wait for it, "
-            "stop it with Ctrl-C, or run this one in a clone of its own"
-        ) from None
-    os.truncate(handle, 0)
-    os.pwrite(handle, f"{os.getpid()}\n".encode(), 0)
-    _owner.append(handle)
-    shutil.rmtree(state / "locks", ignore_errors=True)
+    _owner.append(ownership.take(root, paths.session))
+    shutil.rmtree(root / ".snakemake" / "locks", ignore_errors=True)
     Store(paths.store).clear_partial()
     SessionRepo(paths.repository, paths.session).clear_stale_locks()
 
@@ -237,6 +264,10 @@ def install_graceful_sigterm(workflow: Any) -> None:
     signal.signal(signal.SIGTERM, stop)
 
 
+EXTRAS = ("*.html", "*.css", "*.js", "vendor/*")
+"""What a module's folder holds beside code that its result depends on."""
+
+
 @functools.cache
 def code_digest(*modules: str) -> str:
     """Digest over the sources of these modules and all that they import of ratchet."""
@@ -250,7 +281,7 @@ def code_digest(*modules: str) -> str:
         source = path.read_bytes()
         seen[name] = digest_bytes(source)
         todo += _imported(source)
-        for extra in [*path.parent.glob("*.html"), *path.parent.glob("*.css")]:
+        for extra in (e for kind in EXTRAS for e in path.parent.glob(kind)):
             seen[str(extra.relative_to(package))] = digest_bytes(extra.read_bytes())
     return digest(seen)
 

@@ -1,11 +1,12 @@
 """What a run may see and touch of the machine: nothing, as far as that works here.
 
-Three strengths so far.  ``bubblewrap`` gives a run a file system, a process
-table and a network of its own: system libraries and the environment read-only,
-its own folder writable, a private ``/tmp``, and nothing else.  ``landlock``
-takes away the right to open other files, to use TCP and to send signals to
-others, but leaves their names visible.  ``none`` is the bare process.  The
-result of a run does not depend on which one it is, so it is in no run's key.
+``bubblewrap`` gives a run a file system, a process table and a network of its
+own: system libraries and the environment read-only, its own folder writable, a
+private ``/tmp``, and nothing else.  ``container`` gives it the same from an image,
+with a user of its own and limits (``container.py``).  ``landlock`` takes away the
+right to open other files, to use TCP and to send signals to others, but leaves
+their names visible.  ``none`` is the bare process.  The result of a run does not
+depend on which one it is, so it is in no run's key.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ratchet import landlock
+from ratchet import container, landlock
 from ratchet.errors import ConfigError
 
 # A machine that takes longer to start one trivial command is no measure of anything.
@@ -55,16 +56,17 @@ ETC = [
 SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32")
 # For code without a sandbox's own /dev; the last one holds semaphores of multiprocessing.
 DEVICES = ("/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom", "/dev/shm")
-# Where packages of an interpreter lie, and of the system's beside it.
-PACKAGE_FOLDERS = ("lib/python*/site-packages", "lib/python*/dist-packages")
-SYSTEM_PREFIXES = ("/usr", "/usr/local")
 
 
 class Kind(enum.StrEnum):
-    """How strongly runs are kept apart, the weakest first."""
+    """How runs are kept apart; ``auto`` prefers the last.
+
+    A container stops what bubblewrap stops, but starts slowly, from an image.
+    """
 
     NONE = "none"
     LANDLOCK = "landlock"
+    CONTAINER = "container"
     BUBBLEWRAP = "bubblewrap"
 
 
@@ -81,7 +83,7 @@ class Box:
     """What one run gets: absolute, resolved paths.
 
     ``work`` is writable but for ``fixed``, files and folders in it.  ``mounts``
-    maps places in ``work`` to read-only files elsewhere (bubblewrap only).
+    maps places in ``work`` to read-only files elsewhere (where that is possible).
     ``readable`` is seen beside the environment; ``hidden`` is taken out again.
     """
 
@@ -100,6 +102,9 @@ def choose(wanted: str) -> Kind:
     Raises :class:`ConfigError` if the wanted one does not, or is unknown.
     """
     if wanted == AUTO:
+        if container.exchange() is not None:
+            # Whoever set up two containers wants them used.
+            return choose(Kind.CONTAINER)
         return next(kind for kind in reversed(Kind) if fault(kind) is None)
     if wanted not in WORDS:
         raise ConfigError(f"isolation: expected one of {', '.join(WORDS)}, found {wanted!r}")
@@ -107,10 +112,14 @@ def choose(wanted: str) -> Kind:
     found = fault(kind)
     if found is not None:
         raise ConfigError(
-            f"isolation: {kind} does not work on this machine ({found}); {_MEND[kind]}, or set "
+            f"isolation: {kind} does not work on this machine ({found}); {_mend(kind)}, or set "
             "isolation to auto, which takes the strongest that works"
         )
     return kind
+
+
+def _mend(kind: Kind) -> str:
+    return container.mend() if kind is Kind.CONTAINER else _MEND[kind]
 
 
 def describe(wanted: str) -> str:
@@ -120,9 +129,14 @@ def describe(wanted: str) -> str:
 
 @functools.cache
 def fault(kind: Kind) -> str | None:
-    """Why a kind does not work here, found by running a trivial command under it."""
+    """Why a kind does not work here, found by running a trivial command under it.
+
+    Of containers only engine and image are looked for.
+    """
     if kind is Kind.NONE:
         return None
+    if kind is Kind.CONTAINER:
+        return container.fault()
     if kind is Kind.BUBBLEWRAP and shutil.which("bwrap") is None:
         return "there is no program bwrap"
     with tempfile.TemporaryDirectory() as name:
@@ -175,7 +189,7 @@ class Confined:
 
 
 def confine(kind: Kind, box: Box, command: Sequence[str]) -> Confined:
-    """How to start ``command`` in a box."""
+    """How to start ``command`` in a box; containers are started by ``container.order``."""
     if kind is Kind.BUBBLEWRAP:
         program = shutil.which("bwrap") or "bwrap"
         wrapped = [program, *bubblewrap_arguments(box), "--", *command]
@@ -292,17 +306,3 @@ def _readable(box: Box) -> list[Path]:
 def _pieces(prefix: Path) -> list[Path]:
     """An environment that was made in the very folder that holds the runs."""
     return [prefix / name for name in ("bin", "lib", "lib64", "include", "pyvenv.cfg")]
-
-
-def package_paths(names: Sequence[str]) -> list[Path]:
-    """Everything installed under the names of some packages, wherever Python finds it."""
-    found: set[Path] = set()
-    for prefix in {sys.prefix, sys.base_prefix, *SYSTEM_PREFIXES, "/usr/lib", "/usr/local/lib"}:
-        for pattern in (*PACKAGE_FOLDERS, "python*/dist-packages"):
-            for folder in Path(prefix).resolve().glob(pattern):
-                for name in names:
-                    plain = name.replace("-", "_")
-                    found |= {folder / plain, folder / f"{plain}.py"}
-                    found |= set(folder.glob(f"{plain}-*.dist-info"))
-                    found |= set(folder.glob(f"{plain}-*.egg*"))
-    return sorted(path for path in found if path.exists())

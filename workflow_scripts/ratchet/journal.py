@@ -6,15 +6,20 @@ is the only record with times of day in it, and nothing is decided from it.
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import fcntl
 import json
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ratchet.codec import encode
+
+if TYPE_CHECKING:
+    from ratchet.config import Config
+    from ratchet.paths import SessionPaths
 
 Event = dict[str, Any]
 Listener = Callable[[Event], None]
@@ -40,9 +45,17 @@ class Journal:
 
     def append(self, event: str, **facts: Any) -> None:
         """Write one event; it is on the disk when this returns."""
-        stamp = self._clock().isoformat(timespec="milliseconds")
-        line: Event = {"time": stamp, "event": event, **encode(facts)}
+        line = self.line(event, **facts)
         append_line(self.path, json.dumps(line, ensure_ascii=False, allow_nan=False))
+        self.tell(line)
+
+    def line(self, event: str, **facts: Any) -> Event:
+        """An event of now, as it is written."""
+        stamp = self._clock().isoformat(timespec="milliseconds")
+        return {"time": stamp, "event": event, **encode(facts)}
+
+    def tell(self, line: Event) -> None:
+        """Have the listener hear of an event."""
         if self._listener is not None:
             self._listener(line)
 
@@ -63,14 +76,74 @@ def append_line(path: Path, line: str) -> None:
 
 def read_events(path: Path) -> Iterator[Event]:
     """Every whole event; a line that a crash cut short is passed over."""
-    try:
-        text = path.read_text(encoding="utf-8", errors="replace")
-    except FileNotFoundError:
-        return
-    for line in text.splitlines():
+    yield from Follower(path).new()
+
+
+class Follower:
+    """Reads a journal that grows: each call of :meth:`new` gives what was added.
+
+    Where the file has become another one, or shorter, it is read from its
+    beginning and ``anew`` is true until the next call.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.anew = False
+        self._file: tuple[int, int] | None = None
+        self._place = 0
+
+    def new(self) -> list[Event]:
+        """The whole events since the last call; none where there is no file."""
+        self.anew = False
         try:
-            event = json.loads(line)
-        except ValueError:
-            continue
-        if isinstance(event, dict) and "event" in event:
-            yield event
+            with self.path.open("rb") as stream:
+                now = os.fstat(stream.fileno())
+                file = now.st_dev, now.st_ino
+                if self._file is not None and (file != self._file or now.st_size < self._place):
+                    self._place, self.anew = 0, True
+                self._file = file
+                stream.seek(self._place)
+                data = stream.read()
+        except FileNotFoundError:
+            return []
+        # A line without its end is torn, or being written.
+        whole = data[: data.rfind(b"\n") + 1]
+        self._place += len(whole)
+        # Not `splitlines`: a description may hold other characters that end lines.
+        lines = whole.decode("utf-8", errors="replace").split("\n")
+        try:  # all at once takes half the time
+            found = json.loads(f"[{','.join(line for line in lines if line)}]")
+        except (ValueError, RecursionError):
+            found = [_event(line) for line in lines]
+        return [event for event in found if isinstance(event, dict) and "event" in event]
+
+
+def _event(line: str) -> Any:
+    try:
+        return json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+
+
+def each(*listeners: Listener) -> Listener:
+    """One listener that tells all of these, in order."""
+
+    def tell(event: Event) -> None:
+        for listener in listeners:
+            listener(event)
+
+    return tell
+
+
+def resumed(paths: SessionPaths, config: Config) -> None:
+    """Note that a session that has a journal goes on, with the settings of now."""
+    if paths.manifest.exists() and paths.events.exists():
+        # Nothing rests on it: a full disk is named by the step that needs room.
+        with contextlib.suppress(OSError):
+            Journal(paths.events).append("resumed", **planned(config))
+
+
+def planned(config: Config) -> dict[str, Any]:
+    """What the view of a session needs to know of its settings."""
+    names = ("session", "rounds", "confirm_replicates", "proposer")
+    return {name: getattr(config, name) for name in names}

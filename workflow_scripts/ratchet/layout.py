@@ -17,11 +17,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from ratchet import container
 from ratchet.canonical import digest_bytes
+from ratchet.environment import package_paths
 from ratchet.errors import InputMissingError
 from ratchet.evaluation import Plausible
 from ratchet.files import digest_file
-from ratchet.isolation import Box, Kind, package_paths
+from ratchet.isolation import Box, Kind
 
 # Folder of the data files, below the run's own.
 DATA = "data"
@@ -62,7 +64,10 @@ class RunPlan:
     metric is computed by that, from ``evaluation_data`` and, if ``audit`` is
     set, from ``audit_data`` too; the run itself gets neither.  ``hidden`` names
     installed packages that the data are made from.  ``seed_hook`` offsets the
-    seeds that a candidate writes down itself.
+    seeds that a candidate writes down itself.  ``variables`` are the preset's, for
+    run and evaluator.  ``environment_sha256`` is the digest of the lock whose
+    packages a container's image must hold, and ``limits`` are the run's own, by the
+    names of :mod:`ratchet.cgroups`.
     """
 
     command: Sequence[str]
@@ -85,6 +90,14 @@ class RunPlan:
     network: bool = False
     hidden: Sequence[str] = ()
     seed_hook: bool = False
+    variables: Mapping[str, str] = field(default_factory=dict)
+    environment_sha256: str = ""
+    limits: Mapping[str, int] = field(default_factory=dict)
+
+
+def mounts_data(kind: Kind) -> bool:
+    """Whether runs see the store's own data, read-only, instead of copies."""
+    return kind is Kind.BUBBLEWRAP or (kind is Kind.CONTAINER and container.mounted())
 
 
 def lay_out(plan: RunPlan, work: Path, kind: Kind = Kind.NONE) -> None:
@@ -100,7 +113,7 @@ def lay_out(plan: RunPlan, work: Path, kind: Kind = Kind.NONE) -> None:
     for name, (path, _) in plan.data.items():
         place = work / DATA / name
         place.parent.mkdir(parents=True, exist_ok=True)
-        if kind is Kind.BUBBLEWRAP:
+        if mounts_data(kind):
             place.touch()
         else:
             shutil.copyfile(path, place)
@@ -141,20 +154,24 @@ def box(plan: RunPlan, work: Path) -> Box:
 
 def environment(plan: RunPlan, work: Path, kind: Kind = Kind.NONE) -> dict[str, str]:
     """The whole environment of a run: an allow-list and what the harness sets."""
+    place, apart = work.resolve(), kind is Kind.CONTAINER
+    if apart:
+        place = container.inside(place)
     found = {
-        **_common(plan, work),
+        # The machine's own places mean nothing there; the image has its own.
+        **_common(plan, place, () if apart else ALLOWED_VARIABLES),
         "RATCHET_SEED": str(plan.seed),
-        "RATCHET_DATA": str((work / DATA).resolve()),
+        "RATCHET_DATA": str(place / DATA),
     }
     if plan.budget_steps is not None:
         found["RATCHET_BUDGET_STEPS"] = str(plan.budget_steps)
     else:
         found["RATCHET_BUDGET_SECONDS"] = str(plan.budget_seconds)
-    if plan.seed_hook:
+    if plan.seed_hook and not apart:
         found["PYTHONPATH"] = str(HOOKS)
     if kind is Kind.LANDLOCK:
         # The machine's own /tmp is closed.
-        found["TMPDIR"] = str(work.resolve())
+        found["TMPDIR"] = str(place)
     return found
 
 
@@ -166,15 +183,18 @@ def evaluator_environment(plan: RunPlan, folder: Path) -> dict[str, str]:
         for key, data in read.items()
     }
     order = json.dumps({**told, "reply_seconds": plan.timeout_seconds})
-    return {**_common(plan, folder), "RATCHET_EVALUATION": order}
+    return {**_common(plan, folder.resolve()), "RATCHET_EVALUATION": order}
 
 
-def _common(plan: RunPlan, folder: Path) -> dict[str, str]:
-    allowed = {name: os.environ[name] for name in ALLOWED_VARIABLES if name in os.environ}
+def _common(
+    plan: RunPlan, folder: Path, inherited: Sequence[str] = ALLOWED_VARIABLES
+) -> dict[str, str]:
+    allowed = {name: os.environ[name] for name in inherited if name in os.environ}
     return {
         **allowed,
+        **plan.variables,
         **dict.fromkeys(THREAD_VARIABLES, str(plan.threads)),
-        "HOME": str(folder.resolve()),
+        "HOME": str(folder),
         "PYTHONHASHSEED": "0",
         "PYTHONNOUSERSITE": "1",
         "PYTHONDONTWRITEBYTECODE": "1",
@@ -193,7 +213,7 @@ def changed(plan: RunPlan, work: Path, evaluator: Path, kind: Kind) -> str | Non
     expected = {work / name: whole for name, whole in fixed.items()}
     if plan.evaluator:
         expected |= {evaluator / name: whole for name, whole in fixed.items()}
-    if kind is not Kind.BUBBLEWRAP:
+    if not mounts_data(kind):
         expected |= {
             work / DATA / name: (path.stat().st_size, sha)
             for name, (path, sha) in plan.data.items()

@@ -8,12 +8,13 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from ratchet import files, hardware
+from ratchet import container, files, hardware, preset_files
 from ratchet.canonical import digest, digest_bytes
 from ratchet.codec import encode
 from ratchet.config import Config
 from ratchet.errors import FixedInputChangedError
 from ratchet.paths import SessionPaths
+from ratchet.presets import Preset
 from ratchet.records import Fingerprint, Manifest
 from ratchet.store import Store
 from ratchet.task import Task
@@ -29,15 +30,18 @@ def build(
     data: Mapping[str, Fingerprint],
     harness_sha256: str,
     mode: str,
+    preset: Preset | None = None,
 ) -> Manifest:
     """Freeze the inputs: their content goes to the store, their digests here."""
     frozen = {**config.frozen, "mode": mode}
     keep = [store.fingerprint(task.folder / name, name) for name in task.fixed]
+    name, constants = (preset.name, preset.constants) if preset else ("", {})
+    started = preset_files.baseline(task, constants, name)
     return Manifest(
         session=config.session,
         task=task.name,
         fixed=tuple(keep),
-        baseline=tuple(store.fingerprint(task.folder / n, n) for n in task.mutable),
+        baseline=tuple(Fingerprint(n, store.put(c), len(c)) for n, c in started.items()),
         brief=store.fingerprint(task.folder / task.brief, task.brief),
         values=task.values,
         data=tuple(data[name] for name in task.visible_data),
@@ -50,13 +54,14 @@ def build(
         harness_sha256=harness_sha256,
         hardware=hardware.current(task.device),
         versions=versions(),
+        preset=preset,
     )
 
 
 def versions() -> dict[str, str]:
-    """Versions of Python and of the packages that matter."""
+    """Versions of Python, of the packages that matter, and of the image around them."""
     found = {name: importlib.metadata.version(name) for name in REPORTED_PACKAGES}
-    return {"python": platform.python_version(), **found}
+    return {"python": platform.python_version(), **found, **container.own_facts()}
 
 
 def harness_digest(package: Path) -> str:
@@ -106,12 +111,3 @@ def _changed_settings(frozen: Mapping[str, Any], now: Mapping[str, Any]) -> Iter
     for key, value in now.items():
         if frozen.get(key) != encode(value):
             yield f"configuration key {key}: expected {frozen.get(key)!r}, found {value!r}"
-
-
-def edited_baseline(manifest: Manifest, task: Task) -> list[str]:
-    """Mutable files that differ from the session's own copy; it goes on with its own."""
-    return [
-        entry.path
-        for entry in manifest.baseline
-        if digest_bytes((task.folder / entry.path).read_bytes()) != entry.sha256
-    ]

@@ -42,8 +42,17 @@ class SessionPaths:
         return self.folder / "progress.log"
 
     @property
+    def live_html(self) -> Path:
+        """The view for a browser while the session runs; made anew by every event."""
+        return self.folder / "live.html"
+
+    @property
     def progress_png(self) -> Path:
         return self.folder / "progress.png"
+
+    @property
+    def progress_svg(self) -> Path:
+        return self.folder / "progress.svg"
 
     @property
     def report_html(self) -> Path:
@@ -81,6 +90,10 @@ class SessionPaths:
     def benchmark(self, name: str) -> Path:
         return self.logs / f"{name}.tsv"
 
+    def agent_log(self, number: int, slot: int, attempt: int) -> Path:
+        """What an agent printed when it was asked to fill a slot of a round."""
+        return self.logs / f"{number:04d}" / f"agent-{slot}-{attempt}.log"
+
     def limits(self, number: int, token: str) -> Path:
         """The limits in force since they were changed for the ``number``-th time."""
         return self.folder / "limits" / f"{number:04d}-{token}.json"
@@ -89,6 +102,52 @@ class SessionPaths:
         """Numbers and tokens of all limits so far, in order."""
         names = sorted(path.stem for path in (self.folder / "limits").glob("[0-9]*-*.json"))
         return [(int(name[:4]), name[5:]) for name in names]
+
+    def offer(self, number: int) -> Path:
+        """The edit that a person put forward for a round."""
+        return self.folder / "offers" / f"{number:04d}.json"
+
+    @property
+    def last_offer(self) -> int:
+        """The last round that a person put an edit forward for; 0 for none."""
+        names = [path.stem for path in (self.folder / "offers").glob("[0-9]*.json")]
+        return max((int(name) for name in names if name.isdigit()), default=0)
+
+    def leg(self, number: int, competitor: int) -> Path:
+        """Where a competitor stands after its leg of a round of the tournament."""
+        return self.folder / "evolve" / f"{number:04d}" / f"leg-{competitor}.json"
+
+    def pollination(self, number: int) -> Path:
+        """What the competitors are offered after a round of the tournament."""
+        return self.folder / "evolve" / f"{number:04d}" / "pollination.json"
+
+    @property
+    def champion(self) -> Path:
+        """The confirmation of the tournament's champion."""
+        return self.folder / "evolve" / "champion.json"
+
+    @property
+    def tournament(self) -> Path:
+        """The settings that `autoevolve` was started with."""
+        return self.folder / "evolve" / "settings.json"
+
+    @property
+    def evolve_json(self) -> Path:
+        return self.folder / "evolve.json"
+
+    @property
+    def evolve_html(self) -> Path:
+        return self.folder / "evolve.html"
+
+    @property
+    def worktree(self) -> Path:
+        """Where a competitor's incumbent is checked out, unless told otherwise."""
+        return self.folder / "worktree"
+
+    @property
+    def from_worktree(self) -> Path:
+        """Where everything goes that was found in a worktree and is not of the history."""
+        return self.folder / "from-worktree"
 
     def round(self, number: int) -> RoundPaths:
         return RoundPaths(self.rounds / f"{number:04d}")

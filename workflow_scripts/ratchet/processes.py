@@ -46,10 +46,19 @@ def keep_others_out() -> None:
     prctl(PR_SET_DUMPABLE, 0)
 
 
-def descendants(root: int) -> list[int]:
+_lasting: set[int] = set()
+
+
+def let_last(pid: int) -> None:
+    """Have :func:`kill_descendants` of this process leave a child and all below it alone."""
+    _lasting.add(pid)
+
+
+def descendants(root: int, without: Collection[int] = ()) -> list[int]:
     """Process ids below ``root``, children before grandchildren.
 
-    Empty where the kernel does not tell.
+    Those ``without``, and what is below them, are left out.  Empty where the
+    kernel does not tell.
     """
     found: list[int] = []
     todo = [root]
@@ -58,6 +67,7 @@ def descendants(root: int) -> list[int]:
         for tasks in Path(f"/proc/{pid}/task").glob("*/children"):
             with contextlib.suppress(OSError):
                 below = [int(word) for word in tasks.read_text().split()]
+                below = [child for child in below if child not in without]
                 found += below
                 todo += below
     return found
@@ -72,7 +82,7 @@ def kill_descendants(spare: Collection[int] = (), deadline_seconds: float = 5.0)
     seen: set[int] = set()
     limit = time.monotonic() + deadline_seconds
     while time.monotonic() < limit:
-        alive = [pid for pid in descendants(os.getpid()) if pid not in spare]
+        alive = [pid for pid in descendants(os.getpid(), _lasting) if pid not in spare]
         seen.update(alive)
         for pid in alive:
             with contextlib.suppress(ProcessLookupError, PermissionError):

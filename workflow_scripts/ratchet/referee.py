@@ -7,6 +7,7 @@ supervisor, in lines of JSON on its standard output::
 
     {"event": "ready"}                    its data is loaded
     {"event": "asked"}                    the candidate asks to be evaluated
+    {"event": "progress"}                 another equal part of the replies is there
     {"event": "result", "value": …, …}    the metric, and what else it found
     {"event": "failed", "reason": "…"}    the candidate did not keep to the protocol
 
@@ -34,6 +35,8 @@ VARIABLE = "RATCHET_EVALUATOR_FD"
 FINISH_SECONDS = 5.0
 # Far more than the few lines that an evaluator writes.
 LARGEST_ANSWER = 1 << 16
+# More would be measured for nothing.
+LARGEST_PROGRESS = 64
 
 Usage = Callable[[], Mapping[str, float]]
 
@@ -52,6 +55,7 @@ class Referee:
         self.taken = 0
         self.ready = False
         self.asked: Mapping[str, float] | None = None
+        self.progress: list[float] = []
         self.answered: Mapping[str, float] | None = None
         self.result: dict[str, Any] | None = None
         self.failed: str | None = None
@@ -101,6 +105,8 @@ class Referee:
             self.ready = True
         elif event == "asked" and self.asked is None:
             self.asked = dict(usage())
+        elif event == "progress" and len(self.progress) < LARGEST_PROGRESS:
+            self.progress.append(usage()["cpu_seconds"])
         elif event == "result" and self.result is None:
             self.answered, self.result = dict(usage()), said
         elif event == "failed":
@@ -121,6 +127,7 @@ class Referee:
         return {
             "ready": self.ready,
             "asked": self.asked,
+            "progress": self.progress,
             "answered": self.answered,
             "result": self.result,
             "failed": self.failed,

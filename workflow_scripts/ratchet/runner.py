@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import math
 import os
 import shutil
 import signal
@@ -19,9 +18,9 @@ from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from ratchet import gpu, outcomes, supervisor
-from ratchet.errors import DataError, StoreError
-from ratchet.evaluation import Expected, Verified, verify
+from ratchet import container, gpu, supervisor
+from ratchet.ending import record
+from ratchet.errors import ConfigError, DataError, StoreError
 from ratchet.files import discard
 from ratchet.isolation import Kind, choose, confine
 from ratchet.layout import (
@@ -36,8 +35,6 @@ from ratchet.layout import (
     write,
 )
 from ratchet.processes import adopt_orphans, descendants, kill_descendants
-from ratchet.records import Outcome
-from ratchet.runlog import parse_summary
 from ratchet.store import LOG, SOURCE, TELEMETRY, RunRecord
 
 __all__ = ["LOG_LIMIT_BYTES", "RunPlan", "execute"]
@@ -47,8 +44,6 @@ LOG_LIMIT_BYTES = 1 << 20
 # Signals that usually come from outside: a stopped service sends them to every
 # process of its group, the kernel sends KILL when memory runs out.
 OUTSIDE_SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
-# Memory limits of containers, by version of the interface; the word "max" is none.
-CGROUP_LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
 # If the machine is going down, this process goes too within that time.
 OUTSIDE_PAUSE_SECONDS = 1.0
 
@@ -67,23 +62,31 @@ def execute(plan: RunPlan, folder: Path) -> RunRecord:
     if _killed_from_outside(answer):
         time.sleep(OUTSIDE_PAUSE_SECONDS)
         answer = _attempt(plan, folder, kind)
-    return _record(plan, folder, answer, kind)
+    return record(plan, folder, answer, kind)
 
 
 def _attempt(plan: RunPlan, folder: Path, kind: Kind) -> dict[str, Any]:
-    work, evaluator = folder / "work", folder / "evaluator"
+    if kind is not Kind.CONTAINER:
+        return _attempt_in(folder, plan, folder, kind)
+    with container.workplace(folder) as place:
+        return _attempt_in(place, plan, folder, kind)
+
+
+def _attempt_in(place: Path, plan: RunPlan, folder: Path, kind: Kind) -> dict[str, Any]:
+    """One attempt whose own folder is made in ``place``."""
+    work, evaluator = place / container.WORK, folder / "evaluator"
     for left in (work, evaluator):
         discard(left)
     work.mkdir(parents=True)
     lay_out(plan, work, kind)
-    command = _command(plan, environment(plan, work, kind))
     order = {
-        **confine(kind, box(plan, work), command).order,
-        "folder": str(work.resolve()),
+        **_start(plan, work, kind),
         "environment": environment(plan, work, kind),
         "log": str((folder / LOG).resolve()),
         "log_limit_bytes": LOG_LIMIT_BYTES,
         "timeout_seconds": plan.timeout_seconds,
+        # An engine sets the limits of the container itself.
+        "limits": {} if kind is Kind.CONTAINER and container.mounted() else dict(plan.limits),
     }
     if plan.evaluator:
         lay_out_evaluator(plan, evaluator)
@@ -100,6 +103,21 @@ def _attempt(plan: RunPlan, folder: Path, kind: Kind) -> dict[str, Any]:
     for left in (work, evaluator):
         discard(left)
     return answer
+
+
+def _start(plan: RunPlan, work: Path, kind: Kind) -> dict[str, Any]:
+    """The supervisor's part that says what to start, and where."""
+    own = box(plan, work)
+    if kind is Kind.CONTAINER:
+        expected = {"environment": plan.environment_sha256, "hidden": list(plan.hidden)}
+        return {
+            "command": list(plan.command),
+            "folder": str(container.inside(own.work)),
+            "hooks": plan.seed_hook,
+            "cell": container.order(own, plan.limits, expected),
+        }
+    command = _command(plan, environment(plan, work, kind))
+    return {**confine(kind, own, command).order, "folder": str(own.work)}
 
 
 def _command(plan: RunPlan, variables: Mapping[str, str]) -> list[str]:
@@ -145,6 +163,9 @@ def _supervise_on_gpu(order: dict[str, Any], telemetry: Path) -> dict[str, Any]:
         if lease is None:
             return _supervise(order)
         order["environment"] = {**order["environment"], **lease.environment}
+        if "cell" in order:
+            start = container.with_gpu(order["cell"]["start"], lease.gpu.uuid)
+            order["cell"] = {**order["cell"], "start": start}
         with (
             _started(order, [lease.descriptor]) as process,
             gpu.Sampler(nvml, lease.gpu, lambda: descendants(process.pid)) as sampler,
@@ -195,86 +216,22 @@ def _answer(process: subprocess.Popen[bytes], order: Mapping[str, Any]) -> dict[
         # The supervisor was killed; what it watched died with it.
         return {"started": True, "code": -signal.SIGKILL, "timed_out": False, "leftover": 0}
     result: dict[str, Any] = json.loads(line)
+    if result.get("refused"):
+        raise ConfigError(
+            f"isolation: container cannot be used: {result['error']}; {container.mend()}, or set "
+            "isolation to auto"
+        )
     if not result["started"]:
         raise _cannot_start(order["command"][0], result["error"])
     return result
 
 
 def _killed_from_outside(answer: Mapping[str, Any]) -> bool:
+    if answer.get("meddled"):
+        return False
     if (answer.get("evaluation") or {}).get("asked"):
         # It may know its number by now; a second try would be a second lot.
         return False
+    if answer.get("out_of_memory"):
+        return False
     return bool(-answer["code"] in OUTSIDE_SIGNALS and not answer["timed_out"])
-
-
-def _record(plan: RunPlan, folder: Path, answer: Mapping[str, Any], kind: Kind) -> RunRecord:
-    text = (folder / LOG).read_text(encoding="utf-8", errors="replace")
-    metrics = parse_summary(text)
-    verified = _verify(plan, answer, metrics)
-    outcome, reason = classify(plan, {**answer, "tampered": verified.tampered}, metrics, text)
-    if verified.evaluation is not None and plan.metric in metrics:
-        # What was printed agrees, but for the digits.
-        metrics[plan.metric] = _number(verified.evaluation.value)
-    code = answer["code"]
-    return RunRecord(
-        outcome=outcome,
-        reason=reason,
-        exit_code=code if code >= 0 else None,
-        signal=-code if code < 0 else None,
-        wall_seconds=answer.get("wall_seconds", 0.0),
-        cpu_seconds=answer.get("cpu_seconds", 0.0),
-        peak_rss_mb=answer.get("peak_rss_mb"),
-        metrics={k: v if math.isfinite(v) else None for k, v in metrics.items()},
-        evaluation=verified.evaluation,
-        telemetry=answer.get("telemetry"),
-        isolation=kind.value,
-    )
-
-
-def _number(value: float | None) -> float:
-    return math.nan if value is None else value
-
-
-def _verify(plan: RunPlan, answer: Mapping[str, Any], metrics: Mapping[str, float]) -> Verified:
-    """The evaluation of a run, and the reason if its measurement was bent."""
-    if answer["changed"] is not None:
-        return Verified(tampered=f"changed the fixed file {answer['changed']} while it ran")
-    if not plan.evaluator or answer["timed_out"] or answer["code"] != 0:
-        # A run that failed is compared with nothing.
-        return Verified()
-    expected = Expected(plan.metric, plan.budget_seconds, plan.plausible, plan.device)
-    return verify(expected, answer["evaluation"], metrics)
-
-
-def memory_limit_mb() -> float | None:
-    """Most memory that runs can have here, in MiB: the container's or the machine's."""
-    limits = []
-    for path in CGROUP_LIMITS:
-        with contextlib.suppress(OSError, ValueError):
-            limits.append(int(Path(path).read_text()) / 2**20)
-    with contextlib.suppress(OSError, ValueError):
-        limits.append(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**20)
-    return min(limits, default=None)
-
-
-def classify(
-    plan: RunPlan, answer: Mapping[str, Any], metrics: Mapping[str, float], text: str
-) -> tuple[Outcome, str]:
-    """How a run ended, and one sentence that says so."""
-    if answer["tampered"] is not None:
-        return Outcome.TAMPERED, answer["tampered"]
-    code = answer["code"]
-    found = outcomes.classify(
-        outcomes.Ending(
-            metric=plan.metric,
-            metrics=metrics,
-            log=text,
-            exit_code=code if code >= 0 else None,
-            signal=-code if code < 0 else None,
-            timed_out_seconds=plan.timeout_seconds if answer["timed_out"] else None,
-            contended=gpu.contention(answer.get("telemetry")),
-            peak_memory_mb=answer.get("peak_rss_mb"),
-            memory_limit_mb=memory_limit_mb(),
-        )
-    )
-    return found.outcome, found.sentence

@@ -32,9 +32,22 @@ from ratchet.paths import SessionPaths
 HEADER = "# The session's files; check them with: sha256sum -c SHA256SUMS, or: ratchet verify"
 # Everything below these is written once and whole.  Logs of steps are left out:
 # nothing rests on them, and Snakemake writes some after the last step.
-WHOLE = ("*.json", "*.tsv", "*.html", "*.png", "limits/*.json", "rounds/*/*.json")
+WHOLE = (
+    "*.json",
+    "*.tsv",
+    "*.html",
+    "*.png",
+    "*.svg",
+    "limits/*.json",
+    "offers/*.json",
+    "evolve/champion.json",
+    "evolve/*/*.json",
+    "rounds/*/*.json",
+)
 # These only grow, so what was sealed of them must still be their beginning.
 GROWING = ("*.jsonl", "progress.log")
+# A view of the events, which anything may write again at any time.
+VIEWS = ("live.html",)
 
 _OPEN = "# the workflow is at work"
 _LINE = re.compile(r"([0-9a-f]{64})  ([^\\\n]+)")
@@ -124,7 +137,16 @@ def outputs_of(
         "judge": [here.verdict, here.judge, paths.results_tsv],
         "steer": [here.steer],
         "confirm": [paths.confirmation],
-        "report": [paths.report_html, paths.report_json, paths.progress_png],
+        "leg": [paths.leg(number, candidate)],
+        "pollinate": [paths.pollination(number)],
+        "champion": [paths.champion],
+        "tournament": [paths.evolve_json, paths.evolve_html],
+        "report": [
+            paths.report_html,
+            paths.report_json,
+            paths.progress_png,
+            paths.progress_svg,
+        ],
     }
     return [path for path in found.get(name, []) if path is not None]
 
@@ -175,7 +197,8 @@ def finish(paths: SessionPaths) -> None:
 def sealable(paths: SessionPaths, patterns: Iterable[str]) -> list[Path]:
     """Files of the session's folder that patterns name, in order."""
     found = {path for pattern in patterns for path in paths.folder.glob(pattern)}
-    return sorted(p for p in found if p.is_file() and not p.name.startswith("."))
+    named = (p for p in found if not p.name.startswith(".") and p.name not in VIEWS)
+    return sorted(p for p in named if p.is_file())
 
 
 def is_after_the_end(path: Path) -> bool:

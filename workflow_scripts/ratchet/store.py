@@ -58,6 +58,14 @@ class RunRecord:
     evaluation: Evaluation | None = None
     telemetry: Mapping[str, Any] | None = None
     isolation: str = "none"
+    peak_group_mb: float | None = None
+    unenforced: tuple[str, ...] = ()
+
+    @property
+    def peak_memory_mb(self) -> float | None:
+        """Measured peak in MiB: of the GPU where one was watched, else of the processes."""
+        gpu = (self.telemetry or {}).get("memory_mb")
+        return self.peak_rss_mb if gpu is None else float(gpu["max"])
 
 
 class DamagedError(Exception):
@@ -187,12 +195,13 @@ class Store:
         return self.paths.run(key) / name
 
     def clear_partial(self) -> None:
-        """Remove what killed processes left unfinished.
-
-        Only for the one who knows that no other process uses the store.
-        """
-        for entry in self.paths.partial.glob("*"):
-            files.discard(entry)
+        """Remove what killed processes left unfinished, and nothing that is in use."""
+        if not self.paths.partial.is_dir():
+            return
+        with _flocked(self.paths.partial):
+            for entry in self.paths.partial.iterdir():
+                with contextlib.suppress(BlockingIOError), _flocked(entry, wait=False):
+                    files.discard(entry)
 
     @contextlib.contextmanager
     def locked(self, key: str) -> Iterator[None]:
@@ -207,11 +216,15 @@ class Store:
     @contextlib.contextmanager
     def _partial_folder(self) -> Iterator[Path]:
         self.paths.partial.mkdir(parents=True, exist_ok=True)
-        folder = Path(tempfile.mkdtemp(dir=self.paths.partial, prefix="run-"))
-        try:
-            yield folder
-        finally:
-            files.discard(folder)
+        with contextlib.ExitStack() as held:
+            with _flocked(self.paths.partial):
+                folder = Path(tempfile.mkdtemp(dir=self.paths.partial, prefix="run-"))
+                # Who clears up can see that this one is alive, as long as it is.
+                held.enter_context(_flocked(folder))
+            try:
+                yield folder
+            finally:
+                files.discard(folder)
 
     def _publish(
         self, folder: Path, key: str, material: Mapping[str, Any], record: RunRecord
@@ -267,6 +280,17 @@ class Store:
                 os.rename(path, target)  # noqa: PTH104
             return
         raise StoreError(f"{self.paths.damaged}: holds too many damaged entries; look at them")
+
+
+@contextlib.contextmanager
+def _flocked(path: Path, wait: bool = True) -> Iterator[None]:
+    """Hold a lock on a file or folder; raises ``BlockingIOError`` rather than wait."""
+    handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        yield
+    finally:
+        os.close(handle)
 
 
 def read_entry(path: Path) -> Any:

@@ -9,13 +9,13 @@ to add up where two changes are combined.
 
 from __future__ import annotations
 
-import enum
 import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
 
+from ratchet.advice import Kind, Suggestion
 from ratchet.attempts import Attempt, exhausted, identity, knob_of
 from ratchet.categories.angles import untried
 from ratchet.categories.words import normal
@@ -32,15 +32,6 @@ ANGLES_SHOWN = 3
 ALPHA, POWER = 0.05, 0.8
 
 
-class Kind(enum.StrEnum):
-    """What a suggestion asks for."""
-
-    EDIT = "edit"
-    ANGLE = "angle"
-    COMBINE = "combine"
-    RETEST = "retest"
-
-
 @dataclass(frozen=True)
 class Option:
     """A declared edit that can still be tried, such as ``BETA2 0.999 -> 0.95``."""
@@ -48,18 +39,6 @@ class Option:
     category: str
     edit: str
     why: str = ""
-
-
-@dataclass(frozen=True)
-class Suggestion:
-    """One thing to do; ``experiments`` are the numbers that it rests on."""
-
-    kind: Kind
-    category: str
-    title: str
-    evidence: str
-    experiments: tuple[int, ...] = ()
-    angles: tuple[str, ...] = ()
 
 
 def detectable(noise_sd: float, seeds: int) -> float:
@@ -90,6 +69,7 @@ def next_in(
     mine = [option for option in options if option.category == category]
     if mine:
         why = one_line(mine[0].why)
+        why += "" if why.endswith((".", "!", "?")) or not why else "."
         evidence = f"{why} {record}".strip()
         return Suggestion(Kind.EDIT, category, one_line(mine[0].edit), evidence, numbers)
     if declared:
@@ -202,19 +182,22 @@ def suggest(
     keep_probability: float = 0.7,
     noise_sd: float | None = None,
     options: Sequence[Option] | None = None,
+    free: bool = False,
 ) -> list[Suggestion]:
     """At most ``limit`` suggestions, the one to follow first.
 
     New things come in the order of ``ranking``; after each of the first ones
     stands what the log already holds: a pair to combine, then a run to repeat.
-    ``options`` are the declared edits that are left (``None`` if edits are free).
+    ``options`` are the declared edits that are left; without any given, or if
+    edits are ``free`` beside them, categories without one get angles.
     """
+    declared = options is not None and not free
     by_name = {score.category: score for score in scores}
     blank = (CategoryScore(name, 0, 0, Label.EXPLORE.value, None) for name in ranking)
     fresh = [
         found
         for score in (by_name.get(empty.category, empty) for empty in blank)
-        if (found := next_in(score, attempts, options or (), options is not None)) is not None
+        if (found := next_in(score, attempts, options or (), declared)) is not None
     ]
     held = [
         suggestion
@@ -230,3 +213,20 @@ def suggest(
 
 def _listed(numbers: Sequence[int]) -> str:
     return "experiment " + ", ".join(map(str, numbers)) if numbers else "none"
+
+
+def followed(
+    suggestions: Sequence[Suggestion], category: str, description: str
+) -> tuple[int, bool] | None:
+    """Which suggestion a proposal took up: its place from 1, and whether to the letter.
+
+    To the letter is the very edit; else the first suggestion of the proposal's
+    category counts.  ``None`` if it is none of them.
+    """
+    for place, one in enumerate(suggestions, 1):
+        if one.kind is Kind.EDIT and normal(one.title) == normal(description):
+            return place, True
+    for place, one in enumerate(suggestions, 1):
+        if one.category == category and one.kind in (Kind.EDIT, Kind.ANGLE):
+            return place, False
+    return None

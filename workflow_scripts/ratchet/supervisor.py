@@ -18,7 +18,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import resource
 import selectors
 import signal
 import subprocess
@@ -31,17 +30,10 @@ if not __package__:
     sys.path[:1] = []
     sys.path.append(os.path.dirname(os.path.dirname(os.path.realpath(__file__))))  # noqa: PTH120
 
-from ratchet import landlock
-from ratchet.processes import (
-    Meter,
-    adopt_orphans,
-    descendants,
-    die_with_parent,
-    keep_others_out,
-    kill_descendants,
-    resident_mb,
-)
+from ratchet.command import Command
+from ratchet.processes import adopt_orphans, keep_others_out, kill_descendants
 from ratchet.referee import VARIABLE, Referee
+from ratchet.remote import CellError, Remote
 
 # Between TERM and KILL: enough to flush a log, too short to train on.
 TERM_GRACE_SECONDS = 2.0
@@ -89,11 +81,6 @@ class CappedLog:
         self.stream.close()
 
 
-def ended(child: subprocess.Popen[bytes]) -> bool:
-    """Whether a child has ended; what it used can still be asked for."""
-    return os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
-
-
 class Watch:
     """One command under watch, with its evaluator if the order names one."""
 
@@ -101,110 +88,84 @@ class Watch:
         self.order = order
         self.log = CappedLog(order["log"], order["log_limit_bytes"])
         self.referee = Referee(order["evaluator"]) if order.get("evaluator") else None
-        self.spared: tuple[int, ...] = ()
+        self.command: Command | Remote
+        self.output = -1
         self.began = 0.0
         self.final: dict[str, float] = {}
-        self.meter = Meter()
-        self.peak_mb = 0.0
         self.timed_out = False
         self.abandoned = False
 
-    def start(self) -> subprocess.Popen[bytes]:
-        """Start the command in a session of its own."""
-        environment, inherited = dict(self.order["environment"]), []
+    def start(self) -> None:
+        """Start the command in a session, or a container, of its own."""
+        channel: int | None = None
+        spared: tuple[int, ...] = ()
         if self.referee:
             self.referee.start()
-            self.spared = (self.referee.pid,)
-            inherited = [self.referee.candidates_end.fileno()]
-            environment[VARIABLE] = str(inherited[0])
+            spared = (self.referee.pid,)
+            channel = self.referee.candidates_end.fileno()
+        order = {**self.order, "channel": VARIABLE}
+        self.command = Remote(order) if order.get("cell") else Command(order, spared)
+        self.output, theirs = os.pipe()
         self.began = time.monotonic()
-        me = os.getpid()
-        child = subprocess.Popen(
-            self.order["command"],
-            cwd=self.order["folder"],
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            pass_fds=inherited,
-            start_new_session=True,
-            preexec_fn=lambda: self.prepare(me),
-        )
+        try:
+            self.command.start(theirs, channel)
+        finally:
+            os.close(theirs)
+        if self.order.get("cell"):
+            # A container's own start is not the command's.
+            self.began = time.monotonic()
         if self.referee:
             # Only the candidate's tree holds its end: with it the socket closes.
             self.referee.candidates_end.close()
-        return child
-
-    def prepare(self, parent: int) -> None:
-        """What the command's process does before it becomes the command."""
-        die_with_parent(parent)
-        if self.order.get("landlock"):
-            landlock.restrict(self.order["landlock"], self.order["network"])
 
     def run(self) -> dict[str, Any]:
         """Run to the end, the time limit, or the caller's death."""
         try:
-            child = self.start()
+            self.start()
         except (OSError, subprocess.SubprocessError) as error:
             self.log.write(f"{self.order['command'][0]}: {error}\n".encode())
             self.log.close()
             kill_descendants()
-            return {"started": False, "error": f"{error}"}
-        self.follow(child, self.began + self.order["timeout_seconds"])
+            refused = isinstance(error, CellError)
+            return {"started": False, "error": f"{error}", "refused": refused}
+        self.follow(self.began + self.order["timeout_seconds"])
         if self.timed_out or self.abandoned:
-            self.stop(child)
-        _, status, used = os.wait4(child.pid, 0)
-        child.returncode = os.waitstatus_to_exitcode(status)
-        wall = time.monotonic() - self.began
-        leftover = kill_descendants(self.spared)
+            self.stop()
+        wall = round(time.monotonic() - self.began, 3)
         # The evaluator still lives: all that has been waited for was the command's.
-        together = resource.getrusage(resource.RUSAGE_CHILDREN)
-        cpu = round(together.ru_utime + together.ru_stime + self.meter.lost, 3)
-        self.final = {"cpu_seconds": cpu, "wall_seconds": round(wall, 3)}
+        found = self.command.finish()
+        self.final = {"cpu_seconds": found["cpu_seconds"], "wall_seconds": wall}
         evaluation = self.referee.finish(self.usage) if self.referee else None
-        self.drain(child)
+        self.drain()
         self.log.close()
         return {
             "started": True,
-            "code": self.exit_code(child.returncode),
             "timed_out": self.timed_out,
             "abandoned": self.abandoned,
-            "leftover": leftover,
+            **found,
             **self.final,
-            "peak_rss_mb": round(max(self.peak_mb, used.ru_maxrss / 1024), 1),
             "evaluation": evaluation,
         }
-
-    def exit_code(self, code: int) -> int:
-        """The command's own: a wrapper gives 128 + n for signal n, as shells do."""
-        if self.order.get("wrapped") and 128 < code < 128 + signal.NSIG:
-            return 128 - code
-        return code
-
-    def candidates(self) -> list[int]:
-        """The processes of the command: all descendants but the evaluator."""
-        return [pid for pid in descendants(os.getpid()) if pid not in self.spared]
 
     def usage(self) -> dict[str, float]:
         """What the command has used so far, or in all."""
         return self.final or {
-            "cpu_seconds": round(self.meter.read(self.candidates()), 3),
+            "cpu_seconds": round(self.command.used(), 3),
             "wall_seconds": round(time.monotonic() - self.began, 3),
         }
 
-    def follow(self, child: subprocess.Popen[bytes], limit: float) -> None:
+    def follow(self, limit: float) -> None:
         """Stream output until the command ends or must be stopped."""
-        assert child.stdout is not None
-        os.set_blocking(child.stdout.fileno(), False)
+        os.set_blocking(self.output, False)
         with selectors.DefaultSelector() as ready:
-            ready.register(child.stdout, selectors.EVENT_READ, lambda: self.read(child))
+            ready.register(self.output, selectors.EVENT_READ, self.read)
             ready.register(sys.stdin, selectors.EVENT_READ, self.listen)
             if self.referee:
                 referee = self.referee
                 ready.register(
                     referee.output, selectors.EVENT_READ, lambda: referee.read(self.usage)
                 )
-            while not ended(child) and not self.abandoned:
+            while not self.command.ended() and not self.abandoned:
                 left = limit - time.monotonic()
                 if left <= 0:
                     self.timed_out = True
@@ -213,9 +174,7 @@ class Watch:
                 for key, _ in events:
                     if not key.data():
                         ready.unregister(key.fileobj)
-                living = self.candidates()
-                self.peak_mb = max(self.peak_mb, resident_mb(living))
-                self.meter.read(living)
+                self.command.used()
                 if events:
                     # A flood of output must not make sampling the work.
                     time.sleep(0.005)
@@ -225,45 +184,32 @@ class Watch:
         self.abandoned = not os.read(sys.stdin.fileno(), CHUNK)
         return not self.abandoned
 
-    def read(self, child: subprocess.Popen[bytes]) -> bool:
+    def read(self) -> bool:
         """Take what the pipe holds; False at its end."""
-        assert child.stdout is not None
         try:
-            data = os.read(child.stdout.fileno(), 16 * CHUNK)
+            data = os.read(self.output, 16 * CHUNK)
         except BlockingIOError:
             return True
         self.log.write(data)
         return bool(data)
 
-    def drain(self, child: subprocess.Popen[bytes]) -> None:
+    def drain(self) -> None:
         """Take what is left in the pipe; all of its writers are dead."""
         limit = time.monotonic() + 1.0
-        assert child.stdout is not None
         while time.monotonic() < limit:
             before = len(self.log.tail), self.log.head_left
-            if not self.read(child) or (len(self.log.tail), self.log.head_left) == before:
+            if not self.read() or (len(self.log.tail), self.log.head_left) == before:
                 break
-        child.stdout.close()
+        os.close(self.output)
 
-    def stop(self, child: subprocess.Popen[bytes]) -> None:
+    def stop(self) -> None:
         """TERM to the group and all stragglers, then KILL after a grace."""
-        # A wrapper that ends takes the command along, without any grace.
-        wrappers = [child.pid] if self.order.get("wrapped") else []
-        for pid in self.candidates():
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                if pid not in wrappers:
-                    os.kill(pid, signal.SIGTERM)
-        with contextlib.suppress(ProcessLookupError):
-            if not wrappers:
-                os.killpg(child.pid, signal.SIGTERM)
+        self.command.terminate()
         limit = time.monotonic() + (0.0 if self.abandoned else TERM_GRACE_SECONDS)
-        while not ended(child) and time.monotonic() < limit:
-            self.read(child)
+        while not self.command.ended() and time.monotonic() < limit:
+            self.read()
             time.sleep(0.01)
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(child.pid, signal.SIGKILL)
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(child.pid, signal.SIGKILL)
+        self.command.kill()
 
 
 def main() -> None:

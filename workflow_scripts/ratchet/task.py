@@ -8,9 +8,10 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from ratchet import files
+from ratchet import files, presets
 from ratchet.errors import ConfigError, InputMissingError
 from ratchet.evaluation import Plausible
+from ratchet.presets import Preset
 from ratchet.records import Direction
 
 DEFINITION = "task.yaml"
@@ -82,11 +83,19 @@ class Task:
     network: bool = False
     hidden: Sequence[str] = ()
     seed_hook: bool = False
+    presets: Sequence[Preset] = ()
+    limits: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def data_names(self) -> tuple[str, ...]:
         """All files that the preparation makes, in a fixed order."""
         return (*self.visible_data, *self.evaluation_data, *self.locked_data)
+
+    @property
+    def printed(self) -> tuple[str, ...]:
+        """Printed names, other than the metric's, that decisions rest on."""
+        tokens = self.plausible.tokens if self.plausible else None
+        return tuple(name for name in (self.memory_name, tokens) if name)
 
     @property
     def definition(self) -> Path:
@@ -188,6 +197,8 @@ def build(data: Mapping[str, Any], folder: Path, harness: Path) -> Task:
         network=data.get("network", False),
         hidden=tuple(data.get("hidden", ())),
         seed_hook=data.get("seed", "environment") == "hook",
+        limits=data.get("limits", {}),
+        presets=presets.parse(data.get("presets", {}), str(folder / DEFINITION)),
     )
 
 

@@ -89,3 +89,17 @@ class StopReason(enum.StrEnum):
     DEADLINE = "deadline"
     MAX_RUNS = "max_runs"
     EXHAUSTED = "exhausted"
+    AGENT_FAILURES = "agent_failures"
+    AGENT_BUDGET = "agent_budget"
+
+
+class CallOutcome(enum.StrEnum):
+    """What came of asking an agent for a proposal."""
+
+    PROPOSED = "proposed"
+    NO_PROPOSAL = "no_proposal"
+    EMPTY = "empty_diff"
+    FORBIDDEN = "forbidden_file"
+    DUPLICATE = "duplicate"
+    UNREADABLE = "unreadable"
+    TIMEOUT = "timeout"

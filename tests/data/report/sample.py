@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import hashlib
 import math
 import random
@@ -25,6 +26,7 @@ from ratchet.records import (
     Verdict,
 )
 from ratchet.report.facts import RunDetails, SessionRecords
+from ratchet.report.inputs import Integrity, Recipe
 
 SD = 0.0104
 # True change of the metric, category, description; None is a crash, inf a timeout.
@@ -173,7 +175,30 @@ def session(
         states=tuple(states),
         confirmation=_confirmation(bench, held, start, truth, sign),
         runs=bench.details,
+        events=tuple(_events(base, verdicts)),
+        integrity=Integrity(("every input", "every run")),
+        program="# bytelm\n\nLower `val_bpb`.\n",
+        recipe=Recipe("results/oct14", ("python", "train.py"), {"train.bin": "store/blobs/x"}),
     )
+
+
+def _events(base: tuple[RunSummary, ...], verdicts: list[RoundVerdict]) -> list[dict[str, object]]:
+    """A journal in which every run takes 4 s and is followed by 1 s of nothing."""
+    clock, events = 0.0, [{"time": _stamp(0.0), "event": "session_started"}]
+    runs = [(0, run) for run in base]
+    runs += [(r.number, run) for v in verdicts for r in v.rulings for run in r.runs]
+    for number, run in runs:
+        about = {"number": number, "role": "search", "replicate": 0, "seed": run.seed}
+        events.append({"time": _stamp(clock + 1), "event": "run_started", **about})
+        clock += 5
+        done = {**about, "key": run.key, "outcome": run.outcome.value}
+        events.append({"time": _stamp(clock), "event": "run_finished", **done})
+    return events
+
+
+def _stamp(seconds: float) -> str:
+    start = datetime.datetime(2026, 3, 1, 22, 0, tzinfo=datetime.UTC)
+    return (start + datetime.timedelta(seconds=seconds)).isoformat(timespec="milliseconds")
 
 
 def _proposal(number: int, idea: tuple[float | None, str, str]) -> Proposal:

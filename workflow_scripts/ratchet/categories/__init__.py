@@ -12,9 +12,19 @@ from collections import Counter
 from collections.abc import Mapping
 
 from ratchet.categories.code import Site, Touched, touched
+from ratchet.categories.size import changes
 from ratchet.categories.words import OTHER, category_of, category_of_name
 
-__all__ = ["OTHER", "Site", "Touched", "category_of", "category_of_code", "classify", "touched"]
+__all__ = [
+    "OTHER",
+    "Site",
+    "Touched",
+    "category_of",
+    "category_of_code",
+    "changes",
+    "classify",
+    "touched",
+]
 
 
 ENCLOSING = ("optimizer", "embedding", "data")

@@ -16,7 +16,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 LONGEST_TEXT = 200_000
-"""Characters; no training script is longer, and a generated one tells nothing."""
+"""Characters; a longer script was generated and tells nothing."""
 
 MOST_IN_ORDER = 400
 """Statements of one block that are matched in order, which takes quadratic time;
@@ -59,8 +59,17 @@ class Touched:
 
     @property
     def count(self) -> int:
-        """Constants and definitions touched; more than one is no single change."""
-        return len(self.constants) + len(self.definitions)
+        """Constants and definitions touched; more than one is no single change.
+
+        A constructor goes with another method of its class: parameters and their use.
+        """
+        made = {name.rpartition(".")[0] for name in self.definitions if _is_init(name)}
+        used = {name.rpartition(".")[0] for name in self.definitions if not _is_init(name)}
+        return len(self.constants) + len(self.definitions) - len(made & used)
+
+
+def _is_init(name: str) -> bool:
+    return name.endswith(".__init__")
 
 
 def touched(old: str, new: str) -> Touched | None:

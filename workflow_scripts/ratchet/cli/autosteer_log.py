@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from ratchet import steer
+from ratchet.advice import Suggestion
 from ratchet.attempts import Attempt, Note, crashes, exhausted
 from ratchet.categories import category_of, classify
 from ratchet.cli.session import Experiments
 from ratchet.dialects import LogRow, RowStatus
 from ratchet.errors import RatchetError
 from ratchet.steer import CategoryScore, Mode, Trial
-from ratchet.suggestions import Suggestion, suggest
+from ratchet.suggestions import suggest
 from ratchet.vocabulary import CATEGORIES
+
+if TYPE_CHECKING:
+    from ratchet.judge import Replay
 
 Sources = Callable[[str], tuple[Mapping[str, str], Mapping[str, str]] | None]
 """Texts before and after a commit, by its hash."""
@@ -68,10 +73,15 @@ def judge(every: Experiments) -> Judged:
         done = judging.replayed(every, settings)
     except RatchetError as error:
         return Judged(notes=(f"no noise floor: {error}",))
+    return judged_by(done, notes)
+
+
+def judged_by(done: Replay, notes: Sequence[str] = ()) -> Judged:
+    """The same from a log that was replayed already."""
     found = done.assessments
     return Judged(
         noise_sd=done.judge.noise_sd,
-        keep_probability=settings.keep_probability,
+        keep_probability=done.judge.settings.keep_probability,
         confidence=tuple(None if a is None else a.confidence for a in found),
         gain=tuple(None if a is None else a.gain for a in found),
         notes=tuple(notes),
@@ -127,10 +137,18 @@ def trials_of(every: Experiments, attempts: list[Attempt]) -> list[Trial]:
 
 
 def analyze(
-    every: Experiments, mode: Mode, count: int, seed: int, sources: Sources | None = None
+    every: Experiments,
+    mode: Mode,
+    count: int,
+    seed: int,
+    sources: Sources | None = None,
+    judged: Judged | None = None,
 ) -> Steered:
-    """Steer by a log; the same log, mode and seed give the same answer."""
-    judged = judge(every)
+    """Steer by a log; the same log, mode and seed give the same answer.
+
+    ``judged`` spares the replay of a log that was judged already.
+    """
+    judged = judge(every) if judged is None else judged
     attempts = attempts_of(every, judged, sources)
     trials = trials_of(every, attempts)
     values = [value for value in every.values if value is not None]

@@ -7,12 +7,13 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
+from ratchet.advice import Kind, Suggestion
 from ratchet.attempts import Note
 from ratchet.cli.autosteer_log import Steered
 from ratchet.dialects import Table
 from ratchet.results_tsv import one_line
 from ratchet.steer import WINDOW, CategoryScore, Label, Mode
-from ratchet.suggestions import Kind, Suggestion, detectable
+from ratchet.suggestions import detectable
 
 SHOWN = 5
 """Crashes and used-up constants that the text names; the JSON has all."""
@@ -72,7 +73,11 @@ def _reason(found: Steered, suggestion: Suggestion) -> str:
     score = _score(found, suggestion.category)
     if score is None or not score.tried:
         return "not tried yet"
-    return REASONS[Label(score.label)]
+    reason = REASONS[Label(score.label)]
+    most = max(found.worth.values(), default=0.0)
+    if score.label == Label.NEUTRAL and found.worth.get(suggestion.category) == most > 0:
+        reason += ", but the largest expected gain"
+    return reason
 
 
 def _score(found: Steered, category: str) -> CategoryScore | None:

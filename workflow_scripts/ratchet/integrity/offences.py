@@ -19,10 +19,14 @@ class Severity(enum.StrEnum):
 
 @dataclass(frozen=True)
 class Contract:
-    """What a task fixes: its fixed files, and the metric that decides."""
+    """What a task fixes: its fixed files, and the metric that decides.
+
+    ``printed`` are the other printed names that the harness reads.
+    """
 
     fixed: tuple[str, ...]
     metric: str
+    printed: tuple[str, ...] = ()
 
     @property
     def modules(self) -> frozenset[str]:
@@ -130,6 +134,9 @@ def _prints(node: ast.AST, contract: Contract) -> Iterator[Offence]:
         ]
         if any(contract.metric in word or word.strip() == "---" for word in words):
             yield Severity.BLOCK, "metric", f"prints {contract.metric} or a summary of its own"
+        for name in contract.printed:
+            if any(name in word for word in words):
+                yield Severity.BLOCK, "summary", f"prints {name} of its own"
 
 
 def _clocks(node: ast.AST) -> Iterator[Offence]:

@@ -172,6 +172,11 @@ class Judge:
         return float(low), float(high)
 
     @property
+    def effect_weights(self) -> FloatArray:
+        """Weights of the effect prior by noise node, as learned so far."""
+        return self._filter.weights
+
+    @property
     def incumbent_mean(self) -> float:
         """Posterior mean of the incumbent's true metric."""
         return float(self._filter.belief @ self._filter.known_mean)

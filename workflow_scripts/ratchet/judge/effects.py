@@ -159,6 +159,14 @@ class EffectModel:
             log_marginal=(top + np.log(total))[..., 0],
         )
 
+    def log_density(self, d: FloatArray, v: FloatArray, weights: FloatArray) -> FloatArray:
+        """Log density of ``d`` alone, as :meth:`posterior` has it, at half the cost."""
+        cut = self._cut(d, v)
+        log_weight = self._log_marginal(cut, mills(cut.size))[0] + np.log(weights)
+        top = log_weight.max(axis=-1)
+        total: FloatArray = top + np.log(np.exp(log_weight - top[..., None]).sum(axis=-1))
+        return total
+
     def likelihood(self, d: FloatArray, v: FloatArray) -> FloatArray:
         """Marginal density of each component, relative to the largest."""
         cut = self._cut(d, v)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from ratchet.errors import DataError
 from ratchet.judge.assessment import Assessment
 from ratchet.judge.core import Judge
+from ratchet.judge.effects import FloatArray
 from ratchet.judge.settings import Settings
 
 
@@ -16,11 +17,15 @@ class Replay:
     """The judge after the log, and its view of each row at that row's time.
 
     ``assessments`` holds ``None`` for the baseline, for further runs of the
-    incumbent and for rows without a metric.
+    incumbent and for rows without a metric.  ``weights`` are those of the effect
+    prior, by noise node, that each assessment rests on.  ``beliefs`` are mean and sd
+    of the incumbent's true metric after each row, ``None`` before the baseline.
     """
 
     judge: Judge
     assessments: tuple[Assessment | None, ...]
+    weights: tuple[FloatArray | None, ...]
+    beliefs: tuple[tuple[float, float] | None, ...]
 
 
 def replay(
@@ -44,9 +49,12 @@ def replay(
         )
     judge = Judge(replace(settings, max_replicates=1))
     assessments: list[Assessment | None] = []
+    weights: list[FloatArray | None] = []
+    beliefs: list[tuple[float, float] | None] = []
     started = False
     for value, keep, again in zip(values, kept, replicate_mask, strict=True):
         assessments.append(None)
+        weights.append(None)
         if value is None:
             if started:
                 judge.crash()
@@ -54,6 +62,8 @@ def replay(
             judge.incumbent(value)
             started = True
         else:
+            weights[-1] = judge.effect_weights
             assessments[-1] = judge.assess([value])
             judge.commit(keep)
-    return Replay(judge, tuple(assessments))
+        beliefs.append((judge.incumbent_mean, judge.incumbent_sd) if started else None)
+    return Replay(judge, tuple(assessments), tuple(weights), tuple(beliefs))

@@ -14,13 +14,15 @@ STOPPED = {
     StopReason.DEADLINE: "the deadline passed",
     StopReason.MAX_RUNS: "the allowed number of runs was used up",
     StopReason.EXHAUSTED: "no untried proposal was left",
+    StopReason.AGENT_FAILURES: "the agent failed too often in a row",
+    StopReason.AGENT_BUDGET: "the agent's budget was used up",
 }
 
 
 def answer(facts: Facts) -> Facts:
     """The session in one sentence; ``kind`` names the case, ``headline`` is its core."""
     kind, core, detail = _outcome(facts)
-    parts = [_kept(facts), _cost(facts)]
+    parts = [_kept(facts), _cost(facts), *_intact(facts["soundness"])]
     if facts["stop"]:
         parts.append(f"stopped early because {facts['stop']['text']}")
     tail = "; ".join(parts)
@@ -111,8 +113,20 @@ def _kept(facts: Facts) -> str:
     text = f"{counts['kept']} of {plural(counts['judged'], 'experiment')} kept"
     if not counts["kept"]:
         return text if counts["judged"] else "no experiment judged"
-    doubts = counts["expected_false_keeps"]
-    return f"{text}, expected false keeps {DASH if doubts is None else f'{doubts:.1f}'}"
+    doubts, strict = counts["expected_false_keeps"], facts["strict"]["survive"]
+    return (
+        f"{text}, of which {strict or 'none'} would survive a stricter test; "
+        f"expected false keeps {DASH if doubts is None else f'{doubts:.1f}'}"
+    )
+
+
+def _intact(soundness: Facts) -> list[str]:
+    """What hashing again found; nothing where nothing was hashed."""
+    if soundness["intact"] is None:
+        return []
+    if soundness["intact"]:
+        return ["inputs intact"]
+    return [f"NOT INTACT: {plural(soundness['deviations_in_all'], 'deviation')}"]
 
 
 def _cost(facts: Facts) -> str:
@@ -120,6 +134,8 @@ def _cost(facts: Facts) -> str:
     text = plural(totals["runs"], "run")
     if totals["train_seconds"] is None:
         return text
+    if totals["device"] == "gpu":
+        return f"{text}, {totals['train_seconds'] / 3600:.1f} GPU-hours"
     return f"{text}, {duration(totals['train_seconds'])} of training"
 
 
@@ -180,6 +196,12 @@ def method(facts: Facts) -> list[dict[str, str]]:
             f"{metric['name']}. Gain is the improvement that the judge believes in: positive is "
             "always better, and it is smaller than the raw difference, because a lucky "
             "measurement is kept more often than an unlucky one."
+        ),
+        "Stricter test": (
+            f"Holm's test over all {facts['strict']['tested']} measured changes: at most "
+            f"{percent(facts['strict']['level'])} chance that even one survivor is false, from the "
+            "measured differences alone, without a belief about usual effects. A kept change that "
+            "does not survive it is not refuted: more seeds would tell."
         ),
         "Price": (
             "Code and memory that a change adds must be paid for: it is kept if it is probably "

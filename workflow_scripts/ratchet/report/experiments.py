@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from ratchet.records import Outcome, Proposal, Ruling
 from ratchet.report import text
+from ratchet.report.evidence import NORMAL_95
 from ratchet.report.inputs import Facts, SessionRecords, measured, run_facts, total
 
-# Two-sided 95 % of a normal distribution, for the interval of one delta.
-NORMAL_95 = 1.959964
 # Findings of one edit that are listed; an edit with more is odd enough as it is.
 NOTES_SHOWN = 20
 
@@ -36,6 +35,7 @@ def _proposed(proposal: Proposal | None, judged: tuple[int, Ruling] | None) -> F
             "commit": ruling.commit if ruling else None,
             **dict.fromkeys(("description", "category", "hypothesis", "diff", "source")),
             **dict.fromkeys(("lines_added", "lines_removed", "retry_of")),
+            **dict.fromkeys(("proposer", "expected_effect")),
         }
     return {
         "round": proposal.round,
@@ -48,6 +48,8 @@ def _proposed(proposal: Proposal | None, judged: tuple[int, Ruling] | None) -> F
         "lines_added": proposal.lines_added,
         "lines_removed": proposal.lines_removed,
         "retry_of": proposal.retry_of,
+        "proposer": text.label(proposal.proposer, 60),
+        "expected_effect": text.label(proposal.expected_effect) or None,
     }
 
 
@@ -55,7 +57,7 @@ def _judged(ruling: Ruling | None, records: SessionRecords) -> Facts:
     if ruling is None:
         missing = "verdict status reason mean n incumbent delta delta_sd delta_low delta_high gain"
         missing += " confidence memory_mb price net_lines memory_ratio pareto pareto_low"
-        missing += " pareto_high outcome seconds log_tail"
+        missing += " pareto_high changes outcome seconds log_tail"
         plain = {"near_miss": False, "quarantined": False, "notes": [], "runs": []}
         return {**dict.fromkeys(missing.split()), **plain}
     failed = [r for r in ruling.runs if r.outcome is not Outcome.OK]
@@ -78,6 +80,7 @@ def _judged(ruling: Ruling | None, records: SessionRecords) -> Facts:
         "memory_mb": ruling.memory_mb,
         "price": ruling.price,
         "net_lines": ruling.net_lines,
+        "changes": ruling.changes,
         "memory_ratio": ruling.memory_ratio,
         "pareto": ruling.pareto,
         "pareto_low": ruling.pareto_low,

@@ -20,8 +20,10 @@ from ratchet.records import (
     RunSummary,
     SessionState,
 )
-from ratchet.report import answer, text
+from ratchet.report import again, answer, evidence, text
+from ratchet.report.agents import agents
 from ratchet.report.experiments import crashes, experiments
+from ratchet.report.front import front
 from ratchet.report.inputs import (
     Facts,
     RunDetails,
@@ -31,10 +33,15 @@ from ratchet.report.inputs import (
     spread,
     total,
 )
+from ratchet.report.soundness import soundness
+from ratchet.report.steering import steering
+from ratchet.report.timing import timeline
 
 __all__ = ["RunDetails", "SessionRecords", "build"]
 
 FORMAT = 1
+# A brief of 200 kB would be a book.
+PROGRAM_LIMIT = 200_000
 
 
 def build(records: SessionRecords) -> Facts:
@@ -42,8 +49,14 @@ def build(records: SessionRecords) -> Facts:
     baseline = _baseline(records)
     noise = _noise(records, baseline)
     tried = experiments(records)
+    checks = _remeasurements(records)
+    totals = _totals(records)
+    sign = records.direction.sign
+    _mark(tried, records, sign)
     facts: Facts = {
         "format": FORMAT,
+        # Filled where a log of somebody else's is reported; see foreign.py.
+        "log": None,
         "session": text.label(records.manifest.session),
         "task": text.label(records.manifest.task),
         "metric": {
@@ -61,17 +74,44 @@ def build(records: SessionRecords) -> Facts:
         "experiments": tried,
         "counts": _counts(tried, records),
         "incumbents": _incumbents(records, baseline),
-        "remeasurements": _remeasurements(records),
+        "remeasurements": checks,
+        "seeds": evidence.seeds(noise["sd"], _run_seconds(totals), tried),
+        "strict": evidence.strict(tried, sign),
+        "front": front(tried, baseline, sign),
         "crashes": crashes(tried),
-        "steering": _steering(records),
+        "agents": agents(records),
+        "steering": steering(records),
         "confirmation": _confirmation(records, tried),
-        "totals": _totals(records),
+        "totals": totals,
+        "timeline": timeline(map(dict, records.events), _gpu_utilisation(records)),
+        "soundness": soundness(records, tried, checks),
         "provenance": _provenance(records),
+        "preparation": again.preparation(records.recipe) if records.recipe else [],
+        "program": text.head(records.program, PROGRAM_LIMIT) if records.program else None,
     }
     facts["answer"] = answer.answer(facts)
     facts["method"] = answer.method(facts)
     safe: Facts = text.safe_json(facts)
     return safe
+
+
+def _mark(tried: list[Facts], records: SessionRecords, sign: int) -> None:
+    """Say of each experiment whether it passes the stricter test, and how to see it again."""
+    passed = evidence.survivors(tried, sign)
+    for e in tried:
+        e["survives"] = e["number"] in passed if e["delta_sd"] else None
+        e["commands"] = again.commands(records.recipe, e) if records.recipe else []
+
+
+def _run_seconds(totals: Facts) -> float | None:
+    """Training time of a mean run."""
+    count, seconds = totals["train_seconds_of_runs"], totals["train_seconds"]
+    return seconds / count if count and seconds is not None else None
+
+
+def _gpu_utilisation(records: SessionRecords) -> float | None:
+    found = [d.gpu_utilisation for d in records.runs.values() if d.gpu_utilisation is not None]
+    return fmean(found) if found else None
 
 
 def _baseline(records: SessionRecords) -> Facts:
@@ -167,17 +207,6 @@ def _remeasurements(records: SessionRecords) -> list[Facts]:
     ]
 
 
-def _steering(records: SessionRecords) -> Facts | None:
-    if not records.states:
-        return None
-    state = max(records.states, key=lambda s: s.round)
-    return {
-        "round": state.round,
-        "ranking": [text.label(name, 60) for name in state.ranking],
-        "categories": [encode(score) for score in records.categories],
-    }
-
-
 def _confirmation(records: SessionRecords, tried: list[Facts]) -> Facts | None:
     found = records.confirmation
     if found is None:
@@ -238,6 +267,7 @@ def _totals(records: SessionRecords) -> Facts:
     trained = [d.train_seconds for d in known if d.train_seconds is not None]
     peaks = [d.peak_rss_mb for d in known if d.peak_rss_mb is not None]
     return {
+        "device": records.device,
         "runs": len({r.key for r in runs}),
         "phases": {name: len({r.key for r in group}) for name, group in phases.items()},
         "train_seconds": fsum(trained) if trained else None,

@@ -10,7 +10,18 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from ratchet.report.frames import Frame, Row, Spec, base, layer, shortened
+from ratchet.report import tips
+from ratchet.report.frames import (
+    CHARACTER_WIDTH,
+    Frame,
+    Row,
+    Spec,
+    base,
+    layer,
+    shortened,
+    ticks,
+    title,
+)
 from ratchet.report.inputs import Facts
 from ratchet.report.palette import LIGHT
 from ratchet.report.scales import Anchor, Range, integer_ticks, place_labels, robust_range
@@ -27,14 +38,11 @@ CLASSES = (
     ("off the scale, lower", "triangle-down", "discard", 60),
     ("baseline run", "square", "baseline", 42),
     ("kept", "circle", "keep", 76),
-    ("baseline, fresh seeds", "square", "baseline", 96),
+    ("baseline, fresh seeds", "cross", "baseline", 110),
     ("champion, fresh seeds", "diamond", "champion", 130),
 )
 LABEL_ANGLE = 30
 LABEL_CHARACTERS = 28
-# Average width of a character of the font, as a share of its size.
-CHARACTER_WIDTH = 0.52
-
 
 WIDE = Frame(width=940, height=360, top=36)
 NARROW = Frame(width=292, height=280, left=60, right=8, top=84, labels=4, legend_columns=2)
@@ -44,11 +52,12 @@ SHARED = Frame(width=706, height=300, right=24, top=104, bottom=46, legend_colum
 def progress(facts: Facts, frame: Frame = WIDE) -> Spec:
     """Every experiment, what was believed of the incumbent, and what was confirmed."""
     view = _View(facts, frame)
-    layers = [_noise_band(view), *_incumbent(view), *_confirmed_bars(view), _points(view)]
+    layers = [_noise_band(view), *_best(view), *_incumbent(view), *_confirmed_bars(view)]
+    layers += [_points(view)]
     layers += _clipped_values(view) + _kept_labels(view)
     return {
         **base(frame),
-        **({"title": _title(facts)} if frame.title else {}),
+        **({"title": title(facts)} if frame.title else {}),
         "layer": [each for each in layers if each["data"]["values"]],
     }
 
@@ -116,31 +125,9 @@ class _View:
                 "field": y,
                 "type": "quantitative",
                 "scale": self.scales["y"],
-                "axis": {
-                    "title": f"{name}, {metric['better']} is better",
-                    "tickCount": 6,
-                },
+                "axis": ticks(f"{name}, {metric['better']} is better", self.y.low, self.y.high),
             },
         }
-
-
-def _title(facts: Facts) -> Spec:
-    counts, totals = facts["counts"], facts["totals"]
-    numbers = (
-        f"{counts['kept']:,} of {counts['judged']:,} experiments kept, {totals['runs']:,} runs"
-    )
-    return {
-        "text": shortened(f"{facts['session']} · {facts['task']}", 80),
-        "subtitle": shortened(f"{facts['answer']['headline']}; {numbers}", 116),
-        "anchor": "start",
-        "frame": "group",
-        "offset": 14,
-        "fontSize": 18,
-        "color": LIGHT["ink"],
-        "subtitleColor": LIGHT["muted"],
-        "subtitleFontSize": 13,
-        "subtitlePadding": 5,
-    }
 
 
 def _noise_band(view: _View) -> Spec:
@@ -169,6 +156,32 @@ def _incumbent(view: _View) -> list[Spec]:
     ]
 
 
+def _best(view: _View) -> list[Spec]:
+    """The best kept measurement so far: what a naive log would call progress."""
+    mean, up = view.facts["baseline"]["mean"], view.worse_is_up
+    line = [{"x": 0, "y": mean}] if mean is not None else []
+    for e in view.tried:
+        if e["status"] != "keep" or e["mean"] is None:
+            continue
+        if not line or (e["mean"] < line[-1]["y"]) == up:
+            line.append({"x": e["number"], "y": e["mean"]})
+    if len(line) < 2:
+        return []
+    line.append({"x": view.last, "y": line[-1]["y"]})
+    drawn = {"type": "line", "interpolate": "step-after", "color": LIGHT["muted"]}
+    side = {"baseline": "top", "dy": 5} if up else {"baseline": "bottom", "dy": -5}
+    words = {"type": "text", "align": "right", "fontSize": view.frame.font - 1, **side}
+    named = [{**line[-1], "text": "best kept so far: selected, optimistic"}]
+    return [
+        layer(line, {**drawn, "strokeWidth": 1.2, "strokeDash": [2, 3]}, view.xy()),
+        layer(
+            named,
+            {**words, "color": LIGHT["muted"]},
+            {**view.xy(), "text": {"field": "text", "type": "nominal"}},
+        ),
+    ]
+
+
 def _confirmed_bars(view: _View) -> list[Spec]:
     bars = [
         {"x": view.confirmed_at, "y": side["mean"] - side["sd"], "y2": side["mean"] + side["sd"]}
@@ -192,12 +205,16 @@ def _confirmed_bars(view: _View) -> list[Spec]:
 
 def points(view: _View) -> list[Row]:
     """Every point with its class and, where it does not fit the axis, at the edge."""
-    rows = [{"x": 0, "y": v, "class": "baseline run"} for v in view.facts["baseline"]["values"]]
+    facts = view.facts
+
+    def plain(x: float, y: float, name: str) -> Row:
+        return {"x": x, "y": y, "class": name, "tip": tips.of_value(name, y, facts)}
+
+    rows = [plain(0, value, "baseline run") for value in facts["baseline"]["values"]]
     for e in view.tried:
-        rows.append({"x": e["number"], "value": e["mean"], **_position(e, view)})
-    rows += [
-        {"x": view.confirmed_at, "y": side["mean"], "class": name} for name, side in view.confirmed
-    ]
+        about = {"number": e["number"], "tip": ""}
+        rows.append({"x": e["number"], "value": e["mean"], **_position(e, view), **about})
+    rows += [plain(view.confirmed_at, side["mean"], name) for name, side in view.confirmed]
     order = {name: i for i, (name, *_) in enumerate(CLASSES)}
     return sorted(rows, key=lambda row: order[row["class"]])
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ratchet.report.frames import Frame, Row, Spec, base, layer, shortened
+from ratchet.report.frames import Frame, Row, Spec, base, layer, shortened, ticks
 from ratchet.report.inputs import Facts
 from ratchet.report.palette import LIGHT
 from ratchet.report.scales import Range, robust_range
@@ -37,7 +37,9 @@ def forest_rows(facts: Facts) -> list[Row]:
         low, high = sorted((sign * e["delta_low"], sign * e["delta_high"]))
         rows.append(
             {
+                "number": e["number"],
                 "label": f"#{e['number']} {e['description'] or ''}",
+                "tip": "",
                 "status": "kept" if e["status"] == "keep" else "discarded",
                 "improvement": sign * e["delta"],
                 "low": low,
@@ -81,7 +83,7 @@ def _layers(rows: list[Row], facts: Facts, frame: Frame, domain: list[float]) ->
     title = f"measured improvement of {shortened(facts['metric']['name'], 36)}, right is better"
     scale = {"domain": domain, "nice": False, "zero": False, "clamp": True}
     x = {"type": "quantitative", "scale": scale}
-    x["axis"] = {"title": title if frame.width > 400 else "improvement", "tickCount": 6}
+    x["axis"] = ticks(title if frame.width > 400 else "improvement", *domain)
     order = {"domain": list(range(len(rows)))}
     y = {"field": "row", "type": "ordinal", "axis": None, "scale": order}
     names = ["kept", "discarded"]
@@ -126,11 +128,11 @@ def _words(rows: list[Row], y: Spec, frame: Frame) -> list[Spec]:
         layer(
             rows,
             {**text, "align": "left", "dx": 10},
-            {"x": {"value": frame.width}, "y": y, "text": {"field": "confidence"}},
+            {"x": {"value": "width"}, "y": y, "text": {"field": "confidence"}},
         ),
         layer(
             [{"text": "P(better)"}],
             {**text, "align": "left", "dx": 10, "color": LIGHT["muted"]},
-            {"x": {"value": frame.width}, "y": {"value": -12}, "text": {"field": "text"}},
+            {"x": {"value": "width"}, "y": {"value": -12}, "text": {"field": "text"}},
         ),
     ]

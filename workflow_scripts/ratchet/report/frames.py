@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from ratchet.report.inputs import Facts
 from ratchet.report.palette import LIGHT
 
 Spec = dict[str, Any]
@@ -13,6 +14,10 @@ Row = dict[str, Any]
 SCHEMA = "https://vega.github.io/schema/vega-lite/v6.json"
 # Comes with the renderer, so pictures look alike on a machine without fonts.
 FONT = "Liberation Sans, Arial, Helvetica, sans-serif"
+# Average width of a character of the font, as a share of its size.
+CHARACTER_WIDTH = 0.52
+# From here on a number with its separators is broader than the room beside an axis.
+LARGE = 1e6
 
 
 @dataclass(frozen=True)
@@ -72,6 +77,32 @@ def shortened(text: str, limit: int) -> str:
     return text if len(text) <= limit else f"{text[: limit - 1].rstrip()}…"
 
 
+def ticks(title: str, low: float, high: float) -> Spec:
+    """An axis of numbers; those that would not fit beside it in powers of ten."""
+    axis: Spec = {"title": title, "tickCount": 6}
+    return {**axis, "format": "~e"} if max(abs(low), abs(high)) >= LARGE else axis
+
+
 def layer(values: list[Row], mark: Spec, encoding: Spec) -> Spec:
     """One mark over its own data."""
     return {"data": {"values": values}, "mark": mark, "encoding": encoding}
+
+
+def title(facts: Facts) -> Spec:
+    """Session, task and answer above a picture that stands alone."""
+    counts, totals = facts["counts"], facts["totals"]
+    numbers = (
+        f"{counts['kept']:,} of {counts['judged']:,} experiments kept, {totals['runs']:,} runs"
+    )
+    return {
+        "text": shortened(f"{facts['session']} · {facts['task']}", 80),
+        "subtitle": shortened(f"{facts['answer']['headline']}; {numbers}", 116),
+        "anchor": "start",
+        "frame": "group",
+        "offset": 14,
+        "fontSize": 18,
+        "color": LIGHT["ink"],
+        "subtitleColor": LIGHT["muted"],
+        "subtitleFontSize": 13,
+        "subtitlePadding": 5,
+    }

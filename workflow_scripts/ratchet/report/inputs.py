@@ -35,6 +35,32 @@ class RunDetails:
     cpu_seconds: float | None = None
     peak_rss_mb: float | None = None
     isolation: str | None = None
+    gpu_utilisation: float | None = None
+    unenforced: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Integrity:
+    """What was hashed again when the report was made, in words, and what deviated."""
+
+    checked: tuple[str, ...] = ()
+    deviations: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How runs of a session are started.
+
+    ``folder`` is the session's, as seen from where Snakemake runs; ``data`` maps
+    names of data files to their places there, ``variables`` is what the harness
+    sets beside seed and data, ``hook`` whether seeds are moved by the start-up hook.
+    """
+
+    folder: str
+    command: Sequence[str]
+    data: Mapping[str, str] = field(default_factory=dict)
+    variables: Mapping[str, str] = field(default_factory=dict)
+    hook: bool = False
 
 
 @dataclass(frozen=True)
@@ -43,7 +69,10 @@ class SessionRecords:
 
     ``judge`` holds the settings that verdicts depend on, at least ``mode`` and
     ``keep_probability``.  ``confirmation`` is ``None`` while the session runs.
-    ``categories`` are the records and labels that steering ends with.
+    ``categories`` are the records and labels that steering ends with, and
+    ``agent_logs`` the ends of what agents printed, by digest.  ``events`` is the
+    journal, ``integrity`` what was hashed again, ``program`` the next brief,
+    ``recipe`` how a run is started by hand; ``device`` is ``cpu`` or ``gpu``.
     """
 
     manifest: Manifest
@@ -58,6 +87,12 @@ class SessionRecords:
     confirmation: Confirmation | None = None
     categories: tuple[CategoryScore, ...] = ()
     runs: Mapping[str, RunDetails] = field(default_factory=dict)
+    agent_logs: Mapping[str, str] = field(default_factory=dict)
+    device: str = "cpu"
+    events: tuple[Mapping[str, Any], ...] = ()
+    integrity: Integrity | None = None
+    program: str | None = None
+    recipe: Recipe | None = None
 
 
 def incumbent_runs(verdict: RoundVerdict) -> tuple[RunSummary, ...]:

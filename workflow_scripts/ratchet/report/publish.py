@@ -2,33 +2,53 @@
 
 from __future__ import annotations
 
-from ratchet import files
-from ratchet.records import Baseline, Confirmation
+from collections.abc import Iterator, Sequence
+
+from ratchet import files, layout, seal
+from ratchet.canonical import digest
+from ratchet.errors import RatchetError, StoreError
+from ratchet.journal import read_events
+from ratchet.paths import SessionPaths
+from ratchet.records import Baseline, CallOutcome, Confirmation, Proposals
 from ratchet.report import facts, render
-from ratchet.report.inputs import RunDetails, SessionRecords, incumbent_runs
+from ratchet.report.inputs import (
+    Integrity,
+    Recipe,
+    RunDetails,
+    SessionRecords,
+    incumbent_runs,
+)
 from ratchet.runlog import tail
+from ratchet.stages.advising import trials_of
+from ratchet.stages.program import next_version
 from ratchet.stages.session import Session
-from ratchet.stages.steer import trials_of
 from ratchet.steer import score
 
 # Of a run's log the page shows the end; the whole is in the store.
 LOG_TAIL_BYTES = 4096
+LOST = "[the store no longer holds this run]"
 
 
-def gather(session: Session) -> SessionRecords:
-    """Everything that a finished session recorded."""
-    rounds = range(1, session.config.rounds + 1)
+def gather(session: Session, last: int | None = None) -> SessionRecords:
+    """Everything that a finished session recorded, or one that runs up to round ``last``."""
+    finished = last is None
+    last = session.config.rounds if last is None else last
+    rounds = range(1, last + 1)
     verdicts = tuple(session.verdict(number) for number in rounds)
+    proposals = tuple(session.proposals(number) for number in rounds)
     baseline = files.read_record(Baseline, session.paths.baseline)
-    confirmation = files.read_record(Confirmation, session.paths.confirmation)
+    confirmation = None
+    if finished or session.paths.confirmation.is_file():
+        confirmation = files.read_record(Confirmation, session.paths.confirmation)
     runs = [
         *baseline.runs,
         *(run for verdict in verdicts for ruling in verdict.rulings for run in ruling.runs),
         *(run for verdict in verdicts for run in incumbent_runs(verdict)),
-        *confirmation.baseline_runs,
-        *confirmation.champion_runs,
+        *(confirmation.baseline_runs if confirmation else ()),
+        *(confirmation.champion_runs if confirmation else ()),
     ]
     metric = session.task.metric
+    details = {run.key: _details(session, run.key) for run in runs}
     return SessionRecords(
         manifest=session.manifest,
         metric=metric.name,
@@ -36,34 +56,119 @@ def gather(session: Session) -> SessionRecords:
         direction=metric.direction,
         judge=session.judge_settings,
         baseline=baseline,
-        proposals=tuple(session.proposals(number) for number in rounds),
+        proposals=proposals,
         verdicts=verdicts,
-        states=tuple(session.state(number) for number in rounds),
+        states=tuple(session.state(number) for number in (0, *rounds)),
         confirmation=confirmation,
-        categories=score(trials_of(session.history(session.config.rounds + 1)), session.categories),
-        runs={run.key: _details(session, run.key) for run in runs},
+        categories=score(trials_of(session.history(last + 1)), session.categories),
+        runs=details,
+        agent_logs=_agent_logs(session, proposals),
+        device=session.task.device,
+        events=tuple(read_events(session.paths.events)),
+        integrity=_integrity(session, details),
+        program=next_version(session),
+        recipe=_recipe(session),
     )
+
+
+def _agent_logs(session: Session, rounds: Sequence[Proposals]) -> dict[str, str]:
+    """The ends of what agents printed whose answers could not be tried."""
+    refused = {c.log for r in rounds for c in r.calls if c.outcome is not CallOutcome.PROPOSED}
+    found = {}
+    for sha in sorted(refused):
+        try:
+            found[sha] = tail(session.store.get(sha), LOG_TAIL_BYTES)
+        except StoreError:
+            found[sha] = "[the store no longer holds this log]"
+    return found
 
 
 def _details(session: Session, key: str) -> RunDetails:
     record = session.store.lookup(key)
     if record is None:
-        return RunDetails(log_tail="[the store no longer holds this run]")
+        return RunDetails(log_tail=LOST)
+    telemetry = record.telemetry or {}
     return RunDetails(
         train_seconds=record.metrics.get("training_seconds"),
         wall_seconds=record.wall_seconds,
         cpu_seconds=record.cpu_seconds,
         peak_rss_mb=record.peak_rss_mb,
         isolation=record.isolation,
+        gpu_utilisation=(telemetry.get("utilisation") or {}).get("mean"),
+        unenforced=record.unenforced,
         log_tail=tail(session.log_path(key).read_bytes(), LOG_TAIL_BYTES),
     )
 
 
+def _integrity(session: Session, runs: dict[str, RunDetails]) -> Integrity:
+    """Inputs, runs and records hashed again; the runs were, when they were looked up."""
+    deviations = [*_inputs(session), *_records(session)]
+    lost = [key for key, details in runs.items() if details.log_tail == LOST]
+    deviations += [f"run {key}: missing in the store, or damaged" for key in sorted(lost)]
+    return Integrity(
+        checked=(
+            "every input of the manifest, as it lies in the store",
+            "every file of every run that this report rests on",
+            "every record of this session against its seal",
+        ),
+        deviations=tuple(deviations),
+    )
+
+
+def _inputs(session: Session) -> Iterator[str]:
+    m = session.manifest
+    if digest(m.frozen) != m.config_sha256:
+        yield "manifest.json: its settings are not those of their digest"
+    groups = (m.fixed, m.baseline, (m.brief, m.definition), m.data, m.evaluation, m.locked)
+    for entry in (entry for group in groups for entry in group):
+        try:
+            session.store.path(entry.sha256)
+        except RatchetError as error:
+            yield f"{entry.path}: {error}"
+
+
+def _records(session: Session) -> Iterator[str]:
+    """Sealed records that are not what they were; those that are made again now have no seal."""
+    found = seal.read(session.paths)
+    if found is None or seal.damaged(session.paths).exists():
+        yield f"{session.paths.seal.name}: the seal was changed"
+    for name, sha in (found.whole if found else {}).items():
+        path = session.paths.folder / name
+        if not path.is_file():
+            yield f"{name}: sealed, and no longer there"
+        elif files.digest_file(path) != sha and not seal.is_after_the_end(path):
+            yield f"{name}: not the bytes that were sealed"
+
+
+def _recipe(session: Session) -> Recipe:
+    """How its runs are started, as seen from the folder where Snakemake runs."""
+    here = SessionPaths(session.config.session)
+    m, budget = session.manifest, session.budget
+    kept = [*m.data, *m.evaluation]
+    steps, seconds = budget["steps"], budget["seconds"]
+    spend = {"RATCHET_BUDGET_SECONDS": f"{seconds}"}
+    if steps is not None:
+        spend = {"RATCHET_BUDGET_STEPS": f"{int(steps)}"}
+    return Recipe(
+        folder=str(here.folder),
+        command=session.task.command,
+        data={entry.path: str(here.store.blob(entry.sha256)) for entry in kept},
+        variables={
+            **session.variables,
+            **dict.fromkeys(layout.THREAD_VARIABLES, str(session.task.threads)),
+            "PYTHONHASHSEED": "0",
+            **spend,
+        },
+        hook=session.task.seed_hook,
+    )
+
+
 def run(session: Session) -> None:
-    """Write report.json, progress.png and report.html, in this order."""
+    """Write report.json, the pictures and report.html, in this order."""
     found = facts.build(gather(session))
     paths = session.paths
     files.write_json(paths.report_json, found)
     files.write_bytes(paths.progress_png, render.render_png(found))
+    files.write_bytes(paths.progress_svg, render.render_svg(found).encode())
     files.write_bytes(paths.report_html, render.render_html(found).encode())
     session.journal.append("reported", answer=found["answer"]["sentence"])

@@ -21,6 +21,11 @@ def remarks(experiment: Facts, decimals: int) -> list[str]:
         said.append(
             "Quarantined: larger than everything seen before, so a fresh run had to confirm it."
         )
+    if (e["changes"] or 0) > 1:
+        said.append(
+            f"It changes {e['changes']} constants or definitions at once, so its effect cannot "
+            "be attributed to one of them."
+        )
     said += [f"Noticed in the edit: {note}." for note in e["notes"]]
     if e["price"]:
         said.append(_price(e, decimals))

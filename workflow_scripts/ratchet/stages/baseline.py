@@ -8,8 +8,10 @@ from ratchet.errors import DataError
 from ratchet.judge import Judge, Settings, scale_from
 from ratchet.records import Baseline, Incumbent, Outcome, RunSummary, SessionState, Status
 from ratchet.seeds import Role, stream_seed
-from ratchet.stages import table
-from ratchet.stages.session import Session, mean_memory
+from ratchet.stages import memory, table
+from ratchet.stages.advising import advise
+from ratchet.stages.memory import mean_memory
+from ratchet.stages.session import Session
 
 
 def run(session: Session) -> None:
@@ -18,6 +20,7 @@ def run(session: Session) -> None:
     count = session.config.baseline_replicates
     runs = tuple(session.run(sources, Role.SEARCH, replicate) for replicate in range(count))
     _require_ok(session, runs)
+    memory.require_room(session, runs)
     session.repo.create()
     commit = session.repo.commit(
         session.tree(sources),
@@ -82,9 +85,14 @@ def _state(session: Session, baseline: Baseline, judge: Judge) -> SessionState:
     known = session.categories
     seed = stream_seed(session.config.seed, "steer", 0)
     mode = steer.Mode(session.config.steering)
+    ranking = steer.rank([], seed, judge.noise_sd, mode, known)
+    suggestions, avoid = advise(session, [], ranking, incumbent.files, judge.noise_sd)
     return SessionState(
         round=0,
         incumbent=incumbent,
         runs_used=len(baseline.runs),
-        ranking=steer.rank([], seed, judge.noise_sd, mode, known),
+        ranking=ranking,
+        suggestions=suggestions,
+        avoid=avoid,
+        noise_sd=judge.noise_sd,
     )

@@ -6,8 +6,9 @@ import dataclasses
 
 from ratchet import files
 from ratchet.confirmation import compare
-from ratchet.records import Baseline, Confirmation, Outcome, RunSummary
+from ratchet.records import Baseline, Confirmation, Incumbent, Outcome, RunSummary
 from ratchet.seeds import Role
+from ratchet.stages.scrutiny import Scrutiny
 from ratchet.stages.session import Session
 
 LEVEL = 0.95
@@ -18,10 +19,13 @@ def run(session: Session) -> None:
     champion = session.state(session.config.rounds).incumbent
     # A judge that changed its mind may have left the branch ahead.
     session.repo.settle(champion.commit)
+    files.write_json(session.paths.confirmation, confirmed(session, champion))
+
+
+def confirmed(session: Session, champion: Incumbent) -> Confirmation:
+    """A champion beside the session's baseline; it may be another session's."""
     if champion.number == 0:
-        result = Confirmation(champion=0, level=LEVEL, detail="nothing was kept")
-        files.write_json(session.paths.confirmation, result)
-        return
+        return Confirmation(champion=0, level=LEVEL, detail="nothing was kept")
     baseline = files.read_record(Baseline, session.paths.baseline)
     pairs: list[tuple[RunSummary, RunSummary]] = []
     for replicate in range(session.config.confirm_replicates):
@@ -35,7 +39,7 @@ def run(session: Session) -> None:
     session.journal.append(
         "confirmed", gain=result.gain, low=result.low, high=result.high, detail=result.detail
     )
-    files.write_json(session.paths.confirmation, result)
+    return result
 
 
 def _result(
@@ -52,6 +56,9 @@ def _result(
     if failed is not None:
         detail = f"a run failed with seed {failed.seed}: {failed.outcome.value}, {failed.reason}"
         return dataclasses.replace(found, detail=detail)
+    wrong = Scrutiny(session).wrong([theirs for _, theirs in pairs])
+    if wrong is not None:
+        return dataclasses.replace(found, detail=f"the champion's runs are tampered with: {wrong}")
     comparison = compare(
         [session.value(ours) for ours, _ in pairs],
         [session.value(theirs) for _, theirs in pairs],

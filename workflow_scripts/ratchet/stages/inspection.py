@@ -18,9 +18,11 @@ def inspect(session: Session, proposal: Proposal) -> tuple[str, tuple[str, ...]]
         return f"changes {outside[0]}, which is none of the mutable files", ()
     baseline = {entry.path: entry.sha256 for entry in session.manifest.baseline}
     candidate = session.texts(proposal.files)
-    contract = Contract(tuple(session.task.fixed), session.task.metric.name)
+    task = session.task
+    contract = Contract(tuple(task.fixed), task.metric.name, task.printed)
     found = flags(session.texts(baseline), candidate, contract)
-    notes = tuple(one_line(str(f)) for f in found if f.severity is Severity.NOTE)
+    noticed = tuple(one_line(str(f)) for f in found if f.severity is Severity.NOTE)
+    notes = (*proposal.notes, *noticed)
     blocking = [one_line(str(f)) for f in found if f.severity is Severity.BLOCK]
     if blocking:
         return "; ".join(blocking), notes

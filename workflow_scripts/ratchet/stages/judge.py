@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ratchet import code_lines, files, results_tsv
+from ratchet import categories, code_lines, files, results_tsv
 from ratchet.integrity import confirms, implausible
 from ratchet.judge import Assessment, Judge, credit
 from ratchet.judge.front import Configuration
 from ratchet.records import Experiment, RoundVerdict, Ruling, SessionState, Verdict
 from ratchet.seeds import Role
-from ratchet.stages import table
+from ratchet.stages import memory, table
 from ratchet.stages.pricing import Tariff
 from ratchet.stages.reference import Reference
 from ratchet.stages.ruling import Case, ruling
+from ratchet.stages.scrutiny import Scrutiny
 from ratchet.stages.session import Session
 
 
@@ -30,8 +31,10 @@ def run(session: Session, number: int) -> None:
     remeasured = reference.check()
     tariff = _tariff(session, judge, state, number)
     cases = _cases(session, judge, state, experiments)
+    scrutiny = Scrutiny(session)
     for place, case in enumerate(cases):
-        _hear(session, judge, case, tariff, reference, cases[:place])
+        scrutiny.examine(case)
+        _hear(session, judge, case, tariff, reference, cases[:place], scrutiny)
     _decide(session, judge, cases)
     rulings = _rulings(session, number, cases, tariff)
     _publish(session, cases, rulings)
@@ -66,7 +69,8 @@ def run(session: Session, number: int) -> None:
 def _tariff(session: Session, judge: Judge, state: SessionState, number: int) -> Tariff:
     used = session.verdict(number - 1).credit_used if number > 1 else 0.0
     prices = session.prices(judge.settings.effect_scale)
-    return Tariff(prices, judge.noise_sd, used, state.incumbent.memory_mb)
+    limit = memory.ceiling(session)
+    return Tariff(prices, judge.noise_sd, used, state.incumbent.memory_mb, limit)
 
 
 def _cases(
@@ -79,10 +83,12 @@ def _cases(
     for experiment in experiments:
         if experiment.run is not None or experiment.refused:
             proposal = proposals[experiment.candidate]
-            lines = code_lines.net(old, session.texts(proposal.files))
+            new = session.texts(proposal.files)
+            lines = code_lines.net(old, new)
             runs = [] if experiment.run is None else [experiment.run]
             case = Case(proposal, runs, lines, judge.incumbent_mean)
             case.refused, case.notes = experiment.refused, experiment.notes
+            case.changes = categories.changes(old, new)
             cases.append(case)
     return cases
 
@@ -94,6 +100,7 @@ def _hear(
     tariff: Tariff,
     reference: Reference,
     heard: Sequence[Case],
+    scrutiny: Scrutiny,
 ) -> None:
     """Assess one candidate against the incumbent, with as many retests as pay."""
     tested = sum(not c.out and len(c.runs) > 1 for c in heard)
@@ -104,6 +111,10 @@ def _hear(
         case.threshold = tariff.threshold(case.net_lines, case.memory_ratio)
         found = judge.assess([session.value(r) for r in case.runs], case.threshold, tested)
         case.assessment, case.threshold = found, found.threshold
+        case.memory_mb = memory.peak(session, case.runs)
+        case.too_large = tariff.ceiling.refuses(case.memory_mb)
+        if case.too_large:
+            return
         if found.verdict is not Verdict.RETEST and not _quarantine(session, case, found):
             return
         proposal, replicate = case.proposal, len(case.runs)
@@ -112,6 +123,7 @@ def _hear(
                 proposal.files, Role.SEARCH, replicate, proposal.number, proposal.description
             )
         )
+        scrutiny.examine(case)
 
 
 def _quarantine(session: Session, case: Case, found: Assessment) -> bool:
@@ -208,6 +220,7 @@ def _announce(
             n=len(found.runs),
             confidence=found.confidence,
             near_miss=found.near_miss,
+            changes=found.changes,
             price=found.price,
             best=verdict.incumbent_mean,
             noise=verdict.noise_sd,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from pathlib import Path
 
 from ratchet import files
@@ -33,15 +34,20 @@ def run(config: Config, path: Path, root: Path, now: float) -> None:
     files.write_json(path, limits)
 
 
-def load(path: Path | None, config: Config, paths: SessionPaths) -> Limits | None:
+def load(
+    path: Path | None, config: Config, paths: SessionPaths, by_hand: bool = False
+) -> Limits | None:
     """Read a limits file; without one (an executed round) nothing is limited.
 
-    How many runs a round may need follows the settings of now: a change of how
-    to judge makes no new limits.
+    Whoever tries an edit ``by_hand`` wants it run: neither the clock nor a target
+    that was reached is in the way.  How many runs a round may need follows the
+    settings of now: a change of how to judge makes no new limits.
     """
     if path is None:
         return None
     found = files.read_record(Limits, path)
+    if by_hand:
+        found = dataclasses.replace(found, deadline=math.inf, target=None)
     if found.max_runs is None:
         return found
     manifest = files.read_record(Manifest, paths.manifest)

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import subprocess
 import sys
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import ratchet
-from ratchet import environment, files, isolation, manifest
+from ratchet import container, devices, environment, files, isolation, manifest, presets
 from ratchet.codec import decode, encode
 from ratchet.config import Config
 from ratchet.errors import DataError, StoreError
-from ratchet.journal import Journal
+from ratchet.journal import Journal, planned
 from ratchet.paths import SessionPaths
+from ratchet.presets import Preset
 from ratchet.records import Fingerprint
 from ratchet.repo import protect
 from ratchet.store import Store
@@ -23,6 +26,7 @@ from ratchet.task import Task
 
 # Preparation may download and tokenize; it is bounded all the same.
 PREPARE_TIMEOUT_SECONDS = 24 * 3600.0
+PREPARED = "prepared"
 
 
 def run(config: Config, task: Task, root: Path, journal: Journal) -> None:
@@ -30,19 +34,36 @@ def run(config: Config, task: Task, root: Path, journal: Journal) -> None:
     paths = SessionPaths(config.session, root)
     store = Store(paths.store)
     protect(store.paths.root)
-    journal.append("session_started", session=config.session, task=task.name)
+    journal.append(
+        "session_started",
+        **planned(config),
+        task=task.name,
+        metric=task.metric.name,
+        device=task.device,
+    )
     environment.verify(task.environment)
     # Said, and refused, before anything is run.
     kept_apart = isolation.describe(config.isolation)
-    data = _data(task, store)
+    preset = choose_preset(config, task)
+    data = _data(task, store, preset.environment if preset else {})
     harness = manifest.harness_digest(Path(ratchet.__file__).parent)
-    frozen = manifest.build(config, task, store, data, harness, judge_mode(config))
+    frozen = manifest.build(config, task, store, data, harness, judge_mode(config), preset)
+    if kept_apart == isolation.Kind.CONTAINER:
+        versions = {**frozen.versions, **container.run_facts()}
+        frozen = dataclasses.replace(frozen, versions=versions)
     files.write_json(paths.manifest, frozen)
     journal.append(
         "prepared",
         data={name: entry.sha256 for name, entry in data.items()},
         isolation=kept_apart,
+        **({"preset": preset.name} if preset else {}),
     )
+
+
+def choose_preset(config: Config, task: Task) -> Preset | None:
+    """The preset of a new session; for ``auto`` by what this machine has."""
+    memory = devices.memory_gb(task.device) if config.preset == presets.AUTO else None
+    return presets.choose(config.preset, task.presets, memory, str(task.definition))
 
 
 def judge_mode(config: Config) -> str:
@@ -57,24 +78,19 @@ def judge_mode(config: Config) -> str:
     return str(Mode.GAIN if short == gain else Mode.BALANCED)
 
 
-def _data(task: Task, store: Store) -> dict[str, Fingerprint]:
+def _data(task: Task, store: Store, variables: Mapping[str, str]) -> dict[str, Fingerprint]:
     """Prepared data files by name; prepared once for all sessions with equal inputs."""
     names = list(task.data_names)
     if not names:
         return {}
-    question = {
-        "command": list(task.prepare),
-        "fixed": {n: files.fingerprint(task.folder / n).sha256 for n in task.fixed},
-        "environment": files.digest_file(task.environment),
-        "names": names,
-    }
-    answer = store.memo("prepared", question, lambda: encode(_prepare(task, store, names)))
+    question = preparation(task, variables)
+    answer = store.memo(PREPARED, question, lambda: encode(_prepare(task, store, names, variables)))
     found = {name: decode(Fingerprint, value, name) for name, value in answer.items()}
     try:
         for entry in found.values():
             store.path(entry.sha256)
     except StoreError:
-        again = _prepare(task, store, names)
+        again = _prepare(task, store, names, variables)
         if encode(again) != answer:
             raise DataError(
                 f"{task.folder}: preparing the data again gave other bytes than before; "
@@ -83,7 +99,21 @@ def _data(task: Task, store: Store) -> dict[str, Fingerprint]:
     return found
 
 
-def _prepare(task: Task, store: Store, names: list[str]) -> dict[str, Fingerprint]:
+def preparation(task: Task, variables: Mapping[str, str]) -> dict[str, Any]:
+    """Everything that the prepared data depend on."""
+    return {
+        "command": list(task.prepare),
+        "fixed": {n: files.fingerprint(task.folder / n).sha256 for n in task.fixed},
+        "environment": files.digest_file(task.environment),
+        "names": list(task.data_names),
+        # Only where there are any, so that what was prepared without stays known.
+        **({"variables": dict(variables)} if variables else {}),
+    }
+
+
+def _prepare(
+    task: Task, store: Store, names: list[str], variables: Mapping[str, str]
+) -> dict[str, Fingerprint]:
     """Run the task's own preparation in a folder of its own and keep what it made."""
     store.paths.partial.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=store.paths.partial, prefix="prepare-") as name:
@@ -92,7 +122,7 @@ def _prepare(task: Task, store: Store, names: list[str]) -> dict[str, Fingerprin
         out.mkdir()
         for fixed in task.fixed:
             files.write_bytes(work / fixed, files.read_bytes(task.folder / fixed))
-        _call(task, work, out)
+        _call(task, work, out, variables)
         missing = [n for n in names if not (out / n).is_file()]
         if missing:
             raise DataError(
@@ -101,10 +131,10 @@ def _prepare(task: Task, store: Store, names: list[str]) -> dict[str, Fingerprin
         return {n: store.fingerprint(out / n, n) for n in names}
 
 
-def _call(task: Task, work: Path, out: Path) -> None:
+def _call(task: Task, work: Path, out: Path, variables: Mapping[str, str]) -> None:
     words: list[str] = [sys.executable if w == "python" else w for w in task.prepare]
     command = [word.replace("{out}", str(out)) for word in words]
-    settings: dict[str, Any] = {"PYTHONHASHSEED": "0", "PYTHONDONTWRITEBYTECODE": "1"}
+    settings = {"PYTHONHASHSEED": "0", "PYTHONDONTWRITEBYTECODE": "1", **variables}
     done = subprocess.run(
         command,
         cwd=work,

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from ratchet.ceiling import Ceiling
 from ratchet.judge import Prices
 from ratchet.records import RunSummary
-from ratchet.stages.session import mean_memory
+from ratchet.stages.memory import mean_memory
 
 
 @dataclass(frozen=True)
@@ -17,14 +18,15 @@ class Tariff:
 
     ``noise_sd`` bounds the credit of simplifications and ``credit_used`` is
     what earlier ones have used up, both in the metric's unit; ``memory_mb`` is
-    the incumbent's.  They are of the round's start, so that all candidates and
-    all assessments of one are charged alike.
+    the incumbent's, and ``ceiling`` may add to the price of more.  They are of the
+    round's start, so that all candidates and all assessments of one are charged alike.
     """
 
     prices: Prices
     noise_sd: float
     credit_used: float
     memory_mb: float | None
+    ceiling: Ceiling = field(default_factory=Ceiling)
 
     def ratio(self, runs: Sequence[RunSummary]) -> float | None:
         """Memory of a candidate over that of the incumbent; ``None`` if unknown."""
@@ -36,7 +38,13 @@ class Tariff:
     def threshold(self, net_lines: int, ratio: float | None) -> float:
         """Gain that the candidate must exceed, in the metric's unit."""
         price = self.prices.threshold(net_lines, self.noise_sd, ratio, self.credit_used)
-        return price + 0.0  # no -0.0 in records
+        return price + self._surcharge(ratio) + 0.0  # no -0.0 in records
+
+    def _surcharge(self, ratio: float | None) -> float:
+        if ratio is None or self.memory_mb is None:
+            return 0.0
+        per_log = self.prices.per_log_memory
+        return self.ceiling.surcharge(ratio * self.memory_mb, self.memory_mb, per_log)
 
     def words(self, price: float, net_lines: int, ratio: float | None) -> str:
         """``needs 0.0012 for 20 more lines and 1.10x memory``; empty for a price of 0."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -11,11 +12,18 @@ from typing import Any
 from ratchet import files, results_tsv
 from ratchet.canonical import source_digest
 from ratchet.codec import decode, encode
-from ratchet.proposers import declared
+from ratchet.proposals import HAND
+from ratchet.proposers import declared, strategic
 from ratchet.proposers.declared import Draft
+from ratchet.proposers.ideas import Idea, setting
+from ratchet.proposers.merging import carry_over
 from ratchet.records import Proposal, Proposals, SessionState, StopReason
-from ratchet.stages import skipping
+from ratchet.seeds import stream_seed
+from ratchet.stages import offers, skipping
+from ratchet.stages.asking import Asking
+from ratchet.stages.offers import Offer
 from ratchet.stages.session import Session
+from ratchet.strategies import Strategy
 
 PROPOSER = {"kind": "declared", "version": 1}
 
@@ -25,8 +33,8 @@ Answer = dict[str, Any]
 def run(session: Session, number: int) -> None:
     """Write the proposals of round ``number``, or that there are none left."""
     state = session.state(number - 1)
-    earlier = [p for r in range(1, number) for p in session.proposals(r).proposals]
-    result = Proposing(session, number, state, earlier).run()
+    rounds = [session.proposals(r) for r in range(1, number)]
+    result = Proposing(session, number, state, rounds).run()
     if result.stop is not None:
         skipping.announce(session.journal, number, state, result.stop, result.detail)
     files.write_json(session.paths.round(number).proposals, result)
@@ -39,16 +47,27 @@ class Proposing:
     session: Session
     number: int
     state: SessionState
-    earlier: Sequence[Proposal]
+    rounds: Sequence[Proposals]
     made: list[Proposal] = field(default_factory=list)
     dropped: list[int] = field(default_factory=list)
 
     def run(self) -> Proposals:
-        """As many proposals as the round has candidates, or as there are."""
+        """As many proposals as the round has candidates, or as there are.
+
+        An edit that a person put forward for the round is all that it tries.
+        """
+        offer = offers.read(self.session.paths, self.number)
+        if offer is not None:
+            self._record({**self._answer(self._offered(offer)), "origin": offer.origin})
+            return Proposals(self.number, tuple(self.made))
         most = self.session.config.candidates
         queue = list(self.state.near_misses)
         while queue and len(self.made) < most:
             self._try_again(queue.pop(0))
+        if self.session.config.by_agent:
+            return self._by_agent()
+        if self.session.config.proposer == HAND:
+            return self._nothing_offered()
         again = len(self.made)
         while len(self.made) < most and self._try_new(len(self.made) - again):
             pass
@@ -58,14 +77,58 @@ class Proposing:
         detail = "every declared change has been tried; add some to the task's search_space"
         return Proposals(self.number, (), StopReason.EXHAUSTED, detail, dropped)
 
+    def _nothing_offered(self) -> Proposals:
+        dropped = tuple(self.dropped)
+        if self.made:
+            return Proposals(self.number, tuple(self.made), dropped=dropped)
+        detail = "no further edit was put forward; edit the files and run: ratchet try -m WHY"
+        return Proposals(self.number, (), StopReason.EXHAUSTED, detail, dropped)
+
+    def _offered(self, offer: Offer) -> Idea:
+        new = self.session.texts(offer.files)
+        return Idea(
+            category=offer.category,
+            description=offer.description,
+            hypothesis=offer.hypothesis,
+            contents=new,
+            edit=offer.edit or setting(self._old, new),
+            proposer=offer.proposer,
+        )
+
+    def _by_agent(self) -> Proposals:
+        """The same with an agent, asked for one proposal after the other.
+
+        A round without any is no end: the next one asks again.
+        """
+        asking = Asking(self.session, self.number, self.state, self.earlier, self.rounds)
+        dropped = tuple(self.dropped)
+        stop = asking.stop()
+        if stop is not None and not self.made:
+            return Proposals(self.number, (), *stop, dropped)
+        for slot in range(len(self.made), self.session.config.candidates):
+            if asking.stop() is not None:
+                break
+            idea = asking.ask(slot, self.made, self._next)
+            if idea is not None:
+                self._record(self._answer(idea))
+        limits = self.session.config.limits_token if asking.calls else ""
+        calls = tuple(asking.calls)
+        return Proposals(self.number, tuple(self.made), dropped=dropped, calls=calls, limits=limits)
+
+    @property
+    def earlier(self) -> list[Proposal]:
+        """The proposals of all rounds before this one."""
+        return [p for made in self.rounds for p in made.proposals]
+
+    @property
+    def _next(self) -> int:
+        """Number of the next experiment: they are counted without gaps."""
+        return max((p.number for p in (*self.earlier, *self.made)), default=0) + 1
+
     def _try_again(self, missed: int) -> None:
         """Propose a near miss on the new incumbent, unless it would be nothing new."""
         before = next(p for p in self.earlier if p.number == missed)
-        if before.edit is None:
-            self.dropped.append(missed)  # not made by an edit that can be applied elsewhere
-            return
-        label = before.edit.label
-        answer = self._ask({"again": missed, "edit": label}, partial(self._again, label, missed))
+        answer = self._declared_again(before) or self._merged(before)
         measured = {p.source for p in (*self.earlier, *self.made)} | {self.state.incumbent.source}
         if answer is None or answer["source"] in measured:
             self.dropped.append(missed)
@@ -83,21 +146,63 @@ class Proposing:
         self._record(answer)
         return True
 
-    def _again(self, label: str, missed: int) -> Answer | None:
-        draft = declared.again(self.session.task.search_space, self._old, label)
-        if draft is None:
+    def _declared_again(self, before: Proposal) -> Answer | None:
+        """A near miss whose edit is declared, done once more."""
+        if before.edit is None:
             return None
-        why = (
-            f"Experiment {missed} was probably better too, but another candidate of its round was "
-            f"kept; the same edit on the new incumbent. {draft.hypothesis}"
+        label = before.edit.label
+        space = self.session.task.search_space
+
+        def draft() -> Answer | None:
+            found = declared.again(space, self._old, label)
+            return None if found is None else self._again(before, _idea(found))
+
+        return self._ask({"again": before.number, "edit": label}, draft)
+
+    def _merged(self, before: Proposal) -> Answer | None:
+        """Any other near miss: what it changed, merged with what was kept since."""
+        known = {p.source: p.files for p in self.earlier}
+        start = self.session.state(0).incumbent
+        parent = {**known, start.source: start.files}[before.parent]
+        texts = self.session.texts
+        merged = carry_over(texts(parent), texts(before.files), self._old)
+        if merged is None:
+            return None
+        return self._again(
+            before,
+            Idea(
+                category=before.category,
+                description=before.description,
+                hypothesis=before.hypothesis,
+                contents=merged,
+                edit=before.edit,
+                proposer=before.proposer,
+                expected_effect=before.expected_effect,
+            ),
         )
-        name = f"{draft.description} (again, was experiment {missed})"
-        return self._answer(dataclasses.replace(draft, description=name, hypothesis=why))
+
+    def _again(self, before: Proposal, idea: Idea) -> Answer:
+        why = (
+            f"Experiment {before.number} was probably better too, but another candidate of its "
+            f"round was kept; the same edit on the new incumbent. {idea.hypothesis}"
+        )
+        name = f"{idea.description} (again, was experiment {before.number})"
+        return self._answer(dataclasses.replace(idea, description=name, hypothesis=why))
 
     def _new(self, tried: set[str], skip: int) -> Answer | None:
-        space = self.session.task.search_space
-        draft = declared.propose(space, self._old, tried, self.state.ranking, skip)
-        return None if draft is None else self._answer(draft)
+        draft = self._draft(tried, skip)
+        return None if draft is None else self._answer(_idea(draft))
+
+    def _draft(self, tried: set[str], skip: int) -> Draft | None:
+        space, ranking = self.session.task.search_space, self.state.ranking
+        followed = self.session.config.strategy
+        if followed is None:
+            return declared.propose(space, self._old, tried, ranking, skip)
+        counts = Counter(p.category for p in self.earlier if not p.origin)
+        strategy = Strategy.of(followed)
+        place = strategy.name, self.number, len(self.made)
+        seed = stream_seed(self.session.config.seed, "strategy", *place)
+        return strategic.propose(strategy, space, self._old, tried, ranking, counts, seed, skip)
 
     @property
     def _old(self) -> dict[str, str]:
@@ -112,12 +217,13 @@ class Proposing:
             "incumbent": dict(self.state.incumbent.files),
             "ranking": list(self.state.ranking),
             "round": self.number,
+            **({"strategy": dict(followed)} if (followed := self.session.config.strategy) else {}),
         }
         answer: Answer | None = self.session.store.memo("proposals", {**rest, **question}, draft)
         return answer
 
-    def _answer(self, draft: Draft) -> Answer:
-        """A draft without its commit, as JSON values."""
+    def _answer(self, draft: Idea) -> Answer:
+        """An idea without its commit, as JSON values."""
         text, added, removed = declared.diff(self._old, draft.contents)
         sources = {
             name: self.session.store.put(content.encode("utf-8", errors="surrogateescape"))
@@ -133,12 +239,15 @@ class Proposing:
             "lines_added": added,
             "lines_removed": removed,
             "edit": encode(draft.edit),
+            "proposer": draft.proposer,
+            "expected_effect": results_tsv.one_line(draft.expected_effect),
+            "notes": list(draft.notes),
         }
 
     def _record(self, answer: Answer, retry_of: int | None = None) -> None:
         candidate = len(self.made)
         place = {
-            "number": (self.number - 1) * self.session.config.candidates + candidate + 1,
+            "number": self._next,
             "round": self.number,
             "candidate": candidate,
             "parent": self.state.incumbent.source,
@@ -147,6 +256,16 @@ class Proposing:
         }
         proposal = decode(Proposal, {**answer, **place}, "memoised proposal")
         self.made.append(_commit(self.session, self.state, proposal))
+
+
+def _idea(draft: Draft) -> Idea:
+    return Idea(
+        category=draft.category,
+        description=draft.description,
+        hypothesis=draft.hypothesis,
+        contents=draft.contents,
+        edit=draft.edit,
+    )
 
 
 def _commit(session: Session, state: SessionState, proposal: Proposal) -> Proposal:

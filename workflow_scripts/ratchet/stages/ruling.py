@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from ratchet.judge import Assessment, Efficiency
 from ratchet.judge.front import Configuration, standing, status
 from ratchet.records import Outcome, Proposal, Ruling, RunSummary, Verdict
+from ratchet.stages.memory import mean_memory
 from ratchet.stages.pricing import Tariff
-from ratchet.stages.session import mean_memory
 
 
 @dataclass
@@ -18,7 +18,9 @@ class Case:
     """One candidate with all its runs so far; lower is better here.
 
     ``threshold`` is what it was last assessed at, ``incumbent`` what was then
-    believed of the incumbent's metric.
+    believed of the incumbent's metric.  ``memory_mb`` is what the session's ceiling
+    is compared with, and ``too_large`` that a hard one refuses it.  ``suspect`` says what
+    its runs show beside the baseline's that cannot be believed.
     """
 
     proposal: Proposal
@@ -31,13 +33,17 @@ class Case:
     kept: bool = False
     refused: str = ""
     notes: tuple[str, ...] = ()
+    changes: int | None = None
     quarantined: bool = False
     confirmed: bool = True
+    memory_mb: float | None = None
+    too_large: bool = False
+    suspect: str = ""
 
     @property
     def out(self) -> bool:
         """Whether there is nothing to assess: it was not run, or a run failed."""
-        return bool(self.refused) or self.failed is not None
+        return bool(self.refused or self.suspect) or self.failed is not None
 
     @property
     def failed(self) -> RunSummary | None:
@@ -52,13 +58,14 @@ class Case:
     def willing(self) -> bool:
         """Whether it would be kept if it were alone in its round."""
         found = self.assessment
-        return not self.out and self.confirmed and found is not None and found.keep
+        able = not self.out and not self.too_large and self.confirmed
+        return able and found is not None and found.keep
 
     @property
     def promising(self) -> bool:
         """Whether it is probably an improvement, be it enough for a keep or not."""
         found = self.assessment
-        if self.out or not self.confirmed or found is None:
+        if self.out or self.too_large or not self.confirmed or found is None:
             return False
         return found.keep or (found.confidence >= 0.5 and found.gain > 0)
 
@@ -73,21 +80,24 @@ def ruling(
     """
     failed, found = case.failed, case.assessment
     if case.out or found is None:
-        tampered = case.refused or (failed is not None and failed.outcome is Outcome.TAMPERED)
+        bent = failed is not None and failed.outcome is Outcome.TAMPERED
+        tampered = bool(case.refused or case.suspect) or bent
         return Ruling(
             number=case.proposal.number,
             candidate=case.proposal.candidate,
             commit=case.proposal.commit,
             verdict=Verdict.TAMPERED if tampered else Verdict.CRASH,
-            reason=f"not run: {case.refused}" if case.refused else _failure(failed),
+            reason=_out(case),
             runs=tuple(case.runs),
             incumbent=sign * case.incumbent,
             net_lines=case.net_lines,
+            changes=case.changes,
             quarantined=case.quarantined,
             notes=case.notes,
         )
     memory = mean_memory(tuple(case.runs))
-    bounds = _standing(case, found, memory, kept_before)
+    # What can never be kept is no point of the front.
+    bounds = None if case.too_large else _standing(case, found, memory, kept_before)
     return Ruling(
         number=case.proposal.number,
         candidate=case.proposal.candidate,
@@ -104,6 +114,7 @@ def ruling(
         memory_mb=memory,
         price=found.threshold,
         net_lines=case.net_lines,
+        changes=case.changes,
         memory_ratio=case.memory_ratio,
         pareto=status(bounds),
         pareto_low=bounds.low if bounds else None,
@@ -115,7 +126,7 @@ def ruling(
 
 
 def _verdict(case: Case, found: Assessment) -> Verdict:
-    if not case.confirmed:
+    if not case.confirmed or case.too_large:
         return Verdict.DISCARD
     return Verdict.MARGINAL if found.keep and not case.kept else found.verdict
 
@@ -131,6 +142,13 @@ def _standing(
     sd = found.noise_sd / math.sqrt(found.n)
     candidate = Configuration(case.incumbent - found.gain, sd, memory)
     return standing(candidate, found.confidence, kept_before)
+
+
+def _out(case: Case) -> str:
+    """Why a case was not assessed."""
+    if case.refused:
+        return f"not run: {case.refused}"
+    return f"tampered: {case.suspect}" if case.suspect else _failure(case.failed)
 
 
 def _failure(failed: RunSummary | None) -> str:
@@ -156,6 +174,9 @@ def _reason(case: Case, found: Assessment, tariff: Tariff) -> str:
     if case.quarantined:
         went = "a fresh run confirmed it" if case.confirmed else "a fresh run did not confirm it"
         text += f"; too large to be believed on one run, {went}"
-    if found.keep and case.confirmed and not case.kept:
+    large = tariff.ceiling.reason(case.memory_mb)
+    if large:
+        text += f"; it {large}"
+    if found.keep and case.confirmed and not case.kept and not case.too_large:
         text += "; another candidate of this round was better still"
     return text

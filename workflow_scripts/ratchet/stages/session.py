@@ -15,6 +15,7 @@ from ratchet.config import Config
 from ratchet.errors import FixedInputChangedError
 from ratchet.journal import Journal
 from ratchet.paths import SessionPaths
+from ratchet.proposals import DECLARED
 from ratchet.records import (
     CATEGORIES,
     Fingerprint,
@@ -28,7 +29,7 @@ from ratchet.records import (
 from ratchet.repo import SessionRepo
 from ratchet.runner import RunPlan, execute
 from ratchet.seeds import Role, run_seed
-from ratchet.store import LOG, RunRecord, Store
+from ratchet.store import LOG, RunRecord, Store, run_key
 from ratchet.task import Task
 
 if TYPE_CHECKING:
@@ -109,10 +110,15 @@ class Session:
 
     @property
     def categories(self) -> tuple[str, ...]:
-        """Those of the task's search space; without one, the usual ones."""
+        """Those of the task's search space; where edits are free, the usual ones too."""
         declared = {change.category for change in self.task.search_space}
-        usual = [category for category in CATEGORIES if category in declared]
-        return (*usual, *sorted(declared - set(usual))) or CATEGORIES
+        usual = [category for category in CATEGORIES if self.free or category in declared]
+        return (*usual, *sorted(declared - set(usual)))
+
+    @property
+    def free(self) -> bool:
+        """Whether proposals may be other edits than the declared ones."""
+        return self.config.proposer != DECLARED or not self.task.search_space
 
     def value(self, run: RunSummary) -> float:
         """A run's metric with lower better; the run must have ended well."""
@@ -178,10 +184,6 @@ class Session:
 
         key, record, executed = self.store.run(self._material(sources, seed, audit), perform)
         summary = self._summary(key, seed, record)
-        if record.outcome is Outcome.CONTENDED and replicate < CONTENDED_TRIES * ANOTHER_TRY:
-            # What shared its GPU is compared with nothing; the same with another seed.
-            again = replicate + ANOTHER_TRY
-            return self.run(sources, role, again, number, description, audit)
         if executed and record.evaluation is not None and record.evaluation.audit_tokens:
             self.journal.append(
                 "audit_read", **about, key=key, tokens=record.evaluation.audit_tokens
@@ -196,7 +198,21 @@ class Session:
                 value=summary.value,
                 wall_seconds=record.wall_seconds,
             )
+        if record.outcome is Outcome.CONTENDED and replicate < CONTENDED_TRIES * ANOTHER_TRY:
+            # What shared its GPU is compared with nothing; the same with another seed.
+            again = replicate + ANOTHER_TRY
+            return self.run(sources, role, again, number, description, audit)
         return summary
+
+    def key(self, sources: Mapping[str, str], role: Role, replicate: int) -> str:
+        """Key of the run that :meth:`run` makes or finds."""
+        seed = run_seed(self.config.seed, source_digest(sources), role, replicate)
+        return run_key(self._material(sources, seed))
+
+    @property
+    def variables(self) -> Mapping[str, str]:
+        """What the session's preset sets for runs and evaluator."""
+        return self.manifest.preset.environment if self.manifest.preset else {}
 
     @property
     def audits(self) -> bool:
@@ -236,6 +252,9 @@ class Session:
             "metric": self.task.metric.name,
             "environment": self.manifest.environment.sha256,
             "hardware": encode(self.manifest.hardware),
+            # Only where there are any, so that other runs keep the keys they have.
+            **({"variables": dict(self.variables)} if self.variables else {}),
+            **({"limits": dict(self.task.limits)} if self.task.limits else {}),
         }
 
     def _plan(self, sources: Mapping[str, str], seed: int, audit: bool = False) -> RunPlan:
@@ -265,6 +284,9 @@ class Session:
             network=self.task.network,
             hidden=self.task.hidden,
             seed_hook=self.task.seed_hook,
+            variables=self.variables,
+            limits=self.task.limits,
+            environment_sha256=self.manifest.environment.sha256,
         )
 
     def _summary(self, key: str, seed: int, record: RunRecord) -> RunSummary:
@@ -290,11 +312,4 @@ class Session:
             )
 
     def log_path(self, key: str) -> Path:
-        """The log of a finished run."""
         return self.store.run_file(key, LOG)
-
-
-def mean_memory(runs: tuple[RunSummary, ...]) -> float | None:
-    """Mean of the memory that runs reported, in MiB."""
-    known = [run.memory_mb for run in runs if run.memory_mb is not None]
-    return sum(known) / len(known) if known else None

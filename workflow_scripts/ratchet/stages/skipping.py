@@ -6,6 +6,9 @@ do; the stage itself, with everything that it imports, is needed only otherwise.
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Callable
+
 from ratchet import files
 from ratchet.journal import Journal
 from ratchet.paths import SessionPaths
@@ -34,8 +37,13 @@ def experiment(
     limits: Limits | None,
     now: float,
     journal: Journal,
+    recall: Callable[[], bool],
 ) -> bool:
-    """Skip an experiment if the session has ended or there is no such proposal."""
+    """Skip an experiment if the session has ended or there is no such proposal.
+
+    One that was proposed before a limit was reached is asked for in ``recall``:
+    if it was executed then, that is a fact, and its file has only been lost.
+    """
     here = paths.round(number)
     proposed = files.read_record(Proposals, here.proposals)
     stop, detail = proposed.stop, proposed.detail
@@ -43,6 +51,8 @@ def experiment(
         state = _state(paths, number - 1)
         found = stop_reason(limits, state, now, candidate)
         if found is not None:
+            if candidate < len(proposed.proposals) and recall():
+                return True
             stop, detail = found
             announce(journal, number, state, stop, detail)
     elif stop is None and candidate >= len(proposed.proposals):
@@ -75,19 +85,21 @@ def judge(paths: SessionPaths, number: int, candidates: int) -> bool:
 
 
 def steer(paths: SessionPaths, number: int) -> bool:
-    """Skip steering after a round in which nothing was run; the state stays."""
+    """Skip steering after a round in which nothing was run; the state stays.
+
+    Only near misses that the round found meaningless leave the queue.
+    """
     verdict = files.read_record(RoundVerdict, paths.round(number).verdict)
     if verdict.rulings:
         return False
     before = _state(paths, number - 1)
-    state = SessionState(
+    dropped = files.read_record(Proposals, paths.round(number).proposals).dropped
+    state = dataclasses.replace(
+        before,
         round=number,
-        incumbent=before.incumbent,
-        runs_used=before.runs_used,
-        ranking=before.ranking,
         stop=verdict.stop,
         detail=verdict.detail,
-        near_misses=before.near_misses,
+        near_misses=tuple(n for n in before.near_misses if n not in dropped),
     )
     files.write_json(paths.round(number).steer, state)
     return True

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from ratchet import files, steer
 from ratchet.records import Incumbent, Proposals, RoundVerdict, SessionState
 from ratchet.seeds import stream_seed
+from ratchet.stages.advising import advise, trials_of
 from ratchet.stages.session import Session
 
 
@@ -21,31 +22,25 @@ def run(session: Session, number: int) -> None:
     known = session.categories
     mode = steer.Mode(session.config.steering)
     seed = stream_seed(session.config.seed, "steer", number)
+    incumbent = _incumbent(before.incumbent, proposals, verdict)
+    ranking = steer.rank(trials, seed, verdict.noise_sd or 0.0, mode, known)
+    suggestions, avoid = advise(session, history, ranking, incumbent.files, verdict.noise_sd)
     state = SessionState(
         round=number,
-        incumbent=_incumbent(before.incumbent, proposals, verdict),
+        incumbent=incumbent,
         runs_used=before.runs_used + verdict.runs_used,
-        ranking=steer.rank(trials, seed, verdict.noise_sd or 0.0, mode, known),
+        ranking=ranking,
         stop=verdict.stop,
         detail=verdict.detail,
         near_misses=waiting(before.near_misses, history),
+        suggestions=suggestions,
+        avoid=avoid,
+        noise_sd=verdict.noise_sd,
     )
     session.journal.append(
         "round_finished", round=number, rounds=session.config.rounds, ranking=state.ranking
     )
     files.write_json(session.paths.round(number).steer, state)
-
-
-def trials_of(history: Iterable[tuple[Proposals, RoundVerdict]]) -> list[steer.Trial]:
-    """What steering learns from rounds, in order."""
-    trials = []
-    for proposals, verdict in history:
-        category = {p.number: p.category for p in proposals.proposals}
-        trials += [
-            steer.Trial(category[r.number], r.number == verdict.kept, r.gain or 0.0)
-            for r in verdict.rulings
-        ]
-    return trials
 
 
 def waiting(

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 import ratchet
-from ratchet import config, files, task
+from ratchet import config, files, preset_files, task
 from ratchet.errors import InputMissingError
 from ratchet.manifest import harness_digest
 from ratchet.paths import StorePaths
@@ -34,13 +34,11 @@ def check(manifest: Manifest, root: Path, store: StorePaths, findings: Findings)
         "put the lock back as it was, for example: git checkout -- PLACE",
         findings,
     )
-    for entry in manifest.baseline:
-        if _digest(folder / entry.path) != entry.sha256:
-            place = findings.name(folder / entry.path)
-            findings.notes.append(
-                f"{place}: not what session {manifest.session!r} started from; it goes on with its "
-                "own copy"
-            )
+    for name in preset_files.edited(manifest, folder):
+        findings.notes.append(
+            f"{findings.name(folder / name)}: not what session {manifest.session!r} started from; "
+            "it goes on with its own copy"
+        )
     if harness_digest(PACKAGE) != manifest.harness_sha256:
         findings.notes.append(
             f"session {manifest.session!r} was started by another version of Ratchet's code"

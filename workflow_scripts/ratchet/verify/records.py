@@ -18,6 +18,7 @@ from ratchet.store import RECORD
 from ratchet.verify import history
 from ratchet.verify.finding import NO_FILE, Findings
 
+_CALL_FIELDS = {"slot", "attempt", "log"}
 _RUN_FIELDS = {"key", "seed", "outcome", "reason", "value"}
 
 
@@ -156,6 +157,8 @@ class Records:
                 if "source" in found and isinstance(found.get("files"), Mapping):
                     for sha in found["files"].values():
                         self._blob(path, str(sha))
+                if set(found) >= _CALL_FIELDS:
+                    self._blob(path, str(found["log"]))
                 if set(found) >= _RUN_FIELDS:
                     self._run(path, found, manifest)
 

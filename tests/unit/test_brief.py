@@ -1,0 +1,77 @@
+"""The brief for the next experiment, as Markdown."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ratchet.advice import Kind, Suggestion
+from ratchet.brief import ROWS, Brief, Tried, cell, render
+from ratchet.steer import Trial, score
+
+BRIEF = Brief(
+    round=4,
+    goal="val_bpb (bits per byte), lower is better",
+    budget="300 s of training",
+    number=2,
+    mean=0.9741,
+    sd=0.0004,
+    baseline=0.9979,
+    kept=1,
+    noise_sd=0.0005,
+    keep_probability=0.7,
+)
+
+
+def test_it_says_where_the_session_stands() -> None:
+    text = render(BRIEF)
+    assert text.startswith("# Brief for round 4\n\n## Where the session stands\n\n- Goal: val_bpb")
+    assert "Incumbent: experiment 2, believed to be at 0.9741 ± 0.0004 (baseline 0.9979" in text
+    assert "one run shows improvements from 0.0018, three runs from 0.001." in text
+    assert "A keep needs P(better) of 0.7" in text
+    assert "Incumbent: the baseline, believed" in render(replace(BRIEF, number=0))
+    assert "Noise floor" not in render(replace(BRIEF, noise_sd=None))
+
+
+def test_what_the_judge_repeats_is_not_to_be_proposed_again() -> None:
+    new = Suggestion(Kind.ANGLE, "data", "data variations: order", "1 of 2 were kept.")
+    undecided = Suggestion(Kind.RETEST, "data", "run 'x' again", "P(better) 0.50.", (3,))
+    text = render(replace(BRIEF, suggestions=(undecided, new), avoid=("'y' crashed",)))
+    first, second = text.split("## Leave alone")
+    assert "1. [data] Data variations: order. 1 of 2 were kept." in first
+    assert "again" not in first.split("Suggested next")[1]
+    assert "- 'y' crashed\n- Experiment 3 is undecided; P(better) 0.50. Do not repeat" in second
+
+
+def test_without_suggestions_it_says_so() -> None:
+    assert "Nothing in particular" in render(BRIEF)
+    assert "Leave alone" not in render(BRIEF)
+
+
+def test_the_table_lists_the_latest_and_counts_the_rest() -> None:
+    tried = [Tried(n, "DISCARD", "data", f"idea {n}", 0.001, 0.25) for n in range(1, ROWS + 3)]
+    text = render(replace(BRIEF, tried=(*tried, Tried(99, "CRASH", "data", "boom"))))
+    assert "| 62 | DISCARD | +0.001 | 0.25 | data | idea 62 |" in text
+    assert "| 99 | CRASH | – | – | data | boom |" in text
+    assert "| idea 3 |" not in text
+    assert text.endswith("3 earlier ones are not listed.\n")
+
+
+def test_the_record_by_category_leaves_out_what_was_not_tried() -> None:
+    scores = score([Trial("optimizer", True, 0.1)] * 6)
+    text = render(replace(BRIEF, scores=scores))
+    assert "| optimizer | 6 | 6 | " in text
+    assert "| data |" not in text
+
+
+@given(st.text(max_size=300))
+def test_no_description_breaks_out_of_its_cell(text: str) -> None:
+    found = cell(text)
+    assert "\n" not in found
+    plain = found.replace("\\\\", "").replace("\\|", "").replace("\\`", "")
+    assert "|" not in plain
+    assert "`" not in plain
+    row = render(replace(BRIEF, tried=(Tried(1, "KEPT", "data", text),))).splitlines()[-1]
+    assert row.startswith("| 1 | KEPT | – | – | data | ")

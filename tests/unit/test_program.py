@@ -1,0 +1,377 @@
+"""``program.md``: a new one agrees with its task, a wrong one is found out."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from ratchet import config, task
+from ratchet.advice import Kind, Suggestion
+from ratchet.ceiling import Ceiling
+from ratchet.program import Contract, Entry, History, check, render, update
+from ratchet.program.finding import Flaw
+from ratchet.program.markdown import escape
+from ratchet.program.sections import parse
+from ratchet.stages.program import budget_of, contract_of
+from ratchet.vocabulary import Direction
+
+REPO = Path(__file__).resolve().parents[2]
+CONTRACT = Contract(
+    task="tiny",
+    metric="val_bpb",
+    direction=Direction.MINIMIZE,
+    mutable=("train.py",),
+    fixed=("prepare.py", "evaluator.py"),
+    description="A small model",
+    unit="bits per byte",
+    budget_seconds=300.0,
+    directions={"optimizer": ("BETA2 (0.95)", "nesterov"), "data": ("SEQ_LEN (32)",)},
+)
+GOOD = render(CONTRACT)
+
+
+def flaws(text: str, contract: Contract = CONTRACT) -> list[tuple[int, str]]:
+    return [(found.line, found.flaw.value) for found in check(text, contract)]
+
+
+def only(text: str, contract: Contract = CONTRACT) -> str:
+    (found,) = check(text, contract)
+    return f"{found.line}: {found}"
+
+
+# ---------------------------------------------------------------------- new ones
+
+
+@pytest.mark.parametrize(
+    "contract",
+    [
+        CONTRACT,
+        replace(CONTRACT, direction=Direction.MAXIMIZE, metric="accuracy", unit=""),
+        replace(CONTRACT, budget_seconds=None, budget_steps=300),
+        replace(CONTRACT, budget_seconds=0.05, fixed=(), description="", network=True),
+        replace(CONTRACT, ceiling=Ceiling(24_000.0, hard=True)),
+        replace(CONTRACT, ceiling=Ceiling(5.5), directions={}),
+        replace(CONTRACT, mutable=("a/train.py", "config.yaml")),
+    ],
+)
+def test_a_new_one_agrees_with_its_task(contract: Contract) -> None:
+    text = render(contract)
+    assert [str(found) for found in check(text, contract)] == []
+    assert text == render(contract)
+    assert contract.budget in text
+    assert "Nothing yet." in text
+
+
+def test_a_new_one_of_the_default_task() -> None:
+    bytelm = task.load(REPO / "tasks" / "bytelm", REPO)
+    settings = config.parse(
+        config.read(REPO / "config" / "config.yaml"), REPO / "config" / "schema.yaml", "c"
+    )
+    contract = contract_of(bytelm, settings, budget_of(bytelm, settings))
+    text = render(contract)
+    assert check(text, contract) == []
+    assert "Lower `val_bpb` (bits per byte): lower is better." in text
+    assert "1. hyperparams: LEARNING_RATE (0.003, 0.001, 0.01)" in text
+    steps = replace(settings, budget_steps=300)
+    assert budget_of(bytelm, steps) == {"seconds": None, "steps": 300}
+
+
+def test_the_brief_of_the_default_task_is_clean() -> None:
+    bytelm = task.load(REPO / "tasks" / "bytelm", REPO)
+    settings = config.parse(
+        config.read(REPO / "config" / "config.yaml"), REPO / "config" / "schema.yaml", "c"
+    )
+    contract = contract_of(bytelm, settings, budget_of(bytelm, settings))
+    text = (REPO / "tasks" / "bytelm" / "program.md").read_text()
+    assert [f"{found.line}: {found}" for found in check(text, contract)] == []
+
+
+# ------------------------------------------------------------------ what is wrong
+
+
+WRONG = [
+    ("Lower `val_bpb` (bits per byte): lower", "Lower `val_loss`: lower", "`val_loss`"),
+    ("lower is better", "higher is better", "found 'higher is better'"),
+    ("Lower `val_bpb` (bits", "Maximise `val_bpb` (bits", "found 'Maximise'"),
+    ("is 300 seconds of", "is 10 minutes of", "a budget of 300 seconds, found '10 minutes'"),
+    ("is 300 seconds of", "is 300 steps of", "a budget of 300 seconds, found '300 steps'"),
+    ("- `train.py`\n", "- `train.py`\n- `prepare.py`\n", "`prepare.py` to be fixed"),
+    ("edited: `prepare.py`,", "edited: `train.py`, `prepare.py`,", "`train.py` to be editable"),
+    ("yet.\n", "yet.\n\n## Notes\n\nYou may add new packages.\n", "as line 21 says"),
+    (
+        "yet.\n",
+        "yet.\n\n## N\n\nTry several changes at once.\n",
+        "one change per experiment, as line",
+    ),
+    ("yet.\n", "yet.\n\n## N\n\nYou can download more data.\n", "no network"),
+    ("yet.\n", "yet.\n\n## N\n\nUse at most 8 GB of memory.\n", "no memory ceiling (none is set)"),
+]
+
+
+@pytest.mark.parametrize(("old", "new", "words"), WRONG)
+def test_contradictions_are_named(old: str, new: str, words: str) -> None:
+    assert GOOD.count(old) >= 1
+    text = GOOD.replace(old, new)
+    found = [one for one in check(text, CONTRACT) if one.flaw is Flaw.CONTRADICTORY]
+    assert any(words in str(one) for one in found), check(text, CONTRACT)
+    for one in found:
+        assert one.write
+        assert 1 <= one.line <= len(text.splitlines())
+
+
+def test_a_contradiction_has_its_line() -> None:
+    text = GOOD.replace("is 300 seconds of", "is 10 minutes of")
+    line = next(n for n, words in enumerate(text.splitlines(), 1) if "10 minutes" in words)
+    assert only(text) == (
+        f"{line}: contradictory: expected a budget of 300 seconds, found '10 minutes'; "
+        "write: The budget of each run is 300 seconds."
+    )
+
+
+MISSING = [
+    ("Nothing yet.\n", None, ""),
+    ("## What has been tried\n", "", "a section of what has been tried"),
+    (
+        "1. The budget of each run is 300 seconds of training; everything in it counts.\n",
+        "",
+        "budget",
+    ),
+    ("3. No new packages: only what is installed may be imported.\n", "", "no new packages"),
+    ("One meaningful change per experiment, with", "Start with", "one change per experiment"),
+    ("`prepare.py`, `evaluator.py`", "`prepare.py`", "no word of `evaluator.py`"),
+    ("- `train.py`\n", "", "the files to edit (`train.py`)"),
+]
+
+
+@pytest.mark.parametrize(("old", "new", "words"), MISSING)
+def test_what_is_missing_is_named(old: str, new: str | None, words: str) -> None:
+    assert old in GOOD
+    if new is None:
+        assert check(GOOD.replace(old, ""), CONTRACT) == []
+        return
+    found = check(GOOD.replace(old, new), CONTRACT)
+    assert [one.flaw for one in found] == [Flaw.MISSING]
+    assert words in str(found[0])
+
+
+def test_an_empty_text_lacks_everything() -> None:
+    found = check("", CONTRACT)
+    assert {one.flaw for one in found} == {Flaw.MISSING}
+    assert len(found) == 10
+    assert all(one.line == 1 for one in found)
+
+
+def test_directions_need_a_list_with_an_order() -> None:
+    start = GOOD.index("## Directions")
+    head, rest = GOOD[:start], GOOD[GOOD.index("## What has been tried") :]
+    assert "directions by priority" in only(head + rest)
+    assert "a section without a list" in only(f"{head}## Directions\n\nAnything.\n\n{rest}")
+    assert "a list without an order" in only(f"{head}## Ideas\n\n- width\n- depth\n\n{rest}")
+    assert check(f"{head}## Ideas\n\n1. width\n2. depth\n\n{rest}", CONTRACT) == []
+
+
+@pytest.mark.parametrize(
+    ("words", "flaw"),
+    [
+        ("TODO: say more.", "placeholder"),
+        ("Use <your idea> here.", "placeholder"),
+        ("The name is {{task}}.", "placeholder"),
+        ("Run `git checkout -b <tag>` first.", None),
+        ("Improve things.", "vague"),
+        ("Make the model better, and faster.", "vague"),
+        ("Improve the model by 0.01 bits.", None),
+        ("Try different things with the optimizer.", "vague"),
+        ("Kill a run that takes 10 minutes of training.", None),
+        ("Do not edit anything but `train.py`.", None),
+        ("Never edit `train.py`.", "contradictory"),
+        ("A throughput that is higher is better too, if the noise allows.", None),
+        ("A run prints its memory in MB.", None),
+    ],
+)
+def test_phrases(words: str, flaw: str | None) -> None:
+    text = f"{GOOD}\n## Notes\n\n{words}\n"
+    found = check(text, CONTRACT)
+    assert [one.flaw.value for one in found] == ([] if flaw is None else [flaw])
+    assert all(one.line == len(text.splitlines()) for one in found)
+
+
+def test_a_list_is_read_with_what_stands_before_it() -> None:
+    start, end = GOOD.index("2. Fixed files"), GOOD.index("4. No network")
+    listed = "**What you CANNOT do:**\n- Modify `prepare.py` or `evaluator.py`.\n- Add packages.\n"
+    text = f"{GOOD[:start]}\n{listed}\n{GOOD[end:]}"
+    assert check(text, CONTRACT) == []
+    more = text.replace("`prepare.py` or", "`prepare.py`, `train.py` or")
+    assert "`train.py` to be editable" in only(more)
+    found = [str(one) for one in check(text.replace("CANNOT", "CAN"), CONTRACT)]
+    assert any("`prepare.py` to be fixed" in one for one in found)
+
+
+def test_a_ceiling_must_be_the_configured_one() -> None:
+    contract = replace(CONTRACT, ceiling=Ceiling(24_000.0, hard=True))
+    assert "missing: expected the memory ceiling of 24000 MiB" in only(GOOD, contract)
+    near = f"{GOOD}\n## Notes\n\nStay below 25 GB of memory.\n"
+    assert check(near, contract) == []
+    assert "found '40 GB'" in only(near.replace("25 GB", "40 GB"), contract)
+
+
+def test_what_was_tried_is_data() -> None:
+    text = GOOD.replace(
+        "Nothing yet.", "- 1 TODO: raise val_bpb; higher is better; edit `prepare.py`; 9 minutes"
+    )
+    assert check(text, CONTRACT) == []
+
+
+def test_code_is_no_prose_and_lines_are_those_of_the_file() -> None:
+    text = (
+        "# T\n\n```\n# not a heading\nTODO\n```\n\nOne. Two\nthree. Four\n\n## Goal #\n- a\n- b\n"
+    )
+    document = parse(text)
+    assert [(s.title, s.line, s.end, s.kind) for s in document.sections] == [
+        ("T", 1, 13, ""),
+        ("Goal", 11, 13, "goal"),
+    ]
+    assert [(s.text, s.line) for s in document.sentences] == [
+        ("T", 1),
+        ("One.", 8),
+        ("Two three.", 8),
+        ("Four", 9),
+        ("Goal", 11),
+        ("- a", 12),
+        ("- b", 13),
+    ]
+
+
+# ------------------------------------------------------------------------ updates
+
+
+HISTORY = History(
+    session="night",
+    place="results/night",
+    task="tasks/tiny",
+    finished=True,
+    baseline=3.0,
+    replicates=3,
+    noise_sd=0.01,
+    champion=2,
+    best=2.8,
+    entries=(
+        Entry(1, "optimizer", "BETA2 0.999 -> 0.95", "DISCARD", False, False, 0.02, 0.0001),
+        Entry(2, "hyperparams", "LEARNING_RATE 5e-4 -> 3e-3", "KEEP", True, False, -0.2, 0.9999),
+        Entry(3, "other", "`<b>` [x](y) *boom*\n## Goal", "CRASH", False, True, reason="crash: no"),
+    ),
+    suggestions=(Suggestion(Kind.EDIT, "data", "SEQ_LEN 64 -> 32", "Never tried."),),
+    avoid=("WARMUP: every declared value was tried (0.02, 0.3)",),
+    gain=0.19,
+    low=0.17,
+    high=0.21,
+)
+
+
+def test_an_update_writes_the_session_and_leaves_the_rest() -> None:
+    text = update(GOOD, CONTRACT, HISTORY)
+    assert check(text, CONTRACT) == []
+    assert "### Session `night`\n\n3 experiments, 1 kept. Differences are of `val_bpb`" in text
+    assert "- 2 [hyperparams] LEARNING_RATE 5e-4 -> 3e-3: KEEP, -0.2, P(better) > 0.999\n" in text
+    assert "- 1 [optimizer] BETA2 0.999 -> 0.95: DISCARD, +0.02, P(better) < 0.001\n" in text
+    assert "- 3 [other] \\`\\<b>\\` \\[x\\](y) \\*boom\\* ## Goal: crash: no\n" in text
+    assert "- WARMUP: every declared value was tried" in text
+    assert "1. [data] SEQ\\_LEN" not in text
+    assert "1. [data] SEQ_LEN 64 -> 32. Never tried." in text
+    assert "confirmed a gain of 0.19 (95 % interval 0.17 to 0.21)" in text
+    assert "git -C results/night show ratchet/night:train.py > tasks/tiny/train.py" in text
+    assert "Nothing yet." not in text
+    titles = [section.title for section in parse(text).sections]
+    assert titles == [
+        "tiny: lower `val_bpb`",
+        "Goal",
+        "Baseline",
+        "Measured by the last session",
+        "What you may edit",
+        "Constraints",
+        "What to try next",
+        "Directions, the most promising first",
+        "What has been tried",
+        "Session `night`",
+    ]
+    for line in GOOD.splitlines():
+        assert line in text or line == "Nothing yet."
+
+
+def test_updates_replace_their_own_parts_and_keep_earlier_sessions() -> None:
+    once = update(GOOD, CONTRACT, HISTORY)
+    assert update(once, CONTRACT, HISTORY) == once
+    later = replace(HISTORY, session="later", champion=0, entries=(), suggestions=(), avoid=())
+    twice = update(once, CONTRACT, later)
+    assert "### Session `night`" in twice
+    assert twice.index("### Session `night`") < twice.index("### Session `later`")
+    assert "0 experiments, 0 kept." in twice
+    assert "Nothing better was found: start from the same source." in twice
+    assert twice.count("### Measured by the last session") == 1
+    assert twice.count("## What to try next") == 1
+    assert "SEQ_LEN 64 -> 32" not in twice
+    assert check(twice, CONTRACT) == []
+
+
+def test_a_text_without_sections_gets_them() -> None:
+    text = update("Just words", CONTRACT, HISTORY)
+    titles = [section.title for section in parse(text).sections if section.level == 2]
+    assert text.startswith("Just words\n")
+    assert titles == ["Baseline", "What to try next", "What has been tried"]
+    assert update(text, CONTRACT, HISTORY) == text
+    assert update("", CONTRACT, HISTORY).count("## What has been tried") == 1
+
+
+def test_an_unfinished_or_long_session() -> None:
+    many = tuple(
+        Entry(n, "data", f"try {n}", "DISCARD", False, False, 0.1, None) for n in range(1, 101)
+    )
+    text = update(
+        GOOD, CONTRACT, replace(HISTORY, finished=False, entries=many, stopped="it *was*")
+    )
+    assert "100 experiments so far, 0 kept. It ended early: it \\*was\\*." in text
+    assert "(40 earlier ones are not listed)" in text
+    assert "- 100 [data] try 100: DISCARD, +0.1\n" in text
+    assert "- 40 [data]" not in text
+
+
+@pytest.mark.parametrize(
+    ("gain", "low", "high", "words"),
+    [
+        (0.2, 0.1, 0.3, "fresh runs of both confirmed a gain of 0.2 (95 % interval 0.1 to 0.3)"),
+        (0.2, -0.1, 0.5, "did not confirm it, with a gain of 0.2 (95 % interval -0.1 to 0.5)"),
+        (0.2, None, None, "one fresh run of each shows a gain of 0.2"),
+        (None, None, None, "it was not confirmed by fresh runs"),
+    ],
+)
+def test_how_sure_the_champion_is(
+    gain: float | None, low: float | None, high: float | None, words: str
+) -> None:
+    text = update(GOOD, CONTRACT, replace(HISTORY, gain=gain, low=low, high=high))
+    assert words in text
+    assert "preset" not in text
+    sized = update(GOOD, CONTRACT, replace(HISTORY, preset="cpu-tiny"))
+    assert "those of the preset `cpu-tiny`; start the next session with `preset=null`" in sized
+
+
+def test_a_new_one_after_a_session() -> None:
+    text = render(CONTRACT, replace(HISTORY, ranking=("data", "other")))
+    assert check(text, CONTRACT) == []
+    assert "1. data: SEQ_LEN (32).\n2. optimizer: BETA2 (0.95), nesterov.\n" in text
+    assert "3 experiments, 1 kept" in text
+    assert "measured `val_bpb` 3 for the unchanged source (mean of 3 runs)" in text
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("LEARNING_RATE 1 -> 2", "LEARNING_RATE 1 -> 2"),
+        ("_a_ b_", "\\_a\\_ b\\_"),
+        ("a\nb\x1b[2J\u202ec", "a b \\[2Jc"),
+        ("a|b &lt; & c ~~d~~", "a\\|b \\&lt; & c \\~\\~d\\~\\~"),
+        ("x" * 200, "x" * 99 + "…"),
+    ],
+)
+def test_other_peoples_words_are_words(text: str, expected: str) -> None:
+    assert escape(text) == expected

@@ -1,0 +1,80 @@
+"""What the rules of a tournament go by: which legs are open, and when they are played again."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+
+from ratchet import files, relay
+from ratchet.config import parse, read
+from ratchet.guard import Plan
+from ratchet.paths import SessionPaths
+from ratchet.records import Direction, StopReason
+from ratchet.tournaments import Leg, Pollination, Queue, leader
+
+HARNESS = Path(__file__).parents[2]
+LEG = Leg(1, "random", "default.random", 3, 4, 2, 1.5, 0.1, 1)
+
+
+def plan(root: Path, **change: object) -> Plan:
+    folder = HARNESS / "config"
+    values = {**read(folder / "config.yaml"), **change}
+    config = parse(values, folder / "schema.yaml", "c")
+    return Plan(config, SessionPaths(config.session, root), HARNESS)
+
+
+@pytest.mark.parametrize(
+    ("leg", "is_open"),
+    [
+        (None, True),
+        (LEG, False),
+        (dataclasses.replace(LEG, stop=StopReason.DEADLINE), True),
+    ],
+)
+def test_limits_concern_legs_that_were_not_played_to_their_end(
+    tmp_path: Path, leg: Leg | None, is_open: bool
+) -> None:
+    here = plan(tmp_path)
+    if leg is not None:
+        files.write_json(here.paths.leg(1, 2), leg)
+        assert files.read_record(Leg, here.paths.leg(1, 2)) == leg
+    assert relay.is_open(here, 1, 2) is is_open
+
+
+def test_a_leg_follows_the_one_before_and_what_was_offered(tmp_path: Path) -> None:
+    here = plan(tmp_path)
+    paths = here.paths
+    assert relay.before_leg(here, 0, 1) == [str(paths.baseline)]
+    assert relay.before_leg(here, 1, 1) == [str(paths.leg(0, 1))]
+    assert relay.before_leg(here, 2, 1) == [str(paths.leg(1, 1)), str(paths.pollination(1))]
+
+
+@pytest.mark.parametrize(
+    ("change", "again"),
+    [
+        ({"pollination": "none"}, True),
+        ({"evolve_runs": 9}, True),
+        ({"strategies": ["random"]}, True),
+        ({"line_price": 0}, True),
+        ({"evolve_rounds": 9}, False),
+        ({"target": 1.0}, False),
+    ],
+)
+def test_what_plays_legs_again(tmp_path: Path, change: dict[str, object], again: bool) -> None:
+    before, after = plan(tmp_path), plan(tmp_path, **change)
+    assert (relay.leg_digest(before) != relay.leg_digest(after)) is again
+
+
+def test_the_leader_is_the_best_in_the_metric_s_direction() -> None:
+    other = dataclasses.replace(LEG, competitor="radical", mean=1.4)
+    assert leader([LEG, other], Direction.MINIMIZE) is other
+    assert leader([LEG, other], Direction.MAXIMIZE) is LEG
+    twin = dataclasses.replace(LEG, competitor="twin")
+    assert leader([LEG, twin], Direction.MINIMIZE) is LEG
+
+
+def test_nobody_is_offered_what_is_not_for_him() -> None:
+    offered = Pollination(1, "none", "random", (Queue("random", ()),))
+    assert offered.queue("random") == offered.queue("somebody") == ()

@@ -1,0 +1,35 @@
+"""The table's columns: texts, what they are sorted by, and which are shown."""
+
+from __future__ import annotations
+
+import runpy
+from pathlib import Path
+from types import SimpleNamespace
+
+from ratchet.report import columns
+from ratchet.report.facts import build
+
+sample = SimpleNamespace(
+    **runpy.run_path(str(Path(__file__).parents[1] / "data" / "report" / "sample.py"))
+)
+
+
+def test_every_experiment_has_every_column():
+    facts = build(sample.session())
+    for e in facts["experiments"]:
+        found = columns.cells(e, facts["metric"]["decimals"])
+        assert [key for key, *_ in found] == [key for key, *_ in columns.COLUMNS]
+    first = {key: (text, order) for key, text, order in columns.cells(facts["experiments"][0], 3)}
+    assert first["delta"][0].startswith("−0.2") and first["delta"][1] < -0.2
+    assert first["lines"] == ("+2 −1", 1) and first["strict"] == ("survives", None)
+    assert first["commit"][0] == facts["experiments"][0]["commit"][:10]
+    crashed = {k: (t, o) for k, t, o in columns.cells(facts["experiments"][3], 3)}
+    assert crashed["mean"] == ("–", -1e99) and crashed["strict"][0] == "–"
+
+
+def test_boxes_show_columns_without_a_script():
+    rules = columns.style()
+    for key, _, _ in columns.COLUMNS:
+        assert f"main:has(#c-{key}:checked) .c-{key}{{display:table-cell}}" in rules
+    every = (*columns.COLUMNS, *columns.LOGGED)
+    assert {key for key, _, _ in every} > columns.WORDED

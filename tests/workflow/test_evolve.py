@@ -1,0 +1,296 @@
+"""Tournaments: competing strategies whose wins are re-tested before they spread."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from boxes import Box, make_box
+from ratchet import files
+from ratchet.cli import autoevolve, showing
+from ratchet.stages import leg, pollinate
+from ratchet.tournaments import Fate, Leg, Pollination
+from ratchet.verify import verify
+
+# What each one can try makes the tournament: two that set RATE otherwise, and
+# one whose only change crashes and that has nothing more to propose then.
+STRATEGIES = """
+fast: {brief: far steps, only: [hyperparams], steps: large}
+slow: {brief: "near <steps>", first: [activation], only: [activation, hyperparams], steps: small}
+broken: {brief: always crashes, only: [other]}
+"""
+NAMES = ["fast", "slow", "broken"]
+SETTINGS = {"confirm_replicates": 2, "memory_price": 0}
+PLAYED = {"strategies": json.dumps(NAMES), "evolve_rounds": 2, "evolve_runs": 4}
+
+
+def arena(path: Path) -> Box:
+    """A box with strategies of its own, in a checkout with uncommitted work."""
+    box = make_box(path, **SETTINGS)
+    (box.path / "config").mkdir()
+    (box.path / "config" / "strategies.yaml").write_text(STRATEGIES)
+    subprocess.run(["git", "init", "-q", str(box.path)], check=True)
+    (box.path / "mine.txt").write_text("not committed")
+    return box
+
+
+def evolve(box: Box, *words: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+    done = subprocess.run(
+        [sys.executable, "-m", "ratchet.cli.autoevolve", *words],
+        cwd=box.path,
+        env={**os.environ, "RATCHET_HARNESS": str(box.harness)},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
+    )
+    assert not check or done.returncode == 0, done.stdout + done.stderr
+    return done
+
+
+@pytest.fixture(scope="module")
+def played(tmp_path_factory: pytest.TempPathFactory) -> tuple[Box, str]:
+    """A tournament in the article's form, where paths are unusual; and what it printed."""
+    box = arena(tmp_path_factory.mktemp("played") / "wörk place's")
+    values = {**SETTINGS, "task": "tasks/fake", "budget_steps": 5, "worktrees": "bäume hier"}
+    pairs = [f"{key}={value}" for key, value in values.items()]
+    words = ["--strategies", *NAMES, "--rounds", "2", "--runs", "4", "--config", *pairs]
+    return box, evolve(box, *words).stdout
+
+
+def facts(box: Box) -> dict:
+    return box.json("evolve.json")
+
+
+def state(box: Box) -> dict[str, str]:
+    """Digests of all that must be equal in equal tournaments."""
+    found = {}
+    for path in sorted((box.path / "results").rglob("*")):
+        name = str(path.relative_to(box.path))
+        if path.name == "live.html" or {"limits", "logs"} & set(path.parts):
+            continue
+        if path.suffix in (".json", ".tsv", ".html"):
+            found[name] = hashlib.sha256(path.read_bytes()).hexdigest()
+    for folder in sorted((box.path / "results").glob("*/.git")):
+        command = ["git", "-C", str(folder), "for-each-ref", "--format=%(objectname) %(refname)"]
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        found[str(folder.relative_to(box.path))] = done.stdout
+    found.pop("results/default/evolve/settings.json", None)  # of autoevolve alone
+    return found
+
+
+def events(box: Box, kind: str) -> list[dict]:
+    found = []
+    for path in sorted((box.path / "results").glob("*/events.jsonl")):
+        found += [json.loads(line) for line in path.read_text().splitlines()]
+    return [event for event in found if event["event"] == kind]
+
+
+def test_it_runs_unattended_and_everybody_gets_an_equal_share(played: tuple[Box, str]) -> None:
+    box, printed = played
+    found = facts(box)
+    rows = {row["competitor"]: row for row in found["leaderboard"]}
+    assert set(rows) == set(NAMES)
+    assert [row["rank"] for row in found["leaderboard"]] == [1, 2, 3]
+    means = [row["mean"] for row in found["leaderboard"]]
+    assert means == sorted(means)
+    # A round may end with more retests than were left of the share.
+    assert all(row["stop"] or 8 <= row["runs"] <= 8 + 3 for row in rows.values())
+    assert all(row["low"] < row["mean"] < row["high"] for row in rows.values())
+    assert rows["fast"]["trajectory"][0]["runs"] == 0
+    confirmation = found["champion"]["confirmation"]
+    assert confirmation["low"] > 0
+    assert len(confirmation["baseline_runs"]) == 2
+    assert printed.splitlines()[1].split()[:2] == ["1", found["champion"]["competitor"]]
+    assert "won: val_loss better by" in printed
+    assert verify(box.path).deviations == []
+
+
+def test_wins_are_re_tested_where_they_go_and_conflicts_are_not_forced(
+    played: tuple[Box, str],
+) -> None:
+    box, _ = played
+    found = facts(box)
+    passed = {(p["donor"], p["recipient"], p["description"]): p for p in found["pollinations"]}
+    square = passed["slow", "fast", "square"]
+    assert square["fate"] == "kept"
+    assert square["retest"]["runs"] >= 1
+    assert square["retest"]["confidence"] > 0.6
+    kept = [e for e in found["lineage"]["fast"] if e["origin"] == square["origin"]]
+    assert [e["proposer"] for e in kept] == ["pollination"]
+    assert kept[0]["experiment"] == square["retest"]["experiment"]
+    proposals = [
+        json.loads(path.read_text())["proposals"]
+        for path in sorted(box.path.glob("results/default.fast/rounds/*/proposals.json"))
+    ]
+    (mine,) = [p for made in proposals for p in made if p["origin"] == square["origin"]]
+    assert mine["description"] == f"square (win of slow, its experiment {square['origin'][-1]})"
+    conflicts = [p for p in found["pollinations"] if p["fate"] == "conflict"]
+    assert conflicts
+    assert all("both set RATE" in p["detail"] for p in conflicts)
+    assert all("retest" not in p for p in conflicts)
+    given = {row["competitor"]: row["wins_adopted_elsewhere"] for row in found["leaderboard"]}
+    adopted = sum(row["adopted_wins"] for row in found["leaderboard"])
+    assert sum(given.values()) == adopted > 0
+
+
+def test_one_that_crashes_and_then_proposes_nothing_stops_nobody(played: tuple[Box, str]) -> None:
+    box, _ = played
+    legs = [box.json(f"evolve/{n:04d}/leg-2.json") for n in range(3)]
+    assert (legs[1]["runs"], legs[1]["stop"]) == (1, "exhausted")
+    (row,) = [r for r in facts(box)["leaderboard"] if r["competitor"] == "broken"]
+    assert row["crashes"] == 1
+    # It still takes over what others found.
+    assert legs[2]["kept"] == row["adopted_wins"] > 0
+
+
+def test_equal_code_is_trained_once_and_the_page_says_who_did_what(
+    played: tuple[Box, str],
+) -> None:
+    box, _ = played
+    keys = Counter(event["key"] for event in events(box, "run_finished"))
+    assert max(keys.values()) == 1
+    starts = {path.read_text() for path in box.path.glob("results/*/baseline.json")}
+    assert len(starts) == 1
+    page = (box.session / "evolve.html").read_text()
+    assert "near &lt;steps&gt;" in page
+    assert "Content-Security-Policy" in page
+    for words in ("Leaderboard", "Lineage", "Wins passed on", "conflict, not forced"):
+        assert words in page
+
+
+def test_worktrees_show_the_incumbents_and_the_checkout_is_untouched(
+    played: tuple[Box, str],
+) -> None:
+    box, _ = played
+    folder = box.path / "bäume hier" / "default.fast"
+    source = (folder / "train.py").read_text()
+    assert "shape = 0.9" in source
+    done = subprocess.run(
+        ["git", "-C", str(folder), "status", "--porcelain"], capture_output=True, check=True
+    )
+    assert done.stdout == b""
+    assert (box.path / "mine.txt").read_text() == "not committed"
+    assert "shape = 1.0" in (box.path / "tasks" / "fake" / "train.py").read_text()
+
+
+def test_killed_in_a_leg_it_goes_on_and_ends_with_the_same_bytes(
+    played: tuple[Box, str], tmp_path: Path
+) -> None:
+    box = arena(tmp_path / "box")
+    process = subprocess.Popen(
+        box.command("evolve", **PLAYED),
+        cwd=box.path,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    log = box.path / "results" / "default.slow" / "events.jsonl"
+    box.wait_for(lambda: log.exists() and '"verdict"' in log.read_text(), seconds=120)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait(timeout=60)
+    assert not (box.session / "evolve.json").exists()
+    box.run("evolve", **PLAYED)
+    assert state(box) == state(played[0])
+    keys = Counter(event["key"] for event in events(box, "run_finished"))
+    assert max(keys.values()) == 1, "a finished run was repeated"
+    assert "Nothing to be done" in box.run("evolve", "-n", **PLAYED)
+    assert verify(box.path).deviations == []
+
+
+@pytest.fixture
+def copy(played: tuple[Box, str], tmp_path: Path) -> Box:
+    shutil.copytree(played[0].path, tmp_path / "cöpy of", symlinks=True)
+    return Box((tmp_path / "cöpy of").resolve(), dict(SETTINGS))
+
+
+def test_the_whole_configuration_of_the_leader_can_be_passed_on_instead(copy: Box) -> None:
+    here = showing.arena(copy.path, "default")
+    here = dataclasses.replace(here, config=dataclasses.replace(here.config, pollination="best"))
+    pollinate.run(here, 1)
+    found = files.read_record(Pollination, here.paths.pollination(1))
+    others = [name for name in NAMES if name != found.leader]
+    assert [q.competitor for q in found.queues if q.wins] == others
+    leg.run(here, 2, NAMES.index(others[0]), None, lambda: 0.0)
+    played_leg = files.read_record(Leg, here.paths.leg(2, NAMES.index(others[0])))
+    (graft,) = played_leg.grafts
+    assert graft.fate is Fate.OFFERED
+    tried = here.open(NAMES.index(others[0])).proposals(graft.round or 0).proposals
+    assert tried[0].description.startswith(f"the whole configuration of {found.leader}")
+    assert dict(tried[0].files) == dict(found.queue(others[0])[0].files)
+
+
+def test_the_commands_of_the_released_tool_read_and_clean_up(
+    copy: Box, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(copy.path)
+    monkeypatch.setenv("RATCHET_HARNESS", str(copy.harness))
+
+    def say(*words: str) -> str:
+        assert autoevolve.main(words) == 0
+        return capsys.readouterr().out
+
+    leader = facts(copy)["leaderboard"][0]["competitor"]
+    assert f"{leader}: " in say("status")
+    assert say("-q", "status").startswith(f"Leader: {leader}, best: ")
+    assert "wins passed on" in say("leaderboard", "--detailed")
+    assert json.loads(say("leaderboard", "--json")) == facts(copy)
+    rows = [line.split("\t") for line in say("export", "--format", "tsv").splitlines()]
+    assert rows[0][:4] == ["agent_id", "agent_strategy", "commit", "val_bpb"]
+    assert {row[1] for row in rows[1:]} == set(NAMES)
+    agents = json.loads(say("export"))["agents"]
+    assert [agent["strategy"] for agent in agents] == NAMES
+    assert agents[2]["experiments"][1]["status"] == "crash"
+    before = state(copy)
+    tree = copy.path / "bäume hier" / "default.slow"
+    (tree / "nötes.txt").write_text("mine")
+    refused = evolve(copy, "cleanup", check=False)
+    assert (refused.returncode, tree.exists()) == (64, True)
+    evolve(copy, "cleanup", "--yes", "--export-first")
+    assert not list((copy.path / "bäume hier").iterdir())
+    kept = copy.path / "results" / "default.slow" / "from-worktree" / "nötes.txt"
+    assert kept.read_text() == "mine"
+    assert state(copy) == before
+    assert json.loads((copy.path / "evolve-default-export.json").read_text())["agents"] == agents
+
+
+def test_competitors_are_set_up_and_wins_passed_on_by_command(copy: Box) -> None:
+    words = ["-c", "user.name=me", "-c", "user.email=me@here"]
+    for more in (
+        ["add", "-f", "tasks"],
+        [*words, "commit", "-qm", "mine"],
+        ["branch", "-M", "base"],
+    ):
+        subprocess.run(["git", "-C", str(copy.path), *more], check=True)
+    setup = ["init", "--agents", "1", "--tag", "other", "--base-branch", "base", "--config"]
+    pairs = ["task=tasks/fake", "budget_steps=5"]
+    script = copy.path / "tasks" / "fake" / "train.py"
+    before = script.read_text()
+    script.write_text(before + "# work in progress\n")
+    refused = evolve(copy, *setup, *pairs, check=False)
+    assert refused.returncode == 64
+    assert "is not as in base" in refused.stderr
+    assert not (copy.path / "results" / "other").exists()
+    script.write_text(before)
+    made = evolve(copy, *setup, *pairs)
+    assert made.stdout.startswith("architecture-first")
+    tree = copy.path / "results" / "other.architecture-first" / "worktree"
+    assert (tree / "train.py").read_text() == before
+    assert showing.read(copy.path, "other")["champion"] is None
+    again = evolve(copy, *setup[:2], "2", *setup[3:], *pairs, check=False)
+    assert again.returncode == 64
+    assert "choose another --tag" in again.stderr
+    offered = evolve(copy, "pollinate", "--dry-run", "--tag", "default")
+    wins = copy.json("evolve/0002/pollination.json")["queues"]
+    assert len(offered.stdout.splitlines()) == sum(len(queue["wins"]) for queue in wins)

@@ -1,0 +1,244 @@
+"""``ratchet audit``: which kept changes of a finished session are real.
+
+    ratchet audit --results results.tsv
+    ratchet audit --results results.tsv --noise-sd 0.0005 --repo clone --json
+
+Every change is judged by the whole log, by what came after it too.  Exit codes: 0,
+or 64 usage, 65 data, 66 no input, 70 internal.  The log is never written.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import re
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from ratchet.audit import audit, by_replicates
+from ratchet.cli import command
+from ratchet.cli.session import Experiments, experiments, of_agent
+from ratchet.dialects import RowStatus, read_table
+from ratchet.dialects.words import number_of
+from ratchet.errors import DataError, UsageError
+from ratchet.judge import Settings, scale_from
+from ratchet.power import NoiseFloor, noise_from_replicates
+from ratchet.results_tsv import one_line
+from ratchet.smoothing import NoisePrior
+from ratchet.vocabulary import Direction
+
+NAME = "ratchet audit"
+
+STATED_NODES = 3
+"""Noise nodes for a stated noise floor; they are 5 % apart, and more say the same."""
+
+REPLICATES_SPAN = 4.0
+"""Half-width of the noise grid, in sds of what replicates leave open."""
+
+LEAST_SPAN, MOST_SPAN = 0.05, 2.4
+"""In ln: as for a stated noise floor, and as without any."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where the noise floor is from, and why it was centred where it was."""
+
+    kind: str
+    text: str
+    stated: NoiseFloor | None = None
+    prior: NoisePrior | None = None
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line."""
+    hint = "please report it together with the log"
+    return command.run(NAME, lambda given: _run(_parse(given)), argv, hint)
+
+
+def _parse(argv: Sequence[str]) -> argparse.Namespace:
+    parser = command.Parser(
+        prog=NAME,
+        description="Say which kept changes of a finished session are real.",
+        epilog="exit codes: 0; 64 usage, 65 data, 66 no input, 70 internal error",
+        allow_abbrev=False,
+    )
+    add = parser.add_argument
+    add("--results", type=Path, default=Path("results.tsv"), help="the log (default results.tsv)")
+    add("--repo", type=Path, help="git repository of the log's commits: lines and categories")
+    noise = parser.add_mutually_exclusive_group()
+    noise.add_argument("--noise-sd", type=float, help="standard deviation of one run, if known")
+    noise.add_argument("--replicates", type=Path, help="file of metrics of runs of one code")
+    add("--metric", help="column of the metric (default: recognised)")
+    add("--direction", choices=[d.value for d in Direction], help="default: by the metric's name")
+    add("--agent", help="only the rows of this agent, and those that name none")
+    add("--json", action="store_true", help="everything, for tools")
+    options = parser.parse_args(argv)
+    sd = options.noise_sd
+    if sd is not None and not (math.isfinite(sd) and sd > 0):
+        raise UsageError(f"--noise-sd: expected a positive number, found {sd}")
+    return options
+
+
+def _run(options: argparse.Namespace) -> int:
+    direction = None if options.direction is None else Direction(options.direction)
+    name = one_line(str(options.results))
+    table = read_table(command.read(options.results), name, options.metric, direction)
+    if options.agent is not None:
+        table = of_agent(table, options.agent)
+    every = experiments(table)
+    if every.first is None:
+        raise DataError(f"{name}: line 1, column 1: expected a row with a metric, found none")
+    settings, source, assumed = _noise(options, every)
+    judged = [
+        kept and row.status is RowStatus.KEEP and value is not None and place != every.first
+        for place, (kept, row, value) in enumerate(
+            zip(every.kept, every.rows, every.values, strict=True)
+        )
+    ]
+    found = audit(every.values, every.kept, every.again, judged, settings, source.prior)
+    notes = [*table.assumptions, *every.assumptions(), *assumed]
+    facts = _facts(every, asdict(found), source, name)
+    facts["expected_false_keeps"] = found.expected_false
+    _add_edits(facts["changes"], options.repo)
+    if options.json:
+        facts |= {"assumptions": notes, "problems": [str(p) for p in table.problems]}
+        print(json.dumps(facts, indent=2, ensure_ascii=False, allow_nan=False))
+    else:
+        from ratchet.cli.audit_text import lines
+
+        print("\n".join(lines(facts)))
+    command.tell(NAME, table, notes, quiet=False)
+    return 0
+
+
+def _noise(options: argparse.Namespace, every: Experiments) -> tuple[Settings, Source, list[str]]:
+    """The judge's settings, where its noise floor is from, and what was assumed."""
+    from ratchet.cli import judging
+
+    rules = judging.Rules("auto", options.noise_sd)
+    settings, said = judging.settings_for(every, len(every.rows), rules)
+    if options.noise_sd is not None:
+        text = f"as stated with --noise-sd, taken as known within {100 * LEAST_SPAN:.0f} %"
+        floor = NoiseFloor(options.noise_sd, "as stated")
+        return replace(settings, noise_nodes=STATED_NODES), Source("stated", text, floor), said
+    if options.replicates is not None:
+        values = _replicates(options.replicates)
+        floor = noise_from_replicates(values)
+        # The sd of ln s by its chi-square distribution, to first order.
+        open_by = 1 / math.sqrt(2 * (len(values) - 1))
+        span = min(max(REPLICATES_SPAN * open_by, LEAST_SPAN), MOST_SPAN)
+        # Few replicates agree too well by accident; the grid must reach the true floor.
+        settings = replace(settings, noise_center=scale_from(values), noise_span=span)
+        text = f"{floor.source} of --replicates (sd {floor.sd:.3g}), with what the log adds"
+        source = Source("replicates", text, floor, by_replicates(floor.sd, len(values)))
+        return settings, source, said
+    return settings, _learned(every, settings, bool(said)), said
+
+
+def _learned(every: Experiments, settings: Settings, by_differences: bool) -> Source:
+    """The log alone: its further runs of the incumbent, and how its candidates scatter."""
+    runs = [
+        row.line
+        for place, (row, again) in enumerate(zip(every.rows, every.again, strict=True))
+        if again and place != every.first
+    ]
+    candidates = sum(value is not None for value in every.values) - len(runs) - 1
+    scatter = f"the scatter of {candidates} candidates, most of which change little"
+    lines = ", ".join(map(str, runs[:6])) + (" …" if len(runs) > 6 else "")
+    if by_differences:
+        why = "a third of the median difference between candidates"
+    elif len(every.baseline_runs) > 1:
+        why = f"what {len(every.baseline_runs)} runs of the baseline show"
+    else:
+        why = "3e-4 of the metric, as val_bpb has after five minutes on one GPU"
+    start = f"searched within a factor of 11 around {settings.noise_center:.2g} ({why})"
+    if runs:
+        many = f"{len(runs)} further runs" if len(runs) > 1 else "1 further run"
+        found = f"learned from {many} of the incumbent (line {lines}) and {scatter}"
+        return Source("re-runs", f"{found}; {start}")
+    return Source("assumed", f"assumed: the log has no re-run; learned from {scatter}; {start}")
+
+
+def _replicates(path: Path) -> list[float]:
+    """Numbers between spaces, commas and line ends; ``#`` starts a comment."""
+    shown, found = one_line(str(path)), []
+    text = command.read(path).decode("utf-8", errors="replace")
+    for number, line in enumerate(text.splitlines(), 1):
+        for match in re.finditer(r"[^\s,;]+", line.partition("#")[0]):
+            try:
+                value = number_of(match[0])
+            except ValueError:
+                value = None
+            if value is None:
+                raise DataError(
+                    f"{shown}: line {number}, column {match.start() + 1}: expected a metric of one "
+                    f"run, found {one_line(match[0])!r:.40}"
+                )
+            found.append(value)
+    if len(found) < 2:
+        raise DataError(
+            f"{shown}: line 1, column 1: expected at least 2 metrics of runs of one code, "
+            f"found {len(found)}"
+        )
+    return found
+
+
+def _facts(every: Experiments, found: dict[str, Any], source: Source, name: str) -> dict[str, Any]:
+    """Everything that is printed, by row of the log; gains are positive."""
+    found["changes"] = [_of_row(every, change) for change in found["changes"]]
+    found["together"] = [every.rows[place].line for place in found["together"]]
+    noise = {
+        "sd": found.pop("noise_sd"),
+        "low": found.pop("noise_low"),
+        "high": found.pop("noise_high"),
+        "kind": source.kind,
+        "source": source.text,
+        "stated": None if source.stated is None else asdict(source.stated),
+    }
+    return {
+        "log": name,
+        "metric": every.table.metric,
+        "direction": every.table.direction.value,
+        "experiments": len(every.rows),
+        "rule": "P(better) given the whole log, later rows included",
+        "noise": noise,
+        **found,
+    }
+
+
+def _of_row(every: Experiments, change: dict[str, Any]) -> dict[str, Any]:
+    place = change.pop("place")
+    row = every.rows[place]
+    return {
+        "index": every.numbers[place],
+        "line": row.line,
+        "commit": row.commit,
+        "value": row.value,
+        "description": row.description,
+        **change,
+    }
+
+
+def _add_edits(changes: list[dict[str, Any]], repo: Path | None) -> None:
+    """What each commit changed: code lines, files, category; ``None`` if unknown."""
+    if repo is None:
+        return
+    from ratchet.categories import classify
+    from ratchet.code_lines import net
+    from ratchet.commits import Commits
+
+    commits = Commits(repo)
+    for change in changes:
+        texts = commits.sources(change["commit"]) if change["commit"] else None
+        old, new = texts if texts is not None else (None, None)
+        change["lines"] = None if old is None or new is None else net(old, new)
+        change["files"] = None if new is None else len(new)
+        change["category"] = classify(change["description"], old, new)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,228 @@
+"""``ratchet program``: write, check and update the brief of a task.
+
+    ratchet program new                        # program.md of the configured task
+    ratchet program check tasks/bytelm/program.md
+    ratchet program update                     # program-v2.md, with the session's log
+
+``new`` writes what a brief needs from task.yaml and the configuration; where the
+session has run, with its baseline and all that was tried.  ``check`` compares a brief
+with them and names, by line, what is missing, contradictory or vague.  ``update``
+writes a session's findings into a new version beside the brief that it started
+from, which is frozen.
+
+Exit codes: 0 written or clean, 1 findings, 64 usage, 65 data, 66 no input, 70
+internal, 74 output.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from ratchet import config, files
+from ratchet.cli import command, settings
+from ratchet.cli.command import OutputError
+from ratchet.errors import DataError, InputMissingError, UsageError
+from ratchet.paths import SessionPaths
+from ratchet.program import Contract, Finding, History, check, render
+from ratchet.results_tsv import one_line
+from ratchet.stages.program import budget_of, contract_of, history_of, next_version
+
+NAME = "ratchet program"
+EXIT_FINDINGS = 1
+_EPILOG = (
+    "exit codes: 0 written, or nothing found; 1 findings; 64 usage, 65 data, 66 no input, "
+    "70 internal error, 74 output"
+)
+_VERSION = re.compile(r"(?P<stem>.*?)(?:-v(?P<number>\d+))?")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line."""
+    return command.run(NAME, lambda given: _run(_parse(given)), argv)
+
+
+def _parse(argv: Sequence[str]) -> argparse.Namespace:
+    parser = command.Parser(
+        prog=NAME,
+        description="Write, check and update the brief of a task.",
+        epilog=_EPILOG,
+        allow_abbrev=False,
+    )
+    commands = parser.add_subparsers(dest="action", metavar="new|check|update", required=True)
+    new = commands.add_parser("new", help="write a brief from the task", allow_abbrev=False)
+    new.add_argument("--output", type=Path, help="file to write (default: the task's brief)")
+    new.add_argument("--force", action="store_true", help="overwrite a file that is there")
+    checked = commands.add_parser(
+        "check", help="compare a brief with its task", allow_abbrev=False, epilog=_EPILOG
+    )
+    checked.add_argument("file", type=Path, nargs="?", help="default: the configured task's brief")
+    checked.add_argument("--json", action="store_true", help="one JSON object instead of lines")
+    checked.add_argument("-q", "--quiet", action="store_true", help="no sum on standard error")
+    updated = commands.add_parser(
+        "update", help="write a session's log into a new version", allow_abbrev=False
+    )
+    updated.add_argument("session", nargs="?", help="name of the session (default: the configured)")
+    updated.add_argument("--output", type=Path, help="file to write (default: the next version)")
+    updated.add_argument("--force", action="store_true", help="overwrite a file that is there")
+    updated.add_argument("--print", action="store_true", help="to standard output instead")
+    for one in (new, checked, updated):
+        settings.add_options(one)
+    return parser.parse_args(argv)
+
+
+def _run(options: argparse.Namespace) -> int:
+    actions: dict[str, Callable[[argparse.Namespace], int]] = {
+        "new": _new,
+        "check": _check,
+        "update": _update,
+    }
+    return actions[options.action](options)
+
+
+# ------------------------------------------------------------------------ check
+
+
+def _check(options: argparse.Namespace) -> int:
+    contract, brief = _contract(options)
+    path: Path = options.file or brief
+    text = _text(path)
+    found = check(text, contract)
+    if options.json:
+        print(json.dumps(_fields(path, found), indent=2, ensure_ascii=False))
+    else:
+        for finding in found:
+            print(one_line(f"{path}:{finding.line}: {finding}"))
+    if not options.quiet and not options.json:
+        count = f"{len(found)} finding{'' if len(found) == 1 else 's'}"
+        print(f"{NAME}: {path}: {count if found else 'nothing to mend'}", file=sys.stderr)
+    return EXIT_FINDINGS if found else 0
+
+
+def _fields(path: Path, found: Sequence[Finding]) -> dict[str, object]:
+    return {
+        "file": str(path),
+        "clean": not found,
+        "findings": [{**vars(finding), "flaw": finding.flaw.value} for finding in found],
+    }
+
+
+def _text(path: Path) -> str:
+    try:
+        return command.read(path).decode()
+    except UnicodeDecodeError as error:
+        raise DataError(
+            f"{path}: expected UTF-8 text, found byte {error.start} that is none"
+        ) from None
+
+
+def _contract(options: argparse.Namespace) -> tuple[Contract, Path]:
+    """What the configured task wants to be said, and where its brief lies."""
+    chosen = settings.read(options.root, options.config)
+    task = settings.task_of(chosen, options.root)
+    return contract_of(task, chosen, budget_of(task, chosen)), task.folder / task.brief
+
+
+# -------------------------------------------------------------------------- new
+
+
+def _new(options: argparse.Namespace) -> int:
+    contract, brief = _contract(options)
+    path: Path = options.output or brief
+    if path.exists() and not options.force:
+        raise UsageError(
+            f"{path}: exists and is not overwritten; look at it with: ratchet program check "
+            f"{path}; write elsewhere with --output, or overwrite it with --force"
+        )
+    _refuse_frozen(path, options)
+    _write(path, render(contract, _history(options)))
+    print(f"{NAME}: wrote {path}", file=sys.stderr)
+    return 0
+
+
+def _history(options: argparse.Namespace) -> History | None:
+    """What the configured session found out, if it has begun."""
+    try:
+        session = settings.session_of(None, options.root, options.config)
+    except InputMissingError:
+        return None
+    return history_of(session)
+
+
+def _refuse_frozen(path: Path, options: argparse.Namespace) -> None:
+    """A session that has begun goes on only with the brief that it started with."""
+    chosen = settings.read(options.root, options.config)
+    task = settings.task_of(chosen, options.root)
+    begun = SessionPaths(chosen.session, options.root).manifest
+    if begun.is_file() and _same(path, task.folder / task.brief):
+        raise UsageError(
+            f"{path}: session {chosen.session!r} has begun with it, and it is frozen; write a new "
+            "version with: ratchet program update"
+        )
+
+
+def _same(one: Path, other: Path) -> bool:
+    return one.resolve() == other.resolve()
+
+
+# ----------------------------------------------------------------------- update
+
+
+def _update(options: argparse.Namespace) -> int:
+    session = settings.session_of(options.session, options.root, options.config)
+    text = next_version(session)
+    if not session.paths.confirmation.is_file():
+        print(
+            f"{NAME}: note: session {session.config.session!r} is not at its end", file=sys.stderr
+        )
+    if options.print:
+        print(text, end="")
+        return 0
+    folder = config.resolve(
+        str(session.manifest.frozen["task"]), options.root, settings.harness(options.root)
+    )
+    frozen = folder / session.manifest.brief.path
+    path = options.output or _next_name(frozen, text)
+    if _same(path, frozen):
+        raise UsageError(f"{path}: is the brief of the session and frozen; choose another --output")
+    if path.exists() and path.read_text(errors="replace") == text:
+        print(f"{NAME}: {path} holds this version already", file=sys.stderr)
+        return 0
+    if path.exists() and not options.force:
+        raise UsageError(
+            f"{path}: exists; write elsewhere with --output, or overwrite it with --force"
+        )
+    _write(path, text)
+    print(
+        f"{NAME}: wrote {path}; read it, change it, and let the next session start from it: set "
+        f"`brief: {path.name}` in {folder / 'task.yaml'}",
+        file=sys.stderr,
+    )
+    return 0
+
+
+def _next_name(frozen: Path, text: str) -> Path:
+    """``program-v2.md`` for ``program.md``; the first version that is free, or holds the text."""
+    match = _VERSION.fullmatch(frozen.stem)
+    assert match is not None
+    number = int(match["number"] or 1)
+    while True:
+        number += 1
+        path = frozen.with_name(f"{match['stem']}-v{number}{frozen.suffix}")
+        if not path.exists() or path.read_text(errors="replace") == text:
+            return path
+
+
+def _write(path: Path, text: str) -> None:
+    try:
+        files.write_bytes(path, text.encode("utf-8", errors="replace"))
+    except OSError as error:
+        raise OutputError(f"{path}: cannot be written ({error.strerror})") from None
+
+
+if __name__ == "__main__":
+    sys.exit(main())

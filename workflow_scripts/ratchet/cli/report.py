@@ -1,0 +1,184 @@
+"""``ratchet report``: the report of anybody's log, or of a session, as one page.
+
+    ratchet report --results results.tsv --run-log run.log --repo clone -o report.html
+    ratchet report night -o night.html
+    ratchet report night
+
+Exit codes: 0, or 64 usage, 65 data, 66 no input, 70 internal, 74 output.  The log, the
+session and the repository are never written; the same input gives the same bytes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from ratchet.cli import command, settings
+from ratchet.cli.autojudge import MODES
+from ratchet.errors import InputMissingError, UsageError
+from ratchet.results_tsv import one_line
+from ratchet.vocabulary import Direction
+
+NAME = "ratchet report"
+DEFAULT_OUTPUT = Path("report.html")
+HEAD_BYTES = 8192
+"""Within so many bytes a page of ours says what made it."""
+
+_OF_A_LOG = ("run_log", "repo", "metric", "direction", "agent", "mode", "noise_sd")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line."""
+    return command.run(NAME, lambda given: _run(_parse(given)), argv)
+
+
+def _parse(argv: Sequence[str]) -> argparse.Namespace:
+    parser = command.Parser(
+        prog=NAME,
+        description="Write the report of anybody's log, or of a session, as one page.",
+        epilog="without --results and -o it says where the session's own report is",
+        allow_abbrev=False,
+    )
+    add = parser.add_argument
+    add("session", nargs="?", help="name of the session (default: the configured one)")
+    add("--results", type=Path, help="a log in any dialect, of a session that Ratchet did not run")
+    add("--run-log", type=Path, help="run log of one of the log's experiments")
+    add("--repo", type=Path, help="git repository of the log's commits, for diffs")
+    add("-o", "--output", type=Path, help=f"the page (of a log: default {DEFAULT_OUTPUT})")
+    add("--force", action="store_true", help="replace a file that is no report")
+    add("--metric", help="column of a log's metric (default: recognised)")
+    add("--direction", choices=[d.value for d in Direction], help="of a log's metric")
+    add("--agent", help="only a log's rows of this agent, and those that name none")
+    add("--mode", choices=MODES, help="how sure a keep must be for the judge (default auto)")
+    add("--noise-sd", type=float, help="noise floor of one run of a log, if it is known")
+    settings.add_options(parser)
+    options = parser.parse_args(argv)
+    _check(options)
+    return options
+
+
+def _check(options: argparse.Namespace) -> None:
+    """Refuse combinations without a meaning."""
+    if options.results is not None and options.session is not None:
+        raise UsageError("expected a session or --results, found both")
+    if options.results is None:
+        given = [name for name in _OF_A_LOG if getattr(options, name) is not None]
+        if given:
+            raise UsageError(f"--{given[0].replace('_', '-')} is of a log: add --results FILE")
+        if options.force and options.output is None:
+            raise UsageError("--force needs a file to replace: add -o FILE")
+    noise = options.noise_sd
+    if noise is not None and not (math.isfinite(noise) and noise > 0):
+        raise UsageError(f"--noise-sd: expected a positive number, found {noise}")
+
+
+def _run(options: argparse.Namespace) -> int:
+    if options.results is not None:
+        return _of_log(options)
+    return _of_session(options)
+
+
+def _of_log(options: argparse.Namespace) -> int:
+    output: Path = options.output or DEFAULT_OUTPUT
+    _may_write(output, options.force, (options.results, options.run_log))
+    from ratchet.cli import report_log
+    from ratchet.cli.judging import Rules
+    from ratchet.report import foreign
+    from ratchet.report.render import render_html
+
+    direction = None if options.direction is None else Direction(options.direction)
+    request = report_log.Request(
+        results=options.results,
+        run_log=options.run_log,
+        repo=options.repo,
+        metric=options.metric,
+        direction=direction,
+        agent=options.agent,
+        rules=Rules(options.mode or "auto", options.noise_sd),
+    )
+    log = report_log.read(request)
+    facts = foreign.build(log)
+    _write(output, render_html(facts))
+    print(one_line(facts["answer"]["sentence"]))
+    print(one_line(str(output)))
+    command.tell(NAME, log.every.table, log.notes, quiet=False)
+    return 0
+
+
+def _of_session(options: argparse.Namespace) -> int:
+    session = settings.session_of(options.session, options.root, options.config)
+    page, output = session.paths.report_html, options.output
+    if output is None:
+        if not page.is_file():
+            raise InputMissingError(
+                f"{page}: the session has not finished; for a report of its rounds so far: "
+                f"{NAME} {session.config.session} -o {DEFAULT_OUTPUT}"
+            )
+        print(one_line(str(page)))
+        return 0
+    _may_write(output, options.force, ())
+    from ratchet.report import facts, publish
+    from ratchet.report.render import render_html
+    from ratchet.stages.program import rounds_of
+
+    found = facts.build(publish.gather(session, rounds_of(session)))
+    _write(output, render_html(found))
+    print(one_line(found["answer"]["sentence"]))
+    print(one_line(str(output)))
+    return 0
+
+
+def _may_write(output: Path, force: bool, inputs: Sequence[Path | None]) -> None:
+    """Refuse to replace an input, a file of a session, and what is no report of ours."""
+    shown = one_line(str(output))
+    try:
+        if output.is_dir():
+            raise command.OutputError(f"{shown}: is a folder; name a file in it with -o")
+        if not output.parent.is_dir():
+            raise command.OutputError(f"{shown}: there is no such folder; make it, or name another")
+        if (output.parent / "manifest.json").is_file():
+            raise command.OutputError(
+                f"{shown}: that folder is a session's, whose files are sealed; name another with -o"
+            )
+        if not (output.exists() or output.is_symlink()):
+            return
+        if any(path is not None and path.exists() and output.samefile(path) for path in inputs):
+            raise command.OutputError(f"{shown}: is what the report is made of; name another file")
+        if not force and not _is_report(output):
+            raise command.OutputError(
+                f"{shown}: exists and is no report of this program; name another with -o, or "
+                "replace it with --force"
+            )
+    except (OSError, ValueError) as error:
+        raise _unwritable(output, error) from None
+
+
+def _is_report(path: Path) -> bool:
+    """Whether a page says of itself that it was made here."""
+    from ratchet.report.render import GENERATOR
+
+    if not path.is_file():
+        return False
+    with path.open("rb") as stream:
+        return f'<meta name="generator" content="{GENERATOR}">'.encode() in stream.read(HEAD_BYTES)
+
+
+def _write(output: Path, page: str) -> None:
+    from ratchet.files import write_bytes
+
+    try:
+        write_bytes(output, page.encode())
+    except (OSError, ValueError) as error:
+        raise _unwritable(output, error) from None
+
+
+def _unwritable(output: Path, error: Exception) -> command.OutputError:
+    reason = getattr(error, "strerror", None) or error
+    return command.OutputError(f"{one_line(str(output))}: cannot be written: {reason}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,176 @@
+"""``ratchet runs``: the experiments of a session as a table.
+
+    ratchet runs
+    ratchet runs night --top 10
+    ratchet runs --failed --tsv
+
+Exit codes: 0, or 64 usage, 65 data, 66 no session, 70 internal.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from ratchet.cli import command, experiments, settings
+from ratchet.cli.experiments import Experiment
+from ratchet.errors import UsageError
+from ratchet.records import Verdict
+from ratchet.report.text import decimals_for, label, number
+from ratchet.stages.session import Session
+
+NAME = "ratchet runs"
+WIDTH = 80
+COLUMNS = ("number", "round", "verdict", "kept", "metric", "delta", "confidence", "n")
+_MORE = ("memory_mb", "category", "commit", "description")
+_COLOURS = {
+    Verdict.STRONG_KEEP: "32",
+    Verdict.KEEP: "32",
+    Verdict.MARGINAL: "33",
+    Verdict.CRASH: "31",
+    Verdict.TAMPERED: "31",
+}
+Key = Callable[[Experiment], float | None]
+SORTS: dict[str, Key] = {
+    "number": lambda e: e.number,
+    "metric": lambda e: e.metric,
+    "delta": lambda e: e.delta,
+    "confidence": lambda e: None if e.confidence is None else -e.confidence,
+    "memory": lambda e: e.memory_mb,
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Read and print; returns the exit code."""
+    return command.run(NAME, lambda given: _run(_parse(given)), argv)
+
+
+def _parse(argv: Sequence[str]) -> argparse.Namespace:
+    parser = command.Parser(
+        prog=NAME, description="The experiments of a session as a table.", allow_abbrev=False
+    )
+    add = parser.add_argument
+    add("session", nargs="?", help="name of the session (default: the configured one)")
+    add("--top", type=int, metavar="N", help="the N best by metric (or by --sort)")
+    add("--kept", action="store_true", help="only what was kept")
+    add("--failed", action="store_true", help="only what gave no metric")
+    add("--sort", choices=sorted(SORTS), help="best first; number: in order (default)")
+    form = parser.add_mutually_exclusive_group()
+    form.add_argument("--json", action="store_true", help="one JSON object")
+    form.add_argument("--tsv", action="store_true", help="tab-separated values")
+    settings.add_options(parser)
+    options = parser.parse_args(argv)
+    if options.top is not None and options.top < 1:
+        raise UsageError(f"--top: expected at least 1, found {options.top}")
+    return options
+
+
+def _run(options: argparse.Namespace) -> int:
+    session = settings.session_of(options.session, options.root, options.config)
+    chosen = select(experiments.read(session), options, session.sign)
+    if options.json:
+        fields = {
+            "session": session.config.session,
+            "metric": session.task.metric.name,
+            "direction": session.task.metric.direction.value,
+            "experiments": [_fields(experiment) for experiment in chosen],
+        }
+        print(json.dumps(fields, indent=2, ensure_ascii=False, allow_nan=False))
+    elif options.tsv:
+        print("\n".join(_tsv(chosen)))
+    else:
+        colour = sys.stdout.isatty() and "NO_COLOR" not in os.environ
+        print("\n".join(table(chosen, session, colour)))
+    return 0
+
+
+def select(found: Sequence[Experiment], options: argparse.Namespace, sign: int) -> list[Experiment]:
+    """Those that were asked for, the best first where an order was asked for.
+
+    What has no value in that order comes last, and is never among the top ones.
+    """
+    chosen = [
+        experiment
+        for experiment in found
+        if (experiment.kept or not options.kept) and (experiment.failed or not options.failed)
+    ]
+    name = options.sort or ("metric" if options.top is not None else "number")
+    turned = sign if name in ("metric", "delta") else 1
+    key = SORTS[name]
+    known = [(value, e) for e in chosen if (value := key(e)) is not None]
+    known.sort(key=lambda pair: (turned * pair[0], pair[1].number))
+    best = [experiment for _, experiment in known]
+    if options.top is not None:
+        return best[: options.top]
+    return [*best, *(experiment for experiment in chosen if key(experiment) is None)]
+
+
+def _fields(experiment: Experiment) -> dict[str, Any]:
+    named = {name: getattr(experiment, name, None) for name in (*COLUMNS, *_MORE)}
+    texts = ("category", "description")
+    return {
+        **named,
+        "n": len([run for run in experiment.runs if run.value is not None]),
+        **{name: label(str(named[name])) for name in texts},
+    }
+
+
+def _tsv(chosen: Sequence[Experiment]) -> list[str]:
+    names = (*COLUMNS, *_MORE)
+    rows = [[_cell(_fields(experiment)[name]) for name in names] for experiment in chosen]
+    return ["\t".join(row) for row in (names, *rows)]
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return f"{value:.10g}" if isinstance(value, float) else str(value)
+
+
+def table(chosen: Sequence[Experiment], session: Session, colour: bool) -> list[str]:
+    """Aligned lines of at most :data:`WIDTH` columns."""
+    metric = label(session.task.metric.name, 12)
+    deltas = [abs(e.delta) for e in chosen if e.delta]
+    digits = decimals_for(min(deltas, default=None), next((e.metric for e in chosen), None))
+    digits = max(3, digits)
+    rows = [("#", "verdict", metric, "delta", "P", "n", "MiB", "description")]
+    for experiment in chosen:
+        measured = [run for run in experiment.runs if run.value is not None]
+        rows.append(
+            (
+                str(experiment.number),
+                experiment.verdict,
+                number(experiment.metric, digits),
+                number(experiment.delta, digits, signed=True) if experiment.number else "",
+                number(experiment.confidence, 3) if experiment.number else "",
+                str(len(measured)),
+                number(experiment.memory_mb, 1),
+                label(experiment.description),
+            )
+        )
+    return _aligned(rows, colour)
+
+
+def _aligned(rows: Sequence[Sequence[str]], colour: bool) -> list[str]:
+    widths = [max(len(row[place]) for row in rows) for place in range(len(rows[0]))]
+    lines = []
+    for row in rows:
+        cells = [
+            cell.ljust(width) if place in (1, 7) else cell.rjust(width)
+            for place, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ]
+        line = "  ".join(cells).rstrip()
+        line = line if len(line) <= WIDTH else line[: WIDTH - 1].rstrip() + "…"
+        code = _COLOURS.get(row[1]) if colour else None  # type: ignore[call-overload]
+        lines.append(f"\x1b[{code}m{line}\x1b[0m" if code else line)
+    return lines
+
+
+if __name__ == "__main__":
+    sys.exit(main())

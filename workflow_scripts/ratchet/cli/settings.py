@@ -1,0 +1,106 @@
+"""The configuration as a command finds it, without running or owning anything."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import ratchet
+from ratchet import config, files, task
+from ratchet.config import Config
+from ratchet.errors import InputMissingError, UsageError
+from ratchet.journal import Journal
+from ratchet.paths import SessionPaths
+from ratchet.records import Manifest
+from ratchet.stages.session import Session
+from ratchet.task import Task
+
+PACKAGE = Path(ratchet.__file__).resolve().parent
+
+
+def harness(root: Path) -> Path:
+    """The folder of the Snakefile: named by the environment, or the package's own checkout."""
+    named = os.environ.get("RATCHET_HARNESS")
+    places = [*([Path(named)] if named else []), root, PACKAGE.parents[1]]
+    schema = Path("config") / "schema.yaml"
+    found = next((place for place in places if (place / schema).is_file()), None)
+    if found is None:
+        raise InputMissingError(
+            f"{root}: expected the checkout of Ratchet with {schema}, found none; go to its folder "
+            "or name it: RATCHET_HARNESS=/path/to/ratchet"
+        )
+    return found
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """``--root`` and ``--config``, as Snakemake has it."""
+    parser.add_argument(
+        "--root", type=Path, default=Path(), help="folder with results and store (default: here)"
+    )
+    parser.add_argument(
+        "--config",
+        nargs="+",
+        default=[],
+        metavar="KEY=VALUE",
+        help="settings instead of those in config/config.yaml",
+    )
+
+
+def read(root: Path, given: Sequence[str] = ()) -> Config:
+    """The configuration in force in ``root``, with ``KEY=VALUE`` pairs before it.
+
+    Raises :class:`ratchet.errors.ConfigError` for a mistake in it and
+    :class:`UsageError` for a pair that is none.
+    """
+    place = harness(root)
+    own = root / "config" / "config.yaml"
+    path = own if own.exists() else place / "config" / "config.yaml"
+    where = f"{path}, --config" if given else str(path)
+    values = {**config.read(path), **overrides(given)}
+    return config.parse(values, place / "config" / "schema.yaml", where, root / "config")
+
+
+def overrides(given: Sequence[str]) -> dict[str, Any]:
+    """Values of ``KEY=VALUE`` pairs, read as YAML."""
+    from ratchet import schema
+
+    found = {}
+    for pair in given:
+        key, equals, value = pair.partition("=")
+        if not equals or not key:
+            raise UsageError(f"--config: expected KEY=VALUE, found {pair!r}")
+        found[key] = schema.parse_yaml(value.encode(), f"--config {key}")
+    return found
+
+
+def task_of(settings: Config, root: Path) -> Task:
+    """The task that the configuration names."""
+    place = harness(root)
+    return task.load(config.resolve(settings.task, root, place), place)
+
+
+def session_of(name: str | None, root: Path, given: Sequence[str] = ()) -> Session:
+    """A started session by name (default: the configured one), to be read.
+
+    Its frozen settings are the manifest's, all others the configuration's.  Raises
+    :class:`InputMissingError` if there is none of this name.
+    """
+    settings = read(root, [*given, *([f"session={name}"] if name else [])])
+    paths = SessionPaths(settings.session, root)
+    if not paths.manifest.is_file():
+        started = sorted(path.parent.name for path in (root / "results").glob("*/manifest.json"))
+        raise InputMissingError(
+            f"{paths.folder}: expected a started session, found none; "
+            + (f"there are: {', '.join(started)}" if started else "run one: snakemake --cores 1")
+        )
+    if not paths.baseline.is_file():
+        raise InputMissingError(
+            f"{paths.baseline}: the session has no baseline yet; let it run: "
+            f"snakemake --cores 1 --config session={settings.session}"
+        )
+    frozen = files.read_record(Manifest, paths.manifest).frozen
+    values = {**vars(settings), **{k: v for k, v in frozen.items() if k in config.FROZEN_KEYS}}
+    return Session.open(Config(**values), root, harness(root), Journal(paths.events))

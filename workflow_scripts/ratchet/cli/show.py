@@ -1,0 +1,117 @@
+"""``ratchet show N``: everything about one experiment of a session.
+
+    ratchet show 7
+    ratchet show 7 --session night
+
+Verdict, measurements, hypothesis, edit and the end of its log; 0 is the baseline.
+Exit codes: 0, or 64 usage, 65 data, 66 no session, 70 internal.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import textwrap
+from collections.abc import Iterator, Sequence
+from shlex import quote
+
+from ratchet.cli import command, experiments, settings
+from ratchet.cli.diff import coloured
+from ratchet.cli.experiments import Experiment
+from ratchet.records import RunSummary
+from ratchet.report.text import DIFF_LIMIT, LOG_LIMIT, head, label, number, percent, tail
+from ratchet.stages.session import Session
+
+NAME = "ratchet show"
+WIDTH = 80
+_INDENT = 15
+LONG = 2_000
+"""Characters of a hypothesis or a reason that are shown."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Read and print; returns the exit code."""
+    return command.run(NAME, lambda given: _run(_parse(given)), argv)
+
+
+def _parse(argv: Sequence[str]) -> argparse.Namespace:
+    parser = command.Parser(
+        prog=NAME, description="Everything about one experiment.", allow_abbrev=False
+    )
+    parser.add_argument("number", type=int, help="of the experiment; 0 is the baseline")
+    parser.add_argument("--session", help="name of the session (default: the configured one)")
+    settings.add_options(parser)
+    return parser.parse_args(argv)
+
+
+def _run(options: argparse.Namespace) -> int:
+    session = settings.session_of(options.session, options.root, options.config)
+    found = experiments.read(session)
+    chosen = experiments.one(found, options.number, session)
+    colour = sys.stdout.isatty() and "NO_COLOR" not in os.environ
+    print("\n".join(lines(chosen, session, colour)))
+    return 0
+
+
+def lines(experiment: Experiment, session: Session, colour: bool = False) -> Iterator[str]:
+    """The whole of it, cleaned; prose within :data:`WIDTH` columns."""
+    name = "baseline" if experiment.number == 0 else f"experiment {experiment.number}"
+    yield from _field(name, label(experiment.description))
+    proposal, ruling = experiment.proposal, experiment.ruling
+    if proposal is not None:
+        yield from _field("hypothesis", label(proposal.hypothesis, LONG))
+        yield from _field("category", f"{label(proposal.category, 60)}, round {proposal.round}")
+    if ruling is not None:
+        sure = "" if ruling.confidence is None else f", P(better) {percent(ruling.confidence)}"
+        kept = ", kept" if experiment.kept else ""
+        yield from _field("verdict", f"{ruling.verdict.value}{kept}{sure}")
+        yield from _field("reason", label(ruling.reason, LONG))
+        for note in ruling.notes:
+            yield from _field("note", label(note))
+    metric = session.task.metric
+    unit = f" {label(metric.unit, 40)}" if metric.unit else ""
+    value = number(experiment.metric, 6)
+    yield from _field(label(metric.name, 10), f"{value}{unit if experiment.metric else ''}")
+    yield from _field(
+        "commit", f"git -C {quote(str(session.paths.folder))} show {experiment.commit[:12]}"
+    )
+    for run in experiment.runs:
+        yield from _field("run", _one_run(run))
+    if proposal is not None:
+        yield ""
+        text = head(proposal.diff, DIFF_LIMIT)
+        yield from (coloured(line) if colour else line for line in text.splitlines())
+    if experiment.runs:
+        telling = next((run for run in experiment.runs if run.value is None), experiment.runs[-1])
+        content = experiments.log_of(session, telling)
+        yield ""
+        yield f"log of run {telling.key[:12]}:"
+        yield (
+            "[the store no longer holds it]"
+            if content is None
+            else tail(content.decode(errors="replace"), LOG_LIMIT)
+        )
+
+
+def _one_run(run: RunSummary) -> str:
+    memory = "" if run.memory_mb is None else f", {number(run.memory_mb, 1)} MiB"
+    value = run.outcome.value if run.value is None else number(run.value, 6)
+    why = f" ({label(run.reason, 200)})" if run.value is None and run.reason else ""
+    return f"{run.key[:12]} seed {run.seed}: {value}{why}{memory}"
+
+
+def _field(name: str, text: str) -> list[str]:
+    first = f"{name:<{_INDENT - 1}} "
+    wrapped = textwrap.wrap(
+        text,
+        WIDTH,
+        initial_indent=first,
+        subsequent_indent=" " * _INDENT,
+        break_on_hyphens=False,
+    )
+    return wrapped or [first.rstrip()]
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,280 @@
+"""``ratchet try``: take your own edit through experiment, judge and steer.
+
+    ratchet try -m "wider layers learn faster"
+    ratchet try -m "label smoothing" --category regularization --json
+    ratchet try --restore
+
+What is tried are the task's mutable files as they lie in its folder.  The verdict
+stands on standard output, progress on standard error.  After a discard
+``--restore`` puts the incumbent's files back.
+
+Exit codes: 0 keep, 1 discard or crash, 2 undecided (better, but not surely enough);
+64 nothing to try or wrong usage, 66 no session, others as the workflow's own.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ratchet import config, files, guard
+from ratchet.canonical import source_digest
+from ratchet.categories import classify
+from ratchet.cli import command, settings
+from ratchet.cli.trying_text import json_of, text_of
+from ratchet.errors import InputMissingError, RatchetError, UsageError
+from ratchet.journal import Journal
+from ratchet.paths import SessionPaths
+from ratchet.records import CATEGORIES, Proposal, Proposals, RoundVerdict, Verdict
+from ratchet.results_tsv import one_line
+from ratchet.stages import offers
+from ratchet.stages.session import Session
+
+EXIT_DISCARD = 1
+EXIT_UNDECIDED = 2
+_EPILOG = (
+    "exit codes: 0 keep; 1 discard or crash; 2 undecided; 64 usage or nothing to try; "
+    "66 no session; 75 another session is running here"
+)
+
+
+class WorkflowError(RatchetError):
+    """Snakemake, which runs the steps, failed; its exit code is passed on."""
+
+    def __init__(self, message: str, code: int) -> None:
+        super().__init__(message)
+        self.exit_code = code
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Try an edit or restore the incumbent; returns the exit code."""
+    return command.run("ratchet try", _run, argv)
+
+
+def _run(argv: Sequence[str]) -> int:
+    options = _parse(argv)
+    place = Place.open(options.root, options.config)
+    if options.restore:
+        return place.restore(options.force)
+    if not options.message.strip():
+        raise UsageError(
+            'expected what you changed and why, found nothing; try: ratchet try -m "..."'
+        )
+    return place.try_(options)
+
+
+def _parse(argv: Sequence[str]) -> argparse.Namespace:
+    parser = command.Parser(
+        prog="ratchet try",
+        description="Take the edited files of the task through experiment, judge and steer.",
+        epilog=_EPILOG,
+        allow_abbrev=False,
+    )
+    add = parser.add_argument
+    add("-m", "--message", default="", help="what was changed and why; one line describes it")
+    add("--category", help="what it is about (default: found from the edit, then from the words)")
+    settings.add_options(parser)
+    add("--restore", action="store_true", help="put the incumbent's files back and try nothing")
+    add("--force", action="store_true", help="with --restore: also over an edit never tried")
+    add("--json", action="store_true", help="the verdict as one JSON object")
+    return parser.parse_args(argv)
+
+
+@dataclass(frozen=True)
+class Place:
+    """A session and the folder whose files are being edited."""
+
+    session: Session
+    root: Path
+    folder: Path
+    harness: Path
+    given: Sequence[str]
+
+    @classmethod
+    def open(cls, root: Path, given: Sequence[str]) -> Place:
+        """Check configuration and session as the workflow does, and change nothing."""
+        harness = settings.harness(root)
+        plan = guard.plan(settings.overrides(given), root, harness, owner=False)
+        if not plan.paths.baseline.exists():
+            raise InputMissingError(
+                f"session {plan.config.session!r}: no baseline yet ({plan.paths.baseline}); with "
+                "the unchanged files in place, run: snakemake --cores 1 baseline"
+            )
+        session = Session.open(plan.config, root, harness, Journal(plan.paths.events))
+        folder = config.resolve(plan.config.task, root, harness)
+        return cls(session, root, folder, harness, tuple(given))
+
+    @property
+    def paths(self) -> SessionPaths:
+        return self.session.paths
+
+    # ------------------------------------------------------------------ trying
+
+    def try_(self, options: argparse.Namespace) -> int:
+        """Put the edit forward for the next round and have that round run."""
+        number, again = self._next_round()
+        edited = self._edited()
+        if again is None:
+            self._check_new(number, edited)
+            offers.write(self.paths, number, self._offer(options, number, edited))
+        elif dict(again.files) != edited:
+            print(
+                f"ratchet try: round {number} was begun with another edit "
+                f"({one_line(again.description)}); it is finished first",
+                file=sys.stderr,
+            )
+            self._run_round(number)
+            return self.try_(options)
+        self._run_round(number)
+        return self._tell(number, options.json)
+
+    def _next_round(self) -> tuple[int, offers.Offer | None]:
+        """The first round that was not run, and what was put forward for it before.
+
+        One that the workflow left half done is finished on the way.
+        """
+        number = 1
+        while _was_run(self.paths, number):
+            number += 1
+        again = offers.read(self.paths, number)
+        if again is None and _was_begun(self.paths, number):
+            print(f"ratchet try: round {number} is finished first", file=sys.stderr)
+            self._run_round(number)
+            return self._next_round()
+        return number, again
+
+    def _edited(self) -> dict[str, str]:
+        """The mutable files as they lie in the folder, in the store."""
+        found = {}
+        for name in self.session.task.mutable:
+            path = self.folder / name
+            try:
+                found[name] = self.session.store.put(path.read_bytes())
+            except OSError as error:
+                raise InputMissingError(f"{path}: cannot be read: {error.strerror}") from None
+        return found
+
+    def _check_new(self, number: int, edited: Mapping[str, str]) -> None:
+        names = ", ".join(self.session.task.mutable)
+        source = source_digest(edited)
+        incumbent = self.session.state(number - 1).incumbent
+        if source == incumbent.source:
+            raise UsageError(
+                f"{self.folder}: {names} is what the incumbent has already; edit it, then try"
+            )
+        for proposals, verdict in self.session.history(number):
+            for proposal in proposals.proposals:
+                ruled = next((r for r in verdict.rulings if r.number == proposal.number), None)
+                if proposal.source == source and ruled is not None:
+                    raise UsageError(
+                        f"{self.folder}: {names} is what experiment {proposal.number} was "
+                        f"({ruled.verdict}); retests are the judge's, so change something"
+                    )
+
+    def _offer(
+        self, options: argparse.Namespace, number: int, edited: Mapping[str, str]
+    ) -> offers.Offer:
+        message = one_line(options.message)
+        old = self.session.texts(self.session.state(number - 1).incumbent.files)
+        own = {c.name: c.category for c in self.session.task.search_space}
+        category = options.category or classify(message, old, self.session.texts(edited), own)
+        known = dict.fromkeys((*self.session.categories, *CATEGORIES))
+        if category not in known:
+            raise UsageError(
+                f"--category: expected one of {', '.join(known)}, found {one_line(category)!r:.40}"
+            )
+        return offers.Offer(edited, category, message[:200], message)
+
+    def _run_round(self, number: int) -> None:
+        """Have Snakemake run one round to its end, with its progress on standard error."""
+        target = self.paths.round(number).steer.relative_to(self.root)
+        snakefile = (self.harness / "Snakefile").resolve()
+        words = [sys.executable, "-m", "snakemake", "-s", str(snakefile), "--cores", "1"]
+        words += ["--quiet", "all", "--", str(target)]
+        if self.given:
+            words[-2:-2] = ["--config", *self.given]
+        code = subprocess.run(words, cwd=self.root, stdout=sys.stderr, check=False).returncode
+        if code:
+            raise WorkflowError(
+                f"round {number} did not finish; the reason is above, and the same command goes on",
+                code,
+            )
+
+    def _tell(self, number: int, as_json: bool) -> int:
+        proposals, verdict = self.session.proposals(number), self.session.verdict(number)
+        if not verdict.rulings:
+            raise RatchetError(f"round {number} was not run: {verdict.detail or proposals.detail}")
+        (ruling,) = verdict.rulings
+        (proposal,) = proposals.proposals
+        state = self.session.state(number)
+        if as_json:
+            print(json.dumps(json_of(proposal, ruling, verdict, state), indent=2))
+        else:
+            print(text_of(proposal, ruling, verdict, state, self.session.task.metric.name))
+        return _exit_code(proposal, verdict)
+
+    # --------------------------------------------------------------- restoring
+
+    def restore(self, force: bool) -> int:
+        """Put the incumbent's files into the folder."""
+        number, _ = self._last_state()
+        incumbent = self.session.state(number).incumbent
+        found = {n: (self.folder / n).read_bytes() for n in self.session.task.mutable}
+        digests = {name: self.session.store.put(data) for name, data in found.items()}
+        known = {p.source for p, _ in self._tried(number)} | {incumbent.source}
+        known.add(source_digest({e.path: e.sha256 for e in self.session.manifest.baseline}))
+        if source_digest(digests) not in known and not force:
+            raise UsageError(
+                f"{self.folder}: {', '.join(found)} holds an edit that was never tried; try it "
+                "first, save it elsewhere, or add --force"
+            )
+        for name, sha in incumbent.files.items():
+            files.write_bytes(self.folder / name, self.session.store.get(sha))
+        who = f"experiment {incumbent.number}" if incumbent.number else "the baseline"
+        print(f"ratchet try: {', '.join(found)} restored to {who}", file=sys.stderr)
+        return 0
+
+    def _last_state(self) -> tuple[int, None]:
+        number = 0
+        while _was_run(self.paths, number + 1) and self.paths.round(number + 1).steer.exists():
+            number += 1
+        return number, None
+
+    def _tried(self, last: int) -> list[tuple[Proposal, RoundVerdict]]:
+        return [(p, v) for ps, v in self.session.history(last + 1) for p in ps.proposals]
+
+
+def _exit_code(proposal: Proposal, verdict: RoundVerdict) -> int:
+    if verdict.kept == proposal.number:
+        return 0
+    (ruling,) = verdict.rulings
+    undecided = ruling.verdict in (Verdict.MARGINAL, Verdict.RETEST)
+    return EXIT_UNDECIDED if undecided else EXIT_DISCARD
+
+
+def _was_run(paths: SessionPaths, number: int) -> bool:
+    """Whether something was judged in a round, or its proposals failed."""
+    here = paths.round(number)
+    if not (here.verdict.exists() and here.steer.exists() and here.proposals.exists()):
+        return False
+    verdict = files.read_record(RoundVerdict, here.verdict)
+    proposals = files.read_record(Proposals, here.proposals)
+    if verdict.round != number or proposals.round != number:
+        return False  # copies of the round that ended the session
+    return bool(verdict.rulings) or (verdict.stop is None and proposals.stop is None)
+
+
+def _was_begun(paths: SessionPaths, number: int) -> bool:
+    """Whether a run of this round's own proposals was executed."""
+    here = paths.round(number)
+    found = [files.read_json(path) for path in sorted(here.folder.glob("experiment-*.json"))]
+    return any(one.get("run") is not None or one.get("refused") for one in found)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

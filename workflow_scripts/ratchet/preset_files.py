@@ -1,0 +1,78 @@
+"""A preset applied to a task's mutable files: what a session starts from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ratchet import files
+from ratchet.canonical import digest_bytes
+from ratchet.errors import ConfigError
+from ratchet.proposers.declared import find_constant
+from ratchet.records import Manifest
+from ratchet.task import Task
+
+
+def baseline(task: Task, constants: Mapping[str, Any], preset: str) -> dict[str, bytes]:
+    """Content of the mutable files with some constants set, by name.
+
+    Raises :class:`ConfigError` for a constant that is not, exactly once, a top-level
+    ``NAME = literal`` of a mutable Python file.
+    """
+    contents = {name: files.read_bytes(task.folder / name) for name in task.mutable}
+    for constant, value in constants.items():
+        places = [name for name in contents if _find(contents[name], name, constant) is not None]
+        if len(places) != 1:
+            found = "in none of them" if not places else f"in {', '.join(places)}"
+            raise ConfigError(
+                f"{task.definition}: presets.{preset}.constants: expected {constant} to be set "
+                f"once, by a line like `{constant} = 1`, at the top level of one of the mutable "
+                f"files ({', '.join(contents)}), found it {found}"
+            )
+        (name,) = places
+        contents[name] = _set(contents[name], name, constant, value)
+    return contents
+
+
+def _find(content: bytes, name: str, constant: str) -> tuple[int, int, object] | None:
+    if not name.endswith(".py"):
+        return None
+    return find_constant(_text(content), constant)
+
+
+def _set(content: bytes, name: str, constant: str, value: Any) -> bytes:
+    place = _find(content, name, constant)
+    assert place is not None
+    text = _text(content)
+    new = text[: place[0]] + repr(value) + text[place[1] :]
+    return new.encode("utf-8", errors="surrogateescape")
+
+
+def _text(content: bytes) -> str:
+    return content.decode("utf-8", errors="surrogateescape")
+
+
+def edited(manifest: Manifest, folder: Path) -> list[str]:
+    """Mutable files in ``folder`` that differ from what a session started from.
+
+    The session goes on with its own copy.
+    """
+    preset = manifest.preset
+    constants = preset.constants if preset else {}
+    contents = {entry.path: _read(folder / entry.path) for entry in manifest.baseline}
+    for constant, value in constants.items():
+        for name, content in contents.items():
+            if content is not None and _find(content, name, constant) is not None:
+                contents[name] = _set(content, name, constant, value)
+    return [
+        entry.path for entry in manifest.baseline if _digest(contents[entry.path]) != entry.sha256
+    ]
+
+
+def _read(path: Path) -> bytes | None:
+    return path.read_bytes() if path.is_file() else None
+
+
+def _digest(content: bytes | None) -> str | None:
+    return None if content is None else digest_bytes(content)

@@ -1,0 +1,12 @@
+"""``program.md``: what whoever proposes is told of a task, written, checked, updated.
+
+Pure: texts in, texts and findings out.
+"""
+
+from ratchet.program.checking import check
+from ratchet.program.contract import Contract, Entry, History
+from ratchet.program.finding import Finding
+from ratchet.program.template import render
+from ratchet.program.updating import update
+
+__all__ = ["Contract", "Entry", "Finding", "History", "check", "render", "update"]

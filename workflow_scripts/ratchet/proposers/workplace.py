@@ -1,0 +1,247 @@
+"""The folder that an agent works in: laid out, and read back as somebody else's data.
+
+It lies in the temporary folder of the machine, far from the session's records
+and from the user's checkout, and has a git repository of its own, so that an
+agent that looks for one finds this.  What is found in it afterwards is not
+trusted: links are not followed, sizes are bounded, nothing is run.
+"""
+
+from __future__ import annotations
+
+import errno
+import itertools
+import os
+import stat
+import subprocess
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatch
+from pathlib import Path, PurePosixPath
+
+from ratchet.canonical import digest_bytes
+from ratchet.errors import ConfigError, StoreError
+from ratchet.files import discard
+from ratchet.proposers.tools import LITTER, PROPOSAL
+from ratchet.results_tsv import one_line
+
+BRIEF = "BRIEF.md"
+TRIED = "TRIED.tsv"
+UNTRUSTED = "untrusted"
+EARLIER = "EARLIER.diff"
+PAPERS = (BRIEF, TRIED, EARLIER, PROPOSAL, UNTRUSTED)
+"""Names in the folder that no file of a task may have."""
+
+SOURCE_LIMIT_BYTES = 1 << 20
+PROPOSAL_LIMIT_BYTES = 1 << 16
+MOST_FILES = 10_000
+"""Files that are looked at; whoever leaves more has left something forbidden."""
+
+# Made by tools that merely look at the code.
+CACHES = ("__pycache__", ".pytest_cache", ".mypy_cache", ".ruff_cache", ".ipynb_checkpoints")
+
+
+def check_names(names: Sequence[str], where: str) -> None:
+    """Raise :class:`ConfigError` if a task's file has the name of one that agents get."""
+    for name in names:
+        if PurePosixPath(name).parts[0] in PAPERS:
+            raise ConfigError(
+                f"{where}: the file {name} has a name that agents need for something else "
+                f"({', '.join(PAPERS)}); rename it, or use the proposer declared"
+            )
+
+
+class UnreadableError(Exception):
+    """Why a file that an agent left is not read; internal to proposers."""
+
+
+@dataclass(frozen=True)
+class Left:
+    """What an agent left: its files, what is wrong with them, and what else changed.
+
+    ``contents`` are the mutable files, ``problems`` say which of them cannot be
+    read, ``proposal`` is ``None`` if there is none.  ``others`` are files that it
+    had no business with.
+    """
+
+    contents: Mapping[str, bytes]
+    problems: tuple[str, ...]
+    proposal: bytes | None
+    others: tuple[str, ...]
+
+
+class Workplace:
+    """One agent's folder, from :meth:`lay_out` to :meth:`clear`."""
+
+    def __init__(self, session_folder: Path) -> None:
+        """A folder of its own for each session; the same one at each call."""
+        token = digest_bytes(os.fsencode(session_folder.resolve()))[:12]
+        self.root = Path(tempfile.gettempdir()) / f"ratchet-agent-{os.getuid()}-{token}"
+        self.work = self.root / "work"
+        self.prompt = self.root / "PROMPT.md"
+        self._given: dict[str, str] = {}
+
+    def clear(self) -> None:
+        """Remove the folder, and what a killed session left of it.
+
+        Raises :class:`StoreError` if it belongs to somebody else.
+        """
+        try:
+            found = self.root.lstat()
+        except FileNotFoundError:
+            return
+        if found.st_uid != os.getuid() or not stat.S_ISDIR(found.st_mode):
+            raise StoreError(
+                f"{self.root}: is in the way of the agent's folder and belongs to somebody else; "
+                "remove it, or set TMPDIR to a folder of your own"
+            )
+        discard(self.root)
+
+    def lay_out(
+        self, mutable: Mapping[str, bytes], readable: Mapping[str, bytes], prompt: str
+    ) -> None:
+        """Fill the folder; ``readable`` files are there to be read, not changed."""
+        self.clear()
+        self.root.mkdir(mode=0o700)
+        self.work.mkdir()
+        self.prompt.write_text(prompt, encoding="utf-8")
+        for name, content in {**readable, **mutable}.items():
+            path = self.work / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(content)
+            path.chmod(0o644 if name in mutable else 0o444)
+        self._given = {name: digest_bytes(content) for name, content in readable.items()}
+        self._commit()
+
+    def _commit(self) -> None:
+        """Make the folder a repository with one commit, so that `git diff` shows the edit."""
+        who = {"NAME": "Ratchet", "EMAIL": "ratchet@localhost", "DATE": "946684800 +0000"}
+        roles = ("AUTHOR", "COMMITTER")
+        variables = {f"GIT_{role}_{key}": value for role in roles for key, value in who.items()}
+        variables |= {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_NOSYSTEM": "1"}
+        kept = {k: v for k, v in os.environ.items() if not k.startswith("GIT_")}
+        for words in (
+            ["init", "--quiet", "--initial-branch=main", "--template="],
+            ["add", "--force", "--all"],
+            ["commit", "--quiet", "--no-verify", "--message=as given"],
+        ):
+            command = ["git", *words]
+            subprocess.run(
+                command, cwd=self.work, env={**kept, **variables}, capture_output=True, check=True
+            )
+
+    def read(self, mutable: Sequence[str]) -> Left:
+        """What is in the folder once the agent and all that it started have ended."""
+        contents, problems = {}, []
+        for name in mutable:
+            try:
+                content = self._file(name, SOURCE_LIMIT_BYTES)
+                if content is None:
+                    raise UnreadableError("is gone")
+                content.decode("utf-8")
+                contents[name] = content
+            except UnreadableError as error:
+                problems.append(f"{name} {error}")
+            except UnicodeDecodeError as error:
+                problems.append(f"{name} is not UTF-8 text (byte {error.start})")
+        proposal = None
+        try:
+            proposal = self._file(PROPOSAL, PROPOSAL_LIMIT_BYTES)
+        except UnreadableError as error:
+            problems.append(f"{PROPOSAL} {error}")
+        others = tuple(sorted(self._others({*mutable, PROPOSAL})))
+        return Left(contents, tuple(problems), proposal, others)
+
+    def _others(self, allowed: set[str]) -> Iterator[str]:
+        """Files that were changed, added or removed though they should not have been."""
+        missing = dict(self._given)
+        try:
+            for name in self._names():
+                given = missing.pop(name, None)
+                if name in allowed or (given is not None and self._digest(name) == given):
+                    continue
+                # A name may hold any bytes.
+                shown = one_line(name.encode("utf-8", errors="replace").decode())
+                yield f"{shown} ({'added' if given is None else 'changed'})"
+        except UnreadableError as error:
+            yield f"{error}"
+        else:
+            yield from (f"{name} (removed)" for name in missing)
+
+    def _names(self) -> Iterator[str]:
+        """Everything in the folder that is no folder, but for repository, caches and litter.
+
+        Raises :class:`UnreadableError` for a folder that nobody can look through.
+        """
+        if self.work.is_symlink():
+            raise UnreadableError("the folder itself (replaced)")
+        todo, left = [PurePosixPath()], MOST_FILES
+        while todo:
+            here = todo.pop()
+            try:
+                with os.scandir(self.work / here) as entries:
+                    found = list(itertools.islice(entries, left))
+            except OSError as error:
+                raise UnreadableError(
+                    f"a folder that cannot be opened ({error.strerror})"
+                ) from None
+            left -= len(found)
+            if left <= 0:
+                raise UnreadableError(f"more than {MOST_FILES} files or folders (added)")
+            for entry in sorted(found, key=lambda entry: entry.name):
+                if here == PurePosixPath() and (entry.name == ".git" or _is_litter(entry.name)):
+                    continue
+                if entry.is_dir(follow_symlinks=False):
+                    todo += [] if entry.name in CACHES else [here / entry.name]
+                elif not entry.name.endswith(".pyc"):
+                    yield (here / entry.name).as_posix()
+
+    def _digest(self, name: str) -> str | None:
+        try:
+            content = self._file(name, 64 * SOURCE_LIMIT_BYTES)
+        except UnreadableError:
+            return None
+        return None if content is None else digest_bytes(content)
+
+    def _file(self, name: str, limit: int) -> bytes | None:
+        """Content of a plain file, no link followed on the way; ``None`` if there is none.
+
+        Raises :class:`UnreadableError` for anything else.
+        """
+        *folders, last = PurePosixPath(name).parts
+        handles: list[int] = []
+        try:
+            handles.append(_open(self.work, os.O_DIRECTORY, None))
+            for folder in folders:
+                handles.append(_open(folder, os.O_DIRECTORY, handles[-1]))
+            # A pipe without a writer must not be waited for.
+            handles.append(_open(last, os.O_NONBLOCK, handles[-1]))
+            found = os.fstat(handles[-1])
+            if not stat.S_ISREG(found.st_mode):
+                raise UnreadableError("is no plain file")
+            if found.st_size > limit:
+                raise UnreadableError(f"is larger than {limit} bytes")
+            with os.fdopen(os.dup(handles[-1]), "rb") as stream:
+                return stream.read(limit)
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise UnreadableError(f"cannot be read ({error.strerror})") from None
+        finally:
+            for handle in handles:
+                os.close(handle)
+
+
+def _open(name: str | Path, flags: int, folder: int | None) -> int:
+    try:
+        return os.open(name, os.O_RDONLY | os.O_NOFOLLOW | flags, dir_fd=folder)
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        if error.errno in (errno.ELOOP, errno.ENOTDIR):
+            raise UnreadableError("is a link or lies behind one") from None
+        raise UnreadableError(f"cannot be opened ({error.strerror})") from None
+
+
+def _is_litter(name: str) -> bool:
+    return any(fnmatch(name, pattern) for pattern in LITTER)

@@ -1,0 +1,117 @@
+"""A tournament as one page and as JSON: leaderboard, lineage, every win passed on.
+
+The page is self-contained and runs no script; the same facts give the same bytes.
+Descriptions come from candidates and agents: they are cleaned and escaped.
+"""
+
+from __future__ import annotations
+
+from importlib import resources
+from typing import Any
+
+from jinja2 import Environment, FunctionLoader, StrictUndefined
+from markupsafe import Markup
+
+from ratchet import files
+from ratchet.report.palette import DARK, LIGHT, css_variables
+from ratchet.results_tsv import one_line
+from ratchet.stages import standings
+from ratchet.stages.champion import Champion
+from ratchet.stages.entering import Arena
+from ratchet.stages.standings import Facts
+
+DASH = "–"
+WIDTH, HEIGHT, EDGE = 140, 30, 3
+"""Size of a trajectory's picture, in pixels."""
+
+FATES = {
+    "kept": "kept",
+    "rejected": "re-tested, not kept",
+    "conflict": "conflict, not forced",
+    "present": "there already",
+    "tried": "tried there before",
+    "waiting": "waits for its turn",
+}
+
+
+def run(arena: Arena) -> None:
+    """Write evolve.json, then evolve.html."""
+    champion = files.read_record(Champion, arena.paths.champion)
+    facts = standings.build(arena, arena.config.evolve_rounds, champion)
+    files.write_json(arena.paths.evolve_json, facts)
+    files.write_bytes(arena.paths.evolve_html, render(facts).encode())
+    arena.journal_of(arena.config).append("evolved", answer=answer(facts))
+
+
+def answer(facts: Facts) -> str:
+    """The tournament in one sentence."""
+    champion, name = facts["champion"], facts["metric"]["name"]
+    if champion is None:
+        row = facts["leaderboard"][0]
+        return f"{row['competitor']} leads with {name} {number(row['mean'])}; nothing is confirmed"
+    found = champion["confirmation"]
+    who = f"{champion['competitor']}, experiment {champion['experiment']}"
+    if champion["experiment"] == 0:
+        return "no competitor kept anything: the baseline is the best so far"
+    if found["gain"] is None:
+        return f"{who} won; its confirmation failed: {one_line(found['detail'])}"
+    text = f"{who} won: {name} better by {number(found['gain'], 3)} with fresh seeds"
+    if found["low"] is None:
+        return text
+    between = f"95 % interval {number(found['low'], 3)} to {number(found['high'], 3)}"
+    sure = "" if found["low"] > 0 else ", which includes no gain"
+    return f"{text} ({between}{sure})"
+
+
+def render(facts: Facts) -> str:
+    """The page."""
+    environment = Environment(
+        loader=FunctionLoader(_asset),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.filters.update(number=number, signed=signed, line=one_line)
+    return environment.get_template("evolve.html").render(
+        facts=facts,
+        answer=answer(facts),
+        fates=FATES,
+        curves={row["competitor"]: Markup(_curve(facts, row)) for row in facts["leaderboard"]},
+        light=Markup(css_variables(LIGHT)),
+        dark=Markup(css_variables(DARK)),
+    )
+
+
+def number(value: float | None, digits: int = 6) -> str:
+    """So many digits; a dash for what is not known."""
+    return DASH if value is None else f"{value:.{digits}g}".replace("-", "−")
+
+
+def signed(value: float | None) -> str:
+    """Three digits with their sign."""
+    return DASH if value is None else f"{value:+.3g}".replace("-", "−")
+
+
+def _curve(facts: Facts, row: dict[str, Any]) -> str:
+    """A competitor's trajectory as SVG: runs to the right, better upwards."""
+    every = [point for other in facts["leaderboard"] for point in other["trajectory"]]
+    sign = 1 if facts["metric"]["direction"] == "minimize" else -1
+    values = [sign * point["mean"] for point in every]
+    low, span = min(values), (max(values) - min(values)) or 1.0
+    most = max(point["runs"] for point in every) or 1
+    points = " ".join(
+        f"{EDGE + (WIDTH - 2 * EDGE) * point['runs'] / most:.1f},"
+        f"{EDGE + (HEIGHT - 2 * EDGE) * (sign * point['mean'] - low) / span:.1f}"
+        for point in row["trajectory"]
+    )
+    # Better is lower in `values`, and so are small y in SVG: upwards.
+    return (
+        f'<svg width="{WIDTH}" height="{HEIGHT}" role="img" aria-label="trajectory">'
+        f'<polyline points="{points}" fill="none" stroke="var(--champion)" stroke-width="2"/></svg>'
+    )
+
+
+def _asset(name: str) -> str:
+    return resources.files("ratchet.report").joinpath(name).read_text(encoding="utf-8")

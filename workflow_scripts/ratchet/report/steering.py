@@ -1,0 +1,57 @@
+"""What steering said, and what became of it."""
+
+from __future__ import annotations
+
+from ratchet.codec import encode
+from ratchet.report import text
+from ratchet.report.inputs import Facts, SessionRecords
+from ratchet.suggestions import followed
+
+
+def steering(records: SessionRecords) -> Facts | None:
+    """Record by category, what to try next, and which suggestions were taken up."""
+    if not records.states:
+        return None
+    state = max(records.states, key=lambda s: s.round)
+    return {
+        "round": state.round,
+        "ranking": [text.label(name, 60) for name in state.ranking],
+        "categories": [encode(score) for score in records.categories],
+        "suggestions": [
+            {
+                "kind": one.kind.value,
+                "category": text.label(one.category, 60),
+                "title": text.label(one.title),
+                "evidence": text.label(one.evidence),
+                "experiments": list(one.experiments),
+            }
+            for one in state.suggestions
+        ],
+        "avoid": [text.label(note) for note in state.avoid],
+        "followed": _followed(records),
+    }
+
+
+def _followed(records: SessionRecords) -> list[Facts]:
+    """Each new proposal with the suggestion of the round before that it took up."""
+    before = {state.round + 1: state.suggestions for state in records.states}
+    verdicts = {r.number: r.verdict for v in records.verdicts for r in v.rulings}
+    found = []
+    for group in records.proposals:
+        for proposal in group.proposals:
+            if proposal.retry_of is not None or proposal.round not in before:
+                continue
+            suggestions = before[proposal.round]
+            taken = followed(suggestions, proposal.category, proposal.description)
+            verdict = verdicts.get(proposal.number)
+            found.append(
+                {
+                    "number": proposal.number,
+                    "place": taken[0] if taken else None,
+                    "exactly": taken[1] if taken else False,
+                    "title": text.label(suggestions[taken[0] - 1].title) if taken else None,
+                    "verdict": verdict.value if verdict else None,
+                    "status": verdict.status.value if verdict else None,
+                }
+            )
+    return found

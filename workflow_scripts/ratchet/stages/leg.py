@@ -1,0 +1,210 @@
+"""One leg: a competitor's rounds until its share of runs is used up."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ratchet import files, seal, worktrees
+from ratchet.canonical import source_digest
+from ratchet.errors import RatchetError
+from ratchet.paths import SessionPaths
+from ratchet.proposals import POLLINATION
+from ratchet.proposers.grafting import graft
+from ratchet.records import StopReason
+from ratchet.repo import SessionRepo
+from ratchet.stages import offers, rounds
+from ratchet.stages.entering import Arena, enter
+from ratchet.stages.offers import Offer
+from ratchet.stages.rounds import Clock
+from ratchet.stages.session import Session
+from ratchet.tournaments import Fate, Graft, Leg, Pollination, Win
+
+
+def run(arena: Arena, number: int, index: int, limits_file: Path | None, clock: Clock) -> None:
+    """Play the leg of one competitor in tournament round ``number``; write its record.
+
+    In round 0 it enters.  A leg that was interrupted is played again from its
+    beginning: what was proposed and run is in the store, so nothing is done twice.
+    """
+    session = enter(arena, index) if number == 0 else arena.open(index)
+    SessionRepo(session.paths.repository, session.config.session).clear_stale_locks()
+    name, queue, before = arena.names[index], list[Win](), 0
+    if number > 0:
+        before = files.read_record(Leg, arena.paths.leg(number - 1, index)).rounds
+    if number > 1:
+        offered = files.read_record(Pollination, arena.paths.pollination(number - 1))
+        queue = list(offered.queue(name))
+    playing = Playing(session, name, number, before, queue, limits_file, clock)
+    found = playing.run()
+    commit = session.state(found.rounds).incumbent.commit
+    session.repo.settle(commit)
+    check_out(arena, session, commit)
+    session.journal.append("leg_finished", **_told(found))
+    seal.finish(session.paths)
+    files.write_json(arena.paths.leg(number, index), found)
+
+
+def worktree(arena_paths: SessionPaths, worktrees_folder: str | None, session: str) -> Path:
+    """Where the incumbent of a competitor's session is checked out."""
+    if worktrees_folder is None:
+        return SessionPaths(session, arena_paths.root).worktree
+    return arena_paths.root / Path(worktrees_folder).expanduser() / session
+
+
+def check_out(arena: Arena, session: Session, commit: str) -> None:
+    """Show the incumbent in the competitor's worktree; one with edits is left alone."""
+    place = worktree(arena.paths, arena.config.worktrees, session.config.session)
+    try:
+        detail = worktrees.show(session.paths.repository, place, commit)
+    except RatchetError as error:
+        detail = str(error)
+    if detail:
+        session.journal.append("worktree", path=str(place), detail=detail)
+
+
+def _told(leg: Leg) -> dict[str, object]:
+    names = ("number", "competitor", "rounds", "runs", "mean", "sd", "kept", "stop")
+    return {name: getattr(leg, name) for name in names}
+
+
+@dataclass
+class Playing:
+    """A leg at work; ``rounds`` are those of the session that were played."""
+
+    session: Session
+    name: str
+    number: int
+    rounds: int
+    queue: list[Win]
+    limits_file: Path | None
+    clock: Clock
+    grafts: list[Graft] = field(default_factory=list)
+
+    def run(self) -> Leg:
+        """Play rounds until the share is used up or the session ends.
+
+        The share counts from the start, so that a leg whose last round took more
+        retests than were left is followed by a shorter one.  Every round uses a run,
+        unless its edit was refused: rounds are therefore bounded by the share too.
+        """
+        goal = self.number * self.session.config.evolve_runs
+        stop: StopReason | None = None
+        detail = ""
+        while stop is None and self._runs < goal and self.rounds < goal:
+            stop, detail = self._play(self.rounds + 1)
+        state = self.session.state(self.rounds)
+        return Leg(
+            number=self.number,
+            competitor=self.name,
+            session=self.session.config.session,
+            rounds=self.rounds,
+            runs=self._runs,
+            experiment=state.incumbent.number,
+            mean=state.incumbent.mean,
+            sd=state.incumbent.sd,
+            kept=state.incumbent.kept,
+            grafts=tuple(self.grafts),
+            waiting=tuple(win.origin for win in self.queue),
+            stop=stop,
+            detail=detail,
+        )
+
+    @property
+    def _runs(self) -> int:
+        """Training runs so far, those of the baseline not counted."""
+        begun = self.session.state(0).runs_used
+        return self.session.state(self.rounds).runs_used - begun
+
+    def _play(self, number: int) -> tuple[StopReason | None, str]:
+        """One round; a win whose turn did not come, since it ended here, waits on."""
+        win = self._put_forward(number)
+        stop, detail, played = rounds.play(self.session, number, self.limits_file, self.clock)
+        if played:
+            self.rounds = number
+        elif win is not None:
+            self.queue.insert(0, win)
+            self.grafts.pop()
+            self._clear(number)
+        return stop, detail
+
+    def _put_forward(self, number: int) -> Win | None:
+        """Offer the first win that fits the incumbent; others are told why not."""
+        while self.queue:
+            win = self.queue.pop(0)
+            offer, found = self._fit(win, number)
+            self.grafts.append(found)
+            self.session.journal.append(
+                "grafted", origin=win.origin, fate=found.fate, round=number, detail=found.detail
+            )
+            if offer is not None:
+                seal.begin(self.session.paths, [self.session.paths.offer(number)])
+                offers.write(self.session.paths, number, offer)
+                return win
+        self._clear(number)
+        return None
+
+    def _clear(self, number: int) -> None:
+        """Take back what was offered for a round when the leg was played otherwise."""
+        path = self.session.paths.offer(number)
+        if path.exists():
+            seal.begin(self.session.paths, [path])
+            path.unlink()
+
+    def _fit(self, win: Win, number: int) -> tuple[Offer | None, Graft]:
+        session, held = self.session, self.session.state(self.rounds).incumbent
+        measured = {session.state(0).incumbent.source: 0}
+        kept = set()
+        edits: dict[str, int] = {}
+        for proposals, verdict in session.history(self.rounds + 1):
+            kept.add(verdict.kept)
+            for p in proposals.proposals:
+                measured[p.source] = p.number
+                if p.edit is not None:
+                    edits[p.edit.label] = p.number
+        twin = edits.get(win.edit.label) if win.edit is not None else None
+        if twin is not None:
+            return None, _repeats(win, twin, twin in kept)
+        new: Mapping[str, str] | None = win.files
+        fate, detail = Fate.OFFERED, ""
+        if not win.whole:
+            new, fate, detail = self._merge(win, held.files)
+        elif source_digest(win.files) == held.source:
+            new, fate, detail = None, Fate.PRESENT, "it is the incumbent already"
+        if new is None:
+            return None, Graft(win.origin, fate, None, detail)
+        twin = measured.get(source_digest(new))
+        if twin is not None:
+            return None, _repeats(win, twin, kept=False)
+        offer = Offer(
+            files=new,
+            category=win.category,
+            description=f"{win.description} (win of {win.donor}, its experiment {win.experiment})",
+            hypothesis=win.hypothesis,
+            proposer=POLLINATION,
+            origin=win.origin,
+            edit=win.edit,
+        )
+        return offer, Graft(win.origin, fate, number)
+
+    def _merge(self, win: Win, held: Mapping[str, str]) -> tuple[dict[str, str] | None, Fate, str]:
+        """A win's patch on the incumbent, by digest."""
+        texts = self.session.texts
+        space = tuple(self.session.task.search_space)
+        merged, fate, detail = graft(
+            texts(win.parent), texts(win.files), texts(held), win.edit, space
+        )
+        if merged is None:
+            return None, fate, detail
+        put = self.session.store.put
+        encoded = {n: t.encode("utf-8", errors="surrogateescape") for n, t in merged.items()}
+        return {name: put(data) for name, data in encoded.items()}, fate, detail
+
+
+def _repeats(win: Win, twin: int, kept: bool) -> Graft:
+    """A win that this competitor had itself: the same edit is not judged twice."""
+    what = f"experiment {twin}" if twin else "the baseline"
+    if kept:
+        return Graft(win.origin, Fate.PRESENT, None, f"it is here already, as {what}")
+    return Graft(win.origin, Fate.TRIED, None, f"it was tried here as {what}")

@@ -1,0 +1,49 @@
+"""The memory of runs, and what a session's ceiling is compared with."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ratchet.ceiling import HARD, Ceiling
+from ratchet.errors import DataError
+from ratchet.records import RunSummary
+from ratchet.stages.session import Session
+
+
+def ceiling(session: Session) -> Ceiling:
+    """The ceiling in force."""
+    config = session.config
+    return Ceiling(config.memory_ceiling_mb, config.memory_ceiling == HARD)
+
+
+def mean_memory(runs: Sequence[RunSummary]) -> float | None:
+    """Mean of the memory that runs reported, in MiB."""
+    known = [run.memory_mb for run in runs if run.memory_mb is not None]
+    return sum(known) / len(known) if known else None
+
+
+def peak(session: Session, runs: Sequence[RunSummary]) -> float | None:
+    """Largest memory of some runs in MiB: as they printed it, else as it was measured.
+
+    ``None`` if it is known of none of them.
+    """
+    known = [_of(session, run) for run in runs]
+    return max((memory for memory in known if memory is not None), default=None)
+
+
+def _of(session: Session, run: RunSummary) -> float | None:
+    if run.memory_mb is not None:
+        return run.memory_mb
+    record = session.store.lookup(run.key)
+    return None if record is None else record.peak_memory_mb
+
+
+def require_room(session: Session, runs: Sequence[RunSummary]) -> None:
+    """Raise :class:`DataError` for a baseline above a hard ceiling: nothing could be kept."""
+    limit, found = ceiling(session), peak(session, runs)
+    if limit.refuses(found):
+        raise DataError(
+            f"the baseline of task {session.task.name} {limit.reason(found)}; raise "
+            "memory_ceiling_mb, choose a smaller preset for another session, or let the ceiling be "
+            "soft: --config memory_ceiling=soft"
+        )

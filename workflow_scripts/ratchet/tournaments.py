@@ -1,0 +1,120 @@
+"""Records of a tournament: legs, wins, and what became of them elsewhere.
+
+Each competitor is a session of its own; a leg is its share of one round of the
+tournament.  No record holds a time of day, so that equal tournaments have equal
+bytes.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from ratchet.proposals import Edit
+from ratchet.records import Direction
+from ratchet.vocabulary import StopReason
+
+
+class Fate(enum.StrEnum):
+    """What became of a win when its turn came at another competitor."""
+
+    OFFERED = "offered"
+    CONFLICT = "conflict"
+    PRESENT = "present"
+    TRIED = "tried"
+
+
+@dataclass(frozen=True)
+class Win:
+    """A kept experiment of one competitor, as a patch for the others.
+
+    ``files`` are its mutable files by digest, ``parent`` those it started from.
+    With ``whole`` it is no patch: the donor's configuration replaces everything.
+    ``gain`` is the donor's posterior, in the metric's unit; positive is better.
+    """
+
+    donor: str
+    session: str
+    experiment: int
+    description: str
+    category: str
+    hypothesis: str
+    gain: float
+    files: Mapping[str, str]
+    parent: Mapping[str, str]
+    edit: Edit | None = None
+    whole: bool = False
+
+    @property
+    def origin(self) -> str:
+        """How proposals name it: the donor's session and experiment."""
+        return f"{self.session}#{self.experiment}"
+
+
+@dataclass(frozen=True)
+class Graft:
+    """One win at one recipient: put forward in ``round``, or why it was not."""
+
+    origin: str
+    fate: Fate
+    round: int | None = None
+    detail: str = ""
+
+
+@dataclass(frozen=True)
+class Leg:
+    """Where a competitor stands after its leg of tournament round ``number``.
+
+    ``rounds`` counts those of its session, ``runs`` its training runs without
+    the baseline's; ``mean`` and ``sd`` are the judge's posterior for its
+    incumbent, ``experiment``.  ``grafts`` are of this leg, ``waiting`` are wins
+    whose turn did not come in it.  ``stop`` says why it ended before its share
+    was used up.
+    """
+
+    number: int
+    competitor: str
+    session: str
+    rounds: int
+    runs: int
+    experiment: int
+    mean: float
+    sd: float
+    kept: int
+    grafts: tuple[Graft, ...] = ()
+    waiting: tuple[str, ...] = ()
+    stop: StopReason | None = None
+    detail: str = ""
+
+
+@dataclass(frozen=True)
+class Queue:
+    """Wins that one competitor is to try, the most promising first."""
+
+    competitor: str
+    wins: tuple[Win, ...]
+
+
+@dataclass(frozen=True)
+class Pollination:
+    """What every competitor is offered after tournament round ``number``."""
+
+    number: int
+    mode: str
+    leader: str
+    queues: tuple[Queue, ...]
+
+    def queue(self, competitor: str) -> tuple[Win, ...]:
+        """The wins for one competitor; none for one that it does not know."""
+        return next((q.wins for q in self.queues if q.competitor == competitor), ())
+
+
+def leader(legs: Sequence[Leg], direction: Direction) -> Leg:
+    """The leg with the best posterior mean; the earlier one of equals."""
+    return min(legs, key=lambda leg: direction.sign * leg.mean)
+
+
+def session_name(tournament: str, competitor: str) -> str:
+    """The session of a competitor."""
+    return f"{tournament}.{competitor}"
