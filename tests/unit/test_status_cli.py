@@ -224,6 +224,8 @@ class Terminal:
             stdout=theirs,
             stderr=theirs,
             env={**kept, "TERM": "xterm", **environment},
+            # Of a shell's background job an interrupt is ignored, and so would be its children's.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )
         os.close(theirs)
 

@@ -96,7 +96,7 @@ def test_a_second_session_in_the_folder_is_refused(box: Box) -> None:
     box.wait_for(lambda: box.events("run_started"))
     said = box.run(check=False, session="other")
     assert box.status == 75
-    assert f"another session is running here (process {process.pid})" in said
+    assert f"another session is running here (process {process.pid}, session default)" in said
     assert not (box.path / "results" / "other").exists()
     assert "Building DAG" in box.run("-n", budget_steps=None, budget_seconds=0.5)
     assert process.poll() is None

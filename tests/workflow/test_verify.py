@@ -58,6 +58,7 @@ def kept_files(box: Box) -> list[Path]:
     below = [*(box.path / "results").rglob("*"), *(box.path / "store").rglob("*")]
     logs = box.session / "logs"
     kept = [path for path in below if path.is_file() and not path.is_relative_to(logs)]
+    kept.remove(box.session / "live.html")  # a view: nothing rests on it
     return [path for path in sorted(inputs + kept) if path.stat().st_size]
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import re
 import sys
 from collections.abc import Sequence
@@ -43,6 +42,8 @@ def _applies(marker: str | None) -> bool:
 
 def verify(lock: Path) -> None:
     """Raise :class:`DataError` if this interpreter has other versions."""
+    import importlib.metadata  # slow; most steps have no question about packages
+
     wrong = []
     for name, wanted in pins(lock).items():
         try:

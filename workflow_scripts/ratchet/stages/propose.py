@@ -20,7 +20,6 @@ from ratchet.proposers.merging import carry_over
 from ratchet.records import Proposal, Proposals, SessionState, StopReason
 from ratchet.seeds import stream_seed
 from ratchet.stages import offers, skipping
-from ratchet.stages.asking import Asking
 from ratchet.stages.offers import Offer
 from ratchet.stages.session import Session
 from ratchet.strategies import Strategy
@@ -100,6 +99,8 @@ class Proposing:
 
         A round without any is no end: the next one asks again.
         """
+        from ratchet.stages.asking import Asking  # much comes with it, for agents alone
+
         asking = Asking(self.session, self.number, self.state, self.earlier, self.rounds)
         dropped = tuple(self.dropped)
         stop = asking.stop()
