@@ -80,7 +80,7 @@ check: $(ENVS)/.venv-dev/.ready
 	$(DEV)/bin/hadolint Dockerfile
 
 test: check
-	$(DEV)/bin/pytest -n $(WORKERS)
+	$(DEV)/bin/pytest -n $(WORKERS) --dist worksteal
 
 image:
 	DOCKER_BUILDKIT=1 $(ENGINE) build \
