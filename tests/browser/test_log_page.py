@@ -4,25 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-import chromium
 from ratchet.cli import report
 
-pytestmark = pytest.mark.skipif(
-    chromium.found() is None,
-    reason="no Chromium on the PATH: apt-get install chromium fonts-dejavu-core",
-)
 SECTIONS = "progress verdicts experiments pareto crashes noise steering log method"
 HOSTILE = (
     "</script><script>window.owned=1</script><img src=x onerror='window.owned=2'>"
     '<svg onload=window.owned=3>\x1b[31m\u202e {{7*7}} " onmouseover=window.owned=4 x="'
 )
-
-
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory):
-    started = chromium.Browser(tmp_path_factory.mktemp("profile"))
-    yield started
-    started.close()
 
 
 @pytest.fixture(scope="module")

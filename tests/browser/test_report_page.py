@@ -12,15 +12,10 @@ from types import SimpleNamespace
 
 import pytest
 
-import chromium
 import pictures
 from ratchet.report.facts import build
 from ratchet.report.render import render_html
 
-pytestmark = pytest.mark.skipif(
-    chromium.found() is None,
-    reason="no Chromium on the PATH: apt-get install chromium fonts-dejavu-core",
-)
 sample = SimpleNamespace(
     **runpy.run_path(str(Path(__file__).parents[1] / "data" / "report" / "sample.py"))
 )
@@ -32,13 +27,6 @@ HOSTILE = (
     '\');window.owned=5;// " onmouseover=window.owned=6 x=" &lt;img src=y onerror=owned=7&gt;'
     " <a href='javascript:window.owned=8'>x</a> "
 )
-
-
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory):
-    started = chromium.Browser(tmp_path_factory.mktemp("profile"))
-    yield started
-    started.close()
 
 
 @pytest.fixture(scope="module")

@@ -20,17 +20,15 @@ from pathlib import Path
 
 import pytest
 
+from plans import plan
 from ratchet import cell, isolation
-from ratchet.canonical import digest_bytes
 from ratchet.errors import ConfigError, StoreError
-from ratchet.layout import RunPlan
 from ratchet.records import Outcome
 from ratchet.runner import execute
 from ratchet.store import LOG, RunRecord
 
 SYSTEM_PYTHON = "/usr/bin/python3"
 USER, GROUP = 10001, 65534
-DATA = b"some data"
 
 pytestmark = [
     pytest.mark.skipif(os.getuid() != 0, reason="only root can start a process of another user"),
@@ -60,27 +58,15 @@ def exchange(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 
 def run(root: Path, source: str, **changes: object) -> tuple[RunRecord, str]:
-    blob = root / "blob"
-    blob.write_bytes(DATA)
-    values: dict = {
-        "command": ["python", "train.py"],
-        "sources": {"train.py": source.encode()},
-        "fixed": {"prepare.py": b"VALUE = 1\n"},
-        "data": {"train.bin": (blob, digest_bytes(DATA))},
-        "seed": 3,
-        "budget_seconds": 1.0,
-        "budget_steps": None,
-        "timeout_seconds": 30.0,
-        "threads": 1,
-        "metric": "val",
-        "isolation": "container",
-    }
+    fixed = {"prepare.py": b"VALUE = 1\n"}
+    given = {"fixed": fixed, "timeout_seconds": 30.0, "isolation": "container", **changes}
+    order = plan(root, source, **given)
     folder = root / "run"
     folder.mkdir(exist_ok=True)
     # In a process of its own, since at a run's end the harness kills all of its children.
     context = multiprocessing.get_context("fork")
     with ProcessPoolExecutor(1, mp_context=context) as apart:
-        record = apart.submit(execute, RunPlan(**{**values, **changes}), folder).result()
+        record = apart.submit(execute, order, folder).result()
     return record, (folder / LOG).read_text(errors="replace")
 
 

@@ -15,38 +15,24 @@ import pytest
 
 from arena import TRAIN, Arena, before
 from engines import Docker
+from plans import DATA, plan
 from ratchet import container, processes, supervisor
-from ratchet.canonical import digest_bytes
 from ratchet.errors import ConfigError, StoreError
 from ratchet.isolation import Kind
-from ratchet.layout import RunPlan
 from ratchet.records import Outcome
 from ratchet.runner import execute
 from ratchet.store import LOG, RunRecord
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("engine", "left")]
-DATA = b"some data"
 
 
 def run(root: Path, source: str, **changes: object) -> tuple[RunRecord, str]:
-    blob = root / "blob"
-    blob.write_bytes(DATA)
-    values: dict = {
-        "command": ["python", "train.py"],
-        "sources": {"train.py": source.encode()},
-        "fixed": {"prepare.py": b"VALUE = 1\n"},
-        "data": {"train.bin": (blob, digest_bytes(DATA))},
-        "seed": 3,
-        "budget_seconds": 1.0,
-        "budget_steps": None,
-        "timeout_seconds": 60.0,
-        "threads": 1,
-        "metric": "val",
-        "isolation": "container",
-    }
+    fixed = {"prepare.py": b"VALUE = 1\n"}
+    given = {"fixed": fixed, "timeout_seconds": 60.0, "isolation": "container", **changes}
+    order = plan(root, source, **given)
     folder = root / "run with space, comma"
     folder.mkdir(exist_ok=True)
-    record = execute(RunPlan(**{**values, **changes}), folder)
+    record = execute(order, folder)
     return record, (folder / LOG).read_text(errors="replace")
 
 
