@@ -20,12 +20,13 @@ DEV := $(ENVS)/.venv-dev
 PACKAGE := pyproject.toml LICENSE README.md
 
 .DEFAULT_GOAL := help
-.PHONY: help env env-dev session pictures test check image lock bench bench-proposing clean
+.PHONY: help env env-dev env-gpt session pictures test check image lock bench bench-proposing clean
 
 help:
 	@echo "make session   set up the locked environment and run a session (config/config.yaml)"
 	@echo "make test      set up the test environment; run linters, types and all tests"
 	@echo "make env       only set up the locked environment in .venv"
+	@echo "make env-gpt   set up the environment of tasks/gpt in .venv-gpt (PyTorch with CUDA)"
 	@echo "make bench     harness seconds, start-up, keeping, steering and tournaments in simulation"
 	@echo "make bench-proposing   steered sessions of the default task beside unsteered ones; an hour"
 	@echo "make image     build the container image (BASE_IMAGE=... for another base, ENGINE=podman)"
@@ -59,6 +60,15 @@ $(ENVS)/.venv-dev/.ready: $(UV) envs/dev.lock $(PACKAGE)
 
 $(ENVS)/.venv-bench/.ready: $(UV) envs/bench.lock $(PACKAGE)
 	$(call environment,$(ENVS)/.venv-bench,envs/bench.lock)
+
+# A task's own environment, nothing of Ratchet in it: `make env-gpt` makes .venv-gpt.
+$(ENVS)/.venv-gpt/.ready: $(UV) envs/gpt.lock
+	@echo "setting up $(@D) from envs/gpt.lock"
+	@$(UV) venv --quiet --clear --python $(PYTHON) $(@D)
+	@$(UV) pip sync --require-hashes --python $(@D) envs/gpt.lock
+	@touch $@
+
+env-gpt: $(ENVS)/.venv-gpt/.ready
 
 env: $(ENVS)/.venv/.ready
 

@@ -85,6 +85,7 @@ EDGE = {
     "devices",
     "preset_files",
     "environment",
+    "interpreters",
     "schema",
     "task",
     "config",

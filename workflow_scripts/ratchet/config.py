@@ -66,6 +66,7 @@ class Config:
     session: str
     task: str
     preset: str | None
+    python: str | None
     rounds: int
     candidates: int
     baseline_replicates: int

@@ -23,6 +23,7 @@ from ratchet.environment import package_paths
 from ratchet.errors import InputMissingError
 from ratchet.evaluation import Plausible
 from ratchet.files import digest_file
+from ratchet.interpreters import Interpreter
 from ratchet.isolation import Box, Kind
 
 # Folder of the data files, below the run's own.
@@ -67,7 +68,7 @@ class RunPlan:
     seeds that a candidate writes down itself.  ``variables`` are the preset's, for
     run and evaluator.  ``environment_sha256`` is the digest of the lock whose
     packages a container's image must hold, and ``limits`` are the run's own, by the
-    names of :mod:`ratchet.cgroups`.
+    names of :mod:`ratchet.cgroups`.  ``python`` is the task's own interpreter.
     """
 
     command: Sequence[str]
@@ -93,6 +94,7 @@ class RunPlan:
     variables: Mapping[str, str] = field(default_factory=dict)
     environment_sha256: str = ""
     limits: Mapping[str, int] = field(default_factory=dict)
+    python: Interpreter | None = None
 
 
 def mounts_data(kind: Kind) -> bool:
@@ -141,12 +143,13 @@ def write(path: Path, content: bytes) -> None:
 def box(plan: RunPlan, work: Path) -> Box:
     """What the run gets of the machine."""
     place = work.resolve()
+    prefixes = plan.python.prefixes if plan.python else ()
     return Box(
         work=place,
         fixed=[*(place / name for name in plan.fixed), place / DATA],
         mounts={place / DATA / name: path.resolve() for name, (path, _) in plan.data.items()},
-        readable=[HOOKS] if plan.seed_hook else [],
-        hidden=package_paths(plan.hidden),
+        readable=[*([HOOKS] if plan.seed_hook else []), *map(Path, prefixes)],
+        hidden=package_paths(plan.hidden, prefixes),
         network=plan.network,
         gpu=plan.device == "gpu",
     )
@@ -202,9 +205,10 @@ def _common(
     }
 
 
-def resolve(command: Sequence[str]) -> list[str]:
-    """``python`` in a task's command is the locked environment's interpreter."""
-    return [sys.executable if word == "python" else word for word in command]
+def resolve(command: Sequence[str], python: Interpreter | None = None) -> list[str]:
+    """``python`` in a task's command is the task's own interpreter, or the harness's."""
+    program = python.executable if python else sys.executable
+    return [program if word == "python" else word for word in command]
 
 
 def changed(plan: RunPlan, work: Path, evaluator: Path, kind: Kind) -> str | None:

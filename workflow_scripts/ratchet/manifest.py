@@ -15,7 +15,7 @@ from ratchet.config import Config
 from ratchet.errors import FixedInputChangedError
 from ratchet.paths import SessionPaths
 from ratchet.presets import Preset
-from ratchet.records import Fingerprint, Manifest
+from ratchet.records import Fingerprint, Manifest, TaskPython
 from ratchet.store import Store
 from ratchet.task import Task
 
@@ -31,6 +31,7 @@ def build(
     harness_sha256: str,
     mode: str,
     preset: Preset | None = None,
+    python: TaskPython | None = None,
 ) -> Manifest:
     """Freeze the inputs: their content goes to the store, their digests here."""
     frozen = {**config.frozen, "mode": mode}
@@ -55,6 +56,7 @@ def build(
         hardware=hardware.current(task.device),
         versions=versions(),
         preset=preset,
+        python=python,
     )
 
 

@@ -132,12 +132,26 @@ class Fingerprint:
 
 
 @dataclass(frozen=True)
+class TaskPython:
+    """What a session froze of its task's own interpreter.
+
+    ``deviations`` tell where it differs from the task's lock; there are some only
+    if the configuration named the interpreter.
+    """
+
+    version: str
+    packages_sha256: str
+    deviations: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class Manifest:
     """Every input of a session by hash; frozen when the session starts.
 
     ``values`` is the content of the task's ``task.yaml``, whose file is
     ``definition``; ``frozen`` are the settings that may not change later.
-    ``preset`` is what was applied to the task before ``baseline`` was taken.
+    ``preset`` is what was applied to the task before ``baseline`` was taken,
+    ``python`` the task's own interpreter, where it has one.
     """
 
     session: str
@@ -157,3 +171,4 @@ class Manifest:
     versions: Mapping[str, str] = field(default_factory=dict)
     evaluation: tuple[Fingerprint, ...] = ()
     preset: Preset | None = None
+    python: TaskPython | None = None

@@ -58,6 +58,12 @@ def execute(plan: RunPlan, folder: Path) -> RunRecord:
     commands cannot be run.
     """
     kind = choose(plan.isolation)
+    if kind is Kind.CONTAINER and plan.python is not None:
+        raise ConfigError(
+            "isolation: container runs what its image holds, and the task has an interpreter of "
+            f"its own ({plan.python.executable}); set isolation to auto, or run the whole session "
+            "in a container that has it"
+        )
     answer = _attempt(plan, folder, kind)
     if _killed_from_outside(answer):
         time.sleep(OUTSIDE_PAUSE_SECONDS)
@@ -122,7 +128,7 @@ def _start(plan: RunPlan, work: Path, kind: Kind) -> dict[str, Any]:
 
 def _command(plan: RunPlan, variables: Mapping[str, str]) -> list[str]:
     """The command with its program found, since a sandbox cannot say that it is not."""
-    command = resolve(plan.command)
+    command = resolve(plan.command, plan.python)
     if "/" not in command[0] and shutil.which(command[0], path=variables.get("PATH")) is None:
         raise _cannot_start(command[0], "no such program on the PATH")
     return command
@@ -137,7 +143,7 @@ def _cannot_start(program: str, why: str) -> StoreError:
 
 def _evaluator_order(plan: RunPlan, folder: Path) -> dict[str, Any]:
     return {
-        "command": resolve(plan.evaluator),
+        "command": resolve(plan.evaluator, plan.python),
         "folder": str(folder.resolve()),
         "environment": evaluator_environment(plan, folder),
         "errors": str((folder / "errors").resolve()),

@@ -53,7 +53,8 @@ class Task:
     ``evaluator`` is the command of the trusted evaluator, which alone gets
     ``evaluation_data``, and ``locked_data`` when a champion is audited.
     ``hidden`` names installed packages that runs may not read, since the data
-    are made from them.
+    are made from them.  ``python`` is the environment, or the interpreter, that runs its
+    commands if that is not the harness's.
     """
 
     name: str
@@ -85,6 +86,7 @@ class Task:
     seed_hook: bool = False
     presets: Sequence[Preset] = ()
     limits: Mapping[str, int] = field(default_factory=dict)
+    python: Path | None = None
 
     @property
     def data_names(self) -> tuple[str, ...]:
@@ -198,6 +200,7 @@ def build(data: Mapping[str, Any], folder: Path, harness: Path) -> Task:
         hidden=tuple(data.get("hidden", ())),
         seed_hook=data.get("seed", "environment") == "hook",
         limits=data.get("limits", {}),
+        python=harness / Path(data["python"]).expanduser() if "python" in data else None,
         presets=presets.parse(data.get("presets", {}), str(folder / DEFINITION)),
     )
 

@@ -17,12 +17,13 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
-from ratchet import devices, environment, files, gpu, isolation
+from ratchet import devices, environment, files, gpu, interpreters, isolation
 from ratchet.canonical import digest
 from ratchet.cli import settings
 from ratchet.config import Config
 from ratchet.doctor import Gpu, Lock, Machine, Tool
 from ratchet.errors import DataError, RatchetError, UsageError
+from ratchet.interpreters import Interpreter
 from ratchet.paths import StorePaths
 from ratchet.presets import GB
 from ratchet.results_tsv import one_line
@@ -82,14 +83,16 @@ def _with_task(found: Machine, root: Path, given: Sequence[str]) -> Machine:
         task = settings.task_of(chosen, root)
     except RatchetError as error:
         return replace(found, locks=locks, task_fault=str(error))
-    if task.environment.resolve() != (settings.harness(root) / "envs/workflow.lock").resolve():
-        locks.append(lock(task.environment))
-    found = replace(found, locks=locks, task=task.name, device=task.device)
+    found = replace(found, task=task.name, device=task.device)
     try:
         preset = choose_preset(chosen, task)
-        known = prepared(task, root, preset.environment if preset else {})
+        python = interpreters.of_task(chosen, task, root, settings.harness(root))
+        if task.environment.resolve() != (settings.harness(root) / "envs/workflow.lock").resolve():
+            locks.append(lock(task.environment, python))
+        found = replace(found, locks=locks)
+        known = prepared(task, root, preset.environment if preset else {}, python)
     except RatchetError as error:
-        return replace(found, task_fault=str(error))
+        return replace(found, locks=locks, task_fault=str(error))
     return replace(found, preset=preset.name if preset else None, prepared=known)
 
 
@@ -153,12 +156,15 @@ def free_space(root: Path) -> dict[str, float]:
     return {" and ".join(names): free for names, free in found.values()}
 
 
-def lock(path: Path) -> Lock:
-    """Whether the packages of this interpreter are the ones that a lock names."""
+def lock(path: Path, python: Interpreter | None = None) -> Lock:
+    """Whether the packages of this interpreter, or of a task's own, are as a lock names them."""
     name = f"{path.parent.name}/{path.name}"
     try:
         sha = files.digest_file(path)
-        environment.verify(path)
+        if python is None:
+            environment.verify(path)
+        else:
+            environment.verify_other(path, python)
     except DataError as error:
         # The message names lock and interpreter, which stand beside it here.
         found = str(error).partition("(")[2].rpartition(");")[0]
@@ -186,12 +192,14 @@ def _process(pid: int) -> str:
         return f"process {pid}"
 
 
-def prepared(task: Task, root: Path, variables: Mapping[str, str]) -> bool | None:
+def prepared(
+    task: Task, root: Path, variables: Mapping[str, str], python: Interpreter | None = None
+) -> bool | None:
     """Whether the task's data lie in the store; ``None`` for a task without data."""
     if not task.data_names:
         return None
     store = StorePaths(root / "store")
-    path = store.memo(PREPARED, digest(preparation(task, variables)))
+    path = store.memo(PREPARED, digest(preparation(task, variables, python)))
     try:
         answer = read_entry(path)["answer"]
         return all(store.blob(entry["sha256"]).is_file() for entry in answer.values())

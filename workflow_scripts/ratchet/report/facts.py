@@ -15,6 +15,7 @@ from ratchet.codec import encode
 from ratchet.records import (
     Confirmation,
     Direction,
+    Manifest,
     Proposals,
     RoundVerdict,
     RunSummary,
@@ -278,6 +279,15 @@ def _totals(records: SessionRecords) -> Facts:
     }
 
 
+def _task_python(manifest: Manifest) -> dict[str, str]:
+    """What ran the task's commands, where that is not the harness's interpreter."""
+    own = manifest.python
+    if own is None:
+        return {}
+    told = {"python of the task": own.version}
+    return {**told, "not as locked": "; ".join(own.deviations)} if own.deviations else told
+
+
 def _provenance(records: SessionRecords) -> Facts:
     """Every digest that the session froze, with the machine and the versions."""
     m = records.manifest
@@ -298,5 +308,5 @@ def _provenance(records: SessionRecords) -> Facts:
         "frozen": encode(m.frozen),
         "isolation": sorted({d.isolation for d in records.runs.values() if d.isolation}),
         "hardware": encode(m.hardware),
-        "versions": encode(m.versions),
+        "versions": {**m.versions, **_task_python(m)},
     }

@@ -12,14 +12,25 @@ from pathlib import Path
 from typing import Any
 
 import ratchet
-from ratchet import container, devices, environment, files, isolation, manifest, presets
+from ratchet import (
+    container,
+    devices,
+    environment,
+    files,
+    interpreters,
+    isolation,
+    manifest,
+    presets,
+)
 from ratchet.codec import decode, encode
 from ratchet.config import Config
 from ratchet.errors import DataError, StoreError
+from ratchet.interpreters import Interpreter
 from ratchet.journal import Journal, planned
+from ratchet.layout import resolve
 from ratchet.paths import SessionPaths
 from ratchet.presets import Preset
-from ratchet.records import Fingerprint
+from ratchet.records import Fingerprint, TaskPython
 from ratchet.repo import protect
 from ratchet.store import Store
 from ratchet.task import Task
@@ -29,7 +40,7 @@ PREPARE_TIMEOUT_SECONDS = 24 * 3600.0
 PREPARED = "prepared"
 
 
-def run(config: Config, task: Task, root: Path, journal: Journal) -> None:
+def run(config: Config, task: Task, root: Path, harness: Path, journal: Journal) -> None:
     """Write the manifest of a new session."""
     paths = SessionPaths(config.session, root)
     store = Store(paths.store)
@@ -41,13 +52,14 @@ def run(config: Config, task: Task, root: Path, journal: Journal) -> None:
         metric=task.metric.name,
         device=task.device,
     )
-    environment.verify(task.environment)
+    python = interpreters.of_task(config, task, root, harness)
+    told = _check_environment(config, task, python)
     # Said, and refused, before anything is run.
     kept_apart = isolation.describe(config.isolation)
     preset = choose_preset(config, task)
-    data = _data(task, store, preset.environment if preset else {})
-    harness = manifest.harness_digest(Path(ratchet.__file__).parent)
-    frozen = manifest.build(config, task, store, data, harness, judge_mode(config), preset)
+    data = _data(task, store, preset.environment if preset else {}, python)
+    code = manifest.harness_digest(Path(ratchet.__file__).parent)
+    frozen = manifest.build(config, task, store, data, code, judge_mode(config), preset, told)
     if kept_apart == isolation.Kind.CONTAINER:
         versions = {**frozen.versions, **container.run_facts()}
         frozen = dataclasses.replace(frozen, versions=versions)
@@ -58,6 +70,28 @@ def run(config: Config, task: Task, root: Path, journal: Journal) -> None:
         isolation=kept_apart,
         **({"preset": preset.name} if preset else {}),
     )
+
+
+def _check_environment(config: Config, task: Task, python: Interpreter | None) -> TaskPython | None:
+    """Compare what is installed with the task's lock.
+
+    An interpreter that the configuration names may differ; that is said, and kept
+    in the manifest.
+    """
+    if python is None:
+        environment.verify(task.environment)
+        return None
+    if config.python is None:
+        environment.verify_other(task.environment, python)
+        return TaskPython(python.version, python.packages_sha256)
+    found = environment.deviations(task.environment, python)
+    if found:
+        print(
+            f"ratchet: python: {config.python} is not as {task.environment.name} says "
+            f"({'; '.join(found)}); the manifest keeps what it has",
+            file=sys.stderr,
+        )
+    return TaskPython(python.version, python.packages_sha256, tuple(found))
 
 
 def choose_preset(config: Config, task: Task) -> Preset | None:
@@ -78,19 +112,25 @@ def judge_mode(config: Config) -> str:
     return str(Mode.GAIN if short == gain else Mode.BALANCED)
 
 
-def _data(task: Task, store: Store, variables: Mapping[str, str]) -> dict[str, Fingerprint]:
+def _data(
+    task: Task, store: Store, variables: Mapping[str, str], python: Interpreter | None
+) -> dict[str, Fingerprint]:
     """Prepared data files by name; prepared once for all sessions with equal inputs."""
     names = list(task.data_names)
     if not names:
         return {}
-    question = preparation(task, variables)
-    answer = store.memo(PREPARED, question, lambda: encode(_prepare(task, store, names, variables)))
+    question = preparation(task, variables, python)
+
+    def prepare() -> dict[str, Fingerprint]:
+        return _prepare(task, store, names, variables, python)
+
+    answer = store.memo(PREPARED, question, lambda: encode(prepare()))
     found = {name: decode(Fingerprint, value, name) for name, value in answer.items()}
     try:
         for entry in found.values():
             store.path(entry.sha256)
     except StoreError:
-        again = _prepare(task, store, names, variables)
+        again = prepare()
         if encode(again) != answer:
             raise DataError(
                 f"{task.folder}: preparing the data again gave other bytes than before; "
@@ -99,7 +139,9 @@ def _data(task: Task, store: Store, variables: Mapping[str, str]) -> dict[str, F
     return found
 
 
-def preparation(task: Task, variables: Mapping[str, str]) -> dict[str, Any]:
+def preparation(
+    task: Task, variables: Mapping[str, str], python: Interpreter | None = None
+) -> dict[str, Any]:
     """Everything that the prepared data depend on."""
     return {
         "command": list(task.prepare),
@@ -108,11 +150,16 @@ def preparation(task: Task, variables: Mapping[str, str]) -> dict[str, Any]:
         "names": list(task.data_names),
         # Only where there are any, so that what was prepared without stays known.
         **({"variables": dict(variables)} if variables else {}),
+        **({"python": python.packages_sha256} if python else {}),
     }
 
 
 def _prepare(
-    task: Task, store: Store, names: list[str], variables: Mapping[str, str]
+    task: Task,
+    store: Store,
+    names: list[str],
+    variables: Mapping[str, str],
+    python: Interpreter | None,
 ) -> dict[str, Fingerprint]:
     """Run the task's own preparation in a folder of its own and keep what it made."""
     store.paths.partial.mkdir(parents=True, exist_ok=True)
@@ -122,7 +169,7 @@ def _prepare(
         out.mkdir()
         for fixed in task.fixed:
             files.write_bytes(work / fixed, files.read_bytes(task.folder / fixed))
-        _call(task, work, out, variables)
+        _call(task, work, out, variables, python)
         missing = [n for n in names if not (out / n).is_file()]
         if missing:
             raise DataError(
@@ -131,9 +178,10 @@ def _prepare(
         return {n: store.fingerprint(out / n, n) for n in names}
 
 
-def _call(task: Task, work: Path, out: Path, variables: Mapping[str, str]) -> None:
-    words: list[str] = [sys.executable if w == "python" else w for w in task.prepare]
-    command = [word.replace("{out}", str(out)) for word in words]
+def _call(
+    task: Task, work: Path, out: Path, variables: Mapping[str, str], python: Interpreter | None
+) -> None:
+    command = [word.replace("{out}", str(out)) for word in resolve(task.prepare, python)]
     settings = {"PYTHONHASHSEED": "0", "PYTHONDONTWRITEBYTECODE": "1", **variables}
     done = subprocess.run(
         command,

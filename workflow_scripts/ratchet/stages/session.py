@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ratchet import files, hardware, task
+from ratchet import files, interpreters, task
 from ratchet.canonical import source_digest
 from ratchet.codec import encode
 from ratchet.config import Config
-from ratchet.errors import FixedInputChangedError
+from ratchet.interpreters import Interpreter
 from ratchet.journal import Journal
 from ratchet.paths import SessionPaths
 from ratchet.proposals import DECLARED
@@ -29,6 +29,7 @@ from ratchet.records import (
 from ratchet.repo import SessionRepo
 from ratchet.runner import RunPlan, execute
 from ratchet.seeds import Role, run_seed
+from ratchet.stages import machine
 from ratchet.store import LOG, RunRecord, Store, run_key
 from ratchet.task import Task
 
@@ -53,6 +54,7 @@ class Session:
     store: Store
     repo: SessionRepo
     journal: Journal
+    harness: Path
 
     @classmethod
     def open(cls, config: Config, root: Path, harness: Path, journal: Journal) -> Session:
@@ -68,6 +70,7 @@ class Session:
             store=store,
             repo=SessionRepo(paths.repository, config.session),
             journal=journal,
+            harness=harness,
         )
 
     @property
@@ -178,7 +181,7 @@ class Session:
         }
 
         def perform(folder: Path) -> RunRecord:
-            self._check_hardware()
+            machine.check(self.manifest, self.task.device, self.python)
             self.journal.append("run_started", **about, budget=self.budget)
             return execute(self._plan(sources, seed, audit), folder)
 
@@ -213,6 +216,13 @@ class Session:
     def variables(self) -> Mapping[str, str]:
         """What the session's preset sets for runs and evaluator."""
         return self.manifest.preset.environment if self.manifest.preset else {}
+
+    @property
+    def python(self) -> Interpreter | None:
+        """The task's own interpreter, where it has one."""
+        if self.manifest.python is None:
+            return None
+        return interpreters.of_task(self.config, self.task, self.paths.root, self.harness)
 
     @property
     def audits(self) -> bool:
@@ -251,6 +261,7 @@ class Session:
             "command": list(self.task.command),
             "metric": self.task.metric.name,
             "environment": self.manifest.environment.sha256,
+            **({"python": self.manifest.python.packages_sha256} if self.manifest.python else {}),
             "hardware": encode(self.manifest.hardware),
             # Only where there are any, so that other runs keep the keys they have.
             **({"variables": dict(self.variables)} if self.variables else {}),
@@ -287,6 +298,7 @@ class Session:
             variables=self.variables,
             limits=self.task.limits,
             environment_sha256=self.manifest.environment.sha256,
+            python=self.python,
         )
 
     def _summary(self, key: str, seed: int, record: RunRecord) -> RunSummary:
@@ -300,16 +312,6 @@ class Session:
             memory_mb=self.task.memory_mb(record.metrics) if ok else None,
             audit=record.evaluation.audit if ok and record.evaluation is not None else None,
         )
-
-    def _check_hardware(self) -> None:
-        here = hardware.current(self.task.device)
-        if here != self.manifest.hardware:
-            raise FixedInputChangedError(
-                f"session {self.config.session!r} was started on "
-                f"{hardware.describe(dict(self.manifest.hardware))}, this machine has "
-                f"{hardware.describe(here)}; measurements of the two cannot be compared. Go on "
-                "there, or start another session here: snakemake --cores 1 --config session=NAME"
-            )
 
     def log_path(self, key: str) -> Path:
         return self.store.run_file(key, LOG)
