@@ -117,33 +117,6 @@ def test_only_what_a_verdict_depends_on_judges_again(
     assert (plain != changed) is judges
 
 
-def test_digests_follow_imports() -> None:
-    judge = guard.code_digest("ratchet.stages.judge")
-    assert judge != guard.code_digest("ratchet.report.publish")
-    assert judge == guard.code_digest("ratchet.stages.judge")
-
-
-def covered(*modules: str) -> set[str]:
-    todo, seen = list(modules), set()
-    package = REPO / "workflow_scripts" / "ratchet"
-    while todo:
-        path = guard._module_path(package, todo.pop())
-        if path is None or path in seen:
-            continue
-        seen.add(path)
-        todo += guard._imported(path.read_bytes())
-    return {str(path.relative_to(package)) for path in seen}
-
-
-def test_the_judge_rests_on_its_core_and_not_on_the_report() -> None:
-    found = covered("ratchet.stages.judge")
-    assert {"judge/core.py", "judge/effects.py", "stages/judge.py", "records.py"} <= found
-    assert not any(name.startswith("report/") for name in found)
-    assert "steer.py" not in found
-    page = covered("ratchet.report.publish")
-    assert {"report/render.py", "report/facts.py", "report/figures.py"} <= page
-
-
 def test_snakemakes_chatter_is_dropped_and_nothing_else(caplog) -> None:
     logger = logging.getLogger("test-chatter")
     guard.hush(logger)

@@ -8,17 +8,18 @@ commits; ``events.jsonl`` knows the real times.
 
 from __future__ import annotations
 
-import contextlib
-import functools
 import os
-import tempfile
-from collections.abc import Iterator, Mapping
+import subprocess
+from collections.abc import Mapping
 from pathlib import Path
-from typing import IO, Any
 
 EPOCH_SECONDS = 946_684_800
 IDENTITY = "Ratchet <ratchet@localhost>"
 SCRATCH = "refs/ratchet/scratch"
+
+
+class GitError(RuntimeError):
+    """Git failed; the text is its own."""
 
 
 class SessionRepo:
@@ -28,18 +29,29 @@ class SessionRepo:
         self.folder = folder
         self.branch = f"refs/heads/ratchet/{session}"
 
-    @functools.cached_property
-    def _git(self) -> Any:
-        import git  # most stages only pass a repository on
-
-        command = git.Git()
-        command.update_environment(
-            GIT_DIR=str(self.folder.resolve()),
-            # Nobody's settings, hooks or templates change what is recorded.
-            GIT_CONFIG_GLOBAL=os.devnull,
-            GIT_CONFIG_NOSYSTEM="1",
+    def _call(self, *words: str, given: bytes = b"") -> subprocess.CompletedProcess[bytes]:
+        # GitPython takes longer to import than git takes to make a commit.
+        return subprocess.run(
+            ["git", *words],
+            env={
+                **os.environ,
+                "GIT_DIR": str(self.folder.resolve()),
+                # Nobody's settings, hooks or templates change what is recorded.
+                "GIT_CONFIG_GLOBAL": os.devnull,
+                "GIT_CONFIG_NOSYSTEM": "1",
+                "LC_ALL": "C",
+            },
+            input=given,
+            capture_output=True,
+            check=False,
         )
-        return command
+
+    def _git(self, *words: str, given: bytes = b"") -> str:
+        done = self._call(*words, given=given)
+        if done.returncode:
+            said = done.stderr.decode(errors="replace").strip()
+            raise GitError(f"{self.folder}: git {words[0]} ended with {done.returncode}: {said}")
+        return done.stdout.decode(errors="replace").strip()
 
     def create(self) -> None:
         """Make the repository; does nothing if it is there.
@@ -50,7 +62,9 @@ class SessionRepo:
         if all((self.folder / part).exists() for part in ("HEAD", "objects/info")):
             return
         self.folder.mkdir(parents=True, exist_ok=True)
-        self._git.init("--bare", "--quiet", f"--initial-branch={self.branch[11:]}", "--template=")
+        self._git(
+            "init", "--bare", "--quiet", f"--initial-branch={self.branch[11:]}", "--template="
+        )
 
     def commit(
         self,
@@ -66,10 +80,10 @@ class SessionRepo:
         """
         who = f"{IDENTITY} {EPOCH_SECONDS + number} +0000"
         # Made under a name of its own first: a ref of fast-import is not kept safe.
-        with _stdin(_import_stream(content, message, who, parent)) as stream:
-            commit = str(self._git.fast_import("--quiet", "--force", istream=stream))
+        stream = _import_stream(content, message, who, parent)
+        commit = self._git("fast-import", "--quiet", "--force", given=stream)
         self._point(ref, commit)
-        self._git.update_ref("-d", SCRATCH)
+        self._git("update-ref", "-d", SCRATCH)
         return commit
 
     def tip(self) -> str | None:
@@ -97,17 +111,14 @@ class SessionRepo:
         if old == commit:
             return
         if old is not None and not self._is_ancestor(old, commit):
-            self._git.update_ref(f"refs/ratchet/superseded/{old[:12]}", old)
-        self._git.update_ref(ref, commit)
+            self._git("update-ref", f"refs/ratchet/superseded/{old[:12]}", old)
+        self._git("update-ref", ref, commit)
 
     def _resolve(self, ref: str) -> str | None:
-        return str(self._git.for_each_ref("--format=%(objectname)", ref)) or None
+        return self._git("for-each-ref", "--format=%(objectname)", ref) or None
 
     def _is_ancestor(self, older: str, newer: str) -> bool:
-        status, _, _ = self._git.merge_base(
-            "--is-ancestor", older, newer, with_extended_output=True, with_exceptions=False
-        )
-        return bool(status == 0)
+        return self._call("merge-base", "--is-ancestor", older, newer).returncode == 0
 
     def clear_stale_locks(self) -> None:
         """Remove locks that a killed git left; only while nobody else lives."""
@@ -136,15 +147,6 @@ def _import_stream(
 
 def _data(content: bytes) -> bytes:
     return b"data %d\n%s\n" % (len(content), content)
-
-
-@contextlib.contextmanager
-def _stdin(data: bytes) -> Iterator[IO[bytes]]:
-    """Bytes as the real file that a child process wants as its input."""
-    with tempfile.TemporaryFile() as stream:
-        stream.write(data)
-        stream.seek(0)
-        yield stream
 
 
 def protect(folder: Path) -> None:
