@@ -7,11 +7,14 @@
 # The base needs apt-get and a Python of 3.11 or newer among its packages.
 ARG BASE_IMAGE=docker.io/nvidia/cuda:13.0.3-base-ubuntu24.04
 ARG BASE_DIGEST=sha256:7c7413a56200486f71f181cad9310f6fd31b6bb21816ade15fc9c1e1e927a5c1
-# What the environment is made of; a task with packages of its own names its lock here.
+# What the environment of the harness is made of.
 ARG LOCK=envs/workflow.lock
+# Tasks with an environment of their own that is to be in the image: gpt, say.
+ARG TASKS=
 
 # ---------------------------------------------------------------- system
-FROM ${BASE_IMAGE}${BASE_DIGEST:+@${BASE_DIGEST}} AS system
+# Development containers' own tool reads this line too, and knows no braces in braces.
+FROM ${BASE_IMAGE}${BASE_DIGEST:+@}${BASE_DIGEST} AS system
 SHELL ["/bin/bash", "-o", "pipefail", "-c"]
 # git keeps a session's history, bubblewrap keeps runs apart where the engine lets
 # it.  Versions are the base's: it is pinned, and so is its release.
@@ -39,6 +42,16 @@ COPY ${LOCK} environment.lock
 RUN --mount=type=cache,target=/root/.cache/uv \
     /uv/bin/uv venv --python /usr/bin/python3 /opt/venv \
     && /uv/bin/uv pip sync --require-hashes --compile-bytecode --python /opt/venv environment.lock
+ARG TASKS
+COPY envs envs
+RUN --mount=type=cache,target=/root/.cache/uv \
+    mkdir -p /opt/ratchet \
+    && for name in $TASKS; do \
+        place=/opt/ratchet/.venv-$name \
+        && /uv/bin/uv venv --python /usr/bin/python3 "$place" \
+        && /uv/bin/uv pip sync --require-hashes --python "$place" "envs/$name.lock" \
+        || exit 1; \
+    done
 # The package itself, not editable: nothing in anybody's worktree changes the judge.
 COPY pyproject.toml LICENSE README.md ./
 COPY workflow_scripts/ratchet workflow_scripts/ratchet
@@ -68,6 +81,7 @@ RUN if [ "$COMPILER" = yes ] || { [ "$COMPILER" = auto ] && [ -d /usr/local/cuda
         && rm -rf /var/lib/apt/lists/*; \
     fi
 COPY --from=environment /opt/venv /opt/venv
+COPY --from=environment /opt/ratchet /opt/ratchet
 WORKDIR /opt/ratchet
 COPY Snakefile ./
 COPY rules rules
@@ -83,7 +97,8 @@ ARG REVISION=unknown
 # What the image holds, for the manifest and for runs that are sent to it; packages
 # that tasks hide are the harness's alone.  Results, store and Snakemake's notes are
 # links to the volume, so that the rest may be read-only.
-RUN /opt/venv/bin/python -P -m ratchet.image --base "${BASE_IMAGE}${BASE_DIGEST:+@${BASE_DIGEST}}" \
+RUN /opt/venv/bin/python -P profiles/kubernetes/enable.py \
+    && /opt/venv/bin/python -P -m ratchet.image --base "${BASE_IMAGE}${BASE_DIGEST:+@${BASE_DIGEST}}" \
         --revision "$REVISION" --group judge --output image.json tasks/*/task.yaml \
     && ln -s "$(/opt/venv/bin/python -P -c 'import ratchet.cell; print(ratchet.cell.__file__)')" cell.py \
     && install -d -o ratchet -g judge /data /exchange \

@@ -20,12 +20,14 @@ DEV := $(ENVS)/.venv-dev
 PACKAGE := pyproject.toml LICENSE README.md
 
 .DEFAULT_GOAL := help
-.PHONY: help env env-dev env-gpt session pictures test check image lock bench bench-proposing clean
+.PHONY: help env env-dev env-gpt env-slurm env-kubernetes session pictures test check image lock bench bench-proposing clean
 
 help:
 	@echo "make session   set up the locked environment and run a session (config/config.yaml)"
 	@echo "make test      set up the test environment; run linters, types and all tests"
+	@echo "make test-fast the linters, and the unit tests that take no more than a moment"
 	@echo "make env       only set up the locked environment in .venv"
+	@echo "make env-slurm, make env-kubernetes   for the profiles of clusters"
 	@echo "make env-gpt   set up the environment of tasks/gpt in .venv-gpt (PyTorch with CUDA)"
 	@echo "make bench     harness seconds, start-up, keeping, steering and tournaments in simulation"
 	@echo "make bench-proposing   steered sessions of the default task beside unsteered ones; an hour"
@@ -58,6 +60,13 @@ $(ENVS)/.venv/.ready: $(UV) envs/workflow.lock $(PACKAGE)
 $(ENVS)/.venv-dev/.ready: $(UV) envs/dev.lock $(PACKAGE)
 	$(call environment,$(ENVS)/.venv-dev,envs/dev.lock)
 
+$(ENVS)/.venv-slurm/.ready: $(UV) envs/slurm.lock $(PACKAGE)
+	$(call environment,$(ENVS)/.venv-slurm,envs/slurm.lock)
+
+$(ENVS)/.venv-kubernetes/.ready: $(UV) envs/kubernetes.lock $(PACKAGE)
+	$(call environment,$(ENVS)/.venv-kubernetes,envs/kubernetes.lock)
+	@$(ENVS)/.venv-kubernetes/bin/python profiles/kubernetes/enable.py
+
 $(ENVS)/.venv-bench/.ready: $(UV) envs/bench.lock $(PACKAGE)
 	$(call environment,$(ENVS)/.venv-bench,envs/bench.lock)
 
@@ -74,6 +83,10 @@ env: $(ENVS)/.venv/.ready
 
 env-dev: $(ENVS)/.venv-dev/.ready
 
+env-slurm: $(ENVS)/.venv-slurm/.ready
+
+env-kubernetes: $(ENVS)/.venv-kubernetes/.ready
+
 session: $(ENVS)/.venv/.ready
 	@$(ENVS)/.venv/bin/snakemake --cores 1 $(ARGS)
 
@@ -86,11 +99,15 @@ check: $(ENVS)/.venv-dev/.ready
 	$(DEV)/bin/ruff format --check
 	$(DEV)/bin/mypy
 	$(DEV)/bin/snakefmt --check --compact-diff Snakefile rules
-	$(DEV)/bin/snakemake --lint
+	$(DEV)/bin/snakemake --lint --config session=lint
 	$(DEV)/bin/hadolint Dockerfile
 
 test: check
 	$(DEV)/bin/pytest -n $(WORKERS) --dist worksteal
+
+# Without the modules that tests/unit/conftest.py names; no engine, browser or GPU needed.
+test-fast: check
+	$(DEV)/bin/pytest -n $(WORKERS) --dist worksteal -m "not slow" tests/unit
 
 image:
 	DOCKER_BUILDKIT=1 $(ENGINE) build \
@@ -110,9 +127,9 @@ bench-proposing: $(ENVS)/.venv-dev/.ready
 	$(DEV)/bin/python tests/bench/proposing.py
 
 lock: $(UV)
-	@for name in uv workflow bytelm dev bench; do \
+	@for name in uv workflow bytelm gpt dev bench slurm kubernetes; do \
 		constraint=; \
-		case $$name in bytelm|dev|bench) constraint="-c envs/workflow.lock" ;; esac; \
+		case $$name in bytelm|gpt|dev|bench|slurm|kubernetes) constraint="-c envs/workflow.lock" ;; esac; \
 		echo "envs/$$name.lock"; \
 		$(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 			--no-header --no-emit-index-url --no-emit-find-links \
@@ -120,5 +137,5 @@ lock: $(UV)
 	done
 
 clean:
-	rm -rf $(addprefix $(ENVS)/,.venv .venv-dev .venv-bench .uv) build .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info
+	rm -rf $(addprefix $(ENVS)/,.venv .venv-dev .venv-bench .venv-gpt .venv-slurm .venv-kubernetes .uv) build .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info
 	find . -name __pycache__ -not -path './store/*' -prune -exec rm -rf {} +

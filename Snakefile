@@ -17,6 +17,7 @@ include: "rules/steer.smk"
 include: "rules/confirm.smk"
 include: "rules/report.smk"
 include: "rules/evolve.smk"
+include: "rules/audit.smk"
 
 
 rule all:
@@ -26,6 +27,7 @@ rule all:
         # A target of its own: Snakemake does not make a missing intermediate
         # whose consumers are up to date, and skipped rounds must notice it.
         str(PLAN.limits_file),
+    localrule: True
 
 
 onerror:

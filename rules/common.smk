@@ -3,10 +3,12 @@ import sys
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
+from snakemake.jobs import Job
 from snakemake.logging import logger
+from snakemake_interface_executor_plugins.executors.remote import RemoteExecutor
 
 try:
-    from ratchet import guard, journal, seal
+    from ratchet import guard, journal, placing, seal
 except ImportError as error:
     raise WorkflowError(
         f"{error}: this Snakemake does not run in Ratchet's environment; create it with "
@@ -39,6 +41,30 @@ os.environ.update(PLAN.environment)
 shell.prefix(
     """export RATCHET_PARENT=$PPID; ended() ( for f; do grep -qs '"stop": "' "$f" || exit 1; done ); """
 )
+
+
+# How many trainings run at once.  Without a limit all that are ready would start.
+# It is no line of the default profile, since that counts before the others.
+if "gpu" not in workflow.global_resources:
+    workflow.register_resource("gpu", 1)
+
+os.environ.update(placing.environment(workflow))
+if workflow.is_main_process:
+    placing.keep_idle_jobs_here(PLAN, Job)
+    placing.look_as_often_as_asked(RemoteExecutor)
+
+
+def is_sent():
+    """Whether jobs go elsewhere; known when they are made, not when this is read."""
+    return workflow.non_local_exec
+
+
+def training_gpus(wildcards):
+    return PLAN.needs.gpus(is_sent())
+
+
+def training_threads(wildcards):
+    return PLAN.needs.cores(is_sent())
 
 
 wildcard_constraints:

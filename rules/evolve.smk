@@ -23,9 +23,13 @@ rule leg:
         str(PATHS.logs / "evolve/{round}/leg-{candidate}.log"),
     benchmark:
         str(PATHS.logs / "evolve/{round}/leg-{candidate}.tsv")
-    threads: 0  # the resource below is what limits training, not the cores
+    threads: training_threads
     resources:
-        gpu=1,
+        gpu=training_gpus,
+        mem_mb=PLAN.needs.memory_mb,
+        runtime=lambda wildcards, attempt: PLAN.needs.minutes(
+            CONFIG.evolve_runs * (1 + CONFIG.judges_runs), attempt
+        ),
     params:
         depends=relay.leg_digest(PLAN),
     shell:
@@ -45,6 +49,7 @@ rule pollinate:
         str(PATHS.logs / "evolve/{round}/pollinate.log"),
     benchmark:
         str(PATHS.logs / "evolve/{round}/pollinate.tsv")
+    localrule: True
     params:
         depends=relay.leg_digest(PLAN),
     shell:
@@ -66,9 +71,13 @@ rule champion:
         str(PATHS.log("champion")),
     benchmark:
         str(PATHS.benchmark("champion"))
-    threads: 0
+    threads: training_threads
     resources:
-        gpu=1,
+        gpu=training_gpus,
+        mem_mb=PLAN.needs.memory_mb,
+        runtime=lambda wildcards, attempt: PLAN.needs.minutes(
+            2 * CONFIG.confirm_replicates, attempt
+        ),
     params:
         depends=relay.champion_digest(PLAN),
     shell:
@@ -86,6 +95,7 @@ rule tournament:
         str(PATHS.log("tournament")),
     benchmark:
         str(PATHS.benchmark("tournament"))
+    localrule: True
     params:
         depends=relay.page_digest(PLAN),
     shell:
@@ -97,3 +107,4 @@ rule evolve:
         str(PATHS.evolve_html),
         # A target of its own, as in rule all.
         str(PLAN.limits_file),
+    localrule: True

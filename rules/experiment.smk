@@ -1,3 +1,8 @@
+# On a cluster's node the runs that the judge will ask for follow at once, where the
+# candidate is the only one of its round; else rule retest makes them.
+ALONE = CONFIG.candidates == 1
+
+
 rule experiment:
     input:
         limits=lambda wildcards: PLAN.limits_for_experiment(
@@ -10,9 +15,13 @@ rule experiment:
         str(PATHS.logs / "{round}/experiment-{candidate}.log"),
     benchmark:
         str(PATHS.logs / "{round}/experiment-{candidate}.tsv")
-    threads: 0  # the resource below is what limits training, not the cores
+    threads: training_threads
     resources:
-        gpu=1,
+        gpu=training_gpus,
+        mem_mb=PLAN.needs.memory_mb,
+        runtime=lambda wildcards, attempt: PLAN.needs.minutes(
+            1 + ALONE * CONFIG.judges_runs, attempt
+        ),
     params:
         before=lambda wildcards: str(previous(wildcards).proposals),
         repeat=lambda wildcards: str(

@@ -7,6 +7,13 @@ rule prepare:
         str(PATHS.log("prepare")),
     benchmark:
         str(PATHS.benchmark("prepare"))
+    # It freezes what hardware the session is measured on: that of a node, not the
+    # head's.
+    threads: training_threads
+    resources:
+        gpu=training_gpus,
+        mem_mb=PLAN.needs.memory_mb,
+        runtime=lambda wildcards, attempt: PLAN.needs.prepare_minutes(attempt),
     shell:
         'exec "$RATCHET_PYTHON" -P "$RATCHET_SCRIPTS/prepare.py" --log {log:q}'
 
@@ -18,5 +25,6 @@ rule limits:
         str(PLAN.limits_file),
     log:
         str(PATHS.log(f"limits-{PLAN.limits_file.stem}")),
+    localrule: True
     shell:
         'exec "$RATCHET_PYTHON" -P "$RATCHET_SCRIPTS/limits.py" --log {log:q} --limits={output:q}'

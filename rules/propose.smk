@@ -9,6 +9,7 @@ rule propose:
         str(PATHS.logs / "{round}/propose.log"),
     benchmark:
         str(PATHS.logs / "{round}/propose.tsv")
+    localrule: True
     params:
         before=lambda wildcards: str(previous(wildcards).proposals),
     shell:

@@ -18,6 +18,7 @@ rule report:
         str(PATHS.log("report")),
     benchmark:
         str(PATHS.benchmark("report"))
+    localrule: True
     params:
         depends=PLAN.report_digest,
     shell:

@@ -9,6 +9,7 @@ rule steer:
         str(PATHS.logs / "{round}/steer.log"),
     benchmark:
         str(PATHS.logs / "{round}/steer.tsv")
+    localrule: True
     params:
         depends=PLAN.steer_digest,
         before=lambda wildcards: str(previous(wildcards).proposals),

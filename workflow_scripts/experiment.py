@@ -1,4 +1,4 @@
-"""Rule `experiment`: the first run of one candidate."""
+"""Rule `experiment`: the first run of one candidate; on a cluster's node those after it too."""
 
 from ratchet.entry import Call, main
 from ratchet.stages import skipping
@@ -6,11 +6,14 @@ from ratchet.stages import skipping
 
 def run(call: Call) -> None:
     where = call.paths, call.number, call.candidate
-    if skipping.experiment(*where, call.limits, call.now, call.journal, lambda: recall(call)):
-        return
-    from ratchet.stages import experiment  # not needed for a round that is skipped
+    if not skipping.experiment(*where, call.limits, call.now, call.journal, lambda: recall(call)):
+        from ratchet.stages import experiment  # not needed for a round that is skipped
 
-    experiment.run(call.session, call.number, call.candidate)
+        experiment.run(call.session, call.number, call.candidate)
+    if call.judge_follows:
+        from ratchet.stages import ahead
+
+        ahead.retests(call.session, call.number)
 
 
 def recall(call: Call) -> bool:

@@ -182,7 +182,7 @@ class Arena:
             isolation=kind.value,
             network=TASK.network,
             hidden=TASK.hidden,
-            seed_hook=TASK.seed_hook,
+            seeding=TASK.seeding,
         )
         if "budget_seconds" in changes:
             changes["budget_steps"] = None

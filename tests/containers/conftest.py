@@ -1,43 +1,65 @@
 """An engine, an image of this very source, and what they need; else the tests skip.
 
 Read from the environment: ``RATCHET_TEST_BASE``, an image with apt's packages for
-the Dockerfile to start from (``.ci/engine`` makes one), and ``ENGINE``.
+the Dockerfile to start from (``.ci/engine`` makes one), ``ENGINE``, and the programs
+``RATCHET_TEST_COMPOSE`` and ``RATCHET_TEST_DEVCONTAINER``.
 """
 
 from __future__ import annotations
 
-import fcntl
 import os
 import shutil
 import subprocess
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
-from engines import IMAGE, REPO, Docker
+from engines import IMAGE, REPO, Docker, once
 from ratchet import container, isolation
 
 
 @pytest.fixture(scope="session")
-def docker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Docker]:
-    """The engine, with an image built from this checkout by ``make image``."""
-    base = os.environ.get("RATCHET_TEST_BASE")
-    if not base:
+def common(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder that all workers of this call share."""
+    own = tmp_path_factory.getbasetemp()
+    return own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
+
+
+@pytest.fixture(scope="session")
+def base() -> str:
+    """The image that others start from."""
+    found = os.environ.get("RATCHET_TEST_BASE")
+    if not found:
         pytest.skip('no base image: eval "$(.ci/engine)" starts an engine and makes one')
+    return found
+
+
+@pytest.fixture(scope="session")
+def bare(base: str) -> Iterator[Docker]:
+    """The engine; the image under test may not be there yet."""
     program = shutil.which(os.environ.get("ENGINE", "docker"))
     if program is None or subprocess.run([program, "version"], capture_output=True).returncode:
         pytest.skip("no container engine answers")
     engine = Docker(program)
-    # Workers of one session share what is above their own folders.
-    lock = tmp_path_factory.getbasetemp().parent / "ratchet-image.lock"
-    with lock.open("w") as own:
-        fcntl.flock(own, fcntl.LOCK_EX)
-        make = ["make", "--no-print-directory", "-C", str(REPO), "image", f"ENGINE={program}"]
-        settings = [f"IMAGE={IMAGE}", f"BASE_IMAGE={base}", "BUILD=--network host"]
-        done = subprocess.run([*make, *settings], capture_output=True, text=True, check=False)
-        assert done.returncode == 0, done.stderr[-4000:]
     yield engine
     engine.clean()
+
+
+@pytest.fixture(scope="session")
+def docker(bare: Docker, base: str, common: Path) -> Docker:
+    """The engine, with an image built from this checkout by ``make image``."""
+    make = ["make", "--no-print-directory", "-C", str(REPO), "image", f"ENGINE={bare.program}"]
+    settings = [
+        f"IMAGE={IMAGE}",
+        f"BASE_IMAGE={base}",
+        "BUILD=--network host --build-arg TASKS=bytelm",
+    ]
+    with once(common / "image") as missing:
+        if missing:
+            done = subprocess.run([*make, *settings], capture_output=True, text=True, check=False)
+            assert done.returncode == 0, done.stderr[-4000:]
+    return bare
 
 
 @pytest.fixture

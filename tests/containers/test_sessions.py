@@ -9,19 +9,23 @@ import signal
 import subprocess
 import sys
 import time
+import uuid
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
-from engines import CLOSED, REPO, Docker
+from engines import CLOSED, FOLDER, REPO, Docker, once, program
 from ratchet import container
 
 pytestmark = pytest.mark.slow
-SETTINGS = ["rounds=1", "budget_steps=40", "confirm_replicates=2", "baseline_replicates=2"]
+SETTINGS = ["rounds=1", "budget_steps=40", "confirm_replicates=1", "baseline_replicates=2"]
 SNAKEMAKE = ["snakemake", "--cores", "1"]
+COMPOSE, COMPOSE_GPU = FOLDER / "compose.yaml", FOLDER / "compose.gpu.yaml"
+NAMES = ("harness", "candidate")
 SYSTEM_PYTHON = "/usr/bin/python3"
 # What runs print and no two have in common.
 TIMED = ("training_seconds", "total_seconds")
@@ -50,7 +54,7 @@ def records(folder: Path) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def outside(docker: Docker, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def outside(docker: Docker, common: Path) -> Path:
     """The same session on the machine: same interpreter, same locks, same package."""
     versions = [
         subprocess.run([SYSTEM_PYTHON, "-V"], capture_output=True, text=True, check=True).stdout,
@@ -58,11 +62,18 @@ def outside(docker: Docker, tmp_path_factory: pytest.TempPathFactory) -> Path:
     ]
     if versions[0] != versions[1]:
         pytest.skip(f"the image has {versions[1].strip()}, the machine {versions[0].strip()}")
-    folder = tmp_path_factory.mktemp("outside")
     places = [REPO / ".uv/bin/uv", Path(sys.prefix).parent / ".uv/bin/uv"]
     uv = next((str(path) for path in places if path.exists()), shutil.which("uv"))
     if uv is None:
         pytest.skip("there is no uv to make the same environment outside; run make test")
+    folder = common / "outside"
+    with once(common / "outside.made") as missing:
+        if missing:
+            make_environment(uv, folder)
+    return folder
+
+
+def make_environment(uv: str, folder: Path) -> None:
     environment, package = folder / "venv", folder / "package"
     shutil.copytree(REPO / "workflow_scripts/ratchet", package / "workflow_scripts/ratchet")
     for name in ("pyproject.toml", "LICENSE", "README.md"):
@@ -75,12 +86,13 @@ def outside(docker: Docker, tmp_path_factory: pytest.TempPathFactory) -> Path:
          str(environment), str(package)],
     ):  # fmt: skip
         subprocess.run([uv, *words], check=True)
-    return folder
 
 
-def session(outside: Path, *settings: str, **variables: str) -> tuple[list[str], dict[str, Any]]:
-    """Command and options of a session on the machine."""
-    folder = outside / f"session-{len(list(outside.iterdir()))}"
+def session(
+    outside: Path, name: str, *settings: str, **variables: str
+) -> tuple[list[str], dict[str, Any]]:
+    """Command and options of a session on the machine, in a folder of this name."""
+    folder = outside / name
     folder.mkdir()
     snakemake = [str(outside / "venv/bin/snakemake"), "--cores", "1", "-s", str(REPO / "Snakefile")]
     # Such as the choice of a kernel, which changes the last digit of a verdict.
@@ -91,10 +103,12 @@ def session(outside: Path, *settings: str, **variables: str) -> tuple[list[str],
 
 @pytest.fixture(scope="module")
 def reference(outside: Path) -> dict[str, Any]:
-    command, options = session(outside)
-    done = subprocess.run(command, capture_output=True, text=True, check=False, **options)
-    assert done.returncode == 0, done.stderr
-    return records(options["cwd"] / "results" / "default")
+    with once(outside.with_name("outside.run")) as missing:
+        if missing:
+            command, options = session(outside, "reference")
+            done = subprocess.run(command, capture_output=True, text=True, check=False, **options)
+            assert done.returncode == 0, done.stderr
+    return records(outside / "reference" / "results" / "default")
 
 
 @pytest.fixture
@@ -124,6 +138,12 @@ def test_a_session_in_a_container_gives_the_same_bytes(
     assert len(reference) > 10
     assert image in (folder / "report.html").read_text()
     assert docker(*run, docker.image, "find", "/data", "!", "-uid", "1000") == ""
+    assert "\nready" in docker(*run, docker.image, "ratchet", "doctor")
+    # An environment of a task's own, which the image was built with.
+    own = ("--config", "python=.venv-bytelm", "--json")
+    checks = json.loads(docker(*run, docker.image, "ratchet", "doctor", *own))["checks"]
+    (locked,) = [c["text"] for c in checks if "bytelm.lock" in c["text"]]
+    assert "as locked" in locked
     # Finished: the same again trains nothing.
     assert " run " not in docker(*run, docker.image, *SNAKEMAKE, "--config", *SETTINGS)
 
@@ -133,6 +153,7 @@ def test_candidates_in_containers_give_the_same_bytes(
 ) -> None:
     command, options = session(
         outside,
+        "candidates",
         "isolation=container",
         RATCHET_ENGINE=docker.program,
         RATCHET_RUN_IMAGE=docker.image,
@@ -151,6 +172,7 @@ def test_candidates_in_containers_give_the_same_bytes(
 def test_a_killed_session_leaves_no_container(docker: Docker, outside: Path) -> None:
     command, options = session(
         outside,
+        "killed",
         "isolation=container",
         "session=killed",
         RATCHET_ENGINE=docker.program,
@@ -179,48 +201,76 @@ def wait_for(condition: Any, seconds: float = 60.0) -> None:
         time.sleep(0.1)
 
 
-def service_options(docker: Docker, service: dict[str, Any], volumes: dict[str, str]) -> list[str]:
-    """Options of ``docker run`` for a service of the compose file, which names few keys."""
-    known = {
-        "image", "build", "depends_on", "command", "restart", "environment", "network_mode",
-        "read_only", "tmpfs", "cap_drop", "security_opt", "volumes", "user", "ipc", "shm_size",
-        "pids_limit",
-    }  # fmt: skip
-    assert set(service) <= known
-    words = ["--network", service["network_mode"], *(["--read-only"] * service["read_only"])]
-    for key, option in (("tmpfs", "--tmpfs"), ("cap_drop", "--cap-drop")):
-        words += [word for value in service[key] for word in (option, value)]
-    words += [word for value in service["security_opt"] for word in ("--security-opt", value)]
-    for name, target in (volume.split(":") for volume in service["volumes"]):
-        words += ["-v", f"{volumes[name]}:{target}"]
-    for name, value in service.get("environment", {}).items():
-        words += ["-e", f"{name}={value}"]
-    for key, option in (
-        ("user", "--user"), ("ipc", "--ipc"), ("shm_size", "--shm-size"),
-        ("pids_limit", "--pids-limit"), ("restart", "--restart"),
-    ):  # fmt: skip
-        words += [option, str(service[key])] if key in service else []
-    return words
+@dataclass(frozen=True)
+class Compose:
+    """The compose file with the image under test and a short session, in a project of its own."""
+
+    program: str
+    files: list[Path]
+    project: str
+
+    def __call__(self, *words: str) -> str:
+        chosen = [word for path in self.files for word in ("--file", str(path))]
+        done = subprocess.run(
+            [self.program, "--project-name", self.project, *chosen, *words],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stdout
+        return done.stdout
+
+
+@pytest.fixture
+def compose(docker: Docker, tmp_path: Path) -> Iterator[Compose]:
+    path = program("RATCHET_TEST_COMPOSE")
+    whole = yaml.safe_load(COMPOSE.read_text())
+    # docker-compose 1 names projects by its option alone.
+    del whole["name"]
+    for service in whole["services"].values():
+        service["image"] = docker.image
+        service.pop("build", None)
+    whole["services"]["harness"]["command"] += ["--config", *SETTINGS]
+    changed = tmp_path / "compose.yaml"
+    changed.write_text(yaml.safe_dump(whole))
+    made = Compose(path, [changed], f"ratchet-test-{uuid.uuid4().hex[:12]}")
+    yield made
+    made("down", "--volumes", "--timeout", "2")
+    for kind in ("container", "volume"):
+        of_project = ["--filter", f"label=com.docker.compose.project={made.project}"]
+        assert docker(kind, "ls", "--quiet", *of_project) == ""
 
 
 def test_two_containers_give_the_same_bytes(
-    docker: Docker, reference: dict[str, Any], tmp_path: Path
+    docker: Docker, compose: Compose, reference: dict[str, Any], tmp_path: Path
 ) -> None:
-    services = yaml.safe_load((REPO / ".devcontainer/compose.yaml").read_text())["services"]
-    volumes = {name: docker.named("volume") for name in ("data", "exchange")}
-    harness, candidate = services["harness"], services["candidate"]
-    name = docker.named("container")
-    options = service_options(docker, candidate, volumes)
-    docker("run", "--detach", "--name", name, *options, docker.image, *candidate["command"])
-    options = service_options(docker, harness, volumes)
-    command = [*harness["command"], "--config", *SETTINGS]
-    said = docker("run", "--rm", *options, docker.image, *command)
-    assert "isolation of runs: container" in said
-    found = records(fetch(docker, volumes["data"], tmp_path / "data"))
+    compose("up", "--detach")
+    harness, candidate = (compose("ps", "--all", "--quiet", name).strip() for name in NAMES)
+    assert docker("wait", harness).strip() == "0", docker("logs", harness)
+    assert "isolation of runs: container" in docker("logs", harness)
+    docker("cp", f"{harness}:/data", str(tmp_path / "data"))
+    found = records(tmp_path / "data" / "results" / "default")
     found.pop("image")
     assert {k: v for k, v in reference.items() if k != "image"} == found
     # Nothing of a run is left where the next one is, and its server never ended.
-    assert docker("exec", name, "ls", "-A", "/exchange", "/tmp", "/dev/shm").split() == [
+    assert docker("exec", candidate, "ls", "-A", "/exchange", "/tmp", "/dev/shm").split() == [
         "/dev/shm:", "/exchange:", "lock", "/tmp:",
     ]  # fmt: skip
-    assert docker("inspect", "--format", "{{.RestartCount}}", name).strip() == "0"
+    assert docker("inspect", "--format", "{{.RestartCount}}", candidate).strip() == "0"
+
+
+def test_gpus_are_for_both_containers(tmp_path: Path) -> None:
+    path = program("RATCHET_TEST_COMPOSE")
+    whole = yaml.safe_load(COMPOSE.read_text())
+    del whole["name"]
+    both = tmp_path / "compose.yaml"
+    both.write_text(yaml.safe_dump(whole))
+    found = yaml.safe_load(Compose(path, [both, COMPOSE_GPU], "ratchet-test")("config"))
+    for name in NAMES:
+        service = found["services"][name]
+        (device,) = service["deploy"]["resources"]["reservations"]["devices"]
+        assert (device["driver"], device["capabilities"]) == ("nvidia", ["gpu"])
+        assert device["count"] in ("all", -1)
+        assert service["read_only"] is True

@@ -12,7 +12,25 @@ import pytest
 
 from autojudge_logs import history
 
+# Modules that take more than two seconds: they start processes, measure times or
+# simulate.  `make test-fast` leaves them out, `make test` runs everything.
+SLOW = {
+    "test_audit_cli", "test_bandit", "test_bytelm", "test_bytelm_canary", "test_evaluator",
+    "test_gpu", "test_guard", "test_integrity", "test_isolation", "test_judge_sessions",
+    "test_meter", "test_notify", "test_outcomes", "test_power", "test_power_cli",
+    "test_proposers_agent", "test_proposers_workplace", "test_referee", "test_report_cli",
+    "test_report_render", "test_runner", "test_seed_hook", "test_simulation_evolve",
+    "test_smoothing", "test_status_cli", "test_supervisor", "test_verify",
+}  # fmt: skip
+HERE = Path(__file__).resolve().parent
 TASK = Path(__file__).resolve().parents[2] / "tasks" / "bytelm"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the tests of slow modules as such."""
+    for item in items:
+        if item.path.parent == HERE and item.path.stem in SLOW:
+            item.add_marker(pytest.mark.slow)
 
 
 @pytest.fixture(scope="session")

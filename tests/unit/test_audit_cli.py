@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from autojudge_logs import CORPUS, HEADER, history, row
+from clones import Clone
 from ratchet.audit import MOST_SEEDS
 from ratchet.cli import audit as command
 from ratchet.cli import ratchet
@@ -74,7 +75,7 @@ def test_the_noise_floor_says_where_it_is_from(
 ) -> None:
     noise = facts(capsys, "--results", log)["noise"]
     assert noise["kind"] == "assumed"
-    assert "the log has no re-run" in noise["source"]
+    assert "no row is a run of unchanged code" in noise["source"]
     assert "3e-4 of the metric" in noise["source"]
     noise = facts(capsys, "--results", log, "--noise-sd", 5e-4)["noise"]
     assert noise["kind"] == "stated"
@@ -220,6 +221,76 @@ def test_hostile_text_is_cleaned(tmp_path: Path, capsys: pytest.CaptureFixture[s
     out, err = capsys.readouterr()
     assert "wide" in out
     assert not any(bad in out + err for bad in ("\x1b", "\x9b", "\u202e", "\x07"))
+
+
+def test_a_page_is_written_where_it_may_be(
+    log: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    page = tmp_path / "audit.html"
+    assert call("--results", log, "--html", page) == 0
+    assert capsys.readouterr().out.splitlines()[-1] == str(page)
+    first = page.read_bytes()
+    assert b"expected to be no improvement" in first
+    assert call("--results", log, "--html", page) == 0  # a page of ours is replaced
+    assert page.read_bytes() == first
+    other = tmp_path / "notes.html"
+    other.write_text("mine")
+    for path in (other, log, tmp_path, tmp_path / "none" / "x.html"):
+        assert call("--results", log, "--html", path) == 74
+    assert "name another with --html" in capsys.readouterr().err
+    assert other.read_text() == "mine"
+    assert call("--results", log, "--html", other, "--force") == 0
+    assert other.read_bytes() == first
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "said"),
+    [
+        (["--run"], 64, "add --repo CLONE"),
+        (["--seeds", "3"], 64, "--seeds is of re-runs: add --run"),
+        (["--only", "abc"], 64, "--only is of re-runs: add --run"),
+        (["--dry-run"], 64, "--dry-run is of re-runs: add --run"),
+        (["--run", "--repo", ".", "--seeds", "1"], 64, "--seeds: expected at least 2, found 1"),
+        (["--run", "--repo", ".", "--top", "0"], 64, "--top: expected at least 1, found 0"),
+        (["--run", "--repo", ".", "--task", "nowhere"], 66, "nowhere: holds no task.yaml"),
+        (["--run", "--repo", ".", "--session", "../x"], 64, "a name of letters, digits"),
+        (
+            ["--run", "--repo", ".", "--config", "preset=cpu-tiny"],
+            64,
+            "--run: expected no preset",
+        ),
+        (["--run", "--repo", ".", "--direction", "maximize"], 64, "a task that is to maximize"),
+        (["--force"], 64, "--force needs a file to replace: add --html FILE"),
+    ],
+)
+def test_mistakes_about_re_runs(
+    log: Path,
+    tmp_path: Path,
+    options: list[str],
+    code: int,
+    said: str,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    clone = Clone(tmp_path / "clone")
+    clone.commit({"train.py": "a = 1"})
+    given = [str(clone.folder) if option == "." else option for option in options]
+    place = ["--root", str(tmp_path)] if "--run" in options else []
+    assert call("--results", log, *place, *given) == code
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert said in err
+    assert not (tmp_path / "results").exists()
+
+
+def test_a_session_of_another_kind_is_left_alone(
+    log: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "results" / "night").mkdir(parents=True)
+    (tmp_path / "results" / "night" / "manifest.json").write_text("{}")
+    clone = Clone(tmp_path / "clone")
+    given = ["--root", tmp_path, "--run", "--repo", clone.folder, "--session", "night"]
+    assert call("--results", log, *given) == 64
+    assert "found one with rounds of its own" in capsys.readouterr().err
 
 
 def test_equal_logs_have_equal_audits(log: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -9,6 +9,7 @@ from types import SimpleNamespace
 import pytest
 
 from ratchet.ceiling import Ceiling
+from ratchet.constraints import Constraint
 from ratchet.errors import DataError
 from ratchet.judge import Assessment, Prices
 from ratchet.records import Outcome, Proposal, RunSummary, Verdict
@@ -152,3 +153,35 @@ def test_a_baseline_above_a_hard_ceiling_ends_the_session() -> None:
         memory.require_room(session("hard", 200.0, None), [summary(300.0)])
     assert memory.require_room(session("soft", 200.0, None), [summary(300.0)]) is None
     assert memory.require_room(session("hard", None, None), [summary(300.0)]) is None
+
+
+def test_what_breaks_a_constraint_is_not_kept_however_good_it_is() -> None:
+    better = case(150.0, large=False)
+    better.broken = "num_params_M is 63, expected num_params_M at most 60"
+    assert not better.willing
+    assert not better.promising
+    found = ruling(better, 1, Tariff(Prices(), 0.01, 0.0, 100.0), (), one_kept=False)
+    assert found.verdict is Verdict.DISCARD
+    assert found.pareto is None
+    assert "it breaks a constraint (num_params_M is 63, expected" in found.reason
+    assert found.reason.endswith("and cannot be kept")
+
+
+def test_numbers_of_a_run_for_its_constraints() -> None:
+    record = SimpleNamespace(
+        metrics={"num_params_M": 63.0}, wall_seconds=5.0, cpu_seconds=4.0, peak_memory_mb=None
+    )
+    here = SimpleNamespace(
+        task=SimpleNamespace(name="t", constraints=(Constraint("num_params_M", max=60),)),
+        store=SimpleNamespace(lookup={"k": record}.get),
+        manifest=SimpleNamespace(definition=SimpleNamespace(path="task.yaml")),
+    )
+    run = RunSummary("k", 1, Outcome.OK, "", 0.5, None)
+    assert "num_params_M is 63" in memory.broken(here, [run])
+    assert memory.broken(here, [replace(run, outcome=Outcome.CRASH)]) == ""
+    with pytest.raises(DataError, match="baseline of task t breaks a constraint"):
+        memory.require_kept(here, [run])
+    here.task.constraints = (Constraint("wall_seconds", max=6), Constraint("cpu_seconds", min=1))
+    memory.require_kept(here, [run])
+    here.task.constraints = (Constraint("peak_memory_mb", max=6),)
+    assert memory.broken(here, [run]).startswith("peak_memory_mb is not known")

@@ -75,3 +75,8 @@ def test_net_lines_over_all_files() -> None:
     assert net(old, {"a.py": "x = 1\n", "b.txt": "one\n\ntwo\nthree\n"}) == 1
     assert net(old, old) == 0
     assert net({}, {"a.py": "x = 1\n# only\n"}) == 1
+
+
+def test_comments_of_yaml_are_free_too() -> None:
+    assert count("c.yaml", "# how\nrate: 1  # why\n\n  # deep\nsize: 2\n") == 2
+    assert count("c.json", '{\n"rate": 1\n}\n') == 3

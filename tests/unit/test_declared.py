@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ratchet.proposers.declared import again, applicable, diff, find_constant, propose
+from ratchet.proposers.declared import again, applicable, diff, propose
+from ratchet.surface import find_python
 from ratchet.task import Change
 
 SOURCE = '''"""Train."""
@@ -76,17 +77,16 @@ def test_follows_the_ranking_then_the_declared_order() -> None:
     "text", ["RATE = 1\nRATE = 2\n", "RATE = f()\n", "RATE += 1\n", "def (", "A, RATE = 1, 2\n"]
 )
 def test_no_single_literal_no_constant(text: str) -> None:
-    assert find_constant(text, "RATE") is None
+    assert find_python(text, "RATE") is None
 
 
 @given(st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text() | st.booleans())
 def test_any_literal_is_found_and_can_be_replaced(value: object) -> None:
     text = f"é = 'ü'; RATE = {value!r}  # why\n"
-    place = find_constant(text, "RATE")
+    place = find_python(text, "RATE")
     assert place is not None
-    start, end, found = place
-    assert found == value
-    assert text[:start] + "7" + text[end:] == "é = 'ü'; RATE = 7  # why\n"
+    assert place.value == value
+    assert text[: place.start] + "7" + text[place.end :] == "é = 'ü'; RATE = 7  # why\n"
 
 
 def test_diff_counts_lines() -> None:
@@ -95,3 +95,15 @@ def test_diff_counts_lines() -> None:
     assert text.startswith("--- a/a.py\n+++ b/a.py\n")
     assert diff({"a": "same"}, {"a": "same"}) == ("", 0, 0)
     assert diff({}, {"new.py": "--- x\n"})[1:] == (1, 0)
+
+
+def test_keys_of_settings_are_constants_too() -> None:
+    files = {"c.yaml": "# how\nrate: 1e-3  # why\nmodel: {size: 8}\n", "c.json": '{"size": 1}'}
+    size = Change("model.size", "architecture", "{new}", values=(8, 8.0, 16))
+    rate = Change("rate", "hyperparams", "from {old} to {new}", values=(0.001, 1e-5))
+    drafts = list(applicable((rate, size), files))
+    assert [d.edit.label for d in drafts] == ["rate=1e-05", "model.size=16"]
+    assert drafts[0].contents["c.yaml"] == files["c.yaml"].replace("1e-3", "1.0e-05")
+    assert drafts[0].hypothesis == "from 0.001 to 1e-05"
+    broken = Change("broken", "other", "", find="# how", replace="a: [")
+    assert not list(applicable((broken,), files))

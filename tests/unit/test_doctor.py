@@ -245,6 +245,19 @@ def test_agents_of_the_configuration(tmp_path: Path) -> None:
     assert probing._with_agent(GOOD, chosen).agent is None
 
 
+def test_folders_of_a_session_may_be_elsewhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert probing.writable(tmp_path)
+    monkeypatch.setattr(os, "access", lambda path, mode: Path(path) != tmp_path)
+    assert not probing.writable(tmp_path)
+    for name in ("results", "store", ".snakemake"):
+        (tmp_path / "volume" / name).mkdir(parents=True)
+        assert not probing.writable(tmp_path)
+        (tmp_path / name).symlink_to(tmp_path / "volume" / name)
+    assert probing.writable(tmp_path)
+
+
 def test_space_and_processes(tmp_path: Path) -> None:
     assert list(probing.free_space(tmp_path)) == ["results and store"]
     assert all(free > 0 for free in probing.free_space(tmp_path).values())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 from types import ModuleType, SimpleNamespace
 
 import pytest
@@ -15,6 +16,15 @@ def test_a_cpu_task_does_not_care_about_gpus() -> None:
     assert set(found) == {"machine", "cpu"}
     assert found == hardware.current("cpu")
     assert found["cpu"]
+
+
+@pytest.fixture
+def forget(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Models are asked for once in a process."""
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    hardware._gpu_models.cache_clear()
+    yield
+    hardware._gpu_models.cache_clear()
 
 
 class NVMLError(Exception):
@@ -35,6 +45,7 @@ def fake_pynvml(names: list[str | bytes] | None) -> ModuleType:
         nvmlDeviceGetCount=lambda: len(names or []),
         nvmlDeviceGetHandleByIndex=lambda i: SimpleNamespace(index=i),
         nvmlDeviceGetName=lambda handle: (names or [])[handle.index],
+        nvmlDeviceGetUUID=lambda handle: f"GPU-{handle.index}",
     )
     return module
 
@@ -44,14 +55,25 @@ def fake_pynvml(names: list[str | bytes] | None) -> ModuleType:
     [
         (None, []),
         ([], []),
-        (["NVIDIA H200", b"NVIDIA A100", "NVIDIA H200"], ["NVIDIA A100", "NVIDIA H200"]),
+        (["NVIDIA H200", b"NVIDIA A100", "NVIDIA H200"], ["NVIDIA H200"]),
     ],
 )
-def test_a_gpu_task_names_its_models(monkeypatch, names, expected) -> None:
+def test_a_gpu_task_names_its_model(forget, monkeypatch, names, expected) -> None:
     monkeypatch.setitem(sys.modules, "pynvml", fake_pynvml(names))
+    found = hardware.current("gpu")
+    assert found["gpus"] == expected
+    assert hardware.gpu_model(found) == (expected[0] if expected else None)
+
+
+def test_of_several_models_one_counts(forget, monkeypatch) -> None:
+    """A session's own where it is there, else the first that runs may have."""
+    monkeypatch.setitem(sys.modules, "pynvml", fake_pynvml(["H200", "A100"]))
+    assert hardware.current("gpu", "A100")["gpus"] == ["A100"]
+    assert hardware.current("gpu", "T4")["gpus"] == ["H200"]
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "1")
     hardware._gpu_models.cache_clear()
-    assert hardware.current("gpu")["gpus"] == expected
-    hardware._gpu_models.cache_clear()
+    assert hardware.current("gpu", "H200")["gpus"] == ["A100"]
+    assert hardware.gpu_model(hardware.current("cpu")) is None
 
 
 def test_in_words() -> None:

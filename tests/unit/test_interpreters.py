@@ -118,6 +118,7 @@ def test_the_configuration_comes_before_the_task(own: Path, tmp_path: Path) -> N
     class Given:
         python: str | None = None
         environment = Path("envs/mine.lock")
+        origin = None
 
     config, task = Given(), Given()
     assert interpreters.of_task(config, task, tmp_path, tmp_path) is None  # type: ignore[arg-type]

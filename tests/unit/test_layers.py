@@ -23,6 +23,7 @@ CORE = {
     "code_lines",
     "canonical",
     "seeds",
+    "needs",
     "runlog",
     "outcomes",
     "symptoms",
@@ -34,8 +35,12 @@ CORE = {
     "attempts",
     "presets",
     "ceiling",
+    "constraints",
+    "patterns",
+    "declared_values",
     "program",
     "doctor",
+    "outlook",
     "categories",
     "confirmation",
     "evaluation",
@@ -49,6 +54,8 @@ CORE = {
     "smoothing",
     "chain",
     "audit",
+    "reruns",
+    "holding",
     "exports",
     "dialects",
 }
@@ -88,15 +95,23 @@ EDGE = {
     "interpreters",
     "schema",
     "task",
+    "tasks",
+    "external",
+    "caches",
+    "surface",
+    "searching",
+    "uv_lock",
     "config",
     "strategies",
     "relay",
+    "auditing",
     "worktrees",
     "proposers",
     "guard",
+    "dependencies",
 }
 STAGES = {"stages"}
-FACES = {"console", "live", "report", "entry", "cli"}
+FACES = {"console", "live", "report", "entry", "placing", "cli"}
 RANK = {name: rank for rank, names in enumerate((CORE, EDGE, STAGES, FACES)) for name in names}
 
 # The core computes; it reads no file, clock, environment, process or global
@@ -166,7 +181,7 @@ def test_the_core_is_pure(path: Path) -> None:
 
 def test_scripts_are_thin() -> None:
     scripts = sorted(SCRIPTS.glob("*.py"))
-    assert len(scripts) == 13
+    assert len(scripts) == 18
     for path in scripts:
         assert len(path.read_text().splitlines()) < 30, f"{path.name} does too much"
         assert all(n.startswith("ratchet.") for n in imported(path)), path.name

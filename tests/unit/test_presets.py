@@ -286,3 +286,21 @@ def test_files_are_read_where_the_task_lies(fake: task.Task) -> None:
     with pytest.raises(Exception, match="cannot be read") as caught:
         preset_files.baseline(fake, {}, "p")
     assert isinstance(caught.value, files.InputMissingError)
+
+
+def test_a_preset_may_have_a_budget_of_its_own() -> None:
+    some = presets.parse({"a": {"budget": {"seconds": 3}}, "b": {}}, "task.yaml")
+    assert [preset.budget for preset in some] == [{"seconds": 3}, {}]
+    with pytest.raises(ConfigError, match=r"presets\.a\.budget: give either seconds or steps"):
+        presets.parse({"a": {"budget": {"seconds": 3, "steps": 4}}}, "task.yaml")
+
+
+def test_a_preset_may_be_for_another_device(fake: task.Task) -> None:
+    sizes = (Preset("gpu", "", 6.0), Preset("laptop", "", 8.0, device="cpu"))
+    assert presets.choose("auto", sizes, 64.0, "t") == sizes[0]
+    assert presets.choose("laptop", sizes, None, "t") == sizes[1]
+    with pytest.raises(ConfigError, match="the smallest needs 6 GB"):
+        presets.choose("auto", sizes, 4.0, "t")
+    large = replace(fake, device="gpu")
+    assert large.sized(None) == large.sized(sizes[0]) == large
+    assert large.sized(sizes[1]) == replace(large, device="cpu")

@@ -70,3 +70,20 @@ def test_a_merge_that_cannot_be_read_is_a_conflict() -> None:
     parent = "a = [\n    1,\n]\n\n\n\nb = 1\n"
     merged, fate, _ = over("a = [\n    1,\n\n\n\n\nb = 1]\n", parent + "c = 2\n", None, parent)
     assert (merged, fate) == (None, Fate.CONFLICT)
+
+
+def test_keys_of_yaml_are_carried_over_in_their_place() -> None:
+    base = "rate: 0.1  # step\nsize: 1\n"
+    edit = Edit("constant", "rate", "0.4")
+
+    def carried(incumbent: str) -> tuple[object, Fate]:
+        edited = {"c.yaml": base.replace("0.1", "0.4")}
+        merged, fate, _ = graft({"c.yaml": base}, edited, {"c.yaml": incumbent}, edit, ())
+        return merged, fate
+
+    assert carried(base.replace("size: 1", "size: 2")) == (
+        {"c.yaml": "rate: 0.4  # step\nsize: 2\n"},
+        Fate.OFFERED,
+    )
+    assert carried(base.replace("0.1", "0.3"))[1] is Fate.CONFLICT
+    assert carried(base.replace("0.1", "0.4").replace("size: 1", "size: 2"))[1] is Fate.PRESENT

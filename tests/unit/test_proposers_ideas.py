@@ -83,3 +83,26 @@ def test_a_merge_that_is_no_python_is_dropped() -> None:
     kept = {"a.py": "x = 3\n\n\n\n\ny = 2\n"}
     assert carry_over(base, near, kept) is None
     assert carry_over(base, {"b.py": ""}, kept) is None
+
+
+YAML = "# how\nrate: 0.1\nmodel:\n  size: 8\n"
+
+
+def test_settings_are_compared_by_their_values() -> None:
+    assert same_code("c.yaml", YAML, YAML.replace("# how", "# why").replace("0.1", "0.10"))
+    assert not same_code("c.yaml", YAML, YAML.replace("8", "9"))
+    assert syntax_error("c.yaml", YAML) is None
+    assert "is not valid YAML" in str(syntax_error("c.yaml", "a: [1"))
+    assert "is not valid JSON" in str(syntax_error("c.json", YAML))
+
+
+def test_an_edit_of_one_key_is_that_constant() -> None:
+    old = {"c.yaml": YAML, "train.py": OLD}
+    edited = {**old, "c.yaml": YAML.replace("size: 8", "size: 16").replace("# how", "# why")}
+    found = setting(old, edited)
+    assert found is not None
+    assert found.label == "model.size=16"
+    both = {**old, "c.yaml": YAML.replace("8", "16").replace("0.1", "0.2")}
+    assert setting(old, both) is None
+    assert setting(old, {**edited, "train.py": OLD.replace("0.1", "0.2")}) is None
+    assert setting(old, {**old, "c.yaml": YAML + "more: 1\n"}) is None

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import shlex
 import subprocess
 import sys
 
+from ratchet.declared_values import Seeding
 from ratchet.report import again
 from ratchet.report.inputs import Recipe
 
@@ -58,3 +60,14 @@ def test_the_seed_hook_is_named_by_the_package():
     hooked = Recipe("results/x", ("python",), hook=True)
     lines = again.preparation(hooked)
     assert lines[0] == "mkdir -p again/data" and "ratchet.hooks" in lines[-2]
+
+
+def test_the_seed_reaches_the_code_as_the_task_says():
+    def line(seeding):
+        found = again.preparation(dataclasses.replace(ODD, seeding=seeding))
+        return "\n".join(found[-2:])
+
+    assert line(Seeding(argument="--seed={seed}")).endswith(' --seed="$2"); }')
+    assert line(Seeding(argument="my seed={seed}!")).endswith(" 'my seed='\"$2\"'!'); }")
+    assert '  export MY_SEED="$2"' in line(Seeding(variable="MY_SEED"))
+    assert "sets SEED to the seed" in line(Seeding(constant="SEED"))

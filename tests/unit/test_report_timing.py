@@ -68,3 +68,11 @@ def test_odd_journals_do_no_harm():
     started = event("run_started", 12, number="<b>")
     (run,) = timeline([started, hostile], None)["runs"]
     assert run["number"] == 0 and "\x1b" not in run["outcome"]
+
+
+def test_runs_that_landed_on_other_hardware_are_counted():
+    landed = event("failed", 25, step="experiment", error="OtherHardwareError", message="Large 2")
+    other = event("failed", 26, step="experiment", error="StoreError", message="disk")
+    found = timeline([*EVENTS, landed, other], None)
+    assert found["misplaced"] == 1
+    assert timeline(EVENTS, None)["misplaced"] == 0

@@ -114,3 +114,34 @@ def test_large_seeds_stay_in_range() -> None:
 def test_a_seed_of_none_stays_random() -> None:
     source = "import random; random.seed(None); print(random.random())"
     assert draw(source, 1) != draw(source, 1)
+
+
+STUB = """
+import types
+seen = []
+{body}
+"""
+STUBS = {
+    "torch": (
+        "def manual_seed(seed):\n    seen.append(seed)\n    cuda.manual_seed_all(seed)\n"
+        "cuda = types.SimpleNamespace(manual_seed=seen.append, manual_seed_all=seen.append)\n"
+        "random = types.SimpleNamespace(manual_seed=manual_seed)\n",
+        "import torch; torch.manual_seed(42); torch.cuda.manual_seed(42); print(torch.seen)",
+        "[49, 49, 49]",
+    ),
+    "mlx/core": (
+        "random = types.SimpleNamespace(seed=seen.append)\n",
+        "import mlx.core as mx; mx.random.seed(42); mx.random.seed(None); print(mx.seen)",
+        "[49, None]",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", STUBS)
+def test_libraries_that_are_not_here_are_moved_once(name: str, tmp_path: Path) -> None:
+    body, source, shown = STUBS[name]
+    place = tmp_path / f"{name}.py"
+    place.parent.mkdir(exist_ok=True)
+    place.write_text(STUB.format(body=body))
+    path = f"import sys; sys.path.insert(0, {str(tmp_path)!r}); "
+    assert draw(path + source, 7).strip() == shown

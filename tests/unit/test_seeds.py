@@ -21,9 +21,19 @@ def test_no_two_runs_share_a_seed() -> None:
         for session in range(3)
         for source in ("a", "b", "c")
         for role in Role
+        if role is not Role.RERUN
         for replicate in range(50)
     ]
     assert len(set(seeds)) == len(seeds)
+
+
+def test_what_is_compared_again_shares_its_seeds() -> None:
+    here, there = (
+        [run_seed(1, source, Role.RERUN, replicate) for replicate in range(50)] for source in "ab"
+    )
+    assert here == there
+    assert len(set(here)) == 50
+    assert here[0] != run_seed(1, "a", Role.CONFIRM, 0)
 
 
 def test_streams_are_apart() -> None:

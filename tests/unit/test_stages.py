@@ -26,7 +26,7 @@ from ratchet.records import (
     Verdict,
 )
 from ratchet.seeds import Role
-from ratchet.stages import skipping
+from ratchet.stages import material, skipping
 from ratchet.stages.pricing import Tariff
 from ratchet.stages.reference import Reference
 from ratchet.stages.ruling import Case, ruling
@@ -353,7 +353,6 @@ def shared(store: _Store) -> SimpleNamespace:
         store=store,
         journal=SimpleNamespace(append=lambda event, **about: events.append({event: about})),
         events=events,
-        _material=lambda sources, seed, audit: {"seed": seed},
         _summary=lambda key, seed, record: Session._summary(whole, key, seed, record),
         run=lambda *arguments: Session.run(whole, *arguments),
     )
@@ -369,7 +368,10 @@ def shared(store: _Store) -> SimpleNamespace:
         ([Outcome.CONTENDED] * 3, Outcome.CONTENDED),
     ],
 )
-def test_a_run_that_shared_its_gpu_is_made_again(outcomes: list[Outcome], last: Outcome) -> None:
+def test_a_run_that_shared_its_gpu_is_made_again(
+    outcomes: list[Outcome], last: Outcome, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(material, "inputs", lambda session, sources, seed, audit: {"seed": seed})
     store = _Store(*outcomes)
     whole = shared(store)
     found = Session.run(whole, {"train.py": "0" * 64}, Role.SEARCH, 0)

@@ -11,6 +11,7 @@ import pytest
 
 from ratchet import status
 from ratchet.status import Phase, State
+from ratchet.status.text import current, doing
 from session_events import NOW, at, rounds, run, started, verdict
 
 AGAIN = "snakemake --cores 1"
@@ -191,3 +192,15 @@ def test_a_tournament_and_its_competitors() -> None:
     assert of(competitor, 99999, owned=None)["state"] == "waiting"
     assert of(competitor, 99999, owned=False)["state"] == "finished"
     assert of([*competitor, run(1000, False, 2)], 1001, owned=None)["state"] == "running"
+
+
+def test_an_audit_runs_kept_changes_again_until_its_page_is_there() -> None:
+    begun = [*started()[:2], run(10, False, 77, role="rerun", replicate=1, description="line 3")]
+    found = of(begun, 40)
+    assert (found["phase"], found["state"]) == ("running again", "running")
+    assert doing(found) == "running kept changes again"
+    assert current(found) == ["line 3, seed 2, 30 s of 60 s"]
+    ended = [*begun, run(70, True, 77, role="rerun", replicate=1)]
+    last = of([*ended, at(80, "audited", answer="1 of 2 kept changes hold")], 9999, owned=False)
+    assert (last["state"], last["page"]) == ("finished", "audit.html")
+    assert last["answer"] == "1 of 2 kept changes hold"

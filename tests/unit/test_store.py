@@ -10,10 +10,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ratchet import files
 from ratchet.errors import InputMissingError, StoreError
 from ratchet.paths import StorePaths
 from ratchet.records import Outcome
-from ratchet.store import LOG, RunRecord, Store, run_key
+from ratchet.store import ALIVE, LOG, RunRecord, Store, run_key
 
 MATERIAL = {"source": {"train.py": "abc"}, "seed": 7}
 RECORD = RunRecord(Outcome.OK, "", 0, None, 1.5, 1.25, 80.0, {"val": 0.5, "bad": None})
@@ -179,8 +180,20 @@ def test_partial_folders_of_the_living_stay(store: Store) -> None:
     assert not mine.exists()
 
 
+def test_a_sign_of_life_can_be_locked_against_other_machines(store: Store) -> None:
+    """A network file system passes on locks of files that are open for writing alone."""
+    with store._partial_folder() as mine:
+        sign = mine.with_name(mine.name + ALIVE)
+        with pytest.raises(BlockingIOError), files.flocked(sign, wait=False):
+            pass
+        assert sign.is_file()
+    assert not list(store.paths.partial.iterdir())
+
+
 def test_partial_folders_of_the_dead_are_cleared(store: Store) -> None:
     (store.paths.partial / "run-dead" / "work").mkdir(parents=True)
+    (store.paths.partial / f"run-dead{ALIVE}").touch()
+    (store.paths.partial / f"run-half-cleared{ALIVE}").touch()
     store.clear_partial()
     assert not list(store.paths.partial.iterdir())
 

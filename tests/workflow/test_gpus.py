@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from boxes import Box, make_box
+from boxes import REPO, Box, make_box
 from edits import change, constant, declare
 
 NVML = '''
@@ -48,7 +48,8 @@ def nvmlDeviceGetUUID(handle):
 
 
 def nvmlDeviceGetName(handle):
-    return "Made-up 9000"
+    names = HERE / "names"
+    return names.read_text().split(",")[handle] if names.exists() else "Made-up 9000"
 
 
 def nvmlDeviceGetMemoryInfo(handle):
@@ -128,13 +129,15 @@ def overlaps(found: list[Work]) -> list[tuple[Work, Work]]:
 def test_candidates_of_a_round_run_side_by_side(tmp_path: Path) -> None:
     box, _ = gpu_box(tmp_path / "side", rounds=1, candidates=2, max_replicates=1)
     box.settings |= {"confirm_replicates": 1, "baseline_replicates": 2}
-    box.run("--cores", "2", "--resources", "gpu=2")
+    box.run("--cores", "2", "--profile", str(REPO / "profiles/multi-gpu"))
     found = works(box)
     names = {"GPU-0-side", "GPU-1-side"}
     assert {work.device for work in found} <= names
+    # The baseline's replicates, and the round's candidates.
     together = overlaps(found)
-    assert len(together) == 1
-    assert {work.device for work in together[0]} == names
+    assert len(together) == 2
+    for side_by_side in together:
+        assert {work.device for work in side_by_side} == names
     for work in found:
         assert work.record["outcome"] == "ok"
         assert work.record["telemetry"]["uuid"] == work.device
@@ -152,6 +155,31 @@ def test_an_outer_choice_of_gpus_is_respected(tmp_path: Path) -> None:
     found = works(box)
     assert {work.device for work in found} == {"GPU-1-outer"}
     assert overlaps(found) == []
+
+
+def test_a_run_that_lands_on_another_model_is_made_where_its_own_is(tmp_path: Path) -> None:
+    """As a cluster's job may: it runs nothing there, says so, and is sent again."""
+    box, fake = gpu_box(tmp_path / "landed", rounds=1, max_replicates=1, candidates=1)
+    box.settings |= {"confirm_replicates": 1, "baseline_replicates": 2}
+    (fake / "names").write_text("Large 2,Small 1")
+    box.run("baseline", "--cores", "2", "--resources", "gpu=2")
+    kept = box.runs()
+    assert box.json("manifest.json")["hardware"]["gpus"] == ["Large 2"]
+    assert [work.device for work in works(box)] == ["GPU-0-landed"] * 2, "of two models, one"
+    (fake / "names").write_text("Small 1,Small 1")
+    said = box.run(check=False)
+    assert box.status != 0
+    assert "Large 2, this machine has" in said
+    assert "measurements of the two cannot be compared" in said
+    assert box.runs() == kept
+    assert "OtherHardwareError" in {event["error"] for event in box.events("failed")}
+    (fake / "names").write_text("Small 1,Large 2")
+    box.run()
+    found = [work for work in works(box) if work.device == "GPU-1-landed"]
+    assert len(found) == len(box.runs()) - len(kept)
+    assert box.rulings()[0]["runs"]
+    page = (box.session / "report.html").read_text()
+    assert "1 run landed on other hardware than the session's and was not started there." in page
 
 
 def test_a_run_that_shared_its_gpu_is_made_again(tmp_path: Path) -> None:

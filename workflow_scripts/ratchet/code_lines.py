@@ -34,6 +34,8 @@ def count(name: str, text: str) -> int:
     """Code lines of one file; its name tells whether it is Python."""
     lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
     filled = {number for number, line in enumerate(lines, start=1) if line.strip()}
+    if name.endswith((".yaml", ".yml")):
+        return sum(not lines[number - 1].lstrip().startswith("#") for number in filled)
     if not name.endswith(".py"):
         return len(filled)
     used = _python(lines)

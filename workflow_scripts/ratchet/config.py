@@ -64,7 +64,7 @@ class Config:
     """One field per key of ``config/config.yaml``; see ``config/README.md``."""
 
     session: str
-    task: str
+    task: str | Mapping[str, str]
     preset: str | None
     python: str | None
     rounds: int
@@ -150,12 +150,17 @@ class Config:
         return self.candidates + INCUMBENT_RUNS_AFTER_KEEP
 
     @property
-    def reserved_runs(self) -> int:
-        """Runs that a round may need at most beyond its candidates' first."""
+    def judges_runs(self) -> int:
+        """Most runs that the judge may ask for in one round."""
         # At least one each: an implausible improvement is run again in any case.
         retests = self.candidates * max(self.max_replicates - 1, 1)
         checks = 1 if self.remeasure_every else 0
-        return retests + self.incumbent_runs + checks + 2 * self.confirm_replicates
+        return retests + self.incumbent_runs + checks
+
+    @property
+    def reserved_runs(self) -> int:
+        """Runs that a round may need at most beyond its candidates' first."""
+        return self.judges_runs + 2 * self.confirm_replicates
 
 
 def read(path: Path) -> dict[str, Any]:

@@ -138,6 +138,7 @@ _SPEAK: dict[str, Callable[[Mapping[str, Any]], str | None]] = {
         f"round {e['number']} over: {e['leader']} leads, {e['offers']} wins offered to others"
     ),
     "worktree": lambda e: f"worktree     {e['path']}: {e['detail']}",
+    "audited": lambda e: f"{e['answer']}\n",
     "evolved": lambda e: f"{e['answer']}\n",
     "reported": lambda e: f"{e['answer']}\n",
 }

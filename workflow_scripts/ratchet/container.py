@@ -220,7 +220,8 @@ def start_command(
     for path in box.fixed:
         words += _bind(path, inner / path.relative_to(box.work))
     for place, source in box.mounts.items():
-        words += _bind(source, inner / place.relative_to(box.work))
+        within = place.is_relative_to(box.work)
+        words += _bind(source, inner / place.relative_to(box.work) if within else place)
     words += ["--workdir", str(inner), found.image]
     return [*words, PYTHON, "-S", "-E", CELL, str(EXCHANGE / CALL)]
 

@@ -9,6 +9,8 @@ import enum
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from ratchet.outlook import Outlook
+
 OLDEST_PYTHON = (3, 11)
 OLDEST_SNAKEMAKE = (9, 27)
 
@@ -58,11 +60,16 @@ class Gpu:
 
 @dataclass(frozen=True)
 class Lock:
-    """A hash lock with its digest, and how the environment differs from it."""
+    """A hash lock with its digest, and how the environment differs from it.
+
+    ``todo`` mends that; it may stay so if ``allowed``.
+    """
 
     path: str
     digest: str
     fault: str = ""
+    todo: str = ""
+    allowed: bool = False
 
 
 @dataclass(frozen=True)
@@ -104,13 +111,14 @@ class Machine:
     device: str | None = None
     preset: str | None = None
     prepared: bool | None = None
+    outlook: Outlook | None = None
     running: str | None = None
 
 
 def examine(machine: Machine) -> list[Check]:
     """All checks, in the order in which they are to be read."""
     parts = (_python, _tools, _locks, _disk, _task, _gpu, _isolation, _containers, _agents)
-    return [check for part in (*parts, _running) for check in part(machine)]
+    return [check for part in (*parts, _length, _running) for check in part(machine)]
 
 
 def ready(checks: Sequence[Check]) -> bool:
@@ -173,8 +181,12 @@ def _numbers(version: str) -> tuple[int, ...]:
 def _locks(machine: Machine) -> Iterator[Check]:
     for lock in machine.locks:
         name = f"{lock.path} {lock.digest[:12]}".strip()
-        if lock.fault:
-            yield Check("packages", State.PROBLEM, f"{name}: {lock.fault}", ENVIRONMENT)
+        if lock.fault and lock.allowed:
+            text = f"not as in {name}, but named by the configuration: {lock.fault}"
+            yield Check("packages", State.WARNING, text, "the manifest will say so")
+        elif lock.fault:
+            todo = lock.todo or ENVIRONMENT
+            yield Check("packages", State.PROBLEM, f"{name}: {lock.fault}", todo)
         else:
             yield Check("packages", State.OK, f"as locked in {name}")
 
@@ -289,6 +301,18 @@ def _agents(machine: Machine) -> Iterator[Check]:
     else:
         none = "no coding agent found; the built-in proposer needs none"
         yield Check("agent", State.OK, text or none)
+
+
+def _length(machine: Machine) -> Iterator[Check]:
+    found = machine.outlook
+    if found is None:
+        return
+    if found.cut_short:
+        text = f"{found.sentence()}; deadline_hours ends it before"
+        todo = f"grant enough, such as deadline_hours={found.hours_needed}, or plan fewer rounds"
+        yield Check("length", State.WARNING, text, todo)
+    else:
+        yield Check("length", State.OK, found.sentence())
 
 
 def _running(machine: Machine) -> Iterator[Check]:

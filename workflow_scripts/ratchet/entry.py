@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
 from ratchet import processes, seal
-from ratchet.config import Config, resolve
+from ratchet.config import Config
 from ratchet.console import Progress
 from ratchet.errors import EXIT_IO, EXIT_SOFTWARE, RatchetError
 from ratchet.journal import Event, Journal, Listener, each
@@ -71,9 +71,9 @@ class Call:
     @property
     def task(self) -> Task:
         """The task as it lies in the checkout; for ``prepare`` alone."""
-        from ratchet import task
+        from ratchet import tasks
 
-        return task.load(resolve(self.config.task, self.root, self.harness), self.harness)
+        return tasks.load(self.config, self.root, self.harness, say=False)
 
     @property
     def session(self) -> Session:
@@ -92,6 +92,11 @@ class Call:
         """Start the clock of the limits in ``limits_file``."""
         assert self.limits_file is not None
         limits.run(self.config, self.limits_file, self.root, self.now)
+
+    @property
+    def judge_follows(self) -> bool:
+        """Whether runs for the judge are made here too: on a node, by a candidate alone."""
+        return os.environ.get("RATCHET_AHEAD") == "node" and self.config.candidates == 1
 
     @property
     def now(self) -> float:

@@ -7,30 +7,38 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from ratchet import files
+from ratchet import files, uv_lock
 from ratchet.errors import DataError
 from ratchet.interpreters import Interpreter
 
 # Where packages of an interpreter lie, and of the system's beside it.
 PACKAGE_FOLDERS = ("lib/python*/site-packages", "lib/python*/dist-packages")
 SYSTEM_PREFIXES = ("/usr", "/usr/local")
+UV_LOCK = "uv.lock"
 
-_PIN = re.compile(r"^([A-Za-z0-9][A-Za-z0-9._-]*)==([^\s;\\]+)\s*(?:;\s*([^\\]+))?")
+_PIN = re.compile(
+    r"^([A-Za-z0-9][A-Za-z0-9._-]*)(?:\[[^\]]*\])?\s*==\s*([^\s;\\]+)\s*(?:;\s*([^\\]+))?"
+)
 
 
 def pins(lock: Path, markers: Mapping[str, str] | None = None) -> dict[str, str]:
-    """Versions by package name in a hash lock, for this platform.
+    """Versions by package name in a lock of pip's or of uv's, for this platform.
 
     ``markers`` are conditions of another interpreter than this one.
     Raises :class:`DataError` for a lock without pins.
     """
+    if lock.suffix == ".toml" or lock.name == UV_LOCK:
+        return uv_lock.pins(lock, lambda marker: _applies(marker, markers))
     found: dict[str, str] = {}
     for line in files.read_bytes(lock).decode().splitlines():
         match = _PIN.match(line)
         if match and _applies(match.group(3), markers):
             found[match.group(1)] = match.group(2)
     if not found:
-        raise DataError(f"{lock}: names no package; make it again with: make lock")
+        raise DataError(
+            f"{lock}: names no package with its version; make it again with: make lock, or: "
+            "uv pip compile"
+        )
     return found
 
 
@@ -53,7 +61,8 @@ def verify_other(lock: Path, interpreter: Interpreter) -> None:
     """Raise :class:`DataError` if a task's own interpreter has other versions."""
     wrong = deviations(lock, interpreter)
     if wrong:
-        raise _not_as_locked(lock, interpreter.executable, wrong, f"make env-{lock.stem}")
+        todo = "uv sync" if lock.name == UV_LOCK else f"make env-{lock.stem}"
+        raise _not_as_locked(lock, interpreter.executable, wrong, todo)
 
 
 def deviations(lock: Path, interpreter: Interpreter) -> list[str]:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import hashlib
 import json
 import os
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -36,6 +38,21 @@ def write_bytes(path: Path, data: bytes, mode: int = 0o644) -> None:
             os.unlink(name)  # noqa: PTH108
         raise
     sync_folder(path.parent)
+
+
+@contextlib.contextmanager
+def flocked(path: Path, wait: bool = True) -> Iterator[None]:
+    """Hold a lock on a file, made if need be; raises ``BlockingIOError`` rather than wait.
+
+    A file that is open for writing: on a network file system nothing else can be
+    locked against other machines, and a folder not even there.
+    """
+    handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        yield
+    finally:
+        os.close(handle)
 
 
 def sync_folder(folder: Path) -> None:

@@ -71,16 +71,15 @@ def gpus(nvml: Any | None) -> list[Gpu]:
 
 
 def models() -> tuple[str, ...]:
-    """Names of the GPUs of this machine, sorted; empty without a driver."""
+    """Names of the GPUs that runs of this process may have, in the order of their choice.
+
+    Each once; empty without a driver, or where an outer choice leaves none.
+    """
     nvml = library()
     if nvml is None:
         return ()
     try:
-        count = nvml.nvmlDeviceGetCount()
-        handles = [nvml.nvmlDeviceGetHandleByIndex(index) for index in range(count)]
-        return tuple(sorted({_text(nvml.nvmlDeviceGetName(handle)) for handle in handles}))
-    except nvml.NVMLError:
-        return ()
+        return tuple(dict.fromkeys(g.name for g in allowed(gpus(nvml), os.environ.get(VISIBLE))))
     finally:
         nvml.nvmlShutdown()
 
@@ -125,15 +124,15 @@ class Lease:
 
 @contextlib.contextmanager
 def leased(
-    nvml: Any | None, visible: str | None, folder: Path | None = None
+    nvml: Any | None, visible: str | None, folder: Path | None = None, model: str | None = None
 ) -> Iterator[Lease | None]:
-    """Hold one free GPU against all other processes of the machine.
+    """Hold one free GPU, of ``model`` if that is given, against all other processes here.
 
-    Waits until one is free.  ``None`` where no GPU is visible.  The lock is an
+    Waits until one is free.  ``None`` where no such GPU is visible.  The lock is an
     flock on a file in ``folder`` (by default the machine's temporary one), which
     ends with the last process that has the descriptor.
     """
-    candidates = allowed(gpus(nvml), visible)
+    candidates = [g for g in allowed(gpus(nvml), visible) if model in (None, g.name)]
     if not candidates:
         yield None
         return

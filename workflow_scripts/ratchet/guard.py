@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import dataclasses
 import functools
 import logging
@@ -13,15 +12,28 @@ import signal
 import sys
 import threading
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ratchet import config, files, manifest, notify, ownership, preset_files, presets, task
-from ratchet.canonical import canonical_json, digest, digest_bytes
+from ratchet import (
+    caches,
+    config,
+    files,
+    manifest,
+    notify,
+    ownership,
+    preset_files,
+    presets,
+    task,
+    tasks,
+)
+from ratchet.canonical import canonical_json, digest
 from ratchet.codec import encode
 from ratchet.config import Config
-from ratchet.errors import EXIT_IO, DataError, InputMissingError, RatchetError
+from ratchet.dependencies import code_digest as code_digest
+from ratchet.errors import EXIT_IO, ConfigError, DataError, InputMissingError, RatchetError
+from ratchet.needs import Needs
 from ratchet.paths import SessionPaths
 from ratchet.records import Experiment, Proposals
 from ratchet.repo import SessionRepo
@@ -40,6 +52,7 @@ class Plan:
     config: Config
     paths: SessionPaths
     harness: Path
+    needs: Needs = field(default_factory=Needs)
 
     @property
     def environment(self) -> dict[str, str]:
@@ -142,8 +155,7 @@ def plan(overrides: Mapping[str, Any], root: Path, harness: Path, owner: bool) -
     given = {key: None if value == "null" else value for key, value in overrides.items()}
     values = {**config.read(path), **given}
     settings = config.parse(values, schema_path, _where(path, given), root / "config")
-    folder = config.resolve(settings.task, root, harness)
-    defined = task.load(folder, harness)
+    defined = tasks.load(settings, root, harness)
     paths = SessionPaths(settings.session, root)
     # What was tried by hand belongs to the session, however few rounds are asked for.
     settings = dataclasses.replace(settings, rounds=max(settings.rounds, paths.last_offer))
@@ -151,19 +163,33 @@ def plan(overrides: Mapping[str, Any], root: Path, harness: Path, owner: bool) -
         frozen = manifest.check(paths, settings, defined)
     if frozen is None:
         _check_preset(settings, defined)
+        _check_budget(settings, defined)
+        if not defined.fills_caches:
+            caches.require(defined.caches, defined.clone)
     if settings.by_agent:
         _check_agent(settings, defined, root, new=frozen is None)
     if owner and not _owner:
         _own(root, paths)
         # Edits that are tried by hand are made in these very files.
         if frozen is not None and not paths.last_offer:
-            for name in preset_files.edited(frozen, folder):
+            for name in preset_files.edited(frozen, defined.folder):
                 print(
-                    f"ratchet: {folder / name} is not what session {settings.session!r} started "
-                    "from; it goes on with its own copy",
+                    f"ratchet: {defined.folder / name} is not what session "
+                    f"{settings.session!r} started from; it goes on with its own copy",
                     file=sys.stderr,
                 )
-    return Plan(settings, paths, harness)
+    return Plan(settings, paths, harness, _needs(settings, defined))
+
+
+def _needs(settings: Config, defined: task.Task) -> Needs:
+    timeout = settings.timeout_seconds
+    named = next((preset for preset in defined.presets if preset.name == settings.preset), None)
+    return Needs(
+        device=defined.sized(named).device,
+        threads=defined.threads,
+        timeout_seconds=defined.timeout_seconds if timeout is None else timeout,
+        limit_mb=defined.limits.get("memory_mb"),
+    )
 
 
 def _check_preset(settings: Config, defined: task.Task) -> None:
@@ -179,6 +205,15 @@ def _check_preset(settings: Config, defined: task.Task) -> None:
     chosen = presets.choose(wanted, known, None, where)
     if chosen is not None:
         preset_files.baseline(defined, chosen.constants, chosen.name)
+
+
+def _check_budget(settings: Config, defined: task.Task) -> None:
+    """Refuse a budget that the task's own code would not notice."""
+    if defined.budget_fixed and (settings.budget_seconds, settings.budget_steps) != (None, None):
+        raise ConfigError(
+            f"budget_seconds, budget_steps: expected null, since the code of {defined.name} fixes "
+            f"its budget itself (budget.fixed in {defined.definition})"
+        )
 
 
 def _check_agent(settings: Config, defined: task.Task, root: Path, new: bool) -> None:
@@ -224,7 +259,7 @@ def _own(root: Path, paths: SessionPaths) -> None:
 
 _CHATTER = re.compile(
     r"Select jobs to execute|Execute \d+ jobs|Using shell|Singularity containers: ignored"
-    r"|Assuming unrestricted shared filesystem"
+    r"|Assuming unrestricted shared filesystem|Touching output file"
 )
 
 
@@ -262,44 +297,3 @@ def install_graceful_sigterm(workflow: Any) -> None:
         threading.Thread(target=workflow.scheduler.exit_gracefully, daemon=True).start()
 
     signal.signal(signal.SIGTERM, stop)
-
-
-EXTRAS = ("*.html", "*.css", "*.js", "vendor/*")
-"""What a module's folder holds beside code that its result depends on."""
-
-
-@functools.cache
-def code_digest(*modules: str) -> str:
-    """Digest over the sources of these modules and all that they import of ratchet."""
-    package = Path(__file__).parent
-    todo, seen = list(modules), dict[str, str]()
-    while todo:
-        path = _module_path(package, todo.pop())
-        name = "" if path is None else str(path.relative_to(package))
-        if path is None or name in seen:
-            continue
-        source = path.read_bytes()
-        seen[name] = digest_bytes(source)
-        todo += _imported(source)
-        for extra in (e for kind in EXTRAS for e in path.parent.glob(kind)):
-            seen[str(extra.relative_to(package))] = digest_bytes(extra.read_bytes())
-    return digest(seen)
-
-
-def _imported(source: bytes) -> list[str]:
-    names = []
-    for node in ast.walk(ast.parse(source)):
-        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("ratchet"):
-            names += [f"{node.module}.{alias.name}" for alias in node.names]
-            names += [str(node.module)] if node.module != "ratchet" else []
-        elif isinstance(node, ast.Import):
-            names += [a.name for a in node.names if a.name.startswith("ratchet.")]
-    return names
-
-
-def _module_path(package: Path, name: str) -> Path | None:
-    path = package.joinpath(*name.split(".")[1:])
-    for candidate in (path.with_suffix(".py"), path / "__init__.py"):
-        if candidate.is_file() and candidate != package / "__init__.py":
-            return candidate
-    return None

@@ -75,8 +75,21 @@ def of_task(config: Config, task: Task, root: Path, harness: Path) -> Interprete
         return ask(executable(place, "correct the configuration key python"))
     if task.python is None:
         return None
-    todo = f"make it with: make env-{task.environment.stem}, or name another one: --config python="
-    return ask(executable(task.python, f"{todo}PLACE"))
+    if task.origin is not None and task.clone is None and not _stands_alone(task):
+        raise ConfigError(
+            f"python: {task.values['python']} lies in a clone of {task.origin.repo} on this "
+            "machine, and there is none; name an environment with its packages by --config "
+            "python=PLACE, or clone it and name the clone's folder by `repo`"
+        )
+    todo = f"make it with: make env-{task.environment.stem}"
+    if task.origin is not None:
+        todo = f"make it in {task.clone}: uv sync" if task.clone else "clone the repository"
+    return ask(executable(task.python, f"{todo}, or name another one: --config python=PLACE"))
+
+
+def _stands_alone(task: Task) -> bool:
+    """Whether the task's interpreter is named by a whole path."""
+    return Path(task.values["python"]).expanduser().is_absolute()
 
 
 def executable(place: Path, todo: str) -> Path:

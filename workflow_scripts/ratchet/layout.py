@@ -17,8 +17,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ratchet import container
+from ratchet import caches, container, surface
 from ratchet.canonical import digest_bytes
+from ratchet.declared_values import BY_ENVIRONMENT, Seeding
 from ratchet.environment import package_paths
 from ratchet.errors import InputMissingError
 from ratchet.evaluation import Plausible
@@ -64,11 +65,13 @@ class RunPlan:
     With an ``evaluator`` (a command among whose words is a fixed file) the
     metric is computed by that, from ``evaluation_data`` and, if ``audit`` is
     set, from ``audit_data`` too; the run itself gets neither.  ``hidden`` names
-    installed packages that the data are made from.  ``seed_hook`` offsets the
-    seeds that a candidate writes down itself.  ``variables`` are the preset's, for
-    run and evaluator.  ``environment_sha256`` is the digest of the lock whose
+    installed packages that the data are made from.  ``variables`` are the task's and the
+    preset's, for run and evaluator.  ``environment_sha256`` is the digest of the lock whose
     packages a container's image must hold, and ``limits`` are the run's own, by the
-    names of :mod:`ratchet.cgroups`.  ``python`` is the task's own interpreter.
+    names of :mod:`ratchet.cgroups`.  ``python`` is the task's own interpreter, ``gpu_model``
+    the GPU that runs must have to be compared.
+    ``patterns`` find numbers in the log, ``seeding`` says how the run learns its seed, and
+    ``mounts`` are folders elsewhere that it reads.
     """
 
     command: Sequence[str]
@@ -90,11 +93,24 @@ class RunPlan:
     isolation: str = Kind.NONE.value
     network: bool = False
     hidden: Sequence[str] = ()
-    seed_hook: bool = False
     variables: Mapping[str, str] = field(default_factory=dict)
     environment_sha256: str = ""
     limits: Mapping[str, int] = field(default_factory=dict)
     python: Interpreter | None = None
+    gpu_model: str | None = None
+    patterns: Mapping[str, str] = field(default_factory=dict)
+    seeding: Seeding = BY_ENVIRONMENT
+    mounts: Sequence[caches.Mount] = ()
+
+    @property
+    def seed_hook(self) -> bool:
+        """Whether seeds that the candidate writes down itself are moved."""
+        return self.seeding.hook
+
+    @property
+    def words(self) -> list[str]:
+        """The command with what tells it the seed."""
+        return self.seeding.command(self.command, self.seed)
 
 
 def mounts_data(kind: Kind) -> bool:
@@ -109,9 +125,10 @@ def lay_out(plan: RunPlan, work: Path, kind: Kind = Kind.NONE) -> None:
     place.  A hard link would let a run that is root change the store.
     """
     _lay_out_fixed(plan, work)
-    for name, content in plan.sources.items():
+    for name, content in seeded(plan).items():
         write(work / name, content)
-    (work / DATA).mkdir()
+    caches.lay_out(plan.mounts, work, kind)
+    (work / DATA).mkdir(exist_ok=True)
     for name, (path, _) in plan.data.items():
         place = work / DATA / name
         place.parent.mkdir(parents=True, exist_ok=True)
@@ -120,6 +137,18 @@ def lay_out(plan: RunPlan, work: Path, kind: Kind = Kind.NONE) -> None:
         else:
             shutil.copyfile(path, place)
         place.chmod(0o444)
+
+
+def seeded(plan: RunPlan) -> dict[str, bytes]:
+    """The candidate's files, with the seed where the task has a constant for it."""
+    found = dict(plan.sources)
+    constant = plan.seeding.constant
+    for name, content in plan.sources.items() if constant else ():
+        text = content.decode("utf-8", errors="surrogateescape")
+        new = surface.replaced(name, text, constant, plan.seed)
+        if new is not None:
+            found[name] = new.encode("utf-8", errors="surrogateescape")
+    return found
 
 
 def lay_out_evaluator(plan: RunPlan, folder: Path) -> None:
@@ -147,8 +176,15 @@ def box(plan: RunPlan, work: Path) -> Box:
     return Box(
         work=place,
         fixed=[*(place / name for name in plan.fixed), place / DATA],
-        mounts={place / DATA / name: path.resolve() for name, (path, _) in plan.data.items()},
-        readable=[*([HOOKS] if plan.seed_hook else []), *map(Path, prefixes)],
+        mounts={
+            **{place / DATA / name: path.resolve() for name, (path, _) in plan.data.items()},
+            **caches.mounted(plan.mounts, place),
+        },
+        readable=[
+            *([HOOKS] if plan.seed_hook else []),
+            *map(Path, prefixes),
+            *caches.readable(plan.mounts),
+        ],
         hidden=package_paths(plan.hidden, prefixes),
         network=plan.network,
         gpu=plan.device == "gpu",
@@ -165,6 +201,7 @@ def environment(plan: RunPlan, work: Path, kind: Kind = Kind.NONE) -> dict[str, 
         **_common(plan, place, () if apart else ALLOWED_VARIABLES),
         "RATCHET_SEED": str(plan.seed),
         "RATCHET_DATA": str(place / DATA),
+        **plan.seeding.variables(plan.seed),
     }
     if plan.budget_steps is not None:
         found["RATCHET_BUDGET_STEPS"] = str(plan.budget_steps)

@@ -15,7 +15,7 @@ from ratchet.config import Config
 from ratchet.errors import FixedInputChangedError
 from ratchet.paths import SessionPaths
 from ratchet.presets import Preset
-from ratchet.records import Fingerprint, Manifest, TaskPython
+from ratchet.records import CacheFingerprint, Fingerprint, Manifest, TaskPython
 from ratchet.store import Store
 from ratchet.task import Task
 
@@ -32,6 +32,7 @@ def build(
     mode: str,
     preset: Preset | None = None,
     python: TaskPython | None = None,
+    caches: tuple[CacheFingerprint, ...] = (),
 ) -> Manifest:
     """Freeze the inputs: their content goes to the store, their digests here."""
     frozen = {**config.frozen, "mode": mode}
@@ -57,6 +58,8 @@ def build(
         versions=versions(),
         preset=preset,
         python=python,
+        origin=task.origin,
+        caches=caches,
     )
 
 

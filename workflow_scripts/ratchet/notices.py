@@ -84,7 +84,7 @@ def _is_news(event: Event, earlier: Sequence[Event]) -> bool:
     if not any(old["event"] == "run_finished" for old in earlier):
         return False
     same = _SAME[kind]
-    before = _since_work(earlier) if kind in ("reported", "evolved") else earlier
+    before = _since_work(earlier) if kind in _ENDS else earlier
     return not any(old["event"] == kind and _same(event, old, same) for old in before)
 
 
@@ -94,7 +94,9 @@ _SAME = {
     "agent_refused": ("round", "slot", "attempt"),
     "reported": ("answer",),
     "evolved": ("answer",),
+    "audited": ("answer",),
 }
+_ENDS = ("reported", "evolved", "audited")
 _WORK = ("run_finished", "verdict", "round_finished", "prepared", "baseline", "confirmed")
 
 
@@ -205,6 +207,7 @@ _FIND: dict[str, Callable[[Event, Sequence[Event]], Found]] = {
     "remeasured": _remeasured,
     "reported": _ended,
     "evolved": _ended,
+    "audited": _ended,
     "failed": _failed,
     "agent_refused": _nothing,
 }

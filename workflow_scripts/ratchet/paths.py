@@ -77,6 +77,11 @@ class SessionPaths:
         return self.folder / "SHA256SUMS"
 
     @property
+    def seal_lock(self) -> Path:
+        """Held while the seal is written anew."""
+        return self.folder / ".SHA256SUMS.lock"
+
+    @property
     def rounds(self) -> Path:
         return self.folder / "rounds"
 
@@ -140,6 +145,28 @@ class SessionPaths:
         return self.folder / "evolve.html"
 
     @property
+    def rerun_plan(self) -> Path:
+        """What an audit is to run again."""
+        return self.folder / "audit" / "plan.json"
+
+    @property
+    def rerun_settings(self) -> Path:
+        """The settings that `ratchet audit --run` was started with."""
+        return self.folder / "audit" / "settings.json"
+
+    def rerun(self, turn: int, code: int) -> Path:
+        """One code's run of one turn of an audit; see :attr:`ratchet.reruns.Code.number`."""
+        return self.folder / "audit" / f"{turn:04d}" / f"run-{code}.json"
+
+    @property
+    def audit_json(self) -> Path:
+        return self.folder / "audit.json"
+
+    @property
+    def audit_html(self) -> Path:
+        return self.folder / "audit.html"
+
+    @property
     def worktree(self) -> Path:
         """Where a competitor's incumbent is checked out, unless told otherwise."""
         return self.folder / "worktree"
@@ -195,6 +222,14 @@ class StorePaths:
     def run(self, key: str) -> Path:
         return self.root / "runs" / key[:2] / key
 
+    def tree(self, sha: str) -> Path:
+        """The files of a commit of somebody's repository, by the hash of its tree."""
+        return self.root / "trees" / sha[:2] / sha
+
+    def clone(self, token: str) -> Path:
+        """A bare repository of ours with what was fetched from an address."""
+        return self.root / "clones" / token
+
     def memo(self, kind: str, key: str) -> Path:
         return self.root / kind / key[:2] / f"{key}.json"
 
@@ -207,6 +242,11 @@ class StorePaths:
     def partial(self) -> Path:
         """Where unfinished entries are made; on the same file system."""
         return self.root / "partial"
+
+    @property
+    def partial_lock(self) -> Path:
+        """Held while such a folder is made, or while those of the dead are cleared."""
+        return self.root / "partial.lock"
 
     @property
     def damaged(self) -> Path:

@@ -6,10 +6,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ratchet import files
+from ratchet import files, surface
 from ratchet.canonical import digest_bytes
 from ratchet.errors import ConfigError
-from ratchet.proposers.declared import find_constant
 from ratchet.records import Manifest
 from ratchet.task import Task
 
@@ -18,7 +17,7 @@ def baseline(task: Task, constants: Mapping[str, Any], preset: str) -> dict[str,
     """Content of the mutable files with some constants set, by name.
 
     Raises :class:`ConfigError` for a constant that is not, exactly once, a top-level
-    ``NAME = literal`` of a mutable Python file.
+    ``NAME = literal`` of a mutable Python file, or a key of a YAML or JSON file.
     """
     contents = {name: files.read_bytes(task.folder / name) for name in task.mutable}
     for constant, value in constants.items():
@@ -27,25 +26,25 @@ def baseline(task: Task, constants: Mapping[str, Any], preset: str) -> dict[str,
             found = "in none of them" if not places else f"in {', '.join(places)}"
             raise ConfigError(
                 f"{task.definition}: presets.{preset}.constants: expected {constant} to be set "
-                f"once, by a line like `{constant} = 1`, at the top level of one of the mutable "
-                f"files ({', '.join(contents)}), found it {found}"
+                f"once, by a line like `{constant} = 1` at the top level or as a key of YAML or "
+                f"JSON, in one of the mutable files ({', '.join(contents)}), found it {found}"
             )
         (name,) = places
         contents[name] = _set(contents[name], name, constant, value)
     return contents
 
 
-def _find(content: bytes, name: str, constant: str) -> tuple[int, int, object] | None:
-    if not name.endswith(".py"):
-        return None
-    return find_constant(_text(content), constant)
+def _find(content: bytes, name: str, constant: str) -> surface.Place | None:
+    return surface.find(name, _text(content), constant)
 
 
 def _set(content: bytes, name: str, constant: str, value: Any) -> bytes:
-    place = _find(content, name, constant)
-    assert place is not None
-    text = _text(content)
-    new = text[: place[0]] + repr(value) + text[place[1] :]
+    new = surface.replaced(name, _text(content), constant, value)
+    if new is None:
+        raise ConfigError(
+            f"{name}: {constant} cannot be set to {value!r} in its place without changing "
+            "something else; write it on a line of its own, without an anchor"
+        )
     return new.encode("utf-8", errors="surrogateescape")
 
 

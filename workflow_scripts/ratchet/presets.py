@@ -28,8 +28,10 @@ class Preset:
     """One size of a task.
 
     ``constants`` are values of top-level constants of the mutable files,
-    ``environment`` variables of preparation, runs and evaluator.  It is meant for
-    devices with at least ``min_memory_gb`` (1e9 bytes each).
+    ``environment`` variables of preparation, runs and evaluator.  ``budget`` is what
+    each run may spend instead of the task's budget, ``seconds`` or ``steps``, if
+    anything.  It is meant for devices with at least ``min_memory_gb`` (1e9 bytes each),
+    and for another ``device`` than the task's if it names one.
     """
 
     name: str
@@ -37,6 +39,8 @@ class Preset:
     min_memory_gb: float = 0.0
     constants: Mapping[str, Any] = field(default_factory=dict)
     environment: Mapping[str, str] = field(default_factory=dict)
+    budget: Mapping[str, float] = field(default_factory=dict)
+    device: str = ""
 
 
 def parse(values: Mapping[str, Any], where: str) -> tuple[Preset, ...]:
@@ -49,6 +53,10 @@ def parse(values: Mapping[str, Any], where: str) -> tuple[Preset, ...]:
         preset = Preset(name, **given)
         if name in (AUTO, "null"):
             raise ConfigError(f"{where}: presets.{name}: the name is taken; choose another one")
+        if len(preset.budget) > 1:
+            raise ConfigError(
+                f"{where}: presets.{name}.budget: give either seconds or steps, and not both"
+            )
         for variable in preset.environment:
             if not VARIABLE.fullmatch(variable) or OWN.fullmatch(variable):
                 raise ConfigError(
@@ -66,7 +74,8 @@ def choose(
     """The preset that a session starts with; ``None`` if none is wanted.
 
     For ``auto`` the one with the largest ``min_memory_gb`` that ``memory_gb``, the
-    memory of the device, reaches; of equal ones the first.  Raises
+    memory of the task's device, reaches; of equal ones the first.  Those for another
+    device are taken by name only.  Raises
     :class:`ConfigError` for an unknown name, and where nothing fits.
     """
     if wanted is None:
@@ -86,9 +95,10 @@ def choose(
             f"preset: {AUTO} needs the memory of the device, which is not known here (no GPU with "
             f"a driver?); name one of {known}"
         )
-    fitting = [preset for preset in presets if preset.min_memory_gb <= memory_gb]
+    own = [preset for preset in presets if not preset.device] or list(presets)
+    fitting = [preset for preset in own if preset.min_memory_gb <= memory_gb]
     if not fitting:
-        least = min(preset.min_memory_gb for preset in presets)
+        least = min(preset.min_memory_gb for preset in own)
         raise ConfigError(
             f"preset: {AUTO} finds none of {where} for a device of {memory_gb:.3g} GB; the "
             f"smallest needs {least:g} GB. Name one all the same ({known}), or use another machine"

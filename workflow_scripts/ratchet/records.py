@@ -145,13 +145,37 @@ class TaskPython:
 
 
 @dataclass(frozen=True)
+class Origin:
+    """The commit of somebody's repository that a task's files are from.
+
+    ``repo`` is the path or address as it was given, ``commit`` a whole hash, and
+    ``tree`` the hash of the folder of that commit which the task is in.
+    """
+
+    repo: str
+    commit: str
+    tree: str
+
+
+@dataclass(frozen=True)
+class CacheFingerprint:
+    """A folder outside of the task that runs read, by names, sizes and digests of its files."""
+
+    folder: str
+    sha256: str
+    files: int
+    bytes: int
+
+
+@dataclass(frozen=True)
 class Manifest:
     """Every input of a session by hash; frozen when the session starts.
 
     ``values`` is the content of the task's ``task.yaml``, whose file is
     ``definition``; ``frozen`` are the settings that may not change later.
     ``preset`` is what was applied to the task before ``baseline`` was taken,
-    ``python`` the task's own interpreter, where it has one.
+    ``python`` the task's own interpreter, where it has one.  ``origin`` is the commit
+    that the task's files are from, ``caches`` are folders elsewhere that its runs read.
     """
 
     session: str
@@ -172,3 +196,5 @@ class Manifest:
     evaluation: tuple[Fingerprint, ...] = ()
     preset: Preset | None = None
     python: TaskPython | None = None
+    origin: Origin | None = None
+    caches: tuple[CacheFingerprint, ...] = ()

@@ -98,7 +98,7 @@ def _attempt_in(place: Path, plan: RunPlan, folder: Path, kind: Kind) -> dict[st
         lay_out_evaluator(plan, evaluator)
         order["evaluator"] = _evaluator_order(plan, evaluator)
     if plan.device == "gpu":
-        answer = _supervise_on_gpu(order, folder / TELEMETRY)
+        answer = _supervise_on_gpu(order, folder / TELEMETRY, plan.gpu_model)
     else:
         answer = _supervise(order)
     if plan.evaluator:
@@ -117,7 +117,7 @@ def _start(plan: RunPlan, work: Path, kind: Kind) -> dict[str, Any]:
     if kind is Kind.CONTAINER:
         expected = {"environment": plan.environment_sha256, "hidden": list(plan.hidden)}
         return {
-            "command": list(plan.command),
+            "command": plan.words,
             "folder": str(container.inside(own.work)),
             "hooks": plan.seed_hook,
             "cell": container.order(own, plan.limits, expected),
@@ -128,7 +128,7 @@ def _start(plan: RunPlan, work: Path, kind: Kind) -> dict[str, Any]:
 
 def _command(plan: RunPlan, variables: Mapping[str, str]) -> list[str]:
     """The command with its program found, since a sandbox cannot say that it is not."""
-    command = resolve(plan.command, plan.python)
+    command = resolve(plan.words, plan.python)
     if "/" not in command[0] and shutil.which(command[0], path=variables.get("PATH")) is None:
         raise _cannot_start(command[0], "no such program on the PATH")
     return command
@@ -162,10 +162,10 @@ def _check_evaluator(plan: RunPlan, answer: Mapping[str, Any], folder: Path) -> 
     )
 
 
-def _supervise_on_gpu(order: dict[str, Any], telemetry: Path) -> dict[str, Any]:
+def _supervise_on_gpu(order: dict[str, Any], telemetry: Path, model: str | None) -> dict[str, Any]:
     """The same with a GPU of its own and a watch on it, where there is one."""
     nvml = gpu.library()
-    with gpu.leased(nvml, os.environ.get(gpu.VISIBLE)) as lease:
+    with gpu.leased(nvml, os.environ.get(gpu.VISIBLE), model=model) as lease:
         if lease is None:
             return _supervise(order)
         order["environment"] = {**order["environment"], **lease.environment}

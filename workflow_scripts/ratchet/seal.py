@@ -42,6 +42,8 @@ WHOLE = (
     "offers/*.json",
     "evolve/champion.json",
     "evolve/*/*.json",
+    "audit/*.json",
+    "audit/*/*.json",
     "rounds/*/*.json",
 )
 # These only grow, so what was sealed of them must still be their beginning.
@@ -141,6 +143,8 @@ def outputs_of(
         "pollinate": [paths.pollination(number)],
         "champion": [paths.champion],
         "tournament": [paths.evolve_json, paths.evolve_html],
+        "rerun": [paths.rerun(number, candidate)],
+        "audit": [paths.audit_json, paths.audit_html],
         "report": [
             paths.report_html,
             paths.report_json,
@@ -245,8 +249,9 @@ def _write(paths: SessionPaths, old: Seal, new: Seal) -> None:
 @contextlib.contextmanager
 def _locked(paths: SessionPaths) -> Iterator[bool]:
     """Be the only writer; gives whether the session has a folder at all."""
+    # A file that is open for writing can be locked against other machines too.
     try:
-        handle = os.open(paths.folder, os.O_RDONLY | os.O_DIRECTORY)
+        handle = os.open(paths.seal_lock, os.O_RDWR | os.O_CREAT, 0o644)
     except FileNotFoundError:
         yield False
         return

@@ -34,6 +34,8 @@ LOG = "run.log"
 METRICS = "metrics.json"
 SOURCE = "source"
 TELEMETRY = "telemetry.csv"
+# Beside an unfinished run: locked while the process lives that makes it.
+ALIVE = ".alive"
 
 
 @dataclass(frozen=True)
@@ -198,10 +200,12 @@ class Store:
         """Remove what killed processes left unfinished, and nothing that is in use."""
         if not self.paths.partial.is_dir():
             return
-        with _flocked(self.paths.partial):
-            for entry in self.paths.partial.iterdir():
-                with contextlib.suppress(BlockingIOError), _flocked(entry, wait=False):
+        with files.flocked(self.paths.partial_lock):
+            for name in {entry.name.removesuffix(ALIVE) for entry in self.paths.partial.iterdir()}:
+                entry, sign = self.paths.partial / name, self.paths.partial / (name + ALIVE)
+                with contextlib.suppress(BlockingIOError), files.flocked(sign, wait=False):
                     files.discard(entry)
+                    files.discard(sign)
 
     @contextlib.contextmanager
     def locked(self, key: str) -> Iterator[None]:
@@ -217,14 +221,16 @@ class Store:
     def _partial_folder(self) -> Iterator[Path]:
         self.paths.partial.mkdir(parents=True, exist_ok=True)
         with contextlib.ExitStack() as held:
-            with _flocked(self.paths.partial):
+            with files.flocked(self.paths.partial_lock):
                 folder = Path(tempfile.mkdtemp(dir=self.paths.partial, prefix="run-"))
                 # Who clears up can see that this one is alive, as long as it is.
-                held.enter_context(_flocked(folder))
+                sign = folder.with_name(folder.name + ALIVE)
+                held.enter_context(files.flocked(sign))
             try:
                 yield folder
             finally:
                 files.discard(folder)
+                files.discard(sign)
 
     def _publish(
         self, folder: Path, key: str, material: Mapping[str, Any], record: RunRecord
@@ -280,17 +286,6 @@ class Store:
                 os.rename(path, target)  # noqa: PTH104
             return
         raise StoreError(f"{self.paths.damaged}: holds too many damaged entries; look at them")
-
-
-@contextlib.contextmanager
-def _flocked(path: Path, wait: bool = True) -> Iterator[None]:
-    """Hold a lock on a file or folder; raises ``BlockingIOError`` rather than wait."""
-    handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-        yield
-    finally:
-        os.close(handle)
 
 
 def read_entry(path: Path) -> Any:

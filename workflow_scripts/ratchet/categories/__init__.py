@@ -9,9 +9,10 @@ that neither explains is ``other``.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from ratchet.categories.code import Site, Touched, touched
+from ratchet.categories.keys import SETTINGS, changed_keys
 from ratchet.categories.size import changes
 from ratchet.categories.words import OTHER, category_of, category_of_name
 
@@ -62,7 +63,7 @@ def category_of_code(
     own: Mapping[str, str] | None = None,
     hint: str | None = None,
 ) -> str | None:
-    """What most of the places where Python texts differ are about.
+    """What most of the places are about where texts of Python, YAML or JSON differ.
 
     Each place has one vote, which goes by the nearest name that means something.
     Of categories with equally many votes ``hint`` wins if it is one of them, else
@@ -70,14 +71,21 @@ def category_of_code(
     """
     votes: Counter[str] = Counter()
     for name in sorted({*old, *new}):
-        found = touched(old.get(name, ""), new.get(name, "")) if name.endswith(".py") else None
-        for site in found.sites if found is not None else ():
+        for site in _sites(name, old.get(name, ""), new.get(name, "")):
             votes.update(_vote(site, own))
     if not votes:
         return None
     most = max(votes.values())
     first = [category for category, count in votes.items() if count == most]
     return hint if hint in first else first[0]
+
+
+def _sites(name: str, old: str, new: str) -> Sequence[Site]:
+    """The places where two versions of a file differ, if its kind is known."""
+    if name.endswith(SETTINGS):
+        return [Site(words, around) for words, around in changed_keys(old, new)]
+    found = touched(old, new) if name.endswith(".py") else None
+    return found.sites if found is not None else ()
 
 
 def _vote(site: Site, own: Mapping[str, str] | None) -> list[str]:

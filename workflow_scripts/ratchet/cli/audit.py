@@ -2,9 +2,14 @@
 
     ratchet audit --results results.tsv
     ratchet audit --results results.tsv --noise-sd 0.0005 --repo clone --json
+    ratchet audit --results results.tsv --html audit.html
+    ratchet audit --results results.tsv --repo clone --task tasks/bytelm --run
 
-Every change is judged by the whole log, by what came after it too.  Exit codes: 0,
-or 64 usage, 65 data, 66 no input, 70 internal.  The log is never written.
+Every change is judged by the whole log, by what came after it too; with ``--run`` also
+by fresh runs of it and of its incumbent on this machine.  Exit codes: 0, or 64 usage,
+65 data, 66 no input, 70 internal, 74 output, 75 busy or stopped early; with ``--run`` 0
+if all hold, 1 if some do not or cannot be run, 2 if some are undecided.  The log is
+never written.
 """
 
 from __future__ import annotations
@@ -20,13 +25,16 @@ from pathlib import Path
 from typing import Any
 
 from ratchet.audit import audit, by_replicates
-from ratchet.cli import command
+from ratchet.cli import command, pages
+from ratchet.cli.noise import further_runs, noise_source
 from ratchet.cli.session import Experiments, experiments, of_agent
+from ratchet.cli.settings import add_options
 from ratchet.dialects import RowStatus, read_table
 from ratchet.dialects.words import number_of
 from ratchet.errors import DataError, UsageError
 from ratchet.judge import Settings, scale_from
 from ratchet.power import NoiseFloor, noise_from_replicates
+from ratchet.report.text import label
 from ratchet.results_tsv import one_line
 from ratchet.smoothing import NoisePrior
 from ratchet.vocabulary import Direction
@@ -63,7 +71,9 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
     parser = command.Parser(
         prog=NAME,
         description="Say which kept changes of a finished session are real.",
-        epilog="exit codes: 0; 64 usage, 65 data, 66 no input, 70 internal error",
+        epilog="exit codes: 0; with --run 0 all hold, 1 some do not or cannot be run, 2 some are "
+        "undecided; 64 usage, 65 data, 66 no input, 70 internal error, 74 output, 75 busy or "
+        "stopped early",
         allow_abbrev=False,
     )
     add = parser.add_argument
@@ -76,14 +86,95 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
     add("--direction", choices=[d.value for d in Direction], help="default: by the metric's name")
     add("--agent", help="only the rows of this agent, and those that name none")
     add("--json", action="store_true", help="everything, for tools")
+    add("--html", type=Path, help="write all of it as one page")
+    add("--force", action="store_true", help="replace a file that is no report")
+    again = parser.add_argument_group("running kept changes again, through the workflow")
+    add = again.add_argument
+    add("--run", action="store_true", help="run each kept commit of --repo and its incumbent")
+    add("-n", "--dry-run", action="store_true", help="with --run: only say what would be run")
+    add("--task", help="folder of the task that the commits are of (default: as configured)")
+    add("--session", help="name of the re-runs' session (default: by task and log)")
+    add("--seeds", type=int, help="runs of each side of each change (default: as advised)")
+    add("--only", nargs="+", metavar="COMMIT", help="only these kept commits")
+    add("--top", type=int, help="only the so many changes of the largest gain by the log")
+    add("--gpus", type=int, default=1, help="runs side by side (default: 1)")
+    add_options(parser)
     options = parser.parse_args(argv)
-    sd = options.noise_sd
-    if sd is not None and not (math.isfinite(sd) and sd > 0):
-        raise UsageError(f"--noise-sd: expected a positive number, found {sd}")
+    _check(options)
     return options
 
 
+_OF_RUNS = ("dry_run", "task", "session", "seeds", "only", "top", "config")
+
+
+def _check(options: argparse.Namespace) -> None:
+    """Refuse numbers and combinations without a meaning."""
+    sd = options.noise_sd
+    if sd is not None and not (math.isfinite(sd) and sd > 0):
+        raise UsageError(f"--noise-sd: expected a positive number, found {sd}")
+    if options.force and options.html is None:
+        raise UsageError("--force needs a file to replace: add --html FILE")
+    if not options.run:
+        given = [name for name in _OF_RUNS if getattr(options, name)]
+        if given:
+            raise UsageError(f"--{given[0].replace('_', '-')} is of re-runs: add --run")
+        return
+    if options.repo is None:
+        raise UsageError("--run needs the repository whose commits are run: add --repo CLONE")
+    for name, least in (("seeds", 2), ("top", 1), ("gpus", 1)):
+        value = getattr(options, name)
+        if value is not None and value < least:
+            raise UsageError(f"--{name}: expected at least {least}, found {value}")
+
+
 def _run(options: argparse.Namespace) -> int:
+    if options.html is not None:
+        inputs = (options.results, options.replicates)
+        pages.may_write(options.html, options.force, inputs, "--html")
+    every, facts, notes = _audited(options)
+    code = 0
+    if options.run:
+        found = _again(options, every, facts, notes)
+        if found is None:
+            return 0
+        facts, code = found
+    if options.html is not None:
+        from ratchet.report import audited
+
+        pages.write(options.html, audited.render(facts))
+    if options.json:
+        print(json.dumps(facts, indent=2, ensure_ascii=False, allow_nan=False))
+    else:
+        from ratchet.cli.audit_text import lines
+
+        print("\n".join(lines(facts)))
+        if options.html is not None:
+            print(one_line(str(options.html)))
+    command.tell(NAME, every.table, notes, quiet=False)
+    return code
+
+
+def _again(
+    options: argparse.Namespace, every: Experiments, facts: dict[str, Any], notes: list[str]
+) -> tuple[dict[str, Any], int] | None:
+    """The audit with its re-runs, and the exit code; ``None`` where it is only told of."""
+    from ratchet.cli import audit_run
+
+    reruns = audit_run.Reruns(options, options.results)
+    notes += reruns.said(facts)
+    plan = reruns.planned(every, {**facts, "assumptions": notes})
+    for line in audit_run.told(plan, reruns.seconds):
+        print(f"{NAME}: {label(line, 600)}", file=sys.stderr)
+    if options.dry_run:
+        return None
+    if not plan.changes:
+        return facts, 0
+    found = reruns.run(plan, options.gpus)
+    return found, audit_run.exit_code(found["reruns"])
+
+
+def _audited(options: argparse.Namespace) -> tuple[Experiments, dict[str, Any], list[str]]:
+    """The experiments of the log, what it says of its kept changes, and what was assumed."""
     direction = None if options.direction is None else Direction(options.direction)
     name = one_line(str(options.results))
     table = read_table(command.read(options.results), name, options.metric, direction)
@@ -104,15 +195,8 @@ def _run(options: argparse.Namespace) -> int:
     facts = _facts(every, asdict(found), source, name)
     facts["expected_false_keeps"] = found.expected_false
     _add_edits(facts["changes"], options.repo)
-    if options.json:
-        facts |= {"assumptions": notes, "problems": [str(p) for p in table.problems]}
-        print(json.dumps(facts, indent=2, ensure_ascii=False, allow_nan=False))
-    else:
-        from ratchet.cli.audit_text import lines
-
-        print("\n".join(lines(facts)))
-    command.tell(NAME, table, notes, quiet=False)
-    return 0
+    facts |= {"assumptions": notes, "problems": [str(p) for p in table.problems]}
+    return every, facts, notes
 
 
 def _noise(options: argparse.Namespace, every: Experiments) -> tuple[Settings, Source, list[str]]:
@@ -122,7 +206,7 @@ def _noise(options: argparse.Namespace, every: Experiments) -> tuple[Settings, S
     rules = judging.Rules("auto", options.noise_sd)
     settings, said = judging.settings_for(every, len(every.rows), rules)
     if options.noise_sd is not None:
-        text = f"as stated with --noise-sd, taken as known within {100 * LEAST_SPAN:.0f} %"
+        text, _ = noise_source(every, settings, True, bool(said))
         floor = NoiseFloor(options.noise_sd, "as stated")
         return replace(settings, noise_nodes=STATED_NODES), Source("stated", text, floor), said
     if options.replicates is not None:
@@ -136,31 +220,9 @@ def _noise(options: argparse.Namespace, every: Experiments) -> tuple[Settings, S
         text = f"{floor.source} of --replicates (sd {floor.sd:.3g}), with what the log adds"
         source = Source("replicates", text, floor, by_replicates(floor.sd, len(values)))
         return settings, source, said
-    return settings, _learned(every, settings, bool(said)), said
-
-
-def _learned(every: Experiments, settings: Settings, by_differences: bool) -> Source:
-    """The log alone: its further runs of the incumbent, and how its candidates scatter."""
-    runs = [
-        row.line
-        for place, (row, again) in enumerate(zip(every.rows, every.again, strict=True))
-        if again and place != every.first
-    ]
-    candidates = sum(value is not None for value in every.values) - len(runs) - 1
-    scatter = f"the scatter of {candidates} candidates, most of which change little"
-    lines = ", ".join(map(str, runs[:6])) + (" …" if len(runs) > 6 else "")
-    if by_differences:
-        why = "a third of the median difference between candidates"
-    elif len(every.baseline_runs) > 1:
-        why = f"what {len(every.baseline_runs)} runs of the baseline show"
-    else:
-        why = "3e-4 of the metric, as val_bpb has after five minutes on one GPU"
-    start = f"searched within a factor of 11 around {settings.noise_center:.2g} ({why})"
-    if runs:
-        many = f"{len(runs)} further runs" if len(runs) > 1 else "1 further run"
-        found = f"learned from {many} of the incumbent (line {lines}) and {scatter}"
-        return Source("re-runs", f"{found}; {start}")
-    return Source("assumed", f"assumed: the log has no re-run; learned from {scatter}; {start}")
+    text = "; ".join(noise_source(every, settings, False, bool(said)))
+    kind = "re-runs" if further_runs(every) else "assumed"
+    return settings, Source(kind, text), said
 
 
 def _replicates(path: Path) -> list[float]:

@@ -9,6 +9,7 @@ from typing import Any
 from ratchet.audit import CHANCE, CREDIBLE, MOST_SEEDS, OVERTURNED, TESTS
 from ratchet.cli.printing import decimals
 from ratchet.report.text import label
+from ratchet.reruns import LEVEL as RERUN_LEVEL
 from ratchet.smoothing import LEVEL
 
 Facts = dict[str, Any]
@@ -35,6 +36,9 @@ def lines(facts: Facts) -> Iterator[str]:
     yield from _summary(facts, places)
     yield ""
     yield from _again(changes)
+    if facts.get("reruns"):
+        yield ""
+        yield from _reruns(facts["reruns"], places)
 
 
 def _table(changes: list[Facts], places: int) -> Iterator[str]:
@@ -118,6 +122,61 @@ def _again(changes: list[Facts]) -> Iterator[str]:
         f"{CHANCE:g}",
         "",
     )
+
+
+def _reruns(found: Facts, places: int) -> Iterator[str]:
+    """Each change by its fresh runs, and in the last line how many hold."""
+    yield from _wrapped(
+        f"run again here, session {label(found['session'], 64)}: {found['runs']} runs of "
+        f"{label(found['task'], 40)} on {label(found['hardware'], 80)}",
+        "",
+    )
+    if found["noise_sd"] is not None:
+        yield from _wrapped(
+            f"noise floor here: ±{found['noise_sd']:.{places}f}, from runs of the same code "
+            f"({found['freedom']} degrees of freedom)",
+            "",
+        )
+    yield from _table_of_reruns(found["changes"], places - 1)
+    for change in found["changes"]:
+        for said in (*([change["reason"]] if change["reason"] else []), *change["notes"]):
+            yield from _wrapped(f"line {change['line']}: {label(said, 400)}", "  ")
+    if found["whole"] is not None:
+        whole = found["whole"]
+        yield from _wrapped(
+            f"from end to end: {whole['gain']:+.{places}f}{_interval(whole, places)}, by the runs "
+            f"of the first incumbent and of line {whole['end']}",
+            "",
+        )
+    yield from _wrapped(
+        f"gain: difference of the means, from, to: its {100 * RERUN_LEVEL:.0f} % interval (Welch); "
+        "P: P(better) by these runs alone",
+        "",
+    )
+    yield found["sentence"]
+
+
+def _table_of_reruns(changes: list[Facts], places: int) -> Iterator[str]:
+    rows = [["line", "seeds", "gain", "from", "to", "P", "stands"]]
+    for change in changes:
+        row = [str(change["line"]), str(change["seeds"])]
+        for key in ("gain", "low", "high"):
+            row.append("-" if change[key] is None else f"{change[key]:+.{places}f}")
+        better = change["better"]
+        row += ["-" if better is None else f"{better:.2f}", change["standing"]]
+        rows.append(row)
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    texts = ["change", *(label(change["description"]) for change in changes)]
+    for row, text in zip(rows, texts, strict=True):
+        cells = [cell.rjust(width) for cell, width in zip(row[:-1], widths, strict=False)]
+        yield _cut(" ".join([*cells, row[-1].ljust(widths[-1]), text]).rstrip())
+
+
+def _interval(found: Facts, places: int) -> str:
+    if found["low"] is None:
+        return ""
+    low, high = (f"{found[end]:+.{places}f}" for end in ("low", "high"))
+    return f" ({100 * found['level']:.0f} % interval {low} to {high})"
 
 
 def _wrapped(text: str, indent: str) -> Iterator[str]:

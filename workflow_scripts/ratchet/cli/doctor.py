@@ -4,7 +4,8 @@
     ratchet doctor --json --config task=tasks/gpt
 
 Looks at Python, git, Snakemake, uv, locked packages, disk, task and data, GPUs,
-isolation, container runtimes, coding agents, and for a session that runs already.
+isolation, container runtimes, coding agents, and for a session that runs already, and
+says how many runs and hours the configured session will take.
 Nothing is changed, and nothing is started but ``--version`` of programs and a trivial
 command under each kind of isolation.
 
@@ -19,6 +20,7 @@ import os
 import sys
 import textwrap
 from collections.abc import Sequence
+from dataclasses import asdict
 
 from ratchet import doctor
 from ratchet.cli import command, probing, settings
@@ -50,13 +52,15 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
 
 
 def _run(options: argparse.Namespace) -> int:
-    checks = doctor.examine(probing.machine(options.root, options.config))
+    machine = probing.machine(options.root, options.config)
+    checks = doctor.examine(machine)
     ready = doctor.ready(checks)
     if options.json:
         fields = {
             "ready": ready,
             "conclusion": doctor.conclusion(checks),
             "checks": [{**vars(check), "state": check.state.value} for check in checks],
+            "length": None if machine.outlook is None else asdict(machine.outlook),
         }
         print(json.dumps(fields, indent=2, ensure_ascii=False))
     else:

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ratchet import config, files, guard, strategies, task, worktrees
+from ratchet import files, guard, strategies, tasks, worktrees
 from ratchet.cli import settings, showing
 from ratchet.cli.autoevolve import Output
 from ratchet.errors import InputMissingError, RatchetError, UsageError
@@ -153,10 +153,11 @@ def _first(options: argparse.Namespace) -> list[str]:
 
 def _check_branch(made: Tournament, branch: str) -> None:
     """Refuse files that are not the branch's: sessions start from what lies in the checkout."""
-    folder = config.resolve(made.plan.config.task, made.root, made.harness)
-    for name in task.load(folder, made.harness).mutable:
+    defined = tasks.load(made.plan.config, made.root, made.harness)
+    folder = defined.folder
+    for name in defined.mutable:
         shown = subprocess.run(
-            ["git", "-C", str(folder), "show", f"{branch}:./{name}", "--"],
+            ["git", "-C", str(defined.clone or folder), "show", f"{branch}:./{name}", "--"],
             capture_output=True,
             check=False,
         )

@@ -17,9 +17,9 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
-from ratchet import devices, environment, files, gpu, interpreters, isolation
+from ratchet import caches, devices, environment, files, gpu, interpreters, isolation
 from ratchet.canonical import digest
-from ratchet.cli import settings
+from ratchet.cli import planning, settings
 from ratchet.config import Config
 from ratchet.doctor import Gpu, Lock, Machine, Tool
 from ratchet.errors import DataError, RatchetError, UsageError
@@ -27,7 +27,7 @@ from ratchet.interpreters import Interpreter
 from ratchet.paths import StorePaths
 from ratchet.presets import GB
 from ratchet.results_tsv import one_line
-from ratchet.stages.prepare import PREPARED, choose_preset, preparation
+from ratchet.stages.prepare import PREPARED, choose_preset, preparation, variables
 from ratchet.store import read_entry
 from ratchet.task import Task
 
@@ -57,7 +57,7 @@ def machine(root: Path, given: Sequence[str] = ()) -> Machine:
         root=str(root.resolve()),
         tools={"git": told["git"], "uv": told["uv"], "snakemake": package("snakemake")},
         disk=free_space(root),
-        writable=os.access(root, os.W_OK | os.X_OK),
+        writable=writable(root),
         gpus=[_gpu(state) for state in devices.visible_gpus(nvml, os.environ.get(gpu.VISIBLE))],
         driver=driver,
         cuda=cuda,
@@ -86,11 +86,16 @@ def _with_task(found: Machine, root: Path, given: Sequence[str]) -> Machine:
     found = replace(found, task=task.name, device=task.device)
     try:
         preset = choose_preset(chosen, task)
+        task = task.sized(preset)
+        length = planning.outlook_of(chosen, task, root)
+        found = replace(found, device=task.device, outlook=length)
         python = interpreters.of_task(chosen, task, root, settings.harness(root))
         if task.environment.resolve() != (settings.harness(root) / "envs/workflow.lock").resolve():
-            locks.append(lock(task.environment, python))
+            locks.append(lock(task.environment, python, named=chosen.python is not None))
         found = replace(found, locks=locks)
-        known = prepared(task, root, preset.environment if preset else {}, python)
+        if not task.fills_caches:
+            caches.require(task.caches, task.clone)
+        known = prepared(task, root, variables(task, preset), python)
     except RatchetError as error:
         return replace(found, locks=locks, task_fault=str(error))
     return replace(found, preset=preset.name if preset else None, prepared=known)
@@ -156,8 +161,17 @@ def free_space(root: Path) -> dict[str, float]:
     return {" and ".join(names): free for names, free in found.values()}
 
 
-def lock(path: Path, python: Interpreter | None = None) -> Lock:
-    """Whether the packages of this interpreter, or of a task's own, are as a lock names them."""
+def writable(root: Path) -> bool:
+    """Whether a session can write its folders; in an image they are links to a volume."""
+    places = [root / name for name in ("results", "store", ".snakemake")]
+    return all(os.access(p if p.exists() else root, os.W_OK | os.X_OK) for p in places)
+
+
+def lock(path: Path, python: Interpreter | None = None, named: bool = False) -> Lock:
+    """Whether the packages of this interpreter, or of a task's own, are as a lock names them.
+
+    An own one may differ if the configuration ``named`` it.
+    """
     name = f"{path.parent.name}/{path.name}"
     try:
         sha = files.digest_file(path)
@@ -168,7 +182,8 @@ def lock(path: Path, python: Interpreter | None = None) -> Lock:
     except DataError as error:
         # The message names lock and interpreter, which stand beside it here.
         found = str(error).partition("(")[2].rpartition(");")[0]
-        return Lock(name, sha, found or str(error))
+        todo = f"make env-{path.stem}" if python else ""
+        return Lock(name, sha, found or str(error), todo, allowed=named)
     except (RatchetError, ImportError) as error:
         return Lock(name, "", str(error))
     return Lock(name, sha)

@@ -23,7 +23,7 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from ratchet import config, files
+from ratchet import files, tasks
 from ratchet.cli import command, settings
 from ratchet.cli.command import OutputError
 from ratchet.errors import DataError, InputMissingError, UsageError
@@ -31,6 +31,7 @@ from ratchet.paths import SessionPaths
 from ratchet.program import Contract, Finding, History, check, render
 from ratchet.results_tsv import one_line
 from ratchet.stages.program import budget_of, contract_of, history_of, next_version
+from ratchet.stages.session import Session
 
 NAME = "ratchet program"
 EXIT_FINDINGS = 1
@@ -165,6 +166,21 @@ def _refuse_frozen(path: Path, options: argparse.Namespace) -> None:
         )
 
 
+def _brief(session: Session, root: Path) -> Path:
+    """Where the brief of a session lies; next versions of a repository's go to ``root``."""
+    if session.manifest.origin is not None:
+        return root / Path(session.manifest.brief.path).name
+    place = settings.harness(root)
+    folder = tasks.folder(session.manifest.frozen["task"], root, place, None)
+    return folder / session.manifest.brief.path
+
+
+def _definition(session: Session, root: Path) -> Path:
+    """The file that names the brief."""
+    wanted = session.manifest.frozen["task"]
+    return tasks.named(wanted, root, settings.harness(root)).definition
+
+
 def _same(one: Path, other: Path) -> bool:
     return one.resolve() == other.resolve()
 
@@ -182,10 +198,7 @@ def _update(options: argparse.Namespace) -> int:
     if options.print:
         print(text, end="")
         return 0
-    folder = config.resolve(
-        str(session.manifest.frozen["task"]), options.root, settings.harness(options.root)
-    )
-    frozen = folder / session.manifest.brief.path
+    frozen = _brief(session, options.root)
     path = options.output or _next_name(frozen, text)
     if _same(path, frozen):
         raise UsageError(f"{path}: is the brief of the session and frozen; choose another --output")
@@ -199,7 +212,7 @@ def _update(options: argparse.Namespace) -> int:
     _write(path, text)
     print(
         f"{NAME}: wrote {path}; read it, change it, and let the next session start from it: set "
-        f"`brief: {path.name}` in {folder / 'task.yaml'}",
+        f"`brief: {path.name}` in {_definition(session, options.root)}",
         file=sys.stderr,
     )
     return 0

@@ -16,7 +16,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from ratchet.cli import command, settings
+from ratchet.cli import command, pages, settings
 from ratchet.cli.autojudge import MODES
 from ratchet.errors import InputMissingError, UsageError
 from ratchet.results_tsv import one_line
@@ -24,8 +24,6 @@ from ratchet.vocabulary import Direction
 
 NAME = "ratchet report"
 DEFAULT_OUTPUT = Path("report.html")
-HEAD_BYTES = 8192
-"""Within so many bytes a page of ours says what made it."""
 
 _OF_A_LOG = ("run_log", "repo", "metric", "direction", "agent", "mode", "noise_sd")
 
@@ -83,7 +81,7 @@ def _run(options: argparse.Namespace) -> int:
 
 def _of_log(options: argparse.Namespace) -> int:
     output: Path = options.output or DEFAULT_OUTPUT
-    _may_write(output, options.force, (options.results, options.run_log))
+    pages.may_write(output, options.force, (options.results, options.run_log))
     from ratchet.cli import report_log
     from ratchet.cli.judging import Rules
     from ratchet.report import foreign
@@ -101,7 +99,7 @@ def _of_log(options: argparse.Namespace) -> int:
     )
     log = report_log.read(request)
     facts = foreign.build(log)
-    _write(output, render_html(facts))
+    pages.write(output, render_html(facts))
     print(one_line(facts["answer"]["sentence"]))
     print(one_line(str(output)))
     command.tell(NAME, log.every.table, log.notes, quiet=False)
@@ -119,65 +117,16 @@ def _of_session(options: argparse.Namespace) -> int:
             )
         print(one_line(str(page)))
         return 0
-    _may_write(output, options.force, ())
+    pages.may_write(output, options.force, ())
     from ratchet.report import facts, publish
     from ratchet.report.render import render_html
     from ratchet.stages.program import rounds_of
 
     found = facts.build(publish.gather(session, rounds_of(session)))
-    _write(output, render_html(found))
+    pages.write(output, render_html(found))
     print(one_line(found["answer"]["sentence"]))
     print(one_line(str(output)))
     return 0
-
-
-def _may_write(output: Path, force: bool, inputs: Sequence[Path | None]) -> None:
-    """Refuse to replace an input, a file of a session, and what is no report of ours."""
-    shown = one_line(str(output))
-    try:
-        if output.is_dir():
-            raise command.OutputError(f"{shown}: is a folder; name a file in it with -o")
-        if not output.parent.is_dir():
-            raise command.OutputError(f"{shown}: there is no such folder; make it, or name another")
-        if (output.parent / "manifest.json").is_file():
-            raise command.OutputError(
-                f"{shown}: that folder is a session's, whose files are sealed; name another with -o"
-            )
-        if not (output.exists() or output.is_symlink()):
-            return
-        if any(path is not None and path.exists() and output.samefile(path) for path in inputs):
-            raise command.OutputError(f"{shown}: is what the report is made of; name another file")
-        if not force and not _is_report(output):
-            raise command.OutputError(
-                f"{shown}: exists and is no report of this program; name another with -o, or "
-                "replace it with --force"
-            )
-    except (OSError, ValueError) as error:
-        raise _unwritable(output, error) from None
-
-
-def _is_report(path: Path) -> bool:
-    """Whether a page says of itself that it was made here."""
-    from ratchet.report.render import GENERATOR
-
-    if not path.is_file():
-        return False
-    with path.open("rb") as stream:
-        return f'<meta name="generator" content="{GENERATOR}">'.encode() in stream.read(HEAD_BYTES)
-
-
-def _write(output: Path, page: str) -> None:
-    from ratchet.files import write_bytes
-
-    try:
-        write_bytes(output, page.encode())
-    except (OSError, ValueError) as error:
-        raise _unwritable(output, error) from None
-
-
-def _unwritable(output: Path, error: Exception) -> command.OutputError:
-    reason = getattr(error, "strerror", None) or error
-    return command.OutputError(f"{one_line(str(output))}: cannot be written: {reason}")
 
 
 if __name__ == "__main__":

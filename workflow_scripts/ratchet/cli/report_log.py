@@ -12,11 +12,11 @@ from ratchet.cli import command
 from ratchet.cli.autosteer import DEFAULT_SUGGESTIONS
 from ratchet.cli.autosteer_log import Sources, analyze, judged_by
 from ratchet.cli.judging import Rules, replayed, settings_for
+from ratchet.cli.noise import noise_source
 from ratchet.cli.session import SAME_VALUE, Experiments, experiments, of_agent
 from ratchet.dialects import RowStatus, RunLog, decode_text, read_run, read_table
 from ratchet.errors import DataError
 from ratchet.report.foreign_log import Edit, LogSession, RunFile, SourceFile
-from ratchet.report.foreign_words import noise_source
 from ratchet.results_tsv import one_line
 from ratchet.steer import Mode
 from ratchet.vocabulary import Direction

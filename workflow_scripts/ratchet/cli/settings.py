@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import ratchet
-from ratchet import config, files, task
+from ratchet import config, files, tasks
 from ratchet.config import Config
 from ratchet.errors import InputMissingError, UsageError
 from ratchet.journal import Journal
@@ -78,8 +78,7 @@ def overrides(given: Sequence[str]) -> dict[str, Any]:
 
 def task_of(settings: Config, root: Path) -> Task:
     """The task that the configuration names."""
-    place = harness(root)
-    return task.load(config.resolve(settings.task, root, place), place)
+    return tasks.load(settings, root, harness(root))
 
 
 def session_of(name: str | None, root: Path, given: Sequence[str] = ()) -> Session:
@@ -95,6 +94,11 @@ def session_of(name: str | None, root: Path, given: Sequence[str] = ()) -> Sessi
         raise InputMissingError(
             f"{paths.folder}: expected a started session, found none; "
             + (f"there are: {', '.join(started)}" if started else "run one: snakemake --cores 1")
+        )
+    if paths.rerun_plan.is_file():
+        raise InputMissingError(
+            f"{paths.folder}: expected a session with rounds, found an audit, which has runs of a "
+            f"log's kept changes alone; its page is {paths.audit_html}"
         )
     if not paths.baseline.is_file():
         raise InputMissingError(

@@ -127,6 +127,8 @@ class View:
         """Everything that is shown, disk and GPUs of this machine included."""
         root, name = self.paths.root, self.paths.session
         again = "snakemake --cores 1" + ("" if name == "default" else f" --config session={name}")
+        if self.paths.rerun_plan.is_file():
+            again = f"ratchet audit --results LOG --repo CLONE --session {name} --run"
         for path in (root / "results").glob(f"{escape(name)}.*/events.jsonl"):
             self.standing.elsewhere(path.stat().st_mtime)
         owned = ownership.owns(root, name)

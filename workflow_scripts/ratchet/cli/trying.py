@@ -22,7 +22,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ratchet import config, files, guard
+from ratchet import files, guard, tasks
 from ratchet.canonical import source_digest
 from ratchet.categories import classify
 from ratchet.cli import command, settings
@@ -41,6 +41,20 @@ _EPILOG = (
     "exit codes: 0 keep; 1 discard or crash; 2 undecided; 64 usage or nothing to try; "
     "66 no session; 75 another session is running here"
 )
+
+
+def _folder(session: Session, root: Path, harness: Path) -> Path:
+    """Where the edits of a person are: in the task's folder, or in a clone."""
+    wanted, origin = session.manifest.frozen["task"], session.manifest.origin
+    if origin is None:
+        return tasks.folder(wanted, root, harness, None)
+    clone = tasks.clone(wanted, session.manifest.values, root, harness)
+    if clone is None or not clone.is_dir():
+        raise InputMissingError(
+            f"{origin.repo}: edits by hand are made in a clone on this machine, and there is none; "
+            "clone it, and start a session with the clone's folder as `repo`"
+        )
+    return clone
 
 
 class WorkflowError(RatchetError):
@@ -106,7 +120,7 @@ class Place:
                 "the unchanged files in place, run: snakemake --cores 1 baseline"
             )
         session = Session.open(plan.config, root, harness, Journal(plan.paths.events))
-        folder = config.resolve(plan.config.task, root, harness)
+        folder = _folder(session, root, harness)
         return cls(session, root, folder, harness, tuple(given))
 
     @property

@@ -7,8 +7,8 @@ candidate does not import: the functions are replaced once their module is there
 
 Covered: ``random.seed`` and ``random.Random``, ``numpy.random.seed``,
 ``default_rng`` and ``RandomState``, ``torch.manual_seed``,
-``torch.cuda.manual_seed`` and ``manual_seed_all``.  A seed of ``None`` stays
-what it is.  Not covered: the method ``manual_seed`` of a ``torch.Generator``,
+``torch.cuda.manual_seed`` and ``manual_seed_all``, ``mlx.core.random.seed``.  A seed of
+``None`` stays what it is.  Not covered: the method ``manual_seed`` of a ``torch.Generator``,
 generators of other libraries, Python started with ``-S``, ``-E`` or ``-I``.
 """
 
@@ -117,10 +117,17 @@ def change_torch(module: ModuleType) -> None:
             setattr(cuda, name, moving(getattr(cuda, name), 63))
 
 
+def change_mlx(module: ModuleType) -> None:
+    """The shared generator of MLX."""
+    found: Any = module
+    found.random.seed = moving(found.random.seed, 63)
+
+
 CHANGES: dict[str, Callable[[ModuleType], None]] = {
     "random": change_random,
     "numpy.random": change_numpy,
     "torch": change_torch,
+    "mlx.core": change_mlx,
 }
 
 

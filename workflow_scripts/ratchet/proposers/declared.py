@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import ast
 import difflib
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from ratchet import surface
 from ratchet.records import Edit
 from ratchet.task import Change
 
@@ -60,7 +60,7 @@ def applicable(space: Sequence[Change], contents: Mapping[str, str]) -> Iterator
                 yield from _constants(change, name, text, contents)
             elif text.count(change.find) == 1:
                 new = text.replace(change.find, change.replace)
-                if new != text and _compiles(name, new):
+                if new != text and surface.fault(name, new) is None:
                     edit = Edit("alternative", change.name)
                     description = change.name.replace("-", " ")
                     yield Draft(
@@ -71,14 +71,16 @@ def applicable(space: Sequence[Change], contents: Mapping[str, str]) -> Iterator
 def _constants(
     change: Change, name: str, text: str, contents: Mapping[str, str]
 ) -> Iterator[Draft]:
-    place = find_constant(text, change.name) if name.endswith(".py") else None
+    place = surface.find(name, text, change.name)
     if place is None:
         return
-    start, end, old = place
+    old = place.value
     for value in change.values:
-        if value == old and type(value) is type(old):
+        if value == old and (type(value) is type(old) or surface.is_settings(name)):
             continue
-        new = text[:start] + repr(value) + text[end:]
+        new = surface.replaced(name, text, change.name, value)
+        if new is None:
+            continue
         why = change.why.replace("{old}", repr(old)).replace("{new}", repr(value))
         yield Draft(
             Edit("constant", change.name, repr(value)),
@@ -87,53 +89,6 @@ def _constants(
             why,
             {**contents, name: new},
         )
-
-
-def find_constant(text: str, name: str) -> tuple[int, int, object] | None:
-    """Where the literal of a top-level ``NAME = literal`` stands, and its value.
-
-    Offsets are in characters.  ``None`` if there is no such assignment, or
-    more than one, or its value is no literal.
-    """
-    try:
-        tree = ast.parse(text)
-    except SyntaxError:
-        return None
-    values = [
-        node.value
-        for node in tree.body
-        if isinstance(node, ast.Assign | ast.AnnAssign) and node.value is not None
-        for target in (node.targets if isinstance(node, ast.Assign) else [node.target])
-        if isinstance(target, ast.Name) and target.id == name
-    ]
-    if len(values) != 1:
-        return None
-    (value,) = values
-    try:
-        literal = ast.literal_eval(value)
-    except ValueError:
-        return None
-    assert value.end_lineno is not None
-    assert value.end_col_offset is not None
-    start = _offset(text, value.lineno, value.col_offset)
-    return start, _offset(text, value.end_lineno, value.end_col_offset), literal
-
-
-def _offset(text: str, line: int, column: int) -> int:
-    """Character offset of a position that ``ast`` gives in lines and bytes."""
-    lines = text.splitlines(keepends=True)
-    before = sum(len(part) for part in lines[: line - 1])
-    return before + len(lines[line - 1].encode()[:column].decode())
-
-
-def _compiles(name: str, text: str) -> bool:
-    if not name.endswith(".py"):
-        return True
-    try:
-        ast.parse(text)
-    except SyntaxError:
-        return False
-    return True
 
 
 def diff(old: Mapping[str, str], new: Mapping[str, str]) -> tuple[str, int, int]:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from ratchet import surface
 from ratchet.proposals import Edit
 from ratchet.proposers import declared
-from ratchet.proposers.declared import find_constant
 from ratchet.proposers.ideas import same_sources
 from ratchet.proposers.merging import carry_over
 from ratchet.task import Change
@@ -44,13 +44,13 @@ def _by_name(
         draft = declared.again(space, incumbent, edit.label)
         return None if draft is None else draft.contents
     for name, text in incumbent.items():
-        ours, base = find_constant(text, edit.name), find_constant(parent[name], edit.name)
-        theirs = find_constant(edited[name], edit.name)
-        if ours is None or base is None or theirs is None:
+        found = [surface.find(name, t, edit.name) for t in (text, parent[name], edited[name])]
+        ours, base, theirs = found
+        if ours is None or base is None or theirs is None or repr(ours.value) != repr(base.value):
             continue
-        start, end, value = ours
-        if repr(value) == repr(base[2]):
-            return {**incumbent, name: text[:start] + repr(theirs[2]) + text[end:]}
+        new = surface.replaced(name, text, edit.name, theirs.value)
+        if new is not None:
+            return {**incumbent, name: new}
     return None
 
 
@@ -58,14 +58,14 @@ def _has(incumbent: Texts, edit: Edit | None) -> bool:
     """Whether the incumbent has the constant at the win's value."""
     if edit is None or edit.value is None:
         return False
-    found = [find_constant(text, edit.name) for text in incumbent.values()]
-    return any(place is not None and repr(place[2]) == edit.value for place in found)
+    found = [surface.find(name, text, edit.name) for name, text in incumbent.items()]
+    return any(place is not None and repr(place.value) == edit.value for place in found)
 
 
 def _why(parent: Texts, incumbent: Texts, edit: Edit | None) -> str:
     if edit is not None and edit.value is not None:
-        places = [find_constant(text, edit.name) for text in incumbent.values()]
-        value = next((place[2] for place in places if place is not None), None)
+        places = [surface.find(name, text, edit.name) for name, text in incumbent.items()]
+        value = next((place.value for place in places if place is not None), None)
         return f"both set {edit.name}; the incumbent has {value!r}"
     changed = ", ".join(n for n in incumbent if incumbent[n] != parent.get(n, ""))
     return f"both changed the same lines of {changed or 'the files'}"

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import ast
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from ratchet import categories
+from ratchet import categories, surface
 from ratchet.proposals import DECLARED, Edit
-from ratchet.proposers.declared import find_constant
 
 
 @dataclass(frozen=True)
@@ -34,6 +33,8 @@ def same_code(name: str, old: str, new: str) -> bool:
     """
     if old == new:
         return True
+    if surface.is_settings(name):
+        return surface.changed(name, old, new) == []
     if not name.endswith(".py"):
         return _stripped(old) == _stripped(new)
     before, after = _code(old), _code(new)
@@ -46,9 +47,9 @@ def same_sources(old: Mapping[str, str], new: Mapping[str, str]) -> bool:
 
 
 def syntax_error(name: str, text: str) -> str | None:
-    """What keeps a Python file from being read, if anything."""
+    """What keeps a file of Python, YAML or JSON from being read, if anything."""
     if not name.endswith(".py"):
-        return None
+        return surface.fault(name, text)
     try:
         _parsed(text)
     except SyntaxError as error:
@@ -65,21 +66,28 @@ def setting(old: Mapping[str, str], new: Mapping[str, str]) -> Edit | None:
     the other.
     """
     changed = [name for name in new if not same_code(name, old.get(name, ""), new[name])]
-    if len(changed) != 1 or not changed[0].endswith(".py"):
+    if len(changed) != 1:
         return None
-    before, after = old.get(changed[0], ""), new[changed[0]]
-    found = categories.touched(before, after)
-    if found is None or len(found.constants) != 1 or found.definitions:
+    (file,) = changed
+    before, after = old.get(file, ""), new[file]
+    names = _constants(file, before, after)
+    if len(names) != 1:
         return None
-    (name,) = found.constants
-    here, there = find_constant(before, name), find_constant(after, name)
-    if here is None or there is None:
+    there = surface.find(file, after, names[0])
+    if there is None:
         return None
-    start, end, _ = here
-    value = repr(there[2])
-    if not same_code(changed[0], before[:start] + value + before[end:], after):
+    made = surface.replaced(file, before, names[0], there.value)
+    if made is None or not same_code(file, made, after):
         return None
-    return Edit("constant", name, value)
+    return Edit("constant", names[0], repr(there.value))
+
+
+def _constants(file: str, before: str, after: str) -> Sequence[str]:
+    """Named values that differ; none where something else differs too."""
+    if surface.is_settings(file):
+        return surface.changed(file, before, after) or ()
+    found = categories.touched(before, after) if file.endswith(".py") else None
+    return () if found is None or found.definitions else found.constants
 
 
 def _stripped(text: str) -> list[str]:

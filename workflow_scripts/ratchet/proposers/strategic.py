@@ -7,7 +7,8 @@ import math
 from collections.abc import Collection, Mapping, Sequence
 from random import Random
 
-from ratchet.proposers.declared import Draft, applicable, diff, find_constant
+from ratchet import surface
+from ratchet.proposers.declared import Draft, applicable, diff
 from ratchet.strategies import Strategy
 from ratchet.task import Change
 
@@ -61,12 +62,12 @@ def step(draft: Draft, contents: Mapping[str, str]) -> float:
     if draft.edit.value is None:
         _, added, removed = diff(contents, draft.contents)
         return LINE * max(added, removed)
-    places = [find_constant(text, draft.edit.name) for text in contents.values()]
-    old = next((place[2] for place in places if place is not None), None)
+    places = [surface.find(name, text, draft.edit.name) for name, text in contents.items()]
+    old = next((place.value for place in places if place is not None), None)
     new = ast.literal_eval(draft.edit.value)
     if not (_is_number(old) and _is_number(new)):
         return SWITCH
-    ratio = float(new) / float(old) if old else 0.0  # type: ignore[arg-type]
+    ratio = float(new) / float(old) if old else 0.0
     return abs(math.log(ratio)) if ratio > 0 else SWITCH
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import shlex
 
+from ratchet.declared_values import SEED
 from ratchet.report import text
 from ratchet.report.inputs import Facts, Recipe
 
@@ -37,8 +38,21 @@ def preparation(recipe: Recipe) -> list[str]:
     if recipe.hook:
         found = "import ratchet.hooks as h; print(*h.__path__)"
         lines.append(f'  export PYTHONPATH="$(python -c {shlex.quote(found)})"')
-    lines.append(f"  {' '.join(map(shlex.quote, recipe.command))}); }}")
+    if recipe.seeding.variable:
+        lines.append(f'  export {recipe.seeding.variable}="$2"')
+    if recipe.seeding.constant:
+        lines.append(f"  # the harness sets {recipe.seeding.constant} to the seed, $2, here")
+    lines.append(f"  {_words(recipe)}); }}")
     return [text.clean(line) for line in lines]
+
+
+def _words(recipe: Recipe) -> str:
+    """The command, with the seed where a word of it is the seed's."""
+    words = [shlex.quote(word) for word in recipe.command]
+    if recipe.seeding.argument:
+        before, _, after = recipe.seeding.argument.partition(SEED)
+        words.append(f'{shlex.quote(before)}"$2"{shlex.quote(after) if after else ""}')
+    return " ".join(words)
 
 
 def commands(recipe: Recipe, e: Facts) -> list[str]:

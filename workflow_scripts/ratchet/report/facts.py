@@ -15,6 +15,7 @@ from ratchet.codec import encode
 from ratchet.records import (
     Confirmation,
     Direction,
+    Fingerprint,
     Manifest,
     Proposals,
     RoundVerdict,
@@ -280,11 +281,12 @@ def _totals(records: SessionRecords) -> Facts:
 
 
 def _task_python(manifest: Manifest) -> dict[str, str]:
-    """What ran the task's commands, where that is not the harness's interpreter."""
-    own = manifest.python
+    """Where the task is from, and what ran its commands if not the harness's interpreter."""
+    own, origin = manifest.python, manifest.origin
+    told = {f"commit of {text.label(origin.repo)}": origin.commit} if origin else {}
     if own is None:
-        return {}
-    told = {"python of the task": own.version}
+        return told
+    told |= {"python of the task": own.version}
     return {**told, "not as locked": "; ".join(own.deviations)} if own.deviations else told
 
 
@@ -300,6 +302,7 @@ def _provenance(records: SessionRecords) -> Facts:
         "locked": m.locked,
         "environment": (m.environment,),
         "definition": (m.definition,),
+        "cache": tuple(Fingerprint(c.folder, c.sha256, c.bytes) for c in m.caches),
     }
     return {
         "files": [{"role": role, **encode(f)} for role, group in groups.items() for f in group],

@@ -1,44 +1,12 @@
-"""What a report says of a log that Ratchet did not write: the answer, the noise, the method.
+"""What a report says of a log that Ratchet did not write: the answer and the method.
 
 Nothing in such a log was confirmed, and its words say so everywhere.
 """
 
 from __future__ import annotations
 
-from ratchet.cli.session import Experiments
-from ratchet.judge import Settings
 from ratchet.report.inputs import Facts
 from ratchet.report.text import number, percent, plural
-
-SHOWN_LINES = 6
-
-
-def noise_source(
-    every: Experiments, settings: Settings, stated: bool, by_differences: bool
-) -> tuple[str, str]:
-    """What the noise floor is from, and where it was looked for; ``settings`` are the replay's."""
-    center = f"{settings.noise_center:.2g}"
-    if stated:
-        return f"stated as {center}, taken as known within 5 %", ""
-    lines = [
-        every.rows[place].line
-        for place, again in enumerate(every.again)
-        if again and place != every.first
-    ]
-    candidates = sum(value is not None for value in every.values) - len(lines) - 1
-    scatter = f"the scatter of {plural(candidates, 'candidate')}, most of which change little"
-    if by_differences:
-        why = "a third of the median difference between candidates"
-    elif len(every.baseline_runs) > 1:
-        why = f"what {len(every.baseline_runs)} runs of the baseline show"
-    else:
-        why = "3e-4 of the metric, as val_bpb has after five minutes on one GPU"
-    guess = f"looked for around {center}, which is {why}"
-    if not lines:
-        return f"assumed from {scatter}, as no row is a run of unchanged code", guess
-    shown = ", ".join(map(str, lines[:SHOWN_LINES])) + (" …" if len(lines) > SHOWN_LINES else "")
-    runs = f"{plural(len(lines), 'further run')} of the incumbent (line {shown})"
-    return f"estimated from {runs} and {scatter}", guess
 
 
 def answer(facts: Facts) -> Facts:

@@ -8,6 +8,7 @@ from math import fsum
 from statistics import fmean, stdev
 from typing import Any
 
+from ratchet.declared_values import BY_ENVIRONMENT, Seeding
 from ratchet.records import (
     Baseline,
     Confirmation,
@@ -53,7 +54,8 @@ class Recipe:
 
     ``folder`` is the session's, as seen from where Snakemake runs; ``data`` maps
     names of data files to their places there, ``variables`` is what the harness
-    sets beside seed and data, ``hook`` whether seeds are moved by the start-up hook.
+    sets beside seed and data, ``hook`` whether seeds are moved by the start-up hook,
+    ``seeding`` how else a run is told its seed.
     """
 
     folder: str
@@ -61,6 +63,7 @@ class Recipe:
     data: Mapping[str, str] = field(default_factory=dict)
     variables: Mapping[str, str] = field(default_factory=dict)
     hook: bool = False
+    seeding: Seeding = BY_ENVIRONMENT
 
 
 @dataclass(frozen=True)

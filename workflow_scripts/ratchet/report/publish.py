@@ -160,6 +160,7 @@ def _recipe(session: Session) -> Recipe:
             **spend,
         },
         hook=session.task.seed_hook,
+        seeding=session.task.seeding,
     )
 
 

@@ -10,9 +10,7 @@ from __future__ import annotations
 
 import copy
 import itertools
-import re
 from collections.abc import Callable, Mapping
-from importlib import resources
 from typing import Any
 
 import vl_convert
@@ -22,6 +20,7 @@ from markupsafe import Markup
 from ratchet import __version__
 from ratchet.report import columns, figures, forest, pareto, remarks, schedule, scripts, text, tips
 from ratchet.report.answer import interval_name
+from ratchet.report.drawn import asset, shared, svg, themed
 from ratchet.report.frames import Frame, Spec
 from ratchet.report.inputs import Facts
 from ratchet.report.interactive import interactive
@@ -61,16 +60,12 @@ ANSWER_GLYPHS = {
     "estimated": "≈",
 }
 
-_COLOUR = re.compile(r'(fill|stroke)="(#[0-9a-f]{6}|white)"')
-_SIZE = re.compile(r'^(<svg [^>]*?)width="\d+(?:\.\d+)?" height="\d+(?:\.\d+)?"')
-_LONG = re.compile(r"(?<![#\w])(-?\d+\.\d\d)\d+")
 Drawn = dict[str, list[tuple[Markup, Spec]]]
-_ROLES = {colour: name for name, colour in LIGHT.items()}
 
 
 def render_svg(facts: Facts) -> str:
     """The picture for sharing as SVG, in light colours."""
-    return _svg(figures.progress(facts, figures.SHARED))
+    return svg(figures.progress(facts, figures.SHARED))
 
 
 def render_png(facts: Facts) -> bytes:
@@ -102,7 +97,7 @@ def page_limit(experiments: int) -> int:
 
 def _page(facts: Facts, shown: Facts, notes: list[str], drawn: Drawn) -> str:
     environment = Environment(
-        loader=FunctionLoader(_asset),
+        loader=FunctionLoader(asset),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
@@ -142,7 +137,7 @@ def _page(facts: Facts, shown: Facts, notes: list[str], drawn: Drawn) -> str:
         ranks=columns.RANKS,
         chosen=Markup(columns.style(chosen)),
         forest_rows=forest.forest_rows(facts),
-        style=Markup(_asset("report.css")),
+        style=Markup(asset("report.css")),
         light=Markup(css_variables(LIGHT)),
         dark=Markup(css_variables(DARK)),
         glyphs=GLYPHS,
@@ -207,7 +202,7 @@ def _figures(facts: Facts) -> Drawn:
             spec = make(facts, frame)
             if spec is not None:
                 needed = frame is frames[0] or len(facts["experiments"]) <= MANY
-                still = Markup(_themed(_svg(spec))) if needed else Markup()
+                still = Markup(themed(svg(spec))) if needed else Markup()
                 drawn[name].append((still, interactive(spec, frame)))
     return drawn
 
@@ -216,19 +211,8 @@ def _plots(facts: Facts, drawn: Drawn) -> str:
     """What the script draws, as JSON: the plots, and what is said of each experiment."""
     tried = [e for e in facts["experiments"] if e["verdict"] is not None]
     said = {str(e["number"]): tips.of_experiment(e, facts) for e in tried}
-    plots = {name: _shared([plot for _, plot in pair]) for name, pair in drawn.items()}
+    plots = {name: shared([plot for _, plot in pair]) for name, pair in drawn.items()}
     return scripts.data_block({**plots, "tips": said})
-
-
-def _shared(plots: list[Spec]) -> list[Spec]:
-    """Plots of the same rows, the rows only once: later plots say ``same: i`` for them."""
-    plots = copy.deepcopy(plots)
-    for plot in plots[1:]:
-        known = [data.get("values") for data in plots[0]["spec"]["data"]]
-        for data in plot["spec"]["data"]:
-            if data.get("values") and data["values"] in known:
-                data["same"] = known.index(data.pop("values"))
-    return plots
 
 
 def _sections(facts: Facts, drawn: Drawn) -> list[tuple[str, str]]:
@@ -254,24 +238,6 @@ def _sections(facts: Facts, drawn: Drawn) -> list[tuple[str, str]]:
     return [(anchor, name) for anchor, name, there in found if there]
 
 
-def _svg(spec: Spec) -> str:
-    svg: str = vl_convert.vegalite_to_svg(spec, allowed_base_urls=[])
-    return svg
-
-
-def _themed(svg: str) -> str:
-    """The same drawing with the page's colours, scaling with its box."""
-
-    def variable(match: re.Match[str]) -> str:
-        name = "surface" if match[2] == "white" else _ROLES.get(match[2])
-        return f'{match[1]}="var(--{name})"' if name else match[0]
-
-    # A hundredth of a pixel cannot be seen, and a thousand points have many digits.
-    return _COLOUR.sub(variable, _LONG.sub(r"\1", _SIZE.sub(r"\1", svg))).replace(
-        ' opacity="1"', ""
-    )
-
-
 def _flat(values: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
     """Nested settings as rows: ``budget.amount``, 3.0."""
     rows: list[tuple[str, Any]] = []
@@ -284,7 +250,3 @@ def _flat(values: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
         else:
             rows.append((f"{prefix}{key}", value))
     return rows
-
-
-def _asset(name: str) -> str:
-    return resources.files("ratchet.report").joinpath(name).read_text(encoding="utf-8")

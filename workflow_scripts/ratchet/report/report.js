@@ -88,7 +88,9 @@
       button("←", "Move left", change(-0.25, -0.25)),
       button("→", "Move right", change(0.25, 0.25)),
       button("All", "Show everything again", () => draw(holder)),
-      make("span", { textContent: "Drag to move, Ctrl + wheel to zoom, click a mark for its row." }),
+      make("span", {
+        textContent: `Drag to move, Ctrl + wheel to zoom${table ? ", click a mark for its row" : ""}.`,
+      }),
     );
   }
 

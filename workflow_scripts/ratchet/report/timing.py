@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 from math import fsum
 from typing import Any
 
+from ratchet.errors import OtherHardwareError
 from ratchet.report import text
 from ratchet.report.inputs import Facts
 
@@ -23,14 +24,16 @@ def timeline(events: Iterable[dict[str, Any]], busy_gpu: float | None) -> Facts 
 
     ``busy_gpu`` is the mean utilisation of the GPU during runs, in percent.  Runs
     that came from the store took no time and are missing; those that a stop cut
-    short are counted as ``interrupted``.
+    short are counted as ``interrupted``, and as ``misplaced`` those that were not
+    started, since they had landed on hardware of another class.
     """
     start: datetime.datetime | None = None
     open_runs: dict[tuple[Any, ...], float] = {}
     runs: list[Facts] = []
-    interrupted = 0
+    interrupted = misplaced = 0
     for event in events:
         kind, when = event.get("event"), _time(event)
+        misplaced += kind == "failed" and event.get("error") == OtherHardwareError.__name__
         if when is None or kind not in ("session_started", "run_started", "run_finished"):
             continue
         start = start or when
@@ -55,6 +58,7 @@ def timeline(events: Iterable[dict[str, Any]], busy_gpu: float | None) -> Facts 
         "busy_share": (end - idle) / end if end > 0 else None,
         "longest_gap": {"from": longest[0], "seconds": longest[1]} if longest else None,
         "interrupted": interrupted + len(open_runs),
+        "misplaced": misplaced,
         "gpu_utilisation": busy_gpu,
     }
 

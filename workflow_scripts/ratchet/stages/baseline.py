@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ratchet import files, results_tsv, steer
 from ratchet.canonical import source_digest
-from ratchet.errors import DataError
+from ratchet.errors import DataError, UsageError
 from ratchet.judge import Judge, Settings, scale_from
 from ratchet.records import Baseline, Incumbent, Outcome, RunSummary, SessionState, Status
 from ratchet.seeds import Role, stream_seed
@@ -16,11 +16,13 @@ from ratchet.stages.session import Session
 
 def run(session: Session) -> None:
     """Write ``baseline.json`` and what round 1 starts from."""
+    _require_own(session)
     sources = {entry.path: entry.sha256 for entry in session.manifest.baseline}
     count = session.config.baseline_replicates
-    runs = tuple(session.run(sources, Role.SEARCH, replicate) for replicate in range(count))
+    runs = tuple(replicate(session, number) for number in range(count))
     _require_ok(session, runs)
     memory.require_room(session, runs)
+    memory.require_kept(session, runs)
     session.repo.create()
     commit = session.repo.commit(
         session.tree(sources),
@@ -44,6 +46,23 @@ def run(session: Session) -> None:
     session.journal.append(
         "baseline", mean=session.sign * judge.incumbent_mean, noise=judge.noise_sd, n=len(runs)
     )
+
+
+def replicate(session: Session, number: int) -> RunSummary:
+    """One run of the unchanged source, the first with number 0."""
+    sources = {entry.path: entry.sha256 for entry in session.manifest.baseline}
+    return session.run(sources, Role.SEARCH, number)
+
+
+def _require_own(session: Session) -> None:
+    """Refuse rounds in the session of an audit, which is about a log's changes alone."""
+    if session.paths.rerun_plan.exists():
+        name = session.config.session
+        raise UsageError(
+            f"session {name!r}: expected one with rounds, found an audit; go on with it: snakemake "
+            f"--cores 1 audit --config session={name}, or start another: snakemake --cores 1 "
+            "--config session=NAME"
+        )
 
 
 def _require_ok(session: Session, runs: tuple[RunSummary, ...]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from ratchet import files, steer
 from ratchet.brief import Brief, Tried, render
 from ratchet.records import Baseline, Direction
-from ratchet.stages import memory
+from ratchet.stages import limits, memory
 from ratchet.stages.advising import History, attempts_of, trials_of, warnings
 from ratchet.stages.session import Session
 
@@ -54,7 +54,7 @@ def _goal(session: Session) -> str:
     better = "lower" if metric.direction is Direction.MINIMIZE else "higher"
     unit = f" ({metric.unit})" if metric.unit else ""
     text = f"{metric.name}{unit}, {better} is better"
-    target = session.config.target
+    target = limits.target(session.config, session.manifest)
     return text if target is None else f"{text}; target {target:g}"
 
 

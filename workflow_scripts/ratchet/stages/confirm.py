@@ -27,19 +27,24 @@ def confirmed(session: Session, champion: Incumbent) -> Confirmation:
     if champion.number == 0:
         return Confirmation(champion=0, level=LEVEL, detail="nothing was kept")
     baseline = files.read_record(Baseline, session.paths.baseline)
-    pairs: list[tuple[RunSummary, RunSummary]] = []
-    for replicate in range(session.config.confirm_replicates):
-        # In turn, so that a machine that slows down slows both.
-        ours = session.run(baseline.files, Role.CONFIRM, replicate, audit=True)
-        theirs = session.run(
-            champion.files, Role.CONFIRM, replicate, champion.number, "champion", audit=True
-        )
-        pairs.append((ours, theirs))
+    replicates = range(session.config.confirm_replicates)
+    pairs = [pair(session, champion, baseline, replicate) for replicate in replicates]
     result = _result(session, champion.number, pairs)
     session.journal.append(
         "confirmed", gain=result.gain, low=result.low, high=result.high, detail=result.detail
     )
     return result
+
+
+def pair(
+    session: Session, champion: Incumbent, baseline: Baseline, replicate: int
+) -> tuple[RunSummary, RunSummary]:
+    """One run of each, in turn, so that a machine that slows down slows both."""
+    ours = session.run(baseline.files, Role.CONFIRM, replicate, audit=True)
+    theirs = session.run(
+        champion.files, Role.CONFIRM, replicate, champion.number, "champion", audit=True
+    )
+    return ours, theirs
 
 
 def _result(

@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from ratchet import categories, code_lines, files, results_tsv
 from ratchet.integrity import confirms, implausible
 from ratchet.judge import Assessment, Judge, credit
 from ratchet.judge.front import Configuration
-from ratchet.records import Experiment, RoundVerdict, Ruling, SessionState, Verdict
+from ratchet.records import (
+    Experiment,
+    Remeasurement,
+    RoundVerdict,
+    Ruling,
+    SessionState,
+    Verdict,
+)
 from ratchet.seeds import Role
 from ratchet.stages import memory, table
 from ratchet.stages.pricing import Tariff
@@ -18,8 +26,21 @@ from ratchet.stages.scrutiny import Scrutiny
 from ratchet.stages.session import Session
 
 
-def run(session: Session, number: int) -> None:
-    """Write the verdict of round ``number`` and the judge as it is after it."""
+@dataclass(frozen=True)
+class Hearing:
+    """A round of which all runs were made that the judge wants before it decides."""
+
+    judge: Judge
+    state: SessionState
+    experiments: Sequence[Experiment]
+    reference: Reference
+    remeasured: Remeasurement | None
+    tariff: Tariff
+    cases: list[Case]
+
+
+def hear(session: Session, number: int) -> Hearing:
+    """Make the runs that the judge asks for in round ``number``, or find them in the store."""
     here, before = session.paths.round(number), session.paths.round(number - 1)
     judge = Judge.from_dict(files.read_json(before.judge))
     state = session.state(number - 1)
@@ -35,10 +56,18 @@ def run(session: Session, number: int) -> None:
     for place, case in enumerate(cases):
         scrutiny.examine(case)
         _hear(session, judge, case, tariff, reference, cases[:place], scrutiny)
+    return Hearing(judge, state, experiments, reference, remeasured, tariff, cases)
+
+
+def run(session: Session, number: int) -> None:
+    """Write the verdict of round ``number`` and the judge as it is after it."""
+    here = session.paths.round(number)
+    heard = hear(session, number)
+    judge, cases, reference, tariff = heard.judge, heard.cases, heard.reference, heard.tariff
     _decide(session, judge, cases)
     rulings = _rulings(session, number, cases, tariff)
     _publish(session, cases, rulings)
-    stopped = next((e for e in experiments if e.stop is not None), None)
+    stopped = next((e for e in heard.experiments if e.stop is not None), None)
     kept = next((case for case in cases if case.kept), None)
     low, high = judge.noise_interval()
     verdict = RoundVerdict(
@@ -52,17 +81,17 @@ def run(session: Session, number: int) -> None:
         incumbent_sd=judge.incumbent_sd,
         runs_used=sum(len(case.runs) for case in cases)
         + len(reference.runs)
-        + (remeasured is not None),
+        + (heard.remeasured is not None),
         stop=stopped.stop if stopped else None,
         detail=stopped.detail if stopped else "",
-        remeasured=remeasured,
+        remeasured=heard.remeasured,
         incumbent_runs=tuple(reference.runs),
         credit_used=tariff.credit_used + (credit(kept.threshold) if kept else 0.0),
         expected_false_keeps=judge.expected_false_keeps,
         error_spent=judge.error_spent,
     )
     files.write_json(here.judge, judge.to_dict())
-    _announce(session, verdict, cases, state)
+    _announce(session, verdict, cases, heard.state)
     files.write_json(here.verdict, verdict)
 
 
@@ -113,7 +142,8 @@ def _hear(
         case.assessment, case.threshold = found, found.threshold
         case.memory_mb = memory.peak(session, case.runs)
         case.too_large = tariff.ceiling.refuses(case.memory_mb)
-        if case.too_large:
+        case.broken = memory.broken(session, case.runs)
+        if case.barred:
             return
         if found.verdict is not Verdict.RETEST and not _quarantine(session, case, found):
             return

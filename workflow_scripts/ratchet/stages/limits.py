@@ -27,11 +27,17 @@ def run(config: Config, path: Path, root: Path, now: float) -> None:
     limits = Limits(
         deadline=begun if begun is not None else now + 3600 * config.deadline_hours,
         direction=Direction(manifest.values["metric"]["direction"]),
-        target=config.target,
+        target=target(config, manifest),
         max_runs=config.max_runs,
         reserved_runs=_reserved(config, manifest),
     )
     files.write_json(path, limits)
+
+
+def target(config: Config, manifest: Manifest) -> float | None:
+    """The value that ends the session: the configuration's, or else the task's own."""
+    found = manifest.values.get("target") if config.target is None else config.target
+    return None if found is None else float(found)
 
 
 def load(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ratchet import hardware
-from ratchet.errors import FixedInputChangedError
+from ratchet.errors import FixedInputChangedError, OtherHardwareError
 from ratchet.interpreters import Interpreter
 from ratchet.records import Manifest
 
@@ -18,9 +18,9 @@ def check(manifest: Manifest, device: str, python: Interpreter | None) -> None:
 
 
 def _check_hardware(manifest: Manifest, device: str) -> None:
-    here = hardware.current(device)
+    here = hardware.current(device, hardware.gpu_model(manifest.hardware))
     if here != manifest.hardware:
-        raise FixedInputChangedError(
+        raise OtherHardwareError(
             f"session {manifest.session!r} was started on "
             f"{hardware.describe(dict(manifest.hardware))}, this machine has "
             f"{hardware.describe(here)}; measurements of the two cannot be compared. Go on "

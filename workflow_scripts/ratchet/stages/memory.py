@@ -1,13 +1,15 @@
-"""The memory of runs, and what a session's ceiling is compared with."""
+"""What runs needed beside their metric: memory for a ceiling, numbers for constraints."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
+from ratchet import constraints
 from ratchet.ceiling import HARD, Ceiling
 from ratchet.errors import DataError
-from ratchet.records import RunSummary
+from ratchet.records import Outcome, RunSummary
 from ratchet.stages.session import Session
+from ratchet.store import RunRecord
 
 
 def ceiling(session: Session) -> Ceiling:
@@ -36,6 +38,36 @@ def _of(session: Session, run: RunSummary) -> float | None:
         return run.memory_mb
     record = session.store.lookup(run.key)
     return None if record is None else record.peak_memory_mb
+
+
+def broken(session: Session, runs: Sequence[RunSummary]) -> str:
+    """Which of the task's constraints any of some runs breaks, in words; empty for none."""
+    wanted = session.task.constraints
+    if not wanted:
+        return ""
+    records = [session.store.lookup(run.key) for run in runs if run.outcome is Outcome.OK]
+    return constraints.broken(wanted, [_values(record) for record in records if record])
+
+
+def _values(record: RunRecord) -> dict[str, float | None]:
+    """What a run printed, and what was measured of it."""
+    measured = {
+        "wall_seconds": record.wall_seconds,
+        "cpu_seconds": record.cpu_seconds,
+        "peak_memory_mb": record.peak_memory_mb,
+    }
+    return {**record.metrics, **measured}
+
+
+def require_kept(session: Session, runs: Sequence[RunSummary]) -> None:
+    """Raise :class:`DataError` for a baseline that breaks a constraint: nothing could be kept."""
+    found = broken(session, runs)
+    if found:
+        raise DataError(
+            f"the baseline of task {session.task.name} breaks a constraint ({found}); correct "
+            f"`constraints` in {session.manifest.definition.path}, or choose a smaller preset, and "
+            "start another session: snakemake --cores 1 --config session=NAME"
+        )
 
 
 def require_room(session: Session, runs: Sequence[RunSummary]) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 
 import ratchet
 from ratchet import (
+    caches,
     container,
     devices,
     environment,
@@ -45,6 +46,8 @@ def run(config: Config, task: Task, root: Path, harness: Path, journal: Journal)
     paths = SessionPaths(config.session, root)
     store = Store(paths.store)
     protect(store.paths.root)
+    preset = choose_preset(config, task)
+    task = task.sized(preset)
     journal.append(
         "session_started",
         **planned(config),
@@ -56,10 +59,12 @@ def run(config: Config, task: Task, root: Path, harness: Path, journal: Journal)
     told = _check_environment(config, task, python)
     # Said, and refused, before anything is run.
     kept_apart = isolation.describe(config.isolation)
-    preset = choose_preset(config, task)
-    data = _data(task, store, preset.environment if preset else {}, python)
+    data = _data(task, store, variables(task, preset), python)
+    fill_caches(task, store, variables(task, preset), python)
+    read = caches.fingerprints(task.caches, task.clone, store)
     code = manifest.harness_digest(Path(ratchet.__file__).parent)
-    frozen = manifest.build(config, task, store, data, code, judge_mode(config), preset, told)
+    mode = judge_mode(config)
+    frozen = manifest.build(config, task, store, data, code, mode, preset, told, read)
     if kept_apart == isolation.Kind.CONTAINER:
         versions = {**frozen.versions, **container.run_facts()}
         frozen = dataclasses.replace(frozen, versions=versions)
@@ -92,6 +97,11 @@ def _check_environment(config: Config, task: Task, python: Interpreter | None) -
             file=sys.stderr,
         )
     return TaskPython(python.version, python.packages_sha256, tuple(found))
+
+
+def variables(task: Task, preset: Preset | None) -> dict[str, str]:
+    """What the task and its preset set for preparation, runs and evaluator."""
+    return {**task.variables, **(preset.environment if preset else {})}
 
 
 def choose_preset(config: Config, task: Task) -> Preset | None:
@@ -137,6 +147,20 @@ def _data(
                 "its `prepare` command must be deterministic"
             ) from None
     return found
+
+
+def fill_caches(
+    task: Task, store: Store, variables: Mapping[str, str], python: Interpreter | None
+) -> None:
+    """Run the preparation of a task that fills a cache, where one is missing."""
+    if not task.fills_caches or caches.complete(task.caches, task.clone):
+        return
+    store.paths.partial.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=store.paths.partial, prefix="prepare-") as name:
+        work = Path(name).resolve()
+        for fixed in task.fixed:
+            files.write_bytes(work / fixed, files.read_bytes(task.folder / fixed))
+        _call(task, work, work, variables, python)
 
 
 def preparation(

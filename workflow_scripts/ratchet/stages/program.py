@@ -38,10 +38,15 @@ def contract_of(task: Task, config: Config, budget: Mapping[str, float | int | N
 
 
 def budget_of(task: Task, config: Config) -> dict[str, float | int | None]:
-    """What each run of a new session may spend, configuration before task."""
+    """What each run of a new session may spend, configuration before preset before task.
+
+    What ``auto`` will choose is not known here, and its budget is left out.
+    """
     steps, seconds = config.budget_steps, config.budget_seconds
     if steps is None and seconds is None:
-        steps, seconds = task.budget_steps, task.budget_seconds
+        preset = next((p for p in task.presets if p.name == config.preset), None)
+        sized = task.sized(preset)
+        steps, seconds = sized.budget_steps, sized.budget_seconds
     return {"seconds": seconds, "steps": steps}
 
 

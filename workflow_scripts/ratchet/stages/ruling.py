@@ -19,8 +19,9 @@ class Case:
 
     ``threshold`` is what it was last assessed at, ``incumbent`` what was then
     believed of the incumbent's metric.  ``memory_mb`` is what the session's ceiling
-    is compared with, and ``too_large`` that a hard one refuses it.  ``suspect`` says what
-    its runs show beside the baseline's that cannot be believed.
+    is compared with, and ``too_large`` that a hard one refuses it; ``broken`` says which
+    constraint of the task it breaks.  ``suspect`` says what its runs show beside the
+    baseline's that cannot be believed.
     """
 
     proposal: Proposal
@@ -38,7 +39,13 @@ class Case:
     confirmed: bool = True
     memory_mb: float | None = None
     too_large: bool = False
+    broken: str = ""
     suspect: str = ""
+
+    @property
+    def barred(self) -> bool:
+        """Whether it can never be kept, whatever its metric is."""
+        return self.too_large or bool(self.broken)
 
     @property
     def out(self) -> bool:
@@ -58,14 +65,14 @@ class Case:
     def willing(self) -> bool:
         """Whether it would be kept if it were alone in its round."""
         found = self.assessment
-        able = not self.out and not self.too_large and self.confirmed
+        able = not self.out and not self.barred and self.confirmed
         return able and found is not None and found.keep
 
     @property
     def promising(self) -> bool:
         """Whether it is probably an improvement, be it enough for a keep or not."""
         found = self.assessment
-        if self.out or self.too_large or not self.confirmed or found is None:
+        if self.out or self.barred or not self.confirmed or found is None:
             return False
         return found.keep or (found.confidence >= 0.5 and found.gain > 0)
 
@@ -97,7 +104,7 @@ def ruling(
         )
     memory = mean_memory(tuple(case.runs))
     # What can never be kept is no point of the front.
-    bounds = None if case.too_large else _standing(case, found, memory, kept_before)
+    bounds = None if case.barred else _standing(case, found, memory, kept_before)
     return Ruling(
         number=case.proposal.number,
         candidate=case.proposal.candidate,
@@ -126,7 +133,7 @@ def ruling(
 
 
 def _verdict(case: Case, found: Assessment) -> Verdict:
-    if not case.confirmed or case.too_large:
+    if not case.confirmed or case.barred:
         return Verdict.DISCARD
     return Verdict.MARGINAL if found.keep and not case.kept else found.verdict
 
@@ -177,6 +184,8 @@ def _reason(case: Case, found: Assessment, tariff: Tariff) -> str:
     large = tariff.ceiling.reason(case.memory_mb)
     if large:
         text += f"; it {large}"
-    if found.keep and case.confirmed and not case.kept and not case.too_large:
+    if case.broken:
+        text += f"; it breaks a constraint ({case.broken}), and cannot be kept"
+    if found.keep and case.confirmed and not case.kept and not case.barred:
         text += "; another candidate of this round was better still"
     return text

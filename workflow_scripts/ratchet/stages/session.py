@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ratchet import files, interpreters, task
+from ratchet import caches, files, interpreters, task, tasks
 from ratchet.canonical import source_digest
-from ratchet.codec import encode
 from ratchet.config import Config
 from ratchet.interpreters import Interpreter
 from ratchet.journal import Journal
@@ -18,7 +17,6 @@ from ratchet.paths import SessionPaths
 from ratchet.proposals import DECLARED
 from ratchet.records import (
     CATEGORIES,
-    Fingerprint,
     Manifest,
     Outcome,
     Proposals,
@@ -27,9 +25,9 @@ from ratchet.records import (
     SessionState,
 )
 from ratchet.repo import SessionRepo
-from ratchet.runner import RunPlan, execute
+from ratchet.runner import execute
 from ratchet.seeds import Role, run_seed
-from ratchet.stages import machine
+from ratchet.stages import machine, material
 from ratchet.store import LOG, RunRecord, Store, run_key
 from ratchet.task import Task
 
@@ -66,7 +64,13 @@ class Session:
             config=config.settled(str(manifest.frozen["mode"])),
             paths=paths,
             manifest=manifest,
-            task=task.build(manifest.values, Path(), harness),
+            task=task.build(
+                manifest.values,
+                Path(),
+                harness,
+                origin=manifest.origin,
+                clone=tasks.clone(manifest.frozen["task"], manifest.values, root, harness),
+            ).sized(manifest.preset),
             store=store,
             repo=SessionRepo(paths.repository, config.session),
             journal=journal,
@@ -182,10 +186,11 @@ class Session:
 
         def perform(folder: Path) -> RunRecord:
             machine.check(self.manifest, self.task.device, self.python)
+            caches.check(self.manifest.caches, self.task.caches, self.task.clone, self.store)
             self.journal.append("run_started", **about, budget=self.budget)
-            return execute(self._plan(sources, seed, audit), folder)
+            return execute(material.plan(self, sources, seed, audit), folder)
 
-        key, record, executed = self.store.run(self._material(sources, seed, audit), perform)
+        key, record, executed = self.store.run(material.inputs(self, sources, seed, audit), perform)
         summary = self._summary(key, seed, record)
         if executed and record.evaluation is not None and record.evaluation.audit_tokens:
             self.journal.append(
@@ -210,12 +215,13 @@ class Session:
     def key(self, sources: Mapping[str, str], role: Role, replicate: int) -> str:
         """Key of the run that :meth:`run` makes or finds."""
         seed = run_seed(self.config.seed, source_digest(sources), role, replicate)
-        return run_key(self._material(sources, seed))
+        return run_key(material.inputs(self, sources, seed))
 
     @property
     def variables(self) -> Mapping[str, str]:
-        """What the session's preset sets for runs and evaluator."""
-        return self.manifest.preset.environment if self.manifest.preset else {}
+        """What the task and the session's preset set for runs and evaluator."""
+        preset = self.manifest.preset
+        return {**self.task.variables, **(preset.environment if preset else {})}
 
     @property
     def python(self) -> Interpreter | None:
@@ -231,7 +237,7 @@ class Session:
 
     @property
     def budget(self) -> dict[str, float | int | None]:
-        """What each run may spend, configuration before task."""
+        """What each run may spend, configuration before preset and task."""
         frozen = self.manifest.frozen
         steps, seconds = frozen["budget_steps"], frozen["budget_seconds"]
         if steps is None and seconds is None:
@@ -240,66 +246,6 @@ class Session:
         if timeout is None:
             timeout = self.task.timeout_seconds
         return {"seconds": seconds, "steps": steps, "timeout_seconds": timeout}
-
-    def _material(
-        self, sources: Mapping[str, str], seed: int, audit: bool = False
-    ) -> dict[str, object]:
-        """Everything that a run's result may depend on: its key's preimage."""
-        locked = self.manifest.locked if audit else ()
-        return {
-            "evaluator": list(self.task.evaluator),
-            "evaluation": {e.path: e.sha256 for e in (*self.manifest.evaluation, *locked)},
-            "plausible": encode(self.task.plausible),
-            "network": self.task.network,
-            "seed_hook": self.task.seed_hook,
-            "fixed": {entry.path: entry.sha256 for entry in self.manifest.fixed},
-            "data": {entry.path: entry.sha256 for entry in self.manifest.data},
-            "source": dict(sources),
-            "seed": seed,
-            "budget": self.budget,
-            "threads": self.task.threads,
-            "command": list(self.task.command),
-            "metric": self.task.metric.name,
-            "environment": self.manifest.environment.sha256,
-            **({"python": self.manifest.python.packages_sha256} if self.manifest.python else {}),
-            "hardware": encode(self.manifest.hardware),
-            # Only where there are any, so that other runs keep the keys they have.
-            **({"variables": dict(self.variables)} if self.variables else {}),
-            **({"limits": dict(self.task.limits)} if self.task.limits else {}),
-        }
-
-    def _plan(self, sources: Mapping[str, str], seed: int, audit: bool = False) -> RunPlan:
-        budget = self.budget
-
-        def data(entries: Iterable[Fingerprint]) -> dict[str, tuple[Path, str]]:
-            return {e.path: (self.store.path(e.sha256), e.sha256) for e in entries}
-
-        return RunPlan(
-            command=self.task.command,
-            sources={name: self.store.get(sha) for name, sha in sources.items()},
-            fixed={entry.path: self.store.get(entry.sha256) for entry in self.manifest.fixed},
-            data=data(self.manifest.data),
-            seed=seed,
-            budget_seconds=budget["seconds"],
-            budget_steps=None if budget["steps"] is None else int(budget["steps"]),
-            timeout_seconds=float(budget["timeout_seconds"] or 0.0),
-            threads=self.task.threads,
-            metric=self.task.metric.name,
-            device=self.task.device,
-            evaluator=self.task.evaluator,
-            evaluation_data=data(self.manifest.evaluation),
-            audit_data=data(self.manifest.locked) if audit else {},
-            audit=audit,
-            plausible=self.task.plausible,
-            isolation=self.config.isolation,
-            network=self.task.network,
-            hidden=self.task.hidden,
-            seed_hook=self.task.seed_hook,
-            variables=self.variables,
-            limits=self.task.limits,
-            environment_sha256=self.manifest.environment.sha256,
-            python=self.python,
-        )
 
     def _summary(self, key: str, seed: int, record: RunRecord) -> RunSummary:
         ok = record.outcome is Outcome.OK

@@ -66,22 +66,29 @@ def experiment(
 def judge(paths: SessionPaths, number: int, candidates: int) -> bool:
     """Skip judging a round in which nothing was run; the judge stays as it was."""
     here = paths.round(number)
-    found = [files.read_record(Experiment, here.experiment(c)) for c in range(candidates)]
-    if any(experiment.run is not None or experiment.refused for experiment in found):
+    if not nothing_was_run(paths, number, candidates):
         return False
+    first = files.read_record(Experiment, here.experiment(0))
     before = paths.round(number - 1)
     files.write_bytes(here.judge, files.read_bytes(before.judge))
     sums = files.read_record(RoundVerdict, before.verdict) if number > 1 else RoundVerdict(0)
     skipped = RoundVerdict(
         round=number,
-        stop=found[0].stop,
-        detail=found[0].detail,
+        stop=first.stop,
+        detail=first.detail,
         credit_used=sums.credit_used,
         expected_false_keeps=sums.expected_false_keeps,
         error_spent=sums.error_spent,
     )
     files.write_json(here.verdict, skipped)
     return True
+
+
+def nothing_was_run(paths: SessionPaths, number: int, candidates: int) -> bool:
+    """Whether no candidate of a round was run, or refused."""
+    here = paths.round(number)
+    found = [files.read_record(Experiment, here.experiment(c)) for c in range(candidates)]
+    return not any(experiment.run is not None or experiment.refused for experiment in found)
 
 
 def steer(paths: SessionPaths, number: int) -> bool:

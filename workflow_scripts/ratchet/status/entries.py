@@ -20,6 +20,7 @@ class Phase(enum.StrEnum):
     EVOLVING = "evolving"
     LEG_OVER = "leg over"
     CONFIRMING = "confirming"
+    RERUNNING = "running again"
     REPORTING = "reporting"
     REPORTED = "reported"
 

@@ -171,6 +171,8 @@ def _run_started(s: Standing, event: Event) -> None:
 
 
 def _phase_of(work: Work, s: Standing) -> Phase:
+    if work.role == Role.RERUN:
+        return Phase.RERUNNING
     if work.role == Role.CONFIRM:
         return Phase.CONFIRMING
     if s.baseline is None:
@@ -264,7 +266,7 @@ def _confirmed(s: Standing, event: Event) -> None:
 
 def _reported(s: Standing, event: Event) -> None:
     s.answer = str(event["answer"])
-    s.page = "evolve.html" if event["event"] == "evolved" else "report.html"
+    s.page = _PAGES.get(str(event["event"]), "report.html")
     s.work.clear()
     s.phase, s.failure, s.reopened = Phase.REPORTED, None, False
 
@@ -286,6 +288,7 @@ def _failed(s: Standing, event: Event) -> None:
         s.work.clear()
 
 
+_PAGES = {"evolved": "evolve.html", "audited": "audit.html"}
 _HANDLERS: dict[str, Callable[[Standing, Event], Standing | None]] = {
     "session_started": _started,
     "resumed": _resumed,
@@ -303,6 +306,7 @@ _HANDLERS: dict[str, Callable[[Standing, Event], Standing | None]] = {
     "confirmed": _confirmed,
     "reported": _reported,
     "evolved": _reported,
+    "audited": _reported,
     "leg_finished": _leg_finished,
     "pollinated": _pollinated,
     "failed": _failed,

@@ -103,7 +103,7 @@ def seconds_left(events: Sequence[Event], standing: Standing, now: float) -> flo
     if standing.phase is Phase.CONFIRMING:
         missing = 2 * standing.confirm_replicates - standing.confirm_runs
         return max(0.0, missing * median(walls)) if walls else None
-    if standing.phase in (Phase.EVOLVING, Phase.LEG_OVER):
+    if standing.phase in (Phase.EVOLVING, Phase.LEG_OVER, Phase.RERUNNING):
         return None
     last = next((e for e in reversed(events) if e["event"] == "verdict"), None)
     whole = None if last is None else time_left(events, last)

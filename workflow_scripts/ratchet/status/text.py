@@ -23,6 +23,7 @@ DOING = {
     "evolving": "competitors at work",
     "leg over": "leg over",
     "confirming": "confirming the champion",
+    "running again": "running kept changes again",
     "reporting": "writing the report",
     "reported": "reported",
 }
@@ -64,6 +65,8 @@ def what(work: Mapping[str, Any]) -> str:
     name = name if len(name) <= LONGEST_NAME else name[: LONGEST_NAME - 1].rstrip() + "…"
     if work["kind"] == "agent":
         return name
+    if work["role"] == Role.RERUN:
+        return f"{name}, seed {work['replicate'] + 1}"
     if work["role"] == Role.CONFIRM:
         return f"{name}, fresh seed {work['replicate'] + 1}"
     if work["role"] == Role.REMEASURE:

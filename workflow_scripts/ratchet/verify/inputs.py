@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 import ratchet
-from ratchet import config, files, preset_files, task
+from ratchet import files, preset_files, task, tasks
 from ratchet.errors import InputMissingError
 from ratchet.manifest import harness_digest
 from ratchet.paths import StorePaths
@@ -23,11 +23,14 @@ def check(manifest: Manifest, root: Path, store: StorePaths, findings: Findings)
     on with its own copy, and a change of how to judge judges again); they are noted.
     """
     harness = _harness(root, str(manifest.values["environment"]))
-    folder = config.resolve(str(manifest.frozen["task"]), root, harness)
-    defined = task.build(manifest.values, folder, harness)
-    for entry in (*manifest.fixed, manifest.brief, manifest.definition):
+    wanted = manifest.frozen["task"]
+    folder = tasks.folder(wanted, root, harness, manifest.origin)
+    place = tasks.named(wanted, root, harness).definition
+    defined = task.build(manifest.values, folder, harness, place, manifest.origin)
+    entries = {folder / entry.path: entry for entry in (*manifest.fixed, manifest.brief)}
+    for path, entry in {**entries, place: manifest.definition}.items():
         copy = findings.name(store.blob(entry.sha256))
-        _compare(folder / entry.path, entry, f"put it back: cp {copy} PLACE", findings)
+        _compare(path, entry, f"put it back: cp {copy} PLACE", findings)
     _compare(
         defined.environment,
         manifest.environment,

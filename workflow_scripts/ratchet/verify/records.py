@@ -28,7 +28,9 @@ class Records:
     def __init__(self, paths: SessionPaths, findings: Findings) -> None:
         self.paths = paths
         self.findings = findings
-        again = f"snakemake --cores 1 -F --config session={paths.session}"
+        target = " audit" if paths.rerun_plan.is_file() else ""
+        self.workflow = f"snakemake --cores 1{target}"
+        again = f"{self.workflow} -F --config session={paths.session}"
         self.again = f"to have it made again from the store: {again}"
         self.frozen = (
             "restore it from a backup, or start another session: "
@@ -74,7 +76,7 @@ class Records:
         if found.at_work:
             findings.notes.append(
                 f"{findings.name(paths.folder)}: the session is not at its end; go on with: "
-                f"snakemake --cores 1 --config session={paths.session}"
+                f"{self.workflow} --config session={paths.session}"
             )
         patterns = (*seal.WHOLE, *seal.GROWING)
         names = {p.relative_to(paths.folder).as_posix() for p in seal.sealable(paths, patterns)}

@@ -16,8 +16,9 @@ from ratchet.verify import history
 from ratchet.verify.finding import NO_FILE, Findings
 
 _DIGEST = re.compile(r"[0-9a-f]{64}")
-# Not contents: locks, work in progress, and what was found damaged before.
-_OTHER = ("blobs", "runs", "lock", "partial", "damaged", ".git")
+# Not contents: locks, work in progress, what was found damaged before, and commits of
+# other people's repositories, of which what a session uses is compared with its manifest.
+_OTHER = ("blobs", "runs", "lock", "partial", "partial.lock", "damaged", ".git", "trees", "clones")
 
 BLOB = (
     "restore it from a backup, or delete it and start a new session: "

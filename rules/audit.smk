@@ -1,0 +1,55 @@
+from ratchet import auditing
+
+
+# A run is named by its turn and by its code's digest, so that another plan finds it.
+rule rerun:
+    input:
+        manifest=str(PATHS.manifest),
+        before=lambda wildcards: auditing.before(PATHS, int(wildcards.round)),
+        plan=lambda wildcards: (
+            str(PATHS.rerun_plan)
+            if auditing.is_open(PATHS, int(wildcards.round), int(wildcards.candidate))
+            else ancient(str(PATHS.rerun_plan))
+        ),
+    output:
+        str(PATHS.folder / "audit/{round}/run-{candidate}.json"),
+    log:
+        str(PATHS.logs / "audit/{round}/run-{candidate}.log"),
+    benchmark:
+        str(PATHS.logs / "audit/{round}/run-{candidate}.tsv")
+    threads: training_threads
+    resources:
+        gpu=training_gpus,
+        mem_mb=PLAN.needs.memory_mb,
+        runtime=lambda wildcards, attempt: PLAN.needs.minutes(1, attempt),
+    params:
+        depends=auditing.rerun_digest(),
+    shell:
+        'exec "$RATCHET_PYTHON" -P "$RATCHET_SCRIPTS/rerun.py" --log {log:q}'
+        " --round {wildcards.round} --candidate {wildcards.candidate}"
+
+
+rule audited:
+    input:
+        manifest=str(PATHS.manifest),
+        plan=str(PATHS.rerun_plan),
+        # All turns in ascending order, as rule confirm does with its rounds.
+        runs=auditing.results(PATHS),
+    output:
+        facts=str(PATHS.audit_json),
+        html=str(PATHS.audit_html),
+    log:
+        str(PATHS.log("audit")),
+    benchmark:
+        str(PATHS.benchmark("audit"))
+    localrule: True
+    params:
+        depends=auditing.page_digest(PLAN),
+    shell:
+        'exec "$RATCHET_PYTHON" -P "$RATCHET_SCRIPTS/audit.py" --log {log:q}'
+
+
+rule audit:
+    input:
+        str(PATHS.audit_html),
+    localrule: True

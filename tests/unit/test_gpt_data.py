@@ -1,0 +1,329 @@
+"""tasks/gpt: packed rows, the offline corpus, and downloads from a server of our own."""
+
+from __future__ import annotations
+
+import hashlib
+import http.server
+import itertools
+import json
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import gpt_modules
+
+found = gpt_modules.load()
+packing, corpus, shards, prepare = (
+    found[name] for name in ("packing", "corpus", "shards", "prepare")
+)
+BOS = 9
+
+
+# ------------------------------------------------------------------- packed rows
+
+
+def stream(lengths: list[int]) -> np.ndarray:
+    """Documents of so many tokens; tokens tell which document they are of."""
+    tokens = [token for n, length in enumerate(lengths) for token in (BOS, *[10 + n] * length)]
+    return np.array(tokens, "<u2")
+
+
+@given(st.lists(st.integers(0, 40), min_size=1, max_size=30), st.integers(2, 17), st.integers(0, 9))
+def test_rows_are_full_and_no_token_is_lost(lengths: list[int], row: int, seed: int) -> None:
+    if not sum(lengths):
+        lengths = [*lengths, 3]
+    packer = packing.Packer(stream(lengths), BOS, row, np.random.default_rng(seed))
+    while packer.epoch <= 3:
+        rows = packer.batch(4)
+        assert rows.shape == (4, row)
+        assert (rows[:, 0] == BOS).all()
+    # Everything that is neither packed nor waiting would have been dropped.
+    again = packing.Packer(stream(lengths), BOS, row, np.random.default_rng(seed))
+    packed: Counter[int] = Counter()
+    while again.epoch <= 3:
+        packed.update(again.batch(1).ravel().tolist())
+    for length, start in again._waiting:
+        packed.update(stream(lengths)[start : start + length].tolist())
+    del packed[BOS]
+    counts = {10 + n: length for n, length in enumerate(lengths) if length}
+    assert set(packed) == set(counts)
+    for token, length in counts.items():
+        # Two epochs at least went by, and of the last at most all.
+        assert 2 * length <= packed[token] <= again.epoch * length
+
+
+def test_pieces_keep_their_order_and_begin_with_bos() -> None:
+    tokens = np.array([BOS, *range(100, 130), BOS, *range(200, 204)], "<u2")
+    packer = packing.Packer(tokens, BOS, 8, np.random.default_rng(0))
+    for line in packer.batch(20).tolist():
+        for before, after in itertools.pairwise(line):
+            assert BOS in (before, after) or after == before + 1
+
+
+def test_the_order_follows_the_seed_and_changes_with_the_epoch() -> None:
+    tokens = stream([5] * 600)
+    rows = [packing.Packer(tokens, BOS, 6, np.random.default_rng(s)).batch(700) for s in (1, 1, 2)]
+    assert (rows[0] == rows[1]).all()
+    assert (rows[0] != rows[2]).any()
+    assert (rows[0][:80] != rows[0][600:680]).any()
+
+
+def test_without_a_document_there_is_nothing_to_pack() -> None:
+    with pytest.raises(ValueError, match="no document"):
+        packing.Packer(np.array([BOS, BOS], "<u2"), BOS, 8, np.random.default_rng(0))
+
+
+# ------------------------------------------------------------------- the offline corpus
+
+
+class Record:
+    """A line of a wheel's RECORD."""
+
+    def __init__(self, path: Path, sha: str) -> None:
+        self.path, self.hash = path, type("Hash", (), {"value": sha})
+
+    def locate(self) -> Path:
+        return self.path
+
+
+def test_a_source_that_was_changed_or_is_missing_is_refused(tmp_path: Path) -> None:
+    source = tmp_path / "a.py"
+    source.write_text("x = 1\n")
+    with pytest.raises(corpus.PreparationError, match="was changed after its installation") as one:
+        corpus._verified(Record(source, "other"), "django")
+    assert one.value.code == 65 and "pip install --force-reinstall django==" in str(one.value)
+    with pytest.raises(corpus.PreparationError, match="cannot be read") as two:
+        corpus._verified(Record(tmp_path / "b.py", "other"), "django")
+    assert two.value.code == 66
+
+
+def test_another_version_or_none_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(corpus.PreparationError, match=r"expected version 0\.1") as one:
+        corpus.read_sources("docutils", "0.1")
+    assert one.value.code == 65
+    monkeypatch.setitem(corpus.PACKAGES, "no-such-package", "1.0")
+    with pytest.raises(corpus.PreparationError, match="not installed") as two:
+        corpus.read_sources("no-such-package", "1.0")
+    assert two.value.code == 66
+
+
+def test_a_file_is_in_one_split_by_its_path_alone() -> None:
+    splits = Counter(corpus.split_of(f"django/{n}.py") for n in range(2000))
+    assert splits.keys() == {"train", "val", "audit"}
+    assert 100 < splits["val"] < 180 and 100 < splits["audit"] < 180
+
+
+# ------------------------------------------------------------------- settings
+
+
+def test_settings_come_from_the_preset() -> None:
+    read = prepare.Settings.from_environment
+    assert read({}).corpus == "web"
+    some = read({"RATCHET_CORPUS": "embedded", "RATCHET_SHARDS": "3", "RATCHET_SHARD_CACHE": "~/x"})
+    assert (some.corpus, some.train_shards, some.cache) == ("embedded", 3, Path.home() / "x")
+    for variables in (
+        {"RATCHET_CORPUS": "books"},
+        {"RATCHET_SHARDS": "many"},
+        {"RATCHET_SHARDS": "6542"},
+        {"RATCHET_VOCAB_SIZE": "257"},
+    ):
+        with pytest.raises(prepare.PreparationError, match="expected") as error:
+            read(variables)
+        assert error.value.code == 65
+
+
+def test_the_tokenizer_learns_from_a_limited_text(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(prepare, "TOKENIZER_CHARACTERS", 25)
+    monkeypatch.setattr(prepare, "DOCUMENT_CHARACTERS", 10)
+    assert list(prepare.some_of(["a" * 30, "b" * 8, "c" * 9, "d"])) == ["a" * 10, "b" * 8, "c" * 7]
+
+
+# ------------------------------------------------------------------- downloads
+
+
+class Server(http.server.ThreadingHTTPServer):
+    """Files with ETags and ranges; ``cut`` ends answers after so many bytes."""
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.files: dict[str, bytes] = {}
+        self.cut: list[int] = []
+        self.asked: list[tuple[str, str | None]] = []
+        self.status = 200
+        self.ranges = True
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server_address[1]}"
+
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    server: Server
+
+    def do_GET(self) -> None:
+        asked = self.headers.get("Range")
+        self.server.asked.append((self.path, asked))
+        content = self.server.files.get(self.path.lstrip("/"))
+        status = self.server.status if content is not None else 404
+        if content is None or status != 200:
+            self.send_error(status)
+            return
+        tag, start = f'"{hashlib.sha256(content).hexdigest()[:8]}"', 0
+        if asked and self.server.ranges and self.headers.get("If-Range") == tag:
+            start = int(asked.removeprefix("bytes=").rstrip("-"))
+            if start >= len(content):
+                self.send_error(416)
+                return
+            self.send_response(206)
+            self.send_header("Content-Range", f"bytes {start}-{len(content) - 1}/{len(content)}")
+        else:
+            self.send_response(200)
+        self.send_header("ETag", tag)
+        self.send_header("Content-Length", str(len(content) - start))
+        self.end_headers()
+        rest = content[start:]
+        self.wfile.write(rest[: self.server.cut.pop(0)] if self.server.cut else rest)
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Say nothing."""
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    made = Server()
+    thread = threading.Thread(target=made.serve_forever, args=(0.01,), daemon=True)
+    thread.start()
+    yield made
+    made.shutdown()
+    made.server_close()
+
+
+SHARD = bytes(range(256)) * 40
+
+
+def cache(folder: Path, server: Server) -> Any:
+    server.files.setdefault("shard_00003.parquet", SHARD)
+    return shards.Cache(folder / "cache", server.url, pause_seconds=0.0)
+
+
+def test_a_shard_is_downloaded_once_and_its_digest_kept(tmp_path: Path, server: Server) -> None:
+    one = cache(tmp_path, server)
+    path, entry = one.fetch(3)
+    assert path.read_bytes() == SHARD
+    assert entry == {"sha256": hashlib.sha256(SHARD).hexdigest(), "bytes": len(SHARD)}
+    assert cache(tmp_path, server).fetch(3) == (path, entry)
+    assert len(server.asked) == 1
+    manifest = json.loads((one.folder / "manifest.json").read_text())
+    assert manifest == {f"{server.url}/shard_00003.parquet": entry}
+    left = {p.name for p in one.folder.iterdir()}
+    assert left == {".lock", "manifest.json", "shard_00003.parquet"}
+
+
+def test_a_download_goes_on_where_it_broke_off(tmp_path: Path, server: Server) -> None:
+    server.cut = [1000, 2000]
+    path, _ = cache(tmp_path, server).fetch(3)
+    assert path.read_bytes() == SHARD
+    assert [asked for _, asked in server.asked] == [None, "bytes=1000-", "bytes=3000-"]
+
+
+def test_it_goes_on_in_another_process_and_another_day(tmp_path: Path, server: Server) -> None:
+    one = cache(tmp_path, server)
+    server.cut = [500] * 9
+    with pytest.raises(shards.PreparationError, match="2500 bytes of it are kept") as error:
+        one.fetch(3)
+    assert error.value.code == 69
+    server.cut = []
+    assert cache(tmp_path, server).fetch(3)[0].read_bytes() == SHARD
+    assert server.asked[-1][1] == "bytes=2500-"
+
+
+@pytest.mark.parametrize("ranges", [True, False])
+def test_a_file_that_changed_meanwhile_is_downloaded_anew(
+    tmp_path: Path, server: Server, ranges: bool
+) -> None:
+    one = cache(tmp_path, server)
+    server.ranges = ranges
+    server.cut = [700] * 5
+    with pytest.raises(shards.PreparationError):
+        one.fetch(3)
+    server.files["shard_00003.parquet"] = SHARD[::-1]
+    server.cut = []
+    assert one.fetch(3)[0].read_bytes() == SHARD[::-1]
+
+
+def test_a_kept_part_that_is_too_long_is_thrown_away(tmp_path: Path, server: Server) -> None:
+    one = cache(tmp_path, server)
+    partial = one.folder / "shard_00003.parquet.partial"
+    partial.write_bytes(SHARD)
+    tag = f'"{hashlib.sha256(SHARD).hexdigest()[:8]}"'
+    partial.with_name(partial.name + ".tag").write_text(tag)
+    assert one.fetch(3)[0].read_bytes() == SHARD
+    assert [asked for _, asked in server.asked] == [f"bytes={len(SHARD)}-", None]
+
+
+def test_other_bytes_than_at_the_first_download_are_refused(tmp_path: Path, server: Server) -> None:
+    one = cache(tmp_path, server)
+    path, _ = one.fetch(3)
+    path.unlink()
+    server.files["shard_00003.parquet"] = b"other"
+    with pytest.raises(shards.PreparationError, match="sends other bytes now") as error:
+        one.fetch(3)
+    assert error.value.code == 65
+    assert hashlib.sha256(SHARD).hexdigest() in str(error.value)
+    assert not path.exists()
+    server.files["shard_00003.parquet"] = SHARD
+    assert one.fetch(3)[0].read_bytes() == SHARD
+
+
+def test_a_file_that_was_changed_or_that_nobody_knows_is_refused(
+    tmp_path: Path, server: Server
+) -> None:
+    one = cache(tmp_path, server)
+    path, _ = one.fetch(3)
+    path.write_bytes(SHARD[1:])
+    with pytest.raises(shards.PreparationError, match=r"expected sha256 .* type: rm ") as error:
+        one.fetch(3)
+    assert error.value.code == 65
+    path.write_bytes(SHARD)
+    (one.folder / "manifest.json").write_text("{}")
+    with pytest.raises(shards.PreparationError, match=r"is not in manifest\.json"):
+        one.fetch(3)
+    (one.folder / "manifest.json").write_text("not json")
+    with pytest.raises(shards.PreparationError, match="expected JSON"):
+        one.fetch(3)
+
+
+def test_a_failed_download_is_an_error_that_says_what_to_type(
+    tmp_path: Path, server: Server
+) -> None:
+    one = cache(tmp_path, server)
+    with pytest.raises(shards.PreparationError, match="answered 404") as error:
+        one.fetch(4)
+    assert len(server.asked) == 1  # Asking again would not help.
+    assert error.value.code == 69 and "preset=gpu-offline" in str(error.value)
+    server.status = 503
+    with pytest.raises(shards.PreparationError, match="answered 503"):
+        one.fetch(3)
+    assert len(server.asked) == 1 + shards.ATTEMPTS
+    server.shutdown()
+    server.server_close()
+    with pytest.raises(shards.PreparationError, match="Connection refused"):
+        one.fetch(3)
+
+
+def test_the_preparation_takes_no_other_data_where_a_download_fails(
+    tmp_path: Path, server: Server, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    monkeypatch.setenv("RATCHET_SHARD_URL", server.url)
+    monkeypatch.setenv("RATCHET_SHARD_CACHE", str(tmp_path / "cache"))
+    monkeypatch.delenv("RATCHET_CORPUS", raising=False)
+    assert prepare.main(["--out", str(tmp_path / "out")]) == 69
+    assert "shard_00000.parquet: cannot be downloaded" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()

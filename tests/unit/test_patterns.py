@@ -1,0 +1,81 @@
+"""Numbers found in logs by a task's patterns."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ratchet.patterns import LONGEST_PATTERN, fault, literal, search
+
+ACCURACY = "Validation accuracy: ([0-9.]+)"
+
+
+@pytest.mark.parametrize(
+    "pattern",
+    [
+        ACCURACY,
+        r"(?i)acc(?:uracy)?[:=]\s*([\d.]+)%?",
+        r"^FINAL: mAP50=([\d.]+), mAP50-95=[\d.]+$",
+        r"epoch \d{1,4}/\d+ .* loss[:=]\s*(\S+)",
+        r"^val_pass:\s+(true|false)$",
+    ],
+)
+def test_what_people_write_is_accepted(pattern: str) -> None:
+    assert fault(pattern) is None
+
+
+@pytest.mark.parametrize(
+    ("pattern", "words"),
+    [
+        ("accuracy", "expected exactly one group"),
+        ("(a)(b)", "found 2"),
+        ("acc: (", "expected a regular expression"),
+        ("acc: ([0-9.]+)" + "x" * LONGEST_PATTERN, "characters"),
+        ("([0-9]+)+$", "within a repetition"),
+        ("(?:a+)+(x)", "within a repetition"),
+        ("(?:ab|a)*(x)", "within a repetition"),
+        ("(?:(?:a{2,9}){2,9}){2,9}(x)", "within a repetition"),
+        (r"(a+)\1", "no reference"),
+        ("(?=(a+)+b)", "within a repetition"),
+    ],
+)
+def test_what_cannot_be_used_is_refused(pattern: str, words: str) -> None:
+    found = fault(pattern)
+    assert found is not None
+    assert words in found
+
+
+def test_the_last_match_counts_whatever_surrounds_it() -> None:
+    log = (
+        "Validation accuracy: 0.5\n"
+        "\x1b[32mstep 1\rValidation accuracy: 0.6 Validation accuracy: 0.7\r\n"
+        "Validation accuracy: ......\n"
+        "val_pass:   true\nloss 12,345.5\nshare 82.5%\nnot a number: nan\n"
+    )
+    patterns = {
+        "acc": ACCURACY,
+        "pass": r"^val_pass:\s+(true|false)$",
+        "loss": r"loss (\S+)",
+        "share": r"share (\S+)",
+        "odd": r"number: (\w+)",
+        "none": r"never (\d)",
+    }
+    found = search(log, patterns)
+    assert math.isnan(found.pop("odd"))
+    assert found == {"acc": 0.7, "pass": 1.0, "loss": 12345.5, "share": 82.5}
+
+
+@given(st.floats(0, 1), st.lists(st.text(max_size=30), max_size=5))
+def test_any_number_is_found_among_any_text(value: float, noise: list[str]) -> None:
+    lines = [line.replace("Validation", "") for line in noise]
+    log = "\n".join([*lines, f"Validation accuracy: {value:.6f}", *lines])
+    assert search(log, {"acc": ACCURACY}) == {"acc": float(f"{value:.6f}")}
+
+
+def test_words_that_every_match_holds() -> None:
+    assert literal(ACCURACY) == "Validation accuracy:"
+    assert literal(r"(\d+) parameters of \d+") == "parameters of"
+    assert literal(r"a: (\d+)") == ""

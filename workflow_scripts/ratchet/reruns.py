@@ -1,0 +1,212 @@
+"""Kept changes of a finished log run again: records of what is run and what it says.
+
+A change is compared with the incumbent that its author had compared it with, by
+fresh runs of both with the same seeds on one machine.  Only these runs decide; what
+the log says was measured elsewhere and stands beside it.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from ratchet.rulings import RunSummary
+
+LEVEL = 0.95
+"""Probability of the intervals, as of a session's confirmation."""
+
+LEAST_SEEDS = 3
+"""Runs of each side of a change, also where the log's own calculation asks for fewer, or
+for no number since the change is settled there or too small to be: with two of each,
+Welch's interval has a degree or two of freedom and says nothing."""
+
+
+@dataclass(frozen=True)
+class Code:
+    """The mutable files of one commit, by digest; ``source`` is their identity."""
+
+    source: str
+    files: Mapping[str, str]
+    label: str
+
+    @property
+    def number(self) -> int:
+        """Names the code's runs; by its digest, so that it is the same in every plan."""
+        return int(self.source[:12], 16)
+
+
+@dataclass(frozen=True)
+class Kept:
+    """A kept change: its row, and the code of both sides.
+
+    ``parent`` and ``child`` are sources of the plan's codes, ``None`` with ``unable``,
+    which says why the change cannot be run.  ``parent_line`` is the row of the
+    incumbent, ``None`` where the commit's own parent stands in for it.
+    """
+
+    line: int
+    commit: str
+    description: str
+    seeds: int
+    parent: str | None = None
+    child: str | None = None
+    parent_line: int | None = None
+    parent_commit: str = ""
+    notes: tuple[str, ...] = ()
+    unable: str = ""
+
+
+@dataclass(frozen=True)
+class RerunPlan:
+    """Everything that an audit's re-runs are made of.
+
+    ``facts`` are the audit of the log itself; ``kept`` how many changes it kept, of
+    which ``changes`` were chosen.
+    """
+
+    log_sha256: str
+    facts: Mapping[str, Any]
+    kept: int
+    codes: tuple[Code, ...]
+    changes: tuple[Kept, ...]
+
+    @property
+    def turns(self) -> int:
+        """In each turn every code that wants another run gets one."""
+        return max((c.seeds for c in self.changes if not c.unable), default=0)
+
+    def wanted(self, turn: int) -> list[Code]:
+        """The codes that are run in a turn, counted from 1, in the log's order."""
+        named = {
+            source
+            for change in self.changes
+            if not change.unable and change.seeds >= turn
+            for source in (change.parent, change.child)
+        }
+        return [code for code in self.codes if code.source in named]
+
+    @property
+    def runs(self) -> int:
+        """Runs in all; equal code is run once for all changes that it is a side of."""
+        return sum(len(self.wanted(turn)) for turn in range(1, self.turns + 1))
+
+
+@dataclass(frozen=True)
+class Rerun:
+    """One code's run of one turn, or why there was none.
+
+    ``refused`` is what in its code would bend the measurement; ``skipped`` that no
+    change would have an answer by it.
+    """
+
+    turn: int
+    source: str
+    run: RunSummary | None = None
+    refused: str = ""
+    skipped: str = ""
+    notes: tuple[str, ...] = ()
+
+
+class Standing(enum.StrEnum):
+    """What became of a change: P(better) at least 0.95, below 0.5, between, or no answer."""
+
+    HOLDS = "holds"
+    FAILS = "does not hold"
+    UNDECIDED = "undecided"
+    NOT_RUN = "not run"
+
+
+@dataclass(frozen=True)
+class Held:
+    """A kept change by its fresh runs; gains are positive, in the metric's unit.
+
+    ``gain`` with ``low`` and ``high`` is the difference of the means with Welch's
+    interval of probability :data:`LEVEL`.  ``better`` is the judge's P(better) and
+    ``expected`` its estimate of the gain, which is without the luck.
+    """
+
+    line: int
+    commit: str
+    description: str
+    standing: Standing
+    seeds: int
+    reason: str = ""
+    gain: float | None = None
+    low: float | None = None
+    high: float | None = None
+    better: float | None = None
+    expected: float | None = None
+    noise_sd: float | None = None
+    parent_line: int | None = None
+    parent_commit: str = ""
+    parent_runs: tuple[RunSummary, ...] = ()
+    child_runs: tuple[RunSummary, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Distance:
+    """From the first incumbent to the last kept code that runs, by fresh runs of these two.
+
+    ``start`` and ``end`` are the lines of their rows.
+    """
+
+    gain: float
+    low: float | None
+    high: float | None
+    start: int | None
+    end: int
+    level: float = LEVEL
+
+
+@dataclass(frozen=True)
+class Verdicts:
+    """All changes that were chosen, and how many hold.
+
+    ``noise_sd`` is the pooled sd of fresh runs of one code, from ``freedom`` degrees
+    of freedom; ``whole`` the distance from end to end, where both ends were run.
+    """
+
+    session: str
+    task: str
+    metric: str
+    hardware: str
+    kept: int
+    changes: tuple[Held, ...]
+    counts: Mapping[str, int] = field(default_factory=dict)
+    runs: int = 0
+    noise_sd: float | None = None
+    freedom: int = 0
+    whole: Distance | None = None
+
+    @property
+    def sentence(self) -> str:
+        """``k of n kept changes hold``, and what of the others."""
+        return sentence(len(self.changes), self.kept, self.counts)
+
+
+def sentence(chosen: int, kept: int, counts: Mapping[str, int]) -> str:
+    """How many of the chosen changes hold, and what of the others."""
+    holds = counts[Standing.HOLDS.value]
+    said = f"{holds} of {chosen} kept change{'s' * (chosen != 1)} hold{'s' * (chosen == 1)}"
+    others = {
+        "not": counts[Standing.FAILS.value],
+        "undecided": counts[Standing.UNDECIDED.value],
+        "could not be run": counts[Standing.NOT_RUN.value],
+    }
+    rest = [
+        f"{count} {'do' if count != 1 else 'does'} not" if name == "not" else f"{count} {name}"
+        for name, count in others.items()
+        if count
+    ]
+    if chosen < kept:
+        rest.append(f"{kept - chosen} other{'s' * (kept - chosen != 1)} not asked for")
+    return "; ".join([said, *rest])
+
+
+def counted(changes: Iterable[Held]) -> dict[str, int]:
+    """How many changes stand how."""
+    found = [change.standing for change in changes]
+    return {standing.value: found.count(standing) for standing in Standing}
