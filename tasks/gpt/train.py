@@ -76,14 +76,8 @@ SMOOTHING = 0.0  # part of the target that is spread over all tokens
 LOG_EVERY = 0.1  # part of the budget between progress lines
 WARM_STEPS = 2  # steps before the clock that compile and teach nothing
 
-
-def pick_device() -> torch.device:
-    """The device of this run."""
-    wanted = "cuda" if torch.cuda.is_available() else "cpu"
-    return torch.device(wanted if DEVICE == "auto" else DEVICE)
-
-
-device = pick_device()
+found = "cuda" if torch.cuda.is_available() else "cpu"
+device = torch.device(found if DEVICE == "auto" else DEVICE)
 on_gpu = device.type == "cuda"
 # Cards without bf16 would emulate it, which is slower than plain 32 bits.
 has_bf16 = on_gpu and torch.cuda.get_device_capability() >= (8, 0)
@@ -300,9 +294,8 @@ class Optimizer:
             (SCALAR_LR, scalars),
         ]
         groups = [{"params": params, "lr": lr, "plateau": lr} for lr, params in rates]
-        self.adam = torch.optim.AdamW(
-            groups, betas=(BETA1, BETA2), eps=1e-10, weight_decay=0.0, fused=True
-        )
+        betas = (BETA1, BETA2)
+        self.adam = torch.optim.AdamW(groups, betas=betas, eps=1e-10, weight_decay=0.0, fused=True)
 
     def step(self, rate: float) -> None:
         """One step at a part of the plateau's rates; forgets the gradients."""

@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -16,6 +17,12 @@ REPO = Path(__file__).resolve().parents[2]
 FAKE = REPO / "tests" / "data" / "tasks" / "fake"
 SNAKEMAKE = str(Path(sys.executable).parent / "snakemake")
 DEFAULTS = {"task": "tasks/fake", "rounds": 3, "budget_steps": 5, "confirm_replicates": 2}
+
+
+def heed_signals() -> None:
+    """Be ended by signals as from a terminal, also where whoever runs the tests ignores them."""
+    for number in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
 
 
 @dataclass
@@ -63,6 +70,7 @@ class Box:
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             start_new_session=True,
+            preexec_fn=heed_signals,
         )
 
     def events(self, kind: str | None = None) -> list[dict]:
