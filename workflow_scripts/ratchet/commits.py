@@ -45,8 +45,8 @@ class Commits:
             detail = str(getattr(error, "stderr", "") or error).strip().splitlines()[-1:]
             raise InputMissingError(
                 f"{folder}: expected a git repository, found none that can be read "
-                f"({''.join(detail).strip()}); name a clone with --repo, or leave out --repo to go by "
-                "the log alone"
+                f"({''.join(detail).strip()}); name a clone with --repo, or leave out --repo to go "
+                "by the log alone"
             ) from None
 
     def sources(self, commit: str) -> tuple[dict[str, str], dict[str, str]] | None:
