@@ -62,6 +62,8 @@ CASES: list[tuple[dict[str, Any], str, str, str, str]] = [
     ({"tools": {"snakemake": Tool("9.3.0")}}, "snakemake", "problem", "9.27 or newer", "make env"),
     ({"tools": {}}, "uv", "ok", "`make env` sets up one of its own", ""),
     ({"locks": [Lock("l", "d", "a: none")]}, "packages", "problem", "l d: a: none", "make env"),
+    ({"locks": [Lock("l", "d", "a", "b-c")]}, "packages", "problem", "l d: a", "b-c"),
+    ({"locks": [Lock("l", "d", "a", "b-c", True)]}, "packages", "warning", "l d: a", "b-c"),
     ({"disk": {"store": 0.1}}, "disk", "problem", "0.1 GB free for store", "free some space"),
     ({"disk": {"store": 2.0}}, "disk", "warning", "2.0 GB free for store", "may need more"),
     ({"writable": False}, "disk", "problem", "/work: cannot be written", "a folder of your own"),

@@ -1,4 +1,4 @@
-"""What else a task declares: how seeds reach the code, patterns, caches.
+"""What a task declares: its metric, what may be tried, how seeds reach the code, caches.
 
 Checked here for what a schema cannot say.
 """
@@ -13,6 +13,7 @@ from ratchet import patterns as regular
 from ratchet.constraints import MEASURED
 from ratchet.errors import ConfigError
 from ratchet.presets import OWN
+from ratchet.records import Direction
 
 SEED = "{seed}"
 
@@ -23,6 +24,36 @@ SET = frozenset(
     | {"OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS"}
     | {"VECLIB_MAXIMUM_THREADS"}
 )
+
+
+@dataclass(frozen=True)
+class Metric:
+    """The one number that decides; ``pattern`` finds it in the log, if a name does not."""
+
+    name: str
+    direction: Direction
+    unit: str = ""
+    pattern: str = ""
+
+
+@dataclass(frozen=True)
+class Change:
+    """An entry of the search space.
+
+    Either a constant with the values to try, or a code alternative: the text
+    ``find``, which must occur exactly once, is replaced.
+    """
+
+    name: str
+    category: str
+    why: str
+    values: Sequence[Any] = ()
+    find: str = ""
+    replace: str = ""
+
+    @property
+    def is_constant(self) -> bool:
+        return bool(self.values)
 
 
 @dataclass(frozen=True)

@@ -181,14 +181,11 @@ def _numbers(version: str) -> tuple[int, ...]:
 def _locks(machine: Machine) -> Iterator[Check]:
     for lock in machine.locks:
         name = f"{lock.path} {lock.digest[:12]}".strip()
-        if lock.fault and lock.allowed:
-            text = f"not as in {name}, but named by the configuration: {lock.fault}"
-            yield Check("packages", State.WARNING, text, "the manifest will say so")
-        elif lock.fault:
-            todo = lock.todo or ENVIRONMENT
-            yield Check("packages", State.PROBLEM, f"{name}: {lock.fault}", todo)
-        else:
+        if not lock.fault:
             yield Check("packages", State.OK, f"as locked in {name}")
+            continue
+        state = State.WARNING if lock.allowed else State.PROBLEM
+        yield Check("packages", state, f"{name}: {lock.fault}", lock.todo or ENVIRONMENT)
 
 
 def _disk(machine: Machine) -> Iterator[Check]:

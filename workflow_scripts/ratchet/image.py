@@ -28,11 +28,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--revision", required=True, help="revision of the source")
     parser.add_argument("--group", required=True, help="who may read hidden packages")
     parser.add_argument("--output", type=Path, required=True, help="the file to write")
+    parser.add_argument(
+        "--environments", type=Path, default=Path(), help="folder of the tasks' own, as .venv-NAME"
+    )
     parser.add_argument("tasks", type=Path, nargs="+", metavar="TASK.YAML")
     options = parser.parse_args(arguments)
     try:
         hidden = sorted({name for path in options.tasks for name in hidden_packages(path)})
-        close(environment.package_paths(hidden), options.group)
+        own = [str(place) for place in sorted(options.environments.glob(".venv-*"))]
+        close(environment.package_paths(hidden, own), options.group)
         facts = {
             "base": options.base,
             "revision": options.revision,

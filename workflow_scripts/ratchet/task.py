@@ -12,42 +12,14 @@ from typing import Any
 from ratchet import declared_values, files, patterns, presets
 from ratchet.constraints import MEASURED, Constraint
 from ratchet.declared_values import BY_ENVIRONMENT, Cache, Seeding
+from ratchet.declared_values import Change as Change
+from ratchet.declared_values import Metric as Metric
 from ratchet.errors import ConfigError, InputMissingError
 from ratchet.evaluation import Plausible
 from ratchet.presets import Preset
 from ratchet.records import Direction, Origin
 
 DEFINITION = "task.yaml"
-
-
-@dataclass(frozen=True)
-class Metric:
-    """The one number that decides; ``pattern`` finds it in the log, if a name does not."""
-
-    name: str
-    direction: Direction
-    unit: str = ""
-    pattern: str = ""
-
-
-@dataclass(frozen=True)
-class Change:
-    """An entry of the search space.
-
-    Either a constant with the values to try, or a code alternative: the text
-    ``find``, which must occur exactly once, is replaced.
-    """
-
-    name: str
-    category: str
-    why: str
-    values: Sequence[Any] = ()
-    find: str = ""
-    replace: str = ""
-
-    @property
-    def is_constant(self) -> bool:
-        return bool(self.values)
 
 
 @dataclass(frozen=True)

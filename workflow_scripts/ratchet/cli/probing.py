@@ -183,6 +183,7 @@ def lock(path: Path, python: Interpreter | None = None, named: bool = False) -> 
         # The message names lock and interpreter, which stand beside it here.
         found = str(error).partition("(")[2].rpartition(");")[0]
         todo = f"make env-{path.stem}" if python else ""
+        todo = "the configuration names it, and the manifest will say so" if named else todo
         return Lock(name, sha, found or str(error), todo, allowed=named)
     except (RatchetError, ImportError) as error:
         return Lock(name, "", str(error))
