@@ -39,6 +39,8 @@ from ratchet.task import Task
 # Preparation may download and tokenize; it is bounded all the same.
 PREPARE_TIMEOUT_SECONDS = 24 * 3600.0
 PREPARED = "prepared"
+# So many packages that differ are named; the manifest has all.
+TOLD = 3
 
 
 def run(config: Config, task: Task, root: Path, harness: Path, journal: Journal) -> None:
@@ -91,9 +93,10 @@ def _check_environment(config: Config, task: Task, python: Interpreter | None) -
         return TaskPython(python.version, python.packages_sha256)
     found = environment.deviations(task.environment, python)
     if found:
+        more = f"; and {len(found) - TOLD} more" if len(found) > TOLD else ""
         print(
             f"ratchet: python: {config.python} is not as {task.environment.name} says "
-            f"({'; '.join(found)}); the manifest keeps what it has",
+            f"({'; '.join(found[:TOLD])}{more}); the manifest keeps what it has",
             file=sys.stderr,
         )
     return TaskPython(python.version, python.packages_sha256, tuple(found))
