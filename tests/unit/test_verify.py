@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -12,10 +13,12 @@ from ratchet.errors import InputMissingError
 from ratchet.paths import SessionPaths, StorePaths
 from ratchet.repo import protect
 from ratchet.store import LOG, RunRecord, Store
-from ratchet.verify import Findings, sessions, stored, verify
+from ratchet.verify import Findings, inputs, sessions, stored, verify
 from ratchet.vocabulary import Outcome
 
 RECORD = RunRecord(Outcome.OK, "", 0, None, 1.5, 1.25, 80.0, {"val": 0.5, "bad": None})
+
+REPO = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture
@@ -172,3 +175,21 @@ def test_deviations_are_lines_and_exit_1(store: Store, tmp_path: Path, capsys) -
     assert said.err == ""
     assert found["intact"] is False
     assert {"path", "expected", "found", "todo"} == set(found["deviations"][0])
+
+
+@pytest.mark.parametrize(
+    ("origin", "task"),
+    [(None, "tasks/bytelm"), (object(), {"repo": "~/clone"}), (object(), "tasks/mine")],
+)
+def test_the_harness_is_found_from_another_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, origin: object, task: object
+) -> None:
+    """By its locks, or by its definitions of repositories; what a folder has itself counts."""
+    monkeypatch.delenv("RATCHET_HARNESS", raising=False)
+    values = {"environment": "uv.lock" if origin else "envs/bytelm.lock"}
+    manifest = SimpleNamespace(origin=origin, frozen={"task": task}, values=values)
+    own = tmp_path / "tasks" / "mine" / "task.yaml"
+    own.parent.mkdir(parents=True)
+    own.write_text("")
+    expected = tmp_path if task == "tasks/mine" else REPO
+    assert inputs.harness_of(manifest, tmp_path) == expected  # type: ignore[arg-type]

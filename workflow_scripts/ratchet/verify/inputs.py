@@ -22,7 +22,7 @@ def check(manifest: Manifest, root: Path, store: StorePaths, findings: Findings)
     An edited mutable file and a newer harness are no deviation (the session goes
     on with its own copy, and a change of how to judge judges again); they are noted.
     """
-    harness = _harness(root, str(manifest.values["environment"]))
+    harness = harness_of(manifest, root)
     wanted = manifest.frozen["task"]
     folder = tasks.folder(wanted, root, harness, manifest.origin)
     place = tasks.named(wanted, root, harness).definition
@@ -53,11 +53,19 @@ def _compare(path: Path, entry: Fingerprint, todo: str, findings: Findings) -> N
     findings.compare(path, entry.sha256, _digest(path), place)
 
 
-def _harness(root: Path, lock: str) -> Path:
-    """The folder of the Snakefile, below which environment locks lie."""
+def harness_of(manifest: Manifest, root: Path) -> Path:
+    """The folder of the Snakefile, below which locks lie, and definitions of repositories."""
     named = os.environ.get("RATCHET_HARNESS")
     places = [*([Path(named)] if named else []), root, PACKAGE.parents[1]]
-    return next((place for place in places if (place / lock).is_file()), root)
+    wanted = manifest.frozen["task"]
+
+    def holds(place: Path) -> bool:
+        if manifest.origin is None:
+            return (place / str(manifest.values["environment"])).is_file()
+        # The lock is the repository's.
+        return tasks.named(wanted, root, place).definition.is_file()
+
+    return next((place for place in places if holds(place)), root)
 
 
 def _digest(path: Path) -> str:
