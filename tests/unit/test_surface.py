@@ -7,7 +7,7 @@ import math
 
 import pytest
 import yaml
-from hypothesis import assume, given
+from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from ratchet.schema import parse_yaml
@@ -128,6 +128,7 @@ def test_numbers_are_numbers_to_every_reader(value: float) -> None:
 
 
 @given(st.text(max_size=80), st.sampled_from(["c.yaml", "c.json", "c.py"]))
+@example("\x00", "c.py")
 def test_nothing_that_a_candidate_writes_breaks_the_search(text: str, name: str) -> None:
     place = find(name, text, "a.b")
     assert place is None or text[place.start : place.end]
@@ -138,6 +139,7 @@ def test_nothing_that_a_candidate_writes_breaks_the_search(text: str, name: str)
     ("name", "text", "words"),
     [
         ("c.py", "def (", "does not parse"),
+        ("c.py", "\x00", "does not parse"),
         ("c.yaml", "a: [1\n", "is not valid YAML"),
         ("c.yaml", "- 1\n", "expected a mapping"),
         ("c.yaml", "a: !!python/object/apply:os.system [ls]\n", "is not valid YAML"),

@@ -17,6 +17,8 @@ from typing import Any
 
 YAML_SUFFIXES = (".yaml", ".yml")
 JSON_SUFFIX = ".json"
+# What Python's parser raises; the second is for null bytes.
+UNREADABLE = (SyntaxError, ValueError, RecursionError, MemoryError)
 
 
 @dataclass(frozen=True)
@@ -94,7 +96,7 @@ def fault(name: str, text: str) -> str | None:
             with warnings.catch_warnings():  # about escapes in someone else's strings
                 warnings.simplefilter("ignore")
                 ast.parse(text)
-        except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+        except UNREADABLE as error:
             return f"does not parse ({error})"
         return None
     if not is_settings(name):
@@ -138,7 +140,7 @@ def find_python(text: str, name: str) -> Place | None:
     """Where the literal of a top-level ``NAME = literal`` stands, and its value."""
     try:
         tree = ast.parse(text)
-    except SyntaxError:
+    except UNREADABLE:
         return None
     values = [
         node.value
