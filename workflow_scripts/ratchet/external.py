@@ -87,7 +87,8 @@ def check_out(
 def _local(clone: Path, repo: str) -> Path:
     if not clone.is_dir():
         raise InputMissingError(
-            f"{repo}: expected a clone of a repository at {clone}, found no such folder"
+            f"{repo}: expected a clone of a repository at {clone}, found no such folder; "
+            "clone it there, or correct `repo`"
         )
     return clone
 
