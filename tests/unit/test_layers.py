@@ -110,7 +110,7 @@ EDGE = {
     "guard",
     "dependencies",
 }
-STAGES = {"stages"}
+STAGES = {"stages", "session", "executor"}
 FACES = {"console", "live", "report", "entry", "placing", "cli"}
 RANK = {name: rank for rank, names in enumerate((CORE, EDGE, STAGES, FACES)) for name in names}
 

@@ -9,6 +9,7 @@ from types import SimpleNamespace
 import pytest
 
 from ratchet import files
+from ratchet.executor import Executor
 from ratchet.judge import Assessment, Prices
 from ratchet.judge.front import Configuration
 from ratchet.paths import SessionPaths
@@ -30,7 +31,6 @@ from ratchet.stages import material, skipping
 from ratchet.stages.pricing import Tariff
 from ratchet.stages.reference import Reference
 from ratchet.stages.ruling import Case, ruling
-from ratchet.stages.session import Session
 from ratchet.stages.steer import waiting
 from ratchet.store import RunRecord
 
@@ -353,8 +353,6 @@ def shared(store: _Store) -> SimpleNamespace:
         store=store,
         journal=SimpleNamespace(append=lambda event, **about: events.append({event: about})),
         events=events,
-        _summary=lambda key, seed, record: Session._summary(whole, key, seed, record),
-        run=lambda *arguments: Session.run(whole, *arguments),
     )
     return whole
 
@@ -374,7 +372,7 @@ def test_a_run_that_shared_its_gpu_is_made_again(
     monkeypatch.setattr(material, "inputs", lambda session, sources, seed, audit: {"seed": seed})
     store = _Store(*outcomes)
     whole = shared(store)
-    found = Session.run(whole, {"train.py": "0" * 64}, Role.SEARCH, 0)
+    found = Executor(whole).run({"train.py": "0" * 64}, Role.SEARCH, 0)
     assert found.outcome is last
     assert store.outcomes == []
     assert len(set(store.seeds)) == len(outcomes)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from ratchet import files
-from ratchet.records import Experiment, Outcome
+from ratchet.executor import Executor
+from ratchet.records import Experiment
 from ratchet.seeds import Role
 from ratchet.stages.inspection import inspect
-from ratchet.stages.session import ANOTHER_TRY, CONTENDED_TRIES, Session
+from ratchet.stages.session import Session
 
 
 def run(session: Session, number: int, candidate: int) -> None:
@@ -36,18 +35,9 @@ def recall(session: Session, number: int, candidate: int) -> bool:
     reached since.
     """
     proposal = session.proposals(number).proposals[candidate]
-    if not _is_stored(session, proposal.files):
+    if not Executor(session).is_stored(proposal.files, Role.SEARCH, 0):
         return False
     run(session, number, candidate)
-    return True
-
-
-def _is_stored(session: Session, sources: Mapping[str, str]) -> bool:
-    """Whether all that a run needs is there: after a contended one, another."""
-    for attempt in range(CONTENDED_TRIES + 1):
-        found = session.store.lookup(session.key(sources, Role.SEARCH, attempt * ANOTHER_TRY))
-        if found is None or found.outcome is not Outcome.CONTENDED:
-            return found is not None
     return True
 
 

@@ -12,7 +12,8 @@ from ratchet.layout import RunPlan
 from ratchet.records import Fingerprint
 
 if TYPE_CHECKING:
-    from ratchet.stages.session import Session
+    from ratchet.interpreters import Interpreter
+    from ratchet.session import Session
 
 
 def inputs(
@@ -55,8 +56,14 @@ def _further(session: Session) -> dict[str, object]:
     return {name: value for name, value in found.items() if value}
 
 
-def plan(session: Session, sources: Mapping[str, str], seed: int, audit: bool = False) -> RunPlan:
-    """The plan of one run."""
+def plan(
+    session: Session,
+    sources: Mapping[str, str],
+    seed: int,
+    audit: bool,
+    python: Interpreter | None,
+) -> RunPlan:
+    """The plan of one run; ``python`` is the task's own interpreter."""
     task, manifest, store, budget = session.task, session.manifest, session.store, session.budget
 
     def data(entries: Iterable[Fingerprint]) -> dict[str, tuple[Path, str]]:
@@ -87,7 +94,7 @@ def plan(session: Session, sources: Mapping[str, str], seed: int, audit: bool = 
         limits=task.limits,
         environment_sha256=manifest.environment.sha256,
         gpu_model=hardware.gpu_model(manifest.hardware),
-        python=session.python,
+        python=python,
         patterns=task.patterns,
         seeding=task.seeding,
         mounts=[caches.mount(c, task.clone) for c in task.caches if c.folder in there],
