@@ -346,7 +346,7 @@ class _Store:
 def shared(store: _Store) -> SimpleNamespace:
     """As much of a session as one run needs."""
     events: list[dict] = []
-    whole = SimpleNamespace(
+    return SimpleNamespace(
         audits=False,
         config=SimpleNamespace(seed=1),
         task=SimpleNamespace(metric=SimpleNamespace(name="loss"), memory_mb=lambda _: None),
@@ -354,7 +354,6 @@ def shared(store: _Store) -> SimpleNamespace:
         journal=SimpleNamespace(append=lambda event, **about: events.append({event: about})),
         events=events,
     )
-    return whole
 
 
 @pytest.mark.parametrize(

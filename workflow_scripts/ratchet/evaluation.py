@@ -11,7 +11,10 @@ import itertools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ratchet.spec import RunSpec
 
 # Printed metrics are rounded; with few digits the rounding itself is allowed for.
 AGREEMENT = 1e-4
@@ -77,49 +80,28 @@ class Evaluation:
     usual_cpu_seconds: float | None = None
 
 
-@dataclass(frozen=True)
-class Verified:
-    """The evaluation, if there was a whole one, and what is wrong with the run."""
-
-    evaluation: Evaluation | None = None
-    tampered: str | None = None
-
-
-@dataclass(frozen=True)
-class Expected:
-    """What the task says about a run; ``budget_seconds`` is ``None`` for steps."""
-
-    metric: str
-    budget_seconds: float | None
-    plausible: Plausible | None
-    device: str = "cpu"
-
-
 def verify(
-    expected: Expected,
-    answer: Mapping[str, Any] | None,
-    metrics: Mapping[str, float],
-) -> Verified:
+    spec: RunSpec, answer: Mapping[str, Any] | None, metrics: Mapping[str, float]
+) -> tuple[Evaluation | None, str | None]:
     """Compare what a run that ended by itself printed with what was measured.
 
-    ``answer`` is the supervisor's about the evaluator.  A run that printed no
+    ``answer`` is the supervisor's about the evaluator.  Returns the evaluation, if
+    there was a whole one, and what is wrong with the run.  A run that printed no
     metric is not judged here.
     """
     answer = answer or {}
     result, asked = answer.get("result"), answer.get("asked")
-    printed = metrics.get(expected.metric)
+    printed = metrics.get(spec.metric)
     if result is None or asked is None:
-        if printed is None:
-            return Verified()
-        return Verified(tampered=_without_evaluation(expected.metric, answer))
+        return None, None if printed is None else _without_evaluation(spec.metric, answer)
     found = _evaluation(result, asked, answer["answered"], answer.get("progress", ()))
     if printed is None:
-        return Verified(found)
-    wrong = _disagreement(expected.metric, printed, found.value) or result.get("tampered")
+        return found, None
+    wrong = _disagreement(spec.metric, printed, found.value) or result.get("tampered")
     # A run that gave up when its loss became NaN is a failed run, not a cheat.
     if not wrong and found.value is not None:
-        wrong = implausible(expected, found)
-    return Verified(found, wrong)
+        wrong = implausible(spec, found)
+    return found, wrong
 
 
 def _without_evaluation(metric: str, answer: Mapping[str, Any]) -> str:
@@ -174,15 +156,15 @@ def _disagreement(metric: str, printed: float, measured: float | None) -> str | 
     return f"printed {metric} {printed:.6g}, the evaluator measured {words}"
 
 
-def implausible(expected: Expected, found: Evaluation) -> str | None:
+def implausible(spec: RunSpec, found: Evaluation) -> str | None:
     """What is not believable about the time that a run took; ``None`` if nothing.
 
     With a budget in steps only the wall-clock limit of the run applies.
     """
-    limits, budget = expected.plausible, expected.budget_seconds
+    limits, budget = spec.plausible, spec.budget_seconds
     if limits is None or budget is None:
         return None
-    on_gpu = expected.device == "gpu"
+    on_gpu = spec.device == "gpu"
     used = found.trained_wall_seconds if on_gpu else found.trained_cpu_seconds
     unit = "seconds" if on_gpu else "CPU seconds"
     if used < limits.min_fraction * budget:

@@ -5,23 +5,25 @@ Each run is found in the store by its key, or executed now and kept there.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import dataclasses
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ratchet import caches, interpreters
 from ratchet.canonical import source_digest
-from ratchet.records import Outcome, RunSummary
+from ratchet.records import Fingerprint, Outcome, RunSummary
 from ratchet.runner import execute
 from ratchet.seeds import Role, run_seed
-from ratchet.session import Session
-from ratchet.stages import machine, material
-from ratchet.store import RunRecord, run_key
+from ratchet.spec import RunSpec
+from ratchet.stages import machine
+from ratchet.store import RunRecord
 
-ANOTHER_TRY = 10**9
-"""Far above every other replicate number, for a run whose GPU was not its own."""
+if TYPE_CHECKING:
+    from ratchet.session import Session
 
 CONTENDED_TRIES = 2
-"""So often such a run is made again before it counts as failed."""
+"""So often a run that shared its GPU is made again before it counts as failed."""
 
 
 class Executor:
@@ -43,85 +45,126 @@ class Executor:
 
         ``number`` and ``description`` are the experiment's, for the journal.
         With ``audit`` the locked data are read too, and the journal says so.
+        A run that shared its GPU is compared with nothing; it is made again.
         """
-        session = self.session
-        audit = audit and session.audits
-        seed = run_seed(session.config.seed, source_digest(sources), role, replicate)
+        spec = self.spec(sources, role, replicate, audit)
         about = {
             "number": number,
             "description": description,
             "role": role,
-            "replicate": replicate % ANOTHER_TRY,
-            "seed": seed,
+            "replicate": replicate,
+            "seed": spec.seed,
         }
+        for attempt in _attempts(spec):
+            found = self._find_or_execute(attempt, about)
+            if found.outcome is not Outcome.CONTENDED:
+                break
+        return found
+
+    def is_stored(self, sources: Mapping[str, str], role: Role, replicate: int) -> bool:
+        """Whether :meth:`run` would find all that it needs, and execute nothing."""
+        for attempt in _attempts(self.spec(sources, role, replicate)):
+            record = self.session.store.lookup(attempt.key)
+            if record is None or record.outcome is not Outcome.CONTENDED:
+                return record is not None
+        return True
+
+    def key(self, sources: Mapping[str, str], role: Role, replicate: int) -> str:
+        """Key of the run that :meth:`run` makes or finds at its first attempt."""
+        return self.spec(sources, role, replicate).key
+
+    def spec(
+        self, sources: Mapping[str, str], role: Role, replicate: int, audit: bool = False
+    ) -> RunSpec:
+        """What a run is made of; interpreter and caches of this machine are left open."""
+        session = self.session
+        task, manifest, budget = session.task, session.manifest, session.budget
+        steps = budget["steps"]
+        return RunSpec(
+            command=task.command,
+            sources=sources,
+            fixed=_digests(manifest.fixed),
+            data=_digests(manifest.data),
+            seed=run_seed(session.config.seed, source_digest(sources), role, replicate),
+            budget_seconds=budget["seconds"],
+            budget_steps=None if steps is None else int(steps),
+            timeout_seconds=float(budget["timeout_seconds"] or 0.0),
+            threads=task.threads,
+            metric=task.metric.name,
+            device=task.device,
+            evaluator=task.evaluator,
+            evaluation_data=_digests(manifest.evaluation),
+            audit_data=_digests(manifest.locked) if audit and session.audits else {},
+            plausible=task.plausible,
+            network=task.network,
+            variables=session.variables,
+            limits=task.limits,
+            patterns=task.patterns,
+            seeding=task.seeding,
+            caches={entry.folder: entry.sha256 for entry in manifest.caches},
+            environment_sha256=manifest.environment.sha256,
+            packages_sha256=manifest.python.packages_sha256 if manifest.python else "",
+            hardware=manifest.hardware,
+            isolation=session.config.isolation,
+            hidden=task.hidden,
+        )
+
+    def _find_or_execute(self, spec: RunSpec, about: Mapping[str, object]) -> RunSummary:
+        journal = self.session.journal
 
         def perform(folder: Path) -> RunRecord:
-            python = self.python
-            machine.check(session.manifest, session.task.device, python)
-            caches.check(
-                session.manifest.caches, session.task.caches, session.task.clone, session.store
-            )
-            session.journal.append("run_started", **about, budget=session.budget)
-            return execute(material.plan(session, sources, seed, audit, python), folder)
+            here = self._on_this_machine(spec)
+            journal.append("run_started", **about, budget=self.session.budget)
+            return execute(here, self.session.store, folder)
 
-        key, record, executed = session.store.run(
-            material.inputs(session, sources, seed, audit), perform
-        )
-        summary = self._summary(key, seed, record)
+        key, record, executed = self.session.store.run(spec.inputs, perform)
+        found = self._summary(key, spec, record)
         if executed and record.evaluation is not None and record.evaluation.audit_tokens:
-            session.journal.append(
-                "audit_read", **about, key=key, tokens=record.evaluation.audit_tokens
-            )
+            journal.append("audit_read", **about, key=key, tokens=record.evaluation.audit_tokens)
         if executed:
-            session.journal.append(
+            journal.append(
                 "run_finished",
                 **about,
                 key=key,
                 outcome=record.outcome,
                 reason=record.reason,
-                value=summary.value,
+                value=found.value,
                 wall_seconds=record.wall_seconds,
             )
-        if record.outcome is Outcome.CONTENDED and replicate < CONTENDED_TRIES * ANOTHER_TRY:
-            # What shared its GPU is compared with nothing; the same with another seed.
-            again = replicate + ANOTHER_TRY
-            return self.run(sources, role, again, number, description, audit)
-        return summary
+        return found
 
-    def is_stored(self, sources: Mapping[str, str], role: Role, replicate: int) -> bool:
-        """Whether :meth:`run` would execute nothing: after a contended run, another."""
-        for attempt in range(CONTENDED_TRIES + 1):
-            found = self.session.store.lookup(
-                self.key(sources, role, replicate + attempt * ANOTHER_TRY)
-            )
-            if found is None or found.outcome is not Outcome.CONTENDED:
-                return found is not None
-        return True
+    def _on_this_machine(self, spec: RunSpec) -> RunSpec:
+        """The spec with what this machine has for it.
 
-    def key(self, sources: Mapping[str, str], role: Role, replicate: int) -> str:
-        """Key of the run that :meth:`run` makes or finds."""
-        seed = run_seed(self.session.config.seed, source_digest(sources), role, replicate)
-        return run_key(material.inputs(self.session, sources, seed))
+        Raises :class:`ratchet.errors.RatchetError` where that is not what the session
+        was started with: its runs could not be compared.
+        """
+        session, task = self.session, self.session.task
+        python = None
+        if session.manifest.python is not None:
+            python = interpreters.of_task(session.config, task, session.paths.root, session.harness)
+        machine.check(session.manifest, task.device, python)
+        caches.check(session.manifest.caches, task.caches, task.clone, session.store)
+        mounts = [caches.mount(c, task.clone) for c in task.caches if c.folder in spec.caches]
+        return dataclasses.replace(spec, python=python, mounts=mounts)
 
-    @property
-    def python(self) -> interpreters.Interpreter | None:
-        """The task's own interpreter, where it has one."""
-        session = self.session
-        if session.manifest.python is None:
-            return None
-        return interpreters.of_task(
-            session.config, session.task, session.paths.root, session.harness
-        )
-
-    def _summary(self, key: str, seed: int, record: RunRecord) -> RunSummary:
-        task = self.session.task
+    def _summary(self, key: str, spec: RunSpec, record: RunRecord) -> RunSummary:
+        """The part of a record that decisions rest on."""
         ok = record.outcome is Outcome.OK
         return RunSummary(
             key=key,
-            seed=seed,
+            seed=spec.seed,
             outcome=record.outcome,
             reason=record.reason,
-            value=record.metrics.get(task.metric.name) if ok else None,
-            memory_mb=task.memory_mb(record.metrics) if ok else None,
+            value=record.metrics.get(spec.metric) if ok else None,
+            memory_mb=self.session.task.memory_mb(record.metrics) if ok else None,
             audit=record.evaluation.audit if ok and record.evaluation is not None else None,
         )
+
+
+def _attempts(spec: RunSpec) -> Iterator[RunSpec]:
+    return (dataclasses.replace(spec, attempt=n) for n in range(CONTENDED_TRIES + 1))
+
+
+def _digests(entries: Iterable[Fingerprint]) -> dict[str, str]:
+    return {entry.path: entry.sha256 for entry in entries}

@@ -1,21 +1,30 @@
-"""How a run ended: one class out of a few, the line that shows it, and a sentence.
+"""What became of a run: its outcome in one of a few classes, a sentence, its record.
 
 What the harness saw itself (a changed file, its own time limit, the exit status,
 a signal) counts before anything that the run printed: a log is written by the
 candidate.  The log then says which kind of failure it was, and never turns a
-failure into a success.  Nothing here reads a file, so that a log found somewhere,
-without an exit status, can be classified by the same rules.
+failure into a success.
 """
 
 from __future__ import annotations
 
+import contextlib
 import math
+import os
 import signal as signals
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
 
-from ratchet import symptoms
-from ratchet.runlog import clean_lines
+from ratchet import gpu, symptoms
+from ratchet.cgroups import MEMORY
+from ratchet.evaluation import Evaluation, verify
+from ratchet.isolation import Kind as Isolation
+from ratchet.runlog import clean_lines, parse_summary
+from ratchet.searching import LIMIT_SECONDS, numbers
+from ratchet.spec import RunSpec
+from ratchet.store import LOG, RunRecord
 from ratchet.symptoms import Kind, Sign, cut, strong_sign, weak_sign
 from ratchet.vocabulary import Outcome
 
@@ -23,24 +32,126 @@ NEAR_LIMIT = 0.95
 """A killed run that used this share of its memory limit died of the limit: the peak
 is sampled a few times a second, so the last growth is not seen."""
 
+# Memory limits of containers, by version of the interface; the word "max" is none.
+CGROUP_LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
+
+
+# ------------------------------------------------------------------- the record
+
+
+def record(
+    spec: RunSpec, folder: Path, answer: Mapping[str, Any], isolation: Isolation
+) -> RunRecord:
+    """The record of a run from its log in ``folder`` and what the supervisor answered."""
+    text = (folder / LOG).read_text(encoding="utf-8", errors="replace")
+    metrics, slow = _printed(spec, text)
+    evaluation, tampered = _evaluated(spec, answer, metrics)
+    code = answer["code"]
+    found = classify(
+        Ending(
+            metric=spec.metric,
+            metrics=metrics,
+            log=text,
+            code=code,
+            timed_out_seconds=spec.timeout_seconds if answer["timed_out"] else None,
+            tampered=tampered,
+            contended=gpu.contention(answer.get("telemetry")),
+            peak_memory_mb=_peak_memory_mb(spec, answer),
+            memory_limit_mb=_memory_limit_mb(spec, answer),
+        )
+    )
+    add = f"; {slow}" if slow and found.outcome is Outcome.NO_METRIC else ""
+    if evaluation is not None and spec.metric in metrics:
+        # What was printed agrees, but for the digits.
+        metrics[spec.metric] = math.nan if evaluation.value is None else evaluation.value
+    return RunRecord(
+        outcome=found.outcome,
+        reason=found.sentence + add,
+        exit_code=code if code >= 0 else None,
+        signal=-code if code < 0 else None,
+        wall_seconds=answer.get("wall_seconds", 0.0),
+        cpu_seconds=answer.get("cpu_seconds", 0.0),
+        peak_rss_mb=answer.get("peak_rss_mb"),
+        metrics={k: v if math.isfinite(v) else None for k, v in metrics.items()},
+        evaluation=evaluation,
+        telemetry=answer.get("telemetry"),
+        isolation=isolation.value,
+        peak_group_mb=answer.get("peak_group_mb"),
+        unenforced=tuple(answer.get("unenforced", sorted(spec.limits))),
+    )
+
+
+def _printed(spec: RunSpec, text: str) -> tuple[dict[str, float], str]:
+    """The numbers that a run printed, and a word on a log that could not be searched.
+
+    What has a pattern is found by that alone.
+    """
+    named = {k: v for k, v in parse_summary(text).items() if k not in spec.patterns}
+    found = numbers(text, spec.patterns)
+    if found is None:
+        return named, f"searching its log by the task's patterns takes over {LIMIT_SECONDS:g} s"
+    return {**named, **found}, ""
+
+
+def _evaluated(
+    spec: RunSpec, answer: Mapping[str, Any], metrics: Mapping[str, float]
+) -> tuple[Evaluation | None, str | None]:
+    """The evaluation of a run, and the reason if its measurement was bent."""
+    if answer.get("meddled"):
+        return None, "changed the limits of the process that measures it"
+    if answer["changed"] is not None:
+        return None, f"changed the fixed file {answer['changed']} while it ran"
+    if not spec.evaluator or answer["timed_out"] or answer["code"] != 0:
+        # A run that failed is compared with nothing.
+        return None, None
+    return verify(spec, answer["evaluation"], metrics)
+
+
+def memory_limit_mb() -> float | None:
+    """Most memory that runs can have here, in MiB: the container's or the machine's."""
+    limits = []
+    for path in CGROUP_LIMITS:
+        with contextlib.suppress(OSError, ValueError):
+            limits.append(int(Path(path).read_text()) / 2**20)
+    with contextlib.suppress(OSError, ValueError):
+        limits.append(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**20)
+    return min(limits, default=None)
+
+
+def _memory_limit_mb(spec: RunSpec, answer: Mapping[str, Any]) -> float | None:
+    """The run's own limit where it was enforced, else what there is."""
+    own = spec.limits.get(MEMORY)
+    if own is None or MEMORY in answer.get("unenforced", [MEMORY]):
+        return memory_limit_mb()
+    return min(own, memory_limit_mb() or own)
+
+
+def _peak_memory_mb(spec: RunSpec, answer: Mapping[str, Any]) -> float | None:
+    """What came closest to the limit; where that ended the run, the limit itself."""
+    if answer.get("out_of_memory"):
+        return _memory_limit_mb(spec, answer)
+    found: float | None = answer.get("peak_rss_mb")
+    return found
+
+
+# -------------------------------------------------------------------- the class
+
 
 @dataclass(frozen=True)
 class Ending:
-    """What is known of one ended run; ``None`` where nobody knows.
+    """What is known of one ended run.
 
-    ``metrics`` are the printed numbers, NaN and infinities included.  Either
-    ``exit_code`` (0 and above) or ``signal`` is set for a run that the harness
-    watched; a log by itself has neither.  ``timed_out_seconds`` is the wall-clock
-    limit that the harness enforced, ``tampered`` the fixed file that changed, and
-    ``contended`` what else used the device.  Memory is that of the process tree
-    and of the host, in MiB.
+    ``metrics`` are the printed numbers, NaN and infinities included.  ``code`` is the
+    exit status, or minus the signal that ended the run.  ``timed_out_seconds`` is the
+    wall-clock limit that the harness enforced, ``tampered`` says how the run bent its
+    measurement, and ``contended`` what else used the device.  Memory is that of the
+    process tree and of the host, in MiB.
     """
 
     metric: str
     metrics: Mapping[str, float] = field(default_factory=dict)
     log: str = ""
-    exit_code: int | None = None
-    signal: int | None = None
+    code: int = 0
     timed_out_seconds: float | None = None
     tampered: str | None = None
     contended: str | None = None
@@ -78,8 +189,7 @@ def classify(ending: Ending) -> Finding:
 
 def _uncontended(ending: Ending) -> Finding:
     if ending.tampered is not None:
-        name = cut(ending.tampered)
-        return Finding(Outcome.TAMPERED, f"changed the fixed file {name} while it ran")
+        return Finding(Outcome.TAMPERED, ending.tampered)
     if ending.timed_out_seconds is not None:
         limit = f"{ending.timed_out_seconds:g}"
         return Finding(Outcome.TIMEOUT, f"stopped after {limit} s of wall-clock time")
@@ -87,21 +197,19 @@ def _uncontended(ending: Ending) -> Finding:
     number = _signal_of(ending)
     if number is not None:
         return _ended_by_signal(ending, number, lines)
-    if ending.exit_code == _TIMEOUT_STATUS:
+    if ending.code == _TIMEOUT_STATUS:
         return Finding(Outcome.TIMEOUT, "stopped by a time limit of its own command (status 124)")
-    if ending.exit_code:
-        return _failed(ending.exit_code, lines)
+    if ending.code:
+        return _failed(ending.code, lines)
     return _returned(ending, lines)
 
 
 def _signal_of(ending: Ending) -> int | None:
     """The signal that ended a run, also if a shell reports it as its status."""
-    if ending.signal is not None:
-        return ending.signal
-    code = ending.exit_code
-    if code is None or not _SHELL_SIGNAL < code < _SHELL_SIGNAL + signals.NSIG:
-        return None
-    return code - _SHELL_SIGNAL
+    if ending.code < 0:
+        return -ending.code
+    of_shell = _SHELL_SIGNAL < ending.code < _SHELL_SIGNAL + signals.NSIG
+    return ending.code - _SHELL_SIGNAL if of_shell else None
 
 
 def _ended_by_signal(ending: Ending, number: int, lines: Sequence[str]) -> Finding:
@@ -137,25 +245,17 @@ def _failed(code: int, lines: Sequence[str]) -> Finding:
 
 
 def _returned(ending: Ending, lines: Sequence[str]) -> Finding:
-    """A run with exit status 0, or a log whose status nobody knows."""
-    name, unknown = ending.metric, ending.exit_code is None
+    """A run with exit status 0."""
+    name = ending.metric
     value = ending.metrics.get(name)
-    # A run that ended well is not searched: its log may be long.
-    sign = strong_sign(lines) if value is None or unknown else None
+    if value is not None and math.isfinite(value):
+        return Finding(Outcome.OK, "")
     if value is not None:
-        if sign is not None and sign.place > symptoms.last_mention(lines, name):
-            return _of_sign(sign, lines)
-        if math.isfinite(value):
-            return Finding(Outcome.OK, "")
         return Finding(Outcome.NAN, f"printed {cut(name)}: {value}")
-    if sign is not None and (unknown or sign.kind in _TELLING):
+    # A run that ended well is not searched: its log may be long.
+    sign = strong_sign(lines)
+    if sign is not None and sign.kind in _TELLING:
         return _of_sign(sign, lines)
-    if unknown:
-        limit = symptoms.limit_named(lines)
-        if limit is not None:
-            return Finding(
-                Outcome.TIMEOUT, "its log stops without a result in a step with a time limit", limit
-            )
     return Finding(
         Outcome.NO_METRIC, f"ended without printing {cut(name)}", sign.line if sign else ""
     )

@@ -1,0 +1,95 @@
+"""What one training run is made of, and the key by which the store knows it."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from ratchet.codec import encode
+from ratchet.declared_values import BY_ENVIRONMENT, Seeding
+from ratchet.evaluation import Plausible
+from ratchet.store import run_key
+
+if TYPE_CHECKING:
+    from ratchet.caches import Mount
+    from ratchet.interpreters import Interpreter
+
+IN_KEY = "in_key"
+BESIDE = {IN_KEY: False}
+"""Metadata of a field that says how a machine serves a run, not what the run computes."""
+
+
+@dataclass(frozen=True)
+class RunSpec:
+    """Everything that one run is made of.
+
+    Files are named by their paths below the run's folder and held by digest; their
+    content is in the store.  Every field enters the key, but for those marked
+    :data:`BESIDE`: they come last.
+
+    ``sources`` are the candidate's own files.  Exactly one of ``budget_seconds`` and
+    ``budget_steps`` is set.  ``attempt`` is above 0 where the run is made again because
+    another program used its GPU.
+
+    With an ``evaluator`` (a command among whose words is a fixed file) the metric is
+    computed by that, from ``evaluation_data`` and ``audit_data``; the run itself gets
+    neither.  ``variables`` are the task's and the preset's, for run and evaluator.
+    ``patterns`` find numbers in the log, ``seeding`` says how the run learns its seed,
+    ``limits`` are those of its control group, and ``caches`` are digests of folders
+    elsewhere that it reads.
+
+    ``environment_sha256`` is the digest of the lock with the packages,
+    ``packages_sha256`` that of what the task's own interpreter has, where there is one.
+    Runs on different ``hardware`` are not compared.
+
+    ``isolation`` keeps the run apart, ``hidden`` names installed packages that the data
+    are made from.  ``python`` and ``mounts`` are where interpreter and caches lie here.
+    """
+
+    command: Sequence[str]
+    sources: Mapping[str, str]
+    fixed: Mapping[str, str]
+    data: Mapping[str, str]
+    seed: int
+    budget_seconds: float | None
+    budget_steps: int | None
+    timeout_seconds: float
+    threads: int
+    metric: str
+    attempt: int = 0
+    device: str = "cpu"
+    evaluator: Sequence[str] = ()
+    evaluation_data: Mapping[str, str] = field(default_factory=dict)
+    audit_data: Mapping[str, str] = field(default_factory=dict)
+    plausible: Plausible | None = None
+    network: bool = False
+    variables: Mapping[str, str] = field(default_factory=dict)
+    limits: Mapping[str, int] = field(default_factory=dict)
+    patterns: Mapping[str, str] = field(default_factory=dict)
+    seeding: Seeding = BY_ENVIRONMENT
+    caches: Mapping[str, str] = field(default_factory=dict)
+    environment_sha256: str = ""
+    packages_sha256: str = ""
+    hardware: Mapping[str, Any] = field(default_factory=dict)
+    isolation: str = field(default="none", metadata=BESIDE)
+    hidden: Sequence[str] = field(default=(), metadata=BESIDE)
+    python: Interpreter | None = field(default=None, metadata=BESIDE)
+    mounts: Sequence[Mount] = field(default=(), metadata=BESIDE)
+
+    @property
+    def inputs(self) -> dict[str, Any]:
+        """All that the run's result may depend on, as JSON values: what the key digests."""
+        entering = [f.name for f in dataclasses.fields(self) if f.metadata.get(IN_KEY, True)]
+        return {name: encode(getattr(self, name)) for name in entering}
+
+    @property
+    def key(self) -> str:
+        """Digest of :attr:`inputs`."""
+        return run_key(self.inputs)
+
+    @property
+    def words(self) -> list[str]:
+        """The command with the word that tells it the seed."""
+        return self.seeding.command(self.command, self.seed)
