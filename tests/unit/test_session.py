@@ -17,6 +17,7 @@ EXECUTES = {
     "isolation",
     "landlock",
     "layout",
+    "outcomes",
     "processes",
     "runner",
     "supervisor",

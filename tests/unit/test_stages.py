@@ -27,12 +27,13 @@ from ratchet.records import (
     Verdict,
 )
 from ratchet.seeds import Role
-from ratchet.stages import material, skipping
+from ratchet.spec import RunSpec
+from ratchet.stages import skipping
 from ratchet.stages.pricing import Tariff
 from ratchet.stages.reference import Reference
 from ratchet.stages.ruling import Case, ruling
 from ratchet.stages.steer import waiting
-from ratchet.store import RunRecord
+from ratchet.store import RunRecord, run_key
 
 PRICES = Prices(per_line=1e-4, per_log_memory=0.01)
 TARIFF = Tariff(PRICES, noise_sd=0.01, credit_used=0.0, memory_mb=100.0)
@@ -329,31 +330,27 @@ def test_efficient_or_dominated_in_either_direction() -> None:
 # -------------------------------------------------------------- contention
 
 
+SPEC = RunSpec((), {}, {}, {}, 7, 1.0, None, 9.0, 1, "loss")
+
+
 class _Store:
-    """Answers every run with the next outcome, and remembers the seeds asked for."""
+    """Answers every run with the next outcome, and remembers what it was asked for."""
 
     def __init__(self, *outcomes: Outcome) -> None:
         self.outcomes = list(outcomes)
-        self.seeds: list[int] = []
+        self.keys: list[str] = []
+        self.records: dict[str, RunRecord] = {}
 
-    def run(self, material: dict, perform: object) -> tuple[str, RunRecord, bool]:
-        self.seeds.append(material["seed"])
+    def run(self, inputs: dict, perform: object) -> tuple[str, RunRecord, bool]:
+        key = run_key(inputs)
+        self.keys.append(key)
         outcome = self.outcomes.pop(0)
         metrics = {"loss": 1.0} if outcome is Outcome.OK else {}
-        return "key", RunRecord(outcome, "", 0, None, 1.0, 1.0, None, metrics), True
+        self.records[key] = RunRecord(outcome, "", 0, None, 1.0, 1.0, None, metrics)
+        return key, self.records[key], True
 
-
-def shared(store: _Store) -> SimpleNamespace:
-    """As much of a session as one run needs."""
-    events: list[dict] = []
-    return SimpleNamespace(
-        audits=False,
-        config=SimpleNamespace(seed=1),
-        task=SimpleNamespace(metric=SimpleNamespace(name="loss"), memory_mb=lambda _: None),
-        store=store,
-        journal=SimpleNamespace(append=lambda event, **about: events.append({event: about})),
-        events=events,
-    )
+    def lookup(self, key: str) -> RunRecord | None:
+        return self.records.get(key)
 
 
 @pytest.mark.parametrize(
@@ -368,12 +365,22 @@ def shared(store: _Store) -> SimpleNamespace:
 def test_a_run_that_shared_its_gpu_is_made_again(
     outcomes: list[Outcome], last: Outcome, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(material, "inputs", lambda session, sources, seed, audit: {"seed": seed})
-    store = _Store(*outcomes)
-    whole = shared(store)
-    found = Executor(whole).run({"train.py": "0" * 64}, Role.SEARCH, 0)
+    store, events = _Store(*outcomes), []
+    executor = Executor(
+        SimpleNamespace(
+            task=SimpleNamespace(memory_mb=lambda _: None),
+            store=store,
+            journal=SimpleNamespace(append=lambda event, **about: events.append(about)),
+        )
+    )
+    monkeypatch.setattr(executor, "spec", lambda *_: SPEC)
+    assert not executor.is_stored({}, Role.SEARCH, 4)
+    found = executor.run({}, Role.SEARCH, 4)
     assert found.outcome is last
     assert store.outcomes == []
-    assert len(set(store.seeds)) == len(outcomes)
-    replicates = [about["replicate"] for event in whole.events for about in event.values()]
-    assert set(replicates) == {0}
+    # Another attempt has another key, and the seed that the first one had.
+    assert len(set(store.keys)) == len(outcomes)
+    assert {(about["replicate"], about["seed"]) for about in events} == {(4, 7)}
+    assert executor.is_stored({}, Role.SEARCH, 4)
+    del store.records[store.keys[-1]]
+    assert not executor.is_stored({}, Role.SEARCH, 4)

@@ -92,7 +92,7 @@ def test_runs_made_ahead_are_those_that_the_steps_ask_for(copy: Box) -> None:
 def test_a_store_for_looking_runs_nothing(copy: Box) -> None:
     store = ahead.FinishedOnly(Store(opened(copy).store.paths).paths)
     with pytest.raises(ahead.MissingRunError):
-        store.run({"source": {"train.py": "abc"}, "seed": 7}, lambda _: pytest.fail("it was run"))
+        store.run({"sources": {"train.py": "abc"}, "seed": 7}, lambda _: pytest.fail("it was run"))
 
 
 def test_a_step_on_a_node_makes_the_judges_runs_too(copy: Box) -> None:

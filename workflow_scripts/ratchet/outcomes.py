@@ -9,6 +9,7 @@ failure into a success.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import math
 import os
 import signal as signals
@@ -19,7 +20,7 @@ from typing import Any
 
 from ratchet import gpu, symptoms
 from ratchet.cgroups import MEMORY
-from ratchet.evaluation import Evaluation, verify
+from ratchet.evaluation import Evaluation
 from ratchet.isolation import Kind as Isolation
 from ratchet.runlog import clean_lines, parse_summary
 from ratchet.searching import LIMIT_SECONDS, numbers
@@ -32,6 +33,13 @@ NEAR_LIMIT = 0.95
 """A killed run that used this share of its memory limit died of the limit: the peak
 is sampled a few times a second, so the last growth is not seen."""
 
+# Printed metrics are rounded; with few digits the rounding itself is allowed for.
+AGREEMENT = 1e-4
+# Replies of one run take about equally long; a machine that is busy makes some of
+# them several times as long, and the processor time of all of them less so.
+REPLY_FACTOR = 3.0
+# With fewer parts than this a median says little, and the replies' own times count.
+FEWEST_PARTS = 4
 # Memory limits of containers, by version of the interface; the word "max" is none.
 CGROUP_LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
 
@@ -132,6 +140,116 @@ def _peak_memory_mb(spec: RunSpec, answer: Mapping[str, Any]) -> float | None:
         return _memory_limit_mb(spec, answer)
     found: float | None = answer.get("peak_rss_mb")
     return found
+
+
+# -------------------------------------------------------------- the evaluation
+
+
+def verify(
+    spec: RunSpec, answer: Mapping[str, Any] | None, metrics: Mapping[str, float]
+) -> tuple[Evaluation | None, str | None]:
+    """Compare what a run that ended by itself printed with what was measured.
+
+    ``answer`` is the supervisor's about the evaluator.  Returns the evaluation, if
+    there was a whole one, and what is wrong with the run.  A run that printed no
+    metric is not judged here.
+    """
+    answer = answer or {}
+    result, asked = answer.get("result"), answer.get("asked")
+    printed = metrics.get(spec.metric)
+    if result is None or asked is None:
+        return None, None if printed is None else _without_evaluation(spec.metric, answer)
+    found = _evaluation(result, asked, answer["answered"], answer.get("progress", ()))
+    if printed is None:
+        return found, None
+    wrong = _disagreement(spec.metric, printed, found.value) or result.get("tampered")
+    # A run that gave up when its loss became NaN is a failed run, not a cheat.
+    if not wrong and found.value is not None:
+        wrong = implausible(spec, found)
+    return found, wrong
+
+
+def _without_evaluation(metric: str, answer: Mapping[str, Any]) -> str:
+    if answer.get("asked") is None:
+        return f"printed {metric} without an evaluation"
+    why = answer.get("failed") or f"the evaluator ended (status {answer.get('exit_code')})"
+    return f"printed {metric}, but its evaluation failed: {why}"
+
+
+def _evaluation(
+    result: Mapping[str, Any],
+    asked: Mapping[str, float],
+    answered: Mapping[str, float],
+    progress: Sequence[float],
+) -> Evaluation:
+    trained = asked["cpu_seconds"]
+    audit = result.get("audit") or {}
+    return Evaluation(
+        value=result["value"],
+        tokens=result["tokens"],
+        batches=result["batches"],
+        seconds=result["seconds"],
+        reply_seconds=result["reply_seconds"],
+        trained_cpu_seconds=trained,
+        trained_wall_seconds=asked["wall_seconds"],
+        evaluating_cpu_seconds=round(max(0.0, answered["cpu_seconds"] - trained), 3),
+        audit=audit.get("value"),
+        audit_tokens=audit.get("tokens", 0),
+        checks=result.get("checks", {}),
+        usual_cpu_seconds=_usual([trained, *progress, answered["cpu_seconds"]]),
+    )
+
+
+def _usual(readings: Sequence[float]) -> float | None:
+    """What all parts would have used if each had used the median, of two the lower one."""
+    parts = sorted(max(0.0, after - before) for before, after in itertools.pairwise(readings))
+    if len(parts) < FEWEST_PARTS:
+        return None
+    return round(parts[(len(parts) - 1) // 2] * len(parts), 3)
+
+
+def _disagreement(metric: str, printed: float, measured: float | None) -> str | None:
+    if measured is None:
+        agree = math.isnan(printed) or math.isinf(printed)
+    else:
+        agree = math.isfinite(printed) and abs(printed - measured) <= AGREEMENT * max(
+            abs(measured), abs(printed)
+        )
+    if agree:
+        return None
+    words = "no finite number" if measured is None else f"{measured:.6g}"
+    return f"printed {metric} {printed:.6g}, the evaluator measured {words}"
+
+
+def implausible(spec: RunSpec, found: Evaluation) -> str | None:
+    """What is not believable about the time that a run took; ``None`` if nothing.
+
+    With a budget in steps only the wall-clock limit of the run applies.
+    """
+    limits, budget = spec.plausible, spec.budget_seconds
+    if limits is None or budget is None:
+        return None
+    on_gpu = spec.device == "gpu"
+    used = found.trained_wall_seconds if on_gpu else found.trained_cpu_seconds
+    unit = "seconds" if on_gpu else "CPU seconds"
+    if used < limits.min_fraction * budget:
+        return f"trained {used:.2g} of {budget:g} {unit}"
+    if used > limits.max_fraction * budget + limits.startup_seconds:
+        return f"trained {used:.3g} {unit}, the budget is {budget:g}"
+    spent = found.seconds if on_gpu else found.evaluating_cpu_seconds
+    usual = found.batches * found.reply_seconds
+    if not on_gpu and found.usual_cpu_seconds is not None:
+        # Replies that sleep last long and use nothing.
+        usual = found.usual_cpu_seconds
+    explained = REPLY_FACTOR * usual
+    if limits.evaluation_fraction is not None:
+        explained = min(explained, limits.evaluation_fraction * budget)
+    if spent > limits.evaluation_seconds + explained:
+        return (
+            f"used {spent:.3g} {unit} for an evaluation that needs about {usual:.2g}: "
+            "it went on with something else"
+        )
+    return None
 
 
 # -------------------------------------------------------------------- the class
