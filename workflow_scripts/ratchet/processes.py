@@ -73,9 +73,9 @@ def _children(pid: int) -> list[int]:
     """Children of a process's threads; a process or thread may end while it is looked at."""
     found: list[int] = []
     with contextlib.suppress(OSError):
-        for thread in os.listdir(f"/proc/{pid}/task"):
+        for thread in Path(f"/proc/{pid}/task").iterdir():
             with contextlib.suppress(OSError):
-                text = Path(f"/proc/{pid}/task/{thread}/children").read_text()
+                text = (thread / "children").read_text()
                 found += map(int, text.split())
     return found
 
