@@ -103,11 +103,6 @@ def test_a_preparation_makes_something(folder: Path) -> None:
     assert load(folder, REPO).fills_caches
 
 
-def test_only_what_is_new_enters_a_runs_key() -> None:
-    assert Seeding.of("hook").declared == Seeding.of("environment").declared == {}
-    assert Seeding.of({"constant": "SEED"}).declared == {"constant": "SEED"}
-
-
 SOURCE = """
 import os, sys
 SEED = 1337  # a number of its own
