@@ -10,13 +10,12 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ratchet import caches, interpreters
+from ratchet import caches, hardware, interpreters
 from ratchet.canonical import source_digest
 from ratchet.records import Fingerprint, Outcome, RunSummary
 from ratchet.runner import execute
 from ratchet.seeds import Role, run_seed
 from ratchet.spec import RunSpec
-from ratchet.stages import machine
 from ratchet.store import RunRecord
 
 if TYPE_CHECKING:
@@ -143,7 +142,7 @@ class Executor:
         python = None
         if session.manifest.python is not None:
             python = interpreters.of_task(session.config, task, session.paths.root, session.harness)
-        machine.check(session.manifest, task.device, python)
+        hardware.check(session.manifest, task.device, python)
         caches.check(session.manifest.caches, task.caches, task.clone, session.store)
         mounts = [caches.mount(c, task.clone) for c in task.caches if c.folder in spec.caches]
         return dataclasses.replace(spec, python=python, mounts=mounts)

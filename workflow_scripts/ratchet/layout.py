@@ -19,7 +19,7 @@ from ratchet.errors import InputMissingError
 from ratchet.files import digest_file, discard
 from ratchet.interpreters import Interpreter
 from ratchet.isolation import Box, Kind
-from ratchet.spec import RunSpec
+from ratchet.spec import THREAD_VARIABLES, RunSpec
 from ratchet.store import Store
 
 # Folder of the data files, below the run's own.
@@ -37,13 +37,6 @@ ALLOWED_VARIABLES = (
     "CUDA_VISIBLE_DEVICES",
     "NVIDIA_VISIBLE_DEVICES",
     "NVIDIA_DRIVER_CAPABILITIES",
-)
-THREAD_VARIABLES = (
-    "OMP_NUM_THREADS",
-    "OPENBLAS_NUM_THREADS",
-    "MKL_NUM_THREADS",
-    "NUMEXPR_NUM_THREADS",
-    "VECLIB_MAXIMUM_THREADS",
 )
 
 

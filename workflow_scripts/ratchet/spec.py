@@ -16,6 +16,15 @@ if TYPE_CHECKING:
     from ratchet.caches import Mount
     from ratchet.interpreters import Interpreter
 
+THREAD_VARIABLES = (
+    "OMP_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "NUMEXPR_NUM_THREADS",
+    "VECLIB_MAXIMUM_THREADS",
+)
+"""Set for every run, since libraries take as many threads as there are processors."""
+
 IN_KEY = "in_key"
 BESIDE = {IN_KEY: False}
 """Metadata of a field that says how a machine serves a run, not what the run computes."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from ratchet import files, layout, seal
+from ratchet import files, seal, spec
 from ratchet.canonical import digest
 from ratchet.errors import RatchetError, StoreError
 from ratchet.journal import read_events
@@ -155,7 +155,7 @@ def _recipe(session: Session) -> Recipe:
         data={entry.path: str(here.store.blob(entry.sha256)) for entry in kept},
         variables={
             **session.variables,
-            **dict.fromkeys(layout.THREAD_VARIABLES, str(session.task.threads)),
+            **dict.fromkeys(spec.THREAD_VARIABLES, str(session.task.threads)),
             "PYTHONHASHSEED": "0",
             **spend,
         },
