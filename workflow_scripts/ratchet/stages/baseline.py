@@ -1,4 +1,4 @@
-"""Run the unchanged source k times and start the judge, the branch and the table."""
+"""Runs of the unchanged source, and what they start: judge, branch and table."""
 
 from __future__ import annotations
 
@@ -17,9 +17,11 @@ from ratchet.stages.session import Session
 def run(session: Session) -> None:
     """Write ``baseline.json`` and what round 1 starts from."""
     _require_own(session)
-    sources = {entry.path: entry.sha256 for entry in session.manifest.baseline}
-    count = session.config.baseline_replicates
-    runs = tuple(replicate(session, number) for number in range(count))
+    sources = _sources(session)
+    runs = tuple(
+        files.read_record(RunSummary, session.paths.baseline_run(number))
+        for number in range(session.config.baseline_replicates)
+    )
     _require_ok(session, runs)
     memory.require_room(session, runs)
     memory.require_kept(session, runs)
@@ -48,10 +50,15 @@ def run(session: Session) -> None:
     )
 
 
-def replicate(session: Session, number: int) -> RunSummary:
-    """One run of the unchanged source, the first with number 0."""
-    sources = {entry.path: entry.sha256 for entry in session.manifest.baseline}
-    return session.run(sources, Role.SEARCH, number)
+def make_run(session: Session, number: int) -> None:
+    """Write one run of the unchanged source, the first with number 0."""
+    _require_own(session)
+    made = session.run(_sources(session), Role.SEARCH, number)
+    files.write_json(session.paths.baseline_run(number), made)
+
+
+def _sources(session: Session) -> dict[str, str]:
+    return {entry.path: entry.sha256 for entry in session.manifest.baseline}
 
 
 def _require_own(session: Session) -> None:

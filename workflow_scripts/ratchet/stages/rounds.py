@@ -55,7 +55,7 @@ def _experiment(
 ) -> None:
     path = session.paths.round(number).experiment(candidate)
     found = _read_experiment(path)
-    now = allowed if found is None or found.run is None else None
+    now = allowed if found is None or not found.runs else None
     where = session.paths, number, candidate
     if not skipping.experiment(
         *where, now, clock(), session.journal, lambda: experiment.recall(session, number, candidate)
