@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import shutil
 import subprocess
 import sys
@@ -22,7 +21,7 @@ def test_a_plan_is_made_without_touching_the_disk(tmp_path: Path) -> None:
     plan = guard.plan(FAKE, tmp_path, REPO, owner=False)
     assert plan.config.rounds == 12
     assert json.loads(plan.environment["RATCHET_CONFIG"])["session"] == "default"
-    assert Path(plan.environment["RATCHET_SCRIPTS"], "judge.py").exists()
+    assert Path(plan.environment["RATCHET_STEP"]).is_file()
     assert not list(tmp_path.iterdir())
 
 
@@ -79,25 +78,6 @@ def test_one_owner_at_a_time_and_none_after_its_death(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "looks"),
-    [
-        ("-n", True),
-        ("-np --cores 1", True),
-        ("--dry-run", True),
-        ("--dryrun", True),
-        ("--lint", True),
-        ("--report out.html", True),
-        ("--list-rules", True),
-        ("--cores 1", False),
-        ("-c1 --config session=n", False),
-        ("-j 4 --keep-going -F", False),
-    ],
-)
-def test_looking_needs_no_ownership(words: str, looks: bool) -> None:
-    assert guard.only_looks(["snakemake", *words.split()]) is looks
-
-
-@pytest.mark.parametrize(
     ("change", "judges"),
     [
         ({"mode": "strict"}, True),
@@ -115,40 +95,6 @@ def test_only_what_a_verdict_depends_on_judges_again(
     plain = guard.plan(FAKE, tmp_path, REPO, owner=False).judge_digest
     changed = guard.plan({**FAKE, **change}, tmp_path, REPO, owner=False).judge_digest
     assert (plain != changed) is judges
-
-
-def test_snakemakes_chatter_is_dropped_and_nothing_else(caplog) -> None:
-    logger = logging.getLogger("test-chatter")
-    guard.hush(logger)
-    with caplog.at_level(logging.INFO, logger="test-chatter"):
-        for text in (
-            "Select jobs to execute...",
-            "Execute 1 jobs...",
-            "Using shell: /bin/bash",
-            "Nothing to be done",
-            "a",
-        ):
-            logger.info(text)
-    assert caplog.messages == ["Nothing to be done", "a"]
-
-
-def test_a_failed_step_is_named_without_its_command(caplog) -> None:
-    logger = logging.getLogger("test-failed")
-    guard.hush(logger)
-    command = (
-        'RuleException:\nCalledProcessError in file "x.smk", line 24:\nCommand \'ended() ( : ); '
-        ' exec "$RATCHET_PYTHON" -P "$RATCHET_SCRIPTS/judge.py"'
-        " --log results/a/judge.log --round 1' "
-    )
-    with caplog.at_level(logging.INFO, logger="test-failed"):
-        logger.error(command + "returned non-zero exit status 130.")
-        logger.error(command + "died with <Signals.SIGKILL: 9>.")
-        logger.error("RuleException:\nsomething else")
-    assert caplog.messages == [
-        "the step judge ended with status 130; its log is results/a/judge.log",
-        "the step judge ended with SIGKILL; its log is results/a/judge.log",
-        "RuleException:\nsomething else",
-    ]
 
 
 def test_frozen_inputs_are_compared(tmp_path: Path) -> None:

@@ -11,8 +11,8 @@ import pytest
 from boxes import Box
 from ratchet import config
 from ratchet.journal import Journal
+from ratchet.session import Session
 from ratchet.stages.briefing import brief
-from ratchet.stages.session import Session
 
 
 def opened(box: Box, monkeypatch: pytest.MonkeyPatch) -> Session:

@@ -25,7 +25,6 @@ from ratchet.records import (
     SessionState,
 )
 from ratchet.repo import SessionRepo
-from ratchet.seeds import Role
 from ratchet.store import LOG, Store
 from ratchet.task import Task
 
@@ -149,20 +148,6 @@ class Session:
         frozen = (*self.manifest.fixed, self.manifest.brief)
         fixed = {entry.path: self.store.get(entry.sha256) for entry in frozen}
         return {**fixed, **{name: self.store.get(sha) for name, sha in sources.items()}}
-
-    def run(
-        self,
-        sources: Mapping[str, str],
-        role: Role,
-        replicate: int,
-        number: int = 0,
-        description: str = "baseline",
-        audit: bool = False,
-    ) -> RunSummary:
-        """One run, found or made by this session's executor."""
-        from ratchet.executor import Executor  # it loads all that executes
-
-        return Executor(self).run(sources, role, replicate, number, description, audit)
 
     @property
     def variables(self) -> Mapping[str, str]:

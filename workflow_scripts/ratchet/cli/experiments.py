@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from ratchet import files
 from ratchet.errors import UsageError
 from ratchet.records import Baseline, Proposal, Ruling, RunSummary
+from ratchet.session import Session
 from ratchet.stages.memory import mean_memory
 from ratchet.stages.program import rounds_of
-from ratchet.stages.session import Session
 from ratchet.store import LOG
 
 

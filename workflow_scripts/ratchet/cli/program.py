@@ -30,8 +30,8 @@ from ratchet.errors import DataError, InputMissingError, UsageError
 from ratchet.paths import SessionPaths
 from ratchet.program import Contract, Finding, History, check, render
 from ratchet.results_tsv import one_line
+from ratchet.session import Session
 from ratchet.stages.program import budget_of, contract_of, history_of, next_version
-from ratchet.stages.session import Session
 
 NAME = "ratchet program"
 EXIT_FINDINGS = 1

@@ -21,7 +21,7 @@ from ratchet.cli.experiments import Experiment
 from ratchet.errors import UsageError
 from ratchet.records import Verdict
 from ratchet.report.text import decimals_for, label, number
-from ratchet.stages.session import Session
+from ratchet.session import Session
 
 NAME = "ratchet runs"
 WIDTH = 80

@@ -15,7 +15,7 @@ from ratchet.errors import InputMissingError, UsageError
 from ratchet.journal import Journal
 from ratchet.paths import SessionPaths
 from ratchet.records import Manifest
-from ratchet.stages.session import Session
+from ratchet.session import Session
 from ratchet.task import Task
 
 PACKAGE = Path(ratchet.__file__).resolve().parent

@@ -21,7 +21,7 @@ from ratchet.cli.diff import coloured
 from ratchet.cli.experiments import Experiment
 from ratchet.records import RunSummary
 from ratchet.report.text import DIFF_LIMIT, LOG_LIMIT, head, label, number, percent, tail
-from ratchet.stages.session import Session
+from ratchet.session import Session
 
 NAME = "ratchet show"
 WIDTH = 80

@@ -32,8 +32,8 @@ from ratchet.journal import Journal
 from ratchet.paths import SessionPaths
 from ratchet.records import CATEGORIES, Proposal, Proposals, RoundVerdict, Verdict
 from ratchet.results_tsv import one_line
+from ratchet.session import Session
 from ratchet.stages import offers
-from ratchet.stages.session import Session
 
 EXIT_DISCARD = 1
 EXIT_UNDECIDED = 2

@@ -19,9 +19,9 @@ from ratchet.report.inputs import (
     incumbent_runs,
 )
 from ratchet.runlog import tail
+from ratchet.session import Session
 from ratchet.stages.advising import trials_of
 from ratchet.stages.program import next_version
-from ratchet.stages.session import Session
 from ratchet.steer import score
 
 # Of a run's log the page shows the end; the whole is in the store.

@@ -9,7 +9,7 @@ from ratchet.advice import Suggestion
 from ratchet.attempts import Attempt, crashes, exhausted
 from ratchet.proposers import declared
 from ratchet.records import Proposal, Proposals, RoundVerdict, Ruling, Verdict
-from ratchet.stages.session import Session
+from ratchet.session import Session
 from ratchet.store import Store
 from ratchet.suggestions import Option, suggest
 

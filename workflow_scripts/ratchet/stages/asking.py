@@ -10,10 +10,10 @@ from ratchet.proposers import declared, reply
 from ratchet.proposers.ideas import Idea, same_sources, setting
 from ratchet.proposers.reply import Reply
 from ratchet.records import AgentCall, CallOutcome, Proposal, Proposals, SessionState
+from ratchet.session import Session
 from ratchet.stages import allowance
 from ratchet.stages.allowance import Stop
 from ratchet.stages.calling import Calling
-from ratchet.stages.session import Session
 
 ATTEMPTS = 2
 """A proposal that cannot be tried is sent back once."""

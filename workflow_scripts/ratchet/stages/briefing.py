@@ -5,9 +5,9 @@ from __future__ import annotations
 from ratchet import files, steer
 from ratchet.brief import Brief, Tried, render
 from ratchet.records import Baseline, Direction
+from ratchet.session import Session
 from ratchet.stages import limits, memory
 from ratchet.stages.advising import History, attempts_of, trials_of, warnings
-from ratchet.stages.session import Session
 
 
 def brief(session: Session, number: int) -> str:

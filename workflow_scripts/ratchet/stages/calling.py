@@ -18,8 +18,8 @@ from ratchet.proposers.reply import Reply
 from ratchet.proposers.usage import Usage, usage
 from ratchet.proposers.workplace import Left, Workplace
 from ratchet.records import Proposal, SessionState
+from ratchet.session import Session
 from ratchet.stages.papers import papers
-from ratchet.stages.session import Session
 
 VERSION = 1
 """Raise it when agents are asked differently: their earlier answers are then not found."""

@@ -14,11 +14,11 @@ from ratchet.proposals import POLLINATION
 from ratchet.proposers.grafting import graft
 from ratchet.records import StopReason
 from ratchet.repo import SessionRepo
+from ratchet.session import Session
 from ratchet.stages import offers, rounds
 from ratchet.stages.entering import Arena, enter
 from ratchet.stages.offers import Offer
 from ratchet.stages.rounds import Clock
-from ratchet.stages.session import Session
 from ratchet.tournaments import Fate, Graft, Leg, Pollination, Win
 
 

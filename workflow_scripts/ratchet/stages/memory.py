@@ -8,7 +8,7 @@ from ratchet import constraints
 from ratchet.ceiling import HARD, Ceiling
 from ratchet.errors import DataError
 from ratchet.records import Outcome, RunSummary
-from ratchet.stages.session import Session
+from ratchet.session import Session
 from ratchet.store import RunRecord
 
 

@@ -8,8 +8,8 @@ from ratchet.proposers.workplace import BRIEF, EARLIER, TRIED, UNTRUSTED
 from ratchet.records import Outcome, Proposals, RoundVerdict, Ruling, RunSummary
 from ratchet.results_tsv import one_line
 from ratchet.runlog import clean_lines, tail
+from ratchet.session import Session
 from ratchet.stages import briefing
-from ratchet.stages.session import Session
 
 LOGS = 3
 """The last experiments whose logs are shown, and the last crash beside them."""

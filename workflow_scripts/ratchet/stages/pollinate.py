@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from ratchet import files
 from ratchet.records import Direction, Manifest
+from ratchet.session import Session
 from ratchet.stages.entering import Arena
-from ratchet.stages.session import Session
 from ratchet.tournaments import Leg, Pollination, Queue, Win, leader
 
 PATCHES, BEST, NONE = "patches", "best", "none"

@@ -10,7 +10,7 @@ from ratchet.files import read_record
 from ratchet.paths import SessionPaths
 from ratchet.program import Contract, Entry, History, update
 from ratchet.records import Baseline, Confirmation, Outcome, Proposals, RoundVerdict, Ruling
-from ratchet.stages.session import Session
+from ratchet.session import Session
 from ratchet.task import Change, Task
 
 

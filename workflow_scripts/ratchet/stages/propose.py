@@ -19,9 +19,9 @@ from ratchet.proposers.ideas import Idea, setting
 from ratchet.proposers.merging import carry_over
 from ratchet.records import Proposal, Proposals, SessionState, StopReason
 from ratchet.seeds import stream_seed
+from ratchet.session import Session
 from ratchet.stages import offers, skipping
 from ratchet.stages.offers import Offer
-from ratchet.stages.session import Session
 from ratchet.strategies import Strategy
 
 PROPOSER = {"kind": "declared", "version": 1}

@@ -6,11 +6,12 @@ import dataclasses
 
 from ratchet import auditing, files
 from ratchet.errors import InputMissingError
+from ratchet.executor import Executor
 from ratchet.records import Outcome
 from ratchet.reruns import Code, Rerun, RerunPlan
 from ratchet.seeds import Role
+from ratchet.session import Session
 from ratchet.stages.inspection import faults
-from ratchet.stages.session import Session
 
 
 def run(session: Session, turn: int, number: int) -> None:
@@ -29,7 +30,7 @@ def run(session: Session, turn: int, number: int) -> None:
         found = dataclasses.replace(found, refused=refused, notes=notes)
         session.journal.append("refused", number=0, description=code.label, reason=refused)
     else:
-        made = session.run(code.files, Role.RERUN, turn - 1, number, code.label)
+        made = Executor(session).run(code.files, Role.RERUN, turn - 1, number, code.label)
         found = dataclasses.replace(found, run=made, notes=notes)
     files.write_json(session.paths.rerun(turn, number), found)
 

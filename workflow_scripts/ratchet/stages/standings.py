@@ -9,9 +9,9 @@ from typing import Any
 from ratchet import files
 from ratchet.codec import encode
 from ratchet.records import Baseline, Proposal, RoundVerdict, Ruling, Verdict
+from ratchet.session import Session
 from ratchet.stages.champion import Champion
 from ratchet.stages.entering import Arena
-from ratchet.stages.session import Session
 from ratchet.tournaments import Fate, Leg, Pollination
 
 Facts = dict[str, Any]

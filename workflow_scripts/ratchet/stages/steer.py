@@ -8,8 +8,8 @@ from collections.abc import Iterable, Sequence
 from ratchet import files, steer
 from ratchet.records import Incumbent, Proposals, RoundVerdict, SessionState
 from ratchet.seeds import stream_seed
+from ratchet.session import Session
 from ratchet.stages.advising import advise, trials_of
-from ratchet.stages.session import Session
 
 
 def run(session: Session, number: int) -> None:
