@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ratchet import strategies
 from ratchet.canonical import digest
+from ratchet.codec import Frozen, replace
 from ratchet.errors import ConfigError
 from ratchet.proposals import DECLARED, HAND
 from ratchet.proposers import tools
@@ -59,8 +59,7 @@ GUARANTEED = "guaranteed"
 INCUMBENT_RUNS_AFTER_KEEP = 3
 
 
-@dataclass(frozen=True)
-class Config:
+class Config(Frozen):
     """One field per key of ``config/config.yaml``; see ``config/README.md``."""
 
     session: str
@@ -109,7 +108,7 @@ class Config:
 
     def settled(self, mode: str) -> Config:
         """The same with what ``auto`` was decided to be when the session started."""
-        return dataclasses.replace(self, mode=mode) if self.mode == "auto" else self
+        return replace(self, mode=mode) if self.mode == "auto" else self
 
     @property
     def limits(self) -> dict[str, Any]:
@@ -130,13 +129,13 @@ class Config:
         named = {k: strategy[k] for k in ("steering", "proposer") if strategy[k] is not None}
         if named.get("proposer"):
             named["agent_command"] = strategy["agent_command"]
-        return dataclasses.replace(self, strategy=strategy, **named)
+        return replace(self, strategy=strategy, **named)
 
     def competitor(self, strategy: Mapping[str, Any]) -> Config:
         """The configuration of a competitor's own session in this tournament."""
         name = session_name(self.session, strategy["name"])
         rounds = self.evolve_rounds * self.evolve_runs
-        return dataclasses.replace(self.following(strategy), session=name, rounds=rounds)
+        return replace(self.following(strategy), session=name, rounds=rounds)
 
     @property
     def judging(self) -> dict[str, Any]:

@@ -10,8 +10,9 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
+
+from ratchet.codec import Frozen, field
 
 # Printed metrics are rounded; with few digits the rounding itself is allowed for.
 AGREEMENT = 1e-4
@@ -22,8 +23,7 @@ REPLY_FACTOR = 3.0
 FEWEST_PARTS = 4
 
 
-@dataclass(frozen=True)
-class Plausible:
+class Plausible(Frozen):
     """What a run may use of a budget in seconds, measured by the harness.
 
     Until it asks for its evaluation it must have used at least ``min_fraction``
@@ -50,8 +50,7 @@ class Plausible:
     min_tokens: float = 0.0
 
 
-@dataclass(frozen=True)
-class Evaluation:
+class Evaluation(Frozen):
     """The evaluator's result with what the harness measured.
 
     ``value`` is the metric at full precision, ``None`` if a prediction was not
@@ -77,16 +76,14 @@ class Evaluation:
     usual_cpu_seconds: float | None = None
 
 
-@dataclass(frozen=True)
-class Verified:
+class Verified(Frozen):
     """The evaluation, if there was a whole one, and what is wrong with the run."""
 
     evaluation: Evaluation | None = None
     tampered: str | None = None
 
 
-@dataclass(frozen=True)
-class Expected:
+class Expected(Frozen):
     """What the task says about a run; ``budget_seconds`` is ``None`` for steps."""
 
     metric: str

@@ -8,10 +8,10 @@ time of day, so that equal sessions have equal bytes.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
 from ratchet.advice import Suggestion
+from ratchet.codec import Frozen, field
 from ratchet.presets import Preset
 
 # The words and all records are found here, wherever they are defined.
@@ -32,8 +32,7 @@ from ratchet.vocabulary import StopReason as StopReason
 from ratchet.vocabulary import Verdict as Verdict
 
 
-@dataclass(frozen=True)
-class Baseline:
+class Baseline(Frozen):
     """The replicates of the unchanged source."""
 
     source: str
@@ -42,8 +41,7 @@ class Baseline:
     runs: tuple[RunSummary, ...]
 
 
-@dataclass(frozen=True)
-class Experiment:
+class Experiment(Frozen):
     """One proposal's first run, or why it was not run.
 
     ``refused`` says what in its edit would bend the measurement; ``notes`` are
@@ -59,8 +57,7 @@ class Experiment:
     notes: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
-class SessionState:
+class SessionState(Frozen):
     """What the next round starts from; one per round, written by steer.
 
     ``near_misses`` are the numbers of the experiments that wait to be tried
@@ -81,8 +78,7 @@ class SessionState:
     noise_sd: float | None = None
 
 
-@dataclass(frozen=True)
-class Incumbent:
+class Incumbent(Frozen):
     """The code every new proposal starts from, and what is known of it.
 
     ``mean`` and ``sd`` are the judge's posterior for its true metric, in the
@@ -99,8 +95,7 @@ class Incumbent:
     kept: int
 
 
-@dataclass(frozen=True)
-class Confirmation:
+class Confirmation(Frozen):
     """Champion and baseline run again with fresh seeds, interleaved.
 
     ``gain`` is positive when the champion is better; ``low`` and ``high``
@@ -122,8 +117,7 @@ class Confirmation:
     audit_high: float | None = None
 
 
-@dataclass(frozen=True)
-class Fingerprint:
+class Fingerprint(Frozen):
     """A named digest, as manifests list them."""
 
     path: str
@@ -131,8 +125,7 @@ class Fingerprint:
     bytes: int
 
 
-@dataclass(frozen=True)
-class TaskPython:
+class TaskPython(Frozen):
     """What a session froze of its task's own interpreter.
 
     ``deviations`` tell where it differs from the task's lock; there are some only
@@ -144,8 +137,7 @@ class TaskPython:
     deviations: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
-class Origin:
+class Origin(Frozen):
     """The commit of somebody's repository that a task's files are from.
 
     ``repo`` is the path or address as it was given, ``commit`` a whole hash, and
@@ -157,8 +149,7 @@ class Origin:
     tree: str
 
 
-@dataclass(frozen=True)
-class CacheFingerprint:
+class CacheFingerprint(Frozen):
     """A folder outside of the task that runs read, by names, sizes and digests of its files."""
 
     folder: str
@@ -167,8 +158,7 @@ class CacheFingerprint:
     bytes: int
 
 
-@dataclass(frozen=True)
-class Manifest:
+class Manifest(Frozen):
     """Every input of a session by hash; frozen when the session starts.
 
     ``values`` is the content of the task's ``task.yaml``, whose file is
