@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 
 import pytest
 
+from ratchet.codec import encode, replace
 from ratchet.evaluation import Evaluation, Expected, Plausible, implausible, verify
 
 FOUND = Evaluation(2.9, 32768, 40, 0.2, 0.004, 3.1, 3.5, 0.2)
 LIMITS = Plausible(0.5, 1.25, 1.0, 0.5)
 EXPECTED = Expected("val", 3.0, LIMITS)
-BOUND = Expected("val", 3.0, dataclasses.replace(LIMITS, evaluation_fraction=0.25))
+BOUND = Expected("val", 3.0, replace(LIMITS, evaluation_fraction=0.25))
 
 
 @pytest.mark.parametrize(
@@ -41,7 +41,7 @@ BOUND = Expected("val", 3.0, dataclasses.replace(LIMITS, evaluation_fraction=0.2
 def test_times_against_the_budget(
     changes: dict[str, float], expected: Expected, words: str | None
 ) -> None:
-    said = implausible(expected, dataclasses.replace(FOUND, **changes))
+    said = implausible(expected, replace(FOUND, **changes))
     assert said is None if words is None else said is not None and said.startswith(words)
 
 
@@ -97,4 +97,4 @@ def test_the_usual_part_of_an_evaluation(progress: list[float], usual: float | N
 def test_a_run_that_prints_nothing_is_not_judged() -> None:
     assert verify(EXPECTED, {"asked": None}, {}).tampered is None
     assert verify(EXPECTED, None, {}).tampered is None
-    assert json.loads(json.dumps(dataclasses.asdict(FOUND))) == dataclasses.asdict(FOUND)
+    assert json.loads(json.dumps(encode(FOUND))) == encode(FOUND)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ from hypothesis import strategies as st
 
 from autojudge_logs import CORPUS
 from ratchet import exports
+from ratchet.codec import encode
 from ratchet.dialects import read_table
 from ratchet.errors import DataError
 from ratchet.exports import Entry, Sheet, sheet_of
@@ -103,7 +103,7 @@ def test_csv_holds_every_value(sheet: Sheet, more: list[dict[str, Any]]) -> None
 @settings(max_examples=60, deadline=None)
 def test_json_is_the_sheet(sheet: Sheet) -> None:
     found = json.loads(exports.to_json(sheet).text)
-    assert found["experiments"] == [asdict(entry) for entry in sheet.entries]
+    assert found["experiments"] == [encode(entry) for entry in sheet.entries]
     assert (found["session"], found["metric"]) == (sheet.name, sheet.metric)
 
 

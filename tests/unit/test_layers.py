@@ -99,7 +99,6 @@ EDGE = {
     "external",
     "caches",
     "surface",
-    "searching",
     "uv_lock",
     "config",
     "strategies",

@@ -5,7 +5,6 @@ from __future__ import annotations
 import ast
 import math
 import shutil
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,6 +12,7 @@ import yaml
 
 from ratchet import devices, files, preset_files, presets, task
 from ratchet.canonical import digest_bytes
+from ratchet.codec import replace
 from ratchet.errors import ConfigError
 from ratchet.layout import RunPlan, environment, evaluator_environment
 from ratchet.presets import Preset

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import dataclasses
 from pathlib import Path
 
 import pytest
 
 from ratchet.canonical import digest_bytes
+from ratchet.codec import replace
 from ratchet.errors import DataError
 from ratchet.layout import RunPlan
 from ratchet.records import Outcome
@@ -57,7 +57,7 @@ def small(tmp_path: Path, evaluator: str, source: str = CLIENT, **changes: objec
     folder = tmp_path / "run"
     folder.mkdir()
     base = plan_without_data()
-    return execute(dataclasses.replace(base, **{**values, **changes}), folder)
+    return execute(replace(base, **{**values, **changes}), folder)
 
 
 def plan_without_data() -> RunPlan:

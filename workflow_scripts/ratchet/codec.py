@@ -23,8 +23,8 @@ _HIDDEN = "typing_extensions" not in sys.modules
 if _HIDDEN:
     sys.modules["typing_extensions"] = None  # type: ignore[assignment]
 import msgspec  # noqa: E402
+from msgspec import Struct as Struct  # noqa: E402
 from msgspec import field as field  # noqa: E402
-from msgspec.structs import asdict as asdict  # noqa: E402
 from msgspec.structs import replace as replace  # noqa: E402
 
 if _HIDDEN:
@@ -34,13 +34,13 @@ T = TypeVar("T")
 
 
 @dataclass_transform(frozen_default=True, field_specifiers=(field,))
-class Frozen(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class Frozen(Struct, frozen=True, forbid_unknown_fields=True):
     """Base of immutable values with named and typed fields, compared by what they hold."""
 
 
 def encode(record: Any) -> Any:
     """Turn a record into JSON values (mappings, lists, strings, numbers)."""
-    if isinstance(record, msgspec.Struct):
+    if isinstance(record, Struct):
         return {name: encode(getattr(record, name)) for name in record.__struct_fields__}
     if isinstance(record, enum.Enum):
         return record.value
@@ -82,7 +82,7 @@ def _explained(message: str, cls: type, data: Any) -> str:
         return f"{place}: the field {about!r} of {name} is missing"
     if isinstance(hint, type) and issubclass(hint, enum.Enum):
         return f"{place}: {value!r} is none of {', '.join(str(m.value) for m in hint)}"
-    if isinstance(hint, type) and issubclass(hint, msgspec.Struct):
+    if isinstance(hint, type) and issubclass(hint, Struct):
         return f"{place}: expected an object of {name}, found {_kind(value)}"
     expected = about.partition("`")[0].replace(" | null", "").replace(" | ", " or ")
     words = {"array": "a list", "object": "an object"}

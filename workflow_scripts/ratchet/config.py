@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -188,7 +187,7 @@ def parse(
     taking_part = strategies.choose(values["strategies"], known, values["session"], where)
     config = Config(
         **{
-            **{f.name: values[f.name] for f in dataclasses.fields(Config)},
+            **{name: values[name] for name in Config.__struct_fields__},
             "strategy": None,
             "strategies": taking_part,
         }

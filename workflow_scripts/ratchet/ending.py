@@ -14,9 +14,9 @@ from ratchet.cgroups import MEMORY
 from ratchet.evaluation import Expected, Verified, verify
 from ratchet.isolation import Kind
 from ratchet.layout import RunPlan
+from ratchet.patterns import search
 from ratchet.records import Outcome
 from ratchet.runlog import parse_summary
-from ratchet.searching import LIMIT_SECONDS, numbers
 from ratchet.store import LOG, RunRecord
 
 # Memory limits of containers, by version of the interface; the word "max" is none.
@@ -26,10 +26,9 @@ CGROUP_LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limi
 def record(plan: RunPlan, folder: Path, answer: Mapping[str, Any], kind: Kind) -> RunRecord:
     """The record of a run from what it printed and what the supervisor answered."""
     text = (folder / LOG).read_text(encoding="utf-8", errors="replace")
-    metrics, slow = _printed(plan, text)
+    metrics = _printed(plan, text)
     verified = _verify(plan, answer, metrics)
     outcome, reason = classify(plan, {**answer, "tampered": verified.tampered}, metrics, text)
-    reason = f"{reason}; {slow}" if slow and outcome is Outcome.NO_METRIC else reason
     if verified.evaluation is not None and plan.metric in metrics:
         # What was printed agrees, but for the digits.
         metrics[plan.metric] = _number(verified.evaluation.value)
@@ -51,16 +50,10 @@ def record(plan: RunPlan, folder: Path, answer: Mapping[str, Any], kind: Kind) -
     )
 
 
-def _printed(plan: RunPlan, text: str) -> tuple[dict[str, float], str]:
-    """The numbers that a run printed, and a word on a log that could not be searched.
-
-    What has a pattern is found by that alone.
-    """
+def _printed(plan: RunPlan, text: str) -> dict[str, float]:
+    """The numbers that a run printed; what has a pattern is found by that alone."""
     named = {k: v for k, v in parse_summary(text).items() if k not in plan.patterns}
-    found = numbers(text, plan.patterns)
-    if found is None:
-        return named, f"searching its log by the task's patterns takes over {LIMIT_SECONDS:g} s"
-    return {**named, **found}, ""
+    return {**named, **search(text, plan.patterns)}
 
 
 def _number(value: float | None) -> float:

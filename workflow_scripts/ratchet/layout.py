@@ -14,11 +14,11 @@ import shutil
 import stat
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 
 from ratchet import caches, container, surface
 from ratchet.canonical import digest_bytes
+from ratchet.codec import Frozen, field
 from ratchet.declared_values import BY_ENVIRONMENT, Seeding
 from ratchet.environment import package_paths
 from ratchet.errors import InputMissingError
@@ -54,8 +54,7 @@ THREAD_VARIABLES = (
 Data = Mapping[str, tuple[Path, str]]
 
 
-@dataclass(frozen=True)
-class RunPlan:
+class RunPlan(Frozen):
     """Everything needed to execute one run.
 
     ``sources`` (the candidate's own files) and ``fixed`` map paths below the

@@ -12,9 +12,9 @@ from __future__ import annotations
 import math
 import signal as signals
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 
 from ratchet import symptoms
+from ratchet.codec import Frozen, field
 from ratchet.runlog import clean_lines
 from ratchet.symptoms import Kind, Sign, cut, strong_sign, weak_sign
 from ratchet.vocabulary import Outcome
@@ -24,8 +24,7 @@ NEAR_LIMIT = 0.95
 is sampled a few times a second, so the last growth is not seen."""
 
 
-@dataclass(frozen=True)
-class Ending:
+class Ending(Frozen):
     """What is known of one ended run; ``None`` where nobody knows.
 
     ``metrics`` are the printed numbers, NaN and infinities included.  Either
@@ -48,8 +47,7 @@ class Ending:
     memory_limit_mb: float | None = None
 
 
-@dataclass(frozen=True)
-class Finding:
+class Finding(Frozen):
     """The class, one sentence, and the log's own line for it (may be empty)."""
 
     outcome: Outcome

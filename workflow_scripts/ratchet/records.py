@@ -1,6 +1,6 @@
 """The vocabulary as types: what is written to a session's small JSON files.
 
-Records are frozen dataclasses; :mod:`ratchet.codec` takes them to and from
+Records are frozen structs; :mod:`ratchet.codec` takes them to and from
 JSON.  A missing measurement is ``None``, never ``0.0``, and no record holds a
 time of day, so that equal sessions have equal bytes.
 """

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
 
+from ratchet.codec import Frozen, replace
 from ratchet.errors import ConfigError, DataError
 from ratchet.judge.settings import REFERENCE_SCALE
 
 
-@dataclass(frozen=True)
-class Prices:
+class Prices(Frozen):
     """What complexity costs, as judgement; ``per_*`` in the metric's unit."""
 
     # Per net added line: twenty lines must bring 0.001 bits per byte.

@@ -7,12 +7,12 @@ time and changes nothing: the step itself makes what the store does not have.
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from ratchet import files
+from ratchet.codec import replace
 from ratchet.journal import Journal
 from ratchet.records import Baseline
 from ratchet.stages import baseline, confirm, judge, skipping
@@ -70,7 +70,7 @@ def wants_runs(session: Session, number: int) -> bool:
     """
     store = FinishedOnly(session.store.paths)
     try:
-        retests(dataclasses.replace(session, store=store), number)
+        retests(replace(session, store=store), number)
     except MissingRunError:
         return True
     return False
@@ -85,4 +85,4 @@ def pair(session: Session, number: int) -> None:
 
 
 def _quiet(session: Session) -> Session:
-    return dataclasses.replace(session, journal=RunsOnly(session.journal))
+    return replace(session, journal=RunsOnly(session.journal))

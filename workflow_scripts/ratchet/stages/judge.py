@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from ratchet import categories, code_lines, files, results_tsv
+from ratchet.codec import Frozen
 from ratchet.integrity import confirms, implausible
 from ratchet.judge import Assessment, Judge, credit
 from ratchet.judge.front import Configuration
@@ -26,8 +26,7 @@ from ratchet.stages.scrutiny import Scrutiny
 from ratchet.stages.session import Session
 
 
-@dataclass(frozen=True)
-class Hearing:
+class Hearing(Frozen):
     """A round of which all runs were made that the judge wants before it decides."""
 
     judge: Judge

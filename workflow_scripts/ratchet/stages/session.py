@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ratchet import caches, files, interpreters, task, tasks
 from ratchet.canonical import source_digest
+from ratchet.codec import Frozen, replace
 from ratchet.config import Config
 from ratchet.interpreters import Interpreter
 from ratchet.journal import Journal
@@ -41,8 +40,7 @@ CONTENDED_TRIES = 2
 """So often such a run is made again before it counts as failed."""
 
 
-@dataclass(frozen=True)
-class Session:
+class Session(Frozen):
     """A session whose inputs are frozen: its manifest, task and edge services."""
 
     config: Config
@@ -102,7 +100,7 @@ class Session:
 
         usual = Prices().scaled(scale)
         line, memory = self.config.line_price, self.config.memory_price
-        return dataclasses.replace(
+        return replace(
             usual,
             per_line=usual.per_line if line is None else line,
             per_log_memory=usual.per_log_memory if memory is None else memory,
