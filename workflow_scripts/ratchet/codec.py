@@ -23,8 +23,10 @@ _HIDDEN = "typing_extensions" not in sys.modules
 if _HIDDEN:
     sys.modules["typing_extensions"] = None  # type: ignore[assignment]
 import msgspec  # noqa: E402
+from msgspec import Meta as Meta  # noqa: E402
 from msgspec import Struct as Struct  # noqa: E402
 from msgspec import field as field  # noqa: E402
+from msgspec.structs import asdict as asdict  # noqa: E402
 from msgspec.structs import replace as replace  # noqa: E402
 
 if _HIDDEN:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from ratchet.codec import Frozen, replace
+from ratchet.codec import Frozen, asdict, replace
 from ratchet.errors import ConfigError, DataError
 from ratchet.judge.settings import REFERENCE_SCALE
 
@@ -28,7 +28,7 @@ class Prices(Frozen):
 
     def __post_init__(self) -> None:
         """Refuse negative or non-finite prices with :class:`ConfigError`."""
-        for name, value in vars(self).items():
+        for name, value in asdict(self).items():
             if name != "memory_credit" and not (math.isfinite(value) and value >= 0):
                 raise ConfigError(f"price {name}: expected a number of at least 0, found {value!r}")
 
