@@ -8,17 +8,16 @@ catches when the reading is circumvented.
 from __future__ import annotations
 
 import base64
-import dataclasses
 import itertools
 import re
 import subprocess
 import sys
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 
 from ratchet import isolation, task
+from ratchet.codec import Frozen, Struct, field, replace
 from ratchet.integrity import Contract, Flag, Severity, Trace, charged_mb, flags, unlike
 from ratchet.isolation import Kind
 from ratchet.paths import StorePaths
@@ -81,8 +80,7 @@ def hidden(lines: str, text: str = TRAIN) -> str:
     return before(MAIN, f"{call}\n\n\n", text)
 
 
-@dataclass(frozen=True)
-class Attempt:
+class Attempt(Frozen):
     """What became of one candidate."""
 
     flags: tuple[Flag, ...]
@@ -136,8 +134,7 @@ def blocked(source: str) -> set[str]:
     return {flag.kind for flag in read(source) if flag.severity is Severity.BLOCK}
 
 
-@dataclass
-class Arena:
+class Arena(Struct):
     """A store with the prepared data, and runs in it."""
 
     root: Path
@@ -185,7 +182,7 @@ class Arena:
         )
         if "budget_seconds" in changes:
             changes["budget_steps"] = None
-        return dataclasses.replace(plan, **changes)  # type: ignore[arg-type]
+        return replace(plan, **changes)  # type: ignore[arg-type]
 
     def attempt(self, source: str, kind: Kind = Kind.NONE, **changes: object) -> Attempt:
         """Read a candidate, run it whatever was found, and keep the run."""

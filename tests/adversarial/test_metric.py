@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 
 import pytest
 
@@ -20,6 +19,7 @@ from arena import (
     hidden,
     open_hole,
 )
+from ratchet.codec import Frozen
 from ratchet.records import Outcome
 
 UNASKED = "printed val_bpb without an evaluation"
@@ -29,8 +29,7 @@ LEAKS = r"(changed when later bytes were changed|could not have seen|known to it
 REPLACED = "lambda predict: 0.5"
 
 
-@dataclass(frozen=True)
-class Cheat:
+class Cheat(Frozen):
     """A candidate, the flags that keep it from being run, and what a run of it says."""
 
     source: str

@@ -19,11 +19,12 @@ import math
 import os
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import astuple, dataclass
 from functools import partial
 
 import numpy as np
+from msgspec.structs import astuple
 
+from ratchet.codec import Frozen
 from ratchet.judge import Judge, Settings, scale_from
 from ratchet.records import Verdict
 
@@ -34,8 +35,7 @@ EVERY = 5
 """One proposal in so many improves, in the sessions that measure power."""
 
 
-@dataclass(frozen=True)
-class Tally:
+class Tally(Frozen):
     """Counts of one session."""
 
     false_keeps: int = 0

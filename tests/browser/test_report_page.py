@@ -6,13 +6,13 @@ import json
 import re
 import runpy
 import struct
-from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
 import pictures
+from ratchet.codec import replace
 from ratchet.report.facts import build
 from ratchet.report.render import render_html
 

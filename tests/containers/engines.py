@@ -10,11 +10,12 @@ import shutil
 import subprocess
 import uuid
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from ratchet.codec import Struct, field
 
 REPO = Path(__file__).resolve().parents[2]
 FOLDER = REPO / ".devcontainer"
@@ -51,8 +52,7 @@ def program(variable: str) -> str:
     return found
 
 
-@dataclass
-class Docker:
+class Docker(Struct):
     """An engine with the image under test; removes what it started."""
 
     program: str

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 from ratchet import config
+from ratchet.codec import replace
 from ratchet.records import AgentCall, CallOutcome, Proposals, StopReason
 from ratchet.stages import allowance
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from hypothesis import given
 from hypothesis import strategies as st
 
 from ratchet.advice import Kind, Suggestion
 from ratchet.brief import ROWS, Brief, Tried, cell, render
+from ratchet.codec import replace
 from ratchet.steer import Trial, score
 
 BRIEF = Brief(

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
 
 from ratchet.ceiling import Ceiling
+from ratchet.codec import replace
 from ratchet.constraints import Constraint
 from ratchet.errors import DataError
 from ratchet.judge import Assessment, Prices

@@ -59,7 +59,7 @@ def test_what_is_declared_is_read(folder: Path) -> None:
     [
         ("printed: {val_loss: 'x(.)'}", "printed.val_loss: is the metric"),
         ("printed: {size: 'x'}", "printed.size: expected exactly one group"),
-        ("printed: {size: '(a+)+b'}", "printed.size: expected no repetition or choice within"),
+        ("printed: {size: '(?=a)(b)'}", "printed.size: expected a regular expression of RE2"),
         ("constraints: [{name: size}]", "constraints.0: give min, max or both"),
         ("constraints: [{name: a, min: 2, max: 1}]", "constraints.0: min is more than max"),
         ("constraints: [{name: val_loss, max: 1}]", "constraints.0: val_loss is the metric"),

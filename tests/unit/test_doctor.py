@@ -7,7 +7,6 @@ import json
 import os
 import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ import pytest
 from ratchet import doctor
 from ratchet.cli import doctor as face
 from ratchet.cli import probing, settings
+from ratchet.codec import replace
 from ratchet.doctor import Check, Gpu, Lock, Machine, State, Tool
 from ratchet.errors import DataError
 

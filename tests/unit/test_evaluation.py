@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 
 import pytest
 
+from ratchet.codec import encode, replace
 from ratchet.evaluation import Evaluation, Plausible
 from ratchet.outcomes import implausible, verify
 from ratchet.spec import RunSpec
@@ -14,10 +14,10 @@ from ratchet.spec import RunSpec
 FOUND = Evaluation(2.9, 32768, 40, 0.2, 0.004, 3.1, 3.5, 0.2)
 LIMITS = Plausible(0.5, 1.25, 1.0, 0.5)
 SPEC = RunSpec((), {}, {}, {}, 1, 3.0, None, 20.0, 1, "val", plausible=LIMITS)
-BOUND = dataclasses.replace(SPEC, plausible=dataclasses.replace(LIMITS, evaluation_fraction=0.25))
-STEPS = dataclasses.replace(SPEC, budget_seconds=None, budget_steps=9)
-ANY = dataclasses.replace(SPEC, plausible=None)
-ON_GPU = dataclasses.replace(SPEC, device="gpu")
+BOUND = replace(SPEC, plausible=replace(LIMITS, evaluation_fraction=0.25))
+STEPS = replace(SPEC, budget_seconds=None, budget_steps=9)
+ANY = replace(SPEC, plausible=None)
+ON_GPU = replace(SPEC, device="gpu")
 
 
 @pytest.mark.parametrize(
@@ -46,7 +46,7 @@ ON_GPU = dataclasses.replace(SPEC, device="gpu")
 def test_times_against_the_budget(
     changes: dict[str, float], spec: RunSpec, words: str | None
 ) -> None:
-    said = implausible(spec, dataclasses.replace(FOUND, **changes))
+    said = implausible(spec, replace(FOUND, **changes))
     assert said is None if words is None else said is not None and said.startswith(words)
 
 
@@ -103,4 +103,4 @@ def test_the_usual_part_of_an_evaluation(progress: list[float], usual: float | N
 def test_a_run_that_prints_nothing_is_not_judged() -> None:
     assert verify(SPEC, {"asked": None}, {}) == (None, None)
     assert verify(SPEC, None, {}) == (None, None)
-    assert json.loads(json.dumps(dataclasses.asdict(FOUND))) == dataclasses.asdict(FOUND)
+    assert json.loads(json.dumps(encode(FOUND))) == encode(FOUND)

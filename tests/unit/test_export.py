@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ from hypothesis import strategies as st
 
 from autojudge_logs import CORPUS
 from ratchet import exports
+from ratchet.codec import encode, replace
 from ratchet.dialects import read_table
 from ratchet.errors import DataError
 from ratchet.exports import Entry, Sheet, sheet_of
@@ -47,7 +47,7 @@ entries = st.builds(
 )
 sheets = st.builds(
     lambda metric, found: Sheet(
-        "s", metric, "minimize", tuple(Entry(**{**vars(e), "number": n}) for n, e in found)
+        "s", metric, "minimize", tuple(replace(e, number=n) for n, e in found)
     ),
     st.sampled_from(["val_bpb", "val_loss", "rmse"]),
     st.lists(entries, min_size=1, max_size=8).map(enumerate).map(list),
@@ -80,7 +80,7 @@ def test_results_tsv_is_read_back_whole(sheet: Sheet) -> None:
 @settings(max_examples=120, deadline=None)
 def test_csv_holds_every_value(sheet: Sheet, more: list[dict[str, Any]]) -> None:
     pairs = zip(sheet.entries, more, strict=False)
-    filled = tuple(Entry(**{**vars(entry), "fields": extra}) for entry, extra in pairs)
+    filled = tuple(replace(entry, fields=extra) for entry, extra in pairs)
     text = exports.to_csv(Sheet("s", sheet.metric, "minimize", filled)).text
     rows = list(csv.DictReader(text.split("\n")[:-1]))
     assert len(rows) == len(filled)
@@ -103,7 +103,7 @@ def test_csv_holds_every_value(sheet: Sheet, more: list[dict[str, Any]]) -> None
 @settings(max_examples=60, deadline=None)
 def test_json_is_the_sheet(sheet: Sheet) -> None:
     found = json.loads(exports.to_json(sheet).text)
-    assert found["experiments"] == [asdict(entry) for entry in sheet.entries]
+    assert found["experiments"] == [encode(entry) for entry in sheet.entries]
     assert (found["session"], found["metric"]) == (sheet.name, sheet.metric)
 
 

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from dataclasses import dataclass, field
 
 import numpy as np
 import pytest
 
+from ratchet.codec import Struct, field
 from ratchet.judge import Judge, Settings, replay, scale_from
 from ratchet.records import Verdict
 
 
-@dataclass
-class World:
+class World(Struct):
     """Proposals that improve, change nothing or harm; sizes are lognormal."""
 
     noise_sd: float
@@ -32,8 +31,7 @@ class World:
         return 0.0 if u < self.improving + self.null else -self.harm * size
 
 
-@dataclass
-class Session:
+class Session(Struct):
     """What happened: (confidence, truly better, kept) per candidate."""
 
     noise_sd: float

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 
 import numpy as np
@@ -10,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ratchet.codec import replace
 from ratchet.errors import ConfigError, DataError
 from ratchet.judge import (
     Judge,
@@ -110,7 +110,7 @@ def test_prices() -> None:
     assert prices.threshold(0, sd, memory_ratio=2.0) == pytest.approx(5e-3 * math.log(2))
     assert prices.threshold(0, sd, memory_ratio=1.02) == 0
     assert prices.threshold(0, sd, memory_ratio=0.5) == pytest.approx(-0.5 * sd)
-    charged = dataclasses.replace(prices, memory_credit=False)
+    charged = replace(prices, memory_credit=False)
     assert charged.threshold(0, sd, memory_ratio=0.5) == 0
     assert charged.threshold(0, sd, memory_ratio=2.0) == pytest.approx(5e-3 * math.log(2))
     assert prices.threshold(0, sd, memory_ratio=None) == 0

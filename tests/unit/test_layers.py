@@ -99,7 +99,6 @@ EDGE = {
     "external",
     "caches",
     "surface",
-    "searching",
     "uv_lock",
     "config",
     "strategies",
@@ -117,7 +116,7 @@ RANK = {name: rank for rank, names in enumerate((CORE, EDGE, STAGES, FACES)) for
 
 # The core computes; it reads no file, clock, environment, process or global
 # random state.
-CORE_LIBRARIES = {"numpy", "scipy", "pandas"}
+CORE_LIBRARIES = {"numpy", "scipy", "pandas", "msgspec", "re2"}
 CORE_FORBIDDEN = {"os", "pathlib", "time", "subprocess", "io", "tempfile", "socket"}
 FORBIDDEN_CALLS = {"open", "print", "input"}
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import dataclasses
-
 import pytest
 
+from ratchet.codec import replace
 from ratchet.evaluation import Plausible
 from ratchet.integrity import Trace, charged_mb, unlike
 
@@ -34,35 +33,35 @@ def found(*runs: Trace, limits: Plausible | None = LIMITS, budget: float | None 
     ],
 )
 def test_time_and_tokens(changes: dict[str, float | None], words: str) -> None:
-    said = found(dataclasses.replace(RUN, **changes))  # type: ignore[arg-type]
+    said = found(replace(RUN, **changes))  # type: ignore[arg-type]
     assert said.startswith(words)
     assert bool(said) == bool(words)
 
 
 def test_without_limits_nothing_but_seeds_is_compared() -> None:
-    odd = dataclasses.replace(RUN, seconds=99.0, tokens=None)
+    odd = replace(RUN, seconds=99.0, tokens=None)
     assert found(odd, limits=None) == ""
     assert found(odd, limits=Plausible()) == ""
 
 
 def test_with_a_budget_in_steps_seconds_are_the_models() -> None:
-    assert found(dataclasses.replace(RUN, seconds=99.0), budget=None) == ""
+    assert found(replace(RUN, seconds=99.0), budget=None) == ""
 
 
 def test_a_second_run_is_looked_at_like_the_first() -> None:
-    assert "used 9 s" in found(RUN, dataclasses.replace(RUN, seed=8, value=2.81, seconds=9.0))
+    assert "used 9 s" in found(RUN, replace(RUN, seed=8, value=2.81, seconds=9.0))
 
 
 def test_two_seeds_with_one_result_are_no_replicates() -> None:
-    said = found(RUN, dataclasses.replace(RUN, seed=10))
+    said = found(RUN, replace(RUN, seed=10))
     assert said == "measured the same to the last digit with the seeds 9 and 10: it draws no lots"
-    assert found(RUN, dataclasses.replace(RUN, seed=10, value=2.8123458)) == ""
+    assert found(RUN, replace(RUN, seed=10, value=2.8123458)) == ""
     assert found(RUN, RUN) == ""
 
 
 def test_where_the_baseline_draws_no_lots_nobody_has_to() -> None:
-    same = [dataclasses.replace(BASELINE[0], seed=seed) for seed in (1, 2, 3)]
-    twins = [RUN, dataclasses.replace(RUN, seed=10)]
+    same = [replace(BASELINE[0], seed=seed) for seed in (1, 2, 3)]
+    twins = [RUN, replace(RUN, seed=10)]
     assert unlike(same, twins, None, None) is None
     assert unlike(BASELINE[:1], twins, None, None) is None
     assert unlike(BASELINE, twins, None, None) is not None
@@ -90,7 +89,7 @@ def test_a_coarse_metric_may_well_repeat(value: float | None, count: int) -> Non
 def test_memory_that_was_needed_is_charged(
     printed: float | None, measured: float | None, charged: float | None
 ) -> None:
-    run = dataclasses.replace(RUN, printed_mb=printed, measured_mb=measured)
+    run = replace(RUN, printed_mb=printed, measured_mb=measured)
     assert charged_mb(BASELINE, run) == charged
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import subprocess
 import sys
@@ -13,6 +12,7 @@ from typing import Any
 import pytest
 
 from ratchet import notify
+from ratchet.codec import encode, replace
 from ratchet.config import Config, parse
 from ratchet.errors import ConfigError, FixedInputChangedError
 from ratchet.journal import Journal, read_events
@@ -147,7 +147,7 @@ def test_a_failing_command_is_one_event(tmp_path: Path, script: str, words: str)
 
 def test_a_command_that_is_not_there_is_one_event(tmp_path: Path) -> None:
     place = Place(tmp_path, "")
-    place.config = dataclasses.replace(place.config, notify_command=["no-such-program-here"])
+    place.config = replace(place.config, notify_command=["no-such-program-here"])
     place.journal = Journal(place.paths.events, notify.Notifier(place.config, place.paths))
     place.find()
     (failure,) = place.wait_for(place.failures)
@@ -185,7 +185,7 @@ def test_it_outlives_the_step_and_what_the_step_clears_away(tmp_path: Path) -> N
         "journal.append(facts.pop('event'), **{k: v for k, v in facts.items() if k != 'time'})\n"
         "print(processes.kill_descendants())\n"
     )
-    given = [json.dumps(dataclasses.asdict(place.config)), json.dumps(verdict(290, 1, "KEEP"))]
+    given = [json.dumps(encode(place.config)), json.dumps(verdict(290, 1, "KEEP"))]
     done = subprocess.run(
         [sys.executable, "-c", code, str(place.root), *given],
         capture_output=True,

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from ratchet import doctor, outlook
 from ratchet.cli import planning, settings
+from ratchet.codec import replace
 from ratchet.doctor import State
 from ratchet.evaluation import Plausible
 from ratchet.journal import Journal

@@ -5,7 +5,6 @@ from __future__ import annotations
 import ast
 import math
 import shutil
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,6 +13,7 @@ import yaml
 from plans import plan, store
 from ratchet import devices, files, preset_files, presets, task
 from ratchet.canonical import digest_bytes
+from ratchet.codec import replace
 from ratchet.errors import ConfigError
 from ratchet.isolation import Kind
 from ratchet.layout import Workspace

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,6 +9,7 @@ import pytest
 from ratchet import config, task
 from ratchet.advice import Kind, Suggestion
 from ratchet.ceiling import Ceiling
+from ratchet.codec import replace
 from ratchet.program import Contract, Entry, History, check, render, update
 from ratchet.program.finding import Flaw
 from ratchet.program.markdown import escape

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
+from ratchet.codec import replace
 from ratchet.proposers.prompt import Errand, prompt
 
 FIRST = Errand(

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ratchet.codec import replace
 from ratchet.proposers.reply import Reply, Statement, category, fault, statement
 from ratchet.records import CATEGORIES, CallOutcome
 

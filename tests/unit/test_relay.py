@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import dataclasses
 from pathlib import Path
 
 import pytest
 
 from ratchet import files, relay
+from ratchet.codec import replace
 from ratchet.config import parse, read
 from ratchet.guard import Plan
 from ratchet.paths import SessionPaths
@@ -30,7 +30,7 @@ def plan(root: Path, **change: object) -> Plan:
     [
         (None, True),
         (LEG, False),
-        (dataclasses.replace(LEG, stop=StopReason.DEADLINE), True),
+        (replace(LEG, stop=StopReason.DEADLINE), True),
     ],
 )
 def test_limits_concern_legs_that_were_not_played_to_their_end(
@@ -68,10 +68,10 @@ def test_what_plays_legs_again(tmp_path: Path, change: dict[str, object], again:
 
 
 def test_the_leader_is_the_best_in_the_metric_s_direction() -> None:
-    other = dataclasses.replace(LEG, competitor="radical", mean=1.4)
+    other = replace(LEG, competitor="radical", mean=1.4)
     assert leader([LEG, other], Direction.MINIMIZE) is other
     assert leader([LEG, other], Direction.MAXIMIZE) is LEG
-    twin = dataclasses.replace(LEG, competitor="twin")
+    twin = replace(LEG, competitor="twin")
     assert leader([LEG, twin], Direction.MINIMIZE) is LEG
 
 

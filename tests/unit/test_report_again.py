@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import dataclasses
 import shlex
 import subprocess
 import sys
 
+from ratchet.codec import replace
 from ratchet.declared_values import Seeding
 from ratchet.report import again
 from ratchet.report.inputs import Recipe
@@ -64,7 +64,7 @@ def test_the_seed_hook_is_named_by_the_package():
 
 def test_the_seed_reaches_the_code_as_the_task_says():
     def line(seeding):
-        found = again.preparation(dataclasses.replace(ODD, seeding=seeding))
+        found = again.preparation(replace(ODD, seeding=seeding))
         return "\n".join(found[-2:])
 
     assert line(Seeding(argument="--seed={seed}")).endswith(' --seed="$2"); }')

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import runpy
-from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
+from ratchet.codec import replace
 from ratchet.records import AgentCall, CallOutcome
 from ratchet.report.agents import LOGS, WORDS, agents
 from ratchet.report.facts import build

@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 import runpy
 from collections import Counter
-from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
+from ratchet.codec import replace
 from ratchet.records import Confirmation, Direction
 from ratchet.report import figures, forest
 from ratchet.report.facts import build

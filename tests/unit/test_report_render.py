@@ -8,13 +8,13 @@ import runpy
 import struct
 import time
 import zlib
-from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
+from ratchet.codec import replace
 from ratchet.records import Remeasurement
 from ratchet.report import scripts
 from ratchet.report.facts import build

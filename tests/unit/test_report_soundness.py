@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import runpy
-from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
+from ratchet.codec import replace
 from ratchet.records import Verdict
 from ratchet.report.facts import build
 from ratchet.report.inputs import Integrity

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterator
 
 import numpy as np
 import pytest
 
+from ratchet.codec import replace
 from ratchet.errors import ConfigError
 from ratchet.judge import Judge, Mode, Settings, scale_from
 from ratchet.simulation import RULES, WORLDS, Candidate, Decision, Plan, Record, Stream, play
@@ -125,7 +125,7 @@ def test_rules_meet_the_same_proposals_with_the_same_luck() -> None:
 
 def test_the_judge_is_called_as_it_asks() -> None:
     for mode in (Mode.GAIN, Mode.GUARANTEED):
-        watch, record = watched(RULES[mode], dataclasses.replace(PLAN, runs=60))
+        watch, record = watched(RULES[mode], replace(PLAN, runs=60))
         judge = Judge(Settings.for_session(mode, 60))
         assert len(watch.baseline) == 2
         for y in watch.baseline:
@@ -158,7 +158,7 @@ def measured(stream: Stream) -> Iterator[int]:
 
 @pytest.mark.parametrize("runs", range(3, 24))
 def test_a_budget_that_ends_on_a_retest_ends_with_a_decision(runs: int) -> None:
-    plan = dataclasses.replace(PLAN, runs=runs, noise_sd=2e-3)
+    plan = replace(PLAN, runs=runs, noise_sd=2e-3)
     for session in range(4):
         record = watched(RULES["guaranteed"], plan, session)[1]
         assert record.runs == runs
@@ -173,7 +173,7 @@ def test_the_reference_differs_by_the_hold_alone() -> None:
     bench = Bench(PLAN, Stream(PLAN.world, 1, 0))
     ours, theirs = (r.settings(bench, [1.0, 1.001]) for r in (RULES["gain"], rule))
     free = float("inf")
-    assert theirs == dataclasses.replace(ours, outlier_residual=free, surprise_residual=free)
+    assert theirs == replace(ours, outlier_residual=free, surprise_residual=free)
     assert ours == Settings.for_session("gain", PLAN.runs)
     tried = RULES["held"]
     assert isinstance(tried, Judged)
@@ -181,7 +181,7 @@ def test_the_reference_differs_by_the_hold_alone() -> None:
 
 
 def test_the_scale_can_come_from_the_baseline() -> None:
-    plan = dataclasses.replace(PLAN, scale_from_baseline=True)
+    plan = replace(PLAN, scale_from_baseline=True)
     rule = RULES["balanced"]
     assert isinstance(rule, Judged)
     settings = rule.settings(Bench(plan, Stream(plan.world, 1, 0)), [1.0, 1.01])
@@ -191,8 +191,8 @@ def test_the_scale_can_come_from_the_baseline() -> None:
 def test_stages_raise_the_bar_and_lose_nothing() -> None:
     rule = RULES["staged"]
     assert isinstance(rule, Judged)
-    same = dataclasses.replace(rule, stages=(Mode.GAIN, Mode.GAIN, Mode.GAIN))
-    plan = dataclasses.replace(PLAN, runs=90)
+    same = replace(rule, stages=(Mode.GAIN, Mode.GAIN, Mode.GAIN))
+    plan = replace(PLAN, runs=90)
     one, gain = (watched(r, plan)[1] for r in (same, RULES["gain"]))
     assert one.rows == gain.rows
     kept = [r.decision for s in range(4) for r in watched(rule, plan, s)[1].rows[62:]]
@@ -201,7 +201,7 @@ def test_stages_raise_the_bar_and_lose_nothing() -> None:
 
 
 def test_a_remeasured_incumbent_is_the_new_one() -> None:
-    plan = dataclasses.replace(PLAN, noise_sd=1e-9)
+    plan = replace(PLAN, noise_sd=1e-9)
     stream = Stream(plan.world, plan.seed, 1)
     bench = Bench(plan, stream)
     bench.baseline(1)
@@ -215,7 +215,7 @@ def test_a_remeasured_incumbent_is_the_new_one() -> None:
             keeps += 1
             assert bench.incumbent() == pytest.approx(candidate.runs[0], abs=1e-8)
     assert keeps > 3
-    record = watched(RULES["remeasured"], dataclasses.replace(PLAN, runs=90), 1)[1]
+    record = watched(RULES["remeasured"], replace(PLAN, runs=90), 1)[1]
     kept = sum(row.decision.keep for row in record.rows)
     assert record.incumbent_runs in (kept, kept - 1)
     assert record.noise_ratio == pytest.approx(1, rel=0.6)
@@ -229,7 +229,7 @@ def test_the_oracle_makes_no_mistake() -> None:
 
 
 def test_nothing_is_left_of_an_empty_budget() -> None:
-    bench = Bench(dataclasses.replace(PLAN, runs=3), Stream(PLAN.world, 1, 0))
+    bench = Bench(replace(PLAN, runs=3), Stream(PLAN.world, 1, 0))
     assert len(bench.baseline(5)) == 3
     assert bench.incumbent() is None
     assert bench.record.runs == 3
@@ -249,4 +249,4 @@ def test_nothing_is_left_of_an_empty_budget() -> None:
 )
 def test_a_plan_that_cannot_start_is_refused(wrong: dict[str, float]) -> None:
     with pytest.raises(ConfigError, match="simulation, "):
-        dataclasses.replace(PLAN, **wrong)
+        replace(PLAN, **wrong)

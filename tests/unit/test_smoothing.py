@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -12,6 +11,7 @@ from scipy import stats
 from autojudge_logs import CORPUS
 from ratchet.cli import judging
 from ratchet.cli.session import experiments
+from ratchet.codec import replace
 from ratchet.dialects import read_table
 from ratchet.errors import DataError
 from ratchet.judge import Settings, replay

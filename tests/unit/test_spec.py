@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from ratchet.canonical import digest
+from ratchet.codec import replace
 from ratchet.declared_values import Seeding
 from ratchet.evaluation import Plausible
 from ratchet.spec import IN_KEY, RunSpec
@@ -63,18 +64,18 @@ def test_every_field_is_in_the_key_or_beside_it() -> None:
 
 @pytest.mark.parametrize("name", OTHER)
 def test_a_field_of_the_key_changes_it(name: str) -> None:
-    assert dataclasses.replace(SPEC, **{name: OTHER[name]}).key != SPEC.key
+    assert replace(SPEC, **{name: OTHER[name]}).key != SPEC.key
 
 
 def test_what_is_beside_the_key_does_not_change_it() -> None:
-    there = dataclasses.replace(SPEC, isolation="bubblewrap", hidden=["datasets"])
+    there = replace(SPEC, isolation="bubblewrap", hidden=["datasets"])
     assert there != SPEC
     assert there.key == SPEC.key
 
 
 def test_the_order_of_files_is_no_difference() -> None:
     turned = dict(reversed(SPEC.sources.items()))
-    assert dataclasses.replace(SPEC, sources=turned, command=("python", "train.py")).key == SPEC.key
+    assert replace(SPEC, sources=turned, command=("python", "train.py")).key == SPEC.key
 
 
 def test_the_key_is_the_digest_of_the_inputs_and_their_format() -> None:

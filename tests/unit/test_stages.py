@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
 from ratchet import files
+from ratchet.codec import replace
 from ratchet.executor import Executor
 from ratchet.judge import Assessment, Prices
 from ratchet.judge.front import Configuration

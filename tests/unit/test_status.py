@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import random
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 import pytest
 
 from ratchet import status
+from ratchet.codec import replace
 from ratchet.status import Phase, State
 from ratchet.status.text import current, doing
 from session_events import NOW, at, rounds, run, started, verdict
@@ -171,7 +171,7 @@ def test_an_unknown_event_is_a_sign_of_life_and_nothing_else() -> None:
     before, after = status.fold(started()), status.fold([*started(), at(999, "new_thing")])
     assert after.last == NOW + 999
     known = {"last": before.last, "last_event": before.last_event}
-    assert dataclasses.replace(after, **known) == before
+    assert replace(after, **known) == before
 
 
 def test_a_tournament_and_its_competitors() -> None:

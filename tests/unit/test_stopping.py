@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
+from ratchet.codec import replace
 from ratchet.records import Direction, Incumbent, SessionState, StopReason
 from ratchet.stopping import Limits, stop_reason
 

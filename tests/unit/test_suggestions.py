@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 
 from ratchet.advice import Kind, Suggestion
 from ratchet.attempts import Attempt, crashes, exhausted, identity, knob_of
+from ratchet.codec import replace
 from ratchet.power import detectable as detectable_in_sds
 from ratchet.steer import Trial, score
 from ratchet.suggestions import (

@@ -10,8 +10,9 @@ import signal
 import subprocess
 import sys
 import time
-from dataclasses import dataclass, field
 from pathlib import Path
+
+from ratchet.codec import Struct, field
 
 REPO = Path(__file__).resolve().parents[2]
 FAKE = REPO / "tests" / "data" / "tasks" / "fake"
@@ -25,8 +26,7 @@ def heed_signals() -> None:
         signal.signal(number, signal.SIG_DFL)
 
 
-@dataclass
-class Box:
+class Box(Struct):
     """A working folder with a task of its own."""
 
     path: Path

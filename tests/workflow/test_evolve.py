@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import json
 import os
@@ -18,6 +17,7 @@ import pytest
 from boxes import Box, make_box
 from ratchet import files
 from ratchet.cli import autoevolve, showing
+from ratchet.codec import replace
 from ratchet.stages import leg, pollinate
 from ratchet.tournaments import Fate, Leg, Pollination
 from ratchet.verify import verify
@@ -217,7 +217,7 @@ def copy(played: tuple[Box, str], tmp_path: Path) -> Box:
 
 def test_the_whole_configuration_of_the_leader_can_be_passed_on_instead(copy: Box) -> None:
     here = showing.arena(copy.path, "default")
-    here = dataclasses.replace(here, config=dataclasses.replace(here.config, pollination="best"))
+    here = replace(here, config=replace(here.config, pollination="best"))
     pollinate.run(here, 1)
     found = files.read_record(Pollination, here.paths.pollination(1))
     others = [name for name in NAMES if name != found.leader]

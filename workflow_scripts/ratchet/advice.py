@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass
+
+from ratchet.codec import Frozen
 
 
 class Kind(enum.StrEnum):
@@ -15,8 +16,7 @@ class Kind(enum.StrEnum):
     RETEST = "retest"
 
 
-@dataclass(frozen=True)
-class Suggestion:
+class Suggestion(Frozen):
     """One thing to do; ``experiments`` are the numbers that it rests on."""
 
     kind: Kind

@@ -11,9 +11,9 @@ from __future__ import annotations
 import itertools
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 from ratchet.categories.words import normal
+from ratchet.codec import Frozen
 from ratchet.results_tsv import one_line
 
 # So many discards of one constant in a row, and the next value is no news either.
@@ -22,8 +22,7 @@ QUOTED = 60
 """Characters of a description that are quoted."""
 
 
-@dataclass(frozen=True)
-class Attempt:
+class Attempt(Frozen):
     """One judged experiment.
 
     ``gain`` is the expected true improvement in the metric's unit (positive is
@@ -51,8 +50,7 @@ class Attempt:
         return f"'{short}' (experiment {self.number})" if short else f"experiment {self.number}"
 
 
-@dataclass(frozen=True)
-class Note:
+class Note(Frozen):
     """Something to leave alone, and the experiments that say so."""
 
     text: str
@@ -60,8 +58,7 @@ class Note:
     constant: str | None = None
 
 
-@dataclass(frozen=True)
-class Knob:
+class Knob(Frozen):
     """A constant that a description sets; ``value`` as it is written there."""
 
     name: str

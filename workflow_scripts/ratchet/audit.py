@@ -8,10 +8,10 @@ here, gains are positive, and both have the metric's unit.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
+from ratchet.codec import Frozen
 from ratchet.judge import Settings, replay
 from ratchet.judge.effects import FloatArray
 from ratchet.judge.settings import KEEP_PROBABILITIES, Mode
@@ -40,8 +40,7 @@ _NEGLIGIBLE = 1e-7
 _POINTS = 241
 
 
-@dataclass(frozen=True)
-class Audited:
+class Audited(Frozen):
     """One kept change.
 
     ``place`` is its row, from 0; ``step`` what the log printed, the last incumbent's
@@ -66,8 +65,7 @@ class Audited:
     chance: float
 
 
-@dataclass(frozen=True)
-class Audit:
+class Audit(Frozen):
     """What the log says of all kept changes.
 
     ``expected_true`` of them are better, with :data:`LEVEL` between ``least_true`` and

@@ -7,9 +7,9 @@ other people's text: they are quoted on one line, shortened, and marked as data.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 
 from ratchet.advice import Kind, Suggestion
+from ratchet.codec import Frozen
 from ratchet.results_tsv import one_line
 from ratchet.steer import WINDOW, CategoryScore
 from ratchet.suggestions import detectable
@@ -20,8 +20,7 @@ ROWS = 60
 """The latest experiments that are listed one by one."""
 
 
-@dataclass(frozen=True)
-class Tried:
+class Tried(Frozen):
     """One judged experiment: ``delta`` in the metric's unit and direction."""
 
     number: int
@@ -32,8 +31,7 @@ class Tried:
     confidence: float | None = None
 
 
-@dataclass(frozen=True)
-class Brief:
+class Brief(Frozen):
     """What a brief is made of.
 
     ``goal`` is the metric with its direction in words, ``budget`` what a run may

@@ -10,11 +10,11 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from ratchet import container, files
 from ratchet.canonical import digest
+from ratchet.codec import Frozen
 from ratchet.declared_values import Cache
 from ratchet.errors import ConfigError, FixedInputChangedError, InputMissingError
 from ratchet.isolation import Kind
@@ -28,8 +28,7 @@ DIGESTS = "digests"
 HOME = "~"
 
 
-@dataclass(frozen=True)
-class Mount:
+class Mount(Frozen):
     """A folder of this machine, and where a run finds it.
 
     ``place`` is relative to the run's folder, which is its home too, or absolute.

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+
+from ratchet.codec import Frozen
 
 HARD = "hard"
 
@@ -15,8 +16,7 @@ TOLERANCE = 0.02
 """Growth above a soft ceiling that is free: it is the allocator's, not the change's."""
 
 
-@dataclass(frozen=True)
-class Ceiling:
+class Ceiling(Frozen):
     """Most memory that a run should need; ``megabytes`` is ``None`` without one."""
 
     megabytes: float | None = None

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
+from ratchet.codec import Frozen
 from ratchet.errors import DataError
 from ratchet.judge import Settings
 from ratchet.judge.effects import COMPONENTS, SCALES, SIDE, EffectModel, FloatArray
@@ -62,8 +62,7 @@ _BETWEEN = _between()
 _COARSE_POINTS = _COARSE * np.arange(-1, _BETWEEN.shape[1] - 1) - HALF
 
 
-@dataclass(frozen=True)
-class Keep:
+class Keep(Frozen):
     """A keep as a node sees it, on the lattice.
 
     ``better``, ``null`` and ``worse`` are the prior masses of effects from
@@ -88,8 +87,7 @@ class Keep:
         return found
 
 
-@dataclass(frozen=True)
-class Seen:
+class Seen(Frozen):
     """A likelihood of the incumbent's truth on its present piece of the lattice."""
 
     likelihood: FloatArray

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from ratchet import strategies
 from ratchet.canonical import digest
+from ratchet.codec import Frozen, Meta, replace
 from ratchet.errors import ConfigError
 from ratchet.proposals import DECLARED, HAND
 from ratchet.proposers import tools
@@ -53,55 +52,127 @@ JUDGE_KEYS = (
     "memory_ceiling",
 )
 
+IN_FILE = "in_file"
 GUARANTEED = "guaranteed"
 # Mode `guaranteed` tests candidates by fresh runs of them and of the incumbent: one of
 # the incumbent in a round with a test, and so many more after a keep.
 INCUMBENT_RUNS_AFTER_KEEP = 3
 
 
-@dataclass(frozen=True)
-class Config:
-    """One field per key of ``config/config.yaml``; see ``config/README.md``."""
+def one_of(*values: str) -> Meta:
+    return Meta(extra_json_schema={"enum": list(values)})
 
-    session: str
-    task: str | Mapping[str, str]
-    preset: str | None
-    python: str | None
-    rounds: int
-    candidates: int
-    baseline_replicates: int
-    max_replicates: int
-    confirm_replicates: int
-    budget_seconds: float | None
-    budget_steps: int | None
-    timeout_seconds: float | None
-    mode: str
-    line_price: float | None
-    memory_price: float | None
-    remeasure_every: int
-    memory_ceiling_mb: float | None
-    memory_ceiling: str
-    steering: str
-    seed: int
-    isolation: str
+
+def in_file(part: Mapping[str, Any]) -> Meta:
+    """What stands in the file for a value that a session holds as something else."""
+    return Meta(extra_json_schema={IN_FILE: part})
+
+
+def named(pattern: str, description: str) -> Meta:
+    return Meta(pattern=pattern, description=description)
+
+
+# JSON schema of a task in somebody's repository, and of the path of a task.
+TASK = {
+    "type": ["string", "object"],
+    "pattern": r"\S",
+    "description": "the path of a task's folder",
+    "additionalProperties": False,
+    "required": ["repo"],
+    "properties": {
+        "repo": {
+            "type": "string",
+            "pattern": r"^[^\s-]",
+            "description": "the path or address of a git repository",
+        },
+        "commit": {
+            "type": "string",
+            "pattern": r"^[^\s-]\S*$",
+            "description": "a commit, branch or tag",
+        },
+        "definition": {
+            "type": "string",
+            "pattern": r"\S",
+            "description": "the name of a known definition or the path of one",
+        },
+    },
+}
+# In the file strategies are names; a session holds them whole.
+NAME = {"type": "string", "minLength": 1}
+STRATEGY = {"type": ["string", "null"], "minLength": 1}
+SESSION = r"^(?!.*\.\.)(?!.*\.lock$)[A-Za-z0-9]([A-Za-z0-9._-]{0,62}[A-Za-z0-9_-])?$"
+PROPOSERS = (DECLARED, HAND, *tools.TOOLS)
+
+Replicates = Annotated[int, Meta(ge=1, le=100)]
+Whole = Annotated[int, Meta(ge=0)]
+Count = Annotated[int, Meta(ge=1)]
+Amount = Annotated[float, Meta(gt=0)]
+Price = Annotated[float, Meta(ge=0)]
+Word = Annotated[str, Meta(min_length=1)]
+Command = Annotated[Sequence[Word], Meta(min_length=1)]
+Strategist = Annotated[Mapping[str, Any], in_file(NAME)]
+
+
+class Config(Frozen):
+    """One field per key of ``config/config.yaml``; see ``config/README.md``.
+
+    The types are what ``config/schema.yaml`` is made from: ``python -m ratchet.schema``.
+    """
+
+    session: Annotated[
+        str,
+        named(
+            SESSION,
+            'a name of letters, digits and . _ - (at most 64, no "..", no dot at the end)',
+        ),
+    ]
+    task: Annotated[str | Mapping[str, str], in_file(TASK)]
+    preset: (
+        Annotated[
+            str,
+            named(
+                "^[A-Za-z0-9][A-Za-z0-9._-]*$",
+                "auto, null or the name of a preset of the task",
+            ),
+        ]
+        | None
+    )
+    python: Annotated[str, named(r"\S", "the folder of an environment or an interpreter")] | None
+    rounds: Annotated[int, Meta(ge=1, le=9999)]
+    candidates: Annotated[int, Meta(ge=1, le=64)]
+    baseline_replicates: Annotated[int, Meta(ge=2, le=100)]
+    max_replicates: Replicates
+    confirm_replicates: Replicates
+    budget_seconds: Amount | None
+    budget_steps: Count | None
+    timeout_seconds: Amount | None
+    mode: Annotated[str, one_of("auto", "gain", "balanced", "strict", GUARANTEED)]
+    line_price: Price | None
+    memory_price: Price | None
+    remeasure_every: Whole
+    memory_ceiling_mb: Amount | None
+    memory_ceiling: Annotated[str, one_of("soft", "hard")]
+    steering: Annotated[str, one_of("auto", "explore", "exploit")]
+    seed: Whole
+    isolation: Annotated[str, one_of("auto", "none", "landlock", "container", "bubblewrap")]
     target: float | None
-    proposer: str
-    agent_command: Sequence[str] | None
-    agent_minutes: float
-    agent_tokens: int | None
-    agent_dollars: float | None
-    agent_failures: int
-    notify_command: Sequence[str] | None
-    notify_failures: int
-    deadline_hours: float
-    leg: int
-    max_runs: int | None
-    strategy: Mapping[str, Any] | None
-    strategies: Sequence[Mapping[str, Any]]
-    evolve_rounds: int
-    evolve_runs: int
-    pollination: str
-    worktrees: str | None
+    proposer: Annotated[str, one_of(*PROPOSERS)]
+    agent_command: Command | None
+    agent_minutes: Amount
+    agent_tokens: Count | None
+    agent_dollars: Amount | None
+    agent_failures: Count
+    notify_command: Command | None
+    notify_failures: Count
+    deadline_hours: Amount
+    leg: Count
+    max_runs: Count | None
+    strategy: Annotated[Mapping[str, Any] | None, in_file(STRATEGY)]
+    strategies: Annotated[Sequence[Strategist], Meta(min_length=1, max_length=64)]
+    evolve_rounds: Annotated[int, Meta(ge=1, le=999)]
+    evolve_runs: Annotated[int, Meta(ge=1, le=999)]
+    pollination: Annotated[str, one_of("patches", "best", "none")]
+    worktrees: Annotated[str, named(r"\S", "the path of a folder")] | None
 
     @property
     def frozen(self) -> dict[str, Any]:
@@ -109,7 +180,7 @@ class Config:
 
     def settled(self, mode: str) -> Config:
         """The same with what ``auto`` was decided to be when the session started."""
-        return dataclasses.replace(self, mode=mode) if self.mode == "auto" else self
+        return replace(self, mode=mode) if self.mode == "auto" else self
 
     @property
     def limits(self) -> dict[str, Any]:
@@ -130,13 +201,13 @@ class Config:
         named = {k: strategy[k] for k in ("steering", "proposer") if strategy[k] is not None}
         if named.get("proposer"):
             named["agent_command"] = strategy["agent_command"]
-        return dataclasses.replace(self, strategy=strategy, **named)
+        return replace(self, strategy=strategy, **named)
 
     def competitor(self, strategy: Mapping[str, Any]) -> Config:
         """The configuration of a competitor's own session in this tournament."""
         name = session_name(self.session, strategy["name"])
         rounds = self.evolve_rounds * self.evolve_runs
-        return dataclasses.replace(self.following(strategy), session=name, rounds=rounds)
+        return replace(self.following(strategy), session=name, rounds=rounds)
 
     @property
     def judging(self) -> dict[str, Any]:
@@ -199,7 +270,7 @@ def parse(
     taking_part = strategies.choose(values["strategies"], known, values["session"], where)
     config = Config(
         **{
-            **{f.name: values[f.name] for f in dataclasses.fields(Config)},
+            **{name: values[name] for name in Config.__struct_fields__},
             "strategy": None,
             "strategies": taking_part,
         }

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
+from ratchet.codec import Frozen
 
-@dataclass(frozen=True)
-class Comparison:
+
+class Comparison(Frozen):
     """``gain`` is mean(baseline) - mean(champion); lower metrics are better."""
 
     gain: float

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+
+from ratchet.codec import Frozen
 
 MEASURED = ("wall_seconds", "cpu_seconds", "peak_memory_mb")
 
 
-@dataclass(frozen=True)
-class Constraint:
+class Constraint(Frozen):
     """Bounds on one number, both inclusive; ``None`` is no bound."""
 
     name: str

@@ -19,12 +19,12 @@ import shutil
 import subprocess
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import ratchet
 from ratchet import cgroups
+from ratchet.codec import Frozen
 from ratchet.files import discard
 
 if TYPE_CHECKING:
@@ -54,8 +54,7 @@ LABEL = "io.github.ratchet.harness"
 ASK_SECONDS = 30.0
 
 
-@dataclass(frozen=True)
-class Engine:
+class Engine(Frozen):
     """A program that runs containers, and the image for runs."""
 
     program: str

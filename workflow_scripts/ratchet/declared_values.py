@@ -6,10 +6,10 @@ Checked here for what a schema cannot say.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from ratchet import patterns as regular
+from ratchet.codec import Frozen
 from ratchet.constraints import MEASURED
 from ratchet.errors import ConfigError
 from ratchet.presets import OWN
@@ -26,8 +26,7 @@ SET = frozenset(
 )
 
 
-@dataclass(frozen=True)
-class Metric:
+class Metric(Frozen):
     """The one number that decides; ``pattern`` finds it in the log, if a name does not."""
 
     name: str
@@ -36,8 +35,7 @@ class Metric:
     pattern: str = ""
 
 
-@dataclass(frozen=True)
-class Change:
+class Change(Frozen):
     """An entry of the search space.
 
     Either a constant with the values to try, or a code alternative: the text
@@ -56,8 +54,7 @@ class Change:
         return bool(self.values)
 
 
-@dataclass(frozen=True)
-class Seeding:
+class Seeding(Frozen):
     """How a run learns its seed.
 
     Always by ``RATCHET_SEED``.  With ``hook`` seeds that the code writes down itself are
@@ -92,8 +89,7 @@ BY_ENVIRONMENT = Seeding()
 """The code reads ``RATCHET_SEED``."""
 
 
-@dataclass(frozen=True)
-class Cache:
+class Cache(Frozen):
     """A folder outside of the task that its runs read.
 
     A path that begins with ``~`` is found below each run's own home, a relative one

@@ -5,10 +5,10 @@ from __future__ import annotations
 import functools
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from ratchet.canonical import digest, digest_bytes
+from ratchet.codec import Frozen
 
 EXTRAS = ("*.html", "*.css", "*.js", "vendor/*")
 """What a module's folder holds beside code that its result depends on."""
@@ -31,8 +31,7 @@ def code_digest(*modules: str) -> str:
     return digest(seen)
 
 
-@dataclass(frozen=True)
-class _Part:
+class _Part(Frozen):
     """What one module adds to a digest: itself, its extras, the modules that it names."""
 
     sha256: str

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import os
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ratchet import gpu
+from ratchet.codec import Frozen
 from ratchet.presets import GB
 
 # Where containers state their limit, cgroup version 2 and version 1.
@@ -18,8 +18,7 @@ LIMITS = (
 )
 
 
-@dataclass(frozen=True)
-class GpuState:
+class GpuState(Frozen):
     """One GPU with its memory in bytes and the processes that have it open."""
 
     name: str

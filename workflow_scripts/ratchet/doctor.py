@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 
+from ratchet.codec import Frozen, field
 from ratchet.outlook import Outlook
 
 OLDEST_PYTHON = (3, 11)
@@ -38,8 +38,7 @@ class State(enum.StrEnum):
     PROBLEM = "problem"
 
 
-@dataclass(frozen=True)
-class Check:
+class Check(Frozen):
     """One line: what was looked at, how it is, and what to do where it is not well."""
 
     name: str
@@ -48,8 +47,7 @@ class Check:
     todo: str = ""
 
 
-@dataclass(frozen=True)
-class Gpu:
+class Gpu(Frozen):
     """One visible GPU; sizes in 1e9 bytes, ``None`` where it does not tell."""
 
     name: str
@@ -58,8 +56,7 @@ class Gpu:
     processes: Sequence[str] = ()
 
 
-@dataclass(frozen=True)
-class Lock:
+class Lock(Frozen):
     """A hash lock with its digest, and how the environment differs from it.
 
     ``todo`` mends that; it may stay so if ``allowed``.
@@ -72,16 +69,14 @@ class Lock:
     allowed: bool = False
 
 
-@dataclass(frozen=True)
-class Tool:
+class Tool(Frozen):
     """A program; ``version`` is its own word, ``None`` where there is no such program."""
 
     version: str | None
     fault: str = ""
 
 
-@dataclass(frozen=True)
-class Machine:
+class Machine(Frozen):
     """Everything that was found.
 
     ``faults`` says why a kind of isolation does not work (``None`` if it does), the

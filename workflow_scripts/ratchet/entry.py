@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import json
 import os
 import sys
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
 from ratchet import processes, seal
+from ratchet.codec import Frozen
 from ratchet.config import Config
 from ratchet.console import Progress
 from ratchet.errors import EXIT_IO, EXIT_SOFTWARE, RatchetError
@@ -28,8 +28,7 @@ if TYPE_CHECKING:
     from ratchet.task import Task
 
 
-@dataclasses.dataclass(frozen=True)
-class Call:
+class Call(Frozen):
     """One call of a step by a rule."""
 
     name: str

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+
+from ratchet.codec import Frozen, field
 
 
-@dataclass(frozen=True)
-class Plausible:
+class Plausible(Frozen):
     """What a run may use of a budget in seconds, measured by the harness.
 
     Until it asks for its evaluation it must have used at least ``min_fraction``
@@ -34,8 +34,7 @@ class Plausible:
     min_tokens: float = 0.0
 
 
-@dataclass(frozen=True)
-class Evaluation:
+class Evaluation(Frozen):
     """The evaluator's result with what the harness measured.
 
     ``value`` is the metric at full precision, ``None`` if a prediction was not

@@ -5,13 +5,13 @@ Each run is found in the store by its key, or executed now and kept there.
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ratchet import caches, hardware, interpreters
 from ratchet.canonical import source_digest
+from ratchet.codec import replace
 from ratchet.records import Fingerprint, Outcome, RunSummary
 from ratchet.runner import execute
 from ratchet.seeds import Role, run_seed
@@ -145,7 +145,7 @@ class Executor:
         hardware.check(session.manifest, task.device, python)
         caches.check(session.manifest.caches, task.caches, task.clone, session.store)
         mounts = [caches.mount(c, task.clone) for c in task.caches if c.folder in spec.caches]
-        return dataclasses.replace(spec, python=python, mounts=mounts)
+        return replace(spec, python=python, mounts=mounts)
 
     def _summary(self, key: str, spec: RunSpec, record: RunRecord) -> RunSummary:
         """The part of a record that decisions rest on."""
@@ -162,7 +162,7 @@ class Executor:
 
 
 def _attempts(spec: RunSpec) -> Iterator[RunSpec]:
-    return (dataclasses.replace(spec, attempt=n) for n in range(CONTENDED_TRIES + 1))
+    return (replace(spec, attempt=n) for n in range(CONTENDED_TRIES + 1))
 
 
 def _digests(entries: Iterable[Fingerprint]) -> dict[str, str]:

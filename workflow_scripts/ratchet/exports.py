@@ -11,10 +11,10 @@ import json
 import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from ratchet import results_tsv
+from ratchet.codec import Frozen, encode, field
 from ratchet.dialects import RowStatus, Table
 from ratchet.dialects.decoding import decode_text, numbered_lines
 from ratchet.dialects.splitting import split_lines
@@ -31,8 +31,7 @@ _FULL_HASH = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 _STATUSES = {status.value for status in Status}
 
 
-@dataclass(frozen=True)
-class Entry:
+class Entry(Frozen):
     """One experiment; ``fields`` is what else is known of it, by name.
 
     ``value`` is in the metric's own unit and direction.  ``line`` is the line of the
@@ -51,8 +50,7 @@ class Entry:
     fields: Mapping[str, Any] = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
-class Sheet:
+class Sheet(Frozen):
     """A session's experiments with the problems of reading them."""
 
     name: str
@@ -68,8 +66,7 @@ class Sheet:
         return list(dict.fromkeys(name for entry in self.entries for name in entry.fields))
 
 
-@dataclass(frozen=True)
-class Text:
+class Text(Frozen):
     """A file's text, and what of the sheet is not in it."""
 
     text: str
@@ -151,7 +148,7 @@ def to_json(sheet: Sheet) -> Text:
         "session": sheet.name,
         "metric": sheet.metric,
         "direction": sheet.direction,
-        "experiments": [asdict(entry) for entry in sheet.entries],
+        "experiments": [encode(entry) for entry in sheet.entries],
         "assumptions": list(sheet.assumptions),
         "problems": list(sheet.problems),
     }

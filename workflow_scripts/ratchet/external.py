@@ -11,12 +11,12 @@ import os
 import re
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ratchet import files
 from ratchet.canonical import digest
+from ratchet.codec import Frozen
 from ratchet.errors import DataError, InputMissingError
 from ratchet.paths import StorePaths
 from ratchet.records import Origin
@@ -29,8 +29,7 @@ _HASH = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 _FILE, _PROGRAM = "100644", "100755"
 
 
-@dataclass(frozen=True)
-class Checkout:
+class Checkout(Frozen):
     """A commit's files in ``folder``; ``clone`` is the local clone they are from.
 
     ``dirty`` names tracked files of the clone that differ from its last commit and are

@@ -16,9 +16,10 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+from ratchet.codec import Frozen, Struct, field
 
 SAMPLE_SECONDS = 0.5
 # Between two looks for a free GPU.
@@ -48,8 +49,7 @@ def library() -> Any | None:
     return nvml
 
 
-@dataclass(frozen=True)
-class Gpu:
+class Gpu(Frozen):
     """One GPU: its place in the order of the bus, its lasting id, its model."""
 
     index: int
@@ -109,8 +109,7 @@ def allowed(found: Sequence[Gpu], visible: str | None) -> list[Gpu]:
     return chosen
 
 
-@dataclass(frozen=True)
-class Lease:
+class Lease(Frozen):
     """One GPU that is ours while ``descriptor`` is open, here or in a child."""
 
     gpu: Gpu
@@ -166,8 +165,7 @@ def _lock(path: Path) -> int | None:
     return descriptor
 
 
-@dataclass(frozen=True)
-class Sample:
+class Sample(Frozen):
     """One look at a GPU; ``None`` for what it does not tell.
 
     ``processes`` are the ids of all processes that have it open.
@@ -226,8 +224,7 @@ def foreign(before: Collection[int], during: Collection[int], own: Collection[in
     return sorted(found)
 
 
-@dataclass
-class Sampler:
+class Sampler(Struct):
     """Looks at a GPU from a thread of its own while a run lasts.
 
     ``own`` tells the ids of the run's processes at the moment.

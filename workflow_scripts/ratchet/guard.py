@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import math
 import re
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -26,7 +24,7 @@ from ratchet import (
     tasks,
 )
 from ratchet.canonical import canonical_json, digest
-from ratchet.codec import encode
+from ratchet.codec import Frozen, encode, field, replace
 from ratchet.config import Config
 from ratchet.dependencies import code_digest as code_digest
 from ratchet.errors import EXIT_IO, ConfigError, DataError, InputMissingError, RatchetError
@@ -44,8 +42,7 @@ RESUME_HINT = "ratchet: nothing that was finished is lost; the same command goes
 _owner: list[int] = []
 
 
-@dataclass(frozen=True)
-class Plan:
+class Plan(Frozen, dict=True):
     """What the rules need to know, derived once from the configuration."""
 
     config: Config
@@ -192,7 +189,7 @@ def plan(overrides: Mapping[str, Any], root: Path, harness: Path, owner: bool) -
     defined = tasks.load(settings, root, harness)
     paths = SessionPaths(settings.session, root)
     # What was tried by hand belongs to the session, however few rounds are asked for.
-    settings = dataclasses.replace(settings, rounds=max(settings.rounds, paths.last_offer))
+    settings = replace(settings, rounds=max(settings.rounds, paths.last_offer))
     with notify.watching(settings, paths, owner):
         frozen = manifest.check(paths, settings, defined)
     if frozen is None:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 
 import numpy as np
 
 from ratchet.audit import CREDIBLE, OVERTURNED
+from ratchet.codec import replace
 from ratchet.confirmation import compare
 from ratchet.judge import Judge, Settings, scale_from
 from ratchet.reruns import LEVEL, Held, Standing

@@ -11,10 +11,10 @@ import json
 import os
 import subprocess
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 from ratchet.canonical import digest
+from ratchet.codec import Frozen
 from ratchet.config import Config, resolve
 from ratchet.errors import ConfigError
 from ratchet.task import Task
@@ -45,8 +45,7 @@ print(json.dumps({
 """
 
 
-@dataclass(frozen=True)
-class Interpreter:
+class Interpreter(Frozen):
     """An interpreter as it describes itself.
 
     ``prefixes`` are the folders that it reads, ``packages`` the installed

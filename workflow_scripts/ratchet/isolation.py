@@ -19,11 +19,11 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from ratchet import container, landlock
+from ratchet.codec import Frozen, field
 from ratchet.errors import ConfigError
 
 # A machine that takes longer to start one trivial command is no measure of anything.
@@ -78,8 +78,7 @@ _MEND = {
 }
 
 
-@dataclass(frozen=True)
-class Box:
+class Box(Frozen):
     """What one run gets: absolute, resolved paths.
 
     ``work`` is writable but for ``fixed``, files and folders in it.  ``mounts``
@@ -160,8 +159,7 @@ def fault(kind: Kind) -> str | None:
     return None
 
 
-@dataclass(frozen=True)
-class Confined:
+class Confined(Frozen):
     """A command as it has to be started.
 
     ``wrapped`` tells that the first process is not the command itself.

@@ -9,11 +9,11 @@ import shutil
 import stat
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
 from ratchet import caches, container, surface
+from ratchet.codec import Frozen
 from ratchet.environment import package_paths
 from ratchet.errors import InputMissingError
 from ratchet.files import digest_file, discard
@@ -40,8 +40,7 @@ ALLOWED_VARIABLES = (
 )
 
 
-@dataclass(frozen=True)
-class Workspace:
+class Workspace(Frozen, dict=True):
     """The candidate's folder ``work``, and the evaluator's, which it cannot see.
 
     The data to evaluate on lie in neither; the evaluator gets their paths in the

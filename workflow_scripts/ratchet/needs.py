@@ -7,7 +7,8 @@ finds the place, and the hour, by them.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+
+from ratchet.codec import Frozen
 
 DEFAULT_MEMORY_MB = 4000
 """Where a task names no limit: room for the default task and small models; a cluster
@@ -27,8 +28,7 @@ START_MINUTES = 5.0
 """Start of a job on a cold node, its interpreter and packages read over the network."""
 
 
-@dataclass(frozen=True)
-class Needs:
+class Needs(Frozen):
     """Of one task: ``timeout_seconds`` is the longest that one of its runs may take."""
 
     device: str = "cpu"

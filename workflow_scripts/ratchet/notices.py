@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
+from ratchet.codec import Frozen
 from ratchet.errors import FixedInputChangedError
 from ratchet.results_tsv import one_line
 from ratchet.vocabulary import Verdict
@@ -35,8 +35,7 @@ class Kind(enum.StrEnum):
     FAILURES = "failures"
 
 
-@dataclass(frozen=True)
-class Notice:
+class Notice(Frozen):
     """One message; ``event`` is the journal's."""
 
     kind: Kind

@@ -14,16 +14,16 @@ import math
 import os
 import signal as signals
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from ratchet import gpu, symptoms
 from ratchet.cgroups import MEMORY
+from ratchet.codec import Frozen, field
 from ratchet.evaluation import Evaluation
 from ratchet.isolation import Kind as Isolation
+from ratchet.patterns import search
 from ratchet.runlog import clean_lines, parse_summary
-from ratchet.searching import LIMIT_SECONDS, numbers
 from ratchet.spec import RunSpec
 from ratchet.store import LOG, RunRecord
 from ratchet.symptoms import Kind, Sign, cut, strong_sign, weak_sign
@@ -52,7 +52,7 @@ def record(
 ) -> RunRecord:
     """The record of a run from its log in ``folder`` and what the supervisor answered."""
     text = (folder / LOG).read_text(encoding="utf-8", errors="replace")
-    metrics, slow = _printed(spec, text)
+    metrics = _printed(spec, text)
     evaluation, tampered = _evaluated(spec, answer, metrics)
     code = answer["code"]
     found = classify(
@@ -68,13 +68,12 @@ def record(
             memory_limit_mb=_memory_limit_mb(spec, answer),
         )
     )
-    add = f"; {slow}" if slow and found.outcome is Outcome.NO_METRIC else ""
     if evaluation is not None and spec.metric in metrics:
         # What was printed agrees, but for the digits.
         metrics[spec.metric] = math.nan if evaluation.value is None else evaluation.value
     return RunRecord(
         outcome=found.outcome,
-        reason=found.sentence + add,
+        reason=found.sentence,
         exit_code=code if code >= 0 else None,
         signal=-code if code < 0 else None,
         wall_seconds=answer.get("wall_seconds", 0.0),
@@ -89,16 +88,10 @@ def record(
     )
 
 
-def _printed(spec: RunSpec, text: str) -> tuple[dict[str, float], str]:
-    """The numbers that a run printed, and a word on a log that could not be searched.
-
-    What has a pattern is found by that alone.
-    """
+def _printed(spec: RunSpec, text: str) -> dict[str, float]:
+    """The numbers that a run printed; what has a pattern is found by that alone."""
     named = {k: v for k, v in parse_summary(text).items() if k not in spec.patterns}
-    found = numbers(text, spec.patterns)
-    if found is None:
-        return named, f"searching its log by the task's patterns takes over {LIMIT_SECONDS:g} s"
-    return {**named, **found}, ""
+    return {**named, **search(text, spec.patterns)}
 
 
 def _evaluated(
@@ -255,8 +248,7 @@ def implausible(spec: RunSpec, found: Evaluation) -> str | None:
 # -------------------------------------------------------------------- the class
 
 
-@dataclass(frozen=True)
-class Ending:
+class Ending(Frozen):
     """What is known of one ended run.
 
     ``metrics`` are the printed numbers, NaN and infinities included.  ``code`` is the
@@ -277,8 +269,7 @@ class Ending:
     memory_limit_mb: float | None = None
 
 
-@dataclass(frozen=True)
-class Finding:
+class Finding(Frozen):
     """The class, one sentence, and the log's own line for it (may be empty)."""
 
     outcome: Outcome

@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 
+from ratchet.codec import Frozen
 from ratchet.evaluation import Plausible
 from ratchet.status.pace import duration, median
 
@@ -34,8 +34,7 @@ HARNESS_SECONDS = 1.0
 GUARANTEED = "guaranteed"
 
 
-@dataclass(frozen=True)
-class Session:
+class Session(Frozen):
     """What is asked for; ``limit`` is the largest number of runs that is allowed."""
 
     rounds: int
@@ -68,8 +67,7 @@ class Session:
         return least, most
 
 
-@dataclass(frozen=True)
-class Pace:
+class Pace(Frozen):
     """Seconds of one run, with everything around it; ``source`` says how they are known."""
 
     least: float
@@ -100,8 +98,7 @@ def pace(
     )
 
 
-@dataclass(frozen=True)
-class Outlook:
+class Outlook(Frozen):
     """A session's length; seconds are ``None`` while a run's are not known."""
 
     experiments: int

@@ -10,9 +10,9 @@ import fcntl
 import os
 import re
 import time
-from dataclasses import dataclass
 from pathlib import Path
 
+from ratchet.codec import Frozen
 from ratchet.errors import SessionBusyError
 
 _OWNER = re.compile(r"(\d+)(?:, session (\S+))?")
@@ -23,8 +23,7 @@ _TRIES = 5
 _PAUSE_SECONDS = 0.02
 
 
-@dataclass(frozen=True)
-class Owner:
+class Owner(Frozen):
     """Who holds a folder; ``None`` for what the lock's file does not say."""
 
     pid: int | None

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 
+from ratchet.codec import Frozen
 
-@dataclass(frozen=True)
-class SessionPaths:
+
+class SessionPaths(Frozen):
     """The files of one session under ``root``, the folder Snakemake runs in."""
 
     session: str
@@ -192,8 +192,7 @@ class SessionPaths:
         return StorePaths(self.root / "store")
 
 
-@dataclass(frozen=True)
-class RoundPaths:
+class RoundPaths(Frozen):
     """The files of one round; round 0 holds what the baseline started."""
 
     folder: Path
@@ -218,8 +217,7 @@ class RoundPaths:
         return self.folder / "steer.json"
 
 
-@dataclass(frozen=True)
-class StorePaths:
+class StorePaths(Frozen):
     """The content-addressed store, shared by all sessions of one folder."""
 
     root: Path

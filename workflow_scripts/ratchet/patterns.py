@@ -1,9 +1,9 @@
 """Numbers that a log shows in words of its own, found by regular expressions.
 
 A task says ``metric: {name: accuracy, pattern: 'Validation accuracy: ([0-9.]+)'}``; the
-last match of the log counts.  A pattern comes from the task, which is trusted, and the
-log from a candidate, which is not: what can take exponential time on some line is
-refused when the task is read, and :mod:`ratchet.searching` bounds the rest.
+last match of the log counts.  A log is written by a candidate, which may not keep the
+harness busy: RE2 searches in a time that is linear in the length of a line, whatever the
+pattern.  It knows neither references to groups nor look-around.
 """
 
 from __future__ import annotations
@@ -28,35 +28,29 @@ def fault(pattern: str) -> str | None:
     if len(pattern) > LONGEST_PATTERN:
         return f"expected at most {LONGEST_PATTERN} characters, found {len(pattern)}"
     try:
-        found = re.compile(pattern)
-    except (re.error, RecursionError, OverflowError) as error:
-        return f"expected a regular expression, found {pattern!r} ({error})"
-    if found.groups != 1:
+        # Python's own parser reads it too, for the words that every match holds.
+        _tree(pattern)
+        groups = _compiled(pattern).groups
+    except (re.error, ValueError, RecursionError, OverflowError) as error:
+        return f"expected a regular expression of RE2, found {pattern!r} ({error})"
+    if groups != 1:
         return (
             "expected exactly one group, the number, as in 'accuracy: ([0-9.]+)', found "
-            f"{found.groups} in {pattern!r}; write others as (?:...)"
+            f"{groups} in {pattern!r}; write others as (?:...)"
         )
-    return _slow(pattern)
-
-
-def _slow(pattern: str) -> str | None:
-    """Whether some line makes the search take exponential time, as far as that can be read."""
-    todo: list[tuple[Any, bool]] = [(_tree(pattern), False)]
-    while todo:
-        items, repeated = todo.pop()
-        for code, argument in items:
-            kind = str(code)
-            if "GROUPREF" in kind:
-                return f"expected no reference to another group, found one in {pattern!r}"
-            many = kind in ("MAX_REPEAT", "MIN_REPEAT", "POSSESSIVE_REPEAT")
-            unbounded = many and argument[1] > 1
-            if repeated and (unbounded or kind == "BRANCH"):
-                return (
-                    "expected no repetition or choice within a repetition, since that can take "
-                    f"for ever on some lines, found {pattern!r}"
-                )
-            todo += [(inner, repeated or unbounded) for inner in _inner(argument)]
     return None
+
+
+def _compiled(pattern: str) -> Any:
+    """A pattern as RE2 reads it; :class:`ValueError` says what it cannot read."""
+    import re2  # few tasks have patterns
+
+    options = re2.Options()
+    options.log_errors = False
+    try:
+        return re2.compile(pattern, options)
+    except re2.error as error:
+        raise ValueError(error.args[0].decode(errors="replace")) from None
 
 
 def literal(pattern: str) -> str:
@@ -78,15 +72,6 @@ def _tree(pattern: str) -> Any:
     return parser.parse(pattern)
 
 
-def _inner(argument: Any) -> Iterator[Any]:
-    """The parts of a pattern below one of its items."""
-    if hasattr(argument, "data"):
-        yield argument
-    elif isinstance(argument, list | tuple):
-        for part in argument:
-            yield from _inner(part)
-
-
 def search(text: str, patterns: Mapping[str, str]) -> dict[str, float]:
     """The last number that each pattern finds in a log, by name.
 
@@ -94,16 +79,18 @@ def search(text: str, patterns: Mapping[str, str]) -> dict[str, float]:
     own; a match never spans lines.  What matches and is no number (after a percent
     sign and commas are taken away; true and false are 1 and 0) is passed over.
     """
-    lines = clean_lines(text)
+    if not patterns:
+        return {}
+    lines = [line.encode(errors="replace") for line in clean_lines(text)]
     found = {}
     for name, pattern in patterns.items():
-        value = _last(lines, re.compile(pattern))
+        value = _last(lines, _compiled(pattern))
         if value is not None:
             found[name] = value
     return found
 
 
-def _last(lines: list[str], pattern: re.Pattern[str]) -> float | None:
+def _last(lines: list[bytes], pattern: Any) -> float | None:
     for line in reversed(lines):
         values = list(_numbers(match.group(1) for match in pattern.finditer(line)))
         if values:
@@ -111,9 +98,17 @@ def _last(lines: list[str], pattern: re.Pattern[str]) -> float | None:
     return None
 
 
-def _numbers(words: Iterable[str | None]) -> Iterator[float]:
+def _numbers(words: Iterable[bytes | None]) -> Iterator[float]:
     for word in words:
-        plain = (word or "").strip().rstrip("%").replace(",", "").strip().lower()
+        plain = (
+            (word or b"")
+            .decode(errors="replace")
+            .strip()
+            .rstrip("%")
+            .replace(",", "")
+            .strip()
+            .lower()
+        )
         if plain in _WORDS:
             yield _WORDS[plain]
             continue

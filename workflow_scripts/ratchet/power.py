@@ -15,10 +15,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
+from ratchet.codec import Frozen
 from ratchet.errors import DataError
 from ratchet.judge import Judge, Mode, Settings, scale_from
 from ratchet.vocabulary import Verdict
@@ -53,8 +53,7 @@ RELATIVE_NOISE = 1e-3
 """Noise sd over metric in simulations, unless both are known; as the judge expects."""
 
 
-@dataclass(frozen=True)
-class NoiseFloor:
+class NoiseFloor(Frozen):
     """Sd of one run in the metric's unit, with an interval where it is estimated.
 
     The interval has probability ``level``; ``value`` is a metric's size, for
@@ -150,8 +149,7 @@ def _at_least(value: float | None, default: float) -> float:
     return default if value is None else value
 
 
-@dataclass(frozen=True)
-class FalseKeeps:
+class FalseKeeps(Frozen):
     """Keeps expected of a rule where no experiment improves anything.
 
     ``error`` is the simulation's standard error (``None`` where ``keeps`` is
@@ -206,8 +204,7 @@ def false_keeps(
     return found
 
 
-@dataclass(frozen=True)
-class _Screen:
+class _Screen(Frozen):
     """Keep what is lower than the best by a margin; if it looks so, after more runs."""
 
     count: int = 1

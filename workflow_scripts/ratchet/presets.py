@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
+from ratchet.codec import Frozen, field
 from ratchet.errors import ConfigError
 
 AUTO = "auto"
@@ -23,8 +23,7 @@ VARIABLE = re.compile(r"RATCHET_[A-Z][A-Z0-9_]*")
 OWN = re.compile(r"RATCHET_(SEED|DATA|CONFIG|HARNESS|PARENT|PYTHON|SCRIPTS|(BUDGET|EVALUAT)\w*)")
 
 
-@dataclass(frozen=True)
-class Preset:
+class Preset(Frozen):
     """One size of a task.
 
     ``constants`` are values of top-level constants of the mutable files,

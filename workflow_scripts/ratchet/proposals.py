@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
+from ratchet.codec import Frozen
 from ratchet.vocabulary import CallOutcome, StopReason
 
 DECLARED = "declared"
@@ -15,8 +15,7 @@ HAND = "hand"
 """The proposer of edits that a person put forward."""
 
 
-@dataclass(frozen=True)
-class Edit:
+class Edit(Frozen):
     """One change by its name: a constant set to a value, or a declared code alternative."""
 
     kind: str
@@ -29,8 +28,7 @@ class Edit:
         return self.name if self.value is None else f"{self.name}={self.value}"
 
 
-@dataclass(frozen=True)
-class Proposal:
+class Proposal(Frozen):
     """A change with a hypothesis and a category, not yet run.
 
     ``number`` counts experiments over the whole session, from 1 (0 is the
@@ -66,8 +64,7 @@ class Proposal:
     origin: str = ""
 
 
-@dataclass(frozen=True)
-class AgentCall:
+class AgentCall(Frozen):
     """One call of an agent, and what came of it.
 
     ``slot`` is the place in the round that it was asked to fill, from 0, and
@@ -89,8 +86,7 @@ class AgentCall:
     log: str = ""
 
 
-@dataclass(frozen=True)
-class Proposals:
+class Proposals(Frozen):
     """What one round tries; without proposals it says why.
 
     Rounds after a session's end repeat the files of the one that ended it, so

@@ -1,6 +1,6 @@
 """The vocabulary as types: what is written to a session's small JSON files.
 
-Records are frozen dataclasses; :mod:`ratchet.codec` takes them to and from
+Records are frozen structs; :mod:`ratchet.codec` takes them to and from
 JSON.  A missing measurement is ``None``, never ``0.0``, and no record holds a
 time of day, so that equal sessions have equal bytes.
 """
@@ -8,10 +8,10 @@ time of day, so that equal sessions have equal bytes.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
 from ratchet.advice import Suggestion
+from ratchet.codec import Frozen, field
 from ratchet.presets import Preset
 
 # The words and all records are found here, wherever they are defined.
@@ -32,8 +32,7 @@ from ratchet.vocabulary import StopReason as StopReason
 from ratchet.vocabulary import Verdict as Verdict
 
 
-@dataclass(frozen=True)
-class Baseline:
+class Baseline(Frozen):
     """The replicates of the unchanged source."""
 
     source: str
@@ -42,8 +41,7 @@ class Baseline:
     runs: tuple[RunSummary, ...]
 
 
-@dataclass(frozen=True)
-class Experiment:
+class Experiment(Frozen):
     """One proposal with all runs that the judge wanted of it, or why it was not run.
 
     ``refused`` says what in its edit would bend the measurement; ``notes`` are
@@ -70,8 +68,7 @@ class Experiment:
         return bool(self.runs or self.refused)
 
 
-@dataclass(frozen=True)
-class SessionState:
+class SessionState(Frozen):
     """What the next round starts from; one per round, written by steer.
 
     ``near_misses`` are the numbers of the experiments that wait to be tried
@@ -92,8 +89,7 @@ class SessionState:
     noise_sd: float | None = None
 
 
-@dataclass(frozen=True)
-class Incumbent:
+class Incumbent(Frozen):
     """The code every new proposal starts from, and what is known of it.
 
     ``mean`` and ``sd`` are the judge's posterior for its true metric, in the
@@ -110,8 +106,7 @@ class Incumbent:
     kept: int
 
 
-@dataclass(frozen=True)
-class ConfirmationRun:
+class ConfirmationRun(Frozen):
     """One pair of runs with fresh seeds: the baseline's and the champion's.
 
     ``champion`` is the number of the experiment and ``source`` the digest of its
@@ -124,8 +119,7 @@ class ConfirmationRun:
     champion_run: RunSummary | None = None
 
 
-@dataclass(frozen=True)
-class Confirmation:
+class Confirmation(Frozen):
     """Champion and baseline run again with fresh seeds, interleaved.
 
     ``gain`` is positive when the champion is better; ``low`` and ``high``
@@ -147,8 +141,7 @@ class Confirmation:
     audit_high: float | None = None
 
 
-@dataclass(frozen=True)
-class Fingerprint:
+class Fingerprint(Frozen):
     """A named digest, as manifests list them."""
 
     path: str
@@ -156,8 +149,7 @@ class Fingerprint:
     bytes: int
 
 
-@dataclass(frozen=True)
-class TaskPython:
+class TaskPython(Frozen):
     """What a session froze of its task's own interpreter.
 
     ``deviations`` tell where it differs from the task's lock; there are some only
@@ -169,8 +161,7 @@ class TaskPython:
     deviations: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
-class Origin:
+class Origin(Frozen):
     """The commit of somebody's repository that a task's files are from.
 
     ``repo`` is the path or address as it was given, ``commit`` a whole hash, and
@@ -182,8 +173,7 @@ class Origin:
     tree: str
 
 
-@dataclass(frozen=True)
-class CacheFingerprint:
+class CacheFingerprint(Frozen):
     """A folder outside of the task that runs read, by names, sizes and digests of its files."""
 
     folder: str
@@ -192,8 +182,7 @@ class CacheFingerprint:
     bytes: int
 
 
-@dataclass(frozen=True)
-class Manifest:
+class Manifest(Frozen):
     """Every input of a session by hash; frozen when the session starts.
 
     ``values`` is the content of the task's ``task.yaml``, whose file is

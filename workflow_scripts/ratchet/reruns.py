@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
+from ratchet.codec import Frozen, field
 from ratchet.rulings import RunSummary
 
 LEVEL = 0.95
@@ -23,8 +23,7 @@ for no number since the change is settled there or too small to be: with two of 
 Welch's interval has a degree or two of freedom and says nothing."""
 
 
-@dataclass(frozen=True)
-class Code:
+class Code(Frozen):
     """The mutable files of one commit, by digest; ``source`` is their identity."""
 
     source: str
@@ -37,8 +36,7 @@ class Code:
         return int(self.source[:12], 16)
 
 
-@dataclass(frozen=True)
-class Kept:
+class Kept(Frozen):
     """A kept change: its row, and the code of both sides.
 
     ``parent`` and ``child`` are sources of the plan's codes, ``None`` with ``unable``,
@@ -58,8 +56,7 @@ class Kept:
     unable: str = ""
 
 
-@dataclass(frozen=True)
-class RerunPlan:
+class RerunPlan(Frozen):
     """Everything that an audit's re-runs are made of.
 
     ``facts`` are the audit of the log itself; ``kept`` how many changes it kept, of
@@ -93,8 +90,7 @@ class RerunPlan:
         return sum(len(self.wanted(turn)) for turn in range(1, self.turns + 1))
 
 
-@dataclass(frozen=True)
-class Rerun:
+class Rerun(Frozen):
     """One code's run of one turn, or why there was none.
 
     ``refused`` is what in its code would bend the measurement; ``skipped`` that no
@@ -118,8 +114,7 @@ class Standing(enum.StrEnum):
     NOT_RUN = "not run"
 
 
-@dataclass(frozen=True)
-class Held:
+class Held(Frozen):
     """A kept change by its fresh runs; gains are positive, in the metric's unit.
 
     ``gain`` with ``low`` and ``high`` is the difference of the means with Welch's
@@ -146,8 +141,7 @@ class Held:
     notes: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
-class Distance:
+class Distance(Frozen):
     """From the first incumbent to the last kept code that runs, by fresh runs of these two.
 
     ``start`` and ``end`` are the lines of their rows.
@@ -161,8 +155,7 @@ class Distance:
     level: float = LEVEL
 
 
-@dataclass(frozen=True)
-class Verdicts:
+class Verdicts(Frozen):
     """All changes that were chosen, and how many hold.
 
     ``noise_sd`` is the pooled sd of fresh runs of one code, from ``freedom`` degrees

@@ -6,8 +6,8 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 
+from ratchet.codec import Frozen
 from ratchet.records import Status
 
 MEMORY_COLUMN = "memory_gb"
@@ -15,8 +15,7 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
 _BIDI = re.compile("[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff]")
 
 
-@dataclass(frozen=True)
-class Row:
+class Row(Frozen):
     """One experiment; ``metric`` and ``memory_mb`` are ``None`` if unknown."""
 
     commit: str

@@ -5,13 +5,11 @@ Read through :mod:`ratchet.records`, whose rules hold here too.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+from ratchet.codec import Frozen
 from ratchet.vocabulary import Outcome, StopReason, Verdict
 
 
-@dataclass(frozen=True)
-class RunSummary:
+class RunSummary(Frozen):
     """The part of one finished run that decisions may rest on.
 
     ``value`` is the metric as the task prints it, in the metric's own unit and
@@ -28,8 +26,7 @@ class RunSummary:
     audit: float | None = None
 
 
-@dataclass(frozen=True)
-class Ruling:
+class Ruling(Frozen):
     """The verdict on one experiment with everything it rests on.
 
     ``delta`` is mean minus incumbent in the metric's own direction and unit;
@@ -75,8 +72,7 @@ class Ruling:
     notes: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
-class Remeasurement:
+class Remeasurement(Frozen):
     """A further run of the incumbent, to see whether it is still what it was.
 
     ``expected`` and ``sd`` are what the judge believed of its metric before,
@@ -93,8 +89,7 @@ class Remeasurement:
     alarm: bool = False
 
 
-@dataclass(frozen=True)
-class RoundVerdict:
+class RoundVerdict(Frozen):
     """The rulings of one round, the noise floor and what is known after it.
 
     ``kept`` is the number of the kept experiment; ``incumbent_mean`` and

@@ -1,4 +1,7 @@
-"""Checking YAML input against a JSON schema, with messages for people."""
+"""JSON schemas of configuration files: made from types, checked with messages for people.
+
+``python -m ratchet.schema`` writes ``config/schema.yaml`` anew, in the working folder.
+"""
 
 from __future__ import annotations
 
@@ -42,6 +45,35 @@ _Loader.add_implicit_resolver(
     re.compile(r"^[-+]?[0-9][0-9_]*[eE][-+]?[0-9]+$"),
     list("-+0123456789"),
 )
+
+
+def of(cls: type, title: str) -> dict[str, Any]:
+    """The JSON schema of a file that holds the fields of a record, each one needed."""
+    import msgspec
+
+    (_,), parts = msgspec.json.schema_components([cls])
+    properties = {name: _flat(part) for name, part in parts[cls.__name__]["properties"].items()}
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": title,
+        "type": "object",
+        "additionalProperties": False,
+        "required": list(properties),
+        "properties": properties,
+    }
+
+
+def _flat(part: dict[str, Any]) -> dict[str, Any]:
+    """A part of a schema as people write it: one mapping per key, with a list of types."""
+    if "in_file" in part:
+        return dict(part["in_file"])
+    if "enum" in part:
+        return {"enum": part["enum"]}
+    options = [_flat(option) for option in part.pop("anyOf", ())]
+    if options:
+        part["type"] = [option["type"] for option in options]
+        part |= {k: v for option in options for k, v in option.items() if k != "type"}
+    return {k: _flat(v) if k == "items" else v for k, v in part.items()}
 
 
 def check(value: Any, schema: Mapping[str, Any], where: str) -> None:
@@ -103,3 +135,20 @@ def _article(kind: str) -> str:
         "array": "a list",
         "object": "a mapping",
     }[kind]
+
+
+def text(schema: Mapping[str, Any]) -> str:
+    """A schema as the text of its file."""
+    head = "# Made from the types in ratchet/config.py by: python -m ratchet.schema\n"
+    return head + yaml.safe_dump(schema, sort_keys=False, width=98, allow_unicode=True)
+
+
+def main() -> None:
+    """Write the schema of the configuration."""
+    from ratchet.config import Config
+
+    Path("config/schema.yaml").write_text(text(of(Config, "config/config.yaml")))
+
+
+if __name__ == "__main__":
+    main()

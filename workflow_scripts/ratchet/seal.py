@@ -22,11 +22,11 @@ import hashlib
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from ratchet import files
 from ratchet.canonical import digest_bytes
+from ratchet.codec import Frozen, field, replace
 from ratchet.paths import SessionPaths
 
 HEADER = "# The session's files; check them with: sha256sum -c SHA256SUMS, or: ratchet verify"
@@ -61,8 +61,7 @@ _OWN = re.compile(r"# seal: ([0-9a-f]{64})")
 _ENDED = b'"stop": "'
 
 
-@dataclass(frozen=True)
-class Seal:
+class Seal(Frozen):
     """What is sealed, by path below the session's folder.
 
     ``whole`` maps to digests, ``growing`` to length in bytes and digest.

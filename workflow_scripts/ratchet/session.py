@@ -5,13 +5,12 @@ Reading needs nothing that executes; runs are made by :class:`ratchet.executor.E
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ratchet import files, task, tasks
+from ratchet.codec import Frozen, replace
 from ratchet.config import Config
 from ratchet.journal import Journal
 from ratchet.paths import SessionPaths
@@ -32,8 +31,7 @@ if TYPE_CHECKING:
     from ratchet.judge import Prices
 
 
-@dataclass(frozen=True)
-class Session:
+class Session(Frozen):
     """A session whose inputs are frozen: its manifest, task and edge services."""
 
     config: Config
@@ -93,7 +91,7 @@ class Session:
 
         usual = Prices().scaled(scale)
         line, memory = self.config.line_price, self.config.memory_price
-        return dataclasses.replace(
+        return replace(
             usual,
             per_line=usual.per_line if line is None else line,
             per_log_memory=usual.per_log_memory if memory is None else memory,

@@ -23,11 +23,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
 from ratchet.chain import POINTS, STEPS_PER_SD, Chains, Keep, Transition, carried
+from ratchet.codec import Frozen
 from ratchet.errors import DataError
 from ratchet.judge import Settings
 from ratchet.judge.effects import FloatArray
@@ -45,8 +45,7 @@ NoisePrior = Callable[[FloatArray], FloatArray]
 """Log density of the noise floor, in ln S and up to a constant."""
 
 
-@dataclass(frozen=True)
-class Change:
+class Change(Frozen):
     """A kept change by the whole log; ``place`` is its row, from 0.
 
     ``better`` is P(g > 0), ``gain`` is E[g], and ``low`` and ``high`` bound g with

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from ratchet.codec import encode
+from ratchet.codec import Frozen, encode, field
 from ratchet.declared_values import BY_ENVIRONMENT, Seeding
 from ratchet.evaluation import Plausible
 from ratchet.store import run_key
@@ -25,18 +23,16 @@ THREAD_VARIABLES = (
 )
 """Set for every run, since libraries take as many threads as there are processors."""
 
-IN_KEY = "in_key"
-BESIDE = {IN_KEY: False}
-"""Metadata of a field that says how a machine serves a run, not what the run computes."""
+BESIDE = frozenset({"isolation", "hidden", "python", "mounts"})
+"""Fields of a run that say how a machine serves it, not what it computes."""
 
 
-@dataclass(frozen=True)
-class RunSpec:
+class RunSpec(Frozen):
     """Everything that one run is made of.
 
     Files are named by their paths below the run's folder and held by digest; their
-    content is in the store.  Every field enters the key, but for those marked
-    :data:`BESIDE`: they come last.
+    content is in the store.  Every field enters the key, but for those of
+    :data:`BESIDE`.
 
     ``sources`` are the candidate's own files.  Exactly one of ``budget_seconds`` and
     ``budget_steps`` is set.  ``attempt`` is above 0 where the run is made again because
@@ -82,16 +78,16 @@ class RunSpec:
     environment_sha256: str = ""
     packages_sha256: str = ""
     hardware: Mapping[str, Any] = field(default_factory=dict)
-    isolation: str = field(default="none", metadata=BESIDE)
-    hidden: Sequence[str] = field(default=(), metadata=BESIDE)
-    python: Interpreter | None = field(default=None, metadata=BESIDE)
-    mounts: Sequence[Mount] = field(default=(), metadata=BESIDE)
+    isolation: str = "none"
+    hidden: Sequence[str] = ()
+    python: Interpreter | None = None
+    mounts: Sequence[Mount] = ()
 
     @property
     def inputs(self) -> dict[str, Any]:
         """All that the run's result may depend on, as JSON values: what the key digests."""
-        entering = [f.name for f in dataclasses.fields(self) if f.metadata.get(IN_KEY, True)]
-        return {name: encode(getattr(self, name)) for name in entering}
+        names = [name for name in self.__struct_fields__ if name not in BESIDE]
+        return {name: encode(getattr(self, name)) for name in names}
 
     @property
     def key(self) -> str:

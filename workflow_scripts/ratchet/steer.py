@@ -11,9 +11,9 @@ from __future__ import annotations
 import enum
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from random import Random
 
+from ratchet.codec import Frozen, Struct
 from ratchet.vocabulary import CATEGORIES
 
 # Labels look at this many last experiments: older ones met another incumbent.
@@ -50,8 +50,7 @@ class Label(enum.StrEnum):
     EXPLORE = "EXPLORE"
 
 
-@dataclass(frozen=True)
-class Trial:
+class Trial(Frozen):
     """One judged experiment as steering sees it; ``gain`` counts if kept."""
 
     category: str
@@ -59,8 +58,7 @@ class Trial:
     gain: float
 
 
-@dataclass(frozen=True)
-class CategoryScore:
+class CategoryScore(Frozen):
     """Record of one category over the window that steering looks at."""
 
     category: str
@@ -201,8 +199,7 @@ def _overall(records: Sequence[_Record], gain_scale: float) -> tuple[float, floa
     return (kept + 1) / (tried + 3), mean_gain
 
 
-@dataclass
-class _Record:
+class _Record(Struct):
     """Tries, keeps and summed gain of one category, older ones weighing less."""
 
     tried: float = 0.0

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+from ratchet.codec import Frozen
 from ratchet.records import Direction, SessionState, StopReason
 
 
-@dataclass(frozen=True)
-class Limits:
+class Limits(Frozen):
     """What ends a session early.
 
     ``deadline`` is in seconds since the epoch.  ``reserved_runs`` are those

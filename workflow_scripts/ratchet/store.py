@@ -13,13 +13,12 @@ import fcntl
 import os
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ratchet import files
 from ratchet.canonical import digest, digest_bytes, short
-from ratchet.codec import decode, encode
+from ratchet.codec import Frozen, decode, encode
 from ratchet.errors import DataError, InputMissingError, StoreError
 from ratchet.evaluation import Evaluation
 from ratchet.paths import StorePaths
@@ -38,8 +37,7 @@ TELEMETRY = "telemetry.csv"
 ALIVE = ".alive"
 
 
-@dataclass(frozen=True)
-class RunRecord:
+class RunRecord(Frozen):
     """One execution as the store keeps it.
 
     ``metrics`` holds what the run printed; a NaN or an infinity is ``None``.

@@ -5,11 +5,10 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ratchet.codec import decode, encode
+from ratchet.codec import Frozen, decode, encode
 from ratchet.errors import ConfigError
 
 FILE = "strategies.yaml"
@@ -18,8 +17,7 @@ LONGEST_SESSION = 64
 """Characters of a session's name, which a competitor's contains."""
 
 
-@dataclass(frozen=True)
-class Strategy:
+class Strategy(Frozen):
     """How one competitor proposes.
 
     ``proposer``, ``agent_command`` and ``steering`` replace those of the

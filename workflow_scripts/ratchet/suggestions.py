@@ -12,13 +12,13 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from statistics import NormalDist
 
 from ratchet.advice import Kind, Suggestion
 from ratchet.attempts import Attempt, exhausted, identity, knob_of
 from ratchet.categories.angles import untried
 from ratchet.categories.words import normal
+from ratchet.codec import Frozen
 from ratchet.results_tsv import one_line
 from ratchet.steer import WINDOW, CategoryScore, Label
 
@@ -32,8 +32,7 @@ ANGLES_SHOWN = 3
 ALPHA, POWER = 0.05, 0.8
 
 
-@dataclass(frozen=True)
-class Option:
+class Option(Frozen):
     """A declared edit that can still be tried, such as ``BETA2 0.999 -> 0.95``."""
 
     category: str

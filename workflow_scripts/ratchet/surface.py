@@ -12,8 +12,9 @@ import json
 import math
 import warnings
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
+
+from ratchet.codec import Frozen
 
 YAML_SUFFIXES = (".yaml", ".yml")
 JSON_SUFFIX = ".json"
@@ -21,8 +22,7 @@ JSON_SUFFIX = ".json"
 UNREADABLE = (SyntaxError, ValueError, RecursionError, MemoryError)
 
 
-@dataclass(frozen=True)
-class Place:
+class Place(Frozen):
     """Where a value stands, in characters, and what it is."""
 
     start: int

@@ -9,8 +9,8 @@ from __future__ import annotations
 import enum
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
+from ratchet.codec import Frozen
 from ratchet.runlog import clean_lines
 
 EVIDENCE_CHARACTERS = 200
@@ -34,8 +34,7 @@ class Kind(enum.Enum):
     ERROR = enum.auto()
 
 
-@dataclass(frozen=True)
-class Sign:
+class Sign(Frozen):
     """A line that says that a run failed; ``place`` is its number among the lines.
 
     ``wraps`` marks an exception that only passes on another one, ``chained`` one

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
 from ratchet import declared_values, files, patterns, presets
+from ratchet.codec import Frozen, field, replace
 from ratchet.constraints import MEASURED, Constraint
 from ratchet.declared_values import BY_ENVIRONMENT, Cache, Seeding
 from ratchet.declared_values import Change as Change
@@ -22,8 +21,7 @@ from ratchet.records import Direction, Origin
 DEFINITION = "task.yaml"
 
 
-@dataclass(frozen=True)
-class Task:
+class Task(Frozen):
     """A parsed and checked task; paths of files are relative to ``folder``.
 
     ``evaluator`` is the command of the trusted evaluator, which alone gets
@@ -83,11 +81,11 @@ class Task:
         """The same with the device and the budget of a preset, where that names them."""
         if preset is None:
             return self
-        found = dataclasses.replace(self, device=preset.device or self.device)
+        found = replace(self, device=preset.device or self.device)
         if not preset.budget:
             return found
         steps = preset.budget.get("steps")
-        return dataclasses.replace(
+        return replace(
             found,
             budget_seconds=preset.budget.get("seconds"),
             budget_steps=None if steps is None else int(steps),

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ratchet import external, files, task
+from ratchet.codec import Frozen
 from ratchet.config import Config, resolve
 from ratchet.errors import ConfigError, InputMissingError
 from ratchet.paths import SessionPaths, StorePaths
@@ -22,8 +22,7 @@ DEFAULT_DEFINITION = "upstream"
 DEFAULT_COMMIT = "HEAD"
 
 
-@dataclass(frozen=True)
-class Named:
+class Named(Frozen):
     """What the key ``task`` says: where the definition is, and whose files it has.
 
     ``repo`` is empty where the definition itself may name one; ``base`` is where a path

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
+from ratchet.codec import Frozen
 from ratchet.proposals import Edit
 from ratchet.records import Direction
 from ratchet.vocabulary import StopReason
@@ -25,8 +25,7 @@ class Fate(enum.StrEnum):
     TRIED = "tried"
 
 
-@dataclass(frozen=True)
-class Win:
+class Win(Frozen):
     """A kept experiment of one competitor, as a patch for the others.
 
     ``files`` are its mutable files by digest, ``parent`` those it started from.
@@ -52,8 +51,7 @@ class Win:
         return f"{self.session}#{self.experiment}"
 
 
-@dataclass(frozen=True)
-class Graft:
+class Graft(Frozen):
     """One win at one recipient: put forward in ``round``, or why it was not."""
 
     origin: str
@@ -62,8 +60,7 @@ class Graft:
     detail: str = ""
 
 
-@dataclass(frozen=True)
-class Leg:
+class Leg(Frozen):
     """Where a competitor stands after its leg of tournament round ``number``.
 
     ``rounds`` counts those of its session, ``runs`` its training runs without
@@ -88,16 +85,14 @@ class Leg:
     detail: str = ""
 
 
-@dataclass(frozen=True)
-class Queue:
+class Queue(Frozen):
     """Wins that one competitor is to try, the most promising first."""
 
     competitor: str
     wins: tuple[Win, ...]
 
 
-@dataclass(frozen=True)
-class Pollination:
+class Pollination(Frozen):
     """What every competitor is offered after tournament round ``number``."""
 
     number: int

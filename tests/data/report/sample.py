@@ -6,8 +6,9 @@ import datetime
 import hashlib
 import math
 import random
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
+from ratchet.codec import replace
 from ratchet.steer import CategoryScore
 from ratchet.records import (
     Baseline,

@@ -13,7 +13,8 @@ import itertools
 import warnings
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+
+from ratchet.codec import Frozen
 
 LONGEST_TEXT = 200_000
 """Characters; a longer script was generated and tells nothing."""
@@ -28,8 +29,7 @@ MOST_SITES = 200
 _DEFINITIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
 
 
-@dataclass(frozen=True)
-class Site:
+class Site(Frozen):
     """One place where two versions differ.
 
     ``words`` are the names that differ and what they are assigned to or passed
@@ -43,8 +43,7 @@ class Site:
     beside: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
-class Touched:
+class Touched(Frozen):
     """What a change touches, in the order of the file.
 
     ``constants`` are names assigned at the top level, ``definitions`` functions,

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from ratchet.cli.session import Candidate
+from ratchet.codec import Frozen
 from ratchet.vocabulary import Verdict
 
 EXIT_KEEP = 0
@@ -12,8 +11,7 @@ EXIT_DISCARD = 1
 EXIT_RETEST = 2
 
 
-@dataclass(frozen=True)
-class Answer:
+class Answer(Frozen):
     """The verdict on one candidate.
 
     ``value``, ``incumbent``, ``best`` (of the rows kept before), ``delta``

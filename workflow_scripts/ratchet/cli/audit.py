@@ -20,7 +20,6 @@ import math
 import re
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +28,7 @@ from ratchet.cli import command, pages
 from ratchet.cli.noise import further_runs, noise_source
 from ratchet.cli.session import Experiments, experiments, of_agent
 from ratchet.cli.settings import add_options
+from ratchet.codec import Frozen, encode, replace
 from ratchet.dialects import RowStatus, read_table
 from ratchet.dialects.words import number_of
 from ratchet.errors import DataError, UsageError
@@ -51,8 +51,7 @@ LEAST_SPAN, MOST_SPAN = 0.05, 2.4
 """In ln: as for a stated noise floor, and as without any."""
 
 
-@dataclass(frozen=True)
-class Source:
+class Source(Frozen):
     """Where the noise floor is from, and why it was centred where it was."""
 
     kind: str
@@ -192,7 +191,7 @@ def _audited(options: argparse.Namespace) -> tuple[Experiments, dict[str, Any], 
     ]
     found = audit(every.values, every.kept, every.again, judged, settings, source.prior)
     notes = [*table.assumptions, *every.assumptions(), *assumed]
-    facts = _facts(every, asdict(found), source, name)
+    facts = _facts(every, encode(found), source, name)
     facts["expected_false_keeps"] = found.expected_false
     _add_edits(facts["changes"], options.repo)
     facts |= {"assumptions": notes, "problems": [str(p) for p in table.problems]}
@@ -259,7 +258,7 @@ def _facts(every: Experiments, found: dict[str, Any], source: Source, name: str)
         "high": found.pop("noise_high"),
         "kind": source.kind,
         "source": source.text,
-        "stated": None if source.stated is None else asdict(source.stated),
+        "stated": None if source.stated is None else encode(source.stated),
     }
     return {
         "log": name,

@@ -9,11 +9,11 @@ does the commit's own parent stand in, and a note says so.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 from ratchet.canonical import source_digest
 from ratchet.cli.session import Experiments
+from ratchet.codec import Frozen, Struct, field
 from ratchet.commits import Commits
 from ratchet.dialects import LogRow
 from ratchet.errors import UsageError
@@ -23,8 +23,7 @@ from ratchet.results_tsv import one_line
 SHOWN_FILES = 3
 
 
-@dataclass(frozen=True)
-class Choice:
+class Choice(Frozen):
     """Which kept changes are run again, and how often; all of them as the log advises."""
 
     seeds: int | None = None
@@ -32,8 +31,7 @@ class Choice:
     top: int | None = None
 
 
-@dataclass
-class Clone:
+class Clone(Struct):
     """The commits of a log, as far as the repository has them.
 
     ``put`` keeps a file's content and gives its digest.

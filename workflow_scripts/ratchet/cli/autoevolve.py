@@ -22,10 +22,10 @@ import argparse
 import importlib
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from ratchet import __version__
 from ratchet.cli import command
+from ratchet.codec import Frozen
 from ratchet.errors import UsageError
 from ratchet.results_tsv import one_line
 
@@ -41,8 +41,7 @@ COMMANDS = {
 _EPILOG = "commands: " + "; ".join(f"{name}: {text}" for name, text in COMMANDS.items())
 
 
-@dataclass(frozen=True)
-class Output:
+class Output(Frozen):
     """How to print: ``quiet`` the least, ``colour`` with emphasis."""
 
     quiet: bool

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ratchet import steer
@@ -11,6 +10,7 @@ from ratchet.advice import Suggestion
 from ratchet.attempts import Attempt, Note, crashes, exhausted
 from ratchet.categories import category_of, classify
 from ratchet.cli.session import Experiments
+from ratchet.codec import Frozen
 from ratchet.dialects import LogRow, RowStatus
 from ratchet.errors import RatchetError
 from ratchet.steer import CategoryScore, Mode, Trial
@@ -30,8 +30,7 @@ RELATIVE_GAIN = 5e-4
 """Gain worth having, as a share of the metric, where no noise floor is known."""
 
 
-@dataclass(frozen=True)
-class Judged:
+class Judged(Frozen):
     """What the judge makes of a log; ``confidence`` and ``gain`` are by row."""
 
     noise_sd: float | None = None
@@ -41,8 +40,7 @@ class Judged:
     notes: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
-class Steered:
+class Steered(Frozen):
     """The analysis of one log.
 
     ``baseline`` and ``best`` are in the metric's unit and direction; ``worth`` is

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict
 from typing import Any
 
 from ratchet.advice import Kind, Suggestion
 from ratchet.attempts import Note
 from ratchet.cli.autosteer_log import Steered
+from ratchet.codec import encode
 from ratchet.dialects import Table
 from ratchet.results_tsv import one_line
 from ratchet.steer import WINDOW, CategoryScore, Label, Mode
@@ -129,9 +129,9 @@ def json_of(found: Steered, table: Table, mode: Mode, notes: Sequence[str]) -> s
         "direction": table.direction.value,
         "window": WINDOW,
         "ranking": list(found.ranking),
-        "experiments": [asdict(attempt) for attempt in found.attempts],
-        "crashes": [asdict(note) for note in found.crashes],
-        "exhausted": [asdict(note) for note in found.exhausted],
+        "experiments": [encode(attempt) for attempt in found.attempts],
+        "crashes": [encode(note) for note in found.crashes],
+        "exhausted": [encode(note) for note in found.exhausted],
         "noise_floor": noise,
         "detectable": None
         if not noise

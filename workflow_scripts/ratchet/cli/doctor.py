@@ -20,10 +20,10 @@ import os
 import sys
 import textwrap
 from collections.abc import Sequence
-from dataclasses import asdict
 
 from ratchet import doctor
 from ratchet.cli import command, probing, settings
+from ratchet.codec import asdict, encode
 from ratchet.doctor import Check, State
 from ratchet.results_tsv import one_line
 
@@ -59,8 +59,8 @@ def _run(options: argparse.Namespace) -> int:
         fields = {
             "ready": ready,
             "conclusion": doctor.conclusion(checks),
-            "checks": [{**vars(check), "state": check.state.value} for check in checks],
-            "length": None if machine.outlook is None else asdict(machine.outlook),
+            "checks": [{**asdict(check), "state": check.state.value} for check in checks],
+            "length": None if machine.outlook is None else encode(machine.outlook),
         }
         print(json.dumps(fields, indent=2, ensure_ascii=False))
     else:

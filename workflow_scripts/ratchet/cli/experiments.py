@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from ratchet import files
+from ratchet.codec import Frozen
 from ratchet.errors import UsageError
 from ratchet.records import Baseline, Proposal, Ruling, RunSummary
 from ratchet.session import Session
@@ -14,8 +14,7 @@ from ratchet.stages.program import rounds_of
 from ratchet.store import LOG
 
 
-@dataclass(frozen=True)
-class Experiment:
+class Experiment(Frozen):
     """One judged experiment, or the baseline as number 0.
 
     ``metric``, ``delta`` (from the incumbent of its round) are in the metric's own

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
 from itertools import pairwise
 
 from ratchet.cli.answer import Answer
 from ratchet.cli.session import Candidate, Experiments
+from ratchet.codec import Frozen, replace
 from ratchet.errors import DataError
 from ratchet.judge import (
     Assessment,
@@ -45,16 +45,14 @@ MEMORY_STEP_GB = 0.1 + 1e-9
 RULE = "probability that the true metric is better"
 
 
-@dataclass(frozen=True)
-class Rules:
+class Rules(Frozen):
     """What the user chose: mode by name, noise floor in the metric's unit."""
 
     mode: str = "auto"
     noise_sd: float | None = None
 
 
-@dataclass(frozen=True)
-class Paid:
+class Paid(Frozen):
     """What the candidate adds and what that costs, in the metric's unit.
 
     ``None`` is the judge's own price, scaled to the metric.

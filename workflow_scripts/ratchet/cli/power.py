@@ -14,12 +14,12 @@ import json
 import math
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 from ratchet import power
 from ratchet.cli import command
+from ratchet.codec import encode, replace
 from ratchet.errors import DataError, InputMissingError, UsageError
 from ratchet.files import read_record, write_bytes
 from ratchet.paths import SessionPaths
@@ -200,7 +200,7 @@ def _facts(options: argparse.Namespace, floor: NoiseFloor, effects: list[float])
 
     kinds = {"known": True, "estimated": False}
     return {
-        "noise": asdict(floor),
+        "noise": encode(floor),
         "alpha": alpha,
         "power": wanted,
         "detectable": [
@@ -215,7 +215,7 @@ def _facts(options: argparse.Namespace, floor: NoiseFloor, effects: list[float])
         ],
         "experiments": options.experiments,
         "false_keeps": [
-            asdict(rule)
+            encode(rule)
             for rule in power.false_keeps(
                 options.experiments, options.seed, relative, options.sessions
             )

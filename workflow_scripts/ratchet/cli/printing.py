@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import math
 from collections.abc import Iterator
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from ratchet.cli.answer import Answer
 from ratchet.cli.session import Experiments
 from ratchet.cli.trends import frontier, suggestion, trends
+from ratchet.codec import encode
 from ratchet.dialects import RunLog, Table
 from ratchet.vocabulary import Verdict
 
@@ -81,7 +81,7 @@ def json_of(answer: Answer, every: Experiments, run: RunLog | None, notes: list[
         "delta_pct": _percent(answer),
         "noise_floor": answer.noise_sd,
         "on_pareto_frontier": None if answer.efficiency is None else answer.pareto == "EFFICIENT",
-        **dataclasses.asdict(found),
+        **encode(found),
         "suggestion": suggestion(answer, found),
         "experiment": {
             "index": candidate.number,

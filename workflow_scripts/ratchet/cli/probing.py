@@ -14,12 +14,12 @@ import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from pathlib import Path
 
 from ratchet import caches, devices, environment, files, gpu, interpreters, isolation
 from ratchet.canonical import digest
 from ratchet.cli import planning, settings
+from ratchet.codec import replace
 from ratchet.config import Config
 from ratchet.doctor import Gpu, Lock, Machine, Tool
 from ratchet.errors import DataError, RatchetError, UsageError

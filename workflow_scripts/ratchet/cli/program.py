@@ -26,6 +26,7 @@ from pathlib import Path
 from ratchet import files, tasks
 from ratchet.cli import command, settings
 from ratchet.cli.command import OutputError
+from ratchet.codec import asdict
 from ratchet.errors import DataError, InputMissingError, UsageError
 from ratchet.paths import SessionPaths
 from ratchet.program import Contract, Finding, History, check, render
@@ -108,7 +109,7 @@ def _fields(path: Path, found: Sequence[Finding]) -> dict[str, object]:
     return {
         "file": str(path),
         "clean": not found,
-        "findings": [{**vars(finding), "flaw": finding.flaw.value} for finding in found],
+        "findings": [{**asdict(finding), "flaw": finding.flaw.value} for finding in found],
     }
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from ratchet.cli.autosteer_log import Sources, analyze, judged_by
 from ratchet.cli.judging import Rules, replayed, settings_for
 from ratchet.cli.noise import noise_source
 from ratchet.cli.session import SAME_VALUE, Experiments, experiments, of_agent
+from ratchet.codec import Frozen, field
 from ratchet.dialects import RowStatus, RunLog, decode_text, read_run, read_table
 from ratchet.errors import DataError
 from ratchet.report.foreign_log import Edit, LogSession, RunFile, SourceFile
@@ -22,8 +22,7 @@ from ratchet.steer import Mode
 from ratchet.vocabulary import Direction
 
 
-@dataclass(frozen=True)
-class Request:
+class Request(Frozen):
     """What is to be reported: files, and what the reader knows better than the log."""
 
     results: Path

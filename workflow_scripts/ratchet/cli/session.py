@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import statistics
-from dataclasses import dataclass, replace
 from functools import cached_property
 
+from ratchet.codec import Frozen, replace
 from ratchet.dialects import LogRow, RowStatus, RunLog, Table, incumbent_runs
 from ratchet.errors import DataError, UsageError
 from ratchet.results_tsv import one_line
@@ -14,8 +14,7 @@ SAME_VALUE = 5e-7
 """A run log and a row that differ by less are of one run: the row has six decimals."""
 
 
-@dataclass(frozen=True)
-class Candidate:
+class Candidate(Frozen):
     """The experiment to judge; ``values`` are all its runs, in the metric's unit.
 
     ``number`` counts the log's rows from 1, ``line`` the file's lines; a run
@@ -34,8 +33,7 @@ class Candidate:
     evidence: str = ""
 
 
-@dataclass(frozen=True)
-class Experiments:
+class Experiments(Frozen, dict=True):
     """The rows that are about runs, with what the replay needs of each."""
 
     table: Table

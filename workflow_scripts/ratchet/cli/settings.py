@@ -10,6 +10,7 @@ from typing import Any
 
 import ratchet
 from ratchet import config, files, tasks
+from ratchet.codec import asdict
 from ratchet.config import Config
 from ratchet.errors import InputMissingError, UsageError
 from ratchet.journal import Journal
@@ -106,5 +107,5 @@ def session_of(name: str | None, root: Path, given: Sequence[str] = ()) -> Sessi
             f"snakemake --cores 1 --config session={settings.session}"
         )
     frozen = files.read_record(Manifest, paths.manifest).frozen
-    values = {**vars(settings), **{k: v for k, v in frozen.items() if k in config.FROZEN_KEYS}}
+    values = {**asdict(settings), **{k: v for k, v in frozen.items() if k in config.FROZEN_KEYS}}
     return Session.open(Config(**values), root, harness(root), Journal(paths.events))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import json
 import sys
 from collections.abc import Sequence
@@ -13,7 +12,7 @@ from typing import Any
 from ratchet import files
 from ratchet.cli import command, settings
 from ratchet.cli.autoevolve import Output
-from ratchet.codec import encode
+from ratchet.codec import encode, replace
 from ratchet.errors import InputMissingError, UsageError
 from ratchet.journal import Journal
 from ratchet.paths import SessionPaths
@@ -86,7 +85,7 @@ def arena(root: Path, name: str) -> Arena:
         files.read_record(Manifest, SessionPaths(one.session, root).manifest).frozen["strategy"]
         for one in legs(paths, 0)
     ]
-    config = dataclasses.replace(found, strategies=followed, **known)
+    config = replace(found, strategies=followed, **known)
     return Arena(
         config,
         root,

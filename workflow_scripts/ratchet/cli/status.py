@@ -29,6 +29,7 @@ from typing import Any
 
 from ratchet import console, gpu, ownership, status
 from ratchet.cli import command, status_text
+from ratchet.codec import asdict
 from ratchet.errors import InputMissingError
 from ratchet.journal import Event, Follower
 from ratchet.paths import SessionPaths
@@ -155,7 +156,7 @@ class View:
                 total = nvml.nvmlDeviceGetMemoryInfo(handle).total / 2**20
             except (nvml.NVMLError, AttributeError):
                 total = None
-            found.append({**vars(one), **values, "memory_total_mb": total})
+            found.append({**asdict(one), **values, "memory_total_mb": total})
         return found
 
 

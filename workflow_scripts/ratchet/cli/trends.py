@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
 
 from ratchet.cli.answer import Answer
 from ratchet.cli.session import Experiments
+from ratchet.codec import Frozen
 from ratchet.dialects import RowStatus
 from ratchet.vocabulary import Verdict
 
@@ -18,8 +18,7 @@ STUCK = 5
 """Unkept experiments in a row after which a change of approach is suggested."""
 
 
-@dataclass(frozen=True)
-class Trends:
+class Trends(Frozen):
     """Streaks and totals of logged statuses; a streak of the past may be over."""
 
     discard_streak: int

@@ -19,7 +19,6 @@ import json
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from ratchet import files, guard, tasks
@@ -27,6 +26,7 @@ from ratchet.canonical import source_digest
 from ratchet.categories import classify
 from ratchet.cli import command, settings
 from ratchet.cli.trying_text import json_of, text_of
+from ratchet.codec import Frozen
 from ratchet.errors import InputMissingError, RatchetError, UsageError
 from ratchet.journal import Journal
 from ratchet.paths import SessionPaths
@@ -99,8 +99,7 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
-@dataclass(frozen=True)
-class Place:
+class Place(Frozen):
     """A session and the folder whose files are being edited."""
 
     session: Session

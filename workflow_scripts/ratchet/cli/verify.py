@@ -20,6 +20,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ratchet.cli import command
+from ratchet.codec import asdict
 from ratchet.results_tsv import one_line
 from ratchet.verify import Findings, verify
 
@@ -66,7 +67,7 @@ def _fields(findings: Findings) -> dict[str, object]:
     return {
         "intact": not findings.deviations,
         "checked": findings.checked,
-        "deviations": [vars(deviation) for deviation in findings.deviations],
+        "deviations": [asdict(deviation) for deviation in findings.deviations],
         "notes": findings.notes,
     }
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
+from ratchet.codec import Frozen
 from ratchet.dialects import words
 from ratchet.errors import DataError
 from ratchet.results_tsv import MEMORY_COLUMN, one_line
@@ -19,8 +19,7 @@ _STATED_UNNAMED = 0.8
 """The same for a column whose name says nothing of it."""
 
 
-@dataclass(frozen=True)
-class Columns:
+class Columns(Frozen):
     """Places of the columns in a row, from 0; ``None`` where there is none.
 
     ``label`` is a column that names the metric of each row and ``own`` says

@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import replace
 from itertools import pairwise
 
+from ratchet.codec import replace
 from ratchet.dialects import words
 from ratchet.dialects.columns import Columns, find_columns
 from ratchet.dialects.decoding import decode_text, numbered_lines

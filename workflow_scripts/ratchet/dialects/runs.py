@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from ratchet import runlog, symptoms
+from ratchet.codec import Frozen
 from ratchet.dialects.decoding import decode_text
 from ratchet.dialects.words import number_of
 from ratchet.errors import DataError
@@ -20,8 +20,7 @@ _MEMORY_NAMES = {"peak_vram_mb": 1024, "memory_mb": 1024, "peak_memory_mb": 1024
 }
 
 
-@dataclass(frozen=True)
-class RunLog:
+class RunLog(Frozen):
     """A run as its log tells it; ``value`` is ``None`` where it has no metric.
 
     ``evidence`` is the line that says why.  ``metrics`` are all numbers of the

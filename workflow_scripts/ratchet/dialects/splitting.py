@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Any
 
+from ratchet.codec import Struct, field
 from ratchet.dialects.table import Problem
 from ratchet.dialects.words import (
     COMMIT_NAMES,
@@ -31,8 +31,7 @@ MAX_CELLS = 2000
 """More columns than any log has; a file with more is no log."""
 
 
-@dataclass
-class Cells:
+class Cells(Struct):
     """A file's lines as cells; ``header`` holds the names, if there are any."""
 
     header: list[str] | None

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass
 
+from ratchet.codec import Frozen
 from ratchet.records import Direction
 
 
@@ -26,8 +26,7 @@ class RowStatus(enum.StrEnum):
         return self is not RowStatus.NOTE
 
 
-@dataclass(frozen=True, slots=True)
-class LogRow:
+class LogRow(Frozen):
     """One row that was understood; texts hold no control characters.
 
     ``line`` counts the file's lines from 1.  ``value`` is in the metric's own
@@ -45,8 +44,7 @@ class LogRow:
     agent: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class Problem:
+class Problem(Frozen):
     """A cell or line that was not understood.
 
     ``column`` counts cells from 1.  ``unread`` says that the whole line is
@@ -63,8 +61,7 @@ class Problem:
         return f"line {self.line}, column {self.column}: {self.message}{lost}"
 
 
-@dataclass(frozen=True)
-class Table:
+class Table(Frozen):
     """A session's log: what was understood, assumed, and not understood."""
 
     metric: str

@@ -16,14 +16,13 @@ from __future__ import annotations
 import ast
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 
+from ratchet.codec import Frozen
 from ratchet.integrity.offences import SEEDING, Contract, Severity, imports, offences
 from ratchet.integrity.syntax import called, parsed, shown
 
 
-@dataclass(frozen=True)
-class Flag:
+class Flag(Frozen):
     """One finding; ``line`` counts from 1 in the candidate's ``file``."""
 
     severity: Severity

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Sequence
-from dataclasses import dataclass
 
+from ratchet.codec import Frozen
 from ratchet.evaluation import Plausible
 
 MEMORY_SLACK_MB = 32.0
@@ -24,8 +24,7 @@ WHOLE = 1e-9
 count, is coarse: two runs may well agree."""
 
 
-@dataclass(frozen=True)
-class Trace:
+class Trace(Frozen):
     """What is compared of one run; ``None`` for what is not known.
 
     ``value`` is the evaluator's metric at full precision over ``count``

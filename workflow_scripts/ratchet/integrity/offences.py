@@ -5,8 +5,8 @@ from __future__ import annotations
 import ast
 import enum
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 
+from ratchet.codec import Frozen
 from ratchet.integrity.syntax import called, imported, root, targets
 
 
@@ -17,8 +17,7 @@ class Severity(enum.StrEnum):
     NOTE = "note"
 
 
-@dataclass(frozen=True)
-class Contract:
+class Contract(Frozen):
     """What a task fixes: its fixed files, and the metric that decides.
 
     ``printed`` are the other printed names that the harness reads.

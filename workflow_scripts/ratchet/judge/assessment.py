@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-
+from ratchet.codec import Frozen, replace
 from ratchet.judge.settings import Settings
 from ratchet.records import Verdict
 
@@ -11,8 +10,7 @@ RETEST_RESOLUTION = 1e-9
 """A retest worth less than this share of the noise floor is worth nothing."""
 
 
-@dataclass(frozen=True)
-class Assessment:
+class Assessment(Frozen):
     """The judge's belief about a candidate after ``n`` runs of it.
 
     ``confidence`` is P(g > 0), ``confidence_at_threshold`` P(g > threshold)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from ratchet.codec import decode
+from ratchet.codec import decode, encode
 from ratchet.errors import DataError
 from ratchet.judge.assessment import RETEST_RESOLUTION, Assessment, keeps, name_verdict
 from ratchet.judge.effects import FloatArray
@@ -214,7 +213,7 @@ class Judge:
         """Settings and state as JSON values, without a candidate not yet committed."""
         return {
             "format": STATE_FORMAT,
-            "settings": dataclasses.asdict(self.settings),
+            "settings": encode(self.settings),
             "doubts": list(self._doubts),
             **self._filter.to_dict(),
             **({} if self._tests is None else {"tests": self._tests.to_dict()}),

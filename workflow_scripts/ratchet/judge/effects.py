@@ -13,11 +13,11 @@ the hazard h = phi(z) / Phi(z), z = +-m / tau.  Its marginal density is
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ratchet.codec import Frozen
 from ratchet.judge.normal import HALF_LOG_2PI, PEAK, FloatArray, log_ndtr, mills
 from ratchet.judge.settings import Settings
 
@@ -46,8 +46,7 @@ COMPONENTS = 1 + 2 * SIDE
 LOG_2 = math.log(2)
 
 
-@dataclass(frozen=True)
-class Components:
+class Components(Frozen):
     """Posterior of each component; arrays of shape (..., 21).
 
     ``mode`` and ``sd`` are m and tau of the normal before it is cut off.
@@ -60,8 +59,7 @@ class Components:
     sd: FloatArray
 
 
-@dataclass(frozen=True)
-class _Cut:
+class _Cut(Frozen):
     """Normals before they are cut off: |m| / tau is ``size``, phi of it ``density``."""
 
     d: FloatArray
@@ -75,8 +73,7 @@ class _Cut:
     density: FloatArray
 
 
-@dataclass(frozen=True)
-class EffectPosterior:
+class EffectPosterior(Frozen):
     """P(g > 0), P(g > threshold), E[g], Var[g] and the log density of ``d``."""
 
     better: FloatArray

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
+from ratchet.codec import Frozen
 from ratchet.judge.pareto import MEMORY_TOLERANCE, Efficiency, efficiency
 
 SMALLER = 0.995
@@ -18,8 +18,7 @@ many that are surely worse would bring it down together."""
 EFFICIENT, DOMINATED = "EFFICIENT", "DOMINATED"
 
 
-@dataclass(frozen=True)
-class Configuration:
+class Configuration(Frozen):
     """What is known of one code: its true metric, lower being better, and memory.
 
     ``mean`` and ``sd`` are a posterior in the metric's unit; ``memory`` is in

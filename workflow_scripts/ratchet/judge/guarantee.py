@@ -28,11 +28,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
+from ratchet.codec import Frozen, Struct, field
 from ratchet.errors import DataError
 from ratchet.judge.effects import FloatArray
 
@@ -61,8 +61,7 @@ With a fifth, sessions try a fifth more proposals and find a third fewer improve
 of 3 sds."""
 
 
-@dataclass(frozen=True)
-class Look:
+class Look(Frozen):
     """A test so far: its p-value, the level at this look, and its prospects.
 
     ``prospect`` is the probability, under the judge's belief, that the test
@@ -79,8 +78,7 @@ class Look:
         return self.p_value <= self.level
 
 
-@dataclass
-class Confirmations:
+class Confirmations(Struct):
     """Memory of mode ``guaranteed``: what was spent, and runs nobody selected.
 
     ``squares`` and ``freedom`` pool the spread within finished groups of runs

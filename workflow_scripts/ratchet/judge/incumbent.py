@@ -14,11 +14,11 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from ratchet.codec import Frozen
 from ratchet.errors import DataError
 from ratchet.judge.effects import COMPONENTS, HALF_LOG_2PI, EffectModel, EffectPosterior, FloatArray
 from ratchet.judge.settings import REFERENCE_SCALE, Settings
@@ -35,8 +35,7 @@ TINY = 1e-300
 """Keeps the logarithm of a probability finite."""
 
 
-@dataclass(frozen=True)
-class CandidateView:
+class CandidateView(Frozen):
     """One candidate as every noise node sees it; arrays over the nodes.
 
     ``difference`` is incumbent mean minus candidate mean and ``variance`` its

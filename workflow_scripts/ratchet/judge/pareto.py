@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
+from ratchet.codec import Frozen
 from ratchet.judge.normal import ndtr
 
 EFFICIENT_PROBABILITY = 0.5
@@ -17,8 +17,7 @@ MEMORY_TOLERANCE = 0.005
 peaks of equal code differ by that much."""
 
 
-@dataclass(frozen=True)
-class Efficiency:
+class Efficiency(Frozen):
     """Bounds on the probability that no rival of the same memory is better."""
 
     low: float

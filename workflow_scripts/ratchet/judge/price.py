@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
 
+from ratchet.codec import Frozen, asdict, replace
 from ratchet.errors import ConfigError, DataError
 from ratchet.judge.settings import REFERENCE_SCALE
 
 
-@dataclass(frozen=True)
-class Prices:
+class Prices(Frozen):
     """What complexity costs, as judgement; ``per_*`` in the metric's unit."""
 
     # Per net added line: twenty lines must bring 0.001 bits per byte.
@@ -29,7 +28,7 @@ class Prices:
 
     def __post_init__(self) -> None:
         """Refuse negative or non-finite prices with :class:`ConfigError`."""
-        for name, value in vars(self).items():
+        for name, value in asdict(self).items():
             if name != "memory_credit" and not (math.isfinite(value) and value >= 0):
                 raise ConfigError(f"price {name}: expected a number of at least 0, found {value!r}")
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 
+from ratchet.codec import Frozen, replace
 from ratchet.errors import DataError
 from ratchet.judge.assessment import Assessment
 from ratchet.judge.core import Judge
@@ -12,8 +12,7 @@ from ratchet.judge.effects import FloatArray
 from ratchet.judge.settings import Settings
 
 
-@dataclass(frozen=True)
-class Replay:
+class Replay(Frozen):
     """The judge after the log, and its view of each row at that row's time.
 
     ``assessments`` holds ``None`` for the baseline, for further runs of the

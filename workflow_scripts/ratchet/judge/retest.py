@@ -7,10 +7,10 @@ node (the likeliest); a decision that is not taken is worth nothing.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
 import numpy as np
 
+from ratchet.codec import Frozen
 from ratchet.judge.effects import EffectModel, EffectPosterior, FloatArray
 
 _POINTS, _RAW_WEIGHTS = np.polynomial.hermite_e.hermegauss(11)
@@ -35,8 +35,7 @@ def _difference_grid() -> tuple[FloatArray, FloatArray]:
 _MIDPOINTS, _WIDTHS = _difference_grid()
 
 
-@dataclass(frozen=True)
-class Prospect:
+class Prospect(Frozen):
     """One noise node's view, from which both values follow.
 
     ``threshold`` is the gain that the candidate must exceed to be kept.

@@ -10,10 +10,10 @@ from __future__ import annotations
 import enum
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
+from ratchet.codec import Frozen
 from ratchet.errors import ConfigError, DataError
 
 REFERENCE_SCALE = 3e-4
@@ -67,8 +67,7 @@ GUARANTEED_RUNS = 3
 """A test needs two fresh runs of a candidate, besides its first."""
 
 
-@dataclass(frozen=True)
-class Settings:
+class Settings(Frozen):
     """Every number the judge decides by.
 
     Probabilities are plain numbers in (0, 1).  Raises :class:`ConfigError`

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 
 from ratchet.advice import Suggestion
 from ratchet.ceiling import Ceiling
+from ratchet.codec import Frozen, field
 from ratchet.vocabulary import Direction
 
 
-@dataclass(frozen=True)
-class Contract:
+class Contract(Frozen):
     """The task and the configuration as far as a proposer must know them.
 
     Exactly one of ``budget_seconds`` and ``budget_steps`` is set.  ``directions``
@@ -54,8 +53,7 @@ class Contract:
         return f"{self.budget_seconds:g} seconds"
 
 
-@dataclass(frozen=True)
-class Entry:
+class Entry(Frozen):
     """One judged experiment; ``delta`` in the metric's unit and own direction."""
 
     number: int
@@ -69,8 +67,7 @@ class Entry:
     reason: str = ""
 
 
-@dataclass(frozen=True)
-class History:
+class History(Frozen):
     """What a session has found out.
 
     ``baseline``, ``noise_sd``, ``best`` (believed of the champion, experiment

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass
+
+from ratchet.codec import Frozen
 
 SHOWN = 90
 """Characters of a sentence that are quoted."""
@@ -18,8 +19,7 @@ class Flaw(enum.StrEnum):
     VAGUE = "vague"
 
 
-@dataclass(frozen=True)
-class Finding:
+class Finding(Frozen):
     """One thing to mend; ``line`` counts from 1 and is where it stands, or belongs."""
 
     line: int

@@ -6,7 +6,8 @@ import bisect
 import itertools
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+
+from ratchet.codec import Frozen
 
 # Kinds of sections by their titles; the first that fits counts.
 _KINDS = {
@@ -24,8 +25,7 @@ _ITEM = re.compile(r"\s*(?:[-*+]|\d+[.)])\s+")
 _END = re.compile(r"(?<=[.;!?])[*_)\"]*\s+(?=[^\s])")
 
 
-@dataclass(frozen=True)
-class Section:
+class Section(Frozen):
     """A heading with all below it up to the next one of its level or above.
 
     Lines count from 1; ``end`` is the last one.  ``kind`` is one of the kinds above,
@@ -39,8 +39,7 @@ class Section:
     kind: str
 
 
-@dataclass(frozen=True)
-class Sentence:
+class Sentence(Frozen):
     """A statement in prose, a list or a heading; ``kind`` is that of its section.
 
     ``lead`` is what stands before the list that it is in, such as ``You can not:``.
@@ -59,8 +58,7 @@ class Sentence:
         return f"{self.lead} {self.text}".strip()
 
 
-@dataclass(frozen=True)
-class Document:
+class Document(Frozen):
     """A parsed text."""
 
     lines: tuple[str, ...]

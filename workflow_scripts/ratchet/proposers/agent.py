@@ -15,11 +15,11 @@ import signal
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ratchet import supervisor
+from ratchet.codec import Frozen
 from ratchet.errors import ConfigError
 from ratchet.processes import adopt_orphans, kill_descendants
 
@@ -30,8 +30,7 @@ LOG_LIMIT_BYTES = 2 << 20
 OUTSIDE_SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
-@dataclass(frozen=True)
-class Call:
+class Call(Frozen):
     """What to run: ``prompt`` is what it reads on its standard input, if anything."""
 
     command: Sequence[str]
@@ -42,8 +41,7 @@ class Call:
     seconds: float
 
 
-@dataclass(frozen=True)
-class Ending:
+class Ending(Frozen):
     """How a call ended; ``exit_code`` is negative for a signal, as in Python."""
 
     exit_code: int

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 
 from ratchet import surface
+from ratchet.codec import Frozen
 from ratchet.records import Edit
 from ratchet.task import Change
 
 
-@dataclass(frozen=True)
-class Draft:
+class Draft(Frozen):
     """A change applied to the incumbent's files, not yet recorded."""
 
     edit: Edit

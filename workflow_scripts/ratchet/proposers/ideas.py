@@ -5,14 +5,13 @@ from __future__ import annotations
 import ast
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 from ratchet import categories, surface
+from ratchet.codec import Frozen
 from ratchet.proposals import DECLARED, Edit
 
 
-@dataclass(frozen=True)
-class Idea:
+class Idea(Frozen):
     """A change applied to the incumbent's files, not yet recorded."""
 
     category: str

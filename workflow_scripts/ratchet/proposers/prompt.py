@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
+from ratchet.codec import Frozen
 from ratchet.proposers.reply import DESCRIPTION_LIMIT
 from ratchet.proposers.tools import PROPOSAL
 from ratchet.proposers.workplace import BRIEF, EARLIER, TRIED, UNTRUSTED
 from ratchet.results_tsv import one_line
 
 
-@dataclass(frozen=True)
-class Errand:
+class Errand(Frozen):
     """What one call is about.
 
     ``others`` are descriptions of what the same round tries already, ``reason``

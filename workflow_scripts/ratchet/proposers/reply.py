@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from ratchet import categories
+from ratchet.codec import Frozen
 from ratchet.proposers.ideas import same_sources, syntax_error
 from ratchet.proposers.tools import PROPOSAL
 from ratchet.results_tsv import one_line
@@ -21,8 +21,7 @@ NAMED = 5
 """Files that a refusal names; whoever touched more knows what it is about."""
 
 
-@dataclass(frozen=True)
-class Statement:
+class Statement(Frozen):
     """The content of a ``proposal.json``, cleaned and cut."""
 
     description: str
@@ -31,8 +30,7 @@ class Statement:
     expected_effect: str = ""
 
 
-@dataclass(frozen=True)
-class Reply:
+class Reply(Frozen):
     """One finished call: how it ended within its ``minutes``, what it used, what it left.
 
     ``files`` maps the mutable files that could be read to their digests in the

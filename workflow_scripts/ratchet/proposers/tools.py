@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 
+from ratchet.codec import Frozen, field
 from ratchet.errors import ConfigError
 
 CUSTOM = "custom"
@@ -29,8 +29,7 @@ LITTER = (".aider*", ".claude", ".codex", ".gemini", ".opencode", ".cache", ".DS
 """What agents leave in a folder for themselves; no part of a proposal."""
 
 
-@dataclass(frozen=True)
-class Tool:
+class Tool(Frozen):
     """One agent: its command, and what it reports.
 
     ``dollars`` tells whether its output names a price.  Variables in ``without``

@@ -11,8 +11,9 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
+
+from ratchet.codec import Frozen
 
 MOST_DOLLARS = 1e6
 MOST_TOKENS = 10**12
@@ -25,8 +26,7 @@ _AIDER = re.compile(
 _FACTOR = {"k": 1e3, "M": 1e6}
 
 
-@dataclass(frozen=True)
-class Usage:
+class Usage(Frozen):
     """Tokens and dollars; ``None`` where the tool reports none."""
 
     tokens: int | None = None

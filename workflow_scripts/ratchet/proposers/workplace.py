@@ -15,11 +15,11 @@ import stat
 import subprocess
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path, PurePosixPath
 
 from ratchet.canonical import digest_bytes
+from ratchet.codec import Frozen
 from ratchet.errors import ConfigError, StoreError
 from ratchet.files import discard
 from ratchet.proposers.tools import LITTER, PROPOSAL
@@ -55,8 +55,7 @@ class UnreadableError(Exception):
     """Why a file that an agent left is not read; internal to proposers."""
 
 
-@dataclass(frozen=True)
-class Left:
+class Left(Frozen):
     """What an agent left: its files, what is wrong with them, and what else changed.
 
     ``contents`` are the mutable files, ``problems`` say which of them cannot be

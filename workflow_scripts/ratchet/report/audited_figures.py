@@ -7,10 +7,10 @@ point has a shape of its own and its numbers beside it or in the table below.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
 from typing import Any
 
 from ratchet.audit import CREDIBLE, OVERTURNED
+from ratchet.codec import Frozen, replace
 from ratchet.report.forest import NARROW, ROW_HEIGHT, WIDE, WIDEST
 from ratchet.report.frames import Frame, Row, Spec, base, layer, shortened, ticks
 from ratchet.report.inputs import Facts
@@ -35,8 +35,7 @@ KINDS = {
 BEYOND = ("triangle-left", "triangle-right")
 
 
-@dataclass(frozen=True)
-class Axis:
+class Axis(Frozen):
     """Title and limits of the horizontal axis, and where upright rules stand on it."""
 
     title: str

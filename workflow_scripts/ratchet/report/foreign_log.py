@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from functools import cached_property
 
 from ratchet.cli.autosteer_log import Steered
 from ratchet.cli.session import Experiments
+from ratchet.codec import Frozen
 from ratchet.judge import Replay
 
 
-@dataclass(frozen=True)
-class SourceFile:
+class SourceFile(Frozen):
     """A file that the report rests on, by its name without folders."""
 
     name: str
@@ -20,8 +19,7 @@ class SourceFile:
     sha256: str
 
 
-@dataclass(frozen=True)
-class Edit:
+class Edit(Frozen):
     """What a commit changed in Python files: unified diff, lines, things changed."""
 
     diff: str
@@ -31,8 +29,7 @@ class Edit:
     changes: int | None
 
 
-@dataclass(frozen=True)
-class RunFile:
+class RunFile(Frozen):
     """The run log that was given; ``number`` is its row, ``None`` if it is of no row."""
 
     file: SourceFile
@@ -40,8 +37,7 @@ class RunFile:
     number: int | None
 
 
-@dataclass(frozen=True)
-class LogSession:
+class LogSession(Frozen, dict=True):
     """A log with all that was made of it.
 
     ``edits`` are by the rows' numbers, ``None`` where no repository was given.  ``noise``

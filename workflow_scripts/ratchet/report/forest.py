@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ratchet.codec import replace
 from ratchet.report.frames import Frame, Row, Spec, base, layer, shortened, ticks
 from ratchet.report.inputs import Facts
 from ratchet.report.palette import LIGHT
@@ -64,7 +65,7 @@ def forest(facts: Facts, frame: Frame = WIDE) -> Spec | None:
         row["from"], row["to"] = max(row["low"], axis.low), min(row["high"], axis.high)
         row["shape"] = _shape(row, axis)
         row["tick"] = row["gain"] if row["gain"] is not None and axis.holds(row["gain"]) else None
-    sized = Frame(**{**frame.__dict__, "height": ROW_HEIGHT * len(rows)})
+    sized = replace(frame, height=ROW_HEIGHT * len(rows))
     return {**base(sized), "layer": _layers(rows, facts, sized, [axis.low, axis.high])}
 
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
+from ratchet.codec import Frozen
 from ratchet.report.inputs import Facts
 from ratchet.report.palette import LIGHT
 
@@ -20,8 +20,7 @@ CHARACTER_WIDTH = 0.52
 LARGE = 1e6
 
 
-@dataclass(frozen=True)
-class Frame:
+class Frame(Frozen):
     """Size of a figure in pixels: the plot itself and the paddings around it."""
 
     width: int

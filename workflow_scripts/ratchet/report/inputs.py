@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from math import fsum
 from statistics import fmean, stdev
 from typing import Any
 
+from ratchet.codec import Frozen, field
 from ratchet.declared_values import BY_ENVIRONMENT, Seeding
 from ratchet.records import (
     Baseline,
@@ -26,8 +26,7 @@ from ratchet.steer import CategoryScore
 Facts = dict[str, Any]
 
 
-@dataclass(frozen=True)
-class RunDetails:
+class RunDetails(Frozen):
     """What the store knows of one run beyond its summary."""
 
     log_tail: str
@@ -40,16 +39,14 @@ class RunDetails:
     unenforced: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
-class Integrity:
+class Integrity(Frozen):
     """What was hashed again when the report was made, in words, and what deviated."""
 
     checked: tuple[str, ...] = ()
     deviations: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
-class Recipe:
+class Recipe(Frozen):
     """How runs of a session are started.
 
     ``folder`` is the session's, as seen from where Snakemake runs; ``data`` maps
@@ -66,8 +63,7 @@ class Recipe:
     seeding: Seeding = BY_ENVIRONMENT
 
 
-@dataclass(frozen=True)
-class SessionRecords:
+class SessionRecords(Frozen):
     """Everything a report is made of.
 
     ``judge`` holds the settings that verdicts depend on, at least ``mode`` and

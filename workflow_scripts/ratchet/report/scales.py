@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from statistics import quantiles
+
+from ratchet.codec import Frozen
 
 # Tukey's fence: further than this many interquartile ranges outside the
 # quartiles a point says nothing that "far off" does not say as well.
@@ -13,8 +14,7 @@ FENCE = 1.5
 MARGIN = 0.08
 
 
-@dataclass(frozen=True)
-class Range:
+class Range(Frozen):
     """An axis from ``low`` to ``high`` with room at both ends for edge marks."""
 
     low: float
@@ -60,8 +60,7 @@ def integer_ticks(last: int, most: int) -> list[int]:
     return [0, last]
 
 
-@dataclass(frozen=True)
-class Anchor:
+class Anchor(Frozen):
     """A point in pixels (y downwards) that would like a label of ``length`` pixels."""
 
     x: float

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ratchet.codec import replace
 from ratchet.report.frames import Frame, Row, Spec, base, layer
 from ratchet.report.inputs import Facts
 from ratchet.report.palette import LIGHT
@@ -27,7 +28,7 @@ def schedule(facts: Facts, frame: Frame = WIDE) -> Spec | None:
     unit, size, _ = next(each for each in UNITS if found["seconds"] >= each[2])
     lanes = [lane for lane, _ in LANES if any(run["lane"] == lane for run in found["runs"])]
     rows = [_bar(run, size, lanes) for run in found["runs"]]
-    sized = Frame(**{**frame.__dict__, "height": LANE_HEIGHT * len(lanes)})
+    sized = replace(frame, height=LANE_HEIGHT * len(lanes))
     scale = {"domain": [0, found["seconds"] / size], "nice": False, "zero": True}
     x = {"field": "from", "type": "quantitative", "scale": scale}
     x["axis"] = {"title": f"{unit} since the start", "tickCount": 6}

@@ -14,12 +14,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from random import Random
 
 import numpy as np
 
 from ratchet import steer
+from ratchet.codec import Frozen
 from ratchet.simulation.landscape import LARGEST_CHANCE, LARGEST_SHARE, draw_landscape
 from ratchet.steer import Mode, Trial
 from ratchet.vocabulary import CATEGORIES
@@ -54,8 +54,7 @@ GAIN_SCALE = 5e-4
 """Gain worth having, as steering is told."""
 
 
-@dataclass(frozen=True)
-class Play:
+class Play(Frozen):
     """The kind of world: part of a gain that opens room elsewhere, and how often
     room appears from nowhere per run."""
 
@@ -73,8 +72,7 @@ Policy = Callable[[Sequence[Trial], Random], str]
 """Chooses a category by what was tried so far, with a source of luck of its own."""
 
 
-@dataclass(frozen=True)
-class Score:
+class Score(Frozen):
     """Of one session: true gain of what was kept, and expected gain missed by
     not choosing the best category each time."""
 
@@ -144,8 +142,7 @@ def play_session(policy: Policy, play: Play, runs: int, seed: int, session: int)
     return Score(gain, regret)
 
 
-@dataclass(frozen=True)
-class Comparison:
+class Comparison(Frozen):
     """A policy beside random choice, over paired sessions.
 
     ``over`` and ``margin`` (95 %) are the gain over random and ``regret`` the

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 
 import numpy as np
 
+from ratchet.codec import Frozen, Struct, field
 from ratchet.judge import Judge, Settings
 from ratchet.simulation.ground import Cup, Edit, Ground
 from ratchet.simulation.measures import Estimate, mean
@@ -20,8 +20,7 @@ BASELINE = 3
 """Runs of the common baseline, on top of those that are counted."""
 
 
-@dataclass(frozen=True)
-class Score:
+class Score(Frozen):
     """The champion of one tournament: its true gain, and all runs that were used.
 
     ``false_share`` is the part of the champion's edits that harm or do nothing.
@@ -36,8 +35,7 @@ class Score:
         return self.gain / self.runs
 
 
-@dataclass
-class Competitor:
+class Competitor(Struct):
     """One competitor at work: its configuration, its judge, the runs that it used.
 
     ``measured`` is the best value that any keep of its configuration had.
@@ -198,8 +196,7 @@ def play(cup: Cup, seed: int, number: int) -> dict[str, Score]:
     return {name: way(ground) for name, way in WAYS.items()}
 
 
-@dataclass(frozen=True)
-class Line:
+class Line(Frozen):
     """One way over many tournaments; ``behind`` is the first way's lead over it."""
 
     name: str

@@ -19,10 +19,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
+from ratchet.codec import Frozen
 from ratchet.judge import Mode
 from ratchet.simulation.landscape import LARGEST_CHANCE, LARGEST_SHARE, draw_landscape
 
@@ -43,8 +43,7 @@ CRASH_SHARE = 0.03
 NOISE_SD = 5e-4
 
 
-@dataclass(frozen=True)
-class Cup:
+class Cup(Frozen):
     """What to simulate: ``runs`` are those of each competitor in each round."""
 
     overlapping: bool = False
@@ -59,8 +58,7 @@ class Cup:
         return self.competitors * self.rounds * self.runs
 
 
-@dataclass(frozen=True)
-class Edit:
+class Edit(Frozen):
     """One proposal; ``size`` is what it brings where nothing overlaps."""
 
     name: tuple[int, int]

@@ -11,9 +11,10 @@ positive effect is an improvement.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
 import numpy as np
+
+from ratchet.codec import Frozen
 
 TINY_EFFECT = 5e-5
 """Sd of the effects that are too small to be called anything but null."""
@@ -68,8 +69,7 @@ def _root() -> np.ndarray:
 _ROOT = _root()
 
 
-@dataclass(frozen=True)
-class Draws:
+class Draws(Frozen):
     """The random numbers behind one proposal, the same wherever it is made.
 
     ``chance`` and ``kind`` are uniform, ``size`` exponential and ``deviation``
@@ -82,8 +82,7 @@ class Draws:
     deviation: float
 
 
-@dataclass(frozen=True)
-class Landscape:
+class Landscape(Frozen):
     """One session's parameters.
 
     At distance D a proposal improves with probability

@@ -10,11 +10,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ratchet.codec import Frozen
 from ratchet.simulation.session import Record
 from ratchet.vocabulary import Verdict
 
@@ -35,8 +35,7 @@ NONE_SEEN = -math.log((1 - LEVEL) / 2)
 """Upper Poisson limit of the expected count where none was counted."""
 
 
-@dataclass(frozen=True)
-class Estimate:
+class Estimate(Frozen):
     """A figure and its 95 % interval."""
 
     value: float
@@ -49,8 +48,7 @@ class Estimate:
         return (self.high - self.low) / 2
 
 
-@dataclass(frozen=True)
-class HitRate:
+class HitRate(Frozen):
     """Share of the candidates with this verdict that are truly better."""
 
     verdict: Verdict
@@ -58,8 +56,7 @@ class HitRate:
     count: int
 
 
-@dataclass(frozen=True)
-class Summary:
+class Summary(Frozen):
     """All measures of one rule, per session unless they are shares.
 
     Gains are in the metric's unit.  ``over`` is the paired gain over the rule
@@ -112,8 +109,7 @@ def summarize(records: Sequence[Record], against: Sequence[Record]) -> Summary:
     )
 
 
-@dataclass(frozen=True)
-class Contrast:
+class Contrast(Frozen):
     """One rule minus another, session by session."""
 
     true_gain: Estimate

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
-from dataclasses import dataclass
 
+from ratchet.codec import Frozen, replace
 from ratchet.judge import REFERENCE_SCALE, Judge, Mode, Settings, scale_from
 from ratchet.simulation.session import Bench, Candidate, Decision, Keeper, Rule
 from ratchet.vocabulary import Verdict
 
 
-@dataclass(frozen=True)
-class Greedy:
+class Greedy(Frozen):
     """Keep whatever measures below the best measurement so far."""
 
     name: str = "greedy"
@@ -23,8 +21,7 @@ class Greedy:
         return _MeanKeeper(bench.baseline(1)[0], 1, screened=True)
 
 
-@dataclass(frozen=True)
-class Seeds:
+class Seeds(Frozen):
     """Run a candidate several times and keep it if its mean is lower.
 
     With ``screened`` only those whose first run looks like an improvement.
@@ -67,8 +64,7 @@ class _MeanKeeper:
         return Decision(keep)
 
 
-@dataclass(frozen=True)
-class Oracle:
+class Oracle(Frozen):
     """Knows the sign of every effect from one run: what no rule can beat."""
 
     name: str = "oracle"
@@ -96,8 +92,7 @@ class _OracleKeeper:
         return Decision(keep)
 
 
-@dataclass(frozen=True)
-class Judged:
+class Judged(Frozen):
     """The judge in one of its modes, asked before every decision.
 
     ``outlier_residual`` replaces the hold on outliers, of candidates and of the
@@ -125,7 +120,7 @@ class Judged:
         hold = self.outlier_residual
         if hold is None:
             return settings
-        return dataclasses.replace(settings, outlier_residual=hold, surprise_residual=hold)
+        return replace(settings, outlier_residual=hold, surprise_residual=hold)
 
 
 class _JudgeKeeper:

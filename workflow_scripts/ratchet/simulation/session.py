@@ -8,9 +8,9 @@ into the :class:`Record`.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
 from typing import Protocol
 
+from ratchet.codec import Frozen, Struct, field
 from ratchet.errors import ConfigError
 from ratchet.simulation.worlds import OPTIMUM, Stream, World
 from ratchet.vocabulary import Verdict
@@ -23,8 +23,7 @@ LARGEST_NOISE = 1.0
 """Metrics are near 1; noise above that is another scale, not another world."""
 
 
-@dataclass(frozen=True)
-class Plan:
+class Plan(Frozen):
     """What to simulate; ``noise_sd`` is that of one run, in the metric's unit.
 
     ``baseline_runs`` are made by rules that judge noise.  With
@@ -53,8 +52,7 @@ class Plan:
         _require(fits, "noise sd", sd, f"above 0 and at most {LARGEST_NOISE:g}")
 
 
-@dataclass(frozen=True)
-class Decision:
+class Decision(Frozen):
     """A rule's decision, with P(truly better) and a verdict if it has them."""
 
     keep: bool
@@ -62,8 +60,7 @@ class Decision:
     verdict: Verdict | None = None
 
 
-@dataclass(frozen=True)
-class Row:
+class Row(Frozen):
     """One measured proposal: what was decided, and the truth."""
 
     decision: Decision
@@ -80,8 +77,7 @@ class Row:
         return self.effect > MATERIAL_EFFECT
 
 
-@dataclass
-class Record:
+class Record(Struct):
     """All of one session under one rule.
 
     ``true_gain`` and ``claimed_gain`` are from the baseline to the last

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ratchet.codec import encode
 from ratchet.simulation.measures import Contrast, Estimate, Summary
 from ratchet.simulation.session import Plan, Rule
 
@@ -83,7 +83,7 @@ def to_dict(
     plan: Plan, rules: Sequence[Rule], summaries: Mapping[str, Summary], against: str
 ) -> dict[str, Any]:
     """The same as JSON values; gains are in the metric's unit."""
-    settings = dataclasses.asdict(plan)
+    settings = encode(plan)
     settings["world"] = plan.world.name
     return {
         "format": FORMAT,
@@ -93,7 +93,7 @@ def to_dict(
             {
                 "name": rule.name,
                 "summary": rule.summary,
-                **dataclasses.asdict(summaries[rule.name]),
+                **encode(summaries[rule.name]),
             }
             for rule in rules
         ],

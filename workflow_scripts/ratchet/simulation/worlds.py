@@ -11,10 +11,10 @@ from __future__ import annotations
 
 import enum
 import math
-from dataclasses import dataclass
 
 import numpy as np
 
+from ratchet.codec import Frozen
 from ratchet.simulation.landscape import Draws, draw_landscape
 
 OPTIMUM = 0.97
@@ -46,8 +46,7 @@ class Effects(enum.StrEnum):
     NONE = "none"
 
 
-@dataclass(frozen=True)
-class World:
+class World(Frozen):
     """A named kind of session.
 
     ``crash_share`` and ``divergent_share`` are probabilities per proposal,
@@ -84,8 +83,7 @@ WORLDS = {
 }
 
 
-@dataclass(frozen=True)
-class Proposal:
+class Proposal(Frozen):
     """One proposal as all rules meet it; ``divergence`` is 0 unless it diverges."""
 
     crashes: bool

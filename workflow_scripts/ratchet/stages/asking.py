@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 
 from ratchet.canonical import source_digest
+from ratchet.codec import Struct, field
 from ratchet.proposers import declared, reply
 from ratchet.proposers.ideas import Idea, same_sources, setting
 from ratchet.proposers.reply import Reply
@@ -21,8 +21,7 @@ ATTEMPTS = 2
 Refusal = tuple[CallOutcome, str]
 
 
-@dataclass
-class Asking:
+class Asking(Struct):
     """An agent that proposes for one round, with what the session knows by then.
 
     ``earlier`` are the proposals and ``rounds`` the records of all rounds before;

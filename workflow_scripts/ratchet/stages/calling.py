@@ -5,12 +5,11 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ratchet import files
-from ratchet.codec import decode, encode
+from ratchet.codec import Frozen, decode, encode
 from ratchet.errors import StoreError
 from ratchet.proposers import agent, reply, tools
 from ratchet.proposers.prompt import Errand, prompt
@@ -28,8 +27,7 @@ RUNS = 2
 """A call that somebody else ended is made once more."""
 
 
-@dataclass(frozen=True)
-class Calling:
+class Calling(Frozen):
     """How an agent is called for one round."""
 
     session: Session

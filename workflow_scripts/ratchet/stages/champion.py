@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from ratchet import files
+from ratchet.codec import Frozen
 from ratchet.records import Confirmation
 from ratchet.stages import confirm
 from ratchet.stages.entering import Arena
 from ratchet.tournaments import Leg, leader
 
 
-@dataclass(frozen=True)
-class Champion:
+class Champion(Frozen):
     """The leader after the last round, and its fresh runs.
 
     ``session`` and ``experiment`` name it, ``source`` is the digest of its files.

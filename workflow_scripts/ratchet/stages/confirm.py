@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
 
 from ratchet import files
+from ratchet.codec import replace
 from ratchet.confirmation import compare
 from ratchet.errors import DataError
 from ratchet.executor import Executor
@@ -94,23 +94,19 @@ def _result(
     )
     if failed is not None:
         detail = f"a run failed with seed {failed.seed}: {failed.outcome.value}, {failed.reason}"
-        return dataclasses.replace(found, detail=detail)
+        return replace(found, detail=detail)
     wrong = Scrutiny(session).wrong([theirs for _, theirs in pairs])
     if wrong is not None:
-        return dataclasses.replace(found, detail=f"the champion's runs are tampered with: {wrong}")
+        return replace(found, detail=f"the champion's runs are tampered with: {wrong}")
     comparison = compare(
         [session.value(ours) for ours, _ in pairs],
         [session.value(theirs) for _, theirs in pairs],
         LEVEL,
     )
-    found = dataclasses.replace(
-        found, gain=comparison.gain, low=comparison.low, high=comparison.high
-    )
+    found = replace(found, gain=comparison.gain, low=comparison.low, high=comparison.high)
     before = [session.sign * ours.audit for ours, _ in pairs if ours.audit is not None]
     after = [session.sign * theirs.audit for _, theirs in pairs if theirs.audit is not None]
     if len(before) < len(pairs) or len(after) < len(pairs):
         return found
     audit = compare(before, after, LEVEL)
-    return dataclasses.replace(
-        found, audit_gain=audit.gain, audit_low=audit.low, audit_high=audit.high
-    )
+    return replace(found, audit_gain=audit.gain, audit_low=audit.low, audit_high=audit.high)

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 from ratchet import files, seal
 from ratchet.canonical import digest
-from ratchet.codec import encode
+from ratchet.codec import Frozen, encode, replace
 from ratchet.config import Config
 from ratchet.errors import FixedInputChangedError
 from ratchet.journal import Journal
@@ -25,8 +23,7 @@ JournalOf = Callable[[Config], Journal]
 """The journal of a competitor, by its configuration."""
 
 
-@dataclass(frozen=True)
-class Arena:
+class Arena(Frozen):
     """A tournament's place: its configuration and where its sessions lie."""
 
     config: Config
@@ -91,9 +88,7 @@ def enter(arena: Arena, index: int) -> Session:
 def _manifest(arena: Arena, own: Config) -> Manifest:
     common = files.read_record(Manifest, arena.paths.manifest)
     frozen = {**encode(own.frozen), "mode": judge_mode(own)}
-    return dataclasses.replace(
-        common, session=own.session, frozen=frozen, config_sha256=digest(frozen)
-    )
+    return replace(common, session=own.session, frozen=frozen, config_sha256=digest(frozen))
 
 
 def _compare(own: Config, wanted: Manifest, found: Manifest) -> None:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
 
 from ratchet import categories, code_lines, files, results_tsv
+from ratchet.codec import Frozen, replace
 from ratchet.integrity import confirms, implausible
 from ratchet.judge import Assessment, Judge, credit
 from ratchet.judge.front import Configuration
@@ -28,8 +28,7 @@ from ratchet.stages.ruling import Case, ruling
 from ratchet.stages.scrutiny import Scrutiny
 
 
-@dataclass(frozen=True)
-class Hearing:
+class Hearing(Frozen):
     """One round before the judge as it was at the round's start.
 
     It knows the regular check of the incumbent, and nothing of the round's other

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 
 from ratchet import files, seal, worktrees
 from ratchet.canonical import source_digest
+from ratchet.codec import Struct, field
 from ratchet.errors import RatchetError
 from ratchet.paths import SessionPaths
 from ratchet.proposals import POLLINATION
@@ -69,8 +69,7 @@ def _told(leg: Leg) -> dict[str, object]:
     return {name: getattr(leg, name) for name in names}
 
 
-@dataclass
-class Playing:
+class Playing(Struct):
     """A leg at work; ``rounds`` are those of the session that were played."""
 
     session: Session

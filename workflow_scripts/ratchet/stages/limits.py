@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from pathlib import Path
 
 from ratchet import files
+from ratchet.codec import replace
 from ratchet.config import Config
 from ratchet.paths import SessionPaths
 from ratchet.records import Direction, Manifest
@@ -53,11 +53,11 @@ def load(
         return None
     found = files.read_record(Limits, path)
     if by_hand:
-        found = dataclasses.replace(found, deadline=math.inf, target=None)
+        found = replace(found, deadline=math.inf, target=None)
     if found.max_runs is None:
         return found
     manifest = files.read_record(Manifest, paths.manifest)
-    return dataclasses.replace(found, reserved_runs=_reserved(config, manifest))
+    return replace(found, reserved_runs=_reserved(config, manifest))
 
 
 def _reserved(config: Config, manifest: Manifest) -> int:

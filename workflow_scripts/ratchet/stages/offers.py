@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from ratchet import files
+from ratchet.codec import Frozen
 from ratchet.paths import SessionPaths
 from ratchet.proposals import HAND, Edit
 
 
-@dataclass(frozen=True)
-class Offer:
+class Offer(Frozen):
     """An edit: the mutable files by digest, and what it is about.
 
     ``proposer``, ``origin`` and ``edit`` are the proposal's, which it becomes.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
 import subprocess
 import sys
@@ -23,7 +22,7 @@ from ratchet import (
     manifest,
     presets,
 )
-from ratchet.codec import decode, encode
+from ratchet.codec import decode, encode, replace
 from ratchet.config import Config
 from ratchet.errors import DataError, StoreError
 from ratchet.interpreters import Interpreter
@@ -69,7 +68,7 @@ def run(config: Config, task: Task, root: Path, harness: Path, journal: Journal)
     frozen = manifest.build(config, task, store, data, code, mode, preset, told, read)
     if kept_apart == isolation.Kind.CONTAINER:
         versions = {**frozen.versions, **container.run_facts()}
-        frozen = dataclasses.replace(frozen, versions=versions)
+        frozen = replace(frozen, versions=versions)
     files.write_json(paths.manifest, frozen)
     journal.append(
         "prepared",

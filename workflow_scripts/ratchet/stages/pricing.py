@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 
 from ratchet.ceiling import Ceiling
+from ratchet.codec import Frozen, field
 from ratchet.judge import Prices
 from ratchet.records import RunSummary
 from ratchet.stages.memory import mean_memory
 
 
-@dataclass(frozen=True)
-class Tariff:
+class Tariff(Frozen):
     """Prices as they apply to the candidates of one round.
 
     ``noise_sd`` bounds the credit of simplifications and ``credit_used`` is

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
 from ratchet import files, results_tsv
 from ratchet.canonical import source_digest
-from ratchet.codec import decode, encode
+from ratchet.codec import Struct, decode, encode, field, replace
 from ratchet.proposals import HAND
 from ratchet.proposers import declared, strategic
 from ratchet.proposers.declared import Draft
@@ -39,8 +37,7 @@ def run(session: Session, number: int) -> None:
     files.write_json(session.paths.round(number).proposals, result)
 
 
-@dataclass
-class Proposing:
+class Proposing(Struct):
     """One round's choice: near misses that wait come first, then something new."""
 
     session: Session
@@ -188,7 +185,7 @@ class Proposing:
             f"round was kept; the same edit on the new incumbent. {idea.hypothesis}"
         )
         name = f"{idea.description} (again, was experiment {before.number})"
-        return self._answer(dataclasses.replace(idea, description=name, hypothesis=why))
+        return self._answer(replace(idea, description=name, hypothesis=why))
 
     def _new(self, tried: set[str], skip: int) -> Answer | None:
         draft = self._draft(tried, skip)
@@ -281,4 +278,4 @@ def _commit(session: Session, state: SessionState, proposal: Proposal) -> Propos
         parent=state.incumbent.commit,
         ref=f"refs/ratchet/experiments/{proposal.number:04d}",
     )
-    return dataclasses.replace(proposal, commit=commit)
+    return replace(proposal, commit=commit)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
 
+from ratchet.codec import Struct, field
 from ratchet.executor import Executor
 from ratchet.judge import Judge
 from ratchet.records import Incumbent, Outcome, Remeasurement, RunSummary
@@ -25,8 +25,7 @@ ROUND_STRIDE = 10_000
 those below, as many as there can be rounds, belong to the regular checks."""
 
 
-@dataclass
-class Reference:
+class Reference(Struct):
     """The incumbent of one round, to be run again.
 
     The seeds depend on the round and on how many runs a candidate has had before in

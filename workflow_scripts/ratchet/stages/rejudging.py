@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping, Sequence
 
 from ratchet import files, hardware
+from ratchet.codec import replace
 from ratchet.confirmation import compare
 from ratchet.holding import judged, pooled
 from ratchet.integrity import unlike
@@ -83,11 +83,11 @@ class Judging:
             notes=kept.notes,
         )
         if kept.parent is None or kept.child is None:
-            return dataclasses.replace(held, reason=kept.unable)
+            return replace(held, reason=kept.unable)
         sides = [self.runs[source][: kept.seeds] for source in (kept.parent, kept.child)]
         notes = {note: None for side in sides for each in side for note in each.notes}
         parent, child = ([r.run for r in side if r.run is not None] for side in sides)
-        held = dataclasses.replace(
+        held = replace(
             held,
             parent_runs=tuple(parent),
             child_runs=tuple(child),
@@ -96,10 +96,10 @@ class Judging:
         bound = broken(self.session, child)
         if bound:
             said = f"it breaks a constraint of the task here ({bound}); no session would keep it"
-            held = dataclasses.replace(held, notes=(*held.notes, said))
+            held = replace(held, notes=(*held.notes, said))
         wrong = self._wrong(kept, sides, parent, child)
         if wrong:
-            return dataclasses.replace(held, reason=wrong)
+            return replace(held, reason=wrong)
         others = [
             found
             for source, found in self.values.items()

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import dataclasses
-
 from ratchet import auditing, files
+from ratchet.codec import replace
 from ratchet.errors import InputMissingError
 from ratchet.executor import Executor
 from ratchet.records import Outcome
@@ -25,13 +24,13 @@ def run(session: Session, turn: int, number: int) -> None:
     found = Rerun(turn, code.source)
     refused, notes = faults(session, code.files)
     if not _is_useful(session, wanted, code, turn):
-        found = dataclasses.replace(found, skipped="a side of each of its changes has failed")
+        found = replace(found, skipped="a side of each of its changes has failed")
     elif refused:
-        found = dataclasses.replace(found, refused=refused, notes=notes)
+        found = replace(found, refused=refused, notes=notes)
         session.journal.append("refused", number=0, description=code.label, reason=refused)
     else:
         made = Executor(session).run(code.files, Role.RERUN, turn - 1, number, code.label)
-        found = dataclasses.replace(found, run=made, notes=notes)
+        found = replace(found, run=made, notes=notes)
     files.write_json(session.paths.rerun(turn, number), found)
 
 

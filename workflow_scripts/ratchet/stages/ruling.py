@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 
+from ratchet.codec import Struct
 from ratchet.judge import Assessment, Efficiency
 from ratchet.judge.front import Configuration, standing, status
 from ratchet.records import Outcome, Proposal, Ruling, RunSummary, Verdict
@@ -13,8 +13,7 @@ from ratchet.stages.memory import mean_memory
 from ratchet.stages.pricing import Tariff
 
 
-@dataclass
-class Case:
+class Case(Struct):
     """One candidate with all its runs so far; lower is better here.
 
     ``threshold`` is what it was last assessed at, ``incumbent`` what was then

@@ -6,11 +6,11 @@ decided here, from records in the store, so that a replay decides the same.
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 
 from ratchet import files
+from ratchet.codec import replace
 from ratchet.integrity import Trace, charged_mb, unlike
 from ratchet.records import Baseline, Outcome, RunSummary
 from ratchet.session import Session
@@ -46,7 +46,7 @@ class Scrutiny:
         memory = charged_mb(self._baseline, self._trace(run))
         if memory is None or memory == run.memory_mb:
             return run
-        return dataclasses.replace(run, memory_mb=round(memory, 1))
+        return replace(run, memory_mb=round(memory, 1))
 
     def remarks(self, run: RunSummary) -> Iterator[str]:
         """What to say of a run: more memory than it printed, limits without effect."""

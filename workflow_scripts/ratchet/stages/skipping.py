@@ -6,10 +6,10 @@ do; the stage itself, with everything that it imports, is needed only otherwise.
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable
 
 from ratchet import files
+from ratchet.codec import replace
 from ratchet.journal import Journal
 from ratchet.paths import SessionPaths
 from ratchet.records import Experiment, Proposals, RoundVerdict, SessionState, StopReason
@@ -97,7 +97,7 @@ def steer(paths: SessionPaths, number: int) -> bool:
         return False
     before = _state(paths, number - 1)
     dropped = files.read_record(Proposals, paths.round(number).proposals).dropped
-    state = dataclasses.replace(
+    state = replace(
         before,
         round=number,
         stop=verdict.stop,

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterable, Sequence
 
 from ratchet import files, steer
+from ratchet.codec import replace
 from ratchet.records import Incumbent, Proposals, RoundVerdict, SessionState
 from ratchet.seeds import stream_seed
 from ratchet.session import Session
@@ -65,10 +65,10 @@ def _incumbent(before: Incumbent, proposals: Proposals, verdict: RoundVerdict) -
     mean = before.mean if verdict.incumbent_mean is None else verdict.incumbent_mean
     sd = before.sd if verdict.incumbent_sd is None else verdict.incumbent_sd
     if verdict.kept is None:
-        return dataclasses.replace(before, mean=mean, sd=sd)
+        return replace(before, mean=mean, sd=sd)
     proposal = next(p for p in proposals.proposals if p.number == verdict.kept)
     ruling = next(r for r in verdict.rulings if r.number == verdict.kept)
-    return dataclasses.replace(
+    return replace(
         before,
         mean=mean,
         sd=sd,

@@ -7,9 +7,9 @@ are seconds since the epoch.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
 from typing import Any
 
+from ratchet.codec import Struct, field
 from ratchet.seeds import Role
 from ratchet.status.entries import Judged, Phase, Work
 from ratchet.status.pace import Event, number, seconds, whole
@@ -28,8 +28,7 @@ PREPARE_SECONDS = 24 * 3600.0
 """What a task's preparation may take."""
 
 
-@dataclass
-class Standing:
+class Standing(Struct):
     """Everything that the events so far say."""
 
     session: str = ""

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from pathlib import Path
+
+from ratchet.codec import Frozen, Struct, field
 
 NO_FILE = "no such file"
 
 
-@dataclass(frozen=True)
-class Deviation:
+class Deviation(Frozen):
     """Something that is not what it was when it was recorded.
 
     ``path`` is the file, relative to the folder of results and store; ``todo``
@@ -25,8 +25,7 @@ class Deviation:
         return f"{self.path}: expected {self.expected}, found {self.found}; {self.todo}"
 
 
-@dataclass
-class Findings:
+class Findings(Struct):
     """Collects what the checks of one call find; ``checked`` counts files."""
 
     root: Path
