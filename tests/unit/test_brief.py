@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from ratchet.advice import Kind, Suggestion
 from ratchet.brief import ROWS, Brief, Tried, cell, render
-from ratchet.steer import Trial, score
+from ratchet.steer import Pull, score
 
 BRIEF = Brief(
     round=4,
@@ -60,7 +60,7 @@ def test_the_table_lists_the_latest_and_counts_the_rest() -> None:
 
 
 def test_the_record_by_category_leaves_out_what_was_not_tried() -> None:
-    scores = score([Trial("optimizer", True, 0.1)] * 6)
+    scores = score([Pull("optimizer", True, 0.1)] * 6)
     text = render(replace(BRIEF, scores=scores))
     assert "| optimizer | 6 | 6 | " in text
     assert "| data |" not in text

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from ratchet.advice import Kind, Suggestion
+from ratchet.history import Trial
 from ratchet.results_tsv import one_line
 from ratchet.steer import WINDOW, CategoryScore
 from ratchet.suggestions import detectable
@@ -18,18 +19,6 @@ CELL = 100
 """Characters of a text in a table."""
 ROWS = 60
 """The latest experiments that are listed one by one."""
-
-
-@dataclass(frozen=True)
-class Tried:
-    """One judged experiment: ``delta`` in the metric's unit and direction."""
-
-    number: int
-    verdict: str
-    category: str
-    description: str
-    delta: float | None = None
-    confidence: float | None = None
 
 
 @dataclass(frozen=True)
@@ -54,7 +43,7 @@ class Brief:
     scores: Sequence[CategoryScore] = ()
     suggestions: Sequence[Suggestion] = ()
     avoid: Sequence[str] = ()
-    tried: Sequence[Tried] = ()
+    tried: Sequence[Trial] = ()
     constraints: Sequence[str] = ()
 
 
@@ -124,7 +113,7 @@ def _record(scores: Iterable[CategoryScore]) -> list[str]:
     ]
 
 
-def _tried(tried: Sequence[Tried]) -> list[str]:
+def _tried(tried: Sequence[Trial]) -> list[str]:
     if not tried:
         return []
     lines = [
@@ -134,8 +123,8 @@ def _tried(tried: Sequence[Tried]) -> list[str]:
         "|---:|---|---:|---:|---|---|",
     ]
     lines += [
-        f"| {one.number} | {one.verdict} | {_signed(one.delta)} | {_share(one.confidence)} "
-        f"| {cell(one.category)} | {cell(one.description)} |"
+        f"| {one.number} | {'KEPT' if one.kept else one.word} | {_signed(one.delta)} "
+        f"| {_share(one.confidence)} | {cell(one.category)} | {cell(one.description)} |"
         for one in tried[-ROWS:]
     ]
     if len(tried) > ROWS:

@@ -9,17 +9,8 @@ from statistics import fmean, stdev
 from typing import Any
 
 from ratchet.declared_values import BY_ENVIRONMENT, Seeding
-from ratchet.records import (
-    Baseline,
-    Confirmation,
-    Direction,
-    Manifest,
-    Outcome,
-    Proposals,
-    RoundVerdict,
-    RunSummary,
-    SessionState,
-)
+from ratchet.history import History
+from ratchet.records import Direction, Manifest, Outcome, RunSummary
 from ratchet.report import text
 from ratchet.steer import CategoryScore
 
@@ -71,8 +62,7 @@ class SessionRecords:
     """Everything a report is made of.
 
     ``judge`` holds the settings that verdicts depend on, at least ``mode`` and
-    ``keep_probability``.  ``confirmation`` is ``None`` while the session runs.
-    ``categories`` are the records and labels that steering ends with, and
+    ``keep_probability``.  ``categories`` are the records and labels that steering ends with, and
     ``agent_logs`` the ends of what agents printed, by digest.  ``events`` is the
     journal, ``integrity`` what was hashed again, ``program`` the next brief,
     ``recipe`` how a run is started by hand; ``device`` is ``cpu`` or ``gpu``.
@@ -83,11 +73,7 @@ class SessionRecords:
     unit: str | None
     direction: Direction
     judge: Mapping[str, Any]
-    baseline: Baseline
-    proposals: tuple[Proposals, ...] = ()
-    verdicts: tuple[RoundVerdict, ...] = ()
-    states: tuple[SessionState, ...] = ()
-    confirmation: Confirmation | None = None
+    history: History
     categories: tuple[CategoryScore, ...] = ()
     runs: Mapping[str, RunDetails] = field(default_factory=dict)
     agent_logs: Mapping[str, str] = field(default_factory=dict)
@@ -96,12 +82,6 @@ class SessionRecords:
     integrity: Integrity | None = None
     program: str | None = None
     recipe: Recipe | None = None
-
-
-def incumbent_runs(verdict: RoundVerdict) -> tuple[RunSummary, ...]:
-    """Every further run of the incumbent that a round made."""
-    check = (verdict.remeasured.run,) if verdict.remeasured else ()
-    return (*check, *verdict.incumbent_runs)
 
 
 def measured(runs: Iterable[RunSummary]) -> list[float]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ratchet.codec import encode
+from ratchet.history import History
 from ratchet.report import text
 from ratchet.report.inputs import Facts, SessionRecords
 from ratchet.suggestions import followed
@@ -10,9 +11,9 @@ from ratchet.suggestions import followed
 
 def steering(records: SessionRecords) -> Facts | None:
     """Record by category, what to try next, and which suggestions were taken up."""
-    if not records.states:
+    if not records.history.states:
         return None
-    state = max(records.states, key=lambda s: s.round)
+    state = records.history.state
     return {
         "round": state.round,
         "ranking": [text.label(name, 60) for name in state.ranking],
@@ -28,30 +29,27 @@ def steering(records: SessionRecords) -> Facts | None:
             for one in state.suggestions
         ],
         "avoid": [text.label(note) for note in state.avoid],
-        "followed": _followed(records),
+        "followed": _followed(records.history),
     }
 
 
-def _followed(records: SessionRecords) -> list[Facts]:
+def _followed(history: History) -> list[Facts]:
     """Each new proposal with the suggestion of the round before that it took up."""
-    before = {state.round + 1: state.suggestions for state in records.states}
-    verdicts = {r.number: r.verdict for v in records.verdicts for r in v.rulings}
+    before = {state.round + 1: state.suggestions for state in history.states}
     found = []
-    for group in records.proposals:
-        for proposal in group.proposals:
-            if proposal.retry_of is not None or proposal.round not in before:
-                continue
-            suggestions = before[proposal.round]
-            taken = followed(suggestions, proposal.category, proposal.description)
-            verdict = verdicts.get(proposal.number)
-            found.append(
-                {
-                    "number": proposal.number,
-                    "place": taken[0] if taken else None,
-                    "exactly": taken[1] if taken else False,
-                    "title": text.label(suggestions[taken[0] - 1].title) if taken else None,
-                    "verdict": verdict.value if verdict else None,
-                    "status": verdict.status.value if verdict else None,
-                }
-            )
+    for trial in history.trials:
+        if trial.proposal.retry_of is not None or trial.round not in before:
+            continue
+        suggestions = before[trial.round]
+        taken = followed(suggestions, trial.category, trial.description)
+        found.append(
+            {
+                "number": trial.number,
+                "place": taken[0] if taken else None,
+                "exactly": taken[1] if taken else False,
+                "title": text.label(suggestions[taken[0] - 1].title) if taken else None,
+                "verdict": trial.verdict,
+                "status": trial.status,
+            }
+        )
     return found
