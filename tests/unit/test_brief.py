@@ -8,8 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ratchet.advice import Kind, Suggestion
-from ratchet.brief import ROWS, Brief, Tried, cell, render
+from ratchet.brief import ROWS, Brief, cell, render
+from ratchet.records import Verdict
 from ratchet.steer import Pull, score
+from trials import trial
 
 BRIEF = Brief(
     round=4,
@@ -51,8 +53,10 @@ def test_without_suggestions_it_says_so() -> None:
 
 
 def test_the_table_lists_the_latest_and_counts_the_rest() -> None:
-    tried = [Tried(n, "DISCARD", "data", f"idea {n}", 0.001, 0.25) for n in range(1, ROWS + 3)]
-    text = render(replace(BRIEF, tried=(*tried, Tried(99, "CRASH", "data", "boom"))))
+    tried = [
+        trial(n, "data", f"idea {n}", delta=0.001, confidence=0.25) for n in range(1, ROWS + 3)
+    ]
+    text = render(replace(BRIEF, tried=(*tried, trial(99, "data", "boom", Verdict.CRASH))))
     assert "| 62 | DISCARD | +0.001 | 0.25 | data | idea 62 |" in text
     assert "| 99 | CRASH | – | – | data | boom |" in text
     assert "| idea 3 |" not in text
@@ -73,5 +77,5 @@ def test_no_description_breaks_out_of_its_cell(text: str) -> None:
     plain = found.replace("\\\\", "").replace("\\|", "").replace("\\`", "")
     assert "|" not in plain
     assert "`" not in plain
-    row = render(replace(BRIEF, tried=(Tried(1, "KEPT", "data", text),))).splitlines()[-1]
+    row = render(replace(BRIEF, tried=(trial(1, "data", text, Verdict.KEEP),))).splitlines()[-1]
     assert row.startswith("| 1 | KEPT | – | – | data | ")

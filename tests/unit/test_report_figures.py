@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import runpy
 from collections import Counter
-from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -108,7 +107,7 @@ def test_without_confirmation_or_measurements(facts):
     nothing = {**facts, "confirmation": None, "incumbents": [], "experiments": []}
     nothing["baseline"] = {**facts["baseline"], "values": [], "mean": None}
     assert figures.progress(nothing)["layer"] == []
-    empty = build(replace(sample.session(3), confirmation=Confirmation(champion=0)))
+    empty = build(sample.changed(sample.session(3), confirmation=Confirmation(champion=0)))
     assert "champion, fresh seeds" not in {row["class"] for row in rows(figures.progress(empty))}
 
 
