@@ -196,6 +196,11 @@ class History:
         baseline = files.read_record(Baseline, paths.baseline)
         return cls(baseline, tuple(proposals), tuple(verdicts), tuple(states), confirmation)
 
+    @property
+    def last(self) -> int:
+        """Number of the last round that is here; 0 before the first one."""
+        return len(self.verdicts)
+
     # ------------------------------------------------------------------- trials
 
     @cached_property
@@ -247,6 +252,11 @@ class History:
     def kept(self) -> tuple[Trial, ...]:
         """The trials that became the incumbent, in order."""
         return tuple(trial for trial in self.judged if trial.kept)
+
+    @property
+    def sources(self) -> dict[str, Mapping[str, str]]:
+        """Files of the baseline and of every trial, by the digest of their source."""
+        return {t.proposal.source: t.files for t in (*self.trials, self.start)}
 
     def trial(self, number: int) -> Trial | None:
         """The trial of a number, 0 for the baseline; ``None`` if there is none."""

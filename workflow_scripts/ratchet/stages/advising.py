@@ -35,8 +35,7 @@ def advise(
     space = session.task.search_space
     tried = {trial.edit for trial in history.trials if trial.edit is not None}
     options = _options(session, tried, sources) if space else None
-    last = history.verdicts[-1].round if history.verdicts else 0
-    settings = files.read_json(session.paths.round(last).judge)["settings"]
+    settings = files.read_json(session.paths.round(history.last).judge)["settings"]
     found = suggest(
         attempts,
         ranking,

@@ -18,11 +18,11 @@ def brief(session: Session, history: History) -> str:
 
 def gather(session: Session, history: History) -> Brief:
     """The facts of the brief for the round after those of ``history``."""
-    last, state = len(history.verdicts), history.state
-    settings = files.read_json(session.paths.round(last).judge)["settings"]
+    state = history.state
+    settings = files.read_json(session.paths.round(history.last).judge)["settings"]
     assert history.start.mean is not None  # a session does not begin without a metric
     return Brief(
-        round=last + 1,
+        round=history.last + 1,
         goal=_goal(session),
         budget=_budget(session),
         number=state.incumbent.number,

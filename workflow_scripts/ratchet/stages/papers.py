@@ -20,9 +20,8 @@ LINE = 300
 EARLIER_BYTES = 1 << 16
 
 
-def papers(session: Session, number: int, earlier: str = "") -> dict[str, bytes]:
-    """Files by name, for round ``number``; ``earlier`` is the diff that was sent back."""
-    history = History.read(session.paths, number - 1)
+def papers(session: Session, history: History, earlier: str = "") -> dict[str, bytes]:
+    """Files by name, after the rounds of ``history``; ``earlier`` is the diff sent back."""
     found = {BRIEF: briefing.brief(session, history), TRIED: table(history.judged)}
     for trial in _telling(history.judged):
         assert trial.telling_run is not None

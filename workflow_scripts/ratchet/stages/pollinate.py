@@ -54,7 +54,6 @@ def _new(arena: Arena, number: int, leg: Leg, wins: list[Win]) -> tuple[Win, ...
 def wins_of(session: Session, leg: Leg) -> list[Win]:
     """What a competitor found and kept itself, up to the end of a leg."""
     history = History.read(session.paths, leg.rounds)
-    sources = {t.proposal.source: t.files for t in (history.start, *history.trials)}
     return [
         Win(
             donor=leg.competitor,
@@ -65,7 +64,7 @@ def wins_of(session: Session, leg: Leg) -> list[Win]:
             hypothesis=trial.proposal.hypothesis,
             gain=trial.gain or 0.0,
             files=trial.files,
-            parent=sources[trial.proposal.parent],
+            parent=history.sources[trial.proposal.parent],
             edit=trial.proposal.edit,
         )
         for trial in history.kept
