@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from ratchet.history import Trial
 from ratchet.report import text
 from ratchet.report.evidence import NORMAL_95
@@ -26,7 +28,7 @@ def experiments(records: SessionRecords) -> list[Facts]:
 def _experiment(trial: Trial, records: SessionRecords) -> Facts:
     proposal, ruling, telling = trial.proposal, trial.ruling, trial.telling_run
     details = records.runs.get(telling.key) if telling else None
-    low, high = _interval(trial.delta, ruling.delta_sd if ruling else None)
+    low, high = interval(trial.delta, ruling.delta_sd if ruling else None)
     return {
         "number": trial.number,
         "retried_as": trial.retried_as,
@@ -42,8 +44,8 @@ def _experiment(trial: Trial, records: SessionRecords) -> Facts:
         "retry_of": proposal.retry_of,
         "proposer": text.label(proposal.proposer, 60),
         "expected_effect": text.label(proposal.expected_effect) or None,
-        "verdict": trial.verdict,
-        "status": trial.status,
+        "verdict": trial.word or None,
+        "status": trial.status.value if trial.status else None,
         "reason": text.label(ruling.reason, 600) if ruling else None,
         **{name: getattr(ruling, name, None) for name in AS_RULED},
         "delta_low": low,
@@ -59,10 +61,25 @@ def _experiment(trial: Trial, records: SessionRecords) -> Facts:
     }
 
 
-def _interval(delta: float | None, sd: float | None) -> tuple[float | None, float | None]:
+def interval(delta: float | None, sd: float | None) -> tuple[float | None, float | None]:
+    """The 95 % interval of a difference; ``None`` twice where there is none."""
     if delta is None or sd is None:
         return None, None
     return delta - NORMAL_95 * sd, delta + NORMAL_95 * sd
+
+
+def counts(tried: Sequence[Facts], false_keeps: float | None) -> Facts:
+    """How many experiments there are of each status."""
+    status = [e["status"] for e in tried]
+    judged = sum(e["verdict"] is not None for e in tried)
+    return {
+        "judged": judged,
+        "kept": status.count("keep"),
+        "discarded": status.count("discard"),
+        "crashed": status.count("crash"),
+        "pending": len(tried) - judged,
+        "expected_false_keeps": false_keeps,
+    }
 
 
 def crashes(tried: list[Facts]) -> list[Facts]:

@@ -15,7 +15,6 @@ from ratchet.codec import encode
 from ratchet.history import History
 from ratchet.records import (
     Confirmation,
-    Direction,
     Fingerprint,
     Manifest,
     Proposals,
@@ -25,12 +24,13 @@ from ratchet.records import (
 )
 from ratchet.report import again, answer, evidence, text
 from ratchet.report.agents import agents
-from ratchet.report.experiments import crashes, experiments
+from ratchet.report.experiments import counts, crashes, experiments
 from ratchet.report.front import front
 from ratchet.report.inputs import (
     Facts,
     RunDetails,
     SessionRecords,
+    metric_facts,
     run_facts,
     spread,
     total,
@@ -55,20 +55,19 @@ def build(records: SessionRecords) -> Facts:
     checks = _remeasurements(history)
     totals = _totals(records)
     sign = records.direction.sign
-    _mark(tried, records, sign)
+    evidence.mark(tried, sign)
+    for e in tried:
+        e["commands"] = again.commands(records.recipe, e) if records.recipe else []
     facts: Facts = {
         "format": FORMAT,
         # Filled where a log of somebody else's is reported; see foreign.py.
         "log": None,
         "session": text.label(records.manifest.session),
         "task": text.label(records.manifest.task),
-        "metric": {
-            "name": text.label(records.metric, 80),
-            "unit": text.label(records.unit, 40) if records.unit else None,
-            "direction": records.direction.value,
-            "better": "lower" if records.direction is Direction.MINIMIZE else "higher",
-            "decimals": text.decimals_for(noise["sd"] or baseline["sd"], baseline["mean"]),
-        },
+        "metric": metric_facts(
+            *(records.metric, records.unit, records.direction),
+            *(noise["sd"] or baseline["sd"], baseline["mean"]),
+        ),
         "judge": {**encode(records.judge), "error_spent": _error_spent(history)},
         "stop": _stop(history),
         "rounds": max((trial.round for trial in history.judged), default=0),
@@ -96,14 +95,6 @@ def build(records: SessionRecords) -> Facts:
     facts["method"] = answer.method(facts)
     safe: Facts = text.safe_json(facts)
     return safe
-
-
-def _mark(tried: list[Facts], records: SessionRecords, sign: int) -> None:
-    """Say of each experiment whether it passes the stricter test, and how to see it again."""
-    passed = evidence.survivors(tried, sign)
-    for e in tried:
-        e["survives"] = e["number"] in passed if e["delta_sd"] else None
-        e["commands"] = again.commands(records.recipe, e) if records.recipe else []
 
 
 def _run_seconds(totals: Facts) -> float | None:
@@ -136,20 +127,11 @@ def _counts(tried: list[Facts], history: History) -> Facts:
     """How many of each status, and how many keeps chance alone would explain."""
     risks = (v.expected_false_keeps for v in reversed(history.verdicts))
     last = next((risk for risk in risks if risk is not None), None)
-    kept = [e for e in tried if e["status"] == "keep"]
-    doubts = [1 - e["confidence"] for e in kept if e["confidence"] is not None]
-    return {
-        "judged": sum(e["verdict"] is not None for e in tried),
-        "kept": len(kept),
-        "discarded": sum(e["status"] == "discard" for e in tried),
-        "crashed": sum(e["status"] == "crash" for e in tried),
-        "pending": sum(e["verdict"] is None for e in tried),
-        "expected_false_keeps": last
-        if last is not None
-        else sum(doubts)
-        if doubts or not kept
-        else None,
-    }
+    if last is None:
+        kept = [e for e in tried if e["status"] == "keep"]
+        doubts = [1 - e["confidence"] for e in kept if e["confidence"] is not None]
+        last = sum(doubts) if doubts or not kept else None
+    return counts(tried, last)
 
 
 def _stop(history: History) -> Facts | None:

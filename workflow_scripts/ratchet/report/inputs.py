@@ -84,6 +84,19 @@ class SessionRecords:
     recipe: Recipe | None = None
 
 
+def metric_facts(
+    name: str, unit: str | None, direction: Direction, noise_sd: float | None, mean: float | None
+) -> Facts:
+    """The metric, and with how many decimals it is shown beside this noise."""
+    return {
+        "name": text.label(name, 80),
+        "unit": text.label(unit, 40) if unit else None,
+        "direction": direction.value,
+        "better": "lower" if direction is Direction.MINIMIZE else "higher",
+        "decimals": text.decimals_for(noise_sd, mean),
+    }
+
+
 def measured(runs: Iterable[RunSummary]) -> list[float]:
     """The metric of every run that has one."""
     return [r.value for r in runs if r.outcome is Outcome.OK and r.value is not None]

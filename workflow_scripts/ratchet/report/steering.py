@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
+from ratchet.advice import Suggestion
 from ratchet.codec import encode
 from ratchet.history import History
 from ratchet.report import text
 from ratchet.report.inputs import Facts, SessionRecords
+from ratchet.steer import CategoryScore
 from ratchet.suggestions import followed
 
 
@@ -16,8 +20,21 @@ def steering(records: SessionRecords) -> Facts | None:
     state = records.history.state
     return {
         "round": state.round,
-        "ranking": [text.label(name, 60) for name in state.ranking],
-        "categories": [encode(score) for score in records.categories],
+        **advice(state.ranking, records.categories, state.suggestions, state.avoid),
+        "followed": _followed(records.history),
+    }
+
+
+def advice(
+    ranking: Iterable[str],
+    categories: Iterable[CategoryScore],
+    suggestions: Iterable[Suggestion],
+    avoid: Iterable[str],
+) -> Facts:
+    """What steering says of what to try next, and of what to leave alone."""
+    return {
+        "ranking": [text.label(name, 60) for name in ranking],
+        "categories": [encode(score) for score in categories],
         "suggestions": [
             {
                 "kind": one.kind.value,
@@ -26,10 +43,9 @@ def steering(records: SessionRecords) -> Facts | None:
                 "evidence": text.label(one.evidence),
                 "experiments": list(one.experiments),
             }
-            for one in state.suggestions
+            for one in suggestions
         ],
-        "avoid": [text.label(note) for note in state.avoid],
-        "followed": _followed(records.history),
+        "avoid": [text.label(note) for note in avoid],
     }
 
 
@@ -48,8 +64,8 @@ def _followed(history: History) -> list[Facts]:
                 "place": taken[0] if taken else None,
                 "exactly": taken[1] if taken else False,
                 "title": text.label(suggestions[taken[0] - 1].title) if taken else None,
-                "verdict": trial.verdict,
-                "status": trial.status,
+                "verdict": trial.word or None,
+                "status": trial.status.value if trial.status else None,
             }
         )
     return found
