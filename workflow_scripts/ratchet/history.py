@@ -302,6 +302,11 @@ class History:
         )
 
 
+def name_of(number: int) -> str:
+    """A trial in words, by its number."""
+    return f"experiment {number}" if number else "the baseline"
+
+
 def finished_rounds(paths: SessionPaths) -> int:
     """Number of rounds that were judged and steered, however many are configured."""
     number = 0

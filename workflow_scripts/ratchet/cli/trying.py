@@ -28,7 +28,7 @@ from ratchet.categories import classify
 from ratchet.cli import command, settings
 from ratchet.cli.trying_text import json_of, text_of
 from ratchet.errors import InputMissingError, RatchetError, UsageError
-from ratchet.history import History
+from ratchet.history import History, name_of
 from ratchet.journal import Journal
 from ratchet.paths import SessionPaths
 from ratchet.records import CATEGORIES, Proposals, RoundVerdict, Verdict
@@ -251,7 +251,7 @@ class Place:
             )
         for name, sha in incumbent.files.items():
             files.write_bytes(self.folder / name, self.session.store.get(sha))
-        who = f"experiment {incumbent.number}" if incumbent.number else "the baseline"
+        who = name_of(incumbent.number)
         print(f"ratchet try: {', '.join(found)} restored to {who}", file=sys.stderr)
         return 0
 

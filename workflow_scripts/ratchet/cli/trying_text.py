@@ -6,7 +6,7 @@ from typing import Any
 
 from ratchet.advice import Kind
 from ratchet.codec import encode
-from ratchet.history import History, Trial
+from ratchet.history import History, Trial, name_of
 from ratchet.records import Ruling
 from ratchet.results_tsv import one_line
 
@@ -29,10 +29,11 @@ def text_of(trial: Trial, history: History, metric: str) -> str:
         lines.append("  several changes at once: the effect cannot be attributed to one of them")
     lines += [f"  noticed: {one_line(note)}" for note in ruling.notes]
     held = state.incumbent
-    who = f"experiment {held.number}" if held.number else "the baseline"
     noise_sd = history.noise_sd
     noise = "" if noise_sd is None else f"; noise floor {noise_sd:.2g}"
-    lines.append(f"incumbent: {who}, {metric} {held.mean:.6g} ± {held.sd:.2g}{noise}")
+    lines.append(
+        f"incumbent: {name_of(held.number)}, {metric} {held.mean:.6g} ± {held.sd:.2g}{noise}"
+    )
     todo = [s for s in state.suggestions if s.kind is not Kind.RETEST][:SHOWN]
     lines += [f"next: [{one_line(s.category)}] {one_line(s.title)}" for s in todo]
     if not trial.kept:

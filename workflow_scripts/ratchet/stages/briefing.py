@@ -18,24 +18,14 @@ def brief(session: Session, history: History) -> str:
 
 def gather(session: Session, history: History) -> Brief:
     """The facts of the brief for the round after those of ``history``."""
-    state = history.state
     settings = files.read_json(session.paths.round(history.last).judge)["settings"]
-    assert history.start.mean is not None  # a session does not begin without a metric
     return Brief(
-        round=history.last + 1,
+        history=history,
         goal=_goal(session),
         budget=_budget(session),
-        number=state.incumbent.number,
-        mean=state.incumbent.mean,
-        sd=state.incumbent.sd,
-        baseline=history.start.mean,
-        kept=state.incumbent.kept,
-        noise_sd=state.noise_sd,
         keep_probability=float(settings["keep_probability"]),
         scores=steer.score(pulls_of(history.judged), session.categories),
-        suggestions=state.suggestions,
         avoid=warnings(session, attempts_of(history.judged, session.store)),
-        tried=history.judged,
         constraints=[
             words for words in (memory.ceiling(session).words, strategy_words(session)) if words
         ],

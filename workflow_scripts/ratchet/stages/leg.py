@@ -9,7 +9,7 @@ from pathlib import Path
 from ratchet import files, seal, worktrees
 from ratchet.canonical import source_digest
 from ratchet.errors import RatchetError
-from ratchet.history import History
+from ratchet.history import History, name_of
 from ratchet.paths import SessionPaths
 from ratchet.proposals import POLLINATION
 from ratchet.proposers.grafting import graft
@@ -199,7 +199,7 @@ class Playing:
 
 def _repeats(win: Win, twin: int, kept: bool) -> Graft:
     """A win that this competitor had itself: the same edit is not judged twice."""
-    what = f"experiment {twin}" if twin else "the baseline"
+    what = name_of(twin)
     if kept:
         return Graft(win.origin, Fate.PRESENT, None, f"it is here already, as {what}")
     return Graft(win.origin, Fate.TRIED, None, f"it was tried here as {what}")
