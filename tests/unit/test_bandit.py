@@ -16,7 +16,7 @@ from ratchet.simulation.bandit import (
     compare,
     play_session,
 )
-from ratchet.steer import Trial
+from ratchet.steer import Pull
 
 RUNS, SESSIONS, SEED = 100, 400, 4
 
@@ -57,10 +57,10 @@ def test_sessions_are_reproducible_and_differ() -> None:
 def test_all_policies_meet_the_same_luck() -> None:
     """The luck that a policy uses up is its own, not the world's."""
 
-    def thrifty(trials: Sequence[Trial], luck: Random) -> str:
+    def thrifty(trials: Sequence[Pull], luck: Random) -> str:
         return ARMS[2]
 
-    def wasteful(trials: Sequence[Trial], luck: Random) -> str:
+    def wasteful(trials: Sequence[Pull], luck: Random) -> str:
         return ARMS[2] if luck.random() >= 0 else ARMS[0]
 
     one, other = (

@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 
 from ratchet.cli import export, export_tracking, ratchet
-from ratchet.cli.experiments import Experiment
 from ratchet.errors import InputMissingError
 from ratchet.exports import Entry, Sheet
-from ratchet.records import Outcome, Ruling, RunSummary, Verdict
+from ratchet.records import Verdict
+from trials import history, trial
 
 LOG = (
     "commit\tval_bpb\tmemory_gb\tmfu\tstatus\tdescription\n"
@@ -92,37 +92,15 @@ def test_what_is_no_log_is_refused_with_its_place(
     assert "line 1, column 1" in capsys.readouterr().err
 
 
-def experiment(**values: Any) -> Experiment:
-    runs = (RunSummary("k" * 64, 7, Outcome.OK, "", 0.25, 512.0),)
-    ruling = Ruling(1, 0, "c" * 40, Verdict.MARGINAL, "why", runs, mean=0.25, gain=0.5, price=None)
-    fields: dict[str, Any] = {
-        "number": 1,
-        "round": 1,
-        "verdict": "MARGINAL",
-        "kept": False,
-        "failed": False,
-        "metric": 0.25,
-        "delta": -0.5,
-        "confidence": 0.6,
-        "memory_mb": 512.0,
-        "category": "data",
-        "description": "wider",
-        "commit": "c" * 40,
-        "runs": runs,
-        "files": {},
-        "ruling": ruling,
-    }
-    return Experiment(**{**fields, **values})
-
-
 def test_an_experiment_of_a_session_keeps_everything() -> None:
-    entry = export.entry_of(experiment())
+    made = trial(1, "data", "wider", Verdict.MARGINAL, mean=0.25, gain=0.5, memory_mb=512.0)
+    entry = export.entry_of(made)
     assert (entry.value, entry.memory_gb, entry.status) == (0.25, 0.5, "discard")
-    assert (entry.commit, entry.number) == ("c" * 40, 1)
+    assert (entry.commit, entry.number) == ("commit 1", 1)
     assert entry.fields["gain"] == 0.5
     assert entry.fields["price"] is None
     assert entry.fields["verdict"] == "MARGINAL"
-    assert entry.fields["runs"][0]["seed"] == 7
+    assert entry.fields["runs"][0]["seed"] == 1
     assert json.loads(json.dumps(entry.fields)) == entry.fields
 
 
@@ -131,12 +109,18 @@ def test_an_experiment_of_a_session_keeps_everything() -> None:
     [("STRONG_KEEP", "keep"), ("CRASH", "crash"), ("TAMPERED", "crash"), ("DISCARD", "discard")],
 )
 def test_verdicts_are_the_words_of_results_tsv(verdict: str, status: str) -> None:
-    assert export.entry_of(experiment(verdict=verdict)).status == status
-    assert export.entry_of(experiment(number=0, verdict="BASELINE", ruling=None)).status == "keep"
+    assert export.entry_of(trial(1, verdict=Verdict(verdict))).status == status
+
+
+def test_the_baseline_is_a_keep_there() -> None:
+    entry = export.entry_of(history(baseline=(3.0, 5.0)).start)
+    assert (entry.number, entry.value, entry.status) == (0, 4.0, "keep")
+    assert (entry.fields["verdict"], entry.fields["proposer"]) == ("BASELINE", "")
+    assert len(entry.fields["runs"]) == 2
 
 
 def test_a_crash_of_a_session_has_no_value() -> None:
-    entry = export.entry_of(experiment(metric=None, memory_mb=None, verdict="CRASH"))
+    entry = export.entry_of(trial(1, verdict=Verdict.CRASH))
     assert entry.value is None and entry.memory_gb is None
 
 

@@ -59,9 +59,9 @@ CORE = {
     "exports",
     "dialects",
 }
+# Records on the disk: beside the core, which may be handed what they read.
+RECORDS = {"files", "paths", "history"}
 EDGE = {
-    "files",
-    "paths",
     "store",
     "journal",
     "ownership",
@@ -111,8 +111,10 @@ EDGE = {
     "dependencies",
 }
 STAGES = {"stages"}
-FACES = {"console", "live", "report", "entry", "cli"}
-RANK = {name: rank for rank, names in enumerate((CORE, EDGE, STAGES, FACES)) for name in names}
+FACES = {"console", "live", "report", "entry", "placing", "cli"}
+RANK = {
+    name: rank for rank, names in enumerate((CORE | RECORDS, EDGE, STAGES, FACES)) for name in names
+}
 
 # The core computes; it reads no file, clock, environment, process or global
 # random state.

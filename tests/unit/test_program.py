@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -10,12 +11,15 @@ from ratchet import config, task
 from ratchet.advice import Kind, Suggestion
 from ratchet.ceiling import Ceiling
 from ratchet.codec import replace
-from ratchet.program import Contract, Entry, History, check, render, update
+from ratchet.history import Trial
+from ratchet.program import Contract, PastSession, check, render, update
 from ratchet.program.finding import Flaw
 from ratchet.program.markdown import escape
 from ratchet.program.sections import parse
+from ratchet.records import Confirmation, StopReason, Verdict
 from ratchet.stages.program import budget_of, contract_of
 from ratchet.vocabulary import Direction
+from trials import history, trial
 
 REPO = Path(__file__).resolve().parents[2]
 CONTRACT = Contract(
@@ -246,31 +250,31 @@ def test_code_is_no_prose_and_lines_are_those_of_the_file() -> None:
 # ------------------------------------------------------------------------ updates
 
 
-HISTORY = History(
-    session="night",
-    place="results/night",
-    task="tasks/tiny",
-    finished=True,
-    baseline=3.0,
-    replicates=3,
-    noise_sd=0.01,
-    champion=2,
-    best=2.8,
-    entries=(
-        Entry(1, "optimizer", "BETA2 0.999 -> 0.95", "DISCARD", False, False, 0.02, 0.0001),
-        Entry(2, "hyperparams", "LEARNING_RATE 5e-4 -> 3e-3", "KEEP", True, False, -0.2, 0.9999),
-        Entry(3, "other", "`<b>` [x](y) *boom*\n## Goal", "CRASH", False, True, reason="crash: no"),
+TRIALS = (
+    trial(1, "optimizer", "BETA2 0.999 -> 0.95", delta=0.02, confidence=0.0001),
+    trial(
+        *(2, "hyperparams", "LEARNING_RATE 5e-4 -> 3e-3", Verdict.KEEP),
+        mean=2.8,
+        delta=-0.2,
+        confidence=0.9999,
     ),
-    suggestions=(Suggestion(Kind.EDIT, "data", "SEQ_LEN 64 -> 32", "Never tried."),),
-    avoid=("WARMUP: every declared value was tried (0.02, 0.3)",),
-    gain=0.19,
-    low=0.17,
-    high=0.21,
+    trial(3, "other", "`<b>` [x](y) *boom*\n## Goal", Verdict.CRASH, reason="no"),
 )
+CONFIRMED = Confirmation(champion=2, gain=0.19, low=0.17, high=0.21)
+NEXT = (Suggestion(Kind.EDIT, "data", "SEQ_LEN 64 -> 32", "Never tried."),)
+AVOID = ("WARMUP: every declared value was tried (0.02, 0.3)",)
+
+
+def past(trials: Sequence[Trial] = TRIALS, name: str = "night", **last: object) -> PastSession:
+    fields = {"confirmation": CONFIRMED, "suggestions": NEXT, "avoid": AVOID, **last}
+    return PastSession(name, f"results/{name}", "tasks/tiny", history(trials, **fields))
+
+
+PAST = past()
 
 
 def test_an_update_writes_the_session_and_leaves_the_rest() -> None:
-    text = update(GOOD, CONTRACT, HISTORY)
+    text = update(GOOD, CONTRACT, PAST)
     assert check(text, CONTRACT) == []
     assert "### Session `night`\n\n3 experiments, 1 kept. Differences are of `val_bpb`" in text
     assert "- 2 [hyperparams] LEARNING_RATE 5e-4 -> 3e-3: KEEP, -0.2, P(better) > 0.999\n" in text
@@ -300,9 +304,9 @@ def test_an_update_writes_the_session_and_leaves_the_rest() -> None:
 
 
 def test_updates_replace_their_own_parts_and_keep_earlier_sessions() -> None:
-    once = update(GOOD, CONTRACT, HISTORY)
-    assert update(once, CONTRACT, HISTORY) == once
-    later = replace(HISTORY, session="later", champion=0, entries=(), suggestions=(), avoid=())
+    once = update(GOOD, CONTRACT, PAST)
+    assert update(once, CONTRACT, PAST) == once
+    later = past((), "later", suggestions=(), avoid=())
     twice = update(once, CONTRACT, later)
     assert "### Session `night`" in twice
     assert twice.index("### Session `night`") < twice.index("### Session `later`")
@@ -315,21 +319,18 @@ def test_updates_replace_their_own_parts_and_keep_earlier_sessions() -> None:
 
 
 def test_a_text_without_sections_gets_them() -> None:
-    text = update("Just words", CONTRACT, HISTORY)
+    text = update("Just words", CONTRACT, PAST)
     titles = [section.title for section in parse(text).sections if section.level == 2]
     assert text.startswith("Just words\n")
     assert titles == ["Baseline", "What to try next", "What has been tried"]
-    assert update(text, CONTRACT, HISTORY) == text
-    assert update("", CONTRACT, HISTORY).count("## What has been tried") == 1
+    assert update(text, CONTRACT, PAST) == text
+    assert update("", CONTRACT, PAST).count("## What has been tried") == 1
 
 
 def test_an_unfinished_or_long_session() -> None:
-    many = tuple(
-        Entry(n, "data", f"try {n}", "DISCARD", False, False, 0.1, None) for n in range(1, 101)
-    )
-    text = update(
-        GOOD, CONTRACT, replace(HISTORY, finished=False, entries=many, stopped="it *was*")
-    )
+    many = [trial(n, "data", f"try {n}", delta=0.1) for n in range(1, 101)]
+    stopped = past(many, confirmation=None, stop=StopReason.TARGET, detail="it *was*")
+    text = update(GOOD, CONTRACT, stopped)
     assert "100 experiments so far, 0 kept. It ended early: it \\*was\\*." in text
     assert "(40 earlier ones are not listed)" in text
     assert "- 100 [data] try 100: DISCARD, +0.1\n" in text
@@ -348,15 +349,16 @@ def test_an_unfinished_or_long_session() -> None:
 def test_how_sure_the_champion_is(
     gain: float | None, low: float | None, high: float | None, words: str
 ) -> None:
-    text = update(GOOD, CONTRACT, replace(HISTORY, gain=gain, low=low, high=high))
+    confirmed = replace(CONFIRMED, gain=gain, low=low, high=high)
+    text = update(GOOD, CONTRACT, past(confirmation=confirmed))
     assert words in text
     assert "preset" not in text
-    sized = update(GOOD, CONTRACT, replace(HISTORY, preset="cpu-tiny"))
+    sized = update(GOOD, CONTRACT, replace(PAST, preset="cpu-tiny"))
     assert "those of the preset `cpu-tiny`; start the next session with `preset=null`" in sized
 
 
 def test_a_new_one_after_a_session() -> None:
-    text = render(CONTRACT, replace(HISTORY, ranking=("data", "other")))
+    text = render(CONTRACT, past(ranking=("data", "other")))
     assert check(text, CONTRACT) == []
     assert "1. data: SEQ_LEN (32).\n2. optimizer: BETA2 (0.95), nesterov.\n" in text
     assert "3 experiments, 1 kept" in text

@@ -10,10 +10,12 @@ import pytest
 from ratchet import files
 from ratchet.codec import replace
 from ratchet.executor import Executor
+from ratchet.history import History
 from ratchet.judge import Assessment, Prices
 from ratchet.judge.front import Configuration
 from ratchet.paths import SessionPaths
 from ratchet.records import (
+    Baseline,
     Experiment,
     Incumbent,
     Outcome,
@@ -235,20 +237,25 @@ FIRST = (
 )
 
 
+def after(*rounds: tuple[Proposals, RoundVerdict]) -> History:
+    made, ruled = zip(*rounds, strict=True)
+    return History(Baseline("s", {}, "c", ()), made, ruled)
+
+
 def test_near_misses_wait_with_the_best_first() -> None:
-    assert waiting((), [FIRST]) == (3, 2)
+    assert waiting((), after(FIRST)) == (3, 2)
 
 
 def test_who_was_tried_again_or_dropped_waits_no_longer() -> None:
     second = Proposals(2, (proposal(5, retry_of=3), proposal(6)), dropped=(2,))
     verdict = RoundVerdict(2, (judged(5, 0.2, True), judged(6, 0.5, True)))
-    assert waiting((3, 2), [FIRST, (second, verdict)]) == (6, 5)
+    assert waiting((3, 2), after(FIRST, (second, verdict))) == (6, 5)
 
 
 def test_a_second_try_that_was_not_run_is_still_to_come() -> None:
     second = Proposals(2, (proposal(5), proposal(6, retry_of=3)))
     verdict = RoundVerdict(2, (judged(5, 0.05, True),))
-    assert waiting((3, 2), [FIRST, (second, verdict)]) == (3, 2, 5)
+    assert waiting((3, 2), after(FIRST, (second, verdict))) == (3, 2, 5)
 
 
 # ------------------------------------------------------------------ rulings

@@ -26,6 +26,7 @@ from ratchet.records import (
     SessionState,
     Verdict,
 )
+from ratchet.history import History
 from ratchet.report.facts import RunDetails, SessionRecords
 from ratchet.report.inputs import Integrity, Recipe
 
@@ -170,17 +171,25 @@ def session(
         unit=None,
         direction=direction,
         judge={"mode": "gain", "keep_probability": 0.6},
-        baseline=Baseline(sha("base"), {"train.py": sha("base")}, sha("c0")[:40], base),
-        proposals=tuple(proposals),
-        verdicts=tuple(verdicts),
-        states=tuple(states),
-        confirmation=_confirmation(bench, held, start, truth, sign),
+        history=History(
+            Baseline(sha("base"), {"train.py": sha("base")}, sha("c0")[:40], base),
+            tuple(proposals),
+            tuple(verdicts),
+            tuple(states),
+            _confirmation(bench, held, start, truth, sign),
+        ),
         runs=bench.details,
         events=tuple(_events(base, verdicts)),
         integrity=Integrity(("every input", "every run")),
         program="# bytelm\n\nLower `val_bpb`.\n",
         recipe=Recipe("results/oct14", ("python", "train.py"), {"train.bin": "store/blobs/x"}),
     )
+
+
+def changed(records: SessionRecords, **fields: object) -> SessionRecords:
+    """The records with other fields; those of their history are given by name too."""
+    own = {name: fields.pop(name) for name in vars(records.history) if name in fields}
+    return replace(records, history=replace(records.history, **own), **fields)
 
 
 def _events(base: tuple[RunSummary, ...], verdicts: list[RoundVerdict]) -> list[dict[str, object]]:

@@ -13,7 +13,7 @@ from ratchet.cli.session import Experiments
 from ratchet.codec import Frozen
 from ratchet.dialects import LogRow, RowStatus
 from ratchet.errors import RatchetError
-from ratchet.steer import CategoryScore, Mode, Trial
+from ratchet.steer import CategoryScore, Mode, Pull
 from ratchet.suggestions import suggest
 from ratchet.vocabulary import CATEGORIES
 
@@ -120,7 +120,7 @@ def _is_start(row: LogRow) -> bool:
     return category_of(row.description) in (None, *UNNAMED)
 
 
-def trials_of(every: Experiments, attempts: list[Attempt]) -> list[Trial]:
+def pulls_of(every: Experiments, attempts: list[Attempt]) -> list[Pull]:
     """What steering learns; gains the judge's, else the step down from the incumbent."""
     steps: dict[int, float] = {}
     incumbent: float | None = None
@@ -129,7 +129,7 @@ def trials_of(every: Experiments, attempts: list[Attempt]) -> list[Trial]:
             steps[number] = 0.0 if incumbent is None else max(incumbent - value, 0.0)
             incumbent = value
     return [
-        Trial(a.category, a.kept, steps.get(a.number, 0.0) if a.gain is None else max(a.gain, 0.0))
+        Pull(a.category, a.kept, steps.get(a.number, 0.0) if a.gain is None else max(a.gain, 0.0))
         for a in attempts
     ]
 
@@ -148,12 +148,12 @@ def analyze(
     """
     judged = judge(every) if judged is None else judged
     attempts = attempts_of(every, judged, sources)
-    trials = trials_of(every, attempts)
+    pulls = pulls_of(every, attempts)
     values = [value for value in every.values if value is not None]
     scale = judged.noise_sd or RELATIVE_GAIN * abs(values[0] if values else 1.0)
     known = tuple(name for name in CATEGORIES if name not in UNNAMED)
-    ranking = [name for name in steer.rank(trials, seed, scale, mode, known) if name not in UNNAMED]
-    scores = steer.score(trials)
+    ranking = [name for name in steer.rank(pulls, seed, scale, mode, known) if name not in UNNAMED]
+    scores = steer.score(pulls)
     kept = [v for v, k in zip(every.values, every.kept, strict=True) if k and v is not None]
     sign = every.table.direction.sign
     return Steered(
@@ -165,7 +165,7 @@ def analyze(
         ),
         crashes=tuple(crashes(attempts)),
         exhausted=tuple(exhausted(attempts)),
-        worth=steer.expected_gains(trials, scale),
+        worth=steer.expected_gains(pulls, scale),
         baseline=sign * values[0] if values else None,
         best=sign * min(kept) if kept else None,
         judged=judged,

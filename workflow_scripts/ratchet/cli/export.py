@@ -14,18 +14,15 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from ratchet import exports
 from ratchet.cli import command, settings
 from ratchet.dialects import read_table
 from ratchet.errors import UsageError
 from ratchet.exports import Entry, Sheet
+from ratchet.history import History, Trial
 from ratchet.results_tsv import one_line
-from ratchet.vocabulary import Direction, Status, Verdict
-
-if TYPE_CHECKING:
-    from ratchet.cli.experiments import Experiment
+from ratchet.vocabulary import Direction, Status
 
 NAME = "ratchet export"
 FOLDERS = ("mlflow", "wandb")
@@ -115,43 +112,40 @@ def _of_log(options: argparse.Namespace) -> Sheet:
 
 
 def _of_session(options: argparse.Namespace) -> Sheet:
-    from ratchet.cli import experiments
-
     session = settings.session_of(options.session, options.root, options.config)
+    history = History.read(session.paths)
     return Sheet(
         name=session.config.session,
         metric=session.task.metric.name,
         direction=session.task.metric.direction.value,
-        entries=tuple(entry_of(found) for found in experiments.read(session)),
+        entries=tuple(entry_of(trial) for trial in (history.start, *history.judged)),
     )
 
 
-def entry_of(found: Experiment) -> Entry:
-    """One experiment of a session, with its ruling and its runs."""
+def entry_of(trial: Trial) -> Entry:
+    """One trial of a session, or its baseline, with ruling and runs."""
     from ratchet.codec import encode
 
-    status = Status.KEEP if found.number == 0 else Verdict(found.verdict).status
-    ruling = {} if found.ruling is None else encode(found.ruling)
+    ruling = {} if trial.ruling is None else encode(trial.ruling)
     known = {name: value for name, value in ruling.items() if name not in _ELSEWHERE}
-    proposal = found.proposal
     return Entry(
-        number=found.number,
+        number=trial.number,
         line=None,
-        commit=found.commit,
-        value=found.metric,
-        memory_gb=None if found.memory_mb is None else found.memory_mb / 1024,
-        status=status.value,
-        description=found.description,
+        commit=trial.commit,
+        value=trial.mean,
+        memory_gb=None if trial.memory_mb is None else trial.memory_mb / 1024,
+        status=(trial.status or Status.DISCARD).value,
+        description=trial.description,
         fields={
-            "round": found.round,
-            "verdict": found.verdict,
-            "kept": found.kept,
+            "round": trial.round,
+            "verdict": trial.word,
+            "kept": trial.kept,
             **known,
-            "category": found.category,
-            "hypothesis": "" if proposal is None else proposal.hypothesis,
-            "proposer": "" if proposal is None else proposal.proposer,
-            "memory_mb": found.memory_mb,
-            "runs": encode(found.runs),
+            "category": trial.category,
+            "hypothesis": trial.proposal.hypothesis,
+            "proposer": trial.proposal.proposer,
+            "memory_mb": trial.memory_mb,
+            "runs": encode(trial.runs),
         },
     )
 

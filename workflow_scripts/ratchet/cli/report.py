@@ -118,11 +118,11 @@ def _of_session(options: argparse.Namespace) -> int:
         print(one_line(str(page)))
         return 0
     pages.may_write(output, options.force, ())
+    from ratchet.history import History
     from ratchet.report import facts, publish
     from ratchet.report.render import render_html
-    from ratchet.stages.program import rounds_of
 
-    found = facts.build(publish.gather(session, rounds_of(session)))
+    found = facts.build(publish.gather(session, History.read(session.paths)))
     pages.write(output, render_html(found))
     print(one_line(found["answer"]["sentence"]))
     print(one_line(str(output)))

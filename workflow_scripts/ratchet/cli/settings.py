@@ -13,6 +13,7 @@ from ratchet import config, files, tasks
 from ratchet.codec import asdict
 from ratchet.config import Config
 from ratchet.errors import InputMissingError, UsageError
+from ratchet.history import History, Trial
 from ratchet.journal import Journal
 from ratchet.paths import SessionPaths
 from ratchet.records import Manifest
@@ -109,3 +110,17 @@ def session_of(name: str | None, root: Path, given: Sequence[str] = ()) -> Sessi
     frozen = files.read_record(Manifest, paths.manifest).frozen
     values = {**asdict(settings), **{k: v for k, v in frozen.items() if k in config.FROZEN_KEYS}}
     return Session.open(Config(**values), root, harness(root), Journal(paths.events))
+
+
+def trial_of(session: Session, history: History, number: int) -> Trial:
+    """The judged trial of a number, 0 for the baseline.
+
+    Raises :class:`UsageError` if there is none.
+    """
+    known = {trial.number: trial for trial in (history.start, *history.judged)}
+    if number not in known:
+        raise UsageError(
+            f"session {session.config.session!r}: expected an experiment from 0 (the baseline) to "
+            f"{max(known)} that was judged, found {number}; ratchet runs lists them"
+        )
+    return known[number]

@@ -6,17 +6,18 @@ from typing import Any
 
 from ratchet.advice import Kind
 from ratchet.codec import encode
-from ratchet.records import Proposal, RoundVerdict, Ruling, SessionState
+from ratchet.history import History, Trial, name_of
+from ratchet.records import Ruling
 from ratchet.results_tsv import one_line
 
 SHOWN = 3
 """Suggestions that are named after a verdict."""
 
 
-def text_of(
-    proposal: Proposal, ruling: Ruling, verdict: RoundVerdict, state: SessionState, metric: str
-) -> str:
+def text_of(trial: Trial, history: History, metric: str) -> str:
     """What was ruled, why, where the session stands, and what to try next."""
+    proposal, ruling, state = trial.proposal, trial.ruling, history.state
+    assert ruling is not None
     lines = [_headline(ruling, metric), f"  {one_line(ruling.reason)}"]
     about = f"  experiment {ruling.number}, {one_line(proposal.category)}"
     about += f", +{proposal.lines_added} -{proposal.lines_removed} lines"
@@ -28,12 +29,14 @@ def text_of(
         lines.append("  several changes at once: the effect cannot be attributed to one of them")
     lines += [f"  noticed: {one_line(note)}" for note in ruling.notes]
     held = state.incumbent
-    who = f"experiment {held.number}" if held.number else "the baseline"
-    noise = "" if verdict.noise_sd is None else f"; noise floor {verdict.noise_sd:.2g}"
-    lines.append(f"incumbent: {who}, {metric} {held.mean:.6g} ± {held.sd:.2g}{noise}")
+    noise_sd = history.noise_sd
+    noise = "" if noise_sd is None else f"; noise floor {noise_sd:.2g}"
+    lines.append(
+        f"incumbent: {name_of(held.number)}, {metric} {held.mean:.6g} ± {held.sd:.2g}{noise}"
+    )
     todo = [s for s in state.suggestions if s.kind is not Kind.RETEST][:SHOWN]
     lines += [f"next: [{one_line(s.category)}] {one_line(s.title)}" for s in todo]
-    if verdict.kept != ruling.number:
+    if not trial.kept:
         lines.append("to go back to the incumbent's files: ratchet try --restore")
     return "\n".join(lines)
 
@@ -48,16 +51,15 @@ def _headline(ruling: Ruling, metric: str) -> str:
     )
 
 
-def json_of(
-    proposal: Proposal, ruling: Ruling, verdict: RoundVerdict, state: SessionState
-) -> dict[str, Any]:
+def json_of(trial: Trial, history: History) -> dict[str, Any]:
     """The same facts for tools."""
+    state = history.state
     return {
-        "kept": verdict.kept == ruling.number,
-        "ruling": encode(ruling),
-        "proposal": encode(proposal),
+        "kept": trial.kept,
+        "ruling": encode(trial.ruling),
+        "proposal": encode(trial.proposal),
         "incumbent": encode(state.incumbent),
-        "noise_sd": verdict.noise_sd,
+        "noise_sd": history.noise_sd,
         "suggestions": encode(state.suggestions),
         "avoid": list(state.avoid),
     }

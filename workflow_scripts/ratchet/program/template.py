@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ratchet.categories.angles import untried
-from ratchet.program.contract import Contract, History
+from ratchet.program.contract import Contract, PastSession
 from ratchet.program.markdown import escape
 from ratchet.program.updating import measured, next_steps, tried
 from ratchet.vocabulary import CATEGORIES
@@ -16,7 +16,7 @@ ANGLES = 4
 NOTHING = "Nothing yet."
 
 
-def render(contract: Contract, history: History | None = None) -> str:
+def render(contract: Contract, past: PastSession | None = None) -> str:
     """The text, with the measured baseline and what was tried where there is a session.
 
     The same task gives the same text, and a text that agrees with its task.
@@ -27,16 +27,16 @@ def render(contract: Contract, history: History | None = None) -> str:
         f"# {contract.task}: {contract.verb.lower()} {metric}\n{about}",
         f"## Goal\n\n{contract.verb} {metric}{unit}: {contract.better}. "
         "Only this number decides.\n",
-        "## Baseline\n\n" + _baseline(contract, history),
+        "## Baseline\n\n" + _baseline(contract, past),
         "## What you may edit\n\n" + "".join(f"- `{n}`\n" for n in contract.mutable),
         "## Constraints\n\n" + _numbered(_constraints(contract)),
     ]
-    if history is not None and history.suggestions:
-        parts.append("## What to try next\n\n" + next_steps(history))
+    if past is not None and past.history.state.suggestions:
+        parts.append("## What to try next\n\n" + next_steps(past.history.state.suggestions))
     parts += [
-        "## Directions, the most promising first\n\n" + _numbered(_directions(contract, history)),
+        "## Directions, the most promising first\n\n" + _numbered(_directions(contract, past)),
         "## What has been tried\n\n"
-        + (f"{NOTHING}\n" if history is None else tried(contract, history)),
+        + (f"{NOTHING}\n" if past is None else tried(contract, past.history)),
     ]
     return "\n".join(parts)
 
@@ -45,9 +45,9 @@ def _numbered(items: Sequence[str]) -> str:
     return "".join(f"{place}. {item}\n" for place, item in enumerate(items, 1))
 
 
-def _baseline(contract: Contract, history: History | None) -> str:
-    if history is not None:
-        return measured(contract, history)
+def _baseline(contract: Contract, past: PastSession | None) -> str:
+    if past is not None:
+        return measured(contract, past)
     return (
         f"Not measured yet: a session begins with {contract.replicates} runs of the unchanged "
         "source, and their spread is the noise floor.\n"
@@ -72,10 +72,10 @@ def _constraints(contract: Contract) -> list[str]:
     return said
 
 
-def _directions(contract: Contract, history: History | None) -> list[str]:
+def _directions(contract: Contract, past: PastSession | None) -> list[str]:
     known = dict(contract.directions) or {
         name: tuple(untried(name, ())[:ANGLES]) for name in CATEGORIES if untried(name, ())
     }
-    order = [name for name in (history.ranking if history else ()) if name in known]
+    order = [name for name in (past.history.state.ranking if past else ()) if name in known]
     names = [*order, *(name for name in known if name not in order)]
     return [f"{name}: {', '.join(escape(text) for text in known[name])}." for name in names]

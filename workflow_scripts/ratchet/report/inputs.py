@@ -9,17 +9,8 @@ from typing import Any
 
 from ratchet.codec import Frozen, field
 from ratchet.declared_values import BY_ENVIRONMENT, Seeding
-from ratchet.records import (
-    Baseline,
-    Confirmation,
-    Direction,
-    Manifest,
-    Outcome,
-    Proposals,
-    RoundVerdict,
-    RunSummary,
-    SessionState,
-)
+from ratchet.history import History
+from ratchet.records import Direction, Manifest, Outcome, RunSummary
 from ratchet.report import text
 from ratchet.steer import CategoryScore
 
@@ -67,8 +58,7 @@ class SessionRecords(Frozen):
     """Everything a report is made of.
 
     ``judge`` holds the settings that verdicts depend on, at least ``mode`` and
-    ``keep_probability``.  ``confirmation`` is ``None`` while the session runs.
-    ``categories`` are the records and labels that steering ends with, and
+    ``keep_probability``.  ``categories`` are the records and labels that steering ends with, and
     ``agent_logs`` the ends of what agents printed, by digest.  ``events`` is the
     journal, ``integrity`` what was hashed again, ``program`` the next brief,
     ``recipe`` how a run is started by hand; ``device`` is ``cpu`` or ``gpu``.
@@ -79,11 +69,7 @@ class SessionRecords(Frozen):
     unit: str | None
     direction: Direction
     judge: Mapping[str, Any]
-    baseline: Baseline
-    proposals: tuple[Proposals, ...] = ()
-    verdicts: tuple[RoundVerdict, ...] = ()
-    states: tuple[SessionState, ...] = ()
-    confirmation: Confirmation | None = None
+    history: History
     categories: tuple[CategoryScore, ...] = ()
     runs: Mapping[str, RunDetails] = field(default_factory=dict)
     agent_logs: Mapping[str, str] = field(default_factory=dict)
@@ -94,10 +80,17 @@ class SessionRecords(Frozen):
     recipe: Recipe | None = None
 
 
-def incumbent_runs(verdict: RoundVerdict) -> tuple[RunSummary, ...]:
-    """Every further run of the incumbent that a round made."""
-    check = (verdict.remeasured.run,) if verdict.remeasured else ()
-    return (*check, *verdict.incumbent_runs)
+def metric_facts(
+    name: str, unit: str | None, direction: Direction, noise_sd: float | None, mean: float | None
+) -> Facts:
+    """The metric, and with how many decimals it is shown beside this noise."""
+    return {
+        "name": text.label(name, 80),
+        "unit": text.label(unit, 40) if unit else None,
+        "direction": direction.value,
+        "better": "lower" if direction is Direction.MINIMIZE else "higher",
+        "decimals": text.decimals_for(noise_sd, mean),
+    }
 
 
 def measured(runs: Iterable[RunSummary]) -> list[float]:

@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 from ratchet import files, seal, spec
 from ratchet.canonical import digest
 from ratchet.errors import RatchetError, StoreError
+from ratchet.history import History
 from ratchet.journal import read_events
 from ratchet.paths import SessionPaths
-from ratchet.records import Baseline, CallOutcome, Confirmation, Proposals
+from ratchet.records import CallOutcome
 from ratchet.report import facts, render
 from ratchet.report.inputs import (
     Integrity,
     Recipe,
     RunDetails,
     SessionRecords,
-    incumbent_runs,
 )
 from ratchet.runlog import tail
 from ratchet.session import Session
-from ratchet.stages.advising import trials_of
+from ratchet.stages.advising import pulls_of
 from ratchet.stages.program import next_version
 from ratchet.steer import score
 
@@ -29,51 +29,32 @@ LOG_TAIL_BYTES = 4096
 LOST = "[the store no longer holds this run]"
 
 
-def gather(session: Session, last: int | None = None) -> SessionRecords:
-    """Everything that a finished session recorded, or one that runs up to round ``last``."""
-    finished = last is None
-    last = session.config.rounds if last is None else last
-    rounds = range(1, last + 1)
-    verdicts = tuple(session.verdict(number) for number in rounds)
-    proposals = tuple(session.proposals(number) for number in rounds)
-    baseline = files.read_record(Baseline, session.paths.baseline)
-    confirmation = None
-    if finished or session.paths.confirmation.is_file():
-        confirmation = files.read_record(Confirmation, session.paths.confirmation)
-    runs = [
-        *baseline.runs,
-        *(run for verdict in verdicts for ruling in verdict.rulings for run in ruling.runs),
-        *(run for verdict in verdicts for run in incumbent_runs(verdict)),
-        *(confirmation.baseline_runs if confirmation else ()),
-        *(confirmation.champion_runs if confirmation else ()),
-    ]
+def gather(session: Session, history: History) -> SessionRecords:
+    """Everything that a session recorded, finished or not."""
     metric = session.task.metric
-    details = {run.key: _details(session, run.key) for run in runs}
+    details = {run.key: _details(session, run.key) for run in history.runs}
     return SessionRecords(
         manifest=session.manifest,
         metric=metric.name,
         unit=metric.unit,
         direction=metric.direction,
         judge=session.judge_settings,
-        baseline=baseline,
-        proposals=proposals,
-        verdicts=verdicts,
-        states=tuple(session.state(number) for number in (0, *rounds)),
-        confirmation=confirmation,
-        categories=score(trials_of(session.history(last + 1)), session.categories),
+        history=history,
+        categories=score(pulls_of(history.judged), session.categories),
         runs=details,
-        agent_logs=_agent_logs(session, proposals),
+        agent_logs=_agent_logs(session, history),
         device=session.task.device,
         events=tuple(read_events(session.paths.events)),
         integrity=_integrity(session, details),
-        program=next_version(session),
+        program=next_version(session, history),
         recipe=_recipe(session),
     )
 
 
-def _agent_logs(session: Session, rounds: Sequence[Proposals]) -> dict[str, str]:
+def _agent_logs(session: Session, history: History) -> dict[str, str]:
     """The ends of what agents printed whose answers could not be tried."""
-    refused = {c.log for r in rounds for c in r.calls if c.outcome is not CallOutcome.PROPOSED}
+    calls = [call for made in history.proposals for call in made.calls]
+    refused = {call.log for call in calls if call.outcome is not CallOutcome.PROPOSED}
     found = {}
     for sha in sorted(refused):
         try:
@@ -166,8 +147,8 @@ def _recipe(session: Session) -> Recipe:
 
 def run(session: Session) -> None:
     """Write report.json, the pictures and report.html, in this order."""
-    found = facts.build(gather(session))
     paths = session.paths
+    found = facts.build(gather(session, History.read(paths, session.config.rounds)))
     files.write_json(paths.report_json, found)
     files.write_bytes(paths.progress_png, render.render_png(found))
     files.write_bytes(paths.progress_svg, render.render_svg(found).encode())

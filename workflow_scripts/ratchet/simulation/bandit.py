@@ -21,7 +21,7 @@ import numpy as np
 from ratchet import steer
 from ratchet.codec import Frozen
 from ratchet.simulation.landscape import LARGEST_CHANCE, LARGEST_SHARE, draw_landscape
-from ratchet.steer import Mode, Trial
+from ratchet.steer import Mode, Pull
 from ratchet.vocabulary import CATEGORIES
 
 ARMS = CATEGORIES[:7] + CATEGORIES[-1:]
@@ -68,7 +68,7 @@ PLAYS = {
     for play in (Play(), Play("closed", 0.0, 0.0), Play("restless", spill=0.5, surprise=0.05))
 }
 
-Policy = Callable[[Sequence[Trial], Random], str]
+Policy = Callable[[Sequence[Pull], Random], str]
 """Chooses a category by what was tried so far, with a source of luck of its own."""
 
 
@@ -130,14 +130,14 @@ class _World:
 def play_session(policy: Policy, play: Play, runs: int, seed: int, session: int) -> Score:
     """One session of ``runs`` proposals; all policies meet the same luck."""
     world, luck = _World(play, runs, seed, session), Random(f"{seed} {session}")
-    trials: list[Trial] = []
+    trials: list[Pull] = []
     gain = regret = 0.0
     for run in range(runs):
         choice = policy(trials, luck)
         arm, expected = ARMS.index(choice), world.expected()
         regret += max(expected) - expected[arm]
         kept, measured, effect = world.step(run, arm)
-        trials.append(Trial(choice, kept, measured if kept else 0.0))
+        trials.append(Pull(choice, kept, measured if kept else 0.0))
         gain += effect if kept else 0.0
     return Score(gain, regret)
 
@@ -168,23 +168,23 @@ def compare(scores: Sequence[Score], random: Sequence[Score]) -> Comparison:
 def steered(mode: Mode = Mode.AUTO) -> Policy:
     """Steering itself, as a session uses it."""
 
-    def choose(trials: Sequence[Trial], luck: Random) -> str:
+    def choose(trials: Sequence[Pull], luck: Random) -> str:
         return steer.rank(trials, luck.getrandbits(60), GAIN_SCALE, mode, ARMS)[0]
 
     return choose
 
 
-def at_random(trials: Sequence[Trial], luck: Random) -> str:  # noqa: ARG001
+def at_random(trials: Sequence[Pull], luck: Random) -> str:  # noqa: ARG001
     """Every category alike."""
     return luck.choice(ARMS)
 
 
-def in_turn(trials: Sequence[Trial], luck: Random) -> str:  # noqa: ARG001
+def in_turn(trials: Sequence[Pull], luck: Random) -> str:  # noqa: ARG001
     """One category after the other."""
     return ARMS[len(trials) % len(ARMS)]
 
 
-def highest_keep_rate(trials: Sequence[Trial], luck: Random) -> str:
+def highest_keep_rate(trials: Sequence[Pull], luck: Random) -> str:
     """What was kept most often per try, after two tries of each."""
     tried = dict.fromkeys(ARMS, 0)
     kept = dict.fromkeys(ARMS, 0)

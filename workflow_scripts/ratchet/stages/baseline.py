@@ -6,6 +6,7 @@ from ratchet import files, results_tsv, steer
 from ratchet.canonical import source_digest
 from ratchet.errors import DataError, UsageError
 from ratchet.executor import Executor
+from ratchet.history import History
 from ratchet.judge import Judge, Settings, scale_from
 from ratchet.records import Baseline, Incumbent, Outcome, RunSummary, SessionState, Status
 from ratchet.seeds import Role, stream_seed
@@ -113,7 +114,9 @@ def _state(session: Session, baseline: Baseline, judge: Judge) -> SessionState:
     seed = stream_seed(session.config.seed, "steer", 0)
     mode = steer.Mode(session.config.steering)
     ranking = steer.rank([], seed, judge.noise_sd, mode, known)
-    suggestions, avoid = advise(session, [], ranking, incumbent.files, judge.noise_sd)
+    suggestions, avoid = advise(
+        session, History(baseline), ranking, incumbent.files, judge.noise_sd
+    )
     return SessionState(
         round=0,
         incumbent=incumbent,
