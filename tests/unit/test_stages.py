@@ -31,7 +31,7 @@ from ratchet.records import (
 )
 from ratchet.seeds import Role
 from ratchet.spec import RunSpec
-from ratchet.stages import skipping
+from ratchet.stages import reference, skipping
 from ratchet.stages.pricing import Tariff
 from ratchet.stages.reference import Reference
 from ratchet.stages.ruling import Case, ruling
@@ -88,6 +88,12 @@ def test_the_memory_ratio_is_unknown_where_either_is() -> None:
 
 
 # ------------------------------------------------- further incumbent runs
+
+
+@pytest.fixture(autouse=True)
+def bench_makes_the_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A bench stands for the session, and for the executor of its runs."""
+    monkeypatch.setattr(reference, "Executor", lambda session: session)
 
 
 class Bench:

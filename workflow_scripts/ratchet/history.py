@@ -152,7 +152,7 @@ class Trial(Frozen):
         return f"{run.outcome.value}: {run.reason}"
 
 
-class History(Frozen):
+class History(Frozen, dict=True):
     """What a session recorded up to a round.
 
     ``proposals`` and ``verdicts`` are those of round 1 and on, in order.  ``states``
