@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from boxes import REPO, Box, make_box
+from boxes import DEFAULTS, REPO, Box, make_box
 from edits import NOISE, alternative, change, constant, declare, is_kept, ruling
 from ratchet import guard
 from ratchet.canonical import digest_bytes, source_digest
@@ -131,7 +131,7 @@ def reopened(box: Box, tmp_path: Path) -> tuple[Box, Session]:
     """A copy of a box, and its session."""
     shutil.copytree(box.path, tmp_path / "copy", symlinks=True)
     copy = Box((tmp_path / "copy").resolve(), box.settings)
-    plan = guard.plan(copy.settings, copy.path, REPO, owner=False)
+    plan = guard.plan({**DEFAULTS, **copy.settings}, copy.path, REPO, owner=False)
     return copy, Session.open(plan.config, copy.path, REPO, Journal(plan.paths.events))
 
 
