@@ -20,7 +20,7 @@ DEV := $(ENVS)/.venv-dev
 PACKAGE := pyproject.toml LICENSE README.md
 
 .DEFAULT_GOAL := help
-.PHONY: help env env-dev env-gpt env-slurm env-kubernetes session pictures test check image lock bench bench-proposing clean
+.PHONY: help env env-dev env-gpt env-slurm env-kubernetes session pictures rulegraph test check image lock bench bench-proposing clean
 
 help:
 	@echo "make session   set up the locked environment and run a session (config/config.yaml)"
@@ -33,6 +33,7 @@ help:
 	@echo "make bench-proposing   steered sessions of the default task beside unsteered ones; an hour"
 	@echo "make image     build the container image (BASE_IMAGE=... for another base, ENGINE=podman)"
 	@echo "make pictures  run the default session and take the README's pictures of its report"
+	@echo "make rulegraph draw which rule needs which, into docs/rulegraph.svg"
 	@echo "make lock      make the hash locks in envs/ again from their .in files"
 	@echo "make clean     remove the environments and caches; never results or store"
 
@@ -93,6 +94,16 @@ session: $(ENVS)/.venv/.ready
 # The README's pictures, of the default session; it needs a Chromium on the PATH.
 pictures: session
 	@$(ENVS)/.venv/bin/python tests/browser/pictures.py results/default tests/data/pictures
+
+# Which rule needs which, of sessions and tournaments; it needs Graphviz.
+rulegraph: $(ENVS)/.venv-dev/.ready
+	@command -v dot >/dev/null \
+		|| { echo "make rulegraph draws with Graphviz, whose dot is not on the PATH; on Debian and Ubuntu: apt-get install graphviz" >&2; exit 1; }
+	@mkdir -p docs
+	@$(DEV)/bin/snakemake all evolve --rulegraph --config session=rulegraph > docs/rulegraph.dot
+	@dot -Tsvg docs/rulegraph.dot -o docs/rulegraph.svg
+	@rm docs/rulegraph.dot
+	@echo "docs/rulegraph.svg"
 
 check: $(ENVS)/.venv-dev/.ready
 	$(DEV)/bin/ruff check

@@ -80,8 +80,9 @@ def training(runs):
     }
 
 
-# What a step of a round reads of rounds before the last, of the baseline and of the
-# manifest is not declared: each round rests on the one before, which stands for all.
+# What steps read of earlier rounds, of the baseline and of the manifest is not declared:
+# each round rests on the one before, which stands for all of it.  So does a report's
+# confirmation.  With every edge in the graph, making it would take longer than a round.
 def this(wildcards):
     return PATHS.round(int(wildcards.round))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -10,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from ratchet import guard
-from ratchet.errors import FixedInputChangedError, SessionBusyError
+from ratchet import config, guard
+from ratchet.errors import ConfigError, FixedInputChangedError, SessionBusyError
 
 REPO = Path(__file__).parents[2]
 FAKE = {"task": str(REPO / "tests" / "data" / "tasks" / "fake")}
@@ -36,6 +37,37 @@ def test_the_working_folders_own_settings_count(tmp_path: Path) -> None:
 def test_null_on_the_command_line_is_null(tmp_path: Path) -> None:
     plan = guard.plan({**FAKE, "target": "null"}, tmp_path, REPO, owner=False)
     assert plan.config.target is None
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [("null", None), ("3e-4", 3e-4), ("-1E5", -1e5), ("e5", "e5"), ("3e-4x", "3e-4x"), (4, 4)],
+)
+def test_what_snakemake_leaves_as_text(text: object, value: object) -> None:
+    assert guard.plain({"key": text}) == {"key": value}
+
+
+def test_settings_that_stand_in_the_file_are_not_named_as_given(tmp_path: Path) -> None:
+    shutil.copytree(REPO / "config", tmp_path / "config")
+    path = tmp_path / "config" / "config.yaml"
+    path.write_text(path.read_text().replace("rounds: 12", "rounds: 0"))
+    written = config.read(path)
+    for overrides, where in ((written, str(path)), ({**written, "seed": 2}, f"{path}, --config")):
+        with pytest.raises(ConfigError, match=re.escape(f"{where}: rounds: expected at least 1")):
+            guard.plan(overrides, tmp_path, REPO, owner=False)
+
+
+def test_the_configuration_file_that_counts(tmp_path: Path, capsys) -> None:
+    assert guard.config_file(tmp_path, REPO) == str(REPO / "config/config.yaml")
+    own = tmp_path / "config" / "config.yaml"
+    own.parent.mkdir()
+    own.write_text("rounds: 3\n")
+    assert guard.config_file(tmp_path, REPO) == str(own)
+    own.write_text("rounds: 3\nseed: [1\n")
+    with pytest.raises(SystemExit) as caught:
+        guard.config_file(tmp_path, REPO)
+    assert caught.value.code == 64
+    assert capsys.readouterr().err.startswith(f"ratchet: {own}:3:1: is not valid YAML")
 
 
 def test_a_refusal_is_one_message_and_an_exit_code(tmp_path: Path, capsys) -> None:

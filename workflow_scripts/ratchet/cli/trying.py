@@ -271,7 +271,7 @@ def _was_begun(paths: SessionPaths, number: int) -> bool:
     """Whether a run of this round's own proposals was executed."""
     here = paths.round(number)
     found = [files.read_json(path) for path in sorted(here.folder.glob("experiment-*.json"))]
-    return any(one.get("run") is not None or one.get("refused") for one in found)
+    return any(one.get("runs") or one.get("refused") for one in found)
 
 
 if __name__ == "__main__":
