@@ -15,8 +15,8 @@ from ratchet import guard
 from ratchet.canonical import digest_bytes, source_digest
 from ratchet.journal import Journal
 from ratchet.seeds import Role, run_seed
+from ratchet.session import Session
 from ratchet.stages import experiment, judge
-from ratchet.stages.session import Session
 
 
 def done(box: Box) -> Counter[str]:
