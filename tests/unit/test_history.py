@@ -99,6 +99,11 @@ def test_a_round_that_is_not_finished_is_left_out(tmp_path: Path) -> None:
     # Steering itself reads the round that it is to finish.
     judged = History.read(paths, 3)
     assert (judged.trials, len(judged.states)) == (PAST.trials, 3)
+    earlier = files.read_bytes(paths.round(1).steer)
+    paths.round(1).steer.unlink()
+    with pytest.raises(InputMissingError, match="steer"):
+        History.read(paths, 3)
+    files.write_bytes(paths.round(1).steer, earlier)
     last.verdict.unlink()
     with pytest.raises(InputMissingError, match="verdict"):
         History.read(paths, 3)

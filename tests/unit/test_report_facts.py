@@ -181,13 +181,13 @@ def test_a_run_used_twice_counts_once(records):
 
 def test_long_texts_are_cut_and_say_so(records):
     key = records.history.verdicts[0].rulings[0].runs[0].key
-    details = replace(records.runs[key], log_tail="x" * 1_000_000 + "\nlast line")
+    logs = {**records.logs, key: "x" * 1_000_000 + "\nlast line"}
     proposal = replace(records.history.proposals[0].proposals[0], diff="+ line\n" * 100_000)
     group = replace(records.history.proposals[0], proposals=(proposal,))
     facts = build(
         sample.changed(
             records,
-            runs={**records.runs, key: details},
+            logs=logs,
             proposals=(group, *records.history.proposals[1:]),
         )
     )
@@ -343,7 +343,9 @@ def test_prices_are_stated(records, line, memory, words):
 
 def test_gpu_sessions_count_gpu_hours(records):
     runs = {
-        key: replace(d, train_seconds=360.0, gpu_utilisation=93.0)
+        key: replace(
+            d, metrics={"training_seconds": 360.0}, telemetry={"utilisation": {"mean": 93.0}}
+        )
         for key, d in records.runs.items()
     }
     facts = build(sample.changed(records, device="gpu", runs=runs))

@@ -81,7 +81,7 @@ def hostile():
         replace(v, rulings=tuple(replace(r, reason=HOSTILE) for r in v.rulings))
         for v in records.history.verdicts
     )
-    runs = {k: replace(d, log_tail="y" * 1_000_000 + HOSTILE) for k, d in records.runs.items()}
+    logs = dict.fromkeys(records.logs, "y" * 1000000 + HOSTILE)
     manifest = replace(
         records.manifest,
         session=HOSTILE,
@@ -100,7 +100,7 @@ def hostile():
             judge={"mode": HOSTILE},
             proposals=proposals,
             verdicts=verdicts,
-            runs=runs,
+            logs=logs,
             confirmation=confirmation,
         )
     )
@@ -217,9 +217,9 @@ def test_size_and_time_with_long_diffs(count, limit):
         replace(g, proposals=tuple(replace(p, diff="+ a < b & c\n" * 3000) for p in g.proposals))
         for g in records.history.proposals
     )
-    runs = {k: replace(d, log_tail="step <b> & 'c'\n" * 900) for k, d in records.runs.items()}
+    logs = dict.fromkeys(records.logs, "step <b> & 'c'\n" * 900)
     started = time.process_time()
-    facts = build(sample.changed(records, proposals=proposals, runs=runs))
+    facts = build(sample.changed(records, proposals=proposals, logs=logs))
     text = render_html(facts)
     assert time.process_time() - started < 10
     assert len(text.encode()) < limit

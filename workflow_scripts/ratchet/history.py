@@ -172,12 +172,13 @@ class History(Frozen, dict=True):
 
         Rounds after a session's end repeat the records of the one that ended it, and are
         left out.  Raises :class:`ratchet.errors.InputMissingError` without a baseline, or
-        if one of the rounds up to ``last`` was not judged.
+        if one of the rounds up to ``last`` was not judged; the last need not be steered.
         """
         proposals: list[Proposals] = []
         verdicts: list[RoundVerdict] = []
         states: list[SessionState] = []
-        for number in range((finished_rounds(paths) if last is None else last) + 1):
+        last = finished_rounds(paths) if last is None else last
+        for number in range(last + 1):
             here = paths.round(number)
             if number:
                 made = files.read_record(Proposals, here.proposals)
@@ -186,7 +187,7 @@ class History(Frozen, dict=True):
                     break
                 proposals.append(made)
                 verdicts.append(ruled)
-            if here.steer.is_file():
+            if number < last or here.steer.is_file():
                 states.append(files.read_record(SessionState, here.steer))
         confirmation = None
         if paths.confirmation.is_file():

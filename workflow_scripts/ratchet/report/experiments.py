@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from ratchet.history import Trial
 from ratchet.report import text
 from ratchet.report.evidence import NORMAL_95
-from ratchet.report.inputs import Facts, SessionRecords, measured, run_facts, total
+from ratchet.report.inputs import Facts, SessionRecords, measured, run_facts, total, train_seconds
 
 # Findings of one edit that are listed; an edit with more is odd enough as it is.
 NOTES_SHOWN = 20
@@ -27,7 +27,7 @@ def experiments(records: SessionRecords) -> list[Facts]:
 
 def _experiment(trial: Trial, records: SessionRecords) -> Facts:
     proposal, ruling, telling = trial.proposal, trial.ruling, trial.telling_run
-    details = records.runs.get(telling.key) if telling else None
+    log = records.logs.get(telling.key) if telling else None
     low, high = interval(trial.delta, ruling.delta_sd if ruling else None)
     return {
         "number": trial.number,
@@ -55,8 +55,8 @@ def _experiment(trial: Trial, records: SessionRecords) -> Facts:
         "quarantined": ruling is not None and ruling.quarantined,
         "notes": [text.label(n, 300) for n in ruling.notes[:NOTES_SHOWN]] if ruling else [],
         "outcome": telling.outcome.value if telling else None,
-        "seconds": total(records, trial.runs, "train_seconds"),
-        "log_tail": text.tail(details.log_tail, text.LOG_LIMIT) if details else None,
+        "seconds": total(records, trial.runs, train_seconds),
+        "log_tail": None if log is None else text.tail(log, text.LOG_LIMIT),
         "runs": [run_facts(run, records) for run in trial.runs],
     }
 

@@ -28,18 +28,18 @@ from ratchet.report.experiments import counts, crashes, experiments
 from ratchet.report.front import front
 from ratchet.report.inputs import (
     Facts,
-    RunDetails,
     SessionRecords,
     metric_facts,
     run_facts,
     spread,
     total,
+    train_seconds,
 )
 from ratchet.report.soundness import soundness
 from ratchet.report.steering import steering
 from ratchet.report.timing import timeline
 
-__all__ = ["RunDetails", "SessionRecords", "build"]
+__all__ = ["SessionRecords", "build"]
 
 FORMAT = 1
 # A brief of 200 kB would be a book.
@@ -104,8 +104,9 @@ def _run_seconds(totals: Facts) -> float | None:
 
 
 def _gpu_utilisation(records: SessionRecords) -> float | None:
-    found = [d.gpu_utilisation for d in records.runs.values() if d.gpu_utilisation is not None]
-    return fmean(found) if found else None
+    watched = [(record.telemetry or {}).get("utilisation") for record in records.runs.values()]
+    known = [used["mean"] for used in watched if used and used.get("mean") is not None]
+    return fmean(known) if known else None
 
 
 def _baseline(records: SessionRecords) -> Facts:
@@ -248,16 +249,16 @@ def _totals(records: SessionRecords) -> Facts:
     }
     runs = history.runs
     known = [records.runs[k] for k in {r.key for r in runs} if k in records.runs]
-    trained = [d.train_seconds for d in known if d.train_seconds is not None]
-    peaks = [d.peak_rss_mb for d in known if d.peak_rss_mb is not None]
+    trained = [seconds for record in known if (seconds := train_seconds(record)) is not None]
+    peaks = [record.peak_rss_mb for record in known if record.peak_rss_mb is not None]
     return {
         "device": records.device,
         "runs": len({r.key for r in runs}),
         "phases": {name: len({r.key for r in group}) for name, group in phases.items()},
         "train_seconds": fsum(trained) if trained else None,
         "train_seconds_of_runs": len(trained),
-        "wall_seconds": total(records, runs, "wall_seconds"),
-        "cpu_seconds": total(records, runs, "cpu_seconds"),
+        "wall_seconds": total(records, runs, lambda record: record.wall_seconds),
+        "cpu_seconds": total(records, runs, lambda record: record.cpu_seconds),
         "peak_rss_mb": max(peaks, default=None),
     }
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from math import fsum
 from statistics import fmean, stdev
 from typing import Any
@@ -13,21 +13,9 @@ from ratchet.history import History
 from ratchet.records import Direction, Manifest, Outcome, RunSummary
 from ratchet.report import text
 from ratchet.steer import CategoryScore
+from ratchet.store import RunRecord
 
 Facts = dict[str, Any]
-
-
-class RunDetails(Frozen):
-    """What the store knows of one run beyond its summary."""
-
-    log_tail: str
-    train_seconds: float | None = None
-    wall_seconds: float | None = None
-    cpu_seconds: float | None = None
-    peak_rss_mb: float | None = None
-    isolation: str | None = None
-    gpu_utilisation: float | None = None
-    unenforced: tuple[str, ...] = ()
 
 
 class Integrity(Frozen):
@@ -58,8 +46,9 @@ class SessionRecords(Frozen):
     """Everything a report is made of.
 
     ``judge`` holds the settings that verdicts depend on, at least ``mode`` and
-    ``keep_probability``.  ``categories`` are the records and labels that steering ends with, and
-    ``agent_logs`` the ends of what agents printed, by digest.  ``events`` is the
+    ``keep_probability``.  ``categories`` are the records and labels that steering ends
+    with.  ``runs`` are those that the store still has, ``logs`` the ends of what all of
+    them printed, by key; ``agent_logs`` the same of agents, by digest.  ``events`` is the
     journal, ``integrity`` what was hashed again, ``program`` the next brief,
     ``recipe`` how a run is started by hand; ``device`` is ``cpu`` or ``gpu``.
     """
@@ -71,7 +60,8 @@ class SessionRecords(Frozen):
     judge: Mapping[str, Any]
     history: History
     categories: tuple[CategoryScore, ...] = ()
-    runs: Mapping[str, RunDetails] = field(default_factory=dict)
+    runs: Mapping[str, RunRecord] = field(default_factory=dict)
+    logs: Mapping[str, str] = field(default_factory=dict)
     agent_logs: Mapping[str, str] = field(default_factory=dict)
     device: str = "cpu"
     events: tuple[Mapping[str, Any], ...] = ()
@@ -110,9 +100,14 @@ def spread(runs: Sequence[RunSummary]) -> Facts:
     }
 
 
+def train_seconds(record: RunRecord) -> float | None:
+    """What a run reports to have trained."""
+    return record.metrics.get("training_seconds")
+
+
 def run_facts(run: RunSummary, records: SessionRecords) -> Facts:
     """One run as the report shows it."""
-    details = records.runs.get(run.key)
+    record = records.runs.get(run.key)
     return {
         "key": run.key,
         "seed": run.seed,
@@ -120,14 +115,17 @@ def run_facts(run: RunSummary, records: SessionRecords) -> Facts:
         "reason": text.label(run.reason),
         "value": run.value,
         "memory_mb": run.memory_mb,
-        "train_seconds": details.train_seconds if details else None,
-        "wall_seconds": details.wall_seconds if details else None,
+        "train_seconds": train_seconds(record) if record else None,
+        "wall_seconds": record.wall_seconds if record else None,
     }
 
 
-def total(records: SessionRecords, runs: Iterable[RunSummary], name: str) -> float | None:
+def total(
+    records: SessionRecords,
+    runs: Iterable[RunSummary],
+    seconds: Callable[[RunRecord], float | None],
+) -> float | None:
     """Sum over distinct runs; ``None`` as soon as one run did not measure it."""
-    details = [records.runs.get(key) for key in sorted({r.key for r in runs})]
-    values = [getattr(d, name) if d else None for d in details]
-    known = [v for v in values if v is not None]
-    return fsum(known) if known and len(known) == len(values) else None
+    found = [records.runs.get(key) for key in sorted({r.key for r in runs})]
+    known = [s for record in found if record and (s := seconds(record)) is not None]
+    return fsum(known) if known and len(known) == len(found) else None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from ratchet import files, seal, spec
 from ratchet.canonical import digest
@@ -15,7 +15,6 @@ from ratchet.report import facts, render
 from ratchet.report.inputs import (
     Integrity,
     Recipe,
-    RunDetails,
     SessionRecords,
 )
 from ratchet.runlog import tail
@@ -32,7 +31,8 @@ LOST = "[the store no longer holds this run]"
 def gather(session: Session, history: History) -> SessionRecords:
     """Everything that a session recorded, finished or not."""
     metric = session.task.metric
-    details = {run.key: _details(session, run.key) for run in history.runs}
+    keys = dict.fromkeys(run.key for run in history.runs)
+    runs = {key: found for key in keys if (found := session.store.lookup(key)) is not None}
     return SessionRecords(
         manifest=session.manifest,
         metric=metric.name,
@@ -41,11 +41,12 @@ def gather(session: Session, history: History) -> SessionRecords:
         judge=session.judge_settings,
         history=history,
         categories=score(pulls_of(history.judged), session.categories),
-        runs=details,
+        runs=runs,
+        logs={key: _log(session, key) if key in runs else LOST for key in keys},
         agent_logs=_agent_logs(session, history),
         device=session.task.device,
         events=tuple(read_events(session.paths.events)),
-        integrity=_integrity(session, details),
+        integrity=_integrity(session, [key for key in keys if key not in runs]),
         program=next_version(session, history),
         recipe=_recipe(session),
     )
@@ -64,27 +65,13 @@ def _agent_logs(session: Session, history: History) -> dict[str, str]:
     return found
 
 
-def _details(session: Session, key: str) -> RunDetails:
-    record = session.store.lookup(key)
-    if record is None:
-        return RunDetails(log_tail=LOST)
-    telemetry = record.telemetry or {}
-    return RunDetails(
-        train_seconds=record.metrics.get("training_seconds"),
-        wall_seconds=record.wall_seconds,
-        cpu_seconds=record.cpu_seconds,
-        peak_rss_mb=record.peak_rss_mb,
-        isolation=record.isolation,
-        gpu_utilisation=(telemetry.get("utilisation") or {}).get("mean"),
-        unenforced=record.unenforced,
-        log_tail=tail(session.log_path(key).read_bytes(), LOG_TAIL_BYTES),
-    )
+def _log(session: Session, key: str) -> str:
+    return tail(session.log_path(key).read_bytes(), LOG_TAIL_BYTES)
 
 
-def _integrity(session: Session, runs: dict[str, RunDetails]) -> Integrity:
+def _integrity(session: Session, lost: Sequence[str]) -> Integrity:
     """Inputs, runs and records hashed again; the runs were, when they were looked up."""
     deviations = [*_inputs(session), *_records(session)]
-    lost = [key for key, details in runs.items() if details.log_tail == LOST]
     deviations += [f"run {key}: missing in the store, or damaged" for key in sorted(lost)]
     return Integrity(
         checked=(

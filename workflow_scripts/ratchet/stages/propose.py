@@ -30,7 +30,8 @@ Answer = dict[str, Any]
 def run(session: Session, number: int) -> None:
     """Write the proposals of round ``number``, or that there are none left."""
     history = History.read(session.paths, number - 1)
-    assert history.last == number - 1  # nothing is proposed after the end
+    # Nothing is proposed after the end, nor before the round before is steered.
+    assert history.last == history.state.round == number - 1
     result = Proposing(session, history).run()
     if result.stop is not None:
         skipping.announce(session.journal, number, history.state, result.stop, result.detail)
