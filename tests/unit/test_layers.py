@@ -38,7 +38,6 @@ CORE = {
     "constraints",
     "patterns",
     "declared_values",
-    "program",
     "doctor",
     "outlook",
     "categories",
@@ -60,6 +59,8 @@ CORE = {
     "dialects",
 }
 EDGE = {
+    "templates",
+    "program",
     "files",
     "paths",
     "store",
