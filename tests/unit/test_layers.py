@@ -59,6 +59,7 @@ CORE = {
     "dialects",
 }
 EDGE = {
+    "git",
     "templates",
     "program",
     "files",
