@@ -12,12 +12,13 @@ import itertools
 import re
 import subprocess
 import sys
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 
 from ratchet import isolation, task
-from ratchet.codec import Frozen, Struct, field, replace
+from ratchet.codec import replace
 from ratchet.integrity import Contract, Flag, Severity, Trace, charged_mb, flags, unlike
 from ratchet.isolation import Kind
 from ratchet.paths import StorePaths
@@ -80,7 +81,8 @@ def hidden(lines: str, text: str = TRAIN) -> str:
     return before(MAIN, f"{call}\n\n\n", text)
 
 
-class Attempt(Frozen):
+@dataclass(frozen=True)
+class Attempt:
     """What became of one candidate."""
 
     flags: tuple[Flag, ...]
@@ -134,7 +136,8 @@ def blocked(source: str) -> set[str]:
     return {flag.kind for flag in read(source) if flag.severity is Severity.BLOCK}
 
 
-class Arena(Struct):
+@dataclass
+class Arena:
     """A store with the prepared data, and runs in it."""
 
     root: Path

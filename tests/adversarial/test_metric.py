@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 
 import pytest
 
@@ -19,7 +20,6 @@ from arena import (
     hidden,
     open_hole,
 )
-from ratchet.codec import Frozen
 from ratchet.records import Outcome
 
 UNASKED = "printed val_bpb without an evaluation"
@@ -29,7 +29,8 @@ LEAKS = r"(changed when later bytes were changed|could not have seen|known to it
 REPLACED = "lambda predict: 0.5"
 
 
-class Cheat(Frozen):
+@dataclass(frozen=True)
+class Cheat:
     """A candidate, the flags that keep it from being run, and what a run of it says."""
 
     source: str

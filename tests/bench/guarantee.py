@@ -19,12 +19,11 @@ import math
 import os
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import astuple, dataclass
 from functools import partial
 
 import numpy as np
-from msgspec.structs import astuple
 
-from ratchet.codec import Frozen
 from ratchet.judge import Judge, Settings, scale_from
 from ratchet.records import Verdict
 
@@ -35,7 +34,8 @@ EVERY = 5
 """One proposal in so many improves, in the sessions that measure power."""
 
 
-class Tally(Frozen):
+@dataclass(frozen=True)
+class Tally:
     """Counts of one session."""
 
     false_keeps: int = 0

@@ -21,11 +21,11 @@ from __future__ import annotations
 import argparse
 import os
 import time
+from dataclasses import dataclass
 
 import auto_judge
 
 from ratchet.cli.simulate import progress, simulate
-from ratchet.codec import Frozen
 from ratchet.simulation import RULES, WORLDS, Candidate, Decision, Plan, contrast, summarize, table
 from ratchet.simulation.rules import TRIED
 from ratchet.simulation.session import Bench
@@ -38,7 +38,8 @@ KEPT_ROWS = 6
 """Kept rows that the released tool is shown; its noise floor rests on five."""
 
 
-class Released(Frozen):
+@dataclass(frozen=True)
+class Released:
     """The released autojudge, version 1.0.1."""
 
     name: str

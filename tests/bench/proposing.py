@@ -25,12 +25,11 @@ import subprocess
 import sys
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 
 import yaml
-
-from ratchet.codec import Frozen
 
 REPO = Path(__file__).resolve().parents[2]
 TASK = REPO / "tasks" / "bytelm"
@@ -40,7 +39,8 @@ STEERED, UNSTEERED = "steered", "unsteered"
 ROUNDS = 60
 
 
-class Played(Frozen):
+@dataclass(frozen=True)
+class Played:
     """One session: runs until the goal, or all it made; ``best`` in bits from baseline."""
 
     runs: int

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import subprocess
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from boxes import DEFAULTS, REPO, Box
-from ratchet.codec import Struct
 
 
 def program(variable: str, make: str) -> str:
@@ -20,7 +20,8 @@ def program(variable: str, make: str) -> str:
     return str(Path(folder) / "bin" / "snakemake")
 
 
-class Cluster(Struct):
+@dataclass
+class Cluster:
     """A Slurm that a box's session runs on."""
 
     snakemake: str

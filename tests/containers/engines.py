@@ -10,12 +10,11 @@ import shutil
 import subprocess
 import uuid
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
-
-from ratchet.codec import Struct, field
 
 REPO = Path(__file__).resolve().parents[2]
 FOLDER = REPO / ".devcontainer"
@@ -52,7 +51,8 @@ def program(variable: str) -> str:
     return found
 
 
-class Docker(Struct):
+@dataclass
+class Docker:
     """An engine with the image under test; removes what it started."""
 
     program: str

@@ -9,13 +9,13 @@ import shutil
 import subprocess
 import uuid
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from engines import REPO, Docker, devcontainer, program
-from ratchet.codec import Frozen
 
 USER = 1000
 SETTINGS = ["rounds=1", "budget_steps=40", "baseline_replicates=2", "confirm_replicates=1"]
@@ -24,7 +24,8 @@ ENVIRONMENTS, CACHE = "/home/ratchet/environments", "/home/ratchet/.cache"
 LEAST_PASSED = 1500
 
 
-class Tool(Frozen):
+@dataclass(frozen=True)
+class Tool:
     """The tool for one folder; ``label`` names its container."""
 
     path: str

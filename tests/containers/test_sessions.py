@@ -11,6 +11,7 @@ import sys
 import time
 import uuid
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,6 @@ import yaml
 
 from engines import CLOSED, FOLDER, REPO, Docker, once, program
 from ratchet import container
-from ratchet.codec import Frozen
 
 pytestmark = pytest.mark.slow
 SETTINGS = ["rounds=1", "budget_steps=40", "confirm_replicates=1", "baseline_replicates=2"]
@@ -201,7 +201,8 @@ def wait_for(condition: Any, seconds: float = 60.0) -> None:
         time.sleep(0.1)
 
 
-class Compose(Frozen):
+@dataclass(frozen=True)
+class Compose:
     """The compose file with the image under test and a short session, in a project of its own."""
 
     program: str

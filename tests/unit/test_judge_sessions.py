@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from dataclasses import dataclass, field
 
 import numpy as np
 import pytest
 
-from ratchet.codec import Struct, field
 from ratchet.judge import Judge, Settings, replay, scale_from
 from ratchet.records import Verdict
 
 
-class World(Struct):
+@dataclass
+class World:
     """Proposals that improve, change nothing or harm; sizes are lognormal."""
 
     noise_sd: float
@@ -31,7 +32,8 @@ class World(Struct):
         return 0.0 if u < self.improving + self.null else -self.harm * size
 
 
-class Session(Struct):
+@dataclass
+class Session:
     """What happened: (confidence, truly better, kept) per candidate."""
 
     noise_sd: float

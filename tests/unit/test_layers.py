@@ -38,7 +38,6 @@ CORE = {
     "constraints",
     "patterns",
     "declared_values",
-    "program",
     "doctor",
     "outlook",
     "categories",
@@ -62,6 +61,11 @@ CORE = {
 # Records on the disk: beside the core, which may be handed what they read.
 RECORDS = {"files", "paths", "history"}
 EDGE = {
+    "git",
+    "templates",
+    "program",
+    "files",
+    "paths",
     "store",
     "journal",
     "ownership",

@@ -10,9 +10,8 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import dataclass, field
 from pathlib import Path
-
-from ratchet.codec import Struct, field
 
 REPO = Path(__file__).resolve().parents[2]
 FAKE = REPO / "tests" / "data" / "tasks" / "fake"
@@ -26,7 +25,8 @@ def heed_signals() -> None:
         signal.signal(number, signal.SIG_DFL)
 
 
-class Box(Struct):
+@dataclass
+class Box:
     """A working folder with a task of its own."""
 
     path: Path

@@ -12,9 +12,9 @@ import re
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 from ratchet.errors import InputMissingError
+from ratchet.git import foreign
 
 # Hashes come from a log, so that nothing else may reach Git's command line.
 _HASH = re.compile(r"[0-9a-f]{4,64}")
@@ -27,16 +27,10 @@ class Commits:
     """Reads commits of one repository; raises where there is none."""
 
     def __init__(self, folder: Path) -> None:
-        import git  # slow to import, and only needed here
-
-        self._git: Any = git.Git(str(folder))
-        self._git.update_environment(
-            GIT_CONFIG_GLOBAL=os.devnull,
-            GIT_CONFIG_NOSYSTEM="1",
-            GIT_NO_LAZY_FETCH="1",
-            GIT_TERMINAL_PROMPT="0",
+        self._git, failures = foreign(
+            folder, GIT_CONFIG_GLOBAL=os.devnull, GIT_CONFIG_NOSYSTEM="1", GIT_NO_LAZY_FETCH="1"
         )
-        self._failures = (git.GitCommandError, git.GitCommandNotFound, OSError)
+        self._failures: tuple[type[Exception], ...] = (*failures, OSError)
         try:
             if not folder.is_dir():  # else Git would look in the current folder
                 raise NotADirectoryError("no such folder")

@@ -10,7 +10,7 @@ from pathlib import Path
 from ratchet.canonical import digest, digest_bytes
 from ratchet.codec import Frozen
 
-EXTRAS = ("*.html", "*.css", "*.js", "vendor/*")
+EXTRAS = ("*.html", "*.css", "*.js", "vendor/*", "templates/*")
 """What a module's folder holds beside code that its result depends on."""
 
 

@@ -18,6 +18,7 @@ from ratchet import files
 from ratchet.canonical import digest
 from ratchet.codec import Frozen
 from ratchet.errors import DataError, InputMissingError
+from ratchet.git import foreign
 from ratchet.paths import StorePaths
 from ratchet.records import Origin
 from ratchet.results_tsv import one_line
@@ -140,14 +141,10 @@ class _Git:
     """Plumbing over one repository that is not ours."""
 
     def __init__(self, place: Path) -> None:
-        import git  # most sessions have files of their own
-
         self.place = place
-        self._failures = (git.exc.GitCommandError, git.exc.GitCommandNotFound)
-        self._git: Any = git.Git(place)
-        self._git.update_environment(
-            # Nothing is asked, nothing of the clone is refreshed or run.
-            GIT_TERMINAL_PROMPT="0",
+        # Nothing is asked, nothing of the clone is refreshed or run.
+        self._git, self._failures = foreign(
+            place,
             GIT_OPTIONAL_LOCKS="0",
             GIT_NO_REPLACE_OBJECTS="1",
             GIT_LITERAL_PATHSPECS="1",

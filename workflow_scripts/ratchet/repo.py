@@ -8,10 +8,10 @@ commits; ``events.jsonl`` knows the real times.
 
 from __future__ import annotations
 
-import os
-import subprocess
 from collections.abc import Mapping
 from pathlib import Path
+
+from ratchet import git
 
 EPOCH_SECONDS = 946_684_800
 IDENTITY = "Ratchet <ratchet@localhost>"
@@ -29,27 +29,10 @@ class SessionRepo:
         self.folder = folder
         self.branch = f"refs/heads/ratchet/{session}"
 
-    def _call(self, *words: str, given: bytes = b"") -> subprocess.CompletedProcess[bytes]:
-        # GitPython takes longer to import than git takes to make a commit.
-        return subprocess.run(
-            ["git", *words],
-            env={
-                **os.environ,
-                "GIT_DIR": str(self.folder.resolve()),
-                # Nobody's settings, hooks or templates change what is recorded.
-                "GIT_CONFIG_GLOBAL": os.devnull,
-                "GIT_CONFIG_NOSYSTEM": "1",
-                "LC_ALL": "C",
-            },
-            input=given,
-            capture_output=True,
-            check=False,
-        )
-
     def _git(self, *words: str, given: bytes = b"") -> str:
-        done = self._call(*words, given=given)
+        done = git.call(*words, bare=self.folder, given=given)
         if done.returncode:
-            said = done.stderr.decode(errors="replace").strip()
+            said = git.complaint(done)
             raise GitError(f"{self.folder}: git {words[0]} ended with {done.returncode}: {said}")
         return done.stdout.decode(errors="replace").strip()
 
@@ -118,7 +101,8 @@ class SessionRepo:
         return self._git("for-each-ref", "--format=%(objectname)", ref) or None
 
     def _is_ancestor(self, older: str, newer: str) -> bool:
-        return self._call("merge-base", "--is-ancestor", older, newer).returncode == 0
+        words = ("merge-base", "--is-ancestor", older, newer)
+        return git.call(*words, bare=self.folder).returncode == 0
 
     def clear_stale_locks(self) -> None:
         """Remove locks that a killed git left; only while nobody else lives."""

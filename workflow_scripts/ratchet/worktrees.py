@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess
 from pathlib import Path
 
+from ratchet import git
 from ratchet.errors import StoreError
 from ratchet.results_tsv import one_line
 
@@ -116,20 +116,11 @@ def _free(path: Path) -> Path:
 
 
 def _git(repository: Path | None, folder: Path | None, *words: str, check: bool = True) -> str:
-    """Git without anybody's settings or hooks; on a repository or within a worktree."""
-    outside = {k: v for k, v in os.environ.items() if not k.startswith("GIT_")}
-    settings = {
-        "GIT_CONFIG_GLOBAL": os.devnull,
-        "GIT_CONFIG_NOSYSTEM": "1",
-        "GIT_OPTIONAL_LOCKS": "0",
-        "LC_ALL": "C.UTF-8",
-    }
-    place = [f"--git-dir={repository.resolve()}"] if repository else ["-C", str(folder)]
-    command = ["git", "-c", "core.hooksPath=/dev/null", "-c", "safe.directory=*", *place, *words]
-    done = subprocess.run(command, env={**outside, **settings}, capture_output=True, check=False)
+    """What Git prints on a repository or within a worktree."""
+    done = git.call(*words, bare=repository, within=folder)
     text = done.stdout.decode("utf-8", errors="surrogateescape")
     if done.returncode and check:
-        said = done.stderr.decode(errors="replace").strip().splitlines()[-1:]
+        said = git.complaint(done).splitlines()[-1:]
         raise StoreError(
             f"{folder or repository}: git {words[0]} failed: {one_line(''.join(said))}"
         )

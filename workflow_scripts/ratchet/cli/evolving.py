@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ratchet import files, guard, strategies, tasks, worktrees
+from ratchet import files, git, guard, strategies, tasks, worktrees
 from ratchet.cli import settings, showing
 from ratchet.cli.autoevolve import Output
 from ratchet.errors import InputMissingError, RatchetError, UsageError
@@ -156,11 +156,8 @@ def _check_branch(made: Tournament, branch: str) -> None:
     defined = tasks.load(made.plan.config, made.root, made.harness)
     folder = defined.folder
     for name in defined.mutable:
-        shown = subprocess.run(
-            ["git", "-C", str(defined.clone or folder), "show", f"{branch}:./{name}", "--"],
-            capture_output=True,
-            check=False,
-        )
+        words = ("show", f"{branch}:./{name}", "--")
+        shown = git.call(*words, within=defined.clone or folder)
         if shown.returncode:
             raise InputMissingError(f"--base-branch: {branch} has no file {folder / name}")
         if shown.stdout != (folder / name).read_bytes():

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import subprocess
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
+from ratchet import git
 from ratchet.proposers.ideas import same_sources, syntax_error
 
 
@@ -37,9 +37,7 @@ def _merge(ours: str, base: str, theirs: str) -> str | None:
             path = Path(name) / f"{number}"
             path.write_bytes(text.encode("utf-8", errors="surrogateescape"))
             paths.append(str(path))
-        done = subprocess.run(
-            ["git", "merge-file", "--stdout", "--quiet", *paths], capture_output=True, check=False
-        )
+        done = git.call("merge-file", "--stdout", "--quiet", *paths)
     if done.returncode != 0:
         return None
     return done.stdout.decode("utf-8", errors="surrogateescape")

@@ -12,12 +12,12 @@ import errno
 import itertools
 import os
 import stat
-import subprocess
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from fnmatch import fnmatch
 from pathlib import Path, PurePosixPath
 
+from ratchet import git
 from ratchet.canonical import digest_bytes
 from ratchet.codec import Frozen
 from ratchet.errors import ConfigError, StoreError
@@ -117,17 +117,12 @@ class Workplace:
         who = {"NAME": "Ratchet", "EMAIL": "ratchet@localhost", "DATE": "946684800 +0000"}
         roles = ("AUTHOR", "COMMITTER")
         variables = {f"GIT_{role}_{key}": value for role in roles for key, value in who.items()}
-        variables |= {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_NOSYSTEM": "1"}
-        kept = {k: v for k, v in os.environ.items() if not k.startswith("GIT_")}
         for words in (
             ["init", "--quiet", "--initial-branch=main", "--template="],
             ["add", "--force", "--all"],
             ["commit", "--quiet", "--no-verify", "--message=as given"],
         ):
-            command = ["git", *words]
-            subprocess.run(
-                command, cwd=self.work, env={**kept, **variables}, capture_output=True, check=True
-            )
+            git.call(*words, within=self.work, variables=variables).check_returncode()
 
     def read(self, mutable: Sequence[str]) -> Left:
         """What is in the folder once the agent and all that it started have ended."""

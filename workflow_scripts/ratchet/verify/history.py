@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import re
 import subprocess
 import zlib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+from ratchet import git
 from ratchet.verify.finding import Findings
 
 MEND = "delete the repository's folder and have it made again: snakemake --cores 1 -F"
@@ -32,11 +32,11 @@ def check_repository(folder: Path, branch: str, findings: Findings) -> bool:
         if _COMMIT.fullmatch(path.parent.name + path.name):
             _object(path, findings)
     for path in sorted(folder.glob("objects/pack/*.idx")):
-        done = git(folder, "verify-pack", str(path.resolve()))
+        done = on(folder, "verify-pack", str(path.resolve()))
         findings.checked += 2
         if done.returncode:
             findings.deviates(path.with_suffix(".pack"), "a whole pack", _said(done), MEND)
-    done = git(folder, "fsck", "--full", "--no-progress", "--no-dangling")
+    done = on(folder, "fsck", "--full", "--no-progress", "--no-dangling")
     if done.returncode and len(findings.deviations) == named:
         findings.deviates(folder, "what git fsck accepts", _said(done), MEND)
     return done.returncode == 0
@@ -88,7 +88,7 @@ def check_refs(
 
     ``expected`` maps refs to commits, ``tips`` are those that ``branch`` may be at.
     """
-    listed = git(folder, "for-each-ref", "--format=%(objectname) %(refname)")
+    listed = on(folder, "for-each-ref", "--format=%(objectname) %(refname)")
     refs = {name: sha for sha, _, name in (x.partition(" ") for x in listed.stdout.splitlines())}
     for ref, commit in sorted(expected.items()):
         findings.checked += 1
@@ -119,7 +119,7 @@ def check_trees(
         if "\n" not in name  # git's batch mode has no way to ask for it
     ]
     question = "".join(f"{commit}:{name}\n" for commit, name, _ in asked)
-    answer = git(folder, "cat-file", "--batch-check=%(objectname)", stdin=question)
+    answer = on(folder, "cat-file", "--batch-check=%(objectname)", stdin=question)
     for (commit, name, data), found in zip(asked, answer.stdout.splitlines(), strict=False):
         expected = hashlib.sha1(b"blob %d\0%s" % (len(data), data), usedforsecurity=False)
         if found != expected.hexdigest():
@@ -127,18 +127,11 @@ def check_trees(
             findings.deviates(folder, place, found, MEND)
 
 
-def git(folder: Path, *arguments: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
-    """Call git on one repository, without anybody's settings."""
-    outside = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
-    return subprocess.run(
-        ["git", f"--git-dir={folder.resolve()}", *arguments],
-        input=stdin,
-        env={**outside, "GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_NOSYSTEM": "1"},
-        capture_output=True,
-        text=True,
-        errors="replace",
-        check=False,
-    )
+def on(folder: Path, *words: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
+    """Call Git on one repository; what it prints is text."""
+    done = git.call(*words, bare=folder, given=stdin.encode())
+    said = (text.decode(errors="replace") for text in (done.stdout, done.stderr))
+    return subprocess.CompletedProcess(done.args, done.returncode, *said)
 
 
 def _said(done: subprocess.CompletedProcess[str]) -> str:
