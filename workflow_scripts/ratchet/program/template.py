@@ -24,9 +24,9 @@ def render(contract: Contract, past: PastSession | None = None) -> str:
         __file__,
         "program.md",
         contract=contract,
-        history=history,
+        past=past,
         constraints=_constraints(contract),
-        directions=_directions(contract, history),
+        directions=_directions(contract, past),
         escape=escape,
         measured=measured,
         next_steps=next_steps,
@@ -52,10 +52,10 @@ def _constraints(contract: Contract) -> list[str]:
     return said
 
 
-def _directions(contract: Contract, history: History | None) -> list[tuple[str, Sequence[str]]]:
+def _directions(contract: Contract, past: PastSession | None) -> list[tuple[str, Sequence[str]]]:
     """Categories with what they may vary, those that did well in a session first."""
     known = dict(contract.directions) or {
         name: tuple(untried(name, ())[:ANGLES]) for name in CATEGORIES if untried(name, ())
     }
-    order = [name for name in (history.ranking if history else ()) if name in known]
+    order = [name for name in (past.history.state.ranking if past else ()) if name in known]
     return [(n, known[n]) for n in (*order, *(name for name in known if name not in order))]
