@@ -19,8 +19,8 @@ class Answer:
     ``value``, ``incumbent``, ``best`` (of the rows kept before), ``delta``
     (value minus incumbent), ``noise_sd`` and ``gain`` are in the metric's unit;
     the first four also in its own direction, while a positive gain is better.
-    ``confidence`` is the probability that the candidate is truly better, or
-    what the legacy rule calls confidence.  ``threshold`` is the gain that the
+    ``confidence`` is the probability that the candidate is truly better.
+    ``threshold`` is the gain that the
     candidate's lines and memory must bring, ``memory_ratio`` candidate over
     incumbent.
     """

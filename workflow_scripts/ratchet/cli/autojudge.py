@@ -28,7 +28,6 @@ from ratchet.results_tsv import one_line
 from ratchet.vocabulary import Direction
 
 MODES = ("auto", "gain", "balanced", "strict")
-DEFAULT_WINDOW = 5
 
 _EPILOG = (
     "exit codes: 0 keep; 1 discard, marginal, crash or tampered; 2 retest; "
@@ -72,8 +71,6 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
     add("--line-price", type=float, help="gain per added line, in the metric's unit")
     add("--memory-price", type=float, help=_MEMORY_HELP)
     add("--agent", help="only the rows of this agent, and those that name none")
-    add("--legacy", action="store_true", help="the article's rolling-window rule, to compare")
-    add("--window", type=int, help=f"its number of kept results (default {DEFAULT_WINDOW})")
     add("--json", action="store_true", help="the same as --format json")
     add("--format", choices=["text", "human", "json"], default="text", help="default text")
     add("-q", "--quiet", action="store_true", help="one line, and no assumptions")
@@ -103,16 +100,8 @@ def _check(options: argparse.Namespace) -> None:
         raise UsageError(f"--strict contradicts --mode {options.mode}; give one of them")
     if options.strict:
         options.mode = "strict"
-    if options.all and (options.row is not None or options.run is not None or options.legacy):
-        raise UsageError(
-            "--all judges every row of the log: it goes without --row, --run, --legacy"
-        )
-    if options.window is not None and not options.legacy:
-        raise UsageError("--window belongs to the rolling-window rule; add --legacy")
-    if options.legacy and (options.noise_sd is not None or options.mode != "auto"):
-        raise UsageError("--legacy has a noise floor and thresholds of its own; leave out the rest")
-    if options.window is not None and options.window < 3:
-        raise UsageError(f"--window: expected at least 3 kept results, found {options.window}")
+    if options.all and (options.row is not None or options.run is not None):
+        raise UsageError("--all judges every row of the log: it goes without --row and --run")
     noise = options.noise_sd
     if noise is not None and not (math.isfinite(noise) and noise > 0):
         raise UsageError(f"--noise-sd: expected a positive number, found {noise}")
@@ -127,8 +116,8 @@ def _check_prices(options: argparse.Namespace) -> None:
     }
     for name, value in given.items():
         option = f"--{name.replace('_', '-')}"
-        if options.all or options.legacy:
-            raise UsageError(f"{option} prices one candidate: it goes without --all and --legacy")
+        if options.all:
+            raise UsageError(f"{option} prices one candidate: it goes without --all")
         if name != "lines" and not (math.isfinite(value) and value >= 0):
             raise UsageError(f"{option}: expected a number of at least 0, found {value}")
     if "line_price" in given and "lines" not in given:
@@ -161,11 +150,6 @@ def _judged(
 ) -> tuple[Answer, list[str]]:
     candidate, chosen = choose(every.table, options.row, run, name)
     notes = [*every.table.assumptions, *(run.assumptions if run else ()), *chosen]
-    if options.legacy:
-        from ratchet.cli import legacy
-
-        window = options.window or DEFAULT_WINDOW
-        return legacy.judge_candidate(every, candidate, window), notes
     from ratchet.cli import judging  # numpy comes with it
 
     rules = judging.Rules(options.mode, options.noise_sd)

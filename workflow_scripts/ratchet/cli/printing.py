@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import math
 from collections.abc import Iterator
@@ -10,12 +9,22 @@ from typing import TYPE_CHECKING, Any
 
 from ratchet.cli.answer import Answer
 from ratchet.cli.session import Experiments
-from ratchet.cli.trends import frontier, suggestion, trends
 from ratchet.dialects import RunLog, Table
 from ratchet.vocabulary import Verdict
 
 if TYPE_CHECKING:
     from ratchet.judge import Replay
+
+
+_NEXT = {
+    Verdict.STRONG_KEEP: "Keep the change.",
+    Verdict.KEEP: "Keep the change.",
+    Verdict.MARGINAL: "Revert the change, or note it for a second try on a later incumbent.",
+    Verdict.RETEST: "Run the same code once more with a fresh seed, log it, and ask again.",
+    Verdict.DISCARD: "Revert the change.",
+    Verdict.CRASH: "Read the run log; fix the change or revert it.",
+    Verdict.TAMPERED: "Restore the fixed files and run again.",
+}
 
 
 def decimals(noise_sd: float | None, value: float | None = None) -> int:
@@ -49,7 +58,7 @@ def text_of(answer: Answer, table: Table) -> str:
 
 
 def quiet_of(answer: Answer) -> str:
-    """One line, as the released tool: verdict, confidence, value, change."""
+    """Verdict, confidence, value and change on one line."""
     sure = "-" if answer.confidence is None else f"{answer.confidence:.0%}"
     value = "-" if answer.value is None else f"{answer.value:.6f}"
     percent = _percent(answer)
@@ -63,15 +72,12 @@ def _percent(answer: Answer) -> float | None:
 
 
 def json_of(answer: Answer, every: Experiments, run: RunLog | None, notes: list[str]) -> str:
-    """All fields of the released tool's JSON, and ours.
+    """A verdict as JSON; ``val_bpb`` is the metric whatever its name is.
 
-    ``val_bpb`` and ``best_val_bpb`` are the metric whatever its name is.  A
-    missing value is null.  ``delta`` is against the incumbent's estimated true
+    A missing value is null.  ``delta`` is against the incumbent's estimated true
     metric, ``prev_best`` the best logged value, as lucky as it may be.
     """
     candidate = answer.candidate
-    past = every.before(candidate.number + 1)
-    found = trends(past)
     fields = {
         "verdict": answer.verdict.value,
         "confidence": _rounded(answer.confidence, 4),
@@ -81,8 +87,7 @@ def json_of(answer: Answer, every: Experiments, run: RunLog | None, notes: list[
         "delta_pct": _percent(answer),
         "noise_floor": answer.noise_sd,
         "on_pareto_frontier": None if answer.efficiency is None else answer.pareto == "EFFICIENT",
-        **dataclasses.asdict(found),
-        "suggestion": suggestion(answer, found),
+        "suggestion": _NEXT[answer.verdict],
         "experiment": {
             "index": candidate.number,
             "name": experiment_name(candidate.number),
@@ -93,8 +98,6 @@ def json_of(answer: Answer, every: Experiments, run: RunLog | None, notes: list[
             "memory_gb": candidate.memory_gb,
             "status": candidate.status_text,
         },
-        "efficiency": _efficiency(answer, every, run),
-        "pareto_frontier": frontier(past),
         **_ours(answer, every.table, notes),
     }
     if run is not None:
@@ -105,7 +108,7 @@ def json_of(answer: Answer, every: Experiments, run: RunLog | None, notes: list[
 
 
 def _ours(answer: Answer, table: Table, notes: list[str]) -> dict[str, Any]:
-    """Fields that the released tool does not have."""
+    """What the verdict rests on."""
     return {
         "metric": table.metric,
         "direction": table.direction.value,
@@ -126,27 +129,6 @@ def _ours(answer: Answer, table: Table, notes: list[str]) -> dict[str, Any]:
         "memory_ratio": answer.memory_ratio,
         "assumptions": notes,
         "problems": [str(problem) for problem in table.problems],
-    }
-
-
-def _efficiency(answer: Answer, every: Experiments, run: RunLog | None) -> dict[str, Any]:
-    past = every.before(answer.candidate.since + 1)
-    kept = [
-        row.memory_gb
-        for row, keep in zip(past.rows, past.kept, strict=True)
-        if keep and row.memory_gb is not None
-    ]
-    memory = answer.candidate.memory_gb
-    params = None
-    if run is not None:
-        metrics = {name.lower(): value for name, value in run.metrics.items()}
-        params = metrics.get("num_params_m")
-    per_param = answer.value / params if answer.value is not None and params else None
-    return {
-        "memory_gb": memory,
-        "memory_delta_gb": _rounded(memory - kept[-1], 4) if memory is not None and kept else None,
-        "num_params_m": _rounded(params, 6),
-        "bpb_per_param_m": _rounded(per_param, 5),
     }
 
 
