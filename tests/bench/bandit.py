@@ -177,12 +177,12 @@ def steered(mode: Mode = Mode.AUTO) -> Policy:
     return choose
 
 
-def at_random(trials: Sequence[Trial], luck: Random) -> str:  # noqa: ARG001
+def at_random(trials: Sequence[Trial], luck: Random) -> str:
     """Every category alike."""
     return luck.choice(ARMS)
 
 
-def in_turn(trials: Sequence[Trial], luck: Random) -> str:  # noqa: ARG001
+def in_turn(trials: Sequence[Trial], luck: Random) -> str:
     """One category after the other."""
     return ARMS[len(trials) % len(ARMS)]
 

@@ -1,14 +1,59 @@
-"""Simulated tournaments: the truth adds up, luck is paired, and the order holds."""
+"""The simulations of tests/bench, small: the truth adds up, luck is paired, orders hold."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from random import Random
+
 import pytest
 
-from ratchet.simulation import ground as grounds
-from ratchet.simulation.evolve import WAYS, compare, play
-from ratchet.simulation.ground import Cup, Edit, Ground
+import tournament
+from bandit import ARMS, PLAYS, POLICIES, Score, play_session
+from bandit import compare as compare_policies
+from ratchet.steer import Trial
+from tournament import WAYS, Cup, Edit, Ground, compare, play
 
-SMALL = {"competitors": 3, "rounds": 3, "runs": 16}
+SEED = 4
+
+
+def sessions(name: str, runs: int, count: int) -> list[Score]:
+    policy, world = POLICIES[name], PLAYS["standard"]
+    return [play_session(policy, world, runs, SEED, number) for number in range(count)]
+
+
+def test_steering_beats_random_choice_and_greed() -> None:
+    """A few sessions only; `make bench` plays hundreds and sets bars."""
+    found = {name: sessions(name, 100, 60) for name in ("steered", "random", "largest mean")}
+    over = {name: compare_policies(found[name], found["random"]).over for name in found}
+    assert over["steered"] > 0 > over["largest mean"]
+
+
+def test_sessions_are_reproducible_and_differ() -> None:
+    once, again = sessions("steered", 30, 3), sessions("steered", 30, 3)
+    assert once == again
+    assert len({score.gain for score in once}) == 3
+
+
+def test_all_policies_meet_the_same_luck() -> None:
+    """The luck that a policy uses up is its own, not the world's."""
+
+    def thrifty(trials: Sequence[Trial], luck: Random) -> str:
+        return ARMS[2]
+
+    def wasteful(trials: Sequence[Trial], luck: Random) -> str:
+        return ARMS[2] if luck.random() >= 0 else ARMS[0]
+
+    one, other = (
+        [play_session(policy, PLAYS["closed"], 50, 1, number) for number in range(3)]
+        for policy in (thrifty, wasteful)
+    )
+    assert one == other
+
+
+def test_a_random_policy_is_its_own_measure() -> None:
+    scores = sessions("random", 30, 20)
+    found = compare_policies(scores, scores)
+    assert (found.over, found.margin, found.regret) == (0, 0, 1)
 
 
 def improvement(number: int, mechanism: int, size: float) -> Edit:
@@ -35,7 +80,7 @@ def test_luck_is_keyed_and_never_by_the_order_of_calls() -> None:
 
 def test_a_strategy_looks_mostly_at_its_own_categories() -> None:
     ground = Ground(Cup(), 2, 3)
-    assert sorted(c for own in ground.own for c in own) == list(range(grounds.CATEGORIES))
+    assert sorted(c for own in ground.own for c in own) == list(range(tournament.CATEGORIES))
     edits = [edit for n in range(400) if (edit := ground.propose(1, n, []))]
     share = sum(edit.category in ground.own[1] for edit in edits) / len(edits)
     assert share == pytest.approx(0.85 + 0.15 / 3, abs=0.05)
@@ -53,8 +98,8 @@ def test_every_way_uses_the_same_runs_and_the_same_tournament_is_the_same() -> N
 @pytest.mark.parametrize("overlapping", [False, True])
 def test_patch_by_patch_with_a_re_test_is_ahead(overlapping: bool) -> None:
     """A few tournaments only; `make bench` plays two hundred and gives intervals."""
-    cup = Cup(overlapping=overlapping, **SMALL)
-    lines = {line.name: line for line in compare([play(cup, 5, n) for n in range(5)])}
+    cup = Cup(overlapping=overlapping, runs=16)
+    lines = {line.name: line for line in compare([play(cup, 5, n) for n in range(3)])}
     first = lines["patch by patch, re-tested"].per_run.value
     assert first > lines["best config to everyone"].per_run.value
     assert first > lines["one competitor alone"].per_run.value
