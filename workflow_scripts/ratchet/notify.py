@@ -264,7 +264,7 @@ class Notifier:
         if command is None or not matters(event):
             return
         try:
-            earlier = list(read_events(self.paths.events))
+            earlier: list[Event] = list(read_events(self.paths.events))
             if event in earlier:
                 earlier = earlier[: len(earlier) - 1 - earlier[::-1].index(event)]
             for notice in notices(event, earlier, self.paths.session, self.config.notify_failures):

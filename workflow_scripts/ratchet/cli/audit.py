@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from ratchet.audit import audit, by_replicates
-from ratchet.cli import command, pages
+from ratchet.cli import command
 from ratchet.cli.noise import further_runs, noise_source
 from ratchet.cli.session import Experiments, experiments, of_agent
 from ratchet.cli.settings import add_options
@@ -130,7 +130,7 @@ def _check(options: argparse.Namespace) -> None:
 def _run(options: argparse.Namespace) -> int:
     if options.html is not None:
         inputs = (options.results, options.replicates)
-        pages.may_write(options.html, options.force, inputs, "--html")
+        command.may_write(options.html, options.force, inputs, "--html")
     every, facts, notes = _audited(options)
     code = 0
     if options.run:
@@ -141,7 +141,7 @@ def _run(options: argparse.Namespace) -> int:
     if options.html is not None:
         from ratchet.report import audited
 
-        pages.write(options.html, audited.render(facts))
+        command.write_page(options.html, audited.render(facts))
     if options.json:
         print(json.dumps(facts, indent=2, ensure_ascii=False, allow_nan=False))
     else:

@@ -16,7 +16,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from ratchet.cli import command, pages, settings
+from ratchet.cli import command, settings
 from ratchet.cli.autojudge import MODES
 from ratchet.errors import InputMissingError, UsageError
 from ratchet.results_tsv import one_line
@@ -81,7 +81,7 @@ def _run(options: argparse.Namespace) -> int:
 
 def _of_log(options: argparse.Namespace) -> int:
     output: Path = options.output or DEFAULT_OUTPUT
-    pages.may_write(output, options.force, (options.results, options.run_log))
+    command.may_write(output, options.force, (options.results, options.run_log))
     from ratchet.cli import report_log
     from ratchet.cli.judging import Rules
     from ratchet.report import foreign
@@ -99,7 +99,7 @@ def _of_log(options: argparse.Namespace) -> int:
     )
     log = report_log.read(request)
     facts = foreign.build(log)
-    pages.write(output, render_html(facts))
+    command.write_page(output, render_html(facts))
     print(one_line(facts["answer"]["sentence"]))
     print(one_line(str(output)))
     command.tell(NAME, log.every.table, log.notes, quiet=False)
@@ -117,13 +117,13 @@ def _of_session(options: argparse.Namespace) -> int:
             )
         print(one_line(str(page)))
         return 0
-    pages.may_write(output, options.force, ())
+    command.may_write(output, options.force, ())
     from ratchet.report import facts, publish
     from ratchet.report.render import render_html
     from ratchet.stages.program import rounds_of
 
     found = facts.build(publish.gather(session, rounds_of(session)))
-    pages.write(output, render_html(found))
+    command.write_page(output, render_html(found))
     print(one_line(found["answer"]["sentence"]))
     print(one_line(str(output)))
     return 0

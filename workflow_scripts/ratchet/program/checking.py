@@ -135,8 +135,8 @@ def _files(document: Document, read: str, contract: Contract) -> Iterator[Findin
         ("editable", contract.fixed, "fixed"),
         ("fixed", contract.mutable, "editable"),
     ):
-        for line, names in _listed(document, kind):
-            for name in sorted(names & set(wrong)):
+        for line, listed in _listed(document, kind):
+            for name in sorted(listed & set(wrong)):
                 write = f"You may edit {mutable}, and nothing else."
                 expected, found = f"`{name}` to be {should}", "it in the other list"
                 yield Finding(line, Flaw.CONTRADICTORY, expected, found, write)
