@@ -26,18 +26,17 @@ from typing import Any
 
 from ratchet.audit import audit, by_replicates
 from ratchet.cli import command
-from ratchet.cli.noise import further_runs, noise_source
-from ratchet.cli.session import Experiments, experiments, of_agent
+from ratchet.cli.session import Experiments
 from ratchet.cli.settings import add_options
-from ratchet.dialects import RowStatus, read_table
+from ratchet.dialects import RowStatus
 from ratchet.dialects.words import number_of
 from ratchet.errors import DataError, UsageError
 from ratchet.judge import Settings, scale_from
+from ratchet.logs_analysis import further_runs, noise_source
 from ratchet.power import NoiseFloor, noise_from_replicates
 from ratchet.report.text import label
 from ratchet.results_tsv import one_line
 from ratchet.smoothing import NoisePrior
-from ratchet.vocabulary import Direction
 
 NAME = "ratchet audit"
 
@@ -77,14 +76,11 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
         allow_abbrev=False,
     )
     add = parser.add_argument
-    add("--results", type=Path, default=Path("results.tsv"), help="the log (default results.tsv)")
+    command.add_log_options(parser)
     add("--repo", type=Path, help="git repository of the log's commits: lines and categories")
     noise = parser.add_mutually_exclusive_group()
     noise.add_argument("--noise-sd", type=float, help="standard deviation of one run, if known")
     noise.add_argument("--replicates", type=Path, help="file of metrics of runs of one code")
-    add("--metric", help="column of the metric (default: recognised)")
-    add("--direction", choices=[d.value for d in Direction], help="default: by the metric's name")
-    add("--agent", help="only the rows of this agent, and those that name none")
     add("--json", action="store_true", help="everything, for tools")
     add("--html", type=Path, help="write all of it as one page")
     add("--force", action="store_true", help="replace a file that is no report")
@@ -109,9 +105,7 @@ _OF_RUNS = ("dry_run", "task", "session", "seeds", "only", "top", "config")
 
 def _check(options: argparse.Namespace) -> None:
     """Refuse numbers and combinations without a meaning."""
-    sd = options.noise_sd
-    if sd is not None and not (math.isfinite(sd) and sd > 0):
-        raise UsageError(f"--noise-sd: expected a positive number, found {sd}")
+    command.check_positive("--noise-sd", options.noise_sd)
     if options.force and options.html is None:
         raise UsageError("--force needs a file to replace: add --html FILE")
     if not options.run:
@@ -175,12 +169,9 @@ def _again(
 
 def _audited(options: argparse.Namespace) -> tuple[Experiments, dict[str, Any], list[str]]:
     """The experiments of the log, what it says of its kept changes, and what was assumed."""
-    direction = None if options.direction is None else Direction(options.direction)
     name = one_line(str(options.results))
-    table = read_table(command.read(options.results), name, options.metric, direction)
-    if options.agent is not None:
-        table = of_agent(table, options.agent)
-    every = experiments(table)
+    every, _ = command.read_log(options)
+    table = every.table
     if every.first is None:
         raise DataError(f"{name}: line 1, column 1: expected a row with a metric, found none")
     settings, source, assumed = _noise(options, every)
@@ -201,10 +192,10 @@ def _audited(options: argparse.Namespace) -> tuple[Experiments, dict[str, Any], 
 
 def _noise(options: argparse.Namespace, every: Experiments) -> tuple[Settings, Source, list[str]]:
     """The judge's settings, where its noise floor is from, and what was assumed."""
-    from ratchet.cli import judging
+    from ratchet import logs_analysis
 
-    rules = judging.Rules("auto", options.noise_sd)
-    settings, said = judging.settings_for(every, len(every.rows), rules)
+    rules = logs_analysis.Rules("auto", options.noise_sd)
+    settings, said = logs_analysis.settings_for(every, len(every.rows), rules)
     if options.noise_sd is not None:
         text, _ = noise_source(every, settings, True, bool(said))
         floor = NoiseFloor(options.noise_sd, "as stated")

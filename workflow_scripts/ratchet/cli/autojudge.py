@@ -20,12 +20,11 @@ from pathlib import Path
 
 from ratchet import __version__
 from ratchet.cli import command, printing
-from ratchet.cli.answer import Answer
-from ratchet.cli.session import Experiments, choose, experiments, of_agent
-from ratchet.dialects import RunLog, read_run, read_table
+from ratchet.cli.session import Experiments, choose
+from ratchet.dialects import RunLog, read_run
 from ratchet.errors import UsageError
+from ratchet.logs_analysis import Answer
 from ratchet.results_tsv import one_line
-from ratchet.vocabulary import Direction
 
 MODES = ("auto", "gain", "balanced", "strict")
 
@@ -55,12 +54,10 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
         allow_abbrev=False,
     )
     add = parser.add_argument
-    add("--results", type=Path, default=Path("results.tsv"), help="the log (default results.tsv)")
+    command.add_log_options(parser)
     add("--run", "--run-log", type=Path, help="run log of the candidate; its metric is judged")
     add("--row", type=int, help="judge this row, counted from 1, by the rows before it")
     add("--all", action="store_true", help="a verdict for each row, and the noise floor")
-    add("--metric", help="column of the metric (default: recognised)")
-    add("--direction", choices=[d.value for d in Direction], help="default: by the metric's name")
     sure = "how sure a keep must be (default auto)"
     add("--mode", type=_mode, choices=MODES, default="auto", help=sure)
     add("--strict", action="store_true", help="the same as --mode strict")
@@ -70,7 +67,6 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
     )
     add("--line-price", type=float, help="gain per added line, in the metric's unit")
     add("--memory-price", type=float, help=_MEMORY_HELP)
-    add("--agent", help="only the rows of this agent, and those that name none")
     add("--json", action="store_true", help="the same as --format json")
     add("--format", choices=["text", "human", "json"], default="text", help="default text")
     add("-q", "--quiet", action="store_true", help="one line, and no assumptions")
@@ -102,9 +98,7 @@ def _check(options: argparse.Namespace) -> None:
         options.mode = "strict"
     if options.all and (options.row is not None or options.run is not None):
         raise UsageError("--all judges every row of the log: it goes without --row and --run")
-    noise = options.noise_sd
-    if noise is not None and not (math.isfinite(noise) and noise > 0):
-        raise UsageError(f"--noise-sd: expected a positive number, found {noise}")
+    command.check_positive("--noise-sd", options.noise_sd)
 
 
 def _check_prices(options: argparse.Namespace) -> None:
@@ -125,12 +119,9 @@ def _check_prices(options: argparse.Namespace) -> None:
 
 
 def _run(options: argparse.Namespace) -> int:
-    direction = None if options.direction is None else Direction(options.direction)
     name = one_line(str(options.results))
-    table = read_table(command.read(options.results), name, options.metric, direction)
-    if options.agent is not None:
-        table = of_agent(table, options.agent)
-    every = experiments(table)
+    every, _ = command.read_log(options)
+    table = every.table
     if options.all:
         return _all(options, every)
     run = None
@@ -150,20 +141,20 @@ def _judged(
 ) -> tuple[Answer, list[str]]:
     candidate, chosen = choose(every.table, options.row, run, name)
     notes = [*every.table.assumptions, *(run.assumptions if run else ()), *chosen]
-    from ratchet.cli import judging  # numpy comes with it
+    from ratchet import logs_analysis  # numpy comes with it
 
-    rules = judging.Rules(options.mode, options.noise_sd)
-    paid = judging.Paid(options.lines or 0, options.line_price, options.memory_price)
-    answer, assumed = judging.judge_candidate(every, candidate, rules, paid)
+    rules = logs_analysis.Rules(options.mode, options.noise_sd)
+    paid = logs_analysis.Paid(options.lines or 0, options.line_price, options.memory_price)
+    answer, assumed = logs_analysis.judge_candidate(every, candidate, rules, paid)
     return answer, [*notes, *assumed]
 
 
 def _all(options: argparse.Namespace, every: Experiments) -> int:
-    from ratchet.cli import judging
+    from ratchet import logs_analysis
 
-    rules = judging.Rules(options.mode, options.noise_sd)
-    settings, assumed = judging.settings_for(every, len(every.rows), rules)
-    done = judging.replayed(every, settings)
+    rules = logs_analysis.Rules(options.mode, options.noise_sd)
+    settings, assumed = logs_analysis.settings_for(every, len(every.rows), rules)
+    done = logs_analysis.replayed(every, settings)
     notes = [*every.table.assumptions, *every.assumptions(), *assumed]
     if options.json:
         fields = {

@@ -11,7 +11,6 @@ the same suggestions.  The log and the repository are never written.
 from __future__ import annotations
 
 import argparse
-import hashlib
 import json
 import sys
 from collections.abc import Sequence
@@ -23,14 +22,12 @@ from ratchet import __version__
 from ratchet.advice import Kind, Suggestion
 from ratchet.attempts import Note
 from ratchet.cli import command
-from ratchet.cli.autosteer_log import Steered
-from ratchet.cli.session import experiments, of_agent
-from ratchet.dialects import Table, read_table
+from ratchet.dialects import Table
 from ratchet.errors import DataError, UsageError
+from ratchet.logs_analysis import Steered
 from ratchet.results_tsv import one_line
 from ratchet.steer import WINDOW, CategoryScore, Label, Mode
 from ratchet.suggestions import detectable
-from ratchet.vocabulary import Direction
 
 SHOWN = 5
 """Crashes and used-up constants that the text names; the JSON has all."""
@@ -207,7 +204,7 @@ def _suggestion(found: Steered, suggestion: Suggestion, rank: int) -> dict[str, 
     }
 
 
-DEFAULT_SUGGESTIONS, MOST_SUGGESTIONS = 5, 20
+MOST_SUGGESTIONS = 20
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -225,14 +222,11 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
     )
     add = parser.add_argument
     modes = [mode.value for mode in Mode]
-    add("--results", type=Path, default=Path("results.tsv"), help="the log (default results.tsv)")
+    command.add_log_options(parser)
     add("--mode", type=str.lower, choices=modes, help="auto, the least known first, or what works")
     add("--strategy", type=str.lower, choices=modes, help="the same as --mode")
-    add("--num-suggestions", type=int, default=DEFAULT_SUGGESTIONS, help="1 to 20 (default 5)")
+    add("--num-suggestions", type=int, default=5, help="1 to 20 (default 5)")
     add("--repo", "--repo-dir", type=Path, help="git repository of the log's commits, for diffs")
-    add("--metric", help="column of the metric (default: recognised)")
-    add("--direction", choices=[d.value for d in Direction], help="default: by the metric's name")
-    add("--agent", help="only the rows of this agent, and those that name none")
     add("--json", action="store_true", help="the same as --format json")
     add("--format", choices=["text", "json"], default="text", help="default text")
     add("-q", "--quiet", action="store_true", help="one line per suggestion, and no assumptions")
@@ -251,25 +245,20 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
 
 
 def _run(options: argparse.Namespace) -> int:
-    direction = None if options.direction is None else Direction(options.direction)
     path = _log(options.results, options.repo)
     name = one_line(str(path))
-    data = command.read(path)
-    table = read_table(data, name, options.metric, direction)
-    if options.agent is not None:
-        table = of_agent(table, options.agent)
-    every = experiments(table)
+    every, data = command.read_log(options, path)
+    table = every.table
     if not every.rows:
         raise DataError(f"{name}: line 1, column 1: expected an experiment, found only notes")
-    from ratchet.cli import autosteer_log
+    from ratchet import logs_analysis
 
     sources = None
     if options.repo is not None:
         from ratchet.commits import Commits
 
         sources = Commits(options.repo).sources
-    seed = int(hashlib.sha256(data).hexdigest()[:15], 16)
-    found = autosteer_log.analyze(every, options.mode, options.num_suggestions, seed, sources)
+    found = logs_analysis.steer_by(every, options.mode, options.num_suggestions, data, sources)
     notes = [*table.assumptions, *every.assumptions(), *found.judged.notes]
     if options.json:
         print(json_of(found, table, options.mode, notes))

@@ -368,13 +368,13 @@ def _of_session(name: str) -> NoiseFloor:
 
 def _of_log(path: Path) -> NoiseFloor:
     """The noise floor that ``autojudge --all`` finds."""
-    from ratchet.cli import judging
+    from ratchet import logs_analysis
     from ratchet.cli.session import experiments
     from ratchet.dialects import read_table
 
     every = experiments(read_table(command.read(path), str(path)))
-    settings, _ = judging.settings_for(every, len(every.rows), judging.Rules())
-    judge = judging.replayed(every, settings).judge
+    settings, _ = logs_analysis.settings_for(every, len(every.rows), logs_analysis.Rules())
+    judge = logs_analysis.replayed(every, settings).judge
     low, high = judge.noise_interval(JUDGE_LEVEL)
     source = f"estimated from {len(every.rows)} experiments of {path.name}"
     value = every.table.direction.sign * judge.incumbent_mean

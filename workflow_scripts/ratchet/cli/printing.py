@@ -7,9 +7,9 @@ import math
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from ratchet.cli.answer import Answer
 from ratchet.cli.session import Experiments
 from ratchet.dialects import RunLog, Table
+from ratchet.logs_analysis import Answer
 from ratchet.vocabulary import Verdict
 
 if TYPE_CHECKING:

@@ -12,14 +12,12 @@ from collections.abc import Sequence
 from statistics import fmean, stdev
 from typing import Any
 
-from ratchet.cli.autosteer_log import Steered
-from ratchet.cli.judging import reason
 from ratchet.codec import encode
 from ratchet.dialects import LogRow, RowStatus
 from ratchet.judge import Assessment
+from ratchet.logs_analysis import LogSession, Steered, reason
 from ratchet.report import evidence, foreign_words, text
 from ratchet.report.experiments import crashes
-from ratchet.report.foreign_log import LogSession
 from ratchet.report.front import front
 from ratchet.report.inputs import Facts
 from ratchet.vocabulary import Direction, Status
