@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from ratchet.audit import CHANCE, CREDIBLE, MOST_SEEDS, OVERTURNED, TESTS
-from ratchet.cli.printing import decimals
+from ratchet.cli.command import decimals
 from ratchet.report.text import label
 from ratchet.reruns import LEVEL as RERUN_LEVEL
 from ratchet.smoothing import LEVEL

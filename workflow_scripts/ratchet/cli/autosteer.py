@@ -16,7 +16,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ratchet import __version__
 from ratchet.advice import Kind, Suggestion
@@ -24,10 +24,12 @@ from ratchet.attempts import Note
 from ratchet.cli import command
 from ratchet.dialects import Table
 from ratchet.errors import DataError, UsageError
-from ratchet.logs_analysis import Steered
 from ratchet.results_tsv import one_line
 from ratchet.steer import WINDOW, CategoryScore, Label, Mode
 from ratchet.suggestions import detectable
+
+if TYPE_CHECKING:
+    from ratchet.logs_analysis import Steered
 
 SHOWN = 5
 """Crashes and used-up constants that the text names; the JSON has all."""
