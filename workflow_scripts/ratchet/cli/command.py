@@ -108,11 +108,15 @@ def read(path: Path) -> bytes:
 # ------------------------------------------------------------------------- logs
 
 
-def add_log_options(parser: argparse.ArgumentParser, default: Path | None = RESULTS) -> None:
-    """Options that name a log and say what its metric is."""
+def add_log_options(
+    parser: argparse.ArgumentParser,
+    default: Path | None = RESULTS,
+    source: argparse._ActionsContainer | None = None,
+) -> None:
+    """Options that name a log, among those of ``source``, and say what its metric is."""
     add = parser.add_argument
     shown = "the log (default results.tsv)" if default else "a log in any dialect, not a session"
-    add("--results", type=Path, default=default, help=shown)
+    (source or parser).add_argument("--results", type=Path, default=default, help=shown)
     add("--metric", help="column of a log's metric (default: recognised)")
     add("--direction", choices=[d.value for d in Direction], help="default: by the metric's name")
     add("--agent", help="only a log's rows of this agent, and those that name none")

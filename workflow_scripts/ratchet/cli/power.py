@@ -280,8 +280,8 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
     source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument("--noise-sd", type=float, help="standard deviation of one run")
     source.add_argument("--replicates", type=float, nargs="+", help="metrics of runs of one code")
-    source.add_argument("--results", type=Path, help="a results.tsv, whose noise is estimated")
     source.add_argument("--session", help="a session in results/")
+    command.add_log_options(parser, None, source)
     add("--value", type=float, help="the metric's size, for percentages (default: the input's)")
     add("--alpha", type=float, default=0.05, help="one-sided error level (default 0.05)")
     add("--power", type=float, default=0.8, help="probability to show an effect (default 0.8)")
@@ -346,7 +346,7 @@ def _floor(options: argparse.Namespace) -> NoiseFloor:
         return NoiseFloor(options.noise_sd, "as stated")
     if options.replicates is not None:
         return power.noise_from_replicates(options.replicates)
-    return _of_session(options.session) if options.session else _of_log(options.results)
+    return _of_session(options.session) if options.session else _of_log(options)
 
 
 def _of_session(name: str) -> NoiseFloor:
@@ -366,17 +366,15 @@ def _of_session(name: str) -> NoiseFloor:
     )
 
 
-def _of_log(path: Path) -> NoiseFloor:
+def _of_log(options: argparse.Namespace) -> NoiseFloor:
     """The noise floor that ``autojudge --all`` finds."""
     from ratchet import logs_analysis
-    from ratchet.cli.session import experiments
-    from ratchet.dialects import read_table
 
-    every = experiments(read_table(command.read(path), str(path)))
+    every, _ = command.read_log(options)
     settings, _ = logs_analysis.settings_for(every, len(every.rows), logs_analysis.Rules())
     judge = logs_analysis.replayed(every, settings).judge
     low, high = judge.noise_interval(JUDGE_LEVEL)
-    source = f"estimated from {len(every.rows)} experiments of {path.name}"
+    source = f"estimated from {len(every.rows)} experiments of {options.results.name}"
     value = every.table.direction.sign * judge.incumbent_mean
     return NoiseFloor(judge.noise_sd, source, low, high, JUDGE_LEVEL, value)
 
