@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from random import Random
 
@@ -10,8 +11,11 @@ import pytest
 import tournament
 from bandit import ARMS, PLAYS, POLICIES, Score, play_session
 from bandit import compare as compare_policies
+from ratchet.judge import Mode
+from ratchet.simulation import RULES, WORLDS, Plan, play_all
 from ratchet.steer import Trial
 from tournament import WAYS, Cup, Edit, Ground, compare, play
+from tried import TRIED, Staged
 
 SEED = 4
 
@@ -104,3 +108,25 @@ def test_patch_by_patch_with_a_re_test_is_ahead(overlapping: bool) -> None:
     assert first > lines["best config to everyone"].per_run.value
     assert first > lines["one competitor alone"].per_run.value
     assert lines["patch by patch, re-tested"].behind.value == 0.0
+
+
+PLAN = Plan(WORLDS["typical"], runs=90, sessions=4, seed=3)
+TRIED_RULES = {rule.name: rule for rule in TRIED}
+
+
+def test_stages_raise_the_bar_and_lose_nothing() -> None:
+    rule = TRIED_RULES["staged"]
+    assert isinstance(rule, Staged)
+    same = dataclasses.replace(rule, stages=(Mode.GAIN, Mode.GAIN, Mode.GAIN))
+    one, gain = play_all((same, RULES["gain"]), PLAN, 0)
+    assert one.rows == gain.rows
+    records = [play_all((rule,), PLAN, session)[0] for session in range(4)]
+    kept = [row.decision for record in records for row in record.rows[62:] if row.decision.keep]
+    assert kept
+    assert all(decision.confidence is not None and decision.confidence >= 0.8 for decision in kept)
+
+
+def test_a_new_incumbent_is_measured_once_more() -> None:
+    (record,) = play_all((TRIED_RULES["remeasured"],), PLAN, 1)
+    kept = sum(row.decision.keep for row in record.rows)
+    assert record.incumbent_runs in (kept, kept - 1)
