@@ -109,7 +109,7 @@ EDGE = {
     "dependencies",
 }
 STAGES = {"stages"}
-FACES = {"console", "live", "report", "entry", "placing", "cli"}
+FACES = {"console", "live", "report", "entry", "placing", "cli", "logs_analysis"}
 RANK = {name: rank for rank, names in enumerate((CORE, EDGE, STAGES, FACES)) for name in names}
 
 # The core computes; it reads no file, clock, environment, process or global
