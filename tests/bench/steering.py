@@ -24,7 +24,7 @@ from random import Random
 
 import auto_steer
 
-from ratchet.simulation.bandit import ARMS, PLAYS, POLICIES, Score, compare, play_session
+from bandit import ARMS, PLAYS, POLICIES, Score, compare, play_session
 from ratchet.steer import Pull
 
 RELEASED = "autosteer 1.0.1"

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from ratchet.cli import export, export_tracking, ratchet
+from ratchet.cli import export, ratchet
 from ratchet.errors import InputMissingError
 from ratchet.exports import Entry, Sheet
 from ratchet.records import Verdict
@@ -170,7 +170,7 @@ def test_mlflow_gets_a_run_for_each_row(monkeypatch: pytest.MonkeyPatch, tmp_pat
     tracking.MlflowClient = Client  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "mlflow", ModuleType("mlflow"))
     monkeypatch.setitem(sys.modules, "mlflow.tracking", tracking)
-    left_out = export_tracking.to_mlflow(SHEET, tmp_path / "out")
+    left_out = export.to_mlflow(SHEET, tmp_path / "out")
     client = Client.made
     assert client.uri == (tmp_path / "out").as_uri()
     assert (client.name, client.tags["direction"]) == ("a night", "minimize")
@@ -198,7 +198,7 @@ def test_wandb_gets_a_step_for_each_row(monkeypatch: pytest.MonkeyPatch, tmp_pat
     library.init = lambda **values: asked.update(values) or run  # type: ignore[attr-defined]
     library.Settings = lambda **values: values  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "wandb", library)
-    assert export_tracking.to_wandb(SHEET, tmp_path / "out") == SHEET.problems
+    assert export.to_wandb(SHEET, tmp_path / "out") == SHEET.problems
     assert (asked["mode"], asked["dir"], asked["end"]) == ("offline", str(tmp_path / "out"), True)
     assert [step for step, _ in steps] == [1, 2, 3]
     assert steps[0][1]["val_bpb"] == 0.99
@@ -218,7 +218,7 @@ def test_without_the_library_it_says_how_to_get_it(
     for module in (name, f"{name}.tracking"):
         monkeypatch.setitem(sys.modules, module, None)
     with pytest.raises(InputMissingError):
-        export_tracking.WRITERS[name](SHEET, tmp_path / "out")
+        export.WRITERS[name](SHEET, tmp_path / "out")
     assert call("--results", log, "--to", name, "-o", tmp_path / "out") == 66
     assert f"pip install {package}" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import json
 import os
-from collections.abc import Sequence
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -110,6 +113,29 @@ def session_of(name: str | None, root: Path, given: Sequence[str] = ()) -> Sessi
     frozen = files.read_record(Manifest, paths.manifest).frozen
     values = {**asdict(settings), **{k: v for k, v in frozen.items() if k in config.FROZEN_KEYS}}
     return Session.open(Config(**values), root, harness(root), Journal(paths.events))
+
+
+# ------------------------------------------------------------------- the workflow
+
+
+def snakemake(
+    root: Path, harness: Path, values: Mapping[str, Any], targets: Sequence[str], gpus: int
+) -> int:
+    """Run the workflow to some targets under these settings; its exit status.
+
+    What it says goes to standard error: standard output is the command's own.
+    """
+    pairs = [f"{key}={setting(value)}" for key, value in sorted(values.items())]
+    words = [sys.executable, "-m", "snakemake", "-s", str(harness.resolve() / "Snakefile")]
+    words += ["--cores", str(gpus), "--resources", f"gpu={gpus}", "--quiet", "all"]
+    words += ["--config", *pairs, "--", *targets]
+    return subprocess.run(words, cwd=root, stdout=sys.stderr, check=False).returncode
+
+
+def setting(value: Any) -> str:
+    """A setting as Snakemake reads it after ``--config KEY=``."""
+    simple = isinstance(value, str) and value.isalnum()
+    return value if simple else json.dumps(value, ensure_ascii=False)
 
 
 def trial_of(session: Session, history: History, number: int) -> Trial:

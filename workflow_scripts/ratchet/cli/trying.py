@@ -20,21 +20,83 @@ import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from ratchet import files, guard, tasks
+from ratchet.advice import Kind
 from ratchet.canonical import source_digest
 from ratchet.categories import classify
 from ratchet.cli import command, settings
-from ratchet.cli.trying_text import json_of, text_of
-from ratchet.codec import Frozen
+from ratchet.codec import Frozen, encode
 from ratchet.errors import InputMissingError, RatchetError, UsageError
-from ratchet.history import History, name_of
+from ratchet.history import History, Trial, name_of
 from ratchet.journal import Journal
 from ratchet.paths import SessionPaths
-from ratchet.records import CATEGORIES, Proposals, RoundVerdict, Verdict
+from ratchet.records import (
+    CATEGORIES,
+    Proposals,
+    RoundVerdict,
+    Ruling,
+    Verdict,
+)
 from ratchet.results_tsv import one_line
 from ratchet.session import Session
 from ratchet.stages import offers
+
+SHOWN = 3
+"""Suggestions that are named after a verdict."""
+
+
+def text_of(trial: Trial, history: History, metric: str) -> str:
+    """What was ruled, why, where the session stands, and what to try next."""
+    proposal, ruling, state = trial.proposal, trial.ruling, history.state
+    assert ruling is not None
+    lines = [_headline(ruling, metric), f"  {one_line(ruling.reason)}"]
+    about = f"  experiment {ruling.number}, {one_line(proposal.category)}"
+    about += f", +{proposal.lines_added} -{proposal.lines_removed} lines"
+    if ruling.changes is not None:
+        count = "1 change" if ruling.changes == 1 else f"{ruling.changes} changes"
+        about += f", {count}"
+    lines.append(f"{about}, commit {proposal.commit[:10]}")
+    if (ruling.changes or 0) > 1:
+        lines.append("  several changes at once: the effect cannot be attributed to one of them")
+    lines += [f"  noticed: {one_line(note)}" for note in ruling.notes]
+    held = state.incumbent
+    noise_sd = history.noise_sd
+    noise = "" if noise_sd is None else f"; noise floor {noise_sd:.2g}"
+    lines.append(
+        f"incumbent: {name_of(held.number)}, {metric} {held.mean:.6g} ± {held.sd:.2g}{noise}"
+    )
+    todo = [s for s in state.suggestions if s.kind is not Kind.RETEST][:SHOWN]
+    lines += [f"next: [{one_line(s.category)}] {one_line(s.title)}" for s in todo]
+    if not trial.kept:
+        lines.append("to go back to the incumbent's files: ratchet try --restore")
+    return "\n".join(lines)
+
+
+def _headline(ruling: Ruling, metric: str) -> str:
+    if ruling.mean is None:
+        return str(ruling.verdict)
+    runs = "1 run" if len(ruling.runs) == 1 else f"{len(ruling.runs)} runs"
+    return (
+        f"{ruling.verdict}: {metric} {ruling.mean:.6g} over {runs}, {ruling.delta:+.3g} against "
+        f"the incumbent, P(better) {ruling.confidence:.3f}"
+    )
+
+
+def json_of(trial: Trial, history: History) -> dict[str, Any]:
+    """The same facts for tools."""
+    state = history.state
+    return {
+        "kept": trial.kept,
+        "ruling": encode(trial.ruling),
+        "proposal": encode(trial.proposal),
+        "incumbent": encode(state.incumbent),
+        "noise_sd": history.noise_sd,
+        "suggestions": encode(state.suggestions),
+        "avoid": list(state.avoid),
+    }
+
 
 EXIT_DISCARD = 1
 EXIT_UNDECIDED = 2

@@ -3,9 +3,8 @@
 Pure: texts in, texts and findings out.
 """
 
-from ratchet.program.checking import check
+from ratchet.program.checking import Finding, check
 from ratchet.program.contract import Contract, PastSession
-from ratchet.program.finding import Finding
 from ratchet.program.template import render
 from ratchet.program.updating import update
 

@@ -12,13 +12,11 @@ from collections.abc import Sequence
 from statistics import fmean, stdev
 from typing import Any
 
-from ratchet.cli.autosteer_log import Steered
-from ratchet.cli.judging import reason
 from ratchet.dialects import LogRow, RowStatus
 from ratchet.judge import Assessment
+from ratchet.logs_analysis import LogSession, Steered, reason
 from ratchet.report import evidence, foreign_words, text
 from ratchet.report.experiments import AS_RULED, counts, crashes, interval
-from ratchet.report.foreign_log import LogSession
 from ratchet.report.front import front
 from ratchet.report.inputs import Facts, metric_facts
 from ratchet.report.steering import advice

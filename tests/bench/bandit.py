@@ -174,12 +174,12 @@ def steered(mode: Mode = Mode.AUTO) -> Policy:
     return choose
 
 
-def at_random(trials: Sequence[Pull], luck: Random) -> str:  # noqa: ARG001
+def at_random(trials: Sequence[Pull], luck: Random) -> str:
     """Every category alike."""
     return luck.choice(ARMS)
 
 
-def in_turn(trials: Sequence[Pull], luck: Random) -> str:  # noqa: ARG001
+def in_turn(trials: Sequence[Pull], luck: Random) -> str:
     """One category after the other."""
     return ARMS[len(trials) % len(ARMS)]
 

@@ -1,4 +1,8 @@
-"""What the judge's words are worth, over many simulated sessions."""
+"""What the judge's words are worth, over many simulated sessions, as bars to pass::
+
+make bench
+.venv-dev/bin/pytest tests/bench/calibration.py
+"""
 
 from __future__ import annotations
 
@@ -17,7 +21,6 @@ def played(world: str, sessions: int, runs: int, names: tuple[str, ...]) -> dict
     return {name: [records[i] for records in every] for i, name in enumerate(names)}
 
 
-@pytest.mark.slow
 def test_confidence_is_calibrated_and_verdicts_are_ordered() -> None:
     records = played("typical", 200, 100, ("greedy", "gain"))
     greedy, gain = (summarize(records[name], records["greedy"]) for name in ("greedy", "gain"))
@@ -35,7 +38,6 @@ def test_confidence_is_calibrated_and_verdicts_are_ordered() -> None:
     assert gain.noise_ratio is not None and 0.9 < gain.noise_ratio.value < 1.2
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("world", ["null", "all-null"])
 def test_guaranteed_keeps_its_promise_where_nothing_improves(world: str) -> None:
     records = played(world, 60, 100, RULE_NAMES)
@@ -46,7 +48,6 @@ def test_guaranteed_keeps_its_promise_where_nothing_improves(world: str) -> None
     assert found["guaranteed"].true_gain.value >= found["greedy"].true_gain.value
 
 
-@pytest.mark.slow
 def test_the_hold_on_outliers_pays_where_training_diverges() -> None:
     plan = Plan(WORLDS["divergent"], 200, 1e-3, sessions=25, seed=5)
     rules = (RULES["gain"], RULES["reference"])
