@@ -92,7 +92,7 @@ session: $(ENVS)/.venv/.ready
 
 # The README's pictures, of the default session; it needs a Chromium on the PATH.
 pictures: session
-	@$(ENVS)/.venv/bin/python tests/browser/pictures.py results/default tests/data/pictures
+	@PYTHONPATH=tests $(ENVS)/.venv/bin/python -m helpers.pictures results/default tests/data/pictures
 
 check: $(ENVS)/.venv-dev/.ready
 	$(DEV)/bin/ruff check

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from autojudge_logs import (
+from helpers.autojudge_logs import (
     CORPUS,
     HEADER,
     PACKAGES,

@@ -10,11 +10,12 @@ from typing import Any
 
 import pytest
 
+from helpers import REPO, SHARED
 from ratchet.cli import autosteer, autosteer_log
 from ratchet.repo import SessionRepo
 
-PACKAGES = Path(__file__).resolve().parents[2] / "workflow_scripts"
-SESSIONS = Path(__file__).resolve().parents[2].parent / "shared" / "corpus" / "sessions"
+PACKAGES = REPO / "workflow_scripts"
+SESSIONS = SHARED / "corpus" / "sessions"
 HEADER = "commit\tval_bpb\tmemory_gb\tstatus\tdescription\n"
 TEXTS = {
     "architecture": "wider transformer",

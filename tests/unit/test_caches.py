@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from plans import plan
+from helpers.run_plans import plan
 from ratchet import caches, container
 from ratchet.caches import Mount, check, fingerprints, mount, require
 from ratchet.declared_values import Cache

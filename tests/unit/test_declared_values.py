@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from plans import plan
+from helpers import REPO
+from helpers.run_plans import plan
 from ratchet.constraints import Constraint
 from ratchet.declared_values import Cache, Seeding
 from ratchet.errors import ConfigError
@@ -16,7 +17,6 @@ from ratchet.records import Outcome
 from ratchet.runner import execute
 from ratchet.task import load
 
-REPO = Path(__file__).parents[2]
 FAKE = REPO / "tests" / "data" / "tasks" / "fake"
 METRIC = "metric: {name: val_loss, direction: minimize, unit: nats}"
 

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
+from helpers import BYTELM
 from ratchet import isolation
 from ratchet.evaluation import Plausible
 from ratchet.files import digest_file
@@ -19,7 +20,7 @@ from ratchet.records import Outcome
 from ratchet.runner import execute
 from ratchet.store import LOG, RunRecord
 
-TASK = Path(__file__).resolve().parents[2] / "tasks" / "bytelm"
+TASK = BYTELM
 SPEC: dict[str, Any] = yaml.safe_load((TASK / "task.yaml").read_text())
 TRAIN = (TASK / "train.py").read_text()
 SHORT = {"budget_seconds": 0.4, "budget_steps": None}

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from autojudge_logs import CORPUS
+from helpers.autojudge_logs import CORPUS
 from ratchet import exports
 from ratchet.dialects import read_table
 from ratchet.errors import DataError

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from helpers.session_events import NOW, at, rounds, run, started, verdict, write
 from ratchet import live, seal
 from ratchet.journal import Journal
 from ratchet.paths import SessionPaths
-from session_events import NOW, at, rounds, run, started, verdict, write
 
 ALLOWED = {
     *("html", "head", "meta", "title", "style", "body", "main", "h1", "h2", "span", "p", "a"),

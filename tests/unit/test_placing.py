@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
+from helpers import REPO
 from ratchet import files, guard, placing
 from ratchet.records import Incumbent, Proposals, SessionState, StopReason
 
-REPO = Path(__file__).parents[2]
 FAKE = {"task": str(REPO / "tests" / "data" / "tasks" / "fake"), "rounds": 2, "candidates": 2}
 
 

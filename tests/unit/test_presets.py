@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from helpers import REPO
 from ratchet import devices, files, preset_files, presets, task
 from ratchet.canonical import digest_bytes
 from ratchet.errors import ConfigError
@@ -19,7 +20,6 @@ from ratchet.presets import Preset
 from ratchet.records import Fingerprint
 from ratchet.stages import prepare
 
-REPO = Path(__file__).resolve().parents[2]
 FAKE = REPO / "tests" / "data" / "tasks" / "fake"
 SIZES = (Preset("small", "", 1.0, {"A": 1}), Preset("large", "", 24.0), Preset("same", "", 24.0))
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
+from helpers import REPO
 from ratchet import config, task
 from ratchet.advice import Kind, Suggestion
 from ratchet.ceiling import Ceiling
@@ -17,7 +17,6 @@ from ratchet.program.sections import parse
 from ratchet.stages.program import budget_of, contract_of
 from ratchet.vocabulary import Direction
 
-REPO = Path(__file__).resolve().parents[2]
 CONTRACT = Contract(
     task="tiny",
     metric="val_bpb",

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from autojudge_logs import CORPUS, HEADER, history, row
+from helpers.autojudge_logs import CORPUS, HEADER, history, row
 from ratchet.cli import autojudge, report
 from ratchet.repo import SessionRepo
 from ratchet.report.scripts import scripts

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from autojudge_logs import HEADER, history, row
+from helpers.autojudge_logs import HEADER, history, row
 from ratchet.cli import report_log
 from ratchet.cli.judging import Rules
 from ratchet.cli.report_log import Request

@@ -4,25 +4,20 @@ from __future__ import annotations
 
 import json
 import re
-import runpy
 import struct
 import time
 import zlib
 from dataclasses import replace
 from html.parser import HTMLParser
-from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
+from helpers import report_records as sample
 from ratchet.records import Remeasurement
 from ratchet.report import scripts
 from ratchet.report.facts import build
 from ratchet.report.render import fit, hunks, page_limit, render_html, render_png, render_svg
 
-sample = SimpleNamespace(
-    **runpy.run_path(str(Path(__file__).parents[1] / "data" / "report" / "sample.py"))
-)
 HOSTILE = (
     "</script></style><script>alert(1)</script><img src=x onerror=alert(2)>{{7*7}}{% raw %}"
     '\x1b[31m\x1b]0;title\x07\x00\u202egnp.exe\u2066\u2029\ud800\' onload="x" --> ]]>'

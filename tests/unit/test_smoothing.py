@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from autojudge_logs import CORPUS
+from helpers.autojudge_logs import CORPUS
 from ratchet.cli import judging
 from ratchet.cli.session import experiments
 from ratchet.dialects import read_table

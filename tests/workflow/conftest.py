@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from boxes import Box, make_box
+from helpers.boxes import Box, make_box
 
 
 @pytest.fixture

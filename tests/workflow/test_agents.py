@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from boxes import Box, make_box
+from helpers.agents import asked, calls, good, hire
+from helpers.boxes import Box, make_box
 from ratchet.verify import verify
-from scripted import asked, calls, good, hire
 
 
 def outcomes(box: Box) -> list[str]:

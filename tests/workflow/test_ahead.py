@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from boxes import REPO, Box, make_box
-from edits import alternative, declare
+from helpers.boxes import REPO, Box, make_box
+from helpers.edits import alternative, declare
 from ratchet import guard
 from ratchet.journal import Journal
 from ratchet.stages import ahead

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from boxes import REPO, Box, make_box
+from helpers.boxes import REPO, Box, make_box
 
 
 def sha256(path: Path) -> str:

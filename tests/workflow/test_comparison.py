@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from boxes import Box, make_box
-from edits import alternative, change, is_kept, ruling
+from helpers.boxes import Box, make_box
+from helpers.edits import alternative, change, is_kept, ruling
 
 EVALUATOR = """
 import json, os, socket, sys

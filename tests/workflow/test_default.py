@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from boxes import Box
+from helpers.boxes import Box
 
 SMALL = {
     "task": "tasks/bytelm",

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from boxes import Box, make_box
+from helpers.boxes import Box, make_box
 from ratchet.console import time_left
 from ratchet.verify import verify
 

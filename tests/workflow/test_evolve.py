@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from boxes import Box, make_box
+from helpers.boxes import Box, make_box
 from ratchet import files
 from ratchet.cli import autoevolve, showing
 from ratchet.stages import leg, pollinate

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from boxes import REPO, Box
-from edits import is_kept, ruling
+from helpers.boxes import REPO, Box
+from helpers.edits import is_kept, ruling
+from helpers.repositories import git, make_cache, make_clone, state
 from ratchet.cli import ratchet as command
-from standin import git, make_cache, make_clone, state
 
 LIMITS = {"budget_steps": None, "confirm_replicates": 1, "baseline_replicates": 2, "rounds": 2}
 

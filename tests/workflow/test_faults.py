@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from boxes import Box, make_box
+from helpers.boxes import Box, make_box
 
 # Slow enough to be hit in the middle of a training, at any phase.
 SLOW = {"budget_steps": None, "budget_seconds": 0.4, "rounds": 2, "confirm_replicates": 1}

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from boxes import REPO, Box
+from helpers.boxes import REPO, Box
 
 PYTHON = os.environ.get("RATCHET_GPT_PYTHON")
 pytestmark = [

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from boxes import REPO, Box, make_box
-from edits import change, constant, declare
+from helpers.boxes import REPO, Box, make_box
+from helpers.edits import change, constant, declare
 
 NVML = '''
 """What is used of pynvml: two GPUs, and who has them open."""

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from boxes import Box, make_box
-from edits import NOISE, alternative, change, constant, declare, is_kept, ruling
+from helpers.boxes import Box, make_box
+from helpers.edits import NOISE, alternative, change, constant, declare, is_kept, ruling
 from ratchet.canonical import digest_bytes, source_digest
 from ratchet.seeds import Role, run_seed
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from boxes import Box, make_box
+from helpers.boxes import Box, make_box
 from ratchet.verify import verify
 
 KILLS = int(os.environ.get("RATCHET_KILLS", "6"))

@@ -9,7 +9,7 @@ import signal
 import time
 from pathlib import Path
 
-from boxes import Box
+from helpers.boxes import Box
 from ratchet.cli.status import View
 from ratchet.paths import SessionPaths
 from ratchet.status import State

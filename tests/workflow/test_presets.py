@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from boxes import Box
-from edits import change, constant, declare, is_kept, ruling
+from helpers.boxes import Box
+from helpers.edits import change, constant, declare, is_kept, ruling
 
 PRESETS = {
     "small": {

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from boxes import Box
+from helpers.boxes import Box
 from ratchet.cli import program, settings
 from ratchet.stages.program import next_version
 

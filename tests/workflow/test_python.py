@@ -5,8 +5,8 @@ from __future__ import annotations
 import venv
 from pathlib import Path
 
-from boxes import Box
-from edits import constant, declare
+from helpers.boxes import Box
+from helpers.edits import constant, declare
 
 
 def test_a_session_keeps_to_the_environment_that_it_started_with(box: Box) -> None:

@@ -8,7 +8,7 @@ import shlex
 import subprocess
 import sys
 
-from boxes import Box
+from helpers.boxes import Box
 
 
 def test_its_commands_show_an_edit_and_run_it_again(copy: Box) -> None:

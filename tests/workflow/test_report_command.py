@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from boxes import Box
+from helpers.boxes import Box
 from ratchet.cli import report
 from ratchet.paths import SessionPaths
 

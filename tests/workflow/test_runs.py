@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from boxes import Box
+from helpers.boxes import Box
 from ratchet.cli import diff, experiments, runs, settings, show
 from ratchet.cli.experiments import Experiment
 from ratchet.records import Outcome, RunSummary

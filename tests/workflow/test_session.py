@@ -6,7 +6,7 @@ import json
 import shutil
 from pathlib import Path
 
-from boxes import FAKE, Box, make_box
+from helpers.boxes import FAKE, Box, make_box
 
 
 def test_finds_the_improvements_that_are_there(finished: Box) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from boxes import Box
+from helpers.boxes import Box
 from ratchet import config
 from ratchet.journal import Journal
 from ratchet.stages.briefing import brief

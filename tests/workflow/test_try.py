@@ -8,7 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from boxes import DEFAULTS, FAKE, Box
+from helpers.boxes import DEFAULTS, FAKE, Box
 
 
 def ratchet_try(box: Box, *words: str, **settings: object) -> subprocess.CompletedProcess[str]:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from boxes import Box, make_box
+from helpers.boxes import Box, make_box
 from ratchet import seal
 from ratchet.cli import ratchet as command
 from ratchet.paths import SessionPaths
