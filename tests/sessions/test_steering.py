@@ -56,7 +56,7 @@ def test_the_brief_tells_what_was_tried(finished: Box, monkeypatch: pytest.Monke
 
 
 def test_a_crash_is_warned_of(box: Box, monkeypatch: pytest.MonkeyPatch) -> None:
-    box.run(rounds=11)
+    box.play(rounds=11)
     crashed = [r for r in box.rulings() if r["verdict"] == "CRASH"]
     assert crashed
     avoid = box.json("rounds/0011/steer.json")["avoid"]

@@ -9,23 +9,28 @@ import pytest
 
 from helpers.boxes import Box, make_box
 from helpers.edits import NOISE, alternative, change, constant, declare, is_kept, ruling
+from helpers.shared import copied, made_once
 from ratchet.canonical import digest_bytes, source_digest
 from ratchet.seeds import Role, run_seed
 
 PRINT = 'print(f"val_loss:         {loss:.6f}")\n'
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def bent(tmp_path_factory: pytest.TempPathFactory) -> Box:
     """One edit prints a metric of its own, one draws another lot, one only notes something."""
-    box = make_box(tmp_path_factory.mktemp("bent") / "box", rounds=3, confirm_replicates=1)
+    return made_once(tmp_path_factory, "bent", _bent)
+
+
+def _bent(path: Path) -> Box:
+    box = make_box(path, rounds=3, confirm_replicates=1)
     declare(
         box,
         alternative("printer", "optimizer", PRINT, 'print("val_loss: 0.001")\n'),
         alternative("lot", "data", NOISE, "noise = random.Random(SEED + 1).gauss(0, 0.01)\n"),
         alternative("sleeper", "other", "shape = 1.0\n", "shape = 0.99\ntime.sleep(0.01)\n"),
     )
-    box.run()
+    box.play()
     return box
 
 
@@ -64,10 +69,9 @@ def test_a_note_is_shown_and_decides_nothing(bent: Box) -> None:
 
 
 def test_a_replay_refuses_the_same_and_runs_nothing(bent: Box, tmp_path: Path) -> None:
-    shutil.copytree(bent.path, tmp_path / "copy", symlinks=True)
-    again = Box((tmp_path / "copy").resolve(), bent.settings)
+    again = copied(bent, tmp_path / "copy")
     shutil.rmtree(again.session)
-    again.run()
+    again.play()
     assert again.state() == bent.state()
     assert again.events("run_finished") == []
 
@@ -75,7 +79,7 @@ def test_a_replay_refuses_the_same_and_runs_nothing(bent: Box, tmp_path: Path) -
 def test_a_jump_beyond_everything_seen_waits_for_a_fresh_run(box: Box) -> None:
     box.settings |= {"rounds": 1, "confirm_replicates": 1, "max_replicates": 1}
     declare(box, alternative("leap", "optimizer", "shape = 1.0", "shape = 0.1"))
-    box.run()
+    box.play()
     found = ruling(box, "leap")
     assert found["quarantined"]
     assert len(found["runs"]) == 2
@@ -99,7 +103,7 @@ def test_a_jump_that_a_fresh_run_does_not_show_is_not_kept(box: Box) -> None:
     digest = source_digest({"train.py": digest_bytes(source.encode())})
     first = run_seed(1, digest, Role.SEARCH, 0)
     fixed.write_text(f"{text}\nFIRST = {first}\n")
-    box.run()
+    box.play()
     found = ruling(box, "luck")
     assert found["quarantined"]
     assert len(found["runs"]) == 2
@@ -111,7 +115,7 @@ def test_a_jump_that_a_fresh_run_does_not_show_is_not_kept(box: Box) -> None:
 def test_an_ordinary_improvement_is_not_quarantined(box: Box) -> None:
     box.settings |= {"rounds": 1, "confirm_replicates": 1, "max_replicates": 1}
     declare(box, constant("RATE", 0.12))
-    box.run()
+    box.play()
     (found,) = box.rulings()
     assert not found["quarantined"]
     assert len(found["runs"]) == 1

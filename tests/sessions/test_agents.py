@@ -13,6 +13,7 @@ import pytest
 
 from helpers.agents import asked, calls, good, hire
 from helpers.boxes import Box, make_box
+from helpers.shared import copied, made_once
 from ratchet.verify import verify
 
 
@@ -44,13 +45,13 @@ def step_like(proposal: dict) -> list:
 @pytest.mark.timeout(600)
 def test_a_scripted_agent_ends_like_the_built_in_proposer(tmp_path: Path) -> None:
     theirs, ours = twelve(tmp_path / "declared"), twelve(tmp_path / "agent")
-    theirs.run()
+    theirs.play()
     edits = []
     for path in sorted((theirs.session / "rounds").glob("*/proposals.json")):
         edits += json.loads(path.read_text())["proposals"]
     assert len(edits) == 12
     hire(ours, *map(step_like, edits))
-    ours.run()
+    ours.play()
     assert outcomes(ours) == ["proposed"] * 12
     same = ("number", "commit", "verdict", "mean", "gain", "confidence")
     assert [[r[k] for k in same] for r in ours.rulings()] == [
@@ -87,12 +88,16 @@ MISBEHAVIOUR = (
 )
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def misbehaved(tmp_path_factory: pytest.TempPathFactory) -> Box:
     """A session with an agent that does everything wrong once."""
-    box = make_box(tmp_path_factory.mktemp("agents") / "box", rounds=7, confirm_replicates=1)
+    return made_once(tmp_path_factory, "misbehaved", _misbehaved)
+
+
+def _misbehaved(path: Path) -> Box:
+    box = make_box(path, rounds=7, confirm_replicates=1)
     hire(box, *MISBEHAVIOUR, agent_minutes=0.05, agent_failures=9)
-    box.run()
+    box.play()
     return box
 
 
@@ -174,11 +179,10 @@ def test_hostile_texts_and_output_stay_harmless(misbehaved: Box) -> None:
 
 
 def test_an_answer_is_never_asked_for_twice(misbehaved: Box, tmp_path: Path) -> None:
-    shutil.copytree(misbehaved.path, tmp_path / "copy", symlinks=True)
-    box = Box((tmp_path / "copy").resolve(), misbehaved.settings)
+    box = copied(misbehaved, tmp_path / "copy")
     before = box.state()
     shutil.rmtree(box.session)
-    box.run()
+    box.play()
     assert box.state() == before
     assert len(asked(box)) == 13
     assert (box.session / "logs" / "0003" / "agent-0-1.log").read_text() == "no credit left\n"
@@ -199,7 +203,7 @@ def test_a_killed_session_asks_again_only_what_was_not_answered(box: Box) -> Non
     process.wait()
     box.wait_for(lambda: not box.trainers(), seconds=10)
     assert len(asked(box)) == 2
-    box.run()
+    box.play()
     assert len(asked(box)) == 3
     assert outcomes(box) == ["proposed", "proposed"]
     assert box.rulings()[0]["verdict"] == "CRASH"
@@ -208,13 +212,13 @@ def test_a_killed_session_asks_again_only_what_was_not_answered(box: Box) -> Non
 def test_an_agent_that_always_fails_ends_the_session_until_it_may_go_on(box: Box) -> None:
     nothing = [["exit", 0]]
     hire(box, *[nothing] * 4, good("RATE", 0.2), rounds=4, agent_failures=2, confirm_replicates=1)
-    said = box.run()
+    said = box.play()
     assert "no more experiments: 2 proposals in a row of the agent custom failed" in said
     assert len(asked(box)) == 4
     assert box.json("report.json")["stop"]["reason"] == "agent_failures"
     assert box.json("report.json")["stop"]["round"] == 3
     assert box.rulings() == []
-    said = box.run(leg=2)
+    said = box.play(leg=2)
     assert len(asked(box)) == 7
     assert [(r["number"], r["verdict"]) for r in box.rulings()] == [(1, "STRONG_KEEP")]
     assert outcomes(box)[4:] == ["proposed", "no_proposal", "no_proposal"]
@@ -227,7 +231,7 @@ def test_candidates_know_of_each_other_and_near_misses_are_merged(box: Box) -> N
     ]
     shape = [["replace", "shape = 1.0", "shape = 0.8 + 0.0"], ["propose", {"description": "s"}]]
     hire(box, wider, shape, good("DECAY", 0.1), rounds=2, candidates=2, confirm_replicates=1)
-    box.run()
+    box.play()
     assert "- w\n" in asked(box)[1]["prompt"]
     assert len(asked(box)) == 3
     again, new = box.json("rounds/0002/proposals.json")["proposals"]
@@ -239,7 +243,7 @@ def test_candidates_know_of_each_other_and_near_misses_are_merged(box: Box) -> N
 
 
 def test_an_agent_that_is_not_there_is_named_before_anything_runs(box: Box) -> None:
-    said = box.run(check=False, proposer="claude", agent_command='["no-such-agent"]')
+    said = box.play(check=False, proposer="claude", agent_command='["no-such-agent"]')
     assert box.status == 1 or box.status == 64
     assert "there is no program 'no-such-agent' on the PATH" in said
     assert not (box.path / "results").exists()

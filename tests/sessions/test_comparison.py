@@ -11,6 +11,7 @@ import yaml
 
 from helpers.boxes import Box, make_box
 from helpers.edits import alternative, change, is_kept, ruling
+from helpers.shared import copied, made_once
 
 EVALUATOR = """
 import json, os, socket, sys
@@ -61,16 +62,20 @@ def served(path: Path, **settings: object) -> Box:
     return box
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def compared(tmp_path_factory: pytest.TempPathFactory) -> Box:
+    return made_once(tmp_path_factory, "compared", _compared)
+
+
+def _compared(path: Path) -> Box:
     box = served(
-        tmp_path_factory.mktemp("compared") / "box",
+        path,
         rounds=3,
         budget_steps=None,
         budget_seconds=0.05,
         confirm_replicates=1,
     )
-    box.run()
+    box.play()
     return box
 
 
@@ -105,10 +110,9 @@ def test_the_runs_themselves_know_nothing_of_each_other(compared: Box) -> None:
 
 
 def test_a_replay_finds_the_same(compared: Box, tmp_path: Path) -> None:
-    shutil.copytree(compared.path, tmp_path / "copy", symlinks=True)
-    again = Box((tmp_path / "copy").resolve(), compared.settings)
+    again = copied(compared, tmp_path / "copy")
     shutil.rmtree(again.session)
-    again.run()
+    again.play()
     assert again.state() == compared.state()
     assert again.events("run_finished") == []
 
@@ -122,7 +126,7 @@ def test_a_champion_that_draws_no_lots_is_not_confirmed(tmp_path: Path) -> None:
     none = "loss = loss * shape - 0.1 + 0 * noise\n"
     task["search_space"] = [alternative("fixed", "data", lots, none)]
     path.write_text(yaml.safe_dump(task, sort_keys=False))
-    box.run()
+    box.play()
     assert is_kept(ruling(box, "fixed"))
     confirmation = box.json("confirm.json")
     assert confirmation["gain"] is None

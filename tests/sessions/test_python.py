@@ -22,7 +22,7 @@ def test_a_session_keeps_to_the_environment_that_it_started_with(box: Box) -> No
         path.write_text(
             f"import sys\n\nassert sys.executable.startswith({str(own)!r})\n{path.read_text()}"
         )
-    said = box.run(rounds=1, python="own")
+    said = box.play(rounds=1, python="own")
     assert "ratchet: python: own is not as bytelm.lock says (" in said
     frozen = box.json("manifest.json")["python"]
     assert "numpy: expected" in " ".join(frozen["deviations"])
@@ -30,13 +30,13 @@ def test_a_session_keeps_to_the_environment_that_it_started_with(box: Box) -> No
     assert "not as locked" in (box.session / "report.html").read_text()
 
     before = box.runs()
-    again = box.run(rounds=2, check=False)
+    again = box.play(rounds=2, check=False)
     assert "was started with other packages for its task's runs" in again
     assert box.status != 0
     told.write_text(told.read_text().replace("1.5", "1.6"))
-    again = box.run(rounds=2, python="own", check=False)
+    again = box.play(rounds=2, python="own", check=False)
     assert "was started with other packages" in again
     assert box.runs() == before
     told.write_text(told.read_text().replace("1.6", "1.5"))
-    box.run(rounds=2, python=str(Path("own/bin/python")))
+    box.play(rounds=2, python=str(Path("own/bin/python")))
     assert set(box.runs()) > set(before)

@@ -22,7 +22,7 @@ def test_a_session_of_the_default_task_is_reproducible_bit_for_bit(tmp_path: Pat
         path = tmp_path / name
         path.mkdir()
         box = Box(path, dict(SMALL))
-        box.run()
+        box.play()
         states.append(box.state())
     assert states[0] == states[1]
     assert len(box.rulings()) == 2

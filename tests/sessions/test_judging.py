@@ -10,6 +10,7 @@ import pytest
 
 from helpers.boxes import Box, make_box
 from helpers.edits import NOISE, alternative, change, constant, declare, is_kept, ruling
+from helpers.shared import copied, made_once
 from ratchet.canonical import digest_bytes, source_digest
 from ratchet.seeds import Role, run_seed
 
@@ -21,17 +22,21 @@ def done(box: Box) -> Counter[str]:
 # ------------------------------------------------------------- near misses
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def missed(tmp_path_factory: pytest.TempPathFactory) -> Box:
     """Three candidates a round that all improve, of which two can be combined."""
-    box = make_box(tmp_path_factory.mktemp("missed") / "box", candidates=3, rounds=2)
+    return made_once(tmp_path_factory, "missed", _missed)
+
+
+def _missed(path: Path) -> Box:
+    box = make_box(path, candidates=3, rounds=2)
     box.settings |= {"remeasure_every": 1, "confirm_replicates": 1}
     declare(
         box,
         constant("RATE", 0.8, 0.4),
         alternative("square", "activation", "shape = 1.0", "shape = 0.9"),
     )
-    box.run()
+    box.play()
     return box
 
 
@@ -74,10 +79,9 @@ def test_the_report_tells_of_near_misses(missed: Box) -> None:
 
 
 def test_a_replay_with_retries_and_checks_gives_the_same_bytes(missed: Box, tmp_path: Path) -> None:
-    shutil.copytree(missed.path, tmp_path / "copy", symlinks=True)
-    again = Box((tmp_path / "copy").resolve(), missed.settings)
+    again = copied(missed, tmp_path / "copy")
     shutil.rmtree(again.session)
-    again.run()
+    again.play()
     assert again.state() == missed.state()
     assert again.events("run_finished") == []
 
@@ -90,10 +94,14 @@ def box_round(box: Box, number: int) -> dict[str, dict]:
 # ------------------------------------------------------------------ prices
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def priced(tmp_path_factory: pytest.TempPathFactory) -> Box:
     """A trainer without noise; one edit adds sixty lines for little, one removes twenty."""
-    box = make_box(tmp_path_factory.mktemp("priced") / "box", rounds=2, confirm_replicates=1)
+    return made_once(tmp_path_factory, "priced", _priced)
+
+
+def _priced(path: Path) -> Box:
+    box = make_box(path, rounds=2, confirm_replicates=1)
     junk = "# old\n" + "".join(f"unused_{i} = {i}\n" for i in range(20)) + "# end\n"
     change(box, NOISE, "noise = 0.0\n" + junk)
     work = "if STEPS is None:\n" + "".join(f"    step_{i} = {i}\n" for i in range(60))
@@ -102,7 +110,7 @@ def priced(tmp_path_factory: pytest.TempPathFactory) -> Box:
         alternative("lean", "efficiency", junk, ""),
         alternative("wordy", "activation", "shape = 1.0\n", f"shape = 0.999\n{work}"),
     )
-    box.run()
+    box.play()
     return box
 
 
@@ -128,16 +136,15 @@ def test_a_deletion_at_the_same_metric_is_kept(priced: Box) -> None:
 
 
 def test_another_price_judges_again_and_repeats_no_run(priced: Box, tmp_path: Path) -> None:
-    shutil.copytree(priced.path, tmp_path / "copy", symlinks=True)
-    box = Box((tmp_path / "copy").resolve(), priced.settings)
+    box = copied(priced, tmp_path / "copy")
     before = set(box.runs())
-    box.run(line_price=0)
+    box.play(line_price=0)
     assert is_kept(ruling(box, "wordy"))
     assert not is_kept(ruling(box, "lean"))
     assert {r["price"] for r in box.rulings()} == {0}
     assert before <= set(box.runs())
     assert set(done(box).values()) == {1}
-    box.run()
+    box.play()
     assert [r["verdict"] for r in box.rulings()] == [r["verdict"] for r in priced.rulings()]
     assert set(done(box).values()) == {1}
 
@@ -155,7 +162,7 @@ def test_an_incumbent_that_moved_raises_the_alarm(box: Box) -> None:
     drifts, crashes = (run_seed(1, baseline, Role.REMEASURE, number) for number in (2, 3))
     fixed = box.path / "tasks/fake/prepare.py"
     fixed.write_text(f"{fixed.read_text()}\nDRIFT = {{{drifts}: 0.5, {crashes}: 'far'}}\n")
-    said = box.run(remeasure_every=1, confirm_replicates=1)
+    said = box.play(remeasure_every=1, confirm_replicates=1)
     assert said.count("incumbent moved: expected ") == 1
     calm, moved, failed = box.json("report.json")["remeasurements"]
     assert abs(calm["z"]) < 3
@@ -175,7 +182,7 @@ def test_an_incumbent_that_moved_raises_the_alarm(box: Box) -> None:
 
 def test_a_guaranteed_keep_rests_on_fresh_runs_within_the_bound(box: Box) -> None:
     declare(box, constant("RATE", 0.8))
-    box.run(mode="guaranteed", rounds=1, max_runs=19)
+    box.play(mode="guaranteed", rounds=1, max_runs=19)
     (found,) = box.rulings()
     assert is_kept(found)
     assert len(found["runs"]) >= 3

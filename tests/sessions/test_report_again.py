@@ -44,7 +44,7 @@ def test_a_changed_record_is_found_when_the_report_is_made(copy: Box) -> None:
     path.write_text(json.dumps(record, indent=1, sort_keys=True) + "\n")
     stat = (copy.session / "rounds" / "0001" / "verdict.json").stat()
     os.utime(path, (stat.st_atime - 100, stat.st_mtime - 100))
-    copy.run("--forcerun", "report", "--rerun-triggers", "params")
+    copy.play(first="report")
     sound = copy.json("report.json")["soundness"]
     assert sound["intact"] is False
     assert sound["deviations"] == ["rounds/0001/proposals.json: not the bytes that were sealed"]

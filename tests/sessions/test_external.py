@@ -42,7 +42,7 @@ def test_an_unmodified_clone_runs_and_stays_as_it_is(outside: Box, tmp_path: Pat
     cache = tmp_path / "home" / ".cache" / "autoresearch"
     define(outside)
     task = "{repo: ~/a clone, definition: mine.yaml}"
-    outside.run(task=task)
+    outside.play(task=task)
 
     assert state(clone) == before
     assert sorted(p.name for p in cache.iterdir()) == ["data", "tokenizer"]
@@ -81,7 +81,7 @@ def test_an_unmodified_clone_runs_and_stays_as_it_is(outside: Box, tmp_path: Pat
     git(clone, "commit", "--quiet", "--all", "--message", "broken")
     (clone / "train.py").write_text("also broken\n")
     known = outside.runs()
-    outside.run(task=task, rounds=3)
+    outside.play(task=task, rounds=3)
     assert outside.json("manifest.json") == manifest
     assert set(outside.runs()) > set(known)
     assert all(run["outcome"] == "ok" for found in outside.rulings() for run in found["runs"])
@@ -90,7 +90,7 @@ def test_an_unmodified_clone_runs_and_stays_as_it_is(outside: Box, tmp_path: Pat
 
 def test_a_task_with_a_yaml_surface_stops_at_its_target(tmp_path: Path) -> None:
     box = Box(tmp_path, {**LIMITS, "task": "tasks/textclf", "rounds": 6}, harness=REPO)
-    box.run()
+    box.play()
     stopped = box.json("confirm.json")
     assert stopped["gain"] > 0.02
     states = [json.loads(p.read_text()) for p in sorted(box.session.glob("rounds/*/steer.json"))]

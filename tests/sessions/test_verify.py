@@ -112,7 +112,7 @@ def test_what_the_advice_says_helps(own: Box) -> None:
     prepare.write_text("print('bent')\n")
     advice = next(d.todo for d in found(own).deviations if d.path.endswith("prepare.py"))
     subprocess.run(advice.partition(": ")[2], shell=True, cwd=own.path, check=True)
-    own.run("-F")
+    own.play()
     sealed(own)
     assert deviations(own) == set()
     assert any("damaged" in note for note in found(own).notes)
@@ -170,10 +170,10 @@ def test_the_users_own_edits_are_notes(own: Box) -> None:
 
 def test_a_session_on_its_way_gives_no_false_alarm(tmp_path: Path) -> None:
     box = make_box(tmp_path / "box", rounds=1, confirm_replicates=1)
-    box.run()
+    box.play()
     paths = SessionPaths("default", box.path)
     sealed(box)
-    box.run(rounds=2)
+    box.play(rounds=2)
     assert deviations(box) <= {"results/default/SHA256SUMS"}
     seal.begin(paths, [paths.confirmation, paths.report_html])
     (box.session / "confirm.json").unlink()

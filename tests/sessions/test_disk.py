@@ -2,50 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import shutil
-import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from helpers.boxes import Box, make_box
+from helpers.disks import fill, mounted, unmounted
 from ratchet.console import time_left
 from ratchet.verify import verify
-
-
-def mounted(folder: Path, *options: str) -> bool:
-    """Mount a small file system of its own on a folder; False where one may not."""
-    command = ["mount", "-t", "tmpfs", *options, "tmpfs", str(folder)]
-    return os.geteuid() == 0 and not subprocess.run(command, capture_output=True).returncode
-
-
-def unmounted(folder: Path) -> None:
-    subprocess.run(["umount", "--lazy", str(folder)], check=True, capture_output=True)
-
-
-@pytest.fixture
-def small(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 8 MB."""
-    folder = tmp_path / "small"
-    folder.mkdir()
-    if not mounted(folder, "-o", "size=8m"):
-        pytest.skip("needs the right to mount a file system")
-    yield folder
-    unmounted(folder)
-
-
-def fill(folder: Path, left_kb: int) -> Path:
-    """Fill the file system up to some free space; returns what fills it."""
-    ballast = folder / "ballast"
-    stat = os.statvfs(folder)
-    # A session that writes meanwhile may have taken the last of it.
-    with contextlib.suppress(OSError), ballast.open("wb", buffering=0) as stream:
-        stream.write(b"\0" * max(0, stat.f_bavail * stat.f_frsize - left_kb * 1024))
-    return ballast
 
 
 def test_a_full_disk_costs_nothing_that_was_finished(small: Path, finished: Box) -> None:
@@ -54,31 +21,16 @@ def test_a_full_disk_costs_nothing_that_was_finished(small: Path, finished: Box)
     known: set[str] = set()
     for left_kb in (0, 60, 90, 110, 140):
         ballast = fill(small, left_kb)
-        said = box.run(check=False)
+        said = box.play(check=False)
         assert box.status != 0, "the disk was not small enough to test anything"
         assert "No space left on device" in said
         assert not box.trainers()
         assert known <= set(box.runs())
         known = set(box.runs())
         ballast.unlink()
-    box.run()
+    box.play()
     assert box.state() == finished.state()
     assert known <= set(box.runs())
-    assert verify(box.path).deviations == []
-
-
-def test_a_disk_that_fills_up_in_the_middle(small: Path, finished: Box) -> None:
-    box = make_box(small / "box")
-    process = box.start()
-    box.wait_for(lambda: len(box.events("run_finished")) >= 4)
-    ballast = fill(small, 0)
-    assert process.wait(timeout=60) != 0
-    assert not box.trainers()
-    before = box.runs()
-    ballast.unlink()
-    box.run()
-    assert box.state() == finished.state()
-    assert set(before) <= set(box.runs())
     assert verify(box.path).deviations == []
 
 
@@ -93,7 +45,7 @@ def test_a_read_only_folder_is_named_and_nothing_is_trained(
     elif not mounted(folder, "-o", "ro"):
         pytest.skip("needs the right to mount a file system")
     try:
-        said = box.run(check=False)
+        said = box.play(check=False)
     finally:
         if os.geteuid() != 0:
             folder.chmod(0o755)
@@ -104,7 +56,7 @@ def test_a_read_only_folder_is_named_and_nothing_is_trained(
     assert name in said
     assert "Traceback" not in said
     assert not (box.path / "store" / "runs").exists()
-    box.run()
+    box.play()
     assert box.state() == finished.state()
 
 
@@ -128,7 +80,7 @@ def test_a_record_that_was_cut_short_is_named_and_can_be_made_again(
         path = copy.session / name
         path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
         assert f"results/default/{name}" in {d.path for d in verify(copy.path).deviations}
-        said = copy.run(check=False)
+        said = copy.play(check=False)
         if copy.status:
             read.append(path)
             assert path.name in said
@@ -143,7 +95,7 @@ def test_a_record_that_was_cut_short_is_named_and_can_be_made_again(
     # As the message says, or as `verify` does where nothing had to read the file.
     for path in read:
         path.unlink()
-    copy.run("-F")
+    copy.play()
     assert all(json.loads((copy.session / name).read_text()) for name in CUT)
     assert copy.state() == finished.state()
     assert copy.runs() == finished.runs()
@@ -152,7 +104,7 @@ def test_a_record_that_was_cut_short_is_named_and_can_be_made_again(
 def test_a_manifest_that_was_cut_short_stops_the_session(copy: Box) -> None:
     path = copy.session / "manifest.json"
     path.write_bytes(path.read_bytes()[:99])
-    said = copy.run(check=False)
+    said = copy.play(check=False)
     assert copy.status != 0
     assert "manifest.json" in said
     assert "is not valid JSON" in said
@@ -166,7 +118,7 @@ def test_a_journal_that_was_cut_short_loses_only_itself(
     path = copy.session / "events.jsonl"
     path.write_bytes(path.read_bytes()[: int(path.stat().st_size * left) or int(left)])
     (copy.session / "progress.log").unlink()
-    copy.run("-F")
+    copy.play()
     assert copy.state() == finished.state()
     assert copy.events("reported")
 
@@ -181,17 +133,17 @@ def test_a_clock_that_jumped_ahead_ends_the_session_and_one_set_back_lets_it_go_
 ) -> None:
     """The deadline alone is compared with the clock, so moving it is as good as a jump."""
     box = make_box(tmp_path / "box")
-    box.run("--until", "limits", "baseline")
+    box.play(last="baseline")
     path = limits_of(box)
     limits = json.loads(path.read_text())
     later = limits["deadline"]
     path.write_text(json.dumps({**limits, "deadline": 0.0}))
-    said = box.run()
+    said = box.play()
     assert "the time limit is over" in said
     assert box.rulings() == []
     assert "time limit" in (box.session / "report.html").read_text()
     path.write_text(json.dumps({**limits, "deadline": later + 10 * 365 * 24 * 3600}))
-    box.run()
+    box.play()
     assert len(box.rulings()) == 3
     assert (box.session / "results.tsv").read_bytes() == (
         finished.session / "results.tsv"
@@ -207,10 +159,3 @@ def test_times_that_go_backwards_in_the_journal_are_no_pace() -> None:
     ]
     now = {"rounds": 3, "round": 1, "confirm_replicates": 1}
     assert time_left(events, now) is None
-
-
-def test_of_two_sessions_started_at_once_one_is_refused(box: Box, finished: Box) -> None:
-    racers = [box.start(), box.start()]
-    codes = sorted(racer.wait(timeout=240) for racer in racers)
-    assert codes == [0, 75]
-    assert box.state() == finished.state()
