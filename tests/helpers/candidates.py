@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import base64
 import dataclasses
+import functools
 import itertools
 import re
 import subprocess
 import sys
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -20,6 +22,7 @@ import pytest
 
 from helpers import REPO
 from ratchet import isolation, task
+from ratchet.evaluation import Plausible
 from ratchet.integrity import Contract, Flag, Severity, Trace, charged_mb, flags, unlike
 from ratchet.isolation import Kind
 from ratchet.layout import RunPlan
@@ -37,6 +40,10 @@ CONTRACT = Contract(tuple(TASK.fixed), TASK.metric.name, TASK.printed)
 # Few enough to be quick, enough to be trained: below 6 bits per byte.
 STEPS = 40
 
+# What the evaluation of the default candidate takes on the processors that the task's
+# limits were set on.
+EVALUATION_SECONDS = 0.17
+
 # Places of the default train.py where edits go.
 IMPORTS = "import math\n"
 MAIN = "def main() -> None:\n"
@@ -51,9 +58,24 @@ def needs(kind: Kind) -> pytest.MarkDecorator:
     return pytest.mark.skipif(isolation.fault(kind) is not None, reason=f"{kind} does not work")
 
 
-APART = [pytest.param(kind, marks=needs(kind)) for kind in (Kind.LANDLOCK, Kind.BUBBLEWRAP)]
+KINDS = (Kind.LANDLOCK, Kind.BUBBLEWRAP)
+APART = [pytest.param(kind, marks=needs(kind)) for kind in KINDS]
 apart = pytest.mark.parametrize("kind", APART)
 every_kind = pytest.mark.parametrize("kind", [Kind.NONE, *APART])
+STRONGEST = next(
+    (kind for kind in (Kind.BUBBLEWRAP, Kind.LANDLOCK) if isolation.fault(kind) is None), Kind.NONE
+)
+
+
+def layered(names: Iterable[str], none: bool = False) -> pytest.MarkDecorator:
+    """Parametrizes ``name`` and ``kind``: all under the strongest sandbox, the first under each."""
+    first, *others = names
+    kinds = (Kind.NONE, *KINDS) if none else KINDS
+    pairs = [pytest.param(first, kind, marks=needs(kind)) for kind in kinds]
+    # Where there is no sandbox, what needs one skips.
+    strongest = STRONGEST if none or STRONGEST is not Kind.NONE else Kind.LANDLOCK
+    pairs += [pytest.param(name, strongest, marks=needs(strongest)) for name in others]
+    return pytest.mark.parametrize(("name", "kind"), pairs)
 
 
 def edited(old: str, new: str, text: str = TRAIN) -> str:
@@ -198,14 +220,45 @@ class Arena:
         log = self.store.run_file(key, LOG).read_text(encoding="utf-8", errors="replace")
         return Attempt(read(source), record, log)
 
+    @functools.cached_property
+    def pace(self) -> float:
+        """How many times as long as the task's limits suppose an evaluation takes here.
+
+        The limits are seconds of processors of a certain speed.  Where they are slower,
+        or shared, they are taken to be longer by what the unchanged candidate needs.
+        """
+        found = self.attempt(TRAIN, plausible=None).record.evaluation
+        assert found is not None
+        return max(1.0, found.evaluating_cpu_seconds / EVALUATION_SECONDS)
+
+    @property
+    def limits(self) -> Plausible:
+        """What is plausible on this machine."""
+        found = TASK.plausible
+        assert found is not None and found.excess_seconds is not None
+        return dataclasses.replace(
+            found,
+            startup_seconds=self.pace * found.startup_seconds,
+            evaluation_seconds=self.pace * found.evaluation_seconds,
+            excess_seconds=self.pace * found.excess_seconds,
+        )
+
     def usual(self, budget_seconds: float | None) -> list[Trace]:
         """Replicates of the unchanged candidate, as a session's baseline has them."""
         if budget_seconds not in self.replicates:
-            self.replicates[budget_seconds] = self._traces(TRAIN, budget_seconds, 3)
+            self.replicates[budget_seconds] = self._traces(TRAIN, budget_seconds, 3, self.limits)
         return self.replicates[budget_seconds]
 
-    def _traces(self, source: str, budget_seconds: float | None, count: int) -> list[Trace]:
-        budget = {} if budget_seconds is None else {"budget_seconds": budget_seconds}
+    def _traces(
+        self,
+        source: str,
+        budget_seconds: float | None,
+        count: int,
+        limits: Plausible | None = TASK.plausible,
+    ) -> list[Trace]:
+        budget: dict[str, object] = {"plausible": limits}
+        if budget_seconds is not None:
+            budget["budget_seconds"] = budget_seconds
         found = []
         for seed in range(1, count + 1):
             attempt = self.attempt(source, seed=seed, **budget)
@@ -217,6 +270,21 @@ class Arena:
         """What a session finds when it compares runs that count with its baseline's."""
         runs = self._traces(source, budget_seconds, count)
         return unlike(self.usual(budget_seconds), runs, TASK.plausible, budget_seconds)
+
+    def accused(self, source: str, budget_seconds: float) -> str | None:
+        """What is found against an honest candidate, on three occasions that others may disturb.
+
+        Where something is found, both are run again, under the same load.
+        """
+        found, usual = None, self.usual(budget_seconds)
+        for again in range(3):
+            if again:
+                usual = self._traces(TRAIN, budget_seconds, 3, self.limits)
+            runs = self._traces(source, budget_seconds, 1, self.limits)
+            found = unlike(usual, runs, self.limits, budget_seconds)
+            if found is None:
+                return None
+        return found
 
     def charged_mb(self, source: str) -> tuple[float | None, float | None]:
         """Memory that a candidate prints, and memory that a session charges."""

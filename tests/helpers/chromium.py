@@ -17,6 +17,7 @@ from typing import Any
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 TIMEOUT = 30.0
+MISSING = "no Chromium on the PATH: apt-get install chromium fonts-dejavu-core"
 OPTIONS = (
     "--headless=new",
     "--no-sandbox",  # It refuses to run as root otherwise; the pages are our own.

@@ -11,13 +11,13 @@ from helpers.candidates import (
     ASK,
     FIRST,
     Arena,
-    apart,
     asking,
     before,
     blocked,
     edited,
     every_kind,
     hidden,
+    layered,
     needs,
 )
 from ratchet.errors import StoreError
@@ -79,8 +79,7 @@ READS = {
 }
 
 
-@apart
-@pytest.mark.parametrize("name", READS)
+@layered(READS)
 def test_the_validation_data_cannot_be_read(arena: Arena, name: str, kind: Kind) -> None:
     blob = str(arena.data["val.bin"][0])
     lines = READS[name].format(blob=blob, store=str(arena.root / "store"))
@@ -103,8 +102,7 @@ WRITES = {
 }
 
 
-@apart
-@pytest.mark.parametrize("name", WRITES)
+@layered(WRITES)
 def test_nothing_of_the_session_can_be_rewritten(arena: Arena, name: str, kind: Kind) -> None:
     blob, sha = arena.data["val.bin"]
     results, run = arena.root / "results.tsv", arena.root / "store" / "run.json"
@@ -229,8 +227,7 @@ def left(arena: Arena, lines: str, kind: Kind) -> str:
             (Path(folder) / name).unlink(missing_ok=True)
 
 
-@apart
-@pytest.mark.parametrize("name", LEFT)
+@layered(LEFT)
 def test_no_run_finds_what_another_left(arena: Arena, name: str, kind: Kind) -> None:
     assert "FOUND" not in left(arena, LEFT[name], kind)
 

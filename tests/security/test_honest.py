@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from helpers.candidates import TRAIN, Arena, blocked
+from helpers.candidates import TRAIN, Arena, blocked, layered
 from helpers.honest_edits import HONEST
 from ratchet.integrity import only_reseeds
-from ratchet.isolation import AUTO, Kind, choose
+from ratchet.isolation import Kind
 
 # Untrained, the default model needs 8 bits per byte and more.
 LEARNT = 8.0
@@ -25,16 +25,15 @@ def test_the_edit_is_not_flagged(name: str) -> None:
     assert not only_reseeds({"train.py": TRAIN}, {"train.py": HONEST[name]})
 
 
-@pytest.mark.parametrize("isolation", [Kind.NONE.value, AUTO])
-@pytest.mark.parametrize("name", HONEST)
-def test_the_run_counts(arena: Arena, name: str, isolation: str) -> None:
-    attempt = arena.attempt(HONEST[name], choose(isolation), budget_steps=FEW_STEPS)
+@layered(HONEST, none=True)
+def test_the_run_counts(arena: Arena, name: str, kind: Kind) -> None:
+    attempt = arena.attempt(HONEST[name], kind, budget_steps=FEW_STEPS)
     assert 2.0 < attempt.value < LEARNT
 
 
 @pytest.mark.parametrize("name", HONEST)
 def test_its_runs_are_like_the_baselines(arena: Arena, name: str) -> None:
-    assert arena.compared(HONEST[name], SECONDS) is None
+    assert arena.accused(HONEST[name], SECONDS) is None
 
 
 def test_replicates_of_honest_edits_differ(arena: Arena) -> None:
@@ -44,4 +43,5 @@ def test_replicates_of_honest_edits_differ(arena: Arena) -> None:
 
 def test_an_honest_run_on_the_clock_counts(arena: Arena) -> None:
     for name in ("attention", "Muon"):
-        assert arena.attempt(HONEST[name], budget_seconds=0.4).value < LEARNT
+        attempt = arena.attempt(HONEST[name], budget_seconds=SECONDS, plausible=arena.limits)
+        assert attempt.value < LEARNT

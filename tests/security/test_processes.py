@@ -18,7 +18,7 @@ from helpers.candidates import (
     asking,
     before,
     edited,
-    every_kind,
+    layered,
 )
 from ratchet.isolation import Kind
 from ratchet.records import Outcome
@@ -54,11 +54,10 @@ def processes_called(name: str) -> list[str]:
     return found
 
 
-@every_kind
-@pytest.mark.parametrize("body", BODIES)
-def test_no_daemon_outlives_its_run(arena: Arena, body: str, kind: Kind) -> None:
+@layered(BODIES, none=True)
+def test_no_daemon_outlives_its_run(arena: Arena, name: str, kind: Kind) -> None:
     mark = uuid.uuid4().hex
-    lines = DAEMON.replace("MARK", repr(mark)).replace("BODY", BODIES[body])
+    lines = DAEMON.replace("MARK", repr(mark)).replace("BODY", BODIES[name])
     attempt = arena.attempt(edited(ASK, ASK + lines), kind)
     assert attempt.value > 0
     assert processes_called(mark) == []
@@ -102,8 +101,7 @@ def test_killing_who_watches_is_no_result(arena: Arena, name: str) -> None:
     arena.attempt(source).assert_ends(*ENDS[name])
 
 
-@apart
-@pytest.mark.parametrize("name", KILLS)
+@layered(KILLS)
 def test_who_watches_cannot_be_killed(arena: Arena, name: str, kind: Kind) -> None:
     tries = "".join(f"    {line}\n" for line in KILLS[name].splitlines())
     source = before(

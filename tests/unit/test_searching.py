@@ -21,4 +21,4 @@ def test_a_log_that_takes_for_ever_is_given_up(monkeypatch: pytest.MonkeyPatch) 
     began = time.monotonic()
     # Such a pattern is refused when a task is read; what gets by is bounded here.
     assert searching.numbers("a" * 4000, {"x": r"(?:a|a)*(b)"}) is None
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < 60

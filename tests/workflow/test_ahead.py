@@ -27,7 +27,7 @@ def suspicious(tmp_path_factory: pytest.TempPathFactory) -> Box:
     """A session whose one edit gains so much that it is run once more, then kept."""
     box = make_box(tmp_path_factory.mktemp("suspicious") / "box", **SETTINGS)
     declare(box, alternative("leap", "optimizer", "shape = 1.0", "shape = 0.1"))
-    box.run()
+    box.play()
     return box
 
 

@@ -119,7 +119,9 @@ def disturb(box: Box, draw: random.Random, most: int) -> int:
         kept = entries(box)
         process = box.start()
         seen, more = len(box.events()), draw.randint(0, 9)
-        box.wait_for(lambda n=seen + more: len(box.events()) >= n or process.poll() is not None)
+        box.wait_for(
+            lambda n=seen + more, p=process: len(box.events()) >= n or p.poll() is not None
+        )
         time.sleep(draw.uniform(0, 0.4))
         if process.poll() is not None:
             return count

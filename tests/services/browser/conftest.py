@@ -12,7 +12,7 @@ from helpers import chromium
 @pytest.fixture(scope="module")
 def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[chromium.Browser]:
     if chromium.found() is None:
-        pytest.skip("no Chromium on the PATH: apt-get install chromium fonts-dejavu-core")
+        pytest.skip(chromium.MISSING)
     started = chromium.Browser(tmp_path_factory.mktemp("profile"))
     yield started
     started.close()

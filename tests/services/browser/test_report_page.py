@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import pytest
 
-from helpers import pictures
+from helpers import chromium, pictures
 from helpers import report_records as sample
 from ratchet.report.facts import build
 from ratchet.report.render import render_html
@@ -329,6 +329,7 @@ def test_the_policy_stops_what_would_slip_through(browser, page, tmp_path):
     assert tried["result"]["value"] == "EvalError"
 
 
+@pytest.mark.skipif(chromium.found() is None, reason=chromium.MISSING)
 def test_pictures_are_taken_of_a_session(page, tmp_path, capsys):
     session = tmp_path / "session"
     session.mkdir()
