@@ -18,6 +18,7 @@ import argparse
 import contextlib
 import itertools
 import json
+import math
 import re
 import statistics
 import tempfile
@@ -110,8 +111,9 @@ class Recorded:
             for edits, found in self.rows.items()
             if (values := [row.value for row in found if row.value is not None])
         }
+        # The mean took up some of it.
         self._noise = [
-            row.value - self._means[edits]
+            (row.value - self._means[edits]) * math.sqrt(len(found) / (len(found) - 1))
             for edits, found in self.rows.items()
             for row in found
             if row.value is not None and len(found) > 1
@@ -177,22 +179,29 @@ class Recorded:
         self.clock.advance(row.facts[0] or 0.0)
         return decode(RunRecord, record)
 
-    def _look(self, edits: Edits, draw: Random) -> tuple[Row, float | None]:
-        """A run with these edits, and the metric that another seed gives it."""
-        for edit in sorted(edits):
-            alone = self.rows.get(frozenset({edit}), ())
-            if alone and all(row.value is None for row in alone):
-                return alone[0], None
-        start = self._means[frozenset()]
+    def mean(self, edits: Edits) -> float | None:
+        """The metric to be expected with these edits; ``None`` where training fails."""
+        if any(self._fails(edit) for edit in edits):
+            return None
         if edits in self._means:
-            mean, row = self._means[edits], draw.choice(self.rows[edits])
-        else:
-            unknown = [e for e in edits if frozenset({e}) not in self._means]
-            if unknown:
-                raise LookupError(f"the table has no run with {unknown[0]}; record it")
-            mean = start + sum(self._means[frozenset({e})] - start for e in edits)
-            row = draw.choice(self.rows[frozenset({min(edits)})])
-        return row, mean + draw.choice(self._noise)
+            return self._means[edits]
+        unknown = sorted(e for e in edits if frozenset({e}) not in self._means)
+        if unknown:
+            raise LookupError(f"the table has no run with {unknown[0]}; record it")
+        start = self._means[frozenset()]
+        return start + sum(self._means[frozenset({e})] - start for e in sorted(edits))
+
+    def _fails(self, edit: str) -> bool:
+        alone = self.rows.get(frozenset({edit}), ())
+        return bool(alone) and all(row.value is None for row in alone)
+
+    def _look(self, edits: Edits, draw: Random) -> tuple[Row, float | None]:
+        """A run with these edits, and the metric that the seed gives it."""
+        mean = self.mean(edits)
+        if mean is None:
+            return self.rows[frozenset({next(e for e in edits if self._fails(e))})][0], None
+        alike = self.rows.get(edits) or self.rows[frozenset({min(edits)})]
+        return draw.choice(alike), mean + draw.choice(self._noise)
 
 
 def _put(record: dict[str, Any], place: str, fact: float | None) -> None:
@@ -269,8 +278,10 @@ def record(folder: Path, steps: int, seeds: int, together: bool, root: Path) -> 
         if set(failing) & set(labels):
             continue
         rows: list[Row] = []
-        for seed in range(1, (seeds if labels else 4 * seeds) + 1):
-            place = root / "runs" / f"{len(table)}-{seed}"
+        for number in range(seeds if labels else 4 * seeds):
+            # Seeds of its own, so that all deviations are different lots.
+            seed = 100 * len(table) + number + 1
+            place = root / "runs" / str(seed)
             place.mkdir(parents=True)
             sources = {n: own.store.put(text.encode()) for n, text in texts.items()}
             made = execute(material.plan(own, sources, seed, audit=own.audits), place)
