@@ -1,14 +1,16 @@
-"""Settings of all tests; an empty box, a finished session, a copy of it."""
+"""Settings of all tests; an empty box, a finished session, a copy of it, a small disk."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
 
 from helpers.boxes import Box, make_box
+from helpers.disks import mounted, unmounted
 from helpers.shared import copied, made_once
 
 # Machines are busy: a slow example is no failure.  Without hands, the examples
@@ -37,3 +39,14 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Box:
 @pytest.fixture
 def copy(finished: Box, tmp_path: Path) -> Box:
     return copied(finished, tmp_path / "copy")
+
+
+@pytest.fixture
+def small(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 8 MB."""
+    folder = tmp_path / "small"
+    folder.mkdir()
+    if not mounted(folder, "-o", "size=8m"):
+        pytest.skip("needs the right to mount a file system")
+    yield folder
+    unmounted(folder)

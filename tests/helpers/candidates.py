@@ -42,7 +42,7 @@ STEPS = 40
 
 # What the evaluation of the default candidate takes on the processors that the task's
 # limits were set on.
-EVALUATION_SECONDS = 0.17
+EVALUATION_SECONDS = 0.2
 
 # Places of the default train.py where edits go.
 IMPORTS = "import math\n"

@@ -5,10 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
-
-import pytest
 
 
 def mounted(folder: Path, *options: str) -> bool:
@@ -19,17 +16,6 @@ def mounted(folder: Path, *options: str) -> bool:
 
 def unmounted(folder: Path) -> None:
     subprocess.run(["umount", "--lazy", str(folder)], check=True, capture_output=True)
-
-
-@pytest.fixture(name="small")
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 8 MB."""
-    folder = tmp_path / "small"
-    folder.mkdir()
-    if not mounted(folder, "-o", "size=8m"):
-        pytest.skip("needs the right to mount a file system")
-    yield folder
-    unmounted(folder)
 
 
 def fill(folder: Path, left_kb: int) -> Path:

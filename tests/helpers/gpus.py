@@ -10,7 +10,6 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from unittest import mock
 
 from helpers.boxes import Box, make_box
 from helpers.edits import change, constant, declare
@@ -118,8 +117,15 @@ def _in_place(path: Path) -> Iterator[None]:
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    with mock.patch.dict(sys.modules, {"pynvml": module}):
+    # Only this one is put back: others that are imported meanwhile stay.
+    real = sys.modules.pop("pynvml", None)
+    sys.modules["pynvml"] = module
+    try:
         yield
+    finally:
+        del sys.modules["pynvml"]
+        if real is not None:
+            sys.modules["pynvml"] = real
 
 
 def works(box: Box) -> list[Work]:

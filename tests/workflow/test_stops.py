@@ -16,11 +16,10 @@ from pathlib import Path
 import pytest
 
 from helpers.boxes import Box, make_box
-from helpers.disks import fill, small_disk
+from helpers.disks import fill
 from helpers.shared import made_once
 from ratchet.verify import verify
 
-__all__ = ["small_disk"]
 KILLS = int(os.environ.get("RATCHET_KILLS", "3"))
 PER_SESSION = 3
 # Long enough for a stop to fall into a training.
