@@ -215,8 +215,11 @@ def _put(record: dict[str, Any], place: str, fact: float | None) -> None:
 def _label(change: Change, name: str, start: str, text: str) -> str | None:
     """What a change did to one file, if it was made there."""
     if not change.is_constant:
-        made = start.count(change.find) == 1 and change.replace in text
-        return change.name if made and change.find not in text else None
+        if start.count(change.find) != 1:
+            return None
+        if change.replace and text.count(change.replace) > start.count(change.replace):
+            return change.name
+        return None if change.replace or change.find in text else change.name
     old, new = surface.find(name, start, change.name), surface.find(name, text, change.name)
     if old is None or new is None or old.value == new.value:
         return None
@@ -236,7 +239,7 @@ def _applied(change: Change, name: str, start: str, text: str) -> str:
 # --------------------------------------------------------------------- recording
 
 
-def _candidates(own: Task, together: bool) -> Iterator[tuple[list[str], dict[str, str]]]:
+def candidates(own: Task, together: bool) -> Iterator[tuple[list[str], dict[str, str]]]:
     """Each declared edit by itself, or all that can be made together; first none."""
     start = {name: (own.folder / name).read_text("utf-8") for name in own.mutable}
     options: list[list[tuple[Change, Any]]] = [
@@ -274,7 +277,7 @@ def record(folder: Path, steps: int, seeds: int, together: bool, root: Path) -> 
     usual: dict[str, Any] = {}
     table: list[dict[str, Any]] = []
     failing: list[str] = []
-    for labels, texts in _candidates(task.load(folder, REPO), together):
+    for labels, texts in candidates(task.load(folder, REPO), together):
         if set(failing) & set(labels):
             continue
         rows: list[Row] = []
