@@ -29,7 +29,7 @@ help:
 	@echo "make env       only set up the locked environment in .venv"
 	@echo "make env-slurm, make env-kubernetes   for the profiles of clusters"
 	@echo "make env-gpt   set up the environment of tasks/gpt in .venv-gpt (PyTorch with CUDA)"
-	@echo "make bench     harness seconds, start-up, keeping, steering and tournaments in simulation"
+	@echo "make bench     harness seconds, start-up, keeping, steering, sessions and tournaments in simulation"
 	@echo "make bench-proposing   steered sessions of the default task beside unsteered ones; an hour"
 	@echo "make image     build the container image (BASE_IMAGE=... for another base, ENGINE=podman)"
 	@echo "make pictures  run the default session and take the README's pictures of its report"
@@ -93,7 +93,7 @@ session: $(ENVS)/.venv/.ready
 
 # The README's pictures, of the default session; it needs a Chromium on the PATH.
 pictures: session
-	@$(ENVS)/.venv/bin/python tests/browser/pictures.py results/default tests/data/pictures
+	@PYTHONPATH=tests $(ENVS)/.venv/bin/python -m helpers.pictures results/default tests/data/pictures
 
 # Which rule needs which, of sessions and tournaments; it needs Graphviz.
 rulegraph: $(ENVS)/.venv-dev/.ready
@@ -114,7 +114,7 @@ check: $(ENVS)/.venv-dev/.ready
 	$(DEV)/bin/hadolint Dockerfile
 
 test: check
-	$(DEV)/bin/pytest -n $(WORKERS) --dist worksteal
+	$(DEV)/bin/pytest -n $(WORKERS) --dist worksteal --durations=25 -rs
 
 # Without the modules that tests/unit/conftest.py names; no engine, browser or GPU needed.
 test-fast: check
@@ -133,6 +133,7 @@ bench: $(ENVS)/.venv-dev/.ready $(ENVS)/.venv-bench/.ready
 	$(ENVS)/.venv-bench/bin/python tests/bench/steering.py
 	$(DEV)/bin/python tests/bench/guarantee.py
 	$(DEV)/bin/pytest tests/bench/calibration.py
+	PYTHONPATH=tests $(DEV)/bin/python tests/bench/sessions.py
 	$(ENVS)/.venv-bench/bin/python tests/bench/evolve.py
 
 bench-proposing: $(ENVS)/.venv-dev/.ready

@@ -10,7 +10,8 @@ from types import ModuleType, SimpleNamespace
 
 import pytest
 
-from autojudge_logs import history
+from helpers import BYTELM
+from helpers.autojudge_logs import history
 
 # Modules that take more than one and a half seconds: they start processes, measure times or
 # simulate.  `make test-fast` leaves them out, `make test` runs everything.
@@ -27,7 +28,7 @@ SLOW = {
     "test_textclf", "test_verify",
 }  # fmt: skip
 HERE = Path(__file__).resolve().parent
-TASK = Path(__file__).resolve().parents[2] / "tasks" / "bytelm"
+TASK = BYTELM
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

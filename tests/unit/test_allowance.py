@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
+from helpers import REPO
 from ratchet import config
 from ratchet.codec import replace
 from ratchet.records import AgentCall, CallOutcome, Proposals, StopReason
 from ratchet.stages import allowance
 
-FOLDER = Path(__file__).parents[2] / "config"
+FOLDER = REPO / "config"
 DEFAULTS = config.read(FOLDER / "config.yaml")
 CONFIG = config.parse({**DEFAULTS, "proposer": "claude"}, FOLDER / "schema.yaml", "c")
 

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from autojudge_logs import CORPUS, HEADER, history, row
-from clones import Clone
+from helpers.autojudge_logs import CORPUS, HEADER, history, row
+from helpers.clones import Clone
 from ratchet.audit import MOST_SEEDS
 from ratchet.cli import audit as command
 from ratchet.cli import ratchet

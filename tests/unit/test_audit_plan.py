@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from autojudge_logs import HEADER, row
-from clones import Clone
+from helpers.autojudge_logs import HEADER, row
+from helpers.clones import Clone
 from ratchet.canonical import digest_bytes
 from ratchet.cli import audit_plan
 from ratchet.cli.audit_plan import Choice, advised, build

@@ -7,16 +7,15 @@ from pathlib import Path
 
 import pytest
 
+from helpers import FAKE, REPO
 from ratchet.cli import autoevolve, settings
 from ratchet.results_tsv import one_line
-
-FAKE = Path(__file__).parents[1] / "data" / "tasks" / "fake"
 
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("RATCHET_HARNESS", str(Path(__file__).parents[2]))
+    monkeypatch.setenv("RATCHET_HARNESS", str(REPO))
     shutil.copytree(FAKE, tmp_path / "tasks" / "fake")
     return tmp_path
 

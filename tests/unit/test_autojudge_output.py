@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from autojudge_logs import (
+from helpers.autojudge_logs import (
     MAIN_FIELDS,
     call,
     fields,

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from autojudge_logs import HEADER, call, fields, history, row, run_log
+from helpers.autojudge_logs import HEADER, call, fields, history, row, run_log
 
 GOOD = 0.9965
 

@@ -10,12 +10,13 @@ from typing import Any
 
 import pytest
 
+from helpers import REPO, SHARED
 from ratchet import logs_analysis
 from ratchet.cli import autosteer
 from ratchet.repo import SessionRepo
 
-PACKAGES = Path(__file__).resolve().parents[2] / "workflow_scripts"
-SESSIONS = Path(__file__).resolve().parents[2].parent / "shared" / "corpus" / "sessions"
+PACKAGES = REPO / "workflow_scripts"
+SESSIONS = SHARED / "corpus" / "sessions"
 HEADER = "commit\tval_bpb\tmemory_gb\tstatus\tdescription\n"
 TEXTS = {
     "architecture": "wider transformer",

@@ -7,13 +7,13 @@ from collections.abc import Sequence
 from hypothesis import given
 from hypothesis import strategies as st
 
+from helpers.trials import history, trial
 from ratchet.advice import Kind, Suggestion
 from ratchet.brief import ROWS, Brief, cell, render
 from ratchet.codec import replace
 from ratchet.history import Trial
 from ratchet.records import Incumbent, Verdict
 from ratchet.steer import Pull, score
-from trials import history, trial
 
 HELD = Incumbent(2, "s", {}, "c", mean=0.9741, sd=0.0004, memory_mb=None, kept=1)
 THREE = [trial(number, mean=0.98) for number in (1, 2, 3)]

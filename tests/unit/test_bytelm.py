@@ -24,7 +24,9 @@ import numpy as np
 import pytest
 import yaml
 
-TASK = Path(__file__).resolve().parents[2] / "tasks" / "bytelm"
+from helpers import BYTELM
+
+TASK = BYTELM
 DIGESTS = {
     "train.bin": "d0602cd3480d6906865ce682e751d96275b1e4ce736bcc8b2698253eda25f410",
     "val.bin": "c9a949251cfd6c29a5c0ce8ae27fff9016dc6bb34c28dc737d9be446bf05f0b3",

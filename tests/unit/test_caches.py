@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from plans import launch
+from helpers.run_plans import launch
 from ratchet import caches, container
 from ratchet.caches import Mount, check, fingerprints, mount, require
 from ratchet.declared_values import Cache

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import csv
 import hashlib
-from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from helpers import REPO
 from ratchet.categories import category_of_code, changes, classify, touched
 from ratchet.categories.angles import ANGLES, untried
 from ratchet.dialects import read_table
@@ -17,7 +17,7 @@ from ratchet.proposers.declared import applicable
 from ratchet.task import load
 from ratchet.vocabulary import CATEGORIES
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = REPO
 SESSIONS = ROOT.parent / "shared" / "corpus" / "sessions"
 REFERENCE = ("karpathy__autoresearch__mar8.tsv",)
 HELD_OUT = (

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from plans import launch
+from helpers.run_plans import launch
 from ratchet import cgroups
 from ratchet.cgroups import MEMORY, PROCESSES, Group
 from ratchet.records import Outcome

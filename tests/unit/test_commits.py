@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from clones import Clone
+from helpers.clones import Clone
 from ratchet.commits import LARGEST_BYTES, Commits
 
 

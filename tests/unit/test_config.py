@@ -8,11 +8,12 @@ from pathlib import Path
 import pytest
 import yaml
 
+from helpers import REPO
 from ratchet import schema
 from ratchet.config import FROZEN_KEYS, JUDGE_KEYS, LIMIT_KEYS, Config, parse, read, resolve
 from ratchet.errors import ConfigError
 
-FOLDER = Path(__file__).parents[2] / "config"
+FOLDER = REPO / "config"
 SCHEMA = FOLDER / "schema.yaml"
 DEFAULTS = read(FOLDER / "config.yaml")
 

@@ -8,14 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from plans import launch
+from helpers import REPO
+from helpers.run_plans import launch
 from ratchet.constraints import Constraint
 from ratchet.declared_values import Cache, Seeding
 from ratchet.errors import ConfigError
 from ratchet.records import Outcome
 from ratchet.task import load
 
-REPO = Path(__file__).parents[2]
 FAKE = REPO / "tests" / "data" / "tasks" / "fake"
 METRIC = "metric: {name: val_loss, direction: minimize, unit: nats}"
 

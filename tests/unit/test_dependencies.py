@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from helpers import REPO
 from ratchet import dependencies
 from ratchet.dependencies import code_digest, imported
 
-PACKAGE = Path(__file__).parents[2] / "workflow_scripts" / "ratchet"
+PACKAGE = REPO / "workflow_scripts" / "ratchet"
 
 
 def parsed(source: str) -> set[str]:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
+from helpers import SHARED
 from ratchet import results_tsv
 from ratchet.dialects import (
     RowStatus,
@@ -17,7 +16,7 @@ from ratchet.dialects.words import direction_of, memory_of, number_of, status_of
 from ratchet.errors import DataError
 from ratchet.records import Direction
 
-CORPUS = Path(__file__).resolve().parents[2].parent / "shared" / "corpus"
+CORPUS = SHARED / "corpus"
 HEADER = "commit\tval_bpb\tmemory_gb\tstatus\tdescription\n"
 
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import csv
-from pathlib import Path
 
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from helpers import SHARED
 from ratchet import results_tsv
 from ratchet.dialects import (
     LogRow,
@@ -21,7 +21,7 @@ from ratchet.dialects import (
 from ratchet.errors import DataError
 from ratchet.records import Direction, Status
 
-CORPUS = Path(__file__).resolve().parents[2].parent / "shared" / "corpus"
+CORPUS = SHARED / "corpus"
 HEADER = "commit\tval_bpb\tmemory_gb\tstatus\tdescription\n"
 
 

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from helpers import REPO
 from ratchet import guard
 
-REPO = Path(__file__).parents[2]
 FAKE = {"task": str(REPO / "tests" / "data" / "tasks" / "fake")}
 SCRIPT = """
 from ratchet import entry

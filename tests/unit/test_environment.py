@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from helpers import REPO
 from ratchet.environment import pins, verify
 from ratchet.errors import DataError
 
-REPO = Path(__file__).parents[2]
 LOCKS = sorted((REPO / "envs").glob("*.lock"))
 
 

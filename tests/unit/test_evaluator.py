@@ -10,14 +10,15 @@ from typing import Any
 import pytest
 import yaml
 
-from plans import launch
+from helpers import BYTELM
+from helpers.run_plans import launch
 from ratchet import isolation
 from ratchet.evaluation import Plausible
 from ratchet.isolation import Kind
 from ratchet.records import Outcome
 from ratchet.store import LOG, RunRecord
 
-TASK = Path(__file__).resolve().parents[2] / "tasks" / "bytelm"
+TASK = BYTELM
 SPEC: dict[str, Any] = yaml.safe_load((TASK / "task.yaml").read_text())
 TRAIN = (TASK / "train.py").read_text()
 SHORT = {"budget_seconds": 0.4, "budget_steps": None}

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from autojudge_logs import CORPUS
+from helpers.autojudge_logs import CORPUS
 from ratchet import exports
 from ratchet.codec import encode, replace
 from ratchet.dialects import read_table

@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
+from helpers.trials import history, trial
 from ratchet.cli import export, ratchet
 from ratchet.errors import InputMissingError
 from ratchet.exports import Entry, Sheet
 from ratchet.records import Verdict
-from trials import history, trial
 
 LOG = (
     "commit\tval_bpb\tmemory_gb\tmfu\tstatus\tdescription\n"

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from helpers.repositories import git
 from ratchet import external
 from ratchet.errors import DataError, InputMissingError
 from ratchet.external import check_out, expand, is_url, values_of
 from ratchet.paths import StorePaths
-from standin import git
 
 FILES = {
     "train.py": b"x = 1\r\n",

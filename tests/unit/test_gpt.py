@@ -7,7 +7,7 @@ import re
 
 import pytest
 
-from gpt_modules import SPEC, TASK, TRAIN, configured, edits
+from helpers.gpt_modules import SPEC, TASK, TRAIN, configured, edits
 from ratchet import preset_files, presets, task
 from ratchet.errors import ConfigError
 from ratchet.integrity import Contract, flags

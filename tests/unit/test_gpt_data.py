@@ -17,7 +17,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-import gpt_modules
+from helpers import gpt_modules
 
 found = gpt_modules.load()
 packing, corpus, shards, prepare = (

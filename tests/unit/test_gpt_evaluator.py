@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-import gpt_modules
+from helpers import gpt_modules
 
 found = gpt_modules.load()
 scoring, evaluator, canary, channel = (

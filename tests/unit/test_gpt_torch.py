@@ -11,14 +11,13 @@ import json
 import os
 import subprocess
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from gpt_modules import SPEC, TASK, configured, edits
+from helpers import HELPERS
+from helpers.gpt_modules import SPEC, TASK, configured, edits
 
-HERE = Path(__file__).resolve().parent
 PYTHON = os.environ.get("RATCHET_GPT_PYTHON")
 pytestmark = [
     pytest.mark.slow,
@@ -40,7 +39,7 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Any]:
     variables = {k: v for k, v in os.environ.items() if not k.startswith("RATCHET_")}
     preset = SPEC["presets"]["cpu-tiny"]["environment"]
     done = subprocess.run(
-        [PYTHON, str(HERE / "gpt_checks.py"), "train.py", "edits.json"],
+        [PYTHON, str(HELPERS / "gpt_checks.py"), "train.py", "edits.json"],
         cwd=folder,
         env={
             **variables,

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from plans import launch
+from helpers.run_plans import launch
 from ratchet import gpu
 from ratchet.gpu import Gpu
 from ratchet.records import Outcome

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
+from helpers import REPO
 from ratchet import config, guard
 from ratchet.errors import ConfigError, FixedInputChangedError, SessionBusyError
 
-REPO = Path(__file__).parents[2]
 FAKE = {"task": str(REPO / "tests" / "data" / "tasks" / "fake")}
 
 

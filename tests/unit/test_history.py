@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from helpers.trials import history, proposal, run, trial
 from ratchet import files
 from ratchet.codec import replace
 from ratchet.errors import InputMissingError
@@ -24,7 +25,6 @@ from ratchet.records import (
     StopReason,
     Verdict,
 )
-from trials import history, proposal, run, trial
 
 trials = st.builds(
     trial,

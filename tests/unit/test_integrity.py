@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from helpers import BYTELM
 from ratchet.integrity import Contract, Severity, flags, only_reseeds
 from ratchet.proposers.declared import applicable
 from ratchet.task import load
 
-TASK = Path(__file__).parents[2] / "tasks" / "bytelm"
+TASK = BYTELM
 TRAIN = (TASK / "train.py").read_text()
 CONTRACT = Contract(("prepare.py", "autograd.py", "functions.py"), "val_bpb")
 

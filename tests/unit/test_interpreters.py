@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from plans import launch
+from helpers.run_plans import launch
 from ratchet import interpreters
 from ratchet.environment import deviations, verify_other
 from ratchet.errors import ConfigError, DataError

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from plans import launch
+from helpers.run_plans import launch
 from ratchet import environment, isolation, landlock
 from ratchet.errors import ConfigError, StoreError
 from ratchet.isolation import Kind

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
 
+from helpers import SHARED
 from ratchet.judge import Assessment, Judge, Settings
 from ratchet.records import Verdict
 
-SHARED = Path(__file__).parents[2].parent / "shared" / "judge" / "golden.json"
+GOLDEN = SHARED / "judge" / "golden.json"
 
 
 class Step(NamedTuple):
@@ -77,10 +77,10 @@ def test_pinned_sequence() -> None:
     assert judge.expected_false_keeps == pytest.approx(0.517998964, rel=1e-6)
 
 
-@pytest.mark.skipif(not SHARED.exists(), reason="the reference's values are not here")
+@pytest.mark.skipif(not GOLDEN.exists(), reason="the reference's values are not here")
 def test_values_of_the_dense_reference() -> None:
     judge = Judge(Settings())
-    for entry in json.loads(SHARED.read_text(encoding="utf-8")):
+    for entry in json.loads(GOLDEN.read_text(encoding="utf-8")):
         if entry["op"] == "incumbent":
             judge.incumbent(entry["y"])
             assert judge.noise_sd == pytest.approx(entry["s_hat"], abs=1e-9)

@@ -270,8 +270,9 @@ def false_keeps(seed: int, tails: str, null_share: float, runs: int = 100) -> in
 def test_false_keeps_stay_below_the_bound_where_nothing_improves(
     tails: str, null_share: float
 ) -> None:
-    total = sum(false_keeps(seed, tails, null_share) for seed in range(400))
-    assert total / 400 <= BOUND
+    """A few sessions only; `make bench` plays thousands and gives intervals."""
+    total = sum(false_keeps(seed, tails, null_share) for seed in range(60))
+    assert total / 60 <= BOUND
 
 
 @pytest.mark.slow

@@ -6,7 +6,6 @@ import math
 import subprocess
 import sys
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,9 +14,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import special
 
+from helpers import REPO
 from ratchet.judge import normal
 
-PACKAGES = Path(__file__).resolve().parents[2] / "workflow_scripts"
+PACKAGES = REPO / "workflow_scripts"
 EXACT = 1e-14
 
 # Both sides round x^2 before the exponential, so what Phi loses grows with x^2.

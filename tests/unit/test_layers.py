@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
-PACKAGE = Path(__file__).parents[2] / "workflow_scripts" / "ratchet"
+from helpers import REPO
+
+PACKAGE = REPO / "workflow_scripts" / "ratchet"
 SCRIPTS = PACKAGE.parent
 
 CORE = {

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
+from helpers.session_events import at, rounds, run, started, verdict
 from ratchet.notify import MOST_CHARACTERS, Kind, Notice, notices
-from session_events import at, rounds, run, started, verdict
 
 
 def told(events: list[dict[str, Any]], failures: int = 3) -> list[Notice]:

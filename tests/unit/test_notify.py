@@ -11,15 +11,15 @@ from typing import Any
 
 import pytest
 
+from helpers import REPO
+from helpers.session_events import started, verdict, write
 from ratchet import notify
 from ratchet.codec import encode, replace
 from ratchet.config import Config, parse
 from ratchet.errors import ConfigError, FixedInputChangedError
 from ratchet.journal import Journal, read_events
 from ratchet.paths import SessionPaths
-from session_events import started, verdict, write
 
-REPO = Path(__file__).resolve().parents[2]
 SCHEMA = REPO / "config" / "schema.yaml"
 
 TELL = """
@@ -73,7 +73,7 @@ class Place:
 
 
 def _run_of(number: int) -> dict[str, Any]:
-    from session_events import run
+    from helpers.session_events import run
 
     return run(270, True, number)
 

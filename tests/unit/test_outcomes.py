@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import csv
 import math
-from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from helpers import SHARED
 from ratchet.dialects import read_run
 from ratchet.outcomes import Ending, Finding, classify
 from ratchet.symptoms import evidence
 from ratchet.vocabulary import Outcome
 
-CORPUS = Path(__file__).resolve().parents[2].parent / "shared" / "corpus"
+CORPUS = SHARED / "corpus"
 DONE = "step 9 | loss 3.1\n---\nval: 0.5\n"
 TRACEBACK = 'Traceback (most recent call last):\n  File "train.py", line 9, in <module>\n'
 CUDA = "torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 256.00 MiB. GPU 0 has"

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from helpers.machines import GOOD
 from ratchet import doctor, outlook
 from ratchet.cli import doctor as face
 from ratchet.cli import settings
@@ -17,7 +18,6 @@ from ratchet.journal import Journal
 from ratchet.outlook import Pace, Session
 from ratchet.paths import SessionPaths
 from ratchet.simulation import RULES, WORLDS, Plan, play_all
-from test_doctor import GOOD
 
 NIGHT = Session(rounds=100, candidates=1, baseline=3, confirm=3, mode="gain")
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from helpers.trials import trial
 from ratchet.records import Verdict
 from ratchet.stages.papers import LINE, LOG_LINES, quarantined, table
-from trials import trial
 
 
 def test_the_table_has_a_line_for_each_experiment_whatever_it_is_called() -> None:

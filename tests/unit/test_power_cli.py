@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from autojudge_logs import call as autojudge
-from autojudge_logs import fields
+from helpers.autojudge_logs import call as autojudge
+from helpers.autojudge_logs import fields
 from ratchet import power as numbers
 from ratchet.cli import power
 from ratchet.cli.power import CURVES, curves

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from plans import plan, store
+from helpers import REPO
+from helpers.run_plans import plan, store
 from ratchet import devices, files, preset_files, presets, task
 from ratchet.canonical import digest_bytes
 from ratchet.codec import replace
@@ -21,7 +22,6 @@ from ratchet.presets import Preset
 from ratchet.records import Fingerprint
 from ratchet.stages import prepare
 
-REPO = Path(__file__).resolve().parents[2]
 FAKE = REPO / "tests" / "data" / "tasks" / "fake"
 SIZES = (Preset("small", "", 1.0, {"A": 1}), Preset("large", "", 24.0), Preset("same", "", 24.0))
 

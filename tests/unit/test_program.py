@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import pytest
 
+from helpers import REPO
+from helpers.trials import history, trial
 from ratchet import config, task
 from ratchet.advice import Kind, Suggestion
 from ratchet.ceiling import Ceiling
@@ -19,9 +20,7 @@ from ratchet.program.sections import parse
 from ratchet.records import Confirmation, StopReason, Verdict
 from ratchet.stages.program import budget_of, contract_of
 from ratchet.vocabulary import Direction
-from trials import history, trial
 
-REPO = Path(__file__).resolve().parents[2]
 CONTRACT = Contract(
     task="tiny",
     metric="val_bpb",

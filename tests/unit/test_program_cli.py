@@ -8,9 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from helpers import FAKE
 from ratchet.cli import program
-
-FAKE = Path(__file__).resolve().parents[1] / "data" / "tasks" / "fake"
 
 
 @pytest.fixture

@@ -62,7 +62,7 @@ def test_at_the_limit_the_whole_tree_is_stopped(tmp_path: Path) -> None:
     ending = call(tmp_path, script, seconds=1.0)
     assert ending.timed_out
     assert not ending.from_outside
-    assert time.monotonic() - began < 15
+    assert time.monotonic() - began < 60
     assert not (Path("/proc") / said(tmp_path).strip()).exists()
 
 

@@ -9,11 +9,12 @@ from pathlib import Path
 
 import pytest
 
+from helpers import REPO
 from ratchet import __version__
 from ratchet.cli import command, ratchet
 from ratchet.errors import DataError
 
-PACKAGES = Path(__file__).resolve().parents[2] / "workflow_scripts"
+PACKAGES = REPO / "workflow_scripts"
 
 
 def test_version_and_help(capsys: pytest.CaptureFixture[str]) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from plans import launch
+from helpers.run_plans import launch
 from ratchet.errors import DataError
 from ratchet.records import Outcome
 from ratchet.store import LOG, RunRecord

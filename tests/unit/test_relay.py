@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from helpers import REPO
 from ratchet import files, relay
 from ratchet.codec import replace
 from ratchet.config import parse, read
@@ -14,7 +15,7 @@ from ratchet.paths import SessionPaths
 from ratchet.records import Direction, StopReason
 from ratchet.tournaments import Leg, Pollination, Queue, leader
 
-HARNESS = Path(__file__).parents[2]
+HARNESS = REPO
 LEG = Leg(1, "random", "default.random", 3, 4, 2, 1.5, 0.1, 1)
 
 

@@ -2,19 +2,12 @@
 
 from __future__ import annotations
 
-import runpy
-from pathlib import Path
-from types import SimpleNamespace
-
+from helpers import report_records as sample
 from ratchet.codec import replace
 from ratchet.records import AgentCall, CallOutcome
 from ratchet.report.agents import LOGS, WORDS, agents
 from ratchet.report.facts import build
 from ratchet.report.render import render_html
-
-sample = SimpleNamespace(
-    **runpy.run_path(str(Path(__file__).parents[1] / "data" / "report" / "sample.py"))
-)
 
 
 def with_calls(*calls: AgentCall, logs: dict[str, str] | None = None):

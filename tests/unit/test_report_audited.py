@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from autojudge_logs import HEADER, history, row
+from helpers.autojudge_logs import HEADER, history, row
 from ratchet.cli import audit
 from ratchet.codec import encode
 from ratchet.records import Outcome, RunSummary

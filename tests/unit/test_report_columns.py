@@ -2,16 +2,9 @@
 
 from __future__ import annotations
 
-import runpy
-from pathlib import Path
-from types import SimpleNamespace
-
+from helpers import report_records as sample
 from ratchet.report import columns
 from ratchet.report.facts import build
-
-sample = SimpleNamespace(
-    **runpy.run_path(str(Path(__file__).parents[1] / "data" / "report" / "sample.py"))
-)
 
 
 def test_every_experiment_has_every_column():

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import json
-import runpy
-from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from helpers import report_records as sample
 from ratchet.codec import replace
 from ratchet.records import (
     Confirmation,
@@ -23,10 +21,6 @@ from ratchet.records import (
 from ratchet.report import text
 from ratchet.report.facts import build
 from ratchet.report.remarks import alarm, remarks
-
-sample = SimpleNamespace(
-    **runpy.run_path(str(Path(__file__).parents[1] / "data" / "report" / "sample.py"))
-)
 
 
 @pytest.fixture(scope="module")

@@ -3,23 +3,17 @@
 from __future__ import annotations
 
 import json
-import runpy
 from collections import Counter
-from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
+from helpers import report_records as sample
 from ratchet.records import Confirmation, Direction
 from ratchet.report import figures, forest
 from ratchet.report.facts import build
 from ratchet.report.frames import ticks
 from ratchet.report.palette import DARK, LIGHT
 from ratchet.report.scales import Anchor, integer_ticks, place_labels, robust_range
-
-sample = SimpleNamespace(
-    **runpy.run_path(str(Path(__file__).parents[1] / "data" / "report" / "sample.py"))
-)
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from autojudge_logs import HEADER, history, row
+from helpers.autojudge_logs import HEADER, history, row
 from ratchet import logs_analysis
 from ratchet.cli import command
 from ratchet.logs_analysis import Rules

@@ -3,19 +3,14 @@
 from __future__ import annotations
 
 import json
-import runpy
-from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
+from helpers import report_records as sample
 from ratchet.report import figures, forest, pareto, schedule
 from ratchet.report.facts import build
 from ratchet.report.interactive import interactive
 
-sample = SimpleNamespace(
-    **runpy.run_path(str(Path(__file__).parents[1] / "data" / "report" / "sample.py"))
-)
 FIGURES = (
     (figures.progress, figures.NARROW),
     (forest.forest, forest.WIDE),

@@ -2,16 +2,9 @@
 
 from __future__ import annotations
 
-import runpy
-from pathlib import Path
-from types import SimpleNamespace
-
+from helpers import report_records as sample
 from ratchet.report import schedule
 from ratchet.report.facts import build
-
-sample = SimpleNamespace(
-    **runpy.run_path(str(Path(__file__).parents[1] / "data" / "report" / "sample.py"))
-)
 
 
 def test_a_bar_for_every_run_in_the_row_of_its_purpose():

@@ -2,20 +2,13 @@
 
 from __future__ import annotations
 
-import runpy
-from pathlib import Path
-from types import SimpleNamespace
-
 import pytest
 
+from helpers import report_records as sample
 from ratchet.codec import replace
 from ratchet.records import Verdict
 from ratchet.report.facts import build
 from ratchet.report.inputs import Integrity
-
-sample = SimpleNamespace(
-    **runpy.run_path(str(Path(__file__).parents[1] / "data" / "report" / "sample.py"))
-)
 
 
 @pytest.fixture(scope="module")

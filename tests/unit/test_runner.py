@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from plans import DATA, launch, plan, store
+from helpers.run_plans import DATA, launch, plan, store
 from ratchet import outcomes
 from ratchet.errors import StoreError
 from ratchet.isolation import Kind
@@ -100,7 +100,7 @@ time.sleep(600)
     record, log, _ = run(tmp_path, source, timeout_seconds=1.0)
     assert record.outcome is Outcome.TIMEOUT
     assert "after 1 s" in record.reason
-    assert time.monotonic() - began < 8
+    assert time.monotonic() - began < 60
     assert "started" in log
     assert len(pids.read_text().split()) == 3
     assert alive(pids) == []

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from autojudge_logs import CORPUS
+from helpers.autojudge_logs import CORPUS
 from ratchet import logs_analysis
 from ratchet.cli.session import experiments
 from ratchet.codec import replace

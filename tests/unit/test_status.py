@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
+from helpers.session_events import NOW, at, rounds, run, started, verdict
 from ratchet import status
 from ratchet.codec import replace
 from ratchet.status import Phase, State
 from ratchet.status.text import current, doing
-from session_events import NOW, at, rounds, run, started, verdict
 
 AGAIN = "snakemake --cores 1"
 

@@ -17,11 +17,11 @@ from typing import Any
 
 import pytest
 
+from helpers.session_events import NOW, at, rounds, run, started, verdict, write
 from ratchet import gpu, ownership
 from ratchet.cli import ratchet as face
 from ratchet.cli import status
 from ratchet.cli import status as command
-from session_events import NOW, at, rounds, run, started, verdict, write
 
 HOSTILE = (
     "</script><img src=x onerror=alert(1)>",

@@ -5,13 +5,13 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections import Counter
-from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.special import betainc
 
+from helpers import REPO
 from ratchet.steer import (
     CATEGORIES,
     WINDOW,
@@ -24,7 +24,7 @@ from ratchet.steer import (
     score,
 )
 
-PACKAGES = Path(__file__).resolve().parents[2] / "workflow_scripts"
+PACKAGES = REPO / "workflow_scripts"
 
 
 def trials(**counts: tuple[int, int]) -> list[Pull]:

@@ -7,13 +7,14 @@ from types import SimpleNamespace
 
 import pytest
 
+from helpers import REPO
 from ratchet import strategies
 from ratchet.config import Config, parse, read
 from ratchet.errors import ConfigError
 from ratchet.stages import briefing
 from ratchet.strategies import Strategy
 
-FOLDER = Path(__file__).parents[2] / "config"
+FOLDER = REPO / "config"
 SCHEMA = FOLDER / strategies.SCHEMA
 KNOWN = strategies.read(FOLDER / strategies.FILE, SCHEMA)
 SIX = ("architecture", "hyperparams", "optimizer", "regularization", "efficiency")

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from plans import launch
+from helpers.run_plans import launch
 from ratchet import isolation, processes, supervisor
 from ratchet.isolation import Kind
 from ratchet.records import Outcome

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from helpers import REPO
 from ratchet.errors import ConfigError, InputMissingError
 from ratchet.records import Direction
 from ratchet.task import load
 
-REPO = Path(__file__).parents[2]
 FAKE = REPO / "tests" / "data" / "tasks" / "fake"
 
 

@@ -8,12 +8,12 @@ from types import SimpleNamespace
 import pytest
 import yaml
 
+from helpers import REPO
+from helpers.repositories import TRACKED, git, make_cache, make_clone
 from ratchet import guard, interpreters, tasks
 from ratchet.errors import ConfigError, InputMissingError, RatchetError
 from ratchet.paths import StorePaths
-from standin import TRACKED, git, make_cache, make_clone
 
-REPO = Path(__file__).parents[2]
 DEFINITIONS = sorted((REPO / "tasks" / "autoresearch").glob("*.yaml"))
 
 

@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
+from helpers import REPO
 from ratchet.paths import StorePaths
 from ratchet.patterns import search
 from ratchet.proposers.declared import applicable
 from ratchet.tasks import find
 
-REPO = Path(__file__).resolve().parents[2]
 TASK = REPO / "tasks" / "textclf"
 
 

@@ -8,6 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from helpers import REPO
 from ratchet.cli import ratchet as command
 from ratchet.errors import InputMissingError
 from ratchet.paths import SessionPaths, StorePaths
@@ -17,8 +18,6 @@ from ratchet.verify import Findings, inputs, sessions, stored, verify
 from ratchet.vocabulary import Outcome
 
 RECORD = RunRecord(Outcome.OK, "", 0, None, 1.5, 1.25, 80.0, {"val": 0.5, "bad": None})
-
-REPO = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture

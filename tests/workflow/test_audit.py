@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from boxes import DEFAULTS, FAKE, Box, make_box
+from helpers.boxes import DEFAULTS, FAKE, Box, make_box
 from ratchet.cli import audit, report, status, verify
 
 SESSION = "audit-fake"

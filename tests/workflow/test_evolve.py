@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -14,7 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from boxes import Box, make_box
+from helpers.boxes import Box, make_box
+from helpers.shared import copied, made_once
 from ratchet import files
 from ratchet.cli import autoevolve
 from ratchet.codec import replace
@@ -59,14 +59,20 @@ def evolve(box: Box, *words: str, check: bool = True) -> subprocess.CompletedPro
     return done
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def played(tmp_path_factory: pytest.TempPathFactory) -> tuple[Box, str]:
     """A tournament in the article's form, where paths are unusual; and what it printed."""
-    box = arena(tmp_path_factory.mktemp("played") / "wörk place's")
+    box = made_once(tmp_path_factory, "wörk place's", _played)
+    return box, (box.path.parent / "printed").read_text()
+
+
+def _played(path: Path) -> Box:
+    box = arena(path)
     values = {**SETTINGS, "task": "tasks/fake", "budget_steps": 5, "worktrees": "bäume hier"}
     pairs = [f"{key}={value}" for key, value in values.items()]
     words = ["--strategies", *NAMES, "--rounds", "2", "--runs", "4", "--config", *pairs]
-    return box, evolve(box, *words).stdout
+    (path.parent / "printed").write_text(evolve(box, *words).stdout)
+    return box
 
 
 def facts(box: Box) -> dict:
@@ -211,8 +217,7 @@ def test_killed_in_a_leg_it_goes_on_and_ends_with_the_same_bytes(
 
 @pytest.fixture
 def copy(played: tuple[Box, str], tmp_path: Path) -> Box:
-    shutil.copytree(played[0].path, tmp_path / "cöpy of", symlinks=True)
-    return Box((tmp_path / "cöpy of").resolve(), dict(SETTINGS))
+    return copied(played[0], tmp_path / "cöpy of")
 
 
 def test_the_whole_configuration_of_the_leader_can_be_passed_on_instead(copy: Box) -> None:

@@ -9,7 +9,9 @@ import signal
 import time
 from pathlib import Path
 
-from boxes import Box
+from helpers.boxes import Box
+from helpers.edits import NOISE, change
+from helpers.shared import copied
 from ratchet.cli.status import View
 from ratchet.paths import SessionPaths
 from ratchet.status import State
@@ -44,15 +46,42 @@ def live(box: Box) -> str:
     return (box.session / "live.html").read_text()
 
 
-def test_running_killed_going_on_and_at_its_end(box: Box, finished: Box) -> None:
+def hold(box: Box) -> tuple[Path, Path]:
+    """Let runs wait while a file is there: one for most, one for those with a square."""
+    gates = box.path / "gate", box.path / "second-gate"
+    wait = f"while os.path.exists(({str(gates[0])!r}, {str(gates[1])!r})[shape != 1.0]):\n"
+    change(box, NOISE, f"{wait}    time.sleep(0.02)\n{NOISE}")
+    for gate in gates:
+        gate.touch()
+    box.settings |= {"timeout_seconds": 600, "isolation": "none"}
+    return gates
+
+
+def test_running_killed_going_on_and_at_its_end(box: Box, tmp_path: Path) -> None:
     tell(box)
-    process = box.start()
-    box.wait_for(lambda: box.events("verdict"))
+    first, second = hold(box)
+    racers = [box.start(), box.start()]
+    box.wait_for(lambda: any(racer.poll() is not None for racer in racers))
+    process, refused = sorted(racers, key=lambda racer: racer.poll() is not None)
+    assert refused.poll() == 75, "of two that start at once one is refused"
+    box.wait_for(lambda: box.events("run_started"))
+    said = box.run(check=False, session="other")
+    assert box.status == 75
+    assert f"another session is running here (process {process.pid}, session default)" in said
+    assert not (box.path / "results" / "other").exists()
+    assert "Building DAG" in box.run("-n")
+    assert process.poll() is None, "whoever only looks is in nobody's way"
+    first.unlink()
+    box.wait_for(lambda: any(event["number"] == 2 for event in box.events("run_started")))
+    assert box.events("verdict")
     found = look(box)
     assert (found["state"], found["session"], found["rounds"]) == (State.RUNNING, "default", 3)
     assert 'http-equiv="refresh"' in live(box)
-    os.killpg(process.pid, signal.SIGKILL)
+    os.kill(process.pid, signal.SIGKILL)
     process.wait()
+    box.wait_for(lambda: not box.trainers())
+    second.unlink()
+    assert any((box.path / ".snakemake" / "locks").iterdir()), "a lock of the dead"
     box.wait_for(lambda: look(box)["state"] == State.STALE)
     assert "nobody runs it" in look(box)["why"]
 
@@ -62,9 +91,12 @@ def test_running_killed_going_on_and_at_its_end(box: Box, finished: Box) -> None
     assert 'href="report.html"' in live(box)
     assert 'http-equiv="refresh"' not in live(box)
     assert [event["rounds"] for event in box.events("resumed")] == [3]
-    assert box.state() == finished.state(), "nobody who looks or is told changes a byte"
+    again = copied(box, tmp_path / "again")
+    shutil.rmtree(again.session)
+    again.play(notify_command=None)
+    assert again.state() == box.state(), "nobody who looks or is told changes a byte"
 
-    kept = [e for e in finished.events("verdict") if e["verdict"] in ("KEEP", "STRONG_KEEP")]
+    kept = [e for e in box.events("verdict") if e["verdict"] in ("KEEP", "STRONG_KEEP")]
     box.wait_for(lambda: "ended" in told(box))
     assert told(box).count("ended") == 1
     # One whose event was written and whose message was not yet sent is not told.
@@ -82,7 +114,7 @@ def test_a_replay_tells_nobody_and_needs_no_page(copy: Box, finished: Box) -> No
     tell(copy)
     shutil.rmtree(copy.session)
     (copy.session / "live.html").mkdir(parents=True)
-    copy.run()
+    copy.play()
     assert copy.state() == finished.state()
     assert not list((copy.session / "live.html").iterdir())
     assert told(copy) == []

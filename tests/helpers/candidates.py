@@ -1,0 +1,297 @@
+"""Where candidates are tried: the default task, run as a session runs it.
+
+A session first reads the edit (:func:`ratchet.integrity.flags`) and then runs it
+under watch.  Here both always happen, so that a test can say what the run itself
+catches when the reading is circumvented.
+"""
+
+from __future__ import annotations
+
+import base64
+import functools
+import itertools
+import re
+import subprocess
+import sys
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from helpers import REPO
+from ratchet import isolation, task
+from ratchet.codec import replace
+from ratchet.evaluation import Plausible
+from ratchet.integrity import Contract, Flag, Severity, Trace, charged_mb, flags, unlike
+from ratchet.isolation import Kind
+from ratchet.paths import StorePaths
+from ratchet.records import Outcome
+from ratchet.runner import execute
+from ratchet.spec import RunSpec
+from ratchet.stages.scrutiny import trace
+from ratchet.store import LOG, RunRecord, Store
+from ratchet.task import Task
+
+TASK: Task = task.load(REPO / "tasks" / "bytelm", REPO)
+TRAIN = (TASK.folder / "train.py").read_text(encoding="utf-8")
+CONTRACT = Contract(tuple(TASK.fixed), TASK.metric.name, TASK.printed)
+
+# Few enough to be quick, enough to be trained: below 6 bits per byte.
+STEPS = 40
+
+# What the evaluation of the default candidate takes on the processors that the task's
+# limits were set on.
+EVALUATION_SECONDS = 0.2
+
+# Places of the default train.py where edits go.
+IMPORTS = "import math\n"
+MAIN = "def main() -> None:\n"
+FIRST = "    rng = np.random.default_rng(SEED)\n"
+LOOP = "    while not budget.done():\n"
+END = "    tokens = budget.steps * BATCH_SIZE * SEQ_LEN\n"
+ASK = "    print_summary(evaluate_bpb(model.predict), budget, tokens, size, DEPTH)\n"
+
+
+def needs(kind: Kind) -> pytest.MarkDecorator:
+    """Skips a test where a kind of isolation does not work."""
+    return pytest.mark.skipif(isolation.fault(kind) is not None, reason=f"{kind} does not work")
+
+
+KINDS = (Kind.LANDLOCK, Kind.BUBBLEWRAP)
+APART = [pytest.param(kind, marks=needs(kind)) for kind in KINDS]
+apart = pytest.mark.parametrize("kind", APART)
+every_kind = pytest.mark.parametrize("kind", [Kind.NONE, *APART])
+STRONGEST = next(
+    (kind for kind in (Kind.BUBBLEWRAP, Kind.LANDLOCK) if isolation.fault(kind) is None), Kind.NONE
+)
+
+
+def layered(names: Iterable[str], none: bool = False) -> pytest.MarkDecorator:
+    """Parametrizes ``name`` and ``kind``: all under the strongest sandbox, the first under each."""
+    first, *others = names
+    kinds = (Kind.NONE, *KINDS) if none else KINDS
+    pairs = [pytest.param(first, kind, marks=needs(kind)) for kind in kinds]
+    # Where there is no sandbox, what needs one skips.
+    strongest = STRONGEST if none or STRONGEST is not Kind.NONE else Kind.LANDLOCK
+    pairs += [pytest.param(name, strongest, marks=needs(strongest)) for name in others]
+    return pytest.mark.parametrize(("name", "kind"), pairs)
+
+
+def edited(old: str, new: str, text: str = TRAIN) -> str:
+    """The default candidate with one place changed."""
+    assert text.count(old) == 1, old
+    return text.replace(old, new)
+
+
+def before(place: str, lines: str, text: str = TRAIN) -> str:
+    """The default candidate with lines put in before a place."""
+    return edited(place, lines + place, text)
+
+
+def asking(lines: str, value: str = "evaluate_bpb(predict)") -> str:
+    """The default candidate that does something before it is evaluated, and prints ``value``."""
+    return edited(ASK, lines + ASK.replace("evaluate_bpb(model.predict)", value))
+
+
+def hidden(lines: str, text: str = TRAIN) -> str:
+    """A candidate that runs ``lines`` first, with no name in it that a reader could find."""
+    encoded = base64.b64encode(lines.encode()).decode()
+    call = (
+        f'getattr(__builtins__, "ex" "ec")(__import__("base64").b64decode("{encoded}"), globals())'
+    )
+    return before(MAIN, f"{call}\n\n\n", text)
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """What became of one candidate."""
+
+    flags: tuple[Flag, ...]
+    record: RunRecord
+    log: str
+
+    @property
+    def blocked(self) -> set[str]:
+        """Kinds of the flags that would have kept it from being run."""
+        return {flag.kind for flag in self.flags if flag.severity is Severity.BLOCK}
+
+    @property
+    def notes(self) -> set[str]:
+        """Kinds of the flags that are shown and decide nothing."""
+        return {flag.kind for flag in self.flags if flag.severity is Severity.NOTE}
+
+    @property
+    def value(self) -> float:
+        """The metric of a run that counts."""
+        assert self.record.outcome is Outcome.OK, (self.record, self.log)
+        assert self.record.evaluation is not None
+        value = self.record.metrics[TASK.metric.name]
+        assert value is not None
+        assert value == self.record.evaluation.value
+        return value
+
+    def assert_ends(self, outcome: Outcome, words: str = "") -> None:
+        """The run must have ended like this."""
+        assert self.record.outcome is outcome, (self.record, self.log)
+        assert re.search(words, self.record.reason), self.record.reason
+
+    def assert_caught(self) -> None:
+        """The harness must have seen through it; a broken cheat is no proof."""
+        if self.record.outcome not in (Outcome.OK, Outcome.TAMPERED):
+            raise RuntimeError(f"{self.record}\n{self.log}")
+        assert self.record.outcome is Outcome.TAMPERED
+
+
+def open_hole(reason: str) -> pytest.MarkDecorator:
+    """A cheat that nothing catches yet; SECURITY.md names it."""
+    return pytest.mark.xfail(strict=True, raises=AssertionError, reason=reason)
+
+
+def read(source: str) -> tuple[Flag, ...]:
+    """All flags of a candidate."""
+    return flags({"train.py": TRAIN}, {"train.py": source}, CONTRACT)
+
+
+def blocked(source: str) -> set[str]:
+    """Kinds of the flags that keep a candidate from being run."""
+    return {flag.kind for flag in read(source) if flag.severity is Severity.BLOCK}
+
+
+@dataclass
+class Arena:
+    """A store with the prepared data, and runs in it."""
+
+    root: Path
+    store: Store = field(init=False)
+    data: dict[str, str] = field(init=False)
+    count: itertools.count[int] = field(default_factory=itertools.count)
+    baseline: dict[Kind, float] = field(default_factory=dict)
+    replicates: dict[float | None, list[Trace]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.store = Store(StorePaths(self.root / "store"))
+        out = self.root / "prepared"
+        words = [sys.executable, "prepare.py", "--out", str(out)]
+        subprocess.run(words, cwd=TASK.folder, check=True, stdout=subprocess.DEVNULL)
+        self.data = {}
+        for name in TASK.data_names:
+            self.data[name] = self.store.put((out / name).read_bytes())
+            (out / name).unlink()
+
+    def plan(self, source: str, kind: Kind, **changes: object) -> RunSpec:
+        """The plan of a session, with a budget of few steps."""
+
+        def data(names: tuple[str, ...]) -> dict[str, str]:
+            return {name: self.data[name] for name in names}
+
+        plan = RunSpec(
+            command=TASK.command,
+            sources={"train.py": self.store.put(source.encode())},
+            fixed={name: self.store.put((TASK.folder / name).read_bytes()) for name in TASK.fixed},
+            data=data(tuple(TASK.visible_data)),
+            seed=1,
+            budget_seconds=None,
+            budget_steps=STEPS,
+            timeout_seconds=TASK.timeout_seconds,
+            threads=TASK.threads,
+            metric=TASK.metric.name,
+            device=TASK.device,
+            evaluator=TASK.evaluator,
+            evaluation_data=data(tuple(TASK.evaluation_data)),
+            plausible=TASK.plausible,
+            isolation=kind.value,
+            network=TASK.network,
+            hidden=TASK.hidden,
+            seeding=TASK.seeding,
+        )
+        if "budget_seconds" in changes:
+            changes["budget_steps"] = None
+        return replace(plan, **changes)  # type: ignore[arg-type]
+
+    def attempt(self, source: str, kind: Kind = Kind.NONE, **changes: object) -> Attempt:
+        """Read a candidate, run it whatever was found, and keep the run."""
+        plan = self.plan(source, kind, **changes)
+        key, record, executed = self.store.run(
+            {"number": next(self.count)}, lambda folder: execute(plan, self.store, folder)
+        )
+        assert executed
+        log = self.store.run_file(key, LOG).read_text(encoding="utf-8", errors="replace")
+        return Attempt(read(source), record, log)
+
+    @functools.cached_property
+    def pace(self) -> float:
+        """How many times as long as the task's limits suppose an evaluation takes here.
+
+        The limits are seconds of processors of a certain speed.  Where they are slower,
+        or shared, they are taken to be longer by what the unchanged candidate needs.
+        """
+        found = self.attempt(TRAIN, plausible=None).record.evaluation
+        assert found is not None
+        return max(1.0, found.evaluating_cpu_seconds / EVALUATION_SECONDS)
+
+    @property
+    def limits(self) -> Plausible:
+        """What is plausible on this machine."""
+        found = TASK.plausible
+        assert found is not None and found.excess_seconds is not None
+        return replace(
+            found,
+            startup_seconds=self.pace * found.startup_seconds,
+            evaluation_seconds=self.pace * found.evaluation_seconds,
+            excess_seconds=self.pace * found.excess_seconds,
+        )
+
+    def usual(self, budget_seconds: float | None) -> list[Trace]:
+        """Replicates of the unchanged candidate, as a session's baseline has them."""
+        if budget_seconds not in self.replicates:
+            self.replicates[budget_seconds] = self._traces(TRAIN, budget_seconds, 3, self.limits)
+        return self.replicates[budget_seconds]
+
+    def _traces(
+        self,
+        source: str,
+        budget_seconds: float | None,
+        count: int,
+        limits: Plausible | None = TASK.plausible,
+    ) -> list[Trace]:
+        budget: dict[str, object] = {"plausible": limits}
+        if budget_seconds is not None:
+            budget["budget_seconds"] = budget_seconds
+        found = []
+        for seed in range(1, count + 1):
+            attempt = self.attempt(source, seed=seed, **budget)
+            assert attempt.value > 0
+            found.append(trace(TASK, seed, attempt.record))
+        return found
+
+    def compared(self, source: str, budget_seconds: float | None, count: int = 1) -> str | None:
+        """What a session finds when it compares runs that count with its baseline's."""
+        runs = self._traces(source, budget_seconds, count)
+        return unlike(self.usual(budget_seconds), runs, TASK.plausible, budget_seconds)
+
+    def accused(self, source: str, budget_seconds: float) -> str | None:
+        """What is found against an honest candidate, on three occasions that others may disturb.
+
+        Where something is found, both are run again, under the same load.
+        """
+        found, usual = None, self.usual(budget_seconds)
+        for again in range(3):
+            if again:
+                usual = self._traces(TRAIN, budget_seconds, 3, self.limits)
+            runs = self._traces(source, budget_seconds, 1, self.limits)
+            found = unlike(usual, runs, self.limits, budget_seconds)
+            if found is None:
+                return None
+        return found
+
+    def charged_mb(self, source: str) -> tuple[float | None, float | None]:
+        """Memory that a candidate prints, and memory that a session charges."""
+        (run,) = self._traces(source, None, 1)
+        return run.printed_mb, charged_mb(self.usual(None), run)
+
+    def honest(self, kind: Kind = Kind.NONE) -> float:
+        """The metric of the unchanged candidate, which is run once."""
+        if kind not in self.baseline:
+            self.baseline[kind] = self.attempt(TRAIN, kind).value
+        return self.baseline[kind]

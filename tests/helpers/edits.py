@@ -1,0 +1,46 @@
+"""Edits that tests let a session try, and what became of them."""
+
+from __future__ import annotations
+
+import yaml
+
+from helpers.boxes import Box
+
+NOISE = "noise = random.Random(SEED).gauss(0, 0.01)\n"
+
+
+def declare(box: Box, *entries: dict[str, object]) -> None:
+    """Give the task another search space."""
+    path = box.path / "tasks" / "fake" / "task.yaml"
+    task = yaml.safe_load(path.read_text())
+    path.write_text(yaml.safe_dump({**task, "search_space": list(entries)}, sort_keys=False))
+
+
+def constant(name: str, *values: float) -> dict[str, object]:
+    return {"constant": name, "category": "hyperparams", "values": list(values), "why": "faster"}
+
+
+def alternative(name: str, category: str, find: str, replace: str) -> dict[str, object]:
+    why = "it may be better"
+    texts = {"find": find, "replace": replace}
+    return {"alternative": name, "category": category, **texts, "why": why}
+
+
+def change(box: Box, old: str, new: str) -> None:
+    path = box.path / "tasks" / "fake" / "train.py"
+    assert old in path.read_text()
+    path.write_text(path.read_text().replace(old, new))
+
+
+def ruling(box: Box, name: str) -> dict:
+    """The ruling on the last experiment whose description starts so."""
+    rounds = sorted((box.session / "rounds").glob("0*"))
+    proposals = [
+        p for r in rounds[1:] for p in box.json(f"rounds/{r.name}/proposals.json")["proposals"]
+    ]
+    number = [p["number"] for p in proposals if p["description"].startswith(name)][-1]
+    return next(r for r in box.rulings() if r["number"] == number)
+
+
+def is_kept(found: dict) -> bool:
+    return found["verdict"] in ("KEEP", "STRONG_KEEP")

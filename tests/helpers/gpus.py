@@ -1,0 +1,145 @@
+"""Sessions on two GPUs that a stand-in for NVML makes up."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import json
+import re
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from helpers.boxes import Box, make_box
+from helpers.edits import change, constant, declare
+
+NVML = '''
+"""What is used of pynvml: two GPUs, and who has them open."""
+import pathlib
+from types import SimpleNamespace
+
+NVML_CLOCK_SM = NVML_TEMPERATURE_GPU = 0
+HERE = pathlib.Path(__file__).parent
+TOKEN = HERE.parent.name
+
+
+class NVMLError(Exception):
+    pass
+
+
+def nvmlInit():
+    pass
+
+
+nvmlShutdown = nvmlInit
+
+
+def nvmlDeviceGetCount():
+    return 2
+
+
+def nvmlDeviceGetHandleByIndex(index):
+    return index
+
+
+def nvmlDeviceGetUUID(handle):
+    return f"GPU-{handle}-{TOKEN}"
+
+
+def nvmlDeviceGetName(handle):
+    names = HERE / "names"
+    return names.read_text().split(",")[handle] if names.exists() else "Made-up 9000"
+
+
+def nvmlDeviceGetMemoryInfo(handle):
+    return SimpleNamespace(used=3 << 30)
+
+
+def nvmlDeviceGetComputeRunningProcesses(handle):
+    wanted = f"CUDA_VISIBLE_DEVICES=GPU-{handle}-{TOKEN}".encode()
+    found = []
+    for process in pathlib.Path("/proc").glob("[0-9]*"):
+        try:
+            words = (process / "environ").read_bytes().split(b"\\0")
+            if wanted in words and b"train.py" in (process / "cmdline").read_bytes():
+                found.append(int(process.name))
+        except OSError:
+            continue
+    foreign = HERE / f"foreign-{handle}"
+    return [SimpleNamespace(pid=pid) for pid in [*found, *([1] if foreign.exists() else [])]]
+
+
+def nvmlDeviceGetGraphicsRunningProcesses(handle):
+    raise NVMLError
+'''
+# The run says which GPU it sees, and when it was at work.
+WORKS = """
+print("device", os.environ.get("CUDA_VISIBLE_DEVICES"), time.time())
+time.sleep(1.2)
+print("until", time.time())
+print("---")
+"""
+
+
+@dataclass(frozen=True)
+class Work:
+    """One run, by its log."""
+
+    device: str
+    began: float
+    ended: float
+    record: dict
+
+
+def gpu_box(path: Path, **settings: object) -> tuple[Box, Path]:
+    """A session of the fake task on GPUs; with it the stand-in's folder."""
+    box = make_box(path, **settings)
+    task = box.path / "tasks/fake/task.yaml"
+    task.write_text(task.read_text().replace("timeout_seconds: 3", "timeout_seconds: 30"))
+    task.write_text(task.read_text() + "device: gpu\n")
+    change(box, 'print("---")\n', WORKS)
+    fake = box.path / "fake"
+    fake.mkdir()
+    (fake / "pynvml.py").write_text(NVML)
+    declare(box, constant("RATE", 0.12, 0.13))
+    # Locks are in the temporary folder; it is ours alone here.
+    (box.path / "tmp").mkdir()
+    # Where the session is played in this process, the module is put in place.
+    box.backend = lambda: _in_place(fake / "pynvml.py")
+    box.environment |= {"PYTHONPATH": str(fake), "TMPDIR": str(box.path / "tmp")}
+    return box, fake
+
+
+@contextlib.contextmanager
+def _in_place(path: Path) -> Iterator[None]:
+    spec = importlib.util.spec_from_file_location("pynvml", path)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    # Only this one is put back: others that are imported meanwhile stay.
+    real = sys.modules.pop("pynvml", None)
+    sys.modules["pynvml"] = module
+    try:
+        yield
+    finally:
+        del sys.modules["pynvml"]
+        if real is not None:
+            sys.modules["pynvml"] = real
+
+
+def works(box: Box) -> list[Work]:
+    found = []
+    for key in box.runs():
+        folder = box.path / "store/runs" / key[:2] / key
+        log = (folder / "run.log").read_text()
+        device, began = re.search(r"device (\S*) (\S+)", log).groups()  # type: ignore[union-attr]
+        ended = re.search(r"until (\S+)", log)
+        assert ended is not None
+        record = json.loads((folder / "run.json").read_text())["record"]
+        found.append(Work(device, float(began), float(ended[1]), record))
+    return sorted(found, key=lambda work: work.began)
+
+
+def overlaps(found: list[Work]) -> list[tuple[Work, Work]]:
+    return [(a, b) for i, a in enumerate(found) for b in found[i + 1 :] if b.began < a.ended]

@@ -1,0 +1,296 @@
+"""Records of made-up sessions, as real as they need to be for the report."""
+
+from __future__ import annotations
+
+import datetime
+import hashlib
+import math
+import random
+from dataclasses import dataclass
+
+from ratchet.codec import replace
+from ratchet.history import History
+from ratchet.records import (
+    Baseline,
+    Confirmation,
+    Direction,
+    Fingerprint,
+    Incumbent,
+    Manifest,
+    Outcome,
+    Proposal,
+    Proposals,
+    RoundVerdict,
+    Ruling,
+    RunSummary,
+    SessionState,
+    Verdict,
+)
+from ratchet.report.facts import SessionRecords
+from ratchet.report.inputs import Integrity, Recipe
+from ratchet.steer import CategoryScore
+from ratchet.store import RunRecord
+
+SD = 0.0104
+# True change of the metric, category, description; None is a crash, inf a timeout.
+IDEAS: tuple[tuple[float | None, str, str], ...] = (
+    (-0.246, "optimiser", "lr 1e-3 → 3e-3"),
+    (0.19, "regularisation", "weight decay 0 → 0.1"),
+    (-0.178, "architecture", "relu → relu² in the feed-forward block"),
+    (None, "architecture", "two layers with a shared key projection"),
+    (0.061, "schedule", "cosine decay to zero over the whole budget"),
+    (-0.004, "optimiser", "beta2 0.999 → 0.99"),
+    (4.9, "optimiser", "lr 3e-3 → 3e-2"),
+    (-0.052, "architecture", "embedding 48 → 64"),
+    (math.inf, "data", "context 64 → 1024"),
+    (0.012, "schedule", "warm-up over 5 % of the steps"),
+    (-0.012, "initialisation", "Xavier scale for the output layer"),
+    (0.031, "data", "batch 16 → 32"),
+)
+DIFF = """--- train.py
++++ train.py
+@@ -12,7 +12,7 @@
+ # hyperparameters
+ depth = 2
+-learning_rate = 1e-3
++learning_rate = 3e-3  # {}
+ weight_decay = 0.0
+"""
+TRACEBACK = """step 12 loss 3.91
+Traceback (most recent call last):
+  File "train.py", line 141, in <module>
+    main()
+  File "train.py", line 88, in forward
+    return keys @ values.T
+ValueError: matmul: shapes (64, 48) and (96, 64) do not fit
+"""
+SUMMARY = "step {} loss {:.3f}\n---\nval_bpb:          {:.6f}\ntraining_seconds: 3.0\n"
+
+
+def sha(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def fingerprint(path: str, size: int) -> Fingerprint:
+    return Fingerprint(path, sha(path), size)
+
+
+def manifest(session: str = "oct14", task: str = "bytelm") -> Manifest:
+    return Manifest(
+        session=session,
+        task=task,
+        fixed=(fingerprint("prepare.py", 8121),),
+        baseline=(fingerprint("train.py", 9034),),
+        values={},
+        brief=fingerprint("program.md", 3310),
+        data=(fingerprint("corpus/train.bin", 3_600_000), fingerprint("corpus/val.bin", 200_000)),
+        locked=(fingerprint("corpus/audit.bin", 200_000),),
+        environment=fingerprint("envs/bytelm.lock", 5120),
+        definition=fingerprint("task.yaml", 2048),
+        frozen={"budget": {"kind": "cpu_seconds", "amount": 3.0}, "seed": 7, "rounds": 12},
+        config_sha256=sha("config"),
+        harness_sha256=sha("harness"),
+        hardware={"class": "cpu", "cpu": "x86_64, 2 cores", "gpu": None},
+        versions={"python": "3.11.7", "numpy": "2.3.1", "ratchet": "0.1.0"},
+    )
+
+
+@dataclass
+class Bench:
+    """Makes runs with noise that depends on a seed alone."""
+
+    chance: random.Random
+    details: dict[str, RunRecord]
+    logs: dict[str, str]
+
+    def run(self, name: str, value: float | None, outcome: Outcome = Outcome.OK) -> RunSummary:
+        seed = self.chance.randrange(2**31)
+        key = sha(f"{name}/{seed}")
+        ok = value is not None and outcome is Outcome.OK
+        shown = value + self.chance.gauss(0, SD) if ok and value is not None else None
+        log = SUMMARY.format(412, shown, shown) if shown is not None else TRACEBACK
+        self.logs[key] = log
+        self.details[key] = RunRecord(
+            outcome=outcome,
+            reason="",
+            exit_code=None,
+            signal=None,
+            metrics={"training_seconds": 3.0 + self.chance.random() / 20} if ok else {},
+            wall_seconds=3.4 + self.chance.random() / 5,
+            cpu_seconds=3.3,
+            peak_rss_mb=96.0 + self.chance.random() if ok else None,
+            isolation="",
+        )
+        reasons = {
+            Outcome.CRASH: "ValueError: matmul: shapes (64, 48) and (96, 64) do not fit",
+            Outcome.TIMEOUT: "still running after 30 s, killed",
+        }
+        return RunSummary(key, seed, outcome, reasons.get(outcome, ""), shown, 61.5 if ok else None)
+
+
+def session(
+    count: int = 12, direction: Direction = Direction.MINIMIZE, seed: int = 1
+) -> SessionRecords:
+    """A finished session of ``count`` rounds with one proposal each."""
+    bench = Bench(random.Random(seed), {}, {})
+    sign = direction.sign
+    start = 3.412 if sign > 0 else 0.612
+    base = tuple(bench.run("base", start) for _ in range(3))
+    held = Incumbent(0, sha("base"), {"train.py": sha("base")}, sha("c0")[:40], start, SD, 61.5, 0)
+    truth = start
+    proposals, verdicts, states = [], [], []
+    for number in range(1, count + 1):
+        idea = IDEAS[(number - 1) % len(IDEAS)]
+        late = 0.6 ** ((number - 1) // len(IDEAS))
+        change = idea[0] * late if idea[0] is not None and idea[0] < 0 else idea[0]
+        idea = (change * sign if change is not None else None, *idea[1:])
+        proposal = _proposal(number, idea)
+        ruling = _ruling(bench, proposal, idea[0], truth, held, sign)
+        if ruling.verdict.is_keep and idea[0] is not None and ruling.mean is not None:
+            truth += idea[0]
+            held = replace(
+                held,
+                number=number,
+                mean=ruling.mean + sign * 0.1 * SD,
+                sd=0.6 * SD,
+                commit=proposal.commit,
+                kept=held.kept + 1,
+            )
+        proposals.append(Proposals(number, (proposal,)))
+        verdicts.append(
+            RoundVerdict(
+                number,
+                (ruling,),
+                number if ruling.verdict.is_keep else None,
+                SD,
+                0.8 * SD,
+                1.4 * SD,
+                len(bench.details),
+            )
+        )
+        states.append(SessionState(number, held, len(bench.details), ("architecture",)))
+    return SessionRecords(
+        manifest=manifest(),
+        categories=_categories(len(verdicts)),
+        metric="val_bpb" if sign > 0 else "val_score",
+        unit=None,
+        direction=direction,
+        judge={"mode": "gain", "keep_probability": 0.6},
+        history=History(
+            Baseline(sha("base"), {"train.py": sha("base")}, sha("c0")[:40], base),
+            tuple(proposals),
+            tuple(verdicts),
+            tuple(states),
+            _confirmation(bench, held, start, truth, sign),
+        ),
+        runs=bench.details,
+        logs=bench.logs,
+        events=tuple(_events(base, verdicts)),
+        integrity=Integrity(("every input", "every run")),
+        program="# bytelm\n\nLower `val_bpb`.\n",
+        recipe=Recipe("results/oct14", ("python", "train.py"), {"train.bin": "store/blobs/x"}),
+    )
+
+
+def changed(records: SessionRecords, **fields: object) -> SessionRecords:
+    """The records with other fields; those of their history are given by name too."""
+    own = {name: fields.pop(name) for name in vars(records.history) if name in fields}
+    return replace(records, history=replace(records.history, **own), **fields)
+
+
+def _events(base: tuple[RunSummary, ...], verdicts: list[RoundVerdict]) -> list[dict[str, object]]:
+    """A journal in which every run takes 4 s and is followed by 1 s of nothing."""
+    clock, events = 0.0, [{"time": _stamp(0.0), "event": "session_started"}]
+    runs = [(0, run) for run in base]
+    runs += [(r.number, run) for v in verdicts for r in v.rulings for run in r.runs]
+    for number, run in runs:
+        about = {"number": number, "role": "search", "replicate": 0, "seed": run.seed}
+        events.append({"time": _stamp(clock + 1), "event": "run_started", **about})
+        clock += 5
+        done = {**about, "key": run.key, "outcome": run.outcome.value}
+        events.append({"time": _stamp(clock), "event": "run_finished", **done})
+    return events
+
+
+def _stamp(seconds: float) -> str:
+    start = datetime.datetime(2026, 3, 1, 22, 0, tzinfo=datetime.UTC)
+    return (start + datetime.timedelta(seconds=seconds)).isoformat(timespec="milliseconds")
+
+
+def _proposal(number: int, idea: tuple[float | None, str, str]) -> Proposal:
+    return Proposal(
+        number=number,
+        round=number,
+        candidate=0,
+        source=sha(f"source {number}"),
+        parent=sha("base"),
+        files={"train.py": sha(f"file {number}")},
+        category=idea[1],
+        description=idea[2],
+        hypothesis=f"{idea[2]}: the model is far from the limit that this setting protects.",
+        diff=DIFF.format(idea[2]),
+        lines_added=1 + number % 4,
+        lines_removed=1,
+        commit=sha(f"commit {number}")[:40],
+    )
+
+
+def _ruling(
+    bench: Bench, proposal: Proposal, change: float | None, truth: float, held: Incumbent, sign: int
+) -> Ruling:
+    name, number = f"e{proposal.number}", proposal.number
+    if change is None or math.isinf(change):
+        outcome = Outcome.CRASH if change is None else Outcome.TIMEOUT
+        run = bench.run(name, None, outcome)
+        return Ruling(number, 0, proposal.commit, Verdict.CRASH, run.reason, (run,))
+    close = abs(change) < 2 * SD
+    runs = tuple(bench.run(name, truth + change) for _ in range(3 if close else 1))
+    mean = sum(r.value for r in runs if r.value is not None) / len(runs)
+    sd = SD * math.sqrt(1 / len(runs) + 0.36)
+    delta = mean - held.mean
+    confidence = 0.5 * math.erfc(sign * delta / sd / math.sqrt(2))
+    verdict = (
+        Verdict.STRONG_KEEP
+        if confidence > 0.95
+        else Verdict.KEEP
+        if confidence > 0.6
+        else Verdict.MARGINAL
+        if confidence > 0.5
+        else Verdict.DISCARD
+    )
+    reason = f"P(better) {confidence:.3f} against the required 0.600 after {len(runs)} run(s)"
+    return Ruling(
+        number,
+        0,
+        proposal.commit,
+        verdict,
+        reason,
+        runs,
+        mean=mean,
+        incumbent=held.mean,
+        delta=delta,
+        delta_sd=sd,
+        gain=-0.9 * sign * delta,
+        confidence=confidence,
+        memory_mb=61.5 + number,
+    )
+
+
+def _categories(number: int) -> tuple[CategoryScore, ...]:
+    return (
+        CategoryScore("architecture", number // 3, number // 6, "EXPLOIT", 0.91),
+        CategoryScore("optimiser", number // 3, number // 9, "NEUTRAL", 0.52),
+        CategoryScore("regularisation", 1, 0, "EXPLORE", None),
+    )
+
+
+def _confirmation(
+    bench: Bench, held: Incumbent, start: float, truth: float, sign: int
+) -> Confirmation:
+    if not held.kept:
+        return Confirmation(champion=0, detail="nothing was kept")
+    before = tuple(bench.run("confirm-base", start) for _ in range(3))
+    after = tuple(bench.run("confirm-champion", truth) for _ in range(3))
+    means = [sum(r.value or 0.0 for r in runs) / 3 for runs in (before, after)]
+    gain = sign * (means[0] - means[1])
+    return Confirmation(held.number, before, after, 0.95, gain, gain - 0.021, gain + 0.021)

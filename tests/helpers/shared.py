@@ -1,0 +1,42 @@
+"""What is made once for all workers that test side by side, and copied by those that change it."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from helpers.boxes import Box
+
+Maker = Callable[[Path], Box]
+
+
+def made_once(factory: pytest.TempPathFactory, name: str, make: Maker) -> Box:
+    """The box of a name; the first that asks for it makes it, the others wait.
+
+    ``make`` gets the folder to make it in.  Whoever gets the box must not change it.
+    """
+    base = factory.getbasetemp()
+    place = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "shared"
+    place.mkdir(exist_ok=True)
+    folder, settings = place / name / "box", place / f"{name}.made"
+    with (place / f"{name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not settings.exists():
+            shutil.rmtree(folder.parent, ignore_errors=True)
+            made = make(folder)
+            settings.write_text(json.dumps([made.settings, made.environment]))
+            return made
+    known = json.loads(settings.read_text())
+    return Box(folder.resolve(), *known)
+
+
+def copied(box: Box, folder: Path) -> Box:
+    """A copy of a box that a test may change, times of files included."""
+    shutil.copytree(box.path, folder, symlinks=True)
+    return Box(folder.resolve(), dict(box.settings), dict(box.environment), box.harness)

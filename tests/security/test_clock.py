@@ -1,0 +1,214 @@
+"""Cheats with time: what a run uses is measured by those who watch it."""
+
+from __future__ import annotations
+
+import re
+import textwrap
+
+import pytest
+
+from helpers.candidates import (
+    FIRST,
+    LOOP,
+    TRAIN,
+    Arena,
+    asking,
+    before,
+    blocked,
+    edited,
+    hidden,
+)
+from ratchet import cgroups
+from ratchet.integrity import Severity
+from ratchet.isolation import AUTO, Kind, choose
+from ratchet.records import Outcome
+
+SECONDS = 0.4
+# The imports alone use a good part of a shorter budget where a machine is busy.
+SECONDS_TO_SLEEP = 3.0
+LONGER = r"trained \d[\d.]* CPU seconds, the budget is 0\.4"
+GROUP = cgroups.create()
+GROUPS = GROUP is not None and (GROUP.path / "cpu.stat").exists() and GROUP.remove()
+SLOWER = "real = time.process_time\n{0}time.process_time = lambda: real() / 5\n"
+
+
+def training(columns: int) -> str:
+    """One step of training beyond the budget, indented."""
+    lines = (
+        "inputs, targets = sample_batch(data, rng)\n"
+        "loss_of(model(inputs, rng), targets).backward()\n"
+        "optimizer.step(LEARNING_RATE)\n"
+    )
+    return textwrap.indent(lines, " " * columns)
+
+
+FORKS = f"""    import os, time
+    if os.fork() == 0:
+        while time.process_time() < 2.0:
+{training(12)}
+        np.savez("new.npz", *[p.data for p in parameters])
+        os.rename("new.npz", "weights.npz")
+        os._exit(0)
+    os.wait()
+    for p, weights in zip(parameters, np.load("weights.npz").values()):
+        p.data[...] = weights
+"""
+WAITS_FOR_A_FILE = """    while not os.path.exists("weights.npz"):
+        time.sleep(0.1)
+    time.sleep(0.5)
+"""
+THREAD = f"""    import threading, time
+    def work():
+        while True:
+{training(12)}
+    threading.Thread(target=work, daemon=True).start()
+    evaluating = []
+    def predict(x):
+        if not evaluating:
+            evaluating.append(time.sleep(2.2))
+        return model.predict(x)
+"""
+WITHIN = f"""    import time
+    begun = []
+    def predict(x):
+        if not begun:
+            begun.append(time.process_time())
+            while time.process_time() - begun[0] < 2.0:
+{training(16)}
+        return model.predict(x)
+"""
+
+CHEATS = {
+    "sleeps instead of training": (
+        edited(
+            LOOP,
+            "    import time\n    time.sleep(0.5)\n    budget.done = lambda: True\n" + LOOP,
+        ),
+        set(),
+        r"trained [01]\.?\d* of 3 CPU seconds",
+    ),
+    "slows the clock": (
+        before(FIRST, "    import time\n    " + SLOWER.format("    ")),
+        {"clock"},
+        LONGER,
+    ),
+    "slows the clock by setattr": (
+        before(
+            FIRST,
+            "    import time\n    real = time.process_time\n"
+            '    setattr(time, "process_time", lambda: real() / 5)\n',
+        ),
+        {"clock"},
+        LONGER,
+    ),
+    "slows the clock in encoded text": (
+        hidden("import time\n" + SLOWER.format("")),
+        set(),
+        LONGER,
+    ),
+    "gives itself another budget": (
+        edited("    budget = Budget.from_environment()\n", "    budget = Budget(seconds=2.0)\n"),
+        set(),
+        LONGER,
+    ),
+    "trains in another process": (before(LOOP, FORKS), set(), LONGER),
+    "trains in another process that is not waited for": (
+        before(
+            LOOP,
+            "    import signal\n    signal.signal(signal.SIGCHLD, signal.SIG_IGN)\n"
+            + FORKS.replace("    os.wait()\n", WAITS_FOR_A_FILE),
+        ),
+        set(),
+        LONGER,
+    ),
+    "goes on in a thread": (
+        asking(THREAD),
+        set(),
+        "(it went on with something else|between two calls)",
+    ),
+    "goes on within predict": (asking(WITHIN), set(), "it went on with something else"),
+}
+
+
+@pytest.mark.parametrize("name", CHEATS)
+def test_the_edit_is_flagged(name: str) -> None:
+    source, flags, _ = CHEATS[name]
+    assert source != TRAIN
+    assert blocked(source) == flags
+
+
+@pytest.mark.parametrize("name", CHEATS)
+def test_the_run_is_caught_whatever_was_flagged(arena: Arena, name: str) -> None:
+    source, _, reason = CHEATS[name]
+    seconds = SECONDS_TO_SLEEP if name.startswith("sleeps") else SECONDS
+    arena.attempt(source, budget_seconds=seconds).assert_ends(Outcome.TAMPERED, reason)
+
+
+def test_processes_of_a_sandbox_are_counted_too(arena: Arena) -> None:
+    source = CHEATS["trains in another process"][0]
+    attempt = arena.attempt(source, Kind(choose(AUTO)), budget_seconds=SECONDS)
+    attempt.assert_ends(Outcome.TAMPERED, LONGER)
+
+
+def test_a_clock_is_noted_and_does_not_block(arena: Arena) -> None:
+    source = before(FIRST, "    import time\n    began = time.perf_counter()\n")
+    attempt = arena.attempt(source)
+    assert (attempt.blocked, attempt.notes) == (set(), {"clock"})
+    assert all(flag.severity is Severity.NOTE for flag in attempt.flags)
+    assert attempt.value > 0
+
+
+def test_a_run_that_never_ends_is_stopped(arena: Arena) -> None:
+    source = before(LOOP, "    while True:\n        pass\n")
+    attempt = arena.attempt(source, timeout_seconds=2.0)
+    attempt.assert_ends(Outcome.TIMEOUT, "stopped after 2 s of wall-clock time")
+
+
+def test_training_before_the_clock_starts_is_caught(arena: Arena) -> None:
+    """A slow start to each run by itself, but the baseline's do not start so slowly."""
+    # As long as the baseline takes until its evaluation, and a second more than is plausible.
+    usual = max(trace.seconds or 0.0 for trace in arena.usual(SECONDS))
+    early = f"    import time\n    while time.process_time() < {usual + 1.3}:\n" + training(8)
+    found = arena.compared(before(LOOP, early), SECONDS)
+    assert found is not None
+    said = re.search(r"used (\S+) s until its evaluation, the baseline's runs (\S+) s", found)
+    assert said is not None
+    assert float(said[1]) > usual + 1.0 >= float(said[2]) + 1.0
+
+
+def test_replies_that_sleep_make_no_room_for_training(arena: Arena) -> None:
+    slow = WITHIN.replace("        return model", "        time.sleep(0.03)\n        return model")
+    attempt = arena.attempt(asking(slow), budget_seconds=SECONDS)
+    attempt.assert_ends(Outcome.TAMPERED, "it went on with something else")
+
+
+def test_training_a_little_in_every_reply_is_caught(arena: Arena) -> None:
+    """All parts of the evaluation take equally long, and together longer than any may."""
+    often = f"""    import time
+    def predict(x):
+        begun = time.process_time()
+        while time.process_time() - begun < 0.03:
+{training(12)}
+        return model.predict(x)
+"""
+    often += "    answers = {}\n    honest = predict\n    def predict(x):\n        honest(x)\n"
+    often += "        return np.zeros((*x.shape, 256))\n"
+    attempt = arena.attempt(asking(often), budget_seconds=SECONDS)
+    attempt.assert_ends(Outcome.TAMPERED, "it went on with something else")
+
+
+@pytest.mark.skipif(not GROUPS, reason="no control groups here: then nobody sees them")
+def test_short_processes_that_nobody_waits_for_are_counted(arena: Arena) -> None:
+    """They end between two looks at the process table; a control group has their sum."""
+    many = """    import os, signal, time
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    for _ in range(70):
+        if os.fork() == 0:
+            began = time.process_time()
+            while time.process_time() - began < 0.02:
+                pass
+            os._exit(0)
+        time.sleep(0.025)
+"""
+    attempt = arena.attempt(before(LOOP, many), budget_seconds=SECONDS)
+    attempt.assert_ends(Outcome.TAMPERED, LONGER)

@@ -1,0 +1,238 @@
+"""Cheats with data: what a run may read, what it may change, what it may leave behind."""
+
+from __future__ import annotations
+
+import uuid
+from pathlib import Path
+
+import pytest
+
+from helpers.candidates import (
+    ASK,
+    FIRST,
+    Arena,
+    asking,
+    before,
+    blocked,
+    edited,
+    every_kind,
+    hidden,
+    layered,
+    needs,
+)
+from ratchet.errors import StoreError
+from ratchet.files import digest_file
+from ratchet.isolation import Kind
+from ratchet.records import Outcome
+
+HELPERS = """
+    import os, sys
+    from pathlib import Path
+
+    def siblings():
+        # Under bubblewrap the parent is a process of the sandbox.
+        parent = os.getppid()
+        pids = Path(f"/proc/{parent}/task/{parent}/children").read_text().split()
+        return [Path("/proc") / pid for pid in pids if int(pid) != os.getpid()]
+
+    def evaluators():
+        found = [p for p in siblings() if b"evaluator.py" in (p / "cmdline").read_bytes()]
+        if not found:
+            raise FileNotFoundError("there is no evaluator")
+        return found
+"""
+
+
+def trying(lines: str) -> str:
+    """A candidate that tries something before it is trained, and says what came of it."""
+    body = "".join(f"        {line}\n" for line in lines.strip().splitlines())
+    code = (
+        f"{HELPERS}\n    try:\n{body}        print('REACHED')\n"
+        "    except (OSError, StopIteration) as error:\n"
+        "        print('REFUSED', type(error).__name__)\n"
+    )
+    return before(FIRST, code)
+
+
+# Each ends with an error where it is refused; {blob} is the validation data in the store.
+READS = {
+    "from the store": "assert len(Path({blob!r}).read_bytes()) > 300_000",
+    "by searching the store": "own = Path.cwd()\nfound = [p for p in Path({store!r}).rglob('*')]\n"
+    "next(p for p in found if own not in p.parents and p.is_file() and p.read_bytes())",
+    "from the installed packages": 'import importlib.util\nfor name in ("docutils", "networkx"):\n'
+    "    spec = importlib.util.find_spec(name)\n"
+    "    if spec is None or spec.origin is None:\n"
+    "        raise FileNotFoundError(name)\n    "
+    '(Path(spec.origin).parent / "nodes.py").read_bytes()',
+    "from the evaluator's environment": '(evaluators()[0] / "environ").read_bytes()',
+    "from the evaluator's memory": 'with (evaluators()[0] / "mem").open("rb", 0) as memory:\n'
+    '    lines = (evaluators()[0] / "maps").read_text().splitlines()\n'
+    '    memory.seek(int(lines[0].split("-")[0], 16))\n    assert memory.read(16)',
+    "from the evaluator's descriptors": 'os.listdir(evaluators()[0] / "fd")\n'
+    'os.open(evaluators()[0] / "fd" / "1", os.O_WRONLY)',
+    "from the evaluator's folder": 'os.listdir(evaluators()[0] / "cwd")',
+    "by taking a descriptor over": "import ctypes\nlibc = ctypes.CDLL(None, use_errno=True)\n"
+    "pid = int(evaluators()[0].name)\nif libc.syscall(438, os.pidfd_open(pid), 1, 0) < 0:\n"
+    "    raise PermissionError(ctypes.get_errno())",
+    "by tracing it": "import ctypes\npid = int(evaluators()[0].name)\n"
+    "if ctypes.CDLL(None).ptrace(16, pid, None, None) < 0:\n    raise PermissionError(pid)",
+}
+
+
+@layered(READS)
+def test_the_validation_data_cannot_be_read(arena: Arena, name: str, kind: Kind) -> None:
+    blob = str(arena.data["val.bin"][0])
+    lines = READS[name].format(blob=blob, store=str(arena.root / "store"))
+    attempt = arena.attempt(trying(lines), kind)
+    assert attempt.value == arena.honest(kind)
+    assert "REFUSED" in attempt.log, attempt.log
+    assert "REACHED" not in attempt.log
+
+
+WRITES = {
+    "the stored data": 'os.chmod({blob!r}, 0o644)\nopen({blob!r}, "r+b").write(bytes(9))',
+    "the results": 'open({results!r}, "w").write("better")',
+    "a finished run": 'open({run!r}, "w").write("better")',
+    "the evaluator's file": 'open(evaluators()[0] / "cwd" / "evaluator.py", "a").write("#")',
+    "the installed packages": 'open(sys.prefix + "/bin/python-better", "x").close()',
+    "the evaluator's result": 'os.write(os.open(evaluators()[0] / "fd" / "1", os.O_WRONLY), '
+    'b\'{{"event": "asked"}}\\n\')',
+    "the supervisor's answer": 'os.write(os.open(f"/proc/{{os.getppid()}}/fd/1", os.O_WRONLY), '
+    "b'{{}}\\n')",
+}
+
+
+@layered(WRITES)
+def test_nothing_of_the_session_can_be_rewritten(arena: Arena, name: str, kind: Kind) -> None:
+    blob, sha = arena.data["val.bin"]
+    results, run = arena.root / "results.tsv", arena.root / "store" / "run.json"
+    for path in (results, run):
+        path.write_text("honest")
+    lines = WRITES[name].format(blob=str(blob), results=str(results), run=str(run))
+    attempt = arena.attempt(trying(lines), kind)
+    assert attempt.value == arena.honest(kind)
+    # Bubblewrap lets a run write names into its own empty /tmp, which nobody sees.
+    assert "REFUSED" in attempt.log or kind is Kind.BUBBLEWRAP, attempt.log
+    assert digest_file(blob) == sha
+    assert results.read_text() == run.read_text() == "honest"
+
+
+def test_without_isolation_a_changed_store_is_noticed_before_the_next_run(arena: Arena) -> None:
+    path, sha = arena.data["val.bin"]
+    content = path.read_bytes()
+    try:
+        lines = WRITES["the stored data"].format(blob=str(path))
+        attempt = arena.attempt(trying(lines))
+        assert "REACHED" in attempt.log
+        with pytest.raises(StoreError, match="a stored input is damaged"):
+            arena.store.path(sha)
+    finally:
+        path.write_bytes(content)
+
+
+# ------------------------------------------------------------- fixed files of a run
+
+EDIT = """    import os
+    os.chmod("prepare.py", 0o644)
+    with open("prepare.py", "a") as file:
+        file.write("\\n\\ndef evaluate_bpb(predict): return 0.5\\n")
+"""
+RELOAD = """    import importlib, prepare
+    globals()["evaluate_bpb"] = importlib.reload(prepare).evaluate_bpb
+"""
+RESTORE = """    text = open("prepare.py").read()
+    open("prepare.py", "w").write(text[:text.rindex("\\n\\ndef evaluate_bpb")])
+"""
+
+
+@every_kind
+def test_editing_prepare_is_caught(arena: Arena, kind: Kind) -> None:
+    source = asking(EDIT + RELOAD, "evaluate_bpb(model.predict)")
+    assert blocked(source) == {"evaluator"}
+    attempt = arena.attempt(source, kind)
+    if kind is Kind.BUBBLEWRAP:
+        attempt.assert_ends(Outcome.CRASH, "Read-only file system|Operation not permitted")
+    else:
+        attempt.assert_ends(Outcome.TAMPERED, r"changed the fixed file prepare\.py while it ran")
+
+
+@every_kind
+def test_editing_prepare_and_restoring_it_wins_nothing(arena: Arena, kind: Kind) -> None:
+    source = asking(EDIT + RELOAD + RESTORE, "evaluate_bpb(model.predict)")
+    attempt = arena.attempt(source, kind)
+    if kind is Kind.BUBBLEWRAP:
+        attempt.assert_ends(Outcome.CRASH)
+    else:
+        attempt.assert_ends(Outcome.TAMPERED, "printed val_bpb without an evaluation")
+
+
+@every_kind
+def test_training_data_of_ones_own_are_caught(arena: Arena, kind: Kind) -> None:
+    lines = 'os.chmod("data/train.bin", 0o644)\nopen("data/train.bin", "ab").write(b"x")'
+    attempt = arena.attempt(trying(lines), kind)
+    if kind is Kind.BUBBLEWRAP:
+        assert "REFUSED" in attempt.log
+        assert attempt.value == arena.honest(kind)
+    else:
+        attempt.assert_ends(Outcome.TAMPERED, r"changed the fixed file data/train\.bin")
+
+
+def test_the_validation_split_is_not_there(arena: Arena) -> None:
+    source = edited('    data = load_split("train")\n', '    data = load_split("val")\n')
+    arena.attempt(source).assert_ends(Outcome.CRASH, r"val\.bin: not found")
+    arena.attempt(
+        hidden('SPLIT = "val"', edited('load_split("train")', "load_split(SPLIT)"))
+    ).assert_ends(Outcome.CRASH, r"val\.bin: not found")
+
+
+FILES = {
+    "a pipe": "os.mkfifo(name)",
+    "endless zeros": 'os.symlink("/dev/zero", name)',
+    "a folder": "os.mkdir(name)",
+    "nothing": "pass",
+}
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_fixed_file_that_became_something_else_is_caught(arena: Arena, name: str) -> None:
+    """What is hashed after a run must not hold the harness up."""
+    lines = f'    import os\n    name = "prepare.py"\n    os.remove(name)\n    {FILES[name]}\n'
+    attempt = arena.attempt(edited(ASK, ASK + lines))
+    attempt.assert_ends(Outcome.TAMPERED, r"changed the fixed file prepare\.py")
+
+
+# ------------------------------------------------------- what one run leaves another
+
+LEFT = {
+    "in the temporary folder": 'path = Path("/tmp") / NAME',
+    "in the home folder": "path = Path.home() / NAME",
+    "in the run's own folder": "path = Path(NAME)",
+    "beside the run's folder": 'path = Path("..") / NAME',
+}
+SHARED = {
+    "in shared memory": 'path = Path("/dev/shm") / NAME',
+}
+LEAVE = "\nprint('FOUND' if path.exists() else 'NOTHING')\npath.write_text('weights')"
+
+
+def left(arena: Arena, lines: str, kind: Kind) -> str:
+    """What a second run finds of a first one."""
+    name = f"ratchet-{uuid.uuid4().hex}"
+    source = trying(lines.replace("NAME", repr(name)) + LEAVE)
+    try:
+        arena.attempt(source, kind)
+        return arena.attempt(source, kind).log
+    finally:
+        for folder in ("/tmp", "/dev/shm"):
+            (Path(folder) / name).unlink(missing_ok=True)
+
+
+@layered(LEFT)
+def test_no_run_finds_what_another_left(arena: Arena, name: str, kind: Kind) -> None:
+    assert "FOUND" not in left(arena, LEFT[name], kind)
+
+
+@needs(Kind.BUBBLEWRAP)
+@pytest.mark.parametrize("name", SHARED)
+def test_no_run_finds_what_another_left_in_memory(arena: Arena, name: str) -> None:
+    assert "FOUND" not in left(arena, SHARED[name], Kind.BUBBLEWRAP)

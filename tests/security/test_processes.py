@@ -1,0 +1,184 @@
+"""Cheats with processes: what outlives a run, what it can stop, what it can reach."""
+
+from __future__ import annotations
+
+import socket
+import time
+import uuid
+from pathlib import Path
+
+import pytest
+
+from helpers.candidates import (
+    ASK,
+    FIRST,
+    MAIN,
+    Arena,
+    apart,
+    asking,
+    before,
+    edited,
+    layered,
+)
+from ratchet.isolation import Kind
+from ratchet.records import Outcome
+
+DAEMON = """    import ctypes, os, time
+    from pathlib import Path
+    name = MARK
+    if os.fork() == 0:
+        os.setsid()
+        if os.fork() == 0:
+            ctypes.CDLL(None).prctl(15, name[:15].encode())
+            Path("started").touch()
+            BODY
+        os._exit(0)
+    os.wait()
+    while not Path("started").exists():
+        time.sleep(0.01)
+"""
+BODIES = {
+    "waits to write": "time.sleep(600)",
+    "keeps training": "while True: loss_of(model(data[None, :64]), data[None, 1:65]).backward()",
+}
+
+
+def processes_called(name: str) -> list[str]:
+    found = []
+    for path in Path("/proc").glob("[0-9]*/comm"):
+        try:
+            if path.read_text().strip() == name[:15]:
+                found.append(path.parent.name)
+        except OSError:
+            continue
+    return found
+
+
+@layered(BODIES, none=True)
+def test_no_daemon_outlives_its_run(arena: Arena, name: str, kind: Kind) -> None:
+    mark = uuid.uuid4().hex
+    lines = DAEMON.replace("MARK", repr(mark)).replace("BODY", BODIES[name])
+    attempt = arena.attempt(edited(ASK, ASK + lines), kind)
+    assert attempt.value > 0
+    assert processes_called(mark) == []
+
+
+def test_processes_that_fork_again_and_again_are_ended(arena: Arena) -> None:
+    mark = uuid.uuid4().hex
+    lines = f"""    import ctypes, os, time
+    ctypes.CDLL(None).prctl(15, {mark[:15].encode()!r})
+    for _ in range(50):
+        if os.fork() == 0:
+            time.sleep(600)
+"""
+    began = time.monotonic()
+    arena.attempt(before(FIRST, lines), timeout_seconds=20.0)
+    assert processes_called(mark) == []
+    assert time.monotonic() - began < 30
+
+
+# --------------------------------------------------------- those who watch the run
+
+SIBLINGS = """    import os
+    from pathlib import Path
+    parent = os.getppid()
+    pids = [int(p) for p in Path(f"/proc/{parent}/task/{parent}/children").read_text().split()]
+    pids.remove(os.getpid())
+"""
+KILLS = {
+    "the supervisor": "    import os\n    os.kill(os.getppid(), 9)\n",
+    "the evaluator": SIBLINGS + "    [os.kill(pid, 9) for pid in pids]\n",
+}
+ENDS = {
+    "the supervisor": (Outcome.KILLED, "killed by signal 9"),
+    "the evaluator": (Outcome.TAMPERED, "printed val_bpb without an evaluation"),
+}
+
+
+@pytest.mark.parametrize("name", KILLS)
+def test_killing_who_watches_is_no_result(arena: Arena, name: str) -> None:
+    source = before(MAIN, "import os\n", asking(KILLS[name], "0.5"))
+    arena.attempt(source).assert_ends(*ENDS[name])
+
+
+@layered(KILLS)
+def test_who_watches_cannot_be_killed(arena: Arena, name: str, kind: Kind) -> None:
+    tries = "".join(f"    {line}\n" for line in KILLS[name].splitlines())
+    source = before(
+        FIRST, f"    try:\n{tries}    except (OSError, ValueError):\n        print('REFUSED')\n"
+    )
+    attempt = arena.attempt(source, kind)
+    assert attempt.value > 0
+    # The first process of a sandbox takes no signals from within, and says nothing.
+    assert "REFUSED" in attempt.log or kind is Kind.BUBBLEWRAP
+
+
+def test_a_second_try_is_not_had_by_suicide(arena: Arena) -> None:
+    """A run that a signal ends is tried once more, but not when it knows its number."""
+    lines = "    value = evaluate_bpb(model.predict)\n    import os\n    os.kill(os.getpid(), 9)\n"
+    began = time.monotonic()
+    attempt = arena.attempt(asking(lines, "value"))
+    attempt.assert_ends(Outcome.KILLED)
+    assert attempt.record.evaluation is None
+    assert time.monotonic() - began < 30
+
+
+# --------------------------------------------------------------------- the network
+
+
+@apart
+def test_no_server_can_be_reached(arena: Arena, kind: Kind) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        lines = (
+            "    import socket\n    try:\n"
+            f"        socket.create_connection(('127.0.0.1', {port}), 5).sendall(b'weights?')\n"
+            "        print('REACHED')\n    except OSError:\n        print('REFUSED')\n"
+        )
+        attempt = arena.attempt(before(FIRST, lines), kind)
+        assert attempt.notes == {"outside"}
+        assert attempt.value > 0
+        assert "REFUSED" in attempt.log
+        server.settimeout(0.0)
+        with pytest.raises(BlockingIOError):
+            server.accept()
+
+
+# ------------------------------------------------------------------- what it wastes
+
+
+def test_memory_is_recorded(arena: Arena) -> None:
+    attempt = arena.attempt(before(FIRST, "    hog = np.ones(40_000_000)\n"))
+    assert attempt.value > 0
+    assert attempt.record.peak_rss_mb is not None
+    assert attempt.record.peak_rss_mb > 300
+
+
+def test_memory_that_is_not_there_is_named(arena: Arena) -> None:
+    lines = (
+        "    import resource\n    resource.setrlimit(resource.RLIMIT_AS, (1 << 30, 1 << 30))\n"
+        "    hog = [np.ones(1 << 24) for _ in range(99)]\n"
+    )
+    arena.attempt(before(FIRST, lines)).assert_ends(Outcome.OOM_HOST, "ran out of memory")
+
+
+def test_folders_too_deep_to_remove_are_removed(arena: Arena) -> None:
+    lines = (
+        "    import os\n    top = os.getcwd()\n    for _ in range(2000):\n"
+        '        os.mkdir("deeper")\n        os.chdir("deeper")\n    os.chdir(top)\n'
+    )
+    assert arena.attempt(before(FIRST, lines)).value > 0
+    assert list(arena.store.paths.partial.iterdir()) == []
+
+
+def test_a_flood_of_output_is_cut(arena: Arena) -> None:
+    lines = '    for _ in range(300):\n        print("x" * 100_000)\n'
+    attempt = arena.attempt(before(FIRST, lines))
+    assert attempt.value > 0
+    assert len(attempt.log) < 1_100_000
+    assert "bytes of output left out here" in attempt.log
+
+
+def test_a_closed_output_is_no_result(arena: Arena) -> None:
+    source = edited(ASK, "    import os\n    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)\n" + ASK)
+    arena.attempt(source).assert_ends(Outcome.NO_METRIC, "ended without printing val_bpb")

@@ -1,0 +1,18 @@
+"""One Chromium for the tests of a module."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from helpers import chromium
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[chromium.Browser]:
+    if chromium.found() is None:
+        pytest.skip(chromium.MISSING)
+    started = chromium.Browser(tmp_path_factory.mktemp("profile"))
+    yield started
+    started.close()

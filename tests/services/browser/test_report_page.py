@@ -1,0 +1,363 @@
+"""The report in a browser: what people see, click and print, and that nothing else runs."""
+
+from __future__ import annotations
+
+import json
+import re
+import struct
+
+import pytest
+
+from helpers import chromium, pictures
+from helpers import report_records as sample
+from ratchet.codec import replace
+from ratchet.report.facts import build
+from ratchet.report.render import render_html
+
+SECTIONS = """progress verdicts experiments pareto crashes confirmation noise steering timeline
+integrity provenance method program"""
+HOSTILE = (
+    "</script><script>window.owned=1</script><img src=x onerror='window.owned=2'>"
+    "<svg onload=window.owned=3>\x1b[31m\x1b]0;t\x07\x00\u202egnp\u2066 {{7*7}} ${window.owned=4} "
+    '\');window.owned=5;// " onmouseover=window.owned=6 x=" &lt;img src=y onerror=owned=7&gt;'
+    " <a href='javascript:window.owned=8'>x</a> "
+)
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory):
+    path = tmp_path_factory.mktemp("page") / "report.html"
+    path.write_text(render_html(build(sample.session())))
+    return path
+
+
+def rows(browser):
+    """Numbers of the rows that are shown, from top to bottom."""
+    found = browser.run("[...document.querySelectorAll('#table tbody tr[id]')].map(r => r.id)")
+    return [int(name[1:]) for name in found]
+
+
+def shows(browser, *numbers):
+    """Wait until exactly these rows are shown, in this order; the table sorts when it has time."""
+    browser.until(
+        "JSON.stringify([...document.querySelectorAll('#table tbody tr[id]')]"
+        f".map(r => +r.id.slice(1))) === '{json.dumps(numbers, separators=(',', ':'))}'"
+    )
+    return True
+
+
+def check_calm(browser, path):
+    """Nothing was complained of, and nothing was asked for but the page itself."""
+    assert browser.problems == []
+    assert browser.requests == [path.resolve().as_uri()]
+
+
+@pytest.mark.parametrize("width", [1200, 400])
+@pytest.mark.parametrize("dark", [False, True])
+def test_opens_calmly_with_every_section_at_any_width(browser, page, width, dark):
+    browser.open(page, width=width, dark=dark)
+    for name in SECTIONS.split():
+        assert browser.run(f"document.getElementById('{name}').offsetHeight") > 20, name
+    assert browser.run("document.documentElement.scrollWidth") == width
+    for plot in ("progress", "forest", "pareto", "schedule"):
+        assert browser.run(f"document.querySelector('[data-plot={plot}] svg').clientWidth") > 250
+    assert browser.run("document.querySelectorAll('.still').length") == 0
+    check_calm(browser, page)
+
+
+def test_dark_is_dark_in_figures_too(browser, page):
+    def colours():
+        paper = browser.run("getComputedStyle(document.body).backgroundColor")
+        kept = "document.querySelector('[data-plot=forest] .mark-symbol path')"
+        return paper, browser.run(f"getComputedStyle({kept}).fill")
+
+    browser.open(page)
+    light = colours()
+    browser.open(page, dark=True)
+    assert light == ("rgb(250, 249, 246)", "rgb(23, 120, 74)")
+    assert colours() == ("rgb(20, 23, 26)", "rgb(85, 200, 149)")
+
+
+def test_the_table_sorts_by_numbers(browser, page):
+    browser.open(page)
+    assert shows(browser, *range(1, 13))
+    known = {e["number"]: e["mean"] for e in build(sample.session())["experiments"]}
+    rising = sorted(known, key=lambda number: (known[number] or -1e99, number))
+    browser.click("#table th.c-mean")
+    assert shows(browser, *rising)
+    browser.click("#table th.c-mean")
+    browser.until("document.querySelector('#table tbody tr').id !== 'e4'")
+    assert rows(browser)[:10] == rising[:1:-1]
+    browser.run("document.querySelector('#table th.n .dt-column-order').focus()")
+    browser.press("Enter")
+    assert shows(browser, *range(1, 13))
+
+
+def test_the_table_is_searched_and_filtered(browser, page):
+    browser.open(page)
+    browser.click(".dt-search input")
+    browser.type("relu")
+    assert shows(browser, 3)
+    browser.open(page)
+    browser.run(
+        "(() => { const s = document.getElementById('filter-verdict'); s.value = 'CRASH';"
+        "s.dispatchEvent(new Event('change')); })()"
+    )
+    assert shows(browser, 4, 9)
+    check_calm(browser, page)
+
+
+def test_a_row_opens_and_closes_by_mouse_and_keys(browser, page):
+    browser.open(page)
+    link = "#e3 .open"
+    assert browser.run(f"document.querySelector('{link}').getAttribute('aria-expanded')") == "false"
+    browser.click(link)
+    shown = browser.text("#e3 + tr .inside")
+    for words in (
+        "+learning_rate = 3e-3",
+        "val_bpb:",
+        "again 0003 ",
+        "refs/ratchet/experiments/0003",
+    ):
+        assert words in shown
+    assert browser.run(f"document.querySelector('{link}').getAttribute('aria-expanded')") == "true"
+    browser.press(" ")
+    assert browser.run("document.querySelector('#e3 + tr .inside')") is None
+    browser.press("Enter")
+    assert "val_bpb:" in browser.text("#e3 + tr .inside")
+    check_calm(browser, page)
+
+
+def test_links_and_marks_lead_to_rows_even_if_they_are_filtered_out(browser, page):
+    browser.open(page)
+    browser.click(".dt-search input")
+    browser.type("relu")
+    browser.click("#crashes a")
+    assert "ValueError" in browser.text("#e4 + tr .inside")
+    assert shows(browser, *range(1, 13))
+    browser.click("[data-plot=forest] .mark-symbol path")
+    opened = browser.run("document.querySelectorAll('#table tr.more').length")
+    assert opened == 2
+
+
+def test_columns_are_chosen(browser, page):
+    browser.open(page)
+    width = "document.querySelector('#e1 .c-commit').offsetWidth"
+    assert browser.run(width) == 0
+    browser.click(".columns summary")
+    browser.click("#c-commit")
+    assert browser.run(width) > 30
+    browser.open(page, scripts=False)
+    assert browser.run("document.querySelector('#c-commit').checked") is False
+    browser.click(".columns summary")
+    browser.click("#c-commit")
+    assert browser.run(width) > 30
+
+
+def test_two_rows_are_compared_and_only_differences_shown(browser, page):
+    browser.open(page)
+    browser.click("#e1 input")
+    assert browser.run("document.getElementById('compare').hidden") is True
+    browser.click("#e3 input")
+    shown = browser.text("#compare")
+    assert "lr 1e-3 → 3e-3" in shown and "relu → relu²" in shown and "Only in this edit" in shown
+    assert "Runs" not in shown and "Verdict" not in shown  # In both the same.
+    browser.click("#e2 input")  # A third takes the place of the first.
+    assert browser.run("document.querySelector('#e1 input').checked") is False
+    assert "#3" in browser.text("#compare thead") and "#2" in browser.text("#compare thead")
+    browser.click("#compare button")
+    assert browser.run("document.getElementById('compare').hidden") is True
+    check_calm(browser, page)
+
+
+def domain(browser, plot):
+    return browser.run(f"document.querySelector('[data-plot={plot}]').view.scale('x').domain()")
+
+
+@pytest.mark.parametrize("plot", ["progress", "forest", "pareto", "schedule"])
+def test_figures_zoom_with_buttons(browser, page, plot):
+    browser.open(page)
+    low, high = domain(browser, plot)
+    browser.click(f"[data-plot={plot}] .zoom button")
+    nearer = domain(browser, plot)
+    assert low < nearer[0] < nearer[1] < high
+    browser.click(f"[data-plot={plot}] .zoom button:nth-of-type(4)")
+    assert domain(browser, plot)[0] > nearer[0]
+    browser.click(f"[data-plot={plot}] .zoom button:nth-of-type(5)")
+    browser.until(
+        f"document.querySelector('[data-plot={plot}]').view.scale('x').domain()[0] === {low!r}"
+    )
+    check_calm(browser, page)
+
+
+def test_points_say_what_they_are(browser, page):
+    browser.open(page)
+    assert browser.run("document.getElementById('tip').hidden") is True
+    browser.move("[data-plot=forest] .mark-symbol path")
+    browser.until("!document.getElementById('tip').hidden")
+    assert browser.text("#tip").startswith("#1 lr 1e-3 → 3e-3\nSTRONG KEEP, P(better) > 99.9 %\n")
+
+
+def test_without_scripts_everything_can_be_read(browser, page):
+    browser.open(page, scripts=False)
+    assert browser.run("document.querySelectorAll('.still .wide svg').length") == 4
+    assert browser.run("document.querySelector('.still .wide svg').clientWidth") > 800
+    assert "Without scripts" in browser.text("noscript")
+    assert browser.run("document.querySelectorAll('#table tbody tr').length") == 12
+    assert browser.run("document.querySelectorAll('#details details').length") == 12
+    browser.click("#details details summary")
+    assert "+learning_rate = 3e-3" in browser.text("#d1")
+    check_calm(browser, page)
+
+
+def test_prints_light_and_whole(browser, page):
+    browser.open(page, dark=True)
+    pdf = browser.print()
+    assert pdf.startswith(b"%PDF") and len(re.findall(rb"/Type\s*/Page\b", pdf)) in range(3, 16)
+    browser.call("Emulation.setEmulatedMedia", media="print", features=[])
+    assert browser.run("getComputedStyle(document.querySelector('.tools')).display") == "none"
+    assert browser.run("document.querySelector('.plot svg').clientWidth") > 500
+    assert browser.run("getComputedStyle(document.body).color") == "rgb(32, 37, 43)"
+
+
+CONTRAST = """(() => {
+  const light = (c) => {
+    const most = c.startsWith("color(") ? 1 : 255;
+    const [r, g, b] = c.match(/[\\d.]+/g).map((v) => v / most)
+      .map((v) => v <= .04045 ? v / 12.92 : ((v + .055) / 1.055) ** 2.4);
+    return .2126 * r + .7152 * g + .0722 * b;
+  };
+  const under = (e) => {
+    for (; e; e = e.parentElement) {
+      const c = getComputedStyle(e).backgroundColor;
+      if (!/, 0\\)$|transparent/.test(c)) return c;
+    }
+    return "rgb(255, 255, 255)";
+  };
+  const worst = {};
+  const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+  while (walker.nextNode()) {
+    const e = walker.currentNode.parentElement;
+    if (!walker.currentNode.data.trim() || !e.getClientRects().length) continue;
+    const style = getComputedStyle(e), svg = e.closest("svg");
+    if (svg && style.stroke !== "none") continue;
+    const [a, b] = [svg ? style.fill : style.color, under(e)].map(light);
+    const ratio = (Math.max(a, b) + .05) / (Math.min(a, b) + .05);
+    if (ratio < 4.5) worst[`${e.tagName}.${e.className} ${style.color}`] = ratio;
+  }
+  return worst;
+})()"""
+
+
+@pytest.mark.parametrize("dark", [False, True])
+def test_all_text_has_contrast(browser, page, dark):
+    browser.open(page, dark=dark)
+    browser.click("#e1 .open")
+    browser.click("#e1 input")
+    browser.click("#e4 input")
+    assert browser.run(CONTRAST) == {}
+
+
+@pytest.fixture(scope="module")
+def hostile(tmp_path_factory):
+    records = sample.session()
+    proposals = tuple(
+        replace(g, proposals=tuple(
+            replace(
+                p, description=HOSTILE + p.description, category=HOSTILE, hypothesis=HOSTILE,
+                diff=f"+{HOSTILE}\n-{'x' * 1_000_000}\n@@{HOSTILE}",
+            )
+            for p in g.proposals
+        ))
+        for g in records.history.proposals
+    )  # fmt: skip
+    verdicts = tuple(
+        replace(v, rulings=tuple(replace(r, reason=HOSTILE, notes=(HOSTILE,)) for r in v.rulings))
+        for v in records.history.verdicts
+    )
+    logs = dict.fromkeys(records.logs, HOSTILE + "\x00" + "y" * 1000000 + HOSTILE)
+    changed = sample.changed(
+        records, proposals=proposals, verdicts=verdicts, logs=logs, metric=HOSTILE, unit=HOSTILE,
+        program=HOSTILE, manifest=replace(records.manifest, session=HOSTILE, task=HOSTILE),
+        confirmation=replace(records.history.confirmation, detail=HOSTILE),
+    )  # fmt: skip
+    path = tmp_path_factory.mktemp("hostile") / "report.html"
+    path.write_text(render_html(build(changed)))
+    return path
+
+
+def test_hostile_text_runs_nowhere(browser, hostile):
+    browser.open(hostile, width=400)
+    assert browser.run("document.documentElement.scrollWidth") == 400
+    browser.open(hostile)
+    for query in ("#e1 .open", "#e4 .open", "#e1 input", "#e4 input", "#table th.c-category"):
+        browser.click(query)
+    browser.move("[data-plot=forest] .mark-symbol path")
+    browser.until("!document.getElementById('tip').hidden")
+    browser.click(".dt-search input")
+    browser.type("<img src=z onerror=window.owned=9>")
+    browser.run(
+        "(() => { const s = document.getElementById('filter-category'); s.selectedIndex = 1;"
+        "s.dispatchEvent(new Event('change')); })()"
+    )
+    assert browser.run("typeof window.owned") == "undefined"
+    assert (
+        browser.run("document.querySelectorAll('main img, main script, main [onload]').length") == 0
+    )
+    check_calm(browser, hostile)
+
+
+def test_the_policy_stops_what_would_slip_through(browser, page, tmp_path):
+    """A script that is put into the page does not run, so the policy is in force."""
+    bent = tmp_path / "bent.html"
+    bent.write_text(
+        page.read_text().replace("<main>", "<main><script>window.owned = 1</script>"
+                                 "<img src='x.png' onerror='window.owned = 2'>")
+    )  # fmt: skip
+    browser.open(bent)
+    assert browser.run("typeof window.owned") == "undefined"
+    assert any("Content Security Policy" in problem for problem in browser.problems)
+    tried = browser.call(
+        "Runtime.evaluate",
+        expression="(() => { try { return eval('7'); } catch (e) { return e.name; } })()",
+        allowUnsafeEvalBlockedByCSP=False,
+        returnByValue=True,
+    )
+    assert tried["result"]["value"] == "EvalError"
+
+
+@pytest.mark.skipif(chromium.found() is None, reason=chromium.MISSING)
+def test_pictures_are_taken_of_a_session(page, tmp_path, capsys):
+    session = tmp_path / "session"
+    session.mkdir()
+    assert pictures.main(session, tmp_path / "out") == 1
+    assert "report.html, found none" in capsys.readouterr().err
+    (session / "report.html").write_bytes(page.read_bytes())
+    (session / "progress.svg").write_text("<svg/>")
+    assert pictures.main(session, tmp_path / "out") == 0
+    assert (tmp_path / "out" / "progress.svg").read_text() == "<svg/>"
+    png = (tmp_path / "out" / "report.png").read_bytes()
+    assert struct.unpack(">II", png[16:24]) == (pictures.WIDTH, pictures.HEIGHT)
+    assert 30_000 < len(png) < 250_000
+
+
+def test_a_thousand_experiments_open_in_three_seconds(browser, tmp_path):
+    """Seconds of the page's own thread, the best of three: others use this machine too."""
+    path = tmp_path / "large.html"
+    path.write_text(render_html(build(sample.session(1000))))
+
+    spent = []
+    browser.call("Performance.setTimeDomain", timeDomain="threadTicks")
+    for _ in range(3):
+        browser.call("Performance.enable")
+        browser.open(path)
+        found = browser.call("Performance.getMetrics")["metrics"]
+        spent.append(next(m["value"] for m in found if m["name"] == "TaskDuration"))
+        browser.call("Performance.disable")
+    assert 0.1 < min(spent) < 3, spent
+    assert len(rows(browser)) == 200
+    browser.click(".dt-search input")
+    browser.type("relu")
+    browser.until("document.querySelectorAll('#table tbody tr[id]').length < 100")
+    assert len(rows(browser)) == 84
+    check_calm(browser, path)

@@ -1,0 +1,129 @@
+"""A real Slurm of one node (``.ci/slurm`` starts one) against the same session without it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import signal
+import subprocess
+from collections import Counter
+from collections.abc import Callable
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+
+from helpers.boxes import Box, make_box
+from helpers.clusters import Cluster, program
+from helpers.edits import change
+from ratchet.ownership import owner
+
+# Long enough for something to happen in mid-run.
+SLOW = "time.sleep(0.8)\nnumbers ="
+SETTINGS = {"rounds": 6, "candidates": 2, "baseline_replicates": 2, "confirm_replicates": 1}
+
+
+@pytest.fixture
+def cluster() -> Cluster:
+    partition = os.environ.get("RATCHET_TEST_SLURM")
+    if not partition or shutil.which("sbatch") is None:
+        pytest.skip('no Slurm here: eval "$(.ci/slurm)" starts one')
+    return Cluster(program("RATCHET_SLURM_VENV", "env-slurm"), partition)
+
+
+def slow_box(path: Path) -> Box:
+    box = make_box(path, **SETTINGS)
+    change(box, "numbers =", SLOW)
+    return box
+
+
+def running(box: Box) -> set[tuple[int, int]]:
+    """Experiments, and their replicates, whose run has begun and not ended, by the journal."""
+    begun, ended = (
+        Counter((e["number"], e["replicate"]) for e in box.events(kind) if e["role"] == "search")
+        for kind in ("run_started", "run_finished")
+    )
+    return {run for run in begun if not ended[run]}
+
+
+def underway(box: Box) -> tuple[int, int]:
+    """Round and candidate of an experiment whose first run goes on."""
+    number = max(number for number, replicate in running(box) if replicate == 0)
+    return 1 + (number - 1) // 2, (number - 1) % 2
+
+
+def job_of(box: Box, round_: int, candidate: int) -> str:
+    """The id of an experiment's job at Slurm, by the name of its log."""
+    logs = box.path / ".snakemake/slurm_logs/rule_experiment" / f"{round_:04d}_{candidate}"
+    (log,) = logs.glob("*.log")
+    return log.stem
+
+
+def worker_of(box: Box, round_: int, candidate: int) -> int:
+    """The process that works on an experiment."""
+    wanted = [b"--round", f"{round_:04d}".encode(), b"--candidate", str(candidate).encode()]
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            inside = Path(str((process / "cwd").readlink())).is_relative_to(box.path)
+            words = (process / "cmdline").read_bytes().split(b"\0")
+            if inside and any(words[i : i + 4] == wanted for i in range(len(words))):
+                found.append(int(process.name))
+    (pid,) = found
+    return pid
+
+
+def in_mid_run(box: Box, least: int) -> Callable[[], bool]:
+    """Whether an experiment from number ``least`` on is being run."""
+    return lambda: any(number >= least for number, _ in running(box))
+
+
+@pytest.mark.timeout(600)
+def test_a_session_on_slurm_equals_the_local_one(tmp_path: Path, cluster: Cluster) -> None:
+    """Two experiments at a time; a killed worker, a cancelled job and a killed head are nothing."""
+    here = slow_box(tmp_path / "here")
+    reference = here.start()
+    box = slow_box(tmp_path / "there")
+    said = tmp_path / "said"
+    process = cluster.start(box, said)
+
+    def wait(condition: Callable[[], bool]) -> None:
+        box.wait_for(lambda: condition() or process.poll() is not None, seconds=120)
+        assert process.poll() is None, said.read_text()[-6000:]
+
+    try:
+        wait(in_mid_run(box, 1))
+        subprocess.run(["scancel", job_of(box, *underway(box))], check=True)
+
+        wait(in_mid_run(box, 3))
+        found = owner(box.path)
+        assert found is not None
+        assert found.pid == process.pid, "jobs on nodes must not own the folder"
+        os.kill(worker_of(box, *underway(box)), signal.SIGKILL)
+
+        wait(in_mid_run(box, 7))
+        process.kill()
+        process.wait(30)
+        process = cluster.start(box, said)
+        assert process.wait(200) == 0, said.read_text()[-6000:]
+        assert reference.wait(100) == 0
+    finally:
+        for each in (process, reference):
+            each.kill()
+            each.wait(30)
+        subprocess.run(["scancel", "--user", str(os.getuid())], check=False)
+
+    assert box.state() == here.state()
+    finished = Counter(event["key"] for event in box.events("run_finished"))
+    assert max(finished.values()) == 1, "a finished run was repeated"
+    assert sorted(finished) == here.runs()
+    # The cancelled and the killed one were made again; the one that the head left lived on.
+    assert len(box.events("run_started")) == len(finished) + 2
+    assert len(box.events("session_started")) == 1
+    assert not box.trainers()
+    # Trainings were jobs, two at a time; what keeps the records was none.
+    sent = {path.name for path in (box.path / ".snakemake/slurm_logs").iterdir()}
+    assert sent <= {f"rule_{name}" for name in ("prepare", "baseline_run", "experiment")}
+    kinds = [e["event"] for e in box.events() if e["event"] in ("run_started", "run_finished")]
+    assert ("run_started", "run_started") in pairwise(kinds)

@@ -1,0 +1,86 @@
+"""An engine, an image of this very source, and what they need; else the tests skip.
+
+Read from the environment: ``RATCHET_TEST_BASE``, an image with apt's packages for
+the Dockerfile to start from (``.ci/engine`` makes one), ``ENGINE``, and the programs
+``RATCHET_TEST_COMPOSE`` and ``RATCHET_TEST_DEVCONTAINER``.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from helpers.engines import IMAGE, REPO, Docker, once
+from ratchet import container, isolation
+
+
+@pytest.fixture(scope="session")
+def common(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder that all workers of this call share."""
+    own = tmp_path_factory.getbasetemp()
+    return own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
+
+
+@pytest.fixture(scope="session")
+def base() -> str:
+    """The image that others start from."""
+    found = os.environ.get("RATCHET_TEST_BASE")
+    if not found:
+        pytest.skip('no base image: eval "$(.ci/engine)" starts an engine and makes one')
+    return found
+
+
+@pytest.fixture(scope="session")
+def bare(base: str) -> Iterator[Docker]:
+    """The engine; the image under test may not be there yet."""
+    program = shutil.which(os.environ.get("ENGINE", "docker"))
+    if program is None or subprocess.run([program, "version"], capture_output=True).returncode:
+        pytest.skip("no container engine answers")
+    engine = Docker(program)
+    yield engine
+    engine.clean()
+
+
+@pytest.fixture(scope="session")
+def docker(bare: Docker, base: str, common: Path) -> Docker:
+    """The engine, with an image built from this checkout by ``make image``."""
+    make = ["make", "--no-print-directory", "-C", str(REPO), "image", f"ENGINE={bare.program}"]
+    settings = [
+        f"IMAGE={IMAGE}",
+        f"BASE_IMAGE={base}",
+        "BUILD=--network host --build-arg TASKS=bytelm",
+    ]
+    with once(common / "image") as missing:
+        if missing:
+            done = subprocess.run([*make, *settings], capture_output=True, text=True, check=False)
+            assert done.returncode == 0, done.stderr[-4000:]
+    return bare
+
+
+@pytest.fixture
+def engine(docker: Docker, monkeypatch: pytest.MonkeyPatch) -> Iterator[Docker]:
+    """The same, for runs that this process starts."""
+    monkeypatch.setenv("RATCHET_ENGINE", docker.program)
+    monkeypatch.setenv("RATCHET_RUN_IMAGE", docker.image)
+    monkeypatch.delenv("RATCHET_EXCHANGE", raising=False)
+
+    def forget() -> None:
+        isolation.fault.cache_clear()
+        container._image_id.cache_clear()
+
+    forget()
+    yield docker
+    forget()
+
+
+@pytest.fixture
+def left(docker: Docker) -> Iterator[None]:
+    """No run may leave a container behind."""
+    yield
+    shown = docker("ps", "--all", "--quiet", "--filter", f"label={container.LABEL}")
+    assert shown.split() == []

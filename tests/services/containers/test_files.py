@@ -1,0 +1,190 @@
+"""What the files around containers promise; no engine needed."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+import yaml
+
+from helpers.engines import FOLDER, REPO, devcontainer
+from ratchet import container, remote
+
+DOCKERFILE = (REPO / "Dockerfile").read_text()
+COMPOSE: dict[str, Any] = yaml.safe_load((FOLDER / "compose.yaml").read_text())
+COMMAND = {"type": ["string", "array", "object"], "items": {"type": "string"}}
+WORDS = {"type": "array", "items": {"type": "string"}}
+MAPPING = {"type": "object", "additionalProperties": {"type": ["string", "null"]}}
+# The keys of the public specification (containers.dev) for a container built from a
+# Dockerfile, with its types; a key that is none of them is a mistake.
+SCHEMA = {
+    "type": "object",
+    "additionalProperties": False,
+    "required": ["build"],
+    "properties": {
+        "$schema": {"type": "string"},
+        "name": {"type": "string"},
+        "build": {
+            "type": "object",
+            "additionalProperties": False,
+            "required": ["dockerfile"],
+            "properties": {
+                "dockerfile": {"type": "string"},
+                "context": {"type": "string"},
+                "target": {"type": "string"},
+                "args": {"type": "object", "additionalProperties": {"type": "string"}},
+                "cacheFrom": {"type": ["string", "array"], "items": {"type": "string"}},
+                "options": WORDS,
+            },
+        },
+        "features": {"type": "object"},
+        "overrideFeatureInstallOrder": WORDS,
+        "secrets": {"type": "object"},
+        "forwardPorts": {"type": "array", "items": {"type": ["integer", "string"]}},
+        "portsAttributes": {"type": "object"},
+        "otherPortsAttributes": {"type": "object"},
+        "appPort": {"type": ["integer", "string", "array"]},
+        "runArgs": WORDS,
+        "shutdownAction": {"enum": ["none", "stopContainer"]},
+        "overrideCommand": {"type": "boolean"},
+        "workspaceFolder": {"type": "string"},
+        "workspaceMount": {"type": "string"},
+        "updateRemoteUserUID": {"type": "boolean"},
+        "containerEnv": {"type": "object", "additionalProperties": {"type": "string"}},
+        "containerUser": {"type": "string"},
+        "remoteEnv": MAPPING,
+        "remoteUser": {"type": "string"},
+        "mounts": {"type": "array", "items": {"type": ["string", "object"]}},
+        "init": {"type": "boolean"},
+        "privileged": {"type": "boolean"},
+        "capAdd": WORDS,
+        "securityOpt": WORDS,
+        "initializeCommand": COMMAND,
+        "onCreateCommand": COMMAND,
+        "updateContentCommand": COMMAND,
+        "postCreateCommand": COMMAND,
+        "postStartCommand": COMMAND,
+        "postAttachCommand": COMMAND,
+        "waitFor": {
+            "enum": [
+                "initializeCommand",
+                "onCreateCommand",
+                "updateContentCommand",
+                "postCreateCommand",
+                "postStartCommand",
+            ]
+        },
+        "userEnvProbe": {
+            "enum": ["none", "loginShell", "loginInteractiveShell", "interactiveShell"]
+        },
+        "hostRequirements": {
+            "type": "object",
+            "additionalProperties": False,
+            "properties": {
+                "cpus": {"type": "integer", "minimum": 1},
+                "memory": {"type": "string", "pattern": r"^\d+([tgmk]b)?$"},
+                "storage": {"type": "string", "pattern": r"^\d+([tgmk]b)?$"},
+                "gpu": {"anyOf": [{"type": "boolean"}, {"const": "optional"}, {"type": "object"}]},
+            },
+        },
+        "customizations": {"type": "object"},
+    },
+}
+
+
+def test_the_development_container_keeps_to_the_specification() -> None:
+    found = devcontainer()
+    jsonschema.validate(found, SCHEMA)
+    assert found["hostRequirements"]["gpu"] == "optional"
+    with pytest.raises(jsonschema.ValidationError, match="postCreate"):
+        jsonschema.validate({**found, "postCreate": "true"}, SCHEMA)
+
+
+def test_the_development_container_builds_this_dockerfile() -> None:
+    found = devcontainer()
+    build = found["build"]
+    assert (FOLDER / build["dockerfile"]).resolve() == REPO / "Dockerfile"
+    assert (FOLDER / build["context"]).resolve() == REPO
+    assert f" AS {build['target']}\n" in DOCKERFILE
+    # Worktrees hold absolute paths.
+    assert f"target={found['workspaceFolder']}," in found["workspaceMount"]
+    assert found["containerEnv"]["ENVS"] in found["mounts"][0]
+
+
+def test_uv_has_the_locked_version_and_hashes() -> None:
+    assert "--require-hashes -r envs/uv.lock" in DOCKERFILE
+    assert re.search(r"pip sync --require-hashes .*environment\.lock", DOCKERFILE)
+    assert "--editable" not in DOCKERFILE
+    assert re.search(r"ARG BASE_IMAGE=\S+:\S+\nARG BASE_DIGEST=sha256:[0-9a-f]{64}\n", DOCKERFILE)
+    # The tool of development containers looks for the base itself, and reads no nested braces.
+    assert not re.search(r"^FROM .*\$\{[^}]*\$", DOCKERFILE, re.MULTILINE)
+
+
+def test_one_version_everywhere() -> None:
+    project = tomllib.loads((REPO / "pyproject.toml").read_text())["project"]
+    name = f"ratchet:{project['version']}"
+    assert name == container.DEFAULT_IMAGE
+    assert f'image.version="{project["version"]}"' in DOCKERFILE
+    assert f"docker://{name}" in (REPO / "Snakefile").read_text()
+    assert f"IMAGE ?= {name}\n" in (REPO / "Makefile").read_text()
+    assert {service["image"] for service in COMPOSE["services"].values()} == {name}
+
+
+def test_a_session_is_the_default_and_nobody_is_root() -> None:
+    last = DOCKERFILE.rsplit("\nFROM ", 1)[1]
+    assert last.startswith("system AS image\n")
+    assert re.findall(r"^USER (\S+)$", last, re.MULTILINE) == ["1000:64000"]
+    assert last.rstrip().endswith('CMD ["snakemake", "--cores", "1"]')
+    assert "PYTHONHASHSEED=0" in last
+
+
+def test_both_containers_are_closed() -> None:
+    for service in COMPOSE["services"].values():
+        assert service["network_mode"] == "none"
+        assert service["read_only"] is True
+        assert service["cap_drop"] == ["ALL"]
+        assert service["security_opt"] == ["no-new-privileges:true"]
+
+
+def test_the_candidates_container_sees_one_run_alone() -> None:
+    harness, candidate = COMPOSE["services"]["harness"], COMPOSE["services"]["candidate"]
+    assert candidate["volumes"] == ["exchange:/exchange"]
+    assert candidate["user"] == f"{container.CANDIDATE_USER}:{container.CANDIDATE_GROUP}"
+    assert candidate["command"][-2:] == ["/exchange/call", "--stay"]
+    assert candidate["pids_limit"] == container.LARGEST_PROCESSES
+    assert harness["environment"] == {container.EXCHANGE_VARIABLE: str(container.EXCHANGE)}
+    assert "exchange:/exchange" in harness["volumes"]
+
+
+def test_what_the_image_is_made_of_is_all_that_is_sent() -> None:
+    sent = {
+        line[1:]
+        for line in (REPO / ".dockerignore").read_text().splitlines()
+        if line.startswith("!")
+    }
+    copied = set()
+    for line in re.findall(r"^COPY (?!--from)(.*) \S+$", DOCKERFILE, re.MULTILINE):
+        copied |= {word.split("/")[0] for word in line.split()}
+    assert copied - {"${LOCK}"} == sent
+    assert all((REPO / name).exists() for name in sent)
+
+
+def test_the_cell_needs_the_standard_library_alone() -> None:
+    source = (
+        f"import sys; sys.argv = ['cell.py', '/nowhere']; sys.path[:0] = ['x', '']\n"
+        f"import runpy\ntry: runpy.run_path({str(Path(remote.__file__).with_name('cell.py'))!r}, "
+        "run_name='__main__')\nexcept SystemExit as end: print(end)\nprint(*sorted(sys.modules))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-S", "-E", "-c", source], capture_output=True, text=True, check=True
+    )
+    said, names = done.stdout.splitlines()
+    assert "the harness cannot be called" in said
+    roots = {name.split(".")[0] for name in names.split()}
+    assert roots - set(sys.stdlib_module_names) <= {"__main__", "ratchet"}

@@ -1,0 +1,254 @@
+"""Runs in containers of their own: what they can reach, and how they end."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import socket
+import threading
+import time
+import uuid
+from pathlib import Path
+
+import pytest
+
+from helpers.candidates import TRAIN, Arena, before
+from helpers.engines import Docker
+from helpers.run_plans import DATA, launch
+from ratchet import container, processes, supervisor
+from ratchet.errors import ConfigError, StoreError
+from ratchet.isolation import Kind
+from ratchet.records import Outcome
+from ratchet.store import LOG, RunRecord
+
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("engine", "left")]
+
+
+def run(root: Path, source: str, **changes: object) -> tuple[RunRecord, str]:
+    fixed = {"prepare.py": b"VALUE = 1\n"}
+    given = {"fixed": fixed, "timeout_seconds": 60.0, "isolation": "container", **changes}
+    folder = root / "run with space, comma"
+    record = launch(root, folder, source, **given)
+    return record, (folder / LOG).read_text(errors="replace")
+
+
+ATTEMPTS = {
+    # what it tries: what it must give
+    "prepare.VALUE": "1",
+    "Path('data/train.bin').read_text()": "'some data'",
+    "float(numpy.ones(3).sum())": "3.0",
+    "Path('note').write_text('x')": "1",
+    "Path(tempfile.gettempdir(), 'x').write_text('x')": "1",
+    "os.getpid() != 1 and os.getuid() not in (0, 1000)": "True",
+    "sorted(set(os.environ) & {'RATCHET_ENGINE', 'DOCKER_HOST', 'RATCHET_RUN_IMAGE'})": "[]",
+    "open('{root}/blob').read()": "FileNotFoundError",
+    "open('/data/store/x').read()": "FileNotFoundError",
+    "sorted(os.listdir('/exchange'))": "['call', 'work']",
+    "[name for name in os.listdir('/exchange/call') if name != 'engine']": "[]",
+    "open('/exchange/call/x', 'w')": "OSError",
+    "open('prepare.py', 'a')": "PermissionError",
+    "open('data/train.bin', 'a')": "PermissionError",
+    "os.rename('data', 'other')": "PermissionError",
+    "os.remove('prepare.py')": "PermissionError",
+    "open('/usr/x', 'w')": "OSError",
+    "open('/opt/venv/x', 'w')": "OSError",
+    "open('/etc/shadow').read()": "PermissionError",
+    "open('/proc/1/environ').read()": "PermissionError",
+    "os.listdir('/proc/1/fd')": "PermissionError",
+    "open('/proc/1/mem')": "PermissionError",
+    "os.kill(1, 9) or os.kill(1, 19) or 'alive'": "'alive'",
+    "os.setuid(0)": "PermissionError",
+    "socket.create_connection(('127.0.0.1', {port}), 2)": "ConnectionRefusedError",
+    "socket.create_connection(('192.0.2.1', 80), 2)": "OSError",
+    "len(glob.glob('/proc/[0-9]*')) <= 3": "True",
+    "import_module('docutils').__file__": "None",
+    "os.listdir(os.path.dirname(numpy.__path__[0]) + '/docutils')": "PermissionError",
+    "[open(p).read() for p in glob.glob('/opt/venv/lib/*/site-packages/docutils/*.py')]": "[]",
+    "subprocess.run(['su', '-c', 'true'], capture_output=True).returncode != 0": "True",
+}
+
+
+def test_what_a_run_can_reach(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        places = {"{root}": str(tmp_path), "{port}": str(server.getsockname()[1])}
+        expressions = list(ATTEMPTS)
+        for place, value in places.items():
+            expressions = [text.replace(place, value) for text in expressions]
+        source = f"""
+import glob, os, socket, subprocess, sys, tempfile
+from importlib import import_module
+from pathlib import Path
+import numpy, prepare
+for text in {expressions!r}:
+    try: said = repr(eval(text))
+    except PermissionError: said = "PermissionError"
+    except (FileNotFoundError, ConnectionRefusedError, ModuleNotFoundError) as error:
+        said = type(error).__name__
+    except OSError: said = "OSError"
+    except Exception as error: said = repr(error)
+    print(said)
+print("val: 1")
+"""
+        record, log = run(tmp_path, source)
+    assert record.outcome is Outcome.OK, (record, log)
+    assert record.isolation == "container"
+    assert dict(zip(expressions, log.splitlines(), strict=False)) == dict(
+        zip(expressions, ATTEMPTS.values(), strict=True)
+    )
+    assert (tmp_path / "blob").read_bytes() == DATA
+    kept = tmp_path / "run with space, comma"
+    assert sorted(path.name for path in kept.iterdir()) == [LOG, "source"]
+
+
+ENDS = [
+    ("raise ValueError('no')", Outcome.CRASH, 1, None),
+    ("import sys; sys.exit(130)", Outcome.CRASH, 130, None),
+    ("import os; os.abort()", Outcome.CRASH, None, 6),
+    ("while True: pass", Outcome.TIMEOUT, None, 15),
+]
+
+
+@pytest.mark.parametrize(("source", "outcome", "code", "number"), ENDS)
+def test_ends_are_told_as_they_are(
+    tmp_path: Path, source: str, outcome: Outcome, code: int | None, number: int | None
+) -> None:
+    record, _ = run(tmp_path, source, timeout_seconds=3.0)
+    assert (record.outcome, record.exit_code, record.signal) == (outcome, code, number)
+    if outcome is Outcome.TIMEOUT:
+        assert 0.3 < record.cpu_seconds < 6.0
+        assert record.peak_rss_mb is not None
+
+
+def test_a_program_that_does_not_exist_is_the_tasks_fault(tmp_path: Path) -> None:
+    with pytest.raises(StoreError, match=r"'no-such-program' cannot be started.*task\.yaml"):
+        run(tmp_path, "", command=["no-such-program"])
+
+
+def test_an_image_that_lacks_something_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"does not have the packages.*make image"):
+        run(tmp_path, "", environment_sha256="0" * 64)
+    with pytest.raises(ConfigError, match="does not hide numpy"):
+        run(tmp_path, "", hidden=["docutils", "numpy"])
+
+
+def test_an_engine_that_fails_is_quoted(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"the container did not start: .*emory"):
+        run(tmp_path, "print('val: 1')", limits={"memory_mb": 1})
+
+
+def test_limits_are_the_containers(tmp_path: Path) -> None:
+    source = """
+import os
+from pathlib import Path
+names = ("/sys/fs/cgroup/pids.max", "/sys/fs/cgroup/pids/pids.max")
+print([Path(name).read_text().strip() for name in names if Path(name).exists()])
+print("val: 1")
+"""
+    record, log = run(tmp_path, source, limits={"processes": 77})
+    assert record.outcome is Outcome.OK, log
+    assert log.splitlines()[0] == "['77']"
+
+
+def test_a_daemon_does_not_survive(tmp_path: Path) -> None:
+    mark = uuid.uuid4().hex
+    source = f"""
+import os, signal, subprocess, sys
+sleep = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(600)"
+for new in (False, True):
+    subprocess.Popen([sys.executable, "-c", sleep, {mark!r}], start_new_session=new)
+print("val: 1", flush=True)
+"""
+    record, _ = run(tmp_path, source)
+    assert record.outcome is Outcome.OK
+    assert named(mark) == []
+
+
+def named(mark: str) -> list[int]:
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            if mark.encode() in path.read_bytes():
+                found.append(int(path.parent.name))
+        except OSError:
+            continue
+    return found
+
+
+def test_blinding_what_measures_is_tampering(tmp_path: Path) -> None:
+    source = """
+import resource, time
+resource.prlimit(1, resource.RLIMIT_NOFILE, (0, 0))
+time.sleep(0.6)
+print("val: 1")
+"""
+    record, log = run(tmp_path, source)
+    assert record.outcome is Outcome.TAMPERED, (record, log)
+    assert "changed the limits" in record.reason
+
+
+def test_a_killed_supervisor_takes_the_container_along(tmp_path: Path) -> None:
+    mark = uuid.uuid4().hex
+    killed: list[int] = []
+
+    def kill_supervisors() -> None:
+        limit = time.monotonic() + 50
+        while len(killed) < 2 and time.monotonic() < limit:
+            for pid in processes.descendants(os.getpid()):
+                try:
+                    line = Path(f"/proc/{pid}/cmdline").read_bytes()
+                except OSError:
+                    continue
+                inside = [found for found in named(mark) if found != pid]
+                if os.fsencode(supervisor.__file__) in line and pid not in killed and inside:
+                    os.kill(pid, signal.SIGKILL)
+                    killed.append(pid)
+            time.sleep(0.05)
+
+    killer = threading.Thread(target=kill_supervisors)
+    killer.start()
+    record, _ = run(tmp_path, "import time\ntime.sleep(600)", command=["python", "train.py", mark])
+    killer.join()
+    assert len(killed) == 2
+    assert record.outcome is Outcome.KILLED
+    limit = time.monotonic() + 20
+    while named(mark) or container.engine().ask(
+        "ps", "-aq", "--filter", f"label={container.LABEL}"
+    ):
+        assert time.monotonic() < limit
+        time.sleep(0.1)
+
+
+@pytest.fixture(scope="module")
+def arena(tmp_path_factory: pytest.TempPathFactory) -> Arena:
+    return Arena(tmp_path_factory.mktemp("arena with space"))
+
+
+def test_the_default_task_gives_the_same_number(arena: Arena, engine: Docker) -> None:
+    assert arena.honest(Kind.CONTAINER) == arena.honest(Kind.NONE)
+
+
+def test_validation_data_are_nowhere(arena: Arena) -> None:
+    shown = arena.data["train.bin"][0].read_bytes()
+    text = arena.data["val.bin"][0].read_bytes()
+    pieces = [text[i : i + 64] for i in range(0, len(text), 64)]
+    # In the candidate itself a line's end is written as an escape.
+    words = repr(next(piece for piece in pieces if piece not in shown and b"\n" in piece))
+    look = f"""
+def look():
+    import os
+    seen = 0
+    for top, _, names in os.walk("/"):
+        if top.startswith(("/proc", "/sys", "/dev", "/usr")): continue
+        for name in names:
+            try: content = open(os.path.join(top, name), "rb").read()
+            except OSError: continue
+            seen += 1
+            if {words} in content: print("found", top, name)
+    print("searched", seen)
+look()
+"""
+    found = arena.attempt(before("def main() -> None:\n", look + "\n\n", TRAIN), Kind.CONTAINER)
+    assert found.record.outcome is Outcome.OK, found.log
+    assert int(re.search(r"searched (\d+)", found.log)[1]) > 1000
+    assert "found" not in found.log

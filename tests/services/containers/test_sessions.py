@@ -1,0 +1,276 @@
+"""Whole sessions in containers, beside the same ones outside."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from helpers.engines import CLOSED, FOLDER, REPO, Docker, once, program
+from ratchet import container
+
+pytestmark = pytest.mark.slow
+SETTINGS = ["rounds=1", "budget_steps=40", "confirm_replicates=1", "baseline_replicates=2"]
+SNAKEMAKE = ["snakemake", "--cores", "1"]
+COMPOSE, COMPOSE_GPU = FOLDER / "compose.yaml", FOLDER / "compose.gpu.yaml"
+NAMES = ("harness", "candidate")
+SYSTEM_PYTHON = "/usr/bin/python3"
+# What runs print and no two have in common.
+TIMED = ("training_seconds", "total_seconds")
+
+
+def records(folder: Path) -> dict[str, Any]:
+    """What must be equal in equal sessions, by name.
+
+    All records but the limits (they hold the clock) and, in the manifest, the
+    image that one of them is in; the number of every run at full precision.
+    """
+    found: dict[str, Any] = {"results.tsv": (folder / "results.tsv").read_bytes()}
+    for path in sorted([*folder.glob("*.json"), *folder.glob("rounds/*/*.json")]):
+        if path.name != "report.json":
+            found[str(path.relative_to(folder))] = path.read_bytes()
+    manifest = json.loads(found["manifest.json"])
+    image = manifest["versions"].pop("image", None), manifest["versions"].pop("run image", None)
+    found["manifest.json"] = manifest
+    found["image"] = image
+    for path in sorted((folder.parents[1] / "store" / "runs").glob("*/*/run.json")):
+        run = json.loads(path.read_text())["record"]
+        metrics = {k: v for k, v in run["metrics"].items() if k not in TIMED}
+        measured = (run.get("evaluation") or {}).get("value")
+        found[path.parent.name] = (run["outcome"], metrics, measured)
+    return found
+
+
+@pytest.fixture(scope="module")
+def outside(docker: Docker, common: Path) -> Path:
+    """The same session on the machine: same interpreter, same locks, same package."""
+    versions = [
+        subprocess.run([SYSTEM_PYTHON, "-V"], capture_output=True, text=True, check=True).stdout,
+        docker("run", "--rm", docker.image, "/opt/venv/bin/python", "-V"),
+    ]
+    if versions[0] != versions[1]:
+        pytest.skip(f"the image has {versions[1].strip()}, the machine {versions[0].strip()}")
+    places = [REPO / ".uv/bin/uv", Path(sys.prefix).parent / ".uv/bin/uv"]
+    uv = next((str(path) for path in places if path.exists()), shutil.which("uv"))
+    if uv is None:
+        pytest.skip("there is no uv to make the same environment outside; run make test")
+    folder = common / "outside"
+    with once(common / "outside.made") as missing:
+        if missing:
+            make_environment(uv, folder)
+    return folder
+
+
+def make_environment(uv: str, folder: Path) -> None:
+    environment, package = folder / "venv", folder / "package"
+    shutil.copytree(REPO / "workflow_scripts/ratchet", package / "workflow_scripts/ratchet")
+    for name in ("pyproject.toml", "LICENSE", "README.md"):
+        shutil.copy(REPO / name, package)
+    for words in (
+        ["venv", "--quiet", "--python", SYSTEM_PYTHON, str(environment)],
+        ["pip", "sync", "--quiet", "--require-hashes", "--python", str(environment),
+         str(REPO / "envs/workflow.lock")],
+        ["pip", "install", "--quiet", "--no-deps", "--no-build-isolation", "--python",
+         str(environment), str(package)],
+    ):  # fmt: skip
+        subprocess.run([uv, *words], check=True)
+
+
+def session(
+    outside: Path, name: str, *settings: str, **variables: str
+) -> tuple[list[str], dict[str, Any]]:
+    """Command and options of a session on the machine, in a folder of this name."""
+    folder = outside / name
+    folder.mkdir()
+    snakemake = [str(outside / "venv/bin/snakemake"), "--cores", "1", "-s", str(REPO / "Snakefile")]
+    # Such as the choice of a kernel, which changes the last digit of a verdict.
+    kept = {k: v for k, v in os.environ.items() if not k.startswith(("OPENBLAS_", "PYTHON"))}
+    environment = {**kept, "PATH": f"{outside}/venv/bin:{kept['PATH']}", **variables}
+    return [*snakemake, "--config", *SETTINGS, *settings], {"cwd": folder, "env": environment}
+
+
+@pytest.fixture(scope="module")
+def reference(outside: Path) -> dict[str, Any]:
+    with once(outside.with_name("outside.run")) as missing:
+        if missing:
+            command, options = session(outside, "reference")
+            done = subprocess.run(command, capture_output=True, text=True, check=False, **options)
+            assert done.returncode == 0, done.stderr
+    return records(outside / "reference" / "results" / "default")
+
+
+@pytest.fixture
+def volume(docker: Docker) -> Iterator[str]:
+    yield docker.named("volume")
+
+
+def fetch(docker: Docker, volume: str, target: Path) -> Path:
+    """What is on a session's volume."""
+    name = docker.named("container")
+    docker("create", "--name", name, "-v", f"{volume}:/data", docker.image)
+    docker("cp", f"{name}:/data", str(target))
+    return target / "results" / "default"
+
+
+def test_a_session_in_a_container_gives_the_same_bytes(
+    docker: Docker, volume: str, reference: dict[str, Any], tmp_path: Path
+) -> None:
+    image = docker("image", "inspect", "--format", "{{.Id}}", docker.image).strip()
+    run = ["run", "--rm", *CLOSED, "-v", f"{volume}:/data", "-e", f"RATCHET_IMAGE={image}"]
+    said = docker(*run, docker.image, *SNAKEMAKE, "--config", *SETTINGS)
+    assert "isolation of runs:" in said
+    folder = fetch(docker, volume, tmp_path / "data")
+    found = records(folder)
+    assert found.pop("image") == (image, None)
+    assert {k: v for k, v in reference.items() if k != "image"} == found
+    assert len(reference) > 10
+    assert image in (folder / "report.html").read_text()
+    assert docker(*run, docker.image, "find", "/data", "!", "-uid", "1000") == ""
+    assert "\nready" in docker(*run, docker.image, "ratchet", "doctor")
+    # An environment of a task's own, which the image was built with.
+    own = ("--config", "python=.venv-bytelm", "--json")
+    checks = json.loads(docker(*run, docker.image, "ratchet", "doctor", *own))["checks"]
+    (locked,) = [c["text"] for c in checks if "bytelm.lock" in c["text"]]
+    assert "as locked" in locked
+    # Finished: the same again trains nothing.
+    assert " run " not in docker(*run, docker.image, *SNAKEMAKE, "--config", *SETTINGS)
+
+
+def test_candidates_in_containers_give_the_same_bytes(
+    docker: Docker, outside: Path, reference: dict[str, Any]
+) -> None:
+    command, options = session(
+        outside,
+        "candidates",
+        "isolation=container",
+        RATCHET_ENGINE=docker.program,
+        RATCHET_RUN_IMAGE=docker.image,
+    )
+    done = subprocess.run(command, capture_output=True, text=True, check=False, **options)
+    said = done.stdout + done.stderr
+    assert done.returncode == 0, said
+    assert "isolation of runs: container" in said
+    found = records(options["cwd"] / "results" / "default")
+    image = docker("image", "inspect", "--format", "{{.Id}}", docker.image).strip()
+    assert found.pop("image") == (None, f"{docker.image} {image}")
+    assert {k: v for k, v in reference.items() if k != "image"} == found
+    assert docker("ps", "-aq", "--filter", f"label={container.LABEL}") == ""
+
+
+def test_a_killed_session_leaves_no_container(docker: Docker, outside: Path) -> None:
+    command, options = session(
+        outside,
+        "killed",
+        "isolation=container",
+        "session=killed",
+        RATCHET_ENGINE=docker.program,
+        RATCHET_RUN_IMAGE=docker.image,
+    )
+    process = subprocess.Popen(
+        command,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+        **options,
+    )
+    shown = ("ps", "-q", "--filter", f"label={container.LABEL}")
+    wait_for(lambda: docker(*shown) != "" or process.poll() is not None)
+    assert process.poll() is None
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    wait_for(lambda: docker("ps", "-aq", "--filter", f"label={container.LABEL}") == "")
+    assert list((options["cwd"] / "results").glob("killed/events.jsonl"))
+
+
+def wait_for(condition: Any, seconds: float = 60.0) -> None:
+    limit = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < limit
+        time.sleep(0.1)
+
+
+@dataclass(frozen=True)
+class Compose:
+    """The compose file with the image under test and a short session, in a project of its own."""
+
+    program: str
+    files: list[Path]
+    project: str
+
+    def __call__(self, *words: str) -> str:
+        chosen = [word for path in self.files for word in ("--file", str(path))]
+        done = subprocess.run(
+            [self.program, "--project-name", self.project, *chosen, *words],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stdout
+        return done.stdout
+
+
+@pytest.fixture
+def compose(docker: Docker, tmp_path: Path) -> Iterator[Compose]:
+    path = program("RATCHET_TEST_COMPOSE")
+    whole = yaml.safe_load(COMPOSE.read_text())
+    # docker-compose 1 names projects by its option alone.
+    del whole["name"]
+    for service in whole["services"].values():
+        service["image"] = docker.image
+        service.pop("build", None)
+    whole["services"]["harness"]["command"] += ["--config", *SETTINGS]
+    changed = tmp_path / "compose.yaml"
+    changed.write_text(yaml.safe_dump(whole))
+    made = Compose(path, [changed], f"ratchet-test-{uuid.uuid4().hex[:12]}")
+    yield made
+    made("down", "--volumes", "--timeout", "2")
+    for kind in ("container", "volume"):
+        of_project = ["--filter", f"label=com.docker.compose.project={made.project}"]
+        assert docker(kind, "ls", "--quiet", *of_project) == ""
+
+
+def test_two_containers_give_the_same_bytes(
+    docker: Docker, compose: Compose, reference: dict[str, Any], tmp_path: Path
+) -> None:
+    compose("up", "--detach")
+    harness, candidate = (compose("ps", "--all", "--quiet", name).strip() for name in NAMES)
+    assert docker("wait", harness).strip() == "0", docker("logs", harness)
+    assert "isolation of runs: container" in docker("logs", harness)
+    docker("cp", f"{harness}:/data", str(tmp_path / "data"))
+    found = records(tmp_path / "data" / "results" / "default")
+    found.pop("image")
+    assert {k: v for k, v in reference.items() if k != "image"} == found
+    # Nothing of a run is left where the next one is, and its server never ended.
+    assert docker("exec", candidate, "ls", "-A", "/exchange", "/tmp", "/dev/shm").split() == [
+        "/dev/shm:", "/exchange:", "lock", "/tmp:",
+    ]  # fmt: skip
+    assert docker("inspect", "--format", "{{.RestartCount}}", candidate).strip() == "0"
+
+
+def test_gpus_are_for_both_containers(tmp_path: Path) -> None:
+    path = program("RATCHET_TEST_COMPOSE")
+    whole = yaml.safe_load(COMPOSE.read_text())
+    del whole["name"]
+    both = tmp_path / "compose.yaml"
+    both.write_text(yaml.safe_dump(whole))
+    found = yaml.safe_load(Compose(path, [both, COMPOSE_GPU], "ratchet-test")("config"))
+    for name in NAMES:
+        service = found["services"][name]
+        (device,) = service["deploy"]["resources"]["reservations"]["devices"]
+        assert (device["driver"], device["capabilities"]) == ("nvidia", ["gpu"])
+        assert device["count"] in ("all", -1)
+        assert service["read_only"] is True

@@ -1,0 +1,251 @@
+"""Prices, near misses, checks of the incumbent, the guarantee: in whole sessions."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from helpers.boxes import DEFAULTS, REPO, Box, make_box
+from helpers.edits import NOISE, alternative, change, constant, declare, is_kept, ruling
+from helpers.shared import copied, made_once
+from ratchet import guard
+from ratchet.canonical import digest_bytes, source_digest
+from ratchet.journal import Journal
+from ratchet.seeds import Role, run_seed
+from ratchet.session import Session
+from ratchet.stages import experiment, judge
+
+
+def done(box: Box) -> Counter[str]:
+    return Counter(event["key"] for event in box.events("run_finished"))
+
+
+# ------------------------------------------------------------- near misses
+
+
+@pytest.fixture(scope="session")
+def missed(tmp_path_factory: pytest.TempPathFactory) -> Box:
+    """Three candidates a round that all improve, of which two can be combined."""
+    return made_once(tmp_path_factory, "missed", _missed)
+
+
+def _missed(path: Path) -> Box:
+    box = make_box(path, candidates=3, rounds=2)
+    box.settings |= {"remeasure_every": 1, "confirm_replicates": 1}
+    declare(
+        box,
+        constant("RATE", 0.8, 0.4),
+        alternative("square", "activation", "shape = 1.0", "shape = 0.9"),
+    )
+    box.play()
+    return box
+
+
+def test_a_near_miss_is_tried_again_on_the_new_incumbent(missed: Box) -> None:
+    first = box_round(missed, 1)
+    kept = ruling(missed, "RATE 0.1 -> 0.8")
+    assert first["verdict"]["kept"] == kept["number"]
+    misses = {r["number"]: r["gain"] for r in first["verdict"]["rulings"] if r["near_miss"]}
+    assert len(misses) == 2
+    queue = first["steer"]["near_misses"]
+    assert queue == sorted(misses, key=lambda number: -misses[number])
+    second = box_round(missed, 2)
+    (again,) = second["proposals"]["proposals"]
+    square = next(p for p in first["proposals"]["proposals"] if p["category"] == "activation")
+    assert again["retry_of"] == square["number"]
+    assert again["description"] == f"square (again, was experiment {square['number']})"
+    assert f"Experiment {square['number']} was probably better too" in again["hypothesis"]
+    assert second["verdict"]["kept"] == again["number"]
+    parent = missed.git("rev-parse", f"{again['commit']}^").strip()
+    assert parent == kept["commit"]
+    assert missed.git("rev-parse", "ratchet/default").strip() == again["commit"]
+
+
+def test_a_near_miss_that_would_repeat_what_was_measured_is_dropped(missed: Box) -> None:
+    """RATE from 0.8 back to 0.4 is the source of the other near miss."""
+    rate = ruling(missed, "RATE 0.1 -> 0.4")
+    assert rate["near_miss"]
+    second = box_round(missed, 2)
+    assert second["proposals"]["dropped"] == [rate["number"]]
+    assert second["steer"]["near_misses"] == []
+
+
+def test_the_report_tells_of_near_misses(missed: Box) -> None:
+    facts = {e["number"]: e for e in missed.json("report.json")["experiments"]}
+    again = facts[4]
+    assert facts[again["retry_of"]]["retried_as"] == 4
+    page = (missed.session / "report.html").read_text()
+    assert "tried again as experiment 4" in page
+    assert "will be tried again" in (missed.session / "progress.log").read_text()
+
+
+def test_a_replay_with_retries_and_checks_gives_the_same_bytes(missed: Box, tmp_path: Path) -> None:
+    again = copied(missed, tmp_path / "copy")
+    shutil.rmtree(again.session)
+    again.play()
+    assert again.state() == missed.state()
+    assert again.events("run_finished") == []
+
+
+def test_judging_makes_no_run(missed: Box, tmp_path: Path, monkeypatch) -> None:
+    """It decides by what the experiments found, to the byte."""
+    box, session = reopened(missed, tmp_path)
+    monkeypatch.setattr(Session, "run", lambda *_, **__: pytest.fail("it was run"))
+    for name in ("0001", "0002"):
+        folder = box.session / "rounds" / name
+        before = {name: (folder / name).read_bytes() for name in ("verdict.json", "judge.json")}
+        for each in before:
+            (folder / each).unlink()
+        judge.run(session, int(name))
+        assert {each: (folder / each).read_bytes() for each in before} == before
+
+
+@pytest.fixture(scope="module")
+def suspicious(tmp_path_factory: pytest.TempPathFactory) -> Box:
+    """A session whose one edit gains so much that it is run once more, then kept."""
+    box = make_box(tmp_path_factory.mktemp("suspicious") / "box", rounds=1, budget_steps=5)
+    box.settings |= {"confirm_replicates": 1}
+    declare(box, alternative("leap", "optimizer", "shape = 1.0", "shape = 0.1"))
+    box.run()
+    return box
+
+
+def test_an_experiment_makes_the_runs_that_the_judge_wants(suspicious: Box, tmp_path: Path) -> None:
+    """One that was interrupted between its runs makes those alone that are missing."""
+    box, session = reopened(suspicious, tmp_path)
+    path = session.paths.round(1).experiment(0)
+    found = json.loads(path.read_text())
+    assert found["quarantined"]
+    assert len(found["runs"]) > 1
+    before, key = path.read_bytes(), found["runs"][-1]["key"]
+    lost = box.path / "store/runs" / key[:2] / key
+    lost.rename(tmp_path / "lost")
+    path.unlink()
+    count = len(box.events("run_finished"))
+    experiment.run(session, 1, 0)
+    assert path.read_bytes() == before
+    assert [event["key"] for event in box.events("run_finished")[count:]] == [key]
+
+
+def reopened(box: Box, tmp_path: Path) -> tuple[Box, Session]:
+    """A copy of a box, and its session."""
+    shutil.copytree(box.path, tmp_path / "copy", symlinks=True)
+    copy = Box((tmp_path / "copy").resolve(), box.settings)
+    plan = guard.plan({**DEFAULTS, **copy.settings}, copy.path, REPO, owner=False)
+    return copy, Session.open(plan.config, copy.path, REPO, Journal(plan.paths.events))
+
+
+def box_round(box: Box, number: int) -> dict[str, dict]:
+    names = ("proposals", "verdict", "steer")
+    return {name: box.json(f"rounds/{number:04d}/{name}.json") for name in names}
+
+
+# ------------------------------------------------------------------ prices
+
+
+@pytest.fixture(scope="session")
+def priced(tmp_path_factory: pytest.TempPathFactory) -> Box:
+    """A trainer without noise; one edit adds sixty lines for little, one removes twenty."""
+    return made_once(tmp_path_factory, "priced", _priced)
+
+
+def _priced(path: Path) -> Box:
+    box = make_box(path, rounds=2, confirm_replicates=1)
+    junk = "# old\n" + "".join(f"unused_{i} = {i}\n" for i in range(20)) + "# end\n"
+    change(box, NOISE, "noise = 0.0\n" + junk)
+    work = "if STEPS is None:\n" + "".join(f"    step_{i} = {i}\n" for i in range(60))
+    declare(
+        box,
+        alternative("lean", "efficiency", junk, ""),
+        alternative("wordy", "activation", "shape = 1.0\n", f"shape = 0.999\n{work}"),
+    )
+    box.play()
+    return box
+
+
+def test_many_lines_for_a_tiny_gain_are_not_kept(priced: Box) -> None:
+    wordy = ruling(priced, "wordy")
+    assert wordy["net_lines"] == 61
+    assert wordy["confidence"] > 0.9
+    assert wordy["price"] > wordy["gain"] > 0
+    assert not is_kept(wordy)
+    assert "for 61 more lines" in wordy["reason"]
+
+
+def test_a_deletion_at_the_same_metric_is_kept(priced: Box) -> None:
+    lean = ruling(priced, "lean")
+    assert lean["net_lines"] == -20
+    assert lean["delta"] == pytest.approx(0)
+    assert lean["price"] < 0
+    assert is_kept(lean)
+    assert "may cost" in lean["reason"]
+    last = box_round(priced, 2)["verdict"]
+    assert last["credit_used"] == pytest.approx(-lean["price"])
+    assert "It was allowed to cost up to" in (priced.session / "report.html").read_text()
+
+
+def test_another_price_judges_again_and_repeats_no_run(priced: Box, tmp_path: Path) -> None:
+    box = copied(priced, tmp_path / "copy")
+    before = set(box.runs())
+    box.play(line_price=0)
+    assert is_kept(ruling(box, "wordy"))
+    assert not is_kept(ruling(box, "lean"))
+    assert {r["price"] for r in box.rulings()} == {0}
+    assert before <= set(box.runs())
+    assert set(done(box).values()) == {1}
+    box.play()
+    assert [r["verdict"] for r in box.rulings()] == [r["verdict"] for r in priced.rulings()]
+    assert set(done(box).values()) == {1}
+
+
+# ------------------------------------------------------------------- drift
+
+
+def test_an_incumbent_that_moved_raises_the_alarm(box: Box) -> None:
+    """The second and third checks are found by their seeds: one drifts, one crashes."""
+    declare(box, constant("DECAY", 0.1, 0.2, 0.3))
+    change(box, "from prepare import DATA,", "from prepare import DATA, DRIFT,")
+    change(box, NOISE, f"{NOISE}noise += float(DRIFT.get(SEED, 0))\n")
+    source = (box.path / "tasks/fake/train.py").read_bytes()
+    baseline = source_digest({"train.py": digest_bytes(source)})
+    drifts, crashes = (run_seed(1, baseline, Role.REMEASURE, number) for number in (2, 3))
+    fixed = box.path / "tasks/fake/prepare.py"
+    fixed.write_text(f"{fixed.read_text()}\nDRIFT = {{{drifts}: 0.5, {crashes}: 'far'}}\n")
+    said = box.play(remeasure_every=1, confirm_replicates=1)
+    assert said.count("incumbent moved: expected ") == 1
+    calm, moved, failed = box.json("report.json")["remeasurements"]
+    assert abs(calm["z"]) < 3
+    assert moved["z"] > 3
+    assert (failed["outcome"], failed["z"]) == ("crash", None)
+    assert [check["alarm"] for check in (calm, moved, failed)] == [False, True, False]
+    page = (box.session / "report.html").read_text()
+    assert page.count("The incumbent moved: before round 2") == 1
+    roles = Counter(event["role"] for event in box.events("run_started"))
+    assert roles["remeasure"] == 3
+    used = box.json("rounds/0003/steer.json")["runs_used"]
+    assert used == roles["search"] + roles["remeasure"]
+
+
+# --------------------------------------------------------------- guarantee
+
+
+def test_a_guaranteed_keep_rests_on_fresh_runs_within_the_bound(box: Box) -> None:
+    declare(box, constant("RATE", 0.8))
+    box.play(mode="guaranteed", rounds=1, max_runs=19)
+    (found,) = box.rulings()
+    assert is_kept(found)
+    assert len(found["runs"]) >= 3
+    assert "its fresh runs alone" in found["reason"]
+    verdict = box_round(box, 1)["verdict"]
+    assert 1 <= len(verdict["incumbent_runs"]) <= 4
+    assert 0 < verdict["error_spent"] <= 0.05
+    judge = box.json("report.json")["judge"]
+    assert (judge["mode"], judge["false_keep_bound"]) == ("guaranteed", 0.05)
+    assert (
+        "at most 0.05 false keeps are to be expected" in (box.session / "report.html").read_text()
+    )
+    assert len(box.runs()) <= 19

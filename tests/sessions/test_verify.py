@@ -1,0 +1,189 @@
+"""`ratchet verify` on whole sessions: quiet while all is well, and never blind."""
+
+from __future__ import annotations
+
+import json
+import random
+import shutil
+import subprocess
+from base64 import urlsafe_b64encode
+from pathlib import Path
+
+import pytest
+
+from helpers.boxes import Box, make_box
+from ratchet import seal
+from ratchet.cli import ratchet as command
+from ratchet.paths import SessionPaths
+from ratchet.verify import Findings, verify
+
+
+def sealed(box: Box) -> Box:
+    """The box with its session sealed, as the report leaves it."""
+    seal.finish(SessionPaths("default", box.path))
+    return box
+
+
+def deviations(box: Box) -> set[str]:
+    return {deviation.path for deviation in found(box).deviations}
+
+
+def found(box: Box) -> Findings:
+    """Inputs of a box lie in it, so it is its own harness for them."""
+    return verify(box.path)
+
+
+@pytest.fixture
+def own(copy: Box) -> Box:
+    """A sealed copy with the environment's lock in the working folder."""
+    lock = str(copy.json("manifest.json")["values"]["environment"])
+    place = copy.path / lock
+    place.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(copy.harness / lock, place)
+    return sealed(copy)
+
+
+def test_a_finished_session_is_intact(own: Box, capsys) -> None:
+    assert command.main(["verify", "default", "--root", str(own.path)]) == 0
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert "intact" in said.err
+    assert "note" not in said.err
+
+
+def kept_files(box: Box) -> list[Path]:
+    """Every file that something rests on, and that is not empty."""
+    inputs = [box.path / "tasks" / "fake" / name for name in ("prepare.py", "program.md")]
+    inputs += [box.path / "tasks" / "fake" / "task.yaml", *(box.path / "envs").iterdir()]
+    below = [*(box.path / "results").rglob("*"), *(box.path / "store").rglob("*")]
+    logs = box.session / "logs"
+    kept = [path for path in below if path.is_file() and not path.is_relative_to(logs)]
+    kept.remove(box.session / "live.html")  # a view: nothing rests on it
+    return [path for path in sorted(inputs + kept) if path.stat().st_size]
+
+
+def test_one_flipped_byte_in_any_file_is_reported_with_its_name(own: Box) -> None:
+    paths = kept_files(own)
+    kinds = {path.suffix for path in paths}
+    assert {".json", ".tsv", ".html", ".png", ".log", ".py", ".lock", ".jsonl", ""} <= kinds
+    assert len(paths) > 80
+    draw = random.Random(7)
+    for path in paths:
+        whole, mode = path.read_bytes(), path.stat().st_mode
+        path.chmod(0o644)
+        changed = bytearray(whole)
+        changed[draw.randrange(len(whole))] ^= 1 << draw.randrange(8)
+        if path.is_relative_to(own.session / ".git" / "objects"):
+            # A middle byte: some bits at the end of compressed data mean nothing.
+            changed = bytearray(whole)
+            changed[len(whole) // 2] ^= 1
+        path.write_bytes(changed)
+        named = deviations(own)
+        assert path.relative_to(own.path).as_posix() in named, (path, named)
+        path.write_bytes(whole)
+        path.chmod(mode)
+    assert deviations(own) == set()
+
+
+def test_each_deviation_is_one_line_with_what_to_do(own: Box, capsys) -> None:
+    prepare = own.path / "tasks" / "fake" / "prepare.py"
+    prepare.write_text(prepare.read_text() + "# more\n")
+    (own.session / "rounds" / "0002" / "verdict.json").write_text("{")
+    (own.session / "confirm.json").unlink()
+    assert command.main(["verify", "--root", str(own.path)]) == 1
+    lines = capsys.readouterr().out.splitlines()
+    by_name = {line.split(": ")[0]: line for line in lines}
+    assert set(by_name) == {
+        "tasks/fake/prepare.py",
+        "results/default/rounds/0002/verdict.json",
+        "results/default/confirm.json",
+    }
+    assert "cp store/blobs/sha256/" in by_name["tasks/fake/prepare.py"]
+    assert "-F --config session=default" in by_name["results/default/confirm.json"]
+    assert all("expected" in line and "found" in line for line in lines)
+
+
+def test_what_the_advice_says_helps(own: Box) -> None:
+    (own.session / "rounds" / "0002" / "verdict.json").unlink()
+    log = next((own.path / "store" / "runs").glob("*/*/run.log"))
+    log.chmod(0o644)
+    log.write_text("forged")
+    prepare = own.path / "tasks" / "fake" / "prepare.py"
+    prepare.write_text("print('bent')\n")
+    advice = next(d.todo for d in found(own).deviations if d.path.endswith("prepare.py"))
+    subprocess.run(advice.partition(": ")[2], shell=True, cwd=own.path, check=True)
+    own.play()
+    sealed(own)
+    assert deviations(own) == set()
+    assert any("damaged" in note for note in found(own).notes)
+
+
+def test_an_edit_of_a_record_stays_visible_after_the_session_went_on(own: Box) -> None:
+    path = own.session / "results.tsv"
+    path.write_text(path.read_text().replace("crash", "keep "))
+    sealed(own)
+    assert deviations(own) == {"results/default/results.tsv"}
+
+
+def test_a_verdict_that_contradicts_the_store_needs_no_seal(copy: Box) -> None:
+    path = copy.session / "rounds" / "0002" / "verdict.json"
+    verdict = json.loads(path.read_text())
+    run = verdict["rulings"][0]["runs"][0]
+    run["value"] = (run["value"] or 1.0) - 0.5
+    path.write_text(json.dumps(verdict, indent=1, sort_keys=True, ensure_ascii=False) + "\n")
+    copy_seal = SessionPaths("default", copy.path).seal
+    copy_seal.unlink(missing_ok=True)
+    assert deviations(copy) == {"results/default/rounds/0002/verdict.json"}
+
+
+def test_history_that_was_bent_is_named(own: Box) -> None:
+    path = own.session / ".git"
+    other = own.git("rev-parse", "refs/ratchet/baseline").strip()
+    own.git("update-ref", "refs/ratchet/experiments/0002", other)
+    own.git("update-ref", "-d", "refs/ratchet/experiments/0003")
+    named = deviations(own)
+    prefix = "results/default/.git/refs/ratchet/experiments"
+    assert {f"{prefix}/0002", f"{prefix}/0003"} <= named
+    shutil.rmtree(path)
+    assert deviations(own) == {"results/default/.git"}
+
+
+def test_packing_the_history_is_no_deviation(own: Box) -> None:
+    own.git("gc", "--quiet")
+    assert deviations(own) == set()
+    own.git("remote", "add", "mine", "https://example.org/mine.git")
+    assert deviations(own) == set()
+    (pack,) = (own.session / ".git" / "objects" / "pack").glob("*.pack")
+    pack.chmod(0o644)
+    data = bytearray(pack.read_bytes())
+    data[len(data) // 2] ^= 1
+    pack.write_bytes(data)
+    assert pack.relative_to(own.path).as_posix() in deviations(own)
+
+
+def test_the_users_own_edits_are_notes(own: Box) -> None:
+    source = own.path / "tasks" / "fake" / "train.py"
+    source.write_text(source.read_text() + "# mine\n")
+    assert deviations(own) == set()
+    assert any("goes on with its own copy" in note for note in found(own).notes)
+
+
+def test_a_session_on_its_way_gives_no_false_alarm(tmp_path: Path) -> None:
+    box = make_box(tmp_path / "box", rounds=1, confirm_replicates=1)
+    box.play()
+    paths = SessionPaths("default", box.path)
+    sealed(box)
+    box.play(rounds=2)
+    assert deviations(box) <= {"results/default/SHA256SUMS"}
+    seal.begin(paths, [paths.confirmation, paths.report_html])
+    (box.session / "confirm.json").unlink()
+    lost = box.session / "rounds" / "0001" / "steer.json"
+    lost.unlink()
+    begun = urlsafe_b64encode(b"results/default/rounds/0001/steer.json").decode()
+    (box.path / ".snakemake" / "incomplete").mkdir(exist_ok=True)
+    (box.path / ".snakemake" / "incomplete" / begun).write_text("{}")
+    said = found(box)
+    assert said.deviations == []
+    assert any("not at its end" in note for note in said.notes)
+    assert any("being made again" in note for note in said.notes)
+    assert any("not sealed yet" in note for note in said.notes)

@@ -1,0 +1,177 @@
+"""Stops of every kind: the plain command goes on, and nothing is lost or repeated.
+
+`RATCHET_KILLS` says how many random kills (default 3); 100 take some minutes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import random
+import signal
+import time
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from helpers.boxes import Box, make_box
+from helpers.disks import fill
+from helpers.shared import made_once
+from ratchet.verify import verify
+
+KILLS = int(os.environ.get("RATCHET_KILLS", "3"))
+PER_SESSION = 3
+# Long enough for a stop to fall into a training.
+SLOW = {"budget_steps": None, "budget_seconds": 0.4, "rounds": 2, "confirm_replicates": 1}
+
+
+@pytest.fixture(scope="session")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Box:
+    """A session that nobody stopped, played in this process."""
+    return made_once(tmp_path_factory, "undisturbed", _undisturbed)
+
+
+def _undisturbed(path: Path) -> Box:
+    box = make_box(path, **SLOW)
+    box.play()
+    return box
+
+
+def test_signals_end_the_session_and_its_trainers_and_it_goes_on(
+    tmp_path: Path, undisturbed: Box
+) -> None:
+    box = make_box(tmp_path / "box", **SLOW)
+    for kind in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
+        process, seen = box.start(), len(box.events("run_started"))
+        box.wait_for(lambda n=seen: len(box.events("run_started")) > n)
+        if kind is signal.SIGINT:
+            os.killpg(process.pid, kind)  # what a terminal does on Ctrl-C
+        else:
+            process.send_signal(kind)
+        assert process.wait(timeout=60) != 0
+        box.wait_for(lambda: not box.trainers())
+    finished_before = set(box.runs())
+    started_before = len(box.events("run_started"))
+    box.run()
+    assert box.state() == undisturbed.state()
+    done = Counter(event["key"] for event in box.events("run_finished"))
+    assert max(done.values()) == 1, "a finished run was repeated"
+    started_after = len(box.events("run_started")) - started_before
+    assert started_after == len(set(box.runs()) - finished_before)
+
+
+def test_a_killed_job_or_trainer_costs_one_run_at_most(tmp_path: Path, undisturbed: Box) -> None:
+    """SIGKILL of the trainer, then of its supervisor, then of the job itself."""
+    box = make_box(tmp_path / "box", **SLOW)
+    process = box.start()
+    for pattern in ("train.py", "supervisor.py"):
+        box.wait_for(lambda p=pattern: any(p in line for line in box.trainers()))
+        line = next(line for line in box.trainers() if pattern in line)
+        os.kill(int(line.split()[0]), signal.SIGKILL)
+        seen = len(box.events("run_finished"))
+        box.wait_for(lambda n=seen: len(box.events("run_finished")) > n)
+    process.wait(timeout=120)
+    box.run()
+    assert box.state() == undisturbed.state()
+
+
+def processes(box: Box) -> dict[int, str]:
+    """Processes that work in the box, with what they are."""
+    found = {}
+    for process in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            if Path(str((process / "cwd").readlink())).is_relative_to(box.path):
+                line = (process / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+                found[int(process.name)] = line
+    return found
+
+
+def entries(box: Box) -> dict[str, int]:
+    """Finished runs, with the identity of their record on the disk."""
+    found = (box.path / "store" / "runs").glob("*/*/run.json")
+    return {path.parent.name: path.stat().st_ino for path in found}
+
+
+def strike(box: Box, process, draw: random.Random) -> str:
+    """Kill something of the session, and at last Snakemake itself; says what."""
+    victims = processes(box)
+    kind = draw.choice(["snakemake", "everything", "one"])
+    if kind == "everything":
+        for pid in victims:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+    elif kind == "one" and victims:
+        pid = draw.choice(sorted(victims))
+        kind = victims[pid][:200]
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+        time.sleep(draw.uniform(0, 0.5))
+    process.kill()
+    process.wait(timeout=60)
+    return kind
+
+
+def disturb(box: Box, draw: random.Random, most: int) -> int:
+    """Start the session and kill it at random moments; returns how often it was hit."""
+    for count in range(most):
+        kept = entries(box)
+        process = box.start()
+        seen, more = len(box.events()), draw.randint(0, 9)
+        box.wait_for(
+            lambda n=seen + more, p=process: len(box.events()) >= n or p.poll() is not None
+        )
+        time.sleep(draw.uniform(0, 0.4))
+        if process.poll() is not None:
+            return count
+        events = [event["event"] for event in box.events()]
+        what = strike(box, process, draw)
+        print(f"kill after {len(events)} events ({(events or ['none'])[-1]}): {what}")
+        box.wait_for(lambda: not processes(box))
+        left = entries(box)
+        assert all(left.get(key) == inode for key, inode in kept.items()), "a run was replaced"
+        if (box.session / "manifest.json").exists():
+            assert verify(box.path).deviations == [], "a kill is no deviation"
+    return most
+
+
+@pytest.mark.parametrize("number", range(max(1, KILLS // PER_SESSION)))
+def test_a_killed_session_ends_as_if_nothing_had_happened(
+    tmp_path: Path, undisturbed: Box, number: int
+) -> None:
+    reference = undisturbed
+    draw = random.Random(f"kills {number}")
+    left = PER_SESSION
+    for attempt in range(10 * PER_SESSION):
+        if not left:
+            break
+        box = make_box(tmp_path / f"box-{attempt}", **SLOW)
+        hits = disturb(box, draw, left)
+        left -= hits
+        kept = entries(box)
+        box.run()
+        assert box.state() == reference.state()
+        final = entries(box)
+        assert all(final.get(key) == inode for key, inode in kept.items()), "a run was replaced"
+        assert sorted(final) == reference.runs()
+        finished = Counter(event["key"] for event in box.events("run_finished"))
+        assert max(finished.values()) == 1, "a finished run was repeated"
+        assert len(box.events("run_started")) <= len(final) + hits, "a kill cost more than a run"
+        assert not processes(box)
+        assert verify(box.path).deviations == []
+    assert not left, "the session was always over before it was hit"
+
+
+def test_a_disk_that_fills_up_in_the_middle(small: Path, finished: Box) -> None:
+    box = make_box(small / "box")
+    process = box.start()
+    box.wait_for(lambda: len(box.events("run_finished")) >= 4)
+    ballast = fill(small, 0)
+    assert process.wait(timeout=60) != 0
+    assert not box.trainers()
+    before = box.runs()
+    ballast.unlink()
+    box.run()
+    assert box.state() == finished.state()
+    assert set(before) <= set(box.runs())
+    assert verify(box.path).deviations == []
