@@ -81,7 +81,7 @@ READS = {
 
 @layered(READS)
 def test_the_validation_data_cannot_be_read(arena: Arena, name: str, kind: Kind) -> None:
-    blob = str(arena.data["val.bin"][0])
+    blob = str(arena.store.path(arena.data["val.bin"]))
     lines = READS[name].format(blob=blob, store=str(arena.root / "store"))
     attempt = arena.attempt(trying(lines), kind)
     assert attempt.value == arena.honest(kind)
@@ -104,7 +104,8 @@ WRITES = {
 
 @layered(WRITES)
 def test_nothing_of_the_session_can_be_rewritten(arena: Arena, name: str, kind: Kind) -> None:
-    blob, sha = arena.data["val.bin"]
+    sha = arena.data["val.bin"]
+    blob = arena.store.path(sha)
     results, run = arena.root / "results.tsv", arena.root / "store" / "run.json"
     for path in (results, run):
         path.write_text("honest")
@@ -118,7 +119,8 @@ def test_nothing_of_the_session_can_be_rewritten(arena: Arena, name: str, kind: 
 
 
 def test_without_isolation_a_changed_store_is_noticed_before_the_next_run(arena: Arena) -> None:
-    path, sha = arena.data["val.bin"]
+    sha = arena.data["val.bin"]
+    path = arena.store.path(sha)
     content = path.read_bytes()
     try:
         lines = WRITES["the stored data"].format(blob=str(path))
