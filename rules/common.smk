@@ -81,8 +81,8 @@ def training(runs):
 
 
 # What steps read of earlier rounds, of the baseline and of the manifest is not declared:
-# each round rests on the one before, which stands for all of it.  So does a report's
-# confirmation.  With every edge in the graph, making it would take longer than a round.
+# each round rests on the one before, which stands for all of it, as a confirmation does
+# for the report.  Else the graph would grow with the square of the rounds.
 def this(wildcards):
     return PATHS.round(int(wildcards.round))
 
