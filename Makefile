@@ -20,7 +20,7 @@ DEV := $(ENVS)/.venv-dev
 PACKAGE := pyproject.toml LICENSE README.md
 
 .DEFAULT_GOAL := help
-.PHONY: help env env-dev env-gpt env-slurm env-kubernetes session pictures test check image lock bench bench-proposing clean
+.PHONY: help env env-dev env-gpt env-slurm env-kubernetes session pictures rulegraph test check image lock bench bench-proposing clean
 
 help:
 	@echo "make session   set up the locked environment and run a session (config/config.yaml)"
@@ -33,6 +33,7 @@ help:
 	@echo "make bench-proposing   steered sessions of the default task beside unsteered ones; an hour"
 	@echo "make image     build the container image (BASE_IMAGE=... for another base, ENGINE=podman)"
 	@echo "make pictures  run the default session and take the README's pictures of its report"
+	@echo "make rulegraph draw which rule needs which, into docs/rulegraph.svg"
 	@echo "make lock      make the hash locks in envs/ again from their .in files"
 	@echo "make clean     remove the environments and caches; never results or store"
 
@@ -94,6 +95,16 @@ session: $(ENVS)/.venv/.ready
 pictures: session
 	@$(ENVS)/.venv/bin/python tests/browser/pictures.py results/default tests/data/pictures
 
+# Which rule needs which, of sessions and tournaments; it needs Graphviz.
+rulegraph: $(ENVS)/.venv-dev/.ready
+	@command -v dot >/dev/null \
+		|| { echo "make rulegraph draws with Graphviz, whose dot is not on the PATH; on Debian and Ubuntu: apt-get install graphviz" >&2; exit 1; }
+	@mkdir -p docs
+	@$(DEV)/bin/snakemake all evolve --rulegraph --config session=rulegraph > docs/rulegraph.dot
+	@dot -Tsvg docs/rulegraph.dot -o docs/rulegraph.svg
+	@rm docs/rulegraph.dot
+	@echo "docs/rulegraph.svg"
+
 check: $(ENVS)/.venv-dev/.ready
 	$(DEV)/bin/ruff check
 	$(DEV)/bin/ruff format --check
@@ -121,6 +132,7 @@ bench: $(ENVS)/.venv-dev/.ready $(ENVS)/.venv-bench/.ready
 	$(ENVS)/.venv-bench/bin/python tests/bench/judging.py
 	$(ENVS)/.venv-bench/bin/python tests/bench/steering.py
 	$(DEV)/bin/python tests/bench/guarantee.py
+	$(DEV)/bin/pytest tests/bench/calibration.py
 	$(ENVS)/.venv-bench/bin/python tests/bench/evolve.py
 
 bench-proposing: $(ENVS)/.venv-dev/.ready

@@ -35,7 +35,7 @@ onerror:
 
 
 onstart:
-    guard.install_graceful_sigterm(workflow)
+    hooks.end_gracefully_on_sigterm(workflow)
     seal.begin(PATHS)
     journal.resumed(PATHS, CONFIG)
 

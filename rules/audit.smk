@@ -2,7 +2,7 @@ from ratchet import auditing
 
 
 # A run is named by its turn and by its code's digest, so that another plan finds it.
-rule rerun:
+rule audit_run:
     input:
         manifest=str(PATHS.manifest),
         before=lambda wildcards: auditing.before(PATHS, int(wildcards.round)),
@@ -19,17 +19,14 @@ rule rerun:
         str(PATHS.logs / "audit/{round}/run-{candidate}.tsv")
     threads: training_threads
     resources:
-        gpu=training_gpus,
-        mem_mb=PLAN.needs.memory_mb,
-        runtime=lambda wildcards, attempt: PLAN.needs.minutes(1, attempt),
+        **training(1),
     params:
         depends=auditing.rerun_digest(),
     shell:
-        'exec "$RATCHET_PYTHON" -P "$RATCHET_SCRIPTS/rerun.py" --log {log:q}'
-        " --round {wildcards.round} --candidate {wildcards.candidate}"
+        step("audit_run", "--round {wildcards.round} --candidate {wildcards.candidate}")
 
 
-rule audited:
+rule audit_report:
     input:
         manifest=str(PATHS.manifest),
         plan=str(PATHS.rerun_plan),
@@ -46,7 +43,7 @@ rule audited:
     params:
         depends=auditing.page_digest(PLAN),
     shell:
-        'exec "$RATCHET_PYTHON" -P "$RATCHET_SCRIPTS/audit.py" --log {log:q}'
+        step("audit_report")
 
 
 rule audit:

@@ -1,27 +1,24 @@
-rule replicate:
+rule baseline_run:
     input:
         str(PATHS.manifest),
     output:
-        touch(str(PATHS.logs / "ahead/baseline-{candidate}")),
+        str(PATHS.folder / "baseline/run-{candidate}.json"),
     log:
-        str(PATHS.logs / "ahead/baseline-{candidate}.log"),
+        str(PATHS.logs / "baseline/run-{candidate}.log"),
     benchmark:
-        str(PATHS.logs / "ahead/baseline-{candidate}.tsv")
+        str(PATHS.logs / "baseline/run-{candidate}.tsv")
     threads: training_threads
     resources:
-        gpu=training_gpus,
-        mem_mb=PLAN.needs.memory_mb,
-        runtime=lambda wildcards, attempt: PLAN.needs.minutes(1, attempt),
+        **training(1),
     shell:
-        '[ "$RATCHET_AHEAD" = no ] || exec "$RATCHET_PYTHON" -P "$RATCHET_SCRIPTS/replicate.py"'
-        " --log {log:q} --candidate {wildcards.candidate}"
+        step("baseline_run", "--candidate {wildcards.candidate}")
 
 
 rule baseline:
     input:
-        str(PATHS.manifest),
-        [
-            str(PATHS.logs / f"ahead/baseline-{number}")
+        manifest=str(PATHS.manifest),
+        runs=[
+            str(PATHS.baseline_run(number))
             for number in range(CONFIG.baseline_replicates)
         ],
     output:
@@ -33,10 +30,7 @@ rule baseline:
     benchmark:
         str(PATHS.benchmark("baseline"))
     localrule: True
-    threads: 0
-    resources:
-        gpu=training_gpus,
     params:
         depends=PLAN.judge_digest,
     shell:
-        'exec "$RATCHET_PYTHON" -P "$RATCHET_SCRIPTS/baseline.py" --log {log:q}'
+        step("baseline")

@@ -3,68 +3,52 @@ import sys
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
-from snakemake.jobs import Job
-from snakemake.logging import logger
-from snakemake_interface_executor_plugins.executors.remote import RemoteExecutor
+from snakemake.utils import validate
 
 try:
-    from ratchet import guard, journal, placing, seal
+    from ratchet import guard, journal, seal
+    from ratchet import snakemake_hooks as hooks
 except ImportError as error:
     raise WorkflowError(
         f"{error}: this Snakemake does not run in Ratchet's environment; create it with "
         "`make env` and activate it with `source .venv/bin/activate`"
     )
 
-# Reads config/config.yaml, checks it, the task and the session's frozen inputs,
-# and takes the folder.  Ends the process with one message if something is wrong.
+hooks.quiet()
+
+
+# Of the folder that the session runs in, or else the harness's own.
+configfile: guard.config_file(root=Path(), harness=Path(workflow.basedir))
+
+
+# Checks the settings, the task and the session's frozen inputs, and takes the folder.
+# Ends the process with one message, in our own words, if something is wrong, so that
+# Snakemake's check of the settings finds nothing more.
+config.update(guard.plain(config))
 PLAN = guard.load(
     config,
     root=Path(),
     harness=Path(workflow.basedir),
-    owner=workflow.is_main_process and not guard.only_looks(sys.argv),
+    owner=hooks.runs_jobs(workflow),
 )
-guard.hush(logger)
+validate(config, "../config/schema.yaml")
 CONFIG = PLAN.config
 PATHS = PLAN.paths
 
-# Rules say `exec "$RATCHET_PYTHON" -P script`: exec makes the script Snakemake's
-# own child, so that signals reach it and it notices Snakemake's death; with -P the
-# script's folder is not on the path, so that the installed package is what runs.
-# These variables hold interpreter, scripts and settings, on every node that parses
-# this file.
+# Interpreter, script and settings of all steps, on every node that parses this file.
 os.environ.update(PLAN.environment)
 
-# `ended FILE...`: whether all these proposals say that the session has ended.  A
-# round after an ended one repeats its files; that takes a tenth of the time that
-# even an idle Python does.  RATCHET_PARENT lets a script notice that Snakemake
-# died before the script could ask to be told.
+# RATCHET_PARENT lets a step notice that Snakemake died before the step could ask to be
+# told.  `ended ROUND FILE...`: whether all these proposals say that the session has
+# ended.  A round after an ended one repeats its files; that takes a tenth of the time
+# that even an idle Python does.  Before round 1 there is none.
 shell.prefix(
-    """export RATCHET_PARENT=$PPID; ended() ( for f; do grep -qs '"stop": "' "$f" || exit 1; done ); """
+    "export RATCHET_PARENT=$PPID; "
+    """ended() ( [ "$1" != 0001 ] || exit 1; shift; for f; do grep -qs '"stop": "' "$f" || exit 1; done ); """
 )
 
-
-# How many trainings run at once.  Without a limit all that are ready would start.
-# It is no line of the default profile, since that counts before the others.
-if "gpu" not in workflow.global_resources:
-    workflow.register_resource("gpu", 1)
-
-os.environ.update(placing.environment(workflow))
-if workflow.is_main_process:
-    placing.keep_idle_jobs_here(PLAN, Job)
-    placing.look_as_often_as_asked(RemoteExecutor)
-
-
-def is_sent():
-    """Whether jobs go elsewhere; known when they are made, not when this is read."""
-    return workflow.non_local_exec
-
-
-def training_gpus(wildcards):
-    return PLAN.needs.gpus(is_sent())
-
-
-def training_threads(wildcards):
-    return PLAN.needs.cores(is_sent())
+hooks.limit_trainings(workflow)
+hooks.place_jobs(workflow, PATHS, CONFIG.rounds)
 
 
 wildcard_constraints:
@@ -72,9 +56,48 @@ wildcard_constraints:
     candidate=r"\d+",
 
 
-def round_files(wildcards):
+def step(name, options=""):
+    """Command of a step.
+
+    `exec` makes the step Snakemake's own child, so that signals reach it and it notices
+    Snakemake's death; with -P the script's folder is not on the path, so that the
+    installed package is what runs.
+    """
+    return f'exec "$RATCHET_PYTHON" -P "$RATCHET_STEP" {name} --log {{log:q}} {options}'
+
+
+def training_threads(wildcards):
+    """Threads of a training job; none on one machine, where `gpu` is what limits."""
+    return PLAN.needs.cores(hooks.sends_jobs(workflow))
+
+
+def training(runs):
+    """Resources of a training job of so many runs."""
+    return {
+        "gpu": lambda wildcards: PLAN.needs.gpus(hooks.sends_jobs(workflow)),
+        "mem_mb": PLAN.needs.memory_mb,
+        "runtime": lambda wildcards, attempt: PLAN.needs.minutes(runs, attempt),
+    }
+
+
+# What steps read of earlier rounds, of the baseline and of the manifest is not declared:
+# each round rests on the one before, which stands for all of it.  So does a report's
+# confirmation.  With every edge in the graph, making it would take longer than a round.
+def this(wildcards):
     return PATHS.round(int(wildcards.round))
 
 
 def previous(wildcards):
     return PATHS.round(int(wildcards.round) - 1)
+
+
+def before(name, *arguments):
+    """A file of the round before, for rounds after the first: round 0 has none such."""
+
+    def find(wildcards):
+        if int(wildcards.round) == 1:
+            return []
+        found = getattr(previous(wildcards), name)
+        return str(found(int(wildcards.candidate)) if callable(found) else found)
+
+    return find

@@ -1,22 +1,20 @@
-rule pair:
+rule confirm_run:
     input:
-        str(PATHS.round(CONFIG.rounds).steer),
+        baseline=str(PATHS.baseline),
+        steer=str(PATHS.round(CONFIG.rounds).steer),
     output:
-        touch(str(PATHS.logs / f"ahead/confirm-{CONFIG.rounds}-{{candidate}}")),
+        str(PATHS.folder / "confirm/run-{candidate}.json"),
     log:
-        str(PATHS.logs / "ahead/confirm-{candidate}.log"),
+        str(PATHS.logs / "confirm/run-{candidate}.log"),
     benchmark:
-        str(PATHS.logs / "ahead/confirm-{candidate}.tsv")
+        str(PATHS.logs / "confirm/run-{candidate}.tsv")
     threads: training_threads
     resources:
-        gpu=training_gpus,
-        mem_mb=PLAN.needs.memory_mb,
-        runtime=lambda wildcards, attempt: PLAN.needs.minutes(2, attempt),
+        **training(2),
     params:
         depends=PLAN.confirm_digest,
     shell:
-        '[ "$RATCHET_AHEAD" = no ] || exec "$RATCHET_PYTHON" -P "$RATCHET_SCRIPTS/pair.py"'
-        " --log {log:q} --candidate {wildcards.candidate}"
+        step("confirm_run", "--candidate {wildcards.candidate}")
 
 
 rule confirm:
@@ -24,9 +22,10 @@ rule confirm:
         # Every round is listed, in ascending order: Snakemake walks inputs depth
         # first, so each round finds the one before in the graph already.  With
         # the last round alone, a chain of some hundred jobs is too deep for it.
-        [str(PATHS.round(number).steer) for number in range(CONFIG.rounds + 1)],
-        [
-            str(PATHS.logs / f"ahead/confirm-{CONFIG.rounds}-{number}")
+        steers=[str(PATHS.round(number).steer) for number in range(CONFIG.rounds + 1)],
+        baseline=str(PATHS.baseline),
+        runs=[
+            str(PATHS.confirm_run(number))
             for number in range(CONFIG.confirm_replicates)
         ],
     output:
@@ -36,10 +35,7 @@ rule confirm:
     benchmark:
         str(PATHS.benchmark("confirm"))
     localrule: True
-    threads: 0
-    resources:
-        gpu=training_gpus,
     params:
         depends=PLAN.confirm_digest,
     shell:
-        'exec "$RATCHET_PYTHON" -P "$RATCHET_SCRIPTS/confirm.py" --log {log:q}'
+        step("confirm")

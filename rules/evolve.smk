@@ -6,7 +6,7 @@ TURNS = range(1, CONFIG.evolve_rounds + 1)
 
 # Round 0 is where competitors enter.  What a leg does to its competitor's own
 # session is not declared: a killed leg is played again from what is there.
-rule leg:
+rule evolve_leg:
     input:
         before=lambda wildcards: relay.before_leg(
             PLAN, int(wildcards.round), int(wildcards.candidate)
@@ -25,19 +25,17 @@ rule leg:
         str(PATHS.logs / "evolve/{round}/leg-{candidate}.tsv")
     threads: training_threads
     resources:
-        gpu=training_gpus,
-        mem_mb=PLAN.needs.memory_mb,
-        runtime=lambda wildcards, attempt: PLAN.needs.minutes(
-            CONFIG.evolve_runs * (1 + CONFIG.judges_runs), attempt
-        ),
+        **training(CONFIG.evolve_runs * (1 + CONFIG.judges_runs)),
     params:
         depends=relay.leg_digest(PLAN),
     shell:
-        'exec "$RATCHET_PYTHON" -P "$RATCHET_SCRIPTS/leg.py" --log {log:q}'
-        " --round {wildcards.round} --candidate {wildcards.candidate} --limits={input.limits:q}"
+        step(
+            "evolve_leg",
+            "--round {wildcards.round} --candidate {wildcards.candidate} --limits={input.limits:q}",
+        )
 
 
-rule pollinate:
+rule evolve_pollinate:
     input:
         lambda wildcards: [
             str(PATHS.leg(int(wildcards.round), competitor))
@@ -53,11 +51,10 @@ rule pollinate:
     params:
         depends=relay.leg_digest(PLAN),
     shell:
-        'exec "$RATCHET_PYTHON" -P "$RATCHET_SCRIPTS/pollinate.py" --log {log:q}'
-        " --round {wildcards.round}"
+        step("evolve_pollinate", "--round {wildcards.round}")
 
 
-rule champion:
+rule evolve_champion:
     input:
         # All legs in ascending order, as rule confirm does with its rounds.
         [
@@ -73,18 +70,14 @@ rule champion:
         str(PATHS.benchmark("champion"))
     threads: training_threads
     resources:
-        gpu=training_gpus,
-        mem_mb=PLAN.needs.memory_mb,
-        runtime=lambda wildcards, attempt: PLAN.needs.minutes(
-            2 * CONFIG.confirm_replicates, attempt
-        ),
+        **training(2 * CONFIG.confirm_replicates),
     params:
         depends=relay.champion_digest(PLAN),
     shell:
-        'exec "$RATCHET_PYTHON" -P "$RATCHET_SCRIPTS/champion.py" --log {log:q}'
+        step("evolve_champion")
 
 
-rule tournament:
+rule evolve_report:
     input:
         str(PATHS.champion),
         [str(PATHS.pollination(number)) for number in TURNS[:-1]],
@@ -99,7 +92,7 @@ rule tournament:
     params:
         depends=relay.page_digest(PLAN),
     shell:
-        'exec "$RATCHET_PYTHON" -P "$RATCHET_SCRIPTS/tournament.py" --log {log:q}'
+        step("evolve_report")
 
 
 rule evolve:

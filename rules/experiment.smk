@@ -1,14 +1,16 @@
-# On a cluster's node the runs that the judge will ask for follow at once, where the
-# candidate is the only one of its round; else rule retest makes them.
-ALONE = CONFIG.candidates == 1
-
-
+# All runs of one candidate: the first, and those that the judge wants as it was before
+# the round.
 rule experiment:
     input:
         limits=lambda wildcards: PLAN.limits_for_experiment(
             int(wildcards.round), int(wildcards.candidate)
         ),
-        proposals=lambda wildcards: str(round_files(wildcards).proposals),
+        proposals=lambda wildcards: str(this(wildcards).proposals),
+        judge=lambda wildcards: str(previous(wildcards).judge),
+        steer=lambda wildcards: str(previous(wildcards).steer),
+        verdict=before("verdict"),
+        before=before("proposals"),
+        repeat=before("experiment"),
     output:
         str(PATHS.rounds / "{round}/experiment-{candidate}.json"),
     log:
@@ -17,17 +19,14 @@ rule experiment:
         str(PATHS.logs / "{round}/experiment-{candidate}.tsv")
     threads: training_threads
     resources:
-        gpu=training_gpus,
-        mem_mb=PLAN.needs.memory_mb,
-        runtime=lambda wildcards, attempt: PLAN.needs.minutes(
-            1 + ALONE * CONFIG.judges_runs, attempt
-        ),
+        **training(CONFIG.experiment_runs),
     params:
-        before=lambda wildcards: str(previous(wildcards).proposals),
-        repeat=lambda wildcards: str(
-            previous(wildcards).experiment(int(wildcards.candidate))
-        ),
+        # Another judge may want further runs; those that were made are in the store.
+        depends=PLAN.judge_digest,
     shell:
-        "ended {input.proposals:q} {params.before:q} && exec cp {params.repeat:q} {output:q}; "
-        'exec "$RATCHET_PYTHON" -P "$RATCHET_SCRIPTS/experiment.py" --log {log:q}'
-        " --round {wildcards.round} --candidate {wildcards.candidate} --limits={input.limits:q}"
+        "ended {wildcards.round} {input.proposals:q} {input.before:q}"
+        " && exec cp {input.repeat:q} {output:q}; "
+        + step(
+            "experiment",
+            "--round {wildcards.round} --candidate {wildcards.candidate} --limits={input.limits:q}",
+        )

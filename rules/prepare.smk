@@ -11,11 +11,12 @@ rule prepare:
     # head's.
     threads: training_threads
     resources:
-        gpu=training_gpus,
-        mem_mb=PLAN.needs.memory_mb,
-        runtime=lambda wildcards, attempt: PLAN.needs.prepare_minutes(attempt),
+        **{
+            **training(0),
+            "runtime": lambda wildcards, attempt: PLAN.needs.prepare_minutes(attempt),
+        },
     shell:
-        'exec "$RATCHET_PYTHON" -P "$RATCHET_SCRIPTS/prepare.py" --log {log:q}'
+        step("prepare")
 
 
 rule limits:
@@ -27,4 +28,4 @@ rule limits:
         str(PATHS.log(f"limits-{PLAN.limits_file.stem}")),
     localrule: True
     shell:
-        'exec "$RATCHET_PYTHON" -P "$RATCHET_SCRIPTS/limits.py" --log {log:q} --limits={output:q}'
+        step("limits", "--limits={output:q}")

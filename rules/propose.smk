@@ -3,6 +3,7 @@ rule propose:
         limits=lambda wildcards: PLAN.limits_for_proposals(int(wildcards.round)),
         offer=lambda wildcards: PLAN.offers(int(wildcards.round)),
         steer=lambda wildcards: str(previous(wildcards).steer),
+        before=before("proposals"),
     output:
         str(PATHS.rounds / "{round}/proposals.json"),
     log:
@@ -10,9 +11,6 @@ rule propose:
     benchmark:
         str(PATHS.logs / "{round}/propose.tsv")
     localrule: True
-    params:
-        before=lambda wildcards: str(previous(wildcards).proposals),
     shell:
-        "ended {params.before:q} && exec cp {params.before:q} {output:q}; "
-        'exec "$RATCHET_PYTHON" -P "$RATCHET_SCRIPTS/propose.py" --log {log:q}'
-        " --round {wildcards.round} --limits={input.limits:q}"
+        "ended {wildcards.round} {input.before:q} && exec cp {input.before:q} {output:q}; "
+        + step("propose", "--round {wildcards.round} --limits={input.limits:q}")

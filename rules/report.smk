@@ -22,4 +22,4 @@ rule report:
     params:
         depends=PLAN.report_digest,
     shell:
-        'exec "$RATCHET_PYTHON" -P "$RATCHET_SCRIPTS/report.py" --log {log:q}'
+        step("report")

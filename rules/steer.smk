@@ -1,8 +1,10 @@
 rule steer:
     input:
-        verdict=lambda wildcards: str(round_files(wildcards).verdict),
-        proposals=lambda wildcards: str(round_files(wildcards).proposals),
+        verdict=lambda wildcards: str(this(wildcards).verdict),
+        judge=lambda wildcards: str(this(wildcards).judge),
+        proposals=lambda wildcards: str(this(wildcards).proposals),
         steer=lambda wildcards: str(previous(wildcards).steer),
+        before=before("proposals"),
     output:
         str(PATHS.rounds / "{round}/steer.json"),
     log:
@@ -12,7 +14,7 @@ rule steer:
     localrule: True
     params:
         depends=PLAN.steer_digest,
-        before=lambda wildcards: str(previous(wildcards).proposals),
     shell:
-        "ended {input.proposals:q} {params.before:q} && exec cp {input.steer:q} {output:q}; "
-        'exec "$RATCHET_PYTHON" -P "$RATCHET_SCRIPTS/steer.py" --log {log:q} --round {wildcards.round}'
+        "ended {wildcards.round} {input.proposals:q} {input.before:q}"
+        " && exec cp {input.steer:q} {output:q}; "
+        + step("steer", "--round {wildcards.round}")

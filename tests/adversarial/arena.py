@@ -21,10 +21,10 @@ from ratchet import isolation, task
 from ratchet.codec import replace
 from ratchet.integrity import Contract, Flag, Severity, Trace, charged_mb, flags, unlike
 from ratchet.isolation import Kind
-from ratchet.layout import RunPlan
 from ratchet.paths import StorePaths
 from ratchet.records import Outcome
 from ratchet.runner import execute
+from ratchet.spec import RunSpec
 from ratchet.stages.scrutiny import trace
 from ratchet.store import LOG, RunRecord, Store
 from ratchet.task import Task
@@ -142,7 +142,7 @@ class Arena:
 
     root: Path
     store: Store = field(init=False)
-    data: dict[str, tuple[Path, str]] = field(init=False)
+    data: dict[str, str] = field(init=False)
     count: itertools.count[int] = field(default_factory=itertools.count)
     baseline: dict[Kind, float] = field(default_factory=dict)
     replicates: dict[float | None, list[Trace]] = field(default_factory=dict)
@@ -154,20 +154,19 @@ class Arena:
         subprocess.run(words, cwd=TASK.folder, check=True, stdout=subprocess.DEVNULL)
         self.data = {}
         for name in TASK.data_names:
-            sha = self.store.put((out / name).read_bytes())
-            self.data[name] = (self.store.path(sha), sha)
+            self.data[name] = self.store.put((out / name).read_bytes())
             (out / name).unlink()
 
-    def plan(self, source: str, kind: Kind, **changes: object) -> RunPlan:
+    def plan(self, source: str, kind: Kind, **changes: object) -> RunSpec:
         """The plan of a session, with a budget of few steps."""
 
-        def data(names: tuple[str, ...]) -> dict[str, tuple[Path, str]]:
+        def data(names: tuple[str, ...]) -> dict[str, str]:
             return {name: self.data[name] for name in names}
 
-        plan = RunPlan(
+        plan = RunSpec(
             command=TASK.command,
-            sources={"train.py": source.encode()},
-            fixed={name: (TASK.folder / name).read_bytes() for name in TASK.fixed},
+            sources={"train.py": self.store.put(source.encode())},
+            fixed={name: self.store.put((TASK.folder / name).read_bytes()) for name in TASK.fixed},
             data=data(tuple(TASK.visible_data)),
             seed=1,
             budget_seconds=None,
@@ -192,7 +191,7 @@ class Arena:
         """Read a candidate, run it whatever was found, and keep the run."""
         plan = self.plan(source, kind, **changes)
         key, record, executed = self.store.run(
-            {"number": next(self.count)}, lambda folder: execute(plan, folder)
+            {"number": next(self.count)}, lambda folder: execute(plan, self.store, folder)
         )
         assert executed
         log = self.store.run_file(key, LOG).read_text(encoding="utf-8", errors="replace")

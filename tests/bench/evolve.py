@@ -18,8 +18,7 @@ import time
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 
-from ratchet.simulation.evolve import compare, play
-from ratchet.simulation.ground import Cup
+from tournament import Cup, compare, play
 
 
 def measure(cup: Cup, options: argparse.Namespace) -> bool:

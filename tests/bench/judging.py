@@ -25,10 +25,12 @@ from dataclasses import dataclass
 
 import auto_judge
 
+from contrasts import contrast, contrast_lines
 from ratchet.cli.simulate import progress, simulate
-from ratchet.simulation import RULES, WORLDS, Candidate, Decision, Plan, contrast, summarize, table
-from ratchet.simulation.rules import TRIED
+from ratchet.simulation import RULES as SHIPPED
+from ratchet.simulation import WORLDS, Candidate, Decision, Plan, summarize, table
 from ratchet.simulation.session import Bench
+from tried import TRIED
 
 AGAINST = "greedy"
 NOISE_SD = 5e-4
@@ -99,6 +101,7 @@ RELEASED = (
     Released("autojudge", "the released autojudge 1.0.1: keep on exit code 0"),
     Released("autojudge-article", "the same, retesting as the article says", article=True),
 )
+RULES = SHIPPED | {rule.name: rule for rule in TRIED}
 COMPARED = ("greedy", "seeds-2", "gain", "balanced", "strict", "guaranteed", "reference")
 OUTLIERS = ("held",)
 BESIDE = tuple(rule.name for rule in TRIED if rule.name not in OUTLIERS)
@@ -130,7 +133,7 @@ def measure(plan: Plan, names: tuple[str, ...], jobs: int) -> None:
     print("\n".join(["", *table.lines(summaries, AGAINST), ""]))
     for one, other in CONTRASTS.get(plan.world.name, ()):
         found = contrast(records[one], records[other])
-        print("\n".join(table.contrast_lines(one, other, found)))
+        print("\n".join(contrast_lines(one, other, found)))
     print(f"{time.monotonic() - began:.0f} s\n", flush=True)
 
 

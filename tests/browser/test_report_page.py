@@ -274,20 +274,17 @@ def hostile(tmp_path_factory):
             )
             for p in g.proposals
         ))
-        for g in records.proposals
+        for g in records.history.proposals
     )  # fmt: skip
     verdicts = tuple(
         replace(v, rulings=tuple(replace(r, reason=HOSTILE, notes=(HOSTILE,)) for r in v.rulings))
-        for v in records.verdicts
+        for v in records.history.verdicts
     )
-    runs = {
-        key: replace(d, log_tail=HOSTILE + "\0" + "y" * 1_000_000 + HOSTILE)
-        for key, d in records.runs.items()
-    }
-    changed = replace(
-        records, proposals=proposals, verdicts=verdicts, runs=runs, metric=HOSTILE, unit=HOSTILE,
+    logs = dict.fromkeys(records.logs, HOSTILE + "\x00" + "y" * 1000000 + HOSTILE)
+    changed = sample.changed(
+        records, proposals=proposals, verdicts=verdicts, logs=logs, metric=HOSTILE, unit=HOSTILE,
         program=HOSTILE, manifest=replace(records.manifest, session=HOSTILE, task=HOSTILE),
-        confirmation=replace(records.confirmation, detail=HOSTILE),
+        confirmation=replace(records.history.confirmation, detail=HOSTILE),
     )  # fmt: skip
     path = tmp_path_factory.mktemp("hostile") / "report.html"
     path.write_text(render_html(build(changed)))

@@ -124,6 +124,6 @@ def test_a_session_on_slurm_equals_the_local_one(tmp_path: Path, cluster: Cluste
     assert not box.trainers()
     # Trainings were jobs, two at a time; what keeps the records was none.
     sent = {path.name for path in (box.path / ".snakemake/slurm_logs").iterdir()}
-    assert sent <= {f"rule_{name}" for name in ("prepare", "replicate", "experiment", "retest")}
+    assert sent <= {f"rule_{name}" for name in ("prepare", "baseline_run", "experiment")}
     kinds = [e["event"] for e in box.events() if e["event"] in ("run_started", "run_finished")]
     assert ("run_started", "run_started") in pairwise(kinds)

@@ -20,7 +20,7 @@ from pathlib import Path
 
 import pytest
 
-from plans import plan
+from plans import plan, store
 from ratchet import cell, isolation
 from ratchet.errors import ConfigError, StoreError
 from ratchet.records import Outcome
@@ -66,7 +66,7 @@ def run(root: Path, source: str, **changes: object) -> tuple[RunRecord, str]:
     # In a process of its own, since at a run's end the harness kills all of its children.
     context = multiprocessing.get_context("fork")
     with ProcessPoolExecutor(1, mp_context=context) as apart:
-        record = apart.submit(execute, order, folder).result()
+        record = apart.submit(execute, order, store(root), folder).result()
     return record, (folder / LOG).read_text(errors="replace")
 
 

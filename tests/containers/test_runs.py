@@ -15,12 +15,11 @@ import pytest
 
 from arena import TRAIN, Arena, before
 from engines import Docker
-from plans import DATA, plan
+from plans import DATA, launch
 from ratchet import container, processes, supervisor
 from ratchet.errors import ConfigError, StoreError
 from ratchet.isolation import Kind
 from ratchet.records import Outcome
-from ratchet.runner import execute
 from ratchet.store import LOG, RunRecord
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("engine", "left")]
@@ -29,10 +28,8 @@ pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("engine", "left")]
 def run(root: Path, source: str, **changes: object) -> tuple[RunRecord, str]:
     fixed = {"prepare.py": b"VALUE = 1\n"}
     given = {"fixed": fixed, "timeout_seconds": 60.0, "isolation": "container", **changes}
-    order = plan(root, source, **given)
     folder = root / "run with space, comma"
-    folder.mkdir(exist_ok=True)
-    record = execute(order, folder)
+    record = launch(root, folder, source, **given)
     return record, (folder / LOG).read_text(errors="replace")
 
 

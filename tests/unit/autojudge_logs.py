@@ -15,10 +15,8 @@ PACKAGES = Path(__file__).resolve().parents[2] / "workflow_scripts"
 CORPUS = Path(__file__).resolve().parents[2].parent / "shared" / "corpus"
 HEADER = "commit\tval_bpb\tmemory_gb\tstatus\tdescription\n"
 
-RELEASED_FIELDS = """verdict confidence val_bpb prev_best delta delta_pct noise_floor
-    on_pareto_frontier discard_streak crash_streak keep_streak longest_keep_streak
-    longest_discard_streak total_keeps total_discards total_crashes experiments_analyzed
-    best_val_bpb improvement_rate_pct suggestion experiment efficiency pareto_frontier"""
+MAIN_FIELDS = """verdict confidence val_bpb prev_best delta delta_pct noise_floor
+    on_pareto_frontier suggestion experiment reason exit_code"""
 
 
 def row(number: int, value: float | str, status: str, text: str = "change") -> str:

@@ -5,26 +5,45 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from ratchet.canonical import digest_bytes
-from ratchet.layout import RunPlan
+from ratchet.paths import StorePaths
+from ratchet.runner import execute
+from ratchet.spec import RunSpec
+from ratchet.store import RunRecord, Store
 
 DATA = b"some data"
+FILES = ("sources", "fixed", "data", "evaluation_data", "audit_data")
 
 
-def plan(root: Path, source: str, **changes: Any) -> RunPlan:
-    """A run of ``source`` as ``train.py`` that reads ``train.bin``, with these changes."""
-    blob = root / "blob"
-    blob.write_bytes(DATA)
+def store(root: Path) -> Store:
+    """The store in which the files of runs below ``root`` are."""
+    return Store(StorePaths(root / "store"))
+
+
+def plan(root: Path, source: str, **changes: Any) -> RunSpec:
+    """A run of ``source`` as ``train.py`` that reads ``train.bin``, with these changes.
+
+    Files are given by their content.
+    """
     values: dict[str, Any] = {
         "command": ["python", "train.py"],
         "sources": {"train.py": source.encode()},
         "fixed": {},
-        "data": {"train.bin": (blob, digest_bytes(DATA))},
+        "data": {"train.bin": DATA},
         "seed": 3,
         "budget_seconds": 1.0,
         "budget_steps": None,
         "timeout_seconds": 20.0,
         "threads": 1,
         "metric": "val",
+        **changes,
     }
-    return RunPlan(**{**values, **changes})
+    for name in (name for name in FILES if name in values):
+        kept = {path: store(root).put(content) for path, content in values[name].items()}
+        values[name] = kept
+    return RunSpec(**values)
+
+
+def launch(root: Path, folder: Path, source: str, **changes: Any) -> RunRecord:
+    """Execute a run of ``source`` in ``folder``, which is made if it is not there."""
+    folder.mkdir(exist_ok=True)
+    return execute(plan(root, source, **changes), store(root), folder)

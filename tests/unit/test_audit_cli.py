@@ -364,4 +364,4 @@ def test_each_collected_log_is_audited_or_refused(capsys: pytest.CaptureFixture[
         assert all(0 <= change["better"] <= 1 for change in found["changes"]), path.name
         false = len(found["changes"]) - sum(c["better"] for c in found["changes"])
         assert found["expected_false_keeps"] == pytest.approx(false, abs=1e-6)
-    assert refused == ["karpathy__autoresearch__1.tsv"]
+    assert refused == ["AndrewK404__autoresearch-v2__1.tsv", "karpathy__autoresearch__1.tsv"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from ratchet.cli.audit_run import StoppedError, exit_code, told
+from ratchet.cli.audit import StoppedError, exit_code, told
 from ratchet.reruns import Code, Kept, RerunPlan, Standing
 
 CODES = tuple(Code(letter * 64, {}, letter) for letter in "ab")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from ratchet.cli import autoevolve, evolving
+from ratchet.cli import autoevolve, settings
 from ratchet.results_tsv import one_line
 
 FAKE = Path(__file__).parents[1] / "data" / "tasks" / "fake"
@@ -61,11 +61,11 @@ def test_help_and_version_name_the_commands(capsys: pytest.CaptureFixture[str]) 
 
 
 def test_agents_get_the_released_strategies_first() -> None:
-    assert evolving.RELEASED[0] == "architecture-first"
-    assert len(set(evolving.RELEASED)) == 6
+    assert autoevolve.RELEASED[0] == "architecture-first"
+    assert len(set(autoevolve.RELEASED)) == 6
 
 
 def test_values_reach_snakemake_as_they_are() -> None:
     values = {"a": "word", "b": "two words ü", "c": None, "d": ["x", "y"], "e": 1.5}
-    shown = {key: evolving.text(value) for key, value in values.items()}
+    shown = {key: settings.setting(value) for key, value in values.items()}
     assert shown == {"a": "word", "b": '"two words ü"', "c": "null", "d": '["x", "y"]', "e": "1.5"}

@@ -107,10 +107,7 @@ def test_missing_run_log_and_folders(log: Path, tmp_path: Path) -> None:
         ["--direction", "up"],
         ["--format", "xml"],
         ["--window", "5"],
-        ["--legacy", "--window", "2"],
-        ["--legacy", "--strict"],
         ["--all", "--row", "3"],
-        ["--all", "--legacy"],
         ["--strict", "--mode", "gain"],
         ["--noise-sd", "0"],
         ["--noise-sd", "nan"],
@@ -246,47 +243,13 @@ def test_any_scale(tmp_path: Path, scale: float, capsys: pytest.CaptureFixture[s
     assert scaled["noise_floor"] == pytest.approx(plain["noise_floor"] * scale, rel=1e-3)
 
 
-# --- the rolling-window rule -----------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("last", "verdict", "confidence", "code"),
-    [
-        (0.9700, "STRONG_KEEP", 0.9467, 0),
-        (0.9810, "MARGINAL", 0.6176, 1),
-        (0.9825, "MARGINAL", 0.5244, 1),
-        (0.9840, "RETEST", 0.4, 2),
-        (0.9845, "DISCARD", 0.6497, 1),
-        (1.1, "DISCARD", 0.95, 1),
-    ],
-)
-def test_legacy_says_what_the_released_tool_says(
-    tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
-    last: float,
-    verdict: str,
-    confidence: float,
-    code: int,
-) -> None:
-    """Values printed by the released autojudge 1.0.1 for these logs."""
-    path = tmp_path / "results.tsv"
-    kept = (0.9979, 0.9921, 0.9902, 0.9850, 0.9841)
-    text = HEADER + "".join(row(i, value, "keep") for i, value in enumerate(kept))
-    path.write_text(text + row(9, last, "discard"))
-    assert call("--results", path, "--legacy", "--window", 5, "--json") == code
-    found = fields(capsys)
-    assert (found["verdict"], found["confidence"]) == (verdict, confidence)
-    assert found["noise_floor"] == pytest.approx(0.002415, abs=1e-6)
-    assert "legacy rolling window of 5" in found["rule"]
-
-
 # --- cost --------------------------------------------------------------------------------
 
 
-def test_usage_and_legacy_import_nothing_heavy(log: Path) -> None:
+def test_usage_imports_nothing_heavy() -> None:
     code = (
         "import sys; from ratchet.cli.autojudge import main; "
-        f"main(['--results', {str(log)!r}, '--legacy']); "
+        "main(['--all', '--row', '1']); "
         "sys.exit(bool({'numpy', 'scipy', 'pandas', 'yaml'} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code], env={"PYTHONPATH": str(PACKAGES)})

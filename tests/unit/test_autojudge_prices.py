@@ -123,7 +123,6 @@ def test_past_rows_are_priced_by_nobody(log: Path, capsys: pytest.CaptureFixture
         ["--memory-price", "nan"],
         ["--memory-price", "inf"],
         ["--all", "--lines", "3"],
-        ["--legacy", "--memory-price", "0"],
         ["--lines", "1.5"],
         ["--agent", "nobody"],
     ],

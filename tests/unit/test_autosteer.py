@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from ratchet.cli import autosteer, autosteer_log
+from ratchet import logs_analysis
+from ratchet.cli import autosteer
 from ratchet.repo import SessionRepo
 
 PACKAGES = Path(__file__).resolve().parents[2] / "workflow_scripts"
@@ -291,7 +292,7 @@ def test_an_internal_error_is_70(log: Path, monkeypatch: pytest.MonkeyPatch) -> 
     def broken(*_: object) -> None:
         raise ZeroDivisionError("oops")
 
-    monkeypatch.setattr(autosteer_log, "analyze", broken)
+    monkeypatch.setattr(logs_analysis, "steer_by", broken)
     assert call("--results", log) == 70
 
 

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from plans import plan
+from plans import launch
 from ratchet import caches, container
 from ratchet.caches import Mount, check, fingerprints, mount, require
 from ratchet.declared_values import Cache
@@ -16,7 +16,6 @@ from ratchet.errors import ConfigError, FixedInputChangedError, InputMissingErro
 from ratchet.isolation import Box, Kind, fault
 from ratchet.paths import StorePaths
 from ratchet.records import Outcome
-from ratchet.runner import execute
 from ratchet.stages.prepare import fill_caches
 from ratchet.store import Store
 
@@ -121,10 +120,8 @@ def test_runs_see_them_and_leave_them(home: Path, tmp_path: Path, kind: Kind) ->
     ]
     folder = tmp_path / "run"
     folder.mkdir()
-    found = plan(
-        tmp_path, SOURCE.format(absolute=str(absolute)), mounts=mounts, isolation=kind.value
-    )
-    record = execute(found, folder)
+    source = SOURCE.format(absolute=str(absolute))
+    record = launch(tmp_path, folder, source, mounts=mounts, isolation=kind.value)
     log = (folder / "run.log").read_text()
     assert record.outcome is Outcome.OK, log
     assert record.metrics["val"] == 0.25

@@ -10,12 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from plans import launch
 from ratchet import cgroups
-from ratchet.canonical import digest_bytes
 from ratchet.cgroups import MEMORY, PROCESSES, Group
-from ratchet.layout import RunPlan
 from ratchet.records import Outcome
-from ratchet.runner import execute
 from ratchet.store import RunRecord
 
 FILES = {
@@ -142,24 +140,8 @@ real = pytest.mark.skipif(not usable(), reason="no control groups can be made he
 
 
 def run(tmp_path: Path, source: str, **limits: int) -> RunRecord:
-    blob = tmp_path / "blob"
-    blob.write_bytes(b"x")
-    plan = RunPlan(
-        command=["python", "-S", "train.py"],
-        sources={"train.py": source.encode()},
-        fixed={},
-        data={"d": (blob, digest_bytes(b"x"))},
-        seed=1,
-        budget_seconds=1.0,
-        budget_steps=None,
-        timeout_seconds=20.0,
-        threads=1,
-        metric="val",
-        limits=limits,
-    )
-    folder = tmp_path / "run"
-    folder.mkdir()
-    return execute(plan, folder)
+    command = ["python", "-S", "train.py"]
+    return launch(tmp_path, tmp_path / "run", source, command=command, limits=limits)
 
 
 SHORT = """

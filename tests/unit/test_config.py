@@ -112,7 +112,16 @@ def test_a_round_reserves_what_it_may_need() -> None:
     assert reserved() == 4 + 6
     assert reserved(candidates=3) == 12 + 6
     assert reserved(remeasure_every=2) == reserved() + 1
-    assert reserved(mode="guaranteed", candidates=3) == reserved(candidates=3) + 3 + 3
+    assert reserved(mode="guaranteed", candidates=3) == reserved(candidates=3) + 1 + 3
+
+
+def test_an_experiments_job_has_time_for_all_its_runs() -> None:
+    def runs(**change: object) -> int:
+        return parse({**DEFAULTS, **change}, SCHEMA, "c").experiment_runs
+
+    assert runs() == runs(candidates=3) == 5
+    assert runs(max_replicates=1) == 2
+    assert runs(remeasure_every=2, mode="guaranteed") == 5 + 1 + 4
 
 
 def test_auto_is_what_it_was_at_the_start() -> None:

@@ -8,12 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from plans import plan
+from plans import launch
 from ratchet.constraints import Constraint
 from ratchet.declared_values import Cache, Seeding
 from ratchet.errors import ConfigError
 from ratchet.records import Outcome
-from ratchet.runner import execute
 from ratchet.task import load
 
 REPO = Path(__file__).parents[2]
@@ -104,11 +103,6 @@ def test_a_preparation_makes_something(folder: Path) -> None:
     assert load(folder, REPO).fills_caches
 
 
-def test_only_what_is_new_enters_a_runs_key() -> None:
-    assert Seeding.of("hook").declared == Seeding.of("environment").declared == {}
-    assert Seeding.of({"constant": "SEED"}).declared == {"constant": "SEED"}
-
-
 SOURCE = """
 import os, sys
 SEED = 1337  # a number of its own
@@ -126,7 +120,7 @@ print("val:", {value})
 )
 def test_a_run_learns_its_seed(tmp_path: Path, way: dict[str, str], value: str) -> None:
     source = SOURCE.format(value=value)
-    record = execute(plan(tmp_path, source, seed=77, seeding=Seeding.of(way)), tmp_path)
+    record = launch(tmp_path, tmp_path, source, seed=77, seeding=Seeding.of(way))
     assert record.outcome is Outcome.OK
     assert record.metrics["val"] == 77
     # What is kept of the candidate is its own code.
@@ -137,17 +131,17 @@ def test_a_seed_can_be_a_key_of_yaml(tmp_path: Path) -> None:
     source = "print('val:', open('config.yaml').read().split()[1])"
     sources = {"train.py": source.encode(), "config.yaml": b"seed: 1  # ours\n"}
     seeding = Seeding(constant="seed")
-    record = execute(plan(tmp_path, source, sources=sources, seed=9, seeding=seeding), tmp_path)
+    record = launch(tmp_path, tmp_path, source, sources=sources, seed=9, seeding=seeding)
     assert record.metrics["val"] == 9
 
 
 def test_a_metric_is_found_by_its_pattern_alone(tmp_path: Path) -> None:
     source = "print('val: 0.1'); print('Validation accuracy: 82%'); print('---'); print('n: 3')"
     patterns = {"val": r"accuracy: (\S+)", "none": r"never (\d)"}
-    record = execute(plan(tmp_path, source, patterns=patterns), tmp_path)
+    record = launch(tmp_path, tmp_path, source, patterns=patterns)
     assert record.outcome is Outcome.OK
     assert record.metrics == {"val": 82.0, "n": 3.0}
     other = tmp_path / "other"
     other.mkdir()
-    record = execute(plan(other, "print('val: 0.1')", patterns=patterns), other)
+    record = launch(other, other, "print('val: 0.1')", patterns=patterns)
     assert record.outcome is Outcome.NO_METRIC

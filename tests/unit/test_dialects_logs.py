@@ -19,7 +19,7 @@ from ratchet.dialects import (
     read_table,
 )
 from ratchet.errors import DataError
-from ratchet.records import Status
+from ratchet.records import Direction, Status
 
 CORPUS = Path(__file__).resolve().parents[2].parent / "shared" / "corpus"
 HEADER = "commit\tval_bpb\tmemory_gb\tstatus\tdescription\n"
@@ -51,7 +51,7 @@ own_rows = st.lists(
 @example([results_tsv.Row("abcdef0", None, None, Status.KEEP, '"#\u2028')], "status")
 def test_our_own_format_loses_nothing(rows: list[results_tsv.Row], metric: str) -> None:
     lines = [results_tsv.header(metric), *map(results_tsv.format_row, rows)]
-    table = read("\n".join(lines) + "\n")
+    table = read("\n".join(lines) + "\n", direction=Direction.MINIMIZE)
     assert table.metric == metric
     assert table.line_count == len(table.rows) == len(rows)
     for number, (row, found) in enumerate(zip(rows, table.rows, strict=True), 2):

@@ -14,7 +14,7 @@ import pytest
 
 from ratchet import doctor
 from ratchet.cli import doctor as face
-from ratchet.cli import probing, settings
+from ratchet.cli import settings
 from ratchet.codec import replace
 from ratchet.doctor import Check, Gpu, Lock, Machine, State, Tool
 from ratchet.errors import DataError
@@ -191,32 +191,32 @@ def test_programs_tell_their_version(
     program.write_text(f"#!/bin/sh\n{body}\n")
     program.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
-    monkeypatch.setattr(probing, "SECONDS", 0.5)
-    assert probing.tool("thing") == tool
-    assert probing.tool("no-such-thing") == Tool(None)
-    assert probing.package("no-such-package") == Tool(None)
+    monkeypatch.setattr(face, "SECONDS", 0.5)
+    assert face.tool("thing") == tool
+    assert face.tool("no-such-thing") == Tool(None)
+    assert face.package("no-such-package") == Tool(None)
 
 
 def test_locks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "envs" / "a.lock"
     path.parent.mkdir()
-    assert probing.lock(path).fault
+    assert face.lock(path).fault
     path.write_text("")
-    assert "names no package" in probing.lock(path).fault
+    assert "names no package" in face.lock(path).fault
     path.write_text("no-such-package==1 --hash=x\n")
-    found = probing.lock(path)
+    found = face.lock(path)
     assert found.path == "envs/a.lock"
     assert found.fault == "no-such-package: expected 1, found none"
     path.write_text(f"pytest=={pytest.__version__} --hash=x\n")
-    assert probing.lock(path).fault == ""
+    assert face.lock(path).fault == ""
 
 
 def test_a_running_session_is_seen_and_not_disturbed(tmp_path: Path) -> None:
-    assert probing.owner(tmp_path) is None
+    assert face.owner(tmp_path) is None
     state = tmp_path / ".snakemake"
     state.mkdir()
     (state / "ratchet.owner").write_text("4711\n")
-    assert probing.owner(tmp_path) is None
+    assert face.owner(tmp_path) is None
     code = (
         "import fcntl, sys; f = open(sys.argv[1]); fcntl.flock(f, fcntl.LOCK_EX); "
         "print('held', flush=True); sys.stdin.read()"
@@ -228,7 +228,7 @@ def test_a_running_session_is_seen_and_not_disturbed(tmp_path: Path) -> None:
     )
     assert holder.stdout is not None
     assert holder.stdout.readline() == b"held\n"
-    assert probing.owner(tmp_path) == "4711"
+    assert face.owner(tmp_path) == "4711"
     holder.communicate()
     handle = os.open(state / "ratchet.owner", os.O_RDWR)
     fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -238,39 +238,39 @@ def test_a_running_session_is_seen_and_not_disturbed(tmp_path: Path) -> None:
 def test_agents_of_the_configuration(tmp_path: Path) -> None:
     chosen = settings.read(tmp_path)
     own = replace(chosen, proposer="custom", agent_command=("no-such-agent", "-p"))
-    found = probing._with_agent(GOOD, own)
+    found = face._with_agent(GOOD, own)
     assert found.agent == "no-such-agent"
     assert said(found, "agent")[0].state == "problem"
     shell = replace(own, agent_command=("sh",))
-    assert said(probing._with_agent(GOOD, shell), "agent")[0].state == "ok"
-    assert probing._with_agent(GOOD, replace(own, proposer="claude")).agent == "claude"
-    assert probing._with_agent(GOOD, chosen).agent is None
+    assert said(face._with_agent(GOOD, shell), "agent")[0].state == "ok"
+    assert face._with_agent(GOOD, replace(own, proposer="claude")).agent == "claude"
+    assert face._with_agent(GOOD, chosen).agent is None
 
 
 def test_folders_of_a_session_may_be_elsewhere(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert probing.writable(tmp_path)
+    assert face.writable(tmp_path)
     monkeypatch.setattr(os, "access", lambda path, mode: Path(path) != tmp_path)
-    assert not probing.writable(tmp_path)
+    assert not face.writable(tmp_path)
     for name in ("results", "store", ".snakemake"):
         (tmp_path / "volume" / name).mkdir(parents=True)
-        assert not probing.writable(tmp_path)
+        assert not face.writable(tmp_path)
         (tmp_path / name).symlink_to(tmp_path / "volume" / name)
-    assert probing.writable(tmp_path)
+    assert face.writable(tmp_path)
 
 
 def test_space_and_processes(tmp_path: Path) -> None:
-    assert list(probing.free_space(tmp_path)) == ["results and store"]
-    assert all(free > 0 for free in probing.free_space(tmp_path).values())
-    assert probing._process(os.getpid()).startswith(f"process {os.getpid()} (")
-    assert probing._process(2**22 + 1) == f"process {2**22 + 1}"
+    assert list(face.free_space(tmp_path)) == ["results and store"]
+    assert all(free > 0 for free in face.free_space(tmp_path).values())
+    assert face._process(os.getpid()).startswith(f"process {os.getpid()} (")
+    assert face._process(2**22 + 1) == f"process {2**22 + 1}"
 
 
 def test_a_damaged_lock_is_no_internal_error(tmp_path: Path) -> None:
     with pytest.raises(DataError):
-        probing.environment.verify(_empty(tmp_path))
-    assert probing.lock(_empty(tmp_path)).fault != ""
+        face.environment.verify(_empty(tmp_path))
+    assert face.lock(_empty(tmp_path)).fault != ""
 
 
 def _empty(folder: Path) -> Path:

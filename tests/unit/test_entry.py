@@ -1,4 +1,4 @@
-"""What a script says when it cannot go on, and with which exit status."""
+"""What a step says when it cannot go on, and with which exit status."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from ratchet import entry
 from ratchet.errors import DataError
 def stage(call):
     {body}
-entry.main(stage)
+entry.main({{"stage": stage}})
 """
 
 
@@ -27,7 +27,7 @@ def run(tmp_path: Path, body: str, log: str = "logs/x.log") -> tuple[int, str, s
     """Exit status, what stood on standard error, and the log."""
     plan = guard.plan(FAKE, tmp_path, REPO, owner=False)
     done = subprocess.run(
-        [sys.executable, "-c", SCRIPT.format(body=body), "--log", log, "--round", "3"],
+        [sys.executable, "-c", SCRIPT.format(body=body), "stage", "--log", log, "--round", "3"],
         cwd=tmp_path,
         env={**os.environ, **plan.environment},
         capture_output=True,

@@ -7,41 +7,46 @@ import json
 import pytest
 
 from ratchet.codec import encode, replace
-from ratchet.evaluation import Evaluation, Expected, Plausible, implausible, verify
+from ratchet.evaluation import Evaluation, Plausible
+from ratchet.outcomes import implausible, verify
+from ratchet.spec import RunSpec
 
 FOUND = Evaluation(2.9, 32768, 40, 0.2, 0.004, 3.1, 3.5, 0.2)
 LIMITS = Plausible(0.5, 1.25, 1.0, 0.5)
-EXPECTED = Expected("val", 3.0, LIMITS)
-BOUND = Expected("val", 3.0, replace(LIMITS, evaluation_fraction=0.25))
+SPEC = RunSpec((), {}, {}, {}, 1, 3.0, None, 20.0, 1, "val", plausible=LIMITS)
+BOUND = replace(SPEC, plausible=replace(LIMITS, evaluation_fraction=0.25))
+STEPS = replace(SPEC, budget_seconds=None, budget_steps=9)
+ANY = replace(SPEC, plausible=None)
+ON_GPU = replace(SPEC, device="gpu")
 
 
 @pytest.mark.parametrize(
-    ("changes", "expected", "words"),
+    ("changes", "spec", "words"),
     [
-        ({}, EXPECTED, None),
-        ({"trained_cpu_seconds": 1.5}, EXPECTED, None),
-        ({"trained_cpu_seconds": 1.4}, EXPECTED, "trained 1.4 of 3 CPU seconds"),
-        ({"trained_cpu_seconds": 4.75}, EXPECTED, None),
-        ({"trained_cpu_seconds": 9.0}, EXPECTED, "trained 9 CPU seconds, the budget is 3"),
-        ({"evaluating_cpu_seconds": 0.98}, EXPECTED, None),
-        ({"evaluating_cpu_seconds": 1.2}, EXPECTED, "used 1.2 CPU seconds for an evaluation"),
-        ({"trained_cpu_seconds": 90.0}, Expected("val", None, LIMITS), None),
-        ({"trained_cpu_seconds": 90.0}, Expected("val", 3.0, None), None),
-        ({"trained_cpu_seconds": 90.0}, Expected("val", 3.0, LIMITS, "gpu"), None),
-        ({"trained_wall_seconds": 9.0}, Expected("val", 3.0, LIMITS, "gpu"), "trained 9 seconds"),
+        ({}, SPEC, None),
+        ({"trained_cpu_seconds": 1.5}, SPEC, None),
+        ({"trained_cpu_seconds": 1.4}, SPEC, "trained 1.4 of 3 CPU seconds"),
+        ({"trained_cpu_seconds": 4.75}, SPEC, None),
+        ({"trained_cpu_seconds": 9.0}, SPEC, "trained 9 CPU seconds, the budget is 3"),
+        ({"evaluating_cpu_seconds": 0.98}, SPEC, None),
+        ({"evaluating_cpu_seconds": 1.2}, SPEC, "used 1.2 CPU seconds for an evaluation"),
+        ({"trained_cpu_seconds": 90.0}, STEPS, None),
+        ({"trained_cpu_seconds": 90.0}, ANY, None),
+        ({"trained_cpu_seconds": 90.0}, ON_GPU, None),
+        ({"trained_wall_seconds": 9.0}, ON_GPU, "trained 9 seconds"),
         # Replies that sleep: 0.16 s by their own times, 0.04 s by what they use.
-        ({"usual_cpu_seconds": 0.04, "evaluating_cpu_seconds": 0.62}, EXPECTED, None),
-        ({"usual_cpu_seconds": 0.04, "evaluating_cpu_seconds": 0.63}, EXPECTED, "used 0.63 CPU"),
+        ({"usual_cpu_seconds": 0.04, "evaluating_cpu_seconds": 0.62}, SPEC, None),
+        ({"usual_cpu_seconds": 0.04, "evaluating_cpu_seconds": 0.63}, SPEC, "used 0.63 CPU"),
         # Evenly slow replies explain no more than their part of the budget.
-        ({"usual_cpu_seconds": 2.0, "evaluating_cpu_seconds": 2.0}, EXPECTED, None),
+        ({"usual_cpu_seconds": 2.0, "evaluating_cpu_seconds": 2.0}, SPEC, None),
         ({"usual_cpu_seconds": 2.0, "evaluating_cpu_seconds": 1.25}, BOUND, None),
         ({"usual_cpu_seconds": 2.0, "evaluating_cpu_seconds": 1.3}, BOUND, "used 1.3 CPU seconds"),
     ],
 )
 def test_times_against_the_budget(
-    changes: dict[str, float], expected: Expected, words: str | None
+    changes: dict[str, float], spec: RunSpec, words: str | None
 ) -> None:
-    said = implausible(expected, replace(FOUND, **changes))
+    said = implausible(spec, replace(FOUND, **changes))
     assert said is None if words is None else said is not None and said.startswith(words)
 
 
@@ -69,10 +74,10 @@ ANSWER = {
 )
 def test_printed_against_measured(printed: float, value: float | None, agree: bool) -> None:
     answer = {**ANSWER, "result": {**ANSWER["result"], "value": value}}  # type: ignore[dict-item]
-    found = verify(EXPECTED, answer, {"val": printed})
-    assert (found.tampered is None) == agree
-    assert found.evaluation is not None
-    assert found.evaluation.value == value
+    evaluation, tampered = verify(SPEC, answer, {"val": printed})
+    assert (tampered is None) == agree
+    assert evaluation is not None
+    assert evaluation.value == value
 
 
 @pytest.mark.parametrize(
@@ -89,12 +94,13 @@ def test_printed_against_measured(printed: float, value: float | None, agree: bo
 def test_the_usual_part_of_an_evaluation(progress: list[float], usual: float | None) -> None:
     last = round((progress or [3.1])[-1] + 0.01, 3) if len(progress) != 3 else 3.2
     answered = {"cpu_seconds": last, "wall_seconds": 3.5}
-    found = verify(EXPECTED, {**ANSWER, "answered": answered, "progress": progress}, {"val": 2.5})
-    assert found.evaluation is not None
-    assert found.evaluation.usual_cpu_seconds == usual
+    answer = {**ANSWER, "answered": answered, "progress": progress}
+    evaluation, _ = verify(SPEC, answer, {"val": 2.5})
+    assert evaluation is not None
+    assert evaluation.usual_cpu_seconds == usual
 
 
 def test_a_run_that_prints_nothing_is_not_judged() -> None:
-    assert verify(EXPECTED, {"asked": None}, {}).tampered is None
-    assert verify(EXPECTED, None, {}).tampered is None
+    assert verify(SPEC, {"asked": None}, {}) == (None, None)
+    assert verify(SPEC, None, {}) == (None, None)
     assert json.loads(json.dumps(encode(FOUND))) == encode(FOUND)

@@ -10,13 +10,11 @@ from typing import Any
 import pytest
 import yaml
 
+from plans import launch
 from ratchet import isolation
 from ratchet.evaluation import Plausible
-from ratchet.files import digest_file
 from ratchet.isolation import Kind
-from ratchet.layout import RunPlan
 from ratchet.records import Outcome
-from ratchet.runner import execute
 from ratchet.store import LOG, RunRecord
 
 TASK = Path(__file__).resolve().parents[2] / "tasks" / "bytelm"
@@ -26,33 +24,29 @@ SHORT = {"budget_seconds": 0.4, "budget_steps": None}
 ASK = "print_summary(evaluate_bpb(model.predict)"
 
 
-def plan(data: Path, source: str, **changes: object) -> RunPlan:
-    def entry(name: str) -> dict[str, tuple[Path, str]]:
-        return {name: (data / name, digest_file(data / name))}
+def run(
+    tmp_path: Path, data: Path, source: str, audit: bool = False, **changes: object
+) -> tuple[RunRecord, str]:
+    def entry(name: str) -> dict[str, bytes]:
+        return {name: (data / name).read_bytes()}
 
-    values: dict = {
+    given: dict[str, Any] = {
         "command": SPEC["command"],
-        "sources": {"train.py": source.encode()},
         "fixed": {name: (TASK / name).read_bytes() for name in SPEC["fixed"]},
         "data": entry("train.bin"),
         "seed": 1,
         "budget_seconds": None,
         "budget_steps": 10,
         "timeout_seconds": 60.0,
-        "threads": 1,
         "metric": "val_bpb",
         "evaluator": ["python", "evaluator.py"],
         "evaluation_data": entry("val.bin"),
-        "audit_data": entry("audit.bin"),
+        "audit_data": entry("audit.bin") if audit else {},
         "plausible": Plausible(0.5, 1.25, 1.0, 0.5),
+        **changes,
     }
-    return RunPlan(**{**values, **changes})
-
-
-def run(tmp_path: Path, data: Path, source: str, **changes: object) -> tuple[RunRecord, str]:
     folder = tmp_path / "run"
-    folder.mkdir()
-    record = execute(plan(data, source, **changes), folder)
+    record = launch(tmp_path, folder, source, **given)
     return record, (folder / LOG).read_text()
 
 

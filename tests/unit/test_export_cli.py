@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
-from ratchet.cli import export, export_tracking, ratchet
-from ratchet.cli.experiments import Experiment
+from ratchet.cli import export, ratchet
 from ratchet.errors import InputMissingError
 from ratchet.exports import Entry, Sheet
-from ratchet.records import Outcome, Ruling, RunSummary, Verdict
+from ratchet.records import Verdict
+from trials import history, trial
 
 LOG = (
     "commit\tval_bpb\tmemory_gb\tmfu\tstatus\tdescription\n"
@@ -92,37 +92,15 @@ def test_what_is_no_log_is_refused_with_its_place(
     assert "line 1, column 1" in capsys.readouterr().err
 
 
-def experiment(**values: Any) -> Experiment:
-    runs = (RunSummary("k" * 64, 7, Outcome.OK, "", 0.25, 512.0),)
-    ruling = Ruling(1, 0, "c" * 40, Verdict.MARGINAL, "why", runs, mean=0.25, gain=0.5, price=None)
-    fields: dict[str, Any] = {
-        "number": 1,
-        "round": 1,
-        "verdict": "MARGINAL",
-        "kept": False,
-        "failed": False,
-        "metric": 0.25,
-        "delta": -0.5,
-        "confidence": 0.6,
-        "memory_mb": 512.0,
-        "category": "data",
-        "description": "wider",
-        "commit": "c" * 40,
-        "runs": runs,
-        "files": {},
-        "ruling": ruling,
-    }
-    return Experiment(**{**fields, **values})
-
-
 def test_an_experiment_of_a_session_keeps_everything() -> None:
-    entry = export.entry_of(experiment())
+    made = trial(1, "data", "wider", Verdict.MARGINAL, mean=0.25, gain=0.5, memory_mb=512.0)
+    entry = export.entry_of(made)
     assert (entry.value, entry.memory_gb, entry.status) == (0.25, 0.5, "discard")
-    assert (entry.commit, entry.number) == ("c" * 40, 1)
+    assert (entry.commit, entry.number) == ("commit 1", 1)
     assert entry.fields["gain"] == 0.5
     assert entry.fields["price"] is None
     assert entry.fields["verdict"] == "MARGINAL"
-    assert entry.fields["runs"][0]["seed"] == 7
+    assert entry.fields["runs"][0]["seed"] == 1
     assert json.loads(json.dumps(entry.fields)) == entry.fields
 
 
@@ -131,12 +109,18 @@ def test_an_experiment_of_a_session_keeps_everything() -> None:
     [("STRONG_KEEP", "keep"), ("CRASH", "crash"), ("TAMPERED", "crash"), ("DISCARD", "discard")],
 )
 def test_verdicts_are_the_words_of_results_tsv(verdict: str, status: str) -> None:
-    assert export.entry_of(experiment(verdict=verdict)).status == status
-    assert export.entry_of(experiment(number=0, verdict="BASELINE", ruling=None)).status == "keep"
+    assert export.entry_of(trial(1, verdict=Verdict(verdict))).status == status
+
+
+def test_the_baseline_is_a_keep_there() -> None:
+    entry = export.entry_of(history(baseline=(3.0, 5.0)).start)
+    assert (entry.number, entry.value, entry.status) == (0, 4.0, "keep")
+    assert (entry.fields["verdict"], entry.fields["proposer"]) == ("BASELINE", "")
+    assert len(entry.fields["runs"]) == 2
 
 
 def test_a_crash_of_a_session_has_no_value() -> None:
-    entry = export.entry_of(experiment(metric=None, memory_mb=None, verdict="CRASH"))
+    entry = export.entry_of(trial(1, verdict=Verdict.CRASH))
     assert entry.value is None and entry.memory_gb is None
 
 
@@ -186,7 +170,7 @@ def test_mlflow_gets_a_run_for_each_row(monkeypatch: pytest.MonkeyPatch, tmp_pat
     tracking.MlflowClient = Client  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "mlflow", ModuleType("mlflow"))
     monkeypatch.setitem(sys.modules, "mlflow.tracking", tracking)
-    left_out = export_tracking.to_mlflow(SHEET, tmp_path / "out")
+    left_out = export.to_mlflow(SHEET, tmp_path / "out")
     client = Client.made
     assert client.uri == (tmp_path / "out").as_uri()
     assert (client.name, client.tags["direction"]) == ("a night", "minimize")
@@ -214,7 +198,7 @@ def test_wandb_gets_a_step_for_each_row(monkeypatch: pytest.MonkeyPatch, tmp_pat
     library.init = lambda **values: asked.update(values) or run  # type: ignore[attr-defined]
     library.Settings = lambda **values: values  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "wandb", library)
-    assert export_tracking.to_wandb(SHEET, tmp_path / "out") == SHEET.problems
+    assert export.to_wandb(SHEET, tmp_path / "out") == SHEET.problems
     assert (asked["mode"], asked["dir"], asked["end"]) == ("offline", str(tmp_path / "out"), True)
     assert [step for step, _ in steps] == [1, 2, 3]
     assert steps[0][1]["val_bpb"] == 0.99
@@ -234,7 +218,7 @@ def test_without_the_library_it_says_how_to_get_it(
     for module in (name, f"{name}.tracking"):
         monkeypatch.setitem(sys.modules, module, None)
     with pytest.raises(InputMissingError):
-        export_tracking.WRITERS[name](SHEET, tmp_path / "out")
+        export.WRITERS[name](SHEET, tmp_path / "out")
     assert call("--results", log, "--to", name, "-o", tmp_path / "out") == 66
     assert f"pip install {package}" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()

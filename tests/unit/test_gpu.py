@@ -12,10 +12,9 @@ from typing import Any
 
 import pytest
 
-from ratchet import gpu, runner
-from ratchet.canonical import digest_bytes
+from plans import launch
+from ratchet import gpu
 from ratchet.gpu import Gpu
-from ratchet.layout import RunPlan
 from ratchet.records import Outcome
 from ratchet.store import LOG, TELEMETRY
 
@@ -210,24 +209,9 @@ def run_on_gpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, nvml: Nvml | Non
     monkeypatch.setattr(gpu.tempfile, "gettempdir", lambda: str(tmp_path))
     monkeypatch.setattr(gpu, "SAMPLE_SECONDS", 0.1)
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
-    blob = tmp_path / "blob"
-    blob.write_bytes(b"x")
-    plan = RunPlan(
-        command=["python", "train.py"],
-        sources={"train.py": SOURCE.encode()},
-        fixed={},
-        data={"d": (blob, digest_bytes(b"x"))},
-        seed=1,
-        budget_seconds=1.0,
-        budget_steps=None,
-        timeout_seconds=20.0,
-        threads=1,
-        metric="val",
-        device="gpu",
-    )
     folder = tmp_path / "run"
-    folder.mkdir()
-    return runner.execute(plan, folder), (folder / LOG).read_text(), folder
+    record = launch(tmp_path, folder, SOURCE, device="gpu")
+    return record, (folder / LOG).read_text(), folder
 
 
 def test_a_run_has_its_gpu_and_its_telemetry(

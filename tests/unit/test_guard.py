@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import logging
+import re
 import shutil
 import subprocess
 import sys
@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from ratchet import guard
-from ratchet.errors import FixedInputChangedError, SessionBusyError
+from ratchet import config, guard
+from ratchet.errors import ConfigError, FixedInputChangedError, SessionBusyError
 
 REPO = Path(__file__).parents[2]
 FAKE = {"task": str(REPO / "tests" / "data" / "tasks" / "fake")}
@@ -22,7 +22,7 @@ def test_a_plan_is_made_without_touching_the_disk(tmp_path: Path) -> None:
     plan = guard.plan(FAKE, tmp_path, REPO, owner=False)
     assert plan.config.rounds == 12
     assert json.loads(plan.environment["RATCHET_CONFIG"])["session"] == "default"
-    assert Path(plan.environment["RATCHET_SCRIPTS"], "judge.py").exists()
+    assert Path(plan.environment["RATCHET_STEP"]).is_file()
     assert not list(tmp_path.iterdir())
 
 
@@ -37,6 +37,37 @@ def test_the_working_folders_own_settings_count(tmp_path: Path) -> None:
 def test_null_on_the_command_line_is_null(tmp_path: Path) -> None:
     plan = guard.plan({**FAKE, "target": "null"}, tmp_path, REPO, owner=False)
     assert plan.config.target is None
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [("null", None), ("3e-4", 3e-4), ("-1E5", -1e5), ("e5", "e5"), ("3e-4x", "3e-4x"), (4, 4)],
+)
+def test_what_snakemake_leaves_as_text(text: object, value: object) -> None:
+    assert guard.plain({"key": text}) == {"key": value}
+
+
+def test_settings_that_stand_in_the_file_are_not_named_as_given(tmp_path: Path) -> None:
+    shutil.copytree(REPO / "config", tmp_path / "config")
+    path = tmp_path / "config" / "config.yaml"
+    path.write_text(path.read_text().replace("rounds: 12", "rounds: 0"))
+    written = config.read(path)
+    for overrides, where in ((written, str(path)), ({**written, "seed": 2}, f"{path}, --config")):
+        with pytest.raises(ConfigError, match=re.escape(f"{where}: rounds: expected at least 1")):
+            guard.plan(overrides, tmp_path, REPO, owner=False)
+
+
+def test_the_configuration_file_that_counts(tmp_path: Path, capsys) -> None:
+    assert guard.config_file(tmp_path, REPO) == str(REPO / "config/config.yaml")
+    own = tmp_path / "config" / "config.yaml"
+    own.parent.mkdir()
+    own.write_text("rounds: 3\n")
+    assert guard.config_file(tmp_path, REPO) == str(own)
+    own.write_text("rounds: 3\nseed: [1\n")
+    with pytest.raises(SystemExit) as caught:
+        guard.config_file(tmp_path, REPO)
+    assert caught.value.code == 64
+    assert capsys.readouterr().err.startswith(f"ratchet: {own}:3:1: is not valid YAML")
 
 
 def test_a_refusal_is_one_message_and_an_exit_code(tmp_path: Path, capsys) -> None:
@@ -79,25 +110,6 @@ def test_one_owner_at_a_time_and_none_after_its_death(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "looks"),
-    [
-        ("-n", True),
-        ("-np --cores 1", True),
-        ("--dry-run", True),
-        ("--dryrun", True),
-        ("--lint", True),
-        ("--report out.html", True),
-        ("--list-rules", True),
-        ("--cores 1", False),
-        ("-c1 --config session=n", False),
-        ("-j 4 --keep-going -F", False),
-    ],
-)
-def test_looking_needs_no_ownership(words: str, looks: bool) -> None:
-    assert guard.only_looks(["snakemake", *words.split()]) is looks
-
-
-@pytest.mark.parametrize(
     ("change", "judges"),
     [
         ({"mode": "strict"}, True),
@@ -115,40 +127,6 @@ def test_only_what_a_verdict_depends_on_judges_again(
     plain = guard.plan(FAKE, tmp_path, REPO, owner=False).judge_digest
     changed = guard.plan({**FAKE, **change}, tmp_path, REPO, owner=False).judge_digest
     assert (plain != changed) is judges
-
-
-def test_snakemakes_chatter_is_dropped_and_nothing_else(caplog) -> None:
-    logger = logging.getLogger("test-chatter")
-    guard.hush(logger)
-    with caplog.at_level(logging.INFO, logger="test-chatter"):
-        for text in (
-            "Select jobs to execute...",
-            "Execute 1 jobs...",
-            "Using shell: /bin/bash",
-            "Nothing to be done",
-            "a",
-        ):
-            logger.info(text)
-    assert caplog.messages == ["Nothing to be done", "a"]
-
-
-def test_a_failed_step_is_named_without_its_command(caplog) -> None:
-    logger = logging.getLogger("test-failed")
-    guard.hush(logger)
-    command = (
-        'RuleException:\nCalledProcessError in file "x.smk", line 24:\nCommand \'ended() ( : ); '
-        ' exec "$RATCHET_PYTHON" -P "$RATCHET_SCRIPTS/judge.py"'
-        " --log results/a/judge.log --round 1' "
-    )
-    with caplog.at_level(logging.INFO, logger="test-failed"):
-        logger.error(command + "returned non-zero exit status 130.")
-        logger.error(command + "died with <Signals.SIGKILL: 9>.")
-        logger.error("RuleException:\nsomething else")
-    assert caplog.messages == [
-        "the step judge ended with status 130; its log is results/a/judge.log",
-        "the step judge ended with SIGKILL; its log is results/a/judge.log",
-        "RuleException:\nsomething else",
-    ]
 
 
 def test_frozen_inputs_are_compared(tmp_path: Path) -> None:

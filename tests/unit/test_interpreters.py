@@ -9,14 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from plans import plan
+from plans import launch
 from ratchet import interpreters
 from ratchet.environment import deviations, verify_other
 from ratchet.errors import ConfigError, DataError
 from ratchet.interpreters import Interpreter, ask, executable
 from ratchet.isolation import Kind, choose, fault
 from ratchet.records import Outcome
-from ratchet.runner import execute
 
 LOCKED = """numpy==9.9.9 \\
     --hash=sha256:00
@@ -92,9 +91,8 @@ def test_runs_use_it_and_its_packages(own: Path, tmp_path: Path, kind: Kind) -> 
     if fault(kind):
         pytest.skip(f"{kind} does not work here: {fault(kind)}")
     source = "import made_up, sys\nprint('---\\nval:', made_up.VALUE)\nprint('at:', sys.prefix)\n"
-    given = plan(tmp_path, source, isolation=kind.value, python=ask(executable(own, "")))
-    (tmp_path / "run").mkdir()
-    record = execute(given, tmp_path / "run")
+    python = ask(executable(own, ""))
+    record = launch(tmp_path, tmp_path / "run", source, isolation=kind.value, python=python)
     said = (tmp_path / "run" / "run.log").read_text()
     assert (record.outcome, record.metrics.get("val")) == (Outcome.OK, 0.25), said
     assert str(own) in said
@@ -107,9 +105,9 @@ def test_a_container_has_no_place_for_it(
     fault.cache_clear()
     try:
         assert choose("container") is Kind.CONTAINER
-        given = plan(tmp_path, "", isolation="container", python=ask(executable(own, "")))
+        python = ask(executable(own, ""))
         with pytest.raises(ConfigError, match="interpreter of its own"):
-            execute(given, tmp_path)
+            launch(tmp_path, tmp_path, "", isolation="container", python=python)
     finally:
         fault.cache_clear()
 

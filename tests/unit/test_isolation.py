@@ -12,13 +12,11 @@ from pathlib import Path
 
 import pytest
 
+from plans import launch
 from ratchet import environment, isolation, landlock
-from ratchet.canonical import digest_bytes
 from ratchet.errors import ConfigError, StoreError
 from ratchet.isolation import Kind
-from ratchet.layout import RunPlan
 from ratchet.records import Outcome
-from ratchet.runner import execute
 from ratchet.store import LOG, RunRecord
 
 FIXED = b"VALUE = 1\n"
@@ -40,27 +38,13 @@ def root(tmp_path: Path) -> Path:
     """A store with a secret in it, beside the run's folder."""
     (tmp_path / "store").mkdir()
     (tmp_path / "store" / "audit.bin").write_bytes(b"secret")
-    (tmp_path / "store" / "blob").write_bytes(DATA)
     return tmp_path
 
 
 def run(root: Path, kind: Kind, source: str, **changes: object) -> tuple[RunRecord, str]:
-    values: dict = {
-        "command": ["python", "train.py"],
-        "sources": {"train.py": source.encode()},
-        "fixed": {"prepare.py": FIXED},
-        "data": {"train.bin": (root / "store" / "blob", digest_bytes(DATA))},
-        "seed": 3,
-        "budget_seconds": 1.0,
-        "budget_steps": None,
-        "timeout_seconds": 20.0,
-        "threads": 1,
-        "metric": "val",
-        "isolation": kind.value,
-    }
     folder = root / "store" / "run with space"
-    folder.mkdir()
-    record = execute(RunPlan(**{**values, **changes}), folder)
+    given = {"fixed": {"prepare.py": FIXED}, "isolation": kind.value, **changes}
+    record = launch(root, folder, source, **given)
     log = (folder / LOG).read_text(errors="replace")
     shutil.rmtree(folder)
     return record, log

@@ -51,6 +51,19 @@ def test_the_levels_of_all_tests_sum_to_what_is_spent(tests: int, others: int) -
     assert found.spent < after.spent < BOUND
 
 
+@given(st.lists(st.lists(st.booleans(), max_size=6), max_size=12))
+def test_levels_by_place_stay_below_the_bound_whoever_is_tested(rounds: list[list[bool]]) -> None:
+    """Nobody knows which of the candidates before it are tested: each takes its place's level."""
+    tests = Confirmations(0.05, 5)
+    taken = []
+    for candidates in rounds:
+        taken += [tests.level(place) for place, tested in enumerate(candidates) if tested]
+        for _ in filter(None, candidates):
+            tests.close(np.array([1.0, 1.1]), keep=False)
+    assert math.fsum(taken) <= tests.spent + 1e-12
+    assert tests.spent <= 0.05
+
+
 def test_each_test_costs_and_a_screened_candidate_does_not() -> None:
     judge = started([1.0, 1.0003, 0.9998, 1.0002])
     assert judge.error_spent == 0.0

@@ -45,7 +45,6 @@ CORE = {
     "evaluation",
     "stopping",
     "status",
-    "notices",
     "judge",
     "simulation",
     "integrity",
@@ -58,6 +57,8 @@ CORE = {
     "exports",
     "dialects",
 }
+# Records on the disk: beside the core, which may be handed what they read.
+RECORDS = {"files", "paths", "history"}
 EDGE = {
     "git",
     "templates",
@@ -68,7 +69,6 @@ EDGE = {
     "journal",
     "ownership",
     "notify",
-    "messenger",
     "manifest",
     "repo",
     "commits",
@@ -109,10 +109,11 @@ EDGE = {
     "worktrees",
     "proposers",
     "guard",
+    "snakemake_hooks",
     "dependencies",
 }
 STAGES = {"stages"}
-FACES = {"console", "live", "report", "entry", "placing", "cli"}
+FACES = {"console", "live", "report", "entry", "placing", "cli", "logs_analysis"}
 RANK = {name: rank for rank, names in enumerate((CORE, EDGE, STAGES, FACES)) for name in names}
 
 # The core computes; it reads no file, clock, environment, process or global
@@ -152,7 +153,8 @@ def test_imports_point_downwards(path: Path) -> None:
     for name in imported(path):
         root, *rest = name.split(".")
         if root != "ratchet":
-            assert root != "snakemake", "only the rules see Snakemake"
+            private = area(path) == "snakemake_hooks"
+            assert root != "snakemake" or private, "only the rules see Snakemake"
             continue
         below = rest[0] if rest and rest[0] in RANK else ""
         assert RANK[below] <= RANK[area(path)], f"{path.name} imports {name}"
@@ -186,8 +188,3 @@ def test_scripts_are_thin() -> None:
     for path in scripts:
         assert len(path.read_text().splitlines()) < 30, f"{path.name} does too much"
         assert all(n.startswith("ratchet.") for n in imported(path)), path.name
-
-
-def test_modules_stay_small() -> None:
-    long = {p.name: n for p in modules() if (n := len(p.read_text().splitlines())) > 320}
-    assert not long

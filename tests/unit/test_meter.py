@@ -7,7 +7,9 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -66,3 +68,34 @@ def test_folders_in_any_state_are_discarded(tmp_path: Path) -> None:
     files.discard(folder)
     assert not folder.exists()
     files.discard(folder)
+
+
+@pytest.mark.parametrize("look", ["listed", "read"])
+def test_a_process_may_end_while_it_is_looked_at(
+    look: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wait = [sys.executable, "-c", "input()"]
+    with (
+        subprocess.Popen(wait, stdin=subprocess.PIPE) as ending,
+        subprocess.Popen(wait, stdin=subprocess.PIPE) as staying,
+    ):
+
+        def end_before(function: Callable[..., Any]) -> Callable[..., Any]:
+            def looking(place: Any, *arguments: Any, **named: Any) -> Any:
+                if f"/proc/{ending.pid}/" in os.fspath(place):
+                    ending.kill()
+                    ending.wait()
+                return function(place, *arguments, **named)
+
+            return looking
+
+        if look == "listed":
+            for name in ("listdir", "scandir"):
+                monkeypatch.setattr(os, name, end_before(getattr(os, name)))
+        else:
+            monkeypatch.setattr(Path, "read_text", end_before(Path.read_text))
+        found = processes.descendants(os.getpid())
+        monkeypatch.undo()
+        assert ending.returncode == -signal.SIGKILL
+        assert staying.pid in found
+        staying.kill()

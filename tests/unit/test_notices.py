@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from ratchet.notices import MOST_CHARACTERS, Kind, Notice, notices
+from ratchet.notify import MOST_CHARACTERS, Kind, Notice, notices
 from session_events import at, rounds, run, started, verdict
 
 

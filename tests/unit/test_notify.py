@@ -25,7 +25,7 @@ SCHEMA = REPO / "config" / "schema.yaml"
 TELL = """
 import json, os, pathlib, sys
 said = {"words": sys.argv[1:], "input": json.loads(sys.stdin.read()), "folder": os.getcwd()}
-said["variables"] = sorted(name for name in os.environ if name.startswith("RATCHET_"))
+said["variables"] = {n: text for n, text in os.environ.items() if n.startswith("RATCHET_")}
 part = pathlib.Path(f"told.{os.getpid()}")
 part.write_text(json.dumps(said))
 part.rename(f"told-{os.getpid()}.json")
@@ -78,18 +78,19 @@ def _run_of(number: int) -> dict[str, Any]:
     return run(270, True, number)
 
 
-def test_words_and_standard_input(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_variables_and_standard_input(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RATCHET_CONFIG", "secret")
-    place = Place(tmp_path, TELL, "{event}", "--title={session}: {event}", "{message}", "{other}")
+    place = Place(tmp_path, TELL, "--title", "{other}")
     place.find(description="{event} $(touch pwned) `id`; rm -rf")
     (said,) = place.wait_for(place.told)
-    message = said["words"][2]
-    assert said["words"] == ["champion", "--title=night: champion", message, "{other}"]
+    message = said["variables"]["RATCHET_MESSAGE"]
+    assert said["words"] == ["--title", "{other}"]
     assert "{event} $(touch pwned) `id`; rm -rf" in message
     assert said["input"]["message"] == message
     assert said["input"]["details"]["event"] == "verdict"
     assert said["folder"] == str(place.root)
-    assert said["variables"] == []
+    about = {"RATCHET_EVENT": "champion", "RATCHET_SESSION": "night", "RATCHET_MESSAGE": message}
+    assert said["variables"] == about
     assert not (place.root / "pwned").exists()
     assert place.failures() == []
 
@@ -200,7 +201,7 @@ def test_it_outlives_the_step_and_what_the_step_clears_away(tmp_path: Path) -> N
 
 
 def test_a_changed_input_is_told_by_whoever_starts_the_session(tmp_path: Path) -> None:
-    place = Place(tmp_path, TELL, "{event}")
+    place = Place(tmp_path, TELL)
     for _ in range(2):
         with (
             pytest.raises(FixedInputChangedError),
@@ -208,7 +209,7 @@ def test_a_changed_input_is_told_by_whoever_starts_the_session(tmp_path: Path) -
         ):
             raise FixedInputChangedError("a.txt: expected 1, found 2")
     (said,) = place.wait_for(place.told)
-    assert said["words"] == ["alarm"]
+    assert said["variables"]["RATCHET_EVENT"] == "alarm"
     assert "stopped in start: a.txt: expected 1, found 2" in said["input"]["message"]
     before = place.paths.events.read_bytes()
     with (
@@ -232,27 +233,9 @@ def test_a_missing_program_is_said_at_the_start(
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize(
-    "command",
-    [
-        ["sh", "-c", "notify-send {message}"],
-        ["/bin/bash", "-lc", "echo '{message}'"],
-        ["nice", "bash", "-e", "-c", "mail -s {message} me"],
-    ],
-)
-def test_a_message_within_a_shells_script_is_refused(command: list[str]) -> None:
-    with pytest.raises(ConfigError, match=r"notify_command: expected no \{message\}"):
-        config(notify_command=command)
-
-
-@pytest.mark.parametrize(
-    "command",
-    [
-        None,
-        ["sh", "-c", 'notify-send "$1"', "sh", "{message}"],
-        ["curl", "-d", "{message}", "https://example.org"],
-        ["sh", "-c", "curl --data-binary @- https://example.org/{session}"],
-    ],
-)
-def test_other_commands_are_taken(command: list[str] | None) -> None:
-    assert config(notify_command=command).notify_command == command
+@pytest.mark.parametrize("mark", ["{event}", "{session}", "{message}"])
+def test_marks_in_words_are_refused_and_the_variable_named(mark: str) -> None:
+    variable = f"RATCHET_{mark[1:-1].upper()}"
+    with pytest.raises(ConfigError, match=rf"notify_command: \{mark} is not .* {variable}"):
+        config(notify_command=["curl", "-d", f"text={mark}"])
+    assert config(notify_command=None).notify_command is None

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from ratchet import doctor, outlook
-from ratchet.cli import planning, settings
+from ratchet.cli import doctor as face
+from ratchet.cli import settings
 from ratchet.codec import replace
 from ratchet.doctor import State
 from ratchet.evaluation import Plausible
@@ -93,18 +94,18 @@ def test_the_configured_session(tmp_path: Path) -> None:
     given = ["session=night", "rounds=100", "budget_seconds=300", "mode=guaranteed"]
     chosen = settings.read(tmp_path, given)
     task = settings.task_of(chosen, tmp_path)
-    found = planning.outlook_of(chosen, task, tmp_path)
+    found = face.outlook_of(chosen, task, tmp_path)
     assert (found.experiments, found.least_runs, found.most_runs) == (100, 112, 209)
     assert found.least_seconds == 112 * 301.0
     assert found.agent_minutes is None
-    steps = planning.outlook_of(settings.read(tmp_path, ["budget_steps=40"]), task, tmp_path)
+    steps = face.outlook_of(settings.read(tmp_path, ["budget_steps=40"]), task, tmp_path)
     assert steps.least_seconds is None
     # After some runs they tell.
     paths = SessionPaths("night", tmp_path)
     paths.events.parent.mkdir(parents=True)
     for wall in (350.0, 360.0, None):
         Journal(paths.events).append("run_finished", wall_seconds=wall)
-    found = planning.outlook_of(replace(chosen, proposer="claude"), task, tmp_path)
+    found = face.outlook_of(replace(chosen, proposer="claude"), task, tmp_path)
     assert found.least_seconds == 112 * 356.0
     assert found.agent_minutes == chosen.agent_minutes
 

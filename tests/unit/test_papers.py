@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from ratchet.records import Outcome, Proposal, Proposals, RoundVerdict, Ruling, RunSummary, Verdict
+from ratchet.records import Verdict
 from ratchet.stages.papers import LINE, LOG_LINES, quarantined, table
+from trials import trial
 
 
 def test_the_table_has_a_line_for_each_experiment_whatever_it_is_called() -> None:
-    proposal = Proposal(
-        *(3, 2, 0, "s", "p", {}, "other", "two\tcolumns\nand lines", "h", "", 0, 0, "c")
-    )
-    run = RunSummary("k", 1, Outcome.OK, "", 1.0, None)
-    ruling = Ruling(3, 0, "c", Verdict.DISCARD, "r", (run,), delta=0.0123, confidence=0.25)
-    crashed = Ruling(4, 1, "c", Verdict.CRASH, "r", ())
-    second = Proposal(*(4, 2, 1, "t", "p", {}, "data", "d", "h", "", 0, 0, "c"))
-    history = [(Proposals(2, (proposal, second)), RoundVerdict(2, (ruling, crashed)))]
-    assert table(history).splitlines() == [
+    trials = [
+        trial(3, "other", "two\tcolumns\nand lines", delta=0.0123, confidence=0.25),
+        trial(4, "data", "d", Verdict.CRASH),
+    ]
+    assert table(trials).splitlines() == [
         "number\tverdict\tcategory\tdelta\tp_better\tdescription",
         "3\tDISCARD\tother\t+0.0123\t0.250\ttwo columns and lines",
         "4\tCRASH\tdata\t\t\td",

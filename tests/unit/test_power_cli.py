@@ -12,7 +12,7 @@ from autojudge_logs import call as autojudge
 from autojudge_logs import fields
 from ratchet import power as numbers
 from ratchet.cli import power
-from ratchet.cli.power_figure import CURVES, curves
+from ratchet.cli.power import CURVES, curves
 from ratchet.files import write_json
 from ratchet.paths import SessionPaths
 from ratchet.records import RoundVerdict

@@ -10,11 +10,13 @@ from pathlib import Path
 import pytest
 import yaml
 
+from plans import plan, store
 from ratchet import devices, files, preset_files, presets, task
 from ratchet.canonical import digest_bytes
 from ratchet.codec import replace
 from ratchet.errors import ConfigError
-from ratchet.layout import RunPlan, environment, evaluator_environment
+from ratchet.isolation import Kind
+from ratchet.layout import Workspace
 from ratchet.presets import Preset
 from ratchet.records import Fingerprint
 from ratchet.stages import prepare
@@ -166,22 +168,12 @@ def test_an_edited_file_is_told_from_a_preset(fake: task.Task) -> None:
 
 
 def test_variables_reach_run_and_evaluator_and_override_nothing(tmp_path: Path) -> None:
-    plan = RunPlan(
-        command=["python"],
-        sources={},
-        fixed={},
-        data={},
-        seed=7,
-        budget_seconds=None,
-        budget_steps=5,
-        timeout_seconds=1.0,
-        threads=1,
-        metric="m",
-        variables={"RATCHET_EVAL_BATCHES": "8", "RATCHET_SEED": "1"},
-    )
-    found = environment(plan, tmp_path)
+    variables = {"RATCHET_EVAL_BATCHES": "8", "RATCHET_SEED": "1"}
+    spec = plan(tmp_path, "", seed=7, variables=variables)
+    space = Workspace(spec, store(tmp_path), Kind.NONE, tmp_path / "work", tmp_path / "evaluator")
+    found = space.environment()
     assert (found["RATCHET_EVAL_BATCHES"], found["RATCHET_SEED"]) == ("8", "7")
-    assert evaluator_environment(plan, tmp_path)["RATCHET_EVAL_BATCHES"] == "8"
+    assert space.evaluator_environment()["RATCHET_EVAL_BATCHES"] == "8"
 
 
 def test_the_prepared_data_depend_on_the_variables(fake: task.Task) -> None:

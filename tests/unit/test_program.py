@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -10,12 +11,15 @@ from ratchet import config, task
 from ratchet.advice import Kind, Suggestion
 from ratchet.ceiling import Ceiling
 from ratchet.codec import replace
-from ratchet.program import Contract, Entry, History, check, render, update
-from ratchet.program.finding import Flaw
+from ratchet.history import Trial
+from ratchet.program import Contract, PastSession, check, render, update
+from ratchet.program.checking import Flaw
 from ratchet.program.markdown import escape
 from ratchet.program.sections import parse
+from ratchet.records import Confirmation, StopReason, Verdict
 from ratchet.stages.program import budget_of, contract_of
 from ratchet.vocabulary import Direction
+from trials import history, trial
 
 REPO = Path(__file__).resolve().parents[2]
 CONTRACT = Contract(
@@ -30,10 +34,6 @@ CONTRACT = Contract(
     directions={"optimizer": ("BETA2 (0.95)", "nesterov"), "data": ("SEQ_LEN (32)",)},
 )
 GOOD = render(CONTRACT)
-
-
-def flaws(text: str, contract: Contract = CONTRACT) -> list[tuple[int, str]]:
-    return [(found.line, found.flaw.value) for found in check(text, contract)]
 
 
 def only(text: str, contract: Contract = CONTRACT) -> str:
@@ -92,33 +92,23 @@ def test_the_brief_of_the_default_task_is_clean() -> None:
 
 
 WRONG = [
-    ("Lower `val_bpb` (bits per byte): lower", "Lower `val_loss`: lower", "`val_loss`"),
-    ("lower is better", "higher is better", "found 'higher is better'"),
-    ("Lower `val_bpb` (bits", "Maximise `val_bpb` (bits", "found 'Maximise'"),
+    ("lower is better", "higher is better", "expected lower is better, found 'higher is better'"),
     ("is 300 seconds of", "is 10 minutes of", "a budget of 300 seconds, found '10 minutes'"),
     ("is 300 seconds of", "is 300 steps of", "a budget of 300 seconds, found '300 steps'"),
     ("- `train.py`\n", "- `train.py`\n- `prepare.py`\n", "`prepare.py` to be fixed"),
-    ("edited: `prepare.py`,", "edited: `train.py`, `prepare.py`,", "`train.py` to be editable"),
-    ("yet.\n", "yet.\n\n## Notes\n\nYou may add new packages.\n", "as line 21 says"),
-    (
-        "yet.\n",
-        "yet.\n\n## N\n\nTry several changes at once.\n",
-        "one change per experiment, as line",
-    ),
-    ("yet.\n", "yet.\n\n## N\n\nYou can download more data.\n", "no network"),
-    ("yet.\n", "yet.\n\n## N\n\nUse at most 8 GB of memory.\n", "no memory ceiling (none is set)"),
+    ("yet.\n", "yet.\n\n## What is fixed\n\n- `train.py`: all\n", "`train.py` to be editable"),
+    ("yet.\n", "yet.\n\n## Notes\n\nRun `python run.py`.\n", "'python run.py', no file of the"),
 ]
 
 
 @pytest.mark.parametrize(("old", "new", "words"), WRONG)
 def test_contradictions_are_named(old: str, new: str, words: str) -> None:
-    assert GOOD.count(old) >= 1
+    assert old in GOOD
     text = GOOD.replace(old, new)
-    found = [one for one in check(text, CONTRACT) if one.flaw is Flaw.CONTRADICTORY]
-    assert any(words in str(one) for one in found), check(text, CONTRACT)
-    for one in found:
-        assert one.write
-        assert 1 <= one.line <= len(text.splitlines())
+    (found,) = check(text, CONTRACT)
+    assert found.flaw is Flaw.CONTRADICTORY
+    assert words in str(found)
+    assert 1 <= found.line <= len(text.splitlines())
 
 
 def test_a_contradiction_has_its_line() -> None:
@@ -131,81 +121,42 @@ def test_a_contradiction_has_its_line() -> None:
 
 
 MISSING = [
-    ("Nothing yet.\n", None, ""),
-    ("## What has been tried\n", "", "a section of what has been tried"),
-    (
-        "1. The budget of each run is 300 seconds of training; everything in it counts.\n",
-        "",
-        "budget",
-    ),
-    ("3. No new packages: only what is installed may be imported.\n", "", "no new packages"),
-    ("One meaningful change per experiment, with", "Start with", "one change per experiment"),
+    ("val_bpb", "val_loss", "the metric `val_bpb`"),
+    (": lower is better", "", "the direction (lower is better)"),
+    ("300 seconds of training", "short", "a budget of 300 seconds"),
     ("`prepare.py`, `evaluator.py`", "`prepare.py`", "no word of `evaluator.py`"),
     ("- `train.py`\n", "", "the files to edit (`train.py`)"),
+    ("The seed is given", "Luck is given", "who chooses the seed"),
 ]
 
 
 @pytest.mark.parametrize(("old", "new", "words"), MISSING)
-def test_what_is_missing_is_named(old: str, new: str | None, words: str) -> None:
+def test_what_is_missing_is_named(old: str, new: str, words: str) -> None:
     assert old in GOOD
-    if new is None:
-        assert check(GOOD.replace(old, ""), CONTRACT) == []
-        return
-    found = check(GOOD.replace(old, new), CONTRACT)
-    assert [one.flaw for one in found] == [Flaw.MISSING]
-    assert words in str(found[0])
+    (found,) = check(GOOD.replace(old, new), CONTRACT)
+    assert found.flaw is Flaw.MISSING
+    assert words in str(found)
 
 
 def test_an_empty_text_lacks_everything() -> None:
     found = check("", CONTRACT)
     assert {one.flaw for one in found} == {Flaw.MISSING}
-    assert len(found) == 10
+    assert len(found) == 6
     assert all(one.line == 1 for one in found)
 
 
-def test_directions_need_a_list_with_an_order() -> None:
-    start = GOOD.index("## Directions")
-    head, rest = GOOD[:start], GOOD[GOOD.index("## What has been tried") :]
-    assert "directions by priority" in only(head + rest)
-    assert "a section without a list" in only(f"{head}## Directions\n\nAnything.\n\n{rest}")
-    assert "a list without an order" in only(f"{head}## Ideas\n\n- width\n- depth\n\n{rest}")
-    assert check(f"{head}## Ideas\n\n1. width\n2. depth\n\n{rest}", CONTRACT) == []
-
-
 @pytest.mark.parametrize(
-    ("words", "flaw"),
+    "words",
     [
-        ("TODO: say more.", "placeholder"),
-        ("Use <your idea> here.", "placeholder"),
-        ("The name is {{task}}.", "placeholder"),
-        ("Run `git checkout -b <tag>` first.", None),
-        ("Improve things.", "vague"),
-        ("Make the model better, and faster.", "vague"),
-        ("Improve the model by 0.01 bits.", None),
-        ("Try different things with the optimizer.", "vague"),
-        ("Kill a run that takes 10 minutes of training.", None),
-        ("Do not edit anything but `train.py`.", None),
-        ("Never edit `train.py`.", "contradictory"),
-        ("A throughput that is higher is better too, if the noise allows.", None),
-        ("A run prints its memory in MB.", None),
+        "Run `git checkout -b <tag>` first.",
+        "Kill a run that takes 10 minutes of training.",
+        "The budget does not count what comes before. Compiling takes 40 seconds.",
+        "Run `python train.py > run.log`.",
+        "Try what you like.",
     ],
 )
-def test_phrases(words: str, flaw: str | None) -> None:
-    text = f"{GOOD}\n## Notes\n\n{words}\n"
-    found = check(text, CONTRACT)
-    assert [one.flaw.value for one in found] == ([] if flaw is None else [flaw])
-    assert all(one.line == len(text.splitlines()) for one in found)
-
-
-def test_a_list_is_read_with_what_stands_before_it() -> None:
-    start, end = GOOD.index("2. Fixed files"), GOOD.index("4. No network")
-    listed = "**What you CANNOT do:**\n- Modify `prepare.py` or `evaluator.py`.\n- Add packages.\n"
-    text = f"{GOOD[:start]}\n{listed}\n{GOOD[end:]}"
-    assert check(text, CONTRACT) == []
-    more = text.replace("`prepare.py` or", "`prepare.py`, `train.py` or")
-    assert "`train.py` to be editable" in only(more)
-    found = [str(one) for one in check(text.replace("CANNOT", "CAN"), CONTRACT)]
-    assert any("`prepare.py` to be fixed" in one for one in found)
+def test_how_a_text_is_worded_is_its_authors_affair(words: str) -> None:
+    assert check(f"{GOOD}\n## Notes\n\n{words}\n", CONTRACT) == []
 
 
 def test_a_ceiling_must_be_the_configured_one() -> None:
@@ -213,7 +164,7 @@ def test_a_ceiling_must_be_the_configured_one() -> None:
     assert "missing: expected the memory ceiling of 24000 MiB" in only(GOOD, contract)
     near = f"{GOOD}\n## Notes\n\nStay below 25 GB of memory.\n"
     assert check(near, contract) == []
-    assert "found '40 GB'" in only(near.replace("25 GB", "40 GB"), contract)
+    assert "memory ceiling of 24000 MiB" in only(near.replace("25 GB", "40 GB"), contract)
 
 
 def test_what_was_tried_is_data() -> None:
@@ -223,7 +174,7 @@ def test_what_was_tried_is_data() -> None:
     assert check(text, CONTRACT) == []
 
 
-def test_code_is_no_prose_and_lines_are_those_of_the_file() -> None:
+def test_code_begins_no_section_and_lines_are_those_of_the_file() -> None:
     text = (
         "# T\n\n```\n# not a heading\nTODO\n```\n\nOne. Two\nthree. Four\n\n## Goal #\n- a\n- b\n"
     )
@@ -232,45 +183,36 @@ def test_code_is_no_prose_and_lines_are_those_of_the_file() -> None:
         ("T", 1, 13, ""),
         ("Goal", 11, 13, "goal"),
     ]
-    assert [(s.text, s.line) for s in document.sentences] == [
-        ("T", 1),
-        ("One.", 8),
-        ("Two three.", 8),
-        ("Four", 9),
-        ("Goal", 11),
-        ("- a", 12),
-        ("- b", 13),
-    ]
 
 
 # ------------------------------------------------------------------------ updates
 
 
-HISTORY = History(
-    session="night",
-    place="results/night",
-    task="tasks/tiny",
-    finished=True,
-    baseline=3.0,
-    replicates=3,
-    noise_sd=0.01,
-    champion=2,
-    best=2.8,
-    entries=(
-        Entry(1, "optimizer", "BETA2 0.999 -> 0.95", "DISCARD", False, False, 0.02, 0.0001),
-        Entry(2, "hyperparams", "LEARNING_RATE 5e-4 -> 3e-3", "KEEP", True, False, -0.2, 0.9999),
-        Entry(3, "other", "`<b>` [x](y) *boom*\n## Goal", "CRASH", False, True, reason="crash: no"),
+TRIALS = (
+    trial(1, "optimizer", "BETA2 0.999 -> 0.95", delta=0.02, confidence=0.0001),
+    trial(
+        *(2, "hyperparams", "LEARNING_RATE 5e-4 -> 3e-3", Verdict.KEEP),
+        mean=2.8,
+        delta=-0.2,
+        confidence=0.9999,
     ),
-    suggestions=(Suggestion(Kind.EDIT, "data", "SEQ_LEN 64 -> 32", "Never tried."),),
-    avoid=("WARMUP: every declared value was tried (0.02, 0.3)",),
-    gain=0.19,
-    low=0.17,
-    high=0.21,
+    trial(3, "other", "`<b>` [x](y) *boom*\n## Goal", Verdict.CRASH, reason="no"),
 )
+CONFIRMED = Confirmation(champion=2, gain=0.19, low=0.17, high=0.21)
+NEXT = (Suggestion(Kind.EDIT, "data", "SEQ_LEN 64 -> 32", "Never tried."),)
+AVOID = ("WARMUP: every declared value was tried (0.02, 0.3)",)
+
+
+def past(trials: Sequence[Trial] = TRIALS, name: str = "night", **last: object) -> PastSession:
+    fields = {"confirmation": CONFIRMED, "suggestions": NEXT, "avoid": AVOID, **last}
+    return PastSession(name, f"results/{name}", "tasks/tiny", history(trials, **fields))
+
+
+PAST = past()
 
 
 def test_an_update_writes_the_session_and_leaves_the_rest() -> None:
-    text = update(GOOD, CONTRACT, HISTORY)
+    text = update(GOOD, CONTRACT, PAST)
     assert check(text, CONTRACT) == []
     assert "### Session `night`\n\n3 experiments, 1 kept. Differences are of `val_bpb`" in text
     assert "- 2 [hyperparams] LEARNING_RATE 5e-4 -> 3e-3: KEEP, -0.2, P(better) > 0.999\n" in text
@@ -300,9 +242,9 @@ def test_an_update_writes_the_session_and_leaves_the_rest() -> None:
 
 
 def test_updates_replace_their_own_parts_and_keep_earlier_sessions() -> None:
-    once = update(GOOD, CONTRACT, HISTORY)
-    assert update(once, CONTRACT, HISTORY) == once
-    later = replace(HISTORY, session="later", champion=0, entries=(), suggestions=(), avoid=())
+    once = update(GOOD, CONTRACT, PAST)
+    assert update(once, CONTRACT, PAST) == once
+    later = past((), "later", suggestions=(), avoid=())
     twice = update(once, CONTRACT, later)
     assert "### Session `night`" in twice
     assert twice.index("### Session `night`") < twice.index("### Session `later`")
@@ -315,21 +257,18 @@ def test_updates_replace_their_own_parts_and_keep_earlier_sessions() -> None:
 
 
 def test_a_text_without_sections_gets_them() -> None:
-    text = update("Just words", CONTRACT, HISTORY)
+    text = update("Just words", CONTRACT, PAST)
     titles = [section.title for section in parse(text).sections if section.level == 2]
     assert text.startswith("Just words\n")
     assert titles == ["Baseline", "What to try next", "What has been tried"]
-    assert update(text, CONTRACT, HISTORY) == text
-    assert update("", CONTRACT, HISTORY).count("## What has been tried") == 1
+    assert update(text, CONTRACT, PAST) == text
+    assert update("", CONTRACT, PAST).count("## What has been tried") == 1
 
 
 def test_an_unfinished_or_long_session() -> None:
-    many = tuple(
-        Entry(n, "data", f"try {n}", "DISCARD", False, False, 0.1, None) for n in range(1, 101)
-    )
-    text = update(
-        GOOD, CONTRACT, replace(HISTORY, finished=False, entries=many, stopped="it *was*")
-    )
+    many = [trial(n, "data", f"try {n}", delta=0.1) for n in range(1, 101)]
+    stopped = past(many, confirmation=None, stop=StopReason.TARGET, detail="it *was*")
+    text = update(GOOD, CONTRACT, stopped)
     assert "100 experiments so far, 0 kept. It ended early: it \\*was\\*." in text
     assert "(40 earlier ones are not listed)" in text
     assert "- 100 [data] try 100: DISCARD, +0.1\n" in text
@@ -348,15 +287,16 @@ def test_an_unfinished_or_long_session() -> None:
 def test_how_sure_the_champion_is(
     gain: float | None, low: float | None, high: float | None, words: str
 ) -> None:
-    text = update(GOOD, CONTRACT, replace(HISTORY, gain=gain, low=low, high=high))
+    confirmed = replace(CONFIRMED, gain=gain, low=low, high=high)
+    text = update(GOOD, CONTRACT, past(confirmation=confirmed))
     assert words in text
     assert "preset" not in text
-    sized = update(GOOD, CONTRACT, replace(HISTORY, preset="cpu-tiny"))
+    sized = update(GOOD, CONTRACT, replace(PAST, preset="cpu-tiny"))
     assert "those of the preset `cpu-tiny`; start the next session with `preset=null`" in sized
 
 
 def test_a_new_one_after_a_session() -> None:
-    text = render(CONTRACT, replace(HISTORY, ranking=("data", "other")))
+    text = render(CONTRACT, past(ranking=("data", "other")))
     assert check(text, CONTRACT) == []
     assert "1. data: SEQ_LEN (32).\n2. optimizer: BETA2 (0.95), nesterov.\n" in text
     assert "3 experiments, 1 kept" in text

@@ -25,7 +25,7 @@ def test_new_check_and_force(
     brief = tmp_path / "tasks" / "fake" / "program.md"
     assert program.main(["check", *options]) == 1
     out, err = capsys.readouterr()
-    assert f"{brief}:1: missing: expected the budget of 3 seconds, found none; write: " in out
+    assert f"{brief}:1: missing: expected a budget of 3 seconds, found none; write: " in out
     assert "findings" in err
     assert program.main(["new", *options]) == 64
     assert program.main(["new", "--force", *options]) == 0

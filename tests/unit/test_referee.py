@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from ratchet.canonical import digest_bytes
-from ratchet.codec import replace
+from plans import launch
 from ratchet.errors import DataError
-from ratchet.layout import RunPlan
 from ratchet.records import Outcome
-from ratchet.runner import execute
 from ratchet.store import LOG, RunRecord
 
 TALK = """
@@ -42,38 +40,14 @@ print("val:", s.recv(9).decode())
 
 
 def small(tmp_path: Path, evaluator: str, source: str = CLIENT, **changes: object) -> RunRecord:
-    blob = tmp_path / "blob"
-    blob.write_text("7.50004")
-    values: dict = {
-        "sources": {"train.py": source.encode()},
+    given: dict[str, Any] = {
         "fixed": {"evaluator.py": evaluator.encode()},
         "data": {},
-        "evaluation_data": {"val": (blob, digest_bytes(blob.read_bytes()))},
-        "audit_data": {},
-        "metric": "val",
-        "plausible": None,
-        "timeout_seconds": 20.0,
+        "evaluator": ["python", "evaluator.py"],
+        "evaluation_data": {"val": b"7.50004"},
+        **changes,
     }
-    folder = tmp_path / "run"
-    folder.mkdir()
-    base = plan_without_data()
-    return execute(replace(base, **{**values, **changes}), folder)
-
-
-def plan_without_data() -> RunPlan:
-    return RunPlan(
-        command=["python", "train.py"],
-        sources={},
-        fixed={},
-        data={},
-        seed=1,
-        budget_seconds=1.0,
-        budget_steps=None,
-        timeout_seconds=20.0,
-        threads=1,
-        metric="val",
-        evaluator=["python", "evaluator.py"],
-    )
+    return launch(tmp_path, tmp_path / "run", source, **given)
 
 
 def test_any_task_may_bring_its_evaluator(tmp_path: Path) -> None:

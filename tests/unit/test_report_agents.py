@@ -19,8 +19,10 @@ sample = SimpleNamespace(
 
 def with_calls(*calls: AgentCall, logs: dict[str, str] | None = None):
     records = sample.session()
-    first = replace(records.proposals[0], calls=calls)
-    return replace(records, proposals=(first, *records.proposals[1:]), agent_logs=logs or {})
+    first = replace(records.history.proposals[0], calls=calls)
+    return sample.changed(
+        records, proposals=(first, *records.history.proposals[1:]), agent_logs=logs or {}
+    )
 
 
 def call(outcome: CallOutcome, slot: int = 0, attempt: int = 1, **more: object) -> AgentCall:

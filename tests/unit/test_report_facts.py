@@ -45,7 +45,9 @@ def test_answer_confirmed(records):
 
 
 def _confirmed(records, **changes):
-    return build(replace(records, confirmation=replace(records.confirmation, **changes)))
+    return build(
+        sample.changed(records, confirmation=replace(records.history.confirmation, **changes))
+    )
 
 
 def test_answer_when_the_interval_holds_zero_or_is_missing(records):
@@ -69,27 +71,27 @@ def test_answer_when_confirmation_failed(records):
 
 
 def test_answer_while_unfinished(records):
-    early = replace(
+    early = sample.changed(
         records,
         confirmation=None,
-        verdicts=records.verdicts[:5],
-        states=records.states[:5],
-        proposals=records.proposals[:6],
+        verdicts=records.history.verdicts[:5],
+        states=records.history.states[:5],
+        proposals=records.history.proposals[:6],
     )
     facts = build(early)
     assert facts["answer"]["sentence"].startswith("Unfinished after 5 rounds: val_bpb 3.406 → ")
     assert facts["counts"]["judged"] == 5 and facts["counts"]["pending"] == 1
     assert facts["experiments"][5]["verdict"] is None
-    start = build(replace(early, verdicts=(), states=(), proposals=()))
+    start = build(sample.changed(early, verdicts=(), states=(), proposals=()))
     assert "nothing kept so far; no experiment judged" in start["answer"]["sentence"]
 
 
 def test_answer_when_nothing_was_kept(records):
     verdicts = tuple(
         replace(v, rulings=tuple(replace(r, verdict=Verdict.DISCARD) for r in v.rulings))
-        for v in records.verdicts
+        for v in records.history.verdicts
     )
-    facts = build(replace(records, verdicts=verdicts, confirmation=Confirmation(champion=0)))
+    facts = build(sample.changed(records, verdicts=verdicts, confirmation=Confirmation(champion=0)))
     assert facts["answer"]["sentence"].startswith(
         "No improvement found: val_bpb stays at 3.406 (sd 0.013 over 3 baseline runs); "
         "0 of 12 experiments kept; 21 runs"
@@ -98,8 +100,8 @@ def test_answer_when_nothing_was_kept(records):
 
 @pytest.mark.parametrize("reason", list(StopReason))
 def test_stopped_early(records, reason):
-    last = replace(records.verdicts[-1], rulings=(), stop=reason, detail="at 2.93")
-    stopped = replace(records, verdicts=(*records.verdicts[:-1], last))
+    last = replace(records.history.verdicts[-1], rulings=(), stop=reason, detail="at 2.93")
+    stopped = sample.changed(records, verdicts=(*records.history.verdicts[:-1], last))
     facts = build(stopped)
     assert facts["stop"]["reason"] == reason.value and facts["stop"]["round"] == 12
     assert f"; stopped early because {facts['stop']['text']}." in facts["answer"]["sentence"]
@@ -108,12 +110,13 @@ def test_stopped_early(records, reason):
 
 def test_without_any_baseline_value_nothing_becomes_zero(records):
     broken = tuple(
-        replace(r, value=None, outcome=Outcome.CRASH, memory_mb=None) for r in records.baseline.runs
+        replace(r, value=None, outcome=Outcome.CRASH, memory_mb=None)
+        for r in records.history.baseline.runs
     )
     facts = build(
-        replace(
+        sample.changed(
             records,
-            baseline=replace(records.baseline, runs=broken),
+            baseline=replace(records.history.baseline, runs=broken),
             proposals=(),
             verdicts=(),
             states=(),
@@ -165,27 +168,27 @@ def test_facts_are_plain_json_and_reproducible(records):
 
 
 def test_not_a_number_becomes_none(records):
-    ruling = replace(records.verdicts[0].rulings[0], mean=float("nan"), gain=float("inf"))
-    verdict = replace(records.verdicts[0], rulings=(ruling,))
-    facts = build(replace(records, verdicts=(verdict, *records.verdicts[1:])))
+    ruling = replace(records.history.verdicts[0].rulings[0], mean=float("nan"), gain=float("inf"))
+    verdict = replace(records.history.verdicts[0], rulings=(ruling,))
+    facts = build(sample.changed(records, verdicts=(verdict, *records.history.verdicts[1:])))
     assert facts["experiments"][0]["mean"] is None and facts["experiments"][0]["gain"] is None
 
 
 def test_a_run_used_twice_counts_once(records):
-    both = replace(records.confirmation, baseline_runs=records.baseline.runs)
-    assert build(replace(records, confirmation=both))["totals"]["runs"] == 24
+    both = replace(records.history.confirmation, baseline_runs=records.history.baseline.runs)
+    assert build(sample.changed(records, confirmation=both))["totals"]["runs"] == 24
 
 
 def test_long_texts_are_cut_and_say_so(records):
-    key = records.verdicts[0].rulings[0].runs[0].key
-    details = replace(records.runs[key], log_tail="x" * 1_000_000 + "\nlast line")
-    proposal = replace(records.proposals[0].proposals[0], diff="+ line\n" * 100_000)
-    group = replace(records.proposals[0], proposals=(proposal,))
+    key = records.history.verdicts[0].rulings[0].runs[0].key
+    logs = {**records.logs, key: "x" * 1_000_000 + "\nlast line"}
+    proposal = replace(records.history.proposals[0].proposals[0], diff="+ line\n" * 100_000)
+    group = replace(records.history.proposals[0], proposals=(proposal,))
     facts = build(
-        replace(
+        sample.changed(
             records,
-            runs={**records.runs, key: details},
-            proposals=(group, *records.proposals[1:]),
+            logs=logs,
+            proposals=(group, *records.history.proposals[1:]),
         )
     )
     first = facts["experiments"][0]
@@ -240,9 +243,9 @@ def with_rulings(records, number, **changes):
         replace(v, rulings=tuple(replace(r, **changes) for r in v.rulings))
         if v.round == number
         else v
-        for v in records.verdicts
+        for v in records.history.verdicts
     )
-    return replace(records, verdicts=verdicts)
+    return sample.changed(records, verdicts=verdicts)
 
 
 def test_prices_memory_and_second_tries_are_told(records):
@@ -250,10 +253,10 @@ def test_prices_memory_and_second_tries_are_told(records):
         records, 6, price=0.02, net_lines=20, memory_ratio=1.5, near_miss=True,
         pareto="DOMINATED", pareto_low=0.2, pareto_high=0.4,
     )  # fmt: skip
-    again = replace(changed.proposals[6].proposals[0], retry_of=6)
-    groups = [*changed.proposals]
+    again = replace(changed.history.proposals[6].proposals[0], retry_of=6)
+    groups = [*changed.history.proposals]
     groups[6] = replace(groups[6], proposals=(again,))
-    facts = build(replace(changed, proposals=tuple(groups)))
+    facts = build(sample.changed(changed, proposals=tuple(groups)))
     missed, second, other = (facts["experiments"][i] for i in (5, 6, 7))
     assert (missed["near_miss"], missed["retried_as"], missed["retry_of"]) == (True, 7, None)
     assert (second["near_miss"], second["retried_as"], second["retry_of"]) == (False, None, 6)
@@ -273,19 +276,24 @@ def test_prices_memory_and_second_tries_are_told(records):
 
 def check_of(records, number, **changes):
     """The records with a check of the incumbent before one round."""
-    run = replace(records.baseline.runs[0], key=f"{number:064d}")
+    run = replace(records.history.baseline.runs[0], key=f"{number:064d}")
     found = Remeasurement(number=1, run=run, expected=3.0, sd=0.1, z=4.06, alarm=True)
-    verdicts = [*records.verdicts]
+    verdicts = [*records.history.verdicts]
     verdicts[number - 1] = replace(verdicts[number - 1], remeasured=replace(found, **changes))
-    return replace(records, verdicts=tuple(verdicts))
+    return sample.changed(records, verdicts=tuple(verdicts))
 
 
 def test_checks_of_the_incumbent_and_their_runs(records):
-    failed = replace(records.baseline.runs[0], key="f" * 64, value=None, outcome=Outcome.CRASH)
+    failed = replace(
+        records.history.baseline.runs[0], key="f" * 64, value=None, outcome=Outcome.CRASH
+    )
     changed = check_of(check_of(records, 3), 5, run=failed, z=None, alarm=False)
-    more = replace(records.baseline.runs[0], key="e" * 64)
-    verdicts = (replace(changed.verdicts[0], incumbent_runs=(more,)), *changed.verdicts[1:])
-    facts = build(replace(changed, verdicts=verdicts))
+    more = replace(records.history.baseline.runs[0], key="e" * 64)
+    verdicts = (
+        replace(changed.history.verdicts[0], incumbent_runs=(more,)),
+        *changed.history.verdicts[1:],
+    )
+    facts = build(sample.changed(changed, verdicts=verdicts))
     assert [(c["round"], c["alarm"], c["z"]) for c in facts["remeasurements"]] == [
         (3, True, 4.06),
         (5, False, None),
@@ -301,8 +309,10 @@ def test_checks_of_the_incumbent_and_their_runs(records):
 def test_the_mode_and_its_promise_are_stated(records):
     assert build(records)["answer"]["standard"] == "Mode gain: a keep needs P(better) of 60.0 %"
     judge = {"mode": "guaranteed", "keep_probability": 0.8, "false_keep_bound": 0.05}
-    last = replace(records.verdicts[-1], error_spent=0.0123)
-    facts = build(replace(records, judge=judge, verdicts=(*records.verdicts[:-1], last)))
+    last = replace(records.history.verdicts[-1], error_spent=0.0123)
+    facts = build(
+        sample.changed(records, judge=judge, verdicts=(*records.history.verdicts[:-1], last))
+    )
     assert facts["judge"]["error_spent"] == 0.0123
     assert facts["answer"]["standard"] == (
         "Mode guaranteed: a keep needs P(better) of 80.0 % and a test; at most 0.05 false keeps "
@@ -325,16 +335,20 @@ def test_the_mode_and_its_promise_are_stated(records):
 )
 def test_prices_are_stated(records, line, memory, words):
     judge = {**records.judge, "line_price": line, "memory_price": memory}
-    entry = next(e for e in build(replace(records, judge=judge))["method"] if e["term"] == "Price")
+    entry = next(
+        e for e in build(sample.changed(records, judge=judge))["method"] if e["term"] == "Price"
+    )
     assert words in entry["text"]
 
 
 def test_gpu_sessions_count_gpu_hours(records):
     runs = {
-        key: replace(d, train_seconds=360.0, gpu_utilisation=93.0)
+        key: replace(
+            d, metrics={"training_seconds": 360.0}, telemetry={"utilisation": {"mean": 93.0}}
+        )
         for key, d in records.runs.items()
     }
-    facts = build(replace(records, device="gpu", runs=runs))
+    facts = build(sample.changed(records, device="gpu", runs=runs))
     assert "27 runs, 2.7 GPU-hours; inputs intact." in facts["answer"]["sentence"]
     assert facts["timeline"]["gpu_utilisation"] == 93.0
 

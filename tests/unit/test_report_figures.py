@@ -10,7 +10,6 @@ from types import SimpleNamespace
 
 import pytest
 
-from ratchet.codec import replace
 from ratchet.records import Confirmation, Direction
 from ratchet.report import figures, forest
 from ratchet.report.facts import build
@@ -108,7 +107,7 @@ def test_without_confirmation_or_measurements(facts):
     nothing = {**facts, "confirmation": None, "incumbents": [], "experiments": []}
     nothing["baseline"] = {**facts["baseline"], "values": [], "mean": None}
     assert figures.progress(nothing)["layer"] == []
-    empty = build(replace(sample.session(3), confirmation=Confirmation(champion=0)))
+    empty = build(sample.changed(sample.session(3), confirmation=Confirmation(champion=0)))
     assert "champion, fresh seeds" not in {row["class"] for row in rows(figures.progress(empty))}
 
 

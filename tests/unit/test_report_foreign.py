@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import argparse
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from autojudge_logs import HEADER, history, row
-from ratchet.cli import report_log
-from ratchet.cli.judging import Rules
-from ratchet.cli.report_log import Request
+from ratchet import logs_analysis
+from ratchet.cli import command
+from ratchet.logs_analysis import Rules
 from ratchet.report import columns, foreign
 from ratchet.report.facts import FORMAT
 
@@ -18,7 +19,9 @@ from ratchet.report.facts import FORMAT
 def facts_of(folder: Path, text: str, **known: Any) -> dict[str, Any]:
     log = folder / "results.tsv"
     log.write_text(text)
-    return foreign.build(report_log.read(Request(log, **known)))
+    known = {"metric": None, "direction": None, "agent": None, "rules": Rules()} | known
+    every, data = command.read_log(argparse.Namespace(results=log, **known))
+    return foreign.build(logs_analysis.analyzed(every, (log.name, data), known["rules"]))
 
 
 def test_decisions_are_the_authors_and_verdicts_the_judges(tmp_path: Path) -> None:

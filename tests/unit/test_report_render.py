@@ -75,13 +75,13 @@ def hostile():
                 for p in group.proposals
             ),
         )
-        for group in records.proposals
+        for group in records.history.proposals
     )
     verdicts = tuple(
         replace(v, rulings=tuple(replace(r, reason=HOSTILE) for r in v.rulings))
-        for v in records.verdicts
+        for v in records.history.verdicts
     )
-    runs = {k: replace(d, log_tail="y" * 1_000_000 + HOSTILE) for k, d in records.runs.items()}
+    logs = dict.fromkeys(records.logs, "y" * 1000000 + HOSTILE)
     manifest = replace(
         records.manifest,
         session=HOSTILE,
@@ -90,9 +90,9 @@ def hostile():
         versions={HOSTILE: HOSTILE},
         frozen={"a": {HOSTILE: [HOSTILE]}},
     )
-    confirmation = replace(records.confirmation, detail=HOSTILE)
+    confirmation = replace(records.history.confirmation, detail=HOSTILE)
     return build(
-        replace(
+        sample.changed(
             records,
             manifest=manifest,
             metric=HOSTILE,
@@ -100,7 +100,7 @@ def hostile():
             judge={"mode": HOSTILE},
             proposals=proposals,
             verdicts=verdicts,
-            runs=runs,
+            logs=logs,
             confirmation=confirmation,
         )
     )
@@ -182,8 +182,8 @@ def test_hostile_text_neither_runs_nor_hides(hostile):
 def test_unfinished_and_empty_sessions_have_a_page():
     records = sample.session(3)
     for changed in (
-        replace(records, confirmation=None),
-        replace(records, confirmation=None, verdicts=(), states=()),
+        sample.changed(records, confirmation=None),
+        sample.changed(records, confirmation=None, verdicts=(), states=()),
         sample.session(0),
     ):
         facts = build(changed)
@@ -215,11 +215,11 @@ def test_size_and_time_with_long_diffs(count, limit):
     records = sample.session(count)
     proposals = tuple(
         replace(g, proposals=tuple(replace(p, diff="+ a < b & c\n" * 3000) for p in g.proposals))
-        for g in records.proposals
+        for g in records.history.proposals
     )
-    runs = {k: replace(d, log_tail="step <b> & 'c'\n" * 900) for k, d in records.runs.items()}
+    logs = dict.fromkeys(records.logs, "step <b> & 'c'\n" * 900)
     started = time.process_time()
-    facts = build(replace(records, proposals=proposals, runs=runs))
+    facts = build(sample.changed(records, proposals=proposals, logs=logs))
     text = render_html(facts)
     assert time.process_time() - started < 10
     assert len(text.encode()) < limit
@@ -229,16 +229,16 @@ def test_size_and_time_with_long_diffs(count, limit):
 def test_near_misses_and_alarms_are_on_the_page():
     records = sample.session()
     ruling = replace(
-        records.verdicts[5].rulings[0], near_miss=True, pareto="EFFICIENT", pareto_low=0.7,
+        records.history.verdicts[5].rulings[0], near_miss=True, pareto="EFFICIENT", pareto_low=0.7,
         pareto_high=0.7, price=-0.01, net_lines=-4,
     )  # fmt: skip
-    run = replace(records.baseline.runs[0], value=9.5)
+    run = replace(records.history.baseline.runs[0], value=9.5)
     check = Remeasurement(number=0, run=run, expected=3.4, sd=0.1, z=61.0, alarm=True)
     calm = replace(check, z=1.0, alarm=False)
-    verdicts = [*records.verdicts]
+    verdicts = [*records.history.verdicts]
     verdicts[5] = replace(verdicts[5], rulings=(ruling,), remeasured=check)
     verdicts[6] = replace(verdicts[6], remeasured=calm)
-    text = render_html(build(replace(records, verdicts=tuple(verdicts))))
+    text = render_html(build(sample.changed(records, verdicts=tuple(verdicts))))
     shown = "".join(check_inert(text).words)
     assert text.count('<p class="alarm">') == 1
     assert "before round 6, the baseline was expected at 3.400 ± 0.100 and measured 9.500" in shown

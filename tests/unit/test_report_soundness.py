@@ -31,27 +31,31 @@ def test_intact_and_silent(records):
 
 def test_deviations_are_in_the_answer(records):
     broken = Integrity(("every input",), tuple(f"file {i}\x1b[0m: changed" for i in range(60)))
-    facts = build(replace(records, integrity=broken))
+    facts = build(sample.changed(records, integrity=broken))
     assert facts["answer"]["sentence"].endswith("; NOT INTACT: 60 deviations.")
     assert facts["soundness"]["deviations"][0] == "file 0: changed"
     assert len(facts["soundness"]["deviations"]) == 50
 
 
 def test_nothing_is_claimed_where_nothing_was_hashed(records):
-    facts = build(replace(records, integrity=None))
+    facts = build(sample.changed(records, integrity=None))
     assert facts["soundness"]["intact"] is None
     assert "intact" not in facts["answer"]["sentence"].lower()
 
 
 def test_flags_of_edits_and_runs(records):
-    first = replace(records.verdicts[0].rulings[0], quarantined=True, notes=("draws a seed",))
-    cheat = replace(records.verdicts[1].rulings[0], verdict=Verdict.TAMPERED, reason="printed it")
-    verdicts = [*records.verdicts]
+    first = replace(
+        records.history.verdicts[0].rulings[0], quarantined=True, notes=("draws a seed",)
+    )
+    cheat = replace(
+        records.history.verdicts[1].rulings[0], verdict=Verdict.TAMPERED, reason="printed it"
+    )
+    verdicts = [*records.history.verdicts]
     verdicts[0] = replace(verdicts[0], rulings=(first,))
     verdicts[1] = replace(verdicts[1], rulings=(cheat,))
-    key = records.baseline.runs[0].key
+    key = records.history.baseline.runs[0].key
     details = replace(records.runs[key], isolation="none", unenforced=("memory limit",))
-    changed = replace(records, verdicts=tuple(verdicts), runs={**records.runs, key: details})
+    changed = sample.changed(records, verdicts=tuple(verdicts), runs={**records.runs, key: details})
     flags = [(f["number"], f["text"]) for f in build(changed)["soundness"]["flags"]]
     assert flags == [
         (None, "not enforced on this machine: memory limit"),

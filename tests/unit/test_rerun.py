@@ -20,6 +20,12 @@ from ratchet.stages import baseline, rejudging, rerun
 START = "import random\nrandom.seed(1)\na = 1\n"
 
 
+@pytest.fixture(autouse=True)
+def bench_makes_the_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A bench stands for the session, and for the executor of its runs."""
+    monkeypatch.setattr(rerun, "Executor", lambda session: session)
+
+
 class Bench:
     """A session as the steps see it; ``values`` are what runs of a text measure, by turn."""
 

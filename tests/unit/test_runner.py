@@ -9,40 +9,22 @@ from pathlib import Path
 
 import pytest
 
-from ratchet import ending
-from ratchet.canonical import digest_bytes
+from plans import DATA, launch, plan, store
+from ratchet import outcomes
 from ratchet.errors import StoreError
-from ratchet.layout import RunPlan, environment
+from ratchet.isolation import Kind
+from ratchet.layout import Workspace
 from ratchet.records import Outcome
-from ratchet.runner import LOG_LIMIT_BYTES, execute
+from ratchet.runner import LOG_LIMIT_BYTES
 from ratchet.store import LOG
 
 FIXED = b"VALUE = 1\n"
-DATA = b"some data"
-
-
-def plan(tmp_path: Path, source: str, **changes: object) -> RunPlan:
-    blob = tmp_path / "blob"
-    blob.write_bytes(DATA)
-    values: dict = {
-        "command": ["python", "train.py"],
-        "sources": {"train.py": source.encode()},
-        "fixed": {"prepare.py": FIXED},
-        "data": {"val.bin": (blob, digest_bytes(DATA))},
-        "seed": 3,
-        "budget_seconds": 1.0,
-        "budget_steps": None,
-        "timeout_seconds": 5.0,
-        "threads": 1,
-        "metric": "val",
-    }
-    return RunPlan(**{**values, **changes})
 
 
 def run(tmp_path: Path, source: str, **changes: object):
     folder = tmp_path / "run"
-    folder.mkdir()
-    record = execute(plan(tmp_path, source, **changes), folder)
+    given = {"fixed": {"prepare.py": FIXED}, "data": {"val.bin": DATA}, "timeout_seconds": 5.0}
+    record = launch(tmp_path, folder, source, **{**given, **changes})
     return record, (folder / LOG).read_text(errors="replace"), folder
 
 
@@ -170,7 +152,9 @@ def test_the_environment_is_an_allow_list(tmp_path: Path, monkeypatch) -> None:
     assert "RATCHET_BUDGET_STEPS" not in log
     assert "OMP_NUM_THREADS=2" in log
     assert "PYTHONHASHSEED=0" in log
-    steps = environment(plan(tmp_path, "", budget_seconds=None, budget_steps=9), tmp_path)
+    spec = plan(tmp_path, "", budget_seconds=None, budget_steps=9)
+    place = tmp_path / "other"
+    steps = Workspace(spec, store(tmp_path), Kind.NONE, place, place).environment()
     assert steps["RATCHET_BUDGET_STEPS"] == "9"
     assert "RATCHET_BUDGET_SECONDS" not in steps
 
@@ -205,9 +189,9 @@ def test_the_memory_limit_is_at_most_the_machine_s(
 ) -> None:
     machine = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**20
     limit = tmp_path / "memory.max"
-    monkeypatch.setattr(ending, "CGROUP_LIMITS", (str(limit),))
-    assert ending.memory_limit_mb() == machine
+    monkeypatch.setattr(outcomes, "CGROUP_LIMITS", (str(limit),))
+    assert outcomes.memory_limit_mb() == machine
     limit.write_text("max\n")
-    assert ending.memory_limit_mb() == machine
+    assert outcomes.memory_limit_mb() == machine
     limit.write_text(f"{64 * 2**20}\n")
-    assert ending.memory_limit_mb() == 64
+    assert outcomes.memory_limit_mb() == 64

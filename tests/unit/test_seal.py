@@ -137,11 +137,23 @@ def test_every_step_knows_its_outputs(paths: SessionPaths) -> None:
     limits = paths.limits(1, "x")
     named = {
         name: seal.outputs_of(paths, name, 3, 1, limits)
-        for name in ("prepare", "limits", "baseline", "propose", "experiment", "judge", "steer")
+        for name in (
+            "prepare",
+            "limits",
+            "baseline",
+            "propose",
+            "experiment",
+            "judge",
+            "steer",
+            "baseline_run",
+            "confirm_run",
+        )
     }
     assert named["prepare"] == [paths.manifest]
     assert named["limits"] == [limits]
     assert named["experiment"] == [paths.round(3).experiment(1)]
+    assert named["baseline_run"] == [paths.baseline_run(1)]
+    assert named["confirm_run"] == [paths.confirm_run(1)]
     assert named["steer"] == [paths.round(3).steer]
     assert paths.round(0).judge in named["baseline"]
     assert seal.outputs_of(paths, "unknown", 3, 1, limits) == []

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ratchet.simulation import Decision, Record, contrast, summarize
+from contrasts import contrast
+from ratchet.simulation import Decision, Record, summarize
 from ratchet.simulation.measures import calibration_error, hit_rates, mean, ratio
 from ratchet.simulation.session import Row
 from ratchet.vocabulary import Verdict

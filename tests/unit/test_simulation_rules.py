@@ -10,7 +10,17 @@ import pytest
 from ratchet.codec import replace
 from ratchet.errors import ConfigError
 from ratchet.judge import Judge, Mode, Settings, scale_from
-from ratchet.simulation import RULES, WORLDS, Candidate, Decision, Plan, Record, Stream, play
+from ratchet.simulation import (
+    RULES,
+    WORLDS,
+    Candidate,
+    Decision,
+    Plan,
+    Record,
+    Stream,
+    play,
+    play_all,
+)
 from ratchet.simulation.rules import Greedy, Judged, Seeds
 from ratchet.simulation.session import Bench
 from ratchet.vocabulary import Verdict
@@ -175,9 +185,6 @@ def test_the_reference_differs_by_the_hold_alone() -> None:
     free = float("inf")
     assert theirs == replace(ours, outlier_residual=free, surprise_residual=free)
     assert ours == Settings.for_session("gain", PLAN.runs)
-    tried = RULES["held"]
-    assert isinstance(tried, Judged)
-    assert tried.settings(bench, [1.0]).outlier_residual == 3.0
 
 
 def test_the_scale_can_come_from_the_baseline() -> None:
@@ -186,18 +193,6 @@ def test_the_scale_can_come_from_the_baseline() -> None:
     assert isinstance(rule, Judged)
     settings = rule.settings(Bench(plan, Stream(plan.world, 1, 0)), [1.0, 1.01])
     assert settings.effect_scale == scale_from([1.0, 1.01])
-
-
-def test_stages_raise_the_bar_and_lose_nothing() -> None:
-    rule = RULES["staged"]
-    assert isinstance(rule, Judged)
-    same = replace(rule, stages=(Mode.GAIN, Mode.GAIN, Mode.GAIN))
-    plan = replace(PLAN, runs=90)
-    one, gain = (watched(r, plan)[1] for r in (same, RULES["gain"]))
-    assert one.rows == gain.rows
-    kept = [r.decision for s in range(4) for r in watched(rule, plan, s)[1].rows[62:]]
-    assert any(decision.keep for decision in kept)
-    assert all(decision.confidence >= 0.8 for decision in kept if decision.keep)
 
 
 def test_a_remeasured_incumbent_is_the_new_one() -> None:
@@ -215,10 +210,6 @@ def test_a_remeasured_incumbent_is_the_new_one() -> None:
             keeps += 1
             assert bench.incumbent() == pytest.approx(candidate.runs[0], abs=1e-8)
     assert keeps > 3
-    record = watched(RULES["remeasured"], replace(PLAN, runs=90), 1)[1]
-    kept = sum(row.decision.keep for row in record.rows)
-    assert record.incumbent_runs in (kept, kept - 1)
-    assert record.noise_ratio == pytest.approx(1, rel=0.6)
 
 
 def test_the_oracle_makes_no_mistake() -> None:
@@ -250,3 +241,15 @@ def test_nothing_is_left_of_an_empty_budget() -> None:
 def test_a_plan_that_cannot_start_is_refused(wrong: dict[str, float]) -> None:
     with pytest.raises(ConfigError, match="simulation, "):
         replace(PLAN, **wrong)
+
+
+def test_guaranteed_seldom_keeps_where_nothing_improves() -> None:
+    plan = Plan(WORLDS["null"], runs=60, sessions=10, seed=2026)
+    rules = (RULES["greedy"], RULES["guaranteed"])
+    greedy, guaranteed = zip(*(play_all(rules, plan, n) for n in range(10)), strict=True)
+    kept, ours = (
+        sum(row.decision.keep for record in records for row in record.rows)
+        for records in (greedy, guaranteed)
+    )
+    # The bound is 0.05 a session: four keeps in ten of them have a chance below 2e-3.
+    assert ours < 4 < kept

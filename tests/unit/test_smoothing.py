@@ -9,7 +9,7 @@ import pytest
 from scipy import stats
 
 from autojudge_logs import CORPUS
-from ratchet.cli import judging
+from ratchet import logs_analysis
 from ratchet.cli.session import experiments
 from ratchet.codec import replace
 from ratchet.dialects import read_table
@@ -190,7 +190,7 @@ def of_discards() -> tuple[FloatArray, ...]:
 def test_the_reference_session_agrees_with_particles() -> None:
     every = experiments(read_table(REFERENCE.read_bytes(), REFERENCE.name))
     settings = replace(
-        judging.settings_for(every, len(every.rows), judging.Rules("auto", SD))[0],
+        logs_analysis.settings_for(every, len(every.rows), logs_analysis.Rules("auto", SD))[0],
         noise_span=1e-9,
         noise_nodes=3,
         effect_scale=KNOWN.effect_scale,

@@ -9,15 +9,19 @@ import pytest
 
 from ratchet import files
 from ratchet.codec import replace
+from ratchet.executor import Executor
+from ratchet.history import History
 from ratchet.judge import Assessment, Prices
 from ratchet.judge.front import Configuration
 from ratchet.paths import SessionPaths
 from ratchet.records import (
+    Baseline,
     Experiment,
     Incumbent,
     Outcome,
     Proposal,
     Proposals,
+    Remeasurement,
     RoundVerdict,
     Ruling,
     RunSummary,
@@ -26,13 +30,13 @@ from ratchet.records import (
     Verdict,
 )
 from ratchet.seeds import Role
-from ratchet.stages import material, skipping
+from ratchet.spec import RunSpec
+from ratchet.stages import reference, skipping
 from ratchet.stages.pricing import Tariff
 from ratchet.stages.reference import Reference
 from ratchet.stages.ruling import Case, ruling
-from ratchet.stages.session import Session
 from ratchet.stages.steer import waiting
-from ratchet.store import RunRecord
+from ratchet.store import RunRecord, run_key
 
 PRICES = Prices(per_line=1e-4, per_log_memory=0.01)
 TARIFF = Tariff(PRICES, noise_sd=0.01, credit_used=0.0, memory_mb=100.0)
@@ -86,6 +90,12 @@ def test_the_memory_ratio_is_unknown_where_either_is() -> None:
 # ------------------------------------------------- further incumbent runs
 
 
+@pytest.fixture(autouse=True)
+def bench_makes_the_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A bench stands for the session, and for the executor of its runs."""
+    monkeypatch.setattr(reference, "Executor", lambda session: session)
+
+
 class Bench:
     """Stands for a session, its journal and its judge."""
 
@@ -94,8 +104,6 @@ class Bench:
         self.config = SimpleNamespace(**config)
         self.replicates: list[int] = []
         self.learned: list[float] = []
-        self.told: list[dict] = []
-        self.journal = self
         self.sign, self.incumbent_mean, self.incumbent_sd = 1, 1.0, 0.3
 
     def run(self, files: object, role: Role, replicate: int, *about: object) -> RunSummary:
@@ -114,36 +122,40 @@ class Bench:
     def noise_interval(self) -> tuple[float, float]:
         return 0.1, 0.4
 
-    def append(self, event: str, **facts: object) -> None:
-        self.told.append({"event": event, **facts})
-
     def reference(self, number: int) -> Reference:
         held = Incumbent(2, "s", {}, "c", 1.0, 0.3, None, 1)
-        return Reference(self, self, held, number)  # type: ignore[arg-type]
+        return Reference(self, held, number)  # type: ignore[arg-type]
+
+    def check(self) -> Remeasurement:
+        """The round's check, of which the judge has learned."""
+        reference = self.reference(1)
+        run = reference.check()
+        assert run is not None
+        return reference.learn(self, run)  # type: ignore[arg-type]
 
 
 def test_the_judge_gets_the_incumbent_runs_that_it_wants() -> None:
     bench = Bench([1.0, 2.0, 3.0], wanted=2, incumbent_runs=4)
     reference = bench.reference(7)
-    reference.supply()
+    reference.supply(bench)
     assert bench.learned == [1.0, 2.0]
     bench.incumbent_runs_wanted = 1
-    reference.supply()
+    reference.supply(bench)
     assert bench.replicates == [70_000, 70_001, 70_002]
     assert len(reference.runs) == 3
 
 
 def test_no_more_incumbent_runs_than_the_round_may_have() -> None:
     bench = Bench([1.0] * 9, wanted=9, incumbent_runs=4)
-    bench.reference(1).supply()
+    bench.reference(1).supply(bench)
     assert len(bench.replicates) == 4
 
 
 def test_after_a_failed_incumbent_run_none_follows() -> None:
     bench = Bench([1.0, None, 1.0], wanted=3, incumbent_runs=4)
     reference = bench.reference(1)
-    reference.supply()
-    reference.supply()
+    reference.supply(bench)
+    reference.supply(bench)
     assert bench.learned == [1.0]
     assert [r.outcome for r in reference.runs] == [Outcome.OK, Outcome.CRASH]
 
@@ -153,7 +165,6 @@ def test_checks_come_regularly(number: int, checked: bool) -> None:
     bench = Bench([1.0], remeasure_every=3)
     assert (bench.reference(number).check() is not None) is checked
     assert bench.replicates == ([number] if checked else [])
-    assert len(bench.told) == checked
 
 
 def test_without_checks_none_is_made() -> None:
@@ -165,21 +176,18 @@ def test_without_checks_none_is_made() -> None:
 def test_a_check_is_measured_in_sds_of_what_was_expected(sign: int, value: float, z: float) -> None:
     bench = Bench([value], remeasure_every=1)
     bench.sign, bench.incumbent_mean = sign, sign * 1.0
-    found = bench.reference(1).check()
-    assert found is not None
+    found = bench.check()
     assert (found.expected, found.sd) == (1.0, pytest.approx(0.5))
     assert found.z == pytest.approx(z)
-    assert found.alarm == bench.told[0]["alarm"] == (abs(z) > 3)
+    assert found.alarm == (abs(z) > 3)
     assert bench.learned == [sign * value]
 
 
 def test_a_failed_check_is_told_and_teaches_nothing() -> None:
     bench = Bench([None], remeasure_every=1)
-    found = bench.reference(1).check()
-    assert found is not None
+    found = bench.check()
     assert (found.z, found.alarm, found.run.outcome) == (None, False, Outcome.CRASH)
     assert bench.learned == []
-    assert bench.told[0]["outcome"] is Outcome.CRASH
 
 
 # ----------------------------------------------------------- after the end
@@ -193,7 +201,7 @@ def test_rounds_after_the_end_keep_sums_and_queue(tmp_path: Path) -> None:
     files.write_json(paths.round(1).judge, {"any": "state"})
     files.write_json(paths.round(1).steer, SessionState(1, held, 5, near_misses=(4, 3)))
     files.write_json(paths.round(2).proposals, Proposals(2, dropped=(3,)))
-    stopped = Experiment(2, 0, None, StopReason.DEADLINE, "late")
+    stopped = Experiment(2, 0, stop=StopReason.DEADLINE, detail="late")
     files.write_json(paths.round(2).experiment(0), stopped)
     assert skipping.judge(paths, 2, 1)
     verdict = files.read_record(RoundVerdict, paths.round(2).verdict)
@@ -235,20 +243,25 @@ FIRST = (
 )
 
 
+def after(*rounds: tuple[Proposals, RoundVerdict]) -> History:
+    made, ruled = zip(*rounds, strict=True)
+    return History(Baseline("s", {}, "c", ()), made, ruled)
+
+
 def test_near_misses_wait_with_the_best_first() -> None:
-    assert waiting((), [FIRST]) == (3, 2)
+    assert waiting((), after(FIRST)) == (3, 2)
 
 
 def test_who_was_tried_again_or_dropped_waits_no_longer() -> None:
     second = Proposals(2, (proposal(5, retry_of=3), proposal(6)), dropped=(2,))
     verdict = RoundVerdict(2, (judged(5, 0.2, True), judged(6, 0.5, True)))
-    assert waiting((3, 2), [FIRST, (second, verdict)]) == (6, 5)
+    assert waiting((3, 2), after(FIRST, (second, verdict))) == (6, 5)
 
 
 def test_a_second_try_that_was_not_run_is_still_to_come() -> None:
     second = Proposals(2, (proposal(5), proposal(6, retry_of=3)))
     verdict = RoundVerdict(2, (judged(5, 0.05, True),))
-    assert waiting((3, 2), [FIRST, (second, verdict)]) == (3, 2, 5)
+    assert waiting((3, 2), after(FIRST, (second, verdict))) == (3, 2, 5)
 
 
 # ------------------------------------------------------------------ rulings
@@ -329,34 +342,27 @@ def test_efficient_or_dominated_in_either_direction() -> None:
 # -------------------------------------------------------------- contention
 
 
+SPEC = RunSpec((), {}, {}, {}, 7, 1.0, None, 9.0, 1, "loss")
+
+
 class _Store:
-    """Answers every run with the next outcome, and remembers the seeds asked for."""
+    """Answers every run with the next outcome, and remembers what it was asked for."""
 
     def __init__(self, *outcomes: Outcome) -> None:
         self.outcomes = list(outcomes)
-        self.seeds: list[int] = []
+        self.keys: list[str] = []
+        self.records: dict[str, RunRecord] = {}
 
-    def run(self, material: dict, perform: object) -> tuple[str, RunRecord, bool]:
-        self.seeds.append(material["seed"])
+    def run(self, inputs: dict, perform: object) -> tuple[str, RunRecord, bool]:
+        key = run_key(inputs)
+        self.keys.append(key)
         outcome = self.outcomes.pop(0)
         metrics = {"loss": 1.0} if outcome is Outcome.OK else {}
-        return "key", RunRecord(outcome, "", 0, None, 1.0, 1.0, None, metrics), True
+        self.records[key] = RunRecord(outcome, "", 0, None, 1.0, 1.0, None, metrics)
+        return key, self.records[key], True
 
-
-def shared(store: _Store) -> SimpleNamespace:
-    """As much of a session as one run needs."""
-    events: list[dict] = []
-    whole = SimpleNamespace(
-        audits=False,
-        config=SimpleNamespace(seed=1),
-        task=SimpleNamespace(metric=SimpleNamespace(name="loss"), memory_mb=lambda _: None),
-        store=store,
-        journal=SimpleNamespace(append=lambda event, **about: events.append({event: about})),
-        events=events,
-        _summary=lambda key, seed, record: Session._summary(whole, key, seed, record),
-        run=lambda *arguments: Session.run(whole, *arguments),
-    )
-    return whole
+    def lookup(self, key: str) -> RunRecord | None:
+        return self.records.get(key)
 
 
 @pytest.mark.parametrize(
@@ -371,12 +377,22 @@ def shared(store: _Store) -> SimpleNamespace:
 def test_a_run_that_shared_its_gpu_is_made_again(
     outcomes: list[Outcome], last: Outcome, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(material, "inputs", lambda session, sources, seed, audit: {"seed": seed})
-    store = _Store(*outcomes)
-    whole = shared(store)
-    found = Session.run(whole, {"train.py": "0" * 64}, Role.SEARCH, 0)
+    store, events = _Store(*outcomes), []
+    executor = Executor(
+        SimpleNamespace(
+            task=SimpleNamespace(memory_mb=lambda _: None),
+            store=store,
+            journal=SimpleNamespace(append=lambda event, **about: events.append(about)),
+        )
+    )
+    monkeypatch.setattr(executor, "spec", lambda *_: SPEC)
+    assert not executor.is_stored({}, Role.SEARCH, 4)
+    found = executor.run({}, Role.SEARCH, 4)
     assert found.outcome is last
     assert store.outcomes == []
-    assert len(set(store.seeds)) == len(outcomes)
-    replicates = [about["replicate"] for event in whole.events for about in event.values()]
-    assert set(replicates) == {0}
+    # Another attempt has another key, and the seed that the first one had.
+    assert len(set(store.keys)) == len(outcomes)
+    assert {(about["replicate"], about["seed"]) for about in events} == {(4, 7)}
+    assert executor.is_stored({}, Role.SEARCH, 4)
+    del store.records[store.keys[-1]]
+    assert not executor.is_stored({}, Role.SEARCH, 4)

@@ -19,8 +19,8 @@ import pytest
 
 from ratchet import gpu, ownership
 from ratchet.cli import ratchet as face
+from ratchet.cli import status
 from ratchet.cli import status as command
-from ratchet.cli import status_text
 from session_events import NOW, at, rounds, run, started, verdict, write
 
 HOSTILE = (
@@ -121,10 +121,10 @@ def test_hostile_texts_stay_in_their_place(tmp_path: Path, width: int, place: in
         write(tmp_path, [*events, *more])
         view.update()
         facts = view.facts(at_second(330))
-        found = status_text.frame(facts, width, None, colour=False)
+        found = status.frame(facts, width, None, colour=False)
         shown = "\n".join(found)
         assert len(found) < 150
-        assert all(status_text.cells(line) <= width for line in found)
+        assert all(status.cells(line) <= width for line in found)
         assert not re.search("[\x00-\x09\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\u2028]", shown)
 
 
@@ -132,8 +132,8 @@ def test_a_small_window_gets_what_matters_most(tmp_path: Path) -> None:
     write(tmp_path, [*started(), *rounds("KEEP", "DISCARD", "CRASH")])
     facts = command.View(command.SessionPaths("night", tmp_path)).facts(at_second(510))
     for height in range(1, 30):
-        assert len(status_text.frame(facts, 60, height, colour=False)) <= height
-    assert status_text.frame(facts, 60, 1, colour=False)[0].startswith("night")
+        assert len(status.frame(facts, 60, height, colour=False)) <= height
+    assert status.frame(facts, 60, 1, colour=False)[0].startswith("night")
 
 
 def test_torn_lines_and_long_ones_are_passed_over(
@@ -203,10 +203,10 @@ def test_what_the_gpu_does_while_the_session_runs(
     monkeypatch.delenv(gpu.VISIBLE, raising=False)
     write(tmp_path, [*started(device=device), run(210, False, 1)])
     view = command.View(command.SessionPaths("night", tmp_path))
-    found = status_text.frame(view.facts(at_second(230)), 80, 24, colour=False)
+    found = status.frame(view.facts(at_second(230)), 80, 24, colour=False)
     row = "GPU 0   NVIDIA H200: 98 %, 45.2 of 140 GiB, 61 °C, –"
     assert (row in found) is shown
-    later = status_text.frame(view.facts(at_second(9999)), 80, 24, colour=False)
+    later = status.frame(view.facts(at_second(9999)), 80, 24, colour=False)
     assert not any("GPU" in line for line in later), "it tells nothing of a dead session"
 
 

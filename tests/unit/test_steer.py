@@ -17,7 +17,7 @@ from ratchet.steer import (
     WINDOW,
     Label,
     Mode,
-    Trial,
+    Pull,
     expected_gains,
     incomplete_beta,
     rank,
@@ -27,10 +27,10 @@ from ratchet.steer import (
 PACKAGES = Path(__file__).resolve().parents[2] / "workflow_scripts"
 
 
-def trials(**counts: tuple[int, int]) -> list[Trial]:
+def trials(**counts: tuple[int, int]) -> list[Pull]:
     """So many tried and kept by category, mixed evenly."""
     queues = {
-        name: [Trial(name, i < kept, 0.01 if i < kept else 0.0) for i in range(tried)]
+        name: [Pull(name, i < kept, 0.01 if i < kept else 0.0) for i in range(tried)]
         for name, (tried, kept) in counts.items()
     }
     mixed = []
@@ -58,31 +58,31 @@ def test_the_labels_of_the_published_example() -> None:
 @pytest.mark.parametrize("kept", [True, False])
 def test_labels_are_stable_under_one_more_row(category: str, kept: bool) -> None:
     before = {s.category: s.label for s in score(EXAMPLE)}
-    after = {s.category: s.label for s in score([*EXAMPLE, Trial(category, kept, 0.01)])}
+    after = {s.category: s.label for s in score([*EXAMPLE, Pull(category, kept, 0.01)])}
     changed = {name for name in before if before[name] != after[name]}
     assert changed <= {category} if category == "optimizer" else not changed
 
 
 def test_only_the_window_counts() -> None:
-    old = [Trial("optimizer", True, 1.0)] * 30
-    new = [Trial("optimizer", False, 0.0)] * WINDOW
+    old = [Pull("optimizer", True, 1.0)] * 30
+    new = [Pull("optimizer", False, 0.0)] * WINDOW
     found = {s.category: s for s in score([*old, *new])}
     assert (found["optimizer"].tried, found["optimizer"].kept) == (WINDOW, 0)
 
 
 @given(
-    st.lists(st.builds(Trial, st.sampled_from(CATEGORIES), st.booleans(), st.floats(0, 1))),
+    st.lists(st.builds(Pull, st.sampled_from(CATEGORIES), st.booleans(), st.floats(0, 1))),
     st.integers(0, 2**60),
     st.sampled_from(Mode),
 )
-def test_a_ranking_holds_every_category_once(history: list[Trial], seed: int, mode: Mode) -> None:
+def test_a_ranking_holds_every_category_once(history: list[Pull], seed: int, mode: Mode) -> None:
     ranking = rank(history, seed, 0.01, mode)
     assert sorted(ranking) == sorted(CATEGORIES)
     assert ranking == rank(history, seed, 0.01, mode)
 
 
 def firsts(
-    history: list[Trial], mode: Mode, draws: int = 300, known: tuple[str, ...] = CATEGORIES
+    history: list[Pull], mode: Mode, draws: int = 300, known: tuple[str, ...] = CATEGORIES
 ) -> Counter:
     return Counter(rank(history, seed, 0.01, mode, known)[0] for seed in range(draws))
 
@@ -107,13 +107,13 @@ def test_exploit_takes_the_best_and_explore_the_least_known() -> None:
 
 
 def test_old_success_fades() -> None:
-    faded = [Trial("data", True, 1.0)] * 5 + [Trial("data", False, 0.0)] * 60
-    fresh = [Trial("optimizer", True, 0.1)] * 3
+    faded = [Pull("data", True, 1.0)] * 5 + [Pull("data", False, 0.0)] * 60
+    fresh = [Pull("optimizer", True, 0.1)] * 3
     assert firsts([*faded, *fresh], Mode.EXPLOIT).most_common(1)[0][0] == "optimizer"
 
 
 def test_a_task_may_have_its_own_categories() -> None:
-    ranking = rank([Trial("kernels", True, 1.0)], 1, 0.01, known=("tiling", "fusion"))
+    ranking = rank([Pull("kernels", True, 1.0)], 1, 0.01, known=("tiling", "fusion"))
     assert sorted(ranking) == ["fusion", "kernels", "tiling"]
 
 
@@ -124,8 +124,8 @@ def test_the_beta_integral_is_scipys(a: float, b: float, x: float) -> None:
 
 def test_steering_needs_no_heavy_package() -> None:
     code = (
-        "import sys; from ratchet.steer import Trial, rank, score; "
-        "score([Trial('data', True, 1.0)] * 9); rank([], 1, 0.1); "
+        "import sys; from ratchet.steer import Pull, rank, score; "
+        "score([Pull('data', True, 1.0)] * 9); rank([], 1, 0.1); "
         "sys.exit(bool({'numpy', 'scipy'} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code], env={"PYTHONPATH": str(PACKAGES)})
@@ -137,5 +137,5 @@ def test_expected_gains_are_shown_in_the_order_of_exploit() -> None:
     assert max(gains, key=gains.__getitem__) == "architecture"
     assert gains["optimizer"] < gains["hyperparams"]
     assert rank(EXAMPLE, 1, 0.01, Mode.EXPLOIT)[0] == "architecture"
-    doubled = expected_gains([Trial(t.category, t.kept, 2 * t.gain) for t in EXAMPLE], 0.02)
+    doubled = expected_gains([Pull(t.category, t.kept, 2 * t.gain) for t in EXAMPLE], 0.02)
     assert doubled["data"] == pytest.approx(2 * gains["data"])

@@ -16,7 +16,7 @@ from ratchet.paths import StorePaths
 from ratchet.records import Outcome
 from ratchet.store import ALIVE, LOG, RunRecord, Store, run_key
 
-MATERIAL = {"source": {"train.py": "abc"}, "seed": 7}
+MATERIAL = {"sources": {"train.py": "abc"}, "seed": 7}
 RECORD = RunRecord(Outcome.OK, "", 0, None, 1.5, 1.25, 80.0, {"val": 0.5, "bad": None})
 
 
@@ -49,7 +49,7 @@ def test_the_key_depends_on_every_part() -> None:
     keys = {
         run_key(MATERIAL),
         run_key({**MATERIAL, "seed": 8}),
-        run_key({**MATERIAL, "source": {"train.py": "abd"}}),
+        run_key({**MATERIAL, "sources": {"train.py": "abd"}}),
         run_key({**MATERIAL, "budget": {"seconds": 3}}),
     }
     assert len(keys) == 4
@@ -111,7 +111,7 @@ def slow(folder):
     (folder / "run.log").write_text("log")
     return RunRecord(Outcome.OK, "", 0, None, 1.5, 1.25, 80.0, {"val": 0.5, "bad": None})
 
-Store(StorePaths(Path(sys.argv[1]))).run({"source": {"train.py": "abc"}, "seed": 7}, slow)
+Store(StorePaths(Path(sys.argv[1]))).run({"sources": {"train.py": "abc"}, "seed": 7}, slow)
 """
 
 

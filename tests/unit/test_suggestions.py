@@ -8,7 +8,7 @@ from ratchet.advice import Kind, Suggestion
 from ratchet.attempts import Attempt, crashes, exhausted, identity, knob_of
 from ratchet.codec import replace
 from ratchet.power import detectable as detectable_in_sds
-from ratchet.steer import Trial, score
+from ratchet.steer import Pull, score
 from ratchet.suggestions import (
     Option,
     combinations,
@@ -18,7 +18,7 @@ from ratchet.suggestions import (
     suggest,
 )
 
-SCORES = score([Trial("optimizer", True, 0.1)] * 3 + [Trial("data", False, 0.0)] * 9)
+SCORES = score([Pull("optimizer", True, 0.1)] * 3 + [Pull("data", False, 0.0)] * 9)
 
 
 def attempt(number: int, text: str = "", **fields: object) -> Attempt:

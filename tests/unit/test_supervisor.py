@@ -13,11 +13,10 @@ from pathlib import Path
 
 import pytest
 
+from plans import launch
 from ratchet import isolation, processes, supervisor
 from ratchet.isolation import Kind
-from ratchet.layout import RunPlan
 from ratchet.records import Outcome
-from ratchet.runner import execute
 
 
 def processes_named(mark: str) -> list[int]:
@@ -41,19 +40,6 @@ def test_a_killed_supervisor_takes_everything_along(tmp_path: Path, kind: Kind) 
         "sleep = [sys.executable, '-c', 'import time; time.sleep(600)', sys.argv[1]]\n"
         "subprocess.Popen(sleep, start_new_session=True)\ntime.sleep(600)\n"
     )
-    plan = RunPlan(
-        command=["python", "train.py", mark],
-        sources={"train.py": source.encode()},
-        fixed={},
-        data={},
-        seed=1,
-        budget_seconds=1.0,
-        budget_steps=None,
-        timeout_seconds=60.0,
-        threads=1,
-        metric="val",
-        isolation=kind.value,
-    )
     killed: list[int] = []
 
     def kill_supervisors() -> None:
@@ -73,8 +59,14 @@ def test_a_killed_supervisor_takes_everything_along(tmp_path: Path, kind: Kind) 
 
     killer = threading.Thread(target=kill_supervisors)
     killer.start()
-    (tmp_path / "run").mkdir()
-    record = execute(plan, tmp_path / "run")
+    record = launch(
+        tmp_path,
+        tmp_path / "run",
+        source,
+        command=["python", "train.py", mark],
+        timeout_seconds=60.0,
+        isolation=kind.value,
+    )
     killer.join()
     assert len(killed) == 2
     assert record.outcome is Outcome.KILLED

@@ -35,7 +35,7 @@ def store(tmp_path: Path) -> Store:
         (folder / "source" / "train.py").write_text("x = 1\n")
         return RECORD
 
-    made.run({"source": {"train.py": source}, "seed": 7}, execute)
+    made.run({"sources": {"train.py": source}, "seed": 7}, execute)
     made.memo("proposals", {"q": [1, "é"]}, lambda: {"a": 1.5})
     return made
 

@@ -16,7 +16,7 @@ import pytest
 
 from boxes import Box, make_box
 from ratchet import files
-from ratchet.cli import autoevolve, showing
+from ratchet.cli import autoevolve
 from ratchet.codec import replace
 from ratchet.stages import leg, pollinate
 from ratchet.tournaments import Fate, Leg, Pollination
@@ -216,7 +216,7 @@ def copy(played: tuple[Box, str], tmp_path: Path) -> Box:
 
 
 def test_the_whole_configuration_of_the_leader_can_be_passed_on_instead(copy: Box) -> None:
-    here = showing.arena(copy.path, "default")
+    here = autoevolve.arena(copy.path, "default")
     here = replace(here, config=replace(here.config, pollination="best"))
     pollinate.run(here, 1)
     found = files.read_record(Pollination, here.paths.pollination(1))
@@ -287,7 +287,7 @@ def test_competitors_are_set_up_and_wins_passed_on_by_command(copy: Box) -> None
     assert made.stdout.startswith("architecture-first")
     tree = copy.path / "results" / "other.architecture-first" / "worktree"
     assert (tree / "train.py").read_text() == before
-    assert showing.read(copy.path, "other")["champion"] is None
+    assert autoevolve.read(copy.path, "other")["champion"] is None
     again = evolve(copy, *setup[:2], "2", *setup[3:], *pairs, check=False)
     assert again.returncode == 64
     assert "choose another --tag" in again.stderr

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections import Counter
 from pathlib import Path
 
 import pytest
 
-from boxes import Box, make_box
+from boxes import DEFAULTS, REPO, Box, make_box
 from edits import NOISE, alternative, change, constant, declare, is_kept, ruling
+from ratchet import guard
 from ratchet.canonical import digest_bytes, source_digest
+from ratchet.journal import Journal
 from ratchet.seeds import Role, run_seed
+from ratchet.session import Session
+from ratchet.stages import experiment, judge
 
 
 def done(box: Box) -> Counter[str]:
@@ -80,6 +85,54 @@ def test_a_replay_with_retries_and_checks_gives_the_same_bytes(missed: Box, tmp_
     again.run()
     assert again.state() == missed.state()
     assert again.events("run_finished") == []
+
+
+def test_judging_makes_no_run(missed: Box, tmp_path: Path, monkeypatch) -> None:
+    """It decides by what the experiments found, to the byte."""
+    box, session = reopened(missed, tmp_path)
+    monkeypatch.setattr(Session, "run", lambda *_, **__: pytest.fail("it was run"))
+    for name in ("0001", "0002"):
+        folder = box.session / "rounds" / name
+        before = {name: (folder / name).read_bytes() for name in ("verdict.json", "judge.json")}
+        for each in before:
+            (folder / each).unlink()
+        judge.run(session, int(name))
+        assert {each: (folder / each).read_bytes() for each in before} == before
+
+
+@pytest.fixture(scope="module")
+def suspicious(tmp_path_factory: pytest.TempPathFactory) -> Box:
+    """A session whose one edit gains so much that it is run once more, then kept."""
+    box = make_box(tmp_path_factory.mktemp("suspicious") / "box", rounds=1, budget_steps=5)
+    box.settings |= {"confirm_replicates": 1}
+    declare(box, alternative("leap", "optimizer", "shape = 1.0", "shape = 0.1"))
+    box.run()
+    return box
+
+
+def test_an_experiment_makes_the_runs_that_the_judge_wants(suspicious: Box, tmp_path: Path) -> None:
+    """One that was interrupted between its runs makes those alone that are missing."""
+    box, session = reopened(suspicious, tmp_path)
+    path = session.paths.round(1).experiment(0)
+    found = json.loads(path.read_text())
+    assert found["quarantined"]
+    assert len(found["runs"]) > 1
+    before, key = path.read_bytes(), found["runs"][-1]["key"]
+    lost = box.path / "store/runs" / key[:2] / key
+    lost.rename(tmp_path / "lost")
+    path.unlink()
+    count = len(box.events("run_finished"))
+    experiment.run(session, 1, 0)
+    assert path.read_bytes() == before
+    assert [event["key"] for event in box.events("run_finished")[count:]] == [key]
+
+
+def reopened(box: Box, tmp_path: Path) -> tuple[Box, Session]:
+    """A copy of a box, and its session."""
+    shutil.copytree(box.path, tmp_path / "copy", symlinks=True)
+    copy = Box((tmp_path / "copy").resolve(), box.settings)
+    plan = guard.plan({**DEFAULTS, **copy.settings}, copy.path, REPO, owner=False)
+    return copy, Session.open(plan.config, copy.path, REPO, Journal(plan.paths.events))
 
 
 def box_round(box: Box, number: int) -> dict[str, dict]:

@@ -19,7 +19,7 @@ TELL = """
 import os, sys
 with open("told.jsonl", "a") as stream:
     stream.write(sys.stdin.read() + "\\n")
-if sys.argv[1] == "champion":
+if os.environ["RATCHET_EVENT"] == "champion":
     sys.exit("no route")
 """
 
@@ -27,7 +27,7 @@ if sys.argv[1] == "champion":
 def tell(box: Box) -> None:
     """Let a script be told what happens, which fails for champions."""
     (box.path / "tell.py").write_text(TELL)
-    box.settings["notify_command"] = '["python", "-S", "tell.py", "{event}"]'
+    box.settings["notify_command"] = '["python", "-S", "tell.py"]'
 
 
 def told(box: Box) -> list[str]:

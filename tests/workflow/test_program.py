@@ -8,6 +8,7 @@ import pytest
 
 from boxes import Box
 from ratchet.cli import program, settings
+from ratchet.history import History
 from ratchet.stages.program import next_version
 
 CONFIG = ["--config", "task=tasks/fake", "rounds=3", "budget_steps=5"]
@@ -37,7 +38,8 @@ def test_the_next_version_says_what_the_session_found(
     assert copy.state() == before
 
     # The same session gives the same text, here and as a function.
-    assert next_version(settings.session_of(None, copy.path, CONFIG[1:])) == text
+    session = settings.session_of(None, copy.path, CONFIG[1:])
+    assert next_version(session, History.read(session.paths)) == text
     assert program.main(["update", *root, *CONFIG]) == 0
     assert "holds this version already" in capsys.readouterr().err
     assert not (folder / "program-v3.md").exists()

@@ -9,9 +9,10 @@ from types import SimpleNamespace
 import pytest
 
 from boxes import Box
-from ratchet.cli import diff, experiments, runs, settings, show
-from ratchet.cli.experiments import Experiment
-from ratchet.records import Outcome, RunSummary
+from ratchet.cli import diff, runs, settings, show
+from ratchet.history import History
+from ratchet.records import Verdict
+from trials import history, trial
 
 CONFIG = ["--config", "task=tasks/fake", "rounds=3", "budget_steps=5"]
 
@@ -111,32 +112,11 @@ def test_a_session_that_is_not_there(
 # ------------------------------------------------------------- choosing and cleaning
 
 
-def experiment(number: int, metric: float | None, **more: object) -> Experiment:
-    outcome = Outcome.CRASH if metric is None else Outcome.OK
-    fields: dict[str, object] = {
-        "number": number,
-        "round": number,
-        "verdict": "CRASH" if metric is None else "DISCARD",
-        "kept": False,
-        "failed": metric is None,
-        "metric": metric,
-        "delta": None if metric is None else metric - 3,
-        "confidence": None,
-        "memory_mb": None,
-        "category": "other",
-        "description": "d",
-        "commit": "c",
-        "runs": (RunSummary("k", 1, outcome, "", metric, None),),
-        "files": {},
-    }
-    return Experiment(**{**fields, **more})  # type: ignore[arg-type]
-
-
 FOUND = [
-    experiment(0, 3.0, kept=True),
-    experiment(1, None),
-    experiment(2, 2.0, kept=True, confidence=0.9, memory_mb=9.0),
-    experiment(3, 4.0, confidence=0.1, memory_mb=1.0),
+    history(baseline=(3.0,)).start,
+    trial(1, verdict=Verdict.CRASH),
+    trial(2, verdict=Verdict.KEEP, mean=2.0, delta=-1.0, confidence=0.9, memory_mb=9.0),
+    trial(3, mean=4.0, delta=1.0, confidence=0.1, memory_mb=1.0),
 ]
 
 
@@ -150,7 +130,7 @@ FOUND = [
         ({"top": 2}, -1, [3, 0]),
         ({"top": 9}, 1, [2, 0, 3]),
         ({"sort": "metric"}, 1, [2, 0, 3, 1]),
-        ({"sort": "delta"}, -1, [3, 0, 2, 1]),
+        ({"sort": "delta"}, -1, [3, 2, 0, 1]),
         ({"sort": "confidence"}, -1, [2, 3, 0, 1]),
         ({"sort": "memory", "top": 1}, -1, [3]),
     ],
@@ -165,12 +145,12 @@ def test_texts_cannot_break_a_table() -> None:
     session = SimpleNamespace(
         task=SimpleNamespace(metric=SimpleNamespace(name="val_\x1b[2Jloss", unit=""))
     )
-    nasty = experiment(1, 1e-7, description="\x1b]0;x\x07a\u202e\nb\tc " + "w" * 200)
+    nasty = trial(1, "other", "\x1b]0;x\x07a\u202e\nb\tc " + "w" * 200, mean=1e-7)
     lines = runs.table([FOUND[0], nasty], session, False)  # type: ignore[arg-type]
     assert len(lines) == 3
     assert all(len(line) <= 80 and "\x1b" not in line for line in lines)
     assert lines[-1].endswith("…")
-    coloured = runs.table([experiment(1, None)], session, True)  # type: ignore[arg-type]
+    coloured = runs.table([FOUND[1]], session, True)  # type: ignore[arg-type]
     assert coloured[-1].startswith("\x1b[31m")
     assert diff.coloured("+a") == "\x1b[32m+a\x1b[0m"
     assert diff.coloured(" a") == " a"
@@ -182,5 +162,7 @@ def test_a_session_on_its_way_can_be_read(copy: Box) -> None:
         (folder / "steer.json").unlink()
     (copy.session / "confirm.json").unlink()
     session = settings.session_of(None, copy.path, CONFIG[1:])
-    assert [one.number for one in experiments.read(session)] == [0, 1]
-    assert experiments.log_of(session, RunSummary("ff" * 32, 1, Outcome.OK, "", 1.0, 1.0)) is None
+    found = History.read(session.paths)
+    assert [one.number for one in found.judged] == [1]
+    lost = "\n".join(show.lines(trial(1), session))
+    assert "[the store no longer holds it]" in lost

@@ -10,9 +10,10 @@ import pytest
 
 from boxes import Box
 from ratchet import config
+from ratchet.history import History
 from ratchet.journal import Journal
+from ratchet.session import Session
 from ratchet.stages.briefing import brief
-from ratchet.stages.session import Session
 
 
 def opened(box: Box, monkeypatch: pytest.MonkeyPatch) -> Session:
@@ -45,14 +46,14 @@ def test_what_is_proposed_was_suggested(finished: Box) -> None:
 
 def test_the_brief_tells_what_was_tried(finished: Box, monkeypatch: pytest.MonkeyPatch) -> None:
     session = opened(finished, monkeypatch)
-    first, last = brief(session, 1), brief(session, 4)
+    first, last = (brief(session, History.read(session.paths, n)) for n in (0, 3))
     assert "Incumbent: the baseline" in first
     assert "What was tried" not in first
     for ruling in finished.rulings():
         assert f"| {ruling['number']} | " in last
     assert "val_loss (nats), lower is better" in last
     assert "Budget of each run: 5 steps" in last
-    assert brief(session, 4) == last
+    assert brief(session, History.read(session.paths)) == last
 
 
 def test_a_crash_is_warned_of(box: Box, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -62,5 +63,6 @@ def test_a_crash_is_warned_of(box: Box, monkeypatch: pytest.MonkeyPatch) -> None
     avoid = box.json("rounds/0011/steer.json")["avoid"]
     assert any(f"(experiment {crashed[0]['number']}) crashed" in note for note in avoid)
     assert any(note.startswith("RATE: every declared value was tried") for note in avoid)
-    text = brief(opened(box, monkeypatch), 12)
+    session = opened(box, monkeypatch)
+    text = brief(session, History.read(session.paths))
     assert re.search(r"crashed at 0\.0\d+ GB; the largest that ran took 0\.\d+ GB", text)

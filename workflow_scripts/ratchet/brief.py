@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 
 from ratchet.advice import Kind, Suggestion
 from ratchet.codec import Frozen
+from ratchet.history import History, Trial, name_of
 from ratchet.results_tsv import one_line
 from ratchet.steer import WINDOW, CategoryScore
 from ratchet.suggestions import detectable
@@ -20,76 +21,58 @@ ROWS = 60
 """The latest experiments that are listed one by one."""
 
 
-class Tried(Frozen):
-    """One judged experiment: ``delta`` in the metric's unit and direction."""
-
-    number: int
-    verdict: str
-    category: str
-    description: str
-    delta: float | None = None
-    confidence: float | None = None
-
-
 class Brief(Frozen):
-    """What a brief is made of.
+    """What a brief is made of: the rounds so far, and what else a proposer should know.
 
     ``goal`` is the metric with its direction in words, ``budget`` what a run may
-    spend.  ``mean`` and ``sd`` are what is believed of the incumbent, which is
-    experiment ``number`` (0: the baseline, whose mean is ``baseline``).
+    spend, ``keep_probability`` what a keep needs, ``avoid`` what to leave alone.
     """
 
-    round: int
+    history: History
     goal: str
     budget: str
-    number: int
-    mean: float
-    sd: float
-    baseline: float
-    kept: int
-    noise_sd: float | None
     keep_probability: float
     scores: Sequence[CategoryScore] = ()
-    suggestions: Sequence[Suggestion] = ()
     avoid: Sequence[str] = ()
-    tried: Sequence[Tried] = ()
     constraints: Sequence[str] = ()
 
 
 def render(brief: Brief) -> str:
     """The brief as Markdown; the same facts give the same text."""
     parts = [
-        f"# Brief for round {brief.round}\n",
+        f"# Brief for round {brief.history.last + 1}\n",
         "\n".join(_standing(brief)),
-        "\n".join(_next(brief)),
+        "\n".join(_next(brief.history.state.suggestions)),
         "\n".join(_left_alone(brief)),
         "\n".join(_record(brief.scores)),
-        "\n".join(_tried(brief.tried)),
+        "\n".join(_tried(brief.history.judged)),
     ]
     return "\n\n".join(part.strip("\n") for part in parts if part) + "\n"
 
 
 def _standing(brief: Brief) -> list[str]:
-    who = "the baseline" if brief.number == 0 else f"experiment {brief.number}"
+    state = brief.history.state
+    held, noise_sd = state.incumbent, state.noise_sd
     lines = [
         "## Where the session stands\n",
         f"- Goal: {one_line(brief.goal)}.",
-        f"- Incumbent: {who}, believed to be at {brief.mean:.6g} ± {brief.sd:.2g} "
-        f"(baseline {brief.baseline:.6g}; {brief.kept} kept so far). Start from its files.",
+        f"- Incumbent: {name_of(held.number)}, believed to be at {held.mean:.6g} ± {held.sd:.2g} "
+        f"(baseline {brief.history.start.mean:.6g}; {held.kept} kept so far). Start from its "
+        "files.",
         f"- Budget of each run: {one_line(brief.budget)}.",
     ]
-    if brief.noise_sd:
-        one, three = detectable(brief.noise_sd, 1), detectable(brief.noise_sd, 3)
+    if noise_sd:
+        one, three = detectable(noise_sd, 1), detectable(noise_sd, 3)
         lines.append(
-            f"- Noise floor ±{brief.noise_sd:.2g}: one run shows improvements from {one:.2g}, "
+            f"- Noise floor ±{noise_sd:.2g}: one run shows improvements from {one:.2g}, "
             f"three runs from {three:.2g}. A keep needs P(better) of {brief.keep_probability:g}; "
             "what is close is run again by the judge, with other seeds."
         )
     return [*lines, *(f"- {one_line(text)}." for text in brief.constraints)]
 
 
-def _next(brief: Brief) -> list[str]:
-    todo = [one for one in brief.suggestions if one.kind is not Kind.RETEST]
+def _next(suggestions: Sequence[Suggestion]) -> list[str]:
+    todo = [one for one in suggestions if one.kind is not Kind.RETEST]
     if not todo:
         return ["## Suggested next\n", "Nothing in particular: all usual angles were tried."]
     lines = ["## Suggested next, the best first\n"]
@@ -100,7 +83,7 @@ def _next(brief: Brief) -> list[str]:
 
 
 def _left_alone(brief: Brief) -> list[str]:
-    judged = [one for one in brief.suggestions if one.kind is Kind.RETEST]
+    judged = [one for one in brief.history.state.suggestions if one.kind is Kind.RETEST]
     if not brief.avoid and not judged:
         return []
     lines = ["## Leave alone\n", *(f"- {one_line(text)}" for text in brief.avoid)]
@@ -122,7 +105,7 @@ def _record(scores: Iterable[CategoryScore]) -> list[str]:
     ]
 
 
-def _tried(tried: Sequence[Tried]) -> list[str]:
+def _tried(tried: Sequence[Trial]) -> list[str]:
     if not tried:
         return []
     lines = [
@@ -132,8 +115,8 @@ def _tried(tried: Sequence[Tried]) -> list[str]:
         "|---:|---|---:|---:|---|---|",
     ]
     lines += [
-        f"| {one.number} | {one.verdict} | {_signed(one.delta)} | {_share(one.confidence)} "
-        f"| {cell(one.category)} | {cell(one.description)} |"
+        f"| {one.number} | {'KEPT' if one.kept else one.word} | {_signed(one.delta)} "
+        f"| {_share(one.confidence)} | {cell(one.category)} | {cell(one.description)} |"
         for one in tried[-ROWS:]
     ]
     if len(tried) > ROWS:

@@ -54,8 +54,8 @@ JUDGE_KEYS = (
 
 IN_FILE = "in_file"
 GUARANTEED = "guaranteed"
-# Mode `guaranteed` tests a candidate by fresh runs of it and of the incumbent: one of
-# the incumbent per candidate, and so many more after a keep.
+# Mode `guaranteed` tests candidates by fresh runs of them and of the incumbent: one of
+# the incumbent in a round with a test, and so many more after a keep.
 INCUMBENT_RUNS_AFTER_KEEP = 3
 
 
@@ -215,18 +215,28 @@ class Config(Frozen):
 
     @property
     def incumbent_runs(self) -> int:
-        """Most runs of the incumbent that the judge may ask for in one round."""
-        if self.mode != GUARANTEED:
-            return 0
-        return self.candidates + INCUMBENT_RUNS_AFTER_KEEP
+        """Most runs of the incumbent that tests may take in one round.
+
+        All candidates of a round are tested against the same ones.
+        """
+        return 1 + INCUMBENT_RUNS_AFTER_KEEP if self.mode == GUARANTEED else 0
+
+    @property
+    def retests(self) -> int:
+        """Most runs of one candidate after its first."""
+        # At least one: an implausible improvement is run again in any case.
+        return max(self.max_replicates - 1, 1)
+
+    @property
+    def experiment_runs(self) -> int:
+        """Most runs of one experiment, those of the incumbent included."""
+        return 1 + self.retests + self.incumbent_runs + (self.remeasure_every > 0)
 
     @property
     def judges_runs(self) -> int:
-        """Most runs that the judge may ask for in one round."""
-        # At least one each: an implausible improvement is run again in any case.
-        retests = self.candidates * max(self.max_replicates - 1, 1)
-        checks = 1 if self.remeasure_every else 0
-        return retests + self.incumbent_runs + checks
+        """Most runs of one round beyond its candidates' first."""
+        retests = self.candidates * self.retests
+        return retests + self.incumbent_runs + (self.remeasure_every > 0)
 
     @property
     def reserved_runs(self) -> int:
@@ -278,12 +288,21 @@ def _check_agent(config: Config, where: str) -> None:
         tools.check(config.proposer, config.agent_command, config.agent_dollars, where)
 
 
-def _check_together(config: Config, where: str) -> None:
-    from ratchet import notify  # it needs this module
+_MARKS = {
+    "{event}": "RATCHET_EVENT",
+    "{session}": "RATCHET_SESSION",
+    "{message}": "RATCHET_MESSAGE",
+}
 
-    wrong = notify.fault(config.notify_command)
-    if wrong is not None:
-        raise ConfigError(f"{where}: notify_command: {wrong}")
+
+def _check_together(config: Config, where: str) -> None:
+    for mark, variable in _MARKS.items():
+        if any(mark in word for word in config.notify_command or ()):
+            raise ConfigError(
+                f"{where}: notify_command: {mark} is not replaced in a command's words; the "
+                f'command finds it in its variable {variable}, such as [sh, -c, "notify-send '
+                '\\"$RATCHET_MESSAGE\\""], and as JSON on standard input'
+            )
     if config.budget_seconds is not None and config.budget_steps is not None:
         raise ConfigError(f"{where}: set budget_seconds or budget_steps, and not both")
     _check_agent(config, where)

@@ -84,12 +84,6 @@ class Seeding(Frozen):
         more = [self.argument.replace(SEED, str(seed))] if self.argument else []
         return [*words, *more]
 
-    @property
-    def declared(self) -> dict[str, str]:
-        """What a run's key must hold: nothing for the two ways that it holds already."""
-        ways = {"variable": self.variable, "argument": self.argument, "constant": self.constant}
-        return {way: text for way, text in ways.items() if text}
-
 
 BY_ENVIRONMENT = Seeding()
 """The code reads ``RATCHET_SEED``."""

@@ -1,4 +1,4 @@
-"""What all scripts share: options, journal, errors, exit codes."""
+"""What all steps share: options, journal, errors, exit codes."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import os
 import sys
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
@@ -23,14 +23,15 @@ from ratchet.stages import limits
 from ratchet.stopping import Limits
 
 if TYPE_CHECKING:
+    from ratchet.session import Session
     from ratchet.stages.entering import Arena
-    from ratchet.stages.session import Session
     from ratchet.task import Task
 
 
 class Call(Frozen):
-    """One call of a script by a rule."""
+    """One call of a step by a rule."""
 
+    name: str
     config: Config
     root: Path
     harness: Path
@@ -77,7 +78,7 @@ class Call(Frozen):
     @property
     def session(self) -> Session:
         """The session, opened; with it comes most of the package."""
-        from ratchet.stages.session import Session
+        from ratchet.session import Session
 
         return Session.open(self.config, self.root, self.harness, self.journal)
 
@@ -93,36 +94,34 @@ class Call(Frozen):
         limits.run(self.config, self.limits_file, self.root, self.now)
 
     @property
-    def judge_follows(self) -> bool:
-        """Whether runs for the judge are made here too: on a node, by a candidate alone."""
-        return os.environ.get("RATCHET_AHEAD") == "node" and self.config.candidates == 1
-
-    @property
     def now(self) -> float:
         return time.time()
 
 
-def main(stage: Callable[[Call], None]) -> None:
-    """Run one stage for a rule; ends the process with the right exit code."""
+Step = Callable[[Call], None]
+"""What one rule has done."""
+
+
+def main(steps: Mapping[str, Step]) -> None:
+    """Run the step that the command line names; ends the process with the right exit code."""
     # The rule starts this script with `exec`, so the parent is Snakemake.  It may
     # have died while this interpreter started: then another process is the parent.
     parent = os.environ.get("RATCHET_PARENT")
     processes.die_with_parent(int(parent) if parent else None)
-    call = _parse()
+    call = _parse(steps)
     try:
         call.log.parent.mkdir(parents=True, exist_ok=True)
         log = call.log.open("w")
     except OSError as error:
         sys.exit(_report(error, call, sys.stderr))
     with log:
-        name = Path(sys.argv[0]).stem
         try:
-            with seal.step(call.paths, name, call.number, call.candidate, call.limits_file):
-                stage(call)
+            with seal.step(call.paths, call.name, call.number, call.candidate, call.limits_file):
+                steps[call.name](call)
         except KeyboardInterrupt:
             sys.exit(130)
         except Exception as error:
-            _note(call, name, error)
+            _note(call, error)
             sys.exit(_report(error, call, log))
 
 
@@ -133,12 +132,12 @@ def _view(paths: SessionPaths, event: Event) -> None:
     Page(paths)(event)
 
 
-def _note(call: Call, step: str, error: Exception) -> None:
+def _note(call: Call, error: Exception) -> None:
     """Put a failure into the journal of a session that has a folder."""
     from ratchet.notify import failed
 
     if call.paths.folder.is_dir():
-        failed(call.journal, step, error)
+        failed(call.journal, call.name, error)
 
 
 def _report(error: Exception, call: Call, log: TextIO) -> int:
@@ -167,14 +166,16 @@ def _say(log: TextIO, message: str) -> None:
         print(message, file=stream, flush=True)
 
 
-def _parse() -> Call:
+def _parse(steps: Mapping[str, Step]) -> Call:
     parser = argparse.ArgumentParser()
+    parser.add_argument("name", choices=steps)
     parser.add_argument("--log", type=Path, required=True)
     parser.add_argument("--round", type=int, default=0)
     parser.add_argument("--candidate", type=int, default=0)
     parser.add_argument("--limits", default="")
     options = parser.parse_args()
     return Call(
+        name=options.name,
         config=Config(**json.loads(os.environ["RATCHET_CONFIG"])),
         root=Path(os.curdir),
         harness=Path(os.environ["RATCHET_HARNESS"]),

@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import functools
-import logging
 import math
 import re
-import shutil
-import signal
 import sys
-import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from ratchet import (
     caches,
@@ -23,6 +19,7 @@ from ratchet import (
     ownership,
     preset_files,
     presets,
+    snakemake_hooks,
     task,
     tasks,
 )
@@ -36,6 +33,8 @@ from ratchet.paths import SessionPaths
 from ratchet.records import Experiment, Proposals
 from ratchet.repo import SessionRepo
 from ratchet.store import Store
+
+_T = TypeVar("_T")
 
 RESUME_HINT = "ratchet: nothing that was finished is lost; the same command goes on from here"
 
@@ -56,7 +55,7 @@ class Plan(Frozen, dict=True):
         """Variables that the rules' commands and the scripts rest on."""
         return {
             "RATCHET_PYTHON": sys.executable,
-            "RATCHET_SCRIPTS": str(self.harness.resolve() / "workflow_scripts"),
+            "RATCHET_STEP": str(self.harness.resolve() / "workflow_scripts" / "step.py"),
             "RATCHET_HARNESS": str(self.harness.resolve()),
             "RATCHET_CONFIG": canonical_json(encode(self.config)),
         }
@@ -91,16 +90,16 @@ class Plan(Frozen, dict=True):
     def limits_for_experiment(self, number: int, candidate: int) -> list[str]:
         """The limits file, unless the experiment was run already."""
         found = _read(Experiment, self.paths.round(number).experiment(candidate))
-        return self._limits(open_=found is None or found.run is None)
+        return self._limits(open_=found is None or not found.runs)
 
     def _limits(self, open_: bool) -> list[str]:
         return [str(self.limits_file)] if open_ else []
 
     @property
     def judge_digest(self) -> str:
-        """Changes when a verdict may: judging is redone then, training is not."""
+        """Changes when a verdict, or a wish for another run, may: what was run stays."""
         settings = self.config.judging
-        code = code_digest("ratchet.stages.baseline", "ratchet.stages.judge")
+        code = code_digest("ratchet.stages.baseline", "ratchet.stages.experiment")
         return digest([settings, code])
 
     @property
@@ -126,8 +125,44 @@ def _read(cls: type[Any], path: Path) -> Any:
 
 def load(overrides: Mapping[str, Any], root: Path, harness: Path, owner: bool) -> Plan:
     """Check everything, or end the process with one message and its exit code."""
+    return _or_end(lambda: plan(overrides, root, harness, owner), root)
+
+
+def config_file(root: Path, harness: Path) -> str:
+    """The configuration file that counts: the working folder's, or else the harness's.
+
+    Ends the process with a message that names the line if it cannot be read, which
+    Snakemake's own does not.
+    """
+    path = _config_file(root, harness)
+    _or_end(lambda: config.read(path), root)
+    return str(path)
+
+
+def _config_file(root: Path, harness: Path) -> Path:
+    own = root / "config" / "config.yaml"
+    return own if own.exists() else harness / "config" / "config.yaml"
+
+
+def plain(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings with the values meant that Snakemake leaves as text.
+
+    It reads ``--config target=null``, and ``3e-4`` in a file, as text.
+    """
+    return {key: _plain(value) for key, value in values.items()}
+
+
+def _plain(value: Any) -> Any:
+    if value == "null":
+        return None
+    if isinstance(value, str) and re.fullmatch(r"[-+]?\d[\d_]*[eE][-+]?\d+", value):
+        return float(value)
+    return value
+
+
+def _or_end(check: Callable[[], _T], root: Path) -> _T:
     try:
-        return plan(overrides, root, harness, owner)
+        return check()
     except RatchetError as error:
         print(f"ratchet: {error}", file=sys.stderr, flush=True)
         sys.exit(error.exit_code)
@@ -146,11 +181,10 @@ def plan(overrides: Mapping[str, Any], root: Path, harness: Path, owner: bool) -
     :class:`ratchet.errors.RatchetError` with one clear message.
     """
     schema_path = harness / "config" / "schema.yaml"
-    own = root / "config" / "config.yaml"
-    path = own if own.exists() else harness / "config" / "config.yaml"
-    # Snakemake reads `--config target=null` as the text "null".
-    given = {key: None if value == "null" else value for key, value in overrides.items()}
-    values = {**config.read(path), **given}
+    path = _config_file(root, harness)
+    written = config.read(path)
+    given = {k: v for k, v in plain(overrides).items() if k not in written or v != written[k]}
+    values = {**written, **given}
     settings = config.parse(values, schema_path, _where(path, given), root / "config")
     defined = tasks.load(settings, root, harness)
     paths = SessionPaths(settings.session, root)
@@ -230,18 +264,6 @@ def _where(path: Path, given: Mapping[str, Any]) -> str:
     return f"{path}, --config" if given else str(path)
 
 
-# Options of Snakemake with which it runs no job; it decides that after parsing.
-_LOOKING = re.compile(
-    r"-[A-Za-z]*n[A-Za-z]*|--(dry-?run|lint|report|summary|detailed-summary|dag|rulegraph|filegraph"
-    r"|d3dag|list.*|help|version|containerize|archive|unlock|delete.*)(=.*)?"
-)
-
-
-def only_looks(arguments: Sequence[str]) -> bool:
-    """Whether a call of Snakemake will run no job, so that it need not own the folder."""
-    return any(_LOOKING.fullmatch(word) for word in arguments[1:])
-
-
 def _own(root: Path, paths: SessionPaths) -> None:
     """Be the only session in this folder; clear what dead ones left locked.
 
@@ -249,48 +271,6 @@ def _own(root: Path, paths: SessionPaths) -> None:
     so whoever gets it knows that nobody else lives here.
     """
     _owner.append(ownership.take(root, paths.session))
-    shutil.rmtree(root / ".snakemake" / "locks", ignore_errors=True)
+    snakemake_hooks.clear_locks(root)
     Store(paths.store).clear_partial()
     SessionRepo(paths.repository, paths.session).clear_stale_locks()
-
-
-_CHATTER = re.compile(
-    r"Select jobs to execute|Execute \d+ jobs|Using shell|Singularity containers: ignored"
-    r"|Assuming unrestricted shared filesystem|Touching output file"
-)
-
-
-# A failed step's whole command says less than its name and how it ended.
-_FAILED_STEP = re.compile(
-    r"RuleException:.*RATCHET_SCRIPTS/(?P<step>\w+)\.py.* --log '?(?P<log>\S+?)'? .*"
-    r"(?:returned non-zero exit (?P<status>status \d+)|died with <Signals\.(?P<signal>\w+))",
-    re.DOTALL,
-)
-
-
-def hush(logger: logging.Logger) -> None:
-    """Drop or shorten those of Snakemake's lines that say little about the session."""
-
-    def keep(record: logging.LogRecord) -> bool:
-        text = record.getMessage()
-        failed = _FAILED_STEP.match(text)
-        if failed is not None:
-            end = failed["status"] or str(failed["signal"])
-            record.msg = f"the step {failed['step']} ended with {end}; its log is {failed['log']}"
-            record.args = ()
-        return not _CHATTER.match(text)
-
-    logger.addFilter(keep)
-
-
-def install_graceful_sigterm(workflow: Any) -> None:
-    """Let SIGTERM finish the running jobs and then end.
-
-    Snakemake's own handler takes a lock that the interrupted thread may hold;
-    the same call in a thread of its own cannot deadlock.
-    """
-
-    def stop(*_: object) -> None:
-        threading.Thread(target=workflow.scheduler.exit_gracefully, daemon=True).start()
-
-    signal.signal(signal.SIGTERM, stop)

@@ -1,4 +1,4 @@
-"""What a run executes on: measurements of different hardware are never mixed."""
+"""What a run executes on: measurements of different hardware or packages are never mixed."""
 
 from __future__ import annotations
 
@@ -6,9 +6,14 @@ import functools
 import platform
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ratchet import gpu
+from ratchet.errors import FixedInputChangedError, OtherHardwareError
+from ratchet.records import Manifest
+
+if TYPE_CHECKING:
+    from ratchet.interpreters import Interpreter
 
 
 def current(device: str, model: str | None = None) -> dict[str, Any]:
@@ -31,7 +36,7 @@ def gpu_model(hardware: Mapping[str, Any]) -> str | None:
 
 
 def describe(hardware: dict[str, Any]) -> str:
-    """The same in words."""
+    """A hardware class in words."""
     gpus = hardware.get("gpus")
     return ", ".join([str(hardware.get("cpu")), *(gpus or [])])
 
@@ -52,3 +57,35 @@ def _cpu_model() -> str:
 @functools.cache
 def _gpu_models() -> tuple[str, ...]:
     return gpu.models()
+
+
+def check(manifest: Manifest, device: str, python: Interpreter | None) -> None:
+    """Raise :class:`FixedInputChangedError` where new runs could not be compared.
+
+    ``python`` is the task's own interpreter as it is now.
+    """
+    _check_hardware(manifest, device)
+    _check_python(manifest, python)
+
+
+def _check_hardware(manifest: Manifest, device: str) -> None:
+    here = current(device, gpu_model(manifest.hardware))
+    if here != manifest.hardware:
+        raise OtherHardwareError(
+            f"session {manifest.session!r} was started on "
+            f"{describe(dict(manifest.hardware))}, this machine has "
+            f"{describe(here)}; measurements of the two cannot be compared. Go on "
+            "there, or start another session here: snakemake --cores 1 --config session=NAME"
+        )
+
+
+def _check_python(manifest: Manifest, python: Interpreter | None) -> None:
+    frozen = manifest.python
+    if frozen is None or (python is not None and python.packages_sha256 == frozen.packages_sha256):
+        return
+    place = python.executable if python else "the harness's own interpreter"
+    raise FixedInputChangedError(
+        f"session {manifest.session!r} was started with other packages for its task's runs than "
+        f"{place} has now; put them back, name that environment again (--config python=PLACE), or "
+        "start another session: snakemake --cores 1 --config session=NAME"
+    )

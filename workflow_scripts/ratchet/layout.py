@@ -1,9 +1,4 @@
-"""One run before and after: its plan, its folder, its environment, its inputs.
-
-Below a run's folder, ``work`` is the candidate's and ``evaluator`` the
-evaluator's; the data to evaluate on lie in neither, the evaluator gets their
-paths in the store.
-"""
+"""The folders of one execution: filling them, their environments, what became of them."""
 
 from __future__ import annotations
 
@@ -14,18 +9,18 @@ import shutil
 import stat
 import sys
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 
 from ratchet import caches, container, surface
-from ratchet.canonical import digest_bytes
-from ratchet.codec import Frozen, field
-from ratchet.declared_values import BY_ENVIRONMENT, Seeding
+from ratchet.codec import Frozen
 from ratchet.environment import package_paths
 from ratchet.errors import InputMissingError
-from ratchet.evaluation import Plausible
-from ratchet.files import digest_file
+from ratchet.files import digest_file, discard
 from ratchet.interpreters import Interpreter
 from ratchet.isolation import Box, Kind
+from ratchet.spec import THREAD_VARIABLES, RunSpec
+from ratchet.store import Store
 
 # Folder of the data files, below the run's own.
 DATA = "data"
@@ -43,123 +38,169 @@ ALLOWED_VARIABLES = (
     "NVIDIA_VISIBLE_DEVICES",
     "NVIDIA_DRIVER_CAPABILITIES",
 )
-THREAD_VARIABLES = (
-    "OMP_NUM_THREADS",
-    "OPENBLAS_NUM_THREADS",
-    "MKL_NUM_THREADS",
-    "NUMEXPR_NUM_THREADS",
-    "VECLIB_MAXIMUM_THREADS",
-)
-
-Data = Mapping[str, tuple[Path, str]]
 
 
-class RunPlan(Frozen):
-    """Everything needed to execute one run.
+class Workspace(Frozen, dict=True):
+    """The candidate's folder ``work``, and the evaluator's, which it cannot see.
 
-    ``sources`` (the candidate's own files) and ``fixed`` map paths below the
-    run's folder to their content, ``data`` maps file names to (path, sha256).
-    Exactly one of ``budget_seconds`` and ``budget_steps`` is set.
-
-    With an ``evaluator`` (a command among whose words is a fixed file) the
-    metric is computed by that, from ``evaluation_data`` and, if ``audit`` is
-    set, from ``audit_data`` too; the run itself gets neither.  ``hidden`` names
-    installed packages that the data are made from.  ``variables`` are the task's and the
-    preset's, for run and evaluator.  ``environment_sha256`` is the digest of the lock whose
-    packages a container's image must hold, and ``limits`` are the run's own, by the
-    names of :mod:`ratchet.cgroups`.  ``python`` is the task's own interpreter, ``gpu_model``
-    the GPU that runs must have to be compared.
-    ``patterns`` find numbers in the log, ``seeding`` says how the run learns its seed, and
-    ``mounts`` are folders elsewhere that it reads.
+    The data to evaluate on lie in neither; the evaluator gets their paths in the
+    store.
     """
 
-    command: Sequence[str]
-    sources: Mapping[str, bytes]
-    fixed: Mapping[str, bytes]
-    data: Data
-    seed: int
-    budget_seconds: float | None
-    budget_steps: int | None
-    timeout_seconds: float
-    threads: int
-    metric: str
-    device: str = "cpu"
-    evaluator: Sequence[str] = ()
-    evaluation_data: Data = field(default_factory=dict)
-    audit_data: Data = field(default_factory=dict)
-    audit: bool = False
-    plausible: Plausible | None = None
-    isolation: str = Kind.NONE.value
-    network: bool = False
-    hidden: Sequence[str] = ()
-    variables: Mapping[str, str] = field(default_factory=dict)
-    environment_sha256: str = ""
-    limits: Mapping[str, int] = field(default_factory=dict)
-    python: Interpreter | None = None
-    gpu_model: str | None = None
-    patterns: Mapping[str, str] = field(default_factory=dict)
-    seeding: Seeding = BY_ENVIRONMENT
-    mounts: Sequence[caches.Mount] = ()
+    spec: RunSpec
+    store: Store
+    kind: Kind
+    work: Path
+    evaluator: Path
+
+    def fill(self) -> None:
+        """Make both folders; everything but the candidate's own files is read-only.
+
+        Where data can be mounted they are not copied: an empty file takes their
+        place.  A hard link would let a run that is root change the store.
+        """
+        self.remove()
+        self.work.mkdir(parents=True)
+        self._write_fixed(self.work)
+        for name, content in self._seeded_sources().items():
+            write(self.work / name, content)
+        caches.lay_out(self.spec.mounts, self.work, self.kind)
+        (self.work / DATA).mkdir(exist_ok=True)
+        for name, path in self._data.items():
+            place = self.work / DATA / name
+            place.parent.mkdir(parents=True, exist_ok=True)
+            if self._mounts_data:
+                place.touch()
+            else:
+                shutil.copyfile(path, place)
+            place.chmod(0o444)
+        if self.spec.evaluator:
+            self.evaluator.mkdir()
+            self._write_fixed(self.evaluator)
+
+    def remove(self) -> None:
+        """Remove both folders with all that is in them."""
+        discard(self.work)
+        discard(self.evaluator)
+
+    @cached_property
+    def sources(self) -> dict[str, bytes]:
+        """The candidate's files as they were proposed."""
+        return {name: self.store.get(sha) for name, sha in self.spec.sources.items()}
+
+    def _seeded_sources(self) -> dict[str, bytes]:
+        """The candidate's files, with the seed where the task has a constant for it."""
+        constant = self.spec.seeding.constant
+        found = dict(self.sources)
+        for name, content in self.sources.items() if constant else ():
+            text = content.decode("utf-8", errors="surrogateescape")
+            new = surface.replaced(name, text, constant, self.spec.seed)
+            if new is not None:
+                found[name] = new.encode("utf-8", errors="surrogateescape")
+        return found
+
+    def _write_fixed(self, folder: Path) -> None:
+        for name, sha in self.spec.fixed.items():
+            write(folder / name, self.store.get(sha))
+            (folder / name).chmod(0o444)
+
+    @cached_property
+    def _data(self) -> dict[str, Path]:
+        """The run's data files in the store, verified once."""
+        return {name: self.store.path(sha) for name, sha in self.spec.data.items()}
 
     @property
-    def seed_hook(self) -> bool:
-        """Whether seeds that the candidate writes down itself are moved."""
-        return self.seeding.hook
+    def _mounts_data(self) -> bool:
+        """Whether the run sees the store's own data, read-only, instead of copies."""
+        mounting = self.kind is Kind.CONTAINER and container.mounted()
+        return self.kind is Kind.BUBBLEWRAP or mounting
 
-    @property
-    def words(self) -> list[str]:
-        """The command with what tells it the seed."""
-        return self.seeding.command(self.command, self.seed)
+    def box(self) -> Box:
+        """What the run gets of the machine."""
+        spec, place = self.spec, self.work.resolve()
+        prefixes = spec.python.prefixes if spec.python else ()
+        return Box(
+            work=place,
+            fixed=[*(place / name for name in spec.fixed), place / DATA],
+            mounts={
+                **{place / DATA / name: path.resolve() for name, path in self._data.items()},
+                **caches.mounted(spec.mounts, place),
+            },
+            readable=[
+                *([HOOKS] if spec.seeding.hook else []),
+                *map(Path, prefixes),
+                *caches.readable(spec.mounts),
+            ],
+            hidden=package_paths(spec.hidden, prefixes),
+            network=spec.network,
+            gpu=spec.device == "gpu",
+        )
 
-
-def mounts_data(kind: Kind) -> bool:
-    """Whether runs see the store's own data, read-only, instead of copies."""
-    return kind is Kind.BUBBLEWRAP or (kind is Kind.CONTAINER and container.mounted())
-
-
-def lay_out(plan: RunPlan, work: Path, kind: Kind = Kind.NONE) -> None:
-    """Fill a run's folder; everything but the candidate's own files read-only.
-
-    Where data can be mounted they are not copied: an empty file takes their
-    place.  A hard link would let a run that is root change the store.
-    """
-    _lay_out_fixed(plan, work)
-    for name, content in seeded(plan).items():
-        write(work / name, content)
-    caches.lay_out(plan.mounts, work, kind)
-    (work / DATA).mkdir(exist_ok=True)
-    for name, (path, _) in plan.data.items():
-        place = work / DATA / name
-        place.parent.mkdir(parents=True, exist_ok=True)
-        if mounts_data(kind):
-            place.touch()
+    def environment(self) -> dict[str, str]:
+        """The whole environment of the run: an allow-list and what the harness sets."""
+        spec, place = self.spec, self.work.resolve()
+        apart = self.kind is Kind.CONTAINER
+        if apart:
+            place = container.inside(place)
+        found = {
+            # The machine's own places mean nothing there; the image has its own.
+            **self._common(place, () if apart else ALLOWED_VARIABLES),
+            "RATCHET_SEED": str(spec.seed),
+            "RATCHET_DATA": str(place / DATA),
+            **spec.seeding.variables(spec.seed),
+        }
+        if spec.budget_steps is not None:
+            found["RATCHET_BUDGET_STEPS"] = str(spec.budget_steps)
         else:
-            shutil.copyfile(path, place)
-        place.chmod(0o444)
+            found["RATCHET_BUDGET_SECONDS"] = str(spec.budget_seconds)
+        if spec.seeding.hook and not apart:
+            found["PYTHONPATH"] = str(HOOKS)
+        if self.kind is Kind.LANDLOCK:
+            # The machine's own /tmp is closed.
+            found["TMPDIR"] = str(place)
+        return found
 
+    def evaluator_environment(self) -> dict[str, str]:
+        """The evaluator's: where the data are, and how long it may wait for a reply."""
+        spec = self.spec
+        told = {
+            key: {name: str(self.store.path(sha).resolve()) for name, sha in data.items()}
+            for key, data in (("data", spec.evaluation_data), ("audit", spec.audit_data))
+        }
+        order = json.dumps({**told, "reply_seconds": spec.timeout_seconds})
+        return {**self._common(self.evaluator.resolve()), "RATCHET_EVALUATION": order}
 
-def seeded(plan: RunPlan) -> dict[str, bytes]:
-    """The candidate's files, with the seed where the task has a constant for it."""
-    found = dict(plan.sources)
-    constant = plan.seeding.constant
-    for name, content in plan.sources.items() if constant else ():
-        text = content.decode("utf-8", errors="surrogateescape")
-        new = surface.replaced(name, text, constant, plan.seed)
-        if new is not None:
-            found[name] = new.encode("utf-8", errors="surrogateescape")
-    return found
+    def _common(
+        self, home: Path, inherited: Sequence[str] = ALLOWED_VARIABLES
+    ) -> Mapping[str, str]:
+        return {
+            **{name: os.environ[name] for name in inherited if name in os.environ},
+            **self.spec.variables,
+            **dict.fromkeys(THREAD_VARIABLES, str(self.spec.threads)),
+            "HOME": str(home),
+            "PYTHONHASHSEED": "0",
+            "PYTHONNOUSERSITE": "1",
+            "PYTHONDONTWRITEBYTECODE": "1",
+            "PYTHONUNBUFFERED": "1",
+        }
 
-
-def lay_out_evaluator(plan: RunPlan, folder: Path) -> None:
-    """Fill the evaluator's folder: the fixed files, and nothing of the candidate's."""
-    folder.mkdir()
-    _lay_out_fixed(plan, folder)
-
-
-def _lay_out_fixed(plan: RunPlan, folder: Path) -> None:
-    for name, content in plan.fixed.items():
-        write(folder / name, content)
-        (folder / name).chmod(0o444)
+    def changed(self) -> str | None:
+        """Name of a fixed file or data file that is not what it was before the run."""
+        spec = self.spec
+        folders = [self.work, *([self.evaluator] if spec.evaluator else [])]
+        expected = [(folder, name, sha) for folder in folders for name, sha in spec.fixed.items()]
+        if not self._mounts_data:
+            expected += [(self.work, f"{DATA}/{name}", sha) for name, sha in spec.data.items()]
+        for folder, name, sha in expected:
+            # What a run left there may be a pipe, a device or endless; none is read.
+            with contextlib.suppress(OSError, InputMissingError):
+                found = (folder / name).lstat()
+                size = self.store.paths.blob(sha).stat().st_size
+                whole = stat.S_ISREG(found.st_mode) and found.st_size == size
+                if whole and digest_file(folder / name) == sha:
+                    continue
+            return name
+        return None
 
 
 def write(path: Path, content: bytes) -> None:
@@ -168,102 +209,7 @@ def write(path: Path, content: bytes) -> None:
     path.write_bytes(content)
 
 
-def box(plan: RunPlan, work: Path) -> Box:
-    """What the run gets of the machine."""
-    place = work.resolve()
-    prefixes = plan.python.prefixes if plan.python else ()
-    return Box(
-        work=place,
-        fixed=[*(place / name for name in plan.fixed), place / DATA],
-        mounts={
-            **{place / DATA / name: path.resolve() for name, (path, _) in plan.data.items()},
-            **caches.mounted(plan.mounts, place),
-        },
-        readable=[
-            *([HOOKS] if plan.seed_hook else []),
-            *map(Path, prefixes),
-            *caches.readable(plan.mounts),
-        ],
-        hidden=package_paths(plan.hidden, prefixes),
-        network=plan.network,
-        gpu=plan.device == "gpu",
-    )
-
-
-def environment(plan: RunPlan, work: Path, kind: Kind = Kind.NONE) -> dict[str, str]:
-    """The whole environment of a run: an allow-list and what the harness sets."""
-    place, apart = work.resolve(), kind is Kind.CONTAINER
-    if apart:
-        place = container.inside(place)
-    found = {
-        # The machine's own places mean nothing there; the image has its own.
-        **_common(plan, place, () if apart else ALLOWED_VARIABLES),
-        "RATCHET_SEED": str(plan.seed),
-        "RATCHET_DATA": str(place / DATA),
-        **plan.seeding.variables(plan.seed),
-    }
-    if plan.budget_steps is not None:
-        found["RATCHET_BUDGET_STEPS"] = str(plan.budget_steps)
-    else:
-        found["RATCHET_BUDGET_SECONDS"] = str(plan.budget_seconds)
-    if plan.seed_hook and not apart:
-        found["PYTHONPATH"] = str(HOOKS)
-    if kind is Kind.LANDLOCK:
-        # The machine's own /tmp is closed.
-        found["TMPDIR"] = str(place)
-    return found
-
-
-def evaluator_environment(plan: RunPlan, folder: Path) -> dict[str, str]:
-    """The evaluator's: where the data are, and how long it may wait for a reply."""
-    read = {"data": plan.evaluation_data, "audit": plan.audit_data if plan.audit else {}}
-    told = {
-        key: {name: str(path.resolve()) for name, (path, _) in data.items()}
-        for key, data in read.items()
-    }
-    order = json.dumps({**told, "reply_seconds": plan.timeout_seconds})
-    return {**_common(plan, folder.resolve()), "RATCHET_EVALUATION": order}
-
-
-def _common(
-    plan: RunPlan, folder: Path, inherited: Sequence[str] = ALLOWED_VARIABLES
-) -> dict[str, str]:
-    allowed = {name: os.environ[name] for name in inherited if name in os.environ}
-    return {
-        **allowed,
-        **plan.variables,
-        **dict.fromkeys(THREAD_VARIABLES, str(plan.threads)),
-        "HOME": str(folder),
-        "PYTHONHASHSEED": "0",
-        "PYTHONNOUSERSITE": "1",
-        "PYTHONDONTWRITEBYTECODE": "1",
-        "PYTHONUNBUFFERED": "1",
-    }
-
-
 def resolve(command: Sequence[str], python: Interpreter | None = None) -> list[str]:
     """``python`` in a task's command is the task's own interpreter, or the harness's."""
     program = python.executable if python else sys.executable
     return [program if word == "python" else word for word in command]
-
-
-def changed(plan: RunPlan, work: Path, evaluator: Path, kind: Kind) -> str | None:
-    """Name of a fixed file or data file that is not what it was before the run."""
-    fixed = {name: (len(text), digest_bytes(text)) for name, text in plan.fixed.items()}
-    expected = {work / name: whole for name, whole in fixed.items()}
-    if plan.evaluator:
-        expected |= {evaluator / name: whole for name, whole in fixed.items()}
-    if not mounts_data(kind):
-        expected |= {
-            work / DATA / name: (path.stat().st_size, sha)
-            for name, (path, sha) in plan.data.items()
-        }
-    for path, (size, sha) in expected.items():
-        # What a run left there may be a pipe, a device or endless; none is read.
-        with contextlib.suppress(OSError, InputMissingError):
-            found = path.lstat()
-            whole = stat.S_ISREG(found.st_mode) and found.st_size == size
-            if whole and digest_file(path) == sha:
-                continue
-        return str(path.relative_to(work if path.is_relative_to(work) else evaluator))
-    return None

@@ -81,6 +81,14 @@ class SessionPaths(Frozen):
         """Held while the seal is written anew."""
         return self.folder / ".SHA256SUMS.lock"
 
+    def baseline_run(self, number: int) -> Path:
+        """One run of the unchanged source."""
+        return self.folder / "baseline" / f"run-{number}.json"
+
+    def confirm_run(self, number: int) -> Path:
+        """One pair of runs of the confirmation."""
+        return self.folder / "confirm" / f"run-{number}.json"
+
     @property
     def rounds(self) -> Path:
         return self.folder / "rounds"

@@ -63,13 +63,20 @@ def descendants(root: int, without: Collection[int] = ()) -> list[int]:
     found: list[int] = []
     todo = [root]
     while todo:
-        pid = todo.pop(0)
-        for tasks in Path(f"/proc/{pid}/task").glob("*/children"):
+        below = [child for child in _children(todo.pop(0)) if child not in without]
+        found += below
+        todo += below
+    return found
+
+
+def _children(pid: int) -> list[int]:
+    """Children of a process's threads; a process or thread may end while it is looked at."""
+    found: list[int] = []
+    with contextlib.suppress(OSError):
+        for thread in Path(f"/proc/{pid}/task").iterdir():
             with contextlib.suppress(OSError):
-                below = [int(word) for word in tasks.read_text().split()]
-                below = [child for child in below if child not in without]
-                found += below
-                todo += below
+                text = (thread / "children").read_text()
+                found += map(int, text.split())
     return found
 
 

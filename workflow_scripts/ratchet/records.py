@@ -42,19 +42,30 @@ class Baseline(Frozen):
 
 
 class Experiment(Frozen):
-    """One proposal's first run, or why it was not run.
+    """One proposal with all runs that the judge wanted of it, or why it was not run.
 
     ``refused`` says what in its edit would bend the measurement; ``notes`` are
-    findings in the edit that decide nothing.
+    findings in edit and runs that decide nothing.  ``quarantined`` marks a first run
+    too good to be believed without another.  ``check`` is the round's regular run of
+    the incumbent, the same one for all its candidates; ``incumbent_runs`` are those
+    that testing this candidate took.
     """
 
     round: int
     candidate: int
-    run: RunSummary | None = None
+    runs: tuple[RunSummary, ...] = ()
     stop: StopReason | None = None
     detail: str = ""
     refused: str = ""
     notes: tuple[str, ...] = ()
+    quarantined: bool = False
+    check: RunSummary | None = None
+    incumbent_runs: tuple[RunSummary, ...] = ()
+
+    @property
+    def executed(self) -> bool:
+        """Whether it was run or refused, so that there is something to judge."""
+        return bool(self.runs or self.refused)
 
 
 class SessionState(Frozen):
@@ -93,6 +104,19 @@ class Incumbent(Frozen):
     sd: float
     memory_mb: float | None
     kept: int
+
+
+class ConfirmationRun(Frozen):
+    """One pair of runs with fresh seeds: the baseline's and the champion's.
+
+    ``champion`` is the number of the experiment and ``source`` the digest of its
+    files.  Where nothing was kept, nothing is run.
+    """
+
+    champion: int
+    source: str
+    baseline_run: RunSummary | None = None
+    champion_run: RunSummary | None = None
 
 
 class Confirmation(Frozen):

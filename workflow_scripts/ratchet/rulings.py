@@ -5,6 +5,8 @@ Read through :mod:`ratchet.records`, whose rules hold here too.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from ratchet.codec import Frozen
 from ratchet.vocabulary import Outcome, StopReason, Verdict
 
@@ -119,3 +121,15 @@ class RoundVerdict(Frozen):
     credit_used: float = 0.0
     expected_false_keeps: float | None = None
     error_spent: float | None = None
+
+
+def incumbent_runs(verdict: RoundVerdict) -> tuple[RunSummary, ...]:
+    """Every further run of the incumbent that a round made."""
+    check = (verdict.remeasured.run,) if verdict.remeasured else ()
+    return (*check, *verdict.incumbent_runs)
+
+
+def mean_memory(runs: Sequence[RunSummary]) -> float | None:
+    """Mean of the memory that runs reported, in MiB."""
+    known = [run.memory_mb for run in runs if run.memory_mb is not None]
+    return sum(known) / len(known) if known else None

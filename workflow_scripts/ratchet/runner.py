@@ -15,29 +15,19 @@ import subprocess
 import sys
 import time
 from collections.abc import Collection, Iterator, Mapping
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 from ratchet import container, gpu, supervisor
-from ratchet.ending import record
 from ratchet.errors import ConfigError, DataError, StoreError
-from ratchet.files import discard
+from ratchet.hardware import gpu_model
 from ratchet.isolation import Kind, choose, confine
-from ratchet.layout import (
-    RunPlan,
-    box,
-    changed,
-    environment,
-    evaluator_environment,
-    lay_out,
-    lay_out_evaluator,
-    resolve,
-    write,
-)
+from ratchet.layout import Workspace, resolve, write
+from ratchet.outcomes import record
 from ratchet.processes import adopt_orphans, descendants, kill_descendants
-from ratchet.store import LOG, SOURCE, TELEMETRY, RunRecord
-
-__all__ = ["LOG_LIMIT_BYTES", "RunPlan", "execute"]
+from ratchet.spec import RunSpec
+from ratchet.store import LOG, SOURCE, TELEMETRY, RunRecord, Store
 
 # Enough for a session's progress lines; a flood keeps its head and its tail.
 LOG_LIMIT_BYTES = 1 << 20
@@ -48,87 +38,85 @@ OUTSIDE_SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 OUTSIDE_PAUSE_SECONDS = 1.0
 
 
-def execute(plan: RunPlan, folder: Path) -> RunRecord:
-    """Run ``plan``; leaves log and source in ``folder`` and returns the record.
+def execute(spec: RunSpec, store: Store, folder: Path) -> RunRecord:
+    """Execute ``spec``, whose files are in ``store``.
 
-    A run that a signal from outside ends is tried once more: the first time may
-    have been an accident of the machine, twice is a fact about the candidate.
-    Raises :class:`ConfigError` if the isolation that the plan names does not
-    work here, and :class:`DataError` or :class:`StoreError` if the task's own
-    commands cannot be run.
+    Leaves log and source in ``folder`` and returns the record.  A run that a signal
+    from outside ends is tried once more: the first time may have been an accident of
+    the machine, twice is a fact about the candidate.
+
+    Raises :class:`ConfigError` if the isolation that the spec names does not work
+    here, and :class:`DataError` or :class:`StoreError` if the task's own commands
+    cannot be run.
     """
-    kind = choose(plan.isolation)
-    if kind is Kind.CONTAINER and plan.python is not None:
+    kind = choose(spec.isolation)
+    if kind is Kind.CONTAINER and spec.python is not None:
         raise ConfigError(
             "isolation: container runs what its image holds, and the task has an interpreter of "
-            f"its own ({plan.python.executable}); set isolation to auto, or run the whole session "
+            f"its own ({spec.python.executable}); set isolation to auto, or run the whole session "
             "in a container that has it"
         )
-    answer = _attempt(plan, folder, kind)
+    answer = _attempt(spec, store, folder, kind)
     if _killed_from_outside(answer):
         time.sleep(OUTSIDE_PAUSE_SECONDS)
-        answer = _attempt(plan, folder, kind)
-    return record(plan, folder, answer, kind)
+        answer = _attempt(spec, store, folder, kind)
+    return record(spec, folder, answer, kind)
 
 
-def _attempt(plan: RunPlan, folder: Path, kind: Kind) -> dict[str, Any]:
-    if kind is not Kind.CONTAINER:
-        return _attempt_in(folder, plan, folder, kind)
-    with container.workplace(folder) as place:
-        return _attempt_in(place, plan, folder, kind)
-
-
-def _attempt_in(place: Path, plan: RunPlan, folder: Path, kind: Kind) -> dict[str, Any]:
-    """One attempt whose own folder is made in ``place``."""
-    work, evaluator = place / container.WORK, folder / "evaluator"
-    for left in (work, evaluator):
-        discard(left)
-    work.mkdir(parents=True)
-    lay_out(plan, work, kind)
-    order = {
-        **_start(plan, work, kind),
-        "environment": environment(plan, work, kind),
-        "log": str((folder / LOG).resolve()),
-        "log_limit_bytes": LOG_LIMIT_BYTES,
-        "timeout_seconds": plan.timeout_seconds,
-        # An engine sets the limits of the container itself.
-        "limits": {} if kind is Kind.CONTAINER and container.mounted() else dict(plan.limits),
-    }
-    if plan.evaluator:
-        lay_out_evaluator(plan, evaluator)
-        order["evaluator"] = _evaluator_order(plan, evaluator)
-    if plan.device == "gpu":
-        answer = _supervise_on_gpu(order, folder / TELEMETRY, plan.gpu_model)
-    else:
-        answer = _supervise(order)
-    if plan.evaluator:
-        _check_evaluator(plan, answer, evaluator)
-    answer["changed"] = changed(plan, work, evaluator, kind)
-    for name, content in plan.sources.items():
-        write(folder / SOURCE / name, content)
-    for left in (work, evaluator):
-        discard(left)
+def _attempt(spec: RunSpec, store: Store, folder: Path, kind: Kind) -> dict[str, Any]:
+    apart = container.workplace(folder) if kind is Kind.CONTAINER else nullcontext(folder)
+    with apart as place:
+        space = Workspace(spec, store, kind, place / container.WORK, folder / "evaluator")
+        space.fill()
+        answer = _supervised(space, folder)
+        answer["changed"] = space.changed()
+        for name, content in space.sources.items():
+            write(folder / SOURCE / name, content)
+        space.remove()
     return answer
 
 
-def _start(plan: RunPlan, work: Path, kind: Kind) -> dict[str, Any]:
-    """The supervisor's part that says what to start, and where."""
-    own = box(plan, work)
-    if kind is Kind.CONTAINER:
-        expected = {"environment": plan.environment_sha256, "hidden": list(plan.hidden)}
+def _supervised(space: Workspace, folder: Path) -> dict[str, Any]:
+    """What the supervisor says of one execution, with the telemetry of its GPU."""
+    spec, variables = space.spec, space.environment()
+    order = {
+        **_start(space, variables),
+        "environment": variables,
+        "log": str((folder / LOG).resolve()),
+        "log_limit_bytes": LOG_LIMIT_BYTES,
+        "timeout_seconds": spec.timeout_seconds,
+        # An engine sets the limits of the container itself.
+        "limits": {} if space.kind is Kind.CONTAINER and container.mounted() else dict(spec.limits),
+    }
+    if spec.evaluator:
+        order["evaluator"] = _evaluator_order(space)
+    if spec.device == "gpu":
+        answer = _supervise_on_gpu(order, folder / TELEMETRY, gpu_model(spec.hardware))
+    else:
+        answer = _supervise(order)
+    if spec.evaluator:
+        _check_evaluator(spec, answer, space.evaluator)
+    return answer
+
+
+def _start(space: Workspace, variables: Mapping[str, str]) -> dict[str, Any]:
+    """The part of the supervisor's order that says what to start, and where."""
+    spec, own = space.spec, space.box()
+    if space.kind is Kind.CONTAINER:
+        expected = {"environment": spec.environment_sha256, "hidden": list(spec.hidden)}
         return {
-            "command": plan.words,
+            "command": spec.words,
             "folder": str(container.inside(own.work)),
-            "hooks": plan.seed_hook,
-            "cell": container.order(own, plan.limits, expected),
+            "hooks": spec.seeding.hook,
+            "cell": container.order(own, spec.limits, expected),
         }
-    command = _command(plan, environment(plan, work, kind))
-    return {**confine(kind, own, command).order, "folder": str(own.work)}
+    command = _command(spec, variables)
+    return {**confine(space.kind, own, command).order, "folder": str(own.work)}
 
 
-def _command(plan: RunPlan, variables: Mapping[str, str]) -> list[str]:
+def _command(spec: RunSpec, variables: Mapping[str, str]) -> list[str]:
     """The command with its program found, since a sandbox cannot say that it is not."""
-    command = resolve(plan.words, plan.python)
+    command = resolve(spec.words, spec.python)
     if "/" not in command[0] and shutil.which(command[0], path=variables.get("PATH")) is None:
         raise _cannot_start(command[0], "no such program on the PATH")
     return command
@@ -141,23 +129,24 @@ def _cannot_start(program: str, why: str) -> StoreError:
     )
 
 
-def _evaluator_order(plan: RunPlan, folder: Path) -> dict[str, Any]:
+def _evaluator_order(space: Workspace) -> dict[str, Any]:
+    folder = space.evaluator.resolve()
     return {
-        "command": resolve(plan.evaluator, plan.python),
-        "folder": str(folder.resolve()),
-        "environment": evaluator_environment(plan, folder),
-        "errors": str((folder / "errors").resolve()),
+        "command": resolve(space.spec.evaluator, space.spec.python),
+        "folder": str(folder),
+        "environment": space.evaluator_environment(),
+        "errors": str(folder / "errors"),
     }
 
 
-def _check_evaluator(plan: RunPlan, answer: Mapping[str, Any], folder: Path) -> None:
+def _check_evaluator(spec: RunSpec, answer: Mapping[str, Any], folder: Path) -> None:
     """Raise if the task's evaluator, which no candidate can touch, broke by itself."""
     found = answer.get("evaluation")
     if found is None or found["ready"] or (found["exit_code"] or 0) <= 0:
         return
     said = (folder / "errors").read_text(encoding="utf-8", errors="replace").strip()[-2000:]
     raise DataError(
-        f"the evaluator {' '.join(plan.evaluator)!r} ended with status {found['exit_code']} "
+        f"the evaluator {' '.join(spec.evaluator)!r} ended with status {found['exit_code']} "
         f"before it was ready; correct it, or `evaluator` in the task's task.yaml. It said:\n{said}"
     )
 

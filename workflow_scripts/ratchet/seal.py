@@ -44,6 +44,8 @@ WHOLE = (
     "evolve/*/*.json",
     "audit/*.json",
     "audit/*/*.json",
+    "baseline/*.json",
+    "confirm/*.json",
     "rounds/*/*.json",
 )
 # These only grow, so what was sealed of them must still be their beginning.
@@ -113,7 +115,7 @@ def step(
 ) -> Iterator[None]:
     """Around one step of the workflow: its outputs are sealed when it has ended well.
 
-    ``name`` is the step's script; the report also seals everything else.
+    ``name`` is the step's, as its rule is called; the report also seals everything else.
     """
     outputs = outputs_of(paths, name, number, candidate, limits_file)
     begin(paths, outputs)
@@ -132,18 +134,20 @@ def outputs_of(
     found: dict[str, list[Path | None]] = {
         "prepare": [paths.manifest],
         "limits": [limits_file],
+        "baseline_run": [paths.baseline_run(candidate)],
         "baseline": [paths.baseline, start.judge, start.steer, paths.results_tsv],
         "propose": [here.proposals],
         "experiment": [here.experiment(candidate)],
         "judge": [here.verdict, here.judge, paths.results_tsv],
         "steer": [here.steer],
+        "confirm_run": [paths.confirm_run(candidate)],
         "confirm": [paths.confirmation],
-        "leg": [paths.leg(number, candidate)],
-        "pollinate": [paths.pollination(number)],
-        "champion": [paths.champion],
-        "tournament": [paths.evolve_json, paths.evolve_html],
-        "rerun": [paths.rerun(number, candidate)],
-        "audit": [paths.audit_json, paths.audit_html],
+        "evolve_leg": [paths.leg(number, candidate)],
+        "evolve_pollinate": [paths.pollination(number)],
+        "evolve_champion": [paths.champion],
+        "evolve_report": [paths.evolve_json, paths.evolve_html],
+        "audit_run": [paths.rerun(number, candidate)],
+        "audit_report": [paths.audit_json, paths.audit_html],
         "report": [
             paths.report_html,
             paths.report_json,

@@ -50,8 +50,8 @@ class Label(enum.StrEnum):
     EXPLORE = "EXPLORE"
 
 
-class Trial(Frozen):
-    """One judged experiment as steering sees it; ``gain`` counts if kept."""
+class Pull(Frozen):
+    """One judged trial as the bandit sees it: its arm is the category; ``gain`` counts if kept."""
 
     category: str
     kept: bool
@@ -68,25 +68,25 @@ class CategoryScore(Frozen):
     probability: float | None
 
 
-def categories_of(trials: Iterable[Trial], known: Sequence[str] = CATEGORIES) -> tuple[str, ...]:
+def categories_of(pulls: Iterable[Pull], known: Sequence[str] = CATEGORIES) -> tuple[str, ...]:
     """The known categories and any others that were tried, in a fixed order."""
-    extra = sorted({trial.category for trial in trials} - set(known))
+    extra = sorted({pull.category for pull in pulls} - set(known))
     return (*known, *extra)
 
 
-def score(trials: Sequence[Trial], known: Sequence[str] = CATEGORIES) -> tuple[CategoryScore, ...]:
-    """Record and label of every category over the last :data:`WINDOW` trials.
+def score(pulls: Sequence[Pull], known: Sequence[str] = CATEGORIES) -> tuple[CategoryScore, ...]:
+    """Record and label of every category over the last :data:`WINDOW` pulls.
 
-    With N trials and K keeps in all, n and k in a category and the base rate
+    With N pulls and K keeps in all, n and k in a category and the base rate
     m = (K+1)/(N+3), the label rests on Pr[Beta(4m+k, 4(1-m)+n-k) > m].
     """
-    window = list(trials)[-WINDOW:]
-    kept_in_all = sum(trial.kept for trial in window)
+    window = list(pulls)[-WINDOW:]
+    kept_in_all = sum(pull.kept for pull in window)
     base = (kept_in_all + 1) / (len(window) + 3)
     scores = []
     for category in categories_of(window, known):
-        tried = sum(trial.category == category for trial in window)
-        kept = sum(trial.category == category and trial.kept for trial in window)
+        tried = sum(pull.category == category for pull in window)
+        kept = sum(pull.category == category and pull.kept for pull in window)
         if tried < EXPLORE_BELOW:
             scores.append(CategoryScore(category, tried, kept, Label.EXPLORE.value, None))
             continue
@@ -149,7 +149,7 @@ def _label(probability: float) -> Label:
 
 
 def rank(
-    trials: Sequence[Trial],
+    pulls: Sequence[Pull],
     seed: int,
     gain_scale: float,
     mode: Mode = Mode.AUTO,
@@ -160,9 +160,9 @@ def rank(
     ``gain_scale`` is a gain worth having, in the metric's unit (the noise
     floor serves); it is the prior of the gain per keep.
     """
-    names = categories_of(trials, known)
+    names = categories_of(pulls, known)
     rng = Random(seed)
-    records = _discounted(trials, names)
+    records = _discounted(pulls, names)
     base, mean_gain = _overall(records, gain_scale)
     uniform = mode is Mode.AUTO and rng.random() < UNIFORM_SHARE
     worth = {
@@ -175,15 +175,15 @@ def rank(
 
 
 def expected_gains(
-    trials: Sequence[Trial], gain_scale: float, known: Sequence[str] = CATEGORIES
+    pulls: Sequence[Pull], gain_scale: float, known: Sequence[str] = CATEGORIES
 ) -> dict[str, float]:
     """What one try of each category is expected to bring, in the metric's unit.
 
     Posterior mean of the success rate times that of the gain per keep; to be
     shown, while :func:`rank` decides by samples.
     """
-    names = categories_of(trials, known)
-    records = _discounted(trials, names)
+    names = categories_of(pulls, known)
+    records = _discounted(pulls, names)
     base, mean_gain = _overall(records, gain_scale)
     return {
         name: _worth(record, base, mean_gain, Mode.EXPLOIT, Random(0))
@@ -220,13 +220,13 @@ def _worth(record: _Record, base: float, mean_gain: float, mode: Mode, rng: Rand
     return rng.betavariate(a, b) * amount / max(rng.gammavariate(weight, 1.0), 1e-3)
 
 
-def _discounted(trials: Sequence[Trial], names: Sequence[str]) -> list[_Record]:
+def _discounted(pulls: Sequence[Pull], names: Sequence[str]) -> list[_Record]:
     records = {name: _Record() for name in names}
-    for age, trial in enumerate(reversed(trials)):
+    for age, pull in enumerate(reversed(pulls)):
         weight = DISCOUNT**age
-        record = records[trial.category]
+        record = records[pull.category]
         record.tried += weight
-        if trial.kept:
+        if pull.kept:
             record.kept += weight
-            record.gain += weight * max(trial.gain, 0.0)
+            record.gain += weight * max(pull.gain, 0.0)
     return list(records.values())

@@ -26,7 +26,7 @@ from ratchet.records import Fingerprint, Outcome
 
 # Raise it when the runner measures differently; old entries are then kept but
 # no longer found, since a run's key contains it.
-RUN_FORMAT = 1
+RUN_FORMAT = 2
 
 RECORD = "run.json"
 LOG = "run.log"

@@ -100,7 +100,6 @@ _DIED = re.compile(
 _ASSERT = re.compile(r"\bdevice-side assert triggered\b|: Assertion .{0,200} failed")
 _LIMIT_HIT = re.compile(r"(?i)\b(timed out|time limit (reached|exceeded)|DUE TO TIME LIMIT)\b")
 # Weak: what a log mentions when nothing else in it says how it ended.
-_LIMIT_NAMED = re.compile(r"(?i)\btime-?out\b")
 _WEAK = re.compile(r"(?i)\b(failed|failure|fatal|aborted|crashed)\b|^error\b")
 # A frame of a traceback or a line of progress that belongs to an evaluation (and not
 # to a compiler that evaluates expressions and guards while it trains).
@@ -211,16 +210,6 @@ def in_evaluation(lines: Sequence[str], place: int) -> bool:
 def is_evaluating(line: str) -> bool:
     """Whether a line of progress announces an evaluation."""
     return _EVALUATING.search(line) is not None
-
-
-def last_mention(lines: Sequence[str], name: str) -> int:
-    """Number of the last line with ``name`` in it; -1 if there is none."""
-    return next((i for i in range(len(lines) - 1, -1, -1) if name in lines[i]), -1)
-
-
-def limit_named(lines: Sequence[str]) -> str | None:
-    """The last line that names a time limit, hit or not."""
-    return next((cut(line) for line in reversed(lines) if _LIMIT_NAMED.search(line)), None)
 
 
 def cut(line: str) -> str:

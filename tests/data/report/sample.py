@@ -26,8 +26,10 @@ from ratchet.records import (
     SessionState,
     Verdict,
 )
-from ratchet.report.facts import RunDetails, SessionRecords
+from ratchet.history import History
+from ratchet.report.facts import SessionRecords
 from ratchet.report.inputs import Integrity, Recipe
+from ratchet.store import RunRecord
 
 SD = 0.0104
 # True change of the metric, category, description; None is a crash, inf a timeout.
@@ -98,7 +100,8 @@ class Bench:
     """Makes runs with noise that depends on a seed alone."""
 
     chance: random.Random
-    details: dict[str, RunDetails]
+    details: dict[str, RunRecord]
+    logs: dict[str, str]
 
     def run(self, name: str, value: float | None, outcome: Outcome = Outcome.OK) -> RunSummary:
         seed = self.chance.randrange(2**31)
@@ -106,12 +109,17 @@ class Bench:
         ok = value is not None and outcome is Outcome.OK
         shown = value + self.chance.gauss(0, SD) if ok and value is not None else None
         log = SUMMARY.format(412, shown, shown) if shown is not None else TRACEBACK
-        self.details[key] = RunDetails(
-            log_tail=log,
-            train_seconds=3.0 + self.chance.random() / 20 if ok else None,
+        self.logs[key] = log
+        self.details[key] = RunRecord(
+            outcome=outcome,
+            reason="",
+            exit_code=None,
+            signal=None,
+            metrics={"training_seconds": 3.0 + self.chance.random() / 20} if ok else {},
             wall_seconds=3.4 + self.chance.random() / 5,
             cpu_seconds=3.3,
             peak_rss_mb=96.0 + self.chance.random() if ok else None,
+            isolation="",
         )
         reasons = {
             Outcome.CRASH: "ValueError: matmul: shapes (64, 48) and (96, 64) do not fit",
@@ -124,7 +132,7 @@ def session(
     count: int = 12, direction: Direction = Direction.MINIMIZE, seed: int = 1
 ) -> SessionRecords:
     """A finished session of ``count`` rounds with one proposal each."""
-    bench = Bench(random.Random(seed), {})
+    bench = Bench(random.Random(seed), {}, {})
     sign = direction.sign
     start = 3.412 if sign > 0 else 0.612
     base = tuple(bench.run("base", start) for _ in range(3))
@@ -170,17 +178,26 @@ def session(
         unit=None,
         direction=direction,
         judge={"mode": "gain", "keep_probability": 0.6},
-        baseline=Baseline(sha("base"), {"train.py": sha("base")}, sha("c0")[:40], base),
-        proposals=tuple(proposals),
-        verdicts=tuple(verdicts),
-        states=tuple(states),
-        confirmation=_confirmation(bench, held, start, truth, sign),
+        history=History(
+            Baseline(sha("base"), {"train.py": sha("base")}, sha("c0")[:40], base),
+            tuple(proposals),
+            tuple(verdicts),
+            tuple(states),
+            _confirmation(bench, held, start, truth, sign),
+        ),
         runs=bench.details,
+        logs=bench.logs,
         events=tuple(_events(base, verdicts)),
         integrity=Integrity(("every input", "every run")),
         program="# bytelm\n\nLower `val_bpb`.\n",
         recipe=Recipe("results/oct14", ("python", "train.py"), {"train.bin": "store/blobs/x"}),
     )
+
+
+def changed(records: SessionRecords, **fields: object) -> SessionRecords:
+    """The records with other fields; those of their history are given by name too."""
+    own = {name: fields.pop(name) for name in vars(records.history) if name in fields}
+    return replace(records, history=replace(records.history, **own), **fields)
 
 
 def _events(base: tuple[RunSummary, ...], verdicts: list[RoundVerdict]) -> list[dict[str, object]]:

@@ -15,29 +15,361 @@ never written.
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import math
 import re
 import sys
-from collections.abc import Sequence
+import textwrap
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ratchet.audit import audit, by_replicates
-from ratchet.cli import command, pages
-from ratchet.cli.noise import further_runs, noise_source
-from ratchet.cli.session import Experiments, experiments, of_agent
+from ratchet import files, guard, ownership, seal
+from ratchet.audit import CHANCE, CREDIBLE, MOST_SEEDS, OVERTURNED, TESTS, audit, by_replicates
+from ratchet.cli import command, settings
+from ratchet.cli.audit_plan import Choice, Clone, build
+from ratchet.cli.command import decimals
+from ratchet.cli.session import Experiments
 from ratchet.cli.settings import add_options
 from ratchet.codec import Frozen, encode, replace
-from ratchet.dialects import RowStatus, read_table
+from ratchet.commits import Commits
+from ratchet.dialects import RowStatus
 from ratchet.dialects.words import number_of
-from ratchet.errors import DataError, UsageError
+from ratchet.errors import (
+    EXIT_TEMPORARY,
+    EXIT_USAGE,
+    DataError,
+    RatchetError,
+    SessionBusyError,
+    UsageError,
+)
 from ratchet.judge import Settings, scale_from
+from ratchet.logs_analysis import further_runs, noise_source
+from ratchet.paths import SessionPaths
 from ratchet.power import NoiseFloor, noise_from_replicates
 from ratchet.report.text import label
+from ratchet.reruns import LEVEL as RERUN_LEVEL
+from ratchet.reruns import RerunPlan, Standing
 from ratchet.results_tsv import one_line
-from ratchet.smoothing import NoisePrior
-from ratchet.vocabulary import Direction
+from ratchet.smoothing import LEVEL, NoisePrior
+from ratchet.store import Store
+
+Facts = dict[str, Any]
+WIDTH = 80
+_INTERVAL = f"{100 * LEVEL:.0f} %"
+
+
+def lines(facts: Facts) -> Iterator[str]:
+    """Noise floor, a line for each kept change, and what holds of them."""
+    noise, changes = facts["noise"], facts["changes"]
+    places = decimals(noise["sd"]) + 1
+    count = len(changes)
+    head = f"{facts['experiments']} experiments of {label(facts['metric'], 30)}"
+    yield f"{head}, {count} kept change{'s' * (count != 1)} after the baseline"
+    low, high = (f"{noise[end]:.{places}f}" for end in ("low", "high"))
+    yield f"noise floor: ±{noise['sd']:.{places}f} ({_INTERVAL} interval {low} to {high})"
+    yield from _wrapped(noise["source"], "  ")
+    yield ""
+    if not changes:
+        yield "nothing was kept after the baseline, so there is nothing to audit"
+        return
+    yield from _table(changes, places - 1)
+    yield ""
+    yield from _summary(facts, places)
+    yield ""
+    yield from _runs_to_make(changes)
+    if facts.get("reruns"):
+        yield ""
+        yield from _reruns(facts["reruns"], places)
+
+
+def _table(changes: list[Facts], places: int) -> Iterator[str]:
+    """Aligned columns; ``then`` and ``now`` are P(better)."""
+    with_lines = "lines" in changes[0]
+    head = ["line", "printed", "then", "now", "gain", "from", "to", "seeds"]
+    rows = [[*head, *(["code"] if with_lines else [])]]
+    for change in changes:
+        step, gain, low, high = (
+            f"{change[key]:+.{places}f}" for key in ("step", "gain", "low", "high")
+        )
+        row = [str(change["line"]), step, f"{change['then']:.2f}", f"{change['better']:.2f}"]
+        row += [gain, low, high, _seeds(change)]
+        if with_lines:
+            row.append("?" if change["lines"] is None else f"{change['lines']:+d}")
+        rows.append(row)
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    texts = ["change", *(label(change["description"]) for change in changes)]
+    for row, text in zip(rows, texts, strict=True):
+        cells = [cell.rjust(width) for cell, width in zip(row, widths, strict=True)]
+        yield _cut(" ".join([*cells, text]))
+
+
+def _seeds(change: Facts) -> str:
+    if change["seeds"] is None:
+        return f">{MOST_SEEDS}"
+    return str(change["seeds"]) if change["seeds"] else "-"
+
+
+def _summary(facts: Facts, places: int) -> Iterator[str]:
+    count, held = len(facts["changes"]), facts["surviving"]
+    tests = ", ".join(f"{held[name]} at P >= {TESTS[name]:g} ({name})" for name in TESTS)
+    yield from _wrapped(f"one by one: of {count} kept changes {tests} are credible", "")
+    yield from _wrapped(
+        f"expected: {facts['expected_true']:.1f} are better ({_INTERVAL} interval "
+        f"{facts['least_true']} to {facts['most_true']}), {facts['expected_false_keeps']:.1f} "
+        "are false keeps",
+        "",
+    )
+    surest = facts["together"]
+    named = ", ".join(map(str, sorted(surest)))
+    together = (
+        f"the surest {len(surest)} with P {facts['together_hold']:.3f} (line {named})"
+        if surest
+        else f"not even the surest one with P {CREDIBLE:g}"
+    )
+    yield from _wrapped(
+        f"together: all {count} hold with P {facts['all_hold']:.2g}; {together}", ""
+    )
+    low, high = (f"{facts[end]:+.{places}f}" for end in ("total_low", "total_high"))
+    yield from _wrapped(
+        f"total gain: {facts['total']:+.{places}f} ({_INTERVAL} interval {low} to {high}); "
+        f"printed {facts['printed']:+.{places}f}, which is selected and so too good on average",
+        "",
+    )
+
+
+def _runs_to_make(changes: list[Facts]) -> Iterator[str]:
+    chosen = sorted(
+        (change for change in changes if change["seeds"]), key=lambda c: (c["seeds"], c["line"])
+    )
+    if chosen:
+        listed = ", ".join(f"line {c['line']} ({c['seeds']})" for c in chosen)
+        yield from _wrapped(f"worth a re-run, with seeds for each side: {listed}", "")
+    over = [str(c["line"]) for c in changes if c["better"] < OVERTURNED]
+    if over:
+        yield from _wrapped(f"overturned by the rest of the log: line {', '.join(over)}", "")
+    beyond = [str(c["line"]) for c in changes if c["seeds"] is None]
+    if beyond:
+        text = f"too small for {MOST_SEEDS} seeds to decide: line {', '.join(beyond)}"
+        yield from _wrapped(text, "")
+    yield from _wrapped(
+        "then, now: P(better) by the rows up to the change, and by the whole log; from, to: "
+        f"{_INTERVAL} interval of the gain",
+        "",
+    )
+    yield from _wrapped(
+        "seeds: the smallest n for which, with n runs of the change and n of its parent in turn "
+        "on one machine (their difference is normal with variance 2 s^2 / n about the true gain), "
+        f"P(better) ends at {CREDIBLE:g} or more, or below {OVERTURNED:g}, with probability "
+        f"{CHANCE:g}",
+        "",
+    )
+
+
+def _reruns(found: Facts, places: int) -> Iterator[str]:
+    """Each change by its fresh runs, and in the last line how many hold."""
+    yield from _wrapped(
+        f"run again here, session {label(found['session'], 64)}: {found['runs']} runs of "
+        f"{label(found['task'], 40)} on {label(found['hardware'], 80)}",
+        "",
+    )
+    if found["noise_sd"] is not None:
+        yield from _wrapped(
+            f"noise floor here: ±{found['noise_sd']:.{places}f}, from runs of the same code "
+            f"({found['freedom']} degrees of freedom)",
+            "",
+        )
+    yield from _table_of_reruns(found["changes"], places - 1)
+    for change in found["changes"]:
+        for said in (*([change["reason"]] if change["reason"] else []), *change["notes"]):
+            yield from _wrapped(f"line {change['line']}: {label(said, 400)}", "  ")
+    if found["whole"] is not None:
+        whole = found["whole"]
+        yield from _wrapped(
+            f"from end to end: {whole['gain']:+.{places}f}{_interval(whole, places)}, by the runs "
+            f"of the first incumbent and of line {whole['end']}",
+            "",
+        )
+    yield from _wrapped(
+        f"gain: difference of the means, from, to: its {100 * RERUN_LEVEL:.0f} % interval (Welch); "
+        "P: P(better) by these runs alone",
+        "",
+    )
+    yield found["sentence"]
+
+
+def _table_of_reruns(changes: list[Facts], places: int) -> Iterator[str]:
+    rows = [["line", "seeds", "gain", "from", "to", "P", "stands"]]
+    for change in changes:
+        row = [str(change["line"]), str(change["seeds"])]
+        for key in ("gain", "low", "high"):
+            row.append("-" if change[key] is None else f"{change[key]:+.{places}f}")
+        better = change["better"]
+        row += ["-" if better is None else f"{better:.2f}", change["standing"]]
+        rows.append(row)
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    texts = ["change", *(label(change["description"]) for change in changes)]
+    for row, text in zip(rows, texts, strict=True):
+        cells = [cell.rjust(width) for cell, width in zip(row[:-1], widths, strict=False)]
+        yield _cut(" ".join([*cells, row[-1].ljust(widths[-1]), text]).rstrip())
+
+
+def _interval(found: Facts, places: int) -> str:
+    if found["low"] is None:
+        return ""
+    low, high = (f"{found[end]:+.{places}f}" for end in ("low", "high"))
+    return f" ({100 * found['level']:.0f} % interval {low} to {high})"
+
+
+def _wrapped(text: str, indent: str) -> Iterator[str]:
+    yield from textwrap.wrap(
+        text, WIDTH, initial_indent=indent, subsequent_indent=indent or "  ", break_on_hyphens=False
+    )
+
+
+def _cut(line: str) -> str:
+    return line if len(line) <= WIDTH else line[: WIDTH - 1].rstrip() + "…"
+
+
+EXIT_SOME_FAIL, EXIT_UNDECIDED = 1, 2
+TARGET = "audit"
+
+
+class StoppedError(RatchetError):
+    """Snakemake, which runs everything, ended early.
+
+    Its status is passed on unless it could be taken for a verdict, as 1 could.
+    """
+
+    def __init__(self, code: int) -> None:
+        super().__init__(
+            "not everything was run again; the reason is above, the same command goes on"
+        )
+        by_signal = 128 - code if code < 0 else code
+        self.exit_code = by_signal if by_signal >= EXIT_USAGE else EXIT_TEMPORARY
+
+
+class Reruns:
+    """The session in which a log's kept changes are run again."""
+
+    def __init__(self, options: argparse.Namespace, log: Path) -> None:
+        self.options = options
+        self.root: Path = options.root
+        self.harness = settings.harness(self.root)
+        self.sha256 = hashlib.sha256(command.read(log)).hexdigest()
+        given = settings.overrides(options.config)
+        name = options.session or given.get("session") or self._name(given)
+        # A name that is none is refused before it becomes a path.
+        name = settings.read(self.root, [f"session={json.dumps(name)}"]).session
+        self.paths = SessionPaths(name, self.root)
+        saved = {}
+        if self.paths.rerun_settings.exists():
+            saved = files.read_json(self.paths.rerun_settings)
+        task = {"task": options.task} if options.task is not None else {}
+        self.values: dict[str, Any] = {**saved, **given, **task, "session": name}
+        self._check()
+        self.plan = guard.plan(self.values, self.root, self.harness, owner=False)
+        if self.plan.config.preset is not None:
+            raise UsageError(
+                "--run: expected no preset, since that sets constants of the task's own files and "
+                f"those of commits are run as they are, found {self.plan.config.preset!r}; add "
+                "--config preset=null"
+            )
+        self.task = settings.task_of(self.plan.config, self.root)
+
+    def _name(self, given: Mapping[str, Any]) -> str:
+        """By task and log, so that the same command finds the same session."""
+        task = self.options.task or given.get("task") or settings.read(self.root).task
+        place = task["repo"] if isinstance(task, Mapping) else task
+        named = re.sub(r"[^A-Za-z0-9_-]+", "-", Path(str(place)).name).strip("-")[:40] or "task"
+        return f"audit-{named}-{self.sha256[:8]}"
+
+    def _check(self) -> None:
+        """Refuse a session of another kind, and one that is at work."""
+        if self.paths.manifest.exists() and not self.paths.rerun_plan.exists():
+            raise UsageError(
+                f"{self.paths.folder}: expected no session or an audit, found one with rounds of "
+                "its own; choose another name: --session NAME"
+            )
+        if ownership.owns(self.root, self.paths.session):
+            raise SessionBusyError(
+                f"{self.paths.folder}: this audit is running already; see ratchet status "
+                f"{self.paths.session}"
+            )
+
+    @property
+    def seconds(self) -> float | None:
+        """Training budget of one run; ``None`` for a budget in steps."""
+        config = self.plan.config
+        if config.budget_seconds is not None or config.budget_steps is not None:
+            return config.budget_seconds
+        return self.task.budget_seconds
+
+    def said(self, facts: Mapping[str, Any]) -> list[str]:
+        """What is assumed of log and task; refuses two metrics that cannot be one."""
+        metric, logged = self.task.metric, one_line(str(facts["metric"]))
+        if metric.direction.value != facts["direction"]:
+            raise UsageError(
+                f"--task: expected a task that is to {facts['direction']} its metric, as the "
+                f"log is read ({logged}), found {self.task.name} with {metric.name} to "
+                f"{metric.direction.value}; name another, or say of the log: --direction "
+                f"{metric.direction.value}"
+            )
+        if metric.name == facts["metric"]:
+            return []
+        return [f"the log's {logged} and the task's {metric.name} are taken to be comparable"]
+
+    def planned(self, every: Experiments, facts: Mapping[str, Any]) -> RerunPlan:
+        """What is to be run; files of commits go to the store."""
+        options, store = self.options, Store(self.paths.store)
+        clone = Clone(Commits(options.repo), self.task.mutable, store.put)
+        choice = Choice(options.seeds, options.only or (), options.top)
+        return build(every, facts, self.sha256, clone, choice)
+
+    def run(self, plan: RerunPlan, gpus: int) -> dict[str, Any]:
+        """Run the workflow to its end; the audit with all that was run."""
+        wanted = {self.paths.rerun_settings: self.values, self.paths.rerun_plan: plan}
+        for path, value in wanted.items():
+            data = files.to_json(value)
+            if not path.is_file() or path.read_bytes() != data:
+                seal.begin(self.paths, [path])
+                files.write_bytes(path, data)
+        code = settings.snakemake(self.root, self.harness, self.values, [TARGET], gpus)
+        if code:
+            raise StoppedError(code)
+        found: dict[str, Any] = files.read_json(self.paths.audit_json)
+        return found
+
+
+def told(plan: RerunPlan, seconds: float | None) -> list[str]:
+    """What will be run, before it is; ``seconds`` is the budget of a run."""
+    able = [change for change in plan.changes if not change.unable]
+    most, least = (f(c.seeds for c in able) if able else 0 for f in (max, min))
+    each = f"{most}" if most == least else f"{least} to {most}"
+    lines = [
+        f"to run again: {len(able)} of {plan.kept} kept changes, {each} seeds for each side; "
+        f"{plan.runs} runs of {len(plan.wanted(1))} codes"
+        + (f", about {plan.runs * seconds / 3600:.1f} hours of training" if seconds else "")
+    ]
+    for change in plan.changes:
+        shown = f"line {change.line} ({one_line(change.commit)[:12]})"
+        against = change.parent_line
+        if change.unable:
+            lines.append(f"{shown}: cannot be run: {change.unable}")
+        else:
+            with_ = f"line {against}" if against is not None else change.parent_commit[:12]
+            lines.append(f"{shown} against {with_}, {change.seeds} seeds")
+    return lines
+
+
+def exit_code(reruns: Mapping[str, Any]) -> int:
+    """0 all hold; 1 some do not or could not be run; 2 more seeds may decide the rest."""
+    counts = reruns["counts"]
+    if counts[Standing.FAILS.value] or counts[Standing.NOT_RUN.value]:
+        return EXIT_SOME_FAIL
+    return EXIT_UNDECIDED if counts[Standing.UNDECIDED.value] else 0
+
 
 NAME = "ratchet audit"
 
@@ -76,14 +408,11 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
         allow_abbrev=False,
     )
     add = parser.add_argument
-    add("--results", type=Path, default=Path("results.tsv"), help="the log (default results.tsv)")
+    command.add_log_options(parser)
     add("--repo", type=Path, help="git repository of the log's commits: lines and categories")
     noise = parser.add_mutually_exclusive_group()
     noise.add_argument("--noise-sd", type=float, help="standard deviation of one run, if known")
     noise.add_argument("--replicates", type=Path, help="file of metrics of runs of one code")
-    add("--metric", help="column of the metric (default: recognised)")
-    add("--direction", choices=[d.value for d in Direction], help="default: by the metric's name")
-    add("--agent", help="only the rows of this agent, and those that name none")
     add("--json", action="store_true", help="everything, for tools")
     add("--html", type=Path, help="write all of it as one page")
     add("--force", action="store_true", help="replace a file that is no report")
@@ -108,9 +437,7 @@ _OF_RUNS = ("dry_run", "task", "session", "seeds", "only", "top", "config")
 
 def _check(options: argparse.Namespace) -> None:
     """Refuse numbers and combinations without a meaning."""
-    sd = options.noise_sd
-    if sd is not None and not (math.isfinite(sd) and sd > 0):
-        raise UsageError(f"--noise-sd: expected a positive number, found {sd}")
+    command.check_positive("--noise-sd", options.noise_sd)
     if options.force and options.html is None:
         raise UsageError("--force needs a file to replace: add --html FILE")
     if not options.run:
@@ -129,7 +456,7 @@ def _check(options: argparse.Namespace) -> None:
 def _run(options: argparse.Namespace) -> int:
     if options.html is not None:
         inputs = (options.results, options.replicates)
-        pages.may_write(options.html, options.force, inputs, "--html")
+        command.may_write(options.html, options.force, inputs, "--html")
     every, facts, notes = _audited(options)
     code = 0
     if options.run:
@@ -140,12 +467,10 @@ def _run(options: argparse.Namespace) -> int:
     if options.html is not None:
         from ratchet.report import audited
 
-        pages.write(options.html, audited.render(facts))
+        command.write_page(options.html, audited.render(facts))
     if options.json:
         print(json.dumps(facts, indent=2, ensure_ascii=False, allow_nan=False))
     else:
-        from ratchet.cli.audit_text import lines
-
         print("\n".join(lines(facts)))
         if options.html is not None:
             print(one_line(str(options.html)))
@@ -157,29 +482,24 @@ def _again(
     options: argparse.Namespace, every: Experiments, facts: dict[str, Any], notes: list[str]
 ) -> tuple[dict[str, Any], int] | None:
     """The audit with its re-runs, and the exit code; ``None`` where it is only told of."""
-    from ratchet.cli import audit_run
-
-    reruns = audit_run.Reruns(options, options.results)
+    reruns = Reruns(options, options.results)
     notes += reruns.said(facts)
     plan = reruns.planned(every, {**facts, "assumptions": notes})
-    for line in audit_run.told(plan, reruns.seconds):
+    for line in told(plan, reruns.seconds):
         print(f"{NAME}: {label(line, 600)}", file=sys.stderr)
     if options.dry_run:
         return None
     if not plan.changes:
         return facts, 0
     found = reruns.run(plan, options.gpus)
-    return found, audit_run.exit_code(found["reruns"])
+    return found, exit_code(found["reruns"])
 
 
 def _audited(options: argparse.Namespace) -> tuple[Experiments, dict[str, Any], list[str]]:
     """The experiments of the log, what it says of its kept changes, and what was assumed."""
-    direction = None if options.direction is None else Direction(options.direction)
     name = one_line(str(options.results))
-    table = read_table(command.read(options.results), name, options.metric, direction)
-    if options.agent is not None:
-        table = of_agent(table, options.agent)
-    every = experiments(table)
+    every, _ = command.read_log(options)
+    table = every.table
     if every.first is None:
         raise DataError(f"{name}: line 1, column 1: expected a row with a metric, found none")
     settings, source, assumed = _noise(options, every)
@@ -200,10 +520,10 @@ def _audited(options: argparse.Namespace) -> tuple[Experiments, dict[str, Any], 
 
 def _noise(options: argparse.Namespace, every: Experiments) -> tuple[Settings, Source, list[str]]:
     """The judge's settings, where its noise floor is from, and what was assumed."""
-    from ratchet.cli import judging
+    from ratchet import logs_analysis
 
-    rules = judging.Rules("auto", options.noise_sd)
-    settings, said = judging.settings_for(every, len(every.rows), rules)
+    rules = logs_analysis.Rules("auto", options.noise_sd)
+    settings, said = logs_analysis.settings_for(every, len(every.rows), rules)
     if options.noise_sd is not None:
         text, _ = noise_source(every, settings, True, bool(said))
         floor = NoiseFloor(options.noise_sd, "as stated")

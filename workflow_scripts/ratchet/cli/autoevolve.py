@@ -19,26 +19,32 @@ Exit codes: 0; 1 nothing to show yet, or cleaning up was declined; 64 usage, 65 
 from __future__ import annotations
 
 import argparse
-import importlib
+import json
+import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
 
-from ratchet import __version__
-from ratchet.cli import command
-from ratchet.codec import Frozen
-from ratchet.errors import UsageError
+from ratchet import __version__, files, guard, strategies, tasks, worktrees
+from ratchet.cli import command, settings
+from ratchet.codec import Frozen, encode, replace
+from ratchet.errors import InputMissingError, RatchetError, UsageError
+from ratchet.journal import Journal
+from ratchet.paths import SessionPaths
+from ratchet.records import Manifest
+from ratchet.report.evolve import FATES, answer, number, signed
+from ratchet.report.text import label
 from ratchet.results_tsv import one_line
+from ratchet.stages import leg, standings
+from ratchet.stages.champion import Champion
+from ratchet.stages.entering import Arena
+from ratchet.stages.standings import Facts
+from ratchet.tournaments import Leg, Pollination, session_name
 
-NAME = "autoevolve"
-COMMANDS = {
-    "init": "set competitors up: sessions, branches and worktrees at the baseline",
-    "status": "where everybody stands, in a line each",
-    "leaderboard": "the ranking; --detailed with trajectories and wins passed on",
-    "pollinate": "one more round, in which the wins of others are re-tested first",
-    "export": "everything as JSON or TSV",
-    "cleanup": "remove the worktrees; no record is deleted",
-}
-_EPILOG = "commands: " + "; ".join(f"{name}: {text}" for name, text in COMMANDS.items())
+EXIT_NOTHING = 1
+COLUMNS = ("commit", "val_bpb", "memory_gb", "status", "description")
+"""Of the released tool's export; ``val_bpb`` is the metric, whatever it is called."""
 
 
 class Output(Frozen):
@@ -52,6 +58,455 @@ class Output(Frozen):
         return f"\x1b[1m{text}\x1b[0m" if self.colour else text
 
 
+def find(root: Path, given: Sequence[str]) -> str:
+    """The tournament that is meant: the configured session's, or else the only one.
+
+    Raises :class:`InputMissingError` if there is none, :class:`UsageError` if several.
+    """
+    known = sorted(
+        path.parents[2].name for path in (root / "results").glob("*/evolve/0000/leg-0.json")
+    )
+    configured = settings.read(root, given).session
+    if configured in known or len(known) == 1:
+        return configured if configured in known else known[0]
+    if known:
+        raise UsageError(f"expected --tag, one of {', '.join(known)}; found none")
+    raise InputMissingError(
+        f"{root / 'results'}: expected a tournament, found none; start one: "
+        "autoevolve --strategies conservative aggressive random --rounds 3"
+    )
+
+
+def legs(paths: SessionPaths, round_: int) -> list[Leg]:
+    """All legs of a round that are there, in the order of the competitors."""
+    found, index = [], 0
+    while paths.leg(round_, index).exists():
+        found.append(files.read_record(Leg, paths.leg(round_, index)))
+        index += 1
+    return found
+
+
+def last_round(paths: SessionPaths) -> int:
+    """The last round that all competitors have played."""
+    entered = legs(paths, 0)
+    if not entered:
+        raise InputMissingError(
+            f"{paths.folder}: expected a tournament, found none; start one: autoevolve "
+            f"--tag {paths.session} --strategies conservative aggressive random --rounds 3"
+        )
+    last = 0
+    while len(legs(paths, last + 1)) == len(entered):
+        last += 1
+    return last
+
+
+def arena(root: Path, name: str) -> Arena:
+    """A tournament to be read, as it was started, whatever is configured now."""
+    paths = SessionPaths(name, root)
+    last_round(paths)
+    found = settings.session_of(name, root).config
+    saved = files.read_json(paths.tournament) if paths.tournament.exists() else {}
+    names = ("evolve_rounds", "evolve_runs", "pollination", "worktrees")
+    known = {key: saved[key] for key in names if key in saved}
+    followed = [
+        files.read_record(Manifest, SessionPaths(one.session, root).manifest).frozen["strategy"]
+        for one in legs(paths, 0)
+    ]
+    config = replace(found, strategies=followed, **known)
+    return Arena(
+        config,
+        root,
+        settings.harness(root),
+        lambda own: Journal(SessionPaths(own.session, root).events),
+    )
+
+
+def read(root: Path, name: str) -> Facts:
+    """The facts of a tournament, as far as all competitors have played."""
+    here = arena(root, name)
+    last = last_round(here.paths)
+    champion = None
+    if here.paths.champion.exists() and not legs(here.paths, last + 1):
+        champion = files.read_record(Champion, here.paths.champion)
+    return standings.build(here, last, champion)
+
+
+def _named(options: argparse.Namespace) -> str:
+    return options.tag or find(options.root, options.config)
+
+
+def status(options: argparse.Namespace, output: Output) -> int:
+    """Where everybody stands."""
+    facts = read(options.root, _named(options))
+    rows, metric = facts["leaderboard"], facts["metric"]["name"]
+    first = rows[0]
+    tried = sum(row["experiments"] for row in rows)
+    if not tried:
+        print("No results yet.")
+        return EXIT_NOTHING
+    if output.quiet:
+        name, best = first["competitor"], number(first["mean"])
+        print(f"Leader: {name}, best: {best} ({tried} experiments)")
+        return 0
+    print(
+        f"Tournament: {facts['session']} | Competitors: {len(rows)} | Rounds played: "
+        f"{facts['rounds']}"
+    )
+    here = arena(options.root, facts["session"])
+    for row in rows:
+        place = leg.worktree(here.paths, here.config.worktrees, row["session"])
+        where = f"  [{place}]" if place.exists() else ""
+        text = (
+            f"{row['competitor']}: {row['experiments']} experiments, {metric} "
+            f"{number(row['mean'])}, {row['wins']} wins"
+        )
+        print(output.strong(f"{text}  ★ LEADER") + where if row is first else text + where)
+    print(answer(facts))
+    return 0
+
+
+def leaderboard(options: argparse.Namespace, output: Output) -> int:
+    """The ranking."""
+    if options.json:
+        print(json.dumps(read(options.root, _named(options)), indent=2, ensure_ascii=False))
+        return 0
+    return board(options.root, _named(options), output, options.detailed)
+
+
+def board(root: Path, name: str, output: Output, detailed: bool = False) -> int:
+    """Print the ranking of a tournament; returns the exit code."""
+    facts = read(root, name)
+    metric = facts["metric"]["name"]
+    head = ("#", "competitor", metric, "95 % interval", "gain", "own", "adopted", "given", "false")
+    rows = [(*head, "runs")]
+    for row in facts["leaderboard"]:
+        risk = row["expected_false_keeps"]
+        rows.append(
+            (
+                str(row["rank"]),
+                row["competitor"],
+                number(row["mean"]),
+                f"{number(row['low'])} to {number(row['high'])}",
+                signed(row["gain"]),
+                str(row["own_wins"]),
+                str(row["adopted_wins"]),
+                str(row["wins_adopted_elsewhere"]),
+                "–" if risk is None else f"{risk:.2f}",
+                str(row["runs"]),
+            )
+        )
+    widths = [max(len(cells[i]) for cells in rows) for i in range(len(rows[0]))]
+    for place, cells in enumerate(rows):
+        line = "  ".join(
+            cell.ljust(width) if i in (1, 3) else cell.rjust(width)
+            for i, (cell, width) in enumerate(zip(cells, widths, strict=True))
+        ).rstrip()
+        print(output.strong(line) if place == 1 else line)
+    if not output.quiet:
+        print("own, adopted: wins it found and took over; given: taken over by others; false:")
+        print("expected false keeps")
+        print(answer(facts))
+    if detailed:
+        _details(facts)
+    return 0
+
+
+def _details(facts: Facts) -> None:
+    for row in facts["leaderboard"]:
+        steps = " → ".join(
+            f"{number(point['mean'])} ({point['runs']} runs)" for point in row["trajectory"]
+        )
+        print(f"\n{row['competitor']} (branch {row['branch']}): {steps}")
+        for one in facts["lineage"][row["competitor"]]:
+            whose = f"win of {shown(one['origin'])}" if one["origin"] else "its own"
+            print(
+                f"  {one['experiment']:>3}  {signed(one['gain']):>9}  {shown(one['description'])} "
+                f"[{shown(one['category'])}, {whose}]"
+            )
+    if facts["pollinations"]:
+        print("\nwins passed on")
+    for one in facts["pollinations"]:
+        text = FATES[one["fate"]]
+        if "retest" in one:
+            found = one["retest"]
+            text += f" (experiment {found['experiment']}, gain {signed(found['gain'])})"
+        else:
+            text += f": {shown(one['detail'])}"
+        print(f"  {shown(one['origin'])} -> {one['recipient']}: {text}")
+
+
+def shown(text: str) -> str:
+    """Somebody else's text, for a terminal."""
+    return label(one_line(text))
+
+
+def export(options: argparse.Namespace, output: Output) -> int:
+    """Everything, to a file or to standard output."""
+    write(options.root, _named(options), options.format, options.output)
+    if options.output and not output.quiet:
+        print(f"exported {options.format.upper()} to {options.output}", file=sys.stderr)
+    return 0
+
+
+def write(root: Path, name: str, form: str, target: str | None) -> None:
+    """Write a tournament as JSON or TSV; to standard output without a target."""
+    here = arena(root, name)
+    content = _tsv(here) if form == "tsv" else _json_of(here, read(root, name))
+    if target is None:
+        sys.stdout.write(content)
+        return
+    try:
+        Path(target).write_text(content, encoding="utf-8")
+    except OSError as error:
+        raise command.OutputError(f"{target}: cannot be written: {error.strerror}") from None
+
+
+def _json_of(here: Arena, facts: Facts) -> str:
+    agents = []
+    for place, name in enumerate(here.names, 1):
+        row = next(r for r in facts["leaderboard"] if r["competitor"] == name)
+        tried = [dict(zip(COLUMNS, cells, strict=True)) for cells in _rows(here, row["session"])]
+        agents.append(
+            {
+                "id": place,
+                "branch": row["branch"],
+                "strategy": name,
+                "best_val_bpb": row["mean"],
+                "keep_count": row["wins"],
+                "total_experiments": row["experiments"],
+                "experiments": [
+                    {**e, "val_bpb": float(e["val_bpb"]), "memory_gb": float(e["memory_gb"])}
+                    for e in tried
+                ],
+            }
+        )
+    found = {"evolve": facts["session"], "base_commit": facts["baseline"]["commit"]}
+    content: dict[str, Any] = {**found, "agents": agents, "tournament": encode(facts)}
+    return json.dumps(content, indent=2, ensure_ascii=False) + "\n"
+
+
+def _tsv(here: Arena) -> str:
+    lines = ["\t".join(("agent_id", "agent_strategy", *COLUMNS))]
+    for place, name in enumerate(here.names, 1):
+        session = here.of(place - 1).session
+        lines += ["\t".join((str(place), name, *cells)) for cells in _rows(here, session)]
+    return "".join(f"{line}\n" for line in lines)
+
+
+def _rows(here: Arena, session: str) -> list[list[str]]:
+    """A competitor's table without its head; one torn line at the end is left out."""
+    data = command.read(SessionPaths(session, here.root).results_tsv).decode(errors="replace")
+    whole = data[: data.rfind("\n") + 1].splitlines()[1:]
+    return [[one_line(cell) for cell in line.split("\t", 4)] for line in whole]
+
+
+RELEASED = (
+    "architecture-first",
+    "hyperparams-first",
+    "optimizer-first",
+    "regularization-first",
+    "efficiency-first",
+    "radical",
+)
+"""Strategies in the order in which `init --agents` gives them out; others follow."""
+
+EXIT_DECLINED = 1
+
+
+class StoppedError(RatchetError):
+    """Snakemake, which runs everything, ended early; its exit code is passed on."""
+
+    def __init__(self, code: int) -> None:
+        super().__init__(
+            "the tournament is not at its end; the reason is above, the same command goes on"
+        )
+        self.exit_code = code
+
+
+class Tournament:
+    """A tournament by name, with the settings that it was started with."""
+
+    def __init__(self, options: argparse.Namespace, new: Mapping[str, Any], known: bool) -> None:
+        """``new`` settings come before those of the command line, and these before the saved.
+
+        ``known`` says that there must be one already.
+        """
+        self.root: Path = options.root
+        given = settings.overrides(options.config)
+        tag = options.tag or given.get("session")
+        if tag is None:
+            tag = find(self.root, options.config) if known else None
+        if tag is not None:
+            given["session"] = tag
+        name = settings.read(self.root, [f"session={json.dumps(tag)}"] if tag else []).session
+        self.paths = SessionPaths(name, self.root)
+        self.saved: dict[str, Any] = {}
+        if self.paths.tournament.exists():
+            self.saved = files.read_json(self.paths.tournament)
+        asked = {key: value for key, value in new.items() if value is not None}
+        self.values = {**self.saved, **given, **asked, "session": name}
+        self.harness = settings.harness(self.root)
+        # Every mistake is named before anything is written.
+        self.plan = guard.plan(self.values, self.root, self.harness, owner=False)
+
+    def snakemake(self, targets: Sequence[str], gpus: int = 1) -> None:
+        """Run the workflow to some targets; raises :class:`StoppedError`."""
+        if gpus < 1:
+            raise UsageError(f"--gpus: expected at least 1, found {gpus}")
+        files.write_json(self.paths.tournament, self.values)
+        code = settings.snakemake(self.root, self.harness, self.values, targets, gpus)
+        if code:
+            raise StoppedError(code)
+
+    def target(self, path: Path) -> str:
+        """A file as Snakemake knows it."""
+        return str(path.relative_to(self.root))
+
+    @property
+    def last(self) -> int:
+        """The last round that all competitors have played; raises if nobody has entered."""
+        return last_round(self.paths)
+
+
+def run(options: argparse.Namespace, output: Output) -> int:
+    """Play a tournament to its end; the leaderboard stands on standard output."""
+    new = {
+        "strategies": options.strategies,
+        "evolve_rounds": options.rounds,
+        "evolve_runs": options.runs,
+        "pollination": options.pollination,
+    }
+    played = Tournament(options, new, known=False)
+    played.snakemake(["evolve"], options.gpus)
+    return board(played.root, played.paths.session, output)
+
+
+def init(options: argparse.Namespace, output: Output) -> int:
+    """Set competitors up at the baseline."""
+    names = options.strategies
+    if names is None:
+        names = _first(options)
+    if options.tag is None:
+        raise UsageError("init: expected --tag NAME for the tournament, found none")
+    new = {"strategies": names, "worktrees": options.worktree_dir}
+    made = Tournament(options, new, known=False)
+    if made.saved and made.saved.get("strategies") != names:
+        raise UsageError(
+            f"{made.paths.tournament}: there is a tournament {options.tag!r} of "
+            f"{', '.join(made.saved.get('strategies', []))}; choose another --tag"
+        )
+    if options.base_branch is not None:
+        _check_branch(made, options.base_branch)
+    count = len(made.plan.config.strategies)
+    made.snakemake([made.target(made.paths.leg(0, index)) for index in range(count)])
+    for name in [] if output.quiet else names:
+        session = session_name(made.paths.session, name)
+        place = leg.worktree(made.paths, made.plan.config.worktrees, session)
+        print(f"{name:<22} branch ratchet/{session}  worktree {place}")
+    print(f"run them: autoevolve --tag {made.paths.session} --rounds 3", file=sys.stderr)
+    return 0
+
+
+def _first(options: argparse.Namespace) -> list[str]:
+    """So many strategies, the released tool's first."""
+    harness = settings.harness(options.root)
+    known = strategies.known(harness / "config", options.root / "config")
+    order = [n for n in RELEASED if n in known] + [n for n in known if n not in RELEASED]
+    if not 1 <= options.agents <= len(order):
+        raise UsageError(
+            f"--agents: expected 1 to {len(order)}, as many strategies as there are, found "
+            f"{options.agents}"
+        )
+    return order[: options.agents]
+
+
+def _check_branch(made: Tournament, branch: str) -> None:
+    """Refuse files that are not the branch's: sessions start from what lies in the checkout."""
+    defined = tasks.load(made.plan.config, made.root, made.harness)
+    folder = defined.folder
+    for name in defined.mutable:
+        shown = subprocess.run(
+            ["git", "-C", str(defined.clone or folder), "show", f"{branch}:./{name}", "--"],
+            capture_output=True,
+            check=False,
+        )
+        if shown.returncode:
+            raise InputMissingError(f"--base-branch: {branch} has no file {folder / name}")
+        if shown.stdout != (folder / name).read_bytes():
+            raise UsageError(
+                f"--base-branch: {folder / name} is not as in {branch}, and sessions start from "
+                f"the files that lie there; commit or put them back, or: git switch {branch}"
+            )
+
+
+def pollinate(options: argparse.Namespace, output: Output) -> int:
+    """Pass the wins so far on and have them re-tested, in one more round."""
+    played = Tournament(options, {}, known=True)
+    last = played.last
+    if last == 0:
+        raise UsageError(
+            f"tournament {played.paths.session}: nobody has played yet; start it: autoevolve "
+            f"--tag {played.paths.session} --rounds 1"
+        )
+    offers = played.paths.pollination(last)
+    if options.dry_run:
+        played.snakemake([played.target(offers)])
+    else:
+        played.values["evolve_rounds"] = last + 1
+        played.snakemake(["evolve"], options.gpus)
+    found = files.read_record(Pollination, offers)
+    for queue in found.queues:
+        for win in queue.wins:
+            print(f"{win.origin} -> {queue.competitor}: {shown(win.description)}")
+    if not any(queue.wins for queue in found.queues):
+        print("there is nothing to pass on", file=sys.stderr)
+    return 0 if options.dry_run else board(played.root, played.paths.session, output)
+
+
+def cleanup(options: argparse.Namespace, output: Output) -> int:
+    """Remove the worktrees; what is not of the history goes to the session's folder first."""
+    played = Tournament(options, {}, known=True)
+    entered = legs(played.paths, 0)
+    if not options.yes:
+        if not sys.stdin.isatty():
+            raise UsageError("cleanup: expected --yes where nobody can be asked")
+        print(f"remove {len(entered)} worktrees (branches, results and store stay)? [y/N] ", end="")
+        if input().strip().lower() not in ("y", "yes"):
+            return EXIT_DECLINED
+    # Nobody may be at work in them.
+    guard.plan(played.values, played.root, played.harness, owner=True)
+    if options.export_first:
+        place = Path(f"evolve-{played.paths.session}-export.json")
+        write(played.root, played.paths.session, "json", str(place))
+        print(f"exported to {place}", file=sys.stderr)
+    for one in entered:
+        _remove(played, one, output)
+    return 0
+
+
+def _remove(played: Tournament, one: Leg, output: Output) -> None:
+    own = SessionPaths(one.session, played.root)
+    place = leg.worktree(played.paths, played.plan.config.worktrees, one.session)
+    there = place.exists()
+    moved = worktrees.remove(own.repository, place, own.from_worktree)
+    for name in moved:
+        print(f"moved {shown(name)} to {own.from_worktree}", file=sys.stderr)
+    if there and not output.quiet:
+        print(f"removed {place}")
+
+
+NAME = "autoevolve"
+COMMANDS = {
+    "init": "set competitors up: sessions, branches and worktrees at the baseline",
+    "status": "where everybody stands, in a line each",
+    "leaderboard": "the ranking; --detailed with trajectories and wins passed on",
+    "pollinate": "one more round, in which the wins of others are re-tested first",
+    "export": "everything as JSON or TSV",
+    "cleanup": "remove the worktrees; no record is deleted",
+}
+_EPILOG = "commands: " + "; ".join(f"{name}: {text}" for name, text in COMMANDS.items())
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a tournament or one of the commands; returns the exit code."""
     return command.run(NAME, _run, argv)
@@ -63,19 +518,13 @@ def _run(argv: Sequence[str]) -> int:
         colour, quiet = colour and rest[0] != "--no-color", quiet or rest[0] != "--no-color"
         rest.pop(0)
     output = Output(quiet, colour)
-    if rest and not rest[0].startswith("-"):
-        if rest[0] not in COMMANDS:
-            raise UsageError(
-                f"expected a command ({', '.join(COMMANDS)}) or --strategies, found "
-                f"{one_line(rest[0])!r:.40}; see {NAME} --help"
-            )
-        where = "showing" if rest[0] in ("status", "leaderboard", "export") else "evolving"
-        module = importlib.import_module(f"ratchet.cli.{where}")
-        return int(getattr(module, rest[0])(_parse(rest[0], rest[1:]), output))
-    options = _parse("", rest)
-    from ratchet.cli import evolving
-
-    return evolving.run(options, output)
+    if rest and not rest[0].startswith("-") and rest[0] not in COMMANDS:
+        raise UsageError(
+            f"expected a command ({', '.join(COMMANDS)}) or --strategies, found "
+            f"{one_line(rest[0])!r:.40}; see {NAME} --help"
+        )
+    name = rest.pop(0) if rest and not rest[0].startswith("-") else ""
+    return _ACTIONS[name](_parse(name, rest), output)
 
 
 def _parse(name: str, argv: Sequence[str]) -> argparse.Namespace:
@@ -92,8 +541,6 @@ def _parse(name: str, argv: Sequence[str]) -> argparse.Namespace:
         add("-q", "--quiet", action="store_true", help="before a command: the least output")
     _OPTIONS[name](parser)
     add("-t", "--tag", help="name of the tournament (default: the only one, or `session`)")
-    from ratchet.cli import settings  # slow to import
-
     settings.add_options(parser)
     return parser.parse_args(argv)
 
@@ -152,6 +599,16 @@ _OPTIONS = {
     "pollinate": _pollinate,
     "export": _export,
     "cleanup": _cleanup,
+}
+
+_ACTIONS: dict[str, Callable[[argparse.Namespace, Output], int]] = {
+    "": run,
+    "init": init,
+    "status": status,
+    "leaderboard": leaderboard,
+    "pollinate": pollinate,
+    "export": export,
+    "cleanup": cleanup,
 }
 
 

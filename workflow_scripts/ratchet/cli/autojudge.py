@@ -15,20 +15,209 @@ import argparse
 import json
 import math
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from ratchet import __version__
-from ratchet.cli import command, printing
-from ratchet.cli.answer import Answer
-from ratchet.cli.session import Experiments, choose, experiments, of_agent
-from ratchet.dialects import RunLog, read_run, read_table
+from ratchet.cli import command
+from ratchet.cli.command import decimals
+from ratchet.cli.session import Experiments, choose
+from ratchet.dialects import RunLog, Table, read_run
 from ratchet.errors import UsageError
 from ratchet.results_tsv import one_line
-from ratchet.vocabulary import Direction
+from ratchet.vocabulary import Verdict
+
+if TYPE_CHECKING:
+    from ratchet.judge import Replay
+    from ratchet.logs_analysis import Answer
+
+
+_NEXT = {
+    Verdict.STRONG_KEEP: "Keep the change.",
+    Verdict.KEEP: "Keep the change.",
+    Verdict.MARGINAL: "Revert the change, or note it for a second try on a later incumbent.",
+    Verdict.RETEST: "Run the same code once more with a fresh seed, log it, and ask again.",
+    Verdict.DISCARD: "Revert the change.",
+    Verdict.CRASH: "Read the run log; fix the change or revert it.",
+    Verdict.TAMPERED: "Restore the fixed files and run again.",
+}
+
+
+def experiment_name(number: int) -> str:
+    """``experiment_042``, by the row's number from 1."""
+    return f"experiment_{number:03d}"
+
+
+def text_of(answer: Answer, table: Table) -> str:
+    """The verdict in three lines, and why."""
+    sure = "" if answer.confidence is None else f" (confidence: {answer.confidence:.2f})"
+    places = decimals(answer.noise_sd, answer.value)
+    delta = "none" if answer.delta is None else f"{answer.delta:+.{places}f}"
+    noise = "unknown" if answer.noise_sd is None else f"±{answer.noise_sd:.{places}f}"
+    return "\n".join(
+        (
+            f"{experiment_name(answer.candidate.number)}: {answer.verdict}{sure}",
+            f"{table.metric} delta: {delta} | noise floor: {noise}",
+            f"pareto status: {answer.pareto}",
+            f"reason: {answer.reason} [{answer.rule}]",
+        )
+    )
+
+
+def quiet_of(answer: Answer) -> str:
+    """Verdict, confidence, value and change on one line."""
+    sure = "-" if answer.confidence is None else f"{answer.confidence:.0%}"
+    value = "-" if answer.value is None else f"{answer.value:.6f}"
+    percent = _percent(answer)
+    return f"{answer.verdict} {sure} {value} {'-' if percent is None else f'{percent:+.2f}%'}"
+
+
+def _percent(answer: Answer) -> float | None:
+    if answer.delta is None or not answer.incumbent:
+        return None
+    return round(100 * answer.delta / abs(answer.incumbent), 4)
+
+
+def json_of(answer: Answer, every: Experiments, run: RunLog | None, notes: list[str]) -> str:
+    """A verdict as JSON; ``val_bpb`` is the metric whatever its name is.
+
+    A missing value is null.  ``delta`` is against the incumbent's estimated true
+    metric, ``prev_best`` the best logged value, as lucky as it may be.
+    """
+    candidate = answer.candidate
+    fields = {
+        "verdict": answer.verdict.value,
+        "confidence": _rounded(answer.confidence, 4),
+        "val_bpb": answer.value,
+        "prev_best": answer.best,
+        "delta": answer.delta,
+        "delta_pct": _percent(answer),
+        "noise_floor": answer.noise_sd,
+        "on_pareto_frontier": None if answer.efficiency is None else answer.pareto == "EFFICIENT",
+        "suggestion": _NEXT[answer.verdict],
+        "experiment": {
+            "index": candidate.number,
+            "name": experiment_name(candidate.number),
+            "line": candidate.line,
+            "commit": candidate.commit,
+            "description": candidate.description,
+            "val_bpb": answer.value,
+            "memory_gb": candidate.memory_gb,
+            "status": candidate.status_text,
+        },
+        **_ours(answer, every.table, notes),
+    }
+    if run is not None:
+        fields["run_log"] = {
+            name.lower(): value for name, value in run.metrics.items() if math.isfinite(value)
+        }
+    return json.dumps(fields, indent=2, ensure_ascii=False, allow_nan=False)
+
+
+def _ours(answer: Answer, table: Table, notes: list[str]) -> dict[str, Any]:
+    """What the verdict rests on."""
+    return {
+        "metric": table.metric,
+        "direction": table.direction.value,
+        "rule": answer.rule,
+        "reason": answer.reason,
+        "exit_code": answer.exit_code,
+        "runs": list(answer.candidate.values),
+        "incumbent": answer.incumbent,
+        "incumbent_sd": answer.incumbent_sd,
+        "gain": answer.gain,
+        "keep_probability": answer.keep_probability,
+        "noise_floor_interval": answer.noise_interval,
+        "pareto_status": answer.pareto,
+        "p_efficient": answer.efficiency,
+        "expected_false_keeps": answer.expected_false_keeps,
+        "threshold": answer.threshold,
+        "confidence_at_threshold": answer.confidence_at_threshold,
+        "memory_ratio": answer.memory_ratio,
+        "assumptions": notes,
+        "problems": [str(problem) for problem in table.problems],
+    }
+
+
+def _rounded(value: float | None, digits: int) -> float | None:
+    return None if value is None or not math.isfinite(value) else round(value, digits)
+
+
+def all_rows(every: Experiments, done: Replay) -> Iterator[dict[str, Any]]:
+    """Each row with the verdict at its time, as values for JSON."""
+    sign = every.table.direction.sign
+    for place, (row, number) in enumerate(zip(every.rows, every.numbers, strict=True)):
+        assessment = done.assessments[place]
+        if assessment is not None:
+            verdict = assessment.verdict.value
+        elif every.values[place] is None:
+            verdict = Verdict.CRASH.value
+        else:
+            verdict = "BASELINE" if place == every.first else "INCUMBENT_RUN"
+        yield {
+            "index": number,
+            "line": row.line,
+            "commit": row.commit,
+            "value": row.value,
+            "verdict": verdict,
+            "confidence": assessment and round(assessment.confidence, 4),
+            "delta": assessment and sign * assessment.delta,
+            "gain": assessment and assessment.gain,
+            "status": row.status.value,
+            "description": row.description,
+        }
+
+
+def all_summary(every: Experiments, done: Replay) -> dict[str, Any]:
+    """Noise floor, keeps and false keeps of a whole log."""
+    judge = done.judge
+    keeps = sum(
+        keep and assessment is not None
+        for keep, assessment in zip(every.kept, done.assessments, strict=True)
+    )
+    return {
+        "metric": every.table.metric,
+        "direction": every.table.direction.value,
+        "experiments": len(every.rows),
+        "noise_floor": judge.noise_sd,
+        "noise_floor_interval": judge.noise_interval(),
+        "incumbent": every.table.direction.sign * judge.incumbent_mean,
+        "incumbent_sd": judge.incumbent_sd,
+        "keep_probability": judge.settings.keep_probability,
+        "keeps": keeps,
+        "expected_false_keeps": judge.expected_false_keeps,
+    }
+
+
+def all_text(every: Experiments, done: Replay) -> Iterator[str]:
+    """A line a row, then the summary."""
+    summary = all_summary(every, done)
+    places = decimals(summary["noise_floor"])
+    head = ("experiment", every.table.metric[:14], "delta", "P(better)", "verdict", "logged")
+    yield "{:<14} {:>14} {:>12} {:>9}  {:<13} {:<8} description".format(*head)
+    for row in all_rows(every, done):
+        value = "-" if row["value"] is None else f"{row['value']:.{max(places, 4)}f}"
+        delta = "-" if row["delta"] is None else f"{row['delta']:+.{places}f}"
+        sure = "-" if row["confidence"] is None else f"{row['confidence']:.2f}"
+        name = experiment_name(row["index"])
+        yield (
+            f"{name:<14} {value:>14} {delta:>12} {sure:>9}  {row['verdict']:<13} "
+            f"{row['status']:<8} {row['description'][:80]}"
+        )
+    low, high = summary["noise_floor_interval"]
+    shown = places + 1
+    yield (
+        f"noise floor: ±{summary['noise_floor']:.{shown}f} "
+        f"(90 % interval {low:.{shown}f} to {high:.{shown}f})"
+    )
+    yield (
+        f"keeps after the baseline: {summary['keeps']} of {summary['experiments']} experiments | "
+        f"expected false keeps: {summary['expected_false_keeps']:.1f}"
+    )
+
 
 MODES = ("auto", "gain", "balanced", "strict")
-DEFAULT_WINDOW = 5
 
 _EPILOG = (
     "exit codes: 0 keep; 1 discard, marginal, crash or tampered; 2 retest; "
@@ -56,12 +245,10 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
         allow_abbrev=False,
     )
     add = parser.add_argument
-    add("--results", type=Path, default=Path("results.tsv"), help="the log (default results.tsv)")
+    command.add_log_options(parser)
     add("--run", "--run-log", type=Path, help="run log of the candidate; its metric is judged")
     add("--row", type=int, help="judge this row, counted from 1, by the rows before it")
     add("--all", action="store_true", help="a verdict for each row, and the noise floor")
-    add("--metric", help="column of the metric (default: recognised)")
-    add("--direction", choices=[d.value for d in Direction], help="default: by the metric's name")
     sure = "how sure a keep must be (default auto)"
     add("--mode", type=_mode, choices=MODES, default="auto", help=sure)
     add("--strict", action="store_true", help="the same as --mode strict")
@@ -71,9 +258,6 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
     )
     add("--line-price", type=float, help="gain per added line, in the metric's unit")
     add("--memory-price", type=float, help=_MEMORY_HELP)
-    add("--agent", help="only the rows of this agent, and those that name none")
-    add("--legacy", action="store_true", help="the article's rolling-window rule, to compare")
-    add("--window", type=int, help=f"its number of kept results (default {DEFAULT_WINDOW})")
     add("--json", action="store_true", help="the same as --format json")
     add("--format", choices=["text", "human", "json"], default="text", help="default text")
     add("-q", "--quiet", action="store_true", help="one line, and no assumptions")
@@ -103,19 +287,9 @@ def _check(options: argparse.Namespace) -> None:
         raise UsageError(f"--strict contradicts --mode {options.mode}; give one of them")
     if options.strict:
         options.mode = "strict"
-    if options.all and (options.row is not None or options.run is not None or options.legacy):
-        raise UsageError(
-            "--all judges every row of the log: it goes without --row, --run, --legacy"
-        )
-    if options.window is not None and not options.legacy:
-        raise UsageError("--window belongs to the rolling-window rule; add --legacy")
-    if options.legacy and (options.noise_sd is not None or options.mode != "auto"):
-        raise UsageError("--legacy has a noise floor and thresholds of its own; leave out the rest")
-    if options.window is not None and options.window < 3:
-        raise UsageError(f"--window: expected at least 3 kept results, found {options.window}")
-    noise = options.noise_sd
-    if noise is not None and not (math.isfinite(noise) and noise > 0):
-        raise UsageError(f"--noise-sd: expected a positive number, found {noise}")
+    if options.all and (options.row is not None or options.run is not None):
+        raise UsageError("--all judges every row of the log: it goes without --row and --run")
+    command.check_positive("--noise-sd", options.noise_sd)
 
 
 def _check_prices(options: argparse.Namespace) -> None:
@@ -127,8 +301,8 @@ def _check_prices(options: argparse.Namespace) -> None:
     }
     for name, value in given.items():
         option = f"--{name.replace('_', '-')}"
-        if options.all or options.legacy:
-            raise UsageError(f"{option} prices one candidate: it goes without --all and --legacy")
+        if options.all:
+            raise UsageError(f"{option} prices one candidate: it goes without --all")
         if name != "lines" and not (math.isfinite(value) and value >= 0):
             raise UsageError(f"{option}: expected a number of at least 0, found {value}")
     if "line_price" in given and "lines" not in given:
@@ -136,12 +310,9 @@ def _check_prices(options: argparse.Namespace) -> None:
 
 
 def _run(options: argparse.Namespace) -> int:
-    direction = None if options.direction is None else Direction(options.direction)
     name = one_line(str(options.results))
-    table = read_table(command.read(options.results), name, options.metric, direction)
-    if options.agent is not None:
-        table = of_agent(table, options.agent)
-    every = experiments(table)
+    every, _ = command.read_log(options)
+    table = every.table
     if options.all:
         return _all(options, every)
     run = None
@@ -149,9 +320,9 @@ def _run(options: argparse.Namespace) -> int:
         run = read_run(command.read(options.run), one_line(str(options.run)), table.metric)
     answer, notes = _judged(options, every, run, name)
     if options.json:
-        print(printing.json_of(answer, every, run, notes))
+        print(json_of(answer, every, run, notes))
     else:
-        print(printing.quiet_of(answer) if options.quiet else printing.text_of(answer, table))
+        print(quiet_of(answer) if options.quiet else text_of(answer, table))
     command.tell("autojudge", table, notes, options.quiet)
     return answer.exit_code
 
@@ -161,36 +332,31 @@ def _judged(
 ) -> tuple[Answer, list[str]]:
     candidate, chosen = choose(every.table, options.row, run, name)
     notes = [*every.table.assumptions, *(run.assumptions if run else ()), *chosen]
-    if options.legacy:
-        from ratchet.cli import legacy
+    from ratchet import logs_analysis  # numpy comes with it
 
-        window = options.window or DEFAULT_WINDOW
-        return legacy.judge_candidate(every, candidate, window), notes
-    from ratchet.cli import judging  # numpy comes with it
-
-    rules = judging.Rules(options.mode, options.noise_sd)
-    paid = judging.Paid(options.lines or 0, options.line_price, options.memory_price)
-    answer, assumed = judging.judge_candidate(every, candidate, rules, paid)
+    rules = logs_analysis.Rules(options.mode, options.noise_sd)
+    paid = logs_analysis.Paid(options.lines or 0, options.line_price, options.memory_price)
+    answer, assumed = logs_analysis.judge_candidate(every, candidate, rules, paid)
     return answer, [*notes, *assumed]
 
 
 def _all(options: argparse.Namespace, every: Experiments) -> int:
-    from ratchet.cli import judging
+    from ratchet import logs_analysis
 
-    rules = judging.Rules(options.mode, options.noise_sd)
-    settings, assumed = judging.settings_for(every, len(every.rows), rules)
-    done = judging.replayed(every, settings)
+    rules = logs_analysis.Rules(options.mode, options.noise_sd)
+    settings, assumed = logs_analysis.settings_for(every, len(every.rows), rules)
+    done = logs_analysis.replayed(every, settings)
     notes = [*every.table.assumptions, *every.assumptions(), *assumed]
     if options.json:
         fields = {
-            **printing.all_summary(every, done),
-            "rows": list(printing.all_rows(every, done)),
+            **all_summary(every, done),
+            "rows": list(all_rows(every, done)),
             "assumptions": notes,
             "problems": [str(problem) for problem in every.table.problems],
         }
         print(json.dumps(fields, indent=2, ensure_ascii=False, allow_nan=False))
     else:
-        lines = list(printing.all_text(every, done))
+        lines = list(all_text(every, done))
         print("\n".join(lines[-2:] if options.quiet else lines))
     command.tell("autojudge", every.table, notes, options.quiet)
     return 0

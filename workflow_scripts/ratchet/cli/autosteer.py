@@ -11,21 +11,202 @@ the same suggestions.  The log and the repository are never written.
 from __future__ import annotations
 
 import argparse
-import hashlib
+import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from ratchet import __version__
+from ratchet.advice import Kind, Suggestion
+from ratchet.attempts import Note
 from ratchet.cli import command
-from ratchet.cli.session import experiments, of_agent
-from ratchet.dialects import read_table
+from ratchet.codec import asdict
+from ratchet.dialects import Table
 from ratchet.errors import DataError, UsageError
 from ratchet.results_tsv import one_line
-from ratchet.steer import Mode
-from ratchet.vocabulary import Direction
+from ratchet.steer import WINDOW, CategoryScore, Label, Mode
+from ratchet.suggestions import detectable
 
-DEFAULT_SUGGESTIONS, MOST_SUGGESTIONS = 5, 20
+if TYPE_CHECKING:
+    from ratchet.logs_analysis import Steered
+
+SHOWN = 5
+"""Crashes and used-up constants that the text names; the JSON has all."""
+
+REASONS = {
+    Label.EXPLOIT: "high success rate",
+    Label.NEUTRAL: "average success rate",
+    Label.AVOID: "low success rate, yet not ruled out",
+    Label.EXPLORE: "too few tries to tell",
+}
+
+RISKS = {Label.EXPLOIT: "low", Label.AVOID: "high"}
+
+STRATEGIES = {
+    Mode.AUTO: "auto (a sample of what each category may bring)",
+    Mode.EXPLORE: "explore (the least known category first)",
+    Mode.EXPLOIT: "exploit (the largest expected gain first)",
+}
+
+
+def text_of(found: Steered) -> str:
+    """Categories, what to try next, and what to leave alone."""
+    lines = [f"Category analysis (last {WINDOW} experiments):"]
+    shown = [score for score in found.scores if score.tried]
+    lines += [_category(score) for score in shown]
+    if not shown:
+        lines.append("no experiment yet")
+    rest = list(found.suggestions)
+    if rest and rest[0].kind is Kind.ANGLE:
+        first = rest.pop(0)
+        lines.append(f"Suggested next: {first.category} variations ({_reason(found, first)})")
+        lines.append(f"Specific angles: {', '.join(map(one_line, first.angles))}")
+    elif not rest:
+        lines.append("Suggested next: nothing; all usual angles were tried")
+    for suggestion in rest:
+        title = suggestion.title[0].upper() + suggestion.title[1:]
+        lines.append(f"Or: {title}. {suggestion.evidence}")
+    lines += _left_alone("Do not repeat", found.crashes)
+    lines += _left_alone("Used up", found.exhausted)
+    noise = found.judged.noise_sd
+    if noise:
+        one, three = detectable(noise, 1), detectable(noise, 3)
+        lines.append(
+            f"Noise floor ±{noise:.2g}: one run per side shows improvements from {one:.2g}, "
+            f"three runs from {three:.2g}"
+        )
+    return "\n".join(lines)
+
+
+def _category(score: CategoryScore) -> str:
+    share = f"{100 * score.kept / score.tried:.0f}%"
+    name = one_line(score.category)
+    return f"{name}: {score.tried} tried | {score.kept} kept ({share}) | {score.label}"
+
+
+def _reason(found: Steered, suggestion: Suggestion) -> str:
+    score = _score(found, suggestion.category)
+    if score is None or not score.tried:
+        return "not tried yet"
+    reason = REASONS[Label(score.label)]
+    most = max(found.worth.values(), default=0.0)
+    if score.label == Label.NEUTRAL and found.worth.get(suggestion.category) == most > 0:
+        reason += ", but the largest expected gain"
+    return reason
+
+
+def _score(found: Steered, category: str) -> CategoryScore | None:
+    return next((score for score in found.scores if score.category == category), None)
+
+
+def _left_alone(what: str, notes: Sequence[Note]) -> list[str]:
+    more = len(notes) - SHOWN
+    lines = [f"{what}: {note.text}" for note in notes[:SHOWN]]
+    return [*lines, f"{what}: {more} more; --json lists all"] if more > 0 else lines
+
+
+def quiet_of(found: Steered) -> str:
+    """One line per suggestion, as the released tool."""
+    lines = [
+        f"{rank}. [{_kind(found, suggestion)}] {suggestion.title}"
+        for rank, suggestion in enumerate(found.suggestions, 1)
+    ]
+    return "\n".join(lines) or "No suggestions available."
+
+
+def _kind(found: Steered, suggestion: Suggestion) -> str:
+    """EXPLOIT where something of the category was kept, else EXPLORE."""
+    kept = any(a.kept for a in found.attempts if a.category == suggestion.category)
+    return "EXPLOIT" if kept else "EXPLORE"
+
+
+def json_of(found: Steered, table: Table, mode: Mode, notes: Sequence[str]) -> str:
+    """All fields of the released tool's JSON, and ours.
+
+    ``baseline_bpb`` and ``best_bpb`` are the metric whatever its name is.
+    ``priority_score`` is the expected gain of one try of the category in the
+    metric's unit, ``expected_range_pct`` the least and the largest gain of the
+    category's keeps (null where there are none) and ``avg_improvement_pct``
+    their mean, each as the judge expects it to be true; ``risk`` follows the label.
+    """
+    noise = found.judged.noise_sd
+    fields = {
+        "strategy": STRATEGIES[mode],
+        "baseline_bpb": found.baseline,
+        "best_bpb": found.best,
+        "category_stats": {score.category: _stats(found, score) for score in found.scores},
+        "suggestions": [
+            _suggestion(found, suggestion, rank)
+            for rank, suggestion in enumerate(found.suggestions, 1)
+        ],
+        "mode": mode.value,
+        "metric": table.metric,
+        "direction": table.direction.value,
+        "window": WINDOW,
+        "ranking": list(found.ranking),
+        "experiments": [asdict(attempt) for attempt in found.attempts],
+        "crashes": [asdict(note) for note in found.crashes],
+        "exhausted": [asdict(note) for note in found.exhausted],
+        "noise_floor": noise,
+        "detectable": None
+        if not noise
+        else {str(seeds): detectable(noise, seeds) for seeds in (1, 3)},
+        "assumptions": list(notes),
+        "problems": [str(problem) for problem in table.problems],
+    }
+    return json.dumps(fields, indent=2, ensure_ascii=False, allow_nan=False)
+
+
+def _stats(found: Steered, score: CategoryScore) -> dict[str, Any]:
+    """Of one category over the whole log, and over the window that labels rest on."""
+    mine = [a for a in found.attempts if a.category == score.category]
+    kept, crashed = sum(a.kept for a in mine), sum(a.crashed for a in mine)
+    gains = _gains(found, score.category)
+    return {
+        "total": len(mine),
+        "keeps": kept,
+        "discards": len(mine) - kept - crashed,
+        "crashes": crashed,
+        "success_rate_pct": round(100 * kept / len(mine), 1) if mine else 0.0,
+        "avg_improvement_pct": round(sum(gains) / len(gains), 4) if gains else 0.0,
+        "window_tried": score.tried,
+        "window_kept": score.kept,
+        "label": score.label,
+        "probability": score.probability,
+        "expected_gain": found.worth.get(score.category),
+    }
+
+
+def _gains(found: Steered, category: str) -> list[float]:
+    """Expected true gains of the category's keeps, in percent of the baseline."""
+    if not found.baseline:
+        return []
+    percent = 100 / abs(found.baseline)
+    mine = (a for a in found.attempts if a.category == category and a.kept)
+    return [percent * a.gain for a in mine if a.gain is not None]
+
+
+def _suggestion(found: Steered, suggestion: Suggestion, rank: int) -> dict[str, Any]:
+    score = _score(found, suggestion.category)
+    label = Label(score.label) if score is not None else Label.EXPLORE
+    gains = _gains(found, suggestion.category)
+    return {
+        "rank": rank,
+        "kind": _kind(found, suggestion),
+        "title": suggestion.title,
+        "category": suggestion.category,
+        "risk": RISKS.get(label, "medium"),
+        "expected_range_pct": [round(min(gains), 4), round(max(gains), 4)] if gains else None,
+        "reasoning": suggestion.evidence,
+        "priority_score": found.worth.get(suggestion.category),
+        "type": suggestion.kind.value,
+        "angles": list(suggestion.angles),
+        "experiments": list(suggestion.experiments),
+    }
+
+
+MOST_SUGGESTIONS = 20
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -43,14 +224,11 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
     )
     add = parser.add_argument
     modes = [mode.value for mode in Mode]
-    add("--results", type=Path, default=Path("results.tsv"), help="the log (default results.tsv)")
+    command.add_log_options(parser)
     add("--mode", type=str.lower, choices=modes, help="auto, the least known first, or what works")
     add("--strategy", type=str.lower, choices=modes, help="the same as --mode")
-    add("--num-suggestions", type=int, default=DEFAULT_SUGGESTIONS, help="1 to 20 (default 5)")
+    add("--num-suggestions", type=int, default=5, help="1 to 20 (default 5)")
     add("--repo", "--repo-dir", type=Path, help="git repository of the log's commits, for diffs")
-    add("--metric", help="column of the metric (default: recognised)")
-    add("--direction", choices=[d.value for d in Direction], help="default: by the metric's name")
-    add("--agent", help="only the rows of this agent, and those that name none")
     add("--json", action="store_true", help="the same as --format json")
     add("--format", choices=["text", "json"], default="text", help="default text")
     add("-q", "--quiet", action="store_true", help="one line per suggestion, and no assumptions")
@@ -69,30 +247,25 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
 
 
 def _run(options: argparse.Namespace) -> int:
-    direction = None if options.direction is None else Direction(options.direction)
     path = _log(options.results, options.repo)
     name = one_line(str(path))
-    data = command.read(path)
-    table = read_table(data, name, options.metric, direction)
-    if options.agent is not None:
-        table = of_agent(table, options.agent)
-    every = experiments(table)
+    every, data = command.read_log(options, path)
+    table = every.table
     if not every.rows:
         raise DataError(f"{name}: line 1, column 1: expected an experiment, found only notes")
-    from ratchet.cli import autosteer_log, autosteer_text
+    from ratchet import logs_analysis
 
     sources = None
     if options.repo is not None:
         from ratchet.commits import Commits
 
         sources = Commits(options.repo).sources
-    seed = int(hashlib.sha256(data).hexdigest()[:15], 16)
-    found = autosteer_log.analyze(every, options.mode, options.num_suggestions, seed, sources)
+    found = logs_analysis.steer_by(every, options.mode, options.num_suggestions, data, sources)
     notes = [*table.assumptions, *every.assumptions(), *found.judged.notes]
     if options.json:
-        print(autosteer_text.json_of(found, table, options.mode, notes))
+        print(json_of(found, table, options.mode, notes))
     else:
-        print(autosteer_text.quiet_of(found) if options.quiet else autosteer_text.text_of(found))
+        print(quiet_of(found) if options.quiet else text_of(found))
     command.tell("autosteer", table, notes, options.quiet)
     return 0
 

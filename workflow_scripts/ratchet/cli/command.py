@@ -7,11 +7,12 @@ and an exit code of sysexits, so that a typo never reads as a verdict.
 from __future__ import annotations
 
 import argparse
+import math
 import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from ratchet.dialects import Table
 from ratchet.errors import (
@@ -23,6 +24,10 @@ from ratchet.errors import (
     UsageError,
 )
 from ratchet.results_tsv import one_line
+from ratchet.vocabulary import Direction
+
+if TYPE_CHECKING:
+    from ratchet.cli.session import Experiments
 
 MAX_BYTES = 512 * 2**20
 """Larger files are refused: no log of experiments is near it, a core dump is."""
@@ -31,6 +36,11 @@ SHOWN_PROBLEMS = 20
 """Problems of a log printed one by one; the rest is counted (all are in the JSON)."""
 
 EXIT_INTERRUPTED = 130
+
+RESULTS = Path("results.tsv")
+
+HEAD_BYTES = 8192
+"""Within so many bytes a page of ours says what made it."""
 
 
 class OutputError(RatchetError):
@@ -95,6 +105,51 @@ def read(path: Path) -> bytes:
         raise InputMissingError(f"{path}: cannot be read: {reason}") from None
 
 
+# ------------------------------------------------------------------------- logs
+
+
+def add_log_options(
+    parser: argparse.ArgumentParser,
+    default: Path | None = RESULTS,
+    source: argparse._ActionsContainer | None = None,
+) -> None:
+    """Options that name a log, among those of ``source``, and say what its metric is."""
+    add = parser.add_argument
+    shown = "the log (default results.tsv)" if default else "a log in any dialect, not a session"
+    (source or parser).add_argument("--results", type=Path, default=default, help=shown)
+    add("--metric", help="column of a log's metric (default: recognised)")
+    add("--direction", choices=[d.value for d in Direction], help="default: by the metric's name")
+    add("--agent", help="only a log's rows of this agent, and those that name none")
+
+
+def read_log(options: argparse.Namespace, path: Path | None = None) -> tuple[Experiments, bytes]:
+    """The experiments of the log that the options name, and the file's bytes."""
+    from ratchet.cli.session import experiments, of_agent
+    from ratchet.dialects import read_table
+
+    path = path or options.results
+    data, direction = read(path), options.direction and Direction(options.direction)
+    table = read_table(data, one_line(str(path)), options.metric, direction)
+    if options.agent is not None:
+        table = of_agent(table, options.agent)
+    return experiments(table), data
+
+
+def check_positive(option: str, value: float | None) -> None:
+    """Refuse a value that is given and not a positive number."""
+    if value is not None and not (math.isfinite(value) and value > 0):
+        raise UsageError(f"{option}: expected a positive number, found {value}")
+
+
+def decimals(noise_sd: float | None, value: float | None = None) -> int:
+    """Decimals that show one or two digits of the noise floor."""
+    if noise_sd is None or noise_sd <= 0:
+        return 6 if value is None or abs(value) < 1000 else 2
+    place = math.floor(math.log10(noise_sd))
+    fine = noise_sd / 10.0**place < 5
+    return min(max(-place + fine, 0), 12)
+
+
 def tell(name: str, table: Table, notes: Sequence[str], quiet: bool) -> None:
     """Say what was assumed (unless ``quiet``) and what a log's problems are, on stderr."""
     for note in () if quiet else notes:
@@ -104,3 +159,61 @@ def tell(name: str, table: Table, notes: Sequence[str], quiet: bool) -> None:
     left = len(table.problems) - SHOWN_PROBLEMS
     if left > 0:
         print(f"{name}: problem: {left} more; --json lists all", file=sys.stderr)
+
+
+# ------------------------------------------------------------------------ pages
+
+
+def may_write(output: Path, force: bool, inputs: Sequence[Path | None], option: str = "-o") -> None:
+    """Refuse to replace an input, a file of a session, and what is no report of ours.
+
+    ``option`` names the file on the command line.  Raises
+    :class:`ratchet.cli.command.OutputError`.
+    """
+    shown = one_line(str(output))
+    try:
+        if output.is_dir():
+            raise OutputError(f"{shown}: is a folder; name a file in it with {option}")
+        if not output.parent.is_dir():
+            raise OutputError(f"{shown}: there is no such folder; make it, or name another")
+        if (output.parent / "manifest.json").is_file():
+            raise OutputError(
+                f"{shown}: that folder is a session's, whose files are sealed; name another with "
+                f"{option}"
+            )
+        if not (output.exists() or output.is_symlink()):
+            return
+        if any(path is not None and path.exists() and output.samefile(path) for path in inputs):
+            raise OutputError(f"{shown}: is what the report is made of; name another file")
+        if not force and not _is_report(output):
+            raise OutputError(
+                f"{shown}: exists and is no report of this program; name another with {option}, or "
+                "replace it with --force"
+            )
+    except (OSError, ValueError) as error:
+        raise _unwritable(output, error) from None
+
+
+def _is_report(path: Path) -> bool:
+    """Whether a page says of itself that it was made here."""
+    from ratchet.report.render import GENERATOR
+
+    if not path.is_file():
+        return False
+    with path.open("rb") as stream:
+        return f'<meta name="generator" content="{GENERATOR}">'.encode() in stream.read(HEAD_BYTES)
+
+
+def write_page(output: Path, page: str) -> None:
+    """Write a page; raises :class:`ratchet.cli.command.OutputError` where that fails."""
+    from ratchet.files import write_bytes
+
+    try:
+        write_bytes(output, page.encode())
+    except (OSError, ValueError) as error:
+        raise _unwritable(output, error) from None
+
+
+def _unwritable(output: Path, error: Exception) -> OutputError:
+    reason = getattr(error, "strerror", None) or error
+    return OutputError(f"{one_line(str(output))}: cannot be written: {reason}")

@@ -13,7 +13,8 @@ import os
 import sys
 from collections.abc import Sequence
 
-from ratchet.cli import command, experiments, settings
+from ratchet.cli import command, settings
+from ratchet.history import History
 from ratchet.proposers.declared import diff
 from ratchet.report.text import clean
 
@@ -39,8 +40,8 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
 
 def _run(options: argparse.Namespace) -> int:
     session = settings.session_of(options.session, options.root, options.config)
-    found = experiments.read(session)
-    old, new = (experiments.one(found, n, session) for n in (options.old, options.new))
+    history = History.read(session.paths)
+    old, new = (settings.trial_of(session, history, n) for n in (options.old, options.new))
     text, added, removed = diff(session.texts(old.files), session.texts(new.files))
     shown = clean(text.encode("utf-8", errors="replace").decode())
     colour = sys.stdout.isatty() and "NO_COLOR" not in os.environ

@@ -11,21 +11,158 @@ format has no place for is told on standard error.  Nothing is sent anywhere.
 from __future__ import annotations
 
 import argparse
+import importlib
+import json
+import logging
+import math
+import os
+import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 from ratchet import exports
 from ratchet.cli import command, settings
 from ratchet.dialects import read_table
-from ratchet.errors import UsageError
+from ratchet.errors import InputMissingError, UsageError
 from ratchet.exports import Entry, Sheet
+from ratchet.history import History, Trial
 from ratchet.results_tsv import one_line
-from ratchet.vocabulary import Direction, Status, Verdict
+from ratchet.vocabulary import Direction, Status
 
-if TYPE_CHECKING:
-    from ratchet.cli.experiments import Experiment
+MLFLOW_TEXT = 5000
+"""Longest text that every version of MLflow takes as a tag."""
+
+_ODD = re.compile(r"[^\w ./-]")
+"""Characters that MLflow does not take in names."""
+
+Writer = Callable[[Sheet, Path], tuple[str, ...]]
+
+
+def to_mlflow(sheet: Sheet, folder: Path) -> tuple[str, ...]:
+    """An MLflow file store with one experiment, and a run for each row.
+
+    Numbers are metrics, texts tags.  Returns what was left out.  Raises
+    :class:`InputMissingError` without the library.
+    """
+    # Newer versions write the file store only where it is asked for by name.
+    os.environ["MLFLOW_ALLOW_FILE_STORE"] = "true"
+    library = _library("mlflow", "mlflow.tracking", "mlflow-skinny")
+    left_out = list(sheet.problems)
+    with _written(folder):
+        client = library.MlflowClient(tracking_uri=folder.resolve().as_uri())
+        name = one_line(sheet.name).replace("/", " ").strip() or "session"
+        tags = {"metric": one_line(sheet.metric), "direction": sheet.direction}
+        experiment = client.create_experiment(name, tags=tags)
+        for entry in sheet.entries:
+            left_out += _mlflow_run(client, experiment, sheet, entry)
+    return tuple(left_out)
+
+
+def _mlflow_run(client: Any, experiment: str, sheet: Sheet, entry: Entry) -> Iterator[str]:
+    tags: dict[str, str] = {}
+    numbers: dict[str, float] = {}
+    for name, value in _named(sheet, entry):
+        plain = _ODD.sub("_", name)
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            numbers[plain] = float(value)
+            continue
+        text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+        if len(text) > MLFLOW_TEXT:
+            lost = len(text) - MLFLOW_TEXT
+            yield f"experiment {entry.number}: the last {lost} characters of {name}"
+        tags[plain] = text[:MLFLOW_TEXT]
+    run = client.create_run(experiment, start_time=entry.number, tags=tags, run_name=_title(entry))
+    for name, number in numbers.items():
+        client.log_metric(run.info.run_id, name, number, timestamp=entry.number, step=entry.number)
+    failed = entry.status == "crash"
+    client.set_terminated(run.info.run_id, "FAILED" if failed else "FINISHED", entry.number)
+
+
+def to_wandb(sheet: Sheet, folder: Path) -> tuple[str, ...]:
+    """An offline W&B run with a step for each row.
+
+    Returns what was left out.  Raises :class:`InputMissingError` without the library.
+    """
+    os.environ.setdefault("WANDB_SILENT", "true")
+    library = _library("wandb", "wandb", "wandb")
+    with _written(folder):
+        folder.mkdir(parents=True)
+        run = library.init(
+            mode="offline",
+            dir=str(folder),
+            project="ratchet",
+            name=one_line(sheet.name),
+            config={"metric": one_line(sheet.metric), "direction": sheet.direction},
+            # No picture of this machine, its code or its terminal.
+            settings=library.Settings(
+                console="off",
+                disable_git=True,
+                save_code=False,
+                x_disable_meta=True,
+                x_save_requirements=False,
+                x_disable_stats=True,
+            ),
+        )
+        for entry in sheet.entries:
+            run.log(dict(_named(sheet, entry)), step=entry.number)
+        run.finish()
+    return sheet.problems
+
+
+def _named(sheet: Sheet, entry: Entry) -> Iterator[tuple[str, Any]]:
+    """All that is known of an experiment, by name; what is missing is not there."""
+    own = {
+        "number": entry.number,
+        "line": entry.line,
+        "commit": one_line(entry.commit),
+        one_line(sheet.metric) or "metric": entry.value,
+        "memory_gb": entry.memory_gb,
+        "status": entry.status,
+        "agent": entry.agent,
+        "description": one_line(entry.description),
+    }
+    for name, value in {**entry.fields, **own}.items():
+        finite = not isinstance(value, float) or math.isfinite(value)
+        if value is not None and value != "" and finite:
+            yield name, value
+
+
+def _title(entry: Entry) -> str:
+    return f"{entry.number} {one_line(entry.description)}"[:200].strip()
+
+
+def _library(name: str, module: str, package: str) -> Any:
+    """An optional library; says how to get it where it is not there."""
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        raise InputMissingError(
+            f"--to {name}: expected the library {name} in this environment, found none "
+            f"({one_line(str(error))[:100]}); install it: pip install {package}; or choose "
+            "--to csv or json"
+        ) from None
+
+
+class _written:  # noqa: N801  (reads as a phrase)
+    """Errors of writing become one line; the libraries keep their chatter to themselves."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def __enter__(self) -> None:
+        logging.getLogger("mlflow").setLevel(logging.ERROR)
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, OSError):
+            reason = error.strerror or error
+            raise command.OutputError(f"{self.folder}: cannot be written: {reason}") from None
+
+
+WRITERS: dict[str, Writer] = {"mlflow": to_mlflow, "wandb": to_wandb}
+"""Formats that are a folder, by the name of their library."""
+
 
 NAME = "ratchet export"
 FOLDERS = ("mlflow", "wandb")
@@ -73,10 +210,8 @@ def _run(options: argparse.Namespace) -> int:
         raise command.OutputError(f"{output}: exists already; name another with -o")
     sheet = _of_log(options) if options.results is not None else _of_session(options)
     if options.to in FOLDERS:
-        from ratchet.cli import export_tracking
-
         assert output is not None
-        left_out = export_tracking.WRITERS[options.to](sheet, output)
+        left_out = WRITERS[options.to](sheet, output)
     else:
         made = exports.TEXTS[options.to](sheet)
         left_out = made.left_out
@@ -115,43 +250,40 @@ def _of_log(options: argparse.Namespace) -> Sheet:
 
 
 def _of_session(options: argparse.Namespace) -> Sheet:
-    from ratchet.cli import experiments
-
     session = settings.session_of(options.session, options.root, options.config)
+    history = History.read(session.paths)
     return Sheet(
         name=session.config.session,
         metric=session.task.metric.name,
         direction=session.task.metric.direction.value,
-        entries=tuple(entry_of(found) for found in experiments.read(session)),
+        entries=tuple(entry_of(trial) for trial in (history.start, *history.judged)),
     )
 
 
-def entry_of(found: Experiment) -> Entry:
-    """One experiment of a session, with its ruling and its runs."""
+def entry_of(trial: Trial) -> Entry:
+    """One trial of a session, or its baseline, with ruling and runs."""
     from ratchet.codec import encode
 
-    status = Status.KEEP if found.number == 0 else Verdict(found.verdict).status
-    ruling = {} if found.ruling is None else encode(found.ruling)
+    ruling = {} if trial.ruling is None else encode(trial.ruling)
     known = {name: value for name, value in ruling.items() if name not in _ELSEWHERE}
-    proposal = found.proposal
     return Entry(
-        number=found.number,
+        number=trial.number,
         line=None,
-        commit=found.commit,
-        value=found.metric,
-        memory_gb=None if found.memory_mb is None else found.memory_mb / 1024,
-        status=status.value,
-        description=found.description,
+        commit=trial.commit,
+        value=trial.mean,
+        memory_gb=None if trial.memory_mb is None else trial.memory_mb / 1024,
+        status=(trial.status or Status.DISCARD).value,
+        description=trial.description,
         fields={
-            "round": found.round,
-            "verdict": found.verdict,
-            "kept": found.kept,
+            "round": trial.round,
+            "verdict": trial.word,
+            "kept": trial.kept,
             **known,
-            "category": found.category,
-            "hypothesis": "" if proposal is None else proposal.hypothesis,
-            "proposer": "" if proposal is None else proposal.proposer,
-            "memory_mb": found.memory_mb,
-            "runs": encode(found.runs),
+            "category": trial.category,
+            "hypothesis": trial.proposal.hypothesis,
+            "proposer": trial.proposal.proposer,
+            "memory_mb": trial.memory_mb,
+            "runs": encode(trial.runs),
         },
     )
 

@@ -10,10 +10,11 @@ Exit codes: 0, or 64 usage, 65 data, 66 no input, 70 internal, 74 output.
 from __future__ import annotations
 
 import argparse
+import html
 import json
 import math
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +24,227 @@ from ratchet.codec import encode, replace
 from ratchet.errors import DataError, InputMissingError, UsageError
 from ratchet.files import read_record, write_bytes
 from ratchet.paths import SessionPaths
-from ratchet.power import NoiseFloor
+from ratchet.power import NoiseFloor, detectable, power_of
 from ratchet.records import RoundVerdict
+from ratchet.report.frames import Frame, Row, Spec, base, layer
+from ratchet.report.palette import LIGHT
+from ratchet.results_tsv import one_line
+
+Facts = dict[str, Any]
+WIDTH = 100
+
+
+def lines(facts: Facts) -> Iterator[str]:
+    """The noise floor and three tables."""
+    noise = facts["noise"]
+    interval = ""
+    if noise["low"] is not None and noise["high"] is not None:
+        level = f"{100 * noise['level']:.0f} %"
+        interval = f" ({level} interval {noise['low']:.3g} to {noise['high']:.3g})"
+    yield f"noise floor: ±{noise['sd']:.3g}{interval}"
+    yield f"             {one_line(noise['source'])[: WIDTH - 13]}"
+    yield ""
+    yield from _detectable(facts)
+    yield ""
+    yield from _needed(facts)
+    yield ""
+    yield from _false_keeps(facts)
+
+
+def _detectable(facts: Facts) -> Iterator[str]:
+    yield (
+        f"smallest effect that a comparison shows with probability {facts['power']:g} "
+        f"(one-sided level {facts['alpha']:g})"
+    )
+    yield f"{'':>8}{'noise floor known (normal)':>36}{'estimated from these runs (t)':>36}"
+    head = f"{'sds':>12}{'metric':>12}{'%':>12}"
+    yield f"{'seeds':>8}{head}{head}"
+    for row in facts["detectable"]:
+        yield f"{row['seeds']:>8}{_three(row['known'])}{_three(row['estimated'])}"
+
+
+def _needed(facts: Facts) -> Iterator[str]:
+    yield "seeds per side that an effect needs, at the same level and probability"
+    yield f"{'':>8}{'sds':>12}{'metric':>12}{'%':>12}{'known':>18}{'estimated':>18}"
+    for row in facts["seeds_needed"]:
+        known, estimated = (
+            "over a million" if row[kind] is None else str(row[kind])
+            for kind in ("known", "estimated")
+        )
+        yield f"{'':>8}{_three(row)}{known:>18}{estimated:>18}"
+
+
+def _false_keeps(facts: Facts) -> Iterator[str]:
+    count = facts["experiments"]
+    yield f"keeps in {count} experiment{'s' * (count != 1)} of which none changes anything"
+    yield f"{'':>8}{'rule':<52}{'false keeps':>14}{'runs':>10}  how"
+    for row in facts["false_keeps"]:
+        keeps = f"{row['keeps']:.2f}"
+        if row["how"] == "bound":
+            keeps = f"at most {row['keeps']:g}"
+        elif row["error"] is not None:
+            keeps += f" ±{row['error']:.2f}"
+        runs = "-" if row["runs"] is None else f"{row['runs']:.0f}"
+        yield f"{'':>8}{row['rule']:<52}{keeps:>14}{runs:>10}  {row['how']}"
+
+
+def _three(row: Facts) -> str:
+    """An effect in noise sds, in the metric's unit and in percent."""
+    sds, metric, percent = (row[key] for key in ("sds", "metric", "percent"))
+    digits = "-" if sds is None else f"{sds:.2f}" if sds >= 0.1 else f"{sds:.2g}"
+    shown = (digits, _short(metric), _short(percent))
+    return "".join(f"{text:>12}" for text in shown)
+
+
+def _short(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3g}"
+
+
+FRAME = Frame(width=640, height=360, left=64, right=130, top=92, bottom=48)
+PNG_SCALE = 2
+LARGEST_SHOWN = 5.0
+"""Effect at the right edge, in noise sds; one seed shows it almost surely."""
+
+STEP = 0.05
+CURVES = ((1, "discard"), (2, "crash"), (3, "champion"), (5, "baseline"), (10, "keep"))
+"""Seeds per side, and the colour's role."""
+
+LABEL_POWER = 0.5
+"""Where the curves are furthest apart, and so have room for a label."""
+
+KNOWN, ESTIMATED = "noise floor known", "estimated from these runs"
+LABEL_ORDER = [f"{n} seed{'s' * (n != 1)}" for n, _ in CURVES]
+
+
+def curves(facts: dict[str, Any]) -> Spec:
+    """The figure as a Vega-Lite specification."""
+    rows = _rows(facts["alpha"])
+    scale = {"domain": LABEL_ORDER, "range": [LIGHT[role] for _, role in CURVES]}
+    encoding = {
+        **_axes(),
+        "color": {
+            "field": "seeds",
+            "type": "nominal",
+            "scale": scale,
+            "legend": {"title": "per side", "symbolType": "stroke", "symbolStrokeWidth": 2.4},
+        },
+        "strokeDash": {
+            "field": "noise",
+            "type": "nominal",
+            "scale": {"domain": [KNOWN, ESTIMATED], "range": [[1, 0], [4, 3]]},
+            "legend": {
+                "title": None,
+                "orient": "none",
+                "direction": "horizontal",
+                "legendX": 0,
+                "legendY": -22,
+                "symbolSize": 300,
+                "labelLimit": 240,
+            },
+        },
+    }
+    wanted = [{"x": 0.0, "x2": LARGEST_SHOWN, "y": facts["power"]}]
+    rule = {"type": "rule", "color": LIGHT["muted"], "strokeDash": [2, 3]}
+    noise = facts["noise"]
+    return {
+        **base(FRAME),
+        "title": {
+            "text": "Probability to show an improvement",
+            "subtitle": f"one-sided level {facts['alpha']:g}; 1 noise sd is {noise['sd']:.3g}",
+            "anchor": "start",
+            "frame": "group",
+            "offset": 30,
+            "fontSize": 15,
+            "color": LIGHT["ink"],
+            "subtitleColor": LIGHT["muted"],
+        },
+        "layer": [
+            layer(wanted, rule, {**_axes(), "x2": {"field": "x2"}}),
+            layer(rows, {"type": "line", "strokeWidth": 2}, encoding),
+            *_labels(facts["alpha"], encoding["color"]),
+        ],
+    }
+
+
+def _labels(alpha: float, colour: Spec) -> list[Spec]:
+    """The number of seeds on each curve, so that colour is not all there is."""
+    rows = [
+        {"x": detectable(n, alpha, LABEL_POWER, known=True), "y": LABEL_POWER, "text": f"{n}"}
+        | {"seeds": label}
+        for (n, _), label in zip(CURVES, LABEL_ORDER, strict=True)
+    ]
+    text = {"text": {"field": "text", "type": "nominal"}}
+    mark = {"type": "text", "fontSize": 13, "fontWeight": "bold"}
+    halo = {"stroke": LIGHT["surface"], "strokeWidth": 6, "strokeJoin": "round"}
+    return [
+        layer(rows, {**mark, **halo, "color": LIGHT["surface"]}, {**_axes(), **text}),
+        layer(rows, mark, {**_axes(), **text, "color": colour}),
+    ]
+
+
+def _rows(alpha: float) -> list[Row]:
+    found = []
+    for (seeds, _), label in zip(CURVES, LABEL_ORDER, strict=True):
+        for name, known in ((KNOWN, True), (ESTIMATED, False)):
+            for step in range(round(LARGEST_SHOWN / STEP) + 1):
+                chance = power_of(step * STEP, seeds, alpha, known)
+                if chance is not None:
+                    at = {"x": round(step * STEP, 4), "y": round(chance, 6)}
+                    found.append({**at, "seeds": label, "noise": name})
+    return found
+
+
+def _axes() -> Spec:
+    return {
+        "x": {
+            "field": "x",
+            "type": "quantitative",
+            "scale": {"domain": [0, LARGEST_SHOWN], "nice": False},
+            "axis": {
+                "title": "true effect, in noise sds",
+                "values": [0, 1, 2, 3, 4, 5],
+                "format": "d",
+                "grid": False,
+            },
+        },
+        "y": {
+            "field": "y",
+            "type": "quantitative",
+            "scale": {"domain": [0, 1], "nice": False},
+            "axis": {"title": "power", "values": [0, 0.2, 0.4, 0.6, 0.8, 1], "format": ".1f"},
+        },
+    }
+
+
+def drawn(facts: dict[str, Any], suffix: str) -> bytes:
+    """The figure as a file of this kind; a page holds the tables as well."""
+    import vl_convert  # slow to load, and only for pictures
+
+    spec = curves(facts)
+    if suffix == ".png":
+        png: bytes = vl_convert.vegalite_to_png(spec, scale=PNG_SCALE, allowed_base_urls=[])
+        return png
+    svg: str = vl_convert.vegalite_to_svg(spec, allowed_base_urls=[])
+    return (svg if suffix == ".svg" else _page(facts, svg)).encode()
+
+
+def _page(facts: dict[str, Any], svg: str) -> str:
+    """One file that needs no network and runs no script, and says so to the browser."""
+    text = html.escape("\n".join([*lines(facts), *facts["warnings"]]))
+    style = (
+        f"body {{ background: {LIGHT['page']}; color: {LIGHT['ink']}; margin: 2rem auto; "
+        "max-width: 56rem; padding: 0 1rem; font-family: sans-serif } "
+        "svg { max-width: 100%; height: auto } pre { overflow-x: auto; font-size: 0.85rem }"
+    )
+    return (
+        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        '<meta http-equiv="Content-Security-Policy" content="default-src \'none\'; '
+        "style-src 'unsafe-inline'\">\n"
+        '<meta name="viewport" content="width=device-width">\n'
+        f"<title>Power</title>\n<style>{style}</style>\n</head>\n<body>\n"
+        f"{svg}\n<pre>{text}</pre>\n</body>\n</html>\n"
+    )
+
 
 NAME = "ratchet power"
 SUFFIXES = (".svg", ".png", ".html")
@@ -60,8 +280,8 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
     source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument("--noise-sd", type=float, help="standard deviation of one run")
     source.add_argument("--replicates", type=float, nargs="+", help="metrics of runs of one code")
-    source.add_argument("--results", type=Path, help="a results.tsv, whose noise is estimated")
     source.add_argument("--session", help="a session in results/")
+    command.add_log_options(parser, None, source)
     add("--value", type=float, help="the metric's size, for percentages (default: the input's)")
     add("--alpha", type=float, default=0.05, help="one-sided error level (default 0.05)")
     add("--power", type=float, default=0.8, help="probability to show an effect (default 0.8)")
@@ -115,8 +335,6 @@ def _run(options: argparse.Namespace) -> int:
     if options.json:
         print(json.dumps(facts, indent=2, ensure_ascii=False, allow_nan=False))
     else:
-        from ratchet.cli.power_text import lines
-
         print("\n".join(lines(facts)))
     for warning in facts["warnings"]:
         print(f"{NAME}: note: {warning}", file=sys.stderr)
@@ -128,7 +346,7 @@ def _floor(options: argparse.Namespace) -> NoiseFloor:
         return NoiseFloor(options.noise_sd, "as stated")
     if options.replicates is not None:
         return power.noise_from_replicates(options.replicates)
-    return _of_session(options.session) if options.session else _of_log(options.results)
+    return _of_session(options.session) if options.session else _of_log(options)
 
 
 def _of_session(name: str) -> NoiseFloor:
@@ -148,17 +366,15 @@ def _of_session(name: str) -> NoiseFloor:
     )
 
 
-def _of_log(path: Path) -> NoiseFloor:
+def _of_log(options: argparse.Namespace) -> NoiseFloor:
     """The noise floor that ``autojudge --all`` finds."""
-    from ratchet.cli import judging
-    from ratchet.cli.session import experiments
-    from ratchet.dialects import read_table
+    from ratchet import logs_analysis
 
-    every = experiments(read_table(command.read(path), str(path)))
-    settings, _ = judging.settings_for(every, len(every.rows), judging.Rules())
-    judge = judging.replayed(every, settings).judge
+    every, _ = command.read_log(options)
+    settings, _ = logs_analysis.settings_for(every, len(every.rows), logs_analysis.Rules())
+    judge = logs_analysis.replayed(every, settings).judge
     low, high = judge.noise_interval(JUDGE_LEVEL)
-    source = f"estimated from {len(every.rows)} experiments of {path.name}"
+    source = f"estimated from {len(every.rows)} experiments of {options.results.name}"
     value = every.table.direction.sign * judge.incumbent_mean
     return NoiseFloor(judge.noise_sd, source, low, high, JUDGE_LEVEL, value)
 
@@ -235,9 +451,7 @@ def _warnings(floor: NoiseFloor) -> list[str]:
 
 
 def _plot(path: Path, facts: dict[str, Any]) -> None:
-    from ratchet.cli import power_figure
-
-    data = power_figure.drawn(facts, path.suffix.lower())
+    data = drawn(facts, path.suffix.lower())
     try:
         write_bytes(path, data)
     except OSError as error:

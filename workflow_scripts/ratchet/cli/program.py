@@ -28,11 +28,12 @@ from ratchet.cli import command, settings
 from ratchet.cli.command import OutputError
 from ratchet.codec import asdict
 from ratchet.errors import DataError, InputMissingError, UsageError
+from ratchet.history import History
 from ratchet.paths import SessionPaths
-from ratchet.program import Contract, Finding, History, check, render
+from ratchet.program import Contract, Finding, PastSession, check, render
 from ratchet.results_tsv import one_line
-from ratchet.stages.program import budget_of, contract_of, history_of, next_version
-from ratchet.stages.session import Session
+from ratchet.session import Session
+from ratchet.stages.program import budget_of, contract_of, next_version, past_session
 
 NAME = "ratchet program"
 EXIT_FINDINGS = 1
@@ -141,18 +142,18 @@ def _new(options: argparse.Namespace) -> int:
             f"{path}; write elsewhere with --output, or overwrite it with --force"
         )
     _refuse_frozen(path, options)
-    _write(path, render(contract, _history(options)))
+    _write(path, render(contract, _past(options)))
     print(f"{NAME}: wrote {path}", file=sys.stderr)
     return 0
 
 
-def _history(options: argparse.Namespace) -> History | None:
+def _past(options: argparse.Namespace) -> PastSession | None:
     """What the configured session found out, if it has begun."""
     try:
         session = settings.session_of(None, options.root, options.config)
     except InputMissingError:
         return None
-    return history_of(session)
+    return past_session(session, History.read(session.paths))
 
 
 def _refuse_frozen(path: Path, options: argparse.Namespace) -> None:
@@ -191,7 +192,7 @@ def _same(one: Path, other: Path) -> bool:
 
 def _update(options: argparse.Namespace) -> int:
     session = settings.session_of(options.session, options.root, options.config)
-    text = next_version(session)
+    text = next_version(session, History.read(session.paths))
     if not session.paths.confirmation.is_file():
         print(
             f"{NAME}: note: session {session.config.session!r} is not at its end", file=sys.stderr

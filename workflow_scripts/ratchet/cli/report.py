@@ -11,16 +11,14 @@ session and the repository are never written; the same input gives the same byte
 from __future__ import annotations
 
 import argparse
-import math
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from ratchet.cli import command, pages, settings
+from ratchet.cli import command, settings
 from ratchet.cli.autojudge import MODES
 from ratchet.errors import InputMissingError, UsageError
 from ratchet.results_tsv import one_line
-from ratchet.vocabulary import Direction
 
 NAME = "ratchet report"
 DEFAULT_OUTPUT = Path("report.html")
@@ -42,14 +40,11 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
     )
     add = parser.add_argument
     add("session", nargs="?", help="name of the session (default: the configured one)")
-    add("--results", type=Path, help="a log in any dialect, of a session that Ratchet did not run")
+    command.add_log_options(parser, None)
     add("--run-log", type=Path, help="run log of one of the log's experiments")
     add("--repo", type=Path, help="git repository of the log's commits, for diffs")
     add("-o", "--output", type=Path, help=f"the page (of a log: default {DEFAULT_OUTPUT})")
     add("--force", action="store_true", help="replace a file that is no report")
-    add("--metric", help="column of a log's metric (default: recognised)")
-    add("--direction", choices=[d.value for d in Direction], help="of a log's metric")
-    add("--agent", help="only a log's rows of this agent, and those that name none")
     add("--mode", choices=MODES, help="how sure a keep must be for the judge (default auto)")
     add("--noise-sd", type=float, help="noise floor of one run of a log, if it is known")
     settings.add_options(parser)
@@ -68,9 +63,7 @@ def _check(options: argparse.Namespace) -> None:
             raise UsageError(f"--{given[0].replace('_', '-')} is of a log: add --results FILE")
         if options.force and options.output is None:
             raise UsageError("--force needs a file to replace: add -o FILE")
-    noise = options.noise_sd
-    if noise is not None and not (math.isfinite(noise) and noise > 0):
-        raise UsageError(f"--noise-sd: expected a positive number, found {noise}")
+    command.check_positive("--noise-sd", options.noise_sd)
 
 
 def _run(options: argparse.Namespace) -> int:
@@ -81,25 +74,17 @@ def _run(options: argparse.Namespace) -> int:
 
 def _of_log(options: argparse.Namespace) -> int:
     output: Path = options.output or DEFAULT_OUTPUT
-    pages.may_write(output, options.force, (options.results, options.run_log))
-    from ratchet.cli import report_log
-    from ratchet.cli.judging import Rules
+    command.may_write(output, options.force, (options.results, options.run_log))
+    from ratchet import logs_analysis
     from ratchet.report import foreign
     from ratchet.report.render import render_html
 
-    direction = None if options.direction is None else Direction(options.direction)
-    request = report_log.Request(
-        results=options.results,
-        run_log=options.run_log,
-        repo=options.repo,
-        metric=options.metric,
-        direction=direction,
-        agent=options.agent,
-        rules=Rules(options.mode or "auto", options.noise_sd),
-    )
-    log = report_log.read(request)
+    every, data = command.read_log(options)
+    rules = logs_analysis.Rules(options.mode or "auto", options.noise_sd)
+    run = options.run_log and (options.run_log.name, command.read(options.run_log))
+    log = logs_analysis.analyzed(every, (options.results.name, data), rules, run, options.repo)
     facts = foreign.build(log)
-    pages.write(output, render_html(facts))
+    command.write_page(output, render_html(facts))
     print(one_line(facts["answer"]["sentence"]))
     print(one_line(str(output)))
     command.tell(NAME, log.every.table, log.notes, quiet=False)
@@ -117,13 +102,13 @@ def _of_session(options: argparse.Namespace) -> int:
             )
         print(one_line(str(page)))
         return 0
-    pages.may_write(output, options.force, ())
+    command.may_write(output, options.force, ())
+    from ratchet.history import History
     from ratchet.report import facts, publish
     from ratchet.report.render import render_html
-    from ratchet.stages.program import rounds_of
 
-    found = facts.build(publish.gather(session, rounds_of(session)))
-    pages.write(output, render_html(found))
+    found = facts.build(publish.gather(session, History.read(session.paths)))
+    command.write_page(output, render_html(found))
     print(one_line(found["answer"]["sentence"]))
     print(one_line(str(output)))
     return 0

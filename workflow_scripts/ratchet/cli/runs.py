@@ -16,17 +16,19 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from ratchet.cli import command, experiments, settings
-from ratchet.cli.experiments import Experiment
+from ratchet.cli import command, settings
 from ratchet.errors import UsageError
+from ratchet.history import History, Trial
 from ratchet.records import Verdict
 from ratchet.report.text import decimals_for, label, number
-from ratchet.stages.session import Session
+from ratchet.session import Session
 
 NAME = "ratchet runs"
 WIDTH = 80
-COLUMNS = ("number", "round", "verdict", "kept", "metric", "delta", "confidence", "n")
-_MORE = ("memory_mb", "category", "commit", "description")
+COLUMNS = (
+    *("number", "round", "verdict", "kept", "metric", "delta", "confidence", "n"),
+    *("memory_mb", "category", "commit", "description"),
+)
 _COLOURS = {
     Verdict.STRONG_KEEP: "32",
     Verdict.KEEP: "32",
@@ -34,10 +36,10 @@ _COLOURS = {
     Verdict.CRASH: "31",
     Verdict.TAMPERED: "31",
 }
-Key = Callable[[Experiment], float | None]
+Key = Callable[[Trial], float | None]
 SORTS: dict[str, Key] = {
     "number": lambda e: e.number,
-    "metric": lambda e: e.metric,
+    "metric": lambda e: e.mean,
     "delta": lambda e: e.delta,
     "confidence": lambda e: None if e.confidence is None else -e.confidence,
     "memory": lambda e: e.memory_mb,
@@ -71,13 +73,14 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
 
 def _run(options: argparse.Namespace) -> int:
     session = settings.session_of(options.session, options.root, options.config)
-    chosen = select(experiments.read(session), options, session.sign)
+    history = History.read(session.paths)
+    chosen = select((history.start, *history.judged), options, session.sign)
     if options.json:
         fields = {
             "session": session.config.session,
             "metric": session.task.metric.name,
             "direction": session.task.metric.direction.value,
-            "experiments": [_fields(experiment) for experiment in chosen],
+            "experiments": [_fields(trial) for trial in chosen],
         }
         print(json.dumps(fields, indent=2, ensure_ascii=False, allow_nan=False))
     elif options.tsv:
@@ -88,41 +91,48 @@ def _run(options: argparse.Namespace) -> int:
     return 0
 
 
-def select(found: Sequence[Experiment], options: argparse.Namespace, sign: int) -> list[Experiment]:
+def select(found: Sequence[Trial], options: argparse.Namespace, sign: int) -> list[Trial]:
     """Those that were asked for, the best first where an order was asked for.
 
     What has no value in that order comes last, and is never among the top ones.
     """
     chosen = [
-        experiment
-        for experiment in found
-        if (experiment.kept or not options.kept) and (experiment.failed or not options.failed)
+        trial
+        for trial in found
+        if (trial.kept or not options.kept) and (trial.failed or not options.failed)
     ]
     name = options.sort or ("metric" if options.top is not None else "number")
     turned = sign if name in ("metric", "delta") else 1
     key = SORTS[name]
     known = [(value, e) for e in chosen if (value := key(e)) is not None]
     known.sort(key=lambda pair: (turned * pair[0], pair[1].number))
-    best = [experiment for _, experiment in known]
+    best = [trial for _, trial in known]
     if options.top is not None:
         return best[: options.top]
-    return [*best, *(experiment for experiment in chosen if key(experiment) is None)]
+    return [*best, *(trial for trial in chosen if key(trial) is None)]
 
 
-def _fields(experiment: Experiment) -> dict[str, Any]:
-    named = {name: getattr(experiment, name, None) for name in (*COLUMNS, *_MORE)}
-    texts = ("category", "description")
-    return {
-        **named,
-        "n": len([run for run in experiment.runs if run.value is not None]),
-        **{name: label(str(named[name])) for name in texts},
-    }
+def _fields(trial: Trial) -> dict[str, Any]:
+    values = (
+        trial.number,
+        trial.round,
+        trial.word,
+        trial.kept,
+        trial.mean,
+        trial.delta,
+        trial.confidence,
+        len(trial.values),
+        trial.memory_mb,
+        label(trial.category),
+        trial.commit,
+        label(trial.description),
+    )
+    return dict(zip(COLUMNS, values, strict=True))
 
 
-def _tsv(chosen: Sequence[Experiment]) -> list[str]:
-    names = (*COLUMNS, *_MORE)
-    rows = [[_cell(_fields(experiment)[name]) for name in names] for experiment in chosen]
-    return ["\t".join(row) for row in (names, *rows)]
+def _tsv(chosen: Sequence[Trial]) -> list[str]:
+    rows = [[_cell(value) for value in _fields(trial).values()] for trial in chosen]
+    return ["\t".join(row) for row in (COLUMNS, *rows)]
 
 
 def _cell(value: Any) -> str:
@@ -133,25 +143,24 @@ def _cell(value: Any) -> str:
     return f"{value:.10g}" if isinstance(value, float) else str(value)
 
 
-def table(chosen: Sequence[Experiment], session: Session, colour: bool) -> list[str]:
+def table(chosen: Sequence[Trial], session: Session, colour: bool) -> list[str]:
     """Aligned lines of at most :data:`WIDTH` columns."""
     metric = label(session.task.metric.name, 12)
     deltas = [abs(e.delta) for e in chosen if e.delta]
-    digits = decimals_for(min(deltas, default=None), next((e.metric for e in chosen), None))
+    digits = decimals_for(min(deltas, default=None), next((e.mean for e in chosen), None))
     digits = max(3, digits)
     rows = [("#", "verdict", metric, "delta", "P", "n", "MiB", "description")]
-    for experiment in chosen:
-        measured = [run for run in experiment.runs if run.value is not None]
+    for trial in chosen:
         rows.append(
             (
-                str(experiment.number),
-                experiment.verdict,
-                number(experiment.metric, digits),
-                number(experiment.delta, digits, signed=True) if experiment.number else "",
-                number(experiment.confidence, 3) if experiment.number else "",
-                str(len(measured)),
-                number(experiment.memory_mb, 1),
-                label(experiment.description),
+                str(trial.number),
+                trial.word,
+                number(trial.mean, digits),
+                number(trial.delta, digits, signed=True) if trial.number else "",
+                number(trial.confidence, 3) if trial.number else "",
+                str(len(trial.values)),
+                number(trial.memory_mb, 1),
+                label(trial.description),
             )
         )
     return _aligned(rows, colour)

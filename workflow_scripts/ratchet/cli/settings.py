@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import json
 import os
-from collections.abc import Sequence
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +16,11 @@ from ratchet import config, files, tasks
 from ratchet.codec import asdict
 from ratchet.config import Config
 from ratchet.errors import InputMissingError, UsageError
+from ratchet.history import History, Trial
 from ratchet.journal import Journal
 from ratchet.paths import SessionPaths
 from ratchet.records import Manifest
-from ratchet.stages.session import Session
+from ratchet.session import Session
 from ratchet.task import Task
 
 PACKAGE = Path(ratchet.__file__).resolve().parent
@@ -109,3 +113,40 @@ def session_of(name: str | None, root: Path, given: Sequence[str] = ()) -> Sessi
     frozen = files.read_record(Manifest, paths.manifest).frozen
     values = {**asdict(settings), **{k: v for k, v in frozen.items() if k in config.FROZEN_KEYS}}
     return Session.open(Config(**values), root, harness(root), Journal(paths.events))
+
+
+# ------------------------------------------------------------------- the workflow
+
+
+def snakemake(
+    root: Path, harness: Path, values: Mapping[str, Any], targets: Sequence[str], gpus: int
+) -> int:
+    """Run the workflow to some targets under these settings; its exit status.
+
+    What it says goes to standard error: standard output is the command's own.
+    """
+    pairs = [f"{key}={setting(value)}" for key, value in sorted(values.items())]
+    words = [sys.executable, "-m", "snakemake", "-s", str(harness.resolve() / "Snakefile")]
+    words += ["--cores", str(gpus), "--resources", f"gpu={gpus}", "--quiet", "all"]
+    words += ["--config", *pairs, "--", *targets]
+    return subprocess.run(words, cwd=root, stdout=sys.stderr, check=False).returncode
+
+
+def setting(value: Any) -> str:
+    """A setting as Snakemake reads it after ``--config KEY=``."""
+    simple = isinstance(value, str) and value.isalnum()
+    return value if simple else json.dumps(value, ensure_ascii=False)
+
+
+def trial_of(session: Session, history: History, number: int) -> Trial:
+    """The judged trial of a number, 0 for the baseline.
+
+    Raises :class:`UsageError` if there is none.
+    """
+    known = {trial.number: trial for trial in (history.start, *history.judged)}
+    if number not in known:
+        raise UsageError(
+            f"session {session.config.session!r}: expected an experiment from 0 (the baseline) to "
+            f"{max(known)} that was judged, found {number}; ratchet runs lists them"
+        )
+    return known[number]

@@ -16,12 +16,12 @@ import textwrap
 from collections.abc import Iterator, Sequence
 from shlex import quote
 
-from ratchet.cli import command, experiments, settings
+from ratchet.cli import command, settings
 from ratchet.cli.diff import coloured
-from ratchet.cli.experiments import Experiment
+from ratchet.history import History, Trial
 from ratchet.records import RunSummary
 from ratchet.report.text import DIFF_LIMIT, LOG_LIMIT, head, label, number, percent, tail
-from ratchet.stages.session import Session
+from ratchet.session import Session
 
 NAME = "ratchet show"
 WIDTH = 80
@@ -47,44 +47,44 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
 
 def _run(options: argparse.Namespace) -> int:
     session = settings.session_of(options.session, options.root, options.config)
-    found = experiments.read(session)
-    chosen = experiments.one(found, options.number, session)
+    chosen = settings.trial_of(session, History.read(session.paths), options.number)
     colour = sys.stdout.isatty() and "NO_COLOR" not in os.environ
     print("\n".join(lines(chosen, session, colour)))
     return 0
 
 
-def lines(experiment: Experiment, session: Session, colour: bool = False) -> Iterator[str]:
+def lines(trial: Trial, session: Session, colour: bool = False) -> Iterator[str]:
     """The whole of it, cleaned; prose within :data:`WIDTH` columns."""
-    name = "baseline" if experiment.number == 0 else f"experiment {experiment.number}"
-    yield from _field(name, label(experiment.description))
-    proposal, ruling = experiment.proposal, experiment.ruling
-    if proposal is not None:
-        yield from _field("hypothesis", label(proposal.hypothesis, LONG))
-        yield from _field("category", f"{label(proposal.category, 60)}, round {proposal.round}")
+    name = f"experiment {trial.number}" if trial.number else "baseline"
+    yield from _field(name, label(trial.description))
+    if trial.number:
+        yield from _field("hypothesis", label(trial.proposal.hypothesis, LONG))
+        yield from _field("category", f"{label(trial.category, 60)}, round {trial.round}")
+    ruling = trial.ruling
     if ruling is not None:
         sure = "" if ruling.confidence is None else f", P(better) {percent(ruling.confidence)}"
-        kept = ", kept" if experiment.kept else ""
+        kept = ", kept" if trial.kept else ""
         yield from _field("verdict", f"{ruling.verdict.value}{kept}{sure}")
         yield from _field("reason", label(ruling.reason, LONG))
         for note in ruling.notes:
             yield from _field("note", label(note))
     metric = session.task.metric
     unit = f" {label(metric.unit, 40)}" if metric.unit else ""
-    value = number(experiment.metric, 6)
-    yield from _field(label(metric.name, 10), f"{value}{unit if experiment.metric else ''}")
+    value = number(trial.mean, 6)
+    yield from _field(label(metric.name, 10), f"{value}{unit if trial.mean else ''}")
     yield from _field(
-        "commit", f"git -C {quote(str(session.paths.folder))} show {experiment.commit[:12]}"
+        "commit", f"git -C {quote(str(session.paths.folder))} show {trial.commit[:12]}"
     )
-    for run in experiment.runs:
+    for run in trial.runs:
         yield from _field("run", _one_run(run))
-    if proposal is not None:
+    if trial.number:
         yield ""
-        text = head(proposal.diff, DIFF_LIMIT)
+        text = head(trial.proposal.diff, DIFF_LIMIT)
         yield from (coloured(line) if colour else line for line in text.splitlines())
-    if experiment.runs:
-        telling = next((run for run in experiment.runs if run.value is None), experiment.runs[-1])
-        content = experiments.log_of(session, telling)
+    telling = trial.telling_run
+    if telling is not None:
+        path = session.log_path(telling.key)
+        content = path.read_bytes() if path.is_file() else None
         yield ""
         yield f"log of run {telling.key[:12]}:"
         yield (

@@ -20,20 +20,83 @@ import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from ratchet import files, guard, tasks
+from ratchet.advice import Kind
 from ratchet.canonical import source_digest
 from ratchet.categories import classify
 from ratchet.cli import command, settings
-from ratchet.cli.trying_text import json_of, text_of
-from ratchet.codec import Frozen
+from ratchet.codec import Frozen, encode
 from ratchet.errors import InputMissingError, RatchetError, UsageError
+from ratchet.history import History, Trial, name_of
 from ratchet.journal import Journal
 from ratchet.paths import SessionPaths
-from ratchet.records import CATEGORIES, Proposal, Proposals, RoundVerdict, Verdict
+from ratchet.records import (
+    CATEGORIES,
+    Proposals,
+    RoundVerdict,
+    Ruling,
+    Verdict,
+)
 from ratchet.results_tsv import one_line
+from ratchet.session import Session
 from ratchet.stages import offers
-from ratchet.stages.session import Session
+
+SHOWN = 3
+"""Suggestions that are named after a verdict."""
+
+
+def text_of(trial: Trial, history: History, metric: str) -> str:
+    """What was ruled, why, where the session stands, and what to try next."""
+    proposal, ruling, state = trial.proposal, trial.ruling, history.state
+    assert ruling is not None
+    lines = [_headline(ruling, metric), f"  {one_line(ruling.reason)}"]
+    about = f"  experiment {ruling.number}, {one_line(proposal.category)}"
+    about += f", +{proposal.lines_added} -{proposal.lines_removed} lines"
+    if ruling.changes is not None:
+        count = "1 change" if ruling.changes == 1 else f"{ruling.changes} changes"
+        about += f", {count}"
+    lines.append(f"{about}, commit {proposal.commit[:10]}")
+    if (ruling.changes or 0) > 1:
+        lines.append("  several changes at once: the effect cannot be attributed to one of them")
+    lines += [f"  noticed: {one_line(note)}" for note in ruling.notes]
+    held = state.incumbent
+    noise_sd = history.noise_sd
+    noise = "" if noise_sd is None else f"; noise floor {noise_sd:.2g}"
+    lines.append(
+        f"incumbent: {name_of(held.number)}, {metric} {held.mean:.6g} ± {held.sd:.2g}{noise}"
+    )
+    todo = [s for s in state.suggestions if s.kind is not Kind.RETEST][:SHOWN]
+    lines += [f"next: [{one_line(s.category)}] {one_line(s.title)}" for s in todo]
+    if not trial.kept:
+        lines.append("to go back to the incumbent's files: ratchet try --restore")
+    return "\n".join(lines)
+
+
+def _headline(ruling: Ruling, metric: str) -> str:
+    if ruling.mean is None:
+        return str(ruling.verdict)
+    runs = "1 run" if len(ruling.runs) == 1 else f"{len(ruling.runs)} runs"
+    return (
+        f"{ruling.verdict}: {metric} {ruling.mean:.6g} over {runs}, {ruling.delta:+.3g} against "
+        f"the incumbent, P(better) {ruling.confidence:.3f}"
+    )
+
+
+def json_of(trial: Trial, history: History) -> dict[str, Any]:
+    """The same facts for tools."""
+    state = history.state
+    return {
+        "kept": trial.kept,
+        "ruling": encode(trial.ruling),
+        "proposal": encode(trial.proposal),
+        "incumbent": encode(state.incumbent),
+        "noise_sd": history.noise_sd,
+        "suggestions": encode(state.suggestions),
+        "avoid": list(state.avoid),
+    }
+
 
 EXIT_DISCARD = 1
 EXIT_UNDECIDED = 2
@@ -180,14 +243,12 @@ class Place(Frozen):
             raise UsageError(
                 f"{self.folder}: {names} is what the incumbent has already; edit it, then try"
             )
-        for proposals, verdict in self.session.history(number):
-            for proposal in proposals.proposals:
-                ruled = next((r for r in verdict.rulings if r.number == proposal.number), None)
-                if proposal.source == source and ruled is not None:
-                    raise UsageError(
-                        f"{self.folder}: {names} is what experiment {proposal.number} was "
-                        f"({ruled.verdict}); retests are the judge's, so change something"
-                    )
+        for trial in History.read(self.paths, number - 1).judged:
+            if trial.proposal.source == source:
+                raise UsageError(
+                    f"{self.folder}: {names} is what experiment {trial.number} was "
+                    f"({trial.word}); retests are the judge's, so change something"
+                )
 
     def _offer(
         self, options: argparse.Namespace, number: int, edited: Mapping[str, str]
@@ -219,27 +280,30 @@ class Place(Frozen):
             )
 
     def _tell(self, number: int, as_json: bool) -> int:
-        proposals, verdict = self.session.proposals(number), self.session.verdict(number)
+        history = History.read(self.paths, number)
+        proposals, verdict = history.proposals[-1], history.verdicts[-1]
         if not verdict.rulings:
             raise RatchetError(f"round {number} was not run: {verdict.detail or proposals.detail}")
-        (ruling,) = verdict.rulings
-        (proposal,) = proposals.proposals
-        state = self.session.state(number)
+        trial = history.judged[-1]
         if as_json:
-            print(json.dumps(json_of(proposal, ruling, verdict, state), indent=2))
+            print(json.dumps(json_of(trial, history), indent=2))
         else:
-            print(text_of(proposal, ruling, verdict, state, self.session.task.metric.name))
-        return _exit_code(proposal, verdict)
+            print(text_of(trial, history, self.session.task.metric.name))
+        undecided = trial.verdict in (Verdict.MARGINAL, Verdict.RETEST)
+        return 0 if trial.kept else EXIT_UNDECIDED if undecided else EXIT_DISCARD
 
     # --------------------------------------------------------------- restoring
 
     def restore(self, force: bool) -> int:
         """Put the incumbent's files into the folder."""
-        number, _ = self._last_state()
-        incumbent = self.session.state(number).incumbent
+        number = 0
+        while _was_run(self.paths, number + 1):
+            number += 1
+        history = History.read(self.paths, number)
+        incumbent = history.state.incumbent
         found = {n: (self.folder / n).read_bytes() for n in self.session.task.mutable}
         digests = {name: self.session.store.put(data) for name, data in found.items()}
-        known = {p.source for p, _ in self._tried(number)} | {incumbent.source}
+        known = {trial.proposal.source for trial in history.trials} | {incumbent.source}
         known.add(source_digest({e.path: e.sha256 for e in self.session.manifest.baseline}))
         if source_digest(digests) not in known and not force:
             raise UsageError(
@@ -248,26 +312,9 @@ class Place(Frozen):
             )
         for name, sha in incumbent.files.items():
             files.write_bytes(self.folder / name, self.session.store.get(sha))
-        who = f"experiment {incumbent.number}" if incumbent.number else "the baseline"
+        who = name_of(incumbent.number)
         print(f"ratchet try: {', '.join(found)} restored to {who}", file=sys.stderr)
         return 0
-
-    def _last_state(self) -> tuple[int, None]:
-        number = 0
-        while _was_run(self.paths, number + 1) and self.paths.round(number + 1).steer.exists():
-            number += 1
-        return number, None
-
-    def _tried(self, last: int) -> list[tuple[Proposal, RoundVerdict]]:
-        return [(p, v) for ps, v in self.session.history(last + 1) for p in ps.proposals]
-
-
-def _exit_code(proposal: Proposal, verdict: RoundVerdict) -> int:
-    if verdict.kept == proposal.number:
-        return 0
-    (ruling,) = verdict.rulings
-    undecided = ruling.verdict in (Verdict.MARGINAL, Verdict.RETEST)
-    return EXIT_UNDECIDED if undecided else EXIT_DISCARD
 
 
 def _was_run(paths: SessionPaths, number: int) -> bool:
@@ -286,7 +333,7 @@ def _was_begun(paths: SessionPaths, number: int) -> bool:
     """Whether a run of this round's own proposals was executed."""
     here = paths.round(number)
     found = [files.read_json(path) for path in sorted(here.folder.glob("experiment-*.json"))]
-    return any(one.get("run") is not None or one.get("refused") for one in found)
+    return any(one.get("runs") or one.get("refused") for one in found)
 
 
 if __name__ == "__main__":

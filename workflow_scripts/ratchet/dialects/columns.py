@@ -46,7 +46,7 @@ class Columns(Frozen):
 
 
 def find_columns(
-    header: Sequence[str] | None,
+    header: Sequence[str],
     rows: Sequence[Sequence[str]],
     metric: str | None,
     config_metric: str | None,
@@ -59,8 +59,6 @@ def find_columns(
     be the status or the metric, or the user's choice is none of them.
     """
     sample = rows[:_SAMPLE]
-    if header is None:
-        return _unnamed(sample, metric, name)
     names = tuple(one_line(text).strip("|*`\"' ") for text in header)
     if _is_own(names) and metric in (None, names[1]):
         return Columns(names, 1, names[1], 3, 0, 2, 4, None, own=True)
@@ -220,38 +218,6 @@ class _Finder:
         known = words.direction_of(plain) is not None
         held_out = plain.startswith(("val_", "valid_", "test_", "eval_"))
         return len(words.PREFERRED) + 2 - held_out - known, place
-
-
-def _unnamed(rows: Sequence[Sequence[str]], metric: str | None, name: str) -> Columns:
-    """Columns of a table without header, in Karpathy's order or nearly so."""
-    width = max(map(len, rows), default=0)
-    finder = _Finder(tuple(f"column {i + 1}" for i in range(width)), rows, name)
-    status = finder.status()
-    finder.assumptions.clear()
-    numeric = [p for p in range(width) if p != status and finder._numeric(p)]
-    # A first column of whole numbers counts experiments.
-    counts = [p for p in numeric if p == 0 and all(c.isdigit() for c in finder.cells(p))]
-    values = [p for p in numeric if p not in counts and p < status] or numeric
-    if not values:
-        raise DataError(
-            f"{name}: line 1, column 1: expected a column of numbers that is the metric, found none"
-        )
-    later = [p for p in values if values[0] < p < status]
-    own = (width, status, values[0]) == (5, 3, 1)
-    last = width - 1 if width - 1 not in (status, *numeric) else None
-    said = f"column {values[0] + 1} is the metric"
-    return Columns(
-        names=finder.names,
-        metric=values[0],
-        metric_name=metric or ("val_bpb" if own else "metric"),
-        status=status,
-        commit=0 if values[0] > 0 else None,
-        memory=later[0] if later else None,
-        description=last,
-        agent=None,
-        own=own,
-        assumptions=(said + (", val_bpb" if own and metric is None else ""),),
-    )
 
 
 def _said(name: str) -> str:

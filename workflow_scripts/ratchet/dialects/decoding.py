@@ -13,10 +13,6 @@ _MARKS = (
     (b"\xff\xfe", "utf-16-le"),
     (b"\xfe\xff", "utf-16-be"),
 )
-_NUL_SHARE = 0.3
-"""Share of zero bytes at even or odd places from which text is taken for UTF-16
-without its mark; Latin script has nearly one half."""
-
 _ANSI = re.compile(r"\x1b\[[0-9;:?]*[ -/]*[@-~]|\x1b\][^\x07\x1b\n]*(?:\x07|\x1b\\)?|\x1b[@-Z\\^_]")
 # Never str.splitlines: it also splits at form feeds and Unicode separators.
 _LINE_END = re.compile(r"\r*\n|\r")
@@ -45,7 +41,7 @@ def decode_text(data: bytes, name: str) -> tuple[str, list[str]]:
         line, start = text.count("\n", 0, place) + 1, text.rfind("\n", 0, place)
         raise DataError(
             f"{name}: line {line}, character {place - start}: expected text, found a zero "
-            "byte; this is a binary file"
+            "byte; this is a binary file, or UTF-16 without its mark"
         )
     if "\x1b" in text:
         text = _ANSI.sub("", text)
@@ -54,17 +50,10 @@ def decode_text(data: bytes, name: str) -> tuple[str, list[str]]:
 
 
 def _encoding(data: bytes) -> tuple[str, int]:
-    """Encoding by byte order mark or pattern of zero bytes, and the mark's length."""
+    """Encoding by byte order mark, and the mark's length."""
     for mark, encoding in _MARKS:
         if data.startswith(mark):
             return encoding, len(mark)
-    sample = data[:4096]
-    even, odd = sample[0::2].count(0), sample[1::2].count(0)
-    half = max(1, len(sample) // 2)
-    if odd > _NUL_SHARE * half and even < odd / 10:
-        return "utf-16-le", 0
-    if even > _NUL_SHARE * half and odd < even / 10:
-        return "utf-16-be", 0
     return "utf-8", 0
 
 

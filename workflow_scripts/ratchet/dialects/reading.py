@@ -52,7 +52,7 @@ def read_table(
     if not reader.rows:
         first = min(reader.problems, key=lambda problem: problem.line)
         raise DataError(f"{name}: expected at least one row that can be understood; {first}")
-    chosen, said = _direction(columns, reader.rows, direction, cells.config)
+    chosen, said = _direction(columns, reader.rows, direction, cells.config, name)
     reader.unzero(chosen)
     rows, agents = _agents(reader.rows)
     notes = [*assumptions, *cells.assumptions, *columns.assumptions, *said, *reader.notes, *agents]
@@ -100,7 +100,7 @@ class _Reader:
     def _again(self, cells: list[str]) -> bool:
         """A header in the middle: the same one, or one that moves the columns."""
         header = self.cells.header
-        if header is None or not is_header(cells) or len(cells) < 3:
+        if not is_header(cells) or len(cells) < 3:
             return False
         if [words.normal_name(c) for c in cells] == [words.normal_name(h) for h in header]:
             self._repeated += 1
@@ -228,9 +228,16 @@ def _shown(text: str) -> str:
 
 
 def _direction(
-    columns: Columns, rows: Sequence[LogRow], given: Direction | None, config: dict[str, str]
+    columns: Columns,
+    rows: Sequence[LogRow],
+    given: Direction | None,
+    config: dict[str, str],
+    file: str,
 ) -> tuple[Direction, list[str]]:
-    """Which way the metric improves, and what was assumed about that."""
+    """Which way the metric improves, and what was assumed about that.
+
+    Raises :class:`DataError` where nothing says so.
+    """
     name = columns.metric_name
     if given is not None:
         return given, []
@@ -242,9 +249,10 @@ def _direction(
     guess = words.direction_of(name)
     trend = _trend(rows)
     if guess is None:
-        direction = trend or Direction.MINIMIZE
-        why = "kept values move that way" if trend else "nothing says otherwise"
-        return direction, [f"{name} is taken to {direction.value}: {why} (set --direction)"]
+        raise DataError(
+            f"{file}: line 1, column 1: the name of the metric {one_line(name)!r:.60} does not say "
+            "which way is better; add --direction minimize or --direction maximize"
+        )
     said = [f"{name} is taken to {guess.value}, by its name"]
     if trend is not None and trend is not guess:
         said.append(

@@ -32,9 +32,9 @@ MAX_CELLS = 2000
 
 
 class Cells(Struct):
-    """A file's lines as cells; ``header`` holds the names, if there are any."""
+    """A file's lines as cells; ``header`` holds the names of the columns."""
 
-    header: list[str] | None
+    header: list[str]
     lines: list[tuple[int, list[str]]]
     separator: str
     assumptions: list[str] = field(default_factory=list)
@@ -55,15 +55,16 @@ def split_lines(lines: list[tuple[int, str]], name: str) -> Cells:
     first = data[0][1]
     separator = next((s for s in _SEPARATORS if _splits(first, s)), " ")
     cut = _cutter(separator, first)
-    header: list[str] | None = None
-    if is_header(cut(first)):
-        header, data = cut(first), data[1:]
-    rows = [(n, cut(line)) for n, line in data if separator != "|" or not _rule(line)]
-    cells = Cells(header, rows, separator)
+    if not is_header(cut(first)):
+        raise DataError(
+            f"{name}: line {data[0][0]}, column 1: expected a header that names the columns, found "
+            f"{one_line(first)!r:.60}; write one above it, such as commit, val_bpb, memory_gb, "
+            "status, description"
+        )
+    rows = [(n, cut(line)) for n, line in data[1:] if separator != "|" or not _rule(line)]
+    cells = Cells(cut(first), rows, separator)
     if separator != "\t":
         cells.assumptions.append(f"columns are separated by {_SEPARATORS.get(separator, 'spaces')}")
-    if header is None:
-        cells.assumptions.append("there is no header; columns are taken from their content")
     if comments:
         cells.assumptions.append(f"{comments} comment lines were passed over")
     if max(map(len, (c for _, c in cells.lines)), default=0) > MAX_CELLS:
@@ -102,7 +103,7 @@ def _is_row(line: str) -> bool:
 
 
 def _splits(line: str, separator: str) -> bool:
-    """Whether the first line, so cut, looks like names or like a row."""
+    """Whether the first line, so cut, looks like names."""
     cells = _cutter(separator, line)(line)
     if len(cells) < 2:
         return False
@@ -110,10 +111,7 @@ def _splits(line: str, separator: str) -> bool:
         return True
     names = {normal_name(cell) for cell in cells}
     telling = [name for name in names if name in _KNOWN or direction_of(name)]
-    stated = any(cell.strip() and status_of(cell) for cell in cells)
-    return (len(telling) > 1 and is_header(cells)) or (
-        stated and any(is_number(cell) for cell in cells)
-    )
+    return len(telling) > 1 and is_header(cells)
 
 
 def _cutter(separator: str, first: str) -> Callable[[str], list[str]]:
@@ -152,15 +150,9 @@ def _quoted(line: str, separator: str) -> list[str]:
 def _spaces(first: str) -> Callable[[str], list[str]]:
     """Cut at gaps where that gives the right number of cells, else at each space.
 
-    The last column takes the rest.  Without a header the status is taken to
-    stand just before the description.
+    The last column takes the rest.
     """
-    words = first.split()
-    if is_header(words):
-        count = len(words)
-    else:
-        stated = [i for i, word in enumerate(words[1:6], 1) if status_of(word)]
-        count = stated[0] + 2 if stated else len(words)
+    count = len(first.split())
 
     def cut(line: str) -> list[str]:
         wide = _GAP.split(line.strip())

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from ratchet.codec import Frozen
+from ratchet.codec import Frozen, replace
+from ratchet.judge.settings import Settings
 from ratchet.records import Verdict
 
 RETEST_RESOLUTION = 1e-9
@@ -44,6 +45,13 @@ class Assessment(Frozen):
         if self.p_value is not None and self.level is not None and self.p_value > self.level:
             return False
         return keeps(self.confidence_at_threshold, self.gain, self.keep_probability, self.threshold)
+
+    def without_retest(self, settings: Settings) -> Assessment:
+        """The assessment where no further run of the candidate is to be had."""
+        sure = settings.strong_probability
+        return replace(
+            self, verdict=name_verdict(self.keep, False, self.confidence, self.gain, sure)
+        )
 
 
 def keeps(confidence: float, gain: float, keep_probability: float, threshold: float) -> bool:

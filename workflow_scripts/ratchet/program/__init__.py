@@ -3,10 +3,9 @@
 Pure: texts in, texts and findings out.
 """
 
-from ratchet.program.checking import check
-from ratchet.program.contract import Contract, Entry, History
-from ratchet.program.finding import Finding
+from ratchet.program.checking import Finding, check
+from ratchet.program.contract import Contract, PastSession
 from ratchet.program.template import render
 from ratchet.program.updating import update
 
-__all__ = ["Contract", "Entry", "Finding", "History", "check", "render", "update"]
+__all__ = ["Contract", "Finding", "PastSession", "check", "render", "update"]

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from ratchet.advice import Suggestion
 from ratchet.ceiling import Ceiling
 from ratchet.codec import Frozen, field
+from ratchet.history import History
 from ratchet.vocabulary import Direction
 
 
@@ -53,49 +53,15 @@ class Contract(Frozen):
         return f"{self.budget_seconds:g} seconds"
 
 
-class Entry(Frozen):
-    """One judged experiment; ``delta`` in the metric's unit and own direction."""
+class PastSession(Frozen):
+    """A session that the next ``program.md`` tells of, finished or not.
 
-    number: int
-    category: str
-    description: str
-    verdict: str
-    kept: bool
-    failed: bool
-    delta: float | None = None
-    confidence: float | None = None
-    reason: str = ""
-
-
-class History(Frozen):
-    """What a session has found out.
-
-    ``baseline``, ``noise_sd``, ``best`` (believed of the champion, experiment
-    ``champion``, 0 for the baseline) and ``gain`` with its interval at ``level`` are
-    in the metric's unit.  ``place`` and ``task`` are the folders of session and task as
-    commands name them, from where Snakemake runs.
+    ``folder`` and ``task`` are the folders of session and task as commands name them,
+    from where Snakemake runs; ``preset`` is the one that it began with.
     """
 
-    session: str
-    place: str
+    name: str
+    folder: str
     task: str
-    finished: bool
-    baseline: float
-    replicates: int
-    noise_sd: float | None
-    champion: int
-    best: float
-    entries: Sequence[Entry] = ()
-    suggestions: Sequence[Suggestion] = ()
-    avoid: Sequence[str] = ()
-    ranking: Sequence[str] = ()
-    gain: float | None = None
-    low: float | None = None
-    high: float | None = None
-    level: float = 0.95
-    stopped: str = ""
+    history: History
     preset: str = ""
-
-    @property
-    def kept(self) -> int:
-        return sum(entry.kept for entry in self.entries)

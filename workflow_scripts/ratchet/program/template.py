@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ratchet.categories.angles import untried
-from ratchet.program.contract import Contract, History
+from ratchet.program.contract import Contract, PastSession
 from ratchet.program.markdown import escape
 from ratchet.program.updating import measured, next_steps, tried
 from ratchet.templates import fill
@@ -15,7 +15,7 @@ ANGLES = 4
 """Angles that are named for a category where nothing is declared."""
 
 
-def render(contract: Contract, history: History | None = None) -> str:
+def render(contract: Contract, past: PastSession | None = None) -> str:
     """The text, with the measured baseline and what was tried where there is a session.
 
     The same task gives the same text, and a text that agrees with its task.
@@ -24,9 +24,9 @@ def render(contract: Contract, history: History | None = None) -> str:
         __file__,
         "program.md",
         contract=contract,
-        history=history,
+        past=past,
         constraints=_constraints(contract),
-        directions=_directions(contract, history),
+        directions=_directions(contract, past),
         escape=escape,
         measured=measured,
         next_steps=next_steps,
@@ -52,10 +52,10 @@ def _constraints(contract: Contract) -> list[str]:
     return said
 
 
-def _directions(contract: Contract, history: History | None) -> list[tuple[str, Sequence[str]]]:
+def _directions(contract: Contract, past: PastSession | None) -> list[tuple[str, Sequence[str]]]:
     """Categories with what they may vary, those that did well in a session first."""
     known = dict(contract.directions) or {
         name: tuple(untried(name, ())[:ANGLES]) for name in CATEGORIES if untried(name, ())
     }
-    order = [name for name in (history.ranking if history else ()) if name in known]
+    order = [name for name in (past.history.state.ranking if past else ()) if name in known]
     return [(n, known[n]) for n in (*order, *(name for name in known if name not in order))]

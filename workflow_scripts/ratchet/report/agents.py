@@ -26,7 +26,7 @@ WORDS = {
 
 def agents(records: SessionRecords) -> Facts | None:
     """The calls of agents; ``None`` in a session without any."""
-    rounds = [made for made in records.proposals if made.calls]
+    rounds = [made for made in records.history.proposals if made.calls]
     calls = [call for made in rounds for call in made.calls]
     if not calls:
         return None

@@ -24,9 +24,9 @@ from ratchet.report.inputs import Facts
 from ratchet.report.interactive import interactive
 from ratchet.report.palette import DARK, LIGHT, css_variables
 from ratchet.report.render import GENERATOR
+from ratchet.session import Session
 from ratchet.smoothing import LEVEL
 from ratchet.stages import rejudging, rerun
-from ratchet.stages.session import Session
 
 MOST_PROBLEMS = 50
 MARKS = {"holds": "✓", "fails": "!", "undecided": "?", "log": "≈", "none": "○"}

@@ -41,6 +41,13 @@ def survivors(tried: Sequence[Facts], sign: int) -> set[int]:
     return passed
 
 
+def mark(tried: Sequence[Facts], sign: int) -> None:
+    """Say of each experiment whether it passes the test of :func:`survivors`."""
+    passed = survivors(tried, sign)
+    for e in tried:
+        e["survives"] = e["number"] in passed if e["delta_sd"] else None
+
+
 def strict(tried: Sequence[Facts], sign: int) -> Facts:
     """How many of the kept changes survive the test of :func:`survivors`."""
     passed = survivors(tried, sign)

@@ -2,46 +2,40 @@
 
 from __future__ import annotations
 
-from ratchet.records import Outcome, Proposal, Ruling
+from collections.abc import Sequence
+
+from ratchet.history import Trial
 from ratchet.report import text
 from ratchet.report.evidence import NORMAL_95
-from ratchet.report.inputs import Facts, SessionRecords, measured, run_facts, total
+from ratchet.report.inputs import Facts, SessionRecords, measured, run_facts, total, train_seconds
 
 # Findings of one edit that are listed; an edit with more is odd enough as it is.
 NOTES_SHOWN = 20
 
 
+AS_RULED = (
+    *("mean", "incumbent", "delta", "delta_sd", "gain", "confidence", "memory_mb", "price"),
+    *("net_lines", "changes", "memory_ratio", "pareto", "pareto_low", "pareto_high"),
+)
+"""What is shown of a ruling as it is; ``None`` before there is one."""
+
+
 def experiments(records: SessionRecords) -> list[Facts]:
-    """One entry per proposal or ruling, by number; unjudged ones have no verdict."""
-    proposals = {p.number: p for group in records.proposals for p in group.proposals}
-    rulings = {r.number: (v.round, r) for v in records.verdicts for r in v.rulings}
-    later = {p.retry_of: p.number for p in proposals.values() if p.retry_of is not None}
-    return [
-        {
-            "number": number,
-            "retried_as": later.get(number),
-            **_proposed(proposals.get(number), rulings.get(number)),
-            **_judged(rulings[number][1] if number in rulings else None, records),
-        }
-        for number in sorted(proposals.keys() | rulings.keys())
-    ]
+    """One entry per trial, by number; unjudged ones have no verdict."""
+    return [_experiment(trial, records) for trial in records.history.trials]
 
 
-def _proposed(proposal: Proposal | None, judged: tuple[int, Ruling] | None) -> Facts:
-    if proposal is None:
-        round_number, ruling = judged if judged else (None, None)
-        return {
-            "round": round_number,
-            "commit": ruling.commit if ruling else None,
-            **dict.fromkeys(("description", "category", "hypothesis", "diff", "source")),
-            **dict.fromkeys(("lines_added", "lines_removed", "retry_of")),
-            **dict.fromkeys(("proposer", "expected_effect")),
-        }
+def _experiment(trial: Trial, records: SessionRecords) -> Facts:
+    proposal, ruling, telling = trial.proposal, trial.ruling, trial.telling_run
+    log = records.logs.get(telling.key) if telling else None
+    low, high = interval(trial.delta, ruling.delta_sd if ruling else None)
     return {
-        "round": proposal.round,
-        "commit": proposal.commit,
-        "description": text.label(proposal.description),
-        "category": text.label(proposal.category, 60),
+        "number": trial.number,
+        "retried_as": trial.retried_as,
+        "round": trial.round,
+        "commit": trial.commit,
+        "description": text.label(trial.description),
+        "category": text.label(trial.category, 60),
         "hypothesis": text.head(proposal.hypothesis, text.LOG_LIMIT),
         "diff": text.head(proposal.diff, text.DIFF_LIMIT),
         "source": proposal.source,
@@ -50,55 +44,42 @@ def _proposed(proposal: Proposal | None, judged: tuple[int, Ruling] | None) -> F
         "retry_of": proposal.retry_of,
         "proposer": text.label(proposal.proposer, 60),
         "expected_effect": text.label(proposal.expected_effect) or None,
-    }
-
-
-def _judged(ruling: Ruling | None, records: SessionRecords) -> Facts:
-    if ruling is None:
-        missing = "verdict status reason mean n incumbent delta delta_sd delta_low delta_high gain"
-        missing += " confidence memory_mb price net_lines memory_ratio pareto pareto_low"
-        missing += " pareto_high changes outcome seconds log_tail"
-        plain = {"near_miss": False, "quarantined": False, "notes": [], "runs": []}
-        return {**dict.fromkeys(missing.split()), **plain}
-    failed = [r for r in ruling.runs if r.outcome is not Outcome.OK]
-    telling = failed[0] if failed else ruling.runs[-1] if ruling.runs else None
-    details = records.runs.get(telling.key) if telling else None
-    low, high = _interval(ruling.delta, ruling.delta_sd)
-    return {
-        "verdict": ruling.verdict.value,
-        "status": ruling.verdict.status.value,
-        "reason": text.label(ruling.reason, 600),
-        "mean": ruling.mean,
-        "n": len(measured(ruling.runs)),
-        "incumbent": ruling.incumbent,
-        "delta": ruling.delta,
-        "delta_sd": ruling.delta_sd,
+        "verdict": trial.word or None,
+        "status": trial.status.value if trial.status else None,
+        "reason": text.label(ruling.reason, 600) if ruling else None,
+        **{name: getattr(ruling, name, None) for name in AS_RULED},
         "delta_low": low,
         "delta_high": high,
-        "gain": ruling.gain,
-        "confidence": ruling.confidence,
-        "memory_mb": ruling.memory_mb,
-        "price": ruling.price,
-        "net_lines": ruling.net_lines,
-        "changes": ruling.changes,
-        "memory_ratio": ruling.memory_ratio,
-        "pareto": ruling.pareto,
-        "pareto_low": ruling.pareto_low,
-        "pareto_high": ruling.pareto_high,
-        "near_miss": ruling.near_miss,
-        "quarantined": ruling.quarantined,
-        "notes": [text.label(note, 300) for note in ruling.notes[:NOTES_SHOWN]],
+        "n": len(measured(trial.runs)) if ruling else None,
+        "near_miss": ruling is not None and ruling.near_miss,
+        "quarantined": ruling is not None and ruling.quarantined,
+        "notes": [text.label(n, 300) for n in ruling.notes[:NOTES_SHOWN]] if ruling else [],
         "outcome": telling.outcome.value if telling else None,
-        "seconds": total(records, ruling.runs, "train_seconds"),
-        "log_tail": text.tail(details.log_tail, text.LOG_LIMIT) if details else None,
-        "runs": [run_facts(r, records) for r in ruling.runs],
+        "seconds": total(records, trial.runs, train_seconds),
+        "log_tail": None if log is None else text.tail(log, text.LOG_LIMIT),
+        "runs": [run_facts(run, records) for run in trial.runs],
     }
 
 
-def _interval(delta: float | None, sd: float | None) -> tuple[float | None, float | None]:
+def interval(delta: float | None, sd: float | None) -> tuple[float | None, float | None]:
+    """The 95 % interval of a difference; ``None`` twice where there is none."""
     if delta is None or sd is None:
         return None, None
     return delta - NORMAL_95 * sd, delta + NORMAL_95 * sd
+
+
+def counts(tried: Sequence[Facts], false_keeps: float | None) -> Facts:
+    """How many experiments there are of each status."""
+    status = [e["status"] for e in tried]
+    judged = sum(e["verdict"] is not None for e in tried)
+    return {
+        "judged": judged,
+        "kept": status.count("keep"),
+        "discarded": status.count("discard"),
+        "crashed": status.count("crash"),
+        "pending": len(tried) - judged,
+        "expected_false_keeps": false_keeps,
+    }
 
 
 def crashes(tried: list[Facts]) -> list[Facts]:

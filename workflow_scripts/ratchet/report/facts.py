@@ -12,9 +12,9 @@ from math import fsum
 from statistics import fmean
 
 from ratchet.codec import encode
+from ratchet.history import History
 from ratchet.records import (
     Confirmation,
-    Direction,
     Fingerprint,
     Manifest,
     Proposals,
@@ -24,22 +24,22 @@ from ratchet.records import (
 )
 from ratchet.report import again, answer, evidence, text
 from ratchet.report.agents import agents
-from ratchet.report.experiments import crashes, experiments
+from ratchet.report.experiments import counts, crashes, experiments
 from ratchet.report.front import front
 from ratchet.report.inputs import (
     Facts,
-    RunDetails,
     SessionRecords,
-    incumbent_runs,
+    metric_facts,
     run_facts,
     spread,
     total,
+    train_seconds,
 )
 from ratchet.report.soundness import soundness
 from ratchet.report.steering import steering
 from ratchet.report.timing import timeline
 
-__all__ = ["RunDetails", "SessionRecords", "build"]
+__all__ = ["SessionRecords", "build"]
 
 FORMAT = 1
 # A brief of 200 kB would be a book.
@@ -48,34 +48,34 @@ PROGRAM_LIMIT = 200_000
 
 def build(records: SessionRecords) -> Facts:
     """All facts of a session, finished or not, as JSON values."""
+    history = records.history
     baseline = _baseline(records)
-    noise = _noise(records, baseline)
+    noise = _noise(history, baseline)
     tried = experiments(records)
-    checks = _remeasurements(records)
+    checks = _remeasurements(history)
     totals = _totals(records)
     sign = records.direction.sign
-    _mark(tried, records, sign)
+    evidence.mark(tried, sign)
+    for e in tried:
+        e["commands"] = again.commands(records.recipe, e) if records.recipe else []
     facts: Facts = {
         "format": FORMAT,
         # Filled where a log of somebody else's is reported; see foreign.py.
         "log": None,
         "session": text.label(records.manifest.session),
         "task": text.label(records.manifest.task),
-        "metric": {
-            "name": text.label(records.metric, 80),
-            "unit": text.label(records.unit, 40) if records.unit else None,
-            "direction": records.direction.value,
-            "better": "lower" if records.direction is Direction.MINIMIZE else "higher",
-            "decimals": text.decimals_for(noise["sd"] or baseline["sd"], baseline["mean"]),
-        },
-        "judge": {**encode(records.judge), "error_spent": _error_spent(records)},
-        "stop": _stop(records),
-        "rounds": max((v.round for v in records.verdicts if v.rulings), default=0),
+        "metric": metric_facts(
+            *(records.metric, records.unit, records.direction),
+            *(noise["sd"] or baseline["sd"], baseline["mean"]),
+        ),
+        "judge": {**encode(records.judge), "error_spent": _error_spent(history)},
+        "stop": _stop(history),
+        "rounds": max((trial.round for trial in history.judged), default=0),
         "baseline": baseline,
         "noise": noise,
         "experiments": tried,
-        "counts": _counts(tried, records),
-        "incumbents": _incumbents(records, baseline),
+        "counts": _counts(tried, history),
+        "incumbents": _incumbents(history, baseline),
         "remeasurements": checks,
         "seeds": evidence.seeds(noise["sd"], _run_seconds(totals), tried),
         "strict": evidence.strict(tried, sign),
@@ -97,14 +97,6 @@ def build(records: SessionRecords) -> Facts:
     return safe
 
 
-def _mark(tried: list[Facts], records: SessionRecords, sign: int) -> None:
-    """Say of each experiment whether it passes the stricter test, and how to see it again."""
-    passed = evidence.survivors(tried, sign)
-    for e in tried:
-        e["survives"] = e["number"] in passed if e["delta_sd"] else None
-        e["commands"] = again.commands(records.recipe, e) if records.recipe else []
-
-
 def _run_seconds(totals: Facts) -> float | None:
     """Training time of a mean run."""
     count, seconds = totals["train_seconds_of_runs"], totals["train_seconds"]
@@ -112,49 +104,41 @@ def _run_seconds(totals: Facts) -> float | None:
 
 
 def _gpu_utilisation(records: SessionRecords) -> float | None:
-    found = [d.gpu_utilisation for d in records.runs.values() if d.gpu_utilisation is not None]
-    return fmean(found) if found else None
+    watched = [(record.telemetry or {}).get("utilisation") for record in records.runs.values()]
+    known = [used["mean"] for used in watched if used and used.get("mean") is not None]
+    return fmean(known) if known else None
 
 
 def _baseline(records: SessionRecords) -> Facts:
-    base = records.baseline
+    base = records.history.baseline
     runs = [run_facts(r, records) for r in base.runs]
     return {"commit": base.commit, "source": base.source, **spread(base.runs), "runs": runs}
 
 
-def _noise(records: SessionRecords, baseline: Facts) -> Facts:
+def _noise(history: History, baseline: Facts) -> Facts:
     """The judge's last noise floor, or else the spread of the baseline."""
-    for verdict in sorted(records.verdicts, key=lambda v: v.round, reverse=True):
+    for verdict in reversed(history.verdicts):
         if verdict.noise_sd is not None:
             low, high = verdict.noise_low, verdict.noise_high
             return {"sd": verdict.noise_sd, "low": low, "high": high, "from": "judge"}
     return {"sd": baseline["sd"], "low": None, "high": None, "from": "baseline replicates"}
 
 
-def _counts(tried: list[Facts], records: SessionRecords) -> Facts:
+def _counts(tried: list[Facts], history: History) -> Facts:
     """How many of each status, and how many keeps chance alone would explain."""
-    judged = [v for v in records.verdicts if v.expected_false_keeps is not None]
-    last = max(judged, key=lambda v: v.round).expected_false_keeps if judged else None
-    kept = [e for e in tried if e["status"] == "keep"]
-    doubts = [1 - e["confidence"] for e in kept if e["confidence"] is not None]
-    return {
-        "judged": sum(e["verdict"] is not None for e in tried),
-        "kept": len(kept),
-        "discarded": sum(e["status"] == "discard" for e in tried),
-        "crashed": sum(e["status"] == "crash" for e in tried),
-        "pending": sum(e["verdict"] is None for e in tried),
-        "expected_false_keeps": last
-        if last is not None
-        else sum(doubts)
-        if doubts or not kept
-        else None,
-    }
+    risks = (v.expected_false_keeps for v in reversed(history.verdicts))
+    last = next((risk for risk in risks if risk is not None), None)
+    if last is None:
+        kept = [e for e in tried if e["status"] == "keep"]
+        doubts = [1 - e["confidence"] for e in kept if e["confidence"] is not None]
+        last = sum(doubts) if doubts or not kept else None
+    return counts(tried, last)
 
 
-def _stop(records: SessionRecords) -> Facts | None:
+def _stop(history: History) -> Facts | None:
     """The first reason that a round gives for not going on."""
     entries: list[Proposals | RoundVerdict | SessionState] = []
-    entries += [*records.proposals, *records.verdicts, *records.states]
+    entries += [*history.proposals, *history.verdicts, *history.states]
     stops = [(e.round, e.stop, e.detail) for e in entries if e.stop is not None]
     if not stops:
         return None
@@ -167,14 +151,14 @@ def _stop(records: SessionRecords) -> Facts | None:
     }
 
 
-def _incumbents(records: SessionRecords, baseline: Facts) -> list[Facts]:
+def _incumbents(history: History, baseline: Facts) -> list[Facts]:
     """What was believed of the incumbent, and from which experiment on."""
-    last = {v.round: max((r.number for r in v.rulings), default=None) for v in records.verdicts}
+    last = {v.round: max((r.number for r in v.rulings), default=None) for v in history.verdicts}
     line: list[Facts] = []
-    if baseline["mean"] is not None and all(s.round > 0 for s in records.states):
+    if baseline["mean"] is not None and all(s.round > 0 for s in history.states):
         sd = baseline["sd"] / baseline["n"] ** 0.5 if baseline["sd"] is not None else None
         line.append({"from": 0, "number": 0, "mean": baseline["mean"], "sd": sd})
-    for state in sorted(records.states, key=lambda s: s.round):
+    for state in history.states:
         held = state.incumbent
         fresh = not line or held.number != line[-1]["number"]
         start = held.number if fresh else last.get(state.round)
@@ -184,18 +168,16 @@ def _incumbents(records: SessionRecords, baseline: Facts) -> list[Facts]:
     return line
 
 
-def _error_spent(records: SessionRecords) -> float | None:
+def _error_spent(history: History) -> float | None:
     """What tests have used of the bound on false keeps; ``None`` without a bound."""
-    last = max(records.verdicts, key=lambda v: v.round, default=None)
-    return last.error_spent if last else None
+    return history.verdicts[-1].error_spent if history.verdicts else None
 
 
-def _remeasurements(records: SessionRecords) -> list[Facts]:
+def _remeasurements(history: History) -> list[Facts]:
     """The regular checks of the incumbent, by round."""
-    found = {v.round: v.remeasured for v in records.verdicts if v.remeasured}
     return [
         {
-            "round": number,
+            "round": verdict.round,
             "number": check.number,
             "value": check.run.value,
             "outcome": check.run.outcome.value,
@@ -205,12 +187,14 @@ def _remeasurements(records: SessionRecords) -> list[Facts]:
             "alarm": check.alarm,
             "key": check.run.key,
         }
-        for number, check in sorted(found.items())
+        for verdict in history.verdicts
+        for check in (verdict.remeasured,)
+        if check is not None
     ]
 
 
 def _confirmation(records: SessionRecords, tried: list[Facts]) -> Facts | None:
-    found = records.confirmation
+    found = records.history.confirmation
     if found is None:
         return None
     names = {e["number"]: e["description"] for e in tried}
@@ -256,26 +240,25 @@ def _audit(found: Confirmation) -> Facts | None:
 
 def _totals(records: SessionRecords) -> Facts:
     """Runs by phase and what they cost; a run used twice counts once."""
-    confirmation = records.confirmation
-    confirming = (confirmation.baseline_runs + confirmation.champion_runs) if confirmation else ()
+    history = records.history
     phases: dict[str, Sequence[RunSummary]] = {
-        "baseline": records.baseline.runs,
-        "experiments": [r for v in records.verdicts for x in v.rulings for r in x.runs],
-        "incumbent": [r for v in records.verdicts for r in incumbent_runs(v)],
-        "confirmation": confirming,
+        "baseline": history.baseline.runs,
+        "experiments": history.search_runs,
+        "incumbent": history.incumbent_runs,
+        "confirmation": history.confirmation_runs,
     }
-    runs = [r for group in phases.values() for r in group]
+    runs = history.runs
     known = [records.runs[k] for k in {r.key for r in runs} if k in records.runs]
-    trained = [d.train_seconds for d in known if d.train_seconds is not None]
-    peaks = [d.peak_rss_mb for d in known if d.peak_rss_mb is not None]
+    trained = [seconds for record in known if (seconds := train_seconds(record)) is not None]
+    peaks = [record.peak_rss_mb for record in known if record.peak_rss_mb is not None]
     return {
         "device": records.device,
         "runs": len({r.key for r in runs}),
         "phases": {name: len({r.key for r in group}) for name, group in phases.items()},
         "train_seconds": fsum(trained) if trained else None,
         "train_seconds_of_runs": len(trained),
-        "wall_seconds": total(records, runs, "wall_seconds"),
-        "cpu_seconds": total(records, runs, "cpu_seconds"),
+        "wall_seconds": total(records, runs, lambda record: record.wall_seconds),
+        "cpu_seconds": total(records, runs, lambda record: record.cpu_seconds),
         "peak_rss_mb": max(peaks, default=None),
     }
 

@@ -12,17 +12,15 @@ from collections.abc import Sequence
 from statistics import fmean, stdev
 from typing import Any
 
-from ratchet.cli.autosteer_log import Steered
-from ratchet.cli.judging import reason
-from ratchet.codec import encode
 from ratchet.dialects import LogRow, RowStatus
 from ratchet.judge import Assessment
+from ratchet.logs_analysis import LogSession, Steered, reason
 from ratchet.report import evidence, foreign_words, text
-from ratchet.report.experiments import crashes
-from ratchet.report.foreign_log import LogSession
+from ratchet.report.experiments import AS_RULED, counts, crashes, interval
 from ratchet.report.front import front
-from ratchet.report.inputs import Facts
-from ratchet.vocabulary import Direction, Status
+from ratchet.report.inputs import Facts, metric_facts
+from ratchet.report.steering import advice
+from ratchet.vocabulary import Status
 
 MB_PER_GB = 1024
 MOST_PROBLEMS = 50
@@ -30,9 +28,7 @@ MOST_PROBLEMS = 50
 
 _EMPTY = (
     "round hypothesis diff source lines_added lines_removed retried_as retry_of proposer "
-    "expected_effect net_lines memory_ratio price pareto pareto_low pareto_high changes outcome "
-    "seconds log_tail incumbent delta delta_sd delta_low delta_high gain confidence verdict called "
-    "role survives"
+    "expected_effect outcome seconds log_tail delta_low delta_high verdict called role survives"
 )
 
 
@@ -45,26 +41,20 @@ def build(log: LogSession) -> Facts:
     baseline = _baseline(log)
     rows = [_row(log, place) for place in range(len(every.rows))]
     tried = [e for e in rows if e["verdict"] is not None]
-    passed = evidence.survivors(tried, sign)
-    for e in tried:
-        e["survives"] = e["number"] in passed if e["delta_sd"] else None
+    evidence.mark(tried, sign)
     facts: Facts = {
         "format": 1,
         "log": _about(log, tried),
         "session": text.label(log.file.name),
         "task": "a log of experiments",
-        "metric": {
-            "name": text.label(table.metric, 80),
-            "unit": None,
-            "direction": table.direction.value,
-            "better": "lower" if table.direction is Direction.MINIMIZE else "higher",
-            "decimals": text.decimals_for(judge.noise_sd, baseline["mean"]),
-        },
+        "metric": metric_facts(
+            table.metric, None, table.direction, judge.noise_sd, baseline["mean"]
+        ),
         "judge": {"mode": log.mode, "keep_probability": judge.settings.keep_probability},
         "baseline": baseline,
         "noise": {"sd": judge.noise_sd, "low": low, "high": high, "from": "log"},
         "experiments": rows,
-        "counts": _counts(tried, judge.expected_false_keeps),
+        "counts": counts(tried, judge.expected_false_keeps),
         "incumbents": _incumbents(log),
         "remeasurements": [],
         "seeds": evidence.seeds(judge.noise_sd, None, tried),
@@ -111,7 +101,7 @@ def _row(log: LogSession, place: int) -> Facts:
     row, number, value = every.rows[place], every.numbers[place], every.values[place]
     assessment = log.done.assessments[place]
     e: Facts = {
-        **dict.fromkeys(_EMPTY.split()),
+        **dict.fromkeys((*_EMPTY.split(), *AS_RULED)),
         **{"near_miss": False, "quarantined": False, "notes": [], "runs": [], "commands": []},
         "number": number,
         "line": row.line,
@@ -152,29 +142,17 @@ def _kind(row: LogRow) -> str:
 
 def _judged(found: Assessment, sign: int) -> Facts:
     delta = sign * found.delta
-    reach = evidence.NORMAL_95 * found.delta_sd
+    low, high = interval(delta, found.delta_sd)
     return {
         "verdict": found.verdict.value,
         "called": found.verdict.status.value,
         "reason": f"{reason(found)}.",
         "delta": delta,
         "delta_sd": found.delta_sd,
-        "delta_low": delta - reach,
-        "delta_high": delta + reach,
+        "delta_low": low,
+        "delta_high": high,
         "gain": found.gain,
         "confidence": found.confidence,
-    }
-
-
-def _counts(tried: Sequence[Facts], false_keeps: float) -> Facts:
-    status = [e["status"] for e in tried]
-    return {
-        "judged": len(tried),
-        "kept": status.count("keep"),
-        "discarded": status.count("discard"),
-        "crashed": status.count("crash"),
-        "pending": 0,
-        "expected_false_keeps": false_keeps,
     }
 
 
@@ -196,22 +174,9 @@ def _incumbents(log: LogSession) -> list[Facts]:
 def _steering(found: Steered) -> Facts | None:
     if not found.attempts:
         return None
-    return {
-        "ranking": [text.label(name, 60) for name in found.ranking],
-        "categories": [encode(score) for score in found.scores],
-        "suggestions": [
-            {
-                "kind": one.kind.value,
-                "category": text.label(one.category, 60),
-                "title": text.label(one.title),
-                "evidence": text.label(one.evidence),
-                "experiments": list(one.experiments),
-            }
-            for one in found.suggestions
-        ],
-        "avoid": [text.label(note.text) for note in (*found.crashes, *found.exhausted)],
-        "followed": [],
-    }
+    avoid = [note.text for note in (*found.crashes, *found.exhausted)]
+    said = advice(found.ranking, found.scores, found.suggestions, avoid)
+    return {**said, "followed": []}
 
 
 def _about(log: LogSession, tried: Sequence[Facts]) -> Facts:

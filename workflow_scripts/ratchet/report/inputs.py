@@ -2,41 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from math import fsum
 from statistics import fmean, stdev
 from typing import Any
 
 from ratchet.codec import Frozen, field
 from ratchet.declared_values import BY_ENVIRONMENT, Seeding
-from ratchet.records import (
-    Baseline,
-    Confirmation,
-    Direction,
-    Manifest,
-    Outcome,
-    Proposals,
-    RoundVerdict,
-    RunSummary,
-    SessionState,
-)
+from ratchet.history import History
+from ratchet.records import Direction, Manifest, Outcome, RunSummary
 from ratchet.report import text
 from ratchet.steer import CategoryScore
+from ratchet.store import RunRecord
 
 Facts = dict[str, Any]
-
-
-class RunDetails(Frozen):
-    """What the store knows of one run beyond its summary."""
-
-    log_tail: str
-    train_seconds: float | None = None
-    wall_seconds: float | None = None
-    cpu_seconds: float | None = None
-    peak_rss_mb: float | None = None
-    isolation: str | None = None
-    gpu_utilisation: float | None = None
-    unenforced: tuple[str, ...] = ()
 
 
 class Integrity(Frozen):
@@ -67,9 +46,9 @@ class SessionRecords(Frozen):
     """Everything a report is made of.
 
     ``judge`` holds the settings that verdicts depend on, at least ``mode`` and
-    ``keep_probability``.  ``confirmation`` is ``None`` while the session runs.
-    ``categories`` are the records and labels that steering ends with, and
-    ``agent_logs`` the ends of what agents printed, by digest.  ``events`` is the
+    ``keep_probability``.  ``categories`` are the records and labels that steering ends
+    with.  ``runs`` are those that the store still has, ``logs`` the ends of what all of
+    them printed, by key; ``agent_logs`` the same of agents, by digest.  ``events`` is the
     journal, ``integrity`` what was hashed again, ``program`` the next brief,
     ``recipe`` how a run is started by hand; ``device`` is ``cpu`` or ``gpu``.
     """
@@ -79,13 +58,10 @@ class SessionRecords(Frozen):
     unit: str | None
     direction: Direction
     judge: Mapping[str, Any]
-    baseline: Baseline
-    proposals: tuple[Proposals, ...] = ()
-    verdicts: tuple[RoundVerdict, ...] = ()
-    states: tuple[SessionState, ...] = ()
-    confirmation: Confirmation | None = None
+    history: History
     categories: tuple[CategoryScore, ...] = ()
-    runs: Mapping[str, RunDetails] = field(default_factory=dict)
+    runs: Mapping[str, RunRecord] = field(default_factory=dict)
+    logs: Mapping[str, str] = field(default_factory=dict)
     agent_logs: Mapping[str, str] = field(default_factory=dict)
     device: str = "cpu"
     events: tuple[Mapping[str, Any], ...] = ()
@@ -94,10 +70,17 @@ class SessionRecords(Frozen):
     recipe: Recipe | None = None
 
 
-def incumbent_runs(verdict: RoundVerdict) -> tuple[RunSummary, ...]:
-    """Every further run of the incumbent that a round made."""
-    check = (verdict.remeasured.run,) if verdict.remeasured else ()
-    return (*check, *verdict.incumbent_runs)
+def metric_facts(
+    name: str, unit: str | None, direction: Direction, noise_sd: float | None, mean: float | None
+) -> Facts:
+    """The metric, and with how many decimals it is shown beside this noise."""
+    return {
+        "name": text.label(name, 80),
+        "unit": text.label(unit, 40) if unit else None,
+        "direction": direction.value,
+        "better": "lower" if direction is Direction.MINIMIZE else "higher",
+        "decimals": text.decimals_for(noise_sd, mean),
+    }
 
 
 def measured(runs: Iterable[RunSummary]) -> list[float]:
@@ -117,9 +100,14 @@ def spread(runs: Sequence[RunSummary]) -> Facts:
     }
 
 
+def train_seconds(record: RunRecord) -> float | None:
+    """What a run reports to have trained."""
+    return record.metrics.get("training_seconds")
+
+
 def run_facts(run: RunSummary, records: SessionRecords) -> Facts:
     """One run as the report shows it."""
-    details = records.runs.get(run.key)
+    record = records.runs.get(run.key)
     return {
         "key": run.key,
         "seed": run.seed,
@@ -127,14 +115,17 @@ def run_facts(run: RunSummary, records: SessionRecords) -> Facts:
         "reason": text.label(run.reason),
         "value": run.value,
         "memory_mb": run.memory_mb,
-        "train_seconds": details.train_seconds if details else None,
-        "wall_seconds": details.wall_seconds if details else None,
+        "train_seconds": train_seconds(record) if record else None,
+        "wall_seconds": record.wall_seconds if record else None,
     }
 
 
-def total(records: SessionRecords, runs: Iterable[RunSummary], name: str) -> float | None:
+def total(
+    records: SessionRecords,
+    runs: Iterable[RunSummary],
+    seconds: Callable[[RunRecord], float | None],
+) -> float | None:
     """Sum over distinct runs; ``None`` as soon as one run did not measure it."""
-    details = [records.runs.get(key) for key in sorted({r.key for r in runs})]
-    values = [getattr(d, name) if d else None for d in details]
-    known = [v for v in values if v is not None]
-    return fsum(known) if known and len(known) == len(values) else None
+    found = [records.runs.get(key) for key in sorted({r.key for r in runs})]
+    known = [s for record in found if record and (s := seconds(record)) is not None]
+    return fsum(known) if known and len(known) == len(found) else None

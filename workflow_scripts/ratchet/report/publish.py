@@ -4,24 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from ratchet import files, layout, seal
+from ratchet import files, seal, spec
 from ratchet.canonical import digest
 from ratchet.errors import RatchetError, StoreError
+from ratchet.history import History
 from ratchet.journal import read_events
 from ratchet.paths import SessionPaths
-from ratchet.records import Baseline, CallOutcome, Confirmation, Proposals
+from ratchet.records import CallOutcome
 from ratchet.report import facts, render
 from ratchet.report.inputs import (
     Integrity,
     Recipe,
-    RunDetails,
     SessionRecords,
-    incumbent_runs,
 )
 from ratchet.runlog import tail
-from ratchet.stages.advising import trials_of
+from ratchet.session import Session
+from ratchet.stages.advising import pulls_of
 from ratchet.stages.program import next_version
-from ratchet.stages.session import Session
 from ratchet.steer import score
 
 # Of a run's log the page shows the end; the whole is in the store.
@@ -29,51 +28,34 @@ LOG_TAIL_BYTES = 4096
 LOST = "[the store no longer holds this run]"
 
 
-def gather(session: Session, last: int | None = None) -> SessionRecords:
-    """Everything that a finished session recorded, or one that runs up to round ``last``."""
-    finished = last is None
-    last = session.config.rounds if last is None else last
-    rounds = range(1, last + 1)
-    verdicts = tuple(session.verdict(number) for number in rounds)
-    proposals = tuple(session.proposals(number) for number in rounds)
-    baseline = files.read_record(Baseline, session.paths.baseline)
-    confirmation = None
-    if finished or session.paths.confirmation.is_file():
-        confirmation = files.read_record(Confirmation, session.paths.confirmation)
-    runs = [
-        *baseline.runs,
-        *(run for verdict in verdicts for ruling in verdict.rulings for run in ruling.runs),
-        *(run for verdict in verdicts for run in incumbent_runs(verdict)),
-        *(confirmation.baseline_runs if confirmation else ()),
-        *(confirmation.champion_runs if confirmation else ()),
-    ]
+def gather(session: Session, history: History) -> SessionRecords:
+    """Everything that a session recorded, finished or not."""
     metric = session.task.metric
-    details = {run.key: _details(session, run.key) for run in runs}
+    keys = dict.fromkeys(run.key for run in history.runs)
+    runs = {key: found for key in keys if (found := session.store.lookup(key)) is not None}
     return SessionRecords(
         manifest=session.manifest,
         metric=metric.name,
         unit=metric.unit,
         direction=metric.direction,
         judge=session.judge_settings,
-        baseline=baseline,
-        proposals=proposals,
-        verdicts=verdicts,
-        states=tuple(session.state(number) for number in (0, *rounds)),
-        confirmation=confirmation,
-        categories=score(trials_of(session.history(last + 1)), session.categories),
-        runs=details,
-        agent_logs=_agent_logs(session, proposals),
+        history=history,
+        categories=score(pulls_of(history.judged), session.categories),
+        runs=runs,
+        logs={key: _log(session, key) if key in runs else LOST for key in keys},
+        agent_logs=_agent_logs(session, history),
         device=session.task.device,
         events=tuple(read_events(session.paths.events)),
-        integrity=_integrity(session, details),
-        program=next_version(session),
+        integrity=_integrity(session, [key for key in keys if key not in runs]),
+        program=next_version(session, history),
         recipe=_recipe(session),
     )
 
 
-def _agent_logs(session: Session, rounds: Sequence[Proposals]) -> dict[str, str]:
+def _agent_logs(session: Session, history: History) -> dict[str, str]:
     """The ends of what agents printed whose answers could not be tried."""
-    refused = {c.log for r in rounds for c in r.calls if c.outcome is not CallOutcome.PROPOSED}
+    calls = [call for made in history.proposals for call in made.calls]
+    refused = {call.log for call in calls if call.outcome is not CallOutcome.PROPOSED}
     found = {}
     for sha in sorted(refused):
         try:
@@ -83,27 +65,13 @@ def _agent_logs(session: Session, rounds: Sequence[Proposals]) -> dict[str, str]
     return found
 
 
-def _details(session: Session, key: str) -> RunDetails:
-    record = session.store.lookup(key)
-    if record is None:
-        return RunDetails(log_tail=LOST)
-    telemetry = record.telemetry or {}
-    return RunDetails(
-        train_seconds=record.metrics.get("training_seconds"),
-        wall_seconds=record.wall_seconds,
-        cpu_seconds=record.cpu_seconds,
-        peak_rss_mb=record.peak_rss_mb,
-        isolation=record.isolation,
-        gpu_utilisation=(telemetry.get("utilisation") or {}).get("mean"),
-        unenforced=record.unenforced,
-        log_tail=tail(session.log_path(key).read_bytes(), LOG_TAIL_BYTES),
-    )
+def _log(session: Session, key: str) -> str:
+    return tail(session.log_path(key).read_bytes(), LOG_TAIL_BYTES)
 
 
-def _integrity(session: Session, runs: dict[str, RunDetails]) -> Integrity:
+def _integrity(session: Session, lost: Sequence[str]) -> Integrity:
     """Inputs, runs and records hashed again; the runs were, when they were looked up."""
     deviations = [*_inputs(session), *_records(session)]
-    lost = [key for key, details in runs.items() if details.log_tail == LOST]
     deviations += [f"run {key}: missing in the store, or damaged" for key in sorted(lost)]
     return Integrity(
         checked=(
@@ -155,7 +123,7 @@ def _recipe(session: Session) -> Recipe:
         data={entry.path: str(here.store.blob(entry.sha256)) for entry in kept},
         variables={
             **session.variables,
-            **dict.fromkeys(layout.THREAD_VARIABLES, str(session.task.threads)),
+            **dict.fromkeys(spec.THREAD_VARIABLES, str(session.task.threads)),
             "PYTHONHASHSEED": "0",
             **spend,
         },
@@ -166,8 +134,8 @@ def _recipe(session: Session) -> Recipe:
 
 def run(session: Session) -> None:
     """Write report.json, the pictures and report.html, in this order."""
-    found = facts.build(gather(session))
     paths = session.paths
+    found = facts.build(gather(session, History.read(paths, session.config.rounds)))
     files.write_json(paths.report_json, found)
     files.write_bytes(paths.progress_png, render.render_png(found))
     files.write_bytes(paths.progress_svg, render.render_svg(found).encode())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ratchet.history import name_of
 from ratchet.report.inputs import Facts
 from ratchet.report.text import number, plural
 
@@ -56,7 +57,7 @@ def _price(e: Facts, decimals: int) -> str:
 def alarm(check: Facts, decimals: int) -> str:
     """The sentence for a re-measurement that raised the alarm."""
     expected, value = number(check["expected"], decimals), number(check["value"], decimals)
-    name = f"experiment {check['number']}" if check["number"] else "the baseline"
+    name = name_of(check["number"])
     return (
         f"The incumbent moved: before round {check['round']}, {name} was expected at {expected} ± "
         f"{number(check['sd'], decimals)} and measured {value} (z = {number(check['z'], 1)}). The "

@@ -5,7 +5,7 @@ what is compared here are rules, under the same proposals and the same luck.  It
 says nothing of what a language model would propose.
 """
 
-from ratchet.simulation.measures import Contrast, Estimate, Summary, contrast, summarize
+from ratchet.simulation.measures import Estimate, Summary, summarize
 from ratchet.simulation.rules import RULES
 from ratchet.simulation.session import (
     Bench,
@@ -25,7 +25,6 @@ __all__ = [
     "WORLDS",
     "Bench",
     "Candidate",
-    "Contrast",
     "Decision",
     "Estimate",
     "Keeper",
@@ -35,7 +34,6 @@ __all__ = [
     "Stream",
     "Summary",
     "World",
-    "contrast",
     "play",
     "play_all",
     "summarize",

@@ -84,64 +84,28 @@ class Summary(Frozen):
 
 def summarize(records: Sequence[Record], against: Sequence[Record]) -> Summary:
     """Measures of a rule's sessions, compared with another's of the same plan."""
-    gain = _column([record.true_gain for record in records])
-    claimed = _column([record.claimed_gain for record in records])
-    keeps = _column([sum(row.decision.keep for row in r.rows) for r in records])
-    false = _column([_false_keeps(record) for record in records])
-    material = _column([sum(row.material for row in r.rows) for r in records])
-    missed = _column(
+    gain = column([record.true_gain for record in records])
+    claimed = column([record.claimed_gain for record in records])
+    keeps = column([sum(row.decision.keep for row in r.rows) for r in records])
+    false = column([false_keeps_of(record) for record in records])
+    material = column([sum(row.material for row in r.rows) for r in records])
+    missed = column(
         [sum(row.material and not row.decision.keep for row in r.rows) for r in records]
     )
     return Summary(
         true_gain=mean(gain),
-        over=mean(gain - _column([record.true_gain for record in against])),
+        over=mean(gain - column([record.true_gain for record in against])),
         bias=mean(claimed - gain),
         keeps=mean(keeps),
         false_keeps=_rate(false, np.ones_like(false)) or Estimate(0.0, 0.0, 0.0),
         false_share=_rate(false, keeps),
         missed=_rate(missed, material),
-        proposals=mean(_column([record.proposals for record in records])),
-        retests=mean(_column([record.retests for record in records])),
-        incumbent_runs=mean(_column([record.incumbent_runs for record in records])),
+        proposals=mean(column([record.proposals for record in records])),
+        retests=mean(column([record.retests for record in records])),
+        incumbent_runs=mean(column([record.incumbent_runs for record in records])),
         **_calibration(records),
         noise_ratio=_noise_ratio(records),
         hit_rates=hit_rates(records),
-    )
-
-
-class Contrast(Frozen):
-    """One rule minus another, session by session."""
-
-    true_gain: Estimate
-    false_keeps: Estimate
-    bias: Estimate
-    noise_error: Estimate | None
-
-
-def contrast(records: Sequence[Record], against: Sequence[Record]) -> Contrast:
-    """Paired differences; ``bias`` and ``noise_error`` are differences in size.
-
-    ``bias`` is |claimed - true gain| and ``noise_error`` |ln noise ratio|, so
-    that less is better in both.
-    """
-
-    def paired(one: list[float], other: list[float]) -> Estimate:
-        return mean(_column(one) - _column(other))
-
-    def off(some: Sequence[Record]) -> list[float]:
-        return [abs(r.claimed_gain - r.true_gain) for r in some]
-
-    def noise(some: Sequence[Record]) -> list[float]:
-        return [abs(math.log(r.noise_ratio)) for r in some if r.noise_ratio]
-
-    both = len(noise(records)) == len(noise(against)) == len(records)
-    return Contrast(
-        true_gain=paired([r.true_gain for r in records], [r.true_gain for r in against]),
-        false_keeps=paired(
-            [float(_false_keeps(r)) for r in records], [float(_false_keeps(r)) for r in against]
-        ),
-        bias=paired(off(records), off(against)),
-        noise_error=paired(noise(records), noise(against)) if both else None,
     )
 
 
@@ -213,7 +177,7 @@ def _noise_ratio(records: Sequence[Record]) -> Estimate | None:
     found = [record.noise_ratio for record in records if record.noise_ratio]
     if len(found) < len(records):
         return None
-    logs = mean(np.log(_column(found)))
+    logs = mean(np.log(column(found)))
     return Estimate(math.exp(logs.value), math.exp(logs.low), math.exp(logs.high))
 
 
@@ -234,9 +198,9 @@ def _resampled(values: FloatArray) -> FloatArray:
     return sums
 
 
-def _false_keeps(record: Record) -> int:
+def false_keeps_of(record: Record) -> int:
     return sum(row.decision.keep and not row.better for row in record.rows)
 
 
-def _column(values: Sequence[float]) -> FloatArray:
+def column(values: Sequence[float]) -> FloatArray:
     return np.array(values, dtype=float)

@@ -1,4 +1,4 @@
-"""Rules to compare: rivals, the judge in its modes, and ideas tried beside it."""
+"""Rules to compare: rivals, the judge in its modes, and a bound."""
 
 from __future__ import annotations
 
@@ -96,21 +96,17 @@ class Judged(Frozen):
     """The judge in one of its modes, asked before every decision.
 
     ``outlier_residual`` replaces the hold on outliers, of candidates and of the
-    incumbent; infinite there is none.  ``remeasured`` runs every new
-    incumbent once more, on which no decision rested.  ``stages`` are modes for
-    equal parts of the session, instead of ``mode``.
+    incumbent; infinite there is none.
     """
 
     name: str
     summary: str
     mode: Mode
     outlier_residual: float | None = None
-    remeasured: bool = False
-    stages: tuple[Mode, ...] = ()
 
     def begin(self, bench: Bench) -> Keeper:
         """The plan's baseline runs, on which the scale may rest."""
-        return _JudgeKeeper(self, bench)
+        return JudgeKeeper(self, bench)
 
     def settings(self, bench: Bench, baseline: list[float]) -> Settings:
         """What a session of this length would judge by."""
@@ -123,16 +119,16 @@ class Judged(Frozen):
         return replace(settings, outlier_residual=hold, surprise_residual=hold)
 
 
-class _JudgeKeeper:
+class JudgeKeeper:
+    """The judge at work in one session."""
+
     def __init__(self, rule: Judged, bench: Bench) -> None:
-        self._rule, self._bench = rule, bench
+        self._bench = bench
         baseline = bench.baseline(bench.plan.baseline_runs)
         self._judge = Judge(rule.settings(bench, baseline))
         for y in baseline:
             self._judge.incumbent(y)
         self._start = self._judge.incumbent_mean
-        self._stage = rule.mode
-        self._remeasure = False
 
     @property
     def claimed_gain(self) -> float:
@@ -146,16 +142,11 @@ class _JudgeKeeper:
         self._judge.crash()
 
     def decide(self, candidate: Candidate) -> Decision:
-        self._enter_stage()
-        if self._remeasure:
-            self._remeasure = not self._measure_incumbent()
         self._feed_incumbent()
         found = self._judge.assess(candidate.runs)
         while found.verdict is Verdict.RETEST and self._run_more(candidate):
             found = self._judge.assess(candidate.runs)
         self._judge.commit(found.keep)
-        # It is the bench's incumbent only once this decision is settled.
-        self._remeasure = found.keep and self._rule.remeasured
         return Decision(found.keep, found.confidence, found.verdict)
 
     def _run_more(self, candidate: Candidate) -> bool:
@@ -175,19 +166,6 @@ class _JudgeKeeper:
         if y is not None:
             self._judge.incumbent(y)
         return y is not None
-
-    def _enter_stage(self) -> None:
-        """Go on with the next stage's keep probability when its time has come."""
-        stages = self._rule.stages
-        if not stages:
-            return
-        part = len(stages) * self._bench.record.runs // (self._bench.plan.runs + 1)
-        if stages[part] is self._stage:
-            return
-        self._stage = stages[part]
-        state = self._judge.to_dict()
-        state["settings"]["keep_probability"] = Settings.for_session(self._stage).keep_probability
-        self._judge = Judge.from_dict(state)
 
 
 RIVALS: tuple[Rule, ...] = (
@@ -213,27 +191,5 @@ REFERENCE = Judged(
     outlier_residual=math.inf,
 )
 
-TRIED: tuple[Rule, ...] = (
-    Seeds("pairs", "tried: every candidate twice; keep if the mean is lower", 2, screened=False),
-    Judged(
-        "staged",
-        "tried: modes gain, balanced and strict for a third of the session each",
-        Mode.GAIN,
-        stages=(Mode.GAIN, Mode.BALANCED, Mode.STRICT),
-    ),
-    Judged(
-        "remeasured",
-        "tried: mode balanced with a fresh run of every new incumbent",
-        Mode.BALANCED,
-        remeasured=True,
-    ),
-    Judged(
-        "held",
-        "tried: mode gain where an outlier moves the incumbent by up to 3 noise sds",
-        Mode.GAIN,
-        outlier_residual=3.0,
-    ),
-)
-
-RULES: dict[str, Rule] = {rule.name: rule for rule in (*RIVALS, *OURS, REFERENCE, *TRIED, Oracle())}
+RULES: dict[str, Rule] = {rule.name: rule for rule in (*RIVALS, *OURS, REFERENCE, Oracle())}
 """All rules by name, in the order in which tables show them."""

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ratchet.codec import encode
-from ratchet.simulation.measures import Contrast, Estimate, Summary
+from ratchet.simulation.measures import Estimate, Summary
 from ratchet.simulation.session import Plan, Rule
 
 MISSING = "-"
@@ -32,13 +32,13 @@ def lines(summaries: Mapping[str, Summary], against: str) -> list[str]:
     ]
     took = [("rule", "missed", "tried", "retests", "incumbent", "Brier", "ECE", "noise/true")]
     for name, found in summaries.items():
-        over = MISSING if name == against else _signed(found.over)
+        over = MISSING if name == against else signed(found.over)
         gained.append(
             (
                 name,
                 _around(found.true_gain, 2, THOUSANDTHS),
                 over,
-                _signed(found.bias),
+                signed(found.bias),
                 _around(found.keeps, 1),
                 _around(found.false_keeps, 2),
                 _between(found.false_share, 3),
@@ -57,18 +57,6 @@ def lines(summaries: Mapping[str, Summary], against: str) -> list[str]:
             )
         )
     return [*_aligned(gained), "", *_aligned(took), *_words(summaries)]
-
-
-def contrast_lines(name: str, against: str, found: Contrast) -> list[str]:
-    """One rule against another, in two lines."""
-    second = f"  |claimed-true| {_signed(found.bias, 3)}"
-    if found.noise_error is not None:
-        second += f", |ln noise/true| {_signed(found.noise_error, 3, 1.0)}"
-    return [
-        f"{name} minus {against}: true gain {_signed(found.true_gain, 3)}, "
-        f"false keeps {_signed(found.false_keeps, 2, 1.0)}",
-        second,
-    ]
 
 
 LEGEND = (
@@ -139,7 +127,7 @@ def _around(found: Estimate | None, digits: int, factor: float = 1.0) -> str:
     return f"{_bare(found.value * factor, digits)}±{_bare(found.margin * factor, digits)}"
 
 
-def _signed(found: Estimate, digits: int = 2, factor: float = THOUSANDTHS) -> str:
+def signed(found: Estimate, digits: int = 2, factor: float = THOUSANDTHS) -> str:
     return f"{found.value * factor:+.{digits}f}±{found.margin * factor:.{digits}f}"
 
 

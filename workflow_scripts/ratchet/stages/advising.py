@@ -7,9 +7,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from ratchet import files, steer
 from ratchet.advice import Suggestion
 from ratchet.attempts import Attempt, crashes, exhausted
+from ratchet.history import History, Trial
 from ratchet.proposers import declared
-from ratchet.records import Proposal, Proposals, RoundVerdict, Ruling, Verdict
-from ratchet.stages.session import Session
+from ratchet.session import Session
 from ratchet.store import Store
 from ratchet.suggestions import Option, suggest
 
@@ -17,8 +17,6 @@ SUGGESTED = 5
 """Suggestions that a round leaves for the next."""
 AVOIDED = 20
 """Notes on what to leave alone; the latest crashes and the most used constants."""
-
-History = Sequence[tuple[Proposals, RoundVerdict]]
 
 
 def advise(
@@ -28,21 +26,20 @@ def advise(
     sources: Mapping[str, str],
     noise_sd: float | None,
 ) -> tuple[tuple[Suggestion, ...], tuple[str, ...]]:
-    """Suggestions and warnings after the rounds of ``history``.
+    """Suggestions and warnings after a session's rounds so far.
 
     ``ranking`` are the categories with the best first, ``sources`` the files of
     the incumbent.  For a declared search space the suggestions are exact edits.
     """
-    attempts = attempts_of(history)
+    attempts = attempts_of(history.judged)
     space = session.task.search_space
-    tried = {p.edit.label for ps, _ in history for p in ps.proposals if p.edit is not None}
+    tried = {trial.edit for trial in history.trials if trial.edit is not None}
     options = _options(session, tried, sources) if space else None
-    last = history[-1][1].round if history else 0
-    settings = files.read_json(session.paths.round(last).judge)["settings"]
+    settings = files.read_json(session.paths.round(history.last).judge)["settings"]
     found = suggest(
         attempts,
         ranking,
-        steer.score(trials_of(history), session.categories),
+        steer.score(pulls_of(history.judged), session.categories),
         SUGGESTED,
         float(settings["keep_probability"]),
         noise_sd,
@@ -70,51 +67,39 @@ def _options(session: Session, tried: Iterable[str], sources: Mapping[str, str])
     ]
 
 
-def trials_of(history: Iterable[tuple[Proposals, RoundVerdict]]) -> list[steer.Trial]:
-    """What steering learns from rounds, in order."""
-    return [
-        steer.Trial(proposal.category, ruling.number == verdict.kept, ruling.gain or 0.0)
-        for proposal, ruling, verdict in _judged(history)
-    ]
+def pulls_of(trials: Iterable[Trial]) -> list[steer.Pull]:
+    """What steering learns from judged trials, in order."""
+    return [steer.Pull(trial.category, trial.kept, trial.gain or 0.0) for trial in trials]
 
 
-def attempts_of(history: History, measured: Store | None = None) -> list[Attempt]:
-    """The experiments of rounds as steering reads them, in order.
+def attempts_of(trials: Iterable[Trial], measured: Store | None = None) -> list[Attempt]:
+    """Judged trials as suggestions read them, in order.
 
     Of a crash nothing but the ``measured`` peak of memory is known.  It is not the
     same in two runs, so no record of a session may rest on it.
     """
     return [
         Attempt(
-            number=ruling.number,
-            category=proposal.category,
-            description=proposal.description,
-            kept=ruling.number == verdict.kept,
-            crashed=ruling.verdict is Verdict.CRASH,
-            gain=ruling.gain,
-            confidence=ruling.confidence,
-            memory_gb=_memory_gb(ruling, measured),
+            number=trial.number,
+            category=trial.category,
+            description=trial.description,
+            kept=trial.kept,
+            crashed=trial.crashed,
+            gain=trial.gain,
+            confidence=trial.confidence,
+            memory_gb=_memory_gb(trial, measured),
             constant=edit.name if edit is not None and edit.value is not None else None,
             value=edit.value if edit is not None else None,
         )
-        for proposal, ruling, verdict in _judged(history)
-        for edit in (proposal.edit,)
+        for trial in trials
+        for edit in (trial.proposal.edit,)
     ]
 
 
-def _judged(
-    history: Iterable[tuple[Proposals, RoundVerdict]],
-) -> Iterable[tuple[Proposal, Ruling, RoundVerdict]]:
-    for proposals, verdict in history:
-        known = {p.number: p for p in proposals.proposals}
-        for ruling in verdict.rulings:
-            yield known[ruling.number], ruling, verdict
-
-
-def _memory_gb(ruling: Ruling, measured: Store | None) -> float | None:
+def _memory_gb(trial: Trial, measured: Store | None) -> float | None:
     """What a run reported, or what was measured of one that did not come so far."""
-    if ruling.memory_mb is not None or measured is None:
-        return None if ruling.memory_mb is None else ruling.memory_mb / 1024
-    records = [measured.lookup(run.key) for run in ruling.runs]
+    if trial.memory_mb is not None or measured is None:
+        return None if trial.memory_mb is None else trial.memory_mb / 1024
+    records = [measured.lookup(run.key) for run in trial.runs]
     peaks = [r.peak_memory_mb for r in records if r is not None and r.peak_memory_mb is not None]
     return max(peaks) / 1024 if peaks else None

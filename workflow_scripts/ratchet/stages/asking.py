@@ -6,14 +6,15 @@ from collections.abc import Mapping, Sequence
 
 from ratchet.canonical import source_digest
 from ratchet.codec import Struct, field
+from ratchet.history import History
 from ratchet.proposers import declared, reply
 from ratchet.proposers.ideas import Idea, same_sources, setting
 from ratchet.proposers.reply import Reply
-from ratchet.records import AgentCall, CallOutcome, Proposal, Proposals, SessionState
+from ratchet.records import AgentCall, CallOutcome, Proposal
+from ratchet.session import Session
 from ratchet.stages import allowance
 from ratchet.stages.allowance import Stop
 from ratchet.stages.calling import Calling
-from ratchet.stages.session import Session
 
 ATTEMPTS = 2
 """A proposal that cannot be tried is sent back once."""
@@ -24,20 +25,16 @@ Refusal = tuple[CallOutcome, str]
 class Asking(Struct):
     """An agent that proposes for one round, with what the session knows by then.
 
-    ``earlier`` are the proposals and ``rounds`` the records of all rounds before;
-    ``calls`` collects what was asked in this one.
+    ``history`` are all rounds before; ``calls`` collects what was asked in this one.
     """
 
     session: Session
-    number: int
-    state: SessionState
-    earlier: Sequence[Proposal]
-    rounds: Sequence[Proposals]
+    history: History
     calls: list[AgentCall] = field(default_factory=list)
 
     def stop(self) -> Stop | None:
         """Why the agent is not asked any more, with a sentence; ``None`` to go on."""
-        return allowance.stop(self.session.config, self.rounds, self.calls)
+        return allowance.stop(self.session.config, self.history.proposals, self.calls)
 
     def ask(self, slot: int, made: Sequence[Proposal], experiment: int) -> Idea | None:
         """An idea to fill one slot of the round; ``None`` for a failed proposal.
@@ -45,13 +42,16 @@ class Asking(Struct):
         ``made`` are the proposals of this round so far, ``experiment`` is the
         number that this one would get.
         """
-        calling = Calling(self.session, self.number, self.state)
-        known = (*self.earlier, *made)
+        calling = Calling(self.session, self.history)
+        known = (*(trial.proposal for trial in self.history.trials), *made)
         others = [p.description for p in made]
         reason, diff = "", ""
         for attempt in range(1, ATTEMPTS + 1):
             config = self.session.config
-            if attempt > 1 and allowance.spent(config, self.rounds, self.calls) is not None:
+            if (
+                attempt > 1
+                and allowance.spent(config, self.history.proposals, self.calls) is not None
+            ):
                 return None
             answer, fresh = calling.reply(slot, attempt, known, others, reason, diff)
             new = self.session.texts(answer.files)
@@ -85,7 +85,7 @@ class Asking(Struct):
     def _say(self, call: AgentCall) -> None:
         self.session.journal.append(
             "agent_refused",
-            round=self.number,
+            round=self.history.last + 1,
             slot=call.slot,
             attempt=call.attempt,
             agent=call.agent,
@@ -110,7 +110,7 @@ class Asking(Struct):
         A constant is not set to the same value twice, on whatever incumbent: what
         deserves another chance is tried again without an agent.
         """
-        sources = {self.session.state(0).incumbent.source: "the baseline"}
+        sources = {self.history.baseline.source: "the baseline"}
         sources |= {p.source: f"experiment {p.number}" for p in known}
         source = source_digest(answer.files)
         if source in sources:
@@ -119,7 +119,7 @@ class Asking(Struct):
         for before in known:
             if edit is not None and before.edit is not None and before.edit.label == edit.label:
                 return f"it sets {edit.name} to {edit.value}, as experiment {before.number} did"
-            alike = before.parent == self.state.incumbent.source
+            alike = before.parent == self.history.state.incumbent.source
             if alike and same_sources(self.session.texts(before.files), new):
                 return f"but for comments it is the code of experiment {before.number}"
         return None
@@ -142,4 +142,4 @@ class Asking(Struct):
 
     @property
     def _old(self) -> dict[str, str]:
-        return self.session.texts(self.state.incumbent.files)
+        return self.session.texts(self.history.state.incumbent.files)

@@ -1,25 +1,29 @@
-"""Run the unchanged source k times and start the judge, the branch and the table."""
+"""Runs of the unchanged source, and what they start: judge, branch and table."""
 
 from __future__ import annotations
 
 from ratchet import files, results_tsv, steer
 from ratchet.canonical import source_digest
 from ratchet.errors import DataError, UsageError
+from ratchet.executor import Executor
+from ratchet.history import History
 from ratchet.judge import Judge, Settings, scale_from
 from ratchet.records import Baseline, Incumbent, Outcome, RunSummary, SessionState, Status
 from ratchet.seeds import Role, stream_seed
+from ratchet.session import Session
 from ratchet.stages import memory, table
 from ratchet.stages.advising import advise
 from ratchet.stages.memory import mean_memory
-from ratchet.stages.session import Session
 
 
 def run(session: Session) -> None:
     """Write ``baseline.json`` and what round 1 starts from."""
     _require_own(session)
-    sources = {entry.path: entry.sha256 for entry in session.manifest.baseline}
-    count = session.config.baseline_replicates
-    runs = tuple(replicate(session, number) for number in range(count))
+    sources = _sources(session)
+    runs = tuple(
+        files.read_record(RunSummary, session.paths.baseline_run(number))
+        for number in range(session.config.baseline_replicates)
+    )
     _require_ok(session, runs)
     memory.require_room(session, runs)
     memory.require_kept(session, runs)
@@ -48,10 +52,15 @@ def run(session: Session) -> None:
     )
 
 
-def replicate(session: Session, number: int) -> RunSummary:
-    """One run of the unchanged source, the first with number 0."""
-    sources = {entry.path: entry.sha256 for entry in session.manifest.baseline}
-    return session.run(sources, Role.SEARCH, number)
+def make_run(session: Session, number: int) -> None:
+    """Write one run of the unchanged source, the first with number 0."""
+    _require_own(session)
+    made = Executor(session).run(_sources(session), Role.SEARCH, number)
+    files.write_json(session.paths.baseline_run(number), made)
+
+
+def _sources(session: Session) -> dict[str, str]:
+    return {entry.path: entry.sha256 for entry in session.manifest.baseline}
 
 
 def _require_own(session: Session) -> None:
@@ -105,7 +114,9 @@ def _state(session: Session, baseline: Baseline, judge: Judge) -> SessionState:
     seed = stream_seed(session.config.seed, "steer", 0)
     mode = steer.Mode(session.config.steering)
     ranking = steer.rank([], seed, judge.noise_sd, mode, known)
-    suggestions, avoid = advise(session, [], ranking, incumbent.files, judge.noise_sd)
+    suggestions, avoid = advise(
+        session, History(baseline), ranking, incumbent.files, judge.noise_sd
+    )
     return SessionState(
         round=0,
         incumbent=incumbent,

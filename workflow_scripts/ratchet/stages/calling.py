@@ -11,14 +11,15 @@ from typing import Any
 from ratchet import files
 from ratchet.codec import Frozen, decode, encode
 from ratchet.errors import StoreError
+from ratchet.history import History
 from ratchet.proposers import agent, reply, tools
 from ratchet.proposers.prompt import Errand, prompt
 from ratchet.proposers.reply import Reply
 from ratchet.proposers.usage import Usage, usage
 from ratchet.proposers.workplace import Left, Workplace
-from ratchet.records import Proposal, SessionState
+from ratchet.records import Proposal
+from ratchet.session import Session
 from ratchet.stages.papers import papers
-from ratchet.stages.session import Session
 
 VERSION = 1
 """Raise it when agents are asked differently: their earlier answers are then not found."""
@@ -31,8 +32,12 @@ class Calling(Frozen):
     """How an agent is called for one round."""
 
     session: Session
-    number: int
-    state: SessionState
+    history: History
+
+    @property
+    def number(self) -> int:
+        """The round that is proposed."""
+        return self.history.last + 1
 
     def reply(
         self,
@@ -67,7 +72,7 @@ class Calling(Frozen):
             },
             "session_seed": config.seed,
             "definition": self.session.manifest.definition.sha256,
-            "incumbent": dict(self.state.incumbent.files),
+            "incumbent": dict(self.history.state.incumbent.files),
             "tried": [p.source for p in known],
             "round": self.number,
             "slot": slot,
@@ -116,7 +121,7 @@ class Calling(Frozen):
             minutes=config.agent_minutes,
         )
         place = Workplace(session.paths.folder)
-        given = papers(session, self.number, diff)
+        given = papers(session, self.history, diff)
         frozen = (*session.manifest.fixed, session.manifest.brief)
         given |= {entry.path: session.store.get(entry.sha256) for entry in frozen}
         log = self._log(slot, attempt)
@@ -155,7 +160,7 @@ class Calling(Frozen):
         root = session.paths.root.resolve()
         command = tools.words(self._command, place.prompt, mutable, readable, root)
         agent.find(command[0], config.proposer)
-        incumbent = {n: session.store.get(s) for n, s in self.state.incumbent.files.items()}
+        incumbent = {n: session.store.get(s) for n, s in self.history.state.incumbent.files.items()}
         for _ in range(RUNS):
             place.lay_out(incumbent, given, prompt(errand))
             yield agent.run(

@@ -34,12 +34,13 @@ def run(arena: Arena) -> None:
     main = arena.main
     first = leader(legs, main.task.metric.direction)
     held = arena.open(legs.index(first)).state(first.rounds).incumbent
+    pairs = [confirm.pair(main, held, n) for n in range(main.config.confirm_replicates)]
     result = Champion(
         competitor=first.competitor,
         session=first.session,
         experiment=held.number,
         source=held.source,
         commit=held.commit,
-        confirmation=confirm.confirmed(main, held),
+        confirmation=confirm.confirmed(main, held, pairs),
     )
     files.write_json(arena.paths.champion, result)

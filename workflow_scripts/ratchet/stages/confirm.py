@@ -1,14 +1,25 @@
-"""Run champion and baseline again with fresh seeds, interleaved."""
+"""Champion and baseline, run again with fresh seeds and compared."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 from ratchet import files
 from ratchet.codec import replace
 from ratchet.confirmation import compare
-from ratchet.records import Baseline, Confirmation, Incumbent, Outcome, RunSummary
+from ratchet.errors import DataError
+from ratchet.executor import Executor
+from ratchet.records import (
+    Baseline,
+    Confirmation,
+    ConfirmationRun,
+    Incumbent,
+    Outcome,
+    RunSummary,
+)
 from ratchet.seeds import Role
+from ratchet.session import Session
 from ratchet.stages.scrutiny import Scrutiny
-from ratchet.stages.session import Session
 
 LEVEL = 0.95
 
@@ -18,32 +29,56 @@ def run(session: Session) -> None:
     champion = session.state(session.config.rounds).incumbent
     # A judge that changed its mind may have left the branch ahead.
     session.repo.settle(champion.commit)
-    files.write_json(session.paths.confirmation, confirmed(session, champion))
+    replicates = range(session.config.confirm_replicates if champion.number else 0)
+    pairs = [_read(session, champion, replicate) for replicate in replicates]
+    files.write_json(session.paths.confirmation, confirmed(session, champion, pairs))
 
 
-def confirmed(session: Session, champion: Incumbent) -> Confirmation:
+def make_run(session: Session, replicate: int) -> None:
+    """Write one pair of runs, or that there is no champion to confirm."""
+    champion = session.state(session.config.rounds).incumbent
+    files.write_json(session.paths.confirm_run(replicate), pair(session, champion, replicate))
+
+
+def pair(session: Session, champion: Incumbent, replicate: int) -> ConfirmationRun:
+    """One run of baseline and champion, in turn: a machine that slows down slows both."""
+    if champion.number == 0:
+        return ConfirmationRun(0, champion.source)
+    baseline = files.read_record(Baseline, session.paths.baseline)
+    ours = Executor(session).run(baseline.files, Role.CONFIRM, replicate, audit=True)
+    theirs = Executor(session).run(
+        champion.files, Role.CONFIRM, replicate, champion.number, "champion", audit=True
+    )
+    return ConfirmationRun(champion.number, champion.source, ours, theirs)
+
+
+def _read(session: Session, champion: Incumbent, replicate: int) -> ConfirmationRun:
+    path = session.paths.confirm_run(replicate)
+    found = files.read_record(ConfirmationRun, path)
+    if found.source != champion.source:
+        raise DataError(
+            f"{path}: expected runs of experiment {champion.number}, found those of "
+            f"{found.champion}; make them again: snakemake --cores 1 --forcerun confirm_run"
+        )
+    return found
+
+
+def confirmed(
+    session: Session, champion: Incumbent, made: Sequence[ConfirmationRun]
+) -> Confirmation:
     """A champion beside the session's baseline; it may be another session's."""
     if champion.number == 0:
         return Confirmation(champion=0, level=LEVEL, detail="nothing was kept")
-    baseline = files.read_record(Baseline, session.paths.baseline)
-    replicates = range(session.config.confirm_replicates)
-    pairs = [pair(session, champion, baseline, replicate) for replicate in replicates]
+    pairs = [
+        (each.baseline_run, each.champion_run)
+        for each in made
+        if each.baseline_run is not None and each.champion_run is not None
+    ]
     result = _result(session, champion.number, pairs)
     session.journal.append(
         "confirmed", gain=result.gain, low=result.low, high=result.high, detail=result.detail
     )
     return result
-
-
-def pair(
-    session: Session, champion: Incumbent, baseline: Baseline, replicate: int
-) -> tuple[RunSummary, RunSummary]:
-    """One run of each, in turn, so that a machine that slows down slows both."""
-    ours = session.run(baseline.files, Role.CONFIRM, replicate, audit=True)
-    theirs = session.run(
-        champion.files, Role.CONFIRM, replicate, champion.number, "champion", audit=True
-    )
-    return ours, theirs
 
 
 def _result(

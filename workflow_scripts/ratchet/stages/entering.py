@@ -15,9 +15,9 @@ from ratchet.paths import SessionPaths
 from ratchet.proposers import agent, tools
 from ratchet.records import Manifest
 from ratchet.repo import SessionRepo
+from ratchet.session import Session
 from ratchet.stages import baseline
 from ratchet.stages.prepare import judge_mode
-from ratchet.stages.session import Session
 
 JournalOf = Callable[[Config], Journal]
 """The journal of a competitor, by its configuration."""
@@ -77,6 +77,9 @@ def enter(arena: Arena, index: int) -> Session:
             files.write_json(paths.manifest, wanted)
     SessionRepo(paths.repository, own.session).clear_stale_locks()
     session = arena.open(index)
+    for number in range(own.baseline_replicates):
+        with seal.step(paths, "baseline_run", 0, number, None):
+            baseline.make_run(session, number)
     with seal.step(paths, "baseline", 0, 0, None):
         baseline.run(session)
     return session

@@ -1,55 +1,67 @@
-"""Run one proposal once, or find that it was run before."""
+"""Make all runs of one proposal that the judge wants, or find that they were made before."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from ratchet import files
-from ratchet.records import Experiment, Outcome
+from ratchet.executor import Executor
+from ratchet.records import Experiment
 from ratchet.seeds import Role
+from ratchet.session import Session
 from ratchet.stages.inspection import inspect
-from ratchet.stages.session import ANOTHER_TRY, CONTENDED_TRIES, Session
+from ratchet.stages.judge import Hearing
+from ratchet.stages.reference import Reference
 
 
 def run(session: Session, number: int, candidate: int) -> None:
     """Write the experiment of one candidate of round ``number``.
 
-    A candidate that crashes or hangs is recorded as what it is.  One whose edit
-    would bend the measurement is not run.
+    After the first run the judge, as it was before the round, is asked whether it
+    wants another, so that no candidate waits for the others of its round.  A
+    candidate that crashes or hangs is recorded as what it is.  One whose edit would
+    bend the measurement is not run.
     """
     proposal = session.proposals(number).proposals[candidate]
+    about = proposal.number, proposal.description
     refused, notes = inspect(session, proposal)
     if refused:
         session.journal.append(
             "refused", number=proposal.number, description=proposal.description, reason=refused
         )
-        _write(session, Experiment(number, candidate, refused=refused, notes=notes))
-        return
-    summary = session.run(proposal.files, Role.SEARCH, 0, proposal.number, proposal.description)
-    _write(session, Experiment(number, candidate, run=summary, notes=notes))
+    runs = [] if refused else [Executor(session).run(proposal.files, Role.SEARCH, 0, *about)]
+    reference = Reference(session, session.state(number - 1).incumbent, number)
+    found = Experiment(
+        number, candidate, tuple(runs), refused=refused, notes=notes, check=reference.check()
+    )
+    hearing = Hearing.open(session, number, found.check)
+    case = hearing.case(proposal, found)
+    while not case.out:
+        reference.supply(hearing.judge)
+        if not hearing.wants_run(case):
+            break
+        again = Executor(session).run(proposal.files, Role.SEARCH, len(case.runs), *about)
+        case.runs.append(again)
+        hearing.examine(case)
+    executed = Experiment(
+        number,
+        candidate,
+        runs=tuple(case.runs),
+        refused=refused,
+        notes=case.notes,
+        quarantined=case.quarantined,
+        check=found.check,
+        incumbent_runs=tuple(reference.runs),
+    )
+    files.write_json(session.paths.round(number).experiment(candidate), executed)
 
 
 def recall(session: Session, number: int, candidate: int) -> bool:
-    """Write the experiment if it was executed already; whether it was.
+    """Write the experiment if it was begun already; whether it was.
 
     What is in the store costs nothing and is a fact, whatever limits have been
-    reached since.
+    reached since.  Limits leave room for the runs that may follow a first one.
     """
     proposal = session.proposals(number).proposals[candidate]
-    if not _is_stored(session, proposal.files):
+    if not Executor(session).is_stored(proposal.files, Role.SEARCH, 0):
         return False
     run(session, number, candidate)
     return True
-
-
-def _is_stored(session: Session, sources: Mapping[str, str]) -> bool:
-    """Whether all that a run needs is there: after a contended one, another."""
-    for attempt in range(CONTENDED_TRIES + 1):
-        found = session.store.lookup(session.key(sources, Role.SEARCH, attempt * ANOTHER_TRY))
-        if found is None or found.outcome is not Outcome.CONTENDED:
-            return found is not None
-    return True
-
-
-def _write(session: Session, found: Experiment) -> None:
-    files.write_json(session.paths.round(found.round).experiment(found.candidate), found)

@@ -8,7 +8,7 @@ from ratchet import surface
 from ratchet.integrity import Contract, Severity, flags, only_reseeds
 from ratchet.records import Proposal
 from ratchet.results_tsv import one_line
-from ratchet.stages.session import Session
+from ratchet.session import Session
 
 RESEEDS = "changes nothing but how random numbers start"
 

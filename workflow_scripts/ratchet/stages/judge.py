@@ -1,72 +1,136 @@
-"""Judge the experiments of one round; run the retests that the judge asks for."""
+"""Judge the experiments of one round."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from ratchet import categories, code_lines, files, results_tsv
-from ratchet.codec import Frozen
+from ratchet.codec import Frozen, replace
 from ratchet.integrity import confirms, implausible
 from ratchet.judge import Assessment, Judge, credit
 from ratchet.judge.front import Configuration
 from ratchet.records import (
     Experiment,
+    Outcome,
+    Proposal,
     Remeasurement,
     RoundVerdict,
     Ruling,
+    RunSummary,
     SessionState,
     Verdict,
 )
-from ratchet.seeds import Role
+from ratchet.session import Session
 from ratchet.stages import memory, table
 from ratchet.stages.pricing import Tariff
 from ratchet.stages.reference import Reference
 from ratchet.stages.ruling import Case, ruling
 from ratchet.stages.scrutiny import Scrutiny
-from ratchet.stages.session import Session
 
 
 class Hearing(Frozen):
-    """A round of which all runs were made that the judge wants before it decides."""
+    """One round before the judge as it was at the round's start.
 
+    It knows the regular check of the incumbent, and nothing of the round's other
+    candidates: all are heard side by side, by the experiment that makes their runs,
+    and once more by the verdict that rests on them.
+    """
+
+    session: Session
+    number: int
     judge: Judge
     state: SessionState
-    experiments: Sequence[Experiment]
-    reference: Reference
-    remeasured: Remeasurement | None
     tariff: Tariff
-    cases: list[Case]
+    scrutiny: Scrutiny
+    remeasured: Remeasurement | None = None
 
+    @classmethod
+    def open(cls, session: Session, number: int, check: RunSummary | None) -> Hearing:
+        """The hearing of round ``number`` after the incumbent's ``check``."""
+        judge = Judge.from_dict(files.read_json(session.paths.round(number - 1).judge))
+        state = session.state(number - 1)
+        reference = Reference(session, state.incumbent, number)
+        remeasured = None if check is None else reference.learn(judge, check)
+        tariff = _tariff(session, judge, state, number)
+        return cls(session, number, judge, state, tariff, Scrutiny(session), remeasured)
 
-def hear(session: Session, number: int) -> Hearing:
-    """Make the runs that the judge asks for in round ``number``, or find them in the store."""
-    here, before = session.paths.round(number), session.paths.round(number - 1)
-    judge = Judge.from_dict(files.read_json(before.judge))
-    state = session.state(number - 1)
-    experiments = [
-        files.read_record(Experiment, here.experiment(candidate))
-        for candidate in range(session.config.candidates)
-    ]
-    reference = Reference(session, judge, state.incumbent, number)
-    remeasured = reference.check()
-    tariff = _tariff(session, judge, state, number)
-    cases = _cases(session, judge, state, experiments)
-    scrutiny = Scrutiny(session)
-    for place, case in enumerate(cases):
-        scrutiny.examine(case)
-        _hear(session, judge, case, tariff, reference, cases[:place], scrutiny)
-    return Hearing(judge, state, experiments, reference, remeasured, tariff, cases)
+    def apart(self, runs: Iterable[RunSummary]) -> Hearing:
+        """The same hearing where the judge has learned of these runs of the incumbent too."""
+        judge = Judge.from_dict(self.judge.to_dict())
+        _learn(self.session, judge, runs)
+        return replace(self, judge=judge)
+
+    def case(self, proposal: Proposal, experiment: Experiment) -> Case:
+        """A candidate with its runs, examined, and the lines of code that it adds."""
+        old = self.session.texts(self.state.incumbent.files)
+        new = self.session.texts(proposal.files)
+        runs, lines = list(experiment.runs), code_lines.net(old, new)
+        case = Case(proposal, runs, lines, self.judge.incumbent_mean)
+        case.refused, case.notes = experiment.refused, experiment.notes
+        case.changes = categories.changes(old, new)
+        case.quarantined = experiment.quarantined
+        self.examine(case)
+        return case
+
+    def examine(self, case: Case) -> None:
+        """Look at what a case's runs show beside the baseline's."""
+        self.scrutiny.examine(case)
+
+    def wants_run(self, case: Case) -> bool:
+        """Assess a candidate that is not out; whether it must be run once more."""
+        session, tariff = self.session, self.tariff
+        case.incumbent = self.judge.incumbent_mean
+        case.memory_ratio = tariff.ratio(case.runs)
+        case.threshold = tariff.threshold(case.net_lines, case.memory_ratio)
+        values = [session.value(run) for run in case.runs]
+        # In mode `guaranteed` each test takes its level from a sequence that sums to
+        # the bound.  Candidates are heard side by side, so nobody knows which of those
+        # before this one will be tested: it takes the level that is its own if all
+        # are.  Levels fall, and the judge later counts the tests that were made.  The
+        # k-th of them has at least k - 1 candidates before it, so its level is at most
+        # the one that is counted, and the sum of all stays below the bound.
+        place = case.proposal.candidate
+        found = self.judge.assess(values, case.threshold, others_tested=place)
+        case.assessment, case.threshold = found, found.threshold
+        case.memory_mb = memory.peak(session, case.runs)
+        case.too_large = tariff.ceiling.refuses(case.memory_mb)
+        case.broken = memory.broken(session, case.runs)
+        if case.barred:
+            return False
+        return found.verdict is Verdict.RETEST or _quarantine(session, case, found)
+
+    def decided(self, proposal: Proposal, experiment: Experiment) -> Case:
+        """A candidate as its experiment's runs leave it; no more are made."""
+        case = self.case(proposal, experiment)
+        if not case.out and self.wants_run(case) and case.assessment is not None:
+            # Another machine may round otherwise, where the judge hardly cares.
+            case.assessment = case.assessment.without_retest(self.judge.settings)
+        return case
 
 
 def run(session: Session, number: int) -> None:
     """Write the verdict of round ``number`` and the judge as it is after it."""
     here = session.paths.round(number)
-    heard = hear(session, number)
-    judge, cases, reference, tariff = heard.judge, heard.cases, heard.reference, heard.tariff
+    experiments = [
+        files.read_record(Experiment, here.experiment(candidate))
+        for candidate in range(session.config.candidates)
+    ]
+    check = next((e.check for e in experiments if e.check is not None), None)
+    hearing = Hearing.open(session, number, check)
+    judge, tariff = hearing.judge, hearing.tariff
+    proposals = session.proposals(number).proposals
+    cases = [
+        hearing.apart(e.incumbent_runs).decided(proposals[e.candidate], e)
+        for e in experiments
+        if e.executed
+    ]
+    # Each candidate has the first so many of the same runs.
+    incumbent_runs = max((e.incumbent_runs for e in experiments), key=len)
+    _learn(session, judge, incumbent_runs)
     _decide(session, judge, cases)
     rulings = _rulings(session, number, cases, tariff)
     _publish(session, cases, rulings)
-    stopped = next((e for e in heard.experiments if e.stop is not None), None)
+    stopped = next((e for e in experiments if e.stop is not None), None)
     kept = next((case for case in cases if case.kept), None)
     low, high = judge.noise_interval()
     verdict = RoundVerdict(
@@ -78,20 +142,24 @@ def run(session: Session, number: int) -> None:
         noise_high=high,
         incumbent_mean=session.sign * judge.incumbent_mean,
         incumbent_sd=judge.incumbent_sd,
-        runs_used=sum(len(case.runs) for case in cases)
-        + len(reference.runs)
-        + (heard.remeasured is not None),
+        runs_used=sum(len(case.runs) for case in cases) + len(incumbent_runs) + (check is not None),
         stop=stopped.stop if stopped else None,
         detail=stopped.detail if stopped else "",
-        remeasured=heard.remeasured,
-        incumbent_runs=tuple(reference.runs),
+        remeasured=hearing.remeasured,
+        incumbent_runs=incumbent_runs,
         credit_used=tariff.credit_used + (credit(kept.threshold) if kept else 0.0),
         expected_false_keeps=judge.expected_false_keeps,
         error_spent=judge.error_spent,
     )
     files.write_json(here.judge, judge.to_dict())
-    _announce(session, verdict, cases, heard.state)
+    _announce(session, verdict, cases, hearing.state)
     files.write_json(here.verdict, verdict)
+
+
+def _learn(session: Session, judge: Judge, runs: Iterable[RunSummary]) -> None:
+    for each in runs:
+        if each.outcome is Outcome.OK:
+            judge.incumbent(session.value(each))
 
 
 def _tariff(session: Session, judge: Judge, state: SessionState, number: int) -> Tariff:
@@ -99,60 +167,6 @@ def _tariff(session: Session, judge: Judge, state: SessionState, number: int) ->
     prices = session.prices(judge.settings.effect_scale)
     limit = memory.ceiling(session)
     return Tariff(prices, judge.noise_sd, used, state.incumbent.memory_mb, limit)
-
-
-def _cases(
-    session: Session, judge: Judge, state: SessionState, experiments: Sequence[Experiment]
-) -> list[Case]:
-    """The candidates that were run, with the lines of code that each adds."""
-    proposals = session.proposals(experiments[0].round).proposals
-    old = session.texts(state.incumbent.files)
-    cases = []
-    for experiment in experiments:
-        if experiment.run is not None or experiment.refused:
-            proposal = proposals[experiment.candidate]
-            new = session.texts(proposal.files)
-            lines = code_lines.net(old, new)
-            runs = [] if experiment.run is None else [experiment.run]
-            case = Case(proposal, runs, lines, judge.incumbent_mean)
-            case.refused, case.notes = experiment.refused, experiment.notes
-            case.changes = categories.changes(old, new)
-            cases.append(case)
-    return cases
-
-
-def _hear(
-    session: Session,
-    judge: Judge,
-    case: Case,
-    tariff: Tariff,
-    reference: Reference,
-    heard: Sequence[Case],
-    scrutiny: Scrutiny,
-) -> None:
-    """Assess one candidate against the incumbent, with as many retests as pay."""
-    tested = sum(not c.out and len(c.runs) > 1 for c in heard)
-    while not case.out:
-        reference.supply()
-        case.incumbent = judge.incumbent_mean
-        case.memory_ratio = tariff.ratio(case.runs)
-        case.threshold = tariff.threshold(case.net_lines, case.memory_ratio)
-        found = judge.assess([session.value(r) for r in case.runs], case.threshold, tested)
-        case.assessment, case.threshold = found, found.threshold
-        case.memory_mb = memory.peak(session, case.runs)
-        case.too_large = tariff.ceiling.refuses(case.memory_mb)
-        case.broken = memory.broken(session, case.runs)
-        if case.barred:
-            return
-        if found.verdict is not Verdict.RETEST and not _quarantine(session, case, found):
-            return
-        proposal, replicate = case.proposal, len(case.runs)
-        case.runs.append(
-            session.run(
-                proposal.files, Role.SEARCH, replicate, proposal.number, proposal.description
-            )
-        )
-        scrutiny.examine(case)
 
 
 def _quarantine(session: Session, case: Case, found: Assessment) -> bool:
@@ -235,6 +249,19 @@ def _publish(session: Session, cases: list[Case], rulings: tuple[Ruling, ...]) -
 def _announce(
     session: Session, verdict: RoundVerdict, cases: list[Case], state: SessionState
 ) -> None:
+    checked = verdict.remeasured
+    if checked is not None:
+        session.journal.append(
+            "remeasured",
+            round=verdict.round,
+            number=checked.number,
+            value=checked.run.value,
+            outcome=checked.run.outcome,
+            expected=checked.expected,
+            sd=checked.sd,
+            z=checked.z,
+            alarm=checked.alarm,
+        )
     for case, found in zip(cases, verdict.rulings, strict=True):
         session.journal.append(
             "verdict",

@@ -9,16 +9,17 @@ from ratchet import files, seal, worktrees
 from ratchet.canonical import source_digest
 from ratchet.codec import Struct, field
 from ratchet.errors import RatchetError
+from ratchet.history import History, name_of
 from ratchet.paths import SessionPaths
 from ratchet.proposals import POLLINATION
 from ratchet.proposers.grafting import graft
 from ratchet.records import StopReason
 from ratchet.repo import SessionRepo
+from ratchet.session import Session
 from ratchet.stages import offers, rounds
 from ratchet.stages.entering import Arena, enter
 from ratchet.stages.offers import Offer
 from ratchet.stages.rounds import Clock
-from ratchet.stages.session import Session
 from ratchet.tournaments import Fate, Graft, Leg, Pollination, Win
 
 
@@ -152,19 +153,12 @@ class Playing(Struct):
             path.unlink()
 
     def _fit(self, win: Win, number: int) -> tuple[Offer | None, Graft]:
-        session, held = self.session, self.session.state(self.rounds).incumbent
-        measured = {session.state(0).incumbent.source: 0}
-        kept = set()
-        edits: dict[str, int] = {}
-        for proposals, verdict in session.history(self.rounds + 1):
-            kept.add(verdict.kept)
-            for p in proposals.proposals:
-                measured[p.source] = p.number
-                if p.edit is not None:
-                    edits[p.edit.label] = p.number
+        history = History.read(self.session.paths, self.rounds)
+        held = history.state.incumbent
+        edits = {trial.edit: trial for trial in history.trials}
         twin = edits.get(win.edit.label) if win.edit is not None else None
         if twin is not None:
-            return None, _repeats(win, twin, twin in kept)
+            return None, _repeats(win, twin.number, twin.kept)
         new: Mapping[str, str] | None = win.files
         fate, detail = Fate.OFFERED, ""
         if not win.whole:
@@ -173,9 +167,10 @@ class Playing(Struct):
             new, fate, detail = None, Fate.PRESENT, "it is the incumbent already"
         if new is None:
             return None, Graft(win.origin, fate, None, detail)
+        measured = {trial.proposal.source: trial for trial in (history.start, *history.trials)}
         twin = measured.get(source_digest(new))
         if twin is not None:
-            return None, _repeats(win, twin, kept=False)
+            return None, _repeats(win, twin.number, kept=False)
         offer = Offer(
             files=new,
             category=win.category,
@@ -203,7 +198,7 @@ class Playing(Struct):
 
 def _repeats(win: Win, twin: int, kept: bool) -> Graft:
     """A win that this competitor had itself: the same edit is not judged twice."""
-    what = f"experiment {twin}" if twin else "the baseline"
+    what = name_of(twin)
     if kept:
         return Graft(win.origin, Fate.PRESENT, None, f"it is here already, as {what}")
     return Graft(win.origin, Fate.TRIED, None, f"it was tried here as {what}")

@@ -8,7 +8,8 @@ from ratchet import constraints
 from ratchet.ceiling import HARD, Ceiling
 from ratchet.errors import DataError
 from ratchet.records import Outcome, RunSummary
-from ratchet.stages.session import Session
+from ratchet.rulings import mean_memory as mean_memory
+from ratchet.session import Session
 from ratchet.store import RunRecord
 
 
@@ -16,12 +17,6 @@ def ceiling(session: Session) -> Ceiling:
     """The ceiling in force."""
     config = session.config
     return Ceiling(config.memory_ceiling_mb, config.memory_ceiling == HARD)
-
-
-def mean_memory(runs: Sequence[RunSummary]) -> float | None:
-    """Mean of the memory that runs reported, in MiB."""
-    known = [run.memory_mb for run in runs if run.memory_mb is not None]
-    return sum(known) / len(known) if known else None
 
 
 def peak(session: Session, runs: Sequence[RunSummary]) -> float | None:

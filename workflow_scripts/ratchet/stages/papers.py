@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from ratchet.history import History, Trial
 from ratchet.proposers.workplace import BRIEF, EARLIER, TRIED, UNTRUSTED
-from ratchet.records import Outcome, Proposals, RoundVerdict, Ruling, RunSummary
+from ratchet.records import Outcome
 from ratchet.results_tsv import one_line
 from ratchet.runlog import clean_lines, tail
+from ratchet.session import Session
 from ratchet.stages import briefing
-from ratchet.stages.session import Session
 
 LOGS = 3
 """The last experiments whose logs are shown, and the last crash beside them."""
@@ -18,19 +19,16 @@ LOG_LINES = 60
 LINE = 300
 EARLIER_BYTES = 1 << 16
 
-History = Sequence[tuple[Proposals, RoundVerdict]]
 
-
-def papers(session: Session, number: int, earlier: str = "") -> dict[str, bytes]:
-    """Files by name, for round ``number``; ``earlier`` is the diff that was sent back."""
-    history = session.history(number)
-    found = {BRIEF: briefing.brief(session, number), TRIED: table(history)}
-    for ruling in _telling(history):
-        run = _telling_run(ruling)
-        path = session.log_path(run.key)
+def papers(session: Session, history: History, earlier: str = "") -> dict[str, bytes]:
+    """Files by name, after the rounds of ``history``; ``earlier`` is the diff sent back."""
+    found = {BRIEF: briefing.brief(session, history), TRIED: table(history.judged)}
+    for trial in _telling(history.judged):
+        assert trial.telling_run is not None
+        path = session.log_path(trial.telling_run.key)
         if path.is_file():
-            name = f"{UNTRUSTED}/experiment-{ruling.number:04d}.log"
-            found[name] = quarantined(tail(path.read_bytes(), LOG_BYTES), ruling.number)
+            name = f"{UNTRUSTED}/experiment-{trial.number:04d}.log"
+            found[name] = quarantined(tail(path.read_bytes(), LOG_BYTES), trial.number)
     if earlier:
         found[EARLIER] = earlier
     return {name: _bytes(text) for name, text in found.items()}
@@ -40,17 +38,14 @@ def _bytes(text: str) -> bytes:
     return text.encode("utf-8", errors="replace")[:EARLIER_BYTES]
 
 
-def table(history: History) -> str:
+def table(trials: Sequence[Trial]) -> str:
     """Every experiment so far, one line each; texts cannot break the table."""
     lines = ["number\tverdict\tcategory\tdelta\tp_better\tdescription"]
-    for proposals, verdict in history:
-        known = {p.number: p for p in proposals.proposals}
-        for ruling in verdict.rulings:
-            proposal = known[ruling.number]
-            delta = "" if ruling.delta is None else f"{ruling.delta:+.4g}"
-            sure = "" if ruling.confidence is None else f"{ruling.confidence:.3f}"
-            texts = one_line(proposal.category), delta, sure, one_line(proposal.description)
-            lines.append("\t".join((str(ruling.number), ruling.verdict.value, *texts)))
+    for trial in trials:
+        delta = "" if trial.delta is None else f"{trial.delta:+.4g}"
+        sure = "" if trial.confidence is None else f"{trial.confidence:.3f}"
+        texts = one_line(trial.category), delta, sure, one_line(trial.description)
+        lines.append("\t".join((str(trial.number), trial.word, *texts)))
     return "".join(f"{line}\n" for line in lines)
 
 
@@ -68,15 +63,9 @@ def quarantined(text: str, number: int) -> str:
     return head + "".join(f"| {line}\n" for line in lines[-LOG_LINES:])
 
 
-def _telling(history: History) -> list[Ruling]:
-    """The last experiments that were run, and the last crash."""
-    rulings = [ruling for _, verdict in history for ruling in verdict.rulings if ruling.runs]
-    crashed = [ruling for ruling in rulings if _telling_run(ruling).outcome is not Outcome.OK]
-    shown = {ruling.number: ruling for ruling in (*crashed[-1:], *rulings[-LOGS:])}
+def _telling(trials: Sequence[Trial]) -> list[Trial]:
+    """The last trials that were run, and the last of them whose run failed."""
+    run = [trial for trial in trials if trial.runs]
+    crashed = [t for t in run if t.telling_run and t.telling_run.outcome is not Outcome.OK]
+    shown = {trial.number: trial for trial in (*crashed[-1:], *run[-LOGS:])}
     return [shown[number] for number in sorted(shown)]
-
-
-def _telling_run(ruling: Ruling) -> RunSummary:
-    """The run that failed, or else the last one."""
-    failed = [run for run in ruling.runs if run.outcome is not Outcome.OK]
-    return failed[0] if failed else ruling.runs[-1]

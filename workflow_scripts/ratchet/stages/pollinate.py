@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from ratchet import files
+from ratchet.history import History
 from ratchet.records import Direction, Manifest
+from ratchet.session import Session
 from ratchet.stages.entering import Arena
-from ratchet.stages.session import Session
 from ratchet.tournaments import Leg, Pollination, Queue, Win, leader
 
 PATCHES, BEST, NONE = "patches", "best", "none"
@@ -52,30 +53,23 @@ def _new(arena: Arena, number: int, leg: Leg, wins: list[Win]) -> tuple[Win, ...
 
 def wins_of(session: Session, leg: Leg) -> list[Win]:
     """What a competitor found and kept itself, up to the end of a leg."""
-    start = session.state(0).incumbent
-    known = {start.source: dict(start.files)}
-    found = []
-    for proposals, verdict in session.history(leg.rounds + 1):
-        for p in proposals.proposals:
-            known[p.source] = dict(p.files)
-            if p.number != verdict.kept or p.origin:
-                continue
-            ruling = next(r for r in verdict.rulings if r.number == p.number)
-            found.append(
-                Win(
-                    donor=leg.competitor,
-                    session=leg.session,
-                    experiment=p.number,
-                    description=p.description,
-                    category=p.category,
-                    hypothesis=p.hypothesis,
-                    gain=ruling.gain or 0.0,
-                    files=p.files,
-                    parent=known[p.parent],
-                    edit=p.edit,
-                )
-            )
-    return found
+    history = History.read(session.paths, leg.rounds)
+    return [
+        Win(
+            donor=leg.competitor,
+            session=leg.session,
+            experiment=trial.number,
+            description=trial.description,
+            category=trial.category,
+            hypothesis=trial.proposal.hypothesis,
+            gain=trial.gain or 0.0,
+            files=trial.files,
+            parent=history.sources[trial.proposal.parent],
+            edit=trial.proposal.edit,
+        )
+        for trial in history.kept
+        if not trial.proposal.origin
+    ]
 
 
 def whole(session: Session, leg: Leg) -> Win:

@@ -6,11 +6,10 @@ from collections.abc import Mapping, Sequence
 
 from ratchet.ceiling import HARD, Ceiling
 from ratchet.config import Config
-from ratchet.files import read_record
+from ratchet.history import History
 from ratchet.paths import SessionPaths
-from ratchet.program import Contract, Entry, History, update
-from ratchet.records import Baseline, Confirmation, Outcome, Proposals, RoundVerdict, Ruling
-from ratchet.stages.session import Session
+from ratchet.program import Contract, PastSession, update
+from ratchet.session import Session
 from ratchet.task import Change, Task
 
 
@@ -60,83 +59,24 @@ def _directions(space: Sequence[Change]) -> dict[str, list[str]]:
     return found
 
 
-def next_version(session: Session) -> str:
+def next_version(session: Session, history: History) -> str:
     """The session's own ``program.md`` with what the session found out written into it.
 
     The frozen one is not touched.  Equal sessions give equal texts.
     """
     frozen = session.store.get(session.manifest.brief.sha256).decode(errors="replace")
     contract = contract_of(session.task, session.config, session.budget)
-    return update(frozen, contract, history_of(session))
+    return update(frozen, contract, past_session(session, history))
 
 
-def rounds_of(session: Session) -> int:
-    """Rounds that were judged and steered, however many are configured."""
-    number = 0
-    while session.paths.round(number + 1).steer.is_file():
-        number += 1
-    return number
-
-
-def history_of(session: Session) -> History:
-    """What the finished rounds of a session found out; its baseline must be there."""
-    last = rounds_of(session)
-    rounds, state = session.history(last + 1), session.state(last)
-    base = read_record(Baseline, session.paths.baseline)
-    values = [run.value for run in base.runs if run.value is not None]
-    confirmed = _confirmation(session)
-    noise = [verdict.noise_sd for _, verdict in rounds if verdict.noise_sd is not None]
-    return History(
-        session=session.config.session,
+def past_session(session: Session, history: History) -> PastSession:
+    """What a session found out, as the next ``program.md`` tells of it."""
+    preset = session.manifest.preset
+    return PastSession(
+        name=session.config.session,
         # As seen from the folder where Snakemake runs, wherever that is.
-        place=str(SessionPaths(session.config.session).folder),
+        folder=str(SessionPaths(session.config.session).folder),
         task=str(session.manifest.frozen["task"]),
-        finished=confirmed is not None,
-        baseline=sum(values) / len(values),
-        replicates=len(values),
-        noise_sd=noise[-1] if noise else None,
-        champion=state.incumbent.number,
-        best=state.incumbent.mean,
-        entries=[entry for proposals, verdict in rounds for entry in _entries(proposals, verdict)],
-        suggestions=state.suggestions,
-        avoid=state.avoid,
-        ranking=state.ranking,
-        gain=confirmed.gain if confirmed else None,
-        low=confirmed.low if confirmed else None,
-        high=confirmed.high if confirmed else None,
-        level=confirmed.level if confirmed else 0.95,
-        stopped=state.detail if state.stop is not None else "",
-        preset=session.manifest.preset.name if session.manifest.preset else "",
+        history=history,
+        preset="" if preset is None else preset.name,
     )
-
-
-def _confirmation(session: Session) -> Confirmation | None:
-    if not session.paths.confirmation.is_file():
-        return None
-    return read_record(Confirmation, session.paths.confirmation)
-
-
-def _entries(proposals: Proposals, verdict: RoundVerdict) -> list[Entry]:
-    """The judged experiments of a round; a round after the end repeats the one before."""
-    known = {proposal.number: proposal for proposal in proposals.proposals}
-    return [
-        Entry(
-            number=ruling.number,
-            category=known[ruling.number].category,
-            description=known[ruling.number].description,
-            verdict=ruling.verdict.value,
-            kept=ruling.number == verdict.kept,
-            failed=ruling.mean is None,
-            delta=ruling.delta,
-            confidence=ruling.confidence,
-            reason=_failure(ruling),
-        )
-        for ruling in verdict.rulings
-        if ruling.number in known
-    ]
-
-
-def _failure(ruling: Ruling) -> str:
-    """Why an experiment has no metric; how it ended, and its own words."""
-    failed = next((run for run in ruling.runs if run.outcome is not Outcome.OK), None)
-    return ruling.reason if failed is None else f"{failed.outcome.value}: {failed.reason}"

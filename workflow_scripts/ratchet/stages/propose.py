@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
 from ratchet import files, results_tsv
 from ratchet.canonical import source_digest
 from ratchet.codec import Struct, decode, encode, field, replace
+from ratchet.history import History
 from ratchet.proposals import HAND
 from ratchet.proposers import declared, strategic
 from ratchet.proposers.declared import Draft
@@ -17,9 +17,9 @@ from ratchet.proposers.ideas import Idea, setting
 from ratchet.proposers.merging import carry_over
 from ratchet.records import Proposal, Proposals, SessionState, StopReason
 from ratchet.seeds import stream_seed
+from ratchet.session import Session
 from ratchet.stages import offers, skipping
 from ratchet.stages.offers import Offer
-from ratchet.stages.session import Session
 from ratchet.strategies import Strategy
 
 PROPOSER = {"kind": "declared", "version": 1}
@@ -29,11 +29,12 @@ Answer = dict[str, Any]
 
 def run(session: Session, number: int) -> None:
     """Write the proposals of round ``number``, or that there are none left."""
-    state = session.state(number - 1)
-    rounds = [session.proposals(r) for r in range(1, number)]
-    result = Proposing(session, number, state, rounds).run()
+    history = History.read(session.paths, number - 1)
+    # Nothing is proposed after the end, nor before the round before is steered.
+    assert history.last == history.state.round == number - 1
+    result = Proposing(session, history).run()
     if result.stop is not None:
-        skipping.announce(session.journal, number, state, result.stop, result.detail)
+        skipping.announce(session.journal, number, history.state, result.stop, result.detail)
     files.write_json(session.paths.round(number).proposals, result)
 
 
@@ -41,11 +42,19 @@ class Proposing(Struct):
     """One round's choice: near misses that wait come first, then something new."""
 
     session: Session
-    number: int
-    state: SessionState
-    rounds: Sequence[Proposals]
+    history: History
     made: list[Proposal] = field(default_factory=list)
     dropped: list[int] = field(default_factory=list)
+
+    @property
+    def number(self) -> int:
+        """The round that is proposed."""
+        return self.history.last + 1
+
+    @property
+    def state(self) -> SessionState:
+        """What the round starts from."""
+        return self.history.state
 
     def run(self) -> Proposals:
         """As many proposals as the round has candidates, or as there are.
@@ -98,7 +107,7 @@ class Proposing(Struct):
         """
         from ratchet.stages.asking import Asking  # much comes with it, for agents alone
 
-        asking = Asking(self.session, self.number, self.state, self.earlier, self.rounds)
+        asking = Asking(self.session, self.history)
         dropped = tuple(self.dropped)
         stop = asking.stop()
         if stop is not None and not self.made:
@@ -116,7 +125,7 @@ class Proposing(Struct):
     @property
     def earlier(self) -> list[Proposal]:
         """The proposals of all rounds before this one."""
-        return [p for made in self.rounds for p in made.proposals]
+        return [trial.proposal for trial in self.history.trials]
 
     @property
     def _next(self) -> int:
@@ -159,9 +168,7 @@ class Proposing(Struct):
 
     def _merged(self, before: Proposal) -> Answer | None:
         """Any other near miss: what it changed, merged with what was kept since."""
-        known = {p.source: p.files for p in self.earlier}
-        start = self.session.state(0).incumbent
-        parent = {**known, start.source: start.files}[before.parent]
+        parent = self.history.sources[before.parent]
         texts = self.session.texts
         merged = carry_over(texts(parent), texts(before.files), self._old)
         if merged is None:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 
 from ratchet.codec import Struct, field
+from ratchet.executor import Executor
 from ratchet.judge import Judge
 from ratchet.records import Incumbent, Outcome, Remeasurement, RunSummary
 from ratchet.seeds import Role
-from ratchet.stages.session import Session
+from ratchet.session import Session
 
 ALARM_SDS = 3.0
 """A run further than this from what was expected raises the alarm.
@@ -27,69 +28,56 @@ those below, as many as there can be rounds, belong to the regular checks."""
 class Reference(Struct):
     """The incumbent of one round, to be run again.
 
-    The seeds depend on the round and on how many runs were made before in it,
-    so that a replay finds the same ones.
+    The seeds depend on the round and on how many runs a candidate has had before in
+    it.  So a replay finds the same ones, and so do the round's other candidates:
+    whoever is first makes a run, the others wait for it and share it.
     """
 
     session: Session
-    judge: Judge
     incumbent: Incumbent
     round: int
     runs: list[RunSummary] = field(default_factory=list)
 
-    def check(self) -> Remeasurement | None:
-        """Run the incumbent once, if this round is one for it; the judge learns from it.
-
-        How surprising the run is, is found before the judge knows of it.
-        """
+    def check(self) -> RunSummary | None:
+        """The regular run of the incumbent, if this round is one for it."""
         every = self.session.config.remeasure_every
-        if not every or self.round % every:
-            return None
-        run = self._run(self.round)
-        mean, sd = self.judge.incumbent_mean, self.judge.incumbent_sd
-        spread = math.hypot(sd, self.judge.noise_interval()[1])
+        return self._run(self.round) if every and self.round % every == 0 else None
+
+    def learn(self, judge: Judge, run: RunSummary) -> Remeasurement:
+        """Tell the judge of a regular run; how surprising it was before that."""
+        session = self.session
+        mean, sd = judge.incumbent_mean, judge.incumbent_sd
+        spread = math.hypot(sd, judge.noise_interval()[1])
         z = None
         if run.outcome is Outcome.OK:
-            value = self.session.value(run)
-            z = self.session.sign * (value - mean) / spread
-            self.judge.incumbent(value)
-        found = Remeasurement(
+            value = session.value(run)
+            z = session.sign * (value - mean) / spread
+            judge.incumbent(value)
+        return Remeasurement(
             number=self.incumbent.number,
             run=run,
-            expected=self.session.sign * mean,
+            expected=session.sign * mean,
             sd=spread,
             z=z,
             alarm=z is not None and abs(z) > ALARM_SDS,
         )
-        self.session.journal.append(
-            "remeasured",
-            round=self.round,
-            number=found.number,
-            value=run.value,
-            outcome=run.outcome,
-            expected=found.expected,
-            sd=found.sd,
-            z=found.z,
-            alarm=found.alarm,
-        )
-        return found
 
-    def supply(self) -> None:
+    def supply(self, judge: Judge) -> None:
         """Make the runs that the judge wants before its next assessment.
 
         After one that failed, or once the round's allowance is used up, it has
         to do with what it knows.
         """
         most = self.session.config.incumbent_runs
-        while self.judge.incumbent_runs_wanted and len(self.runs) < most:
+        while judge.incumbent_runs_wanted and len(self.runs) < most:
             if any(run.outcome is not Outcome.OK for run in self.runs):
                 return
             run = self._run(ROUND_STRIDE * self.round + len(self.runs))
             self.runs.append(run)
             if run.outcome is Outcome.OK:
-                self.judge.incumbent(self.session.value(run))
+                judge.incumbent(self.session.value(run))
 
     def _run(self, replicate: int) -> RunSummary:
         held = self.incumbent
         name = f"incumbent, experiment {held.number}" if held.number else "incumbent, the baseline"
-        return self.session.run(held.files, Role.REMEASURE, replicate, held.number, name)
+        return Executor(self.session).run(held.files, Role.REMEASURE, replicate, held.number, name)

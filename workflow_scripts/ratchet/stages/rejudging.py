@@ -22,11 +22,11 @@ from ratchet.reruns import (
     Verdicts,
     counted,
 )
+from ratchet.session import Session
 from ratchet.stages.inspection import RESEEDS, reseeds
 from ratchet.stages.memory import broken
 from ratchet.stages.rerun import plan
 from ratchet.stages.scrutiny import trace
-from ratchet.stages.session import Session
 
 
 def verdicts(session: Session) -> Verdicts:

@@ -5,11 +5,12 @@ from __future__ import annotations
 from ratchet import auditing, files
 from ratchet.codec import replace
 from ratchet.errors import InputMissingError
+from ratchet.executor import Executor
 from ratchet.records import Outcome
 from ratchet.reruns import Code, Rerun, RerunPlan
 from ratchet.seeds import Role
+from ratchet.session import Session
 from ratchet.stages.inspection import faults
-from ratchet.stages.session import Session
 
 
 def run(session: Session, turn: int, number: int) -> None:
@@ -28,7 +29,7 @@ def run(session: Session, turn: int, number: int) -> None:
         found = replace(found, refused=refused, notes=notes)
         session.journal.append("refused", number=0, description=code.label, reason=refused)
     else:
-        made = session.run(code.files, Role.RERUN, turn - 1, number, code.label)
+        made = Executor(session).run(code.files, Role.RERUN, turn - 1, number, code.label)
         found = replace(found, run=made, notes=notes)
     files.write_json(session.paths.rerun(turn, number), found)
 

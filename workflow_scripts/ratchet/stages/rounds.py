@@ -12,8 +12,8 @@ from pathlib import Path
 from ratchet import files, seal
 from ratchet.errors import DataError, InputMissingError
 from ratchet.records import Experiment, Proposals, RoundVerdict, StopReason
+from ratchet.session import Session
 from ratchet.stages import experiment, judge, limits, propose, skipping, steer
-from ratchet.stages.session import Session
 from ratchet.stopping import Limits
 
 Clock = Callable[[], float]
@@ -55,7 +55,7 @@ def _experiment(
 ) -> None:
     path = session.paths.round(number).experiment(candidate)
     found = _read_experiment(path)
-    now = allowed if found is None or found.run is None else None
+    now = allowed if found is None or not found.runs else None
     where = session.paths, number, candidate
     if not skipping.experiment(
         *where, now, clock(), session.journal, lambda: experiment.recall(session, number, candidate)

@@ -13,8 +13,8 @@ from ratchet import files
 from ratchet.codec import replace
 from ratchet.integrity import Trace, charged_mb, unlike
 from ratchet.records import Baseline, Outcome, RunSummary
+from ratchet.session import Session
 from ratchet.stages.ruling import Case
-from ratchet.stages.session import Session
 from ratchet.store import RunRecord
 from ratchet.task import Task
 

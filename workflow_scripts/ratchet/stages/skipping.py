@@ -59,16 +59,19 @@ def experiment(
         detail = "the proposer had nothing more for this round"
     if stop is None and candidate < len(proposed.proposals):
         return False
-    files.write_json(here.experiment(candidate), Experiment(number, candidate, None, stop, detail))
+    files.write_json(
+        here.experiment(candidate), Experiment(number, candidate, stop=stop, detail=detail)
+    )
     return True
 
 
 def judge(paths: SessionPaths, number: int, candidates: int) -> bool:
     """Skip judging a round in which nothing was run; the judge stays as it was."""
     here = paths.round(number)
-    if not nothing_was_run(paths, number, candidates):
+    found = [files.read_record(Experiment, here.experiment(c)) for c in range(candidates)]
+    if any(experiment.executed for experiment in found):
         return False
-    first = files.read_record(Experiment, here.experiment(0))
+    first = found[0]
     before = paths.round(number - 1)
     files.write_bytes(here.judge, files.read_bytes(before.judge))
     sums = files.read_record(RoundVerdict, before.verdict) if number > 1 else RoundVerdict(0)
@@ -82,13 +85,6 @@ def judge(paths: SessionPaths, number: int, candidates: int) -> bool:
     )
     files.write_json(here.verdict, skipped)
     return True
-
-
-def nothing_was_run(paths: SessionPaths, number: int, candidates: int) -> bool:
-    """Whether no candidate of a round was run, or refused."""
-    here = paths.round(number)
-    found = [files.read_record(Experiment, here.experiment(c)) for c in range(candidates)]
-    return not any(experiment.run is not None or experiment.refused for experiment in found)
 
 
 def steer(paths: SessionPaths, number: int) -> bool:

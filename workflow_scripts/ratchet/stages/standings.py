@@ -8,10 +8,11 @@ from typing import Any
 
 from ratchet import files
 from ratchet.codec import encode
-from ratchet.records import Baseline, Proposal, RoundVerdict, Ruling, Verdict
+from ratchet.history import History
+from ratchet.records import Baseline, Verdict
+from ratchet.session import Session
 from ratchet.stages.champion import Champion
 from ratchet.stages.entering import Arena
-from ratchet.stages.session import Session
 from ratchet.tournaments import Fate, Leg, Pollination
 
 Facts = dict[str, Any]
@@ -24,16 +25,19 @@ def build(arena: Arena, last: int, champion: Champion | None = None) -> Facts:
     """The facts of a tournament after its round ``last``; equal ones are equal."""
     main = arena.main
     metric = main.task.metric
-    baseline = files.read_record(Baseline, arena.paths.baseline)
-    values = [run.value for run in baseline.runs if run.value is not None]
+    start = History(files.read_record(Baseline, arena.paths.baseline)).start
     players = [Player.read(arena, index, last) for index in range(len(arena.names))]
     adopted = Counter(
-        p.origin.partition("#")[0] for player in players for p, _ in player.kept if p.origin
+        trial.proposal.origin.partition("#")[0]
+        for player in players
+        for trial in player.history.kept
+        if trial.proposal.origin
     )
     rows = [player.row(adopted[player.leg.session]) for player in players]
     sign = metric.direction.sign
     rows.sort(key=lambda row: (sign * row["mean"], arena.names.index(row["competitor"])))
-    counted = [run.key for player in players for run in player.runs]
+    searches = [run for p in players for run in (*p.history.search_runs, *p.history.incumbent_runs)]
+    counted = [run.key for run in searches]
     return {
         "session": arena.config.session,
         "task": main.task.name,
@@ -42,9 +46,9 @@ def build(arena: Arena, last: int, champion: Champion | None = None) -> Facts:
         "rounds": last,
         "runs_per_round": arena.config.evolve_runs,
         "baseline": {
-            "mean": sum(values) / len(values),
-            "runs": len(baseline.runs),
-            "commit": baseline.commit,
+            "mean": start.mean,
+            "runs": len(start.runs),
+            "commit": start.commit,
         },
         "strategies": encode(arena.config.strategies),
         "leaderboard": [{"rank": rank, **row} for rank, row in enumerate(rows, 1)],
@@ -56,15 +60,11 @@ def build(arena: Arena, last: int, champion: Champion | None = None) -> Facts:
 
 
 class Player:
-    """One competitor's records up to the end of a leg."""
+    """One competitor's legs, and its history up to the end of the last one."""
 
     def __init__(self, session: Session, legs: Sequence[Leg]) -> None:
         self.session, self.legs, self.leg = session, legs, legs[-1]
-        self.start, self.end = session.state(0), session.state(self.leg.rounds)
-        self.judged: list[tuple[Proposal, Ruling, RoundVerdict]] = []
-        for proposals, verdict in session.history(self.leg.rounds + 1):
-            known = {p.number: p for p in proposals.proposals}
-            self.judged += [(known[r.number], r, verdict) for r in verdict.rulings]
+        self.history = History.read(session.paths, self.leg.rounds)
 
     @classmethod
     def read(cls, arena: Arena, index: int, last: int) -> Player:
@@ -72,26 +72,12 @@ class Player:
         paths = [arena.paths.leg(number, index) for number in range(last + 1)]
         return cls(arena.open(index), [files.read_record(Leg, path) for path in paths])
 
-    @property
-    def kept(self) -> list[tuple[Proposal, Ruling]]:
-        """The experiments that became its incumbent, in order."""
-        return [(p, r) for p, r, verdict in self.judged if verdict.kept == p.number]
-
-    @property
-    def runs(self) -> list[Any]:
-        """All its training runs after the baseline."""
-        found = [run for _, ruling, _ in self.judged for run in ruling.runs]
-        for _, verdict in self.session.history(self.leg.rounds + 1):
-            found += [*verdict.incumbent_runs]
-            found += [verdict.remeasured.run] if verdict.remeasured else []
-        return found
-
     def row(self, adopted_elsewhere: int) -> Facts:
         """Its line of the leaderboard."""
-        held, sign = self.end.incumbent, self.session.sign
-        verdicts = [verdict for _, verdict in self.session.history(self.leg.rounds + 1)]
-        risk = verdicts[-1].expected_false_keeps if verdicts else 0.0
-        adopted = sum(bool(p.origin) for p, _ in self.kept)
+        history, sign = self.history, self.session.sign
+        start, held = history.states[0].incumbent, history.state.incumbent
+        risk = history.verdicts[-1].expected_false_keeps if history.verdicts else 0.0
+        adopted = sum(bool(trial.proposal.origin) for trial in history.kept)
         strategy: Mapping[str, Any] = self.session.config.strategy or {}
         return {
             "competitor": self.leg.competitor,
@@ -104,15 +90,15 @@ class Player:
             "mean": held.mean,
             "low": held.mean - Z * held.sd,
             "high": held.mean + Z * held.sd,
-            "gain": sign * (self.start.incumbent.mean - held.mean),
-            "wins": len(self.kept),
-            "own_wins": len(self.kept) - adopted,
+            "gain": sign * (start.mean - held.mean),
+            "wins": len(history.kept),
+            "own_wins": len(history.kept) - adopted,
             "adopted_wins": adopted,
             "wins_adopted_elsewhere": adopted_elsewhere,
             "expected_false_keeps": risk,
-            "experiments": len(self.judged),
+            "experiments": len(history.judged),
             "crashes": sum(
-                ruling.verdict in (Verdict.CRASH, Verdict.TAMPERED) for _, ruling, _ in self.judged
+                trial.verdict in (Verdict.CRASH, Verdict.TAMPERED) for trial in history.judged
             ),
             "rounds": self.leg.rounds,
             "runs": self.leg.runs,
@@ -125,7 +111,7 @@ class Player:
         """The incumbent after each leg."""
         found = []
         for leg in self.legs:
-            held = self.session.state(leg.rounds).incumbent
+            held = self.history.states[leg.rounds].incumbent
             found.append({"round": leg.number, "runs": leg.runs, "mean": held.mean, "sd": held.sd})
         return found
 
@@ -133,17 +119,17 @@ class Player:
         """What its incumbent is made of: every keep in order, and whose win each was."""
         return [
             {
-                "experiment": proposal.number,
-                "commit": proposal.commit,
-                "description": proposal.description,
-                "category": proposal.category,
-                "proposer": proposal.proposer,
-                "origin": proposal.origin or None,
-                "gain": ruling.gain,
-                "confidence": ruling.confidence,
-                "runs": len(ruling.runs),
+                "experiment": trial.number,
+                "commit": trial.commit,
+                "description": trial.description,
+                "category": trial.category,
+                "proposer": trial.proposal.proposer,
+                "origin": trial.proposal.origin or None,
+                "gain": trial.gain,
+                "confidence": trial.confidence,
+                "runs": len(trial.runs),
             }
-            for proposal, ruling in self.kept
+            for trial in self.history.kept
         ]
 
 
@@ -181,21 +167,19 @@ def _outcome(player: Player, leg: int, graft: Any) -> Facts:
     """What a graft came to; its re-test if it was put forward."""
     if graft.fate is not Fate.OFFERED:
         return {"fate": graft.fate.value, "detail": graft.detail}
-    judged = [
-        (p, ruling, verdict) for p, ruling, verdict in player.judged if p.origin == graft.origin
-    ]
     # A near miss is tried again under another number; the first try is the re-test.
-    proposal, ruling, verdict = judged[0]
+    trial = next(t for t in player.history.judged if t.proposal.origin == graft.origin)
+    assert trial.ruling is not None
     return {
-        "fate": "kept" if verdict.kept == proposal.number else "rejected",
-        "detail": ruling.reason,
+        "fate": "kept" if trial.kept else "rejected",
+        "detail": trial.ruling.reason,
         "retest": {
             "leg": leg,
-            "experiment": proposal.number,
-            "verdict": ruling.verdict.value,
-            "gain": ruling.gain,
-            "confidence": ruling.confidence,
-            "delta": ruling.delta,
-            "runs": len(ruling.runs),
+            "experiment": trial.number,
+            "verdict": trial.word,
+            "gain": trial.gain,
+            "confidence": trial.confidence,
+            "delta": trial.delta,
+            "runs": len(trial.runs),
         },
     }

@@ -2,28 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 from ratchet import files, steer
 from ratchet.codec import replace
-from ratchet.records import Incumbent, Proposals, RoundVerdict, SessionState
+from ratchet.history import History
+from ratchet.records import Incumbent, SessionState
 from ratchet.seeds import stream_seed
-from ratchet.stages.advising import advise, trials_of
-from ratchet.stages.session import Session
+from ratchet.session import Session
+from ratchet.stages.advising import advise, pulls_of
 
 
 def run(session: Session, number: int) -> None:
     """Write the session's state after round ``number``."""
-    before = session.state(number - 1)
-    verdict = session.verdict(number)
-    proposals = session.proposals(number)
-    history = [*session.history(number), (proposals, verdict)]
-    trials = trials_of(history)
+    history = History.read(session.paths, number)
+    before, verdict = history.states[number - 1], history.verdicts[-1]
     known = session.categories
     mode = steer.Mode(session.config.steering)
     seed = stream_seed(session.config.seed, "steer", number)
-    incumbent = _incumbent(before.incumbent, proposals, verdict)
-    ranking = steer.rank(trials, seed, verdict.noise_sd or 0.0, mode, known)
+    incumbent = _incumbent(before.incumbent, history)
+    pulls = pulls_of(history.judged)
+    ranking = steer.rank(pulls, seed, verdict.noise_sd or 0.0, mode, known)
     suggestions, avoid = advise(session, history, ranking, incumbent.files, verdict.noise_sd)
     state = SessionState(
         round=number,
@@ -43,39 +42,37 @@ def run(session: Session, number: int) -> None:
     files.write_json(session.paths.round(number).steer, state)
 
 
-def waiting(
-    before: Iterable[int], history: Sequence[tuple[Proposals, RoundVerdict]]
-) -> tuple[int, ...]:
+def waiting(before: Iterable[int], history: History) -> tuple[int, ...]:
     """Near misses that are to be tried again, after the last round of ``history``.
 
     Those that this round tried again or found meaningless leave the queue, its
     own near misses join it; the largest gain comes first.
     """
-    proposals, verdict = history[-1]
+    proposals, verdict = history.proposals[-1], history.verdicts[-1]
     judged = {ruling.number for ruling in verdict.rulings}
     gone = {p.retry_of for p in proposals.proposals if p.number in judged} | {*proposals.dropped}
     new = [ruling.number for ruling in verdict.rulings if ruling.near_miss]
-    gain = {r.number: r.gain or 0.0 for _, earlier in history for r in earlier.rulings}
+    gain = {trial.number: trial.gain or 0.0 for trial in history.judged}
     left = {*before, *new} - gone
     return tuple(sorted(left, key=lambda number: (-gain.get(number, 0.0), number)))
 
 
-def _incumbent(before: Incumbent, proposals: Proposals, verdict: RoundVerdict) -> Incumbent:
-    """The incumbent after a round; a kept candidate takes the old one's place."""
+def _incumbent(before: Incumbent, history: History) -> Incumbent:
+    """The incumbent after the last round; a kept trial takes the old one's place."""
+    verdict = history.verdicts[-1]
     mean = before.mean if verdict.incumbent_mean is None else verdict.incumbent_mean
     sd = before.sd if verdict.incumbent_sd is None else verdict.incumbent_sd
     if verdict.kept is None:
         return replace(before, mean=mean, sd=sd)
-    proposal = next(p for p in proposals.proposals if p.number == verdict.kept)
-    ruling = next(r for r in verdict.rulings if r.number == verdict.kept)
+    kept = history.kept[-1]
     return replace(
         before,
         mean=mean,
         sd=sd,
-        number=proposal.number,
-        source=proposal.source,
-        files=proposal.files,
-        commit=proposal.commit,
-        memory_mb=ruling.memory_mb,
+        number=kept.number,
+        source=kept.proposal.source,
+        files=kept.files,
+        commit=kept.commit,
+        memory_mb=kept.memory_mb,
         kept=before.kept + 1,
     )

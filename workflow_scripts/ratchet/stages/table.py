@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from ratchet import files, journal
 from ratchet.canonical import digest_bytes, short
 from ratchet.results_tsv import Row, format_row, header
-from ratchet.stages.session import Session
+from ratchet.session import Session
 
 
 def record(session: Session, first: int, rows: Sequence[Row]) -> None:

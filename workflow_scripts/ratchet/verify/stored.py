@@ -77,7 +77,7 @@ def run(folder: Path, findings: Findings) -> None:
         return
     try:
         listed: Mapping[str, str] = dict(entry["files"])
-        key, source = run_key(entry["inputs"]), dict(entry["inputs"].get("source", {}))
+        key, source = run_key(entry["inputs"]), dict(entry["inputs"].get("sources", {}))
     except (KeyError, TypeError, AttributeError, ValueError):
         findings.deviates(folder / RECORD, "a run's record", "other fields", RUN)
         return

@@ -1,0 +1,174 @@
+"""One session as its records tell it: task, manifest, settings, rounds, history.
+
+Reading needs nothing that executes; runs are made by :class:`ratchet.executor.Executor`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ratchet import files, task, tasks
+from ratchet.codec import Frozen, replace
+from ratchet.config import Config
+from ratchet.journal import Journal
+from ratchet.paths import SessionPaths
+from ratchet.proposals import DECLARED
+from ratchet.records import (
+    CATEGORIES,
+    Manifest,
+    Proposals,
+    RoundVerdict,
+    RunSummary,
+    SessionState,
+)
+from ratchet.repo import SessionRepo
+from ratchet.store import LOG, Store
+from ratchet.task import Task
+
+if TYPE_CHECKING:
+    from ratchet.judge import Prices
+
+
+class Session(Frozen):
+    """A session whose inputs are frozen: its manifest, task and edge services."""
+
+    config: Config
+    paths: SessionPaths
+    manifest: Manifest
+    task: Task
+    store: Store
+    repo: SessionRepo
+    journal: Journal
+    harness: Path
+
+    @classmethod
+    def open(cls, config: Config, root: Path, harness: Path, journal: Journal) -> Session:
+        """Open a prepared session; its task is read from the store, not the checkout."""
+        paths = SessionPaths(config.session, root)
+        store = Store(paths.store)
+        manifest = files.read_record(Manifest, paths.manifest)
+        return cls(
+            config=config.settled(str(manifest.frozen["mode"])),
+            paths=paths,
+            manifest=manifest,
+            task=task.build(
+                manifest.values,
+                Path(),
+                harness,
+                origin=manifest.origin,
+                clone=tasks.clone(manifest.frozen["task"], manifest.values, root, harness),
+            ).sized(manifest.preset),
+            store=store,
+            repo=SessionRepo(paths.repository, config.session),
+            journal=journal,
+            harness=harness,
+        )
+
+    @property
+    def judge_settings(self) -> dict[str, Any]:
+        """What verdicts depend on, for the report; prices as they are in force."""
+        from ratchet.judge import Settings  # slow to import; two stages need it
+
+        judge = files.read_json(self.paths.round(0).judge)
+        prices = self.prices(float(judge["settings"]["effect_scale"]))
+        mode, most = self.config.mode, self.config.max_replicates
+        settings = Settings.for_session(mode, max_replicates=most)
+        return {
+            "mode": mode,
+            "keep_probability": settings.keep_probability,
+            "max_replicates": most,
+            "false_keep_bound": settings.false_keep_bound,
+            "line_price": prices.per_line,
+            "memory_price": prices.per_log_memory,
+            "remeasure_every": self.config.remeasure_every,
+        }
+
+    def prices(self, scale: float) -> Prices:
+        """What lines and memory cost; the default at this scale of noise and effects."""
+        from ratchet.judge import Prices
+
+        usual = Prices().scaled(scale)
+        line, memory = self.config.line_price, self.config.memory_price
+        return replace(
+            usual,
+            per_line=usual.per_line if line is None else line,
+            per_log_memory=usual.per_log_memory if memory is None else memory,
+            # Whoever names a price for memory wants it saved; else it is only charged.
+            memory_credit=memory is not None,
+        )
+
+    @property
+    def sign(self) -> int:
+        """Factor that makes a lower metric the better one."""
+        return self.task.metric.direction.sign
+
+    @property
+    def categories(self) -> tuple[str, ...]:
+        """Those of the task's search space; where edits are free, the usual ones too."""
+        declared = {change.category for change in self.task.search_space}
+        usual = [category for category in CATEGORIES if self.free or category in declared]
+        return (*usual, *sorted(declared - set(usual)))
+
+    @property
+    def free(self) -> bool:
+        """Whether proposals may be other edits than the declared ones."""
+        return self.config.proposer != DECLARED or not self.task.search_space
+
+    def value(self, run: RunSummary) -> float:
+        """A run's metric with lower better; the run must have ended well."""
+        assert run.value is not None
+        return self.sign * run.value
+
+    def state(self, round_number: int) -> SessionState:
+        return files.read_record(SessionState, self.paths.round(round_number).steer)
+
+    def proposals(self, round_number: int) -> Proposals:
+        return files.read_record(Proposals, self.paths.round(round_number).proposals)
+
+    def verdict(self, round_number: int) -> RoundVerdict:
+        return files.read_record(RoundVerdict, self.paths.round(round_number).verdict)
+
+    def history(self, before: int) -> list[tuple[Proposals, RoundVerdict]]:
+        """Proposals and verdicts of all rounds before one, in order."""
+        return [(self.proposals(r), self.verdict(r)) for r in range(1, before)]
+
+    def texts(self, sources: Mapping[str, str]) -> dict[str, str]:
+        """Mutable files as text, by name; bytes that are no UTF-8 are kept apart."""
+        return {
+            name: self.store.get(sha).decode("utf-8", errors="surrogateescape")
+            for name, sha in sources.items()
+        }
+
+    def tree(self, sources: Mapping[str, str]) -> dict[str, bytes]:
+        """All files of a candidate as its commit shows them."""
+        frozen = (*self.manifest.fixed, self.manifest.brief)
+        fixed = {entry.path: self.store.get(entry.sha256) for entry in frozen}
+        return {**fixed, **{name: self.store.get(sha) for name, sha in sources.items()}}
+
+    @property
+    def variables(self) -> Mapping[str, str]:
+        """Environment variables that task and preset set for runs and evaluator."""
+        preset = self.manifest.preset
+        return {**self.task.variables, **(preset.environment if preset else {})}
+
+    @property
+    def audits(self) -> bool:
+        """Whether the task can measure on its locked data."""
+        return bool(self.task.evaluator and self.manifest.locked)
+
+    @property
+    def budget(self) -> dict[str, float | int | None]:
+        """What each run may spend, configuration before preset and task."""
+        frozen = self.manifest.frozen
+        steps, seconds = frozen["budget_steps"], frozen["budget_seconds"]
+        if steps is None and seconds is None:
+            steps, seconds = self.task.budget_steps, self.task.budget_seconds
+        timeout = frozen["timeout_seconds"]
+        if timeout is None:
+            timeout = self.task.timeout_seconds
+        return {"seconds": seconds, "steps": steps, "timeout_seconds": timeout}
+
+    def log_path(self, key: str) -> Path:
+        return self.store.run_file(key, LOG)
