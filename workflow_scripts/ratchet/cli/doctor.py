@@ -326,7 +326,7 @@ def _run(options: argparse.Namespace) -> int:
         fields = {
             "ready": ready,
             "conclusion": doctor.conclusion(checks),
-            "checks": [{**vars(check), "state": check.state.value} for check in checks],
+            "checks": [{**asdict(check), "state": check.state.value} for check in checks],
             "length": None if found.outlook is None else asdict(found.outlook),
         }
         print(json.dumps(fields, indent=2, ensure_ascii=False))
