@@ -8,29 +8,30 @@ that knows which steps there are and how each is called.
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import io
 import os
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from helpers import REPO
 from ratchet import entry, guard, interpreters, journal, seal
+from ratchet.codec import replace
 from ratchet.entry import Call
 from ratchet.errors import RatchetError
-from ratchet.report import evolve, publish
-from ratchet.stages import baseline, champion, confirm, leg, pollinate, prepare, rounds
+from ratchet.stages import rounds
 
 Clock = Callable[[], float]
 # What a session is played in, after its preparation.
 PARTS = BASELINE, ROUNDS, CONFIRM, REPORT = "baseline", "rounds", "confirm", "report"
 
 
-@dataclass(frozen=True)
-class Timed(Call):
+class Timed(Call, frozen=True):
     """A call at the time of a given clock."""
 
     clock: Clock = time.time
@@ -68,69 +69,79 @@ class Player:
                 print(f"ratchet: {error}", file=self.said)
                 return error.exit_code
             log = plan.paths.log("played")
-            call = Timed(plan.config, Path(), self.harness, log, 0, 0, None, self.clock)
+            call = Timed("played", plan.config, Path(), self.harness, log, 0, 0, None, self.clock)
             try:
                 play(call, plan)
             except Exception as error:
-                entry._note(call, "played", error)
+                entry._note(call, error)
                 return entry._report(error, call, self.said)
         return 0
 
-    def _begin(self, call: Timed, plan: guard.Plan) -> Path:
-        """What every workflow starts with; returns the file of the limits in force."""
-        paths = call.paths
-        seal.begin(paths)
-        journal.resumed(paths, call.config)
-        if not paths.manifest.exists():
-            with _step(call, "prepare"):
-                prepare.run(call.config, call.task, call.root, call.harness, call.journal)
+    def _begin(self, call: Timed, plan: guard.Plan) -> Timed:
+        """What every workflow starts with; returns a call under the limits in force."""
+        seal.begin(call.paths)
+        journal.resumed(call.paths, call.config)
+        if not call.paths.manifest.exists():
+            _do(call, "prepare")
         limited = replace(call, limits_file=plan.limits_file)
         if not plan.limits_file.exists():
-            with _step(limited, "limits"):
-                limited.start_limits()
-        return plan.limits_file
+            _do(limited, "limits")
+        return limited
 
     def _session(self, call: Timed, plan: guard.Plan, parts: Collection[str]) -> None:
-        limits_file = self._begin(call, plan)
-        session = call.session
+        limited = self._begin(call, plan)
         if BASELINE in parts:
-            with _step(call, "baseline"):
-                baseline.run(session)
+            self._baseline(call)
         if ROUNDS in parts:
             for number in range(1, call.config.rounds + 1):
-                rounds.play(session, number, limits_file, self.clock)
+                rounds.play(call.session, number, limited.limits_file, self.clock)
         if CONFIRM in parts:
-            with _step(call, "confirm"):
-                confirm.run(session)
+            for number in range(call.config.confirm_replicates):
+                _do(call, "confirm_run", candidate=number)
+            _do(call, "confirm")
         if REPORT in parts:
-            with _step(call, "report"):
-                publish.run(session)
+            _do(call, "report")
             seal.finish(call.paths)
 
+    def _baseline(self, call: Timed) -> None:
+        for number in range(call.config.baseline_replicates):
+            _do(call, "baseline_run", candidate=number)
+        _do(call, "baseline")
+
     def _tournament(self, call: Timed, plan: guard.Plan) -> None:
-        limits_file = self._begin(call, plan)
-        arena = call.arena
-        with _step(call, "baseline"):
-            baseline.run(call.session)
+        limited = self._begin(call, plan)
+        self._baseline(call)
         turns = range(call.config.evolve_rounds + 1)
         for turn in turns:
             for index in range(len(call.config.strategies)):
-                own = replace(call, number=turn, candidate=index)
                 if not call.paths.leg(turn, index).exists():
-                    with _step(own, "leg"):
-                        leg.run(arena, turn, index, limits_file, self.clock)
+                    _do(limited, "evolve_leg", turn, index)
             if 0 < turn < turns[-1]:
-                with _step(replace(call, number=turn), "pollinate"):
-                    pollinate.run(arena, turn)
-        with _step(call, "champion"):
-            champion.run(arena)
-        with _step(call, "tournament"):
-            evolve.run(arena)
+                _do(call, "evolve_pollinate", turn)
+        _do(call, "evolve_champion")
+        _do(call, "evolve_report")
         seal.finish(call.paths)
 
 
-def _step(call: Timed, name: str) -> contextlib.AbstractContextManager[None]:
-    return seal.step(call.paths, name, call.number, call.candidate, call.limits_file)
+def _steps() -> Mapping[str, Callable[[Call], None]]:
+    """The steps by name, from the script that every rule calls."""
+    place = REPO / "workflow_scripts" / "step.py"
+    spec = importlib.util.spec_from_file_location("step", place)
+    assert spec is not None
+    assert spec.loader is not None
+    script = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(script)
+    return {step.__name__: step for step in script.STEPS}
+
+
+STEPS = _steps()
+
+
+def _do(call: Timed, name: str, number: int = 0, candidate: int = 0) -> None:
+    """One step, sealed as the workflow seals it."""
+    own = replace(call, name=name, number=number, candidate=candidate)
+    with seal.step(own.paths, name, number, candidate, own.limits_file):
+        STEPS[name](own)
 
 
 def _parsed(settings: Mapping[str, Any]) -> dict[str, Any]:

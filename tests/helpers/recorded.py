@@ -30,14 +30,16 @@ from typing import Any
 from unittest import mock
 
 from helpers import DATA, REPO
-from ratchet import guard, surface, task
-from ratchet.codec import decode, encode
+from ratchet import executor, guard, surface, task
+from ratchet.codec import decode, encode, replace
 from ratchet.journal import Journal
-from ratchet.layout import RunPlan, write
+from ratchet.layout import write
 from ratchet.records import Outcome
 from ratchet.runner import execute
-from ratchet.stages import material, session
-from ratchet.store import LOG, SOURCE, RunRecord
+from ratchet.seeds import Role
+from ratchet.session import Session
+from ratchet.spec import RunSpec
+from ratchet.store import LOG, SOURCE, RunRecord, Store
 from ratchet.task import Change, Task
 
 FOLDER = DATA / "runs"
@@ -123,7 +125,7 @@ class Recorded:
     @contextlib.contextmanager
     def __call__(self) -> Iterator[None]:
         """Let runs of sessions in this process be looked up."""
-        with mock.patch.object(session, "execute", self.execute):
+        with mock.patch.object(executor, "execute", self.execute):
             yield
 
     def edits(self, sources: Mapping[str, bytes]) -> Edits:
@@ -144,16 +146,17 @@ class Recorded:
             raise LookupError("the candidate has edits that are not declared; train it")
         return frozenset(found)
 
-    def execute(self, plan: RunPlan, folder: Path) -> RunRecord:
+    def execute(self, spec: RunSpec, store: Store, folder: Path) -> RunRecord:
         """The record of a run that is looked up; leaves log and source as a real one."""
-        draw = Random(f"{sorted(plan.sources.items())} {plan.seed}")
-        row, value = self._look(self.edits(plan.sources), draw)
+        sources = {name: store.get(sha) for name, sha in spec.sources.items()}
+        draw = Random(f"{sorted(sources.items())} {spec.seed}")
+        row, value = self._look(self.edits(sources), draw)
         self.runs += 1
-        for name, content in plan.sources.items():
+        for name, content in sources.items():
             write(folder / SOURCE / name, content)
         metrics = dict(row.metrics)
         if value is not None:
-            metrics[plan.metric] = value
+            metrics[spec.metric] = value
         lines = [f"step {step}: loss {loss:.4f} bits per byte" for step, loss in row.curve]
         lines += ["---", *(f"{name}: {number}" for name, number in metrics.items())]
         text = f"{row.reason}\n" if value is None else "\n".join(lines) + "\n"
@@ -173,8 +176,8 @@ class Recorded:
             tokens = record["evaluation"]["audit_tokens"]
             record["evaluation"] |= {
                 "value": value,
-                "audit": audit if plan.audit else None,
-                "audit_tokens": tokens if plan.audit else 0,
+                "audit": audit if spec.audit_data else None,
+                "audit_tokens": tokens if spec.audit_data else 0,
             }
         self.clock.advance(row.facts[0] or 0.0)
         return decode(RunRecord, record)
@@ -273,7 +276,7 @@ def record(folder: Path, steps: int, seeds: int, together: bool, root: Path) -> 
     box = Box(root, {"task": str(folder), "budget_steps": steps, "baseline_replicates": 2})
     box.play(last="baseline")
     plan = guard.plan(box.settings, root, REPO, owner=False)
-    own = session.Session.open(plan.config, root, REPO, Journal(root / "recording.jsonl"))
+    own = Session.open(plan.config, root, REPO, Journal(root / "recording.jsonl"))
     usual: dict[str, Any] = {}
     table: list[dict[str, Any]] = []
     failing: list[str] = []
@@ -287,7 +290,8 @@ def record(folder: Path, steps: int, seeds: int, together: bool, root: Path) -> 
             place = root / "runs" / str(seed)
             place.mkdir(parents=True)
             sources = {n: own.store.put(text.encode()) for n, text in texts.items()}
-            made = execute(material.plan(own, sources, seed, audit=own.audits), place)
+            spec = executor.Executor(own).spec(sources, Role.SEARCH, 0, audit=own.audits)
+            made = execute(replace(spec, seed=seed), own.store, place)
             usual = usual or encode(made)
             rows.append(_row(own.task, made, (place / LOG).read_text("utf-8", "replace")))
             if made.outcome is not Outcome.OK:

@@ -13,7 +13,7 @@ from bandit import compare as compare_policies
 from ratchet.codec import replace
 from ratchet.judge import Mode
 from ratchet.simulation import RULES, WORLDS, Plan, play_all
-from ratchet.steer import Trial
+from ratchet.steer import Pull
 from tournament import WAYS, Cup, Edit, Ground, compare, play
 from tried import TRIED, Staged
 
@@ -41,10 +41,10 @@ def test_sessions_are_reproducible_and_differ() -> None:
 def test_all_policies_meet_the_same_luck() -> None:
     """The luck that a policy uses up is its own, not the world's."""
 
-    def thrifty(trials: Sequence[Trial], luck: Random) -> str:
+    def thrifty(trials: Sequence[Pull], luck: Random) -> str:
         return ARMS[2]
 
-    def wasteful(trials: Sequence[Trial], luck: Random) -> str:
+    def wasteful(trials: Sequence[Pull], luck: Random) -> str:
         return ARMS[2] if luck.random() >= 0 else ARMS[0]
 
     one, other = (
