@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from ratchet.judge import Judge, Mode, Settings
 from ratchet.simulation import Bench, Candidate, Decision, Keeper, Rule
 from ratchet.simulation.rules import Judged, JudgeKeeper, Seeds
 
 
-@dataclass(frozen=True)
-class Staged(Judged):
+class Staged(Judged, frozen=True):
     """The judge under modes for equal parts of the session, instead of ``mode``."""
 
     stages: tuple[Mode, ...] = ()
@@ -35,8 +32,7 @@ class _StagedKeeper(JudgeKeeper):
         return super().decide(candidate)
 
 
-@dataclass(frozen=True)
-class Remeasured(Judged):
+class Remeasured(Judged, frozen=True):
     """The judge with a fresh run of every new incumbent, on which no decision rested."""
 
     def begin(self, bench: Bench) -> Keeper:
