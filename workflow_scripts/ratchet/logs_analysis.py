@@ -563,7 +563,7 @@ class RunFile(Frozen):
     number: int | None
 
 
-class LogSession(Frozen):
+class LogSession(Frozen, dict=True):
     """A log with all that was made of it.
 
     ``edits`` are by the rows' numbers, ``None`` where no repository was given.  ``noise``
