@@ -120,29 +120,33 @@ def audit_report(call: Call) -> None:
 def evolve_leg(call: Call) -> None:
     """Play a competitor's share of one round of the tournament."""
     from ratchet.stages import leg
+    from ratchet.stages.entering import Arena
 
-    leg.run(call.arena, call.number, call.candidate, call.limits_file, lambda: call.now)
+    leg.run(Arena.at(call), call.number, call.candidate, call.limits_file, lambda: call.now)
 
 
 def evolve_pollinate(call: Call) -> None:
     """Offer the wins of one round of the tournament to the other competitors."""
     from ratchet.stages import pollinate
+    from ratchet.stages.entering import Arena
 
-    pollinate.run(call.arena, call.number)
+    pollinate.run(Arena.at(call), call.number)
 
 
 def evolve_champion(call: Call) -> None:
     """Run the tournament's best beside the common baseline, with fresh seeds."""
     from ratchet.stages import champion
+    from ratchet.stages.entering import Arena
 
-    champion.run(call.arena)
+    champion.run(Arena.at(call))
 
 
 def evolve_report(call: Call) -> None:
     """Write the tournament for people and tools."""
     from ratchet.report import evolve
+    from ratchet.stages.entering import Arena
 
-    evolve.run(call.arena)
+    evolve.run(Arena.at(call))
 
 
 STEPS = (

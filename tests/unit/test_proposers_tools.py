@@ -51,13 +51,8 @@ def test_an_agent_has_the_users_variables_but_not_the_harnesss() -> None:
     assert tools.environment(tools.TOOLS["gemini"], {})["GEMINI_CLI_TRUST_WORKSPACE"] == "true"
 
 
-def test_settings_that_do_not_go_together_are_named() -> None:
-    with pytest.raises(ConfigError, match=r"c\.yaml: agent_command: expected the words"):
-        tools.check("custom", None, None, "c.yaml")
-    with pytest.raises(ConfigError, match=r"agent_dollars: codex does not report.*agent_tokens"):
-        tools.check("codex", None, 5.0, "c.yaml")
-    assert tools.check("claude", None, 5.0, "c.yaml") is None
-    assert tools.check("custom", ["sh"], 5.0, "c.yaml") is None
+def test_the_configuration_knows_each_agent() -> None:
+    assert set(tools.TOOLS) == set(AGENTS)
 
 
 def test_a_program_that_is_not_there_is_named() -> None:

@@ -11,7 +11,6 @@ from ratchet.canonical import digest
 from ratchet.codec import Frozen, Meta, replace
 from ratchet.errors import ConfigError
 from ratchet.proposals import DECLARED, HAND
-from ratchet.proposers import tools
 from ratchet.tournaments import session_name
 
 # What a running session's results rest on.  Changing one of these needs a new
@@ -101,7 +100,16 @@ TASK = {
 NAME = {"type": "string", "minLength": 1}
 STRATEGY = {"type": ["string", "null"], "minLength": 1}
 SESSION = r"^(?!.*\.\.)(?!.*\.lock$)[A-Za-z0-9]([A-Za-z0-9._-]{0,62}[A-Za-z0-9_-])?$"
-PROPOSERS = (DECLARED, HAND, *tools.TOOLS)
+AGENTS = {
+    "claude": True,
+    "codex": False,
+    "gemini": False,
+    "aider": True,
+    "opencode": True,
+    "custom": True,
+}
+"""Coding agents that can propose, and whether each reports what a call costs."""
+PROPOSERS = (DECLARED, HAND, *AGENTS)
 
 Replicates = Annotated[int, Meta(ge=1, le=100)]
 Whole = Annotated[int, Meta(ge=0)]
@@ -284,8 +292,19 @@ def parse(
 
 
 def _check_agent(config: Config, where: str) -> None:
-    if config.by_agent:
-        tools.check(config.proposer, config.agent_command, config.agent_dollars, where)
+    """Refuse settings of an agent that do not go together."""
+    if not config.by_agent:
+        return
+    if config.proposer == "custom" and config.agent_command is None:
+        raise ConfigError(
+            f"{where}: agent_command: expected the words of the agent's command, since proposer "
+            'is custom, such as [python, "{root}/agent.py"], found null'
+        )
+    if config.agent_dollars is not None and not AGENTS[config.proposer]:
+        raise ConfigError(
+            f"{where}: agent_dollars: {config.proposer} does not report what it costs; set "
+            "agent_tokens instead"
+        )
 
 
 _MARKS = {

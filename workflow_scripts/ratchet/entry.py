@@ -24,7 +24,6 @@ from ratchet.stopping import Limits
 
 if TYPE_CHECKING:
     from ratchet.session import Session
-    from ratchet.stages.entering import Arena
     from ratchet.task import Task
 
 
@@ -46,9 +45,9 @@ class Call(Frozen):
 
     @property
     def journal(self) -> Journal:
-        return self._journal(self.config)
+        return self.journal_of(self.config)
 
-    def _journal(self, config: Config, who: str = "") -> Journal:
+    def journal_of(self, config: Config, who: str = "") -> Journal:
         """A session's journal, and all who listen to it; the view has the last word."""
         paths = SessionPaths(config.session, self.root)
         listeners: list[Listener] = [Progress(paths.progress_log, who=who)]
@@ -57,16 +56,6 @@ class Call(Frozen):
 
             listeners.insert(0, Notifier(config, paths))
         return Journal(paths.events, each(*listeners, lambda event: _view(paths, event)))
-
-    @property
-    def arena(self) -> Arena:
-        """The tournament; each competitor has a journal of its own, and one terminal."""
-        from ratchet.stages.entering import Arena
-
-        def journal_of(own: Config) -> Journal:
-            return self._journal(own, str(own.strategy["name"]) if own.strategy else "")
-
-        return Arena(self.config, self.root, self.harness, journal_of)
 
     @property
     def task(self) -> Task:

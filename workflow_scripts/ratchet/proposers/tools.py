@@ -12,7 +12,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from ratchet.codec import Frozen, field
-from ratchet.errors import ConfigError
 
 CUSTOM = "custom"
 
@@ -30,14 +29,12 @@ LITTER = (".aider*", ".claude", ".codex", ".gemini", ".opencode", ".cache", ".DS
 
 
 class Tool(Frozen):
-    """One agent: its command, and what it reports.
+    """One agent: its command and its variables.
 
-    ``dollars`` tells whether its output names a price.  Variables in ``without``
-    are kept from it, those of ``environment`` are set.
+    Variables in ``without`` are kept from it, those of ``environment`` are set.
     """
 
     command: Sequence[str] = ()
-    dollars: bool = True
     environment: Mapping[str, str] = field(default_factory=dict)
     without: Sequence[str] = ()
 
@@ -54,11 +51,9 @@ TOOLS: Mapping[str, Tool] = {
     ),
     "codex": Tool(
         ("codex", "exec", "--json", "--sandbox", "workspace-write", "-"),
-        dollars=False,
     ),
     "gemini": Tool(
         ("gemini", "--output-format", "stream-json", "--approval-mode", "auto_edit"),
-        dollars=False,
         # Without it nothing may be edited in a folder that nobody has opened before.
         environment={"GEMINI_CLI_TRUST_WORKSPACE": "true"},
     ),
@@ -73,20 +68,6 @@ TOOLS: Mapping[str, Tool] = {
     "opencode": Tool(("opencode", "run", "--format", "json")),
     CUSTOM: Tool(),
 }
-
-
-def check(name: str, command: Sequence[str] | None, dollars: float | None, where: str) -> None:
-    """Raise :class:`ConfigError` if settings of an agent do not go together."""
-    if name == CUSTOM and command is None:
-        raise ConfigError(
-            f"{where}: agent_command: expected the words of the agent's command, since proposer "
-            f'is {CUSTOM}, such as [python, "{ROOT}/agent.py"], found null'
-        )
-    if dollars is not None and not TOOLS[name].dollars:
-        raise ConfigError(
-            f"{where}: agent_dollars: {name} does not report what it costs; set agent_tokens "
-            "instead"
-        )
 
 
 def program(name: str, command: Sequence[str] | None, root: Path) -> str:

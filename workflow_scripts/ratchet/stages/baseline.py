@@ -40,7 +40,7 @@ def run(session: Session) -> None:
     row = results_tsv.Row(
         commit, sum(values) / len(values), mean_memory(runs), Status.KEEP, "baseline"
     )
-    table.record(session, 0, [row])
+    table.record(session.paths.results_tsv, session.task.metric.name, 0, [row])
     session.repo.advance(commit)
     judge = _judge(session, runs)
     first = session.paths.round(0)

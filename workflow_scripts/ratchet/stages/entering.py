@@ -9,6 +9,7 @@ from ratchet import files, seal
 from ratchet.canonical import digest
 from ratchet.codec import Frozen, encode, replace
 from ratchet.config import Config
+from ratchet.entry import Call
 from ratchet.errors import FixedInputChangedError
 from ratchet.journal import Journal
 from ratchet.paths import SessionPaths
@@ -30,6 +31,15 @@ class Arena(Frozen):
     root: Path
     harness: Path
     journal_of: JournalOf
+
+    @classmethod
+    def at(cls, call: Call) -> Arena:
+        """The tournament of a step; each competitor has a journal of its own, and one terminal."""
+
+        def journal_of(own: Config) -> Journal:
+            return call.journal_of(own, str(own.strategy["name"]) if own.strategy else "")
+
+        return cls(call.config, call.root, call.harness, journal_of)
 
     @property
     def paths(self) -> SessionPaths:

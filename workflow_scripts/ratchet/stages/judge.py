@@ -240,7 +240,8 @@ def _publish(session: Session, cases: list[Case], rulings: tuple[Ruling, ...]) -
         for case, found in zip(cases, rulings, strict=True)
     ]
     if rows:
-        table.record(session, cases[0].proposal.number, rows)
+        first = cases[0].proposal.number
+        table.record(session.paths.results_tsv, session.task.metric.name, first, rows)
     for case in cases:
         if case.kept:
             session.repo.advance(case.proposal.commit)

@@ -3,25 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from ratchet import files, journal
 from ratchet.canonical import digest_bytes, short
 from ratchet.results_tsv import Row, format_row, header
-from ratchet.session import Session
 
 
-def record(session: Session, first: int, rows: Sequence[Row]) -> None:
-    """Make sure that rows stand in the table, ``first`` counting from the baseline.
+def record(path: Path, metric: str, first: int, rows: Sequence[Row]) -> None:
+    """Make sure that rows stand in the table at ``path``, ``first`` counting from the baseline.
 
     Rows that are there already stay; a replay writes nothing.  If another
     ruling stands in their place (the judge has changed since), the old table is
     set aside under its digest and a new one goes on from the rows before.
     """
-    path = session.paths.results_tsv
     wanted = [format_row(row) for row in rows]
-    lines = _whole_lines(session)
+    lines = _whole_lines(path)
     if not lines:
-        lines = [header(session.task.metric.name)]
+        lines = [header(metric)]
         journal.append_line(path, lines[0])
     there = lines[1 + first : 1 + first + len(wanted)]
     if there != wanted[: len(there)]:
@@ -34,9 +33,8 @@ def record(session: Session, first: int, rows: Sequence[Row]) -> None:
         journal.append_line(path, line)
 
 
-def _whole_lines(session: Session) -> list[str]:
+def _whole_lines(path: Path) -> list[str]:
     """Lines of the table; one that a crash cut short is dropped from the file."""
-    path = session.paths.results_tsv
     try:
         data = path.read_bytes()
     except FileNotFoundError:
