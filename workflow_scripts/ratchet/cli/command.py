@@ -196,7 +196,7 @@ def may_write(output: Path, force: bool, inputs: Sequence[Path | None], option: 
 
 def _is_report(path: Path) -> bool:
     """Whether a page says of itself that it was made here."""
-    from ratchet.report.render import GENERATOR
+    from ratchet.report.page import GENERATOR
 
     if not path.is_file():
         return False

@@ -10,20 +10,18 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from jinja2 import Environment, FunctionLoader, StrictUndefined
 from markupsafe import Markup
 
-from ratchet import __version__, files
+from ratchet import files
 from ratchet.audit import CREDIBLE, MOST_SEEDS, OVERTURNED, TESTS
 from ratchet.codec import encode
 from ratchet.report import scripts, text
 from ratchet.report.audited_figures import FIGURES
 from ratchet.report.audited_words import answer, method
-from ratchet.report.drawn import asset, shared, svg, themed
+from ratchet.report.drawn import shared, svg, themed
 from ratchet.report.inputs import Facts
 from ratchet.report.interactive import interactive
-from ratchet.report.palette import DARK, LIGHT, css_variables
-from ratchet.report.render import GENERATOR
+from ratchet.report.page import fill
 from ratchet.session import Session
 from ratchet.smoothing import LEVEL
 from ratchet.stages import rejudging, rerun
@@ -135,7 +133,7 @@ def _reruns(found: Facts) -> Facts:
 
 def render(facts: Mapping[str, Any]) -> str:
     """The page."""
-    shown, inline = build(facts), scripts.scripts()
+    shown = build(facts)
     drawn = {
         name: [(spec, frame) for frame in frames if (spec := make(shown, frame)) is not None]
         for name, (make, *frames) in FIGURES.items()
@@ -144,18 +142,16 @@ def render(facts: Mapping[str, Any]) -> str:
         name: shared([interactive(spec, frame) for spec, frame in pair])
         for name, pair in drawn.items()
     }
-    page = _environment(shown["metric"]["decimals"]).get_template("audited.html")
-    return page.render(
+    return fill(
+        "audited.html",
+        shown["metric"]["decimals"],
+        {"listed": _listed},
+        scripts.scripts(),
         facts=shown,
         figures={
             name: [Markup(themed(svg(spec))) for spec, _ in pair] for name, pair in drawn.items()
         },
         plots=Markup(scripts.data_block({**plots, "tips": {}})),
-        scripts=[Markup(code) for code in inline],
-        policy=Markup(scripts.policy(inline)),
-        style=Markup(asset("report.css")),
-        light=Markup(css_variables(LIGHT)),
-        dark=Markup(css_variables(DARK)),
         mark=MARKS[shown["answer"]["kind"]],
         chips=CHIPS,
         tests=TESTS,
@@ -163,30 +159,7 @@ def render(facts: Mapping[str, Any]) -> str:
         overturned=OVERTURNED,
         most_seeds=MOST_SEEDS,
         level=LEVEL,
-        generator=GENERATOR,
-        version=__version__,
     )
-
-
-def _environment(decimals: int) -> Environment:
-    found = Environment(
-        loader=FunctionLoader(asset),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    found.filters.update(
-        metric=lambda value: text.number(value, decimals),
-        signed=lambda value: text.number(value, decimals, signed=True),
-        number=text.number,
-        percent=text.percent,
-        plural=text.plural,
-        listed=_listed,
-        dash=lambda value: text.DASH if value is None or value == "" else value,
-    )
-    return found
 
 
 def _listed(lines: Sequence[int]) -> str:

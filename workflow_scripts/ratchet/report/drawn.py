@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import re
-from importlib import resources
 
 import vl_convert
 
@@ -15,11 +14,6 @@ _COLOUR = re.compile(r'(fill|stroke)="(#[0-9a-f]{6}|white)"')
 _SIZE = re.compile(r'^(<svg [^>]*?)width="\d+(?:\.\d+)?" height="\d+(?:\.\d+)?"')
 _LONG = re.compile(r"(?<![#\w])(-?\d+\.\d\d)\d+")
 _ROLES = {colour: name for name, colour in LIGHT.items()}
-
-
-def asset(name: str) -> str:
-    """A template, a style sheet or a script of this package."""
-    return resources.files("ratchet.report").joinpath(name).read_text(encoding="utf-8")
 
 
 def svg(spec: Spec) -> str:

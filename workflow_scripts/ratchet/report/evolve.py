@@ -6,14 +6,12 @@ Descriptions come from candidates and agents: they are cleaned and escaped.
 
 from __future__ import annotations
 
-from importlib import resources
 from typing import Any
 
-from jinja2 import Environment, FunctionLoader, StrictUndefined
 from markupsafe import Markup
 
 from ratchet import files
-from ratchet.report.palette import DARK, LIGHT, css_variables
+from ratchet.report.page import fill
 from ratchet.results_tsv import one_line
 from ratchet.stages import standings
 from ratchet.stages.champion import Champion
@@ -65,22 +63,15 @@ def answer(facts: Facts) -> str:
 
 def render(facts: Facts) -> str:
     """The page."""
-    environment = Environment(
-        loader=FunctionLoader(_asset),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    environment.filters.update(number=number, signed=signed, line=one_line)
-    return environment.get_template("evolve.html").render(
+    return fill(
+        "evolve.html",
+        6,
+        {"number": number, "signed": signed, "line": one_line},
+        (),
         facts=facts,
         answer=answer(facts),
         fates=FATES,
         curves={row["competitor"]: Markup(_curve(facts, row)) for row in facts["leaderboard"]},
-        light=Markup(css_variables(LIGHT)),
-        dark=Markup(css_variables(DARK)),
     )
 
 
@@ -111,7 +102,3 @@ def _curve(facts: Facts, row: dict[str, Any]) -> str:
         f'<svg width="{WIDTH}" height="{HEIGHT}" role="img" aria-label="trajectory">'
         f'<polyline points="{points}" fill="none" stroke="var(--champion)" stroke-width="2"/></svg>'
     )
-
-
-def _asset(name: str) -> str:
-    return resources.files("ratchet.report").joinpath(name).read_text(encoding="utf-8")

@@ -14,17 +14,15 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import vl_convert
-from jinja2 import Environment, FunctionLoader, StrictUndefined
 from markupsafe import Markup
 
-from ratchet import __version__
 from ratchet.report import columns, figures, forest, pareto, remarks, schedule, scripts, text, tips
 from ratchet.report.answer import interval_name
-from ratchet.report.drawn import asset, shared, svg, themed
+from ratchet.report.drawn import shared, svg, themed
 from ratchet.report.frames import Frame, Spec
 from ratchet.report.inputs import Facts
 from ratchet.report.interactive import interactive
-from ratchet.report.palette import DARK, LIGHT, css_variables
+from ratchet.report.page import fill
 
 # Twice the logical pixels: 1600 wide, sharp on any screen.
 PNG_SCALE = 2
@@ -48,9 +46,6 @@ STEPS = (
     ("diff", 300),
     ("hypothesis", 0),
 )
-GENERATOR = "Ratchet report"
-"""What every page of ours says of itself in its head."""
-
 GLYPHS = {"keep": "●", "discard": "○", "crash": "✕", None: "…"}
 ANSWER_GLYPHS = {
     "confirmed": "✓",
@@ -96,32 +91,21 @@ def page_limit(experiments: int) -> int:
 
 
 def _page(facts: Facts, shown: Facts, notes: list[str], drawn: Drawn) -> str:
-    environment = Environment(
-        loader=FunctionLoader(asset),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
     decimals, chosen = facts["metric"]["decimals"], columns.of(facts)
-    environment.filters.update(
-        metric=lambda value: text.number(value, decimals),
-        signed=lambda value: text.number(value, decimals, signed=True),
-        number=text.number,
-        percent=text.percent,
-        duration=text.duration,
-        dash=lambda value: text.DASH if value is None or value == "" else value,
-        words=lambda value: str(value).replace("_", " "),
-        plural=text.plural,
-        flat=_flat,
-        hunks=hunks,
-        remarks=lambda e: remarks.remarks(e, decimals),
-        alarm=lambda check: remarks.alarm(check, decimals),
-        cells=lambda e: columns.cells(e, decimals, chosen),
-    )
-    inline = scripts.scripts()
-    return environment.get_template("report.html").render(
+    filters: dict[str, Callable[..., Any]] = {
+        "duration": text.duration,
+        "words": lambda value: str(value).replace("_", " "),
+        "flat": _flat,
+        "hunks": hunks,
+        "remarks": lambda e: remarks.remarks(e, decimals),
+        "alarm": lambda check: remarks.alarm(check, decimals),
+        "cells": lambda e: columns.cells(e, decimals, chosen),
+    }
+    return fill(
+        "report.html",
+        decimals,
+        filters,
+        scripts.scripts(),
         facts=shown,
         notes=notes,
         figures={
@@ -129,20 +113,13 @@ def _page(facts: Facts, shown: Facts, notes: list[str], drawn: Drawn) -> str:
             for name, pair in drawn.items()
         },
         plots=Markup(_plots(facts, drawn)),
-        scripts=[Markup(code) for code in inline],
-        policy=Markup(scripts.policy(inline)),
         sections=_sections(facts, drawn),
         columns=chosen,
         worded=columns.WORDED,
         ranks=columns.RANKS,
         chosen=Markup(columns.style(chosen)),
         forest_rows=forest.forest_rows(facts),
-        style=Markup(asset("report.css")),
-        light=Markup(css_variables(LIGHT)),
-        dark=Markup(css_variables(DARK)),
         glyphs=GLYPHS,
-        generator=GENERATOR,
-        version=__version__,
         answer_glyph=ANSWER_GLYPHS.get(facts["answer"]["kind"], "!"),
         interval_name=interval_name,
     )
