@@ -190,7 +190,8 @@ def test_an_answer_is_never_asked_for_twice(misbehaved: Box, tmp_path: Path) -> 
 
 def test_a_killed_session_asks_again_only_what_was_not_answered(box: Box) -> None:
     hang = good("BEHAVIOUR", "hang")
-    hire(box, [["sleep", 60]], hang, good("RATE", 0.2), rounds=2, confirm_replicates=1)
+    settings = {"rounds": 2, "confirm_replicates": 1, "timeout_seconds": 3}
+    hire(box, [["sleep", 60]], hang, good("RATE", 0.2), **settings)
     process = box.start()
     box.wait_for(lambda: len(asked(box)) == 1)
     process.kill()
