@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import ast
 import json
-import os
 import shutil
-import signal
 from pathlib import Path
 
 import pytest
@@ -186,28 +184,6 @@ def test_an_answer_is_never_asked_for_twice(misbehaved: Box, tmp_path: Path) -> 
     assert box.state() == before
     assert len(asked(box)) == 13
     assert (box.session / "logs" / "0003" / "agent-0-1.log").read_text() == "no credit left\n"
-
-
-def test_a_killed_session_asks_again_only_what_was_not_answered(box: Box) -> None:
-    hang = good("BEHAVIOUR", "hang")
-    settings = {"rounds": 2, "confirm_replicates": 1, "timeout_seconds": 3}
-    hire(box, [["sleep", 60]], hang, good("RATE", 0.2), **settings)
-    process = box.start()
-    box.wait_for(lambda: len(asked(box)) == 1)
-    process.kill()
-    process.wait()
-    agent = Path("/proc") / str(asked(box)[0]["pid"])
-    box.wait_for(lambda: not agent.exists(), seconds=10)
-    process = box.start()
-    box.wait_for(lambda: any(e["number"] == 1 for e in box.events("run_started")))
-    os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
-    box.wait_for(lambda: not box.trainers(), seconds=10)
-    assert len(asked(box)) == 2
-    box.play()
-    assert len(asked(box)) == 3
-    assert outcomes(box) == ["proposed", "proposed"]
-    assert box.rulings()[0]["verdict"] == "CRASH"
 
 
 def test_an_agent_that_always_fails_ends_the_session_until_it_may_go_on(box: Box) -> None:

@@ -153,7 +153,7 @@ def test_bad_config_files_are_one_clear_message(box: Box, text: bytes | None, wo
 
 def test_a_bad_task_file_is_one_clear_message(box: Box) -> None:
     path = box.path / "tasks" / "fake" / "task.yaml"
-    path.write_text(path.read_text().replace("timeout_seconds: 3", "timeout: 3"))
+    path.write_text(path.read_text().replace("timeout_seconds: 30", "timeout: 30"))
     check_refused(box, "unknown key 'timeout'")
 
 
