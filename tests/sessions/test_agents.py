@@ -186,21 +186,6 @@ def test_an_answer_is_never_asked_for_twice(misbehaved: Box, tmp_path: Path) -> 
     assert (box.session / "logs" / "0003" / "agent-0-1.log").read_text() == "no credit left\n"
 
 
-def test_an_agent_that_always_fails_ends_the_session_until_it_may_go_on(box: Box) -> None:
-    nothing = [["exit", 0]]
-    hire(box, *[nothing] * 4, good("RATE", 0.2), rounds=4, agent_failures=2, confirm_replicates=1)
-    said = box.play()
-    assert "no more experiments: 2 proposals in a row of the agent custom failed" in said
-    assert len(asked(box)) == 4
-    assert box.json("report.json")["stop"]["reason"] == "agent_failures"
-    assert box.json("report.json")["stop"]["round"] == 3
-    assert box.rulings() == []
-    said = box.play(leg=2)
-    assert len(asked(box)) == 7
-    assert [(r["number"], r["verdict"]) for r in box.rulings()] == [(1, "STRONG_KEEP")]
-    assert outcomes(box)[4:] == ["proposed", "no_proposal", "no_proposal"]
-
-
 def test_candidates_know_of_each_other_and_near_misses_are_merged(box: Box) -> None:
     wider = [
         ["replace", "math.log(WIDTH)", "math.log(WIDTH + 1)"],
