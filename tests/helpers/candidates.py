@@ -267,7 +267,7 @@ class Arena:
 
     def compared(self, source: str, budget_seconds: float | None, count: int = 1) -> str | None:
         """What a session finds when it compares runs that count with its baseline's."""
-        runs = self._traces(source, budget_seconds, count)
+        runs = self._traces(source, budget_seconds, count, self.limits)
         return unlike(self.usual(budget_seconds), runs, TASK.plausible, budget_seconds)
 
     def accused(self, source: str, budget_seconds: float) -> str | None:

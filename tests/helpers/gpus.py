@@ -96,7 +96,6 @@ def gpu_box(path: Path, **settings: object) -> tuple[Box, Path]:
     """A session of the fake task on GPUs; with it the stand-in's folder."""
     box = make_box(path, **settings)
     task = box.path / "tasks/fake/task.yaml"
-    task.write_text(task.read_text().replace("timeout_seconds: 3", "timeout_seconds: 30"))
     task.write_text(task.read_text() + "device: gpu\n")
     change(box, 'print("---")\n', WORKS)
     fake = box.path / "fake"

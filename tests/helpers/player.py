@@ -20,7 +20,7 @@ from typing import Any
 import yaml
 
 from helpers import REPO
-from ratchet import entry, guard, interpreters, journal, seal
+from ratchet import entry, guard, hardware, interpreters, journal, seal
 from ratchet.codec import replace
 from ratchet.entry import Call
 from ratchet.errors import RatchetError
@@ -60,8 +60,9 @@ class Player:
         return self._guarded(self._tournament)
 
     def _guarded(self, play: Callable[[Timed, guard.Plan], None]) -> int:
-        # As a command that is started anew: interpreters are asked again what they have.
+        # As a command that is started anew: interpreter and GPUs are asked again what they are.
         interpreters.ask.cache_clear()
+        hardware._gpu_models.cache_clear()
         with contextlib.redirect_stdout(self.said), contextlib.redirect_stderr(self.said):
             try:
                 plan = guard.plan(_parsed(self.settings), Path(), self.harness, owner=False)

@@ -65,7 +65,6 @@ def test_a_deadline_ends_the_session_and_another_leg_goes_on(finished: Box, box:
     box.play(deadline_hours=1e-6)
     assert box.rulings() == []
     assert "time limit" in (box.session / "report.html").read_text()
-    assert "Nothing to be done" in box.play(deadline_hours=1e-6)
     box.play(deadline_hours=1, leg=2)
     assert box.state() == finished.state()
 
@@ -154,7 +153,7 @@ def test_bad_config_files_are_one_clear_message(box: Box, text: bytes | None, wo
 
 def test_a_bad_task_file_is_one_clear_message(box: Box) -> None:
     path = box.path / "tasks" / "fake" / "task.yaml"
-    path.write_text(path.read_text().replace("timeout_seconds: 3", "timeout: 3"))
+    path.write_text(path.read_text().replace("timeout_seconds: 30", "timeout: 30"))
     check_refused(box, "unknown key 'timeout'")
 
 

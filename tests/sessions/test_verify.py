@@ -180,7 +180,7 @@ def test_a_session_on_its_way_gives_no_false_alarm(tmp_path: Path) -> None:
     lost = box.session / "rounds" / "0001" / "steer.json"
     lost.unlink()
     begun = urlsafe_b64encode(b"results/default/rounds/0001/steer.json").decode()
-    (box.path / ".snakemake" / "incomplete").mkdir(exist_ok=True)
+    (box.path / ".snakemake" / "incomplete").mkdir(parents=True, exist_ok=True)
     (box.path / ".snakemake" / "incomplete" / begun).write_text("{}")
     said = found(box)
     assert said.deviations == []

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from ratchet.errors import ConfigError
+from ratchet.config import AGENTS
 from ratchet.proposers import agent, tools
 from ratchet.proposers.workplace import check_names
 

@@ -54,8 +54,8 @@ def test_limits_and_the_names_that_decisions_rest_on(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("old", "new", "words"),
     [
-        ("timeout_seconds: 3", "timeout: 3", "unknown key 'timeout'; did you mean"),
-        ("timeout_seconds: 3", "", "the key 'timeout_seconds' is missing"),
+        ("timeout_seconds: 30", "timeout: 30", "unknown key 'timeout'; did you mean"),
+        ("timeout_seconds: 30", "", "the key 'timeout_seconds' is missing"),
         ("seconds: 0.05", "seconds: -1", "budget.seconds: expected more than 0, found -1"),
         ("seconds: 0.05", "seconds: 1, steps: 2", "either seconds or steps"),
         ("direction: minimize", "direction: down", "one of minimize, maximize, found 'down'"),
