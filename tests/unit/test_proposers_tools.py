@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from ratchet.config import AGENTS
+from ratchet.errors import ConfigError
 from ratchet.proposers import agent, tools
 from ratchet.proposers.workplace import check_names
 
