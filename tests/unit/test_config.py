@@ -33,7 +33,7 @@ def test_file_page_and_code_list_the_same_keys() -> None:
 
 def test_the_schema_is_made_from_the_types() -> None:
     made = schema.text(schema.of(Config, "config/config.yaml"))
-    assert SCHEMA.read_text() == made, "make it again with: python -m ratchet.schema"
+    assert SCHEMA.read_text() == made, "make it again with: python -m ratchet.config"
 
 
 def test_the_page_states_the_defaults_and_what_is_frozen() -> None:

@@ -348,3 +348,15 @@ def resolve(name: str, root: Path, harness: Path) -> Path:
     if path.is_absolute() or (root / path).exists():
         return root / path
     return harness / path
+
+
+def write_schema() -> None:
+    """Write ``config/schema.yaml`` from the types; run as ``python -m ratchet.config``."""
+    from ratchet import schema
+
+    made = schema.text(schema.of(Config, "config/config.yaml"))
+    Path("config/schema.yaml").write_text(made)
+
+
+if __name__ == "__main__":
+    write_schema()

@@ -1,6 +1,6 @@
 """JSON schemas of configuration files: made from types, checked with messages for people.
 
-``python -m ratchet.schema`` writes ``config/schema.yaml`` anew, in the working folder.
+``python -m ratchet.config`` writes ``config/schema.yaml`` anew, in the working folder.
 """
 
 from __future__ import annotations
@@ -139,16 +139,5 @@ def _article(kind: str) -> str:
 
 def text(schema: Mapping[str, Any]) -> str:
     """A schema as the text of its file."""
-    head = "# Made from the types in ratchet/config.py by: python -m ratchet.schema\n"
+    head = "# Made from the types in ratchet/config.py by: python -m ratchet.config\n"
     return head + yaml.safe_dump(schema, sort_keys=False, width=98, allow_unicode=True)
-
-
-def main() -> None:
-    """Write the schema of the configuration."""
-    from ratchet.config import Config
-
-    Path("config/schema.yaml").write_text(text(of(Config, "config/config.yaml")))
-
-
-if __name__ == "__main__":
-    main()
