@@ -98,9 +98,9 @@ ARG REVISION=unknown
 # that tasks hide are the harness's alone.  Results, store and Snakemake's notes are
 # links to the volume, so that the rest may be read-only.
 RUN /opt/venv/bin/python -P profiles/kubernetes/enable.py \
-    && /opt/venv/bin/python -P -m ratchet.image --base "${BASE_IMAGE}${BASE_DIGEST:+@${BASE_DIGEST}}" \
+    && /opt/venv/bin/python -P -m ratchet.runs.sandbox.container --base "${BASE_IMAGE}${BASE_DIGEST:+@${BASE_DIGEST}}" \
         --revision "$REVISION" --group judge --output image.json tasks/*/task.yaml \
-    && ln -s "$(/opt/venv/bin/python -P -c 'import ratchet.cell; print(ratchet.cell.__file__)')" cell.py \
+    && ln -s "$(/opt/venv/bin/python -P -c 'import ratchet.runs.sandbox.container_init; print(ratchet.runs.sandbox.container_init.__file__)')" cell.py \
     && install -d -o ratchet -g judge /data /exchange \
     && for name in results store .snakemake; do \
         install -d -o ratchet -g judge "/data/$name" && ln -s "/data/$name" "$name"; \

@@ -31,14 +31,14 @@ rule all:
 
 
 onerror:
-    print(guard.RESUME_HINT, file=sys.stderr)
+    print(plan.RESUME_HINT, file=sys.stderr)
 
 
 onstart:
     hooks.end_gracefully_on_sigterm(workflow)
-    seal.begin(PATHS)
-    journal.resumed(PATHS, CONFIG)
+    seal.begin_workflow(PATHS)
+    plan.session_resumed(PATHS, CONFIG)
 
 
 onsuccess:
-    seal.finish(PATHS)
+    seal.finish_workflow(PATHS)

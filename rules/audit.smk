@@ -1,14 +1,14 @@
-from ratchet import auditing
+from ratchet.logs import rerun_plan
 
 
 # A run is named by its turn and by its code's digest, so that another plan finds it.
 rule audit_run:
     input:
         manifest=str(PATHS.manifest),
-        before=lambda wildcards: auditing.before(PATHS, int(wildcards.round)),
+        before=lambda wildcards: rerun_plan.audit_run_inputs(PATHS, int(wildcards.round)),
         plan=lambda wildcards: (
             str(PATHS.rerun_plan)
-            if auditing.is_open(PATHS, int(wildcards.round), int(wildcards.candidate))
+            if rerun_plan.is_audit_run_open(PATHS, int(wildcards.round), int(wildcards.candidate))
             else ancient(str(PATHS.rerun_plan))
         ),
     output:
@@ -21,7 +21,7 @@ rule audit_run:
     resources:
         **training(1),
     params:
-        depends=auditing.rerun_digest(),
+        depends=rerun_plan.audit_run_digest(),
     shell:
         step("audit_run", "--round {wildcards.round} --candidate {wildcards.candidate}")
 
@@ -31,7 +31,7 @@ rule audit_report:
         manifest=str(PATHS.manifest),
         plan=str(PATHS.rerun_plan),
         # All turns in ascending order, as rule confirm does with its rounds.
-        runs=auditing.results(PATHS),
+        runs=rerun_plan.audit_run_files(PATHS),
     output:
         facts=str(PATHS.audit_json),
         html=str(PATHS.audit_html),
@@ -41,7 +41,7 @@ rule audit_report:
         str(PATHS.benchmark("audit"))
     localrule: True
     params:
-        depends=auditing.page_digest(PLAN),
+        depends=rerun_plan.audit_page_digest(PLAN),
     shell:
         step("audit_report")
 

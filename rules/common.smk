@@ -6,26 +6,27 @@ from snakemake.exceptions import WorkflowError
 from snakemake.utils import validate
 
 try:
-    from ratchet import guard, journal, seal
-    from ratchet import snakemake_hooks as hooks
+    from ratchet.integrity import seal
+    from ratchet.steps import plan
+    from ratchet.steps import snakemake_hooks as hooks
 except ImportError as error:
     raise WorkflowError(
         f"{error}: this Snakemake does not run in Ratchet's environment; create it with "
         "`make env` and activate it with `source .venv/bin/activate`"
     )
 
-hooks.quiet()
+hooks.quiet_snakemake()
 
 
 # Of the folder that the session runs in, or else the harness's own.
-configfile: guard.config_file(root=Path(), harness=Path(workflow.basedir))
+configfile: plan.config_file(root=Path(), harness=Path(workflow.basedir))
 
 
 # Checks the settings, the task and the session's frozen inputs, and takes the folder.
 # Ends the process with one message, in our own words, if something is wrong, so that
 # Snakemake's check of the settings finds nothing more.
-config.update(guard.plain(config))
-PLAN = guard.load(
+config.update(plan.plain(config))
+PLAN = plan.load_plan(
     config,
     root=Path(),
     harness=Path(workflow.basedir),

@@ -1,4 +1,4 @@
-from ratchet import relay
+from ratchet.tournament import plan as tournament
 
 COMPETITORS = range(len(CONFIG.strategies))
 TURNS = range(1, CONFIG.evolve_rounds + 1)
@@ -8,13 +8,13 @@ TURNS = range(1, CONFIG.evolve_rounds + 1)
 # session is not declared: a killed leg is played again from what is there.
 rule evolve_leg:
     input:
-        before=lambda wildcards: relay.before_leg(
+        before=lambda wildcards: tournament.leg_inputs(
             PLAN, int(wildcards.round), int(wildcards.candidate)
         ),
         # A change of limits makes only those legs again that were not played to the end.
         limits=lambda wildcards: (
             str(PLAN.limits_file)
-            if relay.is_open(PLAN, int(wildcards.round), int(wildcards.candidate))
+            if tournament.is_leg_open(PLAN, int(wildcards.round), int(wildcards.candidate))
             else ancient(str(PLAN.limits_file))
         ),
     output:
@@ -27,7 +27,7 @@ rule evolve_leg:
     resources:
         **training(CONFIG.evolve_runs * (1 + CONFIG.judges_runs)),
     params:
-        depends=relay.leg_digest(PLAN),
+        depends=tournament.leg_digest(PLAN),
     shell:
         step(
             "evolve_leg",
@@ -49,7 +49,7 @@ rule evolve_pollinate:
         str(PATHS.logs / "evolve/{round}/pollinate.tsv")
     localrule: True
     params:
-        depends=relay.leg_digest(PLAN),
+        depends=tournament.leg_digest(PLAN),
     shell:
         step("evolve_pollinate", "--round {wildcards.round}")
 
@@ -72,7 +72,7 @@ rule evolve_champion:
     resources:
         **training(2 * CONFIG.confirm_replicates),
     params:
-        depends=relay.champion_digest(PLAN),
+        depends=tournament.champion_digest(PLAN),
     shell:
         step("evolve_champion")
 
@@ -90,7 +90,7 @@ rule evolve_report:
         str(PATHS.benchmark("tournament"))
     localrule: True
     params:
-        depends=relay.page_digest(PLAN),
+        depends=tournament.tournament_page_digest(PLAN),
     shell:
         step("evolve_report")
 

@@ -7,146 +7,146 @@ without most of the package.
 
 from __future__ import annotations
 
-from ratchet.entry import Call, main
+from ratchet.steps.call import StepCall, run_step
 
 
-def prepare(call: Call) -> None:
+def prepare(call: StepCall) -> None:
     """Hash the inputs, prepare the data, freeze the manifest."""
-    from ratchet.stages import prepare
+    from ratchet.steps.prepare import write_manifest
 
-    prepare.run(call.config, call.task, call.root, call.harness, call.journal)
+    write_manifest(call.config, call.task, call.root, call.harness, call.journal)
 
 
-def limits(call: Call) -> None:
+def limits(call: StepCall) -> None:
     """Start the clock of the limits in force."""
     call.start_limits()
 
 
-def baseline_run(call: Call) -> None:
+def baseline_run(call: StepCall) -> None:
     """Run the unchanged source once."""
-    from ratchet.stages import baseline
+    from ratchet.steps.baseline import write_baseline_run
 
-    baseline.make_run(call.session, call.candidate)
+    write_baseline_run(call.session, call.candidate)
 
 
-def baseline(call: Call) -> None:
+def baseline(call: StepCall) -> None:
     """Start judge, branch and table from the runs of the unchanged source."""
-    from ratchet.stages import baseline
+    from ratchet.steps.baseline import write_baseline
 
-    baseline.run(call.session)
+    write_baseline(call.session)
 
 
-def propose(call: Call) -> None:
+def propose(call: StepCall) -> None:
     """Propose what one round tries."""
-    from ratchet.stages import skipping
+    from ratchet.steps.limits import skip_proposals
 
-    if not skipping.proposals(call.paths, call.number, call.limits, call.now, call.journal):
-        from ratchet.stages import propose
+    if not skip_proposals(call.paths, call.number, call.limits, call.now, call.journal):
+        from ratchet.steps.propose import write_proposals
 
-        propose.run(call.session, call.number)
+        write_proposals(call.session, call.number)
 
 
-def experiment(call: Call) -> None:
+def experiment(call: StepCall) -> None:
     """Make all runs of one candidate that the judge wants."""
-    from ratchet.stages import skipping
+    from ratchet.steps.limits import skip_experiment
 
     def recall() -> bool:
-        from ratchet.stages import experiment
+        from ratchet.steps.experiment import recall_experiment
 
-        return experiment.recall(call.session, call.number, call.candidate)
+        return recall_experiment(call.session, call.number, call.candidate)
 
     where = call.paths, call.number, call.candidate
-    if not skipping.experiment(*where, call.limits, call.now, call.journal, recall):
-        from ratchet.stages import experiment
+    if not skip_experiment(*where, call.limits, call.now, call.journal, recall):
+        from ratchet.steps.experiment import write_experiment
 
-        experiment.run(call.session, call.number, call.candidate)
+        write_experiment(call.session, call.number, call.candidate)
 
 
-def judge(call: Call) -> None:
+def judge(call: StepCall) -> None:
     """Give the verdicts of one round."""
-    from ratchet.stages import skipping
+    from ratchet.steps.limits import skip_judging
 
-    if not skipping.judge(call.paths, call.number, call.config.candidates):
-        from ratchet.stages import judge
+    if not skip_judging(call.paths, call.number, call.config.candidates):
+        from ratchet.steps.judge import write_verdict
 
-        judge.run(call.session, call.number)
+        write_verdict(call.session, call.number)
 
 
-def steer(call: Call) -> None:
+def steer(call: StepCall) -> None:
     """Decide what the next round starts from."""
-    from ratchet.stages import skipping
+    from ratchet.steps.limits import skip_steering
 
-    if not skipping.steer(call.paths, call.number):
-        from ratchet.stages import steer
+    if not skip_steering(call.paths, call.number):
+        from ratchet.steps.steer import write_state
 
-        steer.run(call.session, call.number)
+        write_state(call.session, call.number)
 
 
-def confirm_run(call: Call) -> None:
+def confirm_run(call: StepCall) -> None:
     """Run champion and baseline once more, with a fresh seed."""
-    from ratchet.stages import confirm
+    from ratchet.steps.confirm import write_confirmation_run
 
-    confirm.make_run(call.session, call.candidate)
+    write_confirmation_run(call.session, call.candidate)
 
 
-def confirm(call: Call) -> None:
+def confirm(call: StepCall) -> None:
     """Compare champion and baseline by their fresh runs."""
-    from ratchet.stages import confirm
+    from ratchet.steps.confirm import write_confirmation
 
-    confirm.run(call.session)
+    write_confirmation(call.session)
 
 
-def report(call: Call) -> None:
+def report(call: StepCall) -> None:
     """Write the session for people and tools."""
-    from ratchet.report import publish
+    from ratchet.report.session_report import write_report
 
-    publish.run(call.session)
+    write_report(call.session)
 
 
-def audit_run(call: Call) -> None:
+def audit_run(call: StepCall) -> None:
     """Run one code of one turn of an audit."""
-    from ratchet.stages import rerun
+    from ratchet.logs.rerun import write_audit_run
 
-    rerun.run(call.session, call.number, call.candidate)
+    write_audit_run(call.session, call.number, call.candidate)
 
 
-def audit_report(call: Call) -> None:
+def audit_report(call: StepCall) -> None:
     """Judge every change of an audit by its fresh runs, for people and tools."""
-    from ratchet.report import audited
+    from ratchet.report.audit_report import write_audit_report
 
-    audited.run(call.session)
+    write_audit_report(call.session)
 
 
-def evolve_leg(call: Call) -> None:
+def evolve_leg(call: StepCall) -> None:
     """Play a competitor's share of one round of the tournament."""
-    from ratchet.stages import leg
-    from ratchet.stages.entering import Arena
+    from ratchet.tournament.arena import Arena
+    from ratchet.tournament.leg import play_leg
 
-    leg.run(Arena.at(call), call.number, call.candidate, call.limits_file, lambda: call.now)
+    play_leg(Arena.at(call), call.number, call.candidate, call.limits_file, lambda: call.now)
 
 
-def evolve_pollinate(call: Call) -> None:
+def evolve_pollinate(call: StepCall) -> None:
     """Offer the wins of one round of the tournament to the other competitors."""
-    from ratchet.stages import pollinate
-    from ratchet.stages.entering import Arena
+    from ratchet.tournament.arena import Arena
+    from ratchet.tournament.pollination import write_pollination
 
-    pollinate.run(Arena.at(call), call.number)
+    write_pollination(Arena.at(call), call.number)
 
 
-def evolve_champion(call: Call) -> None:
+def evolve_champion(call: StepCall) -> None:
     """Run the tournament's best beside the common baseline, with fresh seeds."""
-    from ratchet.stages import champion
-    from ratchet.stages.entering import Arena
+    from ratchet.tournament.arena import Arena
+    from ratchet.tournament.pollination import confirm_champion
 
-    champion.run(Arena.at(call))
+    confirm_champion(Arena.at(call))
 
 
-def evolve_report(call: Call) -> None:
+def evolve_report(call: StepCall) -> None:
     """Write the tournament for people and tools."""
-    from ratchet.report import evolve
-    from ratchet.stages.entering import Arena
+    from ratchet.report.tournament_report import write_tournament_report
+    from ratchet.tournament.arena import Arena
 
-    evolve.run(Arena.at(call))
+    write_tournament_report(Arena.at(call))
 
 
 STEPS = (
@@ -170,4 +170,4 @@ STEPS = (
 )
 
 if __name__ == "__main__":
-    main({step.__name__: step for step in STEPS})
+    run_step({step.__name__: step for step in STEPS})

@@ -5,7 +5,7 @@ that success makes further success rarer; a part of every gain opens new room in
 the other categories, and now and then room appears from nowhere.  What a good
 policy is today is a bad one tomorrow: a non-stationary bandit.
 
-Sizes of steps, chances and harm are those of :mod:`ratchet.simulation.landscape`,
+Sizes of steps, chances and harm are those of :mod:`ratchet.simulation.worlds`,
 fitted to one published log of 126 runs; the split into categories is assumed.
 Gains are in validation bits per byte, and positive is better.
 """
@@ -18,11 +18,10 @@ from random import Random
 
 import numpy as np
 
-from ratchet import steer
-from ratchet.codec import Frozen
-from ratchet.simulation.landscape import LARGEST_CHANCE, LARGEST_SHARE, draw_landscape
-from ratchet.steer import Mode, Pull
-from ratchet.vocabulary import CATEGORIES
+from ratchet.base.structs import Frozen
+from ratchet.records.records import CATEGORIES
+from ratchet.simulation.worlds import LARGEST_CHANCE, LARGEST_SHARE, draw_landscape
+from ratchet.steering.bandit import BanditPull, SteeringMode, rank_categories
 
 ARMS = CATEGORIES[:7] + CATEGORIES[-1:]
 """Categories that are played; eight, as the released tool has no ``data``."""
@@ -68,7 +67,7 @@ PLAYS = {
     for play in (Play(), Play("closed", 0.0, 0.0), Play("restless", spill=0.5, surprise=0.05))
 }
 
-Policy = Callable[[Sequence[Pull], Random], str]
+Policy = Callable[[Sequence[BanditPull], Random], str]
 """Chooses a category by what was tried so far, with a source of luck of its own."""
 
 
@@ -130,14 +129,14 @@ class _World:
 def play_session(policy: Policy, play: Play, runs: int, seed: int, session: int) -> Score:
     """One session of ``runs`` proposals; all policies meet the same luck."""
     world, luck = _World(play, runs, seed, session), Random(f"{seed} {session}")
-    trials: list[Pull] = []
+    trials: list[BanditPull] = []
     gain = regret = 0.0
     for run in range(runs):
         choice = policy(trials, luck)
         arm, expected = ARMS.index(choice), world.expected()
         regret += max(expected) - expected[arm]
         kept, measured, effect = world.step(run, arm)
-        trials.append(Pull(choice, kept, measured if kept else 0.0))
+        trials.append(BanditPull(choice, kept, measured if kept else 0.0))
         gain += effect if kept else 0.0
     return Score(gain, regret)
 
@@ -165,26 +164,26 @@ def compare(scores: Sequence[Score], random: Sequence[Score]) -> Comparison:
     return Comparison(float(gains.mean()), float(gains.mean()) / mean - 1, spread / mean, regret)
 
 
-def steered(mode: Mode = Mode.AUTO) -> Policy:
+def steered(mode: SteeringMode = SteeringMode.AUTO) -> Policy:
     """Steering itself, as a session uses it."""
 
-    def choose(trials: Sequence[Pull], luck: Random) -> str:
-        return steer.rank(trials, luck.getrandbits(60), GAIN_SCALE, mode, ARMS)[0]
+    def choose(trials: Sequence[BanditPull], luck: Random) -> str:
+        return rank_categories(trials, luck.getrandbits(60), GAIN_SCALE, mode, ARMS)[0]
 
     return choose
 
 
-def at_random(trials: Sequence[Pull], luck: Random) -> str:
+def at_random(trials: Sequence[BanditPull], luck: Random) -> str:
     """Every category alike."""
     return luck.choice(ARMS)
 
 
-def in_turn(trials: Sequence[Pull], luck: Random) -> str:
+def in_turn(trials: Sequence[BanditPull], luck: Random) -> str:
     """One category after the other."""
     return ARMS[len(trials) % len(ARMS)]
 
 
-def highest_keep_rate(trials: Sequence[Pull], luck: Random) -> str:
+def highest_keep_rate(trials: Sequence[BanditPull], luck: Random) -> str:
     """What was kept most often per try, after two tries of each."""
     tried = dict.fromkeys(ARMS, 0)
     kept = dict.fromkeys(ARMS, 0)
@@ -202,5 +201,5 @@ POLICIES: dict[str, Policy] = {
     "in turn": in_turn,
     "highest keep rate": highest_keep_rate,
     "steered": steered(),
-    "largest mean": steered(Mode.EXPLOIT),
+    "largest mean": steered(SteeringMode.EXPLOIT),
 }

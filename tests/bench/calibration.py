@@ -8,14 +8,18 @@ from __future__ import annotations
 
 import pytest
 
-from ratchet.simulation import RULES, WORLDS, Plan, Record, play_all, summarize
-from ratchet.vocabulary import Verdict
+from ratchet.records.records import Verdict
+from ratchet.simulation.measures import summarize_sessions
+from ratchet.simulation.session import RULES, SimulatedSession, SimulationPlan, play_all
+from ratchet.simulation.worlds import WORLDS
 
 RULE_NAMES = ("greedy", "gain", "guaranteed")
 
 
-def played(world: str, sessions: int, runs: int, names: tuple[str, ...]) -> dict[str, list[Record]]:
-    plan = Plan(WORLDS[world], runs, 5e-4, sessions=sessions, seed=2026)
+def played(
+    world: str, sessions: int, runs: int, names: tuple[str, ...]
+) -> dict[str, list[SimulatedSession]]:
+    plan = SimulationPlan(WORLDS[world], runs, 5e-4, sessions=sessions, seed=2026)
     rules = tuple(RULES[name] for name in names)
     every = [play_all(rules, plan, session) for session in range(sessions)]
     return {name: [records[i] for records in every] for i, name in enumerate(names)}
@@ -23,7 +27,9 @@ def played(world: str, sessions: int, runs: int, names: tuple[str, ...]) -> dict
 
 def test_confidence_is_calibrated_and_verdicts_are_ordered() -> None:
     records = played("typical", 40, 60, ("greedy", "gain"))
-    greedy, gain = (summarize(records[name], records["greedy"]) for name in ("greedy", "gain"))
+    greedy, gain = (
+        summarize_sessions(records[name], records["greedy"]) for name in ("greedy", "gain")
+    )
     assert gain.calibration_error is not None and gain.brier is not None
     assert gain.calibration_error.value <= 0.05
     assert gain.brier.value <= 0.15
@@ -41,7 +47,7 @@ def test_confidence_is_calibrated_and_verdicts_are_ordered() -> None:
 @pytest.mark.parametrize("world", ["null", "all-null"])
 def test_guaranteed_keeps_its_promise_where_nothing_improves(world: str) -> None:
     records = played(world, 25, 60, RULE_NAMES)
-    found = {name: summarize(records[name], records["greedy"]) for name in RULE_NAMES}
+    found = {name: summarize_sessions(records[name], records["greedy"]) for name in RULE_NAMES}
     # The bound is 0.05 a session, so more than 5 of 25 has a chance below 1e-3.
     assert found["guaranteed"].false_keeps.value <= 5 / 25
     assert found["gain"].false_keeps.high < found["greedy"].false_keeps.low
@@ -49,10 +55,10 @@ def test_guaranteed_keeps_its_promise_where_nothing_improves(world: str) -> None
 
 
 def test_the_hold_on_outliers_pays_where_training_diverges() -> None:
-    plan = Plan(WORLDS["divergent"], 100, 1e-3, sessions=12, seed=5)
+    plan = SimulationPlan(WORLDS["divergent"], 100, 1e-3, sessions=12, seed=5)
     rules = (RULES["gain"], RULES["reference"])
     every = [play_all(rules, plan, session) for session in range(plan.sessions)]
     ours, theirs = ([records[i] for records in every] for i in range(2))
-    found, other = summarize(ours, theirs), summarize(theirs, theirs)
+    found, other = summarize_sessions(ours, theirs), summarize_sessions(theirs, theirs)
     assert found.false_keeps.value < other.false_keeps.value
     assert found.noise_ratio is not None and found.noise_ratio.low > 0.9

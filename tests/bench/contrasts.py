@@ -6,9 +6,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ratchet.simulation import Record
-from ratchet.simulation.measures import Estimate, column, false_keeps_of, mean
-from ratchet.simulation.table import signed
+from ratchet.simulation.measures import Estimate, column, false_keeps_of, mean_estimate, signed
+from ratchet.simulation.session import SimulatedSession
 
 
 @dataclass(frozen=True)
@@ -21,7 +20,7 @@ class Contrast:
     noise_error: Estimate | None
 
 
-def contrast(records: Sequence[Record], against: Sequence[Record]) -> Contrast:
+def contrast(records: Sequence[SimulatedSession], against: Sequence[SimulatedSession]) -> Contrast:
     """Paired differences; ``bias`` and ``noise_error`` are differences in size.
 
     ``bias`` is |claimed - true gain| and ``noise_error`` |ln noise ratio|, so
@@ -29,12 +28,12 @@ def contrast(records: Sequence[Record], against: Sequence[Record]) -> Contrast:
     """
 
     def paired(one: list[float], other: list[float]) -> Estimate:
-        return mean(column(one) - column(other))
+        return mean_estimate(column(one) - column(other))
 
-    def off(some: Sequence[Record]) -> list[float]:
+    def off(some: Sequence[SimulatedSession]) -> list[float]:
         return [abs(r.claimed_gain - r.true_gain) for r in some]
 
-    def noise(some: Sequence[Record]) -> list[float]:
+    def noise(some: Sequence[SimulatedSession]) -> list[float]:
         return [abs(math.log(r.noise_ratio)) for r in some if r.noise_ratio]
 
     both = len(noise(records)) == len(noise(against)) == len(records)

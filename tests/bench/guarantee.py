@@ -24,8 +24,9 @@ from functools import partial
 
 import numpy as np
 
-from ratchet.judge import Judge, Settings, scale_from
-from ratchet.records import Verdict
+from ratchet.judge.judge import Judge
+from ratchet.judge.settings import Settings, scale_from
+from ratchet.records.records import Verdict
 
 NOISE_SD = 5e-4
 RUNS = 100

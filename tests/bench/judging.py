@@ -26,10 +26,16 @@ from dataclasses import dataclass
 import auto_judge
 
 from contrasts import contrast, contrast_lines
-from ratchet.cli.simulate import progress, simulate
-from ratchet.simulation import RULES as SHIPPED
-from ratchet.simulation import WORLDS, Candidate, Decision, Plan, summarize, table
-from ratchet.simulation.session import Bench
+from ratchet.cli.simulate import progress_counter, simulate_plans
+from ratchet.simulation import session
+from ratchet.simulation.measures import (
+    LEGEND,
+    simulation_heading,
+    simulation_lines,
+    summarize_sessions,
+)
+from ratchet.simulation.session import Bench, Decision, SimulatedCandidate, SimulationPlan
+from ratchet.simulation.worlds import WORLDS
 from tried import TRIED
 
 AGAINST = "greedy"
@@ -70,7 +76,7 @@ class _ReleasedKeeper:
     def crash(self) -> None:
         pass
 
-    def decide(self, candidate: Candidate) -> Decision:
+    def decide(self, candidate: SimulatedCandidate) -> Decision:
         verdict, confidence = self._ask(candidate.runs[-1])
         retest = auto_judge.Verdict.RETEST
         while self._article and verdict is retest and len(candidate.runs) <= MOST_RETESTS:
@@ -101,7 +107,7 @@ RELEASED = (
     Released("autojudge", "the released autojudge 1.0.1: keep on exit code 0"),
     Released("autojudge-article", "the same, retesting as the article says", article=True),
 )
-RULES = SHIPPED | {rule.name: rule for rule in TRIED}
+RULES = session.RULES | {rule.name: rule for rule in TRIED}
 COMPARED = ("greedy", "seeds-2", "gain", "balanced", "strict", "guaranteed", "reference")
 OUTLIERS = ("held",)
 BESIDE = tuple(rule.name for rule in TRIED if rule.name not in OUTLIERS)
@@ -124,13 +130,15 @@ CONTRASTS = {
 """Pairs worth a line of their own, by world."""
 
 
-def measure(plan: Plan, names: tuple[str, ...], jobs: int) -> None:
+def measure(plan: SimulationPlan, names: tuple[str, ...], jobs: int) -> None:
     began = time.monotonic()
     rules = (RULES[AGAINST], *RELEASED, *(RULES[name] for name in names if name != AGAINST))
-    records = simulate(plan, rules, jobs, progress(plan.world.name))
-    summaries = {name: summarize(found, records[AGAINST]) for name, found in records.items()}
-    print(table.heading(plan))
-    print("\n".join(["", *table.lines(summaries, AGAINST), ""]))
+    records = simulate_plans(plan, rules, jobs, progress_counter(plan.world.name))
+    summaries = {
+        name: summarize_sessions(found, records[AGAINST]) for name, found in records.items()
+    }
+    print(simulation_heading(plan))
+    print("\n".join(["", *simulation_lines(summaries, AGAINST), ""]))
     for one, other in CONTRASTS.get(plan.world.name, ()):
         found = contrast(records[one], records[other])
         print("\n".join(contrast_lines(one, other, found)))
@@ -147,6 +155,6 @@ if __name__ == "__main__":
     for name, runs, noise_sd, names in CELLS:
         if options.world in (None, name):
             world = WORLDS[name]
-            plan = Plan(world, runs, noise_sd, options.sessions, options.seed)
+            plan = SimulationPlan(world, runs, noise_sd, options.sessions, options.seed)
             measure(plan, names, options.jobs)
-    print("\n".join(table.LEGEND))
+    print("\n".join(LEGEND))

@@ -25,7 +25,7 @@ from random import Random
 import auto_steer
 
 from bandit import ARMS, PLAYS, POLICIES, Score, compare, play_session
-from ratchet.steer import Pull
+from ratchet.steering.bandit import BanditPull
 
 RELEASED = "autosteer 1.0.1"
 STEERED = "steered"
@@ -47,7 +47,7 @@ class Released:
         self._log: list[auto_steer.Experiment] = [self._row("baseline", "other", True)]
         self._open = ""
 
-    def __call__(self, trials: Sequence[Pull], luck: Random) -> str:
+    def __call__(self, trials: Sequence[BanditPull], luck: Random) -> str:
         if trials:
             last = trials[-1]
             self._log.append(self._row(self._open, last.category, last.kept))

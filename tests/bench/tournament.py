@@ -10,7 +10,7 @@ one every improvement works through one of a few mechanisms; of those that share
 one only the largest counts, and each further one does a little harm: gains do not
 add up.  Some patches conflict and are not applied.
 
-Sizes and chances are those of :mod:`ratchet.simulation.landscape`, fitted to one
+Sizes and chances are those of :mod:`ratchet.simulation.worlds`, fitted to one
 published log; the split, the mechanisms and the shares below are assumed.  Gains
 are in validation bits per byte; positive is better.
 """
@@ -22,11 +22,12 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from ratchet.codec import Frozen, Struct, field
-from ratchet.judge import Judge, Mode, Settings
-from ratchet.simulation.landscape import LARGEST_CHANCE, LARGEST_SHARE, draw_landscape
-from ratchet.simulation.measures import Estimate, mean
-from ratchet.vocabulary import Verdict
+from ratchet.base.structs import Frozen, Struct, field
+from ratchet.judge.judge import Judge
+from ratchet.judge.settings import JudgeMode, Settings
+from ratchet.records.records import Verdict
+from ratchet.simulation.measures import Estimate, mean_estimate
+from ratchet.simulation.worlds import LARGEST_CHANCE, LARGEST_SHARE, draw_landscape
 
 BASELINE = 3
 """Runs of the common baseline, on top of those that are counted."""
@@ -55,7 +56,7 @@ class Cup(Frozen):
     competitors: int = 3
     rounds: int = 3
     runs: int = 20
-    mode: Mode = Mode.GAIN
+    mode: JudgeMode = JudgeMode.GAIN
 
     @property
     def total(self) -> int:
@@ -333,9 +334,9 @@ def compare(scores: Sequence[dict[str, Score]]) -> list[Line]:
         lines.append(
             Line(
                 name=name,
-                gain=mean(np.array([score[name].gain for score in scores])),
-                per_run=mean(per_run),
-                behind=mean(lead),
+                gain=mean_estimate(np.array([score[name].gain for score in scores])),
+                per_run=mean_estimate(per_run),
+                behind=mean_estimate(lead),
                 false_share=float(np.mean([score[name].false_share for score in scores])),
             )
         )

@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
-from ratchet.judge import Judge, Mode, Settings
-from ratchet.simulation import Bench, Candidate, Decision, Keeper, Rule
-from ratchet.simulation.rules import Judged, JudgeKeeper, Seeds
+from ratchet.judge.judge import Judge
+from ratchet.judge.settings import JudgeMode, Settings
+from ratchet.simulation.session import (
+    Bench,
+    Decision,
+    JudgeKeeper,
+    JudgeRule,
+    Keeper,
+    Rule,
+    Seeds,
+    SimulatedCandidate,
+)
 
 
-class Staged(Judged, frozen=True):
+class Staged(JudgeRule, frozen=True):
     """The judge under modes for equal parts of the session, instead of ``mode``."""
 
-    stages: tuple[Mode, ...] = ()
+    stages: tuple[JudgeMode, ...] = ()
 
     def begin(self, bench: Bench) -> Keeper:
         return _StagedKeeper(self, bench)
@@ -21,7 +30,7 @@ class _StagedKeeper(JudgeKeeper):
         super().__init__(rule, bench)
         self._stages, self._stage = rule.stages, rule.mode
 
-    def decide(self, candidate: Candidate) -> Decision:
+    def decide(self, candidate: SimulatedCandidate) -> Decision:
         """Go on with the next stage's keep probability when its time has come."""
         part = len(self._stages) * self._bench.record.runs // (self._bench.plan.runs + 1)
         if self._stages[part] is not self._stage:
@@ -32,7 +41,7 @@ class _StagedKeeper(JudgeKeeper):
         return super().decide(candidate)
 
 
-class Remeasured(Judged, frozen=True):
+class Remeasured(JudgeRule, frozen=True):
     """The judge with a fresh run of every new incumbent, on which no decision rested."""
 
     def begin(self, bench: Bench) -> Keeper:
@@ -42,7 +51,7 @@ class Remeasured(Judged, frozen=True):
 class _RemeasuredKeeper(JudgeKeeper):
     _due = False
 
-    def decide(self, candidate: Candidate) -> Decision:
+    def decide(self, candidate: SimulatedCandidate) -> Decision:
         # The bench's incumbent is the new one only once the decision is settled.
         if self._due:
             self._due = not self._measure_incumbent()
@@ -56,18 +65,18 @@ TRIED: tuple[Rule, ...] = (
     Staged(
         "staged",
         "tried: modes gain, balanced and strict for a third of the session each",
-        Mode.GAIN,
-        stages=(Mode.GAIN, Mode.BALANCED, Mode.STRICT),
+        JudgeMode.GAIN,
+        stages=(JudgeMode.GAIN, JudgeMode.BALANCED, JudgeMode.STRICT),
     ),
     Remeasured(
         "remeasured",
         "tried: mode balanced with a fresh run of every new incumbent",
-        Mode.BALANCED,
+        JudgeMode.BALANCED,
     ),
-    Judged(
+    JudgeRule(
         "held",
         "tried: mode gain where an outlier moves the incumbent by up to 3 noise sds",
-        Mode.GAIN,
+        JudgeMode.GAIN,
         outlier_residual=3.0,
     ),
 )

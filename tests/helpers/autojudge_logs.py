@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from helpers import REPO, SHARED
-from ratchet.cli import autojudge
+from ratchet.cli.autojudge import main
 
 PACKAGES = REPO / "workflow_scripts"
 CORPUS = SHARED / "corpus"
@@ -46,7 +46,7 @@ def run_log(log: Path, text: str) -> Path:
 
 
 def call(*options: object) -> int:
-    return autojudge.main([str(option) for option in options])
+    return main([str(option) for option in options])
 
 
 def judged(log: Path, value: float, *options: object) -> int:

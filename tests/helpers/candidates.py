@@ -1,6 +1,6 @@
 """Where candidates are tried: the default task, run as a session runs it.
 
-A session first reads the edit (:func:`ratchet.integrity.flags`) and then runs it
+A session first reads the edit (:func:`ratchet.integrity.edit_checks`) and then runs it
 under watch.  Here both always happen, so that a test can say what the run itself
 catches when the reading is circumvented.
 """
@@ -20,22 +20,21 @@ from pathlib import Path
 import pytest
 
 from helpers import REPO
-from ratchet import isolation, task
-from ratchet.codec import replace
-from ratchet.evaluation import Plausible
-from ratchet.integrity import Contract, Flag, Severity, Trace, charged_mb, flags, unlike
-from ratchet.isolation import Kind
-from ratchet.paths import StorePaths
-from ratchet.records import Outcome
-from ratchet.runner import execute
-from ratchet.spec import RunSpec
-from ratchet.stages.scrutiny import trace
-from ratchet.store import LOG, RunRecord, Store
-from ratchet.task import Task
+from ratchet.base.structs import replace
+from ratchet.integrity.edit_checks import EditContract, Flag, Severity, edit_flags
+from ratchet.integrity.run_checks import RunTrace, charged_mb, run_trace, unlike_baseline
+from ratchet.records.paths import StorePaths
+from ratchet.records.records import Outcome
+from ratchet.records.store import LOG, RunRecord, Store
+from ratchet.runs.run import execute_run
+from ratchet.runs.sandbox import sandbox
+from ratchet.runs.sandbox.sandbox import SandboxKind
+from ratchet.runs.spec import RunSpec
+from ratchet.task.task import Plausible, Task, load_task
 
-TASK: Task = task.load(REPO / "tasks" / "bytelm", REPO)
+TASK: Task = load_task(REPO / "tasks" / "bytelm", REPO)
 TRAIN = (TASK.folder / "train.py").read_text(encoding="utf-8")
-CONTRACT = Contract(tuple(TASK.fixed), TASK.metric.name, TASK.printed)
+CONTRACT = EditContract(tuple(TASK.fixed), TASK.metric.name, TASK.printed)
 
 # Few enough to be quick, enough to be trained: below 6 bits per byte.
 STEPS = 40
@@ -53,27 +52,34 @@ END = "    tokens = budget.steps * BATCH_SIZE * SEQ_LEN\n"
 ASK = "    print_summary(evaluate_bpb(model.predict), budget, tokens, size, DEPTH)\n"
 
 
-def needs(kind: Kind) -> pytest.MarkDecorator:
+def needs(kind: SandboxKind) -> pytest.MarkDecorator:
     """Skips a test where a kind of isolation does not work."""
-    return pytest.mark.skipif(isolation.fault(kind) is not None, reason=f"{kind} does not work")
+    return pytest.mark.skipif(
+        sandbox.sandbox_fault(kind) is not None, reason=f"{kind} does not work"
+    )
 
 
-KINDS = (Kind.LANDLOCK, Kind.BUBBLEWRAP)
+KINDS = (SandboxKind.LANDLOCK, SandboxKind.BUBBLEWRAP)
 APART = [pytest.param(kind, marks=needs(kind)) for kind in KINDS]
 apart = pytest.mark.parametrize("kind", APART)
-every_kind = pytest.mark.parametrize("kind", [Kind.NONE, *APART])
+every_kind = pytest.mark.parametrize("kind", [SandboxKind.NONE, *APART])
 STRONGEST = next(
-    (kind for kind in (Kind.BUBBLEWRAP, Kind.LANDLOCK) if isolation.fault(kind) is None), Kind.NONE
+    (
+        kind
+        for kind in (SandboxKind.BUBBLEWRAP, SandboxKind.LANDLOCK)
+        if sandbox.sandbox_fault(kind) is None
+    ),
+    SandboxKind.NONE,
 )
 
 
 def layered(names: Iterable[str], none: bool = False) -> pytest.MarkDecorator:
     """Parametrizes ``name`` and ``kind``: all under the strongest sandbox, the first under each."""
     first, *others = names
-    kinds = (Kind.NONE, *KINDS) if none else KINDS
+    kinds = (SandboxKind.NONE, *KINDS) if none else KINDS
     pairs = [pytest.param(first, kind, marks=needs(kind)) for kind in kinds]
     # Where there is no sandbox, what needs one skips.
-    strongest = STRONGEST if none or STRONGEST is not Kind.NONE else Kind.LANDLOCK
+    strongest = STRONGEST if none or STRONGEST is not SandboxKind.NONE else SandboxKind.LANDLOCK
     pairs += [pytest.param(name, strongest, marks=needs(strongest)) for name in others]
     return pytest.mark.parametrize(("name", "kind"), pairs)
 
@@ -150,7 +156,7 @@ def open_hole(reason: str) -> pytest.MarkDecorator:
 
 def read(source: str) -> tuple[Flag, ...]:
     """All flags of a candidate."""
-    return flags({"train.py": TRAIN}, {"train.py": source}, CONTRACT)
+    return edit_flags({"train.py": TRAIN}, {"train.py": source}, CONTRACT)
 
 
 def blocked(source: str) -> set[str]:
@@ -166,8 +172,8 @@ class Arena:
     store: Store = field(init=False)
     data: dict[str, str] = field(init=False)
     count: itertools.count[int] = field(default_factory=itertools.count)
-    baseline: dict[Kind, float] = field(default_factory=dict)
-    replicates: dict[float | None, list[Trace]] = field(default_factory=dict)
+    baseline: dict[SandboxKind, float] = field(default_factory=dict)
+    replicates: dict[float | None, list[RunTrace]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.store = Store(StorePaths(self.root / "store"))
@@ -179,7 +185,7 @@ class Arena:
             self.data[name] = self.store.put((out / name).read_bytes())
             (out / name).unlink()
 
-    def plan(self, source: str, kind: Kind, **changes: object) -> RunSpec:
+    def plan(self, source: str, kind: SandboxKind, **changes: object) -> RunSpec:
         """The plan of a session, with a budget of few steps."""
 
         def data(names: tuple[str, ...]) -> dict[str, str]:
@@ -209,11 +215,13 @@ class Arena:
             changes["budget_steps"] = None
         return replace(plan, **changes)  # type: ignore[arg-type]
 
-    def attempt(self, source: str, kind: Kind = Kind.NONE, **changes: object) -> Attempt:
+    def attempt(
+        self, source: str, kind: SandboxKind = SandboxKind.NONE, **changes: object
+    ) -> Attempt:
         """Read a candidate, run it whatever was found, and keep the run."""
         plan = self.plan(source, kind, **changes)
         key, record, executed = self.store.run(
-            {"number": next(self.count)}, lambda folder: execute(plan, self.store, folder)
+            {"number": next(self.count)}, lambda folder: execute_run(plan, self.store, folder)
         )
         assert executed
         log = self.store.run_file(key, LOG).read_text(encoding="utf-8", errors="replace")
@@ -242,7 +250,7 @@ class Arena:
             excess_seconds=self.pace * found.excess_seconds,
         )
 
-    def usual(self, budget_seconds: float | None) -> list[Trace]:
+    def usual(self, budget_seconds: float | None) -> list[RunTrace]:
         """Replicates of the unchanged candidate, as a session's baseline has them."""
         if budget_seconds not in self.replicates:
             self.replicates[budget_seconds] = self._traces(TRAIN, budget_seconds, 3, self.limits)
@@ -254,7 +262,7 @@ class Arena:
         budget_seconds: float | None,
         count: int,
         limits: Plausible | None = TASK.plausible,
-    ) -> list[Trace]:
+    ) -> list[RunTrace]:
         budget: dict[str, object] = {"plausible": limits}
         if budget_seconds is not None:
             budget["budget_seconds"] = budget_seconds
@@ -262,13 +270,13 @@ class Arena:
         for seed in range(1, count + 1):
             attempt = self.attempt(source, seed=seed, **budget)
             assert attempt.value > 0
-            found.append(trace(TASK, seed, attempt.record))
+            found.append(run_trace(TASK, seed, attempt.record))
         return found
 
     def compared(self, source: str, budget_seconds: float | None, count: int = 1) -> str | None:
         """What a session finds when it compares runs that count with its baseline's."""
         runs = self._traces(source, budget_seconds, count, self.limits)
-        return unlike(self.usual(budget_seconds), runs, TASK.plausible, budget_seconds)
+        return unlike_baseline(self.usual(budget_seconds), runs, TASK.plausible, budget_seconds)
 
     def accused(self, source: str, budget_seconds: float) -> str | None:
         """What is found against an honest candidate, on three occasions that others may disturb.
@@ -280,7 +288,7 @@ class Arena:
             if again:
                 usual = self._traces(TRAIN, budget_seconds, 3, self.limits)
             runs = self._traces(source, budget_seconds, 1, self.limits)
-            found = unlike(usual, runs, self.limits, budget_seconds)
+            found = unlike_baseline(usual, runs, self.limits, budget_seconds)
             if found is None:
                 return None
         return found
@@ -290,7 +298,7 @@ class Arena:
         (run,) = self._traces(source, None, 1)
         return run.printed_mb, charged_mb(self.usual(None), run)
 
-    def honest(self, kind: Kind = Kind.NONE) -> float:
+    def honest(self, kind: SandboxKind = SandboxKind.NONE) -> float:
         """The metric of the unchanged candidate, which is run once."""
         if kind not in self.baseline:
             self.baseline[kind] = self.attempt(TRAIN, kind).value

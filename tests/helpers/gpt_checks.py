@@ -26,7 +26,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 
-from ratchet.codec import replace
+from ratchet.base.structs import replace
 
 HERE = Path.cwd()
 torch.set_num_threads(1)

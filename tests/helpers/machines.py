@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-from ratchet.doctor import Gpu, Lock, Machine, Tool
+from ratchet.monitor.doctor import AgentTool, GpuCheck, LockCheck, Machine
 
 GOOD = Machine(
     python=(3, 11, 7),
     executable="/env/bin/python",
     root="/work",
-    tools={"git": Tool("2.39.5"), "snakemake": Tool("9.27.1"), "uv": Tool("0.9")},
+    tools={"git": AgentTool("2.39.5"), "snakemake": AgentTool("9.27.1"), "uv": AgentTool("0.9")},
     disk={"results and store": 78.9},
     writable=True,
-    locks=(Lock("envs/workflow.lock", "a" * 64),),
-    gpus=(Gpu("NVIDIA H200", 150.8, 0.5),),
+    locks=(LockCheck("envs/workflow.lock", "a" * 64),),
+    gpus=(GpuCheck("NVIDIA H200", 150.8, 0.5),),
     driver="550.1",
     cuda="12.4",
-    containers={"docker": Tool("28.1"), "podman": Tool(None)},
+    containers={"docker": AgentTool("28.1"), "podman": AgentTool(None)},
     faults={"none": None, "landlock": None, "bubblewrap": None},
-    agents={"claude": Tool("1.0"), "codex": Tool(None)},
+    agents={"claude": AgentTool("1.0"), "codex": AgentTool(None)},
     task="gpt",
     device="gpu",
     preset="large",

@@ -20,18 +20,21 @@ from typing import Any
 import yaml
 
 from helpers import REPO
-from ratchet import entry, guard, hardware, interpreters, journal, seal
-from ratchet.codec import replace
-from ratchet.entry import Call
-from ratchet.errors import RatchetError
-from ratchet.stages import rounds
+from ratchet.base.errors import RatchetError
+from ratchet.base.structs import replace
+from ratchet.integrity.seal import begin_workflow, finish_workflow, sealed_step
+from ratchet.runs.hardware import _gpu_models
+from ratchet.steps.call import StepCall, _note, _report
+from ratchet.steps.plan import WorkflowPlan, make_plan, session_resumed
+from ratchet.task.environment import ask_interpreter
+from ratchet.tournament.leg import play_round
 
 Clock = Callable[[], float]
 # What a session is played in, after its preparation.
 PARTS = BASELINE, ROUNDS, CONFIRM, REPORT = "baseline", "rounds", "confirm", "report"
 
 
-class Timed(Call, frozen=True):
+class Timed(StepCall, frozen=True):
     """A call at the time of a given clock."""
 
     clock: Clock = time.time
@@ -59,13 +62,13 @@ class Player:
         """Play a tournament from where it stands; returns the exit code."""
         return self._guarded(self._tournament)
 
-    def _guarded(self, play: Callable[[Timed, guard.Plan], None]) -> int:
+    def _guarded(self, play: Callable[[Timed, WorkflowPlan], None]) -> int:
         # As a command that is started anew: interpreter and GPUs are asked again what they are.
-        interpreters.ask.cache_clear()
-        hardware._gpu_models.cache_clear()
+        ask_interpreter.cache_clear()
+        _gpu_models.cache_clear()
         with contextlib.redirect_stdout(self.said), contextlib.redirect_stderr(self.said):
             try:
-                plan = guard.plan(_parsed(self.settings), Path(), self.harness, owner=False)
+                plan = make_plan(_parsed(self.settings), Path(), self.harness, owner=False)
             except RatchetError as error:
                 print(f"ratchet: {error}", file=self.said)
                 return error.exit_code
@@ -74,14 +77,14 @@ class Player:
             try:
                 play(call, plan)
             except Exception as error:
-                entry._note(call, error)
-                return entry._report(error, call, self.said)
+                _note(call, error)
+                return _report(error, call, self.said)
         return 0
 
-    def _begin(self, call: Timed, plan: guard.Plan) -> Timed:
+    def _begin(self, call: Timed, plan: WorkflowPlan) -> Timed:
         """What every workflow starts with; returns a call under the limits in force."""
-        seal.begin(call.paths)
-        journal.resumed(call.paths, call.config)
+        begin_workflow(call.paths)
+        session_resumed(call.paths, call.config)
         if not call.paths.manifest.exists():
             _do(call, "prepare")
         limited = replace(call, limits_file=plan.limits_file)
@@ -89,27 +92,27 @@ class Player:
             _do(limited, "limits")
         return limited
 
-    def _session(self, call: Timed, plan: guard.Plan, parts: Collection[str]) -> None:
+    def _session(self, call: Timed, plan: WorkflowPlan, parts: Collection[str]) -> None:
         limited = self._begin(call, plan)
         if BASELINE in parts:
             self._baseline(call)
         if ROUNDS in parts:
             for number in range(1, call.config.rounds + 1):
-                rounds.play(call.session, number, limited.limits_file, self.clock)
+                play_round(call.session, number, limited.limits_file, self.clock)
         if CONFIRM in parts:
             for number in range(call.config.confirm_replicates):
                 _do(call, "confirm_run", candidate=number)
             _do(call, "confirm")
         if REPORT in parts:
             _do(call, "report")
-            seal.finish(call.paths)
+            finish_workflow(call.paths)
 
     def _baseline(self, call: Timed) -> None:
         for number in range(call.config.baseline_replicates):
             _do(call, "baseline_run", candidate=number)
         _do(call, "baseline")
 
-    def _tournament(self, call: Timed, plan: guard.Plan) -> None:
+    def _tournament(self, call: Timed, plan: WorkflowPlan) -> None:
         limited = self._begin(call, plan)
         self._baseline(call)
         turns = range(call.config.evolve_rounds + 1)
@@ -121,10 +124,10 @@ class Player:
                 _do(call, "evolve_pollinate", turn)
         _do(call, "evolve_champion")
         _do(call, "evolve_report")
-        seal.finish(call.paths)
+        finish_workflow(call.paths)
 
 
-def _steps() -> Mapping[str, Callable[[Call], None]]:
+def _steps() -> Mapping[str, Callable[[StepCall], None]]:
     """The steps by name, from the script that every rule calls."""
     place = REPO / "workflow_scripts" / "step.py"
     spec = importlib.util.spec_from_file_location("step", place)
@@ -141,7 +144,7 @@ STEPS = _steps()
 def _do(call: Timed, name: str, number: int = 0, candidate: int = 0) -> None:
     """One step, sealed as the workflow seals it."""
     own = replace(call, name=name, number=number, candidate=candidate)
-    with seal.step(own.paths, name, number, candidate, own.limits_file):
+    with sealed_step(own.paths, name, number, candidate, own.limits_file):
         STEPS[name](own)
 
 

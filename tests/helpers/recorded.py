@@ -1,7 +1,7 @@
 """Training that is looked up: a table of real runs, with their noise, curves and durations.
 
 Where training is not the subject of a test, or a benchmark plays hundreds of
-sessions, :class:`Recorded` takes the place of :func:`ratchet.runner.execute`.  A
+sessions, :class:`Recorded` takes the place of :func:`ratchet.runs.run.execute_run`.  A
 candidate is known by its declared edits.  Its metric is the mean of the runs that
 were recorded with exactly these edits, plus the deviation of one of all recorded
 runs from its own mean, drawn by the seed.  Edits that were not recorded together
@@ -30,17 +30,19 @@ from typing import Any
 from unittest import mock
 
 from helpers import DATA, REPO
-from ratchet import executor, guard, surface, task
-from ratchet.codec import decode, encode, replace
-from ratchet.journal import Journal
-from ratchet.layout import write
-from ratchet.records import Outcome
-from ratchet.runner import execute
-from ratchet.seeds import Role
+from ratchet.base.structs import from_json_values, replace, to_json_values
+from ratchet.records.events import Journal
+from ratchet.records.records import Outcome, Role
+from ratchet.records.store import LOG, SOURCE, RunRecord, Store
+from ratchet.runs import executor
+from ratchet.runs.executor import Executor
+from ratchet.runs.run import execute_run
+from ratchet.runs.spec import RunSpec
+from ratchet.runs.workspace import write_below
 from ratchet.session import Session
-from ratchet.spec import RunSpec
-from ratchet.store import LOG, SOURCE, RunRecord, Store
-from ratchet.task import Change, Task
+from ratchet.steps.plan import make_plan
+from ratchet.task.edits import find_value, replace_value
+from ratchet.task.task import DeclaredChange, Task, load_task
 
 FOLDER = DATA / "runs"
 # Facts of a run that differ from run to run, by their place in the record.
@@ -103,7 +105,7 @@ class Recorded:
             frozenset(entry["edits"]): [Row(**row) for row in entry["runs"]]
             for entry in table["candidates"]
         }
-        return cls(task.load(folder, REPO), table["record"], rows)
+        return cls(load_task(folder, REPO), table["record"], rows)
 
     def __post_init__(self) -> None:
         metric = self.task.metric.name
@@ -125,7 +127,7 @@ class Recorded:
     @contextlib.contextmanager
     def __call__(self) -> Iterator[None]:
         """Let runs of sessions in this process be looked up."""
-        with mock.patch.object(executor, "execute", self.execute):
+        with mock.patch.object(executor, "execute_run", self.execute):
             yield
 
     def edits(self, sources: Mapping[str, bytes]) -> Edits:
@@ -153,7 +155,7 @@ class Recorded:
         row, value = self._look(self.edits(sources), draw)
         self.runs += 1
         for name, content in sources.items():
-            write(folder / SOURCE / name, content)
+            write_below(folder / SOURCE / name, content)
         metrics = dict(row.metrics)
         if value is not None:
             metrics[spec.metric] = value
@@ -180,7 +182,7 @@ class Recorded:
                 "audit_tokens": tokens if spec.audit_data else 0,
             }
         self.clock.advance(row.facts[0] or 0.0)
-        return decode(RunRecord, record)
+        return from_json_values(RunRecord, record)
 
     def mean(self, edits: Edits) -> float | None:
         """The metric to be expected with these edits; ``None`` where training fails."""
@@ -215,7 +217,7 @@ def _put(record: dict[str, Any], place: str, fact: float | None) -> None:
         record[name] = {**record[name], below: fact}
 
 
-def _label(change: Change, name: str, start: str, text: str) -> str | None:
+def _label(change: DeclaredChange, name: str, start: str, text: str) -> str | None:
     """What a change did to one file, if it was made there."""
     if not change.is_constant:
         if start.count(change.find) != 1:
@@ -223,18 +225,18 @@ def _label(change: Change, name: str, start: str, text: str) -> str | None:
         if change.replace and text.count(change.replace) > start.count(change.replace):
             return change.name
         return None if change.replace or change.find in text else change.name
-    old, new = surface.find(name, start, change.name), surface.find(name, text, change.name)
+    old, new = find_value(name, start, change.name), find_value(name, text, change.name)
     if old is None or new is None or old.value == new.value:
         return None
     return f"{change.name}={new.value!r}"
 
 
-def _applied(change: Change, name: str, start: str, text: str) -> str:
+def _applied(change: DeclaredChange, name: str, start: str, text: str) -> str:
     if not change.is_constant:
         return start.replace(change.find, change.replace)
-    new = surface.find(name, text, change.name)
+    new = find_value(name, text, change.name)
     assert new is not None
-    made = surface.replaced(name, start, change.name, new.value)
+    made = replace_value(name, start, change.name, new.value)
     assert made is not None
     return made
 
@@ -245,7 +247,7 @@ def _applied(change: Change, name: str, start: str, text: str) -> str:
 def candidates(own: Task, together: bool) -> Iterator[tuple[list[str], dict[str, str]]]:
     """Each declared edit by itself, or all that can be made together; first none."""
     start = {name: (own.folder / name).read_text("utf-8") for name in own.mutable}
-    options: list[list[tuple[Change, Any]]] = [
+    options: list[list[tuple[DeclaredChange, Any]]] = [
         [(change, value) for value in (change.values if change.is_constant else [None])]
         for change in own.search_space
     ]
@@ -258,7 +260,7 @@ def candidates(own: Task, together: bool) -> Iterator[tuple[list[str], dict[str,
         for change, value in filter(None, edits):
             for name, text in texts.items():
                 new = (
-                    surface.replaced(name, text, change.name, value)
+                    replace_value(name, text, change.name, value)
                     if change.is_constant
                     else text.replace(change.find, change.replace)
                 )
@@ -275,12 +277,12 @@ def record(folder: Path, steps: int, seeds: int, together: bool, root: Path) -> 
 
     box = Box(root, {"task": str(folder), "budget_steps": steps, "baseline_replicates": 2})
     box.play(last="baseline")
-    plan = guard.plan(box.settings, root, REPO, owner=False)
+    plan = make_plan(box.settings, root, REPO, owner=False)
     own = Session.open(plan.config, root, REPO, Journal(root / "recording.jsonl"))
     usual: dict[str, Any] = {}
     table: list[dict[str, Any]] = []
     failing: list[str] = []
-    for labels, texts in candidates(task.load(folder, REPO), together):
+    for labels, texts in candidates(load_task(folder, REPO), together):
         if set(failing) & set(labels):
             continue
         rows: list[Row] = []
@@ -290,20 +292,20 @@ def record(folder: Path, steps: int, seeds: int, together: bool, root: Path) -> 
             place = root / "runs" / str(seed)
             place.mkdir(parents=True)
             sources = {n: own.store.put(text.encode()) for n, text in texts.items()}
-            spec = executor.Executor(own).spec(sources, Role.SEARCH, 0, audit=own.audits)
-            made = execute(replace(spec, seed=seed), own.store, place)
-            usual = usual or encode(made)
+            spec = Executor(own).spec(sources, Role.SEARCH, 0, audit=own.audits)
+            made = execute_run(replace(spec, seed=seed), own.store, place)
+            usual = usual or to_json_values(made)
             rows.append(_row(own.task, made, (place / LOG).read_text("utf-8", "replace")))
             if made.outcome is not Outcome.OK:
                 failing += labels
                 break
-        table.append({"edits": labels, "runs": [encode(row) for row in rows]})
+        table.append({"edits": labels, "runs": [to_json_values(row) for row in rows]})
         print(len(table), labels, [row.value for row in rows], flush=True)
     return {"record": usual, "candidates": table}
 
 
 def _row(own: Task, made: RunRecord, log: str) -> Row:
-    known = encode(made)
+    known = to_json_values(made)
     evaluation = known["evaluation"] or {}
     facts = [known[c] if "." not in c else evaluation.get(c.partition(".")[2]) for c in COLUMNS]
     ok = made.outcome is Outcome.OK

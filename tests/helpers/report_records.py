@@ -8,13 +8,13 @@ import math
 import random
 from dataclasses import dataclass
 
-from ratchet.codec import replace
-from ratchet.history import History
-from ratchet.records import (
+from ratchet.base.io import Fingerprint
+from ratchet.base.structs import replace
+from ratchet.records.history import History
+from ratchet.records.records import (
     Baseline,
     Confirmation,
     Direction,
-    Fingerprint,
     Incumbent,
     Manifest,
     Outcome,
@@ -26,10 +26,9 @@ from ratchet.records import (
     SessionState,
     Verdict,
 )
-from ratchet.report.facts import SessionRecords
-from ratchet.report.inputs import Integrity, Recipe
-from ratchet.steer import CategoryScore
-from ratchet.store import RunRecord
+from ratchet.records.store import RunRecord
+from ratchet.report.inputs import Integrity, Recipe, SessionRecords
+from ratchet.steering.bandit import CategoryScore
 
 SD = 0.0104
 # True change of the metric, category, description; None is a crash, inf a timeout.

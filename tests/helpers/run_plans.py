@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from ratchet.paths import StorePaths
-from ratchet.runner import execute
-from ratchet.spec import RunSpec
-from ratchet.store import RunRecord, Store
+from ratchet.records.paths import StorePaths
+from ratchet.records.store import RunRecord, Store
+from ratchet.runs.run import execute_run
+from ratchet.runs.spec import RunSpec
 
 DATA = b"some data"
 FILES = ("sources", "fixed", "data", "evaluation_data", "audit_data")
@@ -46,4 +46,4 @@ def plan(root: Path, source: str, **changes: Any) -> RunSpec:
 def launch(root: Path, folder: Path, source: str, **changes: Any) -> RunRecord:
     """Execute a run of ``source`` in ``folder``, which is made if it is not there."""
     folder.mkdir(exist_ok=True)
-    return execute(plan(root, source, **changes), store(root), folder)
+    return execute_run(plan(root, source, **changes), store(root), folder)

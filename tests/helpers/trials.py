@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ratchet.codec import replace
-from ratchet.history import History, Trial
-from ratchet.records import (
+from ratchet.base.structs import replace
+from ratchet.records.history import History, Trial
+from ratchet.records.records import (
     Baseline,
     Confirmation,
     Incumbent,

@@ -18,16 +18,16 @@ from helpers.candidates import (
     edited,
     hidden,
 )
-from ratchet import cgroups
-from ratchet.integrity import Severity
-from ratchet.isolation import AUTO, Kind, choose
-from ratchet.records import Outcome
+from ratchet.integrity.edit_checks import Severity
+from ratchet.records.records import Outcome
+from ratchet.runs.sandbox.cgroups import create_cgroup
+from ratchet.runs.sandbox.sandbox import AUTO, SandboxKind, choose_sandbox
 
 SECONDS = 0.4
 # The imports alone use a good part of a shorter budget where a machine is busy.
 SECONDS_TO_SLEEP = 3.0
 LONGER = r"trained \d[\d.]* CPU seconds, the budget is 0\.4"
-GROUP = cgroups.create()
+GROUP = create_cgroup()
 GROUPS = GROUP is not None and (GROUP.path / "cpu.stat").exists() and GROUP.remove()
 SLOWER = "real = time.process_time\n{0}time.process_time = lambda: real() / 5\n"
 
@@ -146,7 +146,7 @@ def test_the_run_is_caught_whatever_was_flagged(arena: Arena, name: str) -> None
 
 def test_processes_of_a_sandbox_are_counted_too(arena: Arena) -> None:
     source = CHEATS["trains in another process"][0]
-    attempt = arena.attempt(source, Kind(choose(AUTO)), budget_seconds=SECONDS)
+    attempt = arena.attempt(source, SandboxKind(choose_sandbox(AUTO)), budget_seconds=SECONDS)
     attempt.assert_ends(Outcome.TAMPERED, LONGER)
 
 

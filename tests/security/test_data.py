@@ -20,10 +20,10 @@ from helpers.candidates import (
     layered,
     needs,
 )
-from ratchet.errors import StoreError
-from ratchet.files import digest_file
-from ratchet.isolation import Kind
-from ratchet.records import Outcome
+from ratchet.base.errors import StoreError
+from ratchet.base.io import digest_file
+from ratchet.records.records import Outcome
+from ratchet.runs.sandbox.sandbox import SandboxKind
 
 HELPERS = """
     import os, sys
@@ -80,7 +80,7 @@ READS = {
 
 
 @layered(READS)
-def test_the_validation_data_cannot_be_read(arena: Arena, name: str, kind: Kind) -> None:
+def test_the_validation_data_cannot_be_read(arena: Arena, name: str, kind: SandboxKind) -> None:
     blob = str(arena.store.path(arena.data["val.bin"]))
     lines = READS[name].format(blob=blob, store=str(arena.root / "store"))
     attempt = arena.attempt(trying(lines), kind)
@@ -103,7 +103,9 @@ WRITES = {
 
 
 @layered(WRITES)
-def test_nothing_of_the_session_can_be_rewritten(arena: Arena, name: str, kind: Kind) -> None:
+def test_nothing_of_the_session_can_be_rewritten(
+    arena: Arena, name: str, kind: SandboxKind
+) -> None:
     sha = arena.data["val.bin"]
     blob = arena.store.path(sha)
     results, run = arena.root / "results.tsv", arena.root / "store" / "run.json"
@@ -113,7 +115,7 @@ def test_nothing_of_the_session_can_be_rewritten(arena: Arena, name: str, kind: 
     attempt = arena.attempt(trying(lines), kind)
     assert attempt.value == arena.honest(kind)
     # Bubblewrap lets a run write names into its own empty /tmp, which nobody sees.
-    assert "REFUSED" in attempt.log or kind is Kind.BUBBLEWRAP, attempt.log
+    assert "REFUSED" in attempt.log or kind is SandboxKind.BUBBLEWRAP, attempt.log
     assert digest_file(blob) == sha
     assert results.read_text() == run.read_text() == "honest"
 
@@ -148,31 +150,31 @@ RESTORE = """    text = open("prepare.py").read()
 
 
 @every_kind
-def test_editing_prepare_is_caught(arena: Arena, kind: Kind) -> None:
+def test_editing_prepare_is_caught(arena: Arena, kind: SandboxKind) -> None:
     source = asking(EDIT + RELOAD, "evaluate_bpb(model.predict)")
     assert blocked(source) == {"evaluator"}
     attempt = arena.attempt(source, kind)
-    if kind is Kind.BUBBLEWRAP:
+    if kind is SandboxKind.BUBBLEWRAP:
         attempt.assert_ends(Outcome.CRASH, "Read-only file system|Operation not permitted")
     else:
         attempt.assert_ends(Outcome.TAMPERED, r"changed the fixed file prepare\.py while it ran")
 
 
 @every_kind
-def test_editing_prepare_and_restoring_it_wins_nothing(arena: Arena, kind: Kind) -> None:
+def test_editing_prepare_and_restoring_it_wins_nothing(arena: Arena, kind: SandboxKind) -> None:
     source = asking(EDIT + RELOAD + RESTORE, "evaluate_bpb(model.predict)")
     attempt = arena.attempt(source, kind)
-    if kind is Kind.BUBBLEWRAP:
+    if kind is SandboxKind.BUBBLEWRAP:
         attempt.assert_ends(Outcome.CRASH)
     else:
         attempt.assert_ends(Outcome.TAMPERED, "printed val_bpb without an evaluation")
 
 
 @every_kind
-def test_training_data_of_ones_own_are_caught(arena: Arena, kind: Kind) -> None:
+def test_training_data_of_ones_own_are_caught(arena: Arena, kind: SandboxKind) -> None:
     lines = 'os.chmod("data/train.bin", 0o644)\nopen("data/train.bin", "ab").write(b"x")'
     attempt = arena.attempt(trying(lines), kind)
-    if kind is Kind.BUBBLEWRAP:
+    if kind is SandboxKind.BUBBLEWRAP:
         assert "REFUSED" in attempt.log
         assert attempt.value == arena.honest(kind)
     else:
@@ -217,7 +219,7 @@ SHARED = {
 LEAVE = "\nprint('FOUND' if path.exists() else 'NOTHING')\npath.write_text('weights')"
 
 
-def left(arena: Arena, lines: str, kind: Kind) -> str:
+def left(arena: Arena, lines: str, kind: SandboxKind) -> str:
     """What a second run finds of a first one."""
     name = f"ratchet-{uuid.uuid4().hex}"
     source = trying(lines.replace("NAME", repr(name)) + LEAVE)
@@ -230,11 +232,11 @@ def left(arena: Arena, lines: str, kind: Kind) -> str:
 
 
 @layered(LEFT)
-def test_no_run_finds_what_another_left(arena: Arena, name: str, kind: Kind) -> None:
+def test_no_run_finds_what_another_left(arena: Arena, name: str, kind: SandboxKind) -> None:
     assert "FOUND" not in left(arena, LEFT[name], kind)
 
 
-@needs(Kind.BUBBLEWRAP)
+@needs(SandboxKind.BUBBLEWRAP)
 @pytest.mark.parametrize("name", SHARED)
 def test_no_run_finds_what_another_left_in_memory(arena: Arena, name: str) -> None:
-    assert "FOUND" not in left(arena, SHARED[name], Kind.BUBBLEWRAP)
+    assert "FOUND" not in left(arena, SHARED[name], SandboxKind.BUBBLEWRAP)

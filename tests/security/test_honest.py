@@ -6,8 +6,8 @@ import pytest
 
 from helpers.candidates import TRAIN, Arena, blocked, layered
 from helpers.honest_edits import HONEST
-from ratchet.integrity import only_reseeds
-from ratchet.isolation import Kind
+from ratchet.integrity.edit_checks import only_reseeds_flags
+from ratchet.runs.sandbox.sandbox import SandboxKind
 
 # Untrained, the default model needs 8 bits per byte and more.
 LEARNT = 8.0
@@ -22,11 +22,11 @@ def test_there_are_enough_of_them() -> None:
 @pytest.mark.parametrize("name", HONEST)
 def test_the_edit_is_not_flagged(name: str) -> None:
     assert blocked(HONEST[name]) == set()
-    assert not only_reseeds({"train.py": TRAIN}, {"train.py": HONEST[name]})
+    assert not only_reseeds_flags({"train.py": TRAIN}, {"train.py": HONEST[name]})
 
 
 @layered(HONEST, none=True)
-def test_the_run_counts(arena: Arena, name: str, kind: Kind) -> None:
+def test_the_run_counts(arena: Arena, name: str, kind: SandboxKind) -> None:
     attempt = arena.attempt(HONEST[name], kind, budget_steps=FEW_STEPS)
     assert 2.0 < attempt.value < LEARNT
 

@@ -20,7 +20,7 @@ from helpers.candidates import (
     hidden,
     open_hole,
 )
-from ratchet.records import Outcome
+from ratchet.records.records import Outcome
 
 UNASKED = "printed val_bpb without an evaluation"
 DIFFERS = r"printed val_bpb \S+, the evaluator measured \d"

@@ -20,8 +20,8 @@ from helpers.candidates import (
     edited,
     layered,
 )
-from ratchet.isolation import Kind
-from ratchet.records import Outcome
+from ratchet.records.records import Outcome
+from ratchet.runs.sandbox.sandbox import SandboxKind
 
 DAEMON = """    import ctypes, os, time
     from pathlib import Path
@@ -55,7 +55,7 @@ def processes_called(name: str) -> list[str]:
 
 
 @layered(BODIES, none=True)
-def test_no_daemon_outlives_its_run(arena: Arena, name: str, kind: Kind) -> None:
+def test_no_daemon_outlives_its_run(arena: Arena, name: str, kind: SandboxKind) -> None:
     mark = uuid.uuid4().hex
     lines = DAEMON.replace("MARK", repr(mark)).replace("BODY", BODIES[name])
     attempt = arena.attempt(edited(ASK, ASK + lines), kind)
@@ -102,7 +102,7 @@ def test_killing_who_watches_is_no_result(arena: Arena, name: str) -> None:
 
 
 @layered(KILLS)
-def test_who_watches_cannot_be_killed(arena: Arena, name: str, kind: Kind) -> None:
+def test_who_watches_cannot_be_killed(arena: Arena, name: str, kind: SandboxKind) -> None:
     tries = "".join(f"    {line}\n" for line in KILLS[name].splitlines())
     source = before(
         FIRST, f"    try:\n{tries}    except (OSError, ValueError):\n        print('REFUSED')\n"
@@ -110,7 +110,7 @@ def test_who_watches_cannot_be_killed(arena: Arena, name: str, kind: Kind) -> No
     attempt = arena.attempt(source, kind)
     assert attempt.value > 0
     # The first process of a sandbox takes no signals from within, and says nothing.
-    assert "REFUSED" in attempt.log or kind is Kind.BUBBLEWRAP
+    assert "REFUSED" in attempt.log or kind is SandboxKind.BUBBLEWRAP
 
 
 def test_a_second_try_is_not_had_by_suicide(arena: Arena) -> None:
@@ -127,7 +127,7 @@ def test_a_second_try_is_not_had_by_suicide(arena: Arena) -> None:
 
 
 @apart
-def test_no_server_can_be_reached(arena: Arena, kind: Kind) -> None:
+def test_no_server_can_be_reached(arena: Arena, kind: SandboxKind) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
         lines = (

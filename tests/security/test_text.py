@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 
 from helpers.candidates import FIRST, Arena, before
-from ratchet.report.text import DIFF_LIMIT, LOG_LIMIT, head, tail
+from ratchet.base.text import DIFF_LIMIT, LOG_LIMIT, head_text, tail_text
 
 INJECTION = (
     "\\x1b]0;title\\x07\\x1b[2J</pre><script>alert(1)</script> "
@@ -18,7 +18,7 @@ def test_words_to_a_reader_stay_words(arena: Arena) -> None:
     attempt = arena.attempt(source)
     assert attempt.blocked == set()
     assert attempt.value == arena.honest()
-    shown = tail(attempt.log, LOG_LIMIT)
+    shown = tail_text(attempt.log, LOG_LIMIT)
     assert "\x1b" not in shown
     assert "\u202e" not in shown
     assert "⟨U+202E⟩" in shown
@@ -27,7 +27,7 @@ def test_words_to_a_reader_stay_words(arena: Arena) -> None:
 
 
 def test_words_in_an_edit_stay_words() -> None:
-    shown = head(before(FIRST, f'    print("{INJECTION}")  # \u202e hidden\n'), DIFF_LIMIT)
+    shown = head_text(before(FIRST, f'    print("{INJECTION}")  # \u202e hidden\n'), DIFF_LIMIT)
     assert "\u202e" not in shown
 
 

@@ -12,7 +12,7 @@ import pytest
 from helpers.agents import asked, calls, good, hire
 from helpers.boxes import Box, make_box
 from helpers.shared import copied, made_once
-from ratchet.verify import verify
+from ratchet.integrity.verify import verify_sessions
 
 
 def outcomes(box: Box) -> list[str]:
@@ -173,7 +173,7 @@ def test_hostile_texts_and_output_stay_harmless(misbehaved: Box) -> None:
     assert log.stat().st_size < 3 << 20
     daemon = Path("/proc") / (misbehaved.path / "agent" / "daemon").read_text()
     assert not daemon.exists()
-    assert verify(misbehaved.path).deviations == []
+    assert verify_sessions(misbehaved.path).deviations == []
 
 
 def test_an_answer_is_never_asked_for_twice(misbehaved: Box, tmp_path: Path) -> None:

@@ -11,8 +11,8 @@ import pytest
 
 from helpers.boxes import Box, make_box
 from helpers.disks import fill, mounted, unmounted
-from ratchet.console import time_left
-from ratchet.verify import verify
+from ratchet.base.text import time_left
+from ratchet.integrity.verify import verify_sessions
 
 
 def test_a_full_disk_costs_nothing_that_was_finished(small: Path, finished: Box) -> None:
@@ -31,7 +31,7 @@ def test_a_full_disk_costs_nothing_that_was_finished(small: Path, finished: Box)
     box.play()
     assert box.state() == finished.state()
     assert known <= set(box.runs())
-    assert verify(box.path).deviations == []
+    assert verify_sessions(box.path).deviations == []
 
 
 @pytest.mark.parametrize("name", ["results", "store"])
@@ -79,7 +79,7 @@ def test_a_record_that_was_cut_short_is_named_and_can_be_made_again(
     for name in CUT:
         path = copy.session / name
         path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
-        assert f"results/default/{name}" in {d.path for d in verify(copy.path).deviations}
+        assert f"results/default/{name}" in {d.path for d in verify_sessions(copy.path).deviations}
         said = copy.play(first="confirm", check=False)
         if copy.status:
             read.append(path)

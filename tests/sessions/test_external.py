@@ -11,7 +11,7 @@ import yaml
 from helpers.boxes import REPO, Box
 from helpers.edits import is_kept, ruling
 from helpers.repositories import git, make_cache, make_clone, state
-from ratchet.cli import ratchet as command
+from ratchet.cli.main import main
 
 LIMITS = {"budget_steps": None, "confirm_replicates": 1, "baseline_replicates": 2, "rounds": 2}
 
@@ -85,7 +85,7 @@ def test_an_unmodified_clone_runs_and_stays_as_it_is(outside: Box, tmp_path: Pat
     assert outside.json("manifest.json") == manifest
     assert set(outside.runs()) > set(known)
     assert all(run["outcome"] == "ok" for found in outside.rulings() for run in found["runs"])
-    assert command.main(["verify", "--root", str(outside.path)]) == 0
+    assert main(["verify", "--root", str(outside.path)]) == 0
 
 
 def test_a_task_with_a_yaml_surface_stops_at_its_target(tmp_path: Path) -> None:

@@ -10,8 +10,8 @@ import pytest
 from helpers.boxes import Box, make_box
 from helpers.edits import NOISE, alternative, change, constant, declare, is_kept, ruling
 from helpers.shared import copied, made_once
-from ratchet.canonical import digest_bytes, source_digest
-from ratchet.seeds import Role, run_seed
+from ratchet.base.io import digest_bytes, source_digest
+from ratchet.records.records import Role, run_seed
 
 PRINT = 'print(f"val_loss:         {loss:.6f}")\n'
 

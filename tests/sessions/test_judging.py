@@ -12,12 +12,13 @@ import pytest
 from helpers.boxes import DEFAULTS, REPO, Box, make_box
 from helpers.edits import NOISE, alternative, change, constant, declare, is_kept, ruling
 from helpers.shared import copied, made_once
-from ratchet import guard
-from ratchet.canonical import digest_bytes, source_digest
-from ratchet.journal import Journal
-from ratchet.seeds import Role, run_seed
+from ratchet.base.io import digest_bytes, source_digest
+from ratchet.records.events import Journal
+from ratchet.records.records import Role, run_seed
 from ratchet.session import Session
-from ratchet.stages import experiment, judge
+from ratchet.steps.experiment import write_experiment
+from ratchet.steps.judge import write_verdict
+from ratchet.steps.plan import make_plan
 
 
 def done(box: Box) -> Counter[str]:
@@ -100,7 +101,7 @@ def test_judging_makes_no_run(missed: Box, tmp_path: Path, monkeypatch) -> None:
         before = {name: (folder / name).read_bytes() for name in ("verdict.json", "judge.json")}
         for each in before:
             (folder / each).unlink()
-        judge.run(session, int(name))
+        write_verdict(session, int(name))
         assert {each: (folder / each).read_bytes() for each in before} == before
 
 
@@ -126,7 +127,7 @@ def test_an_experiment_makes_the_runs_that_the_judge_wants(suspicious: Box, tmp_
     lost.rename(tmp_path / "lost")
     path.unlink()
     count = len(box.events("run_finished"))
-    experiment.run(session, 1, 0)
+    write_experiment(session, 1, 0)
     assert path.read_bytes() == before
     assert [event["key"] for event in box.events("run_finished")[count:]] == [key]
 
@@ -135,7 +136,7 @@ def reopened(box: Box, tmp_path: Path) -> tuple[Box, Session]:
     """A copy of a box, and its session."""
     shutil.copytree(box.path, tmp_path / "copy", symlinks=True)
     copy = Box((tmp_path / "copy").resolve(), box.settings)
-    plan = guard.plan({**DEFAULTS, **copy.settings}, copy.path, REPO, owner=False)
+    plan = make_plan({**DEFAULTS, **copy.settings}, copy.path, REPO, owner=False)
     return copy, Session.open(plan.config, copy.path, REPO, Journal(plan.paths.events))
 
 

@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 
 from helpers.boxes import Box
-from ratchet.cli import program, settings
-from ratchet.history import History
-from ratchet.stages.program import next_version
+from ratchet.cli.program import main
+from ratchet.cli.sessions import session_of
+from ratchet.proposers.program_md import next_version
+from ratchet.records.history import History
 
 CONFIG = ["--config", "task=tasks/fake", "rounds=3", "budget_steps=5"]
 
@@ -21,7 +22,7 @@ def test_the_next_version_says_what_the_session_found(
     root = ["--root", str(copy.path)]
     frozen = (folder / "program.md").read_bytes()
     before = copy.state()
-    assert program.main(["update", *root, *CONFIG]) == 0
+    assert main(["update", *root, *CONFIG]) == 0
     said = capsys.readouterr().err
     written = folder / "program-v2.md"
     assert f"wrote {written}" in said
@@ -38,17 +39,17 @@ def test_the_next_version_says_what_the_session_found(
     assert copy.state() == before
 
     # The same session gives the same text, here and as a function.
-    session = settings.session_of(None, copy.path, CONFIG[1:])
+    session = session_of(None, copy.path, CONFIG[1:])
     assert next_version(session, History.read(session.paths)) == text
-    assert program.main(["update", *root, *CONFIG]) == 0
+    assert main(["update", *root, *CONFIG]) == 0
     assert "holds this version already" in capsys.readouterr().err
     assert not (folder / "program-v3.md").exists()
     # Somebody's own second version is left alone.
     written.write_text("mine\n")
-    assert program.main(["update", "default", *root, *CONFIG]) == 0
+    assert main(["update", "default", *root, *CONFIG]) == 0
     assert (folder / "program-v3.md").read_text() == text
     assert written.read_text() == "mine\n"
-    assert program.main(["update", "--print", *root, *CONFIG]) == 0
+    assert main(["update", "--print", *root, *CONFIG]) == 0
     assert capsys.readouterr().out == text
 
 
@@ -56,11 +57,11 @@ def test_the_frozen_brief_is_never_written(copy: Box, capsys: pytest.CaptureFixt
     folder, root = copy.path / "tasks" / "fake", ["--root", str(copy.path)]
     brief = str(folder / "program.md")
     frozen = (folder / "program.md").read_bytes()
-    assert program.main(["update", "--output", brief, "--force", *root, *CONFIG]) == 64
+    assert main(["update", "--output", brief, "--force", *root, *CONFIG]) == 64
     assert "is the brief of the session and frozen" in capsys.readouterr().err
-    assert program.main(["new", "--force", *root, *CONFIG]) == 64
+    assert main(["new", "--force", *root, *CONFIG]) == 64
     assert "it is frozen" in capsys.readouterr().err
-    assert program.main(["new", *root, *CONFIG]) == 64
+    assert main(["new", *root, *CONFIG]) == 64
     assert "exists and is not overwritten" in capsys.readouterr().err
     assert (folder / "program.md").read_bytes() == frozen
 
@@ -69,14 +70,14 @@ def test_a_new_one_knows_the_session_and_is_clean(
     copy: Box, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     root, path = ["--root", str(copy.path)], tmp_path / "new.md"
-    assert program.main(["new", "--output", str(path), *root, *CONFIG]) == 0
+    assert main(["new", "--output", str(path), *root, *CONFIG]) == 0
     text = path.read_text()
     assert "Session `default` measured `val_loss`" in text
     assert "The budget of each run is 5 steps of training" in text
     assert "3 experiments" in text
-    assert program.main(["check", str(path), *root, *CONFIG]) == 0
+    assert main(["check", str(path), *root, *CONFIG]) == 0
     assert capsys.readouterr().out == ""
-    assert program.main(["check", str(path), *root, *CONFIG, "memory_ceiling_mb=300"]) == 1
+    assert main(["check", str(path), *root, *CONFIG, "memory_ceiling_mb=300"]) == 1
     assert "missing: expected the memory ceiling of 300 MiB" in capsys.readouterr().out
 
 

@@ -9,7 +9,7 @@ import pytest
 from helpers import BYTELM, FAKE
 from helpers.boxes import Box, make_box
 from helpers.recorded import Recorded, candidates
-from ratchet.cli import verify
+from ratchet.cli.verify import main
 
 TASKS = {"fake": FAKE, "bytelm": BYTELM}
 
@@ -44,7 +44,7 @@ def test_a_session_is_as_real_ones_are_but_for_its_training(tmp_path: Path) -> N
     assert "CRASH" in {ruling["verdict"] for ruling in box.rulings()}
     assert box.json("confirm.json")["low"] > 0
     assert table.runs == len(box.runs()) == len(box.events("run_started"))
-    assert verify.main(["--root", str(box.path)]) == 0
+    assert main(["--root", str(box.path)]) == 0
     again, _ = recorded(tmp_path / "again", rounds=12)
     again.play()
     assert again.state() == box.state()

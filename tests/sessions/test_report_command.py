@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from helpers.boxes import Box
-from ratchet.cli import report
-from ratchet.paths import SessionPaths
+from ratchet.cli.report import main
+from ratchet.records.paths import SessionPaths
 
 CONFIG = ["--config", "task=tasks/fake", "rounds=3", "budget_steps=5"]
 
@@ -19,14 +19,14 @@ def test_a_finished_sessions_report_is_found_and_made_again(
 ) -> None:
     options = ["--root", str(finished.path), *CONFIG]
     own = finished.session / "report.html"
-    assert report.main(["default", *options]) == 0
+    assert main(["default", *options]) == 0
     assert capsys.readouterr().out == f"{own}\n"
     page = tmp_path / "night.html"
-    assert report.main(["-o", str(page), *options]) == 0
+    assert main(["-o", str(page), *options]) == 0
     assert page.read_bytes() == own.read_bytes()
     assert capsys.readouterr().out.endswith(f"{page}\n")
     # A session's page is a report of ours too, yet it is sealed.
-    assert report.main(["-o", str(own), "--force", *options]) == 74
+    assert main(["-o", str(own), "--force", *options]) == 74
     assert "are sealed" in capsys.readouterr().err
     assert page.read_bytes() == own.read_bytes()
 
@@ -40,10 +40,10 @@ def test_an_unfinished_session_has_a_report_of_its_rounds(
     for path in (paths.confirmation, paths.report_html, paths.round(3).steer):
         path.unlink()
     options = ["--root", str(root), *CONFIG]
-    assert report.main(options) == 66
+    assert main(options) == 66
     assert "ratchet report default -o report.html" in capsys.readouterr().err
     page = tmp_path / "so-far.html"
-    assert report.main(["-o", str(page), *options]) == 0
+    assert main(["-o", str(page), *options]) == 0
     assert capsys.readouterr().out.startswith("Unfinished after 2 rounds: ")
     assert '<tr id="e2">' in page.read_text() and '<tr id="e3">' not in page.read_text()
-    assert report.main(["nobody", *options]) == 66
+    assert main(["nobody", *options]) == 66

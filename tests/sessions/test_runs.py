@@ -10,9 +10,12 @@ import pytest
 
 from helpers.boxes import Box
 from helpers.trials import history, trial
-from ratchet.cli import diff, runs, settings, show
-from ratchet.history import History
-from ratchet.records import Verdict
+from ratchet.cli import diff, show
+from ratchet.cli.runs import main, select_trials, trials_table
+from ratchet.cli.sessions import session_of
+from ratchet.cli.show import experiment_lines
+from ratchet.records.history import History
+from ratchet.records.records import Verdict
 
 CONFIG = ["--config", "task=tasks/fake", "rounds=3", "budget_steps=5"]
 
@@ -25,7 +28,7 @@ def options(finished: Box) -> list[str]:
 def test_the_table_has_every_experiment(
     finished: Box, options: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert runs.main(["default", *options]) == 0
+    assert main(["default", *options]) == 0
     lines = capsys.readouterr().out.splitlines()
     rows = (finished.session / "results.tsv").read_text().splitlines()
     assert len(lines) == len(rows)
@@ -41,7 +44,7 @@ def test_the_table_has_every_experiment(
 def test_tables_for_tools_agree_with_the_records(
     finished: Box, options: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert runs.main(["--json", *options]) == 0
+    assert main(["--json", *options]) == 0
     found = json.loads(capsys.readouterr().out)
     assert (found["session"], found["metric"]) == ("default", "val_loss")
     judged = {ruling["number"]: ruling for ruling in finished.rulings()}
@@ -51,7 +54,7 @@ def test_tables_for_tools_agree_with_the_records(
         assert one["verdict"] == ruling["verdict"]
         assert one["commit"] == ruling["commit"]
         assert one["kept"] == (ruling["verdict"] in ("KEEP", "STRONG_KEEP"))
-    assert runs.main(["--tsv", *options]) == 0
+    assert main(["--tsv", *options]) == 0
     table = [line.split("\t") for line in capsys.readouterr().out.splitlines()]
     assert {len(row) for row in table} == {12}
     assert [row[0] for row in table[1:]] == [str(e["number"]) for e in found["experiments"]]
@@ -105,7 +108,7 @@ def test_numbers_that_are_not_there(
 def test_a_session_that_is_not_there(
     options: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert runs.main(["other", *options]) == 66
+    assert main(["other", *options]) == 66
     assert "expected a started session, found none; there are: default" in capsys.readouterr().err
 
 
@@ -137,7 +140,7 @@ FOUND = [
 )
 def test_what_is_chosen(wanted: dict, sign: int, numbers: list[int]) -> None:
     plain = {"kept": False, "failed": False, "top": None, "sort": None}
-    chosen = runs.select(FOUND, argparse.Namespace(**{**plain, **wanted}), sign)
+    chosen = select_trials(FOUND, argparse.Namespace(**{**plain, **wanted}), sign)
     assert [one.number for one in chosen] == numbers
 
 
@@ -146,11 +149,11 @@ def test_texts_cannot_break_a_table() -> None:
         task=SimpleNamespace(metric=SimpleNamespace(name="val_\x1b[2Jloss", unit=""))
     )
     nasty = trial(1, "other", "\x1b]0;x\x07a\u202e\nb\tc " + "w" * 200, mean=1e-7)
-    lines = runs.table([FOUND[0], nasty], session, False)  # type: ignore[arg-type]
+    lines = trials_table([FOUND[0], nasty], session, False)  # type: ignore[arg-type]
     assert len(lines) == 3
     assert all(len(line) <= 80 and "\x1b" not in line for line in lines)
     assert lines[-1].endswith("…")
-    coloured = runs.table([FOUND[1]], session, True)  # type: ignore[arg-type]
+    coloured = trials_table([FOUND[1]], session, True)  # type: ignore[arg-type]
     assert coloured[-1].startswith("\x1b[31m")
     assert diff.coloured("+a") == "\x1b[32m+a\x1b[0m"
     assert diff.coloured(" a") == " a"
@@ -161,8 +164,8 @@ def test_a_session_on_its_way_can_be_read(copy: Box) -> None:
     for folder in rounds:
         (folder / "steer.json").unlink()
     (copy.session / "confirm.json").unlink()
-    session = settings.session_of(None, copy.path, CONFIG[1:])
+    session = session_of(None, copy.path, CONFIG[1:])
     found = History.read(session.paths)
     assert [one.number for one in found.judged] == [1]
-    lost = "\n".join(show.lines(trial(1), session))
+    lost = "\n".join(experiment_lines(trial(1), session))
     assert "[the store no longer holds it]" in lost

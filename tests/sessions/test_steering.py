@@ -9,18 +9,18 @@ from pathlib import Path
 import pytest
 
 from helpers.boxes import Box
-from ratchet import config
-from ratchet.history import History
-from ratchet.journal import Journal
+from ratchet.config import parse_config, read_config
+from ratchet.proposers.prompts import brief_of_round
+from ratchet.records.events import Journal
+from ratchet.records.history import History
 from ratchet.session import Session
-from ratchet.stages.briefing import brief
 
 
 def opened(box: Box, monkeypatch: pytest.MonkeyPatch) -> Session:
     monkeypatch.chdir(box.path)
-    values = {**config.read(box.harness / "config" / "config.yaml"), **box.settings}
+    values = {**read_config(box.harness / "config" / "config.yaml"), **box.settings}
     values |= {"task": "tasks/fake", "rounds": 3, "budget_steps": 5, "confirm_replicates": 2}
-    settings = config.parse(values, box.harness / "config" / "schema.yaml", "test")
+    settings = parse_config(values, box.harness / "config" / "schema.yaml", "test")
     return Session.open(settings, Path(), box.harness, Journal(Path(os.devnull)))
 
 
@@ -46,14 +46,14 @@ def test_what_is_proposed_was_suggested(finished: Box) -> None:
 
 def test_the_brief_tells_what_was_tried(finished: Box, monkeypatch: pytest.MonkeyPatch) -> None:
     session = opened(finished, monkeypatch)
-    first, last = (brief(session, History.read(session.paths, n)) for n in (0, 3))
+    first, last = (brief_of_round(session, History.read(session.paths, n)) for n in (0, 3))
     assert "Incumbent: the baseline" in first
     assert "What was tried" not in first
     for ruling in finished.rulings():
         assert f"| {ruling['number']} | " in last
     assert "val_loss (nats), lower is better" in last
     assert "Budget of each run: 5 steps" in last
-    assert brief(session, History.read(session.paths)) == last
+    assert brief_of_round(session, History.read(session.paths)) == last
 
 
 def test_a_crash_is_warned_of(box: Box, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -64,5 +64,5 @@ def test_a_crash_is_warned_of(box: Box, monkeypatch: pytest.MonkeyPatch) -> None
     assert any(f"(experiment {crashed[0]['number']}) crashed" in note for note in avoid)
     assert any(note.startswith("RATE: every declared value was tried") for note in avoid)
     session = opened(box, monkeypatch)
-    text = brief(session, History.read(session.paths))
+    text = brief_of_round(session, History.read(session.paths))
     assert re.search(r"crashed at 0\.0\d+ GB; the largest that ran took 0\.\d+ GB", text)

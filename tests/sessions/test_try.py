@@ -12,7 +12,7 @@ from unittest import mock
 from helpers import FAKE
 from helpers.boxes import DEFAULTS, Box
 from helpers.player import Player, inside
-from ratchet.cli import trying
+from ratchet.cli.tryout import TrialPlace, main
 
 
 class Answer(NamedTuple):
@@ -26,7 +26,7 @@ class Answer(NamedTuple):
 def ratchet_try(box: Box, *words: str, **settings: object) -> Answer:
     """Call the command; its round is played in this process too."""
 
-    def play(place: trying.Place, number: int) -> None:
+    def play(place: TrialPlace, number: int) -> None:
         given = {**values, "rounds": number}
         assert Player(box.harness, given).session(first="rounds", last="rounds") == 0
 
@@ -35,11 +35,11 @@ def ratchet_try(box: Box, *words: str, **settings: object) -> Answer:
     out, err = io.StringIO(), io.StringIO()
     with (
         inside(box.path, {**box.environment, "RATCHET_HARNESS": str(box.harness)}),
-        mock.patch.object(trying.Place, "_run_round", play),
+        mock.patch.object(TrialPlace, "_run_round", play),
         contextlib.redirect_stdout(out),
         contextlib.redirect_stderr(err),
     ):
-        code = trying.main([*words, "--config", *pairs])
+        code = main([*words, "--config", *pairs])
     return Answer(code, out.getvalue(), err.getvalue())
 
 

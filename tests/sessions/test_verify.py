@@ -12,15 +12,15 @@ from pathlib import Path
 import pytest
 
 from helpers.boxes import Box, make_box
-from ratchet import seal
-from ratchet.cli import ratchet as command
-from ratchet.paths import SessionPaths
-from ratchet.verify import Findings, verify
+from ratchet.cli.main import main
+from ratchet.integrity.seal import begin_workflow, finish_workflow
+from ratchet.integrity.verify import Findings, verify_sessions
+from ratchet.records.paths import SessionPaths
 
 
 def sealed(box: Box) -> Box:
     """The box with its session sealed, as the report leaves it."""
-    seal.finish(SessionPaths("default", box.path))
+    finish_workflow(SessionPaths("default", box.path))
     return box
 
 
@@ -30,7 +30,7 @@ def deviations(box: Box) -> set[str]:
 
 def found(box: Box) -> Findings:
     """Inputs of a box lie in it, so it is its own harness for them."""
-    return verify(box.path)
+    return verify_sessions(box.path)
 
 
 @pytest.fixture
@@ -44,7 +44,7 @@ def own(copy: Box) -> Box:
 
 
 def test_a_finished_session_is_intact(own: Box, capsys) -> None:
-    assert command.main(["verify", "default", "--root", str(own.path)]) == 0
+    assert main(["verify", "default", "--root", str(own.path)]) == 0
     said = capsys.readouterr()
     assert said.out == ""
     assert "intact" in said.err
@@ -90,7 +90,7 @@ def test_each_deviation_is_one_line_with_what_to_do(own: Box, capsys) -> None:
     prepare.write_text(prepare.read_text() + "# more\n")
     (own.session / "rounds" / "0002" / "verdict.json").write_text("{")
     (own.session / "confirm.json").unlink()
-    assert command.main(["verify", "--root", str(own.path)]) == 1
+    assert main(["verify", "--root", str(own.path)]) == 1
     lines = capsys.readouterr().out.splitlines()
     by_name = {line.split(": ")[0]: line for line in lines}
     assert set(by_name) == {
@@ -175,7 +175,7 @@ def test_a_session_on_its_way_gives_no_false_alarm(tmp_path: Path) -> None:
     sealed(box)
     box.play(rounds=2)
     assert deviations(box) <= {"results/default/SHA256SUMS"}
-    seal.begin(paths, [paths.confirmation, paths.report_html])
+    begin_workflow(paths, [paths.confirmation, paths.report_html])
     (box.session / "confirm.json").unlink()
     lost = box.session / "rounds" / "0001" / "steer.json"
     lost.unlink()

@@ -9,13 +9,21 @@ import pytest
 import yaml
 
 from helpers import REPO
-from ratchet import schema
-from ratchet.config import FROZEN_KEYS, JUDGE_KEYS, LIMIT_KEYS, Config, parse, read, resolve
-from ratchet.errors import ConfigError
+from ratchet.base.errors import ConfigError
+from ratchet.base.schema import schema_of, schema_text
+from ratchet.config import (
+    FROZEN_KEYS,
+    JUDGE_KEYS,
+    LIMIT_KEYS,
+    Config,
+    parse_config,
+    read_config,
+    resolve_task_folder,
+)
 
 FOLDER = REPO / "config"
 SCHEMA = FOLDER / "schema.yaml"
-DEFAULTS = read(FOLDER / "config.yaml")
+DEFAULTS = read_config(FOLDER / "config.yaml")
 
 
 def documented() -> dict[str, tuple[str, str]]:
@@ -32,7 +40,7 @@ def test_file_page_and_code_list_the_same_keys() -> None:
 
 
 def test_the_schema_is_made_from_the_types() -> None:
-    made = schema.text(schema.of(Config, "config/config.yaml"))
+    made = schema_text(schema_of(Config, "config/config.yaml"))
     assert SCHEMA.read_text() == made, "make it again with: python -m ratchet.config"
 
 
@@ -44,7 +52,7 @@ def test_the_page_states_the_defaults_and_what_is_frozen() -> None:
 
 
 def test_the_defaults_are_valid() -> None:
-    config = parse(DEFAULTS, SCHEMA, "config.yaml")
+    config = parse_config(DEFAULTS, SCHEMA, "config.yaml")
     assert config.session == "default"
     assert config.frozen["task"] == "tasks/bytelm"
 
@@ -84,18 +92,18 @@ WRONG = [
 @pytest.mark.parametrize(("change", "words"), WRONG)
 def test_mistakes_are_named(change: dict, words: str) -> None:
     with pytest.raises(ConfigError, match=re.escape(words)):
-        parse({**DEFAULTS, **change}, SCHEMA, "config.yaml")
+        parse_config({**DEFAULTS, **change}, SCHEMA, "config.yaml")
 
 
 def test_all_mistakes_are_named_at_once() -> None:
     with pytest.raises(ConfigError) as caught:
-        parse({**DEFAULTS, "rounds": -1, "seed": "x", "bad": 1}, SCHEMA, "config.yaml")
+        parse_config({**DEFAULTS, "rounds": -1, "seed": "x", "bad": 1}, SCHEMA, "config.yaml")
     assert len(str(caught.value).splitlines()) == 3
 
 
 def test_tokens_change_with_the_limits_alone() -> None:
-    base = parse(DEFAULTS, SCHEMA, "c")
-    assert base.limits_token == parse({**DEFAULTS, "rounds": 99}, SCHEMA, "c").limits_token
+    base = parse_config(DEFAULTS, SCHEMA, "c")
+    assert base.limits_token == parse_config({**DEFAULTS, "rounds": 99}, SCHEMA, "c").limits_token
     for key, value in (
         ("leg", 2),
         ("target", 0.1),
@@ -103,12 +111,12 @@ def test_tokens_change_with_the_limits_alone() -> None:
         ("max_runs", 99),
         ("proposer", "codex"),
     ):
-        assert parse({**DEFAULTS, key: value}, SCHEMA, "c").limits_token != base.limits_token
+        assert parse_config({**DEFAULTS, key: value}, SCHEMA, "c").limits_token != base.limits_token
 
 
 def test_a_round_reserves_what_it_may_need() -> None:
     def reserved(**change: object) -> int:
-        return parse({**DEFAULTS, **change}, SCHEMA, "c").reserved_runs
+        return parse_config({**DEFAULTS, **change}, SCHEMA, "c").reserved_runs
 
     assert reserved() == 4 + 6
     assert reserved(candidates=3) == 12 + 6
@@ -118,7 +126,7 @@ def test_a_round_reserves_what_it_may_need() -> None:
 
 def test_an_experiments_job_has_time_for_all_its_runs() -> None:
     def runs(**change: object) -> int:
-        return parse({**DEFAULTS, **change}, SCHEMA, "c").experiment_runs
+        return parse_config({**DEFAULTS, **change}, SCHEMA, "c").experiment_runs
 
     assert runs() == runs(candidates=3) == 5
     assert runs(max_replicates=1) == 2
@@ -126,9 +134,11 @@ def test_an_experiments_job_has_time_for_all_its_runs() -> None:
 
 
 def test_auto_is_what_it_was_at_the_start() -> None:
-    config = parse(DEFAULTS, SCHEMA, "c")
+    config = parse_config(DEFAULTS, SCHEMA, "c")
     assert config.settled("guaranteed").mode == "guaranteed"
-    assert parse({**DEFAULTS, "mode": "strict"}, SCHEMA, "c").settled("gain").mode == "strict"
+    assert (
+        parse_config({**DEFAULTS, "mode": "strict"}, SCHEMA, "c").settled("gain").mode == "strict"
+    )
 
 
 def test_what_a_verdict_depends_on_may_change_at_any_time() -> None:
@@ -139,7 +149,7 @@ def test_what_a_verdict_depends_on_may_change_at_any_time() -> None:
 def test_a_task_is_looked_for_here_and_then_beside_the_snakefile(tmp_path: Path) -> None:
     here, harness = tmp_path / "here", tmp_path / "harness"
     (harness / "tasks" / "a").mkdir(parents=True)
-    assert resolve("tasks/a", here, harness) == harness / "tasks/a"
+    assert resolve_task_folder("tasks/a", here, harness) == harness / "tasks/a"
     (here / "tasks" / "a").mkdir(parents=True)
-    assert resolve("tasks/a", here, harness) == here / "tasks/a"
-    assert resolve("/abs/a", here, harness) == Path("/abs/a")
+    assert resolve_task_folder("tasks/a", here, harness) == here / "tasks/a"
+    assert resolve_task_folder("/abs/a", here, harness) == Path("/abs/a")

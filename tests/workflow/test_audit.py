@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from helpers.boxes import DEFAULTS, FAKE, Box, make_box
-from ratchet.cli import audit, report, status, verify
+from ratchet.cli import report, status, verify
+from ratchet.cli.audit import main
 
 SESSION = "audit-fake"
 START = (FAKE / "train.py").read_text()
@@ -79,7 +80,7 @@ def words(box: Box, author: Author, *more: str) -> list[str]:
 def start(box: Box, author: Author) -> subprocess.Popen[bytes]:
     """Start it in a process group of its own and do not wait."""
     return subprocess.Popen(
-        [sys.executable, "-m", "ratchet.cli.ratchet", "audit", *words(box, author)],
+        [sys.executable, "-m", "ratchet.cli.main", "audit", *words(box, author)],
         env={**os.environ, "RATCHET_HARNESS": str(box.harness)},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
@@ -97,7 +98,7 @@ def test_what_holds_is_counted_whatever_happens_in_between(
     folder = box.path / "results" / SESSION
 
     # Only what would be done: nothing is there yet.
-    code, out, told = call(audit.main, *words(box, author, "--dry-run"))
+    code, out, told = call(main, *words(box, author, "--dry-run"))
     assert (code, out) == (0, "")
     assert "to run again: 4 of 5 kept changes, 3 seeds for each side; 15 runs of 5 codes" in told
     assert "line 8 (fffffff): cannot be run: its commit 'fffffff' is not in the" in told
@@ -112,7 +113,7 @@ def test_what_holds_is_counted_whatever_happens_in_between(
     before = {key: _made(box, key) for key in box.runs()}
     assert not (folder / "audit.json").exists()
     copy = tmp_path / "copy.html"
-    code, out, err = call(audit.main, *words(box, author, "--html", str(copy)))
+    code, out, err = call(main, *words(box, author, "--html", str(copy)))
     assert code == 1, err
     assert out.splitlines()[-2] == "2 of 5 kept changes hold; 1 does not; 2 could not be run"
     assert {key: _made(box, key) for key in before} == before
@@ -145,7 +146,7 @@ def test_what_holds_is_counted_whatever_happens_in_between(
 
     # Another call trains nothing, whatever it chooses.
     last = git(author.repo, "rev-parse", "@~1")
-    code, out, _ = call(audit.main, *words(box, author, "--only", last))
+    code, out, _ = call(main, *words(box, author, "--only", last))
     assert code == 0
     assert out.splitlines()[-1] == "1 of 1 kept change holds; 4 others not asked for"
     assert len(box.runs()) == 13

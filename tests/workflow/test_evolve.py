@@ -15,12 +15,14 @@ import pytest
 
 from helpers.boxes import Box, make_box
 from helpers.shared import copied, made_once
-from ratchet import files
+from ratchet.base.io import read_record
+from ratchet.base.structs import replace
 from ratchet.cli import autoevolve
-from ratchet.codec import replace
-from ratchet.stages import leg, pollinate
-from ratchet.tournaments import Fate, Leg, Pollination
-from ratchet.verify import verify
+from ratchet.cli.autoevolve import main, read
+from ratchet.integrity.verify import verify_sessions
+from ratchet.tournament.leg import play_leg
+from ratchet.tournament.plan import Fate, Leg, Pollination
+from ratchet.tournament.pollination import write_pollination
 
 # What each one can try makes the tournament: two that set RATE otherwise, and
 # one whose only change crashes and that has nothing more to propose then.
@@ -120,7 +122,7 @@ def test_it_runs_unattended_and_everybody_gets_an_equal_share(played: tuple[Box,
     assert len(confirmation["baseline_runs"]) == 2
     assert printed.splitlines()[1].split()[:2] == ["1", found["champion"]["competitor"]]
     assert "won: val_loss better by" in printed
-    assert verify(box.path).deviations == []
+    assert verify_sessions(box.path).deviations == []
 
 
 def test_wins_are_re_tested_where_they_go_and_conflicts_are_not_forced(
@@ -212,7 +214,7 @@ def test_killed_in_a_leg_it_goes_on_and_ends_with_the_same_bytes(
     keys = Counter(event["key"] for event in events(box, "run_finished"))
     assert max(keys.values()) == 1, "a finished run was repeated"
     assert "Nothing to be done" in box.run("evolve", "-n", **PLAYED)
-    assert verify(box.path).deviations == []
+    assert verify_sessions(box.path).deviations == []
 
 
 @pytest.fixture
@@ -223,12 +225,12 @@ def copy(played: tuple[Box, str], tmp_path: Path) -> Box:
 def test_the_whole_configuration_of_the_leader_can_be_passed_on_instead(copy: Box) -> None:
     here = autoevolve.arena(copy.path, "default")
     here = replace(here, config=replace(here.config, pollination="best"))
-    pollinate.run(here, 1)
-    found = files.read_record(Pollination, here.paths.pollination(1))
+    write_pollination(here, 1)
+    found = read_record(Pollination, here.paths.pollination(1))
     others = [name for name in NAMES if name != found.leader]
     assert [q.competitor for q in found.queues if q.wins] == others
-    leg.run(here, 2, NAMES.index(others[0]), None, lambda: 0.0)
-    played_leg = files.read_record(Leg, here.paths.leg(2, NAMES.index(others[0])))
+    play_leg(here, 2, NAMES.index(others[0]), None, lambda: 0.0)
+    played_leg = read_record(Leg, here.paths.leg(2, NAMES.index(others[0])))
     (graft,) = played_leg.grafts
     assert graft.fate is Fate.OFFERED
     tried = here.open(NAMES.index(others[0])).proposals(graft.round or 0).proposals
@@ -243,7 +245,7 @@ def test_the_commands_of_the_released_tool_read_and_clean_up(
     monkeypatch.setenv("RATCHET_HARNESS", str(copy.harness))
 
     def say(*words: str) -> str:
-        assert autoevolve.main(words) == 0
+        assert main(words) == 0
         return capsys.readouterr().out
 
     leader = facts(copy)["leaderboard"][0]["competitor"]
@@ -292,7 +294,7 @@ def test_competitors_are_set_up_and_wins_passed_on_by_command(copy: Box) -> None
     assert made.stdout.startswith("architecture-first")
     tree = copy.path / "results" / "other.architecture-first" / "worktree"
     assert (tree / "train.py").read_text() == before
-    assert autoevolve.read(copy.path, "other")["champion"] is None
+    assert read(copy.path, "other")["champion"] is None
     again = evolve(copy, *setup[:2], "2", *setup[3:], *pairs, check=False)
     assert again.returncode == 64
     assert "choose another --tag" in again.stderr

@@ -13,9 +13,9 @@ from helpers.boxes import Box
 from helpers.edits import NOISE, change
 from helpers.shared import copied
 from ratchet.cli.status import View
-from ratchet.paths import SessionPaths
-from ratchet.status import State
-from ratchet.verify import verify
+from ratchet.integrity.verify import verify_sessions
+from ratchet.monitor.progress import SessionRunState
+from ratchet.records.paths import SessionPaths
 
 TELL = """
 import os, sys
@@ -75,18 +75,22 @@ def test_running_killed_going_on_and_at_its_end(box: Box, tmp_path: Path) -> Non
     box.wait_for(lambda: any(event["number"] == 2 for event in box.events("run_started")))
     assert box.events("verdict")
     found = look(box)
-    assert (found["state"], found["session"], found["rounds"]) == (State.RUNNING, "default", 3)
+    assert (found["state"], found["session"], found["rounds"]) == (
+        SessionRunState.RUNNING,
+        "default",
+        3,
+    )
     assert 'http-equiv="refresh"' in live(box)
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
     box.wait_for(lambda: not box.trainers())
     second.unlink()
     assert any((box.path / ".snakemake" / "locks").iterdir()), "a lock of the dead"
-    box.wait_for(lambda: look(box)["state"] == State.STALE)
+    box.wait_for(lambda: look(box)["state"] == SessionRunState.STALE)
     assert "nobody runs it" in look(box)["why"]
 
     box.run()
-    assert look(box)["state"] == State.FINISHED
+    assert look(box)["state"] == SessionRunState.FINISHED
     assert look(box)["answer"] == box.json("report.json")["answer"]["sentence"]
     assert 'href="report.html"' in live(box)
     assert 'http-equiv="refresh"' not in live(box)
@@ -104,9 +108,9 @@ def test_running_killed_going_on_and_at_its_end(box: Box, tmp_path: Path) -> Non
     failed = told(box).count("champion")
     box.wait_for(lambda: len(box.events("notify_failed")) == failed)
 
-    assert verify(box.path).deviations == []
+    assert verify_sessions(box.path).deviations == []
     (box.session / "live.html").unlink()
-    assert verify(box.path).deviations == []
+    assert verify_sessions(box.path).deviations == []
     assert "Nothing to be done" in box.run()
 
 
@@ -128,7 +132,7 @@ def test_a_changed_input_is_told_and_the_session_is_still_at_its_end(copy: Box) 
     assert copy.status != 0
     copy.wait_for(lambda: told(copy) == ["alarm"])
     assert [event["step"] for event in copy.events("failed")] == ["start"]
-    assert look(copy)["state"] == State.FINISHED
+    assert look(copy)["state"] == SessionRunState.FINISHED
     assert str(Path("tasks/fake/prepare.py")) in (copy.path / "told.jsonl").read_text()
 
 
@@ -139,7 +143,7 @@ def test_a_step_that_fails_is_told_and_said(box: Box) -> None:
     box.run(check=False)
     assert box.status != 0
     found = look(box)
-    assert found["state"] == State.FAILED
+    assert found["state"] == SessionRunState.FAILED
     assert "the baseline of task fake does not train" in found["why"]
     assert "the baseline of task fake does not train" in live(box)
     box.wait_for(lambda: told(box) == ["failed"])

@@ -18,7 +18,7 @@ import pytest
 from helpers.boxes import Box, make_box
 from helpers.disks import fill
 from helpers.shared import made_once
-from ratchet.verify import verify
+from ratchet.integrity.verify import verify_sessions
 
 KILLS = int(os.environ.get("RATCHET_KILLS", "3"))
 PER_SESSION = 3
@@ -131,7 +131,7 @@ def disturb(box: Box, draw: random.Random, most: int) -> int:
         left = entries(box)
         assert all(left.get(key) == inode for key, inode in kept.items()), "a run was replaced"
         if (box.session / "manifest.json").exists():
-            assert verify(box.path).deviations == [], "a kill is no deviation"
+            assert verify_sessions(box.path).deviations == [], "a kill is no deviation"
     return most
 
 
@@ -158,7 +158,7 @@ def test_a_killed_session_ends_as_if_nothing_had_happened(
         assert max(finished.values()) == 1, "a finished run was repeated"
         assert len(box.events("run_started")) <= len(final) + hits, "a kill cost more than a run"
         assert not processes(box)
-        assert verify(box.path).deviations == []
+        assert verify_sessions(box.path).deviations == []
     assert not left, "the session was always over before it was hit"
 
 
@@ -174,4 +174,4 @@ def test_a_disk_that_fills_up_in_the_middle(small: Path, finished: Box) -> None:
     box.run()
     assert box.state() == finished.state()
     assert set(before) <= set(box.runs())
-    assert verify(box.path).deviations == []
+    assert verify_sessions(box.path).deviations == []

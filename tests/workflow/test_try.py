@@ -17,7 +17,7 @@ def test_a_finished_session_goes_on_by_hand(copy: Box) -> None:
     script.write_text(text.replace('BEHAVIOUR = "train"', 'BEHAVIOUR = "crash"'))
     # Whoever tries an edit by hand wants it run, whatever would end the session.
     values = {**DEFAULTS, "deadline_hours": 1e-6, "target": 100}
-    command = [sys.executable, "-m", "ratchet.cli.ratchet", "try", "-m", "boom", "--config"]
+    command = [sys.executable, "-m", "ratchet.cli.main", "try", "-m", "boom", "--config"]
     crashed = subprocess.run(
         [*command, *(f"{key}={value}" for key, value in values.items())],
         cwd=copy.path,

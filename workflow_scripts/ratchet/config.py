@@ -1,17 +1,122 @@
-"""The configuration of a session, checked once when Snakemake loads it."""
+"""Configuration of a session: keys, defaults, checks, strategies."""
 
 from __future__ import annotations
 
+import difflib
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
-from ratchet import strategies
-from ratchet.canonical import digest
-from ratchet.codec import Frozen, Meta, replace
-from ratchet.errors import ConfigError
-from ratchet.proposals import DECLARED, HAND
-from ratchet.tournaments import session_name
+from ratchet.base.errors import ConfigError
+from ratchet.base.io import digest
+from ratchet.base.structs import Frozen, Meta, from_json_values, replace, to_json_values
+from ratchet.records.paths import session_name
+from ratchet.records.records import DECLARED, HAND
+
+# --------------------------------------------------------------------
+# Strategies: how a competitor proposes, as data in ``config/strategies.yaml``.
+
+
+STRATEGIES_FILE = "strategies.yaml"
+
+
+STRATEGIES_SCHEMA = "strategies.schema.yaml"
+
+
+LONGEST_SESSION = 64
+"""Characters of a session's name, which a competitor's contains."""
+
+
+class Strategy(Frozen):
+    """How one competitor proposes.
+
+    ``proposer``, ``agent_command`` and ``steering`` replace those of the
+    configuration.  ``order`` ``random`` ignores steering's ranking.  Categories in
+    ``first`` come before all others until each was tried ``first_tries`` times;
+    with ``only`` there are no others.  ``steps`` says which of a category's declared
+    edits come first: as ``declared``, the smallest or the largest change.  The
+    ``brief`` is for agents, and for people.
+    """
+
+    name: str
+    brief: str
+    proposer: str | None = None
+    agent_command: tuple[str, ...] | None = None
+    steering: str | None = None
+    order: str = "ranked"
+    first: tuple[str, ...] = ()
+    first_tries: int = 5
+    only: tuple[str, ...] = ()
+    steps: str = "declared"
+
+    @classmethod
+    def of(cls, values: Mapping[str, Any]) -> Strategy:
+        """The strategy that a configuration holds as a mapping."""
+        return from_json_values(cls, to_json_values(values), "strategy")
+
+
+def read_strategies(path: Path, schema_path: Path) -> dict[str, dict[str, Any]]:
+    """All strategies of a file, by name and complete.
+
+    Raises :class:`ConfigError` with one line per mistake.
+    """
+    from ratchet.base.schema import (  # YAML is slow to import; the scripts get JSON
+        check_schema,
+        load_yaml,
+    )
+
+    values = load_yaml(path)
+    check_schema(values, load_yaml(schema_path), str(path))
+    for name in values:
+        if re.fullmatch(r"\d+", str(name)):
+            raise ConfigError(f"{path}: {name}: expected a name with a letter in it")
+    return {str(n): to_json_values(Strategy.of({"name": str(n), **v})) for n, v in values.items()}
+
+
+def known_strategies(shipped: Path, own: Path | None) -> dict[str, dict[str, Any]]:
+    """The strategies of the folder ``shipped``, and those that a user has in ``own``."""
+    schema_path = shipped / STRATEGIES_SCHEMA
+    found = read_strategies(shipped / STRATEGIES_FILE, schema_path)
+    if own is not None and (own / STRATEGIES_FILE).is_file() and own.resolve() != shipped.resolve():
+        found |= read_strategies(own / STRATEGIES_FILE, schema_path)
+    return found
+
+
+def choose_strategies(
+    names: Sequence[str], known: Mapping[str, dict[str, Any]], session: str, where: str
+) -> list[dict[str, Any]]:
+    """The strategies of these names; each takes part once.
+
+    Raises :class:`ConfigError` for a name that nobody defined, that stands twice, or
+    that makes the name of the competitor's session too long.
+    """
+    found = []
+    for name in names:
+        if name not in known:
+            close = difflib.get_close_matches(name, known, n=1)
+            hint = f"did you mean {close[0]!r}?" if close else f"known are {', '.join(known)}"
+            raise ConfigError(
+                f"{where}: expected a strategy of config/{STRATEGIES_FILE}, found {name!r:.60}; "
+                f"{hint}"
+            )
+        if names.count(name) > 1:
+            raise ConfigError(
+                f"{where}: strategies: {name} stands there twice; equal competitors would only "
+                f"do the same (give a copy another name in config/{STRATEGIES_FILE})"
+            )
+        if len(session) + 1 + len(name) > LONGEST_SESSION:
+            raise ConfigError(
+                f"{where}: the session of a competitor would be called {session}.{name}; expected "
+                f"at most {LONGEST_SESSION} characters, choose a shorter `session`"
+            )
+        found.append(known[name])
+    return found
+
+
+# --------------------------------------------------------------------
+# The configuration of a session, checked once when Snakemake loads it.
+
 
 # What a running session's results rest on.  Changing one of these needs a new
 # session; everything else may change at any time.
@@ -27,6 +132,8 @@ FROZEN_KEYS = (
     "steering",
     "strategy",
 )
+
+
 # What decides when to stop; a change lets a stopped session go on.
 LIMIT_KEYS = (
     "target",
@@ -40,6 +147,8 @@ LIMIT_KEYS = (
     "agent_dollars",
     "agent_failures",
 )
+
+
 # What a verdict depends on; a change judges all rounds again.
 JUDGE_KEYS = (
     "mode",
@@ -51,8 +160,13 @@ JUDGE_KEYS = (
     "memory_ceiling",
 )
 
+
 IN_FILE = "in_file"
+
+
 GUARANTEED = "guaranteed"
+
+
 # Mode `guaranteed` tests candidates by fresh runs of them and of the incumbent: one of
 # the incumbent in a round with a test, and so many more after a keep.
 INCUMBENT_RUNS_AFTER_KEEP = 3
@@ -96,10 +210,18 @@ TASK = {
         },
     },
 }
+
+
 # In the file strategies are names; a session holds them whole.
 NAME = {"type": "string", "minLength": 1}
+
+
 STRATEGY = {"type": ["string", "null"], "minLength": 1}
+
+
 SESSION = r"^(?!.*\.\.)(?!.*\.lock$)[A-Za-z0-9]([A-Za-z0-9._-]{0,62}[A-Za-z0-9_-])?$"
+
+
 AGENTS = {
     "claude": True,
     "codex": False,
@@ -109,22 +231,39 @@ AGENTS = {
     "custom": True,
 }
 """Coding agents that can propose, and whether each reports what a call costs."""
+
+
 PROPOSERS = (DECLARED, HAND, *AGENTS)
 
+
 Replicates = Annotated[int, Meta(ge=1, le=100)]
+
+
 Whole = Annotated[int, Meta(ge=0)]
+
+
 Count = Annotated[int, Meta(ge=1)]
+
+
 Amount = Annotated[float, Meta(gt=0)]
+
+
 Price = Annotated[float, Meta(ge=0)]
+
+
 Word = Annotated[str, Meta(min_length=1)]
+
+
 Command = Annotated[Sequence[Word], Meta(min_length=1)]
+
+
 Strategist = Annotated[Mapping[str, Any], in_file(NAME)]
 
 
 class Config(Frozen):
     """One field per key of ``config/config.yaml``; see ``config/README.md``.
 
-    The types are what ``config/schema.yaml`` is made from: ``python -m ratchet.schema``.
+    The types are what ``config/schema.yaml`` is made from: ``python -m ratchet.base.schema``.
     """
 
     session: Annotated[
@@ -252,17 +391,17 @@ class Config(Frozen):
         return self.judges_runs + 2 * self.confirm_replicates
 
 
-def read(path: Path) -> dict[str, Any]:
+def read_config(path: Path) -> dict[str, Any]:
     """The values in a configuration file, not yet checked."""
-    from ratchet import schema  # YAML is slow to import; the scripts get JSON
+    from ratchet.base.schema import load_yaml  # YAML is slow to import; the scripts get JSON
 
-    values = schema.load_yaml(path)
+    values = load_yaml(path)
     if not isinstance(values, dict):
         raise ConfigError(f"{path}: expected a mapping of keys to values, found {values!r:.60}")
     return values
 
 
-def parse(
+def parse_config(
     values: Mapping[str, Any], schema_path: Path, where: str, folder: Path | None = None
 ) -> Config:
     """Check raw values and build a :class:`Config`.
@@ -270,12 +409,12 @@ def parse(
     Strategies of ``folder`` come before those beside the schema.  Raises
     :class:`ConfigError` with one line per mistake.
     """
-    from ratchet import schema
+    from ratchet.base.schema import check_schema, load_yaml
 
-    rules = schema.load_yaml(schema_path)
-    schema.check(dict(values), rules, where)
-    known = strategies.known(schema_path.parent, folder)
-    taking_part = strategies.choose(values["strategies"], known, values["session"], where)
+    rules = load_yaml(schema_path)
+    check_schema(dict(values), rules, where)
+    known = known_strategies(schema_path.parent, folder)
+    taking_part = choose_strategies(values["strategies"], known, values["session"], where)
     config = Config(
         **{
             **{name: values[name] for name in Config.__struct_fields__},
@@ -284,7 +423,7 @@ def parse(
         }
     )
     if values["strategy"] is not None:
-        config = config.following(strategies.choose([values["strategy"]], known, "", where)[0])
+        config = config.following(choose_strategies([values["strategy"]], known, "", where)[0])
     _check_together(config, where)
     for strategy in taking_part:
         _check_agent(config.following(strategy), f"{where}: strategy {strategy['name']}")
@@ -342,7 +481,7 @@ def _check_together(config: Config, where: str) -> None:
         )
 
 
-def resolve(name: str, root: Path, harness: Path) -> Path:
+def resolve_task_folder(name: str, root: Path, harness: Path) -> Path:
     """A task's folder: below the working folder if it is there, else the Snakefile's."""
     path = Path(name).expanduser()
     if path.is_absolute() or (root / path).exists():
@@ -352,9 +491,9 @@ def resolve(name: str, root: Path, harness: Path) -> Path:
 
 def write_schema() -> None:
     """Write ``config/schema.yaml`` from the types; run as ``python -m ratchet.config``."""
-    from ratchet import schema
+    from ratchet.base.schema import schema_of, schema_text
 
-    made = schema.text(schema.of(Config, "config/config.yaml"))
+    made = schema_text(schema_of(Config, "config/config.yaml"))
     Path("config/schema.yaml").write_text(made)
 
 

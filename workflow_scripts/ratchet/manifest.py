@@ -8,22 +8,23 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from ratchet import container, files, hardware, preset_files
-from ratchet.canonical import digest, digest_bytes
-from ratchet.codec import encode
+from ratchet.base.errors import FixedInputChangedError
+from ratchet.base.io import Fingerprint, digest, digest_bytes, fingerprint, read_record
+from ratchet.base.structs import to_json_values
 from ratchet.config import Config
-from ratchet.errors import FixedInputChangedError
-from ratchet.paths import SessionPaths
-from ratchet.presets import Preset
-from ratchet.records import CacheFingerprint, Fingerprint, Manifest, TaskPython
-from ratchet.store import Store
-from ratchet.task import Task
+from ratchet.records.paths import SessionPaths
+from ratchet.records.records import CacheFingerprint, Manifest, Preset, TaskPython
+from ratchet.records.store import Store
+from ratchet.runs.hardware import current_hardware
+from ratchet.runs.sandbox.container import own_facts
+from ratchet.task.presets import preset_sources
+from ratchet.task.task import Task
 
 # Packages whose versions a reader of the report may want to know.
 REPORTED_PACKAGES = ("snakemake", "numpy", "scipy")
 
 
-def build(
+def build_manifest(
     config: Config,
     task: Task,
     store: Store,
@@ -38,7 +39,7 @@ def build(
     frozen = {**config.frozen, "mode": mode}
     keep = [store.fingerprint(task.folder / name, name) for name in task.fixed]
     name, constants = (preset.name, preset.constants) if preset else ("", {})
-    started = preset_files.baseline(task, constants, name)
+    started = preset_sources(task, constants, name)
     return Manifest(
         session=config.session,
         task=task.name,
@@ -49,13 +50,13 @@ def build(
         data=tuple(data[name] for name in task.visible_data),
         locked=tuple(data[name] for name in task.locked_data),
         evaluation=tuple(data[name] for name in task.evaluation_data),
-        environment=files.fingerprint(task.environment),
+        environment=fingerprint(task.environment),
         definition=store.fingerprint(task.definition, task.definition.name),
         frozen=frozen,
         config_sha256=digest(frozen),
         harness_sha256=harness_sha256,
-        hardware=hardware.current(task.device),
-        versions=versions(),
+        hardware=current_hardware(task.device),
+        versions=package_versions(),
         preset=preset,
         python=python,
         origin=task.origin,
@@ -63,10 +64,10 @@ def build(
     )
 
 
-def versions() -> dict[str, str]:
+def package_versions() -> dict[str, str]:
     """Versions of Python, of the packages that matter, and of the image around them."""
     found = {name: importlib.metadata.version(name) for name in REPORTED_PACKAGES}
-    return {"python": platform.python_version(), **found, **container.own_facts()}
+    return {"python": platform.python_version(), **found, **own_facts()}
 
 
 def harness_digest(package: Path) -> str:
@@ -75,7 +76,7 @@ def harness_digest(package: Path) -> str:
     return digest({str(p.relative_to(package)): digest_bytes(p.read_bytes()) for p in sources})
 
 
-def check(paths: SessionPaths, config: Config, task: Task) -> Manifest | None:
+def check_manifest(paths: SessionPaths, config: Config, task: Task) -> Manifest | None:
     """Compare a started session's frozen inputs with what is there now.
 
     Returns the manifest, ``None`` if the session has not started.  Raises
@@ -83,7 +84,7 @@ def check(paths: SessionPaths, config: Config, task: Task) -> Manifest | None:
     """
     if not paths.manifest.exists():
         return None
-    manifest = files.read_record(Manifest, paths.manifest)
+    manifest = read_record(Manifest, paths.manifest)
     problems = [
         *_changed_files(manifest, task),
         *_changed_settings(manifest.frozen, config.frozen),
@@ -114,5 +115,5 @@ def _changed_files(manifest: Manifest, task: Task) -> Iterable[str]:
 
 def _changed_settings(frozen: Mapping[str, Any], now: Mapping[str, Any]) -> Iterable[str]:
     for key, value in now.items():
-        if frozen.get(key) != encode(value):
+        if frozen.get(key) != to_json_values(value):
             yield f"configuration key {key}: expected {frozen.get(key)!r}, found {value!r}"

@@ -1,7 +1,4 @@
-"""One session as its records tell it: task, manifest, settings, rounds, history.
-
-Reading needs nothing that executes; runs are made by :class:`ratchet.executor.Executor`.
-"""
+"""A session read from its records: manifest, task, budget, prices, state of each round."""
 
 from __future__ import annotations
 
@@ -9,26 +6,34 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ratchet import files, task, tasks
-from ratchet.codec import Frozen, replace
+from ratchet.base.io import read_json, read_record
+from ratchet.base.structs import Frozen, replace
 from ratchet.config import Config
-from ratchet.journal import Journal
-from ratchet.paths import SessionPaths
-from ratchet.proposals import DECLARED
-from ratchet.records import (
+from ratchet.judge.tradeoffs import HARD, Ceiling
+from ratchet.records.events import Journal
+from ratchet.records.paths import SessionPaths
+from ratchet.records.records import (
     CATEGORIES,
+    DECLARED,
     Manifest,
     Proposals,
     RoundVerdict,
     RunSummary,
     SessionState,
 )
-from ratchet.repo import SessionRepo
-from ratchet.store import LOG, Store
-from ratchet.task import Task
+from ratchet.records.session_repo import SessionRepo
+from ratchet.records.store import LOG, Store
+from ratchet.task.repository import task_clone
+from ratchet.task.task import Task, build_task
 
 if TYPE_CHECKING:
-    from ratchet.judge import Prices
+    from ratchet.judge.tradeoffs import Prices
+
+
+# --------------------------------------------------------------------
+# One session as its records tell it: task, manifest, settings, rounds, history.
+#
+# Reading needs nothing that executes; runs are made by :class:`ratchet.runs.executor.Executor`.
 
 
 class Session(Frozen):
@@ -48,17 +53,17 @@ class Session(Frozen):
         """Open a prepared session; its task is read from the store, not the checkout."""
         paths = SessionPaths(config.session, root)
         store = Store(paths.store)
-        manifest = files.read_record(Manifest, paths.manifest)
+        manifest = read_record(Manifest, paths.manifest)
         return cls(
             config=config.settled(str(manifest.frozen["mode"])),
             paths=paths,
             manifest=manifest,
-            task=task.build(
+            task=build_task(
                 manifest.values,
                 Path(),
                 harness,
                 origin=manifest.origin,
-                clone=tasks.clone(manifest.frozen["task"], manifest.values, root, harness),
+                clone=task_clone(manifest.frozen["task"], manifest.values, root, harness),
             ).sized(manifest.preset),
             store=store,
             repo=SessionRepo(paths.repository, config.session),
@@ -69,9 +74,9 @@ class Session(Frozen):
     @property
     def judge_settings(self) -> dict[str, Any]:
         """What verdicts depend on, for the report; prices as they are in force."""
-        from ratchet.judge import Settings  # slow to import; two stages need it
+        from ratchet.judge.settings import Settings  # slow to import; two stages need it
 
-        judge = files.read_json(self.paths.round(0).judge)
+        judge = read_json(self.paths.round(0).judge)
         prices = self.prices(float(judge["settings"]["effect_scale"]))
         mode, most = self.config.mode, self.config.max_replicates
         settings = Settings.for_session(mode, max_replicates=most)
@@ -87,7 +92,7 @@ class Session(Frozen):
 
     def prices(self, scale: float) -> Prices:
         """What lines and memory cost; the default at this scale of noise and effects."""
-        from ratchet.judge import Prices
+        from ratchet.judge.tradeoffs import Prices
 
         usual = Prices().scaled(scale)
         line, memory = self.config.line_price, self.config.memory_price
@@ -122,13 +127,13 @@ class Session(Frozen):
         return self.sign * run.value
 
     def state(self, round_number: int) -> SessionState:
-        return files.read_record(SessionState, self.paths.round(round_number).steer)
+        return read_record(SessionState, self.paths.round(round_number).steer)
 
     def proposals(self, round_number: int) -> Proposals:
-        return files.read_record(Proposals, self.paths.round(round_number).proposals)
+        return read_record(Proposals, self.paths.round(round_number).proposals)
 
     def verdict(self, round_number: int) -> RoundVerdict:
-        return files.read_record(RoundVerdict, self.paths.round(round_number).verdict)
+        return read_record(RoundVerdict, self.paths.round(round_number).verdict)
 
     def history(self, before: int) -> list[tuple[Proposals, RoundVerdict]]:
         """Proposals and verdicts of all rounds before one, in order."""
@@ -172,3 +177,23 @@ class Session(Frozen):
 
     def log_path(self, key: str) -> Path:
         return self.store.run_file(key, LOG)
+
+
+# --------------------------------------------------------------------
+# What runs needed beside their metric: memory for a ceiling, numbers for constraints.
+
+
+def memory_ceiling(session: Session) -> Ceiling:
+    """The ceiling in force."""
+    config = session.config
+    return Ceiling(config.memory_ceiling_mb, config.memory_ceiling == HARD)
+
+
+# --------------------------------------------------------------------
+# Start the clock of a session's limits.
+
+
+def session_target(config: Config, manifest: Manifest) -> float | None:
+    """The value that ends the session: the configuration's, or else the task's own."""
+    found = manifest.values.get("target") if config.target is None else config.target
+    return None if found is None else float(found)

@@ -6,10 +6,10 @@ import json
 
 import pytest
 
-from ratchet.cli import audit
-from ratchet.codec import encode
-from ratchet.report import audited
-from ratchet.reruns import Held, Standing, Verdicts, counted
+from ratchet.base.structs import to_json_values
+from ratchet.cli.audit import main
+from ratchet.logs.rerun_plan import AuditVerdicts, HeldChange, KeptStanding, count_standings
+from ratchet.report.audit_report import render_audit
 
 SECTIONS = "gains doubts whole advice reruns noise table-of-changes log method"
 HOSTILE = (
@@ -29,21 +29,23 @@ def page(tmp_path_factory):
     log.write_text("\n".join(lines))
     with pytest.MonkeyPatch.context() as patch, facts.open("w") as stream:
         patch.setattr("sys.stdout", stream)
-        assert audit.main(["--results", str(log), "--json"]) == 0
+        assert main(["--results", str(log), "--json"]) == 0
     found = json.loads(facts.read_text())
     lines = [change["line"] for change in found["changes"]]
-    measured = [Standing.HOLDS, Standing.FAILS, Standing.UNDECIDED]
+    measured = [KeptStanding.HOLDS, KeptStanding.FAILS, KeptStanding.UNDECIDED]
     held = (
         *(
-            Held(line, "abc", HOSTILE, standing, 3, "", 1e-3, -1e-3, 3e-3, 0.7)
+            HeldChange(line, "abc", HOSTILE, standing, 3, "", 1e-3, -1e-3, 3e-3, 0.7)
             for line, standing in zip(lines, measured, strict=False)
         ),
-        Held(lines[3], "abc", HOSTILE, Standing.NOT_RUN, 3, HOSTILE),
+        HeldChange(lines[3], "abc", HOSTILE, KeptStanding.NOT_RUN, 3, HOSTILE),
     )
-    verdicts = Verdicts("again", HOSTILE, "x", HOSTILE, 5, held, counted(held), 12, 4e-4, 8)
+    verdicts = AuditVerdicts(
+        "again", HOSTILE, "x", HOSTILE, 5, held, count_standings(held), 12, 4e-4, 8
+    )
     written = folder / "audit.html"
-    reruns = {**encode(verdicts), "sentence": verdicts.sentence}
-    written.write_text(audited.render({**found, "reruns": reruns}))
+    reruns = {**to_json_values(verdicts), "sentence": verdicts.sentence}
+    written.write_text(render_audit({**found, "reruns": reruns}))
     return written
 
 

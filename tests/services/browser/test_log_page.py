@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from ratchet.cli import report
+from ratchet.cli.report import main
 
 SECTIONS = "progress verdicts experiments pareto crashes noise steering log method"
 HOSTILE = (
@@ -26,7 +26,7 @@ def page(tmp_path_factory):
     run.write_text(f"{HOSTILE}\nval_bpb: 0.980000\n")
     written = folder / "report.html"
     given = ["--results", str(log), "--run-log", str(run), "-o", str(written)]
-    assert report.main(given) == 0
+    assert main(given) == 0
     return written
 
 

@@ -10,8 +10,8 @@ import pytest
 
 from helpers import chromium, pictures
 from helpers import report_records as sample
-from ratchet.codec import replace
-from ratchet.report.facts import build
+from ratchet.base.structs import replace
+from ratchet.report.facts import build_facts
 from ratchet.report.render import render_html
 
 SECTIONS = """progress verdicts experiments pareto crashes confirmation noise steering timeline
@@ -27,7 +27,7 @@ HOSTILE = (
 @pytest.fixture(scope="module")
 def page(tmp_path_factory):
     path = tmp_path_factory.mktemp("page") / "report.html"
-    path.write_text(render_html(build(sample.session())))
+    path.write_text(render_html(build_facts(sample.session())))
     return path
 
 
@@ -81,7 +81,7 @@ def test_dark_is_dark_in_figures_too(browser, page):
 def test_the_table_sorts_by_numbers(browser, page):
     browser.open(page)
     assert shows(browser, *range(1, 13))
-    known = {e["number"]: e["mean"] for e in build(sample.session())["experiments"]}
+    known = {e["number"]: e["mean"] for e in build_facts(sample.session())["experiments"]}
     rising = sorted(known, key=lambda number: (known[number] or -1e99, number))
     browser.click("#table th.c-mean")
     assert shows(browser, *rising)
@@ -282,7 +282,7 @@ def hostile(tmp_path_factory):
         confirmation=replace(records.history.confirmation, detail=HOSTILE),
     )  # fmt: skip
     path = tmp_path_factory.mktemp("hostile") / "report.html"
-    path.write_text(render_html(build(changed)))
+    path.write_text(render_html(build_facts(changed)))
     return path
 
 
@@ -344,7 +344,7 @@ def test_pictures_are_taken_of_a_session(page, tmp_path, capsys):
 def test_a_thousand_experiments_open_in_three_seconds(browser, tmp_path):
     """Seconds of the page's own thread, the best of three: others use this machine too."""
     path = tmp_path / "large.html"
-    path.write_text(render_html(build(sample.session(1000))))
+    path.write_text(render_html(build_facts(sample.session(1000))))
 
     spent = []
     browser.call("Performance.setTimeDomain", timeDomain="threadTicks")

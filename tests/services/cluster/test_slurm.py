@@ -17,7 +17,7 @@ import pytest
 from helpers.boxes import Box, make_box
 from helpers.clusters import Cluster, program
 from helpers.edits import change
-from ratchet.ownership import owner
+from ratchet.steps.ownership import folder_owner
 
 # Long enough for something to happen in mid-run.
 SLOW = "time.sleep(0.8)\nnumbers ="
@@ -97,7 +97,7 @@ def test_a_session_on_slurm_equals_the_local_one(tmp_path: Path, cluster: Cluste
         subprocess.run(["scancel", job_of(box, *underway(box))], check=True)
 
         wait(in_mid_run(box, 3))
-        found = owner(box.path)
+        found = folder_owner(box.path)
         assert found is not None
         assert found.pid == process.pid, "jobs on nodes must not own the folder"
         os.kill(worker_of(box, *underway(box)), signal.SIGKILL)

@@ -16,7 +16,8 @@ from pathlib import Path
 import pytest
 
 from helpers.engines import IMAGE, REPO, Docker, once
-from ratchet import container, isolation
+from ratchet.runs.sandbox import sandbox
+from ratchet.runs.sandbox.container import LABEL, _image_id
 
 
 @pytest.fixture(scope="session")
@@ -70,8 +71,8 @@ def engine(docker: Docker, monkeypatch: pytest.MonkeyPatch) -> Iterator[Docker]:
     monkeypatch.delenv("RATCHET_EXCHANGE", raising=False)
 
     def forget() -> None:
-        isolation.fault.cache_clear()
-        container._image_id.cache_clear()
+        sandbox.sandbox_fault.cache_clear()
+        _image_id.cache_clear()
 
     forget()
     yield docker
@@ -82,5 +83,5 @@ def engine(docker: Docker, monkeypatch: pytest.MonkeyPatch) -> Iterator[Docker]:
 def left(docker: Docker) -> Iterator[None]:
     """No run may leave a container behind."""
     yield
-    shown = docker("ps", "--all", "--quiet", "--filter", f"label={container.LABEL}")
+    shown = docker("ps", "--all", "--quiet", "--filter", f"label={LABEL}")
     assert shown.split() == []

@@ -7,13 +7,25 @@ from pathlib import Path
 
 import pytest
 
-from ratchet import container, isolation
-from ratchet.container import Engine
-from ratchet.errors import ConfigError
-from ratchet.isolation import Box, Kind
+from ratchet.base.errors import ConfigError
+from ratchet.runs.sandbox import container, sandbox
+from ratchet.runs.sandbox.box import Box
+from ratchet.runs.sandbox.container import (
+    ContainerEngine,
+    _image_id,
+    _me,
+    container_engine,
+    container_order,
+    own_facts,
+    remove_left_over,
+    run_facts,
+    run_workplace,
+    start_command,
+)
+from ratchet.runs.sandbox.sandbox import SandboxKind, choose_sandbox
 
-DOCKER = Engine("/usr/bin/docker", "ratchet:test")
-PODMAN = Engine("/usr/bin/podman", "ratchet:test")
+DOCKER = ContainerEngine("/usr/bin/docker", "ratchet:test")
+PODMAN = ContainerEngine("/usr/bin/podman", "ratchet:test")
 NAMES = ("RATCHET_ENGINE", "RATCHET_RUN_IMAGE", "RATCHET_EXCHANGE")
 
 
@@ -21,8 +33,8 @@ NAMES = ("RATCHET_ENGINE", "RATCHET_RUN_IMAGE", "RATCHET_EXCHANGE")
 def clean(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in NAMES:
         monkeypatch.delenv(name, raising=False)
-    isolation.fault.cache_clear()
-    container._image_id.cache_clear()
+    sandbox.sandbox_fault.cache_clear()
+    _image_id.cache_clear()
 
 
 @pytest.fixture
@@ -35,8 +47,8 @@ def box(tmp_path: Path) -> Box:
     )
 
 
-def command(box: Box, engine: Engine = DOCKER, **limits: int) -> list[str]:
-    return container.start_command(engine, box, limits, box.work.parent / "call", "name")
+def command(box: Box, engine: ContainerEngine = DOCKER, **limits: int) -> list[str]:
+    return start_command(engine, box, limits, box.work.parent / "call", "name")
 
 
 def options(words: list[str], name: str) -> list[str]:
@@ -107,14 +119,14 @@ def test_docker_is_taken_before_podman_and_a_variable_before_both(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    assert container.engine() is None
+    assert container_engine() is None
     podman = fake(tmp_path, "", "podman")
-    assert container.engine() == Engine(str(podman), "ratchet:0.1.0")
+    assert container_engine() == ContainerEngine(str(podman), "ratchet:0.1.0")
     docker = fake(tmp_path, "")
-    assert container.engine() == Engine(str(docker), "ratchet:0.1.0")
+    assert container_engine() == ContainerEngine(str(docker), "ratchet:0.1.0")
     monkeypatch.setenv("RATCHET_ENGINE", "podman")
     monkeypatch.setenv("RATCHET_RUN_IMAGE", "mine:1")
-    assert container.engine() == Engine(str(podman), "mine:1")
+    assert container_engine() == ContainerEngine(str(podman), "mine:1")
 
 
 @pytest.mark.parametrize(
@@ -133,7 +145,7 @@ def test_what_is_missing_is_said_with_what_to_do(
     if lines is not None:
         fake(tmp_path, lines)
     with pytest.raises(ConfigError) as found:
-        isolation.choose("container")
+        choose_sandbox("container")
     assert words in str(found.value)
     assert "make image" in str(found.value)
 
@@ -143,18 +155,18 @@ def test_an_image_that_is_there_is_enough_to_be_chosen(
 ) -> None:
     fake(tmp_path, "echo sha256:12")
     monkeypatch.setenv("PATH", str(tmp_path))
-    assert isolation.choose("container") is Kind.CONTAINER
-    assert container.run_facts() == {"run image": "ratchet:0.1.0 sha256:12"}
+    assert choose_sandbox("container") is SandboxKind.CONTAINER
+    assert run_facts() == {"run image": "ratchet:0.1.0 sha256:12"}
 
 
 def test_containers_of_dead_owners_are_removed(tmp_path: Path) -> None:
-    me = container._me()
+    me = _me()
     program = fake(
         tmp_path,
         f'echo "$@" >> {tmp_path}/asked\n'
         f'[ "$1" = ps ] && printf "a1 {me}\\nb2 {os.getpid()}-1\\nc3 999999999-5\\nd4 odd\\n"',
     )
-    container.remove_left_over(Engine(str(program), "x"))
+    remove_left_over(ContainerEngine(str(program), "x"))
     asked = (tmp_path / "asked").read_text().splitlines()
     assert asked[0].startswith("ps --all --filter label=")
     assert asked[1:] == ["rm --force b2", "rm --force c3"]
@@ -165,24 +177,24 @@ def test_the_image_around_the_harness_is_told(
 ) -> None:
     monkeypatch.delenv("RATCHET_IMAGE", raising=False)
     monkeypatch.setattr(container, "OWN_FACTS", tmp_path / "image.json")
-    assert container.own_facts() == {}
+    assert own_facts() == {}
     (tmp_path / "image.json").write_text('{"base": "debian@sha256:1", "revision": "abc"}')
-    assert container.own_facts() == {"image": "debian@sha256:1, revision abc"}
+    assert own_facts() == {"image": "debian@sha256:1, revision abc"}
     monkeypatch.setenv("RATCHET_IMAGE", "sha256:34")
-    assert container.own_facts() == {"image": "sha256:34"}
+    assert own_facts() == {"image": "sha256:34"}
 
 
 def test_two_containers_hand_over_one_run_at_a_time(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with container.workplace(tmp_path / "own") as place:
+    with run_workplace(tmp_path / "own") as place:
         assert place == tmp_path / "own"
     monkeypatch.setenv("RATCHET_EXCHANGE", str(tmp_path))
-    assert not container.mounted()
-    with container.workplace(tmp_path / "own") as place:
+    assert not container.container_mounts_inputs()
+    with run_workplace(tmp_path / "own") as place:
         assert place == tmp_path
         (tmp_path / "work").mkdir()
-        order = container.order(Box(work=tmp_path / "work"), {}, {"hidden": []})
+        order = container_order(Box(work=tmp_path / "work"), {}, {"hidden": []})
         assert (order["start"], order["folder"]) == ([], str(tmp_path / "call"))
     assert sorted(path.name for path in tmp_path.iterdir()) == ["lock"]
     assert (tmp_path / "lock").stat().st_mode & 0o777 == 0o600

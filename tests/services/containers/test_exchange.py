@@ -21,11 +21,11 @@ from pathlib import Path
 import pytest
 
 from helpers.run_plans import plan, store
-from ratchet import cell, isolation
-from ratchet.errors import ConfigError, StoreError
-from ratchet.records import Outcome
-from ratchet.runner import execute
-from ratchet.store import LOG, RunRecord
+from ratchet.base.errors import ConfigError, StoreError
+from ratchet.records.records import Outcome
+from ratchet.records.store import LOG, RunRecord
+from ratchet.runs.run import execute_run
+from ratchet.runs.sandbox import container_init, sandbox
 
 SYSTEM_PYTHON = "/usr/bin/python3"
 USER, GROUP = 10001, 65534
@@ -43,18 +43,18 @@ def exchange(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     folder = Path(tempfile.mkdtemp()).resolve()
     folder.chmod(0o755)
     package = folder / "package" / "ratchet"
-    shutil.copytree(Path(cell.__file__).parent, package)
+    shutil.copytree(Path(container_init.__file__).parent, package)
     shared = folder / "exchange"
     shared.mkdir()
     monkeypatch.setenv("RATCHET_EXCHANGE", str(shared))
-    isolation.fault.cache_clear()
+    sandbox.sandbox_fault.cache_clear()
     words = [SYSTEM_PYTHON, "-S", "-E", str(package / "cell.py"), str(shared / "call"), "--stay"]
     server = subprocess.Popen(words, user=USER, group=GROUP, extra_groups=[], cwd="/")
     yield shared
     server.terminate()
     server.wait()
     shutil.rmtree(folder)
-    isolation.fault.cache_clear()
+    sandbox.sandbox_fault.cache_clear()
 
 
 def run(root: Path, source: str, **changes: object) -> tuple[RunRecord, str]:
@@ -66,7 +66,7 @@ def run(root: Path, source: str, **changes: object) -> tuple[RunRecord, str]:
     # In a process of its own, since at a run's end the harness kills all of its children.
     context = multiprocessing.get_context("fork")
     with ProcessPoolExecutor(1, mp_context=context) as apart:
-        record = apart.submit(execute, order, store(root), folder).result()
+        record = apart.submit(execute_run, order, store(root), folder).result()
     return record, (folder / LOG).read_text(errors="replace")
 
 
@@ -182,7 +182,7 @@ def test_the_server_is_gone(
     with pytest.raises(ConfigError, match="no container answered"):
         # The first try ends with its server (no container protects it here), the
         # second finds none.
-        monkeypatch.setattr("ratchet.runner.supervisor.__file__", _impatient(tmp_path))
+        monkeypatch.setattr("ratchet.runs.run.supervisor.__file__", _impatient(tmp_path))
         run(tmp_path, source)
     assert time.monotonic() - began < 60
 
@@ -190,7 +190,7 @@ def test_the_server_is_gone(
 def _impatient(folder: Path) -> str:
     """A supervisor that waits two seconds for a container instead of two minutes."""
     package = folder / "impatient" / "ratchet"
-    shutil.copytree(Path(cell.__file__).parent, package)
+    shutil.copytree(Path(container_init.__file__).parent, package)
     text = (package / "remote.py").read_text()
     assert "START_SECONDS = 120.0" in text
     (package / "remote.py").write_text(text.replace("START_SECONDS = 120.0", "START_SECONDS = 2.0"))

@@ -6,7 +6,6 @@ import re
 import subprocess
 import sys
 import tomllib
-from pathlib import Path
 from typing import Any
 
 import jsonschema
@@ -14,7 +13,14 @@ import pytest
 import yaml
 
 from helpers.engines import FOLDER, REPO, devcontainer
-from ratchet import container, remote
+from ratchet.runs.sandbox.container import (
+    CANDIDATE_GROUP,
+    CANDIDATE_USER,
+    DEFAULT_IMAGE,
+    EXCHANGE,
+    EXCHANGE_VARIABLE,
+    LARGEST_PROCESSES,
+)
 
 DOCKERFILE = (REPO / "Dockerfile").read_text()
 COMPOSE: dict[str, Any] = yaml.safe_load((FOLDER / "compose.yaml").read_text())
@@ -129,7 +135,7 @@ def test_uv_has_the_locked_version_and_hashes() -> None:
 def test_one_version_everywhere() -> None:
     project = tomllib.loads((REPO / "pyproject.toml").read_text())["project"]
     name = f"ratchet:{project['version']}"
-    assert name == container.DEFAULT_IMAGE
+    assert name == DEFAULT_IMAGE
     assert f'image.version="{project["version"]}"' in DOCKERFILE
     assert f"docker://{name}" in (REPO / "Snakefile").read_text()
     assert f"IMAGE ?= {name}\n" in (REPO / "Makefile").read_text()
@@ -155,10 +161,10 @@ def test_both_containers_are_closed() -> None:
 def test_the_candidates_container_sees_one_run_alone() -> None:
     harness, candidate = COMPOSE["services"]["harness"], COMPOSE["services"]["candidate"]
     assert candidate["volumes"] == ["exchange:/exchange"]
-    assert candidate["user"] == f"{container.CANDIDATE_USER}:{container.CANDIDATE_GROUP}"
+    assert candidate["user"] == f"{CANDIDATE_USER}:{CANDIDATE_GROUP}"
     assert candidate["command"][-2:] == ["/exchange/call", "--stay"]
-    assert candidate["pids_limit"] == container.LARGEST_PROCESSES
-    assert harness["environment"] == {container.EXCHANGE_VARIABLE: str(container.EXCHANGE)}
+    assert candidate["pids_limit"] == LARGEST_PROCESSES
+    assert harness["environment"] == {EXCHANGE_VARIABLE: str(EXCHANGE)}
     assert "exchange:/exchange" in harness["volumes"]
 
 
@@ -178,7 +184,7 @@ def test_what_the_image_is_made_of_is_all_that_is_sent() -> None:
 def test_the_cell_needs_the_standard_library_alone() -> None:
     source = (
         f"import sys; sys.argv = ['cell.py', '/nowhere']; sys.path[:0] = ['x', '']\n"
-        f"import runpy\ntry: runpy.run_path({str(Path(remote.__file__).with_name('cell.py'))!r}, "
+        f"import runpy\ntry: runpy.run_path({container_init.__file__!r}, "
         "run_name='__main__')\nexcept SystemExit as end: print(end)\nprint(*sorted(sys.modules))"
     )
     done = subprocess.run(

@@ -10,8 +10,10 @@ from pathlib import Path
 import pytest
 
 from helpers import REPO
-from ratchet import image
-from ratchet.files import digest_file
+from ratchet.base.io import digest_file
+from ratchet.runs.sandbox.container import check_image, held_locks
+from ratchet.task import environment
+from ratchet.task.environment import package_paths
 
 OWN_GROUP = grp.getgrgid(os.getgid()).gr_name
 
@@ -23,7 +25,7 @@ def test_what_the_image_holds_is_written_down(
     (package / "parsers").mkdir(parents=True)
     (package / "parsers" / "a.py").write_text("x")
     monkeypatch.setattr(
-        image.environment,
+        environment,
         "package_paths",
         lambda names, _: [package] if "docutils" in names else [],
     )
@@ -32,7 +34,7 @@ def test_what_the_image_holds_is_written_down(
     words = ["--base", "debian@sha256:1", "--revision", "abc", "--group", OWN_GROUP]
     words += ["--environments", str(tmp_path)]
     task = str(REPO / "tasks/bytelm/task.yaml")
-    assert image.main([*words, "--output", str(output), task]) == 0
+    assert check_image([*words, "--output", str(output), task]) == 0
     facts = json.loads(output.read_text())
     assert (facts["base"], facts["revision"]) == ("debian@sha256:1", "abc")
     assert facts["hidden"] == ["docutils", "networkx"]
@@ -58,9 +60,9 @@ def test_what_is_hidden_is_closed_in_the_tasks_own_environments_too(
         """Without what is installed for this test itself."""
         return [p for p in found(names, prefixes) if p.is_relative_to(tmp_path)]
 
-    found = image.environment.package_paths
-    monkeypatch.setattr(image.environment, "package_paths", within)
-    assert image.main([*words, *more, str(task)]) == 0
+    found = package_paths
+    monkeypatch.setattr(environment, "package_paths", within)
+    assert check_image([*words, *more, str(task)]) == 0
     assert hidden.stat().st_mode & 0o007 == 0
     assert seen.stat().st_mode & 0o004
 
@@ -69,7 +71,7 @@ def test_a_lock_that_is_not_installed_is_not_named(tmp_path: Path) -> None:
     missing, held = tmp_path / "a.lock", tmp_path / "b.lock"
     missing.write_text("no-such-package==1.0\n")
     held.write_text((REPO / "envs/bytelm.lock").read_text())
-    assert image.held([missing, held]) == [digest_file(held)]
+    assert held_locks([missing, held]) == [digest_file(held)]
 
 
 @pytest.mark.parametrize("text", ["hidden: docutils", "[1, 2", "- a list"])
@@ -79,5 +81,5 @@ def test_what_is_no_task_is_refused(
     task = tmp_path / "task.yaml"
     task.write_text(text)
     words = ["--base", "b", "--revision", "r", "--group", OWN_GROUP, "--output", "x", str(task)]
-    assert image.main(words) == 65
+    assert check_image(words) == 65
     assert str(task) in capsys.readouterr().err

@@ -16,11 +16,13 @@ import pytest
 from helpers.candidates import TRAIN, Arena, before
 from helpers.engines import Docker
 from helpers.run_plans import DATA, launch
-from ratchet import container, processes, supervisor
-from ratchet.errors import ConfigError, StoreError
-from ratchet.isolation import Kind
-from ratchet.records import Outcome
-from ratchet.store import LOG, RunRecord
+from ratchet.base.errors import ConfigError, StoreError
+from ratchet.records.records import Outcome
+from ratchet.records.store import LOG, RunRecord
+from ratchet.runs import supervisor
+from ratchet.runs.process import descendants
+from ratchet.runs.sandbox.container import LABEL, container_engine
+from ratchet.runs.sandbox.sandbox import SandboxKind
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("engine", "left")]
 
@@ -194,7 +196,7 @@ def test_a_killed_supervisor_takes_the_container_along(tmp_path: Path) -> None:
     def kill_supervisors() -> None:
         limit = time.monotonic() + 50
         while len(killed) < 2 and time.monotonic() < limit:
-            for pid in processes.descendants(os.getpid()):
+            for pid in descendants(os.getpid()):
                 try:
                     line = Path(f"/proc/{pid}/cmdline").read_bytes()
                 except OSError:
@@ -212,9 +214,7 @@ def test_a_killed_supervisor_takes_the_container_along(tmp_path: Path) -> None:
     assert len(killed) == 2
     assert record.outcome is Outcome.KILLED
     limit = time.monotonic() + 20
-    while named(mark) or container.engine().ask(
-        "ps", "-aq", "--filter", f"label={container.LABEL}"
-    ):
+    while named(mark) or container_engine().ask("ps", "-aq", "--filter", f"label={LABEL}"):
         assert time.monotonic() < limit
         time.sleep(0.1)
 
@@ -225,7 +225,7 @@ def arena(tmp_path_factory: pytest.TempPathFactory) -> Arena:
 
 
 def test_the_default_task_gives_the_same_number(arena: Arena, engine: Docker) -> None:
-    assert arena.honest(Kind.CONTAINER) == arena.honest(Kind.NONE)
+    assert arena.honest(SandboxKind.CONTAINER) == arena.honest(SandboxKind.NONE)
 
 
 def test_validation_data_are_nowhere(arena: Arena) -> None:
@@ -248,7 +248,9 @@ def look():
     print("searched", seen)
 look()
 """
-    found = arena.attempt(before("def main() -> None:\n", look + "\n\n", TRAIN), Kind.CONTAINER)
+    found = arena.attempt(
+        before("def main() -> None:\n", look + "\n\n", TRAIN), SandboxKind.CONTAINER
+    )
     assert found.record.outcome is Outcome.OK, found.log
     assert int(re.search(r"searched (\d+)", found.log)[1]) > 1000
     assert "found" not in found.log

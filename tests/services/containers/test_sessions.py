@@ -19,7 +19,7 @@ import pytest
 import yaml
 
 from helpers.engines import CLOSED, FOLDER, REPO, Docker, once, program
-from ratchet import container
+from ratchet.runs.sandbox.container import LABEL
 
 pytestmark = pytest.mark.slow
 SETTINGS = ["rounds=1", "budget_steps=40", "confirm_replicates=1", "baseline_replicates=2"]
@@ -166,7 +166,7 @@ def test_candidates_in_containers_give_the_same_bytes(
     image = docker("image", "inspect", "--format", "{{.Id}}", docker.image).strip()
     assert found.pop("image") == (None, f"{docker.image} {image}")
     assert {k: v for k, v in reference.items() if k != "image"} == found
-    assert docker("ps", "-aq", "--filter", f"label={container.LABEL}") == ""
+    assert docker("ps", "-aq", "--filter", f"label={LABEL}") == ""
 
 
 def test_a_killed_session_leaves_no_container(docker: Docker, outside: Path) -> None:
@@ -185,12 +185,12 @@ def test_a_killed_session_leaves_no_container(docker: Docker, outside: Path) -> 
         start_new_session=True,
         **options,
     )
-    shown = ("ps", "-q", "--filter", f"label={container.LABEL}")
+    shown = ("ps", "-q", "--filter", f"label={LABEL}")
     wait_for(lambda: docker(*shown) != "" or process.poll() is not None)
     assert process.poll() is None
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
-    wait_for(lambda: docker("ps", "-aq", "--filter", f"label={container.LABEL}") == "")
+    wait_for(lambda: docker("ps", "-aq", "--filter", f"label={LABEL}") == "")
     assert list((options["cwd"] / "results").glob("killed/events.jsonl"))
 
 

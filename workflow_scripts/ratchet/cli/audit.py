@@ -25,18 +25,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ratchet import files, guard, ownership, seal
-from ratchet.audit import CHANCE, CREDIBLE, MOST_SEEDS, OVERTURNED, TESTS, audit, by_replicates
-from ratchet.cli import command, settings
-from ratchet.cli.audit_plan import Choice, Clone, build
-from ratchet.cli.command import decimals
-from ratchet.cli.session import Experiments
-from ratchet.cli.settings import add_options
-from ratchet.codec import Frozen, encode, replace
-from ratchet.commits import Commits
-from ratchet.dialects import RowStatus
-from ratchet.dialects.words import number_of
-from ratchet.errors import (
+from ratchet.base.errors import (
     EXIT_TEMPORARY,
     EXIT_USAGE,
     DataError,
@@ -44,16 +33,44 @@ from ratchet.errors import (
     SessionBusyError,
     UsageError,
 )
-from ratchet.judge import Settings, scale_from
-from ratchet.logs_analysis import further_runs, noise_source
-from ratchet.paths import SessionPaths
-from ratchet.power import NoiseFloor, noise_from_replicates
-from ratchet.report.text import label
-from ratchet.reruns import LEVEL as RERUN_LEVEL
-from ratchet.reruns import RerunPlan, Standing
-from ratchet.results_tsv import one_line
-from ratchet.smoothing import LEVEL, NoisePrior
-from ratchet.store import Store
+from ratchet.base.git import Commits
+from ratchet.base.io import read_file, read_json, to_json, write_bytes
+from ratchet.base.structs import Frozen, replace, to_json_values
+from ratchet.base.text import one_line, one_line_label
+from ratchet.cli.main import (
+    CommandParser,
+    add_log_options,
+    check_positive,
+    decimals,
+    may_write,
+    read_log,
+    run_command,
+    tell_assumptions,
+    write_page,
+)
+from ratchet.cli.sessions import (
+    add_options,
+    harness_folder,
+    parse_overrides,
+    read_settings,
+    snakemake,
+    task_of,
+)
+from ratchet.integrity.seal import begin_workflow
+from ratchet.judge.settings import Settings, scale_from
+from ratchet.logs.analysis import further_runs, noise_source
+from ratchet.logs.audit import CHANCE, CREDIBLE, MOST_SEEDS, OVERTURNED, TESTS, audit, by_replicates
+from ratchet.logs.columns import number_of
+from ratchet.logs.experiments import LogExperiments
+from ratchet.logs.rerun import Choice, Clone, build_audit_plan
+from ratchet.logs.rerun_plan import AUDIT_LEVEL, AuditPlan, KeptStanding
+from ratchet.logs.smoothing import LEVEL, NoisePrior
+from ratchet.logs.table import RowStatus
+from ratchet.records.paths import SessionPaths
+from ratchet.records.store import Store
+from ratchet.simulation.power import NoiseFloor, noise_from_replicates
+from ratchet.steps.ownership import owns_session
+from ratchet.steps.plan import make_plan
 
 Facts = dict[str, Any]
 WIDTH = 80
@@ -65,7 +82,7 @@ def lines(facts: Facts) -> Iterator[str]:
     noise, changes = facts["noise"], facts["changes"]
     places = decimals(noise["sd"]) + 1
     count = len(changes)
-    head = f"{facts['experiments']} experiments of {label(facts['metric'], 30)}"
+    head = f"{facts['experiments']} experiments of {one_line_label(facts['metric'], 30)}"
     yield f"{head}, {count} kept change{'s' * (count != 1)} after the baseline"
     low, high = (f"{noise[end]:.{places}f}" for end in ("low", "high"))
     yield f"noise floor: ±{noise['sd']:.{places}f} ({_INTERVAL} interval {low} to {high})"
@@ -99,7 +116,7 @@ def _table(changes: list[Facts], places: int) -> Iterator[str]:
             row.append("?" if change["lines"] is None else f"{change['lines']:+d}")
         rows.append(row)
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    texts = ["change", *(label(change["description"]) for change in changes)]
+    texts = ["change", *(one_line_label(change["description"]) for change in changes)]
     for row, text in zip(rows, texts, strict=True):
         cells = [cell.rjust(width) for cell, width in zip(row, widths, strict=True)]
         yield _cut(" ".join([*cells, text]))
@@ -170,8 +187,8 @@ def _runs_to_make(changes: list[Facts]) -> Iterator[str]:
 def _reruns(found: Facts, places: int) -> Iterator[str]:
     """Each change by its fresh runs, and in the last line how many hold."""
     yield from _wrapped(
-        f"run again here, session {label(found['session'], 64)}: {found['runs']} runs of "
-        f"{label(found['task'], 40)} on {label(found['hardware'], 80)}",
+        f"run again here, session {one_line_label(found['session'], 64)}: {found['runs']} runs of "
+        f"{one_line_label(found['task'], 40)} on {one_line_label(found['hardware'], 80)}",
         "",
     )
     if found["noise_sd"] is not None:
@@ -183,7 +200,7 @@ def _reruns(found: Facts, places: int) -> Iterator[str]:
     yield from _table_of_reruns(found["changes"], places - 1)
     for change in found["changes"]:
         for said in (*([change["reason"]] if change["reason"] else []), *change["notes"]):
-            yield from _wrapped(f"line {change['line']}: {label(said, 400)}", "  ")
+            yield from _wrapped(f"line {change['line']}: {one_line_label(said, 400)}", "  ")
     if found["whole"] is not None:
         whole = found["whole"]
         yield from _wrapped(
@@ -192,7 +209,7 @@ def _reruns(found: Facts, places: int) -> Iterator[str]:
             "",
         )
     yield from _wrapped(
-        f"gain: difference of the means, from, to: its {100 * RERUN_LEVEL:.0f} % interval (Welch); "
+        f"gain: difference of the means, from, to: its {100 * AUDIT_LEVEL:.0f} % interval (Welch); "
         "P: P(better) by these runs alone",
         "",
     )
@@ -209,7 +226,7 @@ def _table_of_reruns(changes: list[Facts], places: int) -> Iterator[str]:
         row += ["-" if better is None else f"{better:.2f}", change["standing"]]
         rows.append(row)
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    texts = ["change", *(label(change["description"]) for change in changes)]
+    texts = ["change", *(one_line_label(change["description"]) for change in changes)]
     for row, text in zip(rows, texts, strict=True):
         cells = [cell.rjust(width) for cell, width in zip(row[:-1], widths, strict=False)]
         yield _cut(" ".join([*cells, row[-1].ljust(widths[-1]), text]).rstrip())
@@ -256,31 +273,31 @@ class Reruns:
     def __init__(self, options: argparse.Namespace, log: Path) -> None:
         self.options = options
         self.root: Path = options.root
-        self.harness = settings.harness(self.root)
-        self.sha256 = hashlib.sha256(command.read(log)).hexdigest()
-        given = settings.overrides(options.config)
+        self.harness = harness_folder(self.root)
+        self.sha256 = hashlib.sha256(read_file(log)).hexdigest()
+        given = parse_overrides(options.config)
         name = options.session or given.get("session") or self._name(given)
         # A name that is none is refused before it becomes a path.
-        name = settings.read(self.root, [f"session={json.dumps(name)}"]).session
+        name = read_settings(self.root, [f"session={json.dumps(name)}"]).session
         self.paths = SessionPaths(name, self.root)
         saved = {}
         if self.paths.rerun_settings.exists():
-            saved = files.read_json(self.paths.rerun_settings)
+            saved = read_json(self.paths.rerun_settings)
         task = {"task": options.task} if options.task is not None else {}
         self.values: dict[str, Any] = {**saved, **given, **task, "session": name}
         self._check()
-        self.plan = guard.plan(self.values, self.root, self.harness, owner=False)
+        self.plan = make_plan(self.values, self.root, self.harness, owner=False)
         if self.plan.config.preset is not None:
             raise UsageError(
                 "--run: expected no preset, since that sets constants of the task's own files and "
                 f"those of commits are run as they are, found {self.plan.config.preset!r}; add "
                 "--config preset=null"
             )
-        self.task = settings.task_of(self.plan.config, self.root)
+        self.task = task_of(self.plan.config, self.root)
 
     def _name(self, given: Mapping[str, Any]) -> str:
         """By task and log, so that the same command finds the same session."""
-        task = self.options.task or given.get("task") or settings.read(self.root).task
+        task = self.options.task or given.get("task") or read_settings(self.root).task
         place = task["repo"] if isinstance(task, Mapping) else task
         named = re.sub(r"[^A-Za-z0-9_-]+", "-", Path(str(place)).name).strip("-")[:40] or "task"
         return f"audit-{named}-{self.sha256[:8]}"
@@ -292,7 +309,7 @@ class Reruns:
                 f"{self.paths.folder}: expected no session or an audit, found one with rounds of "
                 "its own; choose another name: --session NAME"
             )
-        if ownership.owns(self.root, self.paths.session):
+        if owns_session(self.root, self.paths.session):
             raise SessionBusyError(
                 f"{self.paths.folder}: this audit is running already; see ratchet status "
                 f"{self.paths.session}"
@@ -320,29 +337,29 @@ class Reruns:
             return []
         return [f"the log's {logged} and the task's {metric.name} are taken to be comparable"]
 
-    def planned(self, every: Experiments, facts: Mapping[str, Any]) -> RerunPlan:
+    def planned(self, every: LogExperiments, facts: Mapping[str, Any]) -> AuditPlan:
         """What is to be run; files of commits go to the store."""
         options, store = self.options, Store(self.paths.store)
         clone = Clone(Commits(options.repo), self.task.mutable, store.put)
         choice = Choice(options.seeds, options.only or (), options.top)
-        return build(every, facts, self.sha256, clone, choice)
+        return build_audit_plan(every, facts, self.sha256, clone, choice)
 
-    def run(self, plan: RerunPlan, gpus: int) -> dict[str, Any]:
+    def run(self, plan: AuditPlan, gpus: int) -> dict[str, Any]:
         """Run the workflow to its end; the audit with all that was run."""
         wanted = {self.paths.rerun_settings: self.values, self.paths.rerun_plan: plan}
         for path, value in wanted.items():
-            data = files.to_json(value)
+            data = to_json(value)
             if not path.is_file() or path.read_bytes() != data:
-                seal.begin(self.paths, [path])
-                files.write_bytes(path, data)
-        code = settings.snakemake(self.root, self.harness, self.values, [TARGET], gpus)
+                begin_workflow(self.paths, [path])
+                write_bytes(path, data)
+        code = snakemake(self.root, self.harness, self.values, [TARGET], gpus)
         if code:
             raise StoppedError(code)
-        found: dict[str, Any] = files.read_json(self.paths.audit_json)
+        found: dict[str, Any] = read_json(self.paths.audit_json)
         return found
 
 
-def told(plan: RerunPlan, seconds: float | None) -> list[str]:
+def told(plan: AuditPlan, seconds: float | None) -> list[str]:
     """What will be run, before it is; ``seconds`` is the budget of a run."""
     able = [change for change in plan.changes if not change.unable]
     most, least = (f(c.seeds for c in able) if able else 0 for f in (max, min))
@@ -366,9 +383,9 @@ def told(plan: RerunPlan, seconds: float | None) -> list[str]:
 def exit_code(reruns: Mapping[str, Any]) -> int:
     """0 all hold; 1 some do not or could not be run; 2 more seeds may decide the rest."""
     counts = reruns["counts"]
-    if counts[Standing.FAILS.value] or counts[Standing.NOT_RUN.value]:
+    if counts[KeptStanding.FAILS.value] or counts[KeptStanding.NOT_RUN.value]:
         return EXIT_SOME_FAIL
-    return EXIT_UNDECIDED if counts[Standing.UNDECIDED.value] else 0
+    return EXIT_UNDECIDED if counts[KeptStanding.UNDECIDED.value] else 0
 
 
 NAME = "ratchet audit"
@@ -395,11 +412,11 @@ class Source(Frozen):
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line."""
     hint = "please report it together with the log"
-    return command.run(NAME, lambda given: _run(_parse(given)), argv, hint)
+    return run_command(NAME, lambda given: _run(_parse(given)), argv, hint)
 
 
 def _parse(argv: Sequence[str]) -> argparse.Namespace:
-    parser = command.Parser(
+    parser = CommandParser(
         prog=NAME,
         description="Say which kept changes of a finished session are real.",
         epilog="exit codes: 0; with --run 0 all hold, 1 some do not or cannot be run, 2 some are "
@@ -408,7 +425,7 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
         allow_abbrev=False,
     )
     add = parser.add_argument
-    command.add_log_options(parser)
+    add_log_options(parser)
     add("--repo", type=Path, help="git repository of the log's commits: lines and categories")
     noise = parser.add_mutually_exclusive_group()
     noise.add_argument("--noise-sd", type=float, help="standard deviation of one run, if known")
@@ -437,7 +454,7 @@ _OF_RUNS = ("dry_run", "task", "session", "seeds", "only", "top", "config")
 
 def _check(options: argparse.Namespace) -> None:
     """Refuse numbers and combinations without a meaning."""
-    command.check_positive("--noise-sd", options.noise_sd)
+    check_positive("--noise-sd", options.noise_sd)
     if options.force and options.html is None:
         raise UsageError("--force needs a file to replace: add --html FILE")
     if not options.run:
@@ -456,7 +473,7 @@ def _check(options: argparse.Namespace) -> None:
 def _run(options: argparse.Namespace) -> int:
     if options.html is not None:
         inputs = (options.results, options.replicates)
-        command.may_write(options.html, options.force, inputs, "--html")
+        may_write(options.html, options.force, inputs, "--html")
     every, facts, notes = _audited(options)
     code = 0
     if options.run:
@@ -465,28 +482,28 @@ def _run(options: argparse.Namespace) -> int:
             return 0
         facts, code = found
     if options.html is not None:
-        from ratchet.report import audited
+        from ratchet.report.audit_report import render_audit
 
-        command.write_page(options.html, audited.render(facts))
+        write_page(options.html, render_audit(facts))
     if options.json:
         print(json.dumps(facts, indent=2, ensure_ascii=False, allow_nan=False))
     else:
         print("\n".join(lines(facts)))
         if options.html is not None:
             print(one_line(str(options.html)))
-    command.tell(NAME, every.table, notes, quiet=False)
+    tell_assumptions(NAME, every.table, notes, quiet=False)
     return code
 
 
 def _again(
-    options: argparse.Namespace, every: Experiments, facts: dict[str, Any], notes: list[str]
+    options: argparse.Namespace, every: LogExperiments, facts: dict[str, Any], notes: list[str]
 ) -> tuple[dict[str, Any], int] | None:
     """The audit with its re-runs, and the exit code; ``None`` where it is only told of."""
     reruns = Reruns(options, options.results)
     notes += reruns.said(facts)
     plan = reruns.planned(every, {**facts, "assumptions": notes})
     for line in told(plan, reruns.seconds):
-        print(f"{NAME}: {label(line, 600)}", file=sys.stderr)
+        print(f"{NAME}: {one_line_label(line, 600)}", file=sys.stderr)
     if options.dry_run:
         return None
     if not plan.changes:
@@ -495,10 +512,10 @@ def _again(
     return found, exit_code(found["reruns"])
 
 
-def _audited(options: argparse.Namespace) -> tuple[Experiments, dict[str, Any], list[str]]:
+def _audited(options: argparse.Namespace) -> tuple[LogExperiments, dict[str, Any], list[str]]:
     """The experiments of the log, what it says of its kept changes, and what was assumed."""
     name = one_line(str(options.results))
-    every, _ = command.read_log(options)
+    every, _ = read_log(options)
     table = every.table
     if every.first is None:
         raise DataError(f"{name}: line 1, column 1: expected a row with a metric, found none")
@@ -511,19 +528,21 @@ def _audited(options: argparse.Namespace) -> tuple[Experiments, dict[str, Any], 
     ]
     found = audit(every.values, every.kept, every.again, judged, settings, source.prior)
     notes = [*table.assumptions, *every.assumptions(), *assumed]
-    facts = _facts(every, encode(found), source, name)
+    facts = _facts(every, to_json_values(found), source, name)
     facts["expected_false_keeps"] = found.expected_false
     _add_edits(facts["changes"], options.repo)
     facts |= {"assumptions": notes, "problems": [str(p) for p in table.problems]}
     return every, facts, notes
 
 
-def _noise(options: argparse.Namespace, every: Experiments) -> tuple[Settings, Source, list[str]]:
+def _noise(
+    options: argparse.Namespace, every: LogExperiments
+) -> tuple[Settings, Source, list[str]]:
     """The judge's settings, where its noise floor is from, and what was assumed."""
-    from ratchet import logs_analysis
+    from ratchet.logs.analysis import Rules, settings_for
 
-    rules = logs_analysis.Rules("auto", options.noise_sd)
-    settings, said = logs_analysis.settings_for(every, len(every.rows), rules)
+    rules = Rules("auto", options.noise_sd)
+    settings, said = settings_for(every, len(every.rows), rules)
     if options.noise_sd is not None:
         text, _ = noise_source(every, settings, True, bool(said))
         floor = NoiseFloor(options.noise_sd, "as stated")
@@ -547,7 +566,7 @@ def _noise(options: argparse.Namespace, every: Experiments) -> tuple[Settings, S
 def _replicates(path: Path) -> list[float]:
     """Numbers between spaces, commas and line ends; ``#`` starts a comment."""
     shown, found = one_line(str(path)), []
-    text = command.read(path).decode("utf-8", errors="replace")
+    text = read_file(path).decode("utf-8", errors="replace")
     for number, line in enumerate(text.splitlines(), 1):
         for match in re.finditer(r"[^\s,;]+", line.partition("#")[0]):
             try:
@@ -568,7 +587,9 @@ def _replicates(path: Path) -> list[float]:
     return found
 
 
-def _facts(every: Experiments, found: dict[str, Any], source: Source, name: str) -> dict[str, Any]:
+def _facts(
+    every: LogExperiments, found: dict[str, Any], source: Source, name: str
+) -> dict[str, Any]:
     """Everything that is printed, by row of the log; gains are positive."""
     found["changes"] = [_of_row(every, change) for change in found["changes"]]
     found["together"] = [every.rows[place].line for place in found["together"]]
@@ -578,7 +599,7 @@ def _facts(every: Experiments, found: dict[str, Any], source: Source, name: str)
         "high": found.pop("noise_high"),
         "kind": source.kind,
         "source": source.text,
-        "stated": None if source.stated is None else encode(source.stated),
+        "stated": None if source.stated is None else to_json_values(source.stated),
     }
     return {
         "log": name,
@@ -591,7 +612,7 @@ def _facts(every: Experiments, found: dict[str, Any], source: Source, name: str)
     }
 
 
-def _of_row(every: Experiments, change: dict[str, Any]) -> dict[str, Any]:
+def _of_row(every: LogExperiments, change: dict[str, Any]) -> dict[str, Any]:
     place = change.pop("place")
     row = every.rows[place]
     return {
@@ -608,17 +629,17 @@ def _add_edits(changes: list[dict[str, Any]], repo: Path | None) -> None:
     """What each commit changed: code lines, files, category; ``None`` if unknown."""
     if repo is None:
         return
-    from ratchet.categories import classify
-    from ratchet.code_lines import net
-    from ratchet.commits import Commits
+    from ratchet.base.git import Commits
+    from ratchet.steering.categories import classify_change
+    from ratchet.steering.code_diff import net_code_lines
 
     commits = Commits(repo)
     for change in changes:
         texts = commits.sources(change["commit"]) if change["commit"] else None
         old, new = texts if texts is not None else (None, None)
-        change["lines"] = None if old is None or new is None else net(old, new)
+        change["lines"] = None if old is None or new is None else net_code_lines(old, new)
         change["files"] = None if new is None else len(new)
-        change["category"] = classify(change["description"], old, new)
+        change["category"] = classify_change(change["description"], old, new)
 
 
 if __name__ == "__main__":

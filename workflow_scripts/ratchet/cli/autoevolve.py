@@ -26,21 +26,32 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ratchet import __version__, files, guard, strategies, tasks, worktrees
-from ratchet.cli import command, settings
-from ratchet.codec import Frozen, encode, replace
-from ratchet.errors import InputMissingError, RatchetError, UsageError
-from ratchet.journal import Journal
-from ratchet.paths import SessionPaths
-from ratchet.records import Manifest
-from ratchet.report.evolve import FATES, answer, number, signed
-from ratchet.report.text import label
-from ratchet.results_tsv import one_line
-from ratchet.stages import leg, standings
-from ratchet.stages.champion import Champion
-from ratchet.stages.entering import Arena
-from ratchet.stages.standings import Facts
-from ratchet.tournaments import Leg, Pollination, session_name
+from ratchet import __version__
+from ratchet.base.errors import InputMissingError, RatchetError, UsageError
+from ratchet.base.git import remove_worktree
+from ratchet.base.io import read_file, read_json, read_record, write_json
+from ratchet.base.structs import Frozen, replace, to_json_values
+from ratchet.base.text import one_line, one_line_label
+from ratchet.cli.main import CommandParser, OutputError, run_command
+from ratchet.cli.sessions import (
+    add_options,
+    harness_folder,
+    parse_overrides,
+    read_settings,
+    session_of,
+    snakemake,
+)
+from ratchet.config import known_strategies
+from ratchet.records.events import Journal
+from ratchet.records.paths import SessionPaths, session_name
+from ratchet.records.records import Manifest
+from ratchet.report.tournament_report import FATES, fixed_digits, signed_digits, tournament_answer
+from ratchet.steps.plan import make_plan
+from ratchet.task.repository import task_of_config
+from ratchet.tournament.arena import Arena
+from ratchet.tournament.leg import competitor_worktree
+from ratchet.tournament.plan import Leg, Pollination
+from ratchet.tournament.pollination import Champion, Facts, tournament_facts
 
 EXIT_NOTHING = 1
 COLUMNS = ("commit", "val_bpb", "memory_gb", "status", "description")
@@ -66,7 +77,7 @@ def find(root: Path, given: Sequence[str]) -> str:
     known = sorted(
         path.parents[2].name for path in (root / "results").glob("*/evolve/0000/leg-0.json")
     )
-    configured = settings.read(root, given).session
+    configured = read_settings(root, given).session
     if configured in known or len(known) == 1:
         return configured if configured in known else known[0]
     if known:
@@ -81,7 +92,7 @@ def legs(paths: SessionPaths, round_: int) -> list[Leg]:
     """All legs of a round that are there, in the order of the competitors."""
     found, index = [], 0
     while paths.leg(round_, index).exists():
-        found.append(files.read_record(Leg, paths.leg(round_, index)))
+        found.append(read_record(Leg, paths.leg(round_, index)))
         index += 1
     return found
 
@@ -104,19 +115,19 @@ def arena(root: Path, name: str) -> Arena:
     """A tournament to be read, as it was started, whatever is configured now."""
     paths = SessionPaths(name, root)
     last_round(paths)
-    found = settings.session_of(name, root).config
-    saved = files.read_json(paths.tournament) if paths.tournament.exists() else {}
+    found = session_of(name, root).config
+    saved = read_json(paths.tournament) if paths.tournament.exists() else {}
     names = ("evolve_rounds", "evolve_runs", "pollination", "worktrees")
     known = {key: saved[key] for key in names if key in saved}
     followed = [
-        files.read_record(Manifest, SessionPaths(one.session, root).manifest).frozen["strategy"]
+        read_record(Manifest, SessionPaths(one.session, root).manifest).frozen["strategy"]
         for one in legs(paths, 0)
     ]
     config = replace(found, strategies=followed, **known)
     return Arena(
         config,
         root,
-        settings.harness(root),
+        harness_folder(root),
         lambda own: Journal(SessionPaths(own.session, root).events),
     )
 
@@ -127,8 +138,8 @@ def read(root: Path, name: str) -> Facts:
     last = last_round(here.paths)
     champion = None
     if here.paths.champion.exists() and not legs(here.paths, last + 1):
-        champion = files.read_record(Champion, here.paths.champion)
-    return standings.build(here, last, champion)
+        champion = read_record(Champion, here.paths.champion)
+    return tournament_facts(here, last, champion)
 
 
 def _named(options: argparse.Namespace) -> str:
@@ -145,7 +156,7 @@ def status(options: argparse.Namespace, output: Output) -> int:
         print("No results yet.")
         return EXIT_NOTHING
     if output.quiet:
-        name, best = first["competitor"], number(first["mean"])
+        name, best = first["competitor"], fixed_digits(first["mean"])
         print(f"Leader: {name}, best: {best} ({tried} experiments)")
         return 0
     print(
@@ -154,14 +165,14 @@ def status(options: argparse.Namespace, output: Output) -> int:
     )
     here = arena(options.root, facts["session"])
     for row in rows:
-        place = leg.worktree(here.paths, here.config.worktrees, row["session"])
+        place = competitor_worktree(here.paths, here.config.worktrees, row["session"])
         where = f"  [{place}]" if place.exists() else ""
         text = (
             f"{row['competitor']}: {row['experiments']} experiments, {metric} "
-            f"{number(row['mean'])}, {row['wins']} wins"
+            f"{fixed_digits(row['mean'])}, {row['wins']} wins"
         )
         print(output.strong(f"{text}  ★ LEADER") + where if row is first else text + where)
-    print(answer(facts))
+    print(tournament_answer(facts))
     return 0
 
 
@@ -185,9 +196,9 @@ def board(root: Path, name: str, output: Output, detailed: bool = False) -> int:
             (
                 str(row["rank"]),
                 row["competitor"],
-                number(row["mean"]),
-                f"{number(row['low'])} to {number(row['high'])}",
-                signed(row["gain"]),
+                fixed_digits(row["mean"]),
+                f"{fixed_digits(row['low'])} to {fixed_digits(row['high'])}",
+                signed_digits(row["gain"]),
                 str(row["own_wins"]),
                 str(row["adopted_wins"]),
                 str(row["wins_adopted_elsewhere"]),
@@ -205,7 +216,7 @@ def board(root: Path, name: str, output: Output, detailed: bool = False) -> int:
     if not output.quiet:
         print("own, adopted: wins it found and took over; given: taken over by others; false:")
         print("expected false keeps")
-        print(answer(facts))
+        print(tournament_answer(facts))
     if detailed:
         _details(facts)
     return 0
@@ -214,13 +225,14 @@ def board(root: Path, name: str, output: Output, detailed: bool = False) -> int:
 def _details(facts: Facts) -> None:
     for row in facts["leaderboard"]:
         steps = " → ".join(
-            f"{number(point['mean'])} ({point['runs']} runs)" for point in row["trajectory"]
+            f"{fixed_digits(point['mean'])} ({point['runs']} runs)" for point in row["trajectory"]
         )
         print(f"\n{row['competitor']} (branch {row['branch']}): {steps}")
         for one in facts["lineage"][row["competitor"]]:
             whose = f"win of {shown(one['origin'])}" if one["origin"] else "its own"
             print(
-                f"  {one['experiment']:>3}  {signed(one['gain']):>9}  {shown(one['description'])} "
+                f"  {one['experiment']:>3}  {signed_digits(one['gain']):>9}  "
+                f"{shown(one['description'])} "
                 f"[{shown(one['category'])}, {whose}]"
             )
     if facts["pollinations"]:
@@ -229,7 +241,7 @@ def _details(facts: Facts) -> None:
         text = FATES[one["fate"]]
         if "retest" in one:
             found = one["retest"]
-            text += f" (experiment {found['experiment']}, gain {signed(found['gain'])})"
+            text += f" (experiment {found['experiment']}, gain {signed_digits(found['gain'])})"
         else:
             text += f": {shown(one['detail'])}"
         print(f"  {shown(one['origin'])} -> {one['recipient']}: {text}")
@@ -237,7 +249,7 @@ def _details(facts: Facts) -> None:
 
 def shown(text: str) -> str:
     """Somebody else's text, for a terminal."""
-    return label(one_line(text))
+    return one_line_label(one_line(text))
 
 
 def export(options: argparse.Namespace, output: Output) -> int:
@@ -258,7 +270,7 @@ def write(root: Path, name: str, form: str, target: str | None) -> None:
     try:
         Path(target).write_text(content, encoding="utf-8")
     except OSError as error:
-        raise command.OutputError(f"{target}: cannot be written: {error.strerror}") from None
+        raise OutputError(f"{target}: cannot be written: {error.strerror}") from None
 
 
 def _json_of(here: Arena, facts: Facts) -> str:
@@ -281,7 +293,7 @@ def _json_of(here: Arena, facts: Facts) -> str:
             }
         )
     found = {"evolve": facts["session"], "base_commit": facts["baseline"]["commit"]}
-    content: dict[str, Any] = {**found, "agents": agents, "tournament": encode(facts)}
+    content: dict[str, Any] = {**found, "agents": agents, "tournament": to_json_values(facts)}
     return json.dumps(content, indent=2, ensure_ascii=False) + "\n"
 
 
@@ -295,7 +307,7 @@ def _tsv(here: Arena) -> str:
 
 def _rows(here: Arena, session: str) -> list[list[str]]:
     """A competitor's table without its head; one torn line at the end is left out."""
-    data = command.read(SessionPaths(session, here.root).results_tsv).decode(errors="replace")
+    data = read_file(SessionPaths(session, here.root).results_tsv).decode(errors="replace")
     whole = data[: data.rfind("\n") + 1].splitlines()[1:]
     return [[one_line(cell) for cell in line.split("\t", 4)] for line in whole]
 
@@ -332,29 +344,29 @@ class Tournament:
         ``known`` says that there must be one already.
         """
         self.root: Path = options.root
-        given = settings.overrides(options.config)
+        given = parse_overrides(options.config)
         tag = options.tag or given.get("session")
         if tag is None:
             tag = find(self.root, options.config) if known else None
         if tag is not None:
             given["session"] = tag
-        name = settings.read(self.root, [f"session={json.dumps(tag)}"] if tag else []).session
+        name = read_settings(self.root, [f"session={json.dumps(tag)}"] if tag else []).session
         self.paths = SessionPaths(name, self.root)
         self.saved: dict[str, Any] = {}
         if self.paths.tournament.exists():
-            self.saved = files.read_json(self.paths.tournament)
+            self.saved = read_json(self.paths.tournament)
         asked = {key: value for key, value in new.items() if value is not None}
         self.values = {**self.saved, **given, **asked, "session": name}
-        self.harness = settings.harness(self.root)
+        self.harness = harness_folder(self.root)
         # Every mistake is named before anything is written.
-        self.plan = guard.plan(self.values, self.root, self.harness, owner=False)
+        self.plan = make_plan(self.values, self.root, self.harness, owner=False)
 
     def snakemake(self, targets: Sequence[str], gpus: int = 1) -> None:
         """Run the workflow to some targets; raises :class:`StoppedError`."""
         if gpus < 1:
             raise UsageError(f"--gpus: expected at least 1, found {gpus}")
-        files.write_json(self.paths.tournament, self.values)
-        code = settings.snakemake(self.root, self.harness, self.values, targets, gpus)
+        write_json(self.paths.tournament, self.values)
+        code = snakemake(self.root, self.harness, self.values, targets, gpus)
         if code:
             raise StoppedError(code)
 
@@ -401,7 +413,7 @@ def init(options: argparse.Namespace, output: Output) -> int:
     made.snakemake([made.target(made.paths.leg(0, index)) for index in range(count)])
     for name in [] if output.quiet else names:
         session = session_name(made.paths.session, name)
-        place = leg.worktree(made.paths, made.plan.config.worktrees, session)
+        place = competitor_worktree(made.paths, made.plan.config.worktrees, session)
         print(f"{name:<22} branch ratchet/{session}  worktree {place}")
     print(f"run them: autoevolve --tag {made.paths.session} --rounds 3", file=sys.stderr)
     return 0
@@ -409,8 +421,8 @@ def init(options: argparse.Namespace, output: Output) -> int:
 
 def _first(options: argparse.Namespace) -> list[str]:
     """So many strategies, the released tool's first."""
-    harness = settings.harness(options.root)
-    known = strategies.known(harness / "config", options.root / "config")
+    harness = harness_folder(options.root)
+    known = known_strategies(harness / "config", options.root / "config")
     order = [n for n in RELEASED if n in known] + [n for n in known if n not in RELEASED]
     if not 1 <= options.agents <= len(order):
         raise UsageError(
@@ -422,7 +434,7 @@ def _first(options: argparse.Namespace) -> list[str]:
 
 def _check_branch(made: Tournament, branch: str) -> None:
     """Refuse files that are not the branch's: sessions start from what lies in the checkout."""
-    defined = tasks.load(made.plan.config, made.root, made.harness)
+    defined = task_of_config(made.plan.config, made.root, made.harness)
     folder = defined.folder
     for name in defined.mutable:
         shown = subprocess.run(
@@ -454,7 +466,7 @@ def pollinate(options: argparse.Namespace, output: Output) -> int:
     else:
         played.values["evolve_rounds"] = last + 1
         played.snakemake(["evolve"], options.gpus)
-    found = files.read_record(Pollination, offers)
+    found = read_record(Pollination, offers)
     for queue in found.queues:
         for win in queue.wins:
             print(f"{win.origin} -> {queue.competitor}: {shown(win.description)}")
@@ -474,7 +486,7 @@ def cleanup(options: argparse.Namespace, output: Output) -> int:
         if input().strip().lower() not in ("y", "yes"):
             return EXIT_DECLINED
     # Nobody may be at work in them.
-    guard.plan(played.values, played.root, played.harness, owner=True)
+    make_plan(played.values, played.root, played.harness, owner=True)
     if options.export_first:
         place = Path(f"evolve-{played.paths.session}-export.json")
         write(played.root, played.paths.session, "json", str(place))
@@ -486,9 +498,9 @@ def cleanup(options: argparse.Namespace, output: Output) -> int:
 
 def _remove(played: Tournament, one: Leg, output: Output) -> None:
     own = SessionPaths(one.session, played.root)
-    place = leg.worktree(played.paths, played.plan.config.worktrees, one.session)
+    place = competitor_worktree(played.paths, played.plan.config.worktrees, one.session)
     there = place.exists()
-    moved = worktrees.remove(own.repository, place, own.from_worktree)
+    moved = remove_worktree(own.repository, place, own.from_worktree)
     for name in moved:
         print(f"moved {shown(name)} to {own.from_worktree}", file=sys.stderr)
     if there and not output.quiet:
@@ -509,7 +521,7 @@ _EPILOG = "commands: " + "; ".join(f"{name}: {text}" for name, text in COMMANDS.
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a tournament or one of the commands; returns the exit code."""
-    return command.run(NAME, _run, argv)
+    return run_command(NAME, _run, argv)
 
 
 def _run(argv: Sequence[str]) -> int:
@@ -528,7 +540,7 @@ def _run(argv: Sequence[str]) -> int:
 
 
 def _parse(name: str, argv: Sequence[str]) -> argparse.Namespace:
-    parser = command.Parser(
+    parser = CommandParser(
         prog=f"{NAME} {name}".strip(),
         description=COMMANDS.get(name, "Let strategies compete, and pass their wins on."),
         epilog=None if name else _EPILOG,
@@ -541,7 +553,7 @@ def _parse(name: str, argv: Sequence[str]) -> argparse.Namespace:
         add("-q", "--quiet", action="store_true", help="before a command: the least output")
     _OPTIONS[name](parser)
     add("-t", "--tag", help="name of the tournament (default: the only one, or `session`)")
-    settings.add_options(parser)
+    add_options(parser)
     return parser.parse_args(argv)
 
 

@@ -17,21 +17,27 @@ import math
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ratchet import __version__
-from ratchet.cli import command
-from ratchet.cli.command import decimals
-from ratchet.cli.session import Experiments, choose
-from ratchet.dialects import RunLog, Table, read_run
-from ratchet.errors import UsageError
-from ratchet.results_tsv import one_line
-from ratchet.vocabulary import Verdict
-
-if TYPE_CHECKING:
-    from ratchet.judge import Replay
-    from ratchet.logs_analysis import Answer
-
+from ratchet.base.errors import UsageError
+from ratchet.base.io import read_file
+from ratchet.base.text import one_line
+from ratchet.cli.main import (
+    CommandParser,
+    add_log_options,
+    check_positive,
+    decimals,
+    read_log,
+    run_command,
+    tell_assumptions,
+)
+from ratchet.judge.judge import Replay
+from ratchet.logs.analysis import Answer
+from ratchet.logs.experiments import LogExperiments, choose_experiment
+from ratchet.logs.reader import RunLog, read_run
+from ratchet.logs.table import Table
+from ratchet.records.records import Verdict
 
 _NEXT = {
     Verdict.STRONG_KEEP: "Keep the change.",
@@ -79,7 +85,7 @@ def _percent(answer: Answer) -> float | None:
     return round(100 * answer.delta / abs(answer.incumbent), 4)
 
 
-def json_of(answer: Answer, every: Experiments, run: RunLog | None, notes: list[str]) -> str:
+def json_of(answer: Answer, every: LogExperiments, run: RunLog | None, notes: list[str]) -> str:
     """A verdict as JSON; ``val_bpb`` is the metric whatever its name is.
 
     A missing value is null.  ``delta`` is against the incumbent's estimated true
@@ -144,7 +150,7 @@ def _rounded(value: float | None, digits: int) -> float | None:
     return None if value is None or not math.isfinite(value) else round(value, digits)
 
 
-def all_rows(every: Experiments, done: Replay) -> Iterator[dict[str, Any]]:
+def all_rows(every: LogExperiments, done: Replay) -> Iterator[dict[str, Any]]:
     """Each row with the verdict at its time, as values for JSON."""
     sign = every.table.direction.sign
     for place, (row, number) in enumerate(zip(every.rows, every.numbers, strict=True)):
@@ -169,7 +175,7 @@ def all_rows(every: Experiments, done: Replay) -> Iterator[dict[str, Any]]:
         }
 
 
-def all_summary(every: Experiments, done: Replay) -> dict[str, Any]:
+def all_summary(every: LogExperiments, done: Replay) -> dict[str, Any]:
     """Noise floor, keeps and false keeps of a whole log."""
     judge = done.judge
     keeps = sum(
@@ -190,7 +196,7 @@ def all_summary(every: Experiments, done: Replay) -> dict[str, Any]:
     }
 
 
-def all_text(every: Experiments, done: Replay) -> Iterator[str]:
+def all_text(every: LogExperiments, done: Replay) -> Iterator[str]:
     """A line a row, then the summary."""
     summary = all_summary(every, done)
     places = decimals(summary["noise_floor"])
@@ -234,18 +240,18 @@ _MEMORY_HELP = (
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; the exit code is the verdict or the error."""
     hint = "please report it together with the log"
-    return command.run("autojudge", lambda given: _run(_parse(given)), argv, hint)
+    return run_command("autojudge", lambda given: _run(_parse(given)), argv, hint)
 
 
 def _parse(argv: Sequence[str]) -> argparse.Namespace:
-    parser = command.Parser(
+    parser = CommandParser(
         prog="autojudge",
         description="Judge the last experiment of a results.tsv by what its noise allows.",
         epilog=_EPILOG,
         allow_abbrev=False,
     )
     add = parser.add_argument
-    command.add_log_options(parser)
+    add_log_options(parser)
     add("--run", "--run-log", type=Path, help="run log of the candidate; its metric is judged")
     add("--row", type=int, help="judge this row, counted from 1, by the rows before it")
     add("--all", action="store_true", help="a verdict for each row, and the noise floor")
@@ -289,7 +295,7 @@ def _check(options: argparse.Namespace) -> None:
         options.mode = "strict"
     if options.all and (options.row is not None or options.run is not None):
         raise UsageError("--all judges every row of the log: it goes without --row and --run")
-    command.check_positive("--noise-sd", options.noise_sd)
+    check_positive("--noise-sd", options.noise_sd)
 
 
 def _check_prices(options: argparse.Namespace) -> None:
@@ -311,41 +317,41 @@ def _check_prices(options: argparse.Namespace) -> None:
 
 def _run(options: argparse.Namespace) -> int:
     name = one_line(str(options.results))
-    every, _ = command.read_log(options)
+    every, _ = read_log(options)
     table = every.table
     if options.all:
         return _all(options, every)
     run = None
     if options.run is not None:
-        run = read_run(command.read(options.run), one_line(str(options.run)), table.metric)
+        run = read_run(read_file(options.run), one_line(str(options.run)), table.metric)
     answer, notes = _judged(options, every, run, name)
     if options.json:
         print(json_of(answer, every, run, notes))
     else:
         print(quiet_of(answer) if options.quiet else text_of(answer, table))
-    command.tell("autojudge", table, notes, options.quiet)
+    tell_assumptions("autojudge", table, notes, options.quiet)
     return answer.exit_code
 
 
 def _judged(
-    options: argparse.Namespace, every: Experiments, run: RunLog | None, name: str
+    options: argparse.Namespace, every: LogExperiments, run: RunLog | None, name: str
 ) -> tuple[Answer, list[str]]:
-    candidate, chosen = choose(every.table, options.row, run, name)
+    candidate, chosen = choose_experiment(every.table, options.row, run, name)
     notes = [*every.table.assumptions, *(run.assumptions if run else ()), *chosen]
-    from ratchet import logs_analysis  # numpy comes with it
+    from ratchet.logs.analysis import Paid, Rules, judge_candidate  # numpy comes with it
 
-    rules = logs_analysis.Rules(options.mode, options.noise_sd)
-    paid = logs_analysis.Paid(options.lines or 0, options.line_price, options.memory_price)
-    answer, assumed = logs_analysis.judge_candidate(every, candidate, rules, paid)
+    rules = Rules(options.mode, options.noise_sd)
+    paid = Paid(options.lines or 0, options.line_price, options.memory_price)
+    answer, assumed = judge_candidate(every, candidate, rules, paid)
     return answer, [*notes, *assumed]
 
 
-def _all(options: argparse.Namespace, every: Experiments) -> int:
-    from ratchet import logs_analysis
+def _all(options: argparse.Namespace, every: LogExperiments) -> int:
+    from ratchet.logs.analysis import Rules, replay_rows, settings_for
 
-    rules = logs_analysis.Rules(options.mode, options.noise_sd)
-    settings, assumed = logs_analysis.settings_for(every, len(every.rows), rules)
-    done = logs_analysis.replayed(every, settings)
+    rules = Rules(options.mode, options.noise_sd)
+    settings, assumed = settings_for(every, len(every.rows), rules)
+    done = replay_rows(every, settings)
     notes = [*every.table.assumptions, *every.assumptions(), *assumed]
     if options.json:
         fields = {
@@ -358,7 +364,7 @@ def _all(options: argparse.Namespace, every: Experiments) -> int:
     else:
         lines = list(all_text(every, done))
         print("\n".join(lines[-2:] if options.quiet else lines))
-    command.tell("autojudge", every.table, notes, options.quiet)
+    tell_assumptions("autojudge", every.table, notes, options.quiet)
     return 0
 
 

@@ -1,12 +1,4 @@
-"""``autosteer``: what to try next, by the log of an autoresearch session.
-
-    autosteer --results results.tsv
-    autosteer --results results.tsv --mode exploit --repo .
-
-Exit codes: 0, or 64 usage, 65 data, 66 no input, 70 internal.  Suggestions go to
-standard output, assumptions and problems to standard error.  The same log gives
-the same suggestions.  The log and the repository are never written.
-"""
+"""Command `autosteer`: what to try next, by the log of an autoresearch session."""
 
 from __future__ import annotations
 
@@ -18,21 +10,23 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ratchet import __version__
-from ratchet.advice import Kind, Suggestion
-from ratchet.attempts import Note
-from ratchet.cli import command
-from ratchet.codec import asdict
-from ratchet.dialects import Table
-from ratchet.errors import DataError, UsageError
-from ratchet.results_tsv import one_line
-from ratchet.steer import WINDOW, CategoryScore, Label, Mode
-from ratchet.suggestions import detectable
+from ratchet.base.errors import DataError, UsageError
+from ratchet.base.structs import asdict
+from ratchet.base.text import one_line
+from ratchet.cli.main import CommandParser, add_log_options, read_log, run_command, tell_assumptions
+from ratchet.logs.analysis import MOST_SUGGESTIONS
+from ratchet.logs.table import Table
+from ratchet.records.records import Suggestion, SuggestionKind
+from ratchet.steering.bandit import WINDOW, CategoryScore, Label, SteeringMode
+from ratchet.steering.suggestions import AttemptNote, detectable_gain
 
 if TYPE_CHECKING:
-    from ratchet.logs_analysis import Steered
+    from ratchet.logs.analysis import Steered
+
 
 SHOWN = 5
 """Crashes and used-up constants that the text names; the JSON has all."""
+
 
 REASONS = {
     Label.EXPLOIT: "high success rate",
@@ -41,12 +35,14 @@ REASONS = {
     Label.EXPLORE: "too few tries to tell",
 }
 
+
 RISKS = {Label.EXPLOIT: "low", Label.AVOID: "high"}
 
+
 STRATEGIES = {
-    Mode.AUTO: "auto (a sample of what each category may bring)",
-    Mode.EXPLORE: "explore (the least known category first)",
-    Mode.EXPLOIT: "exploit (the largest expected gain first)",
+    SteeringMode.AUTO: "auto (a sample of what each category may bring)",
+    SteeringMode.EXPLORE: "explore (the least known category first)",
+    SteeringMode.EXPLOIT: "exploit (the largest expected gain first)",
 }
 
 
@@ -58,7 +54,7 @@ def text_of(found: Steered) -> str:
     if not shown:
         lines.append("no experiment yet")
     rest = list(found.suggestions)
-    if rest and rest[0].kind is Kind.ANGLE:
+    if rest and rest[0].kind is SuggestionKind.ANGLE:
         first = rest.pop(0)
         lines.append(f"Suggested next: {first.category} variations ({_reason(found, first)})")
         lines.append(f"Specific angles: {', '.join(map(one_line, first.angles))}")
@@ -71,7 +67,7 @@ def text_of(found: Steered) -> str:
     lines += _left_alone("Used up", found.exhausted)
     noise = found.judged.noise_sd
     if noise:
-        one, three = detectable(noise, 1), detectable(noise, 3)
+        one, three = detectable_gain(noise, 1), detectable_gain(noise, 3)
         lines.append(
             f"Noise floor ±{noise:.2g}: one run per side shows improvements from {one:.2g}, "
             f"three runs from {three:.2g}"
@@ -100,7 +96,7 @@ def _score(found: Steered, category: str) -> CategoryScore | None:
     return next((score for score in found.scores if score.category == category), None)
 
 
-def _left_alone(what: str, notes: Sequence[Note]) -> list[str]:
+def _left_alone(what: str, notes: Sequence[AttemptNote]) -> list[str]:
     more = len(notes) - SHOWN
     lines = [f"{what}: {note.text}" for note in notes[:SHOWN]]
     return [*lines, f"{what}: {more} more; --json lists all"] if more > 0 else lines
@@ -121,7 +117,7 @@ def _kind(found: Steered, suggestion: Suggestion) -> str:
     return "EXPLOIT" if kept else "EXPLORE"
 
 
-def json_of(found: Steered, table: Table, mode: Mode, notes: Sequence[str]) -> str:
+def json_of(found: Steered, table: Table, mode: SteeringMode, notes: Sequence[str]) -> str:
     """All fields of the released tool's JSON, and ours.
 
     ``baseline_bpb`` and ``best_bpb`` are the metric whatever its name is.
@@ -151,7 +147,7 @@ def json_of(found: Steered, table: Table, mode: Mode, notes: Sequence[str]) -> s
         "noise_floor": noise,
         "detectable": None
         if not noise
-        else {str(seeds): detectable(noise, seeds) for seeds in (1, 3)},
+        else {str(seeds): detectable_gain(noise, seeds) for seeds in (1, 3)},
         "assumptions": list(notes),
         "problems": [str(problem) for problem in table.problems],
     }
@@ -206,25 +202,22 @@ def _suggestion(found: Steered, suggestion: Suggestion, rank: int) -> dict[str, 
     }
 
 
-MOST_SUGGESTIONS = 20
-
-
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line."""
     hint = "please report it together with the log"
-    return command.run("autosteer", lambda given: _run(_parse(given)), argv, hint)
+    return run_command("autosteer", lambda given: _run(_parse(given)), argv, hint)
 
 
 def _parse(argv: Sequence[str]) -> argparse.Namespace:
-    parser = command.Parser(
+    parser = CommandParser(
         prog="autosteer",
         description="Say what to try next, by what was kept in a results.tsv.",
         epilog="exit codes: 0; 64 usage, 65 data, 66 no input, 70 internal error",
         allow_abbrev=False,
     )
     add = parser.add_argument
-    modes = [mode.value for mode in Mode]
-    command.add_log_options(parser)
+    modes = [mode.value for mode in SteeringMode]
+    add_log_options(parser)
     add("--mode", type=str.lower, choices=modes, help="auto, the least known first, or what works")
     add("--strategy", type=str.lower, choices=modes, help="the same as --mode")
     add("--num-suggestions", type=int, default=5, help="1 to 20 (default 5)")
@@ -241,7 +234,7 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
         raise UsageError(
             f"--num-suggestions: expected 1 to {MOST_SUGGESTIONS}, found {options.num_suggestions}"
         )
-    options.mode = Mode(options.mode or options.strategy or Mode.AUTO)
+    options.mode = SteeringMode(options.mode or options.strategy or SteeringMode.AUTO)
     options.json |= options.format == "json"
     return options
 
@@ -249,24 +242,24 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
 def _run(options: argparse.Namespace) -> int:
     path = _log(options.results, options.repo)
     name = one_line(str(path))
-    every, data = command.read_log(options, path)
+    every, data = read_log(options, path)
     table = every.table
     if not every.rows:
         raise DataError(f"{name}: line 1, column 1: expected an experiment, found only notes")
-    from ratchet import logs_analysis
+    from ratchet.logs import analysis
 
     sources = None
     if options.repo is not None:
-        from ratchet.commits import Commits
+        from ratchet.base.git import Commits
 
         sources = Commits(options.repo).sources
-    found = logs_analysis.steer_by(every, options.mode, options.num_suggestions, data, sources)
+    found = analysis.steer_by(every, options.mode, options.num_suggestions, data, sources)
     notes = [*table.assumptions, *every.assumptions(), *found.judged.notes]
     if options.json:
         print(json_of(found, table, options.mode, notes))
     else:
         print(quiet_of(found) if options.quiet else text_of(found))
-    command.tell("autosteer", table, notes, options.quiet)
+    tell_assumptions("autosteer", table, notes, options.quiet)
     return 0
 
 

@@ -13,10 +13,11 @@ import os
 import sys
 from collections.abc import Sequence
 
-from ratchet.cli import command, settings
-from ratchet.history import History
-from ratchet.proposers.declared import diff
-from ratchet.report.text import clean
+from ratchet.base.text import clean_text
+from ratchet.cli.main import CommandParser, run_command
+from ratchet.cli.sessions import add_options, session_of, trial_of
+from ratchet.proposers.declared import unified_diff
+from ratchet.records.history import History
 
 NAME = "ratchet diff"
 _COLOURS = {"+": "32", "-": "31", "@": "36"}
@@ -24,26 +25,26 @@ _COLOURS = {"+": "32", "-": "31", "@": "36"}
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Read and print; returns the exit code."""
-    return command.run(NAME, lambda given: _run(_parse(given)), argv)
+    return run_command(NAME, lambda given: _run(_parse(given)), argv)
 
 
 def _parse(argv: Sequence[str]) -> argparse.Namespace:
-    parser = command.Parser(
+    parser = CommandParser(
         prog=NAME, description="How the code of two experiments differs.", allow_abbrev=False
     )
     parser.add_argument("old", type=int, help="number of an experiment; 0 is the baseline")
     parser.add_argument("new", type=int, help="number of another one")
     parser.add_argument("--session", help="name of the session (default: the configured one)")
-    settings.add_options(parser)
+    add_options(parser)
     return parser.parse_args(argv)
 
 
 def _run(options: argparse.Namespace) -> int:
-    session = settings.session_of(options.session, options.root, options.config)
+    session = session_of(options.session, options.root, options.config)
     history = History.read(session.paths)
-    old, new = (settings.trial_of(session, history, n) for n in (options.old, options.new))
-    text, added, removed = diff(session.texts(old.files), session.texts(new.files))
-    shown = clean(text.encode("utf-8", errors="replace").decode())
+    old, new = (trial_of(session, history, n) for n in (options.old, options.new))
+    text, added, removed = unified_diff(session.texts(old.files), session.texts(new.files))
+    shown = clean_text(text.encode("utf-8", errors="replace").decode())
     colour = sys.stdout.isatty() and "NO_COLOR" not in os.environ
     for line in shown.splitlines():
         print(coloured(line) if colour else line)

@@ -28,33 +28,50 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from ratchet import (
-    caches,
-    devices,
-    doctor,
-    environment,
-    files,
-    gpu,
-    interpreters,
-    isolation,
-    outlook,
-)
-from ratchet.canonical import digest
-from ratchet.cli import command, settings
-from ratchet.codec import asdict, replace
+from ratchet.base.errors import DataError, RatchetError, UsageError
+from ratchet.base.io import digest, digest_file
+from ratchet.base.structs import asdict, replace
+from ratchet.base.text import finite_number, one_line
+from ratchet.cli.main import CommandParser, run_command
+from ratchet.cli.sessions import add_options, harness_folder, read_settings, task_of
 from ratchet.config import Config
-from ratchet.doctor import Check, Gpu, Lock, Machine, State, Tool
-from ratchet.errors import DataError, RatchetError, UsageError
-from ratchet.interpreters import Interpreter
-from ratchet.journal import read_events
-from ratchet.outlook import Outlook
-from ratchet.paths import SessionPaths, StorePaths
-from ratchet.presets import GB
-from ratchet.results_tsv import one_line
-from ratchet.stages.prepare import PREPARED, choose_preset, judge_mode, preparation, variables
-from ratchet.status.pace import number
-from ratchet.store import read_entry
-from ratchet.task import Task
+from ratchet.monitor.doctor import (
+    AgentTool,
+    Check,
+    CheckState,
+    GpuCheck,
+    LockCheck,
+    Machine,
+    Outlook,
+    PlannedSession,
+    conclusion,
+    examine_machine,
+    is_ready,
+    run_pace,
+    session_outlook,
+)
+from ratchet.records.events import read_events
+from ratchet.records.paths import SessionPaths, StorePaths
+from ratchet.records.store import read_entry
+from ratchet.runs import hardware
+from ratchet.runs.hardware import VISIBLE_GPUS, GpuState, driver_versions, visible_gpus
+from ratchet.runs.sandbox import sandbox
+from ratchet.runs.sandbox.sandbox import SandboxKind
+from ratchet.steps.prepare import (
+    PREPARED,
+    choose_session_preset,
+    judge_mode,
+    preparation_inputs,
+    preparation_variables,
+)
+from ratchet.task.environment import (
+    Interpreter,
+    require_caches,
+    task_interpreter,
+    verify_packages,
+    verify_packages_of,
+)
+from ratchet.task.task import GB, Task
 
 
 def outlook_of(chosen: Config, task: Task, root: Path) -> Outlook:
@@ -62,7 +79,7 @@ def outlook_of(chosen: Config, task: Task, root: Path) -> Outlook:
     seconds, steps = chosen.budget_seconds, chosen.budget_steps
     if seconds is None and steps is None:
         seconds, steps = task.budget_seconds, task.budget_steps
-    session = outlook.Session(
+    session = PlannedSession(
         rounds=chosen.rounds,
         candidates=chosen.candidates,
         baseline=chosen.baseline_replicates,
@@ -75,14 +92,14 @@ def outlook_of(chosen: Config, task: Task, root: Path) -> Outlook:
     walls = _walls(SessionPaths(chosen.session, root))
     asked = chosen.agent_minutes if chosen.by_agent else None
     deadline = 3600.0 * chosen.deadline_hours
-    pace = outlook.pace(seconds, task.plausible, walls)
-    return outlook.outlook(session, pace, deadline, asked)
+    pace = run_pace(seconds, task.plausible, walls)
+    return session_outlook(session, pace, deadline, asked)
 
 
 def _walls(paths: SessionPaths) -> list[float]:
     """Wall-clock seconds of the session's finished runs; none if there is no such session."""
     events = [event for event in read_events(paths.events) if event["event"] == "run_finished"]
-    found = [number(event.get("wall_seconds")) for event in events]
+    found = [finite_number(event.get("wall_seconds")) for event in events]
     return [wall for wall in found if wall is not None]
 
 
@@ -101,11 +118,11 @@ def machine(root: Path, given: Sequence[str] = ()) -> Machine:
     programs = ("git", "uv", *CONTAINERS, *AGENTS)
     with ThreadPoolExecutor(len(programs)) as pool:
         told = dict(zip(programs, pool.map(tool, programs), strict=True))
-    own = settings.harness(root) / ".uv" / "bin" / "uv"
+    own = harness_folder(root) / ".uv" / "bin" / "uv"
     if told["uv"].version is None and own.exists():
         told["uv"] = tool(str(own))
-    nvml = gpu.library()
-    driver, cuda = devices.driver(nvml)
+    nvml = hardware.nvml_library()
+    driver, cuda = driver_versions(nvml)
     found = Machine(
         python=tuple(sys.version_info[:3]),
         executable=sys.executable,
@@ -113,11 +130,11 @@ def machine(root: Path, given: Sequence[str] = ()) -> Machine:
         tools={"git": told["git"], "uv": told["uv"], "snakemake": package("snakemake")},
         disk=free_space(root),
         writable=writable(root),
-        gpus=[_gpu(state) for state in devices.visible_gpus(nvml, os.environ.get(gpu.VISIBLE))],
+        gpus=[_gpu(state) for state in visible_gpus(nvml, os.environ.get(VISIBLE_GPUS))],
         driver=driver,
         cuda=cuda,
         containers={name: told[name] for name in CONTAINERS},
-        faults={kind.value: isolation.fault(kind) for kind in isolation.Kind},
+        faults={kind.value: sandbox.sandbox_fault(kind) for kind in SandboxKind},
         agents={name: told[name] for name in AGENTS},
         running=owner(root),
     )
@@ -127,30 +144,30 @@ def machine(root: Path, given: Sequence[str] = ()) -> Machine:
 def _with_task(found: Machine, root: Path, given: Sequence[str]) -> Machine:
     """The same with what configuration and task say."""
     try:
-        chosen = settings.read(root, given)
+        chosen = read_settings(root, given)
     except UsageError:  # a wrong option of this very command
         raise
     except RatchetError as error:
         return replace(found, configuration=str(error))
     found = _with_agent(replace(found, isolation=chosen.isolation), chosen)
-    locks = [lock(settings.harness(root) / "envs" / "workflow.lock")]
+    locks = [lock(harness_folder(root) / "envs" / "workflow.lock")]
     try:
-        task = settings.task_of(chosen, root)
+        task = task_of(chosen, root)
     except RatchetError as error:
         return replace(found, locks=locks, task_fault=str(error))
     found = replace(found, task=task.name, device=task.device)
     try:
-        preset = choose_preset(chosen, task)
+        preset = choose_session_preset(chosen, task)
         task = task.sized(preset)
         length = outlook_of(chosen, task, root)
         found = replace(found, device=task.device, outlook=length)
-        python = interpreters.of_task(chosen, task, root, settings.harness(root))
-        if task.environment.resolve() != (settings.harness(root) / "envs/workflow.lock").resolve():
+        python = task_interpreter(chosen, task, root, harness_folder(root))
+        if task.environment.resolve() != (harness_folder(root) / "envs/workflow.lock").resolve():
             locks.append(lock(task.environment, python, named=chosen.python is not None))
         found = replace(found, locks=locks)
         if not task.fills_caches:
-            caches.require(task.caches, task.clone)
-        known = prepared(task, root, variables(task, preset), python)
+            require_caches(task.caches, task.clone)
+        known = prepared(task, root, preparation_variables(task, preset), python)
     except RatchetError as error:
         return replace(found, locks=locks, task_fault=str(error))
     return replace(found, preset=preset.name if preset else None, prepared=known)
@@ -163,15 +180,15 @@ def _with_agent(found: Machine, chosen: Config) -> Machine:
     if chosen.proposer != "custom" or not chosen.agent_command:
         return found
     name = chosen.agent_command[0]
-    there = Tool("") if shutil.which(name) else Tool(None)
+    there = AgentTool("") if shutil.which(name) else AgentTool(None)
     return replace(found, agent=name, agents={**found.agents, name: there})
 
 
-def tool(name: str) -> Tool:
+def tool(name: str) -> AgentTool:
     """A program's own word for its version, found on the path or by its place."""
     path = shutil.which(name)
     if path is None:
-        return Tool(None)
+        return AgentTool(None)
     try:
         done = subprocess.run(
             [path, "--version"],
@@ -182,23 +199,23 @@ def tool(name: str) -> Tool:
         )
     except (OSError, subprocess.SubprocessError) as error:
         why = "does not answer" if isinstance(error, subprocess.TimeoutExpired) else str(error)
-        return Tool("", one_line(why)[:SHOWN])
+        return AgentTool("", one_line(why)[:SHOWN])
     said = (done.stdout or done.stderr).decode(errors="replace").strip().splitlines()
     first = one_line(said[0])[:SHOWN] if said else ""
     if done.returncode:
-        return Tool("", f"--version ended with status {done.returncode}: {first}".rstrip(": "))
+        return AgentTool("", f"--version ended with status {done.returncode}: {first}".rstrip(": "))
     words = first.split()
     # Most begin with their own name, which the reader has just read.
     short = words[1:] if words and words[0].lower().strip(",") == Path(name).name else words
-    return Tool(" ".join(short[1:] if short[:1] == ["version"] else short))
+    return AgentTool(" ".join(short[1:] if short[:1] == ["version"] else short))
 
 
-def package(name: str) -> Tool:
+def package(name: str) -> AgentTool:
     """The version of an installed package."""
     try:
-        return Tool(importlib.metadata.version(name))
+        return AgentTool(importlib.metadata.version(name))
     except importlib.metadata.PackageNotFoundError:
-        return Tool(None)
+        return AgentTool(None)
 
 
 def free_space(root: Path) -> dict[str, float]:
@@ -222,32 +239,32 @@ def writable(root: Path) -> bool:
     return all(os.access(p if p.exists() else root, os.W_OK | os.X_OK) for p in places)
 
 
-def lock(path: Path, python: Interpreter | None = None, named: bool = False) -> Lock:
+def lock(path: Path, python: Interpreter | None = None, named: bool = False) -> LockCheck:
     """Whether the packages of this interpreter, or of a task's own, are as a lock names them.
 
     An own one may differ if the configuration ``named`` it.
     """
     name = f"{path.parent.name}/{path.name}"
     try:
-        sha = files.digest_file(path)
+        sha = digest_file(path)
         if python is None:
-            environment.verify(path)
+            verify_packages(path)
         else:
-            environment.verify_other(path, python)
+            verify_packages_of(path, python)
     except DataError as error:
         # The message names lock and interpreter, which stand beside it here.
         found = str(error).partition("(")[2].rpartition(");")[0]
         todo = f"make env-{path.stem}" if python else ""
         todo = "the configuration names it, and the manifest will say so" if named else todo
-        return Lock(name, sha, found or str(error), todo, allowed=named)
+        return LockCheck(name, sha, found or str(error), todo, allowed=named)
     except (RatchetError, ImportError) as error:
-        return Lock(name, "", str(error))
-    return Lock(name, sha)
+        return LockCheck(name, "", str(error))
+    return LockCheck(name, sha)
 
 
-def _gpu(state: devices.GpuState) -> Gpu:
+def _gpu(state: GpuState) -> GpuCheck:
     total, used = state.total_bytes, state.used_bytes
-    return Gpu(
+    return GpuCheck(
         state.name,
         None if total is None else total / GB,
         None if used is None else used / GB,
@@ -270,7 +287,7 @@ def prepared(
     if not task.data_names:
         return None
     store = StorePaths(root / "store")
-    path = store.memo(PREPARED, digest(preparation(task, variables, python)))
+    path = store.memo(PREPARED, digest(preparation_inputs(task, variables, python)))
     try:
         answer = read_entry(path)["answer"]
         return all(store.blob(entry["sha256"]).is_file() for entry in answer.values())
@@ -297,49 +314,49 @@ def owner(root: Path) -> str | None:
 NAME = "ratchet doctor"
 EXIT_NOT_READY = 1
 WIDTH = 80
-_COLOURS = {State.OK: "32", State.WARNING: "33", State.PROBLEM: "31"}
+_COLOURS = {CheckState.OK: "32", CheckState.WARNING: "33", CheckState.PROBLEM: "31"}
 _STATE, _NAME = 9, 11
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Look and print; returns the exit code."""
-    return command.run(NAME, lambda given: _run(_parse(given)), argv)
+    return run_command(NAME, lambda given: _run(_parse(given)), argv)
 
 
 def _parse(argv: Sequence[str]) -> argparse.Namespace:
-    parser = command.Parser(
+    parser = CommandParser(
         prog=NAME,
         description="Whether this machine is ready for a session, and what to do if it is not.",
         epilog="exit codes: 0 ready; 1 not ready; 64 usage, 70 internal error",
         allow_abbrev=False,
     )
     parser.add_argument("--json", action="store_true", help="one JSON object instead of lines")
-    settings.add_options(parser)
+    add_options(parser)
     return parser.parse_args(argv)
 
 
 def _run(options: argparse.Namespace) -> int:
     found = machine(options.root, options.config)
-    checks = doctor.examine(found)
-    ready = doctor.ready(checks)
+    checks = examine_machine(found)
+    ready = is_ready(checks)
     if options.json:
         fields = {
             "ready": ready,
-            "conclusion": doctor.conclusion(checks),
+            "conclusion": conclusion(checks),
             "checks": [{**asdict(check), "state": check.state.value} for check in checks],
             "length": None if found.outlook is None else asdict(found.outlook),
         }
         print(json.dumps(fields, indent=2, ensure_ascii=False))
     else:
         colour = sys.stdout.isatty() and "NO_COLOR" not in os.environ
-        print(render(checks, colour))
+        print(render_checks(checks, colour))
     return 0 if ready else EXIT_NOT_READY
 
 
-def render(checks: Sequence[Check], colour: bool = False) -> str:
+def render_checks(checks: Sequence[Check], colour: bool = False) -> str:
     """All checks within :data:`WIDTH` columns, and the conclusion."""
     lines = [line for check in checks for line in _lines(check, colour)]
-    last = textwrap.wrap(one_line(doctor.conclusion(checks)), WIDTH, break_on_hyphens=False)
+    last = textwrap.wrap(one_line(conclusion(checks)), WIDTH, break_on_hyphens=False)
     return "\n".join([*lines, "", *last])
 
 

@@ -22,14 +22,15 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from ratchet import exports
-from ratchet.cli import command, settings
-from ratchet.dialects import read_table
-from ratchet.errors import InputMissingError, UsageError
-from ratchet.exports import Entry, Sheet
-from ratchet.history import History, Trial
-from ratchet.results_tsv import one_line
-from ratchet.vocabulary import Direction, Status
+from ratchet.base.errors import InputMissingError, UsageError
+from ratchet.base.io import read_file
+from ratchet.base.text import one_line
+from ratchet.cli.main import CommandParser, OutputError, run_command
+from ratchet.cli.sessions import add_options, session_of
+from ratchet.logs.export import SHEET_FORMATS, ExportedExperiment, Sheet, sheet_of
+from ratchet.logs.reader import read_table
+from ratchet.records.history import History, Trial
+from ratchet.records.records import Direction, Status
 
 MLFLOW_TEXT = 5000
 """Longest text that every version of MLflow takes as a tag."""
@@ -60,7 +61,9 @@ def to_mlflow(sheet: Sheet, folder: Path) -> tuple[str, ...]:
     return tuple(left_out)
 
 
-def _mlflow_run(client: Any, experiment: str, sheet: Sheet, entry: Entry) -> Iterator[str]:
+def _mlflow_run(
+    client: Any, experiment: str, sheet: Sheet, entry: ExportedExperiment
+) -> Iterator[str]:
     tags: dict[str, str] = {}
     numbers: dict[str, float] = {}
     for name, value in _named(sheet, entry):
@@ -111,7 +114,7 @@ def to_wandb(sheet: Sheet, folder: Path) -> tuple[str, ...]:
     return sheet.problems
 
 
-def _named(sheet: Sheet, entry: Entry) -> Iterator[tuple[str, Any]]:
+def _named(sheet: Sheet, entry: ExportedExperiment) -> Iterator[tuple[str, Any]]:
     """All that is known of an experiment, by name; what is missing is not there."""
     own = {
         "number": entry.number,
@@ -129,7 +132,7 @@ def _named(sheet: Sheet, entry: Entry) -> Iterator[tuple[str, Any]]:
             yield name, value
 
 
-def _title(entry: Entry) -> str:
+def _title(entry: ExportedExperiment) -> str:
     return f"{entry.number} {one_line(entry.description)}"[:200].strip()
 
 
@@ -157,7 +160,7 @@ class _written:  # noqa: N801  (reads as a phrase)
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         if isinstance(error, OSError):
             reason = error.strerror or error
-            raise command.OutputError(f"{self.folder}: cannot be written: {reason}") from None
+            raise OutputError(f"{self.folder}: cannot be written: {reason}") from None
 
 
 WRITERS: dict[str, Writer] = {"mlflow": to_mlflow, "wandb": to_wandb}
@@ -175,11 +178,11 @@ SHOWN = 20
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line."""
-    return command.run(NAME, lambda given: _run(_parse(given)), argv)
+    return run_command(NAME, lambda given: _run(_parse(given)), argv)
 
 
 def _parse(argv: Sequence[str]) -> argparse.Namespace:
-    parser = command.Parser(
+    parser = CommandParser(
         prog=NAME,
         description="Write a session, or anybody's log, for other tools.",
         epilog="mlflow and wandb write offline files through these libraries: "
@@ -189,11 +192,11 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
     add = parser.add_argument
     add("session", nargs="?", help="name of the session (default: the configured one)")
     add("--results", type=Path, help="a log in any dialect instead of a session")
-    add("--to", required=True, choices=[*exports.TEXTS, *FOLDERS], help="the format")
+    add("--to", required=True, choices=[*SHEET_FORMATS, *FOLDERS], help="the format")
     add("-o", "--output", type=Path, help="new file or, for mlflow and wandb, folder")
     add("--metric", help="column of a log's metric (default: recognised)")
     add("--direction", choices=[d.value for d in Direction], help="of a log's metric")
-    settings.add_options(parser)
+    add_options(parser)
     options = parser.parse_args(argv)
     if options.results is not None and options.session is not None:
         raise UsageError("expected a session or --results, found both")
@@ -207,13 +210,13 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
 def _run(options: argparse.Namespace) -> int:
     output: Path | None = options.output
     if output is not None and (output.exists() or output.is_symlink()):
-        raise command.OutputError(f"{output}: exists already; name another with -o")
+        raise OutputError(f"{output}: exists already; name another with -o")
     sheet = _of_log(options) if options.results is not None else _of_session(options)
     if options.to in FOLDERS:
         assert output is not None
         left_out = WRITERS[options.to](sheet, output)
     else:
-        made = exports.TEXTS[options.to](sheet)
+        made = SHEET_FORMATS[options.to](sheet)
         left_out = made.left_out
         _write(output, made.text)
     _tell(sheet, left_out)
@@ -224,13 +227,13 @@ def _write(output: Path | None, text: str) -> None:
     if output is None:
         sys.stdout.write(text)
         return
-    from ratchet.files import write_bytes
+    from ratchet.base.io import write_bytes
 
     try:
         write_bytes(output, text.encode("utf-8", errors="replace"))
     except OSError as error:
         reason = error.strerror or error
-        raise command.OutputError(f"{output}: cannot be written: {reason}") from None
+        raise OutputError(f"{output}: cannot be written: {reason}") from None
 
 
 def _tell(sheet: Sheet, left_out: Sequence[str]) -> None:
@@ -244,29 +247,29 @@ def _tell(sheet: Sheet, left_out: Sequence[str]) -> None:
 
 def _of_log(options: argparse.Namespace) -> Sheet:
     name = one_line(str(options.results))
-    data = command.read(options.results)
+    data = read_file(options.results)
     direction = None if options.direction is None else Direction(options.direction)
-    return exports.sheet_of(read_table(data, name, options.metric, direction), data, name)
+    return sheet_of(read_table(data, name, options.metric, direction), data, name)
 
 
 def _of_session(options: argparse.Namespace) -> Sheet:
-    session = settings.session_of(options.session, options.root, options.config)
+    session = session_of(options.session, options.root, options.config)
     history = History.read(session.paths)
     return Sheet(
         name=session.config.session,
         metric=session.task.metric.name,
         direction=session.task.metric.direction.value,
-        entries=tuple(entry_of(trial) for trial in (history.start, *history.judged)),
+        entries=tuple(exported_experiment(trial) for trial in (history.start, *history.judged)),
     )
 
 
-def entry_of(trial: Trial) -> Entry:
+def exported_experiment(trial: Trial) -> ExportedExperiment:
     """One trial of a session, or its baseline, with ruling and runs."""
-    from ratchet.codec import encode
+    from ratchet.base.structs import to_json_values
 
-    ruling = {} if trial.ruling is None else encode(trial.ruling)
+    ruling = {} if trial.ruling is None else to_json_values(trial.ruling)
     known = {name: value for name, value in ruling.items() if name not in _ELSEWHERE}
-    return Entry(
+    return ExportedExperiment(
         number=trial.number,
         line=None,
         commit=trial.commit,
@@ -283,7 +286,7 @@ def entry_of(trial: Trial) -> Entry:
             "hypothesis": trial.proposal.hypothesis,
             "proposer": trial.proposal.proposer,
             "memory_mb": trial.memory_mb,
-            "runs": encode(trial.runs),
+            "runs": to_json_values(trial.runs),
         },
     )
 

@@ -18,17 +18,26 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from ratchet import power
-from ratchet.cli import command
-from ratchet.codec import encode, replace
-from ratchet.errors import DataError, InputMissingError, UsageError
-from ratchet.files import read_record, write_bytes
-from ratchet.paths import SessionPaths
-from ratchet.power import NoiseFloor, detectable, power_of
-from ratchet.records import RoundVerdict
-from ratchet.report.frames import Frame, Row, Spec, base, layer
-from ratchet.report.palette import LIGHT
-from ratchet.results_tsv import one_line
+from ratchet.base.colours import LIGHT
+from ratchet.base.errors import DataError, InputMissingError, UsageError
+from ratchet.base.io import read_record, write_bytes
+from ratchet.base.structs import replace, to_json_values
+from ratchet.base.text import one_line
+from ratchet.cli.main import CommandParser, OutputError, add_log_options, read_log, run_command
+from ratchet.records.paths import SessionPaths
+from ratchet.records.records import RoundVerdict
+from ratchet.report.figure_style import Frame, Row, Spec, base_spec, mark_layer
+from ratchet.simulation.power import (
+    EFFECTS,
+    RELATIVE_NOISE,
+    SEEDS,
+    NoiseFloor,
+    detectable,
+    false_keeps,
+    noise_from_replicates,
+    power_of,
+    seeds_needed,
+)
 
 Facts = dict[str, Any]
 WIDTH = 100
@@ -147,7 +156,7 @@ def curves(facts: dict[str, Any]) -> Spec:
     rule = {"type": "rule", "color": LIGHT["muted"], "strokeDash": [2, 3]}
     noise = facts["noise"]
     return {
-        **base(FRAME),
+        **base_spec(FRAME),
         "title": {
             "text": "Probability to show an improvement",
             "subtitle": f"one-sided level {facts['alpha']:g}; 1 noise sd is {noise['sd']:.3g}",
@@ -159,8 +168,8 @@ def curves(facts: dict[str, Any]) -> Spec:
             "subtitleColor": LIGHT["muted"],
         },
         "layer": [
-            layer(wanted, rule, {**_axes(), "x2": {"field": "x2"}}),
-            layer(rows, {"type": "line", "strokeWidth": 2}, encoding),
+            mark_layer(wanted, rule, {**_axes(), "x2": {"field": "x2"}}),
+            mark_layer(rows, {"type": "line", "strokeWidth": 2}, encoding),
             *_labels(facts["alpha"], encoding["color"]),
         ],
     }
@@ -177,8 +186,8 @@ def _labels(alpha: float, colour: Spec) -> list[Spec]:
     mark = {"type": "text", "fontSize": 13, "fontWeight": "bold"}
     halo = {"stroke": LIGHT["surface"], "strokeWidth": 6, "strokeJoin": "round"}
     return [
-        layer(rows, {**mark, **halo, "color": LIGHT["surface"]}, {**_axes(), **text}),
-        layer(rows, mark, {**_axes(), **text, "color": colour}),
+        mark_layer(rows, {**mark, **halo, "color": LIGHT["surface"]}, {**_axes(), **text}),
+        mark_layer(rows, mark, {**_axes(), **text, "color": colour}),
     ]
 
 
@@ -266,11 +275,11 @@ UNSURE = 1.5
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line."""
-    return command.run(NAME, lambda given: _run(_parse(given)), argv)
+    return run_command(NAME, lambda given: _run(_parse(given)), argv)
 
 
 def _parse(argv: Sequence[str]) -> argparse.Namespace:
-    parser = command.Parser(
+    parser = CommandParser(
         prog=NAME,
         description="What replicates can show at a noise floor, and how many keeps are luck.",
         epilog="Give the noise floor by exactly one of the first four options.",
@@ -281,7 +290,7 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
     source.add_argument("--noise-sd", type=float, help="standard deviation of one run")
     source.add_argument("--replicates", type=float, nargs="+", help="metrics of runs of one code")
     source.add_argument("--session", help="a session in results/")
-    command.add_log_options(parser, None, source)
+    add_log_options(parser, None, source)
     add("--value", type=float, help="the metric's size, for percentages (default: the input's)")
     add("--alpha", type=float, default=0.05, help="one-sided error level (default 0.05)")
     add("--power", type=float, default=0.8, help="probability to show an effect (default 0.8)")
@@ -345,7 +354,7 @@ def _floor(options: argparse.Namespace) -> NoiseFloor:
     if options.noise_sd is not None:
         return NoiseFloor(options.noise_sd, "as stated")
     if options.replicates is not None:
-        return power.noise_from_replicates(options.replicates)
+        return noise_from_replicates(options.replicates)
     return _of_session(options.session) if options.session else _of_log(options)
 
 
@@ -368,11 +377,11 @@ def _of_session(name: str) -> NoiseFloor:
 
 def _of_log(options: argparse.Namespace) -> NoiseFloor:
     """The noise floor that ``autojudge --all`` finds."""
-    from ratchet import logs_analysis
+    from ratchet.logs.analysis import Rules, replay_rows, settings_for
 
-    every, _ = command.read_log(options)
-    settings, _ = logs_analysis.settings_for(every, len(every.rows), logs_analysis.Rules())
-    judge = logs_analysis.replayed(every, settings).judge
+    every, _ = read_log(options)
+    settings, _ = settings_for(every, len(every.rows), Rules())
+    judge = replay_rows(every, settings).judge
     low, high = judge.noise_interval(JUDGE_LEVEL)
     source = f"estimated from {len(every.rows)} experiments of {options.results.name}"
     value = every.table.direction.sign * judge.incumbent_mean
@@ -382,7 +391,7 @@ def _of_log(options: argparse.Namespace) -> NoiseFloor:
 def _effects(texts: Sequence[str] | None, floor: NoiseFloor) -> list[float]:
     """Effects in noise sds; raises :class:`UsageError` for what is no effect."""
     if not texts:
-        return list(power.EFFECTS)
+        return list(EFFECTS)
     found = []
     for text in texts:
         unit = next((u for u in ("sd", "%") if text.endswith(u)), "")
@@ -404,9 +413,7 @@ def _facts(options: argparse.Namespace, floor: NoiseFloor, effects: list[float])
     alpha, wanted = options.alpha, options.power
     size = abs(floor.value) if floor.value else None
     relative = (
-        power.RELATIVE_NOISE
-        if size is None
-        else min(max(floor.sd / size, LEAST_RELATIVE_NOISE), 1.0)
+        RELATIVE_NOISE if size is None else min(max(floor.sd / size, LEAST_RELATIVE_NOISE), 1.0)
     )
 
     def shown(sds: float | None) -> dict[str, float | None]:
@@ -416,25 +423,23 @@ def _facts(options: argparse.Namespace, floor: NoiseFloor, effects: list[float])
 
     kinds = {"known": True, "estimated": False}
     return {
-        "noise": encode(floor),
+        "noise": to_json_values(floor),
         "alpha": alpha,
         "power": wanted,
         "detectable": [
             {"seeds": n}
-            | {k: shown(power.detectable(n, alpha, wanted, known)) for k, known in kinds.items()}
-            for n in power.SEEDS
+            | {k: shown(detectable(n, alpha, wanted, known)) for k, known in kinds.items()}
+            for n in SEEDS
         ],
         "seeds_needed": [
             shown(effect)
-            | {k: power.seeds_needed(effect, alpha, wanted, known) for k, known in kinds.items()}
+            | {k: seeds_needed(effect, alpha, wanted, known) for k, known in kinds.items()}
             for effect in effects
         ],
         "experiments": options.experiments,
         "false_keeps": [
-            encode(rule)
-            for rule in power.false_keeps(
-                options.experiments, options.seed, relative, options.sessions
-            )
+            to_json_values(rule)
+            for rule in false_keeps(options.experiments, options.seed, relative, options.sessions)
         ],
         "warnings": _warnings(floor),
     }
@@ -455,7 +460,7 @@ def _plot(path: Path, facts: dict[str, Any]) -> None:
     try:
         write_bytes(path, data)
     except OSError as error:
-        raise command.OutputError(f"{path}: cannot be written: {error.strerror or error}") from None
+        raise OutputError(f"{path}: cannot be written: {error.strerror or error}") from None
 
 
 if __name__ == "__main__":

@@ -23,17 +23,27 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from ratchet import files, tasks
-from ratchet.cli import command, settings
-from ratchet.cli.command import OutputError
-from ratchet.codec import asdict
-from ratchet.errors import DataError, InputMissingError, UsageError
-from ratchet.history import History
-from ratchet.paths import SessionPaths
-from ratchet.program import Contract, Finding, PastSession, check, render
-from ratchet.results_tsv import one_line
+from ratchet.base.errors import DataError, InputMissingError, UsageError
+from ratchet.base.io import read_file, write_bytes
+from ratchet.base.structs import asdict
+from ratchet.base.text import one_line
+from ratchet.cli.main import CommandParser, OutputError, run_command
+from ratchet.cli.sessions import add_options, harness_folder, read_settings, session_of, task_of
+from ratchet.proposers.program_md import (
+    Finding,
+    PastSession,
+    ProgramContract,
+    budget_of,
+    check_program,
+    contract_of,
+    next_version,
+    past_session,
+    render_program,
+)
+from ratchet.records.history import History
+from ratchet.records.paths import SessionPaths
 from ratchet.session import Session
-from ratchet.stages.program import budget_of, contract_of, next_version, past_session
+from ratchet.task.repository import named_task, task_folder
 
 NAME = "ratchet program"
 EXIT_FINDINGS = 1
@@ -46,11 +56,11 @@ _VERSION = re.compile(r"(?P<stem>.*?)(?:-v(?P<number>\d+))?")
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line."""
-    return command.run(NAME, lambda given: _run(_parse(given)), argv)
+    return run_command(NAME, lambda given: _run(_parse(given)), argv)
 
 
 def _parse(argv: Sequence[str]) -> argparse.Namespace:
-    parser = command.Parser(
+    parser = CommandParser(
         prog=NAME,
         description="Write, check and update the brief of a task.",
         epilog=_EPILOG,
@@ -74,7 +84,7 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
     updated.add_argument("--force", action="store_true", help="overwrite a file that is there")
     updated.add_argument("--print", action="store_true", help="to standard output instead")
     for one in (new, checked, updated):
-        settings.add_options(one)
+        add_options(one)
     return parser.parse_args(argv)
 
 
@@ -94,7 +104,7 @@ def _check(options: argparse.Namespace) -> int:
     contract, brief = _contract(options)
     path: Path = options.file or brief
     text = _text(path)
-    found = check(text, contract)
+    found = check_program(text, contract)
     if options.json:
         print(json.dumps(_fields(path, found), indent=2, ensure_ascii=False))
     else:
@@ -116,17 +126,17 @@ def _fields(path: Path, found: Sequence[Finding]) -> dict[str, object]:
 
 def _text(path: Path) -> str:
     try:
-        return command.read(path).decode()
+        return read_file(path).decode()
     except UnicodeDecodeError as error:
         raise DataError(
             f"{path}: expected UTF-8 text, found byte {error.start} that is none"
         ) from None
 
 
-def _contract(options: argparse.Namespace) -> tuple[Contract, Path]:
+def _contract(options: argparse.Namespace) -> tuple[ProgramContract, Path]:
     """What the configured task wants to be said, and where its brief lies."""
-    chosen = settings.read(options.root, options.config)
-    task = settings.task_of(chosen, options.root)
+    chosen = read_settings(options.root, options.config)
+    task = task_of(chosen, options.root)
     return contract_of(task, chosen, budget_of(task, chosen)), task.folder / task.brief
 
 
@@ -142,7 +152,7 @@ def _new(options: argparse.Namespace) -> int:
             f"{path}; write elsewhere with --output, or overwrite it with --force"
         )
     _refuse_frozen(path, options)
-    _write(path, render(contract, _past(options)))
+    _write(path, render_program(contract, _past(options)))
     print(f"{NAME}: wrote {path}", file=sys.stderr)
     return 0
 
@@ -150,7 +160,7 @@ def _new(options: argparse.Namespace) -> int:
 def _past(options: argparse.Namespace) -> PastSession | None:
     """What the configured session found out, if it has begun."""
     try:
-        session = settings.session_of(None, options.root, options.config)
+        session = session_of(None, options.root, options.config)
     except InputMissingError:
         return None
     return past_session(session, History.read(session.paths))
@@ -158,8 +168,8 @@ def _past(options: argparse.Namespace) -> PastSession | None:
 
 def _refuse_frozen(path: Path, options: argparse.Namespace) -> None:
     """A session that has begun goes on only with the brief that it started with."""
-    chosen = settings.read(options.root, options.config)
-    task = settings.task_of(chosen, options.root)
+    chosen = read_settings(options.root, options.config)
+    task = task_of(chosen, options.root)
     begun = SessionPaths(chosen.session, options.root).manifest
     if begun.is_file() and _same(path, task.folder / task.brief):
         raise UsageError(
@@ -172,15 +182,15 @@ def _brief(session: Session, root: Path) -> Path:
     """Where the brief of a session lies; next versions of a repository's go to ``root``."""
     if session.manifest.origin is not None:
         return root / Path(session.manifest.brief.path).name
-    place = settings.harness(root)
-    folder = tasks.folder(session.manifest.frozen["task"], root, place, None)
+    place = harness_folder(root)
+    folder = task_folder(session.manifest.frozen["task"], root, place, None)
     return folder / session.manifest.brief.path
 
 
 def _definition(session: Session, root: Path) -> Path:
     """The file that names the brief."""
     wanted = session.manifest.frozen["task"]
-    return tasks.named(wanted, root, settings.harness(root)).definition
+    return named_task(wanted, root, harness_folder(root)).definition
 
 
 def _same(one: Path, other: Path) -> bool:
@@ -191,7 +201,7 @@ def _same(one: Path, other: Path) -> bool:
 
 
 def _update(options: argparse.Namespace) -> int:
-    session = settings.session_of(options.session, options.root, options.config)
+    session = session_of(options.session, options.root, options.config)
     text = next_version(session, History.read(session.paths))
     if not session.paths.confirmation.is_file():
         print(
@@ -234,7 +244,7 @@ def _next_name(frozen: Path, text: str) -> Path:
 
 def _write(path: Path, text: str) -> None:
     try:
-        files.write_bytes(path, text.encode("utf-8", errors="replace"))
+        write_bytes(path, text.encode("utf-8", errors="replace"))
     except OSError as error:
         raise OutputError(f"{path}: cannot be written ({error.strerror})") from None
 

@@ -15,10 +15,21 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from ratchet.cli import command, settings
+from ratchet.base.errors import InputMissingError, UsageError
+from ratchet.base.io import read_file
+from ratchet.base.text import one_line
 from ratchet.cli.autojudge import MODES
-from ratchet.errors import InputMissingError, UsageError
-from ratchet.results_tsv import one_line
+from ratchet.cli.main import (
+    CommandParser,
+    add_log_options,
+    check_positive,
+    may_write,
+    read_log,
+    run_command,
+    tell_assumptions,
+    write_page,
+)
+from ratchet.cli.sessions import add_options, session_of
 
 NAME = "ratchet report"
 DEFAULT_OUTPUT = Path("report.html")
@@ -28,11 +39,11 @@ _OF_A_LOG = ("run_log", "repo", "metric", "direction", "agent", "mode", "noise_s
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line."""
-    return command.run(NAME, lambda given: _run(_parse(given)), argv)
+    return run_command(NAME, lambda given: _run(_parse(given)), argv)
 
 
 def _parse(argv: Sequence[str]) -> argparse.Namespace:
-    parser = command.Parser(
+    parser = CommandParser(
         prog=NAME,
         description="Write the report of anybody's log, or of a session, as one page.",
         epilog="without --results and -o it says where the session's own report is",
@@ -40,14 +51,14 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
     )
     add = parser.add_argument
     add("session", nargs="?", help="name of the session (default: the configured one)")
-    command.add_log_options(parser, None)
+    add_log_options(parser, None)
     add("--run-log", type=Path, help="run log of one of the log's experiments")
     add("--repo", type=Path, help="git repository of the log's commits, for diffs")
     add("-o", "--output", type=Path, help=f"the page (of a log: default {DEFAULT_OUTPUT})")
     add("--force", action="store_true", help="replace a file that is no report")
     add("--mode", choices=MODES, help="how sure a keep must be for the judge (default auto)")
     add("--noise-sd", type=float, help="noise floor of one run of a log, if it is known")
-    settings.add_options(parser)
+    add_options(parser)
     options = parser.parse_args(argv)
     _check(options)
     return options
@@ -63,7 +74,7 @@ def _check(options: argparse.Namespace) -> None:
             raise UsageError(f"--{given[0].replace('_', '-')} is of a log: add --results FILE")
         if options.force and options.output is None:
             raise UsageError("--force needs a file to replace: add -o FILE")
-    command.check_positive("--noise-sd", options.noise_sd)
+    check_positive("--noise-sd", options.noise_sd)
 
 
 def _run(options: argparse.Namespace) -> int:
@@ -74,25 +85,25 @@ def _run(options: argparse.Namespace) -> int:
 
 def _of_log(options: argparse.Namespace) -> int:
     output: Path = options.output or DEFAULT_OUTPUT
-    command.may_write(output, options.force, (options.results, options.run_log))
-    from ratchet import logs_analysis
-    from ratchet.report import foreign
+    may_write(output, options.force, (options.results, options.run_log))
+    from ratchet.logs.analysis import Rules, analyzed
+    from ratchet.report.log_report import log_facts
     from ratchet.report.render import render_html
 
-    every, data = command.read_log(options)
-    rules = logs_analysis.Rules(options.mode or "auto", options.noise_sd)
-    run = options.run_log and (options.run_log.name, command.read(options.run_log))
-    log = logs_analysis.analyzed(every, (options.results.name, data), rules, run, options.repo)
-    facts = foreign.build(log)
-    command.write_page(output, render_html(facts))
+    every, data = read_log(options)
+    rules = Rules(options.mode or "auto", options.noise_sd)
+    run = options.run_log and (options.run_log.name, read_file(options.run_log))
+    log = analyzed(every, (options.results.name, data), rules, run, options.repo)
+    facts = log_facts(log)
+    write_page(output, render_html(facts))
     print(one_line(facts["answer"]["sentence"]))
     print(one_line(str(output)))
-    command.tell(NAME, log.every.table, log.notes, quiet=False)
+    tell_assumptions(NAME, log.every.table, log.notes, quiet=False)
     return 0
 
 
 def _of_session(options: argparse.Namespace) -> int:
-    session = settings.session_of(options.session, options.root, options.config)
+    session = session_of(options.session, options.root, options.config)
     page, output = session.paths.report_html, options.output
     if output is None:
         if not page.is_file():
@@ -102,13 +113,14 @@ def _of_session(options: argparse.Namespace) -> int:
             )
         print(one_line(str(page)))
         return 0
-    command.may_write(output, options.force, ())
-    from ratchet.history import History
-    from ratchet.report import facts, publish
+    may_write(output, options.force, ())
+    from ratchet.records.history import History
+    from ratchet.report.facts import build_facts
     from ratchet.report.render import render_html
+    from ratchet.report.session_report import gather_records
 
-    found = facts.build(publish.gather(session, History.read(session.paths)))
-    command.write_page(output, render_html(found))
+    found = build_facts(gather_records(session, History.read(session.paths)))
+    write_page(output, render_html(found))
     print(one_line(found["answer"]["sentence"]))
     print(one_line(str(output)))
     return 0

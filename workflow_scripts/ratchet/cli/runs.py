@@ -16,11 +16,12 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from ratchet.cli import command, settings
-from ratchet.errors import UsageError
-from ratchet.history import History, Trial
-from ratchet.records import Verdict
-from ratchet.report.text import decimals_for, label, number
+from ratchet.base.errors import UsageError
+from ratchet.base.text import decimals_for, format_number, one_line_label
+from ratchet.cli.main import CommandParser, run_command
+from ratchet.cli.sessions import add_options, session_of
+from ratchet.records.history import History, Trial
+from ratchet.records.records import Verdict
 from ratchet.session import Session
 
 NAME = "ratchet runs"
@@ -48,11 +49,11 @@ SORTS: dict[str, Key] = {
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Read and print; returns the exit code."""
-    return command.run(NAME, lambda given: _run(_parse(given)), argv)
+    return run_command(NAME, lambda given: _run(_parse(given)), argv)
 
 
 def _parse(argv: Sequence[str]) -> argparse.Namespace:
-    parser = command.Parser(
+    parser = CommandParser(
         prog=NAME, description="The experiments of a session as a table.", allow_abbrev=False
     )
     add = parser.add_argument
@@ -64,7 +65,7 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
     form = parser.add_mutually_exclusive_group()
     form.add_argument("--json", action="store_true", help="one JSON object")
     form.add_argument("--tsv", action="store_true", help="tab-separated values")
-    settings.add_options(parser)
+    add_options(parser)
     options = parser.parse_args(argv)
     if options.top is not None and options.top < 1:
         raise UsageError(f"--top: expected at least 1, found {options.top}")
@@ -72,9 +73,9 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
 
 
 def _run(options: argparse.Namespace) -> int:
-    session = settings.session_of(options.session, options.root, options.config)
+    session = session_of(options.session, options.root, options.config)
     history = History.read(session.paths)
-    chosen = select((history.start, *history.judged), options, session.sign)
+    chosen = select_trials((history.start, *history.judged), options, session.sign)
     if options.json:
         fields = {
             "session": session.config.session,
@@ -87,11 +88,11 @@ def _run(options: argparse.Namespace) -> int:
         print("\n".join(_tsv(chosen)))
     else:
         colour = sys.stdout.isatty() and "NO_COLOR" not in os.environ
-        print("\n".join(table(chosen, session, colour)))
+        print("\n".join(trials_table(chosen, session, colour)))
     return 0
 
 
-def select(found: Sequence[Trial], options: argparse.Namespace, sign: int) -> list[Trial]:
+def select_trials(found: Sequence[Trial], options: argparse.Namespace, sign: int) -> list[Trial]:
     """Those that were asked for, the best first where an order was asked for.
 
     What has no value in that order comes last, and is never among the top ones.
@@ -123,9 +124,9 @@ def _fields(trial: Trial) -> dict[str, Any]:
         trial.confidence,
         len(trial.values),
         trial.memory_mb,
-        label(trial.category),
+        one_line_label(trial.category),
         trial.commit,
-        label(trial.description),
+        one_line_label(trial.description),
     )
     return dict(zip(COLUMNS, values, strict=True))
 
@@ -143,9 +144,9 @@ def _cell(value: Any) -> str:
     return f"{value:.10g}" if isinstance(value, float) else str(value)
 
 
-def table(chosen: Sequence[Trial], session: Session, colour: bool) -> list[str]:
+def trials_table(chosen: Sequence[Trial], session: Session, colour: bool) -> list[str]:
     """Aligned lines of at most :data:`WIDTH` columns."""
-    metric = label(session.task.metric.name, 12)
+    metric = one_line_label(session.task.metric.name, 12)
     deltas = [abs(e.delta) for e in chosen if e.delta]
     digits = decimals_for(min(deltas, default=None), next((e.mean for e in chosen), None))
     digits = max(3, digits)
@@ -155,12 +156,12 @@ def table(chosen: Sequence[Trial], session: Session, colour: bool) -> list[str]:
             (
                 str(trial.number),
                 trial.word,
-                number(trial.mean, digits),
-                number(trial.delta, digits, signed=True) if trial.number else "",
-                number(trial.confidence, 3) if trial.number else "",
+                format_number(trial.mean, digits),
+                format_number(trial.delta, digits, signed=True) if trial.number else "",
+                format_number(trial.confidence, 3) if trial.number else "",
                 str(len(trial.values)),
-                number(trial.memory_mb, 1),
-                label(trial.description),
+                format_number(trial.memory_mb, 1),
+                one_line_label(trial.description),
             )
         )
     return _aligned(rows, colour)

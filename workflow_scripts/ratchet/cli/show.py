@@ -16,11 +16,20 @@ import textwrap
 from collections.abc import Iterator, Sequence
 from shlex import quote
 
-from ratchet.cli import command, settings
+from ratchet.base.text import (
+    DIFF_LIMIT,
+    LOG_LIMIT,
+    format_number,
+    format_percent,
+    head_text,
+    one_line_label,
+    tail_text,
+)
 from ratchet.cli.diff import coloured
-from ratchet.history import History, Trial
-from ratchet.records import RunSummary
-from ratchet.report.text import DIFF_LIMIT, LOG_LIMIT, head, label, number, percent, tail
+from ratchet.cli.main import CommandParser, run_command
+from ratchet.cli.sessions import add_options, session_of, trial_of
+from ratchet.records.history import History, Trial
+from ratchet.records.records import RunSummary
 from ratchet.session import Session
 
 NAME = "ratchet show"
@@ -32,46 +41,48 @@ LONG = 2_000
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Read and print; returns the exit code."""
-    return command.run(NAME, lambda given: _run(_parse(given)), argv)
+    return run_command(NAME, lambda given: _run(_parse(given)), argv)
 
 
 def _parse(argv: Sequence[str]) -> argparse.Namespace:
-    parser = command.Parser(
+    parser = CommandParser(
         prog=NAME, description="Everything about one experiment.", allow_abbrev=False
     )
     parser.add_argument("number", type=int, help="of the experiment; 0 is the baseline")
     parser.add_argument("--session", help="name of the session (default: the configured one)")
-    settings.add_options(parser)
+    add_options(parser)
     return parser.parse_args(argv)
 
 
 def _run(options: argparse.Namespace) -> int:
-    session = settings.session_of(options.session, options.root, options.config)
-    chosen = settings.trial_of(session, History.read(session.paths), options.number)
+    session = session_of(options.session, options.root, options.config)
+    chosen = trial_of(session, History.read(session.paths), options.number)
     colour = sys.stdout.isatty() and "NO_COLOR" not in os.environ
-    print("\n".join(lines(chosen, session, colour)))
+    print("\n".join(experiment_lines(chosen, session, colour)))
     return 0
 
 
-def lines(trial: Trial, session: Session, colour: bool = False) -> Iterator[str]:
+def experiment_lines(trial: Trial, session: Session, colour: bool = False) -> Iterator[str]:
     """The whole of it, cleaned; prose within :data:`WIDTH` columns."""
     name = f"experiment {trial.number}" if trial.number else "baseline"
-    yield from _field(name, label(trial.description))
+    yield from _field(name, one_line_label(trial.description))
     if trial.number:
-        yield from _field("hypothesis", label(trial.proposal.hypothesis, LONG))
-        yield from _field("category", f"{label(trial.category, 60)}, round {trial.round}")
+        yield from _field("hypothesis", one_line_label(trial.proposal.hypothesis, LONG))
+        yield from _field("category", f"{one_line_label(trial.category, 60)}, round {trial.round}")
     ruling = trial.ruling
     if ruling is not None:
-        sure = "" if ruling.confidence is None else f", P(better) {percent(ruling.confidence)}"
+        sure = (
+            "" if ruling.confidence is None else f", P(better) {format_percent(ruling.confidence)}"
+        )
         kept = ", kept" if trial.kept else ""
         yield from _field("verdict", f"{ruling.verdict.value}{kept}{sure}")
-        yield from _field("reason", label(ruling.reason, LONG))
+        yield from _field("reason", one_line_label(ruling.reason, LONG))
         for note in ruling.notes:
-            yield from _field("note", label(note))
+            yield from _field("note", one_line_label(note))
     metric = session.task.metric
-    unit = f" {label(metric.unit, 40)}" if metric.unit else ""
-    value = number(trial.mean, 6)
-    yield from _field(label(metric.name, 10), f"{value}{unit if trial.mean else ''}")
+    unit = f" {one_line_label(metric.unit, 40)}" if metric.unit else ""
+    value = format_number(trial.mean, 6)
+    yield from _field(one_line_label(metric.name, 10), f"{value}{unit if trial.mean else ''}")
     yield from _field(
         "commit", f"git -C {quote(str(session.paths.folder))} show {trial.commit[:12]}"
     )
@@ -79,7 +90,7 @@ def lines(trial: Trial, session: Session, colour: bool = False) -> Iterator[str]
         yield from _field("run", _one_run(run))
     if trial.number:
         yield ""
-        text = head(trial.proposal.diff, DIFF_LIMIT)
+        text = head_text(trial.proposal.diff, DIFF_LIMIT)
         yield from (coloured(line) if colour else line for line in text.splitlines())
     telling = trial.telling_run
     if telling is not None:
@@ -90,14 +101,14 @@ def lines(trial: Trial, session: Session, colour: bool = False) -> Iterator[str]
         yield (
             "[the store no longer holds it]"
             if content is None
-            else tail(content.decode(errors="replace"), LOG_LIMIT)
+            else tail_text(content.decode(errors="replace"), LOG_LIMIT)
         )
 
 
 def _one_run(run: RunSummary) -> str:
-    memory = "" if run.memory_mb is None else f", {number(run.memory_mb, 1)} MiB"
-    value = run.outcome.value if run.value is None else number(run.value, 6)
-    why = f" ({label(run.reason, 200)})" if run.value is None and run.reason else ""
+    memory = "" if run.memory_mb is None else f", {format_number(run.memory_mb, 1)} MiB"
+    value = run.outcome.value if run.value is None else format_number(run.value, 6)
+    why = f" ({one_line_label(run.reason, 200)})" if run.value is None and run.reason else ""
     return f"{run.key[:12]} seed {run.seed}: {value}{why}{memory}"
 
 

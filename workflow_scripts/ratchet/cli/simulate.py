@@ -22,9 +22,17 @@ from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from typing import TypeVar
 
-from ratchet.cli import command
-from ratchet.errors import ConfigError, UsageError
-from ratchet.simulation import RULES, WORLDS, Plan, Record, Rule, play_all, summarize, table
+from ratchet.base.errors import ConfigError, UsageError
+from ratchet.cli.main import CommandParser, run_command
+from ratchet.simulation.measures import (
+    LEGEND,
+    simulation_heading,
+    simulation_lines,
+    simulation_values,
+    summarize_sessions,
+)
+from ratchet.simulation.session import RULES, Rule, SimulatedSession, SimulationPlan, play_all
+from ratchet.simulation.worlds import WORLDS
 
 T = TypeVar("T")
 
@@ -38,11 +46,11 @@ MOST_JOBS = 256
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code."""
-    return command.run("ratchet simulate", lambda given: _run(_parse(given)), argv)
+    return run_command("ratchet simulate", lambda given: _run(_parse(given)), argv)
 
 
 def _parse(argv: Sequence[str]) -> argparse.Namespace:
-    parser = command.Parser(
+    parser = CommandParser(
         prog="ratchet simulate",
         description="Compare rules for keeping in simulated sessions with known truth.",
         epilog=_catalogue(),
@@ -71,25 +79,27 @@ def _catalogue() -> str:
     width = max(len(name) for name in (*WORLDS, *RULES))
     worlds = [f"  {world.name:{width}}  {world.summary}" for world in WORLDS.values()]
     rules = [f"  {rule.name:{width}}  {rule.summary}" for rule in RULES.values()]
-    return "\n".join(["worlds:", *worlds, "", "rules:", *rules, "", *table.LEGEND])
+    return "\n".join(["worlds:", *worlds, "", "rules:", *rules, "", *LEGEND])
 
 
 def _run(options: argparse.Namespace) -> int:
     plan, jobs = _plan(options), _jobs(options.jobs)
     against = _known("--against", options.against.strip(), RULES)
     rules = _rules(options.rules, against.name)
-    records = simulate(plan, rules, jobs, progress("simulate"))
-    summaries = {name: summarize(found, records[against.name]) for name, found in records.items()}
+    records = simulate_plans(plan, rules, jobs, progress_counter("simulate"))
+    summaries = {
+        name: summarize_sessions(found, records[against.name]) for name, found in records.items()
+    }
     if options.json:
-        fields = table.to_dict(plan, rules, summaries, against.name)
+        fields = simulation_values(plan, rules, summaries, against.name)
         print(json.dumps(fields, indent=2, allow_nan=False))
     else:
-        shown = table.lines(summaries, against.name)
-        print("\n".join([table.heading(plan), "", *shown, "", *table.LEGEND]))
+        shown = simulation_lines(summaries, against.name)
+        print("\n".join([simulation_heading(plan), "", *shown, "", *LEGEND]))
     return 0
 
 
-def _plan(options: argparse.Namespace) -> Plan:
+def _plan(options: argparse.Namespace) -> SimulationPlan:
     for name, value, most in (
         ("--runs", options.runs, MOST_RUNS),
         ("--sessions", options.sessions, MOST_SESSIONS),
@@ -98,7 +108,7 @@ def _plan(options: argparse.Namespace) -> Plan:
             raise UsageError(f"{name}: expected at most {most}, found {value}")
     world = _known("--world", options.world.strip(), WORLDS)
     try:
-        return Plan(
+        return SimulationPlan(
             world=world,
             runs=options.runs,
             noise_sd=options.noise_sd,
@@ -133,14 +143,14 @@ def _known(option: str, name: str, known: dict[str, T]) -> T:
     return known[name]
 
 
-def simulate(
-    plan: Plan, rules: tuple[Rule, ...], jobs: int, tell: Callable[[int, int], None]
-) -> dict[str, list[Record]]:
+def simulate_plans(
+    plan: SimulationPlan, rules: tuple[Rule, ...], jobs: int, tell: Callable[[int, int], None]
+) -> dict[str, list[SimulatedSession]]:
     """All sessions of a plan by rule, spread over processes.
 
     ``tell`` is called with the sessions done and the sessions in all.
     """
-    found: dict[str, list[Record]] = {rule.name: [] for rule in rules}
+    found: dict[str, list[SimulatedSession]] = {rule.name: [] for rule in rules}
     for done, records in enumerate(_sessions(plan, rules, min(jobs, plan.sessions)), start=1):
         for rule, record in zip(rules, records, strict=True):
             found[rule.name].append(record)
@@ -148,7 +158,9 @@ def simulate(
     return found
 
 
-def _sessions(plan: Plan, rules: tuple[Rule, ...], jobs: int) -> Iterator[list[Record]]:
+def _sessions(
+    plan: SimulationPlan, rules: tuple[Rule, ...], jobs: int
+) -> Iterator[list[SimulatedSession]]:
     one = partial(play_all, rules, plan)
     if jobs == 1:
         yield from map(one, range(plan.sessions))
@@ -166,7 +178,7 @@ def _ignore_interrupt() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
-def progress(name: str) -> Callable[[int, int], None]:
+def progress_counter(name: str) -> Callable[[int, int], None]:
     """A line that counts on a terminal's standard error, and nothing elsewhere."""
     terminal = sys.stderr.isatty()
 

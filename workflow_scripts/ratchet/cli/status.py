@@ -29,15 +29,40 @@ from glob import escape
 from pathlib import Path
 from typing import Any
 
-from ratchet import console, gpu, ownership, status
-from ratchet.cli import command
-from ratchet.codec import asdict
-from ratchet.errors import InputMissingError
-from ratchet.journal import Event, Follower
-from ratchet.paths import SessionPaths
-from ratchet.report.text import DASH, clean, decimals_for, label, number, safe_json
-from ratchet.status import duration
-from ratchet.status.text import current, decision, doing, progress, tried, what
+from ratchet.base.errors import InputMissingError
+from ratchet.base.structs import asdict
+from ratchet.base.text import (
+    DASH,
+    clean_text,
+    decimals_for,
+    event_seconds,
+    format_number,
+    iso_time,
+    one_line_label,
+    safe_json,
+    spoken_duration,
+)
+from ratchet.cli.main import CommandParser, run_command
+from ratchet.monitor.progress import (
+    SessionRunState,
+    SessionStanding,
+    current_work,
+    decision_word,
+    fold_events,
+    phase_line,
+    progress_line,
+    seconds_left,
+    session_state,
+    standing_facts,
+    tried_counts,
+    work_name,
+)
+from ratchet.monitor.views import event_line
+from ratchet.records.events import Event, Follower
+from ratchet.records.paths import SessionPaths
+from ratchet.runs import hardware
+from ratchet.runs.hardware import VISIBLE_GPUS, GpuSample, allowed_gpus, list_gpus, sample_gpu
+from ratchet.steps.ownership import folder_owner, owns_session
 
 Facts = Mapping[str, Any]
 
@@ -65,7 +90,7 @@ def frame(found: Facts, width: int, height: int | None, colour: bool) -> list[st
 
 def _head(found: Facts, width: int, colour: bool) -> str:
     state = found["state"]
-    name = " · ".join(label(text) for text in (found["session"], found["task"]) if text)
+    name = " · ".join(one_line_label(text) for text in (found["session"], found["task"]) if text)
     name = cut(name, width - len(state) - 2)
     gap = " " * (width - cells(name) - len(state))
     code = _STATE_COLOURS.get(state)
@@ -75,32 +100,34 @@ def _head(found: Facts, width: int, colour: bool) -> str:
 def _what(found: Facts, width: int) -> list[str]:
     """What it does, or why it does nothing."""
     if found["state"] == "finished":
-        return wrapped("", label(str(found["answer"] or "reported"), 2000), width)
-    lines = [cut(doing(found), width)]
+        return wrapped("", one_line_label(str(found["answer"] or "reported"), 2000), width)
+    lines = [cut(phase_line(found), width)]
     if found["why"]:
-        lines += wrapped("", label(found["why"], 2000), width)
+        lines += wrapped("", one_line_label(found["why"], 2000), width)
     return lines
 
 
 def _numbers(found: Facts) -> list[tuple[str, str]]:
     state = found["state"]
     if state == "running":
-        rows = [("now", label(text)) for text in current(found)]
+        rows = [("now", one_line_label(text)) for text in current_work(found)]
     else:  # how long it went on is not known
-        rows = [("was at", label(what(work))) for work in found["current"]]
+        rows = [("was at", one_line_label(work_name(work))) for work in found["current"]]
     digits = decimals_for(found["noise"], found["best"])
     if found["best"] is not None:
-        best = f"{number(found['best'], digits)} ± {number(found['noise'], digits)}"
-        metric = f"{label(found['metric'], 24)} " if found["metric"] else ""
-        rows.append(("best", f"{metric}{best}, baseline {number(found['baseline'], digits)}"))
-    rows.append(("tried", f"{tried(found)} ({found['runs']} runs)"))
+        best = f"{format_number(found['best'], digits)} ± {format_number(found['noise'], digits)}"
+        metric = f"{one_line_label(found['metric'], 24)} " if found["metric"] else ""
+        rows.append(
+            ("best", f"{metric}{best}, baseline {format_number(found['baseline'], digits)}")
+        )
+    rows.append(("tried", f"{tried_counts(found)} ({found['runs']} runs)"))
     if found["stop"]:
-        rows.append(("ended", f"early: {label(found['stop']['detail'])}"))
-    rows += [("ALARM", label(text)) for text in found["alarms"][-3:]]
+        rows.append(("ended", f"early: {one_line_label(found['stop']['detail'])}"))
+    rows += [("ALARM", one_line_label(text)) for text in found["alarms"][-3:]]
     if state == "running":
         rows.append(("left", _left(found)))
         silent = found["last_event"]["seconds_ago"]
-        rows.append(("heard", f"{duration(silent or 0.0)} ago"))
+        rows.append(("heard", f"{spoken_duration(silent or 0.0)} ago"))
     if found.get("disk_free_bytes") is not None:
         rows.append(("disk", f"{found['disk_free_bytes'] / 2**30:,.1f} GiB free"))
     return rows + [(f"GPU {gpu['index']}", _gpu(gpu)) for gpu in found.get("gpus") or ()]
@@ -108,7 +135,7 @@ def _numbers(found: Facts) -> list[tuple[str, str]]:
 
 def _left(found: Facts) -> str:
     left = found["seconds_left"]
-    return "not known yet" if left is None else f"about {duration(left)}"
+    return "not known yet" if left is None else f"about {spoken_duration(left)}"
 
 
 def _gpu(gpu: Mapping[str, Any]) -> str:
@@ -125,7 +152,7 @@ def _gpu(gpu: Mapping[str, Any]) -> str:
         shown("temperature_c", "°C"),
         shown("power_watts", "W"),
     )
-    return f"{label(gpu['name'], 40)}: {', '.join(parts)}"
+    return f"{one_line_label(gpu['name'], 40)}: {', '.join(parts)}"
 
 
 def _verdicts(verdicts: Sequence[Facts], found: Facts, width: int, colour: bool) -> list[str]:
@@ -133,10 +160,17 @@ def _verdicts(verdicts: Sequence[Facts], found: Facts, width: int, colour: bool)
     digits = decimals_for(found["noise"], found["best"])
     rows = [("#", "verdict", "P", "metric", "edit", "")]
     for entry in verdicts:
-        sure, value = number(entry["confidence"], 3), number(entry["value"], digits)
-        what = decision(entry)
+        sure, value = format_number(entry["confidence"], 3), format_number(entry["value"], digits)
+        what = decision_word(entry)
         rows.append(
-            (str(entry["number"]), entry["verdict"], sure, value, label(entry["description"]), what)
+            (
+                str(entry["number"]),
+                entry["verdict"],
+                sure,
+                value,
+                one_line_label(entry["description"]),
+                what,
+            )
         )
     widths = [max(len(row[place]) for row in rows) for place in range(4)]
     lines = []
@@ -218,11 +252,11 @@ _OPEN, _CLOSE = "\x1b[?1049h\x1b[?25l", "\x1b[?25h\x1b[?1049l"
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Look, print, and look again with ``--watch``; returns the exit code."""
-    return command.run(NAME, lambda given: _run(_parse(given)), argv)
+    return run_command(NAME, lambda given: _run(_parse(given)), argv)
 
 
 def _parse(argv: Sequence[str]) -> argparse.Namespace:
-    parser = command.Parser(
+    parser = CommandParser(
         prog=NAME,
         description="How a session stands: from its events alone, while it runs and after.",
         epilog="exit codes: 0 running, waiting or finished; 1 stale or failed; 64 usage, "
@@ -238,17 +272,17 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
 
 
 def _run(options: argparse.Namespace) -> int:
-    view = View(choose(options.session, options.root))
+    view = View(choose_session(options.session, options.root))
     if not options.watch:
         _print(view, options.json)
     elif options.json or not _is_terminal():
         _follow(view, options.json)
     else:
         _redraw(view)
-    return 0 if view.state not in (status.State.STALE, status.State.FAILED) else EXIT_NOT_WELL
+    return 0 if view.state not in (SessionRunState.STALE, SessionRunState.FAILED) else EXIT_NOT_WELL
 
 
-def choose(name: str | None, root: Path) -> SessionPaths:
+def choose_session(name: str | None, root: Path) -> SessionPaths:
     """The session that is meant; :class:`InputMissingError` if there is none."""
     there = {
         path.parent.name: path.stat().st_mtime
@@ -257,7 +291,7 @@ def choose(name: str | None, root: Path) -> SessionPaths:
     }
     if name is None:
         with contextlib.suppress(OSError):
-            held = ownership.owner(root)
+            held = folder_owner(root)
             name = held.session if held and held.session in there else None
     if name is None and there:
         name = max(there, key=lambda each: there[each])
@@ -277,8 +311,8 @@ class View:
         self.paths = paths
         self.follower = Follower(paths.events)
         self.events: list[Event] = []
-        self.standing = status.Standing()
-        self.state = status.State.RUNNING
+        self.standing = SessionStanding()
+        self.state = SessionRunState.RUNNING
         self.goes_on = True
         self._nvml: Any | None = None
         self.update()
@@ -287,9 +321,9 @@ class View:
         """Read what was added; gives the new events."""
         new = self.follower.new()
         if self.follower.anew:
-            self.events, self.standing = [], status.Standing()
+            self.events, self.standing = [], SessionStanding()
         self.events += new
-        self.standing = status.fold(new, self.standing)
+        self.standing = fold_events(new, self.standing)
         return new
 
     def facts(self, now: float) -> dict[str, Any]:
@@ -300,26 +334,26 @@ class View:
             again = f"ratchet audit --results LOG --repo CLONE --session {name} --run"
         for path in (root / "results").glob(f"{escape(name)}.*/events.jsonl"):
             self.standing.elsewhere(path.stat().st_mtime)
-        owned = ownership.owns(root, name)
-        found = status.state(self.standing, now, owned, again)
+        owned = owns_session(root, name)
+        found = session_state(self.standing, now, owned, again)
         self.state = found[0]
-        running = self.state is status.State.RUNNING
-        self.goes_on = running or (self.state is status.State.STALE and bool(owned))
-        left = status.seconds_left(self.events, self.standing, now)
-        facts = status.facts(self.standing, now, found, left)
+        running = self.state is SessionRunState.RUNNING
+        self.goes_on = running or (self.state is SessionRunState.STALE and bool(owned))
+        left = seconds_left(self.events, self.standing, now)
+        facts = standing_facts(self.standing, now, found, left)
         facts["session"] = self.standing.session or name
         gpus = self._gpus() if running and self.standing.device != "cpu" else []
         return {**facts, "disk_free_bytes": _free(root), "gpus": gpus}
 
     def _gpus(self) -> list[dict[str, Any]]:
         """What the GPUs of this machine do; none without a driver."""
-        nvml = self._nvml = self._nvml or gpu.library()
+        nvml = self._nvml = self._nvml or hardware.nvml_library()
         found = []
-        for one in gpu.allowed(gpu.gpus(nvml), os.environ.get(gpu.VISIBLE)):
+        for one in allowed_gpus(list_gpus(nvml), os.environ.get(VISIBLE_GPUS)):
             assert nvml is not None
             handle = nvml.nvmlDeviceGetHandleByIndex(one.index)
-            sample = gpu.look(nvml, handle, 0.0)
-            values = {name: getattr(sample, name) for name in gpu.Sample.NUMBERS}
+            sample = sample_gpu(nvml, handle, 0.0)
+            values = {name: getattr(sample, name) for name in GpuSample.NUMBERS}
             try:
                 total = nvml.nvmlDeviceGetMemoryInfo(handle).total / 2**20
             except (nvml.NVMLError, AttributeError):
@@ -377,18 +411,24 @@ def _follow(view: View, as_json: bool) -> None:
             if said is not None:
                 print(f"{said[0]}  {said[1]}", flush=True)
     if not as_json:
-        why = f"; {facts['why']}" if facts["why"] and view.state is not status.State.WAITING else ""
-        print(clean(f"{facts['session']}: {progress(facts)}{why}"), flush=True)
+        why = (
+            f"; {facts['why']}"
+            if facts["why"] and view.state is not SessionRunState.WAITING
+            else ""
+        )
+        print(clean_text(f"{facts['session']}: {progress_line(facts)}{why}"), flush=True)
 
 
 def _line(event: Event) -> tuple[str, str] | None:
     """Time and words of an event; ``None`` if it says nothing or is damaged."""
     try:
-        text = console.line(event)
-        clock = status.iso(status.seconds(event))
+        text = event_line(event)
+        clock = iso_time(event_seconds(event))
     except (KeyError, TypeError, ValueError, OverflowError, AttributeError):
         return None
-    return None if text is None or clock is None else (clock[11:19], clean(text[:LONGEST_LINE]))
+    return (
+        None if text is None or clock is None else (clock[11:19], clean_text(text[:LONGEST_LINE]))
+    )
 
 
 def _redraw(view: View) -> None:

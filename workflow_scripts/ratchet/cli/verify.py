@@ -19,10 +19,10 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from ratchet.cli import command
-from ratchet.codec import asdict
-from ratchet.results_tsv import one_line
-from ratchet.verify import Findings, verify
+from ratchet.base.structs import asdict
+from ratchet.base.text import one_line
+from ratchet.cli.main import CommandParser, run_command
+from ratchet.integrity.verify import Findings, verify_sessions
 
 EXIT_DEVIATIONS = 1
 _EPILOG = "exit codes: 0 intact; 1 deviations; 64 usage, 66 no such session, 70 internal error"
@@ -30,12 +30,12 @@ _EPILOG = "exit codes: 0 intact; 1 deviations; 64 usage, 66 no such session, 70 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Check and print; returns the exit code."""
-    return command.run("ratchet verify", _run, argv)
+    return run_command("ratchet verify", _run, argv)
 
 
 def _run(argv: Sequence[str]) -> int:
     options = _parse(argv)
-    findings = verify(options.root, [options.session] if options.session else [])
+    findings = verify_sessions(options.root, [options.session] if options.session else [])
     if options.json:
         print(json.dumps(_fields(findings), indent=2, ensure_ascii=False))
     else:
@@ -49,7 +49,7 @@ def _run(argv: Sequence[str]) -> int:
 
 
 def _parse(argv: Sequence[str]) -> argparse.Namespace:
-    parser = command.Parser(
+    parser = CommandParser(
         prog="ratchet verify",
         description="Re-hash the store, a session's files, inputs and history.",
         epilog=_EPILOG,

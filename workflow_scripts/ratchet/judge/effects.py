@@ -17,8 +17,8 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from ratchet.codec import Frozen
-from ratchet.judge.normal import HALF_LOG_2PI, PEAK, FloatArray, log_ndtr, mills
+from ratchet.base.stats import HALF_LOG_2PI, PEAK, FloatArray, log_ndtr, mills
+from ratchet.base.structs import Frozen
 from ratchet.judge.settings import Settings
 
 __all__ = [

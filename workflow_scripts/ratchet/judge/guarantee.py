@@ -32,9 +32,9 @@ from typing import Any
 
 import numpy as np
 
-from ratchet.codec import Frozen, Struct, field
-from ratchet.errors import DataError
-from ratchet.judge.effects import FloatArray
+from ratchet.base.errors import DataError
+from ratchet.base.stats import FloatArray
+from ratchet.base.structs import Frozen, Struct, field
 
 SPENDING_PACE = 3.0
 """Tests after which 1 - 1/sqrt(2) of the bound is spent.  A session of 100 runs

@@ -13,8 +13,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ratchet.codec import Frozen
-from ratchet.errors import ConfigError, DataError
+from ratchet.base.errors import ConfigError, DataError
+from ratchet.base.structs import Frozen
 
 REFERENCE_SCALE = 3e-4
 """Noise and effect scale of validation bits per byte near 1 (H100, 5 minutes)."""
@@ -37,7 +37,7 @@ SHORT_SESSION_RUNS = 150
 to find it again, and few keeps have had time to go wrong."""
 
 
-class Mode(enum.StrEnum):
+class JudgeMode(enum.StrEnum):
     """How sure the judge must be that a candidate is better."""
 
     AUTO = "auto"
@@ -47,7 +47,12 @@ class Mode(enum.StrEnum):
     GUARANTEED = "guaranteed"
 
 
-KEEP_PROBABILITIES = {Mode.GAIN: 0.6, Mode.BALANCED: 0.7, Mode.STRICT: 0.8, Mode.GUARANTEED: 0.8}
+KEEP_PROBABILITIES = {
+    JudgeMode.GAIN: 0.6,
+    JudgeMode.BALANCED: 0.7,
+    JudgeMode.STRICT: 0.8,
+    JudgeMode.GUARANTEED: 0.8,
+}
 """``gain`` has the largest true gain in simulated sessions; ``balanced`` gives up
 at most 1.5e-4 of it (of 27e-3) for a third fewer false keeps; ``strict`` halves
 them and gives up at most 5.5e-4.  None of them bounds the number of false keeps;
@@ -146,7 +151,7 @@ class Settings(Frozen):
     @classmethod
     def for_session(
         cls,
-        mode: Mode | str = Mode.AUTO,
+        mode: JudgeMode | str = JudgeMode.AUTO,
         planned_runs: int | None = None,
         scale: float = REFERENCE_SCALE,
         max_replicates: int = 5,
@@ -156,7 +161,7 @@ class Settings(Frozen):
         ``scale`` is in the metric's unit, see :func:`scale_from`.  Raises
         :class:`ConfigError` for an unknown mode.
         """
-        guaranteed = mode == Mode.GUARANTEED
+        guaranteed = mode == JudgeMode.GUARANTEED
         return cls(
             false_keep_bound=FALSE_KEEP_BOUND if guaranteed else None,
             keep_probability=keep_probability(mode, planned_runs),
@@ -167,16 +172,16 @@ class Settings(Frozen):
         )
 
 
-def keep_probability(mode: Mode | str, planned_runs: int | None) -> float:
+def keep_probability(mode: JudgeMode | str, planned_runs: int | None) -> float:
     """Least P(better) for a keep; ``auto`` depends on the session's length."""
     try:
-        chosen = Mode(mode)
+        chosen = JudgeMode(mode)
     except ValueError:
-        known = ", ".join(Mode)
+        known = ", ".join(JudgeMode)
         raise ConfigError(f"judge mode: expected one of {known}, found {mode!r}") from None
-    if chosen is Mode.AUTO:
+    if chosen is JudgeMode.AUTO:
         short = planned_runs is not None and planned_runs <= SHORT_SESSION_RUNS
-        chosen = Mode.GAIN if short else Mode.BALANCED
+        chosen = JudgeMode.GAIN if short else JudgeMode.BALANCED
     return KEEP_PROBABILITIES[chosen]
 
 

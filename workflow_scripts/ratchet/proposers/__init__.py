@@ -1,1 +1,1 @@
-"""Where proposals come from."""
+"""Where proposals come from: declared changes, coding agents."""

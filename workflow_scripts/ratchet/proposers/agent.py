@@ -1,117 +1,439 @@
-"""Runs one call of a coding agent: with the user's rights, a clock, and no descendants left.
-
-The supervisor that watches over training runs watches over agents too: a session
-of its own, output to a log of bounded size, TERM and then KILL for the whole
-tree at the limit, and nothing survives the harness's death.  There is no
-isolation beyond that: an agent needs the user's own keys, settings and network.
-"""
+"""Proposals from a coding agent: asked once per question, within its allowance."""
 
 from __future__ import annotations
 
 import contextlib
-import json
-import shutil
-import signal
-import subprocess
-import sys
-from collections.abc import Mapping, Sequence
+import os
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ratchet import supervisor
-from ratchet.codec import Frozen
-from ratchet.errors import ConfigError
-from ratchet.processes import adopt_orphans, kill_descendants
+from ratchet.base.errors import StoreError
+from ratchet.base.io import source_digest, write_bytes
+from ratchet.base.structs import Frozen, Struct, field, from_json_values, to_json_values
+from ratchet.config import Config
+from ratchet.proposers.agent_process import (
+    AGENT_TOOLS,
+    AgentProcess,
+    CallEnding,
+    Usage,
+    agent_environment,
+    agent_usage,
+    agent_words,
+    by_file,
+    require_agent,
+    run_agent,
+)
+from ratchet.proposers.agent_workspace import (
+    AgentReply,
+    Left,
+    Workplace,
+    idea_category,
+    parse_statement,
+    reply_fault,
+)
+from ratchet.proposers.declared import unified_diff
+from ratchet.proposers.idea import Idea, same_sources, sole_setting
+from ratchet.proposers.prompts import Errand, agent_papers, agent_prompt
+from ratchet.records.history import History
+from ratchet.records.records import AgentCall, CallOutcome, Proposal, Proposals, StopReason
+from ratchet.session import Session
 
-LOG_LIMIT_BYTES = 2 << 20
-"""Head and tail of the output are kept; what was used stands at the end."""
-
-# These come from outside: whoever stops a service sends them to every process.
-OUTSIDE_SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+# --------------------------------------------------------------------
+# How much more an agent may be asked: failures in a row, tokens, dollars.
 
 
-class Call(Frozen):
-    """What to run: ``prompt`` is what it reads on its standard input, if anything."""
-
-    command: Sequence[str]
-    folder: Path
-    environment: Mapping[str, str]
-    prompt: Path | None
-    log: Path
-    seconds: float
+Stop = tuple[StopReason, str]
 
 
-class Ending(Frozen):
-    """How a call ended; ``exit_code`` is negative for a signal, as in Python."""
+def allowance_stop(
+    config: Config, rounds: Sequence[Proposals], calls: Sequence[AgentCall]
+) -> Stop | None:
+    """Why the agent is not to be asked, with a sentence; ``None`` to go on.
 
-    exit_code: int
-    timed_out: bool
-    wall_seconds: float
-    leftover: int
+    ``rounds`` are all before this one, ``calls`` those of this one so far.
+    """
+    return _failed(config, rounds, calls) or allowance_spent(config, rounds, calls)
+
+
+def _failed(config: Config, rounds: Sequence[Proposals], calls: Sequence[AgentCall]) -> Stop | None:
+    if failures_in_a_row(config, rounds, calls) < config.agent_failures:
+        return None
+    last = _all(rounds, calls)[-1]
+    most = config.agent_failures
+    times = "a proposal" if most == 1 else f"{most} proposals in a row"
+    return (
+        StopReason.AGENT_FAILURES,
+        f"{times} of the agent {last.agent} failed, the last because {last.reason}; look at its "
+        "logs, correct what is wrong, and raise `leg` to go on",
+    )
+
+
+def failures_in_a_row(
+    config: Config, rounds: Sequence[Proposals], calls: Sequence[AgentCall]
+) -> int:
+    """Failed proposals in a row up to now, as long as the limits are those of now.
+
+    Rounds without a call (they tried near misses again) neither count nor end
+    the row.
+    """
+    now = Proposals(0, calls=tuple(calls), limits=config.limits_token)
+    count = 0
+    for made in (now, *reversed(rounds)):
+        if made.calls and made.limits != config.limits_token:
+            return count
+        for filled in reversed(made.slots.values()):
+            if filled:
+                return count
+            count += 1
+    return count
+
+
+def allowance_spent(
+    config: Config, rounds: Sequence[Proposals], calls: Sequence[AgentCall]
+) -> Stop | None:
+    """Whether a cap on tokens or dollars is reached, or cannot be kept."""
+    used = Usage()
+    for call in _all(rounds, calls):
+        used += Usage(call.tokens, call.dollars)
+    for key, unit, cap, found in (
+        ("agent_tokens", "tokens", config.agent_tokens, used.tokens),
+        ("agent_dollars", "dollars", config.agent_dollars, used.dollars),
+    ):
+        if cap is None:
+            continue
+        if found is not None and found >= cap:
+            return (
+                StopReason.AGENT_BUDGET,
+                f"the agent has used {found:g} {unit} of the {cap:g} that {key} allows; raise it "
+                "to go on",
+            )
+        # One that was stopped or never began may have had nothing to report.
+        own = [call for call in _all(rounds, calls) if call.agent == config.proposer]
+        if found is None and any(call.exit_code == 0 for call in own):
+            return (
+                StopReason.AGENT_BUDGET,
+                f"{key} is set, but the agent's output names no {unit}, so that the limit cannot "
+                "be kept; set it to null to go on without",
+            )
+    return None
+
+
+def _all(rounds: Sequence[Proposals], calls: Sequence[AgentCall]) -> list[AgentCall]:
+    return [*(call for made in rounds for call in made.calls), *calls]
+
+
+# --------------------------------------------------------------------
+# One call of an agent: asked once for the same question, and never again.
+
+
+VERSION = 1
+"""Raise it when agents are asked differently: their earlier answers are then not found."""
+
+
+RUNS = 2
+"""A call that somebody else ended is made once more."""
+
+
+class Calling(Frozen):
+    """How an agent is called for one round."""
+
+    session: Session
+    history: History
 
     @property
-    def from_outside(self) -> bool:
-        """Whether somebody else ended it: once that may be an accident of the machine."""
-        return not self.timed_out and -self.exit_code in OUTSIDE_SIGNALS
+    def number(self) -> int:
+        """The round that is proposed."""
+        return self.history.last + 1
 
+    def reply(
+        self,
+        slot: int,
+        attempt: int,
+        known: Sequence[Proposal],
+        others: Sequence[str] = (),
+        sent_back: str = "",
+        diff: str = "",
+    ) -> tuple[AgentReply, bool]:
+        """The agent's answer, and whether it was asked now; asked once, it is never again.
 
-def find(program: str, name: str) -> None:
-    """Raise :class:`ConfigError` if the program of agent ``name`` is not to be found."""
-    if shutil.which(program) is None:
-        raise ConfigError(
-            f"the agent {name} cannot be started: there is no program {program!r} on the PATH; "
-            "install it, or set agent_command, or take another proposer: "
-            "snakemake --cores 1 --config proposer=declared"
+        ``known`` are all proposals of the session so far, ``others`` descriptions
+        of those of this round.  ``sent_back`` and ``diff`` are why the attempt
+        before was refused, and its edit: they follow from the same question, so
+        that the number of the attempt stands for them.
+        """
+        fresh = False
+
+        def call() -> Any:
+            nonlocal fresh
+            fresh = True
+            errand = self._errand(others, sent_back, bool(diff))
+            return to_json_values(self._call(slot, attempt, errand, diff))
+
+        config = self.session.config
+        question = {
+            "proposer": {
+                "kind": config.proposer,
+                "command": list(self._command),
+                "version": VERSION,
+            },
+            "session_seed": config.seed,
+            "definition": self.session.manifest.definition.sha256,
+            "incumbent": dict(self.history.state.incumbent.files),
+            "tried": [p.source for p in known],
+            "round": self.number,
+            "slot": slot,
+            "attempt": attempt,
+            **({"strategy": dict(config.strategy)} if config.strategy else {}),
+        }
+        answer = self.session.store.memo("proposals", question, call)
+        found = from_json_values(AgentReply, answer, "memoised answer of an agent")
+        # A replay finds the answer in the store, and its log too; nothing rests on that.
+        log = self._log(slot, attempt)
+        if not log.exists():
+            with contextlib.suppress(StoreError):
+                write_bytes(log, self.session.store.get(found.log))
+        return found, fresh
+
+    def _log(self, slot: int, attempt: int) -> Path:
+        return self.session.paths.agent_log(self.number, slot, attempt)
+
+    @property
+    def _command(self) -> Sequence[str]:
+        config = self.session.config
+        return config.agent_command or AGENT_TOOLS[config.proposer].command
+
+    def _errand(self, others: Sequence[str], sent_back: str, earlier: bool) -> Errand:
+        return Errand(
+            round=self.number,
+            program=self.session.manifest.brief.path,
+            mutable=self.session.task.mutable,
+            fixed=self.session.task.fixed,
+            categories=self.session.categories,
+            minutes=self.session.config.agent_minutes,
+            others=others,
+            reason=sent_back,
+            earlier=earlier,
+        )
+
+    def _call(self, slot: int, attempt: int, errand: Errand, diff: str) -> AgentReply:
+        """Really ask; whatever comes of it is an answer."""
+        session, config = self.session, self.session.config
+        session.journal.append(
+            "agent_asked",
+            round=self.number,
+            slot=slot,
+            attempt=attempt,
+            agent=config.proposer,
+            minutes=config.agent_minutes,
+        )
+        place = Workplace(session.paths.folder)
+        given = agent_papers(session, self.history, diff)
+        frozen = (*session.manifest.fixed, session.manifest.brief)
+        given |= {entry.path: session.store.get(entry.sha256) for entry in frozen}
+        log = self._log(slot, attempt)
+        try:
+            for ending in self._endings(place, given, errand, log):
+                if not ending.from_outside:
+                    break
+            left = place.read(session.task.mutable)
+        finally:
+            place.clear()
+        output = log.read_bytes() if log.exists() else b""
+        used = agent_usage(output.decode("utf-8", errors="replace"))
+        session.journal.append(
+            "agent_answered",
+            round=self.number,
+            slot=slot,
+            attempt=attempt,
+            exit_code=ending.exit_code,
+            timed_out=ending.timed_out,
+            wall_seconds=ending.wall_seconds,
+            leftover=ending.leftover,
+            tokens=used.tokens,
+            dollars=used.dollars,
+        )
+        return self._answer(left, ending, session.store.put(output), used)
+
+    def _endings(
+        self, place: Workplace, given: Mapping[str, bytes], errand: Errand, log: Path
+    ) -> Iterator[CallEnding]:
+        """The runs of one call, each in a fresh folder."""
+        session, config = self.session, self.session.config
+        tool = AGENT_TOOLS[config.proposer]
+        variables = agent_environment(tool, os.environ)
+        mutable, fixed = session.task.mutable, [*session.task.fixed, *sorted(given)]
+        readable = [name for name in dict.fromkeys(fixed) if name in given]
+        root = session.paths.root.resolve()
+        command = agent_words(self._command, place.prompt, mutable, readable, root)
+        require_agent(command[0], config.proposer)
+        incumbent = {n: session.store.get(s) for n, s in self.history.state.incumbent.files.items()}
+        for _ in range(RUNS):
+            place.lay_out(incumbent, given, agent_prompt(errand))
+            yield run_agent(
+                AgentProcess(
+                    command=command,
+                    folder=place.work,
+                    environment=variables,
+                    prompt=None if by_file(self._command) else place.prompt,
+                    log=log,
+                    seconds=60 * config.agent_minutes,
+                )
+            )
+
+    def _answer(self, left: Left, ending: CallEnding, log: str, used: Usage) -> AgentReply:
+        """What was left, in the store; a proposal that cannot be read is a problem."""
+        problems, said, put = list(left.problems), None, self.session.store.put
+        if left.proposal is not None and left.proposal.strip():
+            try:
+                said = parse_statement(left.proposal)
+            except ValueError as error:
+                problems.append(f"{error}")
+        return AgentReply(
+            exit_code=ending.exit_code,
+            timed_out=ending.timed_out,
+            minutes=self.session.config.agent_minutes,
+            log=log,
+            files={name: put(content) for name, content in left.contents.items()},
+            problems=tuple(problems),
+            others=left.others,
+            statement=said,
+            tokens=used.tokens,
+            dollars=used.dollars,
         )
 
 
-def _reading(prompt: Path | None) -> list[str]:
-    """Words before a command that let it read a file as its standard input."""
-    return [] if prompt is None else ["sh", "-c", 'exec "$@" <"$0"', str(prompt.resolve())]
+# --------------------------------------------------------------------
+# Ask an agent for a proposal; what cannot be tried is sent back once.
 
 
-def run(call: Call) -> Ending:
-    """Run an agent to its end or its limit.
+ATTEMPTS = 2
+"""A proposal that cannot be tried is sent back once."""
 
-    Raises :class:`ConfigError` if it cannot be started at all.
+
+Refusal = tuple[CallOutcome, str]
+
+
+class Asking(Struct):
+    """An agent that proposes for one round, with what the session knows by then.
+
+    ``history`` are all rounds before; ``calls`` collects what was asked in this one.
     """
-    call.log.parent.mkdir(parents=True, exist_ok=True)
-    order: dict[str, Any] = {
-        "command": [*_reading(call.prompt), *call.command],
-        "folder": str(call.folder.resolve()),
-        "environment": dict(call.environment),
-        "log": str(call.log.resolve()),
-        "log_limit_bytes": LOG_LIMIT_BYTES,
-        "timeout_seconds": call.seconds,
-    }
-    adopt_orphans()
-    process = subprocess.Popen(
-        [sys.executable, "-S", "-E", supervisor.__file__],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        start_new_session=True,
-    )
-    assert process.stdin is not None
-    assert process.stdout is not None
-    try:
-        with contextlib.suppress(OSError):
-            process.stdin.write(json.dumps(order).encode() + b"\n")
-            process.stdin.flush()
-        line = process.stdout.readline()
-    finally:
-        # Closing the pipe ends the agent, whatever brought us here.
-        with contextlib.suppress(OSError):
-            process.stdin.close()
-        process.wait()
-        process.stdout.close()
-        kill_descendants()
-    if not line:
-        # The supervisor was killed; what it watched died with it.
-        return Ending(-signal.SIGKILL, timed_out=False, wall_seconds=0.0, leftover=0)
-    answer = json.loads(line)
-    if not answer["started"]:
-        raise ConfigError(
-            f"the agent's command {call.command[0]!r} cannot be started ({answer['error']}); "
-            "correct agent_command"
+
+    session: Session
+    history: History
+    calls: list[AgentCall] = field(default_factory=list)
+
+    def stop(self) -> Stop | None:
+        """Why the agent is not asked any more, with a sentence; ``None`` to go on."""
+        return allowance_stop(self.session.config, self.history.proposals, self.calls)
+
+    def ask(self, slot: int, made: Sequence[Proposal], experiment: int) -> Idea | None:
+        """An idea to fill one slot of the round; ``None`` for a failed proposal.
+
+        ``made`` are the proposals of this round so far, ``experiment`` is the
+        number that this one would get.
+        """
+        calling = Calling(self.session, self.history)
+        known = (*(trial.proposal for trial in self.history.trials), *made)
+        others = [p.description for p in made]
+        reason, diff = "", ""
+        for attempt in range(1, ATTEMPTS + 1):
+            config = self.session.config
+            if (
+                attempt > 1
+                and allowance_spent(config, self.history.proposals, self.calls) is not None
+            ):
+                return None
+            answer, fresh = calling.reply(slot, attempt, known, others, reason, diff)
+            new = self.session.texts(answer.files)
+            refused = self._refusal(answer, new, known)
+            self.calls.append(self._call(slot, attempt, answer, refused, experiment))
+            if refused is None:
+                return self._idea(answer, new)
+            reason = refused[1]
+            diff, _, _ = unified_diff(self._old, {**self._old, **new})
+            if fresh:
+                self._say(self.calls[-1])
+        return None
+
+    def _call(
+        self, slot: int, attempt: int, answer: AgentReply, refused: Refusal | None, experiment: int
+    ) -> AgentCall:
+        outcome, reason = refused or (CallOutcome.PROPOSED, "")
+        return AgentCall(
+            slot=slot,
+            attempt=attempt,
+            agent=self.session.config.proposer,
+            outcome=outcome,
+            reason=reason,
+            experiment=None if refused else experiment,
+            exit_code=answer.exit_code,
+            tokens=answer.tokens,
+            dollars=answer.dollars,
+            log=answer.log,
         )
-    return Ending(answer["code"], answer["timed_out"], answer["wall_seconds"], answer["leftover"])
+
+    def _say(self, call: AgentCall) -> None:
+        self.session.journal.append(
+            "agent_refused",
+            round=self.history.last + 1,
+            slot=call.slot,
+            attempt=call.attempt,
+            agent=call.agent,
+            outcome=call.outcome,
+            reason=call.reason,
+            again=call.attempt < ATTEMPTS,
+        )
+
+    def _refusal(
+        self, answer: AgentReply, new: Mapping[str, str], known: Sequence[Proposal]
+    ) -> Refusal | None:
+        """Why an answer is sent back, if it is."""
+        found = reply_fault(answer, self._old, new)
+        if found is not None:
+            return found
+        twin = self._twin(answer, new, known)
+        return None if twin is None else (CallOutcome.DUPLICATE, twin)
+
+    def _twin(
+        self, answer: AgentReply, new: Mapping[str, str], known: Sequence[Proposal]
+    ) -> str | None:
+        """What an answer repeats, in words, if anything.
+
+        A constant is not set to the same value twice, on whatever incumbent: what
+        deserves another chance is tried again without an agent.
+        """
+        sources = {self.history.baseline.source: "the baseline"}
+        sources |= {p.source: f"experiment {p.number}" for p in known}
+        source = source_digest(answer.files)
+        if source in sources:
+            return f"it is the code of {sources[source]} once more"
+        edit = sole_setting(self._old, new)
+        for before in known:
+            if edit is not None and before.edit is not None and before.edit.label == edit.label:
+                return f"it sets {edit.name} to {edit.value}, as experiment {before.number} did"
+            alike = before.parent == self.history.state.incumbent.source
+            if alike and same_sources(self.session.texts(before.files), new):
+                return f"but for comments it is the code of experiment {before.number}"
+        return None
+
+    def _idea(self, answer: AgentReply, new: Mapping[str, str]) -> Idea:
+        said = answer.statement
+        assert said is not None
+        own = {change.name: change.category for change in self.session.task.search_space}
+        category, notes = idea_category(said, self._old, new, self.session.categories, own)
+        return Idea(
+            category=category,
+            description=said.description,
+            hypothesis=said.hypothesis,
+            contents=new,
+            edit=sole_setting(self._old, new),
+            proposer=self.session.config.proposer,
+            expected_effect=said.expected_effect,
+            notes=notes,
+        )
+
+    @property
+    def _old(self) -> dict[str, str]:
+        return self.session.texts(self.history.state.incumbent.files)

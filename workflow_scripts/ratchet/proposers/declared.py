@@ -1,28 +1,23 @@
-"""The proposer without a language model: one declared change per proposal."""
+"""Proposals from a task's declared changes, in the order that steering or a strategy prefers."""
 
 from __future__ import annotations
 
+import ast
 import difflib
-from collections.abc import Collection, Iterator, Mapping, Sequence
+import math
+from collections.abc import Collection, Mapping, Sequence
+from random import Random
 
-from ratchet import surface
-from ratchet.codec import Frozen
-from ratchet.records import Edit
-from ratchet.task import Change
+from ratchet.config import Strategy
+from ratchet.task.edits import Draft, applicable_changes, find_value
+from ratchet.task.task import DeclaredChange
 
-
-class Draft(Frozen):
-    """A change applied to the incumbent's files, not yet recorded."""
-
-    edit: Edit
-    category: str
-    description: str
-    hypothesis: str
-    contents: Mapping[str, str]
+# --------------------------------------------------------------------
+# The proposer without a language model: one declared change per proposal.
 
 
-def propose(
-    space: Sequence[Change],
+def propose_declared(
+    space: Sequence[DeclaredChange],
     contents: Mapping[str, str],
     tried: Collection[str],
     ranking: Sequence[str],
@@ -37,7 +32,7 @@ def propose(
     so that the candidates of one round differ in kind.  ``None`` when nothing
     is left.
     """
-    drafts = [d for d in applicable(space, contents) if d.edit.label not in tried]
+    drafts = [d for d in applicable_changes(space, contents) if d.edit.label not in tried]
     if not drafts:
         return None
     rank = {category: i for i, category in enumerate(ranking)}
@@ -46,51 +41,7 @@ def propose(
     return next(draft for draft in drafts if draft.category == category)
 
 
-def again(space: Sequence[Change], contents: Mapping[str, str], label: str) -> Draft | None:
-    """One certain change, applied to these files; ``None`` if it means nothing to them."""
-    return next((d for d in applicable(space, contents) if d.edit.label == label), None)
-
-
-def applicable(space: Sequence[Change], contents: Mapping[str, str]) -> Iterator[Draft]:
-    """Every declared change that makes a difference to these files."""
-    for change in space:
-        for name, text in contents.items():
-            if change.is_constant:
-                yield from _constants(change, name, text, contents)
-            elif text.count(change.find) == 1:
-                new = text.replace(change.find, change.replace)
-                if new != text and surface.fault(name, new) is None:
-                    edit = Edit("alternative", change.name)
-                    description = change.name.replace("-", " ")
-                    yield Draft(
-                        edit, change.category, description, change.why, {**contents, name: new}
-                    )
-
-
-def _constants(
-    change: Change, name: str, text: str, contents: Mapping[str, str]
-) -> Iterator[Draft]:
-    place = surface.find(name, text, change.name)
-    if place is None:
-        return
-    old = place.value
-    for value in change.values:
-        if value == old and (type(value) is type(old) or surface.is_settings(name)):
-            continue
-        new = surface.replaced(name, text, change.name, value)
-        if new is None:
-            continue
-        why = change.why.replace("{old}", repr(old)).replace("{new}", repr(value))
-        yield Draft(
-            Edit("constant", change.name, repr(value)),
-            change.category,
-            f"{change.name} {old!r} -> {value!r}",
-            why,
-            {**contents, name: new},
-        )
-
-
-def diff(old: Mapping[str, str], new: Mapping[str, str]) -> tuple[str, int, int]:
+def unified_diff(old: Mapping[str, str], new: Mapping[str, str]) -> tuple[str, int, int]:
     """Unified diff over all files, with the numbers of lines added and removed."""
     lines: list[str] = []
     for name in sorted({*old, *new}):
@@ -101,3 +52,72 @@ def diff(old: Mapping[str, str], new: Mapping[str, str]) -> tuple[str, int, int]
     removed = sum(line.startswith("-") and not line.startswith("---") for line in lines)
     text = "".join(line if line.endswith("\n") else line + "\n" for line in lines)
     return text, added, removed
+
+
+# --------------------------------------------------------------------
+# Declared changes in the order that a competitor's strategy prefers.
+
+
+SWITCH = 1.0
+"""Step of a constant that goes from or to zero, changes its sign or is no number."""
+
+
+LINE = 1.0
+"""Step of each line that a code alternative changes: as much as a factor of e."""
+
+
+def propose_by_strategy(
+    strategy: Strategy,
+    space: Sequence[DeclaredChange],
+    contents: Mapping[str, str],
+    tried: Collection[str],
+    ranking: Sequence[str],
+    counts: Mapping[str, int],
+    seed: int,
+    skip: int = 0,
+) -> Draft | None:
+    """Choose one untried change as the strategy would; ``None`` when none is left.
+
+    ``ranking`` are the categories with the best first, ``counts`` how often each was
+    tried; ``seed`` decides where chance does.  ``skip`` passes over that many
+    categories, so that the candidates of one round differ in kind.
+    """
+    drafts = [d for d in applicable_changes(space, contents) if d.edit.label not in tried]
+    if strategy.only:
+        drafts = [d for d in drafts if d.category in strategy.only]
+    if not drafts:
+        return None
+    if strategy.order == "random":
+        return Random(seed).choice(drafts)
+    rank = {category: i for i, category in enumerate(ranking)}
+    waiting = [c for c in strategy.first if counts.get(c, 0) < strategy.first_tries]
+
+    def place(category: str) -> tuple[int, int, str]:
+        first = waiting.index(category) if category in waiting else len(waiting)
+        return first, rank.get(category, len(rank)), category
+
+    present = sorted({d.category for d in drafts}, key=place)
+    category = present[skip % len(present)]
+    chosen = [draft for draft in drafts if draft.category == category]
+    if strategy.steps == "declared":
+        return chosen[0]
+    sign = 1 if strategy.steps == "small" else -1
+    return min(chosen, key=lambda draft: sign * change_size(draft, contents))
+
+
+def change_size(draft: Draft, contents: Mapping[str, str]) -> float:
+    """How large a change is: |ln(new / old)| of a constant, lines of an alternative."""
+    if draft.edit.value is None:
+        _, added, removed = unified_diff(contents, draft.contents)
+        return LINE * max(added, removed)
+    places = [find_value(name, text, draft.edit.name) for name, text in contents.items()]
+    old = next((place.value for place in places if place is not None), None)
+    new = ast.literal_eval(draft.edit.value)
+    if not (_is_number(old) and _is_number(new)):
+        return SWITCH
+    ratio = float(new) / float(old) if old else 0.0
+    return abs(math.log(ratio)) if ratio > 0 else SWITCH
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from ratchet.records import StopReason
-from ratchet.report.text import DASH, duration, number, percent, plural
+from ratchet.base.text import DASH, format_duration, format_number, format_percent, plural
+from ratchet.records.records import StopReason
 
 Facts = dict[str, Any]
 
@@ -19,7 +19,7 @@ STOPPED = {
 }
 
 
-def answer(facts: Facts) -> Facts:
+def session_answer(facts: Facts) -> Facts:
     """The session in one sentence; ``kind`` names the case, ``headline`` is its core."""
     kind, core, detail = _outcome(facts)
     parts = [_kept(facts), _cost(facts), *_intact(facts["soundness"])]
@@ -40,7 +40,7 @@ def _standard(judge: Facts) -> str:
     needed = judge.get("keep_probability")
     text = f"Mode {judge.get('mode', DASH)}"
     if isinstance(needed, int | float):
-        text += f": a keep needs P(better) of {percent(needed)}"
+        text += f": a keep needs P(better) of {format_percent(needed)}"
     bound = judge.get("false_keep_bound")
     if bound is not None:
         spent = judge["error_spent"]
@@ -136,11 +136,11 @@ def _cost(facts: Facts) -> str:
         return text
     if totals["device"] == "gpu":
         return f"{text}, {totals['train_seconds'] / 3600:.1f} GPU-hours"
-    return f"{text}, {duration(totals['train_seconds'])} of training"
+    return f"{text}, {format_duration(totals['train_seconds'])} of training"
 
 
 def _show(facts: Facts, value: float | None) -> str:
-    return number(value, facts["metric"]["decimals"])
+    return format_number(value, facts["metric"]["decimals"])
 
 
 def _range(facts: Facts, low: float, high: float) -> str:
@@ -166,16 +166,16 @@ def _prices(facts: Facts) -> str:
         return " In this session both were free."
     decimals = facts["metric"]["decimals"] + 2
     return (
-        f" Here a line of code cost {number(line, decimals)} and twice the memory "
-        f"{number(0.6931 * memory, decimals)}."
+        f" Here a line of code cost {format_number(line, decimals)} and twice the memory "
+        f"{format_number(0.6931 * memory, decimals)}."
     )
 
 
-def method(facts: Facts) -> list[dict[str, str]]:
+def session_method(facts: Facts) -> list[dict[str, str]]:
     """How to read the report and what it cannot say; ``term`` and ``text``."""
     metric = facts["metric"]
     threshold = facts["judge"].get("keep_probability")
-    bar = percent(threshold) if isinstance(threshold, int | float) else "its threshold"
+    bar = format_percent(threshold) if isinstance(threshold, int | float) else "its threshold"
     mode = facts["judge"].get("mode", DASH)
     entries = {
         "Verdict": (
@@ -199,7 +199,8 @@ def method(facts: Facts) -> list[dict[str, str]]:
         ),
         "Stricter test": (
             f"Holm's test over all {facts['strict']['tested']} measured changes: at most "
-            f"{percent(facts['strict']['level'])} chance that even one survivor is false, from the "
+            f"{format_percent(facts['strict']['level'])} chance that even one survivor is false, "
+            "from the "
             "measured differences alone, without a belief about usual effects. A kept change that "
             "does not survive it is not refuted: more seeds would tell."
         ),

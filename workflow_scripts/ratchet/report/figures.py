@@ -1,37 +1,465 @@
-"""Figures as Vega-Lite specifications: plain dictionaries made from the facts.
-
-Pure, and testable without drawing.  Text that came from candidates enters as
-data, never as an expression.  All positions are fixed (no automatic sizing),
-so that a label can be known to fit before it is drawn.
-"""
+"""Figures of a session as Vega-Lite specifications."""
 
 from __future__ import annotations
 
 import math
 from typing import Any
 
-from ratchet.report import tips
-from ratchet.report.frames import (
+from ratchet.base.colours import LIGHT
+from ratchet.base.structs import replace
+from ratchet.base.text import format_duration, format_number, format_percent
+from ratchet.report.figure_style import (
     CHARACTER_WIDTH,
+    Anchor,
     Frame,
+    Range,
     Row,
     Spec,
-    base,
-    layer,
-    shortened,
-    ticks,
-    title,
+    base_spec,
+    figure_title,
+    integer_ticks,
+    mark_layer,
+    place_labels,
+    robust_range,
+    shorten_label,
+    tick_axis,
 )
 from ratchet.report.inputs import Facts
-from ratchet.report.palette import LIGHT
-from ratchet.report.scales import Anchor, Range, integer_ticks, place_labels, robust_range
+
+# --------------------------------------------------------------------
+# What a point says when it is pointed at: a few lines of plain text.
+#
+# Rows of figures with a ``tip`` say it; those with a ``number`` say before it what is
+# said of the experiment everywhere.
+
+
+def experiment_tip(e: Facts, facts: Facts) -> str:
+    """Number, description, verdict and measurement of an experiment."""
+    decimals = facts["metric"]["decimals"]
+    lines = [f"#{e['number']} {e['description'] or ''}".rstrip()]
+    verdict = (e["verdict"] or "not judged").replace("_", " ")
+    if e["confidence"] is not None:
+        verdict += f", P(better) {format_percent(e['confidence'])}"
+    lines.append(verdict)
+    if e["mean"] is not None:
+        runs = f", {e['n']} runs" if e["n"] and e["n"] > 1 else ""
+        lines.append(f"{_named(facts)} {format_number(e['mean'], decimals)}{runs}")
+    if e["delta"] is not None:
+        interval = ""
+        if e["delta_low"] is not None:
+            low = format_number(e["delta_low"], decimals, signed=True)
+            interval = f" ({low} to {format_number(e['delta_high'], decimals, signed=True)})"
+        lines.append(f"Δ {format_number(e['delta'], decimals, signed=True)}{interval}")
+    return "\n".join(lines)
+
+
+def value_tip(name: str, value: float, facts: Facts) -> str:
+    """A measurement that belongs to no experiment."""
+    return f"{name}\n{_named(facts)} {format_number(value, facts['metric']['decimals'])}"
+
+
+def _named(facts: Facts) -> str:
+    return str(facts["metric"]["name"])[:40]
+
+
+# --------------------------------------------------------------------
+# The timeline: when each run was at work, by what it was for.
+
+
+LANES = (
+    ("baseline", "baseline"),
+    ("experiments", "discard"),
+    ("incumbent", "keep"),
+    ("confirmation", "champion"),
+)
+
+
+LANE_HEIGHT = 24
+
+
+SCHEDULE_WIDE = Frame(width=880, height=0, left=104, right=34, top=10, bottom=44)
+
+
+SCHEDULE_NARROW = Frame(width=236, height=0, left=100, right=24, top=10, bottom=44)
+
+
+UNITS = (("hours", 3600.0, 2 * 3600.0), ("minutes", 60.0, 120.0), ("seconds", 1.0, 0.0))
+
+
+def schedule_figure(facts: Facts, frame: Frame = SCHEDULE_WIDE) -> Spec | None:
+    """Runs as bars over time since the session's start; ``None`` without any."""
+    found = facts["timeline"]
+    if found is None:
+        return None
+    unit, size, _ = next(each for each in UNITS if found["seconds"] >= each[2])
+    lanes = [lane for lane, _ in LANES if any(run["lane"] == lane for run in found["runs"])]
+    rows = [_bar(run, size, lanes) for run in found["runs"]]
+    sized = replace(frame, height=LANE_HEIGHT * len(lanes))
+    scale = {"domain": [0, found["seconds"] / size], "nice": False, "zero": True}
+    x = {"field": "from", "type": "quantitative", "scale": scale}
+    x["axis"] = {"title": f"{unit} since the start", "tickCount": 6}
+    tall = {"domain": [0, len(lanes)], "nice": False, "reverse": True}
+    y = {"field": "top", "type": "quantitative", "scale": tall, "axis": None}
+    colours = {"domain": lanes, "range": [LIGHT[role] for lane, role in LANES if lane in lanes]}
+    mark = {"type": "rect", "opacity": 1, "stroke": LIGHT["surface"], "strokeWidth": 0.4}
+    bars = {
+        "x": x,
+        "x2": {"field": "to"},
+        "y": y,
+        "y2": {"field": "bottom"},
+        "color": {"field": "lane", "type": "nominal", "scale": colours, "legend": None},
+    }
+    words = [{"top": place + 0.5, "text": lane} for place, lane in enumerate(lanes)]
+    label = {"type": "text", "align": "right", "dx": -10, "fontSize": frame.font - 1}
+    return {
+        **base_spec(sized),
+        "layer": [
+            mark_layer(rows, mark, bars),
+            mark_layer(
+                words,
+                {**label, "color": LIGHT["ink"]},
+                {"x": {"value": 0}, "y": y, "text": {"field": "text", "type": "nominal"}},
+            ),
+        ],
+    }
+
+
+def _bar(run: Facts, size: float, lanes: list[str]) -> Row:
+    place = lanes.index(run["lane"])
+    took = format_duration(run["end"] - run["start"])
+    return {
+        "number": run["number"] or None,
+        "lane": run["lane"],
+        "from": round(run["start"] / size, 6),
+        "to": round(run["end"] / size, 6),
+        "top": place + 0.15,
+        "bottom": place + 0.85,
+        "tip": f"{run['lane']}, {run['outcome'].replace('_', ' ')}, {took}",
+    }
+
+
+# --------------------------------------------------------------------
+# The forest plot: each kept change against the incumbent it was compared with.
+
+
+ROW_HEIGHT = 20
+
+
+MOST_ROWS = 40
+
+
+# Rows that were not kept, beside the kept ones: enough to see the boundary.
+NEAR_MISSES = 12
+
+
+# Room per character, for browsers whose font is broader than the renderer's.
+WIDEST = 0.6
+
+
+FOREST_WIDE = Frame(width=660, height=0, left=290, right=68, top=26, bottom=44)
+
+
+FOREST_NARROW = Frame(width=158, height=0, left=132, right=70, top=26, bottom=44)
+
+
+def forest_rows(facts: Facts) -> list[Row]:
+    """Kept experiments and near misses with an interval, by number.
+
+    ``improvement`` is positive when the candidate measured better, whatever
+    the metric's direction.
+    """
+    sign = -1 if facts["metric"]["direction"] == "minimize" else 1
+    able = [e for e in facts["experiments"] if e["delta"] is not None and e["delta_sd"] is not None]
+    kept = [e for e in able if e["status"] == "keep"]
+    kept = sorted(kept, key=lambda e: (-(e["gain"] or 0.0), e["number"]))[:MOST_ROWS]
+    missed = [e for e in able if e["status"] == "discard"]
+    missed = sorted(missed, key=lambda e: (-(e["confidence"] or 0.0), e["number"]))
+    missed = missed[: min(NEAR_MISSES, MOST_ROWS - len(kept))]
+    rows = []
+    for e in sorted(kept + missed, key=lambda e: e["number"]):
+        low, high = sorted((sign * e["delta_low"], sign * e["delta_high"]))
+        rows.append(
+            {
+                "number": e["number"],
+                "label": f"#{e['number']} {e['description'] or ''}",
+                "tip": "",
+                "status": "kept" if e["status"] == "keep" else "discarded",
+                "improvement": sign * e["delta"],
+                "low": low,
+                "high": high,
+                "gain": e["gain"],
+                "confidence": format_percent(e["confidence"]),
+            }
+        )
+    return rows
+
+
+def forest_figure(facts: Facts, frame: Frame = FOREST_WIDE) -> Spec | None:
+    """Improvements with 95 % intervals; ``None`` when there is nothing to show."""
+    rows = forest_rows(facts)
+    if not rows:
+        return None
+    axis = robust_range([v for r in rows for v in (r["low"], r["high"])], [0.0, *_middles(rows)])
+    characters = int((frame.left - 12) / (WIDEST * (frame.font - 1)))
+    for i, row in enumerate(rows):
+        row["row"] = i
+        row["label"] = shorten_label(row["label"], characters)
+        row["from"], row["to"] = max(row["low"], axis.low), min(row["high"], axis.high)
+        row["shape"] = _shape(row, axis)
+        row["tick"] = row["gain"] if row["gain"] is not None and axis.holds(row["gain"]) else None
+    sized = replace(frame, height=ROW_HEIGHT * len(rows))
+    return {**base_spec(sized), "layer": _layers(rows, facts, sized, [axis.low, axis.high])}
+
+
+def _shape(row: Row, axis: Range) -> str:
+    if axis.holds(row["improvement"]):
+        return str(row["status"])
+    return "further right" if row["improvement"] > axis.high - axis.margin else "further left"
+
+
+def _middles(rows: list[Row]) -> list[float]:
+    """Points that must be visible: the kept ones."""
+    return [r["improvement"] for r in rows if r["status"] == "kept"]
+
+
+def _layers(rows: list[Row], facts: Facts, frame: Frame, domain: list[float]) -> list[Spec]:
+    title = f"measured improvement of {shorten_label(facts['metric']['name'], 36)}, right is better"
+    scale = {"domain": domain, "nice": False, "zero": False, "clamp": True}
+    x = {"type": "quantitative", "scale": scale}
+    x["axis"] = tick_axis(title if frame.width > 400 else "improvement", *domain)
+    order = {"domain": list(range(len(rows)))}
+    y = {"field": "row", "type": "ordinal", "axis": None, "scale": order}
+    names = ["kept", "discarded"]
+    colours = {"domain": names, "range": [LIGHT["keep"], LIGHT["discard"]]}
+    colour = {"field": "status", "type": "nominal", "scale": colours, "legend": None}
+    shapes = {
+        "domain": [*names, "further left", "further right"],
+        "range": ["circle", "square", "triangle-left", "triangle-right"],
+    }
+    shape = {"field": "shape", "type": "nominal", "scale": shapes, "legend": None}
+    believed = [row for row in rows if row["tick"] is not None]
+    span = {"x": {**x, "field": "from"}, "x2": {"field": "to"}}
+    layers = [
+        mark_layer(
+            [{"zero": 0}], {"type": "rule", "color": LIGHT["muted"]}, {"x": {**x, "field": "zero"}}
+        ),
+        mark_layer(rows, {"type": "rule", "strokeWidth": 1.6}, {**span, "y": y, "color": colour}),
+        mark_layer(
+            rows,
+            {"type": "point", "filled": True, "size": 52, "opacity": 1},
+            {"x": {**x, "field": "improvement"}, "y": y, "color": colour, "shape": shape},
+        ),
+        mark_layer(
+            believed,
+            {"type": "tick", "thickness": 2, "size": 13, "color": LIGHT["ink"]},
+            {"x": {**x, "field": "tick"}, "y": y},
+        ),
+        *_words(rows, y, frame),
+    ]
+    return [each for each in layers if each["data"]["values"]]
+
+
+def _words(rows: list[Row], y: Spec, frame: Frame) -> list[Spec]:
+    """What stands left and right of the rows."""
+    text = {"type": "text", "fontSize": frame.font - 1, "color": LIGHT["ink"]}
+    return [
+        mark_layer(
+            rows,
+            {**text, "align": "right", "dx": -10},
+            {"x": {"value": 0}, "y": y, "text": {"field": "label", "type": "nominal"}},
+        ),
+        mark_layer(
+            rows,
+            {**text, "align": "left", "dx": 10},
+            {"x": {"value": "width"}, "y": y, "text": {"field": "confidence"}},
+        ),
+        mark_layer(
+            [{"text": "P(better)"}],
+            {**text, "align": "left", "dx": 10, "color": LIGHT["muted"]},
+            {"x": {"value": "width"}, "y": {"value": -12}, "text": {"field": "text"}},
+        ),
+    ]
+
+
+# --------------------------------------------------------------------
+# The Pareto plot: metric against memory, the front and what it dominates named.
+
+
+PARETO_WIDE = Frame(width=900, height=320, top=40, right=40, labels=12)
+
+
+PARETO_NARROW = Frame(width=276, height=260, left=60, right=20, top=64, labels=5, legend_columns=2)
+
+
+# Name, shape, colour and area, in drawing order.
+PARETO_CLASSES = (
+    ("not kept", "circle", "discard", 34),
+    ("kept, dominated", "square", "keep", 60),
+    ("baseline, dominated", "triangle-up", "baseline", 80),
+    ("on the front", "diamond", "champion", 110),
+)
+
+
+PARETO_LABEL_CHARACTERS = 24
+
+
+def pareto_figure(facts: Facts, frame: Frame = PARETO_WIDE) -> Spec | None:
+    """Every measured configuration; ``None`` when memory was not measured of two."""
+    found = facts["front"]["points"]
+    if len(found) < 2:
+        return None
+    shown = [p for p in found if p["by"] is None or p["status"] in ("keep", "baseline")]
+    x = _range([p["memory_mb"] for p in found], [p["memory_mb"] for p in shown])
+    y = _range([p["metric"] for p in found], [p["metric"] for p in shown])
+    rows = _rows(facts, x, y)
+    scales = _axes(facts, x, y)
+    columns = frame.legend_columns
+    lines = math.ceil(len({row["class"] for row in rows}) / columns)
+    point = {**scales, **_looks(rows, columns, -8 - 15 * lines)}
+    names = _names(facts, rows, frame, x, y)
+    layers = [
+        mark_layer(_steps(facts), _LINE, scales),
+        mark_layer(rows, {"type": "point", "filled": True, "opacity": 1}, point),
+    ]
+    halo = {"stroke": LIGHT["surface"], "strokeWidth": 3, "strokeJoin": "round"}
+    words = {**scales, "text": {"field": "text", "type": "nominal"}}
+    for align, dx in (("left", 7), ("right", -7)):
+        text = {"type": "text", "align": align, "baseline": "bottom", "dx": dx, "dy": -4}
+        text |= {"fontSize": frame.font - 1}
+        some = [row for row in names if row["align"] == align]
+        layers.append(mark_layer(some, {**text, **halo, "color": LIGHT["surface"]}, words))
+        layers.append(mark_layer(some, {**text, "color": LIGHT["ink"]}, words))
+    return {**base_spec(frame), "layer": [each for each in layers if each["data"]["values"]]}
+
+
+_LINE = {"type": "line", "color": LIGHT["champion"], "strokeWidth": 1.4, "strokeDash": [4, 3]}
+
+
+def _range(values: list[float], essential: list[float]) -> Range:
+    return robust_range(values, essential)
+
+
+def _name(number_: int, facts: Facts) -> str:
+    if number_ == 0:
+        return "baseline"
+    found = next(e for e in facts["experiments"] if e["number"] == number_)
+    return f"#{number_} {found['description'] or ''}".rstrip()
+
+
+def _rows(facts: Facts, x: Range, y: Range) -> list[Row]:
+    """Every point that fits the axes, those of the front last."""
+    order = {name: i for i, (name, *_) in enumerate(PARETO_CLASSES)}
+    rows = []
+    for p in facts["front"]["points"]:
+        if not (x.low <= p["memory_mb"] <= x.high and y.low <= p["metric"] <= y.high):
+            continue
+        lines = [] if p["number"] else [value_tip("baseline", p["metric"], facts)]
+        lines.append(f"memory {format_number(p['memory_mb'], 1)} MB")
+        if p["by"] is not None:
+            lines.append(f"dominated by {shorten_label(_name(p['by'], facts), 40)}")
+        rows.append(
+            {"number": p["number"] or None, "x": p["memory_mb"], "y": p["metric"],
+             "class": _class(p), "tip": "\n".join(lines)}
+        )  # fmt: skip
+    return sorted(rows, key=lambda row: order[row["class"]])
+
+
+def _class(point: Facts) -> str:
+    if point["by"] is None:
+        return "on the front"
+    named = {"keep": "kept, dominated", "baseline": "baseline, dominated"}
+    return named.get(str(point["status"]), "not kept")
+
+
+def _steps(facts: Facts) -> list[Row]:
+    """The front as stairs: with so much memory nothing better was measured."""
+    known = {p["number"]: p for p in facts["front"]["points"]}
+    rows: list[Row] = []
+    for place, number_ in enumerate(facts["front"]["front"]):
+        point = known[number_]
+        if rows:
+            rows.append({"x": point["memory_mb"], "y": rows[-1]["y"], "order": 2 * place - 1})
+        rows.append({"x": point["memory_mb"], "y": point["metric"], "order": 2 * place})
+    return rows if len(rows) > 1 else []
+
+
+def _axes(facts: Facts, x: Range, y: Range) -> Spec:
+    metric = facts["metric"]
+    unit = f" ({metric['unit']})" if metric["unit"] else ""
+    name = shorten_label(f"{metric['name']}{unit}", 36)
+
+    def axis(field: str, over: Range, title: str) -> Spec:
+        scale = {"domain": [over.low, over.high], "nice": False, "zero": False}
+        return {
+            "field": field,
+            "type": "quantitative",
+            "scale": scale,
+            "axis": tick_axis(title, over.low, over.high),
+        }
+
+    return {
+        "x": axis("x", x, "memory (MB), left is better"),
+        "y": axis("y", y, f"{name}, {metric['better']} is better"),
+    }
+
+
+def _looks(rows: list[Row], columns: int, top: int) -> Spec:
+    present = {row["class"] for row in rows}
+    legend = {
+        "title": None, "orient": "none", "legendX": 0, "legendY": top, "direction": "horizontal",
+        "columns": columns, "columnPadding": 20, "rowPadding": 2,
+        "values": [name for name, *_ in PARETO_CLASSES if name in present],
+    }  # fmt: skip
+    domain = [name for name, *_ in PARETO_CLASSES]
+
+    def scaled(values: list[object]) -> Spec:
+        scale = {"domain": domain, "range": values}
+        return {"field": "class", "type": "nominal", "scale": scale, "legend": legend}
+
+    return {
+        "shape": scaled([shape for _, shape, *_ in PARETO_CLASSES]),
+        "color": scaled([LIGHT[role] for _, _, role, _ in PARETO_CLASSES]),
+        "size": scaled([size for *_, size in PARETO_CLASSES]),
+    }
+
+
+def _names(facts: Facts, rows: list[Row], frame: Frame, x: Range, y: Range) -> list[Row]:
+    """Names of the front and of what it dominates among the kept, where there is room."""
+    per_character = (frame.font - 1) * CHARACTER_WIDTH
+    named, anchors = [], []
+    for row in rows:
+        if row["class"] == "not kept":
+            continue
+        left = (row["x"] - x.low) / (x.high - x.low) * frame.width
+        down = (1 - (row["y"] - y.low) / (y.high - y.low)) * frame.height
+        name = shorten_label(_name(row["number"] or 0, facts), PARETO_LABEL_CHARACTERS)
+        length = len(name) * per_character + 10
+        # Where there is no room to the right of a point its name stands to the left.
+        beyond = left + length > frame.width + frame.right - 10
+        align = "right" if beyond and left > length else "left"
+        named.append({"x": row["x"], "y": row["y"], "text": name, "align": align})
+        weight = 2.0 if row["class"] == "on the front" else 1.0
+        anchors.append(Anchor(left - (length if align == "right" else 0), down, length, weight))
+    chosen = place_labels(anchors, 0, (frame.font - 1) * 1.3, frame.labels)
+    return [named[i] for i in chosen]
+
+
+# --------------------------------------------------------------------
+# Figures as Vega-Lite specifications: plain dictionaries made from the facts.
+#
+# Pure, and testable without drawing.  Text that came from candidates enters as
+# data, never as an expression.  All positions are fixed (no automatic sizing),
+# so that a label can be known to fit before it is drawn.
+
 
 CROSS = (
     "M-1,-0.68L-0.68,-1L0,-0.32L0.68,-1L1,-0.68L0.32,0"
     "L1,0.68L0.68,1L0,0.32L-0.68,1L-1,0.68L-0.32,0Z"
 )
+
+
 # Name, shape, colour and area (None: depends on their number), in drawing order.
-CLASSES = (
+PROGRESS_CLASSES = (
     ("discarded", "circle", "discard", None),
     ("no result", CROSS, "crash", 60),
     ("off the scale, higher", "triangle-up", "discard", 60),
@@ -41,23 +469,32 @@ CLASSES = (
     ("baseline, fresh seeds", "cross", "baseline", 110),
     ("champion, fresh seeds", "diamond", "champion", 130),
 )
-LABEL_ANGLE = 30
-LABEL_CHARACTERS = 28
 
-WIDE = Frame(width=940, height=360, top=36)
-NARROW = Frame(width=292, height=280, left=60, right=8, top=84, labels=4, legend_columns=2)
+
+LABEL_ANGLE = 30
+
+
+PROGRESS_LABEL_CHARACTERS = 28
+
+
+PROGRESS_WIDE = Frame(width=940, height=360, top=36)
+
+
+PROGRESS_NARROW = Frame(width=292, height=280, left=60, right=8, top=84, labels=4, legend_columns=2)
+
+
 SHARED = Frame(width=706, height=300, right=24, top=104, bottom=46, legend_columns=4, title=True)
 
 
-def progress(facts: Facts, frame: Frame = WIDE) -> Spec:
+def progress_figure(facts: Facts, frame: Frame = PROGRESS_WIDE) -> Spec:
     """Every experiment, what was believed of the incumbent, and what was confirmed."""
     view = _View(facts, frame)
     layers = [_noise_band(view), *_best(view), *_incumbent(view), *_confirmed_bars(view)]
     layers += [_points(view)]
     layers += _clipped_values(view) + _kept_labels(view)
     return {
-        **base(frame),
-        **({"title": title(facts)} if frame.title else {}),
+        **base_spec(frame),
+        **({"title": figure_title(facts)} if frame.title else {}),
         "layer": [each for each in layers if each["data"]["values"]],
     }
 
@@ -107,7 +544,7 @@ class _View:
         """Encodings of a layer's position, the axes included."""
         metric = self.facts["metric"]
         unit = f" ({metric['unit']})" if metric["unit"] else ""
-        name = shortened(f"{metric['name']}{unit}", 36)
+        name = shorten_label(f"{metric['name']}{unit}", 36)
         most = max(3, self.frame.width // 60)
         return {
             "x": {
@@ -125,7 +562,7 @@ class _View:
                 "field": y,
                 "type": "quantitative",
                 "scale": self.scales["y"],
-                "axis": ticks(f"{name}, {metric['better']} is better", self.y.low, self.y.high),
+                "axis": tick_axis(f"{name}, {metric['better']} is better", self.y.low, self.y.high),
             },
         }
 
@@ -137,7 +574,9 @@ def _noise_band(view: _View) -> Spec:
         low, high = max(mean - sd, view.y.low), min(mean + sd, view.y.high)
         values = [{"x": view.x[0], "x2": view.x[1], "y": low, "y2": high}] if low < high else []
     encoding = {**view.xy(), "x2": {"field": "x2"}, "y2": {"field": "y2"}}
-    return layer(values, {"type": "rect", "color": LIGHT["baseline"], "opacity": 0.13}, encoding)
+    return mark_layer(
+        values, {"type": "rect", "color": LIGHT["baseline"], "opacity": 0.13}, encoding
+    )
 
 
 def _incumbent(view: _View) -> list[Spec]:
@@ -151,8 +590,8 @@ def _incumbent(view: _View) -> list[Spec]:
     step = {"interpolate": "step-after", "color": LIGHT["keep"]}
     encoding = {**view.xy(), "y2": {"field": "y2"}}
     return [
-        layer(band, {"type": "area", "opacity": 0.18, **step}, encoding),
-        layer(line, {"type": "line", "strokeWidth": 1.8, **step}, view.xy()),
+        mark_layer(band, {"type": "area", "opacity": 0.18, **step}, encoding),
+        mark_layer(line, {"type": "line", "strokeWidth": 1.8, **step}, view.xy()),
     ]
 
 
@@ -173,8 +612,8 @@ def _best(view: _View) -> list[Spec]:
     words = {"type": "text", "align": "right", "fontSize": view.frame.font - 1, **side}
     named = [{**line[-1], "text": "best kept so far: selected, optimistic"}]
     return [
-        layer(line, {**drawn, "strokeWidth": 1.2, "strokeDash": [2, 3]}, view.xy()),
-        layer(
+        mark_layer(line, {**drawn, "strokeWidth": 1.2, "strokeDash": [2, 3]}, view.xy()),
+        mark_layer(
             named,
             {**words, "color": LIGHT["muted"]},
             {**view.xy(), "text": {"field": "text", "type": "nominal"}},
@@ -194,8 +633,8 @@ def _confirmed_bars(view: _View) -> list[Spec]:
     edge = [{"x": view.confirmed_at - (view.confirmed_at - view.last) / 2}]
     separator = {"type": "rule", "color": LIGHT["line"], "strokeDash": [3, 3]}
     return [
-        layer(edge if view.confirmed else [], separator, {"x": view.xy()["x"]}),
-        layer(
+        mark_layer(edge if view.confirmed else [], separator, {"x": view.xy()["x"]}),
+        mark_layer(
             bars,
             {"type": "rule", "color": LIGHT["muted"], "strokeWidth": 1.5},
             {**view.xy(), "y2": {"field": "y2"}},
@@ -203,19 +642,19 @@ def _confirmed_bars(view: _View) -> list[Spec]:
     ]
 
 
-def points(view: _View) -> list[Row]:
+def point_classes(view: _View) -> list[Row]:
     """Every point with its class and, where it does not fit the axis, at the edge."""
     facts = view.facts
 
     def plain(x: float, y: float, name: str) -> Row:
-        return {"x": x, "y": y, "class": name, "tip": tips.of_value(name, y, facts)}
+        return {"x": x, "y": y, "class": name, "tip": value_tip(name, y, facts)}
 
     rows = [plain(0, value, "baseline run") for value in facts["baseline"]["values"]]
     for e in view.tried:
         about = {"number": e["number"], "tip": ""}
         rows.append({"x": e["number"], "value": e["mean"], **_position(e, view), **about})
     rows += [plain(view.confirmed_at, side["mean"], name) for name, side in view.confirmed]
-    order = {name: i for i, (name, *_) in enumerate(CLASSES)}
+    order = {name: i for i, (name, *_) in enumerate(PROGRESS_CLASSES)}
     return sorted(rows, key=lambda row: order[row["class"]])
 
 
@@ -230,11 +669,11 @@ def _position(e: Facts, view: _View) -> Row:
 
 
 def _points(view: _View) -> Spec:
-    rows = points(view)
+    rows = point_classes(view)
     present = {row["class"] for row in rows}
     # So that a thousand points do not merge into one.
     plain = 42 if view.last <= 60 else 26 if view.last <= 300 else 12
-    shown = [name for name, *_ in CLASSES if name in present]
+    shown = [name for name, *_ in PROGRESS_CLASSES if name in present]
     columns = view.frame.legend_columns
     lines = math.ceil(len(shown) / columns)
     legend = {
@@ -250,21 +689,21 @@ def _points(view: _View) -> Spec:
     }
 
     def scaled(ranges: list[Any]) -> Spec:
-        scale = {"domain": [name for name, *_ in CLASSES], "range": ranges}
+        scale = {"domain": [name for name, *_ in PROGRESS_CLASSES], "range": ranges}
         return {"field": "class", "type": "nominal", "scale": scale, "legend": legend}
 
     encoding = {
         **view.xy(),
-        "shape": scaled([shape for _, shape, _, _ in CLASSES]),
-        "color": scaled([LIGHT[role] for _, _, role, _ in CLASSES]),
-        "size": scaled([size or plain for *_, size in CLASSES]),
+        "shape": scaled([shape for _, shape, _, _ in PROGRESS_CLASSES]),
+        "color": scaled([LIGHT[role] for _, _, role, _ in PROGRESS_CLASSES]),
+        "size": scaled([size or plain for *_, size in PROGRESS_CLASSES]),
     }
-    return layer(rows, {"type": "point", "filled": True, "opacity": 1}, encoding)
+    return mark_layer(rows, {"type": "point", "filled": True, "opacity": 1}, encoding)
 
 
 def _clipped_values(view: _View) -> list[Spec]:
     """The values of points off the scale, while there are few of them."""
-    rows = [row for row in points(view) if row["class"].startswith("off")]
+    rows = [row for row in point_classes(view) if row["class"].startswith("off")]
     rows = (
         [{**row, "text": f"{row['value']:.4g}".replace("-", "−")} for row in rows]
         if len(rows) <= 5
@@ -272,7 +711,7 @@ def _clipped_values(view: _View) -> list[Spec]:
     )
     mark = {"type": "text", "align": "right", "dx": -7, "fontSize": view.frame.font - 2}
     encoding = {**view.xy(), "text": {"field": "text", "type": "nominal"}}
-    return [layer(rows, {**mark, "color": LIGHT["muted"]}, encoding)]
+    return [mark_layer(rows, {**mark, "color": LIGHT["muted"]}, encoding)]
 
 
 def _kept_labels(view: _View) -> list[Spec]:
@@ -285,8 +724,8 @@ def _kept_labels(view: _View) -> list[Spec]:
         if e["status"] != "keep" or e["mean"] is None:
             continue
         x, y = view.pixel(e["number"], e["mean"])
-        text = shortened(e["description"] or f"#{e['number']}", LABEL_CHARACTERS)
-        text = shortened(text, int(_room(view, x, y) / per_character))
+        text = shorten_label(e["description"] or f"#{e['number']}", PROGRESS_LABEL_CHARACTERS)
+        text = shorten_label(text, int(_room(view, x, y) / per_character))
         if len(text) >= 6:
             rows.append({"x": e["number"], "y": e["mean"], "text": text})
             anchors.append(Anchor(x, y, len(text) * per_character + 14, e["gain"] or 0.0))
@@ -298,8 +737,8 @@ def _kept_labels(view: _View) -> list[Spec]:
     halo = {"stroke": LIGHT["surface"], "strokeWidth": 3, "strokeJoin": "round"}
     encoding = {**view.xy(), "text": {"field": "text", "type": "nominal"}}
     return [
-        layer(rows, {**mark, **halo, "color": LIGHT["surface"]}, encoding),
-        layer(rows, {**mark, "color": LIGHT["keep"]}, encoding),
+        mark_layer(rows, {**mark, **halo, "color": LIGHT["surface"]}, encoding),
+        mark_layer(rows, {**mark, "color": LIGHT["keep"]}, encoding),
     ]
 
 

@@ -7,13 +7,13 @@ from math import fsum
 from statistics import fmean, stdev
 from typing import Any
 
-from ratchet.codec import Frozen, field
-from ratchet.declared_values import BY_ENVIRONMENT, Seeding
-from ratchet.history import History
-from ratchet.records import Direction, Manifest, Outcome, RunSummary
-from ratchet.report import text
-from ratchet.steer import CategoryScore
-from ratchet.store import RunRecord
+from ratchet.base.structs import Frozen, field
+from ratchet.base.text import decimals_for, one_line_label
+from ratchet.records.history import History
+from ratchet.records.records import Direction, Manifest, Outcome, RunSummary
+from ratchet.records.store import RunRecord
+from ratchet.steering.bandit import CategoryScore
+from ratchet.task.task import BY_ENVIRONMENT, Seeding
 
 Facts = dict[str, Any]
 
@@ -75,22 +75,22 @@ def metric_facts(
 ) -> Facts:
     """The metric, and with how many decimals it is shown beside this noise."""
     return {
-        "name": text.label(name, 80),
-        "unit": text.label(unit, 40) if unit else None,
+        "name": one_line_label(name, 80),
+        "unit": one_line_label(unit, 40) if unit else None,
         "direction": direction.value,
         "better": "lower" if direction is Direction.MINIMIZE else "higher",
-        "decimals": text.decimals_for(noise_sd, mean),
+        "decimals": decimals_for(noise_sd, mean),
     }
 
 
-def measured(runs: Iterable[RunSummary]) -> list[float]:
+def measured_values(runs: Iterable[RunSummary]) -> list[float]:
     """The metric of every run that has one."""
     return [r.value for r in runs if r.outcome is Outcome.OK and r.value is not None]
 
 
-def spread(runs: Sequence[RunSummary]) -> Facts:
+def replicate_spread(runs: Sequence[RunSummary]) -> Facts:
     """Number, values, mean and standard deviation of one code's valid runs."""
-    values = measured(runs)
+    values = measured_values(runs)
     return {
         "n": len(values),
         "failed": len(runs) - len(values),
@@ -112,7 +112,7 @@ def run_facts(run: RunSummary, records: SessionRecords) -> Facts:
         "key": run.key,
         "seed": run.seed,
         "outcome": run.outcome.value,
-        "reason": text.label(run.reason),
+        "reason": one_line_label(run.reason),
         "value": run.value,
         "memory_mb": run.memory_mb,
         "train_seconds": train_seconds(record) if record else None,
@@ -120,7 +120,7 @@ def run_facts(run: RunSummary, records: SessionRecords) -> Facts:
     }
 
 
-def total(
+def total_of_runs(
     records: SessionRecords,
     runs: Iterable[RunSummary],
     seconds: Callable[[RunRecord], float | None],

@@ -1,39 +1,493 @@
-"""Facts made visible: one self-contained page and two pictures.
-
-The same facts give the same bytes: no clock, no random names, and the renderer
-brings its own font.  The page needs no network and runs no script but its own; a
-content security policy says so to the browser too.  Without scripts everything in it
-can be read: each figure stands there as a drawing, which the script's replaces.
-"""
+"""Facts made visible: one self-contained page and two pictures."""
 
 from __future__ import annotations
 
+import base64
 import copy
+import hashlib
 import itertools
-from collections.abc import Callable, Mapping
+import json
+import re
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache
+from importlib import resources
 from typing import Any
 
 import vl_convert
+from jinja2 import Environment, FunctionLoader, StrictUndefined
 from markupsafe import Markup
 
-from ratchet.report import columns, figures, forest, pareto, remarks, schedule, scripts, text, tips
+from ratchet import __version__
+from ratchet.base.colours import DARK, LIGHT, css_variables
+from ratchet.base.text import (
+    DASH,
+    format_duration,
+    format_number,
+    format_percent,
+    head_text,
+    plural,
+    tail_text,
+)
 from ratchet.report.answer import interval_name
-from ratchet.report.drawn import shared, svg, themed
-from ratchet.report.frames import Frame, Spec
+from ratchet.report.facts import alarm_remark, experiment_remarks
+from ratchet.report.figure_style import Frame, Spec
+from ratchet.report.figures import (
+    FOREST_NARROW,
+    FOREST_WIDE,
+    PARETO_NARROW,
+    PARETO_WIDE,
+    PROGRESS_NARROW,
+    PROGRESS_WIDE,
+    SCHEDULE_NARROW,
+    SCHEDULE_WIDE,
+    SHARED,
+    experiment_tip,
+    forest_figure,
+    forest_rows,
+    pareto_figure,
+    progress_figure,
+    schedule_figure,
+)
 from ratchet.report.inputs import Facts
-from ratchet.report.interactive import interactive
-from ratchet.report.page import fill
+
+# --------------------------------------------------------------------
+# The columns of the table of experiments: what each shows, and what it is sorted by.
+
+
+COLUMNS = (
+    ("category", "Category", True),
+    ("mean", "Mean", True),
+    ("runs", "Runs", False),
+    ("delta", "Δ", True),
+    ("interval", "95 % interval", False),
+    ("gain", "Gain", False),
+    ("confidence", "P(better)", True),
+    ("strict", "Stricter test", False),
+    ("price", "Price", False),
+    ("memory", "Memory MB", True),
+    ("pareto", "Pareto", False),
+    ("seconds", "Training s", True),
+    ("lines", "Lines ±", True),
+    ("changes", "Changes", False),
+    ("round", "Round", False),
+    ("commit", "Commit", False),
+)
+"""Key, heading and whether it is shown unless somebody chooses otherwise."""
+
+
+LOGGED = (("logged", "Logged", True), ("agent", "Agent", False), ("line", "Line", False))
+"""What a row of somebody else's log has beside these."""
+
+
+UNLOGGED = frozenset({"runs", "price", "pareto", "seconds", "round"})
+"""Columns that no such log can fill."""
+
+
+WORDED = frozenset({"category", "interval", "strict", "pareto", "commit", "logged", "agent"})
+"""Columns of words, which are aligned left."""
+
+
+RANKS = {
+    verdict: place
+    for place, verdict in enumerate(
+        ("STRONG_KEEP", "KEEP", "MARGINAL", "RETEST", "DISCARD", "CRASH", "TAMPERED")
+    )
+}
+"""The order of verdicts."""
+
+
+Cell = tuple[str, str, float | int | None]
+
+
+Columns = tuple[tuple[str, str, bool], ...]
+
+
+_FILLED = {
+    "memory": "memory_mb",
+    "lines": "lines_added",
+    "changes": "changes",
+    "commit": "commit",
+    "agent": "agent",
+}
+"""Columns of a log that are left out where no row fills them."""
+
+
+def experiment_columns(facts: Facts) -> Columns:
+    """The columns of a report: all of a session's, of a log those that it can fill."""
+    if facts["log"] is None:
+        return COLUMNS
+    first, *others = [entry for entry in COLUMNS if entry[0] not in UNLOGGED]
+    tried = facts["experiments"]
+    return tuple(
+        entry
+        for entry in (LOGGED[0], first, *others, *LOGGED[1:])
+        if entry[0] not in _FILLED or any(e[_FILLED[entry[0]]] not in (None, "") for e in tried)
+    )
+
+
+def column_cells(e: Facts, decimals: int, chosen: Columns = COLUMNS) -> list[Cell]:
+    """Key, text and, where the text is not what is sorted by, the number that is."""
+    every = {**_cells(e, decimals), **(_logged(e) if chosen is not COLUMNS else {})}
+    return [(key, *every[key]) for key, *_ in chosen]
+
+
+def _logged(e: Facts) -> dict[str, tuple[str, float | int | None]]:
+    return {
+        "logged": (e["logged"] or DASH, None),
+        "agent": (e["agent"] or DASH, None),
+        "line": (f"{e['line']}", _order(e["line"])),
+    }
+
+
+def _cells(e: Facts, decimals: int) -> dict[str, tuple[str, float | int | None]]:
+    interval = DASH
+    if e["delta_low"] is not None:
+        low = format_number(e["delta_low"], decimals, signed=True)
+        interval = f"{low} to {format_number(e['delta_high'], decimals, signed=True)}"
+    lines = DASH if e["lines_added"] is None else f"+{e['lines_added']} −{e['lines_removed']}"
+    passes = {None: DASH, True: "survives", False: "does not"}[e["survives"]]
+    # Prices are often smaller than what is measured.
+    finer = decimals + 1
+    found: list[tuple[str, float | int | None]] = [
+        (e["category"] or DASH, None),
+        (format_number(e["mean"], decimals), _order(e["mean"])),
+        (f"{e['n']}" if e["n"] is not None else DASH, _order(e["n"])),
+        (format_number(e["delta"], decimals, signed=True), _order(e["delta"])),
+        (interval, _order(e["delta_low"])),
+        (format_number(e["gain"], decimals, signed=True), _order(e["gain"])),
+        (format_percent(e["confidence"]), _order(e["confidence"])),
+        (passes, None),
+        (format_number(e["price"], finer, signed=True), _order(e["price"])),
+        (format_number(e["memory_mb"], 1), _order(e["memory_mb"])),
+        (e["pareto"].lower() if e["pareto"] else DASH, None),
+        (format_number(e["seconds"], 1), _order(e["seconds"])),
+        (lines, _order(e["net_lines"] if e["net_lines"] is not None else _net(e))),
+        (DASH if e["changes"] is None else f"{e['changes']}", _order(e["changes"])),
+        (DASH if e["round"] is None else f"{e['round']}", _order(e["round"])),
+        ((e["commit"] or DASH)[:10], None),
+    ]
+    return {key: cell for (key, *_), cell in zip(COLUMNS, found, strict=True)}
+
+
+def _net(e: Facts) -> int | None:
+    if e["lines_added"] is None:
+        return None
+    return int(e["lines_added"] - e["lines_removed"])
+
+
+def _order(value: float | int | None) -> float | int:
+    """What is missing stands below everything; seven digits tell all others apart."""
+    return -1e99 if value is None else float(f"{value:.7g}") if isinstance(value, float) else value
+
+
+def column_style(chosen: Columns = COLUMNS) -> str:
+    """Rules that show the columns whose boxes are ticked; they work without any script."""
+    return "".join(
+        f"main:has(#c-{key}:checked) .c-{key}{{display:table-cell}}" for key, *_ in chosen
+    )
+
+
+# --------------------------------------------------------------------
+# Drawings that stand in a page: as SVG in the page's colours, and once per set of rows.
+
+
+_COLOUR_DRAWN = re.compile(r'(fill|stroke)="(#[0-9a-f]{6}|white)"')
+
+
+_SIZE = re.compile(r'^(<svg [^>]*?)width="\d+(?:\.\d+)?" height="\d+(?:\.\d+)?"')
+
+
+_LONG = re.compile(r"(?<![#\w])(-?\d+\.\d\d)\d+")
+
+
+_ROLES_DRAWN = {colour: name for name, colour in LIGHT.items()}
+
+
+def figure_svg(spec: Spec) -> str:
+    """A figure as SVG, in light colours."""
+    drawn: str = vl_convert.vegalite_to_svg(spec, allowed_base_urls=[])
+    return drawn
+
+
+def themed_svg(drawn: str) -> str:
+    """The same drawing with the page's colours, scaling with its box."""
+
+    def variable(match: re.Match[str]) -> str:
+        name = "surface" if match[2] == "white" else _ROLES_DRAWN.get(match[2])
+        return f'{match[1]}="var(--{name})"' if name else match[0]
+
+    # A hundredth of a pixel cannot be seen, and a thousand points have many digits.
+    return _COLOUR_DRAWN.sub(variable, _LONG.sub(r"\1", _SIZE.sub(r"\1", drawn))).replace(
+        ' opacity="1"', ""
+    )
+
+
+def share_rows(plots: list[Spec]) -> list[Spec]:
+    """Plots of the same rows, the rows only once: later plots say ``same: i`` for them."""
+    plots = copy.deepcopy(plots)
+    for plot in plots[1:]:
+        known = [data.get("values") for data in plots[0]["spec"]["data"]]
+        for data in plot["spec"]["data"]:
+            if data.get("values") and data["values"] in known:
+                data["same"] = known.index(data.pop("values"))
+    return plots
+
+
+# --------------------------------------------------------------------
+# A page from a template of this folder, self-contained: its style and scripts are in it.
+#
+# Other people's texts are escaped, and a content security policy allows the page's own
+# scripts alone.
+
+
+GENERATOR = "Ratchet report"
+"""What every page of ours says of itself in its head."""
+
+
+def report_asset(name: str) -> str:
+    """A template, a style sheet or a script of this package."""
+    return resources.files("ratchet.report").joinpath(name).read_text(encoding="utf-8")
+
+
+def fill_page(
+    template: str,
+    decimals: int,
+    filters: Mapping[str, Callable[..., Any]],
+    inline: Sequence[str],
+    **values: Any,
+) -> str:
+    """A template filled with ``values``; metrics have ``decimals``, scripts are ``inline``."""
+    environment = Environment(
+        loader=FunctionLoader(report_asset),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.filters.update(
+        {
+            "metric": lambda value: format_number(value, decimals),
+            "signed": lambda value: format_number(value, decimals, signed=True),
+            "number": format_number,
+            "percent": format_percent,
+            "plural": plural,
+            "dash": lambda value: DASH if value is None or value == "" else value,
+            **filters,
+        }
+    )
+    return environment.get_template(template).render(
+        scripts=[Markup(code) for code in inline],
+        policy=Markup(content_policy(inline)),
+        style=Markup(report_asset("report.css")),
+        light=Markup(css_variables(LIGHT)),
+        dark=Markup(css_variables(DARK)),
+        generator=GENERATOR,
+        version=__version__,
+        **values,
+    )
+
+
+# --------------------------------------------------------------------
+# Figures that answer: the same specifications, compiled to Vega, with zoom and tips.
+#
+# Vega-Lite is compiled here, so that the page carries Vega alone.  Expressions are
+# left as syntax trees for Vega's interpreter: nothing in the page needs ``eval``.
+# Colours become the style sheet's variables, so that the page's theme is theirs too.
+
+
+ZOOM = "zoom"
+"""Name of the selection that moves and scales the horizontal axis."""
+
+
+# Only with Ctrl, so that the wheel still scrolls the page.
+WHEEL = "wheel![event.ctrlKey]"
+
+
+_ROLES_INTERACTIVE = {colour: name for name, colour in LIGHT.items()}
+
+
+_COLOUR_INTERACTIVE = re.compile(r'"(#[0-9a-f]{6})"')
+
+
+def interactive_figure(spec: Spec, frame: Frame) -> Spec:
+    """A figure of this package for the page's script.
+
+    ``spec`` for Vega, ``aside`` the paddings beside the plot, ``zoom`` the signal that
+    sets what part of the horizontal axis is shown.
+
+    Layers whose rows have a ``tip`` show it when they are pointed at.  All layers but
+    words are clipped to the plot, and words leave it when their points do.
+    """
+    layers = [_layer(each) for each in spec["layer"]]
+    first = next(i for i, each in enumerate(layers) if _is_horizontal(each))
+    layers[first] = {**layers[first], "params": [_zoom()]}
+    plain = {key: value for key, value in spec.items() if key != "title"}
+    compiled = vl_convert.vegalite_to_vega({**plain, "layer": layers, "background": None})
+    for data in compiled["data"]:
+        if "values" in data:
+            data["values"] = [_rounded(row) for row in data["values"]]
+    return {
+        "spec": json.loads(_COLOUR_INTERACTIVE.sub(_variable, json.dumps(compiled))),
+        "aside": frame.left + frame.right,
+        "zoom": f"{ZOOM}_{layers[first]['encoding']['x']['field']}",
+    }
+
+
+def _rounded(row: Spec) -> Spec:
+    """Eight digits are more than a screen can show."""
+    return {
+        key: float(f"{value:.8g}") if isinstance(value, float) else value
+        for key, value in row.items()
+        if value is not None and value != ""
+    }
+
+
+def _zoom() -> Spec:
+    select = {"type": "interval", "encodings": ["x"], "zoom": WHEEL}
+    return {"name": ZOOM, "select": select, "bind": "scales"}
+
+
+def _layer(layer: Spec) -> Spec:
+    mark, encoding = dict(layer["mark"]), {**layer["encoding"]}
+    rows = layer["data"]["values"]
+    if "x" in encoding:
+        encoding["x"] = _free(encoding["x"])
+    mark["clip"] = mark["type"] != "text"
+    if mark["type"] == "text" and _is_horizontal(layer):
+        field = encoding["x"]["field"]
+        inside = f"inrange(datum[{json.dumps(field)}], domain('x'))"
+        encoding["opacity"] = {"condition": {"test": inside, "value": 1}, "value": 0}
+    if rows and "tip" in rows[0]:
+        # That there is something to say; the page's script finds what.
+        encoding["tooltip"] = {"value": "tip"}
+        mark["cursor"] = "pointer"
+    return {**layer, "mark": mark, "encoding": encoding}
+
+
+def _free(x: Mapping[str, Any]) -> Spec:
+    """An axis that finds its own ticks, since its domain will change."""
+    x = dict(x)
+    if "clamp" in x.get("scale", {}):
+        x["scale"] = {**x["scale"], "clamp": False}
+    if not isinstance(x.get("axis"), dict):
+        return x
+    axis = {key: value for key, value in x["axis"].items() if key != "values"}
+    if axis.get("format") == ",d":
+        axis["tickMinStep"] = 1
+    return {**x, "axis": axis}
+
+
+def _is_horizontal(layer: Spec) -> bool:
+    return "field" in layer["encoding"].get("x", {})
+
+
+def _variable(match: re.Match[str]) -> str:
+    role = _ROLES_INTERACTIVE.get(match[1])
+    return f'"var(--{role})"' if role else match[0]
+
+
+# --------------------------------------------------------------------
+# The scripts of the page: kept libraries of others, and our own, each named by its hash.
+#
+# ``vendor/vendored.json`` says what the libraries are, where they came from and what
+# bytes they have.  A content security policy made from the hashes allows these scripts
+# and nothing else, so that no text in the page can become one.
+
+
+FOLDER = resources.files("ratchet.report")
+
+
+VENDOR = FOLDER / "vendor"
+
+
+_IMPORT = re.compile(r"^import \{([^}]*)\} from 'vega-util';$", re.MULTILINE)
+
+
+_EXPORT = re.compile(r"^export \{ (\w+) as (\w+) \};$", re.MULTILINE)
+
+
+_MAP = re.compile(r"^//# sourceMappingURL=.*$", re.MULTILINE)
+
+
+@cache
+def vendored_scripts() -> tuple[Mapping[str, str], ...]:
+    """What is kept of others, in the order in which the page needs it."""
+    return tuple(json.loads(VENDOR.joinpath("vendored.json").read_text(encoding="utf-8")))
+
+
+@cache
+def page_scripts() -> tuple[str, ...]:
+    """Every script of the page in order, as it stands between its tags."""
+    return (*(_library(entry) for entry in vendored_scripts()), _text("report.js"))
+
+
+def _library(entry: Mapping[str, str]) -> str:
+    """A library with its licence above it, as its licence asks."""
+    code = VENDOR.joinpath(entry["file"]).read_text(encoding="utf-8")
+    licence = VENDOR.joinpath(entry["licence_file"]).read_text(encoding="utf-8")
+    if entry["name"] == "vega-interpreter":
+        code = _as_classic(code)
+    return f"/*! {entry['name']} {entry['version']}\n\n{licence}*/\n{_MAP.sub('', code).strip()}\n"
+
+
+def _as_classic(code: str) -> str:
+    """A module of Vega's as a plain script: it takes from and adds to ``vega``."""
+    code = _IMPORT.sub(r"const {\1} = globalThis.vega;", code)
+    code = _EXPORT.sub(r"globalThis.vegaInterpreter = {\2: \1};", code)
+    return f"(() => {{\n{code}\n}})();"
+
+
+def content_policy(inline: Sequence[str]) -> str:
+    """A content security policy that allows these scripts, by hash, and inline styles."""
+    allowed = " ".join(f"'sha256-{_hash(code)}'" for code in inline)
+    return (
+        f"default-src 'none'; script-src {allowed}; style-src 'unsafe-inline'; "
+        "base-uri 'none'; form-action 'none'"
+    )
+
+
+def _hash(code: str) -> str:
+    return base64.b64encode(hashlib.sha256(code.encode()).digest()).decode()
+
+
+def data_block(value: Any) -> str:
+    """JSON that can stand in a script element: it cannot end it or open a comment."""
+    text = json.dumps(value, ensure_ascii=True, separators=(",", ":"), sort_keys=True)
+    return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
+
+
+def _text(name: str) -> str:
+    return FOLDER.joinpath(name).read_text(encoding="utf-8")
+
+
+# --------------------------------------------------------------------
+# Facts made visible: one self-contained page and two pictures.
+#
+# The same facts give the same bytes: no clock, no random names, and the renderer
+# brings its own font.  The page needs no network and runs no script but its own; a
+# content security policy says so to the browser too.  Without scripts everything in it
+# can be read: each figure stands there as a drawing, which the script's replaces.
+
 
 # Twice the logical pixels: 1600 wide, sharp on any screen.
 PNG_SCALE = 2
+
+
 # A page is to open at once, also over a slow line: under 2 MB for 200 experiments
 # and under 5 MB for 1,000.
 SMALL_SESSION, SMALL_PAGE, PER_EXPERIMENT = 200, 1_990_000, 3_750
+
+
 # About what the page weighs without diffs and logs, by itself and per experiment; what
 # is left is theirs, and cut again, so many times at most, where the page is too large.
 FRAME, ROW, CUTS = 720_000, 3_000, 4
+
+
 # From here on figures are drawn once, not for narrow windows too.
 MANY = 300
+
+
 # Logs give way first: a diff says what was tried, a log only how it went.
 STEPS = (
     ("log_tail", 2_000),
@@ -46,7 +500,11 @@ STEPS = (
     ("diff", 300),
     ("hypothesis", 0),
 )
+
+
 GLYPHS = {"keep": "●", "discard": "○", "crash": "✕", None: "…"}
+
+
 ANSWER_GLYPHS = {
     "confirmed": "✓",
     "unfinished": "…",
@@ -55,17 +513,18 @@ ANSWER_GLYPHS = {
     "estimated": "≈",
 }
 
+
 Drawn = dict[str, list[tuple[Markup, Spec]]]
 
 
 def render_svg(facts: Facts) -> str:
     """The picture for sharing as SVG, in light colours."""
-    return svg(figures.progress(facts, figures.SHARED))
+    return figure_svg(progress_figure(facts, SHARED))
 
 
 def render_png(facts: Facts) -> bytes:
     """The picture for sharing, 1600 pixels wide."""
-    spec = figures.progress(facts, figures.SHARED)
+    spec = progress_figure(facts, SHARED)
     png: bytes = vl_convert.vegalite_to_png(spec, scale=PNG_SCALE, allowed_base_urls=[])
     return png
 
@@ -76,7 +535,7 @@ def render_html(facts: Facts) -> str:
     most = page_limit(tried)
     allowed = most - FRAME - ROW * tried
     for _ in range(CUTS):
-        shown, notes = fit(facts, allowed)
+        shown, notes = fit_texts(facts, allowed)
         page = _page(facts, shown, notes, drawn)
         excess = len(page.encode()) - most
         if excess <= 0:
@@ -91,21 +550,21 @@ def page_limit(experiments: int) -> int:
 
 
 def _page(facts: Facts, shown: Facts, notes: list[str], drawn: Drawn) -> str:
-    decimals, chosen = facts["metric"]["decimals"], columns.of(facts)
+    decimals, chosen = facts["metric"]["decimals"], experiment_columns(facts)
     filters: dict[str, Callable[..., Any]] = {
-        "duration": text.duration,
+        "duration": format_duration,
         "words": lambda value: str(value).replace("_", " "),
         "flat": _flat,
-        "hunks": hunks,
-        "remarks": lambda e: remarks.remarks(e, decimals),
-        "alarm": lambda check: remarks.alarm(check, decimals),
-        "cells": lambda e: columns.cells(e, decimals, chosen),
+        "hunks": diff_hunks,
+        "remarks": lambda e: experiment_remarks(e, decimals),
+        "alarm": lambda check: alarm_remark(check, decimals),
+        "cells": lambda e: column_cells(e, decimals, chosen),
     }
-    return fill(
+    return fill_page(
         "report.html",
         decimals,
         filters,
-        scripts.scripts(),
+        page_scripts(),
         facts=shown,
         notes=notes,
         figures={
@@ -115,17 +574,17 @@ def _page(facts: Facts, shown: Facts, notes: list[str], drawn: Drawn) -> str:
         plots=Markup(_plots(facts, drawn)),
         sections=_sections(facts, drawn),
         columns=chosen,
-        worded=columns.WORDED,
-        ranks=columns.RANKS,
-        chosen=Markup(columns.style(chosen)),
-        forest_rows=forest.forest_rows(facts),
+        worded=WORDED,
+        ranks=RANKS,
+        chosen=Markup(column_style(chosen)),
+        forest_rows=forest_rows(facts),
         glyphs=GLYPHS,
         answer_glyph=ANSWER_GLYPHS.get(facts["answer"]["kind"], "!"),
         interval_name=interval_name,
     )
 
 
-def fit(facts: Facts, allowed: int) -> tuple[Facts, list[str]]:
+def fit_texts(facts: Facts, allowed: int) -> tuple[Facts, list[str]]:
     """Facts with logs, then diffs, cut to about so many bytes, and what was cut."""
     tried = facts["experiments"]
     shown = {**facts, "experiments": [copy.copy(e) for e in tried]}
@@ -134,7 +593,7 @@ def fit(facts: Facts, allowed: int) -> tuple[Facts, list[str]]:
         if _detail_bytes(shown["experiments"]) <= allowed:
             break
         limits[field] = limit
-        cut = text.tail if field == "log_tail" else text.head
+        cut = tail_text if field == "log_tail" else head_text
         for e, whole in zip(shown["experiments"], tried, strict=True):
             e[field] = cut(whole[field], limit) if whole[field] and limit else None
     names = {"log_tail": "log tails", "diff": "diffs", "hypothesis": "hypotheses"}
@@ -145,7 +604,7 @@ def fit(facts: Facts, allowed: int) -> tuple[Facts, list[str]]:
     return shown, notes
 
 
-def hunks(lines: list[str]) -> list[tuple[str, str]]:
+def diff_hunks(lines: list[str]) -> list[tuple[str, str]]:
     """Lines of a diff that stand together and are of one kind: ``+``, ``-`` or none."""
     grouped = itertools.groupby(lines, key=lambda line: line[:1] if line[:1] in ("+", "-") else "")
     return [(kind, "\n".join(some)) for kind, some in grouped]
@@ -158,15 +617,15 @@ def _detail_bytes(tried: list[Facts]) -> int:
         for field in ("diff", "log_tail", "hypothesis"):
             value = e[field] or ""
             size += len(value.encode()) + sum(4 * value.count(c) for c in "<>&\"'")
-        size += 11 * len(hunks((e["diff"] or "").split("\n")))
+        size += 11 * len(diff_hunks((e["diff"] or "").split("\n")))
     return size
 
 
 _FIGURES: dict[str, tuple[Callable[[Facts, Frame], Spec | None], Frame, Frame]] = {
-    "progress": (figures.progress, figures.WIDE, figures.NARROW),
-    "forest": (forest.forest, forest.WIDE, forest.NARROW),
-    "pareto": (pareto.pareto, pareto.WIDE, pareto.NARROW),
-    "schedule": (schedule.schedule, schedule.WIDE, schedule.NARROW),
+    "progress": (progress_figure, PROGRESS_WIDE, PROGRESS_NARROW),
+    "forest": (forest_figure, FOREST_WIDE, FOREST_NARROW),
+    "pareto": (pareto_figure, PARETO_WIDE, PARETO_NARROW),
+    "schedule": (schedule_figure, SCHEDULE_WIDE, SCHEDULE_NARROW),
 }
 
 
@@ -179,17 +638,17 @@ def _figures(facts: Facts) -> Drawn:
             spec = make(facts, frame)
             if spec is not None:
                 needed = frame is frames[0] or len(facts["experiments"]) <= MANY
-                still = Markup(themed(svg(spec))) if needed else Markup()
-                drawn[name].append((still, interactive(spec, frame)))
+                still = Markup(themed_svg(figure_svg(spec))) if needed else Markup()
+                drawn[name].append((still, interactive_figure(spec, frame)))
     return drawn
 
 
 def _plots(facts: Facts, drawn: Drawn) -> str:
     """What the script draws, as JSON: the plots, and what is said of each experiment."""
     tried = [e for e in facts["experiments"] if e["verdict"] is not None]
-    said = {str(e["number"]): tips.of_experiment(e, facts) for e in tried}
-    plots = {name: shared([plot for _, plot in pair]) for name, pair in drawn.items()}
-    return scripts.data_block({**plots, "tips": said})
+    said = {str(e["number"]): experiment_tip(e, facts) for e in tried}
+    plots = {name: share_rows([plot for _, plot in pair]) for name, pair in drawn.items()}
+    return data_block({**plots, "tips": said})
 
 
 def _sections(facts: Facts, drawn: Drawn) -> list[tuple[str, str]]:

@@ -1,35 +1,47 @@
-"""What sessions under a rule amount to, each figure with its 95 % interval.
-
-Sessions are independent, so intervals come from the spread between sessions:
-normal for means, bootstrap percentiles for ratios of sums.  Where not a single
-false keep was seen the upper limit is the exact Poisson one.  Rules are compared
-session by session, because they meet the same proposals.
-"""
+"""What sessions under a rule amount to, each figure with its 95 % interval."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ratchet.codec import Frozen
-from ratchet.simulation.session import Record
-from ratchet.vocabulary import Verdict
+from ratchet.base.structs import Frozen, to_json_values
+from ratchet.records.records import Verdict
+from ratchet.simulation.session import Rule, SimulatedSession, SimulationPlan
+
+# --------------------------------------------------------------------
+# What sessions under a rule amount to, each figure with its 95 % interval.
+#
+# Sessions are independent, so intervals come from the spread between sessions:
+# normal for means, bootstrap percentiles for ratios of sums.  Where not a single
+# false keep was seen the upper limit is the exact Poisson one.  Rules are compared
+# session by session, because they meet the same proposals.
+
 
 FloatArray = NDArray[np.float64]
 
+
 LEVEL = 0.95
+
+
 Z = 1.959964
 """Half-width of a normal interval of that level, in standard errors."""
 
+
 RESAMPLES = 1000
+
+
 BOOTSTRAP_SEED = 20
 """Fixed: the same sessions always give the same intervals."""
 
+
 BINS = 10
 """Of the calibration error; more would hold too few candidates each."""
+
 
 NONE_SEEN = -math.log((1 - LEVEL) / 2)
 """Upper Poisson limit of the expected count where none was counted."""
@@ -82,7 +94,9 @@ class Summary(Frozen):
     hit_rates: tuple[HitRate, ...]
 
 
-def summarize(records: Sequence[Record], against: Sequence[Record]) -> Summary:
+def summarize_sessions(
+    records: Sequence[SimulatedSession], against: Sequence[SimulatedSession]
+) -> Summary:
     """Measures of a rule's sessions, compared with another's of the same plan."""
     gain = column([record.true_gain for record in records])
     claimed = column([record.claimed_gain for record in records])
@@ -93,30 +107,30 @@ def summarize(records: Sequence[Record], against: Sequence[Record]) -> Summary:
         [sum(row.material and not row.decision.keep for row in r.rows) for r in records]
     )
     return Summary(
-        true_gain=mean(gain),
-        over=mean(gain - column([record.true_gain for record in against])),
-        bias=mean(claimed - gain),
-        keeps=mean(keeps),
+        true_gain=mean_estimate(gain),
+        over=mean_estimate(gain - column([record.true_gain for record in against])),
+        bias=mean_estimate(claimed - gain),
+        keeps=mean_estimate(keeps),
         false_keeps=_rate(false, np.ones_like(false)) or Estimate(0.0, 0.0, 0.0),
         false_share=_rate(false, keeps),
         missed=_rate(missed, material),
-        proposals=mean(column([record.proposals for record in records])),
-        retests=mean(column([record.retests for record in records])),
-        incumbent_runs=mean(column([record.incumbent_runs for record in records])),
+        proposals=mean_estimate(column([record.proposals for record in records])),
+        retests=mean_estimate(column([record.retests for record in records])),
+        incumbent_runs=mean_estimate(column([record.incumbent_runs for record in records])),
         **_calibration(records),
         noise_ratio=_noise_ratio(records),
         hit_rates=hit_rates(records),
     )
 
 
-def mean(values: FloatArray) -> Estimate:
+def mean_estimate(values: FloatArray) -> Estimate:
     """Mean over sessions, with a normal interval."""
     value = float(values.mean())
     margin = Z * float(values.std(ddof=1)) / math.sqrt(values.size)
     return Estimate(value, value - margin, value + margin)
 
 
-def ratio(numerators: FloatArray, denominators: FloatArray) -> Estimate | None:
+def ratio_estimate(numerators: FloatArray, denominators: FloatArray) -> Estimate | None:
     """Ratio of sums over sessions, with a bootstrap interval; ``None`` over 0."""
     if not denominators.sum() > 0:
         return None
@@ -135,7 +149,7 @@ def calibration_error(counts: FloatArray, stated: FloatArray, better: FloatArray
     return float(np.abs(stated - better).sum() / counts.sum())
 
 
-def hit_rates(records: Sequence[Record]) -> tuple[HitRate, ...]:
+def hit_rates(records: Sequence[SimulatedSession]) -> tuple[HitRate, ...]:
     """Share truly better by verdict, surest verdict first."""
     rates = []
     for verdict in Verdict:
@@ -150,7 +164,7 @@ def hit_rates(records: Sequence[Record]) -> tuple[HitRate, ...]:
     return tuple(rates)
 
 
-def _calibration(records: Sequence[Record]) -> dict[str, Estimate | None]:
+def _calibration(records: Sequence[SimulatedSession]) -> dict[str, Estimate | None]:
     """Brier score and calibration error over all candidates with a probability."""
     bins = np.zeros((len(records), BINS, 3))
     squares = np.zeros(len(records))
@@ -162,7 +176,7 @@ def _calibration(records: Sequence[Record]) -> dict[str, Estimate | None]:
             bins[session, min(int(stated * BINS), BINS - 1)] += (1.0, stated, row.better)
             squares[session] += (stated - row.better) ** 2
     counts = bins[:, :, 0].sum(axis=1)
-    brier = ratio(squares, counts)
+    brier = ratio_estimate(squares, counts)
     if brier is None:
         return {"brier": None, "calibration_error": None}
     error = calibration_error(*np.moveaxis(bins.sum(axis=0), -1, 0))
@@ -172,18 +186,18 @@ def _calibration(records: Sequence[Record]) -> dict[str, Estimate | None]:
     return {"brier": brier, "calibration_error": Estimate(error, float(low), float(high))}
 
 
-def _noise_ratio(records: Sequence[Record]) -> Estimate | None:
+def _noise_ratio(records: Sequence[SimulatedSession]) -> Estimate | None:
     """Geometric mean of the noise ratios, if every session has one."""
     found = [record.noise_ratio for record in records if record.noise_ratio]
     if len(found) < len(records):
         return None
-    logs = mean(np.log(column(found)))
+    logs = mean_estimate(np.log(column(found)))
     return Estimate(math.exp(logs.value), math.exp(logs.low), math.exp(logs.high))
 
 
 def _rate(false: FloatArray, of: FloatArray) -> Estimate | None:
     """A ratio whose upper limit holds where nothing was counted."""
-    found = ratio(false, of)
+    found = ratio_estimate(false, of)
     if found is None or found.value > 0:
         return found
     return Estimate(0.0, 0.0, min(NONE_SEEN / float(of.sum()), 1.0))
@@ -198,9 +212,152 @@ def _resampled(values: FloatArray) -> FloatArray:
     return sums
 
 
-def false_keeps_of(record: Record) -> int:
+def false_keeps_of(record: SimulatedSession) -> int:
     return sum(row.decision.keep and not row.better for row in record.rows)
 
 
 def column(values: Sequence[float]) -> FloatArray:
     return np.array(values, dtype=float)
+
+
+# --------------------------------------------------------------------
+# Figures as lines of text that fit 100 columns, and as JSON values.
+
+
+MISSING = "-"
+
+
+THOUSANDTHS = 1e3
+"""Gains are shown in thousandths of the metric's unit."""
+
+
+FORMAT = 1
+"""Raised when a field of the JSON changes its meaning."""
+
+
+def simulation_heading(plan: SimulationPlan) -> str:
+    """What was simulated, in one line."""
+    return (
+        f"{plan.world.name}: {plan.world.summary}; {plan.runs} runs, "
+        f"noise sd {plan.noise_sd:g}, {plan.sessions} sessions, seed {plan.seed}"
+    )
+
+
+def simulation_lines(summaries: Mapping[str, Summary], against: str) -> list[str]:
+    """Three tables: what was gained, what it took, and what the words are worth."""
+    gained = [
+        ("rule", "true gain", f"over {against}", "claimed-true", "keeps", "false", "false share")
+    ]
+    took = [("rule", "missed", "tried", "retests", "incumbent", "Brier", "ECE", "noise/true")]
+    for name, found in summaries.items():
+        over = MISSING if name == against else signed(found.over)
+        gained.append(
+            (
+                name,
+                _around(found.true_gain, 2, THOUSANDTHS),
+                over,
+                signed(found.bias),
+                _around(found.keeps, 1),
+                _around(found.false_keeps, 2),
+                _between(found.false_share, 3),
+            )
+        )
+        took.append(
+            (
+                name,
+                _around(found.missed, 3),
+                f"{found.proposals.value:.0f}",
+                _around(found.retests, 1),
+                _around(found.incumbent_runs, 1),
+                _around(found.brier, 3),
+                _between(found.calibration_error, 3),
+                _between(found.noise_ratio, 2),
+            )
+        )
+    return [*_aligned(gained), "", *_aligned(took), *_words(summaries)]
+
+
+LEGEND = (
+    "Gains are in thousandths of the metric, per session; ± and [ ] are 95 % intervals.",
+    "over: paired by session.  false: kept without being better, per session and as a share of",
+    "keeps.  missed: share of improvements above 2e-4 that were not kept.  tried: proposals.",
+    "incumbent: its re-runs.  ECE: calibration error in 10 bins.  noise/true: estimated over true.",
+)
+
+
+def simulation_values(
+    plan: SimulationPlan, rules: Sequence[Rule], summaries: Mapping[str, Summary], against: str
+) -> dict[str, Any]:
+    """The same as JSON values; gains are in the metric's unit."""
+    settings = to_json_values(plan)
+    settings["world"] = plan.world.name
+    return {
+        "format": FORMAT,
+        "plan": settings,
+        "against": against,
+        "rules": [
+            {
+                "name": rule.name,
+                "summary": rule.summary,
+                **to_json_values(summaries[rule.name]),
+            }
+            for rule in rules
+        ],
+    }
+
+
+def _words(summaries: Mapping[str, Summary]) -> list[str]:
+    """Share truly better by verdict, for the rules that give verdicts."""
+    given = {name: found.hit_rates for name, found in summaries.items() if found.hit_rates}
+    if not given:
+        return []
+    verdicts = sorted({hit.verdict for hits in given.values() for hit in hits}, key=_order)
+    rows = [("truly better", *verdicts)]
+    for name, hits in given.items():
+        by_verdict = {hit.verdict: f"{_bare(hit.share, 3)} of {hit.count}" for hit in hits}
+        rows.append((name, *(by_verdict.get(verdict, MISSING) for verdict in verdicts)))
+    return ["", *_aligned(rows)]
+
+
+def _order(verdict: str) -> int:
+    surest = ["STRONG_KEEP", "KEEP", "MARGINAL", "RETEST", "DISCARD"]
+    return surest.index(verdict) if verdict in surest else len(surest)
+
+
+def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Names to the left, figures to the right, two spaces between columns."""
+    widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]
+    return [
+        "  ".join(
+            cell.ljust(width) if place == 0 else cell.rjust(width)
+            for place, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in rows
+    ]
+
+
+def _around(found: Estimate | None, digits: int, factor: float = 1.0) -> str:
+    """Value and half-width of its interval; only a limit where nothing was counted."""
+    if found is None:
+        return MISSING
+    if found.value == 0 and found.low == 0 < found.high:
+        return f"<{_bare(found.high * factor, digits)}"
+    return f"{_bare(found.value * factor, digits)}±{_bare(found.margin * factor, digits)}"
+
+
+def signed(found: Estimate, digits: int = 2, factor: float = THOUSANDTHS) -> str:
+    return f"{found.value * factor:+.{digits}f}±{found.margin * factor:.{digits}f}"
+
+
+def _between(found: Estimate | None, digits: int) -> str:
+    """Value and interval, which need not lie evenly around it."""
+    if found is None:
+        return MISSING
+    value, low, high = (_bare(part, digits) for part in (found.value, found.low, found.high))
+    return f"{value} [{low},{high}]"
+
+
+def _bare(value: float, digits: int) -> str:
+    """Without the zero before the point: the tables need the room."""
+    text = f"{value:.{digits}f}"
+    return text[1:] if text.startswith("0.") else text

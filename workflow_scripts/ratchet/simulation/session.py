@@ -1,29 +1,35 @@
-"""One simulated session: a bench that hands out runs, and a rule that keeps or not.
-
-Every run counts against the budget: baseline, fresh proposals (crashed ones too),
-retests and runs of the incumbent.  A rule sees measurements only; the truth goes
-into the :class:`Record`.
-"""
+"""One simulated session: a bench that hands out runs, and a rule that keeps or not."""
 
 from __future__ import annotations
 
 import math
 from typing import Protocol
 
-from ratchet.codec import Frozen, Struct, field
-from ratchet.errors import ConfigError
+from ratchet.base.errors import ConfigError
+from ratchet.base.structs import Frozen, Struct, field, replace
+from ratchet.judge.judge import Judge
+from ratchet.judge.settings import REFERENCE_SCALE, JudgeMode, Settings, scale_from
+from ratchet.records.records import Verdict
 from ratchet.simulation.worlds import OPTIMUM, Stream, World
-from ratchet.vocabulary import Verdict
+
+# --------------------------------------------------------------------
+# One simulated session: a bench that hands out runs, and a rule that keeps or not.
+#
+# Every run counts against the budget: baseline, fresh proposals (crashed ones too),
+# retests and runs of the incumbent.  A rule sees measurements only; the truth goes
+# into the :class:`SimulatedSession`.
+
 
 MATERIAL_EFFECT = 2e-4
 """An improvement of at least this size is missed if it is not kept; smaller ones
 are below half a noise sd and hardly add up."""
 
+
 LARGEST_NOISE = 1.0
 """Metrics are near 1; noise above that is another scale, not another world."""
 
 
-class Plan(Frozen):
+class SimulationPlan(Frozen):
     """What to simulate; ``noise_sd`` is that of one run, in the metric's unit.
 
     ``baseline_runs`` are made by rules that judge noise.  With
@@ -60,7 +66,7 @@ class Decision(Frozen):
     verdict: Verdict | None = None
 
 
-class Row(Frozen):
+class SimulatedRow(Frozen):
     """One measured proposal: what was decided, and the truth."""
 
     decision: Decision
@@ -77,7 +83,7 @@ class Row(Frozen):
         return self.effect > MATERIAL_EFFECT
 
 
-class Record(Struct):
+class SimulatedSession(Struct):
     """All of one session under one rule.
 
     ``true_gain`` and ``claimed_gain`` are from the baseline to the last
@@ -85,7 +91,7 @@ class Record(Struct):
     the noise sd over the true one.
     """
 
-    rows: list[Row] = field(default_factory=list)
+    rows: list[SimulatedRow] = field(default_factory=list)
     runs: int = 0
     proposals: int = 0
     crashes: int = 0
@@ -99,9 +105,9 @@ class Record(Struct):
 class Bench:
     """Hands out the runs of one session until the budget is used up."""
 
-    def __init__(self, plan: Plan, stream: Stream) -> None:
+    def __init__(self, plan: SimulationPlan, stream: Stream) -> None:
         self.plan = plan
-        self.record = Record()
+        self.record = SimulatedSession()
         self._stream = stream
         self._distance = stream.landscape.distance
         self._incumbent_factor = 1.0
@@ -133,7 +139,7 @@ class Bench:
         self.record.incumbent_runs += 1
         return self._run(self._distance, self._incumbent_factor * noise)
 
-    def propose(self) -> Candidate | None:
+    def propose(self) -> SimulatedCandidate | None:
         """The next proposal, run once; ``None`` if it crashed."""
         number = self.record.proposals
         self.record.proposals += 1
@@ -141,16 +147,16 @@ class Bench:
             self.record.crashes += 1
             self.record.runs += 1
             return None
-        return Candidate(self, number, self._stream.effect(number, self._distance))
+        return SimulatedCandidate(self, number, self._stream.effect(number, self._distance))
 
-    def run_candidate(self, candidate: Candidate) -> float:
+    def run_candidate(self, candidate: SimulatedCandidate) -> float:
         """One run of a candidate; :meth:`Candidate.rerun` minds the budget."""
         noise = self._stream.candidate_noise(candidate.number, len(candidate.runs))
         return self._run(self._distance - candidate.effect, noise)
 
-    def settle(self, candidate: Candidate, decision: Decision) -> None:
+    def settle(self, candidate: SimulatedCandidate, decision: Decision) -> None:
         """Write the decision down; a kept candidate is the new incumbent."""
-        self.record.rows.append(Row(decision, candidate.effect))
+        self.record.rows.append(SimulatedRow(decision, candidate.effect))
         if decision.keep:
             self._distance -= candidate.effect
             self.record.true_gain += candidate.effect
@@ -162,7 +168,7 @@ class Bench:
         return OPTIMUM + distance + self.plan.noise_sd * (noise + drift)
 
 
-class Candidate:
+class SimulatedCandidate:
     """A proposal that ran; ``effect`` is the truth, for an oracle alone."""
 
     def __init__(self, bench: Bench, number: int, effect: float) -> None:
@@ -200,7 +206,7 @@ class Keeper(Protocol):
     def crash(self) -> None:
         """A proposal crashed."""
 
-    def decide(self, candidate: Candidate) -> Decision:
+    def decide(self, candidate: SimulatedCandidate) -> Decision:
         """Keep the candidate or not; it may be run again, within the budget."""
 
 
@@ -219,7 +225,7 @@ class Rule(Protocol):
         """Make the baseline runs of a new session."""
 
 
-def play(rule: Rule, plan: Plan, stream: Stream) -> Record:
+def play_session(rule: Rule, plan: SimulationPlan, stream: Stream) -> SimulatedSession:
     """One session under one rule, until the budget is used up."""
     bench = Bench(plan, stream)
     keeper = rule.begin(bench)
@@ -235,12 +241,204 @@ def play(rule: Rule, plan: Plan, stream: Stream) -> Record:
     return bench.record
 
 
-def play_all(rules: tuple[Rule, ...], plan: Plan, session: int) -> list[Record]:
+def play_all(rules: tuple[Rule, ...], plan: SimulationPlan, session: int) -> list[SimulatedSession]:
     """One session under every rule, with the same proposals and the same luck."""
     stream = Stream(plan.world, plan.seed, session)
-    return [play(rule, plan, stream) for rule in rules]
+    return [play_session(rule, plan, stream) for rule in rules]
 
 
 def _require(holds: bool, name: str, value: object, expected: str) -> None:
     if not holds:
         raise ConfigError(f"simulation, {name}: expected {expected}, found {value!r}")
+
+
+# --------------------------------------------------------------------
+# Rules to compare: rivals, the judge in its modes, and a bound.
+
+
+class Greedy(Frozen):
+    """Keep whatever measures below the best measurement so far."""
+
+    name: str = "greedy"
+    summary: str = "keep what measures lower than the best so far (keep-if-lower)"
+
+    def begin(self, bench: Bench) -> Keeper:
+        """One baseline run."""
+        return _MeanKeeper(bench.baseline(1)[0], 1, screened=True)
+
+
+class Seeds(Frozen):
+    """Run a candidate several times and keep it if its mean is lower.
+
+    With ``screened`` only those whose first run looks like an improvement.
+    """
+
+    name: str
+    summary: str
+    count: int
+    screened: bool = True
+
+    def begin(self, bench: Bench) -> Keeper:
+        """As many baseline runs as a candidate gets."""
+        first = bench.baseline(min(self.count, bench.left - 1))
+        return _MeanKeeper(sum(first) / len(first), self.count, self.screened)
+
+
+class _MeanKeeper:
+    """Compares means; the incumbent's is what it was kept for."""
+
+    noise_sd = None
+
+    def __init__(self, baseline: float, count: int, screened: bool) -> None:
+        self._baseline = self._best = baseline
+        self._count, self._screened = count, screened
+
+    @property
+    def claimed_gain(self) -> float:
+        return self._baseline - self._best
+
+    def crash(self) -> None:
+        pass
+
+    def decide(self, candidate: SimulatedCandidate) -> Decision:
+        if candidate.mean < self._best or not self._screened:
+            while len(candidate.runs) < self._count and candidate.rerun():
+                pass
+        keep = candidate.mean < self._best
+        if keep:
+            self._best = candidate.mean
+        return Decision(keep)
+
+
+class Oracle(Frozen):
+    """Knows the sign of every effect from one run: what no rule can beat."""
+
+    name: str = "oracle"
+    summary: str = "knows the truth and keeps exactly the improvements (a bound)"
+
+    def begin(self, bench: Bench) -> Keeper:
+        """One baseline run."""
+        bench.baseline(1)
+        return _OracleKeeper()
+
+
+class _OracleKeeper:
+    noise_sd = None
+
+    def __init__(self) -> None:
+        self.claimed_gain = 0.0
+
+    def crash(self) -> None:
+        pass
+
+    def decide(self, candidate: SimulatedCandidate) -> Decision:
+        keep = candidate.effect > 0
+        if keep:
+            self.claimed_gain += candidate.effect
+        return Decision(keep)
+
+
+class JudgeRule(Frozen):
+    """The judge in one of its modes, asked before every decision.
+
+    ``outlier_residual`` replaces the hold on outliers, of candidates and of the
+    incumbent; infinite there is none.
+    """
+
+    name: str
+    summary: str
+    mode: JudgeMode
+    outlier_residual: float | None = None
+
+    def begin(self, bench: Bench) -> Keeper:
+        """The plan's baseline runs, on which the scale may rest."""
+        return JudgeKeeper(self, bench)
+
+    def settings(self, bench: Bench, baseline: list[float]) -> Settings:
+        """What a session of this length would judge by."""
+        plan = bench.plan
+        scale = scale_from(baseline) if plan.scale_from_baseline else REFERENCE_SCALE
+        settings = Settings.for_session(self.mode, plan.runs, scale)
+        hold = self.outlier_residual
+        if hold is None:
+            return settings
+        return replace(settings, outlier_residual=hold, surprise_residual=hold)
+
+
+class JudgeKeeper:
+    """The judge at work in one session."""
+
+    def __init__(self, rule: JudgeRule, bench: Bench) -> None:
+        self._bench = bench
+        baseline = bench.baseline(bench.plan.baseline_runs)
+        self._judge = Judge(rule.settings(bench, baseline))
+        for y in baseline:
+            self._judge.incumbent(y)
+        self._start = self._judge.incumbent_mean
+
+    @property
+    def claimed_gain(self) -> float:
+        return self._start - self._judge.incumbent_mean
+
+    @property
+    def noise_sd(self) -> float:
+        return self._judge.noise_sd
+
+    def crash(self) -> None:
+        self._judge.crash()
+
+    def decide(self, candidate: SimulatedCandidate) -> Decision:
+        self._feed_incumbent()
+        found = self._judge.assess(candidate.runs)
+        while found.verdict is Verdict.RETEST and self._run_more(candidate):
+            found = self._judge.assess(candidate.runs)
+        self._judge.commit(found.keep)
+        return Decision(found.keep, found.confidence, found.verdict)
+
+    def _run_more(self, candidate: SimulatedCandidate) -> bool:
+        """What a retest asks for; whether the budget allowed any of it."""
+        fed = self._feed_incumbent()
+        return candidate.rerun() or fed
+
+    def _feed_incumbent(self) -> bool:
+        """The runs of the incumbent that the judge wants; whether any was made."""
+        fed = False
+        while self._judge.incumbent_runs_wanted and self._measure_incumbent():
+            fed = True
+        return fed
+
+    def _measure_incumbent(self) -> bool:
+        y = self._bench.incumbent()
+        if y is not None:
+            self._judge.incumbent(y)
+        return y is not None
+
+
+RIVALS: tuple[Rule, ...] = (
+    Greedy(),
+    Seeds("seeds-2", "2 runs of what looks improved; keep if the mean is lower", 2),
+    Seeds("seeds-3", "3 runs of what looks improved; keep if the mean is lower", 3),
+)
+
+
+OURS: tuple[Rule, ...] = tuple(
+    JudgeRule(mode.value, f"the judge in mode {mode.value}: {text}", mode)
+    for mode, text in (
+        (JudgeMode.GAIN, "keep at P(better) >= 0.6"),
+        (JudgeMode.BALANCED, "keep at P(better) >= 0.7"),
+        (JudgeMode.STRICT, "keep at P(better) >= 0.8"),
+        (JudgeMode.GUARANTEED, "fresh runs must show it, with a bound on false keeps"),
+    )
+)
+
+
+REFERENCE = JudgeRule(
+    "reference",
+    "mode gain as first specified: an outlier may move the incumbent anywhere",
+    JudgeMode.GAIN,
+    outlier_residual=math.inf,
+)
+
+
+RULES: dict[str, Rule] = {rule.name: rule for rule in (*RIVALS, *OURS, REFERENCE, Oracle())}
+"""All rules by name, in the order in which tables show them."""

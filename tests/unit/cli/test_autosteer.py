@@ -1,0 +1,324 @@
+"""The command line ``autosteer``: the article's table, options, hostile logs."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from helpers import REPO, SHARED
+from ratchet.cli.autosteer import main
+from ratchet.logs import analysis
+from ratchet.records.session_repo import SessionRepo
+
+PACKAGES = REPO / "workflow_scripts"
+SESSIONS = SHARED / "corpus" / "sessions"
+HEADER = "commit\tval_bpb\tmemory_gb\tstatus\tdescription\n"
+TEXTS = {
+    "architecture": "wider transformer",
+    "hyperparams": "another schedule",
+    "optimizer": "another optimizer",
+    "regularization": "regularize",
+}
+COUNTS = {"architecture": (12, 8), "hyperparams": (18, 6), "optimizer": (8, 1)}
+COUNTS["regularization"] = (4, 0)
+TABLE = """Category analysis (last 50 experiments):
+architecture: 12 tried | 8 kept (67%) | EXPLOIT
+hyperparams: 18 tried | 6 kept (33%) | NEUTRAL
+optimizer: 8 tried | 1 kept (12%) | AVOID
+regularization: 4 tried | 0 kept (0%) | EXPLORE
+"""
+ANSWER = """Suggested next: architecture variations (high success rate)
+Specific angles: attention head count, layer depth, skip connections
+"""
+RELEASED = {
+    "": "strategy baseline_bpb best_bpb category_stats suggestions",
+    "stats": "total keeps discards crashes success_rate_pct avg_improvement_pct",
+    "suggestion": "rank kind title category risk expected_range_pct reasoning priority_score",
+}
+
+
+def row(number: int, value: float, status: str, text: str) -> str:
+    return f"{number:07x}\t{value:.6f}\t44.0\t{status}\t{text}\n"
+
+
+def example(metric: str = "val_bpb", sign: int = 1) -> str:
+    """A log with the article's counts, mixed evenly; every keep gains the same."""
+    left = {name: [i < kept for i in range(tried)] for name, (tried, kept) in COUNTS.items()}
+    best, number = 1.0, 1
+    text = HEADER.replace("val_bpb", metric) + row(0, sign * best, "keep", "baseline")
+    while any(left.values()):
+        for name, queue in left.items():
+            if not queue:
+                continue
+            kept = queue.pop()
+            best -= 0.002 if kept else 0.0
+            value = best if kept else best + 0.004
+            text += row(number, sign * value, "keep" if kept else "discard", f"{TEXTS[name]}")
+            number += 1
+    return text
+
+
+@pytest.fixture
+def log(tmp_path: Path) -> Path:
+    path = tmp_path / "results.tsv"
+    path.write_text(example())
+    return path
+
+
+def call(*options: object) -> int:
+    return main([str(option) for option in options])
+
+
+def fields(capsys: pytest.CaptureFixture[str]) -> Any:
+    return json.loads(capsys.readouterr().out)
+
+
+# --- the article's form ------------------------------------------------------------------
+
+
+def test_the_published_example(log: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert call("--results", log, "--mode", "exploit") == 0
+    out, err = capsys.readouterr()
+    assert out.startswith(TABLE + ANSWER)
+    assert "Noise floor ±" in out
+    assert "assumed: val_bpb is taken to minimize" in err
+
+
+@pytest.mark.parametrize("status", ["keep", "discard", "crash"])
+def test_labels_stay_with_one_more_row(
+    log: Path, capsys: pytest.CaptureFixture[str], status: str
+) -> None:
+    log.write_text(example() + row(99, 0.9, status, "wider transformer"))
+    assert call("--results", log, "--mode", "exploit") == 0
+    labels = [line.split(" | ")[-1] for line in capsys.readouterr().out.splitlines()[1:5]]
+    assert labels == ["EXPLOIT", "NEUTRAL", "AVOID", "EXPLORE"]
+
+
+def test_a_log_without_baseline_loses_no_experiment(
+    log: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lines = example().splitlines(keepends=True)
+    log.write_text("".join([lines[0], *lines[2:]]))
+    assert call("--results", log, "--mode", "exploit") == 0
+    assert capsys.readouterr().out.startswith(TABLE)
+
+
+def test_higher_is_better(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "results.tsv"
+    path.write_text(example("score", -1))
+    assert call("--results", path, "--mode", "exploit", "--json") == 0
+    found = fields(capsys)
+    assert found["direction"] == "maximize"
+    assert found["best_bpb"] > found["baseline_bpb"]
+    assert found["suggestions"][0]["category"] == "architecture"
+
+
+@pytest.mark.parametrize("mode", ["auto", "explore", "exploit"])
+def test_the_same_log_gives_the_same_answer(
+    log: Path, capsys: pytest.CaptureFixture[str], mode: str
+) -> None:
+    assert call("--results", log, "--mode", mode) == 0
+    first = capsys.readouterr().out
+    assert call("--results", log, "--strategy", mode.upper()) == 0
+    assert capsys.readouterr().out == first
+
+
+def test_explore_looks_where_nobody_was(log: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert call("--results", log, "--mode", "explore", "--json") == 0
+    found = fields(capsys)
+    assert found["suggestions"][0]["category"] not in ("architecture", "hyperparams", "optimizer")
+    assert found["suggestions"][0]["kind"] == "EXPLORE"
+
+
+def test_quiet_has_a_line_for_each_suggestion(
+    log: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert call("--results", log, "--mode", "exploit", "-q", "--num-suggestions", 3) == 0
+    out, err = capsys.readouterr()
+    lines = out.splitlines()
+    assert len(lines) == 3
+    assert lines[0].startswith("1. [EXPLOIT] architecture variations: attention head count")
+    assert err == ""
+
+
+def test_json_holds_what_the_released_tool_has(
+    log: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert call("--results", log, "--format", "json", "--no-color") == 0
+    found = fields(capsys)
+    assert set(RELEASED[""].split()) <= set(found)
+    assert set(RELEASED["stats"].split()) <= set(found["category_stats"]["architecture"])
+    assert len(found["suggestions"]) == 5
+    for suggestion in found["suggestions"]:
+        assert set(RELEASED["suggestion"].split()) <= set(suggestion)
+    stats = found["category_stats"]["optimizer"]
+    assert (stats["total"], stats["keeps"], stats["discards"], stats["crashes"]) == (8, 1, 7, 0)
+    assert found["detectable"]["3"] < found["detectable"]["1"]
+
+
+# --- what is read ------------------------------------------------------------------------
+
+
+def test_crashes_and_used_up_constants_are_named(
+    log: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    more = [row(60 + n, 0.99, "discard", f"softcap 15 to {n}") for n in (10, 20, 30)]
+    more.append("000007f\t0.000000\t0.0\tcrash\tdepth 40 (OOM)\n")
+    log.write_text(example() + "".join(more))
+    assert call("--results", log) == 0
+    out = capsys.readouterr().out
+    assert "Do not repeat: 'depth 40 (OOM)' (experiment 47) crashed; the largest that ran" in out
+    assert "Used up: softcap: the last 3 tries (10, 20, 30) were all discarded" in out
+
+
+def test_descriptions_cannot_move_the_terminal(
+    log: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    log.write_text(example() + row(70, 0.0, "crash", "a\x1b[2Jb\u202ec\x07"))
+    assert call("--results", log) == 0
+    out, err = capsys.readouterr()
+    assert all(line.isprintable() for line in (out + err).splitlines())
+
+
+def test_diffs_come_before_words(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    repo = SessionRepo(tmp_path / "repo", "s")
+    repo.create()
+    old = repo.commit({"train.py": b"LR = 1\nDROPOUT = 0\n"}, "a", 0, None, "refs/heads/x")
+    new = repo.commit({"train.py": b"LR = 1\nDROPOUT = 1\n"}, "b", 1, old, "refs/heads/y")
+    text = HEADER + f"{old[:7]}\t1.0\t1.0\tkeep\tbaseline\n"
+    text += f"{new[:7]}\t0.9\t1.0\tkeep\tnew learning rate\n"
+    text += "0123456\t0.9\t1.0\tdiscard\tnew learning rate\n"
+    text += "--output=x\t0.9\t1.0\tdiscard\tnew learning rate\n"
+    log = tmp_path / "results.tsv"
+    log.write_text(text)
+    assert call("--results", log, "--json") == 0
+    assert [e["category"] for e in fields(capsys)["experiments"]] == ["hyperparams"] * 3
+    assert call("--results", log, "--json", "--repo", repo.folder) == 0
+    found = [e["category"] for e in fields(capsys)["experiments"]]
+    assert found == ["regularization", "hyperparams", "hyperparams"]
+
+
+def test_the_log_may_lie_in_the_repository(
+    log: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    repo = SessionRepo(log.parent / ".git", "s")
+    repo.create()
+    empty = log.parent / "elsewhere"
+    empty.mkdir()
+    monkeypatch.chdir(empty)
+    assert call("--repo-dir", log.parent, "--mode", "exploit") == 0
+    assert capsys.readouterr().out.startswith(TABLE)
+
+
+@pytest.mark.parametrize("text", [row(0, 1.0, "keep", "baseline"), row(0, 1.0, "keep", "x") * 2])
+def test_a_short_log_is_enough(log: Path, capsys: pytest.CaptureFixture[str], text: str) -> None:
+    log.write_text(HEADER + text)
+    assert call("--results", log) == 0
+    assert "Specific angles: " in capsys.readouterr().out
+
+
+def test_a_log_without_metrics_can_still_be_steered_by(
+    log: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    crashed = "".join(f"{n:07x}\t0.000000\t0.0\tcrash\tgelu {n}\n" for n in range(6))
+    log.write_text(HEADER + crashed)
+    assert call("--results", log) == 0
+    out, err = capsys.readouterr()
+    assert "activation: 6 tried | 0 kept (0%)" in out
+    assert "no noise floor" in err
+
+
+@pytest.mark.parametrize(
+    ("content", "code", "said"),
+    [
+        (None, 66, "cannot be read"),
+        (b"", 65, "empty file"),
+        (HEADER.encode(), 65, "below the header"),
+        (b"\x7fELF\x02\x00\x00", 65, "binary"),
+        (HEADER.encode() + b"0000000\t-\t44.0\tnote\tx\n", 65, "only notes"),
+    ],
+)
+def test_unreadable_logs(
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    content: bytes | None,
+    code: int,
+    said: str,
+) -> None:
+    path = tmp_path / "results.tsv"
+    if content is not None:
+        path.write_bytes(content)
+    assert call("--results", path) == code
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith("autosteer: ")
+    assert said in err
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["--bogus"],
+        ["--mode", "lucky"],
+        ["--mode", "auto", "--strategy", "explore"],
+        ["--num-suggestions", "0"],
+        ["--num-suggestions", "21"],
+        ["--direction", "up"],
+        ["--agent", "nobody"],
+        ["--res", "x"],
+    ],
+)
+def test_wrong_options_are_64(
+    log: Path, capsys: pytest.CaptureFixture[str], options: list[str]
+) -> None:
+    assert call("--results", log, *options) == 64
+    assert capsys.readouterr().out == ""
+
+
+def test_a_folder_that_is_no_repository_is_66(
+    log: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(log.parent.parent))
+    assert call("--results", log, "--repo", log.parent) == 66
+    assert call("--results", log, "--repo", log.parent / "none") == 66
+    assert "leave out --repo" in capsys.readouterr().err
+
+
+def test_an_internal_error_is_70(log: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object) -> None:
+        raise ZeroDivisionError("oops")
+
+    monkeypatch.setattr(analysis, "steer_by", broken)
+    assert call("--results", log) == 70
+
+
+@pytest.mark.parametrize("option", ["--help", "--version"])
+def test_help_and_version_are_0(option: str) -> None:
+    assert call(option) == 0
+
+
+def test_scipy_is_not_loaded(log: Path) -> None:
+    code = (
+        "import sys; from ratchet.cli import autosteer; "
+        f"autosteer.main(['-q', '--results', {str(log)!r}]); "
+        "sys.exit(bool({'scipy', 'git', 'yaml', 'pandas'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], env={"PYTHONPATH": str(PACKAGES)})
+    assert done.returncode == 0
+
+
+@pytest.mark.skipif(not SESSIONS.is_dir(), reason="the logs are not at hand")
+def test_every_log_of_others_gets_an_answer_or_a_reason(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    for path in sorted(SESSIONS.glob("*.*")):
+        code = call("--results", path, "--json")
+        out, err = capsys.readouterr()
+        assert code in (0, 65), (path.name, err)
+        if code == 0:
+            assert json.loads(out)["suggestions"], path.name

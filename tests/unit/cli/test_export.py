@@ -1,0 +1,243 @@
+"""``ratchet export`` on the command line, and offline files of other trackers."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+from typing import Any
+
+import pytest
+
+from helpers.trials import history, trial
+from ratchet.base.errors import InputMissingError
+from ratchet.cli import main as main_module
+from ratchet.cli.export import WRITERS, exported_experiment, main, to_mlflow, to_wandb
+from ratchet.logs.export import ExportedExperiment, Sheet
+from ratchet.records.records import Verdict
+
+LOG = (
+    "commit\tval_bpb\tmemory_gb\tmfu\tstatus\tdescription\n"
+    "a1\t0.99\t44.0\t39.8\tkeep\tbaseline\n"
+    "b2\t\t\t\tcrash\tOOM\x1b[2J\n"
+    "c3\t0.98\t44.1\t40\tkeep\twider\n"
+)
+
+
+def call(*options: object) -> int:
+    return main([str(option) for option in options])
+
+
+@pytest.fixture
+def log(tmp_path: Path) -> Path:
+    path = tmp_path / "log.tsv"
+    path.write_text(LOG)
+    return path
+
+
+def test_a_log_goes_to_standard_output(log: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert call("--results", log, "--to", "results.tsv") == 0
+    out, err = capsys.readouterr()
+    assert out.splitlines()[1:] == [
+        "a1\t0.990000\t44.0\tkeep\tbaseline",
+        "b2\t0.000000\t0.0\tcrash\tOOM",
+        "c3\t0.980000\t44.1\tkeep\twider",
+    ]
+    assert "left out: 1 columns that results.tsv does not have (log.mfu)" in err
+    assert call("--results", log, "--to", "json") == 0
+    assert len(json.loads(capsys.readouterr().out)["experiments"]) == 3
+
+
+def test_a_file_is_written_once(
+    log: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made = tmp_path / "new" / "made.csv"
+    assert main_module.main(["export", "--results", str(log), "--to", "csv", "-o", str(made)]) == 0
+    assert made.read_text().splitlines()[1].startswith("1,2,a1,0.99,44.0,keep,")
+    before = made.read_bytes()
+    assert call("--results", log, "--to", "json", "-o", made) == 74
+    assert "exists already" in capsys.readouterr().err
+    assert call("--results", log, "--to", "json", "-o", log) == 74
+    assert (made.read_bytes(), log.read_text()) == (before, LOG)
+    assert call("--results", log, "--to", "json", "-o", log / "x") == 74
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "said"),
+    [
+        (["--to", "xml"], 64, "invalid choice"),
+        ([], 64, "required"),
+        (["night", "--results", "x", "--to", "csv"], 64, "found both"),
+        (["--to", "csv", "--metric", "x"], 64, "add --results"),
+        (["--to", "mlflow", "--results", "x"], 64, "add -o FOLDER"),
+        (["--to", "csv", "--results", "missing.tsv"], 66, "cannot be read"),
+        (["no-such-session", "--to", "csv"], 66, "expected a started session"),
+    ],
+)
+def test_mistakes(
+    options: list[str], code: int, said: str, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    assert call(*options, "--root", tmp_path) == code
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert said in err
+
+
+def test_what_is_no_log_is_refused_with_its_place(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "x.tsv"
+    path.write_text("a\tb\n1\t2\n")
+    assert call("--results", path, "--to", "csv") == 65
+    assert "line 1, column 1" in capsys.readouterr().err
+
+
+def test_an_experiment_of_a_session_keeps_everything() -> None:
+    made = trial(1, "data", "wider", Verdict.MARGINAL, mean=0.25, gain=0.5, memory_mb=512.0)
+    entry = exported_experiment(made)
+    assert (entry.value, entry.memory_gb, entry.status) == (0.25, 0.5, "discard")
+    assert (entry.commit, entry.number) == ("commit 1", 1)
+    assert entry.fields["gain"] == 0.5
+    assert entry.fields["price"] is None
+    assert entry.fields["verdict"] == "MARGINAL"
+    assert entry.fields["runs"][0]["seed"] == 1
+    assert json.loads(json.dumps(entry.fields)) == entry.fields
+
+
+@pytest.mark.parametrize(
+    ("verdict", "status"),
+    [("STRONG_KEEP", "keep"), ("CRASH", "crash"), ("TAMPERED", "crash"), ("DISCARD", "discard")],
+)
+def test_verdicts_are_the_words_of_results_tsv(verdict: str, status: str) -> None:
+    assert exported_experiment(trial(1, verdict=Verdict(verdict))).status == status
+
+
+def test_the_baseline_is_a_keep_there() -> None:
+    entry = exported_experiment(history(baseline=(3.0, 5.0)).start)
+    assert (entry.number, entry.value, entry.status) == (0, 4.0, "keep")
+    assert (entry.fields["verdict"], entry.fields["proposer"]) == ("BASELINE", "")
+    assert len(entry.fields["runs"]) == 2
+
+
+def test_a_crash_of_a_session_has_no_value() -> None:
+    entry = exported_experiment(trial(1, verdict=Verdict.CRASH))
+    assert entry.value is None and entry.memory_gb is None
+
+
+# --- trackers -------------------------------------------------------------------------
+
+SHEET = Sheet(
+    "a/night",
+    "val_bpb",
+    "minimize",
+    (
+        ExportedExperiment(
+            1, 2, "a1", 0.99, 44.0, "keep", "base", fields={"log.mfu": "39.8", "kept": True}
+        ),
+        ExportedExperiment(
+            2, 3, "b2", None, None, "crash", "OOM", fields={"runs": [{"seed": 1}], "x": None}
+        ),
+        ExportedExperiment(3, 4, "c3", 0.98, 44.0, "keep", "w" * 9000),
+    ),
+    problems=("line 9, column 1: expected a status",),
+)
+
+
+class Client:
+    """Stands in for MLflow's client and writes down what it is told."""
+
+    made: Client
+
+    def __init__(self, tracking_uri: str) -> None:
+        self.uri = tracking_uri
+        self.runs: list[dict[str, Any]] = []
+        Client.made = self
+
+    def create_experiment(self, name: str, tags: dict[str, str]) -> str:
+        self.name, self.tags = name, tags
+        return "7"
+
+    def create_run(self, experiment: str, **values: Any) -> Any:
+        assert experiment == "7"
+        self.runs.append({**values, "metrics": {}})
+        return SimpleNamespace(info=SimpleNamespace(run_id=len(self.runs) - 1))
+
+    def log_metric(self, run: int, name: str, value: float, **_: Any) -> None:
+        self.runs[run]["metrics"][name] = value
+
+    def set_terminated(self, run: int, status: str, end: int) -> None:
+        self.runs[run]["end"] = status
+
+
+def test_mlflow_gets_a_run_for_each_row(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    tracking = ModuleType("mlflow.tracking")
+    tracking.MlflowClient = Client  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "mlflow", ModuleType("mlflow"))
+    monkeypatch.setitem(sys.modules, "mlflow.tracking", tracking)
+    left_out = to_mlflow(SHEET, tmp_path / "out")
+    client = Client.made
+    assert client.uri == (tmp_path / "out").as_uri()
+    assert (client.name, client.tags["direction"]) == ("a night", "minimize")
+    first, crashed, long = client.runs
+    assert first["metrics"] == {"val_bpb": 0.99, "memory_gb": 44.0, "number": 1, "line": 2}
+    assert first["tags"]["log.mfu"] == "39.8"
+    assert first["tags"]["kept"] == "true"
+    assert "val_bpb" not in crashed["metrics"] and "memory_gb" not in crashed["metrics"]
+    assert "x" not in crashed["tags"] and crashed["tags"]["runs"] == '[{"seed": 1}]'
+    assert (first["end"], crashed["end"]) == ("FINISHED", "FAILED")
+    assert len(long["tags"]["description"]) == 5000
+    assert left_out == (
+        "line 9, column 1: expected a status",
+        "experiment 3: the last 4000 characters of description",
+    )
+
+
+def test_wandb_gets_a_step_for_each_row(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    steps: list[tuple[int, dict[str, Any]]] = []
+    asked: dict[str, Any] = {}
+    run = SimpleNamespace(
+        log=lambda values, step: steps.append((step, values)), finish=lambda: asked.update(end=True)
+    )
+    library = ModuleType("wandb")
+    library.init = lambda **values: asked.update(values) or run  # type: ignore[attr-defined]
+    library.Settings = lambda **values: values  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "wandb", library)
+    assert to_wandb(SHEET, tmp_path / "out") == SHEET.problems
+    assert (asked["mode"], asked["dir"], asked["end"]) == ("offline", str(tmp_path / "out"), True)
+    assert [step for step, _ in steps] == [1, 2, 3]
+    assert steps[0][1]["val_bpb"] == 0.99
+    assert "val_bpb" not in steps[1][1]
+    assert len(steps[2][1]["description"]) == 9000
+
+
+@pytest.mark.parametrize(("name", "package"), [("mlflow", "mlflow-skinny"), ("wandb", "wandb")])
+def test_without_the_library_it_says_how_to_get_it(
+    name: str,
+    package: str,
+    log: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    for module in (name, f"{name}.tracking"):
+        monkeypatch.setitem(sys.modules, module, None)
+    with pytest.raises(InputMissingError):
+        WRITERS[name](SHEET, tmp_path / "out")
+    assert call("--results", log, "--to", name, "-o", tmp_path / "out") == 66
+    assert f"pip install {package}" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_mlflow_itself_writes_files(log: Path, tmp_path: Path) -> None:
+    pytest.importorskip("mlflow.tracking")
+    assert call("--results", log, "--to", "mlflow", "-o", tmp_path / "out") == 0
+    values = [path.read_text().split()[1] for path in (tmp_path / "out").rglob("metrics/val_bpb")]
+    assert sorted(map(float, values)) == [0.98, 0.99]
+
+
+def test_wandb_itself_writes_files(log: Path, tmp_path: Path) -> None:
+    pytest.importorskip("wandb")
+    assert call("--results", log, "--to", "wandb", "-o", tmp_path / "out") == 0
+    (found,) = (tmp_path / "out").rglob("*.wandb")
+    assert b"val_bpb" in found.read_bytes()

@@ -1,0 +1,194 @@
+"""The command line ``ratchet power``: sources of noise, tables, pictures, refusals."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from helpers.autojudge_logs import call as autojudge
+from helpers.autojudge_logs import fields
+from ratchet.base.io import write_json
+from ratchet.cli.power import CURVES, curves, main
+from ratchet.records.paths import SessionPaths
+from ratchet.records.records import RoundVerdict
+from ratchet.simulation.power import SEEDS
+
+SHORT = ("--experiments", "3", "--sessions", "2")
+
+
+def call(*options: object) -> int:
+    return main([str(option) for option in (*options, *SHORT)])
+
+
+def facts(capsys: pytest.CaptureFixture[str], *options: object) -> Any:
+    assert call(*options, "--json") == 0
+    return json.loads(capsys.readouterr().out)
+
+
+def test_a_stated_noise_floor(capsys: pytest.CaptureFixture[str]) -> None:
+    found = facts(capsys, "--noise-sd", 0.0004, "--value", -0.5)
+    assert found["noise"]["sd"] == 0.0004
+    assert found["warnings"] == []
+    assert [row["seeds"] for row in found["detectable"]] == list(SEEDS)
+    three = found["detectable"][2]
+    assert three["known"]["sds"] == pytest.approx(2.0302, abs=1e-4)
+    assert three["known"]["metric"] == pytest.approx(2.0302 * 4e-4, rel=1e-4)
+    assert three["known"]["percent"] == pytest.approx(100 * 2.0302 * 4e-4 / 0.5, rel=1e-4)
+    assert found["detectable"][0]["estimated"] == {"sds": None, "metric": None, "percent": None}
+    assert [row["sds"] for row in found["seeds_needed"]] == pytest.approx([0.5, 1, 2, 3, 5])
+    assert len(found["false_keeps"]) == 11
+
+
+def test_replicates_know_little(capsys: pytest.CaptureFixture[str]) -> None:
+    assert call("--replicates", 0.9979, 0.9981, 0.9975) == 0
+    out, err = capsys.readouterr()
+    assert out.startswith("noise floor: ±0.000306 (95 % interval 0.000159 to 0.00192)\n")
+    assert "known only within a factor of 0.52 to 6.3" in err
+
+
+def test_negative_replicates(capsys: pytest.CaptureFixture[str]) -> None:
+    assert facts(capsys, "--replicates", -3.0, -3.5)["noise"]["value"] == -3.25
+
+
+def test_the_noise_floor_of_a_log(log: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert autojudge("--results", log, "--all", "--json") == 0
+    judged = fields(capsys)
+    found = facts(capsys, "--results", log)["noise"]
+    assert found["sd"] == judged["noise_floor"]
+    assert [found["low"], found["high"]] == judged["noise_floor_interval"]
+    assert found["value"] == judged["incumbent"]
+
+
+def test_the_noise_floor_of_a_session(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert call("--session", "night") == 66
+    assert "snakemake --cores 1 --config session=night" in capsys.readouterr().err
+    paths = SessionPaths("night")
+    for number, sd in ((1, 0.002), (2, 0.001), (3, None)):
+        verdict = RoundVerdict(
+            number, noise_sd=sd, noise_low=5e-4, noise_high=3e-3, incumbent_mean=2.5
+        )
+        write_json(paths.round(number).verdict, verdict)
+    found = facts(capsys, "--session", "night")["noise"]
+    assert (found["sd"], found["high"], found["value"], found["level"]) == (0.001, 3e-3, 2.5, 0.9)
+    assert found["source"] == "of session night after round 2"
+    paths.round(3).verdict.write_text("{")
+    assert call("--session", "night") == 65
+
+
+def test_effects_in_any_unit(capsys: pytest.CaptureFixture[str]) -> None:
+    options = [item for text in ("2sd", "0.002", "0.1%") for item in ("--effect", text)]
+    found = facts(capsys, "--noise-sd", 0.001, "--value", 4, *options)["seeds_needed"]
+    assert [row["sds"] for row in found] == pytest.approx([2, 2, 4])
+    assert [row["metric"] for row in found] == pytest.approx([0.002, 0.002, 0.004])
+    assert [row["percent"] for row in found] == pytest.approx([0.05, 0.05, 0.1])
+    assert [row["known"] for row in found] == [4, 4, 1]
+
+
+def test_the_text_fits_a_terminal(log: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    long = log.rename(log.with_name("x" * 200 + ".tsv"))
+    for source in (["--results", long], ["--noise-sd", 1.23456e-7, "--value", 123456.789]):
+        assert call(*source, "--effect", "1e-12") == 0
+        lines = capsys.readouterr().out.splitlines()
+        assert max(map(len, lines)) <= 100
+        assert lines == [line.rstrip() for line in lines]
+        assert any(line.split()[:2] == ["20", "0.79"] for line in lines)
+
+
+# --- pictures ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("suffix", "starts"), [("svg", b"<svg"), ("PNG", b"\x89PNG")])
+def test_pictures(tmp_path: Path, suffix: str, starts: bytes) -> None:
+    path = tmp_path / f"power curves.{suffix}"
+    for _ in range(2):
+        assert call("--noise-sd", 0.01, "--plot", path) == 0
+        first = path.read_bytes()
+        assert first.startswith(starts)
+    assert path.read_bytes() == first
+
+
+def test_a_page_of_its_own(tmp_path: Path) -> None:
+    path = tmp_path / "power.html"
+    assert call("--noise-sd", 0.01, "--plot", path) == 0
+    page = path.read_text()
+    assert "<svg" in page
+    assert "keep if better than the best so far" in page
+    assert "<script" not in page
+    assert "default-src 'none'" in page
+    assert 'href="http' not in page and 'src="http' not in page
+
+
+def test_curves_rise_with_effect_and_seeds(capsys: pytest.CaptureFixture[str]) -> None:
+    spec = curves(facts(capsys, "--noise-sd", 1.0))
+    _, lines, _, labels = spec["layer"]
+    series: dict[tuple[str, str], list[float]] = {}
+    for row in lines["data"]["values"]:
+        series.setdefault((row["seeds"], row["noise"]), []).append(row["y"])
+    assert len(series) == 2 * len(CURVES) - 1  # one run estimates no noise
+    for points in series.values():
+        assert points == sorted(points)
+        assert points[0] == pytest.approx(0.05, abs=1e-6)
+    assert [row["text"] for row in labels["data"]["values"]] == [str(n) for n, _ in CURVES]
+
+
+# --- refusals ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "said"),
+    [
+        ([], 64, "one of the arguments"),
+        (["--noise-sd", "1", "--replicates", "1", "2"], 64, "not allowed with"),
+        (["--noise-sd", "nan"], 64, "positive"),
+        (["--noise-sd", "0"], 64, "positive"),
+        (["--noise-sd", "1e300"], 65, "noise floor"),
+        (["--replicates", "1.0"], 65, "at least 2"),
+        (["--replicates", "1.0", "inf"], 65, "finite"),
+        (["--replicates", "1.0", "1.0"], 65, "agree exactly"),
+        (["--replicates", "1.0", "x"], 64, "float"),
+        (["--results", "nowhere.tsv"], 66, "cannot be read"),
+        (["--noise-sd", "1", "--value", "0"], 64, "--value"),
+        (["--noise-sd", "1", "--effect", "1%"], 64, "--value"),
+        (["--noise-sd", "1", "--effect", "-1"], 64, "--effect"),
+        (["--noise-sd", "1", "--effect", "nan"], 64, "--effect"),
+        (["--noise-sd", "1", "--effect", "big"], 64, "--effect"),
+        (["--noise-sd", "1", "--alpha", "0.5"], 64, "--alpha"),
+        (["--noise-sd", "1", "--power", "0.04"], 64, "--power"),
+        (["--noise-sd", "1", "--seed", "-1"], 64, "--seed"),
+        (["--noise-sd", "1", "--plot", "curves.pdf"], 64, ".svg, .png, .html"),
+        (["--noise-sd", "1", "--plot", "curves"], 64, ".svg, .png, .html"),
+    ],
+)
+def test_refusals(
+    capsys: pytest.CaptureFixture[str], options: list[str], code: int, said: str
+) -> None:
+    assert call(*options) == code
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith("ratchet power: ")
+    assert said in err
+    assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "options", [["--experiments", "0"], ["--experiments", "5001"], ["--sessions", "1"]]
+)
+def test_sizes_out_of_range(options: list[str]) -> None:
+    assert main(["--noise-sd", "1", *options]) == 64
+
+
+def test_a_picture_that_cannot_be_written(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").write_text("")
+    assert call("--noise-sd", 1, "--plot", tmp_path / "file" / "power.svg") == 74
+    assert "cannot be written" in capsys.readouterr().err
+    (tmp_path / "folder.svg").mkdir()
+    assert call("--noise-sd", 1, "--plot", tmp_path / "folder.svg") == 74
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "folder.svg"]

@@ -1,0 +1,360 @@
+"""The command line ``ratchet report``: anybody's log as a page, and what it refuses."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import random
+import re
+import time
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from helpers.autojudge_logs import CORPUS, HEADER, history, row
+from ratchet.cli import autojudge
+from ratchet.cli.report import main
+from ratchet.records.session_repo import SessionRepo
+from ratchet.report.render import page_scripts
+
+SESSIONS = CORPUS / "sessions"
+HOSTILE = (
+    "</script></style><script>alert(1)</script><img src=x onerror=alert(2)>{{7*7}}{% raw %}"
+    "\x1b[31m\x1b]0;title\x07\u202egnp.exe\u2066 \" onload='x' --> ]]> <svg/onload=alert(3)>"
+)
+OURS = "progress verdicts experiments pareto crashes noise steering log method"
+MISSING = "confirmation integrity provenance timeline program agents"
+
+
+class Page(HTMLParser):
+    """Tags, attributes and words of a page, as a browser would see them."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: set[str] = set()
+        self.ids: list[str] = []
+        self.handlers: list[str] = []
+        self.words: list[str] = []
+        self.scripts = 0
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.add(tag)
+        self.scripts += tag == "script"
+        self.ids += [value or "" for name, value in attrs if name == "id"]
+        self.handlers += [name for name, _ in attrs if name.startswith("on")]
+
+    def handle_data(self, data: str) -> None:
+        self.words.append(data)
+
+    @property
+    def text(self) -> str:
+        return " ".join(" ".join(self.words).split())
+
+
+def call(*options: object) -> int:
+    return main([str(option) for option in options])
+
+
+def page_of(folder: Path, text: str, *options: object, name: str = "results.tsv") -> str:
+    log, page = folder / name, folder / "page.html"
+    log.write_text(text)
+    assert call("--results", log, "-o", page, *options) == 0
+    return page.read_text()
+
+
+def crash(number: int, words: str = "too large", status: str = "crash") -> str:
+    return f"{number:07x}\t0.000000\t0.0\t{status}\t{words}\n"
+
+
+def inside(page: str, number: int) -> str:
+    """Details of one experiment."""
+    return page.partition(f'<noscript id="n{number}">')[2].partition("</noscript>")[0]
+
+
+# --- a page of a log ---------------------------------------------------------------------
+
+
+def test_a_log_becomes_a_page_that_promises_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = history(20) + crash(90, "batch of 4096", "OOM")
+    text += row(91, 0.9900, "keep", "much wider")
+    page = page_of(tmp_path, text)
+    out, err = capsys.readouterr()
+    found = Page(page)
+    assert [name for name in OURS.split() if name not in found.ids] == []
+    assert [
+        name for name in MISSING.split() if name in found.ids or f'href="#{name}"' in page
+    ] == []
+    assert "by the judge's estimate, not confirmed" in out.replace("\n", " ")
+    assert "the best kept measurement, 0.99000, was selected and flatters" in out
+    assert out.splitlines()[-1] == str(tmp_path / "page.html")
+    assert "assumed: line 3 is read as further runs of the incumbent" in err
+    assert hashlib.sha256(text.encode()).hexdigest() in page
+    assert "a log that Ratchet judged and did not run" in found.text
+    assert "What a log cannot show Confirmation with fresh seeds, hashes of code" in found.text
+    assert "estimated from 1 further run of the incumbent (line 3)" in found.text
+    assert re.search(r"<td>oom<td class=\"n\">1<td><a href=\"#d23\">#23</a> batch of 4096", page)
+    assert not {"Training s", "Price", "Round"} & set(found.words)
+    assert str(tmp_path) not in page
+
+
+def test_verdicts_are_those_of_autojudge(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    page = page_of(tmp_path, history(30) + row(70, 0.996, "keep") + crash(71), "--mode", "strict")
+    capsys.readouterr()
+    assert (
+        autojudge.main(
+            ["--results", str(tmp_path / "results.tsv"), "--all", "--json", "--mode", "strict"]
+        )
+        == 0
+    )
+    said = json.loads(capsys.readouterr().out)
+    rows = dict(re.findall(r'<tr id="e(\d+)">.*?class="v \w+">(?:<i[^>]*>.</i>)?([\w ]+)<', page))
+    names = {"BASELINE": "baseline", "INCUMBENT_RUN": "incumbent again"}
+    assert len(rows) == 34
+    for one in said["rows"]:
+        verdict = names.get(one["verdict"], one["verdict"].replace("_", " "))
+        assert rows[str(one["index"])] == verdict
+    assert f"expected false keeps {said['expected_false_keeps']:.1f}" in page
+
+
+def test_where_judge_and_author_differ_is_said(tmp_path: Path) -> None:
+    text = history(12) + row(60, 0.9979, "keep", "luck") + row(61, 0.9700, "discard", "overlooked")
+    found = Page(page_of(tmp_path, text)).text
+    assert "Kept by the author, though the judge would not have: experiment 15 ." in found
+    assert "Not kept, though the judge would have: experiment 16 ." in found
+
+
+def test_the_same_log_gives_the_same_bytes_anywhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = page_of(tmp_path, history(8))
+    other = tmp_path / "elsewhere"
+    other.mkdir()
+    (other / "results.tsv").write_text(history(8))
+    monkeypatch.chdir(other)
+    assert call("--results", "results.tsv") == 0
+    assert (other / "report.html").read_text() == first
+    assert sorted(path.name for path in other.iterdir()) == ["report.html", "results.tsv"]
+
+
+def test_the_readers_knowledge_counts(tmp_path: Path) -> None:
+    text = history(10)
+    found = Page(page_of(tmp_path, text, "--noise-sd", "0.01")).text
+    assert "stated as 0.01, taken as known within 5 %" in found
+    columns = "commit\tloss\tspeed\tstatus\tdescription\n"
+    body = "".join(f"{n:07x}\t{1 + n}\t{50 - n}\tdiscard\tx{n}\n" for n in range(6))
+    found = Page(
+        page_of(tmp_path, columns + body, "--metric", "speed", "--direction", "maximize")
+    ).text
+    assert "speed, higher is better" in found
+    assert "Nothing kept: speed stays at 50" in found
+
+
+def test_one_agents_rows(tmp_path: Path) -> None:
+    header = "agent\tcommit\tval_bpb\tmemory_gb\tstatus\tdescription\n"
+    lines = [f"{'ab'[n % 2]}\t{row(n, 1 - n / 100, 'keep')}" for n in range(8)]
+    found = Page(page_of(tmp_path, header + "".join(lines), "--agent", "b")).text
+    assert "4 runs in 4 lines" in found
+    assert "only the 4 rows of b or of nobody, of 8" in found
+
+
+def test_lines_that_were_not_understood_are_on_the_page(tmp_path: Path) -> None:
+    found = Page(page_of(tmp_path, history(4) + "abc\tno number\t1\tkeep\tx\n")).text
+    assert "What could not be understood line 8, column 2:" in found
+
+
+def test_later_baselines_are_told(tmp_path: Path) -> None:
+    text = history(4) + row(50, 0.9, "keep") + row(51, 1.1, "baseline", "new machine")
+    page = page_of(tmp_path, text)
+    assert "line 9: a later baseline is a new incumbent, measured as the ones before it" in page
+
+
+# --- run log and repository --------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("run", "number", "said"),
+    [
+        ("step 1\n---\nval_bpb: 0.990000\n", 8, "of experiment 8: they have the same metric"),
+        ("step 1\n---\nval_bpb: 0.5\n", None, "of no row and not shown: it has val_bpb 0.5"),
+        ("CUDA out of memory\n", 9, "of experiment 9: it failed, as the last row did"),
+    ],
+)
+def test_a_run_log_is_shown_with_its_row(
+    tmp_path: Path, run: str, number: int | None, said: str
+) -> None:
+    (tmp_path / "run.log").write_text("first line\n" + run)
+    text = history(5) + row(80, 0.99, "keep") + crash(81)
+    page = page_of(tmp_path, text, "--run-log", tmp_path / "run.log")
+    assert f"the run log is {said}" in page
+    assert [n for n in range(1, 10) if "first line" in inside(page, n)] == (
+        [number] if number else []
+    )
+    assert hashlib.sha256(f"first line\n{run}".encode()).hexdigest() in page
+
+
+def test_a_failed_run_log_is_not_a_good_rows(tmp_path: Path) -> None:
+    (tmp_path / "run.log").write_text("Traceback (most recent call last):\nValueError: x\n")
+    page = page_of(tmp_path, history(3), "--run-log", tmp_path / "run.log")
+    assert "of no row and not shown: it has no metric, and the last row has one" in page
+    assert "ValueError" not in page
+
+
+def test_diffs_are_from_the_repository(tmp_path: Path) -> None:
+    repo = SessionRepo(tmp_path / "repo", "s")
+    repo.create()
+    start = repo.commit({"train.py": b"depth = 4\n"}, "a", 0, None, "refs/heads/x")
+    edit = {"train.py": b"depth = 8\nrate = 1\n"}
+    deeper = repo.commit(edit, "b", 1, start, "refs/heads/y")
+    text = HEADER + f"{start[:7]}\t0.998\t44.0\tkeep\tbaseline\n"
+    text += f"{deeper[:7]}\t0.990\t44.0\tkeep\tdeeper\nfedcba9\t0.999\t44.0\tdiscard\tlost\n"
+    page = page_of(tmp_path, text, "--repo", repo.folder)
+    assert "<del>-depth = 4</del><ins>+depth = 8\n+rate = 1</ins>" in inside(page, 2).replace(
+        "</del>\n", "</del>"
+    )
+    assert "+2 −1" in page
+    assert "Diff" not in inside(page, 1) + inside(page, 3)
+    assert "Of 1 row the repository had the commit." in page
+    without = page_of(tmp_path, text)
+    assert "the repository had" not in without and "+2 −1" not in without
+
+
+# --- hostile and large logs --------------------------------------------------------------
+
+
+def test_hostile_words_execute_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    lines = [
+        f"{HOSTILE}\t{1 - n / 100}\t44.0\tkeep ({HOSTILE})\t{HOSTILE} {'x' * 100_000}\n"
+        for n in range(6)
+    ]
+    run = tmp_path / "run.log"
+    run.write_bytes(f"{HOSTILE}{'y' * 1_000_000}\n{HOSTILE}\nval_bpb: 0.95\n".encode())
+    page = page_of(
+        tmp_path, HEADER + "".join(lines), "--run-log", run, name="<img src=x onerror=alert(4)>.tsv"
+    )
+    out, err = capsys.readouterr()
+    assert not {"\x1b", "\u202e", "\0"} & set(out + err + page)
+    rest = page
+    for code in page_scripts():
+        assert rest.count(f"<script>{code}</script>") == 1
+        rest = rest.replace(f"<script>{code}</script>", "")
+    found = Page(rest)
+    # What stands inside noscript is text to a browser with scripts and elements without.
+    assert found.scripts == 1 and '<script type="application/json" id="plots">' in rest
+    assert found.handlers == []
+    assert not {"img", "iframe", "object", "link", "a:onload"} & found.tags
+    assert "{{7*7}}" in found.text
+    assert "alert(1)" in found.text
+    assert len(page) < 2_000_000
+    run.write_bytes(b"\0" + run.read_bytes())
+    (tmp_path / "results.tsv").write_text(history(2))
+    assert call("--results", tmp_path / "results.tsv", "--run-log", run) == 65
+
+
+def test_a_thousand_rows_take_seconds(tmp_path: Path) -> None:
+    noise = random.Random(3)
+    best, text = 0.998, HEADER + row(0, 0.998, "keep", "baseline")
+    for number in range(1, 1001):
+        value = best + abs(noise.gauss(0.001, 0.002)) + noise.gauss(0, 4e-4)
+        kept = value < best
+        best = min(best, value)
+        words = f"depth {number} -> {number + 1}"
+        text += row(number, value, "keep" if kept else "discard", words)
+    began = time.process_time()
+    page = page_of(tmp_path, text)
+    seconds = time.process_time() - began
+    assert seconds < 60, f"{seconds:.1f} s of CPU time"
+    assert len(page) < 5_000_000
+    assert page.count('<tr id="e') == 1001
+
+
+@pytest.mark.skipif(not SESSIONS.is_dir(), reason="no shared logs here")
+def test_every_shared_session_is_rendered_or_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    refused = {}
+    logs = sorted(SESSIONS.iterdir())
+    for log in logs:
+        page = tmp_path / "page.html"
+        code = call("--results", log, "-o", page)
+        out, err = capsys.readouterr()
+        if code:
+            refused[log.name] = (code, err)
+            continue
+        text = page.read_text()
+        assert len(text) < 2_500_000, log.name
+        assert text.count("not confirmed") + text.count("Nothing kept") > 0, log.name
+        assert out.endswith(f"{page}\n"), log.name
+        assert "nan" not in Page(text.partition('id="plots"')[0]).text.split(), log.name
+    assert len(logs) == 34
+    names = ["AndrewK404__autoresearch-v2__1.tsv", "karpathy__autoresearch__1.tsv"]
+    assert list(refused) == names
+    for code, err in refused.values():
+        assert code == 65
+        assert "does not say which way is better; add --direction" in err
+
+
+# --- what is refused ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["night", "--results", "r.tsv"], "expected a session or --results, found both"),
+        (["--run-log", "run.log"], "--run-log is of a log: add --results FILE"),
+        (["night", "--noise-sd", "1"], "--noise-sd is of a log: add --results FILE"),
+        (["--force"], "--force needs a file to replace: add -o FILE"),
+        (["--results", "r.tsv", "--noise-sd", "0"], "expected a positive number, found 0.0"),
+        (["--results", "r.tsv", "--mode", "guaranteed"], "invalid choice: 'guaranteed'"),
+    ],
+)
+def test_contradictions_are_64(
+    capsys: pytest.CaptureFixture[str], options: list[str], said: str
+) -> None:
+    assert call(*options) == 64
+    assert said in capsys.readouterr().err
+
+
+def test_missing_and_useless_logs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    page = tmp_path / "page.html"
+    assert call("--results", tmp_path / "none.tsv", "-o", page) == 66
+    log = tmp_path / "log.tsv"
+    log.write_text(HEADER + crash(1))
+    assert call("--results", log, "-o", page) == 65
+    log.write_text(history(2))
+    assert call("--results", log, "--run-log", tmp_path / "none.log", "-o", page) == 66
+    assert call("--results", log, "--repo", tmp_path, "-o", page) == 66
+    said = capsys.readouterr().err.splitlines()
+    assert [line.partition("expected ")[2][:22] for line in said] == [
+        "", "a row with a value of ", "", "a git repository, foun",
+    ]  # fmt: skip
+    assert not page.exists()
+
+
+def test_only_reports_are_replaced(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    log, page = tmp_path / "log.tsv", tmp_path / "page.html"
+    log.write_text(history(3))
+    page.write_text("<!doctype html><title>my thesis</title>")
+    assert call("--results", log, "-o", page) == 74
+    assert "exists and is no report of this program" in capsys.readouterr().err
+    assert "my thesis" in page.read_text()
+    assert call("--results", log, "-o", page, "--force") == 0
+    first = page.read_bytes()
+    log.write_text(history(4))
+    assert call("--results", log, "-o", page) == 0
+    assert page.read_bytes() != first
+    assert call("--results", log, "-o", log, "--force") == 74
+    assert call("--results", log, "-o", tmp_path, "--force") == 74
+    assert call("--results", log, "-o", tmp_path / "no" / "x.html", "--force") == 74
+    assert call("--results", log, "-o", "x\0y") == 74
+    (tmp_path / "manifest.json").write_text("{}")
+    assert call("--results", log, "-o", page, "--force") == 74
+    said = capsys.readouterr().err
+    for words in ("is what the report is made of", "is a folder", "no such folder", "are sealed"):
+        assert words in said
+    assert log.read_text() == history(4)

@@ -1,0 +1,283 @@
+"""``ratchet status``: what a terminal, a pipe and a tool get, whoever wrote the texts."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from helpers.session_events import NOW, at, rounds, run, started, verdict, write
+from ratchet.cli import status
+from ratchet.cli.main import main
+from ratchet.cli.status import View, cells, frame
+from ratchet.records.paths import SessionPaths
+from ratchet.runs import hardware
+from ratchet.runs.hardware import VISIBLE_GPUS
+from ratchet.steps.ownership import take_folder
+
+HOSTILE = (
+    "</script><img src=x onerror=alert(1)>",
+    "\x1b]0;pwned\x07\x1b[2J\x1b[31mred",
+    "\u202eevil\u2066\u200b",
+    "nul\x00 line\nbreak\rreturn\u2028other\x85end",
+    "x" * 1_000_000,
+    "漢字" * 100,
+    "e\u0301" * 80,
+)
+
+
+def lines(capsys: pytest.CaptureFixture[str]) -> list[str]:
+    return capsys.readouterr().out.splitlines()
+
+
+def test_a_finished_session_in_a_few_lines(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    events = [*started(), *rounds("KEEP", "CRASH"), at(900, "reported", answer="much better")]
+    write(tmp_path, events)
+    assert main(["status", "--root", str(tmp_path)]) == 0
+    found = lines(capsys)
+    assert found[0] == "night · fake" + " " * 60 + "finished"
+    assert found[1] == "much better"
+    assert "best    val_loss 0.500 ± 0.010, baseline 0.600" in found
+    assert "tried   2: 1 kept, 0 discarded, 1 crashed (4 runs)" in found
+    assert found[-2:] == [
+        "2  CRASH    0.400       –  edit 2",
+        "1  KEEP     0.400   0.500  edit 1",
+    ]
+
+
+def test_exit_codes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    root = ["--root", str(tmp_path)]
+    assert status.main(root) == 66
+    assert "run one: snakemake --cores 1" in capsys.readouterr().err
+    path = write(tmp_path, [*started(), run(210, False, 1)])
+    assert status.main(root) == 1
+    assert "go on with: snakemake --cores 1 --config session=night" in " ".join(lines(capsys))
+    assert status.main(["nothing", *root]) == 66
+    assert "there are: night" in capsys.readouterr().err
+    assert status.main(["../night", *root]) == 66
+    assert status.main(["--tsv", *root]) == 64
+    path.write_text(path.read_text() + json.dumps(at(220, "reported", answer="ok")) + "\n")
+    assert status.main(root) == 0
+    path.write_text("")
+    assert status.main(["night", *root]) in (0, 1), "an empty journal is no accident"
+
+
+def test_json_has_everything_and_is_clean(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write(tmp_path, [*started(), *rounds("KEEP"), run(310, False, 2, description=HOSTILE[1])])
+    status.main(["--json", "--root", str(tmp_path)])
+    found = json.loads(capsys.readouterr().out)
+    assert found["state"] == "stale"
+    assert found["verdicts"][0]["verdict"] == "KEEP"
+    assert found["disk_free_bytes"] > 0
+    assert "\x1b" not in found["current"][0]["description"]
+
+
+def test_who_holds_the_folder_is_running(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(tmp_path, [*started(), run(210, False, 1)])
+    write(tmp_path, [*started(), at(900, "reported", answer="old")], session="later")
+    monkeypatch.setattr(time, "time", lambda: at_second(230))
+    root = ["--root", str(tmp_path)]
+    handle = take_folder(tmp_path, "night")
+    assert status.main(root) == 0
+    found = lines(capsys)
+    assert found[0].startswith("night")
+    assert found[0].endswith("running")
+    assert "now     experiment 1: edit 1, 20 s of 60 s" in found
+    os.close(handle)
+    assert status.main(["night", *root]) == 1
+
+
+def at_second(second: float) -> float:
+    return NOW + second
+
+
+@pytest.mark.parametrize("width", [40, 60, 80, 200])
+@pytest.mark.parametrize("place", range(len(HOSTILE)))
+def test_hostile_texts_stay_in_their_place(tmp_path: Path, width: int, place: int) -> None:
+    text = HOSTILE[place]
+    events = [
+        *started(session="night", metric=text, task=text),
+        verdict(290, 1, "KEEP", description=text, reason=text),
+        run(310, False, 2, description=text),
+        at(320, "stopped", reason=text, detail=text, round=2),
+    ]
+    states = ([], [at(330, "failed", step="judge", error="x", message=text)])
+    for more in (*states, [at(330, "reported", answer=text)]):
+        view = View(SessionPaths("night", tmp_path))
+        write(tmp_path, [*events, *more])
+        view.update()
+        facts = view.facts(at_second(330))
+        found = frame(facts, width, None, colour=False)
+        shown = "\n".join(found)
+        assert len(found) < 150
+        assert all(cells(line) <= width for line in found)
+        assert not re.search("[\x00-\x09\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\u2028]", shown)
+
+
+def test_a_small_window_gets_what_matters_most(tmp_path: Path) -> None:
+    write(tmp_path, [*started(), *rounds("KEEP", "DISCARD", "CRASH")])
+    facts = View(SessionPaths("night", tmp_path)).facts(at_second(510))
+    for height in range(1, 30):
+        assert len(frame(facts, 60, height, colour=False)) <= height
+    assert frame(facts, 60, 1, colour=False)[0].startswith("night")
+
+
+def test_torn_lines_and_long_ones_are_passed_over(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = write(tmp_path, [*started(), *rounds("KEEP")])
+    with path.open("ab") as stream:
+        stream.write(b"\x00" * 4096 + b"\n")
+        stream.write(b'{"event": "verdict", "x": "' + b"y" * 1_000_000 + b'"}\n')
+        stream.write(b"[" * 100_000 + b"\n")
+        stream.write(b'{"time": "2026-01-02T03:09:00+00:00", "event": "ver')
+    assert status.main(["--root", str(tmp_path)]) == 1
+    assert "1: 1 kept" in capsys.readouterr().out
+
+
+def test_a_pipe_gets_one_line_per_event(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    events = [*started(), *rounds("KEEP"), run(310, True, 2, description=HOSTILE[1])]
+    write(tmp_path, [*events, at(900, "reported", answer="much better")])
+    assert status.main(["--watch", "--root", str(tmp_path)]) == 0
+    found = lines(capsys)
+    assert found[-1] == "night: finished: much better"
+    assert any(line.startswith("03:04:50  round 1/4  edit 1") for line in found)
+    assert "\x1b" not in "".join(found)
+    status.main(["--watch", "--json", "--root", str(tmp_path)])
+    (one,) = lines(capsys)
+    assert json.loads(one)["state"] == "finished"
+
+
+class Nvml:
+    """What is used of pynvml, with one GPU that does not tell its power."""
+
+    class NVMLError(Exception):
+        pass
+
+    NVML_CLOCK_SM = NVML_TEMPERATURE_GPU = 0
+
+    def nvmlDeviceGetCount(self) -> int:
+        return 1
+
+    def nvmlDeviceGetHandleByIndex(self, index: int) -> int:
+        return index
+
+    def nvmlDeviceGetUUID(self, handle: int) -> str:
+        return "GPU-1"
+
+    def nvmlDeviceGetName(self, handle: int) -> bytes:
+        return b"NVIDIA H200"
+
+    def nvmlDeviceGetMemoryInfo(self, handle: int) -> Any:
+        return SimpleNamespace(used=46_285 << 20, total=143_771 << 20)
+
+    def nvmlDeviceGetUtilizationRates(self, handle: int) -> Any:
+        return SimpleNamespace(gpu=98)
+
+    def nvmlDeviceGetPowerUsage(self, handle: int) -> int:
+        raise self.NVMLError
+
+    def nvmlDeviceGetTemperature(self, handle: int, kind: int) -> int:
+        return 61
+
+
+@pytest.mark.parametrize(("device", "shown"), [("gpu", True), ("cpu", False)])
+def test_what_the_gpu_does_while_the_session_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, device: str, shown: bool
+) -> None:
+    monkeypatch.setattr(hardware, "nvml_library", Nvml)
+    monkeypatch.delenv(VISIBLE_GPUS, raising=False)
+    write(tmp_path, [*started(device=device), run(210, False, 1)])
+    view = View(SessionPaths("night", tmp_path))
+    found = frame(view.facts(at_second(230)), 80, 24, colour=False)
+    row = "GPU 0   NVIDIA H200: 98 %, 45.2 of 140 GiB, 61 °C, –"
+    assert (row in found) is shown
+    later = frame(view.facts(at_second(9999)), 80, 24, colour=False)
+    assert not any("GPU" in line for line in later), "it tells nothing of a dead session"
+
+
+class Terminal:
+    """The command in a terminal of its own; what it wrote there."""
+
+    def __init__(self, root: Path, **environment: str) -> None:
+        ours, theirs = pty.openpty()
+        os.set_blocking(ours, False)
+        self.ours, self.text = ours, ""
+        kept = {name: value for name, value in os.environ.items() if name != "NO_COLOR"}
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "ratchet.cli.main", "status", "--watch", "--root", str(root)],
+            stdin=theirs,
+            stdout=theirs,
+            stderr=theirs,
+            env={**kept, "TERM": "xterm", **environment},
+            # Of a shell's background job an interrupt is ignored, and so would be its children's.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+        )
+        os.close(theirs)
+
+    def until(self, condition: Callable[[], Any]) -> None:
+        limit = time.monotonic() + 30
+        while not condition():
+            assert time.monotonic() < limit, self.text
+            try:
+                self.text += os.read(self.ours, 1 << 16).decode()
+            except (BlockingIOError, OSError):
+                time.sleep(0.02)
+
+
+@pytest.fixture
+def running(tmp_path: Path) -> Any:
+    """A session that a living process holds, and that was heard of just now."""
+    now = time.time() - at_second(0)
+    just_now = at(now, "round_finished", round=1, rounds=4)
+    path = write(tmp_path, [*started(), *rounds("KEEP"), just_now])
+    handle = take_folder(tmp_path, "night")
+    yield path
+    os.close(handle)
+
+
+@pytest.mark.parametrize("colour", [True, False])
+def test_a_terminal_is_redrawn_in_place_and_given_back(
+    running: Path, tmp_path: Path, colour: bool
+) -> None:
+    terminal = Terminal(tmp_path, **({} if colour else {"NO_COLOR": "1"}))
+    terminal.until(lambda: "edit 1" in terminal.text)
+    assert terminal.text.startswith("\x1b[?1049h")
+    assert ("\x1b[32m" in terminal.text) is colour
+    with running.open("a") as stream:
+        stream.write(json.dumps(verdict(600, 2, "CRASH", description="a new one")) + "\n")
+    terminal.until(lambda: "a new one" in terminal.text)
+    assert terminal.text.count("\x1b[H") >= 2
+    terminal.process.send_signal(signal.SIGINT)
+    terminal.until(lambda: terminal.process.poll() is not None)
+    terminal.until(lambda: "\x1b[?25h\x1b[?1049l" in terminal.text)
+    assert terminal.process.returncode == 130
+    os.close(terminal.ours)
+
+
+def test_watching_ends_with_the_session(running: Path, tmp_path: Path) -> None:
+    terminal = Terminal(tmp_path)
+    terminal.until(lambda: "edit 1" in terminal.text)
+    with running.open("a") as stream:
+        stream.write(json.dumps(at(600, "reported", answer="much better")) + "\n")
+    terminal.until(lambda: terminal.process.poll() is not None)
+    terminal.until(lambda: "much better" in terminal.text.split("\x1b[?1049l")[-1])
+    assert terminal.process.returncode == 0
+    os.close(terminal.ours)

@@ -1,0 +1,214 @@
+"""Flags on edits: cheats are seen, honest edits are not accused."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from helpers import BYTELM
+from ratchet.integrity.edit_checks import EditContract, Severity, edit_flags, only_reseeds_flags
+from ratchet.task.edits import applicable_changes
+from ratchet.task.task import load_task
+
+TASK = BYTELM
+TRAIN = (TASK / "train.py").read_text()
+CONTRACT = EditContract(("prepare.py", "autograd.py", "functions.py"), "val_bpb")
+
+
+def edited(old: str, new: str, text: str = TRAIN) -> str:
+    assert text.count(old) == 1
+    return text.replace(old, new)
+
+
+def found(text: str, severity: Severity = Severity.BLOCK) -> list[str]:
+    every = edit_flags({"train.py": TRAIN}, {"train.py": text}, CONTRACT)
+    return [flag.kind for flag in every if flag.severity is severity]
+
+
+MAIN = "def main() -> None:\n"
+FIRST = "    rng = np.random.default_rng(SEED)\n"
+
+CHEATS = {
+    "patches the evaluator": (
+        "evaluator",
+        edited(MAIN, "import prepare\nprepare.evaluate_bpb = lambda predict: 0.5\n" + MAIN),
+    ),
+    "patches it by setattr": (
+        "evaluator",
+        edited(
+            MAIN, "import prepare as p\nsetattr(p, 'evaluate_bpb', lambda predict: 0.5)\n" + MAIN
+        ),
+    ),
+    "defines its own evaluator": (
+        "evaluator",
+        edited(MAIN, "def evaluate_bpb(predict):\n    return 0.5\n\n" + MAIN),
+    ),
+    "assigns its own evaluator": (
+        "evaluator",
+        edited(FIRST, FIRST + "    evaluate_bpb = lambda predict: 0.5\n"),
+    ),
+    "replaces the module": (
+        "evaluator",
+        edited(MAIN, "import sys\nsys.modules['prepare'] = object()\n" + MAIN),
+    ),
+    "patches the fixed library": (
+        "evaluator",
+        edited(MAIN, "ag.no_grad = None\n" + MAIN),
+    ),
+    "replaces a builtin": (
+        "evaluator",
+        edited(MAIN, "import builtins\nbuiltins.float = lambda x: 0.5\n" + MAIN),
+    ),
+    "speaks to the evaluator": (
+        "evaluator",
+        edited(MAIN, "import os\nFD = os.environ['RATCHET_EVALUATOR_FD']\n" + MAIN),
+    ),
+    "looks into the caller's frame": (
+        "evaluator",
+        edited(MAIN, "import sys\nFRAME = sys._getframe(1)\n" + MAIN),
+    ),
+    "prints a metric": (
+        "metric",
+        edited(FIRST, FIRST + "    print('val_bpb: 0.5')\n"),
+    ),
+    "prints a metric by format": (
+        "metric",
+        edited(FIRST, FIRST + "    print(f'val_bpb: {0.1:.3f}')\n"),
+    ),
+    "prints a summary": ("metric", edited(FIRST, FIRST + "    print('---')\n")),
+    "stops the clock": (
+        "clock",
+        edited(MAIN, "import time\ntime.process_time = lambda: 0.0\n" + MAIN),
+    ),
+    "hard-codes the seed": (
+        "seed",
+        edited(FIRST, "    rng = np.random.default_rng(42)\n").replace("SEED, ", ""),
+    ),
+    "redefines the seed": ("seed", edited(MAIN, "SEED = 42\n\n\n" + MAIN)),
+}
+
+
+@pytest.mark.parametrize("name", CHEATS)
+def test_a_cheat_is_blocked(name: str) -> None:
+    kind, text = CHEATS[name]
+    assert kind in found(text)
+
+
+def test_a_flag_says_where_and_what() -> None:
+    _, text = CHEATS["defines its own evaluator"]
+    (flag,) = edit_flags({"train.py": TRAIN}, {"train.py": text}, CONTRACT)
+    assert flag.file == "train.py"
+    assert text.splitlines()[flag.line - 1].startswith("def evaluate_bpb")
+    assert str(flag).startswith(f"train.py:{flag.line}: hides what the fixed files provide")
+
+
+HONEST = {
+    "learning rate": edited("LEARNING_RATE = 5e-4", "LEARNING_RATE = 3e-3"),
+    "depth": edited("DEPTH = 1", "DEPTH = 4"),
+    "seeded dropout stream": edited(FIRST, FIRST + "    noise = np.random.default_rng(SEED + 1)\n"),
+    "another stream": edited(FIRST, "    rng = np.random.Generator(np.random.PCG64(SEED))\n"),
+    "progress in seconds": edited(FIRST, FIRST + "    print('elapsed', budget_seconds())\n"),
+    "helper class": edited(
+        MAIN,
+        "class Averager:\n    def __init__(self, parameters):\n"
+        "        self.mean = [p.data.copy() for p in parameters]\n\n"
+        "    def update(self, parameters):\n"
+        "        for mean, p in zip(self.mean, parameters):\n"
+        "            mean += 0.01 * (p.data - mean)\n\n\n" + MAIN,
+    ),
+    "own activation": edited("    return x.relu()\n", "    return x * (x * 1.702).sigmoid()\n"),
+    "own loss": edited(
+        "    loss = fn.cross_entropy(logits, targets)\n", "    loss = nll(logits)\n"
+    ),
+    "evaluation mode": edited(FIRST, FIRST + "    model = Model(rng).eval()\n"),
+    "compiled model": edited(FIRST, FIRST + "    step = torch.compile(Model(rng))\n"),
+    "time import": edited("import math\n", "import math\nimport time\n"),
+    "early stop": edited("        budget.step()\n", "        budget.step()\n        patience()\n"),
+    "fewer imports": edited("VOCAB_SIZE, Budget", "Budget").replace("VOCAB_SIZE", "256"),
+    "comment on the metric": edited(MAIN, "# val_bpb is what counts; --- ends the log\n" + MAIN),
+    "docstring on the metric": edited(
+        '    """Train until the budget is used, evaluate, print the summary."""\n',
+        '    """Train until the budget is used; val_bpb decides."""\n',
+    ),
+    "annotated": edited(FIRST, "    rng: np.random.Generator = np.random.default_rng(SEED)\n"),
+    "rewritten model": edited("class Model:", "class Old:\n    pass\n\n\nclass Model:"),
+    "data order": edited(FIRST, FIRST + "    order = rng.permutation(len(load_split('train')))\n"),
+    "local name eval": edited(FIRST, FIRST + "    evaluated = [0.0]\n    evaluated[0] = 1.0\n"),
+    "own attribute": edited(FIRST, FIRST + "    Model.scale = 2.0\n"),
+    "list method": edited(FIRST, FIRST + "    names = ['a']\n    names.remove('a')\n"),
+    "broken code": TRAIN + "\ndef (:\n",
+}
+
+
+@pytest.mark.parametrize("name", HONEST)
+def test_an_honest_edit_is_not_accused(name: str) -> None:
+    assert HONEST[name] != TRAIN
+    assert found(HONEST[name]) == []
+
+
+def test_nothing_that_the_task_declares_is_flagged_at_all() -> None:
+    task = load_task(TASK, TASK.parents[1])
+    drafts = list(applicable_changes(task.search_space, {"train.py": TRAIN}))
+    assert len(drafts) > 40
+    for draft in drafts:
+        assert edit_flags({"train.py": TRAIN}, draft.contents, CONTRACT) == (), draft.edit.label
+
+
+def test_what_the_baseline_does_itself_is_no_offence() -> None:
+    own = "import time\nprint('val_loss:', time.time())\nprint('---')\n"
+    contract = EditContract(("prepare.py",), "val_loss")
+    assert edit_flags({"a.py": own}, {"a.py": own + "x = 1\n"}, contract) == ()
+    twice = edit_flags({"a.py": own}, {"a.py": own + "print('---')\n"}, contract)
+    assert [flag.kind for flag in twice] == ["metric"]
+
+
+def test_a_seed_that_the_baseline_does_not_use_cannot_be_lost() -> None:
+    own = "from prepare import SEED\nrate = 1\n"
+    contract = EditContract(("prepare.py",), "val_loss")
+    assert edit_flags({"a.py": own}, {"a.py": own + "rate = 2\n"}, contract) == ()
+    lost = edit_flags({"a.py": own + "start(SEED)\n"}, {"a.py": own + "start(1)\n"}, contract)
+    assert [flag.kind for flag in lost] == ["seed"]
+
+
+def test_notes_are_shown_and_do_not_block() -> None:
+    text = edited(MAIN, "import subprocess\nsubprocess.run(['true'])\nopen('x')\n" + MAIN)
+    assert found(text) == []
+    assert found(text, Severity.NOTE) == ["outside", "outside"]
+
+
+def test_files_that_are_not_python_are_passed_over() -> None:
+    assert edit_flags({"config.yaml": "a: 1"}, {"config.yaml": "print('---')"}, CONTRACT) == ()
+
+
+RESEEDED = {
+    "argument": edited(FIRST, "    rng = np.random.default_rng(SEED + 7)\n"),
+    "constant": edited(FIRST, "    rng = np.random.default_rng(1234)  # lucky\n"),
+}
+
+
+@pytest.mark.parametrize("name", RESEEDED)
+def test_an_edit_of_the_seed_alone_is_recognised(name: str) -> None:
+    assert only_reseeds_flags({"train.py": TRAIN}, {"train.py": RESEEDED[name]})
+
+
+@pytest.mark.parametrize("name", HONEST)
+def test_an_edit_of_more_than_the_seed_is_not_taken_for_it(name: str) -> None:
+    assert not only_reseeds_flags({"train.py": TRAIN}, {"train.py": HONEST[name]})
+
+
+def test_a_comment_is_no_reseeding() -> None:
+    assert not only_reseeds_flags({"train.py": TRAIN}, {"train.py": TRAIN + "# nothing\n"})
+    assert not only_reseeds_flags({"train.py": TRAIN}, {"train.py": TRAIN})
+
+
+@given(st.text(max_size=200))
+def test_any_text_can_be_read(text: str) -> None:
+    for flag in edit_flags({"train.py": ""}, {"train.py": text}, CONTRACT):
+        assert flag.line >= 1
+
+
+@given(st.integers(200, 3000))
+def test_deep_nesting_is_no_crash_of_ours(depth: int) -> None:
+    text = "x = " + "(" * depth + "1" + ")" * depth
+    assert isinstance(edit_flags({"train.py": ""}, {"train.py": text}, CONTRACT), tuple)

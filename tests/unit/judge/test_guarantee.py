@@ -1,0 +1,298 @@
+"""Mode ``guaranteed``: tests on fresh runs, and the bound that they keep."""
+
+from __future__ import annotations
+
+import json
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import stats
+
+from ratchet.base.errors import ConfigError, DataError
+from ratchet.judge.guarantee import FREEDOM_CAP, LEAST_INCUMBENT_RUNS, Confirmations
+from ratchet.judge.judge import Judge
+from ratchet.judge.settings import Settings, scale_from
+from ratchet.records.records import Verdict
+
+NOISE = 5e-4
+BOUND = 0.05
+
+
+def guaranteed(**changes: object) -> Judge:
+    return Judge(Settings(keep_probability=0.8, false_keep_bound=BOUND, **changes))
+
+
+def started(values: list[float], **changes: object) -> Judge:
+    judge = guaranteed(**changes)
+    for y in values:
+        judge.incumbent(y)
+    return judge
+
+
+def confirmations(reference: list[float], tests: int = 0) -> Confirmations:
+    return Confirmations(BOUND, most_runs=5, tests=tests, incumbent=list(reference))
+
+
+def p_value(found: Confirmations, runs: list[float], threshold: float = 0.0) -> float:
+    return found.look(np.array(runs), threshold, 0, gain=0.0, variance=1.0).p_value
+
+
+# ----------------------------------------------------------------- spending
+
+
+@given(st.integers(0, 5000), st.integers(0, 64))
+def test_the_levels_of_all_tests_sum_to_what_is_spent(tests: int, others: int) -> None:
+    found = confirmations([], tests)
+    opened = math.fsum(found.level(k) for k in range(others + 1))
+    after = confirmations([], tests + others + 1)
+    assert after.spent == pytest.approx(found.spent + opened, rel=1e-9)
+    assert found.spent < after.spent < BOUND
+
+
+@given(st.lists(st.lists(st.booleans(), max_size=6), max_size=12))
+def test_levels_by_place_stay_below_the_bound_whoever_is_tested(rounds: list[list[bool]]) -> None:
+    """Nobody knows which of the candidates before it are tested: each takes its place's level."""
+    tests = Confirmations(0.05, 5)
+    taken = []
+    for candidates in rounds:
+        taken += [tests.level(place) for place, tested in enumerate(candidates) if tested]
+        for _ in filter(None, candidates):
+            tests.close(np.array([1.0, 1.1]), keep=False)
+    assert math.fsum(taken) <= tests.spent + 1e-12
+    assert tests.spent <= 0.05
+
+
+def test_each_test_costs_and_a_screened_candidate_does_not() -> None:
+    judge = started([1.0, 1.0003, 0.9998, 1.0002])
+    assert judge.error_spent == 0.0
+    judge.assess([1.01])
+    judge.commit(False)
+    assert judge.error_spent == 0.0
+    judge.assess([0.999, 1.0005])
+    judge.commit(False)
+    assert 0 < judge.error_spent < BOUND
+
+
+def test_candidates_tested_side_by_side_have_levels_of_their_own() -> None:
+    judge = started([1.0, 1.0003, 0.9998, 1.0002])
+    runs = [0.995, 0.9951, 0.9949]
+    first = judge.assess(runs)
+    second = judge.assess(runs, others_tested=1)
+    assert first.level > second.level
+    judge.assess(runs)
+    judge.commit(False)
+    # With the first one decided, the second has the level that it was promised.
+    assert judge.assess(runs).level == second.level
+
+
+# --------------------------------------------------------------------- test
+
+
+@given(
+    st.lists(st.floats(-1, 1), min_size=2, max_size=4),
+    st.lists(st.floats(-1, 1), min_size=4, max_size=8),
+)
+def test_the_p_value_is_that_of_student(fresh: list[float], reference: list[float]) -> None:
+    if np.std(fresh) + np.std(reference) < 1e-3:
+        return
+    expected = stats.ttest_ind(fresh, reference, alternative="less").pvalue
+    assert p_value(confirmations(reference), [0.0, *fresh]) == pytest.approx(expected, rel=1e-9)
+
+
+def test_the_first_run_of_a_candidate_is_no_evidence() -> None:
+    found = confirmations([1.0, 1.01, 0.99, 1.0])
+    fresh = [0.97, 0.98, 0.975]
+    assert p_value(found, [0.2, *fresh]) == p_value(found, [5.0, *fresh])
+    assert p_value(found, [0.2]) == 1.0
+
+
+def test_a_threshold_must_be_exceeded() -> None:
+    found = confirmations([1.0, 1.01, 0.99, 1.0])
+    runs = [0.9, 0.97, 0.98, 0.975]
+    assert p_value(found, runs, 0.02) > p_value(found, runs)
+    assert p_value(found, runs, 0.025) == pytest.approx(0.5)
+
+
+def test_many_replicates_leave_the_test_wary_of_heavy_tails() -> None:
+    found = confirmations([1.0, 1.01, 0.99, 1.0])
+    found.squares, found.freedom = 0.01, 100
+    runs = [0.9, 0.95, 0.96, 0.97]
+    scale = math.sqrt((0.01 + 2e-4 + 2e-4) / 105 * (1 / 3 + 1 / 4))
+    assert p_value(found, runs) == pytest.approx(stats.t.sf(0.04 / scale, FREEDOM_CAP))
+
+
+def test_runs_that_repeat_exactly_are_compared_as_they_are() -> None:
+    assert p_value(confirmations([1.0] * 4), [0.9, 0.9, 0.9]) == 0.0
+    assert p_value(confirmations([1.0] * 4), [1.0, 1.0, 1.0]) == 1.0
+    judge = started([1.0] * 4)
+    found = judge.assess([0.9, 0.9, 0.9])
+    assert found.verdict.is_keep
+
+
+def test_the_spread_of_decided_candidates_is_remembered_and_their_mean_is_not() -> None:
+    found = confirmations([1.0, 1.002])
+    found.close(np.array([0.9, 3.0, 3.002]), keep=False)
+    assert found.freedom == 1
+    assert found.squares == pytest.approx(2e-6)
+    assert found.incumbent == [1.0, 1.002]
+    found.close(np.array([0.9, 0.8, 0.802]), keep=True)
+    assert found.freedom == 3
+    assert found.squares == pytest.approx(6e-6)
+    assert found.incumbent == []
+
+
+# -------------------------------------------------------------------- judge
+
+
+def test_a_plain_gain_is_kept_only_after_fresh_runs() -> None:
+    judge = started([1.0, 1.0005, 0.9995])
+    first = judge.assess([0.99])
+    assert first.verdict is Verdict.RETEST
+    assert not first.keep
+    assert judge.incumbent_runs_wanted == LEAST_INCUMBENT_RUNS - 3
+    judge.incumbent(1.0002)
+    assert judge.incumbent_runs_wanted == 0
+    runs = [0.99]
+    found = first
+    while found.verdict is Verdict.RETEST:
+        runs.append(0.99 + 0.0003 * (-1) ** len(runs))
+        found = judge.assess(runs)
+    assert found.keep
+    assert found.verdict is Verdict.STRONG_KEEP
+    assert found.p_value <= found.level
+    judge.commit(True)
+    # The new incumbent was chosen by its runs, so it is measured anew.
+    again = judge.assess([0.98])
+    assert again.verdict is Verdict.RETEST
+    assert judge.incumbent_runs_wanted == LEAST_INCUMBENT_RUNS
+
+
+def test_no_credit_for_simplification() -> None:
+    judge = started([1.0, 1.0005, 0.9995, 1.0])
+    assert judge.assess([1.0001], threshold=-2e-3).threshold == 0.0
+    assert judge.assess([1.0001], threshold=2e-3).threshold == 2e-3
+
+
+def test_a_plainly_worse_candidate_is_not_tested() -> None:
+    judge = started([1.0, 1.0005, 0.9995])
+    found = judge.assess([1.01])
+    assert found.verdict is Verdict.DISCARD
+    assert judge.incumbent_runs_wanted == 0
+
+
+def test_the_last_run_decides() -> None:
+    judge = started([1.0, 1.0005, 0.9995, 1.0])
+    found = judge.assess([0.9990, 0.9991, 1.0007, 0.9992, 1.0006])
+    assert found.n == judge.settings.max_replicates
+    assert found.verdict is not Verdict.RETEST
+    assert not found.keep
+
+
+def test_the_state_survives_json_in_the_middle_of_a_session() -> None:
+    rng = np.random.default_rng(3)
+    judge = started(list(1 + NOISE * rng.standard_normal(4)))
+    for gain in (3e-3, 0.0, 5e-3):
+        judge.assess(list(1 - gain + NOISE * rng.standard_normal(5)))
+        judge.commit(gain > 0)
+        twin = Judge.from_dict(json.loads(json.dumps(judge.to_dict())))
+        assert twin.to_dict() == judge.to_dict()
+        assert twin.error_spent == judge.error_spent
+        runs = list(0.99 + NOISE * rng.standard_normal(3))
+        assert twin.assess(runs) == judge.assess(runs)
+
+
+@pytest.mark.parametrize(
+    "tests",
+    [
+        None,
+        [],
+        {},
+        {"tests": -1, "squares": 0.0, "freedom": 0, "incumbent": []},
+        {"tests": 1, "squares": 0.0, "freedom": 0, "incumbent": [math.nan]},
+    ],
+)
+def test_a_damaged_state_is_refused(tests: object) -> None:
+    data = started([1.0, 1.1]).to_dict()
+    data["tests"] = tests
+    with pytest.raises(DataError, match="judge state"):
+        Judge.from_dict(data)
+
+
+def test_settings_without_room_for_a_test_are_refused() -> None:
+    with pytest.raises(ConfigError, match="max_replicates"):
+        Settings.for_session("guaranteed", max_replicates=2)
+    assert Settings.for_session("guaranteed").false_keep_bound == BOUND
+    assert Settings.for_session("strict").false_keep_bound is None
+
+
+# --------------------------------------------------------------- simulation
+
+
+def draw(rng: np.random.Generator, tails: str) -> float:
+    """One standardised draw of noise."""
+    if tails == "t4":
+        return float(rng.standard_t(4)) / math.sqrt(2)
+    return float(rng.standard_normal())
+
+
+def false_keeps(seed: int, tails: str, null_share: float, runs: int = 100) -> int:
+    """False keeps of one session in which nothing improves, noise from 3 replicates."""
+    rng = np.random.default_rng(seed)
+    first = [1 + NOISE * draw(rng, tails) for _ in range(3)]
+    judge = Judge(Settings.for_session("guaranteed", runs, scale_from(first)))
+    for y in first:
+        judge.incumbent(y)
+    theta, used, false = 1.0, len(first), 0
+    while used < runs:
+        null = rng.random() < null_share
+        harm = 0.0 if null else 2e-3 * math.exp(1.2 * rng.standard_normal())
+        ys: list[float] = []
+        found = None
+        while used < runs and (found is None or found.verdict is Verdict.RETEST):
+            for _ in range(judge.incumbent_runs_wanted):
+                judge.incumbent(theta + NOISE * draw(rng, tails))
+                used += 1
+            ys.append(theta + harm + NOISE * draw(rng, tails))
+            used += 1
+            found = judge.assess(ys)
+        assert found is not None
+        judge.commit(found.keep)
+        false += found.keep
+        theta += harm if found.keep else 0.0
+    return false
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("tails", ["normal", "t4"])
+@pytest.mark.parametrize("null_share", [0.25, 1.0])
+def test_false_keeps_stay_below_the_bound_where_nothing_improves(
+    tails: str, null_share: float
+) -> None:
+    """A few sessions only; `make bench` plays thousands and gives intervals."""
+    total = sum(false_keeps(seed, tails, null_share) for seed in range(60))
+    assert total / 60 <= BOUND
+
+
+@pytest.mark.slow
+def test_large_effects_are_found() -> None:
+    """Five sds in nine of ten cases, three sds in more than a third."""
+    found = {}
+    for sds in (3.0, 5.0):
+        kept = 0
+        for seed in range(60):
+            rng = np.random.default_rng(seed)
+            judge = started(list(1 + NOISE * rng.standard_normal(6)))
+            runs = [1 - sds * NOISE + NOISE * rng.standard_normal()]
+            result = judge.assess(runs)
+            while result.verdict is Verdict.RETEST:
+                for _ in range(judge.incumbent_runs_wanted):
+                    judge.incumbent(1 + NOISE * rng.standard_normal())
+                runs.append(1 - sds * NOISE + NOISE * rng.standard_normal())
+                result = judge.assess(runs)
+            kept += result.keep
+        found[sds] = kept / 60
+    assert found[5.0] >= 0.9
+    assert found[5.0] > found[3.0] > 0.35

@@ -1,0 +1,185 @@
+"""Laws that hold for every sequence of measurements."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from msgspec.structs import astuple
+
+from ratchet.base.errors import DataError
+from ratchet.judge.judge import Assessment, Judge
+from ratchet.judge.settings import Settings
+from ratchet.records.records import Verdict
+
+Call = tuple[list[float], bool]
+
+# Differences from the first run, in noise scales.
+offset = st.floats(-20, 20).map(lambda x: round(x, 3))
+candidate = st.tuples(st.lists(offset, min_size=1, max_size=4), st.booleans())
+calls = st.lists(candidate, min_size=1, max_size=12)
+
+
+def play(judge: Judge, sequence: list[Call], center: float, scale: float) -> list[Assessment]:
+    found = []
+    for ys, keep in sequence:
+        found.append(judge.assess([center + scale * y for y in ys]))
+        judge.commit(keep)
+    return found
+
+
+def started(scale: float, center: float) -> Judge:
+    judge = Judge(Settings(noise_center=scale, effect_scale=scale))
+    for y in (0.0, 0.8):
+        judge.incumbent(center + scale * y)
+    return judge
+
+
+def assert_same(left: Assessment, right: Assessment, factor: float) -> None:
+    assert left.confidence == pytest.approx(right.confidence, abs=1e-7)
+    for name in ("gain", "delta", "delta_sd", "noise_sd", "retest_value", "fresh_value"):
+        ours, theirs = getattr(left, name) / factor, getattr(right, name)
+        assert ours == pytest.approx(theirs, rel=1e-6, abs=1e-7), name
+    near = min(abs(left.confidence - p) for p in (0.02, 0.5, 0.6, 0.95, 0.999)) < 1e-6
+    assert near or left.verdict is right.verdict
+
+
+@settings(deadline=None, max_examples=40)
+@given(calls, st.floats(1e-6, 1e6))
+def test_the_unit_of_the_metric_does_not_matter(sequence: list[Call], factor: float) -> None:
+    one = play(started(1.0, 0.0), sequence, 0.0, 1.0)
+    other = play(started(factor, 0.0), sequence, 0.0, factor)
+    for left, right in zip(other, one, strict=True):
+        assert_same(left, right, factor)
+
+
+@settings(deadline=None, max_examples=40)
+@given(calls, st.floats(-1e3, 1e3))
+def test_the_origin_of_the_metric_does_not_matter(sequence: list[Call], shift: float) -> None:
+    one = play(started(1.0, 0.0), sequence, 0.0, 1.0)
+    other = play(started(1.0, shift), sequence, shift, 1.0)
+    for left, right in zip(other, one, strict=True):
+        assert_same(left, right, 1.0)
+
+
+@settings(deadline=None, max_examples=40)
+@given(st.floats(2, 60), st.integers(1, 4))
+def test_consistent_evidence_makes_it_surer(size: float, count: int) -> None:
+    judge = started(1.0, 0.0)
+    few, more = (judge.assess([-size] * n) for n in (count, count + 1))
+    assert more.confidence >= few.confidence
+    few, more = (judge.assess([+size] * n) for n in (count, count + 1))
+    assert more.confidence <= few.confidence
+
+
+@settings(deadline=None, max_examples=40)
+@given(calls, st.integers(0, 12), st.floats(-3, 3))
+def test_a_stored_judge_goes_on_to_the_bit(
+    sequence: list[Call], cut: int, threshold: float
+) -> None:
+    judge = started(1.0, 0.0)
+    play(judge, sequence[:cut], 0.0, 1.0)
+    restored = Judge.from_dict(json.loads(json.dumps(judge.to_dict())))
+    assert restored.to_dict() == judge.to_dict()
+    for ys, keep in sequence[cut:]:
+        ours, theirs = judge.assess(ys, threshold), restored.assess(ys, threshold)
+        assert astuple(ours) == astuple(theirs)
+        judge.commit(keep)
+        restored.commit(keep)
+    judge.crash()
+    restored.crash()
+    assert restored.noise_interval() == judge.noise_interval()
+    assert restored.to_dict() == judge.to_dict()
+
+
+def quiet_session() -> Judge:
+    judge = started(1.0, 0.0)
+    rng = np.random.default_rng(5)
+    for _ in range(30):
+        judge.assess([float(rng.standard_normal())])
+        judge.commit(False)
+    return judge
+
+
+@settings(deadline=None, max_examples=25)
+@given(st.floats(50, 1e8), st.sampled_from([-1, 1]), st.booleans())
+def test_a_wild_outlier_does_not_raise_the_noise_floor(
+    size: float, sign: int, replicated: bool
+) -> None:
+    judge = quiet_session()
+    before, mean = judge.noise_sd, judge.incumbent_mean
+    judge.assess([0.1, sign * size] if replicated else [sign * size])
+    judge.commit(False)
+    assert judge.noise_sd < 1.5 * before
+    assert judge.incumbent_sd < before
+    assert abs(judge.incumbent_mean - mean) < 0.5 * before
+
+
+def test_a_diverged_run_of_the_incumbent_is_not_believed() -> None:
+    judge = quiet_session()
+    before, mean = judge.noise_sd, judge.incumbent_mean
+    judge.incumbent(1e4)
+    assert judge.noise_sd < 1.5 * before
+    assert abs(judge.incumbent_mean - mean) < 0.5 * before
+
+
+def test_the_state_stays_small() -> None:
+    judge = quiet_session()
+    rng = np.random.default_rng(6)
+    for _ in range(120):
+        judge.assess([float(5 * rng.standard_normal())])
+        judge.commit(False)
+    assert len(json.dumps(judge.to_dict())) < 60_000
+
+
+def test_assess_leaves_the_state_alone() -> None:
+    judge = started(1.0, 0.0)
+    before = judge.to_dict()
+    first = judge.assess([-1.0])
+    judge.assess([-1.0, -2.0], threshold=0.5)
+    assert judge.to_dict() == before
+    assert judge.assess([-1.0]) == first
+
+
+@pytest.mark.parametrize("ys", [[], [float("nan")], [0.0, float("inf")], [None], "x"])
+def test_unusable_measurements_are_refused(ys: list[float]) -> None:
+    judge = started(1.0, 0.0)
+    with pytest.raises(DataError, match="finite"):
+        judge.assess(ys)
+
+
+def test_calls_out_of_order_are_refused() -> None:
+    judge = Judge()
+    with pytest.raises(DataError, match="incumbent"):
+        judge.assess([1.0])
+    with pytest.raises(DataError, match="incumbent"):
+        judge.crash()
+    with pytest.raises(DataError, match="assessed"):
+        judge.commit(True)
+    judge.incumbent(1.0)
+    judge.assess([1.0])
+    judge.commit(False)
+    with pytest.raises(DataError, match="assessed"):
+        judge.commit(False)
+    with pytest.raises(DataError, match="finite"):
+        judge.incumbent(float("nan"))
+
+
+@pytest.mark.parametrize("broken", ["format", "settings", "weights", "window", "mean", "doubts"])
+def test_a_broken_state_is_refused(broken: str) -> None:
+    state = json.loads(json.dumps(quiet_session().to_dict()))
+    state[broken] = ["x"]
+    with pytest.raises(DataError, match="judge"):
+        Judge.from_dict(state)
+
+
+def test_no_retest_beyond_the_allowed_replicates() -> None:
+    limited = Settings(noise_center=1.0, effect_scale=1.0, max_replicates=2)
+    judge = Judge(limited)
+    for y in (0.0, 0.5, -0.5):
+        judge.incumbent(y)
+    verdicts = [judge.assess([-2.0] * 2 + [x]).verdict for x in np.linspace(-4, 2, 13)]
+    assert Verdict.RETEST not in verdicts

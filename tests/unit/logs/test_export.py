@@ -1,0 +1,257 @@
+"""Sheets as text: nothing is dropped, nothing invented, and it can be read again."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from helpers.autojudge_logs import CORPUS
+from ratchet.base.errors import DataError
+from ratchet.base.structs import replace, to_json_values
+from ratchet.base.text import one_line
+from ratchet.logs.export import (
+    SHEET_FORMATS,
+    ExportedExperiment,
+    Sheet,
+    sheet_of,
+    to_csv,
+    to_json,
+    to_results_tsv,
+)
+from ratchet.logs.reader import read_table
+
+HEADER = "commit\tval_bpb\tmemory_gb\tstatus\tdescription\n"
+REFERENCE = CORPUS / "sessions" / "karpathy__autoresearch__mar8.tsv"
+needs_logs = pytest.mark.skipif(
+    not REFERENCE.exists(), reason="the collection of real logs is not here"
+)
+
+
+def of(text: str, name: str = "log.tsv") -> Sheet:
+    data = text.encode()
+    return sheet_of(read_table(data, name), data, name)
+
+
+def again(text: str) -> Sheet:
+    return of(text, "again")
+
+
+entries = st.builds(
+    ExportedExperiment,
+    number=st.just(0),
+    line=st.none(),
+    commit=st.text("0123456789abcdef", min_size=7, max_size=39),
+    value=st.none() | st.floats(-1e12, 1e12).filter(bool),
+    memory_gb=st.none() | st.floats(1e-6, 1e4),
+    status=st.sampled_from(["keep", "discard", "crash"]),
+    description=st.text(max_size=40).map(one_line),
+)
+sheets = st.builds(
+    lambda metric, found: Sheet(
+        "s", metric, "minimize", tuple(replace(e, number=n) for n, e in found)
+    ),
+    st.sampled_from(["val_bpb", "val_loss", "rmse"]),
+    st.lists(entries, min_size=1, max_size=8).map(enumerate).map(list),
+)
+fields = st.dictionaries(
+    st.sampled_from(["mfu", "a,b", 'c"d', "runs"]),
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=9),
+)
+
+
+@given(sheets)
+@settings(max_examples=120, deadline=None)
+def test_results_tsv_is_read_back_whole(sheet: Sheet) -> None:
+    text = to_results_tsv(sheet).text
+    lines = text.splitlines()
+    assert all(len(line.split("\t")) == 5 for line in lines)
+    found = again(text)
+    assert found.metric == sheet.metric
+    assert len(found.entries) == len(sheet.entries)
+    for entry, read in zip(sheet.entries, found.entries, strict=True):
+        assert (read.commit, read.value, read.memory_gb) == (
+            entry.commit,
+            entry.value,
+            entry.memory_gb,
+        )
+        assert (read.status, read.description) == (entry.status, entry.description)
+
+
+@given(sheets, st.lists(fields, min_size=8, max_size=8))
+@settings(max_examples=120, deadline=None)
+def test_csv_holds_every_value(sheet: Sheet, more: list[dict[str, Any]]) -> None:
+    pairs = zip(sheet.entries, more, strict=False)
+    filled = tuple(replace(entry, fields=extra) for entry, extra in pairs)
+    text = to_csv(Sheet("s", sheet.metric, "minimize", filled)).text
+    rows = list(csv.DictReader(text.split("\n")[:-1]))
+    assert len(rows) == len(filled)
+    for entry, row in zip(filled, rows, strict=True):
+        assert row[sheet.metric] == ("" if entry.value is None else repr(entry.value))
+        assert row["memory_gb"] == ("" if entry.memory_gb is None else repr(entry.memory_gb))
+        assert (row["commit"], row["description"]) == (entry.commit, entry.description)
+        for name, value in entry.fields.items():
+            if value is None:
+                assert row[name] == ""
+            elif isinstance(value, bool):
+                assert row[name] == str(value).lower()
+            elif isinstance(value, float):
+                assert float(row[name]) == value
+            else:
+                assert row[name] == one_line(str(value))
+
+
+@given(sheets)
+@settings(max_examples=60, deadline=None)
+def test_json_is_the_sheet(sheet: Sheet) -> None:
+    found = json.loads(to_json(sheet).text)
+    assert found["experiments"] == [to_json_values(entry) for entry in sheet.entries]
+    assert (found["session"], found["metric"]) == (sheet.name, sheet.metric)
+
+
+def test_csv_can_be_imported_again() -> None:
+    sheet = of(HEADER + 'a1\t0.9\t44.0\tkeep\tbase, "quoted"\nb2\t0.000000\t0.0\tcrash\toom\n')
+    found = again(to_csv(sheet).text)
+    assert [e.value for e in found.entries] == [0.9, None]
+    assert [e.status for e in found.entries] == ["keep", "crash"]
+    assert found.entries[0].description == 'base, "quoted"'
+
+
+def test_a_missing_value_is_empty_but_in_results_tsv() -> None:
+    sheet = of(HEADER + "a1\t0.9\t44.0\tkeep\tbase\nb2\t0.000000\t0.0\tcrash\toom\n")
+    crashed = sheet.entries[1]
+    assert crashed.value is None and crashed.memory_gb is None
+    assert to_results_tsv(sheet).text.splitlines()[2] == "b2\t0.000000\t0.0\tcrash\toom"
+    row = list(csv.DictReader(to_csv(sheet).text.splitlines()))[1]
+    assert row["val_bpb"] == row["memory_gb"] == row["agent"] == ""
+    assert json.loads(to_json(sheet).text)["experiments"][1]["value"] is None
+
+
+def test_a_true_zero_is_no_missing_value() -> None:
+    text = "commit\tval_acc\tmemory_gb\tstatus\tdescription\na\t0.0\t1.0\tkeep\tbase\n"
+    sheet = of(text)
+    assert sheet.entries[0].value == 0
+    assert again(to_results_tsv(sheet).text).entries[0].value == 0
+
+
+def test_values_keep_their_digits_and_hashes_are_short() -> None:
+    full = "0123456789abcdef0123456789abcdef01234567"
+    entry = ExportedExperiment(1, None, full, 0.12345678901, 0.0512, "keep", "x")
+    text = to_results_tsv(Sheet("s", "loss", "minimize", (entry,))).text
+    assert text.splitlines()[1] == "0123456\t0.12345678901\t0.0512\tkeep\tx"
+    assert full in to_csv(Sheet("s", "loss", "minimize", (entry,))).text
+
+
+def test_what_five_columns_cannot_hold_is_told() -> None:
+    text = "run\tloss\tmfu\tstatus\tagent\tdescription\n"
+    text += "1\t0.9\t40\tbaseline\tx\ta\n2\t\t\tpending\ty\tb\n3\t0.8\t41\tmaybe?\tx\tc\n"
+    made = to_results_tsv(of(text))
+    lines = made.text.splitlines()
+    assert lines[1:] == ["1\t0.900000\t0.0\tkeep\ta", "2\t0.000000\t0.0\tpending\tb"]
+    said = "\n".join(made.left_out)
+    assert "line 4, column 4: expected a status" in said
+    assert "log.mfu" in said and "agent" in said
+    assert "1 rows have the status 'pending'" in said
+
+
+def test_every_cell_of_a_log_is_a_field() -> None:
+    sheet = of("run\tloss\t\tmfu\tmfu\tstatus\tdescription\n1\t0.9\tz\t4\t5\tkeep\ta\n")
+    assert sheet.entries[0].fields == {
+        "log.run": "1",
+        "log.loss": "0.9",
+        "log.column 3": "z",
+        "log.mfu": "4",
+        "log.mfu (5)": "5",
+        "log.status": "keep",
+        "log.description": "a",
+    }
+    long = of("run\tloss\tstatus\n1\t0.9\tkeep\tmore\teven more\n").entries[0].fields
+    assert (long["log.column 4"], long["log.column 5"]) == ("more", "even more")
+
+
+def test_json_lines_keep_their_nested_values() -> None:
+    line = {
+        "run": 1,
+        "loss": 0.5,
+        "status": "keep",
+        "asi": {"a": [1, {"b": "x\x1b[2J"}]},
+        "n": None,
+    }
+    sheet = of(json.dumps(line) + "\n" + json.dumps({**line, "x": float("nan")}) + "\n")
+    assert sheet.entries[0].fields["log.asi"] == {"a": [1, {"b": "x [2J"}]}
+    assert sheet.entries[0].fields["log.n"] is None
+    assert sheet.entries[1].fields["log.x"] == "nan"
+    row, _ = csv.DictReader(to_csv(sheet).text.splitlines())
+    assert json.loads(row["log.asi"]) == {"a": [1, {"b": "x [2J"}]}
+
+
+# --- real logs, where they are at hand --------------------------------------------------
+
+
+def sessions() -> list[dict[str, str]]:
+    listing = CORPUS / "sessions.tsv"
+    if not listing.exists():
+        return []
+    with listing.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE))
+
+
+@needs_logs
+def test_the_reference_session_is_written_as_it_was() -> None:
+    data = REFERENCE.read_bytes()
+    made = to_results_tsv(sheet_of(read_table(data, "log"), data, "log"))
+    assert made.text.encode() == data
+    assert made.left_out == ()
+
+
+def numbers(fields: Any) -> set[float]:
+    """All numbers that stand in a row's cells, and megabytes as gigabytes."""
+    if isinstance(fields, dict):
+        return set().union(*map(numbers, fields.values()))
+    try:
+        value = float(str(fields).strip("%*` ").replace(",", "").removesuffix("GB"))
+    except ValueError:
+        return set()
+    return {value, value / 1024}
+
+
+@pytest.mark.parametrize("listed", sessions(), ids=lambda entry: entry["file"])
+def test_each_collected_log_is_imported_whole(listed: dict[str, str]) -> None:
+    """Every row is there or named with line and column; no value is dropped or invented."""
+    path = Path(CORPUS / "sessions" / listed["file"])
+    data = path.read_bytes()
+    try:
+        table = read_table(data, path.name)
+    except DataError as error:
+        assert "line" in str(error) and "column" in str(error)
+        return
+    sheet = sheet_of(table, data, path.name)
+    unread = [problem for problem in table.problems if problem.unread]
+    assert len(sheet.entries) + len(unread) == int(listed["rows"])
+    assert all(problem.line > 0 and problem.column > 0 for problem in table.problems)
+    noted = {problem.line for problem in table.problems}
+    for entry in sheet.entries:
+        assert entry.fields, f"line {entry.line} has lost its cells"
+        known = numbers(dict(entry.fields))
+        assert {entry.value, entry.memory_gb} - {None} <= known, f"line {entry.line}"
+        cell = entry.fields.get(f"log.{table.metric}", entry.fields.get("log.metric"))
+        if entry.value is None and entry.line not in noted:
+            # No number, or a zero that is told to be none.
+            told = any("0 were not kept" in note for note in table.assumptions)
+            zero = numbers(cell) == {0.0}
+            status = entry.status in ("crash", "note")
+            own = cell == "0.000000"
+            assert not numbers(cell) or (zero and (told or status or own)), f"line {entry.line}"
+    for name in SHEET_FORMATS:
+        made = SHEET_FORMATS[name](sheet)
+        assert all(any(str(p) in note for note in made.left_out) for p in unread) or name == "json"
+    assert len(to_results_tsv(sheet).text.splitlines()) == 1 + len(sheet.entries)
+    assert len(list(csv.reader(to_csv(sheet).text.splitlines()))) == 1 + len(sheet.entries)
+    whole = json.loads(to_json(sheet).text)
+    assert [e["value"] for e in whole["experiments"]] == [row.value for row in table.rows]
+    assert whole["problems"] == [str(problem) for problem in table.problems]

@@ -1,0 +1,201 @@
+"""The history of a session: its trials, and how it is read while rounds are being written."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from helpers.trials import history, proposal, run, trial
+from ratchet.base.errors import InputMissingError
+from ratchet.base.io import read_bytes, write_bytes, write_json
+from ratchet.base.structs import replace
+from ratchet.records.history import BASELINE, History, Trial, finished_rounds
+from ratchet.records.paths import SessionPaths
+from ratchet.records.records import (
+    Confirmation,
+    Edit,
+    Outcome,
+    Proposals,
+    Remeasurement,
+    RoundVerdict,
+    Status,
+    StopReason,
+    Verdict,
+)
+
+trials = st.builds(
+    trial,
+    number=st.just(1),
+    category=st.sampled_from(["optimizer", "data"]),
+    description=st.text(max_size=20),
+    verdict=st.sampled_from([*Verdict]),
+    mean=st.floats(-1e9, 1e9),
+    delta=st.none() | st.floats(-1e9, 1e9),
+    confidence=st.none() | st.floats(0, 1),
+    gain=st.none() | st.floats(-1e9, 1e9),
+    reason=st.text(max_size=20),
+)
+sessions = st.lists(trials, max_size=6).map(
+    lambda found: history([_numbered(one, n) for n, one in enumerate(found, 1)])
+)
+
+
+def _numbered(one: Trial, number: int) -> Trial:
+    ruling = None if one.ruling is None else replace(one.ruling, number=number)
+    made = replace(one.proposal, number=number, source=f"source {number}")
+    return replace(one, proposal=made, ruling=ruling)
+
+
+def write(past: History, paths: SessionPaths) -> None:
+    """The files of a session, as its steps leave them."""
+    write_json(paths.baseline, past.baseline)
+    for made, ruled in zip(past.proposals, past.verdicts, strict=True):
+        write_json(paths.round(made.round).proposals, made)
+        write_json(paths.round(made.round).verdict, ruled)
+    for state in past.states:
+        write_json(paths.round(state.round).steer, state)
+    if past.confirmation is not None:
+        write_json(paths.confirmation, past.confirmation)
+
+
+FIRST = trial(1, "optimizer", "BETA2", mean=3.1, delta=0.1, confidence=0.2)
+SECOND = trial(2, "data", "shorter", Verdict.KEEP, mean=2.8, delta=-0.2, gain=0.19)
+THIRD = trial(3, "other", "no", Verdict.CRASH, reason="boom")
+PAST = history((FIRST, SECOND, THIRD), confirmation=Confirmation(2, (run(3.0),), (run(2.9),)))
+
+
+@given(past=sessions)
+def test_what_is_written_is_read_again(past: History, tmp_path_factory) -> None:
+    paths = SessionPaths("s", tmp_path_factory.mktemp("root"))
+    write(past, paths)
+    assert History.read(paths) == past
+    assert finished_rounds(paths) == len(past.verdicts)
+    for last in range(len(past.verdicts) + 1):
+        early = History.read(paths, last)
+        assert early.trials == past.trials[:last]
+        assert early.state == past.states[last]
+
+
+@given(past=sessions)
+def test_every_ruling_is_a_trial_and_every_run_is_counted(past: History) -> None:
+    rulings = [ruling for verdict in past.verdicts for ruling in verdict.rulings]
+    assert [one.ruling for one in past.judged] == rulings
+    assert [one.number for one in past.kept] == [v.kept for v in past.verdicts if v.kept]
+    assert len(past.runs) == len(past.baseline.runs) + sum(len(r.runs) for r in rulings)
+    assert past.state.incumbent.number == ([0] + [one.number for one in past.kept])[-1]
+    assert all(past.trial(one.number) is one for one in past.trials)
+    assert past.trial(len(past.trials) + 1) is None
+
+
+def test_a_round_that_is_not_finished_is_left_out(tmp_path: Path) -> None:
+    paths = SessionPaths("s", tmp_path)
+    write(PAST, paths)
+    last = paths.round(3)
+    last.steer.unlink()
+    assert History.read(paths).trials == PAST.trials[:2]
+    # Steering itself reads the round that it is to finish.
+    judged = History.read(paths, 3)
+    assert (judged.trials, len(judged.states)) == (PAST.trials, 3)
+    earlier = read_bytes(paths.round(1).steer)
+    paths.round(1).steer.unlink()
+    with pytest.raises(InputMissingError, match="steer"):
+        History.read(paths, 3)
+    write_bytes(paths.round(1).steer, earlier)
+    last.verdict.unlink()
+    with pytest.raises(InputMissingError, match="verdict"):
+        History.read(paths, 3)
+    last.proposals.unlink()
+    paths.confirmation.unlink()
+    assert History.read(paths).confirmation is None
+    paths.baseline.unlink()
+    with pytest.raises(InputMissingError, match="baseline"):
+        History.read(paths)
+
+
+def test_rounds_after_the_end_repeat_it_and_are_left_out(tmp_path: Path) -> None:
+    paths = SessionPaths("s", tmp_path)
+    stopped = Proposals(4, stop=StopReason.TARGET, detail="reached")
+    ended = replace(
+        PAST,
+        proposals=(*PAST.proposals, stopped),
+        verdicts=(*PAST.verdicts, RoundVerdict(4, stop=StopReason.TARGET)),
+        states=(*PAST.states, replace(PAST.state, round=4, stop=StopReason.TARGET)),
+    )
+    write(ended, paths)
+    for number in (5, 6):
+        for name in ("proposals", "verdict", "steer"):
+            copied = read_bytes(getattr(paths.round(4), name))
+            write_bytes(getattr(paths.round(number), name), copied)
+    assert finished_rounds(paths) == 6
+    assert History.read(paths) == History.read(paths, 6) == ended
+    # The limit was raised: round 5 is proposed anew, and its old verdict is still there.
+    write_json(paths.round(5).proposals, Proposals(5, (proposal(4),)))
+    assert History.read(paths) == ended
+
+
+def test_a_trial_says_what_came_of_it() -> None:
+    one, two, three = PAST.trials
+    assert (one.word, one.status, one.kept, one.failed) == ("DISCARD", Status.DISCARD, False, False)
+    assert (two.word, two.status, two.kept) == ("KEEP", Status.KEEP, True)
+    assert (two.mean, two.delta, two.gain, two.values) == (2.8, -0.2, 0.19, [2.8])
+    assert (three.word, three.status) == ("CRASH", Status.CRASH)
+    assert (three.crashed, three.failed) == (True, True)
+    assert (three.mean, three.values, three.failure) == (None, [], "crash: boom")
+
+
+def test_a_trial_that_was_refused_was_not_run() -> None:
+    ruling = replace(THIRD.ruling, verdict=Verdict.TAMPERED, reason="not run: it cheats", runs=())
+    refused = replace(THIRD, runs=(), ruling=ruling)
+    assert refused.telling_run is None
+    assert refused.failure == "not run: it cheats"
+    assert (refused.failed, refused.crashed, refused.status) == (True, False, Status.CRASH)
+
+
+def test_a_proposal_that_waits_has_no_result() -> None:
+    waits = history((FIRST, trial(2, verdict=None)))
+    assert [one.number for one in waits.trials] == [1, 2]
+    assert [one.number for one in waits.judged] == [1]
+    last = waits.trials[-1]
+    assert (last.word, last.verdict, last.status, last.mean, last.failed) == (
+        *("", None, None, None, False),
+    )
+
+
+def test_the_baseline_is_trial_0() -> None:
+    start = history(baseline=(3.0, 5.0)).start
+    assert (start.number, start.word, start.status) == (0, BASELINE, Status.KEEP)
+    assert (start.mean, start.memory_mb, start.delta, start.confidence) == (4.0, None, None, None)
+    assert start.kept and not start.failed
+    broken = replace(PAST.baseline, runs=(run(None, "boom"), run(3.0, memory_mb=7.0)))
+    start = History(broken).start
+    assert (start.mean, start.memory_mb) == (3.0, 7.0)
+    assert start.telling_run is not None
+    assert start.telling_run.outcome is Outcome.CRASH
+
+
+def test_a_near_miss_knows_its_second_try() -> None:
+    again = replace(proposal(4), retry_of=1)
+    found = replace(PAST, proposals=(*PAST.proposals, Proposals(4, (again,))))
+    assert [one.retried_as for one in found.trials] == [4, None, None, None]
+
+
+def test_an_edit_has_the_name_that_it_is_not_repeated_by() -> None:
+    assert FIRST.edit is None
+    assert Trial(replace(proposal(1), edit=Edit("constant", "LR", "0.1"))).edit == "LR=0.1"
+
+
+def test_further_runs_of_the_incumbent_and_the_last_noise_floor() -> None:
+    check = Remeasurement(0, run(3.2), 3.0, 0.1)
+    verdicts = (
+        replace(PAST.verdicts[0], remeasured=check, incumbent_runs=(run(3.3),), noise_sd=0.02),
+        *(replace(v, noise_sd=None) for v in PAST.verdicts[1:]),
+    )
+    found = replace(PAST, verdicts=verdicts)
+    assert [one.value for one in found.incumbent_runs] == [3.2, 3.3]
+    assert [one.value for one in found.confirmation_runs] == [3.0, 2.9]
+    assert len(found.runs) == 3 + 3 + 2 + 2
+    assert found.noise_sd == 0.02
+    assert replace(found, verdicts=verdicts[1:]).noise_sd is None

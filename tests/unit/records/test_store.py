@@ -1,0 +1,207 @@
+"""The store: whole entries, found again, never executed twice, never trusted blindly."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ratchet.base.errors import InputMissingError, StoreError
+from ratchet.base.io import lock_file
+from ratchet.records.paths import StorePaths
+from ratchet.records.records import Outcome
+from ratchet.records.store import ALIVE, LOG, RunRecord, Store, run_key
+
+MATERIAL = {"sources": {"train.py": "abc"}, "seed": 7}
+RECORD = RunRecord(Outcome.OK, "", 0, None, 1.5, 1.25, 80.0, {"val": 0.5, "bad": None})
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store(StorePaths(tmp_path / "store"))
+
+
+def execute(folder: Path) -> RunRecord:
+    (folder / LOG).write_text("---\nval: 0.5\n")
+    (folder / "source").mkdir()
+    (folder / "source" / "train.py").write_text("x = 1\n")
+    return RECORD
+
+
+def never(_: Path) -> RunRecord:
+    raise AssertionError("a finished run was executed again")
+
+
+def test_a_finished_run_is_never_executed_again(store: Store) -> None:
+    key, record, executed = store.run(MATERIAL, execute)
+    assert (record, executed) == (RECORD, True)
+    assert store.run(MATERIAL, never) == (key, RECORD, False)
+    assert key == run_key(MATERIAL)
+    assert store.lookup(key) == RECORD
+    assert not list(store.paths.partial.iterdir())
+
+
+def test_the_key_depends_on_every_part() -> None:
+    keys = {
+        run_key(MATERIAL),
+        run_key({**MATERIAL, "seed": 8}),
+        run_key({**MATERIAL, "sources": {"train.py": "abd"}}),
+        run_key({**MATERIAL, "budget": {"seconds": 3}}),
+    }
+    assert len(keys) == 4
+
+
+def test_a_failed_execution_leaves_nothing(store: Store) -> None:
+    def fail(folder: Path) -> RunRecord:
+        (folder / LOG).write_text("half")
+        raise OSError(28, "No space left on device")
+
+    with pytest.raises(OSError, match="No space"):
+        store.run(MATERIAL, fail)
+    assert store.lookup(run_key(MATERIAL)) is None
+    assert not list(store.paths.partial.iterdir())
+    assert store.run(MATERIAL, execute)[2]
+
+
+@pytest.mark.parametrize("name", ["run.json", "metrics.json", LOG, "source/train.py"])
+def test_one_flipped_byte_sets_an_entry_aside(store: Store, name: str) -> None:
+    key, _, _ = store.run(MATERIAL, execute)
+    path = store.run_file(key, name)
+    path.chmod(0o644)
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+    assert store.lookup(key) is None
+    (aside,) = store.paths.damaged.iterdir()
+    assert (aside / name).read_bytes() == data
+    assert store.run(MATERIAL, execute)[2]
+
+
+@pytest.mark.parametrize("name", ["run.json", LOG])
+def test_a_missing_file_is_damage_too(store: Store, name: str) -> None:
+    key, _, _ = store.run(MATERIAL, execute)
+    store.run_file(key, name).unlink()
+    assert store.lookup(key) is None
+    assert len(list(store.paths.damaged.iterdir())) == 1
+
+
+def test_an_entry_under_another_key_is_not_believed(store: Store) -> None:
+    key, _, _ = store.run(MATERIAL, execute)
+    other = run_key({**MATERIAL, "seed": 8})
+    store.paths.run(other).parent.mkdir(parents=True, exist_ok=True)
+    store.paths.run(key).rename(store.paths.run(other))
+    assert store.lookup(other) is None
+
+
+RACER = """
+import sys, time
+from pathlib import Path
+from ratchet.records.paths import StorePaths
+from ratchet.records.records import Outcome
+from ratchet.records.store import RunRecord, Store
+
+def slow(folder):
+    with open(sys.argv[2], "a") as ledger:
+        ledger.write("executed\\n")
+    time.sleep(0.3)
+    (folder / "run.log").write_text("log")
+    return RunRecord(Outcome.OK, "", 0, None, 1.5, 1.25, 80.0, {"val": 0.5, "bad": None})
+
+Store(StorePaths(Path(sys.argv[1]))).run({"sources": {"train.py": "abc"}, "seed": 7}, slow)
+"""
+
+
+def test_processes_racing_for_one_key_end_with_one_whole_entry(store: Store, tmp_path) -> None:
+    ledger = tmp_path / "ledger"
+    command = [sys.executable, "-c", RACER, str(store.paths.root), str(ledger)]
+    racers = [subprocess.Popen(command) for _ in range(4)]
+    assert [racer.wait(60) for racer in racers] == [0] * 4
+    assert ledger.read_text() == "executed\n"
+    assert store.lookup(run_key(MATERIAL)) == RECORD
+
+
+def test_without_working_locks_the_first_to_publish_counts(store: Store) -> None:
+    def overtaken(_: Path) -> RunRecord:
+        store.paths.run(run_key(MATERIAL)).parent.mkdir(parents=True)
+        with store._partial_folder() as theirs:
+            store._publish(theirs, run_key(MATERIAL), MATERIAL, execute(theirs))
+        return RunRecord(Outcome.OK, "", 0, None, 9.0, 9.0, 9.0, {})
+
+    assert store.run(MATERIAL, overtaken)[1] == RECORD
+
+
+@settings(max_examples=30, deadline=None)
+@given(data=st.binary())
+def test_blobs_come_back(tmp_path_factory: pytest.TempPathFactory, data: bytes) -> None:
+    store = Store(StorePaths(tmp_path_factory.mktemp("blobs")))
+    sha = store.put(data)
+    assert store.get(sha) == data
+    assert store.put(data) == sha
+    assert store.paths.blob(sha).stat().st_mode & 0o222 == 0
+
+
+def test_a_damaged_blob_is_named_and_can_be_put_again(store: Store) -> None:
+    sha = store.put(b"content")
+    path = store.paths.blob(sha)
+    path.chmod(0o644)
+    path.write_bytes(b"cOntent")
+    with pytest.raises(StoreError, match=f"expected sha256 {sha}, found"):
+        store.get(sha)
+    assert store.put(b"content") == sha
+    assert store.get(sha) == b"content"
+    with pytest.raises(StoreError, match="no such file"):
+        store.get("0" * 64)
+
+
+def test_an_answer_is_given_once(store: Store) -> None:
+    answers = iter([{"n": 1}, {"n": 2}])
+    assert store.memo("kind", {"q": 1}, lambda: next(answers)) == {"n": 1}
+    assert store.memo("kind", {"q": 1}, lambda: next(answers)) == {"n": 1}
+    assert store.memo("kind", {"q": 2}, lambda: next(answers)) == {"n": 2}
+
+
+@pytest.mark.parametrize("text", ["{", '{"answer": 3, "digest": "x"}', "[]", "{}"])
+def test_a_damaged_answer_is_asked_again(store: Store, text: str) -> None:
+    store.memo("kind", "q", lambda: 1)
+    (path,) = (store.paths.root / "kind").rglob("*.json")
+    path.write_text(text)
+    assert store.memo("kind", "q", lambda: 2) == 2
+    assert (next(store.paths.damaged.iterdir())).read_text() == text
+
+
+def test_partial_folders_of_the_living_stay(store: Store) -> None:
+    with store._partial_folder() as mine:
+        Store(store.paths).clear_partial()
+        assert mine.is_dir()
+    assert not mine.exists()
+
+
+def test_a_sign_of_life_can_be_locked_against_other_machines(store: Store) -> None:
+    """A network file system passes on locks of files that are open for writing alone."""
+    with store._partial_folder() as mine:
+        sign = mine.with_name(mine.name + ALIVE)
+        with pytest.raises(BlockingIOError), lock_file(sign, wait=False):
+            pass
+        assert sign.is_file()
+    assert not list(store.paths.partial.iterdir())
+
+
+def test_partial_folders_of_the_dead_are_cleared(store: Store) -> None:
+    (store.paths.partial / "run-dead" / "work").mkdir(parents=True)
+    (store.paths.partial / f"run-dead{ALIVE}").touch()
+    (store.paths.partial / f"run-half-cleared{ALIVE}").touch()
+    store.clear_partial()
+    assert not list(store.paths.partial.iterdir())
+
+
+def test_a_file_is_kept_by_name(store: Store, tmp_path: Path) -> None:
+    (tmp_path / "f").write_bytes(b"abc")
+    entry = store.fingerprint(tmp_path / "f", "data/f")
+    assert (entry.path, entry.bytes) == ("data/f", 3)
+    assert store.get(entry.sha256) == b"abc"
+    with pytest.raises(InputMissingError, match="cannot be read"):
+        store.fingerprint(tmp_path / "none", "none")

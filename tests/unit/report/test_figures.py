@@ -1,0 +1,177 @@
+"""Figures as data: classes, ranges and labels, without drawing anything."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+
+import pytest
+
+from helpers import report_records as sample
+from ratchet.base.colours import DARK, LIGHT
+from ratchet.records.records import Confirmation, Direction
+from ratchet.report.facts import build_facts
+from ratchet.report.figure_style import Anchor, integer_ticks, place_labels, robust_range, tick_axis
+from ratchet.report.figures import (
+    MOST_ROWS,
+    PROGRESS_CLASSES,
+    PROGRESS_NARROW,
+    PROGRESS_WIDE,
+    SHARED,
+    forest_figure,
+    forest_rows,
+    progress_figure,
+)
+
+
+@pytest.fixture(scope="module")
+def facts():
+    return build_facts(sample.session())
+
+
+def layer_of(spec, kind, **has):
+    return [
+        each
+        for each in spec["layer"]
+        if each["mark"]["type"] == kind and all(each["mark"].get(k) == v for k, v in has.items())
+    ]
+
+
+def rows(spec):
+    return layer_of(spec, "point")[0]["data"]["values"]
+
+
+def test_every_experiment_is_a_point_of_its_class(facts):
+    assert Counter(row["class"] for row in rows(progress_figure(facts))) == {
+        "baseline run": 3,
+        "discarded": 4,
+        "kept": 5,
+        "no result": 2,
+        "off the scale, higher": 1,
+        "baseline, fresh seeds": 1,
+        "champion, fresh seeds": 1,
+    }
+
+
+def test_classes_differ_by_shape_or_area_and_not_by_colour_alone():
+    assert len({(shape, area) for _, shape, _, area in PROGRESS_CLASSES}) == len(PROGRESS_CLASSES)
+
+
+@pytest.mark.parametrize("direction", list(Direction))
+def test_one_wild_point_does_not_blow_up_the_axis(direction):
+    spec = progress_figure(build_facts(sample.session(direction=direction)))
+    points = layer_of(spec, "point")[0]
+    low, high = points["encoding"]["y"]["scale"]["domain"]
+    assert high - low < 1.0
+    assert all(low <= row["y"] <= high for row in points["data"]["values"])
+    edge = {row["y"] for row in points["data"]["values"] if row["class"] == "no result"}
+    worse_end = high if direction is Direction.MINIMIZE else low
+    assert all(abs(y - worse_end) < 0.1 * (high - low) for y in edge)
+
+
+def test_incumbent_steps_at_the_kept_experiments(facts):
+    best, line = layer_of(progress_figure(facts), "line")
+    assert line["mark"]["interpolate"] == "step-after"
+    steps = [row["x"] for row in line["data"]["values"]]
+    assert steps == sorted(steps) and steps[0] == 0 and steps[-1] == 12
+    assert {1, 3, 6, 8, 11} <= set(steps)
+    naive = [row["y"] for row in best["data"]["values"]]
+    assert naive == sorted(naive, reverse=True) and best["mark"]["strokeDash"]
+    named = layer_of(progress_figure(facts), "text", align="right")
+    assert "selected, optimistic" in named[0]["data"]["values"][0]["text"]
+
+
+def test_hostile_text_is_data_only(facts):
+    hostile = "</script>' + alert(1) + datum['x'] // {{7*7}}"
+    first = {**facts["experiments"][0], "description": hostile}
+    spec = progress_figure({**facts, "experiments": [first, *facts["experiments"][1:]]})
+    packed = json.dumps(spec)
+    assert "expr" not in packed and "calculate" not in packed and "signal" not in packed
+    (label,) = [r for r in layer_of(spec, "text", angle=330)[-1]["data"]["values"] if r["x"] == 1]
+    assert label["text"].startswith("</script>")
+
+
+@pytest.mark.parametrize("count", [0, 1, 2, 100, 1000])
+def test_any_number_of_experiments(count):
+    facts = build_facts(sample.session(count))
+    for frame in (PROGRESS_WIDE, PROGRESS_NARROW, SHARED):
+        spec = progress_figure(facts, frame)
+        assert len(layer_of(spec, "text", angle=330)) in (0, 2)
+        labels = layer_of(spec, "text", angle=330)
+        assert all(len(layer["data"]["values"]) <= frame.labels for layer in labels)
+    assert len(rows(spec)) >= count + 3
+    shown = forest_figure(facts)
+    assert (shown is None) == (count == 0)
+    assert len(forest_rows(facts)) <= MOST_ROWS
+
+
+def test_without_confirmation_or_measurements(facts):
+    nothing = {**facts, "confirmation": None, "incumbents": [], "experiments": []}
+    nothing["baseline"] = {**facts["baseline"], "values": [], "mean": None}
+    assert progress_figure(nothing)["layer"] == []
+    empty = build_facts(sample.changed(sample.session(3), confirmation=Confirmation(champion=0)))
+    assert "champion, fresh seeds" not in {row["class"] for row in rows(progress_figure(empty))}
+
+
+@pytest.mark.parametrize("direction", list(Direction))
+def test_forest_counts_better_as_positive(direction):
+    facts = build_facts(sample.session(direction=direction))
+    found = {row["label"].split()[0]: row for row in forest_rows(facts)}
+    assert found["#1"]["improvement"] > 0.2 and found["#1"]["status"] == "kept"
+    assert found["#2"]["improvement"] < -0.15
+    assert all(row["low"] < row["improvement"] < row["high"] for row in found.values())
+    assert "#4" not in found
+
+
+def test_forest_axis_ignores_the_wild_one(facts):
+    spec = forest_figure(facts)
+    (points,) = layer_of(spec, "point")
+    low, high = points["encoding"]["x"]["scale"]["domain"]
+    assert high - low < 1.5
+    assert {r["label"].split()[0]: r["shape"] for r in points["data"]["values"]}["#7"] == (
+        "further left"
+    )
+
+
+def test_robust_range():
+    found = robust_range([3.0, 3.1, 3.05, 3.2, 3.15, 80.0], [3.4])
+    assert found.holds(3.4) and found.holds(3.0) and not found.holds(80.0)
+    assert found.high < 4 and found.low < found.edge(top=False) < found.edge(top=True) < found.high
+    single = robust_range([], [2.0])
+    assert single.low < 2.0 < single.high
+    assert robust_range([], []).low < robust_range([], []).high
+    assert robust_range([0.0], [0.0]).holds(0.0)
+
+
+def test_ticks_are_few_and_round():
+    assert integer_ticks(0, 10) == [0] and integer_ticks(12, 13) == list(range(13))
+    assert integer_ticks(1000, 12) == list(range(0, 1001, 100))
+
+
+def test_labels_do_not_touch_and_the_weightiest_wins():
+    anchors = [Anchor(10, 100, 80, 1), Anchor(14, 100, 80, 5), Anchor(200, 100, 80, 2)]
+    assert place_labels(anchors, -30, 14, 9) == [1, 2]
+    assert place_labels(anchors, -30, 14, 1) == [1]
+
+
+def luminance(colour):
+    parts = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+    linear = [p / 12.92 if p <= 0.04045 else ((p + 0.055) / 1.055) ** 2.4 for p in parts]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+@pytest.mark.parametrize("palette", [LIGHT, DARK])
+def test_contrast(palette):
+    for ground in ("page", "surface"):
+        for name, least in {
+            **dict.fromkeys(("ink", "muted", "keep", "crash", "baseline", "champion"), 4.5),
+            "discard": 3.0,
+        }.items():
+            pair = sorted((luminance(palette[name]), luminance(palette[ground])))
+            assert (pair[1] + 0.05) / (pair[0] + 0.05) >= least, (name, ground)
+
+
+def test_large_numbers_fit_beside_their_axis():
+    assert tick_axis("profit", 0.0, 5.4e10)["format"] == "~e"
+    assert tick_axis("loss", -2e6, 1.0)["format"] == "~e"
+    assert "format" not in tick_axis("val_bpb", 0.9, 999_999.0)

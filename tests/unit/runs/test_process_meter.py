@@ -1,0 +1,102 @@
+"""Processor time of trees whose processes come and go; folders left in any state."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ratchet.base.io import remove_run_folder
+from ratchet.runs.process import Meter, descendants
+
+BURN = "import time\nwhile time.process_time() < 0.5: pass\n"
+
+
+def tree(before: str) -> float:
+    """What a meter says of a process that lets a child work and does not wait for it."""
+    source = f"import os, signal, time\n{before}\nif os.fork() == 0:\n"
+    source += "".join(f"    {line}\n" for line in BURN.splitlines())
+    # Look that the child has ended without taking its end away, then wait to be read.
+    source += "    os._exit(0)\ntry: os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOWAIT)\n"
+    source += "except ChildProcessError: pass\ntime.sleep(0.3)\nprint(flush=True)\ninput()\n"
+    process = subprocess.Popen(
+        [sys.executable, "-c", source], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    meter, found = Meter(), 0.0
+    assert process.stdout is not None
+    os.set_blocking(process.stdout.fileno(), False)
+    limit = time.monotonic() + 30
+    while not process.stdout.read() and time.monotonic() < limit:
+        found = meter.read([process.pid, *descendants(process.pid)])
+        time.sleep(0.02)
+    process.communicate(b"\n")
+    return found
+
+
+@pytest.mark.parametrize(
+    "before",
+    [
+        "",
+        "signal.signal(signal.SIGCHLD, signal.SIG_IGN)",
+        "signal.signal(signal.SIGCHLD, lambda *_: os.wait())",
+    ],
+    ids=["zombie", "nobody waits", "waited for"],
+)
+def test_a_child_that_has_ended_still_counts_once(before: str) -> None:
+    assert signal.SIGCHLD
+    assert 0.4 < tree(before) < 1.0
+
+
+def test_folders_in_any_state_are_discarded(tmp_path: Path) -> None:
+    folder = tmp_path / "deep"
+    folder.mkdir()
+    here = Path.cwd()
+    os.chdir(folder)
+    try:
+        for _ in range(1500):
+            os.mkdir("deeper")  # noqa: PTH102 (a path of this length cannot be named)
+            os.chdir("deeper")
+    finally:
+        os.chdir(here)
+    (folder / "shut").mkdir(mode=0)
+    remove_run_folder(folder)
+    assert not folder.exists()
+    remove_run_folder(folder)
+
+
+@pytest.mark.parametrize("look", ["listed", "read"])
+def test_a_process_may_end_while_it_is_looked_at(
+    look: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wait = [sys.executable, "-c", "input()"]
+    with (
+        subprocess.Popen(wait, stdin=subprocess.PIPE) as ending,
+        subprocess.Popen(wait, stdin=subprocess.PIPE) as staying,
+    ):
+
+        def end_before(function: Callable[..., Any]) -> Callable[..., Any]:
+            def looking(place: Any, *arguments: Any, **named: Any) -> Any:
+                if f"/proc/{ending.pid}/" in os.fspath(place):
+                    ending.kill()
+                    ending.wait()
+                return function(place, *arguments, **named)
+
+            return looking
+
+        if look == "listed":
+            for name in ("listdir", "scandir"):
+                monkeypatch.setattr(os, name, end_before(getattr(os, name)))
+        else:
+            monkeypatch.setattr(Path, "read_text", end_before(Path.read_text))
+        found = descendants(os.getpid())
+        monkeypatch.undo()
+        assert ending.returncode == -signal.SIGKILL
+        assert staying.pid in found
+        staying.kill()

@@ -1,0 +1,170 @@
+"""Named values of Python, YAML and JSON: found, and replaced in their place."""
+
+from __future__ import annotations
+
+import json
+import math
+
+import pytest
+import yaml
+from hypothesis import assume, example, given
+from hypothesis import strategies as st
+
+from ratchet.base.schema import parse_yaml
+from ratchet.task.edits import (
+    MOST_ALIASES,
+    changed_values,
+    find_value,
+    replace_value,
+    settings_fault,
+    value_literal,
+)
+
+YAML = """\
+# how it trains
+learning_rate: 1e-3  # of Adam: a number, though YAML 1.1 takes it for text
+"batch size": 8
+model: {hidden_size: 32, layers: [1, 2]}
+optimizer:
+  name: 'adam'
+  betas:
+  - 0.9
+  text: |
+    learning_rate: 5
+größe: 3
+"""
+JSON = '{ "a": {"rate": 1.5e-3, "list": [1, {"b": 2}]},\n\t"name" : "x" ,"rate":2}\n'
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "constant", "value", "shown"),
+    [
+        ("c.yaml", YAML, "learning_rate", 0.001, "1e-3"),
+        ("c.yml", YAML, "batch size", 8, "8"),
+        ("c.yaml", YAML, "model.hidden_size", 32, "32"),
+        ("c.yaml", YAML, "model.layers", [1, 2], "[1, 2]"),
+        ("c.yaml", YAML, "optimizer.name", "adam", "'adam'"),
+        ("c.yaml", YAML, "größe", 3, "3"),
+        ("c.json", JSON, "a.rate", 1.5e-3, "1.5e-3"),
+        ("c.json", JSON, "a.list", [1, {"b": 2}], '[1, {"b": 2}]'),
+        ("c.json", JSON, "rate", 2, "2"),
+        ("c.py", "é = 1; RATE = 2e-3\n", "RATE", 0.002, "2e-3"),
+    ],
+)
+def test_found(name: str, text: str, constant: str, value: object, shown: str) -> None:
+    place = find_value(name, text, constant)
+    assert place is not None
+    assert place.value == value
+    assert text[place.start : place.end] == shown
+    new = replace_value(name, text, constant, 0.25)
+    assert new == text[: place.start] + "0.25" + text[place.end :]
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "constant"),
+    [
+        ("c.yaml", YAML, "optimizer"),  # a block, which has no place of its own
+        ("c.yaml", YAML, "optimizer.betas"),
+        ("c.yaml", YAML, "optimizer.text"),
+        ("c.yaml", YAML, "rate"),
+        ("c.yaml", "a: 1\na: 2\n", "a"),
+        ("c.yaml", "a: 1\n---\na: 2\n", "a"),
+        ("c.yaml", "a: \nb: 1\n", "a"),
+        ("c.yaml", "a: [1\n", "a"),
+        ("c.yaml", "- a: 1\n", "a"),
+        ("c.json", JSON, "a"),
+        ("c.json", '{"a": 1, "a": 2}', "a"),
+        ("c.json", "{'a': 1}", "a"),
+        ("c.json", "[1]", "a"),
+        ("c.txt", "a: 1\n", "a"),
+    ],
+)
+def test_what_has_no_single_place_is_not_found(name: str, text: str, constant: str) -> None:
+    assert find_value(name, text, constant) is None
+    assert replace_value(name, text, constant, 1) is None
+
+
+def test_nothing_else_changes_with_a_value() -> None:
+    shared = "base: &b 1\nother: *b\n"
+    assert find_value("c.yaml", shared, "base") is not None
+    assert replace_value("c.yaml", shared, "base", 2) is None
+    merged = "base: &b {rate: 1}\nmine:\n  <<: *b\n  size: 2\n"
+    assert replace_value("c.yaml", merged, "mine.size", 3) == merged.replace("size: 2", "size: 3")
+    endless = "a: &a [1]\n" + "".join(f"k{n}: *a\n" for n in range(MOST_ALIASES + 1))
+    assert find_value("c.yaml", endless, "a") is None
+    assert "aliases" in (settings_fault("c.yaml", endless) or "")
+    assert settings_fault("c.yaml", "a: &a [*a]\nb: 1\n") is None
+    assert replace_value("c.yaml", "a: &a [*a]\nb: 1\n", "b", 2) is None
+
+
+VALUES = (
+    st.integers(-(10**9), 10**9)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.booleans()
+    | st.text(st.characters(codec="utf-8", exclude_categories=("Cs", "Cc")), max_size=20)
+    | st.none()
+    | st.lists(st.integers(0, 9), max_size=3)
+)
+
+
+@given(VALUES, st.sampled_from(["c.yaml", "c.json"]))
+def test_any_value_can_be_put_in_its_place(value: object, name: str) -> None:
+    text = YAML if name == "c.yaml" else JSON
+    constant = "model.hidden_size" if name == "c.yaml" else "a.rate"
+    place = find_value(name, text, constant)
+    assert place is not None
+    assume(value != place.value)
+    new = replace_value(name, text, constant, value)
+    assert new is not None
+    assert new.startswith(text[: place.start])
+    assert new.endswith(text[place.end :])
+    read = yaml.safe_load(new) if name == "c.yaml" else json.loads(new)
+    inner = read["model"]["hidden_size"] if name == "c.yaml" else read["a"]["rate"]
+    assert inner == value
+    assert type(inner) is type(value)
+    assert changed_values(name, text, new) == [constant]
+
+
+@given(st.floats(allow_nan=False, allow_infinity=False))
+def test_numbers_are_numbers_to_every_reader(value: float) -> None:
+    text = value_literal("c.yaml", value)
+    assert yaml.safe_load(text) == value
+    assert isinstance(yaml.safe_load(text), float)
+    assert parse_yaml(text.encode(), "x") == value
+    assert math.isclose(json.loads(value_literal("c.json", value)), value, rel_tol=0.0)
+
+
+@given(st.text(max_size=80), st.sampled_from(["c.yaml", "c.json", "c.py"]))
+@example("\x00", "c.py")
+def test_nothing_that_a_candidate_writes_breaks_the_search(text: str, name: str) -> None:
+    place = find_value(name, text, "a.b")
+    assert place is None or text[place.start : place.end]
+    assert settings_fault(name, text) is None or isinstance(settings_fault(name, text), str)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "words"),
+    [
+        ("c.py", "def (", "does not parse"),
+        ("c.py", "\x00", "does not parse"),
+        ("c.yaml", "a: [1\n", "is not valid YAML"),
+        ("c.yaml", "- 1\n", "expected a mapping"),
+        ("c.yaml", "a: !!python/object/apply:os.system [ls]\n", "is not valid YAML"),
+        ("c.json", "{a: 1}", "is not valid JSON"),
+        ("c.json", "[" * 100_000, "is not valid JSON"),
+    ],
+)
+def test_what_cannot_be_read_is_said(name: str, text: str, words: str) -> None:
+    assert words in (settings_fault(name, text) or "")
+
+
+def test_comments_and_layout_are_no_difference() -> None:
+    assert (
+        changed_values(
+            "c.yaml", YAML, YAML.replace("# how", "# why").replace("  - 0.9", "  -  0.9")
+        )
+        == []
+    )
+    assert changed_values("c.yaml", "a: 1\n", "a: 1.0\n") == ["a"]
+    assert changed_values("c.yaml", "a: {b: 1}\n", "a: {b: 2, c: 3}\n") == ["a.b", "a.c"]
+    assert changed_values("c.yaml", "a: 1\n", "a: [\n") is None

@@ -1,0 +1,158 @@
+"""tasks/gpt: its definition, presets, search space, lock and page agree with each other."""
+
+from __future__ import annotations
+
+import ast
+import re
+
+import pytest
+
+from helpers.gpt_modules import SPEC, TASK, TRAIN, configured, edits
+from ratchet.base.errors import ConfigError
+from ratchet.integrity.edit_checks import EditContract, edit_flags
+from ratchet.task.presets import choose_preset, preset_sources
+from ratchet.task.task import load_task
+
+REPO = TASK.parents[1]
+README = (TASK / "README.md").read_text()
+LOADED = load_task(TASK, REPO)
+
+
+def values(source: str) -> dict[str, object]:
+    """Top-level constants of a source."""
+    return {
+        node.targets[0].id: ast.literal_eval(node.value)
+        for node in ast.parse(source).body
+        if isinstance(node, ast.Assign)
+        and isinstance(node.targets[0], ast.Name)
+        and isinstance(node.value, ast.Constant)
+    }
+
+
+def test_the_definition_names_every_file_of_the_task() -> None:
+    named = {
+        *SPEC["mutable"],
+        *SPEC["fixed"],
+        SPEC["brief"],
+        "task.yaml",
+        "README.md",
+        "measure.py",
+    }
+    there = {path.name for path in TASK.iterdir() if path.is_file()}
+    assert named == there
+    assert LOADED.budget_seconds == 300.0 and LOADED.device == "gpu"
+    assert LOADED.metric.name == "val_bpb" and LOADED.memory_name == "peak_vram_mb"
+
+
+@pytest.mark.parametrize(
+    ("memory_gb", "name"),
+    [
+        (6.4, "gpu-6gb"),
+        (8.6, "gpu-8gb"),
+        (12.9, "gpu-12gb"),
+        (17.1, "gpu-16gb"),
+        (25.7, "gpu-24gb"),
+        (42.9, "gpu-40gb"),
+        (85.5, "gpu-80gb"),
+        (150.7, "gpu-141gb"),
+    ],
+)
+def test_auto_chooses_by_the_memory_of_the_gpu(memory_gb: float, name: str) -> None:
+    chosen = choose_preset("auto", LOADED.presets, memory_gb, "task.yaml")
+    assert chosen is not None and chosen.name == name
+
+
+def test_every_preset_can_be_applied_and_fits_by_the_formula() -> None:
+    table = {
+        cells[0].strip("` "): [cell.strip().replace(",", "") for cell in cells[1:]]
+        for line in README.splitlines()
+        if (cells := line.strip("|").split("|")) and line.startswith(("| `gpu", "| `cpu"))
+    }
+    for preset in LOADED.presets:
+        applied = preset_sources(LOADED, preset.constants, preset.name)["train.py"].decode()
+        assert values(applied) == values(configured(preset.name))
+        c = values(applied)
+        depth, width, ratio = (int(str(c[n])) for n in ("DEPTH", "WIDTH", "MLP_RATIO"))
+        row, rows, times = (int(str(c[n])) for n in ("SEQ_LEN", "DEVICE_BATCH", "ACCUMULATE"))
+        assert width % int(str(c["HEAD_DIM"])) == 0 and row % int(str(c["SHORT_WINDOW"])) == 0
+        assert int(preset.environment.get("RATCHET_EVAL_LENGTH", "2048")) == row
+        vocab = int(preset.environment.get("RATCHET_VOCAB_SIZE", "8192"))
+        weights, ends, tokens = depth * (4 + 2 * ratio) * width**2, 2 * vocab * width, row * rows
+        per_token = depth * width * (28 + 4 * ratio) + 12 * vocab
+        needed = (1e9 + 30 * weights + 18 * ends + tokens * per_token) / 1e9
+        if preset.name == "cpu-tiny":
+            assert preset.name not in table
+            continue
+        assert needed < 0.7 * preset.min_memory_gb
+        assert table[preset.name] == [
+            f"{preset.min_memory_gb:g}",
+            *map(str, (depth, width, row, tokens * times)),
+            f"{(weights + ends) / 1e6:.1f}",
+            f"{needed:.1f}",
+        ]
+    assert len(table) == len(LOADED.presets) - 1
+
+
+def test_only_presets_decide_which_data_are_used() -> None:
+    corpora = {p.name: p.environment.get("RATCHET_CORPUS", "web") for p in LOADED.presets}
+    assert {name for name, corpus in corpora.items() if corpus == "embedded"} == {
+        "gpu-offline",
+        "cpu-tiny",
+    }
+    with pytest.raises(ConfigError, match="no GPU with"):
+        choose_preset("auto", LOADED.presets, None, "task.yaml")
+
+
+def test_the_search_space_is_wide_and_every_edit_parses() -> None:
+    categories = [change.category for change in LOADED.search_space]
+    assert set(categories) == {
+        *("hyperparams", "optimizer", "architecture", "activation"),
+        *("embedding", "regularization", "data", "efficiency"),
+    }
+    assert len(categories) >= 20
+    found = edits(TRAIN, slow=True)
+    assert len(found) == len(LOADED.search_space)
+    for name, source in found.items():
+        assert ast.dump(ast.parse(source)) != ast.dump(ast.parse(TRAIN)), name
+
+
+def test_no_alternative_of_the_search_space_is_flagged() -> None:
+    contract = EditContract(tuple(SPEC["fixed"]), "val_bpb", LOADED.printed)
+    changed = {c.name for c in LOADED.search_space if not c.is_constant}
+    found = {name: source for name, source in edits(TRAIN).items() if name in changed}
+    assert len(found) == len(changed) >= 10
+    for name, source in found.items():
+        assert not edit_flags({"train.py": TRAIN}, {"train.py": source}, contract), name
+
+
+def test_the_mutable_file_downloads_nothing() -> None:
+    tree = ast.parse(TRAIN)
+    modules = {n.module for n in ast.walk(tree) if isinstance(n, ast.ImportFrom)}
+    modules |= {a.name for n in ast.walk(tree) if isinstance(n, ast.Import) for a in n.names}
+    roots = {str(module).split(".")[0] for module in modules}
+    assert roots == {"__future__", "collections", "gc", "math", "sys", "torch", "runtime"}
+
+
+def test_the_harness_imports_nothing_of_the_tasks_environment() -> None:
+    heavy = re.compile(r"^\s*(import|from) (torch|pyarrow|tokenizers|django)\b", re.M)
+    sources = list((REPO / "workflow_scripts").rglob("*.py"))
+    assert len(sources) > 50
+    assert [path.name for path in sources if heavy.search(path.read_text())] == []
+
+
+def test_the_lock_is_hashed_complete_and_names_no_host() -> None:
+    lock = (REPO / "envs" / "gpt.lock").read_text()
+    wanted = re.findall(r"^([a-z]\S*==\S+)$", (REPO / "envs" / "gpt.in").read_text(), re.M)
+    assert len(wanted) == 7
+    for requirement in wanted:
+        assert re.search(rf"^{re.escape(requirement)} ", lock, re.M), requirement
+    assert not re.search(r"://|--index|--find-links|^-e|\+cpu", lock, re.M)
+    entries = [line for line in lock.splitlines() if re.match(r"[a-z]", line)]
+    assert all(line.endswith("\\") for line in entries)
+    assert re.search(r"^nvidia-cudnn-cu13==.*sys_platform == 'linux'", lock, re.M)
+    # The corpus is made from the very wheels of the lock.
+    packages = re.search(r"PACKAGES = (\{.*\})", (TASK / "corpus.py").read_text())
+    assert packages is not None
+    pinned = {f"{name}=={version}" for name, version in ast.literal_eval(packages[1]).items()}
+    assert pinned <= set(wanted)
+    assert {name.partition("==")[0] for name in pinned} == set(LOADED.hidden)

@@ -1,0 +1,121 @@
+"""The task tasks/textclf: its data, its settings, what it prints."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from helpers import REPO
+from ratchet.records.paths import StorePaths
+from ratchet.task.edits import applicable_changes
+from ratchet.task.repository import find_task
+from ratchet.task.task import search_patterns
+
+TASK = REPO / "tasks" / "textclf"
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("textclf") / "data"
+    subprocess.run(
+        [sys.executable, "-B", str(TASK / "prepare.py"), "--out", str(folder)],
+        check=True,
+        capture_output=True,
+    )
+    return folder
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    for name in ("prepare.py", "train.py", "config.yaml"):
+        shutil.copy(TASK / name, tmp_path / name)
+    return tmp_path
+
+
+def train(folder: Path, data: Path, seed: int = 1) -> subprocess.CompletedProcess[str]:
+    settings = {"RATCHET_DATA": str(data), "RATCHET_SEED": str(seed), "RATCHET_BUDGET_STEPS": "200"}
+    return subprocess.run(
+        [sys.executable, "train.py"],
+        cwd=folder,
+        env={**os.environ, **settings, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def set_to(folder: Path, old: str, new: str) -> None:
+    path = folder / "config.yaml"
+    assert old in path.read_text()
+    path.write_text(path.read_text().replace(old, new))
+
+
+def test_no_text_is_in_both_splits(data: Path) -> None:
+    lines = {name: (data / f"{name}.tsv").read_text().splitlines() for name in ("train", "val")}
+    assert (len(lines["train"]), len(lines["val"])) == (1806, 775)
+    assert not {line.split("\t")[1] for line in lines["train"]} & {
+        line.split("\t")[1] for line in lines["val"]
+    }
+    assert len({line.split("\t")[0] for line in lines["val"]}) == 6
+
+
+def test_the_task_reads_what_it_prints(folder: Path, data: Path, tmp_path: Path) -> None:
+    task = find_task("tasks/textclf", REPO, REPO, StorePaths(tmp_path / "store"))
+    first, again, other = (train(folder, data, seed).stdout for seed in (1, 1, 2))
+    found = search_patterns(first, task.patterns)
+    assert 0.7 < found["accuracy"] < task.target < 0.9
+    assert found["parameters"] == 2048 * 32 + 32 + 32 * 6 + 6
+    assert task.memory_mb(found) > 10
+    assert search_patterns(again, task.patterns)["accuracy"] == found["accuracy"]
+    assert search_patterns(other, task.patterns)["accuracy"] != found["accuracy"]
+    set_to(folder, "batch_size: 16", "batch_size: 64")
+    assert search_patterns(train(folder, data).stdout, task.patterns)["accuracy"] > task.target
+
+
+def test_every_declared_change_is_one_that_the_code_accepts(tmp_path: Path) -> None:
+    task = find_task("tasks/textclf", REPO, REPO, StorePaths(tmp_path / "store"))
+    drafts = list(
+        applicable_changes(task.search_space, {"config.yaml": (TASK / "config.yaml").read_text()})
+    )
+    assert len(drafts) == sum(len(change.values) for change in task.search_space)
+    for place, draft in enumerate(drafts):
+        (tmp_path / f"{place}.yaml").write_text(draft.contents["config.yaml"])
+    # In a process of its own: other tasks have modules of these names too.
+    source = (
+        "import sys; from pathlib import Path; import train; "
+        "print(len([train.read_settings(Path(name)) for name in sys.argv[1:]]))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", source, *map(str, sorted(tmp_path.glob("*.yaml")))],
+        cwd=TASK,
+        env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout == f"{len(drafts)}\n"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ("batch_size: 16", "batch_size: 0", "batch_size: expected int from 1 to 512, found 0"),
+        ("batch_size: 16", "batch_size: 1.5", "found 1.5"),
+        ("dropout_rate: 0.5", "dropout_rate: yes", "found True"),
+        ("num_layers: 1", "layers: 1", "expected the keys"),
+        ("num_layers: 1", "num_layers: [", "train.py:"),
+    ],
+)
+def test_other_settings_are_refused(
+    folder: Path, data: Path, old: str, new: str, words: str
+) -> None:
+    set_to(folder, old, new)
+    done = train(folder, data)
+    assert done.returncode == 64
+    assert words in done.stderr
+    assert "accuracy" not in done.stdout

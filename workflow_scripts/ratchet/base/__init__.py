@@ -1,0 +1,1 @@
+"""Errors, files, text, git and statistics that know nothing of research."""

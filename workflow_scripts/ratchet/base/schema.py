@@ -1,0 +1,143 @@
+"""JSON schemas of configuration files: made from types, checked with messages for people.
+
+``python -m ratchet.config`` writes ``config/schema.yaml`` anew, in the working folder.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from ratchet.base.errors import ConfigError
+from ratchet.base.io import read_bytes
+
+
+def load_yaml(path: Path) -> Any:
+    """Parse a YAML file; errors name file, line and column."""
+    return parse_yaml(read_bytes(path), str(path))
+
+
+def parse_yaml(content: bytes, where: str) -> Any:
+    """Parse YAML text that came from ``where``."""
+    try:
+        return yaml.load(content.decode(), Loader=_Loader)
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{where}: is not UTF-8 text (byte {error.start})") from None
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark
+        place = f":{mark.line + 1}:{mark.column + 1}" if mark else ""
+        raise ConfigError(f"{where}{place}: is not valid YAML ({error.problem})") from None
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{where}: is not valid YAML ({error})") from None
+
+
+class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
+    """Reads ``3e-4`` as the number it is; YAML 1.1 wants ``3.0e-4``."""
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(r"^[-+]?[0-9][0-9_]*[eE][-+]?[0-9]+$"),
+    list("-+0123456789"),
+)
+
+
+def schema_of(cls: type, title: str) -> dict[str, Any]:
+    """The JSON schema of a file that holds the fields of a record, each one needed."""
+    import msgspec
+
+    (_,), parts = msgspec.json.schema_components([cls])
+    properties = {name: _flat(part) for name, part in parts[cls.__name__]["properties"].items()}
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": title,
+        "type": "object",
+        "additionalProperties": False,
+        "required": list(properties),
+        "properties": properties,
+    }
+
+
+def _flat(part: dict[str, Any]) -> dict[str, Any]:
+    """A part of a schema as people write it: one mapping per key, with a list of types."""
+    if "in_file" in part:
+        return dict(part["in_file"])
+    if "enum" in part:
+        return {"enum": part["enum"]}
+    options = [_flat(option) for option in part.pop("anyOf", ())]
+    if options:
+        part["type"] = [option["type"] for option in options]
+        part |= {k: v for option in options for k, v in option.items() if k != "type"}
+    return {k: _flat(v) if k == "items" else v for k, v in part.items()}
+
+
+def check_schema(value: Any, schema: Mapping[str, Any], where: str) -> None:
+    """Raise :class:`ConfigError` listing every deviation from ``schema``."""
+    import jsonschema
+
+    validator = jsonschema.Draft202012Validator(schema)
+    problems = sorted(validator.iter_errors(value), key=lambda e: [str(p) for p in e.path])
+    if not problems:
+        return
+    lines = []
+    for problem in problems:
+        lines += _explain(problem, where)
+    raise ConfigError("\n".join(dict.fromkeys(lines)))
+
+
+def _explain(problem: Any, where: str) -> list[str]:
+    """One line per mistake: where, what was expected, what was found."""
+    place = ".".join(str(part) for part in problem.absolute_path)
+    place = f"{where}: {place}" if place else where
+    found = f"found {problem.instance!r:.60}"
+    rule, wanted = problem.validator, problem.validator_value
+    if rule == "additionalProperties":
+        known = list(problem.schema.get("properties", {}))
+        return [
+            f"{place}: unknown key {key!r}{_suggest(key, known)}"
+            for key in problem.instance
+            if key not in known
+        ]
+    if rule == "required":
+        missing = [key for key in wanted if key not in problem.instance]
+        return [f"{place}: the key {key!r} is missing" for key in missing]
+    if rule == "type":
+        types = [wanted] if isinstance(wanted, str) else wanted
+        return [f"{place}: expected {' or '.join(_article(t) for t in types)}, {found}"]
+    if rule == "enum":
+        return [f"{place}: expected one of {', '.join(map(str, wanted))}, {found}"]
+    words = {
+        "minimum": f"at least {wanted}",
+        "maximum": f"at most {wanted}",
+        "exclusiveMinimum": f"more than {wanted}",
+        "pattern": problem.schema.get("description", f"a match of {wanted}"),
+    }
+    return [f"{place}: expected {words.get(rule, problem.message)}, {found}"]
+
+
+def _suggest(key: str, known: list[str]) -> str:
+    close = difflib.get_close_matches(str(key), known, n=1)
+    return f"; did you mean {close[0]!r}?" if close else f"; known are {', '.join(sorted(known))}"
+
+
+def _article(kind: str) -> str:
+    return {
+        "null": "null",
+        "integer": "a whole number",
+        "number": "a number",
+        "string": "text",
+        "boolean": "true or false",
+        "array": "a list",
+        "object": "a mapping",
+    }[kind]
+
+
+def schema_text(schema: Mapping[str, Any]) -> str:
+    """A schema as the text of its file."""
+    head = "# Made from the types in ratchet/config.py by: python -m ratchet.config\n"
+    return head + yaml.safe_dump(schema, sort_keys=False, width=98, allow_unicode=True)

@@ -1,0 +1,277 @@
+"""The command `ratchet`, and what all command lines share: how they refuse, fail and read files."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import math
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
+
+from ratchet import __version__
+from ratchet.base.errors import EXIT_IO, EXIT_SOFTWARE, RatchetError, UsageError
+from ratchet.base.io import read_file
+from ratchet.base.text import one_line
+from ratchet.logs.table import Table
+from ratchet.records.records import Direction
+
+if TYPE_CHECKING:
+    from ratchet.logs.experiments import LogExperiments
+
+
+# --------------------------------------------------------------------
+# What all command lines share: how they refuse, fail and read files.
+#
+# Every failure is one line on standard error that begins with the command's name,
+# and an exit code of sysexits, so that a typo never reads as a verdict.
+
+
+SHOWN_PROBLEMS = 20
+"""Problems of a log printed one by one; the rest is counted (all are in the JSON)."""
+
+
+EXIT_INTERRUPTED = 130
+
+
+RESULTS = Path("results.tsv")
+
+
+HEAD_BYTES = 8192
+"""Within so many bytes a page of ours says what made it."""
+
+
+class OutputError(RatchetError):
+    """A file that was asked for cannot be written."""
+
+    exit_code = EXIT_IO
+
+
+class CommandParser(argparse.ArgumentParser):
+    """argparse exits 2 on a wrong option; here that would read as a verdict."""
+
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(f"{one_line(message)}; see {self.prog} --help")
+
+
+def run_command(
+    name: str,
+    act: Callable[[Sequence[str]], int],
+    argv: Sequence[str] | None,
+    hint: str = "please report it",
+) -> int:
+    """Call ``act`` with the arguments; returns its exit code or the error's.
+
+    ``argv`` defaults to the process's own, ``hint`` is said of internal errors.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")
+    try:
+        try:
+            code = act(sys.argv[1:] if argv is None else argv)
+        except SystemExit as done:  # --help and --version
+            code = int(done.code or 0)
+        sys.stdout.flush()
+        return code
+    except RatchetError as error:
+        return _fail(name, str(error), error.exit_code)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EXIT_IO
+    except KeyboardInterrupt:
+        return EXIT_INTERRUPTED
+    except Exception as error:
+        text = f"internal error, {type(error).__name__}: {error}"
+        return _fail(name, f"{text}; {hint}", EXIT_SOFTWARE)
+
+
+def _fail(name: str, message: str, code: int) -> int:
+    print(f"{name}: {one_line(message)}", file=sys.stderr)
+    return code
+
+
+# ------------------------------------------------------------------------- logs
+
+
+def add_log_options(
+    parser: argparse.ArgumentParser,
+    default: Path | None = RESULTS,
+    source: argparse._ActionsContainer | None = None,
+) -> None:
+    """Options that name a log, among those of ``source``, and say what its metric is."""
+    add = parser.add_argument
+    shown = "the log (default results.tsv)" if default else "a log in any dialect, not a session"
+    (source or parser).add_argument("--results", type=Path, default=default, help=shown)
+    add("--metric", help="column of a log's metric (default: recognised)")
+    add("--direction", choices=[d.value for d in Direction], help="default: by the metric's name")
+    add("--agent", help="only a log's rows of this agent, and those that name none")
+
+
+def read_log(options: argparse.Namespace, path: Path | None = None) -> tuple[LogExperiments, bytes]:
+    """The experiments of the log that the options name, and the file's bytes."""
+    from ratchet.logs.experiments import log_experiments, of_agent
+    from ratchet.logs.reader import read_table
+
+    path = path or options.results
+    data, direction = read_file(path), options.direction and Direction(options.direction)
+    table = read_table(data, one_line(str(path)), options.metric, direction)
+    if options.agent is not None:
+        table = of_agent(table, options.agent)
+    return log_experiments(table), data
+
+
+def check_positive(option: str, value: float | None) -> None:
+    """Refuse a value that is given and not a positive number."""
+    if value is not None and not (math.isfinite(value) and value > 0):
+        raise UsageError(f"{option}: expected a positive number, found {value}")
+
+
+def decimals(noise_sd: float | None, value: float | None = None) -> int:
+    """Decimals that show one or two digits of the noise floor."""
+    if noise_sd is None or noise_sd <= 0:
+        return 6 if value is None or abs(value) < 1000 else 2
+    place = math.floor(math.log10(noise_sd))
+    fine = noise_sd / 10.0**place < 5
+    return min(max(-place + fine, 0), 12)
+
+
+def tell_assumptions(name: str, table: Table, notes: Sequence[str], quiet: bool) -> None:
+    """Say what was assumed (unless ``quiet``) and what a log's problems are, on stderr."""
+    for note in () if quiet else notes:
+        print(f"{name}: assumed: {one_line(note)}", file=sys.stderr)
+    for problem in table.problems[:SHOWN_PROBLEMS]:
+        print(f"{name}: problem: {one_line(str(problem))}", file=sys.stderr)
+    left = len(table.problems) - SHOWN_PROBLEMS
+    if left > 0:
+        print(f"{name}: problem: {left} more; --json lists all", file=sys.stderr)
+
+
+# ------------------------------------------------------------------------ pages
+
+
+def may_write(output: Path, force: bool, inputs: Sequence[Path | None], option: str = "-o") -> None:
+    """Refuse to replace an input, a file of a session, and what is no report of ours.
+
+    ``option`` names the file on the command line.  Raises
+    :class:`ratchet.cli.main.OutputError`.
+    """
+    shown = one_line(str(output))
+    try:
+        if output.is_dir():
+            raise OutputError(f"{shown}: is a folder; name a file in it with {option}")
+        if not output.parent.is_dir():
+            raise OutputError(f"{shown}: there is no such folder; make it, or name another")
+        if (output.parent / "manifest.json").is_file():
+            raise OutputError(
+                f"{shown}: that folder is a session's, whose files are sealed; name another with "
+                f"{option}"
+            )
+        if not (output.exists() or output.is_symlink()):
+            return
+        if any(path is not None and path.exists() and output.samefile(path) for path in inputs):
+            raise OutputError(f"{shown}: is what the report is made of; name another file")
+        if not force and not _is_report(output):
+            raise OutputError(
+                f"{shown}: exists and is no report of this program; name another with {option}, or "
+                "replace it with --force"
+            )
+    except (OSError, ValueError) as error:
+        raise _unwritable(output, error) from None
+
+
+def _is_report(path: Path) -> bool:
+    """Whether a page says of itself that it was made here."""
+    from ratchet.report.render import GENERATOR
+
+    if not path.is_file():
+        return False
+    with path.open("rb") as stream:
+        return f'<meta name="generator" content="{GENERATOR}">'.encode() in stream.read(HEAD_BYTES)
+
+
+def write_page(output: Path, page: str) -> None:
+    """Write a page; raises :class:`ratchet.cli.main.OutputError` where that fails."""
+    from ratchet.base.io import write_bytes
+
+    try:
+        write_bytes(output, page.encode())
+    except (OSError, ValueError) as error:
+        raise _unwritable(output, error) from None
+
+
+def _unwritable(output: Path, error: Exception) -> OutputError:
+    reason = getattr(error, "strerror", None) or error
+    return OutputError(f"{one_line(str(output))}: cannot be written: {reason}")
+
+
+# --------------------------------------------------------------------
+# ``ratchet``: the commands that are no workflow.
+#
+#     ratchet power --replicates 0.9979 0.9981 0.9975
+#     ratchet simulate --runs 100
+#     ratchet try -m "wider layers learn faster"
+#     ratchet verify
+#
+# A command's module is loaded when it is called and not before.
+
+
+COMMANDS = {
+    "audit": "which kept changes of a finished session are real, and what to run again",
+    "diff": "how the code of two experiments differs",
+    "doctor": "whether this machine is ready for a session, and what to do if it is not",
+    "export": "a session or any log as results.tsv, CSV, JSON, MLflow or W&B files",
+    "power": "what replicates can show at a noise floor, and how many keeps are luck",
+    "program": "write, check and update the brief of a task",
+    "report": "anybody's log, or a session, as one page",
+    "runs": "the experiments of a session as a table",
+    "show": "everything about one experiment",
+    "simulate": "sessions with known truth, under the judge's modes and other keep rules",
+    "status": "how a session stands, also while it runs and after a reboot",
+    "try": "take your own edit through experiment, judge and steer",
+    "verify": "re-hash a session and its store, and name every deviation",
+}
+
+
+# A module cannot be called what the language calls a statement.
+MODULES = {"try": "trying"}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Hand the arguments to a command; returns its exit code."""
+    given = list(sys.argv[1:] if argv is None else argv)
+    if given and given[0] in COMMANDS:
+        return run_command(f"ratchet {given[0]}", lambda rest: _call(given[0], rest), given[1:])
+    return run_command("ratchet", _own, given)
+
+
+def _call(name: str, argv: Sequence[str]) -> int:
+    module = importlib.import_module(f"ratchet.cli.{MODULES.get(name, name)}")
+    return int(module.main(argv))
+
+
+def _own(argv: Sequence[str]) -> int:
+    known = ", ".join(COMMANDS)
+    parser = CommandParser(
+        prog="ratchet",
+        usage="ratchet [--help] [--version] COMMAND ...",
+        description="Commands beside the workflow; sessions are run with snakemake.",
+        epilog="commands: "
+        + "; ".join(f"{name}: {text}" for name, text in COMMANDS.items())
+        + "; autojudge, autosteer and autoevolve are commands of their own",
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action="version", version=f"ratchet {__version__}")
+    parser.add_argument("command", nargs="?", metavar="COMMAND", help=known)
+    options, _ = parser.parse_known_args(argv)
+    if options.command is None:
+        raise UsageError(f"expected a command ({known}), found none; see ratchet --help")
+    raise UsageError(
+        f"expected a command ({known}), found {one_line(options.command)!r:.40}; see ratchet --help"
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,342 @@
+"""``ratchet try``: take your own edit through experiment, judge and steer.
+
+    ratchet try -m "wider layers learn faster"
+    ratchet try -m "label smoothing" --category regularization --json
+    ratchet try --restore
+
+What is tried are the task's mutable files as they lie in its folder.  The verdict
+stands on standard output, progress on standard error.  After a discard
+``--restore`` puts the incumbent's files back.
+
+Exit codes: 0 keep, 1 discard or crash, 2 undecided (better, but not surely enough);
+64 nothing to try or wrong usage, 66 no session, others as the workflow's own.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ratchet.base.errors import InputMissingError, RatchetError, UsageError
+from ratchet.base.io import read_json, read_record, source_digest, write_bytes
+from ratchet.base.structs import Frozen, to_json_values
+from ratchet.base.text import one_line
+from ratchet.cli.main import CommandParser, run_command
+from ratchet.cli.sessions import add_options, harness_folder, parse_overrides
+from ratchet.records.events import Journal
+from ratchet.records.history import History, Trial, name_of
+from ratchet.records.paths import SessionPaths
+from ratchet.records.records import (
+    CATEGORIES,
+    Proposals,
+    RoundVerdict,
+    Ruling,
+    SuggestionKind,
+    Verdict,
+)
+from ratchet.session import Session
+from ratchet.steering.categories import classify_change
+from ratchet.steps.plan import make_plan
+from ratchet.steps.propose import Offer, read_offer, write_offer
+from ratchet.task.repository import task_clone, task_folder
+
+SHOWN = 3
+"""Suggestions that are named after a verdict."""
+
+
+def text_of(trial: Trial, history: History, metric: str) -> str:
+    """What was ruled, why, where the session stands, and what to try next."""
+    proposal, ruling, state = trial.proposal, trial.ruling, history.state
+    assert ruling is not None
+    lines = [_headline(ruling, metric), f"  {one_line(ruling.reason)}"]
+    about = f"  experiment {ruling.number}, {one_line(proposal.category)}"
+    about += f", +{proposal.lines_added} -{proposal.lines_removed} lines"
+    if ruling.changes is not None:
+        count = "1 change" if ruling.changes == 1 else f"{ruling.changes} changes"
+        about += f", {count}"
+    lines.append(f"{about}, commit {proposal.commit[:10]}")
+    if (ruling.changes or 0) > 1:
+        lines.append("  several changes at once: the effect cannot be attributed to one of them")
+    lines += [f"  noticed: {one_line(note)}" for note in ruling.notes]
+    held = state.incumbent
+    noise_sd = history.noise_sd
+    noise = "" if noise_sd is None else f"; noise floor {noise_sd:.2g}"
+    lines.append(
+        f"incumbent: {name_of(held.number)}, {metric} {held.mean:.6g} ± {held.sd:.2g}{noise}"
+    )
+    todo = [s for s in state.suggestions if s.kind is not SuggestionKind.RETEST][:SHOWN]
+    lines += [f"next: [{one_line(s.category)}] {one_line(s.title)}" for s in todo]
+    if not trial.kept:
+        lines.append("to go back to the incumbent's files: ratchet try --restore")
+    return "\n".join(lines)
+
+
+def _headline(ruling: Ruling, metric: str) -> str:
+    if ruling.mean is None:
+        return str(ruling.verdict)
+    runs = "1 run" if len(ruling.runs) == 1 else f"{len(ruling.runs)} runs"
+    return (
+        f"{ruling.verdict}: {metric} {ruling.mean:.6g} over {runs}, {ruling.delta:+.3g} against "
+        f"the incumbent, P(better) {ruling.confidence:.3f}"
+    )
+
+
+def json_of(trial: Trial, history: History) -> dict[str, Any]:
+    """The same facts for tools."""
+    state = history.state
+    return {
+        "kept": trial.kept,
+        "ruling": to_json_values(trial.ruling),
+        "proposal": to_json_values(trial.proposal),
+        "incumbent": to_json_values(state.incumbent),
+        "noise_sd": history.noise_sd,
+        "suggestions": to_json_values(state.suggestions),
+        "avoid": list(state.avoid),
+    }
+
+
+EXIT_DISCARD = 1
+EXIT_UNDECIDED = 2
+_EPILOG = (
+    "exit codes: 0 keep; 1 discard or crash; 2 undecided; 64 usage or nothing to try; "
+    "66 no session; 75 another session is running here"
+)
+
+
+def _folder(session: Session, root: Path, harness: Path) -> Path:
+    """Where the edits of a person are: in the task's folder, or in a clone."""
+    wanted, origin = session.manifest.frozen["task"], session.manifest.origin
+    if origin is None:
+        return task_folder(wanted, root, harness, None)
+    clone = task_clone(wanted, session.manifest.values, root, harness)
+    if clone is None or not clone.is_dir():
+        raise InputMissingError(
+            f"{origin.repo}: edits by hand are made in a clone on this machine, and there is none; "
+            "clone it, and start a session with the clone's folder as `repo`"
+        )
+    return clone
+
+
+class WorkflowError(RatchetError):
+    """Snakemake, which runs the steps, failed; its exit code is passed on."""
+
+    def __init__(self, message: str, code: int) -> None:
+        super().__init__(message)
+        self.exit_code = code
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Try an edit or restore the incumbent; returns the exit code."""
+    return run_command("ratchet try", _run, argv)
+
+
+def _run(argv: Sequence[str]) -> int:
+    options = _parse(argv)
+    place = TrialPlace.open(options.root, options.config)
+    if options.restore:
+        return place.restore(options.force)
+    if not options.message.strip():
+        raise UsageError(
+            'expected what you changed and why, found nothing; try: ratchet try -m "..."'
+        )
+    return place.try_(options)
+
+
+def _parse(argv: Sequence[str]) -> argparse.Namespace:
+    parser = CommandParser(
+        prog="ratchet try",
+        description="Take the edited files of the task through experiment, judge and steer.",
+        epilog=_EPILOG,
+        allow_abbrev=False,
+    )
+    add = parser.add_argument
+    add("-m", "--message", default="", help="what was changed and why; one line describes it")
+    add("--category", help="what it is about (default: found from the edit, then from the words)")
+    add_options(parser)
+    add("--restore", action="store_true", help="put the incumbent's files back and try nothing")
+    add("--force", action="store_true", help="with --restore: also over an edit never tried")
+    add("--json", action="store_true", help="the verdict as one JSON object")
+    return parser.parse_args(argv)
+
+
+class TrialPlace(Frozen):
+    """A session and the folder whose files are being edited."""
+
+    session: Session
+    root: Path
+    folder: Path
+    harness: Path
+    given: Sequence[str]
+
+    @classmethod
+    def open(cls, root: Path, given: Sequence[str]) -> TrialPlace:
+        """Check configuration and session as the workflow does, and change nothing."""
+        harness = harness_folder(root)
+        plan = make_plan(parse_overrides(given), root, harness, owner=False)
+        if not plan.paths.baseline.exists():
+            raise InputMissingError(
+                f"session {plan.config.session!r}: no baseline yet ({plan.paths.baseline}); with "
+                "the unchanged files in place, run: snakemake --cores 1 baseline"
+            )
+        session = Session.open(plan.config, root, harness, Journal(plan.paths.events))
+        folder = _folder(session, root, harness)
+        return cls(session, root, folder, harness, tuple(given))
+
+    @property
+    def paths(self) -> SessionPaths:
+        return self.session.paths
+
+    # ------------------------------------------------------------------ trying
+
+    def try_(self, options: argparse.Namespace) -> int:
+        """Put the edit forward for the next round and have that round run."""
+        number, again = self._next_round()
+        edited = self._edited()
+        if again is None:
+            self._check_new(number, edited)
+            write_offer(self.paths, number, self._offer(options, number, edited))
+        elif dict(again.files) != edited:
+            print(
+                f"ratchet try: round {number} was begun with another edit "
+                f"({one_line(again.description)}); it is finished first",
+                file=sys.stderr,
+            )
+            self._run_round(number)
+            return self.try_(options)
+        self._run_round(number)
+        return self._tell(number, options.json)
+
+    def _next_round(self) -> tuple[int, Offer | None]:
+        """The first round that was not run, and what was put forward for it before.
+
+        One that the workflow left half done is finished on the way.
+        """
+        number = 1
+        while _was_run(self.paths, number):
+            number += 1
+        again = read_offer(self.paths, number)
+        if again is None and _was_begun(self.paths, number):
+            print(f"ratchet try: round {number} is finished first", file=sys.stderr)
+            self._run_round(number)
+            return self._next_round()
+        return number, again
+
+    def _edited(self) -> dict[str, str]:
+        """The mutable files as they lie in the folder, in the store."""
+        found = {}
+        for name in self.session.task.mutable:
+            path = self.folder / name
+            try:
+                found[name] = self.session.store.put(path.read_bytes())
+            except OSError as error:
+                raise InputMissingError(f"{path}: cannot be read: {error.strerror}") from None
+        return found
+
+    def _check_new(self, number: int, edited: Mapping[str, str]) -> None:
+        names = ", ".join(self.session.task.mutable)
+        source = source_digest(edited)
+        incumbent = self.session.state(number - 1).incumbent
+        if source == incumbent.source:
+            raise UsageError(
+                f"{self.folder}: {names} is what the incumbent has already; edit it, then try"
+            )
+        for trial in History.read(self.paths, number - 1).judged:
+            if trial.proposal.source == source:
+                raise UsageError(
+                    f"{self.folder}: {names} is what experiment {trial.number} was "
+                    f"({trial.word}); retests are the judge's, so change something"
+                )
+
+    def _offer(self, options: argparse.Namespace, number: int, edited: Mapping[str, str]) -> Offer:
+        message = one_line(options.message)
+        old = self.session.texts(self.session.state(number - 1).incumbent.files)
+        own = {c.name: c.category for c in self.session.task.search_space}
+        category = options.category or classify_change(
+            message, old, self.session.texts(edited), own
+        )
+        known = dict.fromkeys((*self.session.categories, *CATEGORIES))
+        if category not in known:
+            raise UsageError(
+                f"--category: expected one of {', '.join(known)}, found {one_line(category)!r:.40}"
+            )
+        return Offer(edited, category, message[:200], message)
+
+    def _run_round(self, number: int) -> None:
+        """Have Snakemake run one round to its end, with its progress on standard error."""
+        target = self.paths.round(number).steer.relative_to(self.root)
+        snakefile = (self.harness / "Snakefile").resolve()
+        words = [sys.executable, "-m", "snakemake", "-s", str(snakefile), "--cores", "1"]
+        words += ["--quiet", "all", "--", str(target)]
+        if self.given:
+            words[-2:-2] = ["--config", *self.given]
+        code = subprocess.run(words, cwd=self.root, stdout=sys.stderr, check=False).returncode
+        if code:
+            raise WorkflowError(
+                f"round {number} did not finish; the reason is above, and the same command goes on",
+                code,
+            )
+
+    def _tell(self, number: int, as_json: bool) -> int:
+        history = History.read(self.paths, number)
+        proposals, verdict = history.proposals[-1], history.verdicts[-1]
+        if not verdict.rulings:
+            raise RatchetError(f"round {number} was not run: {verdict.detail or proposals.detail}")
+        trial = history.judged[-1]
+        if as_json:
+            print(json.dumps(json_of(trial, history), indent=2))
+        else:
+            print(text_of(trial, history, self.session.task.metric.name))
+        undecided = trial.verdict in (Verdict.MARGINAL, Verdict.RETEST)
+        return 0 if trial.kept else EXIT_UNDECIDED if undecided else EXIT_DISCARD
+
+    # --------------------------------------------------------------- restoring
+
+    def restore(self, force: bool) -> int:
+        """Put the incumbent's files into the folder."""
+        number = 0
+        while _was_run(self.paths, number + 1):
+            number += 1
+        history = History.read(self.paths, number)
+        incumbent = history.state.incumbent
+        found = {n: (self.folder / n).read_bytes() for n in self.session.task.mutable}
+        digests = {name: self.session.store.put(data) for name, data in found.items()}
+        known = {trial.proposal.source for trial in history.trials} | {incumbent.source}
+        known.add(source_digest({e.path: e.sha256 for e in self.session.manifest.baseline}))
+        if source_digest(digests) not in known and not force:
+            raise UsageError(
+                f"{self.folder}: {', '.join(found)} holds an edit that was never tried; try it "
+                "first, save it elsewhere, or add --force"
+            )
+        for name, sha in incumbent.files.items():
+            write_bytes(self.folder / name, self.session.store.get(sha))
+        who = name_of(incumbent.number)
+        print(f"ratchet try: {', '.join(found)} restored to {who}", file=sys.stderr)
+        return 0
+
+
+def _was_run(paths: SessionPaths, number: int) -> bool:
+    """Whether something was judged in a round, or its proposals failed."""
+    here = paths.round(number)
+    if not (here.verdict.exists() and here.steer.exists() and here.proposals.exists()):
+        return False
+    verdict = read_record(RoundVerdict, here.verdict)
+    proposals = read_record(Proposals, here.proposals)
+    if verdict.round != number or proposals.round != number:
+        return False  # copies of the round that ended the session
+    return bool(verdict.rulings) or (verdict.stop is None and proposals.stop is None)
+
+
+def _was_begun(paths: SessionPaths, number: int) -> bool:
+    """Whether a run of this round's own proposals was executed."""
+    here = paths.round(number)
+    found = [read_json(path) for path in sorted(here.folder.glob("experiment-*.json"))]
+    return any(one.get("runs") or one.get("refused") for one in found)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,336 @@
+"""Whether a candidate's runs are like the baseline's, and its gain believable on one run."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Iterable, Iterator, Sequence
+from functools import cached_property
+
+from ratchet.base.io import read_record
+from ratchet.base.structs import Frozen, Struct, replace
+from ratchet.judge.judge import Assessment
+from ratchet.records.records import Baseline, Outcome, Proposal, RunSummary
+from ratchet.records.store import RunRecord
+from ratchet.session import Session
+from ratchet.task.task import Plausible, Task
+
+# --------------------------------------------------------------------
+# Runs beside those of the baseline: what one session's runs must have in common.
+#
+# What is allowed to a single run leaves room, since machines differ.  The runs of
+# one session share the machine, so they can be held to each other more closely.
+
+
+MEMORY_SLACK_MB = 32.0
+"""Measured memory counts the interpreter and what was freed but not given back; two
+versions of a program differ by less than this for reasons that nobody chose."""
+
+
+MEMORY_SLACK = 0.1
+"""... or by so much of what is measured."""
+
+
+WHOLE = 1e-9
+"""A metric that is a count divided by the number of predictions, to this part of the
+count, is coarse: two runs may well agree."""
+
+
+class RunTrace(Frozen):
+    """What is compared of one run; ``None`` for what is not known.
+
+    ``value`` is the evaluator's metric at full precision over ``count``
+    predictions, ``seconds`` what was used until it was asked for, ``tokens`` and
+    ``printed_mb`` are the run's own words, ``measured_mb`` is the harness's.
+    """
+
+    seed: int
+    value: float | None = None
+    count: int = 0
+    seconds: float | None = None
+    tokens: float | None = None
+    printed_mb: float | None = None
+    measured_mb: float | None = None
+
+
+def unlike_baseline(
+    baseline: Sequence[RunTrace],
+    runs: Sequence[RunTrace],
+    limits: Plausible | None,
+    budget_seconds: float | None,
+) -> str | None:
+    """What sets the runs of a candidate apart from the baseline's; ``None`` if nothing.
+
+    ``budget_seconds`` is ``None`` with a budget in steps, whose seconds follow
+    the model.
+    """
+    if limits is not None:
+        for run in runs:
+            found = _longer(baseline, run, limits, budget_seconds) or _less(baseline, run, limits)
+            if found:
+                return found
+    return _seedless(baseline, runs)
+
+
+def _longer(
+    baseline: Sequence[RunTrace], run: RunTrace, limits: Plausible, budget: float | None
+) -> str | None:
+    usual = _median([other.seconds for other in baseline])
+    if limits.excess_seconds is None or budget is None or usual is None or run.seconds is None:
+        return None
+    most = usual + limits.excess_fraction * budget + limits.excess_seconds
+    if run.seconds <= most:
+        return None
+    return (
+        f"used {run.seconds:.3g} s until its evaluation, the baseline's runs {usual:.3g} s; "
+        f"at most {most:.3g} s are plausible"
+    )
+
+
+def _less(baseline: Sequence[RunTrace], run: RunTrace, limits: Plausible) -> str | None:
+    usual = _median([other.tokens for other in baseline])
+    if limits.tokens is None or usual is None:
+        return None
+    if run.tokens is None:
+        return f"did not print {limits.tokens}, as the baseline does"
+    if run.tokens >= limits.min_tokens * usual:
+        return None
+    return (
+        f"printed {limits.tokens} {run.tokens:.4g}, the baseline {usual:.4g}; "
+        f"expected at least {limits.min_tokens:g} times that"
+    )
+
+
+def _seedless(baseline: Sequence[RunTrace], runs: Sequence[RunTrace]) -> str | None:
+    """Two seeds and one result, where the baseline's seeds make a difference."""
+    if _twins(baseline) is not None or len(baseline) < 2:
+        return None
+    twins = _twins(runs)
+    if twins is None:
+        return None
+    seeds = " and ".join(str(run.seed) for run in twins)
+    return f"measured the same to the last digit with the seeds {seeds}: it draws no lots"
+
+
+def _twins(runs: Sequence[RunTrace]) -> tuple[RunTrace, RunTrace] | None:
+    """Two runs with different seeds and exactly one metric."""
+    seen: dict[float, RunTrace] = {}
+    for run in runs:
+        if run.value is None or _is_coarse(run.value, run.count):
+            continue
+        other = seen.setdefault(run.value, run)
+        if other.seed != run.seed:
+            return other, run
+    return None
+
+
+def _is_coarse(value: float, count: int) -> bool:
+    counted = value * count
+    return abs(counted - round(counted)) < WHOLE * max(1.0, abs(counted))
+
+
+def charged_mb(baseline: Sequence[RunTrace], run: RunTrace) -> float | None:
+    """Memory in MiB that a run answers for: what it printed, unless it was far more.
+
+    What was measured is compared with the baseline's, which printed and measured
+    alike; only what exceeds the slack is added, so that whoever prints the truth
+    is charged what he printed.
+    """
+    usual = _median([other.measured_mb for other in baseline])
+    said = _median([other.printed_mb for other in baseline])
+    if run.printed_mb is None or run.measured_mb is None or usual is None or said is None:
+        return run.printed_mb
+    slack = max(MEMORY_SLACK_MB, MEMORY_SLACK * usual)
+    return max(run.printed_mb, said + run.measured_mb - usual - slack)
+
+
+def _median(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return statistics.median(known) if known else None
+
+
+# --------------------------------------------------------------------
+# Improvements too large to be believed on one run.
+
+
+NOISE_MULTIPLE = 20.0
+"""A jump of so many noise sds is no luck, so it is an idea, a mistake or a trick."""
+
+
+SEEN_MULTIPLE = 3.0
+"""... and implausible if nothing tried so far moved the metric a third as far."""
+
+
+AGREEMENT = 6.0
+"""Noise sds by which a fresh run may differ from the first and still confirm it;
+the difference of two runs has a sd of 1.4."""
+
+
+def is_implausible_jump(improvement: float, noise_sd: float, seen: Iterable[float]) -> bool:
+    """Whether an improvement must wait for a fresh run to confirm it.
+
+    ``improvement`` is positive when better, ``seen`` are the differences that
+    earlier experiments made, of either sign; all in the metric's unit.
+    """
+    largest = max((abs(difference) for difference in seen), default=0.0)
+    return improvement > max(NOISE_MULTIPLE * noise_sd, SEEN_MULTIPLE * largest)
+
+
+def confirms_jump(first: float, fresh: float, noise_sd: float, improvement: float) -> bool:
+    """Whether a fresh run shows the jump too: close to the first run, or most of it.
+
+    A change so large may well have a noise of its own, hence the second way.
+    """
+    difference = abs(fresh - first)
+    return difference <= max(AGREEMENT * noise_sd, 0.25 * abs(improvement))
+
+
+# --------------------------------------------------------------------
+# A candidate's stored runs beside the baseline's.
+#
+# A run's record depends on that run alone.  What a comparison of runs shows is
+# decided here, from records in the store, so that a replay decides the same.
+
+
+class Scrutiny:
+    """Looks at runs of one session; its baseline must be there."""
+
+    def __init__(self, session: Session) -> None:
+        self.session = session
+        self._traces: dict[str, RunTrace] = {}
+
+    def wrong(self, runs: Sequence[RunSummary]) -> str | None:
+        """Why the runs of one candidate cannot be believed; ``None`` if they can."""
+        traces = [self._trace(run) for run in runs if run.outcome is Outcome.OK]
+        seconds = self.session.budget["seconds"]
+        return unlike_baseline(self._baseline, traces, self.session.task.plausible, seconds)
+
+    def examine(self, case: Case) -> None:
+        """Look at what a case has been given: settle its memory, and whether it is believed."""
+        case.runs = [self.charged(run) for run in case.runs]
+        remarks = {remark for run in case.runs for remark in self.remarks(run)}
+        case.notes = (*case.notes, *sorted(remarks - set(case.notes)))
+        case.suspect = self.wrong(case.runs) or ""
+
+    def charged(self, run: RunSummary) -> RunSummary:
+        """The run with the memory that it answers for."""
+        if run.outcome is not Outcome.OK:
+            return run
+        memory = charged_mb(self._baseline, self._trace(run))
+        if memory is None or memory == run.memory_mb:
+            return run
+        return replace(run, memory_mb=round(memory, 1))
+
+    def remarks(self, run: RunSummary) -> Iterator[str]:
+        """What to say of a run: more memory than it printed, limits without effect."""
+        said = self._trace(run).printed_mb if run.outcome is Outcome.OK else None
+        if said is not None and run.memory_mb is not None and run.memory_mb > said:
+            yield (
+                f"memory: it printed {said:.4g} MiB, but needed more beside the baseline than "
+                f"that explains; charged as {run.memory_mb:.4g} MiB"
+            )
+        record = self.session.store.lookup(run.key) if self.session.task.limits else None
+        for name in record.unenforced if record is not None else ():
+            yield f"limits: {name} could not be enforced, for want of a control group"
+
+    @cached_property
+    def _baseline(self) -> list[RunTrace]:
+        found = read_record(Baseline, self.session.paths.baseline)
+        return [self._trace(run) for run in found.runs]
+
+    def _trace(self, run: RunSummary) -> RunTrace:
+        if run.key not in self._traces:
+            self._traces[run.key] = self._read(run)
+        return self._traces[run.key]
+
+    def _read(self, run: RunSummary) -> RunTrace:
+        record = self.session.store.lookup(run.key)
+        # Next to nothing can be said of a run that was lost.
+        return (
+            RunTrace(run.seed) if record is None else run_trace(self.session.task, run.seed, record)
+        )
+
+
+def run_trace(task: Task, seed: int, record: RunRecord) -> RunTrace:
+    """What is compared of a stored run."""
+    found, limits = record.evaluation, task.plausible
+    seconds = None
+    if found is not None:
+        on_gpu = task.device == "gpu"
+        seconds = found.trained_wall_seconds if on_gpu else found.trained_cpu_seconds
+    named = limits.tokens if limits is not None else None
+    return RunTrace(
+        seed=seed,
+        value=found.value if found else None,
+        count=found.tokens if found else 0,
+        seconds=seconds,
+        tokens=record.metrics.get(named) if named else None,
+        printed_mb=task.memory_mb(record.metrics),
+        measured_mb=record.peak_memory_mb,
+    )
+
+
+# --------------------------------------------------------------------
+# One candidate before the judge, and the record of what was ruled on it.
+
+
+class Case(Struct):
+    """One candidate with all its runs so far; lower is better here.
+
+    ``threshold`` is what it was last assessed at, ``incumbent`` what was then
+    believed of the incumbent's metric.  ``memory_mb`` is what the session's ceiling
+    is compared with, and ``too_large`` that a hard one refuses it; ``broken`` says which
+    constraint of the task it breaks.  ``suspect`` says what its runs show beside the
+    baseline's that cannot be believed.
+    """
+
+    proposal: Proposal
+    runs: list[RunSummary]
+    net_lines: int
+    incumbent: float
+    memory_ratio: float | None = None
+    threshold: float = 0.0
+    assessment: Assessment | None = None
+    kept: bool = False
+    refused: str = ""
+    notes: tuple[str, ...] = ()
+    changes: int | None = None
+    quarantined: bool = False
+    confirmed: bool = True
+    memory_mb: float | None = None
+    too_large: bool = False
+    broken: str = ""
+    suspect: str = ""
+
+    @property
+    def barred(self) -> bool:
+        """Whether it can never be kept, whatever its metric is."""
+        return self.too_large or bool(self.broken)
+
+    @property
+    def out(self) -> bool:
+        """Whether there is nothing to assess: it was not run, or a run failed."""
+        return bool(self.refused or self.suspect) or self.failed is not None
+
+    @property
+    def failed(self) -> RunSummary | None:
+        """The run that gave no metric, if any did."""
+        return next((run for run in self.runs if run.outcome is not Outcome.OK), None)
+
+    @property
+    def gain(self) -> float:
+        return self.assessment.gain if self.assessment else 0.0
+
+    @property
+    def willing(self) -> bool:
+        """Whether it would be kept if it were alone in its round."""
+        found = self.assessment
+        able = not self.out and not self.barred and self.confirmed
+        return able and found is not None and found.keep
+
+    @property
+    def promising(self) -> bool:
+        """Whether it is probably an improvement, be it enough for a keep or not."""
+        found = self.assessment
+        if self.out or self.barred or not self.confirmed or found is None:
+            return False
+        return found.keep or (found.confidence >= 0.5 and found.gain > 0)

@@ -1,0 +1,742 @@
+"""Everything that a session rests on hashed again, every deviation named."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import subprocess
+import zlib
+from base64 import urlsafe_b64encode
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import ratchet
+from ratchet.base.errors import DataError, InputMissingError
+from ratchet.base.git import call_git
+from ratchet.base.io import Fingerprint, digest, digest_file, read_json, to_json
+from ratchet.base.structs import Frozen, Struct, field, from_json_values
+from ratchet.integrity.seal import (
+    GROWING,
+    WHOLE,
+    damaged_place,
+    is_after_the_end,
+    prefix_digest,
+    read_seal,
+    sealable_files,
+)
+from ratchet.manifest import harness_digest
+from ratchet.records.paths import SessionPaths, StorePaths
+from ratchet.records.records import Baseline, Manifest, Proposal
+from ratchet.records.store import RECORD, SOURCE, read_entry, run_key
+from ratchet.task.presets import edited_files
+from ratchet.task.repository import named_task, task_folder
+from ratchet.task.task import build_task
+
+# --------------------------------------------------------------------
+# What checks find: deviations, one line each, and notes that are none.
+
+
+NO_FILE = "no such file"
+
+
+class Deviation(Frozen):
+    """Something that is not what it was when it was recorded.
+
+    ``path`` is the file, relative to the folder of results and store; ``todo``
+    is what to type or do next.
+    """
+
+    path: str
+    expected: str
+    found: str
+    todo: str
+
+    def __str__(self) -> str:
+        return f"{self.path}: expected {self.expected}, found {self.found}; {self.todo}"
+
+
+class Findings(Struct):
+    """Collects what the checks of one call find; ``checked`` counts files."""
+
+    root: Path
+    checked: int = 0
+    deviations: list[Deviation] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    def name(self, path: Path) -> str:
+        """How people read a path: relative to the root where it lies below it."""
+        try:
+            return path.relative_to(self.root).as_posix()
+        except ValueError:
+            return path.as_posix()
+
+    def deviates(self, path: Path, expected: str, found: str, todo: str) -> None:
+        """Record a deviation; the same one is recorded once."""
+        deviation = Deviation(self.name(path), expected, found, todo)
+        if deviation not in self.deviations:
+            self.deviations.append(deviation)
+
+    def compare(self, path: Path, expected: str, found: str, todo: str) -> bool:
+        """Count a file and compare its digest; returns whether it fits."""
+        self.checked += 1
+        if found != expected:
+            shown = found if found == NO_FILE else f"sha256 {found}"
+            self.deviates(path, f"sha256 {expected}", shown, todo)
+        return found == expected
+
+
+# --------------------------------------------------------------------
+# What a session froze, as it lies in the checkout now: fixed files, brief, task, lock.
+
+
+PACKAGE = Path(ratchet.__file__).parent
+
+
+def check_inputs(manifest: Manifest, root: Path, store: StorePaths, findings: Findings) -> None:
+    """Compare fixed files, brief, definition and lock with the manifest.
+
+    An edited mutable file and a newer harness are no deviation (the session goes
+    on with its own copy, and a change of how to judge judges again); they are noted.
+    """
+    harness = harness_of(manifest, root)
+    wanted = manifest.frozen["task"]
+    folder = task_folder(wanted, root, harness, manifest.origin)
+    place = named_task(wanted, root, harness).definition
+    defined = build_task(manifest.values, folder, harness, place, manifest.origin)
+    entries = {folder / entry.path: entry for entry in (*manifest.fixed, manifest.brief)}
+    for path, entry in {**entries, place: manifest.definition}.items():
+        copy = findings.name(store.blob(entry.sha256))
+        _compare(path, entry, f"put it back: cp {copy} PLACE", findings)
+    _compare(
+        defined.environment,
+        manifest.environment,
+        "put the lock back as it was, for example: git checkout -- PLACE",
+        findings,
+    )
+    for name in edited_files(manifest, folder):
+        findings.notes.append(
+            f"{findings.name(folder / name)}: not what session {manifest.session!r} started from; "
+            "it goes on with its own copy"
+        )
+    if harness_digest(PACKAGE) != manifest.harness_sha256:
+        findings.notes.append(
+            f"session {manifest.session!r} was started by another version of Ratchet's code"
+        )
+
+
+def _compare(path: Path, entry: Fingerprint, todo: str, findings: Findings) -> None:
+    place = todo.replace("PLACE", findings.name(path))
+    findings.compare(path, entry.sha256, _digest_inputs(path), place)
+
+
+def harness_of(manifest: Manifest, root: Path) -> Path:
+    """The folder of the Snakefile, below which locks lie, and definitions of repositories."""
+    named = os.environ.get("RATCHET_HARNESS")
+    places = [*([Path(named)] if named else []), root, PACKAGE.parents[1]]
+    wanted = manifest.frozen["task"]
+
+    def holds(place: Path) -> bool:
+        if manifest.origin is None:
+            return (place / str(manifest.values["environment"])).is_file()
+        # The lock is the repository's.
+        return named_task(wanted, root, place).definition.is_file()
+
+    return next((place for place in places if holds(place)), root)
+
+
+def _digest_inputs(path: Path) -> str:
+    try:
+        return digest_file(path)
+    except InputMissingError:
+        return NO_FILE
+
+
+# --------------------------------------------------------------------
+# The store: every blob, every finished run and every memoised answer.
+
+
+_DIGEST = re.compile(r"[0-9a-f]{64}")
+
+
+# Not contents: locks, work in progress, what was found damaged before, and commits of
+# other people's repositories, of which what a session uses is compared with its manifest.
+_OTHER = ("blobs", "runs", "lock", "partial", "partial.lock", "damaged", ".git", "trees", "clones")
+
+
+BLOB = (
+    "restore it from a backup, or delete it and start a new session: "
+    "snakemake --cores 1 --config session=NAME"
+)
+
+
+RUN = "to have the run made again: snakemake --cores 1 -F"
+
+
+ANSWER = "delete it to have it made again: snakemake --cores 1 -F"
+
+
+STRAY = "nothing of Ratchet's put it there; look at it and delete it"
+
+
+def check_store(paths: StorePaths, findings: Findings) -> None:
+    """Check the whole store; a store that does not exist is intact."""
+    if not paths.root.is_dir():
+        return
+    _blobs(paths, findings)
+    _runs(paths, findings)
+    _answers(paths, findings)
+    if paths.damaged.is_dir() and (aside := list(paths.damaged.iterdir())):
+        findings.notes.append(
+            f"{findings.name(paths.damaged)}: holds {len(aside)} entries that were found damaged "
+            "earlier and made again"
+        )
+    if (paths.root / ".git").is_dir():
+        check_repository(paths.root / ".git", "none", findings)
+
+
+def _blobs(paths: StorePaths, findings: Findings) -> None:
+    root = paths.blob("00").parents[1]
+    for path in _files(root):
+        if _DIGEST.fullmatch(path.name) and path == paths.blob(path.name):
+            findings.compare(path, path.name, _digest_stored(path), BLOB)
+        else:
+            findings.deviates(path, "a blob named after its digest", path.name, STRAY)
+
+
+def _runs(paths: StorePaths, findings: Findings) -> None:
+    root = paths.run("00").parents[1]
+    for folder in sorted(root.glob("*/*")):
+        if folder.is_dir() and folder == paths.run(folder.name):
+            check_stored_run(folder, findings)
+        else:
+            findings.deviates(folder, "a folder named after a run's key", folder.name, STRAY)
+    for path in sorted(root.glob("*")):
+        if not path.is_dir():
+            findings.deviates(path, "folders only", path.name, STRAY)
+
+
+def check_stored_run(folder: Path, findings: Findings) -> None:
+    """Check one run: its record, the key against its preimage, and every file."""
+    entry = _record(folder / RECORD, findings, RUN)
+    if entry is None:
+        return
+    stated = entry.pop("digest", None)
+    if stated != digest(entry):
+        findings.deviates(folder / RECORD, f"digest {digest(entry)}", f"{stated}", RUN)
+        return
+    try:
+        listed: Mapping[str, str] = dict(entry["files"])
+        key, source = run_key(entry["inputs"]), dict(entry["inputs"].get("sources", {}))
+    except (KeyError, TypeError, AttributeError, ValueError):
+        findings.deviates(folder / RECORD, "a run's record", "other fields", RUN)
+        return
+    if not key == entry.get("key") == folder.name:
+        findings.deviates(folder / RECORD, f"key {key} of its inputs", folder.name, RUN)
+    for name, sha in sorted(listed.items()):
+        findings.compare(folder / name, sha, _digest_stored(folder / name), RUN)
+    for name, sha in sorted(source.items()):
+        kept = listed.get(f"{SOURCE}/{name}", NO_FILE)
+        if kept != sha:
+            findings.deviates(folder / SOURCE / name, f"sha256 {sha} of its key", kept, RUN)
+    known = {folder / RECORD, *(folder / name for name in listed)}
+    for path in _files(folder):
+        if path not in known:
+            findings.deviates(path, "no such file in the run's record", path.name, STRAY)
+
+
+def _answers(paths: StorePaths, findings: Findings) -> None:
+    for folder in sorted(paths.root.iterdir()):
+        if folder.name in _OTHER:
+            continue
+        kind = [path for path in _files(folder) if path == paths.memo(folder.name, path.stem)]
+        if not folder.is_dir() or not kind:
+            findings.notes.append(f"{findings.name(folder)}: not known to this check, left out")
+            continue
+        for path in _files(folder):
+            _answer(paths, folder.name, path, findings)
+
+
+def _answer(paths: StorePaths, kind: str, path: Path, findings: Findings) -> None:
+    if path != paths.memo(kind, path.stem):
+        findings.deviates(path, "an answer named after its question", path.name, STRAY)
+        return
+    entry = _record(path, findings, ANSWER)
+    if entry is None:
+        return
+    if set(entry) != {"question", "answer", "digest"}:
+        findings.deviates(path, "question, answer and digest", ", ".join(entry), ANSWER)
+    elif digest(entry["question"]) != path.stem:
+        asked = digest(entry["question"])
+        findings.deviates(path, f"a question with digest {path.stem}", asked, ANSWER)
+    elif digest(entry["answer"]) != entry["digest"]:
+        given = digest(entry["answer"])
+        findings.deviates(path, f"an answer with digest {entry['digest']}", given, ANSWER)
+
+
+def _record(path: Path, findings: Findings, todo: str) -> dict[str, Any] | None:
+    """One of the store's JSON objects; ``None`` and a deviation if it is none."""
+    findings.checked += 1
+    try:
+        entry = read_entry(path)
+    except InputMissingError:
+        findings.deviates(path, "a record", NO_FILE, todo)
+        return None
+    except DataError:
+        findings.deviates(path, "the bytes of a record", "others", todo)
+        return None
+    if isinstance(entry, dict):
+        return entry
+    findings.deviates(path, "a JSON object", type(entry).__name__, todo)
+    return None
+
+
+def _digest_stored(path: Path) -> str:
+    try:
+        return digest_file(path)
+    except InputMissingError:
+        return NO_FILE
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    """Files below a folder, in order; without those that a killed process left half."""
+    for path in sorted(folder.rglob("*")):
+        half = path.name.startswith(".") and path.name.endswith(".partial")
+        if path.is_file() and not half:
+            yield path
+
+
+# --------------------------------------------------------------------
+# The session's git repository: its objects, its refs, and what commits hold.
+
+
+MEND = "delete the repository's folder and have it made again: snakemake --cores 1 -F"
+
+
+_COMMIT = re.compile(r"[0-9a-f]{40}")
+
+
+# What git itself writes there; other sections (a remote, say) are the user's.
+_CORE = re.compile(
+    r"\t(repositoryformatversion = 0|(filemode|precomposeunicode|ignorecase) = (true|false)"
+    r"|bare = true|symlinks = false)"
+)
+
+
+def check_repository(folder: Path, branch: str, findings: Findings) -> bool:
+    """Check a repository by itself; returns whether git can read it.
+
+    ``branch`` is the session's name in ``refs/heads/ratchet``.
+    """
+    named = len(findings.deviations)
+    _plain(folder, branch, findings)
+    for path in sorted(folder.glob("objects/??/*")):
+        if _COMMIT.fullmatch(path.parent.name + path.name):
+            _object(path, findings)
+    for path in sorted(folder.glob("objects/pack/*.idx")):
+        done = on(folder, "verify-pack", str(path.resolve()))
+        findings.checked += 2
+        if done.returncode:
+            findings.deviates(path.with_suffix(".pack"), "a whole pack", _said(done), MEND)
+    done = on(folder, "fsck", "--full", "--no-progress", "--no-dangling")
+    if done.returncode and len(findings.deviations) == named:
+        findings.deviates(folder, "what git fsck accepts", _said(done), MEND)
+    return done.returncode == 0
+
+
+def _plain(folder: Path, branch: str, findings: Findings) -> None:
+    findings.checked += 2
+    head = f"ref: refs/heads/ratchet/{branch}\n"
+    found = _text(folder / "HEAD")
+    if found != head:
+        findings.deviates(folder / "HEAD", repr(head), repr(found), MEND)
+    first, _, rest = _text(folder / "config").partition("\n")
+    core = rest.split("\n[", 1)[0].rstrip("\n").split("\n")
+    keys = {line.split(" ")[0].strip() for line in core}
+    whole = first == "[core]" and {"repositoryformatversion", "bare"} <= keys
+    for line in [] if whole else [first]:
+        findings.deviates(folder / "config", "[core] of a bare repository", repr(line), MEND)
+    for line in core if whole else []:
+        if not _CORE.fullmatch(line):
+            findings.deviates(folder / "config", "git's own settings", repr(line), MEND)
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""
+
+
+def _object(path: Path, findings: Findings) -> None:
+    """One loose object: its content's digest is its name."""
+    findings.checked += 1
+    expected = path.parent.name + path.name
+    reader = zlib.decompressobj()
+    try:
+        data = reader.decompress(path.read_bytes())
+        whole = reader.eof and not reader.unused_data
+    except (zlib.error, OSError):
+        data, whole = b"", False
+    found = hashlib.sha1(data, usedforsecurity=False).hexdigest() if whole else "damaged bytes"
+    if found != expected:
+        findings.deviates(path, f"the git object {expected}", found, MEND)
+
+
+def check_refs(
+    folder: Path, expected: Mapping[str, str], branch: str, tips: Iterable[str], findings: Findings
+) -> None:
+    """Compare refs with what the records say.
+
+    ``expected`` maps refs to commits, ``tips`` are those that ``branch`` may be at.
+    """
+    listed = on(folder, "for-each-ref", "--format=%(objectname) %(refname)")
+    refs = {name: sha for sha, _, name in (x.partition(" ") for x in listed.stdout.splitlines())}
+    for ref, commit in sorted(expected.items()):
+        findings.checked += 1
+        if refs.get(ref) != commit:
+            findings.deviates(folder / ref, f"commit {commit}", _ref(folder, ref, refs), MEND)
+    allowed = sorted(set(tips))
+    findings.checked += 1
+    if refs.get(branch) not in allowed:
+        one = f"commit {allowed[0]}" if len(allowed) == 1 else "a commit of the session"
+        findings.deviates(folder / branch, one, _ref(folder, branch, refs), MEND)
+
+
+def _ref(folder: Path, ref: str, refs: Mapping[str, str]) -> str:
+    return refs.get(ref) or repr(_text(folder / ref)[:50]) or "none"
+
+
+def check_trees(
+    folder: Path, contents: Mapping[str, Mapping[str, bytes]], findings: Findings
+) -> None:
+    """Compare the files of commits with the store's.
+
+    ``contents`` maps commits to the files that each must hold.
+    """
+    asked = [
+        (commit, name, data)
+        for commit, held in sorted(contents.items())
+        for name, data in sorted(held.items())
+        if "\n" not in name  # git's batch mode has no way to ask for it
+    ]
+    question = "".join(f"{commit}:{name}\n" for commit, name, _ in asked)
+    answer = on(folder, "cat-file", "--batch-check=%(objectname)", stdin=question)
+    for (commit, name, data), found in zip(asked, answer.stdout.splitlines(), strict=False):
+        expected = hashlib.sha1(b"blob %d\0%s" % (len(data), data), usedforsecurity=False)
+        if found != expected.hexdigest():
+            place = f"blob {expected.hexdigest()} as {name} of commit {commit[:12]}"
+            findings.deviates(folder, place, found, MEND)
+
+
+def on(folder: Path, *words: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
+    """Call Git on one repository; what it prints is text."""
+    done = call_git(*words, bare=folder, given=stdin.encode())
+    said = (text.decode(errors="replace") for text in (done.stdout, done.stderr))
+    return subprocess.CompletedProcess(done.args, done.returncode, *said)
+
+
+def _said(done: subprocess.CompletedProcess[str]) -> str:
+    lines = (done.stderr or done.stdout).strip().splitlines()
+    return lines[0] if lines else f"exit status {done.returncode}"
+
+
+# --------------------------------------------------------------------
+# A session's own files: against its seal, and against the store that they point to.
+
+
+_CALL_FIELDS = {"slot", "attempt", "log"}
+
+
+_RUN_FIELDS = {"key", "seed", "outcome", "reason", "value"}
+
+
+class Records:
+    """Everything that is checked of one session beside its inputs."""
+
+    def __init__(self, paths: SessionPaths, findings: Findings) -> None:
+        self.paths = paths
+        self.findings = findings
+        target = " audit" if paths.rerun_plan.is_file() else ""
+        self.workflow = f"snakemake --cores 1{target}"
+        again = f"{self.workflow} -F --config session={paths.session}"
+        self.again = f"to have it made again from the store: {again}"
+        self.frozen = (
+            "restore it from a backup, or start another session: "
+            "snakemake --cores 1 --config session=NAME"
+        )
+        self.json = {path: self._json(path) for path in sealable_files(paths, WHOLE)}
+
+    def _json(self, path: Path) -> Any:
+        """Content of a JSON file, ``None`` for others and for damaged ones."""
+        if path.suffix != ".json":
+            return None
+        try:
+            value, data = read_json(path), path.read_bytes()
+            if to_json(value) == data:
+                return value
+            found = "others"
+        except (DataError, InputMissingError, ValueError) as error:
+            found = f"{error}".split("(", 1)[-1].split(")", 1)[0]
+        self.findings.deviates(path, "JSON as Ratchet writes it", found, self._todo(path))
+        return None
+
+    def _todo(self, path: Path) -> str:
+        return self.frozen if path == self.paths.manifest else self.again
+
+    # ------------------------------------------------------------------- seal
+
+    def check_seal(self) -> None:
+        """Compare every sealed file with its digest; tell what is not sealed yet."""
+        paths, findings = self.paths, self.findings
+        findings.checked += 1
+        found = read_seal(paths)
+        aside = damaged_place(paths)
+        if found is None or aside.exists():
+            damaged = paths.seal if found is None else aside
+            todo = f"delete it; the next report seals the session again: {self.again}"
+            findings.deviates(damaged, "a seal as Ratchet writes it", "other bytes", todo)
+        if found is None:
+            return
+        for name, sha in found.whole.items():
+            self._sealed(name, sha, found.at_work)
+        for name, (size, sha) in found.growing.items():
+            self._grown(name, size, sha)
+        if found.at_work:
+            findings.notes.append(
+                f"{findings.name(paths.folder)}: the session is not at its end; go on with: "
+                f"{self.workflow} --config session={paths.session}"
+            )
+        patterns = (*WHOLE, *GROWING)
+        names = {p.relative_to(paths.folder).as_posix() for p in sealable_files(paths, patterns)}
+        unsealed = sorted(names - set(found.whole) - set(found.growing))
+        if unsealed:
+            findings.notes.append(
+                f"{findings.name(paths.folder)}: not sealed yet: {len(unsealed)} files, such as "
+                f"{unsealed[0]}; the session's report seals them"
+            )
+
+    def _sealed(self, name: str, sha: str, at_work: bool) -> None:
+        path = self.paths.folder / name
+        try:
+            found = digest_file(path)
+        except InputMissingError:
+            found = NO_FILE
+        self.findings.checked += 1
+        if found == sha:
+            return
+        # Snakemake deletes what a step will write, and copies rounds without a step.
+        copied = at_work and found != NO_FILE and is_after_the_end(path)
+        if copied or (found == NO_FILE and self._is_begun(path)):
+            self.findings.notes.append(f"{self.findings.name(path)}: is being made again")
+            return
+        shown = found if found == NO_FILE else f"sha256 {found}"
+        self.findings.deviates(path, f"sha256 {sha}", shown, self._todo(path))
+
+    def _is_begun(self, path: Path) -> bool:
+        """Whether Snakemake has begun to make a file and was not done with it."""
+        name = urlsafe_b64encode(self.findings.name(path).encode()).decode()
+        return (self.paths.root / ".snakemake" / "incomplete" / name).exists()
+
+    def _grown(self, name: str, size: int, sha: str) -> None:
+        path = self.paths.folder / name
+        self.findings.checked += 1
+        try:
+            length, found = prefix_digest(path, size)
+        except OSError:
+            length, found = 0, NO_FILE
+        if (length, found) != (size, sha):
+            self.findings.deviates(
+                path,
+                f"{size} bytes with sha256 {sha} at its beginning",
+                found if found == NO_FILE else f"{length} with {found}",
+                "restore it from a backup; nothing is decided from it",
+            )
+
+    # -------------------------------------------------------------- references
+
+    def manifest(self) -> Manifest | None:
+        """The manifest, if it can be read and its settings have their digest."""
+        try:
+            found = from_json_values(Manifest, self.json.get(self.paths.manifest))
+        except DataError as error:
+            if self.json.get(self.paths.manifest) is not None:
+                self.findings.deviates(self.paths.manifest, "a manifest", f"{error}", self.frozen)
+            return None
+        if digest(found.frozen) != found.config_sha256:
+            self.findings.deviates(
+                self.paths.manifest,
+                f"settings with digest {found.config_sha256}",
+                digest(found.frozen),
+                self.frozen,
+            )
+        return found
+
+    def check_references(self, manifest: Manifest) -> None:
+        """Whatever the records name must be in the store, and say the same there."""
+        fixed = (
+            *manifest.fixed,
+            *manifest.baseline,
+            *manifest.data,
+            *manifest.evaluation,
+            *manifest.locked,
+        )
+        for entry in (*fixed, manifest.brief, manifest.definition):
+            self._blob(self.paths.manifest, entry.sha256)
+        for path, value in self.json.items():
+            for found in _objects(value):
+                if "source" in found and isinstance(found.get("files"), Mapping):
+                    for sha in found["files"].values():
+                        self._blob(path, str(sha))
+                if set(found) >= _CALL_FIELDS:
+                    self._blob(path, str(found["log"]))
+                if set(found) >= _RUN_FIELDS:
+                    self._run(path, found, manifest)
+
+    def _blob(self, path: Path, sha: str) -> None:
+        blob = self.paths.store.blob(sha)
+        if not blob.is_file():
+            named = f"the blob that {self.findings.name(path)} names"
+            self.findings.deviates(blob, named, NO_FILE, "restore it from a backup")
+
+    def _run(self, path: Path, summary: Mapping[str, Any], manifest: Manifest) -> None:
+        record = self.paths.store.run(str(summary["key"])) / RECORD
+        try:
+            entry = json.loads(record.read_bytes())
+            kept, seed = entry["record"], entry["inputs"]["seed"]
+            value = kept["metrics"].get(manifest.values["metric"]["name"])
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            if not record.exists():
+                named = f"the run that {self.findings.name(path)} names"
+                self.findings.deviates(record, named, NO_FILE, self.again)
+            return
+        stored = {
+            "seed": seed,
+            "outcome": kept.get("outcome"),
+            "reason": kept.get("reason"),
+            "value": value if kept.get("outcome") == "ok" else None,
+        }
+        for name, expected in stored.items():
+            if summary[name] != expected:
+                where = f"{name} {expected} of run {str(summary['key'])[:12]}"
+                self.findings.deviates(path, where, f"{summary[name]}", self.again)
+
+    # ----------------------------------------------------------------- history
+
+    def check_history(self, manifest: Manifest) -> None:
+        """The repository by itself, then its refs and trees against the records."""
+        started = self.json.get(self.paths.baseline)
+        folder, name = self.paths.repository, self.paths.session
+        if not (folder / "HEAD").exists():
+            if started is not None:
+                self.findings.deviates(folder, "the session's repository", "none", MEND)
+            return
+        readable = check_repository(folder, name, self.findings)
+        try:
+            baseline = from_json_values(Baseline, started)
+        except DataError:
+            return
+        proposals = list(self._proposals())
+        commits = {0: baseline.commit, **{p.number: p.commit for p in proposals}}
+        refs = {"refs/ratchet/baseline": baseline.commit}
+        refs |= {f"refs/ratchet/experiments/{p.number:04d}": p.commit for p in proposals}
+        branch = f"refs/heads/ratchet/{name}"
+        check_refs(folder, refs, branch, self._tips(commits), self.findings)
+        if readable:
+            sources = {baseline.commit: baseline.files, **{p.commit: p.files for p in proposals}}
+            trees = {commit: self._tree(manifest, held) for commit, held in sources.items()}
+            check_trees(folder, trees, self.findings)
+
+    def _proposals(self) -> Iterator[Proposal]:
+        for path, value in self.json.items():
+            if path.name == "proposals.json" and isinstance(value, Mapping):
+                for entry in value.get("proposals", []):
+                    try:
+                        yield from_json_values(Proposal, entry, str(path))
+                    except DataError as error:
+                        self.findings.deviates(path, "proposals", f"{error}", self.again)
+
+    def _tips(self, commits: Mapping[int, str]) -> list[str]:
+        """Where the branch may be: at the champion, or anywhere while the session goes on."""
+        confirmed = self.json.get(self.paths.confirmation)
+        sealed = read_seal(self.paths)
+        if sealed is not None and sealed.whole and not sealed.at_work and confirmed is not None:
+            champion = confirmed.get("champion") if isinstance(confirmed, Mapping) else None
+            if isinstance(champion, int) and champion in commits:
+                return [commits[champion]]
+        return list(commits.values())
+
+    def _tree(self, manifest: Manifest, sources: Mapping[str, str]) -> dict[str, bytes]:
+        """What a commit holds; files whose blob is damaged are left to the store's check."""
+        entries = {e.path: e.sha256 for e in (*manifest.fixed, manifest.brief)}
+        found = {}
+        for name, sha in {**entries, **sources}.items():
+            blob = self.paths.store.blob(sha)
+            if blob.is_file() and digest_file(blob) == sha:
+                found[name] = blob.read_bytes()
+        return found
+
+
+def _objects(value: Any) -> Iterator[Mapping[str, Any]]:
+    """Every JSON object within a value."""
+    if isinstance(value, Mapping):
+        yield value
+        value = list(value.values())
+    if isinstance(value, list):
+        for inner in value:
+            yield from _objects(inner)
+
+
+# --------------------------------------------------------------------
+# The check of sessions and of the store that they share.
+
+
+def session_names(root: Path) -> list[str]:
+    """Names of the sessions below ``root``."""
+    return sorted(
+        path.name for path in (root / "results").glob("*") if _is_session(root, path.name)
+    )
+
+
+def _is_session(root: Path, name: str) -> bool:
+    paths = SessionPaths(name, root)
+    return paths.manifest.exists() or paths.baseline.exists() or paths.seal.exists()
+
+
+def verify_sessions(root: Path, names: Sequence[str] = ()) -> Findings:
+    """Check the store and these sessions, or all of them.
+
+    Raises :class:`InputMissingError` if there is no such session.
+    """
+    there = session_names(root)
+    for name in names:
+        if name not in there:
+            known = ", ".join(there) or "none"
+            raise InputMissingError(
+                f"{SessionPaths(name, root).folder}: holds no session; there are: {known}"
+            )
+    if not there:
+        raise InputMissingError(
+            f"{(root / 'results').resolve()}: holds no session; name the folder in which the "
+            "sessions were run with --root"
+        )
+    findings = Findings(root)
+    check_store(StorePaths(root / "store"), findings)
+    for name in names or there:
+        _session(SessionPaths(name, root), findings)
+    return findings
+
+
+def _session(paths: SessionPaths, findings: Findings) -> None:
+    records = Records(paths, findings)
+    records.check_seal()
+    if not paths.manifest.exists():
+        findings.deviates(paths.manifest, "a manifest", "no such file", records.frozen)
+        return
+    manifest = records.manifest()
+    if manifest is not None:
+        check_inputs(manifest, paths.root, paths.store, findings)
+        records.check_references(manifest)
+        records.check_history(manifest)

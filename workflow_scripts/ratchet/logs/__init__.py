@@ -1,0 +1,1 @@
+"""Anybody's results.tsv and run logs: reading, judging, auditing."""

@@ -1,0 +1,246 @@
+"""A finished session re-judged: what of its kept changes is credible, and what to run again.
+
+Everything is by the judge's model, see :mod:`ratchet.logs.smoothing`: each change is
+judged by the whole log, by what came after it too.  Lower metrics are better
+here, gains are positive, and both have the metric's unit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from ratchet.base.stats import FloatArray
+from ratchet.base.structs import Frozen
+from ratchet.judge.judge import replay_log
+from ratchet.judge.settings import KEEP_PROBABILITIES, JudgeMode, Settings
+from ratchet.logs.smoothing import LEVEL, NoisePrior, SmoothedChange, Smoother
+
+CREDIBLE = 0.95
+"""P(better) from which a change counts as shown; as the judge's STRONG_KEEP."""
+
+OVERTURNED = 0.5
+"""P(better) below which a kept change is more likely no improvement than one.  Lower
+bounds cannot be reached: no number of runs tells a tiny gain from none."""
+
+CHANCE = 0.8
+"""How sure re-runs must be to decide; the power that studies are planned with."""
+
+MOST_SEEDS = 20
+"""More re-runs of one change cost more than a change that needs them is worth."""
+
+TESTS = {
+    **{
+        mode.value: KEEP_PROBABILITIES[mode]
+        for mode in (JudgeMode.GAIN, JudgeMode.BALANCED, JudgeMode.STRICT)
+    },
+    "strong": CREDIBLE,
+}
+"""Least P(better) of the judge's modes, and of what it calls a strong keep."""
+
+_NEGLIGIBLE = 1e-7
+_POINTS = 241
+
+
+class Audited(Frozen):
+    """One kept change.
+
+    ``place`` is its row, from 0; ``step`` what the log printed, the last incumbent's
+    value less its own.  ``then`` is P(better) when it was kept, by the rows up to it,
+    and ``better`` by the whole log; ``gain`` is its expected effect and ``low`` and
+    ``high`` bound it with probability :data:`LEVEL`.
+
+    ``seeds`` is the number of further runs, of it and of its parent each, after which
+    it is decided with probability :data:`CHANCE`: P(better) at least
+    :data:`CREDIBLE`, or below :data:`OVERTURNED`.  0 if it is so already and ``None``
+    if :data:`MOST_SEEDS` are too few; ``chance`` is that probability then.
+    """
+
+    place: int
+    step: float
+    then: float
+    better: float
+    gain: float
+    low: float
+    high: float
+    seeds: int | None
+    chance: float
+
+
+class Audit(Frozen):
+    """What the log says of all kept changes.
+
+    ``expected_true`` of them are better, with :data:`LEVEL` between ``least_true`` and
+    ``most_true``; ``all_hold`` is P(every one is better) and ``surviving`` how many
+    pass each of :data:`TESTS`.  ``together`` are the places of the longest list, the
+    surest first, that are all better with probability ``together_hold`` of at least
+    :data:`CREDIBLE`.  ``total`` is the expected sum of effects with its interval;
+    ``printed`` is baseline less best kept value, both as lucky as they are.
+    """
+
+    changes: tuple[Audited, ...]
+    noise_sd: float
+    noise_low: float
+    noise_high: float
+    expected_true: float
+    least_true: int
+    most_true: int
+    all_hold: float
+    surviving: dict[str, int]
+    together: tuple[int, ...]
+    together_hold: float
+    total: float
+    total_low: float
+    total_high: float
+    printed: float
+
+    @property
+    def expected_false(self) -> float:
+        """Expected number of kept changes that are no improvement."""
+        return len(self.changes) - self.expected_true
+
+
+def audit(
+    values: Sequence[float | None],
+    kept: Sequence[bool],
+    replicate_mask: Sequence[bool],
+    judged: Sequence[bool],
+    settings: Settings,
+    noise_prior: NoisePrior | None = None,
+) -> Audit:
+    """Judge the kept rows of which ``judged`` is true, by all rows.
+
+    The other arguments are those of :func:`ratchet.judge.judge` and of
+    :class:`ratchet.logs.smoothing.Smoother`.  A kept row that
+    is not judged, such as a baseline that starts anew, is an incumbent like others.
+    Raises :class:`ratchet.base.errors.DataError` where no row has a value.
+    """
+    done = replay_log(values, kept, replicate_mask, settings)
+    smoother = Smoother(values, kept, replicate_mask, done.weights, settings, noise_prior)
+    found = [change for change in smoother.changes() if judged[change.place]]
+    places = [change.place for change in found]
+    then = {p: a.confidence for p in places if (a := done.assessments[p]) is not None}
+    steps = _steps(values, kept)
+    noise_sd = smoother.noise_sd
+    changes = [_audited(c, steps[c.place], then[c.place], noise_sd) for c in found]
+    held = smoother.held(places)
+    together, sure = _together(smoother, found)
+    total, total_low, total_high = smoother.total(places)
+    noise_low, noise_high = smoother.noise_interval()
+    return Audit(
+        changes=tuple(changes),
+        noise_sd=noise_sd,
+        noise_low=noise_low,
+        noise_high=noise_high,
+        expected_true=sum(change.better for change in found),
+        least_true=_quantile(held, (1 - LEVEL) / 2),
+        most_true=_quantile(held, (1 + LEVEL) / 2),
+        all_hold=float(held[-1]),
+        surviving={name: sum(c.better >= p for c in found) for name, p in TESTS.items()},
+        together=tuple(together),
+        together_hold=sure,
+        total=total,
+        total_low=total_low,
+        total_high=total_high,
+        printed=_printed(values, kept),
+    )
+
+
+def by_replicates(sd: float, count: int) -> NoisePrior:
+    """What ``count`` normal replicates with this sd say of the noise floor, and they alone."""
+    freedom = count - 1
+
+    def log_prior(noise: FloatArray) -> FloatArray:
+        found: FloatArray = -freedom * (np.log(noise / sd) + 0.5 * (sd / noise) ** 2)
+        return found
+
+    return log_prior
+
+
+def _steps(values: Sequence[float | None], kept: Sequence[bool]) -> dict[int, float]:
+    """By row: the value of the incumbent of its time less that of the kept row."""
+    steps, incumbent = {}, None
+    for place, (value, keep) in enumerate(zip(values, kept, strict=True)):
+        if value is None:
+            continue
+        if incumbent is None:
+            incumbent = value
+        elif keep:
+            steps[place], incumbent = incumbent - value, value
+    return steps
+
+
+def _printed(values: Sequence[float | None], kept: Sequence[bool]) -> float:
+    """Baseline less the best kept value."""
+    known = [v for v in values if v is not None]
+    best = [v for v, keep in zip(values, kept, strict=True) if keep and v is not None]
+    return known[0] - min(best, default=known[0])
+
+
+def _audited(change: SmoothedChange, step: float, then: float, noise_sd: float) -> Audited:
+    seeds, chance = seeds_to_decide(change, noise_sd)
+    return Audited(
+        place=change.place,
+        step=step,
+        then=then,
+        better=change.better,
+        gain=change.gain,
+        low=change.low,
+        high=change.high,
+        seeds=seeds,
+        chance=chance,
+    )
+
+
+def _together(smoother: Smoother, found: Sequence[SmoothedChange]) -> tuple[list[int], float]:
+    """The surest changes of which all are better with probability CREDIBLE."""
+    order = [c.place for c in sorted(found, key=lambda c: (-c.better, c.place))]
+    least, most, sure = 0, len(order), 1.0
+    while least < most:
+        middle = (least + most + 1) // 2
+        hold = smoother.together(order[:middle])
+        if hold >= CREDIBLE:
+            least, sure = middle, hold
+        else:
+            most = middle - 1
+    return order[:least], sure
+
+
+def _quantile(masses: np.ndarray, level: float) -> int:
+    # The last sum may be a rounding error below 1.
+    return min(int(np.searchsorted(np.cumsum(masses), level)), masses.size - 1)
+
+
+def seeds_to_decide(change: SmoothedChange, noise_sd: float) -> tuple[int | None, float]:
+    """How many further runs, of a change and of its parent each, decide about it.
+
+    With n of both, in turn on one machine, the difference of their means is
+    ``N(g, 2 S^2 / n)``.  The smallest n is returned for which the probability, over g
+    and that difference, is at least :data:`CHANCE` that P(better), given log and
+    re-runs, is at least :data:`CREDIBLE` or below :data:`OVERTURNED`; with it that
+    probability.  0 where it is so now, ``None`` where :data:`MOST_SEEDS` are too few.
+    """
+    if change.better >= CREDIBLE or change.better < OVERTURNED:
+        return 0, 1.0
+    used = change.masses > _NEGLIGIBLE * change.masses.max()
+    values, masses, improving = (
+        array[used] for array in (change.values, change.masses, change.improving)
+    )
+    chance = 0.0
+    for count in range(1, MOST_SEEDS + 1):
+        chance = _decided(values, masses, improving, noise_sd * np.sqrt(2 / count))
+        if chance >= CHANCE:
+            return count, chance
+    return None, chance
+
+
+def _decided(values: np.ndarray, masses: np.ndarray, improving: np.ndarray, sd: float) -> float:
+    """Probability that a difference with this sd decides about the effect."""
+    low, high = values.min() - 5 * sd, values.max() + 5 * sd
+    differences = np.linspace(low, high, _POINTS)
+    near = np.exp(-0.5 * ((differences[:, None] - values) / sd) ** 2)
+    density = near @ masses
+    better = np.divide(near @ improving, density, out=np.ones(_POINTS), where=density > 0)
+    settled = (better >= CREDIBLE) | (better < OVERTURNED)
+    return float(density[settled].sum() / density.sum())

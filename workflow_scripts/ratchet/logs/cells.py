@@ -1,0 +1,213 @@
+"""Lines to cells: tabs, commas, semicolons, pipes, aligned spaces, JSON lines."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from typing import Any
+
+from ratchet.base.errors import DataError
+from ratchet.base.structs import Struct, field
+from ratchet.base.text import one_line
+from ratchet.logs.columns import (
+    COMMIT_NAMES,
+    DESCRIPTION_NAMES,
+    PREFERRED,
+    STATUS_NAMES,
+    STATUSES,
+    direction_of,
+    is_number,
+    normal_name,
+    status_of,
+)
+from ratchet.logs.table import Problem
+
+_KNOWN = {*STATUS_NAMES, *COMMIT_NAMES, *DESCRIPTION_NAMES, *PREFERRED}
+_SEPARATORS = {"\t": "tabs", "|": "pipes", ",": "commas", ";": "semicolons"}
+_GAP = re.compile(r"\s{2,}")
+_RULE = re.compile(r"[\s|:-]+")
+MAX_CELLS = 2000
+"""More columns than any log has; a file with more is no log."""
+
+
+class Cells(Struct):
+    """A file's lines as cells; ``header`` holds the names of the columns."""
+
+    header: list[str]
+    lines: list[tuple[int, list[str]]]
+    separator: str
+    assumptions: list[str] = field(default_factory=list)
+    problems: list[Problem] = field(default_factory=list)
+    config: dict[str, str] = field(default_factory=dict)
+
+
+def split_lines(lines: list[tuple[int, str]], name: str) -> Cells:
+    """Find the separator and the header, and cut every line.
+
+    Raises :class:`DataError` where there is no table.
+    """
+    if lines[0][1].lstrip().startswith("{"):
+        return _json_lines(lines, name)
+    data, comments = _without_comments(lines)
+    if not data:
+        raise DataError(f"{name}: line {lines[0][0]}, column 1: expected rows, found only comments")
+    first = data[0][1]
+    separator = next((s for s in _SEPARATORS if _splits(first, s)), " ")
+    cut = _cutter(separator, first)
+    if not is_header(cut(first)):
+        raise DataError(
+            f"{name}: line {data[0][0]}, column 1: expected a header that names the columns, found "
+            f"{one_line(first)!r:.60}; write one above it, such as commit, val_bpb, memory_gb, "
+            "status, description"
+        )
+    rows = [(n, cut(line)) for n, line in data[1:] if separator != "|" or not _rule(line)]
+    cells = Cells(cut(first), rows, separator)
+    if separator != "\t":
+        cells.assumptions.append(f"columns are separated by {_SEPARATORS.get(separator, 'spaces')}")
+    if comments:
+        cells.assumptions.append(f"{comments} comment lines were passed over")
+    if max(map(len, (c for _, c in cells.lines)), default=0) > MAX_CELLS:
+        raise DataError(f"{name}: expected at most {MAX_CELLS} columns, found more")
+    return cells
+
+
+def is_header(cells: list[str]) -> bool:
+    """Whether these are column names: several, no number, a known one among them."""
+    names = [normal_name(cell) for cell in cells]
+    # "keep" may be a column's name, yet alone it is more likely a row's status.
+    known = any(name in _KNOWN and name not in STATUSES for name in names)
+    return len(cells) > 1 and known and not any(is_number(cell) for cell in cells)
+
+
+def _without_comments(lines: list[tuple[int, str]]) -> tuple[list[tuple[int, str]], int]:
+    """Lines without comments; a commented header that precedes the data stays."""
+    data = [(n, line) for n, line in lines if not line.lstrip().startswith(("#", "//"))]
+    comments = [(n, line) for n, line in lines if line.lstrip().startswith(("#", "//"))]
+    numbered = [(n, line) for n, line in comments if _is_row(line)]
+    data = sorted([*data, *numbered]) if numbered else data
+    if comments and data:
+        n, line = comments[0]
+        text = line.lstrip("#/ ")
+        named = "\t" in text and is_header(text.split("\t")) and n < data[0][0]
+        if named and not is_header(data[0][1].split("\t")):
+            return [(n, text), *data], len(comments) - 1 - len(numbered)
+    return data, len(comments) - len(numbered)
+
+
+def _is_row(line: str) -> bool:
+    """Whether a line that starts like a comment has a number and a status: ``#12``."""
+    cells = line.split("\t")
+    stated = any(cell.strip() and status_of(cell) for cell in cells[1:])
+    return len(cells) > 2 and stated and any(is_number(cell) for cell in cells[1:])
+
+
+def _splits(line: str, separator: str) -> bool:
+    """Whether the first line, so cut, looks like names."""
+    cells = _cutter(separator, line)(line)
+    if len(cells) < 2:
+        return False
+    if separator == "\t":
+        return True
+    names = {normal_name(cell) for cell in cells}
+    telling = [name for name in names if name in _KNOWN or direction_of(name)]
+    return len(telling) > 1 and is_header(cells)
+
+
+def _cutter(separator: str, first: str) -> Callable[[str], list[str]]:
+    if separator == "\t":
+        return lambda line: [cell.strip() for cell in line.split("\t")]
+    if separator == "|":
+        return lambda line: [cell.strip() for cell in line.strip().strip("|").split("|")]
+    if separator in ",;":
+        return lambda line: _quoted(line, separator)
+    return _spaces(first)
+
+
+def _quoted(line: str, separator: str) -> list[str]:
+    """Cells that may be in double quotes, inside which separators count as text."""
+    if '"' not in line:
+        return [cell.strip() for cell in line.split(separator)]
+    cells, cell, quoted, i = [], "", False, 0
+    while i < len(line):
+        found = next((j for j in range(i, len(line)) if line[j] in ('"', separator)), len(line))
+        cell += line[i:found]
+        i = found + 1
+        if found == len(line):
+            break
+        if line[found] == separator and not quoted:
+            cells.append(cell.strip())
+            cell = ""
+        elif line[found] == separator:
+            cell += separator
+        elif quoted and line[i : i + 1] == '"':
+            cell, i = cell + '"', i + 1
+        else:
+            quoted = not quoted
+    return [*cells, cell.strip()]
+
+
+def _spaces(first: str) -> Callable[[str], list[str]]:
+    """Cut at gaps where that gives the right number of cells, else at each space.
+
+    The last column takes the rest.
+    """
+    count = len(first.split())
+
+    def cut(line: str) -> list[str]:
+        wide = _GAP.split(line.strip())
+        return wide if len(wide) == count else line.split(None, max(0, count - 1))
+
+    return cut
+
+
+def _rule(line: str) -> bool:
+    """Whether a line of a piped table only rules off its header: ``|---|:--|``."""
+    return bool(_RULE.fullmatch(line)) and "--" in line
+
+
+def _json_lines(lines: list[tuple[int, str]], name: str) -> Cells:
+    """One object a line; the columns are all keys in the order they appear."""
+    objects: list[tuple[int, dict[str, str]]] = []
+    problems = []
+    header: dict[str, None] = {}
+    config: dict[str, str] = {}
+    for n, line in lines:
+        try:
+            values = _flat(json.loads(line))
+        except (ValueError, RecursionError) as error:
+            reason = one_line(str(error))[:80]
+            problems.append(Problem(n, 1, f"expected a JSON object, found {reason}", True))
+            continue
+        header.update(dict.fromkeys(values))
+        if values.get("type") == "config":
+            config = values
+            values = {"status": "config", "description": values.get("name", ""), **values}
+            header.update(dict.fromkeys(values))
+        objects.append((n, values))
+        if len(header) > MAX_CELLS:
+            raise DataError(f"{name}: line {n}: expected at most {MAX_CELLS} keys, found more")
+    if not objects:
+        raise DataError(f"{name}: {problems[0]}")
+    names = list(header)
+    rows = [(n, [values.get(key, "") for key in names]) for n, values in objects]
+    return Cells(names, rows, "{", ["each line is a JSON object"], problems, config)
+
+
+def _flat(value: Any) -> dict[str, str]:
+    """An object's scalars as text; one nested level is named by its own keys."""
+    if not isinstance(value, dict):
+        raise ValueError(f"a {type(value).__name__}")
+    flat = {key: _text(cell) for key, cell in value.items() if not isinstance(cell, dict | list)}
+    for cell in value.values():
+        if isinstance(cell, dict):
+            for key, inner in cell.items():
+                if not isinstance(inner, dict | list):
+                    flat.setdefault(key, _text(inner))
+    return flat
+
+
+def _text(value: Any) -> str:
+    if value is None:
+        return ""
+    return str(value).lower() if isinstance(value, bool) else str(value)

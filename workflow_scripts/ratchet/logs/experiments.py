@@ -1,0 +1,301 @@
+"""Experiments of a log, in order, as the judge is fed them."""
+
+from __future__ import annotations
+
+import re
+import statistics
+from collections.abc import Sequence
+from functools import cached_property
+
+from ratchet.base.errors import DataError, UsageError
+from ratchet.base.structs import Frozen, replace
+from ratchet.base.text import one_line
+from ratchet.logs.reader import RunLog
+from ratchet.logs.table import LogRow, RowStatus, Table
+
+# --------------------------------------------------------------------
+# The experiments of a log, in order, as the judge is fed them.
+
+
+SAME_VALUE = 5e-7
+"""A run log and a row that differ by less are of one run: the row has six decimals."""
+
+
+class LogCandidate(Frozen):
+    """The experiment to judge; ``values`` are all its runs, in the metric's unit.
+
+    ``number`` counts the log's rows from 1, ``line`` the file's lines; a run
+    that is not in the log yet has no line.  ``since`` is the number of rows
+    that were there before it.
+    """
+
+    number: int
+    since: int
+    line: int | None
+    commit: str
+    description: str
+    status_text: str
+    values: tuple[float, ...]
+    memory_gb: float | None
+    evidence: str = ""
+
+
+class LogExperiments(Frozen, dict=True):
+    """The rows that are about runs, with what the replay needs of each."""
+
+    table: Table
+    rows: tuple[LogRow, ...]
+    numbers: tuple[int, ...]
+
+    @cached_property
+    def values(self) -> list[float | None]:
+        """Metrics, negated where higher is better; ``None`` for a crash."""
+        sign = self.table.direction.sign
+        return [
+            None if row.value is None or row.status is RowStatus.CRASH else sign * row.value
+            for row in self.rows
+        ]
+
+    @cached_property
+    def again(self) -> list[bool]:
+        """Which rows are further runs of the incumbent."""
+        return incumbent_runs(self.rows)
+
+    @cached_property
+    def kept(self) -> list[bool]:
+        """Which rows became the incumbent; a later baseline starts anew."""
+        return [
+            row.status is RowStatus.KEEP
+            or (row.status is RowStatus.BASELINE and (place == self.first or not self.again[place]))
+            for place, row in enumerate(self.rows)
+        ]
+
+    def before(self, number: int) -> LogExperiments:
+        """The experiments of the rows before ``number``."""
+        left = [(row, n) for row, n in zip(self.rows, self.numbers, strict=True) if n < number]
+        return LogExperiments(self.table, tuple(r for r, _ in left), tuple(n for _, n in left))
+
+    @cached_property
+    def first(self) -> int | None:
+        """Place of the first row with a metric, which is the baseline."""
+        return next((i for i, value in enumerate(self.values) if value is not None), None)
+
+    @cached_property
+    def baseline_runs(self) -> list[float]:
+        """Metrics of the baseline and its further runs before any candidate was kept."""
+        first = self.first
+        if first is None:
+            return []
+        found = [first]
+        for place in range(first + 1, len(self.rows)):
+            if self.kept[place]:
+                break
+            if self.again[place]:
+                found.append(place)
+        return [value for place in found if (value := self.values[place]) is not None]
+
+    @cached_property
+    def typical_difference(self) -> float | None:
+        """Median distance of candidates from the incumbent of their time."""
+        first, incumbent = self.first, None
+        found = []
+        for place, value in enumerate(self.values):
+            if value is None:
+                continue
+            if incumbent is not None and not self.again[place]:
+                found.append(abs(value - incumbent))
+            if self.kept[place] or place == first:
+                incumbent = value
+        return statistics.median(found) if found else None
+
+    def assumptions(self) -> list[str]:
+        """What the replay takes for granted about these rows."""
+        said = []
+        again = [
+            row.line
+            for place, (row, is_again) in enumerate(zip(self.rows, self.again, strict=True))
+            if is_again and place != self.first
+        ]
+        if again:
+            shown = ", ".join(map(str, again[:8])) + (" …" if len(again) > 8 else "")
+            where = f"line {shown} is" if len(again) == 1 else f"lines {shown} are"
+            said.append(f"{where} read as further runs of the incumbent")
+        first = self.first
+        if first is not None and self.rows[first].status is RowStatus.DISCARD:
+            line = self.rows[first].line
+            said.append(f"line {line} has the first metric and is the baseline, though discarded")
+        return said
+
+
+def log_experiments(table: Table) -> LogExperiments:
+    """All experiments of a table; runs without end or metric yet are left out."""
+    found = [
+        (row, number)
+        for number, row in enumerate(table.rows, 1)
+        if row.status.is_experiment and not _unfinished(row)
+    ]
+    return LogExperiments(table, tuple(r for r, _ in found), tuple(n for _, n in found))
+
+
+SHARED_NOTE = " agents share the file ("
+"""Of the reader's assumption about several agents, which a choice of one voids."""
+
+
+def of_agent(table: Table, agent: str) -> Table:
+    """The rows of one agent, and those that name none, such as a common baseline.
+
+    Raises :class:`UsageError` for an agent that the log does not know.
+    """
+    known = list(dict.fromkeys(row.agent for row in table.rows if row.agent))
+    if agent not in known:
+        shown = ", ".join(known[:8]) + (" …" if len(known) > 8 else "")
+        raise UsageError(
+            f"--agent: expected one that the log names ({shown or 'it names none'}), "
+            f"found {one_line(agent)!r:.60}"
+        )
+    rows = tuple(row for row in table.rows if row.agent in (None, "", agent))
+    notes = [note for note in table.assumptions if SHARED_NOTE not in note]
+    notes.append(f"only the {len(rows)} rows of {agent} or of nobody, of {len(table.rows)}")
+    return replace(table, rows=rows, assumptions=tuple(notes))
+
+
+def _unfinished(row: LogRow) -> bool:
+    return row.status is RowStatus.PENDING and row.value is None
+
+
+def choose_experiment(
+    table: Table, number: int | None, run: RunLog | None, file: str
+) -> tuple[LogCandidate, list[str]]:
+    """The experiment to judge, and what was assumed about it.
+
+    Row ``number`` if given, else the last one; with a run log its metric counts
+    and, unless the last row reports the same value, it is a new experiment.
+    Raises :class:`UsageError` for a row that is not there and
+    :class:`DataError` for one that cannot be judged.
+    """
+    if number is not None and not 1 <= number <= len(table.rows):
+        raise UsageError(f"--row: expected 1 to {len(table.rows)} for {file}, found {number}")
+    if run is not None and number is None:
+        return _from_run(table, run)
+    if number is None:
+        number = _last(table, file)
+    row = table.rows[number - 1]
+    if run is not None:
+        values = (run.value,) if run.value is not None else ()
+        memory = run.memory_gb or row.memory_gb
+        return _candidate(row, number, number - 1, values, memory, run.evidence), []
+    if not row.status.is_experiment or _unfinished(row):
+        raise DataError(
+            f"{file}: line {row.line}, column 1: expected an experiment with a metric to judge, "
+            f"found {row.status_text!r:.40}; choose another with --row"
+        )
+    if row.value is None or row.status is RowStatus.CRASH:
+        return _candidate(row, number, number - 1, (), row.memory_gb, row.description), []
+    return _with_earlier(table, row, number)
+
+
+def _from_run(table: Table, run: RunLog) -> tuple[LogCandidate, list[str]]:
+    number, said = len(table.rows) + 1, []
+    last = table.rows[-1]
+    if run.value is not None and last.value is not None:
+        if abs(run.value - last.value) <= SAME_VALUE * max(1.0, abs(run.value)):
+            said.append(f"the run log is of line {last.line}, which has the same metric")
+            values = (run.value,)
+            memory = run.memory_gb or last.memory_gb
+            number -= 1
+            return _candidate(last, number, number - 1, values, memory, ""), said
+        said.append(f"the run log is of a new experiment, number {number}")
+    return LogCandidate(
+        number=number,
+        since=number - 1,
+        line=None,
+        commit="",
+        description="",
+        status_text="",
+        values=() if run.value is None else (run.value,),
+        memory_gb=run.memory_gb,
+        evidence=run.evidence,
+    ), said
+
+
+def _last(table: Table, file: str) -> int:
+    """Number of the last experiment; an unread line after it is an error."""
+    number = max(
+        (n for n, row in enumerate(table.rows, 1) if row.status.is_experiment), default=None
+    )
+    if number is None:
+        raise DataError(f"{file}: line 1, column 1: expected an experiment, found only notes")
+    line = table.rows[number - 1].line
+    unread = [problem for problem in table.problems if problem.unread and problem.line > line]
+    if unread:
+        raise DataError(
+            f"{file}: expected the last row to be an experiment; {unread[0]}; "
+            f"choose a row with --row (the last that was read is {number})"
+        )
+    return number
+
+
+def _with_earlier(table: Table, row: LogRow, number: int) -> tuple[LogCandidate, list[str]]:
+    """A row together with undecided runs of the same commit just before it."""
+    first = number
+    named = row.commit.lower() not in ("", "-", "none", "baseline")
+    while named and first > 1:
+        earlier = table.rows[first - 2]
+        open_run = earlier.status is RowStatus.PENDING and earlier.value is not None
+        if earlier.commit != row.commit or not open_run:
+            break
+        first -= 1
+    runs = table.rows[first - 1 : number]
+    values = tuple(r.value for r in runs if r.value is not None)
+    said = [] if first == number else [f"lines {runs[0].line} to {row.line} are runs of one commit"]
+    return _candidate(row, number, first - 1, values, row.memory_gb, ""), said
+
+
+def _candidate(
+    row: LogRow,
+    number: int,
+    since: int,
+    values: tuple[float, ...],
+    memory_gb: float | None,
+    evidence: str,
+) -> LogCandidate:
+    return LogCandidate(
+        number=number,
+        since=since,
+        line=row.line,
+        commit=row.commit,
+        description=row.description,
+        status_text=row.status_text,
+        values=values,
+        memory_gb=memory_gb,
+        evidence=one_line(evidence)[:200],
+    )
+
+
+# --------------------------------------------------------------------
+# Which rows are further runs of the incumbent rather than candidates.
+
+
+# A hash after "seed-" names a proposal; "data_seed" is a setting.
+_AGAIN = re.compile(
+    r"\b(re-?runs?|re-?measur\w*|replicates?|replica|seeds?(?!-[0-9a-f]{6})|repeat(ed)?"
+    r"|same (code|config\w*|settings))\b",
+    re.IGNORECASE,
+)
+
+
+def incumbent_runs(rows: Sequence[LogRow]) -> list[bool]:
+    """For each row whether it is a run of the incumbent's unchanged code.
+
+    Rows that were not kept and speak of a seed, a re-run or a replicate, and
+    baselines logged before anything was kept.
+    """
+    found = []
+    kept = False
+    for row in rows:
+        unkept = row.status in (RowStatus.DISCARD, RowStatus.PENDING)
+        again = unkept and _AGAIN.search(row.description) is not None
+        first = row.status is RowStatus.BASELINE and not kept
+        found.append(row.value is not None and (again or first))
+        kept |= row.status is RowStatus.KEEP
+    return found

@@ -1,0 +1,448 @@
+"""A session's log, in whatever dialect, as a table of rows."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+
+from ratchet.base.errors import DataError
+from ratchet.base.structs import Frozen, replace
+from ratchet.base.text import one_line
+from ratchet.logs.cells import Cells, is_header, split_lines
+from ratchet.logs.columns import (
+    Columns,
+    direction_of,
+    find_columns,
+    memory_of,
+    normal_name,
+    number_of,
+    status_of,
+)
+from ratchet.logs.table import LogRow, Problem, RowStatus, Table
+from ratchet.records.records import Direction
+from ratchet.runs.log import failure_evidence, finite_metric, parse_summary
+
+# --------------------------------------------------------------------
+# Bytes to lines of text: encodings, byte order marks, terminal colours, line ends.
+
+
+_MARKS = (
+    (b"\xef\xbb\xbf", "utf-8"),
+    (b"\xff\xfe\x00\x00", "utf-32-le"),
+    (b"\x00\x00\xfe\xff", "utf-32-be"),
+    (b"\xff\xfe", "utf-16-le"),
+    (b"\xfe\xff", "utf-16-be"),
+)
+
+
+_ANSI = re.compile(r"\x1b\[[0-9;:?]*[ -/]*[@-~]|\x1b\][^\x07\x1b\n]*(?:\x07|\x1b\\)?|\x1b[@-Z\\^_]")
+
+
+# Never str.splitlines: it also splits at form feeds and Unicode separators.
+_LINE_END = re.compile(r"\r*\n|\r")
+
+
+def decode_text(data: bytes, name: str) -> tuple[str, list[str]]:
+    """The text of a file without terminal colours, and what was assumed.
+
+    Raises :class:`DataError` for an empty and for a binary file.
+    """
+    if not data.strip(b"\x00\t\n\r \xef\xbb\xbf\xff\xfe"):
+        raise DataError(f"{name}: expected text, found an empty file ({len(data)} bytes)")
+    encoding, skip = _encoding(data)
+    assumptions = [] if encoding == "utf-8" else [f"the file is {encoding.upper()}"]
+    try:
+        text = data[skip:].decode(encoding)
+    except UnicodeDecodeError as error:
+        if encoding != "utf-8":
+            raise DataError(
+                f"{name}: expected {encoding} text, found other bytes at {error.start + skip}"
+            ) from None
+        text = data[skip:].decode("latin-1")
+        assumptions = [f"the file is not UTF-8 (byte {error.start + skip}); read as Latin-1"]
+    place = text.find("\x00")
+    if place >= 0:
+        line, start = text.count("\n", 0, place) + 1, text.rfind("\n", 0, place)
+        raise DataError(
+            f"{name}: line {line}, character {place - start}: expected text, found a zero "
+            "byte; this is a binary file, or UTF-16 without its mark"
+        )
+    if "\x1b" in text:
+        text = _ANSI.sub("", text)
+        assumptions.append("terminal colours were removed")
+    return text, assumptions
+
+
+def _encoding(data: bytes) -> tuple[str, int]:
+    """Encoding by byte order mark, and the mark's length."""
+    for mark, encoding in _MARKS:
+        if data.startswith(mark):
+            return encoding, len(mark)
+    return "utf-8", 0
+
+
+def numbered_lines(text: str) -> list[tuple[int, str]]:
+    """The lines that are not blank, counted from 1."""
+    return [(i, line) for i, line in enumerate(_LINE_END.split(text), 1) if line.strip()]
+
+
+# --------------------------------------------------------------------
+# A session's log, in whatever dialect, as a table of rows.
+
+
+_PREFIX = re.compile(r"^((?:agent|worker|gpu|rank|node)[-_ ]?\w{1,20}):", re.IGNORECASE)
+
+
+_OWN_MISSING = "0.000000"
+
+
+def read_table(
+    data: bytes, name: str, metric: str | None = None, direction: Direction | None = None
+) -> Table:
+    """Read a session's log.
+
+    ``name`` is what messages call the file.  ``metric`` and ``direction``
+    replace what would be recognised or assumed.  Raises :class:`DataError`,
+    with line and column, for what is no table of experiments.
+    """
+    text, assumptions = decode_text(data, name)
+    lines = numbered_lines(text)
+    if not lines:
+        raise DataError(f"{name}: line 1, column 1: expected rows, found only blank lines")
+    cells = split_lines(lines, name)
+    if not cells.lines:
+        raise DataError(
+            f"{name}: line {lines[-1][0]}, column 1: expected experiments below the header, "
+            "found none"
+        )
+    columns = find_columns(
+        cells.header,
+        [row for _, row in cells.lines],
+        metric,
+        cells.config.get("metricName") or None,
+        name,
+    )
+    reader = _Reader(cells, columns)
+    reader.read()
+    if not reader.rows:
+        first = min(reader.problems, key=lambda problem: problem.line)
+        raise DataError(f"{name}: expected at least one row that can be understood; {first}")
+    chosen, said = _direction(columns, reader.rows, direction, cells.config, name)
+    reader.unzero(chosen)
+    rows, agents = _agents(reader.rows)
+    notes = [*assumptions, *cells.assumptions, *columns.assumptions, *said, *reader.notes, *agents]
+    problems = sorted(reader.problems, key=lambda p: (p.line, p.column))
+    return Table(columns.metric_name, chosen, tuple(rows), tuple(notes), tuple(problems))
+
+
+class _Reader:
+    """Turns cells into rows, one line at a time."""
+
+    def __init__(self, cells: Cells, columns: Columns) -> None:
+        self.cells = cells
+        self.columns = columns
+        self.rows: list[LogRow] = []
+        self.problems = list(cells.problems)
+        self._folded: Counter[str] = Counter()
+        self._synonyms: dict[str, RowStatus] = {}
+        self._zeros: list[int] = []
+        self._repeated = 0
+        self._percents = 0
+
+    def read(self) -> None:
+        for line, cells in self.cells.lines:
+            if self._again(cells):
+                continue
+            row = self._row(line, cells)
+            if row is not None:
+                self.rows.append(row)
+
+    @property
+    def notes(self) -> list[str]:
+        """What was assumed about rows."""
+        notes = []
+        shown = [f"{one_line(t)[:40]!r} as {s.value}" for t, s in list(self._synonyms.items())[:12]]
+        if shown:
+            more = len(self._synonyms) - len(shown)
+            notes.append(f"status read: {', '.join(shown)}" + (f", {more} more" if more else ""))
+        if self._repeated:
+            notes.append(f"{self._repeated} repetitions of the header were passed over")
+        if self._percents:
+            notes.append(f"percent signs were left out of {self._percents} values")
+        notes += [f"{count} {what}" for what, count in sorted(self._folded.items())]
+        return notes
+
+    def _again(self, cells: list[str]) -> bool:
+        """A header in the middle: the same one, or one that moves the columns."""
+        header = self.cells.header
+        if not is_header(cells) or len(cells) < 3:
+            return False
+        if [normal_name(c) for c in cells] == [normal_name(h) for h in header]:
+            self._repeated += 1
+            return True
+        return False
+
+    def _row(self, line: int, cells: list[str]) -> LogRow | None:
+        columns = self.columns
+        if len(cells) < columns.least:
+            found = f"{len(cells)} where {len(columns.names)} were expected"
+            self._lose(line, len(cells), f"the row ends early, after cell {found}")
+            return None
+        cells = self._fold(line, cells)
+        text = cells[columns.status]
+        status = status_of(text, columns.flag)
+        if status is None:
+            self._lose(line, columns.status + 1, f"expected a status, found {_shown(text)}")
+            return None
+        if self.cells.separator == " " and not self._plausible(line, cells):
+            return None
+        self._remember(text, status)
+        value = self._value(line, cells, status)
+        commit = _cell(cells, columns.commit)
+        description = _cell(cells, columns.description)
+        if columns.label is not None and _cell(cells, columns.label) != columns.metric_name:
+            status, value = RowStatus.NOTE, None
+        opening = re.match(r"baseline\b", description or commit, re.IGNORECASE)
+        if status is RowStatus.PENDING and opening and not self.rows:
+            status = RowStatus.BASELINE
+        return LogRow(
+            line=line,
+            commit=commit,
+            value=value,
+            memory_gb=self._memory(line, cells),
+            status=status,
+            status_text=one_line(text),
+            description=description,
+            agent=_cell(cells, columns.agent) or None,
+        )
+
+    def _fold(self, line: int, cells: list[str]) -> list[str]:
+        """Give the surplus cells of a long row to a description that comes last."""
+        columns = self.columns
+        width = len(columns.names)
+        if len(cells) <= width or not any(cells[width:]):
+            return cells
+        if columns.description == width - 1:
+            self._folded["rows had more cells than columns; the rest joined the description"] += 1
+            separator = self.cells.separator if self.cells.separator != "\t" else " "
+            return [*cells[: width - 1], separator.join(cells[width - 1 :])]
+        found = f"found {len(cells)}; the rest was left out"
+        self._note(line, width + 1, f"expected {width} cells, {found}")
+        return cells
+
+    def _plausible(self, line: int, cells: list[str]) -> bool:
+        """Between spaces prose looks like a row: each number must be one."""
+        for place in (self.columns.metric, self.columns.memory):
+            try:
+                number_of("" if place is None else cells[place])
+            except ValueError:
+                found = _shown(cells[place or 0])
+                self._lose(line, (place or 0) + 1, f"expected a number, found {found}")
+                return False
+        return True
+
+    def _value(self, line: int, cells: list[str], status: RowStatus) -> float | None:
+        place = self.columns.metric
+        text = cells[place]
+        if self.columns.own and text == _OWN_MISSING:
+            if status in (RowStatus.KEEP, RowStatus.BASELINE):
+                self._note(line, place + 1, f"a kept row without metric, found {_shown(text)}")
+            return None
+        try:
+            value = number_of(text)
+        except ValueError:
+            self._note(line, place + 1, f"expected a number, found {_shown(text)}")
+            return None
+        if value is None and status in (RowStatus.KEEP, RowStatus.BASELINE):
+            self._note(line, place + 1, f"a kept row without metric, found {_shown(text)}")
+        self._percents += value is not None and text.rstrip("*` ").endswith("%")
+        if value == 0 and status is RowStatus.CRASH:
+            return None
+        if value == 0 and status is not RowStatus.KEEP:
+            self._zeros.append(len(self.rows))
+        return value
+
+    def unzero(self, direction: Direction) -> None:
+        """A perfect 0 that was not kept is a crash marker, if no row keeps a 0."""
+        kept = any(row.value == 0 for row in self.rows if row.status is RowStatus.KEEP)
+        if direction is Direction.MAXIMIZE or kept or not self._zeros:
+            return
+        for place in self._zeros:
+            self.rows[place] = replace(self.rows[place], value=None)
+        self._folded["rows with a metric of 0 were not kept; read as rows without metric"] += len(
+            self._zeros
+        )
+
+    def _memory(self, line: int, cells: list[str]) -> float | None:
+        place = self.columns.memory
+        if place is None or place >= len(cells):
+            return None
+        try:
+            return memory_of(cells[place], self.columns.names[place])
+        except ValueError:
+            self._note(line, place + 1, f"expected an amount of memory, found {cells[place]!r:.60}")
+            return None
+
+    def _remember(self, text: str, status: RowStatus) -> None:
+        if text.strip() != status.value and len(self._synonyms) < 1000:
+            self._synonyms.setdefault(re.split(r"[(:]", text, maxsplit=1)[0].strip(), status)
+
+    def _lose(self, line: int, column: int, message: str) -> None:
+        self.problems.append(Problem(line, column, message, unread=True))
+
+    def _note(self, line: int, column: int, message: str) -> None:
+        self.problems.append(Problem(line, column, message, unread=False))
+
+
+def _cell(cells: Sequence[str], place: int | None) -> str:
+    return one_line(cells[place]) if place is not None and place < len(cells) else ""
+
+
+def _shown(text: str) -> str:
+    return repr(one_line(text)[:60])
+
+
+def _direction(
+    columns: Columns,
+    rows: Sequence[LogRow],
+    given: Direction | None,
+    config: dict[str, str],
+    file: str,
+) -> tuple[Direction, list[str]]:
+    """Which way the metric improves, and what was assumed about that.
+
+    Raises :class:`DataError` where nothing says so.
+    """
+    name = columns.metric_name
+    if given is not None:
+        return given, []
+    stated = {"lower": Direction.MINIMIZE, "higher": Direction.MAXIMIZE}.get(
+        config.get("bestDirection", "").lower()
+    )
+    if stated is not None:
+        return stated, []
+    guess = direction_of(name)
+    trend = _trend(rows)
+    if guess is None:
+        raise DataError(
+            f"{file}: line 1, column 1: the name of the metric {one_line(name)!r:.60} does not say "
+            "which way is better; add --direction minimize or --direction maximize"
+        )
+    said = [f"{name} is taken to {guess.value}, by its name"]
+    if trend is not None and trend is not guess:
+        said.append(
+            f"yet kept values of {name} mostly go the other way; if they should, "
+            f"set --direction {trend.value}"
+        )
+    return guess, said
+
+
+def _trend(rows: Sequence[LogRow]) -> Direction | None:
+    """Which way kept values go, where three quarters of their steps agree."""
+    values = [r.value for r in rows if r.status is RowStatus.KEEP and r.value is not None]
+    steps = [b - a for a, b in pairwise(values) if b != a]
+    falls = sum(step < 0 for step in steps)
+    if steps and falls >= 0.75 * len(steps):
+        return Direction.MINIMIZE
+    return Direction.MAXIMIZE if steps and falls <= 0.25 * len(steps) else None
+
+
+def _agents(rows: list[LogRow]) -> tuple[list[LogRow], list[str]]:
+    """Rows with their agents, which a description may name as ``agent1: …``."""
+    if not any(row.agent for row in rows):
+        found = [_PREFIX.match(row.description) for row in rows]
+        if sum(match is not None for match in found) >= len(rows) / 2:
+            rows = [
+                replace(row, agent=match.group(1) if match else None)
+                for row, match in zip(rows, found, strict=True)
+            ]
+    agents = list(dict.fromkeys(row.agent for row in rows if row.agent))
+    if len(agents) < 2:
+        return rows, []
+    shown = ", ".join(agents[:6]) + (" …" if len(agents) > 6 else "")
+    return rows, [
+        f"{len(agents)} agents share the file ({shown}); read as one session, in the file's order"
+    ]
+
+
+# --------------------------------------------------------------------
+# What a training run printed, in whatever way: metric and memory of a run log.
+
+
+_FAILED = re.compile(r"Traceback \(most recent|[Oo]ut of memory|OutOfMemory|Killed|Segmentation")
+
+
+_MEMORY_NAMES = {"peak_vram_mb": 1024, "memory_mb": 1024, "peak_memory_mb": 1024} | {
+    "memory_gb": 1,
+    "peak_vram_gb": 1,
+    "peak_memory_gb": 1,
+}
+
+
+class RunLog(Frozen):
+    """A run as its log tells it; ``value`` is ``None`` where it has no metric.
+
+    ``evidence`` is the line that says why.  ``metrics`` are all numbers of the
+    summary.
+    """
+
+    value: float | None
+    memory_gb: float | None
+    metrics: Mapping[str, float]
+    evidence: str
+    assumptions: tuple[str, ...]
+
+
+def read_run(data: bytes, name: str, metric: str) -> RunLog:
+    """Read a run log for one metric.
+
+    A log that ends in an error, or without the metric, is a crash and no
+    failure.  Raises :class:`DataError` for a binary file, and for a finished
+    run that reports other metrics than this one.
+    """
+    if not data.strip():
+        return RunLog(None, None, {}, "the run log is empty", ())
+    text, assumptions = decode_text(data, name)
+    metrics = parse_summary(text)
+    value = finite_metric(metrics, metric)
+    if value is None and metric not in metrics:
+        found = _last_mention(text, metric)
+        if found is not None:
+            value, line = found
+            assumptions.append(f"{metric} is read from line {line}, as no summary line has it")
+    if value is None and metric not in metrics and metrics and not _FAILED.search(text):
+        names = ", ".join(list(metrics)[:8])
+        if re.search(r"^---\s*$", text, re.MULTILINE):
+            raise DataError(
+                f"{name}: line {text.count(chr(10)) + 1}, column 1: expected a line "
+                f"'{one_line(metric)}: number', found {names}; name the metric with --metric"
+            )
+    why = ""
+    if value is None:
+        why = failure_evidence(text) if metric not in metrics else f"{metric} is no number"
+    return RunLog(value, _memory(metrics), metrics, why, tuple(assumptions))
+
+
+def _last_mention(text: str, metric: str) -> tuple[float, int] | None:
+    """The last ``metric: number`` within a line, unless the run failed after it."""
+    pattern = re.compile(rf"(?<![\w-]){re.escape(metric)}\s*[:=]\s*([^\s,;|]+)")
+    last = None
+    for last in pattern.finditer(text):  # noqa: B007  the last one counts
+        pass
+    if last is None or _FAILED.search(text, last.end()):
+        return None
+    try:
+        value = number_of(last.group(1).rstrip("."))
+    except ValueError:
+        return None
+    return None if value is None else (value, text.count("\n", 0, last.start()) + 1)
+
+
+def _memory(metrics: Mapping[str, float]) -> float | None:
+    for name, divisor in _MEMORY_NAMES.items():
+        value = finite_metric(metrics, name)
+        if value is not None and value > 0:
+            return value / divisor
+    return None

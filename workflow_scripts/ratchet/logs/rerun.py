@@ -1,0 +1,513 @@
+"""Kept changes of a finished log run again: what is run, and what it says."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from ratchet.base.errors import InputMissingError, UsageError
+from ratchet.base.git import Commits
+from ratchet.base.io import read_record, source_digest, write_json
+from ratchet.base.stats import welch_interval
+from ratchet.base.structs import Frozen, Struct, field, replace
+from ratchet.base.text import one_line
+from ratchet.integrity.edit_checks import RESEEDS, edit_faults, only_reseeds_inspection
+from ratchet.integrity.run_checks import run_trace, unlike_baseline
+from ratchet.judge.judge import Judge
+from ratchet.judge.settings import Settings, scale_from
+from ratchet.logs.audit import CREDIBLE, OVERTURNED
+from ratchet.logs.experiments import LogExperiments
+from ratchet.logs.rerun_plan import (
+    AUDIT_LEVEL,
+    LEAST_SEEDS,
+    AuditedCode,
+    AuditPlan,
+    AuditRun,
+    AuditVerdicts,
+    Distance,
+    HeldChange,
+    KeptChange,
+    KeptStanding,
+    count_standings,
+    read_audit_plan,
+)
+from ratchet.logs.table import LogRow
+from ratchet.records.records import Outcome, Role, RunSummary
+from ratchet.runs.executor import Executor
+from ratchet.runs.hardware import describe_hardware
+from ratchet.session import Session
+from ratchet.steps.judge import broken_constraints
+
+# --------------------------------------------------------------------
+# Whether a kept change holds, by fresh runs of it and of its incumbent.
+
+
+SPAN_SDS = 4.0
+"""Half-width of the noise grid, in sds of what other runs leave open about ln s."""
+
+
+LEAST_SPAN, MOST_SPAN = 0.05, 2.4
+"""In ln: as for a stated noise floor, and as without any."""
+
+
+def pooled_sd(groups: Iterable[Sequence[float]]) -> tuple[float | None, int]:
+    """Sd within groups of runs of one code each, and its degrees of freedom."""
+    used = [np.asarray(g, dtype=float) for g in groups if len(g) > 1]
+    freedom = sum(g.size - 1 for g in used)
+    if not freedom:
+        return None, 0
+    squares = math.fsum(float(((g - g.mean()) ** 2).sum()) for g in used)
+    return math.sqrt(squares / freedom), freedom
+
+
+def judge_kept_change(
+    held: HeldChange,
+    parent: Sequence[float],
+    child: Sequence[float],
+    others: Sequence[Sequence[float]] = (),
+) -> HeldChange:
+    """Judge a change by fresh runs of both sides, lower is better, as many of each.
+
+    ``others`` are runs of other codes on the same machine: together they tell the
+    noise floor, which few runs of two codes hardly do.  The judge meets the change as
+    it meets any proposal, with its usual belief about what proposals do; that the log
+    kept it counts for nothing.
+    """
+    found = welch_interval(parent, child, AUDIT_LEVEL)
+    judge = Judge(_settings(parent, others))
+    for value in parent:
+        judge.incumbent(value)
+    assessment = judge.assess(list(child))
+    better = assessment.confidence
+    standing = KeptStanding.UNDECIDED
+    if better >= CREDIBLE:
+        standing = KeptStanding.HOLDS
+    elif better < OVERTURNED:
+        standing = KeptStanding.FAILS
+    return replace(
+        held,
+        standing=standing,
+        gain=found.gain,
+        low=found.low,
+        high=found.high,
+        better=better,
+        expected=assessment.gain,
+        noise_sd=assessment.noise_sd,
+    )
+
+
+def _settings(parent: Sequence[float], others: Sequence[Sequence[float]]) -> Settings:
+    """The judge's settings, around the noise floor of the other codes' runs."""
+    sd, freedom = pooled_sd(others)
+    size = max((abs(value) for value in parent), default=0.0)
+    if sd is None or sd <= 1e-12 * size:
+        return Settings.for_session(scale=scale_from(parent))
+    # As many values with this sd: what the judge's own guess of a scale is made for.
+    places = np.arange(freedom + 1, dtype=float)
+    values = float(np.mean(parent)) + sd * (places - places.mean()) / places.std(ddof=1)
+    open_by = 1 / math.sqrt(2 * freedom)
+    span = min(max(SPAN_SDS * open_by, LEAST_SPAN), MOST_SPAN)
+    settings = Settings.for_session(scale=scale_from(values.tolist()))
+    return replace(settings, noise_span=span, noise_prior_sd=open_by)
+
+
+# --------------------------------------------------------------------
+# What an audit runs again: the code of each kept change, and of what it was kept against.
+#
+# The mutable files of a row's commit are compared with those of the incumbent of its
+# time, the row that was kept before it: that is the value which the author compared it
+# with, whatever lies between the two commits.  Only where the incumbent's commit is lost
+# does the commit's own parent stand in, and a note says so.
+
+
+SHOWN_FILES = 3
+
+
+class Choice(Frozen):
+    """Which kept changes are run again, and how often; all of them as the log advises."""
+
+    seeds: int | None = None
+    only: Sequence[str] = ()
+    top: int | None = None
+
+
+class Clone(Struct):
+    """The commits of a log, as far as the repository has them.
+
+    ``put`` keeps a file's content and gives its digest.
+    """
+
+    commits: Commits
+    mutable: Sequence[str]
+    put: Callable[[bytes], str]
+    codes: dict[str, AuditedCode] = field(default_factory=dict)
+
+    def files(self, commit: str) -> tuple[dict[str, str], str]:
+        """Mutable files of a commit by digest, and the first that it does not have."""
+        found = self.commits.contents(commit, self.mutable)
+        missing = next((name for name, content in found.items() if content is None), "")
+        kept = {name: self.put(content) for name, content in found.items() if content is not None}
+        return kept, missing
+
+    def code(self, files: Mapping[str, str], label: str) -> str:
+        """The source of these files; the first that has them gives the code its name."""
+        source = source_digest(files)
+        self.codes.setdefault(source, AuditedCode(source, files, label))
+        return source
+
+
+def build_audit_plan(
+    every: LogExperiments, facts: Mapping[str, Any], sha256: str, clone: Clone, choice: Choice
+) -> AuditPlan:
+    """The plan of an audit; ``facts`` are the log's own, ``sha256`` its digest.
+
+    Raises :class:`UsageError` for a choice of no kept change.
+    """
+    by_line = {change["line"]: change for change in facts["changes"]}
+    pairs = [
+        (every.rows[place], every.rows[before])
+        for place, before in _incumbents(every).items()
+        if every.rows[place].line in by_line
+    ]
+    chosen = _chosen(pairs, by_line, choice)
+    kept = [
+        _kept(row, before, clone, choice.seeds or advised_seeds(by_line[row.line]))
+        for row, before in pairs
+        if row.line in chosen
+    ]
+    return AuditPlan(
+        log_sha256=sha256,
+        facts=facts,
+        kept=len(pairs),
+        codes=tuple(clone.codes.values()),
+        changes=tuple(kept),
+    )
+
+
+def advised_seeds(change: Mapping[str, Any]) -> int:
+    """Runs of each side: as many as the audit's own calculation asks for, never too few."""
+    return max(change["seeds"] or 0, LEAST_SEEDS)
+
+
+def _incumbents(every: LogExperiments) -> dict[int, int]:
+    """By the place of each kept row that of the incumbent of its time."""
+    found, incumbent = {}, None
+    for place, (value, kept) in enumerate(zip(every.values, every.kept, strict=True)):
+        if value is None:
+            continue
+        if incumbent is None:
+            incumbent = place
+        elif kept:
+            found[place], incumbent = incumbent, place
+    return found
+
+
+def _chosen(
+    pairs: Sequence[tuple[LogRow, LogRow]], by_line: Mapping[int, Any], choice: Choice
+) -> set[int]:
+    """Lines of the changes that are to be run again."""
+    lines = [row.line for row, _ in pairs]
+    if choice.only:
+        lines = []
+        for asked in choice.only:
+            same = [row.line for row, _ in pairs if _is_same(row.commit, asked)]
+            if not same:
+                known = ", ".join(one_line(row.commit) or "–" for row, _ in pairs[:12])
+                more = " …" if len(pairs) > 12 else ""
+                raise UsageError(
+                    f"--only: expected commits of kept changes ({known}{more}), found "
+                    f"{one_line(asked)!r:.60}"
+                )
+            lines += same
+    if choice.top is not None:
+        lines = sorted(lines, key=lambda line: (-by_line[line]["gain"], line))[: choice.top]
+    return set(lines)
+
+
+def _is_same(logged: str, asked: str) -> bool:
+    """Whether two abbreviations may be of one commit."""
+    one, other = logged.strip().lower(), asked.strip().lower()
+    return bool(one) and bool(other) and (one.startswith(other) or other.startswith(one))
+
+
+def _kept(row: LogRow, before: LogRow, clone: Clone, seeds: int) -> KeptChange:
+    """One change with the code of both sides, or why it cannot be run."""
+
+    def unable(why: str) -> KeptChange:
+        return KeptChange(row.line, row.commit, row.description, seeds, unable=why)
+
+    child = clone.commits.full(row.commit)
+    if child is None:
+        named = f"its commit {one_line(row.commit)!r:.44}" if row.commit else "a commit for it"
+        return unable(f"{named} is not in the repository")
+    files, missing = clone.files(child)
+    if missing:
+        return unable(f"its commit has no file {missing}")
+    parent, notes, line = _parent(before, child, clone)
+    if parent is None:
+        return unable(
+            f"neither the commit of its incumbent (line {before.line}) nor a parent of its own "
+            "is in the repository"
+        )
+    base, missing = clone.files(parent)
+    if missing:
+        return unable(f"the commit that it is compared with, {parent[:12]}, has no file {missing}")
+    if base == files:
+        return unable(f"it changes nothing in {', '.join(clone.mutable)}")
+    return KeptChange(
+        line=row.line,
+        commit=row.commit,
+        description=row.description,
+        seeds=seeds,
+        parent=clone.code(base, _label(before if line is not None else None, parent)),
+        child=clone.code(files, _label(row, child)),
+        parent_line=line,
+        parent_commit=parent,
+        notes=(*notes, *_left_behind(parent, child, clone)),
+    )
+
+
+def _label(row: LogRow | None, commit: str) -> str:
+    return f"commit {commit[:12]}" if row is None else f"line {row.line} {row.description}".strip()
+
+
+def _parent(before: LogRow, child: str, clone: Clone) -> tuple[str | None, list[str], int | None]:
+    """The commit that a change is compared with, what to say of it, and its row."""
+    own = clone.commits.parent(child)
+    incumbent = clone.commits.full(before.commit)
+    if incumbent is None:
+        if own is None:
+            return None, [], None
+        said = (
+            f"the commit of its incumbent (line {before.line}) is not in the repository; it is "
+            f"compared with its own parent {own[:12]}"
+        )
+        return own, [said], None
+    if own is not None and own != incumbent:
+        theirs, held = (clone.commits.contents(c, clone.mutable) for c in (own, incumbent))
+        differ = [name for name in clone.mutable if theirs[name] != held[name]]
+        if differ:
+            said = (
+                f"its own parent {own[:12]} has another {', '.join(differ)} than the incumbent "
+                f"(line {before.line}), with which it is compared"
+            )
+            return incumbent, [said], before.line
+    return incumbent, [], before.line
+
+
+def _left_behind(parent: str, child: str, clone: Clone) -> list[str]:
+    """What else differs between the two commits, and is not taken from them."""
+    changed = clone.commits.changed(parent, child) or []
+    others = [one_line(name) for name in changed if name not in clone.mutable]
+    if not others:
+        return []
+    shown = ", ".join(others[:SHOWN_FILES])
+    more = f" and {len(others) - SHOWN_FILES} more" if len(others) > SHOWN_FILES else ""
+    return [f"other files differ too, which are not taken from commits: {shown}{more}"]
+
+
+# --------------------------------------------------------------------
+# One code's run of one turn of an audit.
+
+
+def write_audit_run(session: Session, turn: int, number: int) -> None:
+    """Write one run; a code that would bend the measurement is not run.
+
+    All codes have the same seed in a turn.  A code of which no change has an answer any
+    more, since one of its sides failed, is not run again.
+    """
+    wanted = audit_plan_of(session)
+    code = _code(wanted, number)
+    found = AuditRun(turn, code.source)
+    refused, notes = edit_faults(session, code.files)
+    if not _is_useful(session, wanted, code, turn):
+        found = replace(found, skipped="a side of each of its changes has failed")
+    elif refused:
+        found = replace(found, refused=refused, notes=notes)
+        session.journal.append("refused", number=0, description=code.label, reason=refused)
+    else:
+        made = Executor(session).run(code.files, Role.RERUN, turn - 1, number, code.label)
+        found = replace(found, run=made, notes=notes)
+    write_json(session.paths.rerun(turn, number), found)
+
+
+def _is_useful(session: Session, wanted: AuditPlan, code: AuditedCode, turn: int) -> bool:
+    """Whether a change that wants this run has had no failure on either side so far."""
+    changes = [c for c in wanted.changes if not c.unable and c.seeds >= turn]
+    sides = [{c.parent, c.child} for c in changes if code.source in (c.parent, c.child)]
+    named = set().union(*sides)
+    failed = {
+        other.source
+        for other in wanted.codes
+        if other.source in named
+        for earlier in range(1, turn)
+        if _has_failed(session, earlier, other)
+    }
+    return any(not side & failed for side in sides)
+
+
+def _has_failed(session: Session, turn: int, code: AuditedCode) -> bool:
+    made = read_record(AuditRun, session.paths.rerun(turn, code.number)).run
+    return made is None or made.outcome is not Outcome.OK
+
+
+def audit_plan_of(session: Session) -> AuditPlan:
+    """The session's plan; raises :class:`InputMissingError` for one that is no audit."""
+    found = read_audit_plan(session.paths)
+    if found is None:
+        raise InputMissingError(
+            f"{session.paths.rerun_plan}: expected what is to be run again, found none; make it: "
+            "ratchet audit --results results.tsv --repo CLONE --run"
+        )
+    return found
+
+
+def _code(plan: AuditPlan, number: int) -> AuditedCode:
+    return next(code for code in plan.codes if code.number == number)
+
+
+# --------------------------------------------------------------------
+# What all the runs of an audit say of the changes that were kept.
+
+
+def audit_verdicts(session: Session) -> AuditVerdicts:
+    """Judge every change of the plan by the runs that were made."""
+    return Judging(session, audit_plan_of(session)).verdicts()
+
+
+class Judging:
+    """The runs of one audit, by code and turn."""
+
+    def __init__(self, session: Session, plan: AuditPlan) -> None:
+        self.session = session
+        self.plan = plan
+        self.codes: Mapping[str, AuditedCode] = {code.source: code for code in plan.codes}
+        self.runs = {code.source: self._runs(code) for code in plan.codes}
+        self.values = {
+            source: [session.value(run) for run in runs if run.outcome is Outcome.OK]
+            for source, runs in (
+                (source, [r.run for r in found if r.run is not None])
+                for source, found in self.runs.items()
+            )
+        }
+
+    def _runs(self, code: AuditedCode) -> list[AuditRun]:
+        turns = [t for t in range(1, self.plan.turns + 1) if code in self.plan.wanted(t)]
+        return [read_record(AuditRun, self.session.paths.rerun(t, code.number)) for t in turns]
+
+    def verdicts(self) -> AuditVerdicts:
+        changes = tuple(self._change(kept) for kept in self.plan.changes)
+        sd, freedom = pooled_sd(self.values.values())
+        return AuditVerdicts(
+            session=self.session.config.session,
+            task=self.session.task.name,
+            metric=self.session.task.metric.name,
+            hardware=describe_hardware(dict(self.session.manifest.hardware)),
+            kept=self.plan.kept,
+            changes=changes,
+            counts=count_standings(changes),
+            runs=sum(each.run is not None for found in self.runs.values() for each in found),
+            noise_sd=sd,
+            freedom=freedom,
+            whole=self._whole(changes),
+        )
+
+    def _change(self, kept: KeptChange) -> HeldChange:
+        held = HeldChange(
+            line=kept.line,
+            commit=kept.commit,
+            description=kept.description,
+            standing=KeptStanding.NOT_RUN,
+            seeds=kept.seeds,
+            parent_line=kept.parent_line,
+            parent_commit=kept.parent_commit,
+            notes=kept.notes,
+        )
+        if kept.parent is None or kept.child is None:
+            return replace(held, reason=kept.unable)
+        sides = [self.runs[source][: kept.seeds] for source in (kept.parent, kept.child)]
+        notes = {note: None for side in sides for each in side for note in each.notes}
+        parent, child = ([r.run for r in side if r.run is not None] for side in sides)
+        held = replace(
+            held,
+            parent_runs=tuple(parent),
+            child_runs=tuple(child),
+            notes=(*held.notes, *notes),
+        )
+        bound = broken_constraints(self.session, child)
+        if bound:
+            said = f"it breaks a constraint of the task here ({bound}); no session would keep it"
+            held = replace(held, notes=(*held.notes, said))
+        wrong = self._wrong(kept, sides, parent, child)
+        if wrong:
+            return replace(held, reason=wrong)
+        others = [
+            found
+            for source, found in self.values.items()
+            if source not in (kept.parent, kept.child)
+        ]
+        value = self.session.value
+        return judge_kept_change(
+            held, [value(r) for r in parent], [value(r) for r in child], others
+        )
+
+    def _wrong(
+        self,
+        kept: KeptChange,
+        sides: Sequence[Sequence[AuditRun]],
+        parent: Sequence[RunSummary],
+        child: Sequence[RunSummary],
+    ) -> str:
+        """Why the runs of a change say nothing of it; empty if they do."""
+        for name, side in zip(("its incumbent", "it"), sides, strict=True):
+            for each in side:
+                if each.refused:
+                    return f"{name} was not run: {each.refused}"
+                if each.run is not None and each.run.outcome is not Outcome.OK:
+                    ended = f"{each.run.outcome.value}: {each.run.reason}"
+                    return f"{name} failed here with seed {each.run.seed} ({ended})"
+        if len(parent) < kept.seeds or len(child) < kept.seeds:
+            return "not all of its runs were made"
+        assert kept.parent is not None and kept.child is not None
+        before, after = self.codes[kept.parent].files, self.codes[kept.child].files
+        if only_reseeds_inspection(self.session, before, after):
+            return f"it {RESEEDS}"
+        return self._unlike(parent, child)
+
+    def _unlike(self, parent: Sequence[RunSummary], child: Sequence[RunSummary]) -> str:
+        """What shows that the runs of a change cannot be believed, beside its incumbent's."""
+        task = self.session.task
+        traces = []
+        for runs in (parent, child):
+            found = [(run, self.session.store.lookup(run.key)) for run in runs]
+            traces.append(
+                [run_trace(task, run.seed, kept) for run, kept in found if kept is not None]
+            )
+        seconds = self.session.budget["seconds"]
+        wrong = unlike_baseline(traces[0], traces[1], task.plausible, seconds)
+        return "" if wrong is None else f"its runs are tampered with: {wrong}"
+
+    def _whole(self, changes: Sequence[HeldChange]) -> Distance | None:
+        """From the first incumbent to the last kept code that runs, where all were asked for."""
+        able = [
+            (kept, held)
+            for kept, held in zip(self.plan.changes, changes, strict=True)
+            if held.standing is not KeptStanding.NOT_RUN
+        ]
+        if len(changes) < self.plan.kept or not able or able[0][0] is not self.plan.changes[0]:
+            return None
+        first, last = able[0][0].parent, able[-1][0].child
+        assert first is not None and last is not None
+        if first == last:
+            return None
+        found = welch_interval(self.values[first], self.values[last], AUDIT_LEVEL)
+        return Distance(
+            found.gain,
+            found.low,
+            found.high,
+            able[0][0].parent_line,
+            able[-1][0].line,
+        )

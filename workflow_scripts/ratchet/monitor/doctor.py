@@ -1,0 +1,489 @@
+"""Whether a machine is ready for a session, and how long that will take."""
+
+from __future__ import annotations
+
+import enum
+import math
+from collections.abc import Iterator, Mapping, Sequence
+
+from ratchet.base.structs import Frozen, field
+from ratchet.base.text import median, spoken_duration
+from ratchet.task.task import Plausible
+
+# --------------------------------------------------------------------
+# How many runs a session will make, and how long they will take, before it starts.
+#
+# Known are the baseline, one run per experiment, checks of the incumbent and the
+# confirmation.  What the judge asks for beyond that depends on what will be found:
+# the bounds are from simulated sessions, and a session may be outside of them.
+# Runs are taken one after another; several GPUs share them.
+
+
+MOST_RETESTS = 0.13
+"""Runs beyond its first per experiment, on average over a session; the least is none.
+Simulated sessions of 30 to 300 runs (modes gain, balanced and strict, noise sds of 2e-4
+to 1e-3, worlds where much and where nothing improves) had 0.00 to 0.13."""
+
+
+LEAST_CONFIRMING = 0.03
+"""The same in mode guaranteed, runs of the incumbent included: where nothing improves,
+hardly anything is tested."""
+
+
+MOST_CONFIRMING, CONFIRMING_GROWTH = 2.5, 10.0
+"""Where much improves, 2.5 per experiment in 8 experiments, 1.5 in 40, 0.5 in 200: not
+more than 10 times the root of their number, since what improves is found early."""
+
+
+HARNESS_SECONDS = 1.0
+"""What the workflow adds to an experiment: 0.5 to 1.5 on two cores (``make bench``)."""
+
+
+GUARANTEED = "guaranteed"
+
+
+class PlannedSession(Frozen):
+    """What is asked for; ``limit`` is the largest number of runs that is allowed."""
+
+    rounds: int
+    candidates: int
+    baseline: int
+    confirm: int
+    mode: str
+    most_per_candidate: int = 5
+    remeasure_every: int = 0
+    limit: int | None = None
+
+    @property
+    def experiments(self) -> int:
+        return self.rounds * self.candidates
+
+    def runs(self) -> tuple[int, int]:
+        """Fewest and most runs that are to be expected."""
+        known = self.baseline + self.experiments + 2 * self.confirm
+        known += self.rounds // self.remeasure_every if self.remeasure_every else 0
+        few, many = 0.0, MOST_RETESTS * self.experiments
+        if self.mode == GUARANTEED:
+            few = LEAST_CONFIRMING * self.experiments
+            growth = CONFIRMING_GROWTH * math.sqrt(self.experiments)
+            many = min(MOST_CONFIRMING * self.experiments, growth)
+        elif self.most_per_candidate == 1:
+            many = 0.0
+        least, most = known + math.floor(few), known + math.ceil(many)
+        if self.limit is not None:
+            least, most = min(least, self.limit), min(most, self.limit)
+        return least, most
+
+
+class RunPace(Frozen):
+    """Seconds of one run, with everything around it; ``source`` says how they are known."""
+
+    least: float
+    most: float
+    source: str
+
+
+def run_pace(
+    budget_seconds: float | None, plausible: Plausible | None, walls: Sequence[float] = ()
+) -> RunPace | None:
+    """How long a run takes: as runs of this session did, else by its budget in seconds.
+
+    ``walls`` are the wall-clock seconds of finished runs.  ``None`` for a budget in steps
+    before one has run.
+    """
+    if walls:
+        some = "run" if len(walls) == 1 else f"{len(walls)} runs"
+        seconds = median(walls) + HARNESS_SECONDS
+        return RunPace(seconds, seconds, f"measured in {some} of this session")
+    if budget_seconds is None:
+        return None
+    limits = plausible or Plausible()
+    around = limits.startup_seconds + limits.evaluation_seconds
+    return RunPace(
+        budget_seconds + HARNESS_SECONDS,
+        budget_seconds + around + HARNESS_SECONDS,
+        f"the budget, and up to {around:g} s to start and evaluate",
+    )
+
+
+class Outlook(Frozen):
+    """A session's length; seconds are ``None`` while a run's are not known."""
+
+    experiments: int
+    least_runs: int
+    most_runs: int
+    least_seconds: float | None
+    most_seconds: float | None
+    source: str
+    deadline_seconds: float
+    agent_minutes: float | None = None
+
+    @property
+    def cut_short(self) -> bool:
+        """Whether the time limit is sure to end it."""
+        return self.least_seconds is not None and self.least_seconds > self.deadline_seconds
+
+    @property
+    def hours_needed(self) -> int:
+        """A time limit, in whole hours, that is long enough."""
+        return math.ceil((self.most_seconds or 0.0) / 3600)
+
+    def sentence(self) -> str:
+        """All of it in one line."""
+        many = "experiment" if self.experiments == 1 else "experiments"
+        runs = _range(str(self.least_runs), str(self.most_runs))
+        text = f"{self.experiments} {many}, {runs} runs"
+        if self.least_seconds is None or self.most_seconds is None:
+            return f"{text}; {self.source}"
+        length = _range(spoken_duration(self.least_seconds), spoken_duration(self.most_seconds))
+        text = f"{text}, {length} one after another ({self.source})"
+        if self.agent_minutes is not None:
+            text += f"; and the agent's time, up to {self.agent_minutes:g} min each"
+        return text
+
+
+def _range(low: str, high: str) -> str:
+    return low if low == high else f"{low} to {high}"
+
+
+def session_outlook(
+    session: PlannedSession,
+    found: RunPace | None,
+    deadline_seconds: float,
+    agent_minutes: float | None = None,
+) -> Outlook:
+    """The length of a session whose runs take so long."""
+    least, most = session.runs()
+    return Outlook(
+        experiments=session.experiments,
+        least_runs=least,
+        most_runs=most,
+        least_seconds=None if found is None else least * found.least,
+        most_seconds=None if found is None else most * found.most,
+        source="the budget is in steps: their time is known once a run was made"
+        if found is None
+        else found.source,
+        deadline_seconds=deadline_seconds,
+        agent_minutes=agent_minutes,
+    )
+
+
+# --------------------------------------------------------------------
+# Whether a machine is ready for a session: what was found, judged line by line.
+#
+# Pure: what a machine is like comes in as values, :mod:`ratchet.cli.doctor` finds out.
+
+
+OLDEST_PYTHON = (3, 11)
+
+
+OLDEST_SNAKEMAKE = (9, 27)
+
+
+LEAST_FREE_GB = 0.5
+"""Below this a session of some hundred runs may not find room for logs and records."""
+
+
+GOOD_FREE_GB = 5.0
+"""Prepared data and sources of a larger task; below, the disk deserves a look."""
+
+
+BUSY_SHARE = 0.05
+"""Of a GPU's memory; more is used by somebody, less is the driver's own."""
+
+
+MEND_ISOLATION = {
+    "bubblewrap": "apt-get install bubblewrap",
+    "landlock": "needs Linux 5.13 or newer with landlock among /sys/kernel/security/lsm",
+}
+
+
+ENVIRONMENT = "make env, then: source .venv/bin/activate"
+
+
+class CheckState(enum.StrEnum):
+    """How a check ended."""
+
+    OK = "ok"
+    WARNING = "warning"
+    PROBLEM = "problem"
+
+
+class Check(Frozen):
+    """One line: what was looked at, how it is, and what to do where it is not well."""
+
+    name: str
+    state: CheckState
+    text: str
+    todo: str = ""
+
+
+class GpuCheck(Frozen):
+    """One visible GPU; sizes in 1e9 bytes, ``None`` where it does not tell."""
+
+    name: str
+    total_gb: float | None
+    used_gb: float | None
+    processes: Sequence[str] = ()
+
+
+class LockCheck(Frozen):
+    """A hash lock with its digest, and how the environment differs from it.
+
+    ``todo`` mends that; it may stay so if ``allowed``.
+    """
+
+    path: str
+    digest: str
+    fault: str = ""
+    todo: str = ""
+    allowed: bool = False
+
+
+class AgentTool(Frozen):
+    """A program; ``version`` is its own word, ``None`` where there is no such program."""
+
+    version: str | None
+    fault: str = ""
+
+
+class Machine(Frozen):
+    """Everything that was found.
+
+    ``faults`` says why a kind of isolation does not work (``None`` if it does), the
+    strongest kind last.  ``device`` is what the task runs on, ``None`` if no task can
+    be read.  ``disk`` maps folders to free space in 1e9 bytes.  ``agent`` is the
+    program that the configuration wants proposals from, if any.
+    """
+
+    python: tuple[int, ...]
+    executable: str
+    root: str
+    tools: Mapping[str, AgentTool]
+    disk: Mapping[str, float]
+    writable: bool
+    locks: Sequence[LockCheck] = ()
+    gpus: Sequence[GpuCheck] = ()
+    driver: str | None = None
+    cuda: str | None = None
+    containers: Mapping[str, AgentTool] = field(default_factory=dict)
+    isolation: str = "auto"
+    faults: Mapping[str, str | None] = field(default_factory=dict)
+    agents: Mapping[str, AgentTool] = field(default_factory=dict)
+    agent: str | None = None
+    configuration: str = ""
+    task: str | None = None
+    task_fault: str = ""
+    device: str | None = None
+    preset: str | None = None
+    prepared: bool | None = None
+    outlook: Outlook | None = None
+    running: str | None = None
+
+
+def examine_machine(machine: Machine) -> list[Check]:
+    """All checks, in the order in which they are to be read."""
+    parts = (_python, _tools, _locks, _disk, _task, _gpu, _isolation, _containers, _agents)
+    return [check for part in (*parts, _length, _running) for check in part(machine)]
+
+
+def is_ready(checks: Sequence[Check]) -> bool:
+    """Whether a session can be started."""
+    return all(check.state is not CheckState.PROBLEM for check in checks)
+
+
+def conclusion(checks: Sequence[Check]) -> str:
+    """The last line: how to start, or what to do first."""
+    first = next((check for check in checks if check.state is CheckState.PROBLEM), None)
+    if first is not None:
+        return f"not ready; first: {first.todo or first.text}"
+    count = sum(check.state is CheckState.WARNING for check in checks)
+    some = f", with {count} warning{'' if count == 1 else 's'}" if count else ""
+    return f"ready{some}; start with: snakemake --cores 1"
+
+
+# ------------------------------------------------------------------- the machine
+
+
+def _python(machine: Machine) -> Iterator[Check]:
+    version = ".".join(map(str, machine.python))
+    text = f"{version} ({machine.executable})"
+    if machine.python < OLDEST_PYTHON:
+        oldest = ".".join(map(str, OLDEST_PYTHON))
+        todo = f"install Python {oldest} or newer, then: make env PYTHON=/path/to/python{oldest}"
+        yield Check("python", CheckState.PROBLEM, text, todo)
+    else:
+        yield Check("python", CheckState.OK, text)
+
+
+def _tools(machine: Machine) -> Iterator[Check]:
+    git = machine.tools.get("git", AgentTool(None))
+    if git.version is None:
+        yield Check("git", CheckState.PROBLEM, "not found", "install it: apt-get install git")
+    else:
+        yield Check("git", CheckState.OK, git.version)
+    found = machine.tools.get("snakemake", AgentTool(None)).version
+    if found is None:
+        yield Check("snakemake", CheckState.PROBLEM, "not in this environment", ENVIRONMENT)
+    elif _numbers(found) < OLDEST_SNAKEMAKE:
+        text = f"{found}; {'.'.join(map(str, OLDEST_SNAKEMAKE))} or newer is needed"
+        yield Check("snakemake", CheckState.PROBLEM, text, ENVIRONMENT)
+    else:
+        yield Check("snakemake", CheckState.OK, found)
+    uv = machine.tools.get("uv", AgentTool(None)).version
+    yield Check("uv", CheckState.OK, uv or "not found; `make env` sets up one of its own")
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    """The leading numbers of a version."""
+    found = []
+    for part in version.split("."):
+        if not part.isdigit():
+            break
+        found.append(int(part))
+    return tuple(found)
+
+
+def _locks(machine: Machine) -> Iterator[Check]:
+    for lock in machine.locks:
+        name = f"{lock.path} {lock.digest[:12]}".strip()
+        if not lock.fault:
+            yield Check("packages", CheckState.OK, f"as locked in {name}")
+            continue
+        state = CheckState.WARNING if lock.allowed else CheckState.PROBLEM
+        yield Check("packages", state, f"{name}: {lock.fault}", lock.todo or ENVIRONMENT)
+
+
+def _disk(machine: Machine) -> Iterator[Check]:
+    if not machine.writable:
+        text = f"{machine.root}: cannot be written"
+        yield Check("disk", CheckState.PROBLEM, text, "start in a folder of your own")
+    for folder, free in machine.disk.items():
+        text = f"{free:,.1f} GB free for {folder}"
+        if free < LEAST_FREE_GB:
+            yield Check("disk", CheckState.PROBLEM, text, f"free some space for {folder}")
+        elif free < GOOD_FREE_GB:
+            yield Check("disk", CheckState.WARNING, text, "a larger task may need more")
+        else:
+            yield Check("disk", CheckState.OK, text)
+
+
+def _task(machine: Machine) -> Iterator[Check]:
+    if machine.configuration:
+        todo = "mend the configuration (config/README.md has all keys)"
+        yield Check("config", CheckState.PROBLEM, machine.configuration, todo)
+        return
+    if machine.task_fault:
+        yield Check(
+            "task", CheckState.PROBLEM, machine.task_fault, "mend the task, or choose another"
+        )
+        return
+    if machine.task is None:
+        return
+    preset = f", preset {machine.preset}" if machine.preset else ""
+    yield Check("task", CheckState.OK, f"{machine.task} on {machine.device}{preset}")
+    if machine.prepared is not None:
+        text = "prepared" if machine.prepared else "not prepared yet; the first session does it"
+        yield Check("data", CheckState.OK, text)
+
+
+def _gpu(machine: Machine) -> Iterator[Check]:
+    needed = machine.device == "gpu"
+    if not machine.gpus:
+        if needed:
+            todo = (
+                "install the NVIDIA driver (nvidia-smi must list the GPU) and look at "
+                "CUDA_VISIBLE_DEVICES, or choose a task for the CPU"
+            )
+            yield Check("gpu", CheckState.PROBLEM, "none is visible, and the task needs one", todo)
+        else:
+            said = "; the task needs none" if machine.device else ""
+            yield Check("gpu", CheckState.OK, f"none is visible{said}")
+        return
+    driver = f"driver {machine.driver or 'unknown'}, CUDA up to {machine.cuda or 'unknown'}"
+    yield Check("gpu", CheckState.OK, driver)
+    for gpu in machine.gpus:
+        yield _one_gpu(gpu, needed)
+
+
+def _one_gpu(gpu: GpuCheck, needed: bool) -> Check:
+    size = "memory unknown" if gpu.total_gb is None else f"{gpu.total_gb:.1f} GB"
+    text = f"{gpu.name}, {size}"
+    busy = gpu.total_gb and gpu.used_gb and gpu.used_gb > BUSY_SHARE * gpu.total_gb
+    if gpu.processes or busy:
+        used = f", {gpu.used_gb:.1f} GB of it in use" if gpu.used_gb is not None else ""
+        who = f" by {', '.join(gpu.processes)}" if gpu.processes else ""
+        state = CheckState.WARNING if needed else CheckState.OK
+        todo = "wait for it, or end it: runs that share a GPU are not compared" if needed else ""
+        return Check("gpu", state, f"{text}{used}{who}", todo)
+    return Check("gpu", CheckState.OK, f"{text}, nobody else on it")
+
+
+def _isolation(machine: Machine) -> Iterator[Check]:
+    working = [kind for kind, fault in machine.faults.items() if fault is None]
+    if not working:
+        return
+    strongest, best = working[-1], [*machine.faults][-1]
+    faults = [f"{kind}: {fault}" for kind, fault in machine.faults.items() if fault is not None]
+    said = f" ({'; '.join(faults)})" if faults else ""
+    if machine.isolation != "auto" and machine.faults.get(machine.isolation):
+        todo = f"{MEND_ISOLATION.get(machine.isolation, 'mend it')}, or set isolation to auto"
+        text = f"{machine.isolation} is wanted and does not work{said}"
+        yield Check("isolation", CheckState.PROBLEM, text, todo)
+        return
+    used = strongest if machine.isolation == "auto" else machine.isolation
+    if used == best:
+        yield Check(
+            "isolation", CheckState.OK, f"{used}: own files, processes and network for runs"
+        )
+        return
+    told = f"{used} is used{said}" if machine.isolation == "auto" else f"{used} is wanted"
+    todo = MEND_ISOLATION.get(best, "") if machine.faults.get(best) else "set isolation to auto"
+    yield Check("isolation", CheckState.WARNING, told, todo)
+
+
+def _containers(machine: Machine) -> Iterator[Check]:
+    there = [
+        f"{name} {tool.version}{f' ({tool.fault})' if tool.fault else ''}"
+        for name, tool in machine.containers.items()
+        if tool.version is not None
+    ]
+    text = ", ".join(there) or "none found; only runs in containers need one"
+    yield Check("container", CheckState.OK, text)
+
+
+def _agents(machine: Machine) -> Iterator[Check]:
+    if machine.agent is not None:
+        wanted = machine.agents.get(machine.agent, AgentTool(None))
+        if wanted.version is None:
+            todo = f"install {machine.agent}, or set proposer to declared"
+            text = f"{machine.agent} is to propose, and there is no such program"
+            yield Check("agent", CheckState.PROBLEM, text, todo)
+            return
+    there = {name: tool for name, tool in machine.agents.items() if tool.version is not None}
+    text = ", ".join(f"{name} {tool.version}".strip() for name, tool in there.items())
+    odd = [f"{name}: {tool.fault}" for name, tool in there.items() if tool.fault]
+    if odd:
+        yield Check("agent", CheckState.WARNING, "; ".join(odd), "start it once by hand")
+    else:
+        none = "no coding agent found; the built-in proposer needs none"
+        yield Check("agent", CheckState.OK, text or none)
+
+
+def _length(machine: Machine) -> Iterator[Check]:
+    found = machine.outlook
+    if found is None:
+        return
+    if found.cut_short:
+        text = f"{found.sentence()}; deadline_hours ends it before"
+        todo = f"grant enough, such as deadline_hours={found.hours_needed}, or plan fewer rounds"
+        yield Check("length", CheckState.WARNING, text, todo)
+    else:
+        yield Check("length", CheckState.OK, found.sentence())
+
+
+def _running(machine: Machine) -> Iterator[Check]:
+    if machine.running is not None:
+        todo = "wait for it, stop it with Ctrl-C, or work in a clone of its own"
+        text = f"one is running here (process {machine.running})"
+        yield Check("session", CheckState.PROBLEM, text, todo)

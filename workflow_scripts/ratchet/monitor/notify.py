@@ -1,0 +1,395 @@
+"""Tells people what happened, by a command of theirs."""
+
+from __future__ import annotations
+
+import contextlib
+import enum
+import json
+import os
+import shutil
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ratchet.base.errors import FixedInputChangedError
+from ratchet.base.structs import Frozen
+from ratchet.base.text import one_line
+from ratchet.monitor.progress import START
+from ratchet.records.events import Journal, read_events
+from ratchet.records.records import Verdict
+from ratchet.runs.process import adopt_orphans, kill_descendants, let_last
+
+if TYPE_CHECKING:
+    from ratchet.config import Config
+    from ratchet.records.paths import SessionPaths
+
+
+if not __package__:
+    # Run by path: modules of the package must not shadow the standard library's.
+    _PACKAGE = next(p for p in Path(__file__).resolve().parents if p.name == "ratchet")
+    sys.path[:1] = []
+    sys.path.append(str(_PACKAGE.parent))
+
+
+Event = Mapping[str, Any]
+
+
+SECONDS = 60.0
+"""A message that is not sent after so long will not be."""
+
+
+MOST_BYTES = 32_000
+"""Of JSON on standard input; events are far below it."""
+
+
+MOST_CHARACTERS = 500
+"""Longer messages are cut: some ways of sending refuse them, nobody reads them."""
+
+
+LONGEST_REASON = 2000
+
+
+SAID_CHARACTERS = 300
+"""So much of what a failed command printed is enough to see why."""
+
+
+FAILED = (Verdict.CRASH, Verdict.TAMPERED)
+
+
+class Kind(enum.StrEnum):
+    """Why somebody is told."""
+
+    ENDED = "ended"
+    FAILED = "failed"
+    CHAMPION = "champion"
+    ALARM = "alarm"
+    FAILURES = "failures"
+
+
+class Notice(Frozen):
+    """One message; ``event`` is the journal's."""
+
+    kind: Kind
+    session: str
+    message: str
+    event: Event
+
+
+def notices(event: Event, earlier: Sequence[Event], session: str, failures: int) -> list[Notice]:
+    """What people are to be told of ``event``, given all events before it.
+
+    ``failures``: so many failed experiments or proposals in a row are told once.
+    """
+    find = _FIND.get(str(event.get("event")))
+    if find is None:
+        return []
+    try:
+        if not _is_news(event, earlier):
+            return []
+        found = [*find(event, earlier), *_in_a_row(event, earlier, failures)]
+    except (KeyError, TypeError, ValueError):  # a damaged line of the journal
+        return []
+    return [Notice(kind, session, _said(session, text), event) for kind, text in found]
+
+
+def matters(event: Event) -> bool:
+    """Whether an event may be told of at all, so that the journal need be read."""
+    return str(event.get("event")) in _FIND
+
+
+def _said(session: str, text: str) -> str:
+    line = one_line(f"session {session}: {text}")
+    # Half of a surrogate pair cannot be handed to a program.
+    line = line.encode("utf-8", "replace").decode()
+    return line if len(line) <= MOST_CHARACTERS else line[: MOST_CHARACTERS - 1] + "…"
+
+
+# -------------------------------------------------------------------------- news
+
+
+def _is_news(event: Event, earlier: Sequence[Event]) -> bool:
+    kind = event["event"]
+    if kind == "failed":
+        return not any(_same(event, old, ("step", "message")) for old in _quiet(earlier))
+    if not any(old["event"] == "run_finished" for old in earlier):
+        return False
+    same = _SAME[kind]
+    before = _since_work(earlier) if kind in _ENDS else earlier
+    return not any(old["event"] == kind and _same(event, old, same) for old in before)
+
+
+_SAME = {
+    "verdict": ("number", "verdict"),
+    "remeasured": ("round", "number"),
+    "agent_refused": ("round", "slot", "attempt"),
+    "reported": ("answer",),
+    "evolved": ("answer",),
+    "audited": ("answer",),
+}
+
+
+_ENDS = ("reported", "evolved", "audited")
+
+
+_WORK = ("run_finished", "verdict", "round_finished", "prepared", "baseline", "confirmed")
+
+
+def _same(event: Event, old: Event, names: Sequence[str]) -> bool:
+    return all(event.get(name) == old.get(name) for name in names)
+
+
+def _quiet(earlier: Sequence[Event]) -> Iterator[Event]:
+    """Failures since anything was last done."""
+    for old in reversed(earlier):
+        if old["event"] in _WORK:
+            return
+        if old["event"] == "failed":
+            yield old
+
+
+def _since_work(earlier: Sequence[Event]) -> list[Event]:
+    """Reports since a run was last executed: the same answer again is no news."""
+    last = max(
+        (place for place, old in enumerate(earlier) if old["event"] == "run_finished"), default=0
+    )
+    return list(earlier[last:])
+
+
+# ------------------------------------------------------------------------- texts
+
+Found = Iterator[tuple[Kind, str]]
+
+
+def _verdict(event: Event, earlier: Sequence[Event]) -> Found:
+    verdict, name = Verdict(event["verdict"]), event["description"]
+    executed = any(
+        old["event"] == "run_finished" and old.get("number") == event["number"] for old in earlier
+    )
+    if verdict.is_keep and executed:
+        sure = "" if event.get("confidence") is None else f", P {event['confidence']:.3f}"
+        yield (
+            Kind.CHAMPION,
+            f"new champion in round {event['round']}/{event['rounds']}: {name} "
+            f"(best {event['best']:.4f} ± {event['noise']:.4f}{sure}, {event['kept']} kept)",
+        )
+    if verdict is Verdict.TAMPERED:
+        yield (
+            Kind.ALARM,
+            f"experiment {event['number']} is tampered with: {name}: {event['reason']}",
+        )
+
+
+def _remeasured(event: Event, _earlier: Sequence[Event]) -> Found:
+    if event["alarm"]:
+        yield (
+            Kind.ALARM,
+            f"the incumbent moved: expected {event['expected']:.4f} ± {event['sd']:.4f}, measured "
+            f"{event['value']:.4f}; the machine or the data may have changed",
+        )
+
+
+def _ended(event: Event, earlier: Sequence[Event]) -> Found:
+    # What ended it early counts while no experiment came after.
+    stop = ""
+    for old in earlier:
+        if old["event"] == "stopped":
+            stop = f"; no more experiments: {old['detail']}"
+        elif old["event"] == "verdict":
+            stop = ""
+    yield Kind.ENDED, f"ended: {event['answer']}{stop}"
+
+
+def _failed(event: Event, _earlier: Sequence[Event]) -> Found:
+    alarm = event.get("error") == FixedInputChangedError.__name__
+    yield Kind.ALARM if alarm else Kind.FAILED, f"stopped in {event['step']}: {event['message']}"
+
+
+def _nothing(_event: Event, _earlier: Sequence[Event]) -> Found:
+    yield from ()
+
+
+def _in_a_row(event: Event, earlier: Sequence[Event], failures: int) -> Found:
+    """The last of exactly so many failures; a longer row was told already."""
+    if not _has_failed(event):
+        return
+    row = dict[tuple[Any, ...], bool]()
+    for old in (*earlier, event):
+        if old["event"] == "verdict":
+            row.pop(("verdict", old["number"]), None)
+            row["verdict", old["number"]] = _has_failed(old)
+        elif old["event"] == "agent_refused" and not old["again"]:
+            row["agent", old["round"], old.get("slot")] = True
+    length = 0
+    for failed in reversed(row.values()):
+        if not failed:
+            break
+        length += 1
+    if length == failures:
+        last = event.get("description") or event.get("agent")
+        row_of = f"{failures} failures in a row, the last" if failures > 1 else "failed"
+        yield Kind.FAILURES, f"{row_of}: {last}: {event['reason']}"
+
+
+def _has_failed(event: Event) -> bool:
+    if event["event"] == "verdict":
+        return Verdict(event["verdict"]) in FAILED
+    return event["event"] == "agent_refused" and not event["again"]
+
+
+_FIND: dict[str, Callable[[Event, Sequence[Event]], Found]] = {
+    "verdict": _verdict,
+    "remeasured": _remeasured,
+    "reported": _ended,
+    "evolved": _ended,
+    "audited": _ended,
+    "failed": _failed,
+    "agent_refused": _nothing,
+}
+
+
+# ----------------------------------------------------------------------- sending
+
+
+class Notifier:
+    """Listens to a journal and has the command run for what is news."""
+
+    def __init__(self, config: Config, paths: SessionPaths) -> None:
+        self.config = config
+        self.paths = paths
+
+    def __call__(self, event: Event) -> None:
+        """Tell of an event, if there is anything to tell; never raises."""
+        command = self.config.notify_command
+        if command is None or not matters(event):
+            return
+        try:
+            earlier: list[Event] = list(read_events(self.paths.events))
+            if event in earlier:
+                earlier = earlier[: len(earlier) - 1 - earlier[::-1].index(event)]
+            for notice in notices(event, earlier, self.paths.session, self.config.notify_failures):
+                send_notice(notice, command, self.paths)
+        except Exception as error:  # a message is never worth a session
+            print(f"ratchet: nobody could be told: {error}", file=sys.stderr, flush=True)
+
+
+def send_notice(notice: Notice, command: Sequence[str], paths: SessionPaths) -> None:
+    """Have one message sent by a process that nobody waits for."""
+    import subprocess  # slow to import, and seldom needed
+
+    root = paths.root.resolve()
+    order = {
+        "command": [sys.executable if command[0] == "python" else command[0], *command[1:]],
+        "input": _input(notice),
+        "folder": str(root),
+        "environment": user_environment(os.environ, notice),
+        "seconds": SECONDS,
+        "events": str(paths.events.resolve()),
+        "about": notice.kind.value,
+    }
+    process = subprocess.Popen(
+        [sys.executable, "-E", __file__],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        cwd=root,
+        start_new_session=True,
+    )
+    let_last(process.pid)
+    assert process.stdin is not None
+    with contextlib.suppress(OSError), process.stdin:
+        process.stdin.write(json.dumps(order).encode())
+
+
+def _input(notice: Notice) -> str:
+    fields = {"event": notice.kind.value, "session": notice.session, "message": notice.message}
+    whole = json.dumps({**fields, "details": notice.event})
+    return whole if len(whole) <= MOST_BYTES else json.dumps({**fields, "details": None})
+
+
+def user_environment(variables: Mapping[str, str], notice: Notice) -> dict[str, str]:
+    """The user's own variables with the message's in place of the workflow's."""
+    own = {name: text for name, text in variables.items() if not name.startswith("RATCHET_")}
+    return own | {
+        "RATCHET_EVENT": notice.kind.value,
+        "RATCHET_SESSION": notice.session,
+        "RATCHET_MESSAGE": notice.message,
+    }
+
+
+@contextlib.contextmanager
+def watch_inputs(config: Config, paths: SessionPaths, owner: bool) -> Iterator[None]:
+    """While frozen inputs are checked: whoever is to be told hears of a changed one."""
+    if owner and config.notify_command is not None:
+        program = config.notify_command[0]
+        if program != "python" and shutil.which(program) is None:
+            print(
+                f"ratchet: notify_command: no program {program!r} here; nobody will be told",
+                file=sys.stderr,
+            )
+    try:
+        yield
+    except FixedInputChangedError as error:
+        if owner and paths.events.exists():
+            step_failed(Journal(paths.events, Notifier(config, paths)), START, error)
+        raise
+
+
+def step_failed(journal: Journal, step: str, error: Exception) -> None:
+    """Note that a step failed, and tell of it; the disk may be why, so nothing is raised."""
+    facts = {"error": type(error).__name__, "message": f"{error}"[:LONGEST_REASON]}
+    try:
+        journal.append("failed", step=step, **facts)
+    except OSError:
+        journal.tell(journal.line("failed", step=step, **facts))
+
+
+# ------------------------------------------------------- the process that is not waited for
+
+
+def _run_command(order: dict[str, Any]) -> str | None:
+    """Run the command; gives what went wrong, in words."""
+    import subprocess
+    import tempfile
+
+    # Files and no pipes: neither a command that reads nothing nor one whose
+    # children hold its output can make anybody wait.
+    with tempfile.TemporaryFile() as given, tempfile.TemporaryFile() as said:
+        given.write(order["input"].encode())
+        given.seek(0)
+        try:
+            process = subprocess.Popen(
+                order["command"],
+                stdin=given,
+                stdout=said,
+                stderr=said,
+                cwd=order["folder"],
+                env=order["environment"],
+                start_new_session=True,
+            )
+        except (OSError, ValueError) as error:
+            return f"cannot be started: {error}"
+        try:
+            code = process.wait(order["seconds"])
+        except subprocess.TimeoutExpired:
+            kill_descendants()
+            return f"was ended after {order['seconds']:g} s"
+        if code == 0:
+            return None
+        said.seek(max(0, said.seek(0, os.SEEK_END) - SAID_CHARACTERS))
+        text = " ".join(said.read().decode("utf-8", errors="replace").split())
+        return f"ended with status {code}" + (f": {text}" if text else "")
+
+
+def _main() -> None:
+    """Carry out one order; a failure becomes an event of the session that still exists."""
+    order = json.loads(sys.stdin.buffer.read())
+    adopt_orphans()
+    found = _run_command(order)
+    events = Path(order["events"])
+    if found is not None and events.exists():
+        Journal(events).append("notify_failed", about=order["about"], reason=found)
+
+
+if __name__ == "__main__":
+    _main()

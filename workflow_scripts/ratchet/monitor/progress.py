@@ -1,0 +1,590 @@
+"""How a session stands, from its events alone."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from ratchet.base.structs import Struct, field
+from ratchet.base.text import (
+    Event,
+    event_seconds,
+    finite_number,
+    iso_time,
+    median,
+    one_line,
+    spoken_duration,
+    time_ago,
+    time_left,
+    whole_number,
+)
+from ratchet.records.records import Role, Status, Verdict
+
+# --------------------------------------------------------------------
+# What a standing is made of: phases, work that goes on, verdicts.
+#
+# Tuples, since thousands of them are made anew for every view.
+
+
+class Phase(enum.StrEnum):
+    """What a session is at."""
+
+    PREPARE = "prepare"
+    BASELINE = "baseline"
+    PROPOSING = "proposing"
+    EXPERIMENT = "experiment"
+    JUDGING = "judging"
+    EVOLVING = "evolving"
+    LEG_OVER = "leg over"
+    CONFIRMING = "confirming"
+    RERUNNING = "running again"
+    REPORTING = "reporting"
+    REPORTED = "reported"
+
+
+class Work(NamedTuple):
+    """A run, or a call of an agent, that has begun and is not known to have ended."""
+
+    kind: str
+    number: int
+    description: str
+    role: str
+    replicate: int
+    began: float
+    budget_seconds: float | None = None
+    budget_steps: int | None = None
+    limit_seconds: float | None = None
+
+
+class JudgedExperiment(NamedTuple):
+    """What was decided of one experiment, by the last verdict on it."""
+
+    round: int
+    number: int
+    verdict: str
+    description: str
+    confidence: float | None
+    value: float | None
+
+
+# --------------------------------------------------------------------
+# What a session's events say so far.
+#
+# An event that is damaged, or of a kind that is not known, is passed over.  Times
+# are seconds since the epoch.
+
+
+START = "start"
+"""The step that is named when a session is refused before its first one."""
+
+
+GRACE_SECONDS = 120.0
+"""After a limit: to end a run, measure it, start the next step of a busy machine."""
+
+
+HARNESS_SECONDS = 900.0
+"""The longest silence without a run or a call: a graph of thousands of rounds, a report."""
+
+
+PREPARE_SECONDS = 24 * 3600.0
+"""What a task's preparation may take."""
+
+
+class SessionStanding(Struct):
+    """Everything that the events so far say."""
+
+    session: str = ""
+    task: str = ""
+    metric: str = ""
+    device: str = ""
+    proposer: str = ""
+    phase: Phase = Phase.PREPARE
+    round: int = 0
+    rounds: int | None = None
+    confirm_replicates: int = 0
+    work: dict[tuple[Any, ...], Work] = field(default_factory=dict)
+    baseline: float | None = None
+    best: float | None = None
+    noise: float | None = None
+    judged: dict[int, JudgedExperiment] = field(default_factory=dict)
+    failed_proposals: int = 0
+    runs: int = 0
+    confirm_runs: int = 0
+    alarms: list[str] = field(default_factory=list)
+    stop: tuple[str, str] | None = None
+    confirmed: dict[str, Any] | None = None
+    answer: str | None = None
+    page: str = "report.html"
+    failure: tuple[str, str] | None = None
+    reopened: bool = False
+    started: float | None = None
+    last: float | None = None
+    last_event: str = ""
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Experiments by the three words of ``results.tsv``."""
+        found = [Verdict(entry.verdict).status for entry in self.judged.values()]
+        return {status.value: found.count(status) for status in Status}
+
+    @property
+    def due(self) -> float | None:
+        """When the next event is to be expected at the latest."""
+        if self.last is None:
+            return None
+        if self.work:
+            limits = [(w.limit_seconds or PREPARE_SECONDS) + w.began for w in self.work.values()]
+            return max(*limits, self.last) + GRACE_SECONDS
+        # In a tournament others speak, in journals of their own.
+        long = self.phase in (Phase.PREPARE, Phase.EVOLVING)
+        return self.last + (PREPARE_SECONDS if long else HARNESS_SECONDS)
+
+    def elsewhere(self, moment: float) -> None:
+        """A competitor of this tournament was heard of after the last event here."""
+        if self.last is not None and moment > self.last and self.phase is Phase.PROPOSING:
+            self.phase = Phase.EVOLVING
+
+
+def fold_events(events: Iterable[Event], into: SessionStanding | None = None) -> SessionStanding:
+    """Take events in order; goes on from ``into``, which it changes, if that is given."""
+    found, heard = into or SessionStanding(), list[Event]()
+    for event in events:
+        try:
+            kind = str(event["event"])
+            found = _HANDLERS.get(kind, _nothing)(found, event) or found
+        except (KeyError, TypeError, ValueError, OverflowError, AttributeError):
+            continue
+        heard.append(event)
+        if found.started is None:
+            found.started = _moment(event)
+    # Only the last one's time counts: a thousand of them take milliseconds to read.
+    for event in reversed(heard):
+        moment = _moment(event)
+        if moment is not None:
+            found.last, found.last_event = moment, str(event["event"])
+            break
+    return found
+
+
+def _moment(event: Event) -> float | None:
+    try:
+        return event_seconds(event)
+    except (KeyError, TypeError, ValueError, OverflowError, AttributeError):
+        return None
+
+
+# ------------------------------------------------------------------------ events
+
+
+def _nothing(_: SessionStanding, _event: Event) -> None:
+    """An event that changes nothing here but that something was heard."""
+
+
+def _started(_: SessionStanding, event: Event) -> SessionStanding:
+    """All is done anew, so what was counted before does not count."""
+    fresh = SessionStanding(session=str(event["session"]), task=str(event["task"]))
+    _settings(fresh, event)
+    return fresh
+
+
+def _settings(s: SessionStanding, event: Event) -> None:
+    s.rounds = whole_number(event.get("rounds")) or s.rounds
+    s.confirm_replicates = whole_number(event.get("confirm_replicates")) or s.confirm_replicates
+    for name in ("session", "task", "metric", "device", "proposer"):
+        setattr(s, name, str(event.get(name) or getattr(s, name)))
+
+
+def _resumed(s: SessionStanding, event: Event) -> None:
+    _settings(s, event)
+    s.work.clear()
+    s.failure, s.reopened = None, True
+
+
+def _prepared(s: SessionStanding, _: Event) -> None:
+    s.phase, s.failure = Phase.BASELINE, None
+
+
+def _baseline(s: SessionStanding, event: Event) -> None:
+    s.baseline = s.best = finite_number(event["mean"])
+    s.noise = finite_number(event["noise"])
+    s.work.clear()
+    s.phase, s.round = Phase.PROPOSING, 1
+
+
+def _run_started(s: SessionStanding, event: Event) -> None:
+    budget = event.get("budget") or {}
+    work = Work(
+        kind="run",
+        number=int(event["number"]),
+        description=str(event["description"]),
+        role=str(event["role"]),
+        replicate=int(event["replicate"]),
+        began=event_seconds(event),
+        budget_seconds=finite_number(budget.get("seconds")),
+        budget_steps=whole_number(budget.get("steps")),
+        limit_seconds=finite_number(budget.get("timeout_seconds")),
+    )
+    s.phase = _phase_of(work, s)
+    s.failure = s.answer = None
+    if s.phase is Phase.EXPERIMENT:
+        s.stop = s.confirmed = None
+    s.work[_key(event)] = work
+
+
+def _phase_of(work: Work, s: SessionStanding) -> Phase:
+    if work.role == Role.RERUN:
+        return Phase.RERUNNING
+    if work.role == Role.CONFIRM:
+        return Phase.CONFIRMING
+    if s.baseline is None:
+        return Phase.BASELINE
+    if work.role == Role.SEARCH and work.replicate == 0:
+        return Phase.EXPERIMENT
+    return Phase.JUDGING
+
+
+def _run_finished(s: SessionStanding, event: Event) -> None:
+    s.work.pop(_key(event), None)
+    s.runs += 1
+    s.confirm_runs += event["role"] == Role.CONFIRM
+    if s.phase is Phase.EXPERIMENT and not s.work:
+        s.phase = Phase.JUDGING
+
+
+def _agent_asked(s: SessionStanding, event: Event) -> None:
+    attempt = int(event["attempt"])
+    s.phase, s.round, s.failure = Phase.PROPOSING, int(event["round"]), None
+    again = ", once more" if attempt > 1 else ""
+    s.work["agent", event["round"], event.get("slot")] = Work(
+        kind="agent",
+        number=int(event["round"]),
+        description=f"{event['agent']} is asked for a proposal{again}",
+        role="agent",
+        replicate=attempt - 1,
+        began=event_seconds(event),
+        budget_seconds=60.0 * float(event["minutes"]),
+        limit_seconds=60.0 * float(event["minutes"]),
+    )
+
+
+def _agent_answered(s: SessionStanding, event: Event) -> None:
+    s.work.pop(("agent", event["round"], event.get("slot")), None)
+
+
+def _agent_refused(s: SessionStanding, event: Event) -> None:
+    s.failed_proposals += not event["again"]
+
+
+def _remeasured(s: SessionStanding, event: Event) -> None:
+    if event["alarm"]:
+        s.alarms.append(f"round {event['round']}: the incumbent moved")
+
+
+def _verdict(s: SessionStanding, event: Event) -> None:
+    verdict = Verdict(event["verdict"])
+    judged = JudgedExperiment(
+        round=int(event["round"]),
+        number=int(event["number"]),
+        verdict=verdict.value,
+        description=str(event["description"]),
+        confidence=finite_number(event.get("confidence")),
+        value=finite_number(event.get("mean")),
+    )
+    s.phase, s.round, s.failure, s.answer = Phase.JUDGING, judged.round, None, None
+    s.rounds = whole_number(event.get("rounds")) or s.rounds
+    s.best, s.noise = finite_number(event["best"]), finite_number(event["noise"])
+    s.confirm_replicates = whole_number(event.get("confirm_replicates")) or s.confirm_replicates
+    s.judged.pop(judged.number, None)  # the last verdict comes last
+    s.judged[judged.number] = judged
+    if verdict is Verdict.TAMPERED:
+        s.alarms.append(f"round {judged.round}: experiment {judged.number} was tampered with")
+        s.alarms[:] = list(dict.fromkeys(s.alarms))
+
+
+def _round_finished(s: SessionStanding, event: Event) -> None:
+    done, s.rounds = int(event["round"]), whole_number(event.get("rounds")) or s.rounds
+    s.work.clear()
+    s.confirm_runs = 0
+    last = s.stop is not None or (s.rounds is not None and done >= s.rounds)
+    s.phase = Phase.CONFIRMING if last else Phase.PROPOSING
+    s.round = done if last else done + 1
+
+
+def _stopped(s: SessionStanding, event: Event) -> None:
+    s.stop = str(event["reason"]), str(event["detail"])
+    s.phase = Phase.CONFIRMING
+    s.confirm_runs = 0
+
+
+def _confirmed(s: SessionStanding, event: Event) -> None:
+    s.confirmed = {
+        **{name: finite_number(event[name]) for name in ("gain", "low", "high")},
+        "detail": str(event["detail"]),
+    }
+    s.work.clear()
+    s.phase = Phase.REPORTING
+
+
+def _reported(s: SessionStanding, event: Event) -> None:
+    s.answer = str(event["answer"])
+    s.page = _PAGES.get(str(event["event"]), "report.html")
+    s.work.clear()
+    s.phase, s.failure, s.reopened = Phase.REPORTED, None, False
+
+
+def _leg_finished(s: SessionStanding, event: Event) -> None:
+    s.work.clear()
+    s.answer = f"leg {int(event['number'])} is over, {int(event['kept'])} kept"
+    s.phase, s.failure = Phase.LEG_OVER, None
+
+
+def _pollinated(s: SessionStanding, event: Event) -> None:
+    s.phase, s.failure = Phase.EVOLVING, None
+    s.answer = f"{event['leader']} leads after round {int(event['number'])}"
+
+
+def _failed(s: SessionStanding, event: Event) -> None:
+    s.failure = str(event["step"]), str(event["message"])
+    if s.failure[0] != START:
+        s.work.clear()
+
+
+_PAGES = {"evolved": "evolve.html", "audited": "audit.html"}
+
+
+_HANDLERS: dict[str, Callable[[SessionStanding, Event], SessionStanding | None]] = {
+    "session_started": _started,
+    "resumed": _resumed,
+    "prepared": _prepared,
+    "baseline": _baseline,
+    "run_started": _run_started,
+    "run_finished": _run_finished,
+    "agent_asked": _agent_asked,
+    "agent_answered": _agent_answered,
+    "agent_refused": _agent_refused,
+    "remeasured": _remeasured,
+    "verdict": _verdict,
+    "round_finished": _round_finished,
+    "stopped": _stopped,
+    "confirmed": _confirmed,
+    "reported": _reported,
+    "evolved": _reported,
+    "audited": _reported,
+    "leg_finished": _leg_finished,
+    "pollinated": _pollinated,
+    "failed": _failed,
+}
+
+
+def _key(event: Event) -> tuple[Any, ...]:
+    return str(event["role"]), int(event["number"]), int(event["replicate"])
+
+
+# --------------------------------------------------------------------
+# Whether a session runs, and everything about it as one value.
+
+
+HAND = "hand"
+
+
+class SessionRunState(enum.StrEnum):
+    """Whether there is anything to wait for, or to do."""
+
+    RUNNING = "running"
+    WAITING = "waiting"
+    FINISHED = "finished"
+    STALE = "stale"
+    FAILED = "failed"
+
+
+def session_state(
+    standing: SessionStanding, now: float, owned: bool | None, command: str = "snakemake --cores 1"
+) -> tuple[SessionRunState, str]:
+    """Whether the session runs, and why if it does not.
+
+    ``owned``: whether a living process holds it (``None``: cannot be known here,
+    then the age of the last event decides).
+    """
+    if standing.failure is not None:
+        step, message = standing.failure
+        # Whoever is refused at the start does not stop what runs or is done.
+        if step != START or not (owned or standing.phase is Phase.REPORTED):
+            return SessionRunState.FAILED, f"{step}: {message}"
+    if standing.phase is Phase.REPORTED and not (standing.reopened and owned):
+        return SessionRunState.FINISHED, ""
+    if standing.phase is Phase.LEG_OVER:
+        return (
+            (SessionRunState.FINISHED, "")
+            if owned is False
+            else (SessionRunState.WAITING, "for its next leg")
+        )
+    quiet = max(0.0, now - (standing.last or now))
+    again = f"go on with: {command}"
+    if owned is False:
+        if standing.proposer == HAND and not standing.work and standing.baseline is not None:
+            return SessionRunState.WAITING, "for your next edit: ratchet try"
+        return (
+            SessionRunState.STALE,
+            f"nobody runs it, its last event is {time_ago(quiet)}; {again}",
+        )
+    if standing.due is not None and now > standing.due:
+        late = (
+            f"its last event is {time_ago(quiet)}, the next was due {time_ago(now - standing.due)}"
+        )
+        return (
+            SessionRunState.STALE,
+            f"{late}; see whether the machine hangs" if owned else f"{late}; {again}",
+        )
+    return SessionRunState.RUNNING, ""
+
+
+def standing_facts(
+    standing: SessionStanding, now: float, found: tuple[SessionRunState, str], left: float | None
+) -> dict[str, Any]:
+    """All of it as one JSON value; ``left`` are the seconds to the end, if known."""
+    s, (word, why) = standing, found
+    return {
+        "session": s.session,
+        "task": s.task,
+        "metric": s.metric,
+        "state": word.value,
+        "why": why,
+        "phase": s.phase.value,
+        "round": s.round,
+        "rounds": s.rounds,
+        "current": [
+            {**w._asdict(), "elapsed_seconds": max(0.0, now - w.began)} for w in s.work.values()
+        ],
+        "baseline": s.baseline,
+        "best": s.best,
+        "noise": s.noise,
+        "verdicts": [entry._asdict() for entry in reversed(list(s.judged.values()))],
+        "counts": {"experiments": len(s.judged), **s.counts},
+        "failed_proposals": s.failed_proposals,
+        "runs": s.runs,
+        "alarms": list(s.alarms),
+        "stop": None if s.stop is None else dict(zip(("reason", "detail"), s.stop, strict=True)),
+        "confirmed": s.confirmed,
+        "answer": s.answer,
+        "page": s.page,
+        "started": iso_time(s.started),
+        "last_event": {
+            "event": s.last_event,
+            "time": iso_time(s.last),
+            "seconds_ago": None if s.last is None else max(0.0, now - s.last),
+        },
+        "seconds_left": left,
+    }
+
+
+def seconds_left(events: Sequence[Event], standing: SessionStanding, now: float) -> float | None:
+    """Seconds to the end of a running session; ``None`` while its pace is not known."""
+    if standing.phase in (Phase.REPORTING, Phase.REPORTED):
+        return 0.0
+    found = [finite_number(e.get("wall_seconds")) for e in events if e["event"] == "run_finished"]
+    walls = [wall for wall in found if wall is not None]
+    if standing.phase is Phase.CONFIRMING:
+        missing = 2 * standing.confirm_replicates - standing.confirm_runs
+        return max(0.0, missing * median(walls)) if walls else None
+    if standing.phase in (Phase.EVOLVING, Phase.LEG_OVER, Phase.RERUNNING):
+        return None
+    last = next((e for e in reversed(events) if e["event"] == "verdict"), None)
+    whole = None if last is None else time_left(events, last)
+    return None if whole is None or last is None else max(0.0, whole - (now - event_seconds(last)))
+
+
+# --------------------------------------------------------------------
+# A session's standing in words, for terminal and page; texts are cleaned there.
+
+
+Facts = Mapping[str, Any]
+
+
+LONGEST_NAME = 80
+
+
+DOING = {
+    "prepare": "preparing inputs",
+    "baseline": "measuring the baseline",
+    "proposing": "proposing",
+    "experiment": "experiment",
+    "judging": "judging",
+    "evolving": "competitors at work",
+    "leg over": "leg over",
+    "confirming": "confirming the champion",
+    "running again": "running kept changes again",
+    "reporting": "writing the report",
+    "reported": "reported",
+}
+
+
+def progress_line(found: Facts) -> str:
+    """State and phase in one line."""
+    state, phase = found["state"], found["phase"]
+    if state == "finished":
+        answer = one_line(str(found["answer"]))
+        return f"finished: {answer}"
+    if state == "waiting":
+        return f"waiting {one_line(found['why'])}"
+    return f"{state}, {phase_line(found)}" if phase != "reported" else state
+
+
+def phase_line(found: Facts) -> str:
+    """The phase, with the round where there is one."""
+    phase = DOING[found["phase"]]
+    if found["phase"] in ("proposing", "experiment", "judging"):
+        rounds = f"/{found['rounds']}" if found["rounds"] else ""
+        return f"round {found['round']}{rounds}: {phase}"
+    if found["phase"] == "evolving" and found["answer"]:
+        return f"{phase}; {one_line(found['answer'])}"
+    if found["stop"] and found["phase"] == "confirming":
+        return f"{phase} (ended early: {one_line(found['stop']['reason']).replace('_', ' ')})"
+    return phase
+
+
+def current_work(found: Facts) -> list[str]:
+    """What goes on: each run or call with its age and what it may use."""
+    return [f"{work_name(work)}, {work_age(work)}" for work in found["current"]]
+
+
+def work_name(work: Mapping[str, Any]) -> str:
+    """One run, or call of an agent."""
+    name = one_line(work["description"])
+    # What comes after it says how long it takes, which must not be cut away.
+    name = name if len(name) <= LONGEST_NAME else name[: LONGEST_NAME - 1].rstrip() + "…"
+    if work["kind"] == "agent":
+        return name
+    if work["role"] == Role.RERUN:
+        return f"{name}, seed {work['replicate'] + 1}"
+    if work["role"] == Role.CONFIRM:
+        return f"{name}, fresh seed {work['replicate'] + 1}"
+    if work["role"] == Role.REMEASURE:
+        return f"{name}, once more"
+    if not work["number"]:
+        return f"{name}, run {work['replicate'] + 1}"
+    again = f", run {work['replicate'] + 1}" if work["replicate"] else ""
+    return f"experiment {work['number']}: {name}{again}"
+
+
+def work_age(work: Mapping[str, Any]) -> str:
+    """Time since it began, and its budget."""
+    spent = spoken_duration(work["elapsed_seconds"])
+    if work["budget_seconds"] is not None:
+        return f"{spent} of {spoken_duration(work['budget_seconds'])}"
+    if work["budget_steps"] is not None:
+        return f"{spent}, {work['budget_steps']} steps"
+    return spent
+
+
+def tried_counts(found: Facts) -> str:
+    """How many experiments ended how."""
+    n = found["counts"]
+    text = f"{n['experiments']}: {n['keep']} kept, {n['discard']} discarded, {n['crash']} crashed"
+    failed = found["failed_proposals"]
+    return text + (f"; {failed} failed proposals" if failed else "")
+
+
+def decision_word(entry: Mapping[str, Any]) -> str:
+    """``keep``, ``discard`` or ``crash``, for one verdict."""
+    return Verdict(entry["verdict"]).status.value

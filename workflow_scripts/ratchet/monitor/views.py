@@ -1,0 +1,363 @@
+"""A session while it runs: one line per event in the terminal, live.html in a browser."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import time
+from collections.abc import Callable, Mapping
+from html import escape
+from pathlib import Path
+from typing import Any, TextIO
+
+from ratchet.base.colours import DARK, LIGHT, css_variables
+from ratchet.base.text import (
+    DASH,
+    decimals_for,
+    format_number,
+    format_percent,
+    one_line,
+    one_line_label,
+    spoken_duration,
+    time_left,
+)
+from ratchet.monitor.progress import (
+    current_work,
+    decision_word,
+    fold_events,
+    progress_line,
+    seconds_left,
+    session_state,
+    standing_facts,
+    tried_counts,
+)
+from ratchet.records.events import Event, append_line, read_events
+from ratchet.records.paths import SessionPaths
+
+# --------------------------------------------------------------------
+# One line per event, for a terminal and for a log file.
+
+
+_COLOURS = {
+    "STRONG_KEEP": "32",
+    "KEEP": "32",
+    "MARGINAL": "33",
+    "CRASH": "31",
+    "TAMPERED": "31",
+    "remeasured": "31",  # of these only an alarm is shown
+}
+
+
+_WIDTH = 44
+
+
+class Progress:
+    """Listens to a journal; prints each event and appends it to the log file."""
+
+    def __init__(self, log: Path, stream: TextIO | None = None, who: str = "") -> None:
+        """``who`` stands before each line: the competitor, where several share a terminal."""
+        self.log = log
+        self.who = f"{who:<12} " if who else ""
+        self.stream = stream or sys.stderr
+        self.colour = self.stream.isatty() and "NO_COLOR" not in os.environ
+
+    def __call__(self, event: Event) -> None:
+        """Show one event; those that say nothing to people are passed over."""
+        text = event_line(event)
+        if text is None:
+            return
+        left = self._time_left(event)
+        text = f"{event['time'][11:19]}  {self.who}{text}{left}"
+        append_line(self.log, text)
+        code = _COLOURS.get(str(event.get("verdict", event["event"])))
+        if self.colour and code:
+            text = f"\x1b[{code}m{text}\x1b[0m"
+        print(text, file=self.stream, flush=True)
+
+    def _time_left(self, event: Event) -> str:
+        if event["event"] != "verdict" or self.who:
+            return ""
+        seconds = time_left(list(read_events(self.log.with_name("events.jsonl"))), event)
+        return "" if seconds is None else f" | about {spoken_duration(seconds)} left"
+
+
+def event_line(event: Mapping[str, Any]) -> str | None:
+    """What an event says to people, without its time; ``None`` for nothing."""
+    speak = _SPEAK.get(event["event"])
+    said = speak(event) if speak else None
+    return None if said is None else one_line(said)
+
+
+def _run_finished(event: Mapping[str, Any]) -> str:
+    role = f"run {event['replicate'] + 1}" if event["role"] == "search" else event["role"]
+    value = event["outcome"] if event["value"] is None else f"{event['value']:.6f}"
+    name = _cut(event["description"])
+    # As wide as the place of a verdict, so that the columns agree.
+    return f"{role:<11}  {name:<{_WIDTH}} {value:>10}  {event['wall_seconds']:.1f} s"
+
+
+def _verdict(event: Mapping[str, Any]) -> str:
+    best = f"best {event['best']:.4f} ± {event['noise']:.4f} | {event['kept']} kept"
+    sure = "" if event["confidence"] is None else f" P {event['confidence']:.3f}"
+    rounds = str(event["rounds"])
+    place = (
+        f"round {event['round']:>{len(rounds)}}/{rounds}  {_cut(event['description']):<{_WIDTH}}"
+    )
+    said = ""
+    if event.get("near_miss"):
+        said = ", will be tried again"
+    elif event["verdict"] in ("KEEP", "STRONG_KEEP") and (event.get("price") or 0.0) < 0:
+        said = ", simpler"
+    if (event.get("changes") or 0) > 1:
+        said += f", {event['changes']} changes at once"
+    return f"{place} {event['verdict']}{sure}{said} | {best}"
+
+
+def _remeasured(event: Mapping[str, Any]) -> str | None:
+    """A regular check of the incumbent says something only if it is alarming."""
+    if not event["alarm"]:
+        return None
+    return (
+        f"incumbent moved: expected {event['expected']:.4f} ± {event['sd']:.4f}, measured "
+        f"{event['value']:.4f} (z = {event['z']:.1f}); the machine or the data may have changed"
+    )
+
+
+def _confirmed(event: Mapping[str, Any]) -> str:
+    if event["gain"] is None:
+        return f"confirmation failed: {event['detail']}"
+    text = f"confirmed: gain {event['gain']:.4f}"
+    if event["low"] is not None:
+        text += f" (95 % interval {event['low']:.4f} to {event['high']:.4f})"
+    return text
+
+
+_SPEAK: dict[str, Callable[[Mapping[str, Any]], str | None]] = {
+    "session_started": lambda e: f"session {e['session']}: task {e['task']}",
+    "prepared": lambda e: (
+        f"inputs hashed, {len(e['data'])} data files ready; isolation of runs: {e['isolation']}"
+        + (f"; preset {e['preset']}" if e.get("preset") else "")
+    ),
+    "refused": lambda e: f"not run      {_cut(e['description'])}: {e['reason']}",
+    "agent_asked": lambda e: (
+        f"asking       {e['agent']}, round {e['round']}{', once more' if e['attempt'] > 1 else ''} "
+        f"(at most {e['minutes']:g} min)"
+    ),
+    "agent_refused": lambda e: (
+        f"{'sent back' if e['again'] else 'no proposal':<11}  {e['agent']}, round {e['round']}: "
+        f"{e['reason']}"
+    ),
+    "run_finished": _run_finished,
+    "baseline": lambda e: (
+        f"baseline {e['mean']:.4f} ± {e['noise']:.4f} (noise floor from {e['n']} runs)"
+    ),
+    "verdict": _verdict,
+    "remeasured": _remeasured,
+    "stopped": lambda e: f"no more experiments: {e['detail']}",
+    "confirmed": _confirmed,
+    "grafted": lambda e: (
+        None if e["fate"] == "offered" else f"not offered  win {e['origin']}: {e['detail']}"
+    ),
+    "leg_finished": lambda e: (
+        f"leg {e['number']} done   best {e['mean']:.4f} ± {e['sd']:.4f} | {e['kept']} kept, "
+        f"{e['runs']} runs"
+    ),
+    "pollinated": lambda e: (
+        f"round {e['number']} over: {e['leader']} leads, {e['offers']} wins offered to others"
+    ),
+    "worktree": lambda e: f"worktree     {e['path']}: {e['detail']}",
+    "audited": lambda e: f"{e['answer']}\n",
+    "evolved": lambda e: f"{e['answer']}\n",
+    "reported": lambda e: f"{e['answer']}\n",
+}
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= _WIDTH else text[: _WIDTH - 1] + "…"
+
+
+# --------------------------------------------------------------------
+# ``live.html``: how a session stands, for a browser, while it runs.
+#
+# Made anew after every event, from the events alone.  It is a view: not sealed, no
+# output of a step, and whatever keeps it from being written stops nothing.  It runs
+# no script, asks nothing of a network and loads itself again every few seconds
+# until the session has ended.
+
+
+Facts = Mapping[str, Any]
+
+
+REFRESH_SECONDS = 5
+
+
+SHOWN_VERDICTS = 20
+
+
+# No page follows an event that says nothing to people.
+_SILENT = {"audit_read", "agent_answered", "notify_failed"}
+
+
+_GLYPHS = {"keep": "●", "discard": "○", "crash": "✕"}
+
+
+STYLE = """
+* { box-sizing: border-box; } html { color-scheme: light dark; }
+body { margin: 0; background: var(--page); color: var(--ink); overflow-wrap: anywhere;
+  font: 16px/1.5 ui-sans-serif, system-ui, -apple-system, "Segoe UI", Roboto, Arial, sans-serif;
+  font-variant-numeric: tabular-nums; }
+main { max-width: 52rem; margin: 0 auto; padding: 2rem 1.25rem 3rem; }
+h1 { font-size: 1rem; font-weight: 600; margin: 0; } h1 span, .muted { color: var(--muted); }
+h1 span { font-weight: 400; } h2 { font-size: 1.05rem; margin: 1.8rem 0 .5rem; }
+.state { font-size: 1.6rem; line-height: 1.25; font-weight: 650; margin: .6rem 0 1rem; }
+.failed .state, .alarm, .v.crash { color: var(--crash); } .v.keep { color: var(--keep); }
+.finished .state { font-size: 1.25rem; } a { color: var(--baseline); }
+dl { display: grid; grid-template-columns: max-content 1fr; gap: .25rem 1rem; margin: 0; }
+dt { color: var(--muted); } dd { margin: 0; }
+.box { overflow-x: auto; background: var(--surface); border: 1px solid var(--line);
+  border-radius: 10px; }
+table { border-collapse: collapse; width: 100%; font-size: .9rem; }
+th, td { padding: .4rem .7rem; text-align: left; vertical-align: baseline; }
+th { font-size: .8rem; font-weight: 500; color: var(--muted); }
+tr + tr > td, thead + tbody td { border-top: 1px solid var(--line); }
+.n { text-align: right; white-space: nowrap; } .v { white-space: nowrap; font-weight: 600; }
+.v.discard { color: var(--muted); }
+progress { width: 100%; height: .5rem; margin: 0 0 1rem; accent-color: var(--baseline); }
+@media (max-width: 36rem) {
+  thead { display: none; } tr { display: grid; grid-template-columns: 2.6rem 1fr auto auto; }
+  tr td:last-child { grid-column: 2 / -1; border-top: 0; padding-top: 0; }
+  tbody tr:first-child > td { border-top: 0; }
+}
+"""
+
+
+class LivePage:
+    """Listens to a journal and keeps the page up to date; never raises."""
+
+    def __init__(self, paths: SessionPaths) -> None:
+        self.paths = paths
+
+    def __call__(self, event: Event) -> None:
+        """Make the page anew, unless the event changes nothing on it."""
+        if event["event"] in _SILENT:
+            return
+        # A view is never worth a session: the disk may be full or read-only, a
+        # line of the journal damaged.
+        with contextlib.suppress(Exception):
+            page = render_live(live_facts(list(read_events(self.paths.events)), time.time()))
+            replace_file(self.paths.live_html, page.encode("utf-8", "replace"))
+
+
+def live_facts(events: list[Event], now: float) -> Facts:
+    """What the page shows; whoever makes it is the session, so that it lives."""
+    standing = fold_events(events)
+    found = session_state(standing, now, owned=True)
+    return standing_facts(standing, now, found, seconds_left(events, standing, now))
+
+
+def replace_file(path: Path, data: bytes) -> None:
+    """Write so that nobody sees half of it; a power cut may cost it, unlike a record."""
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        partial.write_bytes(data)
+        partial.replace(path)
+    except OSError:
+        with contextlib.suppress(OSError):
+            partial.unlink()
+        raise
+
+
+def render_live(found: Facts) -> str:
+    """The whole page."""
+    state = found["state"]
+    over = state_is_over(found)
+    refresh = "" if over else f'<meta http-equiv="refresh" content="{REFRESH_SECONDS}">\n'
+    title = f"{one_line_label(found['session'])} · {state}"
+    parts = [_head(found), _numbers(found), _verdicts(found), _foot(found, over)]
+    return (
+        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        '<meta http-equiv="Content-Security-Policy" content="default-src \'none\'; '
+        "style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'\">\n"
+        f'{refresh}<meta name="color-scheme" content="light dark">\n'
+        f"<title>{escape(title)}</title>\n<style>\n:root {{ {css_variables(LIGHT)} }}\n"
+        f"@media screen and (prefers-color-scheme: dark) {{ :root {{ {css_variables(DARK)} }} }}"
+        f'{STYLE}</style>\n</head>\n<body>\n<main class="{escape(state)}">\n'
+        f"{''.join(part for part in parts if part)}</main>\n</body>\n</html>\n"
+    )
+
+
+def state_is_over(found: Facts) -> bool:
+    """Whether the page will not change any more."""
+    return found["state"] in ("finished", "failed")
+
+
+def _head(found: Facts) -> str:
+    metric = f" · {_text(found['metric'])}" if found["metric"] else ""
+    head = f"<h1>{_text(found['session'])} <span>· {_text(found['task'])}{metric}</span></h1>\n"
+    head += f'<p class="state">{_text(progress_line(found), 2000)}</p>\n'
+    if found["state"] == "failed":
+        head += f'<p class="alarm">{_text(found["why"], 2000)}</p>\n'
+    elif state_is_over(found):
+        head += f'<p><a href="{escape(found["page"])}">Read the report</a></p>\n'
+    elif found["rounds"]:
+        done = found["rounds"] if found["phase"] == "confirming" else max(found["round"] - 1, 0)
+        head += (
+            f'<progress max="{found["rounds"]}" value="{done}">'
+            f"{done} of {found['rounds']} rounds</progress>\n"
+        )
+    return head
+
+
+def _numbers(found: Facts) -> str:
+    rows = [("now", _text(text)) for text in current_work(found)]
+    digits = decimals_for(found["noise"], found["best"])
+    if found["best"] is not None:
+        best = f"{format_number(found['best'], digits)} ± {format_number(found['noise'], digits)}"
+        rows.append(
+            ("best ± noise", f"{best}, baseline {format_number(found['baseline'], digits)}")
+        )
+    rows.append(("tried", escape(tried_counts(found))))
+    if found["seconds_left"] is not None and found["state"] == "running":
+        rows.append(("time left", f"about {spoken_duration(found['seconds_left'])}"))
+    if found["stop"]:
+        rows.append(("ended early", _text(found["stop"]["detail"])))
+    rows += [("alarm", f'<span class="alarm">{_text(text)}</span>') for text in found["alarms"]]
+    return "<dl>\n" + "".join(f"<dt>{name}<dd>{text}\n" for name, text in rows) + "</dl>\n"
+
+
+def _verdicts(found: Facts) -> str:
+    shown = found["verdicts"][:SHOWN_VERDICTS]
+    if not shown:
+        return ""
+    digits = decimals_for(found["noise"], found["best"])
+    rows = "".join(
+        f'<tr><td class="n">{entry["number"]}<td class="v {decision_word(entry)}">'
+        f'<span aria-hidden="true">{_GLYPHS[decision_word(entry)]}</span> '
+        f"{_text(entry['verdict']).replace('_', ' ')}"
+        f'<td class="n">{format_percent(entry["confidence"])}'
+        f'<td class="n">{format_number(entry["value"], digits)}'
+        f"<td>{_text(entry['description'])}</tr>\n"
+        for entry in shown
+    )
+    return (
+        "<h2>Last verdicts</h2>\n"
+        '<div class="box"><table><thead><tr><th class="n">experiment<th>verdict'
+        '<th class="n">P(better)<th class="n">metric<th>edit</tr></thead>'
+        f"<tbody>\n{rows}</tbody></table></div>\n"
+    )
+
+
+def _foot(found: Facts, over: bool) -> str:
+    when = (found["last_event"]["time"] or DASH).replace("T", " ").removesuffix("+00:00")
+    more = (
+        "This page does not change any more."
+        if over
+        else "This page renews itself; if that time stands still, ask <code>ratchet status</code>."
+    )
+    return f'<p class="muted">As of {when} UTC. {more}</p>\n'
+
+
+def _text(value: Any, limit: int = 300) -> str:
+    return escape(one_line_label(str(value), limit))

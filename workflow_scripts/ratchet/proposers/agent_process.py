@@ -1,0 +1,376 @@
+"""One call of a coding agent: the tool's command, its clock, what it used."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import re
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ratchet.base.errors import ConfigError
+from ratchet.base.structs import Frozen, field
+from ratchet.runs import supervisor
+from ratchet.runs.process import adopt_orphans, kill_descendants
+
+# --------------------------------------------------------------------
+# The coding agents that can propose, as data: how each is called without a terminal.
+#
+# Checked against the tools' own documentation.  The prompt never stands on the
+# command line, where every process of the machine could read it and where its
+# length is limited: it comes by standard input, or as a file.
+
+
+CUSTOM = "custom"
+
+
+# Words of a command that stand for something.
+PROMPT = "{prompt}"
+
+
+MUTABLE = "{mutable}"
+
+
+READABLE = "{readable}"
+
+
+ROOT = "{root}"
+
+
+PROPOSAL = "proposal.json"
+"""What an agent writes beside its edit."""
+
+
+LITTER = (".aider*", ".claude", ".codex", ".gemini", ".opencode", ".cache", ".DS_Store")
+"""What agents leave in a folder for themselves; no part of a proposal."""
+
+
+class Tool(Frozen):
+    """One agent: its command and its variables.
+
+    Variables in ``without`` are kept from it, those of ``environment`` are set.
+    """
+
+    command: Sequence[str] = ()
+    environment: Mapping[str, str] = field(default_factory=dict)
+    without: Sequence[str] = ()
+
+
+# Each preset allows edits of files, and no more than the tool needs for them.
+AGENT_TOOLS: Mapping[str, Tool] = {
+    "claude": Tool(
+        (
+            *("claude", "-p", "--output-format", "stream-json", "--verbose"),
+            *("--permission-mode", "acceptEdits"),
+        ),
+        # It refuses to start within a session of its own, which this may well be.
+        without=("CLAUDECODE",),
+    ),
+    "codex": Tool(
+        ("codex", "exec", "--json", "--sandbox", "workspace-write", "-"),
+    ),
+    "gemini": Tool(
+        ("gemini", "--output-format", "stream-json", "--approval-mode", "auto_edit"),
+        # Without it nothing may be edited in a folder that nobody has opened before.
+        environment={"GEMINI_CLI_TRUST_WORKSPACE": "true"},
+    ),
+    "aider": Tool(
+        (
+            *("aider", "--yes-always", "--no-auto-commits", "--no-dirty-commits"),
+            *("--no-gitignore", "--no-pretty", "--no-stream", "--no-check-update"),
+            *("--no-suggest-shell-commands", "--message-file", PROMPT),
+            *(f"--read={READABLE}", f"--file={MUTABLE}", f"--file={PROPOSAL}"),
+        ),
+    ),
+    "opencode": Tool(("opencode", "run", "--format", "json")),
+    CUSTOM: Tool(),
+}
+
+
+def agent_program(name: str, command: Sequence[str] | None, root: Path) -> str:
+    """What an agent's command starts."""
+    return agent_words(command or AGENT_TOOLS[name].command, Path(), (), (), root)[0]
+
+
+def agent_words(
+    command: Sequence[str],
+    prompt: Path,
+    mutable: Sequence[str],
+    readable: Sequence[str],
+    root: Path,
+) -> list[str]:
+    """A command with what its words stand for.
+
+    A word with ``{mutable}`` or ``{readable}`` is repeated for each such file.
+    A program given by a relative path is one below ``root``, the working folder.
+    """
+    found: list[str] = []
+    for word in command:
+        plain = word.replace(PROMPT, str(prompt)).replace(ROOT, str(root))
+        for mark, names in ((MUTABLE, mutable), (READABLE, readable)):
+            if mark in plain:
+                found += [plain.replace(mark, name) for name in names]
+                break
+        else:
+            found.append(sys.executable if plain == "python" else plain)
+    if found and "/" in found[0]:
+        found[0] = str(root / found[0])
+    return found
+
+
+def by_file(command: Sequence[str]) -> bool:
+    """Whether a command takes its prompt as a file, and not by standard input."""
+    return any(PROMPT in word for word in command)
+
+
+def agent_environment(tool: Tool, inherited: Mapping[str, str]) -> dict[str, str]:
+    """The variables of an agent: the user's own, without the harness's.
+
+    Git's variables would lead an agent's git to another repository.
+    """
+    kept = {
+        name: value
+        for name, value in inherited.items()
+        if not name.startswith(("RATCHET_", "GIT_")) and name not in tool.without
+    }
+    return {**kept, **tool.environment}
+
+
+# --------------------------------------------------------------------
+# What a call of an agent used, read from its output.
+#
+# The tools report it in lines of JSON, each with a ``type`` of its own, or (aider)
+# in words; so one reader does for all, and for a command that wraps one of them.
+# Tokens that were read from a cache are not counted: agents read the same context
+# again at each step, and pay a tenth or less for it.
+
+
+MOST_DOLLARS = 1e6
+
+
+MOST_TOKENS = 10**12
+"""Beyond these a number is a mistake, and it would stop the session."""
+
+
+_AIDER = re.compile(
+    r"^>?\s*Tokens: (?P<sent>[\d.,]+[kM]?) sent,.*?(?P<received>[\d.,]+[kM]?) received\."
+    r"(?: Cost: \$(?P<cost>[\d.]+) message)?"
+)
+
+
+_FACTOR = {"k": 1e3, "M": 1e6}
+
+
+class Usage(Frozen):
+    """Tokens and dollars; ``None`` where the tool reports none."""
+
+    tokens: int | None = None
+    dollars: float | None = None
+
+    def __add__(self, other: Usage) -> Usage:
+        return Usage(_sum(self.tokens, other.tokens), _sum(self.dollars, other.dollars))
+
+
+def _sum(a: Any, b: Any) -> Any:
+    return b if a is None else a if b is None else a + b
+
+
+def agent_usage(output: str) -> Usage:
+    """What the output of an agent says that it used."""
+    total, messages, final = Usage(), dict[str, Usage](), False
+    for line in output.splitlines():
+        if match := _AIDER.match(line.strip()[:400]):
+            total += _in_words(match)
+            continue
+        event = _event(line)
+        kind = event.get("type")
+        if kind == "result":
+            final = True
+            total += _result(event)
+        elif kind == "assistant":  # claude, before its result: what a stopped call used
+            message = _object(event.get("message"))
+            messages[str(message.get("id"))] = _result(message)
+        elif kind == "turn.completed":  # codex
+            used = _object(event.get("usage"))
+            read = _count(used, "input_tokens") - _count(used, "cached_input_tokens")
+            total += Usage(max(0, read) + _count(used, "output_tokens"))
+        elif kind == "step_finish":  # opencode
+            total += _step(_object(event.get("part")))
+    if not final:
+        for found in messages.values():
+            total += found
+    return total
+
+
+def _event(line: str) -> Mapping[str, Any]:
+    if not line.lstrip().startswith("{"):
+        return {}
+    try:
+        return _object(json.loads(line))
+    except (ValueError, RecursionError):
+        return {}
+
+
+def _object(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}
+
+
+def _result(event: Mapping[str, Any]) -> Usage:
+    """The sums that claude and gemini end with, or those of one message of claude."""
+    if "stats" in event:
+        stats = _object(event["stats"])
+        return Usage(max(0, _count(stats, "total_tokens") - _count(stats, "cached")))
+    if "usage" not in event:
+        return Usage()
+    used = _object(event["usage"])
+    names = ("input_tokens", "cache_creation_input_tokens", "output_tokens")
+    return Usage(sum(_count(used, name) for name in names), _dollars(event, "total_cost_usd"))
+
+
+def _step(part: Mapping[str, Any]) -> Usage:
+    used = _object(part.get("tokens"))
+    written = _count(_object(used.get("cache")), "write")
+    names = ("input", "output", "reasoning")
+    return Usage(written + sum(_count(used, name) for name in names), _dollars(part, "cost"))
+
+
+def _in_words(match: re.Match[str]) -> Usage:
+    tokens = sum(_short(match[name]) for name in ("sent", "received"))
+    return Usage(round(tokens), _dollars({"cost": _number(match["cost"] or "")}, "cost"))
+
+
+def _short(text: str) -> float:
+    """A count as aider shortens it: ``900``, ``4.1k``."""
+    factor = _FACTOR.get(text[-1], 1.0)
+    return min((_number(text.rstrip("kM").replace(",", "")) or 0.0) * factor, MOST_TOKENS)
+
+
+def _number(text: str) -> float | None:
+    try:
+        return float(text)
+    except ValueError:
+        return None
+
+
+def _count(values: Mapping[str, Any], name: str) -> int:
+    value = values.get(name)
+    fits = isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= MOST_TOKENS
+    return int(value) if fits and value is not None else 0
+
+
+def _dollars(values: Mapping[str, Any], name: str) -> float | None:
+    value = values.get(name)
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    return float(value) if 0 <= value <= MOST_DOLLARS else None
+
+
+# --------------------------------------------------------------------
+# Runs one call of a coding agent: with the user's rights, a clock, and no descendants left.
+#
+# The supervisor that watches over training runs watches over agents too: a session
+# of its own, output to a log of bounded size, TERM and then KILL for the whole
+# tree at the limit, and nothing survives the harness's death.  There is no
+# isolation beyond that: an agent needs the user's own keys, settings and network.
+
+
+LOG_LIMIT_BYTES = 2 << 20
+"""Head and tail of the output are kept; what was used stands at the end."""
+
+
+# These come from outside: whoever stops a service sends them to every process.
+OUTSIDE_SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+
+
+class AgentProcess(Frozen):
+    """What to run: ``prompt`` is what it reads on its standard input, if anything."""
+
+    command: Sequence[str]
+    folder: Path
+    environment: Mapping[str, str]
+    prompt: Path | None
+    log: Path
+    seconds: float
+
+
+class CallEnding(Frozen):
+    """How a call ended; ``exit_code`` is negative for a signal, as in Python."""
+
+    exit_code: int
+    timed_out: bool
+    wall_seconds: float
+    leftover: int
+
+    @property
+    def from_outside(self) -> bool:
+        """Whether somebody else ended it: once that may be an accident of the machine."""
+        return not self.timed_out and -self.exit_code in OUTSIDE_SIGNALS
+
+
+def require_agent(program: str, name: str) -> None:
+    """Raise :class:`ConfigError` if the program of agent ``name`` is not to be found."""
+    if shutil.which(program) is None:
+        raise ConfigError(
+            f"the agent {name} cannot be started: there is no program {program!r} on the PATH; "
+            "install it, or set agent_command, or take another proposer: "
+            "snakemake --cores 1 --config proposer=declared"
+        )
+
+
+def _reading(prompt: Path | None) -> list[str]:
+    """Words before a command that let it read a file as its standard input."""
+    return [] if prompt is None else ["sh", "-c", 'exec "$@" <"$0"', str(prompt.resolve())]
+
+
+def run_agent(call: AgentProcess) -> CallEnding:
+    """Run an agent to its end or its limit.
+
+    Raises :class:`ConfigError` if it cannot be started at all.
+    """
+    call.log.parent.mkdir(parents=True, exist_ok=True)
+    order: dict[str, Any] = {
+        "command": [*_reading(call.prompt), *call.command],
+        "folder": str(call.folder.resolve()),
+        "environment": dict(call.environment),
+        "log": str(call.log.resolve()),
+        "log_limit_bytes": LOG_LIMIT_BYTES,
+        "timeout_seconds": call.seconds,
+    }
+    adopt_orphans()
+    process = subprocess.Popen(
+        [sys.executable, "-S", "-E", supervisor.__file__],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        start_new_session=True,
+    )
+    assert process.stdin is not None
+    assert process.stdout is not None
+    try:
+        with contextlib.suppress(OSError):
+            process.stdin.write(json.dumps(order).encode() + b"\n")
+            process.stdin.flush()
+        line = process.stdout.readline()
+    finally:
+        # Closing the pipe ends the agent, whatever brought us here.
+        with contextlib.suppress(OSError):
+            process.stdin.close()
+        process.wait()
+        process.stdout.close()
+        kill_descendants()
+    if not line:
+        # The supervisor was killed; what it watched died with it.
+        return CallEnding(-signal.SIGKILL, timed_out=False, wall_seconds=0.0, leftover=0)
+    answer = json.loads(line)
+    if not answer["started"]:
+        raise ConfigError(
+            f"the agent's command {call.command[0]!r} cannot be started ({answer['error']}); "
+            "correct agent_command"
+        )
+    return CallEnding(
+        answer["code"], answer["timed_out"], answer["wall_seconds"], answer["leftover"]
+    )

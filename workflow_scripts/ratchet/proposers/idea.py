@@ -1,0 +1,169 @@
+"""An idea: an edit of the incumbent with its reasons, whoever had it."""
+
+from __future__ import annotations
+
+import ast
+import tempfile
+import warnings
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from ratchet.base.git import call_git
+from ratchet.base.structs import Frozen
+from ratchet.records.records import DECLARED, Edit
+from ratchet.steering.code_diff import code_differences
+from ratchet.task.edits import (
+    changed_values,
+    find_value,
+    is_settings,
+    replace_value,
+    settings_fault,
+)
+
+# --------------------------------------------------------------------
+# An idea: an edit of the incumbent with its reasons, whoever had it.
+
+
+class Idea(Frozen):
+    """A change applied to the incumbent's files, not yet recorded."""
+
+    category: str
+    description: str
+    hypothesis: str
+    contents: Mapping[str, str]
+    edit: Edit | None = None
+    proposer: str = DECLARED
+    expected_effect: str = ""
+    notes: tuple[str, ...] = ()
+
+
+def same_code(name: str, old: str, new: str) -> bool:
+    """Whether two versions of a file differ in nothing that is run.
+
+    Comments, docstrings and layout are nothing in Python; at the ends of lines
+    blanks are nothing anywhere.
+    """
+    if old == new:
+        return True
+    if is_settings(name):
+        return changed_values(name, old, new) == []
+    if not name.endswith(".py"):
+        return _stripped(old) == _stripped(new)
+    before, after = _code(old), _code(new)
+    return before is not None and before == after
+
+
+def same_sources(old: Mapping[str, str], new: Mapping[str, str]) -> bool:
+    """The same for all files together."""
+    return set(old) == set(new) and all(same_code(name, old[name], new[name]) for name in old)
+
+
+def syntax_error(name: str, text: str) -> str | None:
+    """What keeps a file of Python, YAML or JSON from being read, if anything."""
+    if not name.endswith(".py"):
+        return settings_fault(name, text)
+    try:
+        _parsed(text)
+    except SyntaxError as error:
+        return f"line {error.lineno}: {error.msg}"
+    except (ValueError, RecursionError, MemoryError) as error:
+        return f"{type(error).__name__}"
+    return None
+
+
+def sole_setting(old: Mapping[str, str], new: Mapping[str, str]) -> Edit | None:
+    """The constant that an edit sets, if it does nothing else.
+
+    Such an edit has the same label as a declared one, so that neither repeats
+    the other.
+    """
+    changed = [name for name in new if not same_code(name, old.get(name, ""), new[name])]
+    if len(changed) != 1:
+        return None
+    (file,) = changed
+    before, after = old.get(file, ""), new[file]
+    names = _constants(file, before, after)
+    if len(names) != 1:
+        return None
+    there = find_value(file, after, names[0])
+    if there is None:
+        return None
+    made = replace_value(file, before, names[0], there.value)
+    if made is None or not same_code(file, made, after):
+        return None
+    return Edit("constant", names[0], repr(there.value))
+
+
+def _constants(file: str, before: str, after: str) -> Sequence[str]:
+    """Named values that differ; none where something else differs too."""
+    if is_settings(file):
+        return changed_values(file, before, after) or ()
+    found = code_differences(before, after) if file.endswith(".py") else None
+    return () if found is None or found.definitions else found.constants
+
+
+def _stripped(text: str) -> list[str]:
+    return [line.rstrip() for line in text.splitlines() if line.strip()]
+
+
+def _parsed(text: str) -> ast.Module:
+    with warnings.catch_warnings():  # about escapes in someone else's strings
+        warnings.simplefilter("ignore")
+        return ast.parse(text)
+
+
+def _code(text: str) -> str | None:
+    """The code of a text without its docstrings; ``None`` if it cannot be read."""
+    try:
+        tree = _parsed(text)
+        for node in ast.walk(tree):
+            body = getattr(node, "body", None)
+            if isinstance(body, list):
+                kept = [line for line in body if not _is_text(line)]
+                node.body = kept or [ast.Pass()]  # type: ignore[attr-defined]
+        return ast.dump(tree)
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return None
+
+
+def _is_text(node: object) -> bool:
+    """Whether a statement is nothing but a text, such as a docstring."""
+    value = node.value if isinstance(node, ast.Expr) else None
+    return isinstance(value, ast.Constant) and isinstance(value.value, str)
+
+
+# --------------------------------------------------------------------
+# Carry an edit over to another incumbent, as git merges branches.
+
+
+def carry_over(
+    parent: Mapping[str, str], edited: Mapping[str, str], incumbent: Mapping[str, str]
+) -> dict[str, str] | None:
+    """What ``edited`` changed in ``parent``, done to ``incumbent``, file by file.
+
+    ``None`` if both changed the same lines, if the result cannot be parsed, or if
+    nothing is left to do.
+    """
+    if not set(parent) == set(edited) == set(incumbent):
+        return None
+    merged: dict[str, str] = {}
+    for name, ours in incumbent.items():
+        text = _merge(ours, parent[name], edited[name])
+        if text is None or syntax_error(name, text) is not None:
+            return None
+        merged[name] = text
+    return None if same_sources(incumbent, merged) else merged
+
+
+def _merge(ours: str, base: str, theirs: str) -> str | None:
+    """A three-way merge of texts; ``None`` where they conflict."""
+    with tempfile.TemporaryDirectory(prefix="ratchet-merge-") as name:
+        paths = []
+        for number, text in enumerate((ours, base, theirs)):
+            path = Path(name) / f"{number}"
+            path.write_bytes(text.encode("utf-8", errors="surrogateescape"))
+            paths.append(str(path))
+        done = call_git("merge-file", "--stdout", "--quiet", *paths)
+    if done.returncode != 0:
+        return None
+    return done.stdout.decode("utf-8", errors="surrogateescape")

@@ -1,0 +1,128 @@
+"""Append-only log of what happened in a session: events.jsonl."""
+
+from __future__ import annotations
+
+import datetime
+import fcntl
+import json
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from ratchet.base.structs import to_json_values
+
+Event = dict[str, Any]
+
+
+Listener = Callable[[Event], None]
+
+
+def utc_now() -> datetime.datetime:
+    """The clock of the journal."""
+    return datetime.datetime.now(datetime.UTC)
+
+
+class Journal:
+    """Appends events durably and tells a listener of each."""
+
+    def __init__(
+        self,
+        path: Path,
+        listener: Listener | None = None,
+        clock: Callable[[], datetime.datetime] = utc_now,
+    ) -> None:
+        self.path = path
+        self._listener = listener
+        self._clock = clock
+
+    def append(self, event: str, **facts: Any) -> None:
+        """Write one event; it is on the disk when this returns."""
+        line = self.line(event, **facts)
+        append_line(self.path, json.dumps(line, ensure_ascii=False, allow_nan=False))
+        self.tell(line)
+
+    def line(self, event: str, **facts: Any) -> Event:
+        """An event of now, as it is written."""
+        stamp = self._clock().isoformat(timespec="milliseconds")
+        return {"time": stamp, "event": event, **to_json_values(facts)}
+
+    def tell(self, line: Event) -> None:
+        """Have the listener hear of an event."""
+        if self._listener is not None:
+            self._listener(line)
+
+
+def append_line(path: Path, line: str) -> None:
+    """Append one line and fsync; a torn line before it stays torn, alone."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        size = os.fstat(handle).st_size
+        torn = size > 0 and os.pread(handle, 1, size - 1) != b"\n"
+        os.write(handle, (("\n" if torn else "") + line + "\n").encode())
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def read_events(path: Path) -> Iterator[Event]:
+    """Every whole event; a line that a crash cut short is passed over."""
+    yield from Follower(path).new()
+
+
+class Follower:
+    """Reads a journal that grows: each call of :meth:`new` gives what was added.
+
+    Where the file has become another one, or shorter, it is read from its
+    beginning and ``anew`` is true until the next call.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.anew = False
+        self._file: tuple[int, int] | None = None
+        self._place = 0
+
+    def new(self) -> list[Event]:
+        """The whole events since the last call; none where there is no file."""
+        self.anew = False
+        try:
+            with self.path.open("rb") as stream:
+                now = os.fstat(stream.fileno())
+                file = now.st_dev, now.st_ino
+                if self._file is not None and (file != self._file or now.st_size < self._place):
+                    self._place, self.anew = 0, True
+                self._file = file
+                stream.seek(self._place)
+                data = stream.read()
+        except FileNotFoundError:
+            return []
+        # A line without its end is torn, or being written.
+        whole = data[: data.rfind(b"\n") + 1]
+        self._place += len(whole)
+        # Not `splitlines`: a description may hold other characters that end lines.
+        lines = whole.decode("utf-8", errors="replace").split("\n")
+        try:  # all at once takes half the time
+            found = json.loads(f"[{','.join(line for line in lines if line)}]")
+        except (ValueError, RecursionError):
+            found = [_event(line) for line in lines]
+        return [event for event in found if isinstance(event, dict) and "event" in event]
+
+
+def _event(line: str) -> Any:
+    try:
+        return json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+
+
+def each_listener(*listeners: Listener) -> Listener:
+    """One listener that tells all of these, in order."""
+
+    def tell(event: Event) -> None:
+        for listener in listeners:
+            listener(event)
+
+    return tell

@@ -1,0 +1,319 @@
+"""The history of a session: its trials in order, and what was believed after each round.
+
+A session keeps its records in one folder for each round.  :meth:`History.read` reads
+them once; everything else here is computed from what was read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cached_property
+
+from ratchet.base.io import read_record
+from ratchet.base.structs import Frozen
+from ratchet.records.paths import SessionPaths
+from ratchet.records.records import (
+    Baseline,
+    Confirmation,
+    Outcome,
+    Proposal,
+    Proposals,
+    RoundVerdict,
+    Ruling,
+    RunSummary,
+    SessionState,
+    Status,
+    Verdict,
+    incumbent_runs,
+    mean_memory,
+)
+
+BASELINE = "BASELINE"
+"""What stands for a verdict beside the unchanged code."""
+
+
+class Trial(Frozen):
+    """One proposal with its runs, the ruling on it, and whether it became the incumbent.
+
+    Number 0 is the unchanged code: it has runs, is the first incumbent, and was judged
+    by nobody.  ``ruling`` is ``None`` for it and for a proposal that was not judged yet.
+    ``retried_as`` is the number of the trial in which a near miss was tried again.
+    """
+
+    proposal: Proposal
+    runs: tuple[RunSummary, ...] = ()
+    ruling: Ruling | None = None
+    kept: bool = False
+    retried_as: int | None = None
+
+    # ------------------------------------------------------------- what was tried
+
+    @property
+    def number(self) -> int:
+        return self.proposal.number
+
+    @property
+    def round(self) -> int:
+        return self.proposal.round
+
+    @property
+    def category(self) -> str:
+        return self.proposal.category
+
+    @property
+    def description(self) -> str:
+        return self.proposal.description
+
+    @property
+    def commit(self) -> str:
+        return self.proposal.commit
+
+    @property
+    def files(self) -> Mapping[str, str]:
+        """Digest of each mutable file, by name."""
+        return self.proposal.files
+
+    @property
+    def edit(self) -> str | None:
+        """Name of the edit, if it is a declared one or sets a single constant."""
+        return None if self.proposal.edit is None else self.proposal.edit.label
+
+    # ------------------------------------------------------------ what came of it
+
+    @property
+    def verdict(self) -> Verdict | None:
+        return None if self.ruling is None else self.ruling.verdict
+
+    @property
+    def word(self) -> str:
+        """The verdict, or BASELINE for the unchanged code; empty if not judged yet."""
+        if self.ruling is None:
+            return "" if self.number else BASELINE
+        return self.ruling.verdict.value
+
+    @property
+    def status(self) -> Status | None:
+        """The word of ``results.tsv``; the baseline is a keep there."""
+        if self.ruling is None:
+            return None if self.number else Status.KEEP
+        return self.ruling.verdict.status
+
+    @property
+    def crashed(self) -> bool:
+        return self.verdict is Verdict.CRASH
+
+    @property
+    def failed(self) -> bool:
+        """Whether it was judged without a metric."""
+        return self.ruling is not None and self.ruling.mean is None
+
+    @property
+    def mean(self) -> float | None:
+        """Mean metric of its runs, in the metric's own unit and direction."""
+        if self.ruling is not None:
+            return self.ruling.mean
+        return _mean(self.values)
+
+    @property
+    def values(self) -> list[float]:
+        """The metric of every run that has one."""
+        return [run.value for run in self.runs if run.value is not None]
+
+    @property
+    def delta(self) -> float | None:
+        """Mean minus the incumbent of its round, in the metric's own direction."""
+        return None if self.ruling is None else self.ruling.delta
+
+    @property
+    def gain(self) -> float | None:
+        """Expected true improvement; positive is better, whatever the direction."""
+        return None if self.ruling is None else self.ruling.gain
+
+    @property
+    def confidence(self) -> float | None:
+        """Probability that it is an improvement."""
+        return None if self.ruling is None else self.ruling.confidence
+
+    @property
+    def memory_mb(self) -> float | None:
+        return mean_memory(self.runs) if self.ruling is None else self.ruling.memory_mb
+
+    @property
+    def telling_run(self) -> RunSummary | None:
+        """The first run that failed, or else the last one."""
+        failed = (run for run in self.runs if run.outcome is not Outcome.OK)
+        return next(failed, self.runs[-1] if self.runs else None)
+
+    @property
+    def failure(self) -> str:
+        """Why a trial without a metric has none: how its run ended, and in which words."""
+        run = self.telling_run
+        if run is None or run.outcome is Outcome.OK:
+            return "" if self.ruling is None else self.ruling.reason
+        return f"{run.outcome.value}: {run.reason}"
+
+
+class History(Frozen, dict=True):
+    """What a session recorded up to a round.
+
+    ``proposals`` and ``verdicts`` are those of round 1 and on, in order.  ``states``
+    begin with round 0; that of the last round is missing while it is being written.
+    ``confirmation`` is ``None`` while the session runs.
+    """
+
+    baseline: Baseline
+    proposals: tuple[Proposals, ...] = ()
+    verdicts: tuple[RoundVerdict, ...] = ()
+    states: tuple[SessionState, ...] = ()
+    confirmation: Confirmation | None = None
+
+    @classmethod
+    def read(cls, paths: SessionPaths, last: int | None = None) -> History:
+        """Read rounds 1 to ``last``, by default all that were judged and steered.
+
+        Rounds after a session's end repeat the records of the one that ended it, and are
+        left out.  Raises :class:`ratchet.base.errors.InputMissingError` without a baseline, or
+        if one of the rounds up to ``last`` was not judged; the last need not be steered.
+        """
+        proposals: list[Proposals] = []
+        verdicts: list[RoundVerdict] = []
+        states: list[SessionState] = []
+        last = finished_rounds(paths) if last is None else last
+        for number in range(last + 1):
+            here = paths.round(number)
+            if number:
+                made = read_record(Proposals, here.proposals)
+                ruled = read_record(RoundVerdict, here.verdict)
+                if not made.round == ruled.round == number:
+                    break
+                proposals.append(made)
+                verdicts.append(ruled)
+            if number < last or here.steer.is_file():
+                states.append(read_record(SessionState, here.steer))
+        confirmation = None
+        if paths.confirmation.is_file():
+            confirmation = read_record(Confirmation, paths.confirmation)
+        baseline = read_record(Baseline, paths.baseline)
+        return cls(baseline, tuple(proposals), tuple(verdicts), tuple(states), confirmation)
+
+    @property
+    def last(self) -> int:
+        """Number of the last round that is here; 0 before the first one."""
+        return len(self.verdicts)
+
+    # ------------------------------------------------------------------- trials
+
+    @cached_property
+    def start(self) -> Trial:
+        """The unchanged code, as trial 0."""
+        base = self.baseline
+        unchanged = Proposal(
+            number=0,
+            round=0,
+            candidate=0,
+            source=base.source,
+            parent="",
+            files=base.files,
+            category="",
+            description="baseline",
+            hypothesis="",
+            diff="",
+            lines_added=0,
+            lines_removed=0,
+            commit=base.commit,
+            proposer="",
+        )
+        return Trial(unchanged, base.runs, kept=True)
+
+    @cached_property
+    def trials(self) -> tuple[Trial, ...]:
+        """All proposals by number, judged or not; without the baseline."""
+        rulings = {ruling.number: ruling for v in self.verdicts for ruling in v.rulings}
+        kept = {verdict.kept for verdict in self.verdicts}
+        proposed = {p.number: p for group in self.proposals for p in group.proposals}
+        again = {p.retry_of: p.number for p in proposed.values() if p.retry_of is not None}
+        return tuple(
+            Trial(
+                proposal=proposal,
+                runs=rulings[number].runs if number in rulings else (),
+                ruling=rulings.get(number),
+                kept=number in kept,
+                retried_as=again.get(number),
+            )
+            for number, proposal in sorted(proposed.items())
+        )
+
+    @cached_property
+    def judged(self) -> tuple[Trial, ...]:
+        """The trials with a ruling, by number."""
+        return tuple(trial for trial in self.trials if trial.ruling is not None)
+
+    @property
+    def kept(self) -> tuple[Trial, ...]:
+        """The trials that became the incumbent, in order."""
+        return tuple(trial for trial in self.judged if trial.kept)
+
+    @property
+    def sources(self) -> dict[str, Mapping[str, str]]:
+        """Files of the baseline and of every trial, by the digest of their source."""
+        return {t.proposal.source: t.files for t in (*self.trials, self.start)}
+
+    def trial(self, number: int) -> Trial | None:
+        """The trial of a number, 0 for the baseline; ``None`` if there is none."""
+        return next((t for t in (self.start, *self.trials) if t.number == number), None)
+
+    # ------------------------------------------------------- what is known of it
+
+    @property
+    def state(self) -> SessionState:
+        """What the next round starts from."""
+        return self.states[-1]
+
+    @property
+    def noise_sd(self) -> float | None:
+        """The judge's last noise floor; ``None`` before any verdict."""
+        known = (v.noise_sd for v in reversed(self.verdicts) if v.noise_sd is not None)
+        return next(known, None)
+
+    @property
+    def search_runs(self) -> tuple[RunSummary, ...]:
+        """The runs of all trials, without the baseline's."""
+        return tuple(run for trial in self.trials for run in trial.runs)
+
+    @property
+    def incumbent_runs(self) -> tuple[RunSummary, ...]:
+        """Further runs of the incumbents: checks before rounds, and what the judge asked for."""
+        return tuple(run for verdict in self.verdicts for run in incumbent_runs(verdict))
+
+    @property
+    def confirmation_runs(self) -> tuple[RunSummary, ...]:
+        """Fresh runs of baseline and champion."""
+        found = self.confirmation
+        return () if found is None else (*found.baseline_runs, *found.champion_runs)
+
+    @property
+    def runs(self) -> tuple[RunSummary, ...]:
+        """All runs that something was decided from; one that served twice is here twice."""
+        return (
+            *self.baseline.runs,
+            *self.search_runs,
+            *self.incumbent_runs,
+            *self.confirmation_runs,
+        )
+
+
+def name_of(number: int) -> str:
+    """A trial in words, by its number."""
+    return f"experiment {number}" if number else "the baseline"
+
+
+def finished_rounds(paths: SessionPaths) -> int:
+    """Number of rounds that were judged and steered, however many are configured."""
+    number = 0
+    while paths.round(number + 1).steer.is_file():
+        number += 1
+    return number
+
+
+def _mean(values: list[float]) -> float | None:
+    return sum(values) / len(values) if values else None

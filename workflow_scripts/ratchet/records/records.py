@@ -1,0 +1,663 @@
+"""Records of a session: the types of its small JSON files, and the words in them."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ratchet.base.io import Fingerprint, digest
+from ratchet.base.structs import Frozen, field
+
+# The words and all records are found here, wherever they are defined.
+
+
+# --------------------------------------------------------------------
+# The words for how things stand: direction, outcome, verdict, status.
+
+
+# What a change may be about; a task's search space may name others.
+CATEGORIES = (
+    "architecture",
+    "hyperparams",
+    "optimizer",
+    "regularization",
+    "activation",
+    "embedding",
+    "efficiency",
+    "data",
+    "other",
+)
+
+
+class Direction(enum.StrEnum):
+    """Whether a lower or a higher metric is better."""
+
+    MINIMIZE = "minimize"
+    MAXIMIZE = "maximize"
+
+    @property
+    def sign(self) -> int:
+        """Factor that turns a metric into one where lower is better."""
+        return 1 if self is Direction.MINIMIZE else -1
+
+
+class Outcome(enum.StrEnum):
+    """How one run ended."""
+
+    OK = "ok"
+    CRASH = "crash"
+    IMPORT_ERROR = "import_error"
+    ASSERTION = "assertion"
+    TIMEOUT = "timeout"
+    OOM_DEVICE = "oom_device"
+    OOM_HOST = "oom_host"
+    OOM_EVALUATION = "oom_evaluation"
+    KILLED = "killed"
+    NAN = "nan"
+    NO_METRIC = "no_metric"
+    TAMPERED = "tampered"
+    CONTENDED = "contended"
+
+
+class Verdict(enum.StrEnum):
+    """What the judge says of one experiment."""
+
+    STRONG_KEEP = "STRONG_KEEP"
+    KEEP = "KEEP"
+    MARGINAL = "MARGINAL"
+    RETEST = "RETEST"
+    DISCARD = "DISCARD"
+    CRASH = "CRASH"
+    TAMPERED = "TAMPERED"
+
+    @property
+    def is_keep(self) -> bool:
+        """Whether the candidate becomes the incumbent."""
+        return self in (Verdict.STRONG_KEEP, Verdict.KEEP)
+
+    @property
+    def status(self) -> Status:
+        """The word for it in ``results.tsv``."""
+        if self.is_keep:
+            return Status.KEEP
+        if self in (Verdict.CRASH, Verdict.TAMPERED):
+            return Status.CRASH
+        return Status.DISCARD
+
+
+class Status(enum.StrEnum):
+    """Karpathy's three words for an experiment."""
+
+    KEEP = "keep"
+    DISCARD = "discard"
+    CRASH = "crash"
+
+
+class StopReason(enum.StrEnum):
+    """Why a session did not go on to its next experiment."""
+
+    TARGET = "target"
+    DEADLINE = "deadline"
+    MAX_RUNS = "max_runs"
+    EXHAUSTED = "exhausted"
+    AGENT_FAILURES = "agent_failures"
+    AGENT_BUDGET = "agent_budget"
+
+
+class CallOutcome(enum.StrEnum):
+    """What came of asking an agent for a proposal."""
+
+    PROPOSED = "proposed"
+    NO_PROPOSAL = "no_proposal"
+    EMPTY = "empty_diff"
+    FORBIDDEN = "forbidden_file"
+    DUPLICATE = "duplicate"
+    UNREADABLE = "unreadable"
+    TIMEOUT = "timeout"
+
+
+# --------------------------------------------------------------------
+# Which seed a run gets: decided by the harness, never by the candidate.
+#
+# Equal code gets equal seeds, so that it is never trained twice; different code gets
+# different ones, so that no single lucky seed favours every candidate.  Only where
+# kept changes are run again, with nothing to select, do codes share their seeds.
+
+
+class Role(enum.StrEnum):
+    """What a run is for; the seeds of two roles never meet."""
+
+    SEARCH = "search"
+    CONFIRM = "confirm"
+    REMEASURE = "remeasure"
+    RERUN = "rerun"
+
+
+def run_seed(session_seed: int, source: str, role: Role, replicate: int) -> int:
+    """Seed in [1, 2**31) of one replicate of one source.
+
+    Every seeding function in use (``numpy``, ``torch``, ``random``, C ``int``)
+    accepts that range.  In role :attr:`Role.RERUN` the source does not enter: the two
+    sides of a change that is run again are to have the same seeds.
+    """
+    if role is Role.RERUN:
+        source = ""
+    drawn = digest({"seed": session_seed, "source": source, "role": role, "replicate": replicate})
+    return 1 + int(drawn[:15], 16) % (2**31 - 1)
+
+
+def stream_seed(session_seed: int, purpose: str, *parts: int | str) -> int:
+    """Seed of one random stream of the harness itself (steering, proposing)."""
+    return int(digest([session_seed, purpose, *parts])[:15], 16)
+
+
+# --------------------------------------------------------------------
+# Proposals as they are recorded, and the calls of agents that led to them.
+
+
+DECLARED = "declared"
+"""The proposer that needs no agent."""
+
+
+POLLINATION = "pollination"
+"""The proposer of another competitor's win that is tried here."""
+
+
+HAND = "hand"
+"""The proposer of edits that a person put forward."""
+
+
+class Edit(Frozen):
+    """One change by its name: a constant set to a value, or a declared code alternative."""
+
+    kind: str
+    name: str
+    value: str | None = None
+
+    @property
+    def label(self) -> str:
+        """Identity of the change within a session."""
+        return self.name if self.value is None else f"{self.name}={self.value}"
+
+
+class Proposal(Frozen):
+    """A change with a hypothesis and a category, not yet run.
+
+    ``number`` counts experiments over the whole session, from 1 (0 is the
+    baseline).  ``files`` maps each mutable file to the digest of its content
+    and ``source`` is the digest of that mapping.  ``retry_of`` is the number
+    of the near miss whose edit is tried again, on another incumbent.
+
+    ``edit`` is set where the change is declared, or does nothing but set one
+    constant.  ``proposer`` says whose proposal it is, ``expected_effect`` what
+    that expects, and ``notes`` are findings about it that decide nothing.
+    ``origin`` names the session and experiment of another competitor whose win it
+    is, as ``session#experiment``.
+    """
+
+    number: int
+    round: int
+    candidate: int
+    source: str
+    parent: str
+    files: Mapping[str, str]
+    category: str
+    description: str
+    hypothesis: str
+    diff: str
+    lines_added: int
+    lines_removed: int
+    commit: str
+    edit: Edit | None = None
+    retry_of: int | None = None
+    proposer: str = DECLARED
+    expected_effect: str = ""
+    notes: tuple[str, ...] = ()
+    origin: str = ""
+
+
+class AgentCall(Frozen):
+    """One call of an agent, and what came of it.
+
+    ``slot`` is the place in the round that it was asked to fill, from 0, and
+    ``attempt`` 2 if it was sent back once.  ``experiment`` is the number of the
+    experiment that it led to, ``reason`` says why it led to none.  ``tokens``
+    (those read from a cache not counted) and ``dollars`` are what the tool
+    reported.  ``log`` is the digest of its output, which the store holds.
+    """
+
+    slot: int
+    attempt: int
+    agent: str
+    outcome: CallOutcome
+    reason: str = ""
+    experiment: int | None = None
+    exit_code: int | None = None
+    tokens: int | None = None
+    dollars: float | None = None
+    log: str = ""
+
+
+class Proposals(Frozen):
+    """What one round tries; without proposals it says why.
+
+    Rounds after a session's end repeat the files of the one that ended it, so
+    that ``round`` is the round that something was first written for.
+    ``dropped`` are near misses whose edit means nothing to the new incumbent.
+
+    ``calls`` are the agent's, in order.  A slot whose calls all failed is a
+    failed proposal: a round may have nothing else and the session goes on.
+    ``limits`` names the limits then in force: a change of them forgives what
+    failed before.
+    """
+
+    round: int
+    proposals: tuple[Proposal, ...] = ()
+    stop: StopReason | None = None
+    detail: str = ""
+    dropped: tuple[int, ...] = ()
+    calls: tuple[AgentCall, ...] = ()
+    limits: str = ""
+
+    @property
+    def slots(self) -> dict[int, bool]:
+        """For each slot that an agent was asked to fill, whether it did."""
+        found: dict[int, bool] = {}
+        for call in self.calls:
+            filled = call.outcome is CallOutcome.PROPOSED
+            found[call.slot] = found.get(call.slot, False) or filled
+        return found
+
+
+# --------------------------------------------------------------------
+# Records of judging: runs as decisions see them, rulings, the verdict of a round.
+#
+# Read through :mod:`ratchet.records.records`, whose rules hold here too.
+
+
+class RunSummary(Frozen):
+    """The part of one finished run that decisions may rest on.
+
+    ``value`` is the metric as the task prints it, in the metric's own unit and
+    direction; ``memory_mb`` is what the task reports, not what was sampled.
+    ``audit`` is the metric on the locked data, where a run was measured on them.
+    """
+
+    key: str
+    seed: int
+    outcome: Outcome
+    reason: str
+    value: float | None
+    memory_mb: float | None
+    audit: float | None = None
+
+
+class Ruling(Frozen):
+    """The verdict on one experiment with everything it rests on.
+
+    ``delta`` is mean minus incumbent in the metric's own direction and unit;
+    ``gain`` and ``confidence`` are the posterior expectation of the true
+    improvement (positive is better, whatever the direction) and the
+    probability that there is one.
+
+    ``price`` is the gain that the change had to exceed, in the metric's unit:
+    above 0 for the ``net_lines`` of code and the memory that it adds
+    (``memory_ratio`` is candidate over incumbent), below 0 for what it saves.
+    ``changes`` counts the constants and definitions that the edit touches: with
+    more than one, the effect cannot be attributed to any.
+    ``pareto`` is EFFICIENT or DOMINATED among the configurations kept before,
+    and ``pareto_low`` and ``pareto_high`` bound the probability that none of
+    them is better without needing more memory.  ``near_miss`` marks a probable
+    improvement that was not kept because another candidate of its round was.
+    ``quarantined`` is one so large that a fresh run had to confirm it, and
+    ``notes`` are findings in the edit that decide nothing.
+    """
+
+    number: int
+    candidate: int
+    commit: str
+    verdict: Verdict
+    reason: str
+    runs: tuple[RunSummary, ...]
+    mean: float | None = None
+    incumbent: float | None = None
+    delta: float | None = None
+    delta_sd: float | None = None
+    gain: float | None = None
+    confidence: float | None = None
+    memory_mb: float | None = None
+    price: float | None = None
+    net_lines: int | None = None
+    changes: int | None = None
+    memory_ratio: float | None = None
+    pareto: str | None = None
+    pareto_low: float | None = None
+    pareto_high: float | None = None
+    near_miss: bool = False
+    quarantined: bool = False
+    notes: tuple[str, ...] = ()
+
+
+class Remeasurement(Frozen):
+    """A further run of the incumbent, to see whether it is still what it was.
+
+    ``expected`` and ``sd`` are what the judge believed of its metric before,
+    in the metric's own unit and direction; ``sd`` includes the noise of one
+    run, at the upper end of its interval.  ``z`` is the surprise in such sds,
+    ``None`` if the run failed.
+    """
+
+    number: int
+    run: RunSummary
+    expected: float
+    sd: float
+    z: float | None = None
+    alarm: bool = False
+
+
+class RoundVerdict(Frozen):
+    """The rulings of one round, the noise floor and what is known after it.
+
+    ``kept`` is the number of the kept experiment; ``incumbent_mean`` and
+    ``incumbent_sd`` are the judge's posterior for the incumbent's true metric
+    after the round.  ``remeasured`` is the check of the incumbent before the
+    round, ``incumbent_runs`` are those that the judge asked for in it.
+
+    Sums over the session up to here: ``credit_used``, what simplifications
+    were allowed to cost in the metric's unit; ``expected_false_keeps``; and
+    ``error_spent``, the part of the bound on false keeps that tests have used
+    up (``None`` in a mode without such a bound).
+    """
+
+    round: int
+    rulings: tuple[Ruling, ...] = ()
+    kept: int | None = None
+    noise_sd: float | None = None
+    noise_low: float | None = None
+    noise_high: float | None = None
+    incumbent_mean: float | None = None
+    incumbent_sd: float | None = None
+    runs_used: int = 0
+    stop: StopReason | None = None
+    detail: str = ""
+    remeasured: Remeasurement | None = None
+    incumbent_runs: tuple[RunSummary, ...] = ()
+    credit_used: float = 0.0
+    expected_false_keeps: float | None = None
+    error_spent: float | None = None
+
+
+def incumbent_runs(verdict: RoundVerdict) -> tuple[RunSummary, ...]:
+    """Every further run of the incumbent that a round made."""
+    check = (verdict.remeasured.run,) if verdict.remeasured else ()
+    return (*check, *verdict.incumbent_runs)
+
+
+def mean_memory(runs: Sequence[RunSummary]) -> float | None:
+    """Mean of the memory that runs reported, in MiB."""
+    known = [run.memory_mb for run in runs if run.memory_mb is not None]
+    return sum(known) / len(known) if known else None
+
+
+# --------------------------------------------------------------------
+# Advice as a record: what steering suggests for the next experiment.
+
+
+class SuggestionKind(enum.StrEnum):
+    """What a suggestion asks for."""
+
+    EDIT = "edit"
+    ANGLE = "angle"
+    COMBINE = "combine"
+    RETEST = "retest"
+
+
+class Suggestion(Frozen):
+    """One thing to do; ``experiments`` are the numbers that it rests on."""
+
+    kind: SuggestionKind
+    category: str
+    title: str
+    evidence: str
+    experiments: tuple[int, ...] = ()
+    angles: tuple[str, ...] = ()
+
+
+# --------------------------------------------------------------------
+# The vocabulary as types: what is written to a session's small JSON files.
+#
+# Records are frozen structs; :mod:`ratchet.base.structs` takes them to and from
+# JSON.  A missing measurement is ``None``, never ``0.0``, and no record holds a
+# time of day, so that equal sessions have equal bytes.
+
+
+class Baseline(Frozen):
+    """The replicates of the unchanged source."""
+
+    source: str
+    files: Mapping[str, str]
+    commit: str
+    runs: tuple[RunSummary, ...]
+
+
+class Experiment(Frozen):
+    """One proposal with all runs that the judge wanted of it, or why it was not run.
+
+    ``refused`` says what in its edit would bend the measurement; ``notes`` are
+    findings in edit and runs that decide nothing.  ``quarantined`` marks a first run
+    too good to be believed without another.  ``check`` is the round's regular run of
+    the incumbent, the same one for all its candidates; ``incumbent_runs`` are those
+    that testing this candidate took.
+    """
+
+    round: int
+    candidate: int
+    runs: tuple[RunSummary, ...] = ()
+    stop: StopReason | None = None
+    detail: str = ""
+    refused: str = ""
+    notes: tuple[str, ...] = ()
+    quarantined: bool = False
+    check: RunSummary | None = None
+    incumbent_runs: tuple[RunSummary, ...] = ()
+
+    @property
+    def executed(self) -> bool:
+        """Whether it was run or refused, so that there is something to judge."""
+        return bool(self.runs or self.refused)
+
+
+class SessionState(Frozen):
+    """What the next round starts from; one per round, written by steer.
+
+    ``near_misses`` are the numbers of the experiments that wait to be tried
+    again on a new incumbent, the one with the largest gain first.
+    ``suggestions`` say what to try next and ``avoid`` what to leave alone;
+    ``noise_sd`` is the noise floor as it is known by then.
+    """
+
+    round: int
+    incumbent: Incumbent
+    runs_used: int
+    ranking: tuple[str, ...] = ()
+    stop: StopReason | None = None
+    detail: str = ""
+    near_misses: tuple[int, ...] = ()
+    suggestions: tuple[Suggestion, ...] = ()
+    avoid: tuple[str, ...] = ()
+    noise_sd: float | None = None
+
+
+class Incumbent(Frozen):
+    """The code every new proposal starts from, and what is known of it.
+
+    ``mean`` and ``sd`` are the judge's posterior for its true metric, in the
+    metric's own unit and direction.
+    """
+
+    number: int
+    source: str
+    files: Mapping[str, str]
+    commit: str
+    mean: float
+    sd: float
+    memory_mb: float | None
+    kept: int
+
+
+class ConfirmationRun(Frozen):
+    """One pair of runs with fresh seeds: the baseline's and the champion's.
+
+    ``champion`` is the number of the experiment and ``source`` the digest of its
+    files.  Where nothing was kept, nothing is run.
+    """
+
+    champion: int
+    source: str
+    baseline_run: RunSummary | None = None
+    champion_run: RunSummary | None = None
+
+
+class Confirmation(Frozen):
+    """Champion and baseline run again with fresh seeds, interleaved.
+
+    ``gain`` is positive when the champion is better; ``low`` and ``high``
+    bound it at ``level``.  ``None`` where nothing was kept or a run failed.
+    The ``audit_…`` values say the same of the locked data, which the search
+    never saw; ``None`` where the task has none.
+    """
+
+    champion: int
+    baseline_runs: tuple[RunSummary, ...] = ()
+    champion_runs: tuple[RunSummary, ...] = ()
+    level: float = 0.95
+    gain: float | None = None
+    low: float | None = None
+    high: float | None = None
+    detail: str = ""
+    audit_gain: float | None = None
+    audit_low: float | None = None
+    audit_high: float | None = None
+
+
+class TaskPython(Frozen):
+    """What a session froze of its task's own interpreter.
+
+    ``deviations`` tell where it differs from the task's lock; there are some only
+    if the configuration named the interpreter.
+    """
+
+    version: str
+    packages_sha256: str
+    deviations: tuple[str, ...] = ()
+
+
+class Origin(Frozen):
+    """The commit of somebody's repository that a task's files are from.
+
+    ``repo`` is the path or address as it was given, ``commit`` a whole hash, and
+    ``tree`` the hash of the folder of that commit which the task is in.
+    """
+
+    repo: str
+    commit: str
+    tree: str
+
+
+class CacheFingerprint(Frozen):
+    """A folder outside of the task that runs read, by names, sizes and digests of its files."""
+
+    folder: str
+    sha256: str
+    files: int
+    bytes: int
+
+
+class Manifest(Frozen):
+    """Every input of a session by hash; frozen when the session starts.
+
+    ``values`` is the content of the task's ``task.yaml``, whose file is
+    ``definition``; ``frozen`` are the settings that may not change later.
+    ``preset`` is what was applied to the task before ``baseline`` was taken,
+    ``python`` the task's own interpreter, where it has one.  ``origin`` is the commit
+    that the task's files are from, ``caches`` are folders elsewhere that its runs read.
+    """
+
+    session: str
+    task: str
+    fixed: tuple[Fingerprint, ...]
+    baseline: tuple[Fingerprint, ...]
+    brief: Fingerprint
+    values: Mapping[str, Any]
+    data: tuple[Fingerprint, ...]
+    locked: tuple[Fingerprint, ...]
+    environment: Fingerprint
+    definition: Fingerprint
+    frozen: Mapping[str, Any]
+    config_sha256: str
+    harness_sha256: str
+    hardware: Mapping[str, Any]
+    versions: Mapping[str, str] = field(default_factory=dict)
+    evaluation: tuple[Fingerprint, ...] = ()
+    preset: Preset | None = None
+    python: TaskPython | None = None
+    origin: Origin | None = None
+    caches: tuple[CacheFingerprint, ...] = ()
+
+
+# --------------------------------------------------------------------
+# Presets of a task: constants and variables for a device of a certain size.
+#
+# A task that is to run on a laptop and on a large GPU names a preset for each.  One is
+# chosen when a session starts, by name or by the memory of the device, and is part of
+# everything that the session measures from then on.
+
+
+class Preset(Frozen):
+    """One size of a task.
+
+    ``constants`` are values of top-level constants of the mutable files,
+    ``environment`` variables of preparation, runs and evaluator.  ``budget`` is what
+    each run may spend instead of the task's budget, ``seconds`` or ``steps``, if
+    anything.  It is meant for devices with at least ``min_memory_gb`` (1e9 bytes each),
+    and for another ``device`` than the task's if it names one.
+    """
+
+    name: str
+    description: str = ""
+    min_memory_gb: float = 0.0
+    constants: Mapping[str, Any] = field(default_factory=dict)
+    environment: Mapping[str, str] = field(default_factory=dict)
+    budget: Mapping[str, float] = field(default_factory=dict)
+    device: str = ""
+
+
+# --------------------------------------------------------------------
+# What a trusted evaluator finds of a run, and what a run may use of its budget.
+
+
+class Evaluation(Frozen):
+    """The evaluator's result with what the harness measured.
+
+    ``value`` is the metric at full precision, ``None`` if a prediction was not
+    finite.  ``seconds`` is what the evaluation took, ``trained_…`` what the
+    candidate had used when it asked, ``evaluating_cpu_seconds`` what it used
+    from then on.  ``audit`` is the metric on the locked data, where they were
+    read (``audit_tokens`` above 0).  ``checks`` are the evaluator's canaries.
+    ``usual_cpu_seconds`` is what all replies would have used if each part of them
+    had used the median; ``None`` where the evaluator reports no parts.
+    """
+
+    value: float | None
+    tokens: int
+    batches: int
+    seconds: float
+    reply_seconds: float
+    trained_cpu_seconds: float
+    trained_wall_seconds: float
+    evaluating_cpu_seconds: float
+    audit: float | None = None
+    audit_tokens: int = 0
+    checks: Mapping[str, float | None] = field(default_factory=dict)
+    usual_cpu_seconds: float | None = None

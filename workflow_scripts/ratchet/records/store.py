@@ -1,0 +1,324 @@
+"""The content-addressed store: blobs, memoised answers and finished runs.
+
+Nothing in it is ever declared to Snakemake, which deletes and truncates
+outputs.  Entries appear whole, by rename; a finished one is never executed
+again; one whose hash does not fit is set aside, never trusted and never
+deleted.  GPU time is spent in exactly one place, :meth:`Store.run`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from ratchet.base.errors import DataError, InputMissingError, StoreError
+from ratchet.base.io import (
+    Fingerprint,
+    digest,
+    digest_bytes,
+    digest_file,
+    lock_file,
+    read_bytes,
+    read_json,
+    remove_run_folder,
+    short_digest,
+    sync_folder,
+    to_json,
+    write_bytes,
+    write_json,
+)
+from ratchet.base.structs import Frozen, from_json_values, to_json_values
+from ratchet.records.paths import StorePaths
+from ratchet.records.records import Evaluation, Outcome
+
+# Raise it when the runner measures differently; old entries are then kept but
+# no longer found, since a run's key contains it.
+RUN_FORMAT = 2
+
+RECORD = "run.json"
+LOG = "run.log"
+METRICS = "metrics.json"
+SOURCE = "source"
+TELEMETRY = "telemetry.csv"
+# Beside an unfinished run: locked while the process lives that makes it.
+ALIVE = ".alive"
+
+
+class RunRecord(Frozen):
+    """One execution as the store keeps it.
+
+    ``metrics`` holds what the run printed; a NaN or an infinity is ``None``.
+    ``cpu_seconds`` and ``peak_rss_mb`` cover the whole process tree of the
+    candidate.  With an ``evaluation`` the task's metric is the evaluator's, at
+    full precision.  ``telemetry`` sums up the GPU, ``isolation`` is what kept
+    the run apart.
+    """
+
+    outcome: Outcome
+    reason: str
+    exit_code: int | None
+    signal: int | None
+    wall_seconds: float
+    cpu_seconds: float
+    peak_rss_mb: float | None
+    metrics: Mapping[str, float | None]
+    evaluation: Evaluation | None = None
+    telemetry: Mapping[str, Any] | None = None
+    isolation: str = "none"
+    peak_group_mb: float | None = None
+    unenforced: tuple[str, ...] = ()
+
+    @property
+    def peak_memory_mb(self) -> float | None:
+        """Measured peak in MiB: of the GPU where one was watched, else of the processes."""
+        gpu = (self.telemetry or {}).get("memory_mb")
+        return self.peak_rss_mb if gpu is None else float(gpu["max"])
+
+
+class DamagedError(Exception):
+    """An entry exists but its hash does not fit; internal to the store."""
+
+
+class Store:
+    """All blobs, memoised answers and runs under one folder."""
+
+    def __init__(self, paths: StorePaths) -> None:
+        self.paths = paths
+
+    # ---------------------------------------------------------------- blobs
+
+    def put(self, data: bytes) -> str:
+        """Keep bytes; returns their digest.  A damaged copy is replaced."""
+        sha = digest_bytes(data)
+        path = self.paths.blob(sha)
+        try:
+            if path.stat().st_size == len(data) and digest_bytes(path.read_bytes()) == sha:
+                return sha
+            self._set_aside(path)
+        except FileNotFoundError:
+            pass
+        write_bytes(path, data, mode=0o444)
+        return sha
+
+    def get(self, sha: str) -> bytes:
+        """Bytes of a blob, verified.
+
+        Raises :class:`StoreError` if it is missing or damaged: a blob is an
+        input, so it cannot be made again from within.
+        """
+        return self.path(sha).read_bytes()
+
+    def path(self, sha: str) -> Path:
+        """Where a blob lies, verified without holding it in memory.
+
+        Raises :class:`StoreError` if it is missing or damaged.
+        """
+        path = self.paths.blob(sha)
+        try:
+            found = digest_file(path)
+        except InputMissingError:
+            found = "no such file"
+        if found != sha:
+            raise StoreError(
+                f"{path}: a stored input is damaged (expected sha256 {sha}, found {found}); "
+                "restore it from a backup, or delete it and start a new session: "
+                "snakemake --cores 1 --config session=NAME"
+            )
+        return path
+
+    def fingerprint(self, path: Path, name: str) -> Fingerprint:
+        """Keep a copy of a file and name its digest."""
+        data = read_bytes(path)
+        return Fingerprint(name, self.put(data), len(data))
+
+    # ------------------------------------------------------ memoised answers
+
+    def memo(self, kind: str, question: Any, answer: Callable[[], Any]) -> Any:
+        """The first answer ever given to ``question``, as JSON values.
+
+        Used for what a replay could not reproduce by itself (an agent asked
+        twice answers differently) or should not pay twice (data preparation).
+        """
+        key = digest(question)
+        path = self.paths.memo(kind, key)
+        with self.locked(key):
+            try:
+                entry = read_entry(path)
+                if entry["digest"] == digest(entry["answer"]):
+                    return entry["answer"]
+                self._set_aside(path)
+            except InputMissingError:
+                pass
+            except (DataError, KeyError, TypeError):
+                self._set_aside(path)
+            value = to_json_values(answer())
+            entry = {"question": to_json_values(question), "answer": value, "digest": digest(value)}
+            write_json(path, entry)
+            return value
+
+    # ----------------------------------------------------------------- runs
+
+    def lookup(self, key: str) -> RunRecord | None:
+        """A finished run, verified file by file; ``None`` if there is none.
+
+        A damaged entry is moved to the folder ``damaged`` and counts as none.
+        """
+        folder = self.paths.run(key)
+        try:
+            return self._verified(folder, key)
+        except FileNotFoundError:
+            if not folder.exists():
+                return None
+            self._set_aside(folder)
+        except DamagedError:
+            self._set_aside(folder)
+        return None
+
+    def run(
+        self, material: Mapping[str, Any], execute: Callable[[Path], RunRecord]
+    ) -> tuple[str, RunRecord, bool]:
+        """The run that ``material`` identifies: found, or executed and kept.
+
+        ``execute`` gets an empty folder on the store's file system, leaves the
+        files to keep in it and returns the record.  Returns key, record and
+        whether it was executed now.  Of two processes that ask for one key,
+        the second waits and finds the first one's entry.
+        """
+        key = run_key(material)
+        found = self.lookup(key)
+        if found is not None:
+            return key, found, False
+        with self.locked(key):
+            found = self.lookup(key)
+            if found is not None:
+                return key, found, False
+            with self._partial_folder() as folder:
+                record = execute(folder)
+                self._publish(folder, key, material, record)
+        return key, self._verified(self.paths.run(key), key), True
+
+    def run_file(self, key: str, name: str) -> Path:
+        """Where a file of a finished run lies."""
+        return self.paths.run(key) / name
+
+    def clear_partial(self) -> None:
+        """Remove what killed processes left unfinished, and nothing that is in use."""
+        if not self.paths.partial.is_dir():
+            return
+        with lock_file(self.paths.partial_lock):
+            for name in {entry.name.removesuffix(ALIVE) for entry in self.paths.partial.iterdir()}:
+                entry, sign = self.paths.partial / name, self.paths.partial / (name + ALIVE)
+                with contextlib.suppress(BlockingIOError), lock_file(sign, wait=False):
+                    remove_run_folder(entry)
+                    remove_run_folder(sign)
+
+    @contextlib.contextmanager
+    def locked(self, key: str) -> Iterator[None]:
+        """Hold the lock of one key against every other process."""
+        self.paths.root.mkdir(parents=True, exist_ok=True)
+        with self.paths.lock.open("a") as handle:
+            fcntl.lockf(handle, fcntl.LOCK_EX, 1, int(key[:15], 16))
+            yield
+
+    # -------------------------------------------------------------- internal
+
+    @contextlib.contextmanager
+    def _partial_folder(self) -> Iterator[Path]:
+        self.paths.partial.mkdir(parents=True, exist_ok=True)
+        with contextlib.ExitStack() as held:
+            with lock_file(self.paths.partial_lock):
+                folder = Path(tempfile.mkdtemp(dir=self.paths.partial, prefix="run-"))
+                # Who clears up can see that this one is alive, as long as it is.
+                sign = folder.with_name(folder.name + ALIVE)
+                held.enter_context(lock_file(sign))
+            try:
+                yield folder
+            finally:
+                remove_run_folder(folder)
+                remove_run_folder(sign)
+
+    def _publish(
+        self, folder: Path, key: str, material: Mapping[str, Any], record: RunRecord
+    ) -> None:
+        write_json(folder / METRICS, record.metrics)
+        listed = {
+            str(path.relative_to(folder)): digest_bytes(path.read_bytes())
+            for path in sorted(folder.rglob("*"))
+            if path.is_file()
+        }
+        entry = {
+            "inputs": to_json_values(material),
+            "key": key,
+            "record": to_json_values(record),
+            "files": listed,
+        }
+        write_json(folder / RECORD, {**entry, "digest": digest(entry)})
+        for path in folder.rglob("*"):
+            if path.is_file():
+                path.chmod(0o444)
+        target = self.paths.run(key)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            folder.rename(target)
+        except OSError:
+            # On a file system without working locks somebody else may have
+            # published meanwhile: theirs counts, ours is dropped.
+            if self.lookup(key) is None:
+                raise
+        sync_folder(target.parent)
+
+    def _verified(self, folder: Path, key: str) -> RunRecord:
+        try:
+            entry = read_entry(folder / RECORD)
+            stated = entry.pop("digest")
+            whole = entry["key"] == key == run_key(entry["inputs"]) and digest(entry) == stated
+            record = from_json_values(RunRecord, entry["record"])
+        except InputMissingError:
+            raise FileNotFoundError(folder) from None
+        except (DataError, KeyError, TypeError, AttributeError):
+            raise DamagedError(folder) from None
+        if not whole:
+            raise DamagedError(folder)
+        for name, sha in entry["files"].items():
+            path = folder / name
+            if not path.is_file() or digest_bytes(path.read_bytes()) != sha:
+                raise DamagedError(path)
+        return record
+
+    def _set_aside(self, path: Path) -> None:
+        """Move a damaged entry out of the way; another process may be first."""
+        self.paths.damaged.mkdir(parents=True, exist_ok=True)
+        for attempt in range(1000):
+            target = self.paths.damaged / f"{short_digest(path.name)}-{attempt}"
+            if target.exists():
+                continue
+            with contextlib.suppress(FileNotFoundError):
+                os.rename(path, target)  # noqa: PTH104
+            return
+        raise StoreError(f"{self.paths.damaged}: holds too many damaged entries; look at them")
+
+
+def read_entry(path: Path) -> Any:
+    """An entry's JSON, which must be the bytes that :func:`files.to_json` writes.
+
+    So that no byte of it can change unseen, not even between two values.  Raises
+    :class:`DataError` for any other bytes, :class:`InputMissingError` for none.
+    """
+    entry, data = read_json(path), read_bytes(path)
+    try:
+        same = to_json(entry) == data
+    except ValueError:
+        same = False
+    if not same:
+        raise DataError(f"{path}: is not written as entries are; it was changed")
+    return entry
+
+
+def run_key(material: Mapping[str, Any]) -> str:
+    """Key of a run: the digest of everything that its result may depend on."""
+    return digest({"format": RUN_FORMAT, **to_json_values(material)})

@@ -1,0 +1,594 @@
+"""Page of an audit: what a log's kept changes are worth, and which hold when run again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from markupsafe import Markup
+
+from ratchet.base.colours import LIGHT
+from ratchet.base.io import write_bytes, write_json
+from ratchet.base.structs import Frozen, replace, to_json_values
+from ratchet.base.text import (
+    decimals_for,
+    format_number,
+    format_percent,
+    one_line_label,
+    plural,
+    safe_json,
+)
+from ratchet.logs.audit import CHANCE, CREDIBLE, MOST_SEEDS, OVERTURNED, TESTS
+from ratchet.logs.rerun import audit_plan_of, audit_verdicts
+from ratchet.logs.rerun_plan import AUDIT_LEVEL
+from ratchet.logs.smoothing import LEVEL
+from ratchet.report.figure_style import (
+    Frame,
+    Range,
+    Row,
+    Spec,
+    base_spec,
+    mark_layer,
+    robust_range,
+    shorten_label,
+    tick_axis,
+)
+from ratchet.report.figures import FOREST_NARROW, FOREST_WIDE, ROW_HEIGHT, WIDEST
+from ratchet.report.inputs import Facts
+from ratchet.report.render import (
+    data_block,
+    figure_svg,
+    fill_page,
+    interactive_figure,
+    page_scripts,
+    share_rows,
+    themed_svg,
+)
+from ratchet.session import Session
+
+# --------------------------------------------------------------------
+# What an audit's page says in words: the answer, and how to read the rest.
+
+
+def audit_answer(facts: Facts) -> Facts:
+    """The audit in one sentence; ``kind``, ``headline`` and ``rest``."""
+    count, decimals = len(facts["changes"]), facts["metric"]["decimals"]
+    if not count:
+        headline = "Nothing was kept after the baseline"
+        return {"kind": "none", "headline": headline, "rest": "There is nothing to audit."}
+    expected = (
+        f"by the whole log {facts['expected_true']:.1f} of {plural(count, 'kept change')} are "
+        f"better ({facts['least_true']} to {facts['most_true']}) and "
+        f"{facts['expected_false_keeps']:.1f} are false keeps"
+    )
+    gain = (
+        f"gain {_show(facts, 'total')} ({_show(facts, 'total_low')} to "
+        f"{_show(facts, 'total_high')}), printed {_show(facts, 'printed')}"
+    )
+    floor = (
+        f"noise floor ± {format_number(facts['noise']['sd'], decimals)}, {facts['noise']['source']}"
+    )
+    reruns = facts["reruns"]
+    if reruns is None:
+        headline = f"{facts['expected_false_keeps']:.1f} of {plural(count, 'kept change')} are "
+        return {
+            "kind": "log",
+            "headline": headline + "expected to be no improvement",
+            "rest": f"{expected.capitalize()}; {gain}; {floor}. Nothing was run again.",
+        }
+    counts = reruns["counts"]
+    kind = "holds"
+    if counts["does not hold"] or counts["not run"]:
+        kind = "fails"
+    elif counts["undecided"]:
+        kind = "undecided"
+    rest = (
+        f"Run again here, {plural(reruns['runs'], 'run')} of {reruns['task']}; {expected}; {gain}."
+    )
+    return {"kind": kind, "headline": reruns["sentence"], "rest": rest}
+
+
+def _show(facts: Facts, key: str) -> str:
+    return format_number(facts[key], facts["metric"]["decimals"], signed=True)
+
+
+def audit_method(facts: Facts) -> list[dict[str, str]]:
+    """How to read the page and what it cannot say; ``term`` and ``text``."""
+    between = f"{100 * LEVEL:.0f} %"
+    entries = {
+        "P(better)": (
+            "The probability that a change truly improves the metric. When it was kept: by the "
+            "rows up to it. By the whole log: also by what came after it, since later candidates "
+            "are compared with the code that it left. A change that was lucky looks worse then."
+        ),
+        "Gain": (
+            f"What the judge believes of the improvement, with its {between} interval; the short "
+            "upright stroke is what the log printed, the incumbent's value less its own. Positive "
+            "is better. Printed values were selected for being low, or high, so they flatter."
+        ),
+        "Seeds": (
+            "The smallest number of further runs, of the change and of its incumbent each, after "
+            f"which P(better) is at least {CREDIBLE:g} or below {OVERTURNED:g} with probability "
+            f"{CHANCE:g}. None is named where that is so already, or where {MOST_SEEDS} are too "
+            "few."
+        ),
+        "Noise": (
+            "Two runs of the same code with different seeds differ; the noise floor is the "
+            f"standard deviation of that. Here it is {facts['noise']['source']}. If it is wrong, "
+            "so is all that rests on the log."
+        ),
+        "Limits": (
+            "The log is taken at its word: nobody checked that its rows are of the code, the data "
+            "and the budget that they claim. Noise is taken as normal and alike for all changes."
+        ),
+    }
+    if facts["reruns"] is not None:
+        entries |= {
+            "Run again": (
+                "The task's mutable files are taken from the row's commit and from that of the "
+                "incumbent of its time, the row that was kept before it, and nothing else; all "
+                "other files, the data and the command are the task's. Every code gets one run "
+                "per turn, in turn, with the same seed for all in a turn, and one that is a side "
+                "of several changes is run once for all of them."
+            ),
+            "Holds": (
+                "Only the fresh runs of the two sides decide, as a judge sees them that knows "
+                "neither the log nor that the change was kept; the noise floor is also learned "
+                f"from the other codes' runs here. Holds: P(better) of at least {CREDIBLE:g}. Does "
+                f"not hold: below {OVERTURNED:g}. The gain is the difference of the means with "
+                f"Welch's {100 * AUDIT_LEVEL:.0f} % interval; what could not be run does not count "
+                "as holding. An improvement of one or two noise sds mostly needs more than three "
+                "seeds to show, and with few looks like none."
+            ),
+            "Another machine": (
+                "The log's values were measured elsewhere, perhaps with another budget. They "
+                "stand beside the fresh runs and are not mixed with them. That a change does not "
+                "hold here does not say that it did not help there."
+            ),
+        }
+    return [{"term": term, "text": words} for term, words in entries.items()]
+
+
+# --------------------------------------------------------------------
+# The figures of an audit: each change, its doubts, the noise floor, the whole gain.
+#
+# Rows from top to bottom, values to the right, as in :mod:`ratchet.report.figures`; every
+# point has a shape of its own and its numbers beside it or in the table below.
+
+
+Make = Callable[[Facts, Frame], Spec | None]
+
+
+KINDS = {
+    "log": ("circle", LIGHT["baseline"]),
+    "holds": ("diamond", LIGHT["keep"]),
+    "does not hold": ("cross", LIGHT["crash"]),
+    "undecided": ("square", LIGHT["discard"]),
+    "then": ("triangle-up", LIGHT["discard"]),
+    "printed": ("stroke", LIGHT["muted"]),
+    "stated": ("square", LIGHT["muted"]),
+    "here": ("diamond", LIGHT["keep"]),
+}
+"""Shape and colour of a point by what it is."""
+
+
+BEYOND = ("triangle-left", "triangle-right")
+
+
+class Axis(Frozen):
+    """Title and limits of the horizontal axis, and where upright rules stand on it."""
+
+    title: str
+    range: Range
+    rules: Sequence[float] = ()
+    heading: str = ""
+
+
+def gains_figure(facts: Facts, frame: Frame) -> Spec | None:
+    """Each change's gain by the log, and where it was run again by the fresh runs."""
+    decimals = facts["metric"]["decimals"]
+    rows: list[Row] = []
+    for change in facts["changes"]:
+        rows.append(
+            {
+                "label": f"line {change['line']} {change['description']}",
+                "value": change["gain"],
+                "low": change["low"],
+                "high": change["high"],
+                "kind": "log",
+                "mark": change["step"],
+                "right": format_percent(change["better"]),
+                "tip": _tip(change, decimals),
+            }
+        )
+        again = change["again"]
+        if again is not None and again["gain"] is not None:
+            rows.append(
+                {
+                    "label": f"↳ {again['standing']}",
+                    "value": again["gain"],
+                    "low": again["gain"] if again["low"] is None else again["low"],
+                    "high": again["gain"] if again["high"] is None else again["high"],
+                    "kind": again["standing"],
+                    "mark": None,
+                    "right": format_percent(again["better"]),
+                    "tip": _tip_again(again, decimals),
+                }
+            )
+    if not rows:
+        return None
+    ends = [row[end] for row in rows for end in ("low", "high")]
+    points = [row["value"] for row in rows]
+    name = shorten_label(facts["metric"]["name"], 36)
+    title = f"gain of {name}, right is better" if frame.width > 400 else "gain"
+    return _intervals(rows, Axis(title, robust_range(ends, [0.0, *points]), (0.0,)), frame)
+
+
+def doubts_figure(facts: Facts, frame: Frame) -> Spec | None:
+    """P(better) of each change when it was kept and by the whole log, and when run again."""
+    rows = []
+    for change in facts["changes"]:
+        shown = {"log": change["better"], "then": change["then"]}
+        again = change["again"]
+        if again is not None and again["better"] is not None:
+            shown[again["standing"]] = again["better"]
+        for kind, value in shown.items():
+            rows.append(
+                {
+                    "label": f"line {change['line']} {change['description']}",
+                    "group": change["line"],
+                    "value": value,
+                    "low": min(shown.values()),
+                    "high": max(shown.values()),
+                    "kind": kind,
+                    "mark": None,
+                    "right": format_percent(change["better"]),
+                    "tip": f"line {change['line']}\n"
+                    f"P(better) {format_percent(value)}, {WORDS[kind]}",
+                }
+            )
+    if not rows:
+        return None
+    axis = Axis("P(better)", Range(-0.03, 1.03), (OVERTURNED, CREDIBLE))
+    return _intervals(rows, axis, frame)
+
+
+WORDS = {
+    "log": "by the whole log",
+    "then": "when it was kept",
+    "holds": "run again",
+    "does not hold": "run again",
+    "undecided": "run again",
+}
+
+
+def noise_figure(facts: Facts, frame: Frame) -> Spec | None:
+    """The noise floor with its interval, beside what was stated and what was seen here."""
+    found, decimals = facts["noise"], facts["metric"]["decimals"]
+    rows = [_bar("by the whole log", found["sd"], found["low"], found["high"], "log", decimals)]
+    stated = found["stated"]
+    if stated is not None:
+        name = "as stated" if found["kind"] == "stated" else "by the replicates"
+        low, high = (stated["sd"] if stated[e] is None else stated[e] for e in ("low", "high"))
+        rows.append(_bar(name, stated["sd"], low, high, "stated", decimals))
+    reruns = facts["reruns"]
+    if reruns is not None and reruns["noise_sd"] is not None:
+        sd = reruns["noise_sd"]
+        rows.append(_bar("by the re-runs here", sd, sd, sd, "here", decimals))
+    most = max(row["high"] for row in rows)
+    range_ = Range(0.0, 1.06 * most)
+    return _intervals(rows, Axis("sd of one run", range_, heading="sd"), frame)
+
+
+def totals_figure(facts: Facts, frame: Frame) -> Spec | None:
+    """The whole gain as printed, without its luck, and from end to end by fresh runs."""
+    decimals = facts["metric"]["decimals"]
+    printed = facts["printed"]
+    rows = [
+        _bar("as printed, selected", printed, printed, printed, "stated", decimals, signed=True),
+        _bar(
+            "by the whole log", facts["total"], facts["total_low"], facts["total_high"], "log",
+            decimals, signed=True,
+        ),
+    ]  # fmt: skip
+    whole = facts["reruns"]["whole"] if facts["reruns"] is not None else None
+    if whole is not None:
+        low, high = (whole["gain"] if whole[end] is None else whole[end] for end in ("low", "high"))
+        said = "from end to end here"
+        rows.append(_bar(said, whole["gain"], low, high, "here", decimals, signed=True))
+    ends = [row[end] for row in rows for end in ("low", "high")]
+    title = "total gain, right is better" if frame.width > 400 else "total gain"
+    return _intervals(rows, Axis(title, robust_range(ends, [0.0, *ends]), (0.0,), "gain"), frame)
+
+
+FIGURES: dict[str, tuple[Make, Frame, Frame]] = {
+    name: (make, FOREST_WIDE, FOREST_NARROW)
+    for name, make in (
+        ("gains", gains_figure),
+        ("doubts", doubts_figure),
+        ("noise", noise_figure),
+        ("totals", totals_figure),
+    )
+}
+
+
+def _bar(
+    label: str, value: float, low: float, high: float, kind: str, decimals: int,
+    *, signed: bool = False,
+) -> Row:  # fmt: skip
+    shown = format_number(value, decimals, signed=signed)
+    between = ""
+    if low != high:
+        ends = (format_number(end, decimals, signed=signed) for end in (low, high))
+        between = f" ({' to '.join(ends)})"
+    return {
+        "label": label,
+        "value": value,
+        "low": low,
+        "high": high,
+        "kind": kind,
+        "mark": None,
+        "right": shown,
+        "tip": f"{label}\n{shown}{between}",
+    }
+
+
+def _tip(change: Facts, decimals: int) -> str:
+    low, high = (format_number(change[end], decimals, signed=True) for end in ("low", "high"))
+    return (
+        f"line {change['line']} {change['description']}\n"
+        f"printed {format_number(change['step'], decimals, signed=True)}\n"
+        f"gain {format_number(change['gain'], decimals, signed=True)} ({low} to {high})\n"
+        f"P(better) {format_percent(change['better'])}, when kept {format_percent(change['then'])}"
+    )
+
+
+def _tip_again(again: Facts, decimals: int) -> str:
+    between = ""
+    if again["low"] is not None:
+        low, high = (format_number(again[end], decimals, signed=True) for end in ("low", "high"))
+        between = f" ({low} to {high})"
+    return (
+        f"line {again['line']} run again, {again['seeds']} seeds a side: {again['standing']}\n"
+        f"gain {format_number(again['gain'], decimals, signed=True)}{between}\n"
+        f"P(better) {format_percent(again['better'])}"
+    )
+
+
+def _intervals(rows: list[Row], axis: Axis, frame: Frame) -> Spec:
+    """A line for each row, or for each ``group``: interval, point, words on both sides."""
+    places = {key: i for i, key in enumerate(dict.fromkeys(_key(r, i) for i, r in enumerate(rows)))}
+    characters = int((frame.left - 12) / (WIDEST * (frame.font - 1)))
+    range_ = axis.range
+    for i, row in enumerate(rows):
+        row["row"] = places[_key(row, i)]
+        row["label"] = shorten_label(row["label"], characters)
+        row["from"], row["to"] = max(row["low"], range_.low), min(row["high"], range_.high)
+        row["shape"] = row["kind"]
+        if not range_.low <= row["value"] <= range_.high:
+            row["shape"] = "further right" if row["value"] > range_.high else "further left"
+    sized = replace(frame, height=ROW_HEIGHT * len(places))
+    return {**base_spec(sized), "layer": _layers(rows, axis, sized, len(places))}
+
+
+def _key(row: Row, place: int) -> Any:
+    return row.get("group", f"row {place}")
+
+
+def _layers(rows: list[Row], axis: Axis, frame: Frame, count: int) -> list[Spec]:
+    low, high = axis.range.low, axis.range.high
+    scale = {"domain": [low, high], "nice": False, "zero": False, "clamp": True}
+    usual = tick_axis(axis.title, low, high)
+    marked = usual if frame.width > 400 else {**usual, "tickCount": 3}
+    x = {"type": "quantitative", "scale": scale, "axis": marked}
+    y = {"field": "row", "type": "ordinal", "axis": None, "scale": {"domain": list(range(count))}}
+    known = {kind: look for kind, look in KINDS.items() if kind != "printed"}
+    colours = {"domain": list(known), "range": [colour for _, colour in known.values()]}
+    colour = {"field": "kind", "type": "nominal", "scale": colours, "legend": None}
+    shapes = {
+        "domain": [*known, "further left", "further right"],
+        "range": [*(shape for shape, _ in known.values()), *BEYOND],
+    }
+    shape = {"field": "shape", "type": "nominal", "scale": shapes, "legend": None}
+    marks = [row for row in rows if row["mark"] is not None and low <= row["mark"] <= high]
+    first = [row for i, row in enumerate(rows) if row["row"] not in {r["row"] for r in rows[:i]}]
+    spans = [row for row in rows if "group" not in row]
+    joined = [row for row in first if "group" in row]
+    span = {"x": {**x, "field": "from"}, "x2": {"field": "to"}}
+    dashed = {"type": "rule", "color": LIGHT["muted"], "strokeDash": [3, 3]}
+    layers = [
+        mark_layer([{"at": at} for at in axis.rules], dashed, {"x": {**x, "field": "at"}}),
+        mark_layer(spans, {"type": "rule", "strokeWidth": 1.6}, {**span, "y": y, "color": colour}),
+        mark_layer(
+            joined,
+            {"type": "rule", "strokeWidth": 1.2, "color": LIGHT["line"]},
+            {**span, "y": y},
+        ),
+        mark_layer(
+            marks,
+            {"type": "tick", "thickness": 2, "size": 13, "color": LIGHT["ink"]},
+            {"x": {**x, "field": "mark"}, "y": y},
+        ),
+        mark_layer(
+            rows,
+            {"type": "point", "filled": True, "size": 56, "opacity": 1},
+            {"x": {**x, "field": "value"}, "y": y, "color": colour, "shape": shape},
+        ),
+        *_words(first, y, frame, axis.heading or "P(better)"),
+    ]
+    return [each for each in layers if each["data"]["values"]]
+
+
+def _words(rows: list[Row], y: Spec, frame: Frame, heading: str) -> list[Spec]:
+    """What stands left and right of the rows."""
+    words = {"type": "text", "fontSize": frame.font - 1, "color": LIGHT["ink"]}
+    return [
+        mark_layer(
+            rows,
+            {**words, "align": "right", "dx": -10},
+            {"x": {"value": 0}, "y": y, "text": {"field": "label", "type": "nominal"}},
+        ),
+        mark_layer(
+            rows,
+            {**words, "align": "left", "dx": 10},
+            {"x": {"value": "width"}, "y": y, "text": {"field": "right", "type": "nominal"}},
+        ),
+        mark_layer(
+            [{"text": heading}],
+            {**words, "align": "left", "dx": 10, "color": LIGHT["muted"]},
+            {"x": {"value": "width"}, "y": {"value": -12}, "text": {"field": "text"}},
+        ),
+    ]
+
+
+# --------------------------------------------------------------------
+# The page of an audit: what a log's kept changes are worth, and which hold when run again.
+#
+# Self-contained, and safe in the same way as other pages: texts of the log are cleaned
+# and escaped, and a policy allows the page's own scripts alone.  Equal facts give equal
+# bytes.
+
+
+MOST_PROBLEMS = 50
+
+
+MARKS = {"holds": "✓", "fails": "!", "undecided": "?", "log": "≈", "none": "○"}
+
+
+CHIPS = {
+    "holds": ("keep", "●"),
+    "does not hold": ("crash", "✕"),
+    "undecided": ("pending", "?"),
+    "not run": ("discard", "○"),
+}
+
+
+def write_audit_report(session: Session) -> None:
+    """Judge all re-runs of an audit; write ``audit.json`` and its page."""
+    found = audit_verdicts(session)
+    facts = dict(audit_plan_of(session).facts)
+    facts["reruns"] = {**to_json_values(found), "sentence": found.sentence}
+    write_json(session.paths.audit_json, facts)
+    write_bytes(session.paths.audit_html, render_audit(facts).encode())
+    session.journal.append("audited", answer=found.sentence)
+
+
+def audit_facts(facts: Mapping[str, Any]) -> Facts:
+    """What the page shows, of the facts that ``ratchet audit --json`` prints."""
+    reruns = facts.get("reruns")
+    again = {change["line"]: change for change in (reruns or {"changes": ()})["changes"]}
+    value = next((change["value"] for change in facts["changes"]), None)
+    changes = [
+        {
+            **change,
+            "description": one_line_label(change["description"]),
+            "commit": one_line_label(change["commit"], 64),
+            "again": _again(again.get(change["line"])),
+        }
+        for change in facts["changes"]
+    ]
+    problems = [one_line_label(line, 600) for line in facts.get("problems", ())]
+    direction = facts["direction"]
+    shown: Facts = {
+        **{key: facts[key] for key in _PASSED},
+        "log": one_line_label(str(facts["log"]).replace("\\", "/").rsplit("/", 1)[-1], 120),
+        "metric": {
+            "name": one_line_label(facts["metric"], 80),
+            "direction": direction,
+            "better": "lower" if direction == "minimize" else "higher",
+            "decimals": decimals_for(facts["noise"]["sd"], value),
+        },
+        "noise": {**facts["noise"], "source": one_line_label(facts["noise"]["source"], 600)},
+        "changes": changes,
+        "with_code": bool(changes) and "lines" in changes[0],
+        "advised": sorted((c for c in changes if c["seeds"]), key=_by_seeds),
+        "overturned": [c["line"] for c in changes if c["better"] < OVERTURNED],
+        "too_small": [c["line"] for c in changes if c["seeds"] is None],
+        "assumed": [one_line_label(note, 600) for note in facts.get("assumptions", ())],
+        "problems": problems[:MOST_PROBLEMS],
+        "problems_in_all": len(problems),
+        "reruns": None if reruns is None else _reruns(reruns),
+    }
+    shown["answer"] = audit_answer(shown)
+    shown["method"] = audit_method(shown)
+    safe: Facts = safe_json(shown)
+    return safe
+
+
+_PASSED = (
+    "experiments",
+    "expected_true",
+    "expected_false_keeps",
+    "least_true",
+    "most_true",
+    "all_hold",
+    "surviving",
+    "together",
+    "together_hold",
+    "total",
+    "total_low",
+    "total_high",
+    "printed",
+)
+
+
+def _by_seeds(change: Facts) -> tuple[int, int]:
+    return change["seeds"], change["line"]
+
+
+def _again(found: Facts | None) -> Facts | None:
+    if found is None:
+        return None
+    return {
+        **found,
+        "description": one_line_label(found["description"]),
+        "reason": one_line_label(found["reason"], 600),
+        "notes": [one_line_label(note, 600) for note in found["notes"]],
+        "runs": [
+            {**run, "side": side, "reason": one_line_label(run["reason"], 200)}
+            for pair in zip(found["parent_runs"], found["child_runs"], strict=False)
+            for side, run in zip(("incumbent", "change"), pair, strict=True)
+        ],
+    }
+
+
+def _reruns(found: Facts) -> Facts:
+    names = ("session", "task", "hardware", "metric")
+    cleaned = {name: one_line_label(found[name], 120) for name in names}
+    return {**found, **cleaned, "chosen": len(found["changes"]), "changes": None}
+
+
+def render_audit(facts: Mapping[str, Any]) -> str:
+    """The page."""
+    shown = audit_facts(facts)
+    drawn = {
+        name: [(spec, frame) for frame in frames if (spec := make(shown, frame)) is not None]
+        for name, (make, *frames) in FIGURES.items()
+    }
+    plots = {
+        name: share_rows([interactive_figure(spec, frame) for spec, frame in pair])
+        for name, pair in drawn.items()
+    }
+    return fill_page(
+        "audited.html",
+        shown["metric"]["decimals"],
+        {"listed": _listed},
+        page_scripts(),
+        facts=shown,
+        figures={
+            name: [Markup(themed_svg(figure_svg(spec))) for spec, _ in pair]
+            for name, pair in drawn.items()
+        },
+        plots=Markup(data_block({**plots, "tips": {}})),
+        mark=MARKS[shown["answer"]["kind"]],
+        chips=CHIPS,
+        tests=TESTS,
+        credible=CREDIBLE,
+        overturned=OVERTURNED,
+        most_seeds=MOST_SEEDS,
+        level=LEVEL,
+    )
+
+
+def _listed(lines: Sequence[int]) -> str:
+    return ", ".join(map(str, lines))

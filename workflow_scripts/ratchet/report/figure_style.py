@@ -1,0 +1,221 @@
+"""Colours, sizes, scales and axes that all figures share."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from statistics import quantiles
+from typing import Any
+
+from ratchet.base.colours import LIGHT
+from ratchet.base.structs import Frozen
+from ratchet.report.inputs import Facts
+
+# --------------------------------------------------------------------
+# Where things go in a figure: ranges that outliers cannot blow up, ticks, labels.
+
+
+# Tukey's fence: further than this many interquartile ranges outside the
+# quartiles a point says nothing that "far off" does not say as well.
+FENCE = 1.5
+
+
+MARGIN = 0.08
+
+
+class Range(Frozen):
+    """An axis from ``low`` to ``high`` with room at both ends for edge marks."""
+
+    low: float
+    high: float
+
+    def holds(self, value: float) -> bool:
+        """Whether a value can be drawn where it belongs."""
+        margin = self.margin / 2
+        return self.low + margin <= value <= self.high - margin
+
+    @property
+    def margin(self) -> float:
+        """Height of the strip at either end."""
+        return (self.high - self.low) * MARGIN
+
+    def edge(self, *, top: bool) -> float:
+        """Middle of the strip where values beyond the axis are marked."""
+        return self.high - self.margin / 4 if top else self.low + self.margin / 4
+
+
+def robust_range(values: Iterable[float], essential: Iterable[float]) -> Range:
+    """An axis that shows all ``essential`` values and every other one that is not wild."""
+    needed = list(essential)
+    pool = sorted([*values, *needed])
+    if not pool:
+        return Range(0.0, 1.0)
+    first, _, third = quantiles(pool, n=4, method="inclusive") if len(pool) > 1 else pool * 3
+    reach = FENCE * (third - first)
+    shown = [v for v in pool if first - reach <= v <= third + reach] + needed
+    low, high = min(shown), max(shown)
+    if low == high:
+        half = abs(low) / 100 or 0.5
+        low, high = low - half, high + half
+    pad = (high - low) * MARGIN / (1 - 2 * MARGIN)
+    return Range(low - pad, high + pad)
+
+
+def integer_ticks(last: int, most: int) -> list[int]:
+    """At most about ``most`` round numbers from 0 to ``last``."""
+    for step in (s * 10**e for e in range(7) for s in (1, 2, 5)):
+        if last // step < most:
+            return list(range(0, last + 1, step))
+    return [0, last]
+
+
+class Anchor(Frozen):
+    """A point in pixels (y downwards) that would like a label of ``length`` pixels."""
+
+    x: float
+    y: float
+    length: float
+    weight: float
+
+
+def place_labels(
+    anchors: Sequence[Anchor], angle: float, line_height: float, most: int
+) -> list[int]:
+    """Indexes of the labels to draw: the weightiest that do not touch each other.
+
+    Every label starts at its point and runs at ``angle`` degrees (negative is
+    upwards); two of them touch when they are less than a line apart.
+    """
+    cos, sin = math.cos(math.radians(angle)), math.sin(math.radians(angle))
+
+    def along(a: Anchor) -> float:
+        return a.x * cos + a.y * sin
+
+    def across(a: Anchor) -> float:
+        return a.y * cos - a.x * sin
+
+    chosen: list[int] = []
+    order = sorted(range(len(anchors)), key=lambda i: (-anchors[i].weight, i))
+    for i in order:
+        new = anchors[i]
+        clear = all(
+            abs(across(new) - across(old)) >= line_height
+            or along(new) > along(old) + old.length
+            or along(old) > along(new) + new.length
+            for old in (anchors[j] for j in chosen)
+        )
+        if clear and len(chosen) < most:
+            chosen.append(i)
+    return sorted(chosen)
+
+
+# --------------------------------------------------------------------
+# What all figures have in common: size, axes, font, layers.
+
+
+Spec = dict[str, Any]
+
+
+Row = dict[str, Any]
+
+
+SCHEMA = "https://vega.github.io/schema/vega-lite/v6.json"
+
+
+# Comes with the renderer, so pictures look alike on a machine without fonts.
+FONT = "Liberation Sans, Arial, Helvetica, sans-serif"
+
+
+# Average width of a character of the font, as a share of its size.
+CHARACTER_WIDTH = 0.52
+
+
+# From here on a number with its separators is broader than the room beside an axis.
+LARGE = 1e6
+
+
+class Frame(Frozen):
+    """Size of a figure in pixels: the plot itself and the paddings around it."""
+
+    width: int
+    height: int
+    left: int = 70
+    right: int = 16
+    top: int = 34
+    bottom: int = 44
+    font: int = 12
+    labels: int = 14
+    legend_columns: int = 8
+    title: bool = False
+
+
+def base_spec(frame: Frame) -> Spec:
+    """A specification without layers: fixed size, quiet axes."""
+    axis = {
+        "labelColor": LIGHT["muted"],
+        "titleColor": LIGHT["muted"],
+        "titlePadding": 10,
+        "titleFontWeight": "normal",
+        "domainColor": LIGHT["line"],
+        "tickColor": LIGHT["line"],
+        "gridColor": LIGHT["line"],
+        "gridOpacity": 0.7,
+        "labelFontSize": frame.font - 1,
+        "titleFontSize": frame.font - 1,
+    }
+    return {
+        "$schema": SCHEMA,
+        "autosize": "none",
+        "width": frame.width,
+        "height": frame.height,
+        "padding": {
+            "left": frame.left,
+            "right": frame.right,
+            "top": frame.top,
+            "bottom": frame.bottom,
+        },
+        "background": LIGHT["surface"],
+        "config": {
+            "aria": False,
+            "font": FONT,
+            "view": {"stroke": None},
+            "axis": axis,
+            "legend": {"labelColor": LIGHT["ink"], "labelFontSize": frame.font - 1},
+        },
+    }
+
+
+def shorten_label(text: str, limit: int) -> str:
+    """The text, or its beginning with an ellipsis."""
+    return text if len(text) <= limit else f"{text[: limit - 1].rstrip()}…"
+
+
+def tick_axis(title: str, low: float, high: float) -> Spec:
+    """An axis of numbers; those that would not fit beside it in powers of ten."""
+    axis: Spec = {"title": title, "tickCount": 6}
+    return {**axis, "format": "~e"} if max(abs(low), abs(high)) >= LARGE else axis
+
+
+def mark_layer(values: list[Row], mark: Spec, encoding: Spec) -> Spec:
+    """One mark over its own data."""
+    return {"data": {"values": values}, "mark": mark, "encoding": encoding}
+
+
+def figure_title(facts: Facts) -> Spec:
+    """Session, task and answer above a picture that stands alone."""
+    counts, totals = facts["counts"], facts["totals"]
+    numbers = (
+        f"{counts['kept']:,} of {counts['judged']:,} experiments kept, {totals['runs']:,} runs"
+    )
+    return {
+        "text": shorten_label(f"{facts['session']} · {facts['task']}", 80),
+        "subtitle": shorten_label(f"{facts['answer']['headline']}; {numbers}", 116),
+        "anchor": "start",
+        "frame": "group",
+        "offset": 14,
+        "fontSize": 18,
+        "color": LIGHT["ink"],
+        "subtitleColor": LIGHT["muted"],
+        "subtitleFontSize": 13,
+        "subtitlePadding": 5,
+    }

@@ -1,0 +1,367 @@
+"""Report of a log that Ratchet did not write."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from statistics import fmean, stdev
+from typing import Any
+
+from ratchet.base.text import (
+    DIFF_LIMIT,
+    LOG_LIMIT,
+    format_number,
+    format_percent,
+    head_text,
+    one_line_label,
+    plural,
+    safe_json,
+    tail_text,
+)
+from ratchet.judge.judge import Assessment
+from ratchet.logs.analysis import LogSession, Steered, verdict_reason
+from ratchet.logs.table import LogRow, RowStatus
+from ratchet.records.records import Status
+from ratchet.report.facts import AS_RULED, advice, counts, crash_classes, interval
+from ratchet.report.inputs import Facts, metric_facts
+from ratchet.report.statistics import front_facts, mark, more_seeds, strict_keeps
+
+# --------------------------------------------------------------------
+# What a report says of a log that Ratchet did not write: the answer and the method.
+#
+# Nothing in such a log was confirmed, and its words say so everywhere.
+
+
+def log_answer(facts: Facts) -> Facts:
+    """The log in one sentence; ``kind``, ``headline`` and ``rest`` as of a session."""
+    kind, core, detail = _outcome(facts)
+    log = facts["log"]
+    parts = [detail, _kept(facts), f"{plural(log['rows'], 'run')} in the log"]
+    parts.append(f"noise floor ± {_show(facts, facts['noise']['sd'])}, {log['noise']}")
+    tail = "; ".join(parts)
+    judge = facts["judge"]
+    return {
+        "kind": kind,
+        "headline": core,
+        "rest": f"{tail[:1].upper()}{tail[1:]}.",
+        "sentence": f"{core}; {tail}.",
+        "standard": (
+            f"Mode {judge['mode']}: the judge would keep a change at P(better) of "
+            f"{format_percent(judge['keep_probability'])}"
+        ),
+    }
+
+
+def _outcome(facts: Facts) -> tuple[str, str, str]:
+    name, base = facts["metric"]["name"], facts["baseline"]["mean"]
+    held = facts["incumbents"][-1]
+    if not facts["counts"]["kept"]:
+        core = f"Nothing kept: {name} stays at {_show(facts, base)}"
+        return "nothing_kept", core, "nothing was confirmed"
+    sign = -1 if facts["metric"]["better"] == "lower" else 1
+    gain = sign * (held["mean"] - base)
+    arrow = f"{name} {_show(facts, base)} → {_show(facts, held['mean'])}"
+    best = facts["log"]["best"]
+    flatters = (
+        f"the best kept measurement, {_show(facts, best['value'])}, was selected and flatters"
+    )
+    confirmed = "no run was made after the choice, so nothing is confirmed"
+    if gain <= 0:
+        core = f"No gain by the judge's estimate: {arrow}"
+        return "not_confirmed", core, f"{confirmed}; {flatters}"
+    core = f"{arrow} by the judge's estimate, not confirmed"
+    return (
+        "estimated",
+        core,
+        f"gain {_show(facts, gain)}, with no run made after the choice; {flatters}",
+    )
+
+
+def _kept(facts: Facts) -> str:
+    counts, strict = facts["counts"], facts["strict"]["survive"]
+    said = f"its author kept {counts['kept']} of {plural(counts['judged'], 'change')}"
+    if not counts["kept"]:
+        return said
+    agreed = counts["kept"] - len(facts["log"]["differ"]["doubted"])
+    would = f"of which the judge would keep {agreed} and {strict or 'none'} would survive"
+    if not agreed and not strict:
+        would = "none of which the judge would keep or would survive"
+    false = f"expected false keeps {counts['expected_false_keeps']:.1f}"
+    return f"{said}, {would} a stricter test; {false}"
+
+
+def _show(facts: Facts, value: float | None) -> str:
+    return format_number(value, facts["metric"]["decimals"])
+
+
+def log_method(facts: Facts) -> list[dict[str, str]]:
+    """How to read the report and what it cannot say; ``term`` and ``text``."""
+    metric, judge, strict = facts["metric"], facts["judge"], facts["strict"]
+    entries = {
+        "Decisions and verdicts": (
+            "What became the incumbent was decided by the log's author, as the log says. The "
+            "judge replays the log in its order with these decisions, and says of each row what "
+            "it would have called it, knowing the rows before it alone: KEEP where P(better) "
+            f"reaches {format_percent(judge['keep_probability'])} (mode {judge['mode']}), "
+            "MARGINAL where "
+            "it is rather better than worse, else DISCARD. Every candidate counts with one run, "
+            "and neither lines nor memory have a price."
+        ),
+        "Confidence": (
+            "The probability that the change truly improves the metric, given the rows before it "
+            "and what changes usually do. Expected false keeps is the sum of the remaining doubts "
+            "over all changes that the author kept."
+        ),
+        "Delta and gain": (
+            f"Delta is the measurement minus the judge's estimate of the incumbent; "
+            f"{metric['better']} is better for {metric['name']}. Gain is the improvement that the "
+            "judge believes in: positive is always better, and it is smaller than the raw "
+            "difference, because a lucky measurement is kept more often than an unlucky one."
+        ),
+        "Selected and optimistic": (
+            "The best measurements were picked because they looked good, so they flatter. The "
+            "judge's estimate allows for that by a model; only fresh runs of baseline and "
+            "champion, made after the choice, can show the gain, and a log has none."
+        ),
+        "Stricter test": (
+            f"Holm's test over all {strict['tested']} measured changes: at most "
+            f"{format_percent(strict['level'])} chance that even one survivor is false, from the "
+            "measured differences and the noise floor alone, without a belief about usual "
+            "effects."
+        ),
+        "Noise": (
+            "Two runs of the same code with different seeds differ; the noise floor is the "
+            f"standard deviation of that. Here it is {facts['log']['noise']}. If it is wrong, so "
+            "are all verdicts: where it is known, give it with --noise-sd."
+        ),
+        "Limits": (
+            "The log is taken at its word. Nobody checked that its rows are of the code, the data "
+            "and the budget that they claim, that nothing was left out, or that the metric was "
+            "measured honestly. Noise is taken as normal and alike for all changes."
+        ),
+    }
+    return [{"term": term, "text": text} for term, text in entries.items()]
+
+
+# --------------------------------------------------------------------
+# The report of a log that Ratchet did not write: its rows as the facts of a page.
+#
+# Decisions are the log's author's, verdicts the judge's, who replays them; see
+# :mod:`ratchet.judge.judge`.  What only a session of Ratchet's has (confirmation, hashes
+# of inputs, a timeline, integrity) is missing here, and the page says so.  Pure: the same
+# log gives the same facts.
+
+
+MB_PER_GB = 1024
+
+
+MOST_PROBLEMS = 50
+"""Lines that could not be understood, shown one by one."""
+
+
+_EMPTY = (
+    "round hypothesis diff source lines_added lines_removed retried_as retry_of proposer "
+    "expected_effect outcome seconds log_tail delta_low delta_high verdict called role survives"
+)
+
+
+def log_facts(log: LogSession) -> Facts:
+    """All facts of a log, as JSON values."""
+    every, judge = log.every, log.done.judge
+    table = every.table
+    sign = table.direction.sign
+    low, high = judge.noise_interval()
+    baseline = _baseline(log)
+    rows = [_row(log, place) for place in range(len(every.rows))]
+    tried = [e for e in rows if e["verdict"] is not None]
+    mark(tried, sign)
+    facts: Facts = {
+        "format": 1,
+        "log": _about(log, tried),
+        "session": one_line_label(log.file.name),
+        "task": "a log of experiments",
+        "metric": metric_facts(
+            table.metric, None, table.direction, judge.noise_sd, baseline["mean"]
+        ),
+        "judge": {"mode": log.mode, "keep_probability": judge.settings.keep_probability},
+        "baseline": baseline,
+        "noise": {"sd": judge.noise_sd, "low": low, "high": high, "from": "log"},
+        "experiments": rows,
+        "counts": counts(tried, judge.expected_false_keeps),
+        "incumbents": _incumbents(log),
+        "remeasurements": [],
+        "seeds": more_seeds(judge.noise_sd, None, tried),
+        "strict": strict_keeps(tried, sign),
+        "front": front_facts(tried, baseline, sign),
+        "crashes": crash_classes(tried),
+        "agents": None,
+        "steering": _steering(log.steered),
+        "confirmation": None,
+        "timeline": None,
+        "program": None,
+    }
+    facts["answer"] = log_answer(facts)
+    facts["method"] = log_method(facts)
+    safe: Facts = safe_json(facts)
+    return safe
+
+
+def _memory(row: LogRow) -> float | None:
+    """In megabytes; a log's 0 means that nobody measured it."""
+    return row.memory_gb * MB_PER_GB if row.memory_gb is not None and row.memory_gb > 0 else None
+
+
+def _baseline(log: LogSession) -> Facts:
+    every = log.every
+    assert every.first is not None  # a log without a metric has no replay
+    row, sign = every.rows[every.first], every.table.direction.sign
+    values = [sign * value for value in every.baseline_runs]
+    return {
+        "commit": one_line_label(row.commit, 64),
+        "number": every.numbers[every.first],
+        "n": len(values),
+        "failed": 0,
+        "values": values,
+        "mean": fmean(values),
+        "sd": stdev(values) if len(values) > 1 else None,
+        "runs": [{"memory_mb": _memory(row)}],
+    }
+
+
+def _row(log: LogSession, place: int) -> Facts:
+    """One row of the log, judged or not."""
+    every = log.every
+    row, number, value = every.rows[place], every.numbers[place], every.values[place]
+    assessment = log.done.assessments[place]
+    e: Facts = {
+        **dict.fromkeys((*_EMPTY.split(), *AS_RULED)),
+        **{"near_miss": False, "quarantined": False, "notes": [], "runs": [], "commands": []},
+        "number": number,
+        "line": row.line,
+        "logged": one_line_label(row.status_text or row.status.value, 60),
+        "agent": one_line_label(row.agent, 60) if row.agent else None,
+        "commit": one_line_label(row.commit, 64),
+        "description": one_line_label(row.description),
+        "category": one_line_label(log.categories.get(number, ""), 60) or None,
+        "mean": None if value is None else row.value,
+        "n": 0 if value is None else 1,
+        "memory_mb": _memory(row),
+        "status": Status.KEEP.value if every.kept[place] else Status.DISCARD.value,
+        "reason": "",
+    }
+    if assessment is not None:
+        e.update(_judged(assessment, every.table.direction.sign))
+    elif value is None:
+        said = one_line_label(row.description, 600)
+        kind = _kind(row) if row.status is RowStatus.CRASH else "no metric"
+        crash = Status.CRASH.value
+        e.update(verdict="CRASH", status=crash, called=crash, reason=said, outcome=kind)
+    else:
+        e["role"] = "baseline" if place == every.first else "incumbent again"
+    if log.run is not None and log.run.number == number:
+        e["log_tail"] = tail_text(log.run.text, LOG_LIMIT)
+    edit = (log.edits or {}).get(number)
+    if edit is not None:
+        e["diff"] = head_text(edit.diff, DIFF_LIMIT) or None
+        e.update(lines_added=edit.added, lines_removed=edit.removed, net_lines=edit.net_lines)
+        e["changes"] = edit.changes
+    return e
+
+
+def _kind(row: LogRow) -> str:
+    """How it failed by the author's own word, such as ``timeout``."""
+    return one_line_label(row.status_text.split("(")[0], 40).strip().lower() or "crash"
+
+
+def _judged(found: Assessment, sign: int) -> Facts:
+    delta = sign * found.delta
+    low, high = interval(delta, found.delta_sd)
+    return {
+        "verdict": found.verdict.value,
+        "called": found.verdict.status.value,
+        "reason": f"{verdict_reason(found)}.",
+        "delta": delta,
+        "delta_sd": found.delta_sd,
+        "delta_low": low,
+        "delta_high": high,
+        "gain": found.gain,
+        "confidence": found.confidence,
+    }
+
+
+def _incumbents(log: LogSession) -> list[Facts]:
+    """What the judge believed of the author's incumbent after each row."""
+    every, held = log.every, 0
+    line: list[Facts] = []
+    sign = every.table.direction.sign
+    for place, belief in enumerate(log.done.beliefs):
+        if belief is None:
+            continue
+        number = every.numbers[place] if line else 0
+        if every.kept[place] and every.values[place] is not None:
+            held = number
+        line.append({"from": number, "number": held, "mean": sign * belief[0], "sd": belief[1]})
+    return line
+
+
+def _steering(found: Steered) -> Facts | None:
+    if not found.attempts:
+        return None
+    avoid = [note.text for note in (*found.crashes, *found.exhausted)]
+    said = advice(found.ranking, found.scores, found.suggestions, avoid)
+    return {**said, "followed": []}
+
+
+def _about(log: LogSession, tried: Sequence[Facts]) -> Facts:
+    """The files, what was assumed and not understood, and where judge and author differ."""
+    every, table = log.every, log.every.table
+    sign = table.direction.sign
+    unread = [str(problem) for problem in table.problems]
+    again = [place for place, yes in enumerate(every.again) if yes and place != every.first]
+    kept = [
+        (sign * value, number, row.value)
+        for value, keep, number, row in zip(
+            every.values, every.kept, every.numbers, every.rows, strict=True
+        )
+        if keep and value is not None
+    ]
+    return {
+        "files": [
+            {"role": role, "name": one_line_label(f.name), "bytes": f.bytes, "sha256": f.sha256}
+            for role, f in (("results", log.file), ("run log", log.run.file if log.run else None))
+            if f is not None
+        ],
+        "lines": table.line_count,
+        "notes": sum(not row.status.is_experiment for row in table.rows),
+        "unread": sum(problem.unread for problem in table.problems),
+        "rows": len(every.rows),
+        "noise": one_line_label(log.noise, 600),
+        "guess": one_line_label(log.guess, 300) or None,
+        "assumed": [one_line_label(note, 600) for note in log.notes],
+        "problems": [one_line_label(line, 600) for line in unread[:MOST_PROBLEMS]],
+        "problems_in_all": len(unread),
+        "again": [{"number": every.numbers[p], "value": every.rows[p].value} for p in again],
+        "best": _best(kept, sign),
+        "run_of": log.run.number if log.run else None,
+        "edits": None if log.edits is None else len(log.edits),
+        "differ": {
+            "doubted": _numbers(tried, "keep", judged_keep=False),
+            "missed": _numbers(tried, "discard", judged_keep=True),
+        },
+    }
+
+
+def _best(kept: Sequence[tuple[float, int, Any]], sign: int) -> Facts | None:
+    """The best measurement that its author kept, the baseline included."""
+    if not kept:
+        return None
+    _, number, value = min(kept, key=lambda each: (sign * each[2], each[1]))
+    return {"number": number, "value": value}
+
+
+def _numbers(tried: Sequence[Facts], status: str, *, judged_keep: bool) -> list[int]:
+    """Experiments that their author treated so, while the judge would have kept them or not."""
+    return [
+        e["number"]
+        for e in tried
+        if e["status"] == status and (e["called"] == Status.KEEP.value) is judged_keep
+    ]

@@ -1,0 +1,141 @@
+"""Writes a session's report: the page, the facts as JSON, the picture to share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from ratchet.base.errors import RatchetError, StoreError
+from ratchet.base.io import digest, digest_file, write_bytes, write_json
+from ratchet.integrity.seal import damaged_place, is_after_the_end, read_seal
+from ratchet.proposers.program_md import next_version
+from ratchet.records.events import read_events
+from ratchet.records.history import History
+from ratchet.records.paths import SessionPaths
+from ratchet.records.records import CallOutcome
+from ratchet.report.facts import build_facts
+from ratchet.report.inputs import Integrity, Recipe, SessionRecords
+from ratchet.report.render import render_html, render_png, render_svg
+from ratchet.runs.log import log_tail
+from ratchet.runs.spec import THREAD_VARIABLES
+from ratchet.session import Session
+from ratchet.steering.bandit import score_categories
+from ratchet.steering.suggestions import pulls_of
+
+# Of a run's log the page shows the end; the whole is in the store.
+LOG_TAIL_BYTES = 4096
+LOST = "[the store no longer holds this run]"
+
+
+def gather_records(session: Session, history: History) -> SessionRecords:
+    """Everything that a session recorded, finished or not."""
+    metric = session.task.metric
+    keys = dict.fromkeys(run.key for run in history.runs)
+    runs = {key: found for key in keys if (found := session.store.lookup(key)) is not None}
+    return SessionRecords(
+        manifest=session.manifest,
+        metric=metric.name,
+        unit=metric.unit,
+        direction=metric.direction,
+        judge=session.judge_settings,
+        history=history,
+        categories=score_categories(pulls_of(history.judged), session.categories),
+        runs=runs,
+        logs={key: _log(session, key) if key in runs else LOST for key in keys},
+        agent_logs=_agent_logs(session, history),
+        device=session.task.device,
+        events=tuple(read_events(session.paths.events)),
+        integrity=_integrity(session, [key for key in keys if key not in runs]),
+        program=next_version(session, history),
+        recipe=_recipe(session),
+    )
+
+
+def _agent_logs(session: Session, history: History) -> dict[str, str]:
+    """The ends of what agents printed whose answers could not be tried."""
+    calls = [call for made in history.proposals for call in made.calls]
+    refused = {call.log for call in calls if call.outcome is not CallOutcome.PROPOSED}
+    found = {}
+    for sha in sorted(refused):
+        try:
+            found[sha] = log_tail(session.store.get(sha), LOG_TAIL_BYTES)
+        except StoreError:
+            found[sha] = "[the store no longer holds this log]"
+    return found
+
+
+def _log(session: Session, key: str) -> str:
+    return log_tail(session.log_path(key).read_bytes(), LOG_TAIL_BYTES)
+
+
+def _integrity(session: Session, lost: Sequence[str]) -> Integrity:
+    """Inputs, runs and records hashed again; the runs were, when they were looked up."""
+    deviations = [*_inputs(session), *_records(session)]
+    deviations += [f"run {key}: missing in the store, or damaged" for key in sorted(lost)]
+    return Integrity(
+        checked=(
+            "every input of the manifest, as it lies in the store",
+            "every file of every run that this report rests on",
+            "every record of this session against its seal",
+        ),
+        deviations=tuple(deviations),
+    )
+
+
+def _inputs(session: Session) -> Iterator[str]:
+    m = session.manifest
+    if digest(m.frozen) != m.config_sha256:
+        yield "manifest.json: its settings are not those of their digest"
+    groups = (m.fixed, m.baseline, (m.brief, m.definition), m.data, m.evaluation, m.locked)
+    for entry in (entry for group in groups for entry in group):
+        try:
+            session.store.path(entry.sha256)
+        except RatchetError as error:
+            yield f"{entry.path}: {error}"
+
+
+def _records(session: Session) -> Iterator[str]:
+    """Sealed records that are not what they were; those that are made again now have no seal."""
+    found = read_seal(session.paths)
+    if found is None or damaged_place(session.paths).exists():
+        yield f"{session.paths.seal.name}: the seal was changed"
+    for name, sha in (found.whole if found else {}).items():
+        path = session.paths.folder / name
+        if not path.is_file():
+            yield f"{name}: sealed, and no longer there"
+        elif digest_file(path) != sha and not is_after_the_end(path):
+            yield f"{name}: not the bytes that were sealed"
+
+
+def _recipe(session: Session) -> Recipe:
+    """How its runs are started, as seen from the folder where Snakemake runs."""
+    here = SessionPaths(session.config.session)
+    m, budget = session.manifest, session.budget
+    kept = [*m.data, *m.evaluation]
+    steps, seconds = budget["steps"], budget["seconds"]
+    spend = {"RATCHET_BUDGET_SECONDS": f"{seconds}"}
+    if steps is not None:
+        spend = {"RATCHET_BUDGET_STEPS": f"{int(steps)}"}
+    return Recipe(
+        folder=str(here.folder),
+        command=session.task.command,
+        data={entry.path: str(here.store.blob(entry.sha256)) for entry in kept},
+        variables={
+            **session.variables,
+            **dict.fromkeys(THREAD_VARIABLES, str(session.task.threads)),
+            "PYTHONHASHSEED": "0",
+            **spend,
+        },
+        hook=session.task.seed_hook,
+        seeding=session.task.seeding,
+    )
+
+
+def write_report(session: Session) -> None:
+    """Write report.json, the pictures and report.html, in this order."""
+    paths = session.paths
+    found = build_facts(gather_records(session, History.read(paths, session.config.rounds)))
+    write_json(paths.report_json, found)
+    write_bytes(paths.progress_png, render_png(found))
+    write_bytes(paths.progress_svg, render_svg(found).encode())
+    write_bytes(paths.report_html, render_html(found).encode())
+    session.journal.append("reported", answer=found["answer"]["sentence"])

@@ -1,0 +1,103 @@
+"""A tournament as one page and as JSON: leaderboard, lineage, every win passed on.
+
+The page is self-contained and runs no script; the same facts give the same bytes.
+Descriptions come from candidates and agents: they are cleaned and escaped.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from markupsafe import Markup
+
+from ratchet.base.io import read_record, write_bytes, write_json
+from ratchet.base.text import one_line
+from ratchet.report.render import fill_page
+from ratchet.tournament.arena import Arena
+from ratchet.tournament.pollination import Champion, Facts, tournament_facts
+
+DASH = "–"
+WIDTH, HEIGHT, EDGE = 140, 30, 3
+"""Size of a trajectory's picture, in pixels."""
+
+FATES = {
+    "kept": "kept",
+    "rejected": "re-tested, not kept",
+    "conflict": "conflict, not forced",
+    "present": "there already",
+    "tried": "tried there before",
+    "waiting": "waits for its turn",
+}
+
+
+def write_tournament_report(arena: Arena) -> None:
+    """Write evolve.json, then evolve.html."""
+    champion = read_record(Champion, arena.paths.champion)
+    facts = tournament_facts(arena, arena.config.evolve_rounds, champion)
+    write_json(arena.paths.evolve_json, facts)
+    write_bytes(arena.paths.evolve_html, render_tournament(facts).encode())
+    arena.journal_of(arena.config).append("evolved", answer=tournament_answer(facts))
+
+
+def tournament_answer(facts: Facts) -> str:
+    """The tournament in one sentence."""
+    champion, name = facts["champion"], facts["metric"]["name"]
+    if champion is None:
+        row = facts["leaderboard"][0]
+        mean = fixed_digits(row["mean"])
+        return f"{row['competitor']} leads with {name} {mean}; nothing is confirmed"
+    found = champion["confirmation"]
+    who = f"{champion['competitor']}, experiment {champion['experiment']}"
+    if champion["experiment"] == 0:
+        return "no competitor kept anything: the baseline is the best so far"
+    if found["gain"] is None:
+        return f"{who} won; its confirmation failed: {one_line(found['detail'])}"
+    text = f"{who} won: {name} better by {fixed_digits(found['gain'], 3)} with fresh seeds"
+    if found["low"] is None:
+        return text
+    between = f"95 % interval {fixed_digits(found['low'], 3)} to {fixed_digits(found['high'], 3)}"
+    sure = "" if found["low"] > 0 else ", which includes no gain"
+    return f"{text} ({between}{sure})"
+
+
+def render_tournament(facts: Facts) -> str:
+    """The page."""
+    return fill_page(
+        "evolve.html",
+        6,
+        {"number": fixed_digits, "signed": signed_digits, "line": one_line},
+        (),
+        facts=facts,
+        answer=tournament_answer(facts),
+        fates=FATES,
+        curves={row["competitor"]: Markup(_curve(facts, row)) for row in facts["leaderboard"]},
+    )
+
+
+def fixed_digits(value: float | None, digits: int = 6) -> str:
+    """So many digits; a dash for what is not known."""
+    return DASH if value is None else f"{value:.{digits}g}".replace("-", "−")
+
+
+def signed_digits(value: float | None) -> str:
+    """Three digits with their sign."""
+    return DASH if value is None else f"{value:+.3g}".replace("-", "−")
+
+
+def _curve(facts: Facts, row: dict[str, Any]) -> str:
+    """A competitor's trajectory as SVG: runs to the right, better upwards."""
+    every = [point for other in facts["leaderboard"] for point in other["trajectory"]]
+    sign = 1 if facts["metric"]["direction"] == "minimize" else -1
+    values = [sign * point["mean"] for point in every]
+    low, span = min(values), (max(values) - min(values)) or 1.0
+    most = max(point["runs"] for point in every) or 1
+    points = " ".join(
+        f"{EDGE + (WIDTH - 2 * EDGE) * point['runs'] / most:.1f},"
+        f"{EDGE + (HEIGHT - 2 * EDGE) * (sign * point['mean'] - low) / span:.1f}"
+        for point in row["trajectory"]
+    )
+    # Better is lower in `values`, and so are small y in SVG: upwards.
+    return (
+        f'<svg width="{WIDTH}" height="{HEIGHT}" role="img" aria-label="trajectory">'
+        f'<polyline points="{points}" fill="none" stroke="var(--champion)" stroke-width="2"/></svg>'
+    )

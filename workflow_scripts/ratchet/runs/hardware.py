@@ -1,0 +1,486 @@
+"""GPUs, memory and processors: what is there, whose turn it is, what a session was measured on."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import functools
+import importlib
+import os
+import platform
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ratchet.base.errors import FixedInputChangedError, OtherHardwareError
+from ratchet.base.structs import Frozen, Struct, field
+from ratchet.records.records import Manifest
+from ratchet.task.task import GB
+
+if TYPE_CHECKING:
+    from ratchet.task.environment import Interpreter
+
+
+# --------------------------------------------------------------------
+# NVIDIA GPUs: one run per GPU at a time, and what the GPU did meanwhile.
+#
+# The only module that imports ``pynvml`` (nvidia-ml-py), when it is first needed.
+# Without a driver, or without a GPU, there is no lease and no telemetry, and
+# runs go on as they are.
+
+
+SAMPLE_SECONDS = 0.5
+
+
+# Between two looks for a free GPU.
+WAIT_SECONDS = 0.5
+
+
+VISIBLE_GPUS = "CUDA_VISIBLE_DEVICES"
+
+
+# Names by bit, as nvidia-smi shows them; idleness and the application's own
+# clock settings are no throttling.
+THROTTLE_REASONS = {
+    0x4: "power cap",
+    0x8: "hardware slowdown",
+    0x20: "software thermal slowdown",
+    0x40: "hardware thermal slowdown",
+    0x80: "hardware power brake",
+}
+
+
+def nvml_library() -> Any | None:
+    """``pynvml``, ready to use; ``None`` without it or without a driver."""
+    try:
+        nvml = importlib.import_module("pynvml")
+    except ImportError:
+        return None
+    try:
+        nvml.nvmlInit()
+    except nvml.NVMLError:
+        return None
+    return nvml
+
+
+class Gpu(Frozen):
+    """One GPU: its place in the order of the bus, its lasting id, its model."""
+
+    index: int
+    uuid: str
+    name: str
+
+
+def list_gpus(nvml: Any | None) -> list[Gpu]:
+    """All GPUs of this machine; none without a library."""
+    if nvml is None:
+        return []
+    found = []
+    with contextlib.suppress(nvml.NVMLError):
+        for index in range(nvml.nvmlDeviceGetCount()):
+            handle = nvml.nvmlDeviceGetHandleByIndex(index)
+            uuid, name = nvml.nvmlDeviceGetUUID(handle), nvml.nvmlDeviceGetName(handle)
+            found.append(Gpu(index, _text(uuid), _text(name)))
+    return found
+
+
+def gpu_models() -> tuple[str, ...]:
+    """Names of the GPUs that runs of this process may have, in the order of their choice.
+
+    Each once; empty without a driver, or where an outer choice leaves none.
+    """
+    nvml = nvml_library()
+    if nvml is None:
+        return ()
+    try:
+        return tuple(
+            dict.fromkeys(
+                g.name for g in allowed_gpus(list_gpus(nvml), os.environ.get(VISIBLE_GPUS))
+            )
+        )
+    finally:
+        nvml.nvmlShutdown()
+
+
+def _text(value: str | bytes) -> str:
+    return value if isinstance(value, str) else value.decode()
+
+
+def allowed_gpus(found: Sequence[Gpu], visible: str | None) -> list[Gpu]:
+    """The GPUs that an outer ``CUDA_VISIBLE_DEVICES`` leaves, in its order.
+
+    As CUDA does: indices or the beginnings of ids, and nothing after the first
+    entry that fits none.
+    """
+    if visible is None:
+        return list(found)
+    chosen: list[Gpu] = []
+    for word in (part.strip() for part in visible.split(",")):
+        match = [
+            gpu
+            for gpu in found
+            if str(gpu.index) == word or (not word.isdigit() and word and gpu.uuid.startswith(word))
+        ]
+        if len(match) != 1:
+            break
+        chosen += match
+    return chosen
+
+
+class GpuLease(Frozen):
+    """One GPU that is ours while ``descriptor`` is open, here or in a child."""
+
+    gpu: Gpu
+    descriptor: int
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What makes a run see this GPU alone."""
+        return {VISIBLE_GPUS: self.gpu.uuid}
+
+
+@contextlib.contextmanager
+def lease_gpu(
+    nvml: Any | None, visible: str | None, folder: Path | None = None, model: str | None = None
+) -> Iterator[GpuLease | None]:
+    """Hold one free GPU, of ``model`` if that is given, against all other processes here.
+
+    Waits until one is free.  ``None`` where no such GPU is visible.  The lock is an
+    flock on a file in ``folder`` (by default the machine's temporary one), which
+    ends with the last process that has the descriptor.
+    """
+    candidates = [g for g in allowed_gpus(list_gpus(nvml), visible) if model in (None, g.name)]
+    if not candidates:
+        yield None
+        return
+    place = folder or Path(tempfile.gettempdir())
+    while True:
+        for gpu in candidates:
+            descriptor = _lock(place / f"ratchet-{gpu.uuid}.lock")
+            if descriptor is None:
+                continue
+            try:
+                yield GpuLease(gpu, descriptor)
+            finally:
+                os.close(descriptor)
+            return
+        time.sleep(WAIT_SECONDS)
+
+
+def _lock(path: Path) -> int | None:
+    # Another user's file in a sticky folder cannot be opened to be created.
+    try:
+        descriptor = os.open(path, os.O_RDONLY)
+    except FileNotFoundError:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CREAT, 0o666)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        os.close(descriptor)
+        if error.errno not in (errno.EWOULDBLOCK, errno.EACCES):
+            raise
+        return None
+    return descriptor
+
+
+class GpuSample(Frozen):
+    """One look at a GPU; ``None`` for what it does not tell.
+
+    ``processes`` are the ids of all processes that have it open.
+    """
+
+    seconds: float
+    memory_mb: float | None
+    utilisation: float | None
+    power_watts: float | None
+    sm_clock_mhz: float | None
+    temperature_c: float | None
+    throttle: int
+    processes: frozenset[int]
+
+    NUMBERS = ("memory_mb", "utilisation", "power_watts", "sm_clock_mhz", "temperature_c")
+
+
+def sample_gpu(nvml: Any, handle: Any, seconds: float) -> GpuSample:
+    """Read everything once."""
+
+    def value(read: Callable[[], Any]) -> Any | None:
+        try:
+            return read()
+        except (nvml.NVMLError, AttributeError):
+            return None
+
+    memory = value(lambda: nvml.nvmlDeviceGetMemoryInfo(handle).used / 2**20)
+    power = value(lambda: nvml.nvmlDeviceGetPowerUsage(handle) / 1000.0)
+    processes: set[int] = set()
+    for name in ("nvmlDeviceGetComputeRunningProcesses", "nvmlDeviceGetGraphicsRunningProcesses"):
+        processes |= {p.pid for p in value(lambda name=name: getattr(nvml, name)(handle)) or ()}  # type: ignore[misc]
+    return GpuSample(
+        seconds=round(seconds, 3),
+        memory_mb=memory,
+        utilisation=value(lambda: nvml.nvmlDeviceGetUtilizationRates(handle).gpu),
+        power_watts=power,
+        sm_clock_mhz=value(lambda: nvml.nvmlDeviceGetClockInfo(handle, nvml.NVML_CLOCK_SM)),
+        temperature_c=value(
+            lambda: nvml.nvmlDeviceGetTemperature(handle, nvml.NVML_TEMPERATURE_GPU)
+        ),
+        throttle=value(lambda: nvml.nvmlDeviceGetCurrentClocksThrottleReasons(handle)) or 0,
+        processes=frozenset(processes),
+    )
+
+
+def foreign_processes(
+    before: Collection[int], during: Collection[int], own: Collection[int]
+) -> list[int]:
+    """Processes that shared the GPU with a run.
+
+    ``before`` had it open when the run began, ``own`` belong to the run.  In a
+    container the driver may name processes by the ids of the host: if none of
+    the run's own is among them, a new id proves nothing.
+    """
+    found = set(before) & set(during)
+    if set(own) & set(during):
+        found |= set(during) - set(own)
+    return sorted(found)
+
+
+class GpuSampler(Struct):
+    """Looks at a GPU from a thread of its own while a run lasts.
+
+    ``own`` tells the ids of the run's processes at the moment.
+    """
+
+    nvml: Any
+    gpu: Gpu
+    own: Callable[[], Collection[int]]
+    every_seconds: float = SAMPLE_SECONDS
+    samples: list[GpuSample] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self._handle = self.nvml.nvmlDeviceGetHandleByIndex(self.gpu.index)
+        self._began = time.monotonic()
+        self._before = sample_gpu(self.nvml, self._handle, 0.0).processes
+        self._own: set[int] = set()
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+
+    def __enter__(self) -> GpuSampler:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        while not self._stop.wait(self.every_seconds):
+            self.sample()
+
+    def sample(self) -> None:
+        """Look once; what cannot be read is left out."""
+        # Asked for before and after: a process may start or end meanwhile.
+        self._own |= set(self.own())
+        self.samples.append(sample_gpu(self.nvml, self._handle, time.monotonic() - self._began))
+        self._own |= set(self.own())
+
+    def summary(self) -> dict[str, Any]:
+        """The whole run in a few numbers, as JSON values."""
+        during = frozenset().union(*(sample.processes for sample in self.samples))
+        reasons = 0
+        for sample in self.samples:
+            reasons |= sample.throttle
+        return {
+            "gpu": self.gpu.name,
+            "uuid": self.gpu.uuid,
+            "samples": len(self.samples),
+            **{
+                name: _range([getattr(s, name) for s in self.samples]) for name in GpuSample.NUMBERS
+            },
+            "throttled": [name for bit, name in THROTTLE_REASONS.items() if reasons & bit],
+            "foreign": foreign_processes(self._before, during, self._own),
+        }
+
+    def table(self) -> str:
+        """All samples as comma-separated values."""
+        lines = [",".join(("seconds", *GpuSample.NUMBERS, "throttle", "processes"))]
+        for sample in self.samples:
+            values = [getattr(sample, name) for name in GpuSample.NUMBERS]
+            cells = ["" if value is None else f"{value:g}" for value in values]
+            row = (f"{sample.seconds:g}", *cells, str(sample.throttle), str(len(sample.processes)))
+            lines.append(",".join(row))
+        return "\n".join(lines) + "\n"
+
+
+def _range(values: Sequence[float | None]) -> dict[str, float] | None:
+    known = [value for value in values if value is not None]
+    if not known:
+        return None
+    mean = sum(known) / len(known)
+    return {"min": min(known), "mean": round(mean, 3), "max": max(known)}
+
+
+def gpu_contention(telemetry: Mapping[str, Any] | None) -> str | None:
+    """Who else used the GPU of a run, in words; ``None`` for nobody."""
+    pids = (telemetry or {}).get("foreign") or []
+    if not pids:
+        return None
+    return f"process {', '.join(map(str, pids))} used {(telemetry or {}).get('gpu')} too"
+
+
+# --------------------------------------------------------------------
+# What the machine's GPUs and memory are like at the moment.
+
+
+# Where containers state their limit, cgroup version 2 and version 1.
+LIMITS = (
+    Path("/sys/fs/cgroup/memory.max"),
+    Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"),
+)
+
+
+class GpuState(Frozen):
+    """One GPU with its memory in bytes and the processes that have it open."""
+
+    name: str
+    uuid: str
+    total_bytes: int | None
+    used_bytes: int | None
+    processes: tuple[int, ...]
+
+
+def visible_gpus(nvml: Any | None, visible: str | None) -> list[GpuState]:
+    """The GPUs that an outer ``CUDA_VISIBLE_DEVICES`` leaves; none without a library."""
+    found = []
+    for one in allowed_gpus(list_gpus(nvml), visible):
+        total = used = None
+        processes: tuple[int, ...] = ()
+        assert nvml is not None
+        with contextlib.suppress(nvml.NVMLError):
+            handle = nvml.nvmlDeviceGetHandleByIndex(one.index)
+            processes = tuple(sorted(sample_gpu(nvml, handle, 0.0).processes))
+            memory = nvml.nvmlDeviceGetMemoryInfo(handle)
+            total, used = int(memory.total), int(memory.used)
+        found.append(GpuState(one.name, one.uuid, total, used, processes))
+    return found
+
+
+def driver_versions(nvml: Any | None) -> tuple[str | None, str | None]:
+    """Versions of the driver and of CUDA that it offers."""
+    if nvml is None:
+        return None, None
+    version = cuda = None
+    with contextlib.suppress(nvml.NVMLError, AttributeError):
+        text = nvml.nvmlSystemGetDriverVersion()
+        version = text if isinstance(text, str) else text.decode()
+    with contextlib.suppress(nvml.NVMLError, AttributeError):
+        number = int(nvml.nvmlSystemGetCudaDriverVersion())
+        cuda = f"{number // 1000}.{number % 1000 // 10}"
+    return version, cuda
+
+
+def memory_gb(device: str) -> float | None:
+    """Memory that a task on ``cpu`` or ``gpu`` can count on, in 1e9 bytes.
+
+    Of several visible GPUs the smallest, since a run may get any of them; of a
+    machine what a container leaves of its RAM.  ``None`` if nothing is known.
+    """
+    if device != "gpu":
+        return ram_gb()
+    nvml = nvml_library()
+    states = visible_gpus(nvml, os.environ.get(VISIBLE_GPUS))
+    totals = [state.total_bytes for state in states if state.total_bytes is not None]
+    return min(totals) / GB if totals else None
+
+
+def ram_gb(limits: tuple[Path, ...] = LIMITS) -> float | None:
+    """RAM of the machine, or of the container if that is less."""
+    sizes = []
+    with contextlib.suppress(OSError, ValueError):
+        sizes.append(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
+    for path in limits:
+        with contextlib.suppress(OSError, ValueError):
+            sizes.append(int(path.read_text()))  # `max` is no number and no limit
+    return min(sizes) / GB if sizes else None
+
+
+# --------------------------------------------------------------------
+# What a run executes on: measurements of different hardware or packages are never mixed.
+
+
+def current_hardware(device: str, model: str | None = None) -> dict[str, Any]:
+    """The hardware class of this machine, as part of a run's key.
+
+    ``device`` is the task's: on ``cpu`` the GPUs of the machine do not matter.  On a
+    machine with GPUs of several models one counts: ``model`` if it is there, which
+    is a started session's, else the first that runs may have.
+    """
+    found: dict[str, Any] = {"machine": platform.machine(), "cpu": _cpu_model()}
+    if device == "gpu":
+        here = _gpu_models()
+        found["gpus"] = [model] if model in here else list(here[:1])
+    return found
+
+
+def gpu_model_of(hardware: Mapping[str, Any]) -> str | None:
+    """The GPU that all runs of a hardware class have; ``None`` where there is none."""
+    return next(iter(hardware.get("gpus", ())), None)
+
+
+def describe_hardware(hardware: dict[str, Any]) -> str:
+    """A hardware class in words."""
+    gpus = hardware.get("gpus")
+    return ", ".join([str(hardware.get("cpu")), *(gpus or [])])
+
+
+@functools.cache
+def _cpu_model() -> str:
+    try:
+        text = Path("/proc/cpuinfo").read_text()
+    except OSError:
+        return platform.processor() or platform.machine()
+    for line in text.splitlines():
+        key, _, value = line.partition(":")
+        if key.strip() in ("model name", "Model", "cpu model"):
+            return " ".join(value.split())
+    return platform.machine()
+
+
+@functools.cache
+def _gpu_models() -> tuple[str, ...]:
+    return gpu_models()
+
+
+def check_hardware(manifest: Manifest, device: str, python: Interpreter | None) -> None:
+    """Raise :class:`FixedInputChangedError` where new runs could not be compared.
+
+    ``python`` is the task's own interpreter as it is now.
+    """
+    _check_hardware(manifest, device)
+    _check_python(manifest, python)
+
+
+def _check_hardware(manifest: Manifest, device: str) -> None:
+    here = current_hardware(device, gpu_model_of(manifest.hardware))
+    if here != manifest.hardware:
+        raise OtherHardwareError(
+            f"session {manifest.session!r} was started on "
+            f"{describe_hardware(dict(manifest.hardware))}, this machine has "
+            f"{describe_hardware(here)}; measurements of the two cannot be compared. Go on "
+            "there, or start another session here: snakemake --cores 1 --config session=NAME"
+        )
+
+
+def _check_python(manifest: Manifest, python: Interpreter | None) -> None:
+    frozen = manifest.python
+    if frozen is None or (python is not None and python.packages_sha256 == frozen.packages_sha256):
+        return
+    place = python.executable if python else "the harness's own interpreter"
+    raise FixedInputChangedError(
+        f"session {manifest.session!r} was started with other packages for its task's runs than "
+        f"{place} has now; put them back, name that environment again (--config python=PLACE), or "
+        "start another session: snakemake --cores 1 --config session=NAME"
+    )

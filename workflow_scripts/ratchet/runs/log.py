@@ -1,0 +1,302 @@
+"""What a run printed: the summary block, numbers by pattern, signs of failure."""
+
+from __future__ import annotations
+
+import enum
+import math
+import re
+from collections.abc import Iterator, Mapping, Sequence
+
+from ratchet.base.structs import Frozen
+from ratchet.base.text import _ANSI, _MAX_LINE, clean_lines
+
+# --------------------------------------------------------------------
+# Reading what a training run printed: the summary block after ``---``.
+
+
+# ``val_bpb:          0.997900``; the key is a name, the value a single word.
+_PAIR = re.compile(r"^\s*([A-Za-z_][A-Za-z0-9_./-]{0,63})\s*[:=]\s*(\S+)\s*$")
+
+
+def parse_summary(text: str) -> dict[str, float]:
+    """Numbers of the last summary block, by name.
+
+    The block starts at the last line that is ``---`` alone; without one, the
+    whole text is read.  Of two lines with one name the later counts.  NaN and
+    infinities are returned as they are, for the caller to judge; a value that
+    is no number is left out.
+    """
+    lines = [_ANSI.sub("", line).rsplit("\r", 1)[-1] for line in text.rstrip("\r\n").split("\n")]
+    lines = [line.rstrip("\r") for line in lines]
+    starts = [i for i, line in enumerate(lines) if line.strip() == "---"]
+    found: dict[str, float] = {}
+    for line in lines[starts[-1] + 1 if starts else 0 :]:
+        match = _PAIR.match(line) if len(line) <= _MAX_LINE else None
+        if match is None:
+            continue
+        try:
+            found[match.group(1)] = float(match.group(2).rstrip(","))
+        except ValueError:
+            continue
+    return found
+
+
+def finite_metric(metrics: Mapping[str, float], name: str) -> float | None:
+    """The metric if it was printed and is finite, else ``None``."""
+    value = metrics.get(name)
+    return value if value is not None and math.isfinite(value) else None
+
+
+def log_tail(data: bytes, limit: int) -> str:
+    """The end of a log as text, at most ``limit`` bytes, from a whole line on."""
+    if len(data) <= limit:
+        return data.decode("utf-8", errors="replace")
+    part = data[-limit:]
+    return part[part.find(b"\n") + 1 :].decode("utf-8", errors="replace")
+
+
+# --------------------------------------------------------------------
+# What a run's log shows of how it failed: the line that says so, and its kind.
+#
+# Assumes nothing of who wrote the log: lines are of bounded length, every pattern is
+# free of nested repetition, and so no log, however made, takes long to read.
+
+
+EVIDENCE_CHARACTERS = 200
+"""An error line longer than that says nothing more to a reader of a table."""
+
+
+_FRAMES = 200
+"""Lines above an error in which its traceback is looked for; recursion makes longer
+ones, whose innermost frames are enough."""
+
+
+class FailureKind(enum.Enum):
+    """What a line of a log is a sign of; ERROR is any other failure."""
+
+    DEVICE = enum.auto()
+    HOST = enum.auto()
+    NAN = enum.auto()
+    IMPORT = enum.auto()
+    ASSERTION = enum.auto()
+    TIMEOUT = enum.auto()
+    KILLED = enum.auto()
+    ERROR = enum.auto()
+
+
+class Sign(Frozen):
+    """A line that says that a run failed; ``place`` is its number among the lines.
+
+    ``wraps`` marks an exception that only passes on another one, ``chained`` one
+    that was raised while another was handled; in both the other stands above.
+    """
+
+    kind: FailureKind
+    line: str
+    place: int
+    wraps: bool = False
+    chained: bool = False
+
+
+# ``torch.OutOfMemoryError: CUDA out of memory.``; launchers put a rank before it.
+_EXCEPTION = re.compile(
+    r"(?:\[[^\]]{0,40}\]:? ?)?(?:[A-Za-z_]\w*\.)*(?P<name>[A-Za-z_]\w*"
+    r"(?:Error|Exception|Interrupt|SystemExit|TimeoutExpired|Failed|Overflow))"
+    r"(?:: ?(?P<message>.*))?$"
+)
+
+
+# These only pass on what another process or an inner call died of.
+_WRAPPERS = frozenset(
+    (
+        "BackendCompilerFailed",
+        "BrokenProcessPool",
+        "CalledProcessError",
+        "ChildFailedError",
+        "ProcessRaisedException",
+        "RemoteError",
+        "SystemExit",
+    )
+)
+
+
+# What an error that came before another in one chain may be the cause of.
+_CAUSES = (FailureKind.DEVICE, FailureKind.HOST, FailureKind.NAN, FailureKind.IMPORT)
+
+
+_CHAINED = re.compile(
+    r"(During handling of the above exception|The above exception was the direct cause)"
+)
+
+
+_TRACEBACK = re.compile(r"Traceback \(most recent call last\)")
+
+
+_DEVICE = re.compile(
+    r"(?i)(\b(CUDA|HIP|MPS|XPU|GPU|device)\b.{0,40}\bout of memory\b|\bOutOfMemoryError\b"
+    r"|_ALLOC_FAILED\b|\bRESOURCE_EXHAUSTED\b|\bcudaErrorMemoryAllocation\b"
+    r"|\bcudaMalloc\b.{0,40}\bfailed\b|\bAcceleratorError\b.{0,40}\bout of memory\b)"
+)
+
+
+_HOST = re.compile(
+    r"(\bMemoryError\b|\bbad_alloc\b|[Cc]annot allocate memory|DefaultCPUAllocator"
+    r"|\bUnable to allocate\b|\boom[-_]kill|\bOOM Killed\b"
+    r"|\b[Oo]ut of (shared )?memory\b|[Nn]ot enough memory\b)"
+)
+
+
+# ``loss: nan``, ``loss is NaN``, ``returned nan values``, the fast way out of a
+# training script that prints FAIL; but no name that contains the letters.
+_NAN = re.compile(r"(?i)(?<![\w'\"./-])(nan|nans|non-finite|not finite)(?![\w'\"(/-])")
+
+
+_NAN_LINE = re.compile(r"(?i)(loss\b.{0,40}(?<![\w'\"./-])nan(?![\w'\"(/-])|\bdiverged\b|^FAIL$)")
+
+
+_NAN_ERRORS = frozenset(
+    ("ValueError", "RuntimeError", "AssertionError", "FloatingPointError", "OverflowError")
+)
+
+
+_IMPORTS = frozenset(
+    ("ImportError", "ModuleNotFoundError", "SyntaxError", "IndentationError", "TabError")
+)
+
+
+_KILLED = re.compile(r"(^Killed$|\bkilled by signal\b|\breceived signal (9|15)\b)")
+
+
+_DIED = re.compile(
+    r"(\b[Ss]egmentation fault\b|\bcore dumped\b|\b[Bb]us error\b|\bFatal Python error\b"
+    r"|^terminate called\b|^Aborted$)"
+)
+
+
+_ASSERT = re.compile(r"\bdevice-side assert triggered\b|: Assertion .{0,200} failed")
+
+
+_LIMIT_HIT = re.compile(r"(?i)\b(timed out|time limit (reached|exceeded)|DUE TO TIME LIMIT)\b")
+
+
+# Weak: what a log mentions when nothing else in it says how it ended.
+_WEAK = re.compile(r"(?i)\b(failed|failure|fatal|aborted|crashed)\b|^error\b")
+
+
+# A frame of a traceback or a line of progress that belongs to an evaluation (and not
+# to a compiler that evaluates expressions and guards while it trains).
+_EVALUATION = re.compile(
+    r"(?i)(, in \w{0,30}(evaluat|validat)(?!e_(expr|guard|sym))\w{0,30}$|, in eval(_model)?$"
+    r"|\b(evaluate|validate)(?!_expr|_guard|_sym)\w{0,30}\()"
+)
+
+
+_EVALUATING = re.compile(r"(?i)^\W{0,5}((running|starting|final)\W){0,2}(evaluat|validat)")
+
+
+def failure_evidence(text: str) -> str:
+    """The line of a log that best says why its run failed; empty for an empty log."""
+    lines = clean_lines(text)
+    sign = strong_sign(lines) or weak_sign(lines)
+    return sign.line if sign is not None else cut_line(lines[-1]) if lines else ""
+
+
+def strong_sign(lines: Sequence[str]) -> Sign | None:
+    """The last line that by itself says that the run failed, and how.
+
+    An exception that only passes on another one stands for it, and so does one
+    raised while another was handled, if that one shows the cause.
+    """
+    found: Sign | None = None
+    for sign in _signs_backwards(lines):
+        if found is None or found.wraps or sign.kind in _CAUSES:
+            found = sign
+        if sign.kind is not FailureKind.ERROR or not (sign.wraps or sign.chained):
+            break
+    return found
+
+
+def _signs_backwards(lines: Sequence[str]) -> Iterator[Sign]:
+    for place in range(len(lines) - 1, -1, -1):
+        line = lines[place]
+        match = _EXCEPTION.match(line)
+        if match is not None:
+            name = match["name"]
+            kind = _kind_of_exception(name, line)
+            yield Sign(kind, cut_line(line), place, name in _WRAPPERS, _is_chained(lines, place))
+            continue
+        found = _kind_of_line(line)
+        if found is not None:
+            yield Sign(found, cut_line(line), place)
+
+
+def _is_chained(lines: Sequence[str], place: int) -> bool:
+    """Whether the traceback above an exception says that another one came before it."""
+    for above in range(place - 1, max(place - _FRAMES, 0) - 1, -1):
+        if _TRACEBACK.search(lines[above]):
+            return above > 0 and _CHAINED.search(lines[above - 1]) is not None
+        if _EXCEPTION.match(lines[above]):
+            return False
+    return False
+
+
+def _kind_of_exception(name: str, line: str) -> FailureKind:
+    if _DEVICE.search(line):
+        return FailureKind.DEVICE
+    if _HOST.search(line):
+        return FailureKind.HOST
+    if name in _IMPORTS:
+        return FailureKind.IMPORT
+    if name == "FloatingPointError" or (name in _NAN_ERRORS and _NAN.search(line)):
+        return FailureKind.NAN
+    if name == "AssertionError" or _ASSERT.search(line):
+        return FailureKind.ASSERTION
+    if name == "TimeoutExpired" or (name == "TimeoutError" and _LIMIT_HIT.search(line)):
+        return FailureKind.TIMEOUT
+    if name == "KeyboardInterrupt" or _KILLED.search(line):
+        return FailureKind.KILLED
+    return FailureKind.ERROR
+
+
+def _kind_of_line(line: str) -> FailureKind | None:
+    for pattern, kind in (
+        (_DEVICE, FailureKind.DEVICE),
+        (_HOST, FailureKind.HOST),
+        (_ASSERT, FailureKind.ASSERTION),
+        (_NAN_LINE, FailureKind.NAN),
+        (_KILLED, FailureKind.KILLED),
+        (_DIED, FailureKind.ERROR),
+        (_LIMIT_HIT, FailureKind.TIMEOUT),
+    ):
+        if pattern.search(line):
+            return kind
+    return None
+
+
+def weak_sign(lines: Sequence[str]) -> Sign | None:
+    """The last line that speaks of a failure, where none shows one."""
+    for place in range(len(lines) - 1, -1, -1):
+        if _WEAK.search(lines[place]):
+            return Sign(FailureKind.ERROR, cut_line(lines[place]), place)
+    return None
+
+
+def in_evaluation(lines: Sequence[str], place: int) -> bool:
+    """Whether the error at ``place`` was raised by an evaluation."""
+    for above in range(place - 1, max(place - _FRAMES, 0) - 1, -1):
+        if _EVALUATION.search(lines[above]):
+            return True
+        if _TRACEBACK.search(lines[above]):
+            return above > 0 and is_evaluating(lines[above - 1])
+    return place > 0 and is_evaluating(lines[place - 1])
+
+
+def is_evaluating(line: str) -> bool:
+    """Whether a line of progress announces an evaluation."""
+    return _EVALUATING.search(line) is not None
+
+
+def cut_line(line: str) -> str:
+    """A line of at most :data:`EVIDENCE_CHARACTERS`."""
+    limit = EVIDENCE_CHARACTERS
+    return line if len(line) <= limit else line[: limit - 1] + "…"

@@ -1,0 +1,417 @@
+"""How a run ended: its class, its record, whether its evaluation is believable."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import math
+import os
+import signal as signals
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ratchet.base.structs import Frozen, field
+from ratchet.base.text import clean_lines
+from ratchet.records.records import Evaluation, Outcome
+from ratchet.records.store import LOG, RunRecord
+from ratchet.runs.hardware import gpu_contention
+from ratchet.runs.log import (
+    FailureKind,
+    Sign,
+    cut_line,
+    in_evaluation,
+    is_evaluating,
+    parse_summary,
+    strong_sign,
+    weak_sign,
+)
+from ratchet.runs.sandbox.cgroups import MEMORY_LIMIT
+from ratchet.runs.sandbox.sandbox import SandboxKind
+from ratchet.runs.spec import RunSpec
+from ratchet.task.task import search_patterns
+
+NEAR_LIMIT = 0.95
+"""A killed run that used this share of its memory limit died of the limit: the peak
+is sampled a few times a second, so the last growth is not seen."""
+
+
+# Printed metrics are rounded; with few digits the rounding itself is allowed for.
+AGREEMENT = 1e-4
+
+
+# Replies of one run take about equally long; a machine that is busy makes some of
+# them several times as long, and the processor time of all of them less so.
+REPLY_FACTOR = 3.0
+
+
+# With fewer parts than this a median says little, and the replies' own times count.
+FEWEST_PARTS = 4
+
+
+# Memory limits of containers, by version of the interface; the word "max" is none.
+CGROUP_LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
+
+
+# ------------------------------------------------------------------- the record
+
+
+def run_record(
+    spec: RunSpec, folder: Path, answer: Mapping[str, Any], isolation: SandboxKind
+) -> RunRecord:
+    """The record of a run from its log in ``folder`` and what the supervisor answered."""
+    text = (folder / LOG).read_text(encoding="utf-8", errors="replace")
+    metrics = _printed(spec, text)
+    evaluation, tampered = _evaluated(spec, answer, metrics)
+    code = answer["code"]
+    found = classify_outcome(
+        RunEnding(
+            metric=spec.metric,
+            metrics=metrics,
+            log=text,
+            code=code,
+            timed_out_seconds=spec.timeout_seconds if answer["timed_out"] else None,
+            tampered=tampered,
+            contended=gpu_contention(answer.get("telemetry")),
+            peak_memory_mb=_peak_memory_mb(spec, answer),
+            memory_limit_mb=_memory_limit_mb(spec, answer),
+        )
+    )
+    if evaluation is not None and spec.metric in metrics:
+        # What was printed agrees, but for the digits.
+        metrics[spec.metric] = math.nan if evaluation.value is None else evaluation.value
+    return RunRecord(
+        outcome=found.outcome,
+        reason=found.sentence,
+        exit_code=code if code >= 0 else None,
+        signal=-code if code < 0 else None,
+        wall_seconds=answer.get("wall_seconds", 0.0),
+        cpu_seconds=answer.get("cpu_seconds", 0.0),
+        peak_rss_mb=answer.get("peak_rss_mb"),
+        metrics={k: v if math.isfinite(v) else None for k, v in metrics.items()},
+        evaluation=evaluation,
+        telemetry=answer.get("telemetry"),
+        isolation=isolation.value,
+        peak_group_mb=answer.get("peak_group_mb"),
+        unenforced=tuple(answer.get("unenforced", sorted(spec.limits))),
+    )
+
+
+def _printed(spec: RunSpec, text: str) -> dict[str, float]:
+    """The numbers that a run printed; what has a pattern is found by that alone."""
+    named = {k: v for k, v in parse_summary(text).items() if k not in spec.patterns}
+    return {**named, **search_patterns(text, spec.patterns)}
+
+
+def _evaluated(
+    spec: RunSpec, answer: Mapping[str, Any], metrics: Mapping[str, float]
+) -> tuple[Evaluation | None, str | None]:
+    """The evaluation of a run, and the reason if its measurement was bent."""
+    if answer.get("meddled"):
+        return None, "changed the limits of the process that measures it"
+    if answer["changed"] is not None:
+        return None, f"changed the fixed file {answer['changed']} while it ran"
+    if not spec.evaluator or answer["timed_out"] or answer["code"] != 0:
+        # A run that failed is compared with nothing.
+        return None, None
+    return verify_evaluation(spec, answer["evaluation"], metrics)
+
+
+def memory_limit_mb() -> float | None:
+    """Most memory that runs can have here, in MiB: the container's or the machine's."""
+    limits = []
+    for path in CGROUP_LIMITS:
+        with contextlib.suppress(OSError, ValueError):
+            limits.append(int(Path(path).read_text()) / 2**20)
+    with contextlib.suppress(OSError, ValueError):
+        limits.append(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**20)
+    return min(limits, default=None)
+
+
+def _memory_limit_mb(spec: RunSpec, answer: Mapping[str, Any]) -> float | None:
+    """The run's own limit where it was enforced, else what there is."""
+    own = spec.limits.get(MEMORY_LIMIT)
+    if own is None or MEMORY_LIMIT in answer.get("unenforced", [MEMORY_LIMIT]):
+        return memory_limit_mb()
+    return min(own, memory_limit_mb() or own)
+
+
+def _peak_memory_mb(spec: RunSpec, answer: Mapping[str, Any]) -> float | None:
+    """What came closest to the limit; where that ended the run, the limit itself."""
+    if answer.get("out_of_memory"):
+        return _memory_limit_mb(spec, answer)
+    found: float | None = answer.get("peak_rss_mb")
+    return found
+
+
+# -------------------------------------------------------------- the evaluation
+
+
+def verify_evaluation(
+    spec: RunSpec, answer: Mapping[str, Any] | None, metrics: Mapping[str, float]
+) -> tuple[Evaluation | None, str | None]:
+    """Compare what a run that ended by itself printed with what was measured.
+
+    ``answer`` is the supervisor's about the evaluator.  Returns the evaluation, if
+    there was a whole one, and what is wrong with the run.  A run that printed no
+    metric is not judged here.
+    """
+    answer = answer or {}
+    result, asked = answer.get("result"), answer.get("asked")
+    printed = metrics.get(spec.metric)
+    if result is None or asked is None:
+        return None, None if printed is None else _without_evaluation(spec.metric, answer)
+    found = _evaluation(result, asked, answer["answered"], answer.get("progress", ()))
+    if printed is None:
+        return found, None
+    wrong = _disagreement(spec.metric, printed, found.value) or result.get("tampered")
+    # A run that gave up when its loss became NaN is a failed run, not a cheat.
+    if not wrong and found.value is not None:
+        wrong = implausible_times(spec, found)
+    return found, wrong
+
+
+def _without_evaluation(metric: str, answer: Mapping[str, Any]) -> str:
+    if answer.get("asked") is None:
+        return f"printed {metric} without an evaluation"
+    why = answer.get("failed") or f"the evaluator ended (status {answer.get('exit_code')})"
+    return f"printed {metric}, but its evaluation failed: {why}"
+
+
+def _evaluation(
+    result: Mapping[str, Any],
+    asked: Mapping[str, float],
+    answered: Mapping[str, float],
+    progress: Sequence[float],
+) -> Evaluation:
+    trained = asked["cpu_seconds"]
+    audit = result.get("audit") or {}
+    return Evaluation(
+        value=result["value"],
+        tokens=result["tokens"],
+        batches=result["batches"],
+        seconds=result["seconds"],
+        reply_seconds=result["reply_seconds"],
+        trained_cpu_seconds=trained,
+        trained_wall_seconds=asked["wall_seconds"],
+        evaluating_cpu_seconds=round(max(0.0, answered["cpu_seconds"] - trained), 3),
+        audit=audit.get("value"),
+        audit_tokens=audit.get("tokens", 0),
+        checks=result.get("checks", {}),
+        usual_cpu_seconds=_usual([trained, *progress, answered["cpu_seconds"]]),
+    )
+
+
+def _usual(readings: Sequence[float]) -> float | None:
+    """What all parts would have used if each had used the median, of two the lower one."""
+    parts = sorted(max(0.0, after - before) for before, after in itertools.pairwise(readings))
+    if len(parts) < FEWEST_PARTS:
+        return None
+    return round(parts[(len(parts) - 1) // 2] * len(parts), 3)
+
+
+def _disagreement(metric: str, printed: float, measured: float | None) -> str | None:
+    if measured is None:
+        agree = math.isnan(printed) or math.isinf(printed)
+    else:
+        agree = math.isfinite(printed) and abs(printed - measured) <= AGREEMENT * max(
+            abs(measured), abs(printed)
+        )
+    if agree:
+        return None
+    words = "no finite number" if measured is None else f"{measured:.6g}"
+    return f"printed {metric} {printed:.6g}, the evaluator measured {words}"
+
+
+def implausible_times(spec: RunSpec, found: Evaluation) -> str | None:
+    """What is not believable about the time that a run took; ``None`` if nothing.
+
+    With a budget in steps only the wall-clock limit of the run applies.
+    """
+    limits, budget = spec.plausible, spec.budget_seconds
+    if limits is None or budget is None:
+        return None
+    on_gpu = spec.device == "gpu"
+    used = found.trained_wall_seconds if on_gpu else found.trained_cpu_seconds
+    unit = "seconds" if on_gpu else "CPU seconds"
+    if used < limits.min_fraction * budget:
+        return f"trained {used:.2g} of {budget:g} {unit}"
+    if used > limits.max_fraction * budget + limits.startup_seconds:
+        return f"trained {used:.3g} {unit}, the budget is {budget:g}"
+    spent = found.seconds if on_gpu else found.evaluating_cpu_seconds
+    usual = found.batches * found.reply_seconds
+    if not on_gpu and found.usual_cpu_seconds is not None:
+        # Replies that sleep last long and use nothing.
+        usual = found.usual_cpu_seconds
+    explained = REPLY_FACTOR * usual
+    if limits.evaluation_fraction is not None:
+        explained = min(explained, limits.evaluation_fraction * budget)
+    if spent > limits.evaluation_seconds + explained:
+        return (
+            f"used {spent:.3g} {unit} for an evaluation that needs about {usual:.2g}: "
+            "it went on with something else"
+        )
+    return None
+
+
+# -------------------------------------------------------------------- the class
+
+
+class RunEnding(Frozen):
+    """What is known of one ended run.
+
+    ``metrics`` are the printed numbers, NaN and infinities included.  ``code`` is the
+    exit status, or minus the signal that ended the run.  ``timed_out_seconds`` is the
+    wall-clock limit that the harness enforced, ``tampered`` says how the run bent its
+    measurement, and ``contended`` what else used the device.  Memory is that of the
+    process tree and of the host, in MiB.
+    """
+
+    metric: str
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    log: str = ""
+    code: int = 0
+    timed_out_seconds: float | None = None
+    tampered: str | None = None
+    contended: str | None = None
+    peak_memory_mb: float | None = None
+    memory_limit_mb: float | None = None
+
+
+class OutcomeEvidence(Frozen):
+    """The class, one sentence, and the log's own line for it (may be empty)."""
+
+    outcome: Outcome
+    reason: str
+    evidence: str = ""
+
+    @property
+    def sentence(self) -> str:
+        """Reason and evidence together."""
+        return f"{self.reason}: {self.evidence}" if self.evidence else self.reason
+
+
+# Exit statuses of shells and of the program `timeout`.
+_SHELL_SIGNAL = 128
+
+
+_TIMEOUT_STATUS = 124
+
+
+def classify_outcome(ending: RunEnding) -> OutcomeEvidence:
+    """The class of a run, with a reason in one sentence and its evidence."""
+    found = _uncontended(ending)
+    harmed = (Outcome.OK, Outcome.TIMEOUT, Outcome.KILLED, *_OUT_OF_MEMORY)
+    if ending.contended is not None and found.outcome in harmed:
+        return OutcomeEvidence(
+            Outcome.CONTENDED, f"shared its device: {cut_line(ending.contended)}"
+        )
+    return found
+
+
+def _uncontended(ending: RunEnding) -> OutcomeEvidence:
+    if ending.tampered is not None:
+        return OutcomeEvidence(Outcome.TAMPERED, ending.tampered)
+    if ending.timed_out_seconds is not None:
+        limit = f"{ending.timed_out_seconds:g}"
+        return OutcomeEvidence(Outcome.TIMEOUT, f"stopped after {limit} s of wall-clock time")
+    lines = clean_lines(ending.log)
+    number = _signal_of(ending)
+    if number is not None:
+        return _ended_by_signal(ending, number, lines)
+    if ending.code == _TIMEOUT_STATUS:
+        return OutcomeEvidence(
+            Outcome.TIMEOUT, "stopped by a time limit of its own command (status 124)"
+        )
+    if ending.code:
+        return _failed(ending.code, lines)
+    return _returned(ending, lines)
+
+
+def _signal_of(ending: RunEnding) -> int | None:
+    """The signal that ended a run, also if a shell reports it as its status."""
+    if ending.code < 0:
+        return -ending.code
+    of_shell = _SHELL_SIGNAL < ending.code < _SHELL_SIGNAL + signals.NSIG
+    return ending.code - _SHELL_SIGNAL if of_shell else None
+
+
+def _ended_by_signal(ending: RunEnding, number: int, lines: Sequence[str]) -> OutcomeEvidence:
+    sign = strong_sign(lines)
+    peak, limit = ending.peak_memory_mb, ending.memory_limit_mb
+    if sign is not None and sign.kind in (FailureKind.DEVICE, FailureKind.HOST):
+        return _of_sign(sign, lines)
+    if number == signals.SIGKILL:
+        if peak is not None and limit is not None and peak >= NEAR_LIMIT * limit:
+            late = bool(lines) and is_evaluating(lines[-1])
+            outcome = Outcome.OOM_EVALUATION if late else Outcome.OOM_HOST
+            return OutcomeEvidence(
+                outcome, f"killed when it reached the memory limit of {limit:g} MB"
+            )
+        return OutcomeEvidence(
+            Outcome.KILLED, "killed by signal 9, twice: usually it took too much memory"
+        )
+    reason = f"died of signal {number} ({_signal_name(number)})"
+    return OutcomeEvidence(Outcome.CRASH, reason, sign.line if sign else "")
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signals.Signals(number).name
+    except ValueError:
+        return "unknown"
+
+
+def _failed(code: int, lines: Sequence[str]) -> OutcomeEvidence:
+    """A run with an exit status above 0."""
+    sign = strong_sign(lines)
+    if sign is not None and sign.kind is not FailureKind.ERROR:
+        return _of_sign(sign, lines)
+    sign = sign or weak_sign(lines)
+    line = sign.line if sign else cut_line(lines[-1]) if lines else ""
+    return OutcomeEvidence(Outcome.CRASH, f"exit status {code}", line)
+
+
+def _returned(ending: RunEnding, lines: Sequence[str]) -> OutcomeEvidence:
+    """A run with exit status 0."""
+    name = ending.metric
+    value = ending.metrics.get(name)
+    if value is not None and math.isfinite(value):
+        return OutcomeEvidence(Outcome.OK, "")
+    if value is not None:
+        return OutcomeEvidence(Outcome.NAN, f"printed {cut_line(name)}: {value}")
+    # A run that ended well is not searched: its log may be long.
+    sign = strong_sign(lines)
+    if sign is not None and sign.kind in _TELLING:
+        return _of_sign(sign, lines)
+    return OutcomeEvidence(
+        Outcome.NO_METRIC, f"ended without printing {cut_line(name)}", sign.line if sign else ""
+    )
+
+
+# What explains a missing metric even where the run says that it ended well.
+_TELLING = (FailureKind.DEVICE, FailureKind.HOST, FailureKind.NAN)
+
+
+_OUT_OF_MEMORY = (Outcome.OOM_DEVICE, Outcome.OOM_HOST, Outcome.OOM_EVALUATION)
+
+
+_SAID = {
+    FailureKind.DEVICE: (Outcome.OOM_DEVICE, "ran out of memory of the device"),
+    FailureKind.HOST: (Outcome.OOM_HOST, "ran out of memory of the host"),
+    FailureKind.NAN: (Outcome.NAN, "diverged and stopped itself"),
+    FailureKind.IMPORT: (Outcome.IMPORT_ERROR, "its code cannot be loaded"),
+    FailureKind.ASSERTION: (Outcome.ASSERTION, "a check of its own failed"),
+    FailureKind.TIMEOUT: (Outcome.TIMEOUT, "stopped by a time limit of its own"),
+    FailureKind.KILLED: (Outcome.KILLED, "a part of it was killed"),
+    FailureKind.ERROR: (Outcome.CRASH, "ended with an error"),
+}
+
+
+def _of_sign(sign: Sign, lines: Sequence[str]) -> OutcomeEvidence:
+    outcome, reason = _SAID[sign.kind]
+    if outcome in (Outcome.OOM_DEVICE, Outcome.OOM_HOST) and in_evaluation(lines, sign.place):
+        return OutcomeEvidence(
+            Outcome.OOM_EVALUATION, f"{reason} in its evaluation, not in training", sign.line
+        )
+    return OutcomeEvidence(outcome, reason, sign.line)

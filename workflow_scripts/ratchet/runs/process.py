@@ -1,0 +1,308 @@
+"""Processes and their descendants: start, watch, measure, end."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import resource
+import signal
+import subprocess
+import time
+from collections.abc import Collection, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from ratchet.runs.sandbox.cgroups import ControlGroup, create_cgroup
+from ratchet.runs.sandbox.landlock import restrict_process
+
+# --------------------------------------------------------------------
+# One command and everything that it starts, as children of this process.
+#
+# Standard library only, since the supervisor imports it.  The process must have
+# called :func:`ratchet.runs.process.adopt_orphans`, or be the first of a container.
+
+
+def _ended_children_seconds() -> float:
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
+class Command:
+    """A command, started once; ``spared`` are children that are not its.
+
+    ``order`` gives ``command``, ``folder``, ``environment``, and may give
+    ``landlock`` rules with ``network``, ``channel`` (the variable that names the
+    descriptor of the evaluator's socket) and ``wrapped`` (the first process is a
+    sandbox, not the command), and ``limits`` for its control group.
+    """
+
+    def __init__(self, order: Mapping[str, Any], spared: Collection[int] = ()) -> None:
+        self.order = order
+        self.spared = spared
+        self.meter = Meter()
+        self.peak_mb = 0.0
+        self.before = 0.0
+        self.group: ControlGroup | None = None
+        self.child: subprocess.Popen[bytes]
+
+    def start(self, output: int, channel: int | None) -> None:
+        """Start it in a session of its own, writing to ``output``.
+
+        Raises :class:`OSError` or :class:`subprocess.SubprocessError` if that
+        cannot be done.
+        """
+        environment, inherited = dict(self.order["environment"]), []
+        if channel is not None:
+            inherited.append(channel)
+            environment[self.order["channel"]] = str(channel)
+        self.before = _ended_children_seconds()
+        me = os.getpid()
+        group = create_cgroup(self.order.get("limits"))
+        joined, tell = os.pipe()
+        try:
+            self.child = subprocess.Popen(
+                self.order["command"],
+                cwd=self.order["folder"],
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                pass_fds=inherited,
+                start_new_session=True,
+                preexec_fn=lambda: self._prepare(me, group, tell),
+            )
+        finally:
+            os.close(tell)
+            # Nobody else has the other end any more: the command was started, or was not.
+            if os.read(joined, 1):
+                self.group = group
+            os.close(joined)
+            if group is not None and self.group is None:
+                group.remove()
+
+    def _prepare(self, parent: int, group: ControlGroup | None, tell: int) -> None:
+        """What the command's process does before it becomes the command."""
+        die_with_parent(parent)
+        if group is not None and group.join():
+            os.write(tell, b"1")
+        if self.order.get("landlock"):
+            restrict_process(self.order["landlock"], self.order["network"])
+
+    def ended(self) -> bool:
+        """Whether it has ended; what it used can still be asked for."""
+        found = os.waitid(os.P_PID, self.child.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+        return found is not None
+
+    def _living(self) -> list[int]:
+        return [pid for pid in descendants(os.getpid()) if pid not in self.spared]
+
+    def used(self) -> float:
+        """CPU seconds so far; also looks how much memory is in use now."""
+        living = self._living()
+        self.peak_mb = max(self.peak_mb, resident_mb(living))
+        return max(self.meter.read(living), self.group.cpu_seconds() if self.group else 0.0)
+
+    def terminate(self) -> None:
+        """Ask all its processes to end; a sandbox would take them along without grace."""
+        wrappers = [self.child.pid] if self.order.get("wrapped") else []
+        for pid in self._living():
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                if pid not in wrappers:
+                    os.kill(pid, signal.SIGTERM)
+        with contextlib.suppress(ProcessLookupError):
+            if not wrappers:
+                os.killpg(self.child.pid, signal.SIGTERM)
+
+    def kill(self) -> None:
+        """End the command and its group at once."""
+        if self.group:
+            self.group.kill()
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.child.pid, signal.SIGKILL)
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self.child.pid, signal.SIGKILL)
+
+    def finish(self) -> dict[str, Any]:
+        """Wait for its end, kill what it left behind; what became of it as JSON values."""
+        _, status, used = os.wait4(self.child.pid, 0)
+        self.child.returncode = os.waitstatus_to_exitcode(status)
+        if self.group:
+            self.group.kill()
+        leftover = kill_descendants(self.spared)
+        # All that has been waited for since the start was the command's.
+        seconds = _ended_children_seconds() - self.before + self.meter.lost
+        return {
+            "code": self._exit_code(self.child.returncode),
+            "leftover": leftover,
+            "peak_rss_mb": round(max(self.peak_mb, used.ru_maxrss / 1024), 1),
+            **self._grouped(seconds),
+        }
+
+    def _grouped(self, seconds: float) -> dict[str, Any]:
+        """What the control group saw beside what was seen of single processes."""
+        group, limits = self.group, self.order.get("limits") or {}
+        if group is None:
+            return {"cpu_seconds": round(seconds, 3), "unenforced": sorted(limits)}
+        found = {
+            "cpu_seconds": round(max(seconds, group.cpu_seconds()), 3),
+            "peak_group_mb": group.peak_mb(),
+            "out_of_memory": group.out_of_memory(),
+            "unenforced": sorted(group.unenforced),
+        }
+        group.remove()
+        return found
+
+    def _exit_code(self, code: int) -> int:
+        """The command's own: a wrapper gives 128 + n for signal n, as shells do."""
+        if self.order.get("wrapped") and 128 < code < 128 + signal.NSIG:
+            return 128 - code
+        return code
+
+
+# --------------------------------------------------------------------
+# Processes and their descendants: who lives, what they used, how to end them.
+#
+# Standard library only, since the supervisor imports it and must start fast.
+# Linux is assumed for whatever reads ``/proc``; elsewhere nothing is found.
+
+
+PR_SET_PDEATHSIG = 1
+
+
+PR_SET_DUMPABLE = 4
+
+
+PR_SET_CHILD_SUBREAPER = 36
+
+
+def prctl(option: int, argument: int) -> None:
+    """Set a process attribute; does nothing where there is no prctl."""
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None, use_errno=True).prctl(option, argument, 0, 0, 0)
+
+
+def adopt_orphans() -> None:
+    """Become the parent of every descendant whose own parent ends."""
+    prctl(PR_SET_CHILD_SUBREAPER, 1)
+
+
+def die_with_parent(parent: int | None = None) -> None:
+    """Be killed when the parent process ends, at once if it already has."""
+    prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    if parent is not None and os.getppid() != parent:
+        os._exit(1)
+
+
+def keep_others_out() -> None:
+    """Close this process's memory and descriptors to others of the same user.
+
+    Root may look in all the same.
+    """
+    prctl(PR_SET_DUMPABLE, 0)
+
+
+_lasting: set[int] = set()
+
+
+def let_last(pid: int) -> None:
+    """Have :func:`kill_descendants` of this process leave a child and all below it alone."""
+    _lasting.add(pid)
+
+
+def descendants(root: int, without: Collection[int] = ()) -> list[int]:
+    """Process ids below ``root``, children before grandchildren.
+
+    Those ``without``, and what is below them, are left out.  Empty where the
+    kernel does not tell.
+    """
+    found: list[int] = []
+    todo = [root]
+    while todo:
+        below = [child for child in _children(todo.pop(0)) if child not in without]
+        found += below
+        todo += below
+    return found
+
+
+def _children(pid: int) -> list[int]:
+    """Children of a process's threads; a process or thread may end while it is looked at."""
+    found: list[int] = []
+    with contextlib.suppress(OSError):
+        for thread in Path(f"/proc/{pid}/task").iterdir():
+            with contextlib.suppress(OSError):
+                text = (thread / "children").read_text()
+                found += map(int, text.split())
+    return found
+
+
+def kill_descendants(spare: Collection[int] = (), deadline_seconds: float = 5.0) -> int:
+    """Kill everything below this process, but for ``spare``, until nothing is left.
+
+    Returns how many processes were found.  The caller must have called
+    :func:`adopt_orphans` before they were started.
+    """
+    seen: set[int] = set()
+    limit = time.monotonic() + deadline_seconds
+    while time.monotonic() < limit:
+        alive = [pid for pid in descendants(os.getpid(), _lasting) if pid not in spare]
+        seen.update(alive)
+        for pid in alive:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.kill(pid, signal.SIGKILL)
+        for pid in alive:
+            with contextlib.suppress(ChildProcessError):
+                os.waitpid(pid, os.WNOHANG)
+        if not alive:
+            break
+        time.sleep(0.005)
+    return len(seen)
+
+
+def resident_mb(pids: Iterable[int]) -> float:
+    """Resident memory of processes together, in MiB (shared pages counted twice)."""
+    pages = 0
+    for pid in pids:
+        with contextlib.suppress(OSError, IndexError, ValueError):
+            pages += int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+    return pages * resource.getpagesize() / 2**20
+
+
+class Meter:
+    """CPU seconds of a process tree, of ended processes too.
+
+    What a process used is added to its parent when that waits for it, and to
+    nobody if the parent has asked not to be bothered (``SIGCHLD`` ignored).  So
+    the last reading of each process is kept; one that lives only between two
+    readings, and is not waited for, stays unseen.
+    """
+
+    def __init__(self) -> None:
+        self.lost = 0.0
+        self._last: dict[tuple[int, str], tuple[float, float]] = {}
+
+    def read(self, pids: Iterable[int]) -> float:
+        """CPU seconds so far; ``pids`` are the processes that live now."""
+        now: dict[tuple[int, str], tuple[float, float]] = {}
+        for pid in pids:
+            with contextlib.suppress(OSError, IndexError, ValueError):
+                now.update([_times(pid)])
+        ended = sum(sum(used) for key, used in self._last.items() if key not in now)
+        handed_on = sum(used[1] - self._last.get(key, (0, 0))[1] for key, used in now.items())
+        self.lost += max(0.0, ended - handed_on)
+        self._last = now
+        return self.lost + sum(sum(used) for used in now.values())
+
+
+def _times(pid: int) -> tuple[tuple[int, str], tuple[float, float]]:
+    """A process, told from later ones of its number, and what it and its children used."""
+    # The name may hold anything, brackets and spaces too.
+    fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+    own, children = (sum(map(int, fields[i : i + 2])) for i in (11, 13))
+    ticks = os.sysconf("SC_CLK_TCK")
+    return (pid, fields[19]), (own / ticks, children / ticks)
+
+
+def cpu_seconds(pids: Iterable[int]) -> float:
+    """CPU seconds of processes and of their children that have been waited for."""
+    return Meter().read(pids)

@@ -1,0 +1,1 @@
+"""What a run may see and touch of the machine."""

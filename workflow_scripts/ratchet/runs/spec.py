@@ -1,0 +1,96 @@
+"""What one training run is made of, and the key by which the store knows it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ratchet.base.structs import Frozen, field, to_json_values
+from ratchet.records.store import run_key
+from ratchet.task.environment import CacheMount, Interpreter
+from ratchet.task.task import BY_ENVIRONMENT, Plausible, Seeding
+
+THREAD_VARIABLES = (
+    "OMP_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "NUMEXPR_NUM_THREADS",
+    "VECLIB_MAXIMUM_THREADS",
+)
+"""Set for every run, since libraries take as many threads as there are processors."""
+
+BESIDE = frozenset({"isolation", "hidden", "python", "mounts"})
+"""Fields of a run that say how a machine serves it, not what it computes."""
+
+
+class RunSpec(Frozen):
+    """Everything that one run is made of.
+
+    Files are named by their paths below the run's folder and held by digest; their
+    content is in the store.  Every field enters the key, but for those of
+    :data:`BESIDE`.
+
+    ``sources`` are the candidate's own files.  Exactly one of ``budget_seconds`` and
+    ``budget_steps`` is set.  ``attempt`` is above 0 where the run is made again because
+    another program used its GPU.
+
+    With an ``evaluator`` (a command among whose words is a fixed file) the metric is
+    computed by that, from ``evaluation_data`` and ``audit_data``; the run itself gets
+    neither.  ``variables`` are the task's and the preset's, for run and evaluator.
+    ``patterns`` find numbers in the log, ``seeding`` says how the run learns its seed,
+    ``limits`` are those of its control group, and ``caches`` are digests of folders
+    elsewhere that it reads.
+
+    ``environment_sha256`` is the digest of the lock with the packages,
+    ``packages_sha256`` that of what the task's own interpreter has, where there is one.
+    Runs on different ``hardware`` are not compared.
+
+    ``isolation`` keeps the run apart, ``hidden`` names installed packages that the data
+    are made from.  ``python`` and ``mounts`` are where interpreter and caches lie here.
+    """
+
+    command: Sequence[str]
+    sources: Mapping[str, str]
+    fixed: Mapping[str, str]
+    data: Mapping[str, str]
+    seed: int
+    budget_seconds: float | None
+    budget_steps: int | None
+    timeout_seconds: float
+    threads: int
+    metric: str
+    attempt: int = 0
+    device: str = "cpu"
+    evaluator: Sequence[str] = ()
+    evaluation_data: Mapping[str, str] = field(default_factory=dict)
+    audit_data: Mapping[str, str] = field(default_factory=dict)
+    plausible: Plausible | None = None
+    network: bool = False
+    variables: Mapping[str, str] = field(default_factory=dict)
+    limits: Mapping[str, int] = field(default_factory=dict)
+    patterns: Mapping[str, str] = field(default_factory=dict)
+    seeding: Seeding = BY_ENVIRONMENT
+    caches: Mapping[str, str] = field(default_factory=dict)
+    environment_sha256: str = ""
+    packages_sha256: str = ""
+    hardware: Mapping[str, Any] = field(default_factory=dict)
+    isolation: str = "none"
+    hidden: Sequence[str] = ()
+    python: Interpreter | None = None
+    mounts: Sequence[CacheMount] = ()
+
+    @property
+    def inputs(self) -> dict[str, Any]:
+        """All that the run's result may depend on, as JSON values: what the key digests."""
+        names = [name for name in self.__struct_fields__ if name not in BESIDE]
+        return {name: to_json_values(getattr(self, name)) for name in names}
+
+    @property
+    def key(self) -> str:
+        """Digest of :attr:`inputs`."""
+        return run_key(self.inputs)
+
+    @property
+    def words(self) -> list[str]:
+        """The command with the word that tells it the seed."""
+        return self.seeding.command(self.command, self.seed)

@@ -1,0 +1,236 @@
+"""Watches over one training process and everything that it starts.
+
+Run by path, as a process of its own (``python supervisor.py``): it reads one
+line of JSON from standard input, runs the command, writes one line of JSON to
+standard output.  Standard input stays open as a sign of life: when it closes,
+whoever asked is dead, and the training dies too.  It imports the standard
+library only, and modules beside it that do the same, so that it starts in about
+30 ms.
+
+Nothing survives it: the command gets a session of its own, orphans are adopted
+(``PR_SET_CHILD_SUBREAPER``), and at the end the whole process tree is killed.
+If the supervisor itself is killed, ``PR_SET_PDEATHSIG`` takes the command
+along and the caller, a subreaper too, gets what is left of the tree.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import selectors
+import signal
+import subprocess
+import sys
+import time
+from typing import Any
+
+if not __package__:
+    # Run by path: modules of the package must not shadow the standard library's.
+    sys.path[:1] = []
+    sys.path.append(os.path.dirname(os.path.dirname(os.path.dirname(os.path.realpath(__file__)))))  # noqa: PTH120
+
+from ratchet.runs.evaluator import VARIABLE, Referee
+from ratchet.runs.process import Command, adopt_orphans, keep_others_out, kill_descendants
+from ratchet.runs.sandbox.container_rpc import CellError, Remote
+
+# Between TERM and KILL: enough to flush a log, too short to train on.
+TERM_GRACE_SECONDS = 2.0
+SAMPLE_SECONDS = 0.2
+CHUNK = 1 << 16
+
+
+class CappedLog:
+    """A log file that keeps the head and the tail of what is written."""
+
+    def __init__(self, path: str, limit_bytes: int) -> None:
+        self.half = limit_bytes // 2
+        self.stream = open(path, "wb")  # noqa: SIM115, PTH123 (kept open, plain path)
+        self.head_left = self.half
+        self.tail = bytearray()
+        self.left_out = 0
+
+    def write(self, data: bytes) -> None:
+        """Take bytes; what does not fit in the head waits in a ring."""
+        if self.head_left:
+            self.stream.write(data[: self.head_left])
+            self.stream.flush()
+            used = min(self.head_left, len(data))
+            self.head_left -= used
+            data = data[used:]
+        self.tail += data
+        if len(self.tail) > 2 * self.half:
+            self._trim()
+
+    def _trim(self) -> None:
+        extra = len(self.tail) - self.half
+        if extra > 0:
+            self.left_out += extra
+            del self.tail[:extra]
+
+    def close(self) -> None:
+        """Write the tail, with a note of what was left out before it."""
+        self._trim()
+        if self.left_out:
+            note = f"\n[ratchet: {self.left_out} bytes of output left out here]\n"
+            self.stream.write(note.encode())
+        self.stream.write(self.tail)
+        self.stream.flush()
+        os.fsync(self.stream.fileno())
+        self.stream.close()
+
+
+class Watch:
+    """One command under watch, with its evaluator if the order names one."""
+
+    def __init__(self, order: dict[str, Any]) -> None:
+        self.order = order
+        self.log = CappedLog(order["log"], order["log_limit_bytes"])
+        self.referee = Referee(order["evaluator"]) if order.get("evaluator") else None
+        self.command: Command | Remote
+        self.output = -1
+        self.began = 0.0
+        self.final: dict[str, float] = {}
+        self.timed_out = False
+        self.abandoned = False
+
+    def start(self) -> None:
+        """Start the command in a session, or a container, of its own."""
+        channel: int | None = None
+        spared: tuple[int, ...] = ()
+        if self.referee:
+            self.referee.start()
+            spared = (self.referee.pid,)
+            channel = self.referee.candidates_end.fileno()
+        order = {**self.order, "channel": VARIABLE}
+        self.command = Remote(order) if order.get("cell") else Command(order, spared)
+        self.output, theirs = os.pipe()
+        self.began = time.monotonic()
+        try:
+            self.command.start(theirs, channel)
+        finally:
+            os.close(theirs)
+        if self.order.get("cell"):
+            # A container's own start is not the command's.
+            self.began = time.monotonic()
+        if self.referee:
+            # Only the candidate's tree holds its end: with it the socket closes.
+            self.referee.candidates_end.close()
+
+    def run(self) -> dict[str, Any]:
+        """Run to the end, the time limit, or the caller's death."""
+        try:
+            self.start()
+        except (OSError, subprocess.SubprocessError) as error:
+            self.log.write(f"{self.order['command'][0]}: {error}\n".encode())
+            self.log.close()
+            kill_descendants()
+            refused = isinstance(error, CellError)
+            return {"started": False, "error": f"{error}", "refused": refused}
+        self.follow(self.began + self.order["timeout_seconds"])
+        if self.timed_out or self.abandoned:
+            self.stop()
+        wall = round(time.monotonic() - self.began, 3)
+        # The evaluator still lives: all that has been waited for was the command's.
+        found = self.command.finish()
+        self.final = {"cpu_seconds": found["cpu_seconds"], "wall_seconds": wall}
+        evaluation = self.referee.finish(self.usage) if self.referee else None
+        self.drain()
+        self.log.close()
+        return {
+            "started": True,
+            "timed_out": self.timed_out,
+            "abandoned": self.abandoned,
+            **found,
+            **self.final,
+            "evaluation": evaluation,
+        }
+
+    def usage(self) -> dict[str, float]:
+        """What the command has used so far, or in all."""
+        return self.final or {
+            "cpu_seconds": round(self.command.used(), 3),
+            "wall_seconds": round(time.monotonic() - self.began, 3),
+        }
+
+    def follow(self, limit: float) -> None:
+        """Stream output until the command ends or must be stopped."""
+        os.set_blocking(self.output, False)
+        with selectors.DefaultSelector() as ready:
+            ready.register(self.output, selectors.EVENT_READ, self.read)
+            ready.register(sys.stdin, selectors.EVENT_READ, self.listen)
+            if self.referee:
+                referee = self.referee
+                ready.register(
+                    referee.output, selectors.EVENT_READ, lambda: referee.read(self.usage)
+                )
+            while not self.command.ended() and not self.abandoned:
+                left = limit - time.monotonic()
+                if left <= 0:
+                    self.timed_out = True
+                    return
+                events = ready.select(min(left, SAMPLE_SECONDS))
+                for key, _ in events:
+                    if not key.data():
+                        ready.unregister(key.fileobj)
+                self.command.used()
+                if events:
+                    # A flood of output must not make sampling the work.
+                    time.sleep(0.005)
+
+    def listen(self) -> bool:
+        """Notice when the caller dies; it says nothing more."""
+        self.abandoned = not os.read(sys.stdin.fileno(), CHUNK)
+        return not self.abandoned
+
+    def read(self) -> bool:
+        """Take what the pipe holds; False at its end."""
+        try:
+            data = os.read(self.output, 16 * CHUNK)
+        except BlockingIOError:
+            return True
+        self.log.write(data)
+        return bool(data)
+
+    def drain(self) -> None:
+        """Take what is left in the pipe; all of its writers are dead."""
+        limit = time.monotonic() + 1.0
+        while time.monotonic() < limit:
+            before = len(self.log.tail), self.log.head_left
+            if not self.read() or (len(self.log.tail), self.log.head_left) == before:
+                break
+        os.close(self.output)
+
+    def stop(self) -> None:
+        """TERM to the group and all stragglers, then KILL after a grace."""
+        self.command.terminate()
+        limit = time.monotonic() + (0.0 if self.abandoned else TERM_GRACE_SECONDS)
+        while not self.command.ended() and time.monotonic() < limit:
+            self.read()
+            time.sleep(0.01)
+        self.command.kill()
+
+
+def serve_order() -> None:
+    """Serve one order from standard input."""
+    # The terminal's Ctrl-C and a stopped service reach the caller, which then
+    # closes the pipe; deciding twice would leave a half-recorded run.
+    # A handler that does nothing, since a command would inherit SIG_IGN.
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda *_: None)
+    adopt_orphans()
+    keep_others_out()
+    line = b""
+    while not line.endswith(b"\n"):
+        data = os.read(sys.stdin.fileno(), CHUNK)
+        if not data:
+            return
+        line += data
+    answer = Watch(json.loads(line)).run()
+    with contextlib.suppress(BrokenPipeError):
+        sys.stdout.write(json.dumps(answer) + "\n")
+        sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    serve_order()

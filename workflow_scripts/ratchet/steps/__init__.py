@@ -1,0 +1,1 @@
+"""The steps of a session, as Snakemake calls them."""

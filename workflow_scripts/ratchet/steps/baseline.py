@@ -1,0 +1,167 @@
+"""Runs of the unchanged source, and what round 1 starts from."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ratchet.base.errors import DataError, UsageError
+from ratchet.base.io import read_record, source_digest, write_json
+from ratchet.judge.judge import Judge
+from ratchet.judge.settings import Settings, scale_from
+from ratchet.records.history import History
+from ratchet.records.records import (
+    Baseline,
+    Incumbent,
+    Outcome,
+    Role,
+    RunSummary,
+    SessionState,
+    Status,
+    mean_memory,
+    stream_seed,
+)
+from ratchet.records.results_table import TableRow, record_rows
+from ratchet.runs.executor import Executor
+from ratchet.session import Session, memory_ceiling
+from ratchet.steering.bandit import SteeringMode, rank_categories
+from ratchet.steering.suggestions import steering_advice
+from ratchet.steps.judge import broken_constraints, peak_memory
+
+# --------------------------------------------------------------------
+# Runs of the unchanged source, and what they start: judge, branch and table.
+
+
+def write_baseline(session: Session) -> None:
+    """Write ``baseline.json`` and what round 1 starts from."""
+    _require_own(session)
+    sources = _sources(session)
+    runs = tuple(
+        read_record(RunSummary, session.paths.baseline_run(number))
+        for number in range(session.config.baseline_replicates)
+    )
+    _require_ok(session, runs)
+    require_memory(session, runs)
+    require_constraints(session, runs)
+    session.repo.create()
+    commit = session.repo.commit(
+        session.tree(sources),
+        f"Baseline of {session.task.name}\n",
+        number=0,
+        parent=None,
+        ref="refs/ratchet/baseline",
+    )
+    baseline = Baseline(source_digest(sources), sources, commit, runs)
+    values = [run.value for run in runs if run.value is not None]
+    row = TableRow(commit, sum(values) / len(values), mean_memory(runs), Status.KEEP, "baseline")
+    record_rows(session.paths.results_tsv, session.task.metric.name, 0, [row])
+    session.repo.advance(commit)
+    judge = _judge(session, runs)
+    first = session.paths.round(0)
+    write_json(first.judge, judge.to_dict())
+    write_json(first.steer, _state(session, baseline, judge))
+    write_json(session.paths.baseline, baseline)
+    session.journal.append(
+        "baseline", mean=session.sign * judge.incumbent_mean, noise=judge.noise_sd, n=len(runs)
+    )
+
+
+def write_baseline_run(session: Session, number: int) -> None:
+    """Write one run of the unchanged source, the first with number 0."""
+    _require_own(session)
+    made = Executor(session).run(_sources(session), Role.SEARCH, number)
+    write_json(session.paths.baseline_run(number), made)
+
+
+def _sources(session: Session) -> dict[str, str]:
+    return {entry.path: entry.sha256 for entry in session.manifest.baseline}
+
+
+def _require_own(session: Session) -> None:
+    """Refuse rounds in the session of an audit, which is about a log's changes alone."""
+    if session.paths.rerun_plan.exists():
+        name = session.config.session
+        raise UsageError(
+            f"session {name!r}: expected one with rounds, found an audit; go on with it: snakemake "
+            f"--cores 1 audit --config session={name}, or start another: snakemake --cores 1 "
+            "--config session=NAME"
+        )
+
+
+def _require_ok(session: Session, runs: tuple[RunSummary, ...]) -> None:
+    for run in runs:
+        if run.outcome is not Outcome.OK:
+            raise DataError(
+                f"the baseline of task {session.task.name} does not train: {run.outcome} with seed "
+                f"{run.seed} ({run.reason}); its log is {session.log_path(run.key)}. Mend "
+                f"{', '.join(session.task.mutable)} and start another session: "
+                "snakemake --cores 1 --config session=NAME"
+            )
+
+
+def _judge(session: Session, runs: tuple[RunSummary, ...]) -> Judge:
+    values = [session.value(run) for run in runs]
+    judge = Judge(
+        Settings.for_session(
+            session.config.mode,
+            scale=scale_from(values),
+            max_replicates=session.config.max_replicates,
+        )
+    )
+    for value in values:
+        judge.incumbent(value)
+    return judge
+
+
+def _state(session: Session, baseline: Baseline, judge: Judge) -> SessionState:
+    incumbent = Incumbent(
+        number=0,
+        source=baseline.source,
+        files=baseline.files,
+        commit=baseline.commit,
+        mean=session.sign * judge.incumbent_mean,
+        sd=judge.incumbent_sd,
+        memory_mb=mean_memory(baseline.runs),
+        kept=0,
+    )
+    known = session.categories
+    seed = stream_seed(session.config.seed, "steer", 0)
+    mode = SteeringMode(session.config.steering)
+    ranking = rank_categories([], seed, judge.noise_sd, mode, known)
+    suggestions, avoid = steering_advice(
+        session, History(baseline), ranking, incumbent.files, judge.noise_sd
+    )
+    return SessionState(
+        round=0,
+        incumbent=incumbent,
+        runs_used=len(baseline.runs),
+        ranking=ranking,
+        suggestions=suggestions,
+        avoid=avoid,
+        noise_sd=judge.noise_sd,
+    )
+
+
+# --------------------------------------------------------------------
+# What runs needed beside their metric: memory for a ceiling, numbers for constraints.
+
+
+def require_constraints(session: Session, runs: Sequence[RunSummary]) -> None:
+    """Raise :class:`DataError` for a baseline that breaks a constraint: nothing could be kept."""
+    found = broken_constraints(session, runs)
+    if found:
+        raise DataError(
+            f"the baseline of task {session.task.name} breaks a constraint ({found}); correct "
+            f"`constraints` in {session.manifest.definition.path}, or choose a smaller preset, and "
+            "start another session: snakemake --cores 1 --config session=NAME"
+        )
+
+
+def require_memory(session: Session, runs: Sequence[RunSummary]) -> None:
+    """Raise :class:`DataError` for a baseline above a hard ceiling: nothing could be kept."""
+    limit, found = memory_ceiling(session), peak_memory(session, runs)
+    if limit.refuses(found):
+        raise DataError(
+            f"the baseline of task {session.task.name} {limit.reason(found)}; raise "
+            "memory_ceiling_mb, choose a smaller preset for another session, or let the ceiling be "
+            "soft: --config memory_ceiling=soft"
+        )

@@ -1,0 +1,173 @@
+"""What all steps share: options, journal, errors, exit codes."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import time
+import traceback
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TextIO
+
+from ratchet.base.errors import EXIT_IO, EXIT_SOFTWARE, RatchetError
+from ratchet.base.structs import Frozen
+from ratchet.config import Config
+from ratchet.integrity.seal import sealed_step
+from ratchet.monitor.views import Progress
+from ratchet.records.events import Event, Journal, Listener, each_listener
+from ratchet.records.paths import SessionPaths
+from ratchet.runs.process import die_with_parent
+from ratchet.session import Session
+from ratchet.steps.limits import Limits, load_limits, write_limits
+from ratchet.task.task import Task
+
+
+class StepCall(Frozen):
+    """One call of a step by a rule."""
+
+    name: str
+    config: Config
+    root: Path
+    harness: Path
+    log: Path
+    number: int
+    candidate: int
+    limits_file: Path | None
+
+    @property
+    def paths(self) -> SessionPaths:
+        return SessionPaths(self.config.session, self.root)
+
+    @property
+    def journal(self) -> Journal:
+        return self.journal_of(self.config)
+
+    def journal_of(self, config: Config, who: str = "") -> Journal:
+        """A session's journal, and all who listen to it; the view has the last word."""
+        paths = SessionPaths(config.session, self.root)
+        listeners: list[Listener] = [Progress(paths.progress_log, who=who)]
+        if config.notify_command is not None:
+            from ratchet.monitor.notify import Notifier  # most sessions tell nobody
+
+            listeners.insert(0, Notifier(config, paths))
+        return Journal(paths.events, each_listener(*listeners, lambda event: _view(paths, event)))
+
+    @property
+    def task(self) -> Task:
+        """The task as it lies in the checkout; for ``prepare`` alone."""
+        from ratchet.task.repository import task_of_config
+
+        return task_of_config(self.config, self.root, self.harness, say=False)
+
+    @property
+    def session(self) -> Session:
+        """The session, opened; with it comes most of the package."""
+        from ratchet.session import Session
+
+        return Session.open(self.config, self.root, self.harness, self.journal)
+
+    @property
+    def limits(self) -> Limits | None:
+        """What may end the session now; nothing for what was run already."""
+        by_hand = self.paths.offer(self.number).exists()
+        return load_limits(self.limits_file, self.config, self.paths, by_hand)
+
+    def start_limits(self) -> None:
+        """Start the clock of the limits in ``limits_file``."""
+        assert self.limits_file is not None
+        write_limits(self.config, self.limits_file, self.root, self.now)
+
+    @property
+    def now(self) -> float:
+        return time.time()
+
+
+StepFunction = Callable[[StepCall], None]
+"""What one rule has done."""
+
+
+def run_step(steps: Mapping[str, StepFunction]) -> None:
+    """Run the step that the command line names; ends the process with the right exit code."""
+    # The rule starts this script with `exec`, so the parent is Snakemake.  It may
+    # have died while this interpreter started: then another process is the parent.
+    parent = os.environ.get("RATCHET_PARENT")
+    die_with_parent(int(parent) if parent else None)
+    call = _parse(steps)
+    try:
+        call.log.parent.mkdir(parents=True, exist_ok=True)
+        log = call.log.open("w")
+    except OSError as error:
+        sys.exit(_report(error, call, sys.stderr))
+    with log:
+        try:
+            with sealed_step(call.paths, call.name, call.number, call.candidate, call.limits_file):
+                steps[call.name](call)
+        except KeyboardInterrupt:
+            sys.exit(130)
+        except Exception as error:
+            _note(call, error)
+            sys.exit(_report(error, call, log))
+
+
+def _view(paths: SessionPaths, event: Event) -> None:
+    """Make the page for browsers anew; a step that is skipped has no event to load it for."""
+    from ratchet.monitor.views import LivePage
+
+    LivePage(paths)(event)
+
+
+def _note(call: StepCall, error: Exception) -> None:
+    """Put a failure into the journal of a session that has a folder."""
+    from ratchet.monitor.notify import step_failed
+
+    if call.paths.folder.is_dir():
+        step_failed(call.journal, call.name, error)
+
+
+def _report(error: Exception, call: StepCall, log: TextIO) -> int:
+    """Say what went wrong, in the terminal and in the log; returns the exit code."""
+    if isinstance(error, RatchetError):
+        _say(log, f"ratchet: {error}")
+        return error.exit_code
+    if "No space left on device" in str(error) and not isinstance(error, OSError):
+        # From git, which says it in words.
+        _say(log, f"ratchet: {call.root.resolve()}: the disk is full; free some, start again")
+        code = EXIT_IO
+    elif isinstance(error, OSError) and error.errno is not None:
+        place = error.filename or call.root.resolve()
+        _say(log, f"ratchet: {place}: {error.strerror}; nothing is lost, start again")
+        code = EXIT_IO
+    else:
+        _say(log, f"ratchet: internal error, {type(error).__name__}: {error}; see {call.log}")
+        code = EXIT_SOFTWARE
+    if log is not sys.stderr:
+        traceback.print_exception(error, file=log)
+    return code
+
+
+def _say(log: TextIO, message: str) -> None:
+    for stream in {log, sys.stderr}:
+        print(message, file=stream, flush=True)
+
+
+def _parse(steps: Mapping[str, StepFunction]) -> StepCall:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("name", choices=steps)
+    parser.add_argument("--log", type=Path, required=True)
+    parser.add_argument("--round", type=int, default=0)
+    parser.add_argument("--candidate", type=int, default=0)
+    parser.add_argument("--limits", default="")
+    options = parser.parse_args()
+    return StepCall(
+        name=options.name,
+        config=Config(**json.loads(os.environ["RATCHET_CONFIG"])),
+        root=Path(os.curdir),
+        harness=Path(os.environ["RATCHET_HARNESS"]),
+        log=options.log,
+        number=options.round,
+        candidate=options.candidate,
+        limits_file=Path(options.limits) if options.limits else None,
+    )

@@ -1,0 +1,114 @@
+"""Champion and baseline, run again with fresh seeds and compared."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ratchet.base.errors import DataError
+from ratchet.base.io import read_record, write_json
+from ratchet.base.stats import welch_interval
+from ratchet.base.structs import replace
+from ratchet.integrity.run_checks import Scrutiny
+from ratchet.records.records import (
+    Baseline,
+    Confirmation,
+    ConfirmationRun,
+    Incumbent,
+    Outcome,
+    Role,
+    RunSummary,
+)
+from ratchet.runs.executor import Executor
+from ratchet.session import Session
+
+CONFIRMATION_LEVEL = 0.95
+
+
+def write_confirmation(session: Session) -> None:
+    """Write the confirmation; only its runs enter the gain that is reported."""
+    champion = session.state(session.config.rounds).incumbent
+    # A judge that changed its mind may have left the branch ahead.
+    session.repo.settle(champion.commit)
+    replicates = range(session.config.confirm_replicates if champion.number else 0)
+    pairs = [_read(session, champion, replicate) for replicate in replicates]
+    write_json(session.paths.confirmation, confirm_champion_of(session, champion, pairs))
+
+
+def write_confirmation_run(session: Session, replicate: int) -> None:
+    """Write one pair of runs, or that there is no champion to confirm."""
+    champion = session.state(session.config.rounds).incumbent
+    write_json(
+        session.paths.confirm_run(replicate), confirmation_pair(session, champion, replicate)
+    )
+
+
+def confirmation_pair(session: Session, champion: Incumbent, replicate: int) -> ConfirmationRun:
+    """One run of baseline and champion, in turn: a machine that slows down slows both."""
+    if champion.number == 0:
+        return ConfirmationRun(0, champion.source)
+    baseline = read_record(Baseline, session.paths.baseline)
+    ours = Executor(session).run(baseline.files, Role.CONFIRM, replicate, audit=True)
+    theirs = Executor(session).run(
+        champion.files, Role.CONFIRM, replicate, champion.number, "champion", audit=True
+    )
+    return ConfirmationRun(champion.number, champion.source, ours, theirs)
+
+
+def _read(session: Session, champion: Incumbent, replicate: int) -> ConfirmationRun:
+    path = session.paths.confirm_run(replicate)
+    found = read_record(ConfirmationRun, path)
+    if found.source != champion.source:
+        raise DataError(
+            f"{path}: expected runs of experiment {champion.number}, found those of "
+            f"{found.champion}; make them again: snakemake --cores 1 --forcerun confirm_run"
+        )
+    return found
+
+
+def confirm_champion_of(
+    session: Session, champion: Incumbent, made: Sequence[ConfirmationRun]
+) -> Confirmation:
+    """A champion beside the session's baseline; it may be another session's."""
+    if champion.number == 0:
+        return Confirmation(champion=0, level=CONFIRMATION_LEVEL, detail="nothing was kept")
+    pairs = [
+        (each.baseline_run, each.champion_run)
+        for each in made
+        if each.baseline_run is not None and each.champion_run is not None
+    ]
+    result = _result(session, champion.number, pairs)
+    session.journal.append(
+        "confirmed", gain=result.gain, low=result.low, high=result.high, detail=result.detail
+    )
+    return result
+
+
+def _result(
+    session: Session, champion: int, pairs: list[tuple[RunSummary, RunSummary]]
+) -> Confirmation:
+    runs = [run for pair in pairs for run in pair]
+    failed = next((run for run in runs if run.outcome is not Outcome.OK), None)
+    found = Confirmation(
+        champion=champion,
+        baseline_runs=tuple(ours for ours, _ in pairs),
+        champion_runs=tuple(theirs for _, theirs in pairs),
+        level=CONFIRMATION_LEVEL,
+    )
+    if failed is not None:
+        detail = f"a run failed with seed {failed.seed}: {failed.outcome.value}, {failed.reason}"
+        return replace(found, detail=detail)
+    wrong = Scrutiny(session).wrong([theirs for _, theirs in pairs])
+    if wrong is not None:
+        return replace(found, detail=f"the champion's runs are tampered with: {wrong}")
+    comparison = welch_interval(
+        [session.value(ours) for ours, _ in pairs],
+        [session.value(theirs) for _, theirs in pairs],
+        CONFIRMATION_LEVEL,
+    )
+    found = replace(found, gain=comparison.gain, low=comparison.low, high=comparison.high)
+    before = [session.sign * ours.audit for ours, _ in pairs if ours.audit is not None]
+    after = [session.sign * theirs.audit for _, theirs in pairs if theirs.audit is not None]
+    if len(before) < len(pairs) or len(after) < len(pairs):
+        return found
+    audit = welch_interval(before, after, CONFIRMATION_LEVEL)
+    return replace(found, audit_gain=audit.gain, audit_low=audit.low, audit_high=audit.high)

@@ -1,0 +1,534 @@
+"""Verdicts of one round, decided from the runs that were made."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+
+from ratchet.base.io import read_json, read_record, write_json
+from ratchet.base.structs import Frozen, Struct, field, replace
+from ratchet.integrity.run_checks import Case, Scrutiny, confirms_jump, is_implausible_jump
+from ratchet.judge.judge import Assessment, Judge
+from ratchet.judge.tradeoffs import (
+    Configuration,
+    Efficiency,
+    Tariff,
+    credit_used,
+    efficiency_bounds,
+    pareto_status,
+)
+from ratchet.records.records import (
+    Experiment,
+    Incumbent,
+    Outcome,
+    Proposal,
+    Remeasurement,
+    Role,
+    RoundVerdict,
+    Ruling,
+    RunSummary,
+    SessionState,
+    Verdict,
+    mean_memory,
+)
+from ratchet.records.results_table import TableRow, record_rows
+from ratchet.records.store import RunRecord
+from ratchet.runs.executor import Executor
+from ratchet.session import Session, memory_ceiling
+from ratchet.steering.code_diff import count_changes, net_code_lines
+from ratchet.task.task import broken_constraint
+
+# --------------------------------------------------------------------
+# Further runs of the incumbent: to see whether it moved, and for the judge's tests.
+
+
+ALARM_SDS = 3.0
+"""A run further than this from what was expected raises the alarm.
+
+The sds count with the noise floor at the upper end of its 90 % interval, since the
+few runs of a session tell little about it.  In simulated sessions 0.3 to 1.5 % of
+the checks of an incumbent that did not move raise the alarm (5 % after a baseline
+of two runs), and 60 to 100 % of those that moved by ten noise floors.  With the
+noise floor itself 2 to 12 % of the checks would be false alarms."""
+
+
+ROUND_STRIDE = 10_000
+"""Replicate numbers of runs that the judge asks for start at this times the round;
+those below, as many as there can be rounds, belong to the regular checks."""
+
+
+class Reference(Struct):
+    """The incumbent of one round, to be run again.
+
+    The seeds depend on the round and on how many runs a candidate has had before in
+    it.  So a replay finds the same ones, and so do the round's other candidates:
+    whoever is first makes a run, the others wait for it and share it.
+    """
+
+    session: Session
+    incumbent: Incumbent
+    round: int
+    runs: list[RunSummary] = field(default_factory=list)
+
+    def check(self) -> RunSummary | None:
+        """The regular run of the incumbent, if this round is one for it."""
+        every = self.session.config.remeasure_every
+        return self._run(self.round) if every and self.round % every == 0 else None
+
+    def learn(self, judge: Judge, run: RunSummary) -> Remeasurement:
+        """Tell the judge of a regular run; how surprising it was before that."""
+        session = self.session
+        mean, sd = judge.incumbent_mean, judge.incumbent_sd
+        spread = math.hypot(sd, judge.noise_interval()[1])
+        z = None
+        if run.outcome is Outcome.OK:
+            value = session.value(run)
+            z = session.sign * (value - mean) / spread
+            judge.incumbent(value)
+        return Remeasurement(
+            number=self.incumbent.number,
+            run=run,
+            expected=session.sign * mean,
+            sd=spread,
+            z=z,
+            alarm=z is not None and abs(z) > ALARM_SDS,
+        )
+
+    def supply(self, judge: Judge) -> None:
+        """Make the runs that the judge wants before its next assessment.
+
+        After one that failed, or once the round's allowance is used up, it has
+        to do with what it knows.
+        """
+        most = self.session.config.incumbent_runs
+        while judge.incumbent_runs_wanted and len(self.runs) < most:
+            if any(run.outcome is not Outcome.OK for run in self.runs):
+                return
+            run = self._run(ROUND_STRIDE * self.round + len(self.runs))
+            self.runs.append(run)
+            if run.outcome is Outcome.OK:
+                judge.incumbent(self.session.value(run))
+
+    def _run(self, replicate: int) -> RunSummary:
+        held = self.incumbent
+        name = f"incumbent, experiment {held.number}" if held.number else "incumbent, the baseline"
+        return Executor(self.session).run(held.files, Role.REMEASURE, replicate, held.number, name)
+
+
+# --------------------------------------------------------------------
+# What runs needed beside their metric: memory for a ceiling, numbers for constraints.
+
+
+def peak_memory(session: Session, runs: Sequence[RunSummary]) -> float | None:
+    """Largest memory of some runs in MiB: as they printed it, else as it was measured.
+
+    ``None`` if it is known of none of them.
+    """
+    known = [_of(session, run) for run in runs]
+    return max((memory for memory in known if memory is not None), default=None)
+
+
+def _of(session: Session, run: RunSummary) -> float | None:
+    if run.memory_mb is not None:
+        return run.memory_mb
+    record = session.store.lookup(run.key)
+    return None if record is None else record.peak_memory_mb
+
+
+def broken_constraints(session: Session, runs: Sequence[RunSummary]) -> str:
+    """Which of the task's constraints any of some runs breaks, in words; empty for none."""
+    wanted = session.task.constraints
+    if not wanted:
+        return ""
+    records = [session.store.lookup(run.key) for run in runs if run.outcome is Outcome.OK]
+    return broken_constraint(wanted, [_values(record) for record in records if record])
+
+
+def _values(record: RunRecord) -> dict[str, float | None]:
+    """What a run printed, and what was measured of it."""
+    measured = {
+        "wall_seconds": record.wall_seconds,
+        "cpu_seconds": record.cpu_seconds,
+        "peak_memory_mb": record.peak_memory_mb,
+    }
+    return {**record.metrics, **measured}
+
+
+# --------------------------------------------------------------------
+# One candidate before the judge, and the record of what was ruled on it.
+
+
+def rule_on_case(
+    case: Case, sign: int, tariff: Tariff, kept_before: Sequence[Configuration], one_kept: bool
+) -> Ruling:
+    """The record of one case once its round is decided.
+
+    ``sign`` turns lower-is-better back into the metric's own direction;
+    ``one_kept`` tells whether any candidate of the round was kept.
+    """
+    failed, found = case.failed, case.assessment
+    if case.out or found is None:
+        bent = failed is not None and failed.outcome is Outcome.TAMPERED
+        tampered = bool(case.refused or case.suspect) or bent
+        return Ruling(
+            number=case.proposal.number,
+            candidate=case.proposal.candidate,
+            commit=case.proposal.commit,
+            verdict=Verdict.TAMPERED if tampered else Verdict.CRASH,
+            reason=_out(case),
+            runs=tuple(case.runs),
+            incumbent=sign * case.incumbent,
+            net_lines=case.net_lines,
+            changes=case.changes,
+            quarantined=case.quarantined,
+            notes=case.notes,
+        )
+    memory = mean_memory(tuple(case.runs))
+    # What can never be kept is no point of the front.
+    bounds = None if case.barred else _standing(case, found, memory, kept_before)
+    return Ruling(
+        number=case.proposal.number,
+        candidate=case.proposal.candidate,
+        commit=case.proposal.commit,
+        verdict=_verdict(case, found),
+        reason=_reason(case, found, tariff),
+        runs=tuple(case.runs),
+        mean=sum(r.value for r in case.runs if r.value is not None) / len(case.runs),
+        incumbent=sign * case.incumbent,
+        delta=sign * found.delta,
+        delta_sd=found.delta_sd,
+        gain=found.gain,
+        confidence=found.confidence,
+        memory_mb=memory,
+        price=found.threshold,
+        net_lines=case.net_lines,
+        changes=case.changes,
+        memory_ratio=case.memory_ratio,
+        pareto=pareto_status(bounds),
+        pareto_low=bounds.low if bounds else None,
+        pareto_high=bounds.high if bounds else None,
+        near_miss=one_kept and not case.kept and case.promising,
+        quarantined=case.quarantined,
+        notes=case.notes,
+    )
+
+
+def _verdict(case: Case, found: Assessment) -> Verdict:
+    if not case.confirmed or case.barred:
+        return Verdict.DISCARD
+    return Verdict.MARGINAL if found.keep and not case.kept else found.verdict
+
+
+def _standing(
+    case: Case, found: Assessment, memory: float | None, kept_before: Sequence[Configuration]
+) -> Efficiency | None:
+    """Bounds on P(efficient in metric and memory) of a candidate that was measured.
+
+    Its mean is what the judge believes, freed from the luck of being chosen;
+    the sd of its runs' mean is a little more than that belief's.
+    """
+    sd = found.noise_sd / math.sqrt(found.n)
+    candidate = Configuration(case.incumbent - found.gain, sd, memory)
+    return efficiency_bounds(candidate, found.confidence, kept_before)
+
+
+def _out(case: Case) -> str:
+    """Why a case was not assessed."""
+    if case.refused:
+        return f"not run: {case.refused}"
+    return f"tampered: {case.suspect}" if case.suspect else _failure(case.failed)
+
+
+def _failure(failed: RunSummary | None) -> str:
+    if failed is None:
+        return "gave no metric"
+    return f"{failed.outcome.value.replace('_', ' ')}: {failed.reason}"
+
+
+def _reason(case: Case, found: Assessment, tariff: Tariff) -> str:
+    """One sentence: how far from the incumbent, in noise floors, at what price, how sure."""
+    direction = "better" if found.delta < 0 else "worse"
+    distance = f"{abs(found.delta):.4g} {direction} than the incumbent"
+    floors = f"{abs(found.delta) / found.noise_sd:.1f} times the noise floor"
+    count = "one run" if found.n == 1 else f"{found.n} runs"
+    text = f"{distance} over {count} ({floors}); P(better) {found.confidence:.3f}"
+    price = tariff.words(found.threshold, case.net_lines, case.memory_ratio)
+    if price:
+        kind = "beyond" if found.threshold > 0 else "within"
+        text += f"; it {price}: P({kind} that) {found.confidence_at_threshold:.3f}"
+    text += f", a keep needs {found.keep_probability:g}"
+    if found.p_value is not None and found.level is not None and found.n > 1:
+        text += f"; its fresh runs alone: p {found.p_value:.2g}, needed {found.level:.2g}"
+    if case.quarantined:
+        went = "a fresh run confirmed it" if case.confirmed else "a fresh run did not confirm it"
+        text += f"; too large to be believed on one run, {went}"
+    large = tariff.ceiling.reason(case.memory_mb)
+    if large:
+        text += f"; it {large}"
+    if case.broken:
+        text += f"; it breaks a constraint ({case.broken}), and cannot be kept"
+    if found.keep and case.confirmed and not case.kept and not case.barred:
+        text += "; another candidate of this round was better still"
+    return text
+
+
+# --------------------------------------------------------------------
+# Judge the experiments of one round.
+
+
+class Hearing(Frozen):
+    """One round before the judge as it was at the round's start.
+
+    It knows the regular check of the incumbent, and nothing of the round's other
+    candidates: all are heard side by side, by the experiment that makes their runs,
+    and once more by the verdict that rests on them.
+    """
+
+    session: Session
+    number: int
+    judge: Judge
+    state: SessionState
+    tariff: Tariff
+    scrutiny: Scrutiny
+    remeasured: Remeasurement | None = None
+
+    @classmethod
+    def open(cls, session: Session, number: int, check: RunSummary | None) -> Hearing:
+        """The hearing of round ``number`` after the incumbent's ``check``."""
+        judge = Judge.from_dict(read_json(session.paths.round(number - 1).judge))
+        state = session.state(number - 1)
+        reference = Reference(session, state.incumbent, number)
+        remeasured = None if check is None else reference.learn(judge, check)
+        tariff = _tariff(session, judge, state, number)
+        return cls(session, number, judge, state, tariff, Scrutiny(session), remeasured)
+
+    def apart(self, runs: Iterable[RunSummary]) -> Hearing:
+        """The same hearing where the judge has learned of these runs of the incumbent too."""
+        judge = Judge.from_dict(self.judge.to_dict())
+        _learn(self.session, judge, runs)
+        return replace(self, judge=judge)
+
+    def case(self, proposal: Proposal, experiment: Experiment) -> Case:
+        """A candidate with its runs, examined, and the lines of code that it adds."""
+        old = self.session.texts(self.state.incumbent.files)
+        new = self.session.texts(proposal.files)
+        runs, lines = list(experiment.runs), net_code_lines(old, new)
+        case = Case(proposal, runs, lines, self.judge.incumbent_mean)
+        case.refused, case.notes = experiment.refused, experiment.notes
+        case.changes = count_changes(old, new)
+        case.quarantined = experiment.quarantined
+        self.examine(case)
+        return case
+
+    def examine(self, case: Case) -> None:
+        """Look at what a case's runs show beside the baseline's."""
+        self.scrutiny.examine(case)
+
+    def wants_run(self, case: Case) -> bool:
+        """Assess a candidate that is not out; whether it must be run once more."""
+        session, tariff = self.session, self.tariff
+        case.incumbent = self.judge.incumbent_mean
+        case.memory_ratio = tariff.ratio(case.runs)
+        case.threshold = tariff.threshold(case.net_lines, case.memory_ratio)
+        values = [session.value(run) for run in case.runs]
+        # In mode `guaranteed` each test takes its level from a sequence that sums to
+        # the bound.  Candidates are heard side by side, so nobody knows which of those
+        # before this one will be tested: it takes the level that is its own if all
+        # are.  Levels fall, and the judge later counts the tests that were made.  The
+        # k-th of them has at least k - 1 candidates before it, so its level is at most
+        # the one that is counted, and the sum of all stays below the bound.
+        place = case.proposal.candidate
+        found = self.judge.assess(values, case.threshold, others_tested=place)
+        case.assessment, case.threshold = found, found.threshold
+        case.memory_mb = peak_memory(session, case.runs)
+        case.too_large = tariff.ceiling.refuses(case.memory_mb)
+        case.broken = broken_constraints(session, case.runs)
+        if case.barred:
+            return False
+        return found.verdict is Verdict.RETEST or _quarantine(session, case, found)
+
+    def decided(self, proposal: Proposal, experiment: Experiment) -> Case:
+        """A candidate as its experiment's runs leave it; no more are made."""
+        case = self.case(proposal, experiment)
+        if not case.out and self.wants_run(case) and case.assessment is not None:
+            # Another machine may round otherwise, where the judge hardly cares.
+            case.assessment = case.assessment.without_retest(self.judge.settings)
+        return case
+
+
+def write_verdict(session: Session, number: int) -> None:
+    """Write the verdict of round ``number`` and the judge as it is after it."""
+    here = session.paths.round(number)
+    experiments = [
+        read_record(Experiment, here.experiment(candidate))
+        for candidate in range(session.config.candidates)
+    ]
+    check = next((e.check for e in experiments if e.check is not None), None)
+    hearing = Hearing.open(session, number, check)
+    judge, tariff = hearing.judge, hearing.tariff
+    proposals = session.proposals(number).proposals
+    cases = [
+        hearing.apart(e.incumbent_runs).decided(proposals[e.candidate], e)
+        for e in experiments
+        if e.executed
+    ]
+    # Each candidate has the first so many of the same runs.
+    incumbent_runs = max((e.incumbent_runs for e in experiments), key=len)
+    _learn(session, judge, incumbent_runs)
+    _decide(session, judge, cases)
+    rulings = _rulings(session, number, cases, tariff)
+    _publish(session, cases, rulings)
+    stopped = next((e for e in experiments if e.stop is not None), None)
+    kept = next((case for case in cases if case.kept), None)
+    low, high = judge.noise_interval()
+    verdict = RoundVerdict(
+        round=number,
+        rulings=rulings,
+        kept=kept.proposal.number if kept else None,
+        noise_sd=judge.noise_sd,
+        noise_low=low,
+        noise_high=high,
+        incumbent_mean=session.sign * judge.incumbent_mean,
+        incumbent_sd=judge.incumbent_sd,
+        runs_used=sum(len(case.runs) for case in cases) + len(incumbent_runs) + (check is not None),
+        stop=stopped.stop if stopped else None,
+        detail=stopped.detail if stopped else "",
+        remeasured=hearing.remeasured,
+        incumbent_runs=incumbent_runs,
+        credit_used=tariff.credit_used + (credit_used(kept.threshold) if kept else 0.0),
+        expected_false_keeps=judge.expected_false_keeps,
+        error_spent=judge.error_spent,
+    )
+    write_json(here.judge, judge.to_dict())
+    _announce(session, verdict, cases, hearing.state)
+    write_json(here.verdict, verdict)
+
+
+def _learn(session: Session, judge: Judge, runs: Iterable[RunSummary]) -> None:
+    for each in runs:
+        if each.outcome is Outcome.OK:
+            judge.incumbent(session.value(each))
+
+
+def _tariff(session: Session, judge: Judge, state: SessionState, number: int) -> Tariff:
+    used = session.verdict(number - 1).credit_used if number > 1 else 0.0
+    prices = session.prices(judge.settings.effect_scale)
+    limit = memory_ceiling(session)
+    return Tariff(prices, judge.noise_sd, used, state.incumbent.memory_mb, limit)
+
+
+def _quarantine(session: Session, case: Case, found: Assessment) -> bool:
+    """Whether an improvement beyond everything seen must be run once more first.
+
+    After the fresh run it is settled whether that one confirms it.
+    """
+    first, *fresh = [session.value(run) for run in case.runs]
+    improvement = case.incumbent - first
+    if fresh:
+        if case.quarantined:
+            case.confirmed = confirms_jump(first, fresh[0], found.noise_sd, improvement)
+        return False
+    if not found.keep or not is_implausible_jump(improvement, found.noise_sd, ()):
+        return False
+    seen = [
+        ruling.delta
+        for _, verdict in session.history(case.proposal.round)
+        for ruling in verdict.rulings
+        if ruling.delta is not None
+    ]
+    case.quarantined = is_implausible_jump(improvement, found.noise_sd, seen)
+    return case.quarantined
+
+
+def _decide(session: Session, judge: Judge, cases: list[Case]) -> None:
+    """Keep at most the best candidate; the judge learns from all of them.
+
+    All were assessed against the same incumbent.  Those that are not kept are
+    learned first, so that the one that is becomes the incumbent last.
+    """
+    best = max((c for c in cases if c.willing), key=lambda c: c.gain, default=None)
+    for case in [c for c in cases if c is not best]:
+        if case.out:
+            judge.crash()
+            continue
+        judge.assess([session.value(r) for r in case.runs], case.threshold)
+        judge.commit(keep=False)
+    if best is not None:
+        judge.assess([session.value(r) for r in best.runs], best.threshold)
+        judge.commit(keep=True)
+        best.kept = True
+
+
+def _rulings(
+    session: Session, number: int, cases: Sequence[Case], tariff: Tariff
+) -> tuple[Ruling, ...]:
+    """The records of a decided round."""
+    one_kept = any(case.kept for case in cases)
+    kept_before: list[Configuration] = []
+    last = None
+    for earlier in range(number):
+        held = session.state(earlier).incumbent
+        if held.number != last:
+            mean = session.sign * held.mean
+            kept_before.append(Configuration(mean, held.sd, held.memory_mb))
+            last = held.number
+    return tuple(rule_on_case(case, session.sign, tariff, kept_before, one_kept) for case in cases)
+
+
+def _publish(session: Session, cases: list[Case], rulings: tuple[Ruling, ...]) -> None:
+    """The rows first, then the branch: a kill between them loses nothing."""
+    rows = [
+        TableRow(
+            commit=case.proposal.commit,
+            metric=found.mean,
+            memory_mb=found.memory_mb,
+            status=found.verdict.status,
+            description=case.proposal.description,
+        )
+        for case, found in zip(cases, rulings, strict=True)
+    ]
+    if rows:
+        first = cases[0].proposal.number
+        record_rows(session.paths.results_tsv, session.task.metric.name, first, rows)
+    for case in cases:
+        if case.kept:
+            session.repo.advance(case.proposal.commit)
+
+
+def _announce(
+    session: Session, verdict: RoundVerdict, cases: list[Case], state: SessionState
+) -> None:
+    checked = verdict.remeasured
+    if checked is not None:
+        session.journal.append(
+            "remeasured",
+            round=verdict.round,
+            number=checked.number,
+            value=checked.run.value,
+            outcome=checked.run.outcome,
+            expected=checked.expected,
+            sd=checked.sd,
+            z=checked.z,
+            alarm=checked.alarm,
+        )
+    for case, found in zip(cases, verdict.rulings, strict=True):
+        session.journal.append(
+            "verdict",
+            round=verdict.round,
+            rounds=session.config.rounds,
+            number=found.number,
+            description=case.proposal.description,
+            category=case.proposal.category,
+            verdict=found.verdict,
+            reason=found.reason,
+            mean=found.mean,
+            n=len(found.runs),
+            confidence=found.confidence,
+            near_miss=found.near_miss,
+            changes=found.changes,
+            price=found.price,
+            best=verdict.incumbent_mean,
+            noise=verdict.noise_sd,
+            kept=state.incumbent.kept + (verdict.kept is not None),
+            confirm_replicates=session.config.confirm_replicates,
+        )

@@ -1,0 +1,438 @@
+"""What is checked and decided when the Snakefile is parsed."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import math
+import re
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+from ratchet.base.errors import EXIT_IO, ConfigError, DataError, InputMissingError, RatchetError
+from ratchet.base.io import canonical_json, digest, digest_bytes, read_record
+from ratchet.base.structs import Frozen, field, replace, to_json_values
+from ratchet.config import Config, parse_config, read_config
+from ratchet.manifest import check_manifest
+from ratchet.monitor.notify import watch_inputs
+from ratchet.records.events import Journal
+from ratchet.records.paths import SessionPaths
+from ratchet.records.records import Experiment, Proposals
+from ratchet.records.session_repo import SessionRepo
+from ratchet.records.store import Store
+from ratchet.steps.ownership import take_folder
+from ratchet.steps.snakemake_hooks import clear_locks
+from ratchet.task.environment import require_caches
+from ratchet.task.presets import choose_preset, edited_files, preset_sources
+from ratchet.task.repository import task_of_config
+from ratchet.task.task import AUTO, Task
+
+# --------------------------------------------------------------------
+# ``events.jsonl``: the append-only log of what happened, and when.
+#
+# Each line is one JSON object with ``time`` (UTC, ISO 8601) and ``event``.  It
+# is the only record with times of day in it, and nothing is decided from it.
+
+
+def session_resumed(paths: SessionPaths, config: Config) -> None:
+    """Note that a session that has a journal goes on, with the settings of now."""
+    if paths.manifest.exists() and paths.events.exists():
+        # Nothing rests on it: a full disk is named by the step that needs room.
+        with contextlib.suppress(OSError):
+            Journal(paths.events).append("resumed", **planned_facts(config))
+
+
+def planned_facts(config: Config) -> dict[str, Any]:
+    """What the view of a session needs to know of its settings."""
+    names = ("session", "rounds", "confirm_replicates", "proposer")
+    return {name: getattr(config, name) for name in names}
+
+
+# --------------------------------------------------------------------
+# What code a step's result depends on, as a digest over sources.
+
+
+EXTRAS = ("*.html", "*.css", "*.js", "vendor/*", "templates/*")
+"""What a module's folder holds beside code that its result depends on."""
+
+
+@functools.cache
+def code_digest(*modules: str) -> str:
+    """Digest over the sources of these modules and all that they import of ratchet."""
+    package = Path(__file__).parents[1]
+    todo, seen = list(modules), dict[str, str]()
+    while todo:
+        path = _module_path(package, todo.pop())
+        name = "" if path is None else str(path.relative_to(package))
+        if path is None or name in seen:
+            continue
+        part = _part(path)
+        seen[name] = part.sha256
+        seen |= {str(place.relative_to(package)): sha for place, sha in part.extras.items()}
+        todo += part.imported
+    return digest(seen)
+
+
+class _Part(Frozen):
+    """What one module adds to a digest: itself, its extras, the modules that it names."""
+
+    sha256: str
+    extras: Mapping[Path, str]
+    imported: Sequence[str]
+
+
+@functools.cache
+def _part(path: Path) -> _Part:
+    source = path.read_bytes()
+    extras = [extra for kind in EXTRAS for extra in path.parent.glob(kind)]
+    return _Part(
+        digest_bytes(source),
+        {extra: digest_bytes(extra.read_bytes()) for extra in extras},
+        imported_modules(source.decode()),
+    )
+
+
+# Parsing every module would take longer than everything else that is done here.
+_IMPORT = re.compile(
+    r"^[ \t]*(?:from[ ]+(ratchet[\w.]*)[ ]+import[ ]+(\([^)]*\)|.+)|import[ ]+(ratchet\.[\w.]+))",
+    re.MULTILINE,
+)
+
+
+def imported_modules(source: str) -> list[str]:
+    """Names of ratchet's modules, and of what they hold, that a module's source imports."""
+    names = []
+    for module, listed, plain in _IMPORT.findall(source):
+        if plain:
+            names.append(plain)
+            continue
+        words = re.sub(r"#.*", "", listed).strip("() ,\n").split(",")
+        names += [f"{module}.{word.split()[0]}" for word in words if word.strip()]
+        names += [module] if module != "ratchet" else []
+    return names
+
+
+def _module_path(package: Path, name: str) -> Path | None:
+    path = package.joinpath(*name.split(".")[1:])
+    for candidate in (path.with_suffix(".py"), path / "__init__.py"):
+        if candidate.is_file() and candidate != package / "__init__.py":
+            return candidate
+    return None
+
+
+# --------------------------------------------------------------------
+# What a training asks of the machine that it is sent to, for the rules' resources.
+#
+# On one machine these say nothing but how many trainings run at once; a cluster
+# finds the place, and the hour, by them.
+
+
+DEFAULT_MEMORY_MB = 4000
+"""Where a task names no limit: room for the default task and small models; a cluster
+that enforces it is told of more by ``limits: memory_mb`` of the task, or by
+``--set-resources``."""
+
+
+HARNESS_MEMORY_MB = 1000
+"""What harness, evaluator and Snakemake take beside a run that has a limit."""
+
+
+BESIDE_A_RUN_SECONDS = 60.0
+"""Laying out, evaluating and storing a run; with a slow shared file system too."""
+
+
+PREPARE_MINUTES = 240
+"""Data may have to be fetched and tokenised, once for all sessions."""
+
+
+START_MINUTES = 5.0
+"""Start of a job on a cold node, its interpreter and packages read over the network."""
+
+
+class Needs(Frozen):
+    """Of one task: ``timeout_seconds`` is the longest that one of its runs may take."""
+
+    device: str = "cpu"
+    threads: int = 1
+    timeout_seconds: float = 0.0
+    limit_mb: int | None = None
+
+    @property
+    def memory_mb(self) -> int:
+        """Memory of a job that runs one training after the other."""
+        if self.limit_mb is None:
+            return DEFAULT_MEMORY_MB
+        return self.limit_mb + HARNESS_MEMORY_MB
+
+    def gpus(self, elsewhere: bool) -> int:
+        """How many GPUs a job asks for.
+
+        On one machine this counts trainings, so that not all that are ready start
+        at once, with or without a GPU.  Sent ``elsewhere``, a training that needs
+        no GPU must not ask for one.
+        """
+        return int(self.device == "gpu" or not elsewhere)
+
+    def cores(self, elsewhere: bool) -> int:
+        """Threads of a job; none on one machine, where ``gpus`` is what limits."""
+        return self.threads if elsewhere else 0
+
+    def prepare_minutes(self, attempt: int = 1) -> int:
+        """Time limit of the job that prepares the data."""
+        return attempt * PREPARE_MINUTES
+
+    def minutes(self, runs: int, attempt: int = 1) -> int:
+        """Time limit of a job of so many runs; more for each further attempt."""
+        seconds = runs * (self.timeout_seconds + BESIDE_A_RUN_SECONDS)
+        return attempt * math.ceil(START_MINUTES + seconds / 60)
+
+
+# --------------------------------------------------------------------
+# What happens when the Snakefile is parsed: check everything, own the folder.
+
+
+_T = TypeVar("_T")
+
+
+RESUME_HINT = "ratchet: nothing that was finished is lost; the same command goes on from here"
+
+
+# The owner's lock lives as long as the process that parsed the Snakefile.
+_owner: list[int] = []
+
+
+class WorkflowPlan(Frozen, dict=True):
+    """What the rules need to know, derived once from the configuration."""
+
+    config: Config
+    paths: SessionPaths
+    harness: Path
+    needs: Needs = field(default_factory=Needs)
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """Variables that the rules' commands and the scripts rest on."""
+        return {
+            "RATCHET_PYTHON": sys.executable,
+            "RATCHET_STEP": str(self.harness.resolve() / "workflow_scripts" / "step.py"),
+            "RATCHET_HARNESS": str(self.harness.resolve()),
+            "RATCHET_CONFIG": canonical_json(to_json_values(self.config)),
+        }
+
+    @functools.cached_property
+    def limits_file(self) -> Path:
+        """The file of the limits in force; a new one whenever a limit has changed.
+
+        Going back to earlier limits is a change too: what was skipped under the
+        others must find a newer file.
+        """
+        token = self.config.limits_token
+        number, last = (self.paths.known_limits() or [(0, "")])[-1]
+        return self.paths.limits(number if last == token else number + 1, token)
+
+    def limits_for_proposals(self, number: int) -> list[str]:
+        """The limits file, unless the round's proposals are made already.
+
+        What was done is a fact and is not redone when a limit changes; what was
+        skipped is.  The limits file is new whenever a limit is, so it makes
+        exactly the skipped parts out of date.
+        """
+        path = self.paths.round(number).proposals
+        found = _read(Proposals, path)
+        return self._limits(open_=found is None or found.stop is not None)
+
+    def offers(self, number: int) -> list[str]:
+        """The edit that a person put forward for a round, where there is one."""
+        path = self.paths.offer(number)
+        return [str(path)] if path.exists() else []
+
+    def limits_for_experiment(self, number: int, candidate: int) -> list[str]:
+        """The limits file, unless the experiment was run already."""
+        found = _read(Experiment, self.paths.round(number).experiment(candidate))
+        return self._limits(open_=found is None or not found.runs)
+
+    def _limits(self, open_: bool) -> list[str]:
+        return [str(self.limits_file)] if open_ else []
+
+    @property
+    def judge_digest(self) -> str:
+        """Changes when a verdict, or a wish for another run, may: what was run stays."""
+        settings = self.config.judging
+        code = code_digest("ratchet.steps.baseline", "ratchet.steps.experiment")
+        return digest([settings, code])
+
+    @property
+    def steer_digest(self) -> str:
+        return digest([code_digest("ratchet.steps.steer")])
+
+    @property
+    def confirm_digest(self) -> str:
+        settings = [self.config.confirm_replicates, self.config.rounds]
+        return digest([settings, code_digest("ratchet.steps.confirm")])
+
+    @property
+    def report_digest(self) -> str:
+        return digest([self.config.rounds, code_digest("ratchet.report.session_report")])
+
+
+def _read(cls: type[Any], path: Path) -> Any:
+    try:
+        return read_record(cls, path)
+    except (InputMissingError, DataError):
+        return None
+
+
+def load_plan(overrides: Mapping[str, Any], root: Path, harness: Path, owner: bool) -> WorkflowPlan:
+    """Check everything, or end the process with one message and its exit code."""
+    return _or_end(lambda: make_plan(overrides, root, harness, owner), root)
+
+
+def config_file(root: Path, harness: Path) -> str:
+    """The configuration file that counts: the working folder's, or else the harness's.
+
+    Ends the process with a message that names the line if it cannot be read, which
+    Snakemake's own does not.
+    """
+    path = _config_file(root, harness)
+    _or_end(lambda: read_config(path), root)
+    return str(path)
+
+
+def _config_file(root: Path, harness: Path) -> Path:
+    own = root / "config" / "config.yaml"
+    return own if own.exists() else harness / "config" / "config.yaml"
+
+
+def plain(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings with the values meant that Snakemake leaves as text.
+
+    It reads ``--config target=null``, and ``3e-4`` in a file, as text.
+    """
+    return {key: _plain(value) for key, value in values.items()}
+
+
+def _plain(value: Any) -> Any:
+    if value == "null":
+        return None
+    if isinstance(value, str) and re.fullmatch(r"[-+]?\d[\d_]*[eE][-+]?\d+", value):
+        return float(value)
+    return value
+
+
+def _or_end(check: Callable[[], _T], root: Path) -> _T:
+    try:
+        return check()
+    except RatchetError as error:
+        print(f"ratchet: {error}", file=sys.stderr, flush=True)
+        sys.exit(error.exit_code)
+    except OSError as error:
+        place = error.filename or root.resolve()
+        print(f"ratchet: {place}: {error.strerror}; nothing was changed", file=sys.stderr)
+        sys.exit(EXIT_IO)
+
+
+def make_plan(overrides: Mapping[str, Any], root: Path, harness: Path, owner: bool) -> WorkflowPlan:
+    """Check configuration, task and frozen inputs; take the folder if ``owner``.
+
+    ``overrides`` (Snakemake's ``--config`` and ``--configfile``) count before
+    ``config/config.yaml`` of the working folder, or else of the harness.
+    Nothing is written before everything was checked.  Raises a
+    :class:`ratchet.base.errors.RatchetError` with one clear message.
+    """
+    schema_path = harness / "config" / "schema.yaml"
+    path = _config_file(root, harness)
+    written = read_config(path)
+    given = {k: v for k, v in plain(overrides).items() if k not in written or v != written[k]}
+    values = {**written, **given}
+    settings = parse_config(values, schema_path, _where(path, given), root / "config")
+    defined = task_of_config(settings, root, harness)
+    paths = SessionPaths(settings.session, root)
+    # What was tried by hand belongs to the session, however few rounds are asked for.
+    settings = replace(settings, rounds=max(settings.rounds, paths.last_offer))
+    with watch_inputs(settings, paths, owner):
+        frozen = check_manifest(paths, settings, defined)
+    if frozen is None:
+        _check_preset(settings, defined)
+        _check_budget(settings, defined)
+        if not defined.fills_caches:
+            require_caches(defined.caches, defined.clone)
+    if settings.by_agent:
+        _check_agent(settings, defined, root, new=frozen is None)
+    if owner and not _owner:
+        _own(root, paths)
+        # Edits that are tried by hand are made in these very files.
+        if frozen is not None and not paths.last_offer:
+            for name in edited_files(frozen, defined.folder):
+                print(
+                    f"ratchet: {defined.folder / name} is not what session "
+                    f"{settings.session!r} started from; it goes on with its own copy",
+                    file=sys.stderr,
+                )
+    return WorkflowPlan(settings, paths, harness, _needs(settings, defined))
+
+
+def _needs(settings: Config, defined: Task) -> Needs:
+    timeout = settings.timeout_seconds
+    named = next((preset for preset in defined.presets if preset.name == settings.preset), None)
+    return Needs(
+        device=defined.sized(named).device,
+        threads=defined.threads,
+        timeout_seconds=defined.timeout_seconds if timeout is None else timeout,
+        limit_mb=defined.limits.get("memory_mb"),
+    )
+
+
+def _check_preset(settings: Config, defined: Task) -> None:
+    """Refuse a preset that a new session could not start with.
+
+    What ``auto`` will choose is decided where the session starts.
+    """
+    wanted, where = settings.preset, str(defined.definition)
+    known = defined.presets
+    if wanted == AUTO:
+        choose_preset(wanted, known, math.inf, where)
+        return
+    chosen = choose_preset(wanted, known, None, where)
+    if chosen is not None:
+        preset_sources(defined, chosen.constants, chosen.name)
+
+
+def _check_budget(settings: Config, defined: Task) -> None:
+    """Refuse a budget that the task's own code would not notice."""
+    if defined.budget_fixed and (settings.budget_seconds, settings.budget_steps) != (None, None):
+        raise ConfigError(
+            f"budget_seconds, budget_steps: expected null, since the code of {defined.name} fixes "
+            f"its budget itself (budget.fixed in {defined.definition})"
+        )
+
+
+def _check_agent(settings: Config, defined: Task, root: Path, new: bool) -> None:
+    """Refuse an agent that could not work on this task, or that a new session cannot start."""
+    from ratchet.proposers.agent_process import agent_program, require_agent
+    from ratchet.proposers.agent_workspace import check_file_names  # needed with an agent only
+
+    names = (*defined.mutable, *defined.fixed, defined.brief)
+    check_file_names(names, str(defined.definition))
+    if new:
+        require_agent(
+            agent_program(settings.proposer, settings.agent_command, root), settings.proposer
+        )
+
+
+def _where(path: Path, given: Mapping[str, Any]) -> str:
+    """Where a mistake in the settings may stand."""
+    return f"{path}, --config" if given else str(path)
+
+
+def _own(root: Path, paths: SessionPaths) -> None:
+    """Be the only session in this folder; clear what dead ones left locked.
+
+    The lock is released by the kernel when the process ends, however it ends,
+    so whoever gets it knows that nobody else lives here.
+    """
+    _owner.append(take_folder(root, paths.session))
+    clear_locks(root)
+    Store(paths.store).clear_partial()
+    SessionRepo(paths.repository, paths.session).clear_stale_locks()

@@ -1,0 +1,235 @@
+"""Hash every input, prepare the data, freeze the manifest."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import ratchet
+from ratchet.base.errors import DataError, StoreError
+from ratchet.base.io import (
+    Fingerprint,
+    digest_file,
+    fingerprint,
+    read_bytes,
+    write_bytes,
+    write_json,
+)
+from ratchet.base.structs import from_json_values, replace, to_json_values
+from ratchet.config import Config
+from ratchet.manifest import build_manifest, harness_digest
+from ratchet.records.events import Journal
+from ratchet.records.paths import SessionPaths
+from ratchet.records.records import Preset, TaskPython
+from ratchet.records.session_repo import protect_folder
+from ratchet.records.store import Store
+from ratchet.runs.hardware import memory_gb
+from ratchet.runs.sandbox.container import run_facts
+from ratchet.runs.sandbox.sandbox import SandboxKind, describe_sandbox
+from ratchet.runs.workspace import resolve_command
+from ratchet.steps.plan import planned_facts
+from ratchet.task.environment import (
+    Interpreter,
+    cache_fingerprints,
+    caches_complete,
+    package_deviations,
+    task_interpreter,
+    verify_packages,
+    verify_packages_of,
+)
+from ratchet.task.presets import choose_preset
+from ratchet.task.task import AUTO, Task
+
+# Preparation may download and tokenize; it is bounded all the same.
+PREPARE_TIMEOUT_SECONDS = 24 * 3600.0
+PREPARED = "prepared"
+# So many packages that differ are named; the manifest has all.
+TOLD = 3
+
+
+def write_manifest(config: Config, task: Task, root: Path, harness: Path, journal: Journal) -> None:
+    """Write the manifest of a new session."""
+    paths = SessionPaths(config.session, root)
+    store = Store(paths.store)
+    protect_folder(store.paths.root)
+    preset = choose_session_preset(config, task)
+    task = task.sized(preset)
+    journal.append(
+        "session_started",
+        **planned_facts(config),
+        task=task.name,
+        metric=task.metric.name,
+        device=task.device,
+    )
+    python = task_interpreter(config, task, root, harness)
+    told = _check_environment(config, task, python)
+    # Said, and refused, before anything is run.
+    kept_apart = describe_sandbox(config.isolation)
+    data = _data(task, store, preparation_variables(task, preset), python)
+    fill_caches(task, store, preparation_variables(task, preset), python)
+    read = cache_fingerprints(task.caches, task.clone, store)
+    code = harness_digest(Path(ratchet.__file__).parent)
+    mode = judge_mode(config)
+    frozen = build_manifest(config, task, store, data, code, mode, preset, told, read)
+    if kept_apart == SandboxKind.CONTAINER:
+        versions = {**frozen.versions, **run_facts()}
+        frozen = replace(frozen, versions=versions)
+    write_json(paths.manifest, frozen)
+    journal.append(
+        "prepared",
+        data={name: entry.sha256 for name, entry in data.items()},
+        isolation=kept_apart,
+        **({"preset": preset.name} if preset else {}),
+    )
+
+
+def _check_environment(config: Config, task: Task, python: Interpreter | None) -> TaskPython | None:
+    """Compare what is installed with the task's lock.
+
+    An interpreter that the configuration names may differ; that is said, and kept
+    in the manifest.
+    """
+    if python is None:
+        verify_packages(task.environment)
+        return None
+    if config.python is None:
+        verify_packages_of(task.environment, python)
+        return TaskPython(python.version, python.packages_sha256)
+    found = package_deviations(task.environment, python)
+    if found:
+        more = f"; and {len(found) - TOLD} more" if len(found) > TOLD else ""
+        print(
+            f"ratchet: python: {config.python} is not as {task.environment.name} says "
+            f"({'; '.join(found[:TOLD])}{more}); the manifest keeps what it has",
+            file=sys.stderr,
+        )
+    return TaskPython(python.version, python.packages_sha256, tuple(found))
+
+
+def preparation_variables(task: Task, preset: Preset | None) -> dict[str, str]:
+    """What the task and its preset set for preparation, runs and evaluator."""
+    return {**task.variables, **(preset.environment if preset else {})}
+
+
+def choose_session_preset(config: Config, task: Task) -> Preset | None:
+    """The preset of a new session; for ``auto`` by what this machine has."""
+    memory = memory_gb(task.device) if config.preset == AUTO else None
+    return choose_preset(config.preset, task.presets, memory, str(task.definition))
+
+
+def judge_mode(config: Config) -> str:
+    """``auto`` as decided at the start, so that extending does not re-judge."""
+    if config.mode != "auto":
+        return config.mode
+    from ratchet.judge.settings import JudgeMode, Settings  # slow to import
+
+    planned = config.rounds * config.candidates
+    short = Settings.for_session(JudgeMode.AUTO, planned).keep_probability
+    gain = Settings.for_session(JudgeMode.GAIN, planned).keep_probability
+    return str(JudgeMode.GAIN if short == gain else JudgeMode.BALANCED)
+
+
+def _data(
+    task: Task, store: Store, variables: Mapping[str, str], python: Interpreter | None
+) -> dict[str, Fingerprint]:
+    """Prepared data files by name; prepared once for all sessions with equal inputs."""
+    names = list(task.data_names)
+    if not names:
+        return {}
+    question = preparation_inputs(task, variables, python)
+
+    def prepare() -> dict[str, Fingerprint]:
+        return _prepare(task, store, names, variables, python)
+
+    answer = store.memo(PREPARED, question, lambda: to_json_values(prepare()))
+    found = {name: from_json_values(Fingerprint, value, name) for name, value in answer.items()}
+    try:
+        for entry in found.values():
+            store.path(entry.sha256)
+    except StoreError:
+        again = prepare()
+        if to_json_values(again) != answer:
+            raise DataError(
+                f"{task.folder}: preparing the data again gave other bytes than before; "
+                "its `prepare` command must be deterministic"
+            ) from None
+    return found
+
+
+def fill_caches(
+    task: Task, store: Store, variables: Mapping[str, str], python: Interpreter | None
+) -> None:
+    """Run the preparation of a task that fills a cache, where one is missing."""
+    if not task.fills_caches or caches_complete(task.caches, task.clone):
+        return
+    store.paths.partial.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=store.paths.partial, prefix="prepare-") as name:
+        work = Path(name).resolve()
+        for fixed in task.fixed:
+            write_bytes(work / fixed, read_bytes(task.folder / fixed))
+        _call(task, work, work, variables, python)
+
+
+def preparation_inputs(
+    task: Task, variables: Mapping[str, str], python: Interpreter | None = None
+) -> dict[str, Any]:
+    """Everything that the prepared data depend on."""
+    return {
+        "command": list(task.prepare),
+        "fixed": {n: fingerprint(task.folder / n).sha256 for n in task.fixed},
+        "environment": digest_file(task.environment),
+        "names": list(task.data_names),
+        # Only where there are any, so that what was prepared without stays known.
+        **({"variables": dict(variables)} if variables else {}),
+        **({"python": python.packages_sha256} if python else {}),
+    }
+
+
+def _prepare(
+    task: Task,
+    store: Store,
+    names: list[str],
+    variables: Mapping[str, str],
+    python: Interpreter | None,
+) -> dict[str, Fingerprint]:
+    """Run the task's own preparation in a folder of its own and keep what it made."""
+    store.paths.partial.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=store.paths.partial, prefix="prepare-") as name:
+        folder = Path(name).resolve()
+        work, out = folder / "task", folder / "out"
+        out.mkdir()
+        for fixed in task.fixed:
+            write_bytes(work / fixed, read_bytes(task.folder / fixed))
+        _call(task, work, out, variables, python)
+        missing = [n for n in names if not (out / n).is_file()]
+        if missing:
+            raise DataError(
+                f"{task.definition}: the prepare command made no file {missing[0]} in its {{out}}"
+            )
+        return {n: store.fingerprint(out / n, n) for n in names}
+
+
+def _call(
+    task: Task, work: Path, out: Path, variables: Mapping[str, str], python: Interpreter | None
+) -> None:
+    command = [word.replace("{out}", str(out)) for word in resolve_command(task.prepare, python)]
+    settings = {"PYTHONHASHSEED": "0", "PYTHONDONTWRITEBYTECODE": "1", **variables}
+    done = subprocess.run(
+        command,
+        cwd=work,
+        env={**os.environ, **settings},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        timeout=PREPARE_TIMEOUT_SECONDS,
+        check=False,
+    )
+    if done.returncode:
+        said = (done.stderr or done.stdout).decode(errors="replace").strip()[-2000:]
+        raise DataError(
+            f"{task.definition}: the prepare command ended with status {done.returncode}:\n{said}"
+        )

@@ -1,0 +1,329 @@
+"""What a round tries, chosen and recorded as commits."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
+
+from ratchet.base.io import read_record, source_digest, write_json
+from ratchet.base.structs import Frozen, Struct, field, from_json_values, replace, to_json_values
+from ratchet.base.text import one_line
+from ratchet.config import Strategy
+from ratchet.proposers.declared import propose_by_strategy, propose_declared, unified_diff
+from ratchet.proposers.idea import Idea, carry_over, sole_setting
+from ratchet.records.history import History
+from ratchet.records.paths import SessionPaths
+from ratchet.records.records import (
+    HAND,
+    Edit,
+    Proposal,
+    Proposals,
+    SessionState,
+    StopReason,
+    stream_seed,
+)
+from ratchet.session import Session
+from ratchet.steps.limits import announce_stop
+from ratchet.task.edits import Draft, apply_declared
+
+# --------------------------------------------------------------------
+# Edits that are put forward for a round: by people, or as wins of other competitors.
+
+
+class Offer(Frozen):
+    """An edit: the mutable files by digest, and what it is about.
+
+    ``proposer``, ``origin`` and ``edit`` are the proposal's, which it becomes.
+    """
+
+    files: Mapping[str, str]
+    category: str
+    description: str
+    hypothesis: str
+    proposer: str = HAND
+    origin: str = ""
+    edit: Edit | None = None
+
+
+def read_offer(paths: SessionPaths, number: int) -> Offer | None:
+    """What was put forward for round ``number``, if anything was."""
+    path = paths.offer(number)
+    return read_record(Offer, path) if path.exists() else None
+
+
+def write_offer(paths: SessionPaths, number: int, offer: Offer) -> None:
+    """Put an edit forward for round ``number``, which has not been run."""
+    write_json(paths.offer(number), offer)
+
+
+# --------------------------------------------------------------------
+# Choose what a round tries, and record it as commits.
+
+
+PROPOSER = {"kind": "declared", "version": 1}
+
+
+Answer = dict[str, Any]
+
+
+def write_proposals(session: Session, number: int) -> None:
+    """Write the proposals of round ``number``, or that there are none left."""
+    history = History.read(session.paths, number - 1)
+    # Nothing is proposed after the end, nor before the round before is steered.
+    assert history.last == history.state.round == number - 1
+    result = Proposing(session, history).run()
+    if result.stop is not None:
+        announce_stop(session.journal, number, history.state, result.stop, result.detail)
+    write_json(session.paths.round(number).proposals, result)
+
+
+class Proposing(Struct):
+    """One round's choice: near misses that wait come first, then something new."""
+
+    session: Session
+    history: History
+    made: list[Proposal] = field(default_factory=list)
+    dropped: list[int] = field(default_factory=list)
+
+    @property
+    def number(self) -> int:
+        """The round that is proposed."""
+        return self.history.last + 1
+
+    @property
+    def state(self) -> SessionState:
+        """What the round starts from."""
+        return self.history.state
+
+    def run(self) -> Proposals:
+        """As many proposals as the round has candidates, or as there are.
+
+        An edit that a person put forward for the round is all that it tries.
+        """
+        offer = read_offer(self.session.paths, self.number)
+        if offer is not None:
+            self._record({**self._answer(self._offered(offer)), "origin": offer.origin})
+            return Proposals(self.number, tuple(self.made))
+        most = self.session.config.candidates
+        queue = list(self.state.near_misses)
+        while queue and len(self.made) < most:
+            self._try_again(queue.pop(0))
+        if self.session.config.by_agent:
+            return self._by_agent()
+        if self.session.config.proposer == HAND:
+            return self._nothing_offered()
+        again = len(self.made)
+        while len(self.made) < most and self._try_new(len(self.made) - again):
+            pass
+        dropped = tuple(self.dropped)
+        if self.made:
+            return Proposals(self.number, tuple(self.made), dropped=dropped)
+        detail = "every declared change has been tried; add some to the task's search_space"
+        return Proposals(self.number, (), StopReason.EXHAUSTED, detail, dropped)
+
+    def _nothing_offered(self) -> Proposals:
+        dropped = tuple(self.dropped)
+        if self.made:
+            return Proposals(self.number, tuple(self.made), dropped=dropped)
+        detail = "no further edit was put forward; edit the files and run: ratchet try -m WHY"
+        return Proposals(self.number, (), StopReason.EXHAUSTED, detail, dropped)
+
+    def _offered(self, offer: Offer) -> Idea:
+        new = self.session.texts(offer.files)
+        return Idea(
+            category=offer.category,
+            description=offer.description,
+            hypothesis=offer.hypothesis,
+            contents=new,
+            edit=offer.edit or sole_setting(self._old, new),
+            proposer=offer.proposer,
+        )
+
+    def _by_agent(self) -> Proposals:
+        """The same with an agent, asked for one proposal after the other.
+
+        A round without any is no end: the next one asks again.
+        """
+        from ratchet.proposers.agent import Asking  # much comes with it, for agents alone
+
+        asking = Asking(self.session, self.history)
+        dropped = tuple(self.dropped)
+        stop = asking.stop()
+        if stop is not None and not self.made:
+            return Proposals(self.number, (), *stop, dropped)
+        for slot in range(len(self.made), self.session.config.candidates):
+            if asking.stop() is not None:
+                break
+            idea = asking.ask(slot, self.made, self._next)
+            if idea is not None:
+                self._record(self._answer(idea))
+        limits = self.session.config.limits_token if asking.calls else ""
+        calls = tuple(asking.calls)
+        return Proposals(self.number, tuple(self.made), dropped=dropped, calls=calls, limits=limits)
+
+    @property
+    def earlier(self) -> list[Proposal]:
+        """The proposals of all rounds before this one."""
+        return [trial.proposal for trial in self.history.trials]
+
+    @property
+    def _next(self) -> int:
+        """Number of the next experiment: they are counted without gaps."""
+        return max((p.number for p in (*self.earlier, *self.made)), default=0) + 1
+
+    def _try_again(self, missed: int) -> None:
+        """Propose a near miss on the new incumbent, unless it would be nothing new."""
+        before = next(p for p in self.earlier if p.number == missed)
+        answer = self._declared_again(before) or self._merged(before)
+        measured = {p.source for p in (*self.earlier, *self.made)} | {self.state.incumbent.source}
+        if answer is None or answer["source"] in measured:
+            self.dropped.append(missed)
+        else:
+            self._record(answer, retry_of=missed)
+
+    def _try_new(self, skip: int) -> bool:
+        """Propose an edit that was never tried; false if none is left."""
+        known = (*self.earlier, *self.made)
+        tried = {p.edit.label for p in known if p.edit is not None}
+        draft = partial(self._new, tried, skip)
+        answer = self._ask({"tried": sorted(tried), "candidate": skip}, draft)
+        if answer is None:
+            return False
+        self._record(answer)
+        return True
+
+    def _declared_again(self, before: Proposal) -> Answer | None:
+        """A near miss whose edit is declared, done once more."""
+        if before.edit is None:
+            return None
+        label = before.edit.label
+        space = self.session.task.search_space
+
+        def draft() -> Answer | None:
+            found = apply_declared(space, self._old, label)
+            return None if found is None else self._again(before, _idea(found))
+
+        return self._ask({"again": before.number, "edit": label}, draft)
+
+    def _merged(self, before: Proposal) -> Answer | None:
+        """Any other near miss: what it changed, merged with what was kept since."""
+        parent = self.history.sources[before.parent]
+        texts = self.session.texts
+        merged = carry_over(texts(parent), texts(before.files), self._old)
+        if merged is None:
+            return None
+        return self._again(
+            before,
+            Idea(
+                category=before.category,
+                description=before.description,
+                hypothesis=before.hypothesis,
+                contents=merged,
+                edit=before.edit,
+                proposer=before.proposer,
+                expected_effect=before.expected_effect,
+            ),
+        )
+
+    def _again(self, before: Proposal, idea: Idea) -> Answer:
+        why = (
+            f"Experiment {before.number} was probably better too, but another candidate of its "
+            f"round was kept; the same edit on the new incumbent. {idea.hypothesis}"
+        )
+        name = f"{idea.description} (again, was experiment {before.number})"
+        return self._answer(replace(idea, description=name, hypothesis=why))
+
+    def _new(self, tried: set[str], skip: int) -> Answer | None:
+        draft = self._draft(tried, skip)
+        return None if draft is None else self._answer(_idea(draft))
+
+    def _draft(self, tried: set[str], skip: int) -> Draft | None:
+        space, ranking = self.session.task.search_space, self.state.ranking
+        followed = self.session.config.strategy
+        if followed is None:
+            return propose_declared(space, self._old, tried, ranking, skip)
+        counts = Counter(p.category for p in self.earlier if not p.origin)
+        strategy = Strategy.of(followed)
+        place = strategy.name, self.number, len(self.made)
+        seed = stream_seed(self.session.config.seed, "strategy", *place)
+        return propose_by_strategy(strategy, space, self._old, tried, ranking, counts, seed, skip)
+
+    @property
+    def _old(self) -> dict[str, str]:
+        return self.session.texts(self.state.incumbent.files)
+
+    def _ask(self, question: Answer, draft: Any) -> Answer | None:
+        """The proposer's answer; the one that it gave before, if it was asked before."""
+        rest = {
+            "proposer": PROPOSER,
+            "session_seed": self.session.config.seed,
+            "definition": self.session.manifest.definition.sha256,
+            "incumbent": dict(self.state.incumbent.files),
+            "ranking": list(self.state.ranking),
+            "round": self.number,
+            **({"strategy": dict(followed)} if (followed := self.session.config.strategy) else {}),
+        }
+        answer: Answer | None = self.session.store.memo("proposals", {**rest, **question}, draft)
+        return answer
+
+    def _answer(self, draft: Idea) -> Answer:
+        """An idea without its commit, as JSON values."""
+        text, added, removed = unified_diff(self._old, draft.contents)
+        sources = {
+            name: self.session.store.put(content.encode("utf-8", errors="surrogateescape"))
+            for name, content in draft.contents.items()
+        }
+        return {
+            "source": source_digest(sources),
+            "files": sources,
+            "category": draft.category,
+            "description": one_line(draft.description),
+            "hypothesis": one_line(draft.hypothesis),
+            "diff": text.encode("utf-8", errors="replace").decode(),
+            "lines_added": added,
+            "lines_removed": removed,
+            "edit": to_json_values(draft.edit),
+            "proposer": draft.proposer,
+            "expected_effect": one_line(draft.expected_effect),
+            "notes": list(draft.notes),
+        }
+
+    def _record(self, answer: Answer, retry_of: int | None = None) -> None:
+        candidate = len(self.made)
+        place = {
+            "number": self._next,
+            "round": self.number,
+            "candidate": candidate,
+            "parent": self.state.incumbent.source,
+            "commit": "",
+            "retry_of": retry_of,
+        }
+        proposal = from_json_values(Proposal, {**answer, **place}, "memoised proposal")
+        self.made.append(_commit(self.session, self.state, proposal))
+
+
+def _idea(draft: Draft) -> Idea:
+    return Idea(
+        category=draft.category,
+        description=draft.description,
+        hypothesis=draft.hypothesis,
+        contents=draft.contents,
+        edit=draft.edit,
+    )
+
+
+def _commit(session: Session, state: SessionState, proposal: Proposal) -> Proposal:
+    message = (
+        f"{proposal.description}\n\n{proposal.hypothesis}\n\n"
+        f"Round: {proposal.round}\nCategory: {proposal.category}\nSource: {proposal.source}\n"
+    )
+    commit = session.repo.commit(
+        session.tree(proposal.files),
+        message,
+        number=proposal.number,
+        parent=state.incumbent.commit,
+        ref=f"refs/ratchet/experiments/{proposal.number:04d}",
+    )
+    return replace(proposal, commit=commit)

@@ -1,0 +1,200 @@
+"""All of Snakemake that is not its public interface, and why we need it.
+
+:data:`PRIVATE` names every such part; a test fails on a version of Snakemake that lacks
+one.  Seen to work with Snakemake :data:`SEEN`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import logging
+import re
+import shutil
+import signal
+import sys
+import threading
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ratchet.base.errors import RatchetError
+from ratchet.base.io import read_record
+from ratchet.records.paths import SessionPaths
+from ratchet.records.records import Proposals, SessionState
+
+SEEN = ("9.27.1",)
+
+PRIVATE = (
+    "snakemake.logging:logger",
+    "snakemake.workflow:Workflow.is_main_process",
+    "snakemake.workflow:Workflow.non_local_exec",
+    "snakemake.workflow:Workflow.global_resources",
+    "snakemake.workflow:Workflow.register_resource",
+    "snakemake.workflow:Workflow.scheduler",
+    "snakemake.scheduling.job_scheduler:JobScheduler.exit_gracefully",
+    "snakemake.jobs:Job.is_local",
+    "snakemake.jobs:Job.wildcards_dict",
+    "snakemake_interface_executor_plugins.executors.remote:RemoteExecutor.sleep",
+)
+
+TRAININGS_AT_ONCE = 1
+
+
+# ---------------------------------------------------------------- who runs jobs
+
+# Options of Snakemake with which it runs no job; it decides that after parsing.
+_LOOKING = re.compile(
+    r"-[A-Za-z]*n[A-Za-z]*|--(dry-?run|lint|report|summary|detailed-summary|dag|rulegraph|filegraph"
+    r"|d3dag|list.*|help|version|containerize|archive|unlock|delete.*)(=.*)?"
+)
+
+
+def only_looks(arguments: Sequence[str]) -> bool:
+    """Whether a call of Snakemake will run no job, so that it need not own the folder."""
+    return any(_LOOKING.fullmatch(word) for word in arguments[1:])
+
+
+def runs_jobs(workflow: Any) -> bool:
+    """Whether this process is the one that runs the workflow's jobs.
+
+    Jobs on nodes, and those of a group, parse the Snakefile again.
+    """
+    return bool(workflow.is_main_process) and not only_looks(sys.argv)
+
+
+def sends_jobs(workflow: Any) -> bool:
+    """Whether jobs go to other machines; known when they are made, not at parsing."""
+    return bool(workflow.non_local_exec)
+
+
+def clear_locks(root: Path) -> None:
+    """Remove what dead calls of Snakemake locked; for who knows that none is alive."""
+    shutil.rmtree(root / ".snakemake" / "locks", ignore_errors=True)
+
+
+# ----------------------------------------------------------------- how jobs run
+
+
+def limit_trainings(workflow: Any) -> None:
+    """Run one training at a time where nobody says otherwise.
+
+    Without a limit all that are ready would start.  It is no line of the default
+    profile, since that counts before the others.
+    """
+    if "gpu" not in workflow.global_resources:
+        workflow.register_resource("gpu", TRAININGS_AT_ONCE)
+
+
+def place_jobs(workflow: Any, paths: SessionPaths, rounds: int) -> None:
+    """Change where a cluster's jobs run, and how often they are looked after."""
+    if workflow.is_main_process:
+        from snakemake.jobs import Job
+        from snakemake_interface_executor_plugins.executors.remote import RemoteExecutor
+
+        keep_idle_jobs_here(paths, rounds, Job)
+        look_as_often_as_asked(RemoteExecutor)
+
+
+def keep_idle_jobs_here(paths: SessionPaths, rounds: int, kind: Any) -> None:
+    """Run jobs that will find nothing to do on this machine.
+
+    Every round that is left when a session ends early would wait in a cluster's queue
+    for nothing.  Snakemake decides by rule and has no setting for this, so the answer
+    of ``kind``, its class of jobs, is extended.
+    """
+    usual = kind.is_local.fget
+
+    def is_local(job: Any) -> bool:
+        return usual(job) or is_idle(paths, rounds, job.rule.name, job.wildcards_dict)
+
+    kind.is_local = property(is_local)
+
+
+def is_idle(paths: SessionPaths, rounds: int, rule: str, wildcards: Mapping[str, str]) -> bool:
+    """Whether a job's inputs, as far as they are there, say that it will find nothing to do.
+
+    What cannot be read is not decided here: the job itself will name it.
+    """
+    try:
+        if rule == "experiment":
+            path = paths.round(int(wildcards["round"])).proposals
+            return read_record(Proposals, path).stop is not None
+        if rule == "confirm_run":
+            path = paths.round(rounds).steer
+            return read_record(SessionState, path).incumbent.number == 0
+    except (RatchetError, OSError):
+        pass
+    return False
+
+
+def look_as_often_as_asked(kind: Any) -> None:
+    """Have executors look after their jobs as often as ``--seconds-between-status-checks`` says.
+
+    Slurm's otherwise waits ten seconds longer each time that nothing has ended, up to
+    three minutes, and a round waits for it.  ``kind`` is the class of executors.
+    """
+
+    async def sleep(executor: Any) -> None:
+        settings = executor.workflow.remote_execution_settings
+        await asyncio.sleep(settings.seconds_between_status_checks)
+
+    kind.sleep = sleep
+
+
+def end_gracefully_on_sigterm(workflow: Any) -> None:
+    """Let SIGTERM finish the running jobs and then end.
+
+    Snakemake's own handler takes a lock that the interrupted thread may hold;
+    the same call in a thread of its own cannot deadlock.
+    """
+
+    def stop(*_: object) -> None:
+        threading.Thread(target=workflow.scheduler.exit_gracefully, daemon=True).start()
+
+    signal.signal(signal.SIGTERM, stop)
+
+
+# ------------------------------------------------------------- what is written
+
+_CHATTER = re.compile(
+    r"Select jobs to execute|Execute \d+ jobs|Using shell|Singularity containers: ignored"
+    r"|Assuming unrestricted shared filesystem|Config file \S+ is (?:extended|replaced) by"
+)
+
+# A failed step's whole command says less than its name and how it ended.
+_FAILED_STEP = re.compile(
+    r"RuleException:.*RATCHET_STEP\W+(?P<step>\w+) --log '?(?P<log>\S+?)'? .*"
+    r"(?:returned non-zero exit (?P<status>status \d+)|died with <Signals\.(?P<signal>\w+))",
+    re.DOTALL,
+)
+
+
+def quiet_snakemake() -> None:
+    """Drop or shorten those of Snakemake's lines that say little about the session.
+
+    The profile's ``quiet`` drops most.  A logger plugin could drop these too, but one
+    that writes to the terminal takes the place of Snakemake's own handler: colours and
+    the order of its lines with those of the steps would be ours to make.  A plugin is
+    also a package of its own that has to be named in the profile, without which
+    Snakemake ends before this file can say what is missing.
+    """
+    from snakemake.logging import logger
+
+    hush(logger)
+
+
+@functools.cache
+def hush(logger: logging.Logger) -> None:
+    """Filter what a logger says, once."""
+
+    def keep(record: logging.LogRecord) -> bool:
+        text = record.getMessage()
+        failed = _FAILED_STEP.match(text)
+        if failed is not None:
+            end = failed["status"] or str(failed["signal"])
+            record.msg = f"the step {failed['step']} ended with {end}; its log is {failed['log']}"
+            record.args = ()
+        return not _CHATTER.match(text)
+
+    logger.addFilter(keep)

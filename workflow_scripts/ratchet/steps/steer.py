@@ -1,0 +1,80 @@
+"""Turn a round's verdict into what the next round starts from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from ratchet.base.io import write_json
+from ratchet.base.structs import replace
+from ratchet.records.history import History
+from ratchet.records.records import Incumbent, SessionState, stream_seed
+from ratchet.session import Session
+from ratchet.steering.bandit import SteeringMode, rank_categories
+from ratchet.steering.suggestions import pulls_of, steering_advice
+
+
+def write_state(session: Session, number: int) -> None:
+    """Write the session's state after round ``number``."""
+    history = History.read(session.paths, number)
+    before, verdict = history.states[number - 1], history.verdicts[-1]
+    known = session.categories
+    mode = SteeringMode(session.config.steering)
+    seed = stream_seed(session.config.seed, "steer", number)
+    incumbent = _incumbent(before.incumbent, history)
+    pulls = pulls_of(history.judged)
+    ranking = rank_categories(pulls, seed, verdict.noise_sd or 0.0, mode, known)
+    suggestions, avoid = steering_advice(
+        session, history, ranking, incumbent.files, verdict.noise_sd
+    )
+    state = SessionState(
+        round=number,
+        incumbent=incumbent,
+        runs_used=before.runs_used + verdict.runs_used,
+        ranking=ranking,
+        stop=verdict.stop,
+        detail=verdict.detail,
+        near_misses=waiting_near_misses(before.near_misses, history),
+        suggestions=suggestions,
+        avoid=avoid,
+        noise_sd=verdict.noise_sd,
+    )
+    session.journal.append(
+        "round_finished", round=number, rounds=session.config.rounds, ranking=state.ranking
+    )
+    write_json(session.paths.round(number).steer, state)
+
+
+def waiting_near_misses(before: Iterable[int], history: History) -> tuple[int, ...]:
+    """Near misses that are to be tried again, after the last round of ``history``.
+
+    Those that this round tried again or found meaningless leave the queue, its
+    own near misses join it; the largest gain comes first.
+    """
+    proposals, verdict = history.proposals[-1], history.verdicts[-1]
+    judged = {ruling.number for ruling in verdict.rulings}
+    gone = {p.retry_of for p in proposals.proposals if p.number in judged} | {*proposals.dropped}
+    new = [ruling.number for ruling in verdict.rulings if ruling.near_miss]
+    gain = {trial.number: trial.gain or 0.0 for trial in history.judged}
+    left = {*before, *new} - gone
+    return tuple(sorted(left, key=lambda number: (-gain.get(number, 0.0), number)))
+
+
+def _incumbent(before: Incumbent, history: History) -> Incumbent:
+    """The incumbent after the last round; a kept trial takes the old one's place."""
+    verdict = history.verdicts[-1]
+    mean = before.mean if verdict.incumbent_mean is None else verdict.incumbent_mean
+    sd = before.sd if verdict.incumbent_sd is None else verdict.incumbent_sd
+    if verdict.kept is None:
+        return replace(before, mean=mean, sd=sd)
+    kept = history.kept[-1]
+    return replace(
+        before,
+        mean=mean,
+        sd=sd,
+        number=kept.number,
+        source=kept.proposal.source,
+        files=kept.files,
+        commit=kept.commit,
+        memory_mb=kept.memory_mb,
+        kept=before.kept + 1,
+    )

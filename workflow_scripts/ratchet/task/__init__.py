@@ -1,0 +1,1 @@
+"""What is researched: task, presets, repository, environment, edits of its files."""

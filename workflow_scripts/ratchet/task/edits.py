@@ -1,0 +1,364 @@
+"""Named values of mutable files: constants of Python, keys of YAML and JSON, found and replaced."""
+
+from __future__ import annotations
+
+import ast
+import json
+import math
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from ratchet.base.structs import Frozen
+from ratchet.records.records import Edit
+from ratchet.task.task import DeclaredChange
+
+# --------------------------------------------------------------------
+# Named values of mutable files: constants of Python, keys of YAML and JSON.
+#
+# ``WIDTH`` is a top-level ``WIDTH = literal`` of a Python file, ``optimizer.lr`` the key
+# ``lr`` below ``optimizer`` of a YAML or JSON file.  A value is replaced in its place, and
+# everything else stays as it is, byte for byte.
+
+
+YAML_SUFFIXES = (".yaml", ".yml")
+
+
+JSON_SUFFIX = ".json"
+
+
+# What Python's parser raises; the second is for null bytes.
+UNREADABLE = (SyntaxError, ValueError, RecursionError, MemoryError)
+
+
+class ValuePlace(Frozen):
+    """Where a value stands, in characters, and what it is."""
+
+    start: int
+    end: int
+    value: Any
+
+
+def is_settings(name: str) -> bool:
+    """Whether a file holds settings rather than code."""
+    return name.endswith((*YAML_SUFFIXES, JSON_SUFFIX))
+
+
+def find_value(name: str, text: str, constant: str) -> ValuePlace | None:
+    """Where a named value of a file stands.
+
+    ``None`` if it is not there, is there more than once or is none that can be replaced
+    in its place, and for files of any other kind.
+    """
+    if name.endswith(".py"):
+        return find_python(text, constant)
+    if name.endswith(YAML_SUFFIXES):
+        return _find_yaml(text, constant)
+    return _find_json(text, constant) if name.endswith(JSON_SUFFIX) else None
+
+
+def replace_value(name: str, text: str, constant: str, value: Any) -> str | None:
+    """The text with another value; ``None`` where :func:`find_value` finds none.
+
+    Also ``None`` if anything else than this value would change with it, as the other
+    places of an anchor do.
+    """
+    place = find_value(name, text, constant)
+    if place is None:
+        return None
+    new = text[: place.start] + value_literal(name, value) + text[place.end :]
+    after = find_value(name, new, constant)
+    if after is None or not _same(after.value, value):
+        return None
+    if is_settings(name):
+        try:
+            alike = _but(_load(name, new), constant) == _but(_load(name, text), constant)
+        except _errors():
+            return None
+        return new if alike else None
+    return new
+
+
+def _same(one: Any, other: Any) -> bool:
+    return bool(one == other) or (isinstance(other, tuple) and one == list(other))
+
+
+def value_literal(name: str, value: Any) -> str:
+    """A value as it is written in a file of this kind."""
+    if not is_settings(name):
+        return repr(value)
+    text = json.dumps(value, ensure_ascii=False)
+    if isinstance(value, float) and "." not in text and math.isfinite(value):
+        # YAML takes 1e-05 for text.
+        mantissa, e, exponent = text.partition("e")
+        text = f"{mantissa}.0{e}{exponent}"
+    return text
+
+
+def settings_fault(name: str, text: str) -> str | None:
+    """Why a file of a kind that is known cannot be read; ``None`` if it can.
+
+    Python is parsed, and YAML and JSON must hold a mapping.
+    """
+    if name.endswith(".py"):
+        try:
+            with warnings.catch_warnings():  # about escapes in someone else's strings
+                warnings.simplefilter("ignore")
+                ast.parse(text)
+        except UNREADABLE as error:
+            return f"does not parse ({error})"
+        return None
+    if not is_settings(name):
+        return None
+    try:
+        found = _load(name, text)
+    except _errors() as error:
+        words = " ".join(str(error).split())
+        return f"is not valid {'JSON' if name.endswith(JSON_SUFFIX) else 'YAML'} ({words:.200})"
+    if not isinstance(found, dict):
+        return "expected a mapping of names to values"
+    return None
+
+
+def changed_values(name: str, old: str, new: str) -> list[str] | None:
+    """Names of the values in which two versions of a settings file differ.
+
+    Comments and layout are no difference.  ``None`` where one of them cannot be read.
+    """
+    try:
+        before, after = _leaves(_load(name, old)), _leaves(_load(name, new))
+    except _errors():
+        return None
+    return [key for key in {**before, **after} if before.get(key) != after.get(key)]
+
+
+def _leaves(values: Any, prefix: str = "") -> dict[str, str]:
+    """Values by their names, with dots; as text, so that 1 and 1.0 and true differ."""
+    if not isinstance(values, dict) or not values:
+        return {prefix.rstrip("."): repr(values)}
+    found: dict[str, str] = {}
+    for key, value in values.items():
+        found |= _leaves(value, f"{prefix}{key}.")
+    return found
+
+
+# ---------------------------------------------------------------------- Python
+
+
+def find_python(text: str, name: str) -> ValuePlace | None:
+    """Where the literal of a top-level ``NAME = literal`` stands, and its value."""
+    try:
+        tree = ast.parse(text)
+    except UNREADABLE:
+        return None
+    values = [
+        node.value
+        for node in tree.body
+        if isinstance(node, ast.Assign | ast.AnnAssign) and node.value is not None
+        for target in (node.targets if isinstance(node, ast.Assign) else [node.target])
+        if isinstance(target, ast.Name) and target.id == name
+    ]
+    if len(values) != 1:
+        return None
+    (value,) = values
+    try:
+        found = ast.literal_eval(value)
+    except ValueError:
+        return None
+    assert value.end_lineno is not None
+    assert value.end_col_offset is not None
+    start = _offset(text, value.lineno, value.col_offset)
+    return ValuePlace(start, _offset(text, value.end_lineno, value.end_col_offset), found)
+
+
+def _offset(text: str, line: int, column: int) -> int:
+    """Character offset of a position that ``ast`` gives in lines and bytes."""
+    lines = text.splitlines(keepends=True)
+    before = sum(len(part) for part in lines[: line - 1])
+    return before + len(lines[line - 1].encode()[:column].decode())
+
+
+# ------------------------------------------------------------------------ YAML
+
+
+def _errors() -> tuple[type[Exception], ...]:
+    import yaml  # slow to import; few tasks have such files
+
+    return (yaml.YAMLError, ValueError, RecursionError, MemoryError)
+
+
+def _load(name: str, text: str) -> Any:
+    if name.endswith(JSON_SUFFIX):
+        return json.loads(text)
+    import yaml
+
+    return yaml.load(text, Loader=_loader())
+
+
+MOST_ALIASES = 16
+"""Repetitions by name (``*base``) in one YAML file: nested ones multiply."""
+
+
+def _loader() -> Any:
+    """A safe loader with few aliases, which can make a short text endless."""
+    import yaml
+
+    class Loader(yaml.SafeLoader):
+        aliases = 0
+
+        def compose_node(self, parent: Any, index: Any) -> Any:
+            if self.check_event(yaml.events.AliasEvent):
+                self.aliases += 1
+                if self.aliases > MOST_ALIASES:
+                    raise yaml.YAMLError(f"expected at most {MOST_ALIASES} aliases, found more")
+            return super().compose_node(parent, index)
+
+    return Loader
+
+
+def _find_yaml(text: str, constant: str) -> ValuePlace | None:
+    import yaml
+
+    try:
+        node: Any = yaml.compose(text, Loader=_loader())
+    except _errors():
+        return None
+    for part in constant.split("."):
+        if not isinstance(node, yaml.MappingNode):
+            return None
+        found = [value for key, value in node.value if key.value == part]
+        if len(found) != 1:
+            return None
+        (node,) = found
+    flow = isinstance(node, yaml.SequenceNode) and node.flow_style
+    plain = isinstance(node, yaml.ScalarNode) and node.style != "|" and node.style != ">"
+    if not (flow or plain) or node.start_mark.index == node.end_mark.index:
+        return None
+    start, end = node.start_mark.index, node.end_mark.index
+    # A byte order mark is no character of the text that marks count.
+    shift = 1 if text.startswith("\ufeff") else 0
+    return ValuePlace(start + shift, end + shift, _value(node))
+
+
+def _value(node: Any) -> Any:
+    """What a node means; a number such as 1e-3, which YAML 1.1 takes for text, is one."""
+    import yaml
+
+    loader = yaml.SafeLoader("")
+    found = loader.construct_object(node, deep=True)
+    if isinstance(node, yaml.ScalarNode) and node.style is None and isinstance(found, str):
+        try:
+            return float(found)
+        except ValueError:
+            return found
+    return found
+
+
+# ------------------------------------------------------------------------ JSON
+
+
+def _find_json(text: str, constant: str) -> ValuePlace | None:
+    try:
+        json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    start = _skip(text, 0)
+    for part in constant.split("."):
+        found = [place for key, place in _members(text, start) if key == part]
+        if len(found) != 1:
+            return None
+        (start,) = found
+    value, end = json.JSONDecoder().raw_decode(text, start)
+    return None if isinstance(value, dict) else ValuePlace(start, end, value)
+
+
+def _members(text: str, start: int) -> Iterator[tuple[str, int]]:
+    """Keys of an object of valid JSON, and where their values begin."""
+    if text[start] != "{":
+        return
+    decoder, place = json.JSONDecoder(), _skip(text, start + 1)
+    while text[place] != "}":
+        key, place = decoder.raw_decode(text, place)
+        place = _skip(text, _skip(text, place) + 1)  # over the colon
+        yield key, place
+        _, place = decoder.raw_decode(text, place)
+        place = _skip(text, place)
+        if text[place] == ",":
+            place = _skip(text, place + 1)
+
+
+def _skip(text: str, place: int) -> int:
+    while place < len(text) and text[place] in " \t\r\n":
+        place += 1
+    return place
+
+
+def _but(values: Any, constant: str) -> Any:
+    """Settings without one of them."""
+    head, _, rest = constant.partition(".")
+    if not isinstance(values, dict):
+        return values
+    inner = _but(values.get(head), rest) if rest else None
+    return {**values, head: inner}
+
+
+# --------------------------------------------------------------------
+# The proposer without a language model: one declared change per proposal.
+
+
+class Draft(Frozen):
+    """A change applied to the incumbent's files, not yet recorded."""
+
+    edit: Edit
+    category: str
+    description: str
+    hypothesis: str
+    contents: Mapping[str, str]
+
+
+def apply_declared(
+    space: Sequence[DeclaredChange], contents: Mapping[str, str], label: str
+) -> Draft | None:
+    """One certain change, applied to these files; ``None`` if it means nothing to them."""
+    return next((d for d in applicable_changes(space, contents) if d.edit.label == label), None)
+
+
+def applicable_changes(
+    space: Sequence[DeclaredChange], contents: Mapping[str, str]
+) -> Iterator[Draft]:
+    """Every declared change that makes a difference to these files."""
+    for change in space:
+        for name, text in contents.items():
+            if change.is_constant:
+                yield from _constants(change, name, text, contents)
+            elif text.count(change.find) == 1:
+                new = text.replace(change.find, change.replace)
+                if new != text and settings_fault(name, new) is None:
+                    edit = Edit("alternative", change.name)
+                    description = change.name.replace("-", " ")
+                    yield Draft(
+                        edit, change.category, description, change.why, {**contents, name: new}
+                    )
+
+
+def _constants(
+    change: DeclaredChange, name: str, text: str, contents: Mapping[str, str]
+) -> Iterator[Draft]:
+    place = find_value(name, text, change.name)
+    if place is None:
+        return
+    old = place.value
+    for value in change.values:
+        if value == old and (type(value) is type(old) or is_settings(name)):
+            continue
+        new = replace_value(name, text, change.name, value)
+        if new is None:
+            continue
+        why = change.why.replace("{old}", repr(old)).replace("{new}", repr(value))
+        yield Draft(
+            Edit("constant", change.name, repr(value)),
+            change.category,
+            f"{change.name} {old!r} -> {value!r}",
+            why,
+            {**contents, name: new},
+        )

@@ -1,0 +1,469 @@
+"""Interpreter, installed packages and caches of a task, compared with its locks."""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+import re
+import subprocess
+import sys
+import tomllib
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ratchet.base.errors import ConfigError, DataError, FixedInputChangedError, InputMissingError
+from ratchet.base.io import digest, digest_file, read_bytes
+from ratchet.base.structs import Frozen
+from ratchet.config import Config, resolve_task_folder
+from ratchet.records.records import CacheFingerprint
+from ratchet.records.store import Store
+from ratchet.task.task import Cache, Task
+
+# --------------------------------------------------------------------
+# The installed packages: whether they are the ones that a lock names, and where they are.
+
+
+# Where packages of an interpreter lie, and of the system's beside it.
+PACKAGE_FOLDERS = ("lib/python*/site-packages", "lib/python*/dist-packages")
+
+
+SYSTEM_PREFIXES = ("/usr", "/usr/local")
+
+
+UV_LOCK = "uv.lock"
+
+
+_PIN = re.compile(
+    r"^([A-Za-z0-9][A-Za-z0-9._-]*)(?:\[[^\]]*\])?\s*==\s*([^\s;\\]+)\s*(?:;\s*([^\\]+))?"
+)
+
+
+def locked_versions(lock: Path, markers: Mapping[str, str] | None = None) -> dict[str, str]:
+    """Versions by package name in a lock of pip's or of uv's, for this platform.
+
+    ``markers`` are conditions of another interpreter than this one.
+    Raises :class:`DataError` for a lock without pins.
+    """
+    if lock.suffix == ".toml" or lock.name == UV_LOCK:
+        return uv_lock_versions(lock, lambda marker: _applies(marker, markers))
+    found: dict[str, str] = {}
+    for line in read_bytes(lock).decode().splitlines():
+        match = _PIN.match(line)
+        if match and _applies(match.group(3), markers):
+            found[match.group(1)] = match.group(2)
+    if not found:
+        raise DataError(
+            f"{lock}: names no package with its version; make it again with: make lock, or: "
+            "uv pip compile"
+        )
+    return found
+
+
+def _applies(marker: str | None, markers: Mapping[str, str] | None) -> bool:
+    if marker is None:
+        return True
+    from packaging.markers import Marker
+
+    return Marker(marker.strip()).evaluate(dict(markers) if markers else None)
+
+
+def verify_packages(lock: Path) -> None:
+    """Raise :class:`DataError` if this interpreter has other versions."""
+    wrong = _deviations(locked_versions(lock), _installed)
+    if wrong:
+        raise _not_as_locked(lock, sys.executable, wrong, "make env")
+
+
+def verify_packages_of(lock: Path, interpreter: Interpreter) -> None:
+    """Raise :class:`DataError` if a task's own interpreter has other versions."""
+    wrong = package_deviations(lock, interpreter)
+    if wrong:
+        todo = "uv sync" if lock.name == UV_LOCK else f"make env-{lock.stem}"
+        raise _not_as_locked(lock, interpreter.executable, wrong, todo)
+
+
+def package_deviations(lock: Path, interpreter: Interpreter) -> list[str]:
+    """Where the packages of a task's own interpreter differ from a lock."""
+    from packaging.utils import canonicalize_name
+
+    def installed(name: str) -> str | None:
+        return interpreter.packages.get(canonicalize_name(name))
+
+    return _deviations(locked_versions(lock, interpreter.markers), installed)
+
+
+def _deviations(wanted: Mapping[str, str], find: Callable[[str], str | None]) -> list[str]:
+    return [
+        f"{name}: expected {version}, found {find(name) or 'none'}"
+        for name, version in wanted.items()
+        if find(name) != version
+    ]
+
+
+def _installed(name: str) -> str | None:
+    import importlib.metadata  # slow; most steps have no question about packages
+
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def _not_as_locked(lock: Path, program: str, wrong: Sequence[str], todo: str) -> DataError:
+    return DataError(
+        f"{lock}: {program} does not have the locked packages ({'; '.join(wrong)}); "
+        f"install them with: {todo}"
+    )
+
+
+def package_paths(names: Sequence[str], prefixes: Sequence[str] = ()) -> list[Path]:
+    """Everything installed under the names of some packages, wherever Python finds it.
+
+    ``prefixes`` are those of an interpreter beside this one.
+    """
+    found: set[Path] = set()
+    own = {sys.prefix, sys.base_prefix, *SYSTEM_PREFIXES, "/usr/lib", "/usr/local/lib"}
+    for prefix in own | set(prefixes):
+        for pattern in (*PACKAGE_FOLDERS, "python*/dist-packages"):
+            for folder in Path(prefix).resolve().glob(pattern):
+                for name in names:
+                    plain = name.replace("-", "_")
+                    found |= {folder / plain, folder / f"{plain}.py"}
+                    found |= set(folder.glob(f"{plain}-*.dist-info"))
+                    found |= set(folder.glob(f"{plain}-*.egg*"))
+    return sorted(path for path in found if path.exists())
+
+
+# --------------------------------------------------------------------
+# A task's own interpreter: where it is, what is installed there, what it reads.
+#
+# Tasks that need packages of their own (PyTorch, say) run in an environment of their
+# own; the harness never imports from it, but asks its interpreter what it has.
+
+
+# A cold environment on a shared disk may take long to list thousands of files.
+PROBE_SECONDS = 120.0
+
+
+# Run by the interpreter that is asked, isolated: neither the folder nor variables count.
+_PROBE = """
+import importlib.metadata, json, os, platform, re, sys
+packages = {}
+for found in importlib.metadata.distributions():
+    name = found.metadata["Name"]
+    if name:
+        packages.setdefault(re.sub(r"[-_.]+", "-", name).lower(), found.version)
+print(json.dumps({
+    "executable": sys.executable,
+    "prefixes": [sys.prefix, sys.base_prefix, sys.base_exec_prefix],
+    "version": platform.python_version(),
+    "packages": packages,
+    "markers": {
+        "python_version": ".".join(platform.python_version_tuple()[:2]),
+        "python_full_version": platform.python_version(),
+        "implementation_name": sys.implementation.name,
+        "platform_python_implementation": platform.python_implementation(),
+    },
+}))
+"""
+
+
+class Interpreter(Frozen):
+    """An interpreter as it describes itself.
+
+    ``prefixes`` are the folders that it reads, ``packages`` the installed
+    versions by normalised name, ``markers`` its part of a requirement's conditions.
+    """
+
+    executable: str
+    prefixes: tuple[str, ...]
+    version: str
+    packages: Mapping[str, str]
+    markers: Mapping[str, str]
+
+    @property
+    def packages_sha256(self) -> str:
+        """Digest over Python's version and everything that is installed."""
+        return digest({"python": self.version, "packages": dict(self.packages)})
+
+
+def task_interpreter(config: Config, task: Task, root: Path, harness: Path) -> Interpreter | None:
+    """What runs a task's commands, if not the harness's: the configuration comes first.
+
+    Raises :class:`ConfigError` if there is none where it is said to be.
+    """
+    if config.python is not None:
+        place = resolve_task_folder(config.python, root, harness)
+        return ask_interpreter(interpreter_program(place, "correct the configuration key python"))
+    if task.python is None:
+        return None
+    if task.origin is not None and task.clone is None and not _stands_alone(task):
+        raise ConfigError(
+            f"python: {task.values['python']} lies in a clone of {task.origin.repo} on this "
+            "machine, and there is none; name an environment with its packages by --config "
+            "python=PLACE, or clone it and name the clone's folder by `repo`"
+        )
+    todo = f"make it with: make env-{task.environment.stem}"
+    if task.origin is not None:
+        todo = f"make it in {task.clone}: uv sync" if task.clone else "clone the repository"
+    return ask_interpreter(
+        interpreter_program(task.python, f"{todo}, or name another one: --config python=PLACE")
+    )
+
+
+def _stands_alone(task: Task) -> bool:
+    """Whether the task's interpreter is named by a whole path."""
+    return Path(task.values["python"]).expanduser().is_absolute()
+
+
+def interpreter_program(place: Path, todo: str) -> Path:
+    """The program at ``place``, the folder of an environment or the program itself.
+
+    Raises :class:`ConfigError`, which says what ``todo``, if there is none.
+    """
+    program = place / "bin" / "python" if place.is_dir() else place
+    # Not resolved: an environment's program is a link, and its place says which one it is.
+    program = Path(os.path.abspath(program))  # noqa: PTH100
+    if not (program.is_file() and os.access(program, os.X_OK)):
+        raise ConfigError(
+            f"python: expected the folder of an environment or its interpreter, found nothing to "
+            f"run at {program}; {todo}"
+        )
+    return program
+
+
+@functools.cache
+def ask_interpreter(program: Path) -> Interpreter:
+    """Let an interpreter describe itself; asked once per process.
+
+    Raises :class:`ConfigError` if it does not answer.
+    """
+    try:
+        done = subprocess.run(
+            [str(program), "-I", "-c", _PROBE],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=PROBE_SECONDS,
+            check=False,
+        )
+        said = json.loads(done.stdout) if done.returncode == 0 else None
+    except (OSError, subprocess.SubprocessError, ValueError) as error:
+        raise ConfigError(f"python: {program} does not answer as a Python does: {error}") from None
+    if said is None:
+        last = done.stderr.decode(errors="replace").strip()[-300:]
+        raise ConfigError(
+            f"python: {program} ended with status {done.returncode} when asked what it is: {last}"
+        )
+    return Interpreter(**{**said, "prefixes": tuple(said["prefixes"])})
+
+
+# --------------------------------------------------------------------
+# Pinned versions in a ``uv.lock``: what its project needs on this platform.
+#
+# A lock of uv's holds all platforms, groups and extras at once; what is installed by
+# ``uv sync`` is what can be reached from the project itself.  Development groups are left
+# out: a run needs none of them.
+
+
+# Where the project's own packages are from, as uv writes it.
+OWN = ("virtual", "editable", "directory")
+
+
+def uv_lock_versions(lock: Path, applies: Callable[[str | None], bool]) -> dict[str, str]:
+    """Versions by package name; ``applies`` evaluates the condition of a requirement.
+
+    Raises :class:`DataError` for a file that is no lock of uv's.
+    """
+    packages = _packages(lock)
+    own = [entry for entry in packages if _is_own(entry)]
+    if not own:
+        raise DataError(f"{lock}: holds no project of its own; make it again with: uv lock")
+    named: dict[str, list[Mapping[str, Any]]] = {}
+    for entry in packages:
+        named.setdefault(entry["name"], []).append(entry)
+    found: dict[str, str] = {}
+    todo = [need for entry in own for need in entry.get("dependencies", ())]
+    seen = set()
+    while todo:
+        need = todo.pop()
+        if not applies(need.get("marker")):
+            continue
+        here = _chosen(need, named.get(need["name"], ()), applies)
+        extras = tuple(sorted(need.get("extra", ())))
+        if here is None or (id(here), extras) in seen:
+            continue
+        seen.add((id(here), extras))
+        if not _is_own(here) and "version" in here:
+            found[here["name"]] = here["version"]
+        todo += here.get("dependencies", ())
+        optional = here.get("optional-dependencies", {})
+        todo += [more for extra in extras for more in optional.get(extra, ())]
+    if not found:
+        raise DataError(f"{lock}: its project needs no package; make it again with: uv lock")
+    return dict(sorted(found.items()))
+
+
+def _packages(lock: Path) -> Sequence[Mapping[str, Any]]:
+    try:
+        data = tomllib.loads(read_bytes(lock).decode())
+        packages = data["package"]
+        whole = all(isinstance(p, dict) and isinstance(p["name"], str) for p in packages)
+    except (ValueError, KeyError, TypeError) as error:
+        raise DataError(
+            f"{lock}: is no lock of uv's ({type(error).__name__}: {error}); make it with: uv lock"
+        ) from None
+    if not whole:
+        raise DataError(f"{lock}: has packages without a name; make it again with: uv lock")
+    found: Sequence[Mapping[str, Any]] = packages
+    return found
+
+
+def _is_own(entry: Mapping[str, Any]) -> bool:
+    source = entry.get("source", {})
+    return isinstance(source, dict) and any(kind in source for kind in OWN)
+
+
+def _chosen(
+    need: Mapping[str, Any],
+    entries: Sequence[Mapping[str, Any]],
+    applies: Callable[[str | None], bool],
+) -> Mapping[str, Any] | None:
+    """The one of several versions of a package that a requirement means here."""
+    exact = [e for e in entries if need.get("version") in (None, e.get("version"))]
+    exact = [e for e in exact if need.get("source") in (None, e.get("source"))]
+    here = [
+        e
+        for e in exact
+        if "resolution-markers" not in e or any(applies(m) for m in e["resolution-markers"])
+    ]
+    return next(iter(here or exact), None)
+
+
+# --------------------------------------------------------------------
+# Folders outside of a task that its runs read: an own cache of data, tokenizers, kernels.
+#
+# They are fingerprinted when a session starts, and looked at again before every run:
+# names, sizes and digests of all files.  The digest of a large file is remembered by its
+# size and time.  Runs see them read-only, as far as the kind of isolation can do that.
+
+
+LARGE_BYTES = 32 << 20
+"""A file from this size on takes long enough to hash that its digest is worth keeping."""
+
+
+DIGESTS = "digests"
+
+
+HOME = "~"
+
+
+class CacheMount(Frozen):
+    """A folder of this machine, and where a run finds it.
+
+    ``place`` is relative to the run's folder, which is its home too, or absolute.
+    """
+
+    source: Path
+    place: Path
+
+
+def cache_source(cache: Cache, clone: Path | None) -> Path:
+    """Where a declared folder is on this machine.
+
+    Raises :class:`ConfigError` for a relative one without a clone that it is in.
+    """
+    if cache.folder.startswith(HOME):
+        return Path(cache.folder).expanduser()
+    path = Path(cache.folder)
+    if not path.is_absolute() and clone is None:
+        raise ConfigError(
+            f"cache: {cache.folder} is relative, so that it lies in a clone on this machine, and "
+            "there is none; clone the repository and name the clone's folder by `repo`"
+        )
+    return path if path.is_absolute() else Path(os.path.abspath(clone / path))  # type: ignore[operator]  # noqa: PTH100
+
+
+def cache_mount(cache: Cache, clone: Path | None) -> CacheMount:
+    """A declared folder with the place where runs find it."""
+    place = Path(cache.folder)
+    if cache.folder.startswith(HOME):
+        place = Path(*place.parts[1:])
+    return CacheMount(cache_source(cache, clone), place)
+
+
+def require_caches(caches: Sequence[Cache], clone: Path | None) -> None:
+    """Raise :class:`InputMissingError` for a folder that is not there and is not optional."""
+    for cache in caches:
+        folder = cache_source(cache, clone)
+        if not folder.is_dir() and not cache.optional:
+            todo = cache.prepare or "the repository's own preparation, such as: uv run prepare.py"
+            where = f" in {clone}" if clone else ""
+            raise InputMissingError(
+                f"{folder}: expected the folder that runs read (`cache`), found none; run{where}: "
+                f"{todo}"
+            )
+
+
+def caches_complete(caches: Sequence[Cache], clone: Path | None) -> bool:
+    """Whether all folders that have to be there are."""
+    return all(cache.optional or cache_source(cache, clone).is_dir() for cache in caches)
+
+
+def cache_fingerprints(
+    caches: Sequence[Cache], clone: Path | None, store: Store
+) -> tuple[CacheFingerprint, ...]:
+    """All folders that are there, by what they hold; raises as :func:`require_caches` does."""
+    require_caches(caches, clone)
+    folders = [(cache.folder, cache_source(cache, clone)) for cache in caches]
+    found = [_fingerprint(name, folder, store) for name, folder in folders if folder.is_dir()]
+    return tuple(found)
+
+
+def _fingerprint(name: str, folder: Path, store: Store) -> CacheFingerprint:
+    entries: dict[str, tuple[int, str]] = {}
+    for path in _files(folder):
+        size = path.stat().st_size
+        entries[str(path.relative_to(folder))] = (size, _digest(path, store))
+    if not entries:
+        raise InputMissingError(f"{folder}: expected files that runs read (`cache`), found none")
+    total = sum(size for size, _ in entries.values())
+    return CacheFingerprint(name, digest(entries), len(entries), total)
+
+
+def _files(folder: Path) -> Iterable[Path]:
+    """All files below a folder in a fixed order, also those that links lead to."""
+    for place, folders, names in os.walk(folder, followlinks=False):
+        folders.sort()
+        yield from (path for n in sorted(names) if (path := Path(place) / n).is_file())
+
+
+def _digest(path: Path, store: Store) -> str:
+    state = path.stat()
+    if state.st_size < LARGE_BYTES:
+        return digest_file(path)
+    question = {"path": str(path), "bytes": state.st_size, "time": state.st_mtime_ns}
+    return str(store.memo(DIGESTS, question, lambda: digest_file(path)))
+
+
+def check_caches(
+    frozen: Sequence[CacheFingerprint], caches: Sequence[Cache], clone: Path | None, store: Store
+) -> None:
+    """Raise :class:`FixedInputChangedError` for a folder that is not what it was."""
+    if not caches:
+        return
+    now = {entry.folder: entry.sha256 for entry in cache_fingerprints(caches, clone, store)}
+    for entry in frozen:
+        found = now.pop(entry.folder, "no such folder")
+        if found != entry.sha256:
+            raise FixedInputChangedError(
+                f"cache: {entry.folder}: expected contents with sha256 {entry.sha256}, found "
+                f"{found}; put them back as they were, or start another session: "
+                "snakemake --cores 1 --config session=NAME"
+            )
+    if now:
+        raise FixedInputChangedError(
+            f"cache: {next(iter(now))}: was not there when the session started; take it away, or "
+            "start another session: snakemake --cores 1 --config session=NAME"
+        )

@@ -1,0 +1,126 @@
+"""Presets of a task: constants and variables for a device of a certain size."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ratchet.base.errors import ConfigError
+from ratchet.base.io import digest_bytes, read_bytes
+from ratchet.records.records import Manifest, Preset
+from ratchet.task.edits import ValuePlace, find_value, replace_value
+from ratchet.task.task import AUTO, Task
+
+# --------------------------------------------------------------------
+# Presets of a task: constants and variables for a device of a certain size.
+#
+# A task that is to run on a laptop and on a large GPU names a preset for each.  One is
+# chosen when a session starts, by name or by the memory of the device, and is part of
+# everything that the session measures from then on.
+
+
+def choose_preset(
+    wanted: str | None, presets: Sequence[Preset], memory_gb: float | None, where: str
+) -> Preset | None:
+    """The preset that a session starts with; ``None`` if none is wanted.
+
+    For ``auto`` the one with the largest ``min_memory_gb`` that ``memory_gb``, the
+    memory of the task's device, reaches; of equal ones the first.  Those for another
+    device are taken by name only.  Raises
+    :class:`ConfigError` for an unknown name, and where nothing fits.
+    """
+    if wanted is None:
+        return None
+    known = ", ".join(preset.name for preset in presets)
+    if not presets:
+        raise ConfigError(f"preset: expected null, since {where} has no presets, found {wanted!r}")
+    if wanted != AUTO:
+        named = {preset.name: preset for preset in presets}
+        if wanted not in named:
+            raise ConfigError(
+                f"preset: expected null, {AUTO} or one of {where} ({known}), found {wanted!r}"
+            )
+        return named[wanted]
+    if memory_gb is None:
+        raise ConfigError(
+            f"preset: {AUTO} needs the memory of the device, which is not known here (no GPU with "
+            f"a driver?); name one of {known}"
+        )
+    own = [preset for preset in presets if not preset.device] or list(presets)
+    fitting = [preset for preset in own if preset.min_memory_gb <= memory_gb]
+    if not fitting:
+        least = min(preset.min_memory_gb for preset in own)
+        raise ConfigError(
+            f"preset: {AUTO} finds none of {where} for a device of {memory_gb:.3g} GB; the "
+            f"smallest needs {least:g} GB. Name one all the same ({known}), or use another machine"
+        )
+    return max(fitting, key=lambda preset: preset.min_memory_gb)
+
+
+# --------------------------------------------------------------------
+# A preset applied to a task's mutable files: what a session starts from.
+
+
+def preset_sources(task: Task, constants: Mapping[str, Any], preset: str) -> dict[str, bytes]:
+    """Content of the mutable files with some constants set, by name.
+
+    Raises :class:`ConfigError` for a constant that is not, exactly once, a top-level
+    ``NAME = literal`` of a mutable Python file, or a key of a YAML or JSON file.
+    """
+    contents = {name: read_bytes(task.folder / name) for name in task.mutable}
+    for constant, value in constants.items():
+        places = [name for name in contents if _find(contents[name], name, constant) is not None]
+        if len(places) != 1:
+            found = "in none of them" if not places else f"in {', '.join(places)}"
+            raise ConfigError(
+                f"{task.definition}: presets.{preset}.constants: expected {constant} to be set "
+                f"once, by a line like `{constant} = 1` at the top level or as a key of YAML or "
+                f"JSON, in one of the mutable files ({', '.join(contents)}), found it {found}"
+            )
+        (name,) = places
+        contents[name] = _set(contents[name], name, constant, value)
+    return contents
+
+
+def _find(content: bytes, name: str, constant: str) -> ValuePlace | None:
+    return find_value(name, _text(content), constant)
+
+
+def _set(content: bytes, name: str, constant: str, value: Any) -> bytes:
+    new = replace_value(name, _text(content), constant, value)
+    if new is None:
+        raise ConfigError(
+            f"{name}: {constant} cannot be set to {value!r} in its place without changing "
+            "something else; write it on a line of its own, without an anchor"
+        )
+    return new.encode("utf-8", errors="surrogateescape")
+
+
+def _text(content: bytes) -> str:
+    return content.decode("utf-8", errors="surrogateescape")
+
+
+def edited_files(manifest: Manifest, folder: Path) -> list[str]:
+    """Mutable files in ``folder`` that differ from what a session started from.
+
+    The session goes on with its own copy.
+    """
+    preset = manifest.preset
+    constants = preset.constants if preset else {}
+    contents = {entry.path: _read(folder / entry.path) for entry in manifest.baseline}
+    for constant, value in constants.items():
+        for name, content in contents.items():
+            if content is not None and _find(content, name, constant) is not None:
+                contents[name] = _set(content, name, constant, value)
+    return [
+        entry.path for entry in manifest.baseline if _digest(contents[entry.path]) != entry.sha256
+    ]
+
+
+def _read(path: Path) -> bytes | None:
+    return path.read_bytes() if path.is_file() else None
+
+
+def _digest(content: bytes | None) -> str | None:
+    return None if content is None else digest_bytes(content)

@@ -1,0 +1,453 @@
+"""The task that a configuration names: a folder, or one commit of somebody's repository."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ratchet.base.errors import ConfigError, DataError, InputMissingError
+from ratchet.base.git import open_foreign
+from ratchet.base.io import digest, read_bytes, read_record, sync_folder
+from ratchet.base.structs import Frozen
+from ratchet.base.text import one_line
+from ratchet.config import Config, resolve_task_folder
+from ratchet.records.paths import SessionPaths, StorePaths
+from ratchet.records.records import Manifest, Origin
+from ratchet.task.task import (
+    DEFINITION,
+    Task,
+    build_task,
+    check_task,
+    check_task_files,
+    load_task,
+    task_values,
+)
+
+# --------------------------------------------------------------------
+# Somebody else's repository: one commit of it, copied once into the store.
+#
+# Only Git's object store is read.  The user's clone is never written to: nothing is
+# checked out there, no lock is taken, and files that are not tracked, such as an own
+# ``results.tsv`` and ``run.log``, do not count.  A copy is kept by the hash of its tree.
+
+
+# A large repository over a slow line; git says nothing while it works.
+FETCH_SECONDS = 1800.0
+
+
+_URL = re.compile(r"[a-z][a-z0-9+.-]*://|[^/\s:]+@[^/\s:]+:", re.IGNORECASE)
+
+
+_HASH = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
+
+
+_FILE, _PROGRAM = "100644", "100755"
+
+
+class CommitFiles(Frozen):
+    """A commit's files in ``folder``; ``clone`` is the local clone they are from.
+
+    ``dirty`` names tracked files of the clone that differ from its last commit and are
+    not what is used.
+    """
+
+    origin: Origin
+    folder: Path
+    clone: Path | None
+    dirty: tuple[str, ...] = ()
+
+
+def is_url(repo: str) -> bool:
+    """Whether a repository is named by an address rather than by a path."""
+    return _URL.match(repo) is not None
+
+
+def clone_of(repo: str, base: Path) -> Path | None:
+    """The folder of a local clone; ``None`` for an address."""
+    return None if is_url(repo) else base / Path(repo).expanduser()
+
+
+def check_out_commit(
+    repo: str, commit: str, base: Path, store: StorePaths, frozen: Origin | None = None
+) -> CommitFiles:
+    """The files of a commit, from the store or fetched into it now.
+
+    ``repo`` is a path, relative to ``base``, or an address; ``commit`` anything that
+    Git understands.  With ``frozen`` that is the commit, whatever a branch is at by
+    now.  Raises :class:`InputMissingError` for a repository or a commit that is not
+    there and :class:`DataError` for one that cannot be used.
+    """
+    clone = clone_of(repo, base)
+    if frozen is not None and store.tree(frozen.tree).is_dir():
+        # Sessions go on where the clone was moved away, and without a network.
+        return CommitFiles(frozen, store.tree(frozen.tree), clone)
+    wanted = frozen.commit if frozen else commit
+    git = _Git(_fetched(repo, wanted, store) if clone is None else _local(clone, repo))
+    found = git.commit(wanted)
+    if found is None:
+        raise InputMissingError(
+            f"{repo}: has no commit {commit!r}; name another one by `commit` (see: git log), or "
+            "commit your changes first" + ("" if clone else "; of a hash give all 40 characters")
+        )
+    origin = Origin(repo, found, git.tree(found))
+    if frozen is not None and origin.tree != frozen.tree:
+        raise DataError(f"{repo}: commit {found} has another tree than when the session started")
+    folder = store.tree(origin.tree)
+    if not folder.is_dir():
+        _copy(git, origin.tree, folder, store)
+    return CommitFiles(origin, folder, clone, git.dirty() if clone else ())
+
+
+def _local(clone: Path, repo: str) -> Path:
+    if not clone.is_dir():
+        raise InputMissingError(
+            f"{repo}: expected a clone of a repository at {clone}, found no such folder; "
+            "clone it there, or correct `repo`"
+        )
+    return clone
+
+
+def _fetched(repo: str, commit: str, store: StorePaths) -> Path:
+    """A bare repository of ours that holds the commit, fetched where it does not yet."""
+    place = store.clone(digest(repo)[:32])
+    git = _Git(place)
+    if not (place / "objects").is_dir():
+        place.mkdir(parents=True, exist_ok=True)
+        git.call("init", "--bare", "--quiet", "--template=")
+    if _HASH.fullmatch(commit) and git.commit(commit) is not None:
+        return place
+    problem = git.problem("fetch", "--quiet", "--depth", "1", "--no-tags", "--", repo, commit)
+    if problem is None:
+        git.call("update-ref", _kept(commit), "FETCH_HEAD")
+        return place
+    # A short hash, or a server that hands out branches alone.
+    everything = ("+refs/heads/*:refs/heads/*", "+refs/tags/*:refs/tags/*")
+    other = git.problem("fetch", "--quiet", "--no-tags", "--", repo, *everything)
+    if other is not None:
+        raise InputMissingError(
+            f"{repo}: cannot be fetched ({one_line(other)[:300]}); look at the address and the "
+            "network, or clone it and name the clone's folder by `repo`"
+        )
+    return place
+
+
+def _copy(git: _Git, tree: str, folder: Path, store: StorePaths) -> None:
+    """All files of a tree, read-only; the folder appears when it is whole."""
+    store.partial.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=store.partial, prefix="tree-") as name:
+        place = Path(name) / "tree"
+        place.mkdir()
+        for path, mode, content in git.files(tree):
+            target = place / path
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes(content)
+            target.chmod(0o555 if mode == _PROGRAM else 0o444)
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            place.rename(folder)
+        except OSError:
+            if not folder.is_dir():  # else somebody else was first
+                raise
+    sync_folder(folder.parent)
+
+
+class _Git:
+    """Plumbing over one repository that is not ours."""
+
+    def __init__(self, place: Path) -> None:
+        self.place = place
+        # Nothing is asked, nothing of the clone is refreshed or run.
+        self._git, self._failures = open_foreign(
+            place,
+            GIT_OPTIONAL_LOCKS="0",
+            GIT_NO_REPLACE_OBJECTS="1",
+            GIT_LITERAL_PATHSPECS="1",
+            LC_ALL="C",
+        )
+
+    def call(self, *words: str, raw: bool = False, istream: Any = None) -> Any:
+        """What a command prints; raises :class:`DataError` with what it complained of."""
+        try:
+            return self._call(words, raw, istream)
+        except self._failures as error:
+            raise DataError(
+                f"{self.place}: git {words[0]} failed ({one_line(_said_external(error))[:300]})"
+            ) from None
+
+    def problem(self, *words: str) -> str | None:
+        """What a command complained of; ``None`` if it succeeded."""
+        try:
+            self._call(words, raw=False)
+        except self._failures as error:
+            return _said_external(error)
+        return None
+
+    def _call(self, words: Sequence[str], raw: bool, istream: Any = None) -> Any:
+        # A monitor of files is a program that a clone's settings name.
+        command = ["git", "-c", "core.fsmonitor=false", "-c", "core.hooksPath=/dev/null", *words]
+        return self._git.execute(
+            command,
+            stdout_as_string=not raw,
+            strip_newline_in_stdout=not raw,
+            kill_after_timeout=FETCH_SECONDS,
+            istream=istream,
+        )
+
+    def commit(self, revision: str) -> str | None:
+        """The whole hash of what a revision names; ``None`` if there is no such commit.
+
+        Raises :class:`InputMissingError` if there is no repository at all.
+        """
+        problem = self.problem("rev-parse", "--git-dir")
+        if problem is not None:
+            raise InputMissingError(
+                f"{self.place}: expected a git repository ({one_line(problem)[:200]}); clone one, "
+                "or name the folder of the clone by `repo`"
+            )
+        for name in _names(revision):
+            words = ("rev-parse", "--verify", "--quiet", "--end-of-options", name + "^{commit}")
+            try:
+                return str(self._call(words, raw=False)).strip()
+            except self._failures:
+                continue
+        return None
+
+    def tree(self, commit: str) -> str:
+        """The hash of a commit's tree, or of the part of it that the given folder is."""
+        prefix = str(self.call("rev-parse", "--show-prefix")).strip()
+        words = ("rev-parse", "--verify", "--end-of-options", f"{commit}:{prefix}")
+        try:
+            return str(self._call(words, raw=False)).strip()
+        except self._failures:
+            raise InputMissingError(
+                f"{self.place}: commit {commit} has no files in this folder, which lies in another "
+                "repository; name the folder of the clone by `repo`"
+            ) from None
+
+    def dirty(self) -> tuple[str, ...]:
+        """Tracked files that differ from the last commit."""
+        if str(self.call("rev-parse", "--is-bare-repository")) == "true":
+            return ()
+        words = ("status", "--porcelain", "-z", "--untracked-files=no", "--ignore-submodules=all")
+        entries = self.call(*words, raw=True).decode(errors="replace").split("\0")
+        return tuple(entry[3:] for entry in entries if len(entry) > 3 and entry[2] == " ")
+
+    def files(self, tree: str) -> list[tuple[str, str, bytes]]:
+        """Path, mode and content of all ordinary files; links and submodules are left out."""
+        listed = self.call("ls-tree", "-r", "-z", "--full-tree", tree, raw=True)
+        entries = []
+        for entry in filter(None, listed.split(b"\0")):
+            about, _, path = entry.partition(b"\t")
+            mode, _, sha = about.decode().split(" ")
+            if mode in (_FILE, _PROGRAM):
+                entries.append((os.fsdecode(path), mode, sha))
+        contents = self._blobs([sha for _, _, sha in entries])
+        return [(path, mode, contents[sha]) for path, mode, sha in entries]
+
+    def _blobs(self, names: Sequence[str]) -> dict[str, bytes]:
+        """Contents by hash, all asked of one process."""
+        with tempfile.TemporaryFile() as asked:
+            asked.write("".join(f"{name}\n" for name in names).encode())
+            asked.seek(0)
+            said = self.call("cat-file", "--batch", raw=True, istream=asked)
+        found, place = {}, 0
+        for name in names:
+            end = said.index(b"\n", place)
+            size = int(said[place:end].split(b" ")[2])
+            found[name] = said[end + 1 : end + 1 + size]
+            place = end + size + 2
+        return found
+
+
+def _kept(commit: str) -> str:
+    """Where what a name meant when it was fetched is kept."""
+    return f"refs/ratchet/{digest(commit)[:32]}"
+
+
+def _names(revision: str) -> Sequence[str]:
+    """What a revision may mean: as fetched, here, or a branch that only the origin has."""
+    return (_kept(revision), revision, f"refs/remotes/origin/{revision}")
+
+
+def _said_external(error: Any) -> str:
+    text = getattr(error, "stderr", "") or str(error)
+    text = text.decode(errors="replace") if isinstance(text, bytes) else str(text)
+    return text.strip().removeprefix("stderr:").strip(" '\n") or "no reason given"
+
+
+def expand_files(names: Sequence[str], folder: Path) -> list[str]:
+    """File names of a repository, with all files of those that end with ``/``."""
+    found: list[str] = []
+    for name in names:
+        if not name.endswith("/"):
+            found.append(name)
+            continue
+        below = sorted(p for p in (folder / name).rglob("*") if p.is_file())
+        if not below:
+            raise InputMissingError(f"the repository has no files in {name}")
+        found += [str(path.relative_to(folder)) for path in below]
+    return found
+
+
+def values_of(data: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+    """The values of a definition with folders among its files replaced by their files."""
+    mutable = expand_files(data["mutable"], folder)
+    # What is mutable is not fixed, though its folder is.
+    fixed = [name for name in expand_files(data["fixed"], folder) if name not in mutable]
+    return {**data, "mutable": mutable, "fixed": fixed}
+
+
+# --------------------------------------------------------------------
+# The task that a configuration names: a folder of one's own, or somebody's repository.
+
+
+DEFINITIONS = Path("tasks") / "autoresearch"
+"""Below the harness: how well-known repositories run, by name."""
+
+
+DEFAULT_DEFINITION = "upstream"
+
+
+DEFAULT_COMMIT = "HEAD"
+
+
+class Named(Frozen):
+    """What the key ``task`` says: where the definition is, and whose files it has.
+
+    ``repo`` is empty where the definition itself may name one; ``base`` is where a path
+    of a repository begins.
+    """
+
+    definition: Path
+    base: Path
+    repo: str = ""
+    commit: str = ""
+
+
+def named_task(value: str | Mapping[str, str], root: Path, harness: Path) -> Named:
+    """What a value of the key ``task`` means."""
+    if isinstance(value, str):
+        folder = resolve_task_folder(value, root, harness)
+        return Named(folder / DEFINITION, folder)
+    return Named(
+        definition=_definition(value.get("definition", DEFAULT_DEFINITION), root, harness),
+        base=root,
+        repo=value["repo"],
+        commit=value.get("commit", DEFAULT_COMMIT),
+    )
+
+
+def _definition(name: str, root: Path, harness: Path) -> Path:
+    """A definition by its name among those that come along, or by its path."""
+    if "/" in name or name.endswith((".yaml", ".yml")):
+        return resolve_task_folder(name, root, harness)
+    return harness / DEFINITIONS / f"{name}.yaml"
+
+
+def task_of_config(config: Config, root: Path, harness: Path, say: bool = True) -> Task:
+    """The task of a session as it lies there, checked.
+
+    A session that has begun goes on with the commit that it began with.  What does not
+    count, since it is not committed, is told on standard error if ``say``.  Raises
+    :class:`ConfigError`, :class:`InputMissingError` or :class:`DataError`.
+    """
+    paths = SessionPaths(config.session, root)
+    frozen: Origin | None = None
+    if paths.manifest.is_file():
+        frozen = read_record(Manifest, paths.manifest).origin
+    return find_task(config.task, root, harness, paths.store, frozen, say)
+
+
+def find_task(
+    value: str | Mapping[str, str],
+    root: Path,
+    harness: Path,
+    store: StorePaths,
+    frozen: Origin | None = None,
+    say: bool = True,
+) -> Task:
+    """The task that a value of the key ``task`` names, checked.
+
+    Of a repository one commit is taken: ``frozen`` if it is given.
+    """
+    told = named_task(value, root, harness)
+    if not told.definition.is_file():
+        raise _no_definition(told, harness)
+    where = str(told.definition)
+    data = task_values(read_bytes(told.definition), where)
+    repo = told.repo or data.get("repo", "")
+    if not repo:
+        if not isinstance(value, str):
+            raise ConfigError(f"{where}: names no `repo`, and neither does the configuration")
+        return load_task(told.definition.parent, harness)
+    commit = told.commit or data.get("commit", DEFAULT_COMMIT)
+    checkout = check_out_commit(repo, commit, told.base, store, frozen)
+    if say and checkout.dirty and frozen is None:
+        _say_dirty(repo, checkout)
+    origin, clone = checkout.origin, checkout.clone
+    try:
+        whole = values_of(data, checkout.folder)
+    except InputMissingError as error:
+        raise InputMissingError(f"{where}: {error}") from None
+    found = build_task(whole, checkout.folder, harness, told.definition, origin, clone)
+    check_task(found, where)
+    if not found.environment.is_file():
+        raise InputMissingError(
+            f"{where}: environment: expected the lock {data['environment']} in {repo} at commit "
+            f"{origin.commit[:12]}, found none; name another file, or make a lock beside the "
+            "definition"
+        )
+    check_task_files(found)
+    return found
+
+
+_said_tasks: set[str] = set()
+
+
+def _say_dirty(repo: str, checkout: CommitFiles) -> None:
+    """Say once that edits which are not committed do not count."""
+    if repo in _said_tasks:
+        return
+    _said_tasks.add(repo)
+    shown = ", ".join(checkout.dirty[:3]) + (", ..." if len(checkout.dirty) > 3 else "")
+    print(
+        f"ratchet: {repo}: has changes that are not committed ({shown}); they are left alone, and "
+        f"commit {checkout.origin.commit[:12]} is used",
+        file=sys.stderr,
+    )
+
+
+def _no_definition(told: Named, harness: Path) -> InputMissingError:
+    if not told.repo:
+        return InputMissingError(
+            f"{told.definition.parent}: holds no {DEFINITION}; set `task` to the folder of a task, "
+            "such as tasks/bytelm"
+        )
+    known = sorted(path.stem for path in (harness / DEFINITIONS).glob("*.yaml"))
+    return InputMissingError(
+        f"task.definition: expected one of {', '.join(known)} or the path of a definition, found "
+        f"nothing at {told.definition}"
+    )
+
+
+def task_clone(
+    value: str | Mapping[str, str], values: Mapping[str, Any], root: Path, harness: Path
+) -> Path | None:
+    """The clone that the task of a session is from; ``None`` without one on this machine."""
+    told = named_task(value, root, harness)
+    repo = told.repo or values.get("repo", "")
+    return clone_of(repo, told.base) if repo else None
+
+
+def task_folder(
+    value: str | Mapping[str, str], root: Path, harness: Path, origin: Origin | None
+) -> Path:
+    """Where the files of the task of a session lie."""
+    if origin is not None:
+        return SessionPaths("", root).store.tree(origin.tree)
+    return named_task(value, root, harness).definition.parent

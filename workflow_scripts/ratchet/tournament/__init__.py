@@ -1,0 +1,1 @@
+"""Competing strategies whose verified wins are passed on."""

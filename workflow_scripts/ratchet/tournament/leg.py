@@ -1,0 +1,364 @@
+"""A competitor's rounds until its share of runs is used up."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from ratchet.base.errors import DataError, InputMissingError, RatchetError
+from ratchet.base.git import show_commit
+from ratchet.base.io import read_record, source_digest, write_json
+from ratchet.base.structs import Struct, field
+from ratchet.integrity.seal import begin_workflow, finish_workflow, sealed_step
+from ratchet.proposers.idea import carry_over, same_sources
+from ratchet.records.history import History, name_of
+from ratchet.records.paths import SessionPaths
+from ratchet.records.records import (
+    POLLINATION,
+    Edit,
+    Experiment,
+    Proposals,
+    RoundVerdict,
+    StopReason,
+)
+from ratchet.records.session_repo import SessionRepo
+from ratchet.session import Session
+from ratchet.steps.experiment import recall_experiment, write_experiment
+from ratchet.steps.judge import write_verdict
+from ratchet.steps.limits import (
+    Limits,
+    load_limits,
+    skip_experiment,
+    skip_judging,
+    skip_proposals,
+    skip_steering,
+)
+from ratchet.steps.propose import Offer, write_offer, write_proposals
+from ratchet.steps.steer import write_state
+from ratchet.task.edits import apply_declared, find_value, replace_value
+from ratchet.task.task import DeclaredChange
+from ratchet.tournament.arena import Arena, enter_competitor
+from ratchet.tournament.plan import Fate, Graft, Leg, Pollination, Win
+
+# --------------------------------------------------------------------
+# Carry a win of one competitor over to another's incumbent.
+
+
+Texts = Mapping[str, str]
+
+
+def graft_win(
+    parent: Texts,
+    edited: Texts,
+    incumbent: Texts,
+    edit: Edit | None,
+    space: tuple[DeclaredChange, ...],
+) -> tuple[Texts | None, Fate, str]:
+    """What ``edited`` changed in ``parent``, done to ``incumbent``; else why not.
+
+    A three-way merge of texts.  Git takes changes of neighbouring lines for a
+    conflict; what is known by its name is merged by it: a constant whose value is
+    still the parent's, an alternative whose place is still as declared.  Nothing is
+    forced: where both changed the same thing, that is a conflict.
+    """
+    merged: Texts | None = carry_over(parent, edited, incumbent)
+    if merged is None and edit is not None:
+        merged = _by_name(parent, edited, incumbent, edit, space)
+    if merged is not None and not same_sources(incumbent, merged):
+        return merged, Fate.OFFERED, ""
+    # What can be taken back is there.
+    taken_back = carry_over(edited, parent, incumbent) is not None
+    if taken_back or _has(incumbent, edit) or same_sources(incumbent, edited):
+        return None, Fate.PRESENT, "it is in the incumbent already"
+    return None, Fate.CONFLICT, _why(parent, incumbent, edit)
+
+
+def _by_name(
+    parent: Texts, edited: Texts, incumbent: Texts, edit: Edit, space: tuple[DeclaredChange, ...]
+) -> Texts | None:
+    if edit.value is None:
+        draft = apply_declared(space, incumbent, edit.label)
+        return None if draft is None else draft.contents
+    for name, text in incumbent.items():
+        found = [find_value(name, t, edit.name) for t in (text, parent[name], edited[name])]
+        ours, base, theirs = found
+        if ours is None or base is None or theirs is None or repr(ours.value) != repr(base.value):
+            continue
+        new = replace_value(name, text, edit.name, theirs.value)
+        if new is not None:
+            return {**incumbent, name: new}
+    return None
+
+
+def _has(incumbent: Texts, edit: Edit | None) -> bool:
+    """Whether the incumbent has the constant at the win's value."""
+    if edit is None or edit.value is None:
+        return False
+    found = [find_value(name, text, edit.name) for name, text in incumbent.items()]
+    return any(place is not None and repr(place.value) == edit.value for place in found)
+
+
+def _why(parent: Texts, incumbent: Texts, edit: Edit | None) -> str:
+    if edit is not None and edit.value is not None:
+        places = [find_value(name, text, edit.name) for name, text in incumbent.items()]
+        value = next((place.value for place in places if place is not None), None)
+        return f"both set {edit.name}; the incumbent has {value!r}"
+    changed = ", ".join(n for n in incumbent if incumbent[n] != parent.get(n, ""))
+    return f"both changed the same lines of {changed or 'the files'}"
+
+
+# --------------------------------------------------------------------
+# One round of a session from proposing to steering, in this very process.
+#
+# What the workflow's rules do with a script each, for competitors: their rounds end
+# when a share of runs is used up, so that nobody knows how many there will be.
+
+
+Clock = Callable[[], float]
+
+
+def play_round(
+    session: Session, number: int, limits_file: Path | None, clock: Clock
+) -> tuple[StopReason | None, str, bool]:
+    """Play round ``number``; the one before is finished.
+
+    Returns why the session ends here, with a sentence, and whether anything was
+    tried in the round.  What was executed before is a fact and is not limited.
+    """
+    config, paths, journal = session.config, session.paths, session.journal
+    here = paths.round(number)
+    allowed = load_limits(limits_file, config, paths)
+    with sealed_step(paths, "propose", number, 0, None):
+        now = None if _was_proposed(session, number) else allowed
+        if not skip_proposals(paths, number, now, clock(), journal):
+            write_proposals(session, number)
+    for candidate in range(config.candidates):
+        with sealed_step(paths, "experiment", number, candidate, None):
+            _experiment(session, number, candidate, allowed, clock)
+    with sealed_step(paths, "judge", number, 0, None):
+        if not skip_judging(paths, number, config.candidates):
+            write_verdict(session, number)
+    with sealed_step(paths, "steer", number, 0, None):
+        if not skip_steering(paths, number):
+            write_state(session, number)
+    proposals = read_record(Proposals, here.proposals)
+    verdict = read_record(RoundVerdict, here.verdict)
+    stop = proposals.stop or verdict.stop
+    detail = proposals.detail if proposals.stop else verdict.detail
+    return stop, detail if stop else "", bool(verdict.rulings) or stop is None
+
+
+def _experiment(
+    session: Session, number: int, candidate: int, allowed: Limits | None, clock: Clock
+) -> None:
+    path = session.paths.round(number).experiment(candidate)
+    found = _read_experiment(path)
+    now = allowed if found is None or not found.runs else None
+    where = session.paths, number, candidate
+    if not skip_experiment(
+        *where, now, clock(), session.journal, lambda: recall_experiment(session, number, candidate)
+    ):
+        write_experiment(session, number, candidate)
+
+
+def _was_proposed(session: Session, number: int) -> bool:
+    """Whether proposals of this very round were made before."""
+    try:
+        found = session.proposals(number)
+    except (InputMissingError, DataError):
+        return False
+    return found.round == number and found.stop is None
+
+
+def _read_experiment(path: Path) -> Experiment | None:
+    try:
+        return read_record(Experiment, path)
+    except (InputMissingError, DataError):
+        return None
+
+
+# --------------------------------------------------------------------
+# One leg: a competitor's rounds until its share of runs is used up.
+
+
+def play_leg(arena: Arena, number: int, index: int, limits_file: Path | None, clock: Clock) -> None:
+    """Play the leg of one competitor in tournament round ``number``; write its record.
+
+    In round 0 it enters.  A leg that was interrupted is played again from its
+    beginning: what was proposed and run is in the store, so nothing is done twice.
+    """
+    session = enter_competitor(arena, index) if number == 0 else arena.open(index)
+    SessionRepo(session.paths.repository, session.config.session).clear_stale_locks()
+    name, queue, before = arena.names[index], list[Win](), 0
+    if number > 0:
+        before = read_record(Leg, arena.paths.leg(number - 1, index)).rounds
+    if number > 1:
+        offered = read_record(Pollination, arena.paths.pollination(number - 1))
+        queue = list(offered.queue(name))
+    playing = Playing(session, name, number, before, queue, limits_file, clock)
+    found = playing.run()
+    commit = session.state(found.rounds).incumbent.commit
+    session.repo.settle(commit)
+    show_incumbent(arena, session, commit)
+    session.journal.append("leg_finished", **_told(found))
+    finish_workflow(session.paths)
+    write_json(arena.paths.leg(number, index), found)
+
+
+def competitor_worktree(
+    arena_paths: SessionPaths, worktrees_folder: str | None, session: str
+) -> Path:
+    """Where the incumbent of a competitor's session is checked out."""
+    if worktrees_folder is None:
+        return SessionPaths(session, arena_paths.root).worktree
+    return arena_paths.root / Path(worktrees_folder).expanduser() / session
+
+
+def show_incumbent(arena: Arena, session: Session, commit: str) -> None:
+    """Show the incumbent in the competitor's worktree; one with edits is left alone."""
+    place = competitor_worktree(arena.paths, arena.config.worktrees, session.config.session)
+    try:
+        detail = show_commit(session.paths.repository, place, commit)
+    except RatchetError as error:
+        detail = str(error)
+    if detail:
+        session.journal.append("worktree", path=str(place), detail=detail)
+
+
+def _told(leg: Leg) -> dict[str, object]:
+    names = ("number", "competitor", "rounds", "runs", "mean", "sd", "kept", "stop")
+    return {name: getattr(leg, name) for name in names}
+
+
+class Playing(Struct):
+    """A leg at work; ``rounds`` are those of the session that were played."""
+
+    session: Session
+    name: str
+    number: int
+    rounds: int
+    queue: list[Win]
+    limits_file: Path | None
+    clock: Clock
+    grafts: list[Graft] = field(default_factory=list)
+
+    def run(self) -> Leg:
+        """Play rounds until the share is used up or the session ends.
+
+        The share counts from the start, so that a leg whose last round took more
+        retests than were left is followed by a shorter one.  Every round uses a run,
+        unless its edit was refused: rounds are therefore bounded by the share too.
+        """
+        goal = self.number * self.session.config.evolve_runs
+        stop: StopReason | None = None
+        detail = ""
+        while stop is None and self._runs < goal and self.rounds < goal:
+            stop, detail = self._play(self.rounds + 1)
+        state = self.session.state(self.rounds)
+        return Leg(
+            number=self.number,
+            competitor=self.name,
+            session=self.session.config.session,
+            rounds=self.rounds,
+            runs=self._runs,
+            experiment=state.incumbent.number,
+            mean=state.incumbent.mean,
+            sd=state.incumbent.sd,
+            kept=state.incumbent.kept,
+            grafts=tuple(self.grafts),
+            waiting=tuple(win.origin for win in self.queue),
+            stop=stop,
+            detail=detail,
+        )
+
+    @property
+    def _runs(self) -> int:
+        """Training runs so far, those of the baseline not counted."""
+        begun = self.session.state(0).runs_used
+        return self.session.state(self.rounds).runs_used - begun
+
+    def _play(self, number: int) -> tuple[StopReason | None, str]:
+        """One round; a win whose turn did not come, since it ended here, waits on."""
+        win = self._put_forward(number)
+        stop, detail, played = play_round(self.session, number, self.limits_file, self.clock)
+        if played:
+            self.rounds = number
+        elif win is not None:
+            self.queue.insert(0, win)
+            self.grafts.pop()
+            self._clear(number)
+        return stop, detail
+
+    def _put_forward(self, number: int) -> Win | None:
+        """Offer the first win that fits the incumbent; others are told why not."""
+        while self.queue:
+            win = self.queue.pop(0)
+            offer, found = self._fit(win, number)
+            self.grafts.append(found)
+            self.session.journal.append(
+                "grafted", origin=win.origin, fate=found.fate, round=number, detail=found.detail
+            )
+            if offer is not None:
+                begin_workflow(self.session.paths, [self.session.paths.offer(number)])
+                write_offer(self.session.paths, number, offer)
+                return win
+        self._clear(number)
+        return None
+
+    def _clear(self, number: int) -> None:
+        """Take back what was offered for a round when the leg was played otherwise."""
+        path = self.session.paths.offer(number)
+        if path.exists():
+            begin_workflow(self.session.paths, [path])
+            path.unlink()
+
+    def _fit(self, win: Win, number: int) -> tuple[Offer | None, Graft]:
+        history = History.read(self.session.paths, self.rounds)
+        held = history.state.incumbent
+        edits = {trial.edit: trial for trial in history.trials}
+        twin = edits.get(win.edit.label) if win.edit is not None else None
+        if twin is not None:
+            return None, _repeats(win, twin.number, twin.kept)
+        new: Mapping[str, str] | None = win.files
+        fate, detail = Fate.OFFERED, ""
+        if not win.whole:
+            new, fate, detail = self._merge(win, held.files)
+        elif source_digest(win.files) == held.source:
+            new, fate, detail = None, Fate.PRESENT, "it is the incumbent already"
+        if new is None:
+            return None, Graft(win.origin, fate, None, detail)
+        measured = {trial.proposal.source: trial for trial in (history.start, *history.trials)}
+        twin = measured.get(source_digest(new))
+        if twin is not None:
+            return None, _repeats(win, twin.number, kept=False)
+        offer = Offer(
+            files=new,
+            category=win.category,
+            description=f"{win.description} (win of {win.donor}, its experiment {win.experiment})",
+            hypothesis=win.hypothesis,
+            proposer=POLLINATION,
+            origin=win.origin,
+            edit=win.edit,
+        )
+        return offer, Graft(win.origin, fate, number)
+
+    def _merge(self, win: Win, held: Mapping[str, str]) -> tuple[dict[str, str] | None, Fate, str]:
+        """A win's patch on the incumbent, by digest."""
+        texts = self.session.texts
+        space = tuple(self.session.task.search_space)
+        merged, fate, detail = graft_win(
+            texts(win.parent), texts(win.files), texts(held), win.edit, space
+        )
+        if merged is None:
+            return None, fate, detail
+        put = self.session.store.put
+        encoded = {n: t.encode("utf-8", errors="surrogateescape") for n, t in merged.items()}
+        return {name: put(data) for name, data in encoded.items()}, fate, detail
+
+
+def _repeats(win: Win, twin: int, kept: bool) -> Graft:
+    """A win that this competitor had itself: the same edit is not judged twice."""
+    what = name_of(twin)
+    if kept:
+        return Graft(win.origin, Fate.PRESENT, None, f"it is here already, as {what}")
+    return Graft(win.origin, Fate.TRIED, None, f"it was tried here as {what}")

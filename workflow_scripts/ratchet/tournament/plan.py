@@ -1,0 +1,158 @@
+"""Records of a tournament, and what its rules need to know."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping, Sequence
+
+from ratchet.base.errors import DataError, InputMissingError
+from ratchet.base.io import digest, read_json
+from ratchet.base.structs import Frozen, to_json_values
+from ratchet.records.records import Direction, Edit, StopReason
+from ratchet.steps.plan import WorkflowPlan, code_digest
+
+# --------------------------------------------------------------------
+# Records of a tournament: legs, wins, and what became of them elsewhere.
+#
+# Each competitor is a session of its own; a leg is its share of one round of the
+# tournament.  No record holds a time of day, so that equal tournaments have equal
+# bytes.
+
+
+class Fate(enum.StrEnum):
+    """What became of a win when its turn came at another competitor."""
+
+    OFFERED = "offered"
+    CONFLICT = "conflict"
+    PRESENT = "present"
+    TRIED = "tried"
+
+
+class Win(Frozen):
+    """A kept experiment of one competitor, as a patch for the others.
+
+    ``files`` are its mutable files by digest, ``parent`` those it started from.
+    With ``whole`` it is no patch: the donor's configuration replaces everything.
+    ``gain`` is the donor's posterior, in the metric's unit; positive is better.
+    """
+
+    donor: str
+    session: str
+    experiment: int
+    description: str
+    category: str
+    hypothesis: str
+    gain: float
+    files: Mapping[str, str]
+    parent: Mapping[str, str]
+    edit: Edit | None = None
+    whole: bool = False
+
+    @property
+    def origin(self) -> str:
+        """How proposals name it: the donor's session and experiment."""
+        return f"{self.session}#{self.experiment}"
+
+
+class Graft(Frozen):
+    """One win at one recipient: put forward in ``round``, or why it was not."""
+
+    origin: str
+    fate: Fate
+    round: int | None = None
+    detail: str = ""
+
+
+class Leg(Frozen):
+    """Where a competitor stands after its leg of tournament round ``number``.
+
+    ``rounds`` counts those of its session, ``runs`` its training runs without
+    the baseline's; ``mean`` and ``sd`` are the judge's posterior for its
+    incumbent, ``experiment``.  ``grafts`` are of this leg, ``waiting`` are wins
+    whose turn did not come in it.  ``stop`` says why it ended before its share
+    was used up.
+    """
+
+    number: int
+    competitor: str
+    session: str
+    rounds: int
+    runs: int
+    experiment: int
+    mean: float
+    sd: float
+    kept: int
+    grafts: tuple[Graft, ...] = ()
+    waiting: tuple[str, ...] = ()
+    stop: StopReason | None = None
+    detail: str = ""
+
+
+class Queue(Frozen):
+    """Wins that one competitor is to try, the most promising first."""
+
+    competitor: str
+    wins: tuple[Win, ...]
+
+
+class Pollination(Frozen):
+    """What every competitor is offered after tournament round ``number``."""
+
+    number: int
+    mode: str
+    leader: str
+    queues: tuple[Queue, ...]
+
+    def queue(self, competitor: str) -> tuple[Win, ...]:
+        """The wins for one competitor; none for one that it does not know."""
+        return next((q.wins for q in self.queues if q.competitor == competitor), ())
+
+
+def leading_leg(legs: Sequence[Leg], direction: Direction) -> Leg:
+    """The leg with the best posterior mean; the earlier one of equals."""
+    return min(legs, key=lambda leg: direction.sign * leg.mean)
+
+
+# --------------------------------------------------------------------
+# What the rules of a tournament need to know beyond a session's plan.
+
+
+def leg_inputs(plan: WorkflowPlan, number: int, competitor: int) -> list[str]:
+    """Files that a leg starts from: the common baseline, or the leg and offers before."""
+    paths = plan.paths
+    if number == 0:
+        return [str(paths.baseline)]
+    found = [str(paths.leg(number - 1, competitor))]
+    if number > 1:
+        found.append(str(paths.pollination(number - 1)))
+    return found
+
+
+def is_leg_open(plan: WorkflowPlan, number: int, competitor: int) -> bool:
+    """Whether a leg is not played, or ended before its share of runs was used up.
+
+    What was done is a fact and is not redone when a limit changes.
+    """
+    try:
+        played = read_json(plan.paths.leg(number, competitor))
+    except (InputMissingError, DataError):
+        return True
+    return played.get("stop") is not None
+
+
+def leg_digest(plan: WorkflowPlan) -> str:
+    """Changes when legs must be played again: from the store, as far as they are there."""
+    config = plan.config
+    settings = [to_json_values(config.strategies), config.evolve_runs, config.pollination]
+    return digest([settings, plan.judge_digest, plan.steer_digest])
+
+
+def champion_digest(plan: WorkflowPlan) -> str:
+    """Changes when the champion must be confirmed again."""
+    code = code_digest("ratchet.tournament.pollination")
+    return digest([plan.config.confirm_replicates, plan.config.evolve_rounds, code])
+
+
+def tournament_page_digest(plan: WorkflowPlan) -> str:
+    """Changes when the page and its facts must be written again."""
+    return digest([plan.config.evolve_rounds, code_digest("ratchet.report.tournament_report")])
