@@ -193,7 +193,7 @@ def session(
 
 def changed(records: SessionRecords, **fields: object) -> SessionRecords:
     """The records with other fields; those of their history are given by name too."""
-    own = {name: fields.pop(name) for name in vars(records.history) if name in fields}
+    own = {name: fields.pop(name) for name in records.history.__struct_fields__ if name in fields}
     return replace(records, history=replace(records.history, **own), **fields)
 
 

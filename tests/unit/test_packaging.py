@@ -70,10 +70,12 @@ def test_no_lock_names_a_registry() -> None:
         assert "://" not in lock.read_text(), lock.name
 
 
-@pytest.mark.parametrize("name", ["supervisor", "cell", "referee", "processes", "landlock"])
+@pytest.mark.parametrize(
+    "name", ["supervisor", "evaluator", "process", "sandbox.container_init", "sandbox.landlock"]
+)
 def test_what_runs_beside_a_training_needs_the_standard_library_alone(name: str) -> None:
     path = REPO / "workflow_scripts"
-    code = f"import sys; sys.path.append({str(path)!r}); import ratchet.{name}"
+    code = f"import sys; sys.path.append({str(path)!r}); import ratchet.runs.{name}"
     subprocess.run([sys.executable, "-S", "-E", "-c", code], check=True)
 
 

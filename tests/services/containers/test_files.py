@@ -13,6 +13,7 @@ import pytest
 import yaml
 
 from helpers.engines import FOLDER, REPO, devcontainer
+from ratchet.runs.sandbox import container_init
 from ratchet.runs.sandbox.container import (
     CANDIDATE_GROUP,
     CANDIDATE_USER,

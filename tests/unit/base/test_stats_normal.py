@@ -89,7 +89,7 @@ def test_neighbours_do_not_change_a_bit(function: Callable[[np.ndarray], np.ndar
 def test_judging_loads_no_scipy() -> None:
     code = (
         "import sys; from ratchet.judge import Judge; judge = Judge(); judge.incumbent(1.0); "
-        "judge.assess([0.99], 1e-4); judge.commit(True); from ratchet import logs_analysis; "
+        "judge.assess([0.99], 1e-4); judge.commit(True); from ratchet.logs import analysis; "
         "sys.exit('scipy' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", code], env={"PYTHONPATH": str(PACKAGES)})

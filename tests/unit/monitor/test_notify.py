@@ -174,7 +174,7 @@ def test_it_outlives_the_step_and_what_the_step_clears_away(tmp_path: Path) -> N
     place = Place(tmp_path, f"import time; time.sleep(1)\n{TELL}")
     code = (
         "import json, os, pathlib, sys, subprocess\n"
-        "from ratchet import notify, processes\n"
+        "from ratchet.monitor import notify\nfrom ratchet.runs import process as processes\n"
         "from ratchet.config import Config\n"
         "from ratchet.records.events import Journal\n"
         "from ratchet.records.paths import SessionPaths\n"

@@ -38,7 +38,7 @@ EXPERIMENTS = st.builds(
     Experiment,
     round=st.integers(),
     candidate=st.integers(),
-    run=st.none() | RUNS,
+    runs=st.lists(RUNS, max_size=3).map(tuple),
     stop=st.none() | st.sampled_from(StopReason),
     detail=st.text(),
 )

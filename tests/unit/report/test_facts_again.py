@@ -59,7 +59,7 @@ def test_they_work_in_a_shell(tmp_path):
 def test_the_seed_hook_is_named_by_the_package():
     hooked = Recipe("results/x", ("python",), hook=True)
     lines = run_again_preparation(hooked)
-    assert lines[0] == "mkdir -p again/data" and "ratchet.hooks" in lines[-2]
+    assert lines[0] == "mkdir -p again/data" and "ratchet.runs.seed_hook" in lines[-2]
 
 
 def test_the_seed_reaches_the_code_as_the_task_says():

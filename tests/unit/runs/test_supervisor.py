@@ -87,8 +87,9 @@ def test_it_needs_the_standard_library_alone() -> None:
     names = {name.split(".")[0] for name in done.stdout.split()}
     assert names - set(sys.stdlib_module_names) <= {"__main__", "ratchet"}
     own = {name for name in done.stdout.split() if name.startswith("ratchet.")}
-    modules = ("cgroups", "command", "landlock", "processes", "referee", "remote")
-    assert own == {f"ratchet.{name}" for name in modules}
+    modules = ("runs", "runs.evaluator", "runs.process", "runs.sandbox")
+    sandboxes = (f"runs.sandbox.{name}" for name in ("cgroups", "container_rpc", "landlock"))
+    assert own == {f"ratchet.{name}" for name in (*modules, *sandboxes)}
 
 
 def test_processor_time_of_a_tree() -> None:

@@ -133,8 +133,8 @@ def test_the_beta_integral_is_scipys(a: float, b: float, x: float) -> None:
 
 def test_steering_needs_no_heavy_package() -> None:
     code = (
-        "import sys; from ratchet.steering.bandit import Pull, rank, score; "
-        "score([Pull('data', True, 1.0)] * 9); rank([], 1, 0.1); "
+        "import sys; from ratchet.steering.bandit import *; "
+        "score_categories([BanditPull('data', True, 1.0)] * 9); rank_categories([], 1, 0.1); "
         "sys.exit(bool({'numpy', 'scipy'} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code], env={"PYTHONPATH": str(PACKAGES)})

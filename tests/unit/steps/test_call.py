@@ -15,11 +15,11 @@ from ratchet.steps.plan import make_plan
 
 FAKE = {"task": str(REPO / "tests" / "data" / "tasks" / "fake")}
 SCRIPT = """
-from ratchet import entry
+from ratchet.steps.call import run_step
 from ratchet.base.errors import DataError
 def stage(call):
     {body}
-entry.main({{"stage": stage}})
+run_step({{"stage": stage}})
 """
 
 

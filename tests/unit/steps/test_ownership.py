@@ -33,8 +33,8 @@ def test_a_copy_of_the_records_tells_nothing(tmp_path: Path) -> None:
 
 def test_a_killed_owner_holds_nothing(tmp_path: Path) -> None:
     code = (
-        "import sys, time, pathlib; from ratchet import ownership;"
-        "ownership.take(pathlib.Path(sys.argv[1]), 'night'); print('has', flush=True);"
+        "import sys, time, pathlib; from ratchet.steps import ownership;"
+        "ownership.take_folder(pathlib.Path(sys.argv[1]), 'night'); print('has', flush=True);"
         "time.sleep(600)"
     )
     with subprocess.Popen(

@@ -60,7 +60,7 @@ def test_an_edit_far_down_changes_the_digest_of_what_rests_on_it(
 ) -> None:
     copy = tmp_path / "ratchet"
     shutil.copytree(PACKAGE, copy, ignore=shutil.ignore_patterns("__pycache__"))
-    monkeypatch.setattr(plan, "__file__", str(copy / "dependencies.py"))
+    monkeypatch.setattr(plan, "__file__", str(copy / "steps" / "plan.py"))
     names = ("ratchet.steps.judge", "ratchet.report.session_report")
 
     def digests() -> dict[str, str]:
@@ -70,7 +70,7 @@ def test_an_edit_far_down_changes_the_digest_of_what_rests_on_it(
 
     try:
         before = digests()
-        edited = copy / "judge" / "core.py"
+        edited = copy / "judge" / "judge.py"
         edited.write_text(edited.read_text() + "\n# new\n")
         after = digests()
         assert before["ratchet.steps.judge"] != after["ratchet.steps.judge"]
@@ -97,8 +97,9 @@ def covered(*modules: str) -> set[str]:
 
 def test_the_judge_rests_on_its_core_and_not_on_the_report() -> None:
     found = covered("ratchet.steps.judge")
-    assert {"judge/core.py", "judge/effects.py", "stages/judge.py", "records.py"} <= found
-    assert not any(name.startswith("report/") for name in found)
-    assert "steer.py" not in found
+    assert {"judge/judge.py", "judge/effects.py", "steps/judge.py", "records/records.py"} <= found
+    others = ("report/", "runs/", "proposers/", "monitor/")
+    assert not any(name.startswith(others) for name in found)
+    assert "steps/steer.py" not in found
     page = covered("ratchet.report.session_report")
     assert {"report/render.py", "report/facts.py", "report/figures.py"} <= page

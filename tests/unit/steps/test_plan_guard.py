@@ -82,9 +82,9 @@ def test_a_refusal_is_one_message_and_an_exit_code(tmp_path: Path, capsys) -> No
 OWNER = """
 import sys, time
 from pathlib import Path
-from ratchet import guard
+from ratchet.steps import plan
 from ratchet.records.paths import SessionPaths
-guard._own(Path(sys.argv[1]), SessionPaths("s", Path(sys.argv[1])))
+plan._own(Path(sys.argv[1]), SessionPaths("s", Path(sys.argv[1])))
 print("mine", flush=True)
 time.sleep(60)
 """

@@ -33,8 +33,9 @@ from ratchet.records.records import (
 from ratchet.records.store import RunRecord, run_key
 from ratchet.runs.executor import Executor
 from ratchet.runs.spec import RunSpec
-from ratchet.steps import judge
-from ratchet.steps.judge import Reference, rule_on_case
+from ratchet.steps import experiment
+from ratchet.steps.experiment import Reference
+from ratchet.steps.judge import learn_of_check, rule_on_case
 from ratchet.steps.limits import skip_judging, skip_steering
 from ratchet.steps.steer import waiting_near_misses
 
@@ -93,7 +94,7 @@ def test_the_memory_ratio_is_unknown_where_either_is() -> None:
 @pytest.fixture(autouse=True)
 def bench_makes_the_runs(monkeypatch: pytest.MonkeyPatch) -> None:
     """A bench stands for the session, and for the executor of its runs."""
-    monkeypatch.setattr(judge, "Executor", lambda session: session)
+    monkeypatch.setattr(experiment, "Executor", lambda session: session)
 
 
 class Bench:
@@ -131,7 +132,7 @@ class Bench:
         reference = self.reference(1)
         run = reference.check()
         assert run is not None
-        return reference.learn(self, run)  # type: ignore[arg-type]
+        return learn_of_check(self, self, reference.incumbent, run)  # type: ignore[arg-type]
 
 
 def test_the_judge_gets_the_incumbent_runs_that_it_wants() -> None:

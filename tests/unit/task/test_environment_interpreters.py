@@ -106,7 +106,7 @@ def test_runs_use_it_and_its_packages(own: Path, tmp_path: Path, kind: SandboxKi
 def test_a_container_has_no_place_for_it(
     own: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ratchet.runs.sandbox.container.container_fault", lambda: None)
+    monkeypatch.setattr("ratchet.runs.sandbox.sandbox.container_fault", lambda: None)
     sandbox_fault.cache_clear()
     try:
         assert choose_sandbox("container") is SandboxKind.CONTAINER

@@ -271,7 +271,7 @@ def test_the_gpus_that_may_be_used(monkeypatch: pytest.MonkeyPatch) -> None:
     assert driver_versions(Nvml()) == ("550.1", "12.4")
     assert driver_versions(None) == (None, None)
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
-    monkeypatch.setattr(hardware, "library", Nvml)
+    monkeypatch.setattr(hardware, "nvml_library", Nvml)
     assert memory_gb("gpu") == 24.0
     monkeypatch.setattr(hardware, "library", lambda: None)
     assert memory_gb("gpu") is None

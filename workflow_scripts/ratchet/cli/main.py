@@ -236,7 +236,7 @@ COMMANDS = {
 
 
 # A module cannot be called what the language calls a statement.
-MODULES = {"try": "trying"}
+MODULES = {"try": "tryout"}
 
 
 def main(argv: Sequence[str] | None = None) -> int:

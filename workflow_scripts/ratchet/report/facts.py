@@ -159,7 +159,7 @@ def run_again_preparation(recipe: Recipe) -> list[str]:
         f"  export {name}={shlex.quote(value)}" for name, value in sorted(recipe.variables.items())
     ]
     if recipe.hook:
-        found = "import ratchet.hooks as h; print(*h.__path__)"
+        found = "import ratchet.runs.seed_hook as h; print(*h.__path__)"
         lines.append(f'  export PYTHONPATH="$(python -c {shlex.quote(found)})"')
     if recipe.seeding.variable:
         lines.append(f'  export {recipe.seeding.variable}="$2"')

@@ -248,7 +248,7 @@ def foreign_processes(
     return sorted(found)
 
 
-class GpuSampler(Struct):
+class GpuSampler(Struct, dict=True):
     """Looks at a GPU from a thread of its own while a run lasts.
 
     ``own`` tells the ids of the run's processes at the moment.

@@ -3,11 +3,56 @@
 from __future__ import annotations
 
 from ratchet.base.io import write_json
+from ratchet.base.structs import Struct, field
 from ratchet.integrity.edit_checks import inspect_proposal
-from ratchet.records.records import Experiment, Role
+from ratchet.judge.judge import Judge
+from ratchet.records.records import Experiment, Incumbent, Outcome, Role, RunSummary
 from ratchet.runs.executor import Executor
 from ratchet.session import Session
-from ratchet.steps.judge import Hearing, Reference
+from ratchet.steps.judge import Hearing
+
+ROUND_STRIDE = 10_000
+"""Replicate numbers of runs that the judge asks for start at this times the round;
+those below, as many as there can be rounds, belong to the regular checks."""
+
+
+class Reference(Struct):
+    """The incumbent of one round, to be run again.
+
+    The seeds depend on the round and on how many runs a candidate has had before in
+    it.  So a replay finds the same ones, and so do the round's other candidates:
+    whoever is first makes a run, the others wait for it and share it.
+    """
+
+    session: Session
+    incumbent: Incumbent
+    round: int
+    runs: list[RunSummary] = field(default_factory=list)
+
+    def check(self) -> RunSummary | None:
+        """The regular run of the incumbent, if this round is one for it."""
+        every = self.session.config.remeasure_every
+        return self._run(self.round) if every and self.round % every == 0 else None
+
+    def supply(self, judge: Judge) -> None:
+        """Make the runs that the judge wants before its next assessment.
+
+        After one that failed, or once the round's allowance is used up, it has
+        to do with what it knows.
+        """
+        most = self.session.config.incumbent_runs
+        while judge.incumbent_runs_wanted and len(self.runs) < most:
+            if any(run.outcome is not Outcome.OK for run in self.runs):
+                return
+            run = self._run(ROUND_STRIDE * self.round + len(self.runs))
+            self.runs.append(run)
+            if run.outcome is Outcome.OK:
+                judge.incumbent(self.session.value(run))
+
+    def _run(self, replicate: int) -> RunSummary:
+        held = self.incumbent
+        name = f"incumbent, experiment {held.number}" if held.number else "incumbent, the baseline"
+        return Executor(self.session).run(held.files, Role.REMEASURE, replicate, held.number, name)
 
 
 def write_experiment(session: Session, number: int, candidate: int) -> None:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Sequence
 
 from ratchet.base.io import read_json, read_record, write_json
-from ratchet.base.structs import Frozen, Struct, field, replace
+from ratchet.base.structs import Frozen, replace
 from ratchet.integrity.run_checks import Case, Scrutiny, confirms_jump, is_implausible_jump
 from ratchet.judge.judge import Assessment, Judge
 from ratchet.judge.tradeoffs import (
@@ -23,7 +23,6 @@ from ratchet.records.records import (
     Outcome,
     Proposal,
     Remeasurement,
-    Role,
     RoundVerdict,
     Ruling,
     RunSummary,
@@ -33,7 +32,6 @@ from ratchet.records.records import (
 )
 from ratchet.records.results_table import TableRow, record_rows
 from ratchet.records.store import RunRecord
-from ratchet.runs.executor import Executor
 from ratchet.session import Session, memory_ceiling
 from ratchet.steering.code_diff import count_changes, net_code_lines
 from ratchet.task.task import broken_constraint
@@ -52,67 +50,25 @@ of two runs), and 60 to 100 % of those that moved by ten noise floors.  With the
 noise floor itself 2 to 12 % of the checks would be false alarms."""
 
 
-ROUND_STRIDE = 10_000
-"""Replicate numbers of runs that the judge asks for start at this times the round;
-those below, as many as there can be rounds, belong to the regular checks."""
-
-
-class Reference(Struct):
-    """The incumbent of one round, to be run again.
-
-    The seeds depend on the round and on how many runs a candidate has had before in
-    it.  So a replay finds the same ones, and so do the round's other candidates:
-    whoever is first makes a run, the others wait for it and share it.
-    """
-
-    session: Session
-    incumbent: Incumbent
-    round: int
-    runs: list[RunSummary] = field(default_factory=list)
-
-    def check(self) -> RunSummary | None:
-        """The regular run of the incumbent, if this round is one for it."""
-        every = self.session.config.remeasure_every
-        return self._run(self.round) if every and self.round % every == 0 else None
-
-    def learn(self, judge: Judge, run: RunSummary) -> Remeasurement:
-        """Tell the judge of a regular run; how surprising it was before that."""
-        session = self.session
-        mean, sd = judge.incumbent_mean, judge.incumbent_sd
-        spread = math.hypot(sd, judge.noise_interval()[1])
-        z = None
-        if run.outcome is Outcome.OK:
-            value = session.value(run)
-            z = session.sign * (value - mean) / spread
-            judge.incumbent(value)
-        return Remeasurement(
-            number=self.incumbent.number,
-            run=run,
-            expected=session.sign * mean,
-            sd=spread,
-            z=z,
-            alarm=z is not None and abs(z) > ALARM_SDS,
-        )
-
-    def supply(self, judge: Judge) -> None:
-        """Make the runs that the judge wants before its next assessment.
-
-        After one that failed, or once the round's allowance is used up, it has
-        to do with what it knows.
-        """
-        most = self.session.config.incumbent_runs
-        while judge.incumbent_runs_wanted and len(self.runs) < most:
-            if any(run.outcome is not Outcome.OK for run in self.runs):
-                return
-            run = self._run(ROUND_STRIDE * self.round + len(self.runs))
-            self.runs.append(run)
-            if run.outcome is Outcome.OK:
-                judge.incumbent(self.session.value(run))
-
-    def _run(self, replicate: int) -> RunSummary:
-        held = self.incumbent
-        name = f"incumbent, experiment {held.number}" if held.number else "incumbent, the baseline"
-        return Executor(self.session).run(held.files, Role.REMEASURE, replicate, held.number, name)
+def learn_of_check(
+    session: Session, judge: Judge, incumbent: Incumbent, run: RunSummary
+) -> Remeasurement:
+    """The judge told of a regular run of the incumbent; how surprising it was before that."""
+    mean, sd = judge.incumbent_mean, judge.incumbent_sd
+    spread = math.hypot(sd, judge.noise_interval()[1])
+    z = None
+    if run.outcome is Outcome.OK:
+        value = session.value(run)
+        z = session.sign * (value - mean) / spread
+        judge.incumbent(value)
+    return Remeasurement(
+        number=incumbent.number,
+        run=run,
+        expected=session.sign * mean,
+        sd=spread,
+        z=z,
+        alarm=z is not None and abs(z) > ALARM_SDS,
+    )
 
 
 # --------------------------------------------------------------------
@@ -297,8 +253,9 @@ class Hearing(Frozen):
         """The hearing of round ``number`` after the incumbent's ``check``."""
         judge = Judge.from_dict(read_json(session.paths.round(number - 1).judge))
         state = session.state(number - 1)
-        reference = Reference(session, state.incumbent, number)
-        remeasured = None if check is None else reference.learn(judge, check)
+        remeasured = (
+            None if check is None else learn_of_check(session, judge, state.incumbent, check)
+        )
         tariff = _tariff(session, judge, state, number)
         return cls(session, number, judge, state, tariff, Scrutiny(session), remeasured)
 
