@@ -273,7 +273,7 @@ def test_the_gpus_that_may_be_used(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     monkeypatch.setattr(hardware, "nvml_library", Nvml)
     assert memory_gb("gpu") == 24.0
-    monkeypatch.setattr(hardware, "library", lambda: None)
+    monkeypatch.setattr(hardware, "nvml_library", lambda: None)
     assert memory_gb("gpu") is None
 
 
