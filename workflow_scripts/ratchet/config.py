@@ -17,12 +17,8 @@ from ratchet.records.records import DECLARED, HAND
 # --------------------------------------------------------------------
 # Strategies: how a competitor proposes, as data in ``config/strategies.yaml``.
 
-
 STRATEGIES_FILE = "strategies.yaml"
-
-
 STRATEGIES_SCHEMA = "strategies.schema.yaml"
-
 
 LONGEST_SESSION = 64
 """Characters of a session's name, which a competitor's contains."""
@@ -117,7 +113,6 @@ def choose_strategies(
 # --------------------------------------------------------------------
 # The configuration of a session, checked once when Snakemake loads it.
 
-
 # What a running session's results rest on.  Changing one of these needs a new
 # session; everything else may change at any time.
 FROZEN_KEYS = (
@@ -133,7 +128,6 @@ FROZEN_KEYS = (
     "strategy",
 )
 
-
 # What decides when to stop; a change lets a stopped session go on.
 LIMIT_KEYS = (
     "target",
@@ -148,7 +142,6 @@ LIMIT_KEYS = (
     "agent_failures",
 )
 
-
 # What a verdict depends on; a change judges all rounds again.
 JUDGE_KEYS = (
     "mode",
@@ -160,12 +153,8 @@ JUDGE_KEYS = (
     "memory_ceiling",
 )
 
-
 IN_FILE = "in_file"
-
-
 GUARANTEED = "guaranteed"
-
 
 # Mode `guaranteed` tests candidates by fresh runs of them and of the incumbent: one of
 # the incumbent in a round with a test, and so many more after a keep.
@@ -211,16 +200,10 @@ TASK = {
     },
 }
 
-
 # In the file strategies are names; a session holds them whole.
 NAME = {"type": "string", "minLength": 1}
-
-
 STRATEGY = {"type": ["string", "null"], "minLength": 1}
-
-
 SESSION = r"^(?!.*\.\.)(?!.*\.lock$)[A-Za-z0-9]([A-Za-z0-9._-]{0,62}[A-Za-z0-9_-])?$"
-
 
 AGENTS = {
     "claude": True,
@@ -232,31 +215,14 @@ AGENTS = {
 }
 """Coding agents that can propose, and whether each reports what a call costs."""
 
-
 PROPOSERS = (DECLARED, HAND, *AGENTS)
-
-
 Replicates = Annotated[int, Meta(ge=1, le=100)]
-
-
 Whole = Annotated[int, Meta(ge=0)]
-
-
 Count = Annotated[int, Meta(ge=1)]
-
-
 Amount = Annotated[float, Meta(gt=0)]
-
-
 Price = Annotated[float, Meta(ge=0)]
-
-
 Word = Annotated[str, Meta(min_length=1)]
-
-
 Command = Annotated[Sequence[Word], Meta(min_length=1)]
-
-
 Strategist = Annotated[Mapping[str, Any], in_file(NAME)]
 
 

@@ -20,7 +20,6 @@ from ratchet.base.text import one_line
 # Nobody's settings, hooks or variables change what our calls do.  They start the program
 # directly: GitPython takes longer to import than Git takes to make a commit.
 
-
 _ALONE = {
     "GIT_CONFIG_GLOBAL": os.devnull,
     "GIT_CONFIG_NOSYSTEM": "1",
@@ -69,17 +68,10 @@ def open_foreign(folder: Path, **variables: str) -> tuple[Any, tuple[type[Except
 # object store is read.  A commit that is not there, or has no parent, is no error;
 # logs outlive branches.
 
-
 # Hashes come from a log, so that nothing else may reach Git's command line.
 _HASH = re.compile(r"[0-9a-f]{4,64}")
-
-
 MOST_FILES = 20
-
-
 LARGEST_BYTES = 1_000_000
-
-
 SECONDS = 20.0
 
 

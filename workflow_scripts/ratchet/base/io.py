@@ -58,7 +58,6 @@ def short_digest(sha: str) -> str:
 # --------------------------------------------------------------------
 # Reading and writing small files so that nobody ever sees half of one.
 
-
 T = TypeVar("T")
 
 
@@ -190,7 +189,6 @@ class Fingerprint(Frozen):
 #
 # Every failure is one line on standard error that begins with the command's name,
 # and an exit code of sysexits, so that a typo never reads as a verdict.
-
 
 MAX_BYTES = 512 * 2**20
 """Larger files are refused: no log of experiments is near it, a core dump is."""

@@ -19,24 +19,16 @@ from typing import Any
 # characters become visible, and they are cut with a note that says so.  Escaping
 # for HTML is not done here: the template does it.
 
-
 DASH = "–"
-
-
 LABEL_LIMIT = 300
-
 
 # A tail of 4 kB shows a traceback and the last steps; a diff of 20 kB is some
 # 500 lines, more than anybody reads in a row of a table.
 LOG_LIMIT = 4_000
-
-
 DIFF_LIMIT = 20_000
-
 
 # Longer than any line of code that a person wrote.
 LINE_LIMIT = 500
-
 
 _ESCAPES = re.compile(
     r"\x1b\[[0-?]*[ -/]*[@-~]"  # colours, cursor movements
@@ -44,27 +36,21 @@ _ESCAPES = re.compile(
     r"|\x1b[ -/]*[0-~]"
 )
 
-
 # A few accents on one letter are a language, dozens are a drawing over the page.
 _STACKED = re.compile(
     r"([\u0300-\u036f\u0483-\u0489\u1ab0-\u1aff\u1dc0-\u1dff\u20d0-\u20ff]{4})"
     r"[\u0300-\u036f\u0483-\u0489\u1ab0-\u1aff\u1dc0-\u1dff\u20d0-\u20ff]+"
 )
 
-
 _CUT_BEFORE = re.compile(
     r"\[cut: only the end of (\d[\d,]{0,20}) characters is shown\]\n", re.ASCII
 )
-
 
 _CUT_AFTER = re.compile(
     r"\n\[cut: only the beginning of (\d[\d,]{0,20}) characters is shown\]\Z", re.ASCII
 )
 
-
 _UNUSUAL = re.compile(r"[^\n\t -~]")
-
-
 _HIDDEN_CATEGORIES = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
 
 
@@ -208,10 +194,8 @@ def plural(count: int, word: str) -> str:
 # --------------------------------------------------------------------
 # Other people's words in a Markdown text: one line, and nothing but words.
 
-
 CUT = 100
 """Characters of a description that are shown."""
-
 
 # What begins emphasis, code, links, HTML or entities wherever it stands; an underscore
 # does so at the edge of a word alone, and names of constants are full of them.
@@ -227,7 +211,6 @@ def escape_markdown(text: str, limit: int = CUT) -> str:
 
 # --------------------------------------------------------------------
 # Times and lengths of time: when an event was, how long a session will go on.
-
 
 Event = Mapping[str, Any]
 
@@ -301,10 +284,7 @@ def whole_number(value: Any) -> int | None:
 #
 # ``0.000000`` stands for a missing metric in this file, and only here.
 
-
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
-
-
 _BIDI = re.compile("[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff]")
 
 
@@ -316,13 +296,9 @@ def one_line(text: str) -> str:
 # --------------------------------------------------------------------
 # Reading what a training run printed: the summary block after ``---``.
 
-
 # Colours and cursor moves, window titles and links, and single escapes.
 _ANSI = re.compile(r"\x1b\[[0-9;:?]*[ -/]*[@-~]|\x1b\][^\x07\x1b\n]*(?:\x07|\x1b\\)?|\x1b[@-Z\\^_]")
-
-
 _MAX_LINE = 4096
-
 
 MAX_CHARACTERS = 1 << 20
 """As much as the harness keeps of a log; of a longer one the end is what counts."""

@@ -13,8 +13,6 @@ from typing import Any
 from ratchet.base.structs import to_json_values
 
 Event = dict[str, Any]
-
-
 Listener = Callable[[Event], None]
 
 

@@ -15,7 +15,6 @@ from ratchet.base.structs import Frozen, field
 # --------------------------------------------------------------------
 # The words for how things stand: direction, outcome, verdict, status.
 
-
 # What a change may be about; a task's search space may name others.
 CATEGORIES = (
     "architecture",
@@ -155,14 +154,11 @@ def stream_seed(session_seed: int, purpose: str, *parts: int | str) -> int:
 # --------------------------------------------------------------------
 # Proposals as they are recorded, and the calls of agents that led to them.
 
-
 DECLARED = "declared"
 """The proposer that needs no agent."""
 
-
 POLLINATION = "pollination"
 """The proposer of another competitor's win that is tried here."""
-
 
 HAND = "hand"
 """The proposer of edits that a person put forward."""

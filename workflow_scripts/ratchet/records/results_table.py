@@ -16,7 +16,6 @@ from ratchet.records.records import Status
 #
 # ``0.000000`` stands for a missing metric in this file, and only here.
 
-
 MEMORY_COLUMN = "memory_gb"
 
 

@@ -39,7 +39,6 @@ from ratchet.records.records import Evaluation, Outcome
 # Raise it when the runner measures differently; old entries are then kept but
 # no longer found, since a run's key contains it.
 RUN_FORMAT = 2
-
 RECORD = "run.json"
 LOG = "run.log"
 METRICS = "metrics.json"
