@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -47,19 +47,19 @@ _Loader.add_implicit_resolver(
 )
 
 
-def schema_of(cls: type, title: str) -> dict[str, Any]:
-    """The JSON schema of a file that holds the fields of a record, each one needed."""
+def schema_of(cls: type, title: str, without: Sequence[str] = ()) -> dict[str, Any]:
+    """The JSON schema of a file that holds the fields of a record, ``without`` some of them."""
     import msgspec
 
     (_,), parts = msgspec.json.schema_components([cls])
-    properties = {name: _flat(part) for name, part in parts[cls.__name__]["properties"].items()}
+    fields = {k: v for k, v in parts[cls.__name__]["properties"].items() if k not in without}
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": title,
         "type": "object",
         "additionalProperties": False,
-        "required": list(properties),
-        "properties": properties,
+        "required": [name for name, part in fields.items() if "default" not in part],
+        "properties": {name: _flat(part) for name, part in fields.items()},
     }
 
 
@@ -70,6 +70,9 @@ def _flat(part: dict[str, Any]) -> dict[str, Any]:
     if "enum" in part:
         return {"enum": part["enum"]}
     options = [_flat(option) for option in part.pop("anyOf", ())]
+    choices = [option["enum"] for option in options if "enum" in option]
+    if choices:
+        return {"enum": [None, *choices[0]]}
     if options:
         part["type"] = [option["type"] for option in options]
         part |= {k: v for option in options for k, v in option.items() if k != "type"}
