@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from ratchet.base.text import spoken_duration, time_left
+from ratchet.base.text import spoken_duration
 from ratchet.monitor.views import Progress, event_line
-from ratchet.records.events import Journal
+from ratchet.records.events import Journal, time_left
 
 VERDICT = {
     "time": "2026-01-02T03:04:05.678+00:00",

@@ -8,18 +8,18 @@ from typing import Any, NamedTuple
 
 from ratchet.base.structs import Struct, field
 from ratchet.base.text import (
-    Event,
-    event_seconds,
     finite_number,
     iso_time,
     median,
     one_line,
     spoken_duration,
     time_ago,
-    time_left,
     whole_number,
 )
+from ratchet.records.events import event_seconds, time_left
 from ratchet.records.records import Role, Status, Verdict
+
+Event = Mapping[str, Any]
 
 # --------------------------------------------------------------------
 # What a standing is made of: phases, work that goes on, verdicts.

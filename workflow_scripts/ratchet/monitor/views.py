@@ -20,7 +20,6 @@ from ratchet.base.text import (
     one_line,
     one_line_label,
     spoken_duration,
-    time_left,
 )
 from ratchet.monitor.progress import (
     current_work,
@@ -32,7 +31,7 @@ from ratchet.monitor.progress import (
     standing_facts,
     tried_counts,
 )
-from ratchet.records.events import Event, append_line, read_events
+from ratchet.records.events import Event, append_line, read_events, time_left
 from ratchet.records.paths import SessionPaths
 
 # --------------------------------------------------------------------

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import datetime
 import fcntl
+import itertools
 import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from ratchet.base.structs import to_json_values
+from ratchet.base.text import median
 
 Event = dict[str, Any]
 Listener = Callable[[Event], None]
@@ -124,3 +126,27 @@ def each_listener(*listeners: Listener) -> Listener:
             listener(event)
 
     return tell
+
+
+def event_seconds(event: Mapping[str, Any]) -> float:
+    """When an event happened."""
+    return datetime.datetime.fromisoformat(event["time"]).timestamp()
+
+
+def time_left(events: Sequence[Mapping[str, Any]], now: Mapping[str, Any]) -> float | None:
+    """Seconds to the end of the session at a verdict, from the pace of its rounds.
+
+    The median of the rounds' lengths counts, so that a night between two legs
+    does not.
+    """
+    try:
+        ends = {e["round"]: event_seconds(e) for e in events if e["event"] == "verdict"}
+        start = [event_seconds(e) for e in events if e["event"] == "baseline"][-1:]
+        lengths = [b - a for a, b in itertools.pairwise([*start, *ends.values()]) if b > a]
+        runs = [float(e["wall_seconds"]) for e in events if e["event"] == "run_finished"]
+        if not lengths or not runs:
+            return None
+        confirm = 2.0 * now["confirm_replicates"] * median(runs)
+        return float((now["rounds"] - now["round"]) * median(lengths) + confirm)
+    except (KeyError, TypeError, ValueError):  # a damaged line
+        return None

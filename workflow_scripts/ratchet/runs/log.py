@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 
 from ratchet.base.structs import Frozen
-from ratchet.base.text import _ANSI, _MAX_LINE, clean_lines
+from ratchet.base.text import MAX_LINE, clean_lines, strip_escapes
 
 # --------------------------------------------------------------------
 # Reading what a training run printed: the summary block after ``---``.
@@ -26,12 +26,12 @@ def parse_summary(text: str) -> dict[str, float]:
     infinities are returned as they are, for the caller to judge; a value that
     is no number is left out.
     """
-    lines = [_ANSI.sub("", line).rsplit("\r", 1)[-1] for line in text.rstrip("\r\n").split("\n")]
+    lines = [strip_escapes(line).rsplit("\r", 1)[-1] for line in text.rstrip("\r\n").split("\n")]
     lines = [line.rstrip("\r") for line in lines]
     starts = [i for i, line in enumerate(lines) if line.strip() == "---"]
     found: dict[str, float] = {}
     for line in lines[starts[-1] + 1 if starts else 0 :]:
-        match = _PAIR.match(line) if len(line) <= _MAX_LINE else None
+        match = _PAIR.match(line) if len(line) <= MAX_LINE else None
         if match is None:
             continue
         try:
