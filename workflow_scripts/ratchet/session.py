@@ -1,4 +1,7 @@
-"""A session read from its records: manifest, task, budget, prices, state of each round."""
+"""A session read from its records: manifest, task, budget, prices, state of each round.
+
+Reading needs nothing that executes; runs are made by :class:`ratchet.runs.executor.Executor`.
+"""
 
 from __future__ import annotations
 
@@ -30,14 +33,8 @@ if TYPE_CHECKING:
     from ratchet.judge.tradeoffs import Prices
 
 
-# --------------------------------------------------------------------
-# One session as its records tell it: task, manifest, settings, rounds, history.
-#
-# Reading needs nothing that executes; runs are made by :class:`ratchet.runs.executor.Executor`.
-
-
 class Session(Frozen):
-    """A session whose inputs are frozen: its manifest, task and edge services."""
+    """A prepared session: its frozen inputs, its records, and where it keeps them."""
 
     config: Config
     paths: SessionPaths
@@ -74,7 +71,7 @@ class Session(Frozen):
     @property
     def judge_settings(self) -> dict[str, Any]:
         """What verdicts depend on, for the report; prices as they are in force."""
-        from ratchet.judge.settings import Settings  # slow to import; two stages need it
+        from ratchet.judge.settings import Settings  # slow to import; two steps need it
 
         judge = read_json(self.paths.round(0).judge)
         prices = self.prices(float(judge["settings"]["effect_scale"]))
@@ -179,21 +176,13 @@ class Session(Frozen):
         return self.store.run_file(key, LOG)
 
 
-# --------------------------------------------------------------------
-# What runs needed beside their metric: memory for a ceiling, numbers for constraints.
-
-
 def memory_ceiling(session: Session) -> Ceiling:
-    """The ceiling in force."""
+    """The ceiling of memory in force."""
     config = session.config
     return Ceiling(config.memory_ceiling_mb, config.memory_ceiling == HARD)
 
 
-# --------------------------------------------------------------------
-# Start the clock of a session's limits.
-
-
 def session_target(config: Config, manifest: Manifest) -> float | None:
     """The value that ends the session: the configuration's, or else the task's own."""
-    found = manifest.values.get("target") if config.target is None else config.target
-    return None if found is None else float(found)
+    target = manifest.values.get("target") if config.target is None else config.target
+    return None if target is None else float(target)

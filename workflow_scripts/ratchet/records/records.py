@@ -1,4 +1,9 @@
-"""Records of a session: the types of its small JSON files, and the words in them."""
+"""Records of a session: the types of its small JSON files, and the words in them.
+
+Records are frozen structs; :mod:`ratchet.base.structs` takes them to and from JSON.  A
+missing measurement is ``None``, never ``0.0``, and no record holds a time of day, so
+that equal sessions have equal bytes.
+"""
 
 from __future__ import annotations
 
@@ -8,9 +13,6 @@ from typing import Any
 
 from ratchet.base.io import Fingerprint, digest
 from ratchet.base.structs import Frozen, field
-
-# The words and all records are found here, wherever they are defined.
-
 
 # --------------------------------------------------------------------
 # The words for how things stand: direction, outcome, verdict, status.
@@ -268,8 +270,6 @@ class Proposals(Frozen):
 
 # --------------------------------------------------------------------
 # Records of judging: runs as decisions see them, rulings, the verdict of a round.
-#
-# Read through :mod:`ratchet.records.records`, whose rules hold here too.
 
 
 class RunSummary(Frozen):
@@ -421,11 +421,7 @@ class Suggestion(Frozen):
 
 
 # --------------------------------------------------------------------
-# The vocabulary as types: what is written to a session's small JSON files.
-#
-# Records are frozen structs; :mod:`ratchet.base.structs` takes them to and from
-# JSON.  A missing measurement is ``None``, never ``0.0``, and no record holds a
-# time of day, so that equal sessions have equal bytes.
+# What else a session writes: baseline, experiments, states, confirmation, manifest.
 
 
 class Baseline(Frozen):

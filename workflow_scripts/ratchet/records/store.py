@@ -26,7 +26,6 @@ from ratchet.base.io import (
     read_bytes,
     read_json,
     remove_run_folder,
-    short_digest,
     sync_folder,
     to_json,
     write_bytes,
@@ -36,7 +35,7 @@ from ratchet.base.structs import Frozen, from_json_values, to_json_values
 from ratchet.records.paths import StorePaths
 from ratchet.records.records import Evaluation, Outcome
 
-# Raise it when the runner measures differently; old entries are then kept but
+# Raise it when runs are measured differently; old entries are then kept but
 # no longer found, since a run's key contains it.
 RUN_FORMAT = 2
 RECORD = "run.json"
@@ -293,7 +292,7 @@ class Store:
         """Move a damaged entry out of the way; another process may be first."""
         self.paths.damaged.mkdir(parents=True, exist_ok=True)
         for attempt in range(1000):
-            target = self.paths.damaged / f"{short_digest(path.name)}-{attempt}"
+            target = self.paths.damaged / f"{path.name[:12]}-{attempt}"
             if target.exists():
                 continue
             with contextlib.suppress(FileNotFoundError):
@@ -303,7 +302,7 @@ class Store:
 
 
 def read_entry(path: Path) -> Any:
-    """An entry's JSON, which must be the bytes that :func:`files.to_json` writes.
+    """An entry's JSON, which must be the bytes that :func:`ratchet.base.io.to_json` writes.
 
     So that no byte of it can change unseen, not even between two values.  Raises
     :class:`DataError` for any other bytes, :class:`InputMissingError` for none.
