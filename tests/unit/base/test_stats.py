@@ -1,4 +1,4 @@
-"""Tails of the normal distribution against scipy, and what imports must not bring."""
+"""Tails of the normal distribution and Welch's interval against scipy; what judging loads."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy import special
+from scipy import special, stats
 
 from helpers import REPO
-from ratchet.base.stats import _CELLS, _POLE, log_ndtr, mills, ndtr
+from ratchet.base.stats import _CELLS, _POLE, log_ndtr, mills, ndtr, welch_interval
 
 PACKAGES = REPO / "workflow_scripts"
 EXACT = 1e-14
@@ -84,6 +84,18 @@ def test_neighbours_do_not_change_a_bit(function: Callable[[np.ndarray], np.ndar
     assert np.array_equal(whole[5:8], function(x[5:8]))
     assert np.array_equal(whole.T, function(x.T))
     assert all(function(np.array(a)) == b for a, b in zip(x[0], whole[0], strict=True))
+
+
+def test_welch_interval() -> None:
+    a, b = [3.41, 3.43, 3.40, 3.44], [2.90, 2.88, 2.93]
+    found = welch_interval(a, b, 0.95)
+    reference = stats.ttest_ind(a, b, equal_var=False).confidence_interval(0.95)
+    assert found.gain == pytest.approx(np.mean(a) - np.mean(b))
+    assert (found.low, found.high) == pytest.approx((reference.low, reference.high))
+    alone = welch_interval([2.0], [1.5], 0.95)
+    assert (alone.gain, alone.low, alone.high) == (0.5, None, None)
+    exact = welch_interval([2.0, 2.0], [1.5, 1.5], 0.95)
+    assert (exact.low, exact.high) == (0.5, 0.5)
 
 
 def test_judging_loads_no_scipy() -> None:
