@@ -1,4 +1,4 @@
-"""Records go to JSON and back; wrong JSON is named."""
+"""Records go to JSON and back; wrong JSON is named; seeds are apart."""
 
 from __future__ import annotations
 
@@ -17,36 +17,36 @@ from ratchet.records.records import (
     Outcome,
     Proposal,
     Remeasurement,
+    Role,
     RoundVerdict,
     RunSummary,
     Status,
     StopReason,
     Verdict,
+    run_seed,
+    stream_seed,
 )
 
 FINITE = st.floats(allow_nan=False, allow_infinity=False)
 RUNS = st.builds(
     RunSummary,
-    key=st.text(),
-    seed=st.integers(),
     outcome=st.sampled_from(Outcome),
-    reason=st.text(),
     value=st.none() | FINITE,
     memory_mb=st.none() | FINITE,
+    audit=st.none() | FINITE,
 )
+SEVERAL = st.lists(RUNS, max_size=3).map(tuple)
 EXPERIMENTS = st.builds(
     Experiment,
-    round=st.integers(),
-    candidate=st.integers(),
-    runs=st.lists(RUNS, max_size=3).map(tuple),
+    runs=SEVERAL,
     stop=st.none() | st.sampled_from(StopReason),
-    detail=st.text(),
+    check=st.none() | RUNS,
 )
 VERDICTS = st.builds(
     RoundVerdict,
     rulings=st.just(()),
     remeasured=st.none() | st.builds(Remeasurement, run=RUNS, expected=FINITE, sd=FINITE, z=FINITE),
-    incumbent_runs=st.lists(RUNS, max_size=3).map(tuple),
+    incumbent_runs=SEVERAL,
     credit_used=FINITE,
     error_spent=st.none() | FINITE,
 )
@@ -81,13 +81,18 @@ def test_wrong_json_is_named(change: dict, words: str) -> None:
         from_json_values(RunSummary, {**RUN, **change}, "run")
 
 
-def test_missing_field_and_wrong_shape_are_named() -> None:
-    with pytest.raises(DataError, match="key"):
-        from_json_values(RunSummary, {name: RUN[name] for name in RUN if name != "key"}, "run")
-    with pytest.raises(DataError, match="expected an object of RunSummary, found list"):
-        from_json_values(RunSummary, [1], "run")
-    with pytest.raises(DataError, match=r"proposal\.files: expected an object"):
-        from_json_values(Proposal, {"files": 3}, "proposal")
+@pytest.mark.parametrize(
+    ("record", "values", "words"),
+    [
+        (RunSummary, {"seed": 1}, "the field 'key' of RunSummary is missing"),
+        (RunSummary, [1], "expected an object of RunSummary, found list"),
+        (Proposal, {"files": 3}, r"x\.files: expected an object"),
+        (Experiment, {"round": 1, "candidate": 0, "runs": [RUN, 3]}, r"x\.runs\[1\]: expected"),
+    ],
+)
+def test_wrong_shapes_are_named(record: type, values: object, words: str) -> None:
+    with pytest.raises(DataError, match=words):
+        from_json_values(record, values, "x")
 
 
 def test_whole_numbers_serve_as_floats() -> None:
@@ -108,3 +113,30 @@ def test_words_and_signs() -> None:
     }
     assert Edit("constant", "LR", "0.1").label == "LR=0.1"
     assert Edit("alternative", "relu").label == "relu"
+
+
+@given(st.integers(0, 2**40), st.text(), st.sampled_from(Role), st.integers(0, 1000))
+def test_seeds_are_in_the_range_of_every_library(
+    seed: int, source: str, role: Role, replicate: int
+) -> None:
+    drawn = run_seed(seed, source, role, replicate)
+    assert 1 <= drawn < 2**31
+    assert drawn == run_seed(seed, source, role, replicate)
+
+
+def test_seeds_are_apart_but_for_what_is_compared_again() -> None:
+    seeds = [
+        run_seed(session, source, role, replicate)
+        for session in range(3)
+        for source in ("a", "b", "c")
+        for role in Role
+        if role is not Role.RERUN
+        for replicate in range(50)
+    ]
+    assert len(set(seeds)) == len(seeds)
+    here, there = ([run_seed(1, s, Role.RERUN, n) for n in range(50)] for s in "ab")
+    assert here == there
+    assert len(set(here)) == 50
+    assert here[0] != run_seed(1, "a", Role.CONFIRM, 0)
+    streams = [(1, "steer", 1), (1, "propose", 1), (2, "steer", 1), (1, "steer", 1, 2)]
+    assert len({stream_seed(*parts) for parts in (*streams, (1, "steer", 12))}) == 5
