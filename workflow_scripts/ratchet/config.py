@@ -156,7 +156,7 @@ def choose_strategies(
     Raises :class:`ConfigError` for a name that nobody defined, that stands twice, or
     that makes the name of the competitor's session too long.
     """
-    found = []
+    chosen = []
     for name in names:
         if name not in known:
             close = difflib.get_close_matches(name, known, n=1)
@@ -175,8 +175,8 @@ def choose_strategies(
                 f"{where}: the session of a competitor would be called {session}.{name}; expected "
                 f"at most {LONGEST_SESSION} characters, choose a shorter `session`"
             )
-        found.append(known[name])
-    return found
+        chosen.append(known[name])
+    return chosen
 
 
 # --------------------------------------------------------------------

@@ -97,7 +97,7 @@ def _explain(problem: Any, where: str) -> list[str]:
     """One line per mistake: where, what was expected, what was found."""
     place = ".".join(str(part) for part in problem.absolute_path)
     place = f"{where}: {place}" if place else where
-    found = f"found {problem.instance!r:.60}"
+    instead = f"found {problem.instance!r:.60}"
     rule, wanted = problem.validator, problem.validator_value
     if rule == "additionalProperties":
         known = list(problem.schema.get("properties", {}))
@@ -111,16 +111,16 @@ def _explain(problem: Any, where: str) -> list[str]:
         return [f"{place}: the key {key!r} is missing" for key in missing]
     if rule == "type":
         types = [wanted] if isinstance(wanted, str) else wanted
-        return [f"{place}: expected {' or '.join(_article(t) for t in types)}, {found}"]
+        return [f"{place}: expected {' or '.join(_article(t) for t in types)}, {instead}"]
     if rule == "enum":
-        return [f"{place}: expected one of {', '.join(map(str, wanted))}, {found}"]
+        return [f"{place}: expected one of {', '.join(map(str, wanted))}, {instead}"]
     words = {
         "minimum": f"at least {wanted}",
         "maximum": f"at most {wanted}",
         "exclusiveMinimum": f"more than {wanted}",
         "pattern": problem.schema.get("description", f"a match of {wanted}"),
     }
-    return [f"{place}: expected {words.get(rule, problem.message)}, {found}"]
+    return [f"{place}: expected {words.get(rule, problem.message)}, {instead}"]
 
 
 def _suggest(key: str, known: list[str]) -> str:

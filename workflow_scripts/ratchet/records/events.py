@@ -105,10 +105,10 @@ class Follower:
         # Not `splitlines`: a description may hold other characters that end lines.
         lines = whole.decode("utf-8", errors="replace").split("\n")
         try:  # all at once takes half the time
-            found = json.loads(f"[{','.join(line for line in lines if line)}]")
+            parsed = json.loads(f"[{','.join(line for line in lines if line)}]")
         except (ValueError, RecursionError):
-            found = [_event(line) for line in lines]
-        return [event for event in found if isinstance(event, dict) and "event" in event]
+            parsed = [_event(line) for line in lines]
+        return [event for event in parsed if isinstance(event, dict) and "event" in event]
 
 
 def _event(line: str) -> Any:

@@ -291,8 +291,8 @@ class History(Frozen, dict=True):
     @property
     def runs(self) -> tuple[RunSummary, ...]:
         """All runs that something was decided from; one that served twice is here twice."""
-        found = (self.search_runs, self.incumbent_runs, self.confirmation_runs)
-        return (*self.baseline.runs, *itertools.chain(*found))
+        others = (self.search_runs, self.incumbent_runs, self.confirmation_runs)
+        return (*self.baseline.runs, *itertools.chain(*others))
 
 
 def name_of(number: int) -> str:

@@ -261,11 +261,11 @@ class Proposals(Frozen):
     @property
     def slots(self) -> dict[int, bool]:
         """For each slot that an agent was asked to fill, whether it did."""
-        found: dict[int, bool] = {}
+        slots: dict[int, bool] = {}
         for call in self.calls:
             filled = call.outcome is CallOutcome.PROPOSED
-            found[call.slot] = found.get(call.slot, False) or filled
-        return found
+            slots[call.slot] = slots.get(call.slot, False) or filled
+        return slots
 
 
 # --------------------------------------------------------------------

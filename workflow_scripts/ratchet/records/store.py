@@ -79,7 +79,7 @@ class RunRecord(Frozen):
 
 
 class DamagedError(Exception):
-    """An entry exists but its hash does not fit; internal to the store."""
+    """An entry is not there, or its hash does not fit; internal to the store."""
 
 
 class Store:
@@ -118,12 +118,12 @@ class Store:
         """
         path = self.paths.blob(sha)
         try:
-            found = digest_file(path)
+            actual = digest_file(path)
         except InputMissingError:
-            found = "no such file"
-        if found != sha:
+            actual = "no such file"
+        if actual != sha:
             raise StoreError(
-                f"{path}: a stored input is damaged (expected sha256 {sha}, found {found}); "
+                f"{path}: a stored input is damaged (expected sha256 {sha}, found {actual}); "
                 "restore it from a backup, or delete it and start a new session: "
                 "snakemake --cores 1 --config session=NAME"
             )
@@ -169,12 +169,9 @@ class Store:
         folder = self.paths.run(key)
         try:
             return self._verified(folder, key)
-        except FileNotFoundError:
-            if not folder.exists():
-                return None
-            self._set_aside(folder)
         except DamagedError:
-            self._set_aside(folder)
+            if folder.exists():
+                self._set_aside(folder)
         return None
 
     def run(
@@ -188,13 +185,13 @@ class Store:
         the second waits and finds the first one's entry.
         """
         key = run_key(material)
-        found = self.lookup(key)
-        if found is not None:
-            return key, found, False
+        known = self.lookup(key)
+        if known is not None:
+            return key, known, False
         with self.locked(key):
-            found = self.lookup(key)
-            if found is not None:
-                return key, found, False
+            known = self.lookup(key)
+            if known is not None:
+                return key, known, False
             with self._partial_folder() as folder:
                 record = execute(folder)
                 self._publish(folder, key, material, record)
@@ -276,9 +273,7 @@ class Store:
             stated = entry.pop("digest")
             whole = entry["key"] == key == run_key(entry["inputs"]) and digest(entry) == stated
             record = from_json_values(RunRecord, entry["record"])
-        except InputMissingError:
-            raise FileNotFoundError(folder) from None
-        except (DataError, KeyError, TypeError, AttributeError):
+        except (InputMissingError, DataError, KeyError, TypeError, AttributeError):
             raise DamagedError(folder) from None
         if not whole:
             raise DamagedError(folder)
