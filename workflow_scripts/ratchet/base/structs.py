@@ -74,7 +74,8 @@ _STEP = re.compile(r"\.(\w+)|\[(\d+|\.\.\.)\]")
 
 def _explained(message: str, cls: type, data: Any) -> str:
     """The place of a wrong value, what was expected there and what was found."""
-    (problem, steps) = _MESSAGE.fullmatch(message).groups()  # type: ignore[union-attr]
+    match = _MESSAGE.fullmatch(message)
+    problem, steps = match.groups() if match else (message, "")
     place, hint, value = _walk(cls, data, _STEP.findall(steps or ""))
     name = getattr(hint, "__name__", str(hint))
     about = problem.partition("`")[2].rstrip("`")
