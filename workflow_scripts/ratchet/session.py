@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict
 
 from ratchet.base.io import read_json, read_record
 from ratchet.base.structs import Frozen, replace
@@ -157,19 +157,33 @@ class Session(Frozen):
         return bool(self.task.evaluator and self.manifest.locked)
 
     @property
-    def budget(self) -> dict[str, float | int | None]:
-        """What each run may spend, configuration before preset and task."""
-        frozen = self.manifest.frozen
-        steps, seconds = frozen["budget_steps"], frozen["budget_seconds"]
-        if steps is None and seconds is None:
-            steps, seconds = self.task.budget_steps, self.task.budget_seconds
-        timeout = frozen["timeout_seconds"]
-        if timeout is None:
-            timeout = self.task.timeout_seconds
-        return {"seconds": seconds, "steps": steps, "timeout_seconds": timeout}
+    def budget(self) -> Budget:
+        """What each run may spend."""
+        return run_budget(self.manifest.frozen, self.task)
 
     def log_path(self, key: str) -> Path:
         return self.store.run_file(key, LOG)
+
+
+class Budget(TypedDict):
+    """What a run may spend: ``seconds`` of training or ``steps``, and time in all."""
+
+    seconds: float | None
+    steps: int | None
+    timeout_seconds: float
+
+
+def run_budget(frozen: Mapping[str, Any], task: Task) -> Budget:
+    """The budget of a run: the configuration's frozen keys before the task with its preset."""
+    steps, seconds = frozen["budget_steps"], frozen["budget_seconds"]
+    if steps is None and seconds is None:
+        steps, seconds = task.budget_steps, task.budget_seconds
+    timeout = frozen["timeout_seconds"]
+    return {
+        "seconds": seconds,
+        "steps": steps,
+        "timeout_seconds": task.timeout_seconds if timeout is None else timeout,
+    }
 
 
 def memory_ceiling(session: Session) -> Ceiling:

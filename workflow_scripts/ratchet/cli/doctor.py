@@ -57,6 +57,7 @@ from ratchet.runs import hardware
 from ratchet.runs.hardware import VISIBLE_GPUS, GpuState, driver_versions, visible_gpus
 from ratchet.runs.sandbox import sandbox
 from ratchet.runs.sandbox.sandbox import SandboxKind
+from ratchet.session import run_budget
 from ratchet.steps.prepare import (
     PREPARED,
     choose_session_preset,
@@ -76,9 +77,7 @@ from ratchet.task.task import GB, Task
 
 def outlook_of(chosen: Config, task: Task, root: Path) -> Outlook:
     """The session's length; runs that it has made tell how long one takes."""
-    seconds, steps = chosen.budget_seconds, chosen.budget_steps
-    if seconds is None and steps is None:
-        seconds, steps = task.budget_seconds, task.budget_steps
+    seconds = run_budget(chosen.frozen, task)["seconds"]
     session = PlannedSession(
         rounds=chosen.rounds,
         candidates=chosen.candidates,
