@@ -132,6 +132,10 @@ class Session(Frozen):
     def verdict(self, round_number: int) -> RoundVerdict:
         return read_record(RoundVerdict, self.paths.round(round_number).verdict)
 
+    def history(self, before: int) -> list[tuple[Proposals, RoundVerdict]]:
+        """Proposals and verdicts of all rounds before one, in order."""
+        return [(self.proposals(r), self.verdict(r)) for r in range(1, before)]
+
     def texts(self, sources: Mapping[str, str]) -> dict[str, str]:
         """Mutable files as text, by name; bytes that are no UTF-8 are kept apart."""
         return {

@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -27,7 +28,7 @@ from typing import Any
 
 from ratchet import __version__
 from ratchet.base.errors import InputMissingError, RatchetError, UsageError
-from ratchet.base.git import call_git, remove_worktree
+from ratchet.base.git import remove_worktree
 from ratchet.base.io import read_file, read_json, read_record, write_json
 from ratchet.base.structs import Frozen, replace, to_json_values
 from ratchet.base.text import one_line, one_line_label
@@ -436,7 +437,11 @@ def _check_branch(made: Tournament, branch: str) -> None:
     defined = task_of_config(made.plan.config, made.root, made.harness)
     folder = defined.folder
     for name in defined.mutable:
-        shown = call_git("show", f"{branch}:./{name}", "--", within=defined.clone or folder)
+        shown = subprocess.run(
+            ["git", "-C", str(defined.clone or folder), "show", f"{branch}:./{name}", "--"],
+            capture_output=True,
+            check=False,
+        )
         if shown.returncode:
             raise InputMissingError(f"--base-branch: {branch} has no file {folder / name}")
         if shown.stdout != (folder / name).read_bytes():

@@ -57,7 +57,6 @@ from ratchet.runs import hardware
 from ratchet.runs.hardware import VISIBLE_GPUS, GpuState, driver_versions, visible_gpus
 from ratchet.runs.sandbox import sandbox
 from ratchet.runs.sandbox.sandbox import SandboxKind
-from ratchet.session import run_budget
 from ratchet.steps.prepare import (
     PREPARED,
     choose_session_preset,
@@ -77,7 +76,9 @@ from ratchet.task.task import GB, Task
 
 def outlook_of(chosen: Config, task: Task, root: Path) -> Outlook:
     """The session's length; runs that it has made tell how long one takes."""
-    seconds = run_budget(chosen.frozen, task)["seconds"]
+    seconds, steps = chosen.budget_seconds, chosen.budget_steps
+    if seconds is None and steps is None:
+        seconds, steps = task.budget_seconds, task.budget_steps
     session = PlannedSession(
         rounds=chosen.rounds,
         candidates=chosen.candidates,

@@ -387,8 +387,12 @@ def _quarantine(session: Session, case: Case, found: Assessment) -> bool:
         return False
     if not found.keep or not is_implausible_jump(improvement, found.noise_sd, ()):
         return False
-    earlier = (r for n in range(1, case.proposal.round) for r in session.verdict(n).rulings)
-    seen = [ruling.delta for ruling in earlier if ruling.delta is not None]
+    seen = [
+        ruling.delta
+        for _, verdict in session.history(case.proposal.round)
+        for ruling in verdict.rulings
+        if ruling.delta is not None
+    ]
     case.quarantined = is_implausible_jump(improvement, found.noise_sd, seen)
     return case.quarantined
 
