@@ -34,15 +34,9 @@ if TYPE_CHECKING:
 
 
 SAMPLE_SECONDS = 0.5
-
-
 # Between two looks for a free GPU.
 WAIT_SECONDS = 0.5
-
-
 VISIBLE_GPUS = "CUDA_VISIBLE_DEVICES"
-
-
 # Names by bit, as nvidia-smi shows them; idleness and the application's own
 # clock settings are no throttling.
 THROTTLE_REASONS = {

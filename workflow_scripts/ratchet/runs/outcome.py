@@ -34,21 +34,13 @@ from ratchet.task.task import search_patterns
 NEAR_LIMIT = 0.95
 """A killed run that used this share of its memory limit died of the limit: the peak
 is sampled a few times a second, so the last growth is not seen."""
-
-
 # Printed metrics are rounded; with few digits the rounding itself is allowed for.
 AGREEMENT = 1e-4
-
-
 # Replies of one run take about equally long; a machine that is busy makes some of
 # them several times as long, and the processor time of all of them less so.
 REPLY_FACTOR = 3.0
-
-
 # With fewer parts than this a median says little, and the replies' own times count.
 FEWEST_PARTS = 4
-
-
 # Memory limits of containers, by version of the interface; the word "max" is none.
 CGROUP_LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
 
@@ -293,8 +285,6 @@ class OutcomeEvidence(Frozen):
 
 # Exit statuses of shells and of the program `timeout`.
 _SHELL_SIGNAL = 128
-
-
 _TIMEOUT_STATUS = 124
 
 
@@ -391,11 +381,7 @@ def _returned(ending: RunEnding, lines: Sequence[str]) -> OutcomeEvidence:
 
 # What explains a missing metric even where the run says that it ended well.
 _TELLING = (FailureKind.DEVICE, FailureKind.HOST, FailureKind.NAN)
-
-
 _OUT_OF_MEMORY = (Outcome.OOM_DEVICE, Outcome.OOM_HOST, Outcome.OOM_EVALUATION)
-
-
 _SAID = {
     FailureKind.DEVICE: (Outcome.OOM_DEVICE, "ran out of memory of the device"),
     FailureKind.HOST: (Outcome.OOM_HOST, "ran out of memory of the host"),

@@ -18,7 +18,6 @@ THREAD_VARIABLES = (
     "VECLIB_MAXIMUM_THREADS",
 )
 """Set for every run, since libraries take as many threads as there are processors."""
-
 BESIDE = frozenset({"isolation", "hidden", "python", "mounts"})
 """Fields of a run that say how a machine serves it, not what it computes."""
 

@@ -76,12 +76,8 @@ def readable_caches(mounts: Sequence[CacheMount]) -> list[Path]:
 
 # Folder of the data files, below the run's own.
 DATA = "data"
-
-
 # What runs import at their start if the task asks for it.
 HOOKS = Path(__file__).resolve().parent / "seed_hook"
-
-
 # What a run may see of the harness's own environment.  Everything else (tokens,
 # proxies, user settings) stays out, so that runs are alike on every machine.
 ALLOWED_VARIABLES = (

@@ -22,8 +22,6 @@ from ratchet.records.records import Direction, Origin, Preset
 
 
 SEED = "{seed}"
-
-
 # What the harness sets in every run itself; see ratchet.runs.workspace.
 SET = frozenset(
     {"HOME", "PATH", "TMPDIR", "PYTHONPATH", "PYTHONHASHSEED", "PYTHONNOUSERSITE"}
@@ -224,12 +222,8 @@ def broken_constraint(
 
 LONGEST_PATTERN = 500
 """Characters; a pattern for one number of one line needs no more."""
-
-
 SHORTEST_LITERAL = 4
 """Characters; what is shorter is in many texts that are no result."""
-
-
 _WORDS = {"true": 1.0, "false": 0.0, "yes": 1.0, "no": 0.0}
 
 
@@ -622,15 +616,9 @@ def check_task_files(task: Task) -> None:
 
 
 AUTO = "auto"
-
-
 GB = 1e9
 """Bytes of a gigabyte: cards and memory modules are sold by these, or by more."""
-
-
 VARIABLE = re.compile(r"RATCHET_[A-Z][A-Z0-9_]*")
-
-
 # What the harness says to a run by itself; a preset must not speak for it.
 OWN = re.compile(r"RATCHET_(SEED|DATA|CONFIG|HARNESS|PARENT|PYTHON|SCRIPTS|(BUDGET|EVALUAT)\w*)")
 
