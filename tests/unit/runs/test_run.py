@@ -15,9 +15,8 @@ from ratchet.records.records import Outcome
 from ratchet.records.store import LOG
 from ratchet.runs import outcome
 from ratchet.runs.outcome import memory_limit_mb
-from ratchet.runs.run import LOG_LIMIT_BYTES
+from ratchet.runs.run import LOG_LIMIT_BYTES, Workspace
 from ratchet.runs.sandbox.sandbox import SandboxKind
-from ratchet.runs.workspace import Workspace
 
 FIXED = b"VALUE = 1\n"
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from ratchet.runs.workspace import HOOKS
+from ratchet.runs.run import HOOKS
 
 DRAWS = {
     "random.seed": "import random; random.seed(42); print(random.random())",

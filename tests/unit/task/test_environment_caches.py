@@ -14,11 +14,11 @@ from ratchet.base.errors import ConfigError, FixedInputChangedError, InputMissin
 from ratchet.records.paths import StorePaths
 from ratchet.records.records import Outcome
 from ratchet.records.store import Store
+from ratchet.runs.run import lay_out_caches, mounted_caches
 from ratchet.runs.sandbox import container
-from ratchet.runs.sandbox.box import Box
 from ratchet.runs.sandbox.container import ContainerEngine, start_command
 from ratchet.runs.sandbox.sandbox import SandboxKind, sandbox_fault
-from ratchet.runs.workspace import lay_out_caches, mounted_caches
+from ratchet.runs.spec import Box
 from ratchet.steps.prepare import fill_caches
 from ratchet.task import environment
 from ratchet.task.environment import (

@@ -18,8 +18,8 @@ from ratchet.base.structs import replace
 from ratchet.records.records import Preset
 from ratchet.runs import hardware
 from ratchet.runs.hardware import driver_versions, memory_gb, ram_gb, visible_gpus
+from ratchet.runs.run import Workspace
 from ratchet.runs.sandbox.sandbox import SandboxKind
-from ratchet.runs.workspace import Workspace
 from ratchet.steps.prepare import preparation_inputs
 from ratchet.task.presets import choose_preset, edited_files, preset_sources
 from ratchet.task.task import Task, load_task, parse_presets, parse_task

@@ -251,6 +251,12 @@ def ask_interpreter(program: Path) -> Interpreter:
     return Interpreter(**{**said, "prefixes": tuple(said["prefixes"])})
 
 
+def resolve_command(command: Sequence[str], python: Interpreter | None = None) -> list[str]:
+    """``python`` in a task's command is the task's own interpreter, or the harness's."""
+    program = python.executable if python else sys.executable
+    return [program if word == "python" else word for word in command]
+
+
 # --------------------------------------------------------------------
 # Pinned versions in a ``uv.lock``: what its project needs on this platform.
 #

@@ -22,7 +22,7 @@ from ratchet.records.records import Direction, Origin, Preset
 
 
 SEED = "{seed}"
-# What the harness sets in every run itself; see ratchet.runs.workspace.
+# What the harness sets in every run itself; see ratchet.runs.run.
 SET = frozenset(
     {"HOME", "PATH", "TMPDIR", "PYTHONPATH", "PYTHONHASHSEED", "PYTHONNOUSERSITE"}
     | {"PYTHONDONTWRITEBYTECODE", "PYTHONUNBUFFERED", "CUDA_VISIBLE_DEVICES"}

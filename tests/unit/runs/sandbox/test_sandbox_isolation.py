@@ -17,7 +17,6 @@ from ratchet.base.errors import ConfigError, StoreError
 from ratchet.records.records import Outcome
 from ratchet.records.store import LOG, RunRecord
 from ratchet.runs.sandbox import sandbox
-from ratchet.runs.sandbox.box import Box
 from ratchet.runs.sandbox.landlock import SCOPE_VERSION, landlock_version
 from ratchet.runs.sandbox.sandbox import (
     SandboxKind,
@@ -25,6 +24,7 @@ from ratchet.runs.sandbox.sandbox import (
     describe_sandbox,
     landlock_rules,
 )
+from ratchet.runs.spec import Box
 from ratchet.task.environment import package_paths
 
 FIXED = b"VALUE = 1\n"

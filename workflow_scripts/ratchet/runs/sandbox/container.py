@@ -14,7 +14,7 @@ import sys
 import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import yaml
 
@@ -23,11 +23,8 @@ from ratchet.base.errors import DataError, RatchetError
 from ratchet.base.io import digest_file, read_bytes, remove_run_folder, write_json
 from ratchet.base.structs import Frozen
 from ratchet.runs.sandbox.cgroups import MEMORY_LIMIT, PROCESSES_LIMIT
+from ratchet.runs.spec import Box
 from ratchet.task.environment import package_paths, verify_packages
-
-if TYPE_CHECKING:
-    from ratchet.runs.sandbox.box import Box
-
 
 # --------------------------------------------------------------------
 # Last step of building an image: write down what it holds, and close what it hides.

@@ -15,9 +15,9 @@ from typing import Any
 
 from ratchet.base.errors import ConfigError
 from ratchet.base.structs import Frozen
-from ratchet.runs.sandbox.box import Box
 from ratchet.runs.sandbox.container import container_fault, container_mend, exchange_folder
 from ratchet.runs.sandbox.landlock import restrict_process
+from ratchet.runs.spec import Box
 
 # A machine that takes longer to start one trivial command is no measure of anything.
 PROBE_SECONDS = 20.0
