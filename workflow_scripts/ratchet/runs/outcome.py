@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 import math
-import os
 import signal as signals
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -15,7 +13,7 @@ from ratchet.base.structs import Frozen, field
 from ratchet.base.text import clean_lines
 from ratchet.records.records import Evaluation, Outcome
 from ratchet.records.store import LOG, RunRecord
-from ratchet.runs.hardware import gpu_contention
+from ratchet.runs.hardware import gpu_contention, ram_bytes
 from ratchet.runs.log import (
     FailureKind,
     Sign,
@@ -41,8 +39,6 @@ AGREEMENT = 1e-4
 REPLY_FACTOR = 3.0
 # With fewer parts than this a median says little, and the replies' own times count.
 FEWEST_PARTS = 4
-# Memory limits of containers, by version of the interface; the word "max" is none.
-CGROUP_LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
 
 
 # ------------------------------------------------------------------- the record
@@ -56,6 +52,7 @@ def run_record(
     metrics = _printed(spec, text)
     evaluation, tampered = _evaluated(spec, answer, metrics)
     code = answer["code"]
+    limit = _memory_limit_mb(spec, answer)
     found = classify_outcome(
         RunEnding(
             metric=spec.metric,
@@ -65,8 +62,9 @@ def run_record(
             timed_out_seconds=spec.timeout_seconds if answer["timed_out"] else None,
             tampered=tampered,
             contended=gpu_contention(answer.get("telemetry")),
-            peak_memory_mb=_peak_memory_mb(spec, answer),
-            memory_limit_mb=_memory_limit_mb(spec, answer),
+            # Where the limit ended the run, nothing came closer to it.
+            peak_memory_mb=limit if answer.get("out_of_memory") else answer.get("peak_rss_mb"),
+            memory_limit_mb=limit,
         )
     )
     if evaluation is not None and spec.metric in metrics:
@@ -109,31 +107,13 @@ def _evaluated(
     return verify_evaluation(spec, answer["evaluation"], metrics)
 
 
-def memory_limit_mb() -> float | None:
-    """Most memory that runs can have here, in MiB: the container's or the machine's."""
-    limits = []
-    for path in CGROUP_LIMITS:
-        with contextlib.suppress(OSError, ValueError):
-            limits.append(int(Path(path).read_text()) / 2**20)
-    with contextlib.suppress(OSError, ValueError):
-        limits.append(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**20)
-    return min(limits, default=None)
-
-
 def _memory_limit_mb(spec: RunSpec, answer: Mapping[str, Any]) -> float | None:
-    """The run's own limit where it was enforced, else what there is."""
-    own = spec.limits.get(MEMORY_LIMIT)
-    if own is None or MEMORY_LIMIT in answer.get("unenforced", [MEMORY_LIMIT]):
-        return memory_limit_mb()
-    return min(own, memory_limit_mb() or own)
-
-
-def _peak_memory_mb(spec: RunSpec, answer: Mapping[str, Any]) -> float | None:
-    """What came closest to the limit; where that ended the run, the limit itself."""
-    if answer.get("out_of_memory"):
-        return _memory_limit_mb(spec, answer)
-    found: float | None = answer.get("peak_rss_mb")
-    return found
+    """The run's own limit where it was enforced, else that of container or machine."""
+    size = ram_bytes()
+    limits = [] if size is None else [size / 2**20]
+    if MEMORY_LIMIT not in answer.get("unenforced", [MEMORY_LIMIT]):
+        limits += [spec.limits[MEMORY_LIMIT]] if MEMORY_LIMIT in spec.limits else []
+    return min(limits, default=None)
 
 
 # -------------------------------------------------------------- the evaluation
