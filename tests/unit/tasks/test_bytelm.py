@@ -1,7 +1,4 @@
-"""The embedded task tasks/bytelm: autograd, corpus, evaluator, model, search space.
-
-Run alone: ``python -m pytest tests/unit/test_bytelm.py``.
-"""
+"""The embedded task tasks/bytelm: corpus, budget, evaluator, model, search space."""
 
 from __future__ import annotations
 
@@ -15,7 +12,6 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -75,51 +71,48 @@ def installed(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def spoil_content(site: Path) -> None:
-    with (site / "networkx" / "convert.py").open("a") as file:
-        file.write("# changed\n")
+SOURCE = "networkx/convert.py"
+# What is done to an installed file (the text there and another one, or nothing to keep of
+# it), the exit status, and what is said.
+SPOILED: list[tuple[str, tuple[str, str] | None, int, list[str]]] = [
+    (SOURCE, ("import", "import "), 65, ["convert.py", "expected sha256", "networkx==3.6.1"]),
+    (SOURCE, None, 66, ["convert.py", "cannot be read", "networkx==3.6.1"]),
+    (
+        "networkx-*.dist-info/METADATA",
+        ("Version: 3.6.1", "Version: 3.5"),
+        65,
+        ["expected version 3.6.1", "found 3.5"],
+    ),
+    ("docutils-*.dist-info", None, 66, ["docutils: not installed", "0.22.4", "found none"]),
+    # A file that its RECORD knows nothing of: only the final digest can tell.
+    (
+        "networkx-*.dist-info/RECORD",
+        (SOURCE, "networkx/none.txt"),
+        65,
+        ["train.bin: expected sha256", "found"],
+    ),
+]
 
 
-def spoil_presence(site: Path) -> None:
-    (site / "networkx" / "convert.py").unlink()
-
-
-def spoil_version(site: Path) -> None:
-    path = next(site.glob("networkx-*.dist-info")) / "METADATA"
-    path.write_text(path.read_text().replace("Version: 3.6.1", "Version: 3.5", 1))
-
-
-def spoil_installation(site: Path) -> None:
-    shutil.rmtree(next(site.glob("docutils-*.dist-info")))
-
-
-def spoil_record(site: Path) -> None:
-    """A file that its RECORD knows nothing of: only the final digest can tell."""
-    path = next(site.glob("networkx-*.dist-info")) / "RECORD"
-    lines = path.read_text().splitlines(keepends=True)
-    path.write_text("".join(x for x in lines if not x.startswith("networkx/convert.py,")))
-
-
-@pytest.mark.parametrize(
-    ("spoil", "code", "said"),
-    [
-        (spoil_content, 65, ["convert.py", "expected sha256", "found", "networkx==3.6.1"]),
-        (spoil_presence, 66, ["convert.py", "cannot be read", "networkx==3.6.1"]),
-        (spoil_version, 65, ["expected version 3.6.1", "found 3.5"]),
-        (spoil_installation, 66, ["docutils: not installed", "0.22.4", "found none"]),
-        (spoil_record, 65, ["train.bin: expected sha256", "found"]),
-    ],
-)
+@pytest.mark.parametrize(("place", "change", "code", "said"), SPOILED)
 def test_a_wrong_source_is_named_and_nothing_is_written(
     prepare: ModuleType,
     installed: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
-    spoil: Callable[[Path], None],
+    place: str,
+    change: tuple[str, str] | None,
     code: int,
     said: list[str],
 ) -> None:
-    spoil(installed)
+    (path,) = installed.glob(place)
+    if change is not None:
+        assert change[0] in path.read_text()
+        path.write_text(path.read_text().replace(*change, 1))
+    elif path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink()
     site = str(installed)
 
     def distribution(name: str) -> importlib.metadata.Distribution:
