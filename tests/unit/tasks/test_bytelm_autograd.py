@@ -194,6 +194,3 @@ def test_tensors_are_float32(ag: Any) -> None:
     assert y.data.dtype == np.float32
     y.sum().backward()
     assert x.grad.dtype == np.float32
-
-
-# Corpus.
