@@ -69,11 +69,7 @@ SEGFAULT = "Fatal Python error: Segmentation fault"
         (failed("", -9), Outcome.KILLED, None),
         (failed("", 137), Outcome.KILLED, None),
         (failed("", 139), Outcome.CRASH, "died of signal 11 (SIGSEGV)"),
-        (
-            failed(f"{SEGFAULT}\n", -11),
-            Outcome.CRASH,
-            f"died of signal 11 (SIGSEGV): {SEGFAULT}",
-        ),
+        (failed(f"{SEGFAULT}\n", -11), Outcome.CRASH, f"died of signal 11 (SIGSEGV): {SEGFAULT}"),
         (failed("", -63), Outcome.CRASH, "died of signal 63 (unknown)"),
         (failed("anything", 124), Outcome.TIMEOUT, None),
         (ended(0.5, **BUSY), Outcome.CONTENDED, "shared its device: process 12 on the same GPU"),

@@ -322,10 +322,7 @@ def gpu_contention(telemetry: Mapping[str, Any] | None) -> str | None:
 
 
 # Where containers state their limit, cgroup version 2 and version 1.
-LIMITS = (
-    Path("/sys/fs/cgroup/memory.max"),
-    Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"),
-)
+LIMITS = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))
 
 
 class GpuState(Frozen):

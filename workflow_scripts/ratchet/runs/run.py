@@ -26,13 +26,7 @@ from ratchet.base.io import digest_file, remove_run_folder
 from ratchet.base.structs import Frozen
 from ratchet.records.store import LOG, SOURCE, TELEMETRY, RunRecord, Store
 from ratchet.runs import supervisor
-from ratchet.runs.hardware import (
-    VISIBLE_GPUS,
-    GpuSampler,
-    gpu_model_of,
-    lease_gpu,
-    nvml_library,
-)
+from ratchet.runs.hardware import VISIBLE_GPUS, GpuSampler, gpu_model_of, lease_gpu, nvml_library
 from ratchet.runs.outcome import run_record
 from ratchet.runs.process import adopt_orphans, descendants, kill_descendants
 from ratchet.runs.sandbox.container import (
