@@ -31,13 +31,13 @@ from ratchet.records.store import Store
 from ratchet.runs.hardware import memory_gb
 from ratchet.runs.sandbox.container import run_facts
 from ratchet.runs.sandbox.sandbox import SandboxKind, describe_sandbox
-from ratchet.runs.workspace import resolve_command
 from ratchet.steps.plan import planned_facts
 from ratchet.task.environment import (
     Interpreter,
     cache_fingerprints,
     caches_complete,
     package_deviations,
+    resolve_command,
     task_interpreter,
     verify_packages,
     verify_packages_of,

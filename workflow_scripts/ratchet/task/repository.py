@@ -38,14 +38,8 @@ from ratchet.task.task import (
 
 # A large repository over a slow line; git says nothing while it works.
 FETCH_SECONDS = 1800.0
-
-
 _URL = re.compile(r"[a-z][a-z0-9+.-]*://|[^/\s:]+@[^/\s:]+:", re.IGNORECASE)
-
-
 _HASH = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
-
-
 _FILE, _PROGRAM = "100644", "100755"
 
 
@@ -275,11 +269,7 @@ def values_of(data: Mapping[str, Any], folder: Path) -> dict[str, Any]:
 
 DEFINITIONS = Path("tasks") / "autoresearch"
 """Below the harness: how well-known repositories run, by name."""
-
-
 DEFAULT_DEFINITION = "upstream"
-
-
 DEFAULT_COMMIT = "HEAD"
 
 

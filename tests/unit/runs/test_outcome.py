@@ -1,19 +1,32 @@
-"""How runs end: what the harness saw, what the log shows, and real logs where at hand."""
+"""How runs end: what was measured, what the log shows, and real logs where at hand."""
 
 from __future__ import annotations
 
 import csv
 import math
+from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from helpers import SHARED
+from ratchet.base.structs import replace
 from ratchet.logs.reader import read_run
-from ratchet.records.records import Outcome
+from ratchet.records.records import Evaluation, Outcome
 from ratchet.runs.log import failure_evidence
-from ratchet.runs.outcome import OutcomeEvidence, RunEnding, classify_outcome
+from ratchet.runs.outcome import (
+    OutcomeEvidence,
+    RunEnding,
+    classify_outcome,
+    implausible_times,
+    run_record,
+    verify_evaluation,
+)
+from ratchet.runs.sandbox.sandbox import SandboxKind
+from ratchet.runs.spec import RunSpec
+from ratchet.task.task import Plausible
 
 CORPUS = SHARED / "corpus"
 DONE = "step 9 | loss 3.1\n---\nval: 0.5\n"
@@ -21,83 +34,101 @@ TRACEBACK = 'Traceback (most recent call last):\n  File "train.py", line 9, in <
 CUDA = "torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 256.00 MiB. GPU 0 has"
 
 
-def failed(log: str, code: int = 1, **known: object) -> OutcomeEvidence:
-    return classify_outcome(RunEnding("val", log=log, code=code, **known))  # type: ignore[arg-type]
+def ended(value: float | None, log: str = DONE, code: int = 0, **known: Any) -> OutcomeEvidence:
+    """The class of a run with or without a printed metric."""
+    metrics = {} if value is None else {"val": value}
+    return classify_outcome(RunEnding("val", metrics, log, code, **known))
 
 
-def raised(line: str, frame: str = "", before: str = "") -> str:
-    return f"{before}{TRACEBACK}{frame}    loss.backward()\n{line}\n"
+def failed(log: str, code: int = 1, **known: Any) -> OutcomeEvidence:
+    return ended(None, log, code, **known)
+
+
+def raised(line: str, frame: str = "") -> str:
+    return f"{TRACEBACK}{frame}    loss.backward()\n{line}\n"
 
 
 # --- what the harness saw comes before the log -----------------------------------------
 
-
-def test_a_finite_metric_and_a_good_end_is_ok_whatever_else_was_printed() -> None:
-    log = raised("ValueError: caught") + "CUDA out of memory, smaller batch\n" + DONE
-    assert classify_outcome(RunEnding("val", {"val": 0.5}, log, 0)) == OutcomeEvidence(
-        Outcome.OK, ""
-    )
-
-
-@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
-def test_a_metric_that_is_no_number(value: float) -> None:
-    found = classify_outcome(RunEnding("val", {"val": value}, DONE, 0))
-    assert (found.outcome, found.reason) == (Outcome.NAN, f"printed val: {value}")
-
-
-def test_a_changed_file_counts_before_everything() -> None:
-    found = classify_outcome(
-        RunEnding("val", {"val": 0.1}, raised(CUDA), 0, tampered="prepare.py", contended="another")
-    )
-    assert found.outcome is Outcome.TAMPERED
-    assert "prepare.py" in found.reason
-
-
-def test_the_harness_time_limit_counts_before_the_log() -> None:
-    found = failed(raised(CUDA), -15, timed_out_seconds=600.0)
-    assert found == OutcomeEvidence(Outcome.TIMEOUT, "stopped after 600 s of wall-clock time")
-
-
-def test_signals() -> None:
-    assert failed("", -9).outcome is Outcome.KILLED
-    assert failed("", 137).outcome is Outcome.KILLED
-    assert "SIGSEGV" in failed("", 139).reason
-    found = failed("Fatal Python error: Segmentation fault\n", -11)
-    assert found.outcome is Outcome.CRASH
-    assert found.sentence == ("died of signal 11 (SIGSEGV): Fatal Python error: Segmentation fault")
-    assert "unknown" in failed("", -63).reason
-    assert failed("anything", 124).outcome is Outcome.TIMEOUT
+NOISE = raised("ValueError: caught") + "CUDA out of memory, smaller batch\n" + DONE
+BUSY = {"contended": "process 12 on the same GPU"}
+SEGFAULT = "Fatal Python error: Segmentation fault"
 
 
 @pytest.mark.parametrize(
-    ("peak", "limit", "outcome"),
+    ("found", "outcome", "sentence"),
     [
-        (7900.0, 8000.0, Outcome.OOM_HOST),
-        (4000.0, 8000.0, Outcome.KILLED),
-        (None, 8000.0, Outcome.KILLED),
-        (7900.0, None, Outcome.KILLED),
+        (ended(0.5, NOISE), Outcome.OK, ""),
+        *((ended(v), Outcome.NAN, f"printed val: {v}") for v in (math.nan, math.inf, -math.inf)),
+        (ended(0.1, raised(CUDA), tampered="prepare.py", **BUSY), Outcome.TAMPERED, "prepare.py"),
+        (
+            failed(raised(CUDA), -15, timed_out_seconds=600.0),
+            Outcome.TIMEOUT,
+            "stopped after 600 s of wall-clock time",
+        ),
+        (failed("", -9), Outcome.KILLED, None),
+        (failed("", 137), Outcome.KILLED, None),
+        (failed("", 139), Outcome.CRASH, "died of signal 11 (SIGSEGV)"),
+        (failed(f"{SEGFAULT}\n", -11), Outcome.CRASH, f"died of signal 11 (SIGSEGV): {SEGFAULT}"),
+        (failed("", -63), Outcome.CRASH, "died of signal 63 (unknown)"),
+        (failed("anything", 124), Outcome.TIMEOUT, None),
+        (ended(0.5, **BUSY), Outcome.CONTENDED, "shared its device: process 12 on the same GPU"),
+        (failed(raised(CUDA), **BUSY), Outcome.CONTENDED, None),
+        (failed(raised("KeyError: 'x'"), **BUSY), Outcome.CRASH, None),
+        (failed("contended: process 12 on the same GPU\n"), Outcome.CRASH, None),
+        (failed("", 3), Outcome.CRASH, "exit status 3"),
+        (failed("it failed here\nbye\n", 2), Outcome.CRASH, "exit status 2: it failed here"),
+        (failed("last words\n\n", 2), Outcome.CRASH, "exit status 2: last words"),
+        (failed(raised("ValueError: no")), Outcome.CRASH, "exit status 1: ValueError: no"),
+        (failed("all done\n", 0), Outcome.NO_METRIC, "ended without printing val"),
+        (
+            failed(raised("KeyError: 'x'") + "bye\n", 0),
+            Outcome.NO_METRIC,
+            "ended without printing val: KeyError: 'x'",
+        ),
+        (failed(raised(CUDA) + "giving up\n", 0), Outcome.OOM_DEVICE, None),
+        (failed("", 0), Outcome.NO_METRIC, None),
+    ],
+)
+def test_what_was_seen_of_a_run(
+    found: OutcomeEvidence, outcome: Outcome, sentence: str | None
+) -> None:
+    assert found.outcome is outcome
+    assert sentence is None or found.sentence == sentence
+
+
+@pytest.mark.parametrize(
+    ("log", "peak", "limit", "outcome"),
+    [
+        ("step 5\n", 7900.0, 8000.0, Outcome.OOM_HOST),
+        ("step 5\n", 4000.0, 8000.0, Outcome.KILLED),
+        ("step 5\n", None, 8000.0, Outcome.KILLED),
+        ("step 5\n", 7900.0, None, Outcome.KILLED),
+        ("Evaluating\n", 8.0, 8.0, Outcome.OOM_EVALUATION),
     ],
 )
 def test_a_kill_at_the_memory_limit_is_for_memory(
-    peak: float | None, limit: float | None, outcome: Outcome
+    log: str, peak: float | None, limit: float | None, outcome: Outcome
 ) -> None:
-    found = failed("step 5\n", -9, peak_memory_mb=peak, memory_limit_mb=limit)
-    assert found.outcome is outcome
-    late = failed("Evaluating\n", -9, peak_memory_mb=8.0, memory_limit_mb=8.0)
-    assert late.outcome is Outcome.OOM_EVALUATION
+    assert failed(log, -9, peak_memory_mb=peak, memory_limit_mb=limit).outcome is outcome
 
 
-def test_contended_is_set_by_the_harness_alone() -> None:
-    busy = {"contended": "process 12 on the same GPU"}
-    for ending in (
-        RunEnding("val", {"val": 0.5}, DONE, 0, **busy),  # type: ignore[arg-type]
-        RunEnding("val", {}, raised(CUDA), 1, **busy),  # type: ignore[arg-type]
-    ):
-        found = classify_outcome(ending)
-        assert found.outcome is Outcome.CONTENDED
-        assert "process 12" in found.reason
-    assert failed(raised("KeyError: 'x'"), 1, **busy).outcome is Outcome.CRASH
-    assert failed("contended: process 12 on the same GPU\n").outcome is Outcome.CRASH
+@pytest.mark.parametrize(
+    ("answer", "outcome"),
+    [
+        ({"out_of_memory": True, "unenforced": []}, Outcome.OOM_HOST),
+        ({"peak_rss_mb": 99.0, "unenforced": []}, Outcome.OOM_HOST),
+        ({"peak_rss_mb": 99.0, "unenforced": ["memory_mb"]}, Outcome.KILLED),
+        ({"peak_rss_mb": 99.0}, Outcome.KILLED),
+    ],
+)
+def test_a_runs_own_limit_counts_where_it_was_enforced(
+    tmp_path: Path, answer: dict[str, Any], outcome: Outcome
+) -> None:
+    (tmp_path / "run.log").write_text("step 5\n")
+    spec = replace(SPEC, limits={"memory_mb": 100})
+    whole = {"code": -9, "timed_out": False, "changed": None, **answer}
+    assert run_record(spec, tmp_path, whole, SandboxKind.NONE).outcome is outcome
 
 
 # --- what the log shows -----------------------------------------------------------------
@@ -145,17 +176,8 @@ def test_the_last_error_decides(line: str, outcome: Outcome) -> None:
     log = "warming up\n" + raised("KeyError: 'handled'") + "step 1 | loss 9.0\n" + raised(line)
     found = failed(log)
     assert found.outcome is outcome
-    shown = line.startswith(("torch._dynamo", "[")) or found.evidence in line
-    assert shown
+    assert line.startswith(("torch._dynamo", "[")) or found.evidence in line
     assert found.reason
-
-
-def test_an_error_without_words_is_still_a_crash() -> None:
-    assert failed("", 3) == OutcomeEvidence(Outcome.CRASH, "exit status 3")
-    found = failed("fitting\nit failed here\nbye\n", 2)
-    assert found.sentence == "exit status 2: it failed here"
-    assert failed("last words\n\n", 2).evidence == "last words"
-    assert failed(raised("ValueError: no")).sentence == "exit status 1: ValueError: no"
 
 
 AT_EVALUATION = [
@@ -201,28 +223,14 @@ def test_what_passes_on_an_error_stands_for_it() -> None:
     assert failed(raised(CUDA) + raised("RuntimeError: later")).outcome is Outcome.CRASH
 
 
-def test_ended_well_without_the_metric() -> None:
-    assert failed("all done\n", 0) == OutcomeEvidence(
-        Outcome.NO_METRIC, "ended without printing val"
-    )
-    found = failed(raised("KeyError: 'x'") + "bye\n", 0)
-    assert (found.outcome, found.evidence) == (Outcome.NO_METRIC, "KeyError: 'x'")
-    assert failed(raised(CUDA) + "giving up\n", 0).outcome is Outcome.OOM_DEVICE
-    assert failed("", 0).outcome is Outcome.NO_METRIC
-
-
 # --- hostile logs -----------------------------------------------------------------------
 
 
 def test_evidence_is_the_error_not_the_noise_after_it() -> None:
     log = TRACEBACK + "ValueError: shapes (2,3)\nbye\n"
     assert failure_evidence(log) == "ValueError: shapes (2,3)"
-    assert failure_evidence("torch.OutOfMemoryError: CUDA out of memory.\n").startswith(
-        "torch.OutOf"
-    )
-    assert (
-        failure_evidence("Segmentation fault (core dumped)\n") == "Segmentation fault (core dumped)"
-    )
+    for line in ("torch.OutOfMemoryError: CUDA out of memory.", "Segmentation fault (core dumped)"):
+        assert failure_evidence(f"{line}\n") == line
     assert failure_evidence("last words\n\n") == "last words"
     assert failure_evidence("") == ""
     assert len(failure_evidence("RuntimeError: " + "x" * 9999)) == 200
@@ -284,16 +292,12 @@ METRICS = {
 }
 
 
+TAGS = {"oom": Outcome.OOM_DEVICE, "timeout": Outcome.TIMEOUT, "traceback": Outcome.CRASH}
+
+
 def expected(tags: list[str]) -> Outcome:
     """The class that the tags of a real log name."""
-    for tag, outcome in (
-        ("oom", Outcome.OOM_DEVICE),
-        ("timeout", Outcome.TIMEOUT),
-        ("traceback", Outcome.CRASH),
-    ):
-        if tag in tags:
-            return outcome
-    return Outcome.OK
+    return next((outcome for tag, outcome in TAGS.items() if tag in tags), Outcome.OK)
 
 
 @pytest.mark.skipif(not CORPUS.is_dir(), reason="the shared logs are not at hand")
@@ -318,12 +322,104 @@ def test_real_logs_are_what_their_tags_say() -> None:
     assert oom.evidence.startswith("torch.OutOfMemoryError: CUDA out of memory. Tried to allocate")
     last = found["karpathy__autoresearch__10.log"].evidence
     assert last.startswith("UnboundLocalError: cannot access local variable")
-
-
-@pytest.mark.skipif(not CORPUS.is_dir(), reason="the shared logs are not at hand")
-def test_a_real_log_with_harmless_tracebacks_is_ok_if_its_run_ended_well() -> None:
     text = (CORPUS / "runlogs" / "karpathy__autoresearch__2.log").read_text()
     assert classify_outcome(RunEnding("Sharpe", {"Sharpe": -0.3616}, text, 0)).outcome is Outcome.OK
-    found = classify_outcome(RunEnding("val_bpb", {}, text, 0))
-    assert found.outcome is Outcome.NO_METRIC
-    assert found.evidence == "ValueError: unsupported hash type blake2s"
+    harmless = classify_outcome(RunEnding("val_bpb", {}, text, 0))
+    assert harmless.outcome is Outcome.NO_METRIC
+    assert harmless.evidence == "ValueError: unsupported hash type blake2s"
+
+
+# --- what was measured against budget and print ---------------------------------------
+
+FOUND = Evaluation(2.9, 32768, 40, 0.2, 0.004, 3.1, 3.5, 0.2)
+LIMITS = Plausible(0.5, 1.25, 1.0, 0.5)
+SPEC = RunSpec((), {}, {}, {}, 1, 3.0, None, 20.0, 1, "val", plausible=LIMITS)
+BOUND = replace(SPEC, plausible=replace(LIMITS, evaluation_fraction=0.25))
+STEPS = replace(SPEC, budget_seconds=None, budget_steps=9)
+ANY = replace(SPEC, plausible=None)
+ON_GPU = replace(SPEC, device="gpu")
+
+
+@pytest.mark.parametrize(
+    ("changes", "spec", "words"),
+    [
+        ({}, SPEC, None),
+        ({"trained_cpu_seconds": 1.5}, SPEC, None),
+        ({"trained_cpu_seconds": 1.4}, SPEC, "trained 1.4 of 3 CPU seconds"),
+        ({"trained_cpu_seconds": 4.75}, SPEC, None),
+        ({"trained_cpu_seconds": 9.0}, SPEC, "trained 9 CPU seconds, the budget is 3"),
+        ({"evaluating_cpu_seconds": 0.98}, SPEC, None),
+        ({"evaluating_cpu_seconds": 1.2}, SPEC, "used 1.2 CPU seconds for an evaluation"),
+        ({"trained_cpu_seconds": 90.0}, STEPS, None),
+        ({"trained_cpu_seconds": 90.0}, ANY, None),
+        ({"trained_cpu_seconds": 90.0}, ON_GPU, None),
+        ({"trained_wall_seconds": 9.0}, ON_GPU, "trained 9 seconds"),
+        # Replies that sleep: 0.16 s by their own times, 0.04 s by what they use.
+        ({"usual_cpu_seconds": 0.04, "evaluating_cpu_seconds": 0.62}, SPEC, None),
+        ({"usual_cpu_seconds": 0.04, "evaluating_cpu_seconds": 0.63}, SPEC, "used 0.63 CPU"),
+        # Evenly slow replies explain no more than their part of the budget.
+        ({"usual_cpu_seconds": 2.0, "evaluating_cpu_seconds": 2.0}, SPEC, None),
+        ({"usual_cpu_seconds": 2.0, "evaluating_cpu_seconds": 1.25}, BOUND, None),
+        ({"usual_cpu_seconds": 2.0, "evaluating_cpu_seconds": 1.3}, BOUND, "used 1.3 CPU seconds"),
+    ],
+)
+def test_times_against_the_budget(
+    changes: dict[str, float], spec: RunSpec, words: str | None
+) -> None:
+    said = implausible_times(spec, replace(FOUND, **changes))
+    assert said is None if words is None else (said or "").startswith(words)
+
+
+ANSWER = {
+    "ready": True,
+    "asked": {"cpu_seconds": 3.1, "wall_seconds": 3.3},
+    "answered": {"cpu_seconds": 3.2, "wall_seconds": 3.5},
+    "result": {"value": 2.5, "tokens": 9, "batches": 40, "seconds": 0.2, "reply_seconds": 0.004},
+    "failed": None,
+    "exit_code": 0,
+}
+
+
+@pytest.mark.parametrize(
+    ("printed", "value", "agree"),
+    [
+        (2.5, 2.5, True),
+        (2.50024, 2.5, True),
+        (2.5003, 2.5, False),
+        (float("nan"), None, True),
+        (2.5, None, False),
+        (float("nan"), 2.5, False),
+        (float("inf"), 2.5, False),
+    ],
+)
+def test_printed_against_measured(printed: float, value: float | None, agree: bool) -> None:
+    answer = {**ANSWER, "result": {**ANSWER["result"], "value": value}}  # type: ignore[dict-item]
+    evaluation, tampered = verify_evaluation(SPEC, answer, {"val": printed})
+    assert (tampered is None) == agree
+    assert evaluation is not None
+    assert evaluation.value == value
+
+
+@pytest.mark.parametrize(
+    ("progress", "usual"),
+    [
+        ([], None),
+        ([3.11, 3.12], None),
+        ([3.12, 3.14, 3.16], 0.08),
+        # One part of eight, then half of them, were used for something else.
+        ([5.1, 5.11, 5.12, 5.13, 5.14, 5.15, 5.16], 0.08),
+        ([3.6, 4.1, 4.6, 5.1, 5.11, 5.12, 5.13], 0.08),
+    ],
+)
+def test_the_usual_part_of_an_evaluation(progress: list[float], usual: float | None) -> None:
+    last = round((progress or [3.1])[-1] + 0.01, 3) if len(progress) != 3 else 3.2
+    answered = {"cpu_seconds": last, "wall_seconds": 3.5}
+    answer = {**ANSWER, "answered": answered, "progress": progress}
+    evaluation, _ = verify_evaluation(SPEC, answer, {"val": 2.5})
+    assert evaluation is not None
+    assert evaluation.usual_cpu_seconds == usual
+
+
+def test_a_run_that_prints_nothing_is_not_judged() -> None:
+    assert verify_evaluation(SPEC, {"asked": None}, {}) == (None, None)
+    assert verify_evaluation(SPEC, None, {}) == (None, None)

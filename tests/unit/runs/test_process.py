@@ -1,4 +1,4 @@
-"""Processor time of trees whose processes come and go; folders left in any state."""
+"""Processes that come and go while they are measured."""
 
 from __future__ import annotations
 
@@ -13,8 +13,7 @@ from typing import Any
 
 import pytest
 
-from ratchet.base.io import remove_run_folder
-from ratchet.runs.process import Meter, descendants
+from ratchet.runs.process import Meter, cpu_seconds, descendants
 
 BURN = "import time\nwhile time.process_time() < 0.5: pass\n"
 
@@ -54,23 +53,6 @@ def test_a_child_that_has_ended_still_counts_once(before: str) -> None:
     assert 0.4 < tree(before) < 1.0
 
 
-def test_folders_in_any_state_are_discarded(tmp_path: Path) -> None:
-    folder = tmp_path / "deep"
-    folder.mkdir()
-    here = Path.cwd()
-    os.chdir(folder)
-    try:
-        for _ in range(1500):
-            os.mkdir("deeper")  # noqa: PTH102 (a path of this length cannot be named)
-            os.chdir("deeper")
-    finally:
-        os.chdir(here)
-    (folder / "shut").mkdir(mode=0)
-    remove_run_folder(folder)
-    assert not folder.exists()
-    remove_run_folder(folder)
-
-
 @pytest.mark.parametrize("look", ["listed", "read"])
 def test_a_process_may_end_while_it_is_looked_at(
     look: str, monkeypatch: pytest.MonkeyPatch
@@ -100,3 +82,16 @@ def test_a_process_may_end_while_it_is_looked_at(
         assert ending.returncode == -signal.SIGKILL
         assert staying.pid in found
         staying.kill()
+
+
+def test_processor_time_of_a_tree() -> None:
+    child = subprocess.Popen(
+        [sys.executable, "-c", "import time\nwhile time.process_time() < .5: pass\ninput()"],
+        stdin=subprocess.PIPE,
+    )
+    limit = time.monotonic() + 30
+    while cpu_seconds([child.pid]) < 0.45 and time.monotonic() < limit:
+        time.sleep(0.02)
+    assert 0.4 < cpu_seconds([child.pid]) < 5
+    child.communicate(b"\n")
+    assert cpu_seconds([child.pid]) == 0.0

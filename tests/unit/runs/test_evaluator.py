@@ -88,31 +88,33 @@ def test_a_broken_evaluator_is_the_tasks_fault(tmp_path: Path) -> None:
         )
 
 
-def test_an_evaluator_that_hangs_ends_with_the_run(tmp_path: Path) -> None:
-    record = small(
-        tmp_path, TALK + "tell(event='ready')\nimport time; time.sleep(600)", timeout_seconds=2.0
-    )
-    assert record.outcome is Outcome.TIMEOUT
+READY = TALK + "tell(event='ready'); "
+GONE = READY + "s.recv(3); tell(event='asked'); os.kill(os.getpid(), 9)"
+BENT = "import os\nos.chmod('evaluator.py', 0o644)\nopen('evaluator.py', 'a').write('#')\n"
 
 
-def test_an_evaluator_that_dies_is_no_result(tmp_path: Path) -> None:
-    body = "tell(event='ready'); s.recv(3); tell(event='asked'); os.kill(os.getpid(), 9)"
-    record = small(
-        tmp_path, TALK + body, source=CLIENT.replace("s.recv(9).decode()", "len(s.recv(9)) + 1")
-    )
-    assert record.outcome is Outcome.TAMPERED
-    assert "its evaluation failed" in record.reason
-
-
-def test_a_crash_before_the_evaluation_is_a_crash(tmp_path: Path) -> None:
-    record = small(tmp_path, SERVE, source="raise ValueError('early')")
-    assert record.outcome is Outcome.CRASH
-    assert record.evaluation is None
-
-
-def test_a_changed_evaluator_is_noticed(tmp_path: Path) -> None:
-    source = "import os\nos.chmod('evaluator.py', 0o644)\nopen('evaluator.py', 'a').write('#')\n"
-    assert small(tmp_path, SERVE, source=source + CLIENT).outcome is Outcome.TAMPERED
+@pytest.mark.parametrize(
+    ("evaluator", "source", "outcome", "words"),
+    [
+        (READY + "import time; time.sleep(600)", CLIENT, Outcome.TIMEOUT, "after 2 s"),
+        (
+            GONE,
+            CLIENT.replace("s.recv(9).decode()", "len(s.recv(9)) + 1"),
+            Outcome.TAMPERED,
+            "its evaluation failed",
+        ),
+        (SERVE, "raise ValueError('early')", Outcome.CRASH, "ValueError: early"),
+        (SERVE, BENT + CLIENT, Outcome.TAMPERED, "changed the fixed file evaluator.py"),
+    ],
+    ids=["hangs", "dies", "is not asked", "is changed"],
+)
+def test_without_an_evaluation_there_is_no_result(
+    tmp_path: Path, evaluator: str, source: str, outcome: Outcome, words: str
+) -> None:
+    seconds = 2.0 if outcome is Outcome.TIMEOUT else 20.0
+    record = small(tmp_path, evaluator, source, timeout_seconds=seconds)
+    assert record.outcome is outcome
+    assert words in record.reason
 
 
 def test_the_evaluators_work_is_not_the_candidates(tmp_path: Path) -> None:
