@@ -300,6 +300,7 @@ class Calling(Frozen):
             statement=said,
             tokens=used.tokens,
             dollars=used.dollars,
+            limits=self.session.config.limits_token,
         )
 
 
@@ -317,12 +318,15 @@ Refusal = tuple[CallOutcome, str]
 class Asking(Struct):
     """An agent that proposes for one round, with what the session knows by then.
 
-    ``history`` are all rounds before; ``calls`` collects what was asked in this one.
+    ``history`` are all rounds before; ``calls`` collects what was asked in this one,
+    and ``limits`` names those under which the last call was really made: a replay
+    under others forgives the failures as before.
     """
 
     session: Session
     history: History
     calls: list[AgentCall] = field(default_factory=list)
+    limits: str = ""
 
     def stop(self) -> Stop | None:
         """Why the agent is not asked any more, with a sentence; ``None`` to go on."""
@@ -349,6 +353,7 @@ class Asking(Struct):
             new = self.session.texts(answer.files)
             refused = self._refusal(answer, new, known)
             self.calls.append(self._call(slot, attempt, answer, refused, experiment))
+            self.limits = answer.limits or config.limits_token
             if refused is None:
                 return self._idea(answer, new)
             reason = refused[1]

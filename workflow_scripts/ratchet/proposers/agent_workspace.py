@@ -294,7 +294,8 @@ class AgentReply(Frozen):
 
     ``files`` maps the mutable files that could be read to their digests in the
     store, ``problems`` say what could not be, ``others`` are files that the agent
-    had no business with.  ``log`` is the digest of its output.
+    had no business with.  ``log`` is the digest of its output.  ``limits`` names the
+    session's limits under which it was asked; replies of earlier versions lack it.
     """
 
     exit_code: int
@@ -307,6 +308,7 @@ class AgentReply(Frozen):
     statement: Statement | None = None
     tokens: int | None = None
     dollars: float | None = None
+    limits: str = ""
 
 
 def parse_statement(data: bytes) -> Statement:

@@ -159,8 +159,7 @@ class Proposing(Struct):
             idea = asking.ask(slot, self.made, self._next)
             if idea is not None:
                 self._record(self._answer(idea))
-        limits = self.session.config.limits_token if asking.calls else ""
-        calls = tuple(asking.calls)
+        calls, limits = tuple(asking.calls), asking.limits
         return Proposals(self.number, tuple(self.made), dropped=dropped, calls=calls, limits=limits)
 
     @property
