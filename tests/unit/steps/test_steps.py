@@ -36,7 +36,7 @@ from ratchet.runs.spec import RunSpec
 from ratchet.steps import experiment
 from ratchet.steps.experiment import Reference
 from ratchet.steps.judge import learn_of_check, rule_on_case
-from ratchet.steps.limits import skip_judging, skip_steering
+from ratchet.steps.rounds import Round
 from ratchet.steps.steer import waiting_near_misses
 
 PRICES = Prices(per_line=1e-4, per_log_memory=0.01)
@@ -204,10 +204,11 @@ def test_rounds_after_the_end_keep_sums_and_queue(tmp_path: Path) -> None:
     write_json(paths.round(2).proposals, Proposals(2, dropped=(3,)))
     stopped = Experiment(2, 0, stop=StopReason.DEADLINE, detail="late")
     write_json(paths.round(2).experiment(0), stopped)
-    assert skip_judging(paths, 2, 1)
+    ended = Round(paths, 2, 1, None, None, None, None)  # opens no session
+    ended.judge()
     verdict = read_record(RoundVerdict, paths.round(2).verdict)
     assert {name: getattr(verdict, name) for name in sums} == sums
-    assert skip_steering(paths, 2)
+    ended.steer()
     state = read_record(SessionState, paths.round(2).steer)
     assert state.near_misses == (4,)
 

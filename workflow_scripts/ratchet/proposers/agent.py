@@ -42,7 +42,6 @@ from ratchet.session import Session
 # --------------------------------------------------------------------
 # How much more an agent may be asked: failures in a row, tokens, dollars.
 
-
 Stop = tuple[StopReason, str]
 
 
@@ -126,10 +125,8 @@ def _all(rounds: Sequence[Proposals], calls: Sequence[AgentCall]) -> list[AgentC
 # --------------------------------------------------------------------
 # One call of an agent: asked once for the same question, and never again.
 
-
 VERSION = 1
 """Raise it when agents are asked differently: their earlier answers are then not found."""
-
 
 RUNS = 2
 """A call that somebody else ended is made once more."""
@@ -307,10 +304,8 @@ class Calling(Frozen):
 # --------------------------------------------------------------------
 # Ask an agent for a proposal; what cannot be tried is sent back once.
 
-
 ATTEMPTS = 2
 """A proposal that cannot be tried is sent back once."""
-
 
 Refusal = tuple[CallOutcome, str]
 

@@ -31,28 +31,16 @@ from ratchet.steering.categories import category_of_code, classify_change
 # agent that looks for one finds this.  What is found in it afterwards is not
 # trusted: links are not followed, sizes are bounded, nothing is run.
 
-
 BRIEF = "BRIEF.md"
-
-
 TRIED = "TRIED.tsv"
-
-
 UNTRUSTED = "untrusted"
-
-
 EARLIER = "EARLIER.diff"
-
 
 PAPERS = (BRIEF, TRIED, EARLIER, PROPOSAL, UNTRUSTED)
 """Names in the folder that no file of a task may have."""
 
-
 SOURCE_LIMIT_BYTES = 1 << 20
-
-
 PROPOSAL_LIMIT_BYTES = 1 << 16
-
 
 MOST_FILES = 10_000
 """Files that are looked at; whoever leaves more has left something forbidden."""
@@ -269,12 +257,8 @@ def _is_litter(name: str) -> bool:
 # Characters; what is longer is cut, since it says no more.
 DESCRIPTION_LIMIT = 160
 
-
 HYPOTHESIS_LIMIT = 2000
-
-
 EFFECT_LIMIT = 300
-
 
 NAMED = 5
 """Files that a refusal names; whoever touched more knows what it is about."""

@@ -57,10 +57,8 @@ def unified_diff(old: Mapping[str, str], new: Mapping[str, str]) -> tuple[str, i
 # --------------------------------------------------------------------
 # Declared changes in the order that a competitor's strategy prefers.
 
-
 SWITCH = 1.0
 """Step of a constant that goes from or to zero, changes its sign or is no number."""
-
 
 LINE = 1.0
 """Step of each line that a code alternative changes: as much as a factor of e."""

@@ -95,10 +95,7 @@ _KINDS = {
     "goal": r"\bgoals?\b|\bobjective\b|\baim\b|\bmetric\b",
 }
 
-
 _HEADING = re.compile(r"(#{1,6})\s+(.*?)\s*#*\s*$")
-
-
 _FENCE = re.compile(r"\s*(```|~~~)")
 
 
@@ -254,10 +251,7 @@ _DURATION = (
     r"(?P<unit>seconds?|secs?|s|minutes?|mins?|hours?|hrs?|h|steps?)\b"
 )
 
-
 _BUDGET = re.compile(rf"\bbudget\b[^.;\n]{{0,60}}?{_DURATION}", re.IGNORECASE)
-
-
 _SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0}
 
 
@@ -291,8 +285,6 @@ def _is_budget(match: re.Match[str], contract: ProgramContract) -> bool:
 
 
 _ITEM = re.compile(r"\s*(?:[-*+]|\d+[.)])\s+((?:`[^`]+`(?:,\s*|\s+and\s+)?)+)")
-
-
 _OTHERS = re.compile(r"\b(?:everything else|other files?|nothing else|only file)\b", re.IGNORECASE)
 
 
@@ -339,8 +331,6 @@ def _commands(read: str, contract: ProgramContract) -> Iterator[Finding]:
 
 
 _SIZE = re.compile(r"(?<![\w.])(\d[\d,]*(?:\.\d+)?)\s*([GM]i?B)\b")
-
-
 _MEGABYTES = {"MiB": 1.0, "MB": 1e6 / 2**20, "GiB": 1024.0, "GB": 1e9 / 2**20}
 
 
@@ -367,7 +357,6 @@ def _seed(document: Document, read: str) -> Iterator[Finding]:
 
 # --------------------------------------------------------------------
 # A new ``program.md`` from what a task and its configuration say.
-
 
 ANGLES = 4
 """Angles that are named for a category where nothing is declared."""
@@ -430,23 +419,13 @@ def _directions_template(
 # below the baseline, what to try next, and a chapter of what has been tried.  Earlier
 # sessions' chapters stay; the same session's are replaced.
 
-
 LISTED = 60
 """Experiments that a chapter lists of each kind, the latest ones."""
 
-
 _NOTHING = re.compile(r"\A\s*(nothing( yet)?|none( yet)?|n/a|-)\.?\s*\Z", re.IGNORECASE)
-
-
 _NEXT = "What to try next"
-
-
 NOTHING_NEXT = "Nothing in particular: every declared change and usual angle was tried.\n"
-
-
 _TRIED = "What has been tried"
-
-
 _MEASURED = "Measured by the last session"
 
 

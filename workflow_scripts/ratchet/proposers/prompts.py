@@ -61,10 +61,8 @@ def agent_prompt(errand: Errand) -> str:
 # Markdown for whoever proposes next, a person or an agent.  Descriptions in it are
 # other people's text: they are quoted on one line, shortened, and marked as data.
 
-
 CELL = 100
 """Characters of a text in a table."""
-
 
 ROWS = 60
 """The latest experiments that are listed one by one."""
@@ -240,20 +238,12 @@ def _budget(session: Session) -> str:
 # --------------------------------------------------------------------
 # What an agent finds in its folder beside the code: brief, table, quarantined logs.
 
-
 LOGS = 3
 """The last experiments whose logs are shown, and the last crash beside them."""
 
-
 LOG_BYTES = 4096
-
-
 LOG_LINES = 60
-
-
 LINE = 300
-
-
 EARLIER_BYTES = 1 << 16
 
 

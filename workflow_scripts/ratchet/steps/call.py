@@ -21,7 +21,8 @@ from ratchet.records.events import Event, Journal, Listener, each_listener
 from ratchet.records.paths import SessionPaths
 from ratchet.runs.process import die_with_parent
 from ratchet.session import Session
-from ratchet.steps.limits import Limits, load_limits, write_limits
+from ratchet.steps.limits import load_limits
+from ratchet.steps.rounds import Round
 from ratchet.task.task import Task
 
 
@@ -36,6 +37,11 @@ class StepCall(Frozen):
     number: int
     candidate: int
     limits_file: Path | None
+    clock: Callable[[], float] = time.time
+
+    @property
+    def now(self) -> float:
+        return self.clock()
 
     @property
     def paths(self) -> SessionPaths:
@@ -65,24 +71,21 @@ class StepCall(Frozen):
     @property
     def session(self) -> Session:
         """The session, opened; with it comes most of the package."""
-        from ratchet.session import Session
-
         return Session.open(self.config, self.root, self.harness, self.journal)
 
     @property
-    def limits(self) -> Limits | None:
-        """What may end the session now; nothing for what was run already."""
+    def round(self) -> Round:
+        """The round of this call, under the limits that were given with it."""
         by_hand = self.paths.offer(self.number).exists()
-        return load_limits(self.limits_file, self.config, self.paths, by_hand)
-
-    def start_limits(self) -> None:
-        """Start the clock of the limits in ``limits_file``."""
-        assert self.limits_file is not None
-        write_limits(self.config, self.limits_file, self.root, self.now)
-
-    @property
-    def now(self) -> float:
-        return time.time()
+        return Round(
+            paths=self.paths,
+            number=self.number,
+            candidates=self.config.candidates,
+            limits=load_limits(self.limits_file, self.config, self.paths, by_hand),
+            journal=self.journal,
+            clock=self.clock,
+            session=lambda: self.session,
+        )
 
 
 StepFunction = Callable[[StepCall], None]

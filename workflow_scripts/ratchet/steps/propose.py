@@ -61,10 +61,7 @@ def write_offer(paths: SessionPaths, number: int, offer: Offer) -> None:
 # --------------------------------------------------------------------
 # Choose what a round tries, and record it as commits.
 
-
 PROPOSER = {"kind": "declared", "version": 1}
-
-
 Answer = dict[str, Any]
 
 

@@ -140,9 +140,7 @@ def confirm_champion(arena: Arena) -> None:
 # --------------------------------------------------------------------
 # What a tournament came to: leaderboard, lineage, and every win that was passed on.
 
-
 Facts = dict[str, Any]
-
 
 Z = 1.959964
 """Half-width of a 95 % interval of a normal posterior, in sds."""
