@@ -1,4 +1,9 @@
-"""One call of a coding agent: the tool's command, its clock, what it used."""
+"""One call of a coding agent: the tool's command, its clock, what it used.
+
+Checked against the tools' own documentation.  The prompt never stands on the
+command line, where every process of the machine could read it and where its
+length is limited: it comes by standard input, or as a file.
+"""
 
 from __future__ import annotations
 
@@ -17,13 +22,6 @@ from ratchet.base.errors import ConfigError
 from ratchet.base.structs import Frozen, field
 from ratchet.runs import supervisor
 from ratchet.runs.process import adopt_orphans, kill_descendants
-
-# --------------------------------------------------------------------
-# The coding agents that can propose, as data: how each is called without a terminal.
-#
-# Checked against the tools' own documentation.  The prompt never stands on the
-# command line, where every process of the machine could read it and where its
-# length is limited: it comes by standard input, or as a file.
 
 CUSTOM = "custom"
 

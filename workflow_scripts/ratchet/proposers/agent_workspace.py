@@ -1,4 +1,10 @@
-"""Folder that an agent works in: laid out, and read back as somebody else's data."""
+"""Folder that an agent works in: laid out, and read back as somebody else's data.
+
+It lies in the temporary folder of the machine, far from the session's records
+and from the user's checkout, and has a git repository of its own, so that an
+agent that looks for one finds this.  What is found in it afterwards is not
+trusted: links are not followed, sizes are bounded, nothing is run.
+"""
 
 from __future__ import annotations
 
@@ -22,14 +28,6 @@ from ratchet.proposers.agent_process import LITTER, PROPOSAL
 from ratchet.proposers.idea import same_sources, syntax_error
 from ratchet.records.records import CallOutcome
 from ratchet.steering.categories import category_of_code, classify_change
-
-# --------------------------------------------------------------------
-# The folder that an agent works in: laid out, and read back as somebody else's data.
-#
-# It lies in the temporary folder of the machine, far from the session's records
-# and from the user's checkout, and has a git repository of its own, so that an
-# agent that looks for one finds this.  What is found in it afterwards is not
-# trusted: links are not followed, sizes are bounded, nothing is run.
 
 BRIEF = "BRIEF.md"
 TRIED = "TRIED.tsv"

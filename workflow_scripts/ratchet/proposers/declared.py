@@ -12,9 +12,6 @@ from ratchet.config import Strategy
 from ratchet.task.edits import Draft, applicable_changes, find_value
 from ratchet.task.task import DeclaredChange
 
-# --------------------------------------------------------------------
-# The proposer without a language model: one declared change per proposal.
-
 
 def propose_declared(
     space: Sequence[DeclaredChange],

@@ -19,9 +19,6 @@ from ratchet.session import Session
 from ratchet.steering.categories import untried_angles
 from ratchet.task.task import DeclaredChange, Task
 
-# --------------------------------------------------------------------
-# What a ``program.md`` has to agree with, and what a session adds to it.
-
 
 class ProgramContract(Frozen):
     """The task and the configuration as far as a proposer must know them.

@@ -17,9 +17,6 @@ from ratchet.session import Session, memory_ceiling, session_target
 from ratchet.steering.bandit import WINDOW, CategoryScore, score_categories
 from ratchet.steering.suggestions import attempts_of, detectable_gain, pulls_of, steering_warnings
 
-# --------------------------------------------------------------------
-# What an agent is told.
-
 
 class Errand(Frozen):
     """What one call is about.

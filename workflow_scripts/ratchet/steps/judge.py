@@ -36,9 +36,6 @@ from ratchet.session import Session, memory_ceiling
 from ratchet.steering.code_diff import count_changes, net_code_lines
 from ratchet.task.task import broken_constraint
 
-# --------------------------------------------------------------------
-# Further runs of the incumbent: to see whether it moved, and for the judge's tests.
-
 ALARM_SDS = 3.0
 """A run further than this from what was expected raises the alarm.
 

@@ -1,4 +1,8 @@
-"""What is checked and decided when the Snakefile is parsed."""
+"""What is checked and decided when the Snakefile is parsed.
+
+Each line is one JSON object with ``time`` (UTC, ISO 8601) and ``event``.  It
+is the only record with times of day in it, and nothing is decided from it.
+"""
 
 from __future__ import annotations
 
@@ -28,12 +32,6 @@ from ratchet.task.environment import require_caches
 from ratchet.task.presets import choose_preset, edited_files, preset_sources
 from ratchet.task.repository import task_of_config
 from ratchet.task.task import AUTO, Task
-
-# --------------------------------------------------------------------
-# ``events.jsonl``: the append-only log of what happened, and when.
-#
-# Each line is one JSON object with ``time`` (UTC, ISO 8601) and ``event``.  It
-# is the only record with times of day in it, and nothing is decided from it.
 
 
 def session_resumed(paths: SessionPaths, config: Config) -> None:

@@ -28,9 +28,6 @@ from ratchet.session import Session
 from ratchet.steps.limits import announce_stop
 from ratchet.task.edits import Draft, apply_declared
 
-# --------------------------------------------------------------------
-# Edits that are put forward for a round: by people, or as wins of other competitors.
-
 
 class Offer(Frozen):
     """An edit: the mutable files by digest, and what it is about.

@@ -31,9 +31,6 @@ from ratchet.task.task import DeclaredChange
 from ratchet.tournament.arena import Arena, enter_competitor
 from ratchet.tournament.plan import Fate, Graft, Leg, Pollination, Win
 
-# --------------------------------------------------------------------
-# Carry a win of one competitor over to another's incumbent.
-
 Texts = Mapping[str, str]
 
 

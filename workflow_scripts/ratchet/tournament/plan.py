@@ -1,4 +1,9 @@
-"""Records of a tournament, and what its rules need to know."""
+"""Records of a tournament, and what its rules need to know.
+
+Each competitor is a session of its own; a leg is its share of one round of the
+tournament.  No record holds a time of day, so that equal tournaments have equal
+bytes.
+"""
 
 from __future__ import annotations
 
@@ -9,13 +14,6 @@ from ratchet.base.io import digest, read_if_whole
 from ratchet.base.structs import Frozen, to_json_values
 from ratchet.records.records import Direction, Edit, StopReason
 from ratchet.steps.plan import WorkflowPlan, code_digest
-
-# --------------------------------------------------------------------
-# Records of a tournament: legs, wins, and what became of them elsewhere.
-#
-# Each competitor is a session of its own; a leg is its share of one round of the
-# tournament.  No record holds a time of day, so that equal tournaments have equal
-# bytes.
 
 
 class Fate(enum.StrEnum):

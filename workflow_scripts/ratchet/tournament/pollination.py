@@ -15,10 +15,6 @@ from ratchet.steps.confirm import confirm_champion_of, confirmation_pair
 from ratchet.tournament.arena import Arena
 from ratchet.tournament.plan import Fate, Leg, Pollination, Queue, Win, leading_leg
 
-# --------------------------------------------------------------------
-# After a round of the tournament: what every competitor is offered in the next one.
-
-
 PATCHES, BEST, NONE = "patches", "best", "none"
 
 
