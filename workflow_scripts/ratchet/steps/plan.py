@@ -1,8 +1,4 @@
-"""What is checked and decided when the Snakefile is parsed.
-
-Each line is one JSON object with ``time`` (UTC, ISO 8601) and ``event``.  It
-is the only record with times of day in it, and nothing is decided from it.
-"""
+"""What is checked and decided when the Snakefile is parsed."""
 
 from __future__ import annotations
 
