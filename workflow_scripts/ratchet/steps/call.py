@@ -10,7 +10,7 @@ import time
 import traceback
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
 
 from ratchet.base.errors import EXIT_IO, EXIT_SOFTWARE, RatchetError
 from ratchet.base.structs import Frozen
@@ -20,10 +20,12 @@ from ratchet.monitor.views import Progress
 from ratchet.records.events import Event, Journal, Listener, each_listener
 from ratchet.records.paths import SessionPaths
 from ratchet.runs.process import die_with_parent
-from ratchet.session import Session
 from ratchet.steps.limits import load_limits
 from ratchet.steps.rounds import Round
-from ratchet.task.task import Task
+
+if TYPE_CHECKING:
+    from ratchet.session import Session
+    from ratchet.task.task import Task
 
 
 class StepCall(Frozen):
@@ -71,6 +73,8 @@ class StepCall(Frozen):
     @property
     def session(self) -> Session:
         """The session, opened; with it comes most of the package."""
+        from ratchet.session import Session
+
         return Session.open(self.config, self.root, self.harness, self.journal)
 
     @property

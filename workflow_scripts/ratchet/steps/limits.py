@@ -11,7 +11,6 @@ from ratchet.config import Config
 from ratchet.records.events import Journal
 from ratchet.records.paths import SessionPaths
 from ratchet.records.records import Direction, Manifest, SessionState, StopReason
-from ratchet.session import session_target
 
 Stop = tuple[StopReason, str]
 """Why a session ends, with a sentence."""
@@ -61,6 +60,8 @@ def write_limits(config: Config, path: Path, root: Path, now: float) -> None:
     The deadline is the one that the same limits had before, if they were in
     force already: going back to an earlier leg grants no new time.
     """
+    from ratchet.session import session_target  # much comes with it; most steps only read limits
+
     paths = SessionPaths(config.session, root)
     manifest = read_record(Manifest, paths.manifest)
     token = config.limits_token

@@ -7,14 +7,17 @@ copy what the round before left, without opening the session.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from ratchet.base.io import read_bytes, read_record, write_bytes, write_json
 from ratchet.base.structs import Frozen, replace
 from ratchet.records.events import Journal
 from ratchet.records.paths import RoundPaths, SessionPaths
 from ratchet.records.records import Experiment, Proposals, RoundVerdict, SessionState
-from ratchet.session import Session
 from ratchet.steps.limits import Limits, Stop, announce_stop, stop_reason
+
+if TYPE_CHECKING:
+    from ratchet.session import Session
 
 
 class Round(Frozen):
