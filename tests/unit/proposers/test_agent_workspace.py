@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -33,7 +34,7 @@ GIVEN = {"prepare.py": b"C = 3\n", "BRIEF.md": b"# Brief\n"}
 
 @pytest.fixture
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workplace:
-    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     monkeypatch.setenv("GIT_DIR", "/elsewhere")
     found = Workplace(tmp_path / "session")
     found.lay_out(MUTABLE, GIVEN, "do it")

@@ -76,11 +76,11 @@ def peak_memory(session: Session, runs: Sequence[RunSummary]) -> float | None:
 
     ``None`` if it is known of none of them.
     """
-    known = [_of(session, run) for run in runs]
+    known = [_memory_of(session, run) for run in runs]
     return max((memory for memory in known if memory is not None), default=None)
 
 
-def _of(session: Session, run: RunSummary) -> float | None:
+def _memory_of(session: Session, run: RunSummary) -> float | None:
     if run.memory_mb is not None:
         return run.memory_mb
     record = session.store.lookup(run.key)
