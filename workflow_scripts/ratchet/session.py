@@ -20,7 +20,6 @@ from ratchet.records.records import (
     DECLARED,
     Manifest,
     Proposals,
-    RoundVerdict,
     RunSummary,
     SessionState,
 )
@@ -128,13 +127,6 @@ class Session(Frozen):
 
     def proposals(self, round_number: int) -> Proposals:
         return read_record(Proposals, self.paths.round(round_number).proposals)
-
-    def verdict(self, round_number: int) -> RoundVerdict:
-        return read_record(RoundVerdict, self.paths.round(round_number).verdict)
-
-    def history(self, before: int) -> list[tuple[Proposals, RoundVerdict]]:
-        """Proposals and verdicts of all rounds before one, in order."""
-        return [(self.proposals(r), self.verdict(r)) for r in range(1, before)]
 
     def texts(self, sources: Mapping[str, str]) -> dict[str, str]:
         """Mutable files as text, by name; bytes that are no UTF-8 are kept apart."""

@@ -148,6 +148,14 @@ def read_record(cls: type[T], path: Path) -> T:
     return from_json_values(cls, read_json(path), str(path))
 
 
+def read_if_whole(cls: type[T], path: Path) -> T | None:
+    """Read one record; ``None`` if its file is missing or damaged."""
+    try:
+        return read_record(cls, path)
+    except (InputMissingError, DataError):
+        return None
+
+
 def digest_file(path: Path) -> str:
     """SHA-256 of a file of any size, in hexadecimal."""
     try:
