@@ -1,10 +1,17 @@
-"""Command `autosteer`: what to try next, by the log of an autoresearch session."""
+"""autosteer: what to try next, by the log of an autoresearch session.
+
+    autosteer --results results.tsv
+    autosteer --results results.tsv --mode explore --repo clone
+
+Suggestions go to standard output, assumptions and problems to standard error.
+The log is never written.
+
+Exit codes: 0, or 64 usage, 65 data, 66 no input, 70 internal error.
+"""
 
 from __future__ import annotations
 
 import argparse
-import json
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,7 +20,14 @@ from ratchet import __version__
 from ratchet.base.errors import DataError, UsageError
 from ratchet.base.structs import asdict
 from ratchet.base.text import one_line
-from ratchet.cli.main import CommandParser, add_log_options, read_log, run_command, tell_assumptions
+from ratchet.cli.main import (
+    CommandParser,
+    add_log_options,
+    make_command,
+    print_json,
+    read_log,
+    tell_assumptions,
+)
 from ratchet.logs.analysis import MOST_SUGGESTIONS
 from ratchet.logs.table import Table
 from ratchet.records.records import Suggestion, SuggestionKind
@@ -23,10 +37,9 @@ from ratchet.steering.suggestions import AttemptNote, detectable_gain
 if TYPE_CHECKING:
     from ratchet.logs.analysis import Steered
 
-
+NAME = "autosteer"
 SHOWN = 5
 """Crashes and used-up constants that the text names; the JSON has all."""
-
 
 REASONS = {
     Label.EXPLOIT: "high success rate",
@@ -35,9 +48,7 @@ REASONS = {
     Label.EXPLORE: "too few tries to tell",
 }
 
-
 RISKS = {Label.EXPLOIT: "low", Label.AVOID: "high"}
-
 
 STRATEGIES = {
     SteeringMode.AUTO: "auto (a sample of what each category may bring)",
@@ -117,7 +128,9 @@ def _kind(found: Steered, suggestion: Suggestion) -> str:
     return "EXPLOIT" if kept else "EXPLORE"
 
 
-def json_of(found: Steered, table: Table, mode: SteeringMode, notes: Sequence[str]) -> str:
+def json_of(
+    found: Steered, table: Table, mode: SteeringMode, notes: Sequence[str]
+) -> dict[str, Any]:
     """All fields of the released tool's JSON, and ours.
 
     ``baseline_bpb`` and ``best_bpb`` are the metric whatever its name is.
@@ -127,7 +140,7 @@ def json_of(found: Steered, table: Table, mode: SteeringMode, notes: Sequence[st
     their mean, each as the judge expects it to be true; ``risk`` follows the label.
     """
     noise = found.judged.noise_sd
-    fields = {
+    return {
         "strategy": STRATEGIES[mode],
         "baseline_bpb": found.baseline,
         "best_bpb": found.best,
@@ -151,7 +164,6 @@ def json_of(found: Steered, table: Table, mode: SteeringMode, notes: Sequence[st
         "assumptions": list(notes),
         "problems": [str(problem) for problem in table.problems],
     }
-    return json.dumps(fields, indent=2, ensure_ascii=False, allow_nan=False)
 
 
 def _stats(found: Steered, score: CategoryScore) -> dict[str, Any]:
@@ -202,19 +214,8 @@ def _suggestion(found: Steered, suggestion: Suggestion, rank: int) -> dict[str, 
     }
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line."""
-    hint = "please report it together with the log"
-    return run_command("autosteer", lambda given: _run(_parse(given)), argv, hint)
-
-
 def _parse(argv: Sequence[str]) -> argparse.Namespace:
-    parser = CommandParser(
-        prog="autosteer",
-        description="Say what to try next, by what was kept in a results.tsv.",
-        epilog="exit codes: 0; 64 usage, 65 data, 66 no input, 70 internal error",
-        allow_abbrev=False,
-    )
+    parser = CommandParser(prog=NAME, description=__doc__)
     add = parser.add_argument
     modes = [mode.value for mode in SteeringMode]
     add_log_options(parser)
@@ -246,20 +247,20 @@ def _run(options: argparse.Namespace) -> int:
     table = every.table
     if not every.rows:
         raise DataError(f"{name}: line 1, column 1: expected an experiment, found only notes")
-    from ratchet.logs import analysis
+    from ratchet.logs.analysis import steer_by
 
     sources = None
     if options.repo is not None:
         from ratchet.base.git import Commits
 
         sources = Commits(options.repo).sources
-    found = analysis.steer_by(every, options.mode, options.num_suggestions, data, sources)
+    found = steer_by(every, options.mode, options.num_suggestions, data, sources)
     notes = [*table.assumptions, *every.assumptions(), *found.judged.notes]
     if options.json:
-        print(json_of(found, table, options.mode, notes))
+        print_json(json_of(found, table, options.mode, notes))
     else:
         print(quiet_of(found) if options.quiet else text_of(found))
-    tell_assumptions("autosteer", table, notes, options.quiet)
+    tell_assumptions(NAME, table, notes, options.quiet)
     return 0
 
 
@@ -272,5 +273,4 @@ def _log(path: Path, repo: Path | None) -> Path:
         return path
 
 
-if __name__ == "__main__":
-    sys.exit(main())
+main = make_command(NAME, _parse, _run, "please report it together with the log")

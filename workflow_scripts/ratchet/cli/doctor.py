@@ -1,29 +1,26 @@
-"""``ratchet doctor``: is this machine ready for a session, and if not, what to do?
+"""ratchet doctor: is this machine ready for a session, and if not, what to do?
 
     ratchet doctor
     ratchet doctor --json --config task=tasks/gpt
 
 Looks at Python, git, Snakemake, uv, locked packages, disk, task and data, GPUs,
-isolation, container runtimes, coding agents, and for a session that runs already, and
-says how many runs and hours the configured session will take.
-Nothing is changed, and nothing is started but ``--version`` of programs and a trivial
-command under each kind of isolation.
+isolation, container runtimes, coding agents, and for a session that runs
+already, and says how many runs and hours the configured session will take.
+Nothing is changed, and nothing is started but --version of programs and a
+trivial command under each kind of isolation.
 
-Exit codes: 0 ready, 1 not ready, 64 usage, 70 internal.
+Exit codes: 0 ready; 1 not ready; 64 usage, 70 internal error.
 """
 
 from __future__ import annotations
 
 import argparse
 import contextlib
-import fcntl
 import importlib.metadata
-import json
 import os
 import shutil
 import subprocess
 import sys
-import textwrap
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -31,8 +28,9 @@ from pathlib import Path
 from ratchet.base.errors import DataError, RatchetError, UsageError
 from ratchet.base.io import digest, digest_file
 from ratchet.base.structs import asdict, replace
+from ratchet.base.terminal import GREEN, RED, YELLOW, coloured, use_colour, wrap_text
 from ratchet.base.text import finite_number, one_line
-from ratchet.cli.main import CommandParser, run_command
+from ratchet.cli.main import CommandParser, make_command, print_json
 from ratchet.cli.sessions import add_options, harness_folder, read_settings, task_of
 from ratchet.config import Config
 from ratchet.monitor.doctor import (
@@ -53,10 +51,15 @@ from ratchet.monitor.doctor import (
 from ratchet.records.events import read_events
 from ratchet.records.paths import SessionPaths, StorePaths
 from ratchet.records.store import read_entry
-from ratchet.runs import hardware
-from ratchet.runs.hardware import VISIBLE_GPUS, GpuState, driver_versions, visible_gpus
-from ratchet.runs.sandbox import sandbox
-from ratchet.runs.sandbox.sandbox import SandboxKind
+from ratchet.runs.hardware import (
+    VISIBLE_GPUS,
+    GpuState,
+    driver_versions,
+    nvml_library,
+    visible_gpus,
+)
+from ratchet.runs.sandbox.sandbox import SandboxKind, sandbox_fault
+from ratchet.steps.ownership import folder_owner
 from ratchet.steps.prepare import (
     PREPARED,
     choose_session_preset,
@@ -121,7 +124,7 @@ def machine(root: Path, given: Sequence[str] = ()) -> Machine:
     own = harness_folder(root) / ".uv" / "bin" / "uv"
     if told["uv"].version is None and own.exists():
         told["uv"] = tool(str(own))
-    nvml = hardware.nvml_library()
+    nvml = nvml_library()
     driver, cuda = driver_versions(nvml)
     found = Machine(
         python=tuple(sys.version_info[:3]),
@@ -134,7 +137,7 @@ def machine(root: Path, given: Sequence[str] = ()) -> Machine:
         driver=driver,
         cuda=cuda,
         containers={name: told[name] for name in CONTAINERS},
-        faults={kind.value: sandbox.sandbox_fault(kind) for kind in SandboxKind},
+        faults={kind.value: sandbox_fault(kind) for kind in SandboxKind},
         agents={name: told[name] for name in AGENTS},
         running=owner(root),
     )
@@ -298,38 +301,23 @@ def prepared(
 def owner(root: Path) -> str | None:
     """The process of a session that runs in this folder; ``None`` without one."""
     try:
-        handle = os.open(root / ".snakemake" / "ratchet.owner", os.O_RDONLY)
+        held = folder_owner(root)
     except OSError:
         return None
-    try:
-        # Held for an instant, and shared: it is a look, not a claim.
-        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    if held is None:
         return None
-    except OSError:
-        return one_line(os.pread(handle, 128, 0).decode(errors="replace")) or "unknown"
-    finally:
-        os.close(handle)
+    session = f", session {held.session}" if held.session else ""
+    return f"{held.pid}{session}" if held.pid else "unknown"
 
 
 NAME = "ratchet doctor"
 EXIT_NOT_READY = 1
-WIDTH = 80
-_COLOURS = {CheckState.OK: "32", CheckState.WARNING: "33", CheckState.PROBLEM: "31"}
+_COLOURS = {CheckState.OK: GREEN, CheckState.WARNING: YELLOW, CheckState.PROBLEM: RED}
 _STATE, _NAME = 9, 11
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Look and print; returns the exit code."""
-    return run_command(NAME, lambda given: _run(_parse(given)), argv)
-
-
 def _parse(argv: Sequence[str]) -> argparse.Namespace:
-    parser = CommandParser(
-        prog=NAME,
-        description="Whether this machine is ready for a session, and what to do if it is not.",
-        epilog="exit codes: 0 ready; 1 not ready; 64 usage, 70 internal error",
-        allow_abbrev=False,
-    )
+    parser = CommandParser(prog=NAME, description=__doc__)
     parser.add_argument("--json", action="store_true", help="one JSON object instead of lines")
     add_options(parser)
     return parser.parse_args(argv)
@@ -346,40 +334,25 @@ def _run(options: argparse.Namespace) -> int:
             "checks": [{**asdict(check), "state": check.state.value} for check in checks],
             "length": None if found.outlook is None else asdict(found.outlook),
         }
-        print(json.dumps(fields, indent=2, ensure_ascii=False))
+        print_json(fields)
     else:
-        colour = sys.stdout.isatty() and "NO_COLOR" not in os.environ
-        print(render_checks(checks, colour))
+        print(render_checks(checks, use_colour()))
     return 0 if ready else EXIT_NOT_READY
 
 
 def render_checks(checks: Sequence[Check], colour: bool = False) -> str:
-    """All checks within :data:`WIDTH` columns, and the conclusion."""
-    lines = [line for check in checks for line in _lines(check, colour)]
-    last = textwrap.wrap(one_line(conclusion(checks)), WIDTH, break_on_hyphens=False)
-    return "\n".join([*lines, "", *last])
+    """All checks within 80 columns, and the conclusion."""
+    lines, rest = list[str](), " " * (_STATE + _NAME)
+    for check in checks:
+        state = f"{check.state.value:<{_STATE}}"
+        first, *more = wrap_text(
+            one_line(check.text), first=f"{state}{check.name:<{_NAME}}", rest=rest
+        )
+        code = _COLOURS[check.state] if colour else None
+        lines += [coloured(state, code) + first[_STATE:], *more]
+        if check.todo:
+            lines += wrap_text(one_line(f"→ {check.todo}"), first=rest, rest=rest)
+    return "\n".join([*lines, "", *wrap_text(one_line(conclusion(checks)))])
 
 
-def _lines(check: Check, colour: bool) -> list[str]:
-    indent = " " * (_STATE + _NAME)
-    parts = _wrapped(check.text, indent)
-    if check.todo:
-        parts += _wrapped(f"→ {check.todo}", indent)
-    word = f"{check.state.value:<{_STATE}}"
-    if colour:
-        word = f"\x1b[{_COLOURS[check.state]}m{word}\x1b[0m"
-    return [f"{word}{check.name:<{_NAME}}{parts[0].strip()}", *parts[1:]]
-
-
-def _wrapped(text: str, indent: str) -> list[str]:
-    return textwrap.wrap(
-        one_line(text),
-        WIDTH,
-        initial_indent=indent,
-        subsequent_indent=indent,
-        break_on_hyphens=False,
-    )
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+main = make_command(NAME, _parse, _run)

@@ -1,19 +1,26 @@
-"""The command `ratchet`, and what all command lines share: how they refuse, fail and read files."""
+"""The command `ratchet`, and what all command lines share.
+
+Every failure is one line on standard error that begins with the command's name,
+and an exit code of sysexits, so that a typo never reads as a verdict.
+"""
 
 from __future__ import annotations
 
 import argparse
+import difflib
 import importlib
+import json
 import math
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from ratchet import __version__
 from ratchet.base.errors import EXIT_IO, EXIT_SOFTWARE, RatchetError, UsageError
-from ratchet.base.io import read_file
+from ratchet.base.io import read_file, write_bytes
+from ratchet.base.terminal import wrap_text
 from ratchet.base.text import one_line
 from ratchet.logs.table import Table
 from ratchet.records.records import Direction
@@ -21,23 +28,11 @@ from ratchet.records.records import Direction
 if TYPE_CHECKING:
     from ratchet.logs.experiments import LogExperiments
 
-
-# --------------------------------------------------------------------
-# What all command lines share: how they refuse, fail and read files.
-#
-# Every failure is one line on standard error that begins with the command's name,
-# and an exit code of sysexits, so that a typo never reads as a verdict.
-
-
 SHOWN_PROBLEMS = 20
 """Problems of a log printed one by one; the rest is counted (all are in the JSON)."""
 
-
 EXIT_INTERRUPTED = 130
-
-
 RESULTS = Path("results.tsv")
-
 
 HEAD_BYTES = 8192
 """Within so many bytes a page of ours says what made it."""
@@ -50,10 +45,31 @@ class OutputError(RatchetError):
 
 
 class CommandParser(argparse.ArgumentParser):
-    """argparse exits 2 on a wrong option; here that would read as a verdict."""
+    """Parser that shows its description as it is written, and raises what it refuses.
+
+    argparse exits 2 on a wrong option; here that would read as a verdict.
+    """
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        options.setdefault("formatter_class", argparse.RawDescriptionHelpFormatter)
+        super().__init__(*args, **{"allow_abbrev": False, **options})
 
     def error(self, message: str) -> NoReturn:
         raise UsageError(f"{one_line(message)}; see {self.prog} --help")
+
+
+def make_command(
+    name: str,
+    parse: Callable[[Sequence[str]], argparse.Namespace],
+    act: Callable[[argparse.Namespace], int],
+    hint: str = "please report it",
+) -> Callable[[Sequence[str] | None], int]:
+    """The ``main`` of a command line: arguments in, exit code out."""
+
+    def main(argv: Sequence[str] | None = None) -> int:
+        return run_command(name, lambda given: act(parse(given)), argv, hint)
+
+    return main
 
 
 def run_command(
@@ -72,7 +88,7 @@ def run_command(
     try:
         try:
             code = act(sys.argv[1:] if argv is None else argv)
-        except SystemExit as done:  # --help and --version
+        except SystemExit as done:  # --help, --version, and a signal that was passed on
             code = int(done.code or 0)
         sys.stdout.flush()
         return code
@@ -91,6 +107,31 @@ def run_command(
 def _fail(name: str, message: str, code: int) -> int:
     print(f"{name}: {one_line(message)}", file=sys.stderr)
     return code
+
+
+def print_json(value: Any) -> None:
+    """Print one JSON value for tools."""
+    print(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False))
+
+
+def list_commands(commands: Mapping[str, str]) -> str:
+    """Names with what they do, for --help."""
+    indent = max(map(len, commands)) + 4
+    return "\n".join(
+        line
+        for name, text in commands.items()
+        for line in wrap_text(text, first=f"  {name}".ljust(indent), rest=" " * indent)
+    )
+
+
+def unknown_command(name: str, known: Iterable[str], prog: str) -> UsageError:
+    """What is said of a command that does not exist."""
+    close = difflib.get_close_matches(name, known, n=1)
+    hint = f"did you mean {close[0]!r}? " if close else ""
+    return UsageError(
+        f"expected a command ({', '.join(known)}), found {one_line(name)!r:.40}; {hint}"
+        f"see {prog} --help"
+    )
 
 
 # ------------------------------------------------------------------------- logs
@@ -155,8 +196,7 @@ def tell_assumptions(name: str, table: Table, notes: Sequence[str], quiet: bool)
 def may_write(output: Path, force: bool, inputs: Sequence[Path | None], option: str = "-o") -> None:
     """Refuse to replace an input, a file of a session, and what is no report of ours.
 
-    ``option`` names the file on the command line.  Raises
-    :class:`ratchet.cli.main.OutputError`.
+    ``option`` names the file on the command line.  Raises :class:`OutputError`.
     """
     shown = one_line(str(output))
     try:
@@ -193,11 +233,15 @@ def _is_report(path: Path) -> bool:
 
 
 def write_page(output: Path, page: str) -> None:
-    """Write a page; raises :class:`ratchet.cli.main.OutputError` where that fails."""
-    from ratchet.base.io import write_bytes
+    """Write a page; raises :class:`OutputError` where that fails."""
+    write_output(output, page)
 
+
+def write_output(output: Path, content: str | bytes) -> None:
+    """Write a file that was asked for; raises :class:`OutputError` where that fails."""
+    data = content.encode(errors="replace") if isinstance(content, str) else content
     try:
-        write_bytes(output, page.encode())
+        write_bytes(output, data)
     except (OSError, ValueError) as error:
         raise _unwritable(output, error) from None
 
@@ -207,16 +251,7 @@ def _unwritable(output: Path, error: Exception) -> OutputError:
     return OutputError(f"{one_line(str(output))}: cannot be written: {reason}")
 
 
-# --------------------------------------------------------------------
-# ``ratchet``: the commands that are no workflow.
-#
-#     ratchet power --replicates 0.9979 0.9981 0.9975
-#     ratchet simulate --runs 100
-#     ratchet try -m "wider layers learn faster"
-#     ratchet verify
-#
-# A command's module is loaded when it is called and not before.
-
+# --------------------------------------------------------------------- ratchet
 
 COMMANDS = {
     "audit": "which kept changes of a finished session are real, and what to run again",
@@ -234,13 +269,12 @@ COMMANDS = {
     "verify": "re-hash a session and its store, and name every deviation",
 }
 
-
-# A module cannot be called what the language calls a statement.
 MODULES = {"try": "tryout"}
+"""A module cannot be called what the language calls a statement."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Hand the arguments to a command; returns its exit code."""
+    """Hand the arguments to a command, whose module is loaded now; returns its exit code."""
     given = list(sys.argv[1:] if argv is None else argv)
     if given and given[0] in COMMANDS:
         return run_command(f"ratchet {given[0]}", lambda rest: _call(given[0], rest), given[1:])
@@ -253,24 +287,20 @@ def _call(name: str, argv: Sequence[str]) -> int:
 
 
 def _own(argv: Sequence[str]) -> int:
-    known = ", ".join(COMMANDS)
     parser = CommandParser(
         prog="ratchet",
         usage="ratchet [--help] [--version] COMMAND ...",
-        description="Commands beside the workflow; sessions are run with snakemake.",
-        epilog="commands: "
-        + "; ".join(f"{name}: {text}" for name, text in COMMANDS.items())
-        + "; autojudge, autosteer and autoevolve are commands of their own",
-        allow_abbrev=False,
+        description="Commands beside the workflow; sessions are run with snakemake.\n\n"
+        f"commands:\n{list_commands(COMMANDS)}",
+        epilog="autojudge, autosteer and autoevolve are commands of their own",
     )
     parser.add_argument("--version", action="version", version=f"ratchet {__version__}")
-    parser.add_argument("command", nargs="?", metavar="COMMAND", help=known)
+    parser.add_argument("command", nargs="?", metavar="COMMAND", help="one of these commands")
     options, _ = parser.parse_known_args(argv)
     if options.command is None:
+        known = ", ".join(COMMANDS)
         raise UsageError(f"expected a command ({known}), found none; see ratchet --help")
-    raise UsageError(
-        f"expected a command ({known}), found {one_line(options.command)!r:.40}; see ratchet --help"
-    )
+    raise unknown_command(options.command, COMMANDS, "ratchet")
 
 
 if __name__ == "__main__":

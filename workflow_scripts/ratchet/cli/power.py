@@ -1,17 +1,19 @@
-"""``ratchet power``: what can be seen at this noise, and what luck alone keeps.
+"""ratchet power: what can be seen at this noise, and what luck alone keeps.
 
     ratchet power --replicates 0.9979 0.9981 0.9975
     ratchet power --noise-sd 0.0004 --value 0.998 --effect 0.1% --plot power.svg
     ratchet power --session default --json
 
-Exit codes: 0, or 64 usage, 65 data, 66 no input, 70 internal, 74 output.
+The noise floor comes from exactly one of --noise-sd, --replicates, --session and
+--results.
+
+Exit codes: 0, or 64 usage, 65 data, 66 no input, 70 internal error, 74 output.
 """
 
 from __future__ import annotations
 
 import argparse
 import html
-import json
 import math
 import sys
 from collections.abc import Iterator, Sequence
@@ -20,10 +22,19 @@ from typing import Any
 
 from ratchet.base.colours import LIGHT
 from ratchet.base.errors import DataError, InputMissingError, UsageError
-from ratchet.base.io import read_record, write_bytes
+from ratchet.base.io import read_record
 from ratchet.base.structs import replace, to_json_values
-from ratchet.base.text import one_line
-from ratchet.cli.main import CommandParser, OutputError, add_log_options, read_log, run_command
+from ratchet.base.terminal import cut_line
+from ratchet.base.text import one_line, plural
+from ratchet.cli.main import (
+    CommandParser,
+    add_log_options,
+    check_positive,
+    make_command,
+    print_json,
+    read_log,
+    write_output,
+)
 from ratchet.records.paths import SessionPaths
 from ratchet.records.records import RoundVerdict
 from ratchet.report.figure_style import Frame, Row, Spec, base_spec, mark_layer
@@ -51,7 +62,7 @@ def lines(facts: Facts) -> Iterator[str]:
         level = f"{100 * noise['level']:.0f} %"
         interval = f" ({level} interval {noise['low']:.3g} to {noise['high']:.3g})"
     yield f"noise floor: ±{noise['sd']:.3g}{interval}"
-    yield f"             {one_line(noise['source'])[: WIDTH - 13]}"
+    yield f"             {cut_line(one_line(noise['source']), WIDTH - 13)}"
     yield ""
     yield from _detectable(facts)
     yield ""
@@ -85,7 +96,7 @@ def _needed(facts: Facts) -> Iterator[str]:
 
 def _false_keeps(facts: Facts) -> Iterator[str]:
     count = facts["experiments"]
-    yield f"keeps in {count} experiment{'s' * (count != 1)} of which none changes anything"
+    yield f"keeps in {plural(count, 'experiment')} of which none changes anything"
     yield f"{'':>8}{'rule':<52}{'false keeps':>14}{'runs':>10}  how"
     for row in facts["false_keeps"]:
         keeps = f"{row['keeps']:.2f}"
@@ -273,18 +284,8 @@ UNSURE = 1.5
 """A noise floor whose interval reaches further than this factor gets a warning."""
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line."""
-    return run_command(NAME, lambda given: _run(_parse(given)), argv)
-
-
 def _parse(argv: Sequence[str]) -> argparse.Namespace:
-    parser = CommandParser(
-        prog=NAME,
-        description="What replicates can show at a noise floor, and how many keeps are luck.",
-        epilog="Give the noise floor by exactly one of the first four options.",
-        allow_abbrev=False,
-    )
+    parser = CommandParser(prog=NAME, description=__doc__)
     add = parser.add_argument
     source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument("--noise-sd", type=float, help="standard deviation of one run")
@@ -311,9 +312,7 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
 
 def _check(options: argparse.Namespace) -> None:
     """Refuse values outside their range before anything is computed."""
-    number = options.noise_sd
-    if number is not None and not (math.isfinite(number) and number > 0):
-        raise UsageError(f"--noise-sd: expected a positive number, found {number}")
+    check_positive("--noise-sd", options.noise_sd)
     if options.value is not None and not (math.isfinite(options.value) and options.value != 0):
         raise UsageError(f"--value: expected a finite number other than 0, found {options.value}")
     if not 0 < options.alpha < 0.5:
@@ -340,9 +339,9 @@ def _run(options: argparse.Namespace) -> int:
         floor = replace(floor, value=options.value)
     facts = _facts(options, floor, _effects(options.effect, floor))
     if options.plot is not None:
-        _plot(options.plot, facts)
+        write_output(options.plot, drawn(facts, options.plot.suffix.lower()))
     if options.json:
-        print(json.dumps(facts, indent=2, ensure_ascii=False, allow_nan=False))
+        print_json(facts)
     else:
         print("\n".join(lines(facts)))
     for warning in facts["warnings"]:
@@ -455,13 +454,4 @@ def _warnings(floor: NoiseFloor) -> list[str]:
     ]
 
 
-def _plot(path: Path, facts: dict[str, Any]) -> None:
-    data = drawn(facts, path.suffix.lower())
-    try:
-        write_bytes(path, data)
-    except OSError as error:
-        raise OutputError(f"{path}: cannot be written: {error.strerror or error}") from None
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+main = make_command(NAME, _parse, _run)

@@ -1,15 +1,15 @@
-"""``ratchet status``: how a session stands, from any shell, also after a reboot.
+"""ratchet status: how a session stands, from any shell, also after a reboot.
 
     ratchet status
     ratchet status night --watch
     ratchet status --json
 
-Reads the session's ``events.jsonl`` and nothing else of it, so it needs no
-configuration and harms nothing.  Whether anybody still runs the session is told by
-the workflow's lock on this machine, and by how long ago the last event was.
+Reads the session's events.jsonl and nothing else of it, so it needs no
+configuration and harms nothing.  Whether anybody still runs the session is told
+by the workflow's lock on this machine, and by how long ago the last event was.
 
 Exit codes: 0 running, waiting for an edit, or finished; 1 stale or failed; 64
-usage, 66 no session, 70 internal.
+usage, 66 no session, 70 internal error.
 """
 
 from __future__ import annotations
@@ -18,19 +18,30 @@ import argparse
 import contextlib
 import json
 import os
-import re
 import shutil
 import signal
 import sys
 import time
-import unicodedata
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from glob import escape
 from pathlib import Path
 from typing import Any
 
 from ratchet.base.errors import InputMissingError
 from ratchet.base.structs import asdict
+from ratchet.base.terminal import (
+    GREEN,
+    RED,
+    YELLOW,
+    align_columns,
+    coloured,
+    cut_line,
+    is_terminal,
+    terminal_width,
+    text_width,
+    use_colour,
+    wrap_text,
+)
 from ratchet.base.text import (
     DASH,
     clean_text,
@@ -42,7 +53,8 @@ from ratchet.base.text import (
     safe_json,
     spoken_duration,
 )
-from ratchet.cli.main import CommandParser, run_command
+from ratchet.cli.main import CommandParser, make_command, print_json
+from ratchet.cli.sessions import add_root
 from ratchet.monitor.progress import (
     SessionRunState,
     SessionStanding,
@@ -60,19 +72,149 @@ from ratchet.monitor.progress import (
 from ratchet.monitor.views import event_line
 from ratchet.records.events import Event, Follower
 from ratchet.records.paths import SessionPaths
-from ratchet.runs import hardware
-from ratchet.runs.hardware import VISIBLE_GPUS, GpuSample, allowed_gpus, list_gpus, sample_gpu
+from ratchet.runs.hardware import (
+    VISIBLE_GPUS,
+    GpuSample,
+    allowed_gpus,
+    list_gpus,
+    nvml_library,
+    sample_gpu,
+)
 from ratchet.steps.ownership import folder_owner, owns_session
 
 Facts = Mapping[str, Any]
+NAME = "ratchet status"
+EXIT_NOT_WELL = 1
+EVERY_SECONDS = 1.0
 
 NARROWEST = 40
 """Below so many columns lines are as long as for these, and wrap."""
 
-_STATE_COLOURS = {"running": "32", "waiting": "33", "stale": "31", "failed": "31"}
-_COLOURS = {"keep": "32", "crash": "31"}
+FIRST_EVENTS = 10
+"""Lines of the past that ``--watch`` begins with where it writes to no terminal."""
+
+LONGEST_LINE = 300
+
+_STATE_COLOURS = {"running": GREEN, "waiting": YELLOW, "stale": RED, "failed": RED}
+_COLOURS = {"keep": GREEN, "crash": RED}
 _NAME = 8
 _SHOWN = 6
+_HOME, _END_LINE, _END_SCREEN = "\x1b[H", "\x1b[K", "\x1b[J"
+_OPEN, _CLOSE = "\x1b[?1049h\x1b[?25l", "\x1b[?25h\x1b[?1049l"
+
+
+def _parse(argv: Sequence[str]) -> argparse.Namespace:
+    parser = CommandParser(prog=NAME, description=__doc__)
+    add = parser.add_argument
+    add("session", nargs="?", help="its name (default: the one that runs, or was last at work)")
+    add("--watch", action="store_true", help="until it ends; one line per event in a pipe")
+    add("--json", action="store_true", help="one JSON object; with --watch one per event")
+    add_root(parser)
+    return parser.parse_args(argv)
+
+
+def _run(options: argparse.Namespace) -> int:
+    view = View(choose_session(options.session, options.root))
+    if options.watch and (options.json or not is_terminal()):
+        _follow(view, options.json)
+    elif options.watch:
+        _redraw(view)
+    elif options.json:
+        print_json(safe_json(view.facts(time.time())))
+    else:
+        print("\n".join(frame(view.facts(time.time()), terminal_width(), None, use_colour())))
+    return 0 if view.state not in (SessionRunState.STALE, SessionRunState.FAILED) else EXIT_NOT_WELL
+
+
+def choose_session(name: str | None, root: Path) -> SessionPaths:
+    """The session that is meant; :class:`InputMissingError` if there is none."""
+    there = {
+        path.parent.name: path.stat().st_mtime
+        for path in (root / "results").glob("*/events.jsonl")
+        if path.is_file()
+    }
+    if name is None:
+        with contextlib.suppress(OSError):
+            held = folder_owner(root)
+            name = held.session if held and held.session in there else None
+    if name is None and there:
+        name = max(there, key=lambda each: there[each])
+    if name not in there:
+        known = (
+            f"there are: {', '.join(sorted(there))}" if there else "run one: snakemake --cores 1"
+        )
+        place = root / "results" / (name or "")
+        raise InputMissingError(f"{place}: expected a session with events, found none; {known}")
+    return SessionPaths(str(name), root)
+
+
+class View:
+    """A session as its events tell it, kept up to date by reading what was added."""
+
+    def __init__(self, paths: SessionPaths, nvml: Callable[[], Any | None] = nvml_library) -> None:
+        self.paths = paths
+        self._library = nvml
+        self.follower = Follower(paths.events)
+        self.events: list[Event] = []
+        self.standing = SessionStanding()
+        self.state = SessionRunState.RUNNING
+        self.goes_on = True
+        self._nvml: Any | None = None
+        self.update()
+
+    def update(self) -> list[Event]:
+        """Read what was added; gives the new events."""
+        new = self.follower.new()
+        if self.follower.anew:
+            self.events, self.standing = [], SessionStanding()
+        self.events += new
+        self.standing = fold_events(new, self.standing)
+        return new
+
+    def facts(self, now: float) -> dict[str, Any]:
+        """Everything that is shown, disk and GPUs of this machine included."""
+        root, name = self.paths.root, self.paths.session
+        again = "snakemake --cores 1" + ("" if name == "default" else f" --config session={name}")
+        if self.paths.rerun_plan.is_file():
+            again = f"ratchet audit --results LOG --repo CLONE --session {name} --run"
+        for path in (root / "results").glob(f"{escape(name)}.*/events.jsonl"):
+            self.standing.elsewhere(path.stat().st_mtime)
+        owned = owns_session(root, name)
+        found = session_state(self.standing, now, owned, again)
+        self.state = found[0]
+        running = self.state is SessionRunState.RUNNING
+        self.goes_on = running or (self.state is SessionRunState.STALE and bool(owned))
+        left = seconds_left(self.events, self.standing, now)
+        facts = standing_facts(self.standing, now, found, left)
+        facts["session"] = self.standing.session or name
+        gpus = self._gpus() if running and self.standing.device != "cpu" else []
+        return {**facts, "disk_free_bytes": _free(root), "gpus": gpus}
+
+    def _gpus(self) -> list[dict[str, Any]]:
+        """What the GPUs of this machine do; none without a driver."""
+        nvml = self._nvml = self._nvml or self._library()
+        found = []
+        for one in allowed_gpus(list_gpus(nvml), os.environ.get(VISIBLE_GPUS)):
+            assert nvml is not None
+            handle = nvml.nvmlDeviceGetHandleByIndex(one.index)
+            sample = sample_gpu(nvml, handle, 0.0)
+            values = {name: getattr(sample, name) for name in GpuSample.NUMBERS}
+            try:
+                total = nvml.nvmlDeviceGetMemoryInfo(handle).total / 2**20
+            except (nvml.NVMLError, AttributeError):
+                total = None
+            found.append({**asdict(one), **values, "memory_total_mb": total})
+        return found
+
+
+def _free(root: Path) -> int | None:
+    try:
+        return shutil.disk_usage(root).free
+    except OSError:
+        return None
+
+
+# --------------------------------------------------------------------------- drawing
 
 
 def frame(found: Facts, width: int, height: int | None, colour: bool) -> list[str]:
@@ -80,7 +222,7 @@ def frame(found: Facts, width: int, height: int | None, colour: bool) -> list[st
     width = max(width, NARROWEST)
     lines = [_head(found, width, colour), *_what(found, width), ""]
     for name, text in _numbers(found):
-        lines += wrapped(name, text, width)
+        lines += wrap_text(text, width, f"{name:<{_NAME}}", " " * _NAME)
     room = _SHOWN if height is None else max(0, min(_SHOWN, height - len(lines) - 2))
     verdicts = found["verdicts"][:room]
     if verdicts:
@@ -91,19 +233,18 @@ def frame(found: Facts, width: int, height: int | None, colour: bool) -> list[st
 def _head(found: Facts, width: int, colour: bool) -> str:
     state = found["state"]
     name = " · ".join(one_line_label(text) for text in (found["session"], found["task"]) if text)
-    name = cut(name, width - len(state) - 2)
-    gap = " " * (width - cells(name) - len(state))
-    code = _STATE_COLOURS.get(state)
-    return name + gap + (f"\x1b[{code}m{state}\x1b[0m" if colour and code else state)
+    name = cut_line(name, width - len(state) - 2)
+    gap = " " * (width - text_width(name) - len(state))
+    return name + gap + coloured(state, _STATE_COLOURS.get(state) if colour else None)
 
 
 def _what(found: Facts, width: int) -> list[str]:
     """What it does, or why it does nothing."""
     if found["state"] == "finished":
-        return wrapped("", one_line_label(str(found["answer"] or "reported"), 2000), width)
-    lines = [cut(phase_line(found), width)]
+        return wrap_text(one_line_label(str(found["answer"] or "reported"), 2000), width)
+    lines = [cut_line(phase_line(found), width)]
     if found["why"]:
-        lines += wrapped("", one_line_label(found["why"], 2000), width)
+        lines += wrap_text(one_line_label(found["why"], 2000), width)
     return lines
 
 
@@ -143,9 +284,8 @@ def _gpu(gpu: Mapping[str, Any]) -> str:
         return DASH if gpu[name] is None else f"{gpu[name]:.0f} {unit}"
 
     used, memory = gpu["memory_mb"], gpu["memory_total_mb"]
-    gib = (
-        DASH if used is None or memory is None else f"{used / 1024:.1f} of {memory / 1024:.0f} GiB"
-    )
+    known = used is not None and memory is not None
+    gib = f"{used / 1024:.1f} of {memory / 1024:.0f} GiB" if known else DASH
     parts = (
         shown("utilisation", "%"),
         gib,
@@ -158,232 +298,16 @@ def _gpu(gpu: Mapping[str, Any]) -> str:
 def _verdicts(verdicts: Sequence[Facts], found: Facts, width: int, colour: bool) -> list[str]:
     """The last verdicts, the newest first, in columns."""
     digits = decimals_for(found["noise"], found["best"])
-    rows = [("#", "verdict", "P", "metric", "edit", "")]
+    rows = [("#", "verdict", "P", "metric", "edit")]
     for entry in verdicts:
         sure, value = format_number(entry["confidence"], 3), format_number(entry["value"], digits)
-        what = decision_word(entry)
-        rows.append(
-            (
-                str(entry["number"]),
-                entry["verdict"],
-                sure,
-                value,
-                one_line_label(entry["description"]),
-                what,
-            )
-        )
-    widths = [max(len(row[place]) for row in rows) for place in range(4)]
-    lines = []
-    for row in rows:
-        cells_ = (
-            row[0].rjust(widths[0]),
-            row[1].ljust(widths[1]),
-            row[2].rjust(widths[2]),
-            row[3].rjust(widths[3]),
-        )
-        line = cut("  ".join((*cells_, row[4])).rstrip(), width)
-        code = _COLOURS.get(row[5]) if colour else None
-        lines.append(f"\x1b[{code}m{line}\x1b[0m" if code else line)
-    return lines
-
-
-# -------------------------------------------------------------------------- width
-
-
-def cells(text: str) -> int:
-    """Columns that a text takes in a terminal: two for wide letters, none for accents."""
-    return sum(_cell(character) for character in text)
-
-
-def _cell(character: str) -> int:
-    if character.isascii():
-        return 1
-    if unicodedata.combining(character) or unicodedata.category(character) == "Mn":
-        return 0
-    return 2 if unicodedata.east_asian_width(character) in "WF" else 1
-
-
-def cut(text: str, width: int) -> str:
-    """A text within so many columns, with a mark where it was longer."""
-    if cells(text) <= width:
-        return text
-    used, end = 0, 0
-    for character in text:
-        used += _cell(character)
-        if used > width - 1:
-            break
-        end += 1
-    return text[:end].rstrip() + "…"
-
-
-def wrapped(name: str, text: str, width: int) -> list[str]:
-    """A named row, or a paragraph without a name, over as many lines as it needs."""
-    indent = f"{name:<{_NAME}}" if name else ""
-    room = width - len(indent)
-    lines, line = list[str](), ""
-    for word in re.split(r"(?<!^) (?! )", text):
-        longer = f"{line} {word}" if line else word
-        if cells(longer) <= room:
-            line = longer
-            continue
-        lines += [line] if line else []
-        line = word
-        while cells(line) > room:  # a word that no line holds
-            part = cut(line, room + 1)[:-1] or line[:1]
-            lines.append(part)
-            line = line[len(part) :]
-    lines.append(line)
+        edit = one_line_label(entry["description"])
+        rows.append((str(entry["number"]), entry["verdict"], sure, value, edit))
+    words = ["", *map(decision_word, verdicts)]
     return [
-        (indent if place == 0 else " " * len(indent)) + part for place, part in enumerate(lines)
+        coloured(cut_line(line, width), _COLOURS.get(word) if colour else None)
+        for line, word in zip(align_columns(rows, left=(1, 4)), words, strict=True)
     ]
-
-
-NAME = "ratchet status"
-EXIT_NOT_WELL = 1
-EVERY_SECONDS = 1.0
-FIRST_EVENTS = 10
-"""Lines of the past that ``--watch`` begins with where it writes to no terminal."""
-
-LONGEST_LINE = 300
-
-_HOME, _END_LINE, _END_SCREEN = "\x1b[H", "\x1b[K", "\x1b[J"
-_OPEN, _CLOSE = "\x1b[?1049h\x1b[?25l", "\x1b[?25h\x1b[?1049l"
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """Look, print, and look again with ``--watch``; returns the exit code."""
-    return run_command(NAME, lambda given: _run(_parse(given)), argv)
-
-
-def _parse(argv: Sequence[str]) -> argparse.Namespace:
-    parser = CommandParser(
-        prog=NAME,
-        description="How a session stands: from its events alone, while it runs and after.",
-        epilog="exit codes: 0 running, waiting or finished; 1 stale or failed; 64 usage, "
-        "66 no session, 70 internal error",
-        allow_abbrev=False,
-    )
-    add = parser.add_argument
-    add("session", nargs="?", help="its name (default: the one that runs, or was last at work)")
-    add("--watch", action="store_true", help="until it ends; one line per event in a pipe")
-    add("--json", action="store_true", help="one JSON object; with --watch one per event")
-    add("--root", type=Path, default=Path(), help="folder with results and store (default: here)")
-    return parser.parse_args(argv)
-
-
-def _run(options: argparse.Namespace) -> int:
-    view = View(choose_session(options.session, options.root))
-    if not options.watch:
-        _print(view, options.json)
-    elif options.json or not _is_terminal():
-        _follow(view, options.json)
-    else:
-        _redraw(view)
-    return 0 if view.state not in (SessionRunState.STALE, SessionRunState.FAILED) else EXIT_NOT_WELL
-
-
-def choose_session(name: str | None, root: Path) -> SessionPaths:
-    """The session that is meant; :class:`InputMissingError` if there is none."""
-    there = {
-        path.parent.name: path.stat().st_mtime
-        for path in (root / "results").glob("*/events.jsonl")
-        if path.is_file()
-    }
-    if name is None:
-        with contextlib.suppress(OSError):
-            held = folder_owner(root)
-            name = held.session if held and held.session in there else None
-    if name is None and there:
-        name = max(there, key=lambda each: there[each])
-    if name not in there:
-        known = (
-            f"there are: {', '.join(sorted(there))}" if there else "run one: snakemake --cores 1"
-        )
-        place = root / "results" / (name or "")
-        raise InputMissingError(f"{place}: expected a session with events, found none; {known}")
-    return SessionPaths(str(name), root)
-
-
-class View:
-    """A session as its events tell it, kept up to date by reading what was added."""
-
-    def __init__(self, paths: SessionPaths) -> None:
-        self.paths = paths
-        self.follower = Follower(paths.events)
-        self.events: list[Event] = []
-        self.standing = SessionStanding()
-        self.state = SessionRunState.RUNNING
-        self.goes_on = True
-        self._nvml: Any | None = None
-        self.update()
-
-    def update(self) -> list[Event]:
-        """Read what was added; gives the new events."""
-        new = self.follower.new()
-        if self.follower.anew:
-            self.events, self.standing = [], SessionStanding()
-        self.events += new
-        self.standing = fold_events(new, self.standing)
-        return new
-
-    def facts(self, now: float) -> dict[str, Any]:
-        """Everything that is shown, disk and GPUs of this machine included."""
-        root, name = self.paths.root, self.paths.session
-        again = "snakemake --cores 1" + ("" if name == "default" else f" --config session={name}")
-        if self.paths.rerun_plan.is_file():
-            again = f"ratchet audit --results LOG --repo CLONE --session {name} --run"
-        for path in (root / "results").glob(f"{escape(name)}.*/events.jsonl"):
-            self.standing.elsewhere(path.stat().st_mtime)
-        owned = owns_session(root, name)
-        found = session_state(self.standing, now, owned, again)
-        self.state = found[0]
-        running = self.state is SessionRunState.RUNNING
-        self.goes_on = running or (self.state is SessionRunState.STALE and bool(owned))
-        left = seconds_left(self.events, self.standing, now)
-        facts = standing_facts(self.standing, now, found, left)
-        facts["session"] = self.standing.session or name
-        gpus = self._gpus() if running and self.standing.device != "cpu" else []
-        return {**facts, "disk_free_bytes": _free(root), "gpus": gpus}
-
-    def _gpus(self) -> list[dict[str, Any]]:
-        """What the GPUs of this machine do; none without a driver."""
-        nvml = self._nvml = self._nvml or hardware.nvml_library()
-        found = []
-        for one in allowed_gpus(list_gpus(nvml), os.environ.get(VISIBLE_GPUS)):
-            assert nvml is not None
-            handle = nvml.nvmlDeviceGetHandleByIndex(one.index)
-            sample = sample_gpu(nvml, handle, 0.0)
-            values = {name: getattr(sample, name) for name in GpuSample.NUMBERS}
-            try:
-                total = nvml.nvmlDeviceGetMemoryInfo(handle).total / 2**20
-            except (nvml.NVMLError, AttributeError):
-                total = None
-            found.append({**asdict(one), **values, "memory_total_mb": total})
-        return found
-
-
-def _free(root: Path) -> int | None:
-    try:
-        return shutil.disk_usage(root).free
-    except OSError:
-        return None
-
-
-def _is_terminal() -> bool:
-    return sys.stdout.isatty() and os.environ.get("TERM", "dumb") != "dumb"
-
-
-def _colour() -> bool:
-    return _is_terminal() and "NO_COLOR" not in os.environ
-
-
-def _print(view: View, as_json: bool) -> None:
-    facts = view.facts(time.time())
-    if as_json:
-        print(json.dumps(safe_json(facts), indent=2, ensure_ascii=False, allow_nan=False))
-        return
-    width = shutil.get_terminal_size().columns if _is_terminal() else 80
-    print("\n".join(frame(facts, width, None, _colour())))
 
 
 # -------------------------------------------------------------------------- watching
@@ -411,11 +335,8 @@ def _follow(view: View, as_json: bool) -> None:
             if said is not None:
                 print(f"{said[0]}  {said[1]}", flush=True)
     if not as_json:
-        why = (
-            f"; {facts['why']}"
-            if facts["why"] and view.state is not SessionRunState.WAITING
-            else ""
-        )
+        told = facts["why"] and view.state is not SessionRunState.WAITING
+        why = f"; {facts['why']}" if told else ""
         print(clean_text(f"{facts['session']}: {progress_line(facts)}{why}"), flush=True)
 
 
@@ -433,7 +354,7 @@ def _line(event: Event) -> tuple[str, str] | None:
 
 def _redraw(view: View) -> None:
     """The same place of the terminal again and again; the last look stays on it."""
-    colour, lines = _colour(), list[str]()
+    colour, lines = use_colour(), list[str]()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     print(_OPEN, end="", flush=True)
     try:
@@ -449,5 +370,4 @@ def _redraw(view: View) -> None:
             print("\n".join(lines), flush=True)
 
 
-if __name__ == "__main__":
-    sys.exit(main())
+main = make_command(NAME, _parse, _run)

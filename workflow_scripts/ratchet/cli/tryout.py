@@ -1,22 +1,20 @@
-"""``ratchet try``: take your own edit through experiment, judge and steer.
+"""ratchet try: take your own edit through experiment, judge and steer.
 
     ratchet try -m "wider layers learn faster"
     ratchet try -m "label smoothing" --category regularization --json
     ratchet try --restore
 
-What is tried are the task's mutable files as they lie in its folder.  The verdict
-stands on standard output, progress on standard error.  After a discard
-``--restore`` puts the incumbent's files back.
+What is tried are the task's mutable files as they lie in its folder.  The
+verdict stands on standard output, progress on standard error.  After a discard
+--restore puts the incumbent's files back.
 
-Exit codes: 0 keep, 1 discard or crash, 2 undecided (better, but not surely enough);
-64 nothing to try or wrong usage, 66 no session, others as the workflow's own.
+Exit codes: 0 keep; 1 discard or crash; 2 undecided (better, but not surely
+enough); 64 usage or nothing to try, 66 no session, 75 busy or stopped early.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
-import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -25,9 +23,15 @@ from typing import Any
 from ratchet.base.errors import InputMissingError, RatchetError, UsageError
 from ratchet.base.io import read_json, read_record, source_digest, write_bytes
 from ratchet.base.structs import Frozen, to_json_values
-from ratchet.base.text import one_line
-from ratchet.cli.main import CommandParser, run_command
-from ratchet.cli.sessions import add_options, harness_folder, parse_overrides
+from ratchet.base.text import one_line, plural
+from ratchet.cli.main import CommandParser, make_command, print_json
+from ratchet.cli.sessions import (
+    WorkflowError,
+    add_options,
+    harness_folder,
+    parse_overrides,
+    snakemake,
+)
 from ratchet.records.events import Journal
 from ratchet.records.history import History, Trial, name_of
 from ratchet.records.paths import SessionPaths
@@ -45,8 +49,34 @@ from ratchet.steps.plan import make_plan
 from ratchet.steps.propose import Offer, read_offer, write_offer
 from ratchet.task.repository import task_clone, task_folder
 
+NAME = "ratchet try"
+EXIT_DISCARD = 1
+EXIT_UNDECIDED = 2
 SHOWN = 3
 """Suggestions that are named after a verdict."""
+
+
+def _parse(argv: Sequence[str]) -> argparse.Namespace:
+    parser = CommandParser(prog=NAME, description=__doc__)
+    add = parser.add_argument
+    add("-m", "--message", default="", help="what was changed and why; one line describes it")
+    add("--category", help="what it is about (default: found from the edit, then from the words)")
+    add_options(parser)
+    add("--restore", action="store_true", help="put the incumbent's files back and try nothing")
+    add("--force", action="store_true", help="with --restore: also over an edit never tried")
+    add("--json", action="store_true", help="the verdict as one JSON object")
+    return parser.parse_args(argv)
+
+
+def _run(options: argparse.Namespace) -> int:
+    place = TrialPlace.open(options.root, options.config)
+    if options.restore:
+        return place.restore(options.force)
+    if not options.message.strip():
+        raise UsageError(
+            'expected what you changed and why, found nothing; try: ratchet try -m "..."'
+        )
+    return place.try_(options)
 
 
 def text_of(trial: Trial, history: History, metric: str) -> str:
@@ -57,8 +87,7 @@ def text_of(trial: Trial, history: History, metric: str) -> str:
     about = f"  experiment {ruling.number}, {one_line(proposal.category)}"
     about += f", +{proposal.lines_added} -{proposal.lines_removed} lines"
     if ruling.changes is not None:
-        count = "1 change" if ruling.changes == 1 else f"{ruling.changes} changes"
-        about += f", {count}"
+        about += f", {plural(ruling.changes, 'change')}"
     lines.append(f"{about}, commit {proposal.commit[:10]}")
     if (ruling.changes or 0) > 1:
         lines.append("  several changes at once: the effect cannot be attributed to one of them")
@@ -79,10 +108,9 @@ def text_of(trial: Trial, history: History, metric: str) -> str:
 def _headline(ruling: Ruling, metric: str) -> str:
     if ruling.mean is None:
         return str(ruling.verdict)
-    runs = "1 run" if len(ruling.runs) == 1 else f"{len(ruling.runs)} runs"
     return (
-        f"{ruling.verdict}: {metric} {ruling.mean:.6g} over {runs}, {ruling.delta:+.3g} against "
-        f"the incumbent, P(better) {ruling.confidence:.3f}"
+        f"{ruling.verdict}: {metric} {ruling.mean:.6g} over {plural(len(ruling.runs), 'run')}, "
+        f"{ruling.delta:+.3g} against the incumbent, P(better) {ruling.confidence:.3f}"
     )
 
 
@@ -100,14 +128,6 @@ def json_of(trial: Trial, history: History) -> dict[str, Any]:
     }
 
 
-EXIT_DISCARD = 1
-EXIT_UNDECIDED = 2
-_EPILOG = (
-    "exit codes: 0 keep; 1 discard or crash; 2 undecided; 64 usage or nothing to try; "
-    "66 no session; 75 another session is running here"
-)
-
-
 def _folder(session: Session, root: Path, harness: Path) -> Path:
     """Where the edits of a person are: in the task's folder, or in a clone."""
     wanted, origin = session.manifest.frozen["task"], session.manifest.origin
@@ -122,48 +142,6 @@ def _folder(session: Session, root: Path, harness: Path) -> Path:
     return clone
 
 
-class WorkflowError(RatchetError):
-    """Snakemake, which runs the steps, failed; its exit code is passed on."""
-
-    def __init__(self, message: str, code: int) -> None:
-        super().__init__(message)
-        self.exit_code = code
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """Try an edit or restore the incumbent; returns the exit code."""
-    return run_command("ratchet try", _run, argv)
-
-
-def _run(argv: Sequence[str]) -> int:
-    options = _parse(argv)
-    place = TrialPlace.open(options.root, options.config)
-    if options.restore:
-        return place.restore(options.force)
-    if not options.message.strip():
-        raise UsageError(
-            'expected what you changed and why, found nothing; try: ratchet try -m "..."'
-        )
-    return place.try_(options)
-
-
-def _parse(argv: Sequence[str]) -> argparse.Namespace:
-    parser = CommandParser(
-        prog="ratchet try",
-        description="Take the edited files of the task through experiment, judge and steer.",
-        epilog=_EPILOG,
-        allow_abbrev=False,
-    )
-    add = parser.add_argument
-    add("-m", "--message", default="", help="what was changed and why; one line describes it")
-    add("--category", help="what it is about (default: found from the edit, then from the words)")
-    add_options(parser)
-    add("--restore", action="store_true", help="put the incumbent's files back and try nothing")
-    add("--force", action="store_true", help="with --restore: also over an edit never tried")
-    add("--json", action="store_true", help="the verdict as one JSON object")
-    return parser.parse_args(argv)
-
-
 class TrialPlace(Frozen):
     """A session and the folder whose files are being edited."""
 
@@ -171,21 +149,20 @@ class TrialPlace(Frozen):
     root: Path
     folder: Path
     harness: Path
-    given: Sequence[str]
+    given: Mapping[str, Any]
 
     @classmethod
     def open(cls, root: Path, given: Sequence[str]) -> TrialPlace:
         """Check configuration and session as the workflow does, and change nothing."""
-        harness = harness_folder(root)
-        plan = make_plan(parse_overrides(given), root, harness, owner=False)
+        harness, values = harness_folder(root), parse_overrides(given)
+        plan = make_plan(values, root, harness, owner=False)
         if not plan.paths.baseline.exists():
             raise InputMissingError(
                 f"session {plan.config.session!r}: no baseline yet ({plan.paths.baseline}); with "
                 "the unchanged files in place, run: snakemake --cores 1 baseline"
             )
         session = Session.open(plan.config, root, harness, Journal(plan.paths.events))
-        folder = _folder(session, root, harness)
-        return cls(session, root, folder, harness, tuple(given))
+        return cls(session, root, _folder(session, root, harness), harness, values)
 
     @property
     def paths(self) -> SessionPaths:
@@ -269,17 +246,9 @@ class TrialPlace(Frozen):
     def _run_round(self, number: int) -> None:
         """Have Snakemake run one round to its end, with its progress on standard error."""
         target = self.paths.round(number).steer.relative_to(self.root)
-        snakefile = (self.harness / "Snakefile").resolve()
-        words = [sys.executable, "-m", "snakemake", "-s", str(snakefile), "--cores", "1"]
-        words += ["--quiet", "all", "--", str(target)]
-        if self.given:
-            words[-2:-2] = ["--config", *self.given]
-        code = subprocess.run(words, cwd=self.root, stdout=sys.stderr, check=False).returncode
+        code = snakemake(self.root, self.harness, self.given, [str(target)])
         if code:
-            raise WorkflowError(
-                f"round {number} did not finish; the reason is above, and the same command goes on",
-                code,
-            )
+            raise WorkflowError(f"round {number} did not finish", code)
 
     def _tell(self, number: int, as_json: bool) -> int:
         history = History.read(self.paths, number)
@@ -288,7 +257,7 @@ class TrialPlace(Frozen):
             raise RatchetError(f"round {number} was not run: {verdict.detail or proposals.detail}")
         trial = history.judged[-1]
         if as_json:
-            print(json.dumps(json_of(trial, history), indent=2))
+            print_json(json_of(trial, history))
         else:
             print(text_of(trial, history, self.session.task.metric.name))
         undecided = trial.verdict in (Verdict.MARGINAL, Verdict.RETEST)
@@ -338,5 +307,4 @@ def _was_begun(paths: SessionPaths, number: int) -> bool:
     return any(one.get("runs") or one.get("refused") for one in found)
 
 
-if __name__ == "__main__":
-    sys.exit(main())
+main = make_command(NAME, _parse, _run)
