@@ -6,7 +6,7 @@ import os
 import shutil
 import sys
 import unicodedata
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import TextIO
 
 WIDTH = 80
@@ -82,6 +82,16 @@ def wrap_text(text: str, width: int = WIDTH, first: str = "", rest: str = "") ->
             longer = rest + longer[len(part) :]
         line, empty = longer, False
     return [*lines, line.rstrip() if empty else line]
+
+
+def fit_lines(lines: Iterable[str]) -> Iterator[str]:
+    """Lines of prose as they are; on a terminal wrapped between words, further lines indented."""
+    for line in lines:
+        indent = " " * (len(line) - len(line.lstrip()))
+        if is_terminal():
+            yield from wrap_text(line, terminal_width(), indent, f"{indent}  ")
+        else:
+            yield line
 
 
 def align_columns(

@@ -472,7 +472,7 @@ def init(options: argparse.Namespace, output: Output) -> int:
     """Set competitors up at the baseline."""
     names = options.strategies
     if names is None:
-        names = _first(options)
+        names = first_strategies(options)
     if options.tag is None:
         raise UsageError("init: expected --tag NAME for the tournament, found none")
     new = {"strategies": names, "worktrees": options.worktree_dir}
@@ -494,7 +494,7 @@ def init(options: argparse.Namespace, output: Output) -> int:
     return 0
 
 
-def _first(options: argparse.Namespace) -> list[str]:
+def first_strategies(options: argparse.Namespace) -> list[str]:
     """So many strategies, the released tool's first."""
     harness = harness_folder(options.root)
     known = known_strategies(harness / "config", options.root / "config")

@@ -6,8 +6,8 @@
 Verdicts go to standard output, assumptions and problems to standard error.  The
 log is never written.
 
-Exit codes: 0 keep; 1 discard, marginal, crash or tampered; 2 retest; 64 usage, 65
-data, 66 no input, 70 internal error.  --all is a report and exits 0.
+Exit codes: 0 keep; 1 discard, marginal, crash or tampered; 2 retest; 64 usage,
+65 data, 66 no input, 70 internal error.  --all is a report and exits 0.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 from ratchet import __version__
 from ratchet.base.errors import UsageError
 from ratchet.base.io import read_file
+from ratchet.base.terminal import align_columns, cut_line, fit_lines, is_terminal, terminal_width
 from ratchet.base.text import one_line
 from ratchet.cli.main import (
     CommandParser,
@@ -59,20 +60,18 @@ def experiment_name(number: int) -> str:
     return f"experiment_{number:03d}"
 
 
-def text_of(answer: Answer, table: Table) -> str:
+def text_of(answer: Answer, table: Table) -> list[str]:
     """The verdict in three lines, and why."""
     sure = "" if answer.confidence is None else f" (confidence: {answer.confidence:.2f})"
     places = decimals(answer.noise_sd, answer.value)
     delta = "none" if answer.delta is None else f"{answer.delta:+.{places}f}"
     noise = "unknown" if answer.noise_sd is None else f"±{answer.noise_sd:.{places}f}"
-    return "\n".join(
-        (
-            f"{experiment_name(answer.candidate.number)}: {answer.verdict}{sure}",
-            f"{table.metric} delta: {delta} | noise floor: {noise}",
-            f"pareto status: {answer.pareto}",
-            f"reason: {answer.reason} [{answer.rule}]",
-        )
-    )
+    return [
+        f"{experiment_name(answer.candidate.number)}: {answer.verdict}{sure}",
+        f"{table.metric} delta: {delta} | noise floor: {noise}",
+        f"pareto status: {answer.pareto}",
+        f"reason: {answer.reason} [{answer.rule}]",
+    ]
 
 
 def quiet_of(answer: Answer) -> str:
@@ -200,17 +199,17 @@ def all_text(every: LogExperiments, done: Replay) -> Iterator[str]:
     """A line a row, then the summary."""
     summary = all_summary(every, done)
     places = decimals(summary["noise_floor"])
-    head = ("experiment", every.table.metric[:14], "delta", "P(better)", "verdict", "logged")
-    yield "{:<14} {:>14} {:>12} {:>9}  {:<13} {:<8} description".format(*head)
+    metric = every.table.metric[:14]
+    rows = [("experiment", metric, "delta", "P(better)", "verdict", "logged", "description")]
     for row in all_rows(every, done):
         value = "-" if row["value"] is None else f"{row['value']:.{max(places, 4)}f}"
         delta = "-" if row["delta"] is None else f"{row['delta']:+.{places}f}"
         sure = "-" if row["confidence"] is None else f"{row['confidence']:.2f}"
-        name = experiment_name(row["index"])
-        yield (
-            f"{name:<14} {value:>14} {delta:>12} {sure:>9}  {row['verdict']:<13} "
-            f"{row['status']:<8} {row['description'][:80]}"
-        )
+        name, about = experiment_name(row["index"]), row["description"][:80]
+        rows.append((name, value, delta, sure, row["verdict"], row["status"], about))
+    width = terminal_width() if is_terminal() else None
+    for line in align_columns(rows, left=(0, 4, 5, 6)):
+        yield line if width is None else cut_line(line, width)
     low, high = summary["noise_floor_interval"]
     shown = places + 1
     yield (
@@ -230,7 +229,7 @@ _MEMORY_HELP = (
 
 
 def _parse(argv: Sequence[str]) -> argparse.Namespace:
-    parser = CommandParser(prog=NAME, description=__doc__)
+    parser = CommandParser(NAME, __doc__)
     add = parser.add_argument
     add_log_options(parser)
     add("--run", "--run-log", type=Path, help="run log of the candidate; its metric is judged")
@@ -311,7 +310,8 @@ def _run(options: argparse.Namespace) -> int:
     if options.json:
         print_json(json_of(answer, every, run, notes))
     else:
-        print(quiet_of(answer) if options.quiet else text_of(answer, table))
+        lines = [quiet_of(answer)] if options.quiet else text_of(answer, table)
+        print("\n".join(fit_lines(lines)))
     tell_assumptions(NAME, table, notes, options.quiet)
     return answer.exit_code
 

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from ratchet import __version__
 from ratchet.base.errors import DataError, UsageError
 from ratchet.base.structs import asdict
+from ratchet.base.terminal import fit_lines
 from ratchet.base.text import one_line
 from ratchet.cli.main import (
     CommandParser,
@@ -57,7 +58,7 @@ STRATEGIES = {
 }
 
 
-def text_of(found: Steered) -> str:
+def text_of(found: Steered) -> list[str]:
     """Categories, what to try next, and what to leave alone."""
     lines = [f"Category analysis (last {WINDOW} experiments):"]
     shown = [score for score in found.scores if score.tried]
@@ -83,7 +84,7 @@ def text_of(found: Steered) -> str:
             f"Noise floor ±{noise:.2g}: one run per side shows improvements from {one:.2g}, "
             f"three runs from {three:.2g}"
         )
-    return "\n".join(lines)
+    return lines
 
 
 def _category(score: CategoryScore) -> str:
@@ -113,13 +114,13 @@ def _left_alone(what: str, notes: Sequence[AttemptNote]) -> list[str]:
     return [*lines, f"{what}: {more} more; --json lists all"] if more > 0 else lines
 
 
-def quiet_of(found: Steered) -> str:
+def quiet_of(found: Steered) -> list[str]:
     """One line per suggestion, as the released tool."""
     lines = [
         f"{rank}. [{_kind(found, suggestion)}] {suggestion.title}"
         for rank, suggestion in enumerate(found.suggestions, 1)
     ]
-    return "\n".join(lines) or "No suggestions available."
+    return lines or ["No suggestions available."]
 
 
 def _kind(found: Steered, suggestion: Suggestion) -> str:
@@ -215,7 +216,7 @@ def _suggestion(found: Steered, suggestion: Suggestion, rank: int) -> dict[str, 
 
 
 def _parse(argv: Sequence[str]) -> argparse.Namespace:
-    parser = CommandParser(prog=NAME, description=__doc__)
+    parser = CommandParser(NAME, __doc__)
     add = parser.add_argument
     modes = [mode.value for mode in SteeringMode]
     add_log_options(parser)
@@ -259,7 +260,8 @@ def _run(options: argparse.Namespace) -> int:
     if options.json:
         print_json(json_of(found, table, options.mode, notes))
     else:
-        print(quiet_of(found) if options.quiet else text_of(found))
+        lines = quiet_of(found) if options.quiet else text_of(found)
+        print("\n".join(fit_lines(lines)))
     tell_assumptions(NAME, table, notes, options.quiet)
     return 0
 

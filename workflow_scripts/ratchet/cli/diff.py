@@ -24,11 +24,11 @@ _COLOURS = {"+": GREEN, "-": RED, "@": CYAN}
 
 
 def _parse(argv: Sequence[str]) -> argparse.Namespace:
-    parser = CommandParser(prog=NAME, description=__doc__)
+    parser = CommandParser(NAME, __doc__)
     parser.add_argument("old", type=int, help="number of an experiment; 0 is the baseline")
     parser.add_argument("new", type=int, help="number of another one")
-    add_session(parser, positional=False)
     parser.add_argument("--json", action="store_true", help="one JSON object")
+    add_session(parser, positional=False)
     return parser.parse_args(argv)
 
 

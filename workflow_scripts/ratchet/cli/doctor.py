@@ -317,7 +317,7 @@ _STATE, _NAME = 9, 11
 
 
 def _parse(argv: Sequence[str]) -> argparse.Namespace:
-    parser = CommandParser(prog=NAME, description=__doc__)
+    parser = CommandParser(NAME, __doc__)
     parser.add_argument("--json", action="store_true", help="one JSON object instead of lines")
     add_options(parser)
     return parser.parse_args(argv)

@@ -180,12 +180,13 @@ SHOWN = 20
 
 
 def _parse(argv: Sequence[str]) -> argparse.Namespace:
-    parser = CommandParser(prog=NAME, description=__doc__)
-    add_session(parser)
-    add_log_options(parser, None)
+    parser = CommandParser(NAME, __doc__)
     add = parser.add_argument
-    add("--to", required=True, choices=[*SHEET_FORMATS, *WRITERS], help="the format")
+    formats = [*SHEET_FORMATS, *WRITERS]
+    add("--to", required=True, metavar="FORMAT", choices=formats, help=", ".join(formats))
     add("-o", "--output", type=Path, help="new file or, for mlflow and wandb, folder")
+    add_log_options(parser, None)
+    add_session(parser)
     options = parser.parse_args(argv)
     if options.results is not None and options.session is not None:
         raise UsageError("expected a session or --results, found both")

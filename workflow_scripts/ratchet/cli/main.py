@@ -45,14 +45,17 @@ class OutputError(RatchetError):
 
 
 class CommandParser(argparse.ArgumentParser):
-    """Parser that shows its description as it is written, and raises what it refuses.
+    """Parser whose help is a module's docstring, and that raises what it refuses.
 
     argparse exits 2 on a wrong option; here that would read as a verdict.
     """
 
-    def __init__(self, *args: Any, **options: Any) -> None:
-        options.setdefault("formatter_class", argparse.RawDescriptionHelpFormatter)
-        super().__init__(*args, **{"allow_abbrev": False, **options})
+    def __init__(self, prog: str, description: str | None, **options: Any) -> None:
+        about = (description or "").removeprefix(f"{prog}: ")
+        options |= {"description": about[:1].upper() + about[1:], "allow_abbrev": False}
+        if len((options.get("epilog") or "").splitlines()) == 1:
+            options["epilog"] = "\n".join(wrap_text(options["epilog"]))
+        super().__init__(prog, formatter_class=argparse.RawDescriptionHelpFormatter, **options)
 
     def error(self, message: str) -> NoReturn:
         raise UsageError(f"{one_line(message)}; see {self.prog} --help")
@@ -145,10 +148,12 @@ def add_log_options(
     """Options that name a log, among those of ``source``, and say what its metric is."""
     add = parser.add_argument
     shown = "the log (default results.tsv)" if default else "a log in any dialect, not a session"
-    (source or parser).add_argument("--results", type=Path, default=default, help=shown)
-    add("--metric", help="column of a log's metric (default: recognised)")
+    (source or parser).add_argument(
+        "--results", type=Path, metavar="FILE", default=default, help=shown
+    )
+    add("--metric", metavar="COLUMN", help="column of a log's metric (default: recognised)")
     add("--direction", choices=[d.value for d in Direction], help="default: by the metric's name")
-    add("--agent", help="only a log's rows of this agent, and those that name none")
+    add("--agent", metavar="NAME", help="only a log's rows of this agent, and those that name none")
 
 
 def read_log(options: argparse.Namespace, path: Path | None = None) -> tuple[LogExperiments, bytes]:

@@ -4,8 +4,7 @@
     ratchet power --noise-sd 0.0004 --value 0.998 --effect 0.1% --plot power.svg
     ratchet power --session default --json
 
-The noise floor comes from exactly one of --noise-sd, --replicates, --session and
---results.
+The noise floor is that of --noise-sd, --replicates, --session or --results.
 
 Exit codes: 0, or 64 usage, 65 data, 66 no input, 70 internal error, 74 output.
 """
@@ -24,7 +23,7 @@ from ratchet.base.colours import LIGHT
 from ratchet.base.errors import DataError, InputMissingError, UsageError
 from ratchet.base.io import read_record
 from ratchet.base.structs import replace, to_json_values
-from ratchet.base.terminal import cut_line
+from ratchet.base.terminal import WIDTH, cut_line
 from ratchet.base.text import one_line, plural
 from ratchet.cli.main import (
     CommandParser,
@@ -51,7 +50,6 @@ from ratchet.simulation.power import (
 )
 
 Facts = dict[str, Any]
-WIDTH = 100
 
 
 def lines(facts: Facts) -> Iterator[str]:
@@ -73,8 +71,8 @@ def lines(facts: Facts) -> Iterator[str]:
 
 def _detectable(facts: Facts) -> Iterator[str]:
     yield (
-        f"smallest effect that a comparison shows with probability {facts['power']:g} "
-        f"(one-sided level {facts['alpha']:g})"
+        f"smallest effect that is shown with probability {facts['power']:g} (one-sided level "
+        f"{facts['alpha']:g})"
     )
     yield f"{'':>8}{'noise floor known (normal)':>36}{'estimated from these runs (t)':>36}"
     head = f"{'sds':>12}{'metric':>12}{'%':>12}"
@@ -97,7 +95,7 @@ def _needed(facts: Facts) -> Iterator[str]:
 def _false_keeps(facts: Facts) -> Iterator[str]:
     count = facts["experiments"]
     yield f"keeps in {plural(count, 'experiment')} of which none changes anything"
-    yield f"{'':>8}{'rule':<52}{'false keeps':>14}{'runs':>10}  how"
+    yield f"{'rule':<50}{'false keeps':>13}{'runs':>6}  how"
     for row in facts["false_keeps"]:
         keeps = f"{row['keeps']:.2f}"
         if row["how"] == "bound":
@@ -105,7 +103,7 @@ def _false_keeps(facts: Facts) -> Iterator[str]:
         elif row["error"] is not None:
             keeps += f" ±{row['error']:.2f}"
         runs = "-" if row["runs"] is None else f"{row['runs']:.0f}"
-        yield f"{'':>8}{row['rule']:<52}{keeps:>14}{runs:>10}  {row['how']}"
+        yield f"{row['rule']:<50}{keeps:>13}{runs:>6}  {row['how']}"
 
 
 def _three(row: Facts) -> str:
@@ -136,41 +134,42 @@ KNOWN, ESTIMATED = "noise floor known", "estimated from these runs"
 LABEL_ORDER = [f"{n} seed{'s' * (n != 1)}" for n, _ in CURVES]
 
 
-def curves(facts: dict[str, Any]) -> Spec:
+def curves(facts: Facts) -> Spec:
     """The figure as a Vega-Lite specification."""
-    rows = _rows(facts["alpha"])
-    scale = {"domain": LABEL_ORDER, "range": [LIGHT[role] for _, role in CURVES]}
-    encoding = {
-        **_axes(),
-        "color": {
-            "field": "seeds",
-            "type": "nominal",
-            "scale": scale,
-            "legend": {"title": "per side", "symbolType": "stroke", "symbolStrokeWidth": 2.4},
-        },
-        "strokeDash": {
-            "field": "noise",
-            "type": "nominal",
-            "scale": {"domain": [KNOWN, ESTIMATED], "range": [[1, 0], [4, 3]]},
-            "legend": {
-                "title": None,
-                "orient": "none",
-                "direction": "horizontal",
-                "legendX": 0,
-                "legendY": -22,
-                "symbolSize": 300,
-                "labelLimit": 240,
-            },
-        },
+    alpha = facts["alpha"]
+    axes = {
+        "x": _axis("x", "true effect, in noise sds", LARGEST_SHOWN, range(6), "d", grid=False),
+        "y": _axis("y", "power", 1, (0, 0.2, 0.4, 0.6, 0.8, 1), ".1f"),
     }
+    colour = {
+        "field": "seeds",
+        "type": "nominal",
+        "scale": {"domain": LABEL_ORDER, "range": [LIGHT[role] for _, role in CURVES]},
+        "legend": {"title": "per side", "symbolType": "stroke", "symbolStrokeWidth": 2.4},
+    }
+    above = {"orient": "none", "direction": "horizontal", "legendX": 0, "legendY": -22}
+    dash = {
+        "field": "noise",
+        "type": "nominal",
+        "scale": {"domain": [KNOWN, ESTIMATED], "range": [[1, 0], [4, 3]]},
+        "legend": {"title": None, "symbolSize": 300, "labelLimit": 240, **above},
+    }
+    # The number of seeds stands on each curve, so that colour is not all there is.
+    labels: list[Row] = [
+        {"x": detectable(n, alpha, LABEL_POWER, known=True), "y": LABEL_POWER, "text": f"{n}"}
+        | {"seeds": label}
+        for (n, _), label in zip(CURVES, LABEL_ORDER, strict=True)
+    ]
+    named = {**axes, "text": {"field": "text", "type": "nominal"}}
+    number = {"type": "text", "fontSize": 13, "fontWeight": "bold"}
+    halo = {"stroke": LIGHT["surface"], "strokeWidth": 6, "strokeJoin": "round"}
     wanted = [{"x": 0.0, "x2": LARGEST_SHOWN, "y": facts["power"]}]
     rule = {"type": "rule", "color": LIGHT["muted"], "strokeDash": [2, 3]}
-    noise = facts["noise"]
     return {
         **base_spec(FRAME),
         "title": {
             "text": "Probability to show an improvement",
-            "subtitle": f"one-sided level {facts['alpha']:g}; 1 noise sd is {noise['sd']:.3g}",
+            "subtitle": f"one-sided level {alpha:g}; 1 noise sd is {facts['noise']['sd']:.3g}",
             "anchor": "start",
             "frame": "group",
             "offset": 30,
@@ -179,27 +178,28 @@ def curves(facts: dict[str, Any]) -> Spec:
             "subtitleColor": LIGHT["muted"],
         },
         "layer": [
-            mark_layer(wanted, rule, {**_axes(), "x2": {"field": "x2"}}),
-            mark_layer(rows, {"type": "line", "strokeWidth": 2}, encoding),
-            *_labels(facts["alpha"], encoding["color"]),
+            mark_layer(wanted, rule, {**axes, "x2": {"field": "x2"}}),
+            mark_layer(
+                _rows(alpha),
+                {"type": "line", "strokeWidth": 2},
+                {**axes, "color": colour, "strokeDash": dash},
+            ),
+            mark_layer(labels, {**number, **halo, "color": LIGHT["surface"]}, named),
+            mark_layer(labels, number, {**named, "color": colour}),
         ],
     }
 
 
-def _labels(alpha: float, colour: Spec) -> list[Spec]:
-    """The number of seeds on each curve, so that colour is not all there is."""
-    rows = [
-        {"x": detectable(n, alpha, LABEL_POWER, known=True), "y": LABEL_POWER, "text": f"{n}"}
-        | {"seeds": label}
-        for (n, _), label in zip(CURVES, LABEL_ORDER, strict=True)
-    ]
-    text = {"text": {"field": "text", "type": "nominal"}}
-    mark = {"type": "text", "fontSize": 13, "fontWeight": "bold"}
-    halo = {"stroke": LIGHT["surface"], "strokeWidth": 6, "strokeJoin": "round"}
-    return [
-        mark_layer(rows, {**mark, **halo, "color": LIGHT["surface"]}, {**_axes(), **text}),
-        mark_layer(rows, mark, {**_axes(), **text, "color": colour}),
-    ]
+def _axis(
+    field: str, title: str, largest: float, values: Sequence[float], form: str, **more: bool
+) -> Spec:
+    """A quantitative channel from 0."""
+    return {
+        "field": field,
+        "type": "quantitative",
+        "scale": {"domain": [0, largest], "nice": False},
+        "axis": {"title": title, "values": list(values), "format": form, **more},
+    }
 
 
 def _rows(alpha: float) -> list[Row]:
@@ -212,28 +212,6 @@ def _rows(alpha: float) -> list[Row]:
                     at = {"x": round(step * STEP, 4), "y": round(chance, 6)}
                     found.append({**at, "seeds": label, "noise": name})
     return found
-
-
-def _axes() -> Spec:
-    return {
-        "x": {
-            "field": "x",
-            "type": "quantitative",
-            "scale": {"domain": [0, LARGEST_SHOWN], "nice": False},
-            "axis": {
-                "title": "true effect, in noise sds",
-                "values": [0, 1, 2, 3, 4, 5],
-                "format": "d",
-                "grid": False,
-            },
-        },
-        "y": {
-            "field": "y",
-            "type": "quantitative",
-            "scale": {"domain": [0, 1], "nice": False},
-            "axis": {"title": "power", "values": [0, 0.2, 0.4, 0.6, 0.8, 1], "format": ".1f"},
-        },
-    }
 
 
 def drawn(facts: dict[str, Any], suffix: str) -> bytes:
@@ -285,12 +263,20 @@ UNSURE = 1.5
 
 
 def _parse(argv: Sequence[str]) -> argparse.Namespace:
-    parser = CommandParser(prog=NAME, description=__doc__)
+    indent = " " * len(f"usage: {NAME} (")
+    usage = (
+        f"{NAME} (--noise-sd SD | --replicates X X [X ...] |\n{indent}"
+        "--session NAME | --results FILE) [options]"
+    )
+    parser = CommandParser(NAME, __doc__, usage=usage)
     add = parser.add_argument
     source = parser.add_mutually_exclusive_group(required=True)
-    source.add_argument("--noise-sd", type=float, help="standard deviation of one run")
-    source.add_argument("--replicates", type=float, nargs="+", help="metrics of runs of one code")
-    source.add_argument("--session", help="a session in results/")
+    source.add_argument(
+        "--noise-sd", type=float, metavar="SD", help="standard deviation of one run"
+    )
+    runs = "metrics of runs of one code"
+    source.add_argument("--replicates", type=float, metavar="X", nargs="+", help=runs)
+    source.add_argument("--session", metavar="NAME", help="a session in results/")
     add_log_options(parser, None, source)
     add("--value", type=float, help="the metric's size, for percentages (default: the input's)")
     add("--alpha", type=float, default=0.05, help="one-sided error level (default 0.05)")

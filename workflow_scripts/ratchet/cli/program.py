@@ -54,19 +54,21 @@ from ratchet.task.repository import named_task, task_folder
 
 NAME = "ratchet program"
 EXIT_FINDINGS = 1
+_NEW, _CHECK = "write a brief from the task", "compare a brief with its task"
+_UPDATE = "write a session's log into a new version"
 _VERSION = re.compile(r"(?P<stem>.*?)(?:-v(?P<number>\d+))?")
 
 
 def _parse(argv: Sequence[str]) -> argparse.Namespace:
-    parser = CommandParser(prog=NAME, description=__doc__)
+    parser = CommandParser(NAME, __doc__)
     commands = parser.add_subparsers(dest="action", metavar="new|check|update", required=True)
-    new = commands.add_parser("new", help="write a brief from the task")
+    new = commands.add_parser("new", help=_NEW, description=_NEW)
     new.add_argument("--output", type=Path, help="file to write (default: the task's brief)")
-    checked = commands.add_parser("check", help="compare a brief with its task")
+    checked = commands.add_parser("check", help=_CHECK, description=_CHECK)
     checked.add_argument("file", type=Path, nargs="?", help="default: the configured task's brief")
     checked.add_argument("--json", action="store_true", help="one JSON object instead of lines")
     checked.add_argument("-q", "--quiet", action="store_true", help="no sum on standard error")
-    updated = commands.add_parser("update", help="write a session's log into a new version")
+    updated = commands.add_parser("update", help=_UPDATE, description=_UPDATE)
     updated.add_argument("--output", type=Path, help="file to write (default: the next version)")
     updated.add_argument("--print", action="store_true", help="to standard output instead")
     for one in (new, updated):

@@ -4,8 +4,8 @@
     ratchet report night -o night.html
     ratchet report night
 
-Without --results and -o it says where the session's own report is.  The log, the
-session and the repository are never written; the same input gives the same bytes.
+Without --results and -o it says where the session's own report is.  Log,
+session and repository are never written; the same input gives the same bytes.
 
 Exit codes: 0, or 64 usage, 65 data, 66 no input, 70 internal error, 74 output.
 """
@@ -41,8 +41,7 @@ _OF_A_LOG = ("run_log", "repo", "metric", "direction", "agent", "mode", "noise_s
 
 
 def _parse(argv: Sequence[str]) -> argparse.Namespace:
-    parser = CommandParser(prog=NAME, description=__doc__)
-    add_session(parser)
+    parser = CommandParser(NAME, __doc__)
     add = parser.add_argument
     add_log_options(parser, None)
     add("--run-log", type=Path, help="run log of one of the log's experiments")
@@ -52,6 +51,7 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
     add("--mode", choices=MODES, help="how sure a keep must be for the judge (default auto)")
     add("--noise-sd", type=float, help="noise floor of one run of a log, if it is known")
     add("--json", action="store_true", help="all facts of the page on standard output")
+    add_session(parser)
     options = parser.parse_args(argv)
     _check(options)
     return options

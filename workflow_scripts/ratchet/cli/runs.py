@@ -51,8 +51,7 @@ SORTS: dict[str, Key] = {
 
 
 def _parse(argv: Sequence[str]) -> argparse.Namespace:
-    parser = CommandParser(prog=NAME, description=__doc__)
-    add_session(parser)
+    parser = CommandParser(NAME, __doc__)
     add = parser.add_argument
     add("--top", type=int, metavar="N", help="the N best by metric (or by --sort)")
     add("--kept", action="store_true", help="only what was kept")
@@ -61,6 +60,7 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
     form = parser.add_mutually_exclusive_group()
     form.add_argument("--json", action="store_true", help="one JSON object")
     form.add_argument("--tsv", action="store_true", help="tab-separated values")
+    add_session(parser)
     options = parser.parse_args(argv)
     if options.top is not None and options.top < 1:
         raise UsageError(f"--top: expected at least 1, found {options.top}")

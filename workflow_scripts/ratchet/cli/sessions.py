@@ -84,9 +84,11 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def add_session(parser: argparse.ArgumentParser, *, positional: bool = True) -> None:
     """The session's name, as an argument or as ``--session``; and :func:`add_options`."""
-    where: dict[str, Any] = {"nargs": "?"} if positional else {}
-    name = "session" if positional else "--session"
-    parser.add_argument(name, help="name of the session (default: the configured one)", **where)
+    shown = "name of the session (default: the configured one)"
+    if positional:
+        parser.add_argument("session", nargs="?", help=shown)
+    else:
+        parser.add_argument("--session", metavar="NAME", help=shown)
     add_options(parser)
 
 

@@ -3,7 +3,8 @@
     ratchet show 7
     ratchet show 7 --session night
 
-Verdict, measurements, hypothesis, edit and the end of its log; 0 is the baseline.
+Verdict, measurements, hypothesis, edit and the end of its log; 0 is the
+baseline.
 
 Exit codes: 0, or 64 usage, 65 data, 66 no session, 70 internal error.
 """
@@ -41,10 +42,10 @@ LONG = 2_000
 
 
 def _parse(argv: Sequence[str]) -> argparse.Namespace:
-    parser = CommandParser(prog=NAME, description=__doc__)
+    parser = CommandParser(NAME, __doc__)
     parser.add_argument("number", type=int, help="of the experiment; 0 is the baseline")
-    add_session(parser, positional=False)
     parser.add_argument("--json", action="store_true", help="one JSON object")
+    add_session(parser, positional=False)
     return parser.parse_args(argv)
 
 

@@ -47,7 +47,7 @@ MOST_JOBS = 256
 
 
 def _parse(argv: Sequence[str]) -> argparse.Namespace:
-    parser = CommandParser(prog=NAME, description=__doc__, epilog=_catalogue())
+    parser = CommandParser(NAME, __doc__, epilog=_catalogue())
     add = parser.add_argument
     shown = ",".join(DEFAULT_RULES)
     add("--world", default="typical", help="kind of session, see below (default typical)")

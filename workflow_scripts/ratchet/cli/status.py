@@ -104,7 +104,7 @@ _OPEN, _CLOSE = "\x1b[?1049h\x1b[?25l", "\x1b[?25h\x1b[?1049l"
 
 
 def _parse(argv: Sequence[str]) -> argparse.Namespace:
-    parser = CommandParser(prog=NAME, description=__doc__)
+    parser = CommandParser(NAME, __doc__)
     add = parser.add_argument
     add("session", nargs="?", help="its name (default: the one that runs, or was last at work)")
     add("--watch", action="store_true", help="until it ends; one line per event in a pipe")

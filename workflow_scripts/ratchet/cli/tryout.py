@@ -23,6 +23,7 @@ from typing import Any
 from ratchet.base.errors import InputMissingError, RatchetError, UsageError
 from ratchet.base.io import read_json, read_record, source_digest, write_bytes
 from ratchet.base.structs import Frozen, to_json_values
+from ratchet.base.terminal import fit_lines
 from ratchet.base.text import one_line, plural
 from ratchet.cli.main import CommandParser, make_command, print_json
 from ratchet.cli.sessions import (
@@ -57,7 +58,7 @@ SHOWN = 3
 
 
 def _parse(argv: Sequence[str]) -> argparse.Namespace:
-    parser = CommandParser(prog=NAME, description=__doc__)
+    parser = CommandParser(NAME, __doc__)
     add = parser.add_argument
     add("-m", "--message", default="", help="what was changed and why; one line describes it")
     add("--category", help="what it is about (default: found from the edit, then from the words)")
@@ -79,7 +80,7 @@ def _run(options: argparse.Namespace) -> int:
     return place.try_(options)
 
 
-def text_of(trial: Trial, history: History, metric: str) -> str:
+def text_of(trial: Trial, history: History, metric: str) -> list[str]:
     """What was ruled, why, where the session stands, and what to try next."""
     proposal, ruling, state = trial.proposal, trial.ruling, history.state
     assert ruling is not None
@@ -102,7 +103,7 @@ def text_of(trial: Trial, history: History, metric: str) -> str:
     lines += [f"next: [{one_line(s.category)}] {one_line(s.title)}" for s in todo]
     if not trial.kept:
         lines.append("to go back to the incumbent's files: ratchet try --restore")
-    return "\n".join(lines)
+    return lines
 
 
 def _headline(ruling: Ruling, metric: str) -> str:
@@ -259,7 +260,8 @@ class TrialPlace(Frozen):
         if as_json:
             print_json(json_of(trial, history))
         else:
-            print(text_of(trial, history, self.session.task.metric.name))
+            lines = text_of(trial, history, self.session.task.metric.name)
+            print("\n".join(fit_lines(lines)))
         undecided = trial.verdict in (Verdict.MARGINAL, Verdict.RETEST)
         return 0 if trial.kept else EXIT_UNDECIDED if undecided else EXIT_DISCARD
 

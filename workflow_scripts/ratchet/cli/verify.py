@@ -29,7 +29,7 @@ EXIT_DEVIATIONS = 1
 
 
 def _parse(argv: Sequence[str]) -> argparse.Namespace:
-    parser = CommandParser(prog=NAME, description=__doc__)
+    parser = CommandParser(NAME, __doc__)
     add = parser.add_argument
     add("session", nargs="?", help="name of the session (default: every one)")
     add_root(parser)
