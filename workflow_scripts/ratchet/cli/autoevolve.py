@@ -190,11 +190,11 @@ def find(root: Path, given: Sequence[str]) -> str:
 
 def legs(paths: SessionPaths, round_: int) -> list[Leg]:
     """All legs of a round that are there, in the order of the competitors."""
-    found, index = [], 0
+    played, index = [], 0
     while paths.leg(round_, index).exists():
-        found.append(read_record(Leg, paths.leg(round_, index)))
+        played.append(read_record(Leg, paths.leg(round_, index)))
         index += 1
-    return found
+    return played
 
 
 def last_round(paths: SessionPaths) -> int:
@@ -215,7 +215,7 @@ def arena(root: Path, name: str) -> Arena:
     """A tournament to be read, as it was started, whatever is configured now."""
     paths = SessionPaths(name, root)
     last_round(paths)
-    found = session_of(name, root).config
+    frozen = session_of(name, root).config
     saved = read_json(paths.tournament) if paths.tournament.exists() else {}
     names = ("evolve_rounds", "evolve_runs", "pollination", "worktrees")
     known = {key: saved[key] for key in names if key in saved}
@@ -223,7 +223,7 @@ def arena(root: Path, name: str) -> Arena:
         read_record(Manifest, SessionPaths(one.session, root).manifest).frozen["strategy"]
         for one in legs(paths, 0)
     ]
-    config = replace(found, strategies=followed, **known)
+    config = replace(frozen, strategies=followed, **known)
     return Arena(
         config,
         root,
@@ -338,8 +338,8 @@ def _details(facts: Facts) -> None:
     for one in facts["pollinations"]:
         text = FATES[one["fate"]]
         if "retest" in one:
-            found = one["retest"]
-            text += f" (experiment {found['experiment']}, gain {signed_digits(found['gain'])})"
+            retest = one["retest"]
+            text += f" (experiment {retest['experiment']}, gain {signed_digits(retest['gain'])})"
         else:
             text += f": {shown(one['detail'])}"
         print(f"  {shown(one['origin'])} -> {one['recipient']}: {text}")
@@ -387,8 +387,8 @@ def _json_of(here: Arena, facts: Facts) -> str:
                 ],
             }
         )
-    found = {"evolve": facts["session"], "base_commit": facts["baseline"]["commit"]}
-    content: dict[str, Any] = {**found, "agents": agents, "tournament": to_json_values(facts)}
+    head = {"evolve": facts["session"], "base_commit": facts["baseline"]["commit"]}
+    content: dict[str, Any] = {**head, "agents": agents, "tournament": to_json_values(facts)}
     return json.dumps(content, indent=2, ensure_ascii=False) + "\n"
 
 
@@ -541,11 +541,11 @@ def pollinate(options: argparse.Namespace, output: Output) -> int:
     else:
         played.values["evolve_rounds"] = last + 1
         played.snakemake(["evolve"], options.gpus)
-    found = read_record(Pollination, offers)
-    for queue in found.queues:
+    passed = read_record(Pollination, offers)
+    for queue in passed.queues:
         for win in queue.wins:
             print(f"{win.origin} -> {queue.competitor}: {shown(win.description)}")
-    if not any(queue.wins for queue in found.queues):
+    if not any(queue.wins for queue in passed.queues):
         print("there is nothing to pass on", file=sys.stderr)
     return 0 if options.dry_run else board(played.root, played.paths.session, output)
 

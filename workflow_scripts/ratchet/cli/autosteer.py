@@ -58,26 +58,26 @@ STRATEGIES = {
 }
 
 
-def text_of(found: Steered) -> list[str]:
+def text_of(steered: Steered) -> list[str]:
     """Categories, what to try next, and what to leave alone."""
     lines = [f"Category analysis (last {WINDOW} experiments):"]
-    shown = [score for score in found.scores if score.tried]
+    shown = [score for score in steered.scores if score.tried]
     lines += [_category(score) for score in shown]
     if not shown:
         lines.append("no experiment yet")
-    rest = list(found.suggestions)
+    rest = list(steered.suggestions)
     if rest and rest[0].kind is SuggestionKind.ANGLE:
         first = rest.pop(0)
-        lines.append(f"Suggested next: {first.category} variations ({_reason(found, first)})")
+        lines.append(f"Suggested next: {first.category} variations ({_reason(steered, first)})")
         lines.append(f"Specific angles: {', '.join(map(one_line, first.angles))}")
     elif not rest:
         lines.append("Suggested next: nothing; all usual angles were tried")
     for suggestion in rest:
         title = suggestion.title[0].upper() + suggestion.title[1:]
         lines.append(f"Or: {title}. {suggestion.evidence}")
-    lines += _left_alone("Do not repeat", found.crashes)
-    lines += _left_alone("Used up", found.exhausted)
-    noise = found.judged.noise_sd
+    lines += _left_alone("Do not repeat", steered.crashes)
+    lines += _left_alone("Used up", steered.exhausted)
+    noise = steered.judged.noise_sd
     if noise:
         one, three = detectable_gain(noise, 1), detectable_gain(noise, 3)
         lines.append(
@@ -93,19 +93,19 @@ def _category(score: CategoryScore) -> str:
     return f"{name}: {score.tried} tried | {score.kept} kept ({share}) | {score.label}"
 
 
-def _reason(found: Steered, suggestion: Suggestion) -> str:
-    score = _score(found, suggestion.category)
+def _reason(steered: Steered, suggestion: Suggestion) -> str:
+    score = _score(steered, suggestion.category)
     if score is None or not score.tried:
         return "not tried yet"
     reason = REASONS[Label(score.label)]
-    most = max(found.worth.values(), default=0.0)
-    if score.label == Label.NEUTRAL and found.worth.get(suggestion.category) == most > 0:
+    most = max(steered.worth.values(), default=0.0)
+    if score.label == Label.NEUTRAL and steered.worth.get(suggestion.category) == most > 0:
         reason += ", but the largest expected gain"
     return reason
 
 
-def _score(found: Steered, category: str) -> CategoryScore | None:
-    return next((score for score in found.scores if score.category == category), None)
+def _score(steered: Steered, category: str) -> CategoryScore | None:
+    return next((score for score in steered.scores if score.category == category), None)
 
 
 def _left_alone(what: str, notes: Sequence[AttemptNote]) -> list[str]:
@@ -114,23 +114,23 @@ def _left_alone(what: str, notes: Sequence[AttemptNote]) -> list[str]:
     return [*lines, f"{what}: {more} more; --json lists all"] if more > 0 else lines
 
 
-def quiet_of(found: Steered) -> list[str]:
+def quiet_of(steered: Steered) -> list[str]:
     """One line per suggestion, as the released tool."""
     lines = [
-        f"{rank}. [{_kind(found, suggestion)}] {suggestion.title}"
-        for rank, suggestion in enumerate(found.suggestions, 1)
+        f"{rank}. [{_kind(steered, suggestion)}] {suggestion.title}"
+        for rank, suggestion in enumerate(steered.suggestions, 1)
     ]
     return lines or ["No suggestions available."]
 
 
-def _kind(found: Steered, suggestion: Suggestion) -> str:
+def _kind(steered: Steered, suggestion: Suggestion) -> str:
     """EXPLOIT where something of the category was kept, else EXPLORE."""
-    kept = any(a.kept for a in found.attempts if a.category == suggestion.category)
+    kept = any(a.kept for a in steered.attempts if a.category == suggestion.category)
     return "EXPLOIT" if kept else "EXPLORE"
 
 
 def json_of(
-    found: Steered, table: Table, mode: SteeringMode, notes: Sequence[str]
+    steered: Steered, table: Table, mode: SteeringMode, notes: Sequence[str]
 ) -> dict[str, Any]:
     """All fields of the released tool's JSON, and ours.
 
@@ -140,24 +140,24 @@ def json_of(
     category's keeps (null where there are none) and ``avg_improvement_pct``
     their mean, each as the judge expects it to be true; ``risk`` follows the label.
     """
-    noise = found.judged.noise_sd
+    noise = steered.judged.noise_sd
     return {
         "strategy": STRATEGIES[mode],
-        "baseline_bpb": found.baseline,
-        "best_bpb": found.best,
-        "category_stats": {score.category: _stats(found, score) for score in found.scores},
+        "baseline_bpb": steered.baseline,
+        "best_bpb": steered.best,
+        "category_stats": {score.category: _stats(steered, score) for score in steered.scores},
         "suggestions": [
-            _suggestion(found, suggestion, rank)
-            for rank, suggestion in enumerate(found.suggestions, 1)
+            _suggestion(steered, suggestion, rank)
+            for rank, suggestion in enumerate(steered.suggestions, 1)
         ],
         "mode": mode.value,
         "metric": table.metric,
         "direction": table.direction.value,
         "window": WINDOW,
-        "ranking": list(found.ranking),
-        "experiments": [asdict(attempt) for attempt in found.attempts],
-        "crashes": [asdict(note) for note in found.crashes],
-        "exhausted": [asdict(note) for note in found.exhausted],
+        "ranking": list(steered.ranking),
+        "experiments": [asdict(attempt) for attempt in steered.attempts],
+        "crashes": [asdict(note) for note in steered.crashes],
+        "exhausted": [asdict(note) for note in steered.exhausted],
         "noise_floor": noise,
         "detectable": None
         if not noise
@@ -167,11 +167,11 @@ def json_of(
     }
 
 
-def _stats(found: Steered, score: CategoryScore) -> dict[str, Any]:
+def _stats(steered: Steered, score: CategoryScore) -> dict[str, Any]:
     """Of one category over the whole log, and over the window that labels rest on."""
-    mine = [a for a in found.attempts if a.category == score.category]
+    mine = [a for a in steered.attempts if a.category == score.category]
     kept, crashed = sum(a.kept for a in mine), sum(a.crashed for a in mine)
-    gains = _gains(found, score.category)
+    gains = _gains(steered, score.category)
     return {
         "total": len(mine),
         "keeps": kept,
@@ -183,32 +183,32 @@ def _stats(found: Steered, score: CategoryScore) -> dict[str, Any]:
         "window_kept": score.kept,
         "label": score.label,
         "probability": score.probability,
-        "expected_gain": found.worth.get(score.category),
+        "expected_gain": steered.worth.get(score.category),
     }
 
 
-def _gains(found: Steered, category: str) -> list[float]:
+def _gains(steered: Steered, category: str) -> list[float]:
     """Expected true gains of the category's keeps, in percent of the baseline."""
-    if not found.baseline:
+    if not steered.baseline:
         return []
-    percent = 100 / abs(found.baseline)
-    mine = (a for a in found.attempts if a.category == category and a.kept)
+    percent = 100 / abs(steered.baseline)
+    mine = (a for a in steered.attempts if a.category == category and a.kept)
     return [percent * a.gain for a in mine if a.gain is not None]
 
 
-def _suggestion(found: Steered, suggestion: Suggestion, rank: int) -> dict[str, Any]:
-    score = _score(found, suggestion.category)
+def _suggestion(steered: Steered, suggestion: Suggestion, rank: int) -> dict[str, Any]:
+    score = _score(steered, suggestion.category)
     label = Label(score.label) if score is not None else Label.EXPLORE
-    gains = _gains(found, suggestion.category)
+    gains = _gains(steered, suggestion.category)
     return {
         "rank": rank,
-        "kind": _kind(found, suggestion),
+        "kind": _kind(steered, suggestion),
         "title": suggestion.title,
         "category": suggestion.category,
         "risk": RISKS.get(label, "medium"),
         "expected_range_pct": [round(min(gains), 4), round(max(gains), 4)] if gains else None,
         "reasoning": suggestion.evidence,
-        "priority_score": found.worth.get(suggestion.category),
+        "priority_score": steered.worth.get(suggestion.category),
         "type": suggestion.kind.value,
         "angles": list(suggestion.angles),
         "experiments": list(suggestion.experiments),
@@ -255,12 +255,12 @@ def _run(options: argparse.Namespace) -> int:
         from ratchet.base.git import Commits
 
         sources = Commits(options.repo).sources
-    found = steer_by(every, options.mode, options.num_suggestions, data, sources)
-    notes = [*table.assumptions, *every.assumptions(), *found.judged.notes]
+    steered = steer_by(every, options.mode, options.num_suggestions, data, sources)
+    notes = [*table.assumptions, *every.assumptions(), *steered.judged.notes]
     if options.json:
-        print_json(json_of(found, table, options.mode, notes))
+        print_json(json_of(steered, table, options.mode, notes))
     else:
-        lines = quiet_of(found) if options.quiet else text_of(found)
+        lines = quiet_of(steered) if options.quiet else text_of(steered)
         print("\n".join(fit_lines(lines)))
     tell_assumptions(NAME, table, notes, options.quiet)
     return 0

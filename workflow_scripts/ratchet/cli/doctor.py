@@ -102,8 +102,8 @@ def outlook_of(chosen: Config, task: Task, root: Path) -> Outlook:
 def _walls(paths: SessionPaths) -> list[float]:
     """Wall-clock seconds of the session's finished runs; none if there is no such session."""
     events = [event for event in read_events(paths.events) if event["event"] == "run_finished"]
-    found = [finite_number(event.get("wall_seconds")) for event in events]
-    return [wall for wall in found if wall is not None]
+    walls = [finite_number(event.get("wall_seconds")) for event in events]
+    return [wall for wall in walls if wall is not None]
 
 
 AGENTS = ("claude", "codex", "gemini", "aider", "opencode")
@@ -126,7 +126,7 @@ def machine(root: Path, given: Sequence[str] = ()) -> Machine:
         told["uv"] = tool(str(own))
     nvml = nvml_library()
     driver, cuda = driver_versions(nvml)
-    found = Machine(
+    seen = Machine(
         python=tuple(sys.version_info[:3]),
         executable=sys.executable,
         root=str(root.resolve()),
@@ -141,50 +141,50 @@ def machine(root: Path, given: Sequence[str] = ()) -> Machine:
         agents={name: told[name] for name in AGENTS},
         running=owner(root),
     )
-    return _with_task(found, root, given)
+    return _with_task(seen, root, given)
 
 
-def _with_task(found: Machine, root: Path, given: Sequence[str]) -> Machine:
+def _with_task(seen: Machine, root: Path, given: Sequence[str]) -> Machine:
     """The same with what configuration and task say."""
     try:
         chosen = read_settings(root, given)
     except UsageError:  # a wrong option of this very command
         raise
     except RatchetError as error:
-        return replace(found, configuration=str(error))
-    found = _with_agent(replace(found, isolation=chosen.isolation), chosen)
+        return replace(seen, configuration=str(error))
+    seen = _with_agent(replace(seen, isolation=chosen.isolation), chosen)
     locks = [lock(harness_folder(root) / "envs" / "workflow.lock")]
     try:
         task = task_of(chosen, root)
     except RatchetError as error:
-        return replace(found, locks=locks, task_fault=str(error))
-    found = replace(found, task=task.name, device=task.device)
+        return replace(seen, locks=locks, task_fault=str(error))
+    seen = replace(seen, task=task.name, device=task.device)
     try:
         preset = choose_session_preset(chosen, task)
         task = task.sized(preset)
         length = outlook_of(chosen, task, root)
-        found = replace(found, device=task.device, outlook=length)
+        seen = replace(seen, device=task.device, outlook=length)
         python = task_interpreter(chosen, task, root, harness_folder(root))
         if task.environment.resolve() != (harness_folder(root) / "envs/workflow.lock").resolve():
             locks.append(lock(task.environment, python, named=chosen.python is not None))
-        found = replace(found, locks=locks)
+        seen = replace(seen, locks=locks)
         if not task.fills_caches:
             require_caches(task.caches, task.clone)
         known = prepared(task, root, preparation_variables(task, preset), python)
     except RatchetError as error:
-        return replace(found, locks=locks, task_fault=str(error))
-    return replace(found, preset=preset.name if preset else None, prepared=known)
+        return replace(seen, locks=locks, task_fault=str(error))
+    return replace(seen, preset=preset.name if preset else None, prepared=known)
 
 
-def _with_agent(found: Machine, chosen: Config) -> Machine:
+def _with_agent(seen: Machine, chosen: Config) -> Machine:
     """The same with the program that is to propose; of an unknown one only whether it is there."""
     if chosen.proposer in AGENTS:
-        return replace(found, agent=chosen.proposer)
+        return replace(seen, agent=chosen.proposer)
     if chosen.proposer != "custom" or not chosen.agent_command:
-        return found
+        return seen
     name = chosen.agent_command[0]
     there = AgentTool("") if shutil.which(name) else AgentTool(None)
-    return replace(found, agent=name, agents={**found.agents, name: there})
+    return replace(seen, agent=name, agents={**seen.agents, name: there})
 
 
 def tool(name: str) -> AgentTool:
@@ -223,17 +223,17 @@ def package(name: str) -> AgentTool:
 
 def free_space(root: Path) -> dict[str, float]:
     """Free space for results and store in 1e9 bytes; one entry where it is the same disk."""
-    found: dict[int, tuple[list[str], float]] = {}
+    disks: dict[int, tuple[list[str], float]] = {}
     for name in ("results", "store"):
         place = (root / name).resolve()
         while not place.exists():
             place = place.parent
         with contextlib.suppress(OSError):
-            names, _ = found.setdefault(
+            names, _ = disks.setdefault(
                 place.stat().st_dev, ([], shutil.disk_usage(place).free / GB)
             )
             names.append(name)
-    return {" and ".join(names): free for names, free in found.values()}
+    return {" and ".join(names): free for names, free in disks.values()}
 
 
 def writable(root: Path) -> bool:
@@ -256,10 +256,10 @@ def lock(path: Path, python: Interpreter | None = None, named: bool = False) -> 
             verify_packages_of(path, python)
     except DataError as error:
         # The message names lock and interpreter, which stand beside it here.
-        found = str(error).partition("(")[2].rpartition(");")[0]
+        differs = str(error).partition("(")[2].rpartition(");")[0]
         todo = f"make env-{path.stem}" if python else ""
         todo = "the configuration names it, and the manifest will say so" if named else todo
-        return LockCheck(name, sha, found or str(error), todo, allowed=named)
+        return LockCheck(name, sha, differs or str(error), todo, allowed=named)
     except (RatchetError, ImportError) as error:
         return LockCheck(name, "", str(error))
     return LockCheck(name, sha)
@@ -324,15 +324,15 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
 
 
 def _run(options: argparse.Namespace) -> int:
-    found = machine(options.root, options.config)
-    checks = examine_machine(found)
+    seen = machine(options.root, options.config)
+    checks = examine_machine(seen)
     ready = is_ready(checks)
     if options.json:
         fields = {
             "ready": ready,
             "conclusion": conclusion(checks),
             "checks": [{**asdict(check), "state": check.state.value} for check in checks],
-            "length": None if found.outlook is None else asdict(found.outlook),
+            "length": None if seen.outlook is None else asdict(seen.outlook),
         }
         print_json(fields)
     else:

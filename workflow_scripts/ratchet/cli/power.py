@@ -203,15 +203,15 @@ def _axis(
 
 
 def _rows(alpha: float) -> list[Row]:
-    found = []
+    rows = []
     for (seeds, _), label in zip(CURVES, LABEL_ORDER, strict=True):
         for name, known in ((KNOWN, True), (ESTIMATED, False)):
             for step in range(round(LARGEST_SHOWN / STEP) + 1):
                 chance = power_of(step * STEP, seeds, alpha, known)
                 if chance is not None:
                     at = {"x": round(step * STEP, 4), "y": round(chance, 6)}
-                    found.append({**at, "seeds": label, "noise": name})
-    return found
+                    rows.append({**at, "seeds": label, "noise": name})
+    return rows
 
 
 def drawn(facts: dict[str, Any], suffix: str) -> bytes:
@@ -349,11 +349,13 @@ def _of_session(name: str) -> NoiseFloor:
     while paths.round(rounds + 1).verdict.exists():
         rounds += 1
     for number in range(rounds, 0, -1):
-        found = read_record(RoundVerdict, paths.round(number).verdict)
-        if found.noise_sd:
+        verdict = read_record(RoundVerdict, paths.round(number).verdict)
+        if verdict.noise_sd:
             source = f"of session {name} after round {number}"
-            interval = (found.noise_low, found.noise_high)
-            return NoiseFloor(found.noise_sd, source, *interval, JUDGE_LEVEL, found.incumbent_mean)
+            interval = (verdict.noise_low, verdict.noise_high)
+            return NoiseFloor(
+                verdict.noise_sd, source, *interval, JUDGE_LEVEL, verdict.incumbent_mean
+            )
     raise InputMissingError(
         f"{paths.rounds}: expected a verdict with a noise floor, found none; run the session "
         f"first: snakemake --cores 1 --config session={name}"
@@ -377,7 +379,7 @@ def _effects(texts: Sequence[str] | None, floor: NoiseFloor) -> list[float]:
     """Effects in noise sds; raises :class:`UsageError` for what is no effect."""
     if not texts:
         return list(EFFECTS)
-    found = []
+    effects = []
     for text in texts:
         unit = next((u for u in ("sd", "%") if text.endswith(u)), "")
         try:
@@ -389,8 +391,8 @@ def _effects(texts: Sequence[str] | None, floor: NoiseFloor) -> list[float]:
         if unit == "%" and not floor.value:
             raise UsageError(f"--effect {text}: a share of what? add --value")
         in_metric = {"sd": floor.sd, "": 1.0, "%": abs(floor.value or 0.0) / 100}[unit]
-        found.append(number * in_metric / floor.sd)
-    return found
+        effects.append(number * in_metric / floor.sd)
+    return effects
 
 
 def _facts(options: argparse.Namespace, floor: NoiseFloor, effects: list[float]) -> dict[str, Any]:

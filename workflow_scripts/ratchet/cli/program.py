@@ -91,17 +91,17 @@ def _check(options: argparse.Namespace) -> int:
     _, contract, brief = _contract(options)
     path: Path = options.file or brief
     text = _text(path)
-    found = check_program(text, contract)
+    findings = check_program(text, contract)
     if options.json:
-        fields = [{**asdict(finding), "flaw": finding.flaw.value} for finding in found]
-        print_json({"file": str(path), "clean": not found, "findings": fields})
-        return EXIT_FINDINGS if found else 0
-    for finding in found:
+        fields = [{**asdict(finding), "flaw": finding.flaw.value} for finding in findings]
+        print_json({"file": str(path), "clean": not findings, "findings": fields})
+        return EXIT_FINDINGS if findings else 0
+    for finding in findings:
         print(one_line(f"{path}:{finding.line}: {finding}"))
     if not options.quiet:
-        count = plural(len(found), "finding") if found else "nothing to mend"
+        count = plural(len(findings), "finding") if findings else "nothing to mend"
         print(f"{NAME}: {path}: {count}", file=sys.stderr)
-    return EXIT_FINDINGS if found else 0
+    return EXIT_FINDINGS if findings else 0
 
 
 def _text(path: Path) -> str:

@@ -84,14 +84,14 @@ def _run(options: argparse.Namespace) -> int:
     return 0
 
 
-def select_trials(found: Sequence[Trial], options: argparse.Namespace, sign: int) -> list[Trial]:
+def select_trials(trials: Sequence[Trial], options: argparse.Namespace, sign: int) -> list[Trial]:
     """Those that were asked for, the best first where an order was asked for.
 
     What has no value in that order comes last, and is never among the top ones.
     """
     chosen = [
         trial
-        for trial in found
+        for trial in trials
         if (trial.kept or not options.kept) and (trial.failed or not options.failed)
     ]
     name = options.sort or ("metric" if options.top is not None else "number")

@@ -51,13 +51,13 @@ def harness_folder(root: Path) -> Path:
     named = os.environ.get("RATCHET_HARNESS")
     places = [*([Path(named)] if named else []), root, PACKAGE.parents[1]]
     schema = Path("config") / "schema.yaml"
-    found = next((place for place in places if (place / schema).is_file()), None)
-    if found is None:
+    folder = next((place for place in places if (place / schema).is_file()), None)
+    if folder is None:
         raise InputMissingError(
             f"{root}: expected the checkout of Ratchet with {schema}, found none; go to its folder "
             "or name it: RATCHET_HARNESS=/path/to/ratchet"
         )
-    return found
+    return folder
 
 
 # --------------------------------------------------------------------- options
@@ -96,13 +96,13 @@ def parse_overrides(given: Sequence[str]) -> dict[str, Any]:
     """Values of ``KEY=VALUE`` pairs, read as YAML."""
     from ratchet.base.schema import parse_yaml
 
-    found = {}
+    values = {}
     for pair in given:
         key, equals, value = pair.partition("=")
         if not equals or not key:
             raise UsageError(f"--config: expected KEY=VALUE, found {pair!r}")
-        found[key] = parse_yaml(value.encode(), f"--config {key}")
-    return found
+        values[key] = parse_yaml(value.encode(), f"--config {key}")
+    return values
 
 
 # --------------------------------------------------------------------- reading

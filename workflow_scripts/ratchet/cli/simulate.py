@@ -79,7 +79,7 @@ def _run(options: argparse.Namespace) -> int:
     rules = _rules(options.rules, against.name)
     records = simulate_plans(plan, rules, jobs, progress_counter("simulate"))
     summaries = {
-        name: summarize_sessions(found, records[against.name]) for name, found in records.items()
+        name: summarize_sessions(played, records[against.name]) for name, played in records.items()
     }
     if options.json:
         fields = simulation_values(plan, rules, summaries, against.name)
@@ -141,12 +141,12 @@ def simulate_plans(
 
     ``tell`` is called with the sessions done and the sessions in all.
     """
-    found: dict[str, list[SimulatedSession]] = {rule.name: [] for rule in rules}
-    for done, records in enumerate(_sessions(plan, rules, min(jobs, plan.sessions)), start=1):
-        for rule, record in zip(rules, records, strict=True):
-            found[rule.name].append(record)
+    records: dict[str, list[SimulatedSession]] = {rule.name: [] for rule in rules}
+    for done, played in enumerate(_sessions(plan, rules, min(jobs, plan.sessions)), start=1):
+        for rule, record in zip(rules, played, strict=True):
+            records[rule.name].append(record)
         tell(done, plan.sessions)
-    return found
+    return records
 
 
 def _sessions(

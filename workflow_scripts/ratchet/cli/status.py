@@ -180,12 +180,12 @@ class View:
         for path in (root / "results").glob(f"{escape(name)}.*/events.jsonl"):
             self.standing.elsewhere(path.stat().st_mtime)
         owned = owns_session(root, name)
-        found = session_state(self.standing, now, owned, again)
-        self.state = found[0]
+        told = session_state(self.standing, now, owned, again)
+        self.state = told[0]
         running = self.state is SessionRunState.RUNNING
         self.goes_on = running or (self.state is SessionRunState.STALE and bool(owned))
         left = seconds_left(self.events, self.standing, now)
-        facts = standing_facts(self.standing, now, found, left)
+        facts = standing_facts(self.standing, now, told, left)
         facts["session"] = self.standing.session or name
         gpus = self._gpus() if running and self.standing.device != "cpu" else []
         return {**facts, "disk_free_bytes": _free(root), "gpus": gpus}
@@ -193,7 +193,7 @@ class View:
     def _gpus(self) -> list[dict[str, Any]]:
         """What the GPUs of this machine do; none without a driver."""
         nvml = self._nvml = self._nvml or self._library()
-        found = []
+        samples = []
         for one in allowed_gpus(list_gpus(nvml), os.environ.get(VISIBLE_GPUS)):
             assert nvml is not None
             handle = nvml.nvmlDeviceGetHandleByIndex(one.index)
@@ -203,8 +203,8 @@ class View:
                 total = nvml.nvmlDeviceGetMemoryInfo(handle).total / 2**20
             except (nvml.NVMLError, AttributeError):
                 total = None
-            found.append({**asdict(one), **values, "memory_total_mb": total})
-        return found
+            samples.append({**asdict(one), **values, "memory_total_mb": total})
+        return samples
 
 
 def _free(root: Path) -> int | None:
@@ -217,65 +217,65 @@ def _free(root: Path) -> int | None:
 # --------------------------------------------------------------------------- drawing
 
 
-def frame(found: Facts, width: int, height: int | None, colour: bool) -> list[str]:
+def frame(facts: Facts, width: int, height: int | None, colour: bool) -> list[str]:
     """Everything at a glance, within ``width`` columns and ``height`` lines."""
     width = max(width, NARROWEST)
-    lines = [_head(found, width, colour), *_what(found, width), ""]
-    for name, text in _numbers(found):
+    lines = [_head(facts, width, colour), *_what(facts, width), ""]
+    for name, text in _numbers(facts):
         lines += wrap_text(text, width, f"{name:<{_NAME}}", " " * _NAME)
     room = _SHOWN if height is None else max(0, min(_SHOWN, height - len(lines) - 2))
-    verdicts = found["verdicts"][:room]
+    verdicts = facts["verdicts"][:room]
     if verdicts:
-        lines += ["", *_verdicts(verdicts, found, width, colour)]
+        lines += ["", *_verdicts(verdicts, facts, width, colour)]
     return lines if height is None else lines[:height]
 
 
-def _head(found: Facts, width: int, colour: bool) -> str:
-    state = found["state"]
-    name = " · ".join(one_line_label(text) for text in (found["session"], found["task"]) if text)
+def _head(facts: Facts, width: int, colour: bool) -> str:
+    state = facts["state"]
+    name = " · ".join(one_line_label(text) for text in (facts["session"], facts["task"]) if text)
     name = cut_line(name, width - len(state) - 2)
     gap = " " * (width - text_width(name) - len(state))
     return name + gap + coloured(state, _STATE_COLOURS.get(state) if colour else None)
 
 
-def _what(found: Facts, width: int) -> list[str]:
+def _what(facts: Facts, width: int) -> list[str]:
     """What it does, or why it does nothing."""
-    if found["state"] == "finished":
-        return wrap_text(one_line_label(str(found["answer"] or "reported"), 2000), width)
-    lines = [cut_line(phase_line(found), width)]
-    if found["why"]:
-        lines += wrap_text(one_line_label(found["why"], 2000), width)
+    if facts["state"] == "finished":
+        return wrap_text(one_line_label(str(facts["answer"] or "reported"), 2000), width)
+    lines = [cut_line(phase_line(facts), width)]
+    if facts["why"]:
+        lines += wrap_text(one_line_label(facts["why"], 2000), width)
     return lines
 
 
-def _numbers(found: Facts) -> list[tuple[str, str]]:
-    state = found["state"]
+def _numbers(facts: Facts) -> list[tuple[str, str]]:
+    state = facts["state"]
     if state == "running":
-        rows = [("now", one_line_label(text)) for text in current_work(found)]
+        rows = [("now", one_line_label(text)) for text in current_work(facts)]
     else:  # how long it went on is not known
-        rows = [("was at", one_line_label(work_name(work))) for work in found["current"]]
-    digits = decimals_for(found["noise"], found["best"])
-    if found["best"] is not None:
-        best = f"{format_number(found['best'], digits)} ± {format_number(found['noise'], digits)}"
-        metric = f"{one_line_label(found['metric'], 24)} " if found["metric"] else ""
+        rows = [("was at", one_line_label(work_name(work))) for work in facts["current"]]
+    digits = decimals_for(facts["noise"], facts["best"])
+    if facts["best"] is not None:
+        best = f"{format_number(facts['best'], digits)} ± {format_number(facts['noise'], digits)}"
+        metric = f"{one_line_label(facts['metric'], 24)} " if facts["metric"] else ""
         rows.append(
-            ("best", f"{metric}{best}, baseline {format_number(found['baseline'], digits)}")
+            ("best", f"{metric}{best}, baseline {format_number(facts['baseline'], digits)}")
         )
-    rows.append(("tried", f"{tried_counts(found)} ({found['runs']} runs)"))
-    if found["stop"]:
-        rows.append(("ended", f"early: {one_line_label(found['stop']['detail'])}"))
-    rows += [("ALARM", one_line_label(text)) for text in found["alarms"][-3:]]
+    rows.append(("tried", f"{tried_counts(facts)} ({facts['runs']} runs)"))
+    if facts["stop"]:
+        rows.append(("ended", f"early: {one_line_label(facts['stop']['detail'])}"))
+    rows += [("ALARM", one_line_label(text)) for text in facts["alarms"][-3:]]
     if state == "running":
-        rows.append(("left", _left(found)))
-        silent = found["last_event"]["seconds_ago"]
+        rows.append(("left", _left(facts)))
+        silent = facts["last_event"]["seconds_ago"]
         rows.append(("heard", f"{spoken_duration(silent or 0.0)} ago"))
-    if found.get("disk_free_bytes") is not None:
-        rows.append(("disk", f"{found['disk_free_bytes'] / 2**30:,.1f} GiB free"))
-    return rows + [(f"GPU {gpu['index']}", _gpu(gpu)) for gpu in found.get("gpus") or ()]
+    if facts.get("disk_free_bytes") is not None:
+        rows.append(("disk", f"{facts['disk_free_bytes'] / 2**30:,.1f} GiB free"))
+    return rows + [(f"GPU {gpu['index']}", _gpu(gpu)) for gpu in facts.get("gpus") or ()]
 
 
-def _left(found: Facts) -> str:
-    left = found["seconds_left"]
+def _left(facts: Facts) -> str:
+    left = facts["seconds_left"]
     return "not known yet" if left is None else f"about {spoken_duration(left)}"
 
 
@@ -295,9 +295,9 @@ def _gpu(gpu: Mapping[str, Any]) -> str:
     return f"{one_line_label(gpu['name'], 40)}: {', '.join(parts)}"
 
 
-def _verdicts(verdicts: Sequence[Facts], found: Facts, width: int, colour: bool) -> list[str]:
+def _verdicts(verdicts: Sequence[Facts], facts: Facts, width: int, colour: bool) -> list[str]:
     """The last verdicts, the newest first, in columns."""
-    digits = decimals_for(found["noise"], found["best"])
+    digits = decimals_for(facts["noise"], facts["best"])
     rows = [("#", "verdict", "P", "metric", "edit")]
     for entry in verdicts:
         sure, value = format_number(entry["confidence"], 3), format_number(entry["value"], digits)

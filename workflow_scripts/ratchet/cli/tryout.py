@@ -206,14 +206,14 @@ class TrialPlace(Frozen):
 
     def _edited(self) -> dict[str, str]:
         """The mutable files as they lie in the folder, in the store."""
-        found = {}
+        digests = {}
         for name in self.session.task.mutable:
             path = self.folder / name
             try:
-                found[name] = self.session.store.put(path.read_bytes())
+                digests[name] = self.session.store.put(path.read_bytes())
             except OSError as error:
                 raise InputMissingError(f"{path}: cannot be read: {error.strerror}") from None
-        return found
+        return digests
 
     def _check_new(self, number: int, edited: Mapping[str, str]) -> None:
         names = ", ".join(self.session.task.mutable)
@@ -274,19 +274,19 @@ class TrialPlace(Frozen):
             number += 1
         history = History.read(self.paths, number)
         incumbent = history.state.incumbent
-        found = {n: (self.folder / n).read_bytes() for n in self.session.task.mutable}
-        digests = {name: self.session.store.put(data) for name, data in found.items()}
+        contents = {n: (self.folder / n).read_bytes() for n in self.session.task.mutable}
+        digests = {name: self.session.store.put(data) for name, data in contents.items()}
         known = {trial.proposal.source for trial in history.trials} | {incumbent.source}
         known.add(source_digest({e.path: e.sha256 for e in self.session.manifest.baseline}))
         if source_digest(digests) not in known and not force:
             raise UsageError(
-                f"{self.folder}: {', '.join(found)} holds an edit that was never tried; try it "
+                f"{self.folder}: {', '.join(contents)} holds an edit that was never tried; try it "
                 "first, save it elsewhere, or add --force"
             )
         for name, sha in incumbent.files.items():
             write_bytes(self.folder / name, self.session.store.get(sha))
         who = name_of(incumbent.number)
-        print(f"ratchet try: {', '.join(found)} restored to {who}", file=sys.stderr)
+        print(f"ratchet try: {', '.join(contents)} restored to {who}", file=sys.stderr)
         return 0
 
 
@@ -305,8 +305,8 @@ def _was_run(paths: SessionPaths, number: int) -> bool:
 def _was_begun(paths: SessionPaths, number: int) -> bool:
     """Whether a run of this round's own proposals was executed."""
     here = paths.round(number)
-    found = [read_json(path) for path in sorted(here.folder.glob("experiment-*.json"))]
-    return any(one.get("runs") or one.get("refused") for one in found)
+    records = [read_json(path) for path in sorted(here.folder.glob("experiment-*.json"))]
+    return any(one.get("runs") or one.get("refused") for one in records)
 
 
 main = make_command(NAME, _parse, _run)
