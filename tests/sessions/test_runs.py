@@ -91,7 +91,7 @@ def test_two_experiments_are_compared(
         come = {line[1:] for line in out.splitlines() if line.startswith("+")} - {"++ b/train.py"}
         before, after = set(sources[old].splitlines()), set(sources[new].splitlines())
         assert (gone, come) == (before - after, after - before)
-        assert f"from {old} to {new}: {len(come)} lines added" in err
+        assert f"from {old} to {new}: {len(come)} line" in err
 
 
 @pytest.mark.parametrize("command", [["show", "9"], ["show", "-1"], ["diff", "0", "9"]])

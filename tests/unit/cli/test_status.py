@@ -77,11 +77,10 @@ def test_exit_codes(tmp_path: Path, capsys: Capsys) -> None:
 def test_json_has_everything_and_is_clean(tmp_path: Path, capsys: Capsys) -> None:
     write(tmp_path, [*started(), *rounds("KEEP"), run(310, False, 2, description=HOSTILE[1])])
     status.main(["--json", "--root", str(tmp_path)])
-    found = json.loads(capsys.readouterr().out)
-    assert found["state"] == "stale"
-    assert found["verdicts"][0]["verdict"] == "KEEP"
-    assert found["disk_free_bytes"] > 0
-    assert "\x1b" not in found["current"][0]["description"]
+    facts = json.loads(capsys.readouterr().out)
+    assert (facts["state"], facts["verdicts"][0]["verdict"]) == ("stale", "KEEP")
+    assert facts["disk_free_bytes"] > 0
+    assert "\x1b" not in facts["current"][0]["description"]
 
 
 def test_who_holds_the_folder_is_running(
@@ -160,37 +159,28 @@ def test_a_pipe_gets_one_line_per_event(tmp_path: Path, capsys: Capsys) -> None:
     assert json.loads(one)["state"] == "finished"
 
 
-class Nvml:
-    """What is used of pynvml, with one GPU that does not tell its power."""
+class UnsupportedError(Exception):
+    """What NVML raises."""
 
-    class NVMLError(Exception):
-        pass
 
-    NVML_CLOCK_SM = NVML_TEMPERATURE_GPU = 0
+def untold(_handle: int) -> int:
+    raise UnsupportedError
 
-    def nvmlDeviceGetCount(self) -> int:
-        return 1
 
-    def nvmlDeviceGetHandleByIndex(self, index: int) -> int:
-        return index
-
-    def nvmlDeviceGetUUID(self, handle: int) -> str:
-        return "GPU-1"
-
-    def nvmlDeviceGetName(self, handle: int) -> bytes:
-        return b"NVIDIA H200"
-
-    def nvmlDeviceGetMemoryInfo(self, handle: int) -> Any:
-        return SimpleNamespace(used=46_285 << 20, total=143_771 << 20)
-
-    def nvmlDeviceGetUtilizationRates(self, handle: int) -> Any:
-        return SimpleNamespace(gpu=98)
-
-    def nvmlDeviceGetPowerUsage(self, handle: int) -> int:
-        raise self.NVMLError
-
-    def nvmlDeviceGetTemperature(self, handle: int, kind: int) -> int:
-        return 61
+NVML = SimpleNamespace(
+    NVMLError=UnsupportedError,
+    NVML_CLOCK_SM=0,
+    NVML_TEMPERATURE_GPU=0,
+    nvmlDeviceGetCount=lambda: 1,
+    nvmlDeviceGetHandleByIndex=lambda index: index,
+    nvmlDeviceGetUUID=lambda _: "GPU-1",
+    nvmlDeviceGetName=lambda _: b"NVIDIA H200",
+    nvmlDeviceGetMemoryInfo=lambda _: SimpleNamespace(used=46_285 << 20, total=143_771 << 20),
+    nvmlDeviceGetUtilizationRates=lambda _: SimpleNamespace(gpu=98),
+    nvmlDeviceGetPowerUsage=untold,
+    nvmlDeviceGetTemperature=lambda _handle, _kind: 61,
+)
+"""What is used of pynvml, with one GPU that does not tell its power."""
 
 
 @pytest.mark.parametrize(("device", "shown"), [("gpu", True), ("cpu", False)])
@@ -199,7 +189,7 @@ def test_what_the_gpu_does_while_the_session_runs(
 ) -> None:
     monkeypatch.delenv(VISIBLE_GPUS, raising=False)
     write(tmp_path, [*started(device=device), run(210, False, 1)])
-    view = View(SessionPaths("night", tmp_path), nvml=Nvml)
+    view = View(SessionPaths("night", tmp_path), nvml=lambda: NVML)
     found = frame(view.facts(at_second(230)), 80, 24, colour=False)
     row = "GPU 0   NVIDIA H200: 98 %, 45.2 of 140 GiB, 61 °C, –"
     assert (row in found) is shown

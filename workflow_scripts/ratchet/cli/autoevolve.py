@@ -113,7 +113,7 @@ def _run(argv: Sequence[str]) -> int:
     if name and name not in COMMANDS:
         raise unknown_command(name, COMMANDS, NAME)
     actions = {
-        "": run,
+        "": play,
         "init": init,
         "status": status,
         "leaderboard": leaderboard,
@@ -169,7 +169,7 @@ def _parse(name: str, argv: Sequence[str]) -> argparse.Namespace:
 # --------------------------------------------------------------------- reading
 
 
-def find(root: Path, given: Sequence[str]) -> str:
+def find_tournament(root: Path, given: Sequence[str]) -> str:
     """The tournament that is meant: the configured session's, or else the only one.
 
     Raises :class:`InputMissingError` if there is none, :class:`UsageError` if several.
@@ -243,7 +243,7 @@ def read(root: Path, name: str) -> Facts:
 
 
 def _named(options: argparse.Namespace) -> str:
-    return options.tag or find(options.root, options.config)
+    return options.tag or find_tournament(options.root, options.config)
 
 
 def status(options: argparse.Namespace, output: Output) -> int:
@@ -327,11 +327,11 @@ def _details(facts: Facts) -> None:
         )
         print(f"\n{row['competitor']} (branch {row['branch']}): {steps}")
         for one in facts["lineage"][row["competitor"]]:
-            whose = f"win of {shown(one['origin'])}" if one["origin"] else "its own"
+            whose = f"win of {one_line_label(one['origin'])}" if one["origin"] else "its own"
             print(
                 f"  {one['experiment']:>3}  {signed_digits(one['gain']):>9}  "
-                f"{shown(one['description'])} "
-                f"[{shown(one['category'])}, {whose}]"
+                f"{one_line_label(one['description'])} "
+                f"[{one_line_label(one['category'])}, {whose}]"
             )
     if facts["pollinations"]:
         print("\nwins passed on")
@@ -341,24 +341,19 @@ def _details(facts: Facts) -> None:
             retest = one["retest"]
             text += f" (experiment {retest['experiment']}, gain {signed_digits(retest['gain'])})"
         else:
-            text += f": {shown(one['detail'])}"
-        print(f"  {shown(one['origin'])} -> {one['recipient']}: {text}")
-
-
-def shown(text: str) -> str:
-    """Somebody else's text, for a terminal."""
-    return one_line_label(one_line(text))
+            text += f": {one_line_label(one['detail'])}"
+        print(f"  {one_line_label(one['origin'])} -> {one['recipient']}: {text}")
 
 
 def export(options: argparse.Namespace, output: Output) -> int:
     """Everything, to a file or to standard output."""
-    write(options.root, _named(options), options.format, options.output)
+    write_export(options.root, _named(options), options.format, options.output)
     if options.output and not output.quiet:
         print(f"exported {options.format.upper()} to {options.output}", file=sys.stderr)
     return 0
 
 
-def write(root: Path, name: str, form: str, target: str | None) -> None:
+def write_export(root: Path, name: str, form: str, target: str | None) -> None:
     """Write a tournament as JSON or TSV; to standard output without a target."""
     here = arena(root, name)
     content = _tsv(here) if form == "tsv" else _json_of(here, read(root, name))
@@ -422,7 +417,7 @@ class Tournament:
         given = parse_overrides(options.config)
         tag = options.tag or given.get("session")
         if tag is None:
-            tag = find(self.root, options.config) if known else None
+            tag = find_tournament(self.root, options.config) if known else None
         if tag is not None:
             given["session"] = tag
         name = read_settings(self.root, [f"session={json.dumps(tag)}"] if tag else []).session
@@ -455,7 +450,7 @@ class Tournament:
         return last_round(self.paths)
 
 
-def run(options: argparse.Namespace, output: Output) -> int:
+def play(options: argparse.Namespace, output: Output) -> int:
     """Play a tournament to its end; the leaderboard stands on standard output."""
     new = {
         "strategies": options.strategies,
@@ -544,7 +539,7 @@ def pollinate(options: argparse.Namespace, output: Output) -> int:
     passed = read_record(Pollination, offers)
     for queue in passed.queues:
         for win in queue.wins:
-            print(f"{win.origin} -> {queue.competitor}: {shown(win.description)}")
+            print(f"{win.origin} -> {queue.competitor}: {one_line_label(win.description)}")
     if not any(queue.wins for queue in passed.queues):
         print("there is nothing to pass on", file=sys.stderr)
     return 0 if options.dry_run else board(played.root, played.paths.session, output)
@@ -564,7 +559,7 @@ def cleanup(options: argparse.Namespace, output: Output) -> int:
     make_plan(played.values, played.root, played.harness, owner=True)
     if options.export_first:
         place = Path(f"evolve-{played.paths.session}-export.json")
-        write(played.root, played.paths.session, "json", str(place))
+        write_export(played.root, played.paths.session, "json", str(place))
         print(f"exported to {place}", file=sys.stderr)
     for one in entered:
         _remove(played, one, output)
@@ -577,7 +572,7 @@ def _remove(played: Tournament, one: Leg, output: Output) -> None:
     there = place.exists()
     moved = remove_worktree(own.repository, place, own.from_worktree)
     for name in moved:
-        print(f"moved {shown(name)} to {own.from_worktree}", file=sys.stderr)
+        print(f"moved {one_line_label(name)} to {own.from_worktree}", file=sys.stderr)
     if there and not output.quiet:
         print(f"removed {place}")
 

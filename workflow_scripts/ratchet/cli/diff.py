@@ -9,12 +9,11 @@ Exit codes: 0, or 64 usage, 65 data, 66 no session, 70 internal error.
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Iterator, Sequence
 
 from ratchet.base.terminal import CYAN, GREEN, RED, coloured, use_colour
-from ratchet.base.text import clean_text
-from ratchet.cli.main import CommandParser, make_command, print_json
+from ratchet.base.text import clean_text, plural
+from ratchet.cli.main import CommandParser, make_command, print_json, tell
 from ratchet.cli.sessions import add_session, chosen_session, trial_of
 from ratchet.proposers.declared import unified_diff
 from ratchet.records.history import History
@@ -44,9 +43,8 @@ def _run(options: argparse.Namespace) -> int:
         return 0
     for line in diff_lines(shown, use_colour()):
         print(line)
-    print(
-        f"{NAME}: from {old.number} to {new.number}: {added} lines added, {removed} removed",
-        file=sys.stderr,
+    tell(
+        NAME, f"from {old.number} to {new.number}: {plural(added, 'line')} added, {removed} removed"
     )
     return 0
 

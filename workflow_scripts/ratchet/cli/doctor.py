@@ -145,7 +145,7 @@ def machine(root: Path, given: Sequence[str] = ()) -> Machine:
 
 
 def _with_task(seen: Machine, root: Path, given: Sequence[str]) -> Machine:
-    """The same with what configuration and task say."""
+    """The machine with what configuration and task say of it."""
     try:
         chosen = read_settings(root, given)
     except UsageError:  # a wrong option of this very command
@@ -177,7 +177,7 @@ def _with_task(seen: Machine, root: Path, given: Sequence[str]) -> Machine:
 
 
 def _with_agent(seen: Machine, chosen: Config) -> Machine:
-    """The same with the program that is to propose; of an unknown one only whether it is there."""
+    """The machine with the program that is to propose; of an unknown one whether it is there."""
     if chosen.proposer in AGENTS:
         return replace(seen, agent=chosen.proposer)
     if chosen.proposer != "custom" or not chosen.agent_command:

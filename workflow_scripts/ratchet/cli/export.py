@@ -35,6 +35,7 @@ from ratchet.cli.main import (
     add_log_options,
     make_command,
     read_log,
+    tell,
     write_output,
 )
 from ratchet.cli.sessions import add_session, chosen_session
@@ -212,11 +213,11 @@ def _run(options: argparse.Namespace) -> int:
         else:
             write_output(output, made.text)
     for note in sheet.assumptions:
-        print(f"{NAME}: assumed: {one_line(note)}", file=sys.stderr)
+        tell(NAME, f"assumed: {note}")
     for note in left_out[:SHOWN]:
-        print(f"{NAME}: left out: {one_line(note)}", file=sys.stderr)
+        tell(NAME, f"left out: {note}")
     if len(left_out) > SHOWN:
-        print(f"{NAME}: left out: {len(left_out) - SHOWN} more", file=sys.stderr)
+        tell(NAME, f"left out: {len(left_out) - SHOWN} more")
     return 0
 
 

@@ -108,8 +108,13 @@ def run_command(
 
 
 def _fail(name: str, message: str, code: int) -> int:
-    print(f"{name}: {one_line(message)}", file=sys.stderr)
+    tell(name, message)
     return code
+
+
+def tell(name: str, text: str) -> None:
+    """Say something on standard error, on one line that begins with the command's name."""
+    print(f"{name}: {one_line(text)}", file=sys.stderr)
 
 
 def print_json(value: Any) -> None:
@@ -130,10 +135,10 @@ def list_commands(commands: Mapping[str, str]) -> str:
 def unknown_command(name: str, known: Iterable[str], prog: str) -> UsageError:
     """What is said of a command that does not exist."""
     close = difflib.get_close_matches(name, known, n=1)
+    which = "" if close else f" ({', '.join(known)})"
     hint = f"did you mean {close[0]!r}? " if close else ""
     return UsageError(
-        f"expected a command ({', '.join(known)}), found {one_line(name)!r:.40}; {hint}"
-        f"see {prog} --help"
+        f"expected a command{which}, found {one_line(name)!r:.40}; {hint}see {prog} --help"
     )
 
 
@@ -187,12 +192,12 @@ def decimals(noise_sd: float | None, value: float | None = None) -> int:
 def tell_assumptions(name: str, table: Table, notes: Sequence[str], quiet: bool) -> None:
     """Say what was assumed (unless ``quiet``) and what a log's problems are, on stderr."""
     for note in () if quiet else notes:
-        print(f"{name}: assumed: {one_line(note)}", file=sys.stderr)
+        tell(name, f"assumed: {note}")
     for problem in table.problems[:SHOWN_PROBLEMS]:
-        print(f"{name}: problem: {one_line(str(problem))}", file=sys.stderr)
+        tell(name, f"problem: {problem}")
     left = len(table.problems) - SHOWN_PROBLEMS
     if left > 0:
-        print(f"{name}: problem: {left} more; --json lists all", file=sys.stderr)
+        tell(name, f"problem: {left} more; --json lists all")
 
 
 # ------------------------------------------------------------------------ pages

@@ -14,7 +14,6 @@ from __future__ import annotations
 import argparse
 import html
 import math
-import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -32,6 +31,7 @@ from ratchet.cli.main import (
     make_command,
     print_json,
     read_log,
+    tell,
     write_output,
 )
 from ratchet.records.paths import SessionPaths
@@ -331,7 +331,7 @@ def _run(options: argparse.Namespace) -> int:
     else:
         print("\n".join(lines(facts)))
     for warning in facts["warnings"]:
-        print(f"{NAME}: note: {warning}", file=sys.stderr)
+        tell(NAME, f"note: {warning}")
     return 0
 
 

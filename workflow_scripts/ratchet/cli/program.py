@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import argparse
 import re
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -26,7 +25,7 @@ from ratchet.base.errors import DataError, InputMissingError, UsageError
 from ratchet.base.io import read_file
 from ratchet.base.structs import asdict
 from ratchet.base.text import one_line, plural
-from ratchet.cli.main import CommandParser, make_command, print_json, write_output
+from ratchet.cli.main import CommandParser, make_command, print_json, tell, write_output
 from ratchet.cli.sessions import (
     add_options,
     add_session,
@@ -100,7 +99,7 @@ def _check(options: argparse.Namespace) -> int:
         print(one_line(f"{path}:{finding.line}: {finding}"))
     if not options.quiet:
         count = plural(len(findings), "finding") if findings else "nothing to mend"
-        print(f"{NAME}: {path}: {count}", file=sys.stderr)
+        tell(NAME, f"{path}: {count}")
     return EXIT_FINDINGS if findings else 0
 
 
@@ -139,7 +138,7 @@ def _new(options: argparse.Namespace) -> int:
             f"{path}; write elsewhere with --output, or overwrite it with --force"
         )
     write_output(path, render_program(contract, _past(options)))
-    print(f"{NAME}: wrote {path}", file=sys.stderr)
+    tell(NAME, f"wrote {path}")
     return 0
 
 
@@ -178,9 +177,7 @@ def _update(options: argparse.Namespace) -> int:
     session = chosen_session(options)
     text = next_version(session, History.read(session.paths))
     if not session.paths.confirmation.is_file():
-        print(
-            f"{NAME}: note: session {session.config.session!r} is not at its end", file=sys.stderr
-        )
+        tell(NAME, f"note: session {session.config.session!r} is not at its end")
     if options.print:
         print(text, end="")
         return 0
@@ -189,17 +186,17 @@ def _update(options: argparse.Namespace) -> int:
     if _same(path, frozen):
         raise UsageError(f"{path}: is the brief of the session and frozen; choose another --output")
     if path.exists() and path.read_text(errors="replace") == text:
-        print(f"{NAME}: {path} holds this version already", file=sys.stderr)
+        tell(NAME, f"{path} holds this version already")
         return 0
     if path.exists() and not options.force:
         raise UsageError(
             f"{path}: exists; write elsewhere with --output, or overwrite it with --force"
         )
     write_output(path, text)
-    print(
-        f"{NAME}: wrote {path}; read it, change it, and let the next session start from it: set "
+    tell(
+        NAME,
+        f"wrote {path}; read it, change it, and let the next session start from it: set "
         f"`brief: {path.name}` in {_definition(session, options.root)}",
-        file=sys.stderr,
     )
     return 0
 

@@ -15,7 +15,6 @@ enough); 64 usage or nothing to try, 66 no session, 75 busy or stopped early.
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -25,7 +24,7 @@ from ratchet.base.io import read_json, read_record, source_digest, write_bytes
 from ratchet.base.structs import Frozen, to_json_values
 from ratchet.base.terminal import fit_lines
 from ratchet.base.text import one_line, plural
-from ratchet.cli.main import CommandParser, make_command, print_json
+from ratchet.cli.main import CommandParser, make_command, print_json, tell
 from ratchet.cli.sessions import (
     WorkflowError,
     add_options,
@@ -116,7 +115,7 @@ def _headline(ruling: Ruling, metric: str) -> str:
 
 
 def json_of(trial: Trial, history: History) -> dict[str, Any]:
-    """The same facts for tools."""
+    """Ruling, proposal, incumbent and suggestions, for tools."""
     state = history.state
     return {
         "kept": trial.kept,
@@ -179,11 +178,8 @@ class TrialPlace(Frozen):
             self._check_new(number, edited)
             write_offer(self.paths, number, self._offer(options, number, edited))
         elif dict(again.files) != edited:
-            print(
-                f"ratchet try: round {number} was begun with another edit "
-                f"({one_line(again.description)}); it is finished first",
-                file=sys.stderr,
-            )
+            other = f"round {number} was begun with another edit ({again.description})"
+            tell(NAME, f"{other}; it is finished first")
             self._run_round(number)
             return self.try_(options)
         self._run_round(number)
@@ -199,7 +195,7 @@ class TrialPlace(Frozen):
             number += 1
         again = read_offer(self.paths, number)
         if again is None and _was_begun(self.paths, number):
-            print(f"ratchet try: round {number} is finished first", file=sys.stderr)
+            tell(NAME, f"round {number} is finished first")
             self._run_round(number)
             return self._next_round()
         return number, again
@@ -286,7 +282,7 @@ class TrialPlace(Frozen):
         for name, sha in incumbent.files.items():
             write_bytes(self.folder / name, self.session.store.get(sha))
         who = name_of(incumbent.number)
-        print(f"ratchet try: {', '.join(contents)} restored to {who}", file=sys.stderr)
+        tell(NAME, f"{', '.join(contents)} restored to {who}")
         return 0
 
 

@@ -15,12 +15,11 @@ error.
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Sequence
 
 from ratchet.base.structs import asdict
 from ratchet.base.text import one_line, plural
-from ratchet.cli.main import CommandParser, make_command, print_json
+from ratchet.cli.main import CommandParser, make_command, print_json, tell
 from ratchet.cli.sessions import add_root
 from ratchet.integrity.verify import verify_sessions
 
@@ -55,9 +54,9 @@ def _run(options: argparse.Namespace) -> int:
             print(one_line(str(deviation)))
     if not options.quiet:
         for note in findings.notes:
-            print(f"{NAME}: note: {one_line(note)}", file=sys.stderr)
+            tell(NAME, f"note: {note}")
         what = plural(len(deviations), "deviation") if deviations else "intact"
-        print(f"{NAME}: {what}, {plural(findings.checked, 'file')} checked", file=sys.stderr)
+        tell(NAME, f"{what}, {plural(findings.checked, 'file')} checked")
     return EXIT_DEVIATIONS if deviations else 0
 
 
