@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -15,7 +13,6 @@ from helpers.autojudge_logs import (
     CORPUS,
     HEADER,
     MAIN_FIELDS,
-    PACKAGES,
     call,
     fields,
     history,
@@ -23,10 +20,9 @@ from helpers.autojudge_logs import (
     row,
     run_log,
 )
-from helpers.commands import Capsys, Patch
+from helpers.commands import Capsys
 from ratchet.cli.autojudge import MODES
 from ratchet.judge.settings import JudgeMode
-from ratchet.logs import experiments
 from ratchet.records.records import Verdict
 
 GOOD = 0.9965
@@ -143,15 +139,6 @@ def test_refused_options(log: Path, capsys: Capsys, options: str, code: int, sai
     assert out == ""
     assert err.startswith("autojudge: ")
     assert said in err
-
-
-def test_an_internal_error_is_70(log: Path, capsys: Capsys, monkeypatch: Patch) -> None:
-    def broken(*_: object) -> None:
-        raise ZeroDivisionError("oops")
-
-    monkeypatch.setattr(experiments, "choose_experiment", broken)
-    assert call("--results", log) == 70
-    assert "ZeroDivisionError: oops; please report it together" in capsys.readouterr().err
 
 
 # --- what is judged ------------------------------------------------------------------
@@ -390,17 +377,7 @@ def test_hostile_text_is_cleaned(log: Path, capsys: Capsys) -> None:
     assert len(capsys.readouterr().out.splitlines()) == 4, "a run log forges no lines"
 
 
-# --- cost --------------------------------------------------------------------------------
-
-
-def test_wrong_usage_imports_nothing_heavy() -> None:
-    code = (
-        "import sys; from ratchet.cli.autojudge import main; "
-        "main(['--all', '--row', '1']); "
-        "sys.exit(bool({'numpy', 'scipy', 'pandas', 'yaml'} & set(sys.modules)))"
-    )
-    done = subprocess.run([sys.executable, "-c", code], env={"PYTHONPATH": str(PACKAGES)})
-    assert done.returncode == 0
+# --- logs of others ---------------------------------------------------------------------
 
 
 @needs_logs

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-from helpers.autojudge_logs import CORPUS, HEADER, PACKAGES, fields
+from helpers.autojudge_logs import CORPUS, HEADER, fields
 from helpers.commands import Capsys, Patch
 from ratchet.cli.autosteer import main
-from ratchet.logs import analysis
 from ratchet.records.session_repo import SessionRepo
 
 SESSIONS = CORPUS / "sessions"
@@ -230,27 +227,10 @@ def test_refusals(
     assert err.startswith("autosteer: ") and said in err
 
 
-def test_notes_alone_are_65_and_internal_errors_70(
-    log: Path, monkeypatch: Patch, capsys: Capsys
-) -> None:
-    def broken(*_: object) -> None:
-        raise ZeroDivisionError("oops")
-
-    monkeypatch.setattr(analysis, "steer_by", broken)
-    assert call("--results", log) == 70
+def test_notes_alone_are_65(log: Path, capsys: Capsys) -> None:
     log.write_text(HEADER + "0000000\t-\t44.0\tnote\tx\n")
     assert call("--results", log) == 65
     assert "only notes" in capsys.readouterr().err
-
-
-def test_scipy_is_not_loaded(log: Path) -> None:
-    code = (
-        "import sys; from ratchet.cli import autosteer; "
-        f"autosteer.main(['-q', '--results', {str(log)!r}]); "
-        "sys.exit(bool({'scipy', 'git', 'yaml', 'pandas'} & set(sys.modules)))"
-    )
-    done = subprocess.run([sys.executable, "-c", code], env={"PYTHONPATH": str(PACKAGES)})
-    assert done.returncode == 0
 
 
 @pytest.mark.skipif(not SESSIONS.is_dir(), reason="the logs are not at hand")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -11,17 +12,29 @@ from helpers import REPO
 from helpers.commands import Capsys, Patch
 from ratchet import __version__
 from ratchet.base.errors import DataError
+from ratchet.cli import autoevolve, autojudge, autosteer
 from ratchet.cli.main import COMMANDS, OutputError, main, run_command
 
 PACKAGES = REPO / "workflow_scripts"
 
 
-def test_version_and_help(capsys: Capsys) -> None:
-    assert main(["--version"]) == 0
-    assert capsys.readouterr().out == f"ratchet {__version__}\n"
-    assert main(["--help"]) == 0
+CALLS = {
+    "ratchet": main,
+    "autojudge": autojudge.main,
+    "autosteer": autosteer.main,
+    "autoevolve": autoevolve.main,
+}
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_version_and_help(capsys: Capsys, name: str) -> None:
+    assert CALLS[name](["--version"]) == 0
+    out = capsys.readouterr().out
+    assert out.replace(" (ratchet)", "") == f"{name} {__version__}\n"
+    assert CALLS[name](["--help"]) == 0
     shown = capsys.readouterr().out
-    assert all(name in shown for name in COMMANDS)
+    commands = {"ratchet": COMMANDS, "autoevolve": autoevolve.COMMANDS}.get(name, {})
+    assert [each for each in commands if f"  {each}  " not in shown] == []
 
 
 @pytest.mark.parametrize("argv", [[], ["bogus"], ["--bogus"], ["bogus", "--help-me"], ["\x1b[2J"]])
@@ -35,21 +48,27 @@ def test_unknown_commands_are_64(capsys: Capsys, argv: list[str]) -> None:
     assert "\x1b" not in err
 
 
-@pytest.mark.parametrize(
-    "words", [*COMMANDS, *(f"program {a}" for a in ("new", "check", "update"))]
-)
-def test_every_command_has_help_of_80_columns(
-    capsys: Capsys, monkeypatch: Patch, words: str
-) -> None:
+WORDS = [
+    *(f"ratchet {name}" for name in COMMANDS),
+    *(f"ratchet program {name}" for name in ("new", "check", "update")),
+    *("autojudge", "autosteer", "autoevolve"),
+    *(f"autoevolve {name}" for name in autoevolve.COMMANDS),
+]
+
+
+@pytest.mark.parametrize("words", WORDS)
+def test_help_has_80_columns(capsys: Capsys, monkeypatch: Patch, words: str) -> None:
     monkeypatch.setenv("COLUMNS", "80")
-    name = words.split()[0]
-    assert main([*words.split(), "--help"]) == 0
+    first, *rest = words.split()
+    assert CALLS[first]([*rest, "--help"]) == 0
     shown = capsys.readouterr().out
-    assert shown.startswith(f"usage: ratchet {words} ")
+    assert shown.startswith(f"usage: {words} ")
     assert [line for line in shown.splitlines() if len(line) > 80] == []
-    assert words != name or "xit codes: 0" in shown
-    assert main([*words.split(), "--bogus"]) == 64
-    assert capsys.readouterr().err.startswith(f"ratchet {name}: ")
+    alone = len(rest) == (first == "ratchet")
+    assert ("xit codes: 0" in shown) is alone
+    assert CALLS[first]([*rest, "--bogus"]) == 64
+    prefix = " ".join([first, *rest[:1]]) if first == "ratchet" else first
+    assert capsys.readouterr().err.startswith(f"{prefix}: ")
 
 
 def test_a_slip_of_the_finger_is_understood(capsys: Capsys) -> None:
@@ -65,10 +84,21 @@ def test_arguments_reach_the_command(capsys: Capsys, monkeypatch: Patch) -> None
     assert main() == 65
 
 
-def test_no_command_is_loaded_before_it_is_called() -> None:
+@pytest.mark.parametrize(
+    ("module", "argv", "absent"),
+    [
+        ("main", ["--version"], "numpy scipy yaml vl_convert"),
+        ("autojudge", ["--all", "--row", "1"], "numpy scipy pandas yaml"),
+        ("autosteer", ["-q", "--results", "LOG"], "scipy git yaml pandas"),
+    ],
+)
+def test_nothing_is_loaded_before_it_is_needed(
+    log: Path, module: str, argv: list[str], absent: str
+) -> None:
+    words = [str(log) if word == "LOG" else word for word in argv]
     code = (
-        "import sys; from ratchet.cli.main import main; main(['--version']); "
-        "sys.exit(bool({'numpy', 'scipy', 'yaml', 'vl_convert'} & set(sys.modules)))"
+        f"import sys; from ratchet.cli.{module} import main; main({words!r}); "
+        f"sys.exit(bool(set({absent!r}.split()) & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code], env={"PYTHONPATH": str(PACKAGES)})
     assert done.returncode == 0
