@@ -326,7 +326,7 @@ class Config(Frozen):
         return 1 + self.retests + self.incumbent_runs + (self.remeasure_every > 0)
 
     @property
-    def judges_runs(self) -> int:
+    def further_runs(self) -> int:
         """Most runs of one round beyond its candidates' first."""
         retests = self.candidates * self.retests
         return retests + self.incumbent_runs + (self.remeasure_every > 0)
@@ -334,7 +334,7 @@ class Config(Frozen):
     @property
     def reserved_runs(self) -> int:
         """Runs that a round may need at most beyond its candidates' first."""
-        return self.judges_runs + 2 * self.confirm_replicates
+        return self.further_runs + 2 * self.confirm_replicates
 
 
 def read_config(path: Path) -> dict[str, Any]:
@@ -357,17 +357,10 @@ def parse_config(
     """
     from ratchet.base.schema import check_schema, load_yaml
 
-    rules = load_yaml(schema_path)
-    check_schema(dict(values), rules, where)
+    check_schema(dict(values), load_yaml(schema_path), where)
     known = known_strategies(schema_path.parent, folder)
     taking_part = choose_strategies(values["strategies"], known, values["session"], where)
-    config = Config(
-        **{
-            **{name: values[name] for name in Config.__struct_fields__},
-            "strategy": None,
-            "strategies": taking_part,
-        }
-    )
+    config = Config(**{**values, "strategy": None, "strategies": taking_part})
     if values["strategy"] is not None:
         config = config.following(choose_strategies([values["strategy"]], known, "", where)[0])
     _check_together(config, where)

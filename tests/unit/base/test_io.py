@@ -85,7 +85,7 @@ def test_reading_names_the_file(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"bad\.json: is not valid JSON .*delete it"):
         read_json(tmp_path / "bad.json")
     (tmp_path / "edit.json").write_text('{"kind": "constant", "name": 3}')
-    with pytest.raises(DataError, match=r"edit\.json\.name: expected str"):
+    with pytest.raises(DataError, match=r"edit\.json\.name: expected `str`"):
         read_record(Edit, tmp_path / "edit.json")
 
 

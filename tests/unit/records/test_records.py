@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
 from hypothesis import given
@@ -68,30 +69,30 @@ RUN = {"key": "k", "seed": 1, "outcome": "ok", "reason": "", "value": 1, "memory
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"seed": "1"}, r"run\.seed: expected int, found str '1'"),
-        ({"seed": True}, r"run\.seed: expected int, found bool True"),
-        ({"seed": None}, r"run\.seed: expected int, found null"),
-        ({"outcome": "fine"}, r"run\.outcome: 'fine' is none of ok, crash"),
-        ({"extra": 1}, r"unknown field 'extra' for RunSummary"),
-        ({"value": "x"}, r"run\.value: expected float"),
+        ({"seed": "1"}, "x.seed: expected `int`, found `str`"),
+        ({"seed": True}, "x.seed: expected `int`, found `bool`"),
+        ({"seed": None}, "x.seed: expected `int`, found `null`"),
+        ({"outcome": "fine"}, "x.outcome: invalid enum value 'fine'"),
+        ({"extra": 1}, "x: object contains unknown field `extra`"),
+        ({"value": "x"}, "x.value: expected `float | null`, found `str`"),
     ],
 )
 def test_wrong_json_is_named(change: dict, words: str) -> None:
-    with pytest.raises(DataError, match=words):
-        from_json_values(RunSummary, {**RUN, **change}, "run")
+    with pytest.raises(DataError, match=f"^{re.escape(words)}$"):
+        from_json_values(RunSummary, {**RUN, **change}, "x")
 
 
 @pytest.mark.parametrize(
     ("record", "values", "words"),
     [
-        (RunSummary, {"seed": 1}, "the field 'key' of RunSummary is missing"),
-        (RunSummary, [1], "expected an object of RunSummary, found list"),
-        (Proposal, {"files": 3}, r"x\.files: expected an object"),
-        (Experiment, {"round": 1, "candidate": 0, "runs": [RUN, 3]}, r"x\.runs\[1\]: expected"),
+        (RunSummary, {"seed": 1}, "x: object missing required field `key`"),
+        (RunSummary, [1], "x: expected `object`, found `array`"),
+        (Proposal, {"files": 3}, "x.files: expected `object`, found `int`"),
+        (Experiment, {"round": 1, "runs": [RUN, 3]}, "x.runs[1]: expected `object`, found `int`"),
     ],
 )
 def test_wrong_shapes_are_named(record: type, values: object, words: str) -> None:
-    with pytest.raises(DataError, match=words):
+    with pytest.raises(DataError, match=f"^{re.escape(words)}$"):
         from_json_values(record, values, "x")
 
 

@@ -55,8 +55,8 @@ def git_output(
     """What Git prints, without its last line's end; :class:`StoreError` if it fails."""
     done = call_git(*words, bare=bare, within=within, given=given)
     if done.returncode:
-        said = done.stderr.decode(errors="replace").strip().splitlines()[-1:]
-        raise StoreError(f"{within or bare}: git {words[0]} failed: {one_line(''.join(said))}")
+        said = one_line(done.stderr.decode(errors="replace"))
+        raise StoreError(f"{within or bare}: git {words[0]} failed: {said}")
     return done.stdout.decode(errors="surrogateescape").rstrip("\n")
 
 
