@@ -70,12 +70,9 @@ class Seeding(Frozen):
     constant: str = ""
 
     @classmethod
-    def of(cls, value: str | Mapping[str, str]) -> Seeding:
+    def of(cls, value: str | Mapping[str, Any]) -> Seeding:
         """From the checked value of the key ``seed``."""
-        if isinstance(value, str):
-            return cls(hook=value == "hook")
-        ways = ("variable", "argument", "constant")
-        return cls(False, *(value.get(way, "") for way in ways))
+        return cls(hook=value == "hook") if isinstance(value, str) else cls(**value)
 
     def variables(self, seed: int) -> dict[str, str]:
         """What is set for a run with this seed, beside ``RATCHET_SEED``."""
@@ -426,15 +423,9 @@ def load_task(folder: Path, harness: Path) -> Task:
             f"{folder}: holds no {DEFINITION}; set `task` to the folder of a task, "
             "such as tasks/bytelm"
         )
-    task = parse_task(read_bytes(path), folder, harness, str(path))
+    task = build_task(task_values(read_bytes(path), str(path)), folder, harness)
+    check_task(task, str(path))
     check_task_files(task)
-    return task
-
-
-def parse_task(content: bytes, folder: Path, harness: Path, where: str) -> Task:
-    """Parse the content of a ``task.yaml`` without looking at other files."""
-    task = build_task(task_values(content, where), folder, harness)
-    check_task(task, where)
     return task
 
 
@@ -601,14 +592,6 @@ def check_task_files(task: Task) -> None:
         raise InputMissingError(
             f"{task.definition}: environment: the lock {task.environment} does not exist"
         )
-
-
-# --------------------------------------------------------------------
-# Presets of a task: constants and variables for a device of a certain size.
-#
-# A task that is to run on a laptop and on a large GPU names a preset for each.  One is
-# chosen when a session starts, by name or by the memory of the device, and is part of
-# everything that the session measures from then on.
 
 
 AUTO = "auto"
