@@ -424,8 +424,7 @@ def load_task(folder: Path, harness: Path) -> Task:
             "such as tasks/bytelm"
         )
     task = build_task(task_values(read_bytes(path), str(path)), folder, harness)
-    check_task(task, str(path))
-    check_task_files(task)
+    check_task(task)
     return task
 
 
@@ -442,11 +441,16 @@ def task_values(content: bytes, where: str) -> dict[str, Any]:
     return data
 
 
-def check_task(task: Task, where: str) -> None:
-    """Raise :class:`ConfigError` for what no schema can say."""
+def check_task(task: Task) -> None:
+    """Look for what no schema can say.
+
+    Raises :class:`ConfigError`, or :class:`InputMissingError` for a file that is named and is
+    not there.
+    """
     fault = next(_faults(task), None)
     if fault is not None:
-        raise ConfigError(f"{where}: {fault}")
+        raise ConfigError(f"{task.definition}: {fault}")
+    _check_files(task)
 
 
 def _faults(task: Task) -> Iterator[str]:
@@ -578,8 +582,7 @@ def _change(entry: Mapping[str, Any]) -> DeclaredChange:
     )
 
 
-def check_task_files(task: Task) -> None:
-    """Raise :class:`InputMissingError` for a file that is named and is not there."""
+def _check_files(task: Task) -> None:
     place = str(task.folder)
     if task.origin is not None:
         place = f"{task.origin.repo} at commit {task.origin.commit[:12]}"
@@ -589,9 +592,13 @@ def check_task_files(task: Task) -> None:
                 f"{task.definition}: names the file {name}, which is not in {place}"
             )
     if not task.environment.is_file():
-        raise InputMissingError(
-            f"{task.definition}: environment: the lock {task.environment} does not exist"
-        )
+        said = f"the lock {task.environment} does not exist"
+        if task.origin is not None:
+            said = (
+                f"expected the lock {task.values['environment']} in {place}, found none; name "
+                "another file, or make a lock beside the definition"
+            )
+        raise InputMissingError(f"{task.definition}: environment: {said}")
 
 
 AUTO = "auto"
