@@ -23,7 +23,7 @@ from helpers.autojudge_logs import (
 )
 from ratchet.cli import autojudge
 from ratchet.cli.autojudge import MODES
-from ratchet.judge.settings import JudgeMode
+from ratchet.judge.settings import Mode
 
 # --- exit codes ----------------------------------------------------------------------
 
@@ -216,7 +216,7 @@ def test_a_stated_noise_floor_decides(log: Path, capsys: pytest.CaptureFixture[s
 
 
 def test_modes_raise_the_bar(log: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert set(MODES) <= {mode.value for mode in JudgeMode}
+    assert set(MODES) <= {mode.value for mode in Mode}
     bars = []
     for options in (["--mode", "gain"], ["--mode", "balanced"], ["--strict"]):
         judged(log, 0.9965, "--json", *options)

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from helpers import BYTELM
-from ratchet.integrity.edit_checks import EditContract, Severity, edit_flags, only_reseeds_flags
+from ratchet.integrity.edit_checks import EditContract, Severity, edit_flags, only_reseeds
 from ratchet.task.edits import applicable_changes
 from ratchet.task.task import load_task
 
@@ -189,17 +189,17 @@ RESEEDED = {
 
 @pytest.mark.parametrize("name", RESEEDED)
 def test_an_edit_of_the_seed_alone_is_recognised(name: str) -> None:
-    assert only_reseeds_flags({"train.py": TRAIN}, {"train.py": RESEEDED[name]})
+    assert only_reseeds({"train.py": TRAIN}, {"train.py": RESEEDED[name]})
 
 
 @pytest.mark.parametrize("name", HONEST)
 def test_an_edit_of_more_than_the_seed_is_not_taken_for_it(name: str) -> None:
-    assert not only_reseeds_flags({"train.py": TRAIN}, {"train.py": HONEST[name]})
+    assert not only_reseeds({"train.py": TRAIN}, {"train.py": HONEST[name]})
 
 
 def test_a_comment_is_no_reseeding() -> None:
-    assert not only_reseeds_flags({"train.py": TRAIN}, {"train.py": TRAIN + "# nothing\n"})
-    assert not only_reseeds_flags({"train.py": TRAIN}, {"train.py": TRAIN})
+    assert not only_reseeds({"train.py": TRAIN}, {"train.py": TRAIN + "# nothing\n"})
+    assert not only_reseeds({"train.py": TRAIN}, {"train.py": TRAIN})
 
 
 @given(st.text(max_size=200))

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import pytest
 
-from ratchet.judge.judge import Judge, replay_log
+from ratchet.judge.judge import Judge, replay
 from ratchet.judge.settings import Settings, scale_from
 from ratchet.records.records import Verdict
 
@@ -121,7 +121,7 @@ def test_noise_floor_from_a_greedy_log_without_replicates() -> None:
     ratios = []
     for seed in range(25):
         values, kept, _ = greedy(TYPICAL, seed, 125)
-        result = replay_log(values, kept, [False] * len(values), Settings())
+        result = replay(values, kept, [False] * len(values), Settings())
         assert all(a is None or a.verdict is not Verdict.RETEST for a in result.assessments)
         ratios.append(result.judge.noise_sd / TYPICAL.noise_sd)
     assert 0.8 < math.exp(float(np.mean(np.log(ratios)))) < 1.3

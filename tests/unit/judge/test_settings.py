@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from ratchet.base.errors import ConfigError, DataError
 from ratchet.base.structs import replace
-from ratchet.judge.judge import Judge, replay_log
-from ratchet.judge.settings import JudgeMode, Settings, keep_probability, scale_from
-from ratchet.judge.tradeoffs import Prices, credit_used, efficiency
+from ratchet.judge.judge import Judge, replay
+from ratchet.judge.settings import Mode, Settings, keep_probability, scale_from
+from ratchet.judge.tradeoffs import Prices, credit, efficiency
 from ratchet.records.records import Verdict
 
 
@@ -22,7 +22,7 @@ from ratchet.records.records import Verdict
     [
         ("gain", 900, 0.6),
         ("balanced", 10, 0.7),
-        (JudgeMode.STRICT, None, 0.8),
+        (Mode.STRICT, None, 0.8),
         ("auto", 150, 0.6),
         ("auto", 151, 0.7),
         ("auto", None, 0.7),
@@ -111,8 +111,8 @@ def test_prices() -> None:
     assert prices.threshold(-100, sd, credit_used=1.8 * sd) == pytest.approx(-0.2 * sd)
     assert prices.threshold(-100, sd, credit_used=3 * sd) == 0
     assert prices.scaled(3e-3).threshold(20, sd) == pytest.approx(1e-2)
-    assert credit_used(-1e-4) == 1e-4
-    assert credit_used(1e-4) == 0
+    assert credit(-1e-4) == 1e-4
+    assert credit(1e-4) == 0
 
 
 def test_wrong_prices_are_refused() -> None:
@@ -166,7 +166,7 @@ def test_replay_sorts_rows_into_kinds() -> None:
     values = [None, 1.0, 0.99, 0.9902, None, 0.9899, 1.1]
     kept = [False, True, True, False, False, True, False]
     again = [False, False, False, True, False, True, False]
-    result = replay_log(values, kept, again, Settings())
+    result = replay(values, kept, again, Settings())
     seen = [assessment is not None for assessment in result.assessments]
     # A kept replicate row is a candidate like any other.
     assert seen == [False, False, True, False, False, True, True]
@@ -179,4 +179,4 @@ def test_replay_sorts_rows_into_kinds() -> None:
 
 def test_replay_needs_equal_lengths() -> None:
     with pytest.raises(DataError, match="equal length"):
-        replay_log([1.0], [], [False], Settings())
+        replay([1.0], [], [False], Settings())

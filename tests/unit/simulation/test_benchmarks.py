@@ -11,7 +11,7 @@ import tournament
 from bandit import ARMS, PLAYS, POLICIES, Score, play_session
 from bandit import compare as compare_policies
 from ratchet.base.structs import replace
-from ratchet.judge.settings import JudgeMode
+from ratchet.judge.settings import Mode
 from ratchet.simulation.session import RULES, SimulationPlan, play_all
 from ratchet.simulation.worlds import WORLDS
 from ratchet.steering.bandit import BanditPull
@@ -118,7 +118,7 @@ TRIED_RULES = {rule.name: rule for rule in TRIED}
 def test_stages_raise_the_bar_and_lose_nothing() -> None:
     rule = TRIED_RULES["staged"]
     assert isinstance(rule, Staged)
-    same = replace(rule, stages=(JudgeMode.GAIN, JudgeMode.GAIN, JudgeMode.GAIN))
+    same = replace(rule, stages=(Mode.GAIN, Mode.GAIN, Mode.GAIN))
     one, gain = play_all((same, RULES["gain"]), PLAN, 0)
     assert one.rows == gain.rows
     records = [play_all((rule,), PLAN, session)[0] for session in range(4)]

@@ -9,7 +9,7 @@ import pytest
 from scipy import stats
 
 from ratchet.base.errors import DataError
-from ratchet.judge.settings import JudgeMode, Settings
+from ratchet.judge.settings import Mode, Settings
 from ratchet.simulation.power import (
     SEEDS,
     FalseKeeps,
@@ -139,7 +139,7 @@ def test_a_screen_of_one_run_is_keep_if_better() -> None:
 
 def test_guaranteed_gives_its_bound() -> None:
     found = by_rule(3, sessions=2)["ratchet, mode guaranteed"]
-    assert found.keeps == Settings.for_session(JudgeMode.GUARANTEED).false_keep_bound
+    assert found.keeps == Settings.for_session(Mode.GUARANTEED).false_keep_bound
     assert (found.how, found.runs) == ("bound", None)
 
 

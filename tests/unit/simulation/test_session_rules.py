@@ -10,7 +10,7 @@ import pytest
 from ratchet.base.errors import ConfigError
 from ratchet.base.structs import replace
 from ratchet.judge.judge import Judge
-from ratchet.judge.settings import JudgeMode, Settings, scale_from
+from ratchet.judge.settings import Mode, Settings, scale_from
 from ratchet.records.records import Verdict
 from ratchet.simulation.session import (
     RULES,
@@ -138,13 +138,13 @@ def test_rules_meet_the_same_proposals_with_the_same_luck() -> None:
 
 
 def test_the_judge_is_called_as_it_asks() -> None:
-    for mode in (JudgeMode.GAIN, JudgeMode.GUARANTEED):
+    for mode in (Mode.GAIN, Mode.GUARANTEED):
         watch, record = watched(RULES[mode], replace(PLAN, runs=60))
         judge = Judge(Settings.for_session(mode, 60))
         assert len(watch.baseline) == 2
         for y in watch.baseline:
             judge.incumbent(y)
-        if mode is JudgeMode.GAIN:
+        if mode is Mode.GAIN:
             stream = Stream(PLAN.world, PLAN.seed, 0)
             for number, (values, decision) in zip(measured(stream), watch.seen, strict=False):
                 for _ in range(number):

@@ -20,15 +20,12 @@ from ratchet.task.task import Plausible, Task
 # What is allowed to a single run leaves room, since machines differ.  The runs of
 # one session share the machine, so they can be held to each other more closely.
 
-
 MEMORY_SLACK_MB = 32.0
 """Measured memory counts the interpreter and what was freed but not given back; two
 versions of a program differ by less than this for reasons that nobody chose."""
 
-
 MEMORY_SLACK = 0.1
 """... or by so much of what is measured."""
-
 
 WHOLE = 1e-9
 """A metric that is a count divided by the number of predictions, to this part of the
@@ -151,14 +148,11 @@ def _median(values: Sequence[float | None]) -> float | None:
 # --------------------------------------------------------------------
 # Improvements too large to be believed on one run.
 
-
 NOISE_MULTIPLE = 20.0
 """A jump of so many noise sds is no luck, so it is an idea, a mistake or a trick."""
 
-
 SEEN_MULTIPLE = 3.0
 """... and implausible if nothing tried so far moved the metric a third as far."""
-
 
 AGREEMENT = 6.0
 """Noise sds by which a fresh run may differ from the first and still confirm it;

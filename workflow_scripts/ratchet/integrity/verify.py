@@ -38,7 +38,6 @@ from ratchet.task.task import build_task
 # --------------------------------------------------------------------
 # What checks find: deviations, one line each, and notes that are none.
 
-
 NO_FILE = "no such file"
 
 
@@ -90,7 +89,6 @@ class Findings(Struct):
 
 # --------------------------------------------------------------------
 # What a session froze, as it lies in the checkout now: fixed files, brief, task, lock.
-
 
 PACKAGE = Path(ratchet.__file__).parent
 
@@ -157,7 +155,6 @@ def _digest_inputs(path: Path) -> str:
 # --------------------------------------------------------------------
 # The store: every blob, every finished run and every memoised answer.
 
-
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 
 
@@ -165,18 +162,14 @@ _DIGEST = re.compile(r"[0-9a-f]{64}")
 # other people's repositories, of which what a session uses is compared with its manifest.
 _OTHER = ("blobs", "runs", "lock", "partial", "partial.lock", "damaged", ".git", "trees", "clones")
 
-
 BLOB = (
     "restore it from a backup, or delete it and start a new session: "
     "snakemake --cores 1 --config session=NAME"
 )
 
-
 RUN = "to have the run made again: snakemake --cores 1 -F"
 
-
 ANSWER = "delete it to have it made again: snakemake --cores 1 -F"
-
 
 STRAY = "nothing of Ratchet's put it there; look at it and delete it"
 
@@ -311,9 +304,7 @@ def _files(folder: Path) -> Iterator[Path]:
 # --------------------------------------------------------------------
 # The session's git repository: its objects, its refs, and what commits hold.
 
-
 MEND = "delete the repository's folder and have it made again: snakemake --cores 1 -F"
-
 
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 
@@ -446,9 +437,7 @@ def _said(done: subprocess.CompletedProcess[str]) -> str:
 # --------------------------------------------------------------------
 # A session's own files: against its seal, and against the store that they point to.
 
-
 _CALL_FIELDS = {"slot", "attempt", "log"}
-
 
 _RUN_FIELDS = {"key", "seed", "outcome", "reason", "value"}
 

@@ -21,27 +21,20 @@ from ratchet.simulation.session import Rule, SimulatedSession, SimulationPlan
 # false keep was seen the upper limit is the exact Poisson one.  Rules are compared
 # session by session, because they meet the same proposals.
 
-
 FloatArray = NDArray[np.float64]
 
-
 LEVEL = 0.95
-
 
 Z = 1.959964
 """Half-width of a normal interval of that level, in standard errors."""
 
-
 RESAMPLES = 1000
-
 
 BOOTSTRAP_SEED = 20
 """Fixed: the same sessions always give the same intervals."""
 
-
 BINS = 10
 """Of the calibration error; more would hold too few candidates each."""
-
 
 NONE_SEEN = -math.log((1 - LEVEL) / 2)
 """Upper Poisson limit of the expected count where none was counted."""
@@ -223,13 +216,10 @@ def column(values: Sequence[float]) -> FloatArray:
 # --------------------------------------------------------------------
 # Figures as lines of text that fit 100 columns, and as JSON values.
 
-
 MISSING = "-"
-
 
 THOUSANDTHS = 1e3
 """Gains are shown in thousandths of the metric's unit."""
-
 
 FORMAT = 1
 """Raised when a field of the JSON changes its meaning."""

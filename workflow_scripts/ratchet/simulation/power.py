@@ -21,7 +21,7 @@ import numpy as np
 from ratchet.base.errors import DataError
 from ratchet.base.structs import Frozen
 from ratchet.judge.judge import Judge
-from ratchet.judge.settings import JudgeMode, Settings, scale_from
+from ratchet.judge.settings import Mode, Settings, scale_from
 from ratchet.records.records import Verdict
 
 SEEDS = (1, 2, 3, 4, 5, 6, 8, 10, 15, 20)
@@ -197,9 +197,9 @@ def false_keeps(
     for margin in MARGINS:
         rule = f"keep if better by {margin:g} noise sd{'' if margin == 1 else 's'}"
         found.append(_Screen(margin=margin).simulated(rule, experiments, seed))
-    for mode in (JudgeMode.GAIN, JudgeMode.BALANCED, JudgeMode.STRICT):
+    for mode in (Mode.GAIN, Mode.BALANCED, Mode.STRICT):
         found.append(_judged(mode, experiments, seed, relative_noise, sessions))
-    bound = Settings.for_session(JudgeMode.GUARANTEED).false_keep_bound
+    bound = Settings.for_session(Mode.GUARANTEED).false_keep_bound
     if bound is not None:
         found.append(FalseKeeps("ratchet, mode guaranteed", bound, None, "bound"))
     return found
@@ -230,7 +230,7 @@ class _Screen(Frozen):
 
 
 def _judged(
-    mode: JudgeMode, experiments: int, seed: int, relative_noise: float, sessions: int | None
+    mode: Mode, experiments: int, seed: int, relative_noise: float, sessions: int | None
 ) -> FalseKeeps:
     """Sessions of the judge; those of all modes meet the same first runs."""
     if sessions is None:
@@ -241,7 +241,7 @@ def _judged(
 
 
 def _session(
-    mode: JudgeMode, experiments: int, seed: list[int], relative_noise: float
+    mode: Mode, experiments: int, seed: list[int], relative_noise: float
 ) -> tuple[int, int]:
     """Keeps and runs of one session with noise sd 1 in which all codes are equal."""
     rng, size = np.random.default_rng(seed), 1 / relative_noise

@@ -8,7 +8,7 @@ from typing import Protocol
 from ratchet.base.errors import ConfigError
 from ratchet.base.structs import Frozen, Struct, field, replace
 from ratchet.judge.judge import Judge
-from ratchet.judge.settings import REFERENCE_SCALE, JudgeMode, Settings, scale_from
+from ratchet.judge.settings import REFERENCE_SCALE, Mode, Settings, scale_from
 from ratchet.records.records import Verdict
 from ratchet.simulation.worlds import OPTIMUM, Stream, World
 
@@ -19,11 +19,9 @@ from ratchet.simulation.worlds import OPTIMUM, Stream, World
 # retests and runs of the incumbent.  A rule sees measurements only; the truth goes
 # into the :class:`SimulatedSession`.
 
-
 MATERIAL_EFFECT = 2e-4
 """An improvement of at least this size is missed if it is not kept; smaller ones
 are below half a noise sd and hardly add up."""
-
 
 LARGEST_NOISE = 1.0
 """Metrics are near 1; noise above that is another scale, not another world."""
@@ -347,7 +345,7 @@ class JudgeRule(Frozen):
 
     name: str
     summary: str
-    mode: JudgeMode
+    mode: Mode
     outlier_residual: float | None = None
 
     def begin(self, bench: Bench) -> Keeper:
@@ -420,25 +418,22 @@ RIVALS: tuple[Rule, ...] = (
     Seeds("seeds-3", "3 runs of what looks improved; keep if the mean is lower", 3),
 )
 
-
 OURS: tuple[Rule, ...] = tuple(
     JudgeRule(mode.value, f"the judge in mode {mode.value}: {text}", mode)
     for mode, text in (
-        (JudgeMode.GAIN, "keep at P(better) >= 0.6"),
-        (JudgeMode.BALANCED, "keep at P(better) >= 0.7"),
-        (JudgeMode.STRICT, "keep at P(better) >= 0.8"),
-        (JudgeMode.GUARANTEED, "fresh runs must show it, with a bound on false keeps"),
+        (Mode.GAIN, "keep at P(better) >= 0.6"),
+        (Mode.BALANCED, "keep at P(better) >= 0.7"),
+        (Mode.STRICT, "keep at P(better) >= 0.8"),
+        (Mode.GUARANTEED, "fresh runs must show it, with a bound on false keeps"),
     )
 )
-
 
 REFERENCE = JudgeRule(
     "reference",
     "mode gain as first specified: an outlier may move the incumbent anywhere",
-    JudgeMode.GAIN,
+    Mode.GAIN,
     outlier_residual=math.inf,
 )
-
 
 RULES: dict[str, Rule] = {rule.name: rule for rule in (*RIVALS, *OURS, REFERENCE, Oracle())}
 """All rules by name, in the order in which tables show them."""

@@ -19,18 +19,14 @@ from ratchet.base.structs import Frozen
 # All distances and effects are in validation bits per byte; lower is better and a
 # positive effect is an improvement.
 
-
 TINY_EFFECT = 5e-5
 """Sd of the effects that are too small to be called anything but null."""
-
 
 LARGEST_SHARE = 0.9
 """No proposal takes more than this share of the distance that is left."""
 
-
 LARGEST_CHANCE = 0.97
 """No proposal improves more surely than this."""
-
 
 LEAST_DISTANCE = 1e-7
 """The distance never reads as less, so that a chance of improving stays positive."""
@@ -145,19 +141,15 @@ def draw_landscape(rng: np.random.Generator) -> Landscape:
 # proposals with the same luck, worlds differ by that one thing only, and a longer
 # session begins like a shorter one.
 
-
 OPTIMUM = 0.97
 """Best metric that can be reached; with the landscape's distance, sessions start
 near 1 like validation bits per byte do."""
-
 
 DIVERGENCE = (0.5, 3.0)
 """Range of what a diverged training adds to the metric.  The published log holds
 one such run, at 3.2 where the others are near 1."""
 
-
 HEAVY_FREEDOM = 4
-
 
 SKEW_SHAPE = 4.0
 """A gamma distribution of this shape has skewness 1, as seen in public replicates."""

@@ -18,7 +18,6 @@ from ratchet.steering.code_diff import SETTINGS, Site, changed_keys, code_differ
 # the first clause is read before the rest, and what stands in brackets, usually the
 # author's remark, only if nothing else helps.
 
-
 OTHER = "other"
 
 
@@ -76,25 +75,19 @@ _TIERS: tuple[dict[str, str], ...] = (
     },
 )
 
-
 _BRACKETS = re.compile(r"\([^()]*\)|\[[^\[\]]*\]")
-
 
 _LABEL = re.compile(
     r"^\s*(exp(eriment)?|hypothesis|bottleneck|idea|try|test|agent|gpu|worker)\s*\d*\s*:\s*",
     re.IGNORECASE,
 )
 
-
 _CLAUSE_END = re.compile(r"[;:(]|\.\s|\s[—–]\s|\s--?\s|\bhypothesis\b")
-
 
 _JOINTS = re.compile(r"[_\-./\s]+")
 
-
 _ANYTHING = frozenset({"data", "model"})
 """Names in code that say nothing: every tensor has ``data``."""
-
 
 LONGEST_TEXT = 2000
 """Characters of a description that are read; what it is about is said early."""
@@ -249,10 +242,8 @@ def untried_angles(category: str, descriptions: Iterable[str]) -> list[str]:
 # hand, no Python, names that mean nothing) the description decides, and a change
 # that neither explains is ``other``.
 
-
 ENCLOSING = ("optimizer", "embedding", "data")
 """What all code of a function or class is about, if its name says so."""
-
 
 ARCHITECTURE = "architecture"
 """Every layer has norms, weights and dimensions: such names count only where

@@ -98,14 +98,11 @@ def count_changes(old: Mapping[str, str], new: Mapping[str, str]) -> int | None:
 # --------------------------------------------------------------------
 # Which keys of YAML and JSON texts differ: by lines, since most have one value each.
 
-
 SETTINGS = (".yaml", ".yml", ".json")
 """Endings of files that hold settings."""
 
-
 MOST_LINES = 5000
 """Longer files are data; comparing them takes long and says little."""
-
 
 _KEY = re.compile(r"""["']?([A-Za-z_][\w.-]*)["']?\s*:""")
 
@@ -158,19 +155,15 @@ def _depth(line: str) -> int:
 # Definitions and assignments are matched by name, other statements in order, and
 # what differs is followed down to the smallest part that does.
 
-
 LONGEST_TEXT = 200_000
 """Characters; a longer script was generated and tells nothing."""
-
 
 MOST_IN_ORDER = 400
 """Statements of one block that are matched in order, which takes quadratic time;
 those of a longer one are compared place by place."""
 
-
 MOST_SITES = 200
 """Places that are listed; a rewrite of everything needs no more to be told."""
-
 
 _DEFINITIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
 

@@ -31,7 +31,6 @@ from ratchet.task.edits import applicable_changes
 # So many discards of one constant in a row, and the next value is no news either.
 EXHAUSTED_AFTER = 3
 
-
 QUOTED = 60
 """Characters of a description that are quoted."""
 
@@ -81,16 +80,13 @@ class Knob(Frozen):
 
 _VALUE = r"[-+]?(?:\d[\d.,]*(?:e[-+]?\d+)?(?:\^\d+)?(?:[kmgx%]|/\d+)?|true|false)"
 
-
 _FROM_TO = re.compile(
     rf"(?P<name>.{{1,60}}?)[\s:=]+(?:from\s+)?{_VALUE}\s*(?:->|→|=>|to)\s*(?P<value>{_VALUE})"
     r"(?![\w.])",
     re.IGNORECASE,
 )
 
-
 _SET = re.compile(rf"(?P<name>[\w.\- ]{{1,40}}?)\s*=\s*(?P<value>{_VALUE})(?![\w.])", re.IGNORECASE)
-
 
 _VERBS = re.compile(
     r"^(add|tiny|raise|increase|reduce|lower|decrease|set|change|try|smaller|larger|higher|longer"
@@ -394,10 +390,8 @@ def followed_suggestion(
 # --------------------------------------------------------------------
 # What steering says in words: what to try next, and what to leave alone.
 
-
 SUGGESTED = 5
 """Suggestions that a round leaves for the next."""
-
 
 AVOIDED = 20
 """Notes on what to leave alone; the latest crashes and the most used constants."""

@@ -126,12 +126,12 @@ def judge_mode(config: Config) -> str:
     """``auto`` as decided at the start, so that extending does not re-judge."""
     if config.mode != "auto":
         return config.mode
-    from ratchet.judge.settings import JudgeMode, Settings  # slow to import
+    from ratchet.judge.settings import Mode, Settings  # slow to import
 
     planned = config.rounds * config.candidates
-    short = Settings.for_session(JudgeMode.AUTO, planned).keep_probability
-    gain = Settings.for_session(JudgeMode.GAIN, planned).keep_probability
-    return str(JudgeMode.GAIN if short == gain else JudgeMode.BALANCED)
+    short = Settings.for_session(Mode.AUTO, planned).keep_probability
+    gain = Settings.for_session(Mode.GAIN, planned).keep_probability
+    return str(Mode.GAIN if short == gain else Mode.BALANCED)
 
 
 def _data(
