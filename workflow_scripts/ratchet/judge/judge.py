@@ -28,7 +28,6 @@ STATE_FORMAT = 1
 RETEST_RESOLUTION = 1e-9
 """A retest worth less than this share of the noise floor is worth nothing."""
 
-
 _POINTS, _RAW_WEIGHTS = np.polynomial.hermite_e.hermegauss(11)
 _WEIGHTS = _RAW_WEIGHTS / _RAW_WEIGHTS.sum()
 

@@ -31,7 +31,6 @@ LARGEST_CHANCE = 0.97
 LEAST_DISTANCE = 1e-7
 """The distance never reads as less, so that a chance of improving stays positive."""
 
-
 # How the parameters of a landscape vary between sessions.  Origin: approximate
 # Bayesian computation, 400 accepted draws, against the one published log of 126
 # runs of validation bits per byte; each parameter was drawn uniformly from the
@@ -48,7 +47,6 @@ _FITTED = {
     "harm": (math.log(2e-4), math.log(2e-3), 0.02, 1.29),
     "harm_spread": (0.70, 1.80, 0.29, 1.72),
 }
-
 
 # Correlations of the x; the others are within 0.1 of 0, two standard errors.
 _CORRELATED = {
