@@ -1,8 +1,7 @@
-"""The memory ceiling: what is above it, what that costs, and how it is said."""
+"""Memory ceiling and constraints of the task: what is measured, refused and said."""
 
 from __future__ import annotations
 
-import math
 from types import SimpleNamespace
 
 import pytest
@@ -18,52 +17,7 @@ from ratchet.steps.baseline import require_constraints, require_memory
 from ratchet.steps.judge import broken_constraints, peak_memory, rule_on_case
 from ratchet.task.task import Constraint
 
-SOFT, HARD, NONE = Ceiling(200.0), Ceiling(200.0, hard=True), Ceiling()
-
-
-def test_what_is_above() -> None:
-    assert SOFT.exceeded(200.1)
-    assert not SOFT.exceeded(200.0)
-    assert not SOFT.exceeded(None)
-    assert not NONE.exceeded(1e9)
-    assert HARD.refuses(201.0)
-    assert not SOFT.refuses(1e9)
-    assert not HARD.refuses(None)
-
-
-def test_a_soft_ceiling_charges_only_what_grows_above_it() -> None:
-    assert SOFT.surcharge(400.0, 100.0, 0.01) == pytest.approx(0.03 * math.log(2))
-    assert SOFT.surcharge(400.0, 300.0, 0.01) == pytest.approx(0.03 * math.log(4 / 3))
-    assert SOFT.surcharge(203.0, 100.0, 0.01) == 0.0  # within the tolerance
-    assert SOFT.surcharge(300.0, 400.0, 0.01) == 0.0  # less than before
-    assert SOFT.surcharge(200.0, 100.0, 0.01) == 0.0
-    assert HARD.surcharge(400.0, 100.0, 0.01) == 0.0
-    assert NONE.surcharge(400.0, 100.0, 0.01) == 0.0
-    assert SOFT.surcharge(400.0, 0.0, 0.01) == 0.0
-
-
-def test_words() -> None:
-    assert NONE.words == ""
-    assert HARD.words == "Memory: at most 200 MiB in each run; what needs more is never kept"
-    assert "must improve the metric by more" in SOFT.words
-    assert SOFT.reason(199.0) == ""
-    assert SOFT.reason(250.0) == "needs 250 MiB, above the soft ceiling of 200 MiB"
-    assert HARD.reason(250.0).endswith("above the ceiling of 200 MiB, and cannot be kept")
-
-
-def test_the_price_of_memory_above_a_soft_ceiling() -> None:
-    prices = Prices(per_line=0.0, per_log_memory=0.01)
-    plain = Tariff(prices, noise_sd=0.01, credit_used=0.0, memory_mb=100.0)
-    ceiled = replace(plain, ceiling=SOFT)
-    assert ceiled.threshold(0, 1.5) == plain.threshold(0, 1.5)
-    more = plain.threshold(0, 4.0) + 0.03 * math.log(2)
-    assert ceiled.threshold(0, 4.0) == pytest.approx(more)
-    assert "4.00x memory" in ceiled.words(more, 0, 4.0)
-    free = replace(ceiled, prices=replace(prices, per_log_memory=0.0))
-    assert free.threshold(0, 4.0) == 0.0
-
-
-# ---------------------------------------------------------------- a ruling
+SOFT, HARD = Ceiling(200.0), Ceiling(200.0, hard=True)
 
 
 def summary(megabytes: float | None) -> RunSummary:
@@ -126,9 +80,6 @@ def test_above_a_soft_ceiling_it_is_said() -> None:
     found = rule_on_case(over, 1, tariff, [], one_kept=True)
     assert found.verdict is Verdict.STRONG_KEEP
     assert found.reason.endswith("it needs 250 MiB, above the soft ceiling of 200 MiB")
-
-
-# ---------------------------------------------------------- what is measured
 
 
 def session(kind: str, ceiling: float | None, measured: float | None) -> SimpleNamespace:
