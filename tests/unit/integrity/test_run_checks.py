@@ -1,11 +1,19 @@
-"""Runs beside the baseline's: time, tokens, seeds and memory, without any process."""
+"""Runs beside the baseline's: time, tokens, seeds, memory, and jumps too large to believe."""
 
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from ratchet.base.structs import replace
-from ratchet.integrity.run_checks import RunTrace, charged_mb, unlike_baseline
+from ratchet.integrity.run_checks import (
+    RunTrace,
+    charged_mb,
+    confirms_jump,
+    is_implausible_jump,
+    unlike_baseline,
+)
 from ratchet.task.task import Plausible
 
 LIMITS = Plausible(excess_fraction=0.05, excess_seconds=0.3, tokens="tokens_M", min_tokens=0.02)
@@ -33,22 +41,18 @@ def found(*runs: RunTrace, limits: Plausible | None = LIMITS, budget: float | No
     ],
 )
 def test_time_and_tokens(changes: dict[str, float | None], words: str) -> None:
-    said = found(replace(RUN, **changes))  # type: ignore[arg-type]
+    said = found(replace(RUN, **changes))
     assert said.startswith(words)
     assert bool(said) == bool(words)
 
 
-def test_without_limits_nothing_but_seeds_is_compared() -> None:
+def test_what_is_compared() -> None:
     odd = replace(RUN, seconds=99.0, tokens=None)
     assert found(odd, limits=None) == ""
     assert found(odd, limits=Plausible()) == ""
-
-
-def test_with_a_budget_in_steps_seconds_are_the_models() -> None:
+    # With a budget in steps seconds are the model's.
     assert found(replace(RUN, seconds=99.0), budget=None) == ""
-
-
-def test_a_second_run_is_looked_at_like_the_first() -> None:
+    # A second run is looked at like the first.
     assert "used 9 s" in found(RUN, replace(RUN, seed=8, value=2.81, seconds=9.0))
 
 
@@ -99,3 +103,30 @@ def test_large_memory_has_a_slack_of_its_own() -> None:
     assert charged_mb(usual, RunTrace(2, printed_mb=20_000.0, measured_mb=26_000.0)) == 20_000.0
     assert charged_mb(usual, RunTrace(2, printed_mb=1.0, measured_mb=24_000.0)) == 17_600.0
     assert charged_mb([], RUN) == RUN.printed_mb
+
+
+sizes = st.floats(1e-6, 1e3)
+
+
+def test_a_jump_beyond_everything_seen_is_implausible() -> None:
+    assert is_implausible_jump(0.5, 0.001, [0.01, -0.1])
+    assert not is_implausible_jump(0.2, 0.001, [0.01, -0.1])
+    assert is_implausible_jump(0.021, 0.001, [])
+    assert not is_implausible_jump(0.019, 0.001, [])
+
+
+@given(sizes, st.floats(-1e3, 1e3), st.lists(st.floats(-1e3, 1e3), max_size=5))
+def test_harm_more_to_see_and_the_unit_make_nothing_implausible(
+    noise: float, improvement: float, seen: list[float]
+) -> None:
+    assert not is_implausible_jump(-abs(improvement), noise, seen)
+    found = is_implausible_jump(improvement, noise, seen)
+    assert found <= is_implausible_jump(improvement, noise, [])
+    assert found == is_implausible_jump(improvement * 2, noise * 2, [2 * x for x in seen])
+
+
+def test_a_fresh_run_confirms_or_does_not() -> None:
+    assert confirms_jump(1.0, 1.004, 0.001, 0.5)
+    assert confirms_jump(1.0, 1.1, 0.001, 0.5)
+    assert not confirms_jump(1.0, 1.4, 0.001, 0.5)
+    assert not confirms_jump(1.0, 1.5, 0.001, 0.5)

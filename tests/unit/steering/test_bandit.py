@@ -24,8 +24,6 @@ from ratchet.steering.bandit import (
     score_categories,
 )
 
-PACKAGES = REPO / "workflow_scripts"
-
 
 def trials(**counts: tuple[int, int]) -> list[BanditPull]:
     """So many tried and kept by category, mixed evenly."""
@@ -43,15 +41,11 @@ EXAMPLE = trials(architecture=(12, 8), hyperparams=(18, 6), optimizer=(8, 1), re
 
 
 def test_the_labels_of_the_published_example() -> None:
-    found = {s.category: s for s in score_categories(EXAMPLE)}
-    assert found["architecture"].label == Label.EXPLOIT
-    assert found["hyperparams"].label == Label.NEUTRAL
-    assert found["optimizer"].label == Label.AVOID
-    assert found["regularization"].label == Label.EXPLORE
-    assert found["architecture"].probability == pytest.approx(0.97, abs=0.01)
-    assert found["hyperparams"].probability == pytest.approx(0.41, abs=0.01)
-    assert found["optimizer"].probability == pytest.approx(0.10, abs=0.01)
-    assert found["regularization"].probability is None
+    found = {s.category: (s.label, s.probability) for s in score_categories(EXAMPLE)}
+    assert found["architecture"] == (Label.EXPLOIT, pytest.approx(0.97, abs=0.01))
+    assert found["hyperparams"] == (Label.NEUTRAL, pytest.approx(0.41, abs=0.01))
+    assert found["optimizer"] == (Label.AVOID, pytest.approx(0.10, abs=0.01))
+    assert found["regularization"] == (Label.EXPLORE, None)
 
 
 @pytest.mark.parametrize("category", ["architecture", "hyperparams", "optimizer", "data"])
@@ -86,25 +80,22 @@ def test_a_ranking_holds_every_category_once(
 
 
 def firsts(
-    history: list[BanditPull],
-    mode: SteeringMode,
-    draws: int = 300,
-    known: tuple[str, ...] = CATEGORIES,
+    history: list[BanditPull], mode: SteeringMode, known: tuple[str, ...] = CATEGORIES
 ) -> Counter:
-    return Counter(rank_categories(history, seed, 0.01, mode, known)[0] for seed in range(draws))
+    return Counter(rank_categories(history, seed, 0.01, mode, known)[0] for seed in range(300))
 
 
 def test_success_is_followed_without_starving_the_rest() -> None:
     tried = ("architecture", "hyperparams", "optimizer", "regularization")
-    found = firsts(EXAMPLE, SteeringMode.AUTO, known=tried)
+    found = firsts(EXAMPLE, SteeringMode.AUTO, tried)
     assert found.most_common(1)[0][0] == "architecture"
     assert set(found) == set(tried)
 
 
 def test_the_start_is_a_fair_lot() -> None:
-    found = firsts([], SteeringMode.AUTO, 900)
+    found = firsts([], SteeringMode.AUTO)
     assert set(found) == set(CATEGORIES)
-    assert min(found.values()) > 60
+    assert min(found.values()) > 15
 
 
 def test_exploit_takes_the_best_and_explore_the_least_known() -> None:
@@ -137,7 +128,9 @@ def test_steering_needs_no_heavy_package() -> None:
         "score_categories([BanditPull('data', True, 1.0)] * 9); rank_categories([], 1, 0.1); "
         "sys.exit(bool({'numpy', 'scipy'} & set(sys.modules)))"
     )
-    done = subprocess.run([sys.executable, "-c", code], env={"PYTHONPATH": str(PACKAGES)})
+    done = subprocess.run(
+        [sys.executable, "-c", code], env={"PYTHONPATH": str(REPO / "workflow_scripts")}
+    )
     assert done.returncode == 0
 
 
