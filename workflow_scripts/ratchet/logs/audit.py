@@ -31,10 +31,7 @@ MOST_SEEDS = 20
 """More re-runs of one change cost more than a change that needs them is worth."""
 
 TESTS = {
-    **{
-        mode.value: KEEP_PROBABILITIES[mode]
-        for mode in (Mode.GAIN, Mode.BALANCED, Mode.STRICT)
-    },
+    **{mode.value: KEEP_PROBABILITIES[mode] for mode in (Mode.GAIN, Mode.BALANCED, Mode.STRICT)},
     "strong": CREDIBLE,
 }
 """Least P(better) of the judge's modes, and of what it calls a strong keep."""

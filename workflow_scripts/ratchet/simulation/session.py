@@ -27,7 +27,7 @@ LARGEST_NOISE = 1.0
 
 
 class SimulationPlan(Frozen):
-    """What to simulate; ``noise_sd`` is that of one run, in the metric's unit.
+    """Plan of a simulation; ``noise_sd`` is that of one run, in the metric's unit.
 
     ``baseline_runs`` are made by rules that judge noise.  With
     ``scale_from_baseline`` the judge learns its scale from them, as a session
@@ -194,7 +194,7 @@ class Keeper(Protocol):
 
     @property
     def claimed_gain(self) -> float:
-        """What the rule says was gained since the baseline."""
+        """Gain since the baseline, as the rule believes."""
 
     @property
     def noise_sd(self) -> float | None:
@@ -208,11 +208,11 @@ class Keeper(Protocol):
 
 
 class Rule(Protocol):
-    """How candidates are kept; picklable, so that sessions can be spread out."""
+    """A rule for keeping candidates; picklable, so that sessions can be spread out."""
 
     @property
     def name(self) -> str:
-        """What the user calls it."""
+        """Name on the command line."""
 
     @property
     def summary(self) -> str:
