@@ -21,7 +21,7 @@ from typing import Any
 import ratchet
 from ratchet.base.errors import DataError, InputMissingError
 from ratchet.base.git import call_git
-from ratchet.base.io import Fingerprint, digest, digest_file, read_json, to_json
+from ratchet.base.io import digest, digest_file, read_json, to_json
 from ratchet.base.structs import Frozen, Struct, field, from_json_values
 from ratchet.integrity.seal import (
     GROWING,
@@ -117,14 +117,12 @@ class Findings(Struct):
 
 def session_names(root: Path) -> list[str]:
     """Names of the sessions below ``root``."""
+    folders = (SessionPaths(path.name, root) for path in (root / "results").glob("*"))
     return sorted(
-        path.name for path in (root / "results").glob("*") if _is_session(root, path.name)
+        paths.session
+        for paths in folders
+        if paths.manifest.exists() or paths.baseline.exists() or paths.seal.exists()
     )
-
-
-def _is_session(root: Path, name: str) -> bool:
-    paths = SessionPaths(name, root)
-    return paths.manifest.exists() or paths.baseline.exists() or paths.seal.exists()
 
 
 def verify_sessions(root: Path, names: Sequence[str] = ()) -> Findings:
@@ -185,13 +183,10 @@ def _check_inputs(manifest: Manifest, root: Path, store: StorePaths, findings: F
     entries = {folder / entry.path: entry for entry in (*manifest.fixed, manifest.brief)}
     for path, entry in {**entries, place: manifest.definition}.items():
         copy = findings.name(store.blob(entry.sha256))
-        _compare(path, entry, f"put it back: cp {copy} PLACE", findings)
-    _compare(
-        defined.environment,
-        manifest.environment,
-        "put the lock back as it was, for example: git checkout -- PLACE",
-        findings,
-    )
+        findings.compare(path, entry.sha256, f"put it back: cp {copy} {findings.name(path)}")
+    lock = defined.environment
+    todo = f"put the lock back as it was, for example: git checkout -- {findings.name(lock)}"
+    findings.compare(lock, manifest.environment.sha256, todo)
     for name in edited_files(manifest, folder):
         findings.notes.append(
             f"{findings.name(folder / name)}: not what session {manifest.session!r} started from; "
@@ -201,11 +196,6 @@ def _check_inputs(manifest: Manifest, root: Path, store: StorePaths, findings: F
         findings.notes.append(
             f"session {manifest.session!r} was started by another version of Ratchet's code"
         )
-
-
-def _compare(path: Path, entry: Fingerprint, todo: str, findings: Findings) -> None:
-    place = todo.replace("PLACE", findings.name(path))
-    findings.compare(path, entry.sha256, place)
 
 
 def harness_of(manifest: Manifest, root: Path) -> Path:
