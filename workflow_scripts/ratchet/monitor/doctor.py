@@ -24,20 +24,16 @@ MOST_RETESTS = 0.13
 Simulated sessions of 30 to 300 runs (modes gain, balanced and strict, noise sds of 2e-4
 to 1e-3, worlds where much and where nothing improves) had 0.00 to 0.13."""
 
-
 LEAST_CONFIRMING = 0.03
 """The same in mode guaranteed, runs of the incumbent included: where nothing improves,
 hardly anything is tested."""
-
 
 MOST_CONFIRMING, CONFIRMING_GROWTH = 2.5, 10.0
 """Where much improves, 2.5 per experiment in 8 experiments, 1.5 in 40, 0.5 in 200: not
 more than 10 times the root of their number, since what improves is found early."""
 
-
 HARNESS_SECONDS = 1.0
 """What the workflow adds to an experiment: 0.5 to 1.5 on two cores (``make bench``)."""
-
 
 GUARANTEED = "guaranteed"
 
@@ -175,29 +171,20 @@ def session_outlook(
 
 
 OLDEST_PYTHON = (3, 11)
-
-
 OLDEST_SNAKEMAKE = (9, 27)
-
-
 LEAST_FREE_GB = 0.5
 """Below this a session of some hundred runs may not find room for logs and records."""
-
 
 GOOD_FREE_GB = 5.0
 """Prepared data and sources of a larger task; below, the disk deserves a look."""
 
-
 BUSY_SHARE = 0.05
 """Of a GPU's memory; more is used by somebody, less is the driver's own."""
-
 
 MEND_ISOLATION = {
     "bubblewrap": "apt-get install bubblewrap",
     "landlock": "needs Linux 5.13 or newer with landlock among /sys/kernel/security/lsm",
 }
-
-
 ENVIRONMENT = "make env, then: source .venv/bin/activate"
 
 

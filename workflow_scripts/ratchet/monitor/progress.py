@@ -78,14 +78,11 @@ class JudgedExperiment(NamedTuple):
 START = "start"
 """The step that is named when a session is refused before its first one."""
 
-
 GRACE_SECONDS = 120.0
 """After a limit: to end a run, measure it, start the next step of a busy machine."""
 
-
 HARNESS_SECONDS = 900.0
 """The longest silence without a run or a call: a graph of thousands of rounds, a report."""
-
 
 PREPARE_SECONDS = 24 * 3600.0
 """What a task's preparation may take."""
@@ -351,8 +348,6 @@ def _failed(s: SessionStanding, event: Event) -> None:
 
 
 _PAGES = {"evolved": "evolve.html", "audited": "audit.html"}
-
-
 _HANDLERS: dict[str, Callable[[SessionStanding, Event], SessionStanding | None]] = {
     "session_started": _started,
     "resumed": _resumed,
@@ -499,11 +494,7 @@ def seconds_left(events: Sequence[Event], standing: SessionStanding, now: float)
 
 
 Facts = Mapping[str, Any]
-
-
 LONGEST_NAME = 80
-
-
 DOING = {
     "prepare": "preparing inputs",
     "baseline": "measuring the baseline",

@@ -47,8 +47,6 @@ _COLOURS = {
     "TAMPERED": "31",
     "remeasured": "31",  # of these only an alarm is shown
 }
-
-
 _WIDTH = 44
 
 
@@ -187,21 +185,12 @@ def _cut(text: str) -> str:
 
 
 Facts = Mapping[str, Any]
-
-
 REFRESH_SECONDS = 5
-
-
 SHOWN_VERDICTS = 20
-
 
 # No page follows an event that says nothing to people.
 _SILENT = {"audit_read", "agent_answered", "notify_failed"}
-
-
 _GLYPHS = {"keep": "●", "discard": "○", "crash": "✕"}
-
-
 STYLE = """
 * { box-sizing: border-box; } html { color-scheme: light dark; }
 body { margin: 0; background: var(--page); color: var(--ink); overflow-wrap: anywhere;

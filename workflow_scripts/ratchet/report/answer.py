@@ -8,7 +8,6 @@ from ratchet.base.text import DASH, format_duration, format_number, format_perce
 from ratchet.records.records import StopReason
 
 Facts = dict[str, Any]
-
 STOPPED = {
     StopReason.TARGET: "the target was reached",
     StopReason.DEADLINE: "the deadline passed",

@@ -157,8 +157,6 @@ def audit_method(facts: Facts) -> list[dict[str, str]]:
 
 
 Make = Callable[[Facts, Frame], Spec | None]
-
-
 KINDS = {
     "log": ("circle", LIGHT["baseline"]),
     "holds": ("diamond", LIGHT["keep"]),
@@ -170,7 +168,6 @@ KINDS = {
     "here": ("diamond", LIGHT["keep"]),
 }
 """Shape and colour of a point by what it is."""
-
 
 BEYOND = ("triangle-left", "triangle-right")
 
@@ -450,11 +447,7 @@ def _words(rows: list[Row], y: Spec, frame: Frame, heading: str) -> list[Spec]:
 
 
 MOST_PROBLEMS = 50
-
-
 MARKS = {"holds": "✓", "fails": "!", "undecided": "?", "log": "≈", "none": "○"}
-
-
 CHIPS = {
     "holds": ("keep", "●"),
     "does not hold": ("crash", "✕"),

@@ -57,14 +57,9 @@ from ratchet.task.task import SEED
 
 
 REASON_LIMIT = 600
-
-
 LOG_LIMIT = 1_500
-
-
 LOGS = 30
 """The last refusals whose logs are shown; the session's folder has all."""
-
 
 WORDS = {
     CallOutcome.NO_PROPOSAL: "no proposal",
@@ -136,7 +131,6 @@ def _log(call: AgentCall, records: SessionRecords) -> str | None:
 
 REFS = "refs/ratchet/experiments"
 """Where a session's repository names the commit of every experiment."""
-
 
 PLACE = "again"
 """Folder, beside results and store, where the commands work."""
@@ -263,8 +257,6 @@ def alarm_remark(check: Facts, decimals: int) -> str:
 
 
 MOST_FLAGS = 200
-
-
 MOST_DEVIATIONS = 50
 
 
@@ -475,8 +467,6 @@ def _gaps(runs: Sequence[Facts]) -> list[tuple[float, float]]:
 
 # Findings of one edit that are listed; an edit with more is odd enough as it is.
 NOTES_SHOWN = 20
-
-
 AS_RULED = (
     *("mean", "incumbent", "delta", "delta_sd", "gain", "confidence", "memory_mb", "price"),
     *("net_lines", "changes", "memory_ratio", "pareto", "pareto_low", "pareto_high"),
@@ -568,7 +558,6 @@ def crash_classes(tried: list[Facts]) -> list[Facts]:
 
 
 FORMAT = 1
-
 
 # A brief of 200 kB would be a book.
 PROGRAM_LIMIT = 200_000

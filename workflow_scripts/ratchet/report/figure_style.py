@@ -18,8 +18,6 @@ from ratchet.report.inputs import Facts
 # Tukey's fence: further than this many interquartile ranges outside the
 # quartiles a point says nothing that "far off" does not say as well.
 FENCE = 1.5
-
-
 MARGIN = 0.08
 
 
@@ -114,21 +112,14 @@ def place_labels(
 
 
 Spec = dict[str, Any]
-
-
 Row = dict[str, Any]
-
-
 SCHEMA = "https://vega.github.io/schema/vega-lite/v6.json"
-
 
 # Comes with the renderer, so pictures look alike on a machine without fonts.
 FONT = "Liberation Sans, Arial, Helvetica, sans-serif"
 
-
 # Average width of a character of the font, as a share of its size.
 CHARACTER_WIDTH = 0.52
-
 
 # From here on a number with its separators is broader than the room beside an axis.
 LARGE = 1e6

@@ -72,17 +72,9 @@ LANES = (
     ("incumbent", "keep"),
     ("confirmation", "champion"),
 )
-
-
 LANE_HEIGHT = 24
-
-
 SCHEDULE_WIDE = Frame(width=880, height=0, left=104, right=34, top=10, bottom=44)
-
-
 SCHEDULE_NARROW = Frame(width=236, height=0, left=100, right=24, top=10, bottom=44)
-
-
 UNITS = (("hours", 3600.0, 2 * 3600.0), ("minutes", 60.0, 120.0), ("seconds", 1.0, 0.0))
 
 
@@ -143,22 +135,14 @@ def _bar(run: Facts, size: float, lanes: list[str]) -> Row:
 
 
 ROW_HEIGHT = 20
-
-
 MOST_ROWS = 40
-
 
 # Rows that were not kept, beside the kept ones: enough to see the boundary.
 NEAR_MISSES = 12
 
-
 # Room per character, for browsers whose font is broader than the renderer's.
 WIDEST = 0.6
-
-
 FOREST_WIDE = Frame(width=660, height=0, left=290, right=68, top=26, bottom=44)
-
-
 FOREST_NARROW = Frame(width=158, height=0, left=132, right=70, top=26, bottom=44)
 
 
@@ -286,10 +270,7 @@ def _words(rows: list[Row], y: Spec, frame: Frame) -> list[Spec]:
 
 
 PARETO_WIDE = Frame(width=900, height=320, top=40, right=40, labels=12)
-
-
 PARETO_NARROW = Frame(width=276, height=260, left=60, right=20, top=64, labels=5, legend_columns=2)
-
 
 # Name, shape, colour and area, in drawing order.
 PARETO_CLASSES = (
@@ -298,8 +279,6 @@ PARETO_CLASSES = (
     ("baseline, dominated", "triangle-up", "baseline", 80),
     ("on the front", "diamond", "champion", 110),
 )
-
-
 PARETO_LABEL_CHARACTERS = 24
 
 
@@ -457,7 +436,6 @@ CROSS = (
     "L1,0.68L0.68,1L0,0.32L-0.68,1L-1,0.68L-0.32,0Z"
 )
 
-
 # Name, shape, colour and area (None: depends on their number), in drawing order.
 PROGRESS_CLASSES = (
     ("discarded", "circle", "discard", None),
@@ -469,20 +447,10 @@ PROGRESS_CLASSES = (
     ("baseline, fresh seeds", "cross", "baseline", 110),
     ("champion, fresh seeds", "diamond", "champion", 130),
 )
-
-
 LABEL_ANGLE = 30
-
-
 PROGRESS_LABEL_CHARACTERS = 28
-
-
 PROGRESS_WIDE = Frame(width=940, height=360, top=36)
-
-
 PROGRESS_NARROW = Frame(width=292, height=280, left=60, right=8, top=84, labels=4, legend_columns=2)
-
-
 SHARED = Frame(width=706, height=300, right=24, top=104, bottom=46, legend_columns=4, title=True)
 
 

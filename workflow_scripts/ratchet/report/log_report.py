@@ -152,11 +152,8 @@ def log_method(facts: Facts) -> list[dict[str, str]]:
 
 
 MB_PER_GB = 1024
-
-
 MOST_PROBLEMS = 50
 """Lines that could not be understood, shown one by one."""
-
 
 _EMPTY = (
     "round hypothesis diff source lines_added lines_removed retried_as retry_of proposer "

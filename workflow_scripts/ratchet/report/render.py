@@ -74,18 +74,14 @@ COLUMNS = (
 )
 """Key, heading and whether it is shown unless somebody chooses otherwise."""
 
-
 LOGGED = (("logged", "Logged", True), ("agent", "Agent", False), ("line", "Line", False))
 """What a row of somebody else's log has beside these."""
-
 
 UNLOGGED = frozenset({"runs", "price", "pareto", "seconds", "round"})
 """Columns that no such log can fill."""
 
-
 WORDED = frozenset({"category", "interval", "strict", "pareto", "commit", "logged", "agent"})
 """Columns of words, which are aligned left."""
-
 
 RANKS = {
     verdict: place
@@ -95,13 +91,8 @@ RANKS = {
 }
 """The order of verdicts."""
 
-
 Cell = tuple[str, str, float | int | None]
-
-
 Columns = tuple[tuple[str, str, bool], ...]
-
-
 _FILLED = {
     "memory": "memory_mb",
     "lines": "lines_added",
@@ -192,14 +183,8 @@ def column_style(chosen: Columns = COLUMNS) -> str:
 
 
 _COLOUR_DRAWN = re.compile(r'(fill|stroke)="(#[0-9a-f]{6}|white)"')
-
-
 _SIZE = re.compile(r'^(<svg [^>]*?)width="\d+(?:\.\d+)?" height="\d+(?:\.\d+)?"')
-
-
 _LONG = re.compile(r"(?<![#\w])(-?\d+\.\d\d)\d+")
-
-
 _ROLES_DRAWN = {colour: name for name, colour in LIGHT.items()}
 
 
@@ -299,14 +284,9 @@ def fill_page(
 ZOOM = "zoom"
 """Name of the selection that moves and scales the horizontal axis."""
 
-
 # Only with Ctrl, so that the wheel still scrolls the page.
 WHEEL = "wheel![event.ctrlKey]"
-
-
 _ROLES_INTERACTIVE = {colour: name for name, colour in LIGHT.items()}
-
-
 _COLOUR_INTERACTIVE = re.compile(r'"(#[0-9a-f]{6})"')
 
 
@@ -396,17 +376,9 @@ def _variable(match: re.Match[str]) -> str:
 
 
 FOLDER = resources.files("ratchet.report")
-
-
 VENDOR = FOLDER / "vendor"
-
-
 _IMPORT = re.compile(r"^import \{([^}]*)\} from 'vega-util';$", re.MULTILINE)
-
-
 _EXPORT = re.compile(r"^export \{ (\w+) as (\w+) \};$", re.MULTILINE)
-
-
 _MAP = re.compile(r"^//# sourceMappingURL=.*$", re.MULTILINE)
 
 
@@ -473,20 +445,16 @@ def _text(name: str) -> str:
 # Twice the logical pixels: 1600 wide, sharp on any screen.
 PNG_SCALE = 2
 
-
 # A page is to open at once, also over a slow line: under 2 MB for 200 experiments
 # and under 5 MB for 1,000.
 SMALL_SESSION, SMALL_PAGE, PER_EXPERIMENT = 200, 1_990_000, 3_750
-
 
 # About what the page weighs without diffs and logs, by itself and per experiment; what
 # is left is theirs, and cut again, so many times at most, where the page is too large.
 FRAME, ROW, CUTS = 720_000, 3_000, 4
 
-
 # From here on figures are drawn once, not for narrow windows too.
 MANY = 300
-
 
 # Logs give way first: a diff says what was tried, a log only how it went.
 STEPS = (
@@ -500,11 +468,7 @@ STEPS = (
     ("diff", 300),
     ("hypothesis", 0),
 )
-
-
 GLYPHS = {"keep": "●", "discard": "○", "crash": "✕", None: "…"}
-
-
 ANSWER_GLYPHS = {
     "confirmed": "✓",
     "unfinished": "…",
@@ -512,8 +476,6 @@ ANSWER_GLYPHS = {
     "no_interval": "?",
     "estimated": "≈",
 }
-
-
 Drawn = dict[str, list[tuple[Markup, Spec]]]
 
 

@@ -16,10 +16,8 @@ from ratchet.steering.suggestions import ALPHA, POWER, detectable_gain
 STRICT_LEVEL = 0.05
 """Chance of even one false survivor in a session where nothing improves."""
 
-
 SEEDS = (1, 2, 3, 4, 6, 8, 10, 20)
 """Runs per side in the table of what more of them would buy."""
-
 
 # Two-sided 95 % of a normal distribution.
 NORMAL_95 = 1.959964
