@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from math import fsum
 from statistics import fmean, stdev
 from typing import Any
 
 from ratchet.base.structs import Frozen, field
-from ratchet.base.text import decimals_for, one_line_label
+from ratchet.base.templates import fill_template
+from ratchet.base.text import decimals_for, format_number, format_percent, one_line_label
 from ratchet.records.history import History
 from ratchet.records.records import Direction, Manifest, Outcome, RunSummary
 from ratchet.records.store import RunRecord
@@ -68,6 +70,21 @@ class SessionRecords(Frozen):
     integrity: Integrity | None = None
     program: str | None = None
     recipe: Recipe | None = None
+
+
+def metric_text(facts: Facts, value: float | None, *, signed: bool = False) -> str:
+    """A value of the metric with the decimals of this report."""
+    return format_number(value, facts["metric"]["decimals"], signed=signed)
+
+
+def method_entries(template: str, **values: Any) -> list[dict[str, str]]:
+    """How to read a report: ``term`` and ``text`` of each entry of a template."""
+    text = fill_template(__file__, template, percent=format_percent, number=format_number, **values)
+    _, *parts = re.split(r"\n\n## (.+)\n", f"\n{text}")
+    return [
+        {"term": term, "text": " ".join(words.split())}
+        for term, words in zip(parts[::2], parts[1::2], strict=True)
+    ]
 
 
 def metric_facts(
