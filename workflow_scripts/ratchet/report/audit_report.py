@@ -33,7 +33,7 @@ from ratchet.report.figure_style import (
     shorten_label,
     tick_axis,
 )
-from ratchet.report.figures import FOREST_NARROW, FOREST_WIDE, ROW_HEIGHT, WIDEST
+from ratchet.report.figures import FOREST_NARROW, FOREST_WIDE, ROW_HEIGHT, WIDEST, side_words
 from ratchet.report.inputs import Facts, method_entries
 from ratchet.report.render import (
     data_block,
@@ -362,31 +362,9 @@ def _layers(rows: list[Row], axis: Axis, frame: Frame, count: int) -> list[Spec]
             {"type": "point", "filled": True, "size": 56, "opacity": 1},
             {"x": {**x, "field": "value"}, "y": y, "color": colour, "shape": shape},
         ),
-        *_words(first, y, frame, axis.heading or "P(better)"),
+        *side_words(first, y, frame, "right", axis.heading or "P(better)"),
     ]
     return [each for each in layers if each["data"]["values"]]
-
-
-def _words(rows: list[Row], y: Spec, frame: Frame, heading: str) -> list[Spec]:
-    """What stands left and right of the rows."""
-    words = {"type": "text", "fontSize": frame.font - 1, "color": LIGHT["ink"]}
-    return [
-        mark_layer(
-            rows,
-            {**words, "align": "right", "dx": -10},
-            {"x": {"value": 0}, "y": y, "text": {"field": "label", "type": "nominal"}},
-        ),
-        mark_layer(
-            rows,
-            {**words, "align": "left", "dx": 10},
-            {"x": {"value": "width"}, "y": y, "text": {"field": "right", "type": "nominal"}},
-        ),
-        mark_layer(
-            [{"text": heading}],
-            {**words, "align": "left", "dx": 10, "color": LIGHT["muted"]},
-            {"x": {"value": "width"}, "y": {"value": -12}, "text": {"field": "text"}},
-        ),
-    ]
 
 
 # --------------------------------------------------------------------
