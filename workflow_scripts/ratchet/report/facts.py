@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import datetime
 import shlex
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from math import fsum
-from statistics import fmean
+from statistics import fmean, stdev
 from typing import Any
 
 from ratchet.base import text
@@ -25,27 +25,24 @@ from ratchet.base.text import (
 )
 from ratchet.records.history import History, Trial, name_of
 from ratchet.records.records import (
-    AgentCall,
     CallOutcome,
     Confirmation,
     Manifest,
+    Outcome,
     Proposals,
     RoundVerdict,
     RunSummary,
     SessionState,
     Suggestion,
 )
+from ratchet.records.store import RunRecord
 from ratchet.report.answer import STOPPED, session_answer, session_method
 from ratchet.report.inputs import (
     Facts,
+    Integrity,
     Recipe,
     SessionRecords,
-    measured_values,
     metric_facts,
-    replicate_spread,
-    run_facts,
-    total_of_runs,
-    train_seconds,
 )
 from ratchet.report.statistics import NORMAL_95, front_facts, mark, more_seeds, strict_keeps
 from ratchet.steering.bandit import CategoryScore
@@ -95,31 +92,23 @@ def agent_calls(records: SessionRecords) -> Facts | None:
     }
 
 
-def _refusals(made: Proposals, records: SessionRecords) -> list[Facts]:
+def _refusals(made: Proposals, records: SessionRecords) -> Iterator[Facts]:
     """The calls of one round that led to nothing, and what came of each."""
     later = {c.slot: c.experiment for c in made.calls if c.outcome is CallOutcome.PROPOSED}
-    found = []
     for place, call in enumerate(made.calls):
         if call.outcome is CallOutcome.PROPOSED:
             continue
         again = any(other.slot == call.slot for other in made.calls[place + 1 :])
-        found.append(
-            {
-                "round": made.round,
-                "agent": one_line_label(call.agent, 60),
-                "attempt": call.attempt,
-                "outcome": WORDS[call.outcome],
-                "reason": one_line_label(call.reason, REASON_LIMIT),
-                "sent_back": again,
-                "experiment": later.get(call.slot) if again else None,
-                "log_tail": _log(call, records),
-            }
-        )
-    return found
-
-
-def _log(call: AgentCall, records: SessionRecords) -> str | None:
-    return tail_text(records.agent_logs.get(call.log, ""), LOG_LIMIT) or None
+        yield {
+            "round": made.round,
+            "agent": one_line_label(call.agent, 60),
+            "attempt": call.attempt,
+            "outcome": WORDS[call.outcome],
+            "reason": one_line_label(call.reason, REASON_LIMIT),
+            "sent_back": again,
+            "experiment": later.get(call.slot) if again else None,
+            "log_tail": tail_text(records.agent_logs.get(call.log, ""), LOG_LIMIT) or None,
+        }
 
 
 # --------------------------------------------------------------------
@@ -239,16 +228,13 @@ def _price(e: Facts, decimals: int) -> str:
 
 def alarm_remark(check: Facts, decimals: int) -> str:
     """The sentence for a re-measurement that raised the alarm."""
-    expected, value = (
-        format_number(check["expected"], decimals),
-        format_number(check["value"], decimals),
+    expected, sd, value = (
+        format_number(check[name], decimals) for name in ("expected", "sd", "value")
     )
-    name = name_of(check["number"])
     return (
-        f"The incumbent moved: before round {check['round']}, {name} was expected at {expected} ± "
-        f"{format_number(check['sd'], decimals)} and measured {value} "
-        f"(z = {format_number(check['z'], 1)}). The "
-        "machine or the data may have changed."
+        f"The incumbent moved: before round {check['round']}, {name_of(check['number'])} was "
+        f"expected at {expected} ± {sd} and measured {value} "
+        f"(z = {format_number(check['z'], 1)}). The machine or the data may have changed."
     )
 
 
@@ -265,50 +251,35 @@ def soundness_facts(records: SessionRecords, tried: list[Facts], checks: list[Fa
 
     ``intact`` is ``None`` where nothing was hashed again.
     """
-    found = records.integrity
-    flags = [*_limits(records), *_drift(checks)]
-    for e in tried:
-        flags += [_flag(e["number"], words) for words in _of_experiment(e)]
+    found = records.integrity or Integrity()
+    flags = [{"number": number, "text": words} for number, words in _flags(records, tried, checks)]
     return {
-        "intact": None if found is None else not found.deviations,
-        "checked": [] if found is None else [one_line_label(line) for line in found.checked],
-        "deviations": []
-        if found is None
-        else [one_line_label(line, 600) for line in found.deviations[:MOST_DEVIATIONS]],
-        "deviations_in_all": 0 if found is None else len(found.deviations),
+        "intact": None if records.integrity is None else not found.deviations,
+        "checked": [one_line_label(line) for line in found.checked],
+        "deviations": [one_line_label(line, 600) for line in found.deviations[:MOST_DEVIATIONS]],
+        "deviations_in_all": len(found.deviations),
         "flags": flags[:MOST_FLAGS],
         "flags_in_all": len(flags),
     }
 
 
-def _flag(number: int | None, words: str) -> Facts:
-    return {"number": number, "text": words}
-
-
-def _of_experiment(e: Facts) -> list[str]:
-    said = []
-    if e["verdict"] == "TAMPERED":
-        said.append(f"TAMPERED: {e['reason']}")
-    if e["quarantined"]:
-        said.append("quarantined: larger than everything seen before")
-    return [*said, *e["notes"]]
-
-
-def _limits(records: SessionRecords) -> list[Facts]:
-    """What could not be enforced on this machine."""
-    found = sorted({line for d in records.runs.values() for line in d.unenforced})
-    said = [_flag(None, f"not enforced on this machine: {one_line_label(line)}") for line in found]
+def _flags(
+    records: SessionRecords, tried: list[Facts], checks: list[Facts]
+) -> Iterator[tuple[int | None, str]]:
+    """What could not be enforced, moves of the incumbent, and findings, by experiment."""
+    for line in sorted({line for d in records.runs.values() for line in d.unenforced}):
+        yield None, f"not enforced on this machine: {one_line_label(line)}"
     if any(d.isolation == "none" for d in records.runs.values()):
-        said.append(_flag(None, "runs were ordinary processes, not isolated"))
-    return said
-
-
-def _drift(checks: list[Facts]) -> list[Facts]:
-    return [
-        _flag(c["number"] or None, f"the incumbent moved before round {c['round']} (alarm)")
-        for c in checks
-        if c["alarm"]
-    ]
+        yield None, "runs were ordinary processes, not isolated"
+    for c in checks:
+        if c["alarm"]:
+            yield c["number"] or None, f"the incumbent moved before round {c['round']} (alarm)"
+    for e in tried:
+        if e["verdict"] == "TAMPERED":
+            yield e["number"], f"TAMPERED: {e['reason']}"
+        if e["quarantined"]:
+            yield e["number"], "quarantined: larger than everything seen before"
+        yield from ((e["number"], note) for note in e["notes"])
 
 
 # --------------------------------------------------------------------
@@ -459,6 +430,46 @@ def _gaps(runs: Sequence[Facts]) -> list[tuple[float, float]]:
             gaps.append((free_from, run["start"] - free_from))
         free_from = max(free_from, run["end"])
     return gaps
+
+
+# --------------------------------------------------------------------
+# Single runs
+
+
+def measured_values(runs: Iterable[RunSummary]) -> list[float]:
+    """The metric of every run that has one."""
+    return [r.value for r in runs if r.outcome is Outcome.OK and r.value is not None]
+
+
+def train_seconds(record: RunRecord) -> float | None:
+    """What a run reports to have trained."""
+    return record.metrics.get("training_seconds")
+
+
+def run_facts(run: RunSummary, records: SessionRecords) -> Facts:
+    """One run as the report shows it."""
+    record = records.runs.get(run.key)
+    return {
+        "key": run.key,
+        "seed": run.seed,
+        "outcome": run.outcome.value,
+        "reason": one_line_label(run.reason),
+        "value": run.value,
+        "memory_mb": run.memory_mb,
+        "train_seconds": train_seconds(record) if record else None,
+        "wall_seconds": record.wall_seconds if record else None,
+    }
+
+
+def total_of_runs(
+    records: SessionRecords,
+    runs: Iterable[RunSummary],
+    seconds: Callable[[RunRecord], float | None],
+) -> float | None:
+    """Sum over distinct runs; ``None`` as soon as one run did not measure it."""
+    found = [records.runs.get(key) for key in sorted({r.key for r in runs})]
+    known = [s for record in found if record and (s := seconds(record)) is not None]
+    return fsum(known) if known and len(known) == len(found) else None
 
 
 # --------------------------------------------------------------------
@@ -628,12 +639,19 @@ def _gpu_utilisation(records: SessionRecords) -> float | None:
 
 def _baseline(records: SessionRecords) -> Facts:
     base = records.history.baseline
-    runs = [run_facts(r, records) for r in base.runs]
+    return {"commit": base.commit, "source": base.source, **_replicates(base.runs, records)}
+
+
+def _replicates(runs: Sequence[RunSummary], records: SessionRecords) -> Facts:
+    """Runs of one code: number, values, mean, standard deviation, and each of them."""
+    values = measured_values(runs)
     return {
-        "commit": base.commit,
-        "source": base.source,
-        **replicate_spread(base.runs),
-        "runs": runs,
+        "n": len(values),
+        "failed": len(runs) - len(values),
+        "values": values,
+        "mean": fmean(values) if values else None,
+        "sd": stdev(values) if len(values) > 1 else None,
+        "runs": [run_facts(run, records) for run in runs],
     }
 
 
@@ -723,14 +741,8 @@ def _confirmation(records: SessionRecords, tried: list[Facts]) -> Facts | None:
     return {
         "champion": found.champion,
         "description": names.get(found.champion),
-        "baseline": {
-            **replicate_spread(found.baseline_runs),
-            "runs": [run_facts(r, records) for r in found.baseline_runs],
-        },
-        "challenger": {
-            **replicate_spread(found.champion_runs),
-            "runs": [run_facts(r, records) for r in found.champion_runs],
-        },
+        "baseline": _replicates(found.baseline_runs, records),
+        "challenger": _replicates(found.champion_runs, records),
         "level": found.level,
         "gain": found.gain,
         "low": found.low,
@@ -744,12 +756,10 @@ def _audit(found: Confirmation) -> Facts | None:
     """The same comparison on data that the search never saw, where there are such."""
     if found.audit_gain is None:
         return None
+    sides = {"baseline": found.baseline_runs, "challenger": found.champion_runs}
     means = {
-        name: fmean([run.audit for run in runs if run.audit is not None])
-        for name, runs in (
-            ("baseline", found.baseline_runs),
-            ("challenger", found.champion_runs),
-        )
+        name: fmean(run.audit for run in runs if run.audit is not None)
+        for name, runs in sides.items()
     }
     return {
         **means,
