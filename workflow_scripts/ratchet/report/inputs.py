@@ -1,4 +1,4 @@
-"""What a report is made of, and how single runs are shown."""
+"""What a report is made of, and the words that all reports share."""
 
 from __future__ import annotations
 

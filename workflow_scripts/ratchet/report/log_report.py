@@ -22,7 +22,7 @@ from ratchet.logs.table import LogRow, RowStatus
 from ratchet.records.records import Status
 from ratchet.report.facts import AS_RULED, advice, counts, crash_classes, interval
 from ratchet.report.inputs import Facts, method_entries, metric_facts, metric_text
-from ratchet.report.statistics import front_facts, mark, more_seeds, strict_keeps
+from ratchet.report.statistics import front_facts, more_seeds, strict_keeps
 
 # --------------------------------------------------------------------
 # What a report says of a log that Ratchet did not write: the answer and the method.
@@ -121,7 +121,6 @@ def log_facts(log: LogSession) -> Facts:
     baseline = _baseline(log)
     rows = [_row(log, place) for place in range(len(every.rows))]
     tried = [e for e in rows if e["verdict"] is not None]
-    mark(tried, sign)
     facts: Facts = {
         "format": 1,
         "log": _about(log, tried),
