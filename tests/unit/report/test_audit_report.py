@@ -50,44 +50,27 @@ def run(seed: int, value: float | None) -> RunSummary:
 
 def reruns(facts: dict[str, Any]) -> dict[str, Any]:
     """Verdicts on the log's kept changes, one of every standing."""
-    lines = [change["line"] for change in facts["changes"]]
-    sides = tuple(run(seed, 0.99) for seed in (1, 2)), tuple(run(seed, 0.98) for seed in (1, 2))
-    held = [
-        HeldChange(
-            line,
-            "abc",
-            HOSTILE,
-            KeptStanding.UNDECIDED,
-            2,
-            "",
-            1e-3,
-            -1e-3,
-            3e-3,
-            0.7,
-            5e-4,
-            3e-4,
-            2,
-        )
-        for line in lines[:-3]
-    ]
+    *first, holds, fails, lost = (change["line"] for change in facts["changes"])
+    before, after = (tuple(run(seed, value) for seed in (1, 2)) for value in (0.99, 0.98))
+    unsure = 2, "", 1e-3, -1e-3, 3e-3, 0.7, 5e-4, 3e-4, 2
+    held = [HeldChange(line, "abc", HOSTILE, KeptStanding.UNDECIDED, *unsure) for line in first]
     held += [
         HeldChange(
-            lines[-3], "abc", HOSTILE, KeptStanding.HOLDS, 2, "",
+            holds, "abc", HOSTILE, KeptStanding.HOLDS, 2, "",
             0.01, 0.009, 0.011, 0.99, 0.01, 3e-4,
-            parent_line=2, parent_runs=sides[0], child_runs=sides[1], notes=(HOSTILE,),
+            parent_line=2, parent_runs=before, child_runs=after, notes=(HOSTILE,),
         ),
         HeldChange(
-            lines[-2], "abd", "luck", KeptStanding.FAILS, 2, "", 0.0, None, None, 0.2, 0.0, 3e-4
+            fails, "abd", "luck", KeptStanding.FAILS, 2, "", 0.0, None, None, 0.2, 0.0, 3e-4
         ),
         HeldChange(
-            lines[-1], "abe", "lost", KeptStanding.NOT_RUN, 2, HOSTILE, parent_commit="f" * 40,
-            parent_runs=sides[0][:1], child_runs=(run(1, None),),
+            lost, "abe", "lost", KeptStanding.NOT_RUN, 2, HOSTILE, parent_commit="f" * 40,
+            parent_runs=before[:1], child_runs=(run(1, None),),
         ),
     ]  # fmt: skip
     found = AuditVerdicts(
-        "again", HOSTILE, "val_bpb", "a machine", len(lines), tuple(held), count_standings(held),
-        9, 3e-4,
-        4, Distance(0.01, 0.009, 0.011, 2, lines[-2]),
+        "again", HOSTILE, "val_bpb", "a machine", len(held), tuple(held), count_standings(held),
+        9, 3e-4, 4, Distance(0.01, 0.009, 0.011, 2, fails),
     )  # fmt: skip
     return {**facts, "reruns": {**to_json_values(found), "sentence": found.sentence}}
 

@@ -15,51 +15,21 @@ from ratchet.report.tournament_report import (
 )
 
 EVIL = "<script>alert('x')</script>\u202e"
+FOUND = {"gain": 0.1, "confidence": 0.97, "runs": 2}
 ROW: dict[str, Any] = {
-    "rank": 1,
-    "competitor": "fast",
-    "session": "s.fast",
-    "branch": "ratchet/s.fast",
-    "strategy": EVIL,
-    "mean": 1.25,
-    "low": 1.2,
-    "high": 1.3,
-    "gain": 0.2,
-    "own_wins": 1,
-    "adopted_wins": 1,
-    "wins_adopted_elsewhere": 0,
-    "expected_false_keeps": 0.125,
-    "runs": 6,
-    "crashes": 1,
-    "stop": "exhausted",
-    "detail": EVIL,
+    **{"rank": 1, "competitor": "fast", "session": "s.fast", "branch": "ratchet/s.fast"},
+    **{"strategy": EVIL, "mean": 1.25, "low": 1.2, "high": 1.3, "gain": 0.2},
+    **{"own_wins": 1, "adopted_wins": 1, "wins_adopted_elsewhere": 0},
+    **{"expected_false_keeps": 0.125, "runs": 6, "crashes": 1, "stop": "exhausted", "detail": EVIL},
     "trajectory": [{"runs": 0, "mean": 1.45}, {"runs": 6, "mean": 1.25}],
 }
 KEEP = {
-    "experiment": 2,
-    "commit": "a" * 40,
-    "description": EVIL,
-    "category": "other",
-    "origin": "s.slow#3",
-    "gain": 0.1,
-    "confidence": 0.97,
-    "runs": 2,
+    **{"experiment": 2, "commit": "a" * 40, "description": EVIL, "category": "other"},
+    **{"origin": "s.slow#3", **FOUND},
 }
-PASSED = {
-    "round": 1,
-    "origin": "s.slow#3",
-    "recipient": "fast",
-    "description": EVIL,
+OFFER = {
+    **{"round": 1, "origin": "s.slow#3", "recipient": "fast", "description": EVIL},
     "gain_there": 0.1,
-    "fate": "kept",
-    "detail": "",
-    "retest": {
-        "experiment": 2,
-        "verdict": "STRONG_KEEP",
-        "gain": 0.1,
-        "confidence": 0.97,
-        "runs": 2,
-    },
 }
 FACTS: dict[str, Any] = {
     "session": "s",
@@ -73,8 +43,11 @@ FACTS: dict[str, Any] = {
     "leaderboard": [ROW, {**ROW, "rank": 2, "competitor": "slow", "stop": None}],
     "lineage": {"fast": [KEEP], "slow": []},
     "pollinations": [
-        PASSED,
-        {**PASSED, "fate": "conflict", "detail": "both set RATE", "retest": PASSED["retest"]},
+        {
+            **{**OFFER, "fate": "kept", "detail": ""},
+            "retest": {"experiment": 2, "verdict": "STRONG_KEEP", **FOUND},
+        },
+        {**OFFER, "fate": "conflict", "detail": "both set RATE"},
     ],
     "champion": {
         "competitor": "fast",
@@ -82,7 +55,6 @@ FACTS: dict[str, Any] = {
         "confirmation": {"gain": 0.19, "low": 0.1, "high": 0.28, "detail": ""},
     },
 }
-del FACTS["pollinations"][1]["retest"]
 
 
 def test_everything_is_on_the_page_and_escaped() -> None:
@@ -110,27 +82,20 @@ def test_a_better_value_is_drawn_higher() -> None:
     assert last > first
 
 
-CONFIRMED = FACTS["champion"]
+def confirmed(gain: float | None, low: float | None, high: float | None = None) -> dict[str, Any]:
+    found = {"gain": gain, "low": low, "high": high, "detail": "a run failed"}
+    return {**FACTS["champion"], "confirmation": found}
 
 
 @pytest.mark.parametrize(
     ("champion", "words"),
     [
-        (CONFIRMED, "better by 0.19 with fresh seeds (95 % interval 0.1 to 0.28)"),
+        (FACTS["champion"], "better by 0.19 with fresh seeds (95 % interval 0.1 to 0.28)"),
         (None, "fast leads with val_loss 1.25; nothing is confirmed"),
-        ({**CONFIRMED, "experiment": 0}, "the baseline is the best so far"),
-        (
-            {**CONFIRMED, "confirmation": {"gain": 0.1, "low": -0.1, "high": 0.3, "detail": ""}},
-            "interval −0.1 to 0.3, which includes no gain",
-        ),
-        (
-            {**CONFIRMED, "confirmation": {"gain": 0.1, "low": None, "high": None, "detail": ""}},
-            "better by 0.1 with fresh seeds",
-        ),
-        (
-            {**CONFIRMED, "confirmation": {"gain": None, "low": None, "detail": "a run failed"}},
-            "its confirmation failed: a run failed",
-        ),
+        ({**FACTS["champion"], "experiment": 0}, "the baseline is the best so far"),
+        (confirmed(0.1, -0.1, 0.3), "interval −0.1 to 0.3, which includes no gain"),
+        (confirmed(0.1, None), "better by 0.1 with fresh seeds"),
+        (confirmed(None, None), "its confirmation failed: a run failed"),
     ],
 )
 def test_the_answer_says_what_is_known(champion: dict[str, Any] | None, words: str) -> None:
@@ -138,14 +103,5 @@ def test_the_answer_says_what_is_known(champion: dict[str, Any] | None, words: s
 
 
 def test_numbers() -> None:
-    assert (
-        fixed_digits(None),
-        fixed_digits(-1.5),
-        signed_digits(None),
-        signed_digits(0.01234),
-    ) == (
-        "–",
-        "−1.5",
-        "–",
-        "+0.0123",
-    )
+    assert (fixed_digits(None), fixed_digits(-1.5)) == ("–", "−1.5")
+    assert (signed_digits(None), signed_digits(0.01234)) == ("–", "+0.0123")

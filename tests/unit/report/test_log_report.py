@@ -13,7 +13,7 @@ from ratchet.cli.main import read_log
 from ratchet.logs.analysis import Rules, analyzed
 from ratchet.report.facts import FORMAT
 from ratchet.report.log_report import log_facts
-from ratchet.report.render import UNLOGGED, column_cells, experiment_columns
+from ratchet.report.render import COLUMNS, column_cells, experiment_columns
 
 
 def facts_of(folder: Path, text: str, **known: Any) -> dict[str, Any]:
@@ -106,7 +106,8 @@ def test_columns_that_no_row_fills_are_left_out(tmp_path: Path) -> None:
     facts = facts_of(tmp_path, history(3))
     found = [key for key, *_ in experiment_columns(facts)]
     assert found[:2] == ["logged", "category"] and "memory" in found and "line" in found
-    assert not {"agent", "lines", "changes", *UNLOGGED} & set(found)
+    unlogged = {column.key for column in COLUMNS if not column.logged}
+    assert unlogged and not {"agent", "lines", "changes", *unlogged} & set(found)
     cells = column_cells(facts["experiments"][2], 4, experiment_columns(facts))
     assert [key for key, *_ in cells] == found
     assert cells[0] == ("logged", "discard", None)
