@@ -3,57 +3,34 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 
 from ratchet.simulation.measures import Estimate, column, false_keeps_of, mean_estimate, signed
 from ratchet.simulation.session import SimulatedSession
 
-
-@dataclass(frozen=True)
-class Contrast:
-    """One rule minus another, session by session."""
-
-    true_gain: Estimate
-    false_keeps: Estimate
-    bias: Estimate
-    noise_error: Estimate | None
+MEASURES: dict[str, Callable[[SimulatedSession], float]] = {
+    "true gain": lambda record: record.true_gain,
+    "false keeps": false_keeps_of,
+    "|claimed-true|": lambda record: abs(record.claimed_gain - record.true_gain),
+    "|ln noise/true|": lambda record: abs(math.log(record.noise_ratio or math.nan)),
+}
 
 
-def contrast(records: Sequence[SimulatedSession], against: Sequence[SimulatedSession]) -> Contrast:
-    """Paired differences; ``bias`` and ``noise_error`` are differences in size.
-
-    ``bias`` is |claimed - true gain| and ``noise_error`` |ln noise ratio|, so
-    that less is better in both.
-    """
-
-    def paired(one: list[float], other: list[float]) -> Estimate:
-        return mean_estimate(column(one) - column(other))
-
-    def off(some: Sequence[SimulatedSession]) -> list[float]:
-        return [abs(r.claimed_gain - r.true_gain) for r in some]
-
-    def noise(some: Sequence[SimulatedSession]) -> list[float]:
-        return [abs(math.log(r.noise_ratio)) for r in some if r.noise_ratio]
-
-    both = len(noise(records)) == len(noise(against)) == len(records)
-    return Contrast(
-        true_gain=paired([r.true_gain for r in records], [r.true_gain for r in against]),
-        false_keeps=paired(
-            [float(false_keeps_of(r)) for r in records], [float(false_keeps_of(r)) for r in against]
-        ),
-        bias=paired(off(records), off(against)),
-        noise_error=paired(noise(records), noise(against)) if both else None,
-    )
+def contrast(
+    records: Sequence[SimulatedSession], against: Sequence[SimulatedSession]
+) -> dict[str, Estimate]:
+    """Paired differences by measure; noise only where both rules estimate it."""
+    found = {}
+    for name, measure in MEASURES.items():
+        ours, theirs = (column([measure(one) for one in some]) for some in (records, against))
+        difference = mean_estimate(ours - theirs)
+        if not math.isnan(difference.value):
+            found[name] = difference
+    return found
 
 
-def contrast_lines(name: str, against: str, found: Contrast) -> list[str]:
-    """One rule against another, in two lines."""
-    second = f"  |claimed-true| {signed(found.bias, 3)}"
-    if found.noise_error is not None:
-        second += f", |ln noise/true| {signed(found.noise_error, 3, 1.0)}"
-    return [
-        f"{name} minus {against}: true gain {signed(found.true_gain, 3)}, "
-        f"false keeps {signed(found.false_keeps, 2, 1.0)}",
-        second,
-    ]
+def contrast_line(name: str, against: str, found: dict[str, Estimate]) -> str:
+    """One rule against another; gains and errors of gains in thousandths."""
+    factors = {"false keeps": 1.0, "|ln noise/true|": 1.0}
+    shown = [f"{key} {signed(one, 3, factors.get(key, 1e3))}" for key, one in found.items()]
+    return f"{name} minus {against}: {', '.join(shown)}"

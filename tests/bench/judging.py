@@ -25,7 +25,7 @@ from dataclasses import dataclass
 
 import auto_judge
 
-from contrasts import contrast, contrast_lines
+from contrasts import contrast, contrast_line
 from ratchet.cli.simulate import progress_counter, simulate_plans
 from ratchet.simulation import session
 from ratchet.simulation.measures import (
@@ -140,8 +140,7 @@ def measure(plan: SimulationPlan, names: tuple[str, ...], jobs: int) -> None:
     print(simulation_heading(plan))
     print("\n".join(["", *simulation_lines(summaries, AGAINST), ""]))
     for one, other in CONTRASTS.get(plan.world.name, ()):
-        found = contrast(records[one], records[other])
-        print("\n".join(contrast_lines(one, other, found)))
+        print(contrast_line(one, other, contrast(records[one], records[other])))
     print(f"{time.monotonic() - began:.0f} s\n", flush=True)
 
 

@@ -6,12 +6,13 @@ from types import SimpleNamespace
 
 import pytest
 
+from helpers.trials import proposal
 from ratchet.base.errors import DataError
 from ratchet.base.structs import replace
 from ratchet.integrity.run_checks import Case
 from ratchet.judge.judge import Assessment
 from ratchet.judge.tradeoffs import Ceiling, Prices, Tariff
-from ratchet.records.records import Outcome, Proposal, RunSummary, Verdict
+from ratchet.records.records import Outcome, RunSummary, Verdict
 from ratchet.session import memory_ceiling
 from ratchet.steps.baseline import require_constraints, require_memory
 from ratchet.steps.judge import broken_constraints, peak_memory, rule_on_case
@@ -25,22 +26,7 @@ def summary(megabytes: float | None) -> RunSummary:
 
 
 def case(megabytes: float, large: bool) -> Case:
-    proposal = Proposal(
-        number=1,
-        round=1,
-        candidate=0,
-        source="s",
-        parent="p",
-        files={},
-        category="other",
-        description="d",
-        hypothesis="h",
-        diff="",
-        lines_added=0,
-        lines_removed=0,
-        commit="c",
-    )
-    found = Case(proposal, [summary(megabytes)], 0, 1.0)
+    found = Case(proposal(1), [summary(megabytes)], 0, 1.0)
     found.assessment = Assessment(
         verdict=Verdict.STRONG_KEEP,
         confidence=0.999,
