@@ -28,6 +28,8 @@ _ALONE = {
     "GIT_OPTIONAL_LOCKS": "0",
     "LC_ALL": "C.UTF-8",
 }
+FULL = ("No space left on device", "Out of diskspace")
+"""What Git says of a full disk."""
 
 
 def call_git(
@@ -56,6 +58,8 @@ def git_output(
     done = call_git(*words, bare=bare, within=within, given=given)
     if done.returncode:
         said = one_line(done.stderr.decode(errors="replace"))
+        if any(sign in said for sign in FULL):
+            raise StoreError(f"{within or bare}: the disk is full; free some, start again")
         raise StoreError(f"{within or bare}: git {words[0]} failed: {said}")
     return done.stdout.decode(errors="surrogateescape").rstrip("\n")
 
