@@ -23,7 +23,7 @@ from helpers import REPO
 from ratchet.base.errors import RatchetError
 from ratchet.base.structs import replace
 from ratchet.integrity.seal import begin_workflow, finish_workflow, sealed_step
-from ratchet.runs.hardware import _gpu_models
+from ratchet.runs.hardware import gpu_models
 from ratchet.steps.call import StepCall, _note, _report
 from ratchet.steps.plan import WorkflowPlan, make_plan, session_resumed
 from ratchet.steps.rounds import play_round
@@ -55,7 +55,7 @@ class Player:
     def _guarded(self, play: Callable[[StepCall, WorkflowPlan], None]) -> int:
         # As a command that is started anew: interpreter and GPUs are asked again what they are.
         ask_interpreter.cache_clear()
-        _gpu_models.cache_clear()
+        gpu_models.cache_clear()
         with contextlib.redirect_stdout(self.said), contextlib.redirect_stderr(self.said):
             try:
                 plan = make_plan(_parsed(self.settings), Path(), self.harness, owner=False)

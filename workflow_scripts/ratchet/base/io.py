@@ -50,14 +50,8 @@ def source_digest(files: Mapping[str, str]) -> str:
     return digest(dict(files))
 
 
-def short_digest(sha: str) -> str:
-    """The part of a digest that people compare by eye."""
-    return sha[:12]
-
-
 # --------------------------------------------------------------------
 # Reading and writing small files so that nobody ever sees half of one.
-
 
 T = TypeVar("T")
 
@@ -171,20 +165,6 @@ def digest_file(path: Path) -> str:
         raise InputMissingError(f"{path}: cannot be read ({error.strerror})") from None
 
 
-def fingerprint(path: Path, name: str | None = None) -> Fingerprint:
-    """Digest and size of a file, under ``name`` (its own by default)."""
-    data = read_bytes(path)
-    return Fingerprint(name or path.name, digest_bytes(data), len(data))
-
-
-# --------------------------------------------------------------------
-# The vocabulary as types: what is written to a session's small JSON files.
-#
-# Records are frozen structs; :mod:`ratchet.base.structs` takes them to and from
-# JSON.  A missing measurement is ``None``, never ``0.0``, and no record holds a
-# time of day, so that equal sessions have equal bytes.
-
-
 class Fingerprint(Frozen):
     """A named digest, as manifests list them."""
 
@@ -193,19 +173,18 @@ class Fingerprint(Frozen):
     bytes: int
 
 
-# --------------------------------------------------------------------
-# What all command lines share: how they refuse, fail and read files.
-#
-# Every failure is one line on standard error that begins with the command's name,
-# and an exit code of sysexits, so that a typo never reads as a verdict.
+def fingerprint(path: Path, name: str | None = None) -> Fingerprint:
+    """Digest and size of a file, under ``name`` (its own by default)."""
+    data = read_bytes(path)
+    return Fingerprint(name or path.name, digest_bytes(data), len(data))
 
 
 MAX_BYTES = 512 * 2**20
-"""Larger files are refused: no log of experiments is near it, a core dump is."""
+"""Larger files that a user names are refused: no log is near it, a core dump is."""
 
 
 def read_file(path: Path) -> bytes:
-    """A file's bytes; raises :class:`InputMissingError` where it cannot be read."""
+    """Bytes of a file that a user named; :class:`InputMissingError` if it cannot be read."""
     try:
         size = path.stat().st_size
         if size > MAX_BYTES:

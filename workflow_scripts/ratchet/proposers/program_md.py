@@ -16,7 +16,7 @@ from ratchet.judge.tradeoffs import HARD, Ceiling
 from ratchet.records.history import History, Trial
 from ratchet.records.paths import SessionPaths
 from ratchet.records.records import CATEGORIES, Confirmation, Direction, Suggestion
-from ratchet.session import Session
+from ratchet.session import Budget, Session, run_budget
 from ratchet.steering.categories import untried_angles
 from ratchet.task.task import DeclaredChange, Task
 
@@ -547,14 +547,8 @@ def _ended(text: str) -> str:
 # The next ``program.md`` of a session, from its records.
 
 
-def contract_of(
-    task: Task, config: Config, budget: Mapping[str, float | int | None]
-) -> ProgramContract:
-    """What a ``program.md`` of this task has to say under this configuration.
-
-    ``budget`` holds ``seconds`` and ``steps``, one of them ``None``.
-    """
-    steps = budget["steps"]
+def contract_of(task: Task, config: Config, budget: Budget) -> ProgramContract:
+    """What a ``program.md`` of this task has to say under this configuration."""
     return ProgramContract(
         task=task.name,
         metric=task.metric.name,
@@ -564,7 +558,7 @@ def contract_of(
         mutable=task.mutable,
         fixed=task.fixed,
         budget_seconds=budget["seconds"],
-        budget_steps=None if steps is None else int(steps),
+        budget_steps=budget["steps"],
         ceiling=Ceiling(config.memory_ceiling_mb, config.memory_ceiling == HARD),
         network=task.network,
         replicates=config.baseline_replicates,
@@ -572,17 +566,10 @@ def contract_of(
     )
 
 
-def budget_of(task: Task, config: Config) -> dict[str, float | int | None]:
-    """What each run of a new session may spend, configuration before preset before task.
-
-    What ``auto`` will choose is not known here, and its budget is left out.
-    """
-    steps, seconds = config.budget_steps, config.budget_seconds
-    if steps is None and seconds is None:
-        preset = next((p for p in task.presets if p.name == config.preset), None)
-        sized = task.sized(preset)
-        steps, seconds = sized.budget_steps, sized.budget_seconds
-    return {"seconds": seconds, "steps": steps}
+def budget_of(task: Task, config: Config) -> Budget:
+    """The budget of a run of a new session; what ``auto`` will choose is left out."""
+    preset = next((p for p in task.presets if p.name == config.preset), None)
+    return run_budget(config.frozen, task.sized(preset))
 
 
 def _declared_directions(space: Sequence[DeclaredChange]) -> dict[str, list[str]]:

@@ -13,7 +13,7 @@ from ratchet.judge.tradeoffs import (
     Configuration,
     Efficiency,
     Tariff,
-    credit_used,
+    credit,
     efficiency_bounds,
     pareto_status,
 )
@@ -362,7 +362,7 @@ def write_verdict(session: Session, number: int) -> None:
         detail=stopped.detail if stopped else "",
         remeasured=hearing.remeasured,
         incumbent_runs=incumbent_runs,
-        credit_used=tariff.credit_used + (credit_used(kept.threshold) if kept else 0.0),
+        credit_used=tariff.credit_used + (credit(kept.threshold) if kept else 0.0),
         expected_false_keeps=judge.expected_false_keeps,
         error_spent=judge.error_spent,
     )
