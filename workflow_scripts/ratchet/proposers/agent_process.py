@@ -1,8 +1,7 @@
 """One call of a coding agent: the tool's command, its clock, what it used.
 
-Checked against the tools' own documentation.  The prompt never stands on the
-command line, where every process of the machine could read it and where its
-length is limited: it comes by standard input, or as a file.
+The prompt never stands on the command line, where every process of the machine could
+read it and where its length is limited: it comes by standard input, or as a file.
 """
 
 from __future__ import annotations
@@ -25,10 +24,8 @@ from ratchet.runs.process import adopt_orphans, kill_descendants
 
 CUSTOM = "custom"
 
-
 # Words of a command that stand for something.
 PROMPT = "{prompt}"
-
 MUTABLE = "{mutable}"
 READABLE = "{readable}"
 ROOT = "{root}"
@@ -51,7 +48,8 @@ class Tool(Frozen):
     without: Sequence[str] = ()
 
 
-# Each preset allows edits of files, and no more than the tool needs for them.
+# Each preset allows edits of files, and no more than the tool needs for them, by the
+# tool's own documentation.
 AGENT_TOOLS: Mapping[str, Tool] = {
     "claude": Tool(
         (
@@ -266,7 +264,6 @@ def _dollars(values: Mapping[str, Any], name: str) -> float | None:
 
 LOG_LIMIT_BYTES = 2 << 20
 """Head and tail of the output are kept; what was used stands at the end."""
-
 
 # These come from outside: whoever stops a service sends them to every process.
 OUTSIDE_SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP)

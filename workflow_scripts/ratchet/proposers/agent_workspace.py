@@ -43,7 +43,6 @@ PROPOSAL_LIMIT_BYTES = 1 << 16
 MOST_FILES = 10_000
 """Files that are looked at; whoever leaves more has left something forbidden."""
 
-
 # Made by tools that merely look at the code.
 CACHES = ("__pycache__", ".pytest_cache", ".mypy_cache", ".ruff_cache", ".ipynb_checkpoints")
 

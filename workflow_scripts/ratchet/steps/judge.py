@@ -235,6 +235,7 @@ class Hearing(Frozen):
         """The hearing of round ``number`` after the incumbent's ``check``."""
         judge = Judge.from_dict(read_json(session.paths.round(number - 1).judge))
         history = History.read(session.paths, number - 1)
+        assert history.last == history.state.round == number - 1
         held = history.state.incumbent
         remeasured = None if check is None else learn_of_check(session, judge, held, check)
         tariff = Tariff(

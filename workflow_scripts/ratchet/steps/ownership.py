@@ -17,7 +17,6 @@ from ratchet.base.structs import Frozen
 
 _OWNER = re.compile(r"(\d+)(?:, session (\S+))?")
 
-
 # A look at the lock holds it for some microseconds.
 _TRIES = 5
 _PAUSE_SECONDS = 0.02

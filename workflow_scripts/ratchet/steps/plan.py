@@ -183,7 +183,6 @@ class Needs(Frozen):
 _T = TypeVar("_T")
 RESUME_HINT = "ratchet: nothing that was finished is lost; the same command goes on from here"
 
-
 # The owner's lock lives as long as the process that parsed the Snakefile.
 _owner: list[int] = []
 
