@@ -22,7 +22,7 @@ from helpers.autojudge_logs import (
 )
 from helpers.commands import Capsys
 from ratchet.cli.autojudge import MODES
-from ratchet.judge.settings import JudgeMode
+from ratchet.judge.settings import Mode
 from ratchet.records.records import Verdict
 
 GOOD = 0.9965
@@ -204,7 +204,7 @@ def test_a_stated_noise_floor_decides(log: Path, capsys: Capsys) -> None:
 
 
 def test_modes_raise_the_bar(log: Path, capsys: Capsys) -> None:
-    assert set(MODES) <= {mode.value for mode in JudgeMode}
+    assert set(MODES) <= {mode.value for mode in Mode}
     bars = []
     for options in (["--mode", "gain"], ["--mode", "balanced"], ["--strict"]):
         judged(log, GOOD, "--json", *options)

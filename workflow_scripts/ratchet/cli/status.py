@@ -46,7 +46,6 @@ from ratchet.base.text import (
     DASH,
     clean_text,
     decimals_for,
-    event_seconds,
     format_number,
     iso_time,
     one_line_label,
@@ -70,7 +69,7 @@ from ratchet.monitor.progress import (
     work_name,
 )
 from ratchet.monitor.views import event_line
-from ratchet.records.events import Event, Follower
+from ratchet.records.events import Event, Follower, event_seconds
 from ratchet.records.paths import SessionPaths
 from ratchet.runs.hardware import (
     VISIBLE_GPUS,

@@ -1,4 +1,9 @@
-"""Everything that a session rests on hashed again, every deviation named."""
+"""Verification of sessions: everything that they rest on is hashed again, every deviation named.
+
+:func:`verify_sessions` checks the store that sessions share, and for each session its
+seal, the inputs that it froze, what its records point to in the store, and its git
+repository.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +21,7 @@ from typing import Any
 import ratchet
 from ratchet.base.errors import DataError, InputMissingError
 from ratchet.base.git import call_git
-from ratchet.base.io import Fingerprint, digest, digest_file, read_json, to_json
+from ratchet.base.io import digest, digest_file, read_json, to_json
 from ratchet.base.structs import Frozen, Struct, field, from_json_values
 from ratchet.integrity.seal import (
     GROWING,
@@ -35,15 +40,37 @@ from ratchet.task.presets import edited_files
 from ratchet.task.repository import named_task, task_folder
 from ratchet.task.task import build_task
 
-# --------------------------------------------------------------------
-# What checks find: deviations, one line each, and notes that are none.
-
-
+PACKAGE = Path(ratchet.__file__).parent
 NO_FILE = "no such file"
+
+# What to do about a deviation.
+BLOB = (
+    "restore it from a backup, or delete it and start a new session: "
+    "snakemake --cores 1 --config session=NAME"
+)
+RUN = "to have the run made again: snakemake --cores 1 -F"
+ANSWER = "delete it to have it made again: snakemake --cores 1 -F"
+STRAY = "nothing of Ratchet's put it there; look at it and delete it"
+MEND = "delete the repository's folder and have it made again: snakemake --cores 1 -F"
+
+_DIGEST = re.compile(r"[0-9a-f]{64}")
+_COMMIT = re.compile(r"[0-9a-f]{40}")
+# Folders of the store that hold no answers: locks, work in progress, what was found damaged
+# before, and commits of other people's repositories, of which what a session uses is compared
+# with its manifest.
+_OTHER = ("blobs", "runs", "lock", "partial", "partial.lock", "damaged", ".git", "trees", "clones")
+# What git itself writes into `config`; other sections (a remote, say) are the user's.
+_CORE = re.compile(
+    r"\t(repositoryformatversion = 0|(filemode|precomposeunicode|ignorecase) = (true|false)"
+    r"|bare = true|symlinks = false)"
+)
+# Fields by which the call of an agent and the summary of a run are known in any record.
+_CALL_FIELDS = {"slot", "attempt", "log"}
+_RUN_FIELDS = {"key", "seed", "outcome", "reason", "value"}
 
 
 class Deviation(Frozen):
-    """Something that is not what it was when it was recorded.
+    """A file that is not what it was when it was recorded.
 
     ``path`` is the file, relative to the folder of results and store; ``todo``
     is what to type or do next.
@@ -67,7 +94,7 @@ class Findings(Struct):
     notes: list[str] = field(default_factory=list)
 
     def name(self, path: Path) -> str:
-        """How people read a path: relative to the root where it lies below it."""
+        """The path relative to the root, or as it is if it lies elsewhere."""
         try:
             return path.relative_to(self.root).as_posix()
         except ValueError:
@@ -79,23 +106,70 @@ class Findings(Struct):
         if deviation not in self.deviations:
             self.deviations.append(deviation)
 
-    def compare(self, path: Path, expected: str, found: str, todo: str) -> bool:
-        """Count a file and compare its digest; returns whether it fits."""
+    def compare(self, path: Path, expected: str, todo: str, found: str | None = None) -> None:
+        """Count a file and compare its digest, which may be ``found`` already."""
         self.checked += 1
+        found = found or _digest_of(path)
         if found != expected:
             shown = found if found == NO_FILE else f"sha256 {found}"
             self.deviates(path, f"sha256 {expected}", shown, todo)
-        return found == expected
 
 
-# --------------------------------------------------------------------
-# What a session froze, as it lies in the checkout now: fixed files, brief, task, lock.
+def session_names(root: Path) -> list[str]:
+    """Names of the sessions below ``root``."""
+    folders = (SessionPaths(path.name, root) for path in (root / "results").glob("*"))
+    return sorted(
+        paths.session
+        for paths in folders
+        if paths.manifest.exists() or paths.baseline.exists() or paths.seal.exists()
+    )
 
 
-PACKAGE = Path(ratchet.__file__).parent
+def verify_sessions(root: Path, names: Sequence[str] = ()) -> Findings:
+    """Check the store and these sessions, or all of them.
+
+    Raises :class:`InputMissingError` if there is no such session.
+    """
+    there = session_names(root)
+    for name in names:
+        if name not in there:
+            known = ", ".join(there) or "none"
+            raise InputMissingError(
+                f"{SessionPaths(name, root).folder}: holds no session; there are: {known}"
+            )
+    if not there:
+        raise InputMissingError(
+            f"{(root / 'results').resolve()}: holds no session; name the folder in which the "
+            "sessions were run with --root"
+        )
+    findings = Findings(root)
+    check_store(StorePaths(root / "store"), findings)
+    for name in names or there:
+        _verify_session(SessionPaths(name, root), findings)
+    return findings
 
 
-def check_inputs(manifest: Manifest, root: Path, store: StorePaths, findings: Findings) -> None:
+def _verify_session(paths: SessionPaths, findings: Findings) -> None:
+    records = _SessionFiles(paths, findings)
+    records.check_seal()
+    if not paths.manifest.exists():
+        findings.deviates(paths.manifest, "a manifest", "no such file", records.frozen)
+        return
+    manifest = records.manifest()
+    if manifest is not None:
+        _check_inputs(manifest, paths.root, paths.store, findings)
+        records.check_references(manifest)
+        records.check_history(manifest)
+
+
+def _digest_of(path: Path) -> str:
+    try:
+        return digest_file(path)
+    except InputMissingError:
+        return NO_FILE
+
+
+def _check_inputs(manifest: Manifest, root: Path, store: StorePaths, findings: Findings) -> None:
     """Compare fixed files, brief, definition and lock with the manifest.
 
     An edited mutable file and a newer harness are no deviation (the session goes
@@ -109,13 +183,10 @@ def check_inputs(manifest: Manifest, root: Path, store: StorePaths, findings: Fi
     entries = {folder / entry.path: entry for entry in (*manifest.fixed, manifest.brief)}
     for path, entry in {**entries, place: manifest.definition}.items():
         copy = findings.name(store.blob(entry.sha256))
-        _compare(path, entry, f"put it back: cp {copy} PLACE", findings)
-    _compare(
-        defined.environment,
-        manifest.environment,
-        "put the lock back as it was, for example: git checkout -- PLACE",
-        findings,
-    )
+        findings.compare(path, entry.sha256, f"put it back: cp {copy} {findings.name(path)}")
+    lock = defined.environment
+    todo = f"put the lock back as it was, for example: git checkout -- {findings.name(lock)}"
+    findings.compare(lock, manifest.environment.sha256, todo)
     for name in edited_files(manifest, folder):
         findings.notes.append(
             f"{findings.name(folder / name)}: not what session {manifest.session!r} started from; "
@@ -125,11 +196,6 @@ def check_inputs(manifest: Manifest, root: Path, store: StorePaths, findings: Fi
         findings.notes.append(
             f"session {manifest.session!r} was started by another version of Ratchet's code"
         )
-
-
-def _compare(path: Path, entry: Fingerprint, todo: str, findings: Findings) -> None:
-    place = todo.replace("PLACE", findings.name(path))
-    findings.compare(path, entry.sha256, _digest_inputs(path), place)
 
 
 def harness_of(manifest: Manifest, root: Path) -> Path:
@@ -147,70 +213,36 @@ def harness_of(manifest: Manifest, root: Path) -> Path:
     return next((place for place in places if holds(place)), root)
 
 
-def _digest_inputs(path: Path) -> str:
-    try:
-        return digest_file(path)
-    except InputMissingError:
-        return NO_FILE
-
-
-# --------------------------------------------------------------------
-# The store: every blob, every finished run and every memoised answer.
-
-
-_DIGEST = re.compile(r"[0-9a-f]{64}")
-
-
-# Not contents: locks, work in progress, what was found damaged before, and commits of
-# other people's repositories, of which what a session uses is compared with its manifest.
-_OTHER = ("blobs", "runs", "lock", "partial", "partial.lock", "damaged", ".git", "trees", "clones")
-
-
-BLOB = (
-    "restore it from a backup, or delete it and start a new session: "
-    "snakemake --cores 1 --config session=NAME"
-)
-
-
-RUN = "to have the run made again: snakemake --cores 1 -F"
-
-
-ANSWER = "delete it to have it made again: snakemake --cores 1 -F"
-
-
-STRAY = "nothing of Ratchet's put it there; look at it and delete it"
-
-
 def check_store(paths: StorePaths, findings: Findings) -> None:
     """Check the whole store; a store that does not exist is intact."""
     if not paths.root.is_dir():
         return
-    _blobs(paths, findings)
-    _runs(paths, findings)
-    _answers(paths, findings)
+    _check_blobs(paths, findings)
+    _check_runs(paths, findings)
+    _check_answers(paths, findings)
     if paths.damaged.is_dir() and (aside := list(paths.damaged.iterdir())):
         findings.notes.append(
             f"{findings.name(paths.damaged)}: holds {len(aside)} entries that were found damaged "
             "earlier and made again"
         )
     if (paths.root / ".git").is_dir():
-        check_repository(paths.root / ".git", "none", findings)
+        _check_repository(paths.root / ".git", "none", findings)
 
 
-def _blobs(paths: StorePaths, findings: Findings) -> None:
+def _check_blobs(paths: StorePaths, findings: Findings) -> None:
     root = paths.blob("00").parents[1]
     for path in _files(root):
         if _DIGEST.fullmatch(path.name) and path == paths.blob(path.name):
-            findings.compare(path, path.name, _digest_stored(path), BLOB)
+            findings.compare(path, path.name, BLOB)
         else:
             findings.deviates(path, "a blob named after its digest", path.name, STRAY)
 
 
-def _runs(paths: StorePaths, findings: Findings) -> None:
+def _check_runs(paths: StorePaths, findings: Findings) -> None:
     root = paths.run("00").parents[1]
     for folder in sorted(root.glob("*/*")):
         if folder.is_dir() and folder == paths.run(folder.name):
-            check_stored_run(folder, findings)
+            _check_stored_run(folder, findings)
         else:
             findings.deviates(folder, "a folder named after a run's key", folder.name, STRAY)
     for path in sorted(root.glob("*")):
@@ -218,9 +250,9 @@ def _runs(paths: StorePaths, findings: Findings) -> None:
             findings.deviates(path, "folders only", path.name, STRAY)
 
 
-def check_stored_run(folder: Path, findings: Findings) -> None:
+def _check_stored_run(folder: Path, findings: Findings) -> None:
     """Check one run: its record, the key against its preimage, and every file."""
-    entry = _record(folder / RECORD, findings, RUN)
+    entry = _read_record(folder / RECORD, findings, RUN)
     if entry is None:
         return
     stated = entry.pop("digest", None)
@@ -236,7 +268,7 @@ def check_stored_run(folder: Path, findings: Findings) -> None:
     if not key == entry.get("key") == folder.name:
         findings.deviates(folder / RECORD, f"key {key} of its inputs", folder.name, RUN)
     for name, sha in sorted(listed.items()):
-        findings.compare(folder / name, sha, _digest_stored(folder / name), RUN)
+        findings.compare(folder / name, sha, RUN)
     for name, sha in sorted(source.items()):
         kept = listed.get(f"{SOURCE}/{name}", NO_FILE)
         if kept != sha:
@@ -247,7 +279,7 @@ def check_stored_run(folder: Path, findings: Findings) -> None:
             findings.deviates(path, "no such file in the run's record", path.name, STRAY)
 
 
-def _answers(paths: StorePaths, findings: Findings) -> None:
+def _check_answers(paths: StorePaths, findings: Findings) -> None:
     for folder in sorted(paths.root.iterdir()):
         if folder.name in _OTHER:
             continue
@@ -256,14 +288,14 @@ def _answers(paths: StorePaths, findings: Findings) -> None:
             findings.notes.append(f"{findings.name(folder)}: not known to this check, left out")
             continue
         for path in _files(folder):
-            _answer(paths, folder.name, path, findings)
+            _check_answer(paths, folder.name, path, findings)
 
 
-def _answer(paths: StorePaths, kind: str, path: Path, findings: Findings) -> None:
+def _check_answer(paths: StorePaths, kind: str, path: Path, findings: Findings) -> None:
     if path != paths.memo(kind, path.stem):
         findings.deviates(path, "an answer named after its question", path.name, STRAY)
         return
-    entry = _record(path, findings, ANSWER)
+    entry = _read_record(path, findings, ANSWER)
     if entry is None:
         return
     if set(entry) != {"question", "answer", "digest"}:
@@ -276,7 +308,7 @@ def _answer(paths: StorePaths, kind: str, path: Path, findings: Findings) -> Non
         findings.deviates(path, f"an answer with digest {entry['digest']}", given, ANSWER)
 
 
-def _record(path: Path, findings: Findings, todo: str) -> dict[str, Any] | None:
+def _read_record(path: Path, findings: Findings, todo: str) -> dict[str, Any] | None:
     """One of the store's JSON objects; ``None`` and a deviation if it is none."""
     findings.checked += 1
     try:
@@ -293,13 +325,6 @@ def _record(path: Path, findings: Findings, todo: str) -> dict[str, Any] | None:
     return None
 
 
-def _digest_stored(path: Path) -> str:
-    try:
-        return digest_file(path)
-    except InputMissingError:
-        return NO_FILE
-
-
 def _files(folder: Path) -> Iterator[Path]:
     """Files below a folder, in order; without those that a killed process left half."""
     for path in sorted(folder.rglob("*")):
@@ -308,45 +333,28 @@ def _files(folder: Path) -> Iterator[Path]:
             yield path
 
 
-# --------------------------------------------------------------------
-# The session's git repository: its objects, its refs, and what commits hold.
-
-
-MEND = "delete the repository's folder and have it made again: snakemake --cores 1 -F"
-
-
-_COMMIT = re.compile(r"[0-9a-f]{40}")
-
-
-# What git itself writes there; other sections (a remote, say) are the user's.
-_CORE = re.compile(
-    r"\t(repositoryformatversion = 0|(filemode|precomposeunicode|ignorecase) = (true|false)"
-    r"|bare = true|symlinks = false)"
-)
-
-
-def check_repository(folder: Path, branch: str, findings: Findings) -> bool:
+def _check_repository(folder: Path, branch: str, findings: Findings) -> bool:
     """Check a repository by itself; returns whether git can read it.
 
     ``branch`` is the session's name in ``refs/heads/ratchet``.
     """
     named = len(findings.deviations)
-    _plain(folder, branch, findings)
+    _check_own_files(folder, branch, findings)
     for path in sorted(folder.glob("objects/??/*")):
         if _COMMIT.fullmatch(path.parent.name + path.name):
-            _object(path, findings)
+            _check_object(path, findings)
     for path in sorted(folder.glob("objects/pack/*.idx")):
-        done = on(folder, "verify-pack", str(path.resolve()))
+        done = _git(folder, "verify-pack", str(path.resolve()))
         findings.checked += 2
         if done.returncode:
             findings.deviates(path.with_suffix(".pack"), "a whole pack", _said(done), MEND)
-    done = on(folder, "fsck", "--full", "--no-progress", "--no-dangling")
+    done = _git(folder, "fsck", "--full", "--no-progress", "--no-dangling")
     if done.returncode and len(findings.deviations) == named:
         findings.deviates(folder, "what git fsck accepts", _said(done), MEND)
     return done.returncode == 0
 
 
-def _plain(folder: Path, branch: str, findings: Findings) -> None:
+def _check_own_files(folder: Path, branch: str, findings: Findings) -> None:
     findings.checked += 2
     head = f"ref: refs/heads/ratchet/{branch}\n"
     found = _text(folder / "HEAD")
@@ -370,7 +378,7 @@ def _text(path: Path) -> str:
         return ""
 
 
-def _object(path: Path, findings: Findings) -> None:
+def _check_object(path: Path, findings: Findings) -> None:
     """One loose object: its content's digest is its name."""
     findings.checked += 1
     expected = path.parent.name + path.name
@@ -385,14 +393,14 @@ def _object(path: Path, findings: Findings) -> None:
         findings.deviates(path, f"the git object {expected}", found, MEND)
 
 
-def check_refs(
+def _check_refs(
     folder: Path, expected: Mapping[str, str], branch: str, tips: Iterable[str], findings: Findings
 ) -> None:
     """Compare refs with what the records say.
 
     ``expected`` maps refs to commits, ``tips`` are those that ``branch`` may be at.
     """
-    listed = on(folder, "for-each-ref", "--format=%(objectname) %(refname)")
+    listed = _git(folder, "for-each-ref", "--format=%(objectname) %(refname)")
     refs = {name: sha for sha, _, name in (x.partition(" ") for x in listed.stdout.splitlines())}
     for ref, commit in sorted(expected.items()):
         findings.checked += 1
@@ -409,7 +417,7 @@ def _ref(folder: Path, ref: str, refs: Mapping[str, str]) -> str:
     return refs.get(ref) or repr(_text(folder / ref)[:50]) or "none"
 
 
-def check_trees(
+def _check_trees(
     folder: Path, contents: Mapping[str, Mapping[str, bytes]], findings: Findings
 ) -> None:
     """Compare the files of commits with the store's.
@@ -423,7 +431,7 @@ def check_trees(
         if "\n" not in name  # git's batch mode has no way to ask for it
     ]
     question = "".join(f"{commit}:{name}\n" for commit, name, _ in asked)
-    answer = on(folder, "cat-file", "--batch-check=%(objectname)", stdin=question)
+    answer = _git(folder, "cat-file", "--batch-check=%(objectname)", stdin=question)
     for (commit, name, data), found in zip(asked, answer.stdout.splitlines(), strict=False):
         expected = hashlib.sha1(b"blob %d\0%s" % (len(data), data), usedforsecurity=False)
         if found != expected.hexdigest():
@@ -431,8 +439,8 @@ def check_trees(
             findings.deviates(folder, place, found, MEND)
 
 
-def on(folder: Path, *words: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
-    """Call Git on one repository; what it prints is text."""
+def _git(folder: Path, *words: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
+    """One git command on a bare repository; its output is text."""
     done = call_git(*words, bare=folder, given=stdin.encode())
     said = (text.decode(errors="replace") for text in (done.stdout, done.stderr))
     return subprocess.CompletedProcess(done.args, done.returncode, *said)
@@ -443,18 +451,8 @@ def _said(done: subprocess.CompletedProcess[str]) -> str:
     return lines[0] if lines else f"exit status {done.returncode}"
 
 
-# --------------------------------------------------------------------
-# A session's own files: against its seal, and against the store that they point to.
-
-
-_CALL_FIELDS = {"slot", "attempt", "log"}
-
-
-_RUN_FIELDS = {"key", "seed", "outcome", "reason", "value"}
-
-
-class Records:
-    """Everything that is checked of one session beside its inputs."""
+class _SessionFiles:
+    """One session's own files, beside its inputs: seal, references and history."""
 
     def __init__(self, paths: SessionPaths, findings: Findings) -> None:
         self.paths = paths
@@ -486,61 +484,53 @@ class Records:
     def _todo(self, path: Path) -> str:
         return self.frozen if path == self.paths.manifest else self.again
 
-    # ------------------------------------------------------------------- seal
-
     def check_seal(self) -> None:
         """Compare every sealed file with its digest; tell what is not sealed yet."""
         paths, findings = self.paths, self.findings
         findings.checked += 1
-        found = read_seal(paths)
+        seal = read_seal(paths)
         aside = damaged_place(paths)
-        if found is None or aside.exists():
-            damaged = paths.seal if found is None else aside
+        if seal is None or aside.exists():
+            damaged = paths.seal if seal is None else aside
             todo = f"delete it; the next report seals the session again: {self.again}"
             findings.deviates(damaged, "a seal as Ratchet writes it", "other bytes", todo)
-        if found is None:
+        if seal is None:
             return
-        for name, sha in found.whole.items():
-            self._sealed(name, sha, found.at_work)
-        for name, (size, sha) in found.growing.items():
-            self._grown(name, size, sha)
-        if found.at_work:
+        for name, sha in seal.whole.items():
+            self._check_sealed(name, sha, seal.at_work)
+        for name, (size, sha) in seal.growing.items():
+            self._check_grown(name, size, sha)
+        if seal.at_work:
             findings.notes.append(
                 f"{findings.name(paths.folder)}: the session is not at its end; go on with: "
                 f"{self.workflow} --config session={paths.session}"
             )
         patterns = (*WHOLE, *GROWING)
         names = {p.relative_to(paths.folder).as_posix() for p in sealable_files(paths, patterns)}
-        unsealed = sorted(names - set(found.whole) - set(found.growing))
+        unsealed = sorted(names - set(seal.whole) - set(seal.growing))
         if unsealed:
             findings.notes.append(
                 f"{findings.name(paths.folder)}: not sealed yet: {len(unsealed)} files, such as "
                 f"{unsealed[0]}; the session's report seals them"
             )
 
-    def _sealed(self, name: str, sha: str, at_work: bool) -> None:
+    def _check_sealed(self, name: str, sha: str, at_work: bool) -> None:
         path = self.paths.folder / name
-        try:
-            found = digest_file(path)
-        except InputMissingError:
-            found = NO_FILE
-        self.findings.checked += 1
-        if found == sha:
-            return
+        found = _digest_of(path)
         # Snakemake deletes what a step will write, and copies rounds without a step.
         copied = at_work and found != NO_FILE and is_after_the_end(path)
-        if copied or (found == NO_FILE and self._is_begun(path)):
+        if found != sha and (copied or (found == NO_FILE and self._is_begun(path))):
+            self.findings.checked += 1
             self.findings.notes.append(f"{self.findings.name(path)}: is being made again")
-            return
-        shown = found if found == NO_FILE else f"sha256 {found}"
-        self.findings.deviates(path, f"sha256 {sha}", shown, self._todo(path))
+        else:
+            self.findings.compare(path, sha, self._todo(path), found)
 
     def _is_begun(self, path: Path) -> bool:
         """Whether Snakemake has begun to make a file and was not done with it."""
         name = urlsafe_b64encode(self.findings.name(path).encode()).decode()
         return (self.paths.root / ".snakemake" / "incomplete" / name).exists()
 
-    def _grown(self, name: str, size: int, sha: str) -> None:
+    def _check_grown(self, name: str, size: int, sha: str) -> None:
         path = self.paths.folder / name
         self.findings.checked += 1
         try:
@@ -555,27 +545,25 @@ class Records:
                 "restore it from a backup; nothing is decided from it",
             )
 
-    # -------------------------------------------------------------- references
-
     def manifest(self) -> Manifest | None:
-        """The manifest, if it can be read and its settings have their digest."""
+        """The manifest, if it can be read; a wrong digest of its settings is named."""
         try:
-            found = from_json_values(Manifest, self.json.get(self.paths.manifest))
+            manifest = from_json_values(Manifest, self.json.get(self.paths.manifest))
         except DataError as error:
             if self.json.get(self.paths.manifest) is not None:
                 self.findings.deviates(self.paths.manifest, "a manifest", f"{error}", self.frozen)
             return None
-        if digest(found.frozen) != found.config_sha256:
+        if digest(manifest.frozen) != manifest.config_sha256:
             self.findings.deviates(
                 self.paths.manifest,
-                f"settings with digest {found.config_sha256}",
-                digest(found.frozen),
+                f"settings with digest {manifest.config_sha256}",
+                digest(manifest.frozen),
                 self.frozen,
             )
-        return found
+        return manifest
 
     def check_references(self, manifest: Manifest) -> None:
-        """Whatever the records name must be in the store, and say the same there."""
+        """Compare what the records name with the store."""
         fixed = (
             *manifest.fixed,
             *manifest.baseline,
@@ -583,25 +571,25 @@ class Records:
             *manifest.evaluation,
             *manifest.locked,
         )
-        for entry in (*fixed, manifest.brief, manifest.definition):
-            self._blob(self.paths.manifest, entry.sha256)
+        for frozen in (*fixed, manifest.brief, manifest.definition):
+            self._check_blob(self.paths.manifest, frozen.sha256)
         for path, value in self.json.items():
-            for found in _objects(value):
-                if "source" in found and isinstance(found.get("files"), Mapping):
-                    for sha in found["files"].values():
-                        self._blob(path, str(sha))
-                if set(found) >= _CALL_FIELDS:
-                    self._blob(path, str(found["log"]))
-                if set(found) >= _RUN_FIELDS:
-                    self._run(path, found, manifest)
+            for entry in _objects(value):
+                if "source" in entry and isinstance(entry.get("files"), Mapping):
+                    for sha in entry["files"].values():
+                        self._check_blob(path, str(sha))
+                if set(entry) >= _CALL_FIELDS:
+                    self._check_blob(path, str(entry["log"]))
+                if set(entry) >= _RUN_FIELDS:
+                    self._check_run(path, entry, manifest)
 
-    def _blob(self, path: Path, sha: str) -> None:
+    def _check_blob(self, path: Path, sha: str) -> None:
         blob = self.paths.store.blob(sha)
         if not blob.is_file():
             named = f"the blob that {self.findings.name(path)} names"
             self.findings.deviates(blob, named, NO_FILE, "restore it from a backup")
 
-    def _run(self, path: Path, summary: Mapping[str, Any], manifest: Manifest) -> None:
+    def _check_run(self, path: Path, summary: Mapping[str, Any], manifest: Manifest) -> None:
         record = self.paths.store.run(str(summary["key"])) / RECORD
         try:
             entry = json.loads(record.read_bytes())
@@ -623,8 +611,6 @@ class Records:
                 where = f"{name} {expected} of run {str(summary['key'])[:12]}"
                 self.findings.deviates(path, where, f"{summary[name]}", self.again)
 
-    # ----------------------------------------------------------------- history
-
     def check_history(self, manifest: Manifest) -> None:
         """The repository by itself, then its refs and trees against the records."""
         started = self.json.get(self.paths.baseline)
@@ -633,7 +619,7 @@ class Records:
             if started is not None:
                 self.findings.deviates(folder, "the session's repository", "none", MEND)
             return
-        readable = check_repository(folder, name, self.findings)
+        readable = _check_repository(folder, name, self.findings)
         try:
             baseline = from_json_values(Baseline, started)
         except DataError:
@@ -643,11 +629,11 @@ class Records:
         refs = {"refs/ratchet/baseline": baseline.commit}
         refs |= {f"refs/ratchet/experiments/{p.number:04d}": p.commit for p in proposals}
         branch = f"refs/heads/ratchet/{name}"
-        check_refs(folder, refs, branch, self._tips(commits), self.findings)
+        _check_refs(folder, refs, branch, self._tips(commits), self.findings)
         if readable:
             sources = {baseline.commit: baseline.files, **{p.commit: p.files for p in proposals}}
             trees = {commit: self._tree(manifest, held) for commit, held in sources.items()}
-            check_trees(folder, trees, self.findings)
+            _check_trees(folder, trees, self.findings)
 
     def _proposals(self) -> Iterator[Proposal]:
         for path, value in self.json.items():
@@ -659,7 +645,7 @@ class Records:
                         self.findings.deviates(path, "proposals", f"{error}", self.again)
 
     def _tips(self, commits: Mapping[int, str]) -> list[str]:
-        """Where the branch may be: at the champion, or anywhere while the session goes on."""
+        """Commits that the branch may be at: the champion, or any while the session goes on."""
         confirmed = self.json.get(self.paths.confirmation)
         sealed = read_seal(self.paths)
         if sealed is not None and sealed.whole and not sealed.at_work and confirmed is not None:
@@ -669,14 +655,14 @@ class Records:
         return list(commits.values())
 
     def _tree(self, manifest: Manifest, sources: Mapping[str, str]) -> dict[str, bytes]:
-        """What a commit holds; files whose blob is damaged are left to the store's check."""
+        """Files that a commit must hold, without those whose blob the store's check names."""
         entries = {e.path: e.sha256 for e in (*manifest.fixed, manifest.brief)}
-        found = {}
+        held = {}
         for name, sha in {**entries, **sources}.items():
             blob = self.paths.store.blob(sha)
             if blob.is_file() and digest_file(blob) == sha:
-                found[name] = blob.read_bytes()
-        return found
+                held[name] = blob.read_bytes()
+        return held
 
 
 def _objects(value: Any) -> Iterator[Mapping[str, Any]]:
@@ -687,56 +673,3 @@ def _objects(value: Any) -> Iterator[Mapping[str, Any]]:
     if isinstance(value, list):
         for inner in value:
             yield from _objects(inner)
-
-
-# --------------------------------------------------------------------
-# The check of sessions and of the store that they share.
-
-
-def session_names(root: Path) -> list[str]:
-    """Names of the sessions below ``root``."""
-    return sorted(
-        path.name for path in (root / "results").glob("*") if _is_session(root, path.name)
-    )
-
-
-def _is_session(root: Path, name: str) -> bool:
-    paths = SessionPaths(name, root)
-    return paths.manifest.exists() or paths.baseline.exists() or paths.seal.exists()
-
-
-def verify_sessions(root: Path, names: Sequence[str] = ()) -> Findings:
-    """Check the store and these sessions, or all of them.
-
-    Raises :class:`InputMissingError` if there is no such session.
-    """
-    there = session_names(root)
-    for name in names:
-        if name not in there:
-            known = ", ".join(there) or "none"
-            raise InputMissingError(
-                f"{SessionPaths(name, root).folder}: holds no session; there are: {known}"
-            )
-    if not there:
-        raise InputMissingError(
-            f"{(root / 'results').resolve()}: holds no session; name the folder in which the "
-            "sessions were run with --root"
-        )
-    findings = Findings(root)
-    check_store(StorePaths(root / "store"), findings)
-    for name in names or there:
-        _session(SessionPaths(name, root), findings)
-    return findings
-
-
-def _session(paths: SessionPaths, findings: Findings) -> None:
-    records = Records(paths, findings)
-    records.check_seal()
-    if not paths.manifest.exists():
-        findings.deviates(paths.manifest, "a manifest", "no such file", records.frozen)
-        return
-    manifest = records.manifest()
-    if manifest is not None:
-        check_inputs(manifest, paths.root, paths.store, findings)
-        records.check_references(manifest)
-        records.check_history(manifest)

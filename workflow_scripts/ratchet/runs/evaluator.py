@@ -37,11 +37,10 @@ FINISH_SECONDS = 5.0
 LARGEST_ANSWER = 1 << 16
 # More would be measured for nothing.
 LARGEST_PROGRESS = 64
-
 Usage = Callable[[], Mapping[str, float]]
 
 
-class Referee:
+class Evaluator:
     """The evaluator's process and what it said.
 
     ``order`` gives ``command``, ``folder``, ``environment`` and ``errors``, the

@@ -2,47 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
-from ratchet.base.errors import DataError, InputMissingError, RatchetError
+from ratchet.base.errors import RatchetError
 from ratchet.base.git import show_commit
 from ratchet.base.io import read_record, source_digest, write_json
 from ratchet.base.structs import Struct, field
-from ratchet.integrity.seal import begin_workflow, finish_workflow, sealed_step
+from ratchet.integrity.seal import begin_workflow, finish_workflow
 from ratchet.proposers.idea import carry_over, same_sources
 from ratchet.records.history import History, name_of
 from ratchet.records.paths import SessionPaths
 from ratchet.records.records import (
     POLLINATION,
     Edit,
-    Experiment,
-    Proposals,
-    RoundVerdict,
     StopReason,
 )
 from ratchet.records.session_repo import SessionRepo
 from ratchet.session import Session
-from ratchet.steps.experiment import recall_experiment, write_experiment
-from ratchet.steps.judge import write_verdict
-from ratchet.steps.limits import (
-    Limits,
-    load_limits,
-    skip_experiment,
-    skip_judging,
-    skip_proposals,
-    skip_steering,
-)
-from ratchet.steps.propose import Offer, write_offer, write_proposals
-from ratchet.steps.steer import write_state
+from ratchet.steps.propose import Offer, write_offer
+from ratchet.steps.rounds import Clock, play_round
 from ratchet.task.edits import apply_declared, find_value, replace_value
 from ratchet.task.task import DeclaredChange
 from ratchet.tournament.arena import Arena, enter_competitor
 from ratchet.tournament.plan import Fate, Graft, Leg, Pollination, Win
-
-# --------------------------------------------------------------------
-# Carry a win of one competitor over to another's incumbent.
-
 
 Texts = Mapping[str, str]
 
@@ -105,76 +88,6 @@ def _why(parent: Texts, incumbent: Texts, edit: Edit | None) -> str:
         return f"both set {edit.name}; the incumbent has {value!r}"
     changed = ", ".join(n for n in incumbent if incumbent[n] != parent.get(n, ""))
     return f"both changed the same lines of {changed or 'the files'}"
-
-
-# --------------------------------------------------------------------
-# One round of a session from proposing to steering, in this very process.
-#
-# What the workflow's rules do with a script each, for competitors: their rounds end
-# when a share of runs is used up, so that nobody knows how many there will be.
-
-
-Clock = Callable[[], float]
-
-
-def play_round(
-    session: Session, number: int, limits_file: Path | None, clock: Clock
-) -> tuple[StopReason | None, str, bool]:
-    """Play round ``number``; the one before is finished.
-
-    Returns why the session ends here, with a sentence, and whether anything was
-    tried in the round.  What was executed before is a fact and is not limited.
-    """
-    config, paths, journal = session.config, session.paths, session.journal
-    here = paths.round(number)
-    allowed = load_limits(limits_file, config, paths)
-    with sealed_step(paths, "propose", number, 0, None):
-        now = None if _was_proposed(session, number) else allowed
-        if not skip_proposals(paths, number, now, clock(), journal):
-            write_proposals(session, number)
-    for candidate in range(config.candidates):
-        with sealed_step(paths, "experiment", number, candidate, None):
-            _experiment(session, number, candidate, allowed, clock)
-    with sealed_step(paths, "judge", number, 0, None):
-        if not skip_judging(paths, number, config.candidates):
-            write_verdict(session, number)
-    with sealed_step(paths, "steer", number, 0, None):
-        if not skip_steering(paths, number):
-            write_state(session, number)
-    proposals = read_record(Proposals, here.proposals)
-    verdict = read_record(RoundVerdict, here.verdict)
-    stop = proposals.stop or verdict.stop
-    detail = proposals.detail if proposals.stop else verdict.detail
-    return stop, detail if stop else "", bool(verdict.rulings) or stop is None
-
-
-def _experiment(
-    session: Session, number: int, candidate: int, allowed: Limits | None, clock: Clock
-) -> None:
-    path = session.paths.round(number).experiment(candidate)
-    found = _read_experiment(path)
-    now = allowed if found is None or not found.runs else None
-    where = session.paths, number, candidate
-    if not skip_experiment(
-        *where, now, clock(), session.journal, lambda: recall_experiment(session, number, candidate)
-    ):
-        write_experiment(session, number, candidate)
-
-
-def _was_proposed(session: Session, number: int) -> bool:
-    """Whether proposals of this very round were made before."""
-    try:
-        found = session.proposals(number)
-    except (InputMissingError, DataError):
-        return False
-    return found.round == number and found.stop is None
-
-
-def _read_experiment(path: Path) -> Experiment | None:
-    try:
-        return read_record(Experiment, path)
-    except (InputMissingError, DataError):
-        return None
 
 
 # --------------------------------------------------------------------
@@ -349,11 +262,7 @@ class Playing(Struct):
         merged, fate, detail = graft_win(
             texts(win.parent), texts(win.files), texts(held), win.edit, space
         )
-        if merged is None:
-            return None, fate, detail
-        put = self.session.store.put
-        encoded = {n: t.encode("utf-8", errors="surrogateescape") for n, t in merged.items()}
-        return {name: put(data) for name, data in encoded.items()}, fate, detail
+        return None if merged is None else self.session.put(merged), fate, detail
 
 
 def _repeats(win: Win, twin: int, kept: bool) -> Graft:
