@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ratchet.base import io
 from ratchet.base.errors import DataError, InputMissingError
 from ratchet.base.io import (
     canonical_json,
@@ -94,3 +95,15 @@ def test_digest_of_a_file_is_the_digest_of_its_bytes(tmp_path: Path) -> None:
     entry = fingerprint(tmp_path / "f", "name")
     assert (entry.path, entry.bytes) == ("name", 100_000)
     assert entry.sha256 == digest_file(tmp_path / "f") == digest_bytes(b"x" * 100_000)
+
+
+def test_a_file_too_large_to_read_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(io, "MAX_BYTES", 3)
+    path = tmp_path / "log"
+    path.write_bytes(b"abc")
+    assert io.read_file(path) == b"abc"
+    path.write_bytes(b"abcd")
+    with pytest.raises(DataError, match="at most 3 bytes, found 4"):
+        io.read_file(path)

@@ -68,7 +68,7 @@ def test_a_file_is_written_once(log: Path, tmp_path: Path, capsys: Capsys) -> No
         (["--to", "xml"], 64, "invalid choice"),
         ([], 64, "required"),
         (["night", "--results", "x", "--to", "csv"], 64, "found both"),
-        (["--to", "csv", "--metric", "x"], 64, "are of a log: add --results"),
+        (["--to", "csv", "--metric", "x"], 64, "--metric is of a log: add --results FILE"),
         (["--to", "mlflow", "--results", "x"], 64, "add -o FOLDER"),
         (["--to", "csv", "--results", "missing.tsv"], 66, "cannot be read"),
         (["--to", "csv", "--results", __file__], 65, "line 1, column 1"),

@@ -32,7 +32,7 @@ from ratchet.base.errors import InputMissingError, UsageError
 from ratchet.base.git import remove_worktree
 from ratchet.base.io import read_file, read_json, read_record, write_json
 from ratchet.base.structs import Frozen, replace, to_json_values
-from ratchet.base.terminal import BOLD, align_columns, coloured, use_colour
+from ratchet.base.terminal import BOLD, align_columns, coloured, fit_lines, use_colour
 from ratchet.base.text import one_line, one_line_label
 from ratchet.cli.main import (
     CommandParser,
@@ -249,12 +249,12 @@ def _named(options: argparse.Namespace) -> str:
 def status(options: argparse.Namespace, output: Output) -> int:
     """Where everybody stands."""
     facts = read(options.root, _named(options))
-    if options.json:
-        print_json(facts)
-        return 0
     rows, metric = facts["leaderboard"], facts["metric"]["name"]
     first = rows[0]
     tried = sum(row["experiments"] for row in rows)
+    if options.json:
+        print_json(facts)
+        return 0 if tried else EXIT_NOTHING
     if not tried:
         print("No results yet.")
         return EXIT_NOTHING
@@ -275,7 +275,7 @@ def status(options: argparse.Namespace, output: Output) -> int:
             f"{fixed_digits(row['mean'])}, {row['wins']} wins"
         )
         print(output.strong(f"{text}  ★ LEADER") + where if row is first else text + where)
-    print(tournament_answer(facts))
+    print("\n".join(fit_lines([tournament_answer(facts)])))
     return 0
 
 
@@ -312,9 +312,9 @@ def board(root: Path, name: str, output: Output, detailed: bool = False) -> int:
     for place, line in enumerate(align_columns(rows, left=(1, 3))):
         print(output.strong(line) if place == 1 else line)
     if not output.quiet:
-        print("own, adopted: wins it found and took over; given: taken over by others; false:")
-        print("expected false keeps")
-        print(tournament_answer(facts))
+        legend = "own, adopted: wins it found and took over; given: taken over by others;"
+        lines = [f"{legend} false: expected false keeps", tournament_answer(facts)]
+        print("\n".join(fit_lines(lines)))
     if detailed:
         _details(facts)
     return 0

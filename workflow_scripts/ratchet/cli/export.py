@@ -33,6 +33,7 @@ from ratchet.cli.main import (
     CommandParser,
     OutputError,
     add_log_options,
+    check_log_options,
     make_command,
     read_log,
     tell,
@@ -189,10 +190,7 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
     add_log_options(parser, None)
     add_session(parser)
     options = parser.parse_args(argv)
-    if options.results is not None and options.session is not None:
-        raise UsageError("expected a session or --results, found both")
-    if options.results is None and (options.metric or options.direction or options.agent):
-        raise UsageError("--metric, --direction and --agent are of a log: add --results")
+    check_log_options(options, "metric", "direction", "agent")
     if options.to in WRITERS and options.output is None:
         raise UsageError(f"--to {options.to} writes a folder: add -o FOLDER")
     return options

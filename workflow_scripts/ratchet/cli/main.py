@@ -161,6 +161,15 @@ def add_log_options(
     add("--agent", metavar="NAME", help="only a log's rows of this agent, and those that name none")
 
 
+def check_log_options(options: argparse.Namespace, *names: str) -> None:
+    """Refuse a session beside a log, and options of a log without one."""
+    if options.results is not None and options.session is not None:
+        raise UsageError("expected a session or --results, found both")
+    given = [name for name in names if getattr(options, name) is not None]
+    if options.results is None and given:
+        raise UsageError(f"--{given[0].replace('_', '-')} is of a log: add --results FILE")
+
+
 def read_log(options: argparse.Namespace, path: Path | None = None) -> tuple[LogExperiments, bytes]:
     """The experiments of the log that the options name, and the file's bytes."""
     from ratchet.logs.experiments import log_experiments, of_agent

@@ -24,6 +24,7 @@ from ratchet.cli.autojudge import MODES
 from ratchet.cli.main import (
     CommandParser,
     add_log_options,
+    check_log_options,
     check_positive,
     make_command,
     may_write,
@@ -53,21 +54,11 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
     add("--json", action="store_true", help="all facts of the page on standard output")
     add_session(parser)
     options = parser.parse_args(argv)
-    _check(options)
-    return options
-
-
-def _check(options: argparse.Namespace) -> None:
-    """Refuse combinations without a meaning."""
-    if options.results is not None and options.session is not None:
-        raise UsageError("expected a session or --results, found both")
-    if options.results is None:
-        given = [name for name in _OF_A_LOG if getattr(options, name) is not None]
-        if given:
-            raise UsageError(f"--{given[0].replace('_', '-')} is of a log: add --results FILE")
-        if options.force and options.output is None:
-            raise UsageError("--force needs a file to replace: add -o FILE")
+    check_log_options(options, *_OF_A_LOG)
     check_positive("--noise-sd", options.noise_sd)
+    if options.force and options.output is None and options.results is None:
+        raise UsageError("--force needs a file to replace: add -o FILE")
+    return options
 
 
 def _run(options: argparse.Namespace) -> int:

@@ -192,19 +192,22 @@ def snakemake(
     if values:
         words += ["--config", *(f"{key}={setting(value)}" for key, value in sorted(values.items()))]
     received = list[int]()
-    with subprocess.Popen([*words, "--", *targets], cwd=root, stdout=sys.stderr) as process:
+    process: subprocess.Popen[bytes] | None = None
 
-        def note(number: int, _: object) -> None:
-            received.append(number)
-            if number == signal.SIGTERM:
+    def note(number: int, _: object) -> None:
+        received.append(number)
+        if process is not None and number == signal.SIGTERM:
+            process.terminate()
+
+    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        with subprocess.Popen([*words, "--", *targets], cwd=root, stdout=sys.stderr) as process:
+            if signal.SIGTERM in received:  # it came before there was a process
                 process.terminate()
-
-        before = {s: signal.signal(s, note) for s in (signal.SIGINT, signal.SIGTERM)}
-        try:
             code = process.wait()
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
     if received:
         sys.exit(128 + received[0])
     return code
