@@ -15,7 +15,7 @@ from ratchet.base.structs import replace
 from ratchet.judge.effects import SCALES, EffectModel
 from ratchet.judge.judge import replay_log
 from ratchet.judge.settings import Settings
-from ratchet.logs.analysis import Rules, settings_for
+from ratchet.logs.judging import Rules, settings_for
 from ratchet.logs.experiments import log_experiments
 from ratchet.logs.reader import read_table
 from ratchet.logs.smoothing import SmoothedChange, Smoother

@@ -17,7 +17,7 @@ import math
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ratchet import __version__
 from ratchet.base.errors import UsageError
@@ -32,12 +32,14 @@ from ratchet.cli.main import (
     run_command,
     tell_assumptions,
 )
-from ratchet.judge.judge import Replay
-from ratchet.logs.analysis import Answer
 from ratchet.logs.experiments import LogExperiments, choose_experiment
 from ratchet.logs.reader import RunLog, read_run
 from ratchet.logs.table import Table
 from ratchet.records.records import Verdict
+
+if TYPE_CHECKING:
+    from ratchet.judge.judge import Replay
+    from ratchet.logs.judging import Answer
 
 _NEXT = {
     Verdict.STRONG_KEEP: "Keep the change.",
@@ -338,7 +340,7 @@ def _judged(
 ) -> tuple[Answer, list[str]]:
     candidate, chosen = choose_experiment(every.table, options.row, run, name)
     notes = [*every.table.assumptions, *(run.assumptions if run else ()), *chosen]
-    from ratchet.logs.analysis import Paid, Rules, judge_candidate  # numpy comes with it
+    from ratchet.logs.judging import Paid, Rules, judge_candidate  # numpy comes with it
 
     rules = Rules(options.mode, options.noise_sd)
     paid = Paid(options.lines or 0, options.line_price, options.memory_price)
@@ -347,7 +349,7 @@ def _judged(
 
 
 def _all(options: argparse.Namespace, every: LogExperiments) -> int:
-    from ratchet.logs.analysis import Rules, replay_rows, settings_for
+    from ratchet.logs.judging import Rules, replay_rows, settings_for
 
     rules = Rules(options.mode, options.noise_sd)
     settings, assumed = settings_for(every, len(every.rows), rules)

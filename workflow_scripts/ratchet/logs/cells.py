@@ -27,6 +27,7 @@ _KNOWN = {*STATUS_NAMES, *COMMIT_NAMES, *DESCRIPTION_NAMES, *PREFERRED}
 _SEPARATORS = {"\t": "tabs", "|": "pipes", ",": "commas", ";": "semicolons"}
 _GAP = re.compile(r"\s{2,}")
 _RULE = re.compile(r"[\s|:-]+")
+
 MAX_CELLS = 2000
 """More columns than any log has; a file with more is no log."""
 

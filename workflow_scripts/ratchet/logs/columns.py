@@ -33,19 +33,14 @@ _STATUS_WORDS: Mapping[RowStatus, str] = {
         research config summary milestone screen""",
 }
 
-
 STATUSES = {word: status for status, words in _STATUS_WORDS.items() for word in words.split()}
-
 
 FLAGS = {
     **dict.fromkeys(("true", "yes", "y", "1", "t", "✓", "✅"), RowStatus.KEEP),
     **dict.fromkeys(("false", "no", "n", "0", "f", "✗", "❌"), RowStatus.DISCARD),
 }
 
-
 _NEGATIONS = {"not", "no", "non", "never", "don", "didn"}
-
-
 _WORD = re.compile(r"[a-z]+")
 
 
@@ -54,10 +49,7 @@ def _words(text: str) -> list[str]:
 
 
 STATUS_NAMES = _words("status decision verdict outcome kept keep accepted action result state")
-
-
 FLAG_NAMES = {"kept", "keep", "accepted", "is_best", "improved"}
-
 
 COMMIT_NAMES = _words(
     """commit git_commit commit_hash commit_sha sha git_sha hash solver_sha config_id run_id
@@ -65,24 +57,15 @@ COMMIT_NAMES = _words(
     tag round"""
 )
 
-
 DESCRIPTION_NAMES = _words(
     """description desc hypothesis change changes summary insight notes note comment comments
     message idea title what details flags"""
 )
 
-
 AGENT_NAMES = _words("agent agent_id agent_name worker worker_id actor author gpu")
-
-
 METRIC_LABELS = {"metric", "metric_name"}
-
-
 VALUE_NAMES = ("value", "metric_value", "result", "score")
-
-
 MEMORY_NAME = re.compile(r"(^|_)(mem|memory|vram|ram)(_|$)")
-
 
 # Columns that count, date or describe a run; a metric only if nothing else is.
 NOT_A_METRIC = re.compile(
@@ -92,9 +75,7 @@ NOT_A_METRIC = re.compile(
     r"trades|layers?|width|cost|usd|baseline|prev|previous|parent|std|sd|stdev|rank)(_|$)"
 )
 
-
 PREFERRED = _words("val_bpb metric_after metric val_loss objective fitness score value")
-
 
 _LOWER = set(
     _words(
@@ -103,7 +84,6 @@ _LOWER = set(
         memory mem vram energy bits gap violations misses divergence distance lpips flops params"""
     )
 )
-
 
 _HIGHER = set(
     _words(
@@ -115,7 +95,6 @@ _HIGHER = set(
     )
 )
 
-
 MISSING = {"", "n/a", "–", "—", "∞"} | set(
     _words(
         """- -- --- na nan none null inf +inf -inf infinity -infinity diverged crash crashed oom
@@ -123,13 +102,8 @@ MISSING = {"", "n/a", "–", "—", "∞"} | set(
     )
 )
 
-
 _NUMBER = re.compile(r"[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d{1,4})?", re.ASCII)
-
-
 _GROUPED = re.compile(r"[+-]?\d{1,3}(?:,\d{3})+\.\d+", re.ASCII)
-
-
 _UNIT = re.compile(r"\s*(gib|gb|g|mib|mb|m)$", re.IGNORECASE)
 
 
@@ -234,10 +208,8 @@ def is_number(text: str) -> bool:
 _SAMPLE = 400
 """Rows from which columns are recognised; a choice does not need more."""
 
-
 _STATED = 0.5
 """Share of filled cells that must read as a status in a column named for it."""
-
 
 _STATED_UNNAMED = 0.8
 """The same for a column whose name says nothing of it."""

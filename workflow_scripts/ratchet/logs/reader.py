@@ -36,9 +36,7 @@ _MARKS = (
     (b"\xfe\xff", "utf-16-be"),
 )
 
-
 _ANSI = re.compile(r"\x1b\[[0-9;:?]*[ -/]*[@-~]|\x1b\][^\x07\x1b\n]*(?:\x07|\x1b\\)?|\x1b[@-Z\\^_]")
-
 
 # Never str.splitlines: it also splits at form feeds and Unicode separators.
 _LINE_END = re.compile(r"\r*\n|\r")
@@ -93,8 +91,6 @@ def numbered_lines(text: str) -> list[tuple[int, str]]:
 
 
 _PREFIX = re.compile(r"^((?:agent|worker|gpu|rank|node)[-_ ]?\w{1,20}):", re.IGNORECASE)
-
-
 _OWN_MISSING = "0.000000"
 
 
@@ -372,7 +368,6 @@ def _agents(rows: list[LogRow]) -> tuple[list[LogRow], list[str]]:
 
 
 _FAILED = re.compile(r"Traceback \(most recent|[Oo]ut of memory|OutOfMemory|Killed|Segmentation")
-
 
 _MEMORY_NAMES = {"peak_vram_mb": 1024, "memory_mb": 1024, "peak_memory_mb": 1024} | {
     "memory_gb": 1,

@@ -20,6 +20,7 @@ from ratchet.judge.judge import Judge
 from ratchet.judge.settings import Settings, scale_from
 from ratchet.logs.audit import CREDIBLE, OVERTURNED
 from ratchet.logs.experiments import LogExperiments
+from ratchet.logs.judging import noise_span
 from ratchet.logs.rerun_plan import (
     AUDIT_LEVEL,
     LEAST_SEEDS,
@@ -41,89 +42,15 @@ from ratchet.runs.hardware import describe_hardware
 from ratchet.session import Session
 from ratchet.steps.judge import broken_constraints
 
-# --------------------------------------------------------------------
-# Whether a kept change holds, by fresh runs of it and of its incumbent.
-
-
-SPAN_SDS = 4.0
-"""Half-width of the noise grid, in sds of what other runs leave open about ln s."""
-
-
-LEAST_SPAN, MOST_SPAN = 0.05, 2.4
-"""In ln: as for a stated noise floor, and as without any."""
-
-
-def pooled_sd(groups: Iterable[Sequence[float]]) -> tuple[float | None, int]:
-    """Sd within groups of runs of one code each, and its degrees of freedom."""
-    used = [np.asarray(g, dtype=float) for g in groups if len(g) > 1]
-    freedom = sum(g.size - 1 for g in used)
-    if not freedom:
-        return None, 0
-    squares = math.fsum(float(((g - g.mean()) ** 2).sum()) for g in used)
-    return math.sqrt(squares / freedom), freedom
-
-
-def judge_kept_change(
-    held: HeldChange,
-    parent: Sequence[float],
-    child: Sequence[float],
-    others: Sequence[Sequence[float]] = (),
-) -> HeldChange:
-    """Judge a change by fresh runs of both sides, lower is better, as many of each.
-
-    ``others`` are runs of other codes on the same machine: together they tell the
-    noise floor, which few runs of two codes hardly do.  The judge meets the change as
-    it meets any proposal, with its usual belief about what proposals do; that the log
-    kept it counts for nothing.
-    """
-    found = welch_interval(parent, child, AUDIT_LEVEL)
-    judge = Judge(_settings(parent, others))
-    for value in parent:
-        judge.incumbent(value)
-    assessment = judge.assess(list(child))
-    better = assessment.confidence
-    standing = KeptStanding.UNDECIDED
-    if better >= CREDIBLE:
-        standing = KeptStanding.HOLDS
-    elif better < OVERTURNED:
-        standing = KeptStanding.FAILS
-    return replace(
-        held,
-        standing=standing,
-        gain=found.gain,
-        low=found.low,
-        high=found.high,
-        better=better,
-        expected=assessment.gain,
-        noise_sd=assessment.noise_sd,
-    )
-
-
-def _settings(parent: Sequence[float], others: Sequence[Sequence[float]]) -> Settings:
-    """The judge's settings, around the noise floor of the other codes' runs."""
-    sd, freedom = pooled_sd(others)
-    size = max((abs(value) for value in parent), default=0.0)
-    if sd is None or sd <= 1e-12 * size:
-        return Settings.for_session(scale=scale_from(parent))
-    # As many values with this sd: what the judge's own guess of a scale is made for.
-    places = np.arange(freedom + 1, dtype=float)
-    values = float(np.mean(parent)) + sd * (places - places.mean()) / places.std(ddof=1)
-    open_by = 1 / math.sqrt(2 * freedom)
-    span = min(max(SPAN_SDS * open_by, LEAST_SPAN), MOST_SPAN)
-    settings = Settings.for_session(scale=scale_from(values.tolist()))
-    return replace(settings, noise_span=span, noise_prior_sd=open_by)
-
-
-# --------------------------------------------------------------------
-# What an audit runs again: the code of each kept change, and of what it was kept against.
-#
-# The mutable files of a row's commit are compared with those of the incumbent of its
-# time, the row that was kept before it: that is the value which the author compared it
-# with, whatever lies between the two commits.  Only where the incumbent's commit is lost
-# does the commit's own parent stand in, and a note says so.
-
+# What an audit runs again are the mutable files of a row's commit and those of the
+# incumbent of its time, the row that was kept before it: that is the value which the
+# author compared it with, whatever lies between the two commits.  Only where the
+# incumbent's commit is lost does the commit's own parent stand in, and a note says so.
 
 SHOWN_FILES = 3
+
+
+# ------------------------------------------------------------------------- plan
 
 
 class Choice(Frozen):
@@ -169,7 +96,7 @@ def build_audit_plan(
     by_line = {change["line"]: change for change in facts["changes"]}
     pairs = [
         (every.rows[place], every.rows[before])
-        for place, before in _incumbents(every).items()
+        for place, before in every.incumbents.items()
         if every.rows[place].line in by_line
     ]
     chosen = _chosen(pairs, by_line, choice)
@@ -190,19 +117,6 @@ def build_audit_plan(
 def advised_seeds(change: Mapping[str, Any]) -> int:
     """Runs of each side: as many as the audit's own calculation asks for, never too few."""
     return max(change["seeds"] or 0, LEAST_SEEDS)
-
-
-def _incumbents(every: LogExperiments) -> dict[int, int]:
-    """By the place of each kept row that of the incumbent of its time."""
-    found, incumbent = {}, None
-    for place, (value, kept) in enumerate(zip(every.values, every.kept, strict=True)):
-        if value is None:
-            continue
-        if incumbent is None:
-            incumbent = place
-        elif kept:
-            found[place], incumbent = incumbent, place
-    return found
 
 
 def _chosen(
@@ -309,8 +223,7 @@ def _left_behind(parent: str, child: str, clone: Clone) -> list[str]:
     return [f"other files differ too, which are not taken from commits: {shown}{more}"]
 
 
-# --------------------------------------------------------------------
-# One code's run of one turn of an audit.
+# ------------------------------------------------------------------------- runs
 
 
 def write_audit_run(session: Session, turn: int, number: int) -> None:
@@ -369,8 +282,67 @@ def _code(plan: AuditPlan, number: int) -> AuditedCode:
     return next(code for code in plan.codes if code.number == number)
 
 
-# --------------------------------------------------------------------
-# What all the runs of an audit say of the changes that were kept.
+# --------------------------------------------------------------------- verdicts
+
+
+def pooled_sd(groups: Iterable[Sequence[float]]) -> tuple[float | None, int]:
+    """Sd within groups of runs of one code each, and its degrees of freedom."""
+    used = [np.asarray(g, dtype=float) for g in groups if len(g) > 1]
+    freedom = sum(g.size - 1 for g in used)
+    if not freedom:
+        return None, 0
+    squares = math.fsum(float(((g - g.mean()) ** 2).sum()) for g in used)
+    return math.sqrt(squares / freedom), freedom
+
+
+def judge_kept_change(
+    held: HeldChange,
+    parent: Sequence[float],
+    child: Sequence[float],
+    others: Sequence[Sequence[float]] = (),
+) -> HeldChange:
+    """Judge a change by fresh runs of both sides, lower is better, as many of each.
+
+    ``others`` are runs of other codes on the same machine: together they tell the
+    noise floor, which few runs of two codes hardly do.  The judge meets the change as
+    it meets any proposal, with its usual belief about what proposals do; that the log
+    kept it counts for nothing.
+    """
+    found = welch_interval(parent, child, AUDIT_LEVEL)
+    judge = Judge(_settings(parent, others))
+    for value in parent:
+        judge.incumbent(value)
+    assessment = judge.assess(list(child))
+    better = assessment.confidence
+    standing = KeptStanding.UNDECIDED
+    if better >= CREDIBLE:
+        standing = KeptStanding.HOLDS
+    elif better < OVERTURNED:
+        standing = KeptStanding.FAILS
+    return replace(
+        held,
+        standing=standing,
+        gain=found.gain,
+        low=found.low,
+        high=found.high,
+        better=better,
+        expected=assessment.gain,
+        noise_sd=assessment.noise_sd,
+    )
+
+
+def _settings(parent: Sequence[float], others: Sequence[Sequence[float]]) -> Settings:
+    """The judge's settings, around the noise floor of the other codes' runs."""
+    sd, freedom = pooled_sd(others)
+    size = max((abs(value) for value in parent), default=0.0)
+    if sd is None or sd <= 1e-12 * size:
+        return Settings.for_session(scale=scale_from(parent))
+    # As many values with this sd: what the judge's own guess of a scale is made for.
+    places = np.arange(freedom + 1, dtype=float)
+    values = float(np.mean(parent)) + sd * (places - places.mean()) / places.std(ddof=1)
+    left_open = 1 / math.sqrt(2 * freedom)
+    settings = Settings.for_session(scale=scale_from(values.tolist()))
+    return replace(settings, noise_span=noise_span(left_open), noise_prior_sd=left_open)
 
 
 def audit_verdicts(session: Session) -> AuditVerdicts:

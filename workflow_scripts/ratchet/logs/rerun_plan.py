@@ -24,7 +24,6 @@ from ratchet.steps.plan import WorkflowPlan, code_digest
 AUDIT_LEVEL = 0.95
 """Probability of the intervals, as of a session's confirmation."""
 
-
 LEAST_SEEDS = 3
 """Runs of each side of a change, also where the log's own calculation asks for fewer, or
 for no number since the change is settled there or too small to be: with two of each,

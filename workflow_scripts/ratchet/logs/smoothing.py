@@ -25,26 +25,18 @@ STEPS_PER_SD = 12
 """Lattice points per noise sd.  The drift of one proposal, 0.07 S, is then carried
 exactly in variance by steps of one point; halving them moves no probability by 2e-3."""
 
-
 REACH = 10
 """Noise sds to either side of an incumbent's measurement; a normal error is never so
 large, and what the other runs of a log say does not move it by half of that."""
-
 
 EXPLAINED = 60.0
 """Log densities of effects within a keep's reach differ by less where the prior can
 explain the keep at all.  Where it cannot, the effect is taken as it was measured: no
 run is off by the 10 sds that the prior would then ask for."""
 
-
 HALF = REACH * STEPS_PER_SD
-
-
 POINTS = 2 * HALF + 1
-
-
 _POINTS = np.arange(-HALF, HALF + 1)
-
 
 _COARSE = 3
 """A candidate's likelihood bends on the scale of S: it is computed at every third point
@@ -68,8 +60,6 @@ def _between() -> FloatArray:
 
 
 _BETWEEN = _between()
-
-
 _COARSE_POINTS = _COARSE * np.arange(-1, _BETWEEN.shape[1] - 1) - HALF
 
 
@@ -110,10 +100,7 @@ class Drift:
 
 
 Event = Keep | Seen | Drift
-
-
 Transition = Callable[[Keep, FloatArray], FloatArray]
-
 
 Row = tuple[float | None, bool, bool, FloatArray | None]
 """Value, whether it was kept, whether it is a further run of the incumbent, weights."""
@@ -340,10 +327,8 @@ def _mixed(masses: FloatArray, log_weights: FloatArray, there: np.ndarray) -> Fl
 LEAST_BELIEF = 1e-3
 """Noise nodes with less belief are left out; all of them together move nothing."""
 
-
 LEVEL = 0.9
 """Probability of all intervals, as the judge's of the noise floor."""
-
 
 NoisePrior = Callable[[FloatArray], FloatArray]
 """Log density of the noise floor, in ln S and up to a constant."""
