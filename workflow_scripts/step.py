@@ -106,8 +106,9 @@ def report(call: StepCall) -> None:
 def audit_run(call: StepCall) -> None:
     """Run one code of one turn of an audit."""
     from ratchet.logs.rerun import write_audit_run
+    from ratchet.runs.executor import Executor
 
-    write_audit_run(call.session, call.number, call.candidate)
+    write_audit_run(Executor(call.session), call.number, call.candidate)
 
 
 def audit_report(call: StepCall) -> None:

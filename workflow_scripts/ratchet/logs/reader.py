@@ -1,4 +1,4 @@
-"""A session's log, in whatever dialect, as a table of rows."""
+"""A session's log, in whatever dialect, as a table of rows, and a run log."""
 
 from __future__ import annotations
 
@@ -23,10 +23,6 @@ from ratchet.logs.columns import (
 from ratchet.logs.table import LogRow, Problem, RowStatus, Table
 from ratchet.records.records import Direction
 from ratchet.runs.log import failure_evidence, finite_metric, parse_summary
-
-# --------------------------------------------------------------------
-# Bytes to lines of text: encodings, byte order marks, terminal colours, line ends.
-
 
 _MARKS = (
     (b"\xef\xbb\xbf", "utf-8"),
@@ -86,9 +82,7 @@ def numbered_lines(text: str) -> list[tuple[int, str]]:
     return [(i, line) for i, line in enumerate(_LINE_END.split(text), 1) if line.strip()]
 
 
-# --------------------------------------------------------------------
-# A session's log, in whatever dialect, as a table of rows.
-
+# ----------------------------------------------------------------- sessions' logs
 
 _PREFIX = re.compile(r"^((?:agent|worker|gpu|rank|node)[-_ ]?\w{1,20}):", re.IGNORECASE)
 _OWN_MISSING = "0.000000"
@@ -363,16 +357,13 @@ def _agents(rows: list[LogRow]) -> tuple[list[LogRow], list[str]]:
     ]
 
 
-# --------------------------------------------------------------------
-# What a training run printed, in whatever way: metric and memory of a run log.
-
+# ----------------------------------------------------------------------- run logs
 
 _FAILED = re.compile(r"Traceback \(most recent|[Oo]ut of memory|OutOfMemory|Killed|Segmentation")
 
-_MEMORY_NAMES = {"peak_vram_mb": 1024, "memory_mb": 1024, "peak_memory_mb": 1024} | {
-    "memory_gb": 1,
-    "peak_vram_gb": 1,
-    "peak_memory_gb": 1,
+_MEMORY_NAMES = {
+    **dict.fromkeys(("peak_vram_mb", "memory_mb", "peak_memory_mb"), 1024),
+    **dict.fromkeys(("memory_gb", "peak_vram_gb", "peak_memory_gb"), 1),
 }
 
 

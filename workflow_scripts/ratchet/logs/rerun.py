@@ -36,7 +36,7 @@ from ratchet.logs.rerun_plan import (
     read_audit_plan,
 )
 from ratchet.logs.table import LogRow
-from ratchet.records.records import Outcome, Role, RunSummary
+from ratchet.records.records import Role
 from ratchet.runs.executor import Executor
 from ratchet.runs.hardware import describe_hardware
 from ratchet.session import Session
@@ -226,14 +226,15 @@ def _left_behind(parent: str, child: str, clone: Clone) -> list[str]:
 # ------------------------------------------------------------------------- runs
 
 
-def write_audit_run(session: Session, turn: int, number: int) -> None:
-    """Write one run; a code that would bend the measurement is not run.
+def write_audit_run(executor: Executor, turn: int, number: int) -> None:
+    """Write one code's run of one turn; a code that would bend the measurement is not run.
 
     All codes have the same seed in a turn.  A code of which no change has an answer any
     more, since one of its sides failed, is not run again.
     """
+    session = executor.session
     wanted = audit_plan_of(session)
-    code = _code(wanted, number)
+    code = next(code for code in wanted.codes if code.number == number)
     found = AuditRun(turn, code.source)
     refused, notes = edit_faults(session, code.files)
     if not _is_useful(session, wanted, code, turn):
@@ -242,7 +243,7 @@ def write_audit_run(session: Session, turn: int, number: int) -> None:
         found = replace(found, refused=refused, notes=notes)
         session.journal.append("refused", number=0, description=code.label, reason=refused)
     else:
-        made = Executor(session).run(code.files, Role.RERUN, turn - 1, number, code.label)
+        made = executor.run(code.files, Role.RERUN, turn - 1, number, code.label)
         found = replace(found, run=made, notes=notes)
     write_json(session.paths.rerun(turn, number), found)
 
@@ -252,19 +253,12 @@ def _is_useful(session: Session, wanted: AuditPlan, code: AuditedCode, turn: int
     changes = [c for c in wanted.changes if not c.unable and c.seeds >= turn]
     sides = [{c.parent, c.child} for c in changes if code.source in (c.parent, c.child)]
     named = set().union(*sides)
-    failed = {
-        other.source
-        for other in wanted.codes
-        if other.source in named
-        for earlier in range(1, turn)
-        if _has_failed(session, earlier, other)
-    }
+    failed = set()
+    for other in wanted.codes:
+        paths = (session.paths.rerun(earlier, other.number) for earlier in range(1, turn))
+        if other.source in named and not all(read_record(AuditRun, p).succeeded for p in paths):
+            failed.add(other.source)
     return any(not side & failed for side in sides)
-
-
-def _has_failed(session: Session, turn: int, code: AuditedCode) -> bool:
-    made = read_record(AuditRun, session.paths.rerun(turn, code.number)).run
-    return made is None or made.outcome is not Outcome.OK
 
 
 def audit_plan_of(session: Session) -> AuditPlan:
@@ -276,10 +270,6 @@ def audit_plan_of(session: Session) -> AuditPlan:
             "ratchet audit --results results.tsv --repo CLONE --run"
         )
     return found
-
-
-def _code(plan: AuditPlan, number: int) -> AuditedCode:
-    return next(code for code in plan.codes if code.number == number)
 
 
 # --------------------------------------------------------------------- verdicts
@@ -314,14 +304,10 @@ def judge_kept_change(
         judge.incumbent(value)
     assessment = judge.assess(list(child))
     better = assessment.confidence
-    standing = KeptStanding.UNDECIDED
-    if better >= CREDIBLE:
-        standing = KeptStanding.HOLDS
-    elif better < OVERTURNED:
-        standing = KeptStanding.FAILS
+    unsure = KeptStanding.FAILS if better < OVERTURNED else KeptStanding.UNDECIDED
     return replace(
         held,
-        standing=standing,
+        standing=KeptStanding.HOLDS if better >= CREDIBLE else unsure,
         gain=found.gain,
         low=found.low,
         high=found.high,
@@ -351,24 +337,21 @@ def audit_verdicts(session: Session) -> AuditVerdicts:
 
 
 class Judging:
-    """The runs of one audit, by code and turn."""
+    """The runs of one audit, by code and turn, and their metrics, lower being better."""
 
     def __init__(self, session: Session, plan: AuditPlan) -> None:
         self.session = session
         self.plan = plan
-        self.codes: Mapping[str, AuditedCode] = {code.source: code for code in plan.codes}
-        self.runs = {code.source: self._runs(code) for code in plan.codes}
+        self.codes = {code.source: code for code in plan.codes}
+        self.runs: dict[str, list[AuditRun]] = {source: [] for source in self.codes}
+        for turn in range(1, plan.turns + 1):
+            for code in plan.wanted(turn):
+                made = read_record(AuditRun, session.paths.rerun(turn, code.number))
+                self.runs[code.source].append(made)
         self.values = {
-            source: [session.value(run) for run in runs if run.outcome is Outcome.OK]
-            for source, runs in (
-                (source, [r.run for r in found if r.run is not None])
-                for source, found in self.runs.items()
-            )
+            source: [session.value(each.run) for each in found if each.run and each.succeeded]
+            for source, found in self.runs.items()
         }
-
-    def _runs(self, code: AuditedCode) -> list[AuditRun]:
-        turns = [t for t in range(1, self.plan.turns + 1) if code in self.plan.wanted(t)]
-        return [read_record(AuditRun, self.session.paths.rerun(t, code.number)) for t in turns]
 
     def verdicts(self) -> AuditVerdicts:
         changes = tuple(self._change(kept) for kept in self.plan.changes)
@@ -401,65 +384,52 @@ class Judging:
         if kept.parent is None or kept.child is None:
             return replace(held, reason=kept.unable)
         sides = [self.runs[source][: kept.seeds] for source in (kept.parent, kept.child)]
-        notes = {note: None for side in sides for each in side for note in each.notes}
-        parent, child = ([r.run for r in side if r.run is not None] for side in sides)
+        parent, child = ([each.run for each in side if each.run is not None] for side in sides)
+        notes = dict.fromkeys(note for side in sides for each in side for note in each.notes)
+        bound = broken_constraints(self.session, child)
+        if bound:
+            said = f"it breaks a constraint of the task here ({bound}); no session would keep it"
+            notes[said] = None
         held = replace(
             held,
             parent_runs=tuple(parent),
             child_runs=tuple(child),
             notes=(*held.notes, *notes),
         )
-        bound = broken_constraints(self.session, child)
-        if bound:
-            said = f"it breaks a constraint of the task here ({bound}); no session would keep it"
-            held = replace(held, notes=(*held.notes, said))
-        wrong = self._wrong(kept, sides, parent, child)
+        wrong = self._wrong(held, sides) or self._bent(kept.parent, kept.child, held)
         if wrong:
             return replace(held, reason=wrong)
-        others = [
-            found
-            for source, found in self.values.items()
-            if source not in (kept.parent, kept.child)
-        ]
-        value = self.session.value
-        return judge_kept_change(
-            held, [value(r) for r in parent], [value(r) for r in child], others
-        )
+        others = [v for source, v in self.values.items() if source not in (kept.parent, kept.child)]
+        before, after = ([self.session.value(run) for run in side] for side in (parent, child))
+        return judge_kept_change(held, before, after, others)
 
-    def _wrong(
-        self,
-        kept: KeptChange,
-        sides: Sequence[Sequence[AuditRun]],
-        parent: Sequence[RunSummary],
-        child: Sequence[RunSummary],
-    ) -> str:
-        """Why the runs of a change say nothing of it; empty if they do."""
+    @staticmethod
+    def _wrong(held: HeldChange, sides: Sequence[Sequence[AuditRun]]) -> str:
+        """What kept the runs of a change from being made; empty if nothing did."""
         for name, side in zip(("its incumbent", "it"), sides, strict=True):
             for each in side:
                 if each.refused:
                     return f"{name} was not run: {each.refused}"
-                if each.run is not None and each.run.outcome is not Outcome.OK:
+                if each.run is not None and not each.succeeded:
                     ended = f"{each.run.outcome.value}: {each.run.reason}"
                     return f"{name} failed here with seed {each.run.seed} ({ended})"
-        if len(parent) < kept.seeds or len(child) < kept.seeds:
-            return "not all of its runs were made"
-        assert kept.parent is not None and kept.child is not None
-        before, after = self.codes[kept.parent].files, self.codes[kept.child].files
-        if only_reseeds_inspection(self.session, before, after):
-            return f"it {RESEEDS}"
-        return self._unlike(parent, child)
+        least = min(len(held.parent_runs), len(held.child_runs))
+        return "not all of its runs were made" if least < held.seeds else ""
 
-    def _unlike(self, parent: Sequence[RunSummary], child: Sequence[RunSummary]) -> str:
-        """What shows that the runs of a change cannot be believed, beside its incumbent's."""
-        task = self.session.task
-        traces = []
-        for runs in (parent, child):
-            found = [(run, self.session.store.lookup(run.key)) for run in runs]
-            traces.append(
-                [run_trace(task, run.seed, kept) for run, kept in found if kept is not None]
-            )
-        seconds = self.session.budget["seconds"]
-        wrong = unlike_baseline(traces[0], traces[1], task.plausible, seconds)
+    def _bent(self, parent: str, child: str, held: HeldChange) -> str:
+        """Why nobody can believe the runs of a change, beside its incumbent's; else empty."""
+        session, task = self.session, self.session.task
+        if only_reseeds_inspection(session, self.codes[parent].files, self.codes[child].files):
+            return f"it {RESEEDS}"
+        before, after = (
+            [
+                run_trace(task, run.seed, record)
+                for run in runs
+                if (record := session.store.lookup(run.key)) is not None
+            ]
+            for runs in (held.parent_runs, held.child_runs)
+        )
+        wrong = unlike_baseline(before, after, task.plausible, session.budget["seconds"])
         return "" if wrong is None else f"its runs are tampered with: {wrong}"
 
     def _whole(self, changes: Sequence[HeldChange]) -> Distance | None:
@@ -476,10 +446,5 @@ class Judging:
         if first == last:
             return None
         found = welch_interval(self.values[first], self.values[last], AUDIT_LEVEL)
-        return Distance(
-            found.gain,
-            found.low,
-            found.high,
-            able[0][0].parent_line,
-            able[-1][0].line,
-        )
+        start, end = able[0][0].parent_line, able[-1][0].line
+        return Distance(found.gain, found.low, found.high, start, end)

@@ -1,4 +1,23 @@
-"""What a whole log says of each change that it kept, later rows included."""
+"""What a whole log says of each change that it kept, later rows included.
+
+The judge filters: it believes of a change what the log said when the change was
+decided.  Here everything conditions on the whole log, under the judge's model:
+
+- a run measures its code, ``y ~ N(theta, S^2)``; lower is better;
+- a candidate's truth is ``theta - g``, the incumbent's less its effect, with g
+  from the judge's effect prior, with the weights that it had learned before it;
+- a kept candidate becomes the incumbent; between proposals the incumbent's metric
+  drifts by a normal step of variance ``drift * S^2``.
+
+Who decided, and how, does not matter: decisions follow from the measurements,
+and the posterior is given these.
+
+Given S the incumbent's truth is a Markov chain in one dimension.  It is put on a
+lattice of S / 12, 10 S to either side of what each incumbent measured, and
+smoothed forwards and backwards; nothing else is approximated.  S is averaged over
+the judge's noise nodes.  Where a measurement is less likely than the judge's
+outlier floor, the floor is its likelihood, and it says nothing of the incumbent.
+"""
 
 from __future__ import annotations
 
@@ -13,13 +32,6 @@ from ratchet.base.structs import Frozen
 from ratchet.judge.effects import COMPONENTS, SCALES, SIDE, EffectModel
 from ratchet.judge.filter import IncumbentFilter
 from ratchet.judge.settings import REFERENCE_SCALE, Settings
-
-# --------------------------------------------------------------------
-# A log as a Markov chain: the incumbent's truth on a lattice, at one noise floor.
-#
-# The lattice has points S / 12 apart and reaches 10 S to either side of what the
-# incumbent measured; a keep moves it.  See :mod:`ratchet.logs.smoothing` for the model.
-
 
 STEPS_PER_SD = 12
 """Lattice points per noise sd.  The drift of one proposal, 0.07 S, is then carried
@@ -63,6 +75,16 @@ _BETWEEN = _between()
 _COARSE_POINTS = _COARSE * np.arange(-1, _BETWEEN.shape[1] - 1) - HALF
 
 
+LEAST_BELIEF = 1e-3
+"""Noise nodes with less belief are left out; all of them together move nothing."""
+
+LEVEL = 0.9
+"""Probability of all intervals, as the judge's of the noise floor."""
+
+NoisePrior = Callable[[FloatArray], FloatArray]
+"""Log density of the noise floor, in ln S and up to a constant."""
+
+
 class Keep(Frozen):
     """A keep as a node sees it, on the lattice.
 
@@ -79,6 +101,7 @@ class Keep(Frozen):
 
     @property
     def every(self) -> FloatArray:
+        """Prior masses of all effects."""
         return self.better + self.null + self.worse
 
     @property
@@ -300,38 +323,6 @@ def _keep(place: int, offset: float, scale: float, weights: FloatArray) -> Keep:
 def _mixed(masses: FloatArray, log_weights: FloatArray, there: np.ndarray) -> FloatArray:
     mixed = np.logaddexp.reduce(masses + log_weights[:, None], axis=0)
     return np.where(there, mixed, -np.inf)
-
-
-# --------------------------------------------------------------------
-# What a whole log says of each change that it kept, later rows included.
-#
-# The judge filters: it believes of a change what the log said when the change was
-# decided.  Here everything conditions on the whole log, under the judge's model:
-#
-# - a run measures its code, ``y ~ N(theta, S^2)``; lower is better;
-# - a candidate's truth is ``theta - g``, the incumbent's less its effect, with g
-#   from the judge's effect prior, with the weights that it had learned before it;
-# - a kept candidate becomes the incumbent; between proposals the incumbent's metric
-#   drifts by a normal step of variance ``drift * S^2``.
-#
-# Who decided, and how, does not matter: decisions follow from the measurements,
-# and the posterior is given these.
-#
-# Given S the incumbent's truth is a Markov chain in one dimension.  It is put on a
-# lattice of S / 12, 10 S to either side of what each incumbent measured, and
-# smoothed forwards and backwards; nothing else is approximated.  S is averaged over
-# the judge's noise nodes.  Where a measurement is less likely than the judge's
-# outlier floor, the floor is its likelihood, and it says nothing of the incumbent.
-
-
-LEAST_BELIEF = 1e-3
-"""Noise nodes with less belief are left out; all of them together move nothing."""
-
-LEVEL = 0.9
-"""Probability of all intervals, as the judge's of the noise floor."""
-
-NoisePrior = Callable[[FloatArray], FloatArray]
-"""Log density of the noise floor, in ln S and up to a constant."""
 
 
 class SmoothedChange(Frozen):
