@@ -29,6 +29,7 @@ from ratchet.logs.rerun import (
 )
 from ratchet.logs.rerun_plan import (
     AUDIT_LEVEL,
+    LEAST_SEEDS,
     AuditedCode,
     AuditPlan,
     AuditRun,
@@ -144,6 +145,9 @@ def test_a_choice(log: Log) -> None:
     found = log.plan(Choice(seeds=7, only=[commits[4], commits[2][:9].upper()]))
     assert [(c.line, c.seeds) for c in found.changes] == [(4, 7), (6, 7)]
     assert found.kept == 4
+    for advised in (None, 0, 1, 3, 12):  # never too few
+        seeds = {c.seeds for c in log.plan(seeds=advised).changes}
+        assert seeds == {max(advised or 0, LEAST_SEEDS)}
     with pytest.raises(UsageError, match="--only: expected commits of kept changes"):
         log.plan(Choice(only=[commits[0]]))
 
