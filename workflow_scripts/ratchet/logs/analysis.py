@@ -188,7 +188,7 @@ class SourceFile(Frozen):
         return cls(file[0], len(file[1]), hashlib.sha256(file[1]).hexdigest())
 
 
-class Edit(Frozen):
+class CommitEdit(Frozen):
     """What a commit changed in Python files: unified diff, lines, things changed."""
 
     diff: str
@@ -223,7 +223,7 @@ class LogSession(Frozen, dict=True):
     guess: str = ""
     notes: Sequence[str] = ()
     run: RunFile | None = None
-    edits: Mapping[int, Edit] | None = None
+    edits: Mapping[int, CommitEdit] | None = None
 
     @cached_property
     def categories(self) -> dict[int, str]:
@@ -319,7 +319,7 @@ def _sources(repo: Path) -> Sources:
     return cache(Commits(repo).sources)
 
 
-def _edits(every: LogExperiments, sources: Sources) -> Mapping[int, Edit]:
+def _edits(every: LogExperiments, sources: Sources) -> Mapping[int, CommitEdit]:
     """Edits of the candidates whose commit the repository has, by number."""
     from ratchet.proposers.declared import unified_diff
 
@@ -330,5 +330,7 @@ def _edits(every: LogExperiments, sources: Sources) -> Mapping[int, Edit]:
         if texts is None:
             continue
         text, added, removed = unified_diff(*texts)
-        found[number] = Edit(text, added, removed, net_code_lines(*texts), count_changes(*texts))
+        found[number] = CommitEdit(
+            text, added, removed, net_code_lines(*texts), count_changes(*texts)
+        )
     return found

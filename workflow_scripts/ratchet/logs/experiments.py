@@ -11,7 +11,7 @@ from ratchet.base.errors import DataError, UsageError
 from ratchet.base.structs import Frozen, replace
 from ratchet.base.text import one_line
 from ratchet.logs.reader import RunLog
-from ratchet.logs.table import LogRow, RowStatus, Table
+from ratchet.logs.table import LogRow, RowStatus, Table, first_of
 
 SAME_VALUE = 5e-7
 """A run log and a row that differ by less are of one run: the row has six decimals."""
@@ -61,8 +61,19 @@ class LogExperiments(Frozen, dict=True):
 
     @cached_property
     def again(self) -> list[bool]:
-        """Which rows are further runs of the incumbent."""
-        return incumbent_runs(self.rows)
+        """Which rows are further runs of the incumbent's unchanged code.
+
+        Rows that were not kept and speak of a seed, a re-run or a replicate, and
+        baselines logged before anything was kept.
+        """
+        found, kept = [], False
+        for row in self.rows:
+            unkept = row.status in (RowStatus.DISCARD, RowStatus.PENDING)
+            again = unkept and _AGAIN.search(row.description) is not None
+            first = row.status is RowStatus.BASELINE and not kept
+            found.append(row.value is not None and (again or first))
+            kept |= row.status is RowStatus.KEEP
+        return found
 
     @cached_property
     def further_runs(self) -> list[int]:
@@ -132,7 +143,7 @@ class LogExperiments(Frozen, dict=True):
         """What the replay takes for granted about these rows."""
         said, again = [], self.further_runs
         if again:
-            shown = shown_lines(again, 8)
+            shown = first_of(again, 8)
             where = f"line {shown} is" if len(again) == 1 else f"lines {shown} are"
             said.append(f"{where} read as further runs of the incumbent")
         first = self.first
@@ -140,28 +151,6 @@ class LogExperiments(Frozen, dict=True):
             line = self.rows[first].line
             said.append(f"line {line} has the first metric and is the baseline, though discarded")
         return said
-
-
-def shown_lines(lines: Sequence[int], most: int) -> str:
-    """The first of some lines, for a message."""
-    return ", ".join(map(str, lines[:most])) + (" …" if len(lines) > most else "")
-
-
-def incumbent_runs(rows: Sequence[LogRow]) -> list[bool]:
-    """For each row whether it is a run of the incumbent's unchanged code.
-
-    Rows that were not kept and speak of a seed, a re-run or a replicate, and
-    baselines logged before anything was kept.
-    """
-    found = []
-    kept = False
-    for row in rows:
-        unkept = row.status in (RowStatus.DISCARD, RowStatus.PENDING)
-        again = unkept and _AGAIN.search(row.description) is not None
-        first = row.status is RowStatus.BASELINE and not kept
-        found.append(row.value is not None and (again or first))
-        kept |= row.status is RowStatus.KEEP
-    return found
 
 
 def incumbents_of(values: Sequence[float | None], kept: Sequence[bool]) -> dict[int, int]:
@@ -198,10 +187,9 @@ def of_agent(table: Table, agent: str) -> Table:
     """
     known = list(dict.fromkeys(row.agent for row in table.rows if row.agent))
     if agent not in known:
-        shown = ", ".join(known[:8]) + (" …" if len(known) > 8 else "")
+        shown = first_of(known, 8) or "it names none"
         raise UsageError(
-            f"--agent: expected one that the log names ({shown or 'it names none'}), "
-            f"found {one_line(agent)!r:.60}"
+            f"--agent: expected one that the log names ({shown}), found {one_line(agent)!r:.60}"
         )
     rows = tuple(row for row in table.rows if row.agent in (None, "", agent))
     notes = [note for note in table.assumptions if SHARED_NOTE not in note]

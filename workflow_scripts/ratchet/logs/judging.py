@@ -15,7 +15,8 @@ from ratchet.base.text import plural
 from ratchet.judge.judge import Assessment, Judge, Replay, replay_log
 from ratchet.judge.settings import Settings, scale_from
 from ratchet.judge.tradeoffs import MEMORY_TOLERANCE, Prices, credit_used, efficiency
-from ratchet.logs.experiments import LogCandidate, LogExperiments, shown_lines
+from ratchet.logs.experiments import LogCandidate, LogExperiments
+from ratchet.logs.table import first_of
 from ratchet.records.records import Verdict
 
 EXIT_KEEP, EXIT_DISCARD, EXIT_RETEST = 0, 1, 2
@@ -335,5 +336,5 @@ def noise_source(
     guess = f"looked for around {center}, which is {why}"
     if not lines:
         return f"assumed from {scatter}, as no row is a run of unchanged code", guess
-    runs = f"{plural(len(lines), 'further run')} of the incumbent (line {shown_lines(lines, 6)})"
+    runs = f"{plural(len(lines), 'further run')} of the incumbent (line {first_of(lines, 6)})"
     return f"estimated from {runs} and {scatter}", guess

@@ -20,7 +20,7 @@ from ratchet.logs.columns import (
     number_of,
     status_of,
 )
-from ratchet.logs.table import LogRow, Problem, RowStatus, Table
+from ratchet.logs.table import LogRow, Problem, RowStatus, Table, first_of
 from ratchet.records.records import Direction
 from ratchet.runs.log import failure_evidence, finite_metric, parse_summary
 
@@ -351,10 +351,8 @@ def _agents(rows: list[LogRow]) -> tuple[list[LogRow], list[str]]:
     agents = list(dict.fromkeys(row.agent for row in rows if row.agent))
     if len(agents) < 2:
         return rows, []
-    shown = ", ".join(agents[:6]) + (" …" if len(agents) > 6 else "")
-    return rows, [
-        f"{len(agents)} agents share the file ({shown}); read as one session, in the file's order"
-    ]
+    said = f"{len(agents)} agents share the file ({first_of(agents, 6)}); read as one session, in "
+    return rows, [said + "the file's order"]
 
 
 # ----------------------------------------------------------------------- run logs

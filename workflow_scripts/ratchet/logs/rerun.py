@@ -35,7 +35,7 @@ from ratchet.logs.rerun_plan import (
     count_standings,
     read_audit_plan,
 )
-from ratchet.logs.table import LogRow
+from ratchet.logs.table import LogRow, first_of
 from ratchet.records.records import Role
 from ratchet.runs.executor import Executor
 from ratchet.runs.hardware import describe_hardware
@@ -54,7 +54,7 @@ SHOWN_FILES = 3
 
 
 class Choice(Frozen):
-    """Which kept changes are run again, and how often; all of them as the log advises."""
+    """Which kept changes are run again, and how often; by default all, as the log advises."""
 
     seeds: int | None = None
     only: Sequence[str] = ()
@@ -129,10 +129,9 @@ def _chosen(
         for asked in choice.only:
             same = [row.line for row, _ in pairs if _is_same(row.commit, asked)]
             if not same:
-                known = ", ".join(one_line(row.commit) or "–" for row, _ in pairs[:12])
-                more = " …" if len(pairs) > 12 else ""
+                known = first_of((one_line(row.commit) or "–" for row, _ in pairs), 12)
                 raise UsageError(
-                    f"--only: expected commits of kept changes ({known}{more}), found "
+                    f"--only: expected commits of kept changes ({known}), found "
                     f"{one_line(asked)!r:.60}"
                 )
             lines += same

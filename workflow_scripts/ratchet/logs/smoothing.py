@@ -253,9 +253,17 @@ class Chains:
         return state, logs
 
     def evidence(self, chain: list[Event]) -> float:
-        kinds = [event for event in chain if not isinstance(event, Drift)]
+        """Log density of the log; a keep, like any row, is at least as likely as the floor."""
         _, logs = self.run(chain, np.ones(POINTS), lambda keep, s: carried_state(keep.every, s))
-        return _log_density(kinds, logs, self._log_floor)
+        total, kept = 0.0, None
+        events = (event for event in chain if not isinstance(event, Drift))
+        for event, log in zip(events, logs, strict=True):
+            if isinstance(event, Keep):  # its measurement is the next event
+                kept = log
+                continue
+            total += log if kept is None else max(kept + log, self._log_floor)
+            kept = None
+        return total
 
     def joints(self, chain: list[Event]) -> list[tuple[Keep, FloatArray]]:
         """For each keep the likelihood of its effect, by lattice steps."""
@@ -284,20 +292,6 @@ def carried_state(kernel: FloatArray, state: FloatArray) -> FloatArray:
     """The state after an effect: entry j sums ``state[i] * kernel`` of i - j steps."""
     moved: FloatArray = np.correlate(kernel, state, "valid")[::-1]
     return moved
-
-
-def _log_density(kinds: Sequence[Event], logs: Sequence[float], log_floor: float) -> float:
-    """Log density of the log; a keep, like anything else, is at least as likely as the floor."""
-    total = 0.0
-    kept: float | None = None
-    for event, log in zip(kinds, logs, strict=True):
-        if isinstance(event, Keep):  # its measurement is the next event
-            kept = log
-        elif kept is not None:
-            total, kept = total + max(kept + log, log_floor), None
-        else:
-            total += log
-    return total
 
 
 def _keep(place: int, offset: float, scale: float, weights: FloatArray) -> Keep:
@@ -412,13 +406,8 @@ class Smoother:
         chosen = set(places)
 
         def only(keep: Keep, state: FloatArray) -> FloatArray:
-            every = keep.every
-            return np.stack(
-                [
-                    carried_state(every, state[0]),
-                    carried_state(keep.better if keep.place in chosen else every, state[1]),
-                ]
-            )
+            kernels = keep.every, keep.better if keep.place in chosen else keep.every
+            return np.stack([carried_state(k, row) for k, row in zip(kernels, state, strict=True)])
 
         total = 0.0
         for belief, _, chain in self._nodes:
@@ -475,11 +464,10 @@ def _moments(chosen: set[int]) -> Transition:
         zeroth, first, second = (carried_state(every, row) for row in state)
         if keep.place in chosen:
             steps = keep.steps
-            by_step, by_square = every * steps, every * steps**2
-            second = (
-                second + 2 * carried_state(by_step, state[1]) + carried_state(by_square, state[0])
-            )
-            first = first + carried_state(by_step, state[0])
+            step = every * steps
+            second = second + 2 * carried_state(step, state[1])
+            second = second + carried_state(every * steps**2, state[0])
+            first = first + carried_state(step, state[0])
         return np.stack([zeroth, first, second])
 
     return moved
