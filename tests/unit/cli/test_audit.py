@@ -12,7 +12,7 @@ import pytest
 from helpers.autojudge_logs import CORPUS, HEADER, history, row
 from helpers.clones import Clone
 from ratchet.cli import main as main_module
-from ratchet.cli.audit import StoppedError, exit_code, main, told
+from ratchet.cli.audit import RerunsStoppedError, exit_code, main, told
 from ratchet.logs.audit import MOST_SEEDS
 from ratchet.logs.rerun_plan import AuditedCode, AuditPlan, KeptChange, KeptStanding
 
@@ -282,7 +282,7 @@ def test_the_exit_code_is_the_verdict_on_all(standings: dict[str, int], code: in
 
 @pytest.mark.parametrize(("code", "said"), [(1, 75), (2, 75), (65, 65), (130, 130), (-9, 137)])
 def test_a_workflow_that_stops_is_no_verdict(code: int, said: int) -> None:
-    assert StoppedError(code).exit_code == said
+    assert RerunsStoppedError(code).exit_code == said
 
 
 def test_what_will_be_run_is_said_with_its_price() -> None:

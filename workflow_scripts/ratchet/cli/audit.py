@@ -244,7 +244,7 @@ def _wrapped(text: str, indent: str = "") -> Iterator[str]:
 # ------------------------------------------------------------------------- runs
 
 
-class StoppedError(RatchetError):
+class RerunsStoppedError(RatchetError):
     """Snakemake, which runs everything, ended early.
 
     Its status is passed on unless it could be taken for a verdict, as 1 could.
@@ -345,7 +345,7 @@ class Reruns:
                 write_bytes(path, data)
         code = snakemake(self.root, self.harness, self.values, [TARGET], gpus)
         if code:
-            raise StoppedError(code)
+            raise RerunsStoppedError(code)
         found: dict[str, Any] = read_json(self.paths.audit_json)
         return found
 
