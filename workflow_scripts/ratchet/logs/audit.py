@@ -112,9 +112,9 @@ def audit(
 ) -> Audit:
     """Judge the kept rows of which ``judged`` is true, by all rows.
 
-    The other arguments are those of :func:`ratchet.judge.judge` and of
-    :class:`ratchet.logs.smoothing.Smoother`.  A kept row that
-    is not judged, such as a baseline that starts anew, is an incumbent like others.
+    The other arguments are those of :func:`ratchet.judge.judge.replay_log` and of
+    :class:`ratchet.logs.smoothing.Smoother`.  A kept row that is not judged, such as a
+    baseline that starts anew, is an incumbent like others.
     Raises :class:`ratchet.base.errors.DataError` where no row has a value.
     """
     done = replay_log(values, kept, replicate_mask, settings)
