@@ -406,8 +406,8 @@ def _last_mention(text: str, metric: str) -> tuple[float, int] | None:
     """The last ``metric: number`` within a line, unless the run failed after it."""
     pattern = re.compile(rf"(?<![\w-]){re.escape(metric)}\s*[:=]\s*([^\s,;|]+)")
     last = None
-    for last in pattern.finditer(text):  # noqa: B007  the last one counts
-        pass
+    for match in pattern.finditer(text):
+        last = match
     if last is None or _FAILED.search(text, last.end()):
         return None
     try:
