@@ -91,7 +91,7 @@ def test_two_experiments_are_compared(
         come = {line[1:] for line in out.splitlines() if line.startswith("+")} - {"++ b/train.py"}
         before, after = set(sources[old].splitlines()), set(sources[new].splitlines())
         assert (gone, come) == (before - after, after - before)
-        assert f"from {old} to {new}: {len(come)} lines added" in err
+        assert f"from {old} to {new}: {len(come)} line" in err
 
 
 @pytest.mark.parametrize("command", [["show", "9"], ["show", "-1"], ["diff", "0", "9"]])
@@ -155,8 +155,7 @@ def test_texts_cannot_break_a_table() -> None:
     assert lines[-1].endswith("…")
     coloured = trials_table([FOUND[1]], session, True)  # type: ignore[arg-type]
     assert coloured[-1].startswith("\x1b[31m")
-    assert diff.coloured("+a") == "\x1b[32m+a\x1b[0m"
-    assert diff.coloured(" a") == " a"
+    assert list(diff.diff_lines("+a\n a", True)) == ["\x1b[32m+a\x1b[0m", " a"]
 
 
 def test_a_session_on_its_way_can_be_read(copy: Box) -> None:

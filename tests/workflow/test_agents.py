@@ -1,4 +1,4 @@
-"""A session whose agent is killed with Snakemake, or fails until a new leg lets it go on."""
+"""A session whose agent is killed with Snakemake."""
 
 from __future__ import annotations
 
@@ -30,22 +30,3 @@ def test_a_killed_session_asks_again_only_what_was_not_answered(box: Box) -> Non
     assert len(asked(box)) == 3
     assert [call["outcome"] for call in calls(box)] == ["proposed", "proposed"]
     assert box.rulings()[0]["verdict"] == "CRASH"
-
-
-def test_an_agent_that_always_fails_ends_the_session_until_it_may_go_on(box: Box) -> None:
-    nothing = [["exit", 0]]
-    hire(box, *[nothing] * 4, good("RATE", 0.2), rounds=4, agent_failures=2, confirm_replicates=1)
-    said = box.run()
-    assert "no more experiments: 2 proposals in a row of the agent custom failed" in said
-    assert len(asked(box)) == 4
-    assert box.json("report.json")["stop"]["reason"] == "agent_failures"
-    assert box.json("report.json")["stop"]["round"] == 3
-    assert box.rulings() == []
-    said = box.run(leg=2)
-    assert len(asked(box)) == 7
-    assert [(r["number"], r["verdict"]) for r in box.rulings()] == [(1, "STRONG_KEEP")]
-    assert [call["outcome"] for call in calls(box)][4:] == [
-        "proposed",
-        "no_proposal",
-        "no_proposal",
-    ]

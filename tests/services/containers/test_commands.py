@@ -9,7 +9,6 @@ import pytest
 
 from ratchet.base.errors import ConfigError
 from ratchet.runs.sandbox import container, sandbox
-from ratchet.runs.sandbox.box import Box
 from ratchet.runs.sandbox.container import (
     ContainerEngine,
     _image_id,
@@ -23,6 +22,7 @@ from ratchet.runs.sandbox.container import (
     start_command,
 )
 from ratchet.runs.sandbox.sandbox import SandboxKind, choose_sandbox
+from ratchet.runs.spec import Box
 
 DOCKER = ContainerEngine("/usr/bin/docker", "ratchet:test")
 PODMAN = ContainerEngine("/usr/bin/podman", "ratchet:test")

@@ -10,7 +10,7 @@ import pytest
 from ratchet.base.errors import DataError
 from ratchet.base.stats import FloatArray
 from ratchet.judge.effects import SCALES, EffectModel
-from ratchet.judge.judge import replay_log
+from ratchet.judge.judge import replay
 from ratchet.judge.settings import Settings
 from ratchet.logs.smoothing import SmoothedChange, Smoother
 
@@ -166,7 +166,7 @@ def test_the_noise_floor_is_that_of_the_filter() -> None:
     values: list[float | None] = [*(SD * rng.standard_normal(40)), None]
     again = [False, *[True] * 39, False]
     settings = Settings()
-    done = replay_log(values, [True, *[False] * 40], again, settings)
+    done = replay(values, [True, *[False] * 40], again, settings)
     smoother = Smoother(values, [True, *[False] * 40], again, done.weights, settings)
     assert smoother.noise_sd == pytest.approx(done.judge.noise_sd, rel=0.02)
     low, high = smoother.noise_interval()

@@ -14,7 +14,7 @@ from ratchet.base.io import read_record, source_digest, write_json
 from ratchet.base.stats import welch_interval
 from ratchet.base.structs import Frozen, Struct, field, replace
 from ratchet.base.text import one_line
-from ratchet.integrity.edit_checks import RESEEDS, edit_faults, only_reseeds_inspection
+from ratchet.integrity.edit_checks import RESEEDS, edit_faults, only_reseeds
 from ratchet.integrity.run_checks import run_trace, unlike_baseline
 from ratchet.judge.judge import Judge
 from ratchet.judge.settings import Settings, scale_from
@@ -418,7 +418,8 @@ class Judging:
     def _bent(self, parent: str, child: str, held: HeldChange) -> str:
         """Why nobody can believe the runs of a change, beside its incumbent's; else empty."""
         session, task = self.session, self.session.task
-        if only_reseeds_inspection(session, self.codes[parent].files, self.codes[child].files):
+        old, new = (session.texts(self.codes[source].files) for source in (parent, child))
+        if only_reseeds(old, new):
             return f"it {RESEEDS}"
         before, after = (
             [

@@ -341,7 +341,7 @@ class Smoother:
     """The posterior of one log under the judge's model.
 
     ``values``, ``kept`` and ``replicate_mask`` are the rows as
-    :func:`ratchet.judge.judge.replay_log` takes them and ``weights`` what it returns.
+    :func:`ratchet.judge.judge.replay` takes them and ``weights`` what it returns.
     ``settings`` are the judge's; ``noise_prior`` gives the log prior of noise floors in
     place of theirs.  Raises :class:`DataError` for sequences of unequal
     length and where no row has a value.
