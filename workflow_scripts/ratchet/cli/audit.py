@@ -19,8 +19,6 @@ import hashlib
 import json
 import math
 import re
-import sys
-import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -36,15 +34,18 @@ from ratchet.base.errors import (
 from ratchet.base.git import Commits
 from ratchet.base.io import read_file, read_json, to_json, write_bytes
 from ratchet.base.structs import Frozen, replace, to_json_values
+from ratchet.base.terminal import align_columns, cut_line, wrap_text
 from ratchet.base.text import one_line, one_line_label, plural
 from ratchet.cli.main import (
     CommandParser,
     add_log_options,
     check_positive,
     decimals,
+    make_command,
     may_write,
+    print_json,
     read_log,
-    run_command,
+    tell,
     tell_assumptions,
     write_page,
 )
@@ -88,7 +89,6 @@ Facts = dict[str, Any]
 NAME = "ratchet audit"
 TARGET = "audit"
 EXIT_SOME_FAIL, EXIT_UNDECIDED = 1, 2
-WIDTH = 80
 _INTERVAL = f"{100 * LEVEL:.0f} %"
 
 STATED_NODES = 3
@@ -226,20 +226,11 @@ def _reruns(found: Facts, places: int) -> Iterator[str]:
 
 def _aligned(rows: list[list[str]], right: int) -> Iterator[str]:
     """Lines of a table, the first columns to the right; a long line is cut."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for row in rows:
-        cells = [
-            cell.rjust(width) if place < right else cell.ljust(width)
-            for place, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ]
-        line = " ".join(cells).rstrip()
-        yield line if len(line) <= WIDTH else line[: WIDTH - 1].rstrip() + "…"
+    yield from map(cut_line, align_columns(rows, range(right, len(rows[0])), " "))
 
 
 def _wrapped(text: str, indent: str = "") -> Iterator[str]:
-    yield from textwrap.wrap(
-        text, WIDTH, initial_indent=indent, subsequent_indent=indent or "  ", break_on_hyphens=False
-    )
+    yield from wrap_text(text, first=indent, rest=indent or "  ")
 
 
 # ------------------------------------------------------------------------- runs
@@ -389,12 +380,6 @@ class Source(Frozen):
     prior: NoisePrior | None = None
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line."""
-    hint = "please report it together with the log"
-    return run_command(NAME, lambda given: _run(_parse(given)), argv, hint)
-
-
 def _parse(argv: Sequence[str]) -> argparse.Namespace:
     parser = CommandParser(
         prog=NAME,
@@ -466,7 +451,7 @@ def _run(options: argparse.Namespace) -> int:
 
         write_page(options.html, render_audit(facts))
     if options.json:
-        print(json.dumps(facts, indent=2, ensure_ascii=False, allow_nan=False))
+        print_json(facts)
     else:
         print("\n".join(lines(facts)))
         if options.html is not None:
@@ -483,7 +468,7 @@ def _again(
     notes += reruns.said(facts)
     plan = reruns.planned(every, {**facts, "assumptions": notes})
     for line in told(plan, reruns.seconds):
-        print(f"{NAME}: {one_line_label(line, 600)}", file=sys.stderr)
+        tell(NAME, one_line_label(line, 600))
     if options.dry_run:
         return None
     if not plan.changes:
@@ -605,5 +590,4 @@ def _change(every: LogExperiments, change: Facts, commits: Commits | None) -> Fa
     return facts
 
 
-if __name__ == "__main__":
-    sys.exit(main())
+main = make_command(NAME, _parse, _run, "please report it together with the log")

@@ -9,7 +9,7 @@ from itertools import pairwise
 
 from ratchet.base.errors import DataError
 from ratchet.base.structs import Frozen, replace
-from ratchet.base.text import one_line
+from ratchet.base.text import one_line, strip_escapes
 from ratchet.logs.cells import Cells, is_header, split_lines
 from ratchet.logs.columns import (
     Columns,
@@ -31,8 +31,6 @@ _MARKS = (
     (b"\xff\xfe", "utf-16-le"),
     (b"\xfe\xff", "utf-16-be"),
 )
-
-_ANSI = re.compile(r"\x1b\[[0-9;:?]*[ -/]*[@-~]|\x1b\][^\x07\x1b\n]*(?:\x07|\x1b\\)?|\x1b[@-Z\\^_]")
 
 # Never str.splitlines: it also splits at form feeds and Unicode separators.
 _LINE_END = re.compile(r"\r*\n|\r")
@@ -64,7 +62,7 @@ def decode_text(data: bytes, name: str) -> tuple[str, list[str]]:
             "byte; this is a binary file, or UTF-16 without its mark"
         )
     if "\x1b" in text:
-        text = _ANSI.sub("", text)
+        text = strip_escapes(text)
         assumptions.append("terminal colours were removed")
     return text, assumptions
 
