@@ -53,7 +53,7 @@ STEPS: Mapping[str, StepFunction] = {
     "confirm_run": _step("steps.confirm:write_confirmation_run", "session", "candidate"),
     "confirm": _step("steps.confirm:write_confirmation", "session"),
     "report": _step("report.session_report:write_report", "session"),
-    "audit_run": _step("logs.rerun:write_audit_run", "session", "number", "candidate"),
+    "audit_run": _step("logs.rerun:write_audit_run", "executor", "number", "candidate"),
     "audit_report": _step("report.audit_report:write_audit_report", "session"),
     "evolve_leg": _tournament(
         "tournament.leg:play_leg", "number", "candidate", "limits_file", "clock"

@@ -108,7 +108,7 @@ def contestants(log: Path) -> list[Contestant]:
     """Bare Python, the released tool's verdict on the last row, and ours."""
     results = ["--results", str(log)]
     ours = ["-m", OURS, *results]
-    judging = f"ratchet.logs.analysis,{OURS}"
+    judging = f"ratchet.logs.judging,{OURS}"
     return [
         Contestant("bare python -c pass", ["-c", "pass"]),
         Contestant(

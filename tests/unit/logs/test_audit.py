@@ -46,15 +46,6 @@ def test_a_baseline_that_starts_anew_is_no_change() -> None:
     assert found.total == pytest.approx(15 * SD, abs=2 * SD)
 
 
-def test_a_log_without_keeps() -> None:
-    values = [0.0, 5 * SD, None]
-    found = audit(values, [True, False, False], [False] * 3, [False] * 3, Settings())
-    assert found.changes == () == found.together
-    assert (found.expected_true, found.least_true, found.most_true) == (0, 0, 0)
-    assert (found.total, found.printed) == (0, 0)
-    assert found.all_hold == pytest.approx(1) and found.together_hold == pytest.approx(1)
-
-
 rows = st.tuples(st.none() | st.floats(-1e9, 1e9), st.booleans(), st.booleans())
 
 

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import csv
 import json
-from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from helpers.autojudge_logs import CORPUS
+from helpers.autojudge_logs import CORPUS, HEADER
 from ratchet.base.errors import DataError
 from ratchet.base.structs import replace, to_json_values
 from ratchet.base.text import one_line
@@ -26,20 +25,15 @@ from ratchet.logs.export import (
 )
 from ratchet.logs.reader import read_table
 
-HEADER = "commit\tval_bpb\tmemory_gb\tstatus\tdescription\n"
 REFERENCE = CORPUS / "sessions" / "karpathy__autoresearch__mar8.tsv"
 needs_logs = pytest.mark.skipif(
     not REFERENCE.exists(), reason="the collection of real logs is not here"
 )
 
 
-def of(text: str, name: str = "log.tsv") -> Sheet:
+def of(text: str) -> Sheet:
     data = text.encode()
-    return sheet_of(read_table(data, name), data, name)
-
-
-def again(text: str) -> Sheet:
-    return of(text, "again")
+    return sheet_of(read_table(data, "log.tsv"), data, "log.tsv")
 
 
 entries = st.builds(
@@ -71,16 +65,12 @@ def test_results_tsv_is_read_back_whole(sheet: Sheet) -> None:
     text = to_results_tsv(sheet).text
     lines = text.splitlines()
     assert all(len(line.split("\t")) == 5 for line in lines)
-    found = again(text)
+    found = of(text)
     assert found.metric == sheet.metric
-    assert len(found.entries) == len(sheet.entries)
-    for entry, read in zip(sheet.entries, found.entries, strict=True):
-        assert (read.commit, read.value, read.memory_gb) == (
-            entry.commit,
-            entry.value,
-            entry.memory_gb,
-        )
-        assert (read.status, read.description) == (entry.status, entry.description)
+    kept = ("commit", "value", "memory_gb", "status", "description")
+    assert [[getattr(e, name) for name in kept] for e in found.entries] == [
+        [getattr(e, name) for name in kept] for e in sheet.entries
+    ]
 
 
 @given(sheets, st.lists(fields, min_size=8, max_size=8))
@@ -114,29 +104,23 @@ def test_json_is_the_sheet(sheet: Sheet) -> None:
     assert (found["session"], found["metric"]) == (sheet.name, sheet.metric)
 
 
-def test_csv_can_be_imported_again() -> None:
-    sheet = of(HEADER + 'a1\t0.9\t44.0\tkeep\tbase, "quoted"\nb2\t0.000000\t0.0\tcrash\toom\n')
-    found = again(to_csv(sheet).text)
-    assert [e.value for e in found.entries] == [0.9, None]
-    assert [e.status for e in found.entries] == ["keep", "crash"]
-    assert found.entries[0].description == 'base, "quoted"'
-
-
 def test_a_missing_value_is_empty_but_in_results_tsv() -> None:
-    sheet = of(HEADER + "a1\t0.9\t44.0\tkeep\tbase\nb2\t0.000000\t0.0\tcrash\toom\n")
+    sheet = of(HEADER + 'a1\t0.9\t44.0\tkeep\tbase, "quoted"\nb2\t0.000000\t0.0\tcrash\toom\n')
     crashed = sheet.entries[1]
     assert crashed.value is None and crashed.memory_gb is None
     assert to_results_tsv(sheet).text.splitlines()[2] == "b2\t0.000000\t0.0\tcrash\toom"
     row = list(csv.DictReader(to_csv(sheet).text.splitlines()))[1]
     assert row["val_bpb"] == row["memory_gb"] == row["agent"] == ""
     assert json.loads(to_json(sheet).text)["experiments"][1]["value"] is None
+    found = of(to_csv(sheet).text).entries  # a CSV can be imported again
+    assert [(e.value, e.status) for e in found] == [(0.9, "keep"), (None, "crash")]
+    assert found[0].description == 'base, "quoted"'
 
 
 def test_a_true_zero_is_no_missing_value() -> None:
-    text = "commit\tval_acc\tmemory_gb\tstatus\tdescription\na\t0.0\t1.0\tkeep\tbase\n"
-    sheet = of(text)
+    sheet = of("commit\tval_acc\tmemory_gb\tstatus\tdescription\na\t0.0\t1.0\tkeep\tbase\n")
     assert sheet.entries[0].value == 0
-    assert again(to_results_tsv(sheet).text).entries[0].value == 0
+    assert of(to_results_tsv(sheet).text).entries[0].value == 0
 
 
 def test_values_keep_their_digits_and_hashes_are_short() -> None:
@@ -193,20 +177,21 @@ def test_json_lines_keep_their_nested_values() -> None:
 # --- real logs, where they are at hand --------------------------------------------------
 
 
-def sessions() -> list[dict[str, str]]:
-    listing = CORPUS / "sessions.tsv"
-    if not listing.exists():
-        return []
-    with listing.open(newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE))
-
-
 @needs_logs
 def test_the_reference_session_is_written_as_it_was() -> None:
     data = REFERENCE.read_bytes()
     made = to_results_tsv(sheet_of(read_table(data, "log"), data, "log"))
     assert made.text.encode() == data
     assert made.left_out == ()
+
+
+def listed() -> dict[str, int]:
+    """The collected logs with the number of their rows."""
+    if not REFERENCE.exists():
+        return {}
+    with (CORPUS / "sessions.tsv").open(newline="", encoding="utf-8") as file:
+        rows = csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE)
+        return {row["file"]: int(row["rows"]) for row in rows}
 
 
 def numbers(fields: Any) -> set[float]:
@@ -220,19 +205,18 @@ def numbers(fields: Any) -> set[float]:
     return {value, value / 1024}
 
 
-@pytest.mark.parametrize("listed", sessions(), ids=lambda entry: entry["file"])
-def test_each_collected_log_is_imported_whole(listed: dict[str, str]) -> None:
+@pytest.mark.parametrize(("file", "rows"), listed().items())
+def test_each_collected_log_is_imported_whole(file: str, rows: int) -> None:
     """Every row is there or named with line and column; no value is dropped or invented."""
-    path = Path(CORPUS / "sessions" / listed["file"])
-    data = path.read_bytes()
+    data = (CORPUS / "sessions" / file).read_bytes()
     try:
-        table = read_table(data, path.name)
+        table = read_table(data, file)
     except DataError as error:
         assert "line" in str(error) and "column" in str(error)
         return
-    sheet = sheet_of(table, data, path.name)
+    sheet = sheet_of(table, data, file)
     unread = [problem for problem in table.problems if problem.unread]
-    assert len(sheet.entries) + len(unread) == int(listed["rows"])
+    assert len(sheet.entries) + len(unread) == rows == table.line_count
     assert all(problem.line > 0 and problem.column > 0 for problem in table.problems)
     noted = {problem.line for problem in table.problems}
     for entry in sheet.entries:

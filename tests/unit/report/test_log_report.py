@@ -10,7 +10,8 @@ import pytest
 
 from helpers.autojudge_logs import HEADER, history, row
 from ratchet.cli.main import read_log
-from ratchet.logs.analysis import Rules, analyzed
+from ratchet.logs.analysis import analyzed
+from ratchet.logs.judging import Rules
 from ratchet.report.facts import FORMAT
 from ratchet.report.log_report import log_facts
 from ratchet.report.render import COLUMNS, column_cells, experiment_columns

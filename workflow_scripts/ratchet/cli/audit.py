@@ -19,8 +19,6 @@ import hashlib
 import json
 import math
 import re
-import sys
-import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -36,15 +34,18 @@ from ratchet.base.errors import (
 from ratchet.base.git import Commits
 from ratchet.base.io import read_file, read_json, to_json, write_bytes
 from ratchet.base.structs import Frozen, replace, to_json_values
-from ratchet.base.text import one_line, one_line_label
+from ratchet.base.terminal import align_columns, cut_line, wrap_text
+from ratchet.base.text import one_line, one_line_label, plural
 from ratchet.cli.main import (
     CommandParser,
     add_log_options,
     check_positive,
     decimals,
+    make_command,
     may_write,
+    print_json,
     read_log,
-    run_command,
+    tell,
     tell_assumptions,
     write_page,
 )
@@ -58,10 +59,19 @@ from ratchet.cli.sessions import (
 )
 from ratchet.integrity.seal import begin_workflow
 from ratchet.judge.settings import Settings, scale_from
-from ratchet.logs.analysis import further_runs, noise_source
-from ratchet.logs.audit import CHANCE, CREDIBLE, MOST_SEEDS, OVERTURNED, TESTS, audit, by_replicates
+from ratchet.logs.audit import (
+    CHANCE,
+    CREDIBLE,
+    MOST_SEEDS,
+    OVERTURNED,
+    TESTS,
+    Audit,
+    audit,
+    by_replicates,
+)
 from ratchet.logs.columns import number_of
 from ratchet.logs.experiments import LogExperiments
+from ratchet.logs.judging import Rules, noise_source, noise_span, settings_for
 from ratchet.logs.rerun import Choice, Clone, build_audit_plan
 from ratchet.logs.rerun_plan import AUDIT_LEVEL, AuditPlan, KeptStanding
 from ratchet.logs.smoothing import LEVEL, NoisePrior
@@ -70,21 +80,29 @@ from ratchet.records.paths import SessionPaths
 from ratchet.records.store import Store
 from ratchet.session import run_budget
 from ratchet.simulation.power import NoiseFloor, noise_from_replicates
+from ratchet.steering.categories import classify_change
+from ratchet.steering.code_diff import net_code_lines
 from ratchet.steps.ownership import owns_session
 from ratchet.steps.plan import make_plan
 
 Facts = dict[str, Any]
-WIDTH = 80
+NAME = "ratchet audit"
+TARGET = "audit"
+EXIT_SOME_FAIL, EXIT_UNDECIDED = 1, 2
 _INTERVAL = f"{100 * LEVEL:.0f} %"
+
+STATED_NODES = 3
+"""Noise nodes for a stated noise floor; they are 5 % apart, and more say the same."""
+
+# ------------------------------------------------------------------------- text
 
 
 def lines(facts: Facts) -> Iterator[str]:
     """Noise floor, a line for each kept change, and what holds of them."""
     noise, changes = facts["noise"], facts["changes"]
     places = decimals(noise["sd"]) + 1
-    count = len(changes)
     head = f"{facts['experiments']} experiments of {one_line_label(facts['metric'], 30)}"
-    yield f"{head}, {count} kept change{'s' * (count != 1)} after the baseline"
+    yield f"{head}, {plural(len(changes), 'kept change')} after the baseline"
     low, high = (f"{noise[end]:.{places}f}" for end in ("low", "high"))
     yield f"noise floor: ±{noise['sd']:.{places}f} ({_INTERVAL} interval {low} to {high})"
     yield from _wrapped(noise["source"], "  ")
@@ -93,67 +111,50 @@ def lines(facts: Facts) -> Iterator[str]:
         yield "nothing was kept after the baseline, so there is nothing to audit"
         return
     yield from _table(changes, places - 1)
-    yield ""
-    yield from _summary(facts, places)
-    yield ""
-    yield from _runs_to_make(changes)
+    for paragraphs in (_summary(facts, places), _runs_to_make(changes)):
+        yield ""
+        for text in paragraphs:
+            yield from _wrapped(text)
     if facts.get("reruns"):
         yield ""
         yield from _reruns(facts["reruns"], places)
 
 
 def _table(changes: list[Facts], places: int) -> Iterator[str]:
-    """Aligned columns; ``then`` and ``now`` are P(better)."""
+    """``then`` and ``now`` are P(better)."""
     with_lines = "lines" in changes[0]
-    head = ["line", "printed", "then", "now", "gain", "from", "to", "seeds"]
-    rows = [[*head, *(["code"] if with_lines else [])]]
+    code = ["code"] if with_lines else []
+    rows = [["line", "printed", "then", "now", "gain", "from", "to", "seeds", *code, "change"]]
     for change in changes:
-        step, gain, low, high = (
-            f"{change[key]:+.{places}f}" for key in ("step", "gain", "low", "high")
-        )
+        step, *gain = (f"{change[key]:+.{places}f}" for key in ("step", "gain", "low", "high"))
+        seeds = f">{MOST_SEEDS}" if change["seeds"] is None else str(change["seeds"] or "-")
         row = [str(change["line"]), step, f"{change['then']:.2f}", f"{change['better']:.2f}"]
-        row += [gain, low, high, _seeds(change)]
+        row += [*gain, seeds]
         if with_lines:
             row.append("?" if change["lines"] is None else f"{change['lines']:+d}")
-        rows.append(row)
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    texts = ["change", *(one_line_label(change["description"]) for change in changes)]
-    for row, text in zip(rows, texts, strict=True):
-        cells = [cell.rjust(width) for cell, width in zip(row, widths, strict=True)]
-        yield _cut(" ".join([*cells, text]))
-
-
-def _seeds(change: Facts) -> str:
-    if change["seeds"] is None:
-        return f">{MOST_SEEDS}"
-    return str(change["seeds"]) if change["seeds"] else "-"
+        rows.append([*row, one_line_label(change["description"])])
+    yield from _aligned(rows, len(rows[0]) - 1)
 
 
 def _summary(facts: Facts, places: int) -> Iterator[str]:
     count, held = len(facts["changes"]), facts["surviving"]
     tests = ", ".join(f"{held[name]} at P >= {TESTS[name]:g} ({name})" for name in TESTS)
-    yield from _wrapped(f"one by one: of {count} kept changes {tests} are credible", "")
-    yield from _wrapped(
+    yield f"one by one: of {count} kept changes {tests} are credible"
+    yield (
         f"expected: {facts['expected_true']:.1f} are better ({_INTERVAL} interval "
         f"{facts['least_true']} to {facts['most_true']}), {facts['expected_false_keeps']:.1f} "
-        "are false keeps",
-        "",
+        "are false keeps"
     )
     surest = facts["together"]
-    named = ", ".join(map(str, sorted(surest)))
-    together = (
-        f"the surest {len(surest)} with P {facts['together_hold']:.3f} (line {named})"
-        if surest
-        else f"not even the surest one with P {CREDIBLE:g}"
-    )
-    yield from _wrapped(
-        f"together: all {count} hold with P {facts['all_hold']:.2g}; {together}", ""
-    )
+    together = f"not even the surest one with P {CREDIBLE:g}"
+    if surest:
+        named = ", ".join(map(str, sorted(surest)))
+        together = f"the surest {len(surest)} with P {facts['together_hold']:.3f} (line {named})"
+    yield f"together: all {count} hold with P {facts['all_hold']:.2g}; {together}"
     low, high = (f"{facts[end]:+.{places}f}" for end in ("total_low", "total_high"))
-    yield from _wrapped(
+    yield (
         f"total gain: {facts['total']:+.{places}f} ({_INTERVAL} interval {low} to {high}); "
-        f"printed {facts['printed']:+.{places}f}, which is selected and so too good on average",
-        "",
+        f"printed {facts['printed']:+.{places}f}, which is selected and so too good on average"
     )
 
 
@@ -163,25 +164,22 @@ def _runs_to_make(changes: list[Facts]) -> Iterator[str]:
     )
     if chosen:
         listed = ", ".join(f"line {c['line']} ({c['seeds']})" for c in chosen)
-        yield from _wrapped(f"worth a re-run, with seeds for each side: {listed}", "")
+        yield f"worth a re-run, with seeds for each side: {listed}"
     over = [str(c["line"]) for c in changes if c["better"] < OVERTURNED]
     if over:
-        yield from _wrapped(f"overturned by the rest of the log: line {', '.join(over)}", "")
+        yield f"overturned by the rest of the log: line {', '.join(over)}"
     beyond = [str(c["line"]) for c in changes if c["seeds"] is None]
     if beyond:
-        text = f"too small for {MOST_SEEDS} seeds to decide: line {', '.join(beyond)}"
-        yield from _wrapped(text, "")
-    yield from _wrapped(
+        yield f"too small for {MOST_SEEDS} seeds to decide: line {', '.join(beyond)}"
+    yield (
         "then, now: P(better) by the rows up to the change, and by the whole log; from, to: "
-        f"{_INTERVAL} interval of the gain",
-        "",
+        f"{_INTERVAL} interval of the gain"
     )
-    yield from _wrapped(
+    yield (
         "seeds: the smallest n for which, with n runs of the change and n of its parent in turn "
         "on one machine (their difference is normal with variance 2 s^2 / n about the true gain), "
         f"P(better) ends at {CREDIBLE:g} or more, or below {OVERTURNED:g}, with probability "
-        f"{CHANCE:g}",
-        "",
+        f"{CHANCE:g}"
     )
 
 
@@ -189,72 +187,56 @@ def _reruns(found: Facts, places: int) -> Iterator[str]:
     """Each change by its fresh runs, and in the last line how many hold."""
     yield from _wrapped(
         f"run again here, session {one_line_label(found['session'], 64)}: {found['runs']} runs of "
-        f"{one_line_label(found['task'], 40)} on {one_line_label(found['hardware'], 80)}",
-        "",
+        f"{one_line_label(found['task'], 40)} on {one_line_label(found['hardware'], 80)}"
     )
     if found["noise_sd"] is not None:
         yield from _wrapped(
             f"noise floor here: ±{found['noise_sd']:.{places}f}, from runs of the same code "
-            f"({found['freedom']} degrees of freedom)",
-            "",
+            f"({found['freedom']} degrees of freedom)"
         )
-    yield from _table_of_reruns(found["changes"], places - 1)
+    rows = [["line", "seeds", "gain", "from", "to", "P", "stands", "change"]]
+    for change in found["changes"]:
+        numbers = ((change[key], f"+.{places - 1}f") for key in ("gain", "low", "high"))
+        cells = [
+            "-" if value is None else f"{value:{form}}"
+            for value, form in (*numbers, (change["better"], ".2f"))
+        ]
+        about = [change["standing"], one_line_label(change["description"])]
+        rows.append([str(change["line"]), str(change["seeds"]), *cells, *about])
+    yield from _aligned(rows, 6)
     for change in found["changes"]:
         for said in (*([change["reason"]] if change["reason"] else []), *change["notes"]):
             yield from _wrapped(f"line {change['line']}: {one_line_label(said, 400)}", "  ")
     if found["whole"] is not None:
         whole = found["whole"]
+        between = ""
+        if whole["low"] is not None:
+            low, high = (f"{whole[end]:+.{places}f}" for end in ("low", "high"))
+            between = f" ({100 * whole['level']:.0f} % interval {low} to {high})"
         yield from _wrapped(
-            f"from end to end: {whole['gain']:+.{places}f}{_interval(whole, places)}, by the runs "
-            f"of the first incumbent and of line {whole['end']}",
-            "",
+            f"from end to end: {whole['gain']:+.{places}f}{between}, by the runs of the first "
+            f"incumbent and of line {whole['end']}"
         )
     yield from _wrapped(
         f"gain: difference of the means, from, to: its {100 * AUDIT_LEVEL:.0f} % interval (Welch); "
-        "P: P(better) by these runs alone",
-        "",
+        "P: P(better) by these runs alone"
     )
     yield found["sentence"]
 
 
-def _table_of_reruns(changes: list[Facts], places: int) -> Iterator[str]:
-    rows = [["line", "seeds", "gain", "from", "to", "P", "stands"]]
-    for change in changes:
-        row = [str(change["line"]), str(change["seeds"])]
-        for key in ("gain", "low", "high"):
-            row.append("-" if change[key] is None else f"{change[key]:+.{places}f}")
-        better = change["better"]
-        row += ["-" if better is None else f"{better:.2f}", change["standing"]]
-        rows.append(row)
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    texts = ["change", *(one_line_label(change["description"]) for change in changes)]
-    for row, text in zip(rows, texts, strict=True):
-        cells = [cell.rjust(width) for cell, width in zip(row[:-1], widths, strict=False)]
-        yield _cut(" ".join([*cells, row[-1].ljust(widths[-1]), text]).rstrip())
+def _aligned(rows: list[list[str]], right: int) -> Iterator[str]:
+    """Lines of a table, the first columns to the right; a long line is cut."""
+    yield from map(cut_line, align_columns(rows, range(right, len(rows[0])), " "))
 
 
-def _interval(found: Facts, places: int) -> str:
-    if found["low"] is None:
-        return ""
-    low, high = (f"{found[end]:+.{places}f}" for end in ("low", "high"))
-    return f" ({100 * found['level']:.0f} % interval {low} to {high})"
+def _wrapped(text: str, indent: str = "") -> Iterator[str]:
+    yield from wrap_text(text, first=indent, rest=indent or "  ")
 
 
-def _wrapped(text: str, indent: str) -> Iterator[str]:
-    yield from textwrap.wrap(
-        text, WIDTH, initial_indent=indent, subsequent_indent=indent or "  ", break_on_hyphens=False
-    )
+# ------------------------------------------------------------------------- runs
 
 
-def _cut(line: str) -> str:
-    return line if len(line) <= WIDTH else line[: WIDTH - 1].rstrip() + "…"
-
-
-EXIT_SOME_FAIL, EXIT_UNDECIDED = 1, 2
-TARGET = "audit"
-
-
-class StoppedError(RatchetError):
+class RerunsStoppedError(RatchetError):
     """Snakemake, which runs everything, ended early.
 
     Its status is passed on unless it could be taken for a verdict, as 1 could.
@@ -352,7 +334,7 @@ class Reruns:
                 write_bytes(path, data)
         code = snakemake(self.root, self.harness, self.values, [TARGET], gpus)
         if code:
-            raise StoppedError(code)
+            raise RerunsStoppedError(code)
         found: dict[str, Any] = read_json(self.paths.audit_json)
         return found
 
@@ -360,8 +342,8 @@ class Reruns:
 def told(plan: AuditPlan, seconds: float | None) -> list[str]:
     """What will be run, before it is; ``seconds`` is the budget of a run."""
     able = [change for change in plan.changes if not change.unable]
-    most, least = (f(c.seeds for c in able) if able else 0 for f in (max, min))
-    each = f"{most}" if most == least else f"{least} to {most}"
+    seeds = sorted({change.seeds for change in able}) or [0]
+    each = " to ".join(map(str, dict.fromkeys((seeds[0], seeds[-1]))))
     lines = [
         f"to run again: {len(able)} of {plan.kept} kept changes, {each} seeds for each side; "
         f"{plan.runs} runs of {len(plan.wanted(1))} codes"
@@ -386,16 +368,7 @@ def exit_code(reruns: Mapping[str, Any]) -> int:
     return EXIT_UNDECIDED if counts[KeptStanding.UNDECIDED.value] else 0
 
 
-NAME = "ratchet audit"
-
-STATED_NODES = 3
-"""Noise nodes for a stated noise floor; they are 5 % apart, and more say the same."""
-
-REPLICATES_SPAN = 4.0
-"""Half-width of the noise grid, in sds of what replicates leave open."""
-
-LEAST_SPAN, MOST_SPAN = 0.05, 2.4
-"""In ln: as for a stated noise floor, and as without any."""
+# ---------------------------------------------------------------------- command
 
 
 class Source(Frozen):
@@ -405,12 +378,6 @@ class Source(Frozen):
     text: str
     stated: NoiseFloor | None = None
     prior: NoisePrior | None = None
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line."""
-    hint = "please report it together with the log"
-    return run_command(NAME, lambda given: _run(_parse(given)), argv, hint)
 
 
 def _parse(argv: Sequence[str]) -> argparse.Namespace:
@@ -484,7 +451,7 @@ def _run(options: argparse.Namespace) -> int:
 
         write_page(options.html, render_audit(facts))
     if options.json:
-        print(json.dumps(facts, indent=2, ensure_ascii=False, allow_nan=False))
+        print_json(facts)
     else:
         print("\n".join(lines(facts)))
         if options.html is not None:
@@ -494,14 +461,14 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def _again(
-    options: argparse.Namespace, every: LogExperiments, facts: dict[str, Any], notes: list[str]
-) -> tuple[dict[str, Any], int] | None:
+    options: argparse.Namespace, every: LogExperiments, facts: Facts, notes: list[str]
+) -> tuple[Facts, int] | None:
     """The audit with its re-runs, and the exit code; ``None`` where it is only told of."""
     reruns = Reruns(options, options.results)
     notes += reruns.said(facts)
     plan = reruns.planned(every, {**facts, "assumptions": notes})
     for line in told(plan, reruns.seconds):
-        print(f"{NAME}: {one_line_label(line, 600)}", file=sys.stderr)
+        tell(NAME, one_line_label(line, 600))
     if options.dry_run:
         return None
     if not plan.changes:
@@ -510,7 +477,7 @@ def _again(
     return found, exit_code(found["reruns"])
 
 
-def _audited(options: argparse.Namespace) -> tuple[LogExperiments, dict[str, Any], list[str]]:
+def _audited(options: argparse.Namespace) -> tuple[LogExperiments, Facts, list[str]]:
     """The experiments of the log, what it says of its kept changes, and what was assumed."""
     name = one_line(str(options.results))
     every, _ = read_log(options)
@@ -519,16 +486,12 @@ def _audited(options: argparse.Namespace) -> tuple[LogExperiments, dict[str, Any
         raise DataError(f"{name}: line 1, column 1: expected a row with a metric, found none")
     settings, source, assumed = _noise(options, every)
     judged = [
-        kept and row.status is RowStatus.KEEP and value is not None and place != every.first
-        for place, (kept, row, value) in enumerate(
-            zip(every.kept, every.rows, every.values, strict=True)
-        )
+        row.status is RowStatus.KEEP and place in every.incumbents
+        for place, row in enumerate(every.rows)
     ]
     found = audit(every.values, every.kept, every.again, judged, settings, source.prior)
     notes = [*table.assumptions, *every.assumptions(), *assumed]
-    facts = _facts(every, to_json_values(found), source, name)
-    facts["expected_false_keeps"] = found.expected_false
-    _add_edits(facts["changes"], options.repo)
+    facts = _facts(every, found, source, name, options.repo and Commits(options.repo))
     facts |= {"assumptions": notes, "problems": [str(p) for p in table.problems]}
     return every, facts, notes
 
@@ -537,8 +500,6 @@ def _noise(
     options: argparse.Namespace, every: LogExperiments
 ) -> tuple[Settings, Source, list[str]]:
     """The judge's settings, where its noise floor is from, and what was assumed."""
-    from ratchet.logs.analysis import Rules, settings_for
-
     rules = Rules("auto", options.noise_sd)
     settings, said = settings_for(every, len(every.rows), rules)
     if options.noise_sd is not None:
@@ -548,16 +509,15 @@ def _noise(
     if options.replicates is not None:
         values = _replicates(options.replicates)
         floor = noise_from_replicates(values)
-        # The sd of ln s by its chi-square distribution, to first order.
-        open_by = 1 / math.sqrt(2 * (len(values) - 1))
-        span = min(max(REPLICATES_SPAN * open_by, LEAST_SPAN), MOST_SPAN)
-        # Few replicates agree too well by accident; the grid must reach the true floor.
+        # The sd of ln s by its chi-square distribution, to first order.  Few replicates
+        # agree too well by accident; the grid must reach the true floor.
+        span = noise_span(1 / math.sqrt(2 * (len(values) - 1)))
         settings = replace(settings, noise_center=scale_from(values), noise_span=span)
         text = f"{floor.source} of --replicates (sd {floor.sd:.3g}), with what the log adds"
         source = Source("replicates", text, floor, by_replicates(floor.sd, len(values)))
         return settings, source, said
     text = "; ".join(noise_source(every, settings, False, bool(said)))
-    kind = "re-runs" if further_runs(every) else "assumed"
+    kind = "re-runs" if every.further_runs else "assumed"
     return settings, Source(kind, text), said
 
 
@@ -586,34 +546,34 @@ def _replicates(path: Path) -> list[float]:
 
 
 def _facts(
-    every: LogExperiments, found: dict[str, Any], source: Source, name: str
-) -> dict[str, Any]:
+    every: LogExperiments, found: Audit, source: Source, name: str, commits: Commits | None
+) -> Facts:
     """Everything that is printed, by row of the log; gains are positive."""
-    found["changes"] = [_of_row(every, change) for change in found["changes"]]
-    found["together"] = [every.rows[place].line for place in found["together"]]
-    noise = {
-        "sd": found.pop("noise_sd"),
-        "low": found.pop("noise_low"),
-        "high": found.pop("noise_high"),
-        "kind": source.kind,
-        "source": source.text,
-        "stated": None if source.stated is None else to_json_values(source.stated),
-    }
+    facts = to_json_values(found)
     return {
         "log": name,
         "metric": every.table.metric,
         "direction": every.table.direction.value,
         "experiments": len(every.rows),
         "rule": "P(better) given the whole log, later rows included",
-        "noise": noise,
-        **found,
+        "noise": {
+            **{key: facts.pop(f"noise_{key}") for key in ("sd", "low", "high")},
+            "kind": source.kind,
+            "source": source.text,
+            "stated": None if source.stated is None else to_json_values(source.stated),
+        },
+        **facts,
+        "changes": [_change(every, change, commits) for change in facts["changes"]],
+        "together": [every.rows[place].line for place in found.together],
+        "expected_false_keeps": found.expected_false,
     }
 
 
-def _of_row(every: LogExperiments, change: dict[str, Any]) -> dict[str, Any]:
+def _change(every: LogExperiments, change: Facts, commits: Commits | None) -> Facts:
+    """A kept change with its row and, by a repository, what its commit changed."""
     place = change.pop("place")
     row = every.rows[place]
-    return {
+    facts = {
         "index": every.numbers[place],
         "line": row.line,
         "commit": row.commit,
@@ -621,24 +581,13 @@ def _of_row(every: LogExperiments, change: dict[str, Any]) -> dict[str, Any]:
         "description": row.description,
         **change,
     }
+    if commits is None:
+        return facts
+    old, new = (commits.sources(row.commit) if row.commit else None) or (None, None)
+    facts["lines"] = None if old is None or new is None else net_code_lines(old, new)
+    facts["files"] = None if new is None else len(new)
+    facts["category"] = classify_change(row.description, old, new)
+    return facts
 
 
-def _add_edits(changes: list[dict[str, Any]], repo: Path | None) -> None:
-    """What each commit changed: code lines, files, category; ``None`` if unknown."""
-    if repo is None:
-        return
-    from ratchet.base.git import Commits
-    from ratchet.steering.categories import classify_change
-    from ratchet.steering.code_diff import net_code_lines
-
-    commits = Commits(repo)
-    for change in changes:
-        texts = commits.sources(change["commit"]) if change["commit"] else None
-        old, new = texts if texts is not None else (None, None)
-        change["lines"] = None if old is None or new is None else net_code_lines(old, new)
-        change["files"] = None if new is None else len(new)
-        change["category"] = classify_change(change["description"], old, new)
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+main = make_command(NAME, _parse, _run, "please report it together with the log")

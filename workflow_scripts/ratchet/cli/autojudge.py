@@ -38,8 +38,8 @@ from ratchet.records.records import Verdict
 
 if TYPE_CHECKING:
     from ratchet.judge.judge import Replay
-    from ratchet.logs.analysis import Answer
     from ratchet.logs.experiments import LogExperiments
+    from ratchet.logs.judging import Answer
     from ratchet.logs.reader import RunLog
 
 NAME = "autojudge"
@@ -319,8 +319,8 @@ def _run(options: argparse.Namespace) -> int:
 def _judged(
     options: argparse.Namespace, every: LogExperiments, run: RunLog | None, name: str
 ) -> tuple[Answer, list[str]]:
-    from ratchet.logs.analysis import Paid, Rules, judge_candidate  # numpy comes with it
     from ratchet.logs.experiments import choose_experiment
+    from ratchet.logs.judging import Paid, Rules, judge_candidate  # numpy comes with it
 
     candidate, chosen = choose_experiment(every.table, options.row, run, name)
     notes = [*every.table.assumptions, *(run.assumptions if run else ()), *chosen]
@@ -331,7 +331,7 @@ def _judged(
 
 
 def _all(options: argparse.Namespace, every: LogExperiments) -> int:
-    from ratchet.logs.analysis import Rules, replay_rows, settings_for
+    from ratchet.logs.judging import Rules, replay_rows, settings_for
 
     rules = Rules(options.mode, options.noise_sd)
     settings, assumed = settings_for(every, len(every.rows), rules)

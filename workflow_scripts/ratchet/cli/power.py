@@ -364,7 +364,7 @@ def _of_session(name: str) -> NoiseFloor:
 
 def _of_log(options: argparse.Namespace) -> NoiseFloor:
     """The noise floor that ``autojudge --all`` finds."""
-    from ratchet.logs.analysis import Rules, replay_rows, settings_for
+    from ratchet.logs.judging import Rules, replay_rows, settings_for
 
     every, _ = read_log(options)
     settings, _ = settings_for(every, len(every.rows), Rules())

@@ -68,7 +68,8 @@ def _run(options: argparse.Namespace) -> int:
 def _of_log(options: argparse.Namespace) -> int:
     output: Path = options.output or DEFAULT_OUTPUT
     may_write(output, options.force, (options.results, options.run_log))
-    from ratchet.logs.analysis import Rules, analyzed
+    from ratchet.logs.analysis import analyzed
+    from ratchet.logs.judging import Rules
     from ratchet.report.log_report import log_facts
 
     every, data = read_log(options)

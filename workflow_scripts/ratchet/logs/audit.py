@@ -15,6 +15,7 @@ from ratchet.base.stats import FloatArray
 from ratchet.base.structs import Frozen
 from ratchet.judge.judge import replay
 from ratchet.judge.settings import KEEP_PROBABILITIES, Mode, Settings
+from ratchet.logs.experiments import incumbents_of
 from ratchet.logs.smoothing import LEVEL, NoisePrior, SmoothedChange, Smoother
 
 CREDIBLE = 0.95
@@ -108,9 +109,9 @@ def audit(
 ) -> Audit:
     """Judge the kept rows of which ``judged`` is true, by all rows.
 
-    The other arguments are those of :func:`ratchet.judge.judge` and of
-    :class:`ratchet.logs.smoothing.Smoother`.  A kept row that
-    is not judged, such as a baseline that starts anew, is an incumbent like others.
+    The other arguments are those of :func:`ratchet.judge.judge.replay` and of
+    :class:`ratchet.logs.smoothing.Smoother`.  A kept row that is not judged, such as a
+    baseline that starts anew, is an incumbent like others.
     Raises :class:`ratchet.base.errors.DataError` where no row has a value.
     """
     done = replay(values, kept, replicate_mask, settings)
@@ -118,9 +119,15 @@ def audit(
     found = [change for change in smoother.changes() if judged[change.place]]
     places = [change.place for change in found]
     then = {p: a.confidence for p in places if (a := done.assessments[p]) is not None}
-    steps = _steps(values, kept)
+    before = incumbents_of(values, kept)
     noise_sd = smoother.noise_sd
-    changes = [_audited(c, steps[c.place], then[c.place], noise_sd) for c in found]
+    changes = []
+    for c in found:
+        step = (values[before[c.place]] or 0.0) - (values[c.place] or 0.0)
+        seeds, chance = seeds_to_decide(c, noise_sd)
+        changes.append(
+            Audited(c.place, step, then[c.place], c.better, c.gain, c.low, c.high, seeds, chance)
+        )
     held = smoother.held(places)
     together, sure = _together(smoother, found)
     total, total_low, total_high = smoother.total(places)
@@ -155,39 +162,11 @@ def by_replicates(sd: float, count: int) -> NoisePrior:
     return log_prior
 
 
-def _steps(values: Sequence[float | None], kept: Sequence[bool]) -> dict[int, float]:
-    """By row: the value of the incumbent of its time less that of the kept row."""
-    steps, incumbent = {}, None
-    for place, (value, keep) in enumerate(zip(values, kept, strict=True)):
-        if value is None:
-            continue
-        if incumbent is None:
-            incumbent = value
-        elif keep:
-            steps[place], incumbent = incumbent - value, value
-    return steps
-
-
 def _printed(values: Sequence[float | None], kept: Sequence[bool]) -> float:
     """Baseline less the best kept value."""
     known = [v for v in values if v is not None]
     best = [v for v, keep in zip(values, kept, strict=True) if keep and v is not None]
     return known[0] - min(best, default=known[0])
-
-
-def _audited(change: SmoothedChange, step: float, then: float, noise_sd: float) -> Audited:
-    seeds, chance = seeds_to_decide(change, noise_sd)
-    return Audited(
-        place=change.place,
-        step=step,
-        then=then,
-        better=change.better,
-        gain=change.gain,
-        low=change.low,
-        high=change.high,
-        seeds=seeds,
-        chance=chance,
-    )
 
 
 def _together(smoother: Smoother, found: Sequence[SmoothedChange]) -> tuple[list[int], float]:

@@ -27,6 +27,7 @@ _KNOWN = {*STATUS_NAMES, *COMMIT_NAMES, *DESCRIPTION_NAMES, *PREFERRED}
 _SEPARATORS = {"\t": "tabs", "|": "pipes", ",": "commas", ";": "semicolons"}
 _GAP = re.compile(r"\s{2,}")
 _RULE = re.compile(r"[\s|:-]+")
+
 MAX_CELLS = 2000
 """More columns than any log has; a file with more is no log."""
 
@@ -105,10 +106,8 @@ def _is_row(line: str) -> bool:
 def _splits(line: str, separator: str) -> bool:
     """Whether the first line, so cut, looks like names."""
     cells = _cutter(separator, line)(line)
-    if len(cells) < 2:
-        return False
-    if separator == "\t":
-        return True
+    if len(cells) < 2 or separator == "\t":
+        return len(cells) > 1
     names = {normal_name(cell) for cell in cells}
     telling = [name for name in names if name in _KNOWN or direction_of(name)]
     return len(telling) > 1 and is_header(cells)
@@ -199,11 +198,10 @@ def _flat(value: Any) -> dict[str, str]:
     if not isinstance(value, dict):
         raise ValueError(f"a {type(value).__name__}")
     flat = {key: _text(cell) for key, cell in value.items() if not isinstance(cell, dict | list)}
-    for cell in value.values():
-        if isinstance(cell, dict):
-            for key, inner in cell.items():
-                if not isinstance(inner, dict | list):
-                    flat.setdefault(key, _text(inner))
+    nested = [item for cell in value.values() if isinstance(cell, dict) for item in cell.items()]
+    for key, inner in nested:
+        if not isinstance(inner, dict | list):
+            flat.setdefault(key, _text(inner))
     return flat
 
 

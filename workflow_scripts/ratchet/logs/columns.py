@@ -13,9 +13,7 @@ from ratchet.logs.table import RowStatus
 from ratchet.records.records import Direction
 from ratchet.records.results_table import MEMORY_COLUMN
 
-# --------------------------------------------------------------------
 # The words people use: statuses, column names, metrics, crash markers, numbers.
-
 
 _STATUS_WORDS: Mapping[RowStatus, str] = {
     RowStatus.KEEP: """keep keeps kept best accept accepted approve approved merge merged improved
@@ -33,56 +31,31 @@ _STATUS_WORDS: Mapping[RowStatus, str] = {
         research config summary milestone screen""",
 }
 
-
 STATUSES = {word: status for status, words in _STATUS_WORDS.items() for word in words.split()}
-
 
 FLAGS = {
     **dict.fromkeys(("true", "yes", "y", "1", "t", "✓", "✅"), RowStatus.KEEP),
     **dict.fromkeys(("false", "no", "n", "0", "f", "✗", "❌"), RowStatus.DISCARD),
 }
 
-
 _NEGATIONS = {"not", "no", "non", "never", "don", "didn"}
-
-
 _WORD = re.compile(r"[a-z]+")
-
-
-def _words(text: str) -> list[str]:
-    return text.split()
-
+_words = str.split
 
 STATUS_NAMES = _words("status decision verdict outcome kept keep accepted action result state")
-
-
 FLAG_NAMES = {"kept", "keep", "accepted", "is_best", "improved"}
 
+COMMIT_NAMES = _words("""commit git_commit commit_hash commit_sha sha git_sha hash solver_sha
+    config_id run_id experiment_id exp_id experiment exp id run trial gen generation iteration iter
+    nnn number name tag round""")
 
-COMMIT_NAMES = _words(
-    """commit git_commit commit_hash commit_sha sha git_sha hash solver_sha config_id run_id
-    experiment_id exp_id experiment exp id run trial gen generation iteration iter nnn number name
-    tag round"""
-)
-
-
-DESCRIPTION_NAMES = _words(
-    """description desc hypothesis change changes summary insight notes note comment comments
-    message idea title what details flags"""
-)
-
+DESCRIPTION_NAMES = _words("""description desc hypothesis change changes summary insight notes note
+    comment comments message idea title what details flags""")
 
 AGENT_NAMES = _words("agent agent_id agent_name worker worker_id actor author gpu")
-
-
 METRIC_LABELS = {"metric", "metric_name"}
-
-
 VALUE_NAMES = ("value", "metric_value", "result", "score")
-
-
 MEMORY_NAME = re.compile(r"(^|_)(mem|memory|vram|ram)(_|$)")
-
 
 # Columns that count, date or describe a run; a metric only if nothing else is.
 NOT_A_METRIC = re.compile(
@@ -92,44 +65,29 @@ NOT_A_METRIC = re.compile(
     r"trades|layers?|width|cost|usd|baseline|prev|previous|parent|std|sd|stdev|rank)(_|$)"
 )
 
-
 PREFERRED = _words("val_bpb metric_after metric val_loss objective fitness score value")
 
-
 _LOWER = set(
-    _words(
-        """bpb bpc loss ppl perplexity err error errors rmse mse mae mape nll wer cer ter fid kid
+    _words("""bpb bpc loss ppl perplexity err error errors rmse mse mae mape nll wer cer ter fid kid
         latency seconds secs ms time cost regret entropy drawdown dd nrmse brier ece size bytes
-        memory mem vram energy bits gap violations misses divergence distance lpips flops params"""
-    )
+        memory mem vram energy bits gap violations misses divergence distance lpips flops params""")
 )
 
-
 _HIGHER = set(
-    _words(
-        """acc accuracy score auc auroc auprc f1 f2 r2 psnr ssim sharpe sortino calmar reward
+    _words("""acc accuracy score auc auroc auprc f1 f2 r2 psnr ssim sharpe sortino calmar reward
         rewards profit pnl success win wins map map50 recall precision bleu rouge meteor cider
         throughput tps qps fps mfu iou miou dice return returns elo gain speedup pass passed
         correct ndcg mrr fitness tok toks corr correlation spearman pearson kappa mcc solved rating
-        ic jaccard coverage utility likelihood hits"""
-    )
+        ic jaccard coverage utility likelihood hits""")
 )
-
 
 MISSING = {"", "n/a", "–", "—", "∞"} | set(
-    _words(
-        """- -- --- na nan none null inf +inf -inf infinity -infinity diverged crash crashed oom
-        timeout error fail failed failure invalid tbd ? pending running skipped"""
-    )
+    _words("""- -- --- na nan none null inf +inf -inf infinity -infinity diverged crash crashed oom
+        timeout error fail failed failure invalid tbd ? pending running skipped""")
 )
 
-
 _NUMBER = re.compile(r"[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d{1,4})?", re.ASCII)
-
-
 _GROUPED = re.compile(r"[+-]?\d{1,3}(?:,\d{3})+\.\d+", re.ASCII)
-
-
 _UNIT = re.compile(r"\s*(gib|gb|g|mib|mb|m)$", re.IGNORECASE)
 
 
@@ -156,12 +114,10 @@ def status_of(text: str, flag: bool = False) -> RowStatus | None:
     words = _WORD.findall(re.split(r"[(\[:;,—–/]", plain, maxsplit=1)[0])[:4]
     if whole.startswith(("checks_failed", "no_json")):
         return RowStatus.CRASH
-    if not words:
-        return None
     meant = [STATUSES[word] for word in words if word in STATUSES]
-    if words[0] in _NEGATIONS:
+    if words and words[0] in _NEGATIONS:
         return RowStatus.DISCARD if RowStatus.KEEP in meant else None
-    if words[0] not in STATUSES:
+    if not words or words[0] not in STATUSES:
         return None
     if words[0] == "confirmed" and len(meant) > 1:
         meant = meant[1:]
@@ -192,6 +148,14 @@ def number_of(text: str) -> float | None:
     return value
 
 
+def is_number(text: str) -> bool:
+    """Whether a cell is a finite number."""
+    try:
+        return number_of(text) is not None
+    except ValueError:
+        return False
+
+
 def memory_of(text: str, name: str) -> float | None:
     """Gigabytes in a memory cell, by its own unit or by the column's name.
 
@@ -219,25 +183,13 @@ def direction_of(name: str) -> Direction | None:
     return None
 
 
-def is_number(text: str) -> bool:
-    """Whether a cell is a finite number."""
-    try:
-        return number_of(text) is not None
-    except ValueError:
-        return False
-
-
-# --------------------------------------------------------------------
-# Which column is what: by its name, and by what stands in it.
-
+# ------------------------------------------------------------------------ columns
 
 _SAMPLE = 400
 """Rows from which columns are recognised; a choice does not need more."""
 
-
 _STATED = 0.5
 """Share of filled cells that must read as a status in a column named for it."""
-
 
 _STATED_UNNAMED = 0.8
 """The same for a column whose name says nothing of it."""
@@ -317,12 +269,8 @@ def find_columns(
 
 def _is_own(names: Sequence[str]) -> bool:
     """Whether these are Karpathy's five columns, whatever the metric is called."""
-    return len(names) == 5 and (names[0], *names[2:]) == (
-        "commit",
-        MEMORY_COLUMN,
-        "status",
-        "description",
-    )
+    own = ("commit", MEMORY_COLUMN, "status", "description")
+    return len(names) == 5 and (names[0], *names[2:]) == own
 
 
 class _Finder:

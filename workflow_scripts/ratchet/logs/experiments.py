@@ -1,4 +1,4 @@
-"""Experiments of a log, in order, as the judge is fed them."""
+"""The experiments of a log, in order, as the judge is fed them."""
 
 from __future__ import annotations
 
@@ -11,14 +11,17 @@ from ratchet.base.errors import DataError, UsageError
 from ratchet.base.structs import Frozen, replace
 from ratchet.base.text import one_line
 from ratchet.logs.reader import RunLog
-from ratchet.logs.table import LogRow, RowStatus, Table
-
-# --------------------------------------------------------------------
-# The experiments of a log, in order, as the judge is fed them.
-
+from ratchet.logs.table import LogRow, RowStatus, Table, first_of
 
 SAME_VALUE = 5e-7
 """A run log and a row that differ by less are of one run: the row has six decimals."""
+
+# A hash after "seed-" names a proposal; "data_seed" is a setting.
+_AGAIN = re.compile(
+    r"\b(re-?runs?|re-?measur\w*|replicates?|replica|seeds?(?!-[0-9a-f]{6})|repeat(ed)?"
+    r"|same (code|config\w*|settings))\b",
+    re.IGNORECASE,
+)
 
 
 class LogCandidate(Frozen):
@@ -31,13 +34,13 @@ class LogCandidate(Frozen):
 
     number: int
     since: int
-    line: int | None
-    commit: str
-    description: str
-    status_text: str
     values: tuple[float, ...]
     memory_gb: float | None
     evidence: str = ""
+    line: int | None = None
+    commit: str = ""
+    description: str = ""
+    status_text: str = ""
 
 
 class LogExperiments(Frozen, dict=True):
@@ -58,8 +61,25 @@ class LogExperiments(Frozen, dict=True):
 
     @cached_property
     def again(self) -> list[bool]:
-        """Which rows are further runs of the incumbent."""
-        return incumbent_runs(self.rows)
+        """Which rows are further runs of the incumbent's unchanged code.
+
+        Rows that were not kept and speak of a seed, a re-run or a replicate, and
+        baselines logged before anything was kept.
+        """
+        found, kept = [], False
+        for row in self.rows:
+            unkept = row.status in (RowStatus.DISCARD, RowStatus.PENDING)
+            again = unkept and _AGAIN.search(row.description) is not None
+            first = row.status is RowStatus.BASELINE and not kept
+            found.append(row.value is not None and (again or first))
+            kept |= row.status is RowStatus.KEEP
+        return found
+
+    @cached_property
+    def further_runs(self) -> list[int]:
+        """Lines of the rows that are further runs of the incumbent."""
+        places = [place for place, again in enumerate(self.again) if again and place != self.first]
+        return [self.rows[place].line for place in places]
 
     @cached_property
     def kept(self) -> list[bool]:
@@ -79,6 +99,17 @@ class LogExperiments(Frozen, dict=True):
     def first(self) -> int | None:
         """Place of the first row with a metric, which is the baseline."""
         return next((i for i, value in enumerate(self.values) if value is not None), None)
+
+    @cached_property
+    def best(self) -> float | None:
+        """Best metric that was kept, lower being better."""
+        pairs = zip(self.values, self.kept, strict=True)
+        return min((v for v, keep in pairs if keep and v is not None), default=None)
+
+    @cached_property
+    def incumbents(self) -> dict[int, int]:
+        """By the place of each row kept after the first, that of the incumbent of its time."""
+        return incumbents_of(self.values, self.kept)
 
     @cached_property
     def baseline_runs(self) -> list[float]:
@@ -110,14 +141,9 @@ class LogExperiments(Frozen, dict=True):
 
     def assumptions(self) -> list[str]:
         """What the replay takes for granted about these rows."""
-        said = []
-        again = [
-            row.line
-            for place, (row, is_again) in enumerate(zip(self.rows, self.again, strict=True))
-            if is_again and place != self.first
-        ]
+        said, again = [], self.further_runs
         if again:
-            shown = ", ".join(map(str, again[:8])) + (" …" if len(again) > 8 else "")
+            shown = first_of(again, 8)
             where = f"line {shown} is" if len(again) == 1 else f"lines {shown} are"
             said.append(f"{where} read as further runs of the incumbent")
         first = self.first
@@ -125,6 +151,19 @@ class LogExperiments(Frozen, dict=True):
             line = self.rows[first].line
             said.append(f"line {line} has the first metric and is the baseline, though discarded")
         return said
+
+
+def incumbents_of(values: Sequence[float | None], kept: Sequence[bool]) -> dict[int, int]:
+    """By the place of each kept value after the first, that of the value kept before it."""
+    found: dict[int, int] = {}
+    incumbent = None
+    for place, (value, keep) in enumerate(zip(values, kept, strict=True)):
+        if value is None or not (keep or incumbent is None):
+            continue
+        if incumbent is not None:
+            found[place] = incumbent
+        incumbent = place
+    return found
 
 
 def log_experiments(table: Table) -> LogExperiments:
@@ -148,10 +187,9 @@ def of_agent(table: Table, agent: str) -> Table:
     """
     known = list(dict.fromkeys(row.agent for row in table.rows if row.agent))
     if agent not in known:
-        shown = ", ".join(known[:8]) + (" …" if len(known) > 8 else "")
+        shown = first_of(known, 8) or "it names none"
         raise UsageError(
-            f"--agent: expected one that the log names ({shown or 'it names none'}), "
-            f"found {one_line(agent)!r:.60}"
+            f"--agent: expected one that the log names ({shown}), found {one_line(agent)!r:.60}"
         )
     rows = tuple(row for row in table.rows if row.agent in (None, "", agent))
     notes = [note for note in table.assumptions if SHARED_NOTE not in note]
@@ -200,22 +238,11 @@ def _from_run(table: Table, run: RunLog) -> tuple[LogCandidate, list[str]]:
     if run.value is not None and last.value is not None:
         if abs(run.value - last.value) <= SAME_VALUE * max(1.0, abs(run.value)):
             said.append(f"the run log is of line {last.line}, which has the same metric")
-            values = (run.value,)
             memory = run.memory_gb or last.memory_gb
-            number -= 1
-            return _candidate(last, number, number - 1, values, memory, ""), said
+            return _candidate(last, number - 1, number - 2, (run.value,), memory), said
         said.append(f"the run log is of a new experiment, number {number}")
-    return LogCandidate(
-        number=number,
-        since=number - 1,
-        line=None,
-        commit="",
-        description="",
-        status_text="",
-        values=() if run.value is None else (run.value,),
-        memory_gb=run.memory_gb,
-        evidence=run.evidence,
-    ), said
+    values = () if run.value is None else (run.value,)
+    return LogCandidate(number, number - 1, values, run.memory_gb, run.evidence), said
 
 
 def _last(table: Table, file: str) -> int:
@@ -248,7 +275,7 @@ def _with_earlier(table: Table, row: LogRow, number: int) -> tuple[LogCandidate,
     runs = table.rows[first - 1 : number]
     values = tuple(r.value for r in runs if r.value is not None)
     said = [] if first == number else [f"lines {runs[0].line} to {row.line} are runs of one commit"]
-    return _candidate(row, number, first - 1, values, row.memory_gb, ""), said
+    return _candidate(row, number, first - 1, values, row.memory_gb), said
 
 
 def _candidate(
@@ -257,45 +284,16 @@ def _candidate(
     since: int,
     values: tuple[float, ...],
     memory_gb: float | None,
-    evidence: str,
+    evidence: str = "",
 ) -> LogCandidate:
     return LogCandidate(
-        number=number,
-        since=since,
-        line=row.line,
-        commit=row.commit,
-        description=row.description,
-        status_text=row.status_text,
-        values=values,
-        memory_gb=memory_gb,
-        evidence=one_line(evidence)[:200],
+        number,
+        since,
+        values,
+        memory_gb,
+        one_line(evidence)[:200],
+        row.line,
+        row.commit,
+        row.description,
+        row.status_text,
     )
-
-
-# --------------------------------------------------------------------
-# Which rows are further runs of the incumbent rather than candidates.
-
-
-# A hash after "seed-" names a proposal; "data_seed" is a setting.
-_AGAIN = re.compile(
-    r"\b(re-?runs?|re-?measur\w*|replicates?|replica|seeds?(?!-[0-9a-f]{6})|repeat(ed)?"
-    r"|same (code|config\w*|settings))\b",
-    re.IGNORECASE,
-)
-
-
-def incumbent_runs(rows: Sequence[LogRow]) -> list[bool]:
-    """For each row whether it is a run of the incumbent's unchanged code.
-
-    Rows that were not kept and speak of a seed, a re-run or a replicate, and
-    baselines logged before anything was kept.
-    """
-    found = []
-    kept = False
-    for row in rows:
-        unkept = row.status in (RowStatus.DISCARD, RowStatus.PENDING)
-        again = unkept and _AGAIN.search(row.description) is not None
-        first = row.status is RowStatus.BASELINE and not kept
-        found.append(row.value is not None and (again or first))
-        kept |= row.status is RowStatus.KEEP
-    return found

@@ -7,6 +7,8 @@ no place for is told, see :attr:`Text.left_out`.  Pure: records in, text out.
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 import math
 import re
@@ -108,18 +110,17 @@ def _cells(data: bytes, name: str) -> dict[int, dict[str, Any]]:
     cells = split_lines(lines, name)
     if cells.separator == "{":
         whole = dict(lines)
-        return {line: _keyed(json.loads(whole[line])) for line, _ in cells.lines}
-    header = _distinct([one_line(title) for title in cells.header or []])
+        return {
+            line: {f"log.{key}": cell for key, cell in _plain(json.loads(whole[line])).items()}
+            for line, _ in cells.lines
+        }
+    header = _distinct([one_line(title) for title in cells.header])
     found = {}
     for line, row in cells.lines:
         names = [*header, *(f"column {n}" for n in range(len(header) + 1, len(row) + 1))]
         pairs = zip(names, row, strict=False)
         found[line] = {f"log.{title}": one_line(cell) for title, cell in pairs}
     return found
-
-
-def _keyed(value: Mapping[str, Any]) -> dict[str, Any]:
-    return {f"log.{one_line(key)}": _plain(cell) for key, cell in value.items()}
 
 
 def _plain(value: Any) -> Any:
@@ -158,20 +159,15 @@ def to_json(sheet: Sheet) -> SheetFormat:
 def to_csv(sheet: Sheet) -> SheetFormat:
     """A line for each experiment, with all its fields; lists are JSON in one cell."""
     names = ("number", "line", "commit", one_line(sheet.metric), "memory_gb", "status")
-    header = _distinct([*names, "agent", *sheet.extra, "description"])
-    lines = [header]
+    text = io.StringIO()
+    write = csv.writer(text, lineterminator="\n").writerow
+    write(_distinct([*names, "agent", *sheet.extra, "description"]))
     for entry in sheet.entries:
         known = (entry.number, entry.line, entry.commit, entry.value, entry.memory_gb)
         extra = (entry.fields.get(name) for name in sheet.extra)
         cells = (*known, entry.status, entry.agent, *extra, entry.description)
-        lines.append([_cell(cell) for cell in cells])
-    text = "".join(",".join(map(_quoted, line)) + "\n" for line in lines)
-    return SheetFormat(text, sheet.problems)
-
-
-def _quoted(cell: str) -> str:
-    """A cell as RFC 4180 wants it."""
-    return '"' + cell.replace('"', '""') + '"' if any(c in cell for c in ',"\r\n') else cell
+        write([_cell(cell) for cell in cells])
+    return SheetFormat(text.getvalue(), sheet.problems)
 
 
 def _cell(value: Any) -> str:

@@ -1,4 +1,4 @@
-"""A session's log, in whatever dialect, as a table of rows."""
+"""A session's log, in whatever dialect, as a table of rows, and a run log."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from itertools import pairwise
 
 from ratchet.base.errors import DataError
 from ratchet.base.structs import Frozen, replace
-from ratchet.base.text import one_line
+from ratchet.base.text import one_line, strip_escapes
 from ratchet.logs.cells import Cells, is_header, split_lines
 from ratchet.logs.columns import (
     Columns,
@@ -20,13 +20,9 @@ from ratchet.logs.columns import (
     number_of,
     status_of,
 )
-from ratchet.logs.table import LogRow, Problem, RowStatus, Table
+from ratchet.logs.table import LogRow, Problem, RowStatus, Table, first_of
 from ratchet.records.records import Direction
 from ratchet.runs.log import failure_evidence, finite_metric, parse_summary
-
-# --------------------------------------------------------------------
-# Bytes to lines of text: encodings, byte order marks, terminal colours, line ends.
-
 
 _MARKS = (
     (b"\xef\xbb\xbf", "utf-8"),
@@ -35,10 +31,6 @@ _MARKS = (
     (b"\xff\xfe", "utf-16-le"),
     (b"\xfe\xff", "utf-16-be"),
 )
-
-
-_ANSI = re.compile(r"\x1b\[[0-9;:?]*[ -/]*[@-~]|\x1b\][^\x07\x1b\n]*(?:\x07|\x1b\\)?|\x1b[@-Z\\^_]")
-
 
 # Never str.splitlines: it also splits at form feeds and Unicode separators.
 _LINE_END = re.compile(r"\r*\n|\r")
@@ -70,7 +62,7 @@ def decode_text(data: bytes, name: str) -> tuple[str, list[str]]:
             "byte; this is a binary file, or UTF-16 without its mark"
         )
     if "\x1b" in text:
-        text = _ANSI.sub("", text)
+        text = strip_escapes(text)
         assumptions.append("terminal colours were removed")
     return text, assumptions
 
@@ -88,13 +80,9 @@ def numbered_lines(text: str) -> list[tuple[int, str]]:
     return [(i, line) for i, line in enumerate(_LINE_END.split(text), 1) if line.strip()]
 
 
-# --------------------------------------------------------------------
-# A session's log, in whatever dialect, as a table of rows.
-
+# ----------------------------------------------------------------- sessions' logs
 
 _PREFIX = re.compile(r"^((?:agent|worker|gpu|rank|node)[-_ ]?\w{1,20}):", re.IGNORECASE)
-
-
 _OWN_MISSING = "0.000000"
 
 
@@ -175,26 +163,24 @@ class _Reader:
         return notes
 
     def _again(self, cells: list[str]) -> bool:
-        """A header in the middle: the same one, or one that moves the columns."""
-        header = self.cells.header
-        if not is_header(cells) or len(cells) < 3:
-            return False
-        if [normal_name(c) for c in cells] == [normal_name(h) for h in header]:
-            self._repeated += 1
-            return True
-        return False
+        """Whether this is the header once more."""
+        same = [normal_name(c) for c in cells] == [normal_name(h) for h in self.cells.header]
+        repeated = same and len(cells) > 2 and is_header(cells)
+        self._repeated += repeated
+        return repeated
 
     def _row(self, line: int, cells: list[str]) -> LogRow | None:
         columns = self.columns
         if len(cells) < columns.least:
             found = f"{len(cells)} where {len(columns.names)} were expected"
-            self._lose(line, len(cells), f"the row ends early, after cell {found}")
+            self._note(line, len(cells), f"the row ends early, after cell {found}", unread=True)
             return None
         cells = self._fold(line, cells)
         text = cells[columns.status]
         status = status_of(text, columns.flag)
         if status is None:
-            self._lose(line, columns.status + 1, f"expected a status, found {_shown(text)}")
+            found = f"expected a status, found {_shown(text)}"
+            self._note(line, columns.status + 1, found, unread=True)
             return None
         if self.cells.separator == " " and not self._plausible(line, cells):
             return None
@@ -238,20 +224,17 @@ class _Reader:
             try:
                 number_of("" if place is None else cells[place])
             except ValueError:
-                found = _shown(cells[place or 0])
-                self._lose(line, (place or 0) + 1, f"expected a number, found {found}")
+                found = f"expected a number, found {_shown(cells[place or 0])}"
+                self._note(line, (place or 0) + 1, found, unread=True)
                 return False
         return True
 
     def _value(self, line: int, cells: list[str], status: RowStatus) -> float | None:
         place = self.columns.metric
         text = cells[place]
-        if self.columns.own and text == _OWN_MISSING:
-            if status in (RowStatus.KEEP, RowStatus.BASELINE):
-                self._note(line, place + 1, f"a kept row without metric, found {_shown(text)}")
-            return None
+        missing = self.columns.own and text == _OWN_MISSING
         try:
-            value = number_of(text)
+            value = None if missing else number_of(text)
         except ValueError:
             self._note(line, place + 1, f"expected a number, found {_shown(text)}")
             return None
@@ -289,11 +272,8 @@ class _Reader:
         if text.strip() != status.value and len(self._synonyms) < 1000:
             self._synonyms.setdefault(re.split(r"[(:]", text, maxsplit=1)[0].strip(), status)
 
-    def _lose(self, line: int, column: int, message: str) -> None:
-        self.problems.append(Problem(line, column, message, unread=True))
-
-    def _note(self, line: int, column: int, message: str) -> None:
-        self.problems.append(Problem(line, column, message, unread=False))
+    def _note(self, line: int, column: int, message: str, unread: bool = False) -> None:
+        self.problems.append(Problem(line, column, message, unread))
 
 
 def _cell(cells: Sequence[str], place: int | None) -> str:
@@ -361,23 +341,19 @@ def _agents(rows: list[LogRow]) -> tuple[list[LogRow], list[str]]:
     agents = list(dict.fromkeys(row.agent for row in rows if row.agent))
     if len(agents) < 2:
         return rows, []
-    shown = ", ".join(agents[:6]) + (" …" if len(agents) > 6 else "")
-    return rows, [
-        f"{len(agents)} agents share the file ({shown}); read as one session, in the file's order"
-    ]
+    said = f"{len(agents)} agents share the file ({first_of(agents, 6)}); read as one session, in "
+    return rows, [said + "the file's order"]
 
 
-# --------------------------------------------------------------------
-# What a training run printed, in whatever way: metric and memory of a run log.
-
+# ----------------------------------------------------------------------- run logs
 
 _FAILED = re.compile(r"Traceback \(most recent|[Oo]ut of memory|OutOfMemory|Killed|Segmentation")
 
+_SUMMARY = re.compile(r"^---\s*$", re.MULTILINE)
 
-_MEMORY_NAMES = {"peak_vram_mb": 1024, "memory_mb": 1024, "peak_memory_mb": 1024} | {
-    "memory_gb": 1,
-    "peak_vram_gb": 1,
-    "peak_memory_gb": 1,
+_MEMORY_NAMES = {
+    **dict.fromkeys(("peak_vram_mb", "memory_mb", "peak_memory_mb"), 1024),
+    **dict.fromkeys(("memory_gb", "peak_vram_gb", "peak_memory_gb"), 1),
 }
 
 
@@ -407,21 +383,20 @@ def read_run(data: bytes, name: str, metric: str) -> RunLog:
     text, assumptions = decode_text(data, name)
     metrics = parse_summary(text)
     value = finite_metric(metrics, metric)
-    if value is None and metric not in metrics:
-        found = _last_mention(text, metric)
-        if found is not None:
-            value, line = found
-            assumptions.append(f"{metric} is read from line {line}, as no summary line has it")
-    if value is None and metric not in metrics and metrics and not _FAILED.search(text):
-        names = ", ".join(list(metrics)[:8])
-        if re.search(r"^---\s*$", text, re.MULTILINE):
-            raise DataError(
-                f"{name}: line {text.count(chr(10)) + 1}, column 1: expected a line "
-                f"'{one_line(metric)}: number', found {names}; name the metric with --metric"
-            )
+    unnamed = value is None and metric not in metrics
+    found = _last_mention(text, metric) if unnamed else None
+    if found is not None:
+        value, line = found
+        assumptions.append(f"{metric} is read from line {line}, as no summary line has it")
+    elif unnamed and metrics and not _FAILED.search(text) and _SUMMARY.search(text):
+        raise DataError(
+            f"{name}: line {text.count(chr(10)) + 1}, column 1: expected a line "
+            f"'{one_line(metric)}: number', found {', '.join(list(metrics)[:8])}; name the metric "
+            "with --metric"
+        )
     why = ""
     if value is None:
-        why = failure_evidence(text) if metric not in metrics else f"{metric} is no number"
+        why = failure_evidence(text) if unnamed else f"{metric} is no number"
     return RunLog(value, _memory(metrics), metrics, why, tuple(assumptions))
 
 
@@ -429,8 +404,8 @@ def _last_mention(text: str, metric: str) -> tuple[float, int] | None:
     """The last ``metric: number`` within a line, unless the run failed after it."""
     pattern = re.compile(rf"(?<![\w-]){re.escape(metric)}\s*[:=]\s*([^\s,;|]+)")
     last = None
-    for last in pattern.finditer(text):  # noqa: B007  the last one counts
-        pass
+    for match in pattern.finditer(text):
+        last = match
     if last is None or _FAILED.search(text, last.end()):
         return None
     try:

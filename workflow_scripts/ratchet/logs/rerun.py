@@ -20,6 +20,7 @@ from ratchet.judge.judge import Judge
 from ratchet.judge.settings import Settings, scale_from
 from ratchet.logs.audit import CREDIBLE, OVERTURNED
 from ratchet.logs.experiments import LogExperiments
+from ratchet.logs.judging import noise_span
 from ratchet.logs.rerun_plan import (
     AUDIT_LEVEL,
     LEAST_SEEDS,
@@ -34,100 +35,26 @@ from ratchet.logs.rerun_plan import (
     count_standings,
     read_audit_plan,
 )
-from ratchet.logs.table import LogRow
-from ratchet.records.records import Outcome, Role, RunSummary
+from ratchet.logs.table import LogRow, first_of
+from ratchet.records.records import Role
 from ratchet.runs.executor import Executor
 from ratchet.runs.hardware import describe_hardware
 from ratchet.session import Session
 from ratchet.steps.judge import broken_constraints
 
-# --------------------------------------------------------------------
-# Whether a kept change holds, by fresh runs of it and of its incumbent.
-
-
-SPAN_SDS = 4.0
-"""Half-width of the noise grid, in sds of what other runs leave open about ln s."""
-
-
-LEAST_SPAN, MOST_SPAN = 0.05, 2.4
-"""In ln: as for a stated noise floor, and as without any."""
-
-
-def pooled_sd(groups: Iterable[Sequence[float]]) -> tuple[float | None, int]:
-    """Sd within groups of runs of one code each, and its degrees of freedom."""
-    used = [np.asarray(g, dtype=float) for g in groups if len(g) > 1]
-    freedom = sum(g.size - 1 for g in used)
-    if not freedom:
-        return None, 0
-    squares = math.fsum(float(((g - g.mean()) ** 2).sum()) for g in used)
-    return math.sqrt(squares / freedom), freedom
-
-
-def judge_kept_change(
-    held: HeldChange,
-    parent: Sequence[float],
-    child: Sequence[float],
-    others: Sequence[Sequence[float]] = (),
-) -> HeldChange:
-    """Judge a change by fresh runs of both sides, lower is better, as many of each.
-
-    ``others`` are runs of other codes on the same machine: together they tell the
-    noise floor, which few runs of two codes hardly do.  The judge meets the change as
-    it meets any proposal, with its usual belief about what proposals do; that the log
-    kept it counts for nothing.
-    """
-    found = welch_interval(parent, child, AUDIT_LEVEL)
-    judge = Judge(_settings(parent, others))
-    for value in parent:
-        judge.incumbent(value)
-    assessment = judge.assess(list(child))
-    better = assessment.confidence
-    standing = KeptStanding.UNDECIDED
-    if better >= CREDIBLE:
-        standing = KeptStanding.HOLDS
-    elif better < OVERTURNED:
-        standing = KeptStanding.FAILS
-    return replace(
-        held,
-        standing=standing,
-        gain=found.gain,
-        low=found.low,
-        high=found.high,
-        better=better,
-        expected=assessment.gain,
-        noise_sd=assessment.noise_sd,
-    )
-
-
-def _settings(parent: Sequence[float], others: Sequence[Sequence[float]]) -> Settings:
-    """The judge's settings, around the noise floor of the other codes' runs."""
-    sd, freedom = pooled_sd(others)
-    size = max((abs(value) for value in parent), default=0.0)
-    if sd is None or sd <= 1e-12 * size:
-        return Settings.for_session(scale=scale_from(parent))
-    # As many values with this sd: what the judge's own guess of a scale is made for.
-    places = np.arange(freedom + 1, dtype=float)
-    values = float(np.mean(parent)) + sd * (places - places.mean()) / places.std(ddof=1)
-    open_by = 1 / math.sqrt(2 * freedom)
-    span = min(max(SPAN_SDS * open_by, LEAST_SPAN), MOST_SPAN)
-    settings = Settings.for_session(scale=scale_from(values.tolist()))
-    return replace(settings, noise_span=span, noise_prior_sd=open_by)
-
-
-# --------------------------------------------------------------------
-# What an audit runs again: the code of each kept change, and of what it was kept against.
-#
-# The mutable files of a row's commit are compared with those of the incumbent of its
-# time, the row that was kept before it: that is the value which the author compared it
-# with, whatever lies between the two commits.  Only where the incumbent's commit is lost
-# does the commit's own parent stand in, and a note says so.
-
+# What an audit runs again are the mutable files of a row's commit and those of the
+# incumbent of its time, the row that was kept before it: that is the value which the
+# author compared it with, whatever lies between the two commits.  Only where the
+# incumbent's commit is lost does the commit's own parent stand in, and a note says so.
 
 SHOWN_FILES = 3
 
 
+# ------------------------------------------------------------------------- plan
+
+
 class Choice(Frozen):
-    """Which kept changes are run again, and how often; all of them as the log advises."""
+    """Which kept changes are run again, and how often; by default all, as the log advises."""
 
     seeds: int | None = None
     only: Sequence[str] = ()
@@ -169,7 +96,7 @@ def build_audit_plan(
     by_line = {change["line"]: change for change in facts["changes"]}
     pairs = [
         (every.rows[place], every.rows[before])
-        for place, before in _incumbents(every).items()
+        for place, before in every.incumbents.items()
         if every.rows[place].line in by_line
     ]
     chosen = _chosen(pairs, by_line, choice)
@@ -192,19 +119,6 @@ def advised_seeds(change: Mapping[str, Any]) -> int:
     return max(change["seeds"] or 0, LEAST_SEEDS)
 
 
-def _incumbents(every: LogExperiments) -> dict[int, int]:
-    """By the place of each kept row that of the incumbent of its time."""
-    found, incumbent = {}, None
-    for place, (value, kept) in enumerate(zip(every.values, every.kept, strict=True)):
-        if value is None:
-            continue
-        if incumbent is None:
-            incumbent = place
-        elif kept:
-            found[place], incumbent = incumbent, place
-    return found
-
-
 def _chosen(
     pairs: Sequence[tuple[LogRow, LogRow]], by_line: Mapping[int, Any], choice: Choice
 ) -> set[int]:
@@ -215,10 +129,9 @@ def _chosen(
         for asked in choice.only:
             same = [row.line for row, _ in pairs if _is_same(row.commit, asked)]
             if not same:
-                known = ", ".join(one_line(row.commit) or "–" for row, _ in pairs[:12])
-                more = " …" if len(pairs) > 12 else ""
+                known = first_of((one_line(row.commit) or "–" for row, _ in pairs), 12)
                 raise UsageError(
-                    f"--only: expected commits of kept changes ({known}{more}), found "
+                    f"--only: expected commits of kept changes ({known}), found "
                     f"{one_line(asked)!r:.60}"
                 )
             lines += same
@@ -309,18 +222,18 @@ def _left_behind(parent: str, child: str, clone: Clone) -> list[str]:
     return [f"other files differ too, which are not taken from commits: {shown}{more}"]
 
 
-# --------------------------------------------------------------------
-# One code's run of one turn of an audit.
+# ------------------------------------------------------------------------- runs
 
 
-def write_audit_run(session: Session, turn: int, number: int) -> None:
-    """Write one run; a code that would bend the measurement is not run.
+def write_audit_run(executor: Executor, turn: int, number: int) -> None:
+    """Write one code's run of one turn; a code that would bend the measurement is not run.
 
     All codes have the same seed in a turn.  A code of which no change has an answer any
     more, since one of its sides failed, is not run again.
     """
+    session = executor.session
     wanted = audit_plan_of(session)
-    code = _code(wanted, number)
+    code = next(code for code in wanted.codes if code.number == number)
     found = AuditRun(turn, code.source)
     refused, notes = edit_faults(session, code.files)
     if not _is_useful(session, wanted, code, turn):
@@ -329,7 +242,7 @@ def write_audit_run(session: Session, turn: int, number: int) -> None:
         found = replace(found, refused=refused, notes=notes)
         session.journal.append("refused", number=0, description=code.label, reason=refused)
     else:
-        made = Executor(session).run(code.files, Role.RERUN, turn - 1, number, code.label)
+        made = executor.run(code.files, Role.RERUN, turn - 1, number, code.label)
         found = replace(found, run=made, notes=notes)
     write_json(session.paths.rerun(turn, number), found)
 
@@ -339,19 +252,12 @@ def _is_useful(session: Session, wanted: AuditPlan, code: AuditedCode, turn: int
     changes = [c for c in wanted.changes if not c.unable and c.seeds >= turn]
     sides = [{c.parent, c.child} for c in changes if code.source in (c.parent, c.child)]
     named = set().union(*sides)
-    failed = {
-        other.source
-        for other in wanted.codes
-        if other.source in named
-        for earlier in range(1, turn)
-        if _has_failed(session, earlier, other)
-    }
+    failed = set()
+    for other in wanted.codes:
+        paths = (session.paths.rerun(earlier, other.number) for earlier in range(1, turn))
+        if other.source in named and not all(read_record(AuditRun, p).succeeded for p in paths):
+            failed.add(other.source)
     return any(not side & failed for side in sides)
-
-
-def _has_failed(session: Session, turn: int, code: AuditedCode) -> bool:
-    made = read_record(AuditRun, session.paths.rerun(turn, code.number)).run
-    return made is None or made.outcome is not Outcome.OK
 
 
 def audit_plan_of(session: Session) -> AuditPlan:
@@ -365,12 +271,63 @@ def audit_plan_of(session: Session) -> AuditPlan:
     return found
 
 
-def _code(plan: AuditPlan, number: int) -> AuditedCode:
-    return next(code for code in plan.codes if code.number == number)
+# --------------------------------------------------------------------- verdicts
 
 
-# --------------------------------------------------------------------
-# What all the runs of an audit say of the changes that were kept.
+def pooled_sd(groups: Iterable[Sequence[float]]) -> tuple[float | None, int]:
+    """Sd within groups of runs of one code each, and its degrees of freedom."""
+    used = [np.asarray(g, dtype=float) for g in groups if len(g) > 1]
+    freedom = sum(g.size - 1 for g in used)
+    if not freedom:
+        return None, 0
+    squares = math.fsum(float(((g - g.mean()) ** 2).sum()) for g in used)
+    return math.sqrt(squares / freedom), freedom
+
+
+def judge_kept_change(
+    held: HeldChange,
+    parent: Sequence[float],
+    child: Sequence[float],
+    others: Sequence[Sequence[float]] = (),
+) -> HeldChange:
+    """Judge a change by fresh runs of both sides, lower is better, as many of each.
+
+    ``others`` are runs of other codes on the same machine: together they tell the
+    noise floor, which few runs of two codes hardly do.  The judge meets the change as
+    it meets any proposal, with its usual belief about what proposals do; that the log
+    kept it counts for nothing.
+    """
+    found = welch_interval(parent, child, AUDIT_LEVEL)
+    judge = Judge(_settings(parent, others))
+    for value in parent:
+        judge.incumbent(value)
+    assessment = judge.assess(list(child))
+    better = assessment.confidence
+    unsure = KeptStanding.FAILS if better < OVERTURNED else KeptStanding.UNDECIDED
+    return replace(
+        held,
+        standing=KeptStanding.HOLDS if better >= CREDIBLE else unsure,
+        gain=found.gain,
+        low=found.low,
+        high=found.high,
+        better=better,
+        expected=assessment.gain,
+        noise_sd=assessment.noise_sd,
+    )
+
+
+def _settings(parent: Sequence[float], others: Sequence[Sequence[float]]) -> Settings:
+    """The judge's settings, around the noise floor of the other codes' runs."""
+    sd, freedom = pooled_sd(others)
+    size = max((abs(value) for value in parent), default=0.0)
+    if sd is None or sd <= 1e-12 * size:
+        return Settings.for_session(scale=scale_from(parent))
+    # As many values with this sd: what the judge's own guess of a scale is made for.
+    places = np.arange(freedom + 1, dtype=float)
+    values = float(np.mean(parent)) + sd * (places - places.mean()) / places.std(ddof=1)
+    left_open = 1 / math.sqrt(2 * freedom)
+    settings = Settings.for_session(scale=scale_from(values.tolist()))
+    return replace(settings, noise_span=noise_span(left_open), noise_prior_sd=left_open)
 
 
 def audit_verdicts(session: Session) -> AuditVerdicts:
@@ -379,24 +336,21 @@ def audit_verdicts(session: Session) -> AuditVerdicts:
 
 
 class Judging:
-    """The runs of one audit, by code and turn."""
+    """The runs of one audit, by code and turn, and their metrics, lower being better."""
 
     def __init__(self, session: Session, plan: AuditPlan) -> None:
         self.session = session
         self.plan = plan
-        self.codes: Mapping[str, AuditedCode] = {code.source: code for code in plan.codes}
-        self.runs = {code.source: self._runs(code) for code in plan.codes}
+        self.codes = {code.source: code for code in plan.codes}
+        self.runs: dict[str, list[AuditRun]] = {source: [] for source in self.codes}
+        for turn in range(1, plan.turns + 1):
+            for code in plan.wanted(turn):
+                made = read_record(AuditRun, session.paths.rerun(turn, code.number))
+                self.runs[code.source].append(made)
         self.values = {
-            source: [session.value(run) for run in runs if run.outcome is Outcome.OK]
-            for source, runs in (
-                (source, [r.run for r in found if r.run is not None])
-                for source, found in self.runs.items()
-            )
+            source: [session.value(each.run) for each in found if each.run and each.succeeded]
+            for source, found in self.runs.items()
         }
-
-    def _runs(self, code: AuditedCode) -> list[AuditRun]:
-        turns = [t for t in range(1, self.plan.turns + 1) if code in self.plan.wanted(t)]
-        return [read_record(AuditRun, self.session.paths.rerun(t, code.number)) for t in turns]
 
     def verdicts(self) -> AuditVerdicts:
         changes = tuple(self._change(kept) for kept in self.plan.changes)
@@ -429,65 +383,53 @@ class Judging:
         if kept.parent is None or kept.child is None:
             return replace(held, reason=kept.unable)
         sides = [self.runs[source][: kept.seeds] for source in (kept.parent, kept.child)]
-        notes = {note: None for side in sides for each in side for note in each.notes}
-        parent, child = ([r.run for r in side if r.run is not None] for side in sides)
+        parent, child = ([each.run for each in side if each.run is not None] for side in sides)
+        notes = dict.fromkeys(note for side in sides for each in side for note in each.notes)
+        bound = broken_constraints(self.session, child)
+        if bound:
+            said = f"it breaks a constraint of the task here ({bound}); no session would keep it"
+            notes[said] = None
         held = replace(
             held,
             parent_runs=tuple(parent),
             child_runs=tuple(child),
             notes=(*held.notes, *notes),
         )
-        bound = broken_constraints(self.session, child)
-        if bound:
-            said = f"it breaks a constraint of the task here ({bound}); no session would keep it"
-            held = replace(held, notes=(*held.notes, said))
-        wrong = self._wrong(kept, sides, parent, child)
+        wrong = self._wrong(held, sides) or self._bent(kept.parent, kept.child, held)
         if wrong:
             return replace(held, reason=wrong)
-        others = [
-            found
-            for source, found in self.values.items()
-            if source not in (kept.parent, kept.child)
-        ]
-        value = self.session.value
-        return judge_kept_change(
-            held, [value(r) for r in parent], [value(r) for r in child], others
-        )
+        others = [v for source, v in self.values.items() if source not in (kept.parent, kept.child)]
+        before, after = ([self.session.value(run) for run in side] for side in (parent, child))
+        return judge_kept_change(held, before, after, others)
 
-    def _wrong(
-        self,
-        kept: KeptChange,
-        sides: Sequence[Sequence[AuditRun]],
-        parent: Sequence[RunSummary],
-        child: Sequence[RunSummary],
-    ) -> str:
-        """Why the runs of a change say nothing of it; empty if they do."""
+    @staticmethod
+    def _wrong(held: HeldChange, sides: Sequence[Sequence[AuditRun]]) -> str:
+        """What kept the runs of a change from being made; empty if nothing did."""
         for name, side in zip(("its incumbent", "it"), sides, strict=True):
             for each in side:
                 if each.refused:
                     return f"{name} was not run: {each.refused}"
-                if each.run is not None and each.run.outcome is not Outcome.OK:
+                if each.run is not None and not each.succeeded:
                     ended = f"{each.run.outcome.value}: {each.run.reason}"
                     return f"{name} failed here with seed {each.run.seed} ({ended})"
-        if len(parent) < kept.seeds or len(child) < kept.seeds:
-            return "not all of its runs were made"
-        assert kept.parent is not None and kept.child is not None
-        before, after = self.codes[kept.parent].files, self.codes[kept.child].files
-        if only_reseeds(self.session.texts(before), self.session.texts(after)):
-            return f"it {RESEEDS}"
-        return self._unlike(parent, child)
+        least = min(len(held.parent_runs), len(held.child_runs))
+        return "not all of its runs were made" if least < held.seeds else ""
 
-    def _unlike(self, parent: Sequence[RunSummary], child: Sequence[RunSummary]) -> str:
-        """What shows that the runs of a change cannot be believed, beside its incumbent's."""
-        task = self.session.task
-        traces = []
-        for runs in (parent, child):
-            found = [(run, self.session.store.lookup(run.key)) for run in runs]
-            traces.append(
-                [run_trace(task, run.seed, kept) for run, kept in found if kept is not None]
-            )
-        seconds = self.session.budget["seconds"]
-        wrong = unlike_baseline(traces[0], traces[1], task.plausible, seconds)
+    def _bent(self, parent: str, child: str, held: HeldChange) -> str:
+        """Why nobody can believe the runs of a change, beside its incumbent's; else empty."""
+        session, task = self.session, self.session.task
+        old, new = (session.texts(self.codes[source].files) for source in (parent, child))
+        if only_reseeds(old, new):
+            return f"it {RESEEDS}"
+        before, after = (
+            [
+                run_trace(task, run.seed, record)
+                for run in runs
+                if (record := session.store.lookup(run.key)) is not None
+            ]
+            for runs in (held.parent_runs, held.child_runs)
+        )
+        wrong = unlike_baseline(before, after, task.plausible, session.budget["seconds"])
         return "" if wrong is None else f"its runs are tampered with: {wrong}"
 
     def _whole(self, changes: Sequence[HeldChange]) -> Distance | None:
@@ -504,10 +446,5 @@ class Judging:
         if first == last:
             return None
         found = welch_interval(self.values[first], self.values[last], AUDIT_LEVEL)
-        return Distance(
-            found.gain,
-            found.low,
-            found.high,
-            able[0][0].parent_line,
-            able[-1][0].line,
-        )
+        start, end = able[0][0].parent_line, able[-1][0].line
+        return Distance(found.gain, found.low, found.high, start, end)

@@ -1,4 +1,9 @@
-"""Plan of an audit's re-runs and the records of what they say, for rules and pages."""
+"""Plan of an audit's re-runs and the records of what they say, for rules and pages.
+
+A kept change is compared with the incumbent that its author had compared it with, by
+fresh runs of both with the same seeds on one machine.  Only these runs decide; what
+the log says was measured elsewhere and stands beside it.
+"""
 
 from __future__ import annotations
 
@@ -9,21 +14,13 @@ from typing import Any
 from ratchet.base.errors import DataError, InputMissingError
 from ratchet.base.io import digest, read_record
 from ratchet.base.structs import Frozen, field
+from ratchet.base.text import plural
 from ratchet.records.paths import SessionPaths
-from ratchet.records.records import RunSummary
+from ratchet.records.records import Outcome, RunSummary
 from ratchet.steps.plan import WorkflowPlan, code_digest
-
-# --------------------------------------------------------------------
-# Kept changes of a finished log run again: records of what is run and what it says.
-#
-# A change is compared with the incumbent that its author had compared it with, by
-# fresh runs of both with the same seeds on one machine.  Only these runs decide; what
-# the log says was measured elsewhere and stands beside it.
-
 
 AUDIT_LEVEL = 0.95
 """Probability of the intervals, as of a session's confirmation."""
-
 
 LEAST_SEEDS = 3
 """Runs of each side of a change, also where the log's own calculation asks for fewer, or
@@ -112,6 +109,11 @@ class AuditRun(Frozen):
     skipped: str = ""
     notes: tuple[str, ...] = ()
 
+    @property
+    def succeeded(self) -> bool:
+        """Whether there was a run, and it ended well."""
+        return self.run is not None and self.run.outcome is Outcome.OK
+
 
 class KeptStanding(enum.StrEnum):
     """What became of a change: P(better) at least 0.95, below 0.5, between, or no answer."""
@@ -185,26 +187,18 @@ class AuditVerdicts(Frozen):
     @property
     def sentence(self) -> str:
         """``k of n kept changes hold``, and what of the others."""
-        return held_sentence(len(self.changes), self.kept, self.counts)
-
-
-def held_sentence(chosen: int, kept: int, counts: Mapping[str, int]) -> str:
-    """How many of the chosen changes hold, and what of the others."""
-    holds = counts[KeptStanding.HOLDS.value]
-    said = f"{holds} of {chosen} kept change{'s' * (chosen != 1)} hold{'s' * (chosen == 1)}"
-    others = {
-        "not": counts[KeptStanding.FAILS.value],
-        "undecided": counts[KeptStanding.UNDECIDED.value],
-        "could not be run": counts[KeptStanding.NOT_RUN.value],
-    }
-    rest = [
-        f"{count} {'do' if count != 1 else 'does'} not" if name == "not" else f"{count} {name}"
-        for name, count in others.items()
-        if count
-    ]
-    if chosen < kept:
-        rest.append(f"{kept - chosen} other{'s' * (kept - chosen != 1)} not asked for")
-    return "; ".join([said, *rest])
+        chosen, left = len(self.changes), self.kept - len(self.changes)
+        count = {standing: self.counts[standing.value] for standing in KeptStanding}
+        fails = count[KeptStanding.FAILS]
+        said = {
+            f"{'do' if fails != 1 else 'does'} not": fails,
+            "undecided": count[KeptStanding.UNDECIDED],
+            "could not be run": count[KeptStanding.NOT_RUN],
+            f"other{'s' * (left != 1)} not asked for": left,
+        }
+        holds = f"{count[KeptStanding.HOLDS]} of {plural(chosen, 'kept change')}"
+        rest = [f"{many} {what}" for what, many in said.items() if many]
+        return "; ".join([f"{holds} hold{'s' * (chosen == 1)}", *rest])
 
 
 def count_standings(changes: Iterable[HeldChange]) -> dict[str, int]:
@@ -213,8 +207,7 @@ def count_standings(changes: Iterable[HeldChange]) -> dict[str, int]:
     return {standing.value: found.count(standing) for standing in KeptStanding}
 
 
-# --------------------------------------------------------------------
-# What the rules of an audit need to know beyond a session's plan.
+# ------------------------------------------------------- what rules need to know
 
 
 def read_audit_plan(paths: SessionPaths) -> AuditPlan | None:

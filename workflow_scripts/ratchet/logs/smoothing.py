@@ -1,4 +1,23 @@
-"""What a whole log says of each change that it kept, later rows included."""
+"""What a whole log says of each change that it kept, later rows included.
+
+The judge filters: it believes of a change what the log said when the change was
+decided.  Here everything conditions on the whole log, under the judge's model:
+
+- a run measures its code, ``y ~ N(theta, S^2)``; lower is better;
+- a candidate's truth is ``theta - g``, the incumbent's less its effect, with g
+  from the judge's effect prior, with the weights that it had learned before it;
+- a kept candidate becomes the incumbent; between proposals the incumbent's metric
+  drifts by a normal step of variance ``drift * S^2``.
+
+Who decided, and how, does not matter: decisions follow from the measurements,
+and the posterior is given these.
+
+Given S the incumbent's truth is a Markov chain in one dimension.  It is put on a
+lattice of S / 12, 10 S to either side of what each incumbent measured, and
+smoothed forwards and backwards; nothing else is approximated.  S is averaged over
+the judge's noise nodes.  Where a measurement is less likely than the judge's
+outlier floor, the floor is its likelihood, and it says nothing of the incumbent.
+"""
 
 from __future__ import annotations
 
@@ -14,37 +33,22 @@ from ratchet.judge.effects import COMPONENTS, SCALES, SIDE, EffectModel
 from ratchet.judge.filter import IncumbentFilter
 from ratchet.judge.settings import REFERENCE_SCALE, Settings
 
-# --------------------------------------------------------------------
-# A log as a Markov chain: the incumbent's truth on a lattice, at one noise floor.
-#
-# The lattice has points S / 12 apart and reaches 10 S to either side of what the
-# incumbent measured; a keep moves it.  See :mod:`ratchet.logs.smoothing` for the model.
-
-
 STEPS_PER_SD = 12
 """Lattice points per noise sd.  The drift of one proposal, 0.07 S, is then carried
 exactly in variance by steps of one point; halving them moves no probability by 2e-3."""
 
-
 REACH = 10
 """Noise sds to either side of an incumbent's measurement; a normal error is never so
 large, and what the other runs of a log say does not move it by half of that."""
-
 
 EXPLAINED = 60.0
 """Log densities of effects within a keep's reach differ by less where the prior can
 explain the keep at all.  Where it cannot, the effect is taken as it was measured: no
 run is off by the 10 sds that the prior would then ask for."""
 
-
 HALF = REACH * STEPS_PER_SD
-
-
 POINTS = 2 * HALF + 1
-
-
 _POINTS = np.arange(-HALF, HALF + 1)
-
 
 _COARSE = 3
 """A candidate's likelihood bends on the scale of S: it is computed at every third point
@@ -68,9 +72,17 @@ def _between() -> FloatArray:
 
 
 _BETWEEN = _between()
-
-
 _COARSE_POINTS = _COARSE * np.arange(-1, _BETWEEN.shape[1] - 1) - HALF
+
+
+LEAST_BELIEF = 1e-3
+"""Noise nodes with less belief are left out; all of them together move nothing."""
+
+LEVEL = 0.9
+"""Probability of all intervals, as the judge's of the noise floor."""
+
+NoisePrior = Callable[[FloatArray], FloatArray]
+"""Log density of the noise floor, in ln S and up to a constant."""
 
 
 class Keep(Frozen):
@@ -89,6 +101,7 @@ class Keep(Frozen):
 
     @property
     def every(self) -> FloatArray:
+        """Prior masses of all effects."""
         return self.better + self.null + self.worse
 
     @property
@@ -110,10 +123,7 @@ class Drift:
 
 
 Event = Keep | Seen | Drift
-
-
 Transition = Callable[[Keep, FloatArray], FloatArray]
-
 
 Row = tuple[float | None, bool, bool, FloatArray | None]
 """Value, whether it was kept, whether it is a further run of the incumbent, weights."""
@@ -243,9 +253,17 @@ class Chains:
         return state, logs
 
     def evidence(self, chain: list[Event]) -> float:
-        kinds = [event for event in chain if not isinstance(event, Drift)]
+        """Log density of the log; a keep, like any row, is at least as likely as the floor."""
         _, logs = self.run(chain, np.ones(POINTS), lambda keep, s: carried_state(keep.every, s))
-        return _log_density(kinds, logs, self._log_floor)
+        total, kept = 0.0, None
+        events = (event for event in chain if not isinstance(event, Drift))
+        for event, log in zip(events, logs, strict=True):
+            if isinstance(event, Keep):  # its measurement is the next event
+                kept = log
+                continue
+            total += log if kept is None else max(kept + log, self._log_floor)
+            kept = None
+        return total
 
     def joints(self, chain: list[Event]) -> list[tuple[Keep, FloatArray]]:
         """For each keep the likelihood of its effect, by lattice steps."""
@@ -276,20 +294,6 @@ def carried_state(kernel: FloatArray, state: FloatArray) -> FloatArray:
     return moved
 
 
-def _log_density(kinds: Sequence[Event], logs: Sequence[float], log_floor: float) -> float:
-    """Log density of the log; a keep, like anything else, is at least as likely as the floor."""
-    total = 0.0
-    kept: float | None = None
-    for event, log in zip(kinds, logs, strict=True):
-        if isinstance(event, Keep):  # its measurement is the next event
-            kept = log
-        elif kept is not None:
-            total, kept = total + max(kept + log, log_floor), None
-        else:
-            total += log
-    return total
-
-
 def _keep(place: int, offset: float, scale: float, weights: FloatArray) -> Keep:
     """``scale`` is the effect scale in lattice steps."""
     steps = np.abs(np.arange(1 - POINTS, POINTS) + offset).astype(float)
@@ -315,40 +319,6 @@ def _mixed(masses: FloatArray, log_weights: FloatArray, there: np.ndarray) -> Fl
     return np.where(there, mixed, -np.inf)
 
 
-# --------------------------------------------------------------------
-# What a whole log says of each change that it kept, later rows included.
-#
-# The judge filters: it believes of a change what the log said when the change was
-# decided.  Here everything conditions on the whole log, under the judge's model:
-#
-# - a run measures its code, ``y ~ N(theta, S^2)``; lower is better;
-# - a candidate's truth is ``theta - g``, the incumbent's less its effect, with g
-#   from the judge's effect prior, with the weights that it had learned before it;
-# - a kept candidate becomes the incumbent; between proposals the incumbent's metric
-#   drifts by a normal step of variance ``drift * S^2``.
-#
-# Who decided, and how, does not matter: decisions follow from the measurements,
-# and the posterior is given these.
-#
-# Given S the incumbent's truth is a Markov chain in one dimension.  It is put on a
-# lattice of S / 12, 10 S to either side of what each incumbent measured, and
-# smoothed forwards and backwards; nothing else is approximated.  S is averaged over
-# the judge's noise nodes.  Where a measurement is less likely than the judge's
-# outlier floor, the floor is its likelihood, and it says nothing of the incumbent.
-
-
-LEAST_BELIEF = 1e-3
-"""Noise nodes with less belief are left out; all of them together move nothing."""
-
-
-LEVEL = 0.9
-"""Probability of all intervals, as the judge's of the noise floor."""
-
-
-NoisePrior = Callable[[FloatArray], FloatArray]
-"""Log density of the noise floor, in ln S and up to a constant."""
-
-
 class SmoothedChange(Frozen):
     """A kept change by the whole log; ``place`` is its row, from 0.
 
@@ -371,7 +341,7 @@ class Smoother:
     """The posterior of one log under the judge's model.
 
     ``values``, ``kept`` and ``replicate_mask`` are the rows as
-    :func:`ratchet.judge.judge` takes them and ``weights`` what it returns.
+    :func:`ratchet.judge.judge.replay` takes them and ``weights`` what it returns.
     ``settings`` are the judge's; ``noise_prior`` gives the log prior of noise floors in
     place of theirs.  Raises :class:`DataError` for sequences of unequal
     length and where no row has a value.
@@ -436,13 +406,8 @@ class Smoother:
         chosen = set(places)
 
         def only(keep: Keep, state: FloatArray) -> FloatArray:
-            every = keep.every
-            return np.stack(
-                [
-                    carried_state(every, state[0]),
-                    carried_state(keep.better if keep.place in chosen else every, state[1]),
-                ]
-            )
+            kernels = keep.every, keep.better if keep.place in chosen else keep.every
+            return np.stack([carried_state(k, row) for k, row in zip(kernels, state, strict=True)])
 
         total = 0.0
         for belief, _, chain in self._nodes:
@@ -499,11 +464,10 @@ def _moments(chosen: set[int]) -> Transition:
         zeroth, first, second = (carried_state(every, row) for row in state)
         if keep.place in chosen:
             steps = keep.steps
-            by_step, by_square = every * steps, every * steps**2
-            second = (
-                second + 2 * carried_state(by_step, state[1]) + carried_state(by_square, state[0])
-            )
-            first = first + carried_state(by_step, state[0])
+            step = every * steps
+            second = second + 2 * carried_state(step, state[1])
+            second = second + carried_state(every * steps**2, state[0])
+            first = first + carried_state(step, state[0])
         return np.stack([zeroth, first, second])
 
     return moved

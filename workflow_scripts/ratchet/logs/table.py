@@ -3,9 +3,16 @@
 from __future__ import annotations
 
 import enum
+from collections.abc import Iterable
 
 from ratchet.base.structs import Frozen
 from ratchet.records.records import Direction
+
+
+def first_of(items: Iterable[object], most: int) -> str:
+    """The first of some items, for a message, and whether there are more."""
+    shown = [str(item) for item in items]
+    return ", ".join(shown[:most]) + (" …" if len(shown) > most else "")
 
 
 class RowStatus(enum.StrEnum):

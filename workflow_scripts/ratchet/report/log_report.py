@@ -16,7 +16,8 @@ from ratchet.base.text import (
     tail_text,
 )
 from ratchet.judge.judge import Assessment
-from ratchet.logs.analysis import LogSession, Steered, verdict_reason
+from ratchet.logs.analysis import LogSession, Steered
+from ratchet.logs.judging import verdict_reason
 from ratchet.logs.table import LogRow, RowStatus
 from ratchet.records.records import Status
 from ratchet.report.facts import AS_RULED, advice, counts, crash_classes, interval

@@ -17,17 +17,20 @@ import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from statistics import NormalDist
+from typing import TYPE_CHECKING
 
 from ratchet.base.io import read_json
 from ratchet.base.structs import Frozen
 from ratchet.base.text import one_line
-from ratchet.records.history import History, Trial
 from ratchet.records.records import Suggestion, SuggestionKind
-from ratchet.records.store import Store
-from ratchet.session import Session
 from ratchet.steering.bandit import WINDOW, BanditPull, CategoryScore, Label, score_categories
 from ratchet.steering.categories import normal_words, untried_angles
 from ratchet.task.edits import applicable_changes
+
+if TYPE_CHECKING:  # whoever reads a log loads no session
+    from ratchet.records.history import History, Trial
+    from ratchet.records.store import Store
+    from ratchet.session import Session
 
 # So many discards of one constant in a row, and the next value is no news either.
 EXHAUSTED_AFTER = 3

@@ -24,6 +24,7 @@ from ratchet.steps.limits import load_limits
 from ratchet.steps.rounds import Round
 
 if TYPE_CHECKING:
+    from ratchet.runs.executor import Executor
     from ratchet.session import Session
     from ratchet.task.task import Task
 
@@ -76,6 +77,13 @@ class StepCall(Frozen):
         from ratchet.session import Session
 
         return Session.open(self.config, self.root, self.harness, self.journal)
+
+    @property
+    def executor(self) -> Executor:
+        """What makes the session's runs."""
+        from ratchet.runs.executor import Executor
+
+        return Executor(self.session)
 
     @property
     def round(self) -> Round:

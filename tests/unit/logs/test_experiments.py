@@ -1,0 +1,32 @@
+"""Experiments of a log: which are runs of the incumbent, and what each was kept against."""
+
+from __future__ import annotations
+
+from helpers.autojudge_logs import HEADER
+from ratchet.logs.experiments import LogExperiments, log_experiments
+from ratchet.logs.reader import read_table
+
+
+def experiments(text: str) -> LogExperiments:
+    return log_experiments(read_table((HEADER + text).encode(), "log.tsv"))
+
+
+def test_runs_of_the_incumbent() -> None:
+    every = experiments(
+        "a\t1.0\t1\tbaseline\tbase\nb\t1.1\t1\tbaseline\tbase again\nc\t0.9\t1\tkeep\twider\n"
+        "d\t0.9\t1\tdiscard\trandom seed 42 to 137\ne\t0.8\t1\tkeep\tseed 3\n"
+        "f\t0.9\t1\tdiscard\tseed-edcd01\ng\t0.9\t1\tdiscard\tre-run of c\n"
+        "h\t0\t1\tcrash\tre-run of c\n"
+    )
+    assert every.again == [True, True, False, True, False, False, True, False]
+    assert every.further_runs == [3, 5, 8]
+    assert every.baseline_runs == [1.0, 1.1]
+
+
+def test_each_kept_row_has_the_incumbent_of_its_time() -> None:
+    every = experiments(
+        "a\t0\t1\tcrash\tx\nb\t1.0\t1\tkeep\tx\nc\t1.1\t1\tdiscard\tx\nd\t0.9\t1\tkeep\tx\n"
+        "e\t0.7\t1\tcrash\tx\nf\t0.95\t1\tbaseline\tanew\ng\t0.8\t1\tkeep\tx\n"
+    )
+    assert every.incumbents == {3: 1, 5: 3, 6: 5}
+    assert (every.first, every.best) == (1, 0.8)

@@ -1,0 +1,340 @@
+"""Verdicts on a log: one candidate after the rows before it, or every row.
+
+The judge is fed the rows with the decisions that their author took; what is not in
+the log is assumed, and said.
+"""
+
+from __future__ import annotations
+
+import math
+from itertools import pairwise
+
+from ratchet.base.errors import DataError
+from ratchet.base.structs import Frozen, replace
+from ratchet.base.text import plural
+from ratchet.judge.judge import Assessment, Judge, Replay, replay
+from ratchet.judge.settings import Settings, scale_from
+from ratchet.judge.tradeoffs import MEMORY_TOLERANCE, Prices, credit, efficiency
+from ratchet.logs.experiments import LogCandidate, LogExperiments
+from ratchet.logs.table import first_of
+from ratchet.records.records import Verdict
+
+EXIT_KEEP, EXIT_DISCARD, EXIT_RETEST = 0, 1, 2
+
+SCALE_RANGE = 10.0
+"""Typical differences between candidates may be this many times larger or smaller
+than the scale that the baseline gives suggests; beyond, they set the scale."""
+
+DIFFERENCE_PER_SCALE = 3.0
+"""Median size of a proposal's effect in effect scales, by the judge's prior."""
+
+SPAN_SDS = 4.0
+"""Half-width of the noise grid, in sds of what replicates leave open about ln s."""
+
+LEAST_SPAN, MOST_SPAN = 0.05, 2.4
+"""In ln: around a noise floor that the user states, and as without any replicates."""
+
+MOST_MEMORY_RATIO = 50.0
+"""No edit changes memory by such a factor; megabytes read as gigabytes do."""
+
+MEMORY_STEP_GB = 0.1 + 1e-9
+"""A log gives memory with one decimal; a change of the last digit may be none."""
+
+MOST_RIVALS = 20
+"""Kept codes of less memory that a candidate is compared with, the best ones."""
+
+
+class Answer(Frozen):
+    """The verdict on one candidate.
+
+    ``value``, ``incumbent``, ``best`` (of the rows kept before), ``delta``
+    (value minus incumbent), ``noise_sd`` and ``gain`` are in the metric's unit;
+    the first four also in its own direction, while a positive gain is better.
+    ``confidence`` is the probability that the candidate is truly better.
+    ``threshold`` is the gain that the candidate's lines and memory must bring,
+    ``memory_ratio`` candidate over incumbent.
+    """
+
+    candidate: LogCandidate
+    verdict: Verdict
+    reason: str
+    rule: str = "probability that the true metric is better"
+    confidence: float | None = None
+    value: float | None = None
+    incumbent: float | None = None
+    incumbent_sd: float | None = None
+    best: float | None = None
+    delta: float | None = None
+    gain: float | None = None
+    noise_sd: float | None = None
+    noise_interval: tuple[float, float] | None = None
+    keep_probability: float | None = None
+    efficiency: tuple[float, float] | None = None
+    expected_false_keeps: float | None = None
+    threshold: float | None = None
+    confidence_at_threshold: float | None = None
+    memory_ratio: float | None = None
+
+    @property
+    def exit_code(self) -> int:
+        """0 keep, 2 retest, 1 all else."""
+        if self.verdict is Verdict.RETEST:
+            return EXIT_RETEST
+        return EXIT_KEEP if self.verdict.is_keep else EXIT_DISCARD
+
+    @property
+    def pareto(self) -> str:
+        """EFFICIENT, DOMINATED or, without memory in the log, UNKNOWN."""
+        if self.efficiency is None:
+            return "UNKNOWN"
+        return "EFFICIENT" if self.efficiency[0] >= 0.5 else "DOMINATED"
+
+
+class Rules(Frozen):
+    """What the user chose: mode by name, noise floor in the metric's unit."""
+
+    mode: str = "auto"
+    noise_sd: float | None = None
+
+
+class Paid(Frozen):
+    """What the candidate adds and what that costs, in the metric's unit.
+
+    ``None`` is the judge's own price, scaled to the metric.
+    """
+
+    lines: int = 0
+    per_line: float | None = None
+    per_log_memory: float | None = None
+
+    def prices(self, settings: Settings) -> Prices:
+        """The judge's prices with the user's in their place."""
+        prices = Prices().scaled(settings.effect_scale)
+        line, memory = self.per_line, self.per_log_memory
+        return replace(
+            prices,
+            per_line=prices.per_line if line is None else line,
+            per_log_memory=prices.per_log_memory if memory is None else memory,
+        )
+
+
+def settings_for(past: LogExperiments, planned: int, rules: Rules) -> tuple[Settings, list[str]]:
+    """The judge's settings for a log, and what was assumed for them."""
+    if not past.baseline_runs:
+        raise DataError("expected a row with a metric before the one to judge, found none")
+    scale, said = scale_from(past.baseline_runs), []
+    typical = past.typical_difference
+    if typical:
+        ratio = typical / DIFFERENCE_PER_SCALE / scale
+        if not 1 / SCALE_RANGE <= ratio <= SCALE_RANGE:
+            scale *= ratio
+            said.append(f"effects of a scale of {scale:.2g} are expected, as candidates differ so")
+    settings = Settings.for_session(rules.mode, planned, scale)
+    if rules.noise_sd is not None:
+        settings = replace(settings, noise_center=rules.noise_sd, noise_span=LEAST_SPAN)
+    return settings, said
+
+
+def noise_span(left_open: float) -> float:
+    """Half-width of the noise grid where replicates leave this sd of ln s open."""
+    return min(max(SPAN_SDS * left_open, LEAST_SPAN), MOST_SPAN)
+
+
+def replay_rows(past: LogExperiments, settings: Settings) -> Replay:
+    """The judge after these rows, with the decisions that their author took."""
+    return replay(past.values, past.kept, past.again, settings)
+
+
+def judge_candidate(
+    every: LogExperiments, candidate: LogCandidate, rules: Rules, paid: Paid | None = None
+) -> tuple[Answer, list[str]]:
+    """Judge one candidate by the rows before it.
+
+    Unlike in a replay a re-run may be asked for, as this run can be repeated,
+    and lines and memory have their price; past decisions are what they are.
+    """
+    paid = paid or Paid()
+    past = every.before(candidate.since + 1)
+    said = past.assumptions()
+    if past.first is None:
+        return _baseline(candidate), said
+    settings, more = settings_for(past, len(every.rows), rules)
+    state = replay_rows(past, settings).judge.to_dict()
+    state["settings"]["max_replicates"] = settings.max_replicates
+    judge = Judge.from_dict(state)
+    if not candidate.values:
+        why = _no_metric(f"no valid {past.table.metric}", candidate)
+        return replace(_answer(candidate, past, judge), reason=why), [*said, *more]
+    sign = past.table.direction.sign
+    ratio = memory_ratio(candidate, past)
+    threshold = _threshold(paid, past, judge, ratio)
+    assessment = judge.assess([sign * value for value in candidate.values], threshold)
+    answer = replace(
+        _answer(candidate, past, judge),
+        verdict=assessment.verdict,
+        confidence=assessment.confidence,
+        delta=sign * assessment.delta,
+        gain=assessment.gain,
+        keep_probability=assessment.keep_probability,
+        reason=verdict_reason(assessment) + _said_of_price(threshold, ratio, paid),
+        threshold=threshold,
+        confidence_at_threshold=assessment.confidence_at_threshold,
+        memory_ratio=ratio,
+        efficiency=_efficiency(candidate, past, assessment, judge),
+    )
+    return answer, [*said, *more]
+
+
+def _answer(candidate: LogCandidate, past: LogExperiments, judge: Judge) -> Answer:
+    """What holds for every verdict after the first row."""
+    sign, values = past.table.direction.sign, candidate.values
+    return Answer(
+        candidate=candidate,
+        verdict=Verdict.CRASH,
+        reason="",
+        value=math.fsum(values) / len(values) if values else None,
+        incumbent=sign * judge.incumbent_mean,
+        incumbent_sd=judge.incumbent_sd,
+        best=None if past.best is None else sign * past.best,
+        noise_sd=judge.noise_sd,
+        noise_interval=judge.noise_interval(),
+        keep_probability=judge.settings.keep_probability,
+        expected_false_keeps=judge.expected_false_keeps,
+    )
+
+
+def _baseline(candidate: LogCandidate) -> Answer:
+    """The first run of a log: there is nothing to compare it with."""
+    if not candidate.values:
+        return Answer(candidate, Verdict.CRASH, _no_metric("no valid metric", candidate))
+    value = math.fsum(candidate.values) / len(candidate.values)
+    why = "the baseline: there is no earlier run to compare it with"
+    return Answer(candidate, Verdict.KEEP, why, value=value)
+
+
+def _no_metric(why: str, candidate: LogCandidate) -> str:
+    return f"{why}: {candidate.evidence}" if candidate.evidence else why
+
+
+def verdict_reason(assessment: Assessment) -> str:
+    """Why the verdict is what it is, in one sentence."""
+    asked = assessment.threshold
+    event = f"P(gain > {asked:.2g})" if asked else "P(better)"
+    p, pk = f"{assessment.confidence_at_threshold:.2f}", f"{assessment.keep_probability:.2f}"
+    gain = f"expected gain {assessment.gain:.2g}"
+    if assessment.verdict is Verdict.RETEST:
+        return (
+            f"{event} is {p}; another run of the same code with a fresh seed is worth more "
+            "than a new proposal"
+        )
+    if assessment.keep:
+        return f"{event} {p} reaches the {pk} that a keep needs; {gain}"
+    if assessment.confidence_at_threshold >= assessment.keep_probability:
+        return f"{event} {p} would do, yet the {gain} is not above {asked:.2g}"
+    if assessment.verdict is Verdict.MARGINAL:
+        return f"more likely better than not, yet {event} {p} is below {pk}; {gain}"
+    return f"{event} {p} is below the {pk} that a keep needs; {gain}"
+
+
+def memory_ratio(candidate: LogCandidate, past: LogExperiments) -> float | None:
+    """Memory of the candidate over the incumbent's; ``None`` unless both are known."""
+    held = _kept_memory(past)
+    return _ratio(held[-1], candidate.memory_gb) if held else None
+
+
+def _ratio(before: float | None, after: float | None) -> float | None:
+    """Growth of memory in GB, where both are known and of the same unit."""
+    if not before or not after or after < 0:
+        return None
+    if abs(after - before) <= MEMORY_STEP_GB:
+        return 1.0
+    ratio = after / before
+    return ratio if 1 / MOST_MEMORY_RATIO < ratio < MOST_MEMORY_RATIO else None
+
+
+def _kept_memory(past: LogExperiments) -> list[float | None]:
+    """Memory of each incumbent so far; none of a log is 0 or negative."""
+    return [
+        row.memory_gb if row.memory_gb is not None and row.memory_gb > 0 else None
+        for row, keep, value in zip(past.rows, past.kept, past.values, strict=True)
+        if keep and value is not None
+    ]
+
+
+def _threshold(paid: Paid, past: LogExperiments, judge: Judge, ratio: float | None) -> float:
+    """Gain that the candidate must bring, in the metric's unit.
+
+    Only a user who says what lines or memory are worth lets a simplification
+    cost something: else no keep is expected to be worse.  Earlier keeps with less
+    memory than their predecessor have used credit, whether or not they needed
+    it; their lines nobody knows.
+    """
+    prices, noise_sd, used = paid.prices(judge.settings), judge.noise_sd, 0.0
+    for before, after in pairwise(_kept_memory(past)):
+        used += credit(prices.threshold(0, noise_sd, _ratio(before, after), used))
+    threshold = prices.threshold(paid.lines, noise_sd, ratio, used)
+    stated = paid.lines != 0 or paid.per_log_memory is not None
+    return threshold if stated else max(0.0, threshold)
+
+
+def _said_of_price(threshold: float, ratio: float | None, paid: Paid) -> str:
+    """What is paid for, where anything is."""
+    if threshold == 0:
+        return ""
+    parts = []
+    free = ratio is None or abs(math.log(ratio)) <= Prices().memory_tolerance
+    if ratio is not None and not free and paid.per_log_memory != 0:
+        parts.append(f"memory {100 * (ratio - 1):+.0f} %")
+    if paid.lines and paid.per_line != 0:
+        parts.append(f"lines {paid.lines:+d}")
+    verb = "must bring" if threshold > 0 else "may cost"
+    return f"; {', '.join(parts)} {verb} {abs(threshold):.2g}"
+
+
+def _efficiency(
+    candidate: LogCandidate, past: LogExperiments, assessment: Assessment, judge: Judge
+) -> tuple[float, float] | None:
+    """Bounds on P(no kept code of no more memory is better), if memory is known."""
+    if candidate.memory_gb is None:
+        return None
+    limit = (1 + MEMORY_TOLERANCE) * candidate.memory_gb
+    kept = [
+        (value, row.memory_gb)
+        for row, value, keep in zip(past.rows, past.values, past.kept, strict=True)
+        if keep and value is not None and row.memory_gb is not None
+    ]
+    if not kept:
+        return None
+    # The incumbent's true metric is known better than by its one lucky run.
+    incumbent = assessment.confidence if kept[-1][1] <= limit else 1.0
+    smaller = [(v, m) for v, m in kept[:-1] if m <= min(limit, kept[-1][1] * 0.995)]
+    rivals = sorted(smaller)[:MOST_RIVALS]
+    bounds = efficiency(
+        [judge.incumbent_mean + assessment.delta, *(v for v, _ in rivals)],
+        [judge.noise_sd / math.sqrt(assessment.n), *(judge.noise_sd for _ in rivals)],
+        [candidate.memory_gb, *(m for _, m in rivals)],
+    )[0]
+    return bounds.low * incumbent, min(bounds.high, incumbent)
+
+
+def noise_source(
+    every: LogExperiments, settings: Settings, stated: bool, by_differences: bool
+) -> tuple[str, str]:
+    """What the noise floor is from, and where it was looked for; ``settings`` are the replay's."""
+    center = f"{settings.noise_center:.2g}"
+    if stated:
+        return f"stated as {center}, taken as known within 5 %", ""
+    lines = every.further_runs
+    candidates = sum(value is not None for value in every.values) - len(lines) - 1
+    scatter = f"the scatter of {plural(candidates, 'candidate')}, most of which change little"
+    if by_differences:
+        why = "a third of the median difference between candidates"
+    elif len(every.baseline_runs) > 1:
+        why = f"what {len(every.baseline_runs)} runs of the baseline show"
+    else:
+        why = "3e-4 of the metric, as val_bpb has after five minutes on one GPU"
+    guess = f"looked for around {center}, which is {why}"
+    if not lines:
+        return f"assumed from {scatter}, as no row is a run of unchanged code", guess
+    runs = f"{plural(len(lines), 'further run')} of the incumbent (line {first_of(lines, 6)})"
+    return f"estimated from {runs} and {scatter}", guess
