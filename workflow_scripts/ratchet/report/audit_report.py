@@ -46,7 +46,7 @@ from ratchet.report.render import (
 from ratchet.session import Session
 
 # --------------------------------------------------------------------
-# What an audit's page says in words: the answer, and how to read the rest.
+# What an audit's page says in words: the answer, and how to read the rest
 
 
 def audit_answer(facts: Facts) -> Facts:
@@ -326,12 +326,11 @@ def _layers(rows: list[Row], axis: Axis, frame: Frame, count: int) -> list[Spec]
 
 
 # --------------------------------------------------------------------
-# The page of an audit: what a log's kept changes are worth, and which hold when run again.
+# The page of an audit: what a log's kept changes are worth, and which hold when run again
 #
 # Self-contained, and safe in the same way as other pages: texts of the log are cleaned
 # and escaped, and a policy allows the page's own scripts alone.  Equal facts give equal
 # bytes.
-
 
 MOST_PROBLEMS = 50
 MARKS = {"holds": "✓", "fails": "!", "undecided": "?", "log": "≈", "none": "○"}

@@ -35,7 +35,7 @@ from ratchet.report.figure_style import (
 from ratchet.report.inputs import Facts
 
 # --------------------------------------------------------------------
-# What a point says when it is pointed at: a few lines of plain text.
+# What a point says when it is pointed at: a few lines of plain text
 #
 # Rows of figures with a ``tip`` say it; those with a ``number`` say before it what is
 # said of the experiment everywhere.
@@ -71,8 +71,7 @@ def _named(facts: Facts) -> str:
 
 
 # --------------------------------------------------------------------
-# The timeline: when each run was at work, by what it was for.
-
+# The timeline: when each run was at work, by what it was for
 
 LANES = (
     ("baseline", "baseline"),
@@ -139,8 +138,7 @@ def _bar(run: Facts, size: float, lanes: list[str]) -> Row:
 
 
 # --------------------------------------------------------------------
-# The forest plot: each kept change against the incumbent it was compared with.
-
+# The forest plot: each kept change against the incumbent it was compared with
 
 ROW_HEIGHT = 20
 MOST_ROWS = 40
@@ -266,8 +264,7 @@ def side_words(rows: list[Row], y: Spec, frame: Frame, right: str, heading: str)
 
 
 # --------------------------------------------------------------------
-# The Pareto plot: metric against memory, the front and what it dominates named.
-
+# The Pareto plot: metric against memory, the front and what it dominates named
 
 PARETO_WIDE = Frame(width=900, height=320, top=40, right=40, labels=12)
 PARETO_NARROW = Frame(width=276, height=260, left=60, right=20, top=64, labels=5, legend_columns=2)
@@ -379,7 +376,6 @@ def _names(facts: Facts, rows: list[Row], frame: Frame, x: Range, y: Range) -> l
 
 # --------------------------------------------------------------------
 # Progress: every experiment, the incumbent, and what was confirmed
-
 
 CROSS = (
     "M-1,-0.68L-0.68,-1L0,-0.32L0.68,-1L1,-0.68L0.32,0"

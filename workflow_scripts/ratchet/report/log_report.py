@@ -25,7 +25,7 @@ from ratchet.report.inputs import Facts, method_entries, metric_facts, metric_te
 from ratchet.report.statistics import front_facts, more_seeds, strict_keeps
 
 # --------------------------------------------------------------------
-# What a report says of a log that Ratchet did not write: the answer and the method.
+# What a report says of a log that Ratchet did not write: the answer and the method
 #
 # Nothing in such a log was confirmed, and its words say so everywhere.
 
@@ -94,13 +94,12 @@ def log_method(facts: Facts) -> list[dict[str, str]]:
 
 
 # --------------------------------------------------------------------
-# The report of a log that Ratchet did not write: its rows as the facts of a page.
+# The report of a log that Ratchet did not write: its rows as the facts of a page
 #
 # Decisions are the log's author's, verdicts the judge's, who replays them; see
 # :mod:`ratchet.judge.judge`.  What only a session of Ratchet's has (confirmation, hashes
 # of inputs, a timeline, integrity) is missing here, and the page says so.  Pure: the same
 # log gives the same facts.
-
 
 MB_PER_GB = 1024
 MOST_PROBLEMS = 50
