@@ -78,9 +78,6 @@ class JudgedExperiment(NamedTuple):
 DAMAGED = (KeyError, TypeError, ValueError, OverflowError, AttributeError)
 """What reading a damaged event may raise."""
 
-DAMAGED = (KeyError, TypeError, ValueError, OverflowError, AttributeError)
-"""What reading a damaged event may raise."""
-
 START = "start"
 """The step that is named when a session is refused before its first one."""
 

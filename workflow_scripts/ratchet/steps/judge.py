@@ -234,7 +234,7 @@ class Hearing(Frozen):
     def open(cls, session: Session, number: int, check: RunSummary | None) -> Hearing:
         """The hearing of round ``number`` after the incumbent's ``check``."""
         judge = Judge.from_dict(read_json(session.paths.round(number - 1).judge))
-        history = History.read(session.paths, number - 1)
+        history = History.read(session.paths, number - 1, confirmed=False)
         assert history.last == history.state.round == number - 1
         held = history.state.incumbent
         remeasured = None if check is None else learn_of_check(session, judge, held, check)

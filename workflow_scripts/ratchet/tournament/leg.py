@@ -226,7 +226,7 @@ class Playing(Struct):
             path.unlink()
 
     def _fit(self, win: Win, number: int) -> tuple[Offer | None, Graft]:
-        history = History.read(self.session.paths, self.rounds)
+        history = History.read(self.session.paths, self.rounds, confirmed=False)
         held = history.state.incumbent
         edits = {trial.edit: trial for trial in history.trials}
         twin = edits.get(win.edit.label) if win.edit is not None else None

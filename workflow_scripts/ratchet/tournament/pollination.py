@@ -57,7 +57,7 @@ def _new(arena: Arena, number: int, leg: Leg, wins: list[Win]) -> tuple[Win, ...
 
 def wins_of(session: Session, leg: Leg) -> list[Win]:
     """What a competitor found and kept itself, up to the end of a leg."""
-    history = History.read(session.paths, leg.rounds)
+    history = History.read(session.paths, leg.rounds, confirmed=False)
     return [
         Win(
             donor=leg.competitor,
@@ -185,7 +185,7 @@ class Player:
 
     def __init__(self, session: Session, legs: Sequence[Leg]) -> None:
         self.session, self.legs, self.leg = session, legs, legs[-1]
-        self.history = History.read(session.paths, self.leg.rounds)
+        self.history = History.read(session.paths, self.leg.rounds, confirmed=False)
 
     @classmethod
     def read(cls, arena: Arena, index: int, last: int) -> Player:
