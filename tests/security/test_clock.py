@@ -10,11 +10,9 @@ import pytest
 from helpers.candidates import (
     FIRST,
     LOOP,
-    TRAIN,
     Arena,
     asking,
     before,
-    blocked,
     edited,
     hidden,
 )
@@ -131,17 +129,12 @@ CHEATS = {
 
 
 @pytest.mark.parametrize("name", CHEATS)
-def test_the_edit_is_flagged(name: str) -> None:
-    source, flags, _ = CHEATS[name]
-    assert source != TRAIN
-    assert blocked(source) == flags
-
-
-@pytest.mark.parametrize("name", CHEATS)
-def test_the_run_is_caught_whatever_was_flagged(arena: Arena, name: str) -> None:
-    source, _, reason = CHEATS[name]
+def test_the_edit_is_flagged_and_its_run_caught_whatever_was(arena: Arena, name: str) -> None:
+    source, flags, reason = CHEATS[name]
     seconds = SECONDS_TO_SLEEP if name.startswith("sleeps") else SECONDS
-    arena.attempt(source, budget_seconds=seconds).assert_ends(Outcome.TAMPERED, reason)
+    attempt = arena.attempt(source, budget_seconds=seconds)
+    assert attempt.blocked == flags
+    attempt.assert_ends(Outcome.TAMPERED, reason)
 
 
 def test_processes_of_a_sandbox_are_counted_too(arena: Arena) -> None:

@@ -94,8 +94,8 @@ def test_what_was_never_run_is_skipped_after_the_deadline(copy: Box) -> None:
     (path,) = (copy.session / "limits").glob("*.json")
     path.write_text(json.dumps({**json.loads(path.read_text()), "deadline": 0.0}))
     copy.play()
-    assert copy.json("rounds/0002/experiment-0.json")["run"] is not None
-    assert copy.json("rounds/0003/experiment-0.json")["run"] is None
+    assert copy.json("rounds/0002/experiment-0.json")["runs"]
+    assert not copy.json("rounds/0003/experiment-0.json")["runs"]
     assert "time limit" in copy.json("rounds/0003/experiment-0.json")["detail"]
 
 

@@ -7,12 +7,11 @@ import re
 import shutil
 from pathlib import Path
 
-import pytest
 import yaml
 
 from helpers.boxes import Box, make_box
 from helpers.edits import alternative, change, is_kept, ruling
-from helpers.shared import copied, made_once
+from helpers.shared import copied, shared_box
 
 EVALUATOR = """
 import json, os, socket, sys
@@ -63,19 +62,10 @@ def served(path: Path, **settings: object) -> Box:
     return box
 
 
-@pytest.fixture(scope="session")
-def compared(tmp_path_factory: pytest.TempPathFactory) -> Box:
-    return made_once(tmp_path_factory, "compared", _compared)
-
-
-def _compared(path: Path) -> Box:
-    box = served(
-        path,
-        rounds=3,
-        budget_steps=None,
-        budget_seconds=0.05,
-        confirm_replicates=1,
-    )
+@shared_box
+def compared(path: Path) -> Box:
+    budget = {"budget_steps": None, "budget_seconds": 0.05}
+    box = served(path, rounds=3, confirm_replicates=1, **budget)
     box.play()
     return box
 

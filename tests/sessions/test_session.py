@@ -119,8 +119,7 @@ def test_runs_hold_their_source_and_the_preimage_of_their_key(finished: Box) -> 
     for path in (finished.path / "store/runs").glob("*/*"):
         entry = json.loads((path / "run.json").read_text())
         assert entry["key"] == path.name
-        assert {"fixed", "data", "source", "seed", "budget", "environment", "hardware"} <= set(
-            entry["inputs"]
-        )
+        named = {"sources", "fixed", "data", "seed", "budget_steps", "environment_sha256"}
+        assert {*named, "hardware"} <= set(entry["inputs"])
         assert (path / "source" / "train.py").exists()
         assert (path / "run.json").stat().st_mode & 0o222 == 0

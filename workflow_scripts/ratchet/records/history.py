@@ -168,12 +168,15 @@ class History(Frozen, dict=True):
     confirmation: Confirmation | None = None
 
     @classmethod
-    def read(cls, paths: SessionPaths, last: int | None = None) -> History:
+    def read(
+        cls, paths: SessionPaths, last: int | None = None, confirmed: bool = True
+    ) -> History:
         """Read rounds 1 to ``last``, by default all that were judged and steered.
 
         Rounds after a session's end repeat the records of the one that ended it, and are
         left out.  Raises :class:`ratchet.base.errors.InputMissingError` without a baseline, or
         if one of the rounds up to ``last`` was not judged; the last need not be steered.
+        A round must not depend on an earlier ``confirmed`` champion: it leaves that out.
         """
         proposals: list[Proposals] = []
         verdicts: list[RoundVerdict] = []
@@ -191,7 +194,7 @@ class History(Frozen, dict=True):
             if number < last or here.steer.is_file():
                 states.append(read_record(SessionState, here.steer))
         confirmation = None
-        if paths.confirmation.is_file():
+        if confirmed and paths.confirmation.is_file():
             confirmation = read_record(Confirmation, paths.confirmation)
         baseline = read_record(Baseline, paths.baseline)
         return cls(baseline, tuple(proposals), tuple(verdicts), tuple(states), confirmation)

@@ -70,7 +70,7 @@ Answer = dict[str, Any]
 
 def write_proposals(session: Session, number: int) -> None:
     """Write the proposals of round ``number``, or that there are none left."""
-    history = History.read(session.paths, number - 1)
+    history = History.read(session.paths, number - 1, confirmed=False)
     # Nothing is proposed after the end, nor before the round before is steered.
     assert history.last == history.state.round == number - 1
     result = Proposing(session, history).run()

@@ -15,7 +15,7 @@ from ratchet.steering.suggestions import pulls_of, steering_advice
 
 def write_state(session: Session, number: int) -> None:
     """Write the session's state after round ``number``."""
-    history = History.read(session.paths, number)
+    history = History.read(session.paths, number, confirmed=False)
     before, verdict = history.states[number - 1], history.verdicts[-1]
     known = session.categories
     mode = SteeringMode(session.config.steering)
