@@ -174,8 +174,7 @@ HONEST = {
         "    starts = first + SEQ_LEN * np.arange(BATCH_SIZE)\n",
     ),
     "data shuffled once": before(
-        LOOP,
-        "    order = rng.permutation(len(data) - SEQ_LEN)\n",
+        LOOP, "    order = rng.permutation(len(data) - SEQ_LEN)\n"
     ).replace(
         "        inputs, targets = sample_batch(data, rng)\n",
         '        places = np.take(order, np.arange(8) + 8 * budget.steps, mode="wrap")\n'

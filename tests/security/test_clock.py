@@ -7,15 +7,7 @@ import textwrap
 
 import pytest
 
-from helpers.candidates import (
-    FIRST,
-    LOOP,
-    Arena,
-    asking,
-    before,
-    edited,
-    hidden,
-)
+from helpers.candidates import FIRST, LOOP, Arena, asking, before, edited, hidden
 from ratchet.integrity.edit_checks import Severity
 from ratchet.records.records import Outcome
 from ratchet.runs.sandbox.cgroups import create_cgroup
@@ -79,8 +71,7 @@ WITHIN = f"""    import time
 CHEATS = {
     "sleeps instead of training": (
         edited(
-            LOOP,
-            "    import time\n    time.sleep(0.5)\n    budget.done = lambda: True\n" + LOOP,
+            LOOP, "    import time\n    time.sleep(0.5)\n    budget.done = lambda: True\n" + LOOP
         ),
         set(),
         r"trained [01]\.?\d* of 3 CPU seconds",
@@ -99,11 +90,7 @@ CHEATS = {
         {"clock"},
         LONGER,
     ),
-    "slows the clock in encoded text": (
-        hidden("import time\n" + SLOWER.format("")),
-        set(),
-        LONGER,
-    ),
+    "slows the clock in encoded text": (hidden("import time\n" + SLOWER.format("")), set(), LONGER),
     "gives itself another budget": (
         edited("    budget = Budget.from_environment()\n", "    budget = Budget(seconds=2.0)\n"),
         set(),

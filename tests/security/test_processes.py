@@ -9,17 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from helpers.candidates import (
-    ASK,
-    FIRST,
-    MAIN,
-    Arena,
-    apart,
-    asking,
-    before,
-    edited,
-    layered,
-)
+from helpers.candidates import ASK, FIRST, MAIN, Arena, apart, asking, before, edited, layered
 from ratchet.records.records import Outcome
 from ratchet.runs.sandbox.sandbox import SandboxKind
 

@@ -177,9 +177,7 @@ def test_one_that_crashes_and_then_proposes_nothing_stops_nobody(played: tuple[B
     assert legs[2]["kept"] == row["adopted_wins"] > 0
 
 
-def test_equal_code_is_trained_once_and_the_page_says_who_did_what(
-    played: tuple[Box, str],
-) -> None:
+def test_equal_code_is_trained_once_and_the_page_says_who_did_what(played: tuple[Box, str]) -> None:
     box, _ = played
     keys = Counter(event["key"] for event in events(box, "run_finished"))
     assert max(keys.values()) == 1

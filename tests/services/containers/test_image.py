@@ -25,9 +25,7 @@ def test_what_the_image_holds_is_written_down(
     (package / "parsers").mkdir(parents=True)
     (package / "parsers" / "a.py").write_text("x")
     monkeypatch.setattr(
-        environment,
-        "package_paths",
-        lambda names, _: [package] if "docutils" in names else [],
+        environment, "package_paths", lambda names, _: [package] if "docutils" in names else []
     )
     monkeypatch.chdir(REPO)
     output = tmp_path / "image.json"
