@@ -7,8 +7,6 @@ import json
 import shutil
 from pathlib import Path
 
-import pytest
-
 from helpers.agents import asked, calls, good, hire
 from helpers.boxes import Box, make_box
 from helpers.shared import copied, shared_box
@@ -17,14 +15,6 @@ from ratchet.integrity.verify import verify_sessions
 
 def outcomes(box: Box) -> list[str]:
     return [call["outcome"] for call in calls(box)]
-
-
-def twelve(path: Path) -> Box:
-    """A box whose search space has an edit for each of twelve rounds."""
-    box = make_box(path, rounds=12)
-    task = box.path / "tasks" / "fake" / "task.yaml"
-    task.write_text(task.read_text().replace("0.8, 1.6]", "0.8, 1.6, 3.2]"))
-    return box
 
 
 def step_like(proposal: dict) -> list:
@@ -36,17 +26,16 @@ def step_like(proposal: dict) -> list:
     return good(edit["name"], ast.literal_eval(edit["value"]), **said)
 
 
-@pytest.mark.timeout(600)
 def test_a_scripted_agent_ends_like_the_built_in_proposer(tmp_path: Path) -> None:
-    theirs, ours = twelve(tmp_path / "declared"), twelve(tmp_path / "agent")
+    theirs, ours = (make_box(tmp_path / name, rounds=8) for name in ("declared", "agent"))
     theirs.play()
     edits = []
     for path in sorted((theirs.session / "rounds").glob("*/proposals.json")):
         edits += json.loads(path.read_text())["proposals"]
-    assert len(edits) == 12
+    assert len(edits) == 8
     hire(ours, *map(step_like, edits))
     ours.play()
-    assert outcomes(ours) == ["proposed"] * 12
+    assert outcomes(ours) == ["proposed"] * 8
     same = ("number", "commit", "verdict", "mean", "gain", "confidence")
     assert [[r[k] for k in same] for r in ours.rulings()] == [
         [r[k] for k in same] for r in theirs.rulings()

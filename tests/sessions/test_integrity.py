@@ -6,7 +6,7 @@ import shutil
 from pathlib import Path
 
 from helpers.boxes import Box, make_box
-from helpers.edits import NOISE, alternative, change, constant, declare, is_kept, ruling
+from helpers.edits import NOISE, alternative, change, declare, is_kept, ruling
 from helpers.shared import copied, shared_box
 from ratchet.base.io import digest_bytes, source_digest
 from ratchet.records.records import Role, run_seed
@@ -100,12 +100,3 @@ def test_a_jump_that_a_fresh_run_does_not_show_is_not_kept(box: Box) -> None:
     assert "a fresh run did not confirm it" in found["reason"]
     assert found["verdict"] == "DISCARD"
     assert box.json("rounds/0001/verdict.json")["kept"] is None
-
-
-def test_an_ordinary_improvement_is_not_quarantined(box: Box) -> None:
-    box.settings |= {"rounds": 1, "confirm_replicates": 1, "max_replicates": 1}
-    declare(box, constant("RATE", 0.12))
-    box.play()
-    (found,) = box.rulings()
-    assert not found["quarantined"]
-    assert len(found["runs"]) == 1

@@ -191,7 +191,7 @@ def test_the_server_is_gone(
         # second finds none.
         monkeypatch.setattr("ratchet.runs.run.supervisor.__file__", _impatient(tmp_path))
         run(tmp_path, source)
-    assert time.monotonic() - began < 60
+    assert time.monotonic() - began < 110
 
 
 def _impatient(folder: Path) -> str:
