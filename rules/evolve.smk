@@ -25,7 +25,7 @@ rule evolve_leg:
         str(PATHS.logs / "evolve/{round}/leg-{candidate}.tsv")
     threads: training_threads
     resources:
-        **training(CONFIG.evolve_runs * (1 + CONFIG.judges_runs)),
+        **training(CONFIG.evolve_runs * (1 + CONFIG.further_runs)),
     params:
         depends=tournament.leg_digest(PLAN),
     shell:

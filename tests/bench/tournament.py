@@ -24,7 +24,7 @@ import numpy as np
 
 from ratchet.base.structs import Frozen, Struct, field
 from ratchet.judge.judge import Judge
-from ratchet.judge.settings import JudgeMode, Settings
+from ratchet.judge.settings import Mode, Settings
 from ratchet.records.records import Verdict
 from ratchet.simulation.measures import Estimate, mean_estimate
 from ratchet.simulation.worlds import LARGEST_CHANCE, LARGEST_SHARE, draw_landscape
@@ -56,7 +56,7 @@ class Cup(Frozen):
     competitors: int = 3
     rounds: int = 3
     runs: int = 20
-    mode: JudgeMode = JudgeMode.GAIN
+    mode: Mode = Mode.GAIN
 
     @property
     def total(self) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ratchet.judge.judge import Judge
-from ratchet.judge.settings import JudgeMode, Settings
+from ratchet.judge.settings import Mode, Settings
 from ratchet.simulation.session import (
     Bench,
     Decision,
@@ -19,7 +19,7 @@ from ratchet.simulation.session import (
 class Staged(JudgeRule, frozen=True):
     """The judge under modes for equal parts of the session, instead of ``mode``."""
 
-    stages: tuple[JudgeMode, ...] = ()
+    stages: tuple[Mode, ...] = ()
 
     def begin(self, bench: Bench) -> Keeper:
         return _StagedKeeper(self, bench)
@@ -65,18 +65,18 @@ TRIED: tuple[Rule, ...] = (
     Staged(
         "staged",
         "tried: modes gain, balanced and strict for a third of the session each",
-        JudgeMode.GAIN,
-        stages=(JudgeMode.GAIN, JudgeMode.BALANCED, JudgeMode.STRICT),
+        Mode.GAIN,
+        stages=(Mode.GAIN, Mode.BALANCED, Mode.STRICT),
     ),
     Remeasured(
         "remeasured",
         "tried: mode balanced with a fresh run of every new incumbent",
-        JudgeMode.BALANCED,
+        Mode.BALANCED,
     ),
     JudgeRule(
         "held",
         "tried: mode gain where an outlier moves the incumbent by up to 3 noise sds",
-        JudgeMode.GAIN,
+        Mode.GAIN,
         outlier_residual=3.0,
     ),
 )

@@ -23,7 +23,7 @@ from helpers import REPO
 from ratchet.base.errors import RatchetError
 from ratchet.base.structs import replace
 from ratchet.integrity.seal import begin_workflow, finish_workflow, sealed_step
-from ratchet.runs.hardware import _gpu_models
+from ratchet.runs.hardware import gpu_models
 from ratchet.steps.call import StepCall, _note, _report
 from ratchet.steps.plan import WorkflowPlan, make_plan, session_resumed
 from ratchet.task.environment import ask_interpreter
@@ -32,16 +32,6 @@ from ratchet.tournament.leg import play_round
 Clock = Callable[[], float]
 # What a session is played in, after its preparation.
 PARTS = BASELINE, ROUNDS, CONFIRM, REPORT = "baseline", "rounds", "confirm", "report"
-
-
-class Timed(StepCall, frozen=True):
-    """A call at the time of a given clock."""
-
-    clock: Clock = time.time
-
-    @property
-    def now(self) -> float:
-        return self.clock()
 
 
 @dataclass
@@ -62,18 +52,18 @@ class Player:
         """Play a tournament from where it stands; returns the exit code."""
         return self._guarded(self._tournament)
 
-    def _guarded(self, play: Callable[[Timed, WorkflowPlan], None]) -> int:
+    def _guarded(self, play: Callable[[StepCall, WorkflowPlan], None]) -> int:
         # As a command that is started anew: interpreter and GPUs are asked again what they are.
         ask_interpreter.cache_clear()
-        _gpu_models.cache_clear()
+        gpu_models.cache_clear()
         with contextlib.redirect_stdout(self.said), contextlib.redirect_stderr(self.said):
             try:
                 plan = make_plan(_parsed(self.settings), Path(), self.harness, owner=False)
             except RatchetError as error:
                 print(f"ratchet: {error}", file=self.said)
                 return error.exit_code
-            log = plan.paths.log("played")
-            call = Timed("played", plan.config, Path(), self.harness, log, 0, 0, None, self.clock)
+            own = plan.config, Path(), self.harness, plan.paths.log("played")
+            call = StepCall("played", *own, 0, 0, None, self.clock)
             try:
                 play(call, plan)
             except Exception as error:
@@ -81,7 +71,7 @@ class Player:
                 return _report(error, call, self.said)
         return 0
 
-    def _begin(self, call: Timed, plan: WorkflowPlan) -> Timed:
+    def _begin(self, call: StepCall, plan: WorkflowPlan) -> StepCall:
         """What every workflow starts with; returns a call under the limits in force."""
         begin_workflow(call.paths)
         session_resumed(call.paths, call.config)
@@ -92,7 +82,7 @@ class Player:
             _do(limited, "limits")
         return limited
 
-    def _session(self, call: Timed, plan: WorkflowPlan, parts: Collection[str]) -> None:
+    def _session(self, call: StepCall, plan: WorkflowPlan, parts: Collection[str]) -> None:
         limited = self._begin(call, plan)
         if BASELINE in parts:
             self._baseline(call)
@@ -107,12 +97,12 @@ class Player:
             _do(call, "report")
             finish_workflow(call.paths)
 
-    def _baseline(self, call: Timed) -> None:
+    def _baseline(self, call: StepCall) -> None:
         for number in range(call.config.baseline_replicates):
             _do(call, "baseline_run", candidate=number)
         _do(call, "baseline")
 
-    def _tournament(self, call: Timed, plan: WorkflowPlan) -> None:
+    def _tournament(self, call: StepCall, plan: WorkflowPlan) -> None:
         limited = self._begin(call, plan)
         self._baseline(call)
         turns = range(call.config.evolve_rounds + 1)
@@ -135,13 +125,13 @@ def _steps() -> Mapping[str, Callable[[StepCall], None]]:
     assert spec.loader is not None
     script = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(script)
-    return {step.__name__: step for step in script.STEPS}
+    return dict(script.STEPS)
 
 
 STEPS = _steps()
 
 
-def _do(call: Timed, name: str, number: int = 0, candidate: int = 0) -> None:
+def _do(call: StepCall, name: str, number: int = 0, candidate: int = 0) -> None:
     """One step, sealed as the workflow seals it."""
     own = replace(call, name=name, number=number, candidate=candidate)
     with sealed_step(own.paths, name, number, candidate, own.limits_file):

@@ -36,9 +36,8 @@ from ratchet.records.records import Outcome, Role
 from ratchet.records.store import LOG, SOURCE, RunRecord, Store
 from ratchet.runs import executor
 from ratchet.runs.executor import Executor
-from ratchet.runs.run import execute_run
+from ratchet.runs.run import execute_run, write_below
 from ratchet.runs.spec import RunSpec
-from ratchet.runs.workspace import write_below
 from ratchet.session import Session
 from ratchet.steps.plan import make_plan
 from ratchet.task.edits import find_value, replace_value

@@ -6,6 +6,7 @@ import datetime
 import hashlib
 import math
 import random
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from ratchet.base.io import Fingerprint
@@ -131,43 +132,32 @@ def session(
     count: int = 12, direction: Direction = Direction.MINIMIZE, seed: int = 1
 ) -> SessionRecords:
     """A finished session of ``count`` rounds with one proposal each."""
-    bench = Bench(random.Random(seed), {}, {})
-    sign = direction.sign
-    start = 3.412 if sign > 0 else 0.612
+    bench, sign = Bench(random.Random(seed), {}, {}), direction.sign
+    truth = start = 3.412 if sign > 0 else 0.612
     base = tuple(bench.run("base", start) for _ in range(3))
-    held = Incumbent(0, sha("base"), {"train.py": sha("base")}, sha("c0")[:40], start, SD, 61.5, 0)
-    truth = start
+    commit = sha("c0")[:40]
+    held = Incumbent(0, sha("base"), {"train.py": sha("base")}, commit, start, SD, 61.5, 0)
     proposals, verdicts, states = [], [], []
     for number in range(1, count + 1):
-        idea = IDEAS[(number - 1) % len(IDEAS)]
-        late = 0.6 ** ((number - 1) // len(IDEAS))
-        change = idea[0] * late if idea[0] is not None and idea[0] < 0 else idea[0]
-        idea = (change * sign if change is not None else None, *idea[1:])
-        proposal = _proposal(number, idea)
-        ruling = _ruling(bench, proposal, idea[0], truth, held, sign)
-        if ruling.verdict.is_keep and idea[0] is not None and ruling.mean is not None:
-            truth += idea[0]
+        change, *words = IDEAS[(number - 1) % len(IDEAS)]
+        if change is not None:
+            late = 0.6 ** ((number - 1) // len(IDEAS)) if change < 0 else 1.0
+            change *= late * sign
+        proposal = _proposal(number, *words)
+        ruling = _ruling(bench, proposal, change, truth, held, sign)
+        kept = ruling.verdict.is_keep
+        if kept and change is not None and ruling.mean is not None:
+            truth += change
+            mean = ruling.mean + sign * 0.1 * SD
             held = replace(
-                held,
-                number=number,
-                mean=ruling.mean + sign * 0.1 * SD,
-                sd=0.6 * SD,
-                commit=proposal.commit,
+                held, number=number, mean=mean, sd=0.6 * SD, commit=proposal.commit,
                 kept=held.kept + 1,
-            )
+            )  # fmt: skip
+        runs = len(bench.details)
+        noise = SD, 0.8 * SD, 1.4 * SD
         proposals.append(Proposals(number, (proposal,)))
-        verdicts.append(
-            RoundVerdict(
-                number,
-                (ruling,),
-                number if ruling.verdict.is_keep else None,
-                SD,
-                0.8 * SD,
-                1.4 * SD,
-                len(bench.details),
-            )
-        )
-        states.append(SessionState(number, held, len(bench.details), ("architecture",)))
+        verdicts.append(RoundVerdict(number, (ruling,), number if kept else None, *noise, runs))
+        states.append(SessionState(number, held, runs, ("architecture",)))
     return SessionRecords(
         manifest=manifest(),
         categories=_categories(len(verdicts)),
@@ -176,7 +166,7 @@ def session(
         direction=direction,
         judge={"mode": "gain", "keep_probability": 0.6},
         history=History(
-            Baseline(sha("base"), {"train.py": sha("base")}, sha("c0")[:40], base),
+            Baseline(sha("base"), {"train.py": sha("base")}, commit, base),
             tuple(proposals),
             tuple(verdicts),
             tuple(states),
@@ -195,6 +185,30 @@ def changed(records: SessionRecords, **fields: object) -> SessionRecords:
     """The records with other fields; those of their history are given by name too."""
     own = {name: fields.pop(name) for name in records.history.__struct_fields__ if name in fields}
     return replace(records, history=replace(records.history, **own), **fields)
+
+
+def in_round(records: SessionRecords, number: int, **fields: object) -> SessionRecords:
+    """The records with other fields of one round's verdict."""
+    rounds = [*records.history.verdicts]
+    rounds[number - 1] = replace(rounds[number - 1], **fields)
+    return changed(records, verdicts=tuple(rounds))
+
+
+def ruled(records: SessionRecords, numbers: Iterable[int], **fields: object) -> SessionRecords:
+    """The records with other fields of the rulings on these experiments."""
+    for number in numbers:
+        rulings = records.history.verdicts[number - 1].rulings
+        records = in_round(records, number, rulings=(replace(rulings[0], **fields),))
+    return records
+
+
+def proposed(records: SessionRecords, numbers: Iterable[int], **fields: object) -> SessionRecords:
+    """The records with other fields of these proposals."""
+    groups = [*records.history.proposals]
+    for number in numbers:
+        proposal = replace(groups[number - 1].proposals[0], **fields)
+        groups[number - 1] = replace(groups[number - 1], proposals=(proposal,))
+    return changed(records, proposals=tuple(groups))
 
 
 def _events(base: tuple[RunSummary, ...], verdicts: list[RoundVerdict]) -> list[dict[str, object]]:
@@ -216,7 +230,7 @@ def _stamp(seconds: float) -> str:
     return (start + datetime.timedelta(seconds=seconds)).isoformat(timespec="milliseconds")
 
 
-def _proposal(number: int, idea: tuple[float | None, str, str]) -> Proposal:
+def _proposal(number: int, category: str, description: str) -> Proposal:
     return Proposal(
         number=number,
         round=number,
@@ -224,10 +238,10 @@ def _proposal(number: int, idea: tuple[float | None, str, str]) -> Proposal:
         source=sha(f"source {number}"),
         parent=sha("base"),
         files={"train.py": sha(f"file {number}")},
-        category=idea[1],
-        description=idea[2],
-        hypothesis=f"{idea[2]}: the model is far from the limit that this setting protects.",
-        diff=DIFF.format(idea[2]),
+        category=category,
+        description=description,
+        hypothesis=f"{description}: the model is far from the limit that this setting protects.",
+        diff=DIFF.format(description),
         lines_added=1 + number % 4,
         lines_removed=1,
         commit=sha(f"commit {number}")[:40],
@@ -239,8 +253,7 @@ def _ruling(
 ) -> Ruling:
     name, number = f"e{proposal.number}", proposal.number
     if change is None or math.isinf(change):
-        outcome = Outcome.CRASH if change is None else Outcome.TIMEOUT
-        run = bench.run(name, None, outcome)
+        run = bench.run(name, None, Outcome.CRASH if change is None else Outcome.TIMEOUT)
         return Ruling(number, 0, proposal.commit, Verdict.CRASH, run.reason, (run,))
     close = abs(change) < 2 * SD
     runs = tuple(bench.run(name, truth + change) for _ in range(3 if close else 1))
@@ -248,22 +261,13 @@ def _ruling(
     sd = SD * math.sqrt(1 / len(runs) + 0.36)
     delta = mean - held.mean
     confidence = 0.5 * math.erfc(sign * delta / sd / math.sqrt(2))
-    verdict = (
-        Verdict.STRONG_KEEP
-        if confidence > 0.95
-        else Verdict.KEEP
-        if confidence > 0.6
-        else Verdict.MARGINAL
-        if confidence > 0.5
-        else Verdict.DISCARD
-    )
-    reason = f"P(better) {confidence:.3f} against the required 0.600 after {len(runs)} run(s)"
+    bars = (Verdict.STRONG_KEEP, 0.95), (Verdict.KEEP, 0.6), (Verdict.MARGINAL, 0.5)
     return Ruling(
         number,
         0,
         proposal.commit,
-        verdict,
-        reason,
+        next((verdict for verdict, least in bars if confidence > least), Verdict.DISCARD),
+        f"P(better) {confidence:.3f} against the required 0.600 after {len(runs)} run(s)",
         runs,
         mean=mean,
         incumbent=held.mean,

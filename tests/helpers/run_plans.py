@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from typing import Any
 
@@ -47,3 +48,13 @@ def launch(root: Path, folder: Path, source: str, **changes: Any) -> RunRecord:
     """Execute a run of ``source`` in ``folder``, which is made if it is not there."""
     folder.mkdir(exist_ok=True)
     return execute_run(plan(root, source, **changes), store(root), folder)
+
+
+def processes_named(mark: str) -> list[int]:
+    """Ids of the processes whose command line holds a mark."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):
+            if mark.encode() in path.read_bytes():
+                found.append(int(path.parent.name))
+    return found

@@ -6,7 +6,7 @@ import pytest
 
 from helpers.candidates import TRAIN, Arena, blocked, layered
 from helpers.honest_edits import HONEST
-from ratchet.integrity.edit_checks import only_reseeds_flags
+from ratchet.integrity.edit_checks import only_reseeds
 from ratchet.runs.sandbox.sandbox import SandboxKind
 
 # Untrained, the default model needs 8 bits per byte and more.
@@ -20,7 +20,7 @@ def test_there_are_enough_of_them() -> None:
 @pytest.mark.parametrize("name", HONEST)
 def test_the_edit_is_not_flagged(name: str) -> None:
     assert blocked(HONEST[name]) == set()
-    assert not only_reseeds_flags({"train.py": TRAIN}, {"train.py": HONEST[name]})
+    assert not only_reseeds({"train.py": TRAIN}, {"train.py": HONEST[name]})
 
 
 @layered(HONEST, none=True)

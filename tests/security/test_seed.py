@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from helpers.candidates import FIRST, TRAIN, Arena, blocked, edited, hidden, open_hole, read
-from ratchet.integrity.edit_checks import Severity, only_reseeds_flags
+from ratchet.integrity.edit_checks import Severity, only_reseeds
 
 NOT_USED = edited(FIRST, "    rng = np.random.default_rng(42)\n").replace("SEED, ", "")
 CHEATS = {
@@ -32,7 +32,7 @@ RESEEDED = {
 
 @pytest.mark.parametrize("name", RESEEDED)
 def test_another_seed_alone_is_no_proposal(name: str) -> None:
-    assert only_reseeds_flags({"train.py": TRAIN}, {"train.py": RESEEDED[name]})
+    assert only_reseeds({"train.py": TRAIN}, {"train.py": RESEEDED[name]})
 
 
 def test_a_number_beside_the_seed_is_noted() -> None:

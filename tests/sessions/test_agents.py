@@ -185,3 +185,18 @@ def test_an_agent_that_is_not_there_is_named_before_anything_runs(box: Box) -> N
     assert box.status == 1 or box.status == 64
     assert "there is no program 'no-such-agent' on the PATH" in said
     assert not (box.path / "results").exists()
+
+
+def test_an_agent_that_always_fails_ends_the_session_until_it_may_go_on(box: Box) -> None:
+    nothing = [["exit", 0]]
+    hire(box, *[nothing] * 4, good("RATE", 0.2), rounds=4, agent_failures=2, confirm_replicates=1)
+    said = box.play()
+    assert "no more experiments: 2 proposals in a row of the agent custom failed" in said
+    assert len(asked(box)) == 4
+    assert box.json("report.json")["stop"]["reason"] == "agent_failures"
+    assert box.json("report.json")["stop"]["round"] == 3
+    assert box.rulings() == []
+    said = box.play(leg=2)
+    assert len(asked(box)) == 7
+    assert [(r["number"], r["verdict"]) for r in box.rulings()] == [(1, "STRONG_KEEP")]
+    assert [c["outcome"] for c in calls(box)][4:] == ["proposed", "no_proposal", "no_proposal"]

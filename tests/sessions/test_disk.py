@@ -11,8 +11,8 @@ import pytest
 
 from helpers.boxes import Box, make_box
 from helpers.disks import fill, mounted, unmounted
-from ratchet.base.text import time_left
 from ratchet.integrity.verify import verify_sessions
+from ratchet.records.events import time_left
 
 
 def test_a_full_disk_costs_nothing_that_was_finished(small: Path, finished: Box) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import yaml
@@ -15,44 +16,40 @@ from ratchet.config import (
     FROZEN_KEYS,
     JUDGE_KEYS,
     LIMIT_KEYS,
+    STRATEGIES_FILE,
     Config,
+    Strategy,
+    choose_strategies,
+    known_strategies,
     parse_config,
     read_config,
+    read_strategies,
     resolve_task_folder,
 )
+from ratchet.proposers.prompts import strategy_words
 
 FOLDER = REPO / "config"
 SCHEMA = FOLDER / "schema.yaml"
 DEFAULTS = read_config(FOLDER / "config.yaml")
 
 
-def documented() -> dict[str, tuple[str, str]]:
-    rows = re.findall(r"^\| `(\w+)` \| `(.*?)` \| (yes)? ?\| .+ \|$", page(), re.M)
-    return {name: (default, frozen) for name, default, frozen in rows}
+def configured(**change: object) -> Config:
+    return parse_config({**DEFAULTS, **change}, SCHEMA, "config.yaml")
 
 
-def page() -> str:
-    return (FOLDER / "README.md").read_text()
-
-
-def test_file_page_and_code_list_the_same_keys() -> None:
-    assert set(DEFAULTS) == set(documented()) == set(Config.__struct_fields__)
-
-
-def test_the_schema_is_made_from_the_types() -> None:
+def test_file_page_and_types_agree() -> None:
+    page = (FOLDER / "README.md").read_text()
+    rows = re.findall(r"^\| `(\w+)` \| `(.*?)` \| (yes)? ?\| .+ \|$", page, re.M)
+    assert set(DEFAULTS) == {name for name, _, _ in rows} == set(Config.__struct_fields__)
+    for name, default, frozen in rows:
+        assert yaml.safe_load(default) == DEFAULTS[name], name
+        assert bool(frozen) == (name in FROZEN_KEYS), name
     made = schema_text(schema_of(Config, "config/config.yaml"))
     assert SCHEMA.read_text() == made, "make it again with: python -m ratchet.config"
 
 
-def test_the_page_states_the_defaults_and_what_is_frozen() -> None:
-    for name, (default, frozen) in documented().items():
-        assert yaml.safe_load(default) == DEFAULTS[name], name
-        assert bool(frozen) == (name in FROZEN_KEYS), name
-    assert set(LIMIT_KEYS) <= set(DEFAULTS)
-
-
 def test_the_defaults_are_valid() -> None:
-    config = parse_config(DEFAULTS, SCHEMA, "config.yaml")
+    config = configured()
     assert config.session == "default"
     assert config.frozen["task"] == "tasks/bytelm"
 
@@ -92,57 +89,41 @@ WRONG = [
 @pytest.mark.parametrize(("change", "words"), WRONG)
 def test_mistakes_are_named(change: dict, words: str) -> None:
     with pytest.raises(ConfigError, match=re.escape(words)):
-        parse_config({**DEFAULTS, **change}, SCHEMA, "config.yaml")
+        configured(**change)
 
 
 def test_all_mistakes_are_named_at_once() -> None:
     with pytest.raises(ConfigError) as caught:
-        parse_config({**DEFAULTS, "rounds": -1, "seed": "x", "bad": 1}, SCHEMA, "config.yaml")
+        configured(rounds=-1, seed="x", bad=1)
     assert len(str(caught.value).splitlines()) == 3
 
 
-def test_tokens_change_with_the_limits_alone() -> None:
-    base = parse_config(DEFAULTS, SCHEMA, "c")
-    assert base.limits_token == parse_config({**DEFAULTS, "rounds": 99}, SCHEMA, "c").limits_token
-    for key, value in (
-        ("leg", 2),
-        ("target", 0.1),
-        ("deadline_hours", 1),
-        ("max_runs", 99),
-        ("proposer", "codex"),
-    ):
-        assert parse_config({**DEFAULTS, key: value}, SCHEMA, "c").limits_token != base.limits_token
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("leg", 2), ("target", 0.1), ("deadline_hours", 1), ("max_runs", 99), ("proposer", "codex")],
+)
+def test_tokens_change_with_the_limits_alone(key: str, value: object) -> None:
+    token = configured().limits_token
+    assert configured(rounds=99).limits_token == token != configured(**{key: value}).limits_token
 
 
-def test_a_round_reserves_what_it_may_need() -> None:
-    def reserved(**change: object) -> int:
-        return parse_config({**DEFAULTS, **change}, SCHEMA, "c").reserved_runs
-
-    assert reserved() == 4 + 6
-    assert reserved(candidates=3) == 12 + 6
-    assert reserved(remeasure_every=2) == reserved() + 1
-    assert reserved(mode="guaranteed", candidates=3) == reserved(candidates=3) + 1 + 3
-
-
-def test_an_experiments_job_has_time_for_all_its_runs() -> None:
-    def runs(**change: object) -> int:
-        return parse_config({**DEFAULTS, **change}, SCHEMA, "c").experiment_runs
-
-    assert runs() == runs(candidates=3) == 5
-    assert runs(max_replicates=1) == 2
-    assert runs(remeasure_every=2, mode="guaranteed") == 5 + 1 + 4
+def test_a_round_and_an_experiment_have_room_for_their_runs() -> None:
+    assert configured().reserved_runs == 4 + 6
+    assert configured(candidates=3).reserved_runs == 12 + 6
+    assert configured(remeasure_every=2).reserved_runs == 4 + 6 + 1
+    assert configured(mode="guaranteed", candidates=3).reserved_runs == 12 + 6 + 1 + 3
+    assert configured().experiment_runs == configured(candidates=3).experiment_runs == 5
+    assert configured(max_replicates=1).experiment_runs == 2
+    assert configured(remeasure_every=2, mode="guaranteed").experiment_runs == 5 + 1 + 4
 
 
 def test_auto_is_what_it_was_at_the_start() -> None:
-    config = parse_config(DEFAULTS, SCHEMA, "c")
-    assert config.settled("guaranteed").mode == "guaranteed"
-    assert (
-        parse_config({**DEFAULTS, "mode": "strict"}, SCHEMA, "c").settled("gain").mode == "strict"
-    )
+    assert configured().settled("guaranteed").mode == "guaranteed"
+    assert configured(mode="strict").settled("gain").mode == "strict"
 
 
 def test_what_a_verdict_depends_on_may_change_at_any_time() -> None:
-    assert set(JUDGE_KEYS) <= set(DEFAULTS)
+    assert {*JUDGE_KEYS, *LIMIT_KEYS} <= set(DEFAULTS)
     assert not set(JUDGE_KEYS) & {*FROZEN_KEYS, *LIMIT_KEYS}
 
 
@@ -153,3 +134,85 @@ def test_a_task_is_looked_for_here_and_then_beside_the_snakefile(tmp_path: Path)
     (here / "tasks" / "a").mkdir(parents=True)
     assert resolve_task_folder("tasks/a", here, harness) == here / "tasks/a"
     assert resolve_task_folder("/abs/a", here, harness) == Path("/abs/a")
+
+
+# ------------------------------------------------------------------------ strategies
+
+KNOWN = read_strategies(FOLDER / STRATEGIES_FILE)
+NAMES = ("architecture", "hyperparams", "optimizer", "regularization", "efficiency")
+
+
+def test_the_strategies_of_the_article_and_of_the_released_tool_are_there() -> None:
+    assert list(KNOWN)[:3] == ["conservative", "aggressive", "random"]
+    assert "radical" in KNOWN
+    for name in NAMES:
+        assert Strategy.of(KNOWN[f"{name}-first"]).first[0] == name
+    assert Strategy.of(KNOWN["random"]).order == "random"
+    assert (KNOWN["conservative"]["steps"], KNOWN["aggressive"]["steps"]) == ("small", "large")
+
+
+WRONG_STRATEGIES = [
+    ("mine: {}", "mine: the key 'brief' is missing"),
+    ("mine: {brief: x, stepz: small}", "unknown key 'stepz'; did you mean 'steps'?"),
+    ("mine: {brief: x, name: y}", "unknown key 'name'"),
+    ("mine: {brief: x, steps: tiny}", "mine.steps: expected one of declared, small, large"),
+    ("mine: {brief: x, proposer: hal}", "mine.proposer: expected one of None, declared, hand"),
+    ("mine: {brief: x, first_tries: 0}", "mine.first_tries: expected at least 1"),
+    ("'a b': {brief: x}", "a b"),
+    ("'12': {brief: x}", "expected a name with a letter in it"),
+]
+
+
+@pytest.mark.parametrize(("text", "words"), WRONG_STRATEGIES)
+def test_mistakes_in_strategies_are_named(tmp_path: Path, text: str, words: str) -> None:
+    path = tmp_path / STRATEGIES_FILE
+    path.write_text(text)
+    with pytest.raises(ConfigError, match=r"strategies\.yaml") as caught:
+        read_strategies(path)
+    assert words in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("names", "session", "words"),
+    [
+        (["agressive"], "s", "did you mean 'aggressive'?"),
+        (["zzz"], "s", "known are conservative, aggressive"),
+        (["random", "random"], "s", "stands there twice"),
+        (["random"], "s" * 60, "at most 64 characters"),
+    ],
+)
+def test_a_wrong_choice_is_named(names: list[str], session: str, words: str) -> None:
+    with pytest.raises(ConfigError, match=re.escape(words)):
+        choose_strategies(names, KNOWN, session, "c")
+
+
+def test_what_a_user_adds_comes_before_what_is_shipped(tmp_path: Path) -> None:
+    own = tmp_path / STRATEGIES_FILE
+    own.write_text("mine: {brief: x}\nrandom: {brief: less so}")
+    known = known_strategies(FOLDER, tmp_path)
+    assert set(known) == {*KNOWN, "mine"}
+    assert known["random"]["order"] == "ranked"
+    assert known_strategies(FOLDER, tmp_path / "none") == known_strategies(FOLDER, None) == KNOWN
+    own.write_text("mine: {brief: x, proposer: custom}")
+    with pytest.raises(ConfigError, match="strategy mine: agent_command"):
+        parse_config({**DEFAULTS, "strategies": ["mine"]}, SCHEMA, "c", tmp_path)
+
+
+def test_competitors_are_sessions_of_their_own_with_what_their_strategy_names() -> None:
+    config = configured(strategies=["aggressive"], evolve_rounds=4, evolve_runs=5, steering="auto")
+    own = config.competitor(config.strategies[0])
+    assert (own.session, own.steering, own.rounds) == ("default.aggressive", "explore", 20)
+    assert own.frozen["strategy"]["steps"] == "large"
+    assert config.frozen["strategy"] is None
+    alone = configured(strategy="aggressive", session="default.aggressive")
+    assert alone.frozen == own.frozen
+
+
+def test_agents_read_their_strategy_in_the_brief() -> None:
+    def said(strategy: object) -> str:
+        session = SimpleNamespace(config=SimpleNamespace(strategy=strategy))
+        return strategy_words(session)  # type: ignore[arg-type]
+
+    assert said(KNOWN["radical"]).startswith("Strategy: Try bold, unconventional changes: large")
+    assert said({"brief": "Go far. "}) == "Strategy: Go far"
+    assert said(None) == ""

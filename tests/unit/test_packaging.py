@@ -77,20 +77,3 @@ def test_what_runs_beside_a_training_needs_the_standard_library_alone(name: str)
     path = REPO / "workflow_scripts"
     code = f"import sys; sys.path.append({str(path)!r}); import ratchet.runs.{name}"
     subprocess.run([sys.executable, "-S", "-E", "-c", code], check=True)
-
-
-def test_what_is_cached_on_a_value_has_a_place() -> None:
-    """A struct has no dictionary for cached properties unless it asks for one."""
-    for path in (REPO / "workflow_scripts").rglob("*.py"):
-        for node in ast.walk(ast.parse(path.read_text())):
-            if not isinstance(node, ast.ClassDef) or not node.bases:
-                continue
-            struct = any(ast.unparse(base) in ("Frozen", "Struct") for base in node.bases)
-            cached = any(
-                "cached_property" in ast.unparse(d)
-                for part in node.body
-                if isinstance(part, ast.FunctionDef)
-                for d in part.decorator_list
-            )
-            asked = any(word.arg == "dict" for word in node.keywords)
-            assert not (struct and cached and not asked), f"{path.name}: {node.name}"

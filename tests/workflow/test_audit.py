@@ -14,6 +14,7 @@ import pytest
 
 from helpers import FAKE
 from helpers.boxes import DEFAULTS, Box, git, make_box
+from helpers.commands import Capsys
 from ratchet.cli import report, status, verify
 from ratchet.cli.audit import main
 
@@ -84,7 +85,7 @@ def start(box: Box, author: Author) -> subprocess.Popen[bytes]:
 
 
 def test_what_holds_is_counted_whatever_happens_in_between(
-    tmp_path: Path, author: Author, capfd: pytest.CaptureFixture[str]
+    tmp_path: Path, author: Author, capfd: Capsys
 ) -> None:
     def call(command: Callable[[list[str]], int], *given: str) -> tuple[int, str, str]:
         return command(list(given)), *capfd.readouterr()

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from helpers.boxes import Box, make_box
+from helpers.commands import Capsys, Patch
 from helpers.shared import copied, made_once
 from ratchet.base.io import read_record
 from ratchet.base.structs import replace
@@ -235,7 +236,7 @@ def test_the_whole_configuration_of_the_leader_can_be_passed_on_instead(copy: Bo
 
 
 def test_the_commands_of_the_released_tool_read_and_clean_up(
-    copy: Box, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    copy: Box, monkeypatch: Patch, capsys: Capsys
 ) -> None:
     monkeypatch.chdir(copy.path)
     monkeypatch.setenv("RATCHET_HARNESS", str(copy.harness))

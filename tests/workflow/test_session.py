@@ -9,7 +9,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-from helpers.agents import asked, calls, good, hire
 from helpers.boxes import DEFAULTS, REPO, Box, make_box
 from helpers.shared import copied
 
@@ -91,22 +90,6 @@ def test_a_target_ends_the_session_and_lifting_it_goes_on(finished: Box, box: Bo
     ours, theirs = box.state(), finished.state()
     assert set(theirs.pop("runs").split()) <= set(ours.pop("runs").split())
     assert ours == theirs
-
-
-def test_an_agent_that_always_fails_ends_the_session_until_a_new_leg(box: Box) -> None:
-    nothing = [["exit", 0]]
-    hire(box, *[nothing] * 4, good("RATE", 0.2), rounds=4, agent_failures=2, confirm_replicates=1)
-    said = box.play()
-    assert "no more experiments: 2 proposals in a row of the agent custom failed" in said
-    assert len(asked(box)) == 4
-    stop = box.json("report.json")["stop"]
-    assert (stop["reason"], stop["round"]) == ("agent_failures", 3)
-    assert box.rulings() == []
-    box.run(leg=2)
-    assert len(asked(box)) == 7
-    assert [(r["number"], r["verdict"]) for r in box.rulings()] == [(1, "STRONG_KEEP")]
-    last = [call["outcome"] for call in calls(box)][4:]
-    assert last == ["proposed", "no_proposal", "no_proposal"]
 
 
 def test_a_finished_session_goes_on_by_hand(copy: Box) -> None:

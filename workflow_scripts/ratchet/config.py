@@ -15,161 +15,7 @@ from ratchet.records.paths import session_name
 from ratchet.records.records import DECLARED, HAND
 
 # --------------------------------------------------------------------
-# Strategies: how a competitor proposes, as data in ``config/strategies.yaml``.
-
-
-STRATEGIES_FILE = "strategies.yaml"
-
-
-STRATEGIES_SCHEMA = "strategies.schema.yaml"
-
-
-LONGEST_SESSION = 64
-"""Characters of a session's name, which a competitor's contains."""
-
-
-class Strategy(Frozen):
-    """How one competitor proposes.
-
-    ``proposer``, ``agent_command`` and ``steering`` replace those of the
-    configuration.  ``order`` ``random`` ignores steering's ranking.  Categories in
-    ``first`` come before all others until each was tried ``first_tries`` times;
-    with ``only`` there are no others.  ``steps`` says which of a category's declared
-    edits come first: as ``declared``, the smallest or the largest change.  The
-    ``brief`` is for agents, and for people.
-    """
-
-    name: str
-    brief: str
-    proposer: str | None = None
-    agent_command: tuple[str, ...] | None = None
-    steering: str | None = None
-    order: str = "ranked"
-    first: tuple[str, ...] = ()
-    first_tries: int = 5
-    only: tuple[str, ...] = ()
-    steps: str = "declared"
-
-    @classmethod
-    def of(cls, values: Mapping[str, Any]) -> Strategy:
-        """The strategy that a configuration holds as a mapping."""
-        return from_json_values(cls, to_json_values(values), "strategy")
-
-
-def read_strategies(path: Path, schema_path: Path) -> dict[str, dict[str, Any]]:
-    """All strategies of a file, by name and complete.
-
-    Raises :class:`ConfigError` with one line per mistake.
-    """
-    from ratchet.base.schema import (  # YAML is slow to import; the scripts get JSON
-        check_schema,
-        load_yaml,
-    )
-
-    values = load_yaml(path)
-    check_schema(values, load_yaml(schema_path), str(path))
-    for name in values:
-        if re.fullmatch(r"\d+", str(name)):
-            raise ConfigError(f"{path}: {name}: expected a name with a letter in it")
-    return {str(n): to_json_values(Strategy.of({"name": str(n), **v})) for n, v in values.items()}
-
-
-def known_strategies(shipped: Path, own: Path | None) -> dict[str, dict[str, Any]]:
-    """The strategies of the folder ``shipped``, and those that a user has in ``own``."""
-    schema_path = shipped / STRATEGIES_SCHEMA
-    found = read_strategies(shipped / STRATEGIES_FILE, schema_path)
-    if own is not None and (own / STRATEGIES_FILE).is_file() and own.resolve() != shipped.resolve():
-        found |= read_strategies(own / STRATEGIES_FILE, schema_path)
-    return found
-
-
-def choose_strategies(
-    names: Sequence[str], known: Mapping[str, dict[str, Any]], session: str, where: str
-) -> list[dict[str, Any]]:
-    """The strategies of these names; each takes part once.
-
-    Raises :class:`ConfigError` for a name that nobody defined, that stands twice, or
-    that makes the name of the competitor's session too long.
-    """
-    found = []
-    for name in names:
-        if name not in known:
-            close = difflib.get_close_matches(name, known, n=1)
-            hint = f"did you mean {close[0]!r}?" if close else f"known are {', '.join(known)}"
-            raise ConfigError(
-                f"{where}: expected a strategy of config/{STRATEGIES_FILE}, found {name!r:.60}; "
-                f"{hint}"
-            )
-        if names.count(name) > 1:
-            raise ConfigError(
-                f"{where}: strategies: {name} stands there twice; equal competitors would only "
-                f"do the same (give a copy another name in config/{STRATEGIES_FILE})"
-            )
-        if len(session) + 1 + len(name) > LONGEST_SESSION:
-            raise ConfigError(
-                f"{where}: the session of a competitor would be called {session}.{name}; expected "
-                f"at most {LONGEST_SESSION} characters, choose a shorter `session`"
-            )
-        found.append(known[name])
-    return found
-
-
-# --------------------------------------------------------------------
-# The configuration of a session, checked once when Snakemake loads it.
-
-
-# What a running session's results rest on.  Changing one of these needs a new
-# session; everything else may change at any time.
-FROZEN_KEYS = (
-    "task",
-    "preset",
-    "seed",
-    "candidates",
-    "baseline_replicates",
-    "budget_seconds",
-    "budget_steps",
-    "timeout_seconds",
-    "steering",
-    "strategy",
-)
-
-
-# What decides when to stop; a change lets a stopped session go on.
-LIMIT_KEYS = (
-    "target",
-    "deadline_hours",
-    "leg",
-    "max_runs",
-    "proposer",
-    "agent_command",
-    "agent_minutes",
-    "agent_tokens",
-    "agent_dollars",
-    "agent_failures",
-)
-
-
-# What a verdict depends on; a change judges all rounds again.
-JUDGE_KEYS = (
-    "mode",
-    "max_replicates",
-    "line_price",
-    "memory_price",
-    "remeasure_every",
-    "memory_ceiling_mb",
-    "memory_ceiling",
-)
-
-
-IN_FILE = "in_file"
-
-
-GUARANTEED = "guaranteed"
-
-
-# Mode `guaranteed` tests candidates by fresh runs of them and of the incumbent: one of
-# the incumbent in a round with a test, and so many more after a keep.
-INCUMBENT_RUNS_AFTER_KEEP = 3
+# Types of values: what both files are checked against.
 
 
 def one_of(*values: str) -> Meta:
@@ -178,14 +24,34 @@ def one_of(*values: str) -> Meta:
 
 def in_file(part: Mapping[str, Any]) -> Meta:
     """What stands in the file for a value that a session holds as something else."""
-    return Meta(extra_json_schema={IN_FILE: part})
+    return Meta(extra_json_schema={"in_file": part})
 
 
 def named(pattern: str, description: str) -> Meta:
     return Meta(pattern=pattern, description=description)
 
 
-# JSON schema of a task in somebody's repository, and of the path of a task.
+AGENTS = {
+    "claude": True,
+    "codex": False,
+    "gemini": False,
+    "aider": True,
+    "opencode": True,
+    "custom": True,
+}
+"""Coding agents that can propose, and whether each reports what a call costs."""
+
+Replicates = Annotated[int, Meta(ge=1, le=100)]
+Whole = Annotated[int, Meta(ge=0)]
+Count = Annotated[int, Meta(ge=1)]
+Amount = Annotated[float, Meta(gt=0)]
+Price = Annotated[float, Meta(ge=0)]
+Word = Annotated[str, Meta(min_length=1)]
+Command = Annotated[Sequence[Word], Meta(min_length=1)]
+Proposer = Annotated[str, one_of(DECLARED, HAND, *AGENTS)]
+Steering = Annotated[str, one_of("auto", "explore", "exploit")]
+
+# A task is the path of its folder, or in somebody's repository.
 TASK = {
     "type": ["string", "object"],
     "pattern": r"\S",
@@ -211,79 +77,159 @@ TASK = {
     },
 }
 
+# --------------------------------------------------------------------
+# Strategies: how a competitor proposes, as data in ``config/strategies.yaml``.
+
+STRATEGIES_FILE = "strategies.yaml"
+STRATEGY_NAME = r"^[A-Za-z0-9][A-Za-z0-9_-]{0,30}$"
+
+LONGEST_SESSION = 64
+"""Characters of a session's name, which a competitor's contains."""
+
+
+class Strategy(Frozen):
+    """How one competitor proposes.
+
+    ``proposer``, ``agent_command`` and ``steering`` replace those of the
+    configuration.  ``order`` ``random`` ignores steering's ranking.  Categories in
+    ``first`` come before all others until each was tried ``first_tries`` times;
+    with ``only`` there are no others.  ``steps`` says which of a category's declared
+    edits come first: as ``declared``, the smallest or the largest change.  The
+    ``brief`` is for agents, and for people.
+    """
+
+    name: str
+    brief: Annotated[str, named(r"\S", "what the strategy is about")]
+    proposer: Proposer | None = None
+    agent_command: Command | None = None
+    steering: Steering | None = None
+    order: Annotated[str, one_of("ranked", "random")] = "ranked"
+    first: tuple[Word, ...] = ()
+    first_tries: Count = 5
+    only: tuple[Word, ...] = ()
+    steps: Annotated[str, one_of("declared", "small", "large")] = "declared"
+
+    @classmethod
+    def of(cls, values: Mapping[str, Any]) -> Strategy:
+        """The strategy that a configuration holds as a mapping."""
+        return from_json_values(cls, to_json_values(values), "strategy")
+
+
+def strategies_schema() -> dict[str, Any]:
+    """The JSON schema of a file of strategies by name."""
+    from ratchet.base.schema import schema_of
+
+    one = schema_of(Strategy, f"config/{STRATEGIES_FILE}", without=("name",))
+    about = {key: one.pop(key) for key in ("$schema", "title")}
+    names = {"type": "object", "propertyNames": {"pattern": STRATEGY_NAME}}
+    return {**about, **names, "additionalProperties": one}
+
+
+def read_strategies(path: Path) -> dict[str, dict[str, Any]]:
+    """All strategies of a file, by name and complete.
+
+    Raises :class:`ConfigError` with one line per mistake.
+    """
+    from ratchet.base.schema import check_schema, load_yaml  # YAML is slow to import
+
+    values = load_yaml(path)
+    check_schema(values, strategies_schema(), str(path))
+    for name in values:
+        if re.fullmatch(r"\d+", str(name)):
+            raise ConfigError(f"{path}: {name}: expected a name with a letter in it")
+    return {str(n): to_json_values(Strategy.of({"name": str(n), **v})) for n, v in values.items()}
+
+
+def known_strategies(shipped: Path, own: Path | None) -> dict[str, dict[str, Any]]:
+    """The strategies of the folder ``shipped``, and those that a user has in ``own``."""
+    known = read_strategies(shipped / STRATEGIES_FILE)
+    if own is not None and (own / STRATEGIES_FILE).is_file() and own.resolve() != shipped.resolve():
+        known |= read_strategies(own / STRATEGIES_FILE)
+    return known
+
+
+def choose_strategies(
+    names: Sequence[str], known: Mapping[str, dict[str, Any]], session: str, where: str
+) -> list[dict[str, Any]]:
+    """The strategies of these names; each takes part once.
+
+    Raises :class:`ConfigError` for a name that nobody defined, that stands twice, or
+    that makes the name of the competitor's session too long.
+    """
+    chosen = []
+    for name in names:
+        if name not in known:
+            close = difflib.get_close_matches(name, known, n=1)
+            hint = f"did you mean {close[0]!r}?" if close else f"known are {', '.join(known)}"
+            raise ConfigError(
+                f"{where}: expected a strategy of config/{STRATEGIES_FILE}, found {name!r:.60}; "
+                f"{hint}"
+            )
+        if names.count(name) > 1:
+            raise ConfigError(
+                f"{where}: strategies: {name} stands there twice; equal competitors would only "
+                f"do the same (give a copy another name in config/{STRATEGIES_FILE})"
+            )
+        if len(session) + 1 + len(name) > LONGEST_SESSION:
+            raise ConfigError(
+                f"{where}: the session of a competitor would be called {session}.{name}; expected "
+                f"at most {LONGEST_SESSION} characters, choose a shorter `session`"
+            )
+        chosen.append(known[name])
+    return chosen
+
+
+# --------------------------------------------------------------------
+# The configuration of a session, checked once when Snakemake loads it.
+
+FROZEN_KEYS = (
+    "task", "preset", "seed", "candidates", "baseline_replicates", "budget_seconds",
+    "budget_steps", "timeout_seconds", "steering", "strategy",
+)  # fmt: skip
+"""What a running session's results rest on.  Changing one of these needs a new
+session; everything else may change at any time."""
+
+LIMIT_KEYS = (
+    "target", "deadline_hours", "leg", "max_runs", "proposer", "agent_command", "agent_minutes",
+    "agent_tokens", "agent_dollars", "agent_failures",
+)  # fmt: skip
+"""What decides when to stop; a change lets a stopped session go on."""
+
+JUDGE_KEYS = (
+    "mode", "max_replicates", "line_price", "memory_price", "remeasure_every", "memory_ceiling_mb",
+    "memory_ceiling",
+)  # fmt: skip
+"""What a verdict depends on; a change judges all rounds again."""
+
+GUARANTEED = "guaranteed"
+SESSION = r"^(?!.*\.\.)(?!.*\.lock$)[A-Za-z0-9]([A-Za-z0-9._-]{0,62}[A-Za-z0-9_-])?$"
+PRESET = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
 
 # In the file strategies are names; a session holds them whole.
-NAME = {"type": "string", "minLength": 1}
+Competitor = Annotated[Mapping[str, Any], in_file({"type": "string", "minLength": 1})]
+Followed = Annotated[
+    Mapping[str, Any] | None, in_file({"type": ["string", "null"], "minLength": 1})
+]
 
-
-STRATEGY = {"type": ["string", "null"], "minLength": 1}
-
-
-SESSION = r"^(?!.*\.\.)(?!.*\.lock$)[A-Za-z0-9]([A-Za-z0-9._-]{0,62}[A-Za-z0-9_-])?$"
-
-
-AGENTS = {
-    "claude": True,
-    "codex": False,
-    "gemini": False,
-    "aider": True,
-    "opencode": True,
-    "custom": True,
-}
-"""Coding agents that can propose, and whether each reports what a call costs."""
-
-
-PROPOSERS = (DECLARED, HAND, *AGENTS)
-
-
-Replicates = Annotated[int, Meta(ge=1, le=100)]
-
-
-Whole = Annotated[int, Meta(ge=0)]
-
-
-Count = Annotated[int, Meta(ge=1)]
-
-
-Amount = Annotated[float, Meta(gt=0)]
-
-
-Price = Annotated[float, Meta(ge=0)]
-
-
-Word = Annotated[str, Meta(min_length=1)]
-
-
-Command = Annotated[Sequence[Word], Meta(min_length=1)]
-
-
-Strategist = Annotated[Mapping[str, Any], in_file(NAME)]
+INCUMBENT_RUNS_AFTER_KEEP = 3
+"""Mode `guaranteed` tests candidates by fresh runs of them and of the incumbent: one of
+the incumbent in a round with a test, and so many more after a keep."""
 
 
 class Config(Frozen):
     """One field per key of ``config/config.yaml``; see ``config/README.md``.
 
-    The types are what ``config/schema.yaml`` is made from: ``python -m ratchet.base.schema``.
+    The types are what ``config/schema.yaml`` is made from: ``python -m ratchet.config``.
     """
 
     session: Annotated[
         str,
         named(
-            SESSION,
-            'a name of letters, digits and . _ - (at most 64, no "..", no dot at the end)',
+            SESSION, 'a name of letters, digits and . _ - (at most 64, no "..", no dot at the end)'
         ),
     ]
     task: Annotated[str | Mapping[str, str], in_file(TASK)]
-    preset: (
-        Annotated[
-            str,
-            named(
-                "^[A-Za-z0-9][A-Za-z0-9._-]*$",
-                "auto, null or the name of a preset of the task",
-            ),
-        ]
-        | None
-    )
+    preset: Annotated[str, named(PRESET, "auto, null or the name of a preset of the task")] | None
     python: Annotated[str, named(r"\S", "the folder of an environment or an interpreter")] | None
     rounds: Annotated[int, Meta(ge=1, le=9999)]
     candidates: Annotated[int, Meta(ge=1, le=64)]
@@ -299,11 +245,11 @@ class Config(Frozen):
     remeasure_every: Whole
     memory_ceiling_mb: Amount | None
     memory_ceiling: Annotated[str, one_of("soft", "hard")]
-    steering: Annotated[str, one_of("auto", "explore", "exploit")]
+    steering: Steering
     seed: Whole
     isolation: Annotated[str, one_of("auto", "none", "landlock", "container", "bubblewrap")]
     target: float | None
-    proposer: Annotated[str, one_of(*PROPOSERS)]
+    proposer: Proposer
     agent_command: Command | None
     agent_minutes: Amount
     agent_tokens: Count | None
@@ -314,8 +260,8 @@ class Config(Frozen):
     deadline_hours: Amount
     leg: Count
     max_runs: Count | None
-    strategy: Annotated[Mapping[str, Any] | None, in_file(STRATEGY)]
-    strategies: Annotated[Sequence[Strategist], Meta(min_length=1, max_length=64)]
+    strategy: Followed
+    strategies: Annotated[Sequence[Competitor], Meta(min_length=1, max_length=64)]
     evolve_rounds: Annotated[int, Meta(ge=1, le=999)]
     evolve_runs: Annotated[int, Meta(ge=1, le=999)]
     pollination: Annotated[str, one_of("patches", "best", "none")]
@@ -326,7 +272,7 @@ class Config(Frozen):
         return {key: getattr(self, key) for key in FROZEN_KEYS}
 
     def settled(self, mode: str) -> Config:
-        """The same with what ``auto`` was decided to be when the session started."""
+        """This config with what ``auto`` was decided to be when the session started."""
         return replace(self, mode=mode) if self.mode == "auto" else self
 
     @property
@@ -344,7 +290,7 @@ class Config(Frozen):
         return self.proposer not in (DECLARED, HAND)
 
     def following(self, strategy: Mapping[str, Any]) -> Config:
-        """The same for whoever follows a strategy: what that names comes first."""
+        """This config with a strategy's overrides applied."""
         named = {k: strategy[k] for k in ("steering", "proposer") if strategy[k] is not None}
         if named.get("proposer"):
             named["agent_command"] = strategy["agent_command"]
@@ -380,7 +326,7 @@ class Config(Frozen):
         return 1 + self.retests + self.incumbent_runs + (self.remeasure_every > 0)
 
     @property
-    def judges_runs(self) -> int:
+    def further_runs(self) -> int:
         """Most runs of one round beyond its candidates' first."""
         retests = self.candidates * self.retests
         return retests + self.incumbent_runs + (self.remeasure_every > 0)
@@ -388,7 +334,7 @@ class Config(Frozen):
     @property
     def reserved_runs(self) -> int:
         """Runs that a round may need at most beyond its candidates' first."""
-        return self.judges_runs + 2 * self.confirm_replicates
+        return self.further_runs + 2 * self.confirm_replicates
 
 
 def read_config(path: Path) -> dict[str, Any]:
@@ -411,17 +357,10 @@ def parse_config(
     """
     from ratchet.base.schema import check_schema, load_yaml
 
-    rules = load_yaml(schema_path)
-    check_schema(dict(values), rules, where)
+    check_schema(dict(values), load_yaml(schema_path), where)
     known = known_strategies(schema_path.parent, folder)
     taking_part = choose_strategies(values["strategies"], known, values["session"], where)
-    config = Config(
-        **{
-            **{name: values[name] for name in Config.__struct_fields__},
-            "strategy": None,
-            "strategies": taking_part,
-        }
-    )
+    config = Config(**{**values, "strategy": None, "strategies": taking_part})
     if values["strategy"] is not None:
         config = config.following(choose_strategies([values["strategy"]], known, "", where)[0])
     _check_together(config, where)

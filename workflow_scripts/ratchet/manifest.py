@@ -66,8 +66,8 @@ def build_manifest(
 
 def package_versions() -> dict[str, str]:
     """Versions of Python, of the packages that matter, and of the image around them."""
-    found = {name: importlib.metadata.version(name) for name in REPORTED_PACKAGES}
-    return {"python": platform.python_version(), **found, **own_facts()}
+    packages = {name: importlib.metadata.version(name) for name in REPORTED_PACKAGES}
+    return {"python": platform.python_version(), **packages, **own_facts()}
 
 
 def harness_digest(package: Path) -> str:
@@ -108,9 +108,9 @@ def _changed_files(manifest: Manifest, task: Task) -> Iterable[str]:
         **{task.folder / entry.path: entry for entry in manifest.fixed},
     }
     for path, entry in frozen.items():
-        found = digest_bytes(path.read_bytes()) if path.is_file() else "no such file"
-        if found != entry.sha256:
-            yield f"{path}: expected sha256 {entry.sha256}, found {found}"
+        actual = digest_bytes(path.read_bytes()) if path.is_file() else "no such file"
+        if actual != entry.sha256:
+            yield f"{path}: expected sha256 {entry.sha256}, found {actual}"
 
 
 def _changed_settings(frozen: Mapping[str, Any], now: Mapping[str, Any]) -> Iterable[str]:

@@ -1,10 +1,13 @@
-"""A session read from its records: manifest, task, budget, prices, state of each round."""
+"""A session read from its records: manifest, task, budget, prices, state of each round.
+
+Reading needs nothing that executes; runs are made by :class:`ratchet.runs.executor.Executor`.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict
 
 from ratchet.base.io import read_json, read_record
 from ratchet.base.structs import Frozen, replace
@@ -17,7 +20,6 @@ from ratchet.records.records import (
     DECLARED,
     Manifest,
     Proposals,
-    RoundVerdict,
     RunSummary,
     SessionState,
 )
@@ -30,14 +32,8 @@ if TYPE_CHECKING:
     from ratchet.judge.tradeoffs import Prices
 
 
-# --------------------------------------------------------------------
-# One session as its records tell it: task, manifest, settings, rounds, history.
-#
-# Reading needs nothing that executes; runs are made by :class:`ratchet.runs.executor.Executor`.
-
-
 class Session(Frozen):
-    """A session whose inputs are frozen: its manifest, task and edge services."""
+    """A prepared session: its frozen inputs, its records, and where it keeps them."""
 
     config: Config
     paths: SessionPaths
@@ -74,7 +70,7 @@ class Session(Frozen):
     @property
     def judge_settings(self) -> dict[str, Any]:
         """What verdicts depend on, for the report; prices as they are in force."""
-        from ratchet.judge.settings import Settings  # slow to import; two stages need it
+        from ratchet.judge.settings import Settings  # slow to import; two steps need it
 
         judge = read_json(self.paths.round(0).judge)
         prices = self.prices(float(judge["settings"]["effect_scale"]))
@@ -132,13 +128,6 @@ class Session(Frozen):
     def proposals(self, round_number: int) -> Proposals:
         return read_record(Proposals, self.paths.round(round_number).proposals)
 
-    def verdict(self, round_number: int) -> RoundVerdict:
-        return read_record(RoundVerdict, self.paths.round(round_number).verdict)
-
-    def history(self, before: int) -> list[tuple[Proposals, RoundVerdict]]:
-        """Proposals and verdicts of all rounds before one, in order."""
-        return [(self.proposals(r), self.verdict(r)) for r in range(1, before)]
-
     def texts(self, sources: Mapping[str, str]) -> dict[str, str]:
         """Mutable files as text, by name; bytes that are no UTF-8 are kept apart."""
         return {
@@ -164,36 +153,42 @@ class Session(Frozen):
         return bool(self.task.evaluator and self.manifest.locked)
 
     @property
-    def budget(self) -> dict[str, float | int | None]:
-        """What each run may spend, configuration before preset and task."""
-        frozen = self.manifest.frozen
-        steps, seconds = frozen["budget_steps"], frozen["budget_seconds"]
-        if steps is None and seconds is None:
-            steps, seconds = self.task.budget_steps, self.task.budget_seconds
-        timeout = frozen["timeout_seconds"]
-        if timeout is None:
-            timeout = self.task.timeout_seconds
-        return {"seconds": seconds, "steps": steps, "timeout_seconds": timeout}
+    def budget(self) -> Budget:
+        """What each run may spend."""
+        return run_budget(self.manifest.frozen, self.task)
 
     def log_path(self, key: str) -> Path:
         return self.store.run_file(key, LOG)
 
 
-# --------------------------------------------------------------------
-# What runs needed beside their metric: memory for a ceiling, numbers for constraints.
+class Budget(TypedDict):
+    """What a run may spend: ``seconds`` of training or ``steps``, and time in all."""
+
+    seconds: float | None
+    steps: int | None
+    timeout_seconds: float
+
+
+def run_budget(frozen: Mapping[str, Any], task: Task) -> Budget:
+    """The budget of a run: the configuration's frozen keys before the task with its preset."""
+    steps, seconds = frozen["budget_steps"], frozen["budget_seconds"]
+    if steps is None and seconds is None:
+        steps, seconds = task.budget_steps, task.budget_seconds
+    timeout = frozen["timeout_seconds"]
+    return {
+        "seconds": seconds,
+        "steps": steps,
+        "timeout_seconds": task.timeout_seconds if timeout is None else timeout,
+    }
 
 
 def memory_ceiling(session: Session) -> Ceiling:
-    """The ceiling in force."""
+    """The ceiling of memory in force."""
     config = session.config
     return Ceiling(config.memory_ceiling_mb, config.memory_ceiling == HARD)
 
 
-# --------------------------------------------------------------------
-# Start the clock of a session's limits.
-
-
 def session_target(config: Config, manifest: Manifest) -> float | None:
     """The value that ends the session: the configuration's, or else the task's own."""
-    found = manifest.values.get("target") if config.target is None else config.target
-    return None if found is None else float(found)
+    target = manifest.values.get("target") if config.target is None else config.target
+    return None if target is None else float(target)

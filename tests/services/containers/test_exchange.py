@@ -21,6 +21,7 @@ from pathlib import Path
 import pytest
 
 import ratchet
+from helpers.commands import Patch
 from helpers.run_plans import plan, store
 from ratchet.base.errors import ConfigError, StoreError
 from ratchet.records.records import Outcome
@@ -45,7 +46,7 @@ def copied_package(folder: Path) -> Path:
 
 
 @pytest.fixture
-def exchange(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def exchange(monkeypatch: Patch) -> Iterator[Path]:
     """A shared folder, with a server of the other user that waits there."""
     # Other users may not look into pytest's own folders.
     folder = Path(tempfile.mkdtemp()).resolve()
@@ -181,9 +182,7 @@ print("val: 1")
     assert "changed the limits" in record.reason
 
 
-def test_the_server_is_gone(
-    exchange: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_server_is_gone(exchange: Path, tmp_path: Path, monkeypatch: Patch) -> None:
     source = "import os\nos.kill(os.getppid(), 9)\nimport time\ntime.sleep(60)"
     began = time.monotonic()
     with pytest.raises(ConfigError, match="no container answered"):

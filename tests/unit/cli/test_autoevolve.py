@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import argparse
 import shutil
 from pathlib import Path
 
 import pytest
 
 from helpers import FAKE, REPO
+from helpers.commands import Capsys, Patch
 from ratchet.base.text import one_line
-from ratchet.cli.autoevolve import COMMANDS, RELEASED, main
-from ratchet.cli.sessions import setting
+from ratchet.cli.autoevolve import RELEASED, first_strategies, main
 
 
 @pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def folder(tmp_path: Path, monkeypatch: Patch) -> Path:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("RATCHET_HARNESS", str(REPO))
     shutil.copytree(FAKE, tmp_path / "tasks" / "fake")
@@ -23,6 +24,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 REFUSED = [
     (["evlve"], 64, "expected a command (init, status"),
+    (["statsu"], 64, "found 'statsu'; did you mean 'status'? see autoevolve --help"),
     (["--rounds", "x"], 64, "invalid int value"),
     (["--strategies", "agressive"], 64, "did you mean 'aggressive'?"),
     (["--rounds", "0"], 64, "evolve_rounds: expected at least 1, found 0"),
@@ -42,7 +44,7 @@ REFUSED = [
 
 @pytest.mark.parametrize(("words", "code", "said"), REFUSED, ids=[" ".join(r[0]) for r in REFUSED])
 def test_refusals_are_one_line_and_write_nothing(
-    folder: Path, capsys: pytest.CaptureFixture[str], words: list[str], code: int, said: str
+    folder: Path, capsys: Capsys, words: list[str], code: int, said: str
 ) -> None:
     assert main(words) == code
     found = capsys.readouterr()
@@ -52,20 +54,8 @@ def test_refusals_are_one_line_and_write_nothing(
     assert not (folder / "results").exists()
 
 
-def test_help_and_version_name_the_commands(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["--help"]) == 0
-    shown = capsys.readouterr().out
-    assert [name for name in COMMANDS if f"{name}:" not in shown] == []
-    assert main(["--version"]) == 0
-    assert capsys.readouterr().out.startswith("autoevolve ")
-
-
-def test_agents_get_the_released_strategies_first() -> None:
-    assert RELEASED[0] == "architecture-first"
-    assert len(set(RELEASED)) == 6
-
-
-def test_values_reach_snakemake_as_they_are() -> None:
-    values = {"a": "word", "b": "two words ü", "c": None, "d": ["x", "y"], "e": 1.5}
-    shown = {key: setting(value) for key, value in values.items()}
-    assert shown == {"a": "word", "b": '"two words ü"', "c": "null", "d": '["x", "y"]', "e": "1.5"}
+def test_agents_get_the_released_strategies_first(folder: Path) -> None:
+    options = argparse.Namespace(root=folder, agents=7)
+    first = first_strategies(options)
+    assert first[:6] == list(RELEASED)
+    assert len(set(first)) == 7

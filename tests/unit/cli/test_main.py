@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import subprocess
 import sys
 from pathlib import Path
@@ -10,25 +9,36 @@ from pathlib import Path
 import pytest
 
 from helpers import REPO
+from helpers.commands import Capsys, Patch
 from ratchet import __version__
-from ratchet.base import io
 from ratchet.base.errors import DataError
-from ratchet.base.io import read_file
-from ratchet.cli.main import COMMANDS, MODULES, OutputError, main, run_command
+from ratchet.cli import autoevolve, autojudge, autosteer
+from ratchet.cli.main import COMMANDS, OutputError, main, run_command
 
 PACKAGES = REPO / "workflow_scripts"
 
 
-def test_version_and_help(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["--version"]) == 0
-    assert capsys.readouterr().out == f"ratchet {__version__}\n"
-    assert main(["--help"]) == 0
+CALLS = {
+    "ratchet": main,
+    "autojudge": autojudge.main,
+    "autosteer": autosteer.main,
+    "autoevolve": autoevolve.main,
+}
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_version_and_help(capsys: Capsys, name: str) -> None:
+    assert CALLS[name](["--version"]) == 0
+    out = capsys.readouterr().out
+    assert out.replace(" (ratchet)", "") == f"{name} {__version__}\n"
+    assert CALLS[name](["--help"]) == 0
     shown = capsys.readouterr().out
-    assert all(name in shown for name in COMMANDS)
+    commands = {"ratchet": COMMANDS, "autoevolve": autoevolve.COMMANDS}.get(name, {})
+    assert [each for each in commands if f"  {each}  " not in shown] == []
 
 
 @pytest.mark.parametrize("argv", [[], ["bogus"], ["--bogus"], ["bogus", "--help-me"], ["\x1b[2J"]])
-def test_unknown_commands_are_64(capsys: pytest.CaptureFixture[str], argv: list[str]) -> None:
+def test_unknown_commands_are_64(capsys: Capsys, argv: list[str]) -> None:
     assert main(argv) == 64
     out, err = capsys.readouterr()
     assert out == ""
@@ -38,18 +48,35 @@ def test_unknown_commands_are_64(capsys: pytest.CaptureFixture[str], argv: list[
     assert "\x1b" not in err
 
 
-@pytest.mark.parametrize("name", COMMANDS)
-def test_every_command_is_there(capsys: pytest.CaptureFixture[str], name: str) -> None:
-    assert callable(importlib.import_module(f"ratchet.cli.{MODULES.get(name, name)}").main)
-    assert main([name, "--help"]) == 0
-    assert f"usage: ratchet {name}" in capsys.readouterr().out
-    assert main([name, "--bogus"]) == 64
-    assert capsys.readouterr().err.startswith(f"ratchet {name}: ")
+WORDS = [
+    *(f"ratchet {name}" for name in COMMANDS),
+    *(f"ratchet program {name}" for name in ("new", "check", "update")),
+    *("autojudge", "autosteer", "autoevolve"),
+    *(f"autoevolve {name}" for name in autoevolve.COMMANDS),
+]
 
 
-def test_arguments_reach_the_command(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.parametrize("words", WORDS)
+def test_help_has_80_columns(capsys: Capsys, monkeypatch: Patch, words: str) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    first, *rest = words.split()
+    assert CALLS[first]([*rest, "--help"]) == 0
+    shown = capsys.readouterr().out
+    assert shown.startswith(f"usage: {words} ")
+    assert [line for line in shown.splitlines() if len(line) > 80] == []
+    alone = len(rest) == (first == "ratchet")
+    assert ("xit codes: 0" in shown) is alone
+    assert CALLS[first]([*rest, "--bogus"]) == 64
+    prefix = " ".join([first, *rest[:1]]) if first == "ratchet" else first
+    assert capsys.readouterr().err.startswith(f"{prefix}: ")
+
+
+def test_a_slip_of_the_finger_is_understood(capsys: Capsys) -> None:
+    assert main(["stauts"]) == 64
+    assert "did you mean 'status'?" in capsys.readouterr().err
+
+
+def test_arguments_reach_the_command(capsys: Capsys, monkeypatch: Patch) -> None:
     argv = ["power", "--noise-sd", "1", "--experiments", "2", "--sessions", "2"]
     assert main(argv) == 0
     assert capsys.readouterr().out.startswith("noise floor: ±1\n")
@@ -57,10 +84,21 @@ def test_arguments_reach_the_command(
     assert main() == 65
 
 
-def test_no_command_is_loaded_before_it_is_called() -> None:
+@pytest.mark.parametrize(
+    ("module", "argv", "absent"),
+    [
+        ("main", ["--version"], "numpy scipy yaml vl_convert"),
+        ("autojudge", ["--all", "--row", "1"], "numpy scipy pandas yaml"),
+        ("autosteer", ["-q", "--results", "LOG"], "scipy git yaml pandas"),
+    ],
+)
+def test_nothing_is_loaded_before_it_is_needed(
+    log: Path, module: str, argv: list[str], absent: str
+) -> None:
+    words = [str(log) if word == "LOG" else word for word in argv]
     code = (
-        "import sys; from ratchet.cli.main import main; main(['--version']); "
-        "sys.exit(bool({'numpy', 'scipy', 'yaml', 'vl_convert'} & set(sys.modules)))"
+        f"import sys; from ratchet.cli.{module} import main; main({words!r}); "
+        f"sys.exit(bool(set({absent!r}.split()) & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code], env={"PYTHONPATH": str(PACKAGES)})
     assert done.returncode == 0
@@ -80,9 +118,7 @@ def test_no_command_is_loaded_before_it_is_called() -> None:
         (ZeroDivisionError("x"), 70, "name: internal error, ZeroDivisionError: x; tell us\n"),
     ],
 )
-def test_failures(
-    capsys: pytest.CaptureFixture[str], error: BaseException, code: int, said: str
-) -> None:
+def test_failures(capsys: Capsys, error: BaseException, code: int, said: str) -> None:
     def act(_: object) -> int:
         raise error
 
@@ -104,13 +140,3 @@ def test_a_closed_pipe_is_74() -> None:
     assert child.wait() == 74
     assert b"Traceback" not in child.stderr.read()
     child.stderr.close()
-
-
-def test_too_large_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(io, "MAX_BYTES", 3)
-    path = tmp_path / "log"
-    path.write_bytes(b"abc")
-    assert read_file(path) == b"abc"
-    path.write_bytes(b"abcd")
-    with pytest.raises(DataError, match="at most 3 bytes, found 4"):
-        read_file(path)

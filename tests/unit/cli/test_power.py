@@ -10,6 +10,7 @@ import pytest
 
 from helpers.autojudge_logs import call as autojudge
 from helpers.autojudge_logs import fields
+from helpers.commands import Capsys, Patch
 from ratchet.base.io import write_json
 from ratchet.cli.power import CURVES, curves, main
 from ratchet.records.paths import SessionPaths
@@ -23,12 +24,12 @@ def call(*options: object) -> int:
     return main([str(option) for option in (*options, *SHORT)])
 
 
-def facts(capsys: pytest.CaptureFixture[str], *options: object) -> Any:
+def facts(capsys: Capsys, *options: object) -> Any:
     assert call(*options, "--json") == 0
     return json.loads(capsys.readouterr().out)
 
 
-def test_a_stated_noise_floor(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_stated_noise_floor(capsys: Capsys) -> None:
     found = facts(capsys, "--noise-sd", 0.0004, "--value", -0.5)
     assert found["noise"]["sd"] == 0.0004
     assert found["warnings"] == []
@@ -42,18 +43,15 @@ def test_a_stated_noise_floor(capsys: pytest.CaptureFixture[str]) -> None:
     assert len(found["false_keeps"]) == 11
 
 
-def test_replicates_know_little(capsys: pytest.CaptureFixture[str]) -> None:
+def test_replicates_know_little(capsys: Capsys) -> None:
     assert call("--replicates", 0.9979, 0.9981, 0.9975) == 0
     out, err = capsys.readouterr()
     assert out.startswith("noise floor: ±0.000306 (95 % interval 0.000159 to 0.00192)\n")
     assert "known only within a factor of 0.52 to 6.3" in err
-
-
-def test_negative_replicates(capsys: pytest.CaptureFixture[str]) -> None:
     assert facts(capsys, "--replicates", -3.0, -3.5)["noise"]["value"] == -3.25
 
 
-def test_the_noise_floor_of_a_log(log: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_noise_floor_of_a_log(log: Path, capsys: Capsys) -> None:
     assert autojudge("--results", log, "--all", "--json") == 0
     judged = fields(capsys)
     found = facts(capsys, "--results", log)["noise"]
@@ -62,9 +60,7 @@ def test_the_noise_floor_of_a_log(log: Path, capsys: pytest.CaptureFixture[str])
     assert found["value"] == judged["incumbent"]
 
 
-def test_the_noise_floor_of_a_session(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_noise_floor_of_a_session(tmp_path: Path, monkeypatch: Patch, capsys: Capsys) -> None:
     monkeypatch.chdir(tmp_path)
     assert call("--session", "night") == 66
     assert "snakemake --cores 1 --config session=night" in capsys.readouterr().err
@@ -81,7 +77,7 @@ def test_the_noise_floor_of_a_session(
     assert call("--session", "night") == 65
 
 
-def test_effects_in_any_unit(capsys: pytest.CaptureFixture[str]) -> None:
+def test_effects_in_any_unit(capsys: Capsys) -> None:
     options = [item for text in ("2sd", "0.002", "0.1%") for item in ("--effect", text)]
     found = facts(capsys, "--noise-sd", 0.001, "--value", 4, *options)["seeds_needed"]
     assert [row["sds"] for row in found] == pytest.approx([2, 2, 4])
@@ -90,12 +86,12 @@ def test_effects_in_any_unit(capsys: pytest.CaptureFixture[str]) -> None:
     assert [row["known"] for row in found] == [4, 4, 1]
 
 
-def test_the_text_fits_a_terminal(log: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_text_fits_a_terminal(log: Path, capsys: Capsys) -> None:
     long = log.rename(log.with_name("x" * 200 + ".tsv"))
     for source in (["--results", long], ["--noise-sd", 1.23456e-7, "--value", 123456.789]):
         assert call(*source, "--effect", "1e-12") == 0
         lines = capsys.readouterr().out.splitlines()
-        assert max(map(len, lines)) <= 100
+        assert max(map(len, lines)) <= 80
         assert lines == [line.rstrip() for line in lines]
         assert any(line.split()[:2] == ["20", "0.79"] for line in lines)
 
@@ -104,13 +100,11 @@ def test_the_text_fits_a_terminal(log: Path, capsys: pytest.CaptureFixture[str])
 
 
 @pytest.mark.parametrize(("suffix", "starts"), [("svg", b"<svg"), ("PNG", b"\x89PNG")])
-def test_pictures(tmp_path: Path, suffix: str, starts: bytes) -> None:
+def test_pictures_are_the_same_each_time(tmp_path: Path, suffix: str, starts: bytes) -> None:
     path = tmp_path / f"power curves.{suffix}"
-    for _ in range(2):
-        assert call("--noise-sd", 0.01, "--plot", path) == 0
-        first = path.read_bytes()
-        assert first.startswith(starts)
-    assert path.read_bytes() == first
+    made = [path.read_bytes() for _ in range(2) if call("--noise-sd", 1, "--plot", path) == 0]
+    assert made[0].startswith(starts)
+    assert made[0] == made[1]
 
 
 def test_a_page_of_its_own(tmp_path: Path) -> None:
@@ -124,7 +118,7 @@ def test_a_page_of_its_own(tmp_path: Path) -> None:
     assert 'href="http' not in page and 'src="http' not in page
 
 
-def test_curves_rise_with_effect_and_seeds(capsys: pytest.CaptureFixture[str]) -> None:
+def test_curves_rise_with_effect_and_seeds(capsys: Capsys) -> None:
     spec = curves(facts(capsys, "--noise-sd", 1.0))
     _, lines, _, labels = spec["layer"]
     series: dict[tuple[str, str], list[float]] = {}
@@ -145,7 +139,6 @@ def test_curves_rise_with_effect_and_seeds(capsys: pytest.CaptureFixture[str]) -
     [
         ([], 64, "one of the arguments"),
         (["--noise-sd", "1", "--replicates", "1", "2"], 64, "not allowed with"),
-        (["--noise-sd", "nan"], 64, "positive"),
         (["--noise-sd", "0"], 64, "positive"),
         (["--noise-sd", "1e300"], 65, "noise floor"),
         (["--replicates", "1.0"], 65, "at least 2"),
@@ -156,19 +149,18 @@ def test_curves_rise_with_effect_and_seeds(capsys: pytest.CaptureFixture[str]) -
         (["--noise-sd", "1", "--value", "0"], 64, "--value"),
         (["--noise-sd", "1", "--effect", "1%"], 64, "--value"),
         (["--noise-sd", "1", "--effect", "-1"], 64, "--effect"),
-        (["--noise-sd", "1", "--effect", "nan"], 64, "--effect"),
         (["--noise-sd", "1", "--effect", "big"], 64, "--effect"),
         (["--noise-sd", "1", "--alpha", "0.5"], 64, "--alpha"),
         (["--noise-sd", "1", "--power", "0.04"], 64, "--power"),
         (["--noise-sd", "1", "--seed", "-1"], 64, "--seed"),
         (["--noise-sd", "1", "--plot", "curves.pdf"], 64, ".svg, .png, .html"),
-        (["--noise-sd", "1", "--plot", "curves"], 64, ".svg, .png, .html"),
+        (["--noise-sd", "1", "--experiments", "0"], 64, "--experiments: expected 1 to 5000"),
+        (["--noise-sd", "1", "--experiments", "5001"], 64, "--experiments: expected 1 to 5000"),
+        (["--noise-sd", "1", "--sessions", "1"], 64, "--sessions: expected at least 2"),
     ],
 )
-def test_refusals(
-    capsys: pytest.CaptureFixture[str], options: list[str], code: int, said: str
-) -> None:
-    assert call(*options) == code
+def test_refusals(capsys: Capsys, options: list[str], code: int, said: str) -> None:
+    assert main([*SHORT, *options]) == code
     out, err = capsys.readouterr()
     assert out == ""
     assert err.startswith("ratchet power: ")
@@ -176,16 +168,7 @@ def test_refusals(
     assert err.count("\n") == 1
 
 
-@pytest.mark.parametrize(
-    "options", [["--experiments", "0"], ["--experiments", "5001"], ["--sessions", "1"]]
-)
-def test_sizes_out_of_range(options: list[str]) -> None:
-    assert main(["--noise-sd", "1", *options]) == 64
-
-
-def test_a_picture_that_cannot_be_written(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_picture_that_cannot_be_written(tmp_path: Path, capsys: Capsys) -> None:
     (tmp_path / "file").write_text("")
     assert call("--noise-sd", 1, "--plot", tmp_path / "file" / "power.svg") == 74
     assert "cannot be written" in capsys.readouterr().err

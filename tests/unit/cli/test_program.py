@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from helpers import FAKE
+from helpers.commands import Capsys
 from ratchet.cli.program import main
 
 
@@ -18,9 +19,7 @@ def options(tmp_path: Path) -> list[str]:
     return ["--root", str(tmp_path), "--config", "task=tasks/fake", "budget_seconds=3"]
 
 
-def test_new_check_and_force(
-    options: list[str], capsys: pytest.CaptureFixture[str], tmp_path: Path
-) -> None:
+def test_new_check_and_force(options: list[str], capsys: Capsys, tmp_path: Path) -> None:
     brief = tmp_path / "tasks" / "fake" / "program.md"
     assert main(["check", *options]) == 1
     out, err = capsys.readouterr()
@@ -33,9 +32,7 @@ def test_new_check_and_force(
     assert "nothing to mend" in capsys.readouterr().err
 
 
-def test_findings_as_json(
-    options: list[str], capsys: pytest.CaptureFixture[str], tmp_path: Path
-) -> None:
+def test_findings_as_json(options: list[str], capsys: Capsys, tmp_path: Path) -> None:
     path = tmp_path / "b.md"
     assert main(["new", "--output", str(path), *options]) == 0
     path.write_text(path.read_text().replace("3 seconds", "4 seconds"))
@@ -60,19 +57,13 @@ def test_findings_as_json(
     ],
 )
 def test_refusals(
-    options: list[str],
-    argv: list[str],
-    code: int,
-    words: str,
-    capsys: pytest.CaptureFixture[str],
+    options: list[str], argv: list[str], code: int, words: str, capsys: Capsys
 ) -> None:
     assert main([*argv, *(options if argv[:1] != ["other"] and argv else [])]) == code
     assert words in capsys.readouterr().err
 
 
-def test_text_that_is_none(
-    options: list[str], capsys: pytest.CaptureFixture[str], tmp_path: Path
-) -> None:
+def test_text_that_is_none(options: list[str], capsys: Capsys, tmp_path: Path) -> None:
     path = tmp_path / "b.md"
     path.write_bytes(b"ab\xff")
     assert main(["check", str(path), *options]) == 65

@@ -6,22 +6,24 @@ import json
 
 import pytest
 
+from helpers.commands import Capsys
 from ratchet.base.errors import EXIT_USAGE
 from ratchet.cli.simulate import main
+from ratchet.records.records import Verdict
 from ratchet.simulation.session import RULES
 from ratchet.simulation.worlds import WORLDS
 
 SMALL = ["--runs", "12", "--sessions", "3", "--jobs", "1"]
 
 
-def output(capsys: pytest.CaptureFixture[str], *options: str) -> str:
+def output(capsys: Capsys, *options: str) -> str:
     assert main([*SMALL, *options]) == 0
     captured = capsys.readouterr()
     assert captured.err == ""
     return captured.out
 
 
-def test_tables_are_aligned_and_narrow(capsys: pytest.CaptureFixture[str]) -> None:
+def test_tables_are_aligned_and_narrow(capsys: Capsys) -> None:
     out = output(capsys, "--rules", "all")
     lines = out.splitlines()
     assert max(map(len, lines)) <= 100
@@ -36,37 +38,25 @@ def test_tables_are_aligned_and_narrow(capsys: pytest.CaptureFixture[str]) -> No
         assert len({len(line) for line in block}) == 1
 
 
-def test_json_has_every_measure(capsys: pytest.CaptureFixture[str]) -> None:
+def test_json_has_every_measure(capsys: Capsys) -> None:
     found = json.loads(output(capsys, "--json", "--rules", "greedy,gain", "--world", "divergent"))
     assert found["plan"] == {
-        "world": "divergent",
-        "runs": 12,
-        "noise_sd": 5e-4,
-        "sessions": 3,
-        "seed": 1,
-        "baseline_runs": 2,
-        "scale_from_baseline": False,
-    }
+        "world": "divergent", "runs": 12, "noise_sd": 5e-4, "sessions": 3, "seed": 1,
+        "baseline_runs": 2, "scale_from_baseline": False,
+    }  # fmt: skip
     greedy, gain = found["rules"]
     assert (greedy["name"], gain["name"], found["against"]) == ("greedy", "gain", "greedy")
     assert greedy["over"] == {"value": 0.0, "low": 0.0, "high": 0.0}
     assert greedy["brier"] is None
-    for name in ("true_gain", "bias", "false_keeps", "brier", "calibration_error", "noise_ratio"):
-        assert gain[name]["low"] <= gain[name]["value"] <= gain[name]["high"] or name.startswith(
-            "calibration"
-        )
-    assert {hit["verdict"] for hit in gain["hit_rates"]} <= {
-        "STRONG_KEEP",
-        "KEEP",
-        "MARGINAL",
-        "RETEST",
-        "DISCARD",
-    }
+    for name in ("true_gain", "bias", "false_keeps", "brier", "noise_ratio"):
+        assert gain[name]["low"] <= gain[name]["value"] <= gain[name]["high"], name
+    assert "calibration_error" in gain
+    assert {hit["verdict"] for hit in gain["hit_rates"]} <= set(Verdict)
     total = gain["proposals"]["value"] + gain["retests"]["value"] + 2
     assert total == pytest.approx(12)
 
 
-def test_the_same_seed_gives_the_same_output(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_same_seed_gives_the_same_output(capsys: Capsys) -> None:
     options = ["--rules", "seeds-2,strict", "--json", "--world", "heavy"]
     one = output(capsys, *options)
     assert output(capsys, *options) == one
@@ -74,14 +64,13 @@ def test_the_same_seed_gives_the_same_output(capsys: pytest.CaptureFixture[str])
     assert output(capsys, *options, "--seed", "2") != one
 
 
-def test_the_rule_compared_with_is_always_there(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_rule_compared_with_is_always_there(capsys: Capsys) -> None:
     out = output(capsys, "--rules", " strict , strict,", "--against", "gain", "--json")
-    found = json.loads(out)
-    assert [rule["name"] for rule in found["rules"]] == ["gain", "strict"]
-    assert found["rules"][0]["over"]["value"] == 0
+    gain, strict = json.loads(out)["rules"]
+    assert (gain["name"], gain["over"]["value"], strict["name"]) == ("gain", 0, "strict")
 
 
-def test_options_reach_the_judge(capsys: pytest.CaptureFixture[str]) -> None:
+def test_options_reach_the_judge(capsys: Capsys) -> None:
     common = ["--rules", "gain", "--json", "--noise-sd", "3e-3"]
     known = json.loads(output(capsys, *common))["rules"][1]
     learned = json.loads(output(capsys, *common, "--scale", "baseline"))["rules"][1]
@@ -90,12 +79,11 @@ def test_options_reach_the_judge(capsys: pytest.CaptureFixture[str]) -> None:
     assert more["proposals"]["value"] + more["retests"]["value"] == pytest.approx(12 - 5)
 
 
-def test_help_tells_of_every_world_and_rule(capsys: pytest.CaptureFixture[str]) -> None:
+def test_help_tells_of_every_world_and_rule(capsys: Capsys) -> None:
     assert main(["--help"]) == 0
-    out = capsys.readouterr().out
+    out = " ".join(capsys.readouterr().out.split())
     for named in (*WORLDS.values(), *RULES.values()):
-        assert f"  {named.name} " in out
-        assert named.summary in out
+        assert f" {named.name} {named.summary} " in out
 
 
 @pytest.mark.parametrize(
@@ -107,24 +95,19 @@ def test_help_tells_of_every_world_and_rule(capsys: pytest.CaptureFixture[str]) 
         (["--against", "luck"], "--against: expected one of"),
         (["--runs", "2"], "runs: expected at least 3"),
         (["--runs", "1000000"], "--runs: expected at most"),
-        (["--runs", "many"], "invalid int value"),
         (["--sessions", "1"], "sessions: expected at least 2"),
         (["--sessions", "100001"], "--sessions: expected at most"),
         (["--noise-sd", "-1"], "noise sd: expected above 0"),
         (["--noise-sd", "nan"], "noise sd: expected above 0"),
-        (["--noise-sd", "inf"], "noise sd: expected above 0"),
         (["--seed", "-1"], "seed: expected 0 or above"),
         (["--baseline", "0"], "baseline runs: expected at least 1"),
         (["--baseline", "12"], "runs: expected at least 13"),
         (["--jobs", "0"], "--jobs: expected 1 to"),
         (["--scale", "guess"], "invalid choice"),
-        (["--what"], "unrecognized arguments"),
         (["extra\nline"], "unrecognized arguments"),
     ],
 )
-def test_wrong_options_are_refused(
-    options: list[str], message: str, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_wrong_options_are_refused(options: list[str], message: str, capsys: Capsys) -> None:
     assert main([*SMALL, *options]) == EXIT_USAGE
     captured = capsys.readouterr()
     assert captured.out == ""

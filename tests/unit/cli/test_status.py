@@ -17,12 +17,13 @@ from typing import Any
 
 import pytest
 
+from helpers.commands import Capsys, Patch
 from helpers.session_events import NOW, at, rounds, run, started, verdict, write
+from ratchet.base.terminal import text_width
 from ratchet.cli import status
 from ratchet.cli.main import main
-from ratchet.cli.status import View, cells, frame
+from ratchet.cli.status import View, frame
 from ratchet.records.paths import SessionPaths
-from ratchet.runs import hardware
 from ratchet.runs.hardware import VISIBLE_GPUS
 from ratchet.steps.ownership import take_folder
 
@@ -37,13 +38,11 @@ HOSTILE = (
 )
 
 
-def lines(capsys: pytest.CaptureFixture[str]) -> list[str]:
+def lines(capsys: Capsys) -> list[str]:
     return capsys.readouterr().out.splitlines()
 
 
-def test_a_finished_session_in_a_few_lines(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_finished_session_in_a_few_lines(tmp_path: Path, capsys: Capsys) -> None:
     events = [*started(), *rounds("KEEP", "CRASH"), at(900, "reported", answer="much better")]
     write(tmp_path, events)
     assert main(["status", "--root", str(tmp_path)]) == 0
@@ -58,7 +57,7 @@ def test_a_finished_session_in_a_few_lines(
     ]
 
 
-def test_exit_codes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_exit_codes(tmp_path: Path, capsys: Capsys) -> None:
     root = ["--root", str(tmp_path)]
     assert status.main(root) == 66
     assert "run one: snakemake --cores 1" in capsys.readouterr().err
@@ -75,20 +74,17 @@ def test_exit_codes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert status.main(["night", *root]) in (0, 1), "an empty journal is no accident"
 
 
-def test_json_has_everything_and_is_clean(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_json_has_everything_and_is_clean(tmp_path: Path, capsys: Capsys) -> None:
     write(tmp_path, [*started(), *rounds("KEEP"), run(310, False, 2, description=HOSTILE[1])])
     status.main(["--json", "--root", str(tmp_path)])
-    found = json.loads(capsys.readouterr().out)
-    assert found["state"] == "stale"
-    assert found["verdicts"][0]["verdict"] == "KEEP"
-    assert found["disk_free_bytes"] > 0
-    assert "\x1b" not in found["current"][0]["description"]
+    facts = json.loads(capsys.readouterr().out)
+    assert (facts["state"], facts["verdicts"][0]["verdict"]) == ("stale", "KEEP")
+    assert facts["disk_free_bytes"] > 0
+    assert "\x1b" not in facts["current"][0]["description"]
 
 
 def test_who_holds_the_folder_is_running(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, capsys: Capsys, monkeypatch: Patch
 ) -> None:
     write(tmp_path, [*started(), run(210, False, 1)])
     write(tmp_path, [*started(), at(900, "reported", answer="old")], session="later")
@@ -127,7 +123,7 @@ def test_hostile_texts_stay_in_their_place(tmp_path: Path, width: int, place: in
         found = frame(facts, width, None, colour=False)
         shown = "\n".join(found)
         assert len(found) < 150
-        assert all(cells(line) <= width for line in found)
+        assert all(text_width(line) <= width for line in found)
         assert not re.search("[\x00-\x09\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\u2028]", shown)
 
 
@@ -139,9 +135,7 @@ def test_a_small_window_gets_what_matters_most(tmp_path: Path) -> None:
     assert frame(facts, 60, 1, colour=False)[0].startswith("night")
 
 
-def test_torn_lines_and_long_ones_are_passed_over(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_torn_lines_and_long_ones_are_passed_over(tmp_path: Path, capsys: Capsys) -> None:
     path = write(tmp_path, [*started(), *rounds("KEEP")])
     with path.open("ab") as stream:
         stream.write(b"\x00" * 4096 + b"\n")
@@ -152,7 +146,7 @@ def test_torn_lines_and_long_ones_are_passed_over(
     assert "1: 1 kept" in capsys.readouterr().out
 
 
-def test_a_pipe_gets_one_line_per_event(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_pipe_gets_one_line_per_event(tmp_path: Path, capsys: Capsys) -> None:
     events = [*started(), *rounds("KEEP"), run(310, True, 2, description=HOSTILE[1])]
     write(tmp_path, [*events, at(900, "reported", answer="much better")])
     assert status.main(["--watch", "--root", str(tmp_path)]) == 0
@@ -165,47 +159,37 @@ def test_a_pipe_gets_one_line_per_event(tmp_path: Path, capsys: pytest.CaptureFi
     assert json.loads(one)["state"] == "finished"
 
 
-class Nvml:
-    """What is used of pynvml, with one GPU that does not tell its power."""
+class UnsupportedError(Exception):
+    """What NVML raises."""
 
-    class NVMLError(Exception):
-        pass
 
-    NVML_CLOCK_SM = NVML_TEMPERATURE_GPU = 0
+def untold(_handle: int) -> int:
+    raise UnsupportedError
 
-    def nvmlDeviceGetCount(self) -> int:
-        return 1
 
-    def nvmlDeviceGetHandleByIndex(self, index: int) -> int:
-        return index
-
-    def nvmlDeviceGetUUID(self, handle: int) -> str:
-        return "GPU-1"
-
-    def nvmlDeviceGetName(self, handle: int) -> bytes:
-        return b"NVIDIA H200"
-
-    def nvmlDeviceGetMemoryInfo(self, handle: int) -> Any:
-        return SimpleNamespace(used=46_285 << 20, total=143_771 << 20)
-
-    def nvmlDeviceGetUtilizationRates(self, handle: int) -> Any:
-        return SimpleNamespace(gpu=98)
-
-    def nvmlDeviceGetPowerUsage(self, handle: int) -> int:
-        raise self.NVMLError
-
-    def nvmlDeviceGetTemperature(self, handle: int, kind: int) -> int:
-        return 61
+NVML = SimpleNamespace(
+    NVMLError=UnsupportedError,
+    NVML_CLOCK_SM=0,
+    NVML_TEMPERATURE_GPU=0,
+    nvmlDeviceGetCount=lambda: 1,
+    nvmlDeviceGetHandleByIndex=lambda index: index,
+    nvmlDeviceGetUUID=lambda _: "GPU-1",
+    nvmlDeviceGetName=lambda _: b"NVIDIA H200",
+    nvmlDeviceGetMemoryInfo=lambda _: SimpleNamespace(used=46_285 << 20, total=143_771 << 20),
+    nvmlDeviceGetUtilizationRates=lambda _: SimpleNamespace(gpu=98),
+    nvmlDeviceGetPowerUsage=untold,
+    nvmlDeviceGetTemperature=lambda _handle, _kind: 61,
+)
+"""What is used of pynvml, with one GPU that does not tell its power."""
 
 
 @pytest.mark.parametrize(("device", "shown"), [("gpu", True), ("cpu", False)])
 def test_what_the_gpu_does_while_the_session_runs(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, device: str, shown: bool
+    tmp_path: Path, monkeypatch: Patch, device: str, shown: bool
 ) -> None:
-    monkeypatch.setattr(hardware, "nvml_library", Nvml)
     monkeypatch.delenv(VISIBLE_GPUS, raising=False)
     write(tmp_path, [*started(device=device), run(210, False, 1)])
-    view = View(SessionPaths("night", tmp_path))
+    view = View(SessionPaths("night", tmp_path), nvml=lambda: NVML)
     found = frame(view.facts(at_second(230)), 80, 24, colour=False)
     row = "GPU 0   NVIDIA H200: 98 %, 45.2 of 140 GiB, 61 °C, –"
     assert (row in found) is shown
@@ -265,19 +249,13 @@ def test_a_terminal_is_redrawn_in_place_and_given_back(
         stream.write(json.dumps(verdict(600, 2, "CRASH", description="a new one")) + "\n")
     terminal.until(lambda: "a new one" in terminal.text)
     assert terminal.text.count("\x1b[H") >= 2
-    terminal.process.send_signal(signal.SIGINT)
+    if colour:
+        terminal.process.send_signal(signal.SIGINT)
+    else:  # it ends with the session
+        with running.open("a") as stream:
+            stream.write(json.dumps(at(600, "reported", answer="much better")) + "\n")
     terminal.until(lambda: terminal.process.poll() is not None)
-    terminal.until(lambda: "\x1b[?25h\x1b[?1049l" in terminal.text)
-    assert terminal.process.returncode == 130
-    os.close(terminal.ours)
-
-
-def test_watching_ends_with_the_session(running: Path, tmp_path: Path) -> None:
-    terminal = Terminal(tmp_path)
-    terminal.until(lambda: "edit 1" in terminal.text)
-    with running.open("a") as stream:
-        stream.write(json.dumps(at(600, "reported", answer="much better")) + "\n")
-    terminal.until(lambda: terminal.process.poll() is not None)
-    terminal.until(lambda: "much better" in terminal.text.split("\x1b[?1049l")[-1])
-    assert terminal.process.returncode == 0
+    last = "edit 1" if colour else "much better"
+    terminal.until(lambda: last in terminal.text.partition("\x1b[?25h\x1b[?1049l")[2])
+    assert terminal.process.returncode == (130 if colour else 0)
     os.close(terminal.ours)

@@ -2,32 +2,30 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from helpers import BYTELM
-from ratchet.integrity.edit_checks import EditContract, Severity, edit_flags, only_reseeds_flags
+from helpers.candidates import FIRST, MAIN, TASK, TRAIN, edited
+from ratchet.integrity.edit_checks import (
+    EditContract,
+    Severity,
+    edit_flags,
+    inspect_proposal,
+    only_reseeds,
+)
 from ratchet.task.edits import applicable_changes
-from ratchet.task.task import load_task
+from ratchet.task.task import Seeding
 
-TASK = BYTELM
-TRAIN = (TASK / "train.py").read_text()
 CONTRACT = EditContract(("prepare.py", "autograd.py", "functions.py"), "val_bpb")
 
 
-def edited(old: str, new: str, text: str = TRAIN) -> str:
-    assert text.count(old) == 1
-    return text.replace(old, new)
-
-
-def found(text: str, severity: Severity = Severity.BLOCK) -> list[str]:
+def kinds(text: str, severity: Severity = Severity.BLOCK) -> list[str]:
     every = edit_flags({"train.py": TRAIN}, {"train.py": text}, CONTRACT)
     return [flag.kind for flag in every if flag.severity is severity]
 
-
-MAIN = "def main() -> None:\n"
-FIRST = "    rng = np.random.default_rng(SEED)\n"
 
 CHEATS = {
     "patches the evaluator": (
@@ -92,7 +90,7 @@ CHEATS = {
 @pytest.mark.parametrize("name", CHEATS)
 def test_a_cheat_is_blocked(name: str) -> None:
     kind, text = CHEATS[name]
-    assert kind in found(text)
+    assert kind in kinds(text)
 
 
 def test_a_flag_says_where_and_what() -> None:
@@ -144,12 +142,12 @@ HONEST = {
 @pytest.mark.parametrize("name", HONEST)
 def test_an_honest_edit_is_not_accused(name: str) -> None:
     assert HONEST[name] != TRAIN
-    assert found(HONEST[name]) == []
+    assert kinds(HONEST[name]) == []
+    assert not only_reseeds({"train.py": TRAIN}, {"train.py": HONEST[name]})
 
 
 def test_nothing_that_the_task_declares_is_flagged_at_all() -> None:
-    task = load_task(TASK, TASK.parents[1])
-    drafts = list(applicable_changes(task.search_space, {"train.py": TRAIN}))
+    drafts = list(applicable_changes(TASK.search_space, {"train.py": TRAIN}))
     assert len(drafts) > 40
     for draft in drafts:
         assert edit_flags({"train.py": TRAIN}, draft.contents, CONTRACT) == (), draft.edit.label
@@ -173,42 +171,51 @@ def test_a_seed_that_the_baseline_does_not_use_cannot_be_lost() -> None:
 
 def test_notes_are_shown_and_do_not_block() -> None:
     text = edited(MAIN, "import subprocess\nsubprocess.run(['true'])\nopen('x')\n" + MAIN)
-    assert found(text) == []
-    assert found(text, Severity.NOTE) == ["outside", "outside"]
-
-
-def test_files_that_are_not_python_are_passed_over() -> None:
+    assert kinds(text) == []
+    assert kinds(text, Severity.NOTE) == ["outside", "outside"]
     assert edit_flags({"config.yaml": "a: 1"}, {"config.yaml": "print('---')"}, CONTRACT) == ()
 
 
-RESEEDED = {
-    "argument": edited(FIRST, "    rng = np.random.default_rng(SEED + 7)\n"),
-    "constant": edited(FIRST, "    rng = np.random.default_rng(1234)  # lucky\n"),
-}
+@pytest.mark.parametrize("start", ["default_rng(SEED + 7)", "default_rng(1234)  # lucky"])
+def test_an_edit_of_the_seed_alone_is_recognised(start: str) -> None:
+    text = edited(FIRST, FIRST.replace("default_rng(SEED)", start))
+    assert only_reseeds({"train.py": TRAIN}, {"train.py": text})
+    assert not only_reseeds({"train.py": TRAIN}, {"train.py": TRAIN + "# nothing\n"})
 
 
-@pytest.mark.parametrize("name", RESEEDED)
-def test_an_edit_of_the_seed_alone_is_recognised(name: str) -> None:
-    assert only_reseeds_flags({"train.py": TRAIN}, {"train.py": RESEEDED[name]})
-
-
-@pytest.mark.parametrize("name", HONEST)
-def test_an_edit_of_more_than_the_seed_is_not_taken_for_it(name: str) -> None:
-    assert not only_reseeds_flags({"train.py": TRAIN}, {"train.py": HONEST[name]})
-
-
-def test_a_comment_is_no_reseeding() -> None:
-    assert not only_reseeds_flags({"train.py": TRAIN}, {"train.py": TRAIN + "# nothing\n"})
-    assert not only_reseeds_flags({"train.py": TRAIN}, {"train.py": TRAIN})
-
-
-@given(st.text(max_size=200))
+@given(st.text(max_size=200) | st.integers(200, 3000).map(lambda n: f"{'(' * n}1{')' * n}"))
 def test_any_text_can_be_read(text: str) -> None:
     for flag in edit_flags({"train.py": ""}, {"train.py": text}, CONTRACT):
         assert flag.line >= 1
 
 
-@given(st.integers(200, 3000))
-def test_deep_nesting_is_no_crash_of_ours(depth: int) -> None:
-    text = "x = " + "(" * depth + "1" + ")" * depth
-    assert isinstance(edit_flags({"train.py": ""}, {"train.py": text}, CONTRACT), tuple)
+BASE = "SEED = 1\nRATE = 0.1\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "refused"),
+    [
+        (BASE.replace("0.1", "0.2"), ""),
+        (BASE.replace("SEED = 1", "SEED = 2").replace("0.1", "0.2"), ""),
+        (BASE.replace("SEED = 1\n", ""), "no longer sets SEED, by which the harness"),
+        (BASE.replace("SEED = 1", "SEED = int(7)"), "no longer sets SEED"),
+        (BASE + "SEED = 3\n", "no longer sets SEED"),
+    ],
+)
+def test_an_edit_that_gives_up_the_seeds_constant_is_not_run(text: str, refused: str) -> None:
+    texts = {"base": BASE, "new": text}
+    session = SimpleNamespace(
+        task=SimpleNamespace(
+            mutable=["train.py"],
+            fixed=[],
+            metric=SimpleNamespace(name="val"),
+            printed=(),
+            seeding=Seeding(constant="SEED"),
+        ),
+        manifest=SimpleNamespace(baseline=[SimpleNamespace(path="train.py", sha256="base")]),
+        texts=lambda sources: {name: texts[sha] for name, sha in sources.items()},
+        state=lambda _: SimpleNamespace(incumbent=SimpleNamespace(files={"train.py": "base"})),
+    )
+    proposal = SimpleNamespace(files={"train.py": "new"}, notes=(), round=1)
+    found, _ = inspect_proposal(session, proposal)
+    assert found.startswith(refused) if refused else found == ""

@@ -67,6 +67,9 @@ def test_a_finished_session_is_sealed_whole(paths: SessionPaths) -> None:
     assert found.whole["results.tsv"] == sha("a\n")
     assert found.growing == {"events.jsonl": (4, sha("one\n"))}
     assert not found.at_work
+    once = paths.seal.read_bytes()
+    finish_workflow(paths)
+    assert paths.seal.read_bytes() == once
 
 
 @pytest.mark.skipif(shutil.which("sha256sum") is None, reason="there is no sha256sum here")
@@ -80,13 +83,6 @@ def test_sha256sum_understands_it(paths: SessionPaths) -> None:
     done = subprocess.run(command, cwd=paths.folder, capture_output=True, text=True, check=False)
     assert done.returncode == 1
     assert "manifest.json: FAILED" in done.stdout
-
-
-def test_sealing_twice_changes_no_byte(paths: SessionPaths) -> None:
-    finish_workflow(paths)
-    once = paths.seal.read_bytes()
-    finish_workflow(paths)
-    assert paths.seal.read_bytes() == once
 
 
 def test_a_change_by_hand_is_not_sealed_again(paths: SessionPaths) -> None:
@@ -144,28 +140,17 @@ def test_the_report_closes_the_seal(paths: SessionPaths) -> None:
 
 def test_every_step_knows_its_outputs(paths: SessionPaths) -> None:
     limits = paths.limits(1, "x")
-    named = {
-        name: outputs_of(paths, name, 3, 1, limits)
-        for name in (
-            "prepare",
-            "limits",
-            "baseline",
-            "propose",
-            "experiment",
-            "judge",
-            "steer",
-            "baseline_run",
-            "confirm_run",
-        )
+    expected = {
+        "prepare": [paths.manifest],
+        "limits": [limits],
+        "experiment": [paths.round(3).experiment(1)],
+        "baseline_run": [paths.baseline_run(1)],
+        "confirm_run": [paths.confirm_run(1)],
+        "steer": [paths.round(3).steer],
+        "unknown": [],
     }
-    assert named["prepare"] == [paths.manifest]
-    assert named["limits"] == [limits]
-    assert named["experiment"] == [paths.round(3).experiment(1)]
-    assert named["baseline_run"] == [paths.baseline_run(1)]
-    assert named["confirm_run"] == [paths.confirm_run(1)]
-    assert named["steer"] == [paths.round(3).steer]
-    assert paths.round(0).judge in named["baseline"]
-    assert outputs_of(paths, "unknown", 3, 1, limits) == []
+    assert {name: outputs_of(paths, name, 3, 1, limits) for name in expected} == expected
+    assert paths.round(0).judge in outputs_of(paths, "baseline", 3, 1, limits)
     assert outputs_of(paths, "limits", 0, 0, None) == []
 
 
@@ -175,11 +160,7 @@ def test_a_session_without_a_folder_is_left_alone(tmp_path: Path) -> None:
     finish_workflow(paths)
     assert not paths.folder.exists()
     assert read(paths) == Seal()
-
-
-def test_a_first_step_makes_the_folder_itself(tmp_path: Path) -> None:
-    paths = SessionPaths("new", tmp_path)
-    with sealed_step(paths, "prepare", 0, 0, None):
+    with sealed_step(paths, "prepare", 0, 0, None):  # the first step makes it
         write(paths.manifest, "{}")
     assert read(paths).whole == {"manifest.json": sha("{}")}
 

@@ -10,6 +10,7 @@ import pytest
 
 from helpers import REPO
 from ratchet.base.errors import InputMissingError
+from ratchet.base.io import digest, digest_bytes, to_json
 from ratchet.cli.main import main
 from ratchet.integrity.verify import (
     Findings,
@@ -57,15 +58,12 @@ def files(store: Store) -> list[Path]:
     return [path for path in found if path.stat().st_size]
 
 
-def test_an_intact_store(store: Store) -> None:
+def test_an_intact_store(store: Store, tmp_path: Path) -> None:
+    assert check(Store(StorePaths(tmp_path / "none"))).deviations == []
     found = check(store)
     assert found.deviations == []
     assert found.notes == []
     assert found.checked >= len(files(store))
-
-
-def test_no_store_is_intact(tmp_path: Path) -> None:
-    assert check(Store(StorePaths(tmp_path / "none"))).deviations == []
 
 
 def test_every_flipped_byte_of_every_file_is_found_and_named(store: Store) -> None:
@@ -121,8 +119,6 @@ def test_work_in_progress_and_what_is_not_known_are_no_deviation(store: Store) -
 
 def test_an_entry_forged_with_new_digests_is_found_by_its_key(store: Store) -> None:
     """Another source than the key says, with every digest in the record made to fit."""
-    from ratchet.base.io import digest, digest_bytes, to_json
-
     (path,) = store.paths.root.glob("runs/*/*/run.json")
     source = path.parent / "source" / "train.py"
     for file in (path, source):
@@ -134,9 +130,6 @@ def test_an_entry_forged_with_new_digests_is_found_by_its_key(store: Store) -> N
     path.write_bytes(to_json({**entry, "digest": digest(entry)}))
     (deviation,) = check(store).deviations
     assert deviation.path.endswith("source/train.py")
-
-
-# --- the command -----------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("names", [[], ["night"]])
@@ -196,4 +189,4 @@ def test_the_harness_is_found_from_another_folder(
     own.parent.mkdir(parents=True)
     own.write_text("")
     expected = tmp_path if task == "tasks/mine" else REPO
-    assert harness_of(manifest, tmp_path) == expected  # type: ignore[arg-type]
+    assert harness_of(manifest, tmp_path) == expected

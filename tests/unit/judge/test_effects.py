@@ -40,6 +40,8 @@ def integral(d: float, v: float, power: int, low: float, high: float) -> float:
 @pytest.mark.parametrize("threshold", [-0.7, 0.0, 0.4])
 @pytest.mark.parametrize(("d", "v"), [(0.3, 1.0), (2.5, 0.6), (-1.7, 0.3), (0.0, 4.0)])
 def test_posterior_is_the_integral(d: float, v: float, threshold: float) -> None:
+    assert MODEL.prior.shape == (COMPONENTS,)
+    assert MODEL.prior.sum() == pytest.approx(1)
     found = MODEL.posterior(np.array(d), np.array(v), MODEL.prior, threshold)
     null = float(MODEL.prior[0] * norm.pdf(d, 0, math.sqrt(v)))
     total = null + integral(d, v, 0, -60, 60)
@@ -53,11 +55,6 @@ def test_posterior_is_the_integral(d: float, v: float, threshold: float) -> None
     assert float(found.variance) == pytest.approx(second - mean**2, abs=1e-6)
 
 
-def test_prior_is_a_distribution() -> None:
-    assert MODEL.prior.size == COMPONENTS
-    assert MODEL.prior.sum() == pytest.approx(1)
-
-
 @given(st.floats(-1e9, 1e9), st.floats(1e-6, 1e3), st.floats(-5, 5))
 def test_finite_and_consistent_for_any_difference(d: float, v: float, threshold: float) -> None:
     found = MODEL.posterior(np.array(d), np.array(v), MODEL.prior, threshold)
@@ -68,22 +65,17 @@ def test_finite_and_consistent_for_any_difference(d: float, v: float, threshold:
     assert found.variance >= 0
 
 
-@given(st.floats(-50, 50), st.floats(0.01, 5), st.floats(0.01, 10), st.floats(-3, 3))
-def test_a_better_measurement_is_better_news(
-    d: float, step: float, v: float, threshold: float
+@given(
+    st.floats(-50, 50), st.floats(0.01, 5), st.floats(0.01, 10), st.floats(-3, 3), st.floats(0, 3)
+)
+def test_better_measurements_are_better_news_and_higher_thresholds_harder(
+    d: float, step: float, v: float, threshold: float, more: float
 ) -> None:
-    worse, better = (
-        MODEL.posterior(np.array(x), np.array(v), MODEL.prior, threshold) for x in (d, d + step)
+    seen, better, harder = (
+        MODEL.posterior(np.array(x), np.array(v), MODEL.prior, t)
+        for x, t in ((d, threshold), (d + step, threshold), (d, threshold + more))
     )
-    assert better.better >= worse.better - 1e-12
-    assert better.above >= worse.above - 1e-9
-    assert better.mean >= worse.mean - 1e-9
-
-
-@given(st.floats(-50, 50), st.floats(0.01, 10), st.floats(-3, 3), st.floats(0, 3))
-def test_a_higher_threshold_is_harder(d: float, v: float, threshold: float, more: float) -> None:
-    low, high = (
-        MODEL.posterior(np.array(d), np.array(v), MODEL.prior, t)
-        for t in (threshold, threshold + more)
-    )
-    assert high.above <= low.above + 1e-9
+    assert better.better >= seen.better - 1e-12
+    assert better.above >= seen.above - 1e-9
+    assert better.mean >= seen.mean - 1e-9
+    assert harder.above <= seen.above + 1e-9

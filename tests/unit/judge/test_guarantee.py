@@ -14,19 +14,15 @@ from scipy import stats
 from ratchet.base.errors import ConfigError, DataError
 from ratchet.judge.guarantee import FREEDOM_CAP, LEAST_INCUMBENT_RUNS, Confirmations
 from ratchet.judge.judge import Judge
-from ratchet.judge.settings import Settings, scale_from
+from ratchet.judge.settings import Settings
 from ratchet.records.records import Verdict
 
 NOISE = 5e-4
 BOUND = 0.05
 
 
-def guaranteed(**changes: object) -> Judge:
-    return Judge(Settings(keep_probability=0.8, false_keep_bound=BOUND, **changes))
-
-
-def started(values: list[float], **changes: object) -> Judge:
-    judge = guaranteed(**changes)
+def started(values: list[float]) -> Judge:
+    judge = Judge(Settings(keep_probability=0.8, false_keep_bound=BOUND))
     for y in values:
         judge.incumbent(y)
     return judge
@@ -38,9 +34,6 @@ def confirmations(reference: list[float], tests: int = 0) -> Confirmations:
 
 def p_value(found: Confirmations, runs: list[float], threshold: float = 0.0) -> float:
     return found.look(np.array(runs), threshold, 0, gain=0.0, variance=1.0).p_value
-
-
-# ----------------------------------------------------------------- spending
 
 
 @given(st.integers(0, 5000), st.integers(0, 64))
@@ -88,9 +81,6 @@ def test_candidates_tested_side_by_side_have_levels_of_their_own() -> None:
     assert judge.assess(runs).level == second.level
 
 
-# --------------------------------------------------------------------- test
-
-
 @given(
     st.lists(st.floats(-1, 1), min_size=2, max_size=4),
     st.lists(st.floats(-1, 1), min_size=4, max_size=8),
@@ -102,18 +92,13 @@ def test_the_p_value_is_that_of_student(fresh: list[float], reference: list[floa
     assert p_value(confirmations(reference), [0.0, *fresh]) == pytest.approx(expected, rel=1e-9)
 
 
-def test_the_first_run_of_a_candidate_is_no_evidence() -> None:
+def test_only_fresh_runs_count_and_must_exceed_the_threshold() -> None:
     found = confirmations([1.0, 1.01, 0.99, 1.0])
     fresh = [0.97, 0.98, 0.975]
     assert p_value(found, [0.2, *fresh]) == p_value(found, [5.0, *fresh])
     assert p_value(found, [0.2]) == 1.0
-
-
-def test_a_threshold_must_be_exceeded() -> None:
-    found = confirmations([1.0, 1.01, 0.99, 1.0])
-    runs = [0.9, 0.97, 0.98, 0.975]
-    assert p_value(found, runs, 0.02) > p_value(found, runs)
-    assert p_value(found, runs, 0.025) == pytest.approx(0.5)
+    assert p_value(found, [0.9, *fresh], 0.02) > p_value(found, [0.9, *fresh])
+    assert p_value(found, [0.9, *fresh], 0.025) == pytest.approx(0.5)
 
 
 def test_many_replicates_leave_the_test_wary_of_heavy_tails() -> None:
@@ -144,9 +129,6 @@ def test_the_spread_of_decided_candidates_is_remembered_and_their_mean_is_not() 
     assert found.incumbent == []
 
 
-# -------------------------------------------------------------------- judge
-
-
 def test_a_plain_gain_is_kept_only_after_fresh_runs() -> None:
     judge = started([1.0, 1.0005, 0.9995])
     first = judge.assess([0.99])
@@ -170,16 +152,11 @@ def test_a_plain_gain_is_kept_only_after_fresh_runs() -> None:
     assert judge.incumbent_runs_wanted == LEAST_INCUMBENT_RUNS
 
 
-def test_no_credit_for_simplification() -> None:
-    judge = started([1.0, 1.0005, 0.9995, 1.0])
+def test_no_credit_for_simplification_and_no_test_of_what_is_plainly_worse() -> None:
+    judge = started([1.0, 1.0005, 0.9995])
     assert judge.assess([1.0001], threshold=-2e-3).threshold == 0.0
     assert judge.assess([1.0001], threshold=2e-3).threshold == 2e-3
-
-
-def test_a_plainly_worse_candidate_is_not_tested() -> None:
-    judge = started([1.0, 1.0005, 0.9995])
-    found = judge.assess([1.01])
-    assert found.verdict is Verdict.DISCARD
+    assert judge.assess([1.01]).verdict is Verdict.DISCARD
     assert judge.incumbent_runs_wanted == 0
 
 
@@ -224,75 +201,3 @@ def test_a_damaged_state_is_refused(tests: object) -> None:
 def test_settings_without_room_for_a_test_are_refused() -> None:
     with pytest.raises(ConfigError, match="max_replicates"):
         Settings.for_session("guaranteed", max_replicates=2)
-    assert Settings.for_session("guaranteed").false_keep_bound == BOUND
-    assert Settings.for_session("strict").false_keep_bound is None
-
-
-# --------------------------------------------------------------- simulation
-
-
-def draw(rng: np.random.Generator, tails: str) -> float:
-    """One standardised draw of noise."""
-    if tails == "t4":
-        return float(rng.standard_t(4)) / math.sqrt(2)
-    return float(rng.standard_normal())
-
-
-def false_keeps(seed: int, tails: str, null_share: float, runs: int = 100) -> int:
-    """False keeps of one session in which nothing improves, noise from 3 replicates."""
-    rng = np.random.default_rng(seed)
-    first = [1 + NOISE * draw(rng, tails) for _ in range(3)]
-    judge = Judge(Settings.for_session("guaranteed", runs, scale_from(first)))
-    for y in first:
-        judge.incumbent(y)
-    theta, used, false = 1.0, len(first), 0
-    while used < runs:
-        null = rng.random() < null_share
-        harm = 0.0 if null else 2e-3 * math.exp(1.2 * rng.standard_normal())
-        ys: list[float] = []
-        found = None
-        while used < runs and (found is None or found.verdict is Verdict.RETEST):
-            for _ in range(judge.incumbent_runs_wanted):
-                judge.incumbent(theta + NOISE * draw(rng, tails))
-                used += 1
-            ys.append(theta + harm + NOISE * draw(rng, tails))
-            used += 1
-            found = judge.assess(ys)
-        assert found is not None
-        judge.commit(found.keep)
-        false += found.keep
-        theta += harm if found.keep else 0.0
-    return false
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("tails", ["normal", "t4"])
-@pytest.mark.parametrize("null_share", [0.25, 1.0])
-def test_false_keeps_stay_below_the_bound_where_nothing_improves(
-    tails: str, null_share: float
-) -> None:
-    """A few sessions only; `make bench` plays thousands and gives intervals."""
-    total = sum(false_keeps(seed, tails, null_share) for seed in range(60))
-    assert total / 60 <= BOUND
-
-
-@pytest.mark.slow
-def test_large_effects_are_found() -> None:
-    """Five sds in nine of ten cases, three sds in more than a third."""
-    found = {}
-    for sds in (3.0, 5.0):
-        kept = 0
-        for seed in range(60):
-            rng = np.random.default_rng(seed)
-            judge = started(list(1 + NOISE * rng.standard_normal(6)))
-            runs = [1 - sds * NOISE + NOISE * rng.standard_normal()]
-            result = judge.assess(runs)
-            while result.verdict is Verdict.RETEST:
-                for _ in range(judge.incumbent_runs_wanted):
-                    judge.incumbent(1 + NOISE * rng.standard_normal())
-                runs.append(1 - sds * NOISE + NOISE * rng.standard_normal())
-                result = judge.assess(runs)
-            kept += result.keep
-        found[sds] = kept / 60
-    assert found[5.0] >= 0.9
-    assert found[5.0] > found[3.0] > 0.35

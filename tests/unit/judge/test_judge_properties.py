@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from msgspec.structs import astuple
 
 from ratchet.base.errors import DataError
-from ratchet.judge.judge import Assessment, Judge
+from ratchet.judge.judge import Assessment, Judge, replay
 from ratchet.judge.settings import Settings
 from ratchet.records.records import Verdict
 
@@ -48,21 +48,16 @@ def assert_same(left: Assessment, right: Assessment, factor: float) -> None:
 
 
 @settings(deadline=None, max_examples=40)
-@given(calls, st.floats(1e-6, 1e6))
-def test_the_unit_of_the_metric_does_not_matter(sequence: list[Call], factor: float) -> None:
+@given(calls, st.floats(1e-6, 1e6), st.floats(-1e3, 1e3))
+def test_unit_and_origin_of_the_metric_do_not_matter(
+    sequence: list[Call], factor: float, shift: float
+) -> None:
     one = play(started(1.0, 0.0), sequence, 0.0, 1.0)
-    other = play(started(factor, 0.0), sequence, 0.0, factor)
-    for left, right in zip(other, one, strict=True):
+    scaled = play(started(factor, 0.0), sequence, 0.0, factor)
+    shifted = play(started(1.0, shift), sequence, shift, 1.0)
+    for left, right, other in zip(scaled, one, shifted, strict=True):
         assert_same(left, right, factor)
-
-
-@settings(deadline=None, max_examples=40)
-@given(calls, st.floats(-1e3, 1e3))
-def test_the_origin_of_the_metric_does_not_matter(sequence: list[Call], shift: float) -> None:
-    one = play(started(1.0, 0.0), sequence, 0.0, 1.0)
-    other = play(started(1.0, shift), sequence, shift, 1.0)
-    for left, right in zip(other, one, strict=True):
-        assert_same(left, right, 1.0)
+        assert_same(other, right, 1.0)
 
 
 @settings(deadline=None, max_examples=40)
@@ -183,3 +178,20 @@ def test_no_retest_beyond_the_allowed_replicates() -> None:
         judge.incumbent(y)
     verdicts = [judge.assess([-2.0] * 2 + [x]).verdict for x in np.linspace(-4, 2, 13)]
     assert Verdict.RETEST not in verdicts
+
+
+def test_replay_sorts_rows_into_kinds() -> None:
+    values = [None, 1.0, 0.99, 0.9902, None, 0.9899, 1.1]
+    kept = [False, True, True, False, False, True, False]
+    again = [False, False, False, True, False, True, False]
+    result = replay(values, kept, again, Settings())
+    seen = [assessment is not None for assessment in result.assessments]
+    # A kept replicate row is a candidate like any other.
+    assert seen == [False, False, True, False, False, True, True]
+    doubts = [1 - a.confidence for a, k in zip(result.assessments, kept, strict=True) if a and k]
+    assert result.judge.expected_false_keeps == pytest.approx(sum(doubts))
+    assert [belief is not None for belief in result.beliefs] == [False] + 6 * [True]
+    assert result.beliefs[-1] == (result.judge.incumbent_mean, result.judge.incumbent_sd)
+    assert result.beliefs[1] != result.beliefs[2]
+    with pytest.raises(DataError, match="equal length"):
+        replay([1.0], [], [False], Settings())

@@ -13,7 +13,7 @@ from ratchet.base.errors import DataError
 from ratchet.base.stats import FloatArray
 from ratchet.base.structs import replace
 from ratchet.judge.effects import SCALES, EffectModel
-from ratchet.judge.judge import replay_log
+from ratchet.judge.judge import replay
 from ratchet.judge.settings import Settings
 from ratchet.logs.analysis import Rules, settings_for
 from ratchet.logs.experiments import log_experiments
@@ -198,7 +198,7 @@ def test_the_reference_session_agrees_with_particles() -> None:
         effect_scale=KNOWN.effect_scale,
         outlier_floor=KNOWN.outlier_floor,
     )
-    done = replay_log(every.values, every.kept, every.again, settings)
+    done = replay(every.values, every.kept, every.again, settings)
     smoother = Smoother(every.values, every.kept, every.again, done.weights, settings)
     changes = smoother.changes()
     assert len(changes) == 22
@@ -290,7 +290,7 @@ def test_the_noise_floor_is_that_of_the_filter() -> None:
     values: list[float | None] = [*(SD * rng.standard_normal(40)), None]
     again = [False, *[True] * 39, False]
     settings = Settings()
-    done = replay_log(values, [True, *[False] * 40], again, settings)
+    done = replay(values, [True, *[False] * 40], again, settings)
     smoother = Smoother(values, [True, *[False] * 40], again, done.weights, settings)
     assert smoother.noise_sd == pytest.approx(done.judge.noise_sd, rel=0.02)
     low, high = smoother.noise_interval()

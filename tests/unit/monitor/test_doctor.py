@@ -1,4 +1,4 @@
-"""``ratchet doctor``: what it says of machines of all kinds, and of this one."""
+"""``ratchet doctor``: what it says of machines of all kinds and this one, and of the length."""
 
 from __future__ import annotations
 
@@ -22,12 +22,13 @@ from ratchet.cli.doctor import (
     free_space,
     lock,
     main,
+    outlook_of,
     owner,
     package,
     render_checks,
     writable,
 )
-from ratchet.cli.sessions import read_settings
+from ratchet.cli.sessions import read_settings, task_of
 from ratchet.monitor.doctor import (
     AgentTool,
     Check,
@@ -35,11 +36,20 @@ from ratchet.monitor.doctor import (
     GpuCheck,
     LockCheck,
     Machine,
+    PlannedSession,
+    RunPace,
     conclusion,
     examine_machine,
     is_ready,
+    run_pace,
+    session_outlook,
 )
+from ratchet.records.events import Journal
+from ratchet.records.paths import SessionPaths
+from ratchet.simulation.session import RULES, SimulationPlan, play_all
+from ratchet.simulation.worlds import WORLDS
 from ratchet.task.environment import verify_packages
+from ratchet.task.task import Plausible
 
 
 def said(machine: Machine, name: str) -> list[Check]:
@@ -57,69 +67,52 @@ def test_a_good_machine_is_ready() -> None:
     )
 
 
-CASES: list[tuple[dict[str, Any], str, str, str, str]] = [
-    ({"python": (3, 10, 1)}, "python", "problem", "3.10.1", "install Python 3.11"),
-    ({"tools": {}}, "git", "problem", "not found", "apt-get install git"),
-    ({"tools": {}}, "snakemake", "problem", "not in this environment", "make env"),
+OLD = {"tools": {"snakemake": AgentTool("9.3.0")}}
+WANTED = {"isolation": "bubblewrap", "faults": {"none": None, "bubblewrap": "no bwrap"}}
+WEAKER = {"faults": {"none": None, "landlock": None, "bubblewrap": "no bwrap"}}
+MUTE = {"agents": {"aider": AgentTool("", "does not answer")}}
+LOOSE = {"locks": [LockCheck("l", "d", "a", "b-c", True)]}
+CASES: list[tuple[dict[str, Any], str, str, str]] = [
+    ({"python": (3, 10, 1)}, "problem python", "3.10.1", "install Python 3.11"),
+    ({"tools": {}}, "problem git", "not found", "apt-get install git"),
+    ({"tools": {}}, "problem snakemake", "not in this environment", "make env"),
+    (OLD, "problem snakemake", "9.27 or newer", "make env"),
+    ({"tools": {}}, "ok uv", "`make env` sets up one of its own", ""),
+    ({"locks": [LockCheck("l", "d", "a: none")]}, "problem packages", "l d: a: none", "make env"),
+    ({"locks": [LockCheck("l", "d", "a", "b-c")]}, "problem packages", "l d: a", "b-c"),
+    (LOOSE, "warning packages", "l d: a", "b-c"),
+    ({"disk": {"store": 0.1}}, "problem disk", "0.1 GB free for store", "free some space"),
+    ({"disk": {"store": 2.0}}, "warning disk", "2.0 GB free for store", "may need more"),
+    ({"writable": False}, "problem disk", "/work: cannot be written", "a folder of your own"),
+    ({"configuration": "rounds: bad"}, "problem config", "rounds: bad", "mend the config"),
+    ({"task_fault": "no task.yaml"}, "problem task", "no task.yaml", "mend the task"),
+    ({"prepared": False}, "ok data", "the first session does it", ""),
+    ({"gpus": ()}, "problem gpu", "the task needs one", "install the NVIDIA driver"),
+    ({"gpus": (), "device": "cpu"}, "ok gpu", "the task needs none", ""),
     (
-        {"tools": {"snakemake": AgentTool("9.3.0")}},
-        "snakemake",
-        "problem",
-        "9.27 or newer",
-        "make env",
-    ),
-    ({"tools": {}}, "uv", "ok", "`make env` sets up one of its own", ""),
-    (
-        {"locks": [LockCheck("l", "d", "a: none")]},
-        "packages",
-        "problem",
-        "l d: a: none",
-        "make env",
-    ),
-    ({"locks": [LockCheck("l", "d", "a", "b-c")]}, "packages", "problem", "l d: a", "b-c"),
-    ({"locks": [LockCheck("l", "d", "a", "b-c", True)]}, "packages", "warning", "l d: a", "b-c"),
-    ({"disk": {"store": 0.1}}, "disk", "problem", "0.1 GB free for store", "free some space"),
-    ({"disk": {"store": 2.0}}, "disk", "warning", "2.0 GB free for store", "may need more"),
-    ({"writable": False}, "disk", "problem", "/work: cannot be written", "a folder of your own"),
-    ({"configuration": "rounds: bad"}, "config", "problem", "rounds: bad", "mend the config"),
-    ({"task_fault": "no task.yaml"}, "task", "problem", "no task.yaml", "mend the task"),
-    ({"prepared": False}, "data", "ok", "the first session does it", ""),
-    ({"gpus": ()}, "gpu", "problem", "the task needs one", "install the NVIDIA driver"),
-    ({"gpus": (), "device": "cpu"}, "gpu", "ok", "the task needs none", ""),
-    (
-        {"isolation": "bubblewrap", "faults": {"none": None, "bubblewrap": "no bwrap"}},
-        "isolation",
-        "problem",
+        *(WANTED, "problem isolation"),
         "bubblewrap is wanted and does not work (bubblewrap: no bwrap)",
         "apt-get install bubblewrap, or set isolation to auto",
     ),
     (
-        {"faults": {"none": None, "landlock": None, "bubblewrap": "no bwrap"}},
-        "isolation",
-        "warning",
+        *(WEAKER, "warning isolation"),
         "landlock is used (bubblewrap: no bwrap)",
         "apt-get install bubblewrap",
     ),
-    ({"isolation": "none"}, "isolation", "warning", "none is wanted", "set isolation to auto"),
-    ({"containers": {}}, "container", "ok", "only runs in containers need one", ""),
-    ({"agents": {}}, "agent", "ok", "the built-in proposer needs none", ""),
-    ({"agent": "codex"}, "agent", "problem", "codex is to propose", "install codex"),
-    (
-        {"agents": {"aider": AgentTool("", "does not answer")}},
-        "agent",
-        "warning",
-        "aider",
-        "by hand",
-    ),
-    ({"running": "123"}, "session", "problem", "(process 123)", "wait for it"),
+    ({"isolation": "none"}, "warning isolation", "none is wanted", "set isolation to auto"),
+    ({"containers": {}}, "ok container", "only runs in containers need one", ""),
+    ({"agents": {}}, "ok agent", "the built-in proposer needs none", ""),
+    ({"agent": "codex"}, "problem agent", "codex is to propose", "install codex"),
+    (MUTE, "warning agent", "aider", "by hand"),
+    ({"running": "123"}, "problem session", "(process 123)", "wait for it"),
 ]
 
 
-@pytest.mark.parametrize(("change", "name", "state", "text", "todo"), CASES)
+@pytest.mark.parametrize(("change", "what", "text", "todo"), CASES)
 def test_what_is_said_and_what_to_do(
-    change: dict[str, Any], name: str, state: str, text: str, todo: str
+    change: dict[str, Any], what: str, text: str, todo: str
 ) -> None:
-    machine = replace(GOOD, **change)
+    machine, (state, name) = replace(GOOD, **change), what.split()
     check = said(machine, name)[0]
     assert check.state == state
     assert text in check.text
@@ -221,8 +214,11 @@ def test_locks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "envs" / "a.lock"
     path.parent.mkdir()
     assert lock(path).fault
-    path.write_text("")
-    assert "names no package" in lock(path).fault
+    for empty in ("", "# nothing\n"):
+        path.write_text(empty)
+        assert "names no package" in lock(path).fault
+        with pytest.raises(DataError):
+            verify_packages(path)
     path.write_text("no-such-package==1 --hash=x\n")
     found = lock(path)
     assert found.path == "envs/a.lock"
@@ -287,13 +283,100 @@ def test_space_and_processes(tmp_path: Path) -> None:
     assert _process(2**22 + 1) == f"process {2**22 + 1}"
 
 
-def test_a_damaged_lock_is_no_internal_error(tmp_path: Path) -> None:
-    with pytest.raises(DataError):
-        verify_packages(_empty(tmp_path))
-    assert lock(_empty(tmp_path)).fault != ""
+# -------------------------------------------------------------------------- length
+
+NIGHT = PlannedSession(rounds=100, candidates=1, baseline=3, confirm=3, mode="gain")
 
 
-def _empty(folder: Path) -> Path:
-    path = folder / "x.lock"
-    path.write_text("# nothing\n")
-    return path
+@pytest.mark.parametrize(
+    ("changes", "least", "most"),
+    [
+        ({}, 109, 122),
+        ({"most_per_candidate": 1}, 109, 109),
+        ({"candidates": 2}, 209, 235),
+        ({"remeasure_every": 10}, 119, 132),
+        ({"limit": 115}, 109, 115),
+        ({"limit": 60}, 60, 60),
+        # Fresh runs for what looks better, and runs of the incumbent.
+        ({"mode": "guaranteed"}, 112, 209),
+        ({"mode": "guaranteed", "rounds": 4}, 13, 23),
+        ({"rounds": 1, "baseline": 1, "confirm": 0, "most_per_candidate": 1}, 2, 2),
+    ],
+)
+def test_runs_of_a_session(changes: dict[str, object], least: int, most: int) -> None:
+    assert replace(NIGHT, **changes).runs() == (least, most)
+
+
+@pytest.mark.parametrize("rule", ["gain", "strict", "guaranteed"])
+@pytest.mark.parametrize("world", ["typical", "null"])
+def test_simulated_sessions_are_within(rule: str, world: str) -> None:
+    plan = SimulationPlan(WORLDS[world], runs=60)
+    records = [play_all((RULES[rule],), plan, number)[0] for number in range(8)]
+    experiments = round(sum(record.proposals for record in records) / len(records))
+    found = sum(record.retests + record.incumbent_runs for record in records) / len(records)
+    planned = PlannedSession(rounds=experiments, candidates=1, baseline=0, confirm=0, mode=rule)
+    least, most = planned.runs()
+    assert least - 1 <= experiments + found <= most + 1
+
+
+def test_the_pace_is_measured_or_from_the_budget() -> None:
+    plausible = Plausible(startup_seconds=20.0, evaluation_seconds=5.0)
+    found = run_pace(300.0, plausible)
+    assert found == RunPace(301.0, 326.0, "the budget, and up to 25 s to start and evaluate")
+    assert run_pace(300.0, None) == run_pace(300.0, Plausible())
+    assert run_pace(None, plausible) is None
+    measured = run_pace(None, plausible, [310.0, 312.0, 900.0])
+    assert measured == RunPace(313.0, 313.0, "measured in 3 runs of this session")
+
+
+def test_what_is_said() -> None:
+    hours = session_outlook(NIGHT, RunPace(301.0, 326.0, "why"), 12 * 3600.0)
+    assert hours.sentence() == (
+        "100 experiments, 109 to 122 runs, 9.1 h to 11.0 h one after another (why)"
+    )
+    assert not hours.cut_short
+    asked = session_outlook(NIGHT, RunPace(301.0, 326.0, "why"), 12 * 3600.0, agent_minutes=20.0)
+    assert asked.sentence().endswith("(why); and the agent's time, up to 20 min each")
+    one = replace(NIGHT, rounds=1, baseline=1, confirm=0, most_per_candidate=1)
+    steps = session_outlook(one, None, 3600.0)
+    assert steps.sentence().startswith("1 experiment, 2 runs; the budget is in steps")
+    assert steps.least_seconds is None and not steps.cut_short
+
+
+def test_a_limit_that_is_too_short_is_a_warning() -> None:
+    short = session_outlook(NIGHT, RunPace(301.0, 326.0, "why"), 6 * 3600.0)
+    checks = examine_machine(replace(GOOD, outlook=short))
+    (check,) = [check for check in checks if check.name == "length"]
+    assert check.state is CheckState.WARNING
+    assert check.todo == "grant enough, such as deadline_hours=12, or plan fewer rounds"
+    assert is_ready(checks)
+    enough = examine_machine(replace(GOOD, outlook=replace(short, deadline_seconds=12 * 3600.0)))
+    assert [c.state for c in enough if c.name == "length"] == [CheckState.OK]
+
+
+def test_the_configured_session(tmp_path: Path) -> None:
+    given = ["session=night", "rounds=100", "budget_seconds=300", "mode=guaranteed"]
+    chosen = read_settings(tmp_path, given)
+    task = task_of(chosen, tmp_path)
+    found = outlook_of(chosen, task, tmp_path)
+    assert (found.experiments, found.least_runs, found.most_runs) == (100, 112, 209)
+    assert found.least_seconds == 112 * 301.0
+    assert found.agent_minutes is None
+    steps = outlook_of(read_settings(tmp_path, ["budget_steps=40"]), task, tmp_path)
+    assert steps.least_seconds is None
+    # After some runs they tell.
+    paths = SessionPaths("night", tmp_path)
+    paths.events.parent.mkdir(parents=True)
+    for wall in (350.0, 360.0, None):
+        Journal(paths.events).append("run_finished", wall_seconds=wall)
+    found = outlook_of(replace(chosen, proposer="claude"), task, tmp_path)
+    assert found.least_seconds == 112 * 356.0
+    assert found.agent_minutes == chosen.agent_minutes
+
+
+def test_the_command_prints_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    main(["--root", str(tmp_path), "--json", "--config", "rounds=100", "budget_seconds=300"])
+    found = json.loads(capsys.readouterr().out)
+    assert found["length"]["least_runs"] == 109
+    (line,) = [check["text"] for check in found["checks"] if check["name"] == "length"]
+    assert line.startswith("100 experiments, 109 to 122 runs, 9.1 h to ")

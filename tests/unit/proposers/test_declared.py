@@ -1,4 +1,4 @@
-"""The proposer without a language model."""
+"""Declared changes: where they apply, and which one steering or a strategy takes next."""
 
 from __future__ import annotations
 
@@ -6,7 +6,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ratchet.proposers.declared import propose_declared, unified_diff
+from ratchet.config import Strategy
+from ratchet.proposers.declared import (
+    change_size,
+    propose_by_strategy,
+    propose_declared,
+    unified_diff,
+)
 from ratchet.task.edits import applicable_changes, apply_declared, find_python
 from ratchet.task.task import DeclaredChange
 
@@ -32,26 +38,19 @@ SPACE = (RATE, WIDE, SQUARE, BROKEN, AWAY)
 FILES = {"train.py": SOURCE, "notes.txt": "RATE = 9\n"}
 
 
-def test_only_changes_that_make_a_difference() -> None:
-    labels = [d.edit.label for d in applicable_changes(SPACE, FILES)]
-    assert labels == ["RATE=0.003", "RATE=0.01", "WIDE=[3, 4]", "square"]
+# ------------------------------------------------------------- where they apply
 
 
-def test_a_constant_keeps_its_comment_and_its_neighbours() -> None:
-    draft = next(d for d in applicable_changes([WIDE], FILES))
-    assert 'NAME: str = "café"; WIDE = [3, 4]\nx = 0' in draft.contents["train.py"]
-    draft = next(d for d in applicable_changes([RATE], FILES))
-    assert "RATE = 0.003  # step size\n" in draft.contents["train.py"]
-    assert "RATE = 5" in draft.contents["train.py"]
-    assert draft.hypothesis == "from 0.001 to 0.003"
-    assert draft.contents["notes.txt"] == FILES["notes.txt"]
-
-
-def test_never_repeats_what_was_tried() -> None:
-    tried: list[str] = []
-    while draft := propose_declared(SPACE, FILES, tried, ()):
-        tried.append(draft.edit.label)
-    assert tried == ["square", "WIDE=[3, 4]", "RATE=0.003", "RATE=0.01"]
+def test_only_changes_that_make_a_difference_and_touch_nothing_else() -> None:
+    drafts = list(applicable_changes(SPACE, FILES))
+    assert [d.edit.label for d in drafts] == ["RATE=0.003", "RATE=0.01", "WIDE=[3, 4]", "square"]
+    rate, _, wide, _ = drafts
+    assert rate.contents == {
+        **FILES,
+        "train.py": SOURCE.replace("RATE = 1e-3 ", "RATE = 0.003 "),
+    }
+    assert rate.hypothesis == "from 0.001 to 0.003"
+    assert 'NAME: str = "café"; WIDE = [3, 4]\nx = 0' in wide.contents["train.py"]
 
 
 def test_a_change_is_applied_again_while_it_means_something() -> None:
@@ -64,15 +63,6 @@ def test_a_change_is_applied_again_while_it_means_something() -> None:
     assert "RATE = 0.01 " in other.contents["train.py"]
     assert "max(v, x) ** 2" in other.contents["train.py"]
     assert apply_declared(SPACE, FILES, "gone") is None
-
-
-def test_follows_the_ranking_then_the_declared_order() -> None:
-    ranking = ("data", "hyperparams", "activation")
-    first = propose_declared(SPACE, FILES, (), ranking)
-    assert first is not None
-    assert first.edit.label == "RATE=0.003"
-    labels = [propose_declared(SPACE, FILES, (), ranking, skip=k).edit.label for k in range(4)]
-    assert labels == ["RATE=0.003", "square", "WIDE=[3, 4]", "RATE=0.003"]
 
 
 @pytest.mark.parametrize(
@@ -91,14 +81,6 @@ def test_any_literal_is_found_and_can_be_replaced(value: object) -> None:
     assert text[: place.start] + "7" + text[place.end :] == "é = 'ü'; RATE = 7  # why\n"
 
 
-def test_diff_counts_lines() -> None:
-    text, added, removed = unified_diff({"a.py": "x\ny\n"}, {"a.py": "x\nz\nw"})
-    assert (added, removed) == (2, 1)
-    assert text.startswith("--- a/a.py\n+++ b/a.py\n")
-    assert unified_diff({"a": "same"}, {"a": "same"}) == ("", 0, 0)
-    assert unified_diff({}, {"new.py": "--- x\n"})[1:] == (1, 0)
-
-
 def test_keys_of_settings_are_constants_too() -> None:
     files = {"c.yaml": "# how\nrate: 1e-3  # why\nmodel: {size: 8}\n", "c.json": '{"size": 1}'}
     size = DeclaredChange("model.size", "architecture", "{new}", values=(8, 8.0, 16))
@@ -109,3 +91,95 @@ def test_keys_of_settings_are_constants_too() -> None:
     assert drafts[0].hypothesis == "from 0.001 to 1e-05"
     broken = DeclaredChange("broken", "other", "", find="# how", replace="a: [")
     assert not list(applicable_changes((broken,), files))
+
+
+def test_diff_counts_lines() -> None:
+    text, added, removed = unified_diff({"a.py": "x\ny\n"}, {"a.py": "x\nz\nw"})
+    assert (added, removed) == (2, 1)
+    assert text.startswith("--- a/a.py\n+++ b/a.py\n")
+    assert unified_diff({"a": "same"}, {"a": "same"}) == ("", 0, 0)
+    assert unified_diff({}, {"new.py": "--- x\n"})[1:] == (1, 0)
+
+
+# --------------------------------------------------------------- which is next
+
+
+def test_follows_the_ranking_then_the_declared_order_and_never_repeats() -> None:
+    ranking = ("data", "hyperparams", "activation")
+    labels = [propose_declared(SPACE, FILES, (), ranking, skip=k).edit.label for k in range(4)]
+    assert labels == ["RATE=0.003", "square", "WIDE=[3, 4]", "RATE=0.003"]
+    tried: list[str] = []
+    while draft := propose_declared(SPACE, FILES, tried, ()):
+        tried.append(draft.edit.label)
+    assert tried == ["square", "WIDE=[3, 4]", "RATE=0.003", "RATE=0.01"]
+
+
+OPEN = (
+    DeclaredChange("RATE", "hyperparams", "why", values=(0.4, 0.2, 1.6)),
+    DeclaredChange("WIDTH", "architecture", "why", values=(4, 2)),
+    DeclaredChange("FLAG", "architecture", "why", values=("on",)),
+    DeclaredChange("loop", "architecture", "why", find="a = 1\n", replace="a = 1\nb = 2\nc = 3\n"),
+    DeclaredChange("DROP", "regularization", "why", values=(0.1,)),
+)
+CODE = {"train.py": "RATE = 0.1\nWIDTH = 1\nFLAG = 'off'\nDROP = 0.0\na = 1\n"}
+RANKING = ("regularization", "architecture", "hyperparams")
+
+
+def taken(count: int = 1, seed: int = 1, counts: dict[str, int] | None = None, **keys) -> list[str]:
+    """Labels of the first choices of a strategy, none of which is kept."""
+    tried: list[str] = []
+    strategy = Strategy("mine", "brief", **keys)
+    for number in range(count):
+        args = OPEN, CODE, tried, RANKING, counts or {}, seed + number
+        draft = propose_by_strategy(strategy, *args)
+        if draft is None:
+            break
+        tried.append(draft.edit.label)
+    return tried
+
+
+RATES, SHAPES = {"only": ("hyperparams",)}, {"only": ("architecture",)}
+FIRST = {"first": ("hyperparams", "architecture"), "first_tries": 2}
+TWICE = {"hyperparams": 2}
+
+
+@pytest.mark.parametrize(
+    ("keys", "labels"),
+    [
+        ({}, ["DROP=0.1", "WIDTH=4", "WIDTH=2"]),
+        ({"steps": "small", **RATES}, ["RATE=0.2", "RATE=0.4", "RATE=1.6"]),
+        ({"steps": "large", **RATES}, ["RATE=1.6", "RATE=0.4", "RATE=0.2"]),
+        ({"steps": "large", **SHAPES}, ["loop", "WIDTH=4", "FLAG='on'"]),
+        # First categories come first until they were tried often enough.
+        (FIRST, ["RATE=0.4", "RATE=0.2", "RATE=1.6"]),
+        ({"counts": TWICE, **FIRST}, ["WIDTH=4", "WIDTH=2", "FLAG='on'"]),
+        ({"counts": {**TWICE, "architecture": 2}, **FIRST}, ["DROP=0.1", "WIDTH=4", "WIDTH=2"]),
+        ({"only": ("regularization",)}, ["DROP=0.1"]),
+        ({"only": ("data",)}, []),
+    ],
+)
+def test_a_strategy_decides_what_is_taken(keys: dict, labels: list[str]) -> None:
+    assert taken(3, **keys) == labels
+
+
+def test_random_follows_its_seed_and_takes_everything_once() -> None:
+    first = taken(9, order="random")
+    assert first == taken(9, order="random")
+    assert sorted(first) == sorted(taken(9))
+    assert len({tuple(taken(9, seed=seed, order="random")) for seed in range(5)}) > 1
+
+
+def test_candidates_of_one_round_differ_in_kind() -> None:
+    args = Strategy("mine", "brief"), OPEN, CODE, [], RANKING, {}, 1
+    kinds = [propose_by_strategy(*args, skip) for skip in range(3)]
+    assert [draft.category for draft in kinds if draft] == list(RANKING)
+
+
+@pytest.mark.parametrize(
+    ("label", "size"),
+    [("RATE=0.2", 0.693), ("DROP=0.1", 1.0), ("FLAG='on'", 1.0), ("loop", 2.0), ("WIDTH=4", 1.386)],
+)
+def test_the_size_of_a_step(label: str, size: float) -> None:
+    draft = apply_declared(OPEN, CODE, label)
+    assert draft is not None
+    assert change_size(draft, CODE) == pytest.approx(size, abs=1e-3)

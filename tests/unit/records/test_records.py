@@ -1,8 +1,9 @@
-"""Records go to JSON and back; wrong JSON is named."""
+"""Records go to JSON and back; wrong JSON is named; seeds are apart."""
 
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
 from hypothesis import given
@@ -17,36 +18,36 @@ from ratchet.records.records import (
     Outcome,
     Proposal,
     Remeasurement,
+    Role,
     RoundVerdict,
     RunSummary,
     Status,
     StopReason,
     Verdict,
+    run_seed,
+    stream_seed,
 )
 
 FINITE = st.floats(allow_nan=False, allow_infinity=False)
 RUNS = st.builds(
     RunSummary,
-    key=st.text(),
-    seed=st.integers(),
     outcome=st.sampled_from(Outcome),
-    reason=st.text(),
     value=st.none() | FINITE,
     memory_mb=st.none() | FINITE,
+    audit=st.none() | FINITE,
 )
+SEVERAL = st.lists(RUNS, max_size=3).map(tuple)
 EXPERIMENTS = st.builds(
     Experiment,
-    round=st.integers(),
-    candidate=st.integers(),
-    runs=st.lists(RUNS, max_size=3).map(tuple),
+    runs=SEVERAL,
     stop=st.none() | st.sampled_from(StopReason),
-    detail=st.text(),
+    check=st.none() | RUNS,
 )
 VERDICTS = st.builds(
     RoundVerdict,
     rulings=st.just(()),
     remeasured=st.none() | st.builds(Remeasurement, run=RUNS, expected=FINITE, sd=FINITE, z=FINITE),
-    incumbent_runs=st.lists(RUNS, max_size=3).map(tuple),
+    incumbent_runs=SEVERAL,
     credit_used=FINITE,
     error_spent=st.none() | FINITE,
 )
@@ -68,26 +69,31 @@ RUN = {"key": "k", "seed": 1, "outcome": "ok", "reason": "", "value": 1, "memory
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"seed": "1"}, r"run\.seed: expected int, found str '1'"),
-        ({"seed": True}, r"run\.seed: expected int, found bool True"),
-        ({"seed": None}, r"run\.seed: expected int, found null"),
-        ({"outcome": "fine"}, r"run\.outcome: 'fine' is none of ok, crash"),
-        ({"extra": 1}, r"unknown field 'extra' for RunSummary"),
-        ({"value": "x"}, r"run\.value: expected float"),
+        ({"seed": "1"}, "x.seed: expected `int`, found `str`"),
+        ({"seed": True}, "x.seed: expected `int`, found `bool`"),
+        ({"seed": None}, "x.seed: expected `int`, found `null`"),
+        ({"outcome": "fine"}, "x.outcome: invalid enum value 'fine'"),
+        ({"extra": 1}, "x: object contains unknown field `extra`"),
+        ({"value": "x"}, "x.value: expected `float | null`, found `str`"),
     ],
 )
 def test_wrong_json_is_named(change: dict, words: str) -> None:
-    with pytest.raises(DataError, match=words):
-        from_json_values(RunSummary, {**RUN, **change}, "run")
+    with pytest.raises(DataError, match=f"^{re.escape(words)}$"):
+        from_json_values(RunSummary, {**RUN, **change}, "x")
 
 
-def test_missing_field_and_wrong_shape_are_named() -> None:
-    with pytest.raises(DataError, match="key"):
-        from_json_values(RunSummary, {name: RUN[name] for name in RUN if name != "key"}, "run")
-    with pytest.raises(DataError, match="expected an object of RunSummary, found list"):
-        from_json_values(RunSummary, [1], "run")
-    with pytest.raises(DataError, match=r"proposal\.files: expected an object"):
-        from_json_values(Proposal, {"files": 3}, "proposal")
+@pytest.mark.parametrize(
+    ("record", "values", "words"),
+    [
+        (RunSummary, {"seed": 1}, "x: object missing required field `key`"),
+        (RunSummary, [1], "x: expected `object`, found `array`"),
+        (Proposal, {"files": 3}, "x.files: expected `object`, found `int`"),
+        (Experiment, {"round": 1, "runs": [RUN, 3]}, "x.runs[1]: expected `object`, found `int`"),
+    ],
+)
+def test_wrong_shapes_are_named(record: type, values: object, words: str) -> None:
+    with pytest.raises(DataError, match=f"^{re.escape(words)}$"):
+        from_json_values(record, values, "x")
 
 
 def test_whole_numbers_serve_as_floats() -> None:
@@ -108,3 +114,30 @@ def test_words_and_signs() -> None:
     }
     assert Edit("constant", "LR", "0.1").label == "LR=0.1"
     assert Edit("alternative", "relu").label == "relu"
+
+
+@given(st.integers(0, 2**40), st.text(), st.sampled_from(Role), st.integers(0, 1000))
+def test_seeds_are_in_the_range_of_every_library(
+    seed: int, source: str, role: Role, replicate: int
+) -> None:
+    drawn = run_seed(seed, source, role, replicate)
+    assert 1 <= drawn < 2**31
+    assert drawn == run_seed(seed, source, role, replicate)
+
+
+def test_seeds_are_apart_but_for_what_is_compared_again() -> None:
+    seeds = [
+        run_seed(session, source, role, replicate)
+        for session in range(3)
+        for source in ("a", "b", "c")
+        for role in Role
+        if role is not Role.RERUN
+        for replicate in range(50)
+    ]
+    assert len(set(seeds)) == len(seeds)
+    here, there = ([run_seed(1, s, Role.RERUN, n) for n in range(50)] for s in "ab")
+    assert here == there
+    assert len(set(here)) == 50
+    assert here[0] != run_seed(1, "a", Role.CONFIRM, 0)
+    streams = [(1, "steer", 1), (1, "propose", 1), (2, "steer", 1), (1, "steer", 1, 2)]
+    assert len({stream_seed(*parts) for parts in (*streams, (1, "steer", 12))}) == 5

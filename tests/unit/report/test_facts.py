@@ -2,28 +2,20 @@
 
 from __future__ import annotations
 
+import datetime
 import json
+import shlex
+import subprocess
+import sys
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from helpers import report_records as sample
 from ratchet.base.structs import replace
-from ratchet.base.text import (
-    DASH,
-    DIFF_LIMIT,
-    LOG_LIMIT,
-    clean_text,
-    decimals_for,
-    format_duration,
-    format_number,
-    format_percent,
-    head_text,
-    one_line_label,
-    tail_text,
-)
+from ratchet.base.text import DIFF_LIMIT, LOG_LIMIT
 from ratchet.records.records import (
+    AgentCall,
+    CallOutcome,
     Confirmation,
     Direction,
     Outcome,
@@ -31,7 +23,19 @@ from ratchet.records.records import (
     StopReason,
     Verdict,
 )
-from ratchet.report.facts import alarm_remark, build_facts, experiment_remarks
+from ratchet.report.facts import (
+    LOGS,
+    WORDS,
+    agent_calls,
+    alarm_remark,
+    build_facts,
+    experiment_remarks,
+    run_again_commands,
+    run_again_preparation,
+    run_timeline,
+)
+from ratchet.report.inputs import Integrity, Recipe
+from ratchet.task.task import Seeding
 
 
 @pytest.fixture(scope="module")
@@ -39,8 +43,15 @@ def records():
     return sample.session()
 
 
-def test_answer_confirmed(records):
-    facts = build_facts(records)
+@pytest.fixture(scope="module")
+def facts(records):
+    return build_facts(records)
+
+
+# ---------------------------------------------------------------------- the answer
+
+
+def test_a_confirmed_answer(facts):
     assert facts["answer"]["kind"] == "confirmed"
     assert facts["answer"]["sentence"] == (
         "val_bpb 3.412 → 2.929 (gain 0.483, 95 % interval 0.462 to 0.504, confirmed with "
@@ -49,39 +60,41 @@ def test_answer_confirmed(records):
     )
 
 
-def _confirmed(records, **changes):
-    return build_facts(
-        sample.changed(records, confirmation=replace(records.history.confirmation, **changes))
-    )
+FAILED = {"gain": None, "low": None, "high": None, "detail": "2 of 3 runs crashed"}
 
 
-def test_answer_when_the_interval_holds_zero_or_is_missing(records):
-    facts = _confirmed(records, gain=0.004, low=-0.017, high=0.025)
-    assert facts["answer"]["kind"] == "not_confirmed"
-    assert "−0.017 to 0.025 includes zero" in facts["answer"]["sentence"]
-    facts = _confirmed(records, gain=-0.1, low=-0.12, high=-0.08)
-    assert facts["answer"]["sentence"].startswith("Confirmed to be worse: val_bpb")
-    facts = _confirmed(records, low=None, high=None)
-    assert (
-        "gain 0.483 with 3 fresh seeds each, too few for an interval"
-        in (facts["answer"]["sentence"])
-    )
+@pytest.mark.parametrize(
+    ("changes", "kind", "words"),
+    [
+        (
+            {"gain": 0.004, "low": -0.017, "high": 0.025},
+            "not_confirmed",
+            "−0.017 to 0.025 includes zero",
+        ),
+        ({"gain": -0.1, "low": -0.12, "high": -0.08}, "worse", "Confirmed to be worse: val_bpb"),
+        (
+            {"low": None, "high": None},
+            "no_interval",
+            "gain 0.483 with 3 fresh seeds each, too few for an interval",
+        ),
+        (FAILED, "confirmation_failed", "confirmation failed: 2 of 3 runs crashed"),
+    ],
+)
+def test_answers_of_a_confirmation(records, changes, kind, words):
+    changed = replace(records.history.confirmation, **changes)
+    facts = build_facts(sample.changed(records, confirmation=changed))
+    assert facts["answer"]["kind"] == kind and words in facts["answer"]["sentence"]
+    assert facts["confirmation"]["gain"] == changed.gain
 
 
-def test_answer_when_confirmation_failed(records):
-    facts = _confirmed(records, gain=None, low=None, high=None, detail="2 of 3 runs crashed")
-    assert facts["answer"]["kind"] == "confirmation_failed"
-    assert "confirmation failed: 2 of 3 runs crashed" in facts["answer"]["sentence"]
-    assert facts["confirmation"]["gain"] is None
-
-
-def test_answer_while_unfinished(records):
+def test_the_answer_while_unfinished(records):
+    history = records.history
     early = sample.changed(
         records,
         confirmation=None,
-        verdicts=records.history.verdicts[:5],
-        states=records.history.states[:5],
-        proposals=records.history.proposals[:6],
+        verdicts=history.verdicts[:5],
+        states=history.states[:5],
+        proposals=history.proposals[:6],
     )
     facts = build_facts(early)
     assert facts["answer"]["sentence"].startswith("Unfinished after 5 rounds: val_bpb 3.406 → ")
@@ -91,251 +104,41 @@ def test_answer_while_unfinished(records):
     assert "nothing kept so far; no experiment judged" in start["answer"]["sentence"]
 
 
-def test_answer_when_nothing_was_kept(records):
-    verdicts = tuple(
-        replace(v, rulings=tuple(replace(r, verdict=Verdict.DISCARD) for r in v.rulings))
-        for v in records.history.verdicts
-    )
-    facts = build_facts(
-        sample.changed(records, verdicts=verdicts, confirmation=Confirmation(champion=0))
-    )
+def test_the_answer_when_nothing_was_kept(records):
+    none = sample.ruled(records, range(1, 13), verdict=Verdict.DISCARD)
+    facts = build_facts(sample.changed(none, confirmation=Confirmation(champion=0)))
     assert facts["answer"]["sentence"].startswith(
         "No improvement found: val_bpb stays at 3.406 (sd 0.013 over 3 baseline runs); "
         "0 of 12 experiments kept; 21 runs"
     )
+    quiet = build_facts(sample.ruled(records, range(1, 13), delta=-0.001))
+    assert quiet["strict"]["survive"] == 0
+    assert "kept, of which none would survive a stricter test" in quiet["answer"]["sentence"]
 
 
 @pytest.mark.parametrize("reason", list(StopReason))
 def test_stopped_early(records, reason):
-    last = replace(records.history.verdicts[-1], rulings=(), stop=reason, detail="at 2.93")
-    stopped = sample.changed(records, verdicts=(*records.history.verdicts[:-1], last))
-    facts = build_facts(stopped)
+    facts = build_facts(sample.in_round(records, 12, rulings=(), stop=reason, detail="at 2.93"))
     assert facts["stop"]["reason"] == reason.value and facts["stop"]["round"] == 12
     assert f"; stopped early because {facts['stop']['text']}." in facts["answer"]["sentence"]
     assert facts["rounds"] == 11
 
 
-def test_without_any_baseline_value_nothing_becomes_zero(records):
-    broken = tuple(
-        replace(r, value=None, outcome=Outcome.CRASH, memory_mb=None)
-        for r in records.history.baseline.runs
-    )
-    facts = build_facts(
-        sample.changed(
-            records,
-            baseline=replace(records.history.baseline, runs=broken),
-            proposals=(),
-            verdicts=(),
-            states=(),
-            confirmation=None,
-            runs={},
-        )
-    )
-    assert facts["answer"]["kind"] == "no_baseline"
-    assert facts["baseline"] | {"runs": 0} == facts["baseline"] | {
-        "mean": None, "sd": None, "n": 0, "failed": 3, "values": [], "runs": 0,
-    }  # fmt: skip
-    assert facts["noise"]["sd"] is None
-    assert facts["totals"]["train_seconds"] is None and facts["totals"]["runs"] == 3
+def test_the_mode_and_its_promise_are_stated(records, facts):
+    def verdict(shown):
+        return next(entry["text"] for entry in shown["method"] if entry["term"] == "Verdict")
 
-
-def test_crashes_and_missing_measurements_stay_none(records):
-    facts = build_facts(records)
-    crashed = facts["experiments"][3]
-    assert crashed["status"] == "crash" and crashed["outcome"] == "crash"
-    for name in ("mean", "delta", "delta_sd", "gain", "confidence", "memory_mb", "seconds"):
-        assert crashed[name] is None
-    assert "ValueError" in crashed["log_tail"]
-    assert [(c["outcome"], len(c["experiments"])) for c in facts["crashes"]] == [
-        ("crash", 1),
-        ("timeout", 1),
-    ]
-
-
-def test_retest_has_its_runs(records):
-    retested = build_facts(records)["experiments"][5]
-    assert retested["n"] == 3 and len({r["key"] for r in retested["runs"]}) == 3
-    assert retested["seconds"] == pytest.approx(sum(r["train_seconds"] for r in retested["runs"]))
-
-
-def test_direction_maximise():
-    facts = build_facts(sample.session(direction=Direction.MAXIMIZE))
-    assert facts["metric"]["better"] == "higher"
-    assert facts["confirmation"]["gain"] > 0
-    assert facts["answer"]["kind"] == "confirmed"
-    kept = [e for e in facts["experiments"] if e["status"] == "keep"]
-    assert all(e["gain"] > 0 for e in kept) and kept[0]["delta"] > 0
-
-
-def test_facts_are_plain_json_and_reproducible(records):
-    facts = build_facts(records)
-    packed = json.dumps(facts, sort_keys=True, allow_nan=False)
-    assert json.loads(packed) == facts
-    assert packed == json.dumps(build_facts(sample.session()), sort_keys=True)
-
-
-def test_not_a_number_becomes_none(records):
-    ruling = replace(records.history.verdicts[0].rulings[0], mean=float("nan"), gain=float("inf"))
-    verdict = replace(records.history.verdicts[0], rulings=(ruling,))
-    facts = build_facts(sample.changed(records, verdicts=(verdict, *records.history.verdicts[1:])))
-    assert facts["experiments"][0]["mean"] is None and facts["experiments"][0]["gain"] is None
-
-
-def test_a_run_used_twice_counts_once(records):
-    both = replace(records.history.confirmation, baseline_runs=records.history.baseline.runs)
-    assert build_facts(sample.changed(records, confirmation=both))["totals"]["runs"] == 24
-
-
-def test_long_texts_are_cut_and_say_so(records):
-    key = records.history.verdicts[0].rulings[0].runs[0].key
-    logs = {**records.logs, key: "x" * 1_000_000 + "\nlast line"}
-    proposal = replace(records.history.proposals[0].proposals[0], diff="+ line\n" * 100_000)
-    group = replace(records.history.proposals[0], proposals=(proposal,))
-    facts = build_facts(
-        sample.changed(
-            records,
-            logs=logs,
-            proposals=(group, *records.history.proposals[1:]),
-        )
-    )
-    first = facts["experiments"][0]
-    assert len(first["log_tail"].encode()) <= LOG_LIMIT + 80
-    assert first["log_tail"].endswith("last line") and "1,000,010 characters" in first["log_tail"]
-    assert len(first["diff"].encode()) <= DIFF_LIMIT + 80
-    assert first["diff"].endswith("[cut: only the beginning of 700,000 characters is shown]")
-
-
-def test_clean_makes_the_invisible_visible():
-    assert clean_text("\x1b[31mred\x1b[0m\x00 a\u202eb\ufeff\u2028\x85") == (
-        "red␀ a⟨U+202E⟩b⟨U+FEFF⟩⟨U+2028⟩⟨U+0085⟩"
-    )
-    assert clean_text("\x1b]8;;http://evil\x07link\x1b]8;;\x07") == "link"
-    assert clean_text("\ud800") == "⟨U+D800⟩"
-    assert clean_text("naïve — λ² 漢字 é") == "naïve — λ² 漢字 é"
-    assert len(clean_text("a" + "\u0301" * 500)) < 12
-    assert tail_text("10%\r50%\r100%\ndone\r\n", 100) == "100%\ndone"
-
-
-@given(st.text())
-def test_clean_settles_at_once(value):
-    cleaned = clean_text(value)
-    assert clean_text(cleaned) == cleaned
-    assert "\x1b" not in cleaned and "\u202e" not in cleaned and "\r" not in cleaned
-    cleaned.encode()
-    one_line_label(value, 10), head_text(value, 10).encode(), tail_text(value, 10).encode()
-
-
-def test_numbers_in_words():
-    assert format_number(None) == DASH and format_number(float("nan")) == DASH
-    assert format_number(-0.0001, 2, signed=True) == "0.00" and format_number(-1.5, 1) == "−1.5"
-    assert format_percent(1.0) == "> 99.9 %" and format_percent(0.0) == "< 0.1 %"
-    assert format_duration(84) == "1.4 minutes" and format_duration(7200) == "2.0 hours"
-    assert decimals_for(0.0104, 3.4) == 3 and decimals_for(4e-4, 1.0) == 5
-    assert decimals_for(None, None) == 4 and decimals_for(0.0, 250.0) == 1
-
-
-def test_a_second_cut_remembers_the_whole_length():
-    once = head_text("line\n" * 1000, 200)
-    assert head_text(once, 50).endswith("only the beginning of 5,000 characters is shown]")
-    assert head_text(once, 50).count("[cut") == 1
-    once = tail_text("line\n" * 1000, 200)
-    assert tail_text(once, 50).startswith("[cut: only the end of 5,000 characters is shown]")
-    assert tail_text(once, 50).count("[cut") == 1
-    assert head_text("[cut: only the end of ,, characters is shown]\nx", 99).endswith("x")
-
-
-def with_rulings(records, number, **changes):
-    """The records with another ruling on one experiment."""
-    verdicts = tuple(
-        replace(v, rulings=tuple(replace(r, **changes) for r in v.rulings))
-        if v.round == number
-        else v
-        for v in records.history.verdicts
-    )
-    return sample.changed(records, verdicts=verdicts)
-
-
-def test_prices_memory_and_second_tries_are_told(records):
-    changed = with_rulings(
-        records, 6, price=0.02, net_lines=20, memory_ratio=1.5, near_miss=True,
-        pareto="DOMINATED", pareto_low=0.2, pareto_high=0.4,
-    )  # fmt: skip
-    again = replace(changed.history.proposals[6].proposals[0], retry_of=6)
-    groups = [*changed.history.proposals]
-    groups[6] = replace(groups[6], proposals=(again,))
-    facts = build_facts(sample.changed(changed, proposals=tuple(groups)))
-    missed, second, other = (facts["experiments"][i] for i in (5, 6, 7))
-    assert (missed["near_miss"], missed["retried_as"], missed["retry_of"]) == (True, 7, None)
-    assert (second["near_miss"], second["retried_as"], second["retry_of"]) == (False, None, 6)
-    assert experiment_remarks(missed, 3) == [
-        "Near miss: probably better, but another candidate of its round was kept; tried again as "
-        "experiment 7.",
-        "For a keep it had to be better by more than 0.0200 (20 code lines more, 1.50 times the "
-        "memory).",
-        "DOMINATED in metric and memory: with a probability of 0.20 to 0.40 nothing kept before "
-        "is better without needing more memory.",
-    ]
-    assert experiment_remarks(second, 3) == [
-        "The edit of experiment 6, tried again on another incumbent."
-    ]
-    assert experiment_remarks(other, 3) == []
-    saved = {**other, "price": -0.004, "net_lines": -1, "memory_ratio": None}
-    assert experiment_remarks(saved, 3) == [
-        "It was allowed to cost up to 0.0040 (1 code line less)."
-    ]
-
-
-def check_of(records, number, **changes):
-    """The records with a check of the incumbent before one round."""
-    run = replace(records.history.baseline.runs[0], key=f"{number:064d}")
-    found = Remeasurement(number=1, run=run, expected=3.0, sd=0.1, z=4.06, alarm=True)
-    verdicts = [*records.history.verdicts]
-    verdicts[number - 1] = replace(verdicts[number - 1], remeasured=replace(found, **changes))
-    return sample.changed(records, verdicts=tuple(verdicts))
-
-
-def test_checks_of_the_incumbent_and_their_runs(records):
-    failed = replace(
-        records.history.baseline.runs[0], key="f" * 64, value=None, outcome=Outcome.CRASH
-    )
-    changed = check_of(check_of(records, 3), 5, run=failed, z=None, alarm=False)
-    more = replace(records.history.baseline.runs[0], key="e" * 64)
-    verdicts = (
-        replace(changed.history.verdicts[0], incumbent_runs=(more,)),
-        *changed.history.verdicts[1:],
-    )
-    facts = build_facts(sample.changed(changed, verdicts=verdicts))
-    assert [(c["round"], c["alarm"], c["z"]) for c in facts["remeasurements"]] == [
-        (3, True, 4.06),
-        (5, False, None),
-    ]
-    assert facts["remeasurements"][1]["value"] is None
-    assert facts["totals"]["phases"]["incumbent"] == 3
-    assert facts["totals"]["runs"] == build_facts(records)["totals"]["runs"] + 3
-    assert alarm_remark(facts["remeasurements"][0], 2).startswith(
-        "The incumbent moved: before round 3, experiment 1 was expected at 3.00 ± 0.10 and measured"
-    )
-
-
-def test_the_mode_and_its_promise_are_stated(records):
-    assert (
-        build_facts(records)["answer"]["standard"] == "Mode gain: a keep needs P(better) of 60.0 %"
-    )
+    assert facts["answer"]["standard"] == "Mode gain: a keep needs P(better) of 60.0 %"
+    assert "levels that sum to" not in verdict(facts)
     judge = {"mode": "guaranteed", "keep_probability": 0.8, "false_keep_bound": 0.05}
-    last = replace(records.history.verdicts[-1], error_spent=0.0123)
-    facts = build_facts(
-        sample.changed(records, judge=judge, verdicts=(*records.history.verdicts[:-1], last))
-    )
+    spent = sample.in_round(records, 12, error_spent=0.0123)
+    facts = build_facts(sample.changed(spent, judge=judge))
     assert facts["judge"]["error_spent"] == 0.0123
     assert facts["answer"]["standard"] == (
         "Mode guaranteed: a keep needs P(better) of 80.0 % and a test; at most 0.05 false keeps "
         "are to be expected, 0.012 spent"
     )
-    verdict = next(e["text"] for e in facts["method"] if e["term"] == "Verdict")
-    assert "levels that sum to 0.05 over the session" in verdict
-    assert "fresh" not in next(
-        e["text"] for e in build_facts(records)["method"] if e["term"] == "Verdict"
-    )
+    assert "levels that sum to 0.05 over the session" in verdict(facts)
 
 
 @pytest.mark.parametrize(
@@ -348,30 +151,324 @@ def test_the_mode_and_its_promise_are_stated(records):
 )
 def test_prices_are_stated(records, line, memory, words):
     judge = {**records.judge, "line_price": line, "memory_price": memory}
-    entry = next(
-        e
-        for e in build_facts(sample.changed(records, judge=judge))["method"]
-        if e["term"] == "Price"
+    method = build_facts(sample.changed(records, judge=judge))["method"]
+    assert words in next(entry["text"] for entry in method if entry["term"] == "Price")
+
+
+def test_an_entry_of_the_method_is_one_paragraph_whatever_names_it(records):
+    odd = build_facts(replace(records, metric="x\n\n## Hidden\nnothing"))
+    terms = [entry["term"] for entry in build_facts(records)["method"]]
+    assert [entry["term"] for entry in odd["method"]] == terms and "Hidden" not in terms
+    assert all("\n" not in entry["text"] and entry["text"] for entry in odd["method"])
+
+
+# ------------------------------------------------------------------ what is missing
+
+
+def test_without_any_baseline_value_nothing_becomes_zero(records):
+    broken = tuple(
+        replace(r, value=None, outcome=Outcome.CRASH, memory_mb=None)
+        for r in records.history.baseline.runs
     )
-    assert words in entry["text"]
+    baseline = replace(records.history.baseline, runs=broken)
+    nothing = {"proposals": (), "verdicts": (), "states": (), "confirmation": None, "runs": {}}
+    facts = build_facts(sample.changed(records, baseline=baseline, **nothing))
+    assert facts["answer"]["kind"] == "no_baseline"
+    assert facts["baseline"] | {"runs": 0} == facts["baseline"] | {
+        "mean": None, "sd": None, "n": 0, "failed": 3, "values": [], "runs": 0,
+    }  # fmt: skip
+    assert facts["noise"]["sd"] is None
+    assert facts["totals"]["train_seconds"] is None and facts["totals"]["runs"] == 3
+
+
+def test_crashes_and_missing_measurements_stay_none(records, facts):
+    crashed = facts["experiments"][3]
+    assert crashed["status"] == "crash" and crashed["outcome"] == "crash"
+    for name in ("mean", "delta", "delta_sd", "gain", "confidence", "memory_mb", "seconds"):
+        assert crashed[name] is None
+    assert "ValueError" in crashed["log_tail"]
+    classes = [(c["outcome"], len(c["experiments"])) for c in facts["crashes"]]
+    assert classes == [("crash", 1), ("timeout", 1)]
+    odd = build_facts(sample.ruled(records, [1], mean=float("nan"), gain=float("inf")))
+    assert odd["experiments"][0]["mean"] is None and odd["experiments"][0]["gain"] is None
+
+
+def test_a_retest_has_its_runs_and_a_run_used_twice_counts_once(records, facts):
+    retested = facts["experiments"][5]
+    assert retested["n"] == 3 and len({r["key"] for r in retested["runs"]}) == 3
+    assert retested["seconds"] == pytest.approx(sum(r["train_seconds"] for r in retested["runs"]))
+    both = replace(records.history.confirmation, baseline_runs=records.history.baseline.runs)
+    assert build_facts(sample.changed(records, confirmation=both))["totals"]["runs"] == 24
+
+
+def test_higher_may_be_better():
+    facts = build_facts(sample.session(direction=Direction.MAXIMIZE))
+    assert facts["metric"]["better"] == "higher" and facts["answer"]["kind"] == "confirmed"
+    assert facts["confirmation"]["gain"] > 0
+    kept = [e for e in facts["experiments"] if e["status"] == "keep"]
+    assert all(e["gain"] > 0 for e in kept) and kept[0]["delta"] > 0
+
+
+def test_facts_are_plain_json_and_reproducible(facts):
+    packed = json.dumps(facts, sort_keys=True, allow_nan=False)
+    assert json.loads(packed) == facts
+    assert packed == json.dumps(build_facts(sample.session()), sort_keys=True)
+
+
+def test_long_texts_are_cut_and_say_so(records):
+    key = records.history.verdicts[0].rulings[0].runs[0].key
+    long = sample.proposed(records, [1], diff="+ line\n" * 100_000)
+    logs = {**records.logs, key: "x" * 1_000_000 + "\nlast line"}
+    first = build_facts(sample.changed(long, logs=logs))["experiments"][0]
+    assert len(first["log_tail"].encode()) <= LOG_LIMIT + 80
+    assert first["log_tail"].endswith("last line") and "1,000,010 characters" in first["log_tail"]
+    assert len(first["diff"].encode()) <= DIFF_LIMIT + 80
+    assert first["diff"].endswith("[cut: only the beginning of 700,000 characters is shown]")
+
+
+# --------------------------------------------------------------- remarks and checks
+
+
+def test_prices_memory_and_second_tries_are_told(records):
+    changed = sample.ruled(
+        records, [6], price=0.02, net_lines=20, memory_ratio=1.5, near_miss=True,
+        pareto="DOMINATED", pareto_low=0.2, pareto_high=0.4,
+    )  # fmt: skip
+    facts = build_facts(sample.proposed(changed, [7], retry_of=6))
+    missed, second, other = (facts["experiments"][i] for i in (5, 6, 7))
+    assert (missed["near_miss"], missed["retried_as"], missed["retry_of"]) == (True, 7, None)
+    assert (second["near_miss"], second["retried_as"], second["retry_of"]) == (False, None, 6)
+    assert experiment_remarks(missed, 3) == [
+        "Near miss: probably better, but another candidate of its round was kept; tried again as "
+        "experiment 7.",
+        "For a keep it had to be better by more than 0.0200 (20 code lines more, 1.50 times the "
+        "memory).",
+        "DOMINATED in metric and memory: with a probability of 0.20 to 0.40 nothing kept before "
+        "is better without needing more memory.",
+    ]
+    again = "The edit of experiment 6, tried again on another incumbent."
+    assert experiment_remarks(second, 3) == [again]
+    assert experiment_remarks(other, 3) == []
+    saved = {**other, "price": -0.004, "net_lines": -1, "memory_ratio": None}
+    cost = "It was allowed to cost up to 0.0040 (1 code line less)."
+    assert experiment_remarks(saved, 3) == [cost]
+
+
+def test_checks_of_the_incumbent_and_their_runs(records, facts):
+    run = records.history.baseline.runs[0]
+    alarm = Remeasurement(1, replace(run, key="3" * 64), expected=3.0, sd=0.1, z=4.06, alarm=True)
+    crash = replace(run, key="f" * 64, value=None, outcome=Outcome.CRASH)
+    changed = sample.in_round(records, 3, remeasured=alarm)
+    changed = sample.in_round(changed, 5, remeasured=replace(alarm, run=crash, z=None, alarm=False))
+    more = build_facts(sample.in_round(changed, 1, incumbent_runs=(replace(run, key="e" * 64),)))
+    checks = more["remeasurements"]
+    assert [(c["round"], c["alarm"], c["z"]) for c in checks] == [(3, True, 4.06), (5, False, None)]
+    assert checks[1]["value"] is None
+    assert more["totals"]["phases"]["incumbent"] == 3
+    assert more["totals"]["runs"] == facts["totals"]["runs"] + 3
+    assert alarm_remark(checks[0], 2).startswith(
+        "The incumbent moved: before round 3, experiment 1 was expected at 3.00 ± 0.10 and measured"
+    )
 
 
 def test_gpu_sessions_count_gpu_hours(records):
-    runs = {
-        key: replace(
-            d, metrics={"training_seconds": 360.0}, telemetry={"utilisation": {"mean": 93.0}}
-        )
-        for key, d in records.runs.items()
-    }
+    busy = {"metrics": {"training_seconds": 360.0}, "telemetry": {"utilisation": {"mean": 93.0}}}
+    runs = {key: replace(record, **busy) for key, record in records.runs.items()}
     facts = build_facts(sample.changed(records, device="gpu", runs=runs))
     assert "27 runs, 2.7 GPU-hours; inputs intact." in facts["answer"]["sentence"]
     assert facts["timeline"]["gpu_utilisation"] == 93.0
 
 
-def test_no_keep_survives_and_none_is_said(records):
-    quiet = with_rulings(records, 1, delta=-0.001)
-    for number in range(2, 13):
-        quiet = with_rulings(quiet, number, delta=-0.001)
-    facts = build_facts(quiet)
-    assert facts["strict"]["survive"] == 0
-    assert "kept, of which none would survive a stricter test" in facts["answer"]["sentence"]
+# ----------------------------------------------------------------------- soundness
+
+
+def test_intact_and_silent(records, facts):
+    sound = facts["soundness"]
+    assert sound["intact"] is True and sound["flags"] == []
+    assert sound["checked"] == ["every input", "every run"]
+    unknown = build_facts(sample.changed(records, integrity=None))
+    assert unknown["soundness"]["intact"] is None
+    assert "intact" not in unknown["answer"]["sentence"].lower()
+
+
+def test_deviations_are_in_the_answer(records):
+    broken = Integrity(("every input",), tuple(f"file {i}\x1b[0m: changed" for i in range(60)))
+    facts = build_facts(sample.changed(records, integrity=broken))
+    assert facts["answer"]["sentence"].endswith("; NOT INTACT: 60 deviations.")
+    assert facts["soundness"]["deviations"][0] == "file 0: changed"
+    assert len(facts["soundness"]["deviations"]) == 50
+
+
+def test_flags_of_edits_and_runs(records):
+    changed = sample.ruled(records, [1], quarantined=True, notes=("draws a seed",))
+    changed = sample.ruled(changed, [2], verdict=Verdict.TAMPERED, reason="printed it")
+    key = records.history.baseline.runs[0].key
+    loose = replace(records.runs[key], isolation="none", unenforced=("memory limit",))
+    changed = sample.changed(changed, runs={**records.runs, key: loose})
+    flags = [(f["number"], f["text"]) for f in build_facts(changed)["soundness"]["flags"]]
+    assert flags == [
+        (None, "not enforced on this machine: memory limit"),
+        (None, "runs were ordinary processes, not isolated"),
+        (1, "quarantined: larger than everything seen before"),
+        (1, "draws a seed"),
+        (2, "TAMPERED: printed it"),
+    ]
+
+
+# -------------------------------------------------------------------------- agents
+
+
+def with_calls(records, *calls, logs=None):
+    first = replace(records.history.proposals[0], calls=calls)
+    groups = (first, *records.history.proposals[1:])
+    return sample.changed(records, proposals=groups, agent_logs=logs or {})
+
+
+def call(outcome, slot=0, attempt=1, **more):
+    return AgentCall(slot, attempt, "codex", outcome, **more)
+
+
+def test_every_failure_of_an_agent_has_words(facts):
+    assert set(WORDS) == set(CallOutcome) - {CallOutcome.PROPOSED}
+    assert facts["agents"] is None
+
+
+def test_what_was_sent_back_is_told_from_what_failed(records):
+    found = agent_calls(
+        with_calls(
+            records,
+            call(CallOutcome.TIMEOUT, reason="too long", log="a", tokens=10),
+            call(CallOutcome.PROPOSED, attempt=2, experiment=1, tokens=5, dollars=0.5),
+            call(CallOutcome.DUPLICATE, slot=1, reason="again"),
+            call(CallOutcome.EMPTY, slot=1, attempt=2, reason="nothing"),
+            logs={"a": "x\n" * 5000},
+        )
+    )
+    assert (found["calls"], found["proposals"], found["failed"]) == (4, 1, 1)
+    assert (found["tokens"], found["dollars"], found["silent"]) == (15, 0.5, 2)
+    rows = [(r["outcome"], r["sent_back"], r["experiment"]) for r in found["refusals"]]
+    assert rows == [("too slow", True, 1), ("duplicate", True, None), ("empty diff", False, None)]
+    assert found["refusals"][0]["log_tail"].startswith("[cut: only the end")
+    assert found["refusals"][1]["log_tail"] is None
+
+
+def test_the_logs_of_many_failures_do_not_fill_the_page(records):
+    many = [call(CallOutcome.EMPTY, slot=n, reason="r", log="a") for n in range(LOGS + 5)]
+    found = agent_calls(with_calls(records, *many, logs={"a": "said"}))
+    assert [r["log_tail"] for r in found["refusals"]] == [None] * 5 + ["said"] * LOGS
+
+
+# ------------------------------------------------- commands that run an experiment again
+
+ODD = Recipe(
+    folder="results/it's mine",
+    command=("python", "train me.py", "$(touch owned)"),
+    data={"train.bin": "store/a b", "deep/val.bin": "store/c"},
+    variables={"RATCHET_BUDGET_STEPS": "7", "NOTE": "two words; touch owned"},
+)
+EXPERIMENT = {"number": 3, "commit": "c" * 40, "runs": [{"seed": 5}, {"seed": 6}]}
+
+
+def test_commands_quote_what_is_odd():
+    show, run = run_again_commands(ODD, EXPERIMENT)
+    words = ["git", "-C", "results/it's mine", "show", "refs/ratchet/experiments/0003"]
+    assert shlex.split(show) == words and run == "again 0003 5"
+    assert run_again_commands(ODD, {**EXPERIMENT, "commit": None}) == []
+    assert len(run_again_commands(ODD, {**EXPERIMENT, "runs": []})) == 1
+
+
+def test_they_work_in_a_shell(tmp_path):
+    """With a repository, data and a command that says what it was given."""
+    (tmp_path / "store").mkdir()
+    (tmp_path / "store" / "a b").write_text("train")
+    (tmp_path / "store" / "c").write_text("val")
+    repository = tmp_path / "results" / "it's mine"
+    subprocess.run(["git", "init", "-q", str(repository)], check=True)
+    (repository / "train me.py").write_text(
+        "import os, sys; e = os.environ; print(e['RATCHET_SEED'], e['NOTE'], sys.argv[1:], "
+        "open(e['RATCHET_DATA'] + '/deep/val.bin').read(), e['RATCHET_BUDGET_STEPS'])"
+    )
+    git = ["git", "-C", str(repository), "-c", "user.name=x", "-c", "user.email=x@x"]
+    ref = "refs/ratchet/experiments/0003"
+    for words in (["add", "."], ["commit", "-qm", "x"], ["update-ref", ref, "HEAD"]):
+        subprocess.run([*git, *words], check=True)
+    lines = [*run_again_preparation(ODD), *run_again_commands(ODD, EXPERIMENT)[1:], "echo done"]
+    script = "\n".join(["set -e", f'python() {{ {shlex.quote(sys.executable)} "$@"; }}', *lines])
+    done = subprocess.run(
+        ["sh", "-c", script], cwd=tmp_path, capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "5 two words; touch owned ['$(touch owned)'] val 7\ndone\n"
+    assert (tmp_path / "again/data/train.bin").read_text() == "train"
+    assert not list(tmp_path.rglob("owned"))
+
+
+def test_the_seed_reaches_the_code_as_the_task_says():
+    def line(seeding):
+        return "\n".join(run_again_preparation(replace(ODD, seeding=seeding))[-2:])
+
+    assert line(Seeding(argument="--seed={seed}")).endswith(' --seed="$2"); }')
+    assert line(Seeding(argument="my seed={seed}!")).endswith(" 'my seed='\"$2\"'!'); }")
+    assert '  export MY_SEED="$2"' in line(Seeding(variable="MY_SEED"))
+    assert "sets SEED to the seed" in line(Seeding(constant="SEED"))
+    hooked = run_again_preparation(Recipe("results/x", ("python",), hook=True))
+    assert hooked[0] == "mkdir -p again/data" and "ratchet.runs.seed_hook" in hooked[-2]
+
+
+# ------------------------------------------------------------------------ timeline
+
+START = datetime.datetime(2026, 1, 1, 23, 59, 50, tzinfo=datetime.UTC)
+
+
+def event(kind, seconds, number=1, seed=1, role="search", **more):
+    time = (START + datetime.timedelta(seconds=seconds)).isoformat()
+    return {"time": time, "event": kind, "number": number, "role": role, "seed": seed, **more}
+
+
+def done(seconds, **about):
+    return event("run_finished", seconds, outcome="ok", key="k", **about)
+
+
+EVENTS = [
+    event("session_started", 0),
+    *(event("run_started", 10, number=0), done(20, number=0)),
+    *(event("run_started", 30), done(40)),
+    *(event("run_started", 35, seed=2), done(60, seed=2)),
+    *(event("run_started", 60, role="confirm"), done(80, role="confirm")),
+]
+
+
+def test_runs_and_gaps_from_the_start_over_midnight():
+    found = run_timeline(EVENTS, None)
+    assert [(r["lane"], r["start"], r["end"]) for r in found["runs"]] == [
+        ("baseline", 10, 20),
+        ("experiments", 30, 40),
+        ("experiments", 35, 60),
+        ("confirmation", 60, 80),
+    ]
+    assert found["seconds"] == 80 and found["idle_seconds"] == 20
+    assert found["busy_share"] == 0.75
+    assert found["interrupted"] == found["misplaced"] == 0
+    assert found["longest_gap"] == {"from": 0.0, "seconds": 10}
+    later = [event("reported", 9_000), event("verdict", 9_100), event("session_started", 9_200)]
+    assert run_timeline([*EVENTS, *later], None) == found, "what is noted later changes nothing"
+    assert run_timeline([EVENTS[0]], None) is None and run_timeline([], None) is None
+
+
+def test_runs_that_were_cut_short_or_landed_elsewhere_are_counted():
+    stopped = [event("run_started", 81), event("run_started", 90), done(95)]
+    found = run_timeline([*EVENTS, *stopped, event("run_started", 96, seed=9)], 87.5)
+    assert found["interrupted"] == 2 and found["gpu_utilisation"] == 87.5
+    assert found["runs"][-1]["start"] == 90
+    landed = event("failed", 25, step="experiment", error="OtherHardwareError", message="Large 2")
+    other = event("failed", 26, step="experiment", error="StoreError", message="disk")
+    assert run_timeline([*EVENTS, landed, other], None)["misplaced"] == 1
+
+
+def test_odd_journals_do_no_harm():
+    odd = [{"event": "run_started"}, {"event": "run_finished", "time": "yesterday"}, {}]
+    naive = {**EVENTS[1], "time": "2026-01-02T00:00:00"}
+    hostile = {**done(20, number="<b>"), "outcome": "\x1b[31m</script>"}
+    assert run_timeline([*odd, *EVENTS, naive], None)["seconds"] == 80
+    started = event("run_started", 12, number="<b>")
+    (run,) = run_timeline([started, hostile], None)["runs"]
+    assert run["number"] == 0 and "\x1b" not in run["outcome"]

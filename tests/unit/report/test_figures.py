@@ -20,7 +20,9 @@ from ratchet.report.figures import (
     SHARED,
     forest_figure,
     forest_rows,
+    pareto_figure,
     progress_figure,
+    schedule_figure,
 )
 
 
@@ -59,7 +61,8 @@ def test_classes_differ_by_shape_or_area_and_not_by_colour_alone():
 
 @pytest.mark.parametrize("direction", list(Direction))
 def test_one_wild_point_does_not_blow_up_the_axis(direction):
-    spec = progress_figure(build_facts(sample.session(direction=direction)))
+    facts = build_facts(sample.session(direction=direction))
+    spec = progress_figure(facts)
     points = layer_of(spec, "point")[0]
     low, high = points["encoding"]["y"]["scale"]["domain"]
     assert high - low < 1.0
@@ -67,6 +70,16 @@ def test_one_wild_point_does_not_blow_up_the_axis(direction):
     edge = {row["y"] for row in points["data"]["values"] if row["class"] == "no result"}
     worse_end = high if direction is Direction.MINIMIZE else low
     assert all(abs(y - worse_end) < 0.1 * (high - low) for y in edge)
+    # In the forest plot better is positive, whatever the direction.
+    found = {row["label"].split()[0]: row for row in forest_rows(facts)}
+    assert found["#1"]["improvement"] > 0.2 and found["#1"]["status"] == "kept"
+    assert found["#2"]["improvement"] < -0.15 and "#4" not in found
+    assert all(row["low"] < row["improvement"] < row["high"] for row in found.values())
+    (points,) = layer_of(forest_figure(facts), "point")
+    low, high = points["encoding"]["x"]["scale"]["domain"]
+    assert high - low < 1.5
+    shapes = {r["label"].split()[0]: r["shape"] for r in points["data"]["values"]}
+    assert shapes["#7"] == "further left"
 
 
 def test_incumbent_steps_at_the_kept_experiments(facts):
@@ -113,26 +126,6 @@ def test_without_confirmation_or_measurements(facts):
     assert "champion, fresh seeds" not in {row["class"] for row in rows(progress_figure(empty))}
 
 
-@pytest.mark.parametrize("direction", list(Direction))
-def test_forest_counts_better_as_positive(direction):
-    facts = build_facts(sample.session(direction=direction))
-    found = {row["label"].split()[0]: row for row in forest_rows(facts)}
-    assert found["#1"]["improvement"] > 0.2 and found["#1"]["status"] == "kept"
-    assert found["#2"]["improvement"] < -0.15
-    assert all(row["low"] < row["improvement"] < row["high"] for row in found.values())
-    assert "#4" not in found
-
-
-def test_forest_axis_ignores_the_wild_one(facts):
-    spec = forest_figure(facts)
-    (points,) = layer_of(spec, "point")
-    low, high = points["encoding"]["x"]["scale"]["domain"]
-    assert high - low < 1.5
-    assert {r["label"].split()[0]: r["shape"] for r in points["data"]["values"]}["#7"] == (
-        "further left"
-    )
-
-
 def test_robust_range():
     found = robust_range([3.0, 3.1, 3.05, 3.2, 3.15, 80.0], [3.4])
     assert found.holds(3.4) and found.holds(3.0) and not found.holds(80.0)
@@ -143,15 +136,50 @@ def test_robust_range():
     assert robust_range([0.0], [0.0]).holds(0.0)
 
 
-def test_ticks_are_few_and_round():
+def test_ticks_are_few_and_round_and_large_ones_short():
     assert integer_ticks(0, 10) == [0] and integer_ticks(12, 13) == list(range(13))
     assert integer_ticks(1000, 12) == list(range(0, 1001, 100))
+    assert tick_axis("profit", 0.0, 5.4e10)["format"] == "~e"
+    assert tick_axis("loss", -2e6, 1.0)["format"] == "~e"
+    assert "format" not in tick_axis("val_bpb", 0.9, 999_999.0)
 
 
 def test_labels_do_not_touch_and_the_weightiest_wins():
     anchors = [Anchor(10, 100, 80, 1), Anchor(14, 100, 80, 5), Anchor(200, 100, 80, 2)]
     assert place_labels(anchors, -30, 14, 9) == [1, 2]
     assert place_labels(anchors, -30, 14, 1) == [1]
+
+
+@pytest.mark.parametrize("direction", list(Direction))
+def test_the_pareto_plot_names_front_and_dominated(direction):
+    facts = build_facts(sample.session(direction=direction))
+    spec = pareto_figure(facts)
+    points = {row["number"] or 0: row for row in rows(spec)}
+    for number in facts["front"]["front"]:
+        assert points[number]["class"] == "on the front"
+    beaten = [p for p in facts["front"]["points"] if p["by"] is not None and p["number"] in points]
+    assert beaten and all("dominated by" in points[p["number"]]["tip"] for p in beaten)
+    words = layer_of(spec, "text")[0]["data"]["values"]
+    assert any(row["text"].startswith(("#", "baseline")) for row in words)
+    stairs = spec["layer"][0]["data"]["values"]
+    assert [row["x"] for row in stairs] == sorted(row["x"] for row in stairs)
+    assert pareto_figure({**facts, "front": {"front": [], "points": []}}) is None
+
+
+def test_the_timeline_has_a_bar_for_every_run_in_the_row_of_its_purpose(facts):
+    bars, words = schedule_figure(facts)["layer"]
+    shown = bars["data"]["values"]
+    assert len(shown) == len(facts["timeline"]["runs"])
+    assert [row["text"] for row in words["data"]["values"]] == ["baseline", "experiments"]
+    assert {row["lane"]: row["top"] for row in shown} == {"baseline": 0.15, "experiments": 1.15}
+    assert bars["encoding"]["x"]["axis"]["title"] == "seconds since the start"
+    assert shown[0]["from"] == 1.0 and shown[0]["to"] == 5.0
+    assert shown[3]["tip"] == "experiments, ok, 4.0 seconds" and shown[3]["number"] == 1
+    long = {**facts["timeline"], "seconds": 7200.0}
+    bars = schedule_figure({**facts, "timeline": long})["layer"][0]
+    assert bars["encoding"]["x"]["axis"]["title"] == "hours since the start"
+    assert bars["data"]["values"][0]["to"] == round(5 / 3600, 6)
+    assert schedule_figure({**facts, "timeline": None}) is None
 
 
 def luminance(colour):
@@ -169,9 +197,3 @@ def test_contrast(palette):
         }.items():
             pair = sorted((luminance(palette[name]), luminance(palette[ground])))
             assert (pair[1] + 0.05) / (pair[0] + 0.05) >= least, (name, ground)
-
-
-def test_large_numbers_fit_beside_their_axis():
-    assert tick_axis("profit", 0.0, 5.4e10)["format"] == "~e"
-    assert tick_axis("loss", -2e6, 1.0)["format"] == "~e"
-    assert "format" not in tick_axis("val_bpb", 0.9, 999_999.0)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import json
 import re
 import struct
@@ -12,16 +14,35 @@ import pytest
 
 from helpers import report_records as sample
 from ratchet.base.structs import replace
-from ratchet.records.records import Remeasurement
+from ratchet.records.records import AgentCall, CallOutcome, Remeasurement
 from ratchet.report.facts import build_facts
+from ratchet.report.figures import (
+    FOREST_WIDE,
+    PARETO_WIDE,
+    PROGRESS_NARROW,
+    PROGRESS_WIDE,
+    SCHEDULE_NARROW,
+    forest_figure,
+    pareto_figure,
+    progress_figure,
+    schedule_figure,
+)
 from ratchet.report.render import (
+    COLUMNS,
+    VENDOR,
+    column_cells,
+    column_style,
+    content_policy,
+    data_block,
     diff_hunks,
     fit_texts,
+    interactive_figure,
     page_limit,
     page_scripts,
     render_html,
     render_png,
     render_svg,
+    vendored_scripts,
 )
 
 HOSTILE = (
@@ -36,8 +57,7 @@ class Page(HTMLParser):
 
     def __init__(self, text):
         super().__init__()
-        self.tags, self.attributes = set(), []
-        self.words = []
+        self.tags, self.attributes, self.words = set(), [], []
         self.feed(text)
 
     def handle_starttag(self, tag, attrs):
@@ -60,38 +80,19 @@ def page(facts):
 
 @pytest.fixture(scope="module")
 def hostile():
+    """A session in which every text that is not ours attacks the page."""
     records = sample.session()
-    proposals = tuple(
-        replace(
-            group,
-            detail=HOSTILE,
-            proposals=tuple(
-                replace(
-                    p,
-                    description=HOSTILE + p.description,
-                    hypothesis=HOSTILE,
-                    category=HOSTILE,
-                    diff="+" + HOSTILE + "\n" + "-" + "x" * 1_000_000 + "\n@@" + HOSTILE,
-                )
-                for p in group.proposals
-            ),
-        )
-        for group in records.history.proposals
-    )
-    verdicts = tuple(
-        replace(v, rulings=tuple(replace(r, reason=HOSTILE) for r in v.rulings))
-        for v in records.history.verdicts
-    )
-    logs = dict.fromkeys(records.logs, "y" * 1000000 + HOSTILE)
+    every = range(1, 13)
+    diff = "+" + HOSTILE + "\n" + "-" + "x" * 1_000_000 + "\n@@" + HOSTILE
+    texts = {"description": HOSTILE, "hypothesis": HOSTILE, "category": HOSTILE, "diff": diff}
+    records = sample.ruled(sample.proposed(records, every, **texts), every, reason=HOSTILE)
+    refused = AgentCall(0, 1, HOSTILE, CallOutcome.FORBIDDEN, reason=HOSTILE, log="a")
+    first, *others = (replace(group, detail=HOSTILE) for group in records.history.proposals)
+    odd = {HOSTILE: HOSTILE}
     manifest = replace(
-        records.manifest,
-        session=HOSTILE,
-        task=HOSTILE,
-        hardware={HOSTILE: HOSTILE},
-        versions={HOSTILE: HOSTILE},
+        records.manifest, session=HOSTILE, task=HOSTILE, hardware=odd, versions=odd,
         frozen={"a": {HOSTILE: [HOSTILE]}},
-    )
-    confirmation = replace(records.history.confirmation, detail=HOSTILE)
+    )  # fmt: skip
     return build_facts(
         sample.changed(
             records,
@@ -99,10 +100,10 @@ def hostile():
             metric=HOSTILE,
             unit=HOSTILE,
             judge={"mode": HOSTILE},
-            proposals=proposals,
-            verdicts=verdicts,
-            logs=logs,
-            confirmation=confirmation,
+            proposals=(replace(first, calls=(refused,)), *others),
+            logs=dict.fromkeys(records.logs, "y" * 1000000 + HOSTILE),
+            agent_logs={"a": HOSTILE},
+            confirmation=replace(records.history.confirmation, detail=HOSTILE),
         )
     )
 
@@ -136,7 +137,7 @@ def check_inert(text):
     return parsed
 
 
-def test_page_is_complete_and_inert(page):
+def test_the_page_is_complete_and_inert(page, facts):
     parsed = check_inert(page)
     assert "default-src 'none'" in page
     ids = [value for _, name, value in parsed.attributes if name == "id"]
@@ -147,15 +148,13 @@ def test_page_is_complete_and_inert(page):
     anchors = {value[1:] for _, name, value in parsed.attributes if name == "href"}
     assert anchors <= set(ids)
     assert "var(--keep)" in page and 'fill="white"' not in page
-
-
-def test_page_shows_every_digest_and_no_none(page, facts):
-    shown = "".join(Page(without_scripts(page)).words)
+    shown = "".join(parsed.words)
     for entry in facts["provenance"]["files"]:
         assert entry["sha256"] in shown
     for e in facts["experiments"]:
         assert e["commit"] in shown and all(r["key"] in shown for r in e["runs"])
     assert not re.search(r"\bNone\b|\bnan\b|Undefined", shown)
+    assert "Failed proposals" not in shown and 'class="alarm"' not in page
 
 
 def test_same_facts_same_bytes(page, facts):
@@ -168,9 +167,9 @@ def test_same_facts_same_bytes(page, facts):
 def test_hostile_text_neither_runs_nor_hides(hostile):
     text = render_html(hostile)
     parsed = check_inert(text)
-    assert len(text.encode()) < 2_000_000
+    assert len(text.encode()) <= page_limit(12)
     shown = "".join(parsed.words)
-    assert "alert(1)" in shown and "{{7*7}}" in shown
+    assert "alert(1)" in shown and "{{7*7}}" in shown and "Failed proposals" in shown
     assert "⟨U+202E⟩" in shown and "␀" in shown
     assert not re.search(
         "[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]", text
@@ -190,53 +189,51 @@ def test_unfinished_and_empty_sessions_have_a_page():
         facts = build_facts(changed)
         check_inert(render_html(facts))
         assert render_png(facts)
+    # A single class of points is drawn: three runs, the legend's symbol.
+    assert render_svg(facts).count('fill="#3a5da6"') >= 4
 
 
-def pixels(png):
-    """Width, height and the decoded scan lines of a PNG."""
+def test_the_picture_is_wide_and_not_blank(facts):
+    png = render_png(facts)
     assert png.startswith(b"\x89PNG\r\n\x1a\n")
     width, height = struct.unpack(">II", png[16:24])
+    assert width == 1600 and 800 <= height <= 1000
     place, data = 8, b""
     while place < len(png):
         (length,) = struct.unpack(">I", png[place : place + 4])
         if png[place + 4 : place + 8] == b"IDAT":
             data += png[place + 8 : place + 8 + length]
         place += 12 + length
-    return width, height, zlib.decompress(data)
-
-
-def test_picture_is_wide_and_not_blank(facts):
-    width, height, data = pixels(render_png(facts))
-    assert width == 1600 and 800 <= height <= 1000
+    data = zlib.decompress(data)
     assert len({data[i : i + 4096] for i in range(0, len(data), 4096)}) > 100
 
 
 @pytest.mark.parametrize(("count", "limit"), [(200, 2_000_000), (1000, 5_000_000)])
 def test_size_with_long_diffs(count, limit):
+    assert page_limit(count) < limit
     records = sample.session(count)
-    proposals = tuple(
-        replace(g, proposals=tuple(replace(p, diff="+ a < b & c\n" * 3000) for p in g.proposals))
-        for g in records.history.proposals
-    )
+    long = sample.proposed(records, range(1, count + 1), diff="+ a < b & c\n" * 3000)
     logs = dict.fromkeys(records.logs, "step <b> & 'c'\n" * 900)
-    text = render_html(build_facts(sample.changed(records, proposals=proposals, logs=logs)))
+    text = render_html(build_facts(sample.changed(long, logs=logs)))
     assert len(text.encode()) < limit
     assert "To keep this page small, these are cut: log tails " in text
 
 
+def test_small_sessions_are_not_cut(facts):
+    assert fit_texts(facts, 1_000_000) == (facts, [])
+    assert page_limit(12) == page_limit(200) < page_limit(201)
+
+
 def test_near_misses_and_alarms_are_on_the_page():
-    records = sample.session()
-    ruling = replace(
-        records.history.verdicts[5].rulings[0], near_miss=True, pareto="EFFICIENT", pareto_low=0.7,
-        pareto_high=0.7, price=-0.01, net_lines=-4,
+    records = sample.ruled(
+        sample.session(), [6], near_miss=True, pareto="EFFICIENT", pareto_low=0.7, pareto_high=0.7,
+        price=-0.01, net_lines=-4,
     )  # fmt: skip
     run = replace(records.history.baseline.runs[0], value=9.5)
     check = Remeasurement(number=0, run=run, expected=3.4, sd=0.1, z=61.0, alarm=True)
-    calm = replace(check, z=1.0, alarm=False)
-    verdicts = [*records.history.verdicts]
-    verdicts[5] = replace(verdicts[5], rulings=(ruling,), remeasured=check)
-    verdicts[6] = replace(verdicts[6], remeasured=calm)
-    text = render_html(build_facts(sample.changed(records, verdicts=tuple(verdicts))))
+    records = sample.in_round(records, 6, remeasured=check)
+    records = sample.in_round(records, 7, remeasured=replace(check, z=1.0, alarm=False))
+    text = render_html(build_facts(records))
     shown = "".join(check_inert(text).words)
     assert text.count('<p class="alarm">') == 1
     assert "before round 6, the baseline was expected at 3.400 ± 0.100 and measured 9.500" in shown
@@ -244,23 +241,6 @@ def test_near_misses_and_alarms_are_on_the_page():
     assert "It was allowed to cost up to 0.0100 (4 code lines less)." in shown
     assert "with a probability of 0.70 nothing kept before" in shown
     assert "round 7: 9.500, expected 3.400 (z = 1.0)" in shown
-    assert 'class="alarm"' not in render_html(build_facts(records))
-
-
-def test_small_sessions_are_not_cut(facts):
-    shown, notes = fit_texts(facts, 1_000_000)
-    assert shown == facts and notes == []
-
-
-def test_a_single_class_of_points_is_drawn():
-    svg = render_svg(build_facts(sample.session(0)))
-    assert svg.count('fill="#3a5da6"') >= 4  # three runs, the legend's symbol
-
-
-def test_a_page_fits_its_limit_whatever_stands_in_it(hostile):
-    assert page_limit(12) == page_limit(200) < 2_000_000 < page_limit(201) + 10_000
-    assert page_limit(1000) < 5_000_000
-    assert len(render_html(hostile).encode()) <= page_limit(12)
 
 
 def test_hunks_are_lines_of_one_kind():
@@ -271,9 +251,105 @@ def test_hunks_are_lines_of_one_kind():
     ]  # fmt: skip
 
 
+# ------------------------------------------------------------------------- columns
+
+
+def test_every_experiment_has_every_column(facts):
+    keys = [column.key for column in COLUMNS]
+    cells = [column_cells(e, 3) for e in facts["experiments"]]
+    assert all([key for key, *_ in row] == keys for row in cells)
+    first, crashed = ({key: cell for key, *cell in cells[place]} for place in (0, 3))
+    assert first["delta"][0].startswith("−0.2") and first["delta"][1] < -0.2
+    assert first["lines"] == ["+2 −1", 1] and first["strict"] == ["survives", None]
+    assert first["commit"][0] == facts["experiments"][0]["commit"][:10]
+    assert crashed["mean"] == ["–", -1e99] and crashed["strict"][0] == "–"
+    rules = column_style()
+    assert all(
+        f"main:has(#c-{key}:checked) .c-{key}{{display:table-cell}}" in rules for key in keys
+    )
+
+
+# --------------------------------------------------------------- figures that answer
+
+
+@pytest.mark.parametrize(
+    ("make", "frame"),
+    [
+        (progress_figure, PROGRESS_NARROW),
+        (forest_figure, FOREST_WIDE),
+        (pareto_figure, PARETO_WIDE),
+        (schedule_figure, SCHEDULE_NARROW),
+    ],
+)
+def test_each_figure_zooms_shows_tips_and_takes_the_page_s_colours(facts, make, frame):
+    plot = interactive_figure(make(facts, frame), frame)
+    packed = json.dumps(plot["spec"])
+    assert plot["aside"] == frame.left + frame.right
+    assert "vega.github.io/schema/vega/" in plot["spec"]["$schema"]
+    assert any(signal["name"] == plot["zoom"] for signal in plot["spec"]["signals"])
+    assert "event.ctrlKey" in packed and '"tooltip": {"value": "tip"}' in packed
+    assert "var(--" in packed and "#17784a" not in packed
+    marks = [mark for mark in plot["spec"]["marks"] if mark["type"] == "text"]
+    assert not any(mark.get("clip", False) for mark in marks)
+
+
+def test_texts_of_candidates_are_data(facts):
+    hostile = "');alert(1)//</script>${x}"
+    first = {**facts["experiments"][0], "description": hostile}
+    changed = {**facts, "experiments": [first, *facts["experiments"][1:]]}
+    spec = interactive_figure(progress_figure(changed, PROGRESS_WIDE), PROGRESS_WIDE)["spec"]
+    assert "alert(1)" in json.dumps(spec.pop("data"))
+    assert "alert(1)" not in json.dumps(spec)
+
+
 def test_plots_share_their_rows(page):
     plots = json.loads(PLOTS.search(page)[1])
     wide, narrow = plots["progress"]
     shared = [data["same"] for data in narrow["spec"]["data"] if "same" in data]
     assert shared and all(wide["spec"]["data"][i]["values"] for i in shared)
     assert plots["tips"]["1"].startswith("#1 lr 1e-3 → 3e-3\nSTRONG KEEP")
+
+
+# ------------------------------------------------------------------------- scripts
+
+
+def test_libraries_have_the_bytes_that_are_written_down_and_nothing_lies_beside_them():
+    for entry in vendored_scripts():
+        code = VENDOR.joinpath(entry["file"]).read_bytes()
+        assert hashlib.sha256(code).hexdigest() == entry["sha256"]
+        licence = VENDOR.joinpath(entry["licence_file"]).read_text()
+        assert "Copyright" in licence and "*/" not in licence
+        assert f"@{entry['version']}: " in entry["source"]
+    known = {name for e in vendored_scripts() for name in (e["file"], e["licence_file"])}
+    assert {path.name for path in VENDOR.iterdir()} == {*known, "vendored.json"}
+
+
+def test_scripts_can_stand_between_tags():
+    found = page_scripts()
+    assert len(found) == len(vendored_scripts()) + 1
+    for code in found:
+        assert "</script" not in code.lower() and "<!--" not in code
+        assert "\r" not in code and "\0" not in code and "sourceMappingURL" not in code
+    for entry, code in zip(vendored_scripts(), found, strict=False):
+        assert code.startswith(f"/*! {entry['name']} {entry['version']}\n\n")
+        assert "Copyright" in code[:400]
+    # Modules become plain scripts, and our own evaluates nothing and sets text only.
+    assert not re.search(r"^(import|export)\b", found[1], re.MULTILINE)
+    assert "= globalThis.vega;" in found[1] and "globalThis.vegaInterpreter = {" in found[1]
+    forbidden = "eval( Function( innerHTML outerHTML insertAdjacent document.write"
+    assert not [word for word in forbidden.split() if word in found[-1]]
+
+
+def test_the_policy_names_each_script_and_nothing_more():
+    policy = content_policy(("one", "zwei ü"))
+    digest = base64.b64encode(hashlib.sha256("zwei ü".encode()).digest()).decode()
+    allowed = re.search(r"script-src ([^;]*);", policy)[1].split(" ")
+    assert len(allowed) == 2 and allowed[1] == f"'sha256-{digest}'"
+    assert policy.startswith("default-src 'none'; ") and "eval" not in policy
+
+
+def test_data_cannot_end_its_element():
+    hostile = {"a": "</script><!--<script>\u2028 & ü", "b": None}
+    block = data_block(hostile)
+    assert "<" not in block and ">" not in block and block.isascii()
+    assert json.loads(block) == hostile

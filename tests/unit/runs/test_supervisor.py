@@ -10,26 +10,16 @@ import threading
 import time
 import uuid
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
-from helpers.run_plans import launch
+from helpers.run_plans import launch, processes_named
 from ratchet.records.records import Outcome
 from ratchet.runs import supervisor
-from ratchet.runs.process import cpu_seconds, descendants
-from ratchet.runs.sandbox import sandbox
+from ratchet.runs.process import descendants
+from ratchet.runs.sandbox import container_init, sandbox
 from ratchet.runs.sandbox.sandbox import SandboxKind
-
-
-def processes_named(mark: str) -> list[int]:
-    found = []
-    for path in Path("/proc").glob("[0-9]*/cmdline"):
-        try:
-            if mark.encode() in path.read_bytes():
-                found.append(int(path.parent.name))
-        except OSError:
-            continue
-    return found
 
 
 @pytest.mark.parametrize("kind", [SandboxKind.NONE, SandboxKind.LANDLOCK, SandboxKind.BUBBLEWRAP])
@@ -75,31 +65,27 @@ def test_a_killed_supervisor_takes_everything_along(tmp_path: Path, kind: Sandbo
     assert processes_named(mark) == []
 
 
-def test_it_needs_the_standard_library_alone() -> None:
-    path = repr(supervisor.__file__)
+SHARED = {"ratchet.runs", "ratchet.runs.process", "ratchet.runs.sandbox"} | {
+    f"ratchet.runs.sandbox.{name}" for name in ("cgroups", "container_rpc", "landlock")
+}
+
+
+@pytest.mark.parametrize(
+    ("program", "more"), [(supervisor, {"ratchet.runs.evaluator"}), (container_init, set())]
+)
+def test_what_is_started_by_path_needs_the_standard_library_alone(
+    program: ModuleType, more: set[str]
+) -> None:
+    path = program.__file__
+    assert path is not None
     source = (
-        f"import runpy, sys; sys.path[0] = {str(Path(supervisor.__file__).parent)!r}; "
-        f"runpy.run_path({path}); print(*sorted(sys.modules))"
+        f"import runpy, sys; sys.path[0] = {str(Path(path).parent)!r}; "
+        f"runpy.run_path({path!r}); print(*sorted(sys.modules))"
     )
     done = subprocess.run(
         [sys.executable, "-S", "-E", "-c", source], capture_output=True, text=True, check=True
     )
-    names = {name.split(".")[0] for name in done.stdout.split()}
-    assert names - set(sys.stdlib_module_names) <= {"__main__", "ratchet"}
-    own = {name for name in done.stdout.split() if name.startswith("ratchet.")}
-    modules = ("runs", "runs.evaluator", "runs.process", "runs.sandbox")
-    sandboxes = (f"runs.sandbox.{name}" for name in ("cgroups", "container_rpc", "landlock"))
-    assert own == {f"ratchet.{name}" for name in (*modules, *sandboxes)}
-
-
-def test_processor_time_of_a_tree() -> None:
-    child = subprocess.Popen(
-        [sys.executable, "-c", "import time\nwhile time.process_time() < .5: pass\ninput()"],
-        stdin=subprocess.PIPE,
-    )
-    limit = time.monotonic() + 30
-    while cpu_seconds([child.pid]) < 0.45 and time.monotonic() < limit:
-        time.sleep(0.02)
-    assert 0.4 < cpu_seconds([child.pid]) < 5
-    child.communicate(b"\n")
-    assert cpu_seconds([child.pid]) == 0.0
+    names = done.stdout.split()
+    others = {name.split(".")[0] for name in names} - set(sys.stdlib_module_names)
+    assert others <= {"__main__", "ratchet"}
+    assert {name for name in names if name.startswith("ratchet.")} == SHARED | more

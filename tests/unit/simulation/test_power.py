@@ -9,7 +9,7 @@ import pytest
 from scipy import stats
 
 from ratchet.base.errors import DataError
-from ratchet.judge.settings import JudgeMode, Settings
+from ratchet.judge.settings import FALSE_KEEP_BOUND
 from ratchet.simulation.power import (
     SEEDS,
     FalseKeeps,
@@ -38,11 +38,6 @@ def test_power_is_how_often_a_test_succeeds(seeds: int, effect: float, known: bo
     assert expected == pytest.approx(float(shown.mean()), abs=0.01)
 
 
-def test_one_run_per_side_estimates_no_noise() -> None:
-    assert power_of(3.0, 1, 0.05, known=False) is None
-    assert detectable(1, 0.05, 0.8, known=False) is None
-
-
 # One-sided level 0.05, power 0.8: Cohen's d = 2.4865 / sqrt(n / 2), and from tables of
 # the noncentral t distribution 0.5 needs 51 a side, 1.0 needs 14, 0.8 needs 21.
 @pytest.mark.parametrize(
@@ -66,14 +61,13 @@ def test_effect_and_seeds_are_inverse(seeds: int, known: bool) -> None:
 def test_knowing_the_noise_is_never_worse() -> None:
     for seeds in SEEDS[1:]:
         known, estimated = (detectable(seeds, 0.05, 0.8, k) for k in (True, False))
-        assert known is not None
-        assert estimated is not None
+        assert known is not None and estimated is not None
         assert known < estimated
-
-
-@pytest.mark.parametrize("effect", [0.0, -1.0, 1e-9])
-def test_some_effects_are_beyond_seeds(effect: float) -> None:
-    assert seeds_needed(effect, 0.05, 0.8, known=False) is None
+    # One run per side leaves nothing to estimate it from.
+    assert power_of(3.0, 1, 0.05, known=False) is None
+    assert detectable(1, 0.05, 0.8, known=False) is None
+    for effect in (0.0, -1.0, 1e-9):
+        assert seeds_needed(effect, 0.05, 0.8, known=False) is None
 
 
 def test_interval_of_the_noise_floor_covers_it() -> None:
@@ -93,9 +87,6 @@ def test_interval_of_the_noise_floor_covers_it() -> None:
 def test_replicates_that_tell_nothing_are_refused(values: list[float]) -> None:
     with pytest.raises(DataError, match="replicates"):
         noise_from_replicates(values)
-
-
-# --- false keeps ---------------------------------------------------------------------
 
 
 def by_rule(experiments: int, **options: int) -> dict[str, FalseKeeps]:
@@ -127,6 +118,8 @@ def test_rules_in_a_session_of_nulls() -> None:
     gain, strict = (rules[f"ratchet, mode {mode}"] for mode in ("gain", "strict"))
     assert strict.keeps < gain.keeps < greedy.keeps
     assert all(rule.error is not None for rule in rules.values() if rule.how == "simulated")
+    bound = rules["ratchet, mode guaranteed"]
+    assert (bound.keeps, bound.how, bound.runs) == (FALSE_KEEP_BOUND, "bound", None)
 
 
 def test_a_screen_of_one_run_is_keep_if_better() -> None:
@@ -135,12 +128,6 @@ def test_a_screen_of_one_run_is_keep_if_better() -> None:
     assert found.error is not None
     assert abs(found.keeps - lucky_records(60)) < 4 * found.error
     assert found.runs == 60
-
-
-def test_guaranteed_gives_its_bound() -> None:
-    found = by_rule(3, sessions=2)["ratchet, mode guaranteed"]
-    assert found.keeps == Settings.for_session(JudgeMode.GUARANTEED).false_keep_bound
-    assert (found.how, found.runs) == ("bound", None)
 
 
 def test_equal_seeds_give_equal_answers() -> None:

@@ -10,6 +10,7 @@ from ratchet.simulation.power import detectable
 from ratchet.steering.bandit import BanditPull, score_categories
 from ratchet.steering.suggestions import (
     Attempt,
+    Knob,
     Option,
     attempt_identity,
     crashes,
@@ -29,7 +30,7 @@ SCORES = score_categories(
 
 def attempt(number: int, text: str = "", **fields: object) -> Attempt:
     base = Attempt(number, "optimizer", text or f"change {number}", kept=False)
-    return replace(base, **fields)  # type: ignore[arg-type]
+    return replace(base, **fields)
 
 
 @pytest.mark.parametrize(
@@ -48,13 +49,9 @@ def attempt(number: int, text: str = "", **fields: object) -> Attempt:
 )
 def test_constants_are_read_from_descriptions(text: str, name: str, value: str) -> None:
     knob = knob_of(attempt(1, text or " "))
-    assert (knob.name, knob.value) == (name, value) if name else knob is None
-
-
-def test_a_declared_edit_needs_no_reading() -> None:
-    knob = knob_of(attempt(1, "beta2 1 to 2", constant="BETA1", value="0.8"))
-    assert knob is not None
-    assert (knob.name, knob.value) == ("beta1", "0.8")
+    assert knob == (Knob(name, value) if name else None)
+    declared = attempt(1, text or " ", constant="BETA1", value="0.8")
+    assert knob_of(declared) == Knob("beta1", "0.8")
 
 
 def test_retests_are_the_open_cases() -> None:
@@ -144,6 +141,11 @@ def test_a_declared_space_gives_the_exact_edit() -> None:
         (SuggestionKind.EDIT, "x"),
     ]
     assert found[0].evidence.startswith("Short memory. 3 of 3 were kept")
+    # Where code is free beside declared edits, the other categories get angles.
+    ranking = ("optimizer", "activation", "data")
+    free = suggest_next([], ranking, SCORES, 5, options=options, free=True)
+    kinds = [SuggestionKind.EDIT, SuggestionKind.ANGLE, SuggestionKind.EDIT]
+    assert [s.kind for s in free] == kinds
 
 
 def test_free_code_gets_angles_with_evidence() -> None:
@@ -179,15 +181,6 @@ def test_descriptions_are_quoted_on_one_line() -> None:
     assert found.title.isprintable()
     assert len(found.title) < 140
     assert attempt_identity(attempt(1, "A_b c")) == attempt_identity(attempt(2, "a b-c"))
-
-
-def test_beside_declared_edits_free_code_gets_angles_for_the_other_categories() -> None:
-    options = [Option("optimizer", "BETA2 0.999 -> 0.95")]
-    both = ("optimizer", "activation")
-    only = [s.kind for s in suggest_next([], both, SCORES, 5, options=options)]
-    free = [s.kind for s in suggest_next([], both, SCORES, 5, options=options, free=True)]
-    assert only == [SuggestionKind.EDIT]
-    assert free == [SuggestionKind.EDIT, SuggestionKind.ANGLE]
 
 
 def test_a_suggestion_is_taken_up_to_the_letter_or_in_kind() -> None:

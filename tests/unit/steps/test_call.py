@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -82,3 +84,24 @@ def test_a_script_whose_snakemake_died_meanwhile_does_nothing(tmp_path: Path, mo
     monkeypatch.setenv("RATCHET_PARENT", str(os.getpid()))
     assert run(tmp_path, "open('made', 'w').close()")[0] == 0
     assert (tmp_path / "made").exists()
+
+
+def test_every_rule_has_its_step_and_none_loads_what_only_some_need() -> None:
+    script = (
+        "import sys, step; sys.stdout.write(' '.join(step.STEPS)); "
+        "sys.exit(str({'numpy', 'jinja2', 'ratchet.session'} & {*sys.modules} or ''))"
+    )
+    folder = REPO / "workflow_scripts"
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=folder, capture_output=True, text=True
+    )
+    assert done.stderr.strip() == ""
+    rules = "".join(path.read_text() for path in (REPO / "rules").glob("*.smk"))
+    assert sorted(done.stdout.split()) == sorted(re.findall(r'\bstep\(\s*"(\w+)"', rules))
+
+
+def test_what_a_step_calls_is_there() -> None:
+    places = re.findall(r'"([\w.]+):(\w+)"', (REPO / "workflow_scripts" / "step.py").read_text())
+    assert len(places) == 13
+    for module, name in places:
+        assert callable(getattr(importlib.import_module(f"ratchet.{module}"), name))

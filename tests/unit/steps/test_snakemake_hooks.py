@@ -33,42 +33,33 @@ def paths(tmp_path: Path) -> SessionPaths:
     return SessionPaths("s", tmp_path)
 
 
-def idle(paths: SessionPaths, rule: str, **wildcards: str) -> bool:
-    return is_idle(paths, 2, rule, wildcards)
+ENDED = Proposals(round=1, stop=StopReason.TARGET, detail="reached")
 
 
-def incumbent(number: int) -> Incumbent:
-    return Incumbent(number, "s", {}, "c", 1.0, 0.1, None, 0)
+def champion(number: int) -> SessionState:
+    return SessionState(2, Incumbent(number, "s", {}, "c", 1.0, 0.1, None, 0), 5)
 
 
-def test_jobs_of_a_session_that_goes_on_are_sent(paths: SessionPaths) -> None:
-    wildcards = {"round": "0001", "candidate": "0"}
-    assert not idle(paths, "experiment", **wildcards), "not even proposed"
-    write_json(paths.round(1).proposals, Proposals(round=1))
-    assert not idle(paths, "experiment", **wildcards)
-    assert not idle(paths, "judge", **wildcards), "that is no question of idleness"
-
-
-def test_jobs_after_the_sessions_end_stay_here(paths: SessionPaths) -> None:
-    ended = Proposals(round=1, stop=StopReason.TARGET, detail="reached")
-    write_json(paths.round(1).proposals, ended)
-    assert idle(paths, "experiment", round="0001", candidate="1")
-
-
-@pytest.mark.parametrize(("kept", "is_idle"), [(0, True), (3, False)])
-def test_without_a_champion_there_is_nothing_to_confirm(
-    paths: SessionPaths, kept: int, is_idle: bool
+@pytest.mark.parametrize(
+    ("rule", "record", "idle"),
+    [
+        ("experiment", None, False),
+        ("experiment", Proposals(round=1), False),
+        ("experiment", ENDED, True),
+        ("experiment", {"damaged": 1}, False),
+        ("judge", ENDED, False),
+        ("confirm_run", None, False),
+        ("confirm_run", champion(0), True),
+        ("confirm_run", champion(3), False),
+    ],
+)
+def test_jobs_that_will_find_nothing_to_do_stay_here(
+    paths: SessionPaths, rule: str, record: object, idle: bool
 ) -> None:
-    assert not idle(paths, "confirm_run", candidate="0")
-    write_json(paths.round(2).steer, SessionState(2, incumbent(kept), 5))
-    assert idle(paths, "confirm_run", candidate="0") is is_idle
-
-
-def test_what_is_damaged_is_left_to_the_job(paths: SessionPaths) -> None:
-    path = paths.round(1).proposals
-    path.parent.mkdir(parents=True)
-    path.write_text("{")
-    assert not idle(paths, "experiment", round="0001", candidate="0")
+    if record is not None:
+        last = rule == "confirm_run"
+        write_json(paths.round(2).steer if last else paths.round(1).proposals, record)
+    assert is_idle(paths, 2, rule, {"round": "0001", "candidate": "0"}) is idle
 
 
 def test_the_answer_of_the_class_is_extended(paths: SessionPaths) -> None:
@@ -82,8 +73,7 @@ def test_the_answer_of_the_class_is_extended(paths: SessionPaths) -> None:
             return self.rule.name == "steer"
 
     keep_idle_jobs_here(paths, 2, Job)
-    ended = Proposals(round=1, stop=StopReason.TARGET, detail="reached")
-    write_json(paths.round(1).proposals, ended)
+    write_json(paths.round(1).proposals, ENDED)
     assert Job("steer", "0002").is_local
     assert Job("experiment", "0001").is_local
     assert not Job("experiment", "0002").is_local
@@ -108,54 +98,36 @@ def test_executors_look_as_often_as_asked(monkeypatch: pytest.MonkeyPatch) -> No
     assert slept == [7]
 
 
-@pytest.mark.parametrize(
-    ("words", "looks"),
-    [
-        ("-n", True),
-        ("-np --cores 1", True),
-        ("--dry-run", True),
-        ("--dryrun", True),
-        ("--lint", True),
-        ("--report out.html", True),
-        ("--list-rules", True),
-        ("--cores 1", False),
-        ("-c1 --config session=n", False),
-        ("-j 4 --keep-going -F", False),
-    ],
-)
-def test_looking_needs_no_ownership(words: str, looks: bool) -> None:
-    assert only_looks(["snakemake", *words.split()]) is looks
+LOOKING = ("-n", "-np --cores 1", "--dry-run", "--dryrun", "--lint", "--report a", "--list-rules")
+RUNNING = ("--cores 1", "-c1 --config session=n", "-j 4 --keep-going -F")
 
 
-def test_snakemakes_chatter_is_dropped_and_nothing_else(caplog) -> None:
-    logger = logging.getLogger("test-chatter")
-    hush(logger)
-    with caplog.at_level(logging.INFO, logger="test-chatter"):
-        for text in (
-            "Select jobs to execute...",
-            "Execute 1 jobs...",
-            "Using shell: /bin/bash",
-            "Config file a/b.yaml is extended by additional config",
-            "Nothing to be done",
-            "a",
-        ):
-            logger.info(text)
-    assert caplog.messages == ["Nothing to be done", "a"]
+def test_looking_needs_no_ownership() -> None:
+    assert [w for w in (*LOOKING, *RUNNING) if only_looks(["snakemake", *w.split()])] == [*LOOKING]
 
 
-def test_a_failed_step_is_named_without_its_command(caplog) -> None:
-    logger = logging.getLogger("test-failed")
+def test_chatter_is_dropped_and_a_failed_step_named_without_its_command(caplog) -> None:
+    logger = logging.getLogger("test-hush")
     hush(logger)
     command = (
         'RuleException:\nCalledProcessError in file "x.smk", line 24:\nCommand \'ended() ( : ); '
         ' exec "$RATCHET_PYTHON" -P "$RATCHET_STEP" judge'
         " --log results/a/judge.log --round 1' "
     )
-    with caplog.at_level(logging.INFO, logger="test-failed"):
-        logger.error(command + "returned non-zero exit status 130.")
-        logger.error(command + "died with <Signals.SIGKILL: 9>.")
-        logger.error("RuleException:\nsomething else")
+    with caplog.at_level(logging.INFO, logger="test-hush"):
+        for text in (
+            "Select jobs to execute...",
+            "Execute 1 jobs...",
+            "Using shell: /bin/bash",
+            "Config file a/b.yaml is extended by additional config",
+            "Nothing to be done",
+            command + "returned non-zero exit status 130.",
+            command + "died with <Signals.SIGKILL: 9>.",
+            "RuleException:\nsomething else",
+        ):
+            logger.info(text)
     assert caplog.messages == [
+        "Nothing to be done",
         "the step judge ended with status 130; its log is results/a/judge.log",
         "the step judge ended with SIGKILL; its log is results/a/judge.log",
         "RuleException:\nsomething else",

@@ -1,7 +1,4 @@
-"""The embedded task tasks/bytelm: autograd, corpus, evaluator, model, search space.
-
-Run alone: ``python -m pytest tests/unit/test_bytelm.py``.
-"""
+"""The embedded task tasks/bytelm: corpus, budget, evaluator, model, search space."""
 
 from __future__ import annotations
 
@@ -15,7 +12,6 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -38,13 +34,11 @@ SPEC: dict[str, Any] = yaml.safe_load((TASK / "task.yaml").read_text())
 TRAIN = (TASK / "train.py").read_text()
 
 
-def test_splits_have_the_pinned_digests(data: Path, prepare: ModuleType) -> None:
-    found = {name: hashlib.sha256((data / name).read_bytes()).hexdigest() for name in DIGESTS}
+def test_splits_are_those_that_were_pinned_and_share_no_file(
+    data: Path, prepare: ModuleType
+) -> None:
+    found = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in data.iterdir()}
     assert found == DIGESTS == prepare.SPLIT_SHA256
-    assert sorted(p.name for p in data.iterdir()) == sorted(DIGESTS)
-
-
-def test_no_file_is_in_two_splits_and_the_sizes_are_right(data: Path, prepare: ModuleType) -> None:
     sizes = {name: (data / name).stat().st_size for name in DIGESTS}
     total = sum(sizes.values())
     assert 3.5e6 < total < 4.5e6
@@ -75,51 +69,48 @@ def installed(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def spoil_content(site: Path) -> None:
-    with (site / "networkx" / "convert.py").open("a") as file:
-        file.write("# changed\n")
+SOURCE = "networkx/convert.py"
+# What is done to an installed file (the text there and another one, or nothing to keep of
+# it), the exit status, and what is said.
+SPOILED: list[tuple[str, tuple[str, str] | None, int, list[str]]] = [
+    (SOURCE, ("import", "import "), 65, ["convert.py", "expected sha256", "networkx==3.6.1"]),
+    (SOURCE, None, 66, ["convert.py", "cannot be read", "networkx==3.6.1"]),
+    (
+        "networkx-*.dist-info/METADATA",
+        ("Version: 3.6.1", "Version: 3.5"),
+        65,
+        ["expected version 3.6.1", "found 3.5"],
+    ),
+    ("docutils-*.dist-info", None, 66, ["docutils: not installed", "0.22.4", "found none"]),
+    # A file that its RECORD knows nothing of: only the final digest can tell.
+    (
+        "networkx-*.dist-info/RECORD",
+        (SOURCE, "networkx/none.txt"),
+        65,
+        ["train.bin: expected sha256", "found"],
+    ),
+]
 
 
-def spoil_presence(site: Path) -> None:
-    (site / "networkx" / "convert.py").unlink()
-
-
-def spoil_version(site: Path) -> None:
-    path = next(site.glob("networkx-*.dist-info")) / "METADATA"
-    path.write_text(path.read_text().replace("Version: 3.6.1", "Version: 3.5", 1))
-
-
-def spoil_installation(site: Path) -> None:
-    shutil.rmtree(next(site.glob("docutils-*.dist-info")))
-
-
-def spoil_record(site: Path) -> None:
-    """A file that its RECORD knows nothing of: only the final digest can tell."""
-    path = next(site.glob("networkx-*.dist-info")) / "RECORD"
-    lines = path.read_text().splitlines(keepends=True)
-    path.write_text("".join(x for x in lines if not x.startswith("networkx/convert.py,")))
-
-
-@pytest.mark.parametrize(
-    ("spoil", "code", "said"),
-    [
-        (spoil_content, 65, ["convert.py", "expected sha256", "found", "networkx==3.6.1"]),
-        (spoil_presence, 66, ["convert.py", "cannot be read", "networkx==3.6.1"]),
-        (spoil_version, 65, ["expected version 3.6.1", "found 3.5"]),
-        (spoil_installation, 66, ["docutils: not installed", "0.22.4", "found none"]),
-        (spoil_record, 65, ["train.bin: expected sha256", "found"]),
-    ],
-)
+@pytest.mark.parametrize(("place", "change", "code", "said"), SPOILED)
 def test_a_wrong_source_is_named_and_nothing_is_written(
     prepare: ModuleType,
     installed: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
-    spoil: Callable[[Path], None],
+    place: str,
+    change: tuple[str, str] | None,
     code: int,
     said: list[str],
 ) -> None:
-    spoil(installed)
+    (path,) = installed.glob(place)
+    if change is not None:
+        assert change[0] in path.read_text()
+        path.write_text(path.read_text().replace(*change, 1))
+    elif path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink()
     site = str(installed)
 
     def distribution(name: str) -> importlib.metadata.Distribution:
@@ -324,7 +315,7 @@ def with_alternative(text: str, name: str) -> str:
     return text.replace(change["find"], change["replace"])
 
 
-def test_every_constant_exists_and_every_value_is_new() -> None:
+def test_the_search_space_is_broad_and_each_change_is_one() -> None:
     defaults = literals(TRAIN)
     for change in CONSTANTS:
         old = defaults[change["constant"]]
@@ -334,30 +325,16 @@ def test_every_constant_exists_and_every_value_is_new() -> None:
             assert value != old
             assert literals(with_constant(TRAIN, change["constant"], value)) != defaults
         change["why"].format(old=old, new=value)
-
-
-def test_every_alternative_applies_and_compiles() -> None:
     assert len(ALTERNATIVES) >= 6
     for name in ALTERNATIVES:
         compile(with_alternative(TRAIN, name), name, "exec")
-
-
-def test_the_search_space_is_broad() -> None:
     assert 35 <= sum(len(c.get("values", [0])) for c in SPEC["search_space"]) <= 50
     assert len({c["category"] for c in SPEC["search_space"]}) >= 7
 
 
 STACK = [
-    "cosine-schedule",
-    "nesterov-momentum",
-    "orthogonal-updates",
-    "xavier-init",
-    "layer-norm",
-    "gated-block",
-    "attention-in-mixer",
-    "relu-squared",
-    "bigram-logits",
-    "frequency-bias",
+    *("cosine-schedule", "nesterov-momentum", "orthogonal-updates", "xavier-init", "layer-norm"),
+    *("gated-block", "attention-in-mixer", "relu-squared", "bigram-logits", "frequency-bias"),
     "neighbouring-windows",
 ]
 
@@ -372,18 +349,17 @@ def test_alternatives_stack_on_each_other_and_run(data: Path, tmp_path: Path) ->
 
 
 @pytest.mark.parametrize(
-    "change", ["DROPOUT=0.1", "SMOOTHING=0.05", "SEQ_LEN=128", "GRAD_CLIP=0.0", "DEPTH=0"]
+    "change",
+    [
+        *("DROPOUT=0.1", "SMOOTHING=0.05", "SEQ_LEN=128", "GRAD_CLIP=0.0", "DEPTH=0"),
+        *("gelu", "tanh", "no-hidden-bias"),
+    ],
 )
-def test_a_sample_of_constants_runs(data: Path, tmp_path: Path, change: str) -> None:
-    name, value = change.split("=")
-    text = with_constant(TRAIN, name, ast.literal_eval(value))
+def test_a_sample_of_changes_runs(data: Path, tmp_path: Path, change: str) -> None:
+    name, _, value = change.partition("=")
+    text = with_alternative(TRAIN, name) if not value else ""
+    text = text or with_constant(TRAIN, name, ast.literal_eval(value))
     assert math.isfinite(float(summary(run_training(tmp_path, data, text, steps=2))["val_bpb"]))
-
-
-@pytest.mark.parametrize("name", ["gelu", "tanh", "no-hidden-bias"])
-def test_a_sample_of_alternatives_runs(data: Path, tmp_path: Path, name: str) -> None:
-    block = summary(run_training(tmp_path, data, with_alternative(TRAIN, name), steps=2))
-    assert math.isfinite(float(block["val_bpb"]))
 
 
 @pytest.mark.parametrize("name", ["attention-in-mixer", "bigram-logits", "gated-block"])

@@ -121,10 +121,7 @@ def test_any_broadcast_has_the_right_gradient(
 
 
 @settings(max_examples=30, deadline=None)
-@given(
-    rows=st.lists(st.integers(0, 6), min_size=1, max_size=12),
-    width=st.integers(1, 4),
-)
+@given(rows=st.lists(st.integers(0, 6), min_size=1, max_size=12), width=st.integers(1, 4))
 def test_gather_adds_up_repeated_rows(ag: Any, rows: list[int], width: int) -> None:
     index = np.array(rows, dtype=np.uint8)
     table = ag.Tensor(np.zeros((7, width)), requires_grad=True)
@@ -194,6 +191,3 @@ def test_tensors_are_float32(ag: Any) -> None:
     assert y.data.dtype == np.float32
     y.sum().backward()
     assert x.grad.dtype == np.float32
-
-
-# Corpus.

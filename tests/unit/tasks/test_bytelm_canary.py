@@ -96,19 +96,18 @@ def usual(inputs: Any, text: Any) -> Any:
     return text.odds[inputs] * 0.999 + 0.001 / 256
 
 
-def test_who_knows_the_odds_does_not_win(canary: ModuleType, content: Any) -> None:
-    for seed in range(5):
-        found = wealth(canary, content, usual, seed)
-        assert found["wealth"] < 3
-        assert found["taught"] < 3
+@pytest.mark.parametrize("power", [1, 3])
+def test_who_knows_the_odds_does_not_win(canary: ModuleType, content: Any, power: int) -> None:
+    """Neither with the best guesses nor with sharper ones."""
 
-
-def test_the_sharpest_guesses_do_not_win_either(canary: ModuleType, content: Any) -> None:
     def sharp(inputs: Any, text: Any) -> Any:
-        chances = usual(inputs, text) ** 3
+        chances = usual(inputs, text) ** power
         return chances / chances.sum(-1, keepdims=True)
 
-    assert max(wealth(canary, content, sharp, seed)["wealth"] for seed in range(5)) < 3
+    for seed in range(5):
+        found = wealth(canary, content, sharp, seed)
+        assert found["wealth"] < 3
+        assert found["taught"] < 3 or power > 1
 
 
 @pytest.mark.parametrize("places", ["everywhere", "one", "after"])

@@ -58,8 +58,6 @@ class FixedInputChangedError(RatchetError):
 class OtherHardwareError(FixedInputChangedError):
     """A run that would be compared with others landed on hardware of another class."""
 
-    exit_code = EXIT_DATA
-
 
 class StoreError(RatchetError):
     """The store cannot hold or find what it should."""

@@ -1,4 +1,9 @@
-"""Git repositories of others: commits, trees, worktrees, merges."""
+"""Every call of Git: the session's own repositories, and those of others.
+
+Calls on our own repositories start the program directly: importing GitPython takes a
+tenth of a second, in which Git makes twenty commits.  Repositories of others, which few
+sessions have, are read through GitPython.
+"""
 
 from __future__ import annotations
 
@@ -11,15 +16,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from ratchet.base.errors import InputMissingError, StoreError
+from ratchet.base.errors import DataError, InputMissingError, StoreError
 from ratchet.base.text import one_line
 
 # --------------------------------------------------------------------
-# Git: our own calls, and GitPython for repositories that are not ours.
-#
-# Nobody's settings, hooks or variables change what our calls do.  They start the program
-# directly: GitPython takes longer to import than Git takes to make a commit.
-
+# Our own repositories: nobody's settings, hooks or variables change what calls do.
 
 _ALONE = {
     "GIT_CONFIG_GLOBAL": os.devnull,
@@ -48,60 +49,124 @@ def call_git(
     )
 
 
-def complaint(done: subprocess.CompletedProcess[bytes]) -> str:
-    """What Git said of a call that failed."""
-    return done.stderr.decode(errors="replace").strip()
-
-
-def open_foreign(folder: Path, **variables: str) -> tuple[Any, tuple[type[Exception], ...]]:
-    """GitPython's commands in somebody's repository, and the exceptions of failed ones."""
-    import git  # slow to import, and most sessions have files of their own
-
-    commands = git.Git(str(folder))
-    commands.update_environment(GIT_TERMINAL_PROMPT="0", **variables)
-    return commands, (git.GitCommandError, git.GitCommandNotFound)
+def git_output(
+    *words: str, bare: Path | None = None, within: Path | None = None, given: bytes = b""
+) -> str:
+    """What Git prints, without its last line's end; :class:`StoreError` if it fails."""
+    done = call_git(*words, bare=bare, within=within, given=given)
+    if done.returncode:
+        said = one_line(done.stderr.decode(errors="replace"))
+        raise StoreError(f"{within or bare}: git {words[0]} failed: {said}")
+    return done.stdout.decode(errors="surrogateescape").rstrip("\n")
 
 
 # --------------------------------------------------------------------
-# What commits changed, and what files they hold, from anybody's repository.
-#
-# Nothing is checked out and none of the repository's programs is run: only Git's
-# object store is read.  A commit that is not there, or has no parent, is no error;
-# logs outlive branches.
+# Repositories of others, through GitPython.
 
+
+class GitError(DataError):
+    """Git failed on somebody's repository; ``said`` is its complaint."""
+
+    def __init__(self, folder: Path, command: str, said: str) -> None:
+        super().__init__(f"{folder}: git {command} failed ({one_line(said)[:300]})")
+        self.said = said
+
+
+class ForeignGit:
+    """Commands in a repository that is not ours: nothing of it is run, nothing is asked."""
+
+    def __init__(self, folder: Path, seconds: float, **variables: str) -> None:
+        import git  # slow to import
+
+        self.folder = folder
+        self._seconds = seconds
+        self._commands = git.Git(str(folder))
+        self._commands.update_environment(GIT_TERMINAL_PROMPT="0", **variables)
+        self._failures = (git.GitCommandError, git.GitCommandNotFound, OSError)
+
+    def call(self, *words: str, istream: Any = None) -> bytes:
+        """What a command prints; raises :class:`GitError`."""
+        # A monitor of files is a program that a clone's settings name.
+        command = ["git", "-c", "core.fsmonitor=false", "-c", "core.hooksPath=/dev/null", *words]
+        try:
+            printed: bytes = self._commands.execute(
+                command,
+                stdout_as_string=False,
+                strip_newline_in_stdout=False,
+                kill_after_timeout=self._seconds,
+                istream=istream,
+            )
+        except self._failures as error:
+            raise GitError(self.folder, words[0], _complaint(error)) from None
+        return printed
+
+    def line(self, *words: str) -> str:
+        """A command's only line; raises :class:`GitError`."""
+        return os.fsdecode(self.call(*words)).strip()
+
+    def resolve(self, revision: str) -> str | None:
+        """The whole hash of what a revision names; ``None`` if nothing has that name."""
+        words = ("rev-parse", "--verify", "--quiet", "--end-of-options", revision)
+        try:
+            return self.line(*words) or None
+        except GitError:
+            return None
+
+    @cached_property
+    def prefix(self) -> str:
+        """Where the folder lies within its repository: empty, or ending with a slash."""
+        return self.line("rev-parse", "--show-prefix")
+
+
+def _complaint(error: Any) -> str:
+    text = getattr(error, "stderr", "") or str(error)
+    text = text.decode(errors="replace") if isinstance(text, bytes) else str(text)
+    return text.strip().removeprefix("stderr:").strip(" '\n") or "no reason given"
+
+
+# --------------------------------------------------------------------
+# What commits changed, and what files they hold.
+#
+# Nothing is checked out: only Git's object store is read.  A commit that is not there,
+# or has no parent, is no error; logs outlive branches.
 
 # Hashes come from a log, so that nothing else may reach Git's command line.
 _HASH = re.compile(r"[0-9a-f]{4,64}")
-
-
 MOST_FILES = 20
-
-
 LARGEST_BYTES = 1_000_000
-
-
 SECONDS = 20.0
 
 
 class Commits:
-    """Reads commits of one repository; raises where there is none."""
+    """Reads commits of one repository; raises :class:`InputMissingError` where there is none."""
 
     def __init__(self, folder: Path) -> None:
-        self._git, failures = open_foreign(
-            folder, GIT_CONFIG_GLOBAL=os.devnull, GIT_CONFIG_NOSYSTEM="1", GIT_NO_LAZY_FETCH="1"
+        self._git = ForeignGit(
+            folder,
+            SECONDS,
+            GIT_CONFIG_GLOBAL=os.devnull,
+            GIT_CONFIG_NOSYSTEM="1",
+            GIT_NO_LAZY_FETCH="1",
         )
-        self._failures: tuple[type[Exception], ...] = (*failures, OSError)
         try:
             if not folder.is_dir():  # else Git would look in the current folder
-                raise NotADirectoryError("no such folder")
-            self._git.rev_parse("--git-dir", kill_after_timeout=SECONDS)
-        except self._failures as error:
-            detail = str(getattr(error, "stderr", "") or error).strip().splitlines()[-1:]
+                raise GitError(folder, "rev-parse", "no such folder")
+            self._git.line("rev-parse", "--git-dir")
+        except GitError as error:
+            detail = "".join(error.said.splitlines()[-1:]).strip()
             raise InputMissingError(
-                f"{folder}: expected a git repository, found none that can be read "
-                f"({''.join(detail).strip()}); name a clone with --repo, or leave out --repo to go "
-                "by the log alone"
+                f"{folder}: expected a git repository, found none that can be read ({detail}); "
+                "name a clone with --repo, or leave out --repo to go by the log alone"
             ) from None
+
+    def full(self, commit: str) -> str | None:
+        """The whole hash of a commit that a log names; ``None`` if it is not there."""
+        name = commit.strip().lower()
+        return self._git.resolve(f"{name}^{{commit}}") if _HASH.fullmatch(name) else None
+
+    def parent(self, commit: str) -> str | None:
+        """A commit's (first) parent, by whole hashes; ``None`` for the first of all."""
+        return self._git.resolve(f"{commit}^^{{commit}}")
 
     def sources(self, commit: str) -> tuple[dict[str, str], dict[str, str]] | None:
         """Python files that a commit changed, before and after; ``None`` if unknown."""
@@ -109,39 +174,31 @@ class Commits:
         if not _HASH.fullmatch(name):
             return None
         try:
-            raw = str(
-                self._git.diff_tree(
-                    "-r",
-                    "-z",
-                    "--no-renames",
-                    "--no-ext-diff",
-                    f"{name}^",
-                    name,
-                    "--",
-                    kill_after_timeout=SECONDS,
-                )
-            )
-            return self._texts(raw)
-        except self._failures:
+            parts = self._differences(f"{name}^", name)
+            old_texts: dict[str, str] = {}
+            new_texts: dict[str, str] = {}
+            for head, path in zip(parts[::2], parts[1::2], strict=False):
+                if not path.endswith(".py") or len(new_texts) >= MOST_FILES:
+                    continue
+                old_mode, new_mode, old_blob, new_blob = head.lstrip(":").split()[:4]
+                before, after = self._blob(old_mode, old_blob), self._blob(new_mode, new_blob)
+                if before is not None and after is not None:
+                    old_texts[path] = before.decode(errors="replace")
+                    new_texts[path] = after.decode(errors="replace")
+        except GitError:
             return None
+        return old_texts, new_texts
 
-    def full(self, commit: str) -> str | None:
-        """The whole hash of a commit that a log names; ``None`` if it is not there."""
-        name = commit.strip().lower()
-        if not _HASH.fullmatch(name):
-            return None
-        return self._resolved(name)
+    def changed(self, old: str, new: str) -> list[str] | None:
+        """Names of the files in which two commits differ, below the given folder.
 
-    def parent(self, commit: str) -> str | None:
-        """A commit's (first) parent, by whole hashes; ``None`` for the first of all."""
-        return self._resolved(f"{commit}^")
-
-    def _resolved(self, revision: str) -> str | None:
+        Names elsewhere in the repository begin with ``/``; ``None`` if it cannot be told.
+        """
         try:
-            words = ("--verify", "--quiet", "--end-of-options", f"{revision}^{{commit}}")
-            return str(self._git.rev_parse(*words, kill_after_timeout=SECONDS)).strip() or None
-        except self._failures:
+            here, names = self._git.prefix, self._differences("--name-only", old, new)
+        except GitError:
             return None
+        return [name[len(here) :] if name.startswith(here) else f"/{name}" for name in names]
 
     def contents(self, commit: str, names: Sequence[str]) -> dict[str, bytes | None]:
         """Files of a commit byte by byte, by their names below the folder that was given.
@@ -153,79 +210,27 @@ class Commits:
 
     def _content(self, commit: str, name: str) -> bytes | None:
         try:
-            listed = str(
-                self._git.ls_tree(
-                    "-z", "--full-tree", commit, "--", f"{self._prefix}{name}",
-                    kill_after_timeout=SECONDS,
-                )
-            )  # fmt: skip
+            path = f"{self._git.prefix}{name}"
+            listed = self._git.line("ls-tree", "-z", "--full-tree", commit, "--", path)
             fields = listed.partition("\t")[0].split()
-            if len(fields) != 3 or not fields[0].startswith("100"):
-                return None
-            if int(self._git.cat_file("-s", fields[2], kill_after_timeout=SECONDS)) > LARGEST_BYTES:
-                return None
-            found: bytes = self._git.cat_file(
-                "blob",
-                fields[2],
-                stdout_as_string=False,
-                strip_newline_in_stdout=False,
-                kill_after_timeout=SECONDS,
-            )
-            return found
-        except self._failures:
+            return self._blob(fields[0], fields[2]) if fields else None
+        except GitError:
             return None
 
-    @cached_property
-    def _prefix(self) -> str:
-        """Where the given folder lies within its repository."""
-        try:
-            return str(self._git.rev_parse("--show-prefix", kill_after_timeout=SECONDS)).strip()
-        except self._failures:
-            return ""
+    def _differences(self, *words: str) -> list[str]:
+        """What ``diff-tree`` lists of two commits, part by part."""
+        words = ("diff-tree", "-r", "-z", "--no-renames", "--no-ext-diff", *words, "--")
+        return [part for part in os.fsdecode(self._git.call(*words)).split("\0") if part]
 
-    def changed(self, old: str, new: str) -> list[str] | None:
-        """Names of the files in which two commits differ, below the given folder.
-
-        Names elsewhere in the repository begin with ``/``; ``None`` if it cannot be told.
-        """
-        try:
-            raw = str(
-                self._git.diff_tree(
-                    "-r", "-z", "--no-renames", "--name-only", "--no-ext-diff", old, new, "--",
-                    kill_after_timeout=SECONDS,
-                )
-            )  # fmt: skip
-        except self._failures:
-            return None
-        here, names = self._prefix, [name for name in raw.split("\0") if name]
-        return [name[len(here) :] if name.startswith(here) else f"/{name}" for name in names]
-
-    def _texts(self, raw: str) -> tuple[dict[str, str], dict[str, str]]:
-        """Texts of the files in ``diff-tree``'s list."""
-        parts = raw.split("\0")
-        old: dict[str, str] = {}
-        new: dict[str, str] = {}
-        for head, name in zip(parts[::2], parts[1::2], strict=False):
-            fields = head.lstrip(":").split()
-            if len(fields) < 4 or not name.endswith(".py") or len(new) >= MOST_FILES:
-                continue
-            before, after = self._blob(fields[0], fields[2]), self._blob(fields[1], fields[3])
-            if before is not None and after is not None:
-                old[name], new[name] = before, after
-        return old, new
-
-    def _blob(self, mode: str, blob: str) -> str | None:
-        """A file's text; empty where there is no file, ``None`` if it is no text."""
+    def _blob(self, mode: str, blob: str) -> bytes | None:
+        """A file's bytes; empty where there is no file, ``None`` if it is none or too large."""
         if not blob.strip("0"):
-            return ""
+            return b""
         if not mode.startswith("100"):
             return None
-        if int(self._git.cat_file("-s", blob, kill_after_timeout=SECONDS)) > LARGEST_BYTES:
+        if int(self._git.line("cat-file", "-s", blob)) > LARGEST_BYTES:
             return None
-        data: bytes = self._git.cat_file(
-            "blob", blob, stdout_as_string=False, kill_after_timeout=SECONDS
-        )
-        return data.decode(errors="replace")
+        return self._git.call("cat-file", "blob", blob)
 
 
 # --------------------------------------------------------------------
@@ -241,27 +246,19 @@ def show_commit(repository: Path, folder: Path, commit: str) -> str:
     Returns why it was left as it is, if it was: somebody edited it, or something
     else lies there.  Raises :class:`StoreError` if git fails.
     """
+    place = str(folder.resolve())
     if folder.exists() and _is_half_made(repository, folder):
-        _git(repository, None, "worktree", "remove", "-f", "-f", str(folder.resolve()))
+        git_output("worktree", "remove", "-f", "-f", place, bare=repository)
     if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
         folder.parent.mkdir(parents=True, exist_ok=True)
-        _git(repository, None, "worktree", "prune")
-        _git(
-            repository,
-            None,
-            "worktree",
-            "add",
-            "--quiet",
-            "--detach",
-            str(folder.resolve()),
-            commit,
-        )
+        git_output("worktree", "prune", bare=repository)
+        git_output("worktree", "add", "--quiet", "--detach", place, commit, bare=repository)
         return ""
     if not belongs_to_repository(repository, folder):
         return "something else lies there; the worktree is not made"
     if changed_in_worktree(folder):
         return "has edits of its own and is left as it is"
-    _git(None, folder, "checkout", "--quiet", "--detach", commit)
+    git_output("checkout", "--quiet", "--detach", commit, within=folder)
     return ""
 
 
@@ -269,7 +266,7 @@ def _is_half_made(repository: Path, folder: Path) -> bool:
     """Whether git was killed while it made a worktree: git says so in a file."""
     if not belongs_to_repository(repository, folder):
         return False
-    place = folder / _git(None, folder, "rev-parse", "--git-dir")
+    place = folder / git_output("rev-parse", "--git-dir", within=folder)
     try:
         return (place / "locked").read_text().strip() == "initializing"
     except OSError:
@@ -287,64 +284,50 @@ def belongs_to_repository(repository: Path, folder: Path) -> bool:
     own = repository.resolve() / "worktrees" / Path(os.fsdecode(link.read_bytes()).strip()).name
     if own.is_dir():
         link.write_bytes(b"gitdir: " + os.fsencode(own) + b"\n")
-        _git(repository, None, "worktree", "repair", str(folder.resolve()), check=False)
-    found = _git(None, folder, "rev-parse", "--git-common-dir", check=False)
-    return bool(found) and (folder / found).resolve() == repository.resolve()
+        call_git("worktree", "repair", str(folder.resolve()), bare=repository)
+    common = os.fsdecode(call_git("rev-parse", "--git-common-dir", within=folder).stdout).strip()
+    return bool(common) and (folder / common).resolve() == repository.resolve()
 
 
 def changed_in_worktree(folder: Path) -> list[str]:
     """Files of the history that were edited or removed in a worktree."""
-    text = _git(None, folder, "diff", "--name-only", "-z", "HEAD", "--")
-    return [name for name in text.split("\0") if name]
+    return _names("diff", "--name-only", "-z", "HEAD", "--", within=folder)
 
 
-def untracked_in_worktree(folder: Path) -> list[str]:
-    """Files in a worktree that are not of the history, ignored ones too."""
-    text = _git(None, folder, "ls-files", "--others", "-z")
-    return [name for name in text.split("\0") if name]
+def _names(*words: str, within: Path) -> list[str]:
+    return [name for name in git_output(*words, within=within).split("\0") if name]
 
 
 def remove_worktree(repository: Path, folder: Path, keep: Path) -> list[str]:
     """Remove a worktree; what is not of the history goes to ``keep`` first.
 
-    Returns the names of what was moved: untracked files, and copies of edited ones.
-    Raises :class:`StoreError` for a folder that is no worktree of this repository.
+    Returns the names of what was moved: untracked files, ignored ones too, and copies
+    of edited ones.  Raises :class:`StoreError` for a folder that is no worktree of this
+    repository.
     """
     if not folder.exists():
-        _git(repository, None, "worktree", "prune")
+        git_output("worktree", "prune", bare=repository)
         return []
     if not belongs_to_repository(repository, folder):
         raise StoreError(
             f"{folder}: expected a worktree of {repository}, found something else; it is left alone"
         )
     left = [
-        *untracked_in_worktree(folder),
+        *_names("ls-files", "--others", "-z", within=folder),
         *(n for n in changed_in_worktree(folder) if os.path.lexists(folder / n)),
     ]
     for name in left:
         target = _free(keep / name)
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.move(str(folder / name), str(target))
-    _git(repository, None, "worktree", "remove", "--force", str(folder.resolve()))
+    git_output("worktree", "remove", "--force", str(folder.resolve()), bare=repository)
     return left
 
 
 def _free(path: Path) -> Path:
     """A name that nothing has yet: ``notes.txt``, ``notes.txt.2``, ..."""
-    number, found = 1, path
-    while os.path.lexists(found):
+    number, free = 1, path
+    while os.path.lexists(free):
         number += 1
-        found = path.with_name(f"{path.name}.{number}")
-    return found
-
-
-def _git(repository: Path | None, folder: Path | None, *words: str, check: bool = True) -> str:
-    """What Git prints on a repository or within a worktree."""
-    done = call_git(*words, bare=repository, within=folder)
-    text = done.stdout.decode("utf-8", errors="surrogateescape")
-    if done.returncode and check:
-        said = complaint(done).splitlines()[-1:]
-        raise StoreError(
-            f"{folder or repository}: git {words[0]} failed: {one_line(''.join(said))}"
-        )
-    return text.rstrip("\n") if "-z" not in words else text
+        free = path.with_name(f"{path.name}.{number}")
+    return free

@@ -50,14 +50,8 @@ def source_digest(files: Mapping[str, str]) -> str:
     return digest(dict(files))
 
 
-def short_digest(sha: str) -> str:
-    """The part of a digest that people compare by eye."""
-    return sha[:12]
-
-
 # --------------------------------------------------------------------
 # Reading and writing small files so that nobody ever sees half of one.
-
 
 T = TypeVar("T")
 
@@ -154,6 +148,14 @@ def read_record(cls: type[T], path: Path) -> T:
     return from_json_values(cls, read_json(path), str(path))
 
 
+def read_if_whole(cls: type[T], path: Path) -> T | None:
+    """Read one record; ``None`` if its file is missing or damaged."""
+    try:
+        return read_record(cls, path)
+    except (InputMissingError, DataError):
+        return None
+
+
 def digest_file(path: Path) -> str:
     """SHA-256 of a file of any size, in hexadecimal."""
     try:
@@ -161,20 +163,6 @@ def digest_file(path: Path) -> str:
             return hashlib.file_digest(stream, "sha256").hexdigest()
     except OSError as error:
         raise InputMissingError(f"{path}: cannot be read ({error.strerror})") from None
-
-
-def fingerprint(path: Path, name: str | None = None) -> Fingerprint:
-    """Digest and size of a file, under ``name`` (its own by default)."""
-    data = read_bytes(path)
-    return Fingerprint(name or path.name, digest_bytes(data), len(data))
-
-
-# --------------------------------------------------------------------
-# The vocabulary as types: what is written to a session's small JSON files.
-#
-# Records are frozen structs; :mod:`ratchet.base.structs` takes them to and from
-# JSON.  A missing measurement is ``None``, never ``0.0``, and no record holds a
-# time of day, so that equal sessions have equal bytes.
 
 
 class Fingerprint(Frozen):
@@ -185,19 +173,18 @@ class Fingerprint(Frozen):
     bytes: int
 
 
-# --------------------------------------------------------------------
-# What all command lines share: how they refuse, fail and read files.
-#
-# Every failure is one line on standard error that begins with the command's name,
-# and an exit code of sysexits, so that a typo never reads as a verdict.
+def fingerprint(path: Path, name: str | None = None) -> Fingerprint:
+    """Digest and size of a file, under ``name`` (its own by default)."""
+    data = read_bytes(path)
+    return Fingerprint(name or path.name, digest_bytes(data), len(data))
 
 
 MAX_BYTES = 512 * 2**20
-"""Larger files are refused: no log of experiments is near it, a core dump is."""
+"""Larger files that a user names are refused: no log is near it, a core dump is."""
 
 
 def read_file(path: Path) -> bytes:
-    """A file's bytes; raises :class:`InputMissingError` where it cannot be read."""
+    """Bytes of a file that a user named; :class:`InputMissingError` if it cannot be read."""
     try:
         size = path.stat().st_size
         if size > MAX_BYTES:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -47,19 +47,19 @@ _Loader.add_implicit_resolver(
 )
 
 
-def schema_of(cls: type, title: str) -> dict[str, Any]:
-    """The JSON schema of a file that holds the fields of a record, each one needed."""
+def schema_of(cls: type, title: str, without: Sequence[str] = ()) -> dict[str, Any]:
+    """The JSON schema of a file that holds the fields of a record, ``without`` some of them."""
     import msgspec
 
     (_,), parts = msgspec.json.schema_components([cls])
-    properties = {name: _flat(part) for name, part in parts[cls.__name__]["properties"].items()}
+    fields = {k: v for k, v in parts[cls.__name__]["properties"].items() if k not in without}
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": title,
         "type": "object",
         "additionalProperties": False,
-        "required": list(properties),
-        "properties": properties,
+        "required": [name for name, part in fields.items() if "default" not in part],
+        "properties": {name: _flat(part) for name, part in fields.items()},
     }
 
 
@@ -70,6 +70,9 @@ def _flat(part: dict[str, Any]) -> dict[str, Any]:
     if "enum" in part:
         return {"enum": part["enum"]}
     options = [_flat(option) for option in part.pop("anyOf", ())]
+    choices = [option["enum"] for option in options if "enum" in option]
+    if choices:
+        return {"enum": [None, *choices[0]]}
     if options:
         part["type"] = [option["type"] for option in options]
         part |= {k: v for option in options for k, v in option.items() if k != "type"}
@@ -94,7 +97,7 @@ def _explain(problem: Any, where: str) -> list[str]:
     """One line per mistake: where, what was expected, what was found."""
     place = ".".join(str(part) for part in problem.absolute_path)
     place = f"{where}: {place}" if place else where
-    found = f"found {problem.instance!r:.60}"
+    instead = f"found {problem.instance!r:.60}"
     rule, wanted = problem.validator, problem.validator_value
     if rule == "additionalProperties":
         known = list(problem.schema.get("properties", {}))
@@ -108,16 +111,16 @@ def _explain(problem: Any, where: str) -> list[str]:
         return [f"{place}: the key {key!r} is missing" for key in missing]
     if rule == "type":
         types = [wanted] if isinstance(wanted, str) else wanted
-        return [f"{place}: expected {' or '.join(_article(t) for t in types)}, {found}"]
+        return [f"{place}: expected {' or '.join(_article(t) for t in types)}, {instead}"]
     if rule == "enum":
-        return [f"{place}: expected one of {', '.join(map(str, wanted))}, {found}"]
+        return [f"{place}: expected one of {', '.join(map(str, wanted))}, {instead}"]
     words = {
         "minimum": f"at least {wanted}",
         "maximum": f"at most {wanted}",
         "exclusiveMinimum": f"more than {wanted}",
         "pattern": problem.schema.get("description", f"a match of {wanted}"),
     }
-    return [f"{place}: expected {words.get(rule, problem.message)}, {found}"]
+    return [f"{place}: expected {words.get(rule, problem.message)}, {instead}"]
 
 
 def _suggest(key: str, known: list[str]) -> str:

@@ -24,20 +24,14 @@ from ratchet.base.structs import Frozen
 # Source: Shepherd & Laframboise, "Chebyshev approximation of (1 + 2x) exp(x^2)
 # erfc(x) in 0 <= x < infinity", Math. Comp. 36 (1981) 249-253.
 
-
 FloatArray = NDArray[np.float64]
-
-
 HALF_LOG_2PI = 0.5 * math.log(2 * math.pi)
-
 
 PEAK = 1 / math.sqrt(2 * math.pi)
 """phi(0)."""
 
-
 _POLE = 3.75
 """The series is in t = (x - pole) / (x + pole); the source's choice."""
-
 
 _SERIES = (
     1.1775789345674017541e0,
@@ -70,7 +64,6 @@ _SERIES = (
 )
 """Chebyshev coefficients of (1 + 2x) exp(x^2) erfc(x), computed again with 60
 digits from 200 nodes; the first that is left out is 3e-20."""
-
 
 _CELLS = 512
 """Intervals of the table in y = pole / (pole + x), which is (1 - t) / 2.  Within

@@ -8,11 +8,8 @@ from __future__ import annotations
 
 import dataclasses
 import enum
-import re
 import sys
-import types
-import typing
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any, TypeVar, dataclass_transform
 
 from ratchet.base.errors import DataError
@@ -64,66 +61,6 @@ def from_json_values(cls: type[T], data: Any, where: str = "record") -> T:
     try:
         return msgspec.convert(data, cls)
     except msgspec.ValidationError as error:
-        raise DataError(where + _explained(str(error), cls, data)) from None
-
-
-_MESSAGE = re.compile(r"(.*?)(?: - at `\$((?:\.\w+|\[(?:\d+|\.\.\.)\])+)`)?", re.DOTALL)
-# One step of a place as msgspec writes it: `.field`, `[3]`, or `[...]` for any key.
-_STEP = re.compile(r"\.(\w+)|\[(\d+|\.\.\.)\]")
-
-
-def _explained(message: str, cls: type, data: Any) -> str:
-    """The place of a wrong value, what was expected there and what was found."""
-    (problem, steps) = _MESSAGE.fullmatch(message).groups()  # type: ignore[union-attr]
-    place, hint, value = _walk(cls, data, _STEP.findall(steps or ""))
-    name = getattr(hint, "__name__", str(hint))
-    about = problem.partition("`")[2].rstrip("`")
-    if "unknown field" in problem:
-        return f"{place}: unknown field {about!r} for {name}"
-    if "missing required field" in problem:
-        return f"{place}: the field {about!r} of {name} is missing"
-    if isinstance(hint, type) and issubclass(hint, enum.Enum):
-        return f"{place}: {value!r} is none of {', '.join(str(m.value) for m in hint)}"
-    if isinstance(hint, type) and issubclass(hint, Struct):
-        return f"{place}: expected an object of {name}, found {_kind(value)}"
-    expected = about.partition("`")[0].replace(" | null", "").replace(" | ", " or ")
-    words = {"array": "a list", "object": "an object"}
-    return f"{place}: expected {words.get(expected, expected or problem)}, found {_kind(value)}"
-
-
-def _walk(hint: Any, value: Any, steps: Iterable[tuple[str, str]]) -> tuple[str, Any, Any]:
-    """A place within a record in words, with the type and the value there."""
-    place = ""
-    for name, index in steps:
-        hint = _not_none(hint)
-        if name:
-            hint, value = typing.get_type_hints(hint)[name], value[name]
-            place += f".{name}"
-        elif index == "...":
-            hint = typing.get_args(hint)[-1]
-            key = next(key for key in value if not _fits(value[key], hint))
-            value = value[key]
-            place += f".{key}"
-        else:
-            hint, value = typing.get_args(hint)[0], value[int(index)]
-            place += f"[{index}]"
-    return place, _not_none(hint), value
-
-
-def _not_none(hint: Any) -> Any:
-    """A type without the ``None`` of ``T | None``."""
-    if typing.get_origin(hint) not in (typing.Union, types.UnionType):
-        return hint
-    return next(a for a in typing.get_args(hint) if a is not types.NoneType)
-
-
-def _fits(value: Any, hint: Any) -> bool:
-    try:
-        msgspec.convert(value, hint)
-    except msgspec.ValidationError:
-        return False
-    return True
-
-
-def _kind(value: Any) -> str:
-    return "null" if value is None else f"{type(value).__name__} {value!r:.60}"
+        problem, _, place = str(error).partition(" - at `$")
+        problem = problem.replace(", got ", ", found ")
+        raise DataError(f"{where}{place.rstrip('`')}: {problem[0].lower()}{problem[1:]}") from None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime
-import itertools
 import math
 import re
 import unicodedata
@@ -12,31 +11,59 @@ from functools import lru_cache
 from typing import Any
 
 # --------------------------------------------------------------------
-# Words and numbers as people see them; whatever a run printed is suspect here.
+# Text of programs that nobody has read: lines that stay lines.
+
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
+_BIDI = re.compile("[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff]")
+
+# Colours and cursor moves, window titles and links, and single escapes.
+_ANSI = re.compile(r"\x1b\[[0-9;:?]*[ -/]*[@-~]|\x1b\][^\x07\x1b\n]*(?:\x07|\x1b\\)?|\x1b[@-Z\\^_]")
+
+MAX_LINE = 4096
+"""Characters of a line that are read; more are no line of a log."""
+
+MAX_CHARACTERS = 1 << 20
+"""As much as the harness keeps of a log; of a longer one the end is what counts."""
+
+
+def one_line(text: str) -> str:
+    """Text that stays on one line and in one column, and cannot reorder it."""
+    return _CONTROL.sub(" ", _BIDI.sub("", text)).strip()
+
+
+def strip_escapes(text: str) -> str:
+    """Text without colours, cursor moves, titles and links of a terminal."""
+    return _ANSI.sub("", text)
+
+
+def clean_lines(text: str) -> list[str]:
+    """The end of a log as people read it: no colours, no control characters, no blank lines.
+
+    Each state of a progress line (they are separated by carriage returns) is a
+    line of its own.  Text that was UTF-16 and read as something else loses its
+    zero characters.  Lines are cut at 4096 characters, so that nothing in a
+    hostile log takes long to search.
+    """
+    end = text[-MAX_CHARACTERS:].replace("\0", "").replace("\r", "\n")
+    lines = (one_line(strip_escapes(line[:MAX_LINE])) for line in end.split("\n"))
+    return [line for line in lines if line]
+
+
+# --------------------------------------------------------------------
+# Text of programs in a report: descriptions, diffs, logs.
 #
-# Descriptions, diffs and logs come from programs that nobody has read.  Before
-# they enter the facts they lose terminal escapes, their control and direction
-# characters become visible, and they are cut with a note that says so.  Escaping
-# for HTML is not done here: the template does it.
-
-
-DASH = "–"
-
+# It loses terminal escapes, its control and direction characters become visible, and
+# it is cut with a note that says so.  Escaping for HTML is the templates' part.
 
 LABEL_LIMIT = 300
-
 
 # A tail of 4 kB shows a traceback and the last steps; a diff of 20 kB is some
 # 500 lines, more than anybody reads in a row of a table.
 LOG_LIMIT = 4_000
-
-
 DIFF_LIMIT = 20_000
-
 
 # Longer than any line of code that a person wrote.
 LINE_LIMIT = 500
-
 
 _ESCAPES = re.compile(
     r"\x1b\[[0-?]*[ -/]*[@-~]"  # colours, cursor movements
@@ -44,27 +71,21 @@ _ESCAPES = re.compile(
     r"|\x1b[ -/]*[0-~]"
 )
 
-
 # A few accents on one letter are a language, dozens are a drawing over the page.
 _STACKED = re.compile(
     r"([\u0300-\u036f\u0483-\u0489\u1ab0-\u1aff\u1dc0-\u1dff\u20d0-\u20ff]{4})"
     r"[\u0300-\u036f\u0483-\u0489\u1ab0-\u1aff\u1dc0-\u1dff\u20d0-\u20ff]+"
 )
 
-
 _CUT_BEFORE = re.compile(
     r"\[cut: only the end of (\d[\d,]{0,20}) characters is shown\]\n", re.ASCII
 )
-
 
 _CUT_AFTER = re.compile(
     r"\n\[cut: only the beginning of (\d[\d,]{0,20}) characters is shown\]\Z", re.ASCII
 )
 
-
 _UNUSUAL = re.compile(r"[^\n\t -~]")
-
-
 _HIDDEN_CATEGORIES = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
 
 
@@ -157,6 +178,12 @@ def safe_json(value: Any) -> Any:
     return value
 
 
+# --------------------------------------------------------------------
+# Numbers.
+
+DASH = "–"
+
+
 def decimals_for(sd: float | None, value: float | None) -> int:
     """Decimals that show a value to a tenth of its noise, from 0 to 6."""
     scale = sd if sd is not None and sd > 0 else None
@@ -208,10 +235,8 @@ def plural(count: int, word: str) -> str:
 # --------------------------------------------------------------------
 # Other people's words in a Markdown text: one line, and nothing but words.
 
-
 CUT = 100
 """Characters of a description that are shown."""
-
 
 # What begins emphasis, code, links, HTML or entities wherever it stands; an underscore
 # does so at the edge of a word alone, and names of constants are full of them.
@@ -226,29 +251,7 @@ def escape_markdown(text: str, limit: int = CUT) -> str:
 
 
 # --------------------------------------------------------------------
-# Times and lengths of time: when an event was, how long a session will go on.
-
-
-Event = Mapping[str, Any]
-
-
-def time_left(events: Sequence[Event], now: Event) -> float | None:
-    """Seconds to the end of the session at a verdict, from the pace of its rounds.
-
-    The median of the rounds' lengths counts, so that a night between two legs
-    does not.
-    """
-    try:
-        ends = {e["round"]: event_seconds(e) for e in events if e["event"] == "verdict"}
-        start = [event_seconds(e) for e in events if e["event"] == "baseline"][-1:]
-        lengths = [b - a for a, b in itertools.pairwise([*start, *ends.values()]) if b > a]
-        runs = [float(e["wall_seconds"]) for e in events if e["event"] == "run_finished"]
-        if not lengths or not runs:
-            return None
-        confirm = 2.0 * now["confirm_replicates"] * median(runs)
-        return float((now["rounds"] - now["round"]) * median(lengths) + confirm)
-    except (KeyError, TypeError, ValueError):  # a damaged line
-        return None
+# Times, and values of a line that may be damaged.
 
 
 def median(values: Sequence[float]) -> float:
@@ -257,17 +260,11 @@ def median(values: Sequence[float]) -> float:
     return ordered[half] if len(ordered) % 2 else (ordered[half - 1] + ordered[half]) / 2
 
 
-def event_seconds(event: Event) -> float:
-    """When an event happened."""
-    return datetime.datetime.fromisoformat(event["time"]).timestamp()
-
-
 def iso_time(moment: float | None) -> str | None:
     """A time in UTC, as the journal writes it."""
     if moment is None:
         return None
-    found = datetime.datetime.fromtimestamp(moment, datetime.UTC)
-    return found.isoformat(timespec="seconds")
+    return datetime.datetime.fromtimestamp(moment, datetime.UTC).isoformat(timespec="seconds")
 
 
 def spoken_duration(length: float) -> str:
@@ -294,48 +291,3 @@ def finite_number(value: Any) -> float | None:
 def whole_number(value: Any) -> int | None:
     """An integer, or ``None`` for whatever else a damaged line holds."""
     return value if isinstance(value, int) and not isinstance(value, bool) else None
-
-
-# --------------------------------------------------------------------
-# Karpathy's ``results.tsv``: five columns, one row per experiment.
-#
-# ``0.000000`` stands for a missing metric in this file, and only here.
-
-
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
-
-
-_BIDI = re.compile("[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff]")
-
-
-def one_line(text: str) -> str:
-    """Text that stays on one line and in one column, and cannot reorder it."""
-    return _CONTROL.sub(" ", _BIDI.sub("", text)).strip()
-
-
-# --------------------------------------------------------------------
-# Reading what a training run printed: the summary block after ``---``.
-
-
-# Colours and cursor moves, window titles and links, and single escapes.
-_ANSI = re.compile(r"\x1b\[[0-9;:?]*[ -/]*[@-~]|\x1b\][^\x07\x1b\n]*(?:\x07|\x1b\\)?|\x1b[@-Z\\^_]")
-
-
-_MAX_LINE = 4096
-
-
-MAX_CHARACTERS = 1 << 20
-"""As much as the harness keeps of a log; of a longer one the end is what counts."""
-
-
-def clean_lines(text: str) -> list[str]:
-    """The end of a log as people read it: no colours, no control characters, no blank lines.
-
-    Each state of a progress line (they are separated by carriage returns) is a
-    line of its own.  Text that was UTF-16 and read as something else loses its
-    zero characters.  Lines are cut at 4096 characters, so that nothing in a
-    hostile log takes long to search.
-    """
-    end = text[-MAX_CHARACTERS:].replace("\0", "").replace("\r", "\n")
-    lines = (one_line(_ANSI.sub("", line[:_MAX_LINE])) for line in end.split("\n"))
-    return [line for line in lines if line]

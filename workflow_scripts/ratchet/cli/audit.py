@@ -68,6 +68,7 @@ from ratchet.logs.smoothing import LEVEL, NoisePrior
 from ratchet.logs.table import RowStatus
 from ratchet.records.paths import SessionPaths
 from ratchet.records.store import Store
+from ratchet.session import run_budget
 from ratchet.simulation.power import NoiseFloor, noise_from_replicates
 from ratchet.steps.ownership import owns_session
 from ratchet.steps.plan import make_plan
@@ -318,10 +319,7 @@ class Reruns:
     @property
     def seconds(self) -> float | None:
         """Training budget of one run; ``None`` for a budget in steps."""
-        config = self.plan.config
-        if config.budget_seconds is not None or config.budget_steps is not None:
-            return config.budget_seconds
-        return self.task.budget_seconds
+        return run_budget(self.plan.config.frozen, self.task)["seconds"]
 
     def said(self, facts: Mapping[str, Any]) -> list[str]:
         """What is assumed of log and task; refuses two metrics that cannot be one."""

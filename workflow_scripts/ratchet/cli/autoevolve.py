@@ -1,4 +1,4 @@
-"""``autoevolve``: competing strategies, run, re-tested and compared.
+"""autoevolve: competing strategies, run, re-tested and compared.
 
     autoevolve --strategies conservative aggressive random --rounds 3
     autoevolve init --agents 3 --tag mar15
@@ -12,8 +12,9 @@
 Runs go through Snakemake and go on where they were stopped.  Standard output
 carries data, standard error progress.
 
-Exit codes: 0; 1 nothing to show yet, or cleaning up was declined; 64 usage, 65 data,
-66 no tournament, 75 another session is running here, others as the workflow's own.
+Exit codes: 0; 1 nothing to show yet, or cleaning up was declined; 64 usage, 65
+data, 66 no tournament, 75 another session is running here, others as the
+workflow's own.
 """
 
 from __future__ import annotations
@@ -22,18 +23,27 @@ import argparse
 import json
 import subprocess
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from ratchet import __version__
-from ratchet.base.errors import InputMissingError, RatchetError, UsageError
+from ratchet.base.errors import InputMissingError, UsageError
 from ratchet.base.git import remove_worktree
 from ratchet.base.io import read_file, read_json, read_record, write_json
 from ratchet.base.structs import Frozen, replace, to_json_values
+from ratchet.base.terminal import BOLD, align_columns, coloured, use_colour
 from ratchet.base.text import one_line, one_line_label
-from ratchet.cli.main import CommandParser, OutputError, run_command
+from ratchet.cli.main import (
+    CommandParser,
+    list_commands,
+    print_json,
+    run_command,
+    unknown_command,
+    write_output,
+)
 from ratchet.cli.sessions import (
+    WorkflowError,
     add_options,
     harness_folder,
     parse_overrides,
@@ -53,9 +63,29 @@ from ratchet.tournament.leg import competitor_worktree
 from ratchet.tournament.plan import Leg, Pollination
 from ratchet.tournament.pollination import Champion, Facts, tournament_facts
 
+NAME = "autoevolve"
+COMMANDS = {
+    "init": "set competitors up: sessions, branches and worktrees at the baseline",
+    "status": "where everybody stands, in a line each",
+    "leaderboard": "the ranking; --detailed with trajectories and wins passed on",
+    "pollinate": "one more round, in which the wins of others are re-tested first",
+    "export": "everything as JSON or TSV",
+    "cleanup": "remove the worktrees; no record is deleted",
+}
 EXIT_NOTHING = 1
+EXIT_DECLINED = 1
 COLUMNS = ("commit", "val_bpb", "memory_gb", "status", "description")
 """Of the released tool's export; ``val_bpb`` is the metric, whatever it is called."""
+
+RELEASED = (
+    "architecture-first",
+    "hyperparams-first",
+    "optimizer-first",
+    "regularization-first",
+    "efficiency-first",
+    "radical",
+)
+"""Strategies in the order in which `init --agents` gives them out; others follow."""
 
 
 class Output(Frozen):
@@ -66,10 +96,80 @@ class Output(Frozen):
 
     def strong(self, text: str) -> str:
         """A text that stands out."""
-        return f"\x1b[1m{text}\x1b[0m" if self.colour else text
+        return coloured(text, BOLD if self.colour else None)
 
 
-def find(root: Path, given: Sequence[str]) -> str:
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a tournament or one of the commands; returns the exit code."""
+    return run_command(NAME, _run, argv)
+
+
+def _run(argv: Sequence[str]) -> int:
+    rest, quiet, colour = list(argv), False, use_colour()
+    while rest and rest[0] in ("--no-color", "--quiet", "-q"):
+        colour, quiet = colour and rest[0] != "--no-color", quiet or rest[0] != "--no-color"
+        rest.pop(0)
+    name = rest.pop(0) if rest and not rest[0].startswith("-") else ""
+    if name and name not in COMMANDS:
+        raise unknown_command(name, COMMANDS, NAME)
+    actions = {
+        "": play,
+        "init": init,
+        "status": status,
+        "leaderboard": leaderboard,
+        "pollinate": pollinate,
+        "export": export,
+        "cleanup": cleanup,
+    }
+    return actions[name](_parse(name, rest), Output(quiet, colour))
+
+
+def _parse(name: str, argv: Sequence[str]) -> argparse.Namespace:
+    about = f"{__doc__}\ncommands:\n{list_commands(COMMANDS)}"
+    parser = CommandParser(prog=f"{NAME} {name}".strip(), description=COMMANDS.get(name, about))
+    add = parser.add_argument
+    if not name:
+        add("--version", action="version", version=f"{NAME} {__version__}")
+        add("--no-color", action="store_true", help="before a command: no emphasis")
+        add("-q", "--quiet", action="store_true", help="before a command: the least output")
+        who = "who competes, from config/strategies.yaml"
+        add("--strategies", nargs="+", metavar="NAME", help=who)
+        add("--rounds", type=int, help="rounds of the tournament (more of them: go on)")
+        add("--runs", type=int, help="training runs of each competitor in each round")
+        how = "how wins are passed on"
+        add("--pollination", choices=("patches", "best", "none"), help=how)
+    elif name == "init":
+        group = parser.add_mutually_exclusive_group(required=True)
+        many = "competitors: so many of the strategies"
+        group.add_argument("-n", "--agents", type=int, help=many)
+        group.add_argument("--strategies", nargs="+", metavar="NAME", help="or exactly these")
+        add("-b", "--base-branch", help="branch that the task's files must be as in")
+        add("--worktree-dir", help="folder for the worktrees (default: in each session's own)")
+    elif name == "leaderboard":
+        add("--detailed", action="store_true", help="trajectories and wins passed on")
+    elif name == "pollinate":
+        what = "only say what would be offered to whom"
+        add("-n", "--dry-run", action="store_true", help=what)
+    elif name == "export":
+        add("--format", choices=("json", "tsv"), default="json", help="default: json")
+        add("-o", "--output", help="file to write (default: standard output)")
+    elif name == "cleanup":
+        add("--export-first", action="store_true", help="export as JSON before")
+        add("-y", "--yes", action="store_true", help="do not ask")
+    if name in ("status", "leaderboard"):
+        add("--json", action="store_true", help="all facts as one JSON object")
+    if name in ("", "pollinate"):
+        side = "competitors that train side by side (default: 1)"
+        add("--gpus", type=int, default=1, help=side)
+    add("-t", "--tag", help="name of the tournament (default: the only one, or `session`)")
+    add_options(parser)
+    return parser.parse_args(argv)
+
+
+# --------------------------------------------------------------------- reading
+
+
+def find_tournament(root: Path, given: Sequence[str]) -> str:
     """The tournament that is meant: the configured session's, or else the only one.
 
     Raises :class:`InputMissingError` if there is none, :class:`UsageError` if several.
@@ -90,11 +190,11 @@ def find(root: Path, given: Sequence[str]) -> str:
 
 def legs(paths: SessionPaths, round_: int) -> list[Leg]:
     """All legs of a round that are there, in the order of the competitors."""
-    found, index = [], 0
+    played, index = [], 0
     while paths.leg(round_, index).exists():
-        found.append(read_record(Leg, paths.leg(round_, index)))
+        played.append(read_record(Leg, paths.leg(round_, index)))
         index += 1
-    return found
+    return played
 
 
 def last_round(paths: SessionPaths) -> int:
@@ -115,7 +215,7 @@ def arena(root: Path, name: str) -> Arena:
     """A tournament to be read, as it was started, whatever is configured now."""
     paths = SessionPaths(name, root)
     last_round(paths)
-    found = session_of(name, root).config
+    frozen = session_of(name, root).config
     saved = read_json(paths.tournament) if paths.tournament.exists() else {}
     names = ("evolve_rounds", "evolve_runs", "pollination", "worktrees")
     known = {key: saved[key] for key in names if key in saved}
@@ -123,7 +223,7 @@ def arena(root: Path, name: str) -> Arena:
         read_record(Manifest, SessionPaths(one.session, root).manifest).frozen["strategy"]
         for one in legs(paths, 0)
     ]
-    config = replace(found, strategies=followed, **known)
+    config = replace(frozen, strategies=followed, **known)
     return Arena(
         config,
         root,
@@ -143,12 +243,15 @@ def read(root: Path, name: str) -> Facts:
 
 
 def _named(options: argparse.Namespace) -> str:
-    return options.tag or find(options.root, options.config)
+    return options.tag or find_tournament(options.root, options.config)
 
 
 def status(options: argparse.Namespace, output: Output) -> int:
     """Where everybody stands."""
     facts = read(options.root, _named(options))
+    if options.json:
+        print_json(facts)
+        return 0
     rows, metric = facts["leaderboard"], facts["metric"]["name"]
     first = rows[0]
     tried = sum(row["experiments"] for row in rows)
@@ -179,7 +282,7 @@ def status(options: argparse.Namespace, output: Output) -> int:
 def leaderboard(options: argparse.Namespace, output: Output) -> int:
     """The ranking."""
     if options.json:
-        print(json.dumps(read(options.root, _named(options)), indent=2, ensure_ascii=False))
+        print_json(read(options.root, _named(options)))
         return 0
     return board(options.root, _named(options), output, options.detailed)
 
@@ -206,12 +309,7 @@ def board(root: Path, name: str, output: Output, detailed: bool = False) -> int:
                 str(row["runs"]),
             )
         )
-    widths = [max(len(cells[i]) for cells in rows) for i in range(len(rows[0]))]
-    for place, cells in enumerate(rows):
-        line = "  ".join(
-            cell.ljust(width) if i in (1, 3) else cell.rjust(width)
-            for i, (cell, width) in enumerate(zip(cells, widths, strict=True))
-        ).rstrip()
+    for place, line in enumerate(align_columns(rows, left=(1, 3))):
         print(output.strong(line) if place == 1 else line)
     if not output.quiet:
         print("own, adopted: wins it found and took over; given: taken over by others; false:")
@@ -229,48 +327,40 @@ def _details(facts: Facts) -> None:
         )
         print(f"\n{row['competitor']} (branch {row['branch']}): {steps}")
         for one in facts["lineage"][row["competitor"]]:
-            whose = f"win of {shown(one['origin'])}" if one["origin"] else "its own"
+            whose = f"win of {one_line_label(one['origin'])}" if one["origin"] else "its own"
             print(
                 f"  {one['experiment']:>3}  {signed_digits(one['gain']):>9}  "
-                f"{shown(one['description'])} "
-                f"[{shown(one['category'])}, {whose}]"
+                f"{one_line_label(one['description'])} "
+                f"[{one_line_label(one['category'])}, {whose}]"
             )
     if facts["pollinations"]:
         print("\nwins passed on")
     for one in facts["pollinations"]:
         text = FATES[one["fate"]]
         if "retest" in one:
-            found = one["retest"]
-            text += f" (experiment {found['experiment']}, gain {signed_digits(found['gain'])})"
+            retest = one["retest"]
+            text += f" (experiment {retest['experiment']}, gain {signed_digits(retest['gain'])})"
         else:
-            text += f": {shown(one['detail'])}"
-        print(f"  {shown(one['origin'])} -> {one['recipient']}: {text}")
-
-
-def shown(text: str) -> str:
-    """Somebody else's text, for a terminal."""
-    return one_line_label(one_line(text))
+            text += f": {one_line_label(one['detail'])}"
+        print(f"  {one_line_label(one['origin'])} -> {one['recipient']}: {text}")
 
 
 def export(options: argparse.Namespace, output: Output) -> int:
     """Everything, to a file or to standard output."""
-    write(options.root, _named(options), options.format, options.output)
+    write_export(options.root, _named(options), options.format, options.output)
     if options.output and not output.quiet:
         print(f"exported {options.format.upper()} to {options.output}", file=sys.stderr)
     return 0
 
 
-def write(root: Path, name: str, form: str, target: str | None) -> None:
+def write_export(root: Path, name: str, form: str, target: str | None) -> None:
     """Write a tournament as JSON or TSV; to standard output without a target."""
     here = arena(root, name)
     content = _tsv(here) if form == "tsv" else _json_of(here, read(root, name))
     if target is None:
         sys.stdout.write(content)
-        return
-    try:
-        Path(target).write_text(content, encoding="utf-8")
-    except OSError as error:
-        raise OutputError(f"{target}: cannot be written: {error.strerror}") from None
+    else:
+        write_output(Path(target), content)
 
 
 def _json_of(here: Arena, facts: Facts) -> str:
@@ -292,8 +382,8 @@ def _json_of(here: Arena, facts: Facts) -> str:
                 ],
             }
         )
-    found = {"evolve": facts["session"], "base_commit": facts["baseline"]["commit"]}
-    content: dict[str, Any] = {**found, "agents": agents, "tournament": to_json_values(facts)}
+    head = {"evolve": facts["session"], "base_commit": facts["baseline"]["commit"]}
+    content: dict[str, Any] = {**head, "agents": agents, "tournament": to_json_values(facts)}
     return json.dumps(content, indent=2, ensure_ascii=False) + "\n"
 
 
@@ -312,27 +402,7 @@ def _rows(here: Arena, session: str) -> list[list[str]]:
     return [[one_line(cell) for cell in line.split("\t", 4)] for line in whole]
 
 
-RELEASED = (
-    "architecture-first",
-    "hyperparams-first",
-    "optimizer-first",
-    "regularization-first",
-    "efficiency-first",
-    "radical",
-)
-"""Strategies in the order in which `init --agents` gives them out; others follow."""
-
-EXIT_DECLINED = 1
-
-
-class StoppedError(RatchetError):
-    """Snakemake, which runs everything, ended early; its exit code is passed on."""
-
-    def __init__(self, code: int) -> None:
-        super().__init__(
-            "the tournament is not at its end; the reason is above, the same command goes on"
-        )
-        self.exit_code = code
+# --------------------------------------------------------------------- playing
 
 
 class Tournament:
@@ -347,7 +417,7 @@ class Tournament:
         given = parse_overrides(options.config)
         tag = options.tag or given.get("session")
         if tag is None:
-            tag = find(self.root, options.config) if known else None
+            tag = find_tournament(self.root, options.config) if known else None
         if tag is not None:
             given["session"] = tag
         name = read_settings(self.root, [f"session={json.dumps(tag)}"] if tag else []).session
@@ -362,13 +432,13 @@ class Tournament:
         self.plan = make_plan(self.values, self.root, self.harness, owner=False)
 
     def snakemake(self, targets: Sequence[str], gpus: int = 1) -> None:
-        """Run the workflow to some targets; raises :class:`StoppedError`."""
+        """Run the workflow to some targets; raises :class:`WorkflowError`."""
         if gpus < 1:
             raise UsageError(f"--gpus: expected at least 1, found {gpus}")
         write_json(self.paths.tournament, self.values)
         code = snakemake(self.root, self.harness, self.values, targets, gpus)
         if code:
-            raise StoppedError(code)
+            raise WorkflowError("the tournament is not at its end", code, least=1)
 
     def target(self, path: Path) -> str:
         """A file as Snakemake knows it."""
@@ -380,7 +450,7 @@ class Tournament:
         return last_round(self.paths)
 
 
-def run(options: argparse.Namespace, output: Output) -> int:
+def play(options: argparse.Namespace, output: Output) -> int:
     """Play a tournament to its end; the leaderboard stands on standard output."""
     new = {
         "strategies": options.strategies,
@@ -397,7 +467,7 @@ def init(options: argparse.Namespace, output: Output) -> int:
     """Set competitors up at the baseline."""
     names = options.strategies
     if names is None:
-        names = _first(options)
+        names = first_strategies(options)
     if options.tag is None:
         raise UsageError("init: expected --tag NAME for the tournament, found none")
     new = {"strategies": names, "worktrees": options.worktree_dir}
@@ -419,7 +489,7 @@ def init(options: argparse.Namespace, output: Output) -> int:
     return 0
 
 
-def _first(options: argparse.Namespace) -> list[str]:
+def first_strategies(options: argparse.Namespace) -> list[str]:
     """So many strategies, the released tool's first."""
     harness = harness_folder(options.root)
     known = known_strategies(harness / "config", options.root / "config")
@@ -466,11 +536,11 @@ def pollinate(options: argparse.Namespace, output: Output) -> int:
     else:
         played.values["evolve_rounds"] = last + 1
         played.snakemake(["evolve"], options.gpus)
-    found = read_record(Pollination, offers)
-    for queue in found.queues:
+    passed = read_record(Pollination, offers)
+    for queue in passed.queues:
         for win in queue.wins:
-            print(f"{win.origin} -> {queue.competitor}: {shown(win.description)}")
-    if not any(queue.wins for queue in found.queues):
+            print(f"{win.origin} -> {queue.competitor}: {one_line_label(win.description)}")
+    if not any(queue.wins for queue in passed.queues):
         print("there is nothing to pass on", file=sys.stderr)
     return 0 if options.dry_run else board(played.root, played.paths.session, output)
 
@@ -489,7 +559,7 @@ def cleanup(options: argparse.Namespace, output: Output) -> int:
     make_plan(played.values, played.root, played.harness, owner=True)
     if options.export_first:
         place = Path(f"evolve-{played.paths.session}-export.json")
-        write(played.root, played.paths.session, "json", str(place))
+        write_export(played.root, played.paths.session, "json", str(place))
         print(f"exported to {place}", file=sys.stderr)
     for one in entered:
         _remove(played, one, output)
@@ -502,126 +572,9 @@ def _remove(played: Tournament, one: Leg, output: Output) -> None:
     there = place.exists()
     moved = remove_worktree(own.repository, place, own.from_worktree)
     for name in moved:
-        print(f"moved {shown(name)} to {own.from_worktree}", file=sys.stderr)
+        print(f"moved {one_line_label(name)} to {own.from_worktree}", file=sys.stderr)
     if there and not output.quiet:
         print(f"removed {place}")
-
-
-NAME = "autoevolve"
-COMMANDS = {
-    "init": "set competitors up: sessions, branches and worktrees at the baseline",
-    "status": "where everybody stands, in a line each",
-    "leaderboard": "the ranking; --detailed with trajectories and wins passed on",
-    "pollinate": "one more round, in which the wins of others are re-tested first",
-    "export": "everything as JSON or TSV",
-    "cleanup": "remove the worktrees; no record is deleted",
-}
-_EPILOG = "commands: " + "; ".join(f"{name}: {text}" for name, text in COMMANDS.items())
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run a tournament or one of the commands; returns the exit code."""
-    return run_command(NAME, _run, argv)
-
-
-def _run(argv: Sequence[str]) -> int:
-    rest, quiet, colour = list(argv), False, sys.stdout.isatty()
-    while rest and rest[0] in ("--no-color", "--quiet", "-q"):
-        colour, quiet = colour and rest[0] != "--no-color", quiet or rest[0] != "--no-color"
-        rest.pop(0)
-    output = Output(quiet, colour)
-    if rest and not rest[0].startswith("-") and rest[0] not in COMMANDS:
-        raise UsageError(
-            f"expected a command ({', '.join(COMMANDS)}) or --strategies, found "
-            f"{one_line(rest[0])!r:.40}; see {NAME} --help"
-        )
-    name = rest.pop(0) if rest and not rest[0].startswith("-") else ""
-    return _ACTIONS[name](_parse(name, rest), output)
-
-
-def _parse(name: str, argv: Sequence[str]) -> argparse.Namespace:
-    parser = CommandParser(
-        prog=f"{NAME} {name}".strip(),
-        description=COMMANDS.get(name, "Let strategies compete, and pass their wins on."),
-        epilog=None if name else _EPILOG,
-        allow_abbrev=False,
-    )
-    add = parser.add_argument
-    if not name:
-        add("--version", action="version", version=f"{NAME} {__version__}")
-        add("--no-color", action="store_true", help="before a command: no emphasis")
-        add("-q", "--quiet", action="store_true", help="before a command: the least output")
-    _OPTIONS[name](parser)
-    add("-t", "--tag", help="name of the tournament (default: the only one, or `session`)")
-    add_options(parser)
-    return parser.parse_args(argv)
-
-
-def _playing(parser: argparse.ArgumentParser) -> None:
-    add = parser.add_argument
-    add("--strategies", nargs="+", metavar="NAME", help="who competes, from config/strategies.yaml")
-    add("--rounds", type=int, help="rounds of the tournament (more of them: go on)")
-    add("--runs", type=int, help="training runs of each competitor in each round")
-    add("--pollination", choices=("patches", "best", "none"), help="how wins are passed on")
-    _workers(parser)
-
-
-def _workers(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--gpus", type=int, default=1, help="competitors that train side by side (default: 1)"
-    )
-
-
-def _init(parser: argparse.ArgumentParser) -> None:
-    add = parser.add_argument
-    who = parser.add_mutually_exclusive_group(required=True)
-    who.add_argument("-n", "--agents", type=int, help="competitors: so many of the strategies")
-    who.add_argument("--strategies", nargs="+", metavar="NAME", help="or exactly these")
-    add("-b", "--base-branch", help="branch that the task's files must be as in")
-    add("--worktree-dir", help="folder for the worktrees (default: in each session's own)")
-
-
-def _pollinate(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "-n", "--dry-run", action="store_true", help="only say what would be offered to whom"
-    )
-    _workers(parser)
-
-
-def _leaderboard(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--detailed", action="store_true", help="trajectories and wins passed on")
-    parser.add_argument("--json", action="store_true", help="all facts as one JSON object")
-
-
-def _export(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--format", choices=("json", "tsv"), default="json", help="default: json")
-    parser.add_argument("-o", "--output", help="file to write (default: standard output)")
-
-
-def _cleanup(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--export-first", action="store_true", help="export as JSON before")
-    parser.add_argument("-y", "--yes", action="store_true", help="do not ask")
-
-
-_OPTIONS = {
-    "": _playing,
-    "init": _init,
-    "status": lambda parser: None,  # noqa: ARG005
-    "leaderboard": _leaderboard,
-    "pollinate": _pollinate,
-    "export": _export,
-    "cleanup": _cleanup,
-}
-
-_ACTIONS: dict[str, Callable[[argparse.Namespace, Output], int]] = {
-    "": run,
-    "init": init,
-    "status": status,
-    "leaderboard": leaderboard,
-    "pollinate": pollinate,
-    "export": export,
-    "cleanup": cleanup,
-}
 
 
 if __name__ == "__main__":

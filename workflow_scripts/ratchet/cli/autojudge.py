@@ -1,44 +1,49 @@
-"""``autojudge``: is the last experiment of a log truly better?
+"""autojudge: is the last experiment of a log truly better?
 
     autojudge --results results.tsv --run run.log
     autojudge --results results.tsv --all
 
-Exit codes: 0 keep, 1 discard, marginal, crash or tampered, 2 retest; errors are
-64 usage, 65 data, 66 no input, 70 internal.  ``--all`` is a report and exits 0.
 Verdicts go to standard output, assumptions and problems to standard error.  The
 log is never written.
+
+Exit codes: 0 keep; 1 discard, marginal, crash or tampered; 2 retest; 64 usage,
+65 data, 66 no input, 70 internal error.  --all is a report and exits 0.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import math
-import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ratchet import __version__
 from ratchet.base.errors import UsageError
 from ratchet.base.io import read_file
+from ratchet.base.terminal import align_columns, cut_line, fit_lines, is_terminal, terminal_width
 from ratchet.base.text import one_line
 from ratchet.cli.main import (
     CommandParser,
     add_log_options,
     check_positive,
     decimals,
+    make_command,
+    print_json,
     read_log,
-    run_command,
     tell_assumptions,
 )
-from ratchet.judge.judge import Replay
-from ratchet.logs.analysis import Answer
-from ratchet.logs.experiments import LogExperiments, choose_experiment
-from ratchet.logs.reader import RunLog, read_run
 from ratchet.logs.table import Table
 from ratchet.records.records import Verdict
 
+if TYPE_CHECKING:
+    from ratchet.judge.judge import Replay
+    from ratchet.logs.analysis import Answer
+    from ratchet.logs.experiments import LogExperiments
+    from ratchet.logs.reader import RunLog
+
+NAME = "autojudge"
+MODES = ("auto", "gain", "balanced", "strict")
 _NEXT = {
     Verdict.STRONG_KEEP: "Keep the change.",
     Verdict.KEEP: "Keep the change.",
@@ -55,20 +60,18 @@ def experiment_name(number: int) -> str:
     return f"experiment_{number:03d}"
 
 
-def text_of(answer: Answer, table: Table) -> str:
+def text_of(answer: Answer, table: Table) -> list[str]:
     """The verdict in three lines, and why."""
     sure = "" if answer.confidence is None else f" (confidence: {answer.confidence:.2f})"
     places = decimals(answer.noise_sd, answer.value)
     delta = "none" if answer.delta is None else f"{answer.delta:+.{places}f}"
     noise = "unknown" if answer.noise_sd is None else f"±{answer.noise_sd:.{places}f}"
-    return "\n".join(
-        (
-            f"{experiment_name(answer.candidate.number)}: {answer.verdict}{sure}",
-            f"{table.metric} delta: {delta} | noise floor: {noise}",
-            f"pareto status: {answer.pareto}",
-            f"reason: {answer.reason} [{answer.rule}]",
-        )
-    )
+    return [
+        f"{experiment_name(answer.candidate.number)}: {answer.verdict}{sure}",
+        f"{table.metric} delta: {delta} | noise floor: {noise}",
+        f"pareto status: {answer.pareto}",
+        f"reason: {answer.reason} [{answer.rule}]",
+    ]
 
 
 def quiet_of(answer: Answer) -> str:
@@ -85,14 +88,16 @@ def _percent(answer: Answer) -> float | None:
     return round(100 * answer.delta / abs(answer.incumbent), 4)
 
 
-def json_of(answer: Answer, every: LogExperiments, run: RunLog | None, notes: list[str]) -> str:
-    """A verdict as JSON; ``val_bpb`` is the metric whatever its name is.
+def json_of(
+    answer: Answer, every: LogExperiments, run: RunLog | None, notes: list[str]
+) -> dict[str, Any]:
+    """A verdict for tools; ``val_bpb`` is the metric whatever its name is.
 
     A missing value is null.  ``delta`` is against the incumbent's estimated true
     metric, ``prev_best`` the best logged value, as lucky as it may be.
     """
-    candidate = answer.candidate
-    fields = {
+    candidate, table = answer.candidate, every.table
+    fields: dict[str, Any] = {
         "verdict": answer.verdict.value,
         "confidence": _rounded(answer.confidence, 4),
         "val_bpb": answer.value,
@@ -112,24 +117,13 @@ def json_of(answer: Answer, every: LogExperiments, run: RunLog | None, notes: li
             "memory_gb": candidate.memory_gb,
             "status": candidate.status_text,
         },
-        **_ours(answer, every.table, notes),
-    }
-    if run is not None:
-        fields["run_log"] = {
-            name.lower(): value for name, value in run.metrics.items() if math.isfinite(value)
-        }
-    return json.dumps(fields, indent=2, ensure_ascii=False, allow_nan=False)
-
-
-def _ours(answer: Answer, table: Table, notes: list[str]) -> dict[str, Any]:
-    """What the verdict rests on."""
-    return {
+        # What the verdict rests on.
         "metric": table.metric,
         "direction": table.direction.value,
         "rule": answer.rule,
         "reason": answer.reason,
         "exit_code": answer.exit_code,
-        "runs": list(answer.candidate.values),
+        "runs": list(candidate.values),
         "incumbent": answer.incumbent,
         "incumbent_sd": answer.incumbent_sd,
         "gain": answer.gain,
@@ -144,6 +138,11 @@ def _ours(answer: Answer, table: Table, notes: list[str]) -> dict[str, Any]:
         "assumptions": notes,
         "problems": [str(problem) for problem in table.problems],
     }
+    if run is not None:
+        fields["run_log"] = {
+            name.lower(): value for name, value in run.metrics.items() if math.isfinite(value)
+        }
+    return fields
 
 
 def _rounded(value: float | None, digits: int) -> float | None:
@@ -200,17 +199,17 @@ def all_text(every: LogExperiments, done: Replay) -> Iterator[str]:
     """A line a row, then the summary."""
     summary = all_summary(every, done)
     places = decimals(summary["noise_floor"])
-    head = ("experiment", every.table.metric[:14], "delta", "P(better)", "verdict", "logged")
-    yield "{:<14} {:>14} {:>12} {:>9}  {:<13} {:<8} description".format(*head)
+    metric = every.table.metric[:14]
+    rows = [("experiment", metric, "delta", "P(better)", "verdict", "logged", "description")]
     for row in all_rows(every, done):
         value = "-" if row["value"] is None else f"{row['value']:.{max(places, 4)}f}"
         delta = "-" if row["delta"] is None else f"{row['delta']:+.{places}f}"
         sure = "-" if row["confidence"] is None else f"{row['confidence']:.2f}"
-        name = experiment_name(row["index"])
-        yield (
-            f"{name:<14} {value:>14} {delta:>12} {sure:>9}  {row['verdict']:<13} "
-            f"{row['status']:<8} {row['description'][:80]}"
-        )
+        name, about = experiment_name(row["index"]), row["description"][:80]
+        rows.append((name, value, delta, sure, row["verdict"], row["status"], about))
+    width = terminal_width() if is_terminal() else None
+    for line in align_columns(rows, left=(0, 4, 5, 6)):
+        yield line if width is None else cut_line(line, width)
     low, high = summary["noise_floor_interval"]
     shown = places + 1
     yield (
@@ -223,33 +222,14 @@ def all_text(every: LogExperiments, done: Replay) -> Iterator[str]:
     )
 
 
-MODES = ("auto", "gain", "balanced", "strict")
-
-_EPILOG = (
-    "exit codes: 0 keep; 1 discard, marginal, crash or tampered; 2 retest; "
-    "64 usage, 65 data, 66 no input, 70 internal error; --all exits 0"
-)
-
-
 _MEMORY_HELP = (
     "gain per unit of ln(memory ratio), 0 for free memory; default: more memory must bring "
     "5e-3 (scaled to the metric), less earns nothing"
 )
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line; the exit code is the verdict or the error."""
-    hint = "please report it together with the log"
-    return run_command("autojudge", lambda given: _run(_parse(given)), argv, hint)
-
-
 def _parse(argv: Sequence[str]) -> argparse.Namespace:
-    parser = CommandParser(
-        prog="autojudge",
-        description="Judge the last experiment of a results.tsv by what its noise allows.",
-        epilog=_EPILOG,
-        allow_abbrev=False,
-    )
+    parser = CommandParser(NAME, __doc__)
     add = parser.add_argument
     add_log_options(parser)
     add("--run", "--run-log", type=Path, help="run log of the candidate; its metric is judged")
@@ -321,25 +301,29 @@ def _run(options: argparse.Namespace) -> int:
     table = every.table
     if options.all:
         return _all(options, every)
+    from ratchet.logs.reader import read_run
+
     run = None
     if options.run is not None:
         run = read_run(read_file(options.run), one_line(str(options.run)), table.metric)
     answer, notes = _judged(options, every, run, name)
     if options.json:
-        print(json_of(answer, every, run, notes))
+        print_json(json_of(answer, every, run, notes))
     else:
-        print(quiet_of(answer) if options.quiet else text_of(answer, table))
-    tell_assumptions("autojudge", table, notes, options.quiet)
+        lines = [quiet_of(answer)] if options.quiet else text_of(answer, table)
+        print("\n".join(fit_lines(lines)))
+    tell_assumptions(NAME, table, notes, options.quiet)
     return answer.exit_code
 
 
 def _judged(
     options: argparse.Namespace, every: LogExperiments, run: RunLog | None, name: str
 ) -> tuple[Answer, list[str]]:
+    from ratchet.logs.analysis import Paid, Rules, judge_candidate  # numpy comes with it
+    from ratchet.logs.experiments import choose_experiment
+
     candidate, chosen = choose_experiment(every.table, options.row, run, name)
     notes = [*every.table.assumptions, *(run.assumptions if run else ()), *chosen]
-    from ratchet.logs.analysis import Paid, Rules, judge_candidate  # numpy comes with it
-
     rules = Rules(options.mode, options.noise_sd)
     paid = Paid(options.lines or 0, options.line_price, options.memory_price)
     answer, assumed = judge_candidate(every, candidate, rules, paid)
@@ -354,19 +338,14 @@ def _all(options: argparse.Namespace, every: LogExperiments) -> int:
     done = replay_rows(every, settings)
     notes = [*every.table.assumptions, *every.assumptions(), *assumed]
     if options.json:
-        fields = {
-            **all_summary(every, done),
-            "rows": list(all_rows(every, done)),
-            "assumptions": notes,
-            "problems": [str(problem) for problem in every.table.problems],
-        }
-        print(json.dumps(fields, indent=2, ensure_ascii=False, allow_nan=False))
+        fields = {**all_summary(every, done), "rows": list(all_rows(every, done))}
+        problems = [str(problem) for problem in every.table.problems]
+        print_json({**fields, "assumptions": notes, "problems": problems})
     else:
         lines = list(all_text(every, done))
         print("\n".join(lines[-2:] if options.quiet else lines))
-    tell_assumptions("autojudge", every.table, notes, options.quiet)
+    tell_assumptions(NAME, every.table, notes, options.quiet)
     return 0
 
 
-if __name__ == "__main__":
-    sys.exit(main())
+main = make_command(NAME, _parse, _run, "please report it together with the log")

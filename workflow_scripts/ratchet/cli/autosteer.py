@@ -1,10 +1,17 @@
-"""Command `autosteer`: what to try next, by the log of an autoresearch session."""
+"""autosteer: what to try next, by the log of an autoresearch session.
+
+    autosteer --results results.tsv
+    autosteer --results results.tsv --mode explore --repo clone
+
+Suggestions go to standard output, assumptions and problems to standard error.
+The log is never written.
+
+Exit codes: 0, or 64 usage, 65 data, 66 no input, 70 internal error.
+"""
 
 from __future__ import annotations
 
 import argparse
-import json
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,8 +19,16 @@ from typing import TYPE_CHECKING, Any
 from ratchet import __version__
 from ratchet.base.errors import DataError, UsageError
 from ratchet.base.structs import asdict
+from ratchet.base.terminal import fit_lines
 from ratchet.base.text import one_line
-from ratchet.cli.main import CommandParser, add_log_options, read_log, run_command, tell_assumptions
+from ratchet.cli.main import (
+    CommandParser,
+    add_log_options,
+    make_command,
+    print_json,
+    read_log,
+    tell_assumptions,
+)
 from ratchet.logs.analysis import MOST_SUGGESTIONS
 from ratchet.logs.table import Table
 from ratchet.records.records import Suggestion, SuggestionKind
@@ -23,10 +38,9 @@ from ratchet.steering.suggestions import AttemptNote, detectable_gain
 if TYPE_CHECKING:
     from ratchet.logs.analysis import Steered
 
-
+NAME = "autosteer"
 SHOWN = 5
 """Crashes and used-up constants that the text names; the JSON has all."""
-
 
 REASONS = {
     Label.EXPLOIT: "high success rate",
@@ -35,9 +49,7 @@ REASONS = {
     Label.EXPLORE: "too few tries to tell",
 }
 
-
 RISKS = {Label.EXPLOIT: "low", Label.AVOID: "high"}
-
 
 STRATEGIES = {
     SteeringMode.AUTO: "auto (a sample of what each category may bring)",
@@ -46,33 +58,33 @@ STRATEGIES = {
 }
 
 
-def text_of(found: Steered) -> str:
+def text_of(steered: Steered) -> list[str]:
     """Categories, what to try next, and what to leave alone."""
     lines = [f"Category analysis (last {WINDOW} experiments):"]
-    shown = [score for score in found.scores if score.tried]
+    shown = [score for score in steered.scores if score.tried]
     lines += [_category(score) for score in shown]
     if not shown:
         lines.append("no experiment yet")
-    rest = list(found.suggestions)
+    rest = list(steered.suggestions)
     if rest and rest[0].kind is SuggestionKind.ANGLE:
         first = rest.pop(0)
-        lines.append(f"Suggested next: {first.category} variations ({_reason(found, first)})")
+        lines.append(f"Suggested next: {first.category} variations ({_reason(steered, first)})")
         lines.append(f"Specific angles: {', '.join(map(one_line, first.angles))}")
     elif not rest:
         lines.append("Suggested next: nothing; all usual angles were tried")
     for suggestion in rest:
         title = suggestion.title[0].upper() + suggestion.title[1:]
         lines.append(f"Or: {title}. {suggestion.evidence}")
-    lines += _left_alone("Do not repeat", found.crashes)
-    lines += _left_alone("Used up", found.exhausted)
-    noise = found.judged.noise_sd
+    lines += _left_alone("Do not repeat", steered.crashes)
+    lines += _left_alone("Used up", steered.exhausted)
+    noise = steered.judged.noise_sd
     if noise:
         one, three = detectable_gain(noise, 1), detectable_gain(noise, 3)
         lines.append(
             f"Noise floor ±{noise:.2g}: one run per side shows improvements from {one:.2g}, "
             f"three runs from {three:.2g}"
         )
-    return "\n".join(lines)
+    return lines
 
 
 def _category(score: CategoryScore) -> str:
@@ -81,19 +93,19 @@ def _category(score: CategoryScore) -> str:
     return f"{name}: {score.tried} tried | {score.kept} kept ({share}) | {score.label}"
 
 
-def _reason(found: Steered, suggestion: Suggestion) -> str:
-    score = _score(found, suggestion.category)
+def _reason(steered: Steered, suggestion: Suggestion) -> str:
+    score = _score(steered, suggestion.category)
     if score is None or not score.tried:
         return "not tried yet"
     reason = REASONS[Label(score.label)]
-    most = max(found.worth.values(), default=0.0)
-    if score.label == Label.NEUTRAL and found.worth.get(suggestion.category) == most > 0:
+    most = max(steered.worth.values(), default=0.0)
+    if score.label == Label.NEUTRAL and steered.worth.get(suggestion.category) == most > 0:
         reason += ", but the largest expected gain"
     return reason
 
 
-def _score(found: Steered, category: str) -> CategoryScore | None:
-    return next((score for score in found.scores if score.category == category), None)
+def _score(steered: Steered, category: str) -> CategoryScore | None:
+    return next((score for score in steered.scores if score.category == category), None)
 
 
 def _left_alone(what: str, notes: Sequence[AttemptNote]) -> list[str]:
@@ -102,22 +114,24 @@ def _left_alone(what: str, notes: Sequence[AttemptNote]) -> list[str]:
     return [*lines, f"{what}: {more} more; --json lists all"] if more > 0 else lines
 
 
-def quiet_of(found: Steered) -> str:
+def quiet_of(steered: Steered) -> list[str]:
     """One line per suggestion, as the released tool."""
     lines = [
-        f"{rank}. [{_kind(found, suggestion)}] {suggestion.title}"
-        for rank, suggestion in enumerate(found.suggestions, 1)
+        f"{rank}. [{_kind(steered, suggestion)}] {suggestion.title}"
+        for rank, suggestion in enumerate(steered.suggestions, 1)
     ]
-    return "\n".join(lines) or "No suggestions available."
+    return lines or ["No suggestions available."]
 
 
-def _kind(found: Steered, suggestion: Suggestion) -> str:
+def _kind(steered: Steered, suggestion: Suggestion) -> str:
     """EXPLOIT where something of the category was kept, else EXPLORE."""
-    kept = any(a.kept for a in found.attempts if a.category == suggestion.category)
+    kept = any(a.kept for a in steered.attempts if a.category == suggestion.category)
     return "EXPLOIT" if kept else "EXPLORE"
 
 
-def json_of(found: Steered, table: Table, mode: SteeringMode, notes: Sequence[str]) -> str:
+def json_of(
+    steered: Steered, table: Table, mode: SteeringMode, notes: Sequence[str]
+) -> dict[str, Any]:
     """All fields of the released tool's JSON, and ours.
 
     ``baseline_bpb`` and ``best_bpb`` are the metric whatever its name is.
@@ -126,24 +140,24 @@ def json_of(found: Steered, table: Table, mode: SteeringMode, notes: Sequence[st
     category's keeps (null where there are none) and ``avg_improvement_pct``
     their mean, each as the judge expects it to be true; ``risk`` follows the label.
     """
-    noise = found.judged.noise_sd
-    fields = {
+    noise = steered.judged.noise_sd
+    return {
         "strategy": STRATEGIES[mode],
-        "baseline_bpb": found.baseline,
-        "best_bpb": found.best,
-        "category_stats": {score.category: _stats(found, score) for score in found.scores},
+        "baseline_bpb": steered.baseline,
+        "best_bpb": steered.best,
+        "category_stats": {score.category: _stats(steered, score) for score in steered.scores},
         "suggestions": [
-            _suggestion(found, suggestion, rank)
-            for rank, suggestion in enumerate(found.suggestions, 1)
+            _suggestion(steered, suggestion, rank)
+            for rank, suggestion in enumerate(steered.suggestions, 1)
         ],
         "mode": mode.value,
         "metric": table.metric,
         "direction": table.direction.value,
         "window": WINDOW,
-        "ranking": list(found.ranking),
-        "experiments": [asdict(attempt) for attempt in found.attempts],
-        "crashes": [asdict(note) for note in found.crashes],
-        "exhausted": [asdict(note) for note in found.exhausted],
+        "ranking": list(steered.ranking),
+        "experiments": [asdict(attempt) for attempt in steered.attempts],
+        "crashes": [asdict(note) for note in steered.crashes],
+        "exhausted": [asdict(note) for note in steered.exhausted],
         "noise_floor": noise,
         "detectable": None
         if not noise
@@ -151,14 +165,13 @@ def json_of(found: Steered, table: Table, mode: SteeringMode, notes: Sequence[st
         "assumptions": list(notes),
         "problems": [str(problem) for problem in table.problems],
     }
-    return json.dumps(fields, indent=2, ensure_ascii=False, allow_nan=False)
 
 
-def _stats(found: Steered, score: CategoryScore) -> dict[str, Any]:
+def _stats(steered: Steered, score: CategoryScore) -> dict[str, Any]:
     """Of one category over the whole log, and over the window that labels rest on."""
-    mine = [a for a in found.attempts if a.category == score.category]
+    mine = [a for a in steered.attempts if a.category == score.category]
     kept, crashed = sum(a.kept for a in mine), sum(a.crashed for a in mine)
-    gains = _gains(found, score.category)
+    gains = _gains(steered, score.category)
     return {
         "total": len(mine),
         "keeps": kept,
@@ -170,51 +183,40 @@ def _stats(found: Steered, score: CategoryScore) -> dict[str, Any]:
         "window_kept": score.kept,
         "label": score.label,
         "probability": score.probability,
-        "expected_gain": found.worth.get(score.category),
+        "expected_gain": steered.worth.get(score.category),
     }
 
 
-def _gains(found: Steered, category: str) -> list[float]:
+def _gains(steered: Steered, category: str) -> list[float]:
     """Expected true gains of the category's keeps, in percent of the baseline."""
-    if not found.baseline:
+    if not steered.baseline:
         return []
-    percent = 100 / abs(found.baseline)
-    mine = (a for a in found.attempts if a.category == category and a.kept)
+    percent = 100 / abs(steered.baseline)
+    mine = (a for a in steered.attempts if a.category == category and a.kept)
     return [percent * a.gain for a in mine if a.gain is not None]
 
 
-def _suggestion(found: Steered, suggestion: Suggestion, rank: int) -> dict[str, Any]:
-    score = _score(found, suggestion.category)
+def _suggestion(steered: Steered, suggestion: Suggestion, rank: int) -> dict[str, Any]:
+    score = _score(steered, suggestion.category)
     label = Label(score.label) if score is not None else Label.EXPLORE
-    gains = _gains(found, suggestion.category)
+    gains = _gains(steered, suggestion.category)
     return {
         "rank": rank,
-        "kind": _kind(found, suggestion),
+        "kind": _kind(steered, suggestion),
         "title": suggestion.title,
         "category": suggestion.category,
         "risk": RISKS.get(label, "medium"),
         "expected_range_pct": [round(min(gains), 4), round(max(gains), 4)] if gains else None,
         "reasoning": suggestion.evidence,
-        "priority_score": found.worth.get(suggestion.category),
+        "priority_score": steered.worth.get(suggestion.category),
         "type": suggestion.kind.value,
         "angles": list(suggestion.angles),
         "experiments": list(suggestion.experiments),
     }
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line."""
-    hint = "please report it together with the log"
-    return run_command("autosteer", lambda given: _run(_parse(given)), argv, hint)
-
-
 def _parse(argv: Sequence[str]) -> argparse.Namespace:
-    parser = CommandParser(
-        prog="autosteer",
-        description="Say what to try next, by what was kept in a results.tsv.",
-        epilog="exit codes: 0; 64 usage, 65 data, 66 no input, 70 internal error",
-        allow_abbrev=False,
-    )
+    parser = CommandParser(NAME, __doc__)
     add = parser.add_argument
     modes = [mode.value for mode in SteeringMode]
     add_log_options(parser)
@@ -246,20 +248,21 @@ def _run(options: argparse.Namespace) -> int:
     table = every.table
     if not every.rows:
         raise DataError(f"{name}: line 1, column 1: expected an experiment, found only notes")
-    from ratchet.logs import analysis
+    from ratchet.logs.analysis import steer_by
 
     sources = None
     if options.repo is not None:
         from ratchet.base.git import Commits
 
         sources = Commits(options.repo).sources
-    found = analysis.steer_by(every, options.mode, options.num_suggestions, data, sources)
-    notes = [*table.assumptions, *every.assumptions(), *found.judged.notes]
+    steered = steer_by(every, options.mode, options.num_suggestions, data, sources)
+    notes = [*table.assumptions, *every.assumptions(), *steered.judged.notes]
     if options.json:
-        print(json_of(found, table, options.mode, notes))
+        print_json(json_of(steered, table, options.mode, notes))
     else:
-        print(quiet_of(found) if options.quiet else text_of(found))
-    tell_assumptions("autosteer", table, notes, options.quiet)
+        lines = quiet_of(steered) if options.quiet else text_of(steered)
+        print("\n".join(fit_lines(lines)))
+    tell_assumptions(NAME, table, notes, options.quiet)
     return 0
 
 
@@ -272,5 +275,4 @@ def _log(path: Path, repo: Path | None) -> Path:
         return path
 
 
-if __name__ == "__main__":
-    sys.exit(main())
+main = make_command(NAME, _parse, _run, "please report it together with the log")

@@ -1,29 +1,26 @@
-"""``ratchet doctor``: is this machine ready for a session, and if not, what to do?
+"""ratchet doctor: is this machine ready for a session, and if not, what to do?
 
     ratchet doctor
     ratchet doctor --json --config task=tasks/gpt
 
 Looks at Python, git, Snakemake, uv, locked packages, disk, task and data, GPUs,
-isolation, container runtimes, coding agents, and for a session that runs already, and
-says how many runs and hours the configured session will take.
-Nothing is changed, and nothing is started but ``--version`` of programs and a trivial
-command under each kind of isolation.
+isolation, container runtimes, coding agents, and for a session that runs
+already, and says how many runs and hours the configured session will take.
+Nothing is changed, and nothing is started but --version of programs and a
+trivial command under each kind of isolation.
 
-Exit codes: 0 ready, 1 not ready, 64 usage, 70 internal.
+Exit codes: 0 ready; 1 not ready; 64 usage, 70 internal error.
 """
 
 from __future__ import annotations
 
 import argparse
 import contextlib
-import fcntl
 import importlib.metadata
-import json
 import os
 import shutil
 import subprocess
 import sys
-import textwrap
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -31,8 +28,9 @@ from pathlib import Path
 from ratchet.base.errors import DataError, RatchetError, UsageError
 from ratchet.base.io import digest, digest_file
 from ratchet.base.structs import asdict, replace
+from ratchet.base.terminal import GREEN, RED, YELLOW, coloured, use_colour, wrap_text
 from ratchet.base.text import finite_number, one_line
-from ratchet.cli.main import CommandParser, run_command
+from ratchet.cli.main import CommandParser, make_command, print_json
 from ratchet.cli.sessions import add_options, harness_folder, read_settings, task_of
 from ratchet.config import Config
 from ratchet.monitor.doctor import (
@@ -53,10 +51,15 @@ from ratchet.monitor.doctor import (
 from ratchet.records.events import read_events
 from ratchet.records.paths import SessionPaths, StorePaths
 from ratchet.records.store import read_entry
-from ratchet.runs import hardware
-from ratchet.runs.hardware import VISIBLE_GPUS, GpuState, driver_versions, visible_gpus
-from ratchet.runs.sandbox import sandbox
-from ratchet.runs.sandbox.sandbox import SandboxKind
+from ratchet.runs.hardware import (
+    VISIBLE_GPUS,
+    GpuState,
+    driver_versions,
+    nvml_library,
+    visible_gpus,
+)
+from ratchet.runs.sandbox.sandbox import SandboxKind, sandbox_fault
+from ratchet.steps.ownership import folder_owner
 from ratchet.steps.prepare import (
     PREPARED,
     choose_session_preset,
@@ -99,8 +102,8 @@ def outlook_of(chosen: Config, task: Task, root: Path) -> Outlook:
 def _walls(paths: SessionPaths) -> list[float]:
     """Wall-clock seconds of the session's finished runs; none if there is no such session."""
     events = [event for event in read_events(paths.events) if event["event"] == "run_finished"]
-    found = [finite_number(event.get("wall_seconds")) for event in events]
-    return [wall for wall in found if wall is not None]
+    walls = [finite_number(event.get("wall_seconds")) for event in events]
+    return [wall for wall in walls if wall is not None]
 
 
 AGENTS = ("claude", "codex", "gemini", "aider", "opencode")
@@ -121,9 +124,9 @@ def machine(root: Path, given: Sequence[str] = ()) -> Machine:
     own = harness_folder(root) / ".uv" / "bin" / "uv"
     if told["uv"].version is None and own.exists():
         told["uv"] = tool(str(own))
-    nvml = hardware.nvml_library()
+    nvml = nvml_library()
     driver, cuda = driver_versions(nvml)
-    found = Machine(
+    seen = Machine(
         python=tuple(sys.version_info[:3]),
         executable=sys.executable,
         root=str(root.resolve()),
@@ -134,54 +137,54 @@ def machine(root: Path, given: Sequence[str] = ()) -> Machine:
         driver=driver,
         cuda=cuda,
         containers={name: told[name] for name in CONTAINERS},
-        faults={kind.value: sandbox.sandbox_fault(kind) for kind in SandboxKind},
+        faults={kind.value: sandbox_fault(kind) for kind in SandboxKind},
         agents={name: told[name] for name in AGENTS},
         running=owner(root),
     )
-    return _with_task(found, root, given)
+    return _with_task(seen, root, given)
 
 
-def _with_task(found: Machine, root: Path, given: Sequence[str]) -> Machine:
-    """The same with what configuration and task say."""
+def _with_task(seen: Machine, root: Path, given: Sequence[str]) -> Machine:
+    """The machine with what configuration and task say of it."""
     try:
         chosen = read_settings(root, given)
     except UsageError:  # a wrong option of this very command
         raise
     except RatchetError as error:
-        return replace(found, configuration=str(error))
-    found = _with_agent(replace(found, isolation=chosen.isolation), chosen)
+        return replace(seen, configuration=str(error))
+    seen = _with_agent(replace(seen, isolation=chosen.isolation), chosen)
     locks = [lock(harness_folder(root) / "envs" / "workflow.lock")]
     try:
         task = task_of(chosen, root)
     except RatchetError as error:
-        return replace(found, locks=locks, task_fault=str(error))
-    found = replace(found, task=task.name, device=task.device)
+        return replace(seen, locks=locks, task_fault=str(error))
+    seen = replace(seen, task=task.name, device=task.device)
     try:
         preset = choose_session_preset(chosen, task)
         task = task.sized(preset)
         length = outlook_of(chosen, task, root)
-        found = replace(found, device=task.device, outlook=length)
+        seen = replace(seen, device=task.device, outlook=length)
         python = task_interpreter(chosen, task, root, harness_folder(root))
         if task.environment.resolve() != (harness_folder(root) / "envs/workflow.lock").resolve():
             locks.append(lock(task.environment, python, named=chosen.python is not None))
-        found = replace(found, locks=locks)
+        seen = replace(seen, locks=locks)
         if not task.fills_caches:
             require_caches(task.caches, task.clone)
         known = prepared(task, root, preparation_variables(task, preset), python)
     except RatchetError as error:
-        return replace(found, locks=locks, task_fault=str(error))
-    return replace(found, preset=preset.name if preset else None, prepared=known)
+        return replace(seen, locks=locks, task_fault=str(error))
+    return replace(seen, preset=preset.name if preset else None, prepared=known)
 
 
-def _with_agent(found: Machine, chosen: Config) -> Machine:
-    """The same with the program that is to propose; of an unknown one only whether it is there."""
+def _with_agent(seen: Machine, chosen: Config) -> Machine:
+    """The machine with the program that is to propose; of an unknown one whether it is there."""
     if chosen.proposer in AGENTS:
-        return replace(found, agent=chosen.proposer)
+        return replace(seen, agent=chosen.proposer)
     if chosen.proposer != "custom" or not chosen.agent_command:
-        return found
+        return seen
     name = chosen.agent_command[0]
     there = AgentTool("") if shutil.which(name) else AgentTool(None)
-    return replace(found, agent=name, agents={**found.agents, name: there})
+    return replace(seen, agent=name, agents={**seen.agents, name: there})
 
 
 def tool(name: str) -> AgentTool:
@@ -220,17 +223,17 @@ def package(name: str) -> AgentTool:
 
 def free_space(root: Path) -> dict[str, float]:
     """Free space for results and store in 1e9 bytes; one entry where it is the same disk."""
-    found: dict[int, tuple[list[str], float]] = {}
+    disks: dict[int, tuple[list[str], float]] = {}
     for name in ("results", "store"):
         place = (root / name).resolve()
         while not place.exists():
             place = place.parent
         with contextlib.suppress(OSError):
-            names, _ = found.setdefault(
+            names, _ = disks.setdefault(
                 place.stat().st_dev, ([], shutil.disk_usage(place).free / GB)
             )
             names.append(name)
-    return {" and ".join(names): free for names, free in found.values()}
+    return {" and ".join(names): free for names, free in disks.values()}
 
 
 def writable(root: Path) -> bool:
@@ -253,10 +256,10 @@ def lock(path: Path, python: Interpreter | None = None, named: bool = False) -> 
             verify_packages_of(path, python)
     except DataError as error:
         # The message names lock and interpreter, which stand beside it here.
-        found = str(error).partition("(")[2].rpartition(");")[0]
+        differs = str(error).partition("(")[2].rpartition(");")[0]
         todo = f"make env-{path.stem}" if python else ""
         todo = "the configuration names it, and the manifest will say so" if named else todo
-        return LockCheck(name, sha, found or str(error), todo, allowed=named)
+        return LockCheck(name, sha, differs or str(error), todo, allowed=named)
     except (RatchetError, ImportError) as error:
         return LockCheck(name, "", str(error))
     return LockCheck(name, sha)
@@ -298,88 +301,58 @@ def prepared(
 def owner(root: Path) -> str | None:
     """The process of a session that runs in this folder; ``None`` without one."""
     try:
-        handle = os.open(root / ".snakemake" / "ratchet.owner", os.O_RDONLY)
+        held = folder_owner(root)
     except OSError:
         return None
-    try:
-        # Held for an instant, and shared: it is a look, not a claim.
-        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    if held is None:
         return None
-    except OSError:
-        return one_line(os.pread(handle, 128, 0).decode(errors="replace")) or "unknown"
-    finally:
-        os.close(handle)
+    session = f", session {held.session}" if held.session else ""
+    return f"{held.pid}{session}" if held.pid else "unknown"
 
 
 NAME = "ratchet doctor"
 EXIT_NOT_READY = 1
-WIDTH = 80
-_COLOURS = {CheckState.OK: "32", CheckState.WARNING: "33", CheckState.PROBLEM: "31"}
+_COLOURS = {CheckState.OK: GREEN, CheckState.WARNING: YELLOW, CheckState.PROBLEM: RED}
 _STATE, _NAME = 9, 11
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Look and print; returns the exit code."""
-    return run_command(NAME, lambda given: _run(_parse(given)), argv)
-
-
 def _parse(argv: Sequence[str]) -> argparse.Namespace:
-    parser = CommandParser(
-        prog=NAME,
-        description="Whether this machine is ready for a session, and what to do if it is not.",
-        epilog="exit codes: 0 ready; 1 not ready; 64 usage, 70 internal error",
-        allow_abbrev=False,
-    )
+    parser = CommandParser(NAME, __doc__)
     parser.add_argument("--json", action="store_true", help="one JSON object instead of lines")
     add_options(parser)
     return parser.parse_args(argv)
 
 
 def _run(options: argparse.Namespace) -> int:
-    found = machine(options.root, options.config)
-    checks = examine_machine(found)
+    seen = machine(options.root, options.config)
+    checks = examine_machine(seen)
     ready = is_ready(checks)
     if options.json:
         fields = {
             "ready": ready,
             "conclusion": conclusion(checks),
             "checks": [{**asdict(check), "state": check.state.value} for check in checks],
-            "length": None if found.outlook is None else asdict(found.outlook),
+            "length": None if seen.outlook is None else asdict(seen.outlook),
         }
-        print(json.dumps(fields, indent=2, ensure_ascii=False))
+        print_json(fields)
     else:
-        colour = sys.stdout.isatty() and "NO_COLOR" not in os.environ
-        print(render_checks(checks, colour))
+        print(render_checks(checks, use_colour()))
     return 0 if ready else EXIT_NOT_READY
 
 
 def render_checks(checks: Sequence[Check], colour: bool = False) -> str:
-    """All checks within :data:`WIDTH` columns, and the conclusion."""
-    lines = [line for check in checks for line in _lines(check, colour)]
-    last = textwrap.wrap(one_line(conclusion(checks)), WIDTH, break_on_hyphens=False)
-    return "\n".join([*lines, "", *last])
+    """All checks within 80 columns, and the conclusion."""
+    lines, rest = list[str](), " " * (_STATE + _NAME)
+    for check in checks:
+        state = f"{check.state.value:<{_STATE}}"
+        first, *more = wrap_text(
+            one_line(check.text), first=f"{state}{check.name:<{_NAME}}", rest=rest
+        )
+        code = _COLOURS[check.state] if colour else None
+        lines += [coloured(state, code) + first[_STATE:], *more]
+        if check.todo:
+            lines += wrap_text(one_line(f"→ {check.todo}"), first=rest, rest=rest)
+    return "\n".join([*lines, "", *wrap_text(one_line(conclusion(checks)))])
 
 
-def _lines(check: Check, colour: bool) -> list[str]:
-    indent = " " * (_STATE + _NAME)
-    parts = _wrapped(check.text, indent)
-    if check.todo:
-        parts += _wrapped(f"→ {check.todo}", indent)
-    word = f"{check.state.value:<{_STATE}}"
-    if colour:
-        word = f"\x1b[{_COLOURS[check.state]}m{word}\x1b[0m"
-    return [f"{word}{check.name:<{_NAME}}{parts[0].strip()}", *parts[1:]]
-
-
-def _wrapped(text: str, indent: str) -> list[str]:
-    return textwrap.wrap(
-        one_line(text),
-        WIDTH,
-        initial_indent=indent,
-        subsequent_indent=indent,
-        break_on_hyphens=False,
-    )
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+main = make_command(NAME, _parse, _run)

@@ -1,16 +1,20 @@
-"""``ratchet export``: a session, or anybody's log, for other tools.
+"""ratchet export: a session, or anybody's log, for other tools.
 
     ratchet export --to csv -o night.csv
     ratchet export night --to wandb -o wandb-night
     ratchet export --results results.tsv --to json
 
-Exit codes: 0, or 64 usage, 65 data, 66 no input, 70 internal, 74 output.  What the
-format has no place for is told on standard error.  Nothing is sent anywhere.
+What the format has no place for is told on standard error.  Nothing is sent
+anywhere: mlflow and wandb write offline files through these libraries, to be
+installed by: pip install mlflow-skinny, or wandb.
+
+Exit codes: 0, or 64 usage, 65 data, 66 no input, 70 internal error, 74 output.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import importlib
 import json
 import logging
@@ -23,14 +27,21 @@ from pathlib import Path
 from typing import Any
 
 from ratchet.base.errors import InputMissingError, UsageError
-from ratchet.base.io import read_file
+from ratchet.base.structs import to_json_values
 from ratchet.base.text import one_line
-from ratchet.cli.main import CommandParser, OutputError, run_command
-from ratchet.cli.sessions import add_options, session_of
+from ratchet.cli.main import (
+    CommandParser,
+    OutputError,
+    add_log_options,
+    make_command,
+    read_log,
+    tell,
+    write_output,
+)
+from ratchet.cli.sessions import add_session, chosen_session
 from ratchet.logs.export import SHEET_FORMATS, ExportedExperiment, Sheet, sheet_of
-from ratchet.logs.reader import read_table
 from ratchet.records.history import History, Trial
-from ratchet.records.records import Direction, Status
+from ratchet.records.records import Status
 
 MLFLOW_TEXT = 5000
 """Longest text that every version of MLflow takes as a tag."""
@@ -148,27 +159,20 @@ def _library(name: str, module: str, package: str) -> Any:
         ) from None
 
 
-class _written:  # noqa: N801  (reads as a phrase)
+@contextlib.contextmanager
+def _written(folder: Path) -> Iterator[None]:
     """Errors of writing become one line; the libraries keep their chatter to themselves."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-
-    def __enter__(self) -> None:
-        logging.getLogger("mlflow").setLevel(logging.ERROR)
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, OSError):
-            reason = error.strerror or error
-            raise OutputError(f"{self.folder}: cannot be written: {reason}") from None
+    logging.getLogger("mlflow").setLevel(logging.ERROR)
+    try:
+        yield
+    except OSError as error:
+        raise OutputError(f"{folder}: cannot be written: {error.strerror or error}") from None
 
 
 WRITERS: dict[str, Writer] = {"mlflow": to_mlflow, "wandb": to_wandb}
 """Formats that are a folder, by the name of their library."""
 
-
 NAME = "ratchet export"
-FOLDERS = ("mlflow", "wandb")
 _ELSEWHERE = {"number", "commit", "verdict", "mean", "memory_mb", "runs"}
 """Parts of a ruling that an entry has already."""
 
@@ -176,33 +180,20 @@ SHOWN = 20
 """What is left out, told item by item; the rest is counted."""
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line."""
-    return run_command(NAME, lambda given: _run(_parse(given)), argv)
-
-
 def _parse(argv: Sequence[str]) -> argparse.Namespace:
-    parser = CommandParser(
-        prog=NAME,
-        description="Write a session, or anybody's log, for other tools.",
-        epilog="mlflow and wandb write offline files through these libraries: "
-        "pip install mlflow-skinny, or wandb",
-        allow_abbrev=False,
-    )
+    parser = CommandParser(NAME, __doc__)
     add = parser.add_argument
-    add("session", nargs="?", help="name of the session (default: the configured one)")
-    add("--results", type=Path, help="a log in any dialect instead of a session")
-    add("--to", required=True, choices=[*SHEET_FORMATS, *FOLDERS], help="the format")
+    formats = [*SHEET_FORMATS, *WRITERS]
+    add("--to", required=True, metavar="FORMAT", choices=formats, help=", ".join(formats))
     add("-o", "--output", type=Path, help="new file or, for mlflow and wandb, folder")
-    add("--metric", help="column of a log's metric (default: recognised)")
-    add("--direction", choices=[d.value for d in Direction], help="of a log's metric")
-    add_options(parser)
+    add_log_options(parser, None)
+    add_session(parser)
     options = parser.parse_args(argv)
     if options.results is not None and options.session is not None:
         raise UsageError("expected a session or --results, found both")
-    if options.results is None and (options.metric or options.direction):
-        raise UsageError("--metric and --direction are of a log: add --results")
-    if options.to in FOLDERS and options.output is None:
+    if options.results is None and (options.metric or options.direction or options.agent):
+        raise UsageError("--metric, --direction and --agent are of a log: add --results")
+    if options.to in WRITERS and options.output is None:
         raise UsageError(f"--to {options.to} writes a folder: add -o FOLDER")
     return options
 
@@ -212,48 +203,31 @@ def _run(options: argparse.Namespace) -> int:
     if output is not None and (output.exists() or output.is_symlink()):
         raise OutputError(f"{output}: exists already; name another with -o")
     sheet = _of_log(options) if options.results is not None else _of_session(options)
-    if options.to in FOLDERS:
-        assert output is not None
+    if output is not None and options.to in WRITERS:
         left_out = WRITERS[options.to](sheet, output)
     else:
         made = SHEET_FORMATS[options.to](sheet)
         left_out = made.left_out
-        _write(output, made.text)
-    _tell(sheet, left_out)
+        if output is None:
+            sys.stdout.write(made.text)
+        else:
+            write_output(output, made.text)
+    for note in sheet.assumptions:
+        tell(NAME, f"assumed: {note}")
+    for note in left_out[:SHOWN]:
+        tell(NAME, f"left out: {note}")
+    if len(left_out) > SHOWN:
+        tell(NAME, f"left out: {len(left_out) - SHOWN} more")
     return 0
 
 
-def _write(output: Path | None, text: str) -> None:
-    if output is None:
-        sys.stdout.write(text)
-        return
-    from ratchet.base.io import write_bytes
-
-    try:
-        write_bytes(output, text.encode("utf-8", errors="replace"))
-    except OSError as error:
-        reason = error.strerror or error
-        raise OutputError(f"{output}: cannot be written: {reason}") from None
-
-
-def _tell(sheet: Sheet, left_out: Sequence[str]) -> None:
-    for note in sheet.assumptions:
-        print(f"{NAME}: assumed: {one_line(note)}", file=sys.stderr)
-    for note in left_out[:SHOWN]:
-        print(f"{NAME}: left out: {one_line(note)}", file=sys.stderr)
-    if len(left_out) > SHOWN:
-        print(f"{NAME}: left out: {len(left_out) - SHOWN} more", file=sys.stderr)
-
-
 def _of_log(options: argparse.Namespace) -> Sheet:
-    name = one_line(str(options.results))
-    data = read_file(options.results)
-    direction = None if options.direction is None else Direction(options.direction)
-    return sheet_of(read_table(data, name, options.metric, direction), data, name)
+    every, data = read_log(options)
+    return sheet_of(every.table, data, one_line(str(options.results)))
 
 
 def _of_session(options: argparse.Namespace) -> Sheet:
-    session = session_of(options.session, options.root, options.config)
+    session = chosen_session(options)
     history = History.read(session.paths)
     return Sheet(
         name=session.config.session,
@@ -265,8 +239,6 @@ def _of_session(options: argparse.Namespace) -> Sheet:
 
 def exported_experiment(trial: Trial) -> ExportedExperiment:
     """One trial of a session, or its baseline, with ruling and runs."""
-    from ratchet.base.structs import to_json_values
-
     ruling = {} if trial.ruling is None else to_json_values(trial.ruling)
     known = {name: value for name, value in ruling.items() if name not in _ELSEWHERE}
     return ExportedExperiment(
@@ -291,5 +263,4 @@ def exported_experiment(trial: Trial) -> ExportedExperiment:
     )
 
 
-if __name__ == "__main__":
-    sys.exit(main())
+main = make_command(NAME, _parse, _run)

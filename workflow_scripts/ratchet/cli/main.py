@@ -1,19 +1,26 @@
-"""The command `ratchet`, and what all command lines share: how they refuse, fail and read files."""
+"""The command `ratchet`, and what all command lines share.
+
+Every failure is one line on standard error that begins with the command's name,
+and an exit code of sysexits, so that a typo never reads as a verdict.
+"""
 
 from __future__ import annotations
 
 import argparse
+import difflib
 import importlib
+import json
 import math
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from ratchet import __version__
 from ratchet.base.errors import EXIT_IO, EXIT_SOFTWARE, RatchetError, UsageError
-from ratchet.base.io import read_file
+from ratchet.base.io import read_file, write_bytes
+from ratchet.base.terminal import wrap_text
 from ratchet.base.text import one_line
 from ratchet.logs.table import Table
 from ratchet.records.records import Direction
@@ -21,23 +28,11 @@ from ratchet.records.records import Direction
 if TYPE_CHECKING:
     from ratchet.logs.experiments import LogExperiments
 
-
-# --------------------------------------------------------------------
-# What all command lines share: how they refuse, fail and read files.
-#
-# Every failure is one line on standard error that begins with the command's name,
-# and an exit code of sysexits, so that a typo never reads as a verdict.
-
-
 SHOWN_PROBLEMS = 20
 """Problems of a log printed one by one; the rest is counted (all are in the JSON)."""
 
-
 EXIT_INTERRUPTED = 130
-
-
 RESULTS = Path("results.tsv")
-
 
 HEAD_BYTES = 8192
 """Within so many bytes a page of ours says what made it."""
@@ -50,10 +45,34 @@ class OutputError(RatchetError):
 
 
 class CommandParser(argparse.ArgumentParser):
-    """argparse exits 2 on a wrong option; here that would read as a verdict."""
+    """Parser whose help is a module's docstring, and that raises what it refuses.
+
+    argparse exits 2 on a wrong option; here that would read as a verdict.
+    """
+
+    def __init__(self, prog: str, description: str | None, **options: Any) -> None:
+        about = (description or "").removeprefix(f"{prog}: ")
+        options |= {"description": about[:1].upper() + about[1:], "allow_abbrev": False}
+        if len((options.get("epilog") or "").splitlines()) == 1:
+            options["epilog"] = "\n".join(wrap_text(options["epilog"]))
+        super().__init__(prog, formatter_class=argparse.RawDescriptionHelpFormatter, **options)
 
     def error(self, message: str) -> NoReturn:
         raise UsageError(f"{one_line(message)}; see {self.prog} --help")
+
+
+def make_command(
+    name: str,
+    parse: Callable[[Sequence[str]], argparse.Namespace],
+    act: Callable[[argparse.Namespace], int],
+    hint: str = "please report it",
+) -> Callable[[Sequence[str] | None], int]:
+    """The ``main`` of a command line: arguments in, exit code out."""
+
+    def main(argv: Sequence[str] | None = None) -> int:
+        return run_command(name, lambda given: act(parse(given)), argv, hint)
+
+    return main
 
 
 def run_command(
@@ -72,7 +91,7 @@ def run_command(
     try:
         try:
             code = act(sys.argv[1:] if argv is None else argv)
-        except SystemExit as done:  # --help and --version
+        except SystemExit as done:  # --help, --version, and a signal that was passed on
             code = int(done.code or 0)
         sys.stdout.flush()
         return code
@@ -89,8 +108,38 @@ def run_command(
 
 
 def _fail(name: str, message: str, code: int) -> int:
-    print(f"{name}: {one_line(message)}", file=sys.stderr)
+    tell(name, message)
     return code
+
+
+def tell(name: str, text: str) -> None:
+    """Say something on standard error, on one line that begins with the command's name."""
+    print(f"{name}: {one_line(text)}", file=sys.stderr)
+
+
+def print_json(value: Any) -> None:
+    """Print one JSON value for tools."""
+    print(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False))
+
+
+def list_commands(commands: Mapping[str, str]) -> str:
+    """Names with what they do, for --help."""
+    indent = max(map(len, commands)) + 4
+    return "\n".join(
+        line
+        for name, text in commands.items()
+        for line in wrap_text(text, first=f"  {name}".ljust(indent), rest=" " * indent)
+    )
+
+
+def unknown_command(name: str, known: Iterable[str], prog: str) -> UsageError:
+    """What is said of a command that does not exist."""
+    close = difflib.get_close_matches(name, known, n=1)
+    which = "" if close else f" ({', '.join(known)})"
+    hint = f"did you mean {close[0]!r}? " if close else ""
+    return UsageError(
+        f"expected a command{which}, found {one_line(name)!r:.40}; {hint}see {prog} --help"
+    )
 
 
 # ------------------------------------------------------------------------- logs
@@ -104,10 +153,12 @@ def add_log_options(
     """Options that name a log, among those of ``source``, and say what its metric is."""
     add = parser.add_argument
     shown = "the log (default results.tsv)" if default else "a log in any dialect, not a session"
-    (source or parser).add_argument("--results", type=Path, default=default, help=shown)
-    add("--metric", help="column of a log's metric (default: recognised)")
+    (source or parser).add_argument(
+        "--results", type=Path, metavar="FILE", default=default, help=shown
+    )
+    add("--metric", metavar="COLUMN", help="column of a log's metric (default: recognised)")
     add("--direction", choices=[d.value for d in Direction], help="default: by the metric's name")
-    add("--agent", help="only a log's rows of this agent, and those that name none")
+    add("--agent", metavar="NAME", help="only a log's rows of this agent, and those that name none")
 
 
 def read_log(options: argparse.Namespace, path: Path | None = None) -> tuple[LogExperiments, bytes]:
@@ -141,12 +192,12 @@ def decimals(noise_sd: float | None, value: float | None = None) -> int:
 def tell_assumptions(name: str, table: Table, notes: Sequence[str], quiet: bool) -> None:
     """Say what was assumed (unless ``quiet``) and what a log's problems are, on stderr."""
     for note in () if quiet else notes:
-        print(f"{name}: assumed: {one_line(note)}", file=sys.stderr)
+        tell(name, f"assumed: {note}")
     for problem in table.problems[:SHOWN_PROBLEMS]:
-        print(f"{name}: problem: {one_line(str(problem))}", file=sys.stderr)
+        tell(name, f"problem: {problem}")
     left = len(table.problems) - SHOWN_PROBLEMS
     if left > 0:
-        print(f"{name}: problem: {left} more; --json lists all", file=sys.stderr)
+        tell(name, f"problem: {left} more; --json lists all")
 
 
 # ------------------------------------------------------------------------ pages
@@ -155,8 +206,7 @@ def tell_assumptions(name: str, table: Table, notes: Sequence[str], quiet: bool)
 def may_write(output: Path, force: bool, inputs: Sequence[Path | None], option: str = "-o") -> None:
     """Refuse to replace an input, a file of a session, and what is no report of ours.
 
-    ``option`` names the file on the command line.  Raises
-    :class:`ratchet.cli.main.OutputError`.
+    ``option`` names the file on the command line.  Raises :class:`OutputError`.
     """
     shown = one_line(str(output))
     try:
@@ -193,11 +243,15 @@ def _is_report(path: Path) -> bool:
 
 
 def write_page(output: Path, page: str) -> None:
-    """Write a page; raises :class:`ratchet.cli.main.OutputError` where that fails."""
-    from ratchet.base.io import write_bytes
+    """Write a page; raises :class:`OutputError` where that fails."""
+    write_output(output, page)
 
+
+def write_output(output: Path, content: str | bytes) -> None:
+    """Write a file that was asked for; raises :class:`OutputError` where that fails."""
+    data = content.encode(errors="replace") if isinstance(content, str) else content
     try:
-        write_bytes(output, page.encode())
+        write_bytes(output, data)
     except (OSError, ValueError) as error:
         raise _unwritable(output, error) from None
 
@@ -207,16 +261,7 @@ def _unwritable(output: Path, error: Exception) -> OutputError:
     return OutputError(f"{one_line(str(output))}: cannot be written: {reason}")
 
 
-# --------------------------------------------------------------------
-# ``ratchet``: the commands that are no workflow.
-#
-#     ratchet power --replicates 0.9979 0.9981 0.9975
-#     ratchet simulate --runs 100
-#     ratchet try -m "wider layers learn faster"
-#     ratchet verify
-#
-# A command's module is loaded when it is called and not before.
-
+# --------------------------------------------------------------------- ratchet
 
 COMMANDS = {
     "audit": "which kept changes of a finished session are real, and what to run again",
@@ -234,13 +279,12 @@ COMMANDS = {
     "verify": "re-hash a session and its store, and name every deviation",
 }
 
-
-# A module cannot be called what the language calls a statement.
 MODULES = {"try": "tryout"}
+"""A module cannot be called what the language calls a statement."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Hand the arguments to a command; returns its exit code."""
+    """Hand the arguments to a command, whose module is loaded now; returns its exit code."""
     given = list(sys.argv[1:] if argv is None else argv)
     if given and given[0] in COMMANDS:
         return run_command(f"ratchet {given[0]}", lambda rest: _call(given[0], rest), given[1:])
@@ -253,24 +297,20 @@ def _call(name: str, argv: Sequence[str]) -> int:
 
 
 def _own(argv: Sequence[str]) -> int:
-    known = ", ".join(COMMANDS)
     parser = CommandParser(
         prog="ratchet",
         usage="ratchet [--help] [--version] COMMAND ...",
-        description="Commands beside the workflow; sessions are run with snakemake.",
-        epilog="commands: "
-        + "; ".join(f"{name}: {text}" for name, text in COMMANDS.items())
-        + "; autojudge, autosteer and autoevolve are commands of their own",
-        allow_abbrev=False,
+        description="Commands beside the workflow; sessions are run with snakemake.\n\n"
+        f"commands:\n{list_commands(COMMANDS)}",
+        epilog="autojudge, autosteer and autoevolve are commands of their own",
     )
     parser.add_argument("--version", action="version", version=f"ratchet {__version__}")
-    parser.add_argument("command", nargs="?", metavar="COMMAND", help=known)
+    parser.add_argument("command", nargs="?", metavar="COMMAND", help="one of these commands")
     options, _ = parser.parse_known_args(argv)
     if options.command is None:
+        known = ", ".join(COMMANDS)
         raise UsageError(f"expected a command ({known}), found none; see ratchet --help")
-    raise UsageError(
-        f"expected a command ({known}), found {one_line(options.command)!r:.40}; see ratchet --help"
-    )
+    raise unknown_command(options.command, COMMANDS, "ratchet")
 
 
 if __name__ == "__main__":

@@ -1,29 +1,39 @@
-"""``ratchet power``: what can be seen at this noise, and what luck alone keeps.
+"""ratchet power: what can be seen at this noise, and what luck alone keeps.
 
     ratchet power --replicates 0.9979 0.9981 0.9975
     ratchet power --noise-sd 0.0004 --value 0.998 --effect 0.1% --plot power.svg
     ratchet power --session default --json
 
-Exit codes: 0, or 64 usage, 65 data, 66 no input, 70 internal, 74 output.
+The noise floor is that of --noise-sd, --replicates, --session or --results.
+
+Exit codes: 0, or 64 usage, 65 data, 66 no input, 70 internal error, 74 output.
 """
 
 from __future__ import annotations
 
 import argparse
 import html
-import json
 import math
-import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from ratchet.base.colours import LIGHT
 from ratchet.base.errors import DataError, InputMissingError, UsageError
-from ratchet.base.io import read_record, write_bytes
+from ratchet.base.io import read_record
 from ratchet.base.structs import replace, to_json_values
-from ratchet.base.text import one_line
-from ratchet.cli.main import CommandParser, OutputError, add_log_options, read_log, run_command
+from ratchet.base.terminal import WIDTH, cut_line
+from ratchet.base.text import one_line, plural
+from ratchet.cli.main import (
+    CommandParser,
+    add_log_options,
+    check_positive,
+    make_command,
+    print_json,
+    read_log,
+    tell,
+    write_output,
+)
 from ratchet.records.paths import SessionPaths
 from ratchet.records.records import RoundVerdict
 from ratchet.report.figure_style import Frame, Row, Spec, base_spec, mark_layer
@@ -40,7 +50,6 @@ from ratchet.simulation.power import (
 )
 
 Facts = dict[str, Any]
-WIDTH = 100
 
 
 def lines(facts: Facts) -> Iterator[str]:
@@ -51,7 +60,7 @@ def lines(facts: Facts) -> Iterator[str]:
         level = f"{100 * noise['level']:.0f} %"
         interval = f" ({level} interval {noise['low']:.3g} to {noise['high']:.3g})"
     yield f"noise floor: ±{noise['sd']:.3g}{interval}"
-    yield f"             {one_line(noise['source'])[: WIDTH - 13]}"
+    yield f"             {cut_line(one_line(noise['source']), WIDTH - 13)}"
     yield ""
     yield from _detectable(facts)
     yield ""
@@ -62,8 +71,8 @@ def lines(facts: Facts) -> Iterator[str]:
 
 def _detectable(facts: Facts) -> Iterator[str]:
     yield (
-        f"smallest effect that a comparison shows with probability {facts['power']:g} "
-        f"(one-sided level {facts['alpha']:g})"
+        f"smallest effect that is shown with probability {facts['power']:g} (one-sided level "
+        f"{facts['alpha']:g})"
     )
     yield f"{'':>8}{'noise floor known (normal)':>36}{'estimated from these runs (t)':>36}"
     head = f"{'sds':>12}{'metric':>12}{'%':>12}"
@@ -85,8 +94,8 @@ def _needed(facts: Facts) -> Iterator[str]:
 
 def _false_keeps(facts: Facts) -> Iterator[str]:
     count = facts["experiments"]
-    yield f"keeps in {count} experiment{'s' * (count != 1)} of which none changes anything"
-    yield f"{'':>8}{'rule':<52}{'false keeps':>14}{'runs':>10}  how"
+    yield f"keeps in {plural(count, 'experiment')} of which none changes anything"
+    yield f"{'rule':<50}{'false keeps':>13}{'runs':>6}  how"
     for row in facts["false_keeps"]:
         keeps = f"{row['keeps']:.2f}"
         if row["how"] == "bound":
@@ -94,7 +103,7 @@ def _false_keeps(facts: Facts) -> Iterator[str]:
         elif row["error"] is not None:
             keeps += f" ±{row['error']:.2f}"
         runs = "-" if row["runs"] is None else f"{row['runs']:.0f}"
-        yield f"{'':>8}{row['rule']:<52}{keeps:>14}{runs:>10}  {row['how']}"
+        yield f"{row['rule']:<50}{keeps:>13}{runs:>6}  {row['how']}"
 
 
 def _three(row: Facts) -> str:
@@ -125,41 +134,42 @@ KNOWN, ESTIMATED = "noise floor known", "estimated from these runs"
 LABEL_ORDER = [f"{n} seed{'s' * (n != 1)}" for n, _ in CURVES]
 
 
-def curves(facts: dict[str, Any]) -> Spec:
+def curves(facts: Facts) -> Spec:
     """The figure as a Vega-Lite specification."""
-    rows = _rows(facts["alpha"])
-    scale = {"domain": LABEL_ORDER, "range": [LIGHT[role] for _, role in CURVES]}
-    encoding = {
-        **_axes(),
-        "color": {
-            "field": "seeds",
-            "type": "nominal",
-            "scale": scale,
-            "legend": {"title": "per side", "symbolType": "stroke", "symbolStrokeWidth": 2.4},
-        },
-        "strokeDash": {
-            "field": "noise",
-            "type": "nominal",
-            "scale": {"domain": [KNOWN, ESTIMATED], "range": [[1, 0], [4, 3]]},
-            "legend": {
-                "title": None,
-                "orient": "none",
-                "direction": "horizontal",
-                "legendX": 0,
-                "legendY": -22,
-                "symbolSize": 300,
-                "labelLimit": 240,
-            },
-        },
+    alpha = facts["alpha"]
+    axes = {
+        "x": _axis("x", "true effect, in noise sds", LARGEST_SHOWN, range(6), "d", grid=False),
+        "y": _axis("y", "power", 1, (0, 0.2, 0.4, 0.6, 0.8, 1), ".1f"),
     }
+    colour = {
+        "field": "seeds",
+        "type": "nominal",
+        "scale": {"domain": LABEL_ORDER, "range": [LIGHT[role] for _, role in CURVES]},
+        "legend": {"title": "per side", "symbolType": "stroke", "symbolStrokeWidth": 2.4},
+    }
+    above = {"orient": "none", "direction": "horizontal", "legendX": 0, "legendY": -22}
+    dash = {
+        "field": "noise",
+        "type": "nominal",
+        "scale": {"domain": [KNOWN, ESTIMATED], "range": [[1, 0], [4, 3]]},
+        "legend": {"title": None, "symbolSize": 300, "labelLimit": 240, **above},
+    }
+    # The number of seeds stands on each curve, so that colour is not all there is.
+    labels: list[Row] = [
+        {"x": detectable(n, alpha, LABEL_POWER, known=True), "y": LABEL_POWER, "text": f"{n}"}
+        | {"seeds": label}
+        for (n, _), label in zip(CURVES, LABEL_ORDER, strict=True)
+    ]
+    named = {**axes, "text": {"field": "text", "type": "nominal"}}
+    number = {"type": "text", "fontSize": 13, "fontWeight": "bold"}
+    halo = {"stroke": LIGHT["surface"], "strokeWidth": 6, "strokeJoin": "round"}
     wanted = [{"x": 0.0, "x2": LARGEST_SHOWN, "y": facts["power"]}]
     rule = {"type": "rule", "color": LIGHT["muted"], "strokeDash": [2, 3]}
-    noise = facts["noise"]
     return {
         **base_spec(FRAME),
         "title": {
             "text": "Probability to show an improvement",
-            "subtitle": f"one-sided level {facts['alpha']:g}; 1 noise sd is {noise['sd']:.3g}",
+            "subtitle": f"one-sided level {alpha:g}; 1 noise sd is {facts['noise']['sd']:.3g}",
             "anchor": "start",
             "frame": "group",
             "offset": 30,
@@ -168,61 +178,40 @@ def curves(facts: dict[str, Any]) -> Spec:
             "subtitleColor": LIGHT["muted"],
         },
         "layer": [
-            mark_layer(wanted, rule, {**_axes(), "x2": {"field": "x2"}}),
-            mark_layer(rows, {"type": "line", "strokeWidth": 2}, encoding),
-            *_labels(facts["alpha"], encoding["color"]),
+            mark_layer(wanted, rule, {**axes, "x2": {"field": "x2"}}),
+            mark_layer(
+                _rows(alpha),
+                {"type": "line", "strokeWidth": 2},
+                {**axes, "color": colour, "strokeDash": dash},
+            ),
+            mark_layer(labels, {**number, **halo, "color": LIGHT["surface"]}, named),
+            mark_layer(labels, number, {**named, "color": colour}),
         ],
     }
 
 
-def _labels(alpha: float, colour: Spec) -> list[Spec]:
-    """The number of seeds on each curve, so that colour is not all there is."""
-    rows = [
-        {"x": detectable(n, alpha, LABEL_POWER, known=True), "y": LABEL_POWER, "text": f"{n}"}
-        | {"seeds": label}
-        for (n, _), label in zip(CURVES, LABEL_ORDER, strict=True)
-    ]
-    text = {"text": {"field": "text", "type": "nominal"}}
-    mark = {"type": "text", "fontSize": 13, "fontWeight": "bold"}
-    halo = {"stroke": LIGHT["surface"], "strokeWidth": 6, "strokeJoin": "round"}
-    return [
-        mark_layer(rows, {**mark, **halo, "color": LIGHT["surface"]}, {**_axes(), **text}),
-        mark_layer(rows, mark, {**_axes(), **text, "color": colour}),
-    ]
+def _axis(
+    field: str, title: str, largest: float, values: Sequence[float], form: str, **more: bool
+) -> Spec:
+    """A quantitative channel from 0."""
+    return {
+        "field": field,
+        "type": "quantitative",
+        "scale": {"domain": [0, largest], "nice": False},
+        "axis": {"title": title, "values": list(values), "format": form, **more},
+    }
 
 
 def _rows(alpha: float) -> list[Row]:
-    found = []
+    rows = []
     for (seeds, _), label in zip(CURVES, LABEL_ORDER, strict=True):
         for name, known in ((KNOWN, True), (ESTIMATED, False)):
             for step in range(round(LARGEST_SHOWN / STEP) + 1):
                 chance = power_of(step * STEP, seeds, alpha, known)
                 if chance is not None:
                     at = {"x": round(step * STEP, 4), "y": round(chance, 6)}
-                    found.append({**at, "seeds": label, "noise": name})
-    return found
-
-
-def _axes() -> Spec:
-    return {
-        "x": {
-            "field": "x",
-            "type": "quantitative",
-            "scale": {"domain": [0, LARGEST_SHOWN], "nice": False},
-            "axis": {
-                "title": "true effect, in noise sds",
-                "values": [0, 1, 2, 3, 4, 5],
-                "format": "d",
-                "grid": False,
-            },
-        },
-        "y": {
-            "field": "y",
-            "type": "quantitative",
-            "scale": {"domain": [0, 1], "nice": False},
-            "axis": {"title": "power", "values": [0, 0.2, 0.4, 0.6, 0.8, 1], "format": ".1f"},
-        },
-    }
+                    rows.append({**at, "seeds": label, "noise": name})
+    return rows
 
 
 def drawn(facts: dict[str, Any], suffix: str) -> bytes:
@@ -273,23 +262,21 @@ UNSURE = 1.5
 """A noise floor whose interval reaches further than this factor gets a warning."""
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line."""
-    return run_command(NAME, lambda given: _run(_parse(given)), argv)
-
-
 def _parse(argv: Sequence[str]) -> argparse.Namespace:
-    parser = CommandParser(
-        prog=NAME,
-        description="What replicates can show at a noise floor, and how many keeps are luck.",
-        epilog="Give the noise floor by exactly one of the first four options.",
-        allow_abbrev=False,
+    indent = " " * len(f"usage: {NAME} (")
+    usage = (
+        f"{NAME} (--noise-sd SD | --replicates X X [X ...] |\n{indent}"
+        "--session NAME | --results FILE) [options]"
     )
+    parser = CommandParser(NAME, __doc__, usage=usage)
     add = parser.add_argument
     source = parser.add_mutually_exclusive_group(required=True)
-    source.add_argument("--noise-sd", type=float, help="standard deviation of one run")
-    source.add_argument("--replicates", type=float, nargs="+", help="metrics of runs of one code")
-    source.add_argument("--session", help="a session in results/")
+    source.add_argument(
+        "--noise-sd", type=float, metavar="SD", help="standard deviation of one run"
+    )
+    runs = "metrics of runs of one code"
+    source.add_argument("--replicates", type=float, metavar="X", nargs="+", help=runs)
+    source.add_argument("--session", metavar="NAME", help="a session in results/")
     add_log_options(parser, None, source)
     add("--value", type=float, help="the metric's size, for percentages (default: the input's)")
     add("--alpha", type=float, default=0.05, help="one-sided error level (default 0.05)")
@@ -311,9 +298,7 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
 
 def _check(options: argparse.Namespace) -> None:
     """Refuse values outside their range before anything is computed."""
-    number = options.noise_sd
-    if number is not None and not (math.isfinite(number) and number > 0):
-        raise UsageError(f"--noise-sd: expected a positive number, found {number}")
+    check_positive("--noise-sd", options.noise_sd)
     if options.value is not None and not (math.isfinite(options.value) and options.value != 0):
         raise UsageError(f"--value: expected a finite number other than 0, found {options.value}")
     if not 0 < options.alpha < 0.5:
@@ -340,13 +325,13 @@ def _run(options: argparse.Namespace) -> int:
         floor = replace(floor, value=options.value)
     facts = _facts(options, floor, _effects(options.effect, floor))
     if options.plot is not None:
-        _plot(options.plot, facts)
+        write_output(options.plot, drawn(facts, options.plot.suffix.lower()))
     if options.json:
-        print(json.dumps(facts, indent=2, ensure_ascii=False, allow_nan=False))
+        print_json(facts)
     else:
         print("\n".join(lines(facts)))
     for warning in facts["warnings"]:
-        print(f"{NAME}: note: {warning}", file=sys.stderr)
+        tell(NAME, f"note: {warning}")
     return 0
 
 
@@ -364,11 +349,13 @@ def _of_session(name: str) -> NoiseFloor:
     while paths.round(rounds + 1).verdict.exists():
         rounds += 1
     for number in range(rounds, 0, -1):
-        found = read_record(RoundVerdict, paths.round(number).verdict)
-        if found.noise_sd:
+        verdict = read_record(RoundVerdict, paths.round(number).verdict)
+        if verdict.noise_sd:
             source = f"of session {name} after round {number}"
-            interval = (found.noise_low, found.noise_high)
-            return NoiseFloor(found.noise_sd, source, *interval, JUDGE_LEVEL, found.incumbent_mean)
+            interval = (verdict.noise_low, verdict.noise_high)
+            return NoiseFloor(
+                verdict.noise_sd, source, *interval, JUDGE_LEVEL, verdict.incumbent_mean
+            )
     raise InputMissingError(
         f"{paths.rounds}: expected a verdict with a noise floor, found none; run the session "
         f"first: snakemake --cores 1 --config session={name}"
@@ -392,7 +379,7 @@ def _effects(texts: Sequence[str] | None, floor: NoiseFloor) -> list[float]:
     """Effects in noise sds; raises :class:`UsageError` for what is no effect."""
     if not texts:
         return list(EFFECTS)
-    found = []
+    effects = []
     for text in texts:
         unit = next((u for u in ("sd", "%") if text.endswith(u)), "")
         try:
@@ -404,8 +391,8 @@ def _effects(texts: Sequence[str] | None, floor: NoiseFloor) -> list[float]:
         if unit == "%" and not floor.value:
             raise UsageError(f"--effect {text}: a share of what? add --value")
         in_metric = {"sd": floor.sd, "": 1.0, "%": abs(floor.value or 0.0) / 100}[unit]
-        found.append(number * in_metric / floor.sd)
-    return found
+        effects.append(number * in_metric / floor.sd)
+    return effects
 
 
 def _facts(options: argparse.Namespace, floor: NoiseFloor, effects: list[float]) -> dict[str, Any]:
@@ -455,13 +442,4 @@ def _warnings(floor: NoiseFloor) -> list[str]:
     ]
 
 
-def _plot(path: Path, facts: dict[str, Any]) -> None:
-    data = drawn(facts, path.suffix.lower())
-    try:
-        write_bytes(path, data)
-    except OSError as error:
-        raise OutputError(f"{path}: cannot be written: {error.strerror or error}") from None
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+main = make_command(NAME, _parse, _run)

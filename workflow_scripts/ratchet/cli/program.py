@@ -1,36 +1,42 @@
-"""``ratchet program``: write, check and update the brief of a task.
+"""ratchet program: write, check and update the brief of a task.
 
-    ratchet program new                        # program.md of the configured task
+    ratchet program new              # program.md of the configured task
     ratchet program check tasks/bytelm/program.md
-    ratchet program update                     # program-v2.md, with the session's log
+    ratchet program update           # program-v2.md, with the session's log
 
-``new`` writes what a brief needs from task.yaml and the configuration; where the
-session has run, with its baseline and all that was tried.  ``check`` compares a brief
-with them and names, by line, what is missing, contradictory or vague.  ``update``
+new writes what a brief needs from task.yaml and the configuration; where the
+session has run, with its baseline and all that was tried.  check compares a
+brief with them and names, by line, what is missing or contradictory.  update
 writes a session's findings into a new version beside the brief that it started
 from, which is frozen.
 
-Exit codes: 0 written or clean, 1 findings, 64 usage, 65 data, 66 no input, 70
-internal, 74 output.
+Exit codes: 0 written, or nothing found; 1 findings; 64 usage, 65 data, 66 no
+input, 70 internal error, 74 output.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import re
-import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from ratchet.base.errors import DataError, InputMissingError, UsageError
-from ratchet.base.io import read_file, write_bytes
+from ratchet.base.io import read_file
 from ratchet.base.structs import asdict
-from ratchet.base.text import one_line
-from ratchet.cli.main import CommandParser, OutputError, run_command
-from ratchet.cli.sessions import add_options, harness_folder, read_settings, session_of, task_of
+from ratchet.base.text import one_line, plural
+from ratchet.cli.main import CommandParser, make_command, print_json, tell, write_output
+from ratchet.cli.sessions import (
+    add_options,
+    add_session,
+    chosen_session,
+    harness_folder,
+    read_settings,
+    session_of,
+    task_of,
+)
+from ratchet.config import Config
 from ratchet.proposers.program_md import (
-    Finding,
     PastSession,
     ProgramContract,
     budget_of,
@@ -47,53 +53,33 @@ from ratchet.task.repository import named_task, task_folder
 
 NAME = "ratchet program"
 EXIT_FINDINGS = 1
-_EPILOG = (
-    "exit codes: 0 written, or nothing found; 1 findings; 64 usage, 65 data, 66 no input, "
-    "70 internal error, 74 output"
-)
+_NEW, _CHECK = "write a brief from the task", "compare a brief with its task"
+_UPDATE = "write a session's log into a new version"
 _VERSION = re.compile(r"(?P<stem>.*?)(?:-v(?P<number>\d+))?")
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line."""
-    return run_command(NAME, lambda given: _run(_parse(given)), argv)
-
-
 def _parse(argv: Sequence[str]) -> argparse.Namespace:
-    parser = CommandParser(
-        prog=NAME,
-        description="Write, check and update the brief of a task.",
-        epilog=_EPILOG,
-        allow_abbrev=False,
-    )
+    parser = CommandParser(NAME, __doc__)
     commands = parser.add_subparsers(dest="action", metavar="new|check|update", required=True)
-    new = commands.add_parser("new", help="write a brief from the task", allow_abbrev=False)
+    new = commands.add_parser("new", help=_NEW, description=_NEW)
     new.add_argument("--output", type=Path, help="file to write (default: the task's brief)")
-    new.add_argument("--force", action="store_true", help="overwrite a file that is there")
-    checked = commands.add_parser(
-        "check", help="compare a brief with its task", allow_abbrev=False, epilog=_EPILOG
-    )
+    checked = commands.add_parser("check", help=_CHECK, description=_CHECK)
     checked.add_argument("file", type=Path, nargs="?", help="default: the configured task's brief")
     checked.add_argument("--json", action="store_true", help="one JSON object instead of lines")
     checked.add_argument("-q", "--quiet", action="store_true", help="no sum on standard error")
-    updated = commands.add_parser(
-        "update", help="write a session's log into a new version", allow_abbrev=False
-    )
-    updated.add_argument("session", nargs="?", help="name of the session (default: the configured)")
+    updated = commands.add_parser("update", help=_UPDATE, description=_UPDATE)
     updated.add_argument("--output", type=Path, help="file to write (default: the next version)")
-    updated.add_argument("--force", action="store_true", help="overwrite a file that is there")
     updated.add_argument("--print", action="store_true", help="to standard output instead")
-    for one in (new, checked, updated):
-        add_options(one)
+    for one in (new, updated):
+        one.add_argument("--force", action="store_true", help="overwrite a file that is there")
+    add_options(new)
+    add_options(checked)
+    add_session(updated)
     return parser.parse_args(argv)
 
 
 def _run(options: argparse.Namespace) -> int:
-    actions: dict[str, Callable[[argparse.Namespace], int]] = {
-        "new": _new,
-        "check": _check,
-        "update": _update,
-    }
+    actions = {"new": _new, "check": _check, "update": _update}
     return actions[options.action](options)
 
 
@@ -101,27 +87,20 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def _check(options: argparse.Namespace) -> int:
-    contract, brief = _contract(options)
+    _, contract, brief = _contract(options)
     path: Path = options.file or brief
     text = _text(path)
-    found = check_program(text, contract)
+    findings = check_program(text, contract)
     if options.json:
-        print(json.dumps(_fields(path, found), indent=2, ensure_ascii=False))
-    else:
-        for finding in found:
-            print(one_line(f"{path}:{finding.line}: {finding}"))
-    if not options.quiet and not options.json:
-        count = f"{len(found)} finding{'' if len(found) == 1 else 's'}"
-        print(f"{NAME}: {path}: {count if found else 'nothing to mend'}", file=sys.stderr)
-    return EXIT_FINDINGS if found else 0
-
-
-def _fields(path: Path, found: Sequence[Finding]) -> dict[str, object]:
-    return {
-        "file": str(path),
-        "clean": not found,
-        "findings": [{**asdict(finding), "flaw": finding.flaw.value} for finding in found],
-    }
+        fields = [{**asdict(finding), "flaw": finding.flaw.value} for finding in findings]
+        print_json({"file": str(path), "clean": not findings, "findings": fields})
+        return EXIT_FINDINGS if findings else 0
+    for finding in findings:
+        print(one_line(f"{path}:{finding.line}: {finding}"))
+    if not options.quiet:
+        count = plural(len(findings), "finding") if findings else "nothing to mend"
+        tell(NAME, f"{path}: {count}")
+    return EXIT_FINDINGS if findings else 0
 
 
 def _text(path: Path) -> str:
@@ -133,27 +112,33 @@ def _text(path: Path) -> str:
         ) from None
 
 
-def _contract(options: argparse.Namespace) -> tuple[ProgramContract, Path]:
-    """What the configured task wants to be said, and where its brief lies."""
+def _contract(options: argparse.Namespace) -> tuple[Config, ProgramContract, Path]:
+    """The configuration, what its task wants to be said, and where its brief lies."""
     chosen = read_settings(options.root, options.config)
     task = task_of(chosen, options.root)
-    return contract_of(task, chosen, budget_of(task, chosen)), task.folder / task.brief
+    return chosen, contract_of(task, chosen, budget_of(task, chosen)), task.folder / task.brief
 
 
 # -------------------------------------------------------------------------- new
 
 
 def _new(options: argparse.Namespace) -> int:
-    contract, brief = _contract(options)
+    chosen, contract, brief = _contract(options)
     path: Path = options.output or brief
+    # A session that has begun goes on only with the brief that it started with.
+    begun = SessionPaths(chosen.session, options.root).manifest
+    if begun.is_file() and _same(path, brief):
+        raise UsageError(
+            f"{path}: session {chosen.session!r} has begun with it, and it is frozen; write a new "
+            "version with: ratchet program update"
+        )
     if path.exists() and not options.force:
         raise UsageError(
             f"{path}: exists and is not overwritten; look at it with: ratchet program check "
             f"{path}; write elsewhere with --output, or overwrite it with --force"
         )
-    _refuse_frozen(path, options)
-    _write(path, render_program(contract, _past(options)))
-    print(f"{NAME}: wrote {path}", file=sys.stderr)
+    write_output(path, render_program(contract, _past(options)))
+    tell(NAME, f"wrote {path}")
     return 0
 
 
@@ -164,18 +149,6 @@ def _past(options: argparse.Namespace) -> PastSession | None:
     except InputMissingError:
         return None
     return past_session(session, History.read(session.paths))
-
-
-def _refuse_frozen(path: Path, options: argparse.Namespace) -> None:
-    """A session that has begun goes on only with the brief that it started with."""
-    chosen = read_settings(options.root, options.config)
-    task = task_of(chosen, options.root)
-    begun = SessionPaths(chosen.session, options.root).manifest
-    if begun.is_file() and _same(path, task.folder / task.brief):
-        raise UsageError(
-            f"{path}: session {chosen.session!r} has begun with it, and it is frozen; write a new "
-            "version with: ratchet program update"
-        )
 
 
 def _brief(session: Session, root: Path) -> Path:
@@ -201,12 +174,10 @@ def _same(one: Path, other: Path) -> bool:
 
 
 def _update(options: argparse.Namespace) -> int:
-    session = session_of(options.session, options.root, options.config)
+    session = chosen_session(options)
     text = next_version(session, History.read(session.paths))
     if not session.paths.confirmation.is_file():
-        print(
-            f"{NAME}: note: session {session.config.session!r} is not at its end", file=sys.stderr
-        )
+        tell(NAME, f"note: session {session.config.session!r} is not at its end")
     if options.print:
         print(text, end="")
         return 0
@@ -215,17 +186,17 @@ def _update(options: argparse.Namespace) -> int:
     if _same(path, frozen):
         raise UsageError(f"{path}: is the brief of the session and frozen; choose another --output")
     if path.exists() and path.read_text(errors="replace") == text:
-        print(f"{NAME}: {path} holds this version already", file=sys.stderr)
+        tell(NAME, f"{path} holds this version already")
         return 0
     if path.exists() and not options.force:
         raise UsageError(
             f"{path}: exists; write elsewhere with --output, or overwrite it with --force"
         )
-    _write(path, text)
-    print(
-        f"{NAME}: wrote {path}; read it, change it, and let the next session start from it: set "
+    write_output(path, text)
+    tell(
+        NAME,
+        f"wrote {path}; read it, change it, and let the next session start from it: set "
         f"`brief: {path.name}` in {_definition(session, options.root)}",
-        file=sys.stderr,
     )
     return 0
 
@@ -242,12 +213,4 @@ def _next_name(frozen: Path, text: str) -> Path:
             return path
 
 
-def _write(path: Path, text: str) -> None:
-    try:
-        write_bytes(path, text.encode("utf-8", errors="replace"))
-    except OSError as error:
-        raise OutputError(f"{path}: cannot be written ({error.strerror})") from None
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+main = make_command(NAME, _parse, _run)

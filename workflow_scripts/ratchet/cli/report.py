@@ -1,35 +1,38 @@
-"""``ratchet report``: the report of anybody's log, or of a session, as one page.
+"""ratchet report: anybody's log, or a session, as one page.
 
-    ratchet report --results results.tsv --run-log run.log --repo clone -o report.html
+    ratchet report --results results.tsv --run-log run.log --repo clone
     ratchet report night -o night.html
     ratchet report night
 
-Exit codes: 0, or 64 usage, 65 data, 66 no input, 70 internal, 74 output.  The log, the
-session and the repository are never written; the same input gives the same bytes.
+Without --results and -o it says where the session's own report is.  Log,
+session and repository are never written; the same input gives the same bytes.
+
+Exit codes: 0, or 64 usage, 65 data, 66 no input, 70 internal error, 74 output.
 """
 
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from ratchet.base.errors import InputMissingError, UsageError
-from ratchet.base.io import read_file
+from ratchet.base.io import read_file, read_json
 from ratchet.base.text import one_line
 from ratchet.cli.autojudge import MODES
 from ratchet.cli.main import (
     CommandParser,
     add_log_options,
     check_positive,
+    make_command,
     may_write,
+    print_json,
     read_log,
-    run_command,
     tell_assumptions,
     write_page,
 )
-from ratchet.cli.sessions import add_options, session_of
+from ratchet.cli.sessions import add_session, chosen_session
 
 NAME = "ratchet report"
 DEFAULT_OUTPUT = Path("report.html")
@@ -37,20 +40,9 @@ DEFAULT_OUTPUT = Path("report.html")
 _OF_A_LOG = ("run_log", "repo", "metric", "direction", "agent", "mode", "noise_sd")
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line."""
-    return run_command(NAME, lambda given: _run(_parse(given)), argv)
-
-
 def _parse(argv: Sequence[str]) -> argparse.Namespace:
-    parser = CommandParser(
-        prog=NAME,
-        description="Write the report of anybody's log, or of a session, as one page.",
-        epilog="without --results and -o it says where the session's own report is",
-        allow_abbrev=False,
-    )
+    parser = CommandParser(NAME, __doc__)
     add = parser.add_argument
-    add("session", nargs="?", help="name of the session (default: the configured one)")
     add_log_options(parser, None)
     add("--run-log", type=Path, help="run log of one of the log's experiments")
     add("--repo", type=Path, help="git repository of the log's commits, for diffs")
@@ -58,7 +50,8 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
     add("--force", action="store_true", help="replace a file that is no report")
     add("--mode", choices=MODES, help="how sure a keep must be for the judge (default auto)")
     add("--noise-sd", type=float, help="noise floor of one run of a log, if it is known")
-    add_options(parser)
+    add("--json", action="store_true", help="all facts of the page on standard output")
+    add_session(parser)
     options = parser.parse_args(argv)
     _check(options)
     return options
@@ -78,9 +71,7 @@ def _check(options: argparse.Namespace) -> None:
 
 
 def _run(options: argparse.Namespace) -> int:
-    if options.results is not None:
-        return _of_log(options)
-    return _of_session(options)
+    return _of_log(options) if options.results is not None else _of_session(options)
 
 
 def _of_log(options: argparse.Namespace) -> int:
@@ -88,43 +79,49 @@ def _of_log(options: argparse.Namespace) -> int:
     may_write(output, options.force, (options.results, options.run_log))
     from ratchet.logs.analysis import Rules, analyzed
     from ratchet.report.log_report import log_facts
-    from ratchet.report.render import render_html
 
     every, data = read_log(options)
     rules = Rules(options.mode or "auto", options.noise_sd)
     run = options.run_log and (options.run_log.name, read_file(options.run_log))
     log = analyzed(every, (options.results.name, data), rules, run, options.repo)
-    facts = log_facts(log)
-    write_page(output, render_html(facts))
-    print(one_line(facts["answer"]["sentence"]))
-    print(one_line(str(output)))
+    _write(options, output, log_facts(log))
     tell_assumptions(NAME, log.every.table, log.notes, quiet=False)
     return 0
 
 
 def _of_session(options: argparse.Namespace) -> int:
-    session = session_of(options.session, options.root, options.config)
-    page, output = session.paths.report_html, options.output
-    if output is None:
+    session = chosen_session(options)
+    page = session.paths.report_html
+    if options.output is None:
         if not page.is_file():
             raise InputMissingError(
                 f"{page}: the session has not finished; for a report of its rounds so far: "
                 f"{NAME} {session.config.session} -o {DEFAULT_OUTPUT}"
             )
-        print(one_line(str(page)))
+        if options.json:
+            print_json(read_json(session.paths.report_json))
+        else:
+            print(one_line(str(page)))
         return 0
-    may_write(output, options.force, ())
+    may_write(options.output, options.force, ())
     from ratchet.records.history import History
     from ratchet.report.facts import build_facts
-    from ratchet.report.render import render_html
     from ratchet.report.session_report import gather_records
 
-    found = build_facts(gather_records(session, History.read(session.paths)))
-    write_page(output, render_html(found))
-    print(one_line(found["answer"]["sentence"]))
-    print(one_line(str(output)))
+    records = gather_records(session, History.read(session.paths))
+    _write(options, options.output, build_facts(records))
     return 0
 
 
-if __name__ == "__main__":
-    sys.exit(main())
+def _write(options: argparse.Namespace, output: Path, facts: dict[str, Any]) -> None:
+    """The page, and on standard output its first sentence and its place, or all facts."""
+    from ratchet.report.render import render_html
+
+    write_page(output, render_html(facts))
+    if options.json:
+        print_json(facts)
+    else:
+        print(one_line(facts["answer"]["sentence"]), one_line(str(output)), sep="\n")
+
+
+main = make_command(NAME, _parse, _run)

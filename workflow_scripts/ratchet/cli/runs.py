@@ -1,41 +1,44 @@
-"""``ratchet runs``: the experiments of a session as a table.
+"""ratchet runs: the experiments of a session as a table.
 
     ratchet runs
     ratchet runs night --top 10
     ratchet runs --failed --tsv
 
-Exit codes: 0, or 64 usage, 65 data, 66 no session, 70 internal.
+Exit codes: 0, or 64 usage, 65 data, 66 no session, 70 internal error.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
-import os
-import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from ratchet.base.errors import UsageError
+from ratchet.base.terminal import (
+    GREEN,
+    RED,
+    WIDTH,
+    YELLOW,
+    align_columns,
+    coloured,
+    cut_line,
+    terminal_width,
+    use_colour,
+)
 from ratchet.base.text import decimals_for, format_number, one_line_label
-from ratchet.cli.main import CommandParser, run_command
-from ratchet.cli.sessions import add_options, session_of
+from ratchet.cli.main import CommandParser, make_command, print_json
+from ratchet.cli.sessions import add_session, chosen_session
 from ratchet.records.history import History, Trial
 from ratchet.records.records import Verdict
 from ratchet.session import Session
 
 NAME = "ratchet runs"
-WIDTH = 80
-COLUMNS = (
-    *("number", "round", "verdict", "kept", "metric", "delta", "confidence", "n"),
-    *("memory_mb", "category", "commit", "description"),
-)
-_COLOURS = {
-    Verdict.STRONG_KEEP: "32",
-    Verdict.KEEP: "32",
-    Verdict.MARGINAL: "33",
-    Verdict.CRASH: "31",
-    Verdict.TAMPERED: "31",
+_COLOURS: dict[str, str] = {
+    Verdict.STRONG_KEEP: GREEN,
+    Verdict.KEEP: GREEN,
+    Verdict.MARGINAL: YELLOW,
+    Verdict.CRASH: RED,
+    Verdict.TAMPERED: RED,
 }
 Key = Callable[[Trial], float | None]
 SORTS: dict[str, Key] = {
@@ -47,17 +50,9 @@ SORTS: dict[str, Key] = {
 }
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Read and print; returns the exit code."""
-    return run_command(NAME, lambda given: _run(_parse(given)), argv)
-
-
 def _parse(argv: Sequence[str]) -> argparse.Namespace:
-    parser = CommandParser(
-        prog=NAME, description="The experiments of a session as a table.", allow_abbrev=False
-    )
+    parser = CommandParser(NAME, __doc__)
     add = parser.add_argument
-    add("session", nargs="?", help="name of the session (default: the configured one)")
     add("--top", type=int, metavar="N", help="the N best by metric (or by --sort)")
     add("--kept", action="store_true", help="only what was kept")
     add("--failed", action="store_true", help="only what gave no metric")
@@ -65,7 +60,7 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
     form = parser.add_mutually_exclusive_group()
     form.add_argument("--json", action="store_true", help="one JSON object")
     form.add_argument("--tsv", action="store_true", help="tab-separated values")
-    add_options(parser)
+    add_session(parser)
     options = parser.parse_args(argv)
     if options.top is not None and options.top < 1:
         raise UsageError(f"--top: expected at least 1, found {options.top}")
@@ -73,33 +68,30 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
 
 
 def _run(options: argparse.Namespace) -> int:
-    session = session_of(options.session, options.root, options.config)
+    session = chosen_session(options)
     history = History.read(session.paths)
     chosen = select_trials((history.start, *history.judged), options, session.sign)
     if options.json:
-        fields = {
-            "session": session.config.session,
-            "metric": session.task.metric.name,
-            "direction": session.task.metric.direction.value,
-            "experiments": [_fields(trial) for trial in chosen],
-        }
-        print(json.dumps(fields, indent=2, ensure_ascii=False, allow_nan=False))
+        metric = session.task.metric
+        fields = {"session": session.config.session, "metric": metric.name}
+        fields["direction"] = metric.direction.value
+        print_json({**fields, "experiments": [_fields(trial) for trial in chosen]})
     elif options.tsv:
-        print("\n".join(_tsv(chosen)))
+        rows = [[_cell(value) for value in _fields(trial).values()] for trial in chosen]
+        print("\n".join("\t".join(row) for row in ([*_fields(history.start)], *rows)))
     else:
-        colour = sys.stdout.isatty() and "NO_COLOR" not in os.environ
-        print("\n".join(trials_table(chosen, session, colour)))
+        print("\n".join(trials_table(chosen, session, use_colour(), terminal_width())))
     return 0
 
 
-def select_trials(found: Sequence[Trial], options: argparse.Namespace, sign: int) -> list[Trial]:
+def select_trials(trials: Sequence[Trial], options: argparse.Namespace, sign: int) -> list[Trial]:
     """Those that were asked for, the best first where an order was asked for.
 
     What has no value in that order comes last, and is never among the top ones.
     """
     chosen = [
         trial
-        for trial in found
+        for trial in trials
         if (trial.kept or not options.kept) and (trial.failed or not options.failed)
     ]
     name = options.sort or ("metric" if options.top is not None else "number")
@@ -114,26 +106,20 @@ def select_trials(found: Sequence[Trial], options: argparse.Namespace, sign: int
 
 
 def _fields(trial: Trial) -> dict[str, Any]:
-    values = (
-        trial.number,
-        trial.round,
-        trial.word,
-        trial.kept,
-        trial.mean,
-        trial.delta,
-        trial.confidence,
-        len(trial.values),
-        trial.memory_mb,
-        one_line_label(trial.category),
-        trial.commit,
-        one_line_label(trial.description),
-    )
-    return dict(zip(COLUMNS, values, strict=True))
-
-
-def _tsv(chosen: Sequence[Trial]) -> list[str]:
-    rows = [[_cell(value) for value in _fields(trial).values()] for trial in chosen]
-    return ["\t".join(row) for row in (COLUMNS, *rows)]
+    return {
+        "number": trial.number,
+        "round": trial.round,
+        "verdict": trial.word,
+        "kept": trial.kept,
+        "metric": trial.mean,
+        "delta": trial.delta,
+        "confidence": trial.confidence,
+        "n": len(trial.values),
+        "memory_mb": trial.memory_mb,
+        "category": one_line_label(trial.category),
+        "commit": trial.commit,
+        "description": one_line_label(trial.description),
+    }
 
 
 def _cell(value: Any) -> str:
@@ -144,8 +130,10 @@ def _cell(value: Any) -> str:
     return f"{value:.10g}" if isinstance(value, float) else str(value)
 
 
-def trials_table(chosen: Sequence[Trial], session: Session, colour: bool) -> list[str]:
-    """Aligned lines of at most :data:`WIDTH` columns."""
+def trials_table(
+    chosen: Sequence[Trial], session: Session, colour: bool, width: int = WIDTH
+) -> list[str]:
+    """Aligned lines of at most ``width`` columns."""
     metric = one_line_label(session.task.metric.name, 12)
     deltas = [abs(e.delta) for e in chosen if e.delta]
     digits = decimals_for(min(deltas, default=None), next((e.mean for e in chosen), None))
@@ -164,23 +152,9 @@ def trials_table(chosen: Sequence[Trial], session: Session, colour: bool) -> lis
                 one_line_label(trial.description),
             )
         )
-    return _aligned(rows, colour)
+    codes = [_COLOURS.get(row[1]) if colour else None for row in rows]
+    lines = align_columns(rows, left=(1, 7))
+    return [coloured(cut_line(line, width), code) for line, code in zip(lines, codes, strict=True)]
 
 
-def _aligned(rows: Sequence[Sequence[str]], colour: bool) -> list[str]:
-    widths = [max(len(row[place]) for row in rows) for place in range(len(rows[0]))]
-    lines = []
-    for row in rows:
-        cells = [
-            cell.ljust(width) if place in (1, 7) else cell.rjust(width)
-            for place, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ]
-        line = "  ".join(cells).rstrip()
-        line = line if len(line) <= WIDTH else line[: WIDTH - 1].rstrip() + "…"
-        code = _COLOURS.get(row[1]) if colour else None  # type: ignore[call-overload]
-        lines.append(f"\x1b[{code}m{line}\x1b[0m" if code else line)
-    return lines
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+main = make_command(NAME, _parse, _run)

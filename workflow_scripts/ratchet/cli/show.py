@@ -1,21 +1,23 @@
-"""``ratchet show N``: everything about one experiment of a session.
+"""ratchet show: everything about one experiment of a session.
 
     ratchet show 7
     ratchet show 7 --session night
 
-Verdict, measurements, hypothesis, edit and the end of its log; 0 is the baseline.
-Exit codes: 0, or 64 usage, 65 data, 66 no session, 70 internal.
+Verdict, measurements, hypothesis, edit and the end of its log; 0 is the
+baseline.
+
+Exit codes: 0, or 64 usage, 65 data, 66 no session, 70 internal error.
 """
 
 from __future__ import annotations
 
 import argparse
-import os
-import sys
-import textwrap
 from collections.abc import Iterator, Sequence
 from shlex import quote
+from typing import Any
 
+from ratchet.base.structs import to_json_values
+from ratchet.base.terminal import use_colour, wrap_text
 from ratchet.base.text import (
     DIFF_LIMIT,
     LOG_LIMIT,
@@ -23,47 +25,65 @@ from ratchet.base.text import (
     format_percent,
     head_text,
     one_line_label,
+    safe_json,
     tail_text,
 )
-from ratchet.cli.diff import coloured
-from ratchet.cli.main import CommandParser, run_command
-from ratchet.cli.sessions import add_options, session_of, trial_of
+from ratchet.cli.diff import diff_lines
+from ratchet.cli.main import CommandParser, make_command, print_json
+from ratchet.cli.sessions import add_session, chosen_session, trial_of
 from ratchet.records.history import History, Trial
 from ratchet.records.records import RunSummary
 from ratchet.session import Session
 
 NAME = "ratchet show"
-WIDTH = 80
 _INDENT = 15
 LONG = 2_000
 """Characters of a hypothesis or a reason that are shown."""
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Read and print; returns the exit code."""
-    return run_command(NAME, lambda given: _run(_parse(given)), argv)
-
-
 def _parse(argv: Sequence[str]) -> argparse.Namespace:
-    parser = CommandParser(
-        prog=NAME, description="Everything about one experiment.", allow_abbrev=False
-    )
+    parser = CommandParser(NAME, __doc__)
     parser.add_argument("number", type=int, help="of the experiment; 0 is the baseline")
-    parser.add_argument("--session", help="name of the session (default: the configured one)")
-    add_options(parser)
+    parser.add_argument("--json", action="store_true", help="one JSON object")
+    add_session(parser, positional=False)
     return parser.parse_args(argv)
 
 
 def _run(options: argparse.Namespace) -> int:
-    session = session_of(options.session, options.root, options.config)
-    chosen = trial_of(session, History.read(session.paths), options.number)
-    colour = sys.stdout.isatty() and "NO_COLOR" not in os.environ
-    print("\n".join(experiment_lines(chosen, session, colour)))
+    session = chosen_session(options)
+    trial = trial_of(session, History.read(session.paths), options.number)
+    if options.json:
+        print_json(safe_json(_fields(trial, session)))
+    else:
+        print("\n".join(experiment_lines(trial, session, use_colour())))
     return 0
 
 
+def _fields(trial: Trial, session: Session) -> dict[str, Any]:
+    return {
+        "number": trial.number,
+        "round": trial.round,
+        "verdict": trial.word,
+        "kept": trial.kept,
+        "metric": trial.mean,
+        "proposal": to_json_values(trial.proposal),
+        "ruling": to_json_values(trial.ruling),
+        "runs": to_json_values(trial.runs),
+        "log": _log(trial, session),
+    }
+
+
+def _log(trial: Trial, session: Session) -> str | None:
+    """The end of the telling run's log; ``None`` without one."""
+    telling = trial.telling_run
+    path = session.log_path(telling.key) if telling is not None else None
+    if path is None or not path.is_file():
+        return None
+    return tail_text(path.read_bytes().decode(errors="replace"), LOG_LIMIT)
+
+
 def experiment_lines(trial: Trial, session: Session, colour: bool = False) -> Iterator[str]:
-    """The whole of it, cleaned; prose within :data:`WIDTH` columns."""
+    """The whole of it, cleaned; prose within 80 columns."""
     name = f"experiment {trial.number}" if trial.number else "baseline"
     yield from _field(name, one_line_label(trial.description))
     if trial.number:
@@ -71,38 +91,28 @@ def experiment_lines(trial: Trial, session: Session, colour: bool = False) -> It
         yield from _field("category", f"{one_line_label(trial.category, 60)}, round {trial.round}")
     ruling = trial.ruling
     if ruling is not None:
-        sure = (
-            "" if ruling.confidence is None else f", P(better) {format_percent(ruling.confidence)}"
-        )
         kept = ", kept" if trial.kept else ""
-        yield from _field("verdict", f"{ruling.verdict.value}{kept}{sure}")
+        sure = ruling.confidence
+        better = "" if sure is None else f", P(better) {format_percent(sure)}"
+        yield from _field("verdict", f"{ruling.verdict.value}{kept}{better}")
         yield from _field("reason", one_line_label(ruling.reason, LONG))
         for note in ruling.notes:
             yield from _field("note", one_line_label(note))
     metric = session.task.metric
-    unit = f" {one_line_label(metric.unit, 40)}" if metric.unit else ""
-    value = format_number(trial.mean, 6)
-    yield from _field(one_line_label(metric.name, 10), f"{value}{unit if trial.mean else ''}")
-    yield from _field(
-        "commit", f"git -C {quote(str(session.paths.folder))} show {trial.commit[:12]}"
-    )
+    unit = f" {one_line_label(metric.unit, 40)}" if metric.unit and trial.mean else ""
+    yield from _field(one_line_label(metric.name, 10), f"{format_number(trial.mean, 6)}{unit}")
+    # Not wrapped: it is there to be copied.
+    folder = quote(str(session.paths.folder))
+    yield f"{'commit':<{_INDENT}}git -C {folder} show {trial.commit[:12]}"
     for run in trial.runs:
         yield from _field("run", _one_run(run))
     if trial.number:
         yield ""
-        text = head_text(trial.proposal.diff, DIFF_LIMIT)
-        yield from (coloured(line) if colour else line for line in text.splitlines())
-    telling = trial.telling_run
-    if telling is not None:
-        path = session.log_path(telling.key)
-        content = path.read_bytes() if path.is_file() else None
+        yield from diff_lines(head_text(trial.proposal.diff, DIFF_LIMIT), colour)
+    if trial.telling_run is not None:
         yield ""
-        yield f"log of run {telling.key[:12]}:"
-        yield (
-            "[the store no longer holds it]"
-            if content is None
-            else tail_text(content.decode(errors="replace"), LOG_LIMIT)
-        )
+        yield f"log of run {trial.telling_run.key[:12]}:"
+        yield _log(trial, session) or "[the store no longer holds it]"
 
 
 def _one_run(run: RunSummary) -> str:
@@ -113,16 +123,7 @@ def _one_run(run: RunSummary) -> str:
 
 
 def _field(name: str, text: str) -> list[str]:
-    first = f"{name:<{_INDENT - 1}} "
-    wrapped = textwrap.wrap(
-        text,
-        WIDTH,
-        initial_indent=first,
-        subsequent_indent=" " * _INDENT,
-        break_on_hyphens=False,
-    )
-    return wrapped or [first.rstrip()]
+    return wrap_text(text, first=f"{name:<{_INDENT - 1}} ", rest=" " * _INDENT)
 
 
-if __name__ == "__main__":
-    sys.exit(main())
+main = make_command(NAME, _parse, _run)

@@ -1,18 +1,18 @@
-"""``ratchet simulate``: rules for keeping, side by side in sessions with known truth.
+"""ratchet simulate: rules for keeping, side by side in sessions with known truth.
 
     ratchet simulate --runs 300 --noise-sd 1e-3
-    ratchet simulate --world divergent --rules gain,reference --against reference
+    ratchet simulate --world divergent --rules gain,reference
 
 Every rule meets the same proposals with the same luck and the same budget.
 Tables go to standard output, progress to standard error.  The same options give
-the same output, whatever the number of processes.  Exit codes: 0, and 64 for a
-wrong option.
+the same output, whatever the number of processes.
+
+Exit codes: 0, or 64 usage, 70 internal error.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import multiprocessing
 import os
 import signal
@@ -23,7 +23,8 @@ from functools import partial
 from typing import TypeVar
 
 from ratchet.base.errors import ConfigError, UsageError
-from ratchet.cli.main import CommandParser, run_command
+from ratchet.base.terminal import is_terminal, wrap_text
+from ratchet.cli.main import CommandParser, list_commands, make_command, print_json
 from ratchet.simulation.measures import (
     LEGEND,
     simulation_heading,
@@ -36,6 +37,7 @@ from ratchet.simulation.worlds import WORLDS
 
 T = TypeVar("T")
 
+NAME = "ratchet simulate"
 DEFAULT_RULES = ("greedy", "seeds-2", "gain", "balanced", "strict", "guaranteed")
 DEFAULT_AGAINST = "greedy"
 MOST_RUNS = 5000
@@ -44,19 +46,8 @@ MOST_JOBS = 256
 """Above these a digit too many is likelier than a plan."""
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line; returns the exit code."""
-    return run_command("ratchet simulate", lambda given: _run(_parse(given)), argv)
-
-
 def _parse(argv: Sequence[str]) -> argparse.Namespace:
-    parser = CommandParser(
-        prog="ratchet simulate",
-        description="Compare rules for keeping in simulated sessions with known truth.",
-        epilog=_catalogue(),
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
+    parser = CommandParser(NAME, __doc__, epilog=_catalogue())
     add = parser.add_argument
     shown = ",".join(DEFAULT_RULES)
     add("--world", default="typical", help="kind of session, see below (default typical)")
@@ -76,10 +67,10 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
 
 def _catalogue() -> str:
     """The worlds and rules by name, for --help."""
-    width = max(len(name) for name in (*WORLDS, *RULES))
-    worlds = [f"  {world.name:{width}}  {world.summary}" for world in WORLDS.values()]
-    rules = [f"  {rule.name:{width}}  {rule.summary}" for rule in RULES.values()]
-    return "\n".join(["worlds:", *worlds, "", "rules:", *rules, "", *LEGEND])
+    worlds = list_commands({world.name: world.summary for world in WORLDS.values()})
+    rules = list_commands({rule.name: rule.summary for rule in RULES.values()})
+    legend = wrap_text(" ".join(LEGEND))
+    return "\n".join(["worlds:", worlds, "", "rules:", rules, "", *legend])
 
 
 def _run(options: argparse.Namespace) -> int:
@@ -88,11 +79,11 @@ def _run(options: argparse.Namespace) -> int:
     rules = _rules(options.rules, against.name)
     records = simulate_plans(plan, rules, jobs, progress_counter("simulate"))
     summaries = {
-        name: summarize_sessions(found, records[against.name]) for name, found in records.items()
+        name: summarize_sessions(played, records[against.name]) for name, played in records.items()
     }
     if options.json:
         fields = simulation_values(plan, rules, summaries, against.name)
-        print(json.dumps(fields, indent=2, allow_nan=False))
+        print_json(fields)
     else:
         shown = simulation_lines(summaries, against.name)
         print("\n".join([simulation_heading(plan), "", *shown, "", *LEGEND]))
@@ -118,7 +109,7 @@ def _plan(options: argparse.Namespace) -> SimulationPlan:
             scale_from_baseline=options.scale == "baseline",
         )
     except ConfigError as error:
-        raise UsageError(f"{error}; see ratchet simulate --help") from None
+        raise UsageError(f"{error}; see {NAME} --help") from None
 
 
 def _jobs(given: int | None) -> int:
@@ -150,12 +141,12 @@ def simulate_plans(
 
     ``tell`` is called with the sessions done and the sessions in all.
     """
-    found: dict[str, list[SimulatedSession]] = {rule.name: [] for rule in rules}
-    for done, records in enumerate(_sessions(plan, rules, min(jobs, plan.sessions)), start=1):
-        for rule, record in zip(rules, records, strict=True):
-            found[rule.name].append(record)
+    records: dict[str, list[SimulatedSession]] = {rule.name: [] for rule in rules}
+    for done, played in enumerate(_sessions(plan, rules, min(jobs, plan.sessions)), start=1):
+        for rule, record in zip(rules, played, strict=True):
+            records[rule.name].append(record)
         tell(done, plan.sessions)
-    return found
+    return records
 
 
 def _sessions(
@@ -180,7 +171,7 @@ def _ignore_interrupt() -> None:
 
 def progress_counter(name: str) -> Callable[[int, int], None]:
     """A line that counts on a terminal's standard error, and nothing elsewhere."""
-    terminal = sys.stderr.isatty()
+    terminal = is_terminal(sys.stderr)
 
     def tell(done: int, total: int) -> None:
         if not terminal:
@@ -191,5 +182,4 @@ def progress_counter(name: str) -> Callable[[int, int], None]:
     return tell
 
 
-if __name__ == "__main__":
-    sys.exit(main())
+main = make_command(NAME, _parse, _run)

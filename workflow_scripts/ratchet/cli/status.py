@@ -1,15 +1,15 @@
-"""``ratchet status``: how a session stands, from any shell, also after a reboot.
+"""ratchet status: how a session stands, from any shell, also after a reboot.
 
     ratchet status
     ratchet status night --watch
     ratchet status --json
 
-Reads the session's ``events.jsonl`` and nothing else of it, so it needs no
-configuration and harms nothing.  Whether anybody still runs the session is told by
-the workflow's lock on this machine, and by how long ago the last event was.
+Reads the session's events.jsonl and nothing else of it, so it needs no
+configuration and harms nothing.  Whether anybody still runs the session is told
+by the workflow's lock on this machine, and by how long ago the last event was.
 
 Exit codes: 0 running, waiting for an edit, or finished; 1 stale or failed; 64
-usage, 66 no session, 70 internal.
+usage, 66 no session, 70 internal error.
 """
 
 from __future__ import annotations
@@ -18,31 +18,42 @@ import argparse
 import contextlib
 import json
 import os
-import re
 import shutil
 import signal
 import sys
 import time
-import unicodedata
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from glob import escape
 from pathlib import Path
 from typing import Any
 
 from ratchet.base.errors import InputMissingError
 from ratchet.base.structs import asdict
+from ratchet.base.terminal import (
+    GREEN,
+    RED,
+    YELLOW,
+    align_columns,
+    coloured,
+    cut_line,
+    is_terminal,
+    terminal_width,
+    text_width,
+    use_colour,
+    wrap_text,
+)
 from ratchet.base.text import (
     DASH,
     clean_text,
     decimals_for,
-    event_seconds,
     format_number,
     iso_time,
     one_line_label,
     safe_json,
     spoken_duration,
 )
-from ratchet.cli.main import CommandParser, run_command
+from ratchet.cli.main import CommandParser, make_command, print_json
+from ratchet.cli.sessions import add_root
 from ratchet.monitor.progress import (
     SessionRunState,
     SessionStanding,
@@ -58,227 +69,59 @@ from ratchet.monitor.progress import (
     work_name,
 )
 from ratchet.monitor.views import event_line
-from ratchet.records.events import Event, Follower
+from ratchet.records.events import Event, Follower, event_seconds
 from ratchet.records.paths import SessionPaths
-from ratchet.runs import hardware
-from ratchet.runs.hardware import VISIBLE_GPUS, GpuSample, allowed_gpus, list_gpus, sample_gpu
+from ratchet.runs.hardware import (
+    VISIBLE_GPUS,
+    GpuSample,
+    allowed_gpus,
+    list_gpus,
+    nvml_library,
+    sample_gpu,
+)
 from ratchet.steps.ownership import folder_owner, owns_session
 
 Facts = Mapping[str, Any]
+NAME = "ratchet status"
+EXIT_NOT_WELL = 1
+EVERY_SECONDS = 1.0
 
 NARROWEST = 40
 """Below so many columns lines are as long as for these, and wrap."""
 
-_STATE_COLOURS = {"running": "32", "waiting": "33", "stale": "31", "failed": "31"}
-_COLOURS = {"keep": "32", "crash": "31"}
-_NAME = 8
-_SHOWN = 6
-
-
-def frame(found: Facts, width: int, height: int | None, colour: bool) -> list[str]:
-    """Everything at a glance, within ``width`` columns and ``height`` lines."""
-    width = max(width, NARROWEST)
-    lines = [_head(found, width, colour), *_what(found, width), ""]
-    for name, text in _numbers(found):
-        lines += wrapped(name, text, width)
-    room = _SHOWN if height is None else max(0, min(_SHOWN, height - len(lines) - 2))
-    verdicts = found["verdicts"][:room]
-    if verdicts:
-        lines += ["", *_verdicts(verdicts, found, width, colour)]
-    return lines if height is None else lines[:height]
-
-
-def _head(found: Facts, width: int, colour: bool) -> str:
-    state = found["state"]
-    name = " · ".join(one_line_label(text) for text in (found["session"], found["task"]) if text)
-    name = cut(name, width - len(state) - 2)
-    gap = " " * (width - cells(name) - len(state))
-    code = _STATE_COLOURS.get(state)
-    return name + gap + (f"\x1b[{code}m{state}\x1b[0m" if colour and code else state)
-
-
-def _what(found: Facts, width: int) -> list[str]:
-    """What it does, or why it does nothing."""
-    if found["state"] == "finished":
-        return wrapped("", one_line_label(str(found["answer"] or "reported"), 2000), width)
-    lines = [cut(phase_line(found), width)]
-    if found["why"]:
-        lines += wrapped("", one_line_label(found["why"], 2000), width)
-    return lines
-
-
-def _numbers(found: Facts) -> list[tuple[str, str]]:
-    state = found["state"]
-    if state == "running":
-        rows = [("now", one_line_label(text)) for text in current_work(found)]
-    else:  # how long it went on is not known
-        rows = [("was at", one_line_label(work_name(work))) for work in found["current"]]
-    digits = decimals_for(found["noise"], found["best"])
-    if found["best"] is not None:
-        best = f"{format_number(found['best'], digits)} ± {format_number(found['noise'], digits)}"
-        metric = f"{one_line_label(found['metric'], 24)} " if found["metric"] else ""
-        rows.append(
-            ("best", f"{metric}{best}, baseline {format_number(found['baseline'], digits)}")
-        )
-    rows.append(("tried", f"{tried_counts(found)} ({found['runs']} runs)"))
-    if found["stop"]:
-        rows.append(("ended", f"early: {one_line_label(found['stop']['detail'])}"))
-    rows += [("ALARM", one_line_label(text)) for text in found["alarms"][-3:]]
-    if state == "running":
-        rows.append(("left", _left(found)))
-        silent = found["last_event"]["seconds_ago"]
-        rows.append(("heard", f"{spoken_duration(silent or 0.0)} ago"))
-    if found.get("disk_free_bytes") is not None:
-        rows.append(("disk", f"{found['disk_free_bytes'] / 2**30:,.1f} GiB free"))
-    return rows + [(f"GPU {gpu['index']}", _gpu(gpu)) for gpu in found.get("gpus") or ()]
-
-
-def _left(found: Facts) -> str:
-    left = found["seconds_left"]
-    return "not known yet" if left is None else f"about {spoken_duration(left)}"
-
-
-def _gpu(gpu: Mapping[str, Any]) -> str:
-    def shown(name: str, unit: str) -> str:
-        return DASH if gpu[name] is None else f"{gpu[name]:.0f} {unit}"
-
-    used, memory = gpu["memory_mb"], gpu["memory_total_mb"]
-    gib = (
-        DASH if used is None or memory is None else f"{used / 1024:.1f} of {memory / 1024:.0f} GiB"
-    )
-    parts = (
-        shown("utilisation", "%"),
-        gib,
-        shown("temperature_c", "°C"),
-        shown("power_watts", "W"),
-    )
-    return f"{one_line_label(gpu['name'], 40)}: {', '.join(parts)}"
-
-
-def _verdicts(verdicts: Sequence[Facts], found: Facts, width: int, colour: bool) -> list[str]:
-    """The last verdicts, the newest first, in columns."""
-    digits = decimals_for(found["noise"], found["best"])
-    rows = [("#", "verdict", "P", "metric", "edit", "")]
-    for entry in verdicts:
-        sure, value = format_number(entry["confidence"], 3), format_number(entry["value"], digits)
-        what = decision_word(entry)
-        rows.append(
-            (
-                str(entry["number"]),
-                entry["verdict"],
-                sure,
-                value,
-                one_line_label(entry["description"]),
-                what,
-            )
-        )
-    widths = [max(len(row[place]) for row in rows) for place in range(4)]
-    lines = []
-    for row in rows:
-        cells_ = (
-            row[0].rjust(widths[0]),
-            row[1].ljust(widths[1]),
-            row[2].rjust(widths[2]),
-            row[3].rjust(widths[3]),
-        )
-        line = cut("  ".join((*cells_, row[4])).rstrip(), width)
-        code = _COLOURS.get(row[5]) if colour else None
-        lines.append(f"\x1b[{code}m{line}\x1b[0m" if code else line)
-    return lines
-
-
-# -------------------------------------------------------------------------- width
-
-
-def cells(text: str) -> int:
-    """Columns that a text takes in a terminal: two for wide letters, none for accents."""
-    return sum(_cell(character) for character in text)
-
-
-def _cell(character: str) -> int:
-    if character.isascii():
-        return 1
-    if unicodedata.combining(character) or unicodedata.category(character) == "Mn":
-        return 0
-    return 2 if unicodedata.east_asian_width(character) in "WF" else 1
-
-
-def cut(text: str, width: int) -> str:
-    """A text within so many columns, with a mark where it was longer."""
-    if cells(text) <= width:
-        return text
-    used, end = 0, 0
-    for character in text:
-        used += _cell(character)
-        if used > width - 1:
-            break
-        end += 1
-    return text[:end].rstrip() + "…"
-
-
-def wrapped(name: str, text: str, width: int) -> list[str]:
-    """A named row, or a paragraph without a name, over as many lines as it needs."""
-    indent = f"{name:<{_NAME}}" if name else ""
-    room = width - len(indent)
-    lines, line = list[str](), ""
-    for word in re.split(r"(?<!^) (?! )", text):
-        longer = f"{line} {word}" if line else word
-        if cells(longer) <= room:
-            line = longer
-            continue
-        lines += [line] if line else []
-        line = word
-        while cells(line) > room:  # a word that no line holds
-            part = cut(line, room + 1)[:-1] or line[:1]
-            lines.append(part)
-            line = line[len(part) :]
-    lines.append(line)
-    return [
-        (indent if place == 0 else " " * len(indent)) + part for place, part in enumerate(lines)
-    ]
-
-
-NAME = "ratchet status"
-EXIT_NOT_WELL = 1
-EVERY_SECONDS = 1.0
 FIRST_EVENTS = 10
 """Lines of the past that ``--watch`` begins with where it writes to no terminal."""
 
 LONGEST_LINE = 300
 
+_STATE_COLOURS = {"running": GREEN, "waiting": YELLOW, "stale": RED, "failed": RED}
+_COLOURS = {"keep": GREEN, "crash": RED}
+_NAME = 8
+_SHOWN = 6
 _HOME, _END_LINE, _END_SCREEN = "\x1b[H", "\x1b[K", "\x1b[J"
 _OPEN, _CLOSE = "\x1b[?1049h\x1b[?25l", "\x1b[?25h\x1b[?1049l"
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Look, print, and look again with ``--watch``; returns the exit code."""
-    return run_command(NAME, lambda given: _run(_parse(given)), argv)
-
-
 def _parse(argv: Sequence[str]) -> argparse.Namespace:
-    parser = CommandParser(
-        prog=NAME,
-        description="How a session stands: from its events alone, while it runs and after.",
-        epilog="exit codes: 0 running, waiting or finished; 1 stale or failed; 64 usage, "
-        "66 no session, 70 internal error",
-        allow_abbrev=False,
-    )
+    parser = CommandParser(NAME, __doc__)
     add = parser.add_argument
     add("session", nargs="?", help="its name (default: the one that runs, or was last at work)")
     add("--watch", action="store_true", help="until it ends; one line per event in a pipe")
     add("--json", action="store_true", help="one JSON object; with --watch one per event")
-    add("--root", type=Path, default=Path(), help="folder with results and store (default: here)")
+    add_root(parser)
     return parser.parse_args(argv)
 
 
 def _run(options: argparse.Namespace) -> int:
     view = View(choose_session(options.session, options.root))
-    if not options.watch:
-        _print(view, options.json)
-    elif options.json or not _is_terminal():
+    if options.watch and (options.json or not is_terminal()):
         _follow(view, options.json)
-    else:
+    elif options.watch:
         _redraw(view)
+    elif options.json:
+        print_json(safe_json(view.facts(time.time())))
+    else:
+        print("\n".join(frame(view.facts(time.time()), terminal_width(), None, use_colour())))
     return 0 if view.state not in (SessionRunState.STALE, SessionRunState.FAILED) else EXIT_NOT_WELL
 
 
@@ -307,8 +150,9 @@ def choose_session(name: str | None, root: Path) -> SessionPaths:
 class View:
     """A session as its events tell it, kept up to date by reading what was added."""
 
-    def __init__(self, paths: SessionPaths) -> None:
+    def __init__(self, paths: SessionPaths, nvml: Callable[[], Any | None] = nvml_library) -> None:
         self.paths = paths
+        self._library = nvml
         self.follower = Follower(paths.events)
         self.events: list[Event] = []
         self.standing = SessionStanding()
@@ -335,20 +179,20 @@ class View:
         for path in (root / "results").glob(f"{escape(name)}.*/events.jsonl"):
             self.standing.elsewhere(path.stat().st_mtime)
         owned = owns_session(root, name)
-        found = session_state(self.standing, now, owned, again)
-        self.state = found[0]
+        told = session_state(self.standing, now, owned, again)
+        self.state = told[0]
         running = self.state is SessionRunState.RUNNING
         self.goes_on = running or (self.state is SessionRunState.STALE and bool(owned))
         left = seconds_left(self.events, self.standing, now)
-        facts = standing_facts(self.standing, now, found, left)
+        facts = standing_facts(self.standing, now, told, left)
         facts["session"] = self.standing.session or name
         gpus = self._gpus() if running and self.standing.device != "cpu" else []
         return {**facts, "disk_free_bytes": _free(root), "gpus": gpus}
 
     def _gpus(self) -> list[dict[str, Any]]:
         """What the GPUs of this machine do; none without a driver."""
-        nvml = self._nvml = self._nvml or hardware.nvml_library()
-        found = []
+        nvml = self._nvml = self._nvml or self._library()
+        samples = []
         for one in allowed_gpus(list_gpus(nvml), os.environ.get(VISIBLE_GPUS)):
             assert nvml is not None
             handle = nvml.nvmlDeviceGetHandleByIndex(one.index)
@@ -358,8 +202,8 @@ class View:
                 total = nvml.nvmlDeviceGetMemoryInfo(handle).total / 2**20
             except (nvml.NVMLError, AttributeError):
                 total = None
-            found.append({**asdict(one), **values, "memory_total_mb": total})
-        return found
+            samples.append({**asdict(one), **values, "memory_total_mb": total})
+        return samples
 
 
 def _free(root: Path) -> int | None:
@@ -369,21 +213,100 @@ def _free(root: Path) -> int | None:
         return None
 
 
-def _is_terminal() -> bool:
-    return sys.stdout.isatty() and os.environ.get("TERM", "dumb") != "dumb"
+# --------------------------------------------------------------------------- drawing
 
 
-def _colour() -> bool:
-    return _is_terminal() and "NO_COLOR" not in os.environ
+def frame(facts: Facts, width: int, height: int | None, colour: bool) -> list[str]:
+    """Everything at a glance, within ``width`` columns and ``height`` lines."""
+    width = max(width, NARROWEST)
+    lines = [_head(facts, width, colour), *_what(facts, width), ""]
+    for name, text in _numbers(facts):
+        lines += wrap_text(text, width, f"{name:<{_NAME}}", " " * _NAME)
+    room = _SHOWN if height is None else max(0, min(_SHOWN, height - len(lines) - 2))
+    verdicts = facts["verdicts"][:room]
+    if verdicts:
+        lines += ["", *_verdicts(verdicts, facts, width, colour)]
+    return lines if height is None else lines[:height]
 
 
-def _print(view: View, as_json: bool) -> None:
-    facts = view.facts(time.time())
-    if as_json:
-        print(json.dumps(safe_json(facts), indent=2, ensure_ascii=False, allow_nan=False))
-        return
-    width = shutil.get_terminal_size().columns if _is_terminal() else 80
-    print("\n".join(frame(facts, width, None, _colour())))
+def _head(facts: Facts, width: int, colour: bool) -> str:
+    state = facts["state"]
+    name = " · ".join(one_line_label(text) for text in (facts["session"], facts["task"]) if text)
+    name = cut_line(name, width - len(state) - 2)
+    gap = " " * (width - text_width(name) - len(state))
+    return name + gap + coloured(state, _STATE_COLOURS.get(state) if colour else None)
+
+
+def _what(facts: Facts, width: int) -> list[str]:
+    """What it does, or why it does nothing."""
+    if facts["state"] == "finished":
+        return wrap_text(one_line_label(str(facts["answer"] or "reported"), 2000), width)
+    lines = [cut_line(phase_line(facts), width)]
+    if facts["why"]:
+        lines += wrap_text(one_line_label(facts["why"], 2000), width)
+    return lines
+
+
+def _numbers(facts: Facts) -> list[tuple[str, str]]:
+    state = facts["state"]
+    if state == "running":
+        rows = [("now", one_line_label(text)) for text in current_work(facts)]
+    else:  # how long it went on is not known
+        rows = [("was at", one_line_label(work_name(work))) for work in facts["current"]]
+    digits = decimals_for(facts["noise"], facts["best"])
+    if facts["best"] is not None:
+        best = f"{format_number(facts['best'], digits)} ± {format_number(facts['noise'], digits)}"
+        metric = f"{one_line_label(facts['metric'], 24)} " if facts["metric"] else ""
+        rows.append(
+            ("best", f"{metric}{best}, baseline {format_number(facts['baseline'], digits)}")
+        )
+    rows.append(("tried", f"{tried_counts(facts)} ({facts['runs']} runs)"))
+    if facts["stop"]:
+        rows.append(("ended", f"early: {one_line_label(facts['stop']['detail'])}"))
+    rows += [("ALARM", one_line_label(text)) for text in facts["alarms"][-3:]]
+    if state == "running":
+        rows.append(("left", _left(facts)))
+        silent = facts["last_event"]["seconds_ago"]
+        rows.append(("heard", f"{spoken_duration(silent or 0.0)} ago"))
+    if facts.get("disk_free_bytes") is not None:
+        rows.append(("disk", f"{facts['disk_free_bytes'] / 2**30:,.1f} GiB free"))
+    return rows + [(f"GPU {gpu['index']}", _gpu(gpu)) for gpu in facts.get("gpus") or ()]
+
+
+def _left(facts: Facts) -> str:
+    left = facts["seconds_left"]
+    return "not known yet" if left is None else f"about {spoken_duration(left)}"
+
+
+def _gpu(gpu: Mapping[str, Any]) -> str:
+    def shown(name: str, unit: str) -> str:
+        return DASH if gpu[name] is None else f"{gpu[name]:.0f} {unit}"
+
+    used, memory = gpu["memory_mb"], gpu["memory_total_mb"]
+    known = used is not None and memory is not None
+    gib = f"{used / 1024:.1f} of {memory / 1024:.0f} GiB" if known else DASH
+    parts = (
+        shown("utilisation", "%"),
+        gib,
+        shown("temperature_c", "°C"),
+        shown("power_watts", "W"),
+    )
+    return f"{one_line_label(gpu['name'], 40)}: {', '.join(parts)}"
+
+
+def _verdicts(verdicts: Sequence[Facts], facts: Facts, width: int, colour: bool) -> list[str]:
+    """The last verdicts, the newest first, in columns."""
+    digits = decimals_for(facts["noise"], facts["best"])
+    rows = [("#", "verdict", "P", "metric", "edit")]
+    for entry in verdicts:
+        sure, value = format_number(entry["confidence"], 3), format_number(entry["value"], digits)
+        edit = one_line_label(entry["description"])
+        rows.append((str(entry["number"]), entry["verdict"], sure, value, edit))
+    words = ["", *map(decision_word, verdicts)]
+    return [
+        coloured(cut_line(line, width), _COLOURS.get(word) if colour else None)
+        for line, word in zip(align_columns(rows, left=(1, 4)), words, strict=True)
+    ]
 
 
 # -------------------------------------------------------------------------- watching
@@ -411,11 +334,8 @@ def _follow(view: View, as_json: bool) -> None:
             if said is not None:
                 print(f"{said[0]}  {said[1]}", flush=True)
     if not as_json:
-        why = (
-            f"; {facts['why']}"
-            if facts["why"] and view.state is not SessionRunState.WAITING
-            else ""
-        )
+        told = facts["why"] and view.state is not SessionRunState.WAITING
+        why = f"; {facts['why']}" if told else ""
         print(clean_text(f"{facts['session']}: {progress_line(facts)}{why}"), flush=True)
 
 
@@ -433,7 +353,7 @@ def _line(event: Event) -> tuple[str, str] | None:
 
 def _redraw(view: View) -> None:
     """The same place of the terminal again and again; the last look stays on it."""
-    colour, lines = _colour(), list[str]()
+    colour, lines = use_colour(), list[str]()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     print(_OPEN, end="", flush=True)
     try:
@@ -449,5 +369,4 @@ def _redraw(view: View) -> None:
             print("\n".join(lines), flush=True)
 
 
-if __name__ == "__main__":
-    sys.exit(main())
+main = make_command(NAME, _parse, _run)

@@ -1,23 +1,20 @@
-"""``ratchet try``: take your own edit through experiment, judge and steer.
+"""ratchet try: take your own edit through experiment, judge and steer.
 
     ratchet try -m "wider layers learn faster"
     ratchet try -m "label smoothing" --category regularization --json
     ratchet try --restore
 
-What is tried are the task's mutable files as they lie in its folder.  The verdict
-stands on standard output, progress on standard error.  After a discard
-``--restore`` puts the incumbent's files back.
+What is tried are the task's mutable files as they lie in its folder.  The
+verdict stands on standard output, progress on standard error.  After a discard
+--restore puts the incumbent's files back.
 
-Exit codes: 0 keep, 1 discard or crash, 2 undecided (better, but not surely enough);
-64 nothing to try or wrong usage, 66 no session, others as the workflow's own.
+Exit codes: 0 keep; 1 discard or crash; 2 undecided (better, but not surely
+enough); 64 usage or nothing to try, 66 no session, 75 busy or stopped early.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
-import subprocess
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -25,9 +22,16 @@ from typing import Any
 from ratchet.base.errors import InputMissingError, RatchetError, UsageError
 from ratchet.base.io import read_json, read_record, source_digest, write_bytes
 from ratchet.base.structs import Frozen, to_json_values
-from ratchet.base.text import one_line
-from ratchet.cli.main import CommandParser, run_command
-from ratchet.cli.sessions import add_options, harness_folder, parse_overrides
+from ratchet.base.terminal import fit_lines
+from ratchet.base.text import one_line, plural
+from ratchet.cli.main import CommandParser, make_command, print_json, tell
+from ratchet.cli.sessions import (
+    WorkflowError,
+    add_options,
+    harness_folder,
+    parse_overrides,
+    snakemake,
+)
 from ratchet.records.events import Journal
 from ratchet.records.history import History, Trial, name_of
 from ratchet.records.paths import SessionPaths
@@ -45,11 +49,37 @@ from ratchet.steps.plan import make_plan
 from ratchet.steps.propose import Offer, read_offer, write_offer
 from ratchet.task.repository import task_clone, task_folder
 
+NAME = "ratchet try"
+EXIT_DISCARD = 1
+EXIT_UNDECIDED = 2
 SHOWN = 3
 """Suggestions that are named after a verdict."""
 
 
-def text_of(trial: Trial, history: History, metric: str) -> str:
+def _parse(argv: Sequence[str]) -> argparse.Namespace:
+    parser = CommandParser(NAME, __doc__)
+    add = parser.add_argument
+    add("-m", "--message", default="", help="what was changed and why; one line describes it")
+    add("--category", help="what it is about (default: found from the edit, then from the words)")
+    add_options(parser)
+    add("--restore", action="store_true", help="put the incumbent's files back and try nothing")
+    add("--force", action="store_true", help="with --restore: also over an edit never tried")
+    add("--json", action="store_true", help="the verdict as one JSON object")
+    return parser.parse_args(argv)
+
+
+def _run(options: argparse.Namespace) -> int:
+    place = TrialPlace.open(options.root, options.config)
+    if options.restore:
+        return place.restore(options.force)
+    if not options.message.strip():
+        raise UsageError(
+            'expected what you changed and why, found nothing; try: ratchet try -m "..."'
+        )
+    return place.try_(options)
+
+
+def text_of(trial: Trial, history: History, metric: str) -> list[str]:
     """What was ruled, why, where the session stands, and what to try next."""
     proposal, ruling, state = trial.proposal, trial.ruling, history.state
     assert ruling is not None
@@ -57,8 +87,7 @@ def text_of(trial: Trial, history: History, metric: str) -> str:
     about = f"  experiment {ruling.number}, {one_line(proposal.category)}"
     about += f", +{proposal.lines_added} -{proposal.lines_removed} lines"
     if ruling.changes is not None:
-        count = "1 change" if ruling.changes == 1 else f"{ruling.changes} changes"
-        about += f", {count}"
+        about += f", {plural(ruling.changes, 'change')}"
     lines.append(f"{about}, commit {proposal.commit[:10]}")
     if (ruling.changes or 0) > 1:
         lines.append("  several changes at once: the effect cannot be attributed to one of them")
@@ -73,21 +102,20 @@ def text_of(trial: Trial, history: History, metric: str) -> str:
     lines += [f"next: [{one_line(s.category)}] {one_line(s.title)}" for s in todo]
     if not trial.kept:
         lines.append("to go back to the incumbent's files: ratchet try --restore")
-    return "\n".join(lines)
+    return lines
 
 
 def _headline(ruling: Ruling, metric: str) -> str:
     if ruling.mean is None:
         return str(ruling.verdict)
-    runs = "1 run" if len(ruling.runs) == 1 else f"{len(ruling.runs)} runs"
     return (
-        f"{ruling.verdict}: {metric} {ruling.mean:.6g} over {runs}, {ruling.delta:+.3g} against "
-        f"the incumbent, P(better) {ruling.confidence:.3f}"
+        f"{ruling.verdict}: {metric} {ruling.mean:.6g} over {plural(len(ruling.runs), 'run')}, "
+        f"{ruling.delta:+.3g} against the incumbent, P(better) {ruling.confidence:.3f}"
     )
 
 
 def json_of(trial: Trial, history: History) -> dict[str, Any]:
-    """The same facts for tools."""
+    """Ruling, proposal, incumbent and suggestions, for tools."""
     state = history.state
     return {
         "kept": trial.kept,
@@ -98,14 +126,6 @@ def json_of(trial: Trial, history: History) -> dict[str, Any]:
         "suggestions": to_json_values(state.suggestions),
         "avoid": list(state.avoid),
     }
-
-
-EXIT_DISCARD = 1
-EXIT_UNDECIDED = 2
-_EPILOG = (
-    "exit codes: 0 keep; 1 discard or crash; 2 undecided; 64 usage or nothing to try; "
-    "66 no session; 75 another session is running here"
-)
 
 
 def _folder(session: Session, root: Path, harness: Path) -> Path:
@@ -122,48 +142,6 @@ def _folder(session: Session, root: Path, harness: Path) -> Path:
     return clone
 
 
-class WorkflowError(RatchetError):
-    """Snakemake, which runs the steps, failed; its exit code is passed on."""
-
-    def __init__(self, message: str, code: int) -> None:
-        super().__init__(message)
-        self.exit_code = code
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """Try an edit or restore the incumbent; returns the exit code."""
-    return run_command("ratchet try", _run, argv)
-
-
-def _run(argv: Sequence[str]) -> int:
-    options = _parse(argv)
-    place = TrialPlace.open(options.root, options.config)
-    if options.restore:
-        return place.restore(options.force)
-    if not options.message.strip():
-        raise UsageError(
-            'expected what you changed and why, found nothing; try: ratchet try -m "..."'
-        )
-    return place.try_(options)
-
-
-def _parse(argv: Sequence[str]) -> argparse.Namespace:
-    parser = CommandParser(
-        prog="ratchet try",
-        description="Take the edited files of the task through experiment, judge and steer.",
-        epilog=_EPILOG,
-        allow_abbrev=False,
-    )
-    add = parser.add_argument
-    add("-m", "--message", default="", help="what was changed and why; one line describes it")
-    add("--category", help="what it is about (default: found from the edit, then from the words)")
-    add_options(parser)
-    add("--restore", action="store_true", help="put the incumbent's files back and try nothing")
-    add("--force", action="store_true", help="with --restore: also over an edit never tried")
-    add("--json", action="store_true", help="the verdict as one JSON object")
-    return parser.parse_args(argv)
-
-
 class TrialPlace(Frozen):
     """A session and the folder whose files are being edited."""
 
@@ -171,21 +149,20 @@ class TrialPlace(Frozen):
     root: Path
     folder: Path
     harness: Path
-    given: Sequence[str]
+    given: Mapping[str, Any]
 
     @classmethod
     def open(cls, root: Path, given: Sequence[str]) -> TrialPlace:
         """Check configuration and session as the workflow does, and change nothing."""
-        harness = harness_folder(root)
-        plan = make_plan(parse_overrides(given), root, harness, owner=False)
+        harness, values = harness_folder(root), parse_overrides(given)
+        plan = make_plan(values, root, harness, owner=False)
         if not plan.paths.baseline.exists():
             raise InputMissingError(
                 f"session {plan.config.session!r}: no baseline yet ({plan.paths.baseline}); with "
                 "the unchanged files in place, run: snakemake --cores 1 baseline"
             )
         session = Session.open(plan.config, root, harness, Journal(plan.paths.events))
-        folder = _folder(session, root, harness)
-        return cls(session, root, folder, harness, tuple(given))
+        return cls(session, root, _folder(session, root, harness), harness, values)
 
     @property
     def paths(self) -> SessionPaths:
@@ -201,11 +178,8 @@ class TrialPlace(Frozen):
             self._check_new(number, edited)
             write_offer(self.paths, number, self._offer(options, number, edited))
         elif dict(again.files) != edited:
-            print(
-                f"ratchet try: round {number} was begun with another edit "
-                f"({one_line(again.description)}); it is finished first",
-                file=sys.stderr,
-            )
+            other = f"round {number} was begun with another edit ({again.description})"
+            tell(NAME, f"{other}; it is finished first")
             self._run_round(number)
             return self.try_(options)
         self._run_round(number)
@@ -221,21 +195,21 @@ class TrialPlace(Frozen):
             number += 1
         again = read_offer(self.paths, number)
         if again is None and _was_begun(self.paths, number):
-            print(f"ratchet try: round {number} is finished first", file=sys.stderr)
+            tell(NAME, f"round {number} is finished first")
             self._run_round(number)
             return self._next_round()
         return number, again
 
     def _edited(self) -> dict[str, str]:
         """The mutable files as they lie in the folder, in the store."""
-        found = {}
+        digests = {}
         for name in self.session.task.mutable:
             path = self.folder / name
             try:
-                found[name] = self.session.store.put(path.read_bytes())
+                digests[name] = self.session.store.put(path.read_bytes())
             except OSError as error:
                 raise InputMissingError(f"{path}: cannot be read: {error.strerror}") from None
-        return found
+        return digests
 
     def _check_new(self, number: int, edited: Mapping[str, str]) -> None:
         names = ", ".join(self.session.task.mutable)
@@ -269,17 +243,9 @@ class TrialPlace(Frozen):
     def _run_round(self, number: int) -> None:
         """Have Snakemake run one round to its end, with its progress on standard error."""
         target = self.paths.round(number).steer.relative_to(self.root)
-        snakefile = (self.harness / "Snakefile").resolve()
-        words = [sys.executable, "-m", "snakemake", "-s", str(snakefile), "--cores", "1"]
-        words += ["--quiet", "all", "--", str(target)]
-        if self.given:
-            words[-2:-2] = ["--config", *self.given]
-        code = subprocess.run(words, cwd=self.root, stdout=sys.stderr, check=False).returncode
+        code = snakemake(self.root, self.harness, self.given, [str(target)])
         if code:
-            raise WorkflowError(
-                f"round {number} did not finish; the reason is above, and the same command goes on",
-                code,
-            )
+            raise WorkflowError(f"round {number} did not finish", code)
 
     def _tell(self, number: int, as_json: bool) -> int:
         history = History.read(self.paths, number)
@@ -288,9 +254,10 @@ class TrialPlace(Frozen):
             raise RatchetError(f"round {number} was not run: {verdict.detail or proposals.detail}")
         trial = history.judged[-1]
         if as_json:
-            print(json.dumps(json_of(trial, history), indent=2))
+            print_json(json_of(trial, history))
         else:
-            print(text_of(trial, history, self.session.task.metric.name))
+            lines = text_of(trial, history, self.session.task.metric.name)
+            print("\n".join(fit_lines(lines)))
         undecided = trial.verdict in (Verdict.MARGINAL, Verdict.RETEST)
         return 0 if trial.kept else EXIT_UNDECIDED if undecided else EXIT_DISCARD
 
@@ -303,19 +270,19 @@ class TrialPlace(Frozen):
             number += 1
         history = History.read(self.paths, number)
         incumbent = history.state.incumbent
-        found = {n: (self.folder / n).read_bytes() for n in self.session.task.mutable}
-        digests = {name: self.session.store.put(data) for name, data in found.items()}
+        contents = {n: (self.folder / n).read_bytes() for n in self.session.task.mutable}
+        digests = {name: self.session.store.put(data) for name, data in contents.items()}
         known = {trial.proposal.source for trial in history.trials} | {incumbent.source}
         known.add(source_digest({e.path: e.sha256 for e in self.session.manifest.baseline}))
         if source_digest(digests) not in known and not force:
             raise UsageError(
-                f"{self.folder}: {', '.join(found)} holds an edit that was never tried; try it "
+                f"{self.folder}: {', '.join(contents)} holds an edit that was never tried; try it "
                 "first, save it elsewhere, or add --force"
             )
         for name, sha in incumbent.files.items():
             write_bytes(self.folder / name, self.session.store.get(sha))
         who = name_of(incumbent.number)
-        print(f"ratchet try: {', '.join(found)} restored to {who}", file=sys.stderr)
+        tell(NAME, f"{', '.join(contents)} restored to {who}")
         return 0
 
 
@@ -334,9 +301,8 @@ def _was_run(paths: SessionPaths, number: int) -> bool:
 def _was_begun(paths: SessionPaths, number: int) -> bool:
     """Whether a run of this round's own proposals was executed."""
     here = paths.round(number)
-    found = [read_json(path) for path in sorted(here.folder.glob("experiment-*.json"))]
-    return any(one.get("runs") or one.get("refused") for one in found)
+    records = [read_json(path) for path in sorted(here.folder.glob("experiment-*.json"))]
+    return any(one.get("runs") or one.get("refused") for one in records)
 
 
-if __name__ == "__main__":
-    sys.exit(main())
+main = make_command(NAME, _parse, _run)

@@ -1,4 +1,15 @@
-"""What a candidate's code may not do if its measurement is to count, found by reading it."""
+"""What a candidate's code may not do if its measurement is to count, found by reading it.
+
+The mutable files of a candidate are compared with the baseline's as syntax trees;
+only what is *new* counts, so that code which the task itself ships is never an
+offence.  A blocking flag means that the run would measure something else than the
+others did: the candidate is not run and its verdict is TAMPERED.  A note is shown
+in the report and decides nothing.
+
+This reads code, it does not prove anything: Python can hide any call from it.  What
+it stops is the plain cheat and the honest mistake; the rest is caught from outside,
+by hashes, by the served evaluation and by isolation.
+"""
 
 from __future__ import annotations
 
@@ -13,78 +24,36 @@ from ratchet.records.records import Proposal
 from ratchet.session import Session
 from ratchet.task.edits import find_value
 
-# --------------------------------------------------------------------
-# Small questions to Python syntax trees.
-
-
 TEXT_LIMIT = 80
-"""Characters of code that a finding shows."""
+"""Characters of code that a flag shows."""
 
+RESEEDS = "changes nothing but how random numbers start"
+"""Reason to refuse an edit that only draws another lot."""
 
-def parse_python(name: str, text: str) -> ast.Module | None:
-    """The tree of a Python file; ``None`` for other files and broken code."""
-    if not name.endswith(".py"):
-        return None
-    try:
-        return ast.parse(text)
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
-        return None
+SEEDING = frozenset(
+    {"seed", "manual_seed", "manual_seed_all", "default_rng", "RandomState", "SeedSequence"}
+    | {"Random", "PCG64", "Philox", "MT19937", "PRNGKey"}
+)
+"""Functions that start a random stream: of random, numpy, torch and JAX."""
 
+EVALUATOR_NAME = "RATCHET_EVALUATOR"
+"""Prefix of the variables by which the fixed files reach the evaluator."""
 
-def assignment_targets(node: ast.AST) -> Iterator[ast.expr]:
-    """What a statement assigns to, tuples taken apart."""
-    if isinstance(node, ast.Assign):
-        todo: list[ast.expr] = list(node.targets)
-    elif isinstance(node, ast.AugAssign | ast.AnnAssign | ast.NamedExpr | ast.For | ast.AsyncFor):
-        todo = [node.target]
-    elif isinstance(node, ast.Delete):
-        todo = list(node.targets)
-    elif isinstance(node, ast.withitem) and node.optional_vars is not None:
-        todo = [node.optional_vars]
-    else:
-        return
-    while todo:
-        target = todo.pop()
-        if isinstance(target, ast.Tuple | ast.List):
-            todo += target.elts
-        elif isinstance(target, ast.Starred):
-            todo.append(target.value)
-        else:
-            yield target
+CLOCKS = frozenset({"time", "datetime"})
+CLOCK_CALLS = frozenset({"sleep", "setitimer", "alarm", "clock_settime", "settimeofday"})
+PRINTING = ("print", "write", "writelines", "info")
 
+OUTSIDE = frozenset(
+    {"subprocess", "socket", "ctypes", "multiprocessing", "urllib", "http", "requests", "pty"}
+    | {"importlib", "inspect", "gc", "signal", "atexit", "pickle", "shutil", "mmap", "resource"}
+)
+"""Modules that lead out of the training: to other processes, machines and frames."""
 
-def imported_names(node: ast.Import | ast.ImportFrom) -> set[str]:
-    """First parts of the modules that a statement imports."""
-    if isinstance(node, ast.ImportFrom):
-        return {(node.module or "").split(".")[0]}
-    return {alias.name.split(".")[0] for alias in node.names}
-
-
-def called_name(node: ast.expr) -> str:
-    """Last part of a called name: ``np.random.seed`` is ``seed``."""
-    if isinstance(node, ast.Attribute):
-        return node.attr
-    return node.id if isinstance(node, ast.Name) else ""
-
-
-def root_name(node: ast.expr) -> str:
-    """First part of a dotted or subscripted name."""
-    while isinstance(node, ast.Attribute | ast.Subscript):
-        node = node.value
-    return node.id if isinstance(node, ast.Name) else ""
-
-
-def shown_code(node: ast.AST) -> str:
-    """The code of a node on one line, cut."""
-    try:
-        text = " ".join(ast.unparse(node).split())
-    except (RecursionError, ValueError):
-        text = type(node).__name__
-    return text if len(text) <= TEXT_LIMIT else text[: TEXT_LIMIT - 1] + "…"
-
-
-# --------------------------------------------------------------------
-# The things in a candidate's code that may be an offence, found one by one.
+OUTSIDE_CALLS = frozenset(
+    {"exec", "eval", "compile", "__import__", "open", "fork", "setsid", "system", "popen", "kill"}
+    | {"dup2", "chmod", "remove", "unlink", "rename", "write_text", "write_bytes", "putenv"}
+)
+INTROSPECTION = frozenset({"_getframe", "get_objects", "get_referrers", "f_locals", "f_globals"})
 
 
 class Severity(enum.StrEnum):
@@ -92,6 +61,20 @@ class Severity(enum.StrEnum):
 
     BLOCK = "block"
     NOTE = "note"
+
+
+class Flag(Frozen):
+    """An offence in an edit; ``line`` counts from 1 in the candidate's ``file``."""
+
+    severity: Severity
+    kind: str
+    file: str
+    line: int
+    text: str
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}: {self.reason} ({self.text})"
 
 
 class EditContract(Frozen):
@@ -114,193 +97,39 @@ class EditContract(Frozen):
         )
 
 
-SEEDING = frozenset(
-    {"seed", "manual_seed", "manual_seed_all", "default_rng", "RandomState", "SeedSequence"}
-    | {"Random", "PCG64", "Philox", "MT19937", "PRNGKey"}
-)
-"""Functions that start a random stream: of random, numpy, torch and JAX."""
+def inspect_proposal(session: Session, proposal: Proposal) -> tuple[str, tuple[str, ...]]:
+    """Why a proposal must not be run (empty if it may be), and notes on its edit.
+
+    It is compared with the baseline, and with its parent for what it changes.
+    """
+    outside = sorted(set(proposal.files) - set(session.task.mutable))
+    if outside:
+        return f"changes {outside[0]}, which is none of the mutable files", ()
+    texts, constant = session.texts(proposal.files), session.task.seeding.constant
+    if constant and all(find_value(name, text, constant) is None for name, text in texts.items()):
+        return f"no longer sets {constant}, by which the harness gives the seed", ()
+    blocked, noticed = edit_faults(session, proposal.files)
+    notes = (*proposal.notes, *noticed)
+    if blocked:
+        return blocked, notes
+    parent = session.state(proposal.round - 1).incumbent.files
+    if only_reseeds(session.texts(parent), texts):
+        return RESEEDS, notes
+    return "", notes
 
 
-EVALUATOR_NAME = "RATCHET_EVALUATOR"
-"""Prefix of the variables by which the fixed files reach the evaluator."""
+def edit_faults(session: Session, sources: Mapping[str, str]) -> tuple[str, tuple[str, ...]]:
+    """What would bend the measurement in some mutable files (empty if nothing), and notes.
 
-
-CLOCKS = frozenset({"time", "datetime"})
-
-
-CLOCK_CALLS = frozenset({"sleep", "setitimer", "alarm", "clock_settime", "settimeofday"})
-
-
-# Ways out of the file: other processes, other machines, other people's frames.
-OUTSIDE = frozenset(
-    {"subprocess", "socket", "ctypes", "multiprocessing", "urllib", "http", "requests", "pty"}
-    | {"importlib", "inspect", "gc", "signal", "atexit", "pickle", "shutil", "mmap", "resource"}
-)
-
-
-OUTSIDE_CALLS = frozenset(
-    {"exec", "eval", "compile", "__import__", "open", "fork", "setsid", "system", "popen", "kill"}
-    | {"dup2", "chmod", "remove", "unlink", "rename", "write_text", "write_bytes", "putenv"}
-)
-
-
-INTROSPECTION = frozenset({"_getframe", "get_objects", "get_referrers", "f_locals", "f_globals"})
-
-
-def fixed_module_names(
-    tree: ast.Module, contract: EditContract
-) -> tuple[frozenset[str], frozenset[str]]:
-    """Names of the fixed modules in this file, and names imported from them."""
-    modules, names = set(), set()
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            for alias in node.names:
-                if alias.name in contract.modules:
-                    modules.add(alias.asname or alias.name.split(".")[0])
-        elif isinstance(node, ast.ImportFrom) and node.module in contract.modules:
-            names |= {alias.asname or alias.name for alias in node.names}
-    return frozenset(modules), frozenset(names)
-
-
-Offence = tuple[Severity, str, str]
-
-
-def find_offences(
-    node: ast.AST, modules: frozenset[str], taken: frozenset[str], contract: EditContract
-) -> Iterator[Offence]:
-    yield from _patches(node, modules)
-    yield from _shadows(node, taken)
-    yield from _prints(node, contract)
-    yield from _clocks(node)
-    yield from _reaches(node)
-    if isinstance(node, ast.Call) and called_name(node.func) in SEEDING and literal_seed(node):
-        yield Severity.NOTE, "seed", "starts a random stream from a number of its own"
-
-
-def _patches(node: ast.AST, modules: frozenset[str]) -> Iterator[Offence]:
-    """Assignments into other modules, by attribute, ``setattr`` or ``sys.modules``."""
-    for target in assignment_targets(node):
-        base = root_name(target)
-        if isinstance(target, ast.Attribute) and base in modules:
-            yield Severity.BLOCK, "evaluator", f"replaces a part of the fixed module {base}"
-        elif isinstance(target, ast.Attribute) and base in CLOCKS:
-            yield Severity.BLOCK, "clock", "replaces a clock"
-        elif isinstance(target, ast.Subscript) and ast.unparse(target.value) == "sys.modules":
-            yield Severity.BLOCK, "evaluator", "replaces a module"
-        elif ast.unparse(target).startswith(("builtins.", "__builtins__")):
-            yield Severity.BLOCK, "evaluator", "replaces a builtin"
-    if (
-        isinstance(node, ast.Call)
-        and called_name(node.func) in ("setattr", "delattr")
-        and node.args
-    ):
-        base = root_name(node.args[0])
-        if base in modules:
-            yield Severity.BLOCK, "evaluator", f"replaces a part of the fixed module {base}"
-        elif base in CLOCKS:
-            yield Severity.BLOCK, "clock", "replaces a clock"
-    if isinstance(node, ast.Call) and called_name(node.func) == "reload":
-        yield Severity.BLOCK, "evaluator", "loads a module again"
-
-
-def _shadows(node: ast.AST, taken: frozenset[str]) -> Iterator[Offence]:
-    """Definitions that hide what was imported from a fixed file."""
-    reason = "hides what the fixed files provide under that name"
-    if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
-        if node.name in taken:
-            yield Severity.BLOCK, "evaluator", reason
-        return
-    for target in assignment_targets(node):
-        if isinstance(target, ast.Name) and target.id in taken:
-            kind = "seed" if target.id.upper() == "SEED" else "evaluator"
-            yield Severity.BLOCK, kind, reason
-
-
-def _prints(node: ast.AST, contract: EditContract) -> Iterator[Offence]:
-    """Text that the harness would take for a result."""
-    if isinstance(node, ast.Call) and called_name(node.func) in (
-        "print",
-        "write",
-        "writelines",
-        "info",
-    ):
-        words = [
-            part.value
-            for part in ast.walk(node)
-            if isinstance(part, ast.Constant) and isinstance(part.value, str)
-        ]
-        if any(contract.metric in word or word.strip() == "---" for word in words):
-            yield Severity.BLOCK, "metric", f"prints {contract.metric} or a summary of its own"
-        for name in contract.printed:
-            if any(name in word for word in words):
-                yield Severity.BLOCK, "summary", f"prints {name} of its own"
-
-
-def _clocks(node: ast.AST) -> Iterator[Offence]:
-    if isinstance(node, ast.Import | ast.ImportFrom):
-        roots = imported_names(node)
-        if roots & CLOCKS:
-            yield Severity.NOTE, "clock", "reads a clock of its own"
-    elif isinstance(node, ast.Call) and called_name(node.func) in CLOCK_CALLS:
-        yield Severity.NOTE, "clock", "waits, or sets a clock"
-
-
-def _reaches(node: ast.AST) -> Iterator[Offence]:
-    """Uses of things outside the training."""
-    if isinstance(node, ast.Import | ast.ImportFrom):
-        roots = imported_names(node) & OUTSIDE
-        if roots:
-            yield Severity.NOTE, "outside", f"imports {', '.join(sorted(roots))}"
-    elif isinstance(node, ast.Constant) and isinstance(node.value, str):
-        if EVALUATOR_NAME in node.value:
-            yield Severity.BLOCK, "evaluator", "speaks to the evaluator in the fixed files' place"
-        elif node.value.startswith("/proc/"):
-            yield Severity.NOTE, "outside", "reads the process table"
-    elif isinstance(node, ast.Attribute) and node.attr in INTROSPECTION:
-        yield Severity.BLOCK, "evaluator", "looks into other frames or objects"
-    elif isinstance(node, ast.Call) and called_name(node.func) in OUTSIDE_CALLS:
-        method = isinstance(node.func, ast.Attribute) and root_name(node.func) not in (
-            "os",
-            "builtins",
-        )
-        if not (method and called_name(node.func) in ("eval", "compile", "remove")):
-            yield Severity.NOTE, "outside", f"calls {called_name(node.func)}"
-    for target in assignment_targets(node):
-        if ast.unparse(target).startswith("os.environ"):
-            yield Severity.NOTE, "outside", "changes the environment"
-
-
-def literal_seed(call: ast.Call) -> bool:
-    values: Iterable[ast.expr] = [*call.args, *(k.value for k in call.keywords)]
-    return any(isinstance(v, ast.Constant) and isinstance(v.value, int) for v in values)
-
-
-# --------------------------------------------------------------------
-# What an edit touches that an edit has no business to touch.
-#
-# The mutable files of a candidate are compared with the baseline's as syntax
-# trees; only what is *new* counts, so that code which the task itself ships is
-# never an offence.  A blocking flag means that the run would measure something
-# else than the others did: the candidate is not run and its verdict is TAMPERED.
-# A note is shown in the report and decides nothing.
-#
-# This reads code, it does not prove anything: Python can hide any call from it.
-# What it stops is the plain cheat and the honest mistake; the rest is caught from
-# outside, by hashes, by the served evaluation and by isolation.
-
-
-class Flag(Frozen):
-    """One finding; ``line`` counts from 1 in the candidate's ``file``."""
-
-    severity: Severity
-    kind: str
-    file: str
-    line: int
-    text: str
-    reason: str
-
-    def __str__(self) -> str:
-        return f"{self.file}:{self.line}: {self.reason} ({self.text})"
+    Only what the session's baseline does not do itself.
+    """
+    baseline = {entry.path: entry.sha256 for entry in session.manifest.baseline}
+    task = session.task
+    contract = EditContract(tuple(task.fixed), task.metric.name, task.printed)
+    flags = edit_flags(session.texts(baseline), session.texts(sources), contract)
+    notes = tuple(one_line(str(flag)) for flag in flags if flag.severity is Severity.NOTE)
+    blocking = (one_line(str(flag)) for flag in flags if flag.severity is Severity.BLOCK)
+    return "; ".join(blocking), notes
 
 
 def edit_flags(
@@ -312,23 +141,23 @@ def edit_flags(
     and Python that does not parse, are passed over: the former are data, the
     latter will fail when it is run.
     """
-    found: list[Flag] = []
+    flags: list[Flag] = []
     for name, text in sorted(candidate.items()):
-        tree = parse_python(name, text)
+        tree = _parse_python(name, text)
         if tree is None:
             continue
-        before = parse_python(name, baseline.get(name, "")) or ast.Module([], [])
-        old = Counter(_identity(f) for f in _found(name, before, contract))
-        for flag in _found(name, tree, contract):
-            if old[_identity(flag)] > 0:
-                old[_identity(flag)] -= 1
+        before = _parse_python(name, baseline.get(name, "")) or ast.Module([], [])
+        old = Counter((flag.kind, flag.text) for flag in _flags(name, before, contract))
+        for flag in _flags(name, tree, contract):
+            if old[flag.kind, flag.text] > 0:
+                old[flag.kind, flag.text] -= 1
             else:
-                found.append(flag)
-        found += _lost_seed(name, before, tree, contract)
-    return tuple(sorted(found, key=lambda f: (f.severity is not Severity.BLOCK, f.file, f.line)))
+                flags.append(flag)
+        flags += _lost_seed(name, before, tree, contract)
+    return tuple(sorted(flags, key=lambda f: (f.severity is not Severity.BLOCK, f.file, f.line)))
 
 
-def only_reseeds_flags(parent: Mapping[str, str], candidate: Mapping[str, str]) -> bool:
+def only_reseeds(parent: Mapping[str, str], candidate: Mapping[str, str]) -> bool:
     """Whether two versions differ in nothing but how random streams are started.
 
     Such an edit draws another lot and calls it an improvement.  Comments and
@@ -338,7 +167,7 @@ def only_reseeds_flags(parent: Mapping[str, str], candidate: Mapping[str, str]) 
         return False
     differs = False
     for name in parent:
-        old, new = parse_python(name, parent[name]), parse_python(name, candidate[name])
+        old, new = _parse_python(name, parent[name]), _parse_python(name, candidate[name])
         if old is None or new is None:
             if parent[name] != candidate[name]:
                 return False
@@ -349,17 +178,13 @@ def only_reseeds_flags(parent: Mapping[str, str], candidate: Mapping[str, str]) 
     return differs
 
 
-def _identity(flag: Flag) -> tuple[str, str]:
-    return flag.kind, flag.text
-
-
-def _found(file: str, tree: ast.Module, contract: EditContract) -> Iterator[Flag]:
+def _flags(file: str, tree: ast.Module, contract: EditContract) -> Iterator[Flag]:
     """Everything in one file that could be a flag, whether it is new or not."""
-    aliases, taken = fixed_module_names(tree, contract)
+    aliases, taken = _fixed_names(tree, contract)
     for node in ast.walk(tree):
-        for severity, kind, reason in find_offences(node, aliases, taken, contract):
+        for severity, kind, reason in _offences(node, aliases, taken, contract):
             line = getattr(node, "lineno", 1)
-            yield Flag(severity, kind, file, line, shown_code(node), reason)
+            yield Flag(severity, kind, file, line, _shown_code(node), reason)
 
 
 def _lost_seed(
@@ -389,7 +214,7 @@ class _Unseeded(ast.NodeTransformer):
 
     def visit_Call(self, node: ast.Call) -> ast.AST:
         self.generic_visit(node)
-        if called_name(node.func) in SEEDING:
+        if _called_name(node.func) in SEEDING:
             node.args, node.keywords = [], []
         return node
 
@@ -401,57 +226,187 @@ class _Unseeded(ast.NodeTransformer):
         return node
 
 
-# --------------------------------------------------------------------
-# Look at a candidate's edit before it is run.
+def _fixed_names(tree: ast.Module, contract: EditContract) -> tuple[frozenset[str], frozenset[str]]:
+    """Names of the fixed modules in this file, and names imported from them."""
+    modules, names = set(), set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                if alias.name in contract.modules:
+                    modules.add(alias.asname or alias.name.split(".")[0])
+        elif isinstance(node, ast.ImportFrom) and node.module in contract.modules:
+            names |= {alias.asname or alias.name for alias in node.names}
+    return frozenset(modules), frozenset(names)
 
 
-RESEEDS = "changes nothing but how random numbers start"
+Offence = tuple[Severity, str, str]
 
 
-def inspect_proposal(session: Session, proposal: Proposal) -> tuple[str, tuple[str, ...]]:
-    """Why a proposal must not be run (empty if it may be), and notes on its edit.
+def _offences(
+    node: ast.AST, modules: frozenset[str], taken: frozenset[str], contract: EditContract
+) -> Iterator[Offence]:
+    """Offences of one node: severity, kind and reason.
 
-    It is compared with the baseline, and with its parent for what it changes.
+    ``modules`` are names of the fixed modules, ``taken`` names imported from them.
     """
-    outside = sorted(set(proposal.files) - set(session.task.mutable))
-    if outside:
-        return f"changes {outside[0]}, which is none of the mutable files", ()
-    unusable = _unusable(session, proposal.files)
-    if unusable:
-        return unusable, ()
-    blocked, noticed = edit_faults(session, proposal.files)
-    notes = (*proposal.notes, *noticed)
-    if blocked:
-        return blocked, notes
-    parent = session.state(proposal.round - 1).incumbent.files
-    if only_reseeds_inspection(session, parent, proposal.files):
-        return RESEEDS, notes
-    return "", notes
+    yield from _patches(node, modules)
+    yield from _shadows(node, taken)
+    yield from _prints(node, contract)
+    yield from _clocks(node)
+    yield from _reaches(node)
+    if isinstance(node, ast.Call) and _called_name(node.func) in SEEDING and _literal_seed(node):
+        yield Severity.NOTE, "seed", "starts a random stream from a number of its own"
 
 
-def _unusable(session: Session, sources: Mapping[str, str]) -> str:
-    """Why some mutable files cannot be run at all; empty if they can."""
-    texts, constant = session.texts(sources), session.task.seeding.constant
-    if constant and all(find_value(name, text, constant) is None for name, text in texts.items()):
-        return f"no longer sets {constant}, by which the harness gives the seed"
-    return ""
+def _patches(node: ast.AST, modules: frozenset[str]) -> Iterator[Offence]:
+    """Assignments into other modules, by attribute, ``setattr`` or ``sys.modules``."""
+    for target in _assignment_targets(node):
+        base = _root_name(target)
+        if isinstance(target, ast.Attribute) and base in modules:
+            yield Severity.BLOCK, "evaluator", f"replaces a part of the fixed module {base}"
+        elif isinstance(target, ast.Attribute) and base in CLOCKS:
+            yield Severity.BLOCK, "clock", "replaces a clock"
+        elif isinstance(target, ast.Subscript) and ast.unparse(target.value) == "sys.modules":
+            yield Severity.BLOCK, "evaluator", "replaces a module"
+        elif ast.unparse(target).startswith(("builtins.", "__builtins__")):
+            yield Severity.BLOCK, "evaluator", "replaces a builtin"
+    if (
+        isinstance(node, ast.Call)
+        and _called_name(node.func) in ("setattr", "delattr")
+        and node.args
+    ):
+        base = _root_name(node.args[0])
+        if base in modules:
+            yield Severity.BLOCK, "evaluator", f"replaces a part of the fixed module {base}"
+        elif base in CLOCKS:
+            yield Severity.BLOCK, "clock", "replaces a clock"
+    if isinstance(node, ast.Call) and _called_name(node.func) == "reload":
+        yield Severity.BLOCK, "evaluator", "loads a module again"
 
 
-def edit_faults(session: Session, sources: Mapping[str, str]) -> tuple[str, tuple[str, ...]]:
-    """What in some mutable files would bend the measurement, and notes on them.
+def _shadows(node: ast.AST, taken: frozenset[str]) -> Iterator[Offence]:
+    """Definitions that hide what was imported from a fixed file."""
+    reason = "hides what the fixed files provide under that name"
+    if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+        if node.name in taken:
+            yield Severity.BLOCK, "evaluator", reason
+        return
+    for target in _assignment_targets(node):
+        if isinstance(target, ast.Name) and target.id in taken:
+            kind = "seed" if target.id.upper() == "SEED" else "evaluator"
+            yield Severity.BLOCK, kind, reason
 
-    Only what the session's baseline does not have itself.
-    """
-    baseline = {entry.path: entry.sha256 for entry in session.manifest.baseline}
-    task = session.task
-    contract = EditContract(tuple(task.fixed), task.metric.name, task.printed)
-    found = edit_flags(session.texts(baseline), session.texts(sources), contract)
-    notes = tuple(one_line(str(f)) for f in found if f.severity is Severity.NOTE)
-    return "; ".join(one_line(str(f)) for f in found if f.severity is Severity.BLOCK), notes
+
+def _prints(node: ast.AST, contract: EditContract) -> Iterator[Offence]:
+    """Text that the harness would take for a result."""
+    if isinstance(node, ast.Call) and _called_name(node.func) in PRINTING:
+        words = [
+            part.value
+            for part in ast.walk(node)
+            if isinstance(part, ast.Constant) and isinstance(part.value, str)
+        ]
+        if any(contract.metric in word or word.strip() == "---" for word in words):
+            yield Severity.BLOCK, "metric", f"prints {contract.metric} or a summary of its own"
+        for name in contract.printed:
+            if any(name in word for word in words):
+                yield Severity.BLOCK, "summary", f"prints {name} of its own"
 
 
-def only_reseeds_inspection(
-    session: Session, parent: Mapping[str, str], child: Mapping[str, str]
-) -> bool:
-    """Whether an edit changes nothing but how random numbers start."""
-    return only_reseeds_flags(session.texts(parent), session.texts(child))
+def _clocks(node: ast.AST) -> Iterator[Offence]:
+    if isinstance(node, ast.Import | ast.ImportFrom):
+        if _imported_names(node) & CLOCKS:
+            yield Severity.NOTE, "clock", "reads a clock of its own"
+    elif isinstance(node, ast.Call) and _called_name(node.func) in CLOCK_CALLS:
+        yield Severity.NOTE, "clock", "waits, or sets a clock"
+
+
+def _reaches(node: ast.AST) -> Iterator[Offence]:
+    """Uses of things outside the training."""
+    if isinstance(node, ast.Import | ast.ImportFrom):
+        roots = _imported_names(node) & OUTSIDE
+        if roots:
+            yield Severity.NOTE, "outside", f"imports {', '.join(sorted(roots))}"
+    elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+        if EVALUATOR_NAME in node.value:
+            yield Severity.BLOCK, "evaluator", "speaks to the evaluator in the fixed files' place"
+        elif node.value.startswith("/proc/"):
+            yield Severity.NOTE, "outside", "reads the process table"
+    elif isinstance(node, ast.Attribute) and node.attr in INTROSPECTION:
+        yield Severity.BLOCK, "evaluator", "looks into other frames or objects"
+    elif isinstance(node, ast.Call) and _called_name(node.func) in OUTSIDE_CALLS:
+        method = isinstance(node.func, ast.Attribute) and _root_name(node.func) not in (
+            "os",
+            "builtins",
+        )
+        if not (method and _called_name(node.func) in ("eval", "compile", "remove")):
+            yield Severity.NOTE, "outside", f"calls {_called_name(node.func)}"
+    for target in _assignment_targets(node):
+        if ast.unparse(target).startswith("os.environ"):
+            yield Severity.NOTE, "outside", "changes the environment"
+
+
+def _literal_seed(call: ast.Call) -> bool:
+    values: Iterable[ast.expr] = [*call.args, *(k.value for k in call.keywords)]
+    return any(isinstance(v, ast.Constant) and isinstance(v.value, int) for v in values)
+
+
+def _parse_python(name: str, text: str) -> ast.Module | None:
+    """The tree of a Python file; ``None`` for other files and broken code."""
+    if not name.endswith(".py"):
+        return None
+    try:
+        return ast.parse(text)
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return None
+
+
+def _assignment_targets(node: ast.AST) -> Iterator[ast.expr]:
+    """What a statement assigns to, tuples taken apart."""
+    if isinstance(node, ast.Assign):
+        todo: list[ast.expr] = list(node.targets)
+    elif isinstance(node, ast.AugAssign | ast.AnnAssign | ast.NamedExpr | ast.For | ast.AsyncFor):
+        todo = [node.target]
+    elif isinstance(node, ast.Delete):
+        todo = list(node.targets)
+    elif isinstance(node, ast.withitem) and node.optional_vars is not None:
+        todo = [node.optional_vars]
+    else:
+        return
+    while todo:
+        target = todo.pop()
+        if isinstance(target, ast.Tuple | ast.List):
+            todo += target.elts
+        elif isinstance(target, ast.Starred):
+            todo.append(target.value)
+        else:
+            yield target
+
+
+def _imported_names(node: ast.Import | ast.ImportFrom) -> set[str]:
+    """First parts of the modules that a statement imports."""
+    if isinstance(node, ast.ImportFrom):
+        return {(node.module or "").split(".")[0]}
+    return {alias.name.split(".")[0] for alias in node.names}
+
+
+def _called_name(node: ast.expr) -> str:
+    """Last part of a called name: ``np.random.seed`` is ``seed``."""
+    if isinstance(node, ast.Attribute):
+        return node.attr
+    return node.id if isinstance(node, ast.Name) else ""
+
+
+def _root_name(node: ast.expr) -> str:
+    """First part of a dotted or subscripted name."""
+    while isinstance(node, ast.Attribute | ast.Subscript):
+        node = node.value
+    return node.id if isinstance(node, ast.Name) else ""
+
+
+def _shown_code(node: ast.AST) -> str:
+    """The code of a node on one line, cut."""
+    try:
+        text = " ".join(ast.unparse(node).split())
+    except (RecursionError, ValueError):
+        text = type(node).__name__
+    return text if len(text) <= TEXT_LIMIT else text[: TEXT_LIMIT - 1] + "…"

@@ -1,4 +1,10 @@
-"""Whether a candidate's runs are like the baseline's, and its gain believable on one run."""
+"""Can a candidate's runs be believed, beside those of the baseline?
+
+What is allowed to a single run leaves room, since machines differ.  The runs of one
+session share the machine, so they can be held to each other more closely.  A run's
+record depends on that run alone; what a comparison of runs shows is decided here,
+from records in the store, so that a replay decides the same.
+"""
 
 from __future__ import annotations
 
@@ -14,25 +20,26 @@ from ratchet.records.store import RunRecord
 from ratchet.session import Session
 from ratchet.task.task import Plausible, Task
 
-# --------------------------------------------------------------------
-# Runs beside those of the baseline: what one session's runs must have in common.
-#
-# What is allowed to a single run leaves room, since machines differ.  The runs of
-# one session share the machine, so they can be held to each other more closely.
-
-
 MEMORY_SLACK_MB = 32.0
 """Measured memory counts the interpreter and what was freed but not given back; two
 versions of a program differ by less than this for reasons that nobody chose."""
 
-
 MEMORY_SLACK = 0.1
 """... or by so much of what is measured."""
-
 
 WHOLE = 1e-9
 """A metric that is a count divided by the number of predictions, to this part of the
 count, is coarse: two runs may well agree."""
+
+NOISE_MULTIPLE = 20.0
+"""A jump of so many noise sds is no luck, so it is an idea, a mistake or a trick."""
+
+SEEN_MULTIPLE = 3.0
+"""... and implausible if nothing tried so far moved the metric a third as far."""
+
+AGREEMENT = 6.0
+"""Noise sds by which a fresh run may differ from the first and still confirm it;
+the difference of two runs has a sd of 1.4."""
 
 
 class RunTrace(Frozen):
@@ -52,6 +59,147 @@ class RunTrace(Frozen):
     measured_mb: float | None = None
 
 
+class Case(Struct):
+    """One candidate before the judge, with all its runs so far; lower is better here.
+
+    ``threshold`` is what it was last assessed at, ``incumbent`` what was then
+    believed of the incumbent's metric.  ``memory_mb`` is what the session's ceiling
+    is compared with, and ``too_large`` that a hard one refuses it; ``broken`` says which
+    constraint of the task it breaks.  ``suspect`` says what its runs show beside the
+    baseline's that cannot be believed.
+    """
+
+    proposal: Proposal
+    runs: list[RunSummary]
+    net_lines: int
+    incumbent: float
+    memory_ratio: float | None = None
+    threshold: float = 0.0
+    assessment: Assessment | None = None
+    kept: bool = False
+    refused: str = ""
+    notes: tuple[str, ...] = ()
+    changes: int | None = None
+    quarantined: bool = False
+    confirmed: bool = True
+    memory_mb: float | None = None
+    too_large: bool = False
+    broken: str = ""
+    suspect: str = ""
+
+    @property
+    def barred(self) -> bool:
+        """Whether it can never be kept, whatever its metric is."""
+        return self.too_large or bool(self.broken)
+
+    @property
+    def out(self) -> bool:
+        """Whether there is nothing to assess: it was not run, or a run failed."""
+        return bool(self.refused or self.suspect) or self.failed is not None
+
+    @property
+    def failed(self) -> RunSummary | None:
+        """The run that gave no metric, if any did."""
+        return next((run for run in self.runs if run.outcome is not Outcome.OK), None)
+
+    @property
+    def gain(self) -> float:
+        return self.assessment.gain if self.assessment else 0.0
+
+    @property
+    def willing(self) -> bool:
+        """Whether it would be kept if it were alone in its round."""
+        return self._eligible and self.assessment is not None and self.assessment.keep
+
+    @property
+    def promising(self) -> bool:
+        """Whether it is probably an improvement, be it enough for a keep or not."""
+        belief = self.assessment
+        if not self._eligible or belief is None:
+            return False
+        return belief.keep or (belief.confidence >= 0.5 and belief.gain > 0)
+
+    @property
+    def _eligible(self) -> bool:
+        """Whether nothing but its metric stands against keeping it."""
+        return not self.out and not self.barred and self.confirmed
+
+
+class Scrutiny:
+    """Comparison of one session's runs with its baseline, which must be there."""
+
+    def __init__(self, session: Session) -> None:
+        self.session = session
+        self._traces: dict[str, RunTrace] = {}
+
+    def wrong(self, runs: Sequence[RunSummary]) -> str | None:
+        """Reason not to believe the runs of one candidate; ``None`` if there is none."""
+        traces = [self._trace(run) for run in runs if run.outcome is Outcome.OK]
+        seconds = self.session.budget["seconds"]
+        return unlike_baseline(self._baseline, traces, self.session.task.plausible, seconds)
+
+    def examine(self, case: Case) -> None:
+        """Settle a case's memory, and whether its runs are believed."""
+        case.runs = [self.charged(run) for run in case.runs]
+        remarks = {remark for run in case.runs for remark in self.remarks(run)}
+        case.notes = (*case.notes, *sorted(remarks - set(case.notes)))
+        case.suspect = self.wrong(case.runs) or ""
+
+    def charged(self, run: RunSummary) -> RunSummary:
+        """The run with the memory that it is charged for."""
+        if run.outcome is not Outcome.OK:
+            return run
+        memory = charged_mb(self._baseline, self._trace(run))
+        if memory is None or memory == run.memory_mb:
+            return run
+        return replace(run, memory_mb=round(memory, 1))
+
+    def remarks(self, run: RunSummary) -> Iterator[str]:
+        """Remarks on a run: more memory than it printed, limits without effect."""
+        said = self._trace(run).printed_mb if run.outcome is Outcome.OK else None
+        if said is not None and run.memory_mb is not None and run.memory_mb > said:
+            yield (
+                f"memory: it printed {said:.4g} MiB, but needed more beside the baseline than "
+                f"that explains; charged as {run.memory_mb:.4g} MiB"
+            )
+        record = self.session.store.lookup(run.key) if self.session.task.limits else None
+        for name in record.unenforced if record is not None else ():
+            yield f"limits: {name} could not be enforced, for want of a control group"
+
+    @cached_property
+    def _baseline(self) -> list[RunTrace]:
+        baseline = read_record(Baseline, self.session.paths.baseline)
+        return [self._trace(run) for run in baseline.runs]
+
+    def _trace(self, run: RunSummary) -> RunTrace:
+        if run.key not in self._traces:
+            record = self.session.store.lookup(run.key)
+            # Next to nothing is known of a run that was lost.
+            self._traces[run.key] = (
+                run_trace(self.session.task, run.seed, record) if record else RunTrace(run.seed)
+            )
+        return self._traces[run.key]
+
+
+def run_trace(task: Task, seed: int, record: RunRecord) -> RunTrace:
+    """The comparable values of a stored run."""
+    served, limits = record.evaluation, task.plausible
+    seconds = None
+    if served is not None:
+        on_gpu = task.device == "gpu"
+        seconds = served.trained_wall_seconds if on_gpu else served.trained_cpu_seconds
+    named = limits.tokens if limits is not None else None
+    return RunTrace(
+        seed=seed,
+        value=served.value if served else None,
+        count=served.tokens if served else 0,
+        seconds=seconds,
+        tokens=record.metrics.get(named) if named else None,
+        printed_mb=task.memory_mb(record.metrics),
+        measured_mb=record.peak_memory_mb,
+    )
+
+
 def unlike_baseline(
     baseline: Sequence[RunTrace],
     runs: Sequence[RunTrace],
@@ -65,9 +213,9 @@ def unlike_baseline(
     """
     if limits is not None:
         for run in runs:
-            found = _longer(baseline, run, limits, budget_seconds) or _less(baseline, run, limits)
-            if found:
-                return found
+            reason = _longer(baseline, run, limits, budget_seconds) or _less(baseline, run, limits)
+            if reason:
+                return reason
     return _seedless(baseline, runs)
 
 
@@ -143,28 +291,6 @@ def charged_mb(baseline: Sequence[RunTrace], run: RunTrace) -> float | None:
     return max(run.printed_mb, said + run.measured_mb - usual - slack)
 
 
-def _median(values: Sequence[float | None]) -> float | None:
-    known = [value for value in values if value is not None]
-    return statistics.median(known) if known else None
-
-
-# --------------------------------------------------------------------
-# Improvements too large to be believed on one run.
-
-
-NOISE_MULTIPLE = 20.0
-"""A jump of so many noise sds is no luck, so it is an idea, a mistake or a trick."""
-
-
-SEEN_MULTIPLE = 3.0
-"""... and implausible if nothing tried so far moved the metric a third as far."""
-
-
-AGREEMENT = 6.0
-"""Noise sds by which a fresh run may differ from the first and still confirm it;
-the difference of two runs has a sd of 1.4."""
-
-
 def is_implausible_jump(improvement: float, noise_sd: float, seen: Iterable[float]) -> bool:
     """Whether an improvement must wait for a fresh run to confirm it.
 
@@ -184,153 +310,6 @@ def confirms_jump(first: float, fresh: float, noise_sd: float, improvement: floa
     return difference <= max(AGREEMENT * noise_sd, 0.25 * abs(improvement))
 
 
-# --------------------------------------------------------------------
-# A candidate's stored runs beside the baseline's.
-#
-# A run's record depends on that run alone.  What a comparison of runs shows is
-# decided here, from records in the store, so that a replay decides the same.
-
-
-class Scrutiny:
-    """Looks at runs of one session; its baseline must be there."""
-
-    def __init__(self, session: Session) -> None:
-        self.session = session
-        self._traces: dict[str, RunTrace] = {}
-
-    def wrong(self, runs: Sequence[RunSummary]) -> str | None:
-        """Why the runs of one candidate cannot be believed; ``None`` if they can."""
-        traces = [self._trace(run) for run in runs if run.outcome is Outcome.OK]
-        seconds = self.session.budget["seconds"]
-        return unlike_baseline(self._baseline, traces, self.session.task.plausible, seconds)
-
-    def examine(self, case: Case) -> None:
-        """Look at what a case has been given: settle its memory, and whether it is believed."""
-        case.runs = [self.charged(run) for run in case.runs]
-        remarks = {remark for run in case.runs for remark in self.remarks(run)}
-        case.notes = (*case.notes, *sorted(remarks - set(case.notes)))
-        case.suspect = self.wrong(case.runs) or ""
-
-    def charged(self, run: RunSummary) -> RunSummary:
-        """The run with the memory that it answers for."""
-        if run.outcome is not Outcome.OK:
-            return run
-        memory = charged_mb(self._baseline, self._trace(run))
-        if memory is None or memory == run.memory_mb:
-            return run
-        return replace(run, memory_mb=round(memory, 1))
-
-    def remarks(self, run: RunSummary) -> Iterator[str]:
-        """What to say of a run: more memory than it printed, limits without effect."""
-        said = self._trace(run).printed_mb if run.outcome is Outcome.OK else None
-        if said is not None and run.memory_mb is not None and run.memory_mb > said:
-            yield (
-                f"memory: it printed {said:.4g} MiB, but needed more beside the baseline than "
-                f"that explains; charged as {run.memory_mb:.4g} MiB"
-            )
-        record = self.session.store.lookup(run.key) if self.session.task.limits else None
-        for name in record.unenforced if record is not None else ():
-            yield f"limits: {name} could not be enforced, for want of a control group"
-
-    @cached_property
-    def _baseline(self) -> list[RunTrace]:
-        found = read_record(Baseline, self.session.paths.baseline)
-        return [self._trace(run) for run in found.runs]
-
-    def _trace(self, run: RunSummary) -> RunTrace:
-        if run.key not in self._traces:
-            self._traces[run.key] = self._read(run)
-        return self._traces[run.key]
-
-    def _read(self, run: RunSummary) -> RunTrace:
-        record = self.session.store.lookup(run.key)
-        # Next to nothing can be said of a run that was lost.
-        return (
-            RunTrace(run.seed) if record is None else run_trace(self.session.task, run.seed, record)
-        )
-
-
-def run_trace(task: Task, seed: int, record: RunRecord) -> RunTrace:
-    """What is compared of a stored run."""
-    found, limits = record.evaluation, task.plausible
-    seconds = None
-    if found is not None:
-        on_gpu = task.device == "gpu"
-        seconds = found.trained_wall_seconds if on_gpu else found.trained_cpu_seconds
-    named = limits.tokens if limits is not None else None
-    return RunTrace(
-        seed=seed,
-        value=found.value if found else None,
-        count=found.tokens if found else 0,
-        seconds=seconds,
-        tokens=record.metrics.get(named) if named else None,
-        printed_mb=task.memory_mb(record.metrics),
-        measured_mb=record.peak_memory_mb,
-    )
-
-
-# --------------------------------------------------------------------
-# One candidate before the judge, and the record of what was ruled on it.
-
-
-class Case(Struct):
-    """One candidate with all its runs so far; lower is better here.
-
-    ``threshold`` is what it was last assessed at, ``incumbent`` what was then
-    believed of the incumbent's metric.  ``memory_mb`` is what the session's ceiling
-    is compared with, and ``too_large`` that a hard one refuses it; ``broken`` says which
-    constraint of the task it breaks.  ``suspect`` says what its runs show beside the
-    baseline's that cannot be believed.
-    """
-
-    proposal: Proposal
-    runs: list[RunSummary]
-    net_lines: int
-    incumbent: float
-    memory_ratio: float | None = None
-    threshold: float = 0.0
-    assessment: Assessment | None = None
-    kept: bool = False
-    refused: str = ""
-    notes: tuple[str, ...] = ()
-    changes: int | None = None
-    quarantined: bool = False
-    confirmed: bool = True
-    memory_mb: float | None = None
-    too_large: bool = False
-    broken: str = ""
-    suspect: str = ""
-
-    @property
-    def barred(self) -> bool:
-        """Whether it can never be kept, whatever its metric is."""
-        return self.too_large or bool(self.broken)
-
-    @property
-    def out(self) -> bool:
-        """Whether there is nothing to assess: it was not run, or a run failed."""
-        return bool(self.refused or self.suspect) or self.failed is not None
-
-    @property
-    def failed(self) -> RunSummary | None:
-        """The run that gave no metric, if any did."""
-        return next((run for run in self.runs if run.outcome is not Outcome.OK), None)
-
-    @property
-    def gain(self) -> float:
-        return self.assessment.gain if self.assessment else 0.0
-
-    @property
-    def willing(self) -> bool:
-        """Whether it would be kept if it were alone in its round."""
-        found = self.assessment
-        able = not self.out and not self.barred and self.confirmed
-        return able and found is not None and found.keep
-
-    @property
-    def promising(self) -> bool:
-        """Whether it is probably an improvement, be it enough for a keep or not."""
-        found = self.assessment
-        if self.out or self.barred or not self.confirmed or found is None:
-            return False
-        return found.keep or (found.confidence >= 0.5 and found.gain > 0)
+def _median(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return statistics.median(known) if known else None

@@ -93,8 +93,8 @@ def parse_seal(text: str) -> Seal | None:
             whole[match[2]] = match[1]
         elif match := _PREFIX.fullmatch(line):
             growing[match[3]] = int(match[1]), match[2]
-    found = Seal(whole, growing, f"\n{_OPEN}\n" in text)
-    return found if found.text() == text else None
+    seal = Seal(whole, growing, f"\n{_OPEN}\n" in text)
+    return seal if seal.text() == text else None
 
 
 def read_seal(paths: SessionPaths) -> Seal | None:
@@ -105,16 +105,13 @@ def read_seal(paths: SessionPaths) -> Seal | None:
         return Seal()
 
 
-# ----------------------------------------------------------------------- writing
-
-
 @contextlib.contextmanager
 def sealed_step(
     paths: SessionPaths, name: str, number: int, candidate: int, limits_file: Path | None
 ) -> Iterator[None]:
-    """Around one step of the workflow: its outputs are sealed when it has ended well.
+    """Context of one step of the workflow: its outputs are sealed when it has ended well.
 
-    ``name`` is the step's, as its rule is called; the report also seals everything else.
+    ``name`` is that of the step's rule; the report also seals everything else.
     """
     outputs = outputs_of(paths, name, number, candidate, limits_file)
     begin_workflow(paths, outputs)
@@ -127,10 +124,9 @@ def sealed_step(
 def outputs_of(
     paths: SessionPaths, name: str, number: int, candidate: int, limits_file: Path | None
 ) -> list[Path]:
-    """The files that one step writes; none for a step that is not known here."""
-    here = paths.round(number)
-    start = paths.round(0)
-    found: dict[str, list[Path | None]] = {
+    """The files that one step writes; none for an unknown step."""
+    here, start = paths.round(number), paths.round(0)
+    outputs: dict[str, list[Path | None]] = {
         "prepare": [paths.manifest],
         "limits": [limits_file],
         "baseline_run": [paths.baseline_run(candidate)],
@@ -147,14 +143,9 @@ def outputs_of(
         "evolve_report": [paths.evolve_json, paths.evolve_html],
         "audit_run": [paths.rerun(number, candidate)],
         "audit_report": [paths.audit_json, paths.audit_html],
-        "report": [
-            paths.report_html,
-            paths.report_json,
-            paths.progress_png,
-            paths.progress_svg,
-        ],
+        "report": [paths.report_html, paths.report_json, paths.progress_png, paths.progress_svg],
     }
-    return [path for path in found.get(name, []) if path is not None]
+    return [path for path in outputs.get(name, []) if path is not None]
 
 
 def begin_workflow(paths: SessionPaths, outputs: Iterable[Path] = ()) -> None:
@@ -201,9 +192,9 @@ def finish_workflow(paths: SessionPaths) -> None:
 
 
 def sealable_files(paths: SessionPaths, patterns: Iterable[str]) -> list[Path]:
-    """Files of the session's folder that patterns name, in order."""
-    found = {path for pattern in patterns for path in paths.folder.glob(pattern)}
-    named = (p for p in found if not p.name.startswith(".") and p.name not in VIEWS)
+    """Files of the session's folder that match any of the patterns, in order."""
+    matching = {path for pattern in patterns for path in paths.folder.glob(pattern)}
+    named = (p for p in matching if not p.name.startswith(".") and p.name not in VIEWS)
     return sorted(p for p in named if p.is_file())
 
 
@@ -231,11 +222,11 @@ def _name(paths: SessionPaths, path: Path) -> str:
 
 def _trusted(paths: SessionPaths) -> Seal:
     """The seal to go on from; a damaged one is set aside, for ``verify`` to name."""
-    found = read_seal(paths)
-    if found is None:
+    seal = read_seal(paths)
+    if seal is None:
         os.replace(paths.seal, damaged_place(paths))  # noqa: PTH105
         return Seal()
-    return found
+    return seal
 
 
 def damaged_place(paths: SessionPaths) -> Path:

@@ -1,4 +1,9 @@
-"""Everything that a session rests on hashed again, every deviation named."""
+"""Verification of sessions: everything that they rest on is hashed again, every deviation named.
+
+:func:`verify_sessions` checks the store that sessions share, and for each session its
+seal, the inputs that it froze, what its records point to in the store, and its git
+repository.
+"""
 
 from __future__ import annotations
 
@@ -35,11 +40,33 @@ from ratchet.task.presets import edited_files
 from ratchet.task.repository import named_task, task_folder
 from ratchet.task.task import build_task
 
-# --------------------------------------------------------------------
-# What checks find: deviations, one line each, and notes that are none.
-
-
+PACKAGE = Path(ratchet.__file__).parent
 NO_FILE = "no such file"
+
+# What to do about a deviation.
+BLOB = (
+    "restore it from a backup, or delete it and start a new session: "
+    "snakemake --cores 1 --config session=NAME"
+)
+RUN = "to have the run made again: snakemake --cores 1 -F"
+ANSWER = "delete it to have it made again: snakemake --cores 1 -F"
+STRAY = "nothing of Ratchet's put it there; look at it and delete it"
+MEND = "delete the repository's folder and have it made again: snakemake --cores 1 -F"
+
+_DIGEST = re.compile(r"[0-9a-f]{64}")
+_COMMIT = re.compile(r"[0-9a-f]{40}")
+# Folders of the store that hold no answers: locks, work in progress, what was found damaged
+# before, and commits of other people's repositories, of which what a session uses is compared
+# with its manifest.
+_OTHER = ("blobs", "runs", "lock", "partial", "partial.lock", "damaged", ".git", "trees", "clones")
+# What git itself writes into `config`; other sections (a remote, say) are the user's.
+_CORE = re.compile(
+    r"\t(repositoryformatversion = 0|(filemode|precomposeunicode|ignorecase) = (true|false)"
+    r"|bare = true|symlinks = false)"
+)
+# Fields by which the call of an agent and the summary of a run are known in any record.
+_CALL_FIELDS = {"slot", "attempt", "log"}
+_RUN_FIELDS = {"key", "seed", "outcome", "reason", "value"}
 
 
 class Deviation(Frozen):
@@ -79,23 +106,72 @@ class Findings(Struct):
         if deviation not in self.deviations:
             self.deviations.append(deviation)
 
-    def compare(self, path: Path, expected: str, found: str, todo: str) -> bool:
-        """Count a file and compare its digest; returns whether it fits."""
+    def compare(self, path: Path, expected: str, todo: str, found: str | None = None) -> None:
+        """Count a file and compare its digest, which may be ``found`` already."""
         self.checked += 1
+        found = found or _digest_of(path)
         if found != expected:
             shown = found if found == NO_FILE else f"sha256 {found}"
             self.deviates(path, f"sha256 {expected}", shown, todo)
-        return found == expected
 
 
-# --------------------------------------------------------------------
-# What a session froze, as it lies in the checkout now: fixed files, brief, task, lock.
+def session_names(root: Path) -> list[str]:
+    """Names of the sessions below ``root``."""
+    return sorted(
+        path.name for path in (root / "results").glob("*") if _is_session(root, path.name)
+    )
 
 
-PACKAGE = Path(ratchet.__file__).parent
+def _is_session(root: Path, name: str) -> bool:
+    paths = SessionPaths(name, root)
+    return paths.manifest.exists() or paths.baseline.exists() or paths.seal.exists()
 
 
-def check_inputs(manifest: Manifest, root: Path, store: StorePaths, findings: Findings) -> None:
+def verify_sessions(root: Path, names: Sequence[str] = ()) -> Findings:
+    """Check the store and these sessions, or all of them.
+
+    Raises :class:`InputMissingError` if there is no such session.
+    """
+    there = session_names(root)
+    for name in names:
+        if name not in there:
+            known = ", ".join(there) or "none"
+            raise InputMissingError(
+                f"{SessionPaths(name, root).folder}: holds no session; there are: {known}"
+            )
+    if not there:
+        raise InputMissingError(
+            f"{(root / 'results').resolve()}: holds no session; name the folder in which the "
+            "sessions were run with --root"
+        )
+    findings = Findings(root)
+    check_store(StorePaths(root / "store"), findings)
+    for name in names or there:
+        _session(SessionPaths(name, root), findings)
+    return findings
+
+
+def _session(paths: SessionPaths, findings: Findings) -> None:
+    records = _SessionFiles(paths, findings)
+    records.check_seal()
+    if not paths.manifest.exists():
+        findings.deviates(paths.manifest, "a manifest", "no such file", records.frozen)
+        return
+    manifest = records.manifest()
+    if manifest is not None:
+        _check_inputs(manifest, paths.root, paths.store, findings)
+        records.check_references(manifest)
+        records.check_history(manifest)
+
+
+def _digest_of(path: Path) -> str:
+    try:
+        return digest_file(path)
+    except InputMissingError:
+        return NO_FILE
+
+
+def _check_inputs(manifest: Manifest, root: Path, store: StorePaths, findings: Findings) -> None:
     """Compare fixed files, brief, definition and lock with the manifest.
 
     An edited mutable file and a newer harness are no deviation (the session goes
@@ -129,7 +205,7 @@ def check_inputs(manifest: Manifest, root: Path, store: StorePaths, findings: Fi
 
 def _compare(path: Path, entry: Fingerprint, todo: str, findings: Findings) -> None:
     place = todo.replace("PLACE", findings.name(path))
-    findings.compare(path, entry.sha256, _digest_inputs(path), place)
+    findings.compare(path, entry.sha256, place)
 
 
 def harness_of(manifest: Manifest, root: Path) -> Path:
@@ -147,40 +223,6 @@ def harness_of(manifest: Manifest, root: Path) -> Path:
     return next((place for place in places if holds(place)), root)
 
 
-def _digest_inputs(path: Path) -> str:
-    try:
-        return digest_file(path)
-    except InputMissingError:
-        return NO_FILE
-
-
-# --------------------------------------------------------------------
-# The store: every blob, every finished run and every memoised answer.
-
-
-_DIGEST = re.compile(r"[0-9a-f]{64}")
-
-
-# Not contents: locks, work in progress, what was found damaged before, and commits of
-# other people's repositories, of which what a session uses is compared with its manifest.
-_OTHER = ("blobs", "runs", "lock", "partial", "partial.lock", "damaged", ".git", "trees", "clones")
-
-
-BLOB = (
-    "restore it from a backup, or delete it and start a new session: "
-    "snakemake --cores 1 --config session=NAME"
-)
-
-
-RUN = "to have the run made again: snakemake --cores 1 -F"
-
-
-ANSWER = "delete it to have it made again: snakemake --cores 1 -F"
-
-
-STRAY = "nothing of Ratchet's put it there; look at it and delete it"
-
-
 def check_store(paths: StorePaths, findings: Findings) -> None:
     """Check the whole store; a store that does not exist is intact."""
     if not paths.root.is_dir():
@@ -194,14 +236,14 @@ def check_store(paths: StorePaths, findings: Findings) -> None:
             "earlier and made again"
         )
     if (paths.root / ".git").is_dir():
-        check_repository(paths.root / ".git", "none", findings)
+        _check_repository(paths.root / ".git", "none", findings)
 
 
 def _blobs(paths: StorePaths, findings: Findings) -> None:
     root = paths.blob("00").parents[1]
     for path in _files(root):
         if _DIGEST.fullmatch(path.name) and path == paths.blob(path.name):
-            findings.compare(path, path.name, _digest_stored(path), BLOB)
+            findings.compare(path, path.name, BLOB)
         else:
             findings.deviates(path, "a blob named after its digest", path.name, STRAY)
 
@@ -210,7 +252,7 @@ def _runs(paths: StorePaths, findings: Findings) -> None:
     root = paths.run("00").parents[1]
     for folder in sorted(root.glob("*/*")):
         if folder.is_dir() and folder == paths.run(folder.name):
-            check_stored_run(folder, findings)
+            _check_stored_run(folder, findings)
         else:
             findings.deviates(folder, "a folder named after a run's key", folder.name, STRAY)
     for path in sorted(root.glob("*")):
@@ -218,7 +260,7 @@ def _runs(paths: StorePaths, findings: Findings) -> None:
             findings.deviates(path, "folders only", path.name, STRAY)
 
 
-def check_stored_run(folder: Path, findings: Findings) -> None:
+def _check_stored_run(folder: Path, findings: Findings) -> None:
     """Check one run: its record, the key against its preimage, and every file."""
     entry = _record(folder / RECORD, findings, RUN)
     if entry is None:
@@ -236,7 +278,7 @@ def check_stored_run(folder: Path, findings: Findings) -> None:
     if not key == entry.get("key") == folder.name:
         findings.deviates(folder / RECORD, f"key {key} of its inputs", folder.name, RUN)
     for name, sha in sorted(listed.items()):
-        findings.compare(folder / name, sha, _digest_stored(folder / name), RUN)
+        findings.compare(folder / name, sha, RUN)
     for name, sha in sorted(source.items()):
         kept = listed.get(f"{SOURCE}/{name}", NO_FILE)
         if kept != sha:
@@ -293,13 +335,6 @@ def _record(path: Path, findings: Findings, todo: str) -> dict[str, Any] | None:
     return None
 
 
-def _digest_stored(path: Path) -> str:
-    try:
-        return digest_file(path)
-    except InputMissingError:
-        return NO_FILE
-
-
 def _files(folder: Path) -> Iterator[Path]:
     """Files below a folder, in order; without those that a killed process left half."""
     for path in sorted(folder.rglob("*")):
@@ -308,24 +343,7 @@ def _files(folder: Path) -> Iterator[Path]:
             yield path
 
 
-# --------------------------------------------------------------------
-# The session's git repository: its objects, its refs, and what commits hold.
-
-
-MEND = "delete the repository's folder and have it made again: snakemake --cores 1 -F"
-
-
-_COMMIT = re.compile(r"[0-9a-f]{40}")
-
-
-# What git itself writes there; other sections (a remote, say) are the user's.
-_CORE = re.compile(
-    r"\t(repositoryformatversion = 0|(filemode|precomposeunicode|ignorecase) = (true|false)"
-    r"|bare = true|symlinks = false)"
-)
-
-
-def check_repository(folder: Path, branch: str, findings: Findings) -> bool:
+def _check_repository(folder: Path, branch: str, findings: Findings) -> bool:
     """Check a repository by itself; returns whether git can read it.
 
     ``branch`` is the session's name in ``refs/heads/ratchet``.
@@ -336,11 +354,11 @@ def check_repository(folder: Path, branch: str, findings: Findings) -> bool:
         if _COMMIT.fullmatch(path.parent.name + path.name):
             _object(path, findings)
     for path in sorted(folder.glob("objects/pack/*.idx")):
-        done = on(folder, "verify-pack", str(path.resolve()))
+        done = _git(folder, "verify-pack", str(path.resolve()))
         findings.checked += 2
         if done.returncode:
             findings.deviates(path.with_suffix(".pack"), "a whole pack", _said(done), MEND)
-    done = on(folder, "fsck", "--full", "--no-progress", "--no-dangling")
+    done = _git(folder, "fsck", "--full", "--no-progress", "--no-dangling")
     if done.returncode and len(findings.deviations) == named:
         findings.deviates(folder, "what git fsck accepts", _said(done), MEND)
     return done.returncode == 0
@@ -385,14 +403,14 @@ def _object(path: Path, findings: Findings) -> None:
         findings.deviates(path, f"the git object {expected}", found, MEND)
 
 
-def check_refs(
+def _check_refs(
     folder: Path, expected: Mapping[str, str], branch: str, tips: Iterable[str], findings: Findings
 ) -> None:
     """Compare refs with what the records say.
 
     ``expected`` maps refs to commits, ``tips`` are those that ``branch`` may be at.
     """
-    listed = on(folder, "for-each-ref", "--format=%(objectname) %(refname)")
+    listed = _git(folder, "for-each-ref", "--format=%(objectname) %(refname)")
     refs = {name: sha for sha, _, name in (x.partition(" ") for x in listed.stdout.splitlines())}
     for ref, commit in sorted(expected.items()):
         findings.checked += 1
@@ -409,7 +427,7 @@ def _ref(folder: Path, ref: str, refs: Mapping[str, str]) -> str:
     return refs.get(ref) or repr(_text(folder / ref)[:50]) or "none"
 
 
-def check_trees(
+def _check_trees(
     folder: Path, contents: Mapping[str, Mapping[str, bytes]], findings: Findings
 ) -> None:
     """Compare the files of commits with the store's.
@@ -423,7 +441,7 @@ def check_trees(
         if "\n" not in name  # git's batch mode has no way to ask for it
     ]
     question = "".join(f"{commit}:{name}\n" for commit, name, _ in asked)
-    answer = on(folder, "cat-file", "--batch-check=%(objectname)", stdin=question)
+    answer = _git(folder, "cat-file", "--batch-check=%(objectname)", stdin=question)
     for (commit, name, data), found in zip(asked, answer.stdout.splitlines(), strict=False):
         expected = hashlib.sha1(b"blob %d\0%s" % (len(data), data), usedforsecurity=False)
         if found != expected.hexdigest():
@@ -431,8 +449,8 @@ def check_trees(
             findings.deviates(folder, place, found, MEND)
 
 
-def on(folder: Path, *words: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
-    """Call Git on one repository; what it prints is text."""
+def _git(folder: Path, *words: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
+    """One git command on a bare repository; its output is text."""
     done = call_git(*words, bare=folder, given=stdin.encode())
     said = (text.decode(errors="replace") for text in (done.stdout, done.stderr))
     return subprocess.CompletedProcess(done.args, done.returncode, *said)
@@ -443,18 +461,8 @@ def _said(done: subprocess.CompletedProcess[str]) -> str:
     return lines[0] if lines else f"exit status {done.returncode}"
 
 
-# --------------------------------------------------------------------
-# A session's own files: against its seal, and against the store that they point to.
-
-
-_CALL_FIELDS = {"slot", "attempt", "log"}
-
-
-_RUN_FIELDS = {"key", "seed", "outcome", "reason", "value"}
-
-
-class Records:
-    """Everything that is checked of one session beside its inputs."""
+class _SessionFiles:
+    """One session's own files, beside its inputs: seal, references and history."""
 
     def __init__(self, paths: SessionPaths, findings: Findings) -> None:
         self.paths = paths
@@ -485,8 +493,6 @@ class Records:
 
     def _todo(self, path: Path) -> str:
         return self.frozen if path == self.paths.manifest else self.again
-
-    # ------------------------------------------------------------------- seal
 
     def check_seal(self) -> None:
         """Compare every sealed file with its digest; tell what is not sealed yet."""
@@ -520,20 +526,14 @@ class Records:
 
     def _sealed(self, name: str, sha: str, at_work: bool) -> None:
         path = self.paths.folder / name
-        try:
-            found = digest_file(path)
-        except InputMissingError:
-            found = NO_FILE
-        self.findings.checked += 1
-        if found == sha:
-            return
+        found = _digest_of(path)
         # Snakemake deletes what a step will write, and copies rounds without a step.
         copied = at_work and found != NO_FILE and is_after_the_end(path)
-        if copied or (found == NO_FILE and self._is_begun(path)):
+        if found != sha and (copied or (found == NO_FILE and self._is_begun(path))):
+            self.findings.checked += 1
             self.findings.notes.append(f"{self.findings.name(path)}: is being made again")
-            return
-        shown = found if found == NO_FILE else f"sha256 {found}"
-        self.findings.deviates(path, f"sha256 {sha}", shown, self._todo(path))
+        else:
+            self.findings.compare(path, sha, self._todo(path), found)
 
     def _is_begun(self, path: Path) -> bool:
         """Whether Snakemake has begun to make a file and was not done with it."""
@@ -555,10 +555,8 @@ class Records:
                 "restore it from a backup; nothing is decided from it",
             )
 
-    # -------------------------------------------------------------- references
-
     def manifest(self) -> Manifest | None:
-        """The manifest, if it can be read and its settings have their digest."""
+        """The manifest, if it can be read; a wrong digest of its settings is named."""
         try:
             found = from_json_values(Manifest, self.json.get(self.paths.manifest))
         except DataError as error:
@@ -623,8 +621,6 @@ class Records:
                 where = f"{name} {expected} of run {str(summary['key'])[:12]}"
                 self.findings.deviates(path, where, f"{summary[name]}", self.again)
 
-    # ----------------------------------------------------------------- history
-
     def check_history(self, manifest: Manifest) -> None:
         """The repository by itself, then its refs and trees against the records."""
         started = self.json.get(self.paths.baseline)
@@ -633,7 +629,7 @@ class Records:
             if started is not None:
                 self.findings.deviates(folder, "the session's repository", "none", MEND)
             return
-        readable = check_repository(folder, name, self.findings)
+        readable = _check_repository(folder, name, self.findings)
         try:
             baseline = from_json_values(Baseline, started)
         except DataError:
@@ -643,11 +639,11 @@ class Records:
         refs = {"refs/ratchet/baseline": baseline.commit}
         refs |= {f"refs/ratchet/experiments/{p.number:04d}": p.commit for p in proposals}
         branch = f"refs/heads/ratchet/{name}"
-        check_refs(folder, refs, branch, self._tips(commits), self.findings)
+        _check_refs(folder, refs, branch, self._tips(commits), self.findings)
         if readable:
             sources = {baseline.commit: baseline.files, **{p.commit: p.files for p in proposals}}
             trees = {commit: self._tree(manifest, held) for commit, held in sources.items()}
-            check_trees(folder, trees, self.findings)
+            _check_trees(folder, trees, self.findings)
 
     def _proposals(self) -> Iterator[Proposal]:
         for path, value in self.json.items():
@@ -687,56 +683,3 @@ def _objects(value: Any) -> Iterator[Mapping[str, Any]]:
     if isinstance(value, list):
         for inner in value:
             yield from _objects(inner)
-
-
-# --------------------------------------------------------------------
-# The check of sessions and of the store that they share.
-
-
-def session_names(root: Path) -> list[str]:
-    """Names of the sessions below ``root``."""
-    return sorted(
-        path.name for path in (root / "results").glob("*") if _is_session(root, path.name)
-    )
-
-
-def _is_session(root: Path, name: str) -> bool:
-    paths = SessionPaths(name, root)
-    return paths.manifest.exists() or paths.baseline.exists() or paths.seal.exists()
-
-
-def verify_sessions(root: Path, names: Sequence[str] = ()) -> Findings:
-    """Check the store and these sessions, or all of them.
-
-    Raises :class:`InputMissingError` if there is no such session.
-    """
-    there = session_names(root)
-    for name in names:
-        if name not in there:
-            known = ", ".join(there) or "none"
-            raise InputMissingError(
-                f"{SessionPaths(name, root).folder}: holds no session; there are: {known}"
-            )
-    if not there:
-        raise InputMissingError(
-            f"{(root / 'results').resolve()}: holds no session; name the folder in which the "
-            "sessions were run with --root"
-        )
-    findings = Findings(root)
-    check_store(StorePaths(root / "store"), findings)
-    for name in names or there:
-        _session(SessionPaths(name, root), findings)
-    return findings
-
-
-def _session(paths: SessionPaths, findings: Findings) -> None:
-    records = Records(paths, findings)
-    records.check_seal()
-    if not paths.manifest.exists():
-        findings.deviates(paths.manifest, "a manifest", "no such file", records.frozen)
-        return
-    manifest = records.manifest()
-    if manifest is not None:
-        check_inputs(manifest, paths.root, paths.store, findings)
-        records.check_references(manifest)
-        records.check_history(manifest)

@@ -3,27 +3,20 @@
 The stable interface of the package; the modules behind it may change.
 """
 
-from ratchet.judge.judge import Assessment, Judge, Replay
-from ratchet.judge.judge import replay_log as replay
-from ratchet.judge.settings import (
-    REFERENCE_SCALE,
-    JudgeMode,
-    Settings,
-    keep_probability,
-    scale_from,
-)
-from ratchet.judge.tradeoffs import Efficiency, Prices, credit_used, efficiency
+from ratchet.judge.judge import Assessment, Judge, Replay, replay
+from ratchet.judge.settings import REFERENCE_SCALE, Mode, Settings, keep_probability, scale_from
+from ratchet.judge.tradeoffs import Efficiency, Prices, credit, efficiency
 
 __all__ = [
     "REFERENCE_SCALE",
     "Assessment",
     "Efficiency",
     "Judge",
-    "JudgeMode",
+    "Mode",
     "Prices",
     "Replay",
     "Settings",
-    "credit_used",
+    "credit",
     "efficiency",
     "keep_probability",
     "replay",

@@ -21,16 +21,6 @@ from ratchet.base.stats import HALF_LOG_2PI, PEAK, FloatArray, log_ndtr, mills
 from ratchet.base.structs import Frozen
 from ratchet.judge.settings import Settings
 
-__all__ = [
-    "COMPONENTS",
-    "HALF_LOG_2PI",
-    "SCALES",
-    "Components",
-    "EffectModel",
-    "EffectPosterior",
-    "FloatArray",
-]
-
 SCALES = 2.0 ** np.arange(-3, 7)
 """Half-normal widths in units of the effect scale: from effects that no session
 can see to the few that dwarf everything (a halved batch, a broken model)."""
@@ -103,13 +93,13 @@ class EffectModel:
         far = 1 / ratio
         toward, against = cut.size + near, np.maximum(far - cut.size, 0.0)
         variance = cut.sd * cut.sd
-        found = np.zeros((2, *log_marginal.shape))
-        _both_sides(found[0], cut.positive, cut.sd * toward, cut.sd * against)
-        np.negative(found[0, ..., 1 + SIDE :], out=found[0, ..., 1 + SIDE :])
+        mean, spread = np.zeros((2, *log_marginal.shape))
+        _both_sides(mean, cut.positive, cut.sd * toward, cut.sd * against)
+        np.negative(mean[..., 1 + SIDE :], out=mean[..., 1 + SIDE :])
         spread_toward = variance * np.clip(1 - near * toward, 0.0, 1.0)
         spread_against = variance * np.clip(1 - far * against, 0.0, 1.0)
-        _both_sides(found[1], cut.positive, spread_toward, spread_against)
-        return Components(log_marginal, found[0], found[1], cut.mode, cut.sd)
+        _both_sides(spread, cut.positive, spread_toward, spread_against)
+        return Components(log_marginal, mean, spread, cut.mode, cut.sd)
 
     def _cut(self, d: FloatArray, v: FloatArray) -> _Cut:
         """The normal of each scale, before it is cut off at 0."""
@@ -186,15 +176,15 @@ def _both_sides(
 def _above(parts: Components, threshold: float) -> FloatArray:
     """P(g > threshold) in each component, for a threshold other than 0."""
     z, edge = parts.mode / parts.sd, (parts.mode - threshold) / parts.sd
-    found = np.empty((*z.shape[:-1], COMPONENTS))
-    positive, negative = found[..., 1 : 1 + SIDE], found[..., 1 + SIDE :]
-    # Both at once, as a call costs more than its numbers.
+    above = np.empty((*z.shape[:-1], COMPONENTS))
+    positive, negative = above[..., 1 : 1 + SIDE], above[..., 1 + SIDE :]
+    # One call for both, as a call costs more than its numbers.
     if threshold > 0:
         beyond, all_of_it = log_ndtr(np.stack([edge, z]))
-        found[..., 0], negative[...] = 0.0, 0.0
+        above[..., 0], negative[...] = 0.0, 0.0
         positive[...] = np.exp(np.minimum(beyond - all_of_it, 0.0))
     else:
         beyond, all_of_it = log_ndtr(np.stack([-edge, -z]))
-        found[..., 0], positive[...] = 1.0, 1.0
+        above[..., 0], positive[...] = 1.0, 1.0
         negative[...] = -np.expm1(np.minimum(beyond - all_of_it, 0.0))
-    return found
+    return above

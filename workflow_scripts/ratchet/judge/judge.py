@@ -1,4 +1,9 @@
-"""The judge: fed every run of a session in order, it says what each candidate is worth."""
+"""The judge: fed every run of a session in order, it says what each candidate is worth.
+
+:class:`Judge` for a session at work, :func:`replay` for a finished log.  Beside the
+verdict stands the worth of one more run of the candidate, compared with a run of a
+fresh proposal.
+"""
 
 from __future__ import annotations
 
@@ -17,12 +22,14 @@ from ratchet.judge.guarantee import FUTILITY, Confirmations, Look
 from ratchet.judge.settings import Settings
 from ratchet.records.records import Verdict
 
-# --------------------------------------------------------------------
-# What the judge says of one candidate, and the rule that names it.
-
+STATE_FORMAT = 1
+"""Raised when a stored state would be read wrongly by this code."""
 
 RETEST_RESOLUTION = 1e-9
 """A retest worth less than this share of the noise floor is worth nothing."""
+
+_POINTS, _RAW_WEIGHTS = np.polynomial.hermite_e.hermegauss(11)
+_WEIGHTS = _RAW_WEIGHTS / _RAW_WEIGHTS.sum()
 
 
 class Assessment(Frozen):
@@ -56,7 +63,7 @@ class Assessment(Frozen):
 
     @property
     def keep(self) -> bool:
-        """The keep rule; it decides where there is no budget for a retest."""
+        """Whether to keep the candidate if no further run is to be had."""
         if self.p_value is not None and self.level is not None and self.p_value > self.level:
             return False
         return keep_is_sure(
@@ -64,7 +71,7 @@ class Assessment(Frozen):
         )
 
     def without_retest(self, settings: Settings) -> Assessment:
-        """The assessment where no further run of the candidate is to be had."""
+        """This assessment with the verdict that holds without a further run."""
         sure = settings.strong_probability
         return replace(
             self, verdict=name_verdict(self.keep, False, self.confidence, self.gain, sure)
@@ -72,14 +79,14 @@ class Assessment(Frozen):
 
 
 def keep_is_sure(confidence: float, gain: float, keep_probability: float, threshold: float) -> bool:
-    """Whether a candidate is surely and on average beyond the threshold."""
+    """The keep rule: the candidate is surely, and on average, beyond the threshold."""
     return confidence >= keep_probability and gain > threshold
 
 
 def name_verdict(
     keep: bool, retest: bool, confidence: float, gain: float, strong_probability: float
 ) -> Verdict:
-    """The word for it; MARGINAL is likely better, yet not by what it must be."""
+    """The verdict; MARGINAL is likely better, yet not by what it must be."""
     if retest:
         return Verdict.RETEST
     if keep:
@@ -87,113 +94,6 @@ def name_verdict(
     if confidence >= 0.5 and gain > 0:
         return Verdict.MARGINAL
     return Verdict.DISCARD
-
-
-# --------------------------------------------------------------------
-# What another run of a candidate is worth, against a run of a fresh proposal.
-#
-# Both values are expected gains per run, in the metric's unit, under one noise
-# node (the likeliest); a decision that is not taken is worth nothing.
-
-
-_POINTS, _RAW_WEIGHTS = np.polynomial.hermite_e.hermegauss(11)
-
-
-_WEIGHTS = _RAW_WEIGHTS / _RAW_WEIGHTS.sum()
-
-
-def _difference_grid() -> tuple[FloatArray, FloatArray]:
-    """Midpoints and widths, in noise sds, for differences a keep can rest on.
-
-    Steps of 0.35 up to 6, where decisions change; then growing by a quarter up
-    to 120, where only the tail of the effect prior is left.
-    """
-    widths, reached, step = [], 0.0, 0.35
-    while reached < 120:
-        widths.append(step)
-        reached += step
-        step *= 1.25 if reached > 6 else 1.0
-    width = np.array(widths)
-    return np.cumsum(width) - 0.5 * width, width
-
-
-_MIDPOINTS, _WIDTHS = _difference_grid()
-
-
-class Prospect(Frozen):
-    """One noise node's view, from which both values follow.
-
-    ``threshold`` is the gain that the candidate must exceed to be kept.
-    """
-
-    effects: EffectModel
-    weights: FloatArray
-    noise_sd: float
-    incumbent_mean: float
-    incumbent_variance: float
-    keep_probability: float
-    threshold: float = 0.0
-
-    def fresh_value(self) -> float:
-        """Expected gain of a fresh proposal after one run, priced at 0."""
-        difference = _MIDPOINTS * self.noise_sd
-        variance = np.asarray(self.incumbent_variance + self.noise_sd**2)
-        seen = self.effects.posterior(difference, variance, self.weights)
-        density = np.exp(seen.log_marginal) * _WIDTHS * self.noise_sd
-        return float(density @ utility(seen, self.keep_probability, 0.0))
-
-    def retest_value(self, mean: float, count: int, most: int) -> float:
-        """Largest expected gain per run of up to ``most`` further runs.
-
-        The candidate has ``count`` runs with this mean.  The predictive
-        distribution of the mean after m more runs is taken as normal with the
-        mixture's first two moments (11-point Gauss-Hermite).
-        """
-        if most < 1:
-            return 0.0
-        run_variance = self.noise_sd**2 / count
-        total = self.incumbent_variance + run_variance
-        difference = self.incumbent_mean - mean
-        now = self._posterior(np.asarray(difference), total)
-        toward = run_variance / total
-        candidate = mean + toward * (difference - float(now.mean))
-        spread = self.incumbent_variance * toward + toward**2 * float(now.variance)
-        more = np.arange(1.0, most + 1)[:, None]
-        share = more / (count + more)
-        sd = share * np.sqrt(spread + self.noise_sd**2 / more)
-        later_mean = mean + share * (candidate - mean) + sd * _POINTS
-        later_variance = self.incumbent_variance + self.noise_sd**2 / (count + more)
-        later = self._posterior(self.incumbent_mean - later_mean, later_variance)
-        expected = self._utility(later) @ _WEIGHTS
-        rates = (expected - float(self._utility(now))) / more[:, 0]
-        return max(0.0, float(rates.max()))
-
-    def _posterior(self, difference: FloatArray, variance: FloatArray | float) -> EffectPosterior:
-        return self.effects.posterior(
-            difference, np.asarray(variance), self.weights, self.threshold
-        )
-
-    def _utility(self, seen: EffectPosterior) -> FloatArray:
-        return utility(seen, self.keep_probability, self.threshold)
-
-
-def utility(seen: EffectPosterior, keep_probability: float, threshold: float) -> FloatArray:
-    """Expected gain beyond the threshold of what the keep rule would keep."""
-    kept = (seen.above >= keep_probability) & (seen.mean > threshold)
-    return np.where(kept, seen.mean - threshold, 0.0)
-
-
-def nearest_node(noise: FloatArray, noise_sd: float) -> int:
-    """Index of the noise node closest to ``noise_sd`` on the log scale."""
-    return int(np.argmin(np.abs(np.log(noise) - math.log(noise_sd))))
-
-
-# --------------------------------------------------------------------
-# The judge: fed every run of a session in order, it says what each is worth.
-
-
-STATE_FORMAT = 1
-"""Raised when a stored state would be read wrongly by this code."""
 
 
 class Judge:
@@ -320,8 +220,9 @@ class Judge:
         most = min(settings.look_ahead, settings.max_replicates - view.count)
         if most < 1 or not settings.retest_low <= above <= settings.retest_high:
             return 0.0, 0.0
-        node = nearest_node(self._filter.noise, self.noise_sd)
-        prospect = Prospect(
+        # The likeliest noise node speaks for all of them.
+        node = int(np.argmin(np.abs(np.log(self._filter.noise) - math.log(self.noise_sd))))
+        prospect = _Prospect(
             effects=self._filter.effects,
             weights=self._filter.weights[node],
             noise_sd=float(self._filter.noise[node]),
@@ -400,30 +301,14 @@ class Judge:
 
         Raises :class:`DataError` for anything else.
         """
-        found = data.get("format")
-        if found != STATE_FORMAT:
-            raise DataError(f"judge state: expected format {STATE_FORMAT}, found {found!r}")
+        if (stored := data.get("format")) != STATE_FORMAT:
+            raise DataError(f"judge state: expected format {STATE_FORMAT}, found {stored!r}")
         judge = cls(from_json_values(Settings, data.get("settings"), "judge state: settings"))
         judge._filter = IncumbentFilter.from_dict(judge.settings, data)
         if judge._tests is not None:
             judge._tests.restore(data.get("tests", {}))
         judge._doubts = _finite(data.get("doubts", ()), least=0).tolist()
         return judge
-
-
-def _finite(values: Sequence[float], least: int = 1) -> FloatArray:
-    """Values as an array; raises :class:`DataError` for too few or non-finite ones."""
-    try:
-        array = np.array(values, dtype=float)
-    except (TypeError, ValueError):
-        array = np.array([math.nan])
-    if array.ndim != 1 or array.size < least or not np.isfinite(array).all():
-        raise DataError(f"judge: expected finite metric values, found {values!r:.200}")
-    return array
-
-
-# --------------------------------------------------------------------
-# Judge a finished log whose decisions were taken by someone else.
 
 
 class Replay(Frozen):
@@ -441,7 +326,7 @@ class Replay(Frozen):
     beliefs: tuple[tuple[float, float] | None, ...]
 
 
-def replay_log(
+def replay(
     values: Sequence[float | None],
     kept: Sequence[bool],
     replicate_mask: Sequence[bool],
@@ -480,3 +365,96 @@ def replay_log(
             judge.commit(keep)
         beliefs.append((judge.incumbent_mean, judge.incumbent_sd) if started else None)
     return Replay(judge, tuple(assessments), tuple(weights), tuple(beliefs))
+
+
+def _difference_grid() -> tuple[FloatArray, FloatArray]:
+    """Midpoints and widths, in noise sds, for differences a keep can rest on.
+
+    Steps of 0.35 up to 6, where decisions change; then growing by a quarter up
+    to 120, where only the tail of the effect prior is left.
+    """
+    widths, reached, step = [], 0.0, 0.35
+    while reached < 120:
+        widths.append(step)
+        reached += step
+        step *= 1.25 if reached > 6 else 1.0
+    width = np.array(widths)
+    return np.cumsum(width) - 0.5 * width, width
+
+
+_MIDPOINTS, _WIDTHS = _difference_grid()
+
+
+class _Prospect(Frozen):
+    """Expected gains per run, in the metric's unit, as one noise node sees them.
+
+    A decision that is not taken is worth nothing.  ``threshold`` is the gain that
+    the candidate must exceed to be kept.
+    """
+
+    effects: EffectModel
+    weights: FloatArray
+    noise_sd: float
+    incumbent_mean: float
+    incumbent_variance: float
+    keep_probability: float
+    threshold: float = 0.0
+
+    def fresh_value(self) -> float:
+        """Expected gain of a fresh proposal after one run, priced at 0."""
+        difference = _MIDPOINTS * self.noise_sd
+        variance = np.asarray(self.incumbent_variance + self.noise_sd**2)
+        seen = self.effects.posterior(difference, variance, self.weights)
+        density = np.exp(seen.log_marginal) * _WIDTHS * self.noise_sd
+        return float(density @ _utility(seen, self.keep_probability, 0.0))
+
+    def retest_value(self, mean: float, count: int, most: int) -> float:
+        """Largest expected gain per run of up to ``most`` further runs.
+
+        The candidate has ``count`` runs with this mean.  The predictive
+        distribution of the mean after m more runs is taken as normal with the
+        mixture's first two moments (11-point Gauss-Hermite).
+        """
+        if most < 1:
+            return 0.0
+        run_variance = self.noise_sd**2 / count
+        total = self.incumbent_variance + run_variance
+        difference = self.incumbent_mean - mean
+        now = self._posterior(np.asarray(difference), total)
+        toward = run_variance / total
+        candidate = mean + toward * (difference - float(now.mean))
+        spread = self.incumbent_variance * toward + toward**2 * float(now.variance)
+        more = np.arange(1.0, most + 1)[:, None]
+        share = more / (count + more)
+        sd = share * np.sqrt(spread + self.noise_sd**2 / more)
+        later_mean = mean + share * (candidate - mean) + sd * _POINTS
+        later_variance = self.incumbent_variance + self.noise_sd**2 / (count + more)
+        later = self._posterior(self.incumbent_mean - later_mean, later_variance)
+        expected = self._expected(later) @ _WEIGHTS
+        rates = (expected - float(self._expected(now))) / more[:, 0]
+        return max(0.0, float(rates.max()))
+
+    def _posterior(self, difference: FloatArray, variance: FloatArray | float) -> EffectPosterior:
+        return self.effects.posterior(
+            difference, np.asarray(variance), self.weights, self.threshold
+        )
+
+    def _expected(self, seen: EffectPosterior) -> FloatArray:
+        return _utility(seen, self.keep_probability, self.threshold)
+
+
+def _utility(seen: EffectPosterior, keep_probability: float, threshold: float) -> FloatArray:
+    """Expected gain beyond the threshold of what the keep rule would keep."""
+    kept = (seen.above >= keep_probability) & (seen.mean > threshold)
+    return np.where(kept, seen.mean - threshold, 0.0)
+
+
+def _finite(values: Sequence[float], least: int = 1) -> FloatArray:
+    """Values as an array; raises :class:`DataError` for too few or non-finite ones."""
+    try:
+        array = np.array(values, dtype=float)
+    except (TypeError, ValueError):
+        array = np.array([math.nan])
+    if array.ndim != 1 or array.size < least or not np.isfinite(array).all():
+        raise DataError(f"judge: expected finite metric values, found {values!r:.200}")
+    return array

@@ -37,7 +37,7 @@ SHORT_SESSION_RUNS = 150
 to find it again, and few keeps have had time to go wrong."""
 
 
-class JudgeMode(enum.StrEnum):
+class Mode(enum.StrEnum):
     """How sure the judge must be that a candidate is better."""
 
     AUTO = "auto"
@@ -48,10 +48,10 @@ class JudgeMode(enum.StrEnum):
 
 
 KEEP_PROBABILITIES = {
-    JudgeMode.GAIN: 0.6,
-    JudgeMode.BALANCED: 0.7,
-    JudgeMode.STRICT: 0.8,
-    JudgeMode.GUARANTEED: 0.8,
+    Mode.GAIN: 0.6,
+    Mode.BALANCED: 0.7,
+    Mode.STRICT: 0.8,
+    Mode.GUARANTEED: 0.8,
 }
 """``gain`` has the largest true gain in simulated sessions; ``balanced`` gives up
 at most 1.5e-4 of it (of 27e-3) for a third fewer false keeps; ``strict`` halves
@@ -151,7 +151,7 @@ class Settings(Frozen):
     @classmethod
     def for_session(
         cls,
-        mode: JudgeMode | str = JudgeMode.AUTO,
+        mode: Mode | str = Mode.AUTO,
         planned_runs: int | None = None,
         scale: float = REFERENCE_SCALE,
         max_replicates: int = 5,
@@ -161,7 +161,7 @@ class Settings(Frozen):
         ``scale`` is in the metric's unit, see :func:`scale_from`.  Raises
         :class:`ConfigError` for an unknown mode.
         """
-        guaranteed = mode == JudgeMode.GUARANTEED
+        guaranteed = mode == Mode.GUARANTEED
         return cls(
             false_keep_bound=FALSE_KEEP_BOUND if guaranteed else None,
             keep_probability=keep_probability(mode, planned_runs),
@@ -172,16 +172,16 @@ class Settings(Frozen):
         )
 
 
-def keep_probability(mode: JudgeMode | str, planned_runs: int | None) -> float:
+def keep_probability(mode: Mode | str, planned_runs: int | None) -> float:
     """Least P(better) for a keep; ``auto`` depends on the session's length."""
     try:
-        chosen = JudgeMode(mode)
+        chosen = Mode(mode)
     except ValueError:
-        known = ", ".join(JudgeMode)
+        known = ", ".join(Mode)
         raise ConfigError(f"judge mode: expected one of {known}, found {mode!r}") from None
-    if chosen is JudgeMode.AUTO:
+    if chosen is Mode.AUTO:
         short = planned_runs is not None and planned_runs <= SHORT_SESSION_RUNS
-        chosen = JudgeMode.GAIN if short else JudgeMode.BALANCED
+        chosen = Mode.GAIN if short else Mode.BALANCED
     return KEEP_PROBABILITIES[chosen]
 
 

@@ -1,4 +1,11 @@
-"""Prices of lines and memory, the memory ceiling, the Pareto front."""
+"""Metric against size: prices of lines and memory, the memory ceiling, the Pareto front.
+
+:class:`Prices` gives the gain that a change must bring for its lines and its memory,
+and :class:`Tariff` applies them to the candidates of one round.  :func:`efficiency`
+says which configurations are efficient in metric and memory, given the noise, and
+:func:`efficiency_bounds` where a candidate stands among those that a session has kept.
+:class:`Ceiling` refuses what needs too much memory, or charges more for it.
+"""
 
 from __future__ import annotations
 
@@ -13,12 +20,36 @@ from ratchet.base.structs import Frozen, asdict, field, replace
 from ratchet.judge.settings import REFERENCE_SCALE
 from ratchet.records.records import RunSummary, mean_memory
 
-# --------------------------------------------------------------------
-# The gain that a change must bring to pay for its lines and its memory.
+EFFICIENT_PROBABILITY = 0.5
+"""A configuration is called efficient when more likely so than not."""
+
+MEMORY_TOLERANCE = 0.005
+"""A rival may use this share more memory and still count as no larger: reported
+peaks of equal code differ by that much."""
+
+SMALLER = 0.995
+"""A configuration below this share of the incumbent's memory is a rival of its
+own; another one has lost to the incumbent already."""
+
+MOST_RIVALS = 20
+"""Rivals that count, the best ones: ``low`` is a product over all of them, and
+many that are surely worse would bring it down together."""
+
+EFFICIENT, DOMINATED = "EFFICIENT", "DOMINATED"
+
+HARD = "hard"
+"""Kind of memory ceiling that refuses; a ``soft`` one charges."""
+
+SURCHARGE = 3.0
+"""Times the price of memory that is added above a soft ceiling, so that it costs four
+times as much there: a metric must improve a lot, but may."""
+
+SURCHARGE_TOLERANCE = 0.02
+"""Growth above a soft ceiling that is free: it is the allocator's, not the change's."""
 
 
 class Prices(Frozen):
-    """What complexity costs, as judgement; ``per_*`` in the metric's unit."""
+    """Prices of complexity; ``per_*`` in the metric's unit.  The defaults are judgement."""
 
     # Per net added line: twenty lines must bring 0.001 bits per byte.
     per_line: float = 5e-5
@@ -41,7 +72,7 @@ class Prices(Frozen):
                 raise ConfigError(f"price {name}: expected a number of at least 0, found {value!r}")
 
     def scaled(self, scale: float) -> Prices:
-        """The same prices for a metric whose noise and effects have this scale."""
+        """These prices for a metric whose noise and effects have this scale."""
         factor = scale / REFERENCE_SCALE
         return replace(
             self,
@@ -60,7 +91,7 @@ class Prices(Frozen):
 
         Negative for a simplification: it may cost that much.  ``memory_ratio``
         is candidate over incumbent (``None`` if unknown: free of charge) and
-        ``credit_used`` the sum of :func:`credit_used` over the session's keeps.
+        ``credit_used`` the sum of :func:`credit` over the session's keeps.
         Raises :class:`DataError` for a ratio that is not positive.
         """
         price = self.per_line * net_lines
@@ -76,22 +107,9 @@ class Prices(Frozen):
         return max(price, -min(self.step_credit * noise_sd, left))
 
 
-def credit_used(threshold: float) -> float:
+def credit(threshold: float) -> float:
     """Credit that keeping a candidate judged at ``threshold`` uses up."""
     return max(0.0, -threshold)
-
-
-# --------------------------------------------------------------------
-# Which configurations are efficient in metric and memory, given the noise.
-
-
-EFFICIENT_PROBABILITY = 0.5
-"""A configuration is called efficient when more likely so than not."""
-
-
-MEMORY_TOLERANCE = 0.005
-"""A rival may use this share more memory and still count as no larger: reported
-peaks of equal code differ by that much."""
 
 
 class Efficiency(Frozen):
@@ -119,7 +137,7 @@ def efficiency(
     mean, sd, size = (np.asarray(values, dtype=float) for values in (means, sds, memory))
     if not mean.shape == sd.shape == size.shape:
         raise ValueError("efficiency: means, sds and memory must have equal length")
-    found = []
+    judged = []
     for index in range(mean.size):
         rivals = size <= (1 + MEMORY_TOLERANCE) * size[index]
         rivals[index] = False
@@ -129,25 +147,8 @@ def efficiency(
         with np.errstate(divide="ignore", invalid="ignore"):
             not_worse = np.where(spread > 0, ndtr(gap / spread), gap >= 0)
         low, high = float(not_worse.prod()), float(not_worse.min(initial=1.0))
-        found.append(Efficiency(low=low, high=high))
-    return tuple(found)
-
-
-# --------------------------------------------------------------------
-# Where a candidate stands among the configurations that a session has kept.
-
-
-SMALLER = 0.995
-"""A configuration below this share of the incumbent's memory is a rival of its
-own; another one has lost to the incumbent already."""
-
-
-MOST_RIVALS = 20
-"""Rivals that count, the best ones: ``low`` is a product over all of them, and
-many that are surely worse would bring it down together."""
-
-
-EFFICIENT, DOMINATED = "EFFICIENT", "DOMINATED"
+        judged.append(Efficiency(low=low, high=high))
+    return tuple(judged)
 
 
 class Configuration(Frozen):
@@ -191,27 +192,11 @@ def efficiency_bounds(
     return Efficiency(low=bounds.low * confidence, high=min(bounds.high, confidence))
 
 
-def pareto_status(found: Efficiency | None) -> str | None:
-    """The word for it; ``None`` where nothing is known."""
-    if found is None:
+def pareto_status(bounds: Efficiency | None) -> str | None:
+    """``EFFICIENT`` or ``DOMINATED``; ``None`` where nothing is known."""
+    if bounds is None:
         return None
-    return EFFICIENT if found.efficient else DOMINATED
-
-
-# --------------------------------------------------------------------
-# The memory ceiling of a session: what is above it is refused, or costs more.
-
-
-HARD = "hard"
-
-
-SURCHARGE = 3.0
-"""Times the price of memory that is added above a soft ceiling, so that it costs four
-times as much there: a metric must improve a lot, but may."""
-
-
-TOLERANCE = 0.02
-"""Growth above a soft ceiling that is free: it is the allocator's, not the change's."""
+    return EFFICIENT if bounds.efficient else DOMINATED
 
 
 class Ceiling(Frozen):
@@ -221,11 +206,11 @@ class Ceiling(Frozen):
     hard: bool = False
 
     def exceeded(self, memory_mb: float | None) -> bool:
-        """Whether so much memory is more; memory that nobody knows is not."""
+        """Whether this memory is above the ceiling; unknown memory is not."""
         return self.megabytes is not None and memory_mb is not None and memory_mb > self.megabytes
 
     def refuses(self, memory_mb: float | None) -> bool:
-        """Whether an experiment with so much memory can never be kept."""
+        """Whether an experiment with this memory can never be kept."""
         return self.hard and self.exceeded(memory_mb)
 
     def surcharge(self, memory_mb: float, before_mb: float, per_log_memory: float) -> float:
@@ -238,10 +223,10 @@ class Ceiling(Frozen):
             return 0.0
         assert self.megabytes is not None
         growth = math.log(memory_mb / max(self.megabytes, before_mb))
-        return SURCHARGE * per_log_memory * growth if growth > TOLERANCE else 0.0
+        return SURCHARGE * per_log_memory * growth if growth > SURCHARGE_TOLERANCE else 0.0
 
     def reason(self, memory_mb: float | None) -> str:
-        """What to say of an experiment with so much memory; empty if it is within."""
+        """Words for an experiment with this memory; empty if it is within the ceiling."""
         if not self.exceeded(memory_mb):
             return ""
         kind = "" if self.hard else "soft "
@@ -257,10 +242,6 @@ class Ceiling(Frozen):
         if self.hard:
             return f"{limit}; what needs more is never kept"
         return f"{limit}; what needs more must improve the metric by more"
-
-
-# --------------------------------------------------------------------
-# What a candidate's lines and memory cost in one round.
 
 
 class Tariff(Frozen):

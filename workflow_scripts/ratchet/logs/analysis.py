@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING
 from ratchet.base.errors import DataError, RatchetError
 from ratchet.base.structs import Frozen, replace
 from ratchet.base.text import one_line, plural
-from ratchet.judge.judge import Assessment, Judge, replay_log
+from ratchet.judge.judge import Assessment, Judge, replay
 from ratchet.judge.settings import Settings, scale_from
-from ratchet.judge.tradeoffs import MEMORY_TOLERANCE, Prices, credit_used, efficiency
+from ratchet.judge.tradeoffs import MEMORY_TOLERANCE, Prices, credit, efficiency
 from ratchet.logs.experiments import SAME_VALUE, LogCandidate, LogExperiments
 from ratchet.logs.reader import RunLog, decode_text, read_run
 from ratchet.logs.table import LogRow, RowStatus
@@ -173,7 +173,7 @@ def settings_for(past: LogExperiments, planned: int, rules: Rules) -> tuple[Sett
 
 def replay_rows(past: LogExperiments, settings: Settings) -> Replay:
     """The judge after these rows, with the decisions that their author took."""
-    return replay_log(past.values, past.kept, past.again, settings)
+    return replay(past.values, past.kept, past.again, settings)
 
 
 def judge_candidate(
@@ -270,7 +270,7 @@ def _threshold(paid: Paid, past: LogExperiments, judge: Judge, ratio: float | No
     """
     prices, noise_sd, used = paid.prices(judge.settings), judge.noise_sd, 0.0
     for before, after in pairwise(_kept_memory(past)):
-        used += credit_used(prices.threshold(0, noise_sd, _ratio(before, after), used))
+        used += credit(prices.threshold(0, noise_sd, _ratio(before, after), used))
     threshold = prices.threshold(paid.lines, noise_sd, ratio, used)
     stated = paid.lines != 0 or paid.per_log_memory is not None
     return threshold if stated else max(0.0, threshold)

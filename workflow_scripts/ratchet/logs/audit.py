@@ -13,8 +13,8 @@ import numpy as np
 
 from ratchet.base.stats import FloatArray
 from ratchet.base.structs import Frozen
-from ratchet.judge.judge import replay_log
-from ratchet.judge.settings import KEEP_PROBABILITIES, JudgeMode, Settings
+from ratchet.judge.judge import replay
+from ratchet.judge.settings import KEEP_PROBABILITIES, Mode, Settings
 from ratchet.logs.smoothing import LEVEL, NoisePrior, SmoothedChange, Smoother
 
 CREDIBLE = 0.95
@@ -31,10 +31,7 @@ MOST_SEEDS = 20
 """More re-runs of one change cost more than a change that needs them is worth."""
 
 TESTS = {
-    **{
-        mode.value: KEEP_PROBABILITIES[mode]
-        for mode in (JudgeMode.GAIN, JudgeMode.BALANCED, JudgeMode.STRICT)
-    },
+    **{mode.value: KEEP_PROBABILITIES[mode] for mode in (Mode.GAIN, Mode.BALANCED, Mode.STRICT)},
     "strong": CREDIBLE,
 }
 """Least P(better) of the judge's modes, and of what it calls a strong keep."""
@@ -116,7 +113,7 @@ def audit(
     is not judged, such as a baseline that starts anew, is an incumbent like others.
     Raises :class:`ratchet.base.errors.DataError` where no row has a value.
     """
-    done = replay_log(values, kept, replicate_mask, settings)
+    done = replay(values, kept, replicate_mask, settings)
     smoother = Smoother(values, kept, replicate_mask, done.weights, settings, noise_prior)
     found = [change for change in smoother.changes() if judged[change.place]]
     places = [change.place for change in found]

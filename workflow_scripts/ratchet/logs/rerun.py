@@ -14,7 +14,7 @@ from ratchet.base.io import read_record, source_digest, write_json
 from ratchet.base.stats import welch_interval
 from ratchet.base.structs import Frozen, Struct, field, replace
 from ratchet.base.text import one_line
-from ratchet.integrity.edit_checks import RESEEDS, edit_faults, only_reseeds_inspection
+from ratchet.integrity.edit_checks import RESEEDS, edit_faults, only_reseeds
 from ratchet.integrity.run_checks import run_trace, unlike_baseline
 from ratchet.judge.judge import Judge
 from ratchet.judge.settings import Settings, scale_from
@@ -473,7 +473,7 @@ class Judging:
             return "not all of its runs were made"
         assert kept.parent is not None and kept.child is not None
         before, after = self.codes[kept.parent].files, self.codes[kept.child].files
-        if only_reseeds_inspection(self.session, before, after):
+        if only_reseeds(self.session.texts(before), self.session.texts(after)):
             return f"it {RESEEDS}"
         return self._unlike(parent, child)
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import enum
+import functools
+import itertools
 import math
 from collections.abc import Iterator, Mapping, Sequence
 
@@ -24,20 +26,16 @@ MOST_RETESTS = 0.13
 Simulated sessions of 30 to 300 runs (modes gain, balanced and strict, noise sds of 2e-4
 to 1e-3, worlds where much and where nothing improves) had 0.00 to 0.13."""
 
-
 LEAST_CONFIRMING = 0.03
 """The same in mode guaranteed, runs of the incumbent included: where nothing improves,
 hardly anything is tested."""
-
 
 MOST_CONFIRMING, CONFIRMING_GROWTH = 2.5, 10.0
 """Where much improves, 2.5 per experiment in 8 experiments, 1.5 in 40, 0.5 in 200: not
 more than 10 times the root of their number, since what improves is found early."""
 
-
 HARNESS_SECONDS = 1.0
 """What the workflow adds to an experiment: 0.5 to 1.5 on two cores (``make bench``)."""
-
 
 GUARANTEED = "guaranteed"
 
@@ -175,29 +173,21 @@ def session_outlook(
 
 
 OLDEST_PYTHON = (3, 11)
-
-
 OLDEST_SNAKEMAKE = (9, 27)
-
-
 LEAST_FREE_GB = 0.5
 """Below this a session of some hundred runs may not find room for logs and records."""
-
 
 GOOD_FREE_GB = 5.0
 """Prepared data and sources of a larger task; below, the disk deserves a look."""
 
-
 BUSY_SHARE = 0.05
 """Of a GPU's memory; more is used by somebody, less is the driver's own."""
-
 
 MEND_ISOLATION = {
     "bubblewrap": "apt-get install bubblewrap",
     "landlock": "needs Linux 5.13 or newer with landlock among /sys/kernel/security/lsm",
 }
-
-
+UNPREPARED = "not prepared yet; the first session does it"
 ENVIRONMENT = "make env, then: source .venv/bin/activate"
 
 
@@ -216,6 +206,13 @@ class Check(Frozen):
     state: CheckState
     text: str
     todo: str = ""
+
+
+def _check(state: CheckState, name: str, text: str, todo: str = "") -> Check:
+    return Check(name, state, text, todo)
+
+
+ok, warning, problem = (functools.partial(_check, state) for state in CheckState)
 
 
 class GpuCheck(Frozen):
@@ -302,89 +299,74 @@ def conclusion(checks: Sequence[Check]) -> str:
     return f"ready{some}; start with: snakemake --cores 1"
 
 
-# ------------------------------------------------------------------- the machine
-
-
 def _python(machine: Machine) -> Iterator[Check]:
-    version = ".".join(map(str, machine.python))
-    text = f"{version} ({machine.executable})"
+    text = f"{'.'.join(map(str, machine.python))} ({machine.executable})"
     if machine.python < OLDEST_PYTHON:
         oldest = ".".join(map(str, OLDEST_PYTHON))
         todo = f"install Python {oldest} or newer, then: make env PYTHON=/path/to/python{oldest}"
-        yield Check("python", CheckState.PROBLEM, text, todo)
+        yield problem("python", text, todo)
     else:
-        yield Check("python", CheckState.OK, text)
+        yield ok("python", text)
 
 
 def _tools(machine: Machine) -> Iterator[Check]:
     git = machine.tools.get("git", AgentTool(None))
     if git.version is None:
-        yield Check("git", CheckState.PROBLEM, "not found", "install it: apt-get install git")
+        yield problem("git", "not found", "install it: apt-get install git")
     else:
-        yield Check("git", CheckState.OK, git.version)
+        yield ok("git", git.version)
     found = machine.tools.get("snakemake", AgentTool(None)).version
     if found is None:
-        yield Check("snakemake", CheckState.PROBLEM, "not in this environment", ENVIRONMENT)
+        yield problem("snakemake", "not in this environment", ENVIRONMENT)
     elif _numbers(found) < OLDEST_SNAKEMAKE:
         text = f"{found}; {'.'.join(map(str, OLDEST_SNAKEMAKE))} or newer is needed"
-        yield Check("snakemake", CheckState.PROBLEM, text, ENVIRONMENT)
+        yield problem("snakemake", text, ENVIRONMENT)
     else:
-        yield Check("snakemake", CheckState.OK, found)
+        yield ok("snakemake", found)
     uv = machine.tools.get("uv", AgentTool(None)).version
-    yield Check("uv", CheckState.OK, uv or "not found; `make env` sets up one of its own")
+    yield ok("uv", uv or "not found; `make env` sets up one of its own")
 
 
 def _numbers(version: str) -> tuple[int, ...]:
     """The leading numbers of a version."""
-    found = []
-    for part in version.split("."):
-        if not part.isdigit():
-            break
-        found.append(int(part))
-    return tuple(found)
+    return tuple(map(int, itertools.takewhile(str.isdigit, version.split("."))))
 
 
 def _locks(machine: Machine) -> Iterator[Check]:
     for lock in machine.locks:
         name = f"{lock.path} {lock.digest[:12]}".strip()
-        if not lock.fault:
-            yield Check("packages", CheckState.OK, f"as locked in {name}")
-            continue
-        state = CheckState.WARNING if lock.allowed else CheckState.PROBLEM
-        yield Check("packages", state, f"{name}: {lock.fault}", lock.todo or ENVIRONMENT)
+        if lock.fault:
+            judge = warning if lock.allowed else problem
+            yield judge("packages", f"{name}: {lock.fault}", lock.todo or ENVIRONMENT)
+        else:
+            yield ok("packages", f"as locked in {name}")
 
 
 def _disk(machine: Machine) -> Iterator[Check]:
     if not machine.writable:
         text = f"{machine.root}: cannot be written"
-        yield Check("disk", CheckState.PROBLEM, text, "start in a folder of your own")
+        yield problem("disk", text, "start in a folder of your own")
     for folder, free in machine.disk.items():
         text = f"{free:,.1f} GB free for {folder}"
         if free < LEAST_FREE_GB:
-            yield Check("disk", CheckState.PROBLEM, text, f"free some space for {folder}")
+            yield problem("disk", text, f"free some space for {folder}")
         elif free < GOOD_FREE_GB:
-            yield Check("disk", CheckState.WARNING, text, "a larger task may need more")
+            yield warning("disk", text, "a larger task may need more")
         else:
-            yield Check("disk", CheckState.OK, text)
+            yield ok("disk", text)
 
 
 def _task(machine: Machine) -> Iterator[Check]:
     if machine.configuration:
         todo = "mend the configuration (config/README.md has all keys)"
-        yield Check("config", CheckState.PROBLEM, machine.configuration, todo)
-        return
-    if machine.task_fault:
-        yield Check(
-            "task", CheckState.PROBLEM, machine.task_fault, "mend the task, or choose another"
-        )
-        return
-    if machine.task is None:
-        return
-    preset = f", preset {machine.preset}" if machine.preset else ""
-    yield Check("task", CheckState.OK, f"{machine.task} on {machine.device}{preset}")
-    if machine.prepared is not None:
-        text = "prepared" if machine.prepared else "not prepared yet; the first session does it"
-        yield Check("data", CheckState.OK, text)
+        yield problem("config", machine.configuration, todo)
+    elif machine.task_fault:
+        yield problem("task", machine.task_fault, "mend the task, or choose another")
+    elif machine.task is not None:
+        preset = f", preset {machine.preset}" if machine.preset else ""
+        yield ok("task", f"{machine.task} on {machine.device}{preset}")
+        if machine.prepared is not None:
+            yield ok("data", "prepared" if machine.prepared else UNPREPARED)
 
 
 def _gpu(machine: Machine) -> Iterator[Check]:
@@ -395,13 +377,13 @@ def _gpu(machine: Machine) -> Iterator[Check]:
                 "install the NVIDIA driver (nvidia-smi must list the GPU) and look at "
                 "CUDA_VISIBLE_DEVICES, or choose a task for the CPU"
             )
-            yield Check("gpu", CheckState.PROBLEM, "none is visible, and the task needs one", todo)
+            yield problem("gpu", "none is visible, and the task needs one", todo)
         else:
             said = "; the task needs none" if machine.device else ""
-            yield Check("gpu", CheckState.OK, f"none is visible{said}")
+            yield ok("gpu", f"none is visible{said}")
         return
     driver = f"driver {machine.driver or 'unknown'}, CUDA up to {machine.cuda or 'unknown'}"
-    yield Check("gpu", CheckState.OK, driver)
+    yield ok("gpu", driver)
     for gpu in machine.gpus:
         yield _one_gpu(gpu, needed)
 
@@ -410,13 +392,14 @@ def _one_gpu(gpu: GpuCheck, needed: bool) -> Check:
     size = "memory unknown" if gpu.total_gb is None else f"{gpu.total_gb:.1f} GB"
     text = f"{gpu.name}, {size}"
     busy = gpu.total_gb and gpu.used_gb and gpu.used_gb > BUSY_SHARE * gpu.total_gb
-    if gpu.processes or busy:
-        used = f", {gpu.used_gb:.1f} GB of it in use" if gpu.used_gb is not None else ""
-        who = f" by {', '.join(gpu.processes)}" if gpu.processes else ""
-        state = CheckState.WARNING if needed else CheckState.OK
-        todo = "wait for it, or end it: runs that share a GPU are not compared" if needed else ""
-        return Check("gpu", state, f"{text}{used}{who}", todo)
-    return Check("gpu", CheckState.OK, f"{text}, nobody else on it")
+    if not gpu.processes and not busy:
+        return ok("gpu", f"{text}, nobody else on it")
+    used = f", {gpu.used_gb:.1f} GB of it in use" if gpu.used_gb is not None else ""
+    who = f" by {', '.join(gpu.processes)}" if gpu.processes else ""
+    if not needed:
+        return ok("gpu", f"{text}{used}{who}")
+    todo = "wait for it, or end it: runs that share a GPU are not compared"
+    return warning("gpu", f"{text}{used}{who}", todo)
 
 
 def _isolation(machine: Machine) -> Iterator[Check]:
@@ -429,17 +412,15 @@ def _isolation(machine: Machine) -> Iterator[Check]:
     if machine.isolation != "auto" and machine.faults.get(machine.isolation):
         todo = f"{MEND_ISOLATION.get(machine.isolation, 'mend it')}, or set isolation to auto"
         text = f"{machine.isolation} is wanted and does not work{said}"
-        yield Check("isolation", CheckState.PROBLEM, text, todo)
+        yield problem("isolation", text, todo)
         return
     used = strongest if machine.isolation == "auto" else machine.isolation
     if used == best:
-        yield Check(
-            "isolation", CheckState.OK, f"{used}: own files, processes and network for runs"
-        )
+        yield ok("isolation", f"{used}: own files, processes and network for runs")
         return
     told = f"{used} is used{said}" if machine.isolation == "auto" else f"{used} is wanted"
     todo = MEND_ISOLATION.get(best, "") if machine.faults.get(best) else "set isolation to auto"
-    yield Check("isolation", CheckState.WARNING, told, todo)
+    yield warning("isolation", told, todo)
 
 
 def _containers(machine: Machine) -> Iterator[Check]:
@@ -449,7 +430,7 @@ def _containers(machine: Machine) -> Iterator[Check]:
         if tool.version is not None
     ]
     text = ", ".join(there) or "none found; only runs in containers need one"
-    yield Check("container", CheckState.OK, text)
+    yield ok("container", text)
 
 
 def _agents(machine: Machine) -> Iterator[Check]:
@@ -458,16 +439,16 @@ def _agents(machine: Machine) -> Iterator[Check]:
         if wanted.version is None:
             todo = f"install {machine.agent}, or set proposer to declared"
             text = f"{machine.agent} is to propose, and there is no such program"
-            yield Check("agent", CheckState.PROBLEM, text, todo)
+            yield problem("agent", text, todo)
             return
     there = {name: tool for name, tool in machine.agents.items() if tool.version is not None}
     text = ", ".join(f"{name} {tool.version}".strip() for name, tool in there.items())
     odd = [f"{name}: {tool.fault}" for name, tool in there.items() if tool.fault]
     if odd:
-        yield Check("agent", CheckState.WARNING, "; ".join(odd), "start it once by hand")
+        yield warning("agent", "; ".join(odd), "start it once by hand")
     else:
         none = "no coding agent found; the built-in proposer needs none"
-        yield Check("agent", CheckState.OK, text or none)
+        yield ok("agent", text or none)
 
 
 def _length(machine: Machine) -> Iterator[Check]:
@@ -477,13 +458,13 @@ def _length(machine: Machine) -> Iterator[Check]:
     if found.cut_short:
         text = f"{found.sentence()}; deadline_hours ends it before"
         todo = f"grant enough, such as deadline_hours={found.hours_needed}, or plan fewer rounds"
-        yield Check("length", CheckState.WARNING, text, todo)
+        yield warning("length", text, todo)
     else:
-        yield Check("length", CheckState.OK, found.sentence())
+        yield ok("length", found.sentence())
 
 
 def _running(machine: Machine) -> Iterator[Check]:
     if machine.running is not None:
         todo = "wait for it, stop it with Ctrl-C, or work in a clone of its own"
         text = f"one is running here (process {machine.running})"
-        yield Check("session", CheckState.PROBLEM, text, todo)
+        yield problem("session", text, todo)

@@ -33,26 +33,18 @@ if not __package__:
 
 
 Event = Mapping[str, Any]
-
-
 SECONDS = 60.0
 """A message that is not sent after so long will not be."""
-
 
 MOST_BYTES = 32_000
 """Of JSON on standard input; events are far below it."""
 
-
 MOST_CHARACTERS = 500
 """Longer messages are cut: some ways of sending refuse them, nobody reads them."""
 
-
 LONGEST_REASON = 2000
-
-
 SAID_CHARACTERS = 300
 """So much of what a failed command printed is enough to see why."""
-
 
 FAILED = (Verdict.CRASH, Verdict.TAMPERED)
 
@@ -127,11 +119,7 @@ _SAME = {
     "evolved": ("answer",),
     "audited": ("answer",),
 }
-
-
 _ENDS = ("reported", "evolved", "audited")
-
-
 _WORK = ("run_finished", "verdict", "round_finished", "prepared", "baseline", "confirmed")
 
 

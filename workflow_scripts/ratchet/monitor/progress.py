@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
 import enum
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from ratchet.base.structs import Struct, field
 from ratchet.base.text import (
-    Event,
-    event_seconds,
     finite_number,
     iso_time,
     median,
     one_line,
     spoken_duration,
     time_ago,
-    time_left,
     whole_number,
 )
+from ratchet.records.events import event_seconds, time_left
 from ratchet.records.records import Role, Status, Verdict
+
+Event = Mapping[str, Any]
 
 # --------------------------------------------------------------------
 # What a standing is made of: phases, work that goes on, verdicts.
@@ -75,17 +76,17 @@ class JudgedExperiment(NamedTuple):
 # are seconds since the epoch.
 
 
+DAMAGED = (KeyError, TypeError, ValueError, OverflowError, AttributeError)
+"""What reading a damaged event may raise."""
+
 START = "start"
 """The step that is named when a session is refused before its first one."""
-
 
 GRACE_SECONDS = 120.0
 """After a limit: to end a run, measure it, start the next step of a busy machine."""
 
-
 HARNESS_SECONDS = 900.0
 """The longest silence without a run or a call: a graph of thousands of rounds, a report."""
-
 
 PREPARE_SECONDS = 24 * 3600.0
 """What a task's preparation may take."""
@@ -150,35 +151,18 @@ def fold_events(events: Iterable[Event], into: SessionStanding | None = None) ->
     """Take events in order; goes on from ``into``, which it changes, if that is given."""
     found, heard = into or SessionStanding(), list[Event]()
     for event in events:
-        try:
-            kind = str(event["event"])
-            found = _HANDLERS.get(kind, _nothing)(found, event) or found
-        except (KeyError, TypeError, ValueError, OverflowError, AttributeError):
-            continue
-        heard.append(event)
-        if found.started is None:
-            found.started = _moment(event)
+        with contextlib.suppress(*DAMAGED):
+            handle = _HANDLERS.get(str(event["event"]))
+            found = (handle and handle(found, event)) or found
+            heard.append(event)
+            if found.started is None:
+                found.started = event_seconds(event)
     # Only the last one's time counts: a thousand of them take milliseconds to read.
     for event in reversed(heard):
-        moment = _moment(event)
-        if moment is not None:
-            found.last, found.last_event = moment, str(event["event"])
+        with contextlib.suppress(*DAMAGED):
+            found.last, found.last_event = event_seconds(event), str(event["event"])
             break
     return found
-
-
-def _moment(event: Event) -> float | None:
-    try:
-        return event_seconds(event)
-    except (KeyError, TypeError, ValueError, OverflowError, AttributeError):
-        return None
-
-
-# ------------------------------------------------------------------------ events
-
-
-def _nothing(_: SessionStanding, _event: Event) -> None:
-    """An event that changes nothing here but that something was heard."""
 
 
 def _started(_: SessionStanding, event: Event) -> SessionStanding:
@@ -351,8 +335,6 @@ def _failed(s: SessionStanding, event: Event) -> None:
 
 
 _PAGES = {"evolved": "evolve.html", "audited": "audit.html"}
-
-
 _HANDLERS: dict[str, Callable[[SessionStanding, Event], SessionStanding | None]] = {
     "session_started": _started,
     "resumed": _resumed,
@@ -406,37 +388,25 @@ def session_state(
     ``owned``: whether a living process holds it (``None``: cannot be known here,
     then the age of the last event decides).
     """
+    state, reported = SessionRunState, standing.phase is Phase.REPORTED
     if standing.failure is not None:
         step, message = standing.failure
         # Whoever is refused at the start does not stop what runs or is done.
-        if step != START or not (owned or standing.phase is Phase.REPORTED):
-            return SessionRunState.FAILED, f"{step}: {message}"
-    if standing.phase is Phase.REPORTED and not (standing.reopened and owned):
-        return SessionRunState.FINISHED, ""
+        if step != START or not (owned or reported):
+            return state.FAILED, f"{step}: {message}"
+    if reported and not (standing.reopened and owned):
+        return state.FINISHED, ""
     if standing.phase is Phase.LEG_OVER:
-        return (
-            (SessionRunState.FINISHED, "")
-            if owned is False
-            else (SessionRunState.WAITING, "for its next leg")
-        )
-    quiet = max(0.0, now - (standing.last or now))
-    again = f"go on with: {command}"
+        return (state.FINISHED, "") if owned is False else (state.WAITING, "for its next leg")
+    last = f"its last event is {time_ago(max(0.0, now - (standing.last or now)))}"
     if owned is False:
         if standing.proposer == HAND and not standing.work and standing.baseline is not None:
-            return SessionRunState.WAITING, "for your next edit: ratchet try"
-        return (
-            SessionRunState.STALE,
-            f"nobody runs it, its last event is {time_ago(quiet)}; {again}",
-        )
+            return state.WAITING, "for your next edit: ratchet try"
+        return state.STALE, f"nobody runs it, {last}; go on with: {command}"
     if standing.due is not None and now > standing.due:
-        late = (
-            f"its last event is {time_ago(quiet)}, the next was due {time_ago(now - standing.due)}"
-        )
-        return (
-            SessionRunState.STALE,
-            f"{late}; see whether the machine hangs" if owned else f"{late}; {again}",
-        )
-    return SessionRunState.RUNNING, ""
+        todo = "see whether the machine hangs" if owned else f"go on with: {command}"
+        return state.STALE, f"{last}, the next was due {time_ago(now - standing.due)}; {todo}"
+    return state.RUNNING, ""
 
 
 def standing_facts(
@@ -499,11 +469,7 @@ def seconds_left(events: Sequence[Event], standing: SessionStanding, now: float)
 
 
 Facts = Mapping[str, Any]
-
-
 LONGEST_NAME = 80
-
-
 DOING = {
     "prepare": "preparing inputs",
     "baseline": "measuring the baseline",
@@ -550,21 +516,20 @@ def current_work(found: Facts) -> list[str]:
 
 def work_name(work: Mapping[str, Any]) -> str:
     """One run, or call of an agent."""
-    name = one_line(work["description"])
+    name, count = one_line(work["description"]), work["replicate"] + 1
     # What comes after it says how long it takes, which must not be cut away.
     name = name if len(name) <= LONGEST_NAME else name[: LONGEST_NAME - 1].rstrip() + "…"
     if work["kind"] == "agent":
         return name
     if work["role"] == Role.RERUN:
-        return f"{name}, seed {work['replicate'] + 1}"
+        return f"{name}, seed {count}"
     if work["role"] == Role.CONFIRM:
-        return f"{name}, fresh seed {work['replicate'] + 1}"
+        return f"{name}, fresh seed {count}"
     if work["role"] == Role.REMEASURE:
         return f"{name}, once more"
     if not work["number"]:
-        return f"{name}, run {work['replicate'] + 1}"
-    again = f", run {work['replicate'] + 1}" if work["replicate"] else ""
-    return f"experiment {work['number']}: {name}{again}"
+        return f"{name}, run {count}"
+    return f"experiment {work['number']}: {name}" + (f", run {count}" if count > 1 else "")
 
 
 def work_age(work: Mapping[str, Any]) -> str:

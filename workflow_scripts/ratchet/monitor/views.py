@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Mapping
 from html import escape
 from pathlib import Path
+from string import Template
 from typing import Any, TextIO
 
 from ratchet.base.colours import DARK, LIGHT, css_variables
@@ -20,7 +21,6 @@ from ratchet.base.text import (
     one_line,
     one_line_label,
     spoken_duration,
-    time_left,
 )
 from ratchet.monitor.progress import (
     current_work,
@@ -32,7 +32,7 @@ from ratchet.monitor.progress import (
     standing_facts,
     tried_counts,
 )
-from ratchet.records.events import Event, append_line, read_events
+from ratchet.records.events import Event, append_line, read_events, time_left
 from ratchet.records.paths import SessionPaths
 
 # --------------------------------------------------------------------
@@ -47,8 +47,6 @@ _COLOURS = {
     "TAMPERED": "31",
     "remeasured": "31",  # of these only an alarm is shown
 }
-
-
 _WIDTH = 44
 
 
@@ -187,49 +185,13 @@ def _cut(text: str) -> str:
 
 
 Facts = Mapping[str, Any]
-
-
+PAGE = Path(__file__).with_name("live.html")
 REFRESH_SECONDS = 5
-
-
 SHOWN_VERDICTS = 20
-
 
 # No page follows an event that says nothing to people.
 _SILENT = {"audit_read", "agent_answered", "notify_failed"}
-
-
 _GLYPHS = {"keep": "●", "discard": "○", "crash": "✕"}
-
-
-STYLE = """
-* { box-sizing: border-box; } html { color-scheme: light dark; }
-body { margin: 0; background: var(--page); color: var(--ink); overflow-wrap: anywhere;
-  font: 16px/1.5 ui-sans-serif, system-ui, -apple-system, "Segoe UI", Roboto, Arial, sans-serif;
-  font-variant-numeric: tabular-nums; }
-main { max-width: 52rem; margin: 0 auto; padding: 2rem 1.25rem 3rem; }
-h1 { font-size: 1rem; font-weight: 600; margin: 0; } h1 span, .muted { color: var(--muted); }
-h1 span { font-weight: 400; } h2 { font-size: 1.05rem; margin: 1.8rem 0 .5rem; }
-.state { font-size: 1.6rem; line-height: 1.25; font-weight: 650; margin: .6rem 0 1rem; }
-.failed .state, .alarm, .v.crash { color: var(--crash); } .v.keep { color: var(--keep); }
-.finished .state { font-size: 1.25rem; } a { color: var(--baseline); }
-dl { display: grid; grid-template-columns: max-content 1fr; gap: .25rem 1rem; margin: 0; }
-dt { color: var(--muted); } dd { margin: 0; }
-.box { overflow-x: auto; background: var(--surface); border: 1px solid var(--line);
-  border-radius: 10px; }
-table { border-collapse: collapse; width: 100%; font-size: .9rem; }
-th, td { padding: .4rem .7rem; text-align: left; vertical-align: baseline; }
-th { font-size: .8rem; font-weight: 500; color: var(--muted); }
-tr + tr > td, thead + tbody td { border-top: 1px solid var(--line); }
-.n { text-align: right; white-space: nowrap; } .v { white-space: nowrap; font-weight: 600; }
-.v.discard { color: var(--muted); }
-progress { width: 100%; height: .5rem; margin: 0 0 1rem; accent-color: var(--baseline); }
-@media (max-width: 36rem) {
-  thead { display: none; } tr { display: grid; grid-template-columns: 2.6rem 1fr auto auto; }
-  tr td:last-child { grid-column: 2 / -1; border-top: 0; padding-top: 0; }
-  tbody tr:first-child > td { border-top: 0; }
-}
-"""
 
 
 class LivePage:
@@ -270,21 +232,16 @@ def replace_file(path: Path, data: bytes) -> None:
 
 def render_live(found: Facts) -> str:
     """The whole page."""
-    state = found["state"]
     over = state_is_over(found)
-    refresh = "" if over else f'<meta http-equiv="refresh" content="{REFRESH_SECONDS}">\n'
-    title = f"{one_line_label(found['session'])} · {state}"
     parts = [_head(found), _numbers(found), _verdicts(found), _foot(found, over)]
-    return (
-        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        '<meta http-equiv="Content-Security-Policy" content="default-src \'none\'; '
-        "style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'\">\n"
-        f'{refresh}<meta name="color-scheme" content="light dark">\n'
-        f"<title>{escape(title)}</title>\n<style>\n:root {{ {css_variables(LIGHT)} }}\n"
-        f"@media screen and (prefers-color-scheme: dark) {{ :root {{ {css_variables(DARK)} }} }}"
-        f'{STYLE}</style>\n</head>\n<body>\n<main class="{escape(state)}">\n'
-        f"{''.join(part for part in parts if part)}</main>\n</body>\n</html>\n"
+    # No Jinja: every step writes this page, and would wait for its import.
+    return Template(PAGE.read_text(encoding="utf-8")).substitute(
+        refresh="" if over else f'<meta http-equiv="refresh" content="{REFRESH_SECONDS}">\n',
+        title=escape(f"{one_line_label(found['session'])} · {found['state']}"),
+        light=css_variables(LIGHT),
+        dark=css_variables(DARK),
+        state=escape(found["state"]),
+        body="".join(parts),
     )
 
 

@@ -39,10 +39,6 @@ from ratchet.records.history import History
 from ratchet.records.records import AgentCall, CallOutcome, Proposal, Proposals, StopReason
 from ratchet.session import Session
 
-# --------------------------------------------------------------------
-# How much more an agent may be asked: failures in a row, tokens, dollars.
-
-
 Stop = tuple[StopReason, str]
 
 
@@ -124,51 +120,118 @@ def _all(rounds: Sequence[Proposals], calls: Sequence[AgentCall]) -> list[AgentC
 
 
 # --------------------------------------------------------------------
-# One call of an agent: asked once for the same question, and never again.
-
+# Ask an agent for a proposal; what cannot be tried is sent back once.
 
 VERSION = 1
 """Raise it when agents are asked differently: their earlier answers are then not found."""
 
-
 RUNS = 2
 """A call that somebody else ended is made once more."""
 
+ATTEMPTS = 2
+"""A proposal that cannot be tried is sent back once."""
 
-class Calling(Frozen):
-    """How an agent is called for one round."""
+Refusal = tuple[CallOutcome, str]
+
+
+class SentBack(Frozen):
+    """Why the attempt before was sent back, and the edit that it had made."""
+
+    reason: str = ""
+    diff: str = ""
+
+
+class Asking(Struct):
+    """An agent that proposes for one round, with what the session knows by then.
+
+    ``history`` are all rounds before; ``calls`` collects what was asked in this one,
+    and ``limits`` names those under which the last call was really made: a replay
+    under others forgives the failures as before.
+    """
 
     session: Session
     history: History
+    calls: list[AgentCall] = field(default_factory=list)
+    limits: str = ""
 
     @property
     def number(self) -> int:
         """The round that is proposed."""
         return self.history.last + 1
 
-    def reply(
+    def stop(self) -> Stop | None:
+        """Why the agent is not asked any more, with a sentence; ``None`` to go on."""
+        return allowance_stop(self.session.config, self.history.proposals, self.calls)
+
+    def ask(self, slot: int, made: Sequence[Proposal], experiment: int) -> Idea | None:
+        """An idea to fill one slot of the round; ``None`` for a failed proposal.
+
+        ``made`` are the proposals of this round so far, ``experiment`` is the
+        number that this one would get.
+        """
+        config = self.session.config
+        known = (*(trial.proposal for trial in self.history.trials), *made)
+        others = [p.description for p in made]
+        sent_back = SentBack()
+        for attempt in range(1, ATTEMPTS + 1):
+            if attempt > 1 and allowance_spent(config, self.history.proposals, self.calls):
+                return None
+            answer, fresh = self._reply(slot, attempt, known, others, sent_back)
+            new = self.session.texts(answer.files)
+            refused = self._refusal(answer, new, known)
+            outcome, reason = refused or (CallOutcome.PROPOSED, "")
+            call = AgentCall(
+                slot=slot,
+                attempt=attempt,
+                agent=config.proposer,
+                outcome=outcome,
+                reason=reason,
+                experiment=None if refused else experiment,
+                exit_code=answer.exit_code,
+                tokens=answer.tokens,
+                dollars=answer.dollars,
+                log=answer.log,
+            )
+            self.calls.append(call)
+            self.limits = answer.limits or config.limits_token
+            if refused is None:
+                return self._idea(answer, new)
+            sent_back = SentBack(reason, unified_diff(self._old, {**self._old, **new})[0])
+            if fresh:
+                self.session.journal.append(
+                    "agent_refused",
+                    round=self.number,
+                    slot=slot,
+                    attempt=attempt,
+                    agent=config.proposer,
+                    outcome=outcome,
+                    reason=reason,
+                    again=attempt < ATTEMPTS,
+                )
+        return None
+
+    def _reply(
         self,
         slot: int,
         attempt: int,
         known: Sequence[Proposal],
-        others: Sequence[str] = (),
-        sent_back: str = "",
-        diff: str = "",
+        others: Sequence[str],
+        sent_back: SentBack,
     ) -> tuple[AgentReply, bool]:
         """The agent's answer, and whether it was asked now; asked once, it is never again.
 
         ``known`` are all proposals of the session so far, ``others`` descriptions
-        of those of this round.  ``sent_back`` and ``diff`` are why the attempt
-        before was refused, and its edit: they follow from the same question, so
-        that the number of the attempt stands for them.
+        of those of this round.  What ``sent_back`` says follows from the same
+        question, so that the number of the attempt stands for it.
         """
         fresh = False
 
         def call() -> Any:
             nonlocal fresh
             fresh = True
-            errand = self._errand(others, sent_back, bool(diff))
-            return to_json_values(self._call(slot, attempt, errand, diff))
+            return to_json_values(
+                self._call(slot, attempt, self._errand(others, sent_back), sent_back)
+            )
 
         config = self.session.config
         question = {
@@ -203,7 +266,7 @@ class Calling(Frozen):
         config = self.session.config
         return config.agent_command or AGENT_TOOLS[config.proposer].command
 
-    def _errand(self, others: Sequence[str], sent_back: str, earlier: bool) -> Errand:
+    def _errand(self, others: Sequence[str], sent_back: SentBack) -> Errand:
         return Errand(
             round=self.number,
             program=self.session.manifest.brief.path,
@@ -212,11 +275,11 @@ class Calling(Frozen):
             categories=self.session.categories,
             minutes=self.session.config.agent_minutes,
             others=others,
-            reason=sent_back,
-            earlier=earlier,
+            reason=sent_back.reason,
+            earlier=bool(sent_back.diff),
         )
 
-    def _call(self, slot: int, attempt: int, errand: Errand, diff: str) -> AgentReply:
+    def _call(self, slot: int, attempt: int, errand: Errand, sent_back: SentBack) -> AgentReply:
         """Really ask; whatever comes of it is an answer."""
         session, config = self.session, self.session.config
         session.journal.append(
@@ -228,7 +291,7 @@ class Calling(Frozen):
             minutes=config.agent_minutes,
         )
         place = Workplace(session.paths.folder)
-        given = agent_papers(session, self.history, diff)
+        given = agent_papers(session, self.history, sent_back.diff)
         frozen = (*session.manifest.fixed, session.manifest.brief)
         given |= {entry.path: session.store.get(entry.sha256) for entry in frozen}
         log = self._log(slot, attempt)
@@ -300,90 +363,7 @@ class Calling(Frozen):
             statement=said,
             tokens=used.tokens,
             dollars=used.dollars,
-        )
-
-
-# --------------------------------------------------------------------
-# Ask an agent for a proposal; what cannot be tried is sent back once.
-
-
-ATTEMPTS = 2
-"""A proposal that cannot be tried is sent back once."""
-
-
-Refusal = tuple[CallOutcome, str]
-
-
-class Asking(Struct):
-    """An agent that proposes for one round, with what the session knows by then.
-
-    ``history`` are all rounds before; ``calls`` collects what was asked in this one.
-    """
-
-    session: Session
-    history: History
-    calls: list[AgentCall] = field(default_factory=list)
-
-    def stop(self) -> Stop | None:
-        """Why the agent is not asked any more, with a sentence; ``None`` to go on."""
-        return allowance_stop(self.session.config, self.history.proposals, self.calls)
-
-    def ask(self, slot: int, made: Sequence[Proposal], experiment: int) -> Idea | None:
-        """An idea to fill one slot of the round; ``None`` for a failed proposal.
-
-        ``made`` are the proposals of this round so far, ``experiment`` is the
-        number that this one would get.
-        """
-        calling = Calling(self.session, self.history)
-        known = (*(trial.proposal for trial in self.history.trials), *made)
-        others = [p.description for p in made]
-        reason, diff = "", ""
-        for attempt in range(1, ATTEMPTS + 1):
-            config = self.session.config
-            if (
-                attempt > 1
-                and allowance_spent(config, self.history.proposals, self.calls) is not None
-            ):
-                return None
-            answer, fresh = calling.reply(slot, attempt, known, others, reason, diff)
-            new = self.session.texts(answer.files)
-            refused = self._refusal(answer, new, known)
-            self.calls.append(self._call(slot, attempt, answer, refused, experiment))
-            if refused is None:
-                return self._idea(answer, new)
-            reason = refused[1]
-            diff, _, _ = unified_diff(self._old, {**self._old, **new})
-            if fresh:
-                self._say(self.calls[-1])
-        return None
-
-    def _call(
-        self, slot: int, attempt: int, answer: AgentReply, refused: Refusal | None, experiment: int
-    ) -> AgentCall:
-        outcome, reason = refused or (CallOutcome.PROPOSED, "")
-        return AgentCall(
-            slot=slot,
-            attempt=attempt,
-            agent=self.session.config.proposer,
-            outcome=outcome,
-            reason=reason,
-            experiment=None if refused else experiment,
-            exit_code=answer.exit_code,
-            tokens=answer.tokens,
-            dollars=answer.dollars,
-            log=answer.log,
-        )
-
-    def _say(self, call: AgentCall) -> None:
-        self.session.journal.append(
-            "agent_refused",
-            round=self.history.last + 1,
-            slot=call.slot,
-            attempt=call.attempt,
-            agent=call.agent,
-            outcome=call.outcome,
-            reason=call.reason,
-            again=call.attempt < ATTEMPTS,
+            limits=self.session.config.limits_token,
         )
 
     def _refusal(

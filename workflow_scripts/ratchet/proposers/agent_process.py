@@ -1,4 +1,9 @@
-"""One call of a coding agent: the tool's command, its clock, what it used."""
+"""One call of a coding agent: the tool's command, its clock, what it used.
+
+Checked against the tools' own documentation.  The prompt never stands on the
+command line, where every process of the machine could read it and where its
+length is limited: it comes by standard input, or as a file.
+"""
 
 from __future__ import annotations
 
@@ -18,33 +23,18 @@ from ratchet.base.structs import Frozen, field
 from ratchet.runs import supervisor
 from ratchet.runs.process import adopt_orphans, kill_descendants
 
-# --------------------------------------------------------------------
-# The coding agents that can propose, as data: how each is called without a terminal.
-#
-# Checked against the tools' own documentation.  The prompt never stands on the
-# command line, where every process of the machine could read it and where its
-# length is limited: it comes by standard input, or as a file.
-
-
 CUSTOM = "custom"
 
 
 # Words of a command that stand for something.
 PROMPT = "{prompt}"
 
-
 MUTABLE = "{mutable}"
-
-
 READABLE = "{readable}"
-
-
 ROOT = "{root}"
-
 
 PROPOSAL = "proposal.json"
 """What an agent writes beside its edit."""
-
 
 LITTER = (".aider*", ".claude", ".codex", ".gemini", ".opencode", ".cache", ".DS_Store")
 """What agents leave in a folder for themselves; no part of a proposal."""
@@ -149,19 +139,15 @@ def agent_environment(tool: Tool, inherited: Mapping[str, str]) -> dict[str, str
 # Tokens that were read from a cache are not counted: agents read the same context
 # again at each step, and pay a tenth or less for it.
 
-
 MOST_DOLLARS = 1e6
-
 
 MOST_TOKENS = 10**12
 """Beyond these a number is a mistake, and it would stop the session."""
-
 
 _AIDER = re.compile(
     r"^>?\s*Tokens: (?P<sent>[\d.,]+[kM]?) sent,.*?(?P<received>[\d.,]+[kM]?) received\."
     r"(?: Cost: \$(?P<cost>[\d.]+) message)?"
 )
-
 
 _FACTOR = {"k": 1e3, "M": 1e6}
 
@@ -277,7 +263,6 @@ def _dollars(values: Mapping[str, Any], name: str) -> float | None:
 # of its own, output to a log of bounded size, TERM and then KILL for the whole
 # tree at the limit, and nothing survives the harness's death.  There is no
 # isolation beyond that: an agent needs the user's own keys, settings and network.
-
 
 LOG_LIMIT_BYTES = 2 << 20
 """Head and tail of the output are kept; what was used stands at the end."""

@@ -1,4 +1,10 @@
-"""Folder that an agent works in: laid out, and read back as somebody else's data."""
+"""Folder that an agent works in: laid out, and read back as somebody else's data.
+
+It lies in the temporary folder of the machine, far from the session's records
+and from the user's checkout, and has a git repository of its own, so that an
+agent that looks for one finds this.  What is found in it afterwards is not
+trusted: links are not followed, sizes are bounded, nothing is run.
+"""
 
 from __future__ import annotations
 
@@ -23,36 +29,16 @@ from ratchet.proposers.idea import same_sources, syntax_error
 from ratchet.records.records import CallOutcome
 from ratchet.steering.categories import category_of_code, classify_change
 
-# --------------------------------------------------------------------
-# The folder that an agent works in: laid out, and read back as somebody else's data.
-#
-# It lies in the temporary folder of the machine, far from the session's records
-# and from the user's checkout, and has a git repository of its own, so that an
-# agent that looks for one finds this.  What is found in it afterwards is not
-# trusted: links are not followed, sizes are bounded, nothing is run.
-
-
 BRIEF = "BRIEF.md"
-
-
 TRIED = "TRIED.tsv"
-
-
 UNTRUSTED = "untrusted"
-
-
 EARLIER = "EARLIER.diff"
-
 
 PAPERS = (BRIEF, TRIED, EARLIER, PROPOSAL, UNTRUSTED)
 """Names in the folder that no file of a task may have."""
 
-
 SOURCE_LIMIT_BYTES = 1 << 20
-
-
 PROPOSAL_LIMIT_BYTES = 1 << 16
-
 
 MOST_FILES = 10_000
 """Files that are looked at; whoever leaves more has left something forbidden."""
@@ -269,12 +255,8 @@ def _is_litter(name: str) -> bool:
 # Characters; what is longer is cut, since it says no more.
 DESCRIPTION_LIMIT = 160
 
-
 HYPOTHESIS_LIMIT = 2000
-
-
 EFFECT_LIMIT = 300
-
 
 NAMED = 5
 """Files that a refusal names; whoever touched more knows what it is about."""
@@ -294,7 +276,8 @@ class AgentReply(Frozen):
 
     ``files`` maps the mutable files that could be read to their digests in the
     store, ``problems`` say what could not be, ``others`` are files that the agent
-    had no business with.  ``log`` is the digest of its output.
+    had no business with.  ``log`` is the digest of its output.  ``limits`` names the
+    session's limits under which it was asked; replies of earlier versions lack it.
     """
 
     exit_code: int
@@ -307,6 +290,7 @@ class AgentReply(Frozen):
     statement: Statement | None = None
     tokens: int | None = None
     dollars: float | None = None
+    limits: str = ""
 
 
 def parse_statement(data: bytes) -> Statement:

@@ -12,9 +12,6 @@ from ratchet.config import Strategy
 from ratchet.task.edits import Draft, applicable_changes, find_value
 from ratchet.task.task import DeclaredChange
 
-# --------------------------------------------------------------------
-# The proposer without a language model: one declared change per proposal.
-
 
 def propose_declared(
     space: Sequence[DeclaredChange],
@@ -57,10 +54,8 @@ def unified_diff(old: Mapping[str, str], new: Mapping[str, str]) -> tuple[str, i
 # --------------------------------------------------------------------
 # Declared changes in the order that a competitor's strategy prefers.
 
-
 SWITCH = 1.0
 """Step of a constant that goes from or to zero, changes its sign or is no number."""
-
 
 LINE = 1.0
 """Step of each line that a code alternative changes: as much as a factor of e."""

@@ -20,9 +20,6 @@ from ratchet.task.edits import (
     settings_fault,
 )
 
-# --------------------------------------------------------------------
-# An idea: an edit of the incumbent with its reasons, whoever had it.
-
 
 class Idea(Frozen):
     """A change applied to the incumbent's files, not yet recorded."""

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import datetime
 import fcntl
+import itertools
 import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from ratchet.base.structs import to_json_values
+from ratchet.base.text import median
 
 Event = dict[str, Any]
-
-
 Listener = Callable[[Event], None]
 
 
@@ -105,10 +105,10 @@ class Follower:
         # Not `splitlines`: a description may hold other characters that end lines.
         lines = whole.decode("utf-8", errors="replace").split("\n")
         try:  # all at once takes half the time
-            found = json.loads(f"[{','.join(line for line in lines if line)}]")
+            parsed = json.loads(f"[{','.join(line for line in lines if line)}]")
         except (ValueError, RecursionError):
-            found = [_event(line) for line in lines]
-        return [event for event in found if isinstance(event, dict) and "event" in event]
+            parsed = [_event(line) for line in lines]
+        return [event for event in parsed if isinstance(event, dict) and "event" in event]
 
 
 def _event(line: str) -> Any:
@@ -126,3 +126,27 @@ def each_listener(*listeners: Listener) -> Listener:
             listener(event)
 
     return tell
+
+
+def event_seconds(event: Mapping[str, Any]) -> float:
+    """When an event happened."""
+    return datetime.datetime.fromisoformat(event["time"]).timestamp()
+
+
+def time_left(events: Sequence[Mapping[str, Any]], now: Mapping[str, Any]) -> float | None:
+    """Seconds to the end of the session at a verdict, from the pace of its rounds.
+
+    The median of the rounds' lengths counts, so that a night between two legs
+    does not.
+    """
+    try:
+        ends = {e["round"]: event_seconds(e) for e in events if e["event"] == "verdict"}
+        start = [event_seconds(e) for e in events if e["event"] == "baseline"][-1:]
+        lengths = [b - a for a, b in itertools.pairwise([*start, *ends.values()]) if b > a]
+        runs = [float(e["wall_seconds"]) for e in events if e["event"] == "run_finished"]
+        if not lengths or not runs:
+            return None
+        confirm = 2.0 * now["confirm_replicates"] * median(runs)
+        return float((now["rounds"] - now["round"]) * median(lengths) + confirm)
+    except (KeyError, TypeError, ValueError):  # a damaged line
+        return None

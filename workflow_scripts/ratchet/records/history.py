@@ -6,6 +6,7 @@ them once; everything else here is computed from what was read.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
 from functools import cached_property
 
@@ -112,7 +113,7 @@ class Trial(Frozen):
         """Mean metric of its runs, in the metric's own unit and direction."""
         if self.ruling is not None:
             return self.ruling.mean
-        return _mean(self.values)
+        return sum(self.values) / len(self.values) if self.values else None
 
     @property
     def values(self) -> list[float]:
@@ -261,10 +262,6 @@ class History(Frozen, dict=True):
         """Files of the baseline and of every trial, by the digest of their source."""
         return {t.proposal.source: t.files for t in (*self.trials, self.start)}
 
-    def trial(self, number: int) -> Trial | None:
-        """The trial of a number, 0 for the baseline; ``None`` if there is none."""
-        return next((t for t in (self.start, *self.trials) if t.number == number), None)
-
     # ------------------------------------------------------- what is known of it
 
     @property
@@ -291,18 +288,14 @@ class History(Frozen, dict=True):
     @property
     def confirmation_runs(self) -> tuple[RunSummary, ...]:
         """Fresh runs of baseline and champion."""
-        found = self.confirmation
-        return () if found is None else (*found.baseline_runs, *found.champion_runs)
+        last = self.confirmation
+        return () if last is None else (*last.baseline_runs, *last.champion_runs)
 
     @property
     def runs(self) -> tuple[RunSummary, ...]:
         """All runs that something was decided from; one that served twice is here twice."""
-        return (
-            *self.baseline.runs,
-            *self.search_runs,
-            *self.incumbent_runs,
-            *self.confirmation_runs,
-        )
+        others = (self.search_runs, self.incumbent_runs, self.confirmation_runs)
+        return (*self.baseline.runs, *itertools.chain(*others))
 
 
 def name_of(number: int) -> str:
@@ -316,7 +309,3 @@ def finished_rounds(paths: SessionPaths) -> int:
     while paths.round(number + 1).steer.is_file():
         number += 1
     return number
-
-
-def _mean(values: list[float]) -> float | None:
-    return sum(values) / len(values) if values else None

@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from ratchet.base.structs import Frozen
 
-# --------------------------------------------------------------------
-# Every filename of a session has its owner here; nobody else joins paths.
+
+class _Below:
+    """A path below the folder of the object that it is an attribute of."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def __get__(self, owner: Any, kind: type | None = None) -> Path:
+        path: Path = owner.folder / self.name
+        return path
 
 
 class SessionPaths(Frozen):
@@ -16,73 +25,44 @@ class SessionPaths(Frozen):
     session: str
     root: Path = Path()
 
+    manifest = _Below("manifest.json")
+    baseline = _Below("baseline.json")
+    confirmation = _Below("confirm.json")
+    results_tsv = _Below("results.tsv")
+    events = _Below("events.jsonl")
+    rounds = _Below("rounds")
+    logs = _Below("logs")
+    progress_log = _Below("progress.log")
+    # The view for a browser while the session runs; every event writes it anew.
+    live_html = _Below("live.html")
+    progress_png = _Below("progress.png")
+    progress_svg = _Below("progress.svg")
+    report_html = _Below("report.html")
+    report_json = _Below("report.json")
+    # The session's own bare repository.  By this name `git clean` in an enclosing
+    # checkout takes the folder for somebody else's and leaves it alone.
+    repository = _Below(".git")
+    # Digests of the session's own files, and the lock on writing them anew.
+    seal = _Below("SHA256SUMS")
+    seal_lock = _Below(".SHA256SUMS.lock")
+    # Of a tournament: the confirmation of its champion, and what it was started with.
+    champion = _Below("evolve/champion.json")
+    tournament = _Below("evolve/settings.json")
+    evolve_json = _Below("evolve.json")
+    evolve_html = _Below("evolve.html")
+    # Of an audit: what is to run again, and what `ratchet audit --run` was started with.
+    rerun_plan = _Below("audit/plan.json")
+    rerun_settings = _Below("audit/settings.json")
+    audit_json = _Below("audit.json")
+    audit_html = _Below("audit.html")
+    # Where a competitor's incumbent is checked out unless told otherwise, and where
+    # everything goes that was found there and is not of the history.
+    worktree = _Below("worktree")
+    from_worktree = _Below("from-worktree")
+
     @property
     def folder(self) -> Path:
         return self.root / "results" / self.session
-
-    @property
-    def manifest(self) -> Path:
-        return self.folder / "manifest.json"
-
-    @property
-    def baseline(self) -> Path:
-        return self.folder / "baseline.json"
-
-    @property
-    def confirmation(self) -> Path:
-        return self.folder / "confirm.json"
-
-    @property
-    def results_tsv(self) -> Path:
-        return self.folder / "results.tsv"
-
-    @property
-    def events(self) -> Path:
-        return self.folder / "events.jsonl"
-
-    @property
-    def progress_log(self) -> Path:
-        return self.folder / "progress.log"
-
-    @property
-    def live_html(self) -> Path:
-        """The view for a browser while the session runs; made anew by every event."""
-        return self.folder / "live.html"
-
-    @property
-    def progress_png(self) -> Path:
-        return self.folder / "progress.png"
-
-    @property
-    def progress_svg(self) -> Path:
-        return self.folder / "progress.svg"
-
-    @property
-    def report_html(self) -> Path:
-        return self.folder / "report.html"
-
-    @property
-    def report_json(self) -> Path:
-        return self.folder / "report.json"
-
-    @property
-    def repository(self) -> Path:
-        """The session's own bare repository.
-
-        It is called ``.git`` so that ``git clean`` in an enclosing checkout
-        takes the folder for somebody else's and leaves it alone.
-        """
-        return self.folder / ".git"
-
-    @property
-    def seal(self) -> Path:
-        """Digests of the session's own files."""
-        return self.folder / "SHA256SUMS"
-
-    @property
-    def seal_lock(self) -> Path:
-        """Held while the seal is written anew."""
-        return self.folder / ".SHA256SUMS.lock"
 
     def baseline_run(self, number: int) -> Path:
         """One run of the unchanged source."""
@@ -91,14 +71,6 @@ class SessionPaths(Frozen):
     def confirm_run(self, number: int) -> Path:
         """One pair of runs of the confirmation."""
         return self.folder / "confirm" / f"run-{number}.json"
-
-    @property
-    def rounds(self) -> Path:
-        return self.folder / "rounds"
-
-    @property
-    def logs(self) -> Path:
-        return self.folder / "logs"
 
     def log(self, name: str) -> Path:
         return self.logs / f"{name}.log"
@@ -137,55 +109,9 @@ class SessionPaths(Frozen):
         """What the competitors are offered after a round of the tournament."""
         return self.folder / "evolve" / f"{number:04d}" / "pollination.json"
 
-    @property
-    def champion(self) -> Path:
-        """The confirmation of the tournament's champion."""
-        return self.folder / "evolve" / "champion.json"
-
-    @property
-    def tournament(self) -> Path:
-        """The settings that `autoevolve` was started with."""
-        return self.folder / "evolve" / "settings.json"
-
-    @property
-    def evolve_json(self) -> Path:
-        return self.folder / "evolve.json"
-
-    @property
-    def evolve_html(self) -> Path:
-        return self.folder / "evolve.html"
-
-    @property
-    def rerun_plan(self) -> Path:
-        """What an audit is to run again."""
-        return self.folder / "audit" / "plan.json"
-
-    @property
-    def rerun_settings(self) -> Path:
-        """The settings that `ratchet audit --run` was started with."""
-        return self.folder / "audit" / "settings.json"
-
     def rerun(self, turn: int, code: int) -> Path:
         """One code's run of one turn of an audit."""
         return self.folder / "audit" / f"{turn:04d}" / f"run-{code}.json"
-
-    @property
-    def audit_json(self) -> Path:
-        return self.folder / "audit.json"
-
-    @property
-    def audit_html(self) -> Path:
-        return self.folder / "audit.html"
-
-    @property
-    def worktree(self) -> Path:
-        """Where a competitor's incumbent is checked out, unless told otherwise."""
-        return self.folder / "worktree"
-
-    @property
-    def from_worktree(self) -> Path:
-        """Where everything goes that was found in a worktree and is not of the history."""
-        return self.folder / "from-worktree"
 
     def round(self, number: int) -> RoundPaths:
         return RoundPaths(self.rounds / f"{number:04d}")
@@ -200,24 +126,13 @@ class RoundPaths(Frozen):
 
     folder: Path
 
-    @property
-    def proposals(self) -> Path:
-        return self.folder / "proposals.json"
+    proposals = _Below("proposals.json")
+    verdict = _Below("verdict.json")
+    judge = _Below("judge.json")
+    steer = _Below("steer.json")
 
     def experiment(self, candidate: int) -> Path:
         return self.folder / f"experiment-{candidate}.json"
-
-    @property
-    def verdict(self) -> Path:
-        return self.folder / "verdict.json"
-
-    @property
-    def judge(self) -> Path:
-        return self.folder / "judge.json"
-
-    @property
-    def steer(self) -> Path:
-        return self.folder / "steer.json"
 
 
 class StorePaths(Frozen):
@@ -263,14 +178,6 @@ class StorePaths(Frozen):
         return self.root / "damaged"
 
 
-# --------------------------------------------------------------------
-# Records of a tournament: legs, wins, and what became of them elsewhere.
-#
-# Each competitor is a session of its own; a leg is its share of one round of the
-# tournament.  No record holds a time of day, so that equal tournaments have equal
-# bytes.
-
-
 def session_name(tournament: str, competitor: str) -> str:
-    """The session of a competitor."""
+    """The session of a competitor of a tournament."""
     return f"{tournament}.{competitor}"

@@ -1,4 +1,9 @@
-"""Records of a session: the types of its small JSON files, and the words in them."""
+"""Records of a session: the types of its small JSON files, and the words in them.
+
+Records are frozen structs; :mod:`ratchet.base.structs` takes them to and from JSON.  A
+missing measurement is ``None``, never ``0.0``, and no record holds a time of day, so
+that equal sessions have equal bytes.
+"""
 
 from __future__ import annotations
 
@@ -9,12 +14,8 @@ from typing import Any
 from ratchet.base.io import Fingerprint, digest
 from ratchet.base.structs import Frozen, field
 
-# The words and all records are found here, wherever they are defined.
-
-
 # --------------------------------------------------------------------
 # The words for how things stand: direction, outcome, verdict, status.
-
 
 # What a change may be about; a task's search space may name others.
 CATEGORIES = (
@@ -155,14 +156,11 @@ def stream_seed(session_seed: int, purpose: str, *parts: int | str) -> int:
 # --------------------------------------------------------------------
 # Proposals as they are recorded, and the calls of agents that led to them.
 
-
 DECLARED = "declared"
 """The proposer that needs no agent."""
 
-
 POLLINATION = "pollination"
 """The proposer of another competitor's win that is tried here."""
-
 
 HAND = "hand"
 """The proposer of edits that a person put forward."""
@@ -263,17 +261,15 @@ class Proposals(Frozen):
     @property
     def slots(self) -> dict[int, bool]:
         """For each slot that an agent was asked to fill, whether it did."""
-        found: dict[int, bool] = {}
+        slots: dict[int, bool] = {}
         for call in self.calls:
             filled = call.outcome is CallOutcome.PROPOSED
-            found[call.slot] = found.get(call.slot, False) or filled
-        return found
+            slots[call.slot] = slots.get(call.slot, False) or filled
+        return slots
 
 
 # --------------------------------------------------------------------
 # Records of judging: runs as decisions see them, rulings, the verdict of a round.
-#
-# Read through :mod:`ratchet.records.records`, whose rules hold here too.
 
 
 class RunSummary(Frozen):
@@ -425,11 +421,7 @@ class Suggestion(Frozen):
 
 
 # --------------------------------------------------------------------
-# The vocabulary as types: what is written to a session's small JSON files.
-#
-# Records are frozen structs; :mod:`ratchet.base.structs` takes them to and from
-# JSON.  A missing measurement is ``None``, never ``0.0``, and no record holds a
-# time of day, so that equal sessions have equal bytes.
+# What else a session writes: baseline, experiments, states, confirmation, manifest.
 
 
 class Baseline(Frozen):

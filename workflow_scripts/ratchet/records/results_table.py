@@ -1,21 +1,18 @@
-"""results.tsv: Karpathy's five columns, one row per experiment, append-only."""
+"""``results.tsv``: Karpathy's five columns, one row per experiment, append-only.
+
+``0.000000`` stands for a missing metric in this file, and only here.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
 
-from ratchet.base.io import digest_bytes, read_bytes, short_digest, write_bytes
+from ratchet.base.io import digest_bytes, read_bytes, write_bytes
 from ratchet.base.structs import Frozen
 from ratchet.base.text import one_line
 from ratchet.records.events import append_line
 from ratchet.records.records import Status
-
-# --------------------------------------------------------------------
-# Karpathy's ``results.tsv``: five columns, one row per experiment.
-#
-# ``0.000000`` stands for a missing metric in this file, and only here.
-
 
 MEMORY_COLUMN = "memory_gb"
 
@@ -51,10 +48,6 @@ def format_table_row(row: TableRow) -> str:
     )
 
 
-# --------------------------------------------------------------------
-# ``results.tsv``: rows are appended, never changed.
-
-
 def record_rows(path: Path, metric: str, first: int, rows: Sequence[TableRow]) -> None:
     """Make sure that rows stand in the table at ``path``, ``first`` counting from the baseline.
 
@@ -70,9 +63,7 @@ def record_rows(path: Path, metric: str, first: int, rows: Sequence[TableRow]) -
     there = lines[1 + first : 1 + first + len(wanted)]
     if there != wanted[: len(there)]:
         old = read_bytes(path)
-        aside = path.with_name(
-            f"{path.stem}.superseded-{short_digest(digest_bytes(old))}{path.suffix}"
-        )
+        aside = path.with_name(f"{path.stem}.superseded-{digest_bytes(old)[:12]}{path.suffix}")
         write_bytes(aside, old)
         write_bytes(path, "".join(f"{x}\n" for x in lines[: 1 + first]).encode())
         there = []

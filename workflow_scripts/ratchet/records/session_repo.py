@@ -11,15 +11,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from ratchet.base.git import call_git, complaint
+from ratchet.base.git import call_git, git_output
 
 EPOCH_SECONDS = 946_684_800
 IDENTITY = "Ratchet <ratchet@localhost>"
 SCRATCH = "refs/ratchet/scratch"
-
-
-class GitError(RuntimeError):
-    """Git failed; the text is its own."""
 
 
 class SessionRepo:
@@ -30,11 +26,7 @@ class SessionRepo:
         self.branch = f"refs/heads/ratchet/{session}"
 
     def _git(self, *words: str, given: bytes = b"") -> str:
-        done = call_git(*words, bare=self.folder, given=given)
-        if done.returncode:
-            said = complaint(done)
-            raise GitError(f"{self.folder}: git {words[0]} ended with {done.returncode}: {said}")
-        return done.stdout.decode(errors="replace").strip()
+        return git_output(*words, bare=self.folder, given=given)
 
     def create(self) -> None:
         """Make the repository; does nothing if it is there.

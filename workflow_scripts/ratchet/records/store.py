@@ -26,7 +26,6 @@ from ratchet.base.io import (
     read_bytes,
     read_json,
     remove_run_folder,
-    short_digest,
     sync_folder,
     to_json,
     write_bytes,
@@ -36,10 +35,9 @@ from ratchet.base.structs import Frozen, from_json_values, to_json_values
 from ratchet.records.paths import StorePaths
 from ratchet.records.records import Evaluation, Outcome
 
-# Raise it when the runner measures differently; old entries are then kept but
+# Raise it when runs are measured differently; old entries are then kept but
 # no longer found, since a run's key contains it.
 RUN_FORMAT = 2
-
 RECORD = "run.json"
 LOG = "run.log"
 METRICS = "metrics.json"
@@ -81,7 +79,7 @@ class RunRecord(Frozen):
 
 
 class DamagedError(Exception):
-    """An entry exists but its hash does not fit; internal to the store."""
+    """An entry is not there, or its hash does not fit; internal to the store."""
 
 
 class Store:
@@ -120,12 +118,12 @@ class Store:
         """
         path = self.paths.blob(sha)
         try:
-            found = digest_file(path)
+            actual = digest_file(path)
         except InputMissingError:
-            found = "no such file"
-        if found != sha:
+            actual = "no such file"
+        if actual != sha:
             raise StoreError(
-                f"{path}: a stored input is damaged (expected sha256 {sha}, found {found}); "
+                f"{path}: a stored input is damaged (expected sha256 {sha}, found {actual}); "
                 "restore it from a backup, or delete it and start a new session: "
                 "snakemake --cores 1 --config session=NAME"
             )
@@ -171,12 +169,9 @@ class Store:
         folder = self.paths.run(key)
         try:
             return self._verified(folder, key)
-        except FileNotFoundError:
-            if not folder.exists():
-                return None
-            self._set_aside(folder)
         except DamagedError:
-            self._set_aside(folder)
+            if folder.exists():
+                self._set_aside(folder)
         return None
 
     def run(
@@ -190,13 +185,13 @@ class Store:
         the second waits and finds the first one's entry.
         """
         key = run_key(material)
-        found = self.lookup(key)
-        if found is not None:
-            return key, found, False
+        known = self.lookup(key)
+        if known is not None:
+            return key, known, False
         with self.locked(key):
-            found = self.lookup(key)
-            if found is not None:
-                return key, found, False
+            known = self.lookup(key)
+            if known is not None:
+                return key, known, False
             with self._partial_folder() as folder:
                 record = execute(folder)
                 self._publish(folder, key, material, record)
@@ -278,9 +273,7 @@ class Store:
             stated = entry.pop("digest")
             whole = entry["key"] == key == run_key(entry["inputs"]) and digest(entry) == stated
             record = from_json_values(RunRecord, entry["record"])
-        except InputMissingError:
-            raise FileNotFoundError(folder) from None
-        except (DataError, KeyError, TypeError, AttributeError):
+        except (InputMissingError, DataError, KeyError, TypeError, AttributeError):
             raise DamagedError(folder) from None
         if not whole:
             raise DamagedError(folder)
@@ -294,7 +287,7 @@ class Store:
         """Move a damaged entry out of the way; another process may be first."""
         self.paths.damaged.mkdir(parents=True, exist_ok=True)
         for attempt in range(1000):
-            target = self.paths.damaged / f"{short_digest(path.name)}-{attempt}"
+            target = self.paths.damaged / f"{path.name[:12]}-{attempt}"
             if target.exists():
                 continue
             with contextlib.suppress(FileNotFoundError):
@@ -304,7 +297,7 @@ class Store:
 
 
 def read_entry(path: Path) -> Any:
-    """An entry's JSON, which must be the bytes that :func:`files.to_json` writes.
+    """An entry's JSON, which must be the bytes that :func:`ratchet.base.io.to_json` writes.
 
     So that no byte of it can change unseen, not even between two values.  Raises
     :class:`DataError` for any other bytes, :class:`InputMissingError` for none.

@@ -12,7 +12,6 @@ from ratchet.base.io import write_bytes, write_json
 from ratchet.base.structs import Frozen, replace, to_json_values
 from ratchet.base.text import (
     decimals_for,
-    format_number,
     format_percent,
     one_line_label,
     plural,
@@ -33,8 +32,8 @@ from ratchet.report.figure_style import (
     shorten_label,
     tick_axis,
 )
-from ratchet.report.figures import FOREST_NARROW, FOREST_WIDE, ROW_HEIGHT, WIDEST
-from ratchet.report.inputs import Facts
+from ratchet.report.figures import FOREST_NARROW, FOREST_WIDE, ROW_HEIGHT, WIDEST, side_words
+from ratchet.report.inputs import Facts, method_entries, metric_text
 from ratchet.report.render import (
     data_block,
     figure_svg,
@@ -52,7 +51,7 @@ from ratchet.session import Session
 
 def audit_answer(facts: Facts) -> Facts:
     """The audit in one sentence; ``kind``, ``headline`` and ``rest``."""
-    count, decimals = len(facts["changes"]), facts["metric"]["decimals"]
+    count = len(facts["changes"])
     if not count:
         headline = "Nothing was kept after the baseline"
         return {"kind": "none", "headline": headline, "rest": "There is nothing to audit."}
@@ -61,13 +60,9 @@ def audit_answer(facts: Facts) -> Facts:
         f"better ({facts['least_true']} to {facts['most_true']}) and "
         f"{facts['expected_false_keeps']:.1f} are false keeps"
     )
-    gain = (
-        f"gain {_show(facts, 'total')} ({_show(facts, 'total_low')} to "
-        f"{_show(facts, 'total_high')}), printed {_show(facts, 'printed')}"
-    )
-    floor = (
-        f"noise floor ± {format_number(facts['noise']['sd'], decimals)}, {facts['noise']['source']}"
-    )
+    total = _between(facts, *(facts[name] for name in ("total", "total_low", "total_high")))
+    gain = f"gain {total}, printed {_show(facts, facts['printed'])}"
+    floor = f"noise floor ± {metric_text(facts, facts['noise']['sd'])}, {facts['noise']['source']}"
     reruns = facts["reruns"]
     if reruns is None:
         headline = f"{facts['expected_false_keeps']:.1f} of {plural(count, 'kept change')} are "
@@ -88,76 +83,23 @@ def audit_answer(facts: Facts) -> Facts:
     return {"kind": kind, "headline": reruns["sentence"], "rest": rest}
 
 
-def _show(facts: Facts, key: str) -> str:
-    return format_number(facts[key], facts["metric"]["decimals"], signed=True)
+def _show(facts: Facts, value: float | None) -> str:
+    return metric_text(facts, value, signed=True)
 
 
 def audit_method(facts: Facts) -> list[dict[str, str]]:
     """How to read the page and what it cannot say; ``term`` and ``text``."""
-    between = f"{100 * LEVEL:.0f} %"
-    entries = {
-        "P(better)": (
-            "The probability that a change truly improves the metric. When it was kept: by the "
-            "rows up to it. By the whole log: also by what came after it, since later candidates "
-            "are compared with the code that it left. A change that was lucky looks worse then."
-        ),
-        "Gain": (
-            f"What the judge believes of the improvement, with its {between} interval; the short "
-            "upright stroke is what the log printed, the incumbent's value less its own. Positive "
-            "is better. Printed values were selected for being low, or high, so they flatter."
-        ),
-        "Seeds": (
-            "The smallest number of further runs, of the change and of its incumbent each, after "
-            f"which P(better) is at least {CREDIBLE:g} or below {OVERTURNED:g} with probability "
-            f"{CHANCE:g}. None is named where that is so already, or where {MOST_SEEDS} are too "
-            "few."
-        ),
-        "Noise": (
-            "Two runs of the same code with different seeds differ; the noise floor is the "
-            f"standard deviation of that. Here it is {facts['noise']['source']}. If it is wrong, "
-            "so is all that rests on the log."
-        ),
-        "Limits": (
-            "The log is taken at its word: nobody checked that its rows are of the code, the data "
-            "and the budget that they claim. Noise is taken as normal and alike for all changes."
-        ),
-    }
-    if facts["reruns"] is not None:
-        entries |= {
-            "Run again": (
-                "The task's mutable files are taken from the row's commit and from that of the "
-                "incumbent of its time, the row that was kept before it, and nothing else; all "
-                "other files, the data and the command are the task's. Every code gets one run "
-                "per turn, in turn, with the same seed for all in a turn, and one that is a side "
-                "of several changes is run once for all of them."
-            ),
-            "Holds": (
-                "Only the fresh runs of the two sides decide, as a judge sees them that knows "
-                "neither the log nor that the change was kept; the noise floor is also learned "
-                f"from the other codes' runs here. Holds: P(better) of at least {CREDIBLE:g}. Does "
-                f"not hold: below {OVERTURNED:g}. The gain is the difference of the means with "
-                f"Welch's {100 * AUDIT_LEVEL:.0f} % interval; what could not be run does not count "
-                "as holding. An improvement of one or two noise sds mostly needs more than three "
-                "seeds to show, and with few looks like none."
-            ),
-            "Another machine": (
-                "The log's values were measured elsewhere, perhaps with another budget. They "
-                "stand beside the fresh runs and are not mixed with them. That a change does not "
-                "hold here does not say that it did not help there."
-            ),
-        }
-    return [{"term": term, "text": words} for term, words in entries.items()]
+    return method_entries(
+        "audit_method.md", facts=facts, level=LEVEL, audit_level=AUDIT_LEVEL, chance=CHANCE,
+        credible=CREDIBLE, overturned=OVERTURNED, most_seeds=MOST_SEEDS,
+    )  # fmt: skip
 
 
 # --------------------------------------------------------------------
-# The figures of an audit: each change, its doubts, the noise floor, the whole gain.
+# The figures of an audit: each change, its doubts, the noise floor, the whole gain
 #
 # Rows from top to bottom, values to the right, as in :mod:`ratchet.report.figures`; every
 # point has a shape of its own and its numbers beside it or in the table below.
-
-
-Make = Callable[[Facts, Frame], Spec | None]
-
 
 KINDS = {
     "log": ("circle", LIGHT["baseline"]),
@@ -171,7 +113,6 @@ KINDS = {
 }
 """Shape and colour of a point by what it is."""
 
-
 BEYOND = ("triangle-left", "triangle-right")
 
 
@@ -184,37 +125,49 @@ class Axis(Frozen):
     heading: str = ""
 
 
+def _row(
+    kind: str, label: str, value: float, ends: tuple[float | None, float | None], right: str,
+    tip: str, **more: Any,
+) -> Row:  # fmt: skip
+    """A point of a kind with its interval, the point itself where there is none."""
+    low, high = (value if end is None else end for end in ends)
+    return {
+        "label": label,
+        **more,
+        "value": value,
+        "low": low,
+        "high": high,
+        "kind": kind,
+        "mark": None,
+        "right": right,
+        "tip": tip,
+    }
+
+
 def gains_figure(facts: Facts, frame: Frame) -> Spec | None:
     """Each change's gain by the log, and where it was run again by the fresh runs."""
-    decimals = facts["metric"]["decimals"]
     rows: list[Row] = []
+
+    def add(kind: str, label: str, found: Facts, tip: str) -> None:
+        ends, right = (found["low"], found["high"]), format_percent(found["better"])
+        rows.append(_row(kind, label, found["gain"], ends, right, tip))
+
     for change in facts["changes"]:
-        rows.append(
-            {
-                "label": f"line {change['line']} {change['description']}",
-                "value": change["gain"],
-                "low": change["low"],
-                "high": change["high"],
-                "kind": "log",
-                "mark": change["step"],
-                "right": format_percent(change["better"]),
-                "tip": _tip(change, decimals),
-            }
-        )
+        label = f"line {change['line']} {change['description']}"
+        gain = f"gain {_between(facts, change['gain'], change['low'], change['high'])}"
+        sure = f"{format_percent(change['better'])}, when kept {format_percent(change['then'])}"
+        printed = f"printed {_show(facts, change['step'])}"
+        add("log", label, change, f"{label}\n{printed}\n{gain}\nP(better) {sure}")
+        rows[-1]["mark"] = change["step"]
         again = change["again"]
         if again is not None and again["gain"] is not None:
-            rows.append(
-                {
-                    "label": f"↳ {again['standing']}",
-                    "value": again["gain"],
-                    "low": again["gain"] if again["low"] is None else again["low"],
-                    "high": again["gain"] if again["high"] is None else again["high"],
-                    "kind": again["standing"],
-                    "mark": None,
-                    "right": format_percent(again["better"]),
-                    "tip": _tip_again(again, decimals),
-                }
+            standing = again["standing"]
+            tip = (
+                f"line {again['line']} run again, {again['seeds']} seeds a side: {standing}\n"
+                f"gain {_between(facts, again['gain'], again['low'], again['high'])}\n"
+                f"P(better) {format_percent(again['better'])}"
             )
+            add(standing, f"↳ {standing}", again, tip)
     if not rows:
         return None
     ends = [row[end] for row in rows for end in ("low", "high")]
@@ -228,131 +181,84 @@ def doubts_figure(facts: Facts, frame: Frame) -> Spec | None:
     """P(better) of each change when it was kept and by the whole log, and when run again."""
     rows = []
     for change in facts["changes"]:
+        line, again = change["line"], change["again"]
         shown = {"log": change["better"], "then": change["then"]}
-        again = change["again"]
         if again is not None and again["better"] is not None:
             shown[again["standing"]] = again["better"]
+        label, right = f"line {line} {change['description']}", format_percent(change["better"])
+        ends = min(shown.values()), max(shown.values())
         for kind, value in shown.items():
-            rows.append(
-                {
-                    "label": f"line {change['line']} {change['description']}",
-                    "group": change["line"],
-                    "value": value,
-                    "low": min(shown.values()),
-                    "high": max(shown.values()),
-                    "kind": kind,
-                    "mark": None,
-                    "right": format_percent(change["better"]),
-                    "tip": f"line {change['line']}\n"
-                    f"P(better) {format_percent(value)}, {WORDS[kind]}",
-                }
-            )
+            when = {"log": "by the whole log", "then": "when it was kept"}.get(kind, "run again")
+            tip = f"line {line}\nP(better) {format_percent(value)}, {when}"
+            rows.append(_row(kind, label, value, ends, right, tip, group=line))
     if not rows:
         return None
     axis = Axis("P(better)", Range(-0.03, 1.03), (OVERTURNED, CREDIBLE))
     return _intervals(rows, axis, frame)
 
 
-WORDS = {
-    "log": "by the whole log",
-    "then": "when it was kept",
-    "holds": "run again",
-    "does not hold": "run again",
-    "undecided": "run again",
-}
-
-
 def noise_figure(facts: Facts, frame: Frame) -> Spec | None:
     """The noise floor with its interval, beside what was stated and what was seen here."""
-    found, decimals = facts["noise"], facts["metric"]["decimals"]
-    rows = [_bar("by the whole log", found["sd"], found["low"], found["high"], "log", decimals)]
-    stated = found["stated"]
-    if stated is not None:
-        name = "as stated" if found["kind"] == "stated" else "by the replicates"
-        low, high = (stated["sd"] if stated[e] is None else stated[e] for e in ("low", "high"))
-        rows.append(_bar(name, stated["sd"], low, high, "stated", decimals))
-    reruns = facts["reruns"]
+    noise, reruns = facts["noise"], facts["reruns"]
+    found = [("log", "by the whole log", noise)]
+    if noise["stated"] is not None:
+        name = "as stated" if noise["kind"] == "stated" else "by the replicates"
+        found.append(("stated", name, noise["stated"]))
     if reruns is not None and reruns["noise_sd"] is not None:
-        sd = reruns["noise_sd"]
-        rows.append(_bar("by the re-runs here", sd, sd, sd, "here", decimals))
-    most = max(row["high"] for row in rows)
-    range_ = Range(0.0, 1.06 * most)
+        here = {"sd": reruns["noise_sd"], "low": None, "high": None}
+        found.append(("here", "by the re-runs here", here))
+    rows = [
+        _bar(facts, kind, label, sd["sd"], (sd["low"], sd["high"]), signed=False)
+        for kind, label, sd in found
+    ]
+    range_ = Range(0.0, 1.06 * max(row["high"] for row in rows))
     return _intervals(rows, Axis("sd of one run", range_, heading="sd"), frame)
 
 
 def totals_figure(facts: Facts, frame: Frame) -> Spec | None:
     """The whole gain as printed, without its luck, and from end to end by fresh runs."""
-    decimals = facts["metric"]["decimals"]
-    printed = facts["printed"]
-    rows = [
-        _bar("as printed, selected", printed, printed, printed, "stated", decimals, signed=True),
-        _bar(
-            "by the whole log", facts["total"], facts["total_low"], facts["total_high"], "log",
-            decimals, signed=True,
-        ),
-    ]  # fmt: skip
     whole = facts["reruns"]["whole"] if facts["reruns"] is not None else None
+    total = facts["total_low"], facts["total_high"]
+    rows = [
+        _bar(facts, "stated", "as printed, selected", facts["printed"], (None, None)),
+        _bar(facts, "log", "by the whole log", facts["total"], total),
+    ]
     if whole is not None:
-        low, high = (whole["gain"] if whole[end] is None else whole[end] for end in ("low", "high"))
-        said = "from end to end here"
-        rows.append(_bar(said, whole["gain"], low, high, "here", decimals, signed=True))
-    ends = [row[end] for row in rows for end in ("low", "high")]
+        ends = whole["low"], whole["high"]
+        rows.append(_bar(facts, "here", "from end to end here", whole["gain"], ends))
+    values = [row[end] for row in rows for end in ("low", "high")]
     title = "total gain, right is better" if frame.width > 400 else "total gain"
-    return _intervals(rows, Axis(title, robust_range(ends, [0.0, *ends]), (0.0,), "gain"), frame)
+    axis = Axis(title, robust_range(values, [0.0, *values]), (0.0,), "gain")
+    return _intervals(rows, axis, frame)
 
 
-FIGURES: dict[str, tuple[Make, Frame, Frame]] = {
-    name: (make, FOREST_WIDE, FOREST_NARROW)
-    for name, make in (
-        ("gains", gains_figure),
-        ("doubts", doubts_figure),
-        ("noise", noise_figure),
-        ("totals", totals_figure),
-    )
+FIGURES: dict[str, tuple[Callable[[Facts, Frame], Spec | None], Frame, Frame]] = {
+    "gains": (gains_figure, FOREST_WIDE, FOREST_NARROW),
+    "doubts": (doubts_figure, FOREST_WIDE, FOREST_NARROW),
+    "noise": (noise_figure, FOREST_WIDE, FOREST_NARROW),
+    "totals": (totals_figure, FOREST_WIDE, FOREST_NARROW),
 }
 
 
 def _bar(
-    label: str, value: float, low: float, high: float, kind: str, decimals: int,
-    *, signed: bool = False,
+    facts: Facts, kind: str, label: str, value: float, ends: tuple[float | None, float | None],
+    *, signed: bool = True,
 ) -> Row:  # fmt: skip
-    shown = format_number(value, decimals, signed=signed)
-    between = ""
-    if low != high:
-        ends = (format_number(end, decimals, signed=signed) for end in (low, high))
-        between = f" ({' to '.join(ends)})"
-    return {
-        "label": label,
-        "value": value,
-        "low": low,
-        "high": high,
-        "kind": kind,
-        "mark": None,
-        "right": shown,
-        "tip": f"{label}\n{shown}{between}",
-    }
+    """A row whose value stands beside it."""
+    shown = metric_text(facts, value, signed=signed)
+    tip = f"{label}\n{_between(facts, value, *ends, signed=signed)}"
+    return _row(kind, label, value, ends, shown, tip)
 
 
-def _tip(change: Facts, decimals: int) -> str:
-    low, high = (format_number(change[end], decimals, signed=True) for end in ("low", "high"))
-    return (
-        f"line {change['line']} {change['description']}\n"
-        f"printed {format_number(change['step'], decimals, signed=True)}\n"
-        f"gain {format_number(change['gain'], decimals, signed=True)} ({low} to {high})\n"
-        f"P(better) {format_percent(change['better'])}, when kept {format_percent(change['then'])}"
-    )
-
-
-def _tip_again(again: Facts, decimals: int) -> str:
-    between = ""
-    if again["low"] is not None:
-        low, high = (format_number(again[end], decimals, signed=True) for end in ("low", "high"))
-        between = f" ({low} to {high})"
-    return (
-        f"line {again['line']} run again, {again['seeds']} seeds a side: {again['standing']}\n"
-        f"gain {format_number(again['gain'], decimals, signed=True)}{between}\n"
-        f"P(better) {format_percent(again['better'])}"
-    )
+def _between(
+    facts: Facts, value: float, low: float | None, high: float | None, *, signed: bool = True
+) -> str:
+    """``+0.010 (+0.009 to +0.011)``; the value alone where there is no interval."""
+    shown = metric_text(facts, value, signed=signed)
+    if low is None or high is None or low == high:
+        return shown
+    ends = (metric_text(facts, end, signed=signed) for end in (low, high))
+    return f"{shown} ({' to '.join(ends)})"
 
 
 def _intervals(rows: list[Row], axis: Axis, frame: Frame) -> Spec:
@@ -414,31 +320,9 @@ def _layers(rows: list[Row], axis: Axis, frame: Frame, count: int) -> list[Spec]
             {"type": "point", "filled": True, "size": 56, "opacity": 1},
             {"x": {**x, "field": "value"}, "y": y, "color": colour, "shape": shape},
         ),
-        *_words(first, y, frame, axis.heading or "P(better)"),
+        *side_words(first, y, frame, "right", axis.heading or "P(better)"),
     ]
     return [each for each in layers if each["data"]["values"]]
-
-
-def _words(rows: list[Row], y: Spec, frame: Frame, heading: str) -> list[Spec]:
-    """What stands left and right of the rows."""
-    words = {"type": "text", "fontSize": frame.font - 1, "color": LIGHT["ink"]}
-    return [
-        mark_layer(
-            rows,
-            {**words, "align": "right", "dx": -10},
-            {"x": {"value": 0}, "y": y, "text": {"field": "label", "type": "nominal"}},
-        ),
-        mark_layer(
-            rows,
-            {**words, "align": "left", "dx": 10},
-            {"x": {"value": "width"}, "y": y, "text": {"field": "right", "type": "nominal"}},
-        ),
-        mark_layer(
-            [{"text": heading}],
-            {**words, "align": "left", "dx": 10, "color": LIGHT["muted"]},
-            {"x": {"value": "width"}, "y": {"value": -12}, "text": {"field": "text"}},
-        ),
-    ]
 
 
 # --------------------------------------------------------------------
@@ -450,11 +334,7 @@ def _words(rows: list[Row], y: Spec, frame: Frame, heading: str) -> list[Spec]:
 
 
 MOST_PROBLEMS = 50
-
-
 MARKS = {"holds": "✓", "fails": "!", "undecided": "?", "log": "≈", "none": "○"}
-
-
 CHIPS = {
     "holds": ("keep", "●"),
     "does not hold": ("crash", "✕"),

@@ -1,20 +1,25 @@
-"""Records of a session as one JSON value: all that the report says."""
+"""Records of a session as one JSON value: all that the report says.
+
+Pure: no file, no clock.  The page, the pictures and ``report.json`` show these
+facts and nothing else.  A missing measurement stays ``None``; every text that
+came from a candidate is cleaned and cut here, once.
+"""
 
 from __future__ import annotations
 
 import datetime
 import shlex
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from math import fsum
-from statistics import fmean
+from statistics import fmean, stdev
 from typing import Any
 
-from ratchet.base import text
 from ratchet.base.errors import OtherHardwareError
 from ratchet.base.io import Fingerprint
 from ratchet.base.structs import to_json_values
 from ratchet.base.text import (
     DIFF_LIMIT,
+    LOG_LIMIT,
     clean_text,
     format_number,
     head_text,
@@ -25,550 +30,34 @@ from ratchet.base.text import (
 )
 from ratchet.records.history import History, Trial, name_of
 from ratchet.records.records import (
-    AgentCall,
     CallOutcome,
     Confirmation,
     Manifest,
+    Outcome,
     Proposals,
     RoundVerdict,
     RunSummary,
     SessionState,
     Suggestion,
 )
+from ratchet.records.store import RunRecord
 from ratchet.report.answer import STOPPED, session_answer, session_method
 from ratchet.report.inputs import (
     Facts,
+    Integrity,
     Recipe,
     SessionRecords,
-    measured_values,
     metric_facts,
-    replicate_spread,
-    run_facts,
-    total_of_runs,
-    train_seconds,
 )
-from ratchet.report.statistics import NORMAL_95, front_facts, mark, more_seeds, strict_keeps
+from ratchet.report.statistics import NORMAL_95, front_facts, more_seeds, strict_keeps
 from ratchet.steering.bandit import CategoryScore
 from ratchet.steering.suggestions import followed_suggestion
 from ratchet.task.task import SEED
 
 # --------------------------------------------------------------------
-# What an agent was asked, what it used, and what it did that could not be tried.
-
-
-REASON_LIMIT = 600
-
-
-LOG_LIMIT = 1_500
-
-
-LOGS = 30
-"""The last refusals whose logs are shown; the session's folder has all."""
-
-
-WORDS = {
-    CallOutcome.NO_PROPOSAL: "no proposal",
-    CallOutcome.EMPTY: "empty diff",
-    CallOutcome.FORBIDDEN: "forbidden file",
-    CallOutcome.DUPLICATE: "duplicate",
-    CallOutcome.UNREADABLE: "unreadable",
-    CallOutcome.TIMEOUT: "too slow",
-}
-
-
-def agent_calls(records: SessionRecords) -> Facts | None:
-    """The calls of agents; ``None`` in a session without any."""
-    rounds = [made for made in records.history.proposals if made.calls]
-    calls = [call for made in rounds for call in made.calls]
-    if not calls:
-        return None
-    filled = [done for made in rounds for done in made.slots.values()]
-    tokens = [call.tokens for call in calls if call.tokens is not None]
-    dollars = [call.dollars for call in calls if call.dollars is not None]
-    refusals = [entry for made in rounds for entry in _refusals(made, records)]
-    for entry in refusals[:-LOGS]:
-        entry["log_tail"] = None
-    return {
-        "names": sorted({one_line_label(call.agent, 60) for call in calls}),
-        "calls": len(calls),
-        "proposals": sum(filled),
-        "failed": len(filled) - sum(filled),
-        "tokens": sum(tokens) if tokens else None,
-        "dollars": fsum(dollars) if dollars else None,
-        "silent": sum(call.tokens is None and call.dollars is None for call in calls),
-        "refusals": refusals,
-    }
-
-
-def _refusals(made: Proposals, records: SessionRecords) -> list[Facts]:
-    """The calls of one round that led to nothing, and what came of each."""
-    later = {c.slot: c.experiment for c in made.calls if c.outcome is CallOutcome.PROPOSED}
-    found = []
-    for place, call in enumerate(made.calls):
-        if call.outcome is CallOutcome.PROPOSED:
-            continue
-        again = any(other.slot == call.slot for other in made.calls[place + 1 :])
-        found.append(
-            {
-                "round": made.round,
-                "agent": one_line_label(call.agent, 60),
-                "attempt": call.attempt,
-                "outcome": WORDS[call.outcome],
-                "reason": one_line_label(call.reason, REASON_LIMIT),
-                "sent_back": again,
-                "experiment": later.get(call.slot) if again else None,
-                "log_tail": _log(call, records),
-            }
-        )
-    return found
-
-
-def _log(call: AgentCall, records: SessionRecords) -> str | None:
-    return tail_text(records.agent_logs.get(call.log, ""), LOG_LIMIT) or None
-
-
-# --------------------------------------------------------------------
-# The commands that show an experiment and run it once more, by hand.
-#
-# They need git, the session's folder, the store and the task's environment; nothing is
-# recorded.  A run started so measures the metric itself, without the evaluator.
-
-
-REFS = "refs/ratchet/experiments"
-"""Where a session's repository names the commit of every experiment."""
-
-
-PLACE = "again"
-"""Folder, beside results and store, where the commands work."""
-
-
-def run_again_preparation(recipe: Recipe) -> list[str]:
-    """What has to be done once in a shell, before any experiment is run again in it."""
-    places = sorted({f"{PLACE}/data/{name}".rpartition("/")[0] for name in recipe.data})
-    lines = [f"mkdir -p {' '.join(map(shlex.quote, places or [f'{PLACE}/data']))}"]
-    lines += [
-        f"cp -f {shlex.quote(place)} {shlex.quote(f'{PLACE}/data/{name}')}"
-        for name, place in sorted(recipe.data.items())
-    ]
-    lines += [
-        f"again() {{ (mkdir -p {PLACE}/$1 && {_git(recipe)} archive {REFS}/$1"
-        f" | tar -x -C {PLACE}/$1 && cd {PLACE}/$1",
-        '  export RATCHET_SEED="$2" RATCHET_DATA="$PWD/../data"',
-    ]
-    lines += [
-        f"  export {name}={shlex.quote(value)}" for name, value in sorted(recipe.variables.items())
-    ]
-    if recipe.hook:
-        found = "import ratchet.runs.seed_hook as h; print(*h.__path__)"
-        lines.append(f'  export PYTHONPATH="$(python -c {shlex.quote(found)})"')
-    if recipe.seeding.variable:
-        lines.append(f'  export {recipe.seeding.variable}="$2"')
-    if recipe.seeding.constant:
-        lines.append(f"  # the harness sets {recipe.seeding.constant} to the seed, $2, here")
-    lines.append(f"  {_words(recipe)}); }}")
-    return [clean_text(line) for line in lines]
-
-
-def _words(recipe: Recipe) -> str:
-    """The command, with the seed where a word of it is the seed's."""
-    words = [shlex.quote(word) for word in recipe.command]
-    if recipe.seeding.argument:
-        before, _, after = recipe.seeding.argument.partition(SEED)
-        words.append(f'{shlex.quote(before)}"$2"{shlex.quote(after) if after else ""}')
-    return " ".join(words)
-
-
-def run_again_commands(recipe: Recipe, e: Facts) -> list[str]:
-    """Commands for one experiment: see its edit, and its first run again."""
-    if not e["commit"]:
-        return []
-    found = [f"{_git(recipe)} show {REFS}/{e['number']:04d}"]
-    if e["runs"]:
-        found.append(f"again {e['number']:04d} {e['runs'][0]['seed']}")
-    return [clean_text(line) for line in found]
-
-
-def _git(recipe: Recipe) -> str:
-    return f"git -C {shlex.quote(recipe.folder)}"
-
-
-# --------------------------------------------------------------------
-# What the report says of one experiment or check beyond its numbers.
-
-
-def experiment_remarks(experiment: Facts, decimals: int) -> list[str]:
-    """Sentences on price, memory, near misses and second tries; often none."""
-    e = experiment
-    said = []
-    if e["retry_of"] is not None:
-        said.append(f"The edit of experiment {e['retry_of']}, tried again on another incumbent.")
-    if e["near_miss"]:
-        later = f"; tried again as experiment {e['retried_as']}" if e["retried_as"] else ""
-        said.append(
-            f"Near miss: probably better, but another candidate of its round was kept{later}."
-        )
-    if e["quarantined"]:
-        said.append(
-            "Quarantined: larger than everything seen before, so a fresh run had to confirm it."
-        )
-    if (e["changes"] or 0) > 1:
-        said.append(
-            f"It changes {e['changes']} constants or definitions at once, so its effect cannot "
-            "be attributed to one of them."
-        )
-    said += [f"Noticed in the edit: {note}." for note in e["notes"]]
-    if e["price"]:
-        said.append(_price(e, decimals))
-    if e["pareto"]:
-        low, high = e["pareto_low"], e["pareto_high"]
-        chance = f"{low:.2f}" if f"{low:.2f}" == f"{high:.2f}" else f"{low:.2f} to {high:.2f}"
-        said.append(
-            f"{e['pareto']} in metric and memory: with a probability of {chance} nothing kept "
-            "before is better without needing more memory."
-        )
-    return said
-
-
-def _price(e: Facts, decimals: int) -> str:
-    amount = format_number(abs(e["price"]), decimals + 1)
-    causes = []
-    if e["net_lines"]:
-        kind = "more" if e["net_lines"] > 0 else "less"
-        causes.append(f"{plural(abs(e['net_lines']), 'code line')} {kind}")
-    if e["memory_ratio"] is not None:
-        causes.append(f"{e['memory_ratio']:.2f} times the memory")
-    why = f" ({', '.join(causes)})" if causes else ""
-    if e["price"] > 0:
-        return f"For a keep it had to be better by more than {amount}{why}."
-    return f"It was allowed to cost up to {amount}{why}."
-
-
-def alarm_remark(check: Facts, decimals: int) -> str:
-    """The sentence for a re-measurement that raised the alarm."""
-    expected, value = (
-        format_number(check["expected"], decimals),
-        format_number(check["value"], decimals),
-    )
-    name = name_of(check["number"])
-    return (
-        f"The incumbent moved: before round {check['round']}, {name} was expected at {expected} ± "
-        f"{format_number(check['sd'], decimals)} and measured {value} "
-        f"(z = {format_number(check['z'], 1)}). The "
-        "machine or the data may have changed."
-    )
-
-
-# --------------------------------------------------------------------
-# Whether a session rests on what it says, and what was noticed on the way.
-
-
-MOST_FLAGS = 200
-
-
-MOST_DEVIATIONS = 50
-
-
-def soundness_facts(records: SessionRecords, tried: list[Facts], checks: list[Facts]) -> Facts:
-    """What was hashed again for this report, deviations, and the flags raised.
-
-    ``intact`` is ``None`` where nothing was hashed again.
-    """
-    found = records.integrity
-    flags = [*_limits(records), *_drift(checks)]
-    for e in tried:
-        flags += [_flag(e["number"], words) for words in _of_experiment(e)]
-    return {
-        "intact": None if found is None else not found.deviations,
-        "checked": [] if found is None else [one_line_label(line) for line in found.checked],
-        "deviations": []
-        if found is None
-        else [one_line_label(line, 600) for line in found.deviations[:MOST_DEVIATIONS]],
-        "deviations_in_all": 0 if found is None else len(found.deviations),
-        "flags": flags[:MOST_FLAGS],
-        "flags_in_all": len(flags),
-    }
-
-
-def _flag(number: int | None, words: str) -> Facts:
-    return {"number": number, "text": words}
-
-
-def _of_experiment(e: Facts) -> list[str]:
-    said = []
-    if e["verdict"] == "TAMPERED":
-        said.append(f"TAMPERED: {e['reason']}")
-    if e["quarantined"]:
-        said.append("quarantined: larger than everything seen before")
-    return [*said, *e["notes"]]
-
-
-def _limits(records: SessionRecords) -> list[Facts]:
-    """What could not be enforced on this machine."""
-    found = sorted({line for d in records.runs.values() for line in d.unenforced})
-    said = [_flag(None, f"not enforced on this machine: {one_line_label(line)}") for line in found]
-    if any(d.isolation == "none" for d in records.runs.values()):
-        said.append(_flag(None, "runs were ordinary processes, not isolated"))
-    return said
-
-
-def _drift(checks: list[Facts]) -> list[Facts]:
-    return [
-        _flag(c["number"] or None, f"the incumbent moved before round {c['round']} (alarm)")
-        for c in checks
-        if c["alarm"]
-    ]
-
-
-# --------------------------------------------------------------------
-# What steering said, and what became of it.
-
-
-def steering_facts(records: SessionRecords) -> Facts | None:
-    """Record by category, what to try next, and which suggestions were taken up."""
-    if not records.history.states:
-        return None
-    state = records.history.state
-    return {
-        "round": state.round,
-        **advice(state.ranking, records.categories, state.suggestions, state.avoid),
-        "followed": _followed(records.history),
-    }
-
-
-def advice(
-    ranking: Iterable[str],
-    categories: Iterable[CategoryScore],
-    suggestions: Iterable[Suggestion],
-    avoid: Iterable[str],
-) -> Facts:
-    """What steering says of what to try next, and of what to leave alone."""
-    return {
-        "ranking": [one_line_label(name, 60) for name in ranking],
-        "categories": [to_json_values(score) for score in categories],
-        "suggestions": [
-            {
-                "kind": one.kind.value,
-                "category": one_line_label(one.category, 60),
-                "title": one_line_label(one.title),
-                "evidence": one_line_label(one.evidence),
-                "experiments": list(one.experiments),
-            }
-            for one in suggestions
-        ],
-        "avoid": [one_line_label(note) for note in avoid],
-    }
-
-
-def _followed(history: History) -> list[Facts]:
-    """Each new proposal with the suggestion of the round before that it took up."""
-    before = {state.round + 1: state.suggestions for state in history.states}
-    found = []
-    for trial in history.trials:
-        if trial.proposal.retry_of is not None or trial.round not in before:
-            continue
-        suggestions = before[trial.round]
-        taken = followed_suggestion(suggestions, trial.category, trial.description)
-        found.append(
-            {
-                "number": trial.number,
-                "place": taken[0] if taken else None,
-                "exactly": taken[1] if taken else False,
-                "title": one_line_label(suggestions[taken[0] - 1].title) if taken else None,
-                "verdict": trial.word or None,
-                "status": trial.status.value if trial.status else None,
-            }
-        )
-    return found
-
-
-# --------------------------------------------------------------------
-# When the machine worked and when it waited, from the journal, counted from the start.
-#
-# Only runs count: what was written down afterwards (another report, say) changes
-# nothing, and so the same session has the same timeline.
-
-
-LANES = {"search": "experiments", "remeasure": "incumbent", "confirm": "confirmation"}
-"""What a run's role is called; the first runs of the unchanged code are the baseline."""
-
-
-def run_timeline(events: Iterable[dict[str, Any]], busy_gpu: float | None) -> Facts | None:
-    """Runs by start and end in seconds; ``None`` if none was made in this session.
-
-    ``busy_gpu`` is the mean utilisation of the GPU during runs, in percent.  Runs
-    that came from the store took no time and are missing; those that a stop cut
-    short are counted as ``interrupted``, and as ``misplaced`` those that were not
-    started, since they had landed on hardware of another class.
-    """
-    start: datetime.datetime | None = None
-    open_runs: dict[tuple[Any, ...], float] = {}
-    runs: list[Facts] = []
-    interrupted = misplaced = 0
-    for event in events:
-        kind, when = event.get("event"), _time(event)
-        misplaced += kind == "failed" and event.get("error") == OtherHardwareError.__name__
-        if when is None or kind not in ("session_started", "run_started", "run_finished"):
-            continue
-        start = start or when
-        seconds = round((when - start).total_seconds(), 3)
-        name = (event.get("number"), event.get("role"), event.get("replicate"), event.get("seed"))
-        if kind == "run_started":
-            interrupted += name in open_runs
-            open_runs[name] = seconds
-        elif kind == "run_finished" and name in open_runs:
-            runs.append(_run(event, open_runs.pop(name), seconds))
-    if not runs:
-        return None
-    runs.sort(key=lambda run: (run["start"], run["number"]))
-    end = max(run["end"] for run in runs)
-    gaps = _gaps(runs)
-    idle = fsum(length for _, length in gaps)
-    longest = max(gaps, key=lambda gap: gap[1], default=None)
-    return {
-        "runs": runs,
-        "seconds": end,
-        "idle_seconds": idle,
-        "busy_share": (end - idle) / end if end > 0 else None,
-        "longest_gap": {"from": longest[0], "seconds": longest[1]} if longest else None,
-        "interrupted": interrupted + len(open_runs),
-        "misplaced": misplaced,
-        "gpu_utilisation": busy_gpu,
-    }
-
-
-def _time(event: dict[str, Any]) -> datetime.datetime | None:
-    try:
-        found = datetime.datetime.fromisoformat(str(event.get("time")))
-    except ValueError:
-        return None
-    return found if found.tzinfo else found.replace(tzinfo=datetime.UTC)
-
-
-def _run(event: dict[str, Any], start: float, end: float) -> Facts:
-    number = event.get("number") if isinstance(event.get("number"), int) else 0
-    lane = LANES.get(str(event.get("role")), "experiments")
-    if lane == "experiments" and number == 0:
-        lane = "baseline"
-    return {
-        "number": number,
-        "lane": lane,
-        "start": start,
-        "end": max(start, end),
-        "outcome": one_line_label(str(event.get("outcome")), 40),
-        "key": one_line_label(str(event.get("key")), 64),
-    }
-
-
-def _gaps(runs: Sequence[Facts]) -> list[tuple[float, float]]:
-    """Begin and length of the times in which no run was at work."""
-    gaps, free_from = [], 0.0
-    for run in runs:
-        if run["start"] > free_from:
-            gaps.append((free_from, run["start"] - free_from))
-        free_from = max(free_from, run["end"])
-    return gaps
-
-
-# --------------------------------------------------------------------
-# The experiments of a session, one entry each, and how the failed ones failed.
-
-
-# Findings of one edit that are listed; an edit with more is odd enough as it is.
-NOTES_SHOWN = 20
-
-
-AS_RULED = (
-    *("mean", "incumbent", "delta", "delta_sd", "gain", "confidence", "memory_mb", "price"),
-    *("net_lines", "changes", "memory_ratio", "pareto", "pareto_low", "pareto_high"),
-)
-"""What is shown of a ruling as it is; ``None`` before there is one."""
-
-
-def experiment_facts(records: SessionRecords) -> list[Facts]:
-    """One entry per trial, by number; unjudged ones have no verdict."""
-    return [_experiment(trial, records) for trial in records.history.trials]
-
-
-def _experiment(trial: Trial, records: SessionRecords) -> Facts:
-    proposal, ruling, telling = trial.proposal, trial.ruling, trial.telling_run
-    log = records.logs.get(telling.key) if telling else None
-    low, high = interval(trial.delta, ruling.delta_sd if ruling else None)
-    return {
-        "number": trial.number,
-        "retried_as": trial.retried_as,
-        "round": trial.round,
-        "commit": trial.commit,
-        "description": one_line_label(trial.description),
-        "category": one_line_label(trial.category, 60),
-        "hypothesis": head_text(proposal.hypothesis, text.LOG_LIMIT),
-        "diff": head_text(proposal.diff, DIFF_LIMIT),
-        "source": proposal.source,
-        "lines_added": proposal.lines_added,
-        "lines_removed": proposal.lines_removed,
-        "retry_of": proposal.retry_of,
-        "proposer": one_line_label(proposal.proposer, 60),
-        "expected_effect": one_line_label(proposal.expected_effect) or None,
-        "verdict": trial.word or None,
-        "status": trial.status.value if trial.status else None,
-        "reason": one_line_label(ruling.reason, 600) if ruling else None,
-        **{name: getattr(ruling, name, None) for name in AS_RULED},
-        "delta_low": low,
-        "delta_high": high,
-        "n": len(measured_values(trial.runs)) if ruling else None,
-        "near_miss": ruling is not None and ruling.near_miss,
-        "quarantined": ruling is not None and ruling.quarantined,
-        "notes": [one_line_label(n, 300) for n in ruling.notes[:NOTES_SHOWN]] if ruling else [],
-        "outcome": telling.outcome.value if telling else None,
-        "seconds": total_of_runs(records, trial.runs, train_seconds),
-        "log_tail": None if log is None else tail_text(log, text.LOG_LIMIT),
-        "runs": [run_facts(run, records) for run in trial.runs],
-    }
-
-
-def interval(delta: float | None, sd: float | None) -> tuple[float | None, float | None]:
-    """The 95 % interval of a difference; ``None`` twice where there is none."""
-    if delta is None or sd is None:
-        return None, None
-    return delta - NORMAL_95 * sd, delta + NORMAL_95 * sd
-
-
-def counts(tried: Sequence[Facts], false_keeps: float | None) -> Facts:
-    """How many experiments there are of each status."""
-    status = [e["status"] for e in tried]
-    judged = sum(e["verdict"] is not None for e in tried)
-    return {
-        "judged": judged,
-        "kept": status.count("keep"),
-        "discarded": status.count("discard"),
-        "crashed": status.count("crash"),
-        "pending": len(tried) - judged,
-        "expected_false_keeps": false_keeps,
-    }
-
-
-def crash_classes(tried: list[Facts]) -> list[Facts]:
-    """Experiments without a valid measurement, by the way they failed."""
-    found: dict[str, Facts] = {}
-    for e in tried:
-        if e["status"] == "crash":
-            outcome = e["outcome"] if e["outcome"] not in (None, "ok") else e["verdict"].lower()
-            entry = found.setdefault(outcome, {"outcome": outcome, "experiments": []})
-            entry["experiments"].append(
-                {key: e[key] for key in ("number", "description", "reason")}
-            )
-    return sorted(found.values(), key=lambda entry: (-len(entry["experiments"]), entry["outcome"]))
-
-
-# --------------------------------------------------------------------
-# A session's records turned into one JSON value: all that the report says.
-#
-# Pure: no file, no clock.  The page, the pictures and ``report.json`` show these
-# facts and nothing else.  A missing measurement stays ``None``; every text that
-# came from a candidate is cleaned and cut here, once.
-
+# The whole session
 
 FORMAT = 1
-
 
 # A brief of 200 kB would be a book.
 PROGRAM_LIMIT = 200_000
@@ -583,12 +72,11 @@ def build_facts(records: SessionRecords) -> Facts:
     checks = _remeasurements(history)
     totals = _totals(records)
     sign = records.direction.sign
-    mark(tried, sign)
     for e in tried:
         e["commands"] = run_again_commands(records.recipe, e) if records.recipe else []
     facts: Facts = {
         "format": FORMAT,
-        # Filled where a log of somebody else's is reported; see foreign.py.
+        # Filled where a log of somebody else's is reported; see log_report.
         "log": None,
         "session": one_line_label(records.manifest.session),
         "task": one_line_label(records.manifest.task),
@@ -639,12 +127,19 @@ def _gpu_utilisation(records: SessionRecords) -> float | None:
 
 def _baseline(records: SessionRecords) -> Facts:
     base = records.history.baseline
-    runs = [run_facts(r, records) for r in base.runs]
+    return {"commit": base.commit, "source": base.source, **_replicates(base.runs, records)}
+
+
+def _replicates(runs: Sequence[RunSummary], records: SessionRecords) -> Facts:
+    """Runs of one code: number, values, mean, standard deviation, and each of them."""
+    values = measured_values(runs)
     return {
-        "commit": base.commit,
-        "source": base.source,
-        **replicate_spread(base.runs),
-        "runs": runs,
+        "n": len(values),
+        "failed": len(runs) - len(values),
+        "values": values,
+        "mean": fmean(values) if values else None,
+        "sd": stdev(values) if len(values) > 1 else None,
+        "runs": [run_facts(run, records) for run in runs],
     }
 
 
@@ -734,14 +229,8 @@ def _confirmation(records: SessionRecords, tried: list[Facts]) -> Facts | None:
     return {
         "champion": found.champion,
         "description": names.get(found.champion),
-        "baseline": {
-            **replicate_spread(found.baseline_runs),
-            "runs": [run_facts(r, records) for r in found.baseline_runs],
-        },
-        "challenger": {
-            **replicate_spread(found.champion_runs),
-            "runs": [run_facts(r, records) for r in found.champion_runs],
-        },
+        "baseline": _replicates(found.baseline_runs, records),
+        "challenger": _replicates(found.champion_runs, records),
         "level": found.level,
         "gain": found.gain,
         "low": found.low,
@@ -755,12 +244,10 @@ def _audit(found: Confirmation) -> Facts | None:
     """The same comparison on data that the search never saw, where there are such."""
     if found.audit_gain is None:
         return None
+    sides = {"baseline": found.baseline_runs, "challenger": found.champion_runs}
     means = {
-        name: fmean([run.audit for run in runs if run.audit is not None])
-        for name, runs in (
-            ("baseline", found.baseline_runs),
-            ("challenger", found.champion_runs),
-        )
+        name: fmean(run.audit for run in runs if run.audit is not None)
+        for name, runs in sides.items()
     }
     return {
         **means,
@@ -831,3 +318,509 @@ def _provenance(records: SessionRecords) -> Facts:
         "hardware": to_json_values(m.hardware),
         "versions": {**m.versions, **_task_python(m)},
     }
+
+
+# --------------------------------------------------------------------
+# Experiments, and how the failed ones failed
+
+# Findings of one edit that are listed; an edit with more is odd enough as it is.
+NOTES_SHOWN = 20
+AS_RULED = (
+    *("mean", "incumbent", "delta", "delta_sd", "gain", "confidence", "memory_mb", "price"),
+    *("net_lines", "changes", "memory_ratio", "pareto", "pareto_low", "pareto_high"),
+)
+"""What is shown of a ruling as it is; ``None`` before there is one."""
+
+
+def experiment_facts(records: SessionRecords) -> list[Facts]:
+    """One entry per trial, by number; unjudged ones have no verdict."""
+    return [_experiment(trial, records) for trial in records.history.trials]
+
+
+def _experiment(trial: Trial, records: SessionRecords) -> Facts:
+    proposal, ruling, telling = trial.proposal, trial.ruling, trial.telling_run
+    log = records.logs.get(telling.key) if telling else None
+    low, high = interval(trial.delta, ruling.delta_sd if ruling else None)
+    return {
+        "number": trial.number,
+        "retried_as": trial.retried_as,
+        "round": trial.round,
+        "commit": trial.commit,
+        "description": one_line_label(trial.description),
+        "category": one_line_label(trial.category, 60),
+        "hypothesis": head_text(proposal.hypothesis, LOG_LIMIT),
+        "diff": head_text(proposal.diff, DIFF_LIMIT),
+        "source": proposal.source,
+        "lines_added": proposal.lines_added,
+        "lines_removed": proposal.lines_removed,
+        "retry_of": proposal.retry_of,
+        "proposer": one_line_label(proposal.proposer, 60),
+        "expected_effect": one_line_label(proposal.expected_effect) or None,
+        "verdict": trial.word or None,
+        "status": trial.status.value if trial.status else None,
+        "reason": one_line_label(ruling.reason, 600) if ruling else None,
+        **{name: getattr(ruling, name, None) for name in AS_RULED},
+        "delta_low": low,
+        "delta_high": high,
+        "n": len(measured_values(trial.runs)) if ruling else None,
+        "near_miss": ruling is not None and ruling.near_miss,
+        "quarantined": ruling is not None and ruling.quarantined,
+        "notes": [one_line_label(n, 300) for n in ruling.notes[:NOTES_SHOWN]] if ruling else [],
+        "outcome": telling.outcome.value if telling else None,
+        "seconds": total_of_runs(records, trial.runs, train_seconds),
+        "log_tail": None if log is None else tail_text(log, LOG_LIMIT),
+        "runs": [run_facts(run, records) for run in trial.runs],
+    }
+
+
+def interval(delta: float | None, sd: float | None) -> tuple[float | None, float | None]:
+    """The 95 % interval of a difference; ``None`` twice where there is none."""
+    if delta is None or sd is None:
+        return None, None
+    return delta - NORMAL_95 * sd, delta + NORMAL_95 * sd
+
+
+def counts(tried: Sequence[Facts], false_keeps: float | None) -> Facts:
+    """How many experiments there are of each status."""
+    status = [e["status"] for e in tried]
+    judged = sum(e["verdict"] is not None for e in tried)
+    return {
+        "judged": judged,
+        "kept": status.count("keep"),
+        "discarded": status.count("discard"),
+        "crashed": status.count("crash"),
+        "pending": len(tried) - judged,
+        "expected_false_keeps": false_keeps,
+    }
+
+
+def crash_classes(tried: list[Facts]) -> list[Facts]:
+    """Experiments without a valid measurement, by the way they failed."""
+    found: dict[str, Facts] = {}
+    for e in tried:
+        if e["status"] == "crash":
+            outcome = e["outcome"] if e["outcome"] not in (None, "ok") else e["verdict"].lower()
+            entry = found.setdefault(outcome, {"outcome": outcome, "experiments": []})
+            entry["experiments"].append(
+                {key: e[key] for key in ("number", "description", "reason")}
+            )
+    return sorted(found.values(), key=lambda entry: (-len(entry["experiments"]), entry["outcome"]))
+
+
+# --------------------------------------------------------------------
+# Single runs
+
+
+def measured_values(runs: Iterable[RunSummary]) -> list[float]:
+    """The metric of every run that has one."""
+    return [r.value for r in runs if r.outcome is Outcome.OK and r.value is not None]
+
+
+def train_seconds(record: RunRecord) -> float | None:
+    """What a run reports to have trained."""
+    return record.metrics.get("training_seconds")
+
+
+def run_facts(run: RunSummary, records: SessionRecords) -> Facts:
+    """One run as the report shows it."""
+    record = records.runs.get(run.key)
+    return {
+        "key": run.key,
+        "seed": run.seed,
+        "outcome": run.outcome.value,
+        "reason": one_line_label(run.reason),
+        "value": run.value,
+        "memory_mb": run.memory_mb,
+        "train_seconds": train_seconds(record) if record else None,
+        "wall_seconds": record.wall_seconds if record else None,
+    }
+
+
+def total_of_runs(
+    records: SessionRecords,
+    runs: Iterable[RunSummary],
+    seconds: Callable[[RunRecord], float | None],
+) -> float | None:
+    """Sum over distinct runs; ``None`` as soon as one run did not measure it."""
+    found = [records.runs.get(key) for key in sorted({r.key for r in runs})]
+    known = [s for record in found if record and (s := seconds(record)) is not None]
+    return fsum(known) if known and len(known) == len(found) else None
+
+
+# --------------------------------------------------------------------
+# What steering said, and what became of it
+
+
+def steering_facts(records: SessionRecords) -> Facts | None:
+    """Record by category, what to try next, and which suggestions were taken up."""
+    if not records.history.states:
+        return None
+    state = records.history.state
+    return {
+        "round": state.round,
+        **advice(state.ranking, records.categories, state.suggestions, state.avoid),
+        "followed": _followed(records.history),
+    }
+
+
+def advice(
+    ranking: Iterable[str],
+    categories: Iterable[CategoryScore],
+    suggestions: Iterable[Suggestion],
+    avoid: Iterable[str],
+) -> Facts:
+    """What steering says of what to try next, and of what to leave alone."""
+    return {
+        "ranking": [one_line_label(name, 60) for name in ranking],
+        "categories": [to_json_values(score) for score in categories],
+        "suggestions": [
+            {
+                "kind": one.kind.value,
+                "category": one_line_label(one.category, 60),
+                "title": one_line_label(one.title),
+                "evidence": one_line_label(one.evidence),
+                "experiments": list(one.experiments),
+            }
+            for one in suggestions
+        ],
+        "avoid": [one_line_label(note) for note in avoid],
+    }
+
+
+def _followed(history: History) -> list[Facts]:
+    """Each new proposal with the suggestion of the round before that it took up."""
+    before = {state.round + 1: state.suggestions for state in history.states}
+    found = []
+    for trial in history.trials:
+        if trial.proposal.retry_of is not None or trial.round not in before:
+            continue
+        suggestions = before[trial.round]
+        taken = followed_suggestion(suggestions, trial.category, trial.description)
+        found.append(
+            {
+                "number": trial.number,
+                "place": taken[0] if taken else None,
+                "exactly": taken[1] if taken else False,
+                "title": one_line_label(suggestions[taken[0] - 1].title) if taken else None,
+                "verdict": trial.word or None,
+                "status": trial.status.value if trial.status else None,
+            }
+        )
+    return found
+
+
+# --------------------------------------------------------------------
+# Whether a session rests on what it says, and what was noticed on the way
+
+MOST_FLAGS = 200
+MOST_DEVIATIONS = 50
+
+
+def soundness_facts(records: SessionRecords, tried: list[Facts], checks: list[Facts]) -> Facts:
+    """What was hashed again for this report, deviations, and the flags raised.
+
+    ``intact`` is ``None`` where nothing was hashed again.
+    """
+    found = records.integrity or Integrity()
+    flags = [{"number": number, "text": words} for number, words in _flags(records, tried, checks)]
+    return {
+        "intact": None if records.integrity is None else not found.deviations,
+        "checked": [one_line_label(line) for line in found.checked],
+        "deviations": [one_line_label(line, 600) for line in found.deviations[:MOST_DEVIATIONS]],
+        "deviations_in_all": len(found.deviations),
+        "flags": flags[:MOST_FLAGS],
+        "flags_in_all": len(flags),
+    }
+
+
+def _flags(
+    records: SessionRecords, tried: list[Facts], checks: list[Facts]
+) -> Iterator[tuple[int | None, str]]:
+    """What could not be enforced, moves of the incumbent, and findings, by experiment."""
+    for line in sorted({line for d in records.runs.values() for line in d.unenforced}):
+        yield None, f"not enforced on this machine: {one_line_label(line)}"
+    if any(d.isolation == "none" for d in records.runs.values()):
+        yield None, "runs were ordinary processes, not isolated"
+    for c in checks:
+        if c["alarm"]:
+            yield c["number"] or None, f"the incumbent moved before round {c['round']} (alarm)"
+    for e in tried:
+        if e["verdict"] == "TAMPERED":
+            yield e["number"], f"TAMPERED: {e['reason']}"
+        if e["quarantined"]:
+            yield e["number"], "quarantined: larger than everything seen before"
+        yield from ((e["number"], note) for note in e["notes"])
+
+
+# --------------------------------------------------------------------
+# When the machine worked and when it waited, from the journal, counted from the start
+#
+# Only runs count: what was written down afterwards (another report, say) changes
+# nothing, and so the same session has the same timeline.
+
+LANES = {"search": "experiments", "remeasure": "incumbent", "confirm": "confirmation"}
+"""What a run's role is called; the first runs of the unchanged code are the baseline."""
+
+
+def run_timeline(events: Iterable[dict[str, Any]], busy_gpu: float | None) -> Facts | None:
+    """Runs by start and end in seconds; ``None`` if none was made in this session.
+
+    ``busy_gpu`` is the mean utilisation of the GPU during runs, in percent.  Runs
+    that came from the store took no time and are missing; those that a stop cut
+    short are counted as ``interrupted``, and as ``misplaced`` those that were not
+    started, since they had landed on hardware of another class.
+    """
+    start: datetime.datetime | None = None
+    open_runs: dict[tuple[Any, ...], float] = {}
+    runs: list[Facts] = []
+    interrupted = misplaced = 0
+    for event in events:
+        kind, when = event.get("event"), _time(event)
+        misplaced += kind == "failed" and event.get("error") == OtherHardwareError.__name__
+        if when is None or kind not in ("session_started", "run_started", "run_finished"):
+            continue
+        start = start or when
+        seconds = round((when - start).total_seconds(), 3)
+        name = (event.get("number"), event.get("role"), event.get("replicate"), event.get("seed"))
+        if kind == "run_started":
+            interrupted += name in open_runs
+            open_runs[name] = seconds
+        elif kind == "run_finished" and name in open_runs:
+            runs.append(_run(event, open_runs.pop(name), seconds))
+    if not runs:
+        return None
+    runs.sort(key=lambda run: (run["start"], run["number"]))
+    end = max(run["end"] for run in runs)
+    gaps = _gaps(runs)
+    idle = fsum(length for _, length in gaps)
+    longest = max(gaps, key=lambda gap: gap[1], default=None)
+    return {
+        "runs": runs,
+        "seconds": end,
+        "idle_seconds": idle,
+        "busy_share": (end - idle) / end if end > 0 else None,
+        "longest_gap": {"from": longest[0], "seconds": longest[1]} if longest else None,
+        "interrupted": interrupted + len(open_runs),
+        "misplaced": misplaced,
+        "gpu_utilisation": busy_gpu,
+    }
+
+
+def _time(event: dict[str, Any]) -> datetime.datetime | None:
+    try:
+        found = datetime.datetime.fromisoformat(str(event.get("time")))
+    except ValueError:
+        return None
+    return found if found.tzinfo else found.replace(tzinfo=datetime.UTC)
+
+
+def _run(event: dict[str, Any], start: float, end: float) -> Facts:
+    number = event.get("number") if isinstance(event.get("number"), int) else 0
+    lane = LANES.get(str(event.get("role")), "experiments")
+    if lane == "experiments" and number == 0:
+        lane = "baseline"
+    return {
+        "number": number,
+        "lane": lane,
+        "start": start,
+        "end": max(start, end),
+        "outcome": one_line_label(str(event.get("outcome")), 40),
+        "key": one_line_label(str(event.get("key")), 64),
+    }
+
+
+def _gaps(runs: Sequence[Facts]) -> list[tuple[float, float]]:
+    """Begin and length of the times in which no run was at work."""
+    gaps, free_from = [], 0.0
+    for run in runs:
+        if run["start"] > free_from:
+            gaps.append((free_from, run["start"] - free_from))
+        free_from = max(free_from, run["end"])
+    return gaps
+
+
+# --------------------------------------------------------------------
+# What agents were asked, what they used, and what could not be tried
+
+REASON_LIMIT = 600
+REFUSAL_LOG_LIMIT = 1_500
+LOGS = 30
+"""The last refusals whose logs are shown; the session's folder has all."""
+
+WORDS = {
+    CallOutcome.NO_PROPOSAL: "no proposal",
+    CallOutcome.EMPTY: "empty diff",
+    CallOutcome.FORBIDDEN: "forbidden file",
+    CallOutcome.DUPLICATE: "duplicate",
+    CallOutcome.UNREADABLE: "unreadable",
+    CallOutcome.TIMEOUT: "too slow",
+}
+
+
+def agent_calls(records: SessionRecords) -> Facts | None:
+    """The calls of agents; ``None`` in a session without any."""
+    rounds = [made for made in records.history.proposals if made.calls]
+    calls = [call for made in rounds for call in made.calls]
+    if not calls:
+        return None
+    filled = [done for made in rounds for done in made.slots.values()]
+    tokens = [call.tokens for call in calls if call.tokens is not None]
+    dollars = [call.dollars for call in calls if call.dollars is not None]
+    refusals = [entry for made in rounds for entry in _refusals(made, records)]
+    for entry in refusals[:-LOGS]:
+        entry["log_tail"] = None
+    return {
+        "names": sorted({one_line_label(call.agent, 60) for call in calls}),
+        "calls": len(calls),
+        "proposals": sum(filled),
+        "failed": len(filled) - sum(filled),
+        "tokens": sum(tokens) if tokens else None,
+        "dollars": fsum(dollars) if dollars else None,
+        "silent": sum(call.tokens is None and call.dollars is None for call in calls),
+        "refusals": refusals,
+    }
+
+
+def _refusals(made: Proposals, records: SessionRecords) -> Iterator[Facts]:
+    """The calls of one round that led to nothing, and what came of each."""
+    later = {c.slot: c.experiment for c in made.calls if c.outcome is CallOutcome.PROPOSED}
+    for place, call in enumerate(made.calls):
+        if call.outcome is CallOutcome.PROPOSED:
+            continue
+        again = any(other.slot == call.slot for other in made.calls[place + 1 :])
+        yield {
+            "round": made.round,
+            "agent": one_line_label(call.agent, 60),
+            "attempt": call.attempt,
+            "outcome": WORDS[call.outcome],
+            "reason": one_line_label(call.reason, REASON_LIMIT),
+            "sent_back": again,
+            "experiment": later.get(call.slot) if again else None,
+            "log_tail": tail_text(records.agent_logs.get(call.log, ""), REFUSAL_LOG_LIMIT) or None,
+        }
+
+
+# --------------------------------------------------------------------
+# The commands that show an experiment and run it once more, by hand
+#
+# They need git, the session's folder, the store and the task's environment; nothing is
+# recorded.  A run started so measures the metric itself, without the evaluator.
+
+REFS = "refs/ratchet/experiments"
+"""Where a session's repository names the commit of every experiment."""
+
+PLACE = "again"
+"""Folder, beside results and store, where the commands work."""
+
+
+def run_again_preparation(recipe: Recipe) -> list[str]:
+    """What has to be done once in a shell, before any experiment is run again in it."""
+    places = sorted({f"{PLACE}/data/{name}".rpartition("/")[0] for name in recipe.data})
+    lines = [f"mkdir -p {' '.join(map(shlex.quote, places or [f'{PLACE}/data']))}"]
+    lines += [
+        f"cp -f {shlex.quote(place)} {shlex.quote(f'{PLACE}/data/{name}')}"
+        for name, place in sorted(recipe.data.items())
+    ]
+    lines += [
+        f"again() {{ (mkdir -p {PLACE}/$1 && {_git(recipe)} archive {REFS}/$1"
+        f" | tar -x -C {PLACE}/$1 && cd {PLACE}/$1",
+        '  export RATCHET_SEED="$2" RATCHET_DATA="$PWD/../data"',
+    ]
+    lines += [
+        f"  export {name}={shlex.quote(value)}" for name, value in sorted(recipe.variables.items())
+    ]
+    if recipe.hook:
+        found = "import ratchet.runs.seed_hook as h; print(*h.__path__)"
+        lines.append(f'  export PYTHONPATH="$(python -c {shlex.quote(found)})"')
+    if recipe.seeding.variable:
+        lines.append(f'  export {recipe.seeding.variable}="$2"')
+    if recipe.seeding.constant:
+        lines.append(f"  # the harness sets {recipe.seeding.constant} to the seed, $2, here")
+    lines.append(f"  {_words(recipe)}); }}")
+    return [clean_text(line) for line in lines]
+
+
+def _words(recipe: Recipe) -> str:
+    """The command, with the seed where a word of it is the seed's."""
+    words = [shlex.quote(word) for word in recipe.command]
+    if recipe.seeding.argument:
+        before, _, after = recipe.seeding.argument.partition(SEED)
+        words.append(f'{shlex.quote(before)}"$2"{shlex.quote(after) if after else ""}')
+    return " ".join(words)
+
+
+def run_again_commands(recipe: Recipe, e: Facts) -> list[str]:
+    """Commands for one experiment: see its edit, and its first run again."""
+    if not e["commit"]:
+        return []
+    found = [f"{_git(recipe)} show {REFS}/{e['number']:04d}"]
+    if e["runs"]:
+        found.append(f"again {e['number']:04d} {e['runs'][0]['seed']}")
+    return [clean_text(line) for line in found]
+
+
+def _git(recipe: Recipe) -> str:
+    return f"git -C {shlex.quote(recipe.folder)}"
+
+
+# --------------------------------------------------------------------
+# Sentences on single experiments and checks
+
+
+def experiment_remarks(experiment: Facts, decimals: int) -> list[str]:
+    """Sentences on price, memory, near misses and second tries; often none."""
+    e = experiment
+    said = []
+    if e["retry_of"] is not None:
+        said.append(f"The edit of experiment {e['retry_of']}, tried again on another incumbent.")
+    if e["near_miss"]:
+        later = f"; tried again as experiment {e['retried_as']}" if e["retried_as"] else ""
+        said.append(
+            f"Near miss: probably better, but another candidate of its round was kept{later}."
+        )
+    if e["quarantined"]:
+        said.append(
+            "Quarantined: larger than everything seen before, so a fresh run had to confirm it."
+        )
+    if (e["changes"] or 0) > 1:
+        said.append(
+            f"It changes {e['changes']} constants or definitions at once, so its effect cannot "
+            "be attributed to one of them."
+        )
+    said += [f"Noticed in the edit: {note}." for note in e["notes"]]
+    if e["price"]:
+        said.append(_price(e, decimals))
+    if e["pareto"]:
+        low, high = e["pareto_low"], e["pareto_high"]
+        chance = f"{low:.2f}" if f"{low:.2f}" == f"{high:.2f}" else f"{low:.2f} to {high:.2f}"
+        said.append(
+            f"{e['pareto']} in metric and memory: with a probability of {chance} nothing kept "
+            "before is better without needing more memory."
+        )
+    return said
+
+
+def _price(e: Facts, decimals: int) -> str:
+    amount = format_number(abs(e["price"]), decimals + 1)
+    causes = []
+    if e["net_lines"]:
+        kind = "more" if e["net_lines"] > 0 else "less"
+        causes.append(f"{plural(abs(e['net_lines']), 'code line')} {kind}")
+    if e["memory_ratio"] is not None:
+        causes.append(f"{e['memory_ratio']:.2f} times the memory")
+    why = f" ({', '.join(causes)})" if causes else ""
+    if e["price"] > 0:
+        return f"For a keep it had to be better by more than {amount}{why}."
+    return f"It was allowed to cost up to {amount}{why}."
+
+
+def alarm_remark(check: Facts, decimals: int) -> str:
+    """The sentence for a re-measurement that raised the alarm."""
+    expected, sd, value = (
+        format_number(check[name], decimals) for name in ("expected", "sd", "value")
+    )
+    return (
+        f"The incumbent moved: before round {check['round']}, {name_of(check['number'])} was "
+        f"expected at {expected} ± {sd} and measured {value} "
+        f"(z = {format_number(check['z'], 1)}). The machine or the data may have changed."
+    )

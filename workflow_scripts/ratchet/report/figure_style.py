@@ -18,8 +18,6 @@ from ratchet.report.inputs import Facts
 # Tukey's fence: further than this many interquartile ranges outside the
 # quartiles a point says nothing that "far off" does not say as well.
 FENCE = 1.5
-
-
 MARGIN = 0.08
 
 
@@ -114,21 +112,14 @@ def place_labels(
 
 
 Spec = dict[str, Any]
-
-
 Row = dict[str, Any]
-
-
 SCHEMA = "https://vega.github.io/schema/vega-lite/v6.json"
-
 
 # Comes with the renderer, so pictures look alike on a machine without fonts.
 FONT = "Liberation Sans, Arial, Helvetica, sans-serif"
 
-
 # Average width of a character of the font, as a share of its size.
 CHARACTER_WIDTH = 0.52
-
 
 # From here on a number with its separators is broader than the room beside an axis.
 LARGE = 1e6
@@ -194,6 +185,61 @@ def tick_axis(title: str, low: float, high: float) -> Spec:
     """An axis of numbers; those that would not fit beside it in powers of ten."""
     axis: Spec = {"title": title, "tickCount": 6}
     return {**axis, "format": "~e"} if max(abs(low), abs(high)) >= LARGE else axis
+
+
+def value_axis(field: str, over: Range, title: str) -> Spec:
+    """Position of a measured value on an axis of its own."""
+    return {
+        "field": field,
+        "type": "quantitative",
+        "scale": {"domain": [over.low, over.high], "nice": False, "zero": False},
+        "axis": tick_axis(title, over.low, over.high),
+    }
+
+
+def metric_title(facts: Facts) -> str:
+    """Title of an axis of the metric: name, unit and which way is better."""
+    metric = facts["metric"]
+    unit = f" ({metric['unit']})" if metric["unit"] else ""
+    return f"{shorten_label(metric['name'] + unit, 36)}, {metric['better']} is better"
+
+
+def class_encodings(
+    classes: Sequence[Sequence[Any]], rows: Sequence[Row], columns: int, padding: int
+) -> Spec:
+    """Shape, colour and area of points by class (name and these), with one legend above."""
+    names, shapes, roles, sizes = zip(*classes, strict=True)
+    present = {row["class"] for row in rows}
+    legend = {
+        "title": None,
+        "orient": "none",
+        "legendX": 0,
+        "legendY": -8 - 15 * math.ceil(len(present) / columns),
+        "direction": "horizontal",
+        "columns": columns,
+        "values": [name for name in names if name in present],
+        "columnPadding": padding,
+        "rowPadding": 2,
+    }
+    ranges = {"shape": shapes, "color": [LIGHT[role] for role in roles], "size": sizes}
+    return {
+        channel: {
+            "field": "class",
+            "type": "nominal",
+            "scale": {"domain": list(names), "range": list(values)},
+            "legend": legend,
+        }
+        for channel, values in ranges.items()
+    }
+
+
+def haloed_words(rows: list[Row], mark: Spec, encoding: Spec, role: str) -> list[Spec]:
+    """Words over points: a halo of the ground's colour below them."""
+    halo = {"stroke": LIGHT["surface"], "strokeWidth": 3, "strokeJoin": "round"}
+    return [
+        mark_layer(rows, {**mark, **halo, "color": LIGHT["surface"]}, encoding),
+        mark_layer(rows, {**mark, "color": LIGHT[role]}, encoding),
+    ]
 
 
 def mark_layer(values: list[Row], mark: Spec, encoding: Spec) -> Spec:

@@ -1,9 +1,13 @@
-"""Figures of a session as Vega-Lite specifications."""
+"""Figures of a session as Vega-Lite specifications: plain dictionaries made from the facts.
+
+Pure, and testable without drawing.  Text that came from candidates enters as
+data, never as an expression.  All positions are fixed (no automatic sizing),
+so that a label can be known to fit before it is drawn.
+"""
 
 from __future__ import annotations
 
 import math
-from typing import Any
 
 from ratchet.base.colours import LIGHT
 from ratchet.base.structs import replace
@@ -16,13 +20,17 @@ from ratchet.report.figure_style import (
     Row,
     Spec,
     base_spec,
+    class_encodings,
     figure_title,
+    haloed_words,
     integer_ticks,
     mark_layer,
+    metric_title,
     place_labels,
     robust_range,
     shorten_label,
     tick_axis,
+    value_axis,
 )
 from ratchet.report.inputs import Facts
 
@@ -72,17 +80,9 @@ LANES = (
     ("incumbent", "keep"),
     ("confirmation", "champion"),
 )
-
-
 LANE_HEIGHT = 24
-
-
 SCHEDULE_WIDE = Frame(width=880, height=0, left=104, right=34, top=10, bottom=44)
-
-
 SCHEDULE_NARROW = Frame(width=236, height=0, left=100, right=24, top=10, bottom=44)
-
-
 UNITS = (("hours", 3600.0, 2 * 3600.0), ("minutes", 60.0, 120.0), ("seconds", 1.0, 0.0))
 
 
@@ -143,22 +143,14 @@ def _bar(run: Facts, size: float, lanes: list[str]) -> Row:
 
 
 ROW_HEIGHT = 20
-
-
 MOST_ROWS = 40
-
 
 # Rows that were not kept, beside the kept ones: enough to see the boundary.
 NEAR_MISSES = 12
 
-
 # Room per character, for browsers whose font is broader than the renderer's.
 WIDEST = 0.6
-
-
 FOREST_WIDE = Frame(width=660, height=0, left=290, right=68, top=26, bottom=44)
-
-
 FOREST_NARROW = Frame(width=158, height=0, left=132, right=70, top=26, bottom=44)
 
 
@@ -199,7 +191,9 @@ def forest_figure(facts: Facts, frame: Frame = FOREST_WIDE) -> Spec | None:
     rows = forest_rows(facts)
     if not rows:
         return None
-    axis = robust_range([v for r in rows for v in (r["low"], r["high"])], [0.0, *_middles(rows)])
+    # The kept ones must be visible.
+    essential = [0.0, *(r["improvement"] for r in rows if r["status"] == "kept")]
+    axis = robust_range([v for r in rows for v in (r["low"], r["high"])], essential)
     characters = int((frame.left - 12) / (WIDEST * (frame.font - 1)))
     for i, row in enumerate(rows):
         row["row"] = i
@@ -215,11 +209,6 @@ def _shape(row: Row, axis: Range) -> str:
     if axis.holds(row["improvement"]):
         return str(row["status"])
     return "further right" if row["improvement"] > axis.high - axis.margin else "further left"
-
-
-def _middles(rows: list[Row]) -> list[float]:
-    """Points that must be visible: the kept ones."""
-    return [r["improvement"] for r in rows if r["status"] == "kept"]
 
 
 def _layers(rows: list[Row], facts: Facts, frame: Frame, domain: list[float]) -> list[Spec]:
@@ -254,29 +243,24 @@ def _layers(rows: list[Row], facts: Facts, frame: Frame, domain: list[float]) ->
             {"type": "tick", "thickness": 2, "size": 13, "color": LIGHT["ink"]},
             {"x": {**x, "field": "tick"}, "y": y},
         ),
-        *_words(rows, y, frame),
+        *side_words(rows, y, frame, "confidence", "P(better)"),
     ]
     return [each for each in layers if each["data"]["values"]]
 
 
-def _words(rows: list[Row], y: Spec, frame: Frame) -> list[Spec]:
-    """What stands left and right of the rows."""
-    text = {"type": "text", "fontSize": frame.font - 1, "color": LIGHT["ink"]}
+def side_words(rows: list[Row], y: Spec, frame: Frame, right: str, heading: str) -> list[Spec]:
+    """Labels left of the rows, a field's texts right of them, and its heading above."""
+    ink = {"type": "text", "fontSize": frame.font - 1, "color": LIGHT["ink"]}
+    after = {**ink, "align": "left", "dx": 10}
+    edge = {"x": {"value": "width"}, "y": y}
+    label = {"x": {"value": 0}, "y": y, "text": {"field": "label", "type": "nominal"}}
     return [
+        mark_layer(rows, {**ink, "align": "right", "dx": -10}, label),
+        mark_layer(rows, after, {**edge, "text": {"field": right, "type": "nominal"}}),
         mark_layer(
-            rows,
-            {**text, "align": "right", "dx": -10},
-            {"x": {"value": 0}, "y": y, "text": {"field": "label", "type": "nominal"}},
-        ),
-        mark_layer(
-            rows,
-            {**text, "align": "left", "dx": 10},
-            {"x": {"value": "width"}, "y": y, "text": {"field": "confidence"}},
-        ),
-        mark_layer(
-            [{"text": "P(better)"}],
-            {**text, "align": "left", "dx": 10, "color": LIGHT["muted"]},
-            {"x": {"value": "width"}, "y": {"value": -12}, "text": {"field": "text"}},
+            [{"text": heading}],
+            {**after, "color": LIGHT["muted"]},
+            {**edge, "y": {"value": -12}, "text": {"field": "text"}},
         ),
     ]
 
@@ -286,10 +270,7 @@ def _words(rows: list[Row], y: Spec, frame: Frame) -> list[Spec]:
 
 
 PARETO_WIDE = Frame(width=900, height=320, top=40, right=40, labels=12)
-
-
 PARETO_NARROW = Frame(width=276, height=260, left=60, right=20, top=64, labels=5, legend_columns=2)
-
 
 # Name, shape, colour and area, in drawing order.
 PARETO_CLASSES = (
@@ -298,8 +279,6 @@ PARETO_CLASSES = (
     ("baseline, dominated", "triangle-up", "baseline", 80),
     ("on the front", "diamond", "champion", 110),
 )
-
-
 PARETO_LABEL_CHARACTERS = 24
 
 
@@ -309,34 +288,28 @@ def pareto_figure(facts: Facts, frame: Frame = PARETO_WIDE) -> Spec | None:
     if len(found) < 2:
         return None
     shown = [p for p in found if p["by"] is None or p["status"] in ("keep", "baseline")]
-    x = _range([p["memory_mb"] for p in found], [p["memory_mb"] for p in shown])
-    y = _range([p["metric"] for p in found], [p["metric"] for p in shown])
+    x = robust_range([p["memory_mb"] for p in found], [p["memory_mb"] for p in shown])
+    y = robust_range([p["metric"] for p in found], [p["metric"] for p in shown])
     rows = _rows(facts, x, y)
-    scales = _axes(facts, x, y)
-    columns = frame.legend_columns
-    lines = math.ceil(len({row["class"] for row in rows}) / columns)
-    point = {**scales, **_looks(rows, columns, -8 - 15 * lines)}
+    scales = {
+        "x": value_axis("x", x, "memory (MB), left is better"),
+        "y": value_axis("y", y, metric_title(facts)),
+    }
+    point = {**scales, **class_encodings(PARETO_CLASSES, rows, frame.legend_columns, 20)}
     names = _names(facts, rows, frame, x, y)
     layers = [
         mark_layer(_steps(facts), _LINE, scales),
         mark_layer(rows, {"type": "point", "filled": True, "opacity": 1}, point),
     ]
-    halo = {"stroke": LIGHT["surface"], "strokeWidth": 3, "strokeJoin": "round"}
     words = {**scales, "text": {"field": "text", "type": "nominal"}}
     for align, dx in (("left", 7), ("right", -7)):
         text = {"type": "text", "align": align, "baseline": "bottom", "dx": dx, "dy": -4}
         text |= {"fontSize": frame.font - 1}
-        some = [row for row in names if row["align"] == align]
-        layers.append(mark_layer(some, {**text, **halo, "color": LIGHT["surface"]}, words))
-        layers.append(mark_layer(some, {**text, "color": LIGHT["ink"]}, words))
+        layers += haloed_words([r for r in names if r["align"] == align], text, words, "ink")
     return {**base_spec(frame), "layer": [each for each in layers if each["data"]["values"]]}
 
 
 _LINE = {"type": "line", "color": LIGHT["champion"], "strokeWidth": 1.4, "strokeDash": [4, 3]}
-
-
-def _range(values: list[float], essential: list[float]) -> Range:
-    return robust_range(values, essential)
 
 
 def _name(number_: int, facts: Facts) -> str:
@@ -383,46 +356,6 @@ def _steps(facts: Facts) -> list[Row]:
     return rows if len(rows) > 1 else []
 
 
-def _axes(facts: Facts, x: Range, y: Range) -> Spec:
-    metric = facts["metric"]
-    unit = f" ({metric['unit']})" if metric["unit"] else ""
-    name = shorten_label(f"{metric['name']}{unit}", 36)
-
-    def axis(field: str, over: Range, title: str) -> Spec:
-        scale = {"domain": [over.low, over.high], "nice": False, "zero": False}
-        return {
-            "field": field,
-            "type": "quantitative",
-            "scale": scale,
-            "axis": tick_axis(title, over.low, over.high),
-        }
-
-    return {
-        "x": axis("x", x, "memory (MB), left is better"),
-        "y": axis("y", y, f"{name}, {metric['better']} is better"),
-    }
-
-
-def _looks(rows: list[Row], columns: int, top: int) -> Spec:
-    present = {row["class"] for row in rows}
-    legend = {
-        "title": None, "orient": "none", "legendX": 0, "legendY": top, "direction": "horizontal",
-        "columns": columns, "columnPadding": 20, "rowPadding": 2,
-        "values": [name for name, *_ in PARETO_CLASSES if name in present],
-    }  # fmt: skip
-    domain = [name for name, *_ in PARETO_CLASSES]
-
-    def scaled(values: list[object]) -> Spec:
-        scale = {"domain": domain, "range": values}
-        return {"field": "class", "type": "nominal", "scale": scale, "legend": legend}
-
-    return {
-        "shape": scaled([shape for _, shape, *_ in PARETO_CLASSES]),
-        "color": scaled([LIGHT[role] for _, _, role, _ in PARETO_CLASSES]),
-        "size": scaled([size for *_, size in PARETO_CLASSES]),
-    }
-
-
 def _names(facts: Facts, rows: list[Row], frame: Frame, x: Range, y: Range) -> list[Row]:
     """Names of the front and of what it dominates among the kept, where there is room."""
     per_character = (frame.font - 1) * CHARACTER_WIDTH
@@ -445,18 +378,13 @@ def _names(facts: Facts, rows: list[Row], frame: Frame, x: Range, y: Range) -> l
 
 
 # --------------------------------------------------------------------
-# Figures as Vega-Lite specifications: plain dictionaries made from the facts.
-#
-# Pure, and testable without drawing.  Text that came from candidates enters as
-# data, never as an expression.  All positions are fixed (no automatic sizing),
-# so that a label can be known to fit before it is drawn.
+# Progress: every experiment, the incumbent, and what was confirmed
 
 
 CROSS = (
     "M-1,-0.68L-0.68,-1L0,-0.32L0.68,-1L1,-0.68L0.32,0"
     "L1,0.68L0.68,1L0,0.32L-0.68,1L-1,0.68L-0.32,0Z"
 )
-
 
 # Name, shape, colour and area (None: depends on their number), in drawing order.
 PROGRESS_CLASSES = (
@@ -469,20 +397,10 @@ PROGRESS_CLASSES = (
     ("baseline, fresh seeds", "cross", "baseline", 110),
     ("champion, fresh seeds", "diamond", "champion", 130),
 )
-
-
 LABEL_ANGLE = 30
-
-
 PROGRESS_LABEL_CHARACTERS = 28
-
-
 PROGRESS_WIDE = Frame(width=940, height=360, top=36)
-
-
 PROGRESS_NARROW = Frame(width=292, height=280, left=60, right=8, top=84, labels=4, legend_columns=2)
-
-
 SHARED = Frame(width=706, height=300, right=24, top=104, bottom=46, legend_columns=4, title=True)
 
 
@@ -514,10 +432,6 @@ class _View:
         self.x = (-gap / 2, self.last + (2 * gap if self.confirmed else gap / 2))
         self.y = self._range()
         self.worse_is_up = facts["metric"]["direction"] == "minimize"
-        self.scales = {
-            "x": {"domain": list(self.x), "nice": False, "zero": False},
-            "y": {"domain": [self.y.low, self.y.high], "nice": False, "zero": False},
-        }
 
     def _range(self) -> Range:
         facts = self.facts
@@ -540,30 +454,14 @@ class _View:
             (1 - share) * self.frame.height,
         )
 
-    def xy(self, x: str = "x", y: str = "y") -> Spec:
+    def xy(self) -> Spec:
         """Encodings of a layer's position, the axes included."""
-        metric = self.facts["metric"]
-        unit = f" ({metric['unit']})" if metric["unit"] else ""
-        name = shorten_label(f"{metric['name']}{unit}", 36)
-        most = max(3, self.frame.width // 60)
+        ticks = integer_ticks(self.last, max(3, self.frame.width // 60))
+        axis = {"title": "experiment", "values": ticks, "grid": False, "format": ",d"}
+        scale = {"domain": list(self.x), "nice": False, "zero": False}
         return {
-            "x": {
-                "field": x,
-                "type": "quantitative",
-                "scale": self.scales["x"],
-                "axis": {
-                    "title": "experiment",
-                    "values": integer_ticks(self.last, most),
-                    "grid": False,
-                    "format": ",d",
-                },
-            },
-            "y": {
-                "field": y,
-                "type": "quantitative",
-                "scale": self.scales["y"],
-                "axis": tick_axis(f"{name}, {metric['better']} is better", self.y.low, self.y.high),
-            },
+            "x": {"field": "x", "type": "quantitative", "scale": scale, "axis": axis},
+            "y": value_axis("y", self.y, metric_title(self.facts)),
         }
 
 
@@ -670,35 +568,13 @@ def _position(e: Facts, view: _View) -> Row:
 
 def _points(view: _View) -> Spec:
     rows = point_classes(view)
-    present = {row["class"] for row in rows}
     # So that a thousand points do not merge into one.
     plain = 42 if view.last <= 60 else 26 if view.last <= 300 else 12
-    shown = [name for name, *_ in PROGRESS_CLASSES if name in present]
-    columns = view.frame.legend_columns
-    lines = math.ceil(len(shown) / columns)
-    legend = {
-        "title": None,
-        "orient": "none",
-        "legendX": 0,
-        "legendY": -8 - 15 * lines,
-        "direction": "horizontal",
-        "columns": columns,
-        "values": shown,
-        "columnPadding": 24 if view.frame.width > 400 else 12,
-        "rowPadding": 2,
-    }
-
-    def scaled(ranges: list[Any]) -> Spec:
-        scale = {"domain": [name for name, *_ in PROGRESS_CLASSES], "range": ranges}
-        return {"field": "class", "type": "nominal", "scale": scale, "legend": legend}
-
-    encoding = {
-        **view.xy(),
-        "shape": scaled([shape for _, shape, _, _ in PROGRESS_CLASSES]),
-        "color": scaled([LIGHT[role] for _, _, role, _ in PROGRESS_CLASSES]),
-        "size": scaled([size or plain for *_, size in PROGRESS_CLASSES]),
-    }
-    return mark_layer(rows, {"type": "point", "filled": True, "opacity": 1}, encoding)
+    classes = [(*look, size or plain) for *look, size in PROGRESS_CLASSES]
+    padding = 24 if view.frame.width > 400 else 12
+    looks = class_encodings(classes, rows, view.frame.legend_columns, padding)
+    mark = {"type": "point", "filled": True, "opacity": 1}
+    return mark_layer(rows, mark, {**view.xy(), **looks})
 
 
 def _clipped_values(view: _View) -> list[Spec]:
@@ -734,12 +610,8 @@ def _kept_labels(view: _View) -> list[Spec]:
     rows = [rows[i] for i in chosen]
     mark = {"type": "text", "align": "left", "baseline": "middle", "angle": angle % 360, "dx": 8}
     mark |= {"fontSize": size}
-    halo = {"stroke": LIGHT["surface"], "strokeWidth": 3, "strokeJoin": "round"}
     encoding = {**view.xy(), "text": {"field": "text", "type": "nominal"}}
-    return [
-        mark_layer(rows, {**mark, **halo, "color": LIGHT["surface"]}, encoding),
-        mark_layer(rows, {**mark, "color": LIGHT["keep"]}, encoding),
-    ]
+    return haloed_words(rows, mark, encoding, "keep")
 
 
 def _room(view: _View, x: float, y: float) -> float:

@@ -1,16 +1,16 @@
-"""What a report is made of, and how single runs are shown."""
+"""What a report is made of, and the words that all reports share."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from math import fsum
-from statistics import fmean, stdev
+import re
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ratchet.base.structs import Frozen, field
-from ratchet.base.text import decimals_for, one_line_label
+from ratchet.base.templates import fill_template
+from ratchet.base.text import decimals_for, format_number, format_percent, one_line_label
 from ratchet.records.history import History
-from ratchet.records.records import Direction, Manifest, Outcome, RunSummary
+from ratchet.records.records import Direction, Manifest
 from ratchet.records.store import RunRecord
 from ratchet.steering.bandit import CategoryScore
 from ratchet.task.task import BY_ENVIRONMENT, Seeding
@@ -70,6 +70,21 @@ class SessionRecords(Frozen):
     recipe: Recipe | None = None
 
 
+def metric_text(facts: Facts, value: float | None, *, signed: bool = False) -> str:
+    """A value of the metric with the decimals of this report."""
+    return format_number(value, facts["metric"]["decimals"], signed=signed)
+
+
+def method_entries(template: str, **values: Any) -> list[dict[str, str]]:
+    """How to read a report: ``term`` and ``text`` of each entry of a template."""
+    text = fill_template(__file__, template, percent=format_percent, number=format_number, **values)
+    _, *parts = re.split(r"\n\n## (.+)\n", f"\n{text}")
+    return [
+        {"term": term, "text": " ".join(words.split())}
+        for term, words in zip(parts[::2], parts[1::2], strict=True)
+    ]
+
+
 def metric_facts(
     name: str, unit: str | None, direction: Direction, noise_sd: float | None, mean: float | None
 ) -> Facts:
@@ -81,51 +96,3 @@ def metric_facts(
         "better": "lower" if direction is Direction.MINIMIZE else "higher",
         "decimals": decimals_for(noise_sd, mean),
     }
-
-
-def measured_values(runs: Iterable[RunSummary]) -> list[float]:
-    """The metric of every run that has one."""
-    return [r.value for r in runs if r.outcome is Outcome.OK and r.value is not None]
-
-
-def replicate_spread(runs: Sequence[RunSummary]) -> Facts:
-    """Number, values, mean and standard deviation of one code's valid runs."""
-    values = measured_values(runs)
-    return {
-        "n": len(values),
-        "failed": len(runs) - len(values),
-        "values": values,
-        "mean": fmean(values) if values else None,
-        "sd": stdev(values) if len(values) > 1 else None,
-    }
-
-
-def train_seconds(record: RunRecord) -> float | None:
-    """What a run reports to have trained."""
-    return record.metrics.get("training_seconds")
-
-
-def run_facts(run: RunSummary, records: SessionRecords) -> Facts:
-    """One run as the report shows it."""
-    record = records.runs.get(run.key)
-    return {
-        "key": run.key,
-        "seed": run.seed,
-        "outcome": run.outcome.value,
-        "reason": one_line_label(run.reason),
-        "value": run.value,
-        "memory_mb": run.memory_mb,
-        "train_seconds": train_seconds(record) if record else None,
-        "wall_seconds": record.wall_seconds if record else None,
-    }
-
-
-def total_of_runs(
-    records: SessionRecords,
-    runs: Iterable[RunSummary],
-    seconds: Callable[[RunRecord], float | None],
-) -> float | None:
-    """Sum over distinct runs; ``None`` as soon as one run did not measure it."""
-    found = [records.runs.get(key) for key in sorted({r.key for r in runs})]
-    known = [s for record in found if record and (s := seconds(record)) is not None]
-    return fsum(known) if known and len(known) == len(found) else None

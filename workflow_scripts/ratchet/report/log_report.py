@@ -9,7 +9,6 @@ from typing import Any
 from ratchet.base.text import (
     DIFF_LIMIT,
     LOG_LIMIT,
-    format_number,
     format_percent,
     head_text,
     one_line_label,
@@ -22,8 +21,8 @@ from ratchet.logs.analysis import LogSession, Steered, verdict_reason
 from ratchet.logs.table import LogRow, RowStatus
 from ratchet.records.records import Status
 from ratchet.report.facts import AS_RULED, advice, counts, crash_classes, interval
-from ratchet.report.inputs import Facts, metric_facts
-from ratchet.report.statistics import front_facts, mark, more_seeds, strict_keeps
+from ratchet.report.inputs import Facts, method_entries, metric_facts, metric_text
+from ratchet.report.statistics import front_facts, more_seeds, strict_keeps
 
 # --------------------------------------------------------------------
 # What a report says of a log that Ratchet did not write: the answer and the method.
@@ -36,7 +35,7 @@ def log_answer(facts: Facts) -> Facts:
     kind, core, detail = _outcome(facts)
     log = facts["log"]
     parts = [detail, _kept(facts), f"{plural(log['rows'], 'run')} in the log"]
-    parts.append(f"noise floor ± {_show(facts, facts['noise']['sd'])}, {log['noise']}")
+    parts.append(f"noise floor ± {metric_text(facts, facts['noise']['sd'])}, {log['noise']}")
     tail = "; ".join(parts)
     judge = facts["judge"]
     return {
@@ -55,14 +54,14 @@ def _outcome(facts: Facts) -> tuple[str, str, str]:
     name, base = facts["metric"]["name"], facts["baseline"]["mean"]
     held = facts["incumbents"][-1]
     if not facts["counts"]["kept"]:
-        core = f"Nothing kept: {name} stays at {_show(facts, base)}"
+        core = f"Nothing kept: {name} stays at {metric_text(facts, base)}"
         return "nothing_kept", core, "nothing was confirmed"
     sign = -1 if facts["metric"]["better"] == "lower" else 1
     gain = sign * (held["mean"] - base)
-    arrow = f"{name} {_show(facts, base)} → {_show(facts, held['mean'])}"
+    arrow = f"{name} {metric_text(facts, base)} → {metric_text(facts, held['mean'])}"
     best = facts["log"]["best"]
     flatters = (
-        f"the best kept measurement, {_show(facts, best['value'])}, was selected and flatters"
+        f"the best kept measurement, {metric_text(facts, best['value'])}, was selected and flatters"
     )
     confirmed = "no run was made after the choice, so nothing is confirmed"
     if gain <= 0:
@@ -72,7 +71,7 @@ def _outcome(facts: Facts) -> tuple[str, str, str]:
     return (
         "estimated",
         core,
-        f"gain {_show(facts, gain)}, with no run made after the choice; {flatters}",
+        f"gain {metric_text(facts, gain)}, with no run made after the choice; {flatters}",
     )
 
 
@@ -89,57 +88,9 @@ def _kept(facts: Facts) -> str:
     return f"{said}, {would} a stricter test; {false}"
 
 
-def _show(facts: Facts, value: float | None) -> str:
-    return format_number(value, facts["metric"]["decimals"])
-
-
 def log_method(facts: Facts) -> list[dict[str, str]]:
     """How to read the report and what it cannot say; ``term`` and ``text``."""
-    metric, judge, strict = facts["metric"], facts["judge"], facts["strict"]
-    entries = {
-        "Decisions and verdicts": (
-            "What became the incumbent was decided by the log's author, as the log says. The "
-            "judge replays the log in its order with these decisions, and says of each row what "
-            "it would have called it, knowing the rows before it alone: KEEP where P(better) "
-            f"reaches {format_percent(judge['keep_probability'])} (mode {judge['mode']}), "
-            "MARGINAL where "
-            "it is rather better than worse, else DISCARD. Every candidate counts with one run, "
-            "and neither lines nor memory have a price."
-        ),
-        "Confidence": (
-            "The probability that the change truly improves the metric, given the rows before it "
-            "and what changes usually do. Expected false keeps is the sum of the remaining doubts "
-            "over all changes that the author kept."
-        ),
-        "Delta and gain": (
-            f"Delta is the measurement minus the judge's estimate of the incumbent; "
-            f"{metric['better']} is better for {metric['name']}. Gain is the improvement that the "
-            "judge believes in: positive is always better, and it is smaller than the raw "
-            "difference, because a lucky measurement is kept more often than an unlucky one."
-        ),
-        "Selected and optimistic": (
-            "The best measurements were picked because they looked good, so they flatter. The "
-            "judge's estimate allows for that by a model; only fresh runs of baseline and "
-            "champion, made after the choice, can show the gain, and a log has none."
-        ),
-        "Stricter test": (
-            f"Holm's test over all {strict['tested']} measured changes: at most "
-            f"{format_percent(strict['level'])} chance that even one survivor is false, from the "
-            "measured differences and the noise floor alone, without a belief about usual "
-            "effects."
-        ),
-        "Noise": (
-            "Two runs of the same code with different seeds differ; the noise floor is the "
-            f"standard deviation of that. Here it is {facts['log']['noise']}. If it is wrong, so "
-            "are all verdicts: where it is known, give it with --noise-sd."
-        ),
-        "Limits": (
-            "The log is taken at its word. Nobody checked that its rows are of the code, the data "
-            "and the budget that they claim, that nothing was left out, or that the metric was "
-            "measured honestly. Noise is taken as normal and alike for all changes."
-        ),
-    }
-    return [{"term": term, "text": text} for term, text in entries.items()]
+    return method_entries("log_method.md", facts=facts)
 
 
 # --------------------------------------------------------------------
@@ -152,11 +103,8 @@ def log_method(facts: Facts) -> list[dict[str, str]]:
 
 
 MB_PER_GB = 1024
-
-
 MOST_PROBLEMS = 50
 """Lines that could not be understood, shown one by one."""
-
 
 _EMPTY = (
     "round hypothesis diff source lines_added lines_removed retried_as retry_of proposer "
@@ -173,7 +121,6 @@ def log_facts(log: LogSession) -> Facts:
     baseline = _baseline(log)
     rows = [_row(log, place) for place in range(len(every.rows))]
     tried = [e for e in rows if e["verdict"] is not None]
-    mark(tried, sign)
     facts: Facts = {
         "format": 1,
         "log": _about(log, tried),

@@ -1,4 +1,4 @@
-"""Facts made visible: one self-contained page and two pictures."""
+"""A report as one self-contained page and a picture, from its facts."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
-from importlib import resources
-from typing import Any
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import vl_convert
-from jinja2 import Environment, FunctionLoader, StrictUndefined
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from ratchet import __version__
@@ -51,41 +51,100 @@ from ratchet.report.figures import (
 from ratchet.report.inputs import Facts
 
 # --------------------------------------------------------------------
-# The columns of the table of experiments: what each shows, and what it is sorted by.
+# Columns of the table of experiments
+
+Cell = tuple[str, float | int | None]
+"""Text and, where the text is not what is sorted by, the number that is."""
+
+
+class Column(NamedTuple):
+    """A column: ``shown`` unless somebody chooses otherwise, ``worded`` if aligned left.
+
+    ``logged``: whether logs of others can fill it; where no row of theirs has
+    ``needs``, the column is left out.
+    """
+
+    key: str
+    heading: str
+    shown: bool
+    cell: Callable[[Facts, int], Cell]
+    worded: bool = False
+    logged: bool = True
+    needs: str = ""
+
+
+def _order(value: float | int | None) -> float | int:
+    """What is missing stands below everything; seven digits tell all others apart."""
+    return -1e99 if value is None else float(f"{value:.7g}") if isinstance(value, float) else value
+
+
+def _metric(name: str, finer: int = 0, *, signed: bool = False) -> Callable[[Facts, int], Cell]:
+    return lambda e, decimals: (
+        format_number(e[name], decimals + finer, signed=signed), _order(e[name])
+    )  # fmt: skip
+
+
+def _tenths(name: str) -> Callable[[Facts, int], Cell]:
+    return lambda e, _: (format_number(e[name], 1), _order(e[name]))
+
+
+def _count(name: str) -> Callable[[Facts, int], Cell]:
+    return lambda e, _: (DASH if e[name] is None else f"{e[name]}", _order(e[name]))
+
+
+def _words(name: str, most: int | None = None) -> Callable[[Facts, int], Cell]:
+    return lambda e, _: ((e[name] or DASH)[:most], None)
+
+
+def _interval(e: Facts, decimals: int) -> Cell:
+    if e["delta_low"] is None:
+        return DASH, _order(None)
+    ends = (format_number(e[end], decimals, signed=True) for end in ("delta_low", "delta_high"))
+    return " to ".join(ends), _order(e["delta_low"])
+
+
+def _lines(e: Facts, _: int) -> Cell:
+    if e["lines_added"] is None:
+        return DASH, _order(e["net_lines"])
+    net = e["lines_added"] - e["lines_removed"] if e["net_lines"] is None else e["net_lines"]
+    return f"+{e['lines_added']} −{e['lines_removed']}", _order(net)
 
 
 COLUMNS = (
-    ("category", "Category", True),
-    ("mean", "Mean", True),
-    ("runs", "Runs", False),
-    ("delta", "Δ", True),
-    ("interval", "95 % interval", False),
-    ("gain", "Gain", False),
-    ("confidence", "P(better)", True),
-    ("strict", "Stricter test", False),
-    ("price", "Price", False),
-    ("memory", "Memory MB", True),
-    ("pareto", "Pareto", False),
-    ("seconds", "Training s", True),
-    ("lines", "Lines ±", True),
-    ("changes", "Changes", False),
-    ("round", "Round", False),
-    ("commit", "Commit", False),
+    Column("category", "Category", True, _words("category"), worded=True),
+    Column("mean", "Mean", True, _metric("mean")),
+    Column("runs", "Runs", False, _count("n"), logged=False),
+    Column("delta", "Δ", True, _metric("delta", signed=True)),
+    Column("interval", "95 % interval", False, _interval, worded=True),
+    Column("gain", "Gain", False, _metric("gain", signed=True)),
+    Column(
+        "confidence", "P(better)", True,
+        lambda e, _: (format_percent(e["confidence"]), _order(e["confidence"])),
+    ),
+    Column(
+        "strict", "Stricter test", False,
+        lambda e, _: ({None: DASH, True: "survives", False: "does not"}[e["survives"]], None),
+        worded=True,
+    ),
+    # Prices are often smaller than what is measured.
+    Column("price", "Price", False, _metric("price", 1, signed=True), logged=False),
+    Column("memory", "Memory MB", True, _tenths("memory_mb"), needs="memory_mb"),
+    Column(
+        "pareto", "Pareto", False, lambda e, _: ((e["pareto"] or DASH).lower(), None),
+        worded=True, logged=False,
+    ),
+    Column("seconds", "Training s", True, _tenths("seconds"), logged=False),
+    Column("lines", "Lines ±", True, _lines, needs="lines_added"),
+    Column("changes", "Changes", False, _count("changes"), needs="changes"),
+    Column("round", "Round", False, _count("round"), logged=False),
+    Column("commit", "Commit", False, _words("commit", 10), worded=True, needs="commit"),
+)  # fmt: skip
+LOGGED = (
+    Column("logged", "Logged", True, _words("logged"), worded=True),
+    Column("agent", "Agent", False, _words("agent"), worded=True, needs="agent"),
+    Column("line", "Line", False, _count("line")),
 )
-"""Key, heading and whether it is shown unless somebody chooses otherwise."""
-
-
-LOGGED = (("logged", "Logged", True), ("agent", "Agent", False), ("line", "Line", False))
 """What a row of somebody else's log has beside these."""
-
-
-UNLOGGED = frozenset({"runs", "price", "pareto", "seconds", "round"})
-"""Columns that no such log can fill."""
-
-
-WORDED = frozenset({"category", "interval", "strict", "pareto", "commit", "logged", "agent"})
-"""Columns of words, which are aligned left."""
-
 
 RANKS = {
     verdict: place
@@ -96,91 +155,28 @@ RANKS = {
 """The order of verdicts."""
 
 
-Cell = tuple[str, str, float | int | None]
-
-
-Columns = tuple[tuple[str, str, bool], ...]
-
-
-_FILLED = {
-    "memory": "memory_mb",
-    "lines": "lines_added",
-    "changes": "changes",
-    "commit": "commit",
-    "agent": "agent",
-}
-"""Columns of a log that are left out where no row fills them."""
-
-
-def experiment_columns(facts: Facts) -> Columns:
+def experiment_columns(facts: Facts) -> tuple[Column, ...]:
     """The columns of a report: all of a session's, of a log those that it can fill."""
     if facts["log"] is None:
         return COLUMNS
-    first, *others = [entry for entry in COLUMNS if entry[0] not in UNLOGGED]
-    tried = facts["experiments"]
+    first, *others = COLUMNS
+    rows = facts["experiments"]
     return tuple(
-        entry
-        for entry in (LOGGED[0], first, *others, *LOGGED[1:])
-        if entry[0] not in _FILLED or any(e[_FILLED[entry[0]]] not in (None, "") for e in tried)
+        column
+        for column in (LOGGED[0], first, *others, *LOGGED[1:])
+        if column.logged
+        and (not column.needs or any(e[column.needs] not in (None, "") for e in rows))
     )
 
 
-def column_cells(e: Facts, decimals: int, chosen: Columns = COLUMNS) -> list[Cell]:
-    """Key, text and, where the text is not what is sorted by, the number that is."""
-    every = {**_cells(e, decimals), **(_logged(e) if chosen is not COLUMNS else {})}
-    return [(key, *every[key]) for key, *_ in chosen]
+def column_cells(
+    e: Facts, decimals: int, chosen: Sequence[Column] = COLUMNS
+) -> list[tuple[str, str, float | int | None]]:
+    """Key, text and what is sorted by, of each column for one experiment."""
+    return [(column.key, *column.cell(e, decimals)) for column in chosen]
 
 
-def _logged(e: Facts) -> dict[str, tuple[str, float | int | None]]:
-    return {
-        "logged": (e["logged"] or DASH, None),
-        "agent": (e["agent"] or DASH, None),
-        "line": (f"{e['line']}", _order(e["line"])),
-    }
-
-
-def _cells(e: Facts, decimals: int) -> dict[str, tuple[str, float | int | None]]:
-    interval = DASH
-    if e["delta_low"] is not None:
-        low = format_number(e["delta_low"], decimals, signed=True)
-        interval = f"{low} to {format_number(e['delta_high'], decimals, signed=True)}"
-    lines = DASH if e["lines_added"] is None else f"+{e['lines_added']} −{e['lines_removed']}"
-    passes = {None: DASH, True: "survives", False: "does not"}[e["survives"]]
-    # Prices are often smaller than what is measured.
-    finer = decimals + 1
-    found: list[tuple[str, float | int | None]] = [
-        (e["category"] or DASH, None),
-        (format_number(e["mean"], decimals), _order(e["mean"])),
-        (f"{e['n']}" if e["n"] is not None else DASH, _order(e["n"])),
-        (format_number(e["delta"], decimals, signed=True), _order(e["delta"])),
-        (interval, _order(e["delta_low"])),
-        (format_number(e["gain"], decimals, signed=True), _order(e["gain"])),
-        (format_percent(e["confidence"]), _order(e["confidence"])),
-        (passes, None),
-        (format_number(e["price"], finer, signed=True), _order(e["price"])),
-        (format_number(e["memory_mb"], 1), _order(e["memory_mb"])),
-        (e["pareto"].lower() if e["pareto"] else DASH, None),
-        (format_number(e["seconds"], 1), _order(e["seconds"])),
-        (lines, _order(e["net_lines"] if e["net_lines"] is not None else _net(e))),
-        (DASH if e["changes"] is None else f"{e['changes']}", _order(e["changes"])),
-        (DASH if e["round"] is None else f"{e['round']}", _order(e["round"])),
-        ((e["commit"] or DASH)[:10], None),
-    ]
-    return {key: cell for (key, *_), cell in zip(COLUMNS, found, strict=True)}
-
-
-def _net(e: Facts) -> int | None:
-    if e["lines_added"] is None:
-        return None
-    return int(e["lines_added"] - e["lines_removed"])
-
-
-def _order(value: float | int | None) -> float | int:
-    """What is missing stands below everything; seven digits tell all others apart."""
-    return -1e99 if value is None else float(f"{value:.7g}") if isinstance(value, float) else value
-
-
-def column_style(chosen: Columns = COLUMNS) -> str:
+def column_style(chosen: Sequence[Column] = COLUMNS) -> str:
     """Rules that show the columns whose boxes are ticked; they work without any script."""
     return "".join(
         f"main:has(#c-{key}:checked) .c-{key}{{display:table-cell}}" for key, *_ in chosen
@@ -188,19 +184,12 @@ def column_style(chosen: Columns = COLUMNS) -> str:
 
 
 # --------------------------------------------------------------------
-# Drawings that stand in a page: as SVG in the page's colours, and once per set of rows.
+# Drawings in a page: as SVG in the page's colours, and once per set of rows
 
-
-_COLOUR_DRAWN = re.compile(r'(fill|stroke)="(#[0-9a-f]{6}|white)"')
-
-
+_DRAWN = re.compile(r'(fill|stroke)="(#[0-9a-f]{6}|white)"')
 _SIZE = re.compile(r'^(<svg [^>]*?)width="\d+(?:\.\d+)?" height="\d+(?:\.\d+)?"')
-
-
 _LONG = re.compile(r"(?<![#\w])(-?\d+\.\d\d)\d+")
-
-
-_ROLES_DRAWN = {colour: name for name, colour in LIGHT.items()}
+_ROLES = {colour: name for name, colour in LIGHT.items()}
 
 
 def figure_svg(spec: Spec) -> str:
@@ -213,11 +202,11 @@ def themed_svg(drawn: str) -> str:
     """The same drawing with the page's colours, scaling with its box."""
 
     def variable(match: re.Match[str]) -> str:
-        name = "surface" if match[2] == "white" else _ROLES_DRAWN.get(match[2])
+        name = "surface" if match[2] == "white" else _ROLES.get(match[2])
         return f'{match[1]}="var(--{name})"' if name else match[0]
 
     # A hundredth of a pixel cannot be seen, and a thousand points have many digits.
-    return _COLOUR_DRAWN.sub(variable, _LONG.sub(r"\1", _SIZE.sub(r"\1", drawn))).replace(
+    return _DRAWN.sub(variable, _LONG.sub(r"\1", _SIZE.sub(r"\1", drawn))).replace(
         ' opacity="1"', ""
     )
 
@@ -234,19 +223,15 @@ def share_rows(plots: list[Spec]) -> list[Spec]:
 
 
 # --------------------------------------------------------------------
-# A page from a template of this folder, self-contained: its style and scripts are in it.
+# A page from a template, self-contained: its style and scripts are in it
 #
 # Other people's texts are escaped, and a content security policy allows the page's own
 # scripts alone.
 
-
+FOLDER = Path(__file__).parent
+VENDOR = FOLDER / "vendor"
 GENERATOR = "Ratchet report"
 """What every page of ours says of itself in its head."""
-
-
-def report_asset(name: str) -> str:
-    """A template, a style sheet or a script of this package."""
-    return resources.files("ratchet.report").joinpath(name).read_text(encoding="utf-8")
 
 
 def fill_page(
@@ -258,7 +243,7 @@ def fill_page(
 ) -> str:
     """A template filled with ``values``; metrics have ``decimals``, scripts are ``inline``."""
     environment = Environment(
-        loader=FunctionLoader(report_asset),
+        loader=FileSystemLoader(FOLDER / "templates"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
@@ -279,7 +264,7 @@ def fill_page(
     return environment.get_template(template).render(
         scripts=[Markup(code) for code in inline],
         policy=Markup(content_policy(inline)),
-        style=Markup(report_asset("report.css")),
+        style=Markup(_read(FOLDER / "report.css")),
         light=Markup(css_variables(LIGHT)),
         dark=Markup(css_variables(DARK)),
         generator=GENERATOR,
@@ -289,25 +274,18 @@ def fill_page(
 
 
 # --------------------------------------------------------------------
-# Figures that answer: the same specifications, compiled to Vega, with zoom and tips.
+# Figures that answer: the same specifications, compiled to Vega, with zoom and tips
 #
 # Vega-Lite is compiled here, so that the page carries Vega alone.  Expressions are
 # left as syntax trees for Vega's interpreter: nothing in the page needs ``eval``.
 # Colours become the style sheet's variables, so that the page's theme is theirs too.
 
-
 ZOOM = "zoom"
 """Name of the selection that moves and scales the horizontal axis."""
 
-
 # Only with Ctrl, so that the wheel still scrolls the page.
 WHEEL = "wheel![event.ctrlKey]"
-
-
-_ROLES_INTERACTIVE = {colour: name for name, colour in LIGHT.items()}
-
-
-_COLOUR_INTERACTIVE = re.compile(r'"(#[0-9a-f]{6})"')
+_COLOUR = re.compile(r'"(#[0-9a-f]{6})"')
 
 
 def interactive_figure(spec: Spec, frame: Frame) -> Spec:
@@ -328,7 +306,7 @@ def interactive_figure(spec: Spec, frame: Frame) -> Spec:
         if "values" in data:
             data["values"] = [_rounded(row) for row in data["values"]]
     return {
-        "spec": json.loads(_COLOUR_INTERACTIVE.sub(_variable, json.dumps(compiled))),
+        "spec": json.loads(_COLOUR.sub(_variable, json.dumps(compiled))),
         "aside": frame.left + frame.right,
         "zoom": f"{ZOOM}_{layers[first]['encoding']['x']['field']}",
     }
@@ -383,49 +361,38 @@ def _is_horizontal(layer: Spec) -> bool:
 
 
 def _variable(match: re.Match[str]) -> str:
-    role = _ROLES_INTERACTIVE.get(match[1])
+    role = _ROLES.get(match[1])
     return f'"var(--{role})"' if role else match[0]
 
 
 # --------------------------------------------------------------------
-# The scripts of the page: kept libraries of others, and our own, each named by its hash.
+# Scripts of the page: kept libraries of others, and our own
 #
 # ``vendor/vendored.json`` says what the libraries are, where they came from and what
 # bytes they have.  A content security policy made from the hashes allows these scripts
 # and nothing else, so that no text in the page can become one.
 
-
-FOLDER = resources.files("ratchet.report")
-
-
-VENDOR = FOLDER / "vendor"
-
-
 _IMPORT = re.compile(r"^import \{([^}]*)\} from 'vega-util';$", re.MULTILINE)
-
-
 _EXPORT = re.compile(r"^export \{ (\w+) as (\w+) \};$", re.MULTILINE)
-
-
 _MAP = re.compile(r"^//# sourceMappingURL=.*$", re.MULTILINE)
 
 
 @cache
 def vendored_scripts() -> tuple[Mapping[str, str], ...]:
     """What is kept of others, in the order in which the page needs it."""
-    return tuple(json.loads(VENDOR.joinpath("vendored.json").read_text(encoding="utf-8")))
+    return tuple(json.loads(_read(VENDOR / "vendored.json")))
 
 
 @cache
 def page_scripts() -> tuple[str, ...]:
     """Every script of the page in order, as it stands between its tags."""
-    return (*(_library(entry) for entry in vendored_scripts()), _text("report.js"))
+    return (*(_library(entry) for entry in vendored_scripts()), _read(FOLDER / "report.js"))
 
 
 def _library(entry: Mapping[str, str]) -> str:
     """A library with its licence above it, as its licence asks."""
-    code = VENDOR.joinpath(entry["file"]).read_text(encoding="utf-8")
-    licence = VENDOR.joinpath(entry["licence_file"]).read_text(encoding="utf-8")
+    code = _read(VENDOR / entry["file"])
+    licence = _read(VENDOR / entry["licence_file"])
     if entry["name"] == "vega-interpreter":
         code = _as_classic(code)
     return f"/*! {entry['name']} {entry['version']}\n\n{licence}*/\n{_MAP.sub('', code).strip()}\n"
@@ -440,15 +407,12 @@ def _as_classic(code: str) -> str:
 
 def content_policy(inline: Sequence[str]) -> str:
     """A content security policy that allows these scripts, by hash, and inline styles."""
-    allowed = " ".join(f"'sha256-{_hash(code)}'" for code in inline)
+    hashes = (hashlib.sha256(code.encode()).digest() for code in inline)
+    allowed = " ".join(f"'sha256-{base64.b64encode(sha).decode()}'" for sha in hashes)
     return (
         f"default-src 'none'; script-src {allowed}; style-src 'unsafe-inline'; "
         "base-uri 'none'; form-action 'none'"
     )
-
-
-def _hash(code: str) -> str:
-    return base64.b64encode(hashlib.sha256(code.encode()).digest()).decode()
 
 
 def data_block(value: Any) -> str:
@@ -457,54 +421,34 @@ def data_block(value: Any) -> str:
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
 
 
-def _text(name: str) -> str:
-    return FOLDER.joinpath(name).read_text(encoding="utf-8")
+def _read(path: Path) -> str:
+    return path.read_text(encoding="utf-8")
 
 
 # --------------------------------------------------------------------
-# Facts made visible: one self-contained page and two pictures.
+# A report's page and its picture for sharing
 #
 # The same facts give the same bytes: no clock, no random names, and the renderer
 # brings its own font.  The page needs no network and runs no script but its own; a
 # content security policy says so to the browser too.  Without scripts everything in it
 # can be read: each figure stands there as a drawing, which the script's replaces.
 
-
 # Twice the logical pixels: 1600 wide, sharp on any screen.
 PNG_SCALE = 2
-
-
 # A page is to open at once, also over a slow line: under 2 MB for 200 experiments
 # and under 5 MB for 1,000.
 SMALL_SESSION, SMALL_PAGE, PER_EXPERIMENT = 200, 1_990_000, 3_750
-
-
 # About what the page weighs without diffs and logs, by itself and per experiment; what
 # is left is theirs, and cut again, so many times at most, where the page is too large.
 FRAME, ROW, CUTS = 720_000, 3_000, 4
-
-
 # From here on figures are drawn once, not for narrow windows too.
 MANY = 300
-
-
 # Logs give way first: a diff says what was tried, a log only how it went.
 STEPS = (
-    ("log_tail", 2_000),
-    ("log_tail", 500),
-    ("diff", 8_000),
-    ("diff", 3_000),
-    ("log_tail", 0),
-    ("diff", 1_000),
-    ("hypothesis", 300),
-    ("diff", 300),
-    ("hypothesis", 0),
+    *(("log_tail", 2_000), ("log_tail", 500), ("diff", 8_000), ("diff", 3_000)),
+    *(("log_tail", 0), ("diff", 1_000), ("hypothesis", 300), ("diff", 300), ("hypothesis", 0)),
 )
-
-
 GLYPHS = {"keep": "●", "discard": "○", "crash": "✕", None: "…"}
-
-
 ANSWER_GLYPHS = {
     "confirmed": "✓",
     "unfinished": "…",
@@ -512,8 +456,6 @@ ANSWER_GLYPHS = {
     "no_interval": "?",
     "estimated": "≈",
 }
-
-
 Drawn = dict[str, list[tuple[Markup, Spec]]]
 
 
@@ -574,7 +516,7 @@ def _page(facts: Facts, shown: Facts, notes: list[str], drawn: Drawn) -> str:
         plots=Markup(_plots(facts, drawn)),
         sections=_sections(facts, drawn),
         columns=chosen,
-        worded=WORDED,
+        worded={column.key for column in chosen if column.worded},
         ranks=RANKS,
         chosen=Markup(column_style(chosen)),
         forest_rows=forest_rows(facts),

@@ -9,17 +9,11 @@ from statistics import NormalDist, fmean
 from ratchet.report.inputs import Facts
 from ratchet.steering.suggestions import ALPHA, POWER, detectable_gain
 
-# --------------------------------------------------------------------
-# How much the evidence carries: a stricter test of the keeps, and what more seeds buy.
-
-
 STRICT_LEVEL = 0.05
 """Chance of even one false survivor in a session where nothing improves."""
 
-
 SEEDS = (1, 2, 3, 4, 6, 8, 10, 20)
 """Runs per side in the table of what more of them would buy."""
-
 
 # Two-sided 95 % of a normal distribution.
 NORMAL_95 = 1.959964
@@ -47,21 +41,20 @@ def holm_survivors(tried: Sequence[Facts], sign: int) -> set[int]:
     return passed
 
 
-def mark(tried: Sequence[Facts], sign: int) -> None:
-    """Say of each experiment whether it passes the test of :func:`holm_survivors`."""
+def strict_keeps(tried: Sequence[Facts], sign: int) -> Facts:
+    """The test of :func:`holm_survivors`: ``survives`` of each experiment, and of the kept.
+
+    Of an experiment without a measured delta it is ``None``.
+    """
     passed = holm_survivors(tried, sign)
     for e in tried:
         e["survives"] = e["number"] in passed if e["delta_sd"] else None
-
-
-def strict_keeps(tried: Sequence[Facts], sign: int) -> Facts:
-    """How many of the kept changes survive the test of :func:`holm_survivors`."""
-    passed = holm_survivors(tried, sign)
-    kept = [e for e in tried if e["status"] == "keep"]
+    kept = [e["number"] for e in tried if e["status"] == "keep"]
+    survivors = [number for number in kept if number in passed]
     return {
-        "survive": sum(e["number"] in passed for e in kept),
+        "survive": len(survivors),
         "kept": len(kept),
-        "numbers": [e["number"] for e in kept if e["number"] in passed],
+        "numbers": survivors,
         "level": STRICT_LEVEL,
         "tested": sum(e["delta"] is not None and bool(e["delta_sd"]) for e in tried),
     }
@@ -91,10 +84,6 @@ def more_seeds(noise_sd: float | None, run_seconds: float | None, tried: Sequenc
     kept = [e for e in tried if e["status"] == "keep" and e["gain"] is not None and e["n"]]
     below = sum(e["gain"] < detectable_gain(noise_sd, e["n"]) for e in kept)
     return {"rows": rows, "alpha": ALPHA, "power": POWER, "below": below}
-
-
-# --------------------------------------------------------------------
-# Metric against memory: which measured configurations nothing beats in both.
 
 
 def front_facts(tried: Sequence[Facts], baseline: Facts, sign: int) -> Facts:

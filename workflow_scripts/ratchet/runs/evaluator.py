@@ -37,7 +37,6 @@ FINISH_SECONDS = 5.0
 LARGEST_ANSWER = 1 << 16
 # More would be measured for nothing.
 LARGEST_PROGRESS = 64
-
 Usage = Callable[[], Mapping[str, float]]
 
 

@@ -75,7 +75,6 @@ class Executor:
         """What a run is made of; interpreter and caches of this machine are left open."""
         session = self.session
         task, manifest, budget = session.task, session.manifest, session.budget
-        steps = budget["steps"]
         return RunSpec(
             command=task.command,
             sources=sources,
@@ -83,8 +82,8 @@ class Executor:
             data=_digests(manifest.data),
             seed=run_seed(session.config.seed, source_digest(sources), role, replicate),
             budget_seconds=budget["seconds"],
-            budget_steps=None if steps is None else int(steps),
-            timeout_seconds=float(budget["timeout_seconds"] or 0.0),
+            budget_steps=budget["steps"],
+            timeout_seconds=float(budget["timeout_seconds"]),
             threads=task.threads,
             metric=task.metric.name,
             device=task.device,

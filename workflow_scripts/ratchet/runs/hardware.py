@@ -34,15 +34,9 @@ if TYPE_CHECKING:
 
 
 SAMPLE_SECONDS = 0.5
-
-
 # Between two looks for a free GPU.
 WAIT_SECONDS = 0.5
-
-
 VISIBLE_GPUS = "CUDA_VISIBLE_DEVICES"
-
-
 # Names by bit, as nvidia-smi shows them; idleness and the application's own
 # clock settings are no throttling.
 THROTTLE_REASONS = {
@@ -88,6 +82,7 @@ def list_gpus(nvml: Any | None) -> list[Gpu]:
     return found
 
 
+@functools.cache
 def gpu_models() -> tuple[str, ...]:
     """Names of the GPUs that runs of this process may have, in the order of their choice.
 
@@ -96,14 +91,9 @@ def gpu_models() -> tuple[str, ...]:
     nvml = nvml_library()
     if nvml is None:
         return ()
-    try:
-        return tuple(
-            dict.fromkeys(
-                g.name for g in allowed_gpus(list_gpus(nvml), os.environ.get(VISIBLE_GPUS))
-            )
-        )
-    finally:
-        nvml.nvmlShutdown()
+    allowed = allowed_gpus(list_gpus(nvml), os.environ.get(VISIBLE_GPUS))
+    nvml.nvmlShutdown()
+    return tuple(dict.fromkeys(gpu.name for gpu in allowed))
 
 
 def _text(value: str | bytes) -> str:
@@ -331,15 +321,8 @@ def gpu_contention(telemetry: Mapping[str, Any] | None) -> str | None:
     return f"process {', '.join(map(str, pids))} used {(telemetry or {}).get('gpu')} too"
 
 
-# --------------------------------------------------------------------
-# What the machine's GPUs and memory are like at the moment.
-
-
 # Where containers state their limit, cgroup version 2 and version 1.
-LIMITS = (
-    Path("/sys/fs/cgroup/memory.max"),
-    Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"),
-)
+LIMITS = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))
 
 
 class GpuState(Frozen):
@@ -374,8 +357,7 @@ def driver_versions(nvml: Any | None) -> tuple[str | None, str | None]:
         return None, None
     version = cuda = None
     with contextlib.suppress(nvml.NVMLError, AttributeError):
-        text = nvml.nvmlSystemGetDriverVersion()
-        version = text if isinstance(text, str) else text.decode()
+        version = _text(nvml.nvmlSystemGetDriverVersion())
     with contextlib.suppress(nvml.NVMLError, AttributeError):
         number = int(nvml.nvmlSystemGetCudaDriverVersion())
         cuda = f"{number // 1000}.{number % 1000 // 10}"
@@ -389,14 +371,15 @@ def memory_gb(device: str) -> float | None:
     machine what a container leaves of its RAM.  ``None`` if nothing is known.
     """
     if device != "gpu":
-        return ram_gb()
+        size = ram_bytes()
+        return None if size is None else size / GB
     nvml = nvml_library()
     states = visible_gpus(nvml, os.environ.get(VISIBLE_GPUS))
     totals = [state.total_bytes for state in states if state.total_bytes is not None]
     return min(totals) / GB if totals else None
 
 
-def ram_gb(limits: tuple[Path, ...] = LIMITS) -> float | None:
+def ram_bytes(limits: Sequence[Path] = LIMITS) -> int | None:
     """RAM of the machine, or of the container if that is less."""
     sizes = []
     with contextlib.suppress(OSError, ValueError):
@@ -404,7 +387,7 @@ def ram_gb(limits: tuple[Path, ...] = LIMITS) -> float | None:
     for path in limits:
         with contextlib.suppress(OSError, ValueError):
             sizes.append(int(path.read_text()))  # `max` is no number and no limit
-    return min(sizes) / GB if sizes else None
+    return min(sizes, default=None)
 
 
 # --------------------------------------------------------------------
@@ -420,7 +403,7 @@ def current_hardware(device: str, model: str | None = None) -> dict[str, Any]:
     """
     found: dict[str, Any] = {"machine": platform.machine(), "cpu": _cpu_model()}
     if device == "gpu":
-        here = _gpu_models()
+        here = gpu_models()
         found["gpus"] = [model] if model in here else list(here[:1])
     return found
 
@@ -449,21 +432,11 @@ def _cpu_model() -> str:
     return platform.machine()
 
 
-@functools.cache
-def _gpu_models() -> tuple[str, ...]:
-    return gpu_models()
-
-
 def check_hardware(manifest: Manifest, device: str, python: Interpreter | None) -> None:
     """Raise :class:`FixedInputChangedError` where new runs could not be compared.
 
     ``python`` is the task's own interpreter as it is now.
     """
-    _check_hardware(manifest, device)
-    _check_python(manifest, python)
-
-
-def _check_hardware(manifest: Manifest, device: str) -> None:
     here = current_hardware(device, gpu_model_of(manifest.hardware))
     if here != manifest.hardware:
         raise OtherHardwareError(
@@ -472,9 +445,6 @@ def _check_hardware(manifest: Manifest, device: str) -> None:
             f"{describe_hardware(here)}; measurements of the two cannot be compared. Go on "
             "there, or start another session here: snakemake --cores 1 --config session=NAME"
         )
-
-
-def _check_python(manifest: Manifest, python: Interpreter | None) -> None:
     frozen = manifest.python
     if frozen is None or (python is not None and python.packages_sha256 == frozen.packages_sha256):
         return

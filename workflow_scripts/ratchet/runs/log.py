@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 
 from ratchet.base.structs import Frozen
-from ratchet.base.text import _ANSI, _MAX_LINE, clean_lines
+from ratchet.base.text import MAX_LINE, clean_lines, strip_escapes
 
 # --------------------------------------------------------------------
 # Reading what a training run printed: the summary block after ``---``.
@@ -26,12 +26,12 @@ def parse_summary(text: str) -> dict[str, float]:
     infinities are returned as they are, for the caller to judge; a value that
     is no number is left out.
     """
-    lines = [_ANSI.sub("", line).rsplit("\r", 1)[-1] for line in text.rstrip("\r\n").split("\n")]
+    lines = [strip_escapes(line).rsplit("\r", 1)[-1] for line in text.rstrip("\r\n").split("\n")]
     lines = [line.rstrip("\r") for line in lines]
     starts = [i for i, line in enumerate(lines) if line.strip() == "---"]
     found: dict[str, float] = {}
     for line in lines[starts[-1] + 1 if starts else 0 :]:
-        match = _PAIR.match(line) if len(line) <= _MAX_LINE else None
+        match = _PAIR.match(line) if len(line) <= MAX_LINE else None
         if match is None:
             continue
         try:
@@ -64,8 +64,6 @@ def log_tail(data: bytes, limit: int) -> str:
 
 EVIDENCE_CHARACTERS = 200
 """An error line longer than that says nothing more to a reader of a table."""
-
-
 _FRAMES = 200
 """Lines above an error in which its traceback is looked for; recursion makes longer
 ones, whose innermost frames are enough."""
@@ -104,8 +102,6 @@ _EXCEPTION = re.compile(
     r"(?:Error|Exception|Interrupt|SystemExit|TimeoutExpired|Failed|Overflow))"
     r"(?:: ?(?P<message>.*))?$"
 )
-
-
 # These only pass on what another process or an inner call died of.
 _WRAPPERS = frozenset(
     (
@@ -118,79 +114,47 @@ _WRAPPERS = frozenset(
         "SystemExit",
     )
 )
-
-
 # What an error that came before another in one chain may be the cause of.
 _CAUSES = (FailureKind.DEVICE, FailureKind.HOST, FailureKind.NAN, FailureKind.IMPORT)
-
-
 _CHAINED = re.compile(
     r"(During handling of the above exception|The above exception was the direct cause)"
 )
-
-
 _TRACEBACK = re.compile(r"Traceback \(most recent call last\)")
-
-
 _DEVICE = re.compile(
     r"(?i)(\b(CUDA|HIP|MPS|XPU|GPU|device)\b.{0,40}\bout of memory\b|\bOutOfMemoryError\b"
     r"|_ALLOC_FAILED\b|\bRESOURCE_EXHAUSTED\b|\bcudaErrorMemoryAllocation\b"
     r"|\bcudaMalloc\b.{0,40}\bfailed\b|\bAcceleratorError\b.{0,40}\bout of memory\b)"
 )
-
-
 _HOST = re.compile(
     r"(\bMemoryError\b|\bbad_alloc\b|[Cc]annot allocate memory|DefaultCPUAllocator"
     r"|\bUnable to allocate\b|\boom[-_]kill|\bOOM Killed\b"
     r"|\b[Oo]ut of (shared )?memory\b|[Nn]ot enough memory\b)"
 )
-
-
 # ``loss: nan``, ``loss is NaN``, ``returned nan values``, the fast way out of a
 # training script that prints FAIL; but no name that contains the letters.
 _NAN = re.compile(r"(?i)(?<![\w'\"./-])(nan|nans|non-finite|not finite)(?![\w'\"(/-])")
-
-
 _NAN_LINE = re.compile(r"(?i)(loss\b.{0,40}(?<![\w'\"./-])nan(?![\w'\"(/-])|\bdiverged\b|^FAIL$)")
-
-
 _NAN_ERRORS = frozenset(
     ("ValueError", "RuntimeError", "AssertionError", "FloatingPointError", "OverflowError")
 )
-
-
 _IMPORTS = frozenset(
     ("ImportError", "ModuleNotFoundError", "SyntaxError", "IndentationError", "TabError")
 )
-
-
 _KILLED = re.compile(r"(^Killed$|\bkilled by signal\b|\breceived signal (9|15)\b)")
-
-
 _DIED = re.compile(
     r"(\b[Ss]egmentation fault\b|\bcore dumped\b|\b[Bb]us error\b|\bFatal Python error\b"
     r"|^terminate called\b|^Aborted$)"
 )
-
-
 _ASSERT = re.compile(r"\bdevice-side assert triggered\b|: Assertion .{0,200} failed")
-
-
 _LIMIT_HIT = re.compile(r"(?i)\b(timed out|time limit (reached|exceeded)|DUE TO TIME LIMIT)\b")
-
-
 # Weak: what a log mentions when nothing else in it says how it ended.
 _WEAK = re.compile(r"(?i)\b(failed|failure|fatal|aborted|crashed)\b|^error\b")
-
-
 # A frame of a traceback or a line of progress that belongs to an evaluation (and not
 # to a compiler that evaluates expressions and guards while it trains).
 _EVALUATION = re.compile(
     r"(?i)(, in \w{0,30}(evaluat|validat)(?!e_(expr|guard|sym))\w{0,30}$|, in eval(_model)?$"
     r"|\b(evaluate|validate)(?!_expr|_guard|_sym)\w{0,30}\()"
 )
-
-
 _EVALUATING = re.compile(r"(?i)^\W{0,5}((running|starting|final)\W){0,2}(evaluat|validat)")
 
 

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 import math
-import os
 import signal as signals
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -15,7 +13,7 @@ from ratchet.base.structs import Frozen, field
 from ratchet.base.text import clean_lines
 from ratchet.records.records import Evaluation, Outcome
 from ratchet.records.store import LOG, RunRecord
-from ratchet.runs.hardware import gpu_contention
+from ratchet.runs.hardware import gpu_contention, ram_bytes
 from ratchet.runs.log import (
     FailureKind,
     Sign,
@@ -34,23 +32,13 @@ from ratchet.task.task import search_patterns
 NEAR_LIMIT = 0.95
 """A killed run that used this share of its memory limit died of the limit: the peak
 is sampled a few times a second, so the last growth is not seen."""
-
-
 # Printed metrics are rounded; with few digits the rounding itself is allowed for.
 AGREEMENT = 1e-4
-
-
 # Replies of one run take about equally long; a machine that is busy makes some of
 # them several times as long, and the processor time of all of them less so.
 REPLY_FACTOR = 3.0
-
-
 # With fewer parts than this a median says little, and the replies' own times count.
 FEWEST_PARTS = 4
-
-
-# Memory limits of containers, by version of the interface; the word "max" is none.
-CGROUP_LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
 
 
 # ------------------------------------------------------------------- the record
@@ -64,6 +52,7 @@ def run_record(
     metrics = _printed(spec, text)
     evaluation, tampered = _evaluated(spec, answer, metrics)
     code = answer["code"]
+    limit = _memory_limit_mb(spec, answer)
     found = classify_outcome(
         RunEnding(
             metric=spec.metric,
@@ -73,8 +62,9 @@ def run_record(
             timed_out_seconds=spec.timeout_seconds if answer["timed_out"] else None,
             tampered=tampered,
             contended=gpu_contention(answer.get("telemetry")),
-            peak_memory_mb=_peak_memory_mb(spec, answer),
-            memory_limit_mb=_memory_limit_mb(spec, answer),
+            # Where the limit ended the run, nothing came closer to it.
+            peak_memory_mb=limit if answer.get("out_of_memory") else answer.get("peak_rss_mb"),
+            memory_limit_mb=limit,
         )
     )
     if evaluation is not None and spec.metric in metrics:
@@ -117,31 +107,13 @@ def _evaluated(
     return verify_evaluation(spec, answer["evaluation"], metrics)
 
 
-def memory_limit_mb() -> float | None:
-    """Most memory that runs can have here, in MiB: the container's or the machine's."""
-    limits = []
-    for path in CGROUP_LIMITS:
-        with contextlib.suppress(OSError, ValueError):
-            limits.append(int(Path(path).read_text()) / 2**20)
-    with contextlib.suppress(OSError, ValueError):
-        limits.append(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**20)
-    return min(limits, default=None)
-
-
 def _memory_limit_mb(spec: RunSpec, answer: Mapping[str, Any]) -> float | None:
-    """The run's own limit where it was enforced, else what there is."""
-    own = spec.limits.get(MEMORY_LIMIT)
-    if own is None or MEMORY_LIMIT in answer.get("unenforced", [MEMORY_LIMIT]):
-        return memory_limit_mb()
-    return min(own, memory_limit_mb() or own)
-
-
-def _peak_memory_mb(spec: RunSpec, answer: Mapping[str, Any]) -> float | None:
-    """What came closest to the limit; where that ended the run, the limit itself."""
-    if answer.get("out_of_memory"):
-        return _memory_limit_mb(spec, answer)
-    found: float | None = answer.get("peak_rss_mb")
-    return found
+    """The run's own limit where it was enforced, else that of container or machine."""
+    size = ram_bytes()
+    limits = [] if size is None else [size / 2**20]
+    if MEMORY_LIMIT not in answer.get("unenforced", [MEMORY_LIMIT]):
+        limits += [spec.limits[MEMORY_LIMIT]] if MEMORY_LIMIT in spec.limits else []
+    return min(limits, default=None)
 
 
 # -------------------------------------------------------------- the evaluation
@@ -293,8 +265,6 @@ class OutcomeEvidence(Frozen):
 
 # Exit statuses of shells and of the program `timeout`.
 _SHELL_SIGNAL = 128
-
-
 _TIMEOUT_STATUS = 124
 
 
@@ -391,11 +361,7 @@ def _returned(ending: RunEnding, lines: Sequence[str]) -> OutcomeEvidence:
 
 # What explains a missing metric even where the run says that it ended well.
 _TELLING = (FailureKind.DEVICE, FailureKind.HOST, FailureKind.NAN)
-
-
 _OUT_OF_MEMORY = (Outcome.OOM_DEVICE, Outcome.OOM_HOST, Outcome.OOM_EVALUATION)
-
-
 _SAID = {
     FailureKind.DEVICE: (Outcome.OOM_DEVICE, "ran out of memory of the device"),
     FailureKind.HOST: (Outcome.OOM_HOST, "ran out of memory of the host"),

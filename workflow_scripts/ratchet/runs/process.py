@@ -168,11 +168,7 @@ class Command:
 
 
 PR_SET_PDEATHSIG = 1
-
-
 PR_SET_DUMPABLE = 4
-
-
 PR_SET_CHILD_SUBREAPER = 36
 
 

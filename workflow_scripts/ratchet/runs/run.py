@@ -11,32 +11,37 @@ import json
 import os
 import shutil
 import signal
+import stat
 import subprocess
 import sys
 import time
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import nullcontext
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from ratchet.base.errors import ConfigError, DataError, StoreError
+from ratchet.base.errors import ConfigError, DataError, InputMissingError, StoreError
+from ratchet.base.io import digest_file, remove_run_folder
+from ratchet.base.structs import Frozen
 from ratchet.records.store import LOG, SOURCE, TELEMETRY, RunRecord, Store
-from ratchet.runs import hardware, supervisor
-from ratchet.runs.hardware import VISIBLE_GPUS, GpuSampler, gpu_model_of, lease_gpu
+from ratchet.runs import supervisor
+from ratchet.runs.hardware import VISIBLE_GPUS, GpuSampler, gpu_model_of, lease_gpu, nvml_library
 from ratchet.runs.outcome import run_record
 from ratchet.runs.process import adopt_orphans, descendants, kill_descendants
-from ratchet.runs.sandbox import container
 from ratchet.runs.sandbox.container import (
     WORK,
     container_mend,
+    container_mounts_inputs,
     container_order,
     path_inside,
     run_workplace,
     with_gpu,
 )
 from ratchet.runs.sandbox.sandbox import SandboxKind, choose_sandbox, confine_command
-from ratchet.runs.spec import RunSpec
-from ratchet.runs.workspace import Workspace, resolve_command, write_below
+from ratchet.runs.spec import THREAD_VARIABLES, Box, RunSpec
+from ratchet.task.edits import replace_value
+from ratchet.task.environment import package_paths, resolve_command
 
 # Enough for a session's progress lines; a flood keeps its head and its tail.
 LOG_LIMIT_BYTES = 1 << 20
@@ -45,6 +50,22 @@ LOG_LIMIT_BYTES = 1 << 20
 OUTSIDE_SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 # If the machine is going down, this process goes too within that time.
 OUTSIDE_PAUSE_SECONDS = 1.0
+# Folder of the data files, below the run's own.
+DATA = "data"
+# What runs import at their start if the task asks for it.
+HOOKS = Path(__file__).resolve().parent / "seed_hook"
+# What a run may see of the harness's own environment.  Everything else (tokens,
+# proxies, user settings) stays out, so that runs are alike on every machine.
+ALLOWED_VARIABLES = (
+    "PATH",
+    "LANG",
+    "LC_ALL",
+    "TZ",
+    "LD_LIBRARY_PATH",
+    "CUDA_VISIBLE_DEVICES",
+    "NVIDIA_VISIBLE_DEVICES",
+    "NVIDIA_DRIVER_CAPABILITIES",
+)
 
 
 def execute_run(spec: RunSpec, store: Store, folder: Path) -> RunRecord:
@@ -96,7 +117,7 @@ def _supervised(space: Workspace, folder: Path) -> dict[str, Any]:
         "timeout_seconds": spec.timeout_seconds,
         # An engine sets the limits of the container itself.
         "limits": {}
-        if space.kind is SandboxKind.CONTAINER and container.container_mounts_inputs()
+        if space.kind is SandboxKind.CONTAINER and container_mounts_inputs()
         else dict(spec.limits),
     }
     if spec.evaluator:
@@ -164,7 +185,7 @@ def _check_evaluator(spec: RunSpec, answer: Mapping[str, Any], folder: Path) -> 
 
 def _supervise_on_gpu(order: dict[str, Any], telemetry: Path, model: str | None) -> dict[str, Any]:
     """The same with a GPU of its own and a watch on it, where there is one."""
-    nvml = hardware.nvml_library()
+    nvml = nvml_library()
     with lease_gpu(nvml, os.environ.get(VISIBLE_GPUS), model=model) as lease:
         if lease is None:
             return _supervise(order)
@@ -241,3 +262,192 @@ def _killed_from_outside(answer: Mapping[str, Any]) -> bool:
     if answer.get("out_of_memory"):
         return False
     return bool(-answer["code"] in OUTSIDE_SIGNALS and not answer["timed_out"])
+
+
+class Workspace(Frozen, dict=True):
+    """The candidate's folder ``work``, and the evaluator's, which it cannot see.
+
+    The data to evaluate on lie in neither; the evaluator gets their paths in the
+    store.
+    """
+
+    spec: RunSpec
+    store: Store
+    kind: SandboxKind
+    work: Path
+    evaluator: Path
+
+    def fill(self) -> None:
+        """Make both folders; everything but the candidate's own files is read-only.
+
+        Where data can be mounted they are not copied: an empty file takes their
+        place.  A hard link would let a run that is root change the store.
+        """
+        self.remove()
+        self.work.mkdir(parents=True)
+        self._write_fixed(self.work)
+        for name, content in self._seeded_sources().items():
+            write_below(self.work / name, content)
+        self._lay_out_caches()
+        (self.work / DATA).mkdir(exist_ok=True)
+        for name, path in self._data.items():
+            place = self.work / DATA / name
+            place.parent.mkdir(parents=True, exist_ok=True)
+            if self._mounts:
+                place.touch()
+            else:
+                shutil.copyfile(path, place)
+            place.chmod(0o444)
+        if self.spec.evaluator:
+            self.evaluator.mkdir()
+            self._write_fixed(self.evaluator)
+
+    def remove(self) -> None:
+        """Remove both folders with all that is in them."""
+        remove_run_folder(self.work)
+        remove_run_folder(self.evaluator)
+
+    @cached_property
+    def sources(self) -> dict[str, bytes]:
+        """The candidate's files as they were proposed."""
+        return {name: self.store.get(sha) for name, sha in self.spec.sources.items()}
+
+    def _seeded_sources(self) -> dict[str, bytes]:
+        """The candidate's files, with the seed where the task has a constant for it."""
+        constant = self.spec.seeding.constant
+        found = dict(self.sources)
+        for name, content in self.sources.items() if constant else ():
+            text = content.decode("utf-8", errors="surrogateescape")
+            new = replace_value(name, text, constant, self.spec.seed)
+            if new is not None:
+                found[name] = new.encode("utf-8", errors="surrogateescape")
+        return found
+
+    def _write_fixed(self, folder: Path) -> None:
+        for name, sha in self.spec.fixed.items():
+            write_below(folder / name, self.store.get(sha))
+            (folder / name).chmod(0o444)
+
+    @cached_property
+    def _data(self) -> dict[str, Path]:
+        """The run's data files in the store, verified once."""
+        return {name: self.store.path(sha) for name, sha in self.spec.data.items()}
+
+    @cached_property
+    def _mounts(self) -> bool:
+        """Whether inputs are mounted, read-only, so that the run needs no copies."""
+        mounting = self.kind is SandboxKind.CONTAINER and container_mounts_inputs()
+        return self.kind is SandboxKind.BUBBLEWRAP or mounting
+
+    def _lay_out_caches(self) -> None:
+        """Make the places of caches; where nothing can be mounted, links or copies."""
+        apart = self.kind is SandboxKind.CONTAINER
+        for entry in self.spec.mounts:
+            place = self.work / entry.place
+            if entry.place.is_absolute():
+                if apart and not self._mounts:
+                    raise ConfigError(
+                        f"cache: {entry.source} cannot be shown to a run in another container "
+                        "that nothing can be mounted into; set isolation to auto"
+                    )
+            elif self._mounts:
+                place.mkdir(parents=True, exist_ok=True)
+            elif apart:
+                shutil.copytree(entry.source, place)
+            else:
+                place.parent.mkdir(parents=True, exist_ok=True)
+                place.symlink_to(entry.source.resolve(), target_is_directory=True)
+
+    def box(self) -> Box:
+        """What the run gets of the machine."""
+        spec, place = self.spec, self.work.resolve()
+        prefixes = spec.python.prefixes if spec.python else ()
+        caches = {place / entry.place: entry.source.resolve() for entry in spec.mounts}
+        return Box(
+            work=place,
+            fixed=[*(place / name for name in spec.fixed), place / DATA],
+            mounts={
+                **{place / DATA / name: path.resolve() for name, path in self._data.items()},
+                **caches,
+            },
+            readable=[
+                *([HOOKS] if spec.seeding.hook else []),
+                *map(Path, prefixes),
+                *caches.values(),
+            ],
+            hidden=package_paths(spec.hidden, prefixes),
+            network=spec.network,
+            gpu=spec.device == "gpu",
+        )
+
+    def environment(self) -> dict[str, str]:
+        """The whole environment of the run: an allow-list and what the harness sets."""
+        spec, place = self.spec, self.work.resolve()
+        apart = self.kind is SandboxKind.CONTAINER
+        if apart:
+            place = path_inside(place)
+        found = {
+            # The machine's own places mean nothing there; the image has its own.
+            **self._common(place, () if apart else ALLOWED_VARIABLES),
+            "RATCHET_SEED": str(spec.seed),
+            "RATCHET_DATA": str(place / DATA),
+            **spec.seeding.variables(spec.seed),
+        }
+        if spec.budget_steps is not None:
+            found["RATCHET_BUDGET_STEPS"] = str(spec.budget_steps)
+        else:
+            found["RATCHET_BUDGET_SECONDS"] = str(spec.budget_seconds)
+        if spec.seeding.hook and not apart:
+            found["PYTHONPATH"] = str(HOOKS)
+        if self.kind is SandboxKind.LANDLOCK:
+            # The machine's own /tmp is closed.
+            found["TMPDIR"] = str(place)
+        return found
+
+    def evaluator_environment(self) -> dict[str, str]:
+        """The evaluator's: where the data are, and how long it may wait for a reply."""
+        spec = self.spec
+        told = {
+            key: {name: str(self.store.path(sha).resolve()) for name, sha in data.items()}
+            for key, data in (("data", spec.evaluation_data), ("audit", spec.audit_data))
+        }
+        order = json.dumps({**told, "reply_seconds": spec.timeout_seconds})
+        return {**self._common(self.evaluator.resolve()), "RATCHET_EVALUATION": order}
+
+    def _common(
+        self, home: Path, inherited: Sequence[str] = ALLOWED_VARIABLES
+    ) -> Mapping[str, str]:
+        return {
+            **{name: os.environ[name] for name in inherited if name in os.environ},
+            **self.spec.variables,
+            **dict.fromkeys(THREAD_VARIABLES, str(self.spec.threads)),
+            "HOME": str(home),
+            "PYTHONHASHSEED": "0",
+            "PYTHONNOUSERSITE": "1",
+            "PYTHONDONTWRITEBYTECODE": "1",
+            "PYTHONUNBUFFERED": "1",
+        }
+
+    def changed(self) -> str | None:
+        """Name of a fixed file or data file that is not what it was before the run."""
+        spec = self.spec
+        folders = [self.work, *([self.evaluator] if spec.evaluator else [])]
+        expected = [(folder, name, sha) for folder in folders for name, sha in spec.fixed.items()]
+        if not self._mounts:
+            expected += [(self.work, f"{DATA}/{name}", sha) for name, sha in spec.data.items()]
+        for folder, name, sha in expected:
+            # What a run left there may be a pipe, a device or endless; none is read.
+            with contextlib.suppress(OSError, InputMissingError):
+                found = (folder / name).lstat()
+                size = self.store.paths.blob(sha).stat().st_size
+                whole = stat.S_ISREG(found.st_mode) and found.st_size == size
+                if whole and digest_file(folder / name) == sha:
+                    continue
+            return name
+        return None
+
+
+def write_below(path: Path, content: bytes) -> None:
+    """Write a file and the folders above it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content)

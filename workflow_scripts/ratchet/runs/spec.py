@@ -1,8 +1,9 @@
-"""What one training run is made of, and the key by which the store knows it."""
+"""What one training run is made of, its key in the store, and what it gets of the machine."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from ratchet.base.structs import Frozen, field, to_json_values
@@ -18,7 +19,6 @@ THREAD_VARIABLES = (
     "VECLIB_MAXIMUM_THREADS",
 )
 """Set for every run, since libraries take as many threads as there are processors."""
-
 BESIDE = frozenset({"isolation", "hidden", "python", "mounts"})
 """Fields of a run that say how a machine serves it, not what it computes."""
 
@@ -94,3 +94,20 @@ class RunSpec(Frozen):
     def words(self) -> list[str]:
         """The command with the word that tells it the seed."""
         return self.seeding.command(self.command, self.seed)
+
+
+class Box(Frozen):
+    """What one run gets: absolute, resolved paths.
+
+    ``work`` is writable but for ``fixed``, files and folders in it.  ``mounts``
+    maps places in ``work`` to read-only files elsewhere (where that is possible).
+    ``readable`` is seen beside the environment; ``hidden`` is taken out again.
+    """
+
+    work: Path
+    fixed: Sequence[Path] = ()
+    mounts: Mapping[Path, Path] = field(default_factory=dict)
+    readable: Sequence[Path] = ()
+    hidden: Sequence[Path] = ()
+    network: bool = False
+    gpu: bool = False

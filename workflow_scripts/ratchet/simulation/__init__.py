@@ -1,1 +1,1 @@
-"""Simulated sessions with known truth."""
+"""Simulated sessions with known truth, and the power of replicates."""

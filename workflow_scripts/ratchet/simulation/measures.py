@@ -1,4 +1,11 @@
-"""What sessions under a rule amount to, each figure with its 95 % interval."""
+"""What simulated sessions under a rule amount to, each figure with its 95 % interval.
+
+Sessions are independent, so intervals come from the spread between sessions: normal
+for means, bootstrap percentiles for ratios of sums.  Where not a single false keep
+was seen the upper limit is the exact Poisson one.  Rules are compared session by
+session, because they meet the same proposals.  Figures are shown as lines of text
+that fit 100 columns, and as JSON values.
+"""
 
 from __future__ import annotations
 
@@ -7,44 +14,42 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from ratchet.base.stats import FloatArray
 from ratchet.base.structs import Frozen, to_json_values
 from ratchet.records.records import Verdict
 from ratchet.simulation.session import Rule, SimulatedSession, SimulationPlan
 
-# --------------------------------------------------------------------
-# What sessions under a rule amount to, each figure with its 95 % interval.
-#
-# Sessions are independent, so intervals come from the spread between sessions:
-# normal for means, bootstrap percentiles for ratios of sums.  Where not a single
-# false keep was seen the upper limit is the exact Poisson one.  Rules are compared
-# session by session, because they meet the same proposals.
-
-
-FloatArray = NDArray[np.float64]
-
-
 LEVEL = 0.95
-
 
 Z = 1.959964
 """Half-width of a normal interval of that level, in standard errors."""
 
-
 RESAMPLES = 1000
-
 
 BOOTSTRAP_SEED = 20
 """Fixed: the same sessions always give the same intervals."""
 
-
 BINS = 10
 """Of the calibration error; more would hold too few candidates each."""
 
-
 NONE_SEEN = -math.log((1 - LEVEL) / 2)
 """Upper Poisson limit of the expected count where none was counted."""
+
+MISSING = "-"
+
+THOUSANDTHS = 1e3
+"""Gains are shown in thousandths of the metric's unit."""
+
+FORMAT = 1
+"""Raised when a field of the JSON changes its meaning."""
+
+LEGEND = (
+    "Gains are in thousandths of the metric, per session; ± and [ ] are 95 % intervals.",
+    "over: paired by session.  false: kept without being better, per session and as a share of",
+    "keeps.  missed: share of improvements above 2e-4 that were not kept.  tried: proposals.",
+    "incumbent: its re-runs.  ECE: calibration error in 10 bins.  noise/true: estimated over true.",
+)
 
 
 class Estimate(Frozen):
@@ -188,18 +193,18 @@ def _calibration(records: Sequence[SimulatedSession]) -> dict[str, Estimate | No
 
 def _noise_ratio(records: Sequence[SimulatedSession]) -> Estimate | None:
     """Geometric mean of the noise ratios, if every session has one."""
-    found = [record.noise_ratio for record in records if record.noise_ratio]
-    if len(found) < len(records):
+    ratios = [record.noise_ratio for record in records if record.noise_ratio]
+    if len(ratios) < len(records):
         return None
-    logs = mean_estimate(np.log(column(found)))
+    logs = mean_estimate(np.log(column(ratios)))
     return Estimate(math.exp(logs.value), math.exp(logs.low), math.exp(logs.high))
 
 
 def _rate(false: FloatArray, of: FloatArray) -> Estimate | None:
     """A ratio whose upper limit holds where nothing was counted."""
-    found = ratio_estimate(false, of)
-    if found is None or found.value > 0:
-        return found
+    rate = ratio_estimate(false, of)
+    if rate is None or rate.value > 0:
+        return rate
     return Estimate(0.0, 0.0, min(NONE_SEEN / float(of.sum()), 1.0))
 
 
@@ -220,21 +225,6 @@ def column(values: Sequence[float]) -> FloatArray:
     return np.array(values, dtype=float)
 
 
-# --------------------------------------------------------------------
-# Figures as lines of text that fit 100 columns, and as JSON values.
-
-
-MISSING = "-"
-
-
-THOUSANDTHS = 1e3
-"""Gains are shown in thousandths of the metric's unit."""
-
-
-FORMAT = 1
-"""Raised when a field of the JSON changes its meaning."""
-
-
 def simulation_heading(plan: SimulationPlan) -> str:
     """What was simulated, in one line."""
     return (
@@ -249,46 +239,22 @@ def simulation_lines(summaries: Mapping[str, Summary], against: str) -> list[str
         ("rule", "true gain", f"over {against}", "claimed-true", "keeps", "false", "false share")
     ]
     took = [("rule", "missed", "tried", "retests", "incumbent", "Brier", "ECE", "noise/true")]
-    for name, found in summaries.items():
-        over = MISSING if name == against else signed(found.over)
-        gained.append(
-            (
-                name,
-                _around(found.true_gain, 2, THOUSANDTHS),
-                over,
-                signed(found.bias),
-                _around(found.keeps, 1),
-                _around(found.false_keeps, 2),
-                _between(found.false_share, 3),
-            )
-        )
-        took.append(
-            (
-                name,
-                _around(found.missed, 3),
-                f"{found.proposals.value:.0f}",
-                _around(found.retests, 1),
-                _around(found.incumbent_runs, 1),
-                _around(found.brier, 3),
-                _between(found.calibration_error, 3),
-                _between(found.noise_ratio, 2),
-            )
-        )
+    for name, one in summaries.items():
+        over = MISSING if name == against else signed(one.over)
+        gain, keeps = _around(one.true_gain, 2, THOUSANDTHS), _around(one.keeps, 1)
+        false = _around(one.false_keeps, 2), _between(one.false_share, 3)
+        gained.append((name, gain, over, signed(one.bias), keeps, *false))
+        runs = _around(one.retests, 1), _around(one.incumbent_runs, 1)
+        error, noise = _between(one.calibration_error, 3), _between(one.noise_ratio, 2)
+        missed, tried = _around(one.missed, 3), f"{one.proposals.value:.0f}"
+        took.append((name, missed, tried, *runs, _around(one.brier, 3), error, noise))
     return [*_aligned(gained), "", *_aligned(took), *_words(summaries)]
-
-
-LEGEND = (
-    "Gains are in thousandths of the metric, per session; ± and [ ] are 95 % intervals.",
-    "over: paired by session.  false: kept without being better, per session and as a share of",
-    "keeps.  missed: share of improvements above 2e-4 that were not kept.  tried: proposals.",
-    "incumbent: its re-runs.  ECE: calibration error in 10 bins.  noise/true: estimated over true.",
-)
 
 
 def simulation_values(
     plan: SimulationPlan, rules: Sequence[Rule], summaries: Mapping[str, Summary], against: str
 ) -> dict[str, Any]:
-    """The same as JSON values; gains are in the metric's unit."""
+    """Plan, rules and figures as JSON values; gains are in the metric's unit."""
     settings = to_json_values(plan)
     settings["world"] = plan.world.name
     return {
@@ -296,11 +262,7 @@ def simulation_values(
         "plan": settings,
         "against": against,
         "rules": [
-            {
-                "name": rule.name,
-                "summary": rule.summary,
-                **to_json_values(summaries[rule.name]),
-            }
+            {"name": rule.name, "summary": rule.summary, **to_json_values(summaries[rule.name])}
             for rule in rules
         ],
     }
@@ -308,20 +270,16 @@ def simulation_values(
 
 def _words(summaries: Mapping[str, Summary]) -> list[str]:
     """Share truly better by verdict, for the rules that give verdicts."""
-    given = {name: found.hit_rates for name, found in summaries.items() if found.hit_rates}
+    given = {name: one.hit_rates for name, one in summaries.items() if one.hit_rates}
     if not given:
         return []
-    verdicts = sorted({hit.verdict for hits in given.values() for hit in hits}, key=_order)
+    seen = {hit.verdict for hits in given.values() for hit in hits}
+    verdicts = [verdict for verdict in Verdict if verdict in seen]
     rows = [("truly better", *verdicts)]
     for name, hits in given.items():
         by_verdict = {hit.verdict: f"{_bare(hit.share, 3)} of {hit.count}" for hit in hits}
         rows.append((name, *(by_verdict.get(verdict, MISSING) for verdict in verdicts)))
     return ["", *_aligned(rows)]
-
-
-def _order(verdict: str) -> int:
-    surest = ["STRONG_KEEP", "KEEP", "MARGINAL", "RETEST", "DISCARD"]
-    return surest.index(verdict) if verdict in surest else len(surest)
 
 
 def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
@@ -336,24 +294,26 @@ def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
     ]
 
 
-def _around(found: Estimate | None, digits: int, factor: float = 1.0) -> str:
+def _around(estimate: Estimate | None, digits: int, factor: float = 1.0) -> str:
     """Value and half-width of its interval; only a limit where nothing was counted."""
-    if found is None:
+    if estimate is None:
         return MISSING
-    if found.value == 0 and found.low == 0 < found.high:
-        return f"<{_bare(found.high * factor, digits)}"
-    return f"{_bare(found.value * factor, digits)}±{_bare(found.margin * factor, digits)}"
+    if estimate.value == 0 and estimate.low == 0 < estimate.high:
+        return f"<{_bare(estimate.high * factor, digits)}"
+    return f"{_bare(estimate.value * factor, digits)}±{_bare(estimate.margin * factor, digits)}"
 
 
-def signed(found: Estimate, digits: int = 2, factor: float = THOUSANDTHS) -> str:
-    return f"{found.value * factor:+.{digits}f}±{found.margin * factor:.{digits}f}"
+def signed(estimate: Estimate, digits: int = 2, factor: float = THOUSANDTHS) -> str:
+    return f"{estimate.value * factor:+.{digits}f}±{estimate.margin * factor:.{digits}f}"
 
 
-def _between(found: Estimate | None, digits: int) -> str:
+def _between(estimate: Estimate | None, digits: int) -> str:
     """Value and interval, which need not lie evenly around it."""
-    if found is None:
+    if estimate is None:
         return MISSING
-    value, low, high = (_bare(part, digits) for part in (found.value, found.low, found.high))
+    value, low, high = (
+        _bare(part, digits) for part in (estimate.value, estimate.low, estimate.high)
+    )
     return f"{value} [{low},{high}]"
 
 

@@ -21,7 +21,7 @@ import numpy as np
 from ratchet.base.errors import DataError
 from ratchet.base.structs import Frozen
 from ratchet.judge.judge import Judge
-from ratchet.judge.settings import JudgeMode, Settings, scale_from
+from ratchet.judge.settings import Mode, Settings, scale_from
 from ratchet.records.records import Verdict
 
 SEEDS = (1, 2, 3, 4, 5, 6, 8, 10, 15, 20)
@@ -120,11 +120,11 @@ def detectable(seeds: int, alpha: float, power: float, known: bool) -> float | N
     if seeds < 2:
         return None
     low, high = 0.0, 1.0
-    while _at_least(power_of(high, seeds, alpha, False), 0.0) < power:
+    while (power_of(high, seeds, alpha, False) or 0.0) < power:
         high *= 2
     while high - low > 1e-9 * high:
         middle = (low + high) / 2
-        if _at_least(power_of(middle, seeds, alpha, False), 0.0) < power:
+        if (power_of(middle, seeds, alpha, False) or 0.0) < power:
             low = middle
         else:
             high = middle
@@ -133,7 +133,7 @@ def detectable(seeds: int, alpha: float, power: float, known: bool) -> float | N
 
 def seeds_needed(effect: float, alpha: float, power: float, known: bool) -> int | None:
     """Runs per side that show an effect with this power; ``None`` beyond reason."""
-    unit = _at_least(detectable(1, alpha, power, True), 0.0)
+    unit = detectable(1, alpha, power, True) or 0.0
     if effect <= 0 or (unit / effect) ** 2 > MOST_SEEDS:
         return None
     # The quotient is the exact number where it is whole; rounding must not add one.
@@ -141,13 +141,9 @@ def seeds_needed(effect: float, alpha: float, power: float, known: bool) -> int 
     if known:
         return seeds
     seeds = max(2, seeds)
-    while _at_least(power_of(effect, seeds, alpha, False), 0.0) < power:
+    while (power_of(effect, seeds, alpha, False) or 0.0) < power:
         seeds += 1
     return seeds
-
-
-def _at_least(value: float | None, default: float) -> float:
-    return default if value is None else value
 
 
 class FalseKeeps(Frozen):
@@ -187,22 +183,22 @@ def false_keeps(
     many the judge's modes get (default: a few seconds' worth).
     """
     lucky = lucky_records(experiments)
-    found = [
+    rules = [
         FalseKeeps("keep if better than the best so far", lucky, float(experiments), "exact"),
         FalseKeeps("3 runs of each, keep if the mean is better", lucky, 3.0 * experiments, "exact"),
     ]
     for count in (2, 3):
         rule = f"{count} runs if the first is better, keep if the mean is"
-        found.append(_Screen(count).simulated(rule, experiments, seed))
+        rules.append(_Screen(count).simulated(rule, experiments, seed))
     for margin in MARGINS:
         rule = f"keep if better by {margin:g} noise sd{'' if margin == 1 else 's'}"
-        found.append(_Screen(margin=margin).simulated(rule, experiments, seed))
-    for mode in (JudgeMode.GAIN, JudgeMode.BALANCED, JudgeMode.STRICT):
-        found.append(_judged(mode, experiments, seed, relative_noise, sessions))
-    bound = Settings.for_session(JudgeMode.GUARANTEED).false_keep_bound
+        rules.append(_Screen(margin=margin).simulated(rule, experiments, seed))
+    for mode in (Mode.GAIN, Mode.BALANCED, Mode.STRICT):
+        rules.append(_judged(mode, experiments, seed, relative_noise, sessions))
+    bound = Settings.for_session(Mode.GUARANTEED).false_keep_bound
     if bound is not None:
-        found.append(FalseKeeps("ratchet, mode guaranteed", bound, None, "bound"))
-    return found
+        rules.append(FalseKeeps("ratchet, mode guaranteed", bound, None, "bound"))
+    return rules
 
 
 class _Screen(Frozen):
@@ -230,18 +226,18 @@ class _Screen(Frozen):
 
 
 def _judged(
-    mode: JudgeMode, experiments: int, seed: int, relative_noise: float, sessions: int | None
+    mode: Mode, experiments: int, seed: int, relative_noise: float, sessions: int | None
 ) -> FalseKeeps:
     """Sessions of the judge; those of all modes meet the same first runs."""
     if sessions is None:
         sessions = min(max(JUDGED_EXPERIMENTS // experiments, LEAST_JUDGED), MOST_JUDGED)
-    found = [_session(mode, experiments, [seed, n], relative_noise) for n in range(sessions)]
-    keeps, runs = np.array(found, dtype=float).T
+    counts = [_session(mode, experiments, [seed, n], relative_noise) for n in range(sessions)]
+    keeps, runs = np.array(counts, dtype=float).T
     return _averaged(f"ratchet, mode {mode.value}", keeps, runs)
 
 
 def _session(
-    mode: JudgeMode, experiments: int, seed: list[int], relative_noise: float
+    mode: Mode, experiments: int, seed: list[int], relative_noise: float
 ) -> tuple[int, int]:
     """Keeps and runs of one session with noise sd 1 in which all codes are equal."""
     rng, size = np.random.default_rng(seed), 1 / relative_noise
@@ -254,11 +250,11 @@ def _session(
         ys: list[float] = []
         while True:
             ys.append(size + float(rng.standard_normal()))
-            found = judge.assess(ys)
-            if found.verdict is not Verdict.RETEST:
+            belief = judge.assess(ys)
+            if belief.verdict is not Verdict.RETEST:
                 break
-        judge.commit(found.keep)
-        keeps += found.keep
+        judge.commit(belief.keep)
+        keeps += belief.keep
         runs += len(ys)
     return keeps, runs
 

@@ -1,4 +1,10 @@
-"""One simulated session: a bench that hands out runs, and a rule that keeps or not."""
+"""One simulated session: a bench that hands out runs, and a rule that keeps or not.
+
+Every run counts against the budget: baseline, fresh proposals (crashed ones too),
+retests and runs of the incumbent.  A rule sees measurements only; the truth goes into
+the :class:`SimulatedSession`.  :data:`RULES` are the rules to compare: rivals, the
+judge in its modes, and a bound.
+"""
 
 from __future__ import annotations
 
@@ -8,22 +14,13 @@ from typing import Protocol
 from ratchet.base.errors import ConfigError
 from ratchet.base.structs import Frozen, Struct, field, replace
 from ratchet.judge.judge import Judge
-from ratchet.judge.settings import REFERENCE_SCALE, JudgeMode, Settings, scale_from
+from ratchet.judge.settings import REFERENCE_SCALE, Mode, Settings, scale_from
 from ratchet.records.records import Verdict
 from ratchet.simulation.worlds import OPTIMUM, Stream, World
-
-# --------------------------------------------------------------------
-# One simulated session: a bench that hands out runs, and a rule that keeps or not.
-#
-# Every run counts against the budget: baseline, fresh proposals (crashed ones too),
-# retests and runs of the incumbent.  A rule sees measurements only; the truth goes
-# into the :class:`SimulatedSession`.
-
 
 MATERIAL_EFFECT = 2e-4
 """An improvement of at least this size is missed if it is not kept; smaller ones
 are below half a noise sd and hardly add up."""
-
 
 LARGEST_NOISE = 1.0
 """Metrics are near 1; noise above that is another scale, not another world."""
@@ -150,7 +147,7 @@ class Bench:
         return SimulatedCandidate(self, number, self._stream.effect(number, self._distance))
 
     def run_candidate(self, candidate: SimulatedCandidate) -> float:
-        """One run of a candidate; :meth:`Candidate.rerun` minds the budget."""
+        """One run of a candidate; :meth:`SimulatedCandidate.rerun` minds the budget."""
         noise = self._stream.candidate_noise(candidate.number, len(candidate.runs))
         return self._run(self._distance - candidate.effect, noise)
 
@@ -247,15 +244,6 @@ def play_all(rules: tuple[Rule, ...], plan: SimulationPlan, session: int) -> lis
     return [play_session(rule, plan, stream) for rule in rules]
 
 
-def _require(holds: bool, name: str, value: object, expected: str) -> None:
-    if not holds:
-        raise ConfigError(f"simulation, {name}: expected {expected}, found {value!r}")
-
-
-# --------------------------------------------------------------------
-# Rules to compare: rivals, the judge in its modes, and a bound.
-
-
 class Greedy(Frozen):
     """Keep whatever measures below the best measurement so far."""
 
@@ -347,7 +335,7 @@ class JudgeRule(Frozen):
 
     name: str
     summary: str
-    mode: JudgeMode
+    mode: Mode
     outlier_residual: float | None = None
 
     def begin(self, bench: Bench) -> Keeper:
@@ -355,7 +343,7 @@ class JudgeRule(Frozen):
         return JudgeKeeper(self, bench)
 
     def settings(self, bench: Bench, baseline: list[float]) -> Settings:
-        """What a session of this length would judge by."""
+        """The judge's settings of a session of this length."""
         plan = bench.plan
         scale = scale_from(baseline) if plan.scale_from_baseline else REFERENCE_SCALE
         settings = Settings.for_session(self.mode, plan.runs, scale)
@@ -389,19 +377,19 @@ class JudgeKeeper:
 
     def decide(self, candidate: SimulatedCandidate) -> Decision:
         self._feed_incumbent()
-        found = self._judge.assess(candidate.runs)
-        while found.verdict is Verdict.RETEST and self._run_more(candidate):
-            found = self._judge.assess(candidate.runs)
-        self._judge.commit(found.keep)
-        return Decision(found.keep, found.confidence, found.verdict)
+        belief = self._judge.assess(candidate.runs)
+        while belief.verdict is Verdict.RETEST and self._run_more(candidate):
+            belief = self._judge.assess(candidate.runs)
+        self._judge.commit(belief.keep)
+        return Decision(belief.keep, belief.confidence, belief.verdict)
 
     def _run_more(self, candidate: SimulatedCandidate) -> bool:
-        """What a retest asks for; whether the budget allowed any of it."""
+        """Make the runs that a retest asks for; whether the budget allowed any of them."""
         fed = self._feed_incumbent()
         return candidate.rerun() or fed
 
     def _feed_incumbent(self) -> bool:
-        """The runs of the incumbent that the judge wants; whether any was made."""
+        """Make the runs of the incumbent that the judge wants; whether any was made."""
         fed = False
         while self._judge.incumbent_runs_wanted and self._measure_incumbent():
             fed = True
@@ -420,25 +408,27 @@ RIVALS: tuple[Rule, ...] = (
     Seeds("seeds-3", "3 runs of what looks improved; keep if the mean is lower", 3),
 )
 
-
 OURS: tuple[Rule, ...] = tuple(
     JudgeRule(mode.value, f"the judge in mode {mode.value}: {text}", mode)
     for mode, text in (
-        (JudgeMode.GAIN, "keep at P(better) >= 0.6"),
-        (JudgeMode.BALANCED, "keep at P(better) >= 0.7"),
-        (JudgeMode.STRICT, "keep at P(better) >= 0.8"),
-        (JudgeMode.GUARANTEED, "fresh runs must show it, with a bound on false keeps"),
+        (Mode.GAIN, "keep at P(better) >= 0.6"),
+        (Mode.BALANCED, "keep at P(better) >= 0.7"),
+        (Mode.STRICT, "keep at P(better) >= 0.8"),
+        (Mode.GUARANTEED, "fresh runs must show it, with a bound on false keeps"),
     )
 )
-
 
 REFERENCE = JudgeRule(
     "reference",
     "mode gain as first specified: an outlier may move the incumbent anywhere",
-    JudgeMode.GAIN,
+    Mode.GAIN,
     outlier_residual=math.inf,
 )
 
-
 RULES: dict[str, Rule] = {rule.name: rule for rule in (*RIVALS, *OURS, REFERENCE, Oracle())}
 """All rules by name, in the order in which tables show them."""
+
+
+def _require(holds: bool, name: str, value: object, expected: str) -> None:
+    if not holds:
+        raise ConfigError(f"simulation, {name}: expected {expected}, found {value!r}")

@@ -1,4 +1,15 @@
-"""Worlds to simulate sessions in, and the random numbers that all rules share."""
+"""Worlds to simulate sessions in, and the random numbers that all rules share.
+
+A session starts at a distance from the best value that can be reached.  An improvement
+takes a share of the distance that is left, and the nearer the end the rarer it is.
+Everything else changes nothing or does harm.  All distances and effects are in
+validation bits per byte; lower is better and a positive effect is an improvement.
+
+A world is the fitted landscape with one thing changed: the shape of the noise, or what
+proposals can do.  Random numbers are keyed by seed, session, proposal and replicate,
+never by the order of calls.  So every rule meets the same proposals with the same luck,
+worlds differ by that one thing only, and a longer session begins like a shorter one.
+"""
 
 from __future__ import annotations
 
@@ -9,32 +20,30 @@ import numpy as np
 
 from ratchet.base.structs import Frozen
 
-# --------------------------------------------------------------------
-# What proposals do in one simulated session: how often they improve, and how much.
-#
-# A session starts at a distance from the best value that can be reached.  An
-# improvement takes a share of the distance that is left, and the nearer the end
-# the rarer it is.  Everything else changes nothing or does harm.
-#
-# All distances and effects are in validation bits per byte; lower is better and a
-# positive effect is an improvement.
-
-
 TINY_EFFECT = 5e-5
 """Sd of the effects that are too small to be called anything but null."""
-
 
 LARGEST_SHARE = 0.9
 """No proposal takes more than this share of the distance that is left."""
 
-
 LARGEST_CHANCE = 0.97
 """No proposal improves more surely than this."""
-
 
 LEAST_DISTANCE = 1e-7
 """The distance never reads as less, so that a chance of improving stays positive."""
 
+OPTIMUM = 0.97
+"""Best metric that can be reached; with the landscape's distance, sessions start
+near 1 like validation bits per byte do."""
+
+DIVERGENCE = (0.5, 3.0)
+"""Range of what a diverged training adds to the metric.  The published log holds
+one such run, at 3.2 where the others are near 1."""
+
+HEAVY_FREEDOM = 4
+
+SKEW_SHAPE = 4.0
+"""A gamma distribution of this shape has skewness 1, as seen in public replicates."""
 
 # How the parameters of a landscape vary between sessions.  Origin: approximate
 # Bayesian computation, 400 accepted draws, against the one published log of 126
@@ -52,7 +61,6 @@ _FITTED = {
     "harm": (math.log(2e-4), math.log(2e-3), 0.02, 1.29),
     "harm_spread": (0.70, 1.80, 0.29, 1.72),
 }
-
 
 # Correlations of the x; the others are within 0.1 of 0, two standard errors.
 _CORRELATED = {
@@ -120,7 +128,7 @@ class Landscape(Frozen):
         return -self.harm * math.exp(self.harm_spread * draws.deviation)
 
     def effect_without_improvements(self, draws: Draws) -> float:
-        """The same where nothing can improve: no effect at all, or harm."""
+        """True effect of the proposal where nothing can improve: none at all, or harm."""
         if draws.kind < self.null:
             return 0.0
         return -self.harm * math.exp(self.harm_spread * draws.deviation)
@@ -129,38 +137,11 @@ class Landscape(Frozen):
 def draw_landscape(rng: np.random.Generator) -> Landscape:
     """A session's parameters, from the distribution fitted to the published log."""
     x = _ROOT @ rng.standard_normal(len(_FITTED))
-    found = {}
+    drawn = {}
     for (name, (low, high, mean, sd)), value in zip(_FITTED.items(), x, strict=True):
-        found[name] = low + (high - low) / (1 + math.exp(-(mean + sd * float(value))))
-    found["harm"] = math.exp(found["harm"])
-    return Landscape(**found)
-
-
-# --------------------------------------------------------------------
-# Worlds to simulate sessions in, and the random numbers that all rules share.
-#
-# A world is the fitted landscape with one thing changed: the shape of the noise,
-# or what proposals can do.  Random numbers are keyed by seed, session, proposal
-# and replicate, never by the order of calls.  So every rule meets the same
-# proposals with the same luck, worlds differ by that one thing only, and a longer
-# session begins like a shorter one.
-
-
-OPTIMUM = 0.97
-"""Best metric that can be reached; with the landscape's distance, sessions start
-near 1 like validation bits per byte do."""
-
-
-DIVERGENCE = (0.5, 3.0)
-"""Range of what a diverged training adds to the metric.  The published log holds
-one such run, at 3.2 where the others are near 1."""
-
-
-HEAVY_FREEDOM = 4
-
-
-SKEW_SHAPE = 4.0
-"""A gamma distribution of this shape has skewness 1, as seen in public replicates."""
+        drawn[name] = low + (high - low) / (1 + math.exp(-(mean + sd * float(value))))
+    drawn["harm"] = math.exp(drawn["harm"])
+    return Landscape(**drawn)
 
 
 class Noise(enum.StrEnum):

@@ -1,1 +1,1 @@
-"""What to try next."""
+"""What to try next: categories, suggestions, and what a change touches."""

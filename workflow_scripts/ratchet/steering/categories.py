@@ -1,4 +1,20 @@
-"""Category of a change: by the code that differs first, then by words."""
+"""Category of a change: by the code that differs first, then by words.
+
+A description says what its author meant, a difference of two versions what was
+done, so the code has the first word.  Where it says nothing (no versions at hand,
+no Python, names that mean nothing) the description decides, and a change that
+neither explains is ``other``.
+
+What is changed counts before what it is changed of: the learning rate of an
+embedding is a matter of learning rates.  So words come in tiers; the first tier
+that knows any word of the text decides, and within it the word that comes first, as
+authors name the thing first and its circumstances later.  For the same reason the
+first clause is read before the rest, and what stands in brackets, usually the
+author's remark, only if nothing else helps.
+
+Each category also has angles: a few words on something to try, and a pattern that
+tells whether a description was about it.
+"""
 
 from __future__ import annotations
 
@@ -8,19 +24,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from ratchet.steering.code_diff import SETTINGS, Site, changed_keys, code_differences
 
-# --------------------------------------------------------------------
-# Categories of words: descriptions of changes and names in code.
-#
-# What is changed counts before what it is changed of: the learning rate of an
-# embedding is a matter of learning rates.  So words come in tiers; the first tier
-# that knows any word of the text decides, and within it the word that comes first,
-# as authors name the thing first and its circumstances later.  For the same reason
-# the first clause is read before the rest, and what stands in brackets, usually the
-# author's remark, only if nothing else helps.
-
-
 OTHER = "other"
-
 
 # Long words may be parts of a name (``CausalSelfAttention``); short ones, marked
 # by \b, may not.  Underscores, hyphens, dots and slashes are read as spaces.
@@ -76,92 +80,33 @@ _TIERS: tuple[dict[str, str], ...] = (
     },
 )
 
-
 _BRACKETS = re.compile(r"\([^()]*\)|\[[^\[\]]*\]")
-
 
 _LABEL = re.compile(
     r"^\s*(exp(eriment)?|hypothesis|bottleneck|idea|try|test|agent|gpu|worker)\s*\d*\s*:\s*",
     re.IGNORECASE,
 )
 
-
 _CLAUSE_END = re.compile(r"[;:(]|\.\s|\s[—–]\s|\s--?\s|\bhypothesis\b")
 
-
 _JOINTS = re.compile(r"[_\-./\s]+")
-
 
 _ANYTHING = frozenset({"data", "model"})
 """Names in code that say nothing: every tensor has ``data``."""
 
-
 LONGEST_TEXT = 2000
 """Characters of a description that are read; what it is about is said early."""
 
+ENCLOSING = ("optimizer", "embedding", "data")
+"""What all code of a function or class is about, if its name says so."""
 
-def _pattern(tier: Mapping[str, str]) -> re.Pattern[str]:
-    return re.compile("|".join(f"(?P<{name}>{words})" for name, words in tier.items()))
+ARCHITECTURE = "architecture"
+"""Every layer has norms, weights and dimensions: such names count only where
+nothing else is named, as in the middle of an optimizer."""
 
-
-_PATTERNS = tuple(_pattern(tier) for tier in _TIERS)
-
-
-def normal_words(text: str) -> str:
-    """Text as it is compared: lower case, the parts of names as words."""
-    return _JOINTS.sub(" ", text[:LONGEST_TEXT].lower()).strip()
-
-
-def category_of(text: str, own: Mapping[str, str] | None = None) -> str | None:
-    """The category of a description; ``None`` if no word tells.
-
-    ``own`` maps a task's names and words to categories and is asked first, the
-    longest word before the others.
-    """
-    whole = _LABEL.sub("", text[:LONGEST_TEXT])
-    plain = _BRACKETS.sub(" ", whole)
-    for read in dict.fromkeys((_CLAUSE_END.split(plain, maxsplit=1)[0], plain, whole)):
-        words = normal_words(read)
-        found = _own(words, own or {}) or _known(words, _PATTERNS)
-        if found is not None:
-            return found
-    return None
-
-
-def category_of_name(name: str, own: Mapping[str, str] | None = None) -> str | None:
-    """The same of a name in code, where a ``rate`` or a ``scale`` may be anything's."""
-    words = normal_words(name)
-    found = _own(words, own or {})
-    if found is not None or words in _ANYTHING:
-        return found
-    return _known(words, _PATTERNS[:-1])
-
-
-def _own(plain: str, own: Mapping[str, str]) -> str | None:
-    for word in sorted(own, key=lambda word: (-len(word), word)):
-        wanted = normal_words(word)
-        if wanted and re.search(rf"(?<!\w){re.escape(wanted)}(?!\w)", plain):
-            return own[word]
-    return None
-
-
-def _known(plain: str, patterns: Sequence[re.Pattern[str]]) -> str | None:
-    for pattern in patterns:
-        match = pattern.search(plain)
-        if match is not None:
-            return match.lastgroup
-    return None
-
-
-# --------------------------------------------------------------------
-# What there is to try in each category, the usual first choice first.
-#
-# An angle is a few words for people and a pattern that tells whether a description
-# was about it.  The list is judgement from public sessions of language models; a
-# task with other categories has none and is served by its search space.
-
-
-# Patterns meet normalised text: lower case, underscores and hyphens as spaces.
+# What there is to try in each category, the usual first choice first: judgement from public
+# sessions of language models.  A task with other categories has none and is served by its
+# search space.  Patterns meet normalised text: lower case, underscores and hyphens as spaces.
 ANGLES: dict[str, tuple[tuple[str, str], ...]] = {
     "architecture": (
         ("attention head count", r"heads?\b(?! dim)|head dim|\bgqa\b|\bmqa\b|multi query|kv head"),
@@ -231,32 +176,11 @@ ANGLES: dict[str, tuple[tuple[str, str], ...]] = {
 }
 
 
-def untried_angles(category: str, descriptions: Iterable[str]) -> list[str]:
-    """Angles of a category that none of the descriptions is about."""
-    said = [normal_words(text) for text in descriptions]
-    return [
-        angle
-        for angle, pattern in ANGLES.get(category, ())
-        if not any(re.search(pattern, text) for text in said)
-    ]
+def _pattern(tier: Mapping[str, str]) -> re.Pattern[str]:
+    return re.compile("|".join(f"(?P<{name}>{words})" for name, words in tier.items()))
 
 
-# --------------------------------------------------------------------
-# What a change is about: by the code that differs first, then by words.
-#
-# A description says what its author meant, a difference of two versions what was
-# done, so the code has the first word.  Where it says nothing (no versions at
-# hand, no Python, names that mean nothing) the description decides, and a change
-# that neither explains is ``other``.
-
-
-ENCLOSING = ("optimizer", "embedding", "data")
-"""What all code of a function or class is about, if its name says so."""
-
-
-ARCHITECTURE = "architecture"
-"""Every layer has norms, weights and dimensions: such names count only where
-nothing else is named, as in the middle of an optimizer."""
+_PATTERNS = tuple(_pattern(tier) for tier in _TIERS)
 
 
 def classify_change(
@@ -286,7 +210,7 @@ def category_of_code(
     own: Mapping[str, str] | None = None,
     hint: str | None = None,
 ) -> str | None:
-    """What most of the places are about where texts of Python, YAML or JSON differ.
+    """The category of most places where texts of Python, YAML or JSON differ.
 
     Each place has one vote, which goes by the nearest name that means something.
     Of categories with equally many votes ``hint`` wins if it is one of them, else
@@ -307,16 +231,16 @@ def _sites(name: str, old: str, new: str) -> Sequence[Site]:
     """The places where two versions of a file differ, if its kind is known."""
     if name.endswith(SETTINGS):
         return [Site(words, around) for words, around in changed_keys(old, new)]
-    found = code_differences(old, new) if name.endswith(".py") else None
-    return found.sites if found is not None else ()
+    differences = code_differences(old, new) if name.endswith(".py") else None
+    return differences.sites if differences is not None else ()
 
 
 def _vote(site: Site, own: Mapping[str, str] | None) -> list[str]:
     """The category of one place, if any name tells."""
 
     def known(names: tuple[str, ...]) -> list[str]:
-        found = (category_of_name(name, own) for name in names)
-        return [category for category in found if category is not None]
+        categories = (category_of_name(name, own) for name in names)
+        return [category for category in categories if category is not None]
 
     differs, outer = known(site.words), known(site.around)
     telling = [category for category in differs if category != ARCHITECTURE]
@@ -324,3 +248,59 @@ def _vote(site: Site, own: Mapping[str, str] | None) -> list[str]:
     # A step of an optimizer is none of the architecture, whatever it computes.
     nearest = telling or special or differs or known(site.calls) or outer
     return (nearest or known(site.beside))[:1]
+
+
+def untried_angles(category: str, descriptions: Iterable[str]) -> list[str]:
+    """Angles of a category that none of the descriptions is about."""
+    said = [normal_words(text) for text in descriptions]
+    return [
+        angle
+        for angle, pattern in ANGLES.get(category, ())
+        if not any(re.search(pattern, text) for text in said)
+    ]
+
+
+def normal_words(text: str) -> str:
+    """Text as it is compared: lower case, the parts of names as words."""
+    return _JOINTS.sub(" ", text[:LONGEST_TEXT].lower()).strip()
+
+
+def category_of(text: str, own: Mapping[str, str] | None = None) -> str | None:
+    """The category of a description; ``None`` if no word tells.
+
+    ``own`` maps a task's names and words to categories and is asked first, the
+    longest word before the others.
+    """
+    whole = _LABEL.sub("", text[:LONGEST_TEXT])
+    plain = _BRACKETS.sub(" ", whole)
+    for read in dict.fromkeys((_CLAUSE_END.split(plain, maxsplit=1)[0], plain, whole)):
+        words = normal_words(read)
+        category = _own(words, own or {}) or _known(words, _PATTERNS)
+        if category is not None:
+            return category
+    return None
+
+
+def category_of_name(name: str, own: Mapping[str, str] | None = None) -> str | None:
+    """The category of a name in code, where a ``rate`` or a ``scale`` may be anything's."""
+    words = normal_words(name)
+    category = _own(words, own or {})
+    if category is not None or words in _ANYTHING:
+        return category
+    return _known(words, _PATTERNS[:-1])
+
+
+def _own(plain: str, own: Mapping[str, str]) -> str | None:
+    for word in sorted(own, key=lambda word: (-len(word), word)):
+        wanted = normal_words(word)
+        if wanted and re.search(rf"(?<!\w){re.escape(wanted)}(?!\w)", plain):
+            return own[word]
+    return None
+
+
+def _known(plain: str, patterns: Sequence[re.Pattern[str]]) -> str | None:
+    for pattern in patterns:
+        match = pattern.search(plain)
+        if match is not None:
+            return match.lastgroup
+    return None

@@ -1,4 +1,13 @@
-"""Which constants, calls and keys differ between two texts, and how many lines a change adds."""
+"""Differences of two versions of some files: what they touch, and how many lines they add.
+
+:func:`net_code_lines` counts lines that a change must pay for, :func:`count_changes`
+how many things it does at once (more than one, and none gets the credit).
+:func:`code_differences` names what differs in Python: both texts are parsed, so that
+comments, docstrings and layout never count; definitions and assignments are matched
+by name, other statements in order, and what differs is followed down to the smallest
+part that does.  :func:`changed_keys` does so for YAML and JSON by lines, since most
+have one value each.
+"""
 
 from __future__ import annotations
 
@@ -13,14 +22,24 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from ratchet.base.structs import Frozen
 
-# --------------------------------------------------------------------
-# How many lines of code a change adds: comments and blank lines are free.
-#
-# What is counted decides what a change must pay for, so that padding must earn
-# nothing: only lines with a token other than a comment count.  A docstring is a
-# token.  Files that are no valid Python are counted by their non-blank lines.
+SETTINGS = (".yaml", ".yml", ".json")
+"""Endings of files that hold settings."""
 
+MOST_LINES = 5000
+"""Longer files are data; comparing them takes long and says little."""
 
+LONGEST_TEXT = 200_000
+"""Characters; a longer script was generated and tells nothing."""
+
+MOST_IN_ORDER = 400
+"""Statements of one block that are matched in order, which takes quadratic time;
+those of a longer one are compared place by place."""
+
+MOST_SITES = 200
+"""Places that are listed; a rewrite of everything needs no more to be told."""
+
+_KEY = re.compile(r"""["']?([A-Za-z_][\w.-]*)["']?\s*:""")
+_DEFINITIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
 # Tokens that are there without any code.
 _LAYOUT = frozenset(
     {
@@ -42,7 +61,11 @@ def net_code_lines(old: Mapping[str, str], new: Mapping[str, str]) -> int:
 
 
 def count_code_lines(name: str, text: str) -> int:
-    """Code lines of one file; its name tells whether it is Python."""
+    """Code lines of one file; its name tells whether it is Python.
+
+    Padding must earn nothing: only lines with a token other than a comment count.  A
+    docstring is a token.  A file that is no valid Python counts by its filled lines.
+    """
     lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
     filled = {number for number, line in enumerate(lines, start=1) if line.strip()}
     if name.endswith((".yaml", ".yml")):
@@ -67,16 +90,11 @@ def _python(lines: list[str]) -> set[int] | None:
     return used
 
 
-# --------------------------------------------------------------------
-# How many things a change does at once: more than one, and none gets the credit.
-
-
 def count_changes(old: Mapping[str, str], new: Mapping[str, str]) -> int | None:
     """How many things differ between two versions of some files, by name.
 
     In Python these are constants and definitions, in YAML and JSON lines, elsewhere
-    blocks of lines.
-    ``None`` where a Python text cannot be read.
+    blocks of lines.  ``None`` where a Python text cannot be read.
     """
     total = 0
     for name in sorted({*old, *new}):
@@ -88,26 +106,11 @@ def count_changes(old: Mapping[str, str], new: Mapping[str, str]) -> int | None:
             lines = difflib.SequenceMatcher(None, before.split("\n"), after.split("\n"))
             total += sum(tag != "equal" for tag, *_ in lines.get_opcodes())
             continue
-        found = code_differences(before, after)
-        if found is None:
+        differences = code_differences(before, after)
+        if differences is None:
             return None
-        total += found.count
+        total += differences.count
     return total
-
-
-# --------------------------------------------------------------------
-# Which keys of YAML and JSON texts differ: by lines, since most have one value each.
-
-
-SETTINGS = (".yaml", ".yml", ".json")
-"""Endings of files that hold settings."""
-
-
-MOST_LINES = 5000
-"""Longer files are data; comparing them takes long and says little."""
-
-
-_KEY = re.compile(r"""["']?([A-Za-z_][\w.-]*)["']?\s*:""")
 
 
 def changed_keys(old: str, new: str) -> Iterator[tuple[tuple[str, ...], tuple[str, ...]]]:
@@ -132,8 +135,8 @@ def changed_lines(old: str, new: str) -> Iterator[tuple[list[str], int]]:
 
 def _lines(text: str) -> list[str]:
     """Lines without comments and without blank ones; the comma of JSON is none either."""
-    found = (re.sub(r"(^|\s)#.*", "", line).rstrip().rstrip(",") for line in text.split("\n"))
-    return [line for line in found if line]
+    bare = (re.sub(r"(^|\s)#.*", "", line).rstrip().rstrip(",") for line in text.split("\n"))
+    return [line for line in bare if line]
 
 
 def _above(lines: list[str], place: int) -> Iterator[str]:
@@ -149,30 +152,6 @@ def _above(lines: list[str], place: int) -> Iterator[str]:
 
 def _depth(line: str) -> int:
     return len(line) - len(line.lstrip())
-
-
-# --------------------------------------------------------------------
-# Which constants, definitions and calls differ between two Python texts.
-#
-# Both texts are parsed, so that comments, docstrings and layout never count.
-# Definitions and assignments are matched by name, other statements in order, and
-# what differs is followed down to the smallest part that does.
-
-
-LONGEST_TEXT = 200_000
-"""Characters; a longer script was generated and tells nothing."""
-
-
-MOST_IN_ORDER = 400
-"""Statements of one block that are matched in order, which takes quadratic time;
-those of a longer one are compared place by place."""
-
-
-MOST_SITES = 200
-"""Places that are listed; a rewrite of everything needs no more to be told."""
-
-
-_DEFINITIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
 
 
 class Site(Frozen):
@@ -260,7 +239,7 @@ class _Comparison:
         yours = {key: node for node in new if (key := keys(node))}
         for key in dict.fromkeys([*yours, *mine]):
             a, b = mine.get(key), yours.get(key)
-            if a is not None and b is not None and _dump(a) == _dump(b):
+            if a is not None and b is not None and ast.dump(a) == ast.dump(b):
                 continue
             self._entry(key, a, b, around, qualifier)
         self._lists(
@@ -347,10 +326,10 @@ def _paired(
     """What differs between two sequences, side by side where it can be."""
     if max(len(old), len(new)) > MOST_IN_ORDER:
         for a, b in itertools.zip_longest(old, new):
-            if a is None or b is None or _dump(a) != _dump(b):
+            if a is None or b is None or ast.dump(a) != ast.dump(b):
                 yield a, b
         return
-    texts = [_dump(node) for node in old], [_dump(node) for node in new]
+    texts = [ast.dump(node) for node in old], [ast.dump(node) for node in new]
     matcher = difflib.SequenceMatcher(None, *texts, autojunk=False)
     for tag, i, j, k, m in matcher.get_opcodes():
         if tag != "equal":
@@ -367,12 +346,12 @@ def _differing(
     if old is None or new is None or type(old) is not type(new):
         yield from _names(old, new)
         return
-    if _dump(old) == _dump(new):
+    if ast.dump(old) == ast.dump(new):
         return
     yielded = False
     for field, b in ast.iter_fields(new):
         a = getattr(old, field, None)
-        if isinstance(a, ast.AST) and isinstance(b, ast.AST) and _dump(a) != _dump(b):
+        if isinstance(a, ast.AST) and isinstance(b, ast.AST) and ast.dump(a) != ast.dump(b):
             yield from _differing(a, b, calls)
             yielded = True
         elif isinstance(a, list) and isinstance(b, list):
@@ -411,10 +390,6 @@ def _key(node: ast.stmt) -> str:
     if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
         return node.target.id
     return _definition_key(node)
-
-
-def _dump(node: ast.AST) -> str:
-    return ast.dump(node)
 
 
 def _targets(node: ast.AST) -> tuple[str, ...]:
@@ -458,8 +433,8 @@ def _identifiers(node: ast.AST) -> Iterator[str]:
 
 def _calls(tree: ast.AST) -> Counter[str]:
     """How often each function is called, by the last part of its name."""
-    found: Counter[str] = Counter()
+    calls: Counter[str] = Counter()
     for node in ast.walk(tree):
         if isinstance(node, ast.Call):
-            found.update(list(_identifiers(node.func))[-1:])
-    return found
+            calls.update(list(_identifiers(node.func))[-1:])
+    return calls

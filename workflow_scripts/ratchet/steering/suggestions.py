@@ -1,4 +1,14 @@
-"""What to try next, what to repeat and what to leave alone, each with evidence."""
+"""What to try next, what to repeat and what to leave alone, each with evidence.
+
+A ranking of categories says where to look; this module says what to do there: the
+exact edit where a search space is declared, else angles that the log has not tried.
+From the judged experiments come near misses to combine, discards worth another run,
+crashes not to be repeated, and constants that are used up since all their values were
+discarded.  Which constant an experiment set is declared by its edit or read from its
+description.  Descriptions are other people's text: they are quoted on one line and
+shortened, never followed.  Effects are assumed to add up where two changes are
+combined.
+"""
 
 from __future__ import annotations
 
@@ -19,21 +29,44 @@ from ratchet.steering.bandit import WINDOW, BanditPull, CategoryScore, Label, sc
 from ratchet.steering.categories import normal_words, untried_angles
 from ratchet.task.edits import applicable_changes
 
-# --------------------------------------------------------------------
-# Experiments as steering reads them, and what they rule out.
-#
-# Crashes are not to be repeated, and a constant whose values were all discarded is
-# used up.  Which constant an experiment set is declared by its edit or read from its
-# description.  Descriptions are other people's text: they are quoted on one line and
-# shortened, never followed.
-
-
 # So many discards of one constant in a row, and the next value is no news either.
 EXHAUSTED_AFTER = 3
 
-
 QUOTED = 60
 """Characters of a description that are quoted."""
+
+# A discard below this probability is no near thing: another run rarely saves it.
+RETEST_ABOVE = 0.3
+
+# From here an unkept change is more likely better than not.
+NEAR_MISS = 0.5
+
+# Angles that are named for a category.
+ANGLES_SHOWN = 3
+
+# Error level and power of the smallest effect that can be seen.
+ALPHA, POWER = 0.05, 0.8
+
+SUGGESTED = 5
+"""Suggestions that a round leaves for the next."""
+
+AVOIDED = 20
+"""Notes on what to leave alone; the latest crashes and the most used constants."""
+
+_VALUE = r"[-+]?(?:\d[\d.,]*(?:e[-+]?\d+)?(?:\^\d+)?(?:[kmgx%]|/\d+)?|true|false)"
+
+_FROM_TO = re.compile(
+    rf"(?P<name>.{{1,60}}?)[\s:=]+(?:from\s+)?{_VALUE}\s*(?:->|→|=>|to)\s*(?P<value>{_VALUE})"
+    r"(?![\w.])",
+    re.IGNORECASE,
+)
+
+_SET = re.compile(rf"(?P<name>[\w.\- ]{{1,40}}?)\s*=\s*(?P<value>{_VALUE})(?![\w.])", re.IGNORECASE)
+
+_VERBS = re.compile(
+    r"^(add|tiny|raise|increase|reduce|lower|decrease|set|change|try|smaller|larger|higher|longer"
+    r"|shorter|bump|tune|use)\s+"
+)
 
 
 class Attempt(Frozen):
@@ -79,23 +112,79 @@ class Knob(Frozen):
     value: str
 
 
-_VALUE = r"[-+]?(?:\d[\d.,]*(?:e[-+]?\d+)?(?:\^\d+)?(?:[kmgx%]|/\d+)?|true|false)"
+class Option(Frozen):
+    """A declared edit that can still be tried, such as ``BETA2 0.999 -> 0.95``."""
+
+    category: str
+    edit: str
+    why: str = ""
 
 
-_FROM_TO = re.compile(
-    rf"(?P<name>.{{1,60}}?)[\s:=]+(?:from\s+)?{_VALUE}\s*(?:->|→|=>|to)\s*(?P<value>{_VALUE})"
-    r"(?![\w.])",
-    re.IGNORECASE,
-)
+def steering_advice(
+    session: Session,
+    history: History,
+    ranking: Sequence[str],
+    sources: Mapping[str, str],
+    noise_sd: float | None,
+) -> tuple[tuple[Suggestion, ...], tuple[str, ...]]:
+    """Suggestions and warnings after a session's rounds so far.
+
+    ``ranking`` are the categories with the best first, ``sources`` the files of
+    the incumbent.  For a declared search space the suggestions are exact edits.
+    """
+    attempts = attempts_of(history.judged)
+    space = session.task.search_space
+    tried = {trial.edit for trial in history.trials if trial.edit is not None}
+    options = _options(session, tried, sources) if space else None
+    settings = read_json(session.paths.round(history.last).judge)["settings"]
+    suggestions = suggest_next(
+        attempts,
+        ranking,
+        score_categories(pulls_of(history.judged), session.categories),
+        SUGGESTED,
+        float(settings["keep_probability"]),
+        noise_sd,
+        options,
+        free=session.free,
+    )
+    return tuple(suggestions), steering_warnings(session, attempts)
 
 
-_SET = re.compile(rf"(?P<name>[\w.\- ]{{1,40}}?)\s*=\s*(?P<value>{_VALUE})(?![\w.])", re.IGNORECASE)
+def steering_warnings(session: Session, attempts: Sequence[Attempt]) -> tuple[str, ...]:
+    """What to leave alone: crashes, and constants that are used up."""
+    space = session.task.search_space
+    values = {c.name: [repr(value) for value in c.values] for c in space if c.is_constant}
+    notes = [*crashes(attempts), *exhausted(attempts, values)]
+    return tuple(note.text for note in notes[:AVOIDED])
 
 
-_VERBS = re.compile(
-    r"^(add|tiny|raise|increase|reduce|lower|decrease|set|change|try|smaller|larger|higher|longer"
-    r"|shorter|bump|tune|use)\s+"
-)
+def pulls_of(trials: Iterable[Trial]) -> list[BanditPull]:
+    """What steering learns from judged trials, in order."""
+    return [BanditPull(trial.category, trial.kept, trial.gain or 0.0) for trial in trials]
+
+
+def attempts_of(trials: Iterable[Trial], measured: Store | None = None) -> list[Attempt]:
+    """Judged trials as suggestions read them, in order.
+
+    Of a crash nothing but the ``measured`` peak of memory is known.  It is not the
+    same in two runs, so no record of a session may rest on it.
+    """
+    return [
+        Attempt(
+            number=trial.number,
+            category=trial.category,
+            description=trial.description,
+            kept=trial.kept,
+            crashed=trial.crashed,
+            gain=trial.gain,
+            confidence=trial.confidence,
+            memory_gb=_memory_gb(trial, measured),
+            constant=edit.name if edit is not None and edit.value is not None else None,
+            value=edit.value if edit is not None else None,
+        )
+        for trial in trials
+        for edit in (trial.proposal.edit,)
+    ]
 
 
 def knob_of(attempt: Attempt) -> Knob | None:
@@ -113,7 +202,7 @@ def knob_of(attempt: Attempt) -> Knob | None:
 
 
 def attempt_identity(attempt: Attempt) -> tuple[str, str]:
-    """The same for two experiments that did the same, as far as words tell."""
+    """A key that is equal for two experiments that did the same, as far as words tell."""
     knob = knob_of(attempt)
     return (normal_words(attempt.description), "") if knob is None else (knob.name, knob.value)
 
@@ -124,12 +213,12 @@ def crashes(attempts: Sequence[Attempt]) -> list[AttemptNote]:
     most = f"; the largest that ran took {max(ran):.3g} GB" if ran else ""
     of_memory = re.compile(r"\boom\b|out of memory|memory|vram", re.IGNORECASE)
     latest = {normal_words(a.description): a for a in attempts if a.crashed}
-    found = []
+    notes = []
     for attempt in sorted(latest.values(), key=lambda a: -a.number):
         used = f" at {attempt.memory_gb:.3g} GB" if attempt.memory_gb else ""
         told = most if used or of_memory.search(attempt.description) else ""
-        found.append(AttemptNote(f"{attempt.name} crashed{used}{told}", (attempt.number,)))
-    return found
+        notes.append(AttemptNote(f"{attempt.name} crashed{used}{told}", (attempt.number,)))
+    return notes
 
 
 def exhausted(
@@ -146,56 +235,22 @@ def exhausted(
         if knob is not None:
             groups.setdefault(knob.name, []).append((attempt, knob.value))
     known = {normal_words(name): (name, values) for name, values in (declared or {}).items()}
-    found = []
+    notes = []
     for key, group in groups.items():
         name, values = known.get(key, (key, ()))
         if values:
             if set(values) <= {value for _, value in group}:
                 numbers = tuple(attempt.number for attempt, _ in group)
                 text = f"{name}: every declared value was tried ({', '.join(values)})"
-                found.append(AttemptNote(text, numbers, key))
+                notes.append(AttemptNote(text, numbers, key))
             continue
         tail = list(itertools.takewhile(lambda pair: not pair[0].kept, reversed(group)))[::-1]
         if len(tail) >= EXHAUSTED_AFTER:
             shown = ", ".join(dict.fromkeys(value for _, value in tail))
             numbers = tuple(attempt.number for attempt, _ in tail)
             text = f"{name}: the last {len(tail)} tries ({shown}) were all discarded"
-            found.append(AttemptNote(text, numbers, key))
-    return sorted(found, key=lambda note: -len(note.experiments))
-
-
-# --------------------------------------------------------------------
-# What to try next, what to repeat, and what to leave alone, each with evidence.
-#
-# A ranking of categories says where to look; this module says what to do there:
-# the exact edit where a search space is declared, else angles that the log has not
-# tried.  From the judged experiments come near misses to combine, discards worth
-# another run; :mod:`ratchet.steering.suggestions` says what to leave alone.  Effects are assumed
-# to add up where two changes are combined.
-
-
-# A discard below this probability is no near thing: another run rarely saves it.
-RETEST_ABOVE = 0.3
-
-
-# From here an unkept change is more likely better than not.
-NEAR_MISS = 0.5
-
-
-# Angles that are named for a category.
-ANGLES_SHOWN = 3
-
-
-# Error level and power of the smallest effect that can be seen.
-ALPHA, POWER = 0.05, 0.8
-
-
-class Option(Frozen):
-    """A declared edit that can still be tried, such as ``BETA2 0.999 -> 0.95``."""
-
-    category: str
-    edit: str
-    why: str = ""
+            notes.append(AttemptNote(text, numbers, key))
+    return sorted(notes, key=lambda note: -len(note.experiments))
 
 
 def detectable_gain(noise_sd: float, seeds: int) -> float:
@@ -243,15 +298,15 @@ def next_in(
 def _further(past: Sequence[Attempt]) -> list[str]:
     """What was kept last and is not used up, to be taken further."""
     spent = {note.constant for note in exhausted(past)}
-    found: dict[str, str] = {}
+    further: dict[str, str] = {}
     for attempt in reversed([a for a in past if a.kept]):
         knob = knob_of(attempt)
         if knob is None:
-            found.setdefault(normal_words(attempt.description), f"more like {attempt.name}")
+            further.setdefault(normal_words(attempt.description), f"more like {attempt.name}")
         elif knob.name not in spent:
             text = f"{knob.name} beyond {knob.value} (experiment {attempt.number})"
-            found.setdefault(knob.name, text)
-    return list(found.values())
+            further.setdefault(knob.name, text)
+    return list(further.values())
 
 
 def _record(score: CategoryScore, kept: tuple[int, ...]) -> str:
@@ -274,12 +329,12 @@ def worthwhile_retests(
     Not those of a constant that is used up: luck would have to be blind for long.
     """
     spent = {note.constant for note in exhausted(attempts)}
-    found = [
+    open_cases = [
         a
         for a in _unkept(attempts)
         if RETEST_ABOVE <= _sure(a) < keep_probability and attempt_identity(a)[0] not in spent
     ]
-    found.sort(key=lambda a: (-_sure(a), -a.number))
+    open_cases.sort(key=lambda a: (-_sure(a), -a.number))
     noise = "" if noise_sd is None else f" at a noise floor of ±{noise_sd:.2g}"
     return [
         Suggestion(
@@ -290,7 +345,7 @@ def worthwhile_retests(
             f"a keep needs {keep_probability:.2f}.",
             (attempt.number,),
         )
-        for attempt in found
+        for attempt in open_cases
     ]
 
 
@@ -298,11 +353,10 @@ def near_miss_pairs(attempts: Sequence[Attempt]) -> list[Suggestion]:
     """Pairs of near misses that do not set the same constant, the best first."""
     misses = [a for a in _unkept(attempts) if _sure(a) >= NEAR_MISS]
     misses.sort(key=lambda a: (-(a.gain or 0.0), -_sure(a), -a.number))
-    found = []
+    pairs = []
     for a, b in itertools.combinations(misses[:4], 2):
         one, other = knob_of(a), knob_of(b)
-        same = one is not None and other is not None and one.name == other.name
-        if same:
+        if one is not None and other is not None and one.name == other.name:
             continue
         together = max(a.gain or 0.0, 0.0) + max(b.gain or 0.0, 0.0)
         evidence = (
@@ -310,10 +364,10 @@ def near_miss_pairs(attempts: Sequence[Attempt]) -> list[Suggestion]:
             f"together {together:.2g} is expected, if their effects add up."
         )
         title = f"combine {a.name} with {b.name}"
-        found.append(
+        pairs.append(
             Suggestion(SuggestionKind.COMBINE, a.category, title, evidence, (a.number, b.number))
         )
-    return found
+    return pairs
 
 
 def _unkept(attempts: Sequence[Attempt]) -> list[Attempt]:
@@ -354,9 +408,9 @@ def suggest_next(
     by_name = {score.category: score for score in scores}
     blank = (CategoryScore(name, 0, 0, Label.EXPLORE.value, None) for name in ranking)
     fresh = [
-        found
+        suggestion
         for score in (by_name.get(empty.category, empty) for empty in blank)
-        if (found := next_in(score, attempts, options or (), declared)) is not None
+        if (suggestion := next_in(score, attempts, options or (), declared)) is not None
     ]
     held = [
         suggestion
@@ -391,56 +445,6 @@ def followed_suggestion(
     return None
 
 
-# --------------------------------------------------------------------
-# What steering says in words: what to try next, and what to leave alone.
-
-
-SUGGESTED = 5
-"""Suggestions that a round leaves for the next."""
-
-
-AVOIDED = 20
-"""Notes on what to leave alone; the latest crashes and the most used constants."""
-
-
-def steering_advice(
-    session: Session,
-    history: History,
-    ranking: Sequence[str],
-    sources: Mapping[str, str],
-    noise_sd: float | None,
-) -> tuple[tuple[Suggestion, ...], tuple[str, ...]]:
-    """Suggestions and warnings after a session's rounds so far.
-
-    ``ranking`` are the categories with the best first, ``sources`` the files of
-    the incumbent.  For a declared search space the suggestions are exact edits.
-    """
-    attempts = attempts_of(history.judged)
-    space = session.task.search_space
-    tried = {trial.edit for trial in history.trials if trial.edit is not None}
-    options = _options(session, tried, sources) if space else None
-    settings = read_json(session.paths.round(history.last).judge)["settings"]
-    found = suggest_next(
-        attempts,
-        ranking,
-        score_categories(pulls_of(history.judged), session.categories),
-        SUGGESTED,
-        float(settings["keep_probability"]),
-        noise_sd,
-        options,
-        free=session.free,
-    )
-    return tuple(found), steering_warnings(session, attempts)
-
-
-def steering_warnings(session: Session, attempts: Sequence[Attempt]) -> tuple[str, ...]:
-    """What to leave alone: crashes, and constants that are used up."""
-    space = session.task.search_space
-    values = {c.name: [repr(value) for value in c.values] for c in space if c.is_constant}
-    notes = [*crashes(attempts), *exhausted(attempts, values)]
-    return tuple(note.text for note in notes[:AVOIDED])
-
-
 def _options(session: Session, tried: Iterable[str], sources: Mapping[str, str]) -> list[Option]:
     """The declared changes that mean something to the incumbent and were not tried."""
     known = set(tried)
@@ -448,35 +452,6 @@ def _options(session: Session, tried: Iterable[str], sources: Mapping[str, str])
         Option(draft.category, draft.description, draft.hypothesis)
         for draft in applicable_changes(session.task.search_space, session.texts(sources))
         if draft.edit.label not in known
-    ]
-
-
-def pulls_of(trials: Iterable[Trial]) -> list[BanditPull]:
-    """What steering learns from judged trials, in order."""
-    return [BanditPull(trial.category, trial.kept, trial.gain or 0.0) for trial in trials]
-
-
-def attempts_of(trials: Iterable[Trial], measured: Store | None = None) -> list[Attempt]:
-    """Judged trials as suggestions read them, in order.
-
-    Of a crash nothing but the ``measured`` peak of memory is known.  It is not the
-    same in two runs, so no record of a session may rest on it.
-    """
-    return [
-        Attempt(
-            number=trial.number,
-            category=trial.category,
-            description=trial.description,
-            kept=trial.kept,
-            crashed=trial.crashed,
-            gain=trial.gain,
-            confidence=trial.confidence,
-            memory_gb=_memory_gb(trial, measured),
-            constant=edit.name if edit is not None and edit.value is not None else None,
-            value=edit.value if edit is not None else None,
-        )
-        for trial in trials
-        for edit in (trial.proposal.edit,)
     ]
 
 

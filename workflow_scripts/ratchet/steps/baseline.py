@@ -27,9 +27,6 @@ from ratchet.steering.bandit import SteeringMode, rank_categories
 from ratchet.steering.suggestions import steering_advice
 from ratchet.steps.judge import broken_constraints, peak_memory
 
-# --------------------------------------------------------------------
-# Runs of the unchanged source, and what they start: judge, branch and table.
-
 
 def write_baseline(session: Session) -> None:
     """Write ``baseline.json`` and what round 1 starts from."""

@@ -11,7 +11,7 @@ import time
 import traceback
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
 
 from ratchet.base.errors import EXIT_IO, EXIT_SOFTWARE, RatchetError
 from ratchet.base.structs import Frozen
@@ -21,9 +21,12 @@ from ratchet.monitor.views import Progress
 from ratchet.records.events import Event, Journal, Listener, each_listener
 from ratchet.records.paths import SessionPaths
 from ratchet.runs.process import die_with_parent
-from ratchet.session import Session
-from ratchet.steps.limits import Limits, load_limits, write_limits
-from ratchet.task.task import Task
+from ratchet.steps.limits import load_limits
+from ratchet.steps.rounds import Round
+
+if TYPE_CHECKING:
+    from ratchet.session import Session
+    from ratchet.task.task import Task
 
 
 class StepCall(Frozen):
@@ -37,6 +40,11 @@ class StepCall(Frozen):
     number: int
     candidate: int
     limits_file: Path | None
+    clock: Callable[[], float] = time.time
+
+    @property
+    def now(self) -> float:
+        return self.clock()
 
     @property
     def paths(self) -> SessionPaths:
@@ -71,19 +79,18 @@ class StepCall(Frozen):
         return Session.open(self.config, self.root, self.harness, self.journal)
 
     @property
-    def limits(self) -> Limits | None:
-        """What may end the session now; nothing for what was run already."""
+    def round(self) -> Round:
+        """The round of this call, under the limits that were given with it."""
         by_hand = self.paths.offer(self.number).exists()
-        return load_limits(self.limits_file, self.config, self.paths, by_hand)
-
-    def start_limits(self) -> None:
-        """Start the clock of the limits in ``limits_file``."""
-        assert self.limits_file is not None
-        write_limits(self.config, self.limits_file, self.root, self.now)
-
-    @property
-    def now(self) -> float:
-        return time.time()
+        return Round(
+            paths=self.paths,
+            number=self.number,
+            candidates=self.config.candidates,
+            limits=load_limits(self.limits_file, self.config, self.paths, by_hand),
+            journal=self.journal,
+            clock=self.clock,
+            session=lambda: self.session,
+        )
 
 
 StepFunction = Callable[[StepCall], None]

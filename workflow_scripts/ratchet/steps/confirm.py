@@ -31,7 +31,7 @@ def write_confirmation(session: Session) -> None:
     session.repo.settle(champion.commit)
     replicates = range(session.config.confirm_replicates if champion.number else 0)
     pairs = [_read(session, champion, replicate) for replicate in replicates]
-    write_json(session.paths.confirmation, confirm_champion_of(session, champion, pairs))
+    write_json(session.paths.confirmation, compare_champion(session, champion, pairs))
 
 
 def write_confirmation_run(session: Session, replicate: int) -> None:
@@ -65,7 +65,7 @@ def _read(session: Session, champion: Incumbent, replicate: int) -> Confirmation
     return found
 
 
-def confirm_champion_of(
+def compare_champion(
     session: Session, champion: Incumbent, made: Sequence[ConfirmationRun]
 ) -> Confirmation:
     """A champion beside the session's baseline; it may be another session's."""

@@ -97,14 +97,7 @@ def write_experiment(session: Session, number: int, candidate: int) -> None:
     write_json(session.paths.round(number).experiment(candidate), executed)
 
 
-def recall_experiment(session: Session, number: int, candidate: int) -> bool:
-    """Write the experiment if it was begun already; whether it was.
-
-    What is in the store costs nothing and is a fact, whatever limits have been
-    reached since.  Limits leave room for the runs that may follow a first one.
-    """
+def is_begun(session: Session, number: int, candidate: int) -> bool:
+    """Whether the first run of an experiment was made already."""
     proposal = session.proposals(number).proposals[candidate]
-    if not Executor(session).is_stored(proposal.files, Role.SEARCH, 0):
-        return False
-    write_experiment(session, number, candidate)
-    return True
+    return Executor(session).is_stored(proposal.files, Role.SEARCH, 0)

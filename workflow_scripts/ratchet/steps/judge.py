@@ -13,10 +13,11 @@ from ratchet.judge.tradeoffs import (
     Configuration,
     Efficiency,
     Tariff,
-    credit_used,
+    credit,
     efficiency_bounds,
     pareto_status,
 )
+from ratchet.records.history import History
 from ratchet.records.records import (
     Experiment,
     Incumbent,
@@ -26,7 +27,6 @@ from ratchet.records.records import (
     RoundVerdict,
     Ruling,
     RunSummary,
-    SessionState,
     Verdict,
     mean_memory,
 )
@@ -35,10 +35,6 @@ from ratchet.records.store import RunRecord
 from ratchet.session import Session, memory_ceiling
 from ratchet.steering.code_diff import count_changes, net_code_lines
 from ratchet.task.task import broken_constraint
-
-# --------------------------------------------------------------------
-# Further runs of the incumbent: to see whether it moved, and for the judge's tests.
-
 
 ALARM_SDS = 3.0
 """A run further than this from what was expected raises the alarm.
@@ -80,11 +76,11 @@ def peak_memory(session: Session, runs: Sequence[RunSummary]) -> float | None:
 
     ``None`` if it is known of none of them.
     """
-    known = [_of(session, run) for run in runs]
+    known = [_memory_of(session, run) for run in runs]
     return max((memory for memory in known if memory is not None), default=None)
 
 
-def _of(session: Session, run: RunSummary) -> float | None:
+def _memory_of(session: Session, run: RunSummary) -> float | None:
     if run.memory_mb is not None:
         return run.memory_mb
     record = session.store.lookup(run.key)
@@ -122,54 +118,46 @@ def rule_on_case(
     ``sign`` turns lower-is-better back into the metric's own direction;
     ``one_kept`` tells whether any candidate of the round was kept.
     """
-    failed, found = case.failed, case.assessment
-    if case.out or found is None:
-        bent = failed is not None and failed.outcome is Outcome.TAMPERED
-        tampered = bool(case.refused or case.suspect) or bent
-        return Ruling(
-            number=case.proposal.number,
-            candidate=case.proposal.candidate,
-            commit=case.proposal.commit,
-            verdict=Verdict.TAMPERED if tampered else Verdict.CRASH,
-            reason=_out(case),
-            runs=tuple(case.runs),
-            incumbent=sign * case.incumbent,
-            net_lines=case.net_lines,
-            changes=case.changes,
-            quarantined=case.quarantined,
-            notes=case.notes,
-        )
-    memory = mean_memory(tuple(case.runs))
-    # What can never be kept is no point of the front.
-    bounds = None if case.barred else _standing(case, found, memory, kept_before)
-    return Ruling(
+    found = case.assessment
+    ruling = Ruling(
         number=case.proposal.number,
         candidate=case.proposal.candidate,
         commit=case.proposal.commit,
         verdict=_verdict(case, found),
         reason=_reason(case, found, tariff),
         runs=tuple(case.runs),
-        mean=sum(r.value for r in case.runs if r.value is not None) / len(case.runs),
         incumbent=sign * case.incumbent,
+        net_lines=case.net_lines,
+        changes=case.changes,
+        quarantined=case.quarantined,
+        notes=case.notes,
+    )
+    if case.out or found is None:
+        return ruling
+    memory = mean_memory(ruling.runs)
+    # What can never be kept is no point of the front.
+    bounds = None if case.barred else _standing(case, found, memory, kept_before)
+    return replace(
+        ruling,
+        mean=sum(r.value for r in case.runs if r.value is not None) / len(case.runs),
         delta=sign * found.delta,
         delta_sd=found.delta_sd,
         gain=found.gain,
         confidence=found.confidence,
         memory_mb=memory,
         price=found.threshold,
-        net_lines=case.net_lines,
-        changes=case.changes,
         memory_ratio=case.memory_ratio,
         pareto=pareto_status(bounds),
         pareto_low=bounds.low if bounds else None,
         pareto_high=bounds.high if bounds else None,
         near_miss=one_kept and not case.kept and case.promising,
-        quarantined=case.quarantined,
-        notes=case.notes,
     )
 
 
-def _verdict(case: Case, found: Assessment) -> Verdict:
+def _verdict(case: Case, found: Assessment | None) -> Verdict:
+    if case.out or found is None:
+        bent = case.failed is not None and case.failed.outcome is Outcome.TAMPERED
+        return Verdict.TAMPERED if case.refused or case.suspect or bent else Verdict.CRASH
     if not case.confirmed or case.barred:
         return Verdict.DISCARD
     return Verdict.MARGINAL if found.keep and not case.kept else found.verdict
@@ -188,21 +176,16 @@ def _standing(
     return efficiency_bounds(candidate, found.confidence, kept_before)
 
 
-def _out(case: Case) -> str:
-    """Why a case was not assessed."""
+def _reason(case: Case, found: Assessment | None, tariff: Tariff) -> str:
+    """One sentence: how far from the incumbent, in noise floors, at what price, how sure."""
     if case.refused:
         return f"not run: {case.refused}"
-    return f"tampered: {case.suspect}" if case.suspect else _failure(case.failed)
-
-
-def _failure(failed: RunSummary | None) -> str:
-    if failed is None:
+    if case.suspect:
+        return f"tampered: {case.suspect}"
+    if case.failed is not None:
+        return f"{case.failed.outcome.value.replace('_', ' ')}: {case.failed.reason}"
+    if found is None:
         return "gave no metric"
-    return f"{failed.outcome.value.replace('_', ' ')}: {failed.reason}"
-
-
-def _reason(case: Case, found: Assessment, tariff: Tariff) -> str:
-    """One sentence: how far from the incumbent, in noise floors, at what price, how sure."""
     direction = "better" if found.delta < 0 else "worse"
     distance = f"{abs(found.delta):.4g} {direction} than the incumbent"
     floors = f"{abs(found.delta) / found.noise_sd:.1f} times the noise floor"
@@ -241,9 +224,8 @@ class Hearing(Frozen):
     """
 
     session: Session
-    number: int
+    history: History
     judge: Judge
-    state: SessionState
     tariff: Tariff
     scrutiny: Scrutiny
     remeasured: Remeasurement | None = None
@@ -252,12 +234,22 @@ class Hearing(Frozen):
     def open(cls, session: Session, number: int, check: RunSummary | None) -> Hearing:
         """The hearing of round ``number`` after the incumbent's ``check``."""
         judge = Judge.from_dict(read_json(session.paths.round(number - 1).judge))
-        state = session.state(number - 1)
-        remeasured = (
-            None if check is None else learn_of_check(session, judge, state.incumbent, check)
+        history = History.read(session.paths, number - 1, confirmed=False)
+        held = history.state.incumbent
+        remeasured = None if check is None else learn_of_check(session, judge, held, check)
+        tariff = Tariff(
+            session.prices(judge.settings.effect_scale),
+            judge.noise_sd,
+            history.verdicts[-1].credit_used if history.verdicts else 0.0,
+            held.memory_mb,
+            memory_ceiling(session),
         )
-        tariff = _tariff(session, judge, state, number)
-        return cls(session, number, judge, state, tariff, Scrutiny(session), remeasured)
+        return cls(session, history, judge, tariff, Scrutiny(session), remeasured)
+
+    @property
+    def incumbent(self) -> Incumbent:
+        """What the round's candidates are compared with."""
+        return self.history.state.incumbent
 
     def apart(self, runs: Iterable[RunSummary]) -> Hearing:
         """The same hearing where the judge has learned of these runs of the incumbent too."""
@@ -267,7 +259,7 @@ class Hearing(Frozen):
 
     def case(self, proposal: Proposal, experiment: Experiment) -> Case:
         """A candidate with its runs, examined, and the lines of code that it adds."""
-        old = self.session.texts(self.state.incumbent.files)
+        old = self.session.texts(self.incumbent.files)
         new = self.session.texts(proposal.files)
         runs, lines = list(experiment.runs), net_code_lines(old, new)
         case = Case(proposal, runs, lines, self.judge.incumbent_mean)
@@ -302,7 +294,24 @@ class Hearing(Frozen):
         case.broken = broken_constraints(session, case.runs)
         if case.barred:
             return False
-        return found.verdict is Verdict.RETEST or _quarantine(session, case, found)
+        return found.verdict is Verdict.RETEST or self._quarantine(case, found)
+
+    def _quarantine(self, case: Case, found: Assessment) -> bool:
+        """Whether an improvement beyond everything seen must be run once more first.
+
+        After the fresh run it is settled whether that one confirms it.
+        """
+        first, *fresh = [self.session.value(run) for run in case.runs]
+        improvement = case.incumbent - first
+        if fresh:
+            if case.quarantined:
+                case.confirmed = confirms_jump(first, fresh[0], found.noise_sd, improvement)
+            return False
+        if not found.keep:
+            return False
+        seen = [trial.delta for trial in self.history.judged if trial.delta is not None]
+        case.quarantined = is_implausible_jump(improvement, found.noise_sd, seen)
+        return case.quarantined
 
     def decided(self, proposal: Proposal, experiment: Experiment) -> Case:
         """A candidate as its experiment's runs leave it; no more are made."""
@@ -333,7 +342,7 @@ def write_verdict(session: Session, number: int) -> None:
     incumbent_runs = max((e.incumbent_runs for e in experiments), key=len)
     _learn(session, judge, incumbent_runs)
     _decide(session, judge, cases)
-    rulings = _rulings(session, number, cases, tariff)
+    rulings = _rulings(hearing, cases)
     _publish(session, cases, rulings)
     stopped = next((e for e in experiments if e.stop is not None), None)
     kept = next((case for case in cases if case.kept), None)
@@ -352,12 +361,12 @@ def write_verdict(session: Session, number: int) -> None:
         detail=stopped.detail if stopped else "",
         remeasured=hearing.remeasured,
         incumbent_runs=incumbent_runs,
-        credit_used=tariff.credit_used + (credit_used(kept.threshold) if kept else 0.0),
+        credit_used=tariff.credit_used + (credit(kept.threshold) if kept else 0.0),
         expected_false_keeps=judge.expected_false_keeps,
         error_spent=judge.error_spent,
     )
     write_json(here.judge, judge.to_dict())
-    _announce(session, verdict, cases, hearing.state)
+    _announce(session, verdict, cases, hearing.incumbent)
     write_json(here.verdict, verdict)
 
 
@@ -365,36 +374,6 @@ def _learn(session: Session, judge: Judge, runs: Iterable[RunSummary]) -> None:
     for each in runs:
         if each.outcome is Outcome.OK:
             judge.incumbent(session.value(each))
-
-
-def _tariff(session: Session, judge: Judge, state: SessionState, number: int) -> Tariff:
-    used = session.verdict(number - 1).credit_used if number > 1 else 0.0
-    prices = session.prices(judge.settings.effect_scale)
-    limit = memory_ceiling(session)
-    return Tariff(prices, judge.noise_sd, used, state.incumbent.memory_mb, limit)
-
-
-def _quarantine(session: Session, case: Case, found: Assessment) -> bool:
-    """Whether an improvement beyond everything seen must be run once more first.
-
-    After the fresh run it is settled whether that one confirms it.
-    """
-    first, *fresh = [session.value(run) for run in case.runs]
-    improvement = case.incumbent - first
-    if fresh:
-        if case.quarantined:
-            case.confirmed = confirms_jump(first, fresh[0], found.noise_sd, improvement)
-        return False
-    if not found.keep or not is_implausible_jump(improvement, found.noise_sd, ()):
-        return False
-    seen = [
-        ruling.delta
-        for _, verdict in session.history(case.proposal.round)
-        for ruling in verdict.rulings
-        if ruling.delta is not None
-    ]
-    case.quarantined = is_implausible_jump(improvement, found.noise_sd, seen)
-    return case.quarantined
 
 
 def _decide(session: Session, judge: Judge, cases: list[Case]) -> None:
@@ -416,20 +395,14 @@ def _decide(session: Session, judge: Judge, cases: list[Case]) -> None:
         best.kept = True
 
 
-def _rulings(
-    session: Session, number: int, cases: Sequence[Case], tariff: Tariff
-) -> tuple[Ruling, ...]:
+def _rulings(hearing: Hearing, cases: Sequence[Case]) -> tuple[Ruling, ...]:
     """The records of a decided round."""
-    one_kept = any(case.kept for case in cases)
-    kept_before: list[Configuration] = []
-    last = None
-    for earlier in range(number):
-        held = session.state(earlier).incumbent
-        if held.number != last:
-            mean = session.sign * held.mean
-            kept_before.append(Configuration(mean, held.sd, held.memory_mb))
-            last = held.number
-    return tuple(rule_on_case(case, session.sign, tariff, kept_before, one_kept) for case in cases)
+    sign, one_kept = hearing.session.sign, any(case.kept for case in cases)
+    held: dict[int, Incumbent] = {}
+    for state in hearing.history.states:  # what was believed of each one first
+        held.setdefault(state.incumbent.number, state.incumbent)
+    kept_before = [Configuration(sign * i.mean, i.sd, i.memory_mb) for i in held.values()]
+    return tuple(rule_on_case(case, sign, hearing.tariff, kept_before, one_kept) for case in cases)
 
 
 def _publish(session: Session, cases: list[Case], rulings: tuple[Ruling, ...]) -> None:
@@ -453,7 +426,7 @@ def _publish(session: Session, cases: list[Case], rulings: tuple[Ruling, ...]) -
 
 
 def _announce(
-    session: Session, verdict: RoundVerdict, cases: list[Case], state: SessionState
+    session: Session, verdict: RoundVerdict, cases: list[Case], before: Incumbent
 ) -> None:
     checked = verdict.remeasured
     if checked is not None:
@@ -486,6 +459,6 @@ def _announce(
             price=found.price,
             best=verdict.incumbent_mean,
             noise=verdict.noise_sd,
-            kept=state.incumbent.kept + (verdict.kept is not None),
+            kept=before.kept + (verdict.kept is not None),
             confirm_replicates=session.config.confirm_replicates,
         )

@@ -11,8 +11,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-from ratchet.base.errors import EXIT_IO, ConfigError, DataError, InputMissingError, RatchetError
-from ratchet.base.io import canonical_json, digest, digest_bytes, read_record
+from ratchet.base.errors import EXIT_IO, ConfigError, RatchetError
+from ratchet.base.io import canonical_json, digest, digest_bytes, read_if_whole
 from ratchet.base.structs import Frozen, field, replace, to_json_values
 from ratchet.config import Config, parse_config, read_config
 from ratchet.manifest import check_manifest
@@ -28,12 +28,6 @@ from ratchet.task.environment import require_caches
 from ratchet.task.presets import choose_preset, edited_files, preset_sources
 from ratchet.task.repository import task_of_config
 from ratchet.task.task import AUTO, Task
-
-# --------------------------------------------------------------------
-# ``events.jsonl``: the append-only log of what happened, and when.
-#
-# Each line is one JSON object with ``time`` (UTC, ISO 8601) and ``event``.  It
-# is the only record with times of day in it, and nothing is decided from it.
 
 
 def session_resumed(paths: SessionPaths, config: Config) -> None:
@@ -52,7 +46,6 @@ def planned_facts(config: Config) -> dict[str, Any]:
 
 # --------------------------------------------------------------------
 # What code a step's result depends on, as a digest over sources.
-
 
 EXTRAS = ("*.html", "*.css", "*.js", "vendor/*", "templates/*")
 """What a module's folder holds beside code that its result depends on."""
@@ -128,24 +121,19 @@ def _module_path(package: Path, name: str) -> Path | None:
 # On one machine these say nothing but how many trainings run at once; a cluster
 # finds the place, and the hour, by them.
 
-
 DEFAULT_MEMORY_MB = 4000
 """Where a task names no limit: room for the default task and small models; a cluster
 that enforces it is told of more by ``limits: memory_mb`` of the task, or by
 ``--set-resources``."""
 
-
 HARNESS_MEMORY_MB = 1000
 """What harness, evaluator and Snakemake take beside a run that has a limit."""
-
 
 BESIDE_A_RUN_SECONDS = 60.0
 """Laying out, evaluating and storing a run; with a slow shared file system too."""
 
-
 PREPARE_MINUTES = 240
 """Data may have to be fetched and tokenised, once for all sessions."""
-
 
 START_MINUTES = 5.0
 """Start of a job on a cold node, its interpreter and packages read over the network."""
@@ -192,10 +180,7 @@ class Needs(Frozen):
 # --------------------------------------------------------------------
 # What happens when the Snakefile is parsed: check everything, own the folder.
 
-
 _T = TypeVar("_T")
-
-
 RESUME_HINT = "ratchet: nothing that was finished is lost; the same command goes on from here"
 
 
@@ -240,7 +225,7 @@ class WorkflowPlan(Frozen, dict=True):
         exactly the skipped parts out of date.
         """
         path = self.paths.round(number).proposals
-        found = _read(Proposals, path)
+        found = read_if_whole(Proposals, path)
         return self._limits(open_=found is None or found.stop is not None)
 
     def offers(self, number: int) -> list[str]:
@@ -250,7 +235,7 @@ class WorkflowPlan(Frozen, dict=True):
 
     def limits_for_experiment(self, number: int, candidate: int) -> list[str]:
         """The limits file, unless the experiment was run already."""
-        found = _read(Experiment, self.paths.round(number).experiment(candidate))
+        found = read_if_whole(Experiment, self.paths.round(number).experiment(candidate))
         return self._limits(open_=found is None or not found.runs)
 
     def _limits(self, open_: bool) -> list[str]:
@@ -275,13 +260,6 @@ class WorkflowPlan(Frozen, dict=True):
     @property
     def report_digest(self) -> str:
         return digest([self.config.rounds, code_digest("ratchet.report.session_report")])
-
-
-def _read(cls: type[Any], path: Path) -> Any:
-    try:
-        return read_record(cls, path)
-    except (InputMissingError, DataError):
-        return None
 
 
 def load_plan(overrides: Mapping[str, Any], root: Path, harness: Path, owner: bool) -> WorkflowPlan:

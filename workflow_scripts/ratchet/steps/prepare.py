@@ -31,13 +31,13 @@ from ratchet.records.store import Store
 from ratchet.runs.hardware import memory_gb
 from ratchet.runs.sandbox.container import run_facts
 from ratchet.runs.sandbox.sandbox import SandboxKind, describe_sandbox
-from ratchet.runs.workspace import resolve_command
 from ratchet.steps.plan import planned_facts
 from ratchet.task.environment import (
     Interpreter,
     cache_fingerprints,
     caches_complete,
     package_deviations,
+    resolve_command,
     task_interpreter,
     verify_packages,
     verify_packages_of,
@@ -126,12 +126,12 @@ def judge_mode(config: Config) -> str:
     """``auto`` as decided at the start, so that extending does not re-judge."""
     if config.mode != "auto":
         return config.mode
-    from ratchet.judge.settings import JudgeMode, Settings  # slow to import
+    from ratchet.judge.settings import Mode, Settings  # slow to import
 
     planned = config.rounds * config.candidates
-    short = Settings.for_session(JudgeMode.AUTO, planned).keep_probability
-    gain = Settings.for_session(JudgeMode.GAIN, planned).keep_probability
-    return str(JudgeMode.GAIN if short == gain else JudgeMode.BALANCED)
+    short = Settings.for_session(Mode.AUTO, planned).keep_probability
+    gain = Settings.for_session(Mode.GAIN, planned).keep_probability
+    return str(Mode.GAIN if short == gain else Mode.BALANCED)
 
 
 def _data(

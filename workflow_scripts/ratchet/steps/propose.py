@@ -8,7 +8,15 @@ from functools import partial
 from typing import Any
 
 from ratchet.base.io import read_record, source_digest, write_json
-from ratchet.base.structs import Frozen, Struct, field, from_json_values, replace, to_json_values
+from ratchet.base.structs import (
+    Frozen,
+    Struct,
+    asdict,
+    field,
+    from_json_values,
+    replace,
+    to_json_values,
+)
 from ratchet.base.text import one_line
 from ratchet.config import Strategy
 from ratchet.proposers.declared import propose_by_strategy, propose_declared, unified_diff
@@ -27,9 +35,6 @@ from ratchet.records.records import (
 from ratchet.session import Session
 from ratchet.steps.limits import announce_stop
 from ratchet.task.edits import Draft, apply_declared
-
-# --------------------------------------------------------------------
-# Edits that are put forward for a round: by people, or as wins of other competitors.
 
 
 class Offer(Frozen):
@@ -61,10 +66,7 @@ def write_offer(paths: SessionPaths, number: int, offer: Offer) -> None:
 # --------------------------------------------------------------------
 # Choose what a round tries, and record it as commits.
 
-
 PROPOSER = {"kind": "declared", "version": 1}
-
-
 Answer = dict[str, Any]
 
 
@@ -112,22 +114,15 @@ class Proposing(Struct):
             self._try_again(queue.pop(0))
         if self.session.config.by_agent:
             return self._by_agent()
-        if self.session.config.proposer == HAND:
-            return self._nothing_offered()
-        again = len(self.made)
-        while len(self.made) < most and self._try_new(len(self.made) - again):
-            pass
-        dropped = tuple(self.dropped)
-        if self.made:
-            return Proposals(self.number, tuple(self.made), dropped=dropped)
-        detail = "every declared change has been tried; add some to the task's search_space"
-        return Proposals(self.number, (), StopReason.EXHAUSTED, detail, dropped)
-
-    def _nothing_offered(self) -> Proposals:
-        dropped = tuple(self.dropped)
-        if self.made:
-            return Proposals(self.number, tuple(self.made), dropped=dropped)
         detail = "no further edit was put forward; edit the files and run: ratchet try -m WHY"
+        if self.session.config.proposer != HAND:
+            detail = "every declared change has been tried; add some to the task's search_space"
+            again = len(self.made)
+            while len(self.made) < most and self._try_new(len(self.made) - again):
+                pass
+        dropped = tuple(self.dropped)
+        if self.made:
+            return Proposals(self.number, tuple(self.made), dropped=dropped)
         return Proposals(self.number, (), StopReason.EXHAUSTED, detail, dropped)
 
     def _offered(self, offer: Offer) -> Idea:
@@ -159,8 +154,7 @@ class Proposing(Struct):
             idea = asking.ask(slot, self.made, self._next)
             if idea is not None:
                 self._record(self._answer(idea))
-        limits = self.session.config.limits_token if asking.calls else ""
-        calls = tuple(asking.calls)
+        calls, limits = tuple(asking.calls), asking.limits
         return Proposals(self.number, tuple(self.made), dropped=dropped, calls=calls, limits=limits)
 
     @property
@@ -203,7 +197,7 @@ class Proposing(Struct):
 
         def draft() -> Answer | None:
             found = apply_declared(space, self._old, label)
-            return None if found is None else self._again(before, _idea(found))
+            return None if found is None else self._again(before, Idea(**asdict(found)))
 
         return self._ask({"again": before.number, "edit": label}, draft)
 
@@ -214,18 +208,16 @@ class Proposing(Struct):
         merged = carry_over(texts(parent), texts(before.files), self._old)
         if merged is None:
             return None
-        return self._again(
-            before,
-            Idea(
-                category=before.category,
-                description=before.description,
-                hypothesis=before.hypothesis,
-                contents=merged,
-                edit=before.edit,
-                proposer=before.proposer,
-                expected_effect=before.expected_effect,
-            ),
+        idea = Idea(
+            category=before.category,
+            description=before.description,
+            hypothesis=before.hypothesis,
+            contents=merged,
+            edit=before.edit,
+            proposer=before.proposer,
+            expected_effect=before.expected_effect,
         )
+        return self._again(before, idea)
 
     def _again(self, before: Proposal, idea: Idea) -> Answer:
         why = (
@@ -237,7 +229,7 @@ class Proposing(Struct):
 
     def _new(self, tried: set[str], skip: int) -> Answer | None:
         draft = self._draft(tried, skip)
-        return None if draft is None else self._answer(_idea(draft))
+        return None if draft is None else self._answer(Idea(**asdict(draft)))
 
     def _draft(self, tried: set[str], skip: int) -> Draft | None:
         space, ranking = self.session.task.search_space, self.state.ranking
@@ -265,8 +257,8 @@ class Proposing(Struct):
             "round": self.number,
             **({"strategy": dict(followed)} if (followed := self.session.config.strategy) else {}),
         }
-        answer: Answer | None = self.session.store.memo("proposals", {**rest, **question}, draft)
-        return answer
+        found: Answer | None = self.session.store.memo("proposals", {**rest, **question}, draft)
+        return found
 
     def _answer(self, draft: Idea) -> Answer:
         """An idea without its commit, as JSON values."""
@@ -302,16 +294,6 @@ class Proposing(Struct):
         }
         proposal = from_json_values(Proposal, {**answer, **place}, "memoised proposal")
         self.made.append(_commit(self.session, self.state, proposal))
-
-
-def _idea(draft: Draft) -> Idea:
-    return Idea(
-        category=draft.category,
-        description=draft.description,
-        hypothesis=draft.hypothesis,
-        contents=draft.contents,
-        edit=draft.edit,
-    )
 
 
 def _commit(session: Session, state: SessionState, proposal: Proposal) -> Proposal:

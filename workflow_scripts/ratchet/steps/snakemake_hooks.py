@@ -18,8 +18,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ratchet.base.errors import RatchetError
-from ratchet.base.io import read_record
+from ratchet.base.io import read_if_whole
 from ratchet.records.paths import SessionPaths
 from ratchet.records.records import Proposals, SessionState
 
@@ -116,15 +115,12 @@ def is_idle(paths: SessionPaths, rounds: int, rule: str, wildcards: Mapping[str,
 
     What cannot be read is not decided here: the job itself will name it.
     """
-    try:
-        if rule == "experiment":
-            path = paths.round(int(wildcards["round"])).proposals
-            return read_record(Proposals, path).stop is not None
-        if rule == "confirm_run":
-            path = paths.round(rounds).steer
-            return read_record(SessionState, path).incumbent.number == 0
-    except (RatchetError, OSError):
-        pass
+    if rule == "experiment":
+        made = read_if_whole(Proposals, paths.round(int(wildcards["round"])).proposals)
+        return made is not None and made.stop is not None
+    if rule == "confirm_run":
+        last = read_if_whole(SessionState, paths.round(rounds).steer)
+        return last is not None and last.incumbent.number == 0
     return False
 
 

@@ -22,11 +22,7 @@ from ratchet.task.task import DeclaredChange
 
 
 YAML_SUFFIXES = (".yaml", ".yml")
-
-
 JSON_SUFFIX = ".json"
-
-
 # What Python's parser raises; the second is for null bytes.
 UNREADABLE = (SyntaxError, ValueError, RecursionError, MemoryError)
 

@@ -27,14 +27,8 @@ from ratchet.task.task import Cache, Task
 
 # Where packages of an interpreter lie, and of the system's beside it.
 PACKAGE_FOLDERS = ("lib/python*/site-packages", "lib/python*/dist-packages")
-
-
 SYSTEM_PREFIXES = ("/usr", "/usr/local")
-
-
 UV_LOCK = "uv.lock"
-
-
 _PIN = re.compile(
     r"^([A-Za-z0-9][A-Za-z0-9._-]*)(?:\[[^\]]*\])?\s*==\s*([^\s;\\]+)\s*(?:;\s*([^\\]+))?"
 )
@@ -145,8 +139,6 @@ def package_paths(names: Sequence[str], prefixes: Sequence[str] = ()) -> list[Pa
 
 # A cold environment on a shared disk may take long to list thousands of files.
 PROBE_SECONDS = 120.0
-
-
 # Run by the interpreter that is asked, isolated: neither the folder nor variables count.
 _PROBE = """
 import importlib.metadata, json, os, platform, re, sys
@@ -259,6 +251,12 @@ def ask_interpreter(program: Path) -> Interpreter:
     return Interpreter(**{**said, "prefixes": tuple(said["prefixes"])})
 
 
+def resolve_command(command: Sequence[str], python: Interpreter | None = None) -> list[str]:
+    """``python`` in a task's command is the task's own interpreter, or the harness's."""
+    program = python.executable if python else sys.executable
+    return [program if word == "python" else word for word in command]
+
+
 # --------------------------------------------------------------------
 # Pinned versions in a ``uv.lock``: what its project needs on this platform.
 #
@@ -351,11 +349,7 @@ def _chosen(
 
 LARGE_BYTES = 32 << 20
 """A file from this size on takes long enough to hash that its digest is worth keeping."""
-
-
 DIGESTS = "digests"
-
-
 HOME = "~"
 
 

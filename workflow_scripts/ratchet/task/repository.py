@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ratchet.base.errors import ConfigError, DataError, InputMissingError
-from ratchet.base.git import open_foreign
+from ratchet.base.git import ForeignGit, GitError
 from ratchet.base.io import digest, read_bytes, read_record, sync_folder
 from ratchet.base.structs import Frozen
 from ratchet.base.text import one_line
@@ -38,14 +38,8 @@ from ratchet.task.task import (
 
 # A large repository over a slow line; git says nothing while it works.
 FETCH_SECONDS = 1800.0
-
-
 _URL = re.compile(r"[a-z][a-z0-9+.-]*://|[^/\s:]+@[^/\s:]+:", re.IGNORECASE)
-
-
 _HASH = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
-
-
 _FILE, _PROGRAM = "100644", "100755"
 
 
@@ -156,47 +150,27 @@ def _copy(git: _Git, tree: str, folder: Path, store: StorePaths) -> None:
     sync_folder(folder.parent)
 
 
-class _Git:
-    """Plumbing over one repository that is not ours."""
+class _Git(ForeignGit):
+    """One repository that is not ours."""
 
     def __init__(self, place: Path) -> None:
-        self.place = place
-        # Nothing is asked, nothing of the clone is refreshed or run.
-        self._git, self._failures = open_foreign(
+        # Nothing of the clone is refreshed.
+        super().__init__(
             place,
+            FETCH_SECONDS,
             GIT_OPTIONAL_LOCKS="0",
             GIT_NO_REPLACE_OBJECTS="1",
             GIT_LITERAL_PATHSPECS="1",
             LC_ALL="C",
         )
 
-    def call(self, *words: str, raw: bool = False, istream: Any = None) -> Any:
-        """What a command prints; raises :class:`DataError` with what it complained of."""
-        try:
-            return self._call(words, raw, istream)
-        except self._failures as error:
-            raise DataError(
-                f"{self.place}: git {words[0]} failed ({one_line(_said_external(error))[:300]})"
-            ) from None
-
     def problem(self, *words: str) -> str | None:
         """What a command complained of; ``None`` if it succeeded."""
         try:
-            self._call(words, raw=False)
-        except self._failures as error:
-            return _said_external(error)
+            self.call(*words)
+        except GitError as error:
+            return error.said
         return None
-
-    def _call(self, words: Sequence[str], raw: bool, istream: Any = None) -> Any:
-        # A monitor of files is a program that a clone's settings name.
-        command = ["git", "-c", "core.fsmonitor=false", "-c", "core.hooksPath=/dev/null", *words]
-        return self._git.execute(
-            command,
-            stdout_as_string=not raw,
-            strip_newline_in_stdout=not raw,
-            kill_after_timeout=FETCH_SECONDS,
-            istream=istream,
-        )
 
     def commit(self, revision: str) -> str | None:
         """The whole hash of what a revision names; ``None`` if there is no such commit.
@@ -206,40 +180,33 @@ class _Git:
         problem = self.problem("rev-parse", "--git-dir")
         if problem is not None:
             raise InputMissingError(
-                f"{self.place}: expected a git repository ({one_line(problem)[:200]}); clone one, "
+                f"{self.folder}: expected a git repository ({one_line(problem)[:200]}); clone one, "
                 "or name the folder of the clone by `repo`"
             )
-        for name in _names(revision):
-            words = ("rev-parse", "--verify", "--quiet", "--end-of-options", name + "^{commit}")
-            try:
-                return str(self._call(words, raw=False)).strip()
-            except self._failures:
-                continue
-        return None
+        known = (self.resolve(name + "^{commit}") for name in _names(revision))
+        return next((found for found in known if found), None)
 
     def tree(self, commit: str) -> str:
         """The hash of a commit's tree, or of the part of it that the given folder is."""
-        prefix = str(self.call("rev-parse", "--show-prefix")).strip()
-        words = ("rev-parse", "--verify", "--end-of-options", f"{commit}:{prefix}")
-        try:
-            return str(self._call(words, raw=False)).strip()
-        except self._failures:
+        tree = self.resolve(f"{commit}:{self.prefix}")
+        if tree is None:
             raise InputMissingError(
-                f"{self.place}: commit {commit} has no files in this folder, which lies in another "
-                "repository; name the folder of the clone by `repo`"
-            ) from None
+                f"{self.folder}: commit {commit} has no files in this folder, which lies in "
+                "another repository; name the folder of the clone by `repo`"
+            )
+        return tree
 
     def dirty(self) -> tuple[str, ...]:
         """Tracked files that differ from the last commit."""
-        if str(self.call("rev-parse", "--is-bare-repository")) == "true":
+        if self.line("rev-parse", "--is-bare-repository") == "true":
             return ()
         words = ("status", "--porcelain", "-z", "--untracked-files=no", "--ignore-submodules=all")
-        entries = self.call(*words, raw=True).decode(errors="replace").split("\0")
+        entries = self.call(*words).decode(errors="replace").split("\0")
         return tuple(entry[3:] for entry in entries if len(entry) > 3 and entry[2] == " ")
 
     def files(self, tree: str) -> list[tuple[str, str, bytes]]:
         """Path, mode and content of all ordinary files; links and submodules are left out."""
-        listed = self.call("ls-tree", "-r", "-z", "--full-tree", tree, raw=True)
+        listed = self.call("ls-tree", "-r", "-z", "--full-tree", tree)
         entries = []
         for entry in filter(None, listed.split(b"\0")):
             about, _, path = entry.partition(b"\t")
@@ -254,7 +221,7 @@ class _Git:
         with tempfile.TemporaryFile() as asked:
             asked.write("".join(f"{name}\n" for name in names).encode())
             asked.seek(0)
-            said = self.call("cat-file", "--batch", raw=True, istream=asked)
+            said = self.call("cat-file", "--batch", istream=asked)
         found, place = {}, 0
         for name in names:
             end = said.index(b"\n", place)
@@ -272,12 +239,6 @@ def _kept(commit: str) -> str:
 def _names(revision: str) -> Sequence[str]:
     """What a revision may mean: as fetched, here, or a branch that only the origin has."""
     return (_kept(revision), revision, f"refs/remotes/origin/{revision}")
-
-
-def _said_external(error: Any) -> str:
-    text = getattr(error, "stderr", "") or str(error)
-    text = text.decode(errors="replace") if isinstance(text, bytes) else str(text)
-    return text.strip().removeprefix("stderr:").strip(" '\n") or "no reason given"
 
 
 def expand_files(names: Sequence[str], folder: Path) -> list[str]:
@@ -308,11 +269,7 @@ def values_of(data: Mapping[str, Any], folder: Path) -> dict[str, Any]:
 
 DEFINITIONS = Path("tasks") / "autoresearch"
 """Below the harness: how well-known repositories run, by name."""
-
-
 DEFAULT_DEFINITION = "upstream"
-
-
 DEFAULT_COMMIT = "HEAD"
 
 

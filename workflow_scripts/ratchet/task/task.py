@@ -11,20 +11,15 @@ from typing import Any
 
 from ratchet.base.errors import ConfigError, InputMissingError
 from ratchet.base.io import read_bytes
-from ratchet.base.structs import Frozen, field, replace
+from ratchet.base.structs import Frozen, asdict, field, from_json_values, replace
 from ratchet.base.text import clean_lines
 from ratchet.records.records import Direction, Origin, Preset
 
-# --------------------------------------------------------------------
-# What a task declares: its metric, what may be tried, how seeds reach the code, caches.
-#
-# Checked here for what a schema cannot say.
-
-
+DEFINITION = "task.yaml"
 SEED = "{seed}"
-
-
-# What the harness sets in every run itself; see ratchet.runs.workspace.
+GB = 1e9
+"""Bytes of a gigabyte: cards and memory modules are sold by these, or by more."""
+# What the harness sets in every run itself; see ratchet.runs.run.
 SET = frozenset(
     {"HOME", "PATH", "TMPDIR", "PYTHONPATH", "PYTHONHASHSEED", "PYTHONNOUSERSITE"}
     | {"PYTHONDONTWRITEBYTECODE", "PYTHONUNBUFFERED", "CUDA_VISIBLE_DEVICES"}
@@ -96,6 +91,33 @@ BY_ENVIRONMENT = Seeding()
 """The code reads ``RATCHET_SEED``."""
 
 
+class Plausible(Frozen):
+    """What a run may use of a budget in seconds, measured by the harness.
+
+    Until it asks for its evaluation it must have used at least ``min_fraction``
+    of the budget and at most ``max_fraction`` of it plus ``startup_seconds``
+    (imports, building the model).  The evaluation may take
+    ``evaluation_seconds`` more than its replies explain (compilation), which is
+    at most ``evaluation_fraction`` of the budget, if that is given.
+    Seconds are CPU seconds of the whole process tree, on GPUs wall-clock ones.
+
+    In a session a run is also compared with the baseline's.  If ``excess_seconds``
+    is given, it may use so many and ``excess_fraction`` of the budget more than
+    their median until it asks.  If ``tokens`` is given, it must print that name,
+    with at least ``min_tokens`` times their median.
+    """
+
+    min_fraction: float = 0.5
+    max_fraction: float = 1.5
+    startup_seconds: float = 10.0
+    evaluation_seconds: float = 10.0
+    evaluation_fraction: float | None = None
+    excess_fraction: float = 0.05
+    excess_seconds: float | None = None
+    tokens: str | None = None
+    min_tokens: float = 0.0
+
+
 class Cache(Frozen):
     """A folder outside of the task that its runs read.
 
@@ -118,53 +140,6 @@ def parse_patterns(data: Mapping[str, Any]) -> dict[str, str]:
     named = [data["metric"], *([data["memory"]] if "memory" in data else [])]
     found = {entry["name"]: entry["pattern"] for entry in named if "pattern" in entry}
     return {**data.get("printed", {}), **found}
-
-
-def check_declared(data: Mapping[str, Any], where: str) -> None:
-    """Raise :class:`ConfigError` for what is declared and cannot work."""
-    printed = dict(data.get("printed", {}))
-    places = {f"printed.{name}": pattern for name, pattern in printed.items()}
-    for key in ("metric", "memory"):
-        entry = data.get(key, {})
-        if entry.get("name") in printed:
-            raise ConfigError(
-                f"{where}: printed.{entry['name']}: is the {key}; give its pattern there"
-            )
-        places |= {f"{key}.pattern": entry["pattern"]} if "pattern" in entry else {}
-    for place, pattern in places.items():
-        wrong = pattern_fault(pattern)
-        if wrong is not None:
-            raise ConfigError(f"{where}: {place}: {wrong}")
-    for number, entry in enumerate(data.get("constraints", ())):
-        low, high = entry.get("min"), entry.get("max")
-        if low is None and high is None:
-            raise ConfigError(f"{where}: constraints.{number}: give min, max or both")
-        if low is not None and high is not None and low > high:
-            raise ConfigError(f"{where}: constraints.{number}: min is more than max")
-        if entry["name"] == data["metric"]["name"]:
-            raise ConfigError(
-                f"{where}: constraints.{number}: {entry['name']} is the metric; bound another "
-                f"number that is printed, or one of {', '.join(MEASURED)}"
-            )
-    taken = [name for name in data.get("variables", {}) if name in SET or OWN.fullmatch(name)]
-    named = data.get("seed", "")
-    variable = named.get("variable", "") if isinstance(named, Mapping) else ""
-    if variable in SET or variable in data.get("variables", {}):
-        taken.append(variable)
-    if taken:
-        raise ConfigError(f"{where}: variables: {taken[0]} is set otherwise; leave it out")
-    for entry in data.get("cache", ()):
-        folder = Cache.of(entry).folder.rstrip("/")
-        inside = [n for n in (*data["mutable"], *data["fixed"]) if n.startswith(f"{folder}/")]
-        if inside:
-            raise ConfigError(
-                f"{where}: cache: {folder} holds the file {inside[0]} of the task; name a folder "
-                "without any"
-            )
-    if "prepare" in data and not data.get("data") and not data.get("cache"):
-        raise ConfigError(f"{where}: prepare: makes neither files of `data` nor a `cache`")
-    if "commit" in data and "repo" not in data:
-        raise ConfigError(f"{where}: commit: works only with a `repo`, which is missing")
 
 
 # --------------------------------------------------------------------
@@ -224,12 +199,8 @@ def broken_constraint(
 
 LONGEST_PATTERN = 500
 """Characters; a pattern for one number of one line needs no more."""
-
-
 SHORTEST_LITERAL = 4
 """Characters; what is shorter is in many texts that are no result."""
-
-
 _WORDS = {"true": 1.0, "false": 0.0, "yes": 1.0, "no": 0.0}
 
 
@@ -329,13 +300,32 @@ def _numbers(words: Iterable[bytes | None]) -> Iterator[float]:
 
 
 # --------------------------------------------------------------------
-# A task: what is researched, parsed once from its ``task.yaml``.
+# The whole definition, its parts, and what goes wrong between them.
 
 
-DEFINITION = "task.yaml"
+class PlainKeys(Frozen, kw_only=True):
+    """Keys of a ``task.yaml`` that a task has as they stand there."""
+
+    name: str
+    mutable: tuple[str, ...]
+    fixed: tuple[str, ...]
+    brief: str
+    command: tuple[str, ...]
+    metric: Metric
+    description: str = ""
+    prepare: tuple[str, ...] = ()
+    device: str = "cpu"
+    threads: int = 1
+    evaluator: tuple[str, ...] = ()
+    network: bool = False
+    hidden: tuple[str, ...] = ()
+    limits: Mapping[str, int] = field(default_factory=dict)
+    target: float | None = None
+    constraints: tuple[Constraint, ...] = ()
+    variables: Mapping[str, str] = field(default_factory=dict)
 
 
-class Task(Frozen):
+class Task(PlainKeys, kw_only=True):
     """A parsed and checked task; paths of files are relative to ``folder``.
 
     ``evaluator`` is the command of the trusted evaluator, which alone gets
@@ -351,45 +341,28 @@ class Task(Frozen):
     repository is on this machine, a ``clone``.
     """
 
-    name: str
     folder: Path
-    description: str
-    mutable: Sequence[str]
-    fixed: Sequence[str]
-    brief: str
-    prepare: Sequence[str]
-    command: Sequence[str]
     environment: Path
     visible_data: Sequence[str]
+    evaluation_data: Sequence[str]
     locked_data: Sequence[str]
-    device: str
-    threads: int
     budget_seconds: float | None
     budget_steps: int | None
+    budget_fixed: bool
     timeout_seconds: float
-    metric: Metric
     memory_name: str | None
     memory_megabytes: float
     values: Mapping[str, Any]
-    search_space: Sequence[DeclaredChange] = field(default_factory=tuple)
-    evaluator: Sequence[str] = ()
-    evaluation_data: Sequence[str] = ()
-    plausible: Plausible | None = None
-    network: bool = False
-    hidden: Sequence[str] = ()
-    seeding: Seeding = BY_ENVIRONMENT
-    presets: Sequence[Preset] = ()
-    limits: Mapping[str, int] = field(default_factory=dict)
-    python: Path | None = None
-    patterns: Mapping[str, str] = field(default_factory=dict)
-    target: float | None = None
-    constraints: Sequence[Constraint] = ()
-    caches: Sequence[Cache] = ()
-    variables: Mapping[str, str] = field(default_factory=dict)
-    budget_fixed: bool = False
-    place: Path | None = None
-    origin: Origin | None = None
-    clone: Path | None = None
+    search_space: Sequence[DeclaredChange]
+    plausible: Plausible | None
+    seeding: Seeding
+    presets: Sequence[Preset]
+    python: Path | None
+    patterns: Mapping[str, str]
+    caches: Sequence[Cache]
+    place: Path | None
+    origin: Origin | None
+    clone: Path | None
 
     def sized(self, preset: Preset | None) -> Task:
         """The same with the device and the budget of a preset, where that names them."""
@@ -479,36 +452,75 @@ def task_values(content: bytes, where: str) -> dict[str, Any]:
 
 
 def check_task(task: Task, where: str) -> None:
-    """Refuse what goes wrong together; raises :class:`ConfigError`."""
+    """Raise :class:`ConfigError` for what no schema can say."""
+    fault = next(_faults(task), None)
+    if fault is not None:
+        raise ConfigError(f"{where}: {fault}")
+
+
+def _faults(task: Task) -> Iterator[str]:
     if (task.budget_seconds is None) == (task.budget_steps is None):
-        raise ConfigError(f"{where}: budget: give either seconds or steps, and not both")
+        yield "budget: give either seconds or steps, and not both"
     if task.data_names and not task.prepare:
-        raise ConfigError(f"{where}: prepare: the command that makes the data files is missing")
-    names = [*task.mutable, *task.fixed, task.brief]
-    for name in _repeated(names) or _repeated(task.data_names):
-        raise ConfigError(f"{where}: the file {name} has two parts to play")
-    _check_evaluation(task, where)
-    check_declared(task.values, where)
+        yield "prepare: the command that makes the data files is missing"
+    files = [*task.mutable, *task.fixed, task.brief]
+    for names in (files, task.data_names):
+        for name in sorted(name for name in names if names.count(name) > 1):
+            yield f"the file {name} has two parts to play"
+    if not task.evaluator:
+        given = {"data.evaluation": task.evaluation_data, "plausible": task.plausible}
+        for key in (key for key, value in given.items() if value):
+            yield f"{key}: works only with an `evaluator`, which is missing"
+    elif not set(task.evaluator) & set(task.fixed):
+        yield (
+            "evaluator: expected a command with one of the fixed files "
+            f"({', '.join(task.fixed)}), found {' '.join(task.evaluator)}"
+        )
+    elif not task.evaluation_data:
+        yield "data.evaluation: the evaluator needs at least one file"
+    yield from _pattern_faults(task.values)
+    yield from _constraint_faults(task)
+    for name in (*task.variables, task.seeding.variable):
+        if name in SET or OWN.fullmatch(name) or (name == task.seeding.variable in task.variables):
+            yield f"variables: {name} is set otherwise; leave it out"
+    for cache in task.caches:
+        folder = cache.folder.rstrip("/")
+        for name in (*task.mutable, *task.fixed):
+            if name.startswith(f"{folder}/"):
+                yield (
+                    f"cache: {folder} holds the file {name} of the task; name a folder without any"
+                )
+    if task.prepare and not task.values.get("data") and not task.caches:
+        yield "prepare: makes neither files of `data` nor a `cache`"
+    if "commit" in task.values and "repo" not in task.values:
+        yield "commit: works only with a `repo`, which is missing"
 
 
-def _repeated(names: Sequence[str]) -> list[str]:
-    return sorted({name for name in names if names.count(name) > 1})
+def _pattern_faults(values: Mapping[str, Any]) -> Iterator[str]:
+    printed = values.get("printed", {})
+    patterns = {f"printed.{name}": pattern for name, pattern in printed.items()}
+    for key in ("metric", "memory"):
+        entry = values.get(key, {})
+        if entry.get("name") in printed:
+            yield f"printed.{entry['name']}: is the {key}; give its pattern there"
+        patterns |= {f"{key}.pattern": entry["pattern"]} if "pattern" in entry else {}
+    for place, pattern in patterns.items():
+        fault = pattern_fault(pattern)
+        if fault is not None:
+            yield f"{place}: {fault}"
 
 
-def _check_evaluation(task: Task, where: str) -> None:
-    """The evaluator and what belongs to it go together."""
-    if task.evaluator:
-        if not set(task.evaluator) & set(task.fixed):
-            raise ConfigError(
-                f"{where}: evaluator: expected a command with one of the fixed files "
-                f"({', '.join(task.fixed)}), found {' '.join(task.evaluator)}"
+def _constraint_faults(task: Task) -> Iterator[str]:
+    for number, bound in enumerate(task.constraints):
+        if bound.min is None and bound.max is None:
+            yield f"constraints.{number}: give min, max or both"
+        if bound.min is not None and bound.max is not None and bound.min > bound.max:
+            yield f"constraints.{number}: min is more than max"
+        if bound.name == task.metric.name:
+            yield (
+                f"constraints.{number}: {bound.name} is the metric; bound another number that is "
+                f"printed, or one of {', '.join(MEASURED)}"
             )
-        if not task.evaluation_data:
-            raise ConfigError(f"{where}: data.evaluation: the evaluator needs at least one file")
-        return
-    for key, given in (("data.evaluation", task.evaluation_data), ("plausible", task.plausible)):
-        if given:
-            raise ConfigError(f"{where}: {key}: works only with an `evaluator`, which is missing")
 
 
 def build_task(
@@ -524,51 +536,29 @@ def build_task(
     With an ``origin`` the files in ``folder`` are a repository's, and paths that begin
     in the harness otherwise begin there.
     """
-    memory = data.get("memory", {})
-    named = data.get("data", {})
-    metric = data["metric"]
+    memory, files, budget = data.get("memory", {}), data.get("data", {}), data["budget"]
+    keys = {name: data[name] for name in PlainKeys.__struct_fields__ if name in data}
     return Task(
-        name=data["name"],
+        **asdict(from_json_values(PlainKeys, keys, DEFINITION)),
         folder=folder,
-        description=data.get("description", ""),
-        mutable=tuple(data["mutable"]),
-        fixed=tuple(data["fixed"]),
-        brief=data["brief"],
-        prepare=tuple(data.get("prepare", ())),
-        command=tuple(data["command"]),
         environment=_first(data["environment"], folder, place, harness, origin),
-        visible_data=tuple(named.get("visible", ())),
-        locked_data=tuple(named.get("locked", ())),
-        device=data.get("device", "cpu"),
-        threads=data.get("threads", 1),
-        budget_seconds=data["budget"].get("seconds"),
-        budget_steps=data["budget"].get("steps"),
+        visible_data=tuple(files.get("visible", ())),
+        evaluation_data=tuple(files.get("evaluation", ())),
+        locked_data=tuple(files.get("locked", ())),
+        budget_seconds=budget.get("seconds"),
+        budget_steps=budget.get("steps"),
+        budget_fixed=budget.get("fixed", False),
         timeout_seconds=data["timeout_seconds"],
-        metric=Metric(
-            metric["name"],
-            Direction(metric["direction"]),
-            metric.get("unit", ""),
-            metric.get("pattern", ""),
-        ),
         memory_name=memory.get("name"),
         memory_megabytes=memory.get("megabytes", 1.0),
         values=data,
         search_space=tuple(_change(entry) for entry in data.get("search_space", ())),
-        evaluator=tuple(data.get("evaluator", ())),
-        evaluation_data=tuple(named.get("evaluation", ())),
         plausible=Plausible(**data["plausible"]) if "plausible" in data else None,
-        network=data.get("network", False),
-        hidden=tuple(data.get("hidden", ())),
         seeding=Seeding.of(data.get("seed", "environment")),
-        limits=data.get("limits", {}),
-        python=(clone or harness) / Path(data["python"]).expanduser() if "python" in data else None,
         presets=parse_presets(data.get("presets", {}), str(place or folder / DEFINITION)),
+        python=(clone or harness) / Path(data["python"]).expanduser() if "python" in data else None,
         patterns=parse_patterns(data),
-        target=data.get("target"),
-        constraints=tuple(Constraint(**entry) for entry in data.get("constraints", ())),
         caches=tuple(Cache.of(entry) for entry in data.get("cache", ())),
-        variables=data.get("variables", {}),
-        budget_fixed=data["budget"].get("fixed", False),
         place=place,
         origin=origin,
         clone=clone,
@@ -622,15 +612,7 @@ def check_task_files(task: Task) -> None:
 
 
 AUTO = "auto"
-
-
-GB = 1e9
-"""Bytes of a gigabyte: cards and memory modules are sold by these, or by more."""
-
-
 VARIABLE = re.compile(r"RATCHET_[A-Z][A-Z0-9_]*")
-
-
 # What the harness says to a run by itself; a preset must not speak for it.
 OWN = re.compile(r"RATCHET_(SEED|DATA|CONFIG|HARNESS|PARENT|PYTHON|SCRIPTS|(BUDGET|EVALUAT)\w*)")
 
@@ -658,34 +640,3 @@ def parse_presets(values: Mapping[str, Any], where: str) -> tuple[Preset, ...]:
                 )
         found.append(preset)
     return tuple(found)
-
-
-# --------------------------------------------------------------------
-# What a trusted evaluator finds of a run, and what a run may use of its budget.
-
-
-class Plausible(Frozen):
-    """What a run may use of a budget in seconds, measured by the harness.
-
-    Until it asks for its evaluation it must have used at least ``min_fraction``
-    of the budget and at most ``max_fraction`` of it plus ``startup_seconds``
-    (imports, building the model).  The evaluation may take
-    ``evaluation_seconds`` more than its replies explain (compilation), which is
-    at most ``evaluation_fraction`` of the budget, if that is given.
-    Seconds are CPU seconds of the whole process tree, on GPUs wall-clock ones.
-
-    In a session a run is also compared with the baseline's.  If ``excess_seconds``
-    is given, it may use so many and ``excess_fraction`` of the budget more than
-    their median until it asks.  If ``tokens`` is given, it must print that name,
-    with at least ``min_tokens`` times their median.
-    """
-
-    min_fraction: float = 0.5
-    max_fraction: float = 1.5
-    startup_seconds: float = 10.0
-    evaluation_seconds: float = 10.0
-    evaluation_fraction: float | None = None
-    excess_fraction: float = 0.05
-    excess_seconds: float | None = None
-    tokens: str | None = None
-    min_tokens: float = 0.0

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from ratchet.base.errors import DataError, InputMissingError, RatchetError
+from ratchet.base.errors import RatchetError
 from ratchet.base.git import show_commit
-from ratchet.base.io import read_record, source_digest, write_json
+from ratchet.base.io import read_if_whole, read_record, source_digest, write_json
 from ratchet.base.structs import Struct, field
 from ratchet.integrity.seal import begin_workflow, finish_workflow, sealed_step
 from ratchet.proposers.idea import carry_over, same_sources
@@ -23,26 +23,13 @@ from ratchet.records.records import (
 )
 from ratchet.records.session_repo import SessionRepo
 from ratchet.session import Session
-from ratchet.steps.experiment import recall_experiment, write_experiment
-from ratchet.steps.judge import write_verdict
-from ratchet.steps.limits import (
-    Limits,
-    load_limits,
-    skip_experiment,
-    skip_judging,
-    skip_proposals,
-    skip_steering,
-)
-from ratchet.steps.propose import Offer, write_offer, write_proposals
-from ratchet.steps.steer import write_state
+from ratchet.steps.limits import load_limits
+from ratchet.steps.propose import Offer, write_offer
+from ratchet.steps.rounds import Round
 from ratchet.task.edits import apply_declared, find_value, replace_value
 from ratchet.task.task import DeclaredChange
 from ratchet.tournament.arena import Arena, enter_competitor
 from ratchet.tournament.plan import Fate, Graft, Leg, Pollination, Win
-
-# --------------------------------------------------------------------
-# Carry a win of one competitor over to another's incumbent.
-
 
 Texts = Mapping[str, str]
 
@@ -113,7 +100,6 @@ def _why(parent: Texts, incumbent: Texts, edit: Edit | None) -> str:
 # What the workflow's rules do with a script each, for competitors: their rounds end
 # when a share of runs is used up, so that nobody knows how many there will be.
 
-
 Clock = Callable[[], float]
 
 
@@ -125,56 +111,29 @@ def play_round(
     Returns why the session ends here, with a sentence, and whether anything was
     tried in the round.  What was executed before is a fact and is not limited.
     """
-    config, paths, journal = session.config, session.paths, session.journal
-    here = paths.round(number)
-    allowed = load_limits(limits_file, config, paths)
+    paths, candidates = session.paths, session.config.candidates
+    here, limits = paths.round(number), load_limits(limits_file, session.config, paths)
+
+    def playing(limited: bool) -> Round:
+        allowed = limits if limited else None
+        return Round(paths, number, candidates, allowed, session.journal, clock, lambda: session)
+
     with sealed_step(paths, "propose", number, 0, None):
-        now = None if _was_proposed(session, number) else allowed
-        if not skip_proposals(paths, number, now, clock(), journal):
-            write_proposals(session, number)
-    for candidate in range(config.candidates):
+        made = read_if_whole(Proposals, here.proposals)
+        playing(limited=made is None or made.stop is not None).propose()
+    for candidate in range(candidates):
         with sealed_step(paths, "experiment", number, candidate, None):
-            _experiment(session, number, candidate, allowed, clock)
+            done = read_if_whole(Experiment, here.experiment(candidate))
+            playing(limited=done is None or not done.runs).experiment(candidate)
     with sealed_step(paths, "judge", number, 0, None):
-        if not skip_judging(paths, number, config.candidates):
-            write_verdict(session, number)
+        playing(limited=True).judge()
     with sealed_step(paths, "steer", number, 0, None):
-        if not skip_steering(paths, number):
-            write_state(session, number)
+        playing(limited=True).steer()
     proposals = read_record(Proposals, here.proposals)
     verdict = read_record(RoundVerdict, here.verdict)
     stop = proposals.stop or verdict.stop
     detail = proposals.detail if proposals.stop else verdict.detail
     return stop, detail if stop else "", bool(verdict.rulings) or stop is None
-
-
-def _experiment(
-    session: Session, number: int, candidate: int, allowed: Limits | None, clock: Clock
-) -> None:
-    path = session.paths.round(number).experiment(candidate)
-    found = _read_experiment(path)
-    now = allowed if found is None or not found.runs else None
-    where = session.paths, number, candidate
-    if not skip_experiment(
-        *where, now, clock(), session.journal, lambda: recall_experiment(session, number, candidate)
-    ):
-        write_experiment(session, number, candidate)
-
-
-def _was_proposed(session: Session, number: int) -> bool:
-    """Whether proposals of this very round were made before."""
-    try:
-        found = session.proposals(number)
-    except (InputMissingError, DataError):
-        return False
-    return found.round == number and found.stop is None
-
-
-def _read_experiment(path: Path) -> Experiment | None:
-    try:
-        return read_record(Experiment, path)
-    except (InputMissingError, DataError):
-        return None
 
 
 # --------------------------------------------------------------------

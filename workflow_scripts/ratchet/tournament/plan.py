@@ -1,22 +1,19 @@
-"""Records of a tournament, and what its rules need to know."""
+"""Records of a tournament, and what its rules need to know.
+
+Each competitor is a session of its own; a leg is its share of one round of the
+tournament.  No record holds a time of day, so that equal tournaments have equal
+bytes.
+"""
 
 from __future__ import annotations
 
 import enum
 from collections.abc import Mapping, Sequence
 
-from ratchet.base.errors import DataError, InputMissingError
-from ratchet.base.io import digest, read_json
+from ratchet.base.io import digest, read_if_whole
 from ratchet.base.structs import Frozen, to_json_values
 from ratchet.records.records import Direction, Edit, StopReason
 from ratchet.steps.plan import WorkflowPlan, code_digest
-
-# --------------------------------------------------------------------
-# Records of a tournament: legs, wins, and what became of them elsewhere.
-#
-# Each competitor is a session of its own; a leg is its share of one round of the
-# tournament.  No record holds a time of day, so that equal tournaments have equal
-# bytes.
 
 
 class Fate(enum.StrEnum):
@@ -133,11 +130,8 @@ def is_leg_open(plan: WorkflowPlan, number: int, competitor: int) -> bool:
 
     What was done is a fact and is not redone when a limit changes.
     """
-    try:
-        played = read_json(plan.paths.leg(number, competitor))
-    except (InputMissingError, DataError):
-        return True
-    return played.get("stop") is not None
+    played = read_if_whole(Leg, plan.paths.leg(number, competitor))
+    return played is None or played.stop is not None
 
 
 def leg_digest(plan: WorkflowPlan) -> str:

@@ -11,15 +11,11 @@ from ratchet.base.structs import Frozen, to_json_values
 from ratchet.records.history import History
 from ratchet.records.records import Baseline, Confirmation, Direction, Manifest, Verdict
 from ratchet.session import Session
-from ratchet.steps.confirm import confirm_champion_of, confirmation_pair
+from ratchet.steps.confirm import compare_champion, confirmation_pair
 from ratchet.tournament.arena import Arena
 from ratchet.tournament.plan import Fate, Leg, Pollination, Queue, Win, leading_leg
 
-# --------------------------------------------------------------------
-# After a round of the tournament: what every competitor is offered in the next one.
-
-
-PATCHES, BEST, NONE = "patches", "best", "none"
+PATCHES, BEST = "patches", "best"
 
 
 def write_pollination(arena: Arena, number: int) -> None:
@@ -132,7 +128,7 @@ def confirm_champion(arena: Arena) -> None:
         experiment=held.number,
         source=held.source,
         commit=held.commit,
-        confirmation=confirm_champion_of(main, held, pairs),
+        confirmation=compare_champion(main, held, pairs),
     )
     write_json(arena.paths.champion, result)
 
@@ -140,9 +136,7 @@ def confirm_champion(arena: Arena) -> None:
 # --------------------------------------------------------------------
 # What a tournament came to: leaderboard, lineage, and every win that was passed on.
 
-
 Facts = dict[str, Any]
-
 
 Z = 1.959964
 """Half-width of a 95 % interval of a normal posterior, in sds."""

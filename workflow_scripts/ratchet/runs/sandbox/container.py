@@ -14,7 +14,7 @@ import sys
 import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import yaml
 
@@ -23,11 +23,8 @@ from ratchet.base.errors import DataError, RatchetError
 from ratchet.base.io import digest_file, read_bytes, remove_run_folder, write_json
 from ratchet.base.structs import Frozen
 from ratchet.runs.sandbox.cgroups import MEMORY_LIMIT, PROCESSES_LIMIT
+from ratchet.runs.spec import Box
 from ratchet.task.environment import package_paths, verify_packages
-
-if TYPE_CHECKING:
-    from ratchet.runs.sandbox.box import Box
-
 
 # --------------------------------------------------------------------
 # Last step of building an image: write down what it holds, and close what it hides.
@@ -115,53 +112,25 @@ def close_hidden(paths: Iterable[Path], group: str) -> None:
 
 
 ENGINES = ("docker", "podman")
-
-
 ENGINE_VARIABLE = "RATCHET_ENGINE"
-
-
 IMAGE_VARIABLE = "RATCHET_RUN_IMAGE"
-
-
 EXCHANGE_VARIABLE = "RATCHET_EXCHANGE"
-
-
 # The image that this process itself is in, if whoever started it said so.
 OWN_VARIABLE = "RATCHET_IMAGE"
-
-
 DEFAULT_IMAGE = f"ratchet:{__version__}"
-
-
 # Written when the image is built: base, revision, locks, hidden packages.
 OWN_FACTS = Path("/opt/ratchet/image.json")
-
-
 # Places inside; the folder is there in the image.
 EXCHANGE = Path("/exchange")
-
-
 CALL, WORK = "call", "work"
-
-
 PYTHON, CELL = "/opt/venv/bin/python", "/opt/ratchet/cell.py"
-
-
 # Neither root nor the image's own user, whose group can read hidden packages.
 CANDIDATE_USER, CANDIDATE_GROUP = 10001, 65534
-
-
 # Enough for numeric libraries and data loaders, too few to stall a machine.
 LARGEST_PROCESSES = 1024
-
-
 # Data loaders hand batches over in shared memory; the engines' own 64 MiB are few.
 SHARED_MEMORY = "1g"
-
-
 LABEL = "io.github.ratchet.harness"
-
-
 ASK_SECONDS = 30.0
 
 

@@ -20,7 +20,6 @@ _VERSION_FLAG, _RULE_PATH_BENEATH = 1, 1
 _PR_CAPBSET_DROP, _PR_SET_NO_NEW_PRIVS = 24, 38
 # Third version of the interface to capabilities; 64 of them, in two halves.
 _CAPABILITIES, _CAPABILITY_COUNT = 0x20080522, 64
-
 EXECUTE, WRITE_FILE, READ_FILE, READ_DIR = 1 << 0, 1 << 1, 1 << 2, 1 << 3
 TRUNCATE, IOCTL_DEV = 1 << 14, 1 << 15
 READ = EXECUTE | READ_FILE | READ_DIR

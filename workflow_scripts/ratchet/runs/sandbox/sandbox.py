@@ -15,14 +15,12 @@ from typing import Any
 
 from ratchet.base.errors import ConfigError
 from ratchet.base.structs import Frozen
-from ratchet.runs.sandbox.box import Box
 from ratchet.runs.sandbox.container import container_fault, container_mend, exchange_folder
 from ratchet.runs.sandbox.landlock import restrict_process
+from ratchet.runs.spec import Box
 
 # A machine that takes longer to start one trivial command is no measure of anything.
 PROBE_SECONDS = 20.0
-
-
 # Of /etc: what the dynamic linker, locales, certificates and user names need, and
 # no more (/etc/ssl/private, for one, holds keys that root can read).
 ETC = [
@@ -48,11 +46,7 @@ ETC = [
     "OpenCL",
     "vulkan",
 ]
-
-
 SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32")
-
-
 # For code without a sandbox's own /dev; the last one holds semaphores of multiprocessing.
 DEVICES = ("/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom", "/dev/shm")
 
@@ -70,11 +64,7 @@ class SandboxKind(enum.StrEnum):
 
 
 AUTO = "auto"
-
-
 WORDS = (AUTO, *(kind.value for kind in SandboxKind))
-
-
 _MEND = {
     SandboxKind.BUBBLEWRAP: "install it with: apt-get install bubblewrap",
     SandboxKind.LANDLOCK: (

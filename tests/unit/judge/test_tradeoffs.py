@@ -1,0 +1,220 @@
+"""Prices of lines and memory, the memory ceiling, and who is efficient."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ratchet.base.errors import ConfigError, DataError
+from ratchet.base.structs import replace
+from ratchet.judge.judge import Judge
+from ratchet.judge.settings import Settings
+from ratchet.judge.tradeoffs import (
+    DOMINATED,
+    EFFICIENT,
+    Ceiling,
+    Configuration,
+    Efficiency,
+    Prices,
+    Tariff,
+    credit,
+    efficiency,
+    efficiency_bounds,
+    pareto_status,
+)
+from ratchet.records.records import Verdict
+
+SD = 4e-4
+SOFT, HARD, NONE = Ceiling(200.0), Ceiling(200.0, hard=True), Ceiling()
+MEANS = st.floats(0.5, 1.5)
+KEPT = st.lists(
+    st.builds(Configuration, MEANS, st.floats(1e-3, 0.1), st.none() | st.floats(10, 1000)),
+    min_size=1,
+    max_size=6,
+)
+SURE = st.floats(0, 1)
+
+
+@pytest.mark.parametrize(
+    ("lines", "ratio", "used", "price"),
+    [
+        (20, None, 0, 1e-3),
+        (0, None, 0, 0),
+        (0, 2.0, 0, 5e-3 * math.log(2)),
+        (0, 1.02, 0, 0),
+        (0, 0.5, 0, -0.5 * SD),
+        (-2, None, 0, -1e-4),
+        (-100, None, 0, -0.5 * SD),
+        (-100, None, 1.8 * SD, -0.2 * SD),
+        (-100, None, 3 * SD, 0),
+    ],
+)
+def test_prices(lines: int, ratio: float | None, used: float, price: float) -> None:
+    assert Prices().threshold(lines, SD, ratio, used) == pytest.approx(price)
+    assert credit(price) == max(0.0, -price)
+
+
+def test_prices_without_credit_for_memory_and_at_another_scale() -> None:
+    charged = Prices(memory_credit=False)
+    assert charged.threshold(0, SD, memory_ratio=0.5) == 0
+    assert charged.threshold(0, SD, memory_ratio=2.0) == pytest.approx(5e-3 * math.log(2))
+    assert Prices().scaled(3e-3).threshold(20, SD) == pytest.approx(1e-2)
+
+
+def test_wrong_prices_are_refused() -> None:
+    with pytest.raises(ConfigError, match="per_line"):
+        Prices(per_line=-1)
+    with pytest.raises(DataError, match="memory ratio"):
+        Prices().threshold(0, SD, memory_ratio=0.0)
+
+
+def settled_judge() -> Judge:
+    judge = Judge(Settings())
+    for noise in np.random.default_rng(2).standard_normal(12):
+        judge.incumbent(1 + 3e-4 * float(noise))
+    return judge
+
+
+def test_deleting_code_at_equal_metric_is_kept() -> None:
+    judge = settled_judge()
+    y = [judge.incumbent_mean] * 3
+    assert not judge.assess(y).keep
+    simpler = judge.assess(y, Prices().threshold(-30, judge.noise_sd))
+    assert simpler.verdict is Verdict.KEEP
+    assert simpler.confidence < 0.6
+
+
+def test_a_gain_that_does_not_pay_for_its_lines_is_marginal() -> None:
+    judge = settled_judge()
+    y = [judge.incumbent_mean - 9e-4] * 5
+    assert judge.assess(y).keep
+    dear = judge.assess(y, Prices().threshold(40, judge.noise_sd))
+    assert dear.verdict is Verdict.MARGINAL
+
+
+@pytest.mark.parametrize(
+    ("ceiling", "memory", "exceeded", "refused"),
+    [
+        (SOFT, 200.1, True, False),
+        (SOFT, 200.0, False, False),
+        (SOFT, None, False, False),
+        (HARD, 201.0, True, True),
+        (HARD, None, False, False),
+        (NONE, 1e9, False, False),
+    ],
+)
+def test_what_is_above_a_ceiling(
+    ceiling: Ceiling, memory: float | None, exceeded: bool, refused: bool
+) -> None:
+    assert (ceiling.exceeded(memory), ceiling.refuses(memory)) == (exceeded, refused)
+
+
+@pytest.mark.parametrize(
+    ("ceiling", "memory", "before", "charged"),
+    [
+        (SOFT, 400.0, 100.0, 0.03 * math.log(2)),
+        (SOFT, 400.0, 300.0, 0.03 * math.log(4 / 3)),
+        (SOFT, 203.0, 100.0, 0.0),  # within the tolerance
+        (SOFT, 300.0, 400.0, 0.0),  # less than before
+        (SOFT, 200.0, 100.0, 0.0),
+        (SOFT, 400.0, 0.0, 0.0),
+        (HARD, 400.0, 100.0, 0.0),
+        (NONE, 400.0, 100.0, 0.0),
+    ],
+)
+def test_a_soft_ceiling_charges_only_what_grows_above_it(
+    ceiling: Ceiling, memory: float, before: float, charged: float
+) -> None:
+    assert ceiling.surcharge(memory, before, 0.01) == pytest.approx(charged)
+
+
+def test_words_of_a_ceiling() -> None:
+    assert NONE.words == ""
+    assert HARD.words == "Memory: at most 200 MiB in each run; what needs more is never kept"
+    assert "must improve the metric by more" in SOFT.words
+    assert SOFT.reason(199.0) == ""
+    assert SOFT.reason(250.0) == "needs 250 MiB, above the soft ceiling of 200 MiB"
+    assert HARD.reason(250.0).endswith("above the ceiling of 200 MiB, and cannot be kept")
+
+
+def test_the_price_of_memory_above_a_soft_ceiling() -> None:
+    prices = Prices(per_line=0.0, per_log_memory=0.01)
+    plain = Tariff(prices, noise_sd=0.01, credit_used=0.0, memory_mb=100.0)
+    ceiled = replace(plain, ceiling=SOFT)
+    assert ceiled.threshold(0, 1.5) == plain.threshold(0, 1.5)
+    more = plain.threshold(0, 4.0) + 0.03 * math.log(2)
+    assert ceiled.threshold(0, 4.0) == pytest.approx(more)
+    assert "4.00x memory" in ceiled.words(more, 0, 4.0)
+    free = replace(ceiled, prices=replace(prices, per_log_memory=0.0))
+    assert free.threshold(0, 4.0) == 0.0
+
+
+def test_efficiency() -> None:
+    small, large, beaten = efficiency([1.0, 0.9, 1.2], [0.01] * 3, [10.0, 20.0, 20.0])
+    assert small.low == small.high == 1
+    assert large.efficient
+    assert not beaten.efficient
+    assert beaten.high < 1e-6
+    tied = efficiency([1.0, 1.0], [0.0, 0.0], [5.0, 5.0])
+    assert [e.low for e in tied] == [1.0, 1.0]
+    assert efficiency([], [], []) == ()
+    with pytest.raises(ValueError, match="equal length"):
+        efficiency([1.0], [], [1.0])
+
+
+def one(mean: float, memory: float | None = 100.0, sd: float = 0.01) -> Configuration:
+    return Configuration(mean, sd, memory)
+
+
+def bounds(candidate: Configuration, sure: float, kept: list[Configuration]) -> Efficiency:
+    found = efficiency_bounds(candidate, sure, kept)
+    assert found is not None
+    return found
+
+
+@pytest.mark.parametrize(
+    ("candidate", "sure", "kept", "low", "status"),
+    [
+        (one(0.9), 0.9, [one(1.0)], 0.9, EFFICIENT),
+        (one(0.9), 0.1, [one(1.0)], 0.1, DOMINATED),
+        # Less memory than all is efficient however bad the metric is.
+        (one(2.0, memory=50.0), 0.0, [one(1.0)], 1.0, EFFICIENT),
+        # An old configuration of less memory dominates, or does not.
+        (one(1.0, memory=80.0), 0.0, [one(0.9, memory=60.0), one(0.8, 200.0)], 0.0, DOMINATED),
+        (one(0.7, memory=80.0), 0.9, [one(0.9, memory=60.0), one(0.8, 200.0)], 1.0, EFFICIENT),
+        # An old one as large as the incumbent has lost already: its luck must not count twice.
+        (one(0.95), 0.8, [one(0.9), one(1.0)], 0.8, EFFICIENT),
+        # An incumbent of unknown memory is taken for one that needs no more.
+        (one(0.5), 0.7, [one(1.0, memory=None)], 0.7, EFFICIENT),
+    ],
+)
+def test_a_candidate_among_those_kept_before(
+    candidate: Configuration, sure: float, kept: list[Configuration], low: float, status: str
+) -> None:
+    found = bounds(candidate, sure, kept)
+    assert found.low == pytest.approx(low, abs=1e-6)
+    assert pareto_status(found) == status
+
+
+def test_without_memory_or_keeps_nothing_is_known() -> None:
+    assert pareto_status(efficiency_bounds(one(0.5, memory=None), 0.9, [one(1.0)])) is None
+    assert efficiency_bounds(one(0.5), 0.9, []) is None
+
+
+@given(MEANS, st.floats(0, 0.5), SURE, SURE, st.floats(10, 1000), st.floats(1, 3), KEPT)
+def test_what_helps_and_what_never_does(
+    mean: float, gain: float, a: float, b: float, memory: float, factor: float, kept: list
+) -> None:
+    here, better = bounds(one(mean), a, kept), bounds(one(mean - gain), a, kept)
+    assert better.low >= here.low - 1e-12
+    assert better.high >= here.high - 1e-12
+    assert 0 <= here.low <= here.high <= 1
+    less, more = (bounds(one(mean), sure, kept) for sure in sorted((a, b)))
+    assert more.low >= less.low
+    assert more.high >= less.high
+    small, large = (bounds(one(mean, size), a, kept) for size in (memory, memory * factor))
+    assert large.low <= small.low + 1e-12

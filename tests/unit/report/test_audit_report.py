@@ -1,0 +1,153 @@
+"""The page of an audit."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from helpers.autojudge_logs import HEADER, history, row
+from ratchet.base.structs import to_json_values
+from ratchet.cli.audit import main
+from ratchet.logs.rerun_plan import (
+    AuditVerdicts,
+    Distance,
+    HeldChange,
+    KeptStanding,
+    count_standings,
+)
+from ratchet.records.records import Outcome, RunSummary
+from ratchet.report.audit_report import FIGURES, audit_facts, render_audit
+from ratchet.report.render import content_policy, page_scripts
+
+HOSTILE = "</script><img src=x onerror=alert(1)>\x1b[31m\u202e {{7*7}} 'x' \"y\""
+
+
+def facts_of(
+    folder: Path, text: str, capsys: pytest.CaptureFixture[str], *options: str
+) -> dict[str, Any]:
+    log = folder / "results.tsv"
+    log.write_text(text)
+    assert main(["--results", str(log), "--json", *options]) == 0
+    found: dict[str, Any] = json.loads(capsys.readouterr().out)
+    return found
+
+
+@pytest.fixture
+def facts(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:
+    kept = ((0.9979, "first"), (0.99, HOSTILE), (0.9899, "luck"), (0.9897, "lost"))
+    rows = "".join(row(60 + n, value, "keep", said) for n, (value, said) in enumerate(kept))
+    return facts_of(tmp_path, history(8) + rows, capsys)
+
+
+def run(seed: int, value: float | None) -> RunSummary:
+    outcome = Outcome.OK if value is not None else Outcome.CRASH
+    return RunSummary("k" * 64, seed, outcome, "" if value else HOSTILE, value, None)
+
+
+def reruns(facts: dict[str, Any]) -> dict[str, Any]:
+    """Verdicts on the log's kept changes, one of every standing."""
+    *first, holds, fails, lost = (change["line"] for change in facts["changes"])
+    before, after = (tuple(run(seed, value) for seed in (1, 2)) for value in (0.99, 0.98))
+    unsure = 2, "", 1e-3, -1e-3, 3e-3, 0.7, 5e-4, 3e-4, 2
+    held = [HeldChange(line, "abc", HOSTILE, KeptStanding.UNDECIDED, *unsure) for line in first]
+    held += [
+        HeldChange(
+            holds, "abc", HOSTILE, KeptStanding.HOLDS, 2, "",
+            0.01, 0.009, 0.011, 0.99, 0.01, 3e-4,
+            parent_line=2, parent_runs=before, child_runs=after, notes=(HOSTILE,),
+        ),
+        HeldChange(
+            fails, "abd", "luck", KeptStanding.FAILS, 2, "", 0.0, None, None, 0.2, 0.0, 3e-4
+        ),
+        HeldChange(
+            lost, "abe", "lost", KeptStanding.NOT_RUN, 2, HOSTILE, parent_commit="f" * 40,
+            parent_runs=before[:1], child_runs=(run(1, None),),
+        ),
+    ]  # fmt: skip
+    found = AuditVerdicts(
+        "again", HOSTILE, "val_bpb", "a machine", len(held), tuple(held), count_standings(held),
+        9, 3e-4, 4, Distance(0.01, 0.009, 0.011, 2, fails),
+    )  # fmt: skip
+    return {**facts, "reruns": {**to_json_values(found), "sentence": found.sentence}}
+
+
+def checked(page: str) -> str:
+    """The page's own text, once it is clear that nothing in it can run or be loaded."""
+    inline = page_scripts()
+    assert content_policy(inline) in page.replace("&#39;", "'")
+    assert len(re.findall("^<script", page, re.MULTILINE)) - 1 == len(inline)
+    body = page[page.index("<body>") : page.index('<script type="application/json"')]
+    assert "<img" not in body and "onerror=alert" in body
+    assert "\x1b" not in page and "\u202e" not in page and "{{7*7}}" in body
+    assert not re.search(r"(src|href)=.?https?:", body)
+    return body
+
+
+def test_the_page_says_what_the_terminal_says(
+    facts: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    page = render_audit(facts)
+    body = checked(page)
+    assert page == render_audit(facts)
+    count = len(facts["changes"])
+    assert f"of {count} kept changes are expected to be no improvement" in body
+    assert "Nothing was run again." in body and "Re-runs" not in body
+    assert f"{facts['noise']['source']}" in body
+    for change in facts["changes"]:
+        assert f'id="line-{change["line"]}"' in body
+    assert main(["--results", str(tmp_path / "results.tsv")]) == 0
+    shown = capsys.readouterr().out
+    for text in (f"{facts['expected_true']:.1f}", f"{facts['expected_false_keeps']:.1f}"):
+        assert text in shown and text in body
+
+
+def test_every_standing_of_a_re_run_is_shown(facts: dict[str, Any]) -> None:
+    found = reruns(facts)
+    body = checked(render_audit(found))
+    assert found["reruns"]["sentence"] in body
+    for standing in KeptStanding:
+        assert f"</i>{standing.value}</span>" in body
+    assert "+0.0090 to +0.0110" in body.replace("0.00900", "0.0090").replace("0.01100", "0.0110")
+    assert "ffffffffffff" in body
+    assert "a machine" in body
+
+
+def test_figures_are_drawn_from_rows_that_agree_with_the_facts(facts: dict[str, Any]) -> None:
+    for with_runs in (False, True):
+        shown = audit_facts(reruns(facts) if with_runs else facts)
+        drawn = {name: make(shown, wide) for name, (make, wide, _) in FIGURES.items()}
+        assert all(spec is not None for spec in drawn.values())
+        points = _rows(drawn["gains"])
+        runs = [c for c in shown["changes"] if c["again"] and c["again"]["gain"] is not None]
+        assert len(points) == len(shown["changes"]) + len(runs)
+        assert len(_rows(drawn["totals"])) == len(_rows(drawn["noise"])) + 1 == 2 + with_runs
+        doubts = _rows(drawn["doubts"])
+        assert {row["row"] for row in doubts} == set(range(len(shown["changes"])))
+        assert all(0 <= row["value"] <= 1 for row in doubts)
+
+
+def _rows(spec: Any) -> list[dict[str, Any]]:
+    """The rows of a figure's points."""
+    layers = [each for each in spec["layer"] if each["mark"]["type"] == "point"]
+    found: list[dict[str, Any]] = layers[0]["data"]["values"]
+    return found
+
+
+def test_nothing_kept(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    text = HEADER + row(0, 0.998, "keep") + row(1, 0.999, "discard")
+    page = render_audit(facts_of(tmp_path, text, capsys))
+    assert "Nothing was kept after the baseline" in page
+    assert 'id="gains"' not in page
+
+
+def test_stated_noise_stands_beside_what_the_log_says(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = history(8) + row(60, 0.99, "keep", "wider")
+    shown = audit_facts(facts_of(tmp_path, text, capsys, "--noise-sd", "0.0005"))
+    make, wide, _ = FIGURES["noise"]
+    assert [row["label"] for row in _rows(make(shown, wide))] == ["by the whole log", "as stated"]

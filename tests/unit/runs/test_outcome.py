@@ -1,0 +1,425 @@
+"""How runs end: what was measured, what the log shows, and real logs where at hand."""
+
+from __future__ import annotations
+
+import csv
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from helpers import SHARED
+from ratchet.base.structs import replace
+from ratchet.logs.reader import read_run
+from ratchet.records.records import Evaluation, Outcome
+from ratchet.runs.log import failure_evidence
+from ratchet.runs.outcome import (
+    OutcomeEvidence,
+    RunEnding,
+    classify_outcome,
+    implausible_times,
+    run_record,
+    verify_evaluation,
+)
+from ratchet.runs.sandbox.sandbox import SandboxKind
+from ratchet.runs.spec import RunSpec
+from ratchet.task.task import Plausible
+
+CORPUS = SHARED / "corpus"
+DONE = "step 9 | loss 3.1\n---\nval: 0.5\n"
+TRACEBACK = 'Traceback (most recent call last):\n  File "train.py", line 9, in <module>\n'
+CUDA = "torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 256.00 MiB. GPU 0 has"
+
+
+def ended(value: float | None, log: str = DONE, code: int = 0, **known: Any) -> OutcomeEvidence:
+    """The class of a run with or without a printed metric."""
+    metrics = {} if value is None else {"val": value}
+    return classify_outcome(RunEnding("val", metrics, log, code, **known))
+
+
+def failed(log: str, code: int = 1, **known: Any) -> OutcomeEvidence:
+    return ended(None, log, code, **known)
+
+
+def raised(line: str, frame: str = "") -> str:
+    return f"{TRACEBACK}{frame}    loss.backward()\n{line}\n"
+
+
+# --- what the harness saw comes before the log -----------------------------------------
+
+NOISE = raised("ValueError: caught") + "CUDA out of memory, smaller batch\n" + DONE
+BUSY = {"contended": "process 12 on the same GPU"}
+SEGFAULT = "Fatal Python error: Segmentation fault"
+
+
+@pytest.mark.parametrize(
+    ("found", "outcome", "sentence"),
+    [
+        (ended(0.5, NOISE), Outcome.OK, ""),
+        *((ended(v), Outcome.NAN, f"printed val: {v}") for v in (math.nan, math.inf, -math.inf)),
+        (ended(0.1, raised(CUDA), tampered="prepare.py", **BUSY), Outcome.TAMPERED, "prepare.py"),
+        (
+            failed(raised(CUDA), -15, timed_out_seconds=600.0),
+            Outcome.TIMEOUT,
+            "stopped after 600 s of wall-clock time",
+        ),
+        (failed("", -9), Outcome.KILLED, None),
+        (failed("", 137), Outcome.KILLED, None),
+        (failed("", 139), Outcome.CRASH, "died of signal 11 (SIGSEGV)"),
+        (failed(f"{SEGFAULT}\n", -11), Outcome.CRASH, f"died of signal 11 (SIGSEGV): {SEGFAULT}"),
+        (failed("", -63), Outcome.CRASH, "died of signal 63 (unknown)"),
+        (failed("anything", 124), Outcome.TIMEOUT, None),
+        (ended(0.5, **BUSY), Outcome.CONTENDED, "shared its device: process 12 on the same GPU"),
+        (failed(raised(CUDA), **BUSY), Outcome.CONTENDED, None),
+        (failed(raised("KeyError: 'x'"), **BUSY), Outcome.CRASH, None),
+        (failed("contended: process 12 on the same GPU\n"), Outcome.CRASH, None),
+        (failed("", 3), Outcome.CRASH, "exit status 3"),
+        (failed("it failed here\nbye\n", 2), Outcome.CRASH, "exit status 2: it failed here"),
+        (failed("last words\n\n", 2), Outcome.CRASH, "exit status 2: last words"),
+        (failed(raised("ValueError: no")), Outcome.CRASH, "exit status 1: ValueError: no"),
+        (failed("all done\n", 0), Outcome.NO_METRIC, "ended without printing val"),
+        (
+            failed(raised("KeyError: 'x'") + "bye\n", 0),
+            Outcome.NO_METRIC,
+            "ended without printing val: KeyError: 'x'",
+        ),
+        (failed(raised(CUDA) + "giving up\n", 0), Outcome.OOM_DEVICE, None),
+        (failed("", 0), Outcome.NO_METRIC, None),
+    ],
+)
+def test_what_was_seen_of_a_run(
+    found: OutcomeEvidence, outcome: Outcome, sentence: str | None
+) -> None:
+    assert found.outcome is outcome
+    assert sentence is None or found.sentence == sentence
+
+
+@pytest.mark.parametrize(
+    ("log", "peak", "limit", "outcome"),
+    [
+        ("step 5\n", 7900.0, 8000.0, Outcome.OOM_HOST),
+        ("step 5\n", 4000.0, 8000.0, Outcome.KILLED),
+        ("step 5\n", None, 8000.0, Outcome.KILLED),
+        ("step 5\n", 7900.0, None, Outcome.KILLED),
+        ("Evaluating\n", 8.0, 8.0, Outcome.OOM_EVALUATION),
+    ],
+)
+def test_a_kill_at_the_memory_limit_is_for_memory(
+    log: str, peak: float | None, limit: float | None, outcome: Outcome
+) -> None:
+    assert failed(log, -9, peak_memory_mb=peak, memory_limit_mb=limit).outcome is outcome
+
+
+@pytest.mark.parametrize(
+    ("answer", "outcome"),
+    [
+        ({"out_of_memory": True, "unenforced": []}, Outcome.OOM_HOST),
+        ({"peak_rss_mb": 99.0, "unenforced": []}, Outcome.OOM_HOST),
+        ({"peak_rss_mb": 99.0, "unenforced": ["memory_mb"]}, Outcome.KILLED),
+        ({"peak_rss_mb": 99.0}, Outcome.KILLED),
+    ],
+)
+def test_a_runs_own_limit_counts_where_it_was_enforced(
+    tmp_path: Path, answer: dict[str, Any], outcome: Outcome
+) -> None:
+    (tmp_path / "run.log").write_text("step 5\n")
+    spec = replace(SPEC, limits={"memory_mb": 100})
+    whole = {"code": -9, "timed_out": False, "changed": None, **answer}
+    assert run_record(spec, tmp_path, whole, SandboxKind.NONE).outcome is outcome
+
+
+# --- what the log shows -----------------------------------------------------------------
+
+SHOWN = [
+    (CUDA, Outcome.OOM_DEVICE),
+    ("[rank0]: torch.cuda.OutOfMemoryError: CUDA out of memory.", Outcome.OOM_DEVICE),
+    ("RuntimeError: CUDA error: out of memory", Outcome.OOM_DEVICE),
+    ("RuntimeError: MPS backend out of memory (MPS allocated: 18 GB)", Outcome.OOM_DEVICE),
+    ("RuntimeError: CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling", Outcome.OOM_DEVICE),
+    ("jaxlib.xla_extension.XlaRuntimeError: RESOURCE_EXHAUSTED: Out of memory", Outcome.OOM_DEVICE),
+    ("MemoryError", Outcome.OOM_HOST),
+    ("numpy._core._exceptions._ArrayMemoryError: Unable to allocate 8. GiB", Outcome.OOM_HOST),
+    ("RuntimeError: [enforce fail] DefaultCPUAllocator: not enough memory", Outcome.OOM_HOST),
+    ("OSError: [Errno 12] Cannot allocate memory", Outcome.OOM_HOST),
+    ("terminate called after throwing an instance of 'std::bad_alloc'", Outcome.OOM_HOST),
+    ("slurmstepd: error: Detected 1 oom_kill event in StepId=7.0", Outcome.OOM_HOST),
+    ("ModuleNotFoundError: No module named 'flash_attn'", Outcome.IMPORT_ERROR),
+    ("ImportError: cannot import name 'nan' from 'math'", Outcome.IMPORT_ERROR),
+    ("SyntaxError: '(' was never closed", Outcome.IMPORT_ERROR),
+    ("IndentationError: unexpected indent", Outcome.IMPORT_ERROR),
+    ("AssertionError", Outcome.ASSERTION),
+    ("AssertionError: head_dim must be even", Outcome.ASSERTION),
+    ("RuntimeError: CUDA error: device-side assert triggered", Outcome.ASSERTION),
+    ("ValueError: loss is NaN at step 31", Outcome.NAN),
+    ("RuntimeError: Function 'MulBackward0' returned nan values", Outcome.NAN),
+    ("AssertionError: loss is nan", Outcome.NAN),
+    ("FloatingPointError: overflow encountered in exp", Outcome.NAN),
+    ("step 31 | train_loss: nan | dt: 12ms", Outcome.NAN),
+    ("FAIL", Outcome.NAN),
+    ("subprocess.TimeoutExpired: Command 'x' timed out after 600 seconds", Outcome.TIMEOUT),
+    ("JOB 12 CANCELLED DUE TO TIME LIMIT", Outcome.TIMEOUT),
+    ("KeyboardInterrupt", Outcome.KILLED),
+    ("RuntimeError: DataLoader worker (pid 5) is killed by signal: Killed.", Outcome.KILLED),
+    ("ValueError: shapes (2,3) and (4,5) not aligned", Outcome.CRASH),
+    ("NameError: name 'nan' is not defined", Outcome.CRASH),
+    ("KeyError: 'nan'", Outcome.CRASH),
+    ("torch._dynamo.exc.Unsupported: nan", Outcome.CRASH),
+    ("Segmentation fault (core dumped)", Outcome.CRASH),
+]
+
+
+@pytest.mark.parametrize(("line", "outcome"), SHOWN, ids=[line[:40] for line, _ in SHOWN])
+def test_the_last_error_decides(line: str, outcome: Outcome) -> None:
+    log = "warming up\n" + raised("KeyError: 'handled'") + "step 1 | loss 9.0\n" + raised(line)
+    found = failed(log)
+    assert found.outcome is outcome
+    assert line.startswith(("torch._dynamo", "[")) or found.evidence in line
+    assert found.reason
+
+
+AT_EVALUATION = [
+    raised(CUDA, '  File "prepare.py", line 400, in evaluate_bpb\n'),
+    raised(CUDA, "    val_bpb = evaluate_bpb(model, tokenizer, 128)\n"),
+    raised("MemoryError", '  File "train.py", line 7, in run_validation\n'),
+    "step 99\nFinal evaluation ...\n" + raised(CUDA),
+    "step 99\nRunning evaluation\nCUDA error: out of memory\n",
+]
+
+
+@pytest.mark.parametrize("log", AT_EVALUATION)
+def test_out_of_memory_at_evaluation_is_told_apart(log: str) -> None:
+    found = failed(log)
+    assert found.outcome is Outcome.OOM_EVALUATION
+    assert "evaluation" in found.reason
+
+
+@pytest.mark.parametrize(
+    "frame",
+    [
+        '  File "torch/_dynamo/eval_frame.py", line 832, in compile_wrapper\n',
+        '  File "symbolic_shapes.py", line 7, in evaluate_expr\n',
+        "    concrete = self.evaluate_expr(node)\n",
+        "    model.eval()\n",
+    ],
+)
+def test_a_compilers_frames_are_no_evaluation(frame: str) -> None:
+    assert failed(raised(CUDA, frame)).outcome is Outcome.OOM_DEVICE
+    log = "step 9\nvalidation loss 3.2\nstep 10\nevaluate: 3.1\nstep 11\n" + raised(CUDA)
+    assert failed(log).outcome is Outcome.OOM_DEVICE
+
+
+def test_what_passes_on_an_error_stands_for_it() -> None:
+    launcher = raised("torch.distributed.elastic.multiprocessing.errors.ChildFailedError: ")
+    assert failed(raised(CUDA) + launcher).outcome is Outcome.OOM_DEVICE
+    assert failed(raised("KeyError: 'x'") + launcher).evidence == "KeyError: 'x'"
+    assert failed(launcher).outcome is Outcome.CRASH
+    handling = "\nDuring handling of the above exception, another exception occurred:\n\n"
+    cleanup = handling + raised("RuntimeError: cannot save")
+    assert failed(raised(CUDA) + cleanup).outcome is Outcome.OOM_DEVICE
+    assert failed(raised("KeyError: 'x'") + cleanup).evidence == "RuntimeError: cannot save"
+    assert failed(raised(CUDA) + raised("RuntimeError: later")).outcome is Outcome.CRASH
+
+
+# --- hostile logs -----------------------------------------------------------------------
+
+
+def test_evidence_is_the_error_not_the_noise_after_it() -> None:
+    log = TRACEBACK + "ValueError: shapes (2,3)\nbye\n"
+    assert failure_evidence(log) == "ValueError: shapes (2,3)"
+    for line in ("torch.OutOfMemoryError: CUDA out of memory.", "Segmentation fault (core dumped)"):
+        assert failure_evidence(f"{line}\n") == line
+    assert failure_evidence("last words\n\n") == "last words"
+    assert failure_evidence("") == ""
+    assert len(failure_evidence("RuntimeError: " + "x" * 9999)) == 200
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_terminal_tricks_hide_nothing(end: str) -> None:
+    plain = raised("ModuleNotFoundError: No module named 'x'").replace("\n", end)
+    coloured = plain.replace("Module", "\x1b[1;31mModule\x1b[0m\x1b]0;title\x07")
+    for log in (plain, coloured, "\ufeff" + plain, "90%\r99%\r" + plain):
+        assert failed(log).outcome is Outcome.IMPORT_ERROR
+    wide = plain.encode("utf-16").decode("utf-8", errors="replace")
+    assert failed(wide).evidence.endswith("No module named 'x'")
+    found = failed("RuntimeError: a\x1b[2Jb\u202ec\x07d\n")
+    assert found.evidence == "RuntimeError: abc d"
+
+
+HOSTILE = [
+    "a" * (1 << 20),
+    "a." * (1 << 19),
+    "Error" * (1 << 18),
+    "ErrorException: " * (1 << 16),
+    "nan loss " * (1 << 16),
+    "\x1b[" * (1 << 19),
+    "\x1b]" * (1 << 19),
+    "CUDA " * (1 << 18),
+    (": Assertion " + "x" * 190) * 5000,
+    "loss\n" * (1 << 18),
+    "x.SystemExit: 1\n" * (1 << 16),
+    ("x.SystemExit: 1\n" + "Traceback \n" * 150) * 600,
+    ("\n".join(["x"] * 199) + "\nSystemExit\n") * 1200,
+    "[" * (1 << 20),
+    "evaluate" * (1 << 17),
+]
+
+
+@pytest.mark.parametrize("log", HOSTILE, ids=range(len(HOSTILE)))
+def test_no_log_takes_long(log: str) -> None:
+    """A quadratic pattern would take hours here, and the time limit of tests ends it."""
+    assert failed(log).outcome is not Outcome.OK
+
+
+@given(st.text(), st.sampled_from([-9, 0, 1, 137]))
+def test_no_text_breaks_or_passes(text: str, code: int) -> None:
+    found = failed(text, code)
+    assert found.outcome is not Outcome.OK
+    assert found.outcome not in (Outcome.TAMPERED, Outcome.CONTENDED)
+    assert len(found.evidence) <= 200
+    assert "\n" not in found.sentence
+
+
+# --- real logs --------------------------------------------------------------------------
+
+# Metric of the logs that do not print the usual one.
+METRICS = {
+    "karpathy__autoresearch__26.log": "score",
+    "muhammad-zainal-muttaqin__autoresearch__1.log": "mAP50",
+    "muhammad-zainal-muttaqin__autoresearch__2.log": "mAP50-95",
+}
+
+
+TAGS = {"oom": Outcome.OOM_DEVICE, "timeout": Outcome.TIMEOUT, "traceback": Outcome.CRASH}
+
+
+def expected(tags: list[str]) -> Outcome:
+    """The class that the tags of a real log name."""
+    return next((outcome for tag, outcome in TAGS.items() if tag in tags), Outcome.OK)
+
+
+@pytest.mark.skipif(not CORPUS.is_dir(), reason="the shared logs are not at hand")
+def test_real_logs_are_what_their_tags_say() -> None:
+    with (CORPUS / "runlogs.tsv").open(newline="", encoding="utf-8") as file:
+        entries = list(csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE))
+    assert len(entries) == 15
+    found = {}
+    for entry in entries:
+        metric = METRICS.get(entry["file"], "val_bpb")
+        data = (CORPUS / "runlogs" / entry["file"]).read_bytes()
+        run = read_run(data, entry["file"], metric)
+        metrics = dict(run.metrics) | ({} if run.value is None else {metric: run.value})
+        text = data.decode("utf-8", errors="replace")
+        # Karpathy's loop stops a run that takes too long, as the program `timeout` does.
+        codes = {Outcome.OK: 0, Outcome.TIMEOUT: 124}
+        code = codes.get(expected(entry["tags"].split()), 1)
+        found[entry["file"]] = classify_outcome(RunEnding(metric, metrics, text, code))
+    said = {name: finding.outcome for name, finding in found.items()}
+    assert said == {entry["file"]: expected(entry["tags"].split()) for entry in entries}
+    oom = found["karpathy__autoresearch__4.log"]
+    assert oom.evidence.startswith("torch.OutOfMemoryError: CUDA out of memory. Tried to allocate")
+    last = found["karpathy__autoresearch__10.log"].evidence
+    assert last.startswith("UnboundLocalError: cannot access local variable")
+    text = (CORPUS / "runlogs" / "karpathy__autoresearch__2.log").read_text()
+    assert classify_outcome(RunEnding("Sharpe", {"Sharpe": -0.3616}, text, 0)).outcome is Outcome.OK
+    harmless = classify_outcome(RunEnding("val_bpb", {}, text, 0))
+    assert harmless.outcome is Outcome.NO_METRIC
+    assert harmless.evidence == "ValueError: unsupported hash type blake2s"
+
+
+# --- what was measured against budget and print ---------------------------------------
+
+FOUND = Evaluation(2.9, 32768, 40, 0.2, 0.004, 3.1, 3.5, 0.2)
+LIMITS = Plausible(0.5, 1.25, 1.0, 0.5)
+SPEC = RunSpec((), {}, {}, {}, 1, 3.0, None, 20.0, 1, "val", plausible=LIMITS)
+BOUND = replace(SPEC, plausible=replace(LIMITS, evaluation_fraction=0.25))
+STEPS = replace(SPEC, budget_seconds=None, budget_steps=9)
+ANY = replace(SPEC, plausible=None)
+ON_GPU = replace(SPEC, device="gpu")
+
+
+@pytest.mark.parametrize(
+    ("changes", "spec", "words"),
+    [
+        ({}, SPEC, None),
+        ({"trained_cpu_seconds": 1.5}, SPEC, None),
+        ({"trained_cpu_seconds": 1.4}, SPEC, "trained 1.4 of 3 CPU seconds"),
+        ({"trained_cpu_seconds": 4.75}, SPEC, None),
+        ({"trained_cpu_seconds": 9.0}, SPEC, "trained 9 CPU seconds, the budget is 3"),
+        ({"evaluating_cpu_seconds": 0.98}, SPEC, None),
+        ({"evaluating_cpu_seconds": 1.2}, SPEC, "used 1.2 CPU seconds for an evaluation"),
+        ({"trained_cpu_seconds": 90.0}, STEPS, None),
+        ({"trained_cpu_seconds": 90.0}, ANY, None),
+        ({"trained_cpu_seconds": 90.0}, ON_GPU, None),
+        ({"trained_wall_seconds": 9.0}, ON_GPU, "trained 9 seconds"),
+        # Replies that sleep: 0.16 s by their own times, 0.04 s by what they use.
+        ({"usual_cpu_seconds": 0.04, "evaluating_cpu_seconds": 0.62}, SPEC, None),
+        ({"usual_cpu_seconds": 0.04, "evaluating_cpu_seconds": 0.63}, SPEC, "used 0.63 CPU"),
+        # Evenly slow replies explain no more than their part of the budget.
+        ({"usual_cpu_seconds": 2.0, "evaluating_cpu_seconds": 2.0}, SPEC, None),
+        ({"usual_cpu_seconds": 2.0, "evaluating_cpu_seconds": 1.25}, BOUND, None),
+        ({"usual_cpu_seconds": 2.0, "evaluating_cpu_seconds": 1.3}, BOUND, "used 1.3 CPU seconds"),
+    ],
+)
+def test_times_against_the_budget(
+    changes: dict[str, float], spec: RunSpec, words: str | None
+) -> None:
+    said = implausible_times(spec, replace(FOUND, **changes))
+    assert said is None if words is None else (said or "").startswith(words)
+
+
+ANSWER = {
+    "ready": True,
+    "asked": {"cpu_seconds": 3.1, "wall_seconds": 3.3},
+    "answered": {"cpu_seconds": 3.2, "wall_seconds": 3.5},
+    "result": {"value": 2.5, "tokens": 9, "batches": 40, "seconds": 0.2, "reply_seconds": 0.004},
+    "failed": None,
+    "exit_code": 0,
+}
+
+
+@pytest.mark.parametrize(
+    ("printed", "value", "agree"),
+    [
+        (2.5, 2.5, True),
+        (2.50024, 2.5, True),
+        (2.5003, 2.5, False),
+        (float("nan"), None, True),
+        (2.5, None, False),
+        (float("nan"), 2.5, False),
+        (float("inf"), 2.5, False),
+    ],
+)
+def test_printed_against_measured(printed: float, value: float | None, agree: bool) -> None:
+    answer = {**ANSWER, "result": {**ANSWER["result"], "value": value}}  # type: ignore[dict-item]
+    evaluation, tampered = verify_evaluation(SPEC, answer, {"val": printed})
+    assert (tampered is None) == agree
+    assert evaluation is not None
+    assert evaluation.value == value
+
+
+@pytest.mark.parametrize(
+    ("progress", "usual"),
+    [
+        ([], None),
+        ([3.11, 3.12], None),
+        ([3.12, 3.14, 3.16], 0.08),
+        # One part of eight, then half of them, were used for something else.
+        ([5.1, 5.11, 5.12, 5.13, 5.14, 5.15, 5.16], 0.08),
+        ([3.6, 4.1, 4.6, 5.1, 5.11, 5.12, 5.13], 0.08),
+    ],
+)
+def test_the_usual_part_of_an_evaluation(progress: list[float], usual: float | None) -> None:
+    last = round((progress or [3.1])[-1] + 0.01, 3) if len(progress) != 3 else 3.2
+    answered = {"cpu_seconds": last, "wall_seconds": 3.5}
+    answer = {**ANSWER, "answered": answered, "progress": progress}
+    evaluation, _ = verify_evaluation(SPEC, answer, {"val": 2.5})
+    assert evaluation is not None
+    assert evaluation.usual_cpu_seconds == usual
+
+
+def test_a_run_that_prints_nothing_is_not_judged() -> None:
+    assert verify_evaluation(SPEC, {"asked": None}, {}) == (None, None)
+    assert verify_evaluation(SPEC, None, {}) == (None, None)

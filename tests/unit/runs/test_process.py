@@ -1,0 +1,97 @@
+"""Processes that come and go while they are measured."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ratchet.runs.process import Meter, cpu_seconds, descendants
+
+BURN = "import time\nwhile time.process_time() < 0.5: pass\n"
+
+
+def tree(before: str) -> float:
+    """What a meter says of a process that lets a child work and does not wait for it."""
+    source = f"import os, signal, time\n{before}\nif os.fork() == 0:\n"
+    source += "".join(f"    {line}\n" for line in BURN.splitlines())
+    # Look that the child has ended without taking its end away, then wait to be read.
+    source += "    os._exit(0)\ntry: os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOWAIT)\n"
+    source += "except ChildProcessError: pass\ntime.sleep(0.3)\nprint(flush=True)\ninput()\n"
+    process = subprocess.Popen(
+        [sys.executable, "-c", source], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    meter, found = Meter(), 0.0
+    assert process.stdout is not None
+    os.set_blocking(process.stdout.fileno(), False)
+    limit = time.monotonic() + 30
+    while not process.stdout.read() and time.monotonic() < limit:
+        found = meter.read([process.pid, *descendants(process.pid)])
+        time.sleep(0.02)
+    process.communicate(b"\n")
+    return found
+
+
+@pytest.mark.parametrize(
+    "before",
+    [
+        "",
+        "signal.signal(signal.SIGCHLD, signal.SIG_IGN)",
+        "signal.signal(signal.SIGCHLD, lambda *_: os.wait())",
+    ],
+    ids=["zombie", "nobody waits", "waited for"],
+)
+def test_a_child_that_has_ended_still_counts_once(before: str) -> None:
+    assert signal.SIGCHLD
+    assert 0.4 < tree(before) < 1.0
+
+
+@pytest.mark.parametrize("look", ["listed", "read"])
+def test_a_process_may_end_while_it_is_looked_at(
+    look: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wait = [sys.executable, "-c", "input()"]
+    with (
+        subprocess.Popen(wait, stdin=subprocess.PIPE) as ending,
+        subprocess.Popen(wait, stdin=subprocess.PIPE) as staying,
+    ):
+
+        def end_before(function: Callable[..., Any]) -> Callable[..., Any]:
+            def looking(place: Any, *arguments: Any, **named: Any) -> Any:
+                if f"/proc/{ending.pid}/" in os.fspath(place):
+                    ending.kill()
+                    ending.wait()
+                return function(place, *arguments, **named)
+
+            return looking
+
+        if look == "listed":
+            for name in ("listdir", "scandir"):
+                monkeypatch.setattr(os, name, end_before(getattr(os, name)))
+        else:
+            monkeypatch.setattr(Path, "read_text", end_before(Path.read_text))
+        found = descendants(os.getpid())
+        monkeypatch.undo()
+        assert ending.returncode == -signal.SIGKILL
+        assert staying.pid in found
+        staying.kill()
+
+
+def test_processor_time_of_a_tree() -> None:
+    child = subprocess.Popen(
+        [sys.executable, "-c", "import time\nwhile time.process_time() < .5: pass\ninput()"],
+        stdin=subprocess.PIPE,
+    )
+    limit = time.monotonic() + 30
+    while cpu_seconds([child.pid]) < 0.45 and time.monotonic() < limit:
+        time.sleep(0.02)
+    assert 0.4 < cpu_seconds([child.pid]) < 5
+    child.communicate(b"\n")
+    assert cpu_seconds([child.pid]) == 0.0

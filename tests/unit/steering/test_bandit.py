@@ -1,0 +1,143 @@
+"""Labels and rankings of categories."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections import Counter
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.special import betainc
+
+from helpers import REPO
+from ratchet.records.records import CATEGORIES
+from ratchet.steering.bandit import (
+    WINDOW,
+    BanditPull,
+    Label,
+    SteeringMode,
+    expected_gains,
+    incomplete_beta,
+    rank_categories,
+    score_categories,
+)
+
+
+def trials(**counts: tuple[int, int]) -> list[BanditPull]:
+    """So many tried and kept by category, mixed evenly."""
+    queues = {
+        name: [BanditPull(name, i < kept, 0.01 if i < kept else 0.0) for i in range(tried)]
+        for name, (tried, kept) in counts.items()
+    }
+    mixed = []
+    while any(queues.values()):
+        mixed += [queue.pop() for queue in queues.values() if queue]
+    return mixed
+
+
+EXAMPLE = trials(architecture=(12, 8), hyperparams=(18, 6), optimizer=(8, 1), regularization=(4, 0))
+
+
+def test_the_labels_of_the_published_example() -> None:
+    found = {s.category: (s.label, s.probability) for s in score_categories(EXAMPLE)}
+    assert found["architecture"] == (Label.EXPLOIT, pytest.approx(0.97, abs=0.01))
+    assert found["hyperparams"] == (Label.NEUTRAL, pytest.approx(0.41, abs=0.01))
+    assert found["optimizer"] == (Label.AVOID, pytest.approx(0.10, abs=0.01))
+    assert found["regularization"] == (Label.EXPLORE, None)
+
+
+@pytest.mark.parametrize("category", ["architecture", "hyperparams", "optimizer", "data"])
+@pytest.mark.parametrize("kept", [True, False])
+def test_labels_are_stable_under_one_more_row(category: str, kept: bool) -> None:
+    before = {s.category: s.label for s in score_categories(EXAMPLE)}
+    after = {
+        s.category: s.label for s in score_categories([*EXAMPLE, BanditPull(category, kept, 0.01)])
+    }
+    changed = {name for name in before if before[name] != after[name]}
+    assert changed <= {category} if category == "optimizer" else not changed
+
+
+def test_only_the_window_counts() -> None:
+    old = [BanditPull("optimizer", True, 1.0)] * 30
+    new = [BanditPull("optimizer", False, 0.0)] * WINDOW
+    found = {s.category: s for s in score_categories([*old, *new])}
+    assert (found["optimizer"].tried, found["optimizer"].kept) == (WINDOW, 0)
+
+
+@given(
+    st.lists(st.builds(BanditPull, st.sampled_from(CATEGORIES), st.booleans(), st.floats(0, 1))),
+    st.integers(0, 2**60),
+    st.sampled_from(SteeringMode),
+)
+def test_a_ranking_holds_every_category_once(
+    history: list[BanditPull], seed: int, mode: SteeringMode
+) -> None:
+    ranking = rank_categories(history, seed, 0.01, mode)
+    assert sorted(ranking) == sorted(CATEGORIES)
+    assert ranking == rank_categories(history, seed, 0.01, mode)
+
+
+def firsts(
+    history: list[BanditPull], mode: SteeringMode, known: tuple[str, ...] = CATEGORIES
+) -> Counter:
+    return Counter(rank_categories(history, seed, 0.01, mode, known)[0] for seed in range(300))
+
+
+def test_success_is_followed_without_starving_the_rest() -> None:
+    tried = ("architecture", "hyperparams", "optimizer", "regularization")
+    found = firsts(EXAMPLE, SteeringMode.AUTO, tried)
+    assert found.most_common(1)[0][0] == "architecture"
+    assert set(found) == set(tried)
+
+
+def test_the_start_is_a_fair_lot() -> None:
+    found = firsts([], SteeringMode.AUTO)
+    assert set(found) == set(CATEGORIES)
+    assert min(found.values()) > 15
+
+
+def test_exploit_takes_the_best_and_explore_the_least_known() -> None:
+    assert set(firsts(EXAMPLE, SteeringMode.EXPLOIT)) == {"architecture"}
+    untried = {"activation", "embedding", "efficiency", "data", "other"}
+    assert set(firsts(EXAMPLE, SteeringMode.EXPLORE)) <= untried | {"regularization"}
+
+
+def test_old_success_fades() -> None:
+    faded = [BanditPull("data", True, 1.0)] * 5 + [BanditPull("data", False, 0.0)] * 60
+    fresh = [BanditPull("optimizer", True, 0.1)] * 3
+    assert firsts([*faded, *fresh], SteeringMode.EXPLOIT).most_common(1)[0][0] == "optimizer"
+
+
+def test_a_task_may_have_its_own_categories() -> None:
+    ranking = rank_categories(
+        [BanditPull("kernels", True, 1.0)], 1, 0.01, known=("tiling", "fusion")
+    )
+    assert sorted(ranking) == ["fusion", "kernels", "tiling"]
+
+
+@given(st.floats(0.01, 500), st.floats(0.01, 500), st.floats(0, 1, allow_subnormal=False))
+def test_the_beta_integral_is_scipys(a: float, b: float, x: float) -> None:
+    assert incomplete_beta(a, b, x) == pytest.approx(betainc(a, b, x), abs=1e-9)
+
+
+def test_steering_needs_no_heavy_package() -> None:
+    code = (
+        "import sys; from ratchet.steering.bandit import *; "
+        "score_categories([BanditPull('data', True, 1.0)] * 9); rank_categories([], 1, 0.1); "
+        "sys.exit(bool({'numpy', 'scipy'} & set(sys.modules)))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], env={"PYTHONPATH": str(REPO / "workflow_scripts")}
+    )
+    assert done.returncode == 0
+
+
+def test_expected_gains_are_shown_in_the_order_of_exploit() -> None:
+    gains = expected_gains(EXAMPLE, 0.01)
+    assert max(gains, key=gains.__getitem__) == "architecture"
+    assert gains["optimizer"] < gains["hyperparams"]
+    assert rank_categories(EXAMPLE, 1, 0.01, SteeringMode.EXPLOIT)[0] == "architecture"
+    doubled = expected_gains([BanditPull(t.category, t.kept, 2 * t.gain) for t in EXAMPLE], 0.02)
+    assert doubled["data"] == pytest.approx(2 * gains["data"])

@@ -1,0 +1,314 @@
+"""The task that a configuration names: a folder, or one commit of somebody's repository."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import yaml
+
+from helpers import REPO
+from helpers.repositories import TRACKED, git, make_cache, make_clone
+from ratchet.base.errors import ConfigError, DataError, InputMissingError, RatchetError
+from ratchet.records.paths import StorePaths
+from ratchet.records.records import Origin
+from ratchet.steps.plan import make_plan
+from ratchet.task.environment import task_interpreter
+from ratchet.task.repository import (
+    check_out_commit,
+    expand_files,
+    find_task,
+    is_url,
+    task_clone,
+    task_folder,
+    values_of,
+)
+
+FILES = {
+    "train.py": b"x = 1\r\n",
+    "lib/a.py": b"\xff\0\n",
+    "lib/b c/d.py": b"",
+    "r\xc3\xa9.md": b"\n",
+}
+
+
+@pytest.fixture
+def clone(tmp_path: Path) -> Path:
+    folder = tmp_path / "a clone"
+    folder.mkdir()
+    git(folder, "init", "--quiet", "--initial-branch=main")
+    for name, content in FILES.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(content)
+    (folder / ".gitattributes").write_text("*.py text eol=lf export-ignore\n*.md export-subst\n")
+    (folder / "run.sh").write_text("true\n")
+    (folder / "run.sh").chmod(0o755)
+    (folder / "link").symlink_to("/etc/passwd")
+    git(folder, "-c", "core.autocrlf=false", "add", "--all")
+    git(folder, "commit", "--quiet", "--message", "one")
+    git(folder, "tag", "v1")
+    return folder
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> StorePaths:
+    return StorePaths(tmp_path / "store")
+
+
+def test_a_commit_is_copied_once_and_by_content(clone: Path, store: StorePaths) -> None:
+    (clone / "results.tsv").write_text("mine\n")
+    (clone / "train.py").write_text("x = 2\n")
+    found = check_out_commit("a clone", "HEAD", clone.parent, store)
+    assert found.origin.repo == "a clone"
+    assert found.origin.commit == git(clone, "rev-parse", "HEAD").strip()
+    assert found.origin.tree == git(clone, "rev-parse", "HEAD^{tree}").strip()
+    assert found.folder == store.tree(found.origin.tree)
+    assert found.clone == clone
+    assert found.dirty == ("train.py",)
+    copied = {
+        str(p.relative_to(found.folder)): p.read_bytes()
+        for p in found.folder.rglob("*")
+        if p.is_file()
+    }
+    assert copied.pop(".gitattributes").startswith(b"*.py")
+    assert copied.pop("run.sh") == b"true\n"
+    # Whatever attributes say, the bytes are those that Git keeps; links lead nowhere.
+    assert copied == {**FILES, "train.py": b"x = 1\n"}
+    assert os.access(found.folder / "run.sh", os.X_OK)
+    assert not (found.folder / "train.py").stat().st_mode & 0o222
+
+    git(clone, "checkout", "--quiet", "--", "train.py")
+    git(clone, "commit", "--quiet", "--allow-empty", "--message", "two")
+    again = check_out_commit("a clone", "main", clone.parent, store)
+    assert again.origin.commit != found.origin.commit
+    assert again.folder == found.folder
+    assert again.dirty == ()
+
+
+def test_a_frozen_commit_needs_neither_branch_nor_clone(clone: Path, store: StorePaths) -> None:
+    first = check_out_commit(str(clone), "v1", Path(), store).origin
+    (clone / "train.py").write_text("x = 3\n")
+    git(clone, "commit", "--quiet", "--all", "--message", "two")
+    git(clone, "tag", "--force", "v1")
+    assert check_out_commit(str(clone), "v1", Path(), store).origin != first
+    assert check_out_commit(str(clone), "v1", Path(), store, first).origin == first
+    fresh = StorePaths(store.root.with_name("other"))
+    found = check_out_commit(str(clone), "v1", Path(), fresh, first)
+    assert (found.folder / "train.py").read_bytes() == b"x = 1\n"
+    clone.rename(clone.with_name("moved"))
+    assert check_out_commit(str(clone), "v1", Path(), store, first).origin == first
+
+
+def test_an_address_is_fetched_and_then_needed_no_more(clone: Path, store: StorePaths) -> None:
+    address = f"file://{clone}"
+    full = git(clone, "rev-parse", "HEAD").strip()
+    for commit in ("main", "v1", "HEAD", full[:8], full):
+        found = check_out_commit(address, commit, Path("/nowhere"), store)
+        assert (found.origin.commit, found.clone, found.dirty) == (full, None, ())
+        assert (found.folder / "lib" / "a.py").read_bytes() == FILES["lib/a.py"]
+    clone.rename(clone.with_name("moved"))
+    assert check_out_commit(address, full, Path(), store).origin.commit == full
+    with pytest.raises(InputMissingError, match="cannot be fetched"):
+        check_out_commit(address, "other", Path(), store)
+    with pytest.raises(InputMissingError, match=r"cannot be fetched .*look at the address"):
+        check_out_commit(f"file://{clone}.none", "main", Path(), store)
+
+
+def test_a_folder_of_a_repository_has_its_own_tree(clone: Path, store: StorePaths) -> None:
+    found = check_out_commit(str(clone / "lib"), "HEAD", Path(), store)
+    assert found.origin.tree == git(clone, "rev-parse", "HEAD:lib").strip()
+    assert (found.folder / "a.py").is_file()
+    (clone / "untracked").mkdir()
+    with pytest.raises(InputMissingError, match="has no files in this folder"):
+        check_out_commit(str(clone / "untracked"), "HEAD", Path(), store)
+
+
+@pytest.mark.parametrize("commit", ["mar9", "--all", "HEAD~5", "v1:train.py", "0" * 40])
+def test_no_such_commit(clone: Path, store: StorePaths, commit: str) -> None:
+    with pytest.raises(InputMissingError, match="has no commit"):
+        check_out_commit(str(clone), commit, Path(), store)
+    assert not list(store.root.rglob("*.py"))
+
+
+def test_no_such_repository_or_tree(clone: Path, tmp_path: Path, store: StorePaths) -> None:
+    with pytest.raises(InputMissingError, match="expected a clone of a repository at"):
+        check_out_commit("none", "HEAD", tmp_path, store)
+    (tmp_path / "plain").mkdir()
+    with pytest.raises((InputMissingError, DataError), match="expected a git repository"):
+        check_out_commit("plain", "HEAD", tmp_path, store)
+    found = check_out_commit(str(clone), "HEAD", Path(), store).origin
+    bent = Origin(found.repo, found.commit, "0" * 40)
+    with pytest.raises(DataError, match="has another tree than when the session started"):
+        check_out_commit(str(clone), "HEAD", Path(), store, bent)
+
+
+def test_paths_and_addresses_are_told_apart() -> None:
+    assert all(map(is_url, ("https://host/a/b.git", "git@host:a/b.git", "file:///a/b")))
+    assert not any(map(is_url, ("~/a/b", "/a/b:c", "a@b/c")))
+
+
+def test_folders_stand_for_their_files(tmp_path: Path) -> None:
+    for name in ("a/x.py", "a/b/y.py", "z.py"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    assert expand_files(["z.py", "a/"], tmp_path) == ["z.py", "a/b/y.py", "a/x.py"]
+    data = {"mutable": ["a/x.py"], "fixed": ["a/", "z.py"], "name": "n"}
+    assert values_of(data, tmp_path) == {**data, "fixed": ["a/b/y.py", "z.py"]}
+    with pytest.raises(InputMissingError, match="no files in none/"):
+        expand_files(["none/"], tmp_path)
+
+
+# ------------------------------------------------- the task of a configuration
+
+
+DEFINITIONS = sorted((REPO / "tasks" / "autoresearch").glob("*.yaml"))
+
+
+@pytest.fixture(scope="module")
+def upstream(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_clone(tmp_path_factory.mktemp("home") / "clone")
+
+
+@pytest.mark.parametrize("path", DEFINITIONS, ids=lambda p: p.stem)
+def test_every_definition_fits_the_files_of_a_clone(
+    upstream: Path, store: StorePaths, path: Path
+) -> None:
+    wanted = {"repo": str(upstream), "definition": path.stem}
+    found = find_task(wanted, Path("/nowhere"), REPO, store)
+    assert found.definition == path
+    assert found.folder == store.tree(git(upstream, "rev-parse", "HEAD^{tree}").strip())
+    assert found.environment == found.folder / "uv.lock"
+    assert found.python == upstream / ".venv"
+    assert found.budget_fixed
+    assert found.seeding.hook
+    assert (found.folder / "train.py").read_text() == TRACKED["train.py"]
+    categories = {change.category for change in found.search_space}
+    assert categories <= {"architecture", "hyperparams", "regularization", "optimizer"}
+
+
+def own(folder: Path, **values: object) -> Path:
+    """A definition of one's own, in a folder of one's own."""
+    data = yaml.safe_load((REPO / "tasks/autoresearch/upstream.yaml").read_text())
+    folder.mkdir(exist_ok=True)
+    path = folder / "task.yaml"
+    path.write_text(yaml.safe_dump({**data, **values}))
+    return path
+
+
+def test_a_definition_may_name_its_repository(upstream: Path, store: StorePaths) -> None:
+    path = own(upstream.parent / "mine", repo="../clone", commit="master")
+    found = find_task("mine", upstream.parent, REPO, store)
+    assert found.definition == path
+    assert found.clone is not None
+    assert found.clone.resolve() == upstream
+    assert found.origin is not None
+    wanted = {"repo": "clone", "definition": "mine/task.yaml"}
+    again = find_task(wanted, upstream.parent, REPO, store)
+    assert again.origin == Origin("clone", found.origin.commit, found.origin.tree)
+    # Unless told otherwise the definition is upstream's.
+    usual = find_task({"repo": "clone"}, upstream.parent, REPO, store)
+    assert usual.definition.name == "upstream.yaml"
+    assert usual.metric.name == "val_bpb"
+    assert [c.folder for c in usual.caches if not c.optional] == ["~/.cache/autoresearch"]
+
+
+def test_a_lock_may_lie_beside_the_definition(upstream: Path, store: StorePaths) -> None:
+    folder = upstream.parent / "locked"
+    own(folder, environment="mine.lock")
+    wanted = {"repo": "clone", "definition": "locked/task.yaml"}
+    with pytest.raises(InputMissingError, match=r"expected the lock mine\.lock in clone at commit"):
+        find_task(wanted, upstream.parent, REPO, store)
+    (folder / "mine.lock").write_text("made-up==1.5\n")
+    found = find_task(wanted, upstream.parent, REPO, store)
+    assert found.environment == folder / "mine.lock"
+
+
+def test_edits_that_are_not_committed_are_named_once(
+    store: StorePaths, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    clone = make_clone(tmp_path / "dirty")
+    (clone / "train.py").write_text("mine\n")
+    for _ in range(2):
+        found = find_task({"repo": str(clone)}, tmp_path, REPO, store)
+    said = capsys.readouterr().err
+    assert said.count("has changes that are not committed (train.py)") == 1
+    assert (found.folder / "train.py").read_text() == TRACKED["train.py"]
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({"fixed": ["ready.py"]}, "names the file ready.py, which is not in clone at commit"),
+        ({"fixed": ["src/"]}, "the repository has no files in src/"),
+        ({"brief": "train.py"}, "the file train.py has two parts"),
+        ({"commit": "main"}, "works only with a `repo`"),
+        ({"cache": ["../x"]}, "a folder, without .."),
+    ],
+)
+def test_mistakes_are_named(
+    upstream: Path, store: StorePaths, values: dict[str, object], words: str
+) -> None:
+    own(upstream.parent / "wrong", **values)
+    wanted = {"repo": "clone", "definition": "wrong/task.yaml"}
+    with pytest.raises((ConfigError, InputMissingError)) as caught:
+        find_task(wanted, upstream.parent, REPO, store)
+    assert words in str(caught.value)
+    assert "task.yaml" in str(caught.value)
+
+
+def test_unknown_definitions_are_named_with_the_known_ones(store: StorePaths) -> None:
+    with pytest.raises(InputMissingError, match="one of macos, mlx, rocm, rtx, trader, upstream"):
+        find_task({"repo": "x", "definition": "amd"}, Path(), REPO, store)
+
+
+def test_where_a_session_finds_clone_and_files(tmp_path: Path, store: StorePaths) -> None:
+    found = find_task("tasks/bytelm", Path("/nowhere"), REPO, store)
+    assert (found.origin, found.clone) == (None, None)
+    assert found.definition == REPO / "tasks" / "bytelm" / "task.yaml"
+    assert not store.root.exists()
+    assert task_clone("tasks/bytelm", {}, tmp_path, REPO) is None
+    assert task_clone({"repo": "a"}, {}, tmp_path, REPO) == tmp_path / "a"
+    assert task_clone({"repo": "https://host/a"}, {}, tmp_path, REPO) is None
+    assert task_clone("mine", {"repo": "../a"}, tmp_path, tmp_path) == tmp_path / "mine/../a"
+    assert task_folder("tasks/bytelm", tmp_path, REPO, None) == REPO / "tasks" / "bytelm"
+
+
+def test_a_session_is_refused_before_anything_is_written(
+    upstream: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+
+    def refusal(task: dict[str, str], **settings: object) -> str:
+        with pytest.raises(RatchetError) as caught:
+            make_plan({"task": task, **settings}, tmp_path, REPO, owner=False)
+        assert not (tmp_path / "results").exists()
+        return str(caught.value)
+
+    assert "expected a clone of a repository at" in refusal({"repo": "/nowhere/at/all"})
+    assert f"{upstream}: has no commit 'mar9'" in refusal({"repo": str(upstream), "commit": "mar9"})
+    assert "unknown key 'comit'; did you mean 'commit'?" in refusal({"repo": ".", "comit": "x"})
+    assert "the key 'repo' is missing" in refusal({"commit": "x"})
+    assert "the path or address of a git repository" in refusal({"repo": "--upload-pack=x"})
+    said = refusal({"repo": str(upstream)})
+    assert "expected the folder that runs read (`cache`), found none; run in" in said
+    assert said.endswith("uv run prepare.py")
+    make_cache(tmp_path / "home")
+    assert "fixes its budget itself" in refusal({"repo": str(upstream)}, budget_seconds=5)
+    found = make_plan({"task": {"repo": str(upstream)}}, tmp_path, REPO, owner=False)
+    assert found.config.frozen["task"] == {"repo": str(upstream)}
+
+
+def test_an_address_needs_an_environment_named_by_the_configuration(
+    upstream: Path, tmp_path: Path, store: StorePaths
+) -> None:
+    found = find_task({"repo": f"file://{upstream}", "commit": "master"}, tmp_path, REPO, store)
+    assert found.clone is None
+    config = SimpleNamespace(python=None)
+    with pytest.raises(ConfigError, match=r"python: \.venv lies in a clone of file://"):
+        task_interpreter(config, found, tmp_path, REPO)  # type: ignore[arg-type]
+    config.python = str(upstream / ".venv")
+    python = task_interpreter(config, found, tmp_path, REPO)  # type: ignore[arg-type]
+    assert python is not None
+    assert python.packages == {"made-up": "1.5"}

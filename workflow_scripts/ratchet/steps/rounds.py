@@ -1,0 +1,126 @@
+"""The four steps of a round: proposals, experiments, verdict, state.
+
+Rounds after a session's end cost next to nothing and change nothing: their steps
+copy what the round before left, without opening the session.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from ratchet.base.io import read_bytes, read_record, write_bytes, write_json
+from ratchet.base.structs import Frozen, replace
+from ratchet.records.events import Journal
+from ratchet.records.paths import RoundPaths, SessionPaths
+from ratchet.records.records import Experiment, Proposals, RoundVerdict, SessionState
+from ratchet.steps.limits import Limits, Stop, announce_stop, stop_reason
+
+if TYPE_CHECKING:
+    from ratchet.session import Session
+
+
+class Round(Frozen):
+    """One round, played as far as its ``limits`` allow; without limits to its end.
+
+    ``session`` opens the session, and with it most of the package.
+    """
+
+    paths: SessionPaths
+    number: int
+    candidates: int
+    limits: Limits | None
+    journal: Journal
+    clock: Callable[[], float]
+    session: Callable[[], Session]
+
+    @property
+    def _here(self) -> RoundPaths:
+        return self.paths.round(self.number)
+
+    @property
+    def _before(self) -> SessionState:
+        return read_record(SessionState, self.paths.round(self.number - 1).steer)
+
+    def _stop(self, candidate: int = 0) -> Stop | None:
+        if self.limits is None:
+            return None
+        return stop_reason(self.limits, self._before, self.clock(), candidate)
+
+    def propose(self) -> None:
+        """Write the round's proposals, or why it has none."""
+        stop = self._stop()
+        if stop is None:
+            from ratchet.steps.propose import write_proposals
+
+            write_proposals(self.session(), self.number)
+            return
+        announce_stop(self.journal, self.number, self._before, *stop)
+        write_json(self._here.proposals, Proposals(self.number, stop=stop[0], detail=stop[1]))
+
+    def experiment(self, candidate: int) -> None:
+        """Write the experiment of one candidate with all runs that the judge wants.
+
+        One that was begun before a limit was reached is written too: what is in the
+        store costs nothing and is a fact.  Limits leave room for the runs that may
+        follow a first one.
+        """
+        proposed = read_record(Proposals, self._here.proposals)
+        there = candidate < len(proposed.proposals)
+        stop, detail = proposed.stop, proposed.detail
+        found = self._stop(candidate) if stop is None else None
+        if there and stop is None:
+            from ratchet.steps.experiment import is_begun, write_experiment
+
+            session = self.session()
+            if found is None or is_begun(session, self.number, candidate):
+                write_experiment(session, self.number, candidate)
+                return
+        if found is not None:
+            stop, detail = found
+            announce_stop(self.journal, self.number, self._before, stop, detail)
+        skipped = Experiment(self.number, candidate, stop=stop, detail=detail)
+        write_json(self._here.experiment(candidate), skipped)
+
+    def judge(self) -> None:
+        """Write the round's verdict; where nothing was run the judge stays as it was."""
+        here, before = self._here, self.paths.round(self.number - 1)
+        found = [read_record(Experiment, here.experiment(c)) for c in range(self.candidates)]
+        if any(experiment.executed for experiment in found):
+            from ratchet.steps.judge import write_verdict
+
+            write_verdict(self.session(), self.number)
+            return
+        write_bytes(here.judge, read_bytes(before.judge))
+        sums = read_record(RoundVerdict, before.verdict) if self.number > 1 else RoundVerdict(0)
+        skipped = RoundVerdict(
+            round=self.number,
+            stop=found[0].stop,
+            detail=found[0].detail,
+            credit_used=sums.credit_used,
+            expected_false_keeps=sums.expected_false_keeps,
+            error_spent=sums.error_spent,
+        )
+        write_json(here.verdict, skipped)
+
+    def steer(self) -> None:
+        """Write what the next round starts from; where nothing was run the state stays.
+
+        Only near misses that the round found meaningless leave the queue.
+        """
+        verdict = read_record(RoundVerdict, self._here.verdict)
+        if verdict.rulings:
+            from ratchet.steps.steer import write_state
+
+            write_state(self.session(), self.number)
+            return
+        before = self._before
+        dropped = read_record(Proposals, self._here.proposals).dropped
+        state = replace(
+            before,
+            round=self.number,
+            stop=verdict.stop,
+            detail=verdict.detail,
+            near_misses=tuple(n for n in before.near_misses if n not in dropped),
+        )
+        write_json(self._here.steer, state)
