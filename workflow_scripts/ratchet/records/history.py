@@ -169,9 +169,7 @@ class History(Frozen, dict=True):
     confirmation: Confirmation | None = None
 
     @classmethod
-    def read(
-        cls, paths: SessionPaths, last: int | None = None, confirmed: bool = True
-    ) -> History:
+    def read(cls, paths: SessionPaths, last: int | None = None, confirmed: bool = True) -> History:
         """Read rounds 1 to ``last``, by default all that were judged and steered.
 
         Rounds after a session's end repeat the records of the one that ended it, and are
