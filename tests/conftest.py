@@ -11,7 +11,7 @@ from hypothesis import settings
 
 from helpers.boxes import Box, make_box
 from helpers.disks import mounted, unmounted
-from helpers.shared import copied, made_once
+from helpers.shared import copied, shared_box
 
 # Machines are busy: a slow example is no failure.  Without hands, the examples
 # are the same every time.
@@ -24,16 +24,12 @@ def box(tmp_path: Path) -> Box:
     return make_box(tmp_path / "box")
 
 
-@pytest.fixture(scope="session")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> Box:
+@shared_box
+def finished(path: Path) -> Box:
     """A session that Snakemake ran to its end; tests copy it and never change it."""
-
-    def make(folder: Path) -> Box:
-        made = make_box(folder)
-        made.run()
-        return made
-
-    return made_once(tmp_path_factory, "finished", make)
+    box = make_box(path)
+    box.run()
+    return box
 
 
 @pytest.fixture

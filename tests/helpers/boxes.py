@@ -14,11 +14,25 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from helpers import FAKE, REPO, player
 
 SNAKEMAKE = str(Path(sys.executable).parent / "snakemake")
 DEFAULTS = {"task": "tasks/fake", "rounds": 3, "budget_steps": 5, "confirm_replicates": 2}
+
+
+def git(folder: Path, *words: str) -> str:
+    """What git prints, run as its user would, whoever that is here."""
+    who = ["-c", "user.name=A", "-c", "user.email=a@localhost", "-c", "commit.gpgsign=false"]
+    done = subprocess.run(
+        ["git", "--no-optional-locks", "-C", str(folder), *who, *words],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={**os.environ, "GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_NOSYSTEM": "1"},
+    )
+    return done.stdout
 
 
 def heed_signals() -> None:
@@ -58,7 +72,6 @@ class Box:
             env={**os.environ, **self.environment},
             capture_output=True,
             text=True,
-            timeout=240,
             check=False,
         )
         text = done.stdout + done.stderr
@@ -108,10 +121,8 @@ class Box:
         lines = path.read_text().splitlines() if path.exists() else []
         found = []
         for line in lines:
-            try:
+            with contextlib.suppress(ValueError):  # the torn line that a kill may leave
                 found.append(json.loads(line))
-            except ValueError:
-                continue  # the torn line that a kill may leave
         return [event for event in found if kind in (None, event["event"])]
 
     def json(self, name: str) -> dict:
@@ -137,32 +148,30 @@ class Box:
         return sorted(path.parent.name for path in (self.path / "store/runs").glob("*/*/run.json"))
 
     def git(self, *arguments: str) -> str:
-        done = subprocess.run(
-            ["git", "-C", str(self.session), *arguments],
-            capture_output=True,
-            text=True,
-            check=True,
-        )
-        return done.stdout
+        return git(self.session, *arguments)
 
-    def trainers(self) -> list[str]:
-        """Training processes, and their supervisors, that belong to this box."""
-        found = []
+    def processes(self) -> dict[int, str]:
+        """Processes that work in the box, with their command lines."""
+        found = {}
         for process in Path("/proc").glob("[0-9]*"):
-            try:
-                folder = str((process / "cwd").readlink())
-                line = (process / "cmdline").read_bytes().replace(b"\0", b" ").decode()
-            except OSError:
-                continue
-            if Path(folder).is_relative_to(self.path) and ("train.py" in line or "superv" in line):
-                found.append(f"{process.name} {line}")
+            with contextlib.suppress(OSError):
+                if Path(str((process / "cwd").readlink())).is_relative_to(self.path):
+                    line = (process / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+                    found[int(process.name)] = line
         return found
 
-    def wait_for(self, condition, seconds: float = 60.0) -> None:
+    def trainers(self) -> dict[int, str]:
+        """Training processes, and their supervisors, that belong to this box."""
+        found = self.processes().items()
+        return {pid: line for pid, line in found if "train.py" in line or "superv" in line}
+
+    def wait_for(self, condition: Callable[[], Any], seconds: float = 600.0) -> Any:
+        """What a condition gives at last: in a moment, or much later on a busy machine."""
         limit = time.monotonic() + seconds
-        while not condition():
+        while not (found := condition()):
             assert time.monotonic() < limit, "the session did not get that far"
             time.sleep(0.02)
+        return found
 
 
 def make_box(path: Path, **settings: object) -> Box:

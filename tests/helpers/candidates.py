@@ -173,7 +173,7 @@ class Arena:
     data: dict[str, str] = field(init=False)
     count: itertools.count[int] = field(default_factory=itertools.count)
     baseline: dict[SandboxKind, float] = field(default_factory=dict)
-    replicates: dict[float | None, list[RunTrace]] = field(default_factory=dict)
+    replicates: dict[tuple[float | None, SandboxKind], list[RunTrace]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.store = Store(StorePaths(self.root / "store"))
@@ -231,8 +231,12 @@ class Arena:
     def pace(self) -> float:
         """How many times as long as the task's limits suppose an evaluation takes here.
 
-        The limits are seconds of processors of a certain speed.  Where they are slower,
-        or shared, they are taken to be longer by what the unchanged candidate needs.
+        The limits are seconds of processors of a certain speed; on none that is faster are
+        they changed.  Where an evaluation takes ``pace`` times as long, because processors
+        are slower or shared, all three limits of time are ``pace`` times as long.  What a
+        test cannot catch there any more: an honest candidate that is accused with the task's
+        own limits and takes less than ``pace`` times what they allow, and a cheat that trains
+        for less than ``pace`` times ``excess_seconds`` outside its budget.
         """
         found = self.attempt(TRAIN, plausible=None).record.evaluation
         assert found is not None
@@ -250,44 +254,41 @@ class Arena:
             excess_seconds=self.pace * found.excess_seconds,
         )
 
-    def usual(self, budget_seconds: float | None) -> list[RunTrace]:
+    def usual(
+        self, budget_seconds: float | None, kind: SandboxKind = SandboxKind.NONE
+    ) -> list[RunTrace]:
         """Replicates of the unchanged candidate, as a session's baseline has them."""
-        if budget_seconds not in self.replicates:
-            self.replicates[budget_seconds] = self._traces(TRAIN, budget_seconds, 3, self.limits)
-        return self.replicates[budget_seconds]
+        key = budget_seconds, kind
+        if key not in self.replicates:
+            self.replicates[key] = self._traces(TRAIN, *key, 3)
+        return self.replicates[key]
 
     def _traces(
-        self,
-        source: str,
-        budget_seconds: float | None,
-        count: int,
-        limits: Plausible | None = TASK.plausible,
+        self, source: str, budget_seconds: float | None, kind: SandboxKind, count: int
     ) -> list[RunTrace]:
-        budget: dict[str, object] = {"plausible": limits}
-        if budget_seconds is not None:
-            budget["budget_seconds"] = budget_seconds
+        budget = {} if budget_seconds is None else {"budget_seconds": budget_seconds}
         found = []
         for seed in range(1, count + 1):
-            attempt = self.attempt(source, seed=seed, **budget)
+            attempt = self.attempt(source, kind, seed=seed, plausible=self.limits, **budget)
             assert attempt.value > 0
             found.append(run_trace(TASK, seed, attempt.record))
         return found
 
     def compared(self, source: str, budget_seconds: float | None, count: int = 1) -> str | None:
         """What a session finds when it compares runs that count with its baseline's."""
-        runs = self._traces(source, budget_seconds, count, self.limits)
+        runs = self._traces(source, budget_seconds, SandboxKind.NONE, count)
         return unlike_baseline(self.usual(budget_seconds), runs, TASK.plausible, budget_seconds)
 
-    def accused(self, source: str, budget_seconds: float) -> str | None:
+    def accused(self, source: str, budget_seconds: float, kind: SandboxKind) -> str | None:
         """What is found against an honest candidate, on three occasions that others may disturb.
 
         Where something is found, both are run again, under the same load.
         """
-        found, usual = None, self.usual(budget_seconds)
+        found, usual = None, self.usual(budget_seconds, kind)
         for again in range(3):
             if again:
-                usual = self._traces(TRAIN, budget_seconds, 3, self.limits)
-            runs = self._traces(source, budget_seconds, 1, self.limits)
+                usual = self._traces(TRAIN, budget_seconds, kind, 3)
+            runs = self._traces(source, budget_seconds, kind, 1)
             found = unlike_baseline(usual, runs, self.limits, budget_seconds)
             if found is None:
                 return None
@@ -295,7 +296,7 @@ class Arena:
 
     def charged_mb(self, source: str) -> tuple[float | None, float | None]:
         """Memory that a candidate prints, and memory that a session charges."""
-        (run,) = self._traces(source, None, 1)
+        (run,) = self._traces(source, None, SandboxKind.NONE, 1)
         return run.printed_mb, charged_mb(self.usual(None), run)
 
     def honest(self, kind: SandboxKind = SandboxKind.NONE) -> float:

@@ -27,6 +27,13 @@ OPTIONS = (
     "--force-color-profile=srgb",
     "--remote-debugging-pipe",
 )
+HOSTILE = (
+    "</script><script>window.owned=1</script><img src=x onerror='window.owned=2'>"
+    "<svg onload=window.owned=3>\x1b[31m\x1b]0;t\x07\x00\u202egnp\u2066 {{7*7}} ${window.owned=4} "
+    '\');window.owned=5;// " onmouseover=window.owned=6 x=" &lt;img src=y onerror=owned=7&gt;'
+    " <a href='javascript:window.owned=8'>x</a> "
+)
+"""Words of a stranger that run a script wherever a page takes them for more than words."""
 KEYS = {"Enter": (13, "\r"), " ": (32, " "), "Tab": (9, "")}
 
 
@@ -62,7 +69,6 @@ class Browser:
         os.close(to_read)
         os.close(to_write)
         self._buffer, self._number = b"", 0
-        self.events: list[dict[str, Any]] = []
         self.problems: list[str] = []
         self.requests: list[str] = []
         self._session: str | None = None
@@ -118,7 +124,6 @@ class Browser:
 
     def _note(self, event: dict[str, Any]) -> None:
         method, about = event.get("method"), event.get("params", {})
-        self.events.append(event)
         if method == "Network.requestWillBeSent":
             self.requests.append(about["request"]["url"])
         elif method == "Runtime.exceptionThrown":
@@ -137,8 +142,8 @@ class Browser:
         height: int = 900,
         dark: bool = False,
         scripts: bool = True,
-    ) -> float:
-        """Load a file afresh; returns the seconds until it was loaded and had run its scripts."""
+    ) -> None:
+        """Load a file afresh, until it has run its scripts."""
         self.call("Emulation.setScriptExecutionDisabled", value=not scripts)
         self.call(
             "Emulation.setDeviceMetricsOverride",
@@ -150,7 +155,6 @@ class Browser:
         self.call("Page.navigate", url="about:blank")
         self.problems.clear()
         self.requests.clear()
-        began = time.monotonic()
         self.call("Page.navigate", url=uri)
         self.until(f"location.href === {uri!r} && document.readyState === 'complete'")
         if scripts:
@@ -158,7 +162,6 @@ class Browser:
                 "document.querySelectorAll('[data-plot]').length"
                 " === document.querySelectorAll('.drawn').length"
             )
-        return time.monotonic() - began
 
     def run(self, script: str) -> Any:
         """Value of an expression in the page."""
@@ -174,6 +177,16 @@ class Browser:
             if time.monotonic() > end:
                 raise PageError(f"never true: {script}; {self.problems}")
             time.sleep(0.02)
+
+    def choose(self, name: str, choice: str) -> None:
+        """Set a select ``s`` by its id, and tell the page."""
+        found, change = f"document.getElementById('{name}')", "new Event('change')"
+        self.run(f"(() => {{ const s = {found}; {choice}; s.dispatchEvent({change}); }})()")
+
+    def check_calm(self, path: Path) -> None:
+        """Nothing was complained of, and nothing was asked for but the page itself."""
+        assert self.problems == []
+        assert self.requests == [path.resolve().as_uri()]
 
     def text(self, query: str) -> str:
         """Visible text of the first element that a selector finds."""
@@ -222,19 +235,10 @@ class Browser:
 
     # ------------------------------------------------------------- pictures
 
-    def picture(self, path: Path, height: int | None = None, top: int = 0) -> bytes:
-        """Write a PNG of the window, or of so much of the page below ``top``."""
-        options: dict[str, Any] = {}
-        if height is not None:
-            width = self.run("window.innerWidth")
-            options = {
-                "captureBeyondViewport": True,
-                "clip": {"x": 0, "y": top, "width": width, "height": height, "scale": 1},
-            }
-        found = self.call("Page.captureScreenshot", format="png", **options)
-        data = base64.b64decode(found["data"])
-        path.write_bytes(data)
-        return data
+    def picture(self, path: Path) -> None:
+        """Write a PNG of the window."""
+        found = self.call("Page.captureScreenshot", format="png")
+        path.write_bytes(base64.b64decode(found["data"]))
 
     def print(self) -> bytes:
         """The page as a PDF."""

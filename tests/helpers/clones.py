@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import subprocess
 from collections.abc import Mapping
 from pathlib import Path
+
+from helpers.boxes import git
 
 
 class Clone:
@@ -16,11 +17,7 @@ class Clone:
         self.git("init", "-q")
 
     def git(self, *words: str) -> str:
-        who = ["-c", "user.name=x", "-c", "user.email=x@x", "-c", "commit.gpgsign=false"]
-        done = subprocess.run(
-            ["git", *who, *words], cwd=self.folder, capture_output=True, check=True
-        )
-        return done.stdout.decode().strip()
+        return git(self.folder, *words).strip()
 
     def commit(self, files: Mapping[str, str | bytes]) -> str:
         """The whole hash of a new commit."""

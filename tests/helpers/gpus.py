@@ -73,6 +73,13 @@ def nvmlDeviceGetComputeRunningProcesses(handle):
 def nvmlDeviceGetGraphicsRunningProcesses(handle):
     raise NVMLError
 '''
+# Each run waits for one more, however busy the machine is: the first for the second, and so on.
+MEETS = """
+open(f"{MEETING}/{os.getpid()}", "x").close()
+mine = len(os.listdir(MEETING))
+while len(os.listdir(MEETING)) < mine + mine % 2:
+    time.sleep(0.01)
+"""
 # The run says which GPU it sees, and when it was at work.
 WORKS = """
 print("device", os.environ.get("CUDA_VISIBLE_DEVICES"), time.time())
@@ -92,16 +99,24 @@ class Work:
     record: dict
 
 
-def gpu_box(path: Path, **settings: object) -> tuple[Box, Path]:
-    """A session of the fake task on GPUs; with it the stand-in's folder."""
+def gpu_box(path: Path, meet: bool = False, **settings: object) -> tuple[Box, Path]:
+    """A session of the fake task on GPUs; with it the stand-in's folder.
+
+    Where its runs ``meet``, each is at work together with one other, and none improves.
+    """
     box = make_box(path, **settings)
     task = box.path / "tasks/fake/task.yaml"
     task.write_text(task.read_text() + "device: gpu\n")
-    change(box, 'print("---")\n', WORKS)
+    works = WORKS
+    if meet:
+        (box.path / "meeting").mkdir()
+        works = f"MEETING = {str(box.path / 'meeting')!r}\n" + MEETS + WORKS
+        box.settings["isolation"] = "none"
+    change(box, 'print("---")\n', works)
     fake = box.path / "fake"
     fake.mkdir()
     (fake / "pynvml.py").write_text(NVML)
-    declare(box, constant("RATE", 0.12, 0.13))
+    declare(box, constant("RATE", *((0.08, 0.07) if meet else (0.12, 0.13))))
     # Locks are in the temporary folder; it is ours alone here.
     (box.path / "tmp").mkdir()
     # Where the session is played in this process, the module is put in place.

@@ -82,23 +82,6 @@ CONVOLUTION = '''class Mixer:
 
 
 '''
-PAIRS = '''class Mixer:
-    """Embeddings of bytes, and of hashed pairs of bytes."""
-
-    def __init__(self, rng: np.random.Generator) -> None:
-        rows = rng.standard_normal((VOCAB_SIZE, EMBED_DIM)) * EMBED_STD
-        self.embedding = Tensor(rows, requires_grad=True)
-        self.pairs = Tensor(rng.standard_normal((4096, EMBED_DIM)) * 0.02, requires_grad=True)
-        self.weight = init_matrix(rng, CONTEXT * EMBED_DIM, WIDTH)
-
-    def __call__(self, inputs: Array) -> Tensor:
-        before = np.pad(inputs, ((0, 0), (1, 0)))[:, :-1].astype(np.int64)
-        pair = (before * 31 + inputs * 17) % 4096
-        x = fn.gather(self.embedding, inputs) + fn.gather(self.pairs, pair)
-        return fn.causal_windows(x, CONTEXT) @ self.weight
-
-
-'''
 MUON = """            if p.ndim != 2:
                 p.data -= rate * p.grad
                 continue
@@ -110,9 +93,6 @@ MUON = """            if p.ndim != 2:
 LION = """            step = np.sign(0.9 * memory[0] + 0.1 * p.grad)
             memory[0] += 0.01 * (p.grad - memory[0])
             p.data -= rate * (step + 0.01 * p.data)"""
-MOMENTUM = """            memory[0] *= 0.9
-            memory[0] += p.grad
-            p.data -= 20 * rate * memory[0]"""
 EMA = """        for mean, p in zip(means, parameters, strict=True):
             mean += 0.1 * (p.data - mean)
 """
@@ -123,7 +103,6 @@ HONEST = {
         "SEQ_LEN = 64", "SEQ_LEN = 32"
     ),
     "deeper and narrower": edited("WIDTH = 96", "WIDTH = 64").replace("DEPTH = 1", "DEPTH = 3"),
-    "dropout": edited("DROPOUT = 0.0", "DROPOUT = 0.2"),
     "label smoothing": edited("SMOOTHING = 0.0", "SMOOTHING = 0.05"),
     "attention": before("class Head:\n", ATTENTION)
     .replace(
@@ -135,7 +114,6 @@ HONEST = {
     ),
     "recurrent mixer": edited(MIXER, RECURRENT),
     "convolution": edited(MIXER, CONVOLUTION),
-    "pairs of bytes": edited(MIXER, PAIRS),
     "gated MLP": edited(
         BLOCK_CALL,
         "        y = norm(x)\n"
@@ -161,7 +139,6 @@ HONEST = {
         "    parameters = list({id(p): p for p in parameters_of(model)}.values())\n",
     ),
     "Lion": optimizer(LION),
-    "momentum": optimizer(MOMENTUM),
     "Muon": optimizer(MUON),
     "averaged weights for the evaluation": before(
         LOOP,
@@ -197,31 +174,17 @@ HONEST = {
         "    starts = first + SEQ_LEN * np.arange(BATCH_SIZE)\n",
     ),
     "data shuffled once": before(
-        LOOP,
-        "    order = rng.permutation(len(data) - SEQ_LEN)\n",
+        LOOP, "    order = rng.permutation(len(data) - SEQ_LEN)\n"
     ).replace(
         "        inputs, targets = sample_batch(data, rng)\n",
         '        places = np.take(order, np.arange(8) + 8 * budget.steps, mode="wrap")\n'
         "        spans = places[:, None] + np.arange(SEQ_LEN)\n"
         "        inputs, targets = data[spans], data[spans + 1]\n",
     ),
-    "gradients of two batches": edited(
-        "        loss.backward()\n",
-        "        loss.backward()\n"
-        "        if budget.steps % 2:\n            budget.step()\n            continue\n",
-    ),
-    "cosine schedule": edited(
-        "    return LEARNING_RATE * rise * (FINAL_LR + (1.0 - FINAL_LR) * fall)\n",
-        "    return LEARNING_RATE * rise * fall * 0.5 * (1.0 + math.cos(math.pi * progress))\n",
-    ),
     "single precision": edited(
         "    return Tensor(rng.standard_normal((inputs, outputs)) * std, requires_grad=True)\n",
         "    values = rng.standard_normal((inputs, outputs), dtype=np.float32)\n"
         "    return Tensor(values * np.float32(std), requires_grad=True)\n",
-    ),
-    "double precision at the end": edited(
-        "            return self(inputs).data\n",
-        "            return self(inputs).data.astype(float)\n",
     ),
     "progress with times": before(
         IMPORTS,

@@ -6,10 +6,10 @@ Names, log format, untracked files and cache are upstream's; the code is ours.
 from __future__ import annotations
 
 import hashlib
-import os
-import subprocess
 import venv
 from pathlib import Path
+
+from helpers.boxes import git as git
 
 PREPARE = '''"""One-time preparation: data and tokenizer go to ~/.cache/autoresearch."""
 
@@ -109,19 +109,6 @@ UNTRACKED = {
     "run.log": "an old log\nval_bpb: 0.1\n",
     "notes.txt": "mine\n",
 }
-
-
-def git(folder: Path, *words: str) -> str:
-    """Run git as its user would, whoever that is here."""
-    who = ["-c", "user.name=A", "-c", "user.email=a@localhost", "-c", "commit.gpgsign=false"]
-    done = subprocess.run(
-        ["git", "--no-optional-locks", "-C", str(folder), *who, *words],
-        capture_output=True,
-        text=True,
-        check=True,
-        env={**os.environ, "GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_NOSYSTEM": "1"},
-    )
-    return done.stdout
 
 
 def make_clone(folder: Path) -> Path:

@@ -8,6 +8,7 @@ import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -34,6 +35,16 @@ def made_once(factory: pytest.TempPathFactory, name: str, make: Maker) -> Box:
             return made
     known = json.loads(settings.read_text())
     return Box(folder.resolve(), *known)
+
+
+def shared_box(make: Maker) -> Any:
+    """A fixture of the function's name: the box that it makes, once for all workers."""
+
+    def fixture(tmp_path_factory: pytest.TempPathFactory) -> Box:
+        return made_once(tmp_path_factory, make.__name__, make)
+
+    fixture.__doc__ = make.__doc__
+    return pytest.fixture(scope="session", name=make.__name__)(fixture)
 
 
 def copied(box: Box, folder: Path) -> Box:

@@ -7,17 +7,7 @@ import textwrap
 
 import pytest
 
-from helpers.candidates import (
-    FIRST,
-    LOOP,
-    TRAIN,
-    Arena,
-    asking,
-    before,
-    blocked,
-    edited,
-    hidden,
-)
+from helpers.candidates import FIRST, LOOP, Arena, asking, before, edited, hidden
 from ratchet.integrity.edit_checks import Severity
 from ratchet.records.records import Outcome
 from ratchet.runs.sandbox.cgroups import create_cgroup
@@ -81,8 +71,7 @@ WITHIN = f"""    import time
 CHEATS = {
     "sleeps instead of training": (
         edited(
-            LOOP,
-            "    import time\n    time.sleep(0.5)\n    budget.done = lambda: True\n" + LOOP,
+            LOOP, "    import time\n    time.sleep(0.5)\n    budget.done = lambda: True\n" + LOOP
         ),
         set(),
         r"trained [01]\.?\d* of 3 CPU seconds",
@@ -101,11 +90,7 @@ CHEATS = {
         {"clock"},
         LONGER,
     ),
-    "slows the clock in encoded text": (
-        hidden("import time\n" + SLOWER.format("")),
-        set(),
-        LONGER,
-    ),
+    "slows the clock in encoded text": (hidden("import time\n" + SLOWER.format("")), set(), LONGER),
     "gives itself another budget": (
         edited("    budget = Budget.from_environment()\n", "    budget = Budget(seconds=2.0)\n"),
         set(),
@@ -131,17 +116,12 @@ CHEATS = {
 
 
 @pytest.mark.parametrize("name", CHEATS)
-def test_the_edit_is_flagged(name: str) -> None:
-    source, flags, _ = CHEATS[name]
-    assert source != TRAIN
-    assert blocked(source) == flags
-
-
-@pytest.mark.parametrize("name", CHEATS)
-def test_the_run_is_caught_whatever_was_flagged(arena: Arena, name: str) -> None:
-    source, _, reason = CHEATS[name]
+def test_the_edit_is_flagged_and_its_run_caught_whatever_was(arena: Arena, name: str) -> None:
+    source, flags, reason = CHEATS[name]
     seconds = SECONDS_TO_SLEEP if name.startswith("sleeps") else SECONDS
-    arena.attempt(source, budget_seconds=seconds).assert_ends(Outcome.TAMPERED, reason)
+    attempt = arena.attempt(source, budget_seconds=seconds)
+    assert attempt.blocked == flags
+    attempt.assert_ends(Outcome.TAMPERED, reason)
 
 
 def test_processes_of_a_sandbox_are_counted_too(arena: Arena) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import textwrap
 import uuid
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -11,13 +13,13 @@ from helpers.candidates import (
     ASK,
     FIRST,
     Arena,
+    Attempt,
+    apart,
     asking,
     before,
-    blocked,
     edited,
     every_kind,
     hidden,
-    layered,
     needs,
 )
 from ratchet.base.errors import StoreError
@@ -43,15 +45,25 @@ HELPERS = """
 """
 
 
-def trying(lines: str) -> str:
-    """A candidate that tries something before it is trained, and says what came of it."""
-    body = "".join(f"        {line}\n" for line in lines.strip().splitlines())
-    code = (
-        f"{HELPERS}\n    try:\n{body}        print('REACHED')\n"
-        "    except (OSError, StopIteration) as error:\n"
-        "        print('REFUSED', type(error).__name__)\n"
-    )
+def trying(attempts: Mapping[str, str]) -> str:
+    """A candidate that tries things before it is trained, and says what came of each."""
+    code = HELPERS
+    for name, lines in attempts.items():
+        code += (
+            f"\n    try:\n{textwrap.indent(lines.strip(), ' ' * 8)}\n"
+            f"        print('REACHED', {name!r})\n"
+            "    except (OSError, StopIteration) as error:\n"
+            f"        print('REFUSED', {name!r}, type(error).__name__)\n"
+        )
     return before(FIRST, code)
+
+
+def reached(attempt: Attempt, attempts: Mapping[str, str]) -> list[str]:
+    """What was not refused; each must have been tried."""
+    ended = {name: f"REACHED {name}" in attempt.log for name in attempts}
+    tried = [name for name in attempts if ended[name] or f"REFUSED {name}" in attempt.log]
+    assert tried == list(attempts), attempt.log
+    return [name for name, done in ended.items() if done]
 
 
 # Each ends with an error where it is refused; {blob} is the validation data in the store.
@@ -79,14 +91,13 @@ READS = {
 }
 
 
-@layered(READS)
-def test_the_validation_data_cannot_be_read(arena: Arena, name: str, kind: SandboxKind) -> None:
-    blob = str(arena.store.path(arena.data["val.bin"]))
-    lines = READS[name].format(blob=blob, store=str(arena.root / "store"))
-    attempt = arena.attempt(trying(lines), kind)
+@apart
+def test_the_validation_data_cannot_be_read(arena: Arena, kind: SandboxKind) -> None:
+    blob, store = str(arena.store.path(arena.data["val.bin"])), str(arena.root / "store")
+    reads = {name: lines.format(blob=blob, store=store) for name, lines in READS.items()}
+    attempt = arena.attempt(trying(reads), kind)
     assert attempt.value == arena.honest(kind)
-    assert "REFUSED" in attempt.log, attempt.log
-    assert "REACHED" not in attempt.log
+    assert reached(attempt, reads) == []
 
 
 WRITES = {
@@ -102,20 +113,19 @@ WRITES = {
 }
 
 
-@layered(WRITES)
-def test_nothing_of_the_session_can_be_rewritten(
-    arena: Arena, name: str, kind: SandboxKind
-) -> None:
+@apart
+def test_nothing_of_the_session_can_be_rewritten(arena: Arena, kind: SandboxKind) -> None:
     sha = arena.data["val.bin"]
     blob = arena.store.path(sha)
     results, run = arena.root / "results.tsv", arena.root / "store" / "run.json"
     for path in (results, run):
         path.write_text("honest")
-    lines = WRITES[name].format(blob=str(blob), results=str(results), run=str(run))
-    attempt = arena.attempt(trying(lines), kind)
+    places = {"blob": str(blob), "results": str(results), "run": str(run)}
+    writes = {name: lines.format(**places) for name, lines in WRITES.items()}
+    attempt = arena.attempt(trying(writes), kind)
     assert attempt.value == arena.honest(kind)
     # Bubblewrap lets a run write names into its own empty /tmp, which nobody sees.
-    assert "REFUSED" in attempt.log or kind is SandboxKind.BUBBLEWRAP, attempt.log
+    assert reached(attempt, writes) == [] or kind is SandboxKind.BUBBLEWRAP
     assert digest_file(blob) == sha
     assert results.read_text() == run.read_text() == "honest"
 
@@ -126,8 +136,8 @@ def test_without_isolation_a_changed_store_is_noticed_before_the_next_run(arena:
     content = path.read_bytes()
     try:
         lines = WRITES["the stored data"].format(blob=str(path))
-        attempt = arena.attempt(trying(lines))
-        assert "REACHED" in attempt.log
+        attempt = arena.attempt(trying({"write": lines}))
+        assert "REACHED write" in attempt.log
         with pytest.raises(StoreError, match="a stored input is damaged"):
             arena.store.path(sha)
     finally:
@@ -149,36 +159,34 @@ RESTORE = """    text = open("prepare.py").read()
 """
 
 
+APPEND = 'os.chmod("data/train.bin", 0o644)\nopen("data/train.bin", "ab").write(b"x")'
+# What a run says of an edit of a fixed file; bubblewrap does not let it be made.
+EDITS = {
+    "of prepare.py": (
+        asking(EDIT + RELOAD, "evaluate_bpb(model.predict)"),
+        r"changed the fixed file prepare\.py while it ran",
+    ),
+    "of prepare.py, and back": (
+        asking(EDIT + RELOAD + RESTORE, "evaluate_bpb(model.predict)"),
+        "printed val_bpb without an evaluation",
+    ),
+    "of the training data": (trying({"append": APPEND}), r"changed the fixed file data/train\.bin"),
+}
+
+
+@pytest.mark.parametrize("name", EDITS)
 @every_kind
-def test_editing_prepare_is_caught(arena: Arena, kind: SandboxKind) -> None:
-    source = asking(EDIT + RELOAD, "evaluate_bpb(model.predict)")
-    assert blocked(source) == {"evaluator"}
+def test_an_edit_of_a_fixed_file_wins_nothing(arena: Arena, name: str, kind: SandboxKind) -> None:
+    source, words = EDITS[name]
     attempt = arena.attempt(source, kind)
-    if kind is SandboxKind.BUBBLEWRAP:
+    assert attempt.blocked == ({"evaluator"} if "prepare" in name else set())
+    if kind is not SandboxKind.BUBBLEWRAP:
+        attempt.assert_ends(Outcome.TAMPERED, words)
+    elif "prepare" in name:
         attempt.assert_ends(Outcome.CRASH, "Read-only file system|Operation not permitted")
     else:
-        attempt.assert_ends(Outcome.TAMPERED, r"changed the fixed file prepare\.py while it ran")
-
-
-@every_kind
-def test_editing_prepare_and_restoring_it_wins_nothing(arena: Arena, kind: SandboxKind) -> None:
-    source = asking(EDIT + RELOAD + RESTORE, "evaluate_bpb(model.predict)")
-    attempt = arena.attempt(source, kind)
-    if kind is SandboxKind.BUBBLEWRAP:
-        attempt.assert_ends(Outcome.CRASH)
-    else:
-        attempt.assert_ends(Outcome.TAMPERED, "printed val_bpb without an evaluation")
-
-
-@every_kind
-def test_training_data_of_ones_own_are_caught(arena: Arena, kind: SandboxKind) -> None:
-    lines = 'os.chmod("data/train.bin", 0o644)\nopen("data/train.bin", "ab").write(b"x")'
-    attempt = arena.attempt(trying(lines), kind)
-    if kind is SandboxKind.BUBBLEWRAP:
         assert "REFUSED" in attempt.log
         assert attempt.value == arena.honest(kind)
-    else:
-        attempt.assert_ends(Outcome.TAMPERED, r"changed the fixed file data/train\.bin")
 
 
 def test_the_validation_split_is_not_there(arena: Arena) -> None:
@@ -213,30 +221,31 @@ LEFT = {
     "in the run's own folder": "path = Path(NAME)",
     "beside the run's folder": 'path = Path("..") / NAME',
 }
-SHARED = {
-    "in shared memory": 'path = Path("/dev/shm") / NAME',
-}
+# Landlock cannot close what processes share in memory.
+SHARED = 'path = Path("/dev/shm") / NAME'
 LEAVE = "\nprint('FOUND' if path.exists() else 'NOTHING')\npath.write_text('weights')"
 
 
-def left(arena: Arena, lines: str, kind: SandboxKind) -> str:
+def left(arena: Arena, places: Mapping[str, str], kind: SandboxKind) -> str:
     """What a second run finds of a first one."""
     name = f"ratchet-{uuid.uuid4().hex}"
-    source = trying(lines.replace("NAME", repr(name)) + LEAVE)
+    # Some places may be one and the same.
+    named = {place: repr(f"{name}-{i}") for i, place in enumerate(places)}
+    source = trying({k: lines.replace("NAME", named[k]) + LEAVE for k, lines in places.items()})
     try:
         arena.attempt(source, kind)
         return arena.attempt(source, kind).log
     finally:
         for folder in ("/tmp", "/dev/shm"):
-            (Path(folder) / name).unlink(missing_ok=True)
+            for path in Path(folder).glob(f"{name}*"):
+                path.unlink()
 
 
-@layered(LEFT)
-def test_no_run_finds_what_another_left(arena: Arena, name: str, kind: SandboxKind) -> None:
-    assert "FOUND" not in left(arena, LEFT[name], kind)
+@apart
+def test_no_run_finds_what_another_left(arena: Arena, kind: SandboxKind) -> None:
+    assert "FOUND" not in left(arena, LEFT, kind)
 
 
 @needs(SandboxKind.BUBBLEWRAP)
-@pytest.mark.parametrize("name", SHARED)
-def test_no_run_finds_what_another_left_in_memory(arena: Arena, name: str) -> None:
-    assert "FOUND" not in left(arena, SHARED[name], SandboxKind.BUBBLEWRAP)
+def test_no_run_finds_what_another_left_in_memory(arena: Arena) -> None:
+    assert "FOUND" not in left(arena, {"memory": SHARED}, SandboxKind.BUBBLEWRAP)

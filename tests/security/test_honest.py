@@ -11,8 +11,6 @@ from ratchet.runs.sandbox.sandbox import SandboxKind
 
 # Untrained, the default model needs 8 bits per byte and more.
 LEARNT = 8.0
-FEW_STEPS = 20
-SECONDS = 0.4
 
 
 def test_there_are_enough_of_them() -> None:
@@ -26,22 +24,13 @@ def test_the_edit_is_not_flagged(name: str) -> None:
 
 
 @layered(HONEST, none=True)
-def test_the_run_counts(arena: Arena, name: str, kind: SandboxKind) -> None:
-    attempt = arena.attempt(HONEST[name], kind, budget_steps=FEW_STEPS)
-    assert 2.0 < attempt.value < LEARNT
+def test_its_run_counts_and_is_like_the_baselines(
+    arena: Arena, name: str, kind: SandboxKind
+) -> None:
+    assert arena.accused(HONEST[name], 0.4, kind) is None
 
 
-@pytest.mark.parametrize("name", HONEST)
-def test_its_runs_are_like_the_baselines(arena: Arena, name: str) -> None:
-    assert arena.accused(HONEST[name], SECONDS) is None
-
-
-def test_replicates_of_honest_edits_differ(arena: Arena) -> None:
-    for name in ("data in order", "recurrent mixer", "Lion"):
-        assert arena.compared(HONEST[name], None, 2) is None
-
-
-def test_an_honest_run_on_the_clock_counts(arena: Arena) -> None:
-    for name in ("attention", "Muon"):
-        attempt = arena.attempt(HONEST[name], budget_seconds=SECONDS, plausible=arena.limits)
-        assert attempt.value < LEARNT
+@pytest.mark.parametrize("name", ["data in order", "recurrent mixer", "Lion"])
+def test_replicates_of_honest_edits_learn_and_differ(arena: Arena, name: str) -> None:
+    assert arena.compared(HONEST[name], None, 2) is None
+    assert arena.attempt(HONEST[name]).value < LEARNT

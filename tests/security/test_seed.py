@@ -47,10 +47,7 @@ def test_every_run_has_the_seed_that_the_harness_drew(arena: Arena) -> None:
 
 @pytest.mark.parametrize(
     "source",
-    [
-        edited("WARMUP = 0.1 ", "WARMUP = 0.2 ", RESEEDED["switched off"]),
-        hidden("SEED = 42"),
-    ],
+    [edited("WARMUP = 0.1 ", "WARMUP = 0.2 ", RESEEDED["switched off"]), hidden("SEED = 42")],
     ids=["arithmetic", "encoded"],
 )
 def test_a_fixed_seed_beside_another_edit_is_caught(arena: Arena, source: str) -> None:

@@ -7,28 +7,14 @@ import json
 import shutil
 from pathlib import Path
 
-import pytest
-
 from helpers.agents import asked, calls, good, hire
 from helpers.boxes import Box, make_box
-from helpers.shared import copied, made_once
+from helpers.shared import copied, shared_box
 from ratchet.integrity.verify import verify_sessions
 
 
 def outcomes(box: Box) -> list[str]:
     return [call["outcome"] for call in calls(box)]
-
-
-def page(box: Box) -> str:
-    return (box.session / "report.html").read_text()
-
-
-def twelve(path: Path) -> Box:
-    """A box whose search space has an edit for each of twelve rounds."""
-    box = make_box(path, rounds=12)
-    task = box.path / "tasks" / "fake" / "task.yaml"
-    task.write_text(task.read_text().replace("0.8, 1.6]", "0.8, 1.6, 3.2]"))
-    return box
 
 
 def step_like(proposal: dict) -> list:
@@ -40,17 +26,16 @@ def step_like(proposal: dict) -> list:
     return good(edit["name"], ast.literal_eval(edit["value"]), **said)
 
 
-@pytest.mark.timeout(600)
 def test_a_scripted_agent_ends_like_the_built_in_proposer(tmp_path: Path) -> None:
-    theirs, ours = twelve(tmp_path / "declared"), twelve(tmp_path / "agent")
+    theirs, ours = (make_box(tmp_path / name, rounds=8) for name in ("declared", "agent"))
     theirs.play()
     edits = []
     for path in sorted((theirs.session / "rounds").glob("*/proposals.json")):
         edits += json.loads(path.read_text())["proposals"]
-    assert len(edits) == 12
+    assert len(edits) == 8
     hire(ours, *map(step_like, edits))
     ours.play()
-    assert outcomes(ours) == ["proposed"] * 12
+    assert outcomes(ours) == ["proposed"] * 8
     same = ("number", "commit", "verdict", "mean", "gain", "confidence")
     assert [[r[k] for k in same] for r in ours.rulings()] == [
         [r[k] for k in same] for r in theirs.rulings()
@@ -86,49 +71,40 @@ MISBEHAVIOUR = (
 )
 
 
-@pytest.fixture(scope="session")
-def misbehaved(tmp_path_factory: pytest.TempPathFactory) -> Box:
+@shared_box
+def misbehaved(path: Path) -> Box:
     """A session with an agent that does everything wrong once."""
-    return made_once(tmp_path_factory, "misbehaved", _misbehaved)
-
-
-def _misbehaved(path: Path) -> Box:
     box = make_box(path, rounds=7, confirm_replicates=1)
-    hire(box, *MISBEHAVIOUR, agent_minutes=0.05, agent_failures=9)
+    hire(box, *MISBEHAVIOUR, agent_minutes=0.1, agent_failures=9)
     box.play()
     return box
 
 
+# Of each round, in order.
+OUTCOMES = """timeout proposed, forbidden_file forbidden_file, no_proposal empty_diff,
+duplicate empty_diff, unreadable unreadable, proposed, duplicate unreadable"""
+
+
 def test_what_cannot_be_tried_is_sent_back_once_and_then_fails(misbehaved: Box) -> None:
-    found = [(c["round"], c["attempt"], c["outcome"]) for c in calls(misbehaved)]
-    assert found == [
-        (1, 1, "timeout"),
-        (1, 2, "proposed"),
-        (2, 1, "forbidden_file"),
-        (2, 2, "forbidden_file"),
-        (3, 1, "no_proposal"),
-        (3, 2, "empty_diff"),
-        (4, 1, "duplicate"),
-        (4, 2, "empty_diff"),
-        (5, 1, "unreadable"),
-        (5, 2, "unreadable"),
-        (6, 1, "proposed"),
-        (7, 1, "duplicate"),
-        (7, 2, "unreadable"),
+    expected = [
+        (number, attempt, outcome)
+        for number, outcomes in enumerate(OUTCOMES.split(","), 1)
+        for attempt, outcome in enumerate(outcomes.split(), 1)
     ]
+    found = [(c["round"], c["attempt"], c["outcome"]) for c in calls(misbehaved)]
+    assert found == expected
     assert [r["number"] for r in misbehaved.rulings()] == [1, 2]
     assert misbehaved.json("report.json")["stop"] is None
     rows = (misbehaved.session / "results.tsv").read_text().splitlines()
-    assert len(rows) == 1 + 1 + 2
-    assert all(len(row.split("\t")) == 5 for row in rows)
+    assert [len(row.split("\t")) for row in rows] == [5] * (1 + 1 + 2)
 
 
 def test_the_report_shows_each_misbehaviour(misbehaved: Box) -> None:
     found = misbehaved.json("report.json")["agents"]
     assert (found["calls"], found["proposals"], found["failed"]) == (13, 2, 5)
-    text = page(misbehaved)
+    text = (misbehaved.session / "report.html").read_text()
     for words in (
-        "it took more than 0.05 minutes and was stopped",
+        "it took more than 0.1 minutes and was stopped",
         "it touched prepare.py (changed); only train.py and proposal.json may be written",
         "it touched notes.txt (added)",
         "it ended with status 3 without a change and without proposal.json",
@@ -156,7 +132,7 @@ def test_an_agent_gets_what_it_needs_and_no_more(misbehaved: Box) -> None:
     assert not Path(first["cwd"]).is_relative_to(misbehaved.path)
     assert not Path(first["cwd"]).exists()
     assert "sent back" not in first["prompt"]
-    assert "it took more than 0.05 minutes" in again["prompt"]
+    assert "it took more than 0.1 minutes" in again["prompt"]
     assert "+RATE = 0.2" in again["texts"]["EARLIER.diff"]
     assert later["texts"]["TRIED.tsv"].splitlines()[1].startswith("1\t")
     log = later["texts"]["untrusted/experiment-0001.log"]

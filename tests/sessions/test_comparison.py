@@ -7,12 +7,11 @@ import re
 import shutil
 from pathlib import Path
 
-import pytest
 import yaml
 
 from helpers.boxes import Box, make_box
 from helpers.edits import alternative, change, is_kept, ruling
-from helpers.shared import copied, made_once
+from helpers.shared import copied, shared_box
 
 EVALUATOR = """
 import json, os, socket, sys
@@ -34,7 +33,7 @@ evaluator.recv(9)
 tokens = 1000
 print(f"tokens: {tokens}")
 """
-SPIN = "while time.process_time() < 0.6:\n    pass\n"
+SPIN = "while time.process_time() < 1.2:\n    pass\n"
 PLAUSIBLE = {
     "min_fraction": 0.0,
     "startup_seconds": 5.0,
@@ -63,19 +62,10 @@ def served(path: Path, **settings: object) -> Box:
     return box
 
 
-@pytest.fixture(scope="session")
-def compared(tmp_path_factory: pytest.TempPathFactory) -> Box:
-    return made_once(tmp_path_factory, "compared", _compared)
-
-
-def _compared(path: Path) -> Box:
-    box = served(
-        path,
-        rounds=3,
-        budget_steps=None,
-        budget_seconds=0.05,
-        confirm_replicates=1,
-    )
+@shared_box
+def compared(path: Path) -> Box:
+    budget = {"budget_steps": None, "budget_seconds": 0.05}
+    box = served(path, rounds=3, confirm_replicates=1, **budget)
     box.play()
     return box
 
@@ -87,10 +77,14 @@ def test_training_before_the_clock_is_tampered(compared: Box) -> None:
         r"tampered: used (\S+) s until its evaluation, the baseline's runs (\S+) s", found["reason"]
     )
     assert said is not None
-    assert float(said[1]) >= 0.6 > float(said[2])
+    assert float(said[1]) >= 1.2 > float(said[2])
     assert len(found["runs"]) == 1
     rows = (compared.session / "results.tsv").read_text().splitlines()
     assert rows[1 + found["number"]].split("\t")[3] == "crash"
+    # The run itself knows nothing of the others.
+    key = found["runs"][0]["key"]
+    entry = json.loads((compared.path / f"store/runs/{key[:2]}/{key}/run.json").read_text())
+    assert entry["record"]["outcome"] == "ok"
 
 
 def test_too_few_tokens_are_tampered(compared: Box) -> None:
@@ -105,12 +99,6 @@ def test_memory_is_charged_as_it_was_measured(compared: Box) -> None:
     assert 150 < found["memory_mb"] < 200
     assert found["memory_ratio"] > 1.5
     assert "memory: it printed 100 MiB" in found["notes"][0]
-
-
-def test_the_runs_themselves_know_nothing_of_each_other(compared: Box) -> None:
-    key = ruling(compared, "early")["runs"][0]["key"]
-    entry = json.loads((compared.path / f"store/runs/{key[:2]}/{key}/run.json").read_text())
-    assert entry["record"]["outcome"] == "ok"
 
 
 def test_a_replay_finds_the_same(compared: Box, tmp_path: Path) -> None:

@@ -8,10 +8,10 @@ from helpers.boxes import Box
 
 SMALL = {
     "task": "tasks/bytelm",
-    "budget_steps": 40,
-    "rounds": 2,
+    "budget_steps": 20,
+    "rounds": 1,
     "baseline_replicates": 2,
-    "confirm_replicates": 2,
+    "confirm_replicates": 1,
     "max_replicates": 2,
 }
 
@@ -25,8 +25,8 @@ def test_a_session_of_the_default_task_is_reproducible_bit_for_bit(tmp_path: Pat
         box.play()
         states.append(box.state())
     assert states[0] == states[1]
-    assert len(box.rulings()) == 2
+    assert len(box.rulings()) == 1
     assert all(run["outcome"] == "ok" for r in box.rulings() for run in r["runs"])
-    # 40 steps are few, yet far from the 8 bits of guessing.
-    assert box.json("rounds/0002/steer.json")["incumbent"]["mean"] < 7
+    # 20 steps are few, yet below the 8 bits of guessing.
+    assert box.json("rounds/0001/steer.json")["incumbent"]["mean"] < 8
     assert [entry["path"] for entry in box.json("manifest.json")["locked"]] == ["audit.bin"]

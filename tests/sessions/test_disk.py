@@ -23,7 +23,7 @@ def test_a_full_disk_costs_nothing_that_was_finished(small: Path, finished: Box)
         ballast = fill(small, left_kb)
         said = box.play(check=False)
         assert box.status != 0, "the disk was not small enough to test anything"
-        assert "No space left on device" in said or "the disk is full" in said
+        assert "No space left on device" in said or "the disk is full" in said, said
         assert not box.trainers()
         assert known <= set(box.runs())
         known = set(box.runs())

@@ -30,7 +30,7 @@ def define(outside: Box) -> None:
     data = yaml.safe_load((REPO / "tasks" / "autoresearch" / "upstream.yaml").read_text())
     data["constraints"].append({"name": "num_params_M", "max": 60})
     data["search_space"] = [
-        {"constant": "DEPTH", "category": "architecture", "values": [10, 9, 7], "why": "deeper"},
+        {"constant": "DEPTH", "category": "architecture", "values": [10, 9, 7], "why": "deeper"}
     ]
     (outside.path / "mine.yaml").write_text(yaml.safe_dump(data, sort_keys=False))
 

@@ -6,8 +6,6 @@ import threading
 import time
 from pathlib import Path
 
-import pytest
-
 from helpers.boxes import Box
 from helpers.gpus import gpu_box, works
 
@@ -64,15 +62,6 @@ def test_a_run_that_shared_its_gpu_is_made_again(tmp_path: Path) -> None:
     assert len(runs) == 3
     assert {run["outcome"] for run in runs} == {"ok"}
     assert event["key"] not in {run["key"] for run in runs}
-
-
-@pytest.mark.parametrize("visible", ["", "5"])
-def test_without_a_visible_gpu_runs_go_on_without(tmp_path: Path, visible: str) -> None:
-    box, _ = gpu_box(tmp_path / "none", rounds=1, max_replicates=1, candidates=1)
-    box.settings |= {"confirm_replicates": 1, "baseline_replicates": 2}
-    box.environment["CUDA_VISIBLE_DEVICES"] = visible
-    box.play()
-    assert {w.record["telemetry"] is None for w in works(box)} == {True}
 
 
 def outcomes(box: Box) -> list[str]:

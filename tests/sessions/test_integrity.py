@@ -5,24 +5,18 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-import pytest
-
 from helpers.boxes import Box, make_box
-from helpers.edits import NOISE, alternative, change, constant, declare, is_kept, ruling
-from helpers.shared import copied, made_once
+from helpers.edits import NOISE, alternative, change, declare, is_kept, ruling
+from helpers.shared import copied, shared_box
 from ratchet.base.io import digest_bytes, source_digest
 from ratchet.records.records import Role, run_seed
 
 PRINT = 'print(f"val_loss:         {loss:.6f}")\n'
 
 
-@pytest.fixture(scope="session")
-def bent(tmp_path_factory: pytest.TempPathFactory) -> Box:
+@shared_box
+def bent(path: Path) -> Box:
     """One edit prints a metric of its own, one draws another lot, one only notes something."""
-    return made_once(tmp_path_factory, "bent", _bent)
-
-
-def _bent(path: Path) -> Box:
     box = make_box(path, rounds=3, confirm_replicates=1)
     declare(
         box,
@@ -43,21 +37,17 @@ def test_a_printed_metric_of_its_own_is_not_even_run(bent: Box) -> None:
     number = found["number"]
     assert all(event["number"] != number for event in bent.events("run_started"))
     assert [e["number"] for e in bent.events("refused") if e["number"] == number] == [number]
+    rows = (bent.session / "results.tsv").read_text().splitlines()
+    assert rows[1 + number].split("\t")[3] == "crash"
+    page = (bent.session / "report.html").read_text()
+    assert "prints val_loss or a summary of its own" in page
+    assert "not run      printer" in (bent.session / "progress.log").read_text()
 
 
 def test_an_edit_of_the_seed_alone_is_not_run(bent: Box) -> None:
     found = ruling(bent, "lot")
     assert found["verdict"] == "TAMPERED"
     assert "changes nothing but how random numbers start" in found["reason"]
-
-
-def test_refusals_stand_in_the_table_and_the_report(bent: Box) -> None:
-    rows = (bent.session / "results.tsv").read_text().splitlines()
-    number = ruling(bent, "printer")["number"]
-    assert rows[1 + number].split("\t")[3] == "crash"
-    page = (bent.session / "report.html").read_text()
-    assert "prints val_loss or a summary of its own" in page
-    assert "not run      printer" in (bent.session / "progress.log").read_text()
 
 
 def test_a_note_is_shown_and_decides_nothing(bent: Box) -> None:
@@ -110,12 +100,3 @@ def test_a_jump_that_a_fresh_run_does_not_show_is_not_kept(box: Box) -> None:
     assert "a fresh run did not confirm it" in found["reason"]
     assert found["verdict"] == "DISCARD"
     assert box.json("rounds/0001/verdict.json")["kept"] is None
-
-
-def test_an_ordinary_improvement_is_not_quarantined(box: Box) -> None:
-    box.settings |= {"rounds": 1, "confirm_replicates": 1, "max_replicates": 1}
-    declare(box, constant("RATE", 0.12))
-    box.play()
-    (found,) = box.rulings()
-    assert not found["quarantined"]
-    assert len(found["runs"]) == 1

@@ -11,10 +11,11 @@ import pytest
 
 from helpers.boxes import DEFAULTS, REPO, Box, make_box
 from helpers.edits import NOISE, alternative, change, constant, declare, is_kept, ruling
-from helpers.shared import copied, made_once
+from helpers.shared import copied, shared_box
 from ratchet.base.io import digest_bytes, source_digest
 from ratchet.records.events import Journal
 from ratchet.records.records import Role, run_seed
+from ratchet.runs.executor import Executor
 from ratchet.session import Session
 from ratchet.steps.experiment import write_experiment
 from ratchet.steps.judge import write_verdict
@@ -28,13 +29,9 @@ def done(box: Box) -> Counter[str]:
 # ------------------------------------------------------------- near misses
 
 
-@pytest.fixture(scope="session")
-def missed(tmp_path_factory: pytest.TempPathFactory) -> Box:
+@shared_box
+def missed(path: Path) -> Box:
     """Three candidates a round that all improve, of which two can be combined."""
-    return made_once(tmp_path_factory, "missed", _missed)
-
-
-def _missed(path: Path) -> Box:
     box = make_box(path, candidates=3, rounds=2)
     box.settings |= {"remeasure_every": 1, "confirm_replicates": 1}
     declare(
@@ -95,7 +92,7 @@ def test_a_replay_with_retries_and_checks_gives_the_same_bytes(missed: Box, tmp_
 def test_judging_makes_no_run(missed: Box, tmp_path: Path, monkeypatch) -> None:
     """It decides by what the experiments found, to the byte."""
     box, session = reopened(missed, tmp_path)
-    monkeypatch.setattr(Session, "run", lambda *_, **__: pytest.fail("it was run"))
+    monkeypatch.setattr(Executor, "run", lambda *_, **__: pytest.fail("it was run"))
     for name in ("0001", "0002"):
         folder = box.session / "rounds" / name
         before = {name: (folder / name).read_bytes() for name in ("verdict.json", "judge.json")}
@@ -105,19 +102,15 @@ def test_judging_makes_no_run(missed: Box, tmp_path: Path, monkeypatch) -> None:
         assert {each: (folder / each).read_bytes() for each in before} == before
 
 
-@pytest.fixture(scope="module")
-def suspicious(tmp_path_factory: pytest.TempPathFactory) -> Box:
-    """A session whose one edit gains so much that it is run once more, then kept."""
-    box = make_box(tmp_path_factory.mktemp("suspicious") / "box", rounds=1, budget_steps=5)
-    box.settings |= {"confirm_replicates": 1}
+def test_an_experiment_makes_the_runs_that_the_judge_wants(box: Box, tmp_path: Path) -> None:
+    """One that was interrupted between its runs makes those alone that are missing.
+
+    Its edit gains so much that it is run once more, then kept.
+    """
     declare(box, alternative("leap", "optimizer", "shape = 1.0", "shape = 0.1"))
-    box.run()
-    return box
-
-
-def test_an_experiment_makes_the_runs_that_the_judge_wants(suspicious: Box, tmp_path: Path) -> None:
-    """One that was interrupted between its runs makes those alone that are missing."""
-    box, session = reopened(suspicious, tmp_path)
+    box.settings |= {"rounds": 1, "confirm_replicates": 1}
+    box.play()
+    box, session = reopened(box, tmp_path)
     path = session.paths.round(1).experiment(0)
     found = json.loads(path.read_text())
     assert found["quarantined"]
@@ -148,13 +141,9 @@ def box_round(box: Box, number: int) -> dict[str, dict]:
 # ------------------------------------------------------------------ prices
 
 
-@pytest.fixture(scope="session")
-def priced(tmp_path_factory: pytest.TempPathFactory) -> Box:
+@shared_box
+def priced(path: Path) -> Box:
     """A trainer without noise; one edit adds sixty lines for little, one removes twenty."""
-    return made_once(tmp_path_factory, "priced", _priced)
-
-
-def _priced(path: Path) -> Box:
     box = make_box(path, rounds=2, confirm_replicates=1)
     junk = "# old\n" + "".join(f"unused_{i} = {i}\n" for i in range(20)) + "# end\n"
     change(box, NOISE, "noise = 0.0\n" + junk)

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 import yaml
 
 from helpers.boxes import Box
-from helpers.edits import change, constant, declare, is_kept, ruling
+from helpers.edits import constant, declare, is_kept, ruling
 
 PRESETS = {
     "small": {
@@ -77,42 +75,3 @@ def test_a_preset_is_what_the_session_starts_from_and_a_hard_ceiling_holds(sized
     # The preset is the session's: it cannot be changed.
     said = sized.play(**{**limits, "preset": "small"}, check=False)
     assert "configuration key preset: expected 'auto', found 'small'" in said
-
-
-def test_a_preset_makes_other_runs_and_other_data(sized: Box) -> None:
-    sized.play(rounds=1, confirm_replicates=1)
-    plain, data = set(sized.runs()), prepared(sized)
-    sized.play(rounds=1, confirm_replicates=1, preset="small", session="sized")
-    assert len(sized.runs()) == 2 * len(plain)
-    assert data == "1 2 3"
-
-
-def test_a_soft_ceiling_charges_and_says_so(sized: Box) -> None:
-    change(sized, "0.1 * math.log(WIDTH)", "0.02 * math.log(WIDTH)")
-    sized.play(rounds=2, memory_ceiling_mb=150)
-    found = [r for r in sized.rulings() if (r["memory_mb"] or 0) > 150]
-    assert found
-    assert all("above the soft ceiling of 150 MiB" in r["reason"] for r in found)
-    assert all(r["price"] > 0 for r in found)
-
-
-@pytest.mark.parametrize(
-    ("settings", "words"),
-    [
-        ({"preset": "tiny"}, "expected null, auto or one of"),
-        ({"memory_ceiling_mb": 50, "memory_ceiling": "hard"}, "above the ceiling of 50 MiB"),
-    ],
-)
-def test_what_cannot_work_is_refused(sized: Box, settings: dict, words: str) -> None:
-    said = sized.play(rounds=1, check=False, **settings)
-    assert words in said
-    assert sized.status != 0
-    assert not (sized.session / "rounds" / "0001" / "proposals.json").exists()
-
-
-def test_a_constant_that_is_not_there_is_refused_before_anything_is_written(sized: Box) -> None:
-    change(sized, "DECAY = 0.0\n", "DECAY = abs(0.0)\n")
-    said = sized.play(preset="small", check=False)
-    assert "presets.small.constants: expected DECAY to be set once" in said
-    assert sized.status != 0
-    assert not Path(sized.session).exists()

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pytest
-
 from helpers.boxes import Box
+from helpers.commands import Capsys
 from ratchet.cli.program import main
 from ratchet.cli.sessions import session_of
 from ratchet.proposers.program_md import next_version
@@ -15,9 +14,7 @@ from ratchet.records.history import History
 CONFIG = ["--config", "task=tasks/fake", "rounds=3", "budget_steps=5"]
 
 
-def test_the_next_version_says_what_the_session_found(
-    copy: Box, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_next_version_says_what_the_session_found(copy: Box, capsys: Capsys) -> None:
     folder = copy.path / "tasks" / "fake"
     root = ["--root", str(copy.path)]
     frozen = (folder / "program.md").read_bytes()
@@ -53,7 +50,7 @@ def test_the_next_version_says_what_the_session_found(
     assert capsys.readouterr().out == text
 
 
-def test_the_frozen_brief_is_never_written(copy: Box, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_frozen_brief_is_never_written(copy: Box, capsys: Capsys) -> None:
     folder, root = copy.path / "tasks" / "fake", ["--root", str(copy.path)]
     brief = str(folder / "program.md")
     frozen = (folder / "program.md").read_bytes()
@@ -66,7 +63,7 @@ def test_the_frozen_brief_is_never_written(copy: Box, capsys: pytest.CaptureFixt
 
 
 def test_a_new_one_knows_the_session_and_is_clean(
-    copy: Box, capsys: pytest.CaptureFixture[str], tmp_path: Path
+    copy: Box, capsys: Capsys, tmp_path: Path
 ) -> None:
     root, path = ["--root", str(copy.path)], tmp_path / "new.md"
     assert main(["new", "--output", str(path), *root, *CONFIG]) == 0

@@ -5,9 +5,8 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-import pytest
-
 from helpers.boxes import Box
+from helpers.commands import Capsys
 from ratchet.cli.report import main
 from ratchet.records.paths import SessionPaths
 
@@ -15,7 +14,7 @@ CONFIG = ["--config", "task=tasks/fake", "rounds=3", "budget_steps=5"]
 
 
 def test_a_finished_sessions_report_is_found_and_made_again(
-    finished: Box, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    finished: Box, tmp_path: Path, capsys: Capsys
 ) -> None:
     options = ["--root", str(finished.path), *CONFIG]
     own = finished.session / "report.html"
@@ -32,7 +31,7 @@ def test_a_finished_sessions_report_is_found_and_made_again(
 
 
 def test_an_unfinished_session_has_a_report_of_its_rounds(
-    finished: Box, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    finished: Box, tmp_path: Path, capsys: Capsys
 ) -> None:
     root = tmp_path / "copy"
     shutil.copytree(finished.path, root, symlinks=True)

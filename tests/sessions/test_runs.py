@@ -9,6 +9,7 @@ from types import SimpleNamespace
 import pytest
 
 from helpers.boxes import Box
+from helpers.commands import Capsys
 from helpers.trials import history, trial
 from ratchet.cli import diff, show
 from ratchet.cli.runs import main, select_trials, trials_table
@@ -25,9 +26,7 @@ def options(finished: Box) -> list[str]:
     return ["--root", str(finished.path), *CONFIG]
 
 
-def test_the_table_has_every_experiment(
-    finished: Box, options: list[str], capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_table_has_every_experiment(finished: Box, options: list[str], capsys: Capsys) -> None:
     assert main(["default", *options]) == 0
     lines = capsys.readouterr().out.splitlines()
     rows = (finished.session / "results.tsv").read_text().splitlines()
@@ -42,7 +41,7 @@ def test_the_table_has_every_experiment(
 
 
 def test_tables_for_tools_agree_with_the_records(
-    finished: Box, options: list[str], capsys: pytest.CaptureFixture[str]
+    finished: Box, options: list[str], capsys: Capsys
 ) -> None:
     assert main(["--json", *options]) == 0
     found = json.loads(capsys.readouterr().out)
@@ -60,9 +59,7 @@ def test_tables_for_tools_agree_with_the_records(
     assert [row[0] for row in table[1:]] == [str(e["number"]) for e in found["experiments"]]
 
 
-def test_one_experiment_is_shown_whole(
-    finished: Box, options: list[str], capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_one_experiment_is_shown_whole(finished: Box, options: list[str], capsys: Capsys) -> None:
     for ruling in finished.rulings():
         assert show.main([str(ruling["number"]), *options]) == 0
         shown = capsys.readouterr().out
@@ -78,9 +75,7 @@ def test_one_experiment_is_shown_whole(
     assert "baseline" in capsys.readouterr().out
 
 
-def test_two_experiments_are_compared(
-    finished: Box, options: list[str], capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_two_experiments_are_compared(finished: Box, options: list[str], capsys: Capsys) -> None:
     sources = {0: finished.git("show", "refs/ratchet/baseline:train.py")}
     for number in (1, 2, 3):
         sources[number] = finished.git("show", f"refs/ratchet/experiments/000{number}:train.py")
@@ -95,9 +90,7 @@ def test_two_experiments_are_compared(
 
 
 @pytest.mark.parametrize("command", [["show", "9"], ["show", "-1"], ["diff", "0", "9"]])
-def test_numbers_that_are_not_there(
-    options: list[str], command: list[str], capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_numbers_that_are_not_there(options: list[str], command: list[str], capsys: Capsys) -> None:
     main = {"show": show.main, "diff": diff.main}[command[0]]
     words = [*options[:2], *command[1:], *options[2:]] if command[1] != "-1" else ["-1", *options]
     assert main(words) == 64
@@ -105,9 +98,7 @@ def test_numbers_that_are_not_there(
     assert "expected an experiment from 0 (the baseline) to 3" in err or "-1" in err
 
 
-def test_a_session_that_is_not_there(
-    options: list[str], capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_session_that_is_not_there(options: list[str], capsys: Capsys) -> None:
     assert main(["other", *options]) == 66
     assert "expected a started session, found none; there are: default" in capsys.readouterr().err
 

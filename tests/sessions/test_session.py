@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 
 from helpers.boxes import FAKE, Box
 
@@ -119,8 +120,28 @@ def test_runs_hold_their_source_and_the_preimage_of_their_key(finished: Box) -> 
     for path in (finished.path / "store/runs").glob("*/*"):
         entry = json.loads((path / "run.json").read_text())
         assert entry["key"] == path.name
-        assert {"fixed", "data", "source", "seed", "budget", "environment", "hardware"} <= set(
-            entry["inputs"]
-        )
+        named = {"sources", "fixed", "data", "seed", "budget_steps", "environment_sha256"}
+        assert {*named, "hardware"} <= set(entry["inputs"])
         assert (path / "source" / "train.py").exists()
         assert (path / "run.json").stat().st_mode & 0o222 == 0
+    assert finished.json("manifest.json")["versions"]["python"] == sys.version.split()[0]
+
+
+def test_each_round_leaves_exact_edits_that_were_not_tried(finished: Box) -> None:
+    tried: set[str] = set()
+    for number in range(4):
+        if number:
+            (proposal,) = finished.json(f"rounds/{number:04d}/proposals.json")["proposals"]
+            tried.add(proposal["description"])
+        state = finished.json(f"rounds/{number:04d}/steer.json")
+        edits = [s["title"] for s in state["suggestions"] if s["kind"] == "edit"]
+        assert edits, state
+        assert not tried & set(edits)
+        assert state["noise_sd"] > 0
+
+
+def test_what_is_proposed_was_suggested(finished: Box) -> None:
+    facts = finished.json("report.json")["steering"]
+    assert [one["place"] for one in facts["followed"]] == [1, 1, 1]
+    assert all(one["exactly"] for one in facts["followed"])
+    assert "What to try next" in (finished.session / "report.html").read_text()

@@ -12,18 +12,14 @@ from pathlib import Path
 
 import pytest
 
-from helpers.boxes import DEFAULTS, FAKE, Box, make_box
+from helpers import FAKE
+from helpers.boxes import DEFAULTS, Box, git, make_box
+from helpers.commands import Capsys
 from ratchet.cli import report, status, verify
 from ratchet.cli.audit import main
 
 SESSION = "audit-fake"
 START = (FAKE / "train.py").read_text()
-
-
-def git(repo: Path, *words: str) -> str:
-    who = ["-c", "user.name=x", "-c", "user.email=x@x", "-c", "commit.gpgsign=false"]
-    done = subprocess.run(["git", *who, *words], cwd=repo, capture_output=True, check=True)
-    return done.stdout.decode().strip()
 
 
 class Author:
@@ -43,7 +39,7 @@ class Author:
         (self.repo / "notes.txt").write_text(said)
         git(self.repo, "add", ".")
         git(self.repo, "commit", "-q", "-m", said)
-        name = git(self.repo, "rev-parse", "--short=7", "HEAD")
+        name = git(self.repo, "rev-parse", "--short=7", "HEAD").strip()
         self.row(name, value, "keep", said)
         return name
 
@@ -89,7 +85,7 @@ def start(box: Box, author: Author) -> subprocess.Popen[bytes]:
 
 
 def test_what_holds_is_counted_whatever_happens_in_between(
-    tmp_path: Path, author: Author, capfd: pytest.CaptureFixture[str]
+    tmp_path: Path, author: Author, capfd: Capsys
 ) -> None:
     def call(command: Callable[[list[str]], int], *given: str) -> tuple[int, str, str]:
         return command(list(given)), *capfd.readouterr()
@@ -145,7 +141,7 @@ def test_what_holds_is_counted_whatever_happens_in_between(
     assert copy.read_text() == page
 
     # Another call trains nothing, whatever it chooses.
-    last = git(author.repo, "rev-parse", "@~1")
+    last = git(author.repo, "rev-parse", "@~1").strip()
     code, out, _ = call(main, *words(box, author, "--only", last))
     assert code == 0
     assert out.splitlines()[-1] == "1 of 1 kept change holds; 4 others not asked for"

@@ -1,40 +1,46 @@
-"""A session run by Snakemake: run again, extended, planned, forced, without its metadata."""
+"""Sessions run by Snakemake: again, extended, forced, by other code, with a new leg, by hand."""
 
 from __future__ import annotations
 
+import json
+import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
-from helpers.boxes import Box, make_box
+from helpers.boxes import DEFAULTS, REPO, Box, make_box
+from helpers.shared import copied
+
+JOBS = ("prepare", "baseline", "propose", "experiment", "judge", "steer", "confirm", "report")
 
 
-def test_a_second_call_has_nothing_to_do(copy: Box) -> None:
+def test_a_second_call_has_nothing_to_do_whatever_became_of_train_py(copy: Box) -> None:
     before = copy.state()
-    assert "Nothing to be done" in copy.run()
+    path = copy.path / "tasks" / "fake" / "train.py"
+    path.write_text(path.read_text() + "\n# an idea of my own\n")
+    said = copy.run()
+    assert "goes on with its own copy" in said
+    assert "Nothing to be done" in said
     assert copy.state() == before
 
 
 def test_more_rounds_extend_a_session_whatever_its_folder_is_called(
     tmp_path: Path, finished: Box
 ) -> None:
-    box = make_box(tmp_path / 'a päth; it\'s $HOME "x" {y}')
-    box.run(rounds=1)
-    early = box.runs()
-    box.run(rounds=3)
-    assert set(early) <= set(box.runs())
-    ours, theirs = box.state(), finished.state()
+    box = copied(finished, tmp_path / 'a päth; it\'s $HOME "x" {y}')
+    whole = make_box(tmp_path / "whole")
+    box.run(rounds=5)
+    whole.play(rounds=5)
+    assert len(box.rulings()) == 5
+    assert set(finished.runs()) <= set(box.runs())
+    ours, theirs = box.state(), whole.state()
     # The early champion was confirmed too; all else is as in one go.
     assert set(theirs.pop("runs").split()) <= set(ours.pop("runs").split())
     assert ours == theirs
 
 
-def test_dry_run_of_a_long_session(box: Box) -> None:
-    said = box.run("-n", "--quiet", "rules", rounds=700)
-    assert "experiment" in said
-    assert not (box.path / "results").exists()
-
-
-def test_forced_reruns_and_what_was_lost_train_nothing(copy: Box) -> None:
+def test_forced_reruns_and_lost_metadata_train_nothing(copy: Box) -> None:
     before, started = copy.state(), len(copy.events("run_started"))
     copy.run("-F")
     assert copy.state() == before
@@ -46,7 +52,75 @@ def test_forced_reruns_and_what_was_lost_train_nothing(copy: Box) -> None:
     copy.run()
     assert copy.state() == before
     assert len(copy.events("run_started")) == started
-    shutil.rmtree(copy.session)
+
+
+def test_changed_code_redoes_what_depends_on_it_and_trains_nothing(
+    copy: Box, tmp_path: Path
+) -> None:
+    copy.harness = tmp_path / "harness"
+    for name in ("rules", "workflow_scripts", "config", "profiles", "envs"):
+        ignored = shutil.ignore_patterns("__pycache__")
+        shutil.copytree(REPO / name, copy.harness / name, ignore=ignored)
+    shutil.copy(REPO / "Snakefile", copy.harness)
+    package = copy.harness / "workflow_scripts" / "ratchet"
+    copy.environment["PYTHONPATH"] = str(package.parent)
+    state, started = copy.state(), len(copy.events("run_started"))
+
+    def planned_after_a_change_of(module: str) -> set[str]:
+        path = package / module
+        path.write_text(path.read_text() + "\n# a thought\n")
+        planned = copy.run("-n", "--quiet", "host")
+        return {job for job in JOBS if f"rule {job}:" in planned}
+
+    assert planned_after_a_change_of("report/render.py") == {"report"}
+    judged = planned_after_a_change_of("judge/judge.py")
+    assert judged >= {"baseline", "experiment", "judge", "steer", "confirm", "report"}
+    assert "prepare" not in judged
     copy.run()
-    assert copy.state() == before
-    assert copy.events("run_started") == []
+    assert copy.state() == state
+    assert len(copy.events("run_started")) == started
+
+
+def test_a_target_ends_the_session_and_lifting_it_goes_on(finished: Box, box: Box) -> None:
+    said = box.run(target=1.35)
+    assert "no more experiments: the target 1.35 is reached" in said
+    assert len(box.rulings()) < 3
+    assert "target" in box.json("report.json")["answer"]["sentence"]
+    box.run()
+    ours, theirs = box.state(), finished.state()
+    assert set(theirs.pop("runs").split()) <= set(ours.pop("runs").split())
+    assert ours == theirs
+
+
+def test_a_finished_session_goes_on_by_hand(copy: Box) -> None:
+    """``ratchet try`` has Snakemake run the round of an edit."""
+    script = copy.path / "tasks" / "fake" / "train.py"
+    text = script.read_text().replace("DECAY = 0.0", "DECAY = 0.1")
+    script.write_text(text.replace('BEHAVIOUR = "train"', 'BEHAVIOUR = "crash"'))
+    # Whoever tries an edit by hand wants it run, whatever would end the session.
+    values = {**DEFAULTS, "deadline_hours": 1e-6, "target": 100}
+    pairs = [f"{key}={value}" for key, value in values.items()]
+    crashed = subprocess.run(
+        [sys.executable, "-m", "ratchet.cli.main", "try", "-m", "boom", "--config", *pairs],
+        cwd=copy.path,
+        env={**os.environ, "RATCHET_HARNESS": str(copy.harness)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert crashed.returncode == 1, crashed.stderr
+    assert crashed.stdout.startswith("CRASH\n")
+    assert [r["verdict"] for r in copy.rulings()][3] == "CRASH"
+    copy.play()
+    assert "4 experiments" in json.dumps(copy.json("report.json")["answer"])
+
+
+def test_without_the_environment_snakemake_says_what_to_do(box: Box, tmp_path: Path) -> None:
+    """A Snakemake that cannot import the package, as one outside the environment."""
+    hide = tmp_path / "hide" / "ratchet"
+    hide.mkdir(parents=True)
+    (hide / "__init__.py").write_text("raise ImportError('No module named ratchet')\n")
+    box.environment["PYTHONPATH"] = str(hide.parent)
+    said = box.run(check=False)
+    assert "make env" in said
+    assert "Traceback" not in said

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from helpers.commands import Patch
 from helpers.engines import IMAGE, REPO, Docker, once
 from ratchet.runs.sandbox import sandbox
 from ratchet.runs.sandbox.container import LABEL, _image_id
@@ -64,7 +65,7 @@ def docker(bare: Docker, base: str, common: Path) -> Docker:
 
 
 @pytest.fixture
-def engine(docker: Docker, monkeypatch: pytest.MonkeyPatch) -> Iterator[Docker]:
+def engine(docker: Docker, monkeypatch: Patch) -> Iterator[Docker]:
     """The same, for runs that this process starts."""
     monkeypatch.setenv("RATCHET_ENGINE", docker.program)
     monkeypatch.setenv("RATCHET_RUN_IMAGE", docker.image)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from helpers.commands import Patch
 from ratchet.base.errors import ConfigError
 from ratchet.runs.sandbox import container, sandbox
 from ratchet.runs.sandbox.container import (
@@ -30,7 +31,7 @@ NAMES = ("RATCHET_ENGINE", "RATCHET_RUN_IMAGE", "RATCHET_EXCHANGE")
 
 
 @pytest.fixture(autouse=True)
-def clean(monkeypatch: pytest.MonkeyPatch) -> None:
+def clean(monkeypatch: Patch) -> None:
     for name in NAMES:
         monkeypatch.delenv(name, raising=False)
     sandbox.sandbox_fault.cache_clear()
@@ -83,7 +84,7 @@ def test_one_folder_is_writable(box: Box) -> None:
     )
 
 
-def test_nobody_is_root(box: Box, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nobody_is_root(box: Box, monkeypatch: Patch) -> None:
     monkeypatch.setattr(os, "getuid", lambda: 0)
     assert options(command(box), "--user") == ["10001:65534"]
     monkeypatch.setattr(os, "getuid", lambda: 1234)
@@ -116,7 +117,7 @@ def fake(folder: Path, lines: str, name: str = "docker") -> Path:
 
 
 def test_docker_is_taken_before_podman_and_a_variable_before_both(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: Patch
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     assert container_engine() is None
@@ -139,7 +140,7 @@ def test_docker_is_taken_before_podman_and_a_variable_before_both(
     ],
 )
 def test_what_is_missing_is_said_with_what_to_do(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lines: str | None, words: str
+    tmp_path: Path, monkeypatch: Patch, lines: str | None, words: str
 ) -> None:
     monkeypatch.setenv("PATH", f"{tmp_path}:/nowhere")
     if lines is not None:
@@ -150,9 +151,7 @@ def test_what_is_missing_is_said_with_what_to_do(
     assert "make image" in str(found.value)
 
 
-def test_an_image_that_is_there_is_enough_to_be_chosen(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_image_that_is_there_is_enough_to_be_chosen(tmp_path: Path, monkeypatch: Patch) -> None:
     fake(tmp_path, "echo sha256:12")
     monkeypatch.setenv("PATH", str(tmp_path))
     assert choose_sandbox("container") is SandboxKind.CONTAINER
@@ -172,9 +171,7 @@ def test_containers_of_dead_owners_are_removed(tmp_path: Path) -> None:
     assert asked[1:] == ["rm --force b2", "rm --force c3"]
 
 
-def test_the_image_around_the_harness_is_told(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_image_around_the_harness_is_told(tmp_path: Path, monkeypatch: Patch) -> None:
     monkeypatch.delenv("RATCHET_IMAGE", raising=False)
     monkeypatch.setattr(container, "OWN_FACTS", tmp_path / "image.json")
     assert own_facts() == {}
@@ -184,9 +181,7 @@ def test_the_image_around_the_harness_is_told(
     assert own_facts() == {"image": "sha256:34"}
 
 
-def test_two_containers_hand_over_one_run_at_a_time(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_two_containers_hand_over_one_run_at_a_time(tmp_path: Path, monkeypatch: Patch) -> None:
     with run_workplace(tmp_path / "own") as place:
         assert place == tmp_path / "own"
     monkeypatch.setenv("RATCHET_EXCHANGE", str(tmp_path))

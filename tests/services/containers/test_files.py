@@ -25,84 +25,38 @@ from ratchet.runs.sandbox.container import (
 
 DOCKERFILE = (REPO / "Dockerfile").read_text()
 COMPOSE: dict[str, Any] = yaml.safe_load((FOLDER / "compose.yaml").read_text())
-COMMAND = {"type": ["string", "array", "object"], "items": {"type": "string"}}
-WORDS = {"type": "array", "items": {"type": "string"}}
-MAPPING = {"type": "object", "additionalProperties": {"type": ["string", "null"]}}
 # The keys of the public specification (containers.dev) for a container built from a
-# Dockerfile, with its types; a key that is none of them is a mistake.
-SCHEMA = {
+# Dockerfile, by their type; a key that is none of them is a mistake.
+STAGES = "initialize onCreate updateContent postCreate postStart postAttach"
+KEYS = {
+    "string": "$schema name workspaceFolder workspaceMount containerUser remoteUser",
+    "boolean": "overrideCommand updateRemoteUserUID init privileged",
+    "object": "build features secrets portsAttributes otherPortsAttributes containerEnv remoteEnv"
+    " hostRequirements customizations",
+    "array": "overrideFeatureInstallOrder forwardPorts runArgs mounts capAdd securityOpt",
+}
+WITHIN = {
+    "build": {"dockerfile", "context", "target", "args", "cacheFrom", "options"},
+    "hostRequirements": {"cpus", "memory", "storage", "gpu"},
+}
+SCHEMA: dict[str, Any] = {
     "type": "object",
     "additionalProperties": False,
     "required": ["build"],
     "properties": {
-        "$schema": {"type": "string"},
-        "name": {"type": "string"},
-        "build": {
-            "type": "object",
-            "additionalProperties": False,
-            "required": ["dockerfile"],
-            "properties": {
-                "dockerfile": {"type": "string"},
-                "context": {"type": "string"},
-                "target": {"type": "string"},
-                "args": {"type": "object", "additionalProperties": {"type": "string"}},
-                "cacheFrom": {"type": ["string", "array"], "items": {"type": "string"}},
-                "options": WORDS,
-            },
-        },
-        "features": {"type": "object"},
-        "overrideFeatureInstallOrder": WORDS,
-        "secrets": {"type": "object"},
-        "forwardPorts": {"type": "array", "items": {"type": ["integer", "string"]}},
-        "portsAttributes": {"type": "object"},
-        "otherPortsAttributes": {"type": "object"},
+        **{name: {"type": kind} for kind, names in KEYS.items() for name in names.split()},
+        **{f"{stage}Command": {"type": ["string", "array", "object"]} for stage in STAGES.split()},
         "appPort": {"type": ["integer", "string", "array"]},
-        "runArgs": WORDS,
         "shutdownAction": {"enum": ["none", "stopContainer"]},
-        "overrideCommand": {"type": "boolean"},
-        "workspaceFolder": {"type": "string"},
-        "workspaceMount": {"type": "string"},
-        "updateRemoteUserUID": {"type": "boolean"},
-        "containerEnv": {"type": "object", "additionalProperties": {"type": "string"}},
-        "containerUser": {"type": "string"},
-        "remoteEnv": MAPPING,
-        "remoteUser": {"type": "string"},
-        "mounts": {"type": "array", "items": {"type": ["string", "object"]}},
-        "init": {"type": "boolean"},
-        "privileged": {"type": "boolean"},
-        "capAdd": WORDS,
-        "securityOpt": WORDS,
-        "initializeCommand": COMMAND,
-        "onCreateCommand": COMMAND,
-        "updateContentCommand": COMMAND,
-        "postCreateCommand": COMMAND,
-        "postStartCommand": COMMAND,
-        "postAttachCommand": COMMAND,
-        "waitFor": {
-            "enum": [
-                "initializeCommand",
-                "onCreateCommand",
-                "updateContentCommand",
-                "postCreateCommand",
-                "postStartCommand",
-            ]
-        },
+        "waitFor": {"enum": [f"{stage}Command" for stage in STAGES.split()[:-1]]},
         "userEnvProbe": {
             "enum": ["none", "loginShell", "loginInteractiveShell", "interactiveShell"]
         },
-        "hostRequirements": {
-            "type": "object",
-            "additionalProperties": False,
-            "properties": {
-                "cpus": {"type": "integer", "minimum": 1},
-                "memory": {"type": "string", "pattern": r"^\d+([tgmk]b)?$"},
-                "storage": {"type": "string", "pattern": r"^\d+([tgmk]b)?$"},
-                "gpu": {"anyOf": [{"type": "boolean"}, {"const": "optional"}, {"type": "object"}]},
-            },
-        },
-        "customizations": {"type": "object"},
     },
 }
+for key, names in WITHIN.items():
+    SCHEMA["properties"][key] |= {"propertyNames": {"enum": sorted(names)}}
+SCHEMA["properties"]["build"]["required"] = ["dockerfile"]
 
 
 def test_the_development_container_keeps_to_the_specification() -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from helpers import REPO
+from helpers.commands import Capsys, Patch
 from ratchet.base.io import digest_file
 from ratchet.runs.sandbox.container import check_image, held_locks
 from ratchet.task import environment
@@ -18,16 +19,12 @@ from ratchet.task.environment import package_paths
 OWN_GROUP = grp.getgrgid(os.getgid()).gr_name
 
 
-def test_what_the_image_holds_is_written_down(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_the_image_holds_is_written_down(tmp_path: Path, monkeypatch: Patch) -> None:
     package = tmp_path / "packages" / "docutils"
     (package / "parsers").mkdir(parents=True)
     (package / "parsers" / "a.py").write_text("x")
     monkeypatch.setattr(
-        environment,
-        "package_paths",
-        lambda names, _: [package] if "docutils" in names else [],
+        environment, "package_paths", lambda names, _: [package] if "docutils" in names else []
     )
     monkeypatch.chdir(REPO)
     output = tmp_path / "image.json"
@@ -44,7 +41,7 @@ def test_what_the_image_holds_is_written_down(
 
 
 def test_what_is_hidden_is_closed_in_the_tasks_own_environments_too(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: Patch
 ) -> None:
     packages = tmp_path / ".venv-own" / "lib" / "python3.11" / "site-packages"
     hidden, seen = packages / "networkx" / "a.py", packages / "numpy" / "a.py"
@@ -75,9 +72,7 @@ def test_a_lock_that_is_not_installed_is_not_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("text", ["hidden: docutils", "[1, 2", "- a list"])
-def test_what_is_no_task_is_refused(
-    tmp_path: Path, text: str, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_what_is_no_task_is_refused(tmp_path: Path, text: str, capsys: Capsys) -> None:
     task = tmp_path / "task.yaml"
     task.write_text(text)
     words = ["--base", "b", "--revision", "r", "--group", OWN_GROUP, "--output", "x", str(task)]

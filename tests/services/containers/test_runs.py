@@ -229,8 +229,8 @@ def test_the_default_task_gives_the_same_number(arena: Arena, engine: Docker) ->
 
 
 def test_validation_data_are_nowhere(arena: Arena) -> None:
-    shown = arena.data["train.bin"][0].read_bytes()
-    text = arena.data["val.bin"][0].read_bytes()
+    shown = arena.store.path(arena.data["train.bin"]).read_bytes()
+    text = arena.store.path(arena.data["val.bin"]).read_bytes()
     pieces = [text[i : i + 64] for i in range(0, len(text), 64)]
     # In the candidate itself a line's end is written as an escape.
     words = repr(next(piece for piece in pieces if piece not in shown and b"\n" in piece))

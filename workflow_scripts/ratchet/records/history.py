@@ -178,6 +178,7 @@ class History(Frozen, dict=True):
         Rounds after a session's end repeat the records of the one that ended it, and are
         left out.  Raises :class:`ratchet.base.errors.InputMissingError` without a baseline, or
         if one of the rounds up to ``last`` was not judged; the last need not be steered.
+        A round must not depend on an earlier ``confirmed`` champion: it leaves that out.
         """
         proposals: list[Proposals] = []
         verdicts: list[RoundVerdict] = []
