@@ -26,8 +26,8 @@ from ratchet.integrity.seal import begin_workflow, finish_workflow, sealed_step
 from ratchet.runs.hardware import gpu_models
 from ratchet.steps.call import StepCall, _note, _report
 from ratchet.steps.plan import WorkflowPlan, make_plan, session_resumed
+from ratchet.steps.rounds import play_round
 from ratchet.task.environment import ask_interpreter
-from ratchet.tournament.leg import play_round
 
 Clock = Callable[[], float]
 # What a session is played in, after its preparation.

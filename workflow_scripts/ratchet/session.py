@@ -135,6 +135,11 @@ class Session(Frozen):
             for name, sha in sources.items()
         }
 
+    def put(self, texts: Mapping[str, str]) -> dict[str, str]:
+        """Keep mutable files; their digests by name."""
+        put = self.store.put
+        return {n: put(t.encode("utf-8", errors="surrogateescape")) for n, t in texts.items()}
+
     def tree(self, sources: Mapping[str, str]) -> dict[str, bytes]:
         """All files of a candidate as its commit shows them."""
         frozen = (*self.manifest.fixed, self.manifest.brief)

@@ -13,7 +13,6 @@ from typing import Any
 import pytest
 
 from helpers.session_events import NOW, at, rounds, run, started, verdict, write
-from ratchet.base.text import time_left
 from ratchet.integrity.seal import WHOLE, sealable_files
 from ratchet.monitor.views import (
     LivePage,
@@ -23,7 +22,7 @@ from ratchet.monitor.views import (
     render_live,
     replace_file,
 )
-from ratchet.records.events import Journal
+from ratchet.records.events import Journal, time_left
 from ratchet.records.paths import SessionPaths
 
 KEEP = verdict(

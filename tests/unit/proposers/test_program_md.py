@@ -76,28 +76,17 @@ def test_a_new_one_agrees_with_its_task(contract: ProgramContract) -> None:
     assert "Nothing yet." in text
 
 
-def test_a_new_one_of_the_default_task() -> None:
-    bytelm = load_task(REPO / "tasks" / "bytelm", REPO)
-    settings = parse_config(
-        read_config(REPO / "config" / "config.yaml"), REPO / "config" / "schema.yaml", "c"
-    )
+def test_the_default_task_has_a_clean_text_and_gets_a_new_one() -> None:
+    bytelm, folder = load_task(REPO / "tasks" / "bytelm", REPO), REPO / "config"
+    settings = parse_config(read_config(folder / "config.yaml"), folder / "schema.yaml", "c")
     contract = contract_of(bytelm, settings, budget_of(bytelm, settings))
-    text = render_program(contract)
-    assert check_program(text, contract) == []
-    assert "Lower `val_bpb` (bits per byte): lower is better." in text
-    assert "1. hyperparams: LEARNING_RATE (0.003, 0.001, 0.01)" in text
+    new, own = render_program(contract), (REPO / "tasks" / "bytelm" / "program.md").read_text()
+    for text in (new, own):
+        assert [f"{found.line}: {found}" for found in check_program(text, contract)] == []
+    assert "Lower `val_bpb` (bits per byte): lower is better." in new
+    assert "1. hyperparams: LEARNING_RATE (0.003, 0.001, 0.01)" in new
     steps = replace(settings, budget_steps=300)
     assert budget_of(bytelm, steps)["steps"] == 300
-
-
-def test_the_brief_of_the_default_task_is_clean() -> None:
-    bytelm = load_task(REPO / "tasks" / "bytelm", REPO)
-    settings = parse_config(
-        read_config(REPO / "config" / "config.yaml"), REPO / "config" / "schema.yaml", "c"
-    )
-    contract = contract_of(bytelm, settings, budget_of(bytelm, settings))
-    text = (REPO / "tasks" / "bytelm" / "program.md").read_text()
-    assert [f"{found.line}: {found}" for found in check_program(text, contract)] == []
 
 
 # ------------------------------------------------------------------ what is wrong
@@ -111,27 +100,6 @@ WRONG = [
     ("yet.\n", "yet.\n\n## What is fixed\n\n- `train.py`: all\n", "`train.py` to be editable"),
     ("yet.\n", "yet.\n\n## Notes\n\nRun `python run.py`.\n", "'python run.py', no file of the"),
 ]
-
-
-@pytest.mark.parametrize(("old", "new", "words"), WRONG)
-def test_contradictions_are_named(old: str, new: str, words: str) -> None:
-    assert old in GOOD
-    text = GOOD.replace(old, new)
-    (found,) = check_program(text, CONTRACT)
-    assert found.flaw is Flaw.CONTRADICTORY
-    assert words in str(found)
-    assert 1 <= found.line <= len(text.splitlines())
-
-
-def test_a_contradiction_has_its_line() -> None:
-    text = GOOD.replace("is 300 seconds of", "is 10 minutes of")
-    line = next(n for n, words in enumerate(text.splitlines(), 1) if "10 minutes" in words)
-    assert only(text) == (
-        f"{line}: contradictory: expected a budget of 300 seconds, found '10 minutes'; "
-        "write: The budget of each run is 300 seconds."
-    )
-
-
 MISSING = [
     ("val_bpb", "val_loss", "the metric `val_bpb`"),
     (": lower is better", "", "the direction (lower is better)"),
@@ -142,19 +110,33 @@ MISSING = [
 ]
 
 
-@pytest.mark.parametrize(("old", "new", "words"), MISSING)
-def test_what_is_missing_is_named(old: str, new: str, words: str) -> None:
+FLAWS = [
+    *((Flaw.CONTRADICTORY, *case) for case in WRONG),
+    *((Flaw.MISSING, *case) for case in MISSING),
+]
+
+
+@pytest.mark.parametrize(("flaw", "old", "new", "words"), FLAWS)
+def test_what_is_missing_or_contradicts_is_named(
+    flaw: Flaw, old: str, new: str, words: str
+) -> None:
     assert old in GOOD
-    (found,) = check_program(GOOD.replace(old, new), CONTRACT)
-    assert found.flaw is Flaw.MISSING
+    text = GOOD.replace(old, new)
+    (found,) = check_program(text, CONTRACT)
+    assert found.flaw is flaw
     assert words in str(found)
+    assert 1 <= found.line <= len(text.splitlines())
 
 
-def test_an_empty_text_lacks_everything() -> None:
-    found = check_program("", CONTRACT)
-    assert {one.flaw for one in found} == {Flaw.MISSING}
-    assert len(found) == 6
-    assert all(one.line == 1 for one in found)
+def test_a_finding_has_its_line_and_says_what_to_write() -> None:
+    text = GOOD.replace("is 300 seconds of", "is 10 minutes of")
+    line = next(n for n, words in enumerate(text.splitlines(), 1) if "10 minutes" in words)
+    assert only(text) == (
+        f"{line}: contradictory: expected a budget of 300 seconds, found '10 minutes'; "
+        "write: The budget of each run is 300 seconds."
+    )
+    everything = check_program("", CONTRACT)
+    assert [(one.flaw, one.line) for one in everything] == [(Flaw.MISSING, 1)] * 6
 
 
 @pytest.mark.parametrize(
@@ -226,29 +208,24 @@ PAST = past()
 def test_an_update_writes_the_session_and_leaves_the_rest() -> None:
     text = update_program(GOOD, CONTRACT, PAST)
     assert check_program(text, CONTRACT) == []
-    assert "### Session `night`\n\n3 experiments, 1 kept. Differences are of `val_bpb`" in text
-    assert "- 2 [hyperparams] LEARNING_RATE 5e-4 -> 3e-3: KEEP, -0.2, P(better) > 0.999\n" in text
-    assert "- 1 [optimizer] BETA2 0.999 -> 0.95: DISCARD, +0.02, P(better) < 0.001\n" in text
-    assert "- 3 [other] \\`\\<b>\\` \\[x\\](y) \\*boom\\* ## Goal: crash: no\n" in text
-    assert "- WARMUP: every declared value was tried" in text
-    assert "1. [data] SEQ\\_LEN" not in text
-    assert "1. [data] SEQ_LEN 64 -> 32. Never tried." in text
-    assert "confirmed a gain of 0.19 (95 % interval 0.17 to 0.21)" in text
-    assert "git -C results/night show ratchet/night:train.py > tasks/tiny/train.py" in text
+    for words in (
+        "### Session `night`\n\n3 experiments, 1 kept. Differences are of `val_bpb`",
+        "- 2 [hyperparams] LEARNING_RATE 5e-4 -> 3e-3: KEEP, -0.2, P(better) > 0.999\n",
+        "- 1 [optimizer] BETA2 0.999 -> 0.95: DISCARD, +0.02, P(better) < 0.001\n",
+        "- 3 [other] \\`\\<b>\\` \\[x\\](y) \\*boom\\* ## Goal: crash: no\n",
+        "- WARMUP: every declared value was tried",
+        "1. [data] SEQ_LEN 64 -> 32. Never tried.",
+        "confirmed a gain of 0.19 (95 % interval 0.17 to 0.21)",
+        "git -C results/night show ratchet/night:train.py > tasks/tiny/train.py",
+    ):
+        assert words in text, words
     assert "Nothing yet." not in text
-    titles = [section.title for section in parse_sections(text).sections]
-    assert titles == [
-        "tiny: lower `val_bpb`",
-        "Goal",
-        "Baseline",
-        "Measured by the last session",
-        "What you may edit",
-        "Constraints",
-        "What to try next",
-        "Directions, the most promising first",
-        "What has been tried",
-        "Session `night`",
-    ]
+    titles = " | ".join(section.title for section in parse_sections(text).sections)
+    assert titles == (
+        "tiny: lower `val_bpb` | Goal | Baseline | Measured by the last session | "
+        "What you may edit | Constraints | What to try next | "
+        "Directions, the most promising first | What has been tried | Session `night`"
+    )
     for line in GOOD.splitlines():
         assert line in text or line == "Nothing yet."
 

@@ -23,13 +23,12 @@ from ratchet.records.records import (
     StopReason,
     Verdict,
 )
+from ratchet.report.answer import alarm_remark, experiment_remarks
 from ratchet.report.facts import (
     LOGS,
     WORDS,
     agent_calls,
-    alarm_remark,
     build_facts,
-    experiment_remarks,
     run_again_commands,
     run_again_preparation,
     run_timeline,

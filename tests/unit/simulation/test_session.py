@@ -16,7 +16,6 @@ from ratchet.simulation.session import (
     RULES,
     Bench,
     Decision,
-    Greedy,
     Rule,
     Seeds,
     SimulatedCandidate,
@@ -89,7 +88,7 @@ def test_every_run_counts_and_the_budget_is_kept(rule: str, world: str, runs: in
 
 def test_greedy_keeps_exactly_the_running_minima() -> None:
     for session in range(10):
-        watch, record = watched(Greedy(), PLAN, session)
+        watch, record = watched(RULES["greedy"], PLAN, session)
         (best,) = watch.baseline
         first = best
         for values, decision in watch.seen:

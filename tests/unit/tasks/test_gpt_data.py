@@ -227,21 +227,14 @@ def test_a_shard_is_downloaded_once_and_its_digest_kept(tmp_path: Path, server: 
 
 
 def test_a_download_goes_on_where_it_broke_off(tmp_path: Path, server: Server) -> None:
-    server.cut = [1000, 2000]
-    path, _ = cache(tmp_path, server).fetch(3)
-    assert path.read_bytes() == SHARD
-    assert [asked for _, asked in server.asked] == [None, "bytes=1000-", "bytes=3000-"]
-
-
-def test_it_goes_on_in_another_process_and_another_day(tmp_path: Path, server: Server) -> None:
-    one = cache(tmp_path, server)
     server.cut = [500] * 9
     with pytest.raises(shards.PreparationError, match="2500 bytes of it are kept") as error:
-        one.fetch(3)
+        cache(tmp_path, server).fetch(3)
     assert error.value.code == 69
-    server.cut = []
+    # In another process, on another day.
+    server.cut, server.asked = [1000], []
     assert cache(tmp_path, server).fetch(3)[0].read_bytes() == SHARD
-    assert server.asked[-1][1] == "bytes=2500-"
+    assert [asked for _, asked in server.asked] == ["bytes=2500-", "bytes=3500-"]
 
 
 @pytest.mark.parametrize("ranges", [True, False])

@@ -195,15 +195,14 @@ def test_cheats_are_caught(files: Path, model: Any, words: str) -> None:
     assert verdict is not None and words in verdict
 
 
-def test_what_is_not_finite_ends_the_evaluation(files: Path) -> None:
-    for wrong in (np.nan, np.inf, -np.inf):
+@pytest.mark.parametrize("wrong", [np.nan, np.inf, -np.inf])
+def test_what_is_not_finite_ends_the_evaluation(files: Path, wrong: float) -> None:
+    def model(windows: np.ndarray, positions: np.ndarray) -> np.ndarray:
+        logits = honest(windows, positions)
+        logits[-1, -1, 3] = wrong
+        return logits
 
-        def model(windows: np.ndarray, positions: np.ndarray, wrong: float = wrong) -> np.ndarray:
-            logits = honest(windows, positions)
-            logits[-1, -1, 3] = wrong
-            return logits
-
-        assert judged(files, model)[1] == "not finite"
+    assert judged(files, model)[1] == "not finite"
     assert scoring.finite(np.array([0.0, -65504.0, 65504.0], np.float16))
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from helpers import REPO
-from ratchet.base.io import read_record, write_json
+from ratchet.base.io import write_json
 from ratchet.base.structs import replace
 from ratchet.config import parse_config, read_config
 from ratchet.records.paths import SessionPaths
@@ -23,24 +23,19 @@ from ratchet.tournament.plan import (
     leg_inputs,
 )
 
-HARNESS = REPO
 LEG = Leg(1, "random", "default.random", 3, 4, 2, 1.5, 0.1, 1)
 
 
 def plan(root: Path, **change: object) -> WorkflowPlan:
-    folder = HARNESS / "config"
+    folder = REPO / "config"
     values = {**read_config(folder / "config.yaml"), **change}
     config = parse_config(values, folder / "schema.yaml", "c")
-    return WorkflowPlan(config, SessionPaths(config.session, root), HARNESS)
+    return WorkflowPlan(config, SessionPaths(config.session, root), REPO)
 
 
 @pytest.mark.parametrize(
     ("leg", "is_open"),
-    [
-        (None, True),
-        (LEG, False),
-        (replace(LEG, stop=StopReason.DEADLINE), True),
-    ],
+    [(None, True), (LEG, False), (replace(LEG, stop=StopReason.DEADLINE), True)],
 )
 def test_limits_concern_legs_that_were_not_played_to_their_end(
     tmp_path: Path, leg: Leg | None, is_open: bool
@@ -48,7 +43,6 @@ def test_limits_concern_legs_that_were_not_played_to_their_end(
     here = plan(tmp_path)
     if leg is not None:
         write_json(here.paths.leg(1, 2), leg)
-        assert read_record(Leg, here.paths.leg(1, 2)) == leg
     assert is_leg_open(here, 1, 2) is is_open
 
 

@@ -1,4 +1,4 @@
-"""What a candidate's code may not do if its measurement is to count, found by reading it.
+"""Checks of an edit by reading its code: what it may not do if its measurement is to count.
 
 The mutable files of a candidate are compared with the baseline's as syntax trees;
 only what is *new* counts, so that code which the task itself ships is never an
@@ -78,7 +78,7 @@ class Flag(Frozen):
 
 
 class EditContract(Frozen):
-    """What a task fixes: its fixed files, and the metric that decides.
+    """Facts of a task that edits must leave alone: fixed files, and the metric that decides.
 
     ``printed`` are the other printed names that the harness reads.
     """
@@ -98,7 +98,7 @@ class EditContract(Frozen):
 
 
 def inspect_proposal(session: Session, proposal: Proposal) -> tuple[str, tuple[str, ...]]:
-    """Why a proposal must not be run (empty if it may be), and notes on its edit.
+    """Reason not to run a proposal (empty if it may be run), and notes on its edit.
 
     It is compared with the baseline, and with its parent for what it changes.
     """
@@ -119,7 +119,7 @@ def inspect_proposal(session: Session, proposal: Proposal) -> tuple[str, tuple[s
 
 
 def edit_faults(session: Session, sources: Mapping[str, str]) -> tuple[str, tuple[str, ...]]:
-    """What would bend the measurement in some mutable files (empty if nothing), and notes.
+    """Faults of some mutable files that would bend the measurement (or empty), and notes.
 
     Only what the session's baseline does not do itself.
     """
@@ -179,7 +179,7 @@ def only_reseeds(parent: Mapping[str, str], candidate: Mapping[str, str]) -> boo
 
 
 def _flags(file: str, tree: ast.Module, contract: EditContract) -> Iterator[Flag]:
-    """Everything in one file that could be a flag, whether it is new or not."""
+    """Flags of one file, whether they are new or not."""
     aliases, taken = _fixed_names(tree, contract)
     for node in ast.walk(tree):
         for severity, kind, reason in _offences(node, aliases, taken, contract):
@@ -361,7 +361,7 @@ def _parse_python(name: str, text: str) -> ast.Module | None:
 
 
 def _assignment_targets(node: ast.AST) -> Iterator[ast.expr]:
-    """What a statement assigns to, tuples taken apart."""
+    """Targets that a statement assigns to, tuples taken apart."""
     if isinstance(node, ast.Assign):
         todo: list[ast.expr] = list(node.targets)
     elif isinstance(node, ast.AugAssign | ast.AnnAssign | ast.NamedExpr | ast.For | ast.AsyncFor):

@@ -1,4 +1,4 @@
-"""Can a candidate's runs be believed, beside those of the baseline?
+"""Checks of a candidate's runs: can they be believed, beside those of the baseline?
 
 What is allowed to a single run leaves room, since machines differ.  The runs of one
 session share the machine, so they can be held to each other more closely.  A run's
@@ -43,7 +43,7 @@ the difference of two runs has a sd of 1.4."""
 
 
 class RunTrace(Frozen):
-    """What is compared of one run; ``None`` for what is not known.
+    """Comparable values of one run; ``None`` for what is not known.
 
     ``value`` is the evaluator's metric at full precision over ``count``
     predictions, ``seconds`` what was used until it was asked for, ``tokens`` and
@@ -206,7 +206,7 @@ def unlike_baseline(
     limits: Plausible | None,
     budget_seconds: float | None,
 ) -> str | None:
-    """What sets the runs of a candidate apart from the baseline's; ``None`` if nothing.
+    """Difference that sets a candidate's runs apart from the baseline's; ``None`` if there is none.
 
     ``budget_seconds`` is ``None`` with a budget in steps, whose seconds follow
     the model.

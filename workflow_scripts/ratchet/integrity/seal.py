@@ -55,13 +55,12 @@ VIEWS = ("live.html",)
 _OPEN = "# the workflow is at work"
 _LINE = re.compile(r"([0-9a-f]{64})  ([^\\\n]+)")
 _PREFIX = re.compile(r"# first ([0-9]+) bytes: ([0-9a-f]{64})  ([^\\\n]+)")
-_OWN = re.compile(r"# seal: ([0-9a-f]{64})")
 # How the proposals of a round say that the session had ended before it.
 _ENDED = b'"stop": "'
 
 
 class Seal(Frozen):
-    """What is sealed, by path below the session's folder.
+    """Digests of sealed files, by path below the session's folder.
 
     ``whole`` maps to digests, ``growing`` to length in bytes and digest.
     ``at_work`` is true from a step's beginning until the session's report.
@@ -230,7 +229,7 @@ def _trusted(paths: SessionPaths) -> Seal:
 
 
 def damaged_place(paths: SessionPaths) -> Path:
-    """Where a seal goes that was changed."""
+    """Path to which a damaged seal is moved."""
     return paths.seal.with_name(f"{paths.seal.name}.damaged")
 
 

@@ -21,7 +21,7 @@ from typing import Any
 import ratchet
 from ratchet.base.errors import DataError, InputMissingError
 from ratchet.base.git import call_git
-from ratchet.base.io import Fingerprint, digest, digest_file, read_json, to_json
+from ratchet.base.io import digest, digest_file, read_json, to_json
 from ratchet.base.structs import Frozen, Struct, field, from_json_values
 from ratchet.integrity.seal import (
     GROWING,
@@ -70,7 +70,7 @@ _RUN_FIELDS = {"key", "seed", "outcome", "reason", "value"}
 
 
 class Deviation(Frozen):
-    """Something that is not what it was when it was recorded.
+    """A file that is not what it was when it was recorded.
 
     ``path`` is the file, relative to the folder of results and store; ``todo``
     is what to type or do next.
@@ -94,7 +94,7 @@ class Findings(Struct):
     notes: list[str] = field(default_factory=list)
 
     def name(self, path: Path) -> str:
-        """How people read a path: relative to the root where it lies below it."""
+        """The path relative to the root, or as it is if it lies elsewhere."""
         try:
             return path.relative_to(self.root).as_posix()
         except ValueError:
@@ -117,14 +117,12 @@ class Findings(Struct):
 
 def session_names(root: Path) -> list[str]:
     """Names of the sessions below ``root``."""
+    folders = (SessionPaths(path.name, root) for path in (root / "results").glob("*"))
     return sorted(
-        path.name for path in (root / "results").glob("*") if _is_session(root, path.name)
+        paths.session
+        for paths in folders
+        if paths.manifest.exists() or paths.baseline.exists() or paths.seal.exists()
     )
-
-
-def _is_session(root: Path, name: str) -> bool:
-    paths = SessionPaths(name, root)
-    return paths.manifest.exists() or paths.baseline.exists() or paths.seal.exists()
 
 
 def verify_sessions(root: Path, names: Sequence[str] = ()) -> Findings:
@@ -147,11 +145,11 @@ def verify_sessions(root: Path, names: Sequence[str] = ()) -> Findings:
     findings = Findings(root)
     check_store(StorePaths(root / "store"), findings)
     for name in names or there:
-        _session(SessionPaths(name, root), findings)
+        _verify_session(SessionPaths(name, root), findings)
     return findings
 
 
-def _session(paths: SessionPaths, findings: Findings) -> None:
+def _verify_session(paths: SessionPaths, findings: Findings) -> None:
     records = _SessionFiles(paths, findings)
     records.check_seal()
     if not paths.manifest.exists():
@@ -185,13 +183,10 @@ def _check_inputs(manifest: Manifest, root: Path, store: StorePaths, findings: F
     entries = {folder / entry.path: entry for entry in (*manifest.fixed, manifest.brief)}
     for path, entry in {**entries, place: manifest.definition}.items():
         copy = findings.name(store.blob(entry.sha256))
-        _compare(path, entry, f"put it back: cp {copy} PLACE", findings)
-    _compare(
-        defined.environment,
-        manifest.environment,
-        "put the lock back as it was, for example: git checkout -- PLACE",
-        findings,
-    )
+        findings.compare(path, entry.sha256, f"put it back: cp {copy} {findings.name(path)}")
+    lock = defined.environment
+    todo = f"put the lock back as it was, for example: git checkout -- {findings.name(lock)}"
+    findings.compare(lock, manifest.environment.sha256, todo)
     for name in edited_files(manifest, folder):
         findings.notes.append(
             f"{findings.name(folder / name)}: not what session {manifest.session!r} started from; "
@@ -201,11 +196,6 @@ def _check_inputs(manifest: Manifest, root: Path, store: StorePaths, findings: F
         findings.notes.append(
             f"session {manifest.session!r} was started by another version of Ratchet's code"
         )
-
-
-def _compare(path: Path, entry: Fingerprint, todo: str, findings: Findings) -> None:
-    place = todo.replace("PLACE", findings.name(path))
-    findings.compare(path, entry.sha256, place)
 
 
 def harness_of(manifest: Manifest, root: Path) -> Path:
@@ -227,9 +217,9 @@ def check_store(paths: StorePaths, findings: Findings) -> None:
     """Check the whole store; a store that does not exist is intact."""
     if not paths.root.is_dir():
         return
-    _blobs(paths, findings)
-    _runs(paths, findings)
-    _answers(paths, findings)
+    _check_blobs(paths, findings)
+    _check_runs(paths, findings)
+    _check_answers(paths, findings)
     if paths.damaged.is_dir() and (aside := list(paths.damaged.iterdir())):
         findings.notes.append(
             f"{findings.name(paths.damaged)}: holds {len(aside)} entries that were found damaged "
@@ -239,7 +229,7 @@ def check_store(paths: StorePaths, findings: Findings) -> None:
         _check_repository(paths.root / ".git", "none", findings)
 
 
-def _blobs(paths: StorePaths, findings: Findings) -> None:
+def _check_blobs(paths: StorePaths, findings: Findings) -> None:
     root = paths.blob("00").parents[1]
     for path in _files(root):
         if _DIGEST.fullmatch(path.name) and path == paths.blob(path.name):
@@ -248,7 +238,7 @@ def _blobs(paths: StorePaths, findings: Findings) -> None:
             findings.deviates(path, "a blob named after its digest", path.name, STRAY)
 
 
-def _runs(paths: StorePaths, findings: Findings) -> None:
+def _check_runs(paths: StorePaths, findings: Findings) -> None:
     root = paths.run("00").parents[1]
     for folder in sorted(root.glob("*/*")):
         if folder.is_dir() and folder == paths.run(folder.name):
@@ -262,7 +252,7 @@ def _runs(paths: StorePaths, findings: Findings) -> None:
 
 def _check_stored_run(folder: Path, findings: Findings) -> None:
     """Check one run: its record, the key against its preimage, and every file."""
-    entry = _record(folder / RECORD, findings, RUN)
+    entry = _read_record(folder / RECORD, findings, RUN)
     if entry is None:
         return
     stated = entry.pop("digest", None)
@@ -289,7 +279,7 @@ def _check_stored_run(folder: Path, findings: Findings) -> None:
             findings.deviates(path, "no such file in the run's record", path.name, STRAY)
 
 
-def _answers(paths: StorePaths, findings: Findings) -> None:
+def _check_answers(paths: StorePaths, findings: Findings) -> None:
     for folder in sorted(paths.root.iterdir()):
         if folder.name in _OTHER:
             continue
@@ -298,14 +288,14 @@ def _answers(paths: StorePaths, findings: Findings) -> None:
             findings.notes.append(f"{findings.name(folder)}: not known to this check, left out")
             continue
         for path in _files(folder):
-            _answer(paths, folder.name, path, findings)
+            _check_answer(paths, folder.name, path, findings)
 
 
-def _answer(paths: StorePaths, kind: str, path: Path, findings: Findings) -> None:
+def _check_answer(paths: StorePaths, kind: str, path: Path, findings: Findings) -> None:
     if path != paths.memo(kind, path.stem):
         findings.deviates(path, "an answer named after its question", path.name, STRAY)
         return
-    entry = _record(path, findings, ANSWER)
+    entry = _read_record(path, findings, ANSWER)
     if entry is None:
         return
     if set(entry) != {"question", "answer", "digest"}:
@@ -318,7 +308,7 @@ def _answer(paths: StorePaths, kind: str, path: Path, findings: Findings) -> Non
         findings.deviates(path, f"an answer with digest {entry['digest']}", given, ANSWER)
 
 
-def _record(path: Path, findings: Findings, todo: str) -> dict[str, Any] | None:
+def _read_record(path: Path, findings: Findings, todo: str) -> dict[str, Any] | None:
     """One of the store's JSON objects; ``None`` and a deviation if it is none."""
     findings.checked += 1
     try:
@@ -349,10 +339,10 @@ def _check_repository(folder: Path, branch: str, findings: Findings) -> bool:
     ``branch`` is the session's name in ``refs/heads/ratchet``.
     """
     named = len(findings.deviations)
-    _plain(folder, branch, findings)
+    _check_own_files(folder, branch, findings)
     for path in sorted(folder.glob("objects/??/*")):
         if _COMMIT.fullmatch(path.parent.name + path.name):
-            _object(path, findings)
+            _check_object(path, findings)
     for path in sorted(folder.glob("objects/pack/*.idx")):
         done = _git(folder, "verify-pack", str(path.resolve()))
         findings.checked += 2
@@ -364,7 +354,7 @@ def _check_repository(folder: Path, branch: str, findings: Findings) -> bool:
     return done.returncode == 0
 
 
-def _plain(folder: Path, branch: str, findings: Findings) -> None:
+def _check_own_files(folder: Path, branch: str, findings: Findings) -> None:
     findings.checked += 2
     head = f"ref: refs/heads/ratchet/{branch}\n"
     found = _text(folder / "HEAD")
@@ -388,7 +378,7 @@ def _text(path: Path) -> str:
         return ""
 
 
-def _object(path: Path, findings: Findings) -> None:
+def _check_object(path: Path, findings: Findings) -> None:
     """One loose object: its content's digest is its name."""
     findings.checked += 1
     expected = path.parent.name + path.name
@@ -498,33 +488,33 @@ class _SessionFiles:
         """Compare every sealed file with its digest; tell what is not sealed yet."""
         paths, findings = self.paths, self.findings
         findings.checked += 1
-        found = read_seal(paths)
+        seal = read_seal(paths)
         aside = damaged_place(paths)
-        if found is None or aside.exists():
-            damaged = paths.seal if found is None else aside
+        if seal is None or aside.exists():
+            damaged = paths.seal if seal is None else aside
             todo = f"delete it; the next report seals the session again: {self.again}"
             findings.deviates(damaged, "a seal as Ratchet writes it", "other bytes", todo)
-        if found is None:
+        if seal is None:
             return
-        for name, sha in found.whole.items():
-            self._sealed(name, sha, found.at_work)
-        for name, (size, sha) in found.growing.items():
-            self._grown(name, size, sha)
-        if found.at_work:
+        for name, sha in seal.whole.items():
+            self._check_sealed(name, sha, seal.at_work)
+        for name, (size, sha) in seal.growing.items():
+            self._check_grown(name, size, sha)
+        if seal.at_work:
             findings.notes.append(
                 f"{findings.name(paths.folder)}: the session is not at its end; go on with: "
                 f"{self.workflow} --config session={paths.session}"
             )
         patterns = (*WHOLE, *GROWING)
         names = {p.relative_to(paths.folder).as_posix() for p in sealable_files(paths, patterns)}
-        unsealed = sorted(names - set(found.whole) - set(found.growing))
+        unsealed = sorted(names - set(seal.whole) - set(seal.growing))
         if unsealed:
             findings.notes.append(
                 f"{findings.name(paths.folder)}: not sealed yet: {len(unsealed)} files, such as "
                 f"{unsealed[0]}; the session's report seals them"
             )
 
-    def _sealed(self, name: str, sha: str, at_work: bool) -> None:
+    def _check_sealed(self, name: str, sha: str, at_work: bool) -> None:
         path = self.paths.folder / name
         found = _digest_of(path)
         # Snakemake deletes what a step will write, and copies rounds without a step.
@@ -540,7 +530,7 @@ class _SessionFiles:
         name = urlsafe_b64encode(self.findings.name(path).encode()).decode()
         return (self.paths.root / ".snakemake" / "incomplete" / name).exists()
 
-    def _grown(self, name: str, size: int, sha: str) -> None:
+    def _check_grown(self, name: str, size: int, sha: str) -> None:
         path = self.paths.folder / name
         self.findings.checked += 1
         try:
@@ -558,22 +548,22 @@ class _SessionFiles:
     def manifest(self) -> Manifest | None:
         """The manifest, if it can be read; a wrong digest of its settings is named."""
         try:
-            found = from_json_values(Manifest, self.json.get(self.paths.manifest))
+            manifest = from_json_values(Manifest, self.json.get(self.paths.manifest))
         except DataError as error:
             if self.json.get(self.paths.manifest) is not None:
                 self.findings.deviates(self.paths.manifest, "a manifest", f"{error}", self.frozen)
             return None
-        if digest(found.frozen) != found.config_sha256:
+        if digest(manifest.frozen) != manifest.config_sha256:
             self.findings.deviates(
                 self.paths.manifest,
-                f"settings with digest {found.config_sha256}",
-                digest(found.frozen),
+                f"settings with digest {manifest.config_sha256}",
+                digest(manifest.frozen),
                 self.frozen,
             )
-        return found
+        return manifest
 
     def check_references(self, manifest: Manifest) -> None:
-        """Whatever the records name must be in the store, and say the same there."""
+        """Compare what the records name with the store."""
         fixed = (
             *manifest.fixed,
             *manifest.baseline,
@@ -581,25 +571,25 @@ class _SessionFiles:
             *manifest.evaluation,
             *manifest.locked,
         )
-        for entry in (*fixed, manifest.brief, manifest.definition):
-            self._blob(self.paths.manifest, entry.sha256)
+        for frozen in (*fixed, manifest.brief, manifest.definition):
+            self._check_blob(self.paths.manifest, frozen.sha256)
         for path, value in self.json.items():
-            for found in _objects(value):
-                if "source" in found and isinstance(found.get("files"), Mapping):
-                    for sha in found["files"].values():
-                        self._blob(path, str(sha))
-                if set(found) >= _CALL_FIELDS:
-                    self._blob(path, str(found["log"]))
-                if set(found) >= _RUN_FIELDS:
-                    self._run(path, found, manifest)
+            for entry in _objects(value):
+                if "source" in entry and isinstance(entry.get("files"), Mapping):
+                    for sha in entry["files"].values():
+                        self._check_blob(path, str(sha))
+                if set(entry) >= _CALL_FIELDS:
+                    self._check_blob(path, str(entry["log"]))
+                if set(entry) >= _RUN_FIELDS:
+                    self._check_run(path, entry, manifest)
 
-    def _blob(self, path: Path, sha: str) -> None:
+    def _check_blob(self, path: Path, sha: str) -> None:
         blob = self.paths.store.blob(sha)
         if not blob.is_file():
             named = f"the blob that {self.findings.name(path)} names"
             self.findings.deviates(blob, named, NO_FILE, "restore it from a backup")
 
-    def _run(self, path: Path, summary: Mapping[str, Any], manifest: Manifest) -> None:
+    def _check_run(self, path: Path, summary: Mapping[str, Any], manifest: Manifest) -> None:
         record = self.paths.store.run(str(summary["key"])) / RECORD
         try:
             entry = json.loads(record.read_bytes())
@@ -655,7 +645,7 @@ class _SessionFiles:
                         self.findings.deviates(path, "proposals", f"{error}", self.again)
 
     def _tips(self, commits: Mapping[int, str]) -> list[str]:
-        """Where the branch may be: at the champion, or anywhere while the session goes on."""
+        """Commits that the branch may be at: the champion, or any while the session goes on."""
         confirmed = self.json.get(self.paths.confirmation)
         sealed = read_seal(self.paths)
         if sealed is not None and sealed.whole and not sealed.at_work and confirmed is not None:
@@ -665,14 +655,14 @@ class _SessionFiles:
         return list(commits.values())
 
     def _tree(self, manifest: Manifest, sources: Mapping[str, str]) -> dict[str, bytes]:
-        """What a commit holds; files whose blob is damaged are left to the store's check."""
+        """Files that a commit must hold, without those whose blob the store's check names."""
         entries = {e.path: e.sha256 for e in (*manifest.fixed, manifest.brief)}
-        found = {}
+        held = {}
         for name, sha in {**entries, **sources}.items():
             blob = self.paths.store.blob(sha)
             if blob.is_file() and digest_file(blob) == sha:
-                found[name] = blob.read_bytes()
-        return found
+                held[name] = blob.read_bytes()
+        return held
 
 
 def _objects(value: Any) -> Iterator[Mapping[str, Any]]:

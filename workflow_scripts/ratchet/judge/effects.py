@@ -1,4 +1,4 @@
-"""What one difference says about the true effect of a proposal.
+"""Posterior of a proposal's true effect, given one observed difference.
 
 The effect ``g = theta_incumbent - theta_candidate`` (positive is better) has a
 mixture prior: a point mass at 0 and half-normals of ten scales on either side,

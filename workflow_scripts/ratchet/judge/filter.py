@@ -1,4 +1,4 @@
-"""What is known of the incumbent, the noise floor and the effects of proposals.
+"""Filter: belief about the incumbent, the noise floor and the effects of proposals.
 
 A filter over a grid of noise nodes S_j.  Each node holds its log evidence, a
 normal belief N(mean_j, ratio_j * S_j^2) about the incumbent's true metric and
@@ -176,7 +176,7 @@ class IncumbentFilter:
         log_density: FloatArray,
         most_sds: float,
     ) -> FloatArray:
-        """What of a residual the incumbent may move by.
+        """Part of a residual by which the incumbent may move.
 
         Where the model cannot explain a measurement the residual grows with the
         measurement and would drag the incumbent along; there it is held to

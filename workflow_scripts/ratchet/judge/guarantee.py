@@ -1,6 +1,6 @@
-"""Keeps that are shown by fresh runs alone, with a bound on false ones.
+"""Mode ``guaranteed``: tests on fresh runs alone, with a bound on false keeps.
 
-In mode ``guaranteed`` a candidate's first run only decides whether to test it.
+A candidate's first run only decides whether to test it.
 The test compares further, fresh runs of it with runs of the incumbent that were
 made after it had become the incumbent; no keep was decided on either.  Its level
 is taken from a sequence of levels that sums to the bound, whatever happens:
@@ -230,7 +230,7 @@ def _tail(difference: float, scale: float, freedom: int) -> float:
 
 
 def _quantile(level: float, freedom: int) -> float:
-    """What Student's t exceeds with probability ``level``."""
+    """Value that Student's t exceeds with probability ``level``."""
     from scipy.special import stdtrit
 
     return -float(stdtrit(freedom, level))

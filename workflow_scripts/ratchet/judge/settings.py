@@ -20,7 +20,7 @@ REFERENCE_SCALE = 3e-4
 """Noise and effect scale of validation bits per byte near 1 (H100, 5 minutes)."""
 
 RELATIVE_NOISE = 1e-3
-"""Where a metric's noise is expected, as a share of its magnitude: between the
+"""Expected noise of a metric, as a share of its magnitude: between the
 median over 535 public groups of replicates (5e-4) and over their 25 sources (4e-3)."""
 
 RELATIVE_NOISE_BELOW = 2.0
@@ -38,7 +38,7 @@ to find it again, and few keeps have had time to go wrong."""
 
 
 class Mode(enum.StrEnum):
-    """How sure the judge must be that a candidate is better."""
+    """Modes of the judge: how sure it must be that a candidate is better."""
 
     AUTO = "auto"
     GAIN = "gain"

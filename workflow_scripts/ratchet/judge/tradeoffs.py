@@ -152,7 +152,7 @@ def efficiency(
 
 
 class Configuration(Frozen):
-    """What is known of one code: its true metric, lower being better, and memory.
+    """Belief about one code: its true metric, lower being better, and its memory.
 
     ``mean`` and ``sd`` are a posterior in the metric's unit; ``memory`` is in
     any unit, ``None`` if it is unknown.

@@ -13,13 +13,12 @@ from ratchet.base.text import median, spoken_duration
 from ratchet.task.task import Plausible
 
 # --------------------------------------------------------------------
-# How many runs a session will make, and how long they will take, before it starts.
+# How many runs a session will make, and how long they will take, before it starts
 #
 # Known are the baseline, one run per experiment, checks of the incumbent and the
 # confirmation.  What the judge asks for beyond that depends on what will be found:
 # the bounds are from simulated sessions, and a session may be outside of them.
 # Runs are taken one after another; several GPUs share them.
-
 
 MOST_RETESTS = 0.13
 """Runs beyond its first per experiment, on average over a session; the least is none.
@@ -27,8 +26,8 @@ Simulated sessions of 30 to 300 runs (modes gain, balanced and strict, noise sds
 to 1e-3, worlds where much and where nothing improves) had 0.00 to 0.13."""
 
 LEAST_CONFIRMING = 0.03
-"""The same in mode guaranteed, runs of the incumbent included: where nothing improves,
-hardly anything is tested."""
+"""Least such runs in mode guaranteed, those of the incumbent included: where nothing
+improves, hardly anything is tested."""
 
 MOST_CONFIRMING, CONFIRMING_GROWTH = 2.5, 10.0
 """Where much improves, 2.5 per experiment in 8 experiments, 1.5 in 40, 0.5 in 200: not
@@ -167,10 +166,9 @@ def session_outlook(
 
 
 # --------------------------------------------------------------------
-# Whether a machine is ready for a session: what was found, judged line by line.
+# Whether a machine is ready for a session: what was found, judged line by line
 #
 # Pure: what a machine is like comes in as values, :mod:`ratchet.cli.doctor` finds out.
-
 
 OLDEST_PYTHON = (3, 11)
 OLDEST_SNAKEMAKE = (9, 27)

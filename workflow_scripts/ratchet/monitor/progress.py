@@ -23,7 +23,7 @@ from ratchet.records.records import Role, Status, Verdict
 Event = Mapping[str, Any]
 
 # --------------------------------------------------------------------
-# What a standing is made of: phases, work that goes on, verdicts.
+# What a standing is made of: phases, work that goes on, verdicts
 #
 # Tuples, since thousands of them are made anew for every view.
 
@@ -70,11 +70,13 @@ class JudgedExperiment(NamedTuple):
 
 
 # --------------------------------------------------------------------
-# What a session's events say so far.
+# What a session's events say so far
 #
 # An event that is damaged, or of a kind that is not known, is passed over.  Times
 # are seconds since the epoch.
 
+DAMAGED = (KeyError, TypeError, ValueError, OverflowError, AttributeError)
+"""What reading a damaged event may raise."""
 
 DAMAGED = (KeyError, TypeError, ValueError, OverflowError, AttributeError)
 """What reading a damaged event may raise."""
@@ -364,8 +366,7 @@ def _key(event: Event) -> tuple[Any, ...]:
 
 
 # --------------------------------------------------------------------
-# Whether a session runs, and everything about it as one value.
-
+# Whether a session runs, and everything about it as one value
 
 HAND = "hand"
 
@@ -465,8 +466,7 @@ def seconds_left(events: Sequence[Event], standing: SessionStanding, now: float)
 
 
 # --------------------------------------------------------------------
-# A session's standing in words, for terminal and page; texts are cleaned there.
-
+# A session's standing in words, for terminal and page; texts are cleaned there
 
 Facts = Mapping[str, Any]
 LONGEST_NAME = 80

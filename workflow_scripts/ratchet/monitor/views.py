@@ -36,8 +36,7 @@ from ratchet.records.events import Event, append_line, read_events, time_left
 from ratchet.records.paths import SessionPaths
 
 # --------------------------------------------------------------------
-# One line per event, for a terminal and for a log file.
-
+# One line per event, for a terminal and for a log file
 
 _COLOURS = {
     "STRONG_KEEP": "32",
@@ -176,13 +175,12 @@ def _cut(text: str) -> str:
 
 
 # --------------------------------------------------------------------
-# ``live.html``: how a session stands, for a browser, while it runs.
+# ``live.html``: how a session stands, for a browser, while it runs
 #
 # Made anew after every event, from the events alone.  It is a view: not sealed, no
 # output of a step, and whatever keeps it from being written stops nothing.  It runs
 # no script, asks nothing of a network and loads itself again every few seconds
 # until the session has ended.
-
 
 Facts = Mapping[str, Any]
 PAGE = Path(__file__).with_name("live.html")

@@ -1,8 +1,9 @@
-"""A session's report in sentences: the answer, why it stopped, how to read the rest."""
+"""A session's report in sentences: the answer, how to read the rest, remarks on experiments."""
 
 from __future__ import annotations
 
-from ratchet.base.text import DASH, format_duration, format_percent, plural
+from ratchet.base.text import DASH, format_duration, format_number, format_percent, plural
+from ratchet.records.history import name_of
 from ratchet.records.records import StopReason
 from ratchet.report.inputs import Facts, method_entries, metric_text
 
@@ -145,3 +146,62 @@ def _range(facts: Facts, low: float, high: float) -> str:
 def session_method(facts: Facts) -> list[dict[str, str]]:
     """How to read the report and what it cannot say; ``term`` and ``text``."""
     return method_entries("session_method.md", facts=facts, dash=DASH)
+
+
+def experiment_remarks(experiment: Facts, decimals: int) -> list[str]:
+    """Sentences on price, memory, near misses and second tries; often none."""
+    e = experiment
+    said = []
+    if e["retry_of"] is not None:
+        said.append(f"The edit of experiment {e['retry_of']}, tried again on another incumbent.")
+    if e["near_miss"]:
+        later = f"; tried again as experiment {e['retried_as']}" if e["retried_as"] else ""
+        said.append(
+            f"Near miss: probably better, but another candidate of its round was kept{later}."
+        )
+    if e["quarantined"]:
+        said.append(
+            "Quarantined: larger than everything seen before, so a fresh run had to confirm it."
+        )
+    if (e["changes"] or 0) > 1:
+        said.append(
+            f"It changes {e['changes']} constants or definitions at once, so its effect cannot "
+            "be attributed to one of them."
+        )
+    said += [f"Noticed in the edit: {note}." for note in e["notes"]]
+    if e["price"]:
+        said.append(_price(e, decimals))
+    if e["pareto"]:
+        low, high = e["pareto_low"], e["pareto_high"]
+        chance = f"{low:.2f}" if f"{low:.2f}" == f"{high:.2f}" else f"{low:.2f} to {high:.2f}"
+        said.append(
+            f"{e['pareto']} in metric and memory: with a probability of {chance} nothing kept "
+            "before is better without needing more memory."
+        )
+    return said
+
+
+def _price(e: Facts, decimals: int) -> str:
+    amount = format_number(abs(e["price"]), decimals + 1)
+    causes = []
+    if e["net_lines"]:
+        kind = "more" if e["net_lines"] > 0 else "less"
+        causes.append(f"{plural(abs(e['net_lines']), 'code line')} {kind}")
+    if e["memory_ratio"] is not None:
+        causes.append(f"{e['memory_ratio']:.2f} times the memory")
+    why = f" ({', '.join(causes)})" if causes else ""
+    if e["price"] > 0:
+        return f"For a keep it had to be better by more than {amount}{why}."
+    return f"It was allowed to cost up to {amount}{why}."
+
+
+def alarm_remark(check: Facts, decimals: int) -> str:
+    """The sentence for a re-measurement that raised the alarm."""
+    expected, sd, value = (
+        format_number(check[name], decimals) for name in ("expected", "sd", "value")
+    )
+    return (
+        f"The incumbent moved: before round {check['round']}, {name_of(check['number'])} was "
+        f"expected at {expected} ± {sd} and measured {value} "
+        f"(z = {format_number(check['z'], 1)}). The machine or the data may have changed."
+    )

@@ -32,7 +32,16 @@ from ratchet.report.figure_style import (
     shorten_label,
     tick_axis,
 )
-from ratchet.report.figures import FOREST_NARROW, FOREST_WIDE, ROW_HEIGHT, WIDEST, side_words
+from ratchet.report.figures import (
+    FOREST_NARROW,
+    FOREST_WIDE,
+    ROW_HEIGHT,
+    SPAN,
+    TICK,
+    fit_rows,
+    interval_channels,
+    side_words,
+)
 from ratchet.report.inputs import Facts, method_entries, metric_text
 from ratchet.report.render import (
     data_block,
@@ -46,7 +55,7 @@ from ratchet.report.render import (
 from ratchet.session import Session
 
 # --------------------------------------------------------------------
-# What an audit's page says in words: the answer, and how to read the rest.
+# What an audit's page says in words: the answer, and how to read the rest
 
 
 def audit_answer(facts: Facts) -> Facts:
@@ -107,13 +116,10 @@ KINDS = {
     "does not hold": ("cross", LIGHT["crash"]),
     "undecided": ("square", LIGHT["discard"]),
     "then": ("triangle-up", LIGHT["discard"]),
-    "printed": ("stroke", LIGHT["muted"]),
     "stated": ("square", LIGHT["muted"]),
     "here": ("diamond", LIGHT["keep"]),
 }
 """Shape and colour of a point by what it is."""
-
-BEYOND = ("triangle-left", "triangle-right")
 
 
 class Axis(Frozen):
@@ -264,15 +270,12 @@ def _between(
 def _intervals(rows: list[Row], axis: Axis, frame: Frame) -> Spec:
     """A line for each row, or for each ``group``: interval, point, words on both sides."""
     places = {key: i for i, key in enumerate(dict.fromkeys(_key(r, i) for i, r in enumerate(rows)))}
-    characters = int((frame.left - 12) / (WIDEST * (frame.font - 1)))
-    range_ = axis.range
+    over = axis.range
+    fit_rows(rows, frame, over)
     for i, row in enumerate(rows):
-        row["row"] = places[_key(row, i)]
-        row["label"] = shorten_label(row["label"], characters)
-        row["from"], row["to"] = max(row["low"], range_.low), min(row["high"], range_.high)
-        row["shape"] = row["kind"]
-        if not range_.low <= row["value"] <= range_.high:
-            row["shape"] = "further right" if row["value"] > range_.high else "further left"
+        row["row"], row["shape"] = places[_key(row, i)], row["kind"]
+        if not over.low <= row["value"] <= over.high:
+            row["shape"] = "further right" if row["value"] > over.high else "further left"
     sized = replace(frame, height=ROW_HEIGHT * len(places))
     return {**base_spec(sized), "layer": _layers(rows, axis, sized, len(places))}
 
@@ -283,55 +286,35 @@ def _key(row: Row, place: int) -> Any:
 
 def _layers(rows: list[Row], axis: Axis, frame: Frame, count: int) -> list[Spec]:
     low, high = axis.range.low, axis.range.high
-    scale = {"domain": [low, high], "nice": False, "zero": False, "clamp": True}
     usual = tick_axis(axis.title, low, high)
     marked = usual if frame.width > 400 else {**usual, "tickCount": 3}
-    x = {"type": "quantitative", "scale": scale, "axis": marked}
-    y = {"field": "row", "type": "ordinal", "axis": None, "scale": {"domain": list(range(count))}}
-    known = {kind: look for kind, look in KINDS.items() if kind != "printed"}
-    colours = {"domain": list(known), "range": [colour for _, colour in known.values()]}
-    colour = {"field": "kind", "type": "nominal", "scale": colours, "legend": None}
-    shapes = {
-        "domain": [*known, "further left", "further right"],
-        "range": [*(shape for shape, _ in known.values()), *BEYOND],
-    }
-    shape = {"field": "shape", "type": "nominal", "scale": shapes, "legend": None}
+    x, y, colour, shape = interval_channels(marked, axis.range, count, "kind", KINDS)
     marks = [row for row in rows if row["mark"] is not None and low <= row["mark"] <= high]
     first = [row for i, row in enumerate(rows) if row["row"] not in {r["row"] for r in rows[:i]}]
     spans = [row for row in rows if "group" not in row]
     joined = [row for row in first if "group" in row]
-    span = {"x": {**x, "field": "from"}, "x2": {"field": "to"}}
+    span = {"x": {**x, "field": "from"}, "x2": {"field": "to"}, "y": y}
     dashed = {"type": "rule", "color": LIGHT["muted"], "strokeDash": [3, 3]}
+    joint = {"type": "rule", "strokeWidth": 1.2, "color": LIGHT["line"]}
+    point = {"type": "point", "filled": True, "size": 56, "opacity": 1}
+    place = {"x": {**x, "field": "value"}, "y": y, "color": colour, "shape": shape}
     layers = [
         mark_layer([{"at": at} for at in axis.rules], dashed, {"x": {**x, "field": "at"}}),
-        mark_layer(spans, {"type": "rule", "strokeWidth": 1.6}, {**span, "y": y, "color": colour}),
-        mark_layer(
-            joined,
-            {"type": "rule", "strokeWidth": 1.2, "color": LIGHT["line"]},
-            {**span, "y": y},
-        ),
-        mark_layer(
-            marks,
-            {"type": "tick", "thickness": 2, "size": 13, "color": LIGHT["ink"]},
-            {"x": {**x, "field": "mark"}, "y": y},
-        ),
-        mark_layer(
-            rows,
-            {"type": "point", "filled": True, "size": 56, "opacity": 1},
-            {"x": {**x, "field": "value"}, "y": y, "color": colour, "shape": shape},
-        ),
+        mark_layer(spans, SPAN, {**span, "color": colour}),
+        mark_layer(joined, joint, span),
+        mark_layer(marks, TICK, {"x": {**x, "field": "mark"}, "y": y}),
+        mark_layer(rows, point, place),
         *side_words(first, y, frame, "right", axis.heading or "P(better)"),
     ]
     return [each for each in layers if each["data"]["values"]]
 
 
 # --------------------------------------------------------------------
-# The page of an audit: what a log's kept changes are worth, and which hold when run again.
+# The page of an audit: what a log's kept changes are worth, and which hold when run again
 #
 # Self-contained, and safe in the same way as other pages: texts of the log are cleaned
 # and escaped, and a policy allows the page's own scripts alone.  Equal facts give equal
 # bytes.
-
 
 MOST_PROBLEMS = 50
 MARKS = {"holds": "✓", "fails": "!", "undecided": "?", "log": "≈", "none": "○"}

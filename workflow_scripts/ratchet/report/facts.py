@@ -21,14 +21,12 @@ from ratchet.base.text import (
     DIFF_LIMIT,
     LOG_LIMIT,
     clean_text,
-    format_number,
     head_text,
     one_line_label,
-    plural,
     safe_json,
     tail_text,
 )
-from ratchet.records.history import History, Trial, name_of
+from ratchet.records.history import History, Trial
 from ratchet.records.records import (
     CallOutcome,
     Confirmation,
@@ -42,13 +40,7 @@ from ratchet.records.records import (
 )
 from ratchet.records.store import RunRecord
 from ratchet.report.answer import STOPPED, session_answer, session_method
-from ratchet.report.inputs import (
-    Facts,
-    Integrity,
-    Recipe,
-    SessionRecords,
-    metric_facts,
-)
+from ratchet.report.inputs import Facts, Integrity, Recipe, SessionRecords, metric_facts
 from ratchet.report.statistics import NORMAL_95, front_facts, more_seeds, strict_keeps
 from ratchet.steering.bandit import CategoryScore
 from ratchet.steering.suggestions import followed_suggestion
@@ -241,7 +233,7 @@ def _confirmation(records: SessionRecords, tried: list[Facts]) -> Facts | None:
 
 
 def _audit(found: Confirmation) -> Facts | None:
-    """The same comparison on data that the search never saw, where there are such."""
+    """Champion and baseline on data that the search never saw, where there are such."""
     if found.audit_gain is None:
         return None
     sides = {"baseline": found.baseline_runs, "challenger": found.champion_runs}
@@ -761,66 +753,3 @@ def run_again_commands(recipe: Recipe, e: Facts) -> list[str]:
 
 def _git(recipe: Recipe) -> str:
     return f"git -C {shlex.quote(recipe.folder)}"
-
-
-# --------------------------------------------------------------------
-# Sentences on single experiments and checks
-
-
-def experiment_remarks(experiment: Facts, decimals: int) -> list[str]:
-    """Sentences on price, memory, near misses and second tries; often none."""
-    e = experiment
-    said = []
-    if e["retry_of"] is not None:
-        said.append(f"The edit of experiment {e['retry_of']}, tried again on another incumbent.")
-    if e["near_miss"]:
-        later = f"; tried again as experiment {e['retried_as']}" if e["retried_as"] else ""
-        said.append(
-            f"Near miss: probably better, but another candidate of its round was kept{later}."
-        )
-    if e["quarantined"]:
-        said.append(
-            "Quarantined: larger than everything seen before, so a fresh run had to confirm it."
-        )
-    if (e["changes"] or 0) > 1:
-        said.append(
-            f"It changes {e['changes']} constants or definitions at once, so its effect cannot "
-            "be attributed to one of them."
-        )
-    said += [f"Noticed in the edit: {note}." for note in e["notes"]]
-    if e["price"]:
-        said.append(_price(e, decimals))
-    if e["pareto"]:
-        low, high = e["pareto_low"], e["pareto_high"]
-        chance = f"{low:.2f}" if f"{low:.2f}" == f"{high:.2f}" else f"{low:.2f} to {high:.2f}"
-        said.append(
-            f"{e['pareto']} in metric and memory: with a probability of {chance} nothing kept "
-            "before is better without needing more memory."
-        )
-    return said
-
-
-def _price(e: Facts, decimals: int) -> str:
-    amount = format_number(abs(e["price"]), decimals + 1)
-    causes = []
-    if e["net_lines"]:
-        kind = "more" if e["net_lines"] > 0 else "less"
-        causes.append(f"{plural(abs(e['net_lines']), 'code line')} {kind}")
-    if e["memory_ratio"] is not None:
-        causes.append(f"{e['memory_ratio']:.2f} times the memory")
-    why = f" ({', '.join(causes)})" if causes else ""
-    if e["price"] > 0:
-        return f"For a keep it had to be better by more than {amount}{why}."
-    return f"It was allowed to cost up to {amount}{why}."
-
-
-def alarm_remark(check: Facts, decimals: int) -> str:
-    """The sentence for a re-measurement that raised the alarm."""
-    expected, sd, value = (
-        format_number(check[name], decimals) for name in ("expected", "sd", "value")
-    )
-    return (
-        f"The incumbent moved: before round {check['round']}, {name_of(check['number'])} was "
-        f"expected at {expected} ± {sd} and measured {value} "
-        f"(z = {format_number(check['z'], 1)}). The machine or the data may have changed."
-    )

@@ -12,7 +12,7 @@ from ratchet.base.structs import Frozen
 from ratchet.report.inputs import Facts
 
 # --------------------------------------------------------------------
-# Where things go in a figure: ranges that outliers cannot blow up, ticks, labels.
+# Where things go in a figure: ranges that outliers cannot blow up, ticks, labels
 
 
 # Tukey's fence: further than this many interquartile ranges outside the
@@ -108,8 +108,7 @@ def place_labels(
 
 
 # --------------------------------------------------------------------
-# What all figures have in common: size, axes, font, layers.
-
+# What all figures have in common: size, axes, font, layers
 
 Spec = dict[str, Any]
 Row = dict[str, Any]

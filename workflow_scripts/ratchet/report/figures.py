@@ -8,6 +8,7 @@ so that a label can be known to fit before it is drawn.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
 
 from ratchet.base.colours import LIGHT
 from ratchet.base.structs import replace
@@ -35,7 +36,7 @@ from ratchet.report.figure_style import (
 from ratchet.report.inputs import Facts
 
 # --------------------------------------------------------------------
-# What a point says when it is pointed at: a few lines of plain text.
+# What a point says when it is pointed at: a few lines of plain text
 #
 # Rows of figures with a ``tip`` say it; those with a ``number`` say before it what is
 # said of the experiment everywhere.
@@ -71,8 +72,7 @@ def _named(facts: Facts) -> str:
 
 
 # --------------------------------------------------------------------
-# The timeline: when each run was at work, by what it was for.
-
+# The timeline: when each run was at work, by what it was for
 
 LANES = (
     ("baseline", "baseline"),
@@ -139,8 +139,7 @@ def _bar(run: Facts, size: float, lanes: list[str]) -> Row:
 
 
 # --------------------------------------------------------------------
-# The forest plot: each kept change against the incumbent it was compared with.
-
+# The forest plot: each kept change against the incumbent it was compared with
 
 ROW_HEIGHT = 20
 MOST_ROWS = 40
@@ -194,15 +193,21 @@ def forest_figure(facts: Facts, frame: Frame = FOREST_WIDE) -> Spec | None:
     # The kept ones must be visible.
     essential = [0.0, *(r["improvement"] for r in rows if r["status"] == "kept")]
     axis = robust_range([v for r in rows for v in (r["low"], r["high"])], essential)
-    characters = int((frame.left - 12) / (WIDEST * (frame.font - 1)))
+    fit_rows(rows, frame, axis)
     for i, row in enumerate(rows):
         row["row"] = i
-        row["label"] = shorten_label(row["label"], characters)
-        row["from"], row["to"] = max(row["low"], axis.low), min(row["high"], axis.high)
         row["shape"] = _shape(row, axis)
         row["tick"] = row["gain"] if row["gain"] is not None and axis.holds(row["gain"]) else None
     sized = replace(frame, height=ROW_HEIGHT * len(rows))
-    return {**base_spec(sized), "layer": _layers(rows, facts, sized, [axis.low, axis.high])}
+    return {**base_spec(sized), "layer": _layers(rows, facts, sized, axis)}
+
+
+def fit_rows(rows: list[Row], frame: Frame, axis: Range) -> None:
+    """Cut labels to the room left of the plot, and intervals to its axis."""
+    characters = int((frame.left - 12) / (WIDEST * (frame.font - 1)))
+    for row in rows:
+        row["label"] = shorten_label(row["label"], characters)
+        row["from"], row["to"] = max(row["low"], axis.low), min(row["high"], axis.high)
 
 
 def _shape(row: Row, axis: Range) -> str:
@@ -211,41 +216,53 @@ def _shape(row: Row, axis: Range) -> str:
     return "further right" if row["improvement"] > axis.high - axis.margin else "further left"
 
 
-def _layers(rows: list[Row], facts: Facts, frame: Frame, domain: list[float]) -> list[Spec]:
+def _layers(rows: list[Row], facts: Facts, frame: Frame, over: Range) -> list[Spec]:
     title = f"measured improvement of {shorten_label(facts['metric']['name'], 36)}, right is better"
-    scale = {"domain": domain, "nice": False, "zero": False, "clamp": True}
-    x = {"type": "quantitative", "scale": scale}
-    x["axis"] = tick_axis(title if frame.width > 400 else "improvement", *domain)
-    order = {"domain": list(range(len(rows)))}
-    y = {"field": "row", "type": "ordinal", "axis": None, "scale": order}
-    names = ["kept", "discarded"]
-    colours = {"domain": names, "range": [LIGHT["keep"], LIGHT["discard"]]}
-    colour = {"field": "status", "type": "nominal", "scale": colours, "legend": None}
-    shapes = {
-        "domain": [*names, "further left", "further right"],
-        "range": ["circle", "square", "triangle-left", "triangle-right"],
-    }
-    shape = {"field": "shape", "type": "nominal", "scale": shapes, "legend": None}
+    axis = tick_axis(title if frame.width > 400 else "improvement", over.low, over.high)
+    looks = {"kept": ("circle", LIGHT["keep"]), "discarded": ("square", LIGHT["discard"])}
+    x, y, colour, shape = interval_channels(axis, over, len(rows), "status", looks)
     believed = [row for row in rows if row["tick"] is not None]
     span = {"x": {**x, "field": "from"}, "x2": {"field": "to"}}
+    zero = {"type": "rule", "color": LIGHT["muted"]}
+    point = {"type": "point", "filled": True, "size": 52, "opacity": 1}
+    place = {"x": {**x, "field": "improvement"}, "y": y, "color": colour, "shape": shape}
     layers = [
-        mark_layer(
-            [{"zero": 0}], {"type": "rule", "color": LIGHT["muted"]}, {"x": {**x, "field": "zero"}}
-        ),
-        mark_layer(rows, {"type": "rule", "strokeWidth": 1.6}, {**span, "y": y, "color": colour}),
-        mark_layer(
-            rows,
-            {"type": "point", "filled": True, "size": 52, "opacity": 1},
-            {"x": {**x, "field": "improvement"}, "y": y, "color": colour, "shape": shape},
-        ),
-        mark_layer(
-            believed,
-            {"type": "tick", "thickness": 2, "size": 13, "color": LIGHT["ink"]},
-            {"x": {**x, "field": "tick"}, "y": y},
-        ),
+        mark_layer([{"zero": 0}], zero, {"x": {**x, "field": "zero"}}),
+        mark_layer(rows, SPAN, {**span, "y": y, "color": colour}),
+        mark_layer(rows, point, place),
+        mark_layer(believed, TICK, {"x": {**x, "field": "tick"}, "y": y}),
         *side_words(rows, y, frame, "confidence", "P(better)"),
     ]
     return [each for each in layers if each["data"]["values"]]
+
+
+SPAN = {"type": "rule", "strokeWidth": 1.6}
+TICK = {"type": "tick", "thickness": 2, "size": 13, "color": LIGHT["ink"]}
+
+
+def interval_channels(
+    axis: Spec, over: Range, count: int, field: str, looks: Mapping[str, tuple[str, str]]
+) -> tuple[Spec, Spec, Spec, Spec]:
+    """Position on an axis and in so many rows, colour and shape by what a field says.
+
+    ``looks`` are shape and colour of its words; ``shape`` of a row may also say that
+    its point is ``further left`` or ``further right``.
+    """
+    shapes, colours = zip(*looks.values(), strict=True)
+    beyond = {"further left": "triangle-left", "further right": "triangle-right"}
+
+    def scaled(name: str, domain: Sequence[str], values: Sequence[str]) -> Spec:
+        scale = {"domain": list(domain), "range": list(values)}
+        return {"field": name, "type": "nominal", "scale": scale, "legend": None}
+
+    scale = {"domain": [over.low, over.high], "nice": False, "zero": False, "clamp": True}
+    rows = {"domain": list(range(count))}
+    return (
+        {"type": "quantitative", "scale": scale, "axis": axis},
+        {"field": "row", "type": "ordinal", "axis": None, "scale": rows},
+        scaled(field, [*looks], colours),
+        scaled("shape", [*looks, *beyond], [*shapes, *beyond.values()]),
+    )
 
 
 def side_words(rows: list[Row], y: Spec, frame: Frame, right: str, heading: str) -> list[Spec]:
@@ -266,8 +283,7 @@ def side_words(rows: list[Row], y: Spec, frame: Frame, right: str, heading: str)
 
 
 # --------------------------------------------------------------------
-# The Pareto plot: metric against memory, the front and what it dominates named.
-
+# The Pareto plot: metric against memory, the front and what it dominates named
 
 PARETO_WIDE = Frame(width=900, height=320, top=40, right=40, labels=12)
 PARETO_NARROW = Frame(width=276, height=260, left=60, right=20, top=64, labels=5, legend_columns=2)
@@ -379,7 +395,6 @@ def _names(facts: Facts, rows: list[Row], frame: Frame, x: Range, y: Range) -> l
 
 # --------------------------------------------------------------------
 # Progress: every experiment, the incumbent, and what was confirmed
-
 
 CROSS = (
     "M-1,-0.68L-0.68,-1L0,-0.32L0.68,-1L1,-0.68L0.32,0"

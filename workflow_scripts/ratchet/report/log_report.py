@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from statistics import fmean, stdev
-from typing import Any
 
 from ratchet.base.text import (
     DIFF_LIMIT,
@@ -25,7 +24,7 @@ from ratchet.report.inputs import Facts, method_entries, metric_facts, metric_te
 from ratchet.report.statistics import front_facts, more_seeds, strict_keeps
 
 # --------------------------------------------------------------------
-# What a report says of a log that Ratchet did not write: the answer and the method.
+# What a report says of a log that Ratchet did not write: the answer and the method
 #
 # Nothing in such a log was confirmed, and its words say so everywhere.
 
@@ -94,13 +93,12 @@ def log_method(facts: Facts) -> list[dict[str, str]]:
 
 
 # --------------------------------------------------------------------
-# The report of a log that Ratchet did not write: its rows as the facts of a page.
+# The report of a log that Ratchet did not write: its rows as the facts of a page
 #
 # Decisions are the log's author's, verdicts the judge's, who replays them; see
 # :mod:`ratchet.judge.judge`.  What only a session of Ratchet's has (confirmation, hashes
 # of inputs, a timeline, integrity) is missing here, and the page says so.  Pure: the same
 # log gives the same facts.
-
 
 MB_PER_GB = 1024
 MOST_PROBLEMS = 50
@@ -264,13 +262,10 @@ def _about(log: LogSession, tried: Sequence[Facts]) -> Facts:
     sign = table.direction.sign
     unread = [str(problem) for problem in table.problems]
     again = [place for place, yes in enumerate(every.again) if yes and place != every.first]
-    kept = [
-        (sign * value, number, row.value)
-        for value, keep, number, row in zip(
-            every.values, every.kept, every.numbers, every.rows, strict=True
-        )
-        if keep and value is not None
-    ]
+    # The best measurement that its author kept, the baseline included.
+    rows = zip(every.values, every.kept, every.numbers, every.rows, strict=True)
+    kept = [(n, row.value) for value, keep, n, row in rows if keep and value is not None]
+    best = min(kept, key=lambda pair: (sign * (pair[1] or 0.0), pair[0]), default=None)
     return {
         "files": [
             {"role": role, "name": one_line_label(f.name), "bytes": f.bytes, "sha256": f.sha256}
@@ -287,7 +282,7 @@ def _about(log: LogSession, tried: Sequence[Facts]) -> Facts:
         "problems": [one_line_label(line, 600) for line in unread[:MOST_PROBLEMS]],
         "problems_in_all": len(unread),
         "again": [{"number": every.numbers[p], "value": every.rows[p].value} for p in again],
-        "best": _best(kept, sign),
+        "best": best and {"number": best[0], "value": best[1]},
         "run_of": log.run.number if log.run else None,
         "edits": None if log.edits is None else len(log.edits),
         "differ": {
@@ -295,14 +290,6 @@ def _about(log: LogSession, tried: Sequence[Facts]) -> Facts:
             "missed": _numbers(tried, "discard", judged_keep=True),
         },
     }
-
-
-def _best(kept: Sequence[tuple[float, int, Any]], sign: int) -> Facts | None:
-    """The best measurement that its author kept, the baseline included."""
-    if not kept:
-        return None
-    _, number, value = min(kept, key=lambda each: (sign * each[2], each[1]))
-    return {"number": number, "value": value}
 
 
 def _numbers(tried: Sequence[Facts], status: str, *, judged_keep: bool) -> list[int]:

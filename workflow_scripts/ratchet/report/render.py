@@ -28,8 +28,7 @@ from ratchet.base.text import (
     plural,
     tail_text,
 )
-from ratchet.report.answer import interval_name
-from ratchet.report.facts import alarm_remark, experiment_remarks
+from ratchet.report.answer import alarm_remark, experiment_remarks, interval_name
 from ratchet.report.figure_style import Frame, Spec
 from ratchet.report.figures import (
     FOREST_NARROW,
@@ -199,7 +198,7 @@ def figure_svg(spec: Spec) -> str:
 
 
 def themed_svg(drawn: str) -> str:
-    """The same drawing with the page's colours, scaling with its box."""
+    """A drawing with the page's colours instead of its own, scaling with its box."""
 
     def variable(match: re.Match[str]) -> str:
         name = "surface" if match[2] == "white" else _ROLES.get(match[2])

@@ -40,7 +40,12 @@ def gather_records(session: Session, history: History) -> SessionRecords:
         history=history,
         categories=score_categories(pulls_of(history.judged), session.categories),
         runs=runs,
-        logs={key: _log(session, key) if key in runs else LOST for key in keys},
+        logs={
+            key: log_tail(session.log_path(key).read_bytes(), LOG_TAIL_BYTES)
+            if key in runs
+            else LOST
+            for key in keys
+        },
         agent_logs=_agent_logs(session, history),
         device=session.task.device,
         events=tuple(read_events(session.paths.events)),
@@ -61,10 +66,6 @@ def _agent_logs(session: Session, history: History) -> dict[str, str]:
         except StoreError:
             found[sha] = "[the store no longer holds this log]"
     return found
-
-
-def _log(session: Session, key: str) -> str:
-    return log_tail(session.log_path(key).read_bytes(), LOG_TAIL_BYTES)
 
 
 def _integrity(session: Session, lost: Sequence[str]) -> Integrity:
@@ -108,17 +109,15 @@ def _records(session: Session) -> Iterator[str]:
 
 def _recipe(session: Session) -> Recipe:
     """How its runs are started, as seen from the folder where Snakemake runs."""
-    here = SessionPaths(session.config.session)
-    m, budget = session.manifest, session.budget
-    kept = [*m.data, *m.evaluation]
-    steps, seconds = budget["steps"], budget["seconds"]
-    spend = {"RATCHET_BUDGET_SECONDS": f"{seconds}"}
+    here, m, budget = SessionPaths(session.config.session), session.manifest, session.budget
+    steps = budget["steps"]
+    spend = {"RATCHET_BUDGET_SECONDS": f"{budget['seconds']}"}
     if steps is not None:
         spend = {"RATCHET_BUDGET_STEPS": f"{int(steps)}"}
     return Recipe(
         folder=str(here.folder),
         command=session.task.command,
-        data={entry.path: str(here.store.blob(entry.sha256)) for entry in kept},
+        data={entry.path: str(here.store.blob(entry.sha256)) for entry in (*m.data, *m.evaluation)},
         variables={
             **session.variables,
             **dict.fromkeys(THREAD_VARIABLES, str(session.task.threads)),

@@ -40,7 +40,7 @@ LARGEST_PROGRESS = 64
 Usage = Callable[[], Mapping[str, float]]
 
 
-class Referee:
+class Evaluator:
     """The evaluator's process and what it said.
 
     ``order`` gives ``command``, ``folder``, ``environment`` and ``errors``, the

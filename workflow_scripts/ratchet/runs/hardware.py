@@ -1,4 +1,8 @@
-"""GPUs, memory and processors: what is there, whose turn it is, what a session was measured on."""
+"""GPUs, memory and processors: what is there, whose turn it is, what a session was measured on.
+
+The only module that imports ``pynvml`` (nvidia-ml-py), when it is first needed.  Without a
+driver, or without a GPU, there is no lease and no telemetry, and runs go on as they are.
+"""
 
 from __future__ import annotations
 
@@ -23,14 +27,6 @@ from ratchet.task.task import GB
 
 if TYPE_CHECKING:
     from ratchet.task.environment import Interpreter
-
-
-# --------------------------------------------------------------------
-# NVIDIA GPUs: one run per GPU at a time, and what the GPU did meanwhile.
-#
-# The only module that imports ``pynvml`` (nvidia-ml-py), when it is first needed.
-# Without a driver, or without a GPU, there is no lease and no telemetry, and
-# runs go on as they are.
 
 
 SAMPLE_SECONDS = 0.5

@@ -10,10 +10,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from ratchet.base.structs import Frozen
 from ratchet.base.text import MAX_LINE, clean_lines, strip_escapes
 
-# --------------------------------------------------------------------
-# Reading what a training run printed: the summary block after ``---``.
-
-
 # ``val_bpb:          0.997900``; the key is a name, the value a single word.
 _PAIR = re.compile(r"^\s*([A-Za-z_][A-Za-z0-9_./-]{0,63})\s*[:=]\s*(\S+)\s*$")
 

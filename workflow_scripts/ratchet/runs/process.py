@@ -1,4 +1,8 @@
-"""Processes and their descendants: start, watch, measure, end."""
+"""Processes and their descendants: start, watch, measure, end.
+
+Standard library only, since the supervisor imports it and must start fast.  Linux is
+assumed for whatever reads ``/proc``; elsewhere nothing is found.
+"""
 
 from __future__ import annotations
 
@@ -16,12 +20,6 @@ from typing import Any
 from ratchet.runs.sandbox.cgroups import ControlGroup, create_cgroup
 from ratchet.runs.sandbox.landlock import restrict_process
 
-# --------------------------------------------------------------------
-# One command and everything that it starts, as children of this process.
-#
-# Standard library only, since the supervisor imports it.  The process must have
-# called :func:`ratchet.runs.process.adopt_orphans`, or be the first of a container.
-
 
 def _ended_children_seconds() -> float:
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
@@ -29,7 +27,10 @@ def _ended_children_seconds() -> float:
 
 
 class Command:
-    """A command, started once; ``spared`` are children that are not its.
+    """A command with everything that it starts, as children of this process.
+
+    This process must have called :func:`adopt_orphans`, or be the first of a container.
+    The command is started once; ``spared`` are children that are not its.
 
     ``order`` gives ``command``, ``folder``, ``environment``, and may give
     ``landlock`` rules with ``network``, ``channel`` (the variable that names the
@@ -158,13 +159,6 @@ class Command:
         if self.order.get("wrapped") and 128 < code < 128 + signal.NSIG:
             return 128 - code
         return code
-
-
-# --------------------------------------------------------------------
-# Processes and their descendants: who lives, what they used, how to end them.
-#
-# Standard library only, since the supervisor imports it and must start fast.
-# Linux is assumed for whatever reads ``/proc``; elsewhere nothing is found.
 
 
 PR_SET_PDEATHSIG = 1
@@ -297,8 +291,3 @@ def _times(pid: int) -> tuple[tuple[int, str], tuple[float, float]]:
     own, children = (sum(map(int, fields[i : i + 2])) for i in (11, 13))
     ticks = os.sysconf("SC_CLK_TCK")
     return (pid, fields[19]), (own / ticks, children / ticks)
-
-
-def cpu_seconds(pids: Iterable[int]) -> float:
-    """CPU seconds of processes and of their children that have been waited for."""
-    return Meter().read(pids)

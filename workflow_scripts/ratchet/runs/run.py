@@ -140,7 +140,7 @@ def _start(space: Workspace, variables: Mapping[str, str]) -> dict[str, Any]:
             "command": spec.words,
             "folder": str(path_inside(own.work)),
             "hooks": spec.seeding.hook,
-            "cell": container_order(own, spec.limits, expected),
+            "container": container_order(own, spec.limits, expected),
         }
     command = _command(spec, variables)
     return {**confine_command(space.kind, own, command).order, "folder": str(own.work)}
@@ -190,9 +190,9 @@ def _supervise_on_gpu(order: dict[str, Any], telemetry: Path, model: str | None)
         if lease is None:
             return _supervise(order)
         order["environment"] = {**order["environment"], **lease.environment}
-        if "cell" in order:
-            start = with_gpu(order["cell"]["start"], lease.gpu.uuid)
-            order["cell"] = {**order["cell"], "start": start}
+        if "container" in order:
+            start = with_gpu(order["container"]["start"], lease.gpu.uuid)
+            order["container"] = {**order["container"], "start": start}
         with (
             _started(order, [lease.descriptor]) as process,
             GpuSampler(nvml, lease.gpu, lambda: descendants(process.pid)) as sampler,

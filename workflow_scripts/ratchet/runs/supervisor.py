@@ -30,9 +30,9 @@ if not __package__:
     sys.path[:1] = []
     sys.path.append(os.path.dirname(os.path.dirname(os.path.dirname(os.path.realpath(__file__)))))  # noqa: PTH120
 
-from ratchet.runs.evaluator import VARIABLE, Referee
+from ratchet.runs.evaluator import VARIABLE, Evaluator
 from ratchet.runs.process import Command, adopt_orphans, keep_others_out, kill_descendants
-from ratchet.runs.sandbox.container_rpc import CellError, Remote
+from ratchet.runs.sandbox.container_rpc import ContainerCommand, ContainerError
 
 # Between TERM and KILL: enough to flush a log, too short to train on.
 TERM_GRACE_SECONDS = 2.0
@@ -86,8 +86,8 @@ class Watch:
     def __init__(self, order: dict[str, Any]) -> None:
         self.order = order
         self.log = CappedLog(order["log"], order["log_limit_bytes"])
-        self.referee = Referee(order["evaluator"]) if order.get("evaluator") else None
-        self.command: Command | Remote
+        self.evaluator = Evaluator(order["evaluator"]) if order.get("evaluator") else None
+        self.command: Command | ContainerCommand
         self.output = -1
         self.began = 0.0
         self.final: dict[str, float] = {}
@@ -98,24 +98,24 @@ class Watch:
         """Start the command in a session, or a container, of its own."""
         channel: int | None = None
         spared: tuple[int, ...] = ()
-        if self.referee:
-            self.referee.start()
-            spared = (self.referee.pid,)
-            channel = self.referee.candidates_end.fileno()
+        if self.evaluator:
+            self.evaluator.start()
+            spared = (self.evaluator.pid,)
+            channel = self.evaluator.candidates_end.fileno()
         order = {**self.order, "channel": VARIABLE}
-        self.command = Remote(order) if order.get("cell") else Command(order, spared)
+        self.command = ContainerCommand(order) if order.get("container") else Command(order, spared)
         self.output, theirs = os.pipe()
         self.began = time.monotonic()
         try:
             self.command.start(theirs, channel)
         finally:
             os.close(theirs)
-        if self.order.get("cell"):
+        if self.order.get("container"):
             # A container's own start is not the command's.
             self.began = time.monotonic()
-        if self.referee:
+        if self.evaluator:
             # Only the candidate's tree holds its end: with it the socket closes.
-            self.referee.candidates_end.close()
+            self.evaluator.candidates_end.close()
 
     def run(self) -> dict[str, Any]:
         """Run to the end, the time limit, or the caller's death."""
@@ -125,7 +125,7 @@ class Watch:
             self.log.write(f"{self.order['command'][0]}: {error}\n".encode())
             self.log.close()
             kill_descendants()
-            refused = isinstance(error, CellError)
+            refused = isinstance(error, ContainerError)
             return {"started": False, "error": f"{error}", "refused": refused}
         self.follow(self.began + self.order["timeout_seconds"])
         if self.timed_out or self.abandoned:
@@ -134,7 +134,7 @@ class Watch:
         # The evaluator still lives: all that has been waited for was the command's.
         found = self.command.finish()
         self.final = {"cpu_seconds": found["cpu_seconds"], "wall_seconds": wall}
-        evaluation = self.referee.finish(self.usage) if self.referee else None
+        evaluation = self.evaluator.finish(self.usage) if self.evaluator else None
         self.drain()
         self.log.close()
         return {
@@ -159,10 +159,10 @@ class Watch:
         with selectors.DefaultSelector() as ready:
             ready.register(self.output, selectors.EVENT_READ, self.read)
             ready.register(sys.stdin, selectors.EVENT_READ, self.listen)
-            if self.referee:
-                referee = self.referee
+            if self.evaluator:
+                evaluator = self.evaluator
                 ready.register(
-                    referee.output, selectors.EVENT_READ, lambda: referee.read(self.usage)
+                    evaluator.output, selectors.EVENT_READ, lambda: evaluator.read(self.usage)
                 )
             while not self.command.ended() and not self.abandoned:
                 left = limit - time.monotonic()

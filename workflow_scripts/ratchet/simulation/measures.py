@@ -1,4 +1,4 @@
-"""What simulated sessions under a rule amount to, each figure with its 95 % interval.
+"""Measures of simulated sessions under a rule, each with its 95 % interval.
 
 Sessions are independent, so intervals come from the spread between sessions: normal
 for means, bootstrap percentiles for ratios of sums.  Where not a single false keep
@@ -226,7 +226,7 @@ def column(values: Sequence[float]) -> FloatArray:
 
 
 def simulation_heading(plan: SimulationPlan) -> str:
-    """What was simulated, in one line."""
+    """Plan of a simulation, in one line."""
     return (
         f"{plan.world.name}: {plan.world.summary}; {plan.runs} runs, "
         f"noise sd {plan.noise_sd:g}, {plan.sessions} sessions, seed {plan.seed}"

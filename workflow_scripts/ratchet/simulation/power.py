@@ -1,4 +1,4 @@
-"""What replicates can show, and what each keep rule keeps where nothing improves.
+"""Power of replicates, and false keeps of each rule where nothing improves.
 
 Effects are in noise sds: the difference of the true metrics of two codes over
 the standard deviation of one run.  A comparison is of the means of equally many

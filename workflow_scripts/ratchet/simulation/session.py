@@ -27,7 +27,7 @@ LARGEST_NOISE = 1.0
 
 
 class SimulationPlan(Frozen):
-    """What to simulate; ``noise_sd`` is that of one run, in the metric's unit.
+    """Plan of a simulation; ``noise_sd`` is that of one run, in the metric's unit.
 
     ``baseline_runs`` are made by rules that judge noise.  With
     ``scale_from_baseline`` the judge learns its scale from them, as a session
@@ -194,7 +194,7 @@ class Keeper(Protocol):
 
     @property
     def claimed_gain(self) -> float:
-        """What the rule says was gained since the baseline."""
+        """Gain since the baseline, as the rule believes."""
 
     @property
     def noise_sd(self) -> float | None:
@@ -208,11 +208,11 @@ class Keeper(Protocol):
 
 
 class Rule(Protocol):
-    """How candidates are kept; picklable, so that sessions can be spread out."""
+    """A rule for keeping candidates; picklable, so that sessions can be spread out."""
 
     @property
     def name(self) -> str:
-        """What the user calls it."""
+        """Name on the command line."""
 
     @property
     def summary(self) -> str:
@@ -244,21 +244,11 @@ def play_all(rules: tuple[Rule, ...], plan: SimulationPlan, session: int) -> lis
     return [play_session(rule, plan, stream) for rule in rules]
 
 
-class Greedy(Frozen):
-    """Keep whatever measures below the best measurement so far."""
-
-    name: str = "greedy"
-    summary: str = "keep what measures lower than the best so far (keep-if-lower)"
-
-    def begin(self, bench: Bench) -> Keeper:
-        """One baseline run."""
-        return _MeanKeeper(bench.baseline(1)[0], 1, screened=True)
-
-
 class Seeds(Frozen):
-    """Run a candidate several times and keep it if its mean is lower.
+    """Keep a candidate if the mean of ``count`` runs is below the best so far.
 
-    With ``screened`` only those whose first run looks like an improvement.
+    With ``screened`` only those whose first run looks like an improvement are run
+    again; with a count of 1 this is keep-if-lower, as the plain loop has it.
     """
 
     name: str
@@ -403,7 +393,7 @@ class JudgeKeeper:
 
 
 RIVALS: tuple[Rule, ...] = (
-    Greedy(),
+    Seeds("greedy", "keep what measures lower than the best so far (keep-if-lower)", 1),
     Seeds("seeds-2", "2 runs of what looks improved; keep if the mean is lower", 2),
     Seeds("seeds-3", "3 runs of what looks improved; keep if the mean is lower", 3),
 )

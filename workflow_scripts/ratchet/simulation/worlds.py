@@ -153,7 +153,7 @@ class Noise(enum.StrEnum):
 
 
 class Effects(enum.StrEnum):
-    """What proposals can do."""
+    """Kinds of effects that proposals can have."""
 
     FITTED = "fitted"
     NO_GAIN = "no gain"
@@ -211,7 +211,7 @@ _SESSION, _PROPOSAL, _CANDIDATE_RUNS, _INCUMBENT_RUNS = range(4)
 
 
 class Stream:
-    """Everything random in one session.
+    """Source of everything random in one session.
 
     ``seed`` and ``session`` are not negative; noise is in noise sds.
     """

@@ -1,4 +1,4 @@
-"""Which category to try next: Beta-Binomial success and Thompson sampling.
+"""Choice of the next category: Beta-Binomial success and Thompson sampling.
 
 Success rates of the categories are shrunk towards the session's own keep rate
 and discounted, since what worked at the start stops working; expected gain is
@@ -34,7 +34,7 @@ UNIFORM_SHARE = 0.05
 
 
 class SteeringMode(enum.StrEnum):
-    """How suggestions trade learning for earning."""
+    """Modes of ranking: how suggestions trade learning for earning."""
 
     AUTO = "auto"
     EXPLORE = "explore"
@@ -42,7 +42,7 @@ class SteeringMode(enum.StrEnum):
 
 
 class Label(enum.StrEnum):
-    """What the record of a category suggests."""
+    """Advice that the record of a category gives."""
 
     EXPLOIT = "EXPLOIT"
     NEUTRAL = "NEUTRAL"
@@ -96,14 +96,10 @@ def score_categories(
             continue
         a = PRIOR_EXPERIMENTS * base + kept
         b = PRIOR_EXPERIMENTS * (1 - base) + tried - kept
-        probability = _beats(base, a, b)
+        # Pr[Beta(a, b) > base] is the incomplete beta integral I(1-base; b, a).
+        probability = incomplete_beta(b, a, 1.0 - base)
         scores.append(CategoryScore(category, tried, kept, _label(probability).value, probability))
     return tuple(scores)
-
-
-def _beats(base: float, a: float, b: float) -> float:
-    """Pr[Beta(a, b) > base], which is the incomplete beta integral I(1-base; b, a)."""
-    return incomplete_beta(b, a, 1.0 - base)
 
 
 def incomplete_beta(a: float, b: float, x: float) -> float:
@@ -181,7 +177,7 @@ def rank_categories(
 def expected_gains(
     pulls: Sequence[BanditPull], gain_scale: float, known: Sequence[str] = CATEGORIES
 ) -> dict[str, float]:
-    """What one try of each category is expected to bring, in the metric's unit.
+    """Expected gain of one try of each category, in the metric's unit.
 
     Posterior mean of the success rate times that of the gain per keep; to be
     shown, while :func:`rank_categories` decides by samples.
@@ -214,7 +210,7 @@ class _Record(Struct):
 def _worth(
     record: _Record, base: float, mean_gain: float, mode: SteeringMode, rng: Random
 ) -> float:
-    """What trying this category once is worth: a sample, a mean or a spread."""
+    """Worth of one try of a category: a sample, a mean or a spread."""
     a = PRIOR_EXPERIMENTS * base + record.kept
     b = PRIOR_EXPERIMENTS * (1 - base) + record.tried - record.kept
     if mode is SteeringMode.EXPLORE:

@@ -98,7 +98,7 @@ LONGEST_TEXT = 2000
 """Characters of a description that are read; what it is about is said early."""
 
 ENCLOSING = ("optimizer", "embedding", "data")
-"""What all code of a function or class is about, if its name says so."""
+"""Categories that all code of a function or class has, if its name says so."""
 
 ARCHITECTURE = "architecture"
 """Every layer has norms, weights and dimensions: such names count only where

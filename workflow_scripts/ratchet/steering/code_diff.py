@@ -91,7 +91,7 @@ def _python(lines: list[str]) -> set[int] | None:
 
 
 def count_changes(old: Mapping[str, str], new: Mapping[str, str]) -> int | None:
-    """How many things differ between two versions of some files, by name.
+    """Number of things that differ between two versions of some files, by name.
 
     In Python these are constants and definitions, in YAML and JSON lines, elsewhere
     blocks of lines.  ``None`` where a Python text cannot be read.
@@ -169,7 +169,7 @@ class Site(Frozen):
 
 
 class CodeDifferences(Frozen):
-    """What a change touches, in the order of the file.
+    """Names that a change touches, in the order of the file.
 
     ``constants`` are names assigned at the top level, ``definitions`` functions,
     methods and classes by their full name, ``calls`` those that one version has
@@ -316,14 +316,14 @@ def _bodies(node: ast.AST | None) -> list[list[ast.stmt]]:
 
 
 def _heads(node: ast.AST) -> list[ast.AST]:
-    """What a compound statement has beside its blocks."""
+    """Parts of a compound statement beside its blocks."""
     return [child for child in ast.iter_child_nodes(node) if not isinstance(child, ast.stmt)]
 
 
 def _paired(
     old: Sequence[ast.AST], new: Sequence[ast.AST]
 ) -> Iterator[tuple[ast.AST | None, ast.AST | None]]:
-    """What differs between two sequences, side by side where it can be."""
+    """Items that differ between two sequences, side by side where they can be."""
     if max(len(old), len(new)) > MOST_IN_ORDER:
         for a, b in itertools.zip_longest(old, new):
             if a is None or b is None or ast.dump(a) != ast.dump(b):
@@ -432,7 +432,7 @@ def _identifiers(node: ast.AST) -> Iterator[str]:
 
 
 def _calls(tree: ast.AST) -> Counter[str]:
-    """How often each function is called, by the last part of its name."""
+    """Number of calls of each function, by the last part of its name."""
     calls: Counter[str] = Counter()
     for node in ast.walk(tree):
         if isinstance(node, ast.Call):

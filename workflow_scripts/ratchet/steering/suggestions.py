@@ -1,4 +1,4 @@
-"""What to try next, what to repeat and what to leave alone, each with evidence.
+"""Suggestions: what to try next, to repeat and to leave alone, each with evidence.
 
 A ranking of categories says where to look; this module says what to do there: the
 exact edit where a search space is declared, else angles that the log has not tried.
@@ -98,7 +98,7 @@ class Attempt(Frozen):
 
 
 class AttemptNote(Frozen):
-    """Something to leave alone, and the experiments that say so."""
+    """Advice to leave something alone, and the experiments that say so."""
 
     text: str
     experiments: tuple[int, ...]
@@ -151,7 +151,7 @@ def steering_advice(
 
 
 def steering_warnings(session: Session, attempts: Sequence[Attempt]) -> tuple[str, ...]:
-    """What to leave alone: crashes, and constants that are used up."""
+    """Warnings of what to leave alone: crashes, and constants that are used up."""
     space = session.task.search_space
     values = {c.name: [repr(value) for value in c.values] for c in space if c.is_constant}
     notes = [*crashes(attempts), *exhausted(attempts, values)]
@@ -159,7 +159,7 @@ def steering_warnings(session: Session, attempts: Sequence[Attempt]) -> tuple[st
 
 
 def pulls_of(trials: Iterable[Trial]) -> list[BanditPull]:
-    """What steering learns from judged trials, in order."""
+    """Judged trials as the bandit reads them, in order."""
     return [BanditPull(trial.category, trial.kept, trial.gain or 0.0) for trial in trials]
 
 
@@ -269,7 +269,7 @@ def next_in(
     options: Sequence[Option] = (),
     declared: bool = False,
 ) -> Suggestion | None:
-    """What to try in one category; ``None`` if nothing is left to be named.
+    """Suggestion for one category; ``None`` if nothing is left to be named.
 
     ``declared`` says that only ``options`` can be tried.
     """
@@ -296,7 +296,7 @@ def next_in(
 
 
 def _further(past: Sequence[Attempt]) -> list[str]:
-    """What was kept last and is not used up, to be taken further."""
+    """Kept changes that are not used up, the last first, to be taken further."""
     spent = {note.constant for note in exhausted(past)}
     further: dict[str, str] = {}
     for attempt in reversed([a for a in past if a.kept]):
@@ -310,7 +310,7 @@ def _further(past: Sequence[Attempt]) -> list[str]:
 
 
 def _record(score: CategoryScore, kept: tuple[int, ...]) -> str:
-    """What is known of a category, in one sentence."""
+    """Record of a category, in one sentence."""
     if not score.tried:
         return "Nothing of this kind was tried in the last experiments."
     text = f"{score.kept} of {score.tried} were kept"
@@ -456,7 +456,7 @@ def _options(session: Session, tried: Iterable[str], sources: Mapping[str, str])
 
 
 def _memory_gb(trial: Trial, measured: Store | None) -> float | None:
-    """What a run reported, or what was measured of one that did not come so far."""
+    """Memory that a run reported, or that was measured of one that did not come so far."""
     if trial.memory_mb is not None or measured is None:
         return None if trial.memory_mb is None else trial.memory_mb / 1024
     records = [measured.lookup(run.key) for run in trial.runs]

@@ -263,10 +263,7 @@ class Proposing(Struct):
     def _answer(self, draft: Idea) -> Answer:
         """An idea without its commit, as JSON values."""
         text, added, removed = unified_diff(self._old, draft.contents)
-        sources = {
-            name: self.session.store.put(content.encode("utf-8", errors="surrogateescape"))
-            for name, content in draft.contents.items()
-        }
+        sources = self.session.put(draft.contents)
         return {
             "source": source_digest(sources),
             "files": sources,

@@ -1,5 +1,8 @@
 """The four steps of a round: proposals, experiments, verdict, state.
 
+Rules call them one by one; a competitor of a tournament plays whole rounds, since
+nobody knows beforehand how many its share of runs will make.
+
 Rounds after a session's end cost next to nothing and change nothing: their steps
 copy what the round before left, without opening the session.
 """
@@ -7,17 +10,21 @@ copy what the round before left, without opening the session.
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ratchet.base.io import read_bytes, read_record, write_bytes, write_json
+from ratchet.base.io import read_bytes, read_if_whole, read_record, write_bytes, write_json
 from ratchet.base.structs import Frozen, replace
+from ratchet.integrity.seal import sealed_step
 from ratchet.records.events import Journal
 from ratchet.records.paths import RoundPaths, SessionPaths
-from ratchet.records.records import Experiment, Proposals, RoundVerdict, SessionState
-from ratchet.steps.limits import Limits, Stop, announce_stop, stop_reason
+from ratchet.records.records import Experiment, Proposals, RoundVerdict, SessionState, StopReason
+from ratchet.steps.limits import Limits, Stop, announce_stop, load_limits, stop_reason
 
 if TYPE_CHECKING:
     from ratchet.session import Session
+
+Clock = Callable[[], float]
 
 
 class Round(Frozen):
@@ -31,7 +38,7 @@ class Round(Frozen):
     candidates: int
     limits: Limits | None
     journal: Journal
-    clock: Callable[[], float]
+    clock: Clock
     session: Callable[[], Session]
 
     @property
@@ -124,3 +131,36 @@ class Round(Frozen):
             near_misses=tuple(n for n in before.near_misses if n not in dropped),
         )
         write_json(self._here.steer, state)
+
+
+def play_round(
+    session: Session, number: int, limits_file: Path | None, clock: Clock
+) -> tuple[StopReason | None, str, bool]:
+    """Play round ``number`` in this very process; the one before is finished.
+
+    Returns why the session ends here, with a sentence, and whether anything was tried
+    in the round.  What was executed before is a fact and is not limited.
+    """
+    paths, candidates = session.paths, session.config.candidates
+    here, limits = paths.round(number), load_limits(limits_file, session.config, paths)
+
+    def playing(limited: bool) -> Round:
+        allowed = limits if limited else None
+        return Round(paths, number, candidates, allowed, session.journal, clock, lambda: session)
+
+    with sealed_step(paths, "propose", number, 0, None):
+        made = read_if_whole(Proposals, here.proposals)
+        playing(limited=made is None or made.stop is not None).propose()
+    for candidate in range(candidates):
+        with sealed_step(paths, "experiment", number, candidate, None):
+            done = read_if_whole(Experiment, here.experiment(candidate))
+            playing(limited=done is None or not done.runs).experiment(candidate)
+    with sealed_step(paths, "judge", number, 0, None):
+        playing(limited=True).judge()
+    with sealed_step(paths, "steer", number, 0, None):
+        playing(limited=True).steer()
+    proposals = read_record(Proposals, here.proposals)
+    verdict = read_record(RoundVerdict, here.verdict)
+    stop = proposals.stop or verdict.stop
+    detail = proposals.detail if proposals.stop else verdict.detail
+    return stop, detail if stop else "", bool(verdict.rulings) or stop is None

@@ -1,4 +1,9 @@
-"""Named values of mutable files: constants of Python, keys of YAML and JSON, found and replaced."""
+"""Named values of mutable files: constants of Python, keys of YAML and JSON, found and replaced.
+
+``WIDTH`` is a top-level ``WIDTH = literal`` of a Python file, ``optimizer.lr`` the key
+``lr`` below ``optimizer`` of a YAML or JSON file.  A value is replaced in its place, and
+everything else stays as it is, byte for byte.
+"""
 
 from __future__ import annotations
 
@@ -12,14 +17,6 @@ from typing import Any
 from ratchet.base.structs import Frozen
 from ratchet.records.records import Edit
 from ratchet.task.task import DeclaredChange
-
-# --------------------------------------------------------------------
-# Named values of mutable files: constants of Python, keys of YAML and JSON.
-#
-# ``WIDTH`` is a top-level ``WIDTH = literal`` of a Python file, ``optimizer.lr`` the key
-# ``lr`` below ``optimizer`` of a YAML or JSON file.  A value is replaced in its place, and
-# everything else stays as it is, byte for byte.
-
 
 YAML_SUFFIXES = (".yaml", ".yml")
 JSON_SUFFIX = ".json"
@@ -299,7 +296,7 @@ def _but(values: Any, constant: str) -> Any:
 
 
 # --------------------------------------------------------------------
-# The proposer without a language model: one declared change per proposal.
+# Declared changes, applied to the incumbent's files: one per proposal.
 
 
 class Draft(Frozen):

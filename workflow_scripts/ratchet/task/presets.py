@@ -1,4 +1,9 @@
-"""Presets of a task: constants and variables for a device of a certain size."""
+"""Presets of a task: constants and variables for a device of a certain size.
+
+A task that is to run on a laptop and on a large GPU names a preset for each.  One is
+chosen when a session starts, by name or by the memory of the device, and is part of
+everything that the session measures from then on.
+"""
 
 from __future__ import annotations
 
@@ -11,13 +16,6 @@ from ratchet.base.io import digest_bytes, read_bytes
 from ratchet.records.records import Manifest, Preset
 from ratchet.task.edits import ValuePlace, find_value, replace_value
 from ratchet.task.task import AUTO, Task
-
-# --------------------------------------------------------------------
-# Presets of a task: constants and variables for a device of a certain size.
-#
-# A task that is to run on a laptop and on a large GPU names a preset for each.  One is
-# chosen when a session starts, by name or by the memory of the device, and is part of
-# everything that the session measures from then on.
 
 
 def choose_preset(
@@ -56,10 +54,6 @@ def choose_preset(
             f"smallest needs {least:g} GB. Name one all the same ({known}), or use another machine"
         )
     return max(fitting, key=lambda preset: preset.min_memory_gb)
-
-
-# --------------------------------------------------------------------
-# A preset applied to a task's mutable files: what a session starts from.
 
 
 def preset_sources(task: Task, constants: Mapping[str, Any], preset: str) -> dict[str, bytes]:
@@ -108,19 +102,13 @@ def edited_files(manifest: Manifest, folder: Path) -> list[str]:
     """
     preset = manifest.preset
     constants = preset.constants if preset else {}
-    contents = {entry.path: _read(folder / entry.path) for entry in manifest.baseline}
-    for constant, value in constants.items():
-        for name, content in contents.items():
-            if content is not None and _find(content, name, constant) is not None:
-                contents[name] = _set(content, name, constant, value)
-    return [
-        entry.path for entry in manifest.baseline if _digest(contents[entry.path]) != entry.sha256
-    ]
-
-
-def _read(path: Path) -> bytes | None:
-    return path.read_bytes() if path.is_file() else None
-
-
-def _digest(content: bytes | None) -> str | None:
-    return None if content is None else digest_bytes(content)
+    edited = []
+    for entry in manifest.baseline:
+        path = folder / entry.path
+        content = path.read_bytes() if path.is_file() else None
+        for constant, value in constants.items():
+            if content is not None and _find(content, entry.path, constant) is not None:
+                content = _set(content, entry.path, constant, value)
+        if content is None or digest_bytes(content) != entry.sha256:
+            edited.append(entry.path)
+    return edited

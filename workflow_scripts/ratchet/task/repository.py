@@ -1,7 +1,13 @@
-"""The task that a configuration names: a folder, or one commit of somebody's repository."""
+"""The task that a configuration names: a folder, or one commit of somebody's repository.
+
+Of a repository only Git's object store is read.  The user's clone is never written to:
+nothing is checked out there, no lock is taken, and files that are not tracked, such as an
+own ``results.tsv`` and ``run.log``, do not count.  A copy is kept by the hash of its tree.
+"""
 
 from __future__ import annotations
 
+import functools
 import os
 import re
 import sys
@@ -23,18 +29,8 @@ from ratchet.task.task import (
     Task,
     build_task,
     check_task,
-    check_task_files,
-    load_task,
     task_values,
 )
-
-# --------------------------------------------------------------------
-# Somebody else's repository: one commit of it, copied once into the store.
-#
-# Only Git's object store is read.  The user's clone is never written to: nothing is
-# checked out there, no lock is taken, and files that are not tracked, such as an own
-# ``results.tsv`` and ``run.log``, do not count.  A copy is kept by the hash of its tree.
-
 
 # A large repository over a slow line; git says nothing while it works.
 FETCH_SECONDS = 1800.0
@@ -338,39 +334,28 @@ def find_task(
     where = str(told.definition)
     data = task_values(read_bytes(told.definition), where)
     repo = told.repo or data.get("repo", "")
-    if not repo:
-        if not isinstance(value, str):
-            raise ConfigError(f"{where}: names no `repo`, and neither does the configuration")
-        return load_task(told.definition.parent, harness)
-    commit = told.commit or data.get("commit", DEFAULT_COMMIT)
-    checkout = check_out_commit(repo, commit, told.base, store, frozen)
-    if say and checkout.dirty and frozen is None:
-        _say_dirty(repo, checkout)
-    origin, clone = checkout.origin, checkout.clone
-    try:
-        whole = values_of(data, checkout.folder)
-    except InputMissingError as error:
-        raise InputMissingError(f"{where}: {error}") from None
-    found = build_task(whole, checkout.folder, harness, told.definition, origin, clone)
-    check_task(found, where)
-    if not found.environment.is_file():
-        raise InputMissingError(
-            f"{where}: environment: expected the lock {data['environment']} in {repo} at commit "
-            f"{origin.commit[:12]}, found none; name another file, or make a lock beside the "
-            "definition"
-        )
-    check_task_files(found)
-    return found
+    if not (repo or isinstance(value, str)):
+        raise ConfigError(f"{where}: names no `repo`, and neither does the configuration")
+    if repo:
+        commit = told.commit or data.get("commit", DEFAULT_COMMIT)
+        checkout = check_out_commit(repo, commit, told.base, store, frozen)
+        if say and checkout.dirty and frozen is None:
+            _say_dirty(repo, checkout)
+        try:
+            data = values_of(data, checkout.folder)
+        except InputMissingError as error:
+            raise InputMissingError(f"{where}: {error}") from None
+        origin, clone = checkout.origin, checkout.clone
+        task = build_task(data, checkout.folder, harness, told.definition, origin, clone)
+    else:
+        task = build_task(data, told.definition.parent, harness)
+    check_task(task)
+    return task
 
 
-_said_tasks: set[str] = set()
-
-
+@functools.cache
 def _say_dirty(repo: str, checkout: CommitFiles) -> None:
     """Say once that edits which are not committed do not count."""
-    if repo in _said_tasks:
-        return
-    _said_tasks.add(repo)
     shown = ", ".join(checkout.dirty[:3]) + (", ..." if len(checkout.dirty) > 3 else "")
     print(
         f"ratchet: {repo}: has changes that are not committed ({shown}); they are left alone, and "

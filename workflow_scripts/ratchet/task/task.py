@@ -70,12 +70,9 @@ class Seeding(Frozen):
     constant: str = ""
 
     @classmethod
-    def of(cls, value: str | Mapping[str, str]) -> Seeding:
+    def of(cls, value: str | Mapping[str, Any]) -> Seeding:
         """From the checked value of the key ``seed``."""
-        if isinstance(value, str):
-            return cls(hook=value == "hook")
-        ways = ("variable", "argument", "constant")
-        return cls(False, *(value.get(way, "") for way in ways))
+        return cls(hook=value == "hook") if isinstance(value, str) else cls(**value)
 
     def variables(self, seed: int) -> dict[str, str]:
         """What is set for a run with this seed, beside ``RATCHET_SEED``."""
@@ -426,15 +423,8 @@ def load_task(folder: Path, harness: Path) -> Task:
             f"{folder}: holds no {DEFINITION}; set `task` to the folder of a task, "
             "such as tasks/bytelm"
         )
-    task = parse_task(read_bytes(path), folder, harness, str(path))
-    check_task_files(task)
-    return task
-
-
-def parse_task(content: bytes, folder: Path, harness: Path, where: str) -> Task:
-    """Parse the content of a ``task.yaml`` without looking at other files."""
-    task = build_task(task_values(content, where), folder, harness)
-    check_task(task, where)
+    task = build_task(task_values(read_bytes(path), str(path)), folder, harness)
+    check_task(task)
     return task
 
 
@@ -451,11 +441,16 @@ def task_values(content: bytes, where: str) -> dict[str, Any]:
     return data
 
 
-def check_task(task: Task, where: str) -> None:
-    """Raise :class:`ConfigError` for what no schema can say."""
+def check_task(task: Task) -> None:
+    """Look for what no schema can say.
+
+    Raises :class:`ConfigError`, or :class:`InputMissingError` for a file that is named and is
+    not there.
+    """
     fault = next(_faults(task), None)
     if fault is not None:
-        raise ConfigError(f"{where}: {fault}")
+        raise ConfigError(f"{task.definition}: {fault}")
+    _check_files(task)
 
 
 def _faults(task: Task) -> Iterator[str]:
@@ -587,8 +582,7 @@ def _change(entry: Mapping[str, Any]) -> DeclaredChange:
     )
 
 
-def check_task_files(task: Task) -> None:
-    """Raise :class:`InputMissingError` for a file that is named and is not there."""
+def _check_files(task: Task) -> None:
     place = str(task.folder)
     if task.origin is not None:
         place = f"{task.origin.repo} at commit {task.origin.commit[:12]}"
@@ -598,17 +592,13 @@ def check_task_files(task: Task) -> None:
                 f"{task.definition}: names the file {name}, which is not in {place}"
             )
     if not task.environment.is_file():
-        raise InputMissingError(
-            f"{task.definition}: environment: the lock {task.environment} does not exist"
-        )
-
-
-# --------------------------------------------------------------------
-# Presets of a task: constants and variables for a device of a certain size.
-#
-# A task that is to run on a laptop and on a large GPU names a preset for each.  One is
-# chosen when a session starts, by name or by the memory of the device, and is part of
-# everything that the session measures from then on.
+        said = f"the lock {task.environment} does not exist"
+        if task.origin is not None:
+            said = (
+                f"expected the lock {task.values['environment']} in {place}, found none; name "
+                "another file, or make a lock beside the definition"
+            )
+        raise InputMissingError(f"{task.definition}: environment: {said}")
 
 
 AUTO = "auto"

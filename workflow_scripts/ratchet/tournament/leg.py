@@ -2,30 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 from ratchet.base.errors import RatchetError
 from ratchet.base.git import show_commit
-from ratchet.base.io import read_if_whole, read_record, source_digest, write_json
+from ratchet.base.io import read_record, source_digest, write_json
 from ratchet.base.structs import Struct, field
-from ratchet.integrity.seal import begin_workflow, finish_workflow, sealed_step
+from ratchet.integrity.seal import begin_workflow, finish_workflow
 from ratchet.proposers.idea import carry_over, same_sources
 from ratchet.records.history import History, name_of
 from ratchet.records.paths import SessionPaths
 from ratchet.records.records import (
     POLLINATION,
     Edit,
-    Experiment,
-    Proposals,
-    RoundVerdict,
     StopReason,
 )
 from ratchet.records.session_repo import SessionRepo
 from ratchet.session import Session
-from ratchet.steps.limits import load_limits
 from ratchet.steps.propose import Offer, write_offer
-from ratchet.steps.rounds import Round
+from ratchet.steps.rounds import Clock, play_round
 from ratchet.task.edits import apply_declared, find_value, replace_value
 from ratchet.task.task import DeclaredChange
 from ratchet.tournament.arena import Arena, enter_competitor
@@ -92,48 +88,6 @@ def _why(parent: Texts, incumbent: Texts, edit: Edit | None) -> str:
         return f"both set {edit.name}; the incumbent has {value!r}"
     changed = ", ".join(n for n in incumbent if incumbent[n] != parent.get(n, ""))
     return f"both changed the same lines of {changed or 'the files'}"
-
-
-# --------------------------------------------------------------------
-# One round of a session from proposing to steering, in this very process.
-#
-# What the workflow's rules do with a script each, for competitors: their rounds end
-# when a share of runs is used up, so that nobody knows how many there will be.
-
-Clock = Callable[[], float]
-
-
-def play_round(
-    session: Session, number: int, limits_file: Path | None, clock: Clock
-) -> tuple[StopReason | None, str, bool]:
-    """Play round ``number``; the one before is finished.
-
-    Returns why the session ends here, with a sentence, and whether anything was
-    tried in the round.  What was executed before is a fact and is not limited.
-    """
-    paths, candidates = session.paths, session.config.candidates
-    here, limits = paths.round(number), load_limits(limits_file, session.config, paths)
-
-    def playing(limited: bool) -> Round:
-        allowed = limits if limited else None
-        return Round(paths, number, candidates, allowed, session.journal, clock, lambda: session)
-
-    with sealed_step(paths, "propose", number, 0, None):
-        made = read_if_whole(Proposals, here.proposals)
-        playing(limited=made is None or made.stop is not None).propose()
-    for candidate in range(candidates):
-        with sealed_step(paths, "experiment", number, candidate, None):
-            done = read_if_whole(Experiment, here.experiment(candidate))
-            playing(limited=done is None or not done.runs).experiment(candidate)
-    with sealed_step(paths, "judge", number, 0, None):
-        playing(limited=True).judge()
-    with sealed_step(paths, "steer", number, 0, None):
-        playing(limited=True).steer()
-    proposals = read_record(Proposals, here.proposals)
-    verdict = read_record(RoundVerdict, here.verdict)
-    stop = proposals.stop or verdict.stop
-    detail = proposals.detail if proposals.stop else verdict.detail
-    return stop, detail if stop else "", bool(verdict.rulings) or stop is None
 
 
 # --------------------------------------------------------------------
@@ -308,11 +262,7 @@ class Playing(Struct):
         merged, fate, detail = graft_win(
             texts(win.parent), texts(win.files), texts(held), win.edit, space
         )
-        if merged is None:
-            return None, fate, detail
-        put = self.session.store.put
-        encoded = {n: t.encode("utf-8", errors="surrogateescape") for n, t in merged.items()}
-        return {name: put(data) for name, data in encoded.items()}, fate, detail
+        return None if merged is None else self.session.put(merged), fate, detail
 
 
 def _repeats(win: Win, twin: int, kept: bool) -> Graft:

@@ -164,12 +164,15 @@ def test_processes_that_nobody_saw_are_counted(tmp_path: Path) -> None:
     assert record.outcome is Outcome.OK, record
     assert record.cpu_seconds > 0.7
     assert record.unenforced == ()
+    home = cgroups.own_cgroup()
+    assert home is not None
+    # The run has left no group.
+    own = [p for p in home.glob("ratchet-*") if (p / "cgroup.procs").read_text() == ""]
+    assert [p for p in own if not Path("/proc", p.name.split("-")[1]).exists()] == []
 
 
 @real
 def test_all_of_a_group_is_killed_and_the_group_is_gone(tmp_path: Path) -> None:
-    home = cgroups.own_cgroup()
-    assert home is not None
     group = create_cgroup()
     assert group is not None
     words = [sys.executable, "-c", "import os, time; os.fork(); os.fork(); time.sleep(600)"]
@@ -180,15 +183,6 @@ def test_all_of_a_group_is_killed_and_the_group_is_gone(tmp_path: Path) -> None:
     assert group.remove()
     assert child.wait() == -9
     assert not group.path.exists()
-
-
-@real
-def test_a_run_leaves_no_group(tmp_path: Path) -> None:
-    home = cgroups.own_cgroup()
-    assert home is not None
-    assert run(tmp_path, "print('val: 1')").outcome is Outcome.OK
-    own = [p for p in home.glob("ratchet-*") if (p / "cgroup.procs").read_text() == ""]
-    assert [p for p in own if not Path("/proc", p.name.split("-")[1]).exists()] == []
 
 
 def test_a_limit_without_a_group_is_in_the_record(

@@ -1,4 +1,12 @@
-"""Runs in containers of their own: the engine, its commands, the image."""
+"""Runs in containers of their own: the engine, its commands, the image.
+
+Two ways, one protocol (``container_rpc`` and ``container_init``).  With docker or podman
+on the PATH every run gets a fresh container.  Where ``RATCHET_EXCHANGE`` names a folder
+that is shared with a container that waits there (two-container mode), runs go to that
+one; the harness needs no engine then.
+
+``RATCHET_ENGINE`` chooses the engine, ``RATCHET_RUN_IMAGE`` the image.
+"""
 
 from __future__ import annotations
 
@@ -25,91 +33,6 @@ from ratchet.base.structs import Frozen
 from ratchet.runs.sandbox.cgroups import MEMORY_LIMIT, PROCESSES_LIMIT
 from ratchet.runs.spec import Box
 from ratchet.task.environment import package_paths, verify_packages
-
-# --------------------------------------------------------------------
-# Last step of building an image: write down what it holds, and close what it hides.
-#
-#     python -m ratchet.runs.sandbox.container --base NAME --revision REV --group GROUP
-#         --output FILE TASK.YAML...
-#
-# Packages that tasks hide from their runs become readable by one group alone; the
-# locks whose packages are all installed are named by their digests.
-
-
-def check_image(arguments: Sequence[str] | None = None) -> int:
-    """Run as a command; the exit status."""
-    parser = argparse.ArgumentParser(
-        prog="python -m ratchet.runs.sandbox.container", description=__doc__
-    )
-    parser.add_argument("--base", required=True, help="the image that this one is made from")
-    parser.add_argument("--revision", required=True, help="revision of the source")
-    parser.add_argument("--group", required=True, help="who may read hidden packages")
-    parser.add_argument("--output", type=Path, required=True, help="the file to write")
-    parser.add_argument(
-        "--environments", type=Path, default=Path(), help="folder of the tasks' own, as .venv-NAME"
-    )
-    parser.add_argument("tasks", type=Path, nargs="+", metavar="TASK.YAML")
-    options = parser.parse_args(arguments)
-    try:
-        hidden = sorted({name for path in options.tasks for name in hidden_packages(path)})
-        own = [str(place) for place in sorted(options.environments.glob(".venv-*"))]
-        close_hidden(package_paths(hidden, own), options.group)
-        facts = {
-            "base": options.base,
-            "revision": options.revision,
-            "hidden": hidden,
-            "locks": held_locks(sorted(Path("envs").glob("*.lock"))),
-        }
-        write_json(options.output, facts)
-    except RatchetError as error:
-        print(f"{parser.prog}: {error}", file=sys.stderr)
-        return error.exit_code
-    return 0
-
-
-def hidden_packages(definition: Path) -> list[str]:
-    """What a task hides from its runs; raises :class:`DataError` if that is no list."""
-    try:
-        found = yaml.safe_load(read_bytes(definition)).get("hidden") or []
-    except (yaml.YAMLError, AttributeError) as error:
-        raise DataError(f"{definition}: is no task ({error})") from None
-    if not isinstance(found, list):
-        raise DataError(f"{definition}: `hidden` must be a list, found {found!r}")
-    return [str(name) for name in found]
-
-
-def held_locks(locks: Iterable[Path]) -> list[str]:
-    """Digests of the locks whose packages are all installed here."""
-    found = []
-    for lock in locks:
-        try:
-            verify_packages(lock)
-        except DataError:
-            continue
-        found.append(digest_file(lock))
-    return sorted(found)
-
-
-def close_hidden(paths: Iterable[Path], group: str) -> None:
-    """Leave files and folders to root and to one group."""
-    for top in paths:
-        for path in [top, *top.rglob("*")]:
-            if path.is_symlink():
-                continue
-            shutil.chown(path, group=group)
-            os.chmod(path, path.stat().st_mode & ~0o007)  # noqa: PTH101
-
-
-# --------------------------------------------------------------------
-# Runs in containers of their own: the engine, its commands, the image.
-#
-# Two ways, one protocol (``remote.py`` and ``cell.py``).  With docker or podman
-# on the PATH every run gets a fresh container.  Where ``RATCHET_EXCHANGE`` names a
-# folder that is shared with a container that waits there (two-container mode),
-# runs go to that one; the harness needs no engine then.
-#
-# ``RATCHET_ENGINE`` chooses the engine, ``RATCHET_RUN_IMAGE`` the image.
-
 
 ENGINES = ("docker", "podman")
 ENGINE_VARIABLE = "RATCHET_ENGINE"
@@ -350,6 +273,78 @@ def remove_left_over(found: ContainerEngine) -> None:
 
 
 # --------------------------------------------------------------------
+# Last step of building an image: write down what it holds, and close what it hides.
+#
+#     python -m ratchet.runs.sandbox.container --base NAME --revision REV --group GROUP
+#         --output FILE TASK.YAML...
+#
+# Packages that tasks hide from their runs become readable by one group alone; the
+# locks whose packages are all installed are named by their digests.
+
+
+def check_image(arguments: Sequence[str] | None = None) -> int:
+    """Write down what an image holds, and close what it hides."""
+    parser = argparse.ArgumentParser(
+        prog="python -m ratchet.runs.sandbox.container",
+        description=check_image.__doc__,
+    )
+    parser.add_argument("--base", required=True, help="the image that this one is made from")
+    parser.add_argument("--revision", required=True, help="revision of the source")
+    parser.add_argument("--group", required=True, help="who may read hidden packages")
+    parser.add_argument("--output", type=Path, required=True, help="the file to write")
+    parser.add_argument(
+        "--environments", type=Path, default=Path(), help="folder of the tasks' own, as .venv-NAME"
+    )
+    parser.add_argument("tasks", type=Path, nargs="+", metavar="TASK.YAML")
+    options = parser.parse_args(arguments)
+    try:
+        hidden = sorted({name for path in options.tasks for name in hidden_packages(path)})
+        own = [str(place) for place in sorted(options.environments.glob(".venv-*"))]
+        close_hidden(package_paths(hidden, own), options.group)
+        facts = {
+            "base": options.base,
+            "revision": options.revision,
+            "hidden": hidden,
+            "locks": held_locks(sorted(Path("envs").glob("*.lock"))),
+        }
+        write_json(options.output, facts)
+    except RatchetError as error:
+        print(f"{parser.prog}: {error}", file=sys.stderr)
+        return error.exit_code
+    return 0
+
+
+def hidden_packages(definition: Path) -> list[str]:
+    """What a task hides from its runs; raises :class:`DataError` if that is no list."""
+    try:
+        found = yaml.safe_load(read_bytes(definition)).get("hidden") or []
+    except (yaml.YAMLError, AttributeError) as error:
+        raise DataError(f"{definition}: is no task ({error})") from None
+    if not isinstance(found, list):
+        raise DataError(f"{definition}: `hidden` must be a list, found {found!r}")
+    return [str(name) for name in found]
+
+
+def held_locks(locks: Iterable[Path]) -> list[str]:
+    """Digests of the locks whose packages are all installed here."""
+    found = []
+    for lock in locks:
+        try:
+            verify_packages(lock)
+        except DataError:
+            continue
+        found.append(digest_file(lock))
+    return sorted(found)
+
+
+def close_hidden(paths: Iterable[Path], group: str) -> None:
+    """Leave files and folders to root and to one group."""
+    for top in paths:
+        for path in [top, *top.rglob("*")]:
+            if path.is_symlink():
+                continue
+            shutil.chown(path, group=group)
+            os.chmod(path, path.stat().st_mode & ~0o007)  # noqa: PTH101
 
 
 if __name__ == "__main__":

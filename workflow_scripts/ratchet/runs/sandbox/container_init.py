@@ -1,7 +1,7 @@
 """The first process of a container in which candidates run, one at a time.
 
-    python cell.py FOLDER          one run, then the container ends
-    python cell.py FOLDER --stay   one run after another (two-container mode)
+    python container_init.py FOLDER          one run, then the container ends
+    python container_init.py FOLDER --stay   one run after another (two-container mode)
 
 It calls the harness through a socket in ``FOLDER``, says what its image holds,
 gets a command with descriptors for its output and for the evaluator, runs it
@@ -64,7 +64,7 @@ def limits() -> list[tuple[int, int]]:
     return [resource.getrlimit(number) for number in LIMITS]
 
 
-class Cell:
+class ContainerRun:
     """One run, from the call to the last answer."""
 
     def __init__(self, connection: socket.socket, stay: bool = False) -> None:
@@ -266,7 +266,7 @@ def main() -> None:
     folder, stay = Path(sys.argv[1]), "--stay" in sys.argv[2:]
     while True:
         with call(folder, stay) as connection:
-            Cell(connection, stay).serve()
+            ContainerRun(connection, stay).serve()
         if not stay:
             return
 

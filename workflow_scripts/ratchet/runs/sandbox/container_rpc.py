@@ -1,6 +1,6 @@
 """A command in a container, seen from outside: asked and ended over one socket.
 
-The first process of the container (``cell.py``) calls here, gets the command
+The first process of the container (``container_init``) calls here, gets the command
 with descriptors for its output and for the evaluator, and answers questions in
 lines of JSON.  The socket is gone from the file system before the command is
 sent, so nothing that a candidate starts can call.  When the connection closes,
@@ -39,22 +39,22 @@ REMOVE_SECONDS = 20.0
 CHUNK = 1 << 16
 
 
-class CellError(OSError):
+class ContainerError(OSError):
     """The container, not the command in it, could not be had."""
 
 
-class Remote:
-    """The command of an order whose ``cell`` says where it runs.
+class ContainerCommand:
+    """The command of an order whose ``container`` says where it runs.
 
-    ``cell`` gives ``folder`` (where the socket is made), ``expected`` (what the
+    ``container`` gives ``folder`` (where the socket is made), ``expected`` (what the
     container's image must hold), ``start`` and ``remove`` (commands of the
     engine; empty if the container is there already) and ``errors``, the file for
     what the engine says.
     """
 
     def __init__(self, order: Mapping[str, Any]) -> None:
-        self.cell = order["cell"]
-        self.order = {key: value for key, value in order.items() if key != "cell"}
+        self.container = order["container"]
+        self.order = {key: value for key, value in order.items() if key != "container"}
         self.engine: subprocess.Popen[bytes] | None = None
         self.connection: socket.socket | None = None
         self.buffer = b""
@@ -64,7 +64,7 @@ class Remote:
     # ---------------------------------------------------------------- starting
 
     def start(self, output: int, channel: int | None) -> None:
-        """Have it started; raises :class:`OSError`, or :class:`CellError` without a cell."""
+        """Have it started; raises :class:`OSError`, or :class:`ContainerError` without one."""
         try:
             self._connect()
             hello = self._expect("hello")
@@ -83,7 +83,7 @@ class Remote:
 
     def _connect(self) -> None:
         # The path of a socket may have 107 bytes; relative to its folder it has four.
-        os.chdir(self.cell["folder"])
+        os.chdir(self.container["folder"])
         with contextlib.suppress(FileNotFoundError):
             os.unlink(DOOR)  # noqa: PTH108
         with socket.socket(socket.AF_UNIX) as listener:
@@ -97,12 +97,12 @@ class Remote:
                 os.unlink(DOOR)  # noqa: PTH108
 
     def _start_engine(self) -> None:
-        if not self.cell["start"]:
+        if not self.container["start"]:
             return
         me = os.getpid()
-        with open(self.cell["errors"], "wb") as errors:  # noqa: PTH123
+        with open(self.container["errors"], "wb") as errors:  # noqa: PTH123
             self.engine = subprocess.Popen(
-                self.cell["start"],
+                self.container["start"],
                 stdin=subprocess.DEVNULL,
                 stdout=errors,
                 stderr=errors,
@@ -118,26 +118,26 @@ class Remote:
                 self.connection, _ = listener.accept()
                 return
             if ready and not os.read(sys.stdin.fileno(), CHUNK):
-                raise CellError("nobody waits for the run any more")
+                raise ContainerError("nobody waits for the run any more")
             if self.engine is not None and self.engine.poll() is not None:
-                raise CellError(f"the container did not start: {self._engine_said()}")
-        raise CellError(f"no container answered within {START_SECONDS:g} s")
+                raise ContainerError(f"the container did not start: {self._engine_said()}")
+        raise ContainerError(f"no container answered within {START_SECONDS:g} s")
 
     def _engine_said(self) -> str:
-        with open(self.cell["errors"], encoding="utf-8", errors="replace") as errors:  # noqa: PTH123
+        with open(self.container["errors"], encoding="utf-8", errors="replace") as errors:  # noqa: PTH123
             lines = errors.read(CHUNK).strip().splitlines()
         return lines[0] if lines else "the engine gave no reason"
 
     def _check(self, hello: Mapping[str, Any]) -> None:
-        expected, image = self.cell["expected"], hello.get("image") or {}
+        expected, image = self.container["expected"], hello.get("image") or {}
         if hello.get("protocol") != PROTOCOL:
-            raise CellError("the image was built by another version of Ratchet")
+            raise ContainerError("the image was built by another version of Ratchet")
         locks = image.get("locks") or []
         if expected.get("environment") and expected["environment"] not in locks:
-            raise CellError("the image does not have the packages of the task's lock")
+            raise ContainerError("the image does not have the packages of the task's lock")
         open_to_all = sorted(set(expected.get("hidden") or ()) - set(image.get("hidden") or ()))
         if open_to_all:
-            raise CellError(f"the image does not hide {', '.join(open_to_all)}")
+            raise ContainerError(f"the image does not hide {', '.join(open_to_all)}")
 
     # ------------------------------------------------------------ conversation
 
@@ -175,14 +175,14 @@ class Remote:
         while found is not None and found["event"] not in events:
             found = self._receive(ANSWER_SECONDS)
         if found is None:
-            raise CellError(f"the container's first process did not answer ({events[0]})")
+            raise ContainerError(f"the container's first process did not answer ({events[0]})")
         return found
 
     def _ask(self, question: str) -> dict[str, Any] | None:
         self._say({"do": question})
         try:
             return self._expect(question)
-        except CellError:
+        except ContainerError:
             self.over = True
             return None
 
@@ -231,7 +231,7 @@ class Remote:
             pass
         with contextlib.suppress(OSError, subprocess.SubprocessError):
             subprocess.run(
-                self.cell["remove"],
+                self.container["remove"],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
