@@ -24,7 +24,7 @@ def test_what_the_image_holds_is_written_down(tmp_path: Path, monkeypatch: Patch
     (package / "parsers").mkdir(parents=True)
     (package / "parsers" / "a.py").write_text("x")
     monkeypatch.setattr(
-        environment, "package_paths", lambda names, _: [package] if "docutils" in names else []
+        container, "package_paths", lambda names, _: [package] if "docutils" in names else []
     )
     monkeypatch.chdir(REPO)
     output = tmp_path / "image.json"
