@@ -6,24 +6,27 @@ import json
 
 import pytest
 
-from helpers.chromium import HOSTILE
 from ratchet.base.structs import to_json_values
 from ratchet.cli import audit, report
 from ratchet.logs.rerun_plan import AuditVerdicts, HeldChange, KeptStanding, count_standings
 from ratchet.report.audit_report import render_audit
 
+HOSTILE = (
+    "</script><script>window.owned=1</script><img src=x onerror='window.owned=2'>"
+    '<svg onload=window.owned=3>\x1b[31m\u202e {{7*7}} " onmouseover=window.owned=4 x="'
+)
 SECTIONS = {
     "log": "progress verdicts experiments pareto crashes noise steering log method",
     "audit": "gains doubts whole advice reruns noise table-of-changes log method",
 }
 
 
-def write_log(folder, slope, *more):
-    words = HOSTILE.replace("\x00", "")  # which no table may hold
+def write_log(folder, slope, memory, *more):
     lines = ["commit\tval_bpb\tmemory_gb\tstatus\tdescription"]
     for n in range(30):
         status = "keep" if n % 5 == 0 else "discard"
-        lines.append(f"{n:07x}\t{1 - n / slope:.6f}\t{40 + n % 3}\t{status}\t{words} wider {n}")
+        gb = memory[n % len(memory)]
+        lines.append(f"{n:07x}\t{1 - n / slope:.6f}\t{gb}\t{status}\t{HOSTILE} wider {n}")
     log = folder / "results.tsv"
     log.write_text("\n".join([*lines, *more]))
     return log
@@ -33,7 +36,7 @@ def write_log(folder, slope, *more):
 def log_page(tmp_path_factory):
     folder = tmp_path_factory.mktemp("log")
     log, run, written = (folder / name for name in ("results.tsv", "run.log", "report.html"))
-    write_log(folder, 1000, "abcdef0\t0.000000\t0.0\tcrash\t<b>worse")
+    write_log(folder, 1000, (40, 41, 42), f"abcdef0\t0.000000\t0.0\tcrash\t{HOSTILE}")
     run.write_text(f"{HOSTILE}\nval_bpb: 0.980000\n")
     given = ["--results", str(log), "--run-log", str(run), "-o", str(written)]
     assert report.main(given) == 0
@@ -44,7 +47,7 @@ def log_page(tmp_path_factory):
 def audit_page(tmp_path_factory):
     """With re-runs, of which all can end differently."""
     folder = tmp_path_factory.mktemp("audit")
-    log, facts = write_log(folder, 9000), folder / "facts.json"
+    log, facts = write_log(folder, 9000, ("40.0",)), folder / "facts.json"
     with pytest.MonkeyPatch.context() as patch, facts.open("w") as stream:
         patch.setattr("sys.stdout", stream)
         assert audit.main(["--results", str(log), "--json"]) == 0

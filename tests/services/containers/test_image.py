@@ -12,8 +12,8 @@ import pytest
 from helpers import REPO
 from helpers.commands import Capsys, Patch
 from ratchet.base.io import digest_file
+from ratchet.runs.sandbox import container
 from ratchet.runs.sandbox.container import check_image, held_locks
-from ratchet.task import environment
 from ratchet.task.environment import package_paths
 
 OWN_GROUP = grp.getgrgid(os.getgid()).gr_name
@@ -24,7 +24,7 @@ def test_what_the_image_holds_is_written_down(tmp_path: Path, monkeypatch: Patch
     (package / "parsers").mkdir(parents=True)
     (package / "parsers" / "a.py").write_text("x")
     monkeypatch.setattr(
-        environment, "package_paths", lambda names, _: [package] if "docutils" in names else []
+        container, "package_paths", lambda names, _: [package] if "docutils" in names else []
     )
     monkeypatch.chdir(REPO)
     output = tmp_path / "image.json"
@@ -58,7 +58,7 @@ def test_what_is_hidden_is_closed_in_the_tasks_own_environments_too(
         return [p for p in found(names, prefixes) if p.is_relative_to(tmp_path)]
 
     found = package_paths
-    monkeypatch.setattr(environment, "package_paths", within)
+    monkeypatch.setattr(container, "package_paths", within)
     assert check_image([*words, *more, str(task)]) == 0
     assert hidden.stat().st_mode & 0o007 == 0
     assert seen.stat().st_mode & 0o004

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import re
 import sys
 import time
 import traceback
@@ -143,16 +142,13 @@ def _note(call: StepCall, error: Exception) -> None:
         step_failed(call.journal, call.name, error)
 
 
-# What git says of a full disk.
-_FULL = re.compile("No space left on device|Out of diskspace")
-
-
 def _report(error: Exception, call: StepCall, log: TextIO) -> int:
     """Say what went wrong, in the terminal and in the log; returns the exit code."""
     if isinstance(error, RatchetError):
         _say(log, f"ratchet: {error}")
         return error.exit_code
-    if _FULL.search(str(error)) and not isinstance(error, OSError):
+    if "No space left on device" in str(error) and not isinstance(error, OSError):
+        # From git, which says it in words.
         _say(log, f"ratchet: {call.root.resolve()}: the disk is full; free some, start again")
         code = EXIT_IO
     elif isinstance(error, OSError) and error.errno is not None:
