@@ -111,7 +111,6 @@ RULES = session.RULES | {rule.name: rule for rule in TRIED}
 COMPARED = ("greedy", "seeds-2", "gain", "balanced", "strict", "guaranteed", "reference")
 OUTLIERS = ("held",)
 BESIDE = tuple(rule.name for rule in TRIED if rule.name not in OUTLIERS)
-
 OTHERS = [world for world in WORLDS if world not in ("typical", "divergent")]
 CELLS = (
     ("typical", 100, NOISE_SD, COMPARED + BESIDE),

@@ -158,7 +158,6 @@ RESTORE = """    text = open("prepare.py").read()
     open("prepare.py", "w").write(text[:text.rindex("\\n\\ndef evaluate_bpb")])
 """
 
-
 APPEND = 'os.chmod("data/train.bin", 0o644)\nopen("data/train.bin", "ab").write(b"x")'
 # What a run says of an edit of a fixed file; bubblewrap does not let it be made.
 EDITS = {

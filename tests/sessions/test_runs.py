@@ -105,7 +105,6 @@ def test_a_session_that_is_not_there(options: list[str], capsys: Capsys) -> None
 
 # ------------------------------------------------------------- choosing and cleaning
 
-
 FOUND = [
     history(baseline=(3.0,)).start,
     trial(1, verdict=Verdict.CRASH),

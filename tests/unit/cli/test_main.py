@@ -17,7 +17,6 @@ from ratchet.cli.main import COMMANDS, OutputError, main, run_command
 
 PACKAGES = REPO / "workflow_scripts"
 
-
 CALLS = {
     "ratchet": main,
     "autojudge": autojudge.main,

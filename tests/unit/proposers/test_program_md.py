@@ -91,7 +91,6 @@ def test_the_default_task_has_a_clean_text_and_gets_a_new_one() -> None:
 
 # ------------------------------------------------------------------ what is wrong
 
-
 WRONG = [
     ("lower is better", "higher is better", "expected lower is better, found 'higher is better'"),
     ("is 300 seconds of", "is 10 minutes of", "a budget of 300 seconds, found '10 minutes'"),
@@ -108,7 +107,6 @@ MISSING = [
     ("- `train.py`\n", "", "the files to edit (`train.py`)"),
     ("The seed is given", "Luck is given", "who chooses the seed"),
 ]
-
 
 FLAWS = [
     *((Flaw.CONTRADICTORY, *case) for case in WRONG),
@@ -180,7 +178,6 @@ def test_code_begins_no_section_and_lines_are_those_of_the_file() -> None:
 
 
 # ------------------------------------------------------------------------ updates
-
 
 TRIALS = (
     trial(1, "optimizer", "BETA2 0.999 -> 0.95", delta=0.02, confidence=0.0001),

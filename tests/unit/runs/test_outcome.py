@@ -291,7 +291,6 @@ METRICS = {
     "muhammad-zainal-muttaqin__autoresearch__2.log": "mAP50-95",
 }
 
-
 TAGS = {"oom": Outcome.OOM_DEVICE, "timeout": Outcome.TIMEOUT, "traceback": Outcome.CRASH}
 
 

@@ -162,7 +162,6 @@ def test_folders_stand_for_their_files(tmp_path: Path) -> None:
 
 # ------------------------------------------------- the task of a configuration
 
-
 DEFINITIONS = sorted((REPO / "tasks" / "autoresearch").glob("*.yaml"))
 
 

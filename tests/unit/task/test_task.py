@@ -166,7 +166,6 @@ def test_a_preparation_makes_something(folder: Path) -> None:
 
 # ------------------------------------------------------------------- seeds
 
-
 SEED = "import os, sys\nSEED = 1337  # a number of its own\nprint('val:', {})\n"
 
 
@@ -190,7 +189,6 @@ def test_a_run_learns_its_seed(tmp_path: Path, way: dict[str, str], value: str) 
 
 
 # ------------------------------------------------------------------- bounds
-
 
 SIZE = Constraint("num_params_M", max=60)
 TIME = Constraint("training_seconds", min=270, max=310)
@@ -225,7 +223,6 @@ def test_one_run_is_enough_to_break_one() -> None:
 
 
 # ------------------------------------------------------------------- patterns
-
 
 ACCURACY = "Validation accuracy: ([0-9.]+)"
 

@@ -13,7 +13,6 @@ BASE = "RATE = 0.1\nWIDTH = 1\nshape = 1.0\n\ndef loss(x):\n    return x\n"
 SQUARE = DeclaredChange("square", "activation", "why", find="shape = 1.0", replace="shape = 0.9")
 RATE, SHAPE = Edit("constant", "RATE", "0.4"), Edit("alternative", "square")
 KEY = Edit("constant", "rate", "0.4")
-
 WIDER = BASE.replace("WIDTH = 1", "WIDTH = 4")
 FASTER, FASTEST = BASE.replace("0.1", "0.4"), BASE.replace("0.1", "0.8")
 SQUARED, SHIFTED = (

@@ -37,7 +37,6 @@ from ratchet.cli.sessions import add_session, chosen_session
 
 NAME = "ratchet report"
 DEFAULT_OUTPUT = Path("report.html")
-
 _OF_A_LOG = ("run_log", "repo", "metric", "direction", "agent", "mode", "noise_sd")
 
 

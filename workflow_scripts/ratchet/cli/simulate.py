@@ -36,7 +36,6 @@ from ratchet.simulation.session import RULES, Rule, SimulatedSession, Simulation
 from ratchet.simulation.worlds import WORLDS
 
 T = TypeVar("T")
-
 NAME = "ratchet simulate"
 DEFAULT_RULES = ("greedy", "seeds-2", "gain", "balanced", "strict", "guaranteed")
 DEFAULT_AGAINST = "greedy"

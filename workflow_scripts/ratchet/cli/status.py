@@ -93,7 +93,6 @@ FIRST_EVENTS = 10
 """Lines of the past that ``--watch`` begins with where it writes to no terminal."""
 
 LONGEST_LINE = 300
-
 _STATE_COLOURS = {"running": GREEN, "waiting": YELLOW, "stale": RED, "failed": RED}
 _COLOURS = {"keep": GREEN, "crash": RED}
 _NAME = 8

@@ -51,7 +51,6 @@ WHOLE = (
 GROWING = ("*.jsonl", "progress.log")
 # A view of the events, which anything may write again at any time.
 VIEWS = ("live.html",)
-
 _OPEN = "# the workflow is at work"
 _LINE = re.compile(r"([0-9a-f]{64})  ([^\\\n]+)")
 _PREFIX = re.compile(r"# first ([0-9]+) bytes: ([0-9a-f]{64})  ([^\\\n]+)")

@@ -52,7 +52,6 @@ RUN = "to have the run made again: snakemake --cores 1 -F"
 ANSWER = "delete it to have it made again: snakemake --cores 1 -F"
 STRAY = "nothing of Ratchet's put it there; look at it and delete it"
 MEND = "delete the repository's folder and have it made again: snakemake --cores 1 -F"
-
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 # Folders of the store that hold no answers: locks, work in progress, what was found damaged

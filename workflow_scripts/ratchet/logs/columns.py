@@ -41,7 +41,6 @@ FLAGS = {
 _NEGATIONS = {"not", "no", "non", "never", "don", "didn"}
 _WORD = re.compile(r"[a-z]+")
 _words = str.split
-
 STATUS_NAMES = _words("status decision verdict outcome kept keep accepted action result state")
 FLAG_NAMES = {"kept", "keep", "accepted", "is_best", "improved"}
 

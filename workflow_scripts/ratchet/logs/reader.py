@@ -348,7 +348,6 @@ def _agents(rows: list[LogRow]) -> tuple[list[LogRow], list[str]]:
 # ----------------------------------------------------------------------- run logs
 
 _FAILED = re.compile(r"Traceback \(most recent|[Oo]ut of memory|OutOfMemory|Killed|Segmentation")
-
 _SUMMARY = re.compile(r"^---\s*$", re.MULTILINE)
 
 _MEMORY_NAMES = {

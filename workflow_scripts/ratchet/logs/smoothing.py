@@ -74,7 +74,6 @@ def _between() -> FloatArray:
 _BETWEEN = _between()
 _COARSE_POINTS = _COARSE * np.arange(-1, _BETWEEN.shape[1] - 1) - HALF
 
-
 LEAST_BELIEF = 1e-3
 """Noise nodes with less belief are left out; all of them together move nothing."""
 

@@ -81,7 +81,6 @@ class PastSession(Frozen):
 # --------------------------------------------------------------------
 # A Markdown text as sections, each with its lines.
 
-
 # Kinds of sections by their titles; the first that fits counts.
 _KINDS = {
     "tried": r"\btried\b|\bhistory\b|\bso far\b|\bearlier experiments\b",

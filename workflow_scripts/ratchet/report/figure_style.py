@@ -14,7 +14,6 @@ from ratchet.report.inputs import Facts
 # --------------------------------------------------------------------
 # Where things go in a figure: ranges that outliers cannot blow up, ticks, labels
 
-
 # Tukey's fence: further than this many interquartile ranges outside the
 # quartiles a point says nothing that "far off" does not say as well.
 FENCE = 1.5

@@ -57,7 +57,6 @@ def log_tail(data: bytes, limit: int) -> str:
 # Assumes nothing of who wrote the log: lines are of bounded length, every pattern is
 # free of nested repetition, and so no log, however made, takes long to read.
 
-
 EVIDENCE_CHARACTERS = 200
 """An error line longer than that says nothing more to a reader of a table."""
 _FRAMES = 200

@@ -88,7 +88,6 @@ _LABEL = re.compile(
 )
 
 _CLAUSE_END = re.compile(r"[;:(]|\.\s|\s[—–]\s|\s--?\s|\bhypothesis\b")
-
 _JOINTS = re.compile(r"[_\-./\s]+")
 
 _ANYTHING = frozenset({"data", "model"})

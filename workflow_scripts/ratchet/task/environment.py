@@ -24,7 +24,6 @@ from ratchet.task.task import Cache, Task
 # --------------------------------------------------------------------
 # The installed packages: whether they are the ones that a lock names, and where they are.
 
-
 # Where packages of an interpreter lie, and of the system's beside it.
 PACKAGE_FOLDERS = ("lib/python*/site-packages", "lib/python*/dist-packages")
 SYSTEM_PREFIXES = ("/usr", "/usr/local")
@@ -135,7 +134,6 @@ def package_paths(names: Sequence[str], prefixes: Sequence[str] = ()) -> list[Pa
 #
 # Tasks that need packages of their own (PyTorch, say) run in an environment of their
 # own; the harness never imports from it, but asks its interpreter what it has.
-
 
 # A cold environment on a shared disk may take long to list thousands of files.
 PROBE_SECONDS = 120.0
@@ -264,7 +262,6 @@ def resolve_command(command: Sequence[str], python: Interpreter | None = None) -
 # ``uv sync`` is what can be reached from the project itself.  Development groups are left
 # out: a run needs none of them.
 
-
 # Where the project's own packages are from, as uv writes it.
 OWN = ("virtual", "editable", "directory")
 
@@ -345,7 +342,6 @@ def _chosen(
 # They are fingerprinted when a session starts, and looked at again before every run:
 # names, sizes and digests of all files.  The digest of a large file is remembered by its
 # size and time.  Runs see them read-only, as far as the kind of isolation can do that.
-
 
 LARGE_BYTES = 32 << 20
 """A file from this size on takes long enough to hash that its digest is worth keeping."""

@@ -146,7 +146,6 @@ def parse_patterns(data: Mapping[str, Any]) -> dict[str, str]:
 # measured: ``wall_seconds``, ``cpu_seconds`` and ``peak_memory_mb`` (of the GPU where one
 # was watched, else of the processes).
 
-
 MEASURED = ("wall_seconds", "cpu_seconds", "peak_memory_mb")
 
 
@@ -192,7 +191,6 @@ def broken_constraint(
 # last match of the log counts.  A log is written by a candidate, which may not keep the
 # harness busy: RE2 searches in a time that is linear in the length of a line, whatever the
 # pattern.  It knows neither references to groups nor look-around.
-
 
 LONGEST_PATTERN = 500
 """Characters; a pattern for one number of one line needs no more."""
