@@ -5,10 +5,14 @@ from ratchet.logs import rerun_plan
 rule audit_run:
     input:
         manifest=str(PATHS.manifest),
-        before=lambda wildcards: rerun_plan.audit_run_inputs(PATHS, int(wildcards.round)),
+        before=lambda wildcards: rerun_plan.audit_run_inputs(
+            PATHS, int(wildcards.round)
+        ),
         plan=lambda wildcards: (
             str(PATHS.rerun_plan)
-            if rerun_plan.is_audit_run_open(PATHS, int(wildcards.round), int(wildcards.candidate))
+            if rerun_plan.is_audit_run_open(
+                PATHS, int(wildcards.round), int(wildcards.candidate)
+            )
             else ancient(str(PATHS.rerun_plan))
         ),
     output:

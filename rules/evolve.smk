@@ -14,7 +14,9 @@ rule evolve_leg:
         # A change of limits makes only those legs again that were not played to the end.
         limits=lambda wildcards: (
             str(PLAN.limits_file)
-            if tournament.is_leg_open(PLAN, int(wildcards.round), int(wildcards.candidate))
+            if tournament.is_leg_open(
+                PLAN, int(wildcards.round), int(wildcards.candidate)
+            )
             else ancient(str(PLAN.limits_file))
         ),
     output:

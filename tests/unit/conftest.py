@@ -13,20 +13,9 @@ import pytest
 from helpers import BYTELM
 from helpers.autojudge_logs import history
 
-# Modules that take more than one and a half seconds: they start processes, measure times or
+# Modules and folders that take more than one and a half seconds: they start processes or
 # simulate.  `make test-fast` leaves them out, `make test` runs everything.
-SLOW = {
-    "test_audit_cli", "test_bandit", "test_bytelm", "test_bytelm_canary",
-    "test_cgroups", "test_dialects_logs", "test_evaluator", "test_gpt", "test_gpu",
-    "test_guard", "test_integrity", "test_isolation", "test_judge_effects",
-    "test_judge_properties", "test_judge_sessions", "test_meter", "test_notify",
-    "test_outcomes", "test_outlook", "test_power", "test_power_cli",
-    "test_proposers_agent", "test_proposers_workplace", "test_referee",
-    "test_report_agents", "test_report_cli", "test_report_render", "test_runner",
-    "test_seed_hook", "test_simulation_evolve", "test_simulation_measures",
-    "test_simulation_rules", "test_smoothing", "test_status_cli", "test_supervisor",
-    "test_textclf", "test_verify",
-}  # fmt: skip
+SLOW = ()
 HERE = Path(__file__).resolve().parent
 TASK = BYTELM
 
@@ -34,7 +23,7 @@ TASK = BYTELM
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark the tests of slow modules as such."""
     for item in items:
-        if item.path.parent == HERE and item.path.stem in SLOW:
+        if item.path.is_relative_to(HERE) and str(item.path.relative_to(HERE)).startswith(SLOW):
             item.add_marker(pytest.mark.slow)
 
 
