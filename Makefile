@@ -3,8 +3,8 @@
 PYTHON ?= python3
 # Options for Snakemake, such as: make session ARGS="--config rounds=30 session=night"
 ARGS ?=
-# How many tests run side by side
-WORKERS ?= auto
+# How many tests run side by side: some wait for a clock more than they compute
+WORKERS ?= $(shell $(PYTHON) -c 'import os; print((os.cpu_count() or 1) + 1)')
 
 # Folder that the environments are set up in
 ENVS ?= .
