@@ -150,7 +150,7 @@ class Attempt:
 
 
 def open_hole(reason: str) -> pytest.MarkDecorator:
-    """A cheat that nothing catches yet; SECURITY.md names it."""
+    """A cheat that nothing catches yet; docs/security.md names it."""
     return pytest.mark.xfail(strict=True, raises=AssertionError, reason=reason)
 
 
