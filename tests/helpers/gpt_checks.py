@@ -7,6 +7,7 @@ configured source of ``train.py`` and a JSON file with edited sources to try.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import functools
 import hashlib
 import http.server
@@ -25,8 +26,6 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
-
-from ratchet.base.structs import replace
 
 HERE = Path.cwd()
 torch.set_num_threads(1)
@@ -97,7 +96,7 @@ def from_web() -> dict[str, Any]:
     known[f"{settings.url}/{shards.name_of(0)}"] = entry
     manifest.write_text(json.dumps(known))
     try:
-        prepare.prepare(replace(settings, train_shards=1), HERE / "web2")
+        prepare.prepare(dataclasses.replace(settings, train_shards=1), HERE / "web2")
         refused = ""
     except prepare.PreparationError as error:
         refused = str(error)

@@ -19,7 +19,9 @@ SLOW = (
     "cli/test_audit", "cli/test_power", "cli/test_report", "cli/test_status",
     "integrity/test_verify", "judge/test_effects", "judge/test_judge", "logs/test_reader",
     "logs/test_smoothing", "monitor/test_doctor", "monitor/test_notify",
-    "proposers/test_agent", "report/test_render", "runs/", "simulation/", "steps/test_plan",
+    "proposers/test_agent", "report/test_render", "runs/sandbox", "runs/test_evaluator",
+    "runs/test_hardware", "runs/test_process", "runs/test_run", "runs/test_seed_hook",
+    "runs/test_supervisor", "simulation/", "steps/test_plan",
     "tasks/", "test_documents",
 )  # fmt: skip
 HERE = Path(__file__).resolve().parent

@@ -15,8 +15,9 @@ import pytest
 
 from helpers.candidates import TRAIN, Arena, before
 from helpers.engines import Docker
-from helpers.run_plans import DATA, launch
+from helpers.run_plans import DATA, launch, store
 from ratchet.base.errors import ConfigError, StoreError
+from ratchet.base.io import digest_bytes
 from ratchet.records.records import Outcome
 from ratchet.records.store import LOG, RunRecord
 from ratchet.runs import supervisor
@@ -98,7 +99,7 @@ print("val: 1")
     assert dict(zip(expressions, log.splitlines(), strict=False)) == dict(
         zip(expressions, ATTEMPTS.values(), strict=True)
     )
-    assert (tmp_path / "blob").read_bytes() == DATA
+    assert store(tmp_path).get(digest_bytes(DATA)) == DATA
     kept = tmp_path / "run with space, comma"
     assert sorted(path.name for path in kept.iterdir()) == [LOG, "source"]
 

@@ -13,8 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from helpers.run_plans import launch, processes_named
+from helpers.run_plans import launch, processes_named, store
 from ratchet.base.errors import ConfigError, StoreError
+from ratchet.base.io import digest_bytes
 from ratchet.records.records import Outcome
 from ratchet.records.store import LOG, RunRecord
 from ratchet.runs.sandbox import sandbox
@@ -152,7 +153,7 @@ def test_bubblewrap_leaves_empty_folders_and_own_processes(root: Path) -> None:
 )
 def test_bubblewrap_makes_inputs_read_only_even_for_root(root: Path, expression: str) -> None:
     assert tried(root, SandboxKind.BUBBLEWRAP, expression) in ("OSError", "PermissionError")
-    assert (root / "store" / "blob").read_bytes() == DATA
+    assert store(root).get(digest_bytes(DATA)) == DATA
 
 
 @apart
