@@ -7,6 +7,7 @@ the Dockerfile to start from (``.ci/engine`` makes one), ``ENGINE``, and the pro
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import subprocess
@@ -86,3 +87,15 @@ def left(docker: Docker) -> Iterator[None]:
     yield
     shown = docker("ps", "--all", "--quiet", "--filter", f"label={LABEL}")
     assert shown.split() == []
+
+
+@pytest.fixture(autouse=True)
+def alone(request: pytest.FixtureRequest, common: Path) -> Iterator[None]:
+    """One test with containers at a time: what is left behind is looked for on the whole engine."""
+    names = set(request.fixturenames)
+    if "bare" not in names or "tool" in names:
+        yield
+        return
+    with (common / "alone").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
