@@ -185,7 +185,7 @@ print("val: 1")
 def test_the_server_is_gone(exchange: Path, tmp_path: Path, monkeypatch: Patch) -> None:
     source = "import os\nos.kill(os.getppid(), 9)\nimport time\ntime.sleep(60)"
     began = time.monotonic()
-    with pytest.raises(ConfigError, match="no container answered|did not answer"):
+    with pytest.raises(ConfigError, match=r"no container answered|did not answer"):
         # The first try ends with its server (no container protects it here), the
         # second finds none.
         monkeypatch.setattr("ratchet.runs.run.supervisor.__file__", _impatient(tmp_path))
