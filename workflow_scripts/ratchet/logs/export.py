@@ -2,7 +2,7 @@
 
 Nothing is dropped and nothing is invented: a missing value is empty (``null`` in
 JSON), and ``0.000000`` stands for one in ``results.tsv`` alone.  What a format has
-no place for is told, see :attr:`Text.left_out`.  Pure: records in, text out.
+no place for is told, see :attr:`SheetText.left_out`.  Pure: records in, text out.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ class Sheet(Frozen):
         return list(dict.fromkeys(name for entry in self.entries for name in entry.fields))
 
 
-class SheetFormat(Frozen):
+class SheetText(Frozen):
     """A file's text, and what of the sheet is not in it."""
 
     text: str
@@ -143,7 +143,7 @@ def _distinct(names: Sequence[str]) -> list[str]:
     return found
 
 
-def to_json(sheet: Sheet) -> SheetFormat:
+def to_json(sheet: Sheet) -> SheetText:
     """Everything, one object."""
     whole = {
         "session": sheet.name,
@@ -153,10 +153,10 @@ def to_json(sheet: Sheet) -> SheetFormat:
         "assumptions": list(sheet.assumptions),
         "problems": list(sheet.problems),
     }
-    return SheetFormat(json.dumps(whole, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+    return SheetText(json.dumps(whole, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
 
 
-def to_csv(sheet: Sheet) -> SheetFormat:
+def to_csv(sheet: Sheet) -> SheetText:
     """A line for each experiment, with all its fields; lists are JSON in one cell."""
     names = ("number", "line", "commit", one_line(sheet.metric), "memory_gb", "status")
     text = io.StringIO()
@@ -167,7 +167,7 @@ def to_csv(sheet: Sheet) -> SheetFormat:
         extra = (entry.fields.get(name) for name in sheet.extra)
         cells = (*known, entry.status, entry.agent, *extra, entry.description)
         write([_cell(cell) for cell in cells])
-    return SheetFormat(text.getvalue(), sheet.problems)
+    return SheetText(text.getvalue(), sheet.problems)
 
 
 def _cell(value: Any) -> str:
@@ -182,7 +182,7 @@ def _cell(value: Any) -> str:
     return one_line(json.dumps(value, ensure_ascii=False))
 
 
-def to_results_tsv(sheet: Sheet) -> SheetFormat:
+def to_results_tsv(sheet: Sheet) -> SheetText:
     """Karpathy's five columns.
 
     Six decimals and one, as he writes them, unless they would change a value.  The
@@ -202,7 +202,7 @@ def to_results_tsv(sheet: Sheet) -> SheetFormat:
         metric = ABSENT if entry.value is None else _fixed(entry.value, 6)
         short = commit[:SHORT_HASH] if _FULL_HASH.fullmatch(commit) else commit
         lines.append("\t".join((short, metric, memory, status, one_line(entry.description))))
-    return SheetFormat("\n".join(lines) + "\n", (*sheet.problems, *_beyond(sheet, odd)))
+    return SheetText("\n".join(lines) + "\n", (*sheet.problems, *_beyond(sheet, odd)))
 
 
 def _fixed(value: float, decimals: int) -> str:
