@@ -94,8 +94,6 @@ _INTERVAL = f"{100 * LEVEL:.0f} %"
 STATED_NODES = 3
 """Noise nodes for a stated noise floor; they are 5 % apart, and more say the same."""
 
-# ------------------------------------------------------------------------- text
-
 
 def lines(facts: Facts) -> Iterator[str]:
     """Noise floor, a line for each kept change, and what holds of them."""
@@ -233,9 +231,6 @@ def _wrapped(text: str, indent: str = "") -> Iterator[str]:
     yield from wrap_text(text, first=indent, rest=indent or "  ")
 
 
-# ------------------------------------------------------------------------- runs
-
-
 class RerunsStoppedError(RatchetError):
     """Snakemake, which runs everything, ended early.
 
@@ -366,9 +361,6 @@ def exit_code(reruns: Mapping[str, Any]) -> int:
     if counts[KeptStanding.FAILS.value] or counts[KeptStanding.NOT_RUN.value]:
         return EXIT_SOME_FAIL
     return EXIT_UNDECIDED if counts[KeptStanding.UNDECIDED.value] else 0
-
-
-# ---------------------------------------------------------------------- command
 
 
 class Source(Frozen):

@@ -166,9 +166,6 @@ def _parse(name: str, argv: Sequence[str]) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
-# --------------------------------------------------------------------- reading
-
-
 def find_tournament(root: Path, given: Sequence[str]) -> str:
     """The tournament that is meant: the configured session's, or else the only one.
 
@@ -400,9 +397,6 @@ def _rows(here: Arena, session: str) -> list[list[str]]:
     data = read_file(SessionPaths(session, here.root).results_tsv).decode(errors="replace")
     whole = data[: data.rfind("\n") + 1].splitlines()[1:]
     return [[one_line(cell) for cell in line.split("\t", 4)] for line in whole]
-
-
-# --------------------------------------------------------------------- playing
 
 
 class Tournament:

@@ -142,9 +142,6 @@ def unknown_command(name: str, known: Iterable[str], prog: str) -> UsageError:
     )
 
 
-# ------------------------------------------------------------------------- logs
-
-
 def add_log_options(
     parser: argparse.ArgumentParser,
     default: Path | None = RESULTS,
@@ -209,9 +206,6 @@ def tell_assumptions(name: str, table: Table, notes: Sequence[str], quiet: bool)
         tell(name, f"problem: {left} more; --json lists all")
 
 
-# ------------------------------------------------------------------------ pages
-
-
 def may_write(output: Path, force: bool, inputs: Sequence[Path | None], option: str = "-o") -> None:
     """Refuse to replace an input, a file of a session, and what is no report of ours.
 
@@ -269,8 +263,6 @@ def _unwritable(output: Path, error: Exception) -> OutputError:
     reason = getattr(error, "strerror", None) or error
     return OutputError(f"{one_line(str(output))}: cannot be written: {reason}")
 
-
-# --------------------------------------------------------------------- ratchet
 
 COMMANDS = {
     "audit": "which kept changes of a finished session are real, and what to run again",

@@ -83,9 +83,6 @@ def _run(options: argparse.Namespace) -> int:
     return actions[options.action](options)
 
 
-# ------------------------------------------------------------------------ check
-
-
 def _check(options: argparse.Namespace) -> int:
     _, contract, brief = _contract(options)
     path: Path = options.file or brief
@@ -117,9 +114,6 @@ def _contract(options: argparse.Namespace) -> tuple[Config, ProgramContract, Pat
     chosen = read_settings(options.root, options.config)
     task = task_of(chosen, options.root)
     return chosen, contract_of(task, chosen, budget_of(task, chosen)), task.folder / task.brief
-
-
-# -------------------------------------------------------------------------- new
 
 
 def _new(options: argparse.Namespace) -> int:
@@ -168,9 +162,6 @@ def _definition(session: Session, root: Path) -> Path:
 
 def _same(one: Path, other: Path) -> bool:
     return one.resolve() == other.resolve()
-
-
-# ----------------------------------------------------------------------- update
 
 
 def _update(options: argparse.Namespace) -> int:

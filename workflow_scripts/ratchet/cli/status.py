@@ -212,9 +212,6 @@ def _free(root: Path) -> int | None:
         return None
 
 
-# --------------------------------------------------------------------------- drawing
-
-
 def frame(facts: Facts, width: int, height: int | None, colour: bool) -> list[str]:
     """Everything at a glance, within ``width`` columns and ``height`` lines."""
     width = max(width, NARROWEST)
@@ -306,9 +303,6 @@ def _verdicts(verdicts: Sequence[Facts], facts: Facts, width: int, colour: bool)
         coloured(cut_line(line, width), _COLOURS.get(word) if colour else None)
         for line, word in zip(align_columns(rows, left=(1, 4)), words, strict=True)
     ]
-
-
-# -------------------------------------------------------------------------- watching
 
 
 def _looks(view: View) -> Iterator[tuple[list[Event], dict[str, Any]]]:

@@ -168,8 +168,6 @@ class TrialPlace(Frozen):
     def paths(self) -> SessionPaths:
         return self.session.paths
 
-    # ------------------------------------------------------------------ trying
-
     def try_(self, options: argparse.Namespace) -> int:
         """Put the edit forward for the next round and have that round run."""
         number, again = self._next_round()
@@ -260,8 +258,6 @@ class TrialPlace(Frozen):
             print("\n".join(fit_lines(lines)))
         undecided = trial.verdict in (Verdict.MARGINAL, Verdict.RETEST)
         return 0 if trial.kept else EXIT_UNDECIDED if undecided else EXIT_DISCARD
-
-    # --------------------------------------------------------------- restoring
 
     def restore(self, force: bool) -> int:
         """Put the incumbent's files into the folder."""

@@ -182,8 +182,6 @@ def direction_of(name: str) -> Direction | None:
     return None
 
 
-# ------------------------------------------------------------------------ columns
-
 _SAMPLE = 400
 """Rows from which columns are recognised; a choice does not need more."""
 

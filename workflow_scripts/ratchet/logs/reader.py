@@ -80,8 +80,6 @@ def numbered_lines(text: str) -> list[tuple[int, str]]:
     return [(i, line) for i, line in enumerate(_LINE_END.split(text), 1) if line.strip()]
 
 
-# ----------------------------------------------------------------- sessions' logs
-
 _PREFIX = re.compile(r"^((?:agent|worker|gpu|rank|node)[-_ ]?\w{1,20}):", re.IGNORECASE)
 _OWN_MISSING = "0.000000"
 
@@ -344,8 +342,6 @@ def _agents(rows: list[LogRow]) -> tuple[list[LogRow], list[str]]:
     said = f"{len(agents)} agents share the file ({first_of(agents, 6)}); read as one session, in "
     return rows, [said + "the file's order"]
 
-
-# ----------------------------------------------------------------------- run logs
 
 _FAILED = re.compile(r"Traceback \(most recent|[Oo]ut of memory|OutOfMemory|Killed|Segmentation")
 _SUMMARY = re.compile(r"^---\s*$", re.MULTILINE)

@@ -50,9 +50,6 @@ from ratchet.steps.judge import broken_constraints
 SHOWN_FILES = 3
 
 
-# ------------------------------------------------------------------------- plan
-
-
 class Choice(Frozen):
     """Which kept changes are run again, and how often; by default all, as the log advises."""
 
@@ -222,9 +219,6 @@ def _left_behind(parent: str, child: str, clone: Clone) -> list[str]:
     return [f"other files differ too, which are not taken from commits: {shown}{more}"]
 
 
-# ------------------------------------------------------------------------- runs
-
-
 def write_audit_run(executor: Executor, turn: int, number: int) -> None:
     """Write one code's run of one turn; a code that would bend the measurement is not run.
 
@@ -269,9 +263,6 @@ def audit_plan_of(session: Session) -> AuditPlan:
             "ratchet audit --results results.tsv --repo CLONE --run"
         )
     return found
-
-
-# --------------------------------------------------------------------- verdicts
 
 
 def pooled_sd(groups: Iterable[Sequence[float]]) -> tuple[float | None, int]:

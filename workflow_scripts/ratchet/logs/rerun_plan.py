@@ -207,9 +207,6 @@ def count_standings(changes: Iterable[HeldChange]) -> dict[str, int]:
     return {standing.value: found.count(standing) for standing in KeptStanding}
 
 
-# ------------------------------------------------------- what rules need to know
-
-
 def read_audit_plan(paths: SessionPaths) -> AuditPlan | None:
     """What a session is to run again; ``None`` for one that is no audit.
 

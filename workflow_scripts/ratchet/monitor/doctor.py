@@ -12,14 +12,6 @@ from ratchet.base.structs import Frozen, field
 from ratchet.base.text import median, spoken_duration
 from ratchet.task.task import Plausible
 
-# --------------------------------------------------------------------
-# How many runs a session will make, and how long they will take, before it starts
-#
-# Known are the baseline, one run per experiment, checks of the incumbent and the
-# confirmation.  What the judge asks for beyond that depends on what will be found:
-# the bounds are from simulated sessions, and a session may be outside of them.
-# Runs are taken one after another; several GPUs share them.
-
 MOST_RETESTS = 0.13
 """Runs beyond its first per experiment, on average over a session; the least is none.
 Simulated sessions of 30 to 300 runs (modes gain, balanced and strict, noise sds of 2e-4
@@ -40,7 +32,12 @@ GUARANTEED = "guaranteed"
 
 
 class PlannedSession(Frozen):
-    """What is asked for; ``limit`` is the largest number of runs that is allowed."""
+    """What is asked for; ``limit`` is the largest number of runs that is allowed.
+
+    The baseline, one run per experiment, checks of the incumbent and the confirmation are
+    certain.  What the judge asks for beyond that depends on what will be found: its bounds
+    are from simulated sessions, and a session may be outside of them.
+    """
 
     rounds: int
     candidates: int
@@ -164,11 +161,6 @@ def session_outlook(
         agent_minutes=agent_minutes,
     )
 
-
-# --------------------------------------------------------------------
-# Whether a machine is ready for a session: what was found, judged line by line
-#
-# Pure: what a machine is like comes in as values, :mod:`ratchet.cli.doctor` finds out.
 
 OLDEST_PYTHON = (3, 11)
 OLDEST_SNAKEMAKE = (9, 27)

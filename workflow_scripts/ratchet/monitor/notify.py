@@ -97,9 +97,6 @@ def _said(session: str, text: str) -> str:
     return line if len(line) <= MOST_CHARACTERS else line[: MOST_CHARACTERS - 1] + "…"
 
 
-# -------------------------------------------------------------------------- news
-
-
 def _is_news(event: Event, earlier: Sequence[Event]) -> bool:
     kind = event["event"]
     if kind == "failed":
@@ -143,8 +140,6 @@ def _since_work(earlier: Sequence[Event]) -> list[Event]:
     )
     return list(earlier[last:])
 
-
-# ------------------------------------------------------------------------- texts
 
 Found = Iterator[tuple[Kind, str]]
 
@@ -234,9 +229,6 @@ _FIND: dict[str, Callable[[Event, Sequence[Event]], Found]] = {
     "failed": _failed,
     "agent_refused": _nothing,
 }
-
-
-# ----------------------------------------------------------------------- sending
 
 
 class Notifier:
@@ -330,9 +322,6 @@ def step_failed(journal: Journal, step: str, error: Exception) -> None:
         journal.append("failed", step=step, **facts)
     except OSError:
         journal.tell(journal.line("failed", step=step, **facts))
-
-
-# ------------------------------------------------------- the process that is not waited for
 
 
 def _run_command(order: dict[str, Any]) -> str | None:

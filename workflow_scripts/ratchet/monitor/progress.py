@@ -22,11 +22,6 @@ from ratchet.records.records import Role, Status, Verdict
 
 Event = Mapping[str, Any]
 
-# --------------------------------------------------------------------
-# What a standing is made of: phases, work that goes on, verdicts
-#
-# Tuples, since thousands of them are made anew for every view.
-
 
 class Phase(enum.StrEnum):
     """What a session is at."""
@@ -45,7 +40,10 @@ class Phase(enum.StrEnum):
 
 
 class Work(NamedTuple):
-    """A run, or a call of an agent, that has begun and is not known to have ended."""
+    """A run, or a call of an agent, that has begun and is not known to have ended.
+
+    A tuple, since thousands of them are made anew for every view.
+    """
 
     kind: str
     number: int
@@ -69,12 +67,6 @@ class JudgedExperiment(NamedTuple):
     value: float | None
 
 
-# --------------------------------------------------------------------
-# What a session's events say so far
-#
-# An event that is damaged, or of a kind that is not known, is passed over.  Times
-# are seconds since the epoch.
-
 DAMAGED = (KeyError, TypeError, ValueError, OverflowError, AttributeError)
 """What reading a damaged event may raise."""
 
@@ -92,7 +84,7 @@ PREPARE_SECONDS = 24 * 3600.0
 
 
 class SessionStanding(Struct):
-    """Everything that the events so far say."""
+    """Everything that the events so far say; times are seconds since the epoch."""
 
     session: str = ""
     task: str = ""
@@ -147,7 +139,10 @@ class SessionStanding(Struct):
 
 
 def fold_events(events: Iterable[Event], into: SessionStanding | None = None) -> SessionStanding:
-    """Take events in order; goes on from ``into``, which it changes, if that is given."""
+    """Take events in order; goes on from ``into``, which it changes, if that is given.
+
+    An event that is damaged, or of a kind that is not known, is passed over.
+    """
     found, heard = into or SessionStanding(), list[Event]()
     for event in events:
         with contextlib.suppress(*DAMAGED):
@@ -362,9 +357,6 @@ def _key(event: Event) -> tuple[Any, ...]:
     return str(event["role"]), int(event["number"]), int(event["replicate"])
 
 
-# --------------------------------------------------------------------
-# Whether a session runs, and everything about it as one value
-
 HAND = "hand"
 
 
@@ -461,9 +453,6 @@ def seconds_left(events: Sequence[Event], standing: SessionStanding, now: float)
     whole = None if last is None else time_left(events, last)
     return None if whole is None or last is None else max(0.0, whole - (now - event_seconds(last)))
 
-
-# --------------------------------------------------------------------
-# A session's standing in words, for terminal and page; texts are cleaned there
 
 Facts = Mapping[str, Any]
 LONGEST_NAME = 80

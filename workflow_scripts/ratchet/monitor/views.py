@@ -35,9 +35,6 @@ from ratchet.monitor.progress import (
 from ratchet.records.events import Event, append_line, read_events, time_left
 from ratchet.records.paths import SessionPaths
 
-# --------------------------------------------------------------------
-# One line per event, for a terminal and for a log file
-
 _COLOURS = {
     "STRONG_KEEP": "32",
     "KEEP": "32",
@@ -174,14 +171,6 @@ def _cut(text: str) -> str:
     return text if len(text) <= _WIDTH else text[: _WIDTH - 1] + "…"
 
 
-# --------------------------------------------------------------------
-# ``live.html``: how a session stands, for a browser, while it runs
-#
-# Made anew after every event, from the events alone.  It is a view: not sealed, no
-# output of a step, and whatever keeps it from being written stops nothing.  It runs
-# no script, asks nothing of a network and loads itself again every few seconds
-# until the session has ended.
-
 Facts = Mapping[str, Any]
 PAGE = Path(__file__).with_name("live.html")
 REFRESH_SECONDS = 5
@@ -193,7 +182,11 @@ _GLYPHS = {"keep": "●", "discard": "○", "crash": "✕"}
 
 
 class LivePage:
-    """Listens to a journal and keeps the page up to date; never raises."""
+    """Listens to a journal and keeps ``live.html`` up to date; never raises.
+
+    A view: not sealed, no output of a step.  It runs no script, asks nothing of a network
+    and loads itself again every few seconds until the session has ended.
+    """
 
     def __init__(self, paths: SessionPaths) -> None:
         self.paths = paths

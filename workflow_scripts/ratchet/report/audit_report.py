@@ -54,9 +54,6 @@ from ratchet.report.render import (
 )
 from ratchet.session import Session
 
-# --------------------------------------------------------------------
-# What an audit's page says in words: the answer, and how to read the rest
-
 
 def audit_answer(facts: Facts) -> Facts:
     """The audit in one sentence; ``kind``, ``headline`` and ``rest``."""
@@ -103,12 +100,6 @@ def audit_method(facts: Facts) -> list[dict[str, str]]:
         credible=CREDIBLE, overturned=OVERTURNED, most_seeds=MOST_SEEDS,
     )  # fmt: skip
 
-
-# --------------------------------------------------------------------
-# The figures of an audit: each change, its doubts, the noise floor, the whole gain
-#
-# Rows from top to bottom, values to the right, as in :mod:`ratchet.report.figures`; every
-# point has a shape of its own and its numbers beside it or in the table below.
 
 KINDS = {
     "log": ("circle", LIGHT["baseline"]),
@@ -308,13 +299,6 @@ def _layers(rows: list[Row], axis: Axis, frame: Frame, count: int) -> list[Spec]
     ]
     return [each for each in layers if each["data"]["values"]]
 
-
-# --------------------------------------------------------------------
-# The page of an audit: what a log's kept changes are worth, and which hold when run again
-#
-# Self-contained, and safe in the same way as other pages: texts of the log are cleaned
-# and escaped, and a policy allows the page's own scripts alone.  Equal facts give equal
-# bytes.
 
 MOST_PROBLEMS = 50
 MARKS = {"holds": "✓", "fails": "!", "undecided": "?", "log": "≈", "none": "○"}

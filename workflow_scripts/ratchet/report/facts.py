@@ -46,9 +46,6 @@ from ratchet.steering.bandit import CategoryScore
 from ratchet.steering.suggestions import followed_suggestion
 from ratchet.task.task import SEED
 
-# --------------------------------------------------------------------
-# The whole session
-
 FORMAT = 1
 
 # A brief of 200 kB would be a book.
@@ -312,9 +309,6 @@ def _provenance(records: SessionRecords) -> Facts:
     }
 
 
-# --------------------------------------------------------------------
-# Experiments, and how the failed ones failed
-
 # Findings of one edit that are listed; an edit with more is odd enough as it is.
 NOTES_SHOWN = 20
 AS_RULED = (
@@ -399,10 +393,6 @@ def crash_classes(tried: list[Facts]) -> list[Facts]:
     return sorted(found.values(), key=lambda entry: (-len(entry["experiments"]), entry["outcome"]))
 
 
-# --------------------------------------------------------------------
-# Single runs
-
-
 def measured_values(runs: Iterable[RunSummary]) -> list[float]:
     """The metric of every run that has one."""
     return [r.value for r in runs if r.outcome is Outcome.OK and r.value is not None]
@@ -437,10 +427,6 @@ def total_of_runs(
     found = [records.runs.get(key) for key in sorted({r.key for r in runs})]
     known = [s for record in found if record and (s := seconds(record)) is not None]
     return fsum(known) if known and len(known) == len(found) else None
-
-
-# --------------------------------------------------------------------
-# What steering said, and what became of it
 
 
 def steering_facts(records: SessionRecords) -> Facts | None:
@@ -501,9 +487,6 @@ def _followed(history: History) -> list[Facts]:
     return found
 
 
-# --------------------------------------------------------------------
-# Whether a session rests on what it says, and what was noticed on the way
-
 MOST_FLAGS = 200
 MOST_DEVIATIONS = 50
 
@@ -544,12 +527,6 @@ def _flags(
         yield from ((e["number"], note) for note in e["notes"])
 
 
-# --------------------------------------------------------------------
-# When the machine worked and when it waited, from the journal, counted from the start
-#
-# Only runs count: what was written down afterwards (another report, say) changes
-# nothing, and so the same session has the same timeline.
-
 LANES = {"search": "experiments", "remeasure": "incumbent", "confirm": "confirmation"}
 """What a run's role is called; the first runs of the unchanged code are the baseline."""
 
@@ -557,6 +534,7 @@ LANES = {"search": "experiments", "remeasure": "incumbent", "confirm": "confirma
 def run_timeline(events: Iterable[dict[str, Any]], busy_gpu: float | None) -> Facts | None:
     """Runs by start and end in seconds; ``None`` if none was made in this session.
 
+    Only runs count, so that a session reported once more has the same timeline.
     ``busy_gpu`` is the mean utilisation of the GPU during runs, in percent.  Runs
     that came from the store took no time and are missing; those that a stop cut
     short are counted as ``interrupted``, and as ``misplaced`` those that were not
@@ -631,9 +609,6 @@ def _gaps(runs: Sequence[Facts]) -> list[tuple[float, float]]:
     return gaps
 
 
-# --------------------------------------------------------------------
-# What agents were asked, what they used, and what could not be tried
-
 REASON_LIMIT = 600
 REFUSAL_LOG_LIMIT = 1_500
 LOGS = 30
@@ -692,12 +667,6 @@ def _refusals(made: Proposals, records: SessionRecords) -> Iterator[Facts]:
         }
 
 
-# --------------------------------------------------------------------
-# The commands that show an experiment and run it once more, by hand
-#
-# They need git, the session's folder, the store and the task's environment; nothing is
-# recorded.  A run started so measures the metric itself, without the evaluator.
-
 REFS = "refs/ratchet/experiments"
 """Where a session's repository names the commit of every experiment."""
 
@@ -706,7 +675,12 @@ PLACE = "again"
 
 
 def run_again_preparation(recipe: Recipe) -> list[str]:
-    """What has to be done once in a shell, before any experiment is run again in it."""
+    """What has to be done once in a shell, before any experiment is run again in it.
+
+    Git, the session's folder, the store and the task's environment are needed, and
+    nothing is recorded.  A run started so measures the metric itself, without the
+    evaluator.
+    """
     places = sorted({f"{PLACE}/data/{name}".rpartition("/")[0] for name in recipe.data})
     lines = [f"mkdir -p {' '.join(map(shlex.quote, places or [f'{PLACE}/data']))}"]
     lines += [

@@ -11,9 +11,6 @@ from ratchet.base.colours import LIGHT
 from ratchet.base.structs import Frozen
 from ratchet.report.inputs import Facts
 
-# --------------------------------------------------------------------
-# Where things go in a figure: ranges that outliers cannot blow up, ticks, labels
-
 # Tukey's fence: further than this many interquartile ranges outside the
 # quartiles a point says nothing that "far off" does not say as well.
 FENCE = 1.5
@@ -105,9 +102,6 @@ def place_labels(
             chosen.append(i)
     return sorted(chosen)
 
-
-# --------------------------------------------------------------------
-# What all figures have in common: size, axes, font, layers
 
 Spec = dict[str, Any]
 Row = dict[str, Any]

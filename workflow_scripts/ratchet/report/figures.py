@@ -35,12 +35,6 @@ from ratchet.report.figure_style import (
 )
 from ratchet.report.inputs import Facts
 
-# --------------------------------------------------------------------
-# What a point says when it is pointed at: a few lines of plain text
-#
-# Rows of figures with a ``tip`` say it; those with a ``number`` say before it what is
-# said of the experiment everywhere.
-
 
 def experiment_tip(e: Facts, facts: Facts) -> str:
     """Number, description, verdict and measurement of an experiment."""
@@ -70,9 +64,6 @@ def value_tip(name: str, value: float, facts: Facts) -> str:
 def _named(facts: Facts) -> str:
     return str(facts["metric"]["name"])[:40]
 
-
-# --------------------------------------------------------------------
-# The timeline: when each run was at work, by what it was for
 
 LANES = (
     ("baseline", "baseline"),
@@ -137,9 +128,6 @@ def _bar(run: Facts, size: float, lanes: list[str]) -> Row:
         "tip": f"{run['lane']}, {run['outcome'].replace('_', ' ')}, {took}",
     }
 
-
-# --------------------------------------------------------------------
-# The forest plot: each kept change against the incumbent it was compared with
 
 ROW_HEIGHT = 20
 MOST_ROWS = 40
@@ -282,9 +270,6 @@ def side_words(rows: list[Row], y: Spec, frame: Frame, right: str, heading: str)
     ]
 
 
-# --------------------------------------------------------------------
-# The Pareto plot: metric against memory, the front and what it dominates named
-
 PARETO_WIDE = Frame(width=900, height=320, top=40, right=40, labels=12)
 PARETO_NARROW = Frame(width=276, height=260, left=60, right=20, top=64, labels=5, legend_columns=2)
 
@@ -392,9 +377,6 @@ def _names(facts: Facts, rows: list[Row], frame: Frame, x: Range, y: Range) -> l
     chosen = place_labels(anchors, 0, (frame.font - 1) * 1.3, frame.labels)
     return [named[i] for i in chosen]
 
-
-# --------------------------------------------------------------------
-# Progress: every experiment, the incumbent, and what was confirmed
 
 CROSS = (
     "M-1,-0.68L-0.68,-1L0,-0.32L0.68,-1L1,-0.68L0.32,0"

@@ -1,4 +1,9 @@
-"""Report of a log that Ratchet did not write."""
+"""Report of a log that Ratchet did not write.
+
+Decisions are the log's author's, verdicts the judge's, who replays them; nothing was
+confirmed.  What only a session has (confirmation, hashes of inputs, a timeline,
+integrity) is missing, and the page says so.  The same log gives the same facts.
+"""
 
 from __future__ import annotations
 
@@ -23,11 +28,6 @@ from ratchet.records.records import Status
 from ratchet.report.facts import AS_RULED, advice, counts, crash_classes, interval
 from ratchet.report.inputs import Facts, method_entries, metric_facts, metric_text
 from ratchet.report.statistics import front_facts, more_seeds, strict_keeps
-
-# --------------------------------------------------------------------
-# What a report says of a log that Ratchet did not write: the answer and the method
-#
-# Nothing in such a log was confirmed, and its words say so everywhere.
 
 
 def log_answer(facts: Facts) -> Facts:
@@ -92,14 +92,6 @@ def log_method(facts: Facts) -> list[dict[str, str]]:
     """How to read the report and what it cannot say; ``term`` and ``text``."""
     return method_entries("log_method.md", facts=facts)
 
-
-# --------------------------------------------------------------------
-# The report of a log that Ratchet did not write: its rows as the facts of a page
-#
-# Decisions are the log's author's, verdicts the judge's, who replays them; see
-# :mod:`ratchet.judge.judge`.  What only a session of Ratchet's has (confirmation, hashes
-# of inputs, a timeline, integrity) is missing here, and the page says so.  Pure: the same
-# log gives the same facts.
 
 MB_PER_GB = 1024
 MOST_PROBLEMS = 50

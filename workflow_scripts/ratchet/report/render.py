@@ -1,4 +1,10 @@
-"""A report as one self-contained page and a picture, from its facts."""
+"""A report as one self-contained page and a picture, from its facts.
+
+The same facts give the same bytes: no clock, no random names, and the renderer brings
+its own font.  The page needs no network; without scripts everything in it can be read,
+since each figure stands there as a drawing, which the script's replaces.  A content
+security policy allows the page's own scripts by their hashes, and nothing else.
+"""
 
 from __future__ import annotations
 
@@ -48,9 +54,6 @@ from ratchet.report.figures import (
     schedule_figure,
 )
 from ratchet.report.inputs import Facts
-
-# --------------------------------------------------------------------
-# Columns of the table of experiments
 
 Cell = tuple[str, float | int | None]
 """Text and, where the text is not what is sorted by, the number that is."""
@@ -182,9 +185,6 @@ def column_style(chosen: Sequence[Column] = COLUMNS) -> str:
     )
 
 
-# --------------------------------------------------------------------
-# Drawings in a page: as SVG in the page's colours, and once per set of rows
-
 _DRAWN = re.compile(r'(fill|stroke)="(#[0-9a-f]{6}|white)"')
 _SIZE = re.compile(r'^(<svg [^>]*?)width="\d+(?:\.\d+)?" height="\d+(?:\.\d+)?"')
 _LONG = re.compile(r"(?<![#\w])(-?\d+\.\d\d)\d+")
@@ -220,12 +220,6 @@ def share_rows(plots: list[Spec]) -> list[Spec]:
                 data["same"] = known.index(data.pop("values"))
     return plots
 
-
-# --------------------------------------------------------------------
-# A page from a template, self-contained: its style and scripts are in it
-#
-# Other people's texts are escaped, and a content security policy allows the page's own
-# scripts alone.
 
 FOLDER = Path(__file__).parent
 VENDOR = FOLDER / "vendor"
@@ -272,13 +266,6 @@ def fill_page(
     )
 
 
-# --------------------------------------------------------------------
-# Figures that answer: the same specifications, compiled to Vega, with zoom and tips
-#
-# Vega-Lite is compiled here, so that the page carries Vega alone.  Expressions are
-# left as syntax trees for Vega's interpreter: nothing in the page needs ``eval``.
-# Colours become the style sheet's variables, so that the page's theme is theirs too.
-
 ZOOM = "zoom"
 """Name of the selection that moves and scales the horizontal axis."""
 
@@ -288,13 +275,15 @@ _COLOUR = re.compile(r'"(#[0-9a-f]{6})"')
 
 
 def interactive_figure(spec: Spec, frame: Frame) -> Spec:
-    """A figure of this package for the page's script.
+    """A figure for the page's script, with zoom and tips.
 
     ``spec`` for Vega, ``aside`` the paddings beside the plot, ``zoom`` the signal that
-    sets what part of the horizontal axis is shown.
+    sets what part of the horizontal axis is shown.  Colours are the style sheet's
+    variables, and expressions are syntax trees: nothing in the page needs ``eval``.
 
-    Layers whose rows have a ``tip`` show it when they are pointed at.  All layers but
-    words are clipped to the plot, and words leave it when their points do.
+    Layers whose rows have a ``tip`` show it when they are pointed at, below what is said
+    of the experiment of their ``number``.  All layers but words are clipped to the plot,
+    and words leave it when their points do.
     """
     layers = [_layer(each) for each in spec["layer"]]
     first = next(i for i, each in enumerate(layers) if _is_horizontal(each))
@@ -364,13 +353,6 @@ def _variable(match: re.Match[str]) -> str:
     return f'"var(--{role})"' if role else match[0]
 
 
-# --------------------------------------------------------------------
-# Scripts of the page: kept libraries of others, and our own
-#
-# ``vendor/vendored.json`` says what the libraries are, where they came from and what
-# bytes they have.  A content security policy made from the hashes allows these scripts
-# and nothing else, so that no text in the page can become one.
-
 _IMPORT = re.compile(r"^import \{([^}]*)\} from 'vega-util';$", re.MULTILINE)
 _EXPORT = re.compile(r"^export \{ (\w+) as (\w+) \};$", re.MULTILINE)
 _MAP = re.compile(r"^//# sourceMappingURL=.*$", re.MULTILINE)
@@ -423,14 +405,6 @@ def data_block(value: Any) -> str:
 def _read(path: Path) -> str:
     return path.read_text(encoding="utf-8")
 
-
-# --------------------------------------------------------------------
-# A report's page and its picture for sharing
-#
-# The same facts give the same bytes: no clock, no random names, and the renderer
-# brings its own font.  The page needs no network and runs no script but its own; a
-# content security policy says so to the browser too.  Without scripts everything in it
-# can be read: each figure stands there as a drawing, which the script's replaces.
 
 # Twice the logical pixels: 1600 wide, sharp on any screen.
 PNG_SCALE = 2

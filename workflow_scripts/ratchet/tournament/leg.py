@@ -90,10 +90,6 @@ def _why(parent: Texts, incumbent: Texts, edit: Edit | None) -> str:
     return f"both changed the same lines of {changed or 'the files'}"
 
 
-# --------------------------------------------------------------------
-# One leg: a competitor's rounds until its share of runs is used up.
-
-
 def play_leg(arena: Arena, number: int, index: int, limits_file: Path | None, clock: Clock) -> None:
     """Play the leg of one competitor in tournament round ``number``; write its record.
 

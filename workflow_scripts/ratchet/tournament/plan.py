@@ -110,10 +110,6 @@ def leading_leg(legs: Sequence[Leg], direction: Direction) -> Leg:
     return min(legs, key=lambda leg: direction.sign * leg.mean)
 
 
-# --------------------------------------------------------------------
-# What the rules of a tournament need to know beyond a session's plan.
-
-
 def leg_inputs(plan: WorkflowPlan, number: int, competitor: int) -> list[str]:
     """Files that a leg starts from: the common baseline, or the leg and offers before."""
     paths = plan.paths

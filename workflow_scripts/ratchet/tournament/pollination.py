@@ -93,10 +93,6 @@ def whole_configuration(session: Session, leg: Leg) -> Win:
     )
 
 
-# --------------------------------------------------------------------
-# The tournament's best beside the common baseline, with fresh seeds.
-
-
 class Champion(Frozen):
     """The leader after the last round, and its fresh runs.
 
@@ -132,9 +128,6 @@ def confirm_champion(arena: Arena) -> None:
     )
     write_json(arena.paths.champion, result)
 
-
-# --------------------------------------------------------------------
-# What a tournament came to: leaderboard, lineage, and every win that was passed on.
 
 Facts = dict[str, Any]
 
