@@ -17,16 +17,15 @@ from ratchet.base.structs import replace
 from ratchet.records.records import AgentCall, CallOutcome, Remeasurement
 from ratchet.report.facts import build_facts
 from ratchet.report.figures import (
-    FOREST_WIDE,
     PARETO_WIDE,
     PROGRESS_NARROW,
     PROGRESS_WIDE,
     SCHEDULE_NARROW,
-    forest_figure,
     pareto_figure,
     progress_figure,
     schedule_figure,
 )
+from ratchet.report.intervals import WIDE, forest_figure
 from ratchet.report.render import (
     COLUMNS,
     VENDOR,
@@ -276,7 +275,7 @@ def test_every_experiment_has_every_column(facts):
     ("make", "frame"),
     [
         (progress_figure, PROGRESS_NARROW),
-        (forest_figure, FOREST_WIDE),
+        (forest_figure, WIDE),
         (pareto_figure, PARETO_WIDE),
         (schedule_figure, SCHEDULE_NARROW),
     ],

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from statistics import quantiles
 from typing import Any
 
@@ -130,6 +130,10 @@ class Frame(Frozen):
     labels: int = 14
     legend_columns: int = 8
     title: bool = False
+
+
+FigureTable = Mapping[str, tuple[Callable[[Facts, Frame], Spec | None], Frame, Frame]]
+"""Figures of a page, each with its frames for wide and for narrow windows."""
 
 
 def base_spec(frame: Frame) -> Spec:

@@ -8,7 +8,6 @@ so that a label can be known to fit before it is drawn.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
 
 from ratchet.base.colours import LIGHT
 from ratchet.base.structs import replace
@@ -16,6 +15,7 @@ from ratchet.base.text import format_duration, format_number, format_percent
 from ratchet.report.figure_style import (
     CHARACTER_WIDTH,
     Anchor,
+    FigureTable,
     Frame,
     Range,
     Row,
@@ -30,10 +30,10 @@ from ratchet.report.figure_style import (
     place_labels,
     robust_range,
     shorten_label,
-    tick_axis,
     value_axis,
 )
 from ratchet.report.inputs import Facts
+from ratchet.report.intervals import NARROW, WIDE, forest_figure
 
 
 def experiment_tip(e: Facts, facts: Facts) -> str:
@@ -127,147 +127,6 @@ def _bar(run: Facts, size: float, lanes: list[str]) -> Row:
         "bottom": place + 0.85,
         "tip": f"{run['lane']}, {run['outcome'].replace('_', ' ')}, {took}",
     }
-
-
-ROW_HEIGHT = 20
-MOST_ROWS = 40
-
-# Rows that were not kept, beside the kept ones: enough to see the boundary.
-NEAR_MISSES = 12
-
-# Room per character, for browsers whose font is broader than the renderer's.
-WIDEST = 0.6
-FOREST_WIDE = Frame(width=660, height=0, left=290, right=68, top=26, bottom=44)
-FOREST_NARROW = Frame(width=158, height=0, left=132, right=70, top=26, bottom=44)
-
-
-def forest_rows(facts: Facts) -> list[Row]:
-    """Kept experiments and near misses with an interval, by number.
-
-    ``improvement`` is positive when the candidate measured better, whatever
-    the metric's direction.
-    """
-    sign = -1 if facts["metric"]["direction"] == "minimize" else 1
-    able = [e for e in facts["experiments"] if e["delta"] is not None and e["delta_sd"] is not None]
-    kept = [e for e in able if e["status"] == "keep"]
-    kept = sorted(kept, key=lambda e: (-(e["gain"] or 0.0), e["number"]))[:MOST_ROWS]
-    missed = [e for e in able if e["status"] == "discard"]
-    missed = sorted(missed, key=lambda e: (-(e["confidence"] or 0.0), e["number"]))
-    missed = missed[: min(NEAR_MISSES, MOST_ROWS - len(kept))]
-    rows = []
-    for e in sorted(kept + missed, key=lambda e: e["number"]):
-        low, high = sorted((sign * e["delta_low"], sign * e["delta_high"]))
-        rows.append(
-            {
-                "number": e["number"],
-                "label": f"#{e['number']} {e['description'] or ''}",
-                "tip": "",
-                "status": "kept" if e["status"] == "keep" else "discarded",
-                "improvement": sign * e["delta"],
-                "low": low,
-                "high": high,
-                "gain": e["gain"],
-                "confidence": format_percent(e["confidence"]),
-            }
-        )
-    return rows
-
-
-def forest_figure(facts: Facts, frame: Frame = FOREST_WIDE) -> Spec | None:
-    """Improvements with 95 % intervals; ``None`` when there is nothing to show."""
-    rows = forest_rows(facts)
-    if not rows:
-        return None
-    # The kept ones must be visible.
-    essential = [0.0, *(r["improvement"] for r in rows if r["status"] == "kept")]
-    axis = robust_range([v for r in rows for v in (r["low"], r["high"])], essential)
-    fit_rows(rows, frame, axis)
-    for i, row in enumerate(rows):
-        row["row"] = i
-        row["shape"] = _shape(row, axis)
-        row["tick"] = row["gain"] if row["gain"] is not None and axis.holds(row["gain"]) else None
-    sized = replace(frame, height=ROW_HEIGHT * len(rows))
-    return {**base_spec(sized), "layer": _layers(rows, facts, sized, axis)}
-
-
-def fit_rows(rows: list[Row], frame: Frame, axis: Range) -> None:
-    """Cut labels to the room left of the plot, and intervals to its axis."""
-    characters = int((frame.left - 12) / (WIDEST * (frame.font - 1)))
-    for row in rows:
-        row["label"] = shorten_label(row["label"], characters)
-        row["from"], row["to"] = max(row["low"], axis.low), min(row["high"], axis.high)
-
-
-def _shape(row: Row, axis: Range) -> str:
-    if axis.holds(row["improvement"]):
-        return str(row["status"])
-    return "further right" if row["improvement"] > axis.high - axis.margin else "further left"
-
-
-def _layers(rows: list[Row], facts: Facts, frame: Frame, over: Range) -> list[Spec]:
-    title = f"measured improvement of {shorten_label(facts['metric']['name'], 36)}, right is better"
-    axis = tick_axis(title if frame.width > 400 else "improvement", over.low, over.high)
-    looks = {"kept": ("circle", LIGHT["keep"]), "discarded": ("square", LIGHT["discard"])}
-    x, y, colour, shape = interval_channels(axis, over, len(rows), "status", looks)
-    believed = [row for row in rows if row["tick"] is not None]
-    span = {"x": {**x, "field": "from"}, "x2": {"field": "to"}}
-    zero = {"type": "rule", "color": LIGHT["muted"]}
-    point = {"type": "point", "filled": True, "size": 52, "opacity": 1}
-    place = {"x": {**x, "field": "improvement"}, "y": y, "color": colour, "shape": shape}
-    layers = [
-        mark_layer([{"zero": 0}], zero, {"x": {**x, "field": "zero"}}),
-        mark_layer(rows, SPAN, {**span, "y": y, "color": colour}),
-        mark_layer(rows, point, place),
-        mark_layer(believed, TICK, {"x": {**x, "field": "tick"}, "y": y}),
-        *side_words(rows, y, frame, "confidence", "P(better)"),
-    ]
-    return [each for each in layers if each["data"]["values"]]
-
-
-SPAN = {"type": "rule", "strokeWidth": 1.6}
-TICK = {"type": "tick", "thickness": 2, "size": 13, "color": LIGHT["ink"]}
-
-
-def interval_channels(
-    axis: Spec, over: Range, count: int, field: str, looks: Mapping[str, tuple[str, str]]
-) -> tuple[Spec, Spec, Spec, Spec]:
-    """Position on an axis and in so many rows, colour and shape by what a field says.
-
-    ``looks`` are shape and colour of its words; ``shape`` of a row may also say that
-    its point is ``further left`` or ``further right``.
-    """
-    shapes, colours = zip(*looks.values(), strict=True)
-    beyond = {"further left": "triangle-left", "further right": "triangle-right"}
-
-    def scaled(name: str, domain: Sequence[str], values: Sequence[str]) -> Spec:
-        scale = {"domain": list(domain), "range": list(values)}
-        return {"field": name, "type": "nominal", "scale": scale, "legend": None}
-
-    scale = {"domain": [over.low, over.high], "nice": False, "zero": False, "clamp": True}
-    rows = {"domain": list(range(count))}
-    return (
-        {"type": "quantitative", "scale": scale, "axis": axis},
-        {"field": "row", "type": "ordinal", "axis": None, "scale": rows},
-        scaled(field, [*looks], colours),
-        scaled("shape", [*looks, *beyond], [*shapes, *beyond.values()]),
-    )
-
-
-def side_words(rows: list[Row], y: Spec, frame: Frame, right: str, heading: str) -> list[Spec]:
-    """Labels left of the rows, a field's texts right of them, and its heading above."""
-    ink = {"type": "text", "fontSize": frame.font - 1, "color": LIGHT["ink"]}
-    after = {**ink, "align": "left", "dx": 10}
-    edge = {"x": {"value": "width"}, "y": y}
-    label = {"x": {"value": 0}, "y": y, "text": {"field": "label", "type": "nominal"}}
-    return [
-        mark_layer(rows, {**ink, "align": "right", "dx": -10}, label),
-        mark_layer(rows, after, {**edge, "text": {"field": right, "type": "nominal"}}),
-        mark_layer(
-            [{"text": heading}],
-            {**after, "color": LIGHT["muted"]},
-            {**edge, "y": {"value": -12}, "text": {"field": "text"}},
-        ),
-    ]
 
 
 PARETO_WIDE = Frame(width=900, height=320, top=40, right=40, labels=12)
@@ -617,3 +476,11 @@ def _room(view: _View, x: float, y: float) -> float:
     right = (frame.width + frame.right - x) / math.cos(slant)
     beyond = y if view.worse_is_up else frame.height - y
     return max(0.0, min(right, beyond / math.sin(slant)) - 16)
+
+
+FIGURES: FigureTable = {
+    "progress": (progress_figure, PROGRESS_WIDE, PROGRESS_NARROW),
+    "forest": (forest_figure, WIDE, NARROW),
+    "pareto": (pareto_figure, PARETO_WIDE, PARETO_NARROW),
+    "schedule": (schedule_figure, SCHEDULE_WIDE, SCHEDULE_NARROW),
+}

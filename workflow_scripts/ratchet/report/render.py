@@ -35,25 +35,10 @@ from ratchet.base.text import (
     tail_text,
 )
 from ratchet.report.answer import alarm_remark, experiment_remarks, interval_name
-from ratchet.report.figure_style import Frame, Spec
-from ratchet.report.figures import (
-    FOREST_NARROW,
-    FOREST_WIDE,
-    PARETO_NARROW,
-    PARETO_WIDE,
-    PROGRESS_NARROW,
-    PROGRESS_WIDE,
-    SCHEDULE_NARROW,
-    SCHEDULE_WIDE,
-    SHARED,
-    experiment_tip,
-    forest_figure,
-    forest_rows,
-    pareto_figure,
-    progress_figure,
-    schedule_figure,
-)
+from ratchet.report.figure_style import FigureTable, Frame, Spec
+from ratchet.report.figures import FIGURES, SHARED, experiment_tip, progress_figure
 from ratchet.report.inputs import Facts
+from ratchet.report.intervals import forest_rows
 
 Cell = tuple[str, float | int | None]
 """Text and, where the text is not what is sorted by, the number that is."""
@@ -389,7 +374,7 @@ def _as_classic(code: str) -> str:
 def content_policy(inline: Sequence[str]) -> str:
     """A content security policy that allows these scripts, by hash, and inline styles."""
     hashes = (hashlib.sha256(code.encode()).digest() for code in inline)
-    allowed = " ".join(f"'sha256-{base64.b64encode(sha).decode()}'" for sha in hashes)
+    allowed = " ".join(f"'sha256-{base64.b64encode(sha).decode()}'" for sha in hashes) or "'none'"
     return (
         f"default-src 'none'; script-src {allowed}; style-src 'unsafe-inline'; "
         "base-uri 'none'; form-action 'none'"
@@ -429,7 +414,8 @@ ANSWER_GLYPHS = {
     "no_interval": "?",
     "estimated": "≈",
 }
-Drawn = dict[str, list[tuple[Markup, Spec]]]
+Stills = dict[str, list[Markup]]
+"""Drawings of each figure, for wide and for narrow windows."""
 
 
 def render_svg(facts: Facts) -> str:
@@ -446,7 +432,8 @@ def render_png(facts: Facts) -> bytes:
 
 def render_html(facts: Facts) -> str:
     """The whole report as one page, cut to what a page of so many experiments may weigh."""
-    drawn, tried = _figures(facts), len(facts["experiments"])
+    tried = len(facts["experiments"])
+    drawn = draw_figures(FIGURES, facts, _tips(facts), narrow=tried <= MANY)
     most = page_limit(tried)
     allowed = most - FRAME - ROW * tried
     for _ in range(CUTS):
@@ -464,7 +451,8 @@ def page_limit(experiments: int) -> int:
     return SMALL_PAGE + PER_EXPERIMENT * max(0, experiments - SMALL_SESSION)
 
 
-def _page(facts: Facts, shown: Facts, notes: list[str], drawn: Drawn) -> str:
+def _page(facts: Facts, shown: Facts, notes: list[str], drawn: tuple[Stills, Markup]) -> str:
+    stills, plots = drawn
     decimals, chosen = facts["metric"]["decimals"], experiment_columns(facts)
     filters: dict[str, Callable[..., Any]] = {
         "duration": format_duration,
@@ -482,12 +470,9 @@ def _page(facts: Facts, shown: Facts, notes: list[str], drawn: Drawn) -> str:
         page_scripts(),
         facts=shown,
         notes=notes,
-        figures={
-            name: [still for still, _ in pair[: 1 if len(facts["experiments"]) > MANY else 2]]
-            for name, pair in drawn.items()
-        },
-        plots=Markup(_plots(facts, drawn)),
-        sections=_sections(facts, drawn),
+        figures=stills,
+        plots=plots,
+        sections=_sections(facts, stills),
         columns=chosen,
         worded={column.key for column in chosen if column.worded},
         ranks=RANKS,
@@ -536,50 +521,41 @@ def _detail_bytes(tried: list[Facts]) -> int:
     return size
 
 
-_FIGURES: dict[str, tuple[Callable[[Facts, Frame], Spec | None], Frame, Frame]] = {
-    "progress": (progress_figure, PROGRESS_WIDE, PROGRESS_NARROW),
-    "forest": (forest_figure, FOREST_WIDE, FOREST_NARROW),
-    "pareto": (pareto_figure, PARETO_WIDE, PARETO_NARROW),
-    "schedule": (schedule_figure, SCHEDULE_WIDE, SCHEDULE_NARROW),
-}
+def draw_figures(
+    figures: FigureTable, facts: Facts, tips: Mapping[str, str], narrow: bool = True
+) -> tuple[Stills, Markup]:
+    """Figures as drawings (for narrow windows too, if asked for), and as JSON for the script.
+
+    ``tips`` are what is said of an experiment, by its number.
+    """
+    stills, plots = Stills(), dict[str, list[Spec]]()
+    for name, (make, *frames) in figures.items():
+        specs = [(spec, frame) for frame in frames if (spec := make(facts, frame)) is not None]
+        shown = specs if narrow else specs[:1]
+        stills[name] = [Markup(themed_svg(figure_svg(spec))) for spec, _ in shown]
+        plots[name] = share_rows([interactive_figure(spec, frame) for spec, frame in specs])
+    return stills, Markup(data_block({**plots, "tips": tips}))
 
 
-def _figures(facts: Facts) -> Drawn:
-    """Each figure for wide and for narrow windows, as a drawing and for the script."""
-    drawn: Drawn = {}
-    for name, (make, *frames) in _FIGURES.items():
-        drawn[name] = []
-        for frame in frames:
-            spec = make(facts, frame)
-            if spec is not None:
-                needed = frame is frames[0] or len(facts["experiments"]) <= MANY
-                still = Markup(themed_svg(figure_svg(spec))) if needed else Markup()
-                drawn[name].append((still, interactive_figure(spec, frame)))
-    return drawn
-
-
-def _plots(facts: Facts, drawn: Drawn) -> str:
-    """What the script draws, as JSON: the plots, and what is said of each experiment."""
+def _tips(facts: Facts) -> dict[str, str]:
     tried = [e for e in facts["experiments"] if e["verdict"] is not None]
-    said = {str(e["number"]): experiment_tip(e, facts) for e in tried}
-    plots = {name: share_rows([plot for _, plot in pair]) for name, pair in drawn.items()}
-    return data_block({**plots, "tips": said})
+    return {str(e["number"]): experiment_tip(e, facts) for e in tried}
 
 
-def _sections(facts: Facts, drawn: Drawn) -> list[tuple[str, str]]:
+def _sections(facts: Facts, stills: Stills) -> list[tuple[str, str]]:
     """Anchors and names of the sections that this session, or log, has."""
     own = facts["log"] is None
     found = [
         ("progress", "Progress", True),
-        ("verdicts", "Verdicts", bool(drawn["forest"])),
+        ("verdicts", "Verdicts", bool(stills["forest"])),
         ("experiments", "Experiments", True),
-        ("pareto", "Memory", bool(drawn["pareto"])),
+        ("pareto", "Memory", bool(stills["pareto"])),
         ("crashes", "Crashes", bool(facts["crashes"])),
         ("agents", "Failed proposals", bool(facts["agents"])),
         ("confirmation", "Confirmation", own),
         ("noise", "Noise", True),
         ("steering", "Steering", bool(facts["steering"])),
-        ("timeline", "Timeline", bool(drawn["schedule"])),
+        ("timeline", "Timeline", bool(stills["schedule"])),
         ("integrity", "Integrity", own),
         ("provenance", "Provenance", own),
         ("log", "The log", not own),
