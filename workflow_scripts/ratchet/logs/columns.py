@@ -92,7 +92,7 @@ _UNIT = re.compile(r"\s*(gib|gb|g|mib|mb|m)$", re.IGNORECASE)
 
 def normal_name(text: str) -> str:
     """A column's name as compared: lower case, words joined by underscores."""
-    return re.sub(r"[^a-z0-9#/]+", "_", text.strip().lower().strip("|*`\"'# ")).strip("_")
+    return re.sub(r"[^a-z0-9#/]+", "_", text.strip().lower().strip("*`\"'# ")).strip("_")
 
 
 def status_of(text: str, flag: bool = False) -> RowStatus | None:
@@ -188,9 +188,6 @@ _SAMPLE = 400
 _STATED = 0.5
 """Share of filled cells that must read as a status in a column named for it."""
 
-_STATED_UNNAMED = 0.8
-"""The same for a column whose name says nothing of it."""
-
 
 class Columns(Frozen):
     """Places of the columns in a row, from 0; ``None`` where there is none.
@@ -232,7 +229,7 @@ def find_columns(
     be the status or the metric, or the user's choice is none of them.
     """
     sample = rows[:_SAMPLE]
-    names = tuple(one_line(text).strip("|*`\"' ") for text in header)
+    names = tuple(one_line(text).strip("*`\"' ") for text in header)
     if _is_own(names) and metric in (None, names[1]):
         return Columns(names, 1, names[1], 3, 0, 2, 4, None, own=True)
     finder = _Finder(names, sample, name)
@@ -305,11 +302,6 @@ class _Finder:
             for place, plain in enumerate(self.plain):
                 if plain == word and self._stated(place) >= _STATED:
                     return place
-        shares = [(self._stated(place), -place) for place in range(len(self.names))]
-        share, place = max(shares, default=(0.0, 0))
-        if share >= _STATED_UNNAMED:
-            self.assumptions.append(f"column {_said(self.names[-place])} is the status")
-            return -place
         raise DataError(
             f"{self.file}: line 1, column 1: expected a column that says what was kept "
             f"(status, decision, verdict, kept), found {_listed(self.names)}"
