@@ -115,7 +115,7 @@ def log_facts(log: LogSession) -> Facts:
     facts: Facts = {
         "format": 1,
         "log": _about(log, tried),
-        "session": one_line_label(log.file.name),
+        "session": one_line_label(log.file.path),
         "task": "a log of experiments",
         "metric": metric_facts(
             table.metric, None, table.direction, judge.noise_sd, baseline["mean"]
@@ -261,7 +261,7 @@ def _about(log: LogSession, tried: Sequence[Facts]) -> Facts:
     best = min(kept, key=lambda pair: (sign * (pair[1] or 0.0), pair[0]), default=None)
     return {
         "files": [
-            {"role": role, "name": one_line_label(f.name), "bytes": f.bytes, "sha256": f.sha256}
+            {"role": role, "name": one_line_label(f.path), "bytes": f.bytes, "sha256": f.sha256}
             for role, f in (("results", log.file), ("run log", log.run.file if log.run else None))
             if f is not None
         ],
