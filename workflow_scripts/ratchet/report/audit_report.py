@@ -124,67 +124,18 @@ def doubts_figure(facts: Facts, frame: Frame) -> Spec | None:
     return interval_figure(rows, axis, frame)
 
 
-def noise_figure(facts: Facts, frame: Frame) -> Spec | None:
-    """The noise floor with its interval, beside what was stated and what was seen here."""
-    noise, reruns = facts["noise"], facts["reruns"]
-    found = [("log", "by the whole log", noise)]
-    if noise["stated"] is not None:
-        name = "as stated" if noise["kind"] == "stated" else "by the replicates"
-        found.append(("stated", name, noise["stated"]))
-    if reruns is not None and reruns["noise_sd"] is not None:
-        here = {"sd": reruns["noise_sd"], "low": None, "high": None}
-        found.append(("here", "by the re-runs here", here))
-    rows = [
-        _bar(facts, kind, label, sd["sd"], (sd["low"], sd["high"]), signed=False)
-        for kind, label, sd in found
-    ]
-    over = Range(0.0, 1.06 * max(row["high"] for row in rows))
-    return interval_figure(rows, Axis("sd of one run", "sd of one run", over, (), "sd"), frame)
-
-
-def totals_figure(facts: Facts, frame: Frame) -> Spec | None:
-    """The whole gain as printed, without its luck, and from end to end by fresh runs."""
-    whole = facts["reruns"]["whole"] if facts["reruns"] is not None else None
-    total = facts["total_low"], facts["total_high"]
-    rows = [
-        _bar(facts, "stated", "as printed, selected", facts["printed"], (None, None)),
-        _bar(facts, "log", "by the whole log", facts["total"], total),
-    ]
-    if whole is not None:
-        ends = whole["low"], whole["high"]
-        rows.append(_bar(facts, "here", "from end to end here", whole["gain"], ends))
-    values = [row[end] for row in rows for end in ("low", "high")]
-    over = robust_range(values, [0.0, *values])
-    axis = Axis("total gain, right is better", "total gain", over, heading="gain")
-    return interval_figure(rows, axis, frame)
-
-
 FIGURES: FigureTable = {
     "gains": (gains_figure, WIDE, NARROW),
     "doubts": (doubts_figure, WIDE, NARROW),
-    "noise": (noise_figure, WIDE, NARROW),
-    "totals": (totals_figure, WIDE, NARROW),
 }
 
 
-def _bar(
-    facts: Facts, kind: str, label: str, value: float, ends: tuple[float | None, float | None],
-    *, signed: bool = True,
-) -> Row:  # fmt: skip
-    """A row whose value stands beside it."""
-    shown = metric_text(facts, value, signed=signed)
-    tip = f"{label}\n{_between(facts, value, *ends, signed=signed)}"
-    return interval_row(kind, label, value, ends, shown, tip)
-
-
-def _between(
-    facts: Facts, value: float, low: float | None, high: float | None, *, signed: bool = True
-) -> str:
+def _between(facts: Facts, value: float, low: float | None, high: float | None) -> str:
     """``+0.010 (+0.009 to +0.011)``; the value alone where there is no interval."""
-    shown = metric_text(facts, value, signed=signed)
-    if low is None or high is None or low == high:
+    shown = metric_text(facts, value, signed=True)
+    if low is None or high is None:
         return shown
-    ends = (metric_text(facts, end, signed=signed) for end in (low, high))
+    ends = (metric_text(facts, end, signed=True) for end in (low, high))
     return f"{shown} ({' to '.join(ends)})"
 
 

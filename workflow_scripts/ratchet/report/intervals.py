@@ -2,7 +2,7 @@
 
 Rows go from top to bottom, values to the right.  A row has a ``label`` at the left, a
 ``value`` with ``low`` and ``high``, the ``kind`` that says how its point looks, the place
-of an upright ``mark`` (or ``None``), the words at the ``right``, and a ``tip``.  Rows of
+of an upright ``mark`` (or ``None``), P(better) at the ``right``, and a ``tip``.  Rows of
 one ``group`` share a line.
 """
 
@@ -47,8 +47,6 @@ LOOKS = {
     "does not hold": ("cross", LIGHT["crash"]),
     "undecided": ("square", LIGHT["discard"]),
     "then": ("triangle-up", LIGHT["discard"]),
-    "stated": ("square", LIGHT["muted"]),
-    "here": ("diamond", LIGHT["keep"]),
 }
 """Shape and colour of a point by its kind."""
 
@@ -57,16 +55,12 @@ BEYOND = {"further left": "triangle-left", "further right": "triangle-right"}
 
 
 class Axis(Frozen):
-    """Horizontal axis: titles for wide and narrow frames, limits, and where dashed rules stand.
-
-    ``heading`` stands above the words at the right.
-    """
+    """Horizontal axis: titles for wide and narrow frames, limits, and where dashed rules stand."""
 
     title: str
     short: str
     range: Range
     rules: Sequence[float] = (0.0,)
-    heading: str = "P(better)"
 
 
 def interval_row(
@@ -134,7 +128,7 @@ def _layers(rows: list[Row], axis: Axis, frame: Frame, count: int) -> list[Spec]
         mark_layer([row for row in first if "group" in row], joint, span),
         mark_layer(rows, point, {**place, "shape": _nominal("shape", shapes)}),
         mark_layer(marks, tick, {"x": {**x, "field": "mark"}, "y": y}),
-        *_words(first, y, frame, axis.heading),
+        *_words(first, y, frame),
     ]
 
 
@@ -144,8 +138,8 @@ def _nominal(field: str, looks: Mapping[str, str]) -> Spec:
     return {"field": field, "type": "nominal", "scale": scale, "legend": None}
 
 
-def _words(rows: list[Row], y: Spec, frame: Frame, heading: str) -> list[Spec]:
-    """Labels left of the lines, words right of them, and the heading above these."""
+def _words(rows: list[Row], y: Spec, frame: Frame) -> list[Spec]:
+    """Labels left of the lines, P(better) right of them, and its heading above."""
     ink = {"type": "text", "fontSize": frame.font - 1, "color": LIGHT["ink"]}
     after = {**ink, "align": "left", "dx": 10}
     edge = {"x": {"value": "width"}, "y": y}
@@ -154,7 +148,7 @@ def _words(rows: list[Row], y: Spec, frame: Frame, heading: str) -> list[Spec]:
         mark_layer(rows, {**ink, "align": "right", "dx": -10}, label),
         mark_layer(rows, after, {**edge, "text": {"field": "right", "type": "nominal"}}),
         mark_layer(
-            [{"text": heading}],
+            [{"text": "P(better)"}],
             {**after, "color": LIGHT["muted"]},
             {**edge, "y": {"value": -12}, "text": {"field": "text"}},
         ),
