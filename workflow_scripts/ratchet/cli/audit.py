@@ -43,7 +43,7 @@ from ratchet.cli.main import (
     read_log,
     tell,
     tell_assumptions,
-    write_page,
+    write_output,
 )
 from ratchet.cli.sessions import (
     add_options,
@@ -244,7 +244,7 @@ def _run(options: argparse.Namespace) -> int:
     if options.html is not None:
         from ratchet.report.audit_report import render_audit
 
-        write_page(options.html, render_audit(facts))
+        write_output(options.html, render_audit(facts))
     if options.json:
         print_json(facts)
     else:

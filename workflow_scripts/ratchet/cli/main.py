@@ -96,20 +96,16 @@ def run_command(
         sys.stdout.flush()
         return code
     except RatchetError as error:
-        return _fail(name, str(error), error.exit_code)
+        tell(name, str(error))
+        return error.exit_code
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return EXIT_IO
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED
     except Exception as error:
-        text = f"internal error, {type(error).__name__}: {error}"
-        return _fail(name, f"{text}; {hint}", EXIT_SOFTWARE)
-
-
-def _fail(name: str, message: str, code: int) -> int:
-    tell(name, message)
-    return code
+        tell(name, f"internal error, {type(error).__name__}: {error}; {hint}")
+        return EXIT_SOFTWARE
 
 
 def tell(name: str, text: str) -> None:
@@ -243,11 +239,6 @@ def _is_report(path: Path) -> bool:
         return False
     with path.open("rb") as stream:
         return f'<meta name="generator" content="{GENERATOR}">'.encode() in stream.read(HEAD_BYTES)
-
-
-def write_page(output: Path, page: str) -> None:
-    """Write a page; raises :class:`OutputError` where that fails."""
-    write_output(output, page)
 
 
 def write_output(output: Path, content: str | bytes) -> None:

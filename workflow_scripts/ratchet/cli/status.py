@@ -65,7 +65,7 @@ from ratchet.monitor.progress import (
     seconds_left,
     session_state,
     standing_facts,
-    tried_counts,
+    standing_rows,
     work_name,
 )
 from ratchet.monitor.views import event_line
@@ -249,29 +249,13 @@ def _numbers(facts: Facts) -> list[tuple[str, str]]:
         rows = [("now", one_line_label(text)) for text in current_work(facts)]
     else:  # how long it went on is not known
         rows = [("was at", one_line_label(work_name(work))) for work in facts["current"]]
-    digits = decimals_for(facts["noise"], facts["best"])
-    if facts["best"] is not None:
-        best = f"{format_number(facts['best'], digits)} ± {format_number(facts['noise'], digits)}"
-        metric = f"{one_line_label(facts['metric'], 24)} " if facts["metric"] else ""
-        rows.append(
-            ("best", f"{metric}{best}, baseline {format_number(facts['baseline'], digits)}")
-        )
-    rows.append(("tried", f"{tried_counts(facts)} ({facts['runs']} runs)"))
-    if facts["stop"]:
-        rows.append(("ended", f"early: {one_line_label(facts['stop']['detail'])}"))
-    rows += [("ALARM", one_line_label(text)) for text in facts["alarms"][-3:]]
+    rows += standing_rows(facts)
     if state == "running":
-        rows.append(("left", _left(facts)))
         silent = facts["last_event"]["seconds_ago"]
         rows.append(("heard", f"{spoken_duration(silent or 0.0)} ago"))
     if facts.get("disk_free_bytes") is not None:
         rows.append(("disk", f"{facts['disk_free_bytes'] / 2**30:,.1f} GiB free"))
     return rows + [(f"GPU {gpu['index']}", _gpu(gpu)) for gpu in facts.get("gpus") or ()]
-
-
-def _left(facts: Facts) -> str:
-    left = facts["seconds_left"]
-    return "not known yet" if left is None else f"about {spoken_duration(left)}"
 
 
 def _gpu(gpu: Mapping[str, Any]) -> str:

@@ -9,10 +9,13 @@ from typing import Any, NamedTuple
 
 from ratchet.base.structs import Struct, field
 from ratchet.base.text import (
+    decimals_for,
     finite_number,
+    format_number,
     iso_time,
     median,
     one_line,
+    one_line_label,
     spoken_duration,
     time_ago,
     whole_number,
@@ -456,6 +459,7 @@ def seconds_left(events: Sequence[Event], standing: SessionStanding, now: float)
 
 Facts = Mapping[str, Any]
 LONGEST_NAME = 80
+SHOWN_ALARMS = 3
 DOING = {
     "prepare": "preparing inputs",
     "baseline": "measuring the baseline",
@@ -498,6 +502,24 @@ def phase_line(found: Facts) -> str:
 def current_work(found: Facts) -> list[str]:
     """What goes on: each run or call with its age and what it may use."""
     return [f"{work_name(work)}, {work_age(work)}" for work in found["current"]]
+
+
+def standing_rows(found: Facts) -> list[tuple[str, str]]:
+    """What was reached so far and what was noticed, each with its name."""
+    rows, digits = [], decimals_for(found["noise"], found["best"])
+    if found["best"] is not None:
+        best, noise, base = (format_number(found[k], digits) for k in ("best", "noise", "baseline"))
+        metric = f"{one_line_label(found['metric'], 24)} " if found["metric"] else ""
+        rows.append(("best", f"{metric}{best} ± {noise}, baseline {base}"))
+    rows.append(("tried", f"{tried_counts(found)} ({found['runs']} runs)"))
+    if found["stop"]:
+        rows.append(("ended", f"early: {one_line_label(found['stop']['detail'])}"))
+    rows += [("ALARM", one_line_label(text)) for text in found["alarms"][-SHOWN_ALARMS:]]
+    if found["state"] == "running":
+        left = found["seconds_left"]
+        known = "not known yet" if left is None else f"about {spoken_duration(left)}"
+        rows.append(("left", known))
+    return rows
 
 
 def work_name(work: Mapping[str, Any]) -> str:

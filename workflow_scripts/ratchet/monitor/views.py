@@ -30,7 +30,7 @@ from ratchet.monitor.progress import (
     seconds_left,
     session_state,
     standing_facts,
-    tried_counts,
+    standing_rows,
 )
 from ratchet.records.events import Event, append_line, read_events, time_left
 from ratchet.records.paths import SessionPaths
@@ -259,20 +259,9 @@ def _head(found: Facts) -> str:
 
 
 def _numbers(found: Facts) -> str:
-    rows = [("now", _text(text)) for text in current_work(found)]
-    digits = decimals_for(found["noise"], found["best"])
-    if found["best"] is not None:
-        best = f"{format_number(found['best'], digits)} ± {format_number(found['noise'], digits)}"
-        rows.append(
-            ("best ± noise", f"{best}, baseline {format_number(found['baseline'], digits)}")
-        )
-    rows.append(("tried", escape(tried_counts(found))))
-    if found["seconds_left"] is not None and found["state"] == "running":
-        rows.append(("time left", f"about {spoken_duration(found['seconds_left'])}"))
-    if found["stop"]:
-        rows.append(("ended early", _text(found["stop"]["detail"])))
-    rows += [("alarm", f'<span class="alarm">{_text(text)}</span>') for text in found["alarms"]]
-    return "<dl>\n" + "".join(f"<dt>{name}<dd>{text}\n" for name, text in rows) + "</dl>\n"
+    rows = [*(("now", text) for text in current_work(found)), *standing_rows(found)]
+    body = "".join(f'<dt>{name}<dd class="{name.lower()}">{_text(text)}\n' for name, text in rows)
+    return f"<dl>\n{body}</dl>\n"
 
 
 def _verdicts(found: Facts) -> str:
