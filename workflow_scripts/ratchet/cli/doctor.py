@@ -32,7 +32,7 @@ from ratchet.base.terminal import GREEN, RED, YELLOW, coloured, use_colour, wrap
 from ratchet.base.text import finite_number, one_line
 from ratchet.cli.main import CommandParser, make_command, print_json
 from ratchet.cli.sessions import add_options, harness_folder, read_settings, task_of
-from ratchet.config import Config
+from ratchet.config import AGENTS, Config
 from ratchet.monitor.doctor import (
     AgentTool,
     Check,
@@ -106,7 +106,7 @@ def _walls(paths: SessionPaths) -> list[float]:
     return [wall for wall in walls if wall is not None]
 
 
-AGENTS = ("claude", "codex", "gemini", "aider", "opencode")
+KNOWN_AGENTS = tuple(name for name in AGENTS if name != "custom")
 CONTAINERS = ("docker", "podman", "apptainer", "singularity")
 
 SECONDS = 5.0
@@ -118,7 +118,7 @@ SHOWN = 60
 
 def machine(root: Path, given: Sequence[str] = ()) -> Machine:
     """Everything that can be found out; ``given`` are settings as ``KEY=VALUE``."""
-    programs = ("git", "uv", *CONTAINERS, *AGENTS)
+    programs = ("git", "uv", *CONTAINERS, *KNOWN_AGENTS)
     with ThreadPoolExecutor(len(programs)) as pool:
         told = dict(zip(programs, pool.map(tool, programs), strict=True))
     own = harness_folder(root) / ".uv" / "bin" / "uv"
@@ -138,7 +138,7 @@ def machine(root: Path, given: Sequence[str] = ()) -> Machine:
         cuda=cuda,
         containers={name: told[name] for name in CONTAINERS},
         faults={kind.value: sandbox_fault(kind) for kind in SandboxKind},
-        agents={name: told[name] for name in AGENTS},
+        agents={name: told[name] for name in KNOWN_AGENTS},
         running=owner(root),
     )
     return _with_task(seen, root, given)
@@ -178,7 +178,7 @@ def _with_task(seen: Machine, root: Path, given: Sequence[str]) -> Machine:
 
 def _with_agent(seen: Machine, chosen: Config) -> Machine:
     """The machine with the program that is to propose; of an unknown one whether it is there."""
-    if chosen.proposer in AGENTS:
+    if chosen.proposer in KNOWN_AGENTS:
         return replace(seen, agent=chosen.proposer)
     if chosen.proposer != "custom" or not chosen.agent_command:
         return seen
