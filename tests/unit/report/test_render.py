@@ -41,6 +41,7 @@ from ratchet.report.render import (
     render_html,
     render_png,
     render_svg,
+    themed_svg,
     vendored_scripts,
 )
 
@@ -337,6 +338,11 @@ def test_scripts_can_stand_between_tags():
     assert "= globalThis.vega;" in found[1] and "globalThis.vegaInterpreter = {" in found[1]
     forbidden = "eval( Function( innerHTML outerHTML insertAdjacent document.write"
     assert not [word for word in forbidden.split() if word in found[-1]]
+
+
+def test_a_drawing_loses_digits_of_places_and_none_of_words():
+    drawn = '<svg width="10" height="5.5" viewBox="0 0 10 5.5"><text x="1.2345">0.0025</text></svg>'
+    assert themed_svg(drawn) == '<svg  viewBox="0 0 10 5.5"><text x="1.23">0.0025</text></svg>'
 
 
 def test_the_policy_names_each_script_and_nothing_more():

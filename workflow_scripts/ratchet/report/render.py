@@ -173,6 +173,7 @@ def column_style(chosen: Sequence[Column] = COLUMNS) -> str:
 _DRAWN = re.compile(r'(fill|stroke)="(#[0-9a-f]{6}|white)"')
 _SIZE = re.compile(r'^(<svg [^>]*?)width="\d+(?:\.\d+)?" height="\d+(?:\.\d+)?"')
 _LONG = re.compile(r"(?<![#\w])(-?\d+\.\d\d)\d+")
+_MARK = re.compile(r"<[^>]*>")
 _ROLES = {colour: name for name, colour in LIGHT.items()}
 
 
@@ -182,6 +183,12 @@ def figure_svg(spec: Spec) -> str:
     return drawn
 
 
+def figure_png(spec: Spec) -> bytes:
+    """A figure of twice its size in pixels, sharp on any screen."""
+    png: bytes = vl_convert.vegalite_to_png(spec, scale=2, allowed_base_urls=[])
+    return png
+
+
 def themed_svg(drawn: str) -> str:
     """A drawing with the page's colours instead of its own, scaling with its box."""
 
@@ -189,10 +196,11 @@ def themed_svg(drawn: str) -> str:
         name = "surface" if match[2] == "white" else _ROLES.get(match[2])
         return f'{match[1]}="var(--{name})"' if name else match[0]
 
-    # A hundredth of a pixel cannot be seen, and a thousand points have many digits.
-    return _DRAWN.sub(variable, _LONG.sub(r"\1", _SIZE.sub(r"\1", drawn))).replace(
-        ' opacity="1"', ""
-    )
+    def mark(match: re.Match[str]) -> str:
+        # A hundredth of a pixel cannot be seen, and a thousand points have many digits.
+        return _DRAWN.sub(variable, _LONG.sub(r"\1", match[0])).replace(' opacity="1"', "")
+
+    return _MARK.sub(mark, _SIZE.sub(r"\1", drawn))
 
 
 def share_rows(plots: list[Spec]) -> list[Spec]:
@@ -391,8 +399,6 @@ def _read(path: Path) -> str:
     return path.read_text(encoding="utf-8")
 
 
-# Twice the logical pixels: 1600 wide, sharp on any screen.
-PNG_SCALE = 2
 # A page is to open at once, also over a slow line: under 2 MB for 200 experiments
 # and under 5 MB for 1,000.
 SMALL_SESSION, SMALL_PAGE, PER_EXPERIMENT = 200, 1_990_000, 3_750
@@ -425,9 +431,7 @@ def render_svg(facts: Facts) -> str:
 
 def render_png(facts: Facts) -> bytes:
     """The picture for sharing, 1600 pixels wide."""
-    spec = progress_figure(facts, SHARED)
-    png: bytes = vl_convert.vegalite_to_png(spec, scale=PNG_SCALE, allowed_base_urls=[])
-    return png
+    return figure_png(progress_figure(facts, SHARED))
 
 
 def render_html(facts: Facts) -> str:
