@@ -99,7 +99,7 @@ def json_of(
     candidate, table = answer.candidate, every.table
     fields: dict[str, Any] = {
         "verdict": answer.verdict.value,
-        "confidence": _rounded(answer.confidence, 4),
+        "confidence": answer.confidence and round(answer.confidence, 4),
         "val_bpb": answer.value,
         "prev_best": answer.best,
         "delta": answer.delta,
@@ -143,10 +143,6 @@ def json_of(
             name.lower(): value for name, value in run.metrics.items() if math.isfinite(value)
         }
     return fields
-
-
-def _rounded(value: float | None, digits: int) -> float | None:
-    return None if value is None or not math.isfinite(value) else round(value, digits)
 
 
 def all_rows(every: LogExperiments, done: Replay) -> Iterator[dict[str, Any]]:

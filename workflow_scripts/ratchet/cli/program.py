@@ -121,7 +121,7 @@ def _new(options: argparse.Namespace) -> int:
     path: Path = options.output or brief
     # A session that has begun goes on only with the brief that it started with.
     begun = SessionPaths(chosen.session, options.root).manifest
-    if begun.is_file() and _same(path, brief):
+    if begun.is_file() and path.resolve() == brief.resolve():
         raise UsageError(
             f"{path}: session {chosen.session!r} has begun with it, and it is frozen; write a new "
             "version with: ratchet program update"
@@ -154,16 +154,6 @@ def _brief(session: Session, root: Path) -> Path:
     return folder / session.manifest.brief.path
 
 
-def _definition(session: Session, root: Path) -> Path:
-    """The file that names the brief."""
-    wanted = session.manifest.frozen["task"]
-    return named_task(wanted, root, harness_folder(root)).definition
-
-
-def _same(one: Path, other: Path) -> bool:
-    return one.resolve() == other.resolve()
-
-
 def _update(options: argparse.Namespace) -> int:
     session = chosen_session(options)
     text = next_version(session, History.read(session.paths))
@@ -174,7 +164,7 @@ def _update(options: argparse.Namespace) -> int:
         return 0
     frozen = _brief(session, options.root)
     path = options.output or _next_name(frozen, text)
-    if _same(path, frozen):
+    if path.resolve() == frozen.resolve():
         raise UsageError(f"{path}: is the brief of the session and frozen; choose another --output")
     if path.exists() and path.read_text(errors="replace") == text:
         tell(NAME, f"{path} holds this version already")
@@ -184,10 +174,12 @@ def _update(options: argparse.Namespace) -> int:
             f"{path}: exists; write elsewhere with --output, or overwrite it with --force"
         )
     write_output(path, text)
+    wanted = session.manifest.frozen["task"]
+    definition = named_task(wanted, options.root, harness_folder(options.root)).definition
     tell(
         NAME,
         f"wrote {path}; read it, change it, and let the next session start from it: set "
-        f"`brief: {path.name}` in {_definition(session, options.root)}",
+        f"`brief: {path.name}` in {definition}",
     )
     return 0
 

@@ -230,7 +230,8 @@ def find_columns(
     """
     sample = rows[:_SAMPLE]
     names = tuple(one_line(text).strip("*`\"' ") for text in header)
-    if _is_own(names) and metric in (None, names[1]):
+    own = ("commit", MEMORY_COLUMN, "status", "description")
+    if len(names) == 5 and (names[0], *names[2:]) == own and metric in (None, names[1]):
         return Columns(names, 1, names[1], 3, 0, 2, 4, None, own=True)
     finder = _Finder(names, sample, name)
     status = finder.status()
@@ -259,12 +260,6 @@ def find_columns(
         flag=normal_name(names[status]) in FLAG_NAMES,
         assumptions=tuple(finder.assumptions),
     )
-
-
-def _is_own(names: Sequence[str]) -> bool:
-    """Whether these are Karpathy's five columns, whatever the metric is called."""
-    own = ("commit", MEMORY_COLUMN, "status", "description")
-    return len(names) == 5 and (names[0], *names[2:]) == own
 
 
 class _Finder:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import enum
+import itertools
 import json
 import os
 import shutil
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -74,20 +75,13 @@ def notices(event: Event, earlier: Sequence[Event], session: str, failures: int)
     ``failures``: so many failed experiments or proposals in a row are told once.
     """
     find = _FIND.get(str(event.get("event")))
-    if find is None:
-        return []
     try:
-        if not _is_news(event, earlier):
+        if find is None or not _is_news(event, earlier):
             return []
         found = [*find(event, earlier), *_in_a_row(event, earlier, failures)]
     except (KeyError, TypeError, ValueError):  # a damaged line of the journal
         return []
     return [Notice(kind, session, _said(session, text), event) for kind, text in found]
-
-
-def matters(event: Event) -> bool:
-    """Whether an event may be told of at all, so that the journal need be read."""
-    return str(event.get("event")) in _FIND
 
 
 def _said(session: str, text: str) -> str:
@@ -99,12 +93,16 @@ def _said(session: str, text: str) -> str:
 
 def _is_news(event: Event, earlier: Sequence[Event]) -> bool:
     kind = event["event"]
-    if kind == "failed":
-        return not any(_same(event, old, ("step", "message")) for old in _quiet(earlier))
+    if kind == "failed":  # the same failure is news once anything was done
+        idle = itertools.takewhile(lambda old: old["event"] not in _WORK, reversed(earlier))
+        said = ("step", "message")
+        return not any(old["event"] == "failed" and _same(event, old, said) for old in idle)
     if not any(old["event"] == "run_finished" for old in earlier):
         return False
     same = _SAME[kind]
-    before = _since_work(earlier) if kind in _ENDS else earlier
+    before: Iterable[Event] = earlier
+    if kind in _ENDS:  # the same answer is news once a run was executed
+        before = itertools.takewhile(lambda old: old["event"] != "run_finished", reversed(earlier))
     return not any(old["event"] == kind and _same(event, old, same) for old in before)
 
 
@@ -122,23 +120,6 @@ _WORK = ("run_finished", "verdict", "round_finished", "prepared", "baseline", "c
 
 def _same(event: Event, old: Event, names: Sequence[str]) -> bool:
     return all(event.get(name) == old.get(name) for name in names)
-
-
-def _quiet(earlier: Sequence[Event]) -> Iterator[Event]:
-    """Failures since anything was last done."""
-    for old in reversed(earlier):
-        if old["event"] in _WORK:
-            return
-        if old["event"] == "failed":
-            yield old
-
-
-def _since_work(earlier: Sequence[Event]) -> list[Event]:
-    """Reports since a run was last executed: the same answer again is no news."""
-    last = max(
-        (place for place, old in enumerate(earlier) if old["event"] == "run_finished"), default=0
-    )
-    return list(earlier[last:])
 
 
 Found = Iterator[tuple[Kind, str]]
@@ -188,10 +169,6 @@ def _failed(event: Event, _earlier: Sequence[Event]) -> Found:
     yield Kind.ALARM if alarm else Kind.FAILED, f"stopped in {event['step']}: {event['message']}"
 
 
-def _nothing(_event: Event, _earlier: Sequence[Event]) -> Found:
-    yield from ()
-
-
 def _in_a_row(event: Event, earlier: Sequence[Event], failures: int) -> Found:
     """The last of exactly so many failures; a longer row was told already."""
     if not _has_failed(event):
@@ -227,7 +204,7 @@ _FIND: dict[str, Callable[[Event, Sequence[Event]], Found]] = {
     "evolved": _ended,
     "audited": _ended,
     "failed": _failed,
-    "agent_refused": _nothing,
+    "agent_refused": lambda _event, _earlier: iter(()),  # only a row of them is told
 }
 
 
@@ -241,7 +218,7 @@ class Notifier:
     def __call__(self, event: Event) -> None:
         """Tell of an event, if there is anything to tell; never raises."""
         command = self.config.notify_command
-        if command is None or not matters(event):
+        if command is None or event.get("event") not in _FIND:  # no need to read the journal
             return
         try:
             earlier: list[Event] = list(read_events(self.paths.events))

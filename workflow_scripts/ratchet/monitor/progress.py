@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import enum
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from ratchet.base.structs import Struct, field
@@ -149,8 +149,10 @@ def fold_events(events: Iterable[Event], into: SessionStanding | None = None) ->
     found, heard = into or SessionStanding(), list[Event]()
     for event in events:
         with contextlib.suppress(*DAMAGED):
-            handle = _HANDLERS.get(str(event["event"]))
-            found = (handle and handle(found, event)) or found
+            if event["event"] == "session_started":
+                # All is done anew, so what was counted before does not count.
+                found = SessionStanding(session=str(event["session"]), task=str(event["task"]))
+            _take(found, event)
             heard.append(event)
             if found.started is None:
                 found.started = event_seconds(event)
@@ -162,11 +164,59 @@ def fold_events(events: Iterable[Event], into: SessionStanding | None = None) ->
     return found
 
 
-def _started(_: SessionStanding, event: Event) -> SessionStanding:
-    """All is done anew, so what was counted before does not count."""
-    fresh = SessionStanding(session=str(event["session"]), task=str(event["task"]))
-    _settings(fresh, event)
-    return fresh
+def _take(s: SessionStanding, event: Event) -> None:
+    """Change a standing by one event."""
+    match event["event"]:
+        case "session_started":
+            _settings(s, event)
+        case "resumed":
+            _settings(s, event)
+            s.work.clear()
+            s.failure, s.reopened = None, True
+        case "prepared":
+            s.phase, s.failure = Phase.BASELINE, None
+        case "baseline":
+            s.baseline = s.best = finite_number(event["mean"])
+            s.noise = finite_number(event["noise"])
+            s.work.clear()
+            s.phase, s.round = Phase.PROPOSING, 1
+        case "run_started":
+            _run_started(s, event)
+        case "run_finished":
+            _run_finished(s, event)
+        case "agent_asked":
+            _agent_asked(s, event)
+        case "agent_answered":
+            s.work.pop(("agent", event["round"], event.get("slot")), None)
+        case "agent_refused":
+            s.failed_proposals += not event["again"]
+        case "remeasured" if event["alarm"]:
+            s.alarms.append(f"round {event['round']}: the incumbent moved")
+        case "verdict":
+            _verdict(s, event)
+        case "round_finished":
+            _round_finished(s, event)
+        case "stopped":
+            s.stop = str(event["reason"]), str(event["detail"])
+            s.phase, s.confirm_runs = Phase.CONFIRMING, 0
+        case "confirmed":
+            numbers = {name: finite_number(event[name]) for name in ("gain", "low", "high")}
+            s.confirmed = {**numbers, "detail": str(event["detail"])}
+            s.work.clear()
+            s.phase = Phase.REPORTING
+        case "reported" | "evolved" | "audited":
+            _reported(s, event)
+        case "leg_finished":
+            s.work.clear()
+            s.answer = f"leg {int(event['number'])} is over, {int(event['kept'])} kept"
+            s.phase, s.failure = Phase.LEG_OVER, None
+        case "pollinated":
+            s.phase, s.failure = Phase.EVOLVING, None
+            s.answer = f"{event['leader']} leads after round {int(event['number'])}"
+        case "failed":
+            s.failure = str(event["step"]), str(event["message"])
+            if s.failure[0] != START:
+                s.work.clear()
 
 
 def _settings(s: SessionStanding, event: Event) -> None:
@@ -174,23 +224,6 @@ def _settings(s: SessionStanding, event: Event) -> None:
     s.confirm_replicates = whole_number(event.get("confirm_replicates")) or s.confirm_replicates
     for name in ("session", "task", "metric", "device", "proposer"):
         setattr(s, name, str(event.get(name) or getattr(s, name)))
-
-
-def _resumed(s: SessionStanding, event: Event) -> None:
-    _settings(s, event)
-    s.work.clear()
-    s.failure, s.reopened = None, True
-
-
-def _prepared(s: SessionStanding, _: Event) -> None:
-    s.phase, s.failure = Phase.BASELINE, None
-
-
-def _baseline(s: SessionStanding, event: Event) -> None:
-    s.baseline = s.best = finite_number(event["mean"])
-    s.noise = finite_number(event["noise"])
-    s.work.clear()
-    s.phase, s.round = Phase.PROPOSING, 1
 
 
 def _run_started(s: SessionStanding, event: Event) -> None:
@@ -249,19 +282,6 @@ def _agent_asked(s: SessionStanding, event: Event) -> None:
     )
 
 
-def _agent_answered(s: SessionStanding, event: Event) -> None:
-    s.work.pop(("agent", event["round"], event.get("slot")), None)
-
-
-def _agent_refused(s: SessionStanding, event: Event) -> None:
-    s.failed_proposals += not event["again"]
-
-
-def _remeasured(s: SessionStanding, event: Event) -> None:
-    if event["alarm"]:
-        s.alarms.append(f"round {event['round']}: the incumbent moved")
-
-
 def _verdict(s: SessionStanding, event: Event) -> None:
     verdict = Verdict(event["verdict"])
     judged = JudgedExperiment(
@@ -292,21 +312,6 @@ def _round_finished(s: SessionStanding, event: Event) -> None:
     s.round = done if last else done + 1
 
 
-def _stopped(s: SessionStanding, event: Event) -> None:
-    s.stop = str(event["reason"]), str(event["detail"])
-    s.phase = Phase.CONFIRMING
-    s.confirm_runs = 0
-
-
-def _confirmed(s: SessionStanding, event: Event) -> None:
-    s.confirmed = {
-        **{name: finite_number(event[name]) for name in ("gain", "low", "high")},
-        "detail": str(event["detail"]),
-    }
-    s.work.clear()
-    s.phase = Phase.REPORTING
-
-
 def _reported(s: SessionStanding, event: Event) -> None:
     s.answer = str(event["answer"])
     s.page = _PAGES.get(str(event["event"]), "report.html")
@@ -314,46 +319,7 @@ def _reported(s: SessionStanding, event: Event) -> None:
     s.phase, s.failure, s.reopened = Phase.REPORTED, None, False
 
 
-def _leg_finished(s: SessionStanding, event: Event) -> None:
-    s.work.clear()
-    s.answer = f"leg {int(event['number'])} is over, {int(event['kept'])} kept"
-    s.phase, s.failure = Phase.LEG_OVER, None
-
-
-def _pollinated(s: SessionStanding, event: Event) -> None:
-    s.phase, s.failure = Phase.EVOLVING, None
-    s.answer = f"{event['leader']} leads after round {int(event['number'])}"
-
-
-def _failed(s: SessionStanding, event: Event) -> None:
-    s.failure = str(event["step"]), str(event["message"])
-    if s.failure[0] != START:
-        s.work.clear()
-
-
 _PAGES = {"evolved": "evolve.html", "audited": "audit.html"}
-_HANDLERS: dict[str, Callable[[SessionStanding, Event], SessionStanding | None]] = {
-    "session_started": _started,
-    "resumed": _resumed,
-    "prepared": _prepared,
-    "baseline": _baseline,
-    "run_started": _run_started,
-    "run_finished": _run_finished,
-    "agent_asked": _agent_asked,
-    "agent_answered": _agent_answered,
-    "agent_refused": _agent_refused,
-    "remeasured": _remeasured,
-    "verdict": _verdict,
-    "round_finished": _round_finished,
-    "stopped": _stopped,
-    "confirmed": _confirmed,
-    "reported": _reported,
-    "evolved": _reported,
-    "audited": _reported,
-    "leg_finished": _leg_finished,
-    "pollinated": _pollinated,
-    "failed": _failed,
-}
 
 
 def _key(event: Event) -> tuple[Any, ...]:

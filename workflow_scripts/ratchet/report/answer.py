@@ -75,7 +75,8 @@ def _confirmed(facts: Facts, found: Facts) -> tuple[str, str, str]:
     seeds = _seeds(before["n"], after["n"])
     if found["low"] is None or found["high"] is None:
         return "no_interval", core, f"{gain} with {seeds}, too few for an interval"
-    interval = f"{interval_name(found['level'])} {_range(facts, found['low'], found['high'])}"
+    low, high = (metric_text(facts, found[end]) for end in ("low", "high"))
+    interval = f"{interval_name(found['level'])} {low} to {high}"
     if found["low"] > 0:
         return "confirmed", core, f"{gain}, {interval}, confirmed with {seeds}"
     if found["high"] < 0:
@@ -137,10 +138,6 @@ def _cost(facts: Facts) -> str:
     if totals["device"] == "gpu":
         return f"{text}, {totals['train_seconds'] / 3600:.1f} GPU-hours"
     return f"{text}, {format_duration(totals['train_seconds'])} of training"
-
-
-def _range(facts: Facts, low: float, high: float) -> str:
-    return f"{metric_text(facts, low)} to {metric_text(facts, high)}"
 
 
 def session_method(facts: Facts) -> list[dict[str, str]]:

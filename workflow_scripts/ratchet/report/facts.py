@@ -7,7 +7,7 @@ came from a candidate is cleaned and cut here, once.
 
 from __future__ import annotations
 
-import datetime
+import contextlib
 import shlex
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from math import fsum
@@ -26,6 +26,7 @@ from ratchet.base.text import (
     safe_json,
     tail_text,
 )
+from ratchet.records.events import event_seconds
 from ratchet.records.history import History, Trial
 from ratchet.records.records import (
     CallOutcome,
@@ -57,10 +58,11 @@ def build_facts(records: SessionRecords) -> Facts:
     history = records.history
     baseline = _baseline(records)
     noise = _noise(history, baseline)
-    tried = experiment_facts(records)
+    tried = [_experiment(trial, records) for trial in history.trials]
     checks = _remeasurements(history)
     totals = _totals(records)
-    sign = records.direction.sign
+    seconds, trained = totals["train_seconds"], totals["train_seconds_of_runs"]
+    sign, last = records.direction.sign, history.verdicts[-1] if history.verdicts else None
     for e in tried:
         e["commands"] = run_again_commands(records.recipe, e) if records.recipe else []
     facts: Facts = {
@@ -73,7 +75,7 @@ def build_facts(records: SessionRecords) -> Facts:
             *(records.metric, records.unit, records.direction),
             *(noise["sd"] or baseline["sd"], baseline["mean"]),
         ),
-        "judge": {**to_json_values(records.judge), "error_spent": _error_spent(history)},
+        "judge": {**to_json_values(records.judge), "error_spent": last and last.error_spent},
         "stop": _stop(history),
         "rounds": max((trial.round for trial in history.judged), default=0),
         "baseline": baseline,
@@ -82,7 +84,7 @@ def build_facts(records: SessionRecords) -> Facts:
         "counts": _counts(tried, history),
         "incumbents": _incumbents(history, baseline),
         "remeasurements": checks,
-        "seeds": more_seeds(noise["sd"], _run_seconds(totals), tried),
+        "seeds": more_seeds(noise["sd"], seconds and seconds / trained, tried),
         "strict": strict_keeps(tried, sign),
         "front": front_facts(tried, baseline, sign),
         "crashes": crash_classes(tried),
@@ -100,12 +102,6 @@ def build_facts(records: SessionRecords) -> Facts:
     facts["method"] = session_method(facts)
     safe: Facts = safe_json(facts)
     return safe
-
-
-def _run_seconds(totals: Facts) -> float | None:
-    """Training time of a mean run."""
-    count, seconds = totals["train_seconds_of_runs"], totals["train_seconds"]
-    return seconds / count if count and seconds is not None else None
 
 
 def _gpu_utilisation(records: SessionRecords) -> float | None:
@@ -183,11 +179,6 @@ def _incumbents(history: History, baseline: Facts) -> list[Facts]:
             continue
         line.append({"from": start, "number": held.number, "mean": held.mean, "sd": held.sd})
     return line
-
-
-def _error_spent(history: History) -> float | None:
-    """What tests have used of the bound on false keeps; ``None`` without a bound."""
-    return history.verdicts[-1].error_spent if history.verdicts else None
 
 
 def _remeasurements(history: History) -> list[Facts]:
@@ -318,12 +309,8 @@ AS_RULED = (
 """What is shown of a ruling as it is; ``None`` before there is one."""
 
 
-def experiment_facts(records: SessionRecords) -> list[Facts]:
-    """One entry per trial, by number; unjudged ones have no verdict."""
-    return [_experiment(trial, records) for trial in records.history.trials]
-
-
 def _experiment(trial: Trial, records: SessionRecords) -> Facts:
+    """A trial; one that was not judged has no verdict."""
     proposal, ruling, telling = trial.proposal, trial.ruling, trial.telling_run
     log = records.logs.get(telling.key) if telling else None
     low, high = interval(trial.delta, ruling.delta_sd if ruling else None)
@@ -540,17 +527,19 @@ def run_timeline(events: Iterable[dict[str, Any]], busy_gpu: float | None) -> Fa
     short are counted as ``interrupted``, and as ``misplaced`` those that were not
     started, since they had landed on hardware of another class.
     """
-    start: datetime.datetime | None = None
+    start: float | None = None
     open_runs: dict[tuple[Any, ...], float] = {}
     runs: list[Facts] = []
     interrupted = misplaced = 0
     for event in events:
-        kind, when = event.get("event"), _time(event)
+        kind, when = event.get("event"), None
+        with contextlib.suppress(KeyError, TypeError, ValueError):  # a damaged line
+            when = event_seconds(event)
         misplaced += kind == "failed" and event.get("error") == OtherHardwareError.__name__
         if when is None or kind not in ("session_started", "run_started", "run_finished"):
             continue
-        start = start or when
-        seconds = round((when - start).total_seconds(), 3)
+        start = when if start is None else start
+        seconds = round(when - start, 3)
         name = (event.get("number"), event.get("role"), event.get("replicate"), event.get("seed"))
         if kind == "run_started":
             interrupted += name in open_runs
@@ -574,14 +563,6 @@ def run_timeline(events: Iterable[dict[str, Any]], busy_gpu: float | None) -> Fa
         "misplaced": misplaced,
         "gpu_utilisation": busy_gpu,
     }
-
-
-def _time(event: dict[str, Any]) -> datetime.datetime | None:
-    try:
-        found = datetime.datetime.fromisoformat(str(event.get("time")))
-    except ValueError:
-        return None
-    return found if found.tzinfo else found.replace(tzinfo=datetime.UTC)
 
 
 def _run(event: dict[str, Any], start: float, end: float) -> Facts:

@@ -280,7 +280,9 @@ def interactive_figure(spec: Spec, frame: Frame) -> Spec:
     """
     layers = [_layer(each) for each in spec["layer"]]
     first = next(i for i, each in enumerate(layers) if _is_horizontal(each))
-    layers[first] = {**layers[first], "params": [_zoom()]}
+    select = {"type": "interval", "encodings": ["x"], "zoom": WHEEL}
+    zoom = {"name": ZOOM, "select": select, "bind": "scales"}
+    layers[first] = {**layers[first], "params": [zoom]}
     plain = {key: value for key, value in spec.items() if key != "title"}
     compiled = vl_convert.vegalite_to_vega({**plain, "layer": layers, "background": None})
     for data in compiled["data"]:
@@ -300,11 +302,6 @@ def _rounded(row: Spec) -> Spec:
         for key, value in row.items()
         if value is not None and value != ""
     }
-
-
-def _zoom() -> Spec:
-    select = {"type": "interval", "encodings": ["x"], "zoom": WHEEL}
-    return {"name": ZOOM, "select": select, "bind": "scales"}
 
 
 def _layer(layer: Spec) -> Spec:
@@ -437,7 +434,9 @@ def render_png(facts: Facts) -> bytes:
 def render_html(facts: Facts) -> str:
     """The whole report as one page, cut to what a page of so many experiments may weigh."""
     tried = len(facts["experiments"])
-    drawn = draw_figures(FIGURES, facts, _tips(facts), narrow=tried <= MANY)
+    judged = [e for e in facts["experiments"] if e["verdict"] is not None]
+    tips = {str(e["number"]): experiment_tip(e, facts) for e in judged}
+    drawn = draw_figures(FIGURES, facts, tips, narrow=tried <= MANY)
     most = page_limit(tried)
     allowed = most - FRAME - ROW * tried
     for _ in range(CUTS):
@@ -539,11 +538,6 @@ def draw_figures(
         stills[name] = [Markup(themed_svg(figure_svg(spec))) for spec, _ in shown]
         plots[name] = share_rows([interactive_figure(spec, frame) for spec, frame in specs])
     return stills, Markup(data_block({**plots, "tips": tips}))
-
-
-def _tips(facts: Facts) -> dict[str, str]:
-    tried = [e for e in facts["experiments"] if e["verdict"] is not None]
-    return {str(e["number"]): experiment_tip(e, facts) for e in tried}
 
 
 def _sections(facts: Facts, stills: Stills) -> list[tuple[str, str]]:

@@ -109,7 +109,8 @@ def play_leg(arena: Arena, number: int, index: int, limits_file: Path | None, cl
     commit = session.state(found.rounds).incumbent.commit
     session.repo.settle(commit)
     show_incumbent(arena, session, commit)
-    session.journal.append("leg_finished", **_told(found))
+    told = ("number", "competitor", "rounds", "runs", "mean", "sd", "kept", "stop")
+    session.journal.append("leg_finished", **{name: getattr(found, name) for name in told})
     finish_workflow(session.paths)
     write_json(arena.paths.leg(number, index), found)
 
@@ -132,11 +133,6 @@ def show_incumbent(arena: Arena, session: Session, commit: str) -> None:
         detail = str(error)
     if detail:
         session.journal.append("worktree", path=str(place), detail=detail)
-
-
-def _told(leg: Leg) -> dict[str, object]:
-    names = ("number", "competitor", "rounds", "runs", "mean", "sd", "kept", "stop")
-    return {name: getattr(leg, name) for name in names}
 
 
 class Playing(Struct):
