@@ -23,10 +23,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from ratchet.base.errors import (
-    DataError,
-    UsageError,
-)
+from ratchet.base.errors import DataError, UsageError
 from ratchet.base.git import Commits
 from ratchet.base.io import read_file
 from ratchet.base.structs import Frozen, replace, to_json_values
@@ -45,9 +42,7 @@ from ratchet.cli.main import (
     tell_assumptions,
     write_output,
 )
-from ratchet.cli.sessions import (
-    add_options,
-)
+from ratchet.cli.sessions import add_options
 from ratchet.judge.settings import Settings, scale_from
 from ratchet.logs.audit import (
     CHANCE,

@@ -381,10 +381,7 @@ class Judging:
             said = f"it breaks a constraint of the task here ({bound}); no session would keep it"
             notes[said] = None
         held = replace(
-            held,
-            parent_runs=tuple(parent),
-            child_runs=tuple(child),
-            notes=(*held.notes, *notes),
+            held, parent_runs=tuple(parent), child_runs=tuple(child), notes=(*held.notes, *notes)
         )
         wrong = self._wrong(held, sides) or self._bent(kept.parent, kept.child, held)
         if wrong:

@@ -23,13 +23,7 @@ from ratchet.report.figure_style import (
     shorten_label,
 )
 from ratchet.report.inputs import Facts, method_entries, metric_facts, metric_text
-from ratchet.report.intervals import (
-    NARROW,
-    WIDE,
-    Axis,
-    interval_figure,
-    interval_row,
-)
+from ratchet.report.intervals import NARROW, WIDE, Axis, interval_figure, interval_row
 from ratchet.report.render import draw_figures, fill_page, page_scripts
 from ratchet.session import Session
 

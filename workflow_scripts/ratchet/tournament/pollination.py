@@ -159,11 +159,7 @@ def tournament_facts(arena: Arena, last: int, champion: Champion | None = None) 
         "pollination": arena.config.pollination,
         "rounds": last,
         "runs_per_round": arena.config.evolve_runs,
-        "baseline": {
-            "mean": start.mean,
-            "runs": len(start.runs),
-            "commit": start.commit,
-        },
+        "baseline": {"mean": start.mean, "runs": len(start.runs), "commit": start.commit},
         "strategies": to_json_values(arena.config.strategies),
         "leaderboard": [{"rank": rank, **row} for rank, row in enumerate(rows, 1)],
         "lineage": {player.leg.competitor: player.lineage() for player in players},
