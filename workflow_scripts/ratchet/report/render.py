@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 
 import vl_convert
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from ratchet import __version__
 from ratchet.base.colours import DARK, LIGHT, css_variables
@@ -399,16 +399,13 @@ def _read(path: Path) -> str:
 # A page is to open at once, also over a slow line: under 2 MB for 200 experiments
 # and under 5 MB for 1,000.
 SMALL_SESSION, SMALL_PAGE, PER_EXPERIMENT = 200, 1_990_000, 3_750
-# About what the page weighs without diffs and logs, by itself and per experiment; what
-# is left is theirs, and cut again, so many times at most, where the page is too large.
-FRAME, ROW, CUTS = 720_000, 3_000, 4
+# Bytes by which a text says that it was cut.
+CUT_NOTE = 70
 # From here on figures are drawn once, not for narrow windows too.
 MANY = 300
-# Logs give way first: a diff says what was tried, a log only how it went.
-STEPS = (
-    *(("log_tail", 2_000), ("log_tail", 500), ("diff", 8_000), ("diff", 3_000)),
-    *(("log_tail", 0), ("diff", 1_000), ("hypothesis", 300), ("diff", 300), ("hypothesis", 0)),
-)
+# What long texts share, where a page is too large: a diff says what was tried, a log only
+# how it went.
+SHARES = {"log tails": ("log_tail", 0.3), "diffs": ("diff", 0.5), "hypotheses": ("hypothesis", 0.2)}
 GLYPHS = {"keep": "●", "discard": "○", "crash": "✕", None: "…"}
 ANSWER_GLYPHS = {
     "confirmed": "✓",
@@ -437,16 +434,9 @@ def render_html(facts: Facts) -> str:
     judged = [e for e in facts["experiments"] if e["verdict"] is not None]
     tips = {str(e["number"]): experiment_tip(e, facts) for e in judged}
     drawn = draw_figures(FIGURES, facts, tips, narrow=tried <= MANY)
-    most = page_limit(tried)
-    allowed = most - FRAME - ROW * tried
-    for _ in range(CUTS):
-        shown, notes = fit_texts(facts, allowed)
-        page = _page(facts, shown, notes, drawn)
-        excess = len(page.encode()) - most
-        if excess <= 0:
-            break
-        allowed = max(0, min(allowed, _detail_bytes(shown["experiments"])) - excess)
-    return page
+    page = _page(facts, facts, [], drawn)
+    excess = len(page.encode()) - page_limit(tried)
+    return page if excess <= 0 else _page(facts, *fit_texts(facts, excess), drawn)
 
 
 def page_limit(experiments: int) -> int:
@@ -487,41 +477,33 @@ def _page(facts: Facts, shown: Facts, notes: list[str], drawn: tuple[Stills, Mar
     )
 
 
-def fit_texts(facts: Facts, allowed: int) -> tuple[Facts, list[str]]:
-    """Facts with logs, then diffs, cut to about so many bytes, and what was cut."""
-    tried = facts["experiments"]
-    shown = {**facts, "experiments": [copy.copy(e) for e in tried]}
-    limits: dict[str, int] = {}
-    for field, limit in STEPS:
-        if _detail_bytes(shown["experiments"]) <= allowed:
-            break
-        limits[field] = limit
+def fit_texts(facts: Facts, excess: int) -> tuple[Facts, list[str]]:
+    """Facts whose logs, diffs and hypotheses weigh so many bytes less, and what was cut."""
+    tried, notes = facts["experiments"], dict[str, str]()
+    weights = [{field: _weight(e, field) for field, _ in SHARES.values()} for e in tried]
+    allowed = sum(sum(each.values()) for each in weights) - excess
+    shown = [copy.copy(e) for e in tried]
+    for name, (field, share) in SHARES.items():
+        limit = max(0, int(share * allowed / len(tried)) - CUT_NOTE)
         cut = tail_text if field == "log_tail" else head_text
-        for e, whole in zip(shown["experiments"], tried, strict=True):
-            e[field] = cut(whole[field], limit) if whole[field] and limit else None
-    names = {"log_tail": "log tails", "diff": "diffs", "hypothesis": "hypotheses"}
-    notes = [
-        f"{names[field]} {f'to {limit:,} bytes' if limit else 'altogether'}"
-        for field, limit in limits.items()
-    ]
-    return shown, notes
+        for e, weight in zip(shown, weights, strict=True):
+            if weight[field] > limit:
+                e[field] = cut(e[field], len(e[field].encode()) * limit // weight[field])
+                notes[name] = f"{name} to {limit:,} bytes"
+    return {**facts, "experiments": shown}, list(notes.values())
+
+
+def _weight(e: Facts, field: str) -> int:
+    """Bytes of a text once it is escaped, with the mark-up around a diff's lines."""
+    text = e[field] or ""
+    marked = 11 * len(diff_hunks(text.split("\n"))) if field == "diff" else 0
+    return len(escape(text).encode()) + marked
 
 
 def diff_hunks(lines: list[str]) -> list[tuple[str, str]]:
     """Lines of a diff that stand together and are of one kind: ``+``, ``-`` or none."""
     grouped = itertools.groupby(lines, key=lambda line: line[:1] if line[:1] in ("+", "-") else "")
     return [(kind, "\n".join(some)) for kind, some in grouped]
-
-
-def _detail_bytes(tried: list[Facts]) -> int:
-    """Size of the long texts once escaped, with the mark-up around a diff's lines."""
-    size = 0
-    for e in tried:
-        for field in ("diff", "log_tail", "hypothesis"):
-            value = e[field] or ""
-            size += len(value.encode()) + sum(4 * value.count(c) for c in "<>&\"'")
-        size += 11 * len(diff_hunks((e["diff"] or "").split("\n")))
-    return size
 
 
 def draw_figures(
