@@ -41,7 +41,6 @@ from ratchet.monitor.doctor import (
     LockCheck,
     Machine,
     Outlook,
-    PlannedSession,
     conclusion,
     examine_machine,
     is_ready,
@@ -82,28 +81,13 @@ def outlook_of(chosen: Config, task: Task, root: Path) -> Outlook:
     seconds, steps = chosen.budget_seconds, chosen.budget_steps
     if seconds is None and steps is None:
         seconds, steps = task.budget_seconds, task.budget_steps
-    session = PlannedSession(
-        rounds=chosen.rounds,
-        candidates=chosen.candidates,
-        baseline=chosen.baseline_replicates,
-        confirm=chosen.confirm_replicates,
-        mode=judge_mode(chosen),
-        most_per_candidate=chosen.max_replicates,
-        remeasure_every=chosen.remeasure_every,
-        limit=chosen.max_runs,
-    )
-    walls = _walls(SessionPaths(chosen.session, root))
-    asked = chosen.agent_minutes if chosen.by_agent else None
-    deadline = 3600.0 * chosen.deadline_hours
-    pace = run_pace(seconds, task.plausible, walls)
-    return session_outlook(session, pace, deadline, asked)
-
-
-def _walls(paths: SessionPaths) -> list[float]:
-    """Wall-clock seconds of the session's finished runs; none if there is no such session."""
-    events = [event for event in read_events(paths.events) if event["event"] == "run_finished"]
-    walls = [finite_number(event.get("wall_seconds")) for event in events]
-    return [wall for wall in walls if wall is not None]
+    walls = [
+        finite_number(event.get("wall_seconds"))
+        for event in read_events(SessionPaths(chosen.session, root).events)
+        if event["event"] == "run_finished"
+    ]
+    pace = run_pace(seconds, task.plausible, [wall for wall in walls if wall is not None])
+    return session_outlook(chosen, judge_mode(chosen), pace)
 
 
 KNOWN_AGENTS = tuple(name for name in AGENTS if name != "custom")

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from ratchet.base.structs import Frozen, field
 from ratchet.base.text import median, spoken_duration
+from ratchet.config import GUARANTEED, Config
 from ratchet.task.task import Plausible
 
 MOST_RETESTS = 0.13
@@ -28,45 +29,26 @@ more than 10 times the root of their number, since what improves is found early.
 HARNESS_SECONDS = 1.0
 """What the workflow adds to an experiment: 0.5 to 1.5 on two cores (``make bench``)."""
 
-GUARANTEED = "guaranteed"
 
-
-class PlannedSession(Frozen):
-    """What is asked for; ``limit`` is the largest number of runs that is allowed.
+def planned_runs(config: Config, mode: str) -> tuple[int, int]:
+    """Fewest and most runs that are to be expected of a session.
 
     The baseline, one run per experiment, checks of the incumbent and the confirmation are
     certain.  What the judge asks for beyond that depends on what will be found: its bounds
     are from simulated sessions, and a session may be outside of them.
     """
-
-    rounds: int
-    candidates: int
-    baseline: int
-    confirm: int
-    mode: str
-    most_per_candidate: int = 5
-    remeasure_every: int = 0
-    limit: int | None = None
-
-    @property
-    def experiments(self) -> int:
-        return self.rounds * self.candidates
-
-    def runs(self) -> tuple[int, int]:
-        """Fewest and most runs that are to be expected."""
-        known = self.baseline + self.experiments + 2 * self.confirm
-        known += self.rounds // self.remeasure_every if self.remeasure_every else 0
-        few, many = 0.0, MOST_RETESTS * self.experiments
-        if self.mode == GUARANTEED:
-            few = LEAST_CONFIRMING * self.experiments
-            growth = CONFIRMING_GROWTH * math.sqrt(self.experiments)
-            many = min(MOST_CONFIRMING * self.experiments, growth)
-        elif self.most_per_candidate == 1:
-            many = 0.0
-        least, most = known + math.floor(few), known + math.ceil(many)
-        if self.limit is not None:
-            least, most = min(least, self.limit), min(most, self.limit)
-        return least, most
+    experiments, every = config.rounds * config.candidates, config.remeasure_every
+    known = config.baseline_replicates + experiments + 2 * config.confirm_replicates
+    known += config.rounds // every if every else 0
+    few, many = 0.0, MOST_RETESTS * experiments
+    if mode == GUARANTEED:
+        few = LEAST_CONFIRMING * experiments
+        many = min(MOST_CONFIRMING * experiments, CONFIRMING_GROWTH * math.sqrt(experiments))
+    elif config.max_replicates == 1:
+        many = 0.0
+    least, most = known + math.floor(few), known + math.ceil(many)
+    limit = most if config.max_runs is None else config.max_runs
+    return min(least, limit), min(most, limit)
 
 
 class RunPace(Frozen):
@@ -140,16 +122,11 @@ def _range(low: str, high: str) -> str:
     return low if low == high else f"{low} to {high}"
 
 
-def session_outlook(
-    session: PlannedSession,
-    found: RunPace | None,
-    deadline_seconds: float,
-    agent_minutes: float | None = None,
-) -> Outlook:
+def session_outlook(config: Config, mode: str, found: RunPace | None) -> Outlook:
     """The length of a session whose runs take so long."""
-    least, most = session.runs()
+    least, most = planned_runs(config, mode)
     return Outlook(
-        experiments=session.experiments,
+        experiments=config.rounds * config.candidates,
         least_runs=least,
         most_runs=most,
         least_seconds=None if found is None else least * found.least,
@@ -157,8 +134,8 @@ def session_outlook(
         source="the budget is in steps: their time is known once a run was made"
         if found is None
         else found.source,
-        deadline_seconds=deadline_seconds,
-        agent_minutes=agent_minutes,
+        deadline_seconds=3600.0 * config.deadline_hours,
+        agent_minutes=config.agent_minutes if config.by_agent else None,
     )
 
 
