@@ -169,7 +169,7 @@ def wrapped(text: str, indent: str = "") -> Iterator[str]:
 
 
 class Source(Frozen):
-    """Where the noise floor is from, and why it was centred where it was."""
+    """Source of the noise floor: its kind, words about it, and what was given."""
 
     kind: str
     text: str
@@ -340,7 +340,7 @@ def _replicates(path: Path) -> list[float]:
 def _facts(
     every: LogExperiments, found: Audit, source: Source, name: str, commits: Commits | None
 ) -> Facts:
-    """Everything that is printed, by row of the log; gains are positive."""
+    """All facts that are printed, by row of the log; gains are positive."""
     facts = to_json_values(found)
     return {
         "log": name,

@@ -67,7 +67,7 @@ class Reruns:
         self.task = task_of(self.plan.config, self.root)
 
     def _name(self, given: Mapping[str, Any]) -> str:
-        """By task and log, so that the same command finds the same session."""
+        """Name by task and log, so that the same command finds the same session."""
         task = self.options.task or given.get("task") or read_settings(self.root).task
         place = task["repo"] if isinstance(task, Mapping) else task
         named = re.sub(r"[^A-Za-z0-9_-]+", "-", Path(str(place)).name).strip("-")[:40] or "task"
@@ -92,7 +92,7 @@ class Reruns:
         return run_budget(self.plan.config.frozen, self.task)["seconds"]
 
     def said(self, facts: Mapping[str, Any]) -> list[str]:
-        """What is assumed of log and task; refuses two metrics that cannot be one."""
+        """Assumptions about log and task; refuses two metrics that cannot be one."""
         metric, logged = self.task.metric, one_line(str(facts["metric"]))
         if metric.direction.value != facts["direction"]:
             raise UsageError(
@@ -106,7 +106,7 @@ class Reruns:
         return [f"the log's {logged} and the task's {metric.name} are taken to be comparable"]
 
     def planned(self, every: LogExperiments, facts: Mapping[str, Any]) -> AuditPlan:
-        """What is to be run; files of commits go to the store."""
+        """Plan of the re-runs; files of commits go to the store."""
         options, store = self.options, Store(self.paths.store)
         clone = Clone(Commits(options.repo), self.task.mutable, store.put)
         choice = Choice(options.seeds, options.only or (), options.top)
@@ -128,7 +128,7 @@ class Reruns:
 
 
 def told(plan: AuditPlan, seconds: float | None) -> list[str]:
-    """What will be run, before it is; ``seconds`` is the budget of a run."""
+    """Lines that announce the re-runs; ``seconds`` is the budget of a run."""
     able = [change for change in plan.changes if not change.unable]
     seeds = sorted({change.seeds for change in able}) or [0]
     each = " to ".join(map(str, dict.fromkeys((seeds[0], seeds[-1]))))

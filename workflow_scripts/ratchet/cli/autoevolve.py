@@ -76,7 +76,7 @@ COMMANDS = {
 EXIT_NOTHING = 1
 EXIT_DECLINED = 1
 COLUMNS = ("commit", "val_bpb", "memory_gb", "status", "description")
-"""Of the released tool's export; ``val_bpb`` is the metric, whatever it is called."""
+"""Columns of the released tool's export; ``val_bpb`` is the metric, whatever its name."""
 
 RELEASED = (
     "architecture-first",
@@ -235,7 +235,7 @@ def _named(options: argparse.Namespace) -> str:
 
 
 def status(options: argparse.Namespace) -> int:
-    """Where everybody stands."""
+    """Print a line for each competitor, and the answer."""
     facts = read(options.root, _named(options))
     rows, metric = facts["leaderboard"], facts["metric"]["name"]
     first = rows[0]
@@ -269,7 +269,7 @@ def status(options: argparse.Namespace) -> int:
 
 
 def leaderboard(options: argparse.Namespace) -> int:
-    """The ranking."""
+    """Print the ranking, or all facts as JSON."""
     facts = read(options.root, _named(options))
     if options.json:
         print_json(facts)
@@ -335,7 +335,7 @@ def _details(facts: Facts) -> None:
 
 
 def export(options: argparse.Namespace) -> int:
-    """Everything, to a file or to standard output."""
+    """Export the tournament to a file or to standard output."""
     write_export(options.root, _named(options), options.format, options.output)
     if options.output and not options.quiet:
         print(f"exported {options.format.upper()} to {options.output}", file=sys.stderr)
@@ -466,7 +466,7 @@ def init(options: argparse.Namespace) -> int:
 
 
 def first_strategies(options: argparse.Namespace) -> list[str]:
-    """So many strategies, the released tool's first."""
+    """Strategies for ``--agents`` competitors, the released tool's first."""
     harness = harness_folder(options.root)
     known = known_strategies(harness / "config", options.root / "config")
     order = [n for n in RELEASED if n in known] + [n for n in known if n not in RELEASED]

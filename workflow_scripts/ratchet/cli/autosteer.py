@@ -168,7 +168,7 @@ def json_of(
 
 
 def _stats(steered: Steered, score: CategoryScore) -> dict[str, Any]:
-    """Of one category over the whole log, and over the window that labels rest on."""
+    """Counts of one category over the whole log, and over the window that labels rest on."""
     mine = [a for a in steered.attempts if a.category == score.category]
     kept, crashed = sum(a.kept for a in mine), sum(a.crashed for a in mine)
     gains = _gains(steered, score.category)

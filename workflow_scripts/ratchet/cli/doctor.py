@@ -101,7 +101,7 @@ SHOWN = 60
 
 
 def machine(root: Path, given: Sequence[str] = ()) -> Machine:
-    """Everything that can be found out; ``given`` are settings as ``KEY=VALUE``."""
+    """Machine as it was found; ``given`` are settings as ``KEY=VALUE``."""
     programs = ("git", "uv", *CONTAINERS, *KNOWN_AGENTS)
     with ThreadPoolExecutor(len(programs)) as pool:
         told = dict(zip(programs, pool.map(tool, programs), strict=True))

@@ -38,7 +38,7 @@ _ELSEWHERE = {"number", "commit", "verdict", "mean", "memory_mb", "runs"}
 """Parts of a ruling that an entry has already."""
 
 SHOWN = 20
-"""What is left out, told item by item; the rest is counted."""
+"""Notes on what is left out that are told one by one; the rest is counted."""
 
 
 def _parse(argv: Sequence[str]) -> argparse.Namespace:

@@ -129,7 +129,7 @@ def list_commands(commands: Mapping[str, str]) -> str:
 
 
 def unknown_command(name: str, known: Iterable[str], prog: str) -> UsageError:
-    """What is said of a command that does not exist."""
+    """Error for a command that does not exist."""
     close = difflib.get_close_matches(name, known, n=1)
     which = "" if close else f" ({', '.join(known)})"
     hint = f"did you mean {close[0]!r}? " if close else ""

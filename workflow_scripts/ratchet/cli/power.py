@@ -128,7 +128,7 @@ CURVES = ((1, "discard"), (2, "crash"), (3, "champion"), (5, "baseline"), (10, "
 """Seeds per side, and the colour's role."""
 
 LABEL_POWER = 0.5
-"""Where the curves are furthest apart, and so have room for a label."""
+"""Power at which the curves are furthest apart, and so have room for a label."""
 
 KNOWN, ESTIMATED = "noise floor known", "estimated from these runs"
 LABEL_ORDER = [f"{n} seed{'s' * (n != 1)}" for n, _ in CURVES]
@@ -237,10 +237,10 @@ SMALLEST, LARGEST = 1e-100, 1e100
 """Noise floors beyond are mistakes, and their squares no numbers."""
 
 LEAST_RELATIVE_NOISE = 1e-9
-"""Where the simulations' metric would have no digits left for the noise."""
+"""Smallest relative noise; below, the simulated metric has no digits left for it."""
 
 JUDGE_LEVEL = 0.9
-"""Of the noise interval that the judge gives."""
+"""Probability of the noise interval that the judge gives."""
 
 UNSURE = 1.5
 """A noise floor whose interval reaches further than this factor gets a warning."""
@@ -380,7 +380,7 @@ def _effects(texts: Sequence[str] | None, floor: NoiseFloor) -> list[float]:
 
 
 def _facts(options: argparse.Namespace, floor: NoiseFloor, effects: list[float]) -> dict[str, Any]:
-    """Everything that is printed, as values for JSON."""
+    """All facts that are printed, as values for JSON."""
     alpha, wanted = options.alpha, options.power
     size = abs(floor.value) if floor.value else None
     relative = (

@@ -137,7 +137,7 @@ def _new(options: argparse.Namespace) -> int:
 
 
 def _past(options: argparse.Namespace) -> PastSession | None:
-    """What the configured session found out, if it has begun."""
+    """Findings of the configured session, if it has begun."""
     try:
         session = session_of(None, options.root, options.config)
     except InputMissingError:
@@ -146,7 +146,7 @@ def _past(options: argparse.Namespace) -> PastSession | None:
 
 
 def _brief(session: Session, root: Path) -> Path:
-    """Where the brief of a session lies; next versions of a repository's go to ``root``."""
+    """Path of a session's brief; next versions of a repository's go to ``root``."""
     if session.manifest.origin is not None:
         return root / Path(session.manifest.brief.path).name
     place = harness_folder(root)

@@ -170,7 +170,7 @@ class View:
         return new
 
     def facts(self, now: float) -> dict[str, Any]:
-        """Everything that is shown, disk and GPUs of this machine included."""
+        """All facts that are shown, disk and GPUs of this machine included."""
         root, name = self.paths.root, self.paths.session
         again = "snakemake --cores 1" + ("" if name == "default" else f" --config session={name}")
         if self.paths.rerun_plan.is_file():
@@ -189,7 +189,7 @@ class View:
         return {**facts, "disk_free_bytes": _free(root), "gpus": gpus}
 
     def _gpus(self) -> list[dict[str, Any]]:
-        """What the GPUs of this machine do; none without a driver."""
+        """Load of this machine's GPUs; none without a driver."""
         nvml = self._nvml = self._nvml or self._library()
         samples = []
         for one in allowed_gpus(list_gpus(nvml), os.environ.get(VISIBLE_GPUS)):
@@ -213,7 +213,7 @@ def _free(root: Path) -> int | None:
 
 
 def frame(facts: Facts, width: int, height: int | None, colour: bool) -> list[str]:
-    """Everything at a glance, within ``width`` columns and ``height`` lines."""
+    """Lines of one look at a session, within ``width`` columns and ``height`` lines."""
     width = max(width, NARROWEST)
     lines = [_head(facts, width, colour), *_what(facts, width), ""]
     for name, text in _numbers(facts):
@@ -234,7 +234,7 @@ def _head(facts: Facts, width: int, colour: bool) -> str:
 
 
 def _what(facts: Facts, width: int) -> list[str]:
-    """What it does, or why it does nothing."""
+    """Present phase, or why nothing happens."""
     if facts["state"] == "finished":
         return wrap_text(one_line_label(str(facts["answer"] or "reported"), 2000), width)
     lines = [cut_line(phase_line(facts), width)]
@@ -329,7 +329,7 @@ def _line(event: Event) -> tuple[str, str] | None:
 
 
 def _redraw(view: View) -> None:
-    """The same place of the terminal again and again; the last look stays on it."""
+    """Redraw one place of the terminal until the end; the last look stays on it."""
     colour, lines = use_colour(), list[str]()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     print(_OPEN, end="", flush=True)

@@ -80,7 +80,7 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def text_of(trial: Trial, history: History, metric: str) -> list[str]:
-    """What was ruled, why, where the session stands, and what to try next."""
+    """Ruling with its reason, the incumbent, and what to try next."""
     proposal, ruling, state = trial.proposal, trial.ruling, history.state
     assert ruling is not None
     lines = [_headline(ruling, metric), f"  {one_line(ruling.reason)}"]
@@ -129,7 +129,7 @@ def json_of(trial: Trial, history: History) -> dict[str, Any]:
 
 
 def _folder(session: Session, root: Path, harness: Path) -> Path:
-    """Where the edits of a person are: in the task's folder, or in a clone."""
+    """Folder of a person's edits: the task's folder, or a clone."""
     wanted, origin = session.manifest.frozen["task"], session.manifest.origin
     if origin is None:
         return task_folder(wanted, root, harness, None)

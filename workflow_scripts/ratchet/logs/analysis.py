@@ -29,10 +29,10 @@ from ratchet.steering.code_diff import count_changes, net_code_lines
 from ratchet.steering.suggestions import Attempt, AttemptNote, crashes, exhausted, suggest_next
 
 MOST_SUGGESTIONS = 20
-"""Suggestions that anybody may ask for."""
+"""Largest number of suggestions that can be asked for."""
 
 SUGGESTIONS = 5
-"""Suggestions that are made where nobody says how many."""
+"""Number of suggestions in a report."""
 
 UNNAMED = "other"
 """The category that says nothing of what to try."""
@@ -51,7 +51,7 @@ File = tuple[str, bytes]
 
 
 class Steered(Frozen):
-    """What a log says of what to try next.
+    """Advice on what to try next, by a log.
 
     ``baseline`` and ``best`` are in the metric's unit and direction; ``worth`` is
     the expected gain of one try by category, in the metric's unit.  ``noise_sd`` is
@@ -142,7 +142,7 @@ def _attempts(every: LogExperiments, done: Replay | None, sources: Sources | Non
 
 
 def _pulls(every: LogExperiments, attempts: Sequence[Attempt]) -> list[BanditPull]:
-    """What steering learns; gains are the judge's, else the step down from the incumbent."""
+    """Pulls that steering learns from; gains are the judge's, else the step from the incumbent."""
     steps = {
         every.numbers[place]: (every.values[before] or 0.0) - (every.values[place] or 0.0)
         for place, before in every.incumbents.items()
@@ -159,7 +159,7 @@ def _fingerprint(file: File) -> Fingerprint:
 
 
 class CommitEdit(Frozen):
-    """What a commit changed in Python files: unified diff, lines, things changed."""
+    """Change of a commit in Python files: unified diff, lines, things changed."""
 
     diff: str
     added: int
@@ -282,7 +282,7 @@ def _row_of(run: RunLog, every: LogExperiments) -> int | None:
 
 
 def sources_of(repo: Path | None) -> Sources | None:
-    """What commits of a repository changed, each read once; ``None`` without one."""
+    """Texts before and after commits of a repository, each read once; ``None`` without one."""
     if repo is None:
         return None
     from ratchet.base.git import Commits

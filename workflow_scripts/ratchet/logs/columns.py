@@ -1,4 +1,4 @@
-"""Which column is what: by its name, and by what stands in it."""
+"""Columns of a log: recognised by their names, and by what stands in them."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ def normal_name(text: str) -> str:
 
 
 def status_of(text: str, flag: bool = False) -> RowStatus | None:
-    """What a status cell means; ``None`` where it says nothing clear.
+    """Meaning of a status cell; ``None`` where it says nothing clear.
 
     The first known word decides, unless the leading words contradict each
     other; ``not`` before a keep makes it a discard.  An empty cell is pending.
@@ -171,7 +171,7 @@ def memory_of(text: str, name: str) -> float | None:
 
 
 def direction_of(name: str) -> Direction | None:
-    """Which way a metric of this name improves; ``None`` where it does not say."""
+    """Direction of a metric by its name; ``None`` where it does not say."""
     words = [w for w in re.split(r"[^a-z0-9]+", name.lower()) if w]
     # The last telling word names the quantity: loss_gain is a gain.
     for word in reversed(words):

@@ -144,7 +144,7 @@ def _distinct(names: Sequence[str]) -> list[str]:
 
 
 def to_json(sheet: Sheet) -> SheetText:
-    """Everything, one object."""
+    """Whole sheet as one JSON object."""
     whole = {
         "session": sheet.name,
         "metric": sheet.metric,
@@ -213,7 +213,7 @@ def _fixed(value: float, decimals: int) -> str:
 
 
 def _beyond(sheet: Sheet, odd: Mapping[str, int]) -> Iterable[str]:
-    """What five columns have no place for."""
+    """Notes on what five columns have no place for."""
     own = {"log.commit", f"log.{sheet.metric}", "log.memory_gb", "log.status", "log.description"}
     extra = [name for name in sheet.extra if name not in own]
     if any(entry.agent for entry in sheet.entries):

@@ -90,7 +90,7 @@ class Answer(Frozen):
 
 
 class Rules(Frozen):
-    """What the user chose: mode by name, noise floor in the metric's unit."""
+    """The user's choices: mode by name, noise floor in the metric's unit."""
 
     mode: str = "auto"
     noise_sd: float | None = None
@@ -165,7 +165,7 @@ def judge_candidate(
 
 
 def _answer(candidate: LogCandidate, past: LogExperiments, judge: Judge) -> Answer:
-    """What holds for every verdict after the first row."""
+    """Answer without its verdict: the fields that every row after the first has."""
     sign, values = past.table.direction.sign, candidate.values
     return Answer(
         candidate=candidate,
@@ -232,7 +232,7 @@ def memory_ratio(candidate: LogCandidate, past: LogExperiments) -> float | None:
 
 
 def _said_of_price(threshold: float, ratio: float | None) -> str:
-    """What is paid for, where anything is."""
+    """Words about the price of memory; empty where it is free."""
     if threshold == 0 or ratio is None:
         return ""
     return f"; memory {100 * (ratio - 1):+.0f} % must bring {threshold:.2g}"
@@ -267,7 +267,7 @@ def _efficiency(
 def noise_source(
     every: LogExperiments, settings: Settings, stated: bool, by_differences: bool
 ) -> tuple[str, str]:
-    """What the noise floor is from, and where it was looked for; ``settings`` are the replay's."""
+    """Source of the noise floor, and where it was looked for; ``settings`` are the replay's."""
     center = f"{settings.noise_center:.2g}"
     if stated:
         return f"stated as {center}, taken as known within 5 %", ""

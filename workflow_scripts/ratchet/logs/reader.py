@@ -1,4 +1,4 @@
-"""A session's log, in whatever dialect, as a table of rows, and a run log."""
+"""Reader of a session's log, in any dialect, and of run logs."""
 
 from __future__ import annotations
 
@@ -147,7 +147,7 @@ class _Reader:
 
     @property
     def notes(self) -> list[str]:
-        """What was assumed about rows."""
+        """Assumptions about rows."""
         notes = []
         shown = [f"{one_line(t)[:40]!r} as {s.value}" for t, s in list(self._synonyms.items())[:12]]
         if shown:
@@ -289,7 +289,7 @@ def _direction(
     config: dict[str, str],
     file: str,
 ) -> tuple[Direction, list[str]]:
-    """Which way the metric improves, and what was assumed about that.
+    """Direction of the metric, and what was assumed about it.
 
     Raises :class:`DataError` where nothing says so.
     """
@@ -318,7 +318,7 @@ def _direction(
 
 
 def _trend(rows: Sequence[LogRow]) -> Direction | None:
-    """Which way kept values go, where three quarters of their steps agree."""
+    """Direction of kept values, where three quarters of their steps agree."""
     values = [r.value for r in rows if r.status is RowStatus.KEEP and r.value is not None]
     steps = [b - a for a, b in pairwise(values) if b != a]
     falls = sum(step < 0 for step in steps)

@@ -51,7 +51,7 @@ SHOWN_FILES = 3
 
 
 class Choice(Frozen):
-    """Which kept changes are run again, and how often; by default all, as the log advises."""
+    """Choice of kept changes to run again, and how often; by default all, as the log advises."""
 
     seeds: int | None = None
     only: Sequence[str] = ()
@@ -209,7 +209,7 @@ def _parent(before: LogRow, child: str, clone: Clone) -> tuple[str | None, list[
 
 
 def _left_behind(parent: str, child: str, clone: Clone) -> list[str]:
-    """What else differs between the two commits, and is not taken from them."""
+    """Note on other files that differ between the two commits and are not taken from them."""
     changed = clone.commits.changed(parent, child) or []
     others = [one_line(name) for name in changed if name not in clone.mutable]
     if not others:
@@ -392,7 +392,7 @@ class Judging:
 
     @staticmethod
     def _wrong(held: HeldChange, sides: Sequence[Sequence[AuditRun]]) -> str:
-        """What kept the runs of a change from being made; empty if nothing did."""
+        """Reason why the runs of a change were not made; empty if they were."""
         for name, side in zip(("its incumbent", "it"), sides, strict=True):
             for each in side:
                 if each.refused:
@@ -404,7 +404,7 @@ class Judging:
         return "not all of its runs were made" if least < held.seeds else ""
 
     def _bent(self, parent: str, child: str, held: HeldChange) -> str:
-        """Why nobody can believe the runs of a change, beside its incumbent's; else empty."""
+        """Reason why the runs of a change cannot be believed beside its incumbent's; else empty."""
         session, task = self.session, self.session.task
         old, new = (session.texts(self.codes[source].files) for source in (parent, child))
         if only_reseeds(old, new):

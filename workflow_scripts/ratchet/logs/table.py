@@ -1,4 +1,4 @@
-"""What a log says, whatever dialect it was written in, and what a run log says."""
+"""Rows of a log, in whatever dialect it was written, and problems of reading it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def first_of(items: Iterable[object], most: int) -> str:
 
 
 class RowStatus(enum.StrEnum):
-    """What the log's author decided about a row."""
+    """Decision of the log's author about a row."""
 
     KEEP = "keep"
     DISCARD = "discard"

@@ -1,4 +1,4 @@
-"""Whether a machine is ready for a session, and how long that will take."""
+"""Readiness of a machine for a session, and the session's length."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ MOST_CONFIRMING, CONFIRMING_GROWTH = 2.5, 10.0
 more than 10 times the root of their number, since what improves is found early."""
 
 HARNESS_SECONDS = 1.0
-"""What the workflow adds to an experiment: 0.5 to 1.5 on two cores (``make bench``)."""
+"""Time that the workflow adds to an experiment: 0.5 to 1.5 on two cores (``make bench``)."""
 
 
 def planned_runs(config: Config, mode: str) -> tuple[int, int]:
@@ -62,7 +62,7 @@ class RunPace(Frozen):
 def run_pace(
     budget_seconds: float | None, plausible: Plausible | None, walls: Sequence[float] = ()
 ) -> RunPace | None:
-    """How long a run takes: as runs of this session did, else by its budget in seconds.
+    """Time of a run: as runs of this session took, else by its budget in seconds.
 
     ``walls`` are the wall-clock seconds of finished runs.  ``None`` for a budget in steps
     before one has run.
@@ -105,7 +105,7 @@ class Outlook(Frozen):
         return math.ceil((self.most_seconds or 0.0) / 3600)
 
     def sentence(self) -> str:
-        """All of it in one line."""
+        """Length of the session in one line."""
         many = "experiment" if self.experiments == 1 else "experiments"
         runs = _range(str(self.least_runs), str(self.most_runs))
         text = f"{self.experiments} {many}, {runs} runs"
@@ -148,7 +148,7 @@ GOOD_FREE_GB = 5.0
 """Prepared data and sources of a larger task; below, the disk deserves a look."""
 
 BUSY_SHARE = 0.05
-"""Of a GPU's memory; more is used by somebody, less is the driver's own."""
+"""Share of a GPU's memory; more is used by somebody, less is the driver's own."""
 
 MEND_ISOLATION = {
     "bubblewrap": "apt-get install bubblewrap",
@@ -159,7 +159,7 @@ ENVIRONMENT = "make env, then: source .venv/bin/activate"
 
 
 class CheckState(enum.StrEnum):
-    """How a check ended."""
+    """Result of a check."""
 
     OK = "ok"
     WARNING = "warning"
@@ -212,7 +212,7 @@ class AgentTool(Frozen):
 
 
 class Machine(Frozen):
-    """Everything that was found.
+    """Machine as it was found.
 
     ``faults`` says why a kind of isolation does not work (``None`` if it does), the
     strongest kind last.  ``device`` is what the task runs on, ``None`` if no task can

@@ -38,20 +38,20 @@ SECONDS = 60.0
 """A message that is not sent after so long will not be."""
 
 MOST_BYTES = 32_000
-"""Of JSON on standard input; events are far below it."""
+"""Size of JSON on standard input; events are far below it."""
 
 MOST_CHARACTERS = 500
 """Longer messages are cut: some ways of sending refuse them, nobody reads them."""
 
 LONGEST_REASON = 2000
 SAID_CHARACTERS = 300
-"""So much of what a failed command printed is enough to see why."""
+"""Characters of a failed command's output; they are enough to see why."""
 
 FAILED = (Verdict.CRASH, Verdict.TAMPERED)
 
 
 class Kind(enum.StrEnum):
-    """Why somebody is told."""
+    """Kind of a message."""
 
     ENDED = "ended"
     FAILED = "failed"
@@ -70,7 +70,7 @@ class Notice(Frozen):
 
 
 def notices(event: Event, earlier: Sequence[Event], session: str, failures: int) -> list[Notice]:
-    """What people are to be told of ``event``, given all events before it.
+    """Messages about ``event`` to people, given all events before it.
 
     ``failures``: so many failed experiments or proposals in a row are told once.
     """
@@ -231,7 +231,7 @@ class Notifier:
 
 
 def send_notice(notice: Notice, command: Sequence[str], paths: SessionPaths) -> None:
-    """Have one message sent by a process that nobody waits for."""
+    """Have one message sent by a process of its own, without waiting for it."""
     import subprocess  # slow to import, and seldom needed
 
     root = paths.root.resolve()

@@ -1,4 +1,4 @@
-"""How a session stands, from its events alone."""
+"""Standing of a session, from its events alone."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ Event = Mapping[str, Any]
 
 
 class Phase(enum.StrEnum):
-    """What a session is at."""
+    """Phase of a session."""
 
     PREPARE = "prepare"
     BASELINE = "baseline"
@@ -60,7 +60,7 @@ class Work(NamedTuple):
 
 
 class JudgedExperiment(NamedTuple):
-    """What was decided of one experiment, by the last verdict on it."""
+    """Decision on one experiment, by the last verdict on it."""
 
     round: int
     number: int
@@ -71,7 +71,7 @@ class JudgedExperiment(NamedTuple):
 
 
 DAMAGED = (KeyError, TypeError, ValueError, OverflowError, AttributeError)
-"""What reading a damaged event may raise."""
+"""Errors that reading a damaged event may raise."""
 
 START = "start"
 """The step that is named when a session is refused before its first one."""
@@ -83,11 +83,11 @@ HARNESS_SECONDS = 900.0
 """The longest silence without a run or a call: a graph of thousands of rounds, a report."""
 
 PREPARE_SECONDS = 24 * 3600.0
-"""What a task's preparation may take."""
+"""Longest preparation of a task."""
 
 
 class SessionStanding(Struct):
-    """Everything that the events so far say; times are seconds since the epoch."""
+    """Standing by the events so far; times are seconds since the epoch."""
 
     session: str = ""
     task: str = ""
@@ -125,7 +125,7 @@ class SessionStanding(Struct):
 
     @property
     def due(self) -> float | None:
-        """When the next event is to be expected at the latest."""
+        """Latest time of the next event."""
         if self.last is None:
             return None
         if self.work:
@@ -330,7 +330,7 @@ HAND = "hand"
 
 
 class SessionRunState(enum.StrEnum):
-    """Whether there is anything to wait for, or to do."""
+    """State of a session: is there anything to wait for, or to do?"""
 
     RUNNING = "running"
     WAITING = "waiting"
@@ -342,7 +342,7 @@ class SessionRunState(enum.StrEnum):
 def session_state(
     standing: SessionStanding, now: float, owned: bool | None, command: str = "snakemake --cores 1"
 ) -> tuple[SessionRunState, str]:
-    """Whether the session runs, and why if it does not.
+    """State of a session, and the reason if it does not run.
 
     ``owned``: whether a living process holds it (``None``: cannot be known here,
     then the age of the last event decides).
@@ -371,7 +371,7 @@ def session_state(
 def standing_facts(
     standing: SessionStanding, now: float, found: tuple[SessionRunState, str], left: float | None
 ) -> dict[str, Any]:
-    """All of it as one JSON value; ``left`` are the seconds to the end, if known."""
+    """Facts of a standing as JSON values; ``left`` are the seconds to the end, if known."""
     s, (word, why) = standing, found
     return {
         "session": s.session,
@@ -466,12 +466,12 @@ def phase_line(found: Facts) -> str:
 
 
 def current_work(found: Facts) -> list[str]:
-    """What goes on: each run or call with its age and what it may use."""
+    """Work that goes on: each run or call with its age and its budget."""
     return [f"{work_name(work)}, {work_age(work)}" for work in found["current"]]
 
 
 def standing_rows(found: Facts) -> list[tuple[str, str]]:
-    """What was reached so far and what was noticed, each with its name."""
+    """Rows of name and text: the best so far, counts, an early end, alarms, time left."""
     rows, digits = [], decimals_for(found["noise"], found["best"])
     if found["best"] is not None:
         best, noise, base = (format_number(found[k], digits) for k in ("best", "noise", "baseline"))
@@ -517,7 +517,7 @@ def work_age(work: Mapping[str, Any]) -> str:
 
 
 def tried_counts(found: Facts) -> str:
-    """How many experiments ended how."""
+    """Number of experiments by how they ended."""
     n = found["counts"]
     text = f"{n['experiments']}: {n['keep']} kept, {n['discard']} discarded, {n['crash']} crashed"
     failed = found["failed_proposals"]

@@ -77,7 +77,7 @@ class Progress:
 
 
 def event_line(event: Mapping[str, Any]) -> str | None:
-    """What an event says to people, without its time; ``None`` for nothing."""
+    """Words of an event for people, without its time; ``None`` for none."""
     speak = _SPEAK.get(event["event"])
     said = speak(event) if speak else None
     return None if said is None else one_line(said)
@@ -203,14 +203,14 @@ class LivePage:
 
 
 def live_facts(events: list[Event], now: float) -> Facts:
-    """What the page shows; whoever makes it is the session, so that it lives."""
+    """Facts of the page; the session makes it itself, so it runs."""
     standing = fold_events(events)
     found = session_state(standing, now, owned=True)
     return standing_facts(standing, now, found, seconds_left(events, standing, now))
 
 
 def replace_file(path: Path, data: bytes) -> None:
-    """Write so that nobody sees half of it; a power cut may cost it, unlike a record."""
+    """Write a file as a whole; unlike a record it may be lost in a power cut."""
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
         partial.write_bytes(data)

@@ -34,7 +34,7 @@ def session_answer(facts: Facts) -> Facts:
 
 
 def _standard(judge: Facts) -> str:
-    """What a keep needed in this session, and what was promised of false ones."""
+    """Standard of a keep in this session, and the bound on false keeps."""
     needed = judge.get("keep_probability")
     text = f"Mode {judge.get('mode', DASH)}"
     if isinstance(needed, int | float):
@@ -122,7 +122,7 @@ def _kept(facts: Facts) -> str:
 
 
 def _intact(soundness: Facts) -> list[str]:
-    """What hashing again found; nothing where nothing was hashed."""
+    """Result of hashing everything again; empty where nothing was hashed."""
     if soundness["intact"] is None:
         return []
     if soundness["intact"]:
@@ -141,7 +141,7 @@ def _cost(facts: Facts) -> str:
 
 
 def session_method(facts: Facts) -> list[dict[str, str]]:
-    """How to read the report and what it cannot say; ``term`` and ``text``."""
+    """Method and limits of a session's report: ``term`` and ``text`` of each entry."""
     return method_entries("session_method.md", facts=facts, dash=DASH)
 
 

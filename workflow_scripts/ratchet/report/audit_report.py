@@ -63,7 +63,7 @@ def audit_answer(facts: Facts) -> Facts:
 
 
 def audit_method(facts: Facts) -> list[dict[str, str]]:
-    """How to read the page and what it cannot say; ``term`` and ``text``."""
+    """Method and limits of an audit: ``term`` and ``text`` of each entry."""
     return method_entries(
         "audit_method.md", facts=facts, level=LEVEL, audit_level=AUDIT_LEVEL, chance=CHANCE,
         credible=CREDIBLE, overturned=OVERTURNED, most_seeds=MOST_SEEDS,
@@ -154,7 +154,7 @@ def write_audit_report(session: Session) -> None:
 
 
 def audit_facts(facts: Mapping[str, Any]) -> Facts:
-    """What the page shows, of the facts that ``ratchet audit --json`` prints."""
+    """Facts of the page, made from those that ``ratchet audit --json`` prints."""
     reruns = facts.get("reruns")
     again = {change["line"]: change for change in (reruns or {"changes": ()})["changes"]}
     value = next((change["value"] for change in facts["changes"]), None)

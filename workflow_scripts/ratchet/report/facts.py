@@ -138,7 +138,7 @@ def _noise(history: History, baseline: Facts) -> Facts:
 
 
 def _counts(tried: list[Facts], history: History) -> Facts:
-    """How many of each status, and how many keeps chance alone would explain."""
+    """Experiments by status, and the number of keeps that chance alone would explain."""
     risks = (v.expected_false_keeps for v in reversed(history.verdicts))
     last = next((risk for risk in risks if risk is not None), None)
     if last is None:
@@ -165,7 +165,7 @@ def _stop(history: History) -> Facts | None:
 
 
 def _incumbents(history: History, baseline: Facts) -> list[Facts]:
-    """What was believed of the incumbent, and from which experiment on."""
+    """Belief about the incumbent, and the experiment from which on it held."""
     last = {v.round: max((r.number for r in v.rulings), default=None) for v in history.verdicts}
     line: list[Facts] = []
     if baseline["mean"] is not None and all(s.round > 0 for s in history.states):
@@ -264,7 +264,7 @@ def _totals(records: SessionRecords) -> Facts:
 
 
 def _task_python(manifest: Manifest) -> dict[str, str]:
-    """Where the task is from, and what ran its commands if not the harness's interpreter."""
+    """Origin of the task, and its interpreter if it has one of its own."""
     own, origin = manifest.python, manifest.origin
     told = {f"commit of {one_line_label(origin.repo)}": origin.commit} if origin else {}
     if own is None:
@@ -306,7 +306,7 @@ AS_RULED = (
     *("mean", "incumbent", "delta", "delta_sd", "gain", "confidence", "memory_mb", "price"),
     *("net_lines", "changes", "memory_ratio", "pareto", "pareto_low", "pareto_high"),
 )
-"""What is shown of a ruling as it is; ``None`` before there is one."""
+"""Fields of a ruling that are shown as they are; ``None`` before there is one."""
 
 
 def _experiment(trial: Trial, records: SessionRecords) -> Facts:
@@ -354,7 +354,7 @@ def interval(delta: float | None, sd: float | None) -> tuple[float | None, float
 
 
 def counts(tried: Sequence[Facts], false_keeps: float | None) -> Facts:
-    """How many experiments there are of each status."""
+    """Number of experiments of each status."""
     status = [e["status"] for e in tried]
     judged = sum(e["verdict"] is not None for e in tried)
     return {
@@ -386,7 +386,7 @@ def measured_values(runs: Iterable[RunSummary]) -> list[float]:
 
 
 def train_seconds(record: RunRecord) -> float | None:
-    """What a run reports to have trained."""
+    """Training time in seconds as the run reports it."""
     return record.metrics.get("training_seconds")
 
 
@@ -434,7 +434,7 @@ def advice(
     suggestions: Iterable[Suggestion],
     avoid: Iterable[str],
 ) -> Facts:
-    """What steering says of what to try next, and of what to leave alone."""
+    """Advice of steering: what to try next, and what to leave alone."""
     return {
         "ranking": [one_line_label(name, 60) for name in ranking],
         "categories": [to_json_values(score) for score in categories],
@@ -479,7 +479,7 @@ MOST_DEVIATIONS = 50
 
 
 def soundness_facts(records: SessionRecords, tried: list[Facts], checks: list[Facts]) -> Facts:
-    """What was hashed again for this report, deviations, and the flags raised.
+    """Inputs hashed again for this report, deviations, and the flags raised.
 
     ``intact`` is ``None`` where nothing was hashed again.
     """
@@ -498,7 +498,7 @@ def soundness_facts(records: SessionRecords, tried: list[Facts], checks: list[Fa
 def _flags(
     records: SessionRecords, tried: list[Facts], checks: list[Facts]
 ) -> Iterator[tuple[int | None, str]]:
-    """What could not be enforced, moves of the incumbent, and findings, by experiment."""
+    """Limits that could not be enforced, moves of the incumbent, and findings, by experiment."""
     for line in sorted({line for d in records.runs.values() for line in d.unenforced}):
         yield None, f"not enforced on this machine: {one_line_label(line)}"
     if any(d.isolation == "none" for d in records.runs.values()):
@@ -515,7 +515,7 @@ def _flags(
 
 
 LANES = {"search": "experiments", "remeasure": "incumbent", "confirm": "confirmation"}
-"""What a run's role is called; the first runs of the unchanged code are the baseline."""
+"""Lane of a run by its role; the first runs of the unchanged code are the baseline."""
 
 
 def run_timeline(events: Iterable[dict[str, Any]], busy_gpu: float | None) -> Facts | None:
@@ -649,14 +649,14 @@ def _refusals(made: Proposals, records: SessionRecords) -> Iterator[Facts]:
 
 
 REFS = "refs/ratchet/experiments"
-"""Where a session's repository names the commit of every experiment."""
+"""Refs of a session's repository that name the commit of every experiment."""
 
 PLACE = "again"
 """Folder, beside results and store, where the commands work."""
 
 
 def run_again_preparation(recipe: Recipe) -> list[str]:
-    """What has to be done once in a shell, before any experiment is run again in it.
+    """Commands to prepare a shell, once, for running experiments again.
 
     Git, the session's folder, the store and the task's environment are needed, and
     nothing is recorded.  A run started so measures the metric itself, without the

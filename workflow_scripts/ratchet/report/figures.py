@@ -274,7 +274,7 @@ def progress_figure(facts: Facts, frame: Frame = PROGRESS_WIDE) -> Spec:
 
 
 class _View:
-    """What the layers of one progress figure share."""
+    """Facts, axes and frame that the layers of a progress figure share."""
 
     def __init__(self, facts: Facts, frame: Frame) -> None:
         self.facts, self.frame = facts, frame

@@ -89,7 +89,7 @@ def _kept(facts: Facts) -> str:
 
 
 def log_method(facts: Facts) -> list[dict[str, str]]:
-    """How to read the report and what it cannot say; ``term`` and ``text``."""
+    """Method and limits of a log's report: ``term`` and ``text`` of each entry."""
     return method_entries("log_method.md", facts=facts)
 
 
@@ -206,7 +206,7 @@ def _row(log: LogSession, place: int) -> Facts:
 
 
 def _kind(row: LogRow) -> str:
-    """How it failed by the author's own word, such as ``timeout``."""
+    """Failure in the author's own word, such as ``timeout``."""
     return one_line_label(row.status_text.split("(")[0], 40).strip().lower() or "crash"
 
 
@@ -227,7 +227,7 @@ def _judged(found: Assessment, sign: int) -> Facts:
 
 
 def _incumbents(log: LogSession) -> list[Facts]:
-    """What the judge believed of the author's incumbent after each row."""
+    """The judge's belief about the author's incumbent after each row."""
     every, held = log.every, 0
     line: list[Facts] = []
     sign = every.table.direction.sign

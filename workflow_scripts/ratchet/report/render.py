@@ -61,7 +61,7 @@ class Column(NamedTuple):
 
 
 def _order(value: float | int | None) -> float | int:
-    """What is missing stands below everything; seven digits tell all others apart."""
+    """Sort key of a value: a missing one comes below all others, seven digits suffice."""
     return -1e99 if value is None else float(f"{value:.7g}") if isinstance(value, float) else value
 
 
@@ -131,7 +131,7 @@ LOGGED = (
     Column("agent", "Agent", False, _words("agent"), worded=True, needs="agent"),
     Column("line", "Line", False, _count("line")),
 )
-"""What a row of somebody else's log has beside these."""
+"""Further columns of a log that Ratchet did not write."""
 
 RANKS = {
     verdict: place
@@ -217,7 +217,7 @@ def share_rows(plots: list[Spec]) -> list[Spec]:
 FOLDER = Path(__file__).parent
 VENDOR = FOLDER / "vendor"
 GENERATOR = "Ratchet report"
-"""What every page of ours says of itself in its head."""
+"""Generator named in the head of every page."""
 
 
 def fill_page(
@@ -350,7 +350,7 @@ _MAP = re.compile(r"^//# sourceMappingURL=.*$", re.MULTILINE)
 
 @cache
 def vendored_scripts() -> tuple[Mapping[str, str], ...]:
-    """What is kept of others, in the order in which the page needs it."""
+    """Libraries of others in the order in which the page needs them."""
     return tuple(json.loads(_read(VENDOR / "vendored.json")))
 
 

@@ -32,7 +32,7 @@ BOOTSTRAP_SEED = 20
 """Fixed: the same sessions always give the same intervals."""
 
 BINS = 10
-"""Of the calibration error; more would hold too few candidates each."""
+"""Bins of the calibration error; more would hold too few candidates each."""
 
 NONE_SEEN = -math.log((1 - LEVEL) / 2)
 """Upper Poisson limit of the expected count where none was counted."""

@@ -33,7 +33,7 @@ def graft_win(
     edit: Edit | None,
     space: tuple[DeclaredChange, ...],
 ) -> tuple[Texts | None, Fate, str]:
-    """What ``edited`` changed in ``parent``, done to ``incumbent``; else why not.
+    """Change from ``parent`` to ``edited``, done to ``incumbent``; else why not.
 
     A three-way merge of texts.  Git takes changes of neighbouring lines for a
     conflict; what is known by its name is merged by it: a constant whose value is
@@ -114,7 +114,7 @@ def play_leg(arena: Arena, number: int, index: int, limits_file: Path | None, cl
 def competitor_worktree(
     arena_paths: SessionPaths, worktrees_folder: str | None, session: str
 ) -> Path:
-    """Where the incumbent of a competitor's session is checked out."""
+    """Folder in which the incumbent of a competitor's session is checked out."""
     if worktrees_folder is None:
         return SessionPaths(session, arena_paths.root).worktree
     return arena_paths.root / Path(worktrees_folder).expanduser() / session

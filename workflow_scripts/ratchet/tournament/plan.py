@@ -17,7 +17,7 @@ from ratchet.steps.plan import WorkflowPlan, code_digest
 
 
 class Fate(enum.StrEnum):
-    """What became of a win when its turn came at another competitor."""
+    """Fate of a win when its turn came at another competitor."""
 
     OFFERED = "offered"
     CONFLICT = "conflict"
@@ -47,7 +47,7 @@ class Win(Frozen):
 
     @property
     def origin(self) -> str:
-        """How proposals name it: the donor's session and experiment."""
+        """Name of the win in proposals: the donor's session and experiment."""
         return f"{self.session}#{self.experiment}"
 
 
@@ -61,7 +61,7 @@ class Graft(Frozen):
 
 
 class Leg(Frozen):
-    """Where a competitor stands after its leg of tournament round ``number``.
+    """Standing of a competitor after its leg of tournament round ``number``.
 
     ``rounds`` counts those of its session, ``runs`` its training runs without
     the baseline's; ``mean`` and ``sd`` are the judge's posterior for its
@@ -93,7 +93,7 @@ class Queue(Frozen):
 
 
 class Pollination(Frozen):
-    """What every competitor is offered after tournament round ``number``."""
+    """Wins offered to every competitor after tournament round ``number``."""
 
     number: int
     mode: str

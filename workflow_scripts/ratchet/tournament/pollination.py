@@ -56,7 +56,7 @@ def _new(arena: Arena, number: int, leg: Leg, wins: list[Win]) -> tuple[Win, ...
 
 
 def wins_of(session: Session, leg: Leg) -> list[Win]:
-    """What a competitor found and kept itself, up to the end of a leg."""
+    """Wins that a competitor found and kept itself, up to the end of a leg."""
     history = History.read(session.paths, leg.rounds, confirmed=False)
     return [
         Win(
@@ -226,7 +226,7 @@ class Player:
         return found
 
     def lineage(self) -> list[Facts]:
-        """What its incumbent is made of: every keep in order, and whose win each was."""
+        """Parts of its incumbent: every keep in order, and whose win each was."""
         return [
             {
                 "experiment": trial.number,
@@ -274,7 +274,7 @@ def _pollinations(arena: Arena, players: Sequence[Player], last: int) -> list[Fa
 
 
 def _outcome(player: Player, leg: int, graft: Any) -> Facts:
-    """What a graft came to; its re-test if it was put forward."""
+    """Outcome of a graft, with its re-test if it was put forward."""
     if graft.fate is not Fate.OFFERED:
         return {"fate": graft.fate.value, "detail": graft.detail}
     # A near miss is tried again under another number; the first try is the re-test.
