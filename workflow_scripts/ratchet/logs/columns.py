@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from ratchet.base.errors import DataError
 from ratchet.base.structs import Frozen
 from ratchet.base.text import one_line
-from ratchet.logs.table import RowStatus
+from ratchet.logs.table import RowStatus, first_of, quoted
 from ratchet.records.records import Direction
 from ratchet.records.results_table import MEMORY_COLUMN
 
@@ -352,7 +352,7 @@ class _Finder:
         others = [self.names[p] for p in plain if p != place]
         if others:
             self.assumptions.append(
-                f"the metric is {_said(self.names[place])}, not {_listed(others)} "
+                f"the metric is {quoted(self.names[place])}, not {_listed(others)} "
                 "(choose with --metric)"
             )
         return place
@@ -361,7 +361,7 @@ class _Finder:
         plain = normal_name(chosen)
         if plain not in self.plain:
             raise DataError(
-                f"{self.file}: line 1, column 1: expected a column {_said(chosen)}, "
+                f"{self.file}: line 1, column 1: expected a column {quoted(chosen)}, "
                 f"found {_listed(self.names)}"
             )
         return self.plain.index(plain)
@@ -376,10 +376,5 @@ class _Finder:
         return len(PREFERRED) + 2 - held_out - known, place
 
 
-def _said(name: str) -> str:
-    return repr(one_line(name)[:60])
-
-
 def _listed(names: Sequence[str]) -> str:
-    shown = ", ".join(one_line(name)[:40] for name in names[:12])
-    return shown + (f" and {len(names) - 12} more" if len(names) > 12 else "")
+    return first_of((one_line(name)[:40] for name in names), 12)

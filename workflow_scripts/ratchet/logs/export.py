@@ -19,7 +19,7 @@ from ratchet.base.structs import Frozen, field, to_json_values
 from ratchet.base.text import one_line
 from ratchet.logs.cells import split_lines
 from ratchet.logs.reader import decode_text, numbered_lines
-from ratchet.logs.table import RowStatus, Table
+from ratchet.logs.table import RowStatus, Table, first_of
 from ratchet.records.records import Status
 from ratchet.records.results_table import table_header
 
@@ -219,7 +219,7 @@ def _beyond(sheet: Sheet, odd: Mapping[str, int]) -> Iterable[str]:
     if any(entry.agent for entry in sheet.entries):
         extra.append("agent")
     if extra:
-        shown = ", ".join(extra[:8]) + (f" and {len(extra) - 8} more" if len(extra) > 8 else "")
+        shown = first_of(extra, 8)
         yield f"{len(extra)} columns that results.tsv does not have ({shown}); --to csv has them"
     for status, count in odd.items():
         yield f"{count} rows have the status {status!r}, which is none of results.tsv's own three"

@@ -20,7 +20,7 @@ from ratchet.logs.columns import (
     number_of,
     status_of,
 )
-from ratchet.logs.table import LogRow, Problem, RowStatus, Table, first_of
+from ratchet.logs.table import LogRow, Problem, RowStatus, Table, first_of, quoted
 from ratchet.records.records import Direction
 from ratchet.runs.log import failure_evidence, finite_metric, parse_summary
 
@@ -131,11 +131,9 @@ class _Reader:
         self.columns = columns
         self.rows: list[LogRow] = []
         self.problems = list(cells.problems)
-        self._folded: Counter[str] = Counter()
+        self._counted: Counter[str] = Counter()
         self._synonyms: dict[str, RowStatus] = {}
         self._zeros: list[int] = []
-        self._repeated = 0
-        self._percents = 0
 
     def read(self) -> None:
         for line, cells in self.cells.lines:
@@ -148,23 +146,16 @@ class _Reader:
     @property
     def notes(self) -> list[str]:
         """Assumptions about rows."""
-        notes = []
-        shown = [f"{one_line(t)[:40]!r} as {s.value}" for t, s in list(self._synonyms.items())[:12]]
-        if shown:
-            more = len(self._synonyms) - len(shown)
-            notes.append(f"status read: {', '.join(shown)}" + (f", {more} more" if more else ""))
-        if self._repeated:
-            notes.append(f"{self._repeated} repetitions of the header were passed over")
-        if self._percents:
-            notes.append(f"percent signs were left out of {self._percents} values")
-        notes += [f"{count} {what}" for what, count in sorted(self._folded.items())]
-        return notes
+        words = [f"{one_line(text)[:40]!r} as {s.value}" for text, s in self._synonyms.items()]
+        notes = [f"status read: {first_of(words, 12)}"] if words else []
+        return notes + [f"{count} {what}" for what, count in sorted(self._counted.items())]
 
     def _again(self, cells: list[str]) -> bool:
         """Whether this is the header once more."""
         same = [normal_name(c) for c in cells] == [normal_name(h) for h in self.cells.header]
         repeated = same and len(cells) > 2 and is_header(cells)
-        self._repeated += repeated
+        if repeated:
+            self._counted["repetitions of the header were passed over"] += 1
         return repeated
 
     def _row(self, line: int, cells: list[str]) -> LogRow | None:
@@ -177,7 +168,7 @@ class _Reader:
         text = cells[columns.status]
         status = status_of(text, columns.flag)
         if status is None:
-            found = f"expected a status, found {_shown(text)}"
+            found = f"expected a status, found {quoted(text)}"
             self._note(line, columns.status + 1, found, unread=True)
             return None
         if self.cells.separator == " " and not self._plausible(line, cells):
@@ -209,7 +200,7 @@ class _Reader:
         if len(cells) <= width or not any(cells[width:]):
             return cells
         if columns.description == width - 1:
-            self._folded["rows had more cells than columns; the rest joined the description"] += 1
+            self._counted["rows had more cells than columns; the rest joined the description"] += 1
             separator = self.cells.separator if self.cells.separator != "\t" else " "
             return [*cells[: width - 1], separator.join(cells[width - 1 :])]
         found = f"found {len(cells)}; the rest was left out"
@@ -222,7 +213,7 @@ class _Reader:
             try:
                 number_of("" if place is None else cells[place])
             except ValueError:
-                found = f"expected a number, found {_shown(cells[place or 0])}"
+                found = f"expected a number, found {quoted(cells[place or 0])}"
                 self._note(line, (place or 0) + 1, found, unread=True)
                 return False
         return True
@@ -234,11 +225,12 @@ class _Reader:
         try:
             value = None if missing else number_of(text)
         except ValueError:
-            self._note(line, place + 1, f"expected a number, found {_shown(text)}")
+            self._note(line, place + 1, f"expected a number, found {quoted(text)}")
             return None
         if value is None and status in (RowStatus.KEEP, RowStatus.BASELINE):
-            self._note(line, place + 1, f"a kept row without metric, found {_shown(text)}")
-        self._percents += value is not None and text.rstrip("*` ").endswith("%")
+            self._note(line, place + 1, f"a kept row without metric, found {quoted(text)}")
+        if value is not None and text.rstrip("*` ").endswith("%"):
+            self._counted["values were read without their percent signs"] += 1
         if value == 0 and status is RowStatus.CRASH:
             return None
         if value == 0 and status is not RowStatus.KEEP:
@@ -252,9 +244,8 @@ class _Reader:
             return
         for place in self._zeros:
             self.rows[place] = replace(self.rows[place], value=None)
-        self._folded["rows with a metric of 0 were not kept; read as rows without metric"] += len(
-            self._zeros
-        )
+        what = "rows with a metric of 0 were not kept; read as rows without metric"
+        self._counted[what] = len(self._zeros)
 
     def _memory(self, line: int, cells: list[str]) -> float | None:
         place = self.columns.memory
@@ -276,10 +267,6 @@ class _Reader:
 
 def _cell(cells: Sequence[str], place: int | None) -> str:
     return one_line(cells[place]) if place is not None and place < len(cells) else ""
-
-
-def _shown(text: str) -> str:
-    return repr(one_line(text)[:60])
 
 
 def _direction(

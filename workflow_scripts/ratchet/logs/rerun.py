@@ -214,9 +214,8 @@ def _left_behind(parent: str, child: str, clone: Clone) -> list[str]:
     others = [one_line(name) for name in changed if name not in clone.mutable]
     if not others:
         return []
-    shown = ", ".join(others[:SHOWN_FILES])
-    more = f" and {len(others) - SHOWN_FILES} more" if len(others) > SHOWN_FILES else ""
-    return [f"other files differ too, which are not taken from commits: {shown}{more}"]
+    shown = first_of(others, SHOWN_FILES)
+    return [f"other files differ too, which are not taken from commits: {shown}"]
 
 
 def write_audit_run(executor: Executor, turn: int, number: int) -> None:

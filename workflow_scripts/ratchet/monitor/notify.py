@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from ratchet.base.errors import FixedInputChangedError
 from ratchet.base.structs import Frozen
-from ratchet.base.text import one_line
+from ratchet.base.text import one_line, shorten
 from ratchet.monitor.progress import START
 from ratchet.records.events import Journal, read_events
 from ratchet.records.records import Verdict
@@ -87,8 +87,7 @@ def notices(event: Event, earlier: Sequence[Event], session: str, failures: int)
 def _said(session: str, text: str) -> str:
     line = one_line(f"session {session}: {text}")
     # Half of a surrogate pair cannot be handed to a program.
-    line = line.encode("utf-8", "replace").decode()
-    return line if len(line) <= MOST_CHARACTERS else line[: MOST_CHARACTERS - 1] + "…"
+    return shorten(line.encode("utf-8", "replace").decode(), MOST_CHARACTERS)
 
 
 def _is_news(event: Event, earlier: Sequence[Event]) -> bool:

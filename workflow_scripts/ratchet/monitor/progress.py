@@ -16,6 +16,7 @@ from ratchet.base.text import (
     median,
     one_line,
     one_line_label,
+    shorten,
     spoken_duration,
     time_ago,
     whole_number,
@@ -490,9 +491,8 @@ def standing_rows(found: Facts) -> list[tuple[str, str]]:
 
 def work_name(work: Mapping[str, Any]) -> str:
     """One run, or call of an agent."""
-    name, count = one_line(work["description"]), work["replicate"] + 1
     # What comes after it says how long it takes, which must not be cut away.
-    name = name if len(name) <= LONGEST_NAME else name[: LONGEST_NAME - 1].rstrip() + "…"
+    name, count = shorten(one_line(work["description"]), LONGEST_NAME), work["replicate"] + 1
     if work["kind"] == "agent":
         return name
     if work["role"] == Role.RERUN:

@@ -20,6 +20,7 @@ from ratchet.base.text import (
     format_percent,
     one_line,
     one_line_label,
+    shorten,
     spoken_duration,
 )
 from ratchet.monitor.progress import (
@@ -86,7 +87,7 @@ def event_line(event: Mapping[str, Any]) -> str | None:
 def _run_finished(event: Mapping[str, Any]) -> str:
     role = f"run {event['replicate'] + 1}" if event["role"] == "search" else event["role"]
     value = event["outcome"] if event["value"] is None else f"{event['value']:.6f}"
-    name = _cut(event["description"])
+    name = shorten(event["description"], _WIDTH)
     # As wide as the place of a verdict, so that the columns agree.
     return f"{role:<11}  {name:<{_WIDTH}} {value:>10}  {event['wall_seconds']:.1f} s"
 
@@ -94,10 +95,8 @@ def _run_finished(event: Mapping[str, Any]) -> str:
 def _verdict(event: Mapping[str, Any]) -> str:
     best = f"best {event['best']:.4f} ± {event['noise']:.4f} | {event['kept']} kept"
     sure = "" if event["confidence"] is None else f" P {event['confidence']:.3f}"
-    rounds = str(event["rounds"])
-    place = (
-        f"round {event['round']:>{len(rounds)}}/{rounds}  {_cut(event['description']):<{_WIDTH}}"
-    )
+    rounds, name = str(event["rounds"]), shorten(event["description"], _WIDTH)
+    place = f"round {event['round']:>{len(rounds)}}/{rounds}  {name:<{_WIDTH}}"
     said = ""
     if event.get("near_miss"):
         said = ", will be tried again"
@@ -133,7 +132,7 @@ _SPEAK: dict[str, Callable[[Mapping[str, Any]], str | None]] = {
         f"inputs hashed, {len(e['data'])} data files ready; isolation of runs: {e['isolation']}"
         + (f"; preset {e['preset']}" if e.get("preset") else "")
     ),
-    "refused": lambda e: f"not run      {_cut(e['description'])}: {e['reason']}",
+    "refused": lambda e: f"not run      {shorten(e['description'], _WIDTH)}: {e['reason']}",
     "agent_asked": lambda e: (
         f"asking       {e['agent']}, round {e['round']}{', once more' if e['attempt'] > 1 else ''} "
         f"(at most {e['minutes']:g} min)"
@@ -165,10 +164,6 @@ _SPEAK: dict[str, Callable[[Mapping[str, Any]], str | None]] = {
     "evolved": lambda e: f"{e['answer']}\n",
     "reported": lambda e: f"{e['answer']}\n",
 }
-
-
-def _cut(text: str) -> str:
-    return text if len(text) <= _WIDTH else text[: _WIDTH - 1] + "…"
 
 
 Facts = Mapping[str, Any]

@@ -7,7 +7,7 @@ from typing import Any
 
 from ratchet.base.io import write_bytes, write_json
 from ratchet.base.structs import to_json_values
-from ratchet.base.text import format_percent, one_line_label, plural, safe_json
+from ratchet.base.text import format_percent, one_line_label, plural, safe_json, shorten
 from ratchet.logs.audit import CHANCE, CREDIBLE, MOST_SEEDS, OVERTURNED, TESTS
 from ratchet.logs.rerun import audit_plan_of, audit_verdicts
 from ratchet.logs.rerun_plan import AUDIT_LEVEL
@@ -20,7 +20,6 @@ from ratchet.report.figure_style import (
     Row,
     Spec,
     robust_range,
-    shorten_label,
 )
 from ratchet.report.inputs import Facts, method_entries, metric_facts, metric_text
 from ratchet.report.intervals import NARROW, WIDE, Axis, interval_figure, interval_row
@@ -96,7 +95,7 @@ def gains_figure(facts: Facts, frame: Frame) -> Spec | None:
             add(standing, f"↳ {standing}", again, tip)
     ends = [row[end] for row in rows for end in ("low", "high")]
     over = robust_range(ends, [0.0, *(row["value"] for row in rows)])
-    title = f"gain of {shorten_label(facts['metric']['name'], 36)}, right is better"
+    title = f"gain of {shorten(facts['metric']['name'], 36)}, right is better"
     return interval_figure(rows, Axis(title, "gain", over), frame)
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from ratchet.base.colours import LIGHT
 from ratchet.base.structs import Frozen
+from ratchet.base.text import shorten
 from ratchet.report.inputs import Facts
 
 # Tukey's fence: further than this many interquartile ranges outside the
@@ -172,11 +173,6 @@ def base_spec(frame: Frame) -> Spec:
     }
 
 
-def shorten_label(text: str, limit: int) -> str:
-    """The text, or its beginning with an ellipsis."""
-    return text if len(text) <= limit else f"{text[: limit - 1].rstrip()}…"
-
-
 def tick_axis(title: str, low: float, high: float) -> Spec:
     """An axis of numbers; those that would not fit beside it in powers of ten."""
     axis: Spec = {"title": title, "tickCount": 6}
@@ -197,7 +193,7 @@ def metric_title(facts: Facts) -> str:
     """Title of an axis of the metric: name, unit and which way is better."""
     metric = facts["metric"]
     unit = f" ({metric['unit']})" if metric["unit"] else ""
-    return f"{shorten_label(metric['name'] + unit, 36)}, {metric['better']} is better"
+    return f"{shorten(metric['name'] + unit, 36)}, {metric['better']} is better"
 
 
 def class_encodings(
@@ -250,8 +246,8 @@ def figure_title(facts: Facts) -> Spec:
         f"{counts['kept']:,} of {counts['judged']:,} experiments kept, {totals['runs']:,} runs"
     )
     return {
-        "text": shorten_label(f"{facts['session']} · {facts['task']}", 80),
-        "subtitle": shorten_label(f"{facts['answer']['headline']}; {numbers}", 116),
+        "text": shorten(f"{facts['session']} · {facts['task']}", 80),
+        "subtitle": shorten(f"{facts['answer']['headline']}; {numbers}", 116),
         "anchor": "start",
         "frame": "group",
         "offset": 14,

@@ -11,7 +11,7 @@ import math
 
 from ratchet.base.colours import LIGHT
 from ratchet.base.structs import replace
-from ratchet.base.text import format_duration, format_number, format_percent
+from ratchet.base.text import format_duration, format_number, format_percent, shorten
 from ratchet.report.figure_style import (
     CHARACTER_WIDTH,
     Anchor,
@@ -29,7 +29,6 @@ from ratchet.report.figure_style import (
     metric_title,
     place_labels,
     robust_range,
-    shorten_label,
     value_axis,
 )
 from ratchet.report.inputs import Facts
@@ -189,7 +188,7 @@ def _rows(facts: Facts, x: Range, y: Range) -> list[Row]:
         lines = [] if p["number"] else [value_tip("baseline", p["metric"], facts)]
         lines.append(f"memory {format_number(p['memory_mb'], 1)} MB")
         if p["by"] is not None:
-            lines.append(f"dominated by {shorten_label(_name(p['by'], facts), 40)}")
+            lines.append(f"dominated by {shorten(_name(p['by'], facts), 40)}")
         rows.append(
             {"number": p["number"] or None, "x": p["memory_mb"], "y": p["metric"],
              "class": _class(p), "tip": "\n".join(lines)}
@@ -225,7 +224,7 @@ def _names(facts: Facts, rows: list[Row], frame: Frame, x: Range, y: Range) -> l
             continue
         left = (row["x"] - x.low) / (x.high - x.low) * frame.width
         down = (1 - (row["y"] - y.low) / (y.high - y.low)) * frame.height
-        name = shorten_label(_name(row["number"] or 0, facts), PARETO_LABEL_CHARACTERS)
+        name = shorten(_name(row["number"] or 0, facts), PARETO_LABEL_CHARACTERS)
         length = len(name) * per_character + 10
         # Where there is no room to the right of a point its name stands to the left.
         beyond = left + length > frame.width + frame.right - 10
@@ -456,8 +455,8 @@ def _kept_labels(view: _View) -> list[Spec]:
         if e["status"] != "keep" or e["mean"] is None:
             continue
         x, y = view.pixel(e["number"], e["mean"])
-        text = shorten_label(e["description"] or f"#{e['number']}", PROGRESS_LABEL_CHARACTERS)
-        text = shorten_label(text, int(_room(view, x, y) / per_character))
+        text = shorten(e["description"] or f"#{e['number']}", PROGRESS_LABEL_CHARACTERS)
+        text = shorten(text, int(_room(view, x, y) / per_character))
         if len(text) >= 6:
             rows.append({"x": e["number"], "y": e["mean"], "text": text})
             anchors.append(Anchor(x, y, len(text) * per_character + 14, e["gain"] or 0.0))

@@ -13,7 +13,7 @@ from typing import Any
 
 from ratchet.base.colours import LIGHT
 from ratchet.base.structs import Frozen, replace
-from ratchet.base.text import format_percent
+from ratchet.base.text import format_percent, shorten
 from ratchet.report.figure_style import (
     Frame,
     Range,
@@ -22,7 +22,6 @@ from ratchet.report.figure_style import (
     base_spec,
     mark_layer,
     robust_range,
-    shorten_label,
     tick_axis,
 )
 from ratchet.report.inputs import Facts
@@ -87,7 +86,7 @@ def interval_figure(rows: list[Row], axis: Axis, frame: Frame) -> Spec | None:
     places = {key: line for line, key in enumerate(dict.fromkeys(keys))}
     characters = int((frame.left - 12) / (WIDEST * (frame.font - 1)))
     for key, row in zip(keys, rows, strict=True):
-        row["label"] = shorten_label(row["label"], characters)
+        row["label"] = shorten(row["label"], characters)
         row["from"], row["to"] = max(row["low"], over.low), min(row["high"], over.high)
         row["row"], row["shape"] = places[key], row["kind"]
         if not over.low <= row["value"] <= over.high:
@@ -190,6 +189,6 @@ def forest_figure(facts: Facts, frame: Frame = WIDE) -> Spec | None:
     ends = [row[end] for row in rows for end in ("low", "high")]
     # The kept ones must be visible.
     essential = [0.0, *(row["value"] for row in rows if row["kind"] == "kept")]
-    name = shorten_label(facts["metric"]["name"], 36)
+    name = shorten(facts["metric"]["name"], 36)
     title = f"measured improvement of {name}, right is better"
     return interval_figure(rows, Axis(title, "improvement", robust_range(ends, essential)), frame)
