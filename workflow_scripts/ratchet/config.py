@@ -14,9 +14,6 @@ from ratchet.base.structs import Frozen, Meta, from_json_values, replace, to_jso
 from ratchet.records.paths import session_name
 from ratchet.records.records import DECLARED, HAND
 
-# --------------------------------------------------------------------
-# Types of values: what both files are checked against.
-
 
 def one_of(*values: str) -> Meta:
     return Meta(extra_json_schema={"enum": list(values)})
@@ -77,8 +74,6 @@ TASK = {
     },
 }
 
-# --------------------------------------------------------------------
-# Strategies: how a competitor proposes, as data in ``config/strategies.yaml``.
 
 STRATEGIES_FILE = "strategies.yaml"
 STRATEGY_NAME = r"^[A-Za-z0-9][A-Za-z0-9_-]{0,30}$"
@@ -178,9 +173,6 @@ def choose_strategies(
         chosen.append(known[name])
     return chosen
 
-
-# --------------------------------------------------------------------
-# The configuration of a session, checked once when Snakemake loads it.
 
 FROZEN_KEYS = (
     "task", "preset", "seed", "candidates", "baseline_replicates", "budget_seconds",

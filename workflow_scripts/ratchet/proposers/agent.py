@@ -119,9 +119,6 @@ def _all(rounds: Sequence[Proposals], calls: Sequence[AgentCall]) -> list[AgentC
     return [*(call for made in rounds for call in made.calls), *calls]
 
 
-# --------------------------------------------------------------------
-# Ask an agent for a proposal; what cannot be tried is sent back once.
-
 VERSION = 1
 """Raise it when agents are asked differently: their earlier answers are then not found."""
 

@@ -129,14 +129,6 @@ def agent_environment(tool: Tool, inherited: Mapping[str, str]) -> dict[str, str
     return {**kept, **tool.environment}
 
 
-# --------------------------------------------------------------------
-# What a call of an agent used, read from its output.
-#
-# The tools report it in lines of JSON, each with a ``type`` of its own, or (aider)
-# in words; so one reader does for all, and for a command that wraps one of them.
-# Tokens that were read from a cache are not counted: agents read the same context
-# again at each step, and pay a tenth or less for it.
-
 MOST_DOLLARS = 1e6
 
 MOST_TOKENS = 10**12
@@ -165,7 +157,13 @@ def _sum(a: Any, b: Any) -> Any:
 
 
 def agent_usage(output: str) -> Usage:
-    """What the output of an agent says that it used."""
+    """What the output of an agent says that it used.
+
+    The tools report it in lines of JSON, each with a ``type`` of its own, or (aider) in
+    words; so one reader does for all, and for a command that wraps one of them.  Tokens
+    that were read from a cache are not counted: agents read the same context again at
+    each step, and pay a tenth or less for it.
+    """
     total, messages, final = Usage(), dict[str, Usage](), False
     for line in output.splitlines():
         if match := _AIDER.match(line.strip()[:400]):
@@ -254,14 +252,6 @@ def _dollars(values: Mapping[str, Any], name: str) -> float | None:
     return float(value) if 0 <= value <= MOST_DOLLARS else None
 
 
-# --------------------------------------------------------------------
-# Runs one call of a coding agent: with the user's rights, a clock, and no descendants left.
-#
-# The supervisor that watches over training runs watches over agents too: a session
-# of its own, output to a log of bounded size, TERM and then KILL for the whole
-# tree at the limit, and nothing survives the harness's death.  There is no
-# isolation beyond that: an agent needs the user's own keys, settings and network.
-
 LOG_LIMIT_BYTES = 2 << 20
 """Head and tail of the output are kept; what was used stands at the end."""
 
@@ -310,8 +300,10 @@ def _reading(prompt: Path | None) -> list[str]:
 
 
 def run_agent(call: AgentProcess) -> CallEnding:
-    """Run an agent to its end or its limit.
+    """Run an agent to its end or its limit, and leave nothing of it alive.
 
+    The supervisor that watches over training runs does so here too.  There is no
+    isolation beyond that: an agent needs the user's own keys, settings and network.
     Raises :class:`ConfigError` if it cannot be started at all.
     """
     call.log.parent.mkdir(parents=True, exist_ok=True)

@@ -247,9 +247,6 @@ def _is_litter(name: str) -> bool:
     return any(fnmatch(name, pattern) for pattern in LITTER)
 
 
-# --------------------------------------------------------------------
-# What an agent answered, read as somebody else's data, and whether it can be tried.
-
 # Characters; what is longer is cut, since it says no more.
 DESCRIPTION_LIMIT = 160
 HYPOTHESIS_LIMIT = 2000

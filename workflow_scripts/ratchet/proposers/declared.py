@@ -51,9 +51,6 @@ def unified_diff(old: Mapping[str, str], new: Mapping[str, str]) -> tuple[str, i
     return text, added, removed
 
 
-# --------------------------------------------------------------------
-# Declared changes in the order that a competitor's strategy prefers.
-
 SWITCH = 1.0
 """Step of a constant that goes from or to zero, changes its sign or is no number."""
 

@@ -129,10 +129,6 @@ def _is_text(node: object) -> bool:
     return isinstance(value, ast.Constant) and isinstance(value.value, str)
 
 
-# --------------------------------------------------------------------
-# Carry an edit over to another incumbent, as git merges branches.
-
-
 def carry_over(
     parent: Mapping[str, str], edited: Mapping[str, str], incumbent: Mapping[str, str]
 ) -> dict[str, str] | None:

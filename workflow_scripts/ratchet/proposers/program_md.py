@@ -78,9 +78,6 @@ class PastSession(Frozen):
     preset: str = ""
 
 
-# --------------------------------------------------------------------
-# A Markdown text as sections, each with its lines.
-
 # Kinds of sections by their titles; the first that fits counts.
 _KINDS = {
     "tried": r"\btried\b|\bhistory\b|\bso far\b|\bearlier experiments\b",
@@ -168,13 +165,6 @@ def _sections(lines: tuple[str, ...], code: list[bool]) -> Iterator[Section]:
     return reversed(found)
 
 
-# --------------------------------------------------------------------
-# The facts of a ``program.md`` against its task: metric, budget, files, commands, seed.
-#
-# Each fact must be stated, and stated as the task and the configuration have it.  How a
-# text is worded is its author's affair, and what was tried is data that is not read.
-
-
 class Flaw(enum.StrEnum):
     """The kinds of findings."""
 
@@ -196,7 +186,11 @@ class Finding(Frozen):
 
 
 def check_program(text: str, contract: ProgramContract) -> list[Finding]:
-    """All findings by line; none for a text that agrees with its contract."""
+    """All findings by line; none for a text that agrees with its contract.
+
+    Each fact must be stated, and stated as the task and the configuration have it.  How a
+    text is worded is its author's affair, and what was tried is data that is not read.
+    """
     found = _Check(text, contract).run()
     return sorted(found, key=lambda one: (one.line, one.flaw, one.expected, one.found))
 
@@ -328,9 +322,6 @@ class _Check:
             self._missing("constraints fixed", expected, "none", f"{write}.")
 
 
-# --------------------------------------------------------------------
-# A new ``program.md`` from what a task and its configuration say.
-
 ANGLES = 4
 """Angles that are named for a category where nothing is declared."""
 
@@ -384,13 +375,6 @@ def _known_directions(
     return [(n, known[n]) for n in (*order, *(name for name in known if name not in order))]
 
 
-# --------------------------------------------------------------------
-# The next version of a ``program.md``: what a session found out, written into it.
-#
-# What people wrote stays as it is.  Three parts are the session's: its measurements
-# below the baseline, what to try next, and a chapter of what has been tried.  Earlier
-# sessions' chapters stay; the same session's are replaced.
-
 LISTED = 60
 """Experiments that a chapter lists of each kind, the latest ones."""
 
@@ -402,14 +386,16 @@ _MEASURED = "Measured by the last session"
 
 
 def update_program(text: str, contract: ProgramContract, past: PastSession) -> str:
-    """A new version of ``text`` after a session; the same inputs give the same text."""
+    """A new version of ``text`` after a session; the same inputs give the same text.
+
+    What people wrote stays as it is.  Three parts are the session's: its measurements
+    below the baseline, what to try next, and a chapter of what has been tried.  Earlier
+    sessions' chapters stay; the same session's are replaced.
+    """
     text = _chapter(text, "baseline", "Baseline", _MEASURED, measured_paragraph(contract, past))
     text = _next(text, past.history.state.suggestions)
     title = f"Session `{past.name}`"
     return _chapter(text, "tried", _TRIED, title, tried_section(contract, past.history))
-
-
-# ------------------------------------------------------------------ the parts
 
 
 def measured_paragraph(contract: ProgramContract, past: PastSession) -> str:
@@ -484,9 +470,6 @@ def _share(probability: float) -> str:
     return "< 0.001" if probability < 0.001 else f"{probability:.3f}"
 
 
-# --------------------------------------------------------------- where they go
-
-
 def _chapter(text: str, kind: str, section_title: str, title: str, body: str) -> str:
     """``text`` with a subsection of this title at the end of its section of a kind.
 
@@ -540,10 +523,6 @@ def _replaced(document: Document, section: Section, body: str) -> str:
 
 def _ended(text: str) -> str:
     return text.rstrip("\n") + "\n" if text.strip() else ""
-
-
-# --------------------------------------------------------------------
-# The next ``program.md`` of a session, from its records.
 
 
 def contract_of(task: Task, config: Config, budget: Budget) -> ProgramContract:

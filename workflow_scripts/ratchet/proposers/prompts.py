@@ -52,12 +52,6 @@ def agent_prompt(errand: Errand) -> str:
     )
 
 
-# --------------------------------------------------------------------
-# The brief for the next experiment: where a session stands and what steering says.
-#
-# Markdown for whoever proposes next, a person or an agent.  Descriptions in it are
-# other people's text: they are quoted on one line, shortened, and marked as data.
-
 CELL = 100
 """Characters of a text in a table."""
 
@@ -82,7 +76,10 @@ class Brief(Frozen):
 
 
 def render_brief(brief: Brief) -> str:
-    """The brief as Markdown; the same facts give the same text."""
+    """The brief as Markdown, for a person or an agent; the same facts give the same text.
+
+    Descriptions in it are other people's text: quoted on one line, cut, marked as data.
+    """
     suggested = brief.history.state.suggestions
     return fill_template(
         __file__,
@@ -109,10 +106,6 @@ def table_cell(text: str, limit: int = CELL) -> str:
     for mark in ("\\", "|", "`", "<", "[", "]"):
         short = short.replace(mark, f"\\{mark}")
     return short
-
-
-# --------------------------------------------------------------------
-# The brief for a round, from a session's records.
 
 
 def brief_of_round(session: Session, history: History) -> str:
@@ -157,9 +150,6 @@ def _budget(session: Session) -> str:
         return f"{budget['steps']} steps"
     return f"{budget['seconds']:g} s of training"
 
-
-# --------------------------------------------------------------------
-# What an agent finds in its folder beside the code: brief, table, quarantined logs.
 
 LOGS = 3
 """The last experiments whose logs are shown, and the last crash beside them."""

@@ -88,8 +88,6 @@ class Store:
     def __init__(self, paths: StorePaths) -> None:
         self.paths = paths
 
-    # ---------------------------------------------------------------- blobs
-
     def put(self, data: bytes) -> str:
         """Keep bytes; returns their digest.  A damaged copy is replaced."""
         sha = digest_bytes(data)
@@ -134,8 +132,6 @@ class Store:
         data = read_bytes(path)
         return Fingerprint(name, self.put(data), len(data))
 
-    # ------------------------------------------------------ memoised answers
-
     def memo(self, kind: str, question: Any, answer: Callable[[], Any]) -> Any:
         """The first answer ever given to ``question``, as JSON values.
 
@@ -158,8 +154,6 @@ class Store:
             entry = {"question": to_json_values(question), "answer": value, "digest": digest(value)}
             write_json(path, entry)
             return value
-
-    # ----------------------------------------------------------------- runs
 
     def lookup(self, key: str) -> RunRecord | None:
         """A finished run, verified file by file; ``None`` if there is none.
@@ -219,8 +213,6 @@ class Store:
         with self.paths.lock.open("a") as handle:
             fcntl.lockf(handle, fcntl.LOCK_EX, 1, int(key[:15], 16))
             yield
-
-    # -------------------------------------------------------------- internal
 
     @contextlib.contextmanager
     def _partial_folder(self) -> Iterator[Path]:

@@ -386,10 +386,6 @@ def ram_bytes(limits: Sequence[Path] = LIMITS) -> int | None:
     return min(sizes, default=None)
 
 
-# --------------------------------------------------------------------
-# What a run executes on: measurements of different hardware or packages are never mixed.
-
-
 def current_hardware(device: str, model: str | None = None) -> dict[str, Any]:
     """The hardware class of this machine, as part of a run's key.
 

@@ -41,9 +41,6 @@ REPLY_FACTOR = 3.0
 FEWEST_PARTS = 4
 
 
-# ------------------------------------------------------------------- the record
-
-
 def run_record(
     spec: RunSpec, folder: Path, answer: Mapping[str, Any], isolation: SandboxKind
 ) -> RunRecord:
@@ -114,9 +111,6 @@ def _memory_limit_mb(spec: RunSpec, answer: Mapping[str, Any]) -> float | None:
     if MEMORY_LIMIT not in answer.get("unenforced", [MEMORY_LIMIT]):
         limits += [spec.limits[MEMORY_LIMIT]] if MEMORY_LIMIT in spec.limits else []
     return min(limits, default=None)
-
-
-# -------------------------------------------------------------- the evaluation
 
 
 def verify_evaluation(
@@ -224,9 +218,6 @@ def implausible_times(spec: RunSpec, found: Evaluation) -> str | None:
             "it went on with something else"
         )
     return None
-
-
-# -------------------------------------------------------------------- the class
 
 
 class RunEnding(Frozen):

@@ -138,10 +138,6 @@ def _state(session: Session, baseline: Baseline, judge: Judge) -> SessionState:
     )
 
 
-# --------------------------------------------------------------------
-# What runs needed beside their metric: memory for a ceiling, numbers for constraints.
-
-
 def require_constraints(session: Session, runs: Sequence[RunSummary]) -> None:
     """Raise :class:`DataError` for a baseline that breaks a constraint: nothing could be kept."""
     found = broken_constraints(session, runs)

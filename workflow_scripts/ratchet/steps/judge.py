@@ -67,10 +67,6 @@ def learn_of_check(
     )
 
 
-# --------------------------------------------------------------------
-# What runs needed beside their metric: memory for a ceiling, numbers for constraints.
-
-
 def peak_memory(session: Session, runs: Sequence[RunSummary]) -> float | None:
     """Largest memory of some runs in MiB: as they printed it, else as it was measured.
 
@@ -104,10 +100,6 @@ def _values(record: RunRecord) -> dict[str, float | None]:
         "peak_memory_mb": record.peak_memory_mb,
     }
     return {**record.metrics, **measured}
-
-
-# --------------------------------------------------------------------
-# One candidate before the judge, and the record of what was ruled on it.
 
 
 def rule_on_case(
@@ -209,10 +201,6 @@ def _reason(case: Case, found: Assessment | None, tariff: Tariff) -> str:
     if found.keep and case.confirmed and not case.kept and not case.barred:
         text += "; another candidate of this round was better still"
     return text
-
-
-# --------------------------------------------------------------------
-# Judge the experiments of one round.
 
 
 class Hearing(Frozen):

@@ -44,9 +44,6 @@ def planned_facts(config: Config) -> dict[str, Any]:
     return {name: getattr(config, name) for name in names}
 
 
-# --------------------------------------------------------------------
-# What code a step's result depends on, as a digest over sources.
-
 EXTRAS = ("*.html", "*.css", "*.js", "vendor/*", "templates/*")
 """What a module's folder holds beside code that its result depends on."""
 
@@ -115,12 +112,6 @@ def _module_path(package: Path, name: str) -> Path | None:
     return None
 
 
-# --------------------------------------------------------------------
-# What a training asks of the machine that it is sent to, for the rules' resources.
-#
-# On one machine these say nothing but how many trainings run at once; a cluster
-# finds the place, and the hour, by them.
-
 DEFAULT_MEMORY_MB = 4000
 """Where a task names no limit: room for the default task and small models; a cluster
 that enforces it is told of more by ``limits: memory_mb`` of the task, or by
@@ -140,7 +131,12 @@ START_MINUTES = 5.0
 
 
 class Needs(Frozen):
-    """Of one task: ``timeout_seconds`` is the longest that one of its runs may take."""
+    """Resources that the rules ask for a task's trainings.
+
+    On one machine these say nothing but how many trainings run at once; a cluster finds
+    the place, and the hour, by them.  ``timeout_seconds`` is the longest that one run may
+    take.
+    """
 
     device: str = "cpu"
     threads: int = 1
@@ -176,9 +172,6 @@ class Needs(Frozen):
         seconds = runs * (self.timeout_seconds + BESIDE_A_RUN_SECONDS)
         return attempt * math.ceil(START_MINUTES + seconds / 60)
 
-
-# --------------------------------------------------------------------
-# What happens when the Snakefile is parsed: check everything, own the folder.
 
 _T = TypeVar("_T")
 RESUME_HINT = "ratchet: nothing that was finished is lost; the same command goes on from here"

@@ -63,9 +63,6 @@ def write_offer(paths: SessionPaths, number: int, offer: Offer) -> None:
     write_json(paths.offer(number), offer)
 
 
-# --------------------------------------------------------------------
-# Choose what a round tries, and record it as commits.
-
 PROPOSER = {"kind": "declared", "version": 1}
 Answer = dict[str, Any]
 

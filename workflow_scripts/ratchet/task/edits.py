@@ -135,9 +135,6 @@ def _leaves(values: Any, prefix: str = "") -> dict[str, str]:
     return found
 
 
-# ---------------------------------------------------------------------- Python
-
-
 def find_python(text: str, name: str) -> ValuePlace | None:
     """Where the literal of a top-level ``NAME = literal`` stands, and its value."""
     try:
@@ -169,9 +166,6 @@ def _offset(text: str, line: int, column: int) -> int:
     lines = text.splitlines(keepends=True)
     before = sum(len(part) for part in lines[: line - 1])
     return before + len(lines[line - 1].encode()[:column].decode())
-
-
-# ------------------------------------------------------------------------ YAML
 
 
 def _errors() -> tuple[type[Exception], ...]:
@@ -247,9 +241,6 @@ def _value(node: Any) -> Any:
     return found
 
 
-# ------------------------------------------------------------------------ JSON
-
-
 def _find_json(text: str, constant: str) -> ValuePlace | None:
     try:
         json.loads(text)
@@ -293,10 +284,6 @@ def _but(values: Any, constant: str) -> Any:
         return values
     inner = _but(values.get(head), rest) if rest else None
     return {**values, head: inner}
-
-
-# --------------------------------------------------------------------
-# Declared changes, applied to the incumbent's files: one per proposal.
 
 
 class Draft(Frozen):

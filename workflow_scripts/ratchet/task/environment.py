@@ -21,9 +21,6 @@ from ratchet.records.records import CacheFingerprint
 from ratchet.records.store import Store
 from ratchet.task.task import Cache, Task
 
-# --------------------------------------------------------------------
-# The installed packages: whether they are the ones that a lock names, and where they are.
-
 # Where packages of an interpreter lie, and of the system's beside it.
 PACKAGE_FOLDERS = ("lib/python*/site-packages", "lib/python*/dist-packages")
 SYSTEM_PREFIXES = ("/usr", "/usr/local")
@@ -129,12 +126,6 @@ def package_paths(names: Sequence[str], prefixes: Sequence[str] = ()) -> list[Pa
     return sorted(path for path in found if path.exists())
 
 
-# --------------------------------------------------------------------
-# A task's own interpreter: where it is, what is installed there, what it reads.
-#
-# Tasks that need packages of their own (PyTorch, say) run in an environment of their
-# own; the harness never imports from it, but asks its interpreter what it has.
-
 # A cold environment on a shared disk may take long to list thousands of files.
 PROBE_SECONDS = 120.0
 # Run by the interpreter that is asked, isolated: neither the folder nor variables count.
@@ -161,8 +152,9 @@ print(json.dumps({
 
 
 class Interpreter(Frozen):
-    """An interpreter as it describes itself.
+    """A task's own interpreter, as it describes itself.
 
+    The harness never imports from its environment, but asks it what it has.
     ``prefixes`` are the folders that it reads, ``packages`` the installed
     versions by normalised name, ``markers`` its part of a requirement's conditions.
     """
@@ -255,19 +247,16 @@ def resolve_command(command: Sequence[str], python: Interpreter | None = None) -
     return [program if word == "python" else word for word in command]
 
 
-# --------------------------------------------------------------------
-# Pinned versions in a ``uv.lock``: what its project needs on this platform.
-#
-# A lock of uv's holds all platforms, groups and extras at once; what is installed by
-# ``uv sync`` is what can be reached from the project itself.  Development groups are left
-# out: a run needs none of them.
-
 # Where the project's own packages are from, as uv writes it.
 OWN = ("virtual", "editable", "directory")
 
 
 def uv_lock_versions(lock: Path, applies: Callable[[str | None], bool]) -> dict[str, str]:
-    """Versions by package name; ``applies`` evaluates the condition of a requirement.
+    """Versions by package name in a ``uv.lock``: what its project needs on this platform.
+
+    Such a lock holds all platforms, groups and extras at once; what ``uv sync`` installs
+    is what can be reached from the project itself.  Development groups are left out: a
+    run needs none of them.  ``applies`` evaluates the condition of a requirement.
 
     Raises :class:`DataError` for a file that is no lock of uv's.
     """
@@ -336,13 +325,6 @@ def _chosen(
     return next(iter(here or exact), None)
 
 
-# --------------------------------------------------------------------
-# Folders outside of a task that its runs read: an own cache of data, tokenizers, kernels.
-#
-# They are fingerprinted when a session starts, and looked at again before every run:
-# names, sizes and digests of all files.  The digest of a large file is remembered by its
-# size and time.  Runs see them read-only, as far as the kind of isolation can do that.
-
 LARGE_BYTES = 32 << 20
 """A file from this size on takes long enough to hash that its digest is worth keeping."""
 DIGESTS = "digests"
@@ -404,7 +386,11 @@ def caches_complete(caches: Sequence[Cache], clone: Path | None) -> bool:
 def cache_fingerprints(
     caches: Sequence[Cache], clone: Path | None, store: Store
 ) -> tuple[CacheFingerprint, ...]:
-    """All folders that are there, by what they hold; raises as :func:`require_caches` does."""
+    """All folders that are there, by names, sizes and digests of their files.
+
+    The digest of a large file is remembered by its size and time.  Raises
+    :class:`InputMissingError` as :func:`require_caches` does.
+    """
     require_caches(caches, clone)
     folders = [(cache.folder, cache_source(cache, clone)) for cache in caches]
     found = [_fingerprint(name, folder, store) for name, folder in folders if folder.is_dir()]

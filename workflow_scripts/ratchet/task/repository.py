@@ -259,9 +259,6 @@ def values_of(data: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     return {**data, "mutable": mutable, "fixed": fixed}
 
 
-# --------------------------------------------------------------------
-# The task that a configuration names: a folder of one's own, or somebody's repository.
-
 DEFINITIONS = Path("tasks") / "autoresearch"
 """Below the harness: how well-known repositories run, by name."""
 DEFAULT_DEFINITION = "upstream"

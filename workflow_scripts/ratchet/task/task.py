@@ -139,14 +139,8 @@ def parse_patterns(data: Mapping[str, Any]) -> dict[str, str]:
     return {**data.get("printed", {}), **found}
 
 
-# --------------------------------------------------------------------
-# Bounds on other numbers than the metric: what breaks one is never kept.
-#
-# The numbers are those that a run printed, by their names, and those that the harness
-# measured: ``wall_seconds``, ``cpu_seconds`` and ``peak_memory_mb`` (of the GPU where one
-# was watched, else of the processes).
-
 MEASURED = ("wall_seconds", "cpu_seconds", "peak_memory_mb")
+"""Numbers that the harness measures itself; a constraint may bound them, or printed ones."""
 
 
 class Constraint(Frozen):
@@ -184,14 +178,6 @@ def broken_constraint(
     return ""
 
 
-# --------------------------------------------------------------------
-# Numbers that a log shows in words of its own, found by regular expressions.
-#
-# A task says ``metric: {name: accuracy, pattern: 'Validation accuracy: ([0-9.]+)'}``; the
-# last match of the log counts.  A log is written by a candidate, which may not keep the
-# harness busy: RE2 searches in a time that is linear in the length of a line, whatever the
-# pattern.  It knows neither references to groups nor look-around.
-
 LONGEST_PATTERN = 500
 """Characters; a pattern for one number of one line needs no more."""
 SHORTEST_LITERAL = 4
@@ -218,7 +204,12 @@ def pattern_fault(pattern: str) -> str | None:
 
 
 def _compiled(pattern: str) -> Any:
-    """A pattern as RE2 reads it; :class:`ValueError` says what it cannot read."""
+    """A pattern as RE2 reads it; :class:`ValueError` says what it cannot read.
+
+    A log is written by a candidate, which may not keep the harness busy: RE2 searches in
+    a time that is linear in the length of a line, whatever the pattern.  It knows neither
+    references to groups nor look-around.
+    """
     import re2  # few tasks have patterns
 
     options = re2.Options()
@@ -292,10 +283,6 @@ def _numbers(words: Iterable[bytes | None]) -> Iterator[float]:
             yield float(plain)
         except ValueError:
             continue
-
-
-# --------------------------------------------------------------------
-# The whole definition, its parts, and what goes wrong between them.
 
 
 class PlainKeys(Frozen, kw_only=True):

@@ -272,18 +272,12 @@ def remove_left_over(found: ContainerEngine) -> None:
                 found.ask("rm", "--force", container)
 
 
-# --------------------------------------------------------------------
-# Last step of building an image: write down what it holds, and close what it hides.
-#
-#     python -m ratchet.runs.sandbox.container --base NAME --revision REV --group GROUP
-#         --output FILE TASK.YAML...
-#
-# Packages that tasks hide from their runs become readable by one group alone; the
-# locks whose packages are all installed are named by their digests.
-
-
 def check_image(arguments: Sequence[str] | None = None) -> int:
-    """Write down what an image holds, and close what it hides."""
+    """Write down what an image holds, and close what it hides: the last step of a build.
+
+    Packages that tasks hide from their runs become readable by one group alone; the
+    locks whose packages are all installed are named by their digests.
+    """
     parser = argparse.ArgumentParser(
         prog="python -m ratchet.runs.sandbox.container",
         description=check_image.__doc__,
