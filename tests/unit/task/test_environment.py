@@ -35,7 +35,6 @@ from ratchet.task.environment import (
     require_caches,
     task_interpreter,
     verify_packages,
-    verify_packages_of,
 )
 from ratchet.task.task import Cache
 
@@ -231,7 +230,7 @@ def test_an_interpreter_is_compared_with_a_lock(python: Interpreter, tmp_path: P
     lock.write_text("numpy==9.9.9\nextra==1.0 ; python_version < '3.0' \\\n    --hash=sha256:00\n")
     assert package_deviations(lock, python) == ["numpy: expected 9.9.9, found none"]
     with pytest.raises(DataError, match=r"numpy: expected 9.9.9, found none.*make env-mine"):
-        verify_packages_of(lock, python)
+        verify_packages(lock, python)
     old = Interpreter("", (), "2.7", {"numpy": "9.9.9"}, {"python_version": "2.7"})
     assert package_deviations(lock, old) == ["extra: expected 1.0, found none"]
     lock.write_text("Made_Up==1.5 \\\n    --hash=sha256:00\n")

@@ -72,7 +72,6 @@ from ratchet.task.environment import (
     require_caches,
     task_interpreter,
     verify_packages,
-    verify_packages_of,
 )
 from ratchet.task.task import GB, Task
 
@@ -250,10 +249,7 @@ def lock(path: Path, python: Interpreter | None = None, named: bool = False) -> 
     name = f"{path.parent.name}/{path.name}"
     try:
         sha = digest_file(path)
-        if python is None:
-            verify_packages(path)
-        else:
-            verify_packages_of(path, python)
+        verify_packages(path, python)
     except DataError as error:
         # The message names lock and interpreter, which stand beside it here.
         differs = str(error).partition("(")[2].rpartition(");")[0]

@@ -14,7 +14,6 @@ from ratchet.base.structs import Frozen, Struct, field, from_json_values, to_jso
 from ratchet.config import Config
 from ratchet.proposers.agent_process import (
     AGENT_TOOLS,
-    AgentProcess,
     CallEnding,
     Usage,
     agent_environment,
@@ -331,14 +330,12 @@ class Asking(Struct):
         for _ in range(RUNS):
             place.lay_out(incumbent, given, agent_prompt(errand))
             yield run_agent(
-                AgentProcess(
-                    command=command,
-                    folder=place.work,
-                    environment=variables,
-                    prompt=None if by_file(self._command) else place.prompt,
-                    log=log,
-                    seconds=60 * config.agent_minutes,
-                )
+                command=command,
+                folder=place.work,
+                environment=variables,
+                prompt=None if by_file(self._command) else place.prompt,
+                log=log,
+                seconds=60 * config.agent_minutes,
             )
 
     def _answer(self, left: Left, ending: CallEnding, log: str, used: Usage) -> AgentReply:

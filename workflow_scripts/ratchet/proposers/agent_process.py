@@ -6,12 +6,10 @@ read it and where its length is limited: it comes by standard input, or as a fil
 
 from __future__ import annotations
 
-import contextlib
 import json
 import re
 import shutil
 import signal
-import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -19,8 +17,7 @@ from typing import Any
 
 from ratchet.base.errors import ConfigError
 from ratchet.base.structs import Frozen, field
-from ratchet.runs import supervisor
-from ratchet.runs.process import adopt_orphans, kill_descendants
+from ratchet.runs.supervisor import start_supervisor, supervisor_answer
 
 CUSTOM = "custom"
 
@@ -259,17 +256,6 @@ LOG_LIMIT_BYTES = 2 << 20
 OUTSIDE_SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
-class AgentProcess(Frozen):
-    """What to run: ``prompt`` is what it reads on its standard input, if anything."""
-
-    command: Sequence[str]
-    folder: Path
-    environment: Mapping[str, str]
-    prompt: Path | None
-    log: Path
-    seconds: float
-
-
 class CallEnding(Frozen):
     """How a call ended; ``exit_code`` is negative for a signal, as in Python."""
 
@@ -294,55 +280,37 @@ def require_agent(program: str, name: str) -> None:
         )
 
 
-def _reading(prompt: Path | None) -> list[str]:
-    """Words before a command that let it read a file as its standard input."""
-    return [] if prompt is None else ["sh", "-c", 'exec "$@" <"$0"', str(prompt.resolve())]
-
-
-def run_agent(call: AgentProcess) -> CallEnding:
+def run_agent(
+    command: Sequence[str],
+    folder: Path,
+    environment: Mapping[str, str],
+    prompt: Path | None,
+    log: Path,
+    seconds: float,
+) -> CallEnding:
     """Run an agent to its end or its limit, and leave nothing of it alive.
+
+    ``prompt`` is what it reads on its standard input, if anything.
 
     The supervisor that watches over training runs does so here too.  There is no
     isolation beyond that: an agent needs the user's own keys, settings and network.
     Raises :class:`ConfigError` if it cannot be started at all.
     """
-    call.log.parent.mkdir(parents=True, exist_ok=True)
+    reading = [] if prompt is None else ["sh", "-c", 'exec "$@" <"$0"', str(prompt.resolve())]
+    log.parent.mkdir(parents=True, exist_ok=True)
     order: dict[str, Any] = {
-        "command": [*_reading(call.prompt), *call.command],
-        "folder": str(call.folder.resolve()),
-        "environment": dict(call.environment),
-        "log": str(call.log.resolve()),
+        "command": [*reading, *command],
+        "folder": str(folder.resolve()),
+        "environment": dict(environment),
+        "log": str(log.resolve()),
         "log_limit_bytes": LOG_LIMIT_BYTES,
-        "timeout_seconds": call.seconds,
+        "timeout_seconds": seconds,
     }
-    adopt_orphans()
-    process = subprocess.Popen(
-        [sys.executable, "-S", "-E", supervisor.__file__],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        start_new_session=True,
-    )
-    assert process.stdin is not None
-    assert process.stdout is not None
-    try:
-        with contextlib.suppress(OSError):
-            process.stdin.write(json.dumps(order).encode() + b"\n")
-            process.stdin.flush()
-        line = process.stdout.readline()
-    finally:
-        # Closing the pipe ends the agent, whatever brought us here.
-        with contextlib.suppress(OSError):
-            process.stdin.close()
-        process.wait()
-        process.stdout.close()
-        kill_descendants()
-    if not line:
-        # The supervisor was killed; what it watched died with it.
-        return CallEnding(-signal.SIGKILL, timed_out=False, wall_seconds=0.0, leftover=0)
-    answer = json.loads(line)
+    with start_supervisor(order) as process:
+        answer = supervisor_answer(process)
     if not answer["started"]:
         raise ConfigError(
-            f"the agent's command {call.command[0]!r} cannot be started ({answer['error']}); "
+            f"the agent's command {command[0]!r} cannot be started ({answer['error']}); "
             "correct agent_command"
         )
     return CallEnding(

@@ -40,7 +40,6 @@ from ratchet.task.environment import (
     resolve_command,
     task_interpreter,
     verify_packages,
-    verify_packages_of,
 )
 from ratchet.task.presets import choose_preset
 from ratchet.task.task import AUTO, Task
@@ -98,7 +97,7 @@ def _check_environment(config: Config, task: Task, python: Interpreter | None) -
         verify_packages(task.environment)
         return None
     if config.python is None:
-        verify_packages_of(task.environment, python)
+        verify_packages(task.environment, python)
         return TaskPython(python.version, python.packages_sha256)
     found = package_deviations(task.environment, python)
     if found:

@@ -19,7 +19,7 @@ from ratchet.base.structs import (
 )
 from ratchet.base.text import one_line
 from ratchet.config import Strategy
-from ratchet.proposers.declared import propose_by_strategy, propose_declared, unified_diff
+from ratchet.proposers.declared import propose_declared, unified_diff
 from ratchet.proposers.idea import Idea, carry_over, sole_setting
 from ratchet.records.history import History
 from ratchet.records.paths import SessionPaths
@@ -237,7 +237,7 @@ class Proposing(Struct):
         strategy = Strategy.of(followed)
         place = strategy.name, self.number, len(self.made)
         seed = stream_seed(self.session.config.seed, "strategy", *place)
-        return propose_by_strategy(strategy, space, self._old, tried, ranking, counts, seed, skip)
+        return propose_declared(space, self._old, tried, ranking, skip, strategy, counts, seed)
 
     @property
     def _old(self) -> dict[str, str]:

@@ -59,53 +59,39 @@ def _applies(marker: str | None, markers: Mapping[str, str] | None) -> bool:
     return Marker(marker.strip()).evaluate(dict(markers) if markers else None)
 
 
-def verify_packages(lock: Path) -> None:
-    """Raise :class:`DataError` if this interpreter has other versions."""
-    wrong = _deviations(locked_versions(lock), _installed)
-    if wrong:
-        raise _not_as_locked(lock, sys.executable, wrong, "make env")
-
-
-def verify_packages_of(lock: Path, interpreter: Interpreter) -> None:
-    """Raise :class:`DataError` if a task's own interpreter has other versions."""
+def verify_packages(lock: Path, interpreter: Interpreter | None = None) -> None:
+    """Raise :class:`DataError` if a task's own interpreter, else this one, has other versions."""
     wrong = package_deviations(lock, interpreter)
     if wrong:
-        todo = "uv sync" if lock.name == UV_LOCK else f"make env-{lock.stem}"
-        raise _not_as_locked(lock, interpreter.executable, wrong, todo)
+        program = interpreter.executable if interpreter else sys.executable
+        own = "uv sync" if lock.name == UV_LOCK else f"make env-{lock.stem}"
+        todo = own if interpreter else "make env"
+        raise DataError(
+            f"{lock}: {program} does not have the locked packages ({'; '.join(wrong)}); "
+            f"install them with: {todo}"
+        )
 
 
-def package_deviations(lock: Path, interpreter: Interpreter) -> list[str]:
-    """Where the packages of a task's own interpreter differ from a lock."""
+def package_deviations(lock: Path, interpreter: Interpreter | None = None) -> list[str]:
+    """Where the packages of a task's own interpreter, or of this one, differ from a lock."""
+    import importlib.metadata  # slow; most steps have no question about packages
+
     from packaging.utils import canonicalize_name
 
     def installed(name: str) -> str | None:
-        return interpreter.packages.get(canonicalize_name(name))
+        if interpreter is not None:
+            return interpreter.packages.get(canonicalize_name(name))
+        try:
+            return importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            return None
 
-    return _deviations(locked_versions(lock, interpreter.markers), installed)
-
-
-def _deviations(wanted: Mapping[str, str], find: Callable[[str], str | None]) -> list[str]:
+    wanted = locked_versions(lock, interpreter.markers if interpreter else None)
     return [
-        f"{name}: expected {version}, found {find(name) or 'none'}"
+        f"{name}: expected {version}, found {installed(name) or 'none'}"
         for name, version in wanted.items()
-        if find(name) != version
+        if installed(name) != version
     ]
-
-
-def _installed(name: str) -> str | None:
-    import importlib.metadata  # slow; most steps have no question about packages
-
-    try:
-        return importlib.metadata.version(name)
-    except importlib.metadata.PackageNotFoundError:
-        return None
-
-
-def _not_as_locked(lock: Path, program: str, wrong: Sequence[str], todo: str) -> DataError:
-    return DataError(
-        f"{lock}: {program} does not have the locked packages ({'; '.join(wrong)}); "
-        f"install them with: {todo}"
-    )
 
 
 def package_paths(names: Sequence[str], prefixes: Sequence[str] = ()) -> list[Path]:
@@ -181,23 +167,19 @@ def task_interpreter(config: Config, task: Task, root: Path, harness: Path) -> I
         return ask_interpreter(interpreter_program(place, "correct the configuration key python"))
     if task.python is None:
         return None
-    if task.origin is not None and task.clone is None and not _stands_alone(task):
-        raise ConfigError(
-            f"python: {task.values['python']} lies in a clone of {task.origin.repo} on this "
-            "machine, and there is none; name an environment with its packages by --config "
-            "python=PLACE, or clone it and name the clone's folder by `repo`"
-        )
     todo = f"make it with: make env-{task.environment.stem}"
     if task.origin is not None:
+        place = Path(task.values["python"]).expanduser()
+        if task.clone is None and not place.is_absolute():
+            raise ConfigError(
+                f"python: {place} lies in a clone of {task.origin.repo} on this machine, and there "
+                "is none; name an environment with its packages by --config python=PLACE, or clone "
+                "it and name the clone's folder by `repo`"
+            )
         todo = f"make it in {task.clone}: uv sync" if task.clone else "clone the repository"
     return ask_interpreter(
         interpreter_program(task.python, f"{todo}, or name another one: --config python=PLACE")
     )
-
-
-def _stands_alone(task: Task) -> bool:
-    """Whether the task's interpreter is named by a whole path."""
-    return Path(task.values["python"]).expanduser().is_absolute()
 
 
 def interpreter_program(place: Path, todo: str) -> Path:
