@@ -149,8 +149,7 @@ class Session(Frozen):
     @property
     def variables(self) -> Mapping[str, str]:
         """Environment variables that task and preset set for runs and evaluator."""
-        preset = self.manifest.preset
-        return {**self.task.variables, **(preset.environment if preset else {})}
+        return self.task.environment_of(self.manifest.preset)
 
     @property
     def audits(self) -> bool:

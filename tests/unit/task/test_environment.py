@@ -20,7 +20,7 @@ from ratchet.records.store import Store
 from ratchet.runs.run import Workspace
 from ratchet.runs.sandbox.container import ContainerEngine, start_command
 from ratchet.runs.sandbox.sandbox import SandboxKind, choose_sandbox, sandbox_fault
-from ratchet.steps.prepare import fill_caches
+from ratchet.steps.prepare import Preparation
 from ratchet.task import environment
 from ratchet.task.environment import (
     CacheMount,
@@ -424,13 +424,13 @@ def test_a_declared_preparation_fills_what_is_missing(home: Path, blobs: Store) 
         "import os, pathlib\nplace = pathlib.Path('~/.cache/made').expanduser()\n"
         "place.mkdir()\n(place / 'x').write_text(os.environ['WHAT'])\n"
     )
-    fill_caches(task, blobs, {"WHAT": "made"}, None)  # type: ignore[arg-type]
+    Preparation(task, {"WHAT": "made"}).fill_caches(blobs)  # type: ignore[arg-type]
     assert (folder / "x").read_text() == "made"
     assert len(cache_fingerprints(task.caches, None, blobs)) == 1
     # It is there now, and so it is not made again.
-    fill_caches(task, blobs, {}, None)  # type: ignore[arg-type]
+    Preparation(task, {}).fill_caches(blobs)  # type: ignore[arg-type]
     (folder / "x").unlink()
     folder.rmdir()
     task.caches = [Cache("~/.cache/made", optional=True)]
-    fill_caches(task, blobs, {}, None)  # type: ignore[arg-type]
+    Preparation(task, {}).fill_caches(blobs)  # type: ignore[arg-type]
     assert not folder.exists()

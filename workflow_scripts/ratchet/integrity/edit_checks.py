@@ -22,7 +22,7 @@ from ratchet.base.structs import Frozen
 from ratchet.base.text import one_line
 from ratchet.records.records import Proposal
 from ratchet.session import Session
-from ratchet.task.edits import find_value
+from ratchet.task.edits import UNREADABLE, find_value, parse_python
 
 TEXT_LIMIT = 80
 """Characters of code that a flag shows."""
@@ -355,8 +355,8 @@ def _parse_python(name: str, text: str) -> ast.Module | None:
     if not name.endswith(".py"):
         return None
     try:
-        return ast.parse(text)
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return parse_python(text)
+    except UNREADABLE:
         return None
 
 

@@ -180,9 +180,7 @@ class Confirmations(Struct):
             self.incumbent = []
 
     def _pool(self, group: FloatArray) -> None:
-        if group.size > 1:
-            self.squares += float(((group - group.mean()) ** 2).sum())
-            self.freedom += group.size - 1
+        self.squares, self.freedom = self._pooled(group)
 
     def _pooled(self, *groups: FloatArray) -> tuple[float, int]:
         """Sum of squares within groups, and its degrees of freedom."""

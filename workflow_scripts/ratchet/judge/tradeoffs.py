@@ -269,13 +269,10 @@ class Tariff(Frozen):
     def threshold(self, net_lines: int, ratio: float | None) -> float:
         """Gain that the candidate must exceed, in the metric's unit."""
         price = self.prices.threshold(net_lines, self.noise_sd, ratio, self.credit_used)
-        return price + self._surcharge(ratio) + 0.0  # no -0.0 in records
-
-    def _surcharge(self, ratio: float | None) -> float:
-        if ratio is None or self.memory_mb is None:
-            return 0.0
-        per_log = self.prices.per_log_memory
-        return self.ceiling.surcharge(ratio * self.memory_mb, self.memory_mb, per_log)
+        if ratio is not None and self.memory_mb is not None:
+            per_log = self.prices.per_log_memory
+            price += self.ceiling.surcharge(ratio * self.memory_mb, self.memory_mb, per_log)
+        return price + 0.0  # no -0.0 in records
 
     def words(self, price: float, net_lines: int, ratio: float | None) -> str:
         """``needs 0.0012 for 20 more lines and 1.10x memory``; empty for a price of 0."""

@@ -25,9 +25,10 @@ from ratchet.base.io import digest_bytes, remove_run_folder
 from ratchet.base.structs import Frozen
 from ratchet.base.text import one_line
 from ratchet.proposers.agent_process import LITTER, PROPOSAL
-from ratchet.proposers.idea import same_sources, syntax_error
+from ratchet.proposers.idea import same_sources
 from ratchet.records.records import CallOutcome
 from ratchet.steering.categories import category_of_code, classify_change
+from ratchet.task.edits import text_fault
 
 BRIEF = "BRIEF.md"
 TRIED = "TRIED.tsv"
@@ -352,8 +353,8 @@ def reply_fault(
         how = "nothing but comments or layout" if dict(old) != dict(new) else "nothing"
         return CallOutcome.EMPTY, f"it changes {how} in {', '.join(sorted(old))}"
     for name, text in new.items():
-        wrong = syntax_error(name, text)
-        if wrong is not None and syntax_error(name, old[name]) is None:
+        wrong = text_fault(name, text)
+        if wrong is not None and text_fault(name, old[name]) is None:
             return CallOutcome.UNREADABLE, f"{name} is not valid Python ({one_line(wrong)[:100]})"
     return None
 

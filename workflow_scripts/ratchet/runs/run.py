@@ -37,10 +37,11 @@ from ratchet.runs.sandbox.container import (
     with_gpu,
 )
 from ratchet.runs.sandbox.sandbox import SandboxKind, choose_sandbox, confine_command
-from ratchet.runs.spec import THREAD_VARIABLES, Box, RunSpec
+from ratchet.runs.spec import Box, RunSpec
 from ratchet.runs.supervisor import start_supervisor, supervisor_answer
 from ratchet.task.edits import replace_value
 from ratchet.task.environment import package_paths, resolve_command
+from ratchet.task.task import THREAD_VARIABLES
 
 # Enough for a session's progress lines; a flood keeps its head and its tail.
 LOG_LIMIT_BYTES = 1 << 20

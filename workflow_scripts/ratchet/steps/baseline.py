@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from ratchet.base.errors import DataError, UsageError
 from ratchet.base.io import read_record, source_digest, write_json
+from ratchet.base.structs import asdict
 from ratchet.judge.judge import Judge
 from ratchet.judge.settings import Settings, scale_from
 from ratchet.records.history import History
@@ -18,12 +19,10 @@ from ratchet.records.records import (
     SessionState,
     Status,
     mean_memory,
-    stream_seed,
 )
 from ratchet.records.results_table import TableRow, record_rows
 from ratchet.runs.executor import Executor
 from ratchet.session import Session, memory_ceiling
-from ratchet.steering.bandit import SteeringMode, rank_categories
 from ratchet.steering.suggestions import steering_advice
 from ratchet.steps.judge import broken_constraints, peak_memory
 
@@ -120,21 +119,13 @@ def _state(session: Session, baseline: Baseline, judge: Judge) -> SessionState:
         memory_mb=mean_memory(baseline.runs),
         kept=0,
     )
-    known = session.categories
-    seed = stream_seed(session.config.seed, "steer", 0)
-    mode = SteeringMode(session.config.steering)
-    ranking = rank_categories([], seed, judge.noise_sd, mode, known)
-    suggestions, avoid = steering_advice(
-        session, History(baseline), ranking, incumbent.files, judge.noise_sd
-    )
+    advice = steering_advice(session, History(baseline), incumbent.files, judge.noise_sd)
     return SessionState(
         round=0,
         incumbent=incumbent,
         runs_used=len(baseline.runs),
-        ranking=ranking,
-        suggestions=suggestions,
-        avoid=avoid,
         noise_sd=judge.noise_sd,
+        **asdict(advice),
     )
 
 

@@ -88,18 +88,18 @@ def value_literal(name: str, value: Any) -> str:
     return text
 
 
-def settings_fault(name: str, text: str) -> str | None:
-    """Why a file of a kind that is known cannot be read; ``None`` if it can.
+def text_fault(name: str, text: str) -> str | None:
+    """Why a file of Python, YAML or JSON cannot be read; ``None`` if it can.
 
-    Python is parsed, and YAML and JSON must hold a mapping.
+    YAML and JSON must hold a mapping.
     """
     if name.endswith(".py"):
         try:
-            with warnings.catch_warnings():  # about escapes in someone else's strings
-                warnings.simplefilter("ignore")
-                ast.parse(text)
+            parse_python(text)
+        except SyntaxError as error:
+            return f"line {error.lineno}: {error.msg}"
         except UNREADABLE as error:
-            return f"does not parse ({error})"
+            return type(error).__name__
         return None
     if not is_settings(name):
         return None
@@ -111,6 +111,13 @@ def settings_fault(name: str, text: str) -> str | None:
     if not isinstance(found, dict):
         return "expected a mapping of names to values"
     return None
+
+
+def parse_python(text: str) -> ast.Module:
+    """The tree of a Python text; raises one of :data:`UNREADABLE`."""
+    with warnings.catch_warnings():  # about escapes in someone else's strings
+        warnings.simplefilter("ignore")
+        return ast.parse(text)
 
 
 def changed_values(name: str, old: str, new: str) -> list[str] | None:
@@ -138,7 +145,7 @@ def _leaves(values: Any, prefix: str = "") -> dict[str, str]:
 def find_python(text: str, name: str) -> ValuePlace | None:
     """Where the literal of a top-level ``NAME = literal`` stands, and its value."""
     try:
-        tree = ast.parse(text)
+        tree = parse_python(text)
     except UNREADABLE:
         return None
     values = [
@@ -313,7 +320,7 @@ def applicable_changes(
                 yield from _constants(change, name, text, contents)
             elif text.count(change.find) == 1:
                 new = text.replace(change.find, change.replace)
-                if new != text and settings_fault(name, new) is None:
+                if new != text and text_fault(name, new) is None:
                     edit = Edit("alternative", change.name)
                     description = change.name.replace("-", " ")
                     yield Draft(

@@ -19,12 +19,18 @@ DEFINITION = "task.yaml"
 SEED = "{seed}"
 GB = 1e9
 """Bytes of a gigabyte: cards and memory modules are sold by these, or by more."""
+THREAD_VARIABLES = (
+    "OMP_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "NUMEXPR_NUM_THREADS",
+    "VECLIB_MAXIMUM_THREADS",
+)
+"""Set for every run, since libraries take as many threads as there are processors."""
 # What the harness sets in every run itself; see ratchet.runs.run.
 SET = frozenset(
     {"HOME", "PATH", "TMPDIR", "PYTHONPATH", "PYTHONHASHSEED", "PYTHONNOUSERSITE"}
-    | {"PYTHONDONTWRITEBYTECODE", "PYTHONUNBUFFERED", "CUDA_VISIBLE_DEVICES"}
-    | {"OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS"}
-    | {"VECLIB_MAXIMUM_THREADS"}
+    | {"PYTHONDONTWRITEBYTECODE", "PYTHONUNBUFFERED", "CUDA_VISIBLE_DEVICES", *THREAD_VARIABLES}
 )
 
 
@@ -347,7 +353,7 @@ class Task(PlainKeys, kw_only=True):
     clone: Path | None
 
     def sized(self, preset: Preset | None) -> Task:
-        """The same with the device and the budget of a preset, where that names them."""
+        """This task with the device and the budget of a preset, where that names them."""
         if preset is None:
             return self
         found = replace(self, device=preset.device or self.device)
@@ -359,6 +365,10 @@ class Task(PlainKeys, kw_only=True):
             budget_seconds=preset.budget.get("seconds"),
             budget_steps=None if steps is None else int(steps),
         )
+
+    def environment_of(self, preset: Preset | None) -> dict[str, str]:
+        """Environment variables that task and preset set for preparation, runs and evaluator."""
+        return {**self.variables, **(preset.environment if preset else {})}
 
     @property
     def data_names(self) -> tuple[str, ...]:

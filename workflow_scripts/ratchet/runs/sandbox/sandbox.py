@@ -88,20 +88,12 @@ def choose_sandbox(wanted: str) -> SandboxKind:
     kind = SandboxKind(wanted)
     found = sandbox_fault(kind)
     if found is not None:
+        mend = container_mend() if kind is SandboxKind.CONTAINER else _MEND[kind]
         raise ConfigError(
-            f"isolation: {kind} does not work on this machine ({found}); {_mend(kind)}, or set "
+            f"isolation: {kind} does not work on this machine ({found}); {mend}, or set "
             "isolation to auto, which takes the strongest that works"
         )
     return kind
-
-
-def _mend(kind: SandboxKind) -> str:
-    return container_mend() if kind is SandboxKind.CONTAINER else _MEND[kind]
-
-
-def describe_sandbox(wanted: str) -> str:
-    """The word for what runs get here, for manifests and reports."""
-    return choose_sandbox(wanted).value
 
 
 @functools.cache
