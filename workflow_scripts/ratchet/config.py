@@ -377,21 +377,7 @@ def _check_agent(config: Config, where: str) -> None:
         )
 
 
-_MARKS = {
-    "{event}": "RATCHET_EVENT",
-    "{session}": "RATCHET_SESSION",
-    "{message}": "RATCHET_MESSAGE",
-}
-
-
 def _check_together(config: Config, where: str) -> None:
-    for mark, variable in _MARKS.items():
-        if any(mark in word for word in config.notify_command or ()):
-            raise ConfigError(
-                f"{where}: notify_command: {mark} is not replaced in a command's words; the "
-                f'command finds it in its variable {variable}, such as [sh, -c, "notify-send '
-                '\\"$RATCHET_MESSAGE\\""], and as JSON on standard input'
-            )
     if config.budget_seconds is not None and config.budget_steps is not None:
         raise ConfigError(f"{where}: set budget_seconds or budget_steps, and not both")
     _check_agent(config, where)

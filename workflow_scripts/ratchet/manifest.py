@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from ratchet.base.errors import FixedInputChangedError
+from ratchet.base.errors import NEW_SESSION, FixedInputChangedError
 from ratchet.base.io import Fingerprint, digest, digest_bytes, fingerprint, read_record
 from ratchet.base.structs import to_json_values
 from ratchet.config import Config
@@ -94,8 +94,7 @@ def check_manifest(paths: SessionPaths, config: Config, task: Task) -> Manifest 
             f"session {config.session!r} cannot go on, since what it froze at its start has "
             "changed:\n"
             + "\n".join(f"  {line}" for line in problems)
-            + "\nPut it back as it was, or start another session: "
-            "snakemake --cores 1 --config session=NAME"
+            + f"\nPut it back as it was, or {NEW_SESSION}"
         )
     return manifest
 

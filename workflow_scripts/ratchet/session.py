@@ -140,6 +140,11 @@ class Session(Frozen):
         put = self.store.put
         return {n: put(t.encode("utf-8", errors="surrogateescape")) for n, t in texts.items()}
 
+    @property
+    def baseline_files(self) -> dict[str, str]:
+        """The unchanged mutable files: their digests by name."""
+        return {entry.path: entry.sha256 for entry in self.manifest.baseline}
+
     def tree(self, sources: Mapping[str, str]) -> dict[str, bytes]:
         """All files of a candidate as its commit shows them."""
         frozen = (*self.manifest.fixed, self.manifest.brief)
@@ -186,9 +191,8 @@ def run_budget(frozen: Mapping[str, Any], task: Task) -> Budget:
     }
 
 
-def memory_ceiling(session: Session) -> Ceiling:
+def memory_ceiling(config: Config) -> Ceiling:
     """The ceiling of memory in force."""
-    config = session.config
     return Ceiling(config.memory_ceiling_mb, config.memory_ceiling == HARD)
 
 

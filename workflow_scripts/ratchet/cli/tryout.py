@@ -273,7 +273,7 @@ class TrialPlace(Frozen):
         contents = {n: (self.folder / n).read_bytes() for n in self.session.task.mutable}
         digests = {name: self.session.store.put(data) for name, data in contents.items()}
         known = {trial.proposal.source for trial in history.trials} | {incumbent.source}
-        known.add(source_digest({e.path: e.sha256 for e in self.session.manifest.baseline}))
+        known.add(source_digest(self.session.baseline_files))
         if source_digest(digests) not in known and not force:
             raise UsageError(
                 f"{self.folder}: {', '.join(contents)} holds an edit that was never tried; try it "

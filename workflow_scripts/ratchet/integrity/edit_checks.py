@@ -123,10 +123,9 @@ def edit_faults(session: Session, sources: Mapping[str, str]) -> tuple[str, tupl
 
     Only what the session's baseline does not do itself.
     """
-    baseline = {entry.path: entry.sha256 for entry in session.manifest.baseline}
-    task = session.task
+    task, baseline = session.task, session.texts(session.baseline_files)
     contract = EditContract(tuple(task.fixed), task.metric.name, task.printed)
-    flags = edit_flags(session.texts(baseline), session.texts(sources), contract)
+    flags = edit_flags(baseline, session.texts(sources), contract)
     notes = tuple(one_line(str(flag)) for flag in flags if flag.severity is Severity.NOTE)
     blocking = (one_line(str(flag)) for flag in flags if flag.severity is Severity.BLOCK)
     return "; ".join(blocking), notes

@@ -48,14 +48,10 @@ def allowance_stop(
 
     ``rounds`` are all before this one, ``calls`` those of this one so far.
     """
-    return _failed(config, rounds, calls) or allowance_spent(config, rounds, calls)
-
-
-def _failed(config: Config, rounds: Sequence[Proposals], calls: Sequence[AgentCall]) -> Stop | None:
-    if failures_in_a_row(config, rounds, calls) < config.agent_failures:
-        return None
-    last = _all(rounds, calls)[-1]
     most = config.agent_failures
+    if failures_in_a_row(config, rounds, calls) < most:
+        return allowance_spent(config, rounds, calls)
+    last = _all(rounds, calls)[-1]
     times = "a proposal" if most == 1 else f"{most} proposals in a row"
     return (
         StopReason.AGENT_FAILURES,

@@ -176,10 +176,14 @@ def agent_usage(output: str) -> Usage:
             messages[str(message.get("id"))] = _result(message)
         elif kind == "turn.completed":  # codex
             used = _object(event.get("usage"))
-            read = _count(used, "input_tokens") - _count(used, "cached_input_tokens")
-            total += Usage(max(0, read) + _count(used, "output_tokens"))
+            read = _tokens(used, "input_tokens") - _tokens(used, "cached_input_tokens")
+            total += Usage(max(0, read) + _tokens(used, "output_tokens"))
         elif kind == "step_finish":  # opencode
-            total += _step(_object(event.get("part")))
+            part = _object(event.get("part"))
+            used = _object(part.get("tokens"))
+            written = _tokens(_object(used.get("cache")), "write")
+            spent = written + _tokens(used, "input", "output", "reasoning")
+            total += Usage(spent, _amount(part.get("cost"), MOST_DOLLARS))
     if not final:
         for found in messages.values():
             total += found
@@ -203,50 +207,38 @@ def _result(event: Mapping[str, Any]) -> Usage:
     """The sums that claude and gemini end with, or those of one message of claude."""
     if "stats" in event:
         stats = _object(event["stats"])
-        return Usage(max(0, _count(stats, "total_tokens") - _count(stats, "cached")))
+        return Usage(max(0, _tokens(stats, "total_tokens") - _tokens(stats, "cached")))
     if "usage" not in event:
         return Usage()
-    used = _object(event["usage"])
     names = ("input_tokens", "cache_creation_input_tokens", "output_tokens")
-    return Usage(sum(_count(used, name) for name in names), _dollars(event, "total_cost_usd"))
-
-
-def _step(part: Mapping[str, Any]) -> Usage:
-    used = _object(part.get("tokens"))
-    written = _count(_object(used.get("cache")), "write")
-    names = ("input", "output", "reasoning")
-    return Usage(written + sum(_count(used, name) for name in names), _dollars(part, "cost"))
+    dollars = _amount(event.get("total_cost_usd"), MOST_DOLLARS)
+    return Usage(_tokens(_object(event["usage"]), *names), dollars)
 
 
 def _in_words(match: re.Match[str]) -> Usage:
-    tokens = sum(_short(match[name]) for name in ("sent", "received"))
-    return Usage(round(tokens), _dollars({"cost": _number(match["cost"] or "")}, "cost"))
+    """What aider says, with counts such as ``900`` and ``4.1k``."""
+    tokens = 0.0
+    for text in (match["sent"], match["received"]):
+        count = _float(text.rstrip("kM").replace(",", "")) or 0.0
+        tokens += min(count * _FACTOR.get(text[-1], 1.0), MOST_TOKENS)
+    return Usage(round(tokens), _amount(_float(match["cost"] or ""), MOST_DOLLARS))
 
 
-def _short(text: str) -> float:
-    """A count as aider shortens it: ``900``, ``4.1k``."""
-    factor = _FACTOR.get(text[-1], 1.0)
-    return min((_number(text.rstrip("kM").replace(",", "")) or 0.0) * factor, MOST_TOKENS)
-
-
-def _number(text: str) -> float | None:
+def _float(text: str) -> float | None:
     try:
         return float(text)
     except ValueError:
         return None
 
 
-def _count(values: Mapping[str, Any], name: str) -> int:
-    value = values.get(name)
-    fits = isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= MOST_TOKENS
-    return int(value) if fits and value is not None else 0
+def _amount(value: Any, most: float) -> float | None:
+    """A number from 0 to ``most``; ``None`` for whatever else an output holds."""
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    return value if number and 0 <= value <= most else None
 
 
-def _dollars(values: Mapping[str, Any], name: str) -> float | None:
-    value = values.get(name)
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return None
-    return float(value) if 0 <= value <= MOST_DOLLARS else None
+def _tokens(used: Mapping[str, Any], *names: str) -> int:
+    return sum(int(_amount(used.get(name), MOST_TOKENS) or 0) for name in names)
 
 
 LOG_LIMIT_BYTES = 2 << 20

@@ -12,11 +12,11 @@ from ratchet.base.structs import Frozen, field
 from ratchet.base.templates import fill_template
 from ratchet.base.text import escape_markdown
 from ratchet.config import Config
-from ratchet.judge.tradeoffs import HARD, Ceiling
+from ratchet.judge.tradeoffs import Ceiling
 from ratchet.records.history import History, Trial
 from ratchet.records.paths import SessionPaths
 from ratchet.records.records import CATEGORIES, Confirmation, Direction, Suggestion
-from ratchet.session import Budget, Session, run_budget
+from ratchet.session import Budget, Session, memory_ceiling, run_budget
 from ratchet.steering.categories import untried_angles
 from ratchet.task.task import DeclaredChange, Task
 
@@ -50,7 +50,7 @@ class ProgramContract(Frozen):
 
     @property
     def better(self) -> str:
-        return "lower is better" if self.lower else "higher is better"
+        return f"{self.direction.better} is better"
 
     @property
     def verb(self) -> str:
@@ -537,7 +537,7 @@ def contract_of(task: Task, config: Config, budget: Budget) -> ProgramContract:
         fixed=task.fixed,
         budget_seconds=budget["seconds"],
         budget_steps=budget["steps"],
-        ceiling=Ceiling(config.memory_ceiling_mb, config.memory_ceiling == HARD),
+        ceiling=memory_ceiling(config),
         network=task.network,
         replicates=config.baseline_replicates,
         directions=_declared_directions(task.search_space),
@@ -546,8 +546,7 @@ def contract_of(task: Task, config: Config, budget: Budget) -> ProgramContract:
 
 def budget_of(task: Task, config: Config) -> Budget:
     """The budget of a run of a new session; what ``auto`` will choose is left out."""
-    preset = next((p for p in task.presets if p.name == config.preset), None)
-    return run_budget(config.frozen, task.sized(preset))
+    return run_budget(config.frozen, task.sized(task.preset(config.preset)))
 
 
 def _declared_directions(space: Sequence[DeclaredChange]) -> dict[str, list[str]]:

@@ -11,7 +11,7 @@ from ratchet.base.text import clean_lines, one_line
 from ratchet.proposers.agent_process import PROPOSAL
 from ratchet.proposers.agent_workspace import BRIEF, DESCRIPTION_LIMIT, EARLIER, TRIED, UNTRUSTED
 from ratchet.records.history import History, Trial, name_of
-from ratchet.records.records import Direction, Outcome, SuggestionKind
+from ratchet.records.records import Outcome, SuggestionKind
 from ratchet.runs.log import log_tail
 from ratchet.session import Session, memory_ceiling, session_target
 from ratchet.steering.bandit import WINDOW, CategoryScore, score_categories
@@ -108,11 +108,6 @@ def table_cell(text: str, limit: int = CELL) -> str:
     return short
 
 
-def brief_of_round(session: Session, history: History) -> str:
-    """What whoever proposes after the rounds of ``history`` should know, as Markdown."""
-    return render_brief(gather_brief(session, history))
-
-
 def gather_brief(session: Session, history: History) -> Brief:
     """The facts of the brief for the round after those of ``history``."""
     settings = read_json(session.paths.round(history.last).judge)["settings"]
@@ -124,7 +119,9 @@ def gather_brief(session: Session, history: History) -> Brief:
         scores=score_categories(pulls_of(history.judged), session.categories),
         avoid=steering_warnings(session, attempts_of(history.judged, session.store)),
         constraints=[
-            words for words in (memory_ceiling(session).words, strategy_words(session)) if words
+            words
+            for words in (memory_ceiling(session.config).words, strategy_words(session))
+            if words
         ],
     )
 
@@ -137,9 +134,8 @@ def strategy_words(session: Session) -> str:
 
 def _goal(session: Session) -> str:
     metric = session.task.metric
-    better = "lower" if metric.direction is Direction.MINIMIZE else "higher"
     unit = f" ({metric.unit})" if metric.unit else ""
-    text = f"{metric.name}{unit}, {better} is better"
+    text = f"{metric.name}{unit}, {metric.direction.better} is better"
     target = session_target(session.config, session.manifest)
     return text if target is None else f"{text}; target {target:g}"
 
@@ -162,7 +158,10 @@ EARLIER_BYTES = 1 << 16
 
 def agent_papers(session: Session, history: History, earlier: str = "") -> dict[str, bytes]:
     """Files by name, after the rounds of ``history``; ``earlier`` is the diff sent back."""
-    found = {BRIEF: brief_of_round(session, history), TRIED: experiments_table(history.judged)}
+    found = {
+        BRIEF: render_brief(gather_brief(session, history)),
+        TRIED: experiments_table(history.judged),
+    }
     for trial in _telling(history.judged):
         assert trial.telling_run is not None
         path = session.log_path(trial.telling_run.key)
@@ -171,11 +170,7 @@ def agent_papers(session: Session, history: History, earlier: str = "") -> dict[
             found[name] = quarantined_log(log_tail(path.read_bytes(), LOG_BYTES), trial.number)
     if earlier:
         found[EARLIER] = earlier
-    return {name: _bytes(text) for name, text in found.items()}
-
-
-def _bytes(text: str) -> bytes:
-    return text.encode("utf-8", errors="replace")[:EARLIER_BYTES]
+    return {n: t.encode("utf-8", errors="replace")[:EARLIER_BYTES] for n, t in found.items()}
 
 
 def experiments_table(trials: Sequence[Trial]) -> str:

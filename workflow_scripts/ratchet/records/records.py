@@ -39,6 +39,11 @@ class Direction(enum.StrEnum):
         """Factor that turns a metric into one where lower is better."""
         return 1 if self is Direction.MINIMIZE else -1
 
+    @property
+    def better(self) -> str:
+        """Which values are better: ``lower`` or ``higher``."""
+        return "lower" if self is Direction.MINIMIZE else "higher"
+
 
 class Outcome(enum.StrEnum):
     """How one run ended."""

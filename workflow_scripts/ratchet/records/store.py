@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from ratchet.base.errors import DataError, InputMissingError, StoreError
+from ratchet.base.errors import NEW_SESSION, DataError, InputMissingError, StoreError
 from ratchet.base.io import (
     Fingerprint,
     digest,
@@ -45,6 +45,10 @@ SOURCE = "source"
 TELEMETRY = "telemetry.csv"
 # Beside an unfinished run: locked while the process lives that makes it.
 ALIVE = ".alive"
+
+
+MEASURED = ("wall_seconds", "cpu_seconds", "peak_memory_mb")
+"""Numbers of a run that the harness measures itself; a constraint may bound them too."""
 
 
 class RunRecord(Frozen):
@@ -76,6 +80,11 @@ class RunRecord(Frozen):
         """Measured peak in MiB: of the GPU where one was watched, else of the processes."""
         gpu = (self.telemetry or {}).get("memory_mb")
         return self.peak_rss_mb if gpu is None else float(gpu["max"])
+
+    @property
+    def numbers(self) -> dict[str, float | None]:
+        """What the run printed, and what was measured of it, by name."""
+        return {**self.metrics, **{name: getattr(self, name) for name in MEASURED}}
 
 
 class DamagedError(Exception):
@@ -122,8 +131,7 @@ class Store:
         if actual != sha:
             raise StoreError(
                 f"{path}: a stored input is damaged (expected sha256 {sha}, found {actual}); "
-                "restore it from a backup, or delete it and start a new session: "
-                "snakemake --cores 1 --config session=NAME"
+                f"restore it from a backup, or delete it and {NEW_SESSION}"
             )
         return path
 

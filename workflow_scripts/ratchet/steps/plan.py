@@ -316,7 +316,8 @@ def make_plan(overrides: Mapping[str, Any], root: Path, harness: Path, owner: bo
     written = read_config(path)
     given = {k: v for k, v in plain(overrides).items() if k not in written or v != written[k]}
     values = {**written, **given}
-    settings = parse_config(values, schema_path, _where(path, given), root / "config")
+    where = f"{path}, --config" if given else str(path)
+    settings = parse_config(values, schema_path, where, root / "config")
     defined = task_of_config(settings, root, harness)
     paths = SessionPaths(settings.session, root)
     # What was tried by hand belongs to the session, however few rounds are asked for.
@@ -345,9 +346,8 @@ def make_plan(overrides: Mapping[str, Any], root: Path, harness: Path, owner: bo
 
 def _needs(settings: Config, defined: Task) -> Needs:
     timeout = settings.timeout_seconds
-    named = next((preset for preset in defined.presets if preset.name == settings.preset), None)
     return Needs(
-        device=defined.sized(named).device,
+        device=defined.sized(defined.preset(settings.preset)).device,
         threads=defined.threads,
         timeout_seconds=defined.timeout_seconds if timeout is None else timeout,
         limit_mb=defined.limits.get("memory_mb"),
@@ -389,11 +389,6 @@ def _check_agent(settings: Config, defined: Task, root: Path, new: bool) -> None
         require_agent(
             agent_program(settings.proposer, settings.agent_command, root), settings.proposer
         )
-
-
-def _where(path: Path, given: Mapping[str, Any]) -> str:
-    """Where a mistake in the settings may stand."""
-    return f"{path}, --config" if given else str(path)
 
 
 def _own(root: Path, paths: SessionPaths) -> None:

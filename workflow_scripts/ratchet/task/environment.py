@@ -13,7 +13,13 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ratchet.base.errors import ConfigError, DataError, FixedInputChangedError, InputMissingError
+from ratchet.base.errors import (
+    NEW_SESSION,
+    ConfigError,
+    DataError,
+    FixedInputChangedError,
+    InputMissingError,
+)
 from ratchet.base.io import digest, digest_file, read_bytes
 from ratchet.base.structs import Frozen
 from ratchet.config import Config, resolve_task_folder
@@ -417,11 +423,10 @@ def check_caches(
         if found != entry.sha256:
             raise FixedInputChangedError(
                 f"cache: {entry.folder}: expected contents with sha256 {entry.sha256}, found "
-                f"{found}; put them back as they were, or start another session: "
-                "snakemake --cores 1 --config session=NAME"
+                f"{found}; put them back as they were, or {NEW_SESSION}"
             )
     if now:
         raise FixedInputChangedError(
             f"cache: {next(iter(now))}: was not there when the session started; take it away, or "
-            "start another session: snakemake --cores 1 --config session=NAME"
+            f"{NEW_SESSION}"
         )

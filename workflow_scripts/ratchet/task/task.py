@@ -14,6 +14,7 @@ from ratchet.base.io import read_bytes
 from ratchet.base.structs import Frozen, asdict, field, from_json_values, replace
 from ratchet.base.text import clean_lines
 from ratchet.records.records import Direction, Origin, Preset
+from ratchet.records.store import MEASURED
 
 DEFINITION = "task.yaml"
 SEED = "{seed}"
@@ -143,10 +144,6 @@ def parse_patterns(data: Mapping[str, Any]) -> dict[str, str]:
     named = [data["metric"], *([data["memory"]] if "memory" in data else [])]
     found = {entry["name"]: entry["pattern"] for entry in named if "pattern" in entry}
     return {**data.get("printed", {}), **found}
-
-
-MEASURED = ("wall_seconds", "cpu_seconds", "peak_memory_mb")
-"""Numbers that the harness measures itself; a constraint may bound them, or printed ones."""
 
 
 class Constraint(Frozen):
@@ -351,6 +348,10 @@ class Task(PlainKeys, kw_only=True):
     place: Path | None
     origin: Origin | None
     clone: Path | None
+
+    def preset(self, name: str | None) -> Preset | None:
+        """The preset of this name; ``None`` for others, such as ``auto``."""
+        return next((preset for preset in self.presets if preset.name == name), None)
 
     def sized(self, preset: Preset | None) -> Task:
         """This task with the device and the budget of a preset, where that names them."""
