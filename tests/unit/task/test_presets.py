@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from helpers import REPO
+from helpers import REPO, load_task
 from helpers.run_plans import plan, store
 from ratchet.base.errors import ConfigError, InputMissingError
 from ratchet.base.io import Fingerprint, digest_bytes
@@ -21,7 +21,7 @@ from ratchet.runs.run import Workspace
 from ratchet.runs.sandbox.sandbox import SandboxKind
 from ratchet.steps.prepare import Preparation
 from ratchet.task.presets import choose_preset, edited_files, preset_sources
-from ratchet.task.task import Task, load_task
+from ratchet.task.task import Task
 
 FAKE = REPO / "tests" / "data" / "tasks" / "fake"
 SIZES = (Preset("small", "", 1.0, {"A": 1}), Preset("large", "", 24.0), Preset("same", "", 24.0))

@@ -259,27 +259,22 @@ def _offences(
 
 def _patches(node: ast.AST, modules: frozenset[str]) -> Iterator[Offence]:
     """Assignments into other modules, by attribute, ``setattr`` or ``sys.modules``."""
-    for target in _assignment_targets(node):
-        base = _root_name(target)
-        if isinstance(target, ast.Attribute) and base in modules:
-            yield Severity.BLOCK, "evaluator", f"replaces a part of the fixed module {base}"
-        elif isinstance(target, ast.Attribute) and base in CLOCKS:
+    targets = list(_assignment_targets(node))
+    roots = [_root_name(target) for target in targets if isinstance(target, ast.Attribute)]
+    called = _called_name(node.func) if isinstance(node, ast.Call) else ""
+    if isinstance(node, ast.Call) and called in ("setattr", "delattr") and node.args:
+        roots.append(_root_name(node.args[0]))
+    for root in roots:
+        if root in modules:
+            yield Severity.BLOCK, "evaluator", f"replaces a part of the fixed module {root}"
+        elif root in CLOCKS:
             yield Severity.BLOCK, "clock", "replaces a clock"
-        elif isinstance(target, ast.Subscript) and ast.unparse(target.value) == "sys.modules":
+    for target in targets:
+        if isinstance(target, ast.Subscript) and ast.unparse(target.value) == "sys.modules":
             yield Severity.BLOCK, "evaluator", "replaces a module"
         elif ast.unparse(target).startswith(("builtins.", "__builtins__")):
             yield Severity.BLOCK, "evaluator", "replaces a builtin"
-    if (
-        isinstance(node, ast.Call)
-        and _called_name(node.func) in ("setattr", "delattr")
-        and node.args
-    ):
-        base = _root_name(node.args[0])
-        if base in modules:
-            yield Severity.BLOCK, "evaluator", f"replaces a part of the fixed module {base}"
-        elif base in CLOCKS:
-            yield Severity.BLOCK, "clock", "replaces a clock"
-    if isinstance(node, ast.Call) and _called_name(node.func) == "reload":
+    if called == "reload":
         yield Severity.BLOCK, "evaluator", "loads a module again"
 
 

@@ -108,7 +108,7 @@ class Section(Frozen):
 
 
 class Document(Frozen):
-    """A parsed text."""
+    """A Markdown text by its lines and sections."""
 
     lines: tuple[str, ...]
     sections: tuple[Section, ...]

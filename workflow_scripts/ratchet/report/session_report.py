@@ -124,7 +124,7 @@ def _recipe(session: Session) -> Recipe:
             "PYTHONHASHSEED": "0",
             **spend,
         },
-        hook=session.task.seed_hook,
+        hook=session.task.seeding.hook,
         seeding=session.task.seeding,
     )
 

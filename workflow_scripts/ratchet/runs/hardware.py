@@ -192,7 +192,7 @@ class GpuSample(Frozen):
 
 
 def sample_gpu(nvml: Any, handle: Any, seconds: float) -> GpuSample:
-    """Read everything once."""
+    """One look at a GPU; ``None`` for what it does not tell."""
 
     def value(read: Callable[[], Any]) -> Any | None:
         try:

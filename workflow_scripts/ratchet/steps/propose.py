@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from functools import partial
 from typing import Any
 
 from ratchet.base.io import read_record, source_digest, write_json
@@ -134,7 +133,7 @@ class Proposing(Struct):
         )
 
     def _by_agent(self) -> Proposals:
-        """The same with an agent, asked for one proposal after the other.
+        """Proposals of an agent that is asked for one after the other.
 
         A round without any is no end: the next one asks again.
         """
@@ -178,7 +177,11 @@ class Proposing(Struct):
         """Propose an edit that was never tried; false if none is left."""
         known = (*self.earlier, *self.made)
         tried = {p.edit.label for p in known if p.edit is not None}
-        draft = partial(self._new, tried, skip)
+
+        def draft() -> Answer | None:
+            found = self._draft(tried, skip)
+            return None if found is None else self._answer(Idea(**asdict(found)))
+
         answer = self._ask({"tried": sorted(tried), "candidate": skip}, draft)
         if answer is None:
             return False
@@ -223,10 +226,6 @@ class Proposing(Struct):
         )
         name = f"{idea.description} (again, was experiment {before.number})"
         return self._answer(replace(idea, description=name, hypothesis=why))
-
-    def _new(self, tried: set[str], skip: int) -> Answer | None:
-        draft = self._draft(tried, skip)
-        return None if draft is None else self._answer(Idea(**asdict(draft)))
 
     def _draft(self, tried: set[str], skip: int) -> Draft | None:
         space, ranking = self.session.task.search_space, self.state.ranking

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 from ratchet.base.errors import ConfigError, InputMissingError
-from ratchet.base.io import read_bytes
 from ratchet.base.structs import Frozen, asdict, field, from_json_values, replace
 from ratchet.base.text import clean_lines
 from ratchet.records.records import Direction, Origin, Preset
@@ -395,33 +394,10 @@ class Task(PlainKeys, kw_only=True):
         """Whether its preparation makes what is in its caches, and no data files."""
         return bool(self.prepare and self.caches and not self.data_names)
 
-    @property
-    def seed_hook(self) -> bool:
-        """Whether seeds that the code writes down itself are moved."""
-        return self.seeding.hook
-
     def memory_mb(self, metrics: Mapping[str, float | None]) -> float | None:
         """Peak memory that a run reported, in MiB; ``None`` if it did not."""
         value = metrics.get(self.memory_name) if self.memory_name else None
         return None if value is None else value * self.memory_megabytes
-
-
-def load_task(folder: Path, harness: Path) -> Task:
-    """Parse and check the task in ``folder``.
-
-    ``harness`` is the folder of the Snakefile, below which the environment's
-    lock lies.  Raises :class:`ConfigError` or :class:`InputMissingError` that
-    names the file and the key.
-    """
-    path = folder / DEFINITION
-    if not path.is_file():
-        raise InputMissingError(
-            f"{folder}: holds no {DEFINITION}; set `task` to the folder of a task, "
-            "such as tasks/bytelm"
-        )
-    task = build_task(task_values(read_bytes(path), str(path)), folder, harness)
-    check_task(task)
-    return task
 
 
 def task_values(content: bytes, where: str) -> dict[str, Any]:

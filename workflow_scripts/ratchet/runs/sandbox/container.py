@@ -236,7 +236,7 @@ def _bind(source: Path, target: Path, writable: bool = False) -> list[str]:
 
 
 def with_gpu(start: Sequence[str], uuid: str) -> list[str]:
-    """The same command with one GPU of the machine in the container."""
+    """An engine's start command that puts one GPU of the machine into the container."""
     if not start:
         return []
     podman = "podman" in Path(start[0]).name

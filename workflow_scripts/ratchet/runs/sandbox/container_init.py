@@ -143,7 +143,7 @@ class ContainerRun:
         return question != "finish"
 
     def do(self, question: str) -> bool:
-        """The same while measuring is possible."""
+        """Do as told, while measuring is possible; False after the last answer."""
         if question == "terminate":
             self.command.terminate()
         elif question == "kill":
