@@ -120,6 +120,11 @@ class Efficiency(Frozen):
         """Whether even the lower bound is at least one half."""
         return self.low >= EFFICIENT_PROBABILITY
 
+    @property
+    def status(self) -> str:
+        """``EFFICIENT`` or ``DOMINATED``."""
+        return EFFICIENT if self.efficient else DOMINATED
+
 
 def efficiency(
     means: Sequence[float], sds: Sequence[float], memory: Sequence[float]
@@ -191,13 +196,6 @@ def efficiency_bounds(
     if not reachable:
         return bounds
     return Efficiency(low=bounds.low * confidence, high=min(bounds.high, confidence))
-
-
-def pareto_status(bounds: Efficiency | None) -> str | None:
-    """``EFFICIENT`` or ``DOMINATED``; ``None`` where nothing is known."""
-    if bounds is None:
-        return None
-    return EFFICIENT if bounds.efficient else DOMINATED
 
 
 class Ceiling(Frozen):

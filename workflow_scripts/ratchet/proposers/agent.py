@@ -10,7 +10,7 @@ from typing import Any
 
 from ratchet.base.errors import StoreError
 from ratchet.base.io import source_digest, write_bytes
-from ratchet.base.structs import Frozen, Struct, field, from_json_values, to_json_values
+from ratchet.base.structs import Struct, field, from_json_values, replace, to_json_values
 from ratchet.config import Config
 from ratchet.proposers.agent_process import (
     AGENT_TOOLS,
@@ -126,13 +126,6 @@ ATTEMPTS = 2
 Refusal = tuple[CallOutcome, str]
 
 
-class SentBack(Frozen):
-    """Why the attempt before was sent back, and the edit that it had made."""
-
-    reason: str = ""
-    diff: str = ""
-
-
 class Asking(Struct):
     """An agent that proposes for one round, with what the session knows by then.
 
@@ -163,12 +156,11 @@ class Asking(Struct):
         """
         config = self.session.config
         known = (*(trial.proposal for trial in self.history.trials), *made)
-        others = [p.description for p in made]
-        sent_back = SentBack()
+        errand = self._errand(slot, made)
         for attempt in range(1, ATTEMPTS + 1):
             if attempt > 1 and allowance_spent(config, self.history.proposals, self.calls):
                 return None
-            answer, fresh = self._reply(slot, attempt, known, others, sent_back)
+            answer, fresh = self._reply(errand, known)
             new = self.session.texts(answer.files)
             refused = self._refusal(answer, new, known)
             outcome, reason = refused or (CallOutcome.PROPOSED, "")
@@ -188,42 +180,31 @@ class Asking(Struct):
             self.limits = answer.limits or config.limits_token
             if refused is None:
                 return self._idea(answer, new)
-            sent_back = SentBack(reason, unified_diff(self._old, {**self._old, **new})[0])
             if fresh:
                 self.session.journal.append(
                     "agent_refused",
-                    round=self.number,
-                    slot=slot,
-                    attempt=attempt,
+                    **errand.place,
                     agent=config.proposer,
                     outcome=outcome,
                     reason=reason,
                     again=attempt < ATTEMPTS,
                 )
+            edit = unified_diff(self._old, {**self._old, **new})[0]
+            errand = replace(errand, attempt=attempt + 1, reason=reason, earlier=edit)
         return None
 
-    def _reply(
-        self,
-        slot: int,
-        attempt: int,
-        known: Sequence[Proposal],
-        others: Sequence[str],
-        sent_back: SentBack,
-    ) -> tuple[AgentReply, bool]:
+    def _reply(self, errand: Errand, known: Sequence[Proposal]) -> tuple[AgentReply, bool]:
         """The agent's answer, and whether it was asked now; asked once, it is never again.
 
-        ``known`` are all proposals of the session so far, ``others`` descriptions
-        of those of this round.  What ``sent_back`` says follows from the same
-        question, so that the number of the attempt stands for it.
+        ``known`` are all proposals of the session so far.  Why an earlier attempt was sent
+        back follows from the same question, so that the number of the attempt stands for it.
         """
         fresh = False
 
         def call() -> Any:
             nonlocal fresh
             fresh = True
-            return to_json_values(
-                self._call(slot, attempt, self._errand(others, sent_back), sent_back)
-            )
+            return to_json_values(self._call(errand))
 
         config = self.session.config
         question = {
@@ -236,57 +217,49 @@ class Asking(Struct):
             "definition": self.session.manifest.definition.sha256,
             "incumbent": dict(self.history.state.incumbent.files),
             "tried": [p.source for p in known],
-            "round": self.number,
-            "slot": slot,
-            "attempt": attempt,
+            **errand.place,
             **({"strategy": dict(config.strategy)} if config.strategy else {}),
         }
         answer = self.session.store.memo("proposals", question, call)
         found = from_json_values(AgentReply, answer, "memoised answer of an agent")
         # A replay finds the answer in the store, and its log too; nothing rests on that.
-        log = self._log(slot, attempt)
+        log = self._log(errand)
         if not log.exists():
             with contextlib.suppress(StoreError):
                 write_bytes(log, self.session.store.get(found.log))
         return found, fresh
 
-    def _log(self, slot: int, attempt: int) -> Path:
-        return self.session.paths.agent_log(self.number, slot, attempt)
+    def _log(self, errand: Errand) -> Path:
+        return self.session.paths.agent_log(errand.round, errand.slot, errand.attempt)
 
     @property
     def _command(self) -> Sequence[str]:
         config = self.session.config
         return config.agent_command or AGENT_TOOLS[config.proposer].command
 
-    def _errand(self, others: Sequence[str], sent_back: SentBack) -> Errand:
+    def _errand(self, slot: int, made: Sequence[Proposal]) -> Errand:
         return Errand(
             round=self.number,
+            slot=slot,
             program=self.session.manifest.brief.path,
             mutable=self.session.task.mutable,
             fixed=self.session.task.fixed,
             categories=self.session.categories,
             minutes=self.session.config.agent_minutes,
-            others=others,
-            reason=sent_back.reason,
-            earlier=bool(sent_back.diff),
+            others=[proposal.description for proposal in made],
         )
 
-    def _call(self, slot: int, attempt: int, errand: Errand, sent_back: SentBack) -> AgentReply:
+    def _call(self, errand: Errand) -> AgentReply:
         """Really ask; whatever comes of it is an answer."""
         session, config = self.session, self.session.config
         session.journal.append(
-            "agent_asked",
-            round=self.number,
-            slot=slot,
-            attempt=attempt,
-            agent=config.proposer,
-            minutes=config.agent_minutes,
+            "agent_asked", **errand.place, agent=config.proposer, minutes=errand.minutes
         )
         place = Workplace(session.paths.folder)
-        given = agent_papers(session, self.history, sent_back.diff)
+        given = agent_papers(session, self.history, errand.earlier)
         frozen = (*session.manifest.fixed, session.manifest.brief)
         given |= {entry.path: session.store.get(entry.sha256) for entry in frozen}
-        log = self._log(slot, attempt)
+        log = self._log(errand)
         try:
             for ending in self._endings(place, given, errand, log):
                 if not ending.from_outside:
@@ -298,9 +271,7 @@ class Asking(Struct):
         used = agent_usage(output.decode("utf-8", errors="replace"))
         session.journal.append(
             "agent_answered",
-            round=self.number,
-            slot=slot,
-            attempt=attempt,
+            **errand.place,
             exit_code=ending.exit_code,
             timed_out=ending.timed_out,
             wall_seconds=ending.wall_seconds,

@@ -190,7 +190,8 @@ class Workplace:
             if left <= 0:
                 raise UnreadableError(f"more than {MOST_FILES} files or folders (added)")
             for entry in sorted(found, key=lambda entry: entry.name):
-                if here == PurePosixPath() and (entry.name == ".git" or _is_litter(entry.name)):
+                litter = any(fnmatch(entry.name, pattern) for pattern in (".git", *LITTER))
+                if here == PurePosixPath() and litter:
                     continue
                 if entry.is_dir(follow_symlinks=False):
                     todo += [] if entry.name in CACHES else [here / entry.name]
@@ -242,10 +243,6 @@ def _open(name: str | Path, flags: int, folder: int | None) -> int:
         if error.errno in (errno.ELOOP, errno.ENOTDIR):
             raise UnreadableError("is a link or lies behind one") from None
         raise UnreadableError(f"cannot be opened ({error.strerror})") from None
-
-
-def _is_litter(name: str) -> bool:
-    return any(fnmatch(name, pattern) for pattern in LITTER)
 
 
 # Characters; what is longer is cut, since it says no more.

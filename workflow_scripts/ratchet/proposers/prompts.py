@@ -19,11 +19,10 @@ from ratchet.steering.suggestions import attempts_of, detectable_gain, pulls_of,
 
 
 class Errand(Frozen):
-    """What one call is about.
+    """What one call is about: to fill one ``slot`` of a round, from 0.
 
-    ``others`` are descriptions of what the same round tries already, ``reason``
-    says why the last attempt was sent back (empty in the first), and ``earlier``
-    whether its edit is at hand.
+    ``others`` are descriptions of what the same round tries already.  ``attempt`` is 1, or
+    2 after one that was sent back; then ``reason`` says why and ``earlier`` is its edit.
     """
 
     round: int
@@ -33,8 +32,15 @@ class Errand(Frozen):
     categories: Sequence[str]
     minutes: float
     others: Sequence[str] = ()
+    slot: int = 0
+    attempt: int = 1
     reason: str = ""
-    earlier: bool = False
+    earlier: str = ""
+
+    @property
+    def place(self) -> dict[str, int]:
+        """Round, slot and attempt, for the journal and the store."""
+        return {"round": self.round, "slot": self.slot, "attempt": self.attempt}
 
 
 def agent_prompt(errand: Errand) -> str:

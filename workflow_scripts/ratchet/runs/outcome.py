@@ -312,15 +312,9 @@ def _ended_by_signal(ending: RunEnding, number: int, lines: Sequence[str]) -> Ou
         return OutcomeEvidence(
             Outcome.KILLED, "killed by signal 9, twice: usually it took too much memory"
         )
-    reason = f"died of signal {number} ({_signal_name(number)})"
+    name = signals.Signals(number).name if number in list(signals.Signals) else "unknown"
+    reason = f"died of signal {number} ({name})"
     return OutcomeEvidence(Outcome.CRASH, reason, sign.line if sign else "")
-
-
-def _signal_name(number: int) -> str:
-    try:
-        return signals.Signals(number).name
-    except ValueError:
-        return "unknown"
 
 
 def _failed(code: int, lines: Sequence[str]) -> OutcomeEvidence:

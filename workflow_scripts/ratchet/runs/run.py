@@ -220,12 +220,9 @@ def _answer(process: subprocess.Popen[bytes], order: Mapping[str, Any]) -> dict[
 
 
 def _killed_from_outside(answer: Mapping[str, Any]) -> bool:
-    if answer.get("meddled"):
-        return False
-    if (answer.get("evaluation") or {}).get("asked"):
-        # It may know its number by now; a second try would be a second lot.
-        return False
-    if answer.get("out_of_memory"):
+    """Whether a run may be tried again; one that asked may know its number by now."""
+    asked = (answer.get("evaluation") or {}).get("asked")
+    if answer.get("meddled") or answer.get("out_of_memory") or asked:
         return False
     return bool(-answer["code"] in OUTSIDE_SIGNALS and not answer["timed_out"])
 

@@ -15,7 +15,6 @@ from ratchet.judge.tradeoffs import (
     Tariff,
     credit,
     efficiency_bounds,
-    pareto_status,
 )
 from ratchet.records.history import History
 from ratchet.records.records import (
@@ -194,7 +193,7 @@ def rule_on_case(
         memory_mb=memory,
         price=found.threshold,
         memory_ratio=case.memory_ratio,
-        pareto=pareto_status(bounds),
+        pareto=bounds.status if bounds else None,
         pareto_low=bounds.low if bounds else None,
         pareto_high=bounds.high if bounds else None,
         near_miss=one_kept and not case.kept and case.promising,

@@ -508,7 +508,7 @@ def build_task(
     return Task(
         **asdict(from_json_values(PlainKeys, keys, DEFINITION)),
         folder=folder,
-        environment=_first(data["environment"], folder, place, harness, origin),
+        environment=_lock(data["environment"], folder, place, harness, origin),
         visible_data=tuple(files.get("visible", ())),
         evaluation_data=tuple(files.get("evaluation", ())),
         locked_data=tuple(files.get("locked", ())),
@@ -532,7 +532,7 @@ def build_task(
     )
 
 
-def _first(
+def _lock(
     name: str, folder: Path, place: Path | None, harness: Path, origin: Origin | None
 ) -> Path:
     """The lock: a repository's own, or beside the definition, or else the harness's."""

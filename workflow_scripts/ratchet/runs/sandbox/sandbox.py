@@ -262,15 +262,12 @@ def _readable(box: Box) -> list[Path]:
             prefixes.append(library)
     found: list[Path] = []
     for path in prefixes:
-        found += _pieces(path) if box.work.is_relative_to(path) else [path]
+        # An environment may have been made in the very folder that holds the runs.
+        inner = [path / name for name in ("bin", "lib", "lib64", "include", "pyvenv.cfg")]
+        found += inner if box.work.is_relative_to(path) else [path]
     known = [Path(name) for name in SYSTEM]
     return [
         path
         for path in dict.fromkeys([*found, *box.readable])
         if path.exists() and not any(path.is_relative_to(system) for system in known)
     ]
-
-
-def _pieces(prefix: Path) -> list[Path]:
-    """An environment that was made in the very folder that holds the runs."""
-    return [prefix / name for name in ("bin", "lib", "lib64", "include", "pyvenv.cfg")]
