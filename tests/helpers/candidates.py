@@ -224,7 +224,7 @@ class Arena:
             {"number": next(self.count)}, lambda folder: execute_run(plan, self.store, folder)
         )
         assert executed
-        log = self.store.run_file(key, LOG).read_text(encoding="utf-8", errors="replace")
+        log = (self.store.paths.run(key) / LOG).read_text(encoding="utf-8", errors="replace")
         return Attempt(read(source), record, log)
 
     @functools.cached_property

@@ -47,7 +47,7 @@ from ratchet.session import Session
 from ratchet.steering.categories import classify_change
 from ratchet.steps.plan import make_plan
 from ratchet.steps.propose import Offer, read_offer, write_offer
-from ratchet.task.repository import task_clone, task_folder
+from ratchet.task.repository import named_task
 
 NAME = "ratchet try"
 EXIT_DISCARD = 1
@@ -131,9 +131,10 @@ def json_of(trial: Trial, history: History) -> dict[str, Any]:
 def _folder(session: Session, root: Path, harness: Path) -> Path:
     """Where the edits of a person are: in the task's folder, or in a clone."""
     wanted, origin = session.manifest.frozen["task"], session.manifest.origin
+    told = named_task(wanted, root, harness)
     if origin is None:
-        return task_folder(wanted, root, harness, None)
-    clone = task_clone(wanted, session.manifest.values, root, harness)
+        return told.folder
+    clone = told.clone(session.manifest.values)
     if clone is None or not clone.is_dir():
         raise InputMissingError(
             f"{origin.repo}: edits by hand are made in a clone on this machine, and there is none; "

@@ -37,7 +37,7 @@ from ratchet.records.paths import SessionPaths, StorePaths
 from ratchet.records.records import Baseline, Manifest, Proposal
 from ratchet.records.store import RECORD, SOURCE, read_entry, run_key
 from ratchet.task.presets import edited_files
-from ratchet.task.repository import named_task, task_folder
+from ratchet.task.repository import named_task
 from ratchet.task.task import build_task
 
 PACKAGE = Path(ratchet.__file__).parent
@@ -174,8 +174,8 @@ def _check_inputs(manifest: Manifest, root: Path, store: StorePaths, findings: F
     """
     harness = harness_of(manifest, root)
     wanted = manifest.frozen["task"]
-    folder = task_folder(wanted, root, harness, manifest.origin)
-    place = named_task(wanted, root, harness).definition
+    told, origin = named_task(wanted, root, harness), manifest.origin
+    folder, place = store.tree(origin.tree) if origin else told.folder, told.definition
     defined = build_task(manifest.values, folder, harness, place, manifest.origin)
     entries = {folder / entry.path: entry for entry in (*manifest.fixed, manifest.brief)}
     for path, entry in {**entries, place: manifest.definition}.items():

@@ -96,10 +96,6 @@ class Trial(Frozen):
         return self.ruling.verdict.status
 
     @property
-    def crashed(self) -> bool:
-        return self.verdict is Verdict.CRASH
-
-    @property
     def failed(self) -> bool:
         """Whether it was judged without a metric."""
         return self.ruling is not None and self.ruling.mean is None

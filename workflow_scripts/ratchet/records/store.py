@@ -199,10 +199,6 @@ class Store:
                 self._publish(folder, key, material, record)
         return key, self._verified(self.paths.run(key), key), True
 
-    def run_file(self, key: str, name: str) -> Path:
-        """Where a file of a finished run lies."""
-        return self.paths.run(key) / name
-
     def clear_partial(self) -> None:
         """Remove what killed processes left unfinished, and nothing that is in use."""
         if not self.paths.partial.is_dir():

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 from ratchet.base.io import read_json
 from ratchet.base.structs import Frozen
 from ratchet.base.text import one_line
-from ratchet.records.records import Suggestion, SuggestionKind, stream_seed
+from ratchet.records.records import Suggestion, SuggestionKind, Verdict, stream_seed
 from ratchet.steering.bandit import (
     WINDOW,
     BanditPull,
@@ -192,7 +192,7 @@ def attempts_of(trials: Iterable[Trial], measured: Store | None = None) -> list[
             category=trial.category,
             description=trial.description,
             kept=trial.kept,
-            crashed=trial.crashed,
+            crashed=trial.verdict is Verdict.CRASH,
             gain=trial.gain,
             confidence=trial.confidence,
             memory_gb=_memory_gb(trial, measured),

@@ -22,6 +22,7 @@ from ratchet.base.io import (
 )
 from ratchet.base.structs import Frozen, from_json_values, replace, to_json_values
 from ratchet.config import Config
+from ratchet.judge.settings import settle_mode
 from ratchet.manifest import build_manifest, harness_digest
 from ratchet.records.events import Journal
 from ratchet.records.paths import SessionPaths
@@ -119,14 +120,7 @@ def choose_session_preset(config: Config, task: Task) -> Preset | None:
 
 def judge_mode(config: Config) -> str:
     """``auto`` as decided at the start, so that extending does not re-judge."""
-    if config.mode != "auto":
-        return config.mode
-    from ratchet.judge.settings import Mode, Settings  # slow to import
-
-    planned = config.rounds * config.candidates
-    short = Settings.for_session(Mode.AUTO, planned).keep_probability
-    gain = Settings.for_session(Mode.GAIN, planned).keep_probability
-    return str(Mode.GAIN if short == gain else Mode.BALANCED)
+    return str(settle_mode(config.mode, config.rounds * config.candidates))
 
 
 class Preparation(Frozen):
