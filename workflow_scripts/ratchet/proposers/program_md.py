@@ -15,7 +15,7 @@ from ratchet.config import Config
 from ratchet.judge.tradeoffs import Ceiling
 from ratchet.records.history import History, Trial
 from ratchet.records.paths import SessionPaths
-from ratchet.records.records import CATEGORIES, Confirmation, Direction, Suggestion
+from ratchet.records.records import CATEGORIES, Direction, Suggestion
 from ratchet.session import Budget, Session, memory_ceiling, run_budget
 from ratchet.steering.categories import untried_angles
 from ratchet.task.task import DeclaredChange, Task
@@ -335,31 +335,12 @@ def render_program(contract: ProgramContract, past: PastSession | None = None) -
         "program.md",
         contract,
         past=past,
-        constraints=_constraints(contract),
         directions=_known_directions(contract, past),
         escape=escape_markdown,
         measured=measured_paragraph,
         next_steps=next_steps,
         tried=tried_section,
     )
-
-
-def _constraints(contract: ProgramContract) -> list[str]:
-    said = [f"The budget of each run is {contract.budget} of training; everything in it counts."]
-    if contract.fixed:
-        names = ", ".join(f"`{name}`" for name in contract.fixed)
-        said.append(f"Fixed files, not to be edited: {names}.")
-    said.append("No new packages: only what is installed may be imported.")
-    if not contract.network:
-        said.append("No network and no files beside those of the run.")
-    if contract.ceiling.words:
-        said.append(f"{contract.ceiling.words}.")
-    said += [
-        "One meaningful change per experiment, with a hypothesis of why it helps.",
-        "The seed is given; choosing another one is not an improvement.",
-        "A simpler file with the same metric is an improvement too.",
-    ]
-    return said
 
 
 def _known_directions(
@@ -400,40 +381,16 @@ def update_program(text: str, contract: ProgramContract, past: PastSession) -> s
 
 def measured_paragraph(contract: ProgramContract, past: PastSession) -> str:
     """Baseline and champion in a paragraph."""
-    confirmed = _confirmed(past.history.confirmation)
-    return _filled("measured.md", contract, past=past, confirmed=confirmed, quote=quote)
+    return _filled("measured.md", contract, past=past, quote=quote)
 
 
 def _filled(name: str, contract: ProgramContract, **values: Any) -> str:
     return fill_template(__file__, name, contract=contract, **values)
 
 
-def _confirmed(confirmation: Confirmation | None) -> str:
-    """What the fresh runs of baseline and champion say, and how surely."""
-    if confirmation is None or confirmation.gain is None:
-        return "; it was not confirmed by fresh runs"
-    gain, low, high = confirmation.gain, confirmation.low, confirmation.high
-    if low is None or high is None:
-        return f"; one fresh run of each shows a gain of {gain:.4g}"
-    interval = f"{gain:.4g} ({100 * confirmation.level:g} % interval {low:.4g} to {high:.4g})"
-    if low <= 0:
-        return f"; fresh runs of both did not confirm it, with a gain of {interval}"
-    return f"; fresh runs of both confirmed a gain of {interval}"
-
-
 def next_steps(suggestions: Sequence[Suggestion]) -> str:
     """Steering's suggestions, the one to follow first at the top."""
-    lines = [
-        f"{place}. [{escape_markdown(one.category, 40)}] "
-        f"{escape_markdown(_capital(one.title), 300)}."
-        f" {escape_markdown(one.evidence, 300)}".rstrip()
-        for place, one in enumerate(suggestions, 1)
-    ]
-    return "\n".join(lines) + "\n"
-
-
-def _capital(text: str) -> str:
-    return text[:1].upper() + text[1:]
+    return fill_template(__file__, "next.md", suggestions=suggestions, escape=escape_markdown)
 
 
 def tried_section(contract: ProgramContract, history: History) -> str:
