@@ -32,11 +32,12 @@ from ratchet.proposers.agent_workspace import (
     reply_fault,
 )
 from ratchet.proposers.declared import unified_diff
-from ratchet.proposers.idea import Idea, same_sources, sole_setting
+from ratchet.proposers.idea import same_sources, sole_setting
 from ratchet.proposers.prompts import Errand, agent_papers, agent_prompt
 from ratchet.records.history import History
 from ratchet.records.records import AgentCall, CallOutcome, Proposal, Proposals, StopReason
 from ratchet.session import Session
+from ratchet.task.edits import Idea
 
 Stop = tuple[StopReason, str]
 

@@ -9,7 +9,7 @@ from collections.abc import Collection, Mapping, Sequence
 from random import Random
 
 from ratchet.config import Strategy
-from ratchet.task.edits import Draft, applicable_changes, find_value
+from ratchet.task.edits import Idea, applicable_changes, find_value
 from ratchet.task.task import DeclaredChange
 
 
@@ -45,7 +45,7 @@ def propose_declared(
     strategy: Strategy = PLAIN,
     counts: Mapping[str, int] | None = None,
     seed: int = 0,
-) -> Draft | None:
+) -> Idea | None:
     """Choose one untried change that applies to the incumbent; ``None`` when none is left.
 
     ``contents`` are the incumbent's mutable files, ``tried`` the labels of changes that are
@@ -55,7 +55,7 @@ def propose_declared(
     candidates of one round differ in kind.  ``counts`` says how often each category was
     tried, ``seed`` decides where chance does.
     """
-    drafts = [d for d in applicable_changes(space, contents) if d.edit.label not in tried]
+    drafts = [d for d in applicable_changes(space, contents) if d.label not in tried]
     if strategy.only:
         drafts = [d for d in drafts if d.category in strategy.only]
     if not drafts:
@@ -79,9 +79,9 @@ def propose_declared(
     return min(chosen, key=lambda draft: sign * change_size(draft, contents))
 
 
-def change_size(draft: Draft, contents: Mapping[str, str]) -> float:
+def change_size(draft: Idea, contents: Mapping[str, str]) -> float:
     """How large a change is: |ln(new / old)| of a constant, lines of an alternative."""
-    if draft.edit.value is None:
+    if draft.edit is None or draft.edit.value is None:
         _, added, removed = unified_diff(contents, draft.contents)
         return LINE * max(added, removed)
     places = [find_value(name, text, draft.edit.name) for name, text in contents.items()]

@@ -1,4 +1,4 @@
-"""An idea: an edit of the incumbent with its reasons, whoever had it."""
+"""Edits compared: whether they do the same, what they set, how they are carried over."""
 
 from __future__ import annotations
 
@@ -8,8 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from ratchet.base.git import call_git
-from ratchet.base.structs import Frozen
-from ratchet.records.records import DECLARED, Edit
+from ratchet.records.records import Edit
 from ratchet.steering.code_diff import code_differences
 from ratchet.task.edits import (
     UNREADABLE,
@@ -20,19 +19,6 @@ from ratchet.task.edits import (
     replace_value,
     text_fault,
 )
-
-
-class Idea(Frozen):
-    """A change applied to the incumbent's files, not yet recorded."""
-
-    category: str
-    description: str
-    hypothesis: str
-    contents: Mapping[str, str]
-    edit: Edit | None = None
-    proposer: str = DECLARED
-    expected_effect: str = ""
-    notes: tuple[str, ...] = ()
 
 
 def same_code(name: str, old: str, new: str) -> bool:

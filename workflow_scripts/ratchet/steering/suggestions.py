@@ -464,7 +464,7 @@ def _options(session: Session, tried: Iterable[str], sources: Mapping[str, str])
     return [
         Option(draft.category, draft.description, draft.hypothesis)
         for draft in applicable_changes(session.task.search_space, session.texts(sources))
-        if draft.edit.label not in known
+        if draft.label not in known
     ]
 
 

@@ -10,7 +10,6 @@ from ratchet.base.io import read_record, source_digest, write_json
 from ratchet.base.structs import (
     Frozen,
     Struct,
-    asdict,
     field,
     from_json_values,
     replace,
@@ -18,8 +17,8 @@ from ratchet.base.structs import (
 )
 from ratchet.base.text import one_line
 from ratchet.config import Strategy
-from ratchet.proposers.declared import propose_declared, unified_diff
-from ratchet.proposers.idea import Idea, carry_over, sole_setting
+from ratchet.proposers.declared import PLAIN, propose_declared, unified_diff
+from ratchet.proposers.idea import carry_over, sole_setting
 from ratchet.records.history import History
 from ratchet.records.paths import SessionPaths
 from ratchet.records.records import (
@@ -33,7 +32,7 @@ from ratchet.records.records import (
 )
 from ratchet.session import Session
 from ratchet.steps.limits import announce_stop
-from ratchet.task.edits import Draft, apply_declared
+from ratchet.task.edits import Idea, apply_declared
 
 
 class Offer(Frozen):
@@ -180,7 +179,7 @@ class Proposing(Struct):
 
         def draft() -> Answer | None:
             found = self._draft(tried, skip)
-            return None if found is None else self._answer(Idea(**asdict(found)))
+            return None if found is None else self._answer(found)
 
         answer = self._ask({"tried": sorted(tried), "candidate": skip}, draft)
         if answer is None:
@@ -197,7 +196,7 @@ class Proposing(Struct):
 
         def draft() -> Answer | None:
             found = apply_declared(space, self._old, label)
-            return None if found is None else self._again(before, Idea(**asdict(found)))
+            return None if found is None else self._again(before, found)
 
         return self._ask({"again": before.number, "edit": label}, draft)
 
@@ -227,16 +226,19 @@ class Proposing(Struct):
         name = f"{idea.description} (again, was experiment {before.number})"
         return self._answer(replace(idea, description=name, hypothesis=why))
 
-    def _draft(self, tried: set[str], skip: int) -> Draft | None:
-        space, ranking = self.session.task.search_space, self.state.ranking
-        followed = self.session.config.strategy
-        if followed is None:
-            return propose_declared(space, self._old, tried, ranking, skip)
-        counts = Counter(p.category for p in self.earlier if not p.origin)
-        strategy = Strategy.of(followed)
-        place = strategy.name, self.number, len(self.made)
-        seed = stream_seed(self.session.config.seed, "strategy", *place)
-        return propose_declared(space, self._old, tried, ranking, skip, strategy, counts, seed)
+    def _draft(self, tried: set[str], skip: int) -> Idea | None:
+        config = self.session.config
+        strategy = PLAIN if config.strategy is None else Strategy.of(config.strategy)
+        return propose_declared(
+            self.session.task.search_space,
+            self._old,
+            tried,
+            self.state.ranking,
+            skip,
+            strategy,
+            counts=Counter(p.category for p in self.earlier if not p.origin),
+            seed=stream_seed(config.seed, "strategy", strategy.name, self.number, len(self.made)),
+        )
 
     @property
     def _old(self) -> dict[str, str]:

@@ -16,7 +16,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from ratchet.base.structs import Frozen
-from ratchet.records.records import Edit
+from ratchet.records.records import DECLARED, Edit
 from ratchet.task.task import DeclaredChange
 
 YAML_SUFFIXES = (".yaml", ".yml")
@@ -313,26 +313,34 @@ def _but(values: Any, constant: str) -> Any:
     return {**values, head: inner}
 
 
-class Draft(Frozen):
-    """A change applied to the incumbent's files, not yet recorded."""
+class Idea(Frozen):
+    """An edit of the incumbent with its reasons, whoever had it; not yet recorded."""
 
-    edit: Edit
     category: str
     description: str
     hypothesis: str
     contents: Mapping[str, str]
+    edit: Edit | None = None
+    proposer: str = DECLARED
+    expected_effect: str = ""
+    notes: tuple[str, ...] = ()
+
+    @property
+    def label(self) -> str:
+        """Name of the edit within a session; empty if it is none of a single constant."""
+        return "" if self.edit is None else self.edit.label
 
 
 def apply_declared(
     space: Sequence[DeclaredChange], contents: Mapping[str, str], label: str
-) -> Draft | None:
+) -> Idea | None:
     """One certain change, applied to these files; ``None`` if it means nothing to them."""
-    return next((d for d in applicable_changes(space, contents) if d.edit.label == label), None)
+    return next((d for d in applicable_changes(space, contents) if d.label == label), None)
 
 
 def applicable_changes(
     space: Sequence[DeclaredChange], contents: Mapping[str, str]
-) -> Iterator[Draft]:
+) -> Iterator[Idea]:
     """Every declared change that makes a difference to these files."""
     for change in space:
         for name, text in contents.items():
@@ -341,16 +349,18 @@ def applicable_changes(
             elif text.count(change.find) == 1:
                 new = text.replace(change.find, change.replace)
                 if new != text and text_fault(name, new) is None:
-                    edit = Edit("alternative", change.name)
-                    description = change.name.replace("-", " ")
-                    yield Draft(
-                        edit, change.category, description, change.why, {**contents, name: new}
+                    yield Idea(
+                        change.category,
+                        change.name.replace("-", " "),
+                        change.why,
+                        {**contents, name: new},
+                        Edit("alternative", change.name),
                     )
 
 
 def _constants(
     change: DeclaredChange, name: str, text: str, contents: Mapping[str, str]
-) -> Iterator[Draft]:
+) -> Iterator[Idea]:
     place = find_value(name, text, change.name)
     if place is None:
         return
@@ -362,10 +372,10 @@ def _constants(
         if new is None:
             continue
         why = change.why.replace("{old}", repr(old)).replace("{new}", repr(value))
-        yield Draft(
-            Edit("constant", change.name, repr(value)),
+        yield Idea(
             change.category,
             f"{change.name} {old!r} -> {value!r}",
             why,
             {**contents, name: new},
+            Edit("constant", change.name, repr(value)),
         )
