@@ -21,7 +21,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -61,17 +61,15 @@ from ratchet.runs.sandbox.sandbox import SandboxKind, sandbox_fault
 from ratchet.steps.ownership import folder_owner
 from ratchet.steps.prepare import (
     PREPARED,
+    Preparation,
     choose_session_preset,
     judge_mode,
-    preparation_inputs,
-    preparation_variables,
 )
 from ratchet.task.environment import (
     Interpreter,
     require_caches,
     task_interpreter,
     verify_packages,
-    verify_packages_of,
 )
 from ratchet.task.task import GB, Task
 
@@ -154,7 +152,7 @@ def _with_task(seen: Machine, root: Path, given: Sequence[str]) -> Machine:
         seen = replace(seen, locks=locks)
         if not task.fills_caches:
             require_caches(task.caches, task.clone)
-        known = prepared(task, root, preparation_variables(task, preset), python)
+        known = prepared(Preparation(task, task.environment_of(preset), python), root)
     except RatchetError as error:
         return replace(seen, locks=locks, task_fault=str(error))
     return replace(seen, preset=preset.name if preset else None, prepared=known)
@@ -234,10 +232,7 @@ def lock(path: Path, python: Interpreter | None = None, named: bool = False) -> 
     name = f"{path.parent.name}/{path.name}"
     try:
         sha = digest_file(path)
-        if python is None:
-            verify_packages(path)
-        else:
-            verify_packages_of(path, python)
+        verify_packages(path, python)
     except DataError as error:
         # The message names lock and interpreter, which stand beside it here.
         differs = str(error).partition("(")[2].rpartition(");")[0]
@@ -267,14 +262,12 @@ def _process(pid: int) -> str:
         return f"process {pid}"
 
 
-def prepared(
-    task: Task, root: Path, variables: Mapping[str, str], python: Interpreter | None = None
-) -> bool | None:
-    """Whether the task's data lie in the store; ``None`` for a task without data."""
-    if not task.data_names:
+def prepared(preparation: Preparation, root: Path) -> bool | None:
+    """Whether a task's data lie in the store; ``None`` for a task without data."""
+    if not preparation.task.data_names:
         return None
     store = StorePaths(root / "store")
-    path = store.memo(PREPARED, digest(preparation_inputs(task, variables, python)))
+    path = store.memo(PREPARED, digest(preparation.inputs))
     try:
         answer = read_entry(path)["answer"]
         return all(store.blob(entry["sha256"]).is_file() for entry in answer.values())

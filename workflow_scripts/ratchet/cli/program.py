@@ -49,7 +49,7 @@ from ratchet.proposers.program_md import (
 from ratchet.records.history import History
 from ratchet.records.paths import SessionPaths
 from ratchet.session import Session
-from ratchet.task.repository import named_task, task_folder
+from ratchet.task.repository import named_task
 
 NAME = "ratchet program"
 EXIT_FINDINGS = 1
@@ -149,9 +149,7 @@ def _brief(session: Session, root: Path) -> Path:
     """Path of a session's brief; next versions of a repository's go to ``root``."""
     if session.manifest.origin is not None:
         return root / Path(session.manifest.brief.path).name
-    place = harness_folder(root)
-    folder = task_folder(session.manifest.frozen["task"], root, place, None)
-    return folder / session.manifest.brief.path
+    return _definition(session, root).parent / session.manifest.brief.path
 
 
 def _update(options: argparse.Namespace) -> int:

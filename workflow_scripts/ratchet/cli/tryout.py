@@ -48,7 +48,7 @@ from ratchet.session import Session
 from ratchet.steering.categories import classify_change
 from ratchet.steps.plan import make_plan
 from ratchet.steps.propose import Offer, read_offer, write_offer
-from ratchet.task.repository import task_clone, task_folder
+from ratchet.task.repository import named_task
 
 NAME = "ratchet try"
 EXIT_DISCARD = 1
@@ -132,9 +132,10 @@ def json_of(trial: Trial, history: History) -> dict[str, Any]:
 def _folder(session: Session, root: Path, harness: Path) -> Path:
     """Folder of a person's edits: the task's folder, or a clone."""
     wanted, origin = session.manifest.frozen["task"], session.manifest.origin
+    told = named_task(wanted, root, harness)
     if origin is None:
-        return task_folder(wanted, root, harness, None)
-    clone = task_clone(wanted, session.manifest.values, root, harness)
+        return told.folder
+    clone = told.clone(session.manifest.values)
     if clone is None or not clone.is_dir():
         raise InputMissingError(
             f"{origin.repo}: edits by hand are made in a clone on this machine, and there is none; "
@@ -263,7 +264,7 @@ class TrialPlace(Frozen):
         history = History.read(self.paths, _rounds_run(self.paths))
         incumbent, names = history.state.incumbent, ", ".join(self.session.task.mutable)
         known = {trial.proposal.source for trial in history.trials} | {incumbent.source}
-        known.add(source_digest({e.path: e.sha256 for e in self.session.manifest.baseline}))
+        known.add(source_digest(self.session.baseline_files))
         if source_digest(self._edited()) not in known and not force:
             raise UsageError(
                 f"{self.folder}: {names} holds an edit that was never tried; try it "

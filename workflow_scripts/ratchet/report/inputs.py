@@ -93,6 +93,6 @@ def metric_facts(
         "name": one_line_label(name, 80),
         "unit": one_line_label(unit, 40) if unit else None,
         "direction": direction.value,
-        "better": "lower" if direction is Direction.MINIMIZE else "higher",
+        "better": direction.better,
         "decimals": decimals_for(noise_sd, mean),
     }

@@ -16,10 +16,10 @@ from ratchet.report.facts import build_facts
 from ratchet.report.inputs import Integrity, Recipe, SessionRecords
 from ratchet.report.render import render_html, render_png, render_svg
 from ratchet.runs.log import log_tail
-from ratchet.runs.spec import THREAD_VARIABLES
 from ratchet.session import Session
 from ratchet.steering.bandit import score_categories
 from ratchet.steering.suggestions import pulls_of
+from ratchet.task.task import THREAD_VARIABLES
 
 # Of a run's log the page shows the end; the whole is in the store.
 LOG_TAIL_BYTES = 4096
@@ -124,7 +124,7 @@ def _recipe(session: Session) -> Recipe:
             "PYTHONHASHSEED": "0",
             **spend,
         },
-        hook=session.task.seed_hook,
+        hook=session.task.seeding.hook,
         seeding=session.task.seeding,
     )
 
