@@ -352,7 +352,7 @@ def reply_fault(
     for name, text in new.items():
         wrong = text_fault(name, text)
         if wrong is not None and text_fault(name, old[name]) is None:
-            return CallOutcome.UNREADABLE, f"{name} is not valid Python ({one_line(wrong)[:100]})"
+            return CallOutcome.UNREADABLE, f"{name} {one_line(wrong)[:120]}"
     return None
 
 
