@@ -215,6 +215,11 @@ def format_duration(seconds: float | None) -> str:
     return f"{seconds:.1f} seconds"
 
 
+def shorten(text: str, limit: int) -> str:
+    """Text of at most ``limit`` characters; a cut one ends with an ellipsis."""
+    return text if len(text) <= limit else f"{text[: limit - 1].rstrip()}…"
+
+
 def plural(count: int, word: str) -> str:
     """``1 run``, ``2 runs``."""
     return f"{count:,} {word}{'' if count == 1 else 's'}"
@@ -231,8 +236,7 @@ _MARKS = re.compile(r"[\\`*<\[\]|~]|(?<![^\W_])_|_(?![^\W_])|&(?=[#\w])")
 def escape_markdown(text: str, limit: int = CUT) -> str:
     """Text on one line that Markdown shows as it is, at most ``limit`` characters of it."""
     line = " ".join(one_line(text).split())
-    short = line if len(line) <= limit else line[: limit - 1].rstrip() + "…"
-    return _MARKS.sub(lambda match: "\\" + match[0], short)
+    return _MARKS.sub(lambda match: "\\" + match[0], shorten(line, limit))
 
 
 def median(values: Sequence[float]) -> float:

@@ -32,7 +32,7 @@ from ratchet.base.terminal import GREEN, RED, YELLOW, coloured, use_colour, wrap
 from ratchet.base.text import finite_number, one_line
 from ratchet.cli.main import CommandParser, make_command, print_json
 from ratchet.cli.sessions import add_options, harness_folder, read_settings, task_of
-from ratchet.config import Config
+from ratchet.config import AGENTS, Config
 from ratchet.monitor.doctor import (
     AgentTool,
     Check,
@@ -41,7 +41,6 @@ from ratchet.monitor.doctor import (
     LockCheck,
     Machine,
     Outlook,
-    PlannedSession,
     conclusion,
     examine_machine,
     is_ready,
@@ -80,31 +79,16 @@ def outlook_of(chosen: Config, task: Task, root: Path) -> Outlook:
     seconds, steps = chosen.budget_seconds, chosen.budget_steps
     if seconds is None and steps is None:
         seconds, steps = task.budget_seconds, task.budget_steps
-    session = PlannedSession(
-        rounds=chosen.rounds,
-        candidates=chosen.candidates,
-        baseline=chosen.baseline_replicates,
-        confirm=chosen.confirm_replicates,
-        mode=judge_mode(chosen),
-        most_per_candidate=chosen.max_replicates,
-        remeasure_every=chosen.remeasure_every,
-        limit=chosen.max_runs,
-    )
-    walls = _walls(SessionPaths(chosen.session, root))
-    asked = chosen.agent_minutes if chosen.by_agent else None
-    deadline = 3600.0 * chosen.deadline_hours
-    pace = run_pace(seconds, task.plausible, walls)
-    return session_outlook(session, pace, deadline, asked)
+    walls = [
+        finite_number(event.get("wall_seconds"))
+        for event in read_events(SessionPaths(chosen.session, root).events)
+        if event["event"] == "run_finished"
+    ]
+    pace = run_pace(seconds, task.plausible, [wall for wall in walls if wall is not None])
+    return session_outlook(chosen, judge_mode(chosen), pace)
 
 
-def _walls(paths: SessionPaths) -> list[float]:
-    """Wall-clock seconds of the session's finished runs; none if there is no such session."""
-    events = [event for event in read_events(paths.events) if event["event"] == "run_finished"]
-    walls = [finite_number(event.get("wall_seconds")) for event in events]
-    return [wall for wall in walls if wall is not None]
-
-
-AGENTS = ("claude", "codex", "gemini", "aider", "opencode")
+KNOWN_AGENTS = tuple(name for name in AGENTS if name != "custom")
 CONTAINERS = ("docker", "podman", "apptainer", "singularity")
 
 SECONDS = 5.0
@@ -115,8 +99,8 @@ SHOWN = 60
 
 
 def machine(root: Path, given: Sequence[str] = ()) -> Machine:
-    """Everything that can be found out; ``given`` are settings as ``KEY=VALUE``."""
-    programs = ("git", "uv", *CONTAINERS, *AGENTS)
+    """Machine as it was found; ``given`` are settings as ``KEY=VALUE``."""
+    programs = ("git", "uv", *CONTAINERS, *KNOWN_AGENTS)
     with ThreadPoolExecutor(len(programs)) as pool:
         told = dict(zip(programs, pool.map(tool, programs), strict=True))
     own = harness_folder(root) / ".uv" / "bin" / "uv"
@@ -136,7 +120,7 @@ def machine(root: Path, given: Sequence[str] = ()) -> Machine:
         cuda=cuda,
         containers={name: told[name] for name in CONTAINERS},
         faults={kind.value: sandbox_fault(kind) for kind in SandboxKind},
-        agents={name: told[name] for name in AGENTS},
+        agents={name: told[name] for name in KNOWN_AGENTS},
         running=owner(root),
     )
     return _with_task(seen, root, given)
@@ -176,7 +160,7 @@ def _with_task(seen: Machine, root: Path, given: Sequence[str]) -> Machine:
 
 def _with_agent(seen: Machine, chosen: Config) -> Machine:
     """The machine with the program that is to propose; of an unknown one whether it is there."""
-    if chosen.proposer in AGENTS:
+    if chosen.proposer in KNOWN_AGENTS:
         return replace(seen, agent=chosen.proposer)
     if chosen.proposer != "custom" or not chosen.agent_command:
         return seen

@@ -80,7 +80,7 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def text_of(trial: Trial, history: History, metric: str) -> list[str]:
-    """What was ruled, why, where the session stands, and what to try next."""
+    """Ruling with its reason, the incumbent, and what to try next."""
     proposal, ruling, state = trial.proposal, trial.ruling, history.state
     assert ruling is not None
     lines = [_headline(ruling, metric), f"  {one_line(ruling.reason)}"]
@@ -129,7 +129,7 @@ def json_of(trial: Trial, history: History) -> dict[str, Any]:
 
 
 def _folder(session: Session, root: Path, harness: Path) -> Path:
-    """Where the edits of a person are: in the task's folder, or in a clone."""
+    """Folder of a person's edits: the task's folder, or a clone."""
     wanted, origin = session.manifest.frozen["task"], session.manifest.origin
     told = named_task(wanted, root, harness)
     if origin is None:
@@ -168,8 +168,6 @@ class TrialPlace(Frozen):
     @property
     def paths(self) -> SessionPaths:
         return self.session.paths
-
-    # ------------------------------------------------------------------ trying
 
     def try_(self, options: argparse.Namespace) -> int:
         """Put the edit forward for the next round and have that round run."""
@@ -261,8 +259,6 @@ class TrialPlace(Frozen):
             print("\n".join(fit_lines(lines)))
         undecided = trial.verdict in (Verdict.MARGINAL, Verdict.RETEST)
         return 0 if trial.kept else EXIT_UNDECIDED if undecided else EXIT_DISCARD
-
-    # --------------------------------------------------------------- restoring
 
     def restore(self, force: bool) -> int:
         """Put the incumbent's files into the folder."""

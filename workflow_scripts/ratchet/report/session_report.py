@@ -27,7 +27,7 @@ LOST = "[the store no longer holds this run]"
 
 
 def gather_records(session: Session, history: History) -> SessionRecords:
-    """Everything that a session recorded, finished or not."""
+    """All records of a session, finished or not."""
     metric = session.task.metric
     keys = dict.fromkeys(run.key for run in history.runs)
     runs = {key: found for key in keys if (found := session.store.lookup(key)) is not None}
@@ -108,7 +108,7 @@ def _records(session: Session) -> Iterator[str]:
 
 
 def _recipe(session: Session) -> Recipe:
-    """How its runs are started, as seen from the folder where Snakemake runs."""
+    """Start of the session's runs, as seen from the folder where Snakemake runs."""
     here, m, budget = SessionPaths(session.config.session), session.manifest, session.budget
     steps = budget["steps"]
     spend = {"RATCHET_BUDGET_SECONDS": f"{budget['seconds']}"}
