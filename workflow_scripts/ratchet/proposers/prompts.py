@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from ratchet.base.io import read_json
 from ratchet.base.structs import Frozen
 from ratchet.base.templates import fill_template
-from ratchet.base.text import clean_lines, one_line
+from ratchet.base.text import clean_lines, one_line, shorten
 from ratchet.proposers.agent_process import PROPOSAL
 from ratchet.proposers.agent_workspace import BRIEF, DESCRIPTION_LIMIT, EARLIER, TRIED, UNTRUSTED
 from ratchet.records.history import History, Trial, name_of
@@ -99,7 +99,6 @@ def render_brief(brief: Brief) -> str:
         window=WINDOW,
         name_of=name_of,
         detectable=detectable_gain,
-        capital=lambda text: text[:1].upper() + text[1:],
         cell=table_cell,
         number=lambda form, value: "–" if value is None else form % value,
     )
@@ -107,8 +106,7 @@ def render_brief(brief: Brief) -> str:
 
 def table_cell(text: str, limit: int = CELL) -> str:
     """A text that cannot break out of a Markdown table's cell."""
-    line = one_line(text)
-    short = line if len(line) <= limit else line[: limit - 1].rstrip() + "…"
+    short = shorten(one_line(text), limit)
     for mark in ("\\", "|", "`", "<", "[", "]"):
         short = short.replace(mark, f"\\{mark}")
     return short
