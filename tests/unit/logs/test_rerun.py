@@ -273,8 +273,8 @@ def test_a_broken_constraint_is_said(tmp_path: Path) -> None:
     bench = Bench(tmp_path, f"{START}b = 1\n")
     bench.task.constraints = (Constraint("size", max=3.0),)
     record = SimpleNamespace(
-        metrics={"size": 5.0}, wall_seconds=1.0, cpu_seconds=1.0, peak_memory_mb=1.0,
-        evaluation=None,
+        metrics={"size": 5.0}, numbers={"size": 5.0}, wall_seconds=1.0, cpu_seconds=1.0,
+        peak_memory_mb=1.0, evaluation=None,
     )  # fmt: skip
     bench.task.memory_mb = lambda _: None
     bench.store = SimpleNamespace(lookup=lambda _: record)
