@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import itertools
 import json
 import math
 import re
@@ -40,7 +39,7 @@ from ratchet.runs.run import execute_run, write_below
 from ratchet.runs.spec import RunSpec
 from ratchet.session import Session
 from ratchet.steps.plan import make_plan
-from ratchet.task.edits import find_value, replace_value
+from ratchet.task.edits import applicable_changes, find_value, replace_value
 from ratchet.task.task import DeclaredChange, Task, load_task
 
 FOLDER = DATA / "runs"
@@ -171,15 +170,11 @@ class Recorded:
         if value is None:
             record["exit_code"] = 1
         elif record["evaluation"]:
-            audit = (
-                None if row.audit is None or row.value is None else value + row.audit - row.value
-            )
-            tokens = record["evaluation"]["audit_tokens"]
-            record["evaluation"] |= {
-                "value": value,
-                "audit": audit if spec.audit_data else None,
-                "audit_tokens": tokens if spec.audit_data else 0,
-            }
+            record["evaluation"]["value"] = value
+            if not spec.audit_data:
+                record["evaluation"] |= {"audit": None, "audit_tokens": 0}
+            elif row.audit is not None and row.value is not None:
+                record["evaluation"]["audit"] = value + row.audit - row.value
         self.clock.advance(row.facts[0] or 0.0)
         return from_json_values(RunRecord, record)
 
@@ -240,34 +235,17 @@ def _applied(change: DeclaredChange, name: str, start: str, text: str) -> str:
     return made
 
 
-# --------------------------------------------------------------------- recording
-
-
-def candidates(own: Task, together: bool) -> Iterator[tuple[list[str], dict[str, str]]]:
+def candidates(own: Task, together: bool) -> list[tuple[list[str], Mapping[str, str]]]:
     """Each declared edit by itself, or all that can be made together; first none."""
-    start = {name: (own.folder / name).read_text("utf-8") for name in own.mutable}
-    options: list[list[tuple[DeclaredChange, Any]]] = [
-        [(change, value) for value in (change.values if change.is_constant else [None])]
-        for change in own.search_space
-    ]
-    if together:
-        chosen: Iterator[Sequence[Any]] = itertools.product(*([None, *o] for o in options))
-    else:
-        chosen = iter([[], *([one] for option in options for one in option)])
-    for edits in chosen:
-        texts, labels = dict(start), []
-        for change, value in filter(None, edits):
-            for name, text in texts.items():
-                new = (
-                    replace_value(name, text, change.name, value)
-                    if change.is_constant
-                    else text.replace(change.find, change.replace)
-                )
-                if new is not None and new != text:
-                    texts[name] = new
-                    labels.append(f"{change.name}={value!r}" if change.is_constant else change.name)
-        if len(labels) == len([e for e in edits if e]):
-            yield labels, texts
+    made: list[tuple[list[str], Mapping[str, str]]]
+    made = [([], {name: (own.folder / name).read_text("utf-8") for name in own.mutable})]
+    for change in own.search_space:
+        made += [
+            ([*labels, draft.edit.label], draft.contents)
+            for labels, texts in (made if together else made[:1])
+            for draft in applicable_changes([change], texts)
+        ]
+    return made
 
 
 def record(folder: Path, steps: int, seeds: int, together: bool, root: Path) -> dict[str, Any]:
