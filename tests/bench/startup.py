@@ -1,6 +1,6 @@
 """Seconds from the return key to a verdict, beside the released autojudge and bare Python.
 
-Both tools install a command called ``autojudge``, so each is run as a module; the
+Both tools install a command called ``autojudge``, so each is called by its module; the
 repeats take turns, so that a busy moment hits all of them::
 
     make bench
@@ -32,7 +32,7 @@ def waited(arguments: list[str]) -> float:
         [sys.executable, *arguments], capture_output=True, text=True, env=settings
     )
     took = 1e3 * (time.perf_counter() - began)
-    if arguments[0] == "-m" and not done.stdout.strip():
+    if arguments[1] != "pass" and not done.stdout.strip():
         sys.exit(f"{arguments[1]}: expected a verdict, found none:\n{done.stderr}")
     return took
 
@@ -56,7 +56,7 @@ def session(rows: int = 126) -> str:
 def measure(log: Path, repeats: int) -> None:
     """Run all in turns and print the medians."""
     results = ["--results", str(log)]
-    ours = ["-m", "ratchet.cli.autojudge", *results]
+    ours = ["-c", "from ratchet.cli.autojudge import main; main()", *results]
     contestants = {
         "bare python -c pass": ["-c", "pass"],
         "released autojudge 1.0.1, last row": ["-m", "auto_judge", *results],
