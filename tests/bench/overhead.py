@@ -52,7 +52,8 @@ def bare_loop(box: Box, keys: list[str], seconds: float) -> list[float]:
     for key in keys:
         run, place = store / "runs" / key[:2] / key, box.path / "bare" / key
         (place / "data").mkdir(parents=True)
-        for folder, entries in ((place, manifest["fixed"]), (place / "data", manifest["data"])):
+        data = [*manifest["data"], *manifest["evaluation"]]
+        for folder, entries in ((place, manifest["fixed"]), (place / "data", data)):
             for entry in entries:
                 sha = entry["sha256"]
                 shutil.copy(store / "blobs/sha256" / sha[:2] / sha, folder / entry["path"])
