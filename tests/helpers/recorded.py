@@ -28,7 +28,7 @@ from random import Random
 from typing import Any, NamedTuple
 from unittest import mock
 
-from helpers import DATA, REPO
+from helpers import DATA, REPO, load_task
 from ratchet.base.structs import from_json_values, replace, to_json_values
 from ratchet.records.events import Journal
 from ratchet.records.records import Outcome, Role
@@ -40,7 +40,7 @@ from ratchet.runs.spec import RunSpec
 from ratchet.session import Session
 from ratchet.steps.plan import make_plan
 from ratchet.task.edits import applicable_changes, find_value, replace_value
-from ratchet.task.task import DeclaredChange, Task, load_task
+from ratchet.task.task import DeclaredChange, Task
 
 FOLDER = DATA / "runs"
 _CURVE = re.compile(r"(?m)^step (\d+): loss ([\d.]+)")
@@ -81,7 +81,7 @@ class Recorded:
     def load(cls, name: str, folder: Path) -> Recorded:
         """The table of a name for the task in a folder."""
         table = json.loads((FOLDER / f"{name}.json").read_text(encoding="utf-8"))
-        task = load_task(folder, REPO)
+        task = load_task(folder)
         rows: dict[Edits, list[Row]] = {}
         for entry in table["candidates"]:
             found = rows.setdefault(frozenset(entry["edits"]), [])
@@ -236,7 +236,7 @@ def record(folder: Path, steps: int, seeds: int, together: bool, root: Path) -> 
     usual: dict[str, Any] = {}
     table: list[dict[str, Any]] = []
     failing: list[str] = []
-    for labels, texts in candidates(load_task(folder, REPO), together):
+    for labels, texts in candidates(load_task(folder), together):
         if set(failing) & set(labels):
             continue
         rows = []
