@@ -54,7 +54,7 @@ def test_hours_of_training_pass_on_the_tables_clock(tmp_path: Path) -> None:
     box, table = recorded(tmp_path / "box", rounds=12)
     began = table.clock.now
     # Time for the baseline and some rounds, by the durations of the recorded runs.
-    seconds = [row.facts[0] or 0.0 for rows in table.rows.values() for row in rows]
+    seconds = [row.record.wall_seconds for rows in table.rows.values() for row in rows]
     hours = 6 * sum(seconds) / len(seconds) / 3600
     assert "the time limit is over" in box.play(deadline_hours=hours)
     assert 1 <= len(box.rulings()) < 12
