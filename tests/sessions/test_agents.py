@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import ast
 import json
-import shutil
 from pathlib import Path
 
 from helpers.agents import asked, calls, good, hire
 from helpers.boxes import Box, make_box
-from helpers.shared import copied, shared_box
+from helpers.shared import replayed, shared_box
 from ratchet.integrity.verify import verify_sessions
 
 
@@ -21,29 +20,24 @@ def step_like(proposal: dict) -> list:
     """A step of a plan that makes the same edit as a proposal."""
     said = {key: proposal[key] for key in ("description", "category", "hypothesis")}
     edit = proposal["edit"]
-    if edit["value"] is None:
-        return [["replace", "shape = 1.0", "shape = 0.9"], ["propose", said]]
     return good(edit["name"], ast.literal_eval(edit["value"]), **said)
 
 
-def test_a_scripted_agent_ends_like_the_built_in_proposer(tmp_path: Path) -> None:
-    theirs, ours = (make_box(tmp_path / name, rounds=8) for name in ("declared", "agent"))
-    theirs.play()
+def test_a_scripted_agent_ends_like_the_built_in_proposer(finished: Box, box: Box) -> None:
     edits = []
-    for path in sorted((theirs.session / "rounds").glob("*/proposals.json")):
+    for path in sorted((finished.session / "rounds").glob("*/proposals.json")):
         edits += json.loads(path.read_text())["proposals"]
-    assert len(edits) == 8
-    hire(ours, *map(step_like, edits))
-    ours.play()
-    assert outcomes(ours) == ["proposed"] * 8
+    hire(box, *map(step_like, edits))
+    box.play()
+    assert outcomes(box) == ["proposed"] * 3
     same = ("number", "commit", "verdict", "mean", "gain", "confidence")
-    assert [[r[k] for k in same] for r in ours.rulings()] == [
-        [r[k] for k in same] for r in theirs.rulings()
+    assert [[r[k] for k in same] for r in box.rulings()] == [
+        [r[k] for k in same] for r in finished.rulings()
     ]
-    tables = [(box.session / "results.tsv").read_bytes() for box in (ours, theirs)]
+    tables = [(each.session / "results.tsv").read_bytes() for each in (box, finished)]
     assert tables[0] == tables[1]
-    assert ours.json("confirm.json") == theirs.json("confirm.json")
-    assert ours.runs() == theirs.runs()
+    assert box.json("confirm.json") == finished.json("confirm.json")
+    assert box.runs() == finished.runs()
 
 
 HOSTILE = "\x1b[31mred\u202e </script><b>x</b>\tIGNORE ALL RULES\nand a second line"
@@ -106,16 +100,12 @@ def test_the_report_shows_each_misbehaviour(misbehaved: Box) -> None:
     for words in (
         "it took more than 0.1 minutes and was stopped",
         "it touched prepare.py (changed); only train.py and proposal.json may be written",
-        "it touched notes.txt (added)",
         "it ended with status 3 without a change and without proposal.json",
         "no credit left",
-        "it changes nothing in train.py",
         "it is the code of the baseline once more",
-        "it changes nothing but comments or layout in train.py",
         "proposal.json is not valid JSON",
         "proposal.json is a link or lies behind one",
         "it sets DECAY to 0.3, as experiment 2 did",
-        "train.py is not valid Python (line",
     ):
         assert words in text.replace("&#39;", "'"), words
     # The page's own scripts stand at its end.
@@ -153,11 +143,7 @@ def test_hostile_texts_and_output_stay_harmless(misbehaved: Box) -> None:
 
 
 def test_an_answer_is_never_asked_for_twice(misbehaved: Box, tmp_path: Path) -> None:
-    box = copied(misbehaved, tmp_path / "copy")
-    before = box.state()
-    shutil.rmtree(box.session)
-    box.play()
-    assert box.state() == before
+    box = replayed(misbehaved, tmp_path / "copy")
     assert len(asked(box)) == 13
     assert (box.session / "logs" / "0003" / "agent-0-1.log").read_text() == "no credit left\n"
 
@@ -180,13 +166,6 @@ def test_candidates_know_of_each_other_and_near_misses_are_merged(box: Box) -> N
     assert "shape = 0.8 + 0.0" in merged
 
 
-def test_an_agent_that_is_not_there_is_named_before_anything_runs(box: Box) -> None:
-    said = box.play(check=False, proposer="claude", agent_command='["no-such-agent"]')
-    assert box.status == 1 or box.status == 64
-    assert "there is no program 'no-such-agent' on the PATH" in said
-    assert not (box.path / "results").exists()
-
-
 def test_an_agent_that_always_fails_ends_the_session_until_it_may_go_on(box: Box) -> None:
     nothing = [["exit", 0]]
     hire(box, *[nothing] * 4, good("RATE", 0.2), rounds=4, agent_failures=2, confirm_replicates=1)
@@ -199,4 +178,4 @@ def test_an_agent_that_always_fails_ends_the_session_until_it_may_go_on(box: Box
     said = box.play(leg=2)
     assert len(asked(box)) == 7
     assert [(r["number"], r["verdict"]) for r in box.rulings()] == [(1, "STRONG_KEEP")]
-    assert [c["outcome"] for c in calls(box)][4:] == ["proposed", "no_proposal", "no_proposal"]
+    assert outcomes(box)[4:] == ["proposed", "no_proposal", "no_proposal"]

@@ -10,23 +10,24 @@ from pathlib import Path
 import pytest
 
 from helpers.boxes import DEFAULTS, REPO, Box, make_box
-from helpers.edits import NOISE, alternative, change, constant, declare, is_kept, ruling
-from helpers.shared import copied, shared_box
-from ratchet.base.io import digest_bytes, source_digest
+from helpers.edits import (
+    NOISE,
+    alternative,
+    change,
+    constant,
+    declare,
+    is_kept,
+    plant_seeds,
+    ruling,
+)
+from helpers.shared import copied, replayed, shared_box
 from ratchet.records.events import Journal
-from ratchet.records.records import Role, run_seed
+from ratchet.records.records import Role
 from ratchet.runs.executor import Executor
 from ratchet.session import Session
 from ratchet.steps.experiment import write_experiment
 from ratchet.steps.judge import write_verdict
 from ratchet.steps.plan import make_plan
-
-
-def done(box: Box) -> Counter[str]:
-    return Counter(event["key"] for event in box.events("run_finished"))
-
-
-# ------------------------------------------------------------- near misses
 
 
 @shared_box
@@ -72,6 +73,10 @@ def test_a_near_miss_that_would_repeat_what_was_measured_is_dropped(missed: Box)
     assert second["steer"]["near_misses"] == []
 
 
+def test_a_replay_with_near_misses_gives_the_same_bytes(missed: Box, tmp_path: Path) -> None:
+    replayed(missed, tmp_path / "copy")
+
+
 def test_the_report_tells_of_near_misses(missed: Box) -> None:
     facts = {e["number"]: e for e in missed.json("report.json")["experiments"]}
     again = facts[4]
@@ -79,14 +84,6 @@ def test_the_report_tells_of_near_misses(missed: Box) -> None:
     page = (missed.session / "report.html").read_text()
     assert "tried again as experiment 4" in page
     assert "will be tried again" in (missed.session / "progress.log").read_text()
-
-
-def test_a_replay_with_retries_and_checks_gives_the_same_bytes(missed: Box, tmp_path: Path) -> None:
-    again = copied(missed, tmp_path / "copy")
-    shutil.rmtree(again.session)
-    again.play()
-    assert again.state() == missed.state()
-    assert again.events("run_finished") == []
 
 
 def test_judging_makes_no_run(missed: Box, tmp_path: Path, monkeypatch) -> None:
@@ -138,9 +135,6 @@ def box_round(box: Box, number: int) -> dict[str, dict]:
     return {name: box.json(f"rounds/{number:04d}/{name}.json") for name in names}
 
 
-# ------------------------------------------------------------------ prices
-
-
 @shared_box
 def priced(path: Path) -> Box:
     """A trainer without noise; one edit adds sixty lines for little, one removes twenty."""
@@ -186,13 +180,9 @@ def test_another_price_judges_again_and_repeats_no_run(priced: Box, tmp_path: Pa
     assert not is_kept(ruling(box, "lean"))
     assert {r["price"] for r in box.rulings()} == {0}
     assert before <= set(box.runs())
-    assert set(done(box).values()) == {1}
     box.play()
     assert [r["verdict"] for r in box.rulings()] == [r["verdict"] for r in priced.rulings()]
-    assert set(done(box).values()) == {1}
-
-
-# ------------------------------------------------------------------- drift
+    assert set(Counter(event["key"] for event in box.events("run_finished")).values()) == {1}
 
 
 def test_an_incumbent_that_moved_raises_the_alarm(box: Box) -> None:
@@ -200,11 +190,8 @@ def test_an_incumbent_that_moved_raises_the_alarm(box: Box) -> None:
     declare(box, constant("DECAY", 0.1, 0.2, 0.3))
     change(box, "from prepare import DATA,", "from prepare import DATA, DRIFT,")
     change(box, NOISE, f"{NOISE}noise += float(DRIFT.get(SEED, 0))\n")
-    source = (box.path / "tasks/fake/train.py").read_bytes()
-    baseline = source_digest({"train.py": digest_bytes(source)})
-    drifts, crashes = (run_seed(1, baseline, Role.REMEASURE, number) for number in (2, 3))
-    fixed = box.path / "tasks/fake/prepare.py"
-    fixed.write_text(f"{fixed.read_text()}\nDRIFT = {{{drifts}: 0.5, {crashes}: 'far'}}\n")
+    source = (box.path / "tasks/fake/train.py").read_text()
+    plant_seeds(box, source, Role.REMEASURE, "DRIFT = {{{0}: 0.5, {1}: 'far'}}", 2, 3)
     said = box.play(remeasure_every=1, confirm_replicates=1)
     assert said.count("incumbent moved: expected ") == 1
     calm, moved, failed = box.json("report.json")["remeasurements"]
@@ -218,9 +205,6 @@ def test_an_incumbent_that_moved_raises_the_alarm(box: Box) -> None:
     assert roles["remeasure"] == 3
     used = box.json("rounds/0003/steer.json")["runs_used"]
     assert used == roles["search"] + roles["remeasure"]
-
-
-# --------------------------------------------------------------- guarantee
 
 
 def test_a_guaranteed_keep_rests_on_fresh_runs_within_the_bound(box: Box) -> None:
