@@ -10,7 +10,7 @@ import pytest
 
 from helpers.boxes import Box, make_box
 from helpers.disks import fill, mounted, unmounted
-from helpers.edits import change, constant, declare
+from helpers.edits import constant, declare
 from ratchet.integrity.verify import verify_sessions
 
 
@@ -177,13 +177,3 @@ def test_misbehaving_candidates_are_recorded_and_the_session_goes_on(box: Box) -
     page = (box.session / "report.html").read_text()
     assert "RuntimeError: boom" in page
     assert "TAMPERED" in page
-
-
-def test_a_baseline_that_does_not_train_says_why(box: Box) -> None:
-    change(box, 'BEHAVIOUR = "train"', 'BEHAVIOUR = "crash"')
-    said = box.play(check=False)
-    assert box.status != 0
-    assert "the baseline of task fake does not train" in said
-    assert "RuntimeError: boom" in said
-    assert "run.log" in said
-    assert "Traceback" not in said

@@ -1,4 +1,4 @@
-"""Sessions run by Snakemake: again, extended, forced, by other code, with a new leg, by hand."""
+"""Sessions run by Snakemake: again, forced, extended, by other code, by hand."""
 
 from __future__ import annotations
 
@@ -13,16 +13,6 @@ from helpers.boxes import DEFAULTS, REPO, Box, make_box
 from helpers.shared import copied
 
 JOBS = ("prepare", "baseline", "propose", "experiment", "judge", "steer", "confirm", "report")
-
-
-def test_a_second_call_has_nothing_to_do_whatever_became_of_train_py(copy: Box) -> None:
-    before = copy.state()
-    path = copy.path / "tasks" / "fake" / "train.py"
-    path.write_text(path.read_text() + "\n# an idea of my own\n")
-    said = copy.run()
-    assert "goes on with its own copy" in said
-    assert "Nothing to be done" in said
-    assert copy.state() == before
 
 
 def test_more_rounds_extend_a_session_whatever_its_folder_is_called(
@@ -40,8 +30,14 @@ def test_more_rounds_extend_a_session_whatever_its_folder_is_called(
     assert ours == theirs
 
 
-def test_forced_reruns_and_lost_metadata_train_nothing(copy: Box) -> None:
+def test_further_calls_train_nothing_whatever_became_of_train_py(copy: Box) -> None:
     before, started = copy.state(), len(copy.events("run_started"))
+    path = copy.path / "tasks" / "fake" / "train.py"
+    path.write_text(path.read_text() + "\n# an idea of my own\n")
+    said = copy.run()
+    assert "goes on with its own copy" in said
+    assert "Nothing to be done" in said
+    # Forced, and without what Snakemake knew of the files.
     copy.run("-F")
     assert copy.state() == before
     for path in (copy.path / ".snakemake").rglob("*"):
@@ -54,9 +50,8 @@ def test_forced_reruns_and_lost_metadata_train_nothing(copy: Box) -> None:
     assert len(copy.events("run_started")) == started
 
 
-def test_changed_code_redoes_what_depends_on_it_and_trains_nothing(
-    copy: Box, tmp_path: Path
-) -> None:
+def test_changed_code_redoes_what_depends_on_it(copy: Box, tmp_path: Path) -> None:
+    """What is done again trains nothing, as where everything is forced."""
     copy.harness = tmp_path / "harness"
     for name in ("rules", "workflow_scripts", "config", "profiles", "envs"):
         ignored = shutil.ignore_patterns("__pycache__")
@@ -64,7 +59,6 @@ def test_changed_code_redoes_what_depends_on_it_and_trains_nothing(
     shutil.copy(REPO / "Snakefile", copy.harness)
     package = copy.harness / "workflow_scripts" / "ratchet"
     copy.environment["PYTHONPATH"] = str(package.parent)
-    state, started = copy.state(), len(copy.events("run_started"))
 
     def planned_after_a_change_of(module: str) -> set[str]:
         path = package / module
@@ -76,20 +70,6 @@ def test_changed_code_redoes_what_depends_on_it_and_trains_nothing(
     judged = planned_after_a_change_of("judge/judge.py")
     assert judged >= {"baseline", "experiment", "judge", "steer", "confirm", "report"}
     assert "prepare" not in judged
-    copy.run()
-    assert copy.state() == state
-    assert len(copy.events("run_started")) == started
-
-
-def test_a_target_ends_the_session_and_lifting_it_goes_on(finished: Box, box: Box) -> None:
-    said = box.run(target=1.35)
-    assert "no more experiments: the target 1.35 is reached" in said
-    assert len(box.rulings()) < 3
-    assert "target" in box.json("report.json")["answer"]["sentence"]
-    box.run()
-    ours, theirs = box.state(), finished.state()
-    assert set(theirs.pop("runs").split()) <= set(ours.pop("runs").split())
-    assert ours == theirs
 
 
 def test_a_finished_session_goes_on_by_hand(copy: Box) -> None:

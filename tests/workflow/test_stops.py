@@ -18,7 +18,6 @@ import pytest
 
 from helpers.agents import asked, calls, good, hire
 from helpers.boxes import Box, make_box
-from helpers.disks import fill
 from helpers.shared import shared_box
 from ratchet.integrity.verify import verify_sessions
 
@@ -55,7 +54,7 @@ def test_signals_end_the_session_and_its_trainers_and_it_goes_on(
         box.wait_for(lambda: not box.trainers())
     finished_before = set(box.runs())
     started_before = len(box.events("run_started"))
-    box.run()
+    box.play()
     assert box.state() == undisturbed.state()
     assert runs_at_most_once(box)
     started_after = len(box.events("run_started")) - started_before
@@ -162,18 +161,3 @@ def test_a_killed_session_ends_as_if_nothing_had_happened(
         assert not box.processes()
         assert verify_sessions(box.path).deviations == []
     assert not left, "the session was always over before it was hit"
-
-
-def test_a_disk_that_fills_up_in_the_middle(small: Path, finished: Box) -> None:
-    box = make_box(small / "box")
-    process = box.start()
-    box.wait_for(lambda: len(box.events("run_finished")) >= 4)
-    ballast = fill(small, 0)
-    assert process.wait() != 0
-    assert not box.trainers()
-    before = box.runs()
-    ballast.unlink()
-    box.play()
-    assert box.state() == finished.state()
-    assert set(before) <= set(box.runs())
-    assert verify_sessions(box.path).deviations == []
