@@ -9,17 +9,24 @@ from pathlib import Path
 import pytest
 
 from helpers.boxes import Box, git, make_box
-from ratchet.base.io import digest_bytes
+from ratchet.base.io import digest_bytes, write_json
 
 
 def test_changed_inputs_and_settings_stop_with_what_was_expected(copy: Box) -> None:
     path = copy.path / "tasks" / "fake" / "prepare.py"
-    before, state = path.read_bytes(), copy.state()
+    before = path.read_bytes()
     path.write_bytes(before + b"\n# changed\n")
     digests = f"expected sha256 {digest_bytes(before)}, found {digest_bytes(path.read_bytes())}"
+    manifest = copy.json("manifest.json")
+    for name in ("definition", "brief", "environment"):
+        manifest[name]["sha256"] = "other"
+    write_json(copy.session / "manifest.json", manifest)
+    state = copy.state()
     said = copy.play(check=False, seed=7, baseline_replicates=4)
     assert copy.status == 65
     assert f"tasks/fake/prepare.py: {digests}" in said
+    for name in ("task.yaml", "program.md", "bytelm.lock"):
+        assert f"{name}: expected sha256 other, found " in said
     assert "configuration key seed: expected 1, found 7" in said
     assert "configuration key baseline_replicates: expected 3, found 4" in said
     assert "session=NAME" in said

@@ -38,9 +38,6 @@ SPACE = (RATE, WIDE, SQUARE, BROKEN, AWAY)
 FILES = {"train.py": SOURCE, "notes.txt": "RATE = 9\n"}
 
 
-# ------------------------------------------------------------- where they apply
-
-
 def test_only_changes_that_make_a_difference_and_touch_nothing_else() -> None:
     drafts = list(applicable_changes(SPACE, FILES))
     assert [d.edit.label for d in drafts] == ["RATE=0.003", "RATE=0.01", "WIDE=[3, 4]", "square"]
@@ -99,9 +96,6 @@ def test_diff_counts_lines() -> None:
     assert text.startswith("--- a/a.py\n+++ b/a.py\n")
     assert unified_diff({"a": "same"}, {"a": "same"}) == ("", 0, 0)
     assert unified_diff({}, {"new.py": "--- x\n"})[1:] == (1, 0)
-
-
-# --------------------------------------------------------------- which is next
 
 
 def test_follows_the_ranking_then_the_declared_order_and_never_repeats() -> None:

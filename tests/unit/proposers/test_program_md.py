@@ -53,9 +53,6 @@ def only(text: str, contract: ProgramContract = CONTRACT) -> str:
     return f"{found.line}: {found}"
 
 
-# ---------------------------------------------------------------------- new ones
-
-
 @pytest.mark.parametrize(
     "contract",
     [
@@ -88,8 +85,6 @@ def test_the_default_task_has_a_clean_text_and_gets_a_new_one() -> None:
     steps = replace(settings, budget_steps=300)
     assert budget_of(bytelm, steps)["steps"] == 300
 
-
-# ------------------------------------------------------------------ what is wrong
 
 WRONG = [
     ("lower is better", "higher is better", "expected lower is better, found 'higher is better'"),
@@ -176,8 +171,6 @@ def test_code_begins_no_section_and_lines_are_those_of_the_file() -> None:
         ("Goal", 11, 13, "goal"),
     ]
 
-
-# ------------------------------------------------------------------------ updates
 
 TRIALS = (
     trial(1, "optimizer", "BETA2 0.999 -> 0.95", delta=0.02, confidence=0.0001),

@@ -16,6 +16,8 @@ from ratchet.steps.ownership import Owner, folder_owner, lock_file, owns_session
 
 
 def test_whoever_takes_it_is_named_until_the_lock_ends(tmp_path: Path) -> None:
+    assert owns_session(tmp_path, "night") is None, "a copy of the records tells nothing"
+    assert not (tmp_path / ".snakemake").exists(), "a look leaves nothing"
     handle = take_folder(tmp_path, "night")
     assert folder_owner(tmp_path) == Owner(os.getpid(), "night")
     assert owns_session(tmp_path, "night") is True
@@ -24,11 +26,6 @@ def test_whoever_takes_it_is_named_until_the_lock_ends(tmp_path: Path) -> None:
         take_folder(tmp_path, "other")
     os.close(handle)
     assert owns_session(tmp_path, "night") is False
-
-
-def test_a_copy_of_the_records_tells_nothing(tmp_path: Path) -> None:
-    assert owns_session(tmp_path, "night") is None
-    assert not (tmp_path / ".snakemake").exists(), "a look leaves nothing"
 
 
 def test_a_killed_owner_holds_nothing(tmp_path: Path) -> None:
