@@ -111,16 +111,6 @@ def test_running_killed_going_on_and_at_its_end(box: Box, tmp_path: Path) -> Non
     assert verify_sessions(box.path).deviations == []
 
 
-def test_a_replay_tells_nobody_and_needs_no_page(copy: Box, finished: Box) -> None:
-    tell(copy)
-    shutil.rmtree(copy.session)
-    (copy.session / "live.html").mkdir(parents=True)
-    copy.play()
-    assert copy.state() == finished.state()
-    assert not list((copy.session / "live.html").iterdir())
-    assert told(copy) == []
-
-
 def test_a_step_that_fails_is_told_and_said(box: Box) -> None:
     tell(box)
     change(box, 'BEHAVIOUR = "train"', 'BEHAVIOUR = "crash"')
