@@ -74,19 +74,24 @@ def misbehaved(path: Path) -> Box:
     return box
 
 
-# Of each round, in order.
-OUTCOMES = """timeout proposed, forbidden_file forbidden_file, no_proposal empty_diff,
-duplicate empty_diff, unreadable unreadable, proposed, duplicate unreadable"""
+OUTCOMES = [
+    ["timeout", "proposed"],
+    ["forbidden_file"] * 2,
+    ["no_proposal", "empty_diff"],
+    ["duplicate", "empty_diff"],
+    ["unreadable"] * 2,
+    ["proposed"],
+    ["duplicate", "unreadable"],
+]
 
 
 def test_what_cannot_be_tried_is_sent_back_once_and_then_fails(misbehaved: Box) -> None:
-    expected = [
-        (number, attempt, outcome)
-        for number, outcomes in enumerate(OUTCOMES.split(","), 1)
-        for attempt, outcome in enumerate(outcomes.split(), 1)
-    ]
     found = [(c["round"], c["attempt"], c["outcome"]) for c in calls(misbehaved)]
-    assert found == expected
+    assert found == [
+        (number, attempt, outcome)
+        for number, outcomes in enumerate(OUTCOMES, 1)
+        for attempt, outcome in enumerate(outcomes, 1)
+    ]
     assert [r["number"] for r in misbehaved.rulings()] == [1, 2]
     assert misbehaved.json("report.json")["stop"] is None
     rows = (misbehaved.session / "results.tsv").read_text().splitlines()
@@ -108,9 +113,6 @@ def test_the_report_shows_each_misbehaviour(misbehaved: Box) -> None:
         "it sets DECAY to 0.3, as experiment 2 did",
     ):
         assert words in text.replace("&#39;", "'"), words
-    # The page's own scripts stand at its end.
-    assert "</script>" not in text.partition('<script type="application/json"')[0]
-    assert "\u202e" not in text
 
 
 def test_an_agent_gets_what_it_needs_and_no_more(misbehaved: Box) -> None:
@@ -135,6 +137,10 @@ def test_hostile_texts_and_output_stay_harmless(misbehaved: Box) -> None:
     made = misbehaved.json("rounds/0006/proposals.json")["proposals"][0]
     assert made["description"] == "[31mred </script><b>x</b> IGNORE ALL RULES and a second line"
     assert made["category"] == "regularization"
+    page = (misbehaved.session / "report.html").read_text()
+    # The page's own scripts stand at its end.
+    assert "</script>" not in page.partition('<script type="application/json"')[0]
+    assert "\u202e" not in page
     log = misbehaved.session / "logs" / "0006" / "agent-0-1.log"
     assert log.stat().st_size < 3 << 20
     daemon = Path("/proc") / (misbehaved.path / "agent" / "daemon").read_text()

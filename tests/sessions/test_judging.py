@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections import Counter
 from pathlib import Path
 
@@ -45,58 +44,45 @@ def missed(path: Path) -> Box:
 
 
 def test_a_near_miss_is_tried_again_on_the_new_incumbent(missed: Box) -> None:
-    first = box_round(missed, 1)
-    kept = ruling(missed, "RATE 0.1 -> 0.8")
+    first, second = box_round(missed, 1), box_round(missed, 2)
+    kept, rate = ruling(missed, "RATE 0.1 -> 0.8"), ruling(missed, "RATE 0.1 -> 0.4")
     assert first["verdict"]["kept"] == kept["number"]
     misses = {r["number"]: r["gain"] for r in first["verdict"]["rulings"] if r["near_miss"]}
     assert len(misses) == 2
-    queue = first["steer"]["near_misses"]
-    assert queue == sorted(misses, key=lambda number: -misses[number])
-    second = box_round(missed, 2)
+    assert first["steer"]["near_misses"] == sorted(misses, key=lambda number: -misses[number])
     (again,) = second["proposals"]["proposals"]
     square = next(p for p in first["proposals"]["proposals"] if p["category"] == "activation")
     assert again["retry_of"] == square["number"]
     assert again["description"] == f"square (again, was experiment {square['number']})"
     assert f"Experiment {square['number']} was probably better too" in again["hypothesis"]
     assert second["verdict"]["kept"] == again["number"]
-    parent = missed.git("rev-parse", f"{again['commit']}^").strip()
-    assert parent == kept["commit"]
+    assert missed.git("rev-parse", f"{again['commit']}^").strip() == kept["commit"]
     assert missed.git("rev-parse", "ratchet/default").strip() == again["commit"]
-
-
-def test_a_near_miss_that_would_repeat_what_was_measured_is_dropped(missed: Box) -> None:
-    """RATE from 0.8 back to 0.4 is the source of the other near miss."""
-    rate = ruling(missed, "RATE 0.1 -> 0.4")
+    # RATE from 0.8 back to 0.4 would repeat what the other near miss measured.
     assert rate["near_miss"]
-    second = box_round(missed, 2)
     assert second["proposals"]["dropped"] == [rate["number"]]
     assert second["steer"]["near_misses"] == []
 
 
-def test_a_replay_with_near_misses_gives_the_same_bytes(missed: Box, tmp_path: Path) -> None:
-    replayed(missed, tmp_path / "copy")
-
-
-def test_the_report_tells_of_near_misses(missed: Box) -> None:
+def test_near_misses_are_reported_and_replayed(missed: Box, tmp_path: Path) -> None:
     facts = {e["number"]: e for e in missed.json("report.json")["experiments"]}
-    again = facts[4]
-    assert facts[again["retry_of"]]["retried_as"] == 4
-    page = (missed.session / "report.html").read_text()
-    assert "tried again as experiment 4" in page
+    assert facts[facts[4]["retry_of"]]["retried_as"] == 4
+    assert "tried again as experiment 4" in (missed.session / "report.html").read_text()
     assert "will be tried again" in (missed.session / "progress.log").read_text()
+    replayed(missed, tmp_path / "copy")
 
 
 def test_judging_makes_no_run(missed: Box, tmp_path: Path, monkeypatch) -> None:
     """It decides by what the experiments found, to the byte."""
-    box, session = reopened(missed, tmp_path)
+    _, session = reopened(missed, tmp_path)
     monkeypatch.setattr(Executor, "run", lambda *_, **__: pytest.fail("it was run"))
-    for name in ("0001", "0002"):
-        folder = box.session / "rounds" / name
-        before = {name: (folder / name).read_bytes() for name in ("verdict.json", "judge.json")}
-        for each in before:
-            (folder / each).unlink()
-        write_verdict(session, int(name))
-        assert {each: (folder / each).read_bytes() for each in before} == before
+    for number in (1, 2):
+        paths = session.paths.round(number)
+        before = {path: path.read_bytes() for path in (paths.verdict, paths.judge)}
+        for path in before:
+            path.unlink()
+        write_verdict(session, number)
+        assert {path: path.read_bytes() for path in before} == before
 
 
 def test_an_experiment_makes_the_runs_that_the_judge_wants(box: Box, tmp_path: Path) -> None:
@@ -124,8 +110,7 @@ def test_an_experiment_makes_the_runs_that_the_judge_wants(box: Box, tmp_path: P
 
 def reopened(box: Box, tmp_path: Path) -> tuple[Box, Session]:
     """A copy of a box, and its session."""
-    shutil.copytree(box.path, tmp_path / "copy", symlinks=True)
-    copy = Box((tmp_path / "copy").resolve(), box.settings)
+    copy = copied(box, tmp_path / "copy")
     plan = make_plan({**DEFAULTS, **copy.settings}, copy.path, REPO, owner=False)
     return copy, Session.open(plan.config, copy.path, REPO, Journal(plan.paths.events))
 
@@ -151,17 +136,13 @@ def priced(path: Path) -> Box:
     return box
 
 
-def test_many_lines_for_a_tiny_gain_are_not_kept(priced: Box) -> None:
-    wordy = ruling(priced, "wordy")
+def test_lines_have_a_price(priced: Box) -> None:
+    wordy, lean = ruling(priced, "wordy"), ruling(priced, "lean")
     assert wordy["net_lines"] == 61
     assert wordy["confidence"] > 0.9
     assert wordy["price"] > wordy["gain"] > 0
     assert not is_kept(wordy)
     assert "for 61 more lines" in wordy["reason"]
-
-
-def test_a_deletion_at_the_same_metric_is_kept(priced: Box) -> None:
-    lean = ruling(priced, "lean")
     assert lean["net_lines"] == -20
     assert lean["delta"] == pytest.approx(0)
     assert lean["price"] < 0

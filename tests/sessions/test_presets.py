@@ -22,14 +22,12 @@ PRESETS = {
 def sized(box: Box) -> Box:
     """A task with presets whose variable changes the data, and with four widths to try."""
     declare(box, constant("WIDTH", 4, 3), constant("RATE", 0.2))
-    path = box.path / "tasks" / "fake" / "task.yaml"
-    task = yaml.safe_load(path.read_text())
-    path.write_text(yaml.safe_dump({**task, "presets": PRESETS}, sort_keys=False))
-    prepare = path.with_name("prepare.py")
+    with (box.path / "tasks" / "fake" / "task.yaml").open("a") as task:
+        yaml.safe_dump({"presets": PRESETS}, task)
+    prepare = box.path / "tasks" / "fake" / "prepare.py"
     text = prepare.read_text()
-    wanted = 'os.environ.get("RATCHET_NUMBERS", "1 2 3")'
     assert '"1 2 3\\n"' in text
-    prepare.write_text(text.replace('"1 2 3\\n"', wanted))
+    prepare.write_text(text.replace('"1 2 3\\n"', 'os.environ.get("RATCHET_NUMBERS", "1 2 3")'))
     return box
 
 
@@ -65,9 +63,7 @@ def test_a_preset_is_what_the_session_starts_from_and_a_hard_ceiling_holds(sized
     assert is_kept(fitting)
     assert sized.json("confirm.json")["gain"] > 0
 
-    runs, state = sized.runs(), sized.state()
-    sized.play(**limits)
-    assert sized.state() == state
+    runs = sized.runs()
     # The ceiling is the judge's: raising it judges again and trains only what is new.
     sized.play(**{**limits, "memory_ceiling_mb": 500})
     assert is_kept(ruling(sized, "WIDTH 2 -> 4"))

@@ -96,10 +96,11 @@ def test_nothing_that_the_task_declares_is_flagged_at_all() -> None:
     task = load_task(BYTELM, REPO)
     start = {"train.py": (BYTELM / "train.py").read_text()}
     contract = EditContract(tuple(task.fixed), task.metric.name, task.printed)
-    drafts = list(applicable_changes(task.search_space, start))
-    assert len(drafts) > 40
-    for draft in drafts:
-        assert edit_flags(start, draft.contents, contract) == (), draft.edit.label
+    # One value of each constant, since values are not read.
+    drafts = {d.edit.name: d for d in applicable_changes(task.search_space, start)}
+    assert len(drafts) > 20
+    for name, draft in drafts.items():
+        assert edit_flags(start, draft.contents, contract) == (), name
 
 
 USED = "from prepare import SEED\nstart(SEED)\n"
