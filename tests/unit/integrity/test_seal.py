@@ -16,7 +16,6 @@ from ratchet.integrity.seal import (
     begin_workflow,
     damaged_place,
     finish_workflow,
-    outputs_of,
     parse_seal,
     read_seal,
     sealed_step,
@@ -131,22 +130,6 @@ def test_the_report_closes_the_seal(paths: SessionPaths) -> None:
     assert not found.at_work
     assert found.whole["report.html"] == sha("page")
     assert "manifest.json" in found.whole
-
-
-def test_every_step_knows_its_outputs(paths: SessionPaths) -> None:
-    limits = paths.limits(1, "x")
-    expected = {
-        "prepare": [paths.manifest],
-        "limits": [limits],
-        "experiment": [paths.round(3).experiment(1)],
-        "baseline_run": [paths.baseline_run(1)],
-        "confirm_run": [paths.confirm_run(1)],
-        "steer": [paths.round(3).steer],
-        "unknown": [],
-    }
-    assert {name: outputs_of(paths, name, 3, 1, limits) for name in expected} == expected
-    assert paths.round(0).judge in outputs_of(paths, "baseline", 3, 1, limits)
-    assert outputs_of(paths, "limits", 0, 0, None) == []
 
 
 def test_a_session_without_a_folder_is_left_alone(tmp_path: Path) -> None:

@@ -151,21 +151,6 @@ def test_imports_are_read_as_python_reads_them() -> None:
         assert set(imported_modules(source)) == parsed(source), path
 
 
-@pytest.mark.parametrize(
-    "source",
-    [
-        "from ratchet import a\n",
-        "from ratchet import a, b as c\n",
-        "def f():\n    from ratchet.a import b  # slow\n",
-        "from ratchet.a import (\n    b,  # with a comma, here\n    c as d,\n)\n",
-        "import ratchet.a\nimport os\nfrom os import path\n",
-        "if x:\n\tfrom ratchet.a import b\n",
-    ],
-)
-def test_every_form_of_an_import_is_read(source: str) -> None:
-    assert set(imported_modules(source)) == parsed(source) != set()
-
-
 def test_the_digest_follows_imports_and_files_beside_a_module(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
