@@ -157,7 +157,7 @@ BASE = "SEED = 1\nRATE = 0.1\n"
     ],
 )
 def test_an_edit_that_gives_up_the_seeds_constant_is_not_run(text: str, refused: str) -> None:
-    texts = {"base": BASE, "new": text}
+    held = SimpleNamespace(incumbent=SimpleNamespace(files={"train.py": BASE}))
     session = SimpleNamespace(
         task=SimpleNamespace(
             mutable=["train.py"],
@@ -166,10 +166,11 @@ def test_an_edit_that_gives_up_the_seeds_constant_is_not_run(text: str, refused:
             printed=(),
             seeding=Seeding(constant="SEED"),
         ),
-        manifest=SimpleNamespace(baseline=[SimpleNamespace(path="train.py", sha256="base")]),
-        texts=lambda sources: {name: texts[sha] for name, sha in sources.items()},
-        state=lambda _: SimpleNamespace(incumbent=SimpleNamespace(files={"train.py": "base"})),
+        manifest=SimpleNamespace(baseline=[SimpleNamespace(path="train.py", sha256=BASE)]),
+        texts=dict,
+        state=lambda number: held,
     )
-    proposal = SimpleNamespace(files={"train.py": "new"}, notes=(), round=1)
+    proposal = SimpleNamespace(files={"train.py": text}, notes=(), round=1)
     found, _ = inspect_proposal(session, proposal)
-    assert found.startswith(refused) if refused else found == ""
+    assert found.startswith(refused)
+    assert bool(found) is bool(refused)
