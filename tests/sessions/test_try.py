@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import NamedTuple
 from unittest import mock
 
-from helpers import FAKE
 from helpers.boxes import DEFAULTS, Box
 from helpers.player import Player, inside
 from ratchet.cli.tryout import TrialPlace, main
@@ -63,9 +62,14 @@ def test_an_edit_goes_through_the_chain_and_the_exit_code_is_its_verdict(box: Bo
     assert kept.stdout.startswith("STRONG_KEEP: val_loss 1.0")
     assert "experiment 1, hyperparams, +1 -1 lines, 1 change, commit " in kept.stdout
     assert "next: [" in kept.stdout
+    # As if the round had been broken off.
+    for name in ("steer", "verdict", "judge"):
+        (box.session / f"rounds/0001/{name}.json").unlink()
     edit(box, DECAY=0.3, WIDTH=2)
     worse = ratchet_try(box, "-m", "decay\nand width", "--category", "regularization", "--json")
     assert worse.returncode == 1, worse.stderr
+    first = "round 1 was begun with another edit (a larger rate); it is finished first"
+    assert first in worse.stderr
     facts = json.loads(worse.stdout)
     assert not facts["kept"]
     assert facts["ruling"]["changes"] == 2
@@ -73,6 +77,7 @@ def test_an_edit_goes_through_the_chain_and_the_exit_code_is_its_verdict(box: Bo
     assert facts["proposal"]["description"] == "decay and width"
     assert facts["proposal"]["proposer"] == "hand"
     assert facts["incumbent"]["number"] == 1
+    assert [r["number"] for r in box.rulings()] == [1, 2]
     rows = (box.session / "results.tsv").read_text().splitlines()
     assert [row.split("\t")[3:] for row in rows[2:]] == [
         ["keep", "a larger rate"],
@@ -104,21 +109,6 @@ def test_what_there_is_to_refuse_and_to_put_back(box: Box) -> None:
     (box.path / "tasks/fake/prepare.py").write_text("# changed\n")
     refused("-m", "cheating", code=65)
     assert len(box.runs()) == 4
-
-
-def test_a_round_that_was_broken_off_is_taken_up_again(box: Box) -> None:
-    box.play(last="baseline")
-    edit(box, RATE=0.8)
-    assert ratchet_try(box, "-m", "a larger rate").returncode == 0
-    for name in ("steer", "verdict", "judge"):
-        (box.session / f"rounds/0001/{name}.json").unlink()
-    edit(box, DECAY=0.1)
-    done = ratchet_try(box, "-m", "decay")
-    assert "round 1 was begun with another edit (a larger rate); it is finished first" in (
-        done.stderr
-    )
-    assert [r["number"] for r in box.rulings()] == [1, 2]
-    assert (FAKE / "train.py").read_text() != script(box).read_text()
 
 
 def test_a_session_by_hand_ends_where_nothing_was_put_forward(box: Box) -> None:

@@ -166,10 +166,8 @@ def test_equal_code_is_trained_once_and_the_page_says_who_did_what(played: tuple
     starts = {path.read_text() for path in box.path.glob("results/*/baseline.json")}
     assert len(starts) == 1
     page = (box.session / "evolve.html").read_text()
-    for words in ("Leaderboard", "Lineage", "Wins passed on", "conflict, not forced"):
-        assert words in page
     assert "near &lt;steps&gt;" in page
-    assert "Content-Security-Policy" in page
+    assert "conflict, not forced" in page
 
 
 def test_worktrees_show_the_incumbents_and_the_checkout_is_untouched(
