@@ -57,7 +57,7 @@ def replayed(box: Box, folder: Path) -> Box:
     """A copy played again from its store: it ends with the same bytes and makes no run."""
     again = copied(box, folder)
     shutil.rmtree(again.session)
-    again.play()
+    again.play(last="confirm")
     assert again.state() == box.state()
     assert again.events("run_finished") == []
     return again

@@ -28,7 +28,7 @@ def test_a_scripted_agent_ends_like_the_built_in_proposer(finished: Box, box: Bo
     for path in sorted((finished.session / "rounds").glob("*/proposals.json")):
         edits += json.loads(path.read_text())["proposals"]
     hire(box, *map(step_like, edits))
-    box.play()
+    box.play(last="confirm")
     assert outcomes(box) == ["proposed"] * 3
     same = ("number", "commit", "verdict", "mean", "gain", "confidence")
     assert [[r[k] for k in same] for r in box.rulings()] == [
@@ -160,8 +160,8 @@ def test_candidates_know_of_each_other_and_near_misses_are_merged(box: Box) -> N
         ["propose", {"description": "w"}],
     ]
     shape = [["replace", "shape = 1.0", "shape = 0.8 + 0.0"], ["propose", {"description": "s"}]]
-    hire(box, wider, shape, good("DECAY", 0.1), rounds=2, candidates=2, confirm_replicates=1)
-    box.play()
+    hire(box, wider, shape, good("DECAY", 0.1), rounds=2, candidates=2)
+    box.play(last="rounds")
     assert "- w\n" in asked(box)[1]["prompt"]
     assert len(asked(box)) == 3
     again, new = box.json("rounds/0002/proposals.json")["proposals"]
@@ -181,7 +181,7 @@ def test_an_agent_that_always_fails_ends_the_session_until_it_may_go_on(box: Box
     assert box.json("report.json")["stop"]["reason"] == "agent_failures"
     assert box.json("report.json")["stop"]["round"] == 3
     assert box.rulings() == []
-    said = box.play(leg=2)
+    box.play(leg=2, last="rounds")
     assert len(asked(box)) == 7
     assert [(r["number"], r["verdict"]) for r in box.rulings()] == [(1, "STRONG_KEEP")]
     assert outcomes(box)[4:] == ["proposed", "no_proposal", "no_proposal"]

@@ -52,7 +52,7 @@ def test_a_deadline_ends_the_session_and_another_leg_goes_on(finished: Box, box:
     assert "the time limit is over" in box.play(deadline_hours=1e-6)
     assert box.rulings() == []
     assert "time limit" in (box.session / "report.html").read_text()
-    box.play(deadline_hours=1, leg=2)
+    box.play(deadline_hours=1, leg=2, last="confirm")
     assert box.state() == finished.state()
 
 
@@ -69,7 +69,7 @@ def test_an_executed_experiment_stays_a_fact_when_its_file_is_lost(
     (copy.session / "rounds" / "0002" / "experiment-0.json").unlink()
     if not max_runs:
         pass_deadline(copy)
-    copy.play(max_runs=max_runs)
+    copy.play(max_runs=max_runs, last="confirm")
     assert copy.json("rounds/0002/experiment-0.json")["stop"] is None
     assert copy.state() == finished.state()
     assert copy.events("stopped") == []
@@ -80,7 +80,7 @@ def test_what_was_never_run_is_skipped_after_the_deadline(copy: Box) -> None:
     key = copy.json("rounds/0003/verdict.json")["rulings"][0]["runs"][0]["key"]
     shutil.rmtree(copy.path / "store" / "runs" / key[:2] / key)
     pass_deadline(copy)
-    copy.play()
+    copy.play(last="rounds")
     skipped = copy.json("rounds/0003/experiment-0.json")
     assert not skipped["runs"]
     assert "time limit" in skipped["detail"]

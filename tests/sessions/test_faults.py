@@ -55,7 +55,7 @@ def test_a_read_only_folder_is_named_and_nothing_is_trained(
     assert name in said
     assert "Traceback" not in said
     assert not (box.path / "store" / "runs").exists()
-    box.play()
+    box.play(last="confirm")
     assert box.state() == finished.state()
 
 
@@ -98,7 +98,7 @@ def test_a_record_that_was_cut_short_is_named_and_can_be_made_again(
         path = cut_short(copy, name)
         if name in read:
             path.unlink()
-    copy.play()
+    copy.play(last="confirm")
     assert all(copy.json(name) for name in CUT)
     assert copy.state() == finished.state()
 
@@ -121,8 +121,7 @@ def test_a_damaged_run_is_set_aside_and_made_again(copy: Box) -> None:
     victim = next(iter((copy.path / "store" / "runs").glob("*/*/run.log")))
     victim.chmod(0o644)
     victim.write_text(victim.read_text().replace("val_loss", "val_loss "))
-    (copy.session / "report.html").unlink()
-    copy.play()
+    copy.play(last="confirm")
     assert copy.state() == before
     assert len(list((copy.path / "store" / "damaged").iterdir())) == 1
 

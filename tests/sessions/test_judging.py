@@ -91,8 +91,8 @@ def test_an_experiment_makes_the_runs_that_the_judge_wants(box: Box, tmp_path: P
     Its edit gains so much that it is run once more, then kept.
     """
     declare(box, alternative("leap", "optimizer", "shape = 1.0", "shape = 0.1"))
-    box.settings |= {"rounds": 1, "confirm_replicates": 1}
-    box.play()
+    box.settings["rounds"] = 1
+    box.play(last="rounds")
     box, session = reopened(box, tmp_path)
     path = session.paths.round(1).experiment(0)
     found = json.loads(path.read_text())
@@ -156,12 +156,12 @@ def test_lines_have_a_price(priced: Box) -> None:
 def test_another_price_judges_again_and_repeats_no_run(priced: Box, tmp_path: Path) -> None:
     box = copied(priced, tmp_path / "copy")
     before = set(box.runs())
-    box.play(line_price=0)
+    box.play(line_price=0, last="rounds")
     assert is_kept(ruling(box, "wordy"))
     assert not is_kept(ruling(box, "lean"))
     assert {r["price"] for r in box.rulings()} == {0}
     assert before <= set(box.runs())
-    box.play()
+    box.play(last="rounds")
     assert [r["verdict"] for r in box.rulings()] == [r["verdict"] for r in priced.rulings()]
     assert set(Counter(event["key"] for event in box.events("run_finished")).values()) == {1}
 

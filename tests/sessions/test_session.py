@@ -43,16 +43,16 @@ def test_every_candidate_is_a_commit_and_kept_ones_are_the_branch(finished: Box)
 
 
 def test_same_inputs_give_the_same_bytes(finished: Box, box: Box) -> None:
-    box.play()
+    box.play(last="confirm")
     assert box.state() == finished.state()
 
 
 def test_the_default_task_is_trained_and_reproducible_bit_for_bit(tmp_path: Path) -> None:
     baselines = []
-    for last in ("baseline", "report"):
+    for last in ("baseline", "rounds"):
         box = Box(tmp_path / last, {"task": "tasks/bytelm", "budget_steps": 20, "rounds": 1})
         box.path.mkdir()
-        box.play(last=last, baseline_replicates=2, confirm_replicates=1, max_replicates=2)
+        box.play(last=last, baseline_replicates=2, max_replicates=2)
         baselines.append((box.session / "baseline.json").read_bytes())
     assert baselines[0] == baselines[1]
     (found,) = box.rulings()
@@ -64,7 +64,7 @@ def test_the_default_task_is_trained_and_reproducible_bit_for_bit(tmp_path: Path
 
 def test_a_second_session_in_the_same_folder_shares_the_store(copy: Box) -> None:
     before = copy.runs()
-    copy.play(session="again")
+    copy.play(session="again", last="confirm")
     again = copy.path / "results" / "again"
     assert copy.runs() == before
     assert (again / "results.tsv").read_bytes() == (copy.session / "results.tsv").read_bytes()
@@ -82,7 +82,7 @@ def test_a_target_ends_the_session_and_lifting_it_goes_on(finished: Box, box: Bo
     assert "no more experiments: the target 1.35 is reached" in box.play(target=1.35)
     assert len(box.rulings()) < 3
     assert "target" in box.json("report.json")["answer"]["sentence"]
-    box.play()
+    box.play(last="confirm")
     ours, theirs = box.state(), finished.state()
     # The early champion was confirmed too.
     assert set(theirs.pop("runs").split()) <= set(ours.pop("runs").split())
@@ -93,7 +93,7 @@ def test_the_locked_split_never_reaches_a_run(box: Box) -> None:
     script = box.path / "tasks/fake/train.py"
     looking = 'import sys\nfrom pathlib import Path\nprint(sorted(map(str, Path().rglob("*"))))\n'
     script.write_text(looking + script.read_text())
-    box.play(rounds=1, confirm_replicates=1)
+    box.play(rounds=1, last="rounds")
     assert [entry["path"] for entry in box.json("manifest.json")["locked"]] == ["audit.txt"]
     for log in (box.path / "store" / "runs").rglob("run.log"):
         assert "numbers.txt" in log.read_text()

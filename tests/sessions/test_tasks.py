@@ -75,7 +75,7 @@ def test_a_preset_is_what_the_session_starts_from_and_a_hard_ceiling_holds(sized
 
     runs = sized.runs()
     # The ceiling is the judge's: raising it judges again and trains only what is new.
-    sized.play(**{**limits, "memory_ceiling_mb": 500})
+    sized.play(**{**limits, "memory_ceiling_mb": 500}, last="rounds")
     assert is_kept(ruling(sized, "WIDTH 2 -> 4"))
     assert set(runs) <= set(sized.runs())
     # The preset is the session's: it cannot be changed.
@@ -112,7 +112,7 @@ def test_a_session_keeps_to_the_environment_that_it_started_with(box: Box) -> No
     assert "was started with other packages" in again
     assert box.runs() == before
     told.write_text(told.read_text().replace("1.6", "1.5"))
-    box.play(rounds=2, python=str(Path("own/bin/python")))
+    box.play(rounds=2, python=str(Path("own/bin/python")), last="rounds")
     assert set(box.runs()) > set(before)
 
 

@@ -112,7 +112,7 @@ def test_what_there_is_to_refuse_and_to_put_back(box: Box) -> None:
 
 
 def test_a_session_by_hand_ends_where_nothing_was_put_forward(box: Box) -> None:
-    box.play(proposer="hand")
+    box.play(proposer="hand", last="rounds")
     assert box.json("rounds/0001/proposals.json")["stop"] == "exhausted"
     edit(box, RATE=0.8)
     assert ratchet_try(box, "-m", "a larger rate", proposer="hand").returncode == 0

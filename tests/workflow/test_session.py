@@ -29,7 +29,7 @@ def test_more_rounds_extend_a_session_whatever_its_folder_is_called(
     box = copied(finished, tmp_path / 'a päth; it\'s $HOME "x" {y}')
     whole = make_box(tmp_path / "whole")
     box.run(rounds=5)
-    whole.play(rounds=5)
+    whole.play(rounds=5, last="confirm")
     assert len(box.rulings()) == 5
     assert set(finished.runs()) <= set(box.runs())
     ours, theirs = box.state(), whole.state()
@@ -192,7 +192,7 @@ def test_running_killed_going_on_and_at_its_end(box: Box, tmp_path: Path) -> Non
     assert [event["rounds"] for event in box.events("resumed")] == [3]
     again = copied(box, tmp_path / "again")
     shutil.rmtree(again.session)
-    again.play(notify_command=None)
+    again.play(notify_command=None, last="confirm")
     assert again.state() == box.state(), "nobody who looks or is told changes a byte"
 
     kept = [e for e in box.events("verdict") if e["verdict"] in ("KEEP", "STRONG_KEEP")]

@@ -30,7 +30,7 @@ SLOW = {"budget_steps": None, "budget_seconds": 0.4, "rounds": 2, "confirm_repli
 def undisturbed(path: Path) -> Box:
     """A session that nobody stopped, played in this process."""
     box = make_box(path, **SLOW)
-    box.play()
+    box.play(last="confirm")
     return box
 
 
@@ -54,7 +54,7 @@ def test_signals_end_the_session_and_its_trainers_and_it_goes_on(
         box.wait_for(lambda: not box.trainers())
     finished_before = set(box.runs())
     started_before = len(box.events("run_started"))
-    box.play()
+    box.play(last="confirm")
     assert box.state() == undisturbed.state()
     assert times_run(box) == {1}
     started_after = len(box.events("run_started")) - started_before
@@ -73,7 +73,7 @@ def test_a_killed_job_or_trainer_costs_one_run_at_most(tmp_path: Path, undisturb
         seen = len(box.events("run_finished"))
         box.wait_for(lambda n=seen: len(box.events("run_finished")) > n)
     process.wait()
-    box.play()
+    box.play(last="confirm")
     assert box.state() == undisturbed.state()
 
 
@@ -88,7 +88,7 @@ def test_an_agent_dies_with_snakemake_and_only_what_it_did_not_answer_is_asked_a
     process.wait()
     agent = Path("/proc") / str(asked(box)[0]["pid"])
     box.wait_for(lambda: not agent.exists())
-    box.play()
+    box.play(last="rounds")
     assert len(asked(box)) == 2
     assert [call["outcome"] for call in calls(box)] == ["proposed"]
 
