@@ -62,13 +62,6 @@ def test_a_change_is_applied_again_while_it_means_something() -> None:
     assert apply_declared(SPACE, FILES, "gone") is None
 
 
-@pytest.mark.parametrize(
-    "text", ["RATE = 1\nRATE = 2\n", "RATE = f()\n", "RATE += 1\n", "def (", "A, RATE = 1, 2\n"]
-)
-def test_no_single_literal_no_constant(text: str) -> None:
-    assert find_python(text, "RATE") is None
-
-
 @given(st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text() | st.booleans())
 def test_any_literal_is_found_and_can_be_replaced(value: object) -> None:
     text = f"é = 'ü'; RATE = {value!r}  # why\n"
@@ -76,6 +69,8 @@ def test_any_literal_is_found_and_can_be_replaced(value: object) -> None:
     assert place is not None
     assert place.value == value
     assert text[: place.start] + "7" + text[place.end :] == "é = 'ü'; RATE = 7  # why\n"
+    for none in (f"{text}RATE = 2\n", "RATE = f()\n", "RATE += 1\n", "def (", "A, RATE = 1, 2\n"):
+        assert find_python(none, "RATE") is None, "no single literal, no constant"
 
 
 def test_keys_of_settings_are_constants_too() -> None:
@@ -156,14 +151,11 @@ def test_a_strategy_decides_what_is_taken(keys: dict, labels: list[str]) -> None
     assert taken(3, **keys) == labels
 
 
-def test_random_follows_its_seed_and_takes_everything_once() -> None:
+def test_a_strategy_takes_everything_once_and_candidates_of_a_round_differ_in_kind() -> None:
     first = taken(9, order="random")
     assert first == taken(9, order="random")
     assert sorted(first) == sorted(taken(9))
     assert len({tuple(taken(9, seed=seed, order="random")) for seed in range(5)}) > 1
-
-
-def test_candidates_of_one_round_differ_in_kind() -> None:
     args = Strategy("mine", "brief"), OPEN, CODE, [], RANKING, {}, 1
     kinds = [propose_by_strategy(*args, skip) for skip in range(3)]
     assert [draft.category for draft in kinds if draft] == list(RANKING)

@@ -84,30 +84,26 @@ def test_the_default_task_has_a_clean_text_and_gets_a_new_one() -> None:
     assert budget_of(bytelm, steps)["steps"] == 300
 
 
-WRONG = [
-    ("lower is better", "higher is better", "expected lower is better, found 'higher is better'"),
-    ("is 300 seconds of", "is 10 minutes of", "a budget of 300 seconds, found '10 minutes'"),
-    ("is 300 seconds of", "is 300 steps of", "a budget of 300 seconds, found '300 steps'"),
-    ("- `train.py`\n", "- `train.py`\n- `prepare.py`\n", "`prepare.py` to be fixed"),
-    ("yet.\n", "yet.\n\n## What is fixed\n\n- `train.py`: all\n", "`train.py` to be editable"),
-    ("yet.\n", "yet.\n\n## Notes\n\nRun `python run.py`.\n", "'python run.py', no file of the"),
-]
-MISSING = [
-    ("val_bpb", "val_loss", "the metric `val_bpb`"),
-    (": lower is better", "", "the direction (lower is better)"),
-    ("300 seconds of training", "short", "a budget of 300 seconds"),
-    ("`prepare.py`, `evaluator.py`", "`prepare.py`", "no word of `evaluator.py`"),
-    ("- `train.py`\n", "", "the files to edit (`train.py`)"),
-    ("The seed is given", "Luck is given", "who chooses the seed"),
-]
-
-FLAWS = [
-    *((Flaw.CONTRADICTORY, *case) for case in WRONG),
-    *((Flaw.MISSING, *case) for case in MISSING),
-]
+WRONG, MISSING = Flaw.CONTRADICTORY, Flaw.MISSING
 
 
-@pytest.mark.parametrize(("flaw", "old", "new", "words"), FLAWS)
+@pytest.mark.parametrize(
+    ("flaw", "old", "new", "words"),
+    [
+        (WRONG, "lower is better", "higher is better", "lower is better, found 'higher is better'"),
+        (WRONG, "is 300 seconds of", "is 10 minutes of", "of 300 seconds, found '10 minutes'"),
+        (WRONG, "is 300 seconds of", "is 300 steps of", "of 300 seconds, found '300 steps'"),
+        (WRONG, "- `train.py`\n", "- `train.py`\n- `prepare.py`\n", "`prepare.py` to be fixed"),
+        (WRONG, "yet.\n", "yet.\n\n## What is fixed\n\n- `train.py`: all\n", "to be editable"),
+        (WRONG, "yet.\n", "yet.\n\n## Notes\n\nRun `python run.py`.\n", "'python run.py', no file"),
+        (MISSING, "val_bpb", "val_loss", "the metric `val_bpb`"),
+        (MISSING, ": lower is better", "", "the direction (lower is better)"),
+        (MISSING, "300 seconds of training", "short", "a budget of 300 seconds"),
+        (MISSING, "`prepare.py`, `evaluator.py`", "`prepare.py`", "no word of `evaluator.py`"),
+        (MISSING, "- `train.py`\n", "", "the files to edit (`train.py`)"),
+        (MISSING, "The seed is given", "Luck is given", "who chooses the seed"),
+    ],
+)
 def test_what_is_missing_or_contradicts_is_named(
     flaw: Flaw, old: str, new: str, words: str
 ) -> None:
