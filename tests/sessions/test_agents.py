@@ -20,6 +20,8 @@ def step_like(proposal: dict) -> list:
     """A step of a plan that makes the same edit as a proposal."""
     said = {key: proposal[key] for key in ("description", "category", "hypothesis")}
     edit = proposal["edit"]
+    if edit["value"] is None:
+        return [["replace", "shape = 1.0", "shape = 0.9"], ["propose", said]]
     return good(edit["name"], ast.literal_eval(edit["value"]), **said)
 
 

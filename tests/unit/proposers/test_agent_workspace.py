@@ -119,7 +119,7 @@ def test_floods_of_files_and_depths_of_folders_end(
         deep = deep / "d"
         deep.mkdir()
     assert left(place).others == ()
-    for number in range(200):
+    for number in range(700):
         (place.work / f"f{number}").touch()
     assert left(place).others == ("more than 700 files or folders (added)",)
     place.clear()  # nobody else could
