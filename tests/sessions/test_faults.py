@@ -116,28 +116,6 @@ def test_a_journal_and_a_table_that_were_cut_short_are_repaired(
     assert copy.events("reported")
 
 
-def test_a_damaged_run_is_set_aside_and_made_again(copy: Box) -> None:
-    before = copy.state()
-    victim = next(iter((copy.path / "store" / "runs").glob("*/*/run.log")))
-    victim.chmod(0o644)
-    victim.write_text(victim.read_text().replace("val_loss", "val_loss "))
-    copy.play(last="confirm")
-    assert copy.state() == before
-    assert len(list((copy.path / "store" / "damaged").iterdir())) == 1
-
-
-def test_a_damaged_input_stops_the_session_with_its_name(copy: Box) -> None:
-    digest = next(e["sha256"] for e in copy.json("manifest.json")["fixed"])
-    blob = copy.path / "store" / "blobs" / "sha256" / digest[:2] / digest
-    blob.chmod(0o644)
-    blob.write_bytes(blob.read_bytes() + b"# more\n")
-    said = copy.play(check=False, rounds=5)
-    assert copy.status != 0
-    assert digest in said
-    assert "damaged" in said
-    assert "Traceback" not in said
-
-
 MISBEHAVIOUR = {
     "crash": ("crash", "RuntimeError: boom"),
     "hang": ("timeout", "stopped after 4 s"),
