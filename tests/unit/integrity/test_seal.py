@@ -17,6 +17,7 @@ from ratchet.integrity.seal import (
     damaged_place,
     finish_workflow,
     parse_seal,
+    prefix_digest,
     read_seal,
     sealed_step,
 )
@@ -182,3 +183,10 @@ def test_what_is_written_is_read_back(whole: dict, growing: dict, at_work: bool)
 def test_no_text_breaks_the_reader(text: str) -> None:
     found = parse_seal(text)
     assert found is None or found.text() == text
+
+
+def test_a_prefix_is_of_a_part(tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    path.write_text("abcdef")
+    assert prefix_digest(path, 3) == (3, sha("abc"))
+    assert prefix_digest(path, 99) == (6, sha("abcdef"))
