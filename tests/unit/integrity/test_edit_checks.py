@@ -166,7 +166,7 @@ def test_an_edit_that_gives_up_the_seeds_constant_is_not_run(text: str, refused:
             printed=(),
             seeding=Seeding(constant="SEED"),
         ),
-        manifest=SimpleNamespace(baseline=[SimpleNamespace(path="train.py", sha256=BASE)]),
+        baseline_files={"train.py": BASE},
         texts=dict,
         state=lambda number: held,
     )

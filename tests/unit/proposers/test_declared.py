@@ -7,12 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ratchet.config import Strategy
-from ratchet.proposers.declared import (
-    change_size,
-    propose_by_strategy,
-    propose_declared,
-    unified_diff,
-)
+from ratchet.proposers.declared import change_size, propose_declared, unified_diff
 from ratchet.task.edits import applicable_changes, apply_declared, find_python
 from ratchet.task.task import DeclaredChange
 
@@ -119,8 +114,7 @@ def taken(count: int = 1, seed: int = 1, counts: dict[str, int] | None = None, *
     tried: list[str] = []
     strategy = Strategy("mine", "brief", **keys)
     for number in range(count):
-        args = OPEN, CODE, tried, RANKING, counts or {}, seed + number
-        draft = propose_by_strategy(strategy, *args)
+        draft = propose_declared(OPEN, CODE, tried, RANKING, 0, strategy, counts, seed + number)
         if draft is None:
             break
         tried.append(draft.edit.label)
@@ -156,8 +150,8 @@ def test_a_strategy_takes_everything_once_and_candidates_of_a_round_differ_in_ki
     assert first == taken(9, order="random")
     assert sorted(first) == sorted(taken(9))
     assert len({tuple(taken(9, seed=seed, order="random")) for seed in range(5)}) > 1
-    args = Strategy("mine", "brief"), OPEN, CODE, [], RANKING, {}, 1
-    kinds = [propose_by_strategy(*args, skip) for skip in range(3)]
+    strategy = Strategy("mine", "brief")
+    kinds = [propose_declared(OPEN, CODE, [], RANKING, skip, strategy) for skip in range(3)]
     assert [draft.category for draft in kinds if draft] == list(RANKING)
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from helpers import REPO
+from helpers import REPO, load_task
 from helpers.trials import history, trial
 from ratchet.base.structs import replace
 from ratchet.config import parse_config, read_config
@@ -31,7 +31,6 @@ from ratchet.records.records import (
     SuggestionKind,
     Verdict,
 )
-from ratchet.task.task import load_task
 
 CONTRACT = ProgramContract(
     task="tiny",

@@ -7,12 +7,11 @@ import hashlib
 
 import pytest
 
-from helpers import BYTELM, REPO, SHARED
+from helpers import BYTELM, REPO, SHARED, load_task
 from ratchet.logs.reader import read_table
 from ratchet.steering.categories import category_of_code, classify_change, untried_angles
 from ratchet.steering.code_diff import code_differences
 from ratchet.task.edits import applicable_changes
-from ratchet.task.task import load_task
 
 SESSIONS = SHARED / "corpus" / "sessions"
 REFERENCE = ("karpathy__autoresearch__mar8.tsv",)

@@ -9,13 +9,13 @@ import pytest
 from helpers.trials import proposal, run
 from ratchet.base.errors import DataError
 from ratchet.base.structs import replace
-from ratchet.integrity.run_checks import Case
 from ratchet.judge.judge import Assessment
 from ratchet.judge.tradeoffs import Ceiling, Configuration, Prices, Tariff
-from ratchet.records.records import Ruling, Verdict
+from ratchet.records.records import Outcome, Ruling, Verdict
+from ratchet.records.store import RunRecord
 from ratchet.session import memory_ceiling
-from ratchet.steps.baseline import require_constraints, require_memory
-from ratchet.steps.judge import broken_constraints, peak_memory, rule_on_case
+from ratchet.steps.baseline import require_usable
+from ratchet.steps.judge import Case, broken_constraints, peak_memory, rule_on_case
 from ratchet.task.task import Constraint
 
 SOFT, HARD = Ceiling(200.0), Ceiling(200.0, hard=True)
@@ -130,7 +130,7 @@ def session(kind: str, ceiling: float | None, measured: float | None) -> SimpleN
     return SimpleNamespace(
         config=SimpleNamespace(memory_ceiling_mb=ceiling, memory_ceiling=kind),
         store=SimpleNamespace(lookup=lambda key: record),
-        task=SimpleNamespace(name="t"),
+        task=SimpleNamespace(name="t", constraints=()),
     )
 
 
@@ -139,23 +139,22 @@ def test_what_was_printed_counts_before_what_was_measured() -> None:
     assert peak_memory(here, [run(memory_mb=100.0), printed]) == 150.0
     assert peak_memory(here, [printed, silent]) == 300.0
     assert peak_memory(session("hard", 200.0, None), [silent]) is None
-    assert memory_ceiling(here) == HARD
-    assert memory_ceiling(session("soft", 200.0, None)) == SOFT
+    assert memory_ceiling(here.config) == HARD
+    assert memory_ceiling(session("soft", 200.0, None).config) == SOFT
 
 
 def test_a_baseline_above_a_hard_ceiling_ends_the_session() -> None:
     large = [run(memory_mb=300.0)]
     with pytest.raises(DataError, match="baseline of task t needs 300 MiB, above the ceiling"):
-        require_memory(session("hard", 200.0, None), large)
-    require_memory(session("soft", 200.0, None), large)
-    require_memory(session("hard", None, None), large)
+        require_usable(session("hard", 200.0, None), large)
+    require_usable(session("soft", 200.0, None), large)
+    require_usable(session("hard", None, None), large)
 
 
 def test_numbers_of_a_run_for_its_constraints() -> None:
-    record = SimpleNamespace(
-        metrics={"num_params_M": 63.0}, wall_seconds=5.0, cpu_seconds=4.0, peak_memory_mb=None
-    )
+    record = RunRecord(Outcome.OK, "", 0, None, 5.0, 4.0, None, {"num_params_M": 63.0})
     here = SimpleNamespace(
+        config=session("hard", None, None).config,
         task=SimpleNamespace(name="t", constraints=(Constraint("num_params_M", max=60),)),
         store=SimpleNamespace(lookup=lambda key: record),
         manifest=SimpleNamespace(definition=SimpleNamespace(path="task.yaml")),
@@ -163,8 +162,8 @@ def test_numbers_of_a_run_for_its_constraints() -> None:
     assert "num_params_M is 63" in broken_constraints(here, [run()])
     assert broken_constraints(here, [run(None)]) == ""
     with pytest.raises(DataError, match="baseline of task t breaks a constraint"):
-        require_constraints(here, [run()])
+        require_usable(here, [run()])
     here.task.constraints = (Constraint("wall_seconds", max=6), Constraint("cpu_seconds", min=1))
-    require_constraints(here, [run()])
+    require_usable(here, [run()])
     here.task.constraints = (Constraint("peak_memory_mb", max=6),)
     assert broken_constraints(here, [run()]).startswith("peak_memory_mb is not known")
