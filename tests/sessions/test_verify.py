@@ -149,6 +149,8 @@ def test_history_that_was_bent_is_named(own: Box) -> None:
     assert {f"{prefix}/0002", f"{prefix}/0003"} <= deviations(own)
     shutil.rmtree(own.session / ".git")
     assert deviations(own) == {"results/default/.git"}
+    (own.session / "manifest.json").unlink()
+    assert "results/default/manifest.json" in deviations(own)
 
 
 def test_packing_the_history_is_no_deviation(own: Box) -> None:

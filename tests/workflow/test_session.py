@@ -41,10 +41,12 @@ def test_more_rounds_extend_a_session_whatever_its_folder_is_called(
 def test_further_calls_train_nothing_whatever_became_of_train_py(copy: Box) -> None:
     before, started = copy.state(), len(copy.events("run_started"))
     path = copy.path / "tasks" / "fake" / "train.py"
-    path.write_text(path.read_text() + "\n# an idea of my own\n")
+    text = path.read_text()
+    path.write_text(text + "\n# an idea of my own\n")
     said = copy.run()
     assert "goes on with its own copy" in said
     assert "Nothing to be done" in said
+    path.write_text(text)
     # Forced, and without what Snakemake knew of the files.
     copy.run("-F")
     assert copy.state() == before

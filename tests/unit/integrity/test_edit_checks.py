@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from helpers import BYTELM, REPO
+from helpers import BYTELM, load_task
 from ratchet.integrity.edit_checks import (
     EditContract,
     Severity,
@@ -17,7 +17,7 @@ from ratchet.integrity.edit_checks import (
     only_reseeds,
 )
 from ratchet.task.edits import applicable_changes
-from ratchet.task.task import Seeding, load_task
+from ratchet.task.task import Seeding
 
 CONTRACT = EditContract(("prepare.py", "autograd.py"), "val_bpb")
 START = """import autograd as ag
@@ -93,7 +93,7 @@ def test_an_honest_edit_is_not_accused(old: str, new: str) -> None:
 
 
 def test_nothing_that_the_task_declares_is_flagged_at_all() -> None:
-    task = load_task(BYTELM, REPO)
+    task = load_task(BYTELM)
     start = {"train.py": (BYTELM / "train.py").read_text()}
     contract = EditContract(tuple(task.fixed), task.metric.name, task.printed)
     # One value of each constant, since values are not read.

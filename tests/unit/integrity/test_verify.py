@@ -68,7 +68,7 @@ def test_every_flipped_byte_of_every_file_is_found_and_named(store: Store) -> No
     for path in files(store):
         whole = path.read_bytes()
         path.chmod(0o644)
-        for number, place in enumerate(range(0, len(whole), max(1, len(whole) // 20))):
+        for number, place in enumerate(range(0, len(whole), max(1, len(whole) // 40))):
             bit = 0x20 if number % 2 else 0x01
             changed = bytearray(whole)
             changed[place] ^= bit
