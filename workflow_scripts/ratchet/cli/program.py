@@ -145,6 +145,11 @@ def _past(options: argparse.Namespace) -> PastSession | None:
     return past_session(session, History.read(session.paths))
 
 
+def _definition(session: Session, root: Path) -> Path:
+    """The file that names a session's brief."""
+    return named_task(session.manifest.frozen["task"], root, harness_folder(root)).definition
+
+
 def _brief(session: Session, root: Path) -> Path:
     """Path of a session's brief; next versions of a repository's go to ``root``."""
     if session.manifest.origin is not None:
