@@ -139,6 +139,9 @@ def test_a_verdict_that_contradicts_the_store_needs_no_seal(copy: Box) -> None:
     write_json(path, verdict)
     SessionPaths("default", copy.path).seal.unlink()
     assert deviations(copy) == {"results/default/rounds/0002/verdict.json"}
+    lost = f"store/runs/{run['key'][:2]}/{run['key']}"
+    shutil.rmtree(copy.path / lost)
+    assert f"{lost}/run.json" in deviations(copy)
 
 
 def test_history_that_was_bent_is_named(own: Box) -> None:

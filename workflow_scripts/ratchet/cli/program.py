@@ -157,12 +157,6 @@ def _brief(session: Session, root: Path) -> Path:
     return _definition(session, root).parent / session.manifest.brief.path
 
 
-def _definition(session: Session, root: Path) -> Path:
-    """File of the session's task that names the brief."""
-    wanted = session.manifest.frozen["task"]
-    return named_task(wanted, root, harness_folder(root)).definition
-
-
 def _update(options: argparse.Namespace) -> int:
     session = chosen_session(options)
     text = next_version(session, History.read(session.paths))
