@@ -26,9 +26,6 @@ packing, corpus, shards, prepare = (
 BOS = 9
 
 
-# ------------------------------------------------------------------- packed rows
-
-
 def stream(lengths: list[int]) -> np.ndarray:
     """Documents of so many tokens; tokens tell which document they are of."""
     tokens = [token for n, length in enumerate(lengths) for token in (BOS, *[10 + n] * length)]
@@ -40,23 +37,21 @@ def test_rows_are_full_and_no_token_is_lost(lengths: list[int], row: int, seed: 
     if not sum(lengths):
         lengths = [*lengths, 3]
     packer = packing.Packer(stream(lengths), BOS, row, np.random.default_rng(seed))
-    while packer.epoch <= 3:
-        rows = packer.batch(4)
-        assert rows.shape == (4, row)
-        assert (rows[:, 0] == BOS).all()
-    # Everything that is neither packed nor waiting would have been dropped.
-    again = packing.Packer(stream(lengths), BOS, row, np.random.default_rng(seed))
     packed: Counter[int] = Counter()
-    while again.epoch <= 3:
-        packed.update(again.batch(1).ravel().tolist())
-    for length, start in again._waiting:
+    while packer.epoch <= 3:
+        rows = packer.batch(1)
+        assert rows.shape == (1, row)
+        assert rows[0, 0] == BOS
+        packed.update(rows.ravel().tolist())
+    # Everything that is neither packed nor waiting would have been dropped.
+    for length, start in packer._waiting:
         packed.update(stream(lengths)[start : start + length].tolist())
     del packed[BOS]
     counts = {10 + n: length for n, length in enumerate(lengths) if length}
     assert set(packed) == set(counts)
     for token, length in counts.items():
         # Two epochs at least went by, and of the last at most all.
-        assert 2 * length <= packed[token] <= again.epoch * length
+        assert 2 * length <= packed[token] <= packer.epoch * length
 
 
 def test_pieces_keep_their_order_and_begin_with_bos() -> None:
@@ -73,14 +68,8 @@ def test_the_order_follows_the_seed_and_changes_with_the_epoch() -> None:
     assert (rows[0] == rows[1]).all()
     assert (rows[0] != rows[2]).any()
     assert (rows[0][:80] != rows[0][600:680]).any()
-
-
-def test_without_a_document_there_is_nothing_to_pack() -> None:
     with pytest.raises(ValueError, match="no document"):
         packing.Packer(np.array([BOS, BOS], "<u2"), BOS, 8, np.random.default_rng(0))
-
-
-# ------------------------------------------------------------------- the offline corpus
 
 
 class Record:
@@ -93,34 +82,28 @@ class Record:
         return self.path
 
 
-def test_a_source_that_was_changed_or_is_missing_is_refused(tmp_path: Path) -> None:
+def test_a_source_that_was_changed_or_is_missing_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(corpus.PACKAGES, "no-such-package", "1.0")
     source = tmp_path / "a.py"
     source.write_text("x = 1\n")
-    with pytest.raises(corpus.PreparationError, match="was changed after its installation") as one:
-        corpus._verified(Record(source, "other"), "django")
-    assert one.value.code == 65 and "pip install --force-reinstall django==" in str(one.value)
-    with pytest.raises(corpus.PreparationError, match="cannot be read") as two:
-        corpus._verified(Record(tmp_path / "b.py", "other"), "django")
-    assert two.value.code == 66
-
-
-def test_another_version_or_none_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(corpus.PreparationError, match=r"expected version 0\.1") as one:
-        corpus.read_sources("docutils", "0.1")
-    assert one.value.code == 65
-    monkeypatch.setitem(corpus.PACKAGES, "no-such-package", "1.0")
-    with pytest.raises(corpus.PreparationError, match="not installed") as two:
-        corpus.read_sources("no-such-package", "1.0")
-    assert two.value.code == 66
+    changed, missing = Record(source, "other"), Record(tmp_path / "b.py", "other")
+    for code, words, function, one, two in (
+        (65, "was changed .*pip install .*django==", corpus._verified, changed, "django"),
+        (66, "cannot be read", corpus._verified, missing, "django"),
+        (65, r"expected version 0\.1", corpus.read_sources, "docutils", "0.1"),
+        (66, "not installed", corpus.read_sources, "no-such-package", "1.0"),
+    ):
+        with pytest.raises(corpus.PreparationError, match=words) as caught:
+            function(one, two)
+        assert caught.value.code == code
 
 
 def test_a_file_is_in_one_split_by_its_path_alone() -> None:
     splits = Counter(corpus.split_of(f"django/{n}.py") for n in range(2000))
     assert splits.keys() == {"train", "val", "audit"}
     assert 100 < splits["val"] < 180 and 100 < splits["audit"] < 180
-
-
-# ------------------------------------------------------------------- settings
 
 
 def test_settings_come_from_the_preset() -> None:
@@ -143,9 +126,6 @@ def test_the_tokenizer_learns_from_a_limited_text(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(prepare, "TOKENIZER_CHARACTERS", 25)
     monkeypatch.setattr(prepare, "DOCUMENT_CHARACTERS", 10)
     assert list(prepare.some_of(["a" * 30, "b" * 8, "c" * 9, "d"])) == ["a" * 10, "b" * 8, "c" * 7]
-
-
-# ------------------------------------------------------------------- downloads
 
 
 class Server(http.server.ThreadingHTTPServer):
@@ -222,8 +202,7 @@ def test_a_shard_is_downloaded_once_and_its_digest_kept(tmp_path: Path, server: 
     assert len(server.asked) == 1
     manifest = json.loads((one.folder / "manifest.json").read_text())
     assert manifest == {f"{server.url}/shard_00003.parquet": entry}
-    left = {p.name for p in one.folder.iterdir()}
-    assert left == {".lock", "manifest.json", "shard_00003.parquet"}
+    assert {p.name for p in one.folder.iterdir()} == {".lock", "manifest.json", path.name}
 
 
 def test_a_download_goes_on_where_it_broke_off(tmp_path: Path, server: Server) -> None:

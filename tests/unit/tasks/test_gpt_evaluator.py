@@ -153,10 +153,20 @@ def judged(files: Path, model: Model, seed: int = 1) -> tuple[Any, str | None]:
     return part, evaluator.verdict(part.checks()) if finite else "not finite"
 
 
-def test_the_metric_is_bits_per_byte_of_fixed_positions(files: Path) -> None:
-    table = np.fromfile(files / "token_bytes.bin", "<u2")
-    values = {judged(files, honest, seed)[0].value for seed in range(3)}
+def test_honest_models_have_bits_per_byte_of_fixed_positions_and_are_not_accused(
+    files: Path,
+) -> None:
+    values = set()
+    for seed in range(4):
+        part, verdict = judged(files, honest, seed)
+        values.add(part.value)
+        checks = part.checks()
+        assert verdict is None
+        assert checks["largest_change"] == checks["mean_change"] == 0.0
+        assert checks["wealth"] < 6 and checks["taught"] < 6 and abs(checks["unseen_z"]) < 5
+        assert sum(bet.fact is not None for c in part.canaries.values() for bet in c.bets) >= 22
     assert len(values) == 1  # What is drawn in secret does not change it.
+    table = np.fromfile(files / "token_bytes.bin", "<u2")
     tokens = np.fromfile(files / "val.bin", "<u2").astype(int)
     nats = size = 0.0
     for start in np.arange(SCALE.windows) * (len(tokens) - SCALE.length) // (SCALE.windows - 1):
@@ -166,16 +176,6 @@ def test_the_metric_is_bits_per_byte_of_fixed_positions(files: Path) -> None:
             if window[place + 1] != BOS:
                 nats -= np.log(ODDS[window[place], window[place + 1]])
     assert values.pop() == pytest.approx(nats / np.log(2) / size, rel=2e-4)  # half precision
-
-
-@pytest.mark.parametrize("seed", range(5))
-def test_honest_models_are_not_accused(files: Path, seed: int) -> None:
-    part, verdict = judged(files, honest, seed)
-    checks = part.checks()
-    assert verdict is None
-    assert checks["largest_change"] == checks["mean_change"] == 0.0
-    assert checks["wealth"] < 6 and checks["taught"] < 6 and abs(checks["unseen_z"]) < 5
-    assert sum(bet.fact is not None for c in part.canaries.values() for bet in c.bets) >= 22
 
 
 @pytest.mark.parametrize(
@@ -265,6 +265,10 @@ def test_it_serves_one_run_and_tells_the_harness(files: Path) -> None:
     assert result["batches"] == 2 * (32 + 8)
     assert result["audit"]["tokens"] == 256 * 16 and result["audit"]["value"] != value
     assert value == judged(files, honest)[0].value
+    ours, theirs = socket.socketpair()
+    theirs.close()
+    with pytest.raises(RuntimeError, match="a run is evaluated once"):
+        answered(ours, honest)
 
 
 @pytest.mark.parametrize(
@@ -283,10 +287,3 @@ def test_it_says_what_is_wrong_with_a_candidate(
         answered(ours, model, vocab)
     said = [json.loads(line) for line in process.communicate(timeout=30)[0].splitlines()]
     assert said[-1]["event"] == "failed" and words in said[-1]["reason"]
-
-
-def test_a_second_evaluation_is_refused() -> None:
-    ours, theirs = socket.socketpair()
-    theirs.close()
-    with pytest.raises(RuntimeError, match="a run is evaluated once"):
-        answered(ours, honest)
