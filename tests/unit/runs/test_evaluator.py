@@ -78,18 +78,16 @@ for _ in range(5):
 
 
 def test_a_broken_evaluator_is_the_tasks_fault(tmp_path: Path) -> None:
+    broken, waits = TALK + "order['nothing']", "import time; time.sleep(3); print('val: 1')"
     with pytest.raises(
         DataError, match=r"(?s)'python evaluator\.py' ended with status 1.*KeyError"
     ):
-        small(
-            tmp_path,
-            TALK + "order['nothing']",
-            source="import time; time.sleep(3); print('val: 1')",
-        )
+        small(tmp_path, broken, waits)
 
 
 READY = TALK + "tell(event='ready'); "
 GONE = READY + "s.recv(3); tell(event='asked'); os.kill(os.getpid(), 9)"
+COUNTS = CLIENT.replace("s.recv(9).decode()", "len(s.recv(9)) + 1")
 BENT = "import os\nos.chmod('evaluator.py', 0o644)\nopen('evaluator.py', 'a').write('#')\n"
 
 
@@ -97,12 +95,7 @@ BENT = "import os\nos.chmod('evaluator.py', 0o644)\nopen('evaluator.py', 'a').wr
     ("evaluator", "source", "outcome", "words"),
     [
         (READY + "import time; time.sleep(600)", CLIENT, Outcome.TIMEOUT, "after 2 s"),
-        (
-            GONE,
-            CLIENT.replace("s.recv(9).decode()", "len(s.recv(9)) + 1"),
-            Outcome.TAMPERED,
-            "its evaluation failed",
-        ),
+        (GONE, COUNTS, Outcome.TAMPERED, "its evaluation failed"),
         (SERVE, "raise ValueError('early')", Outcome.CRASH, "ValueError: early"),
         (SERVE, BENT + CLIENT, Outcome.TAMPERED, "changed the fixed file evaluator.py"),
     ],
@@ -118,10 +111,8 @@ def test_without_an_evaluation_there_is_no_result(
 
 
 def test_the_evaluators_work_is_not_the_candidates(tmp_path: Path) -> None:
-    busy = "import time\nwhile time.process_time() < 1.5: pass\nx = bytearray(300 << 20)\n"
-    record = small(
-        tmp_path, SERVE.replace("    value =", "    " + busy.replace("\n", "\n    ") + "value =")
-    )
+    busy = "import time\n    while time.process_time() < 1.5: pass\n    x = bytearray(300 << 20)"
+    record = small(tmp_path, SERVE.replace("    value =", f"    {busy}\n    value ="))
     assert record.outcome is Outcome.OK, record
     assert record.cpu_seconds < 1.0
     assert record.peak_rss_mb is not None

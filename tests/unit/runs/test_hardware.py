@@ -36,76 +36,49 @@ from ratchet.runs.hardware import (
 )
 
 
-class Nvml:
+def stand_in(*models: str | bytes, users: Callable[[], list[int]] = list) -> Any:
     """What is used of pynvml, with GPUs of these models.
 
     ``users`` tells who has a GPU open at the moment; ``deaf`` names calls, and GPUs whose
     memory, that are not answered.
     """
 
-    NVML_CLOCK_SM = 1
-    NVML_TEMPERATURE_GPU = 0
-
     class NVMLError(Exception):
         pass
 
-    def __init__(self, *models: str | bytes, users: Callable[[], list[int]] = list) -> None:
-        self.models, self.users = models, users
-        self.throttle = 0
-        self.deaf: set[str | int] = set()
-
-    def _answer(self, name: str | int, value: Any) -> Any:
-        if name in self.deaf:
-            raise self.NVMLError(name)
+    def answer(name: str | int, value: object = None) -> object:
+        if name in nvml.deaf:
+            raise NVMLError(name)
         return value
 
-    def nvmlInit(self) -> None:
-        self._answer("init", None)
-
-    def nvmlShutdown(self) -> None:
-        pass
-
-    def nvmlSystemGetDriverVersion(self) -> bytes:
-        return b"550.1"
-
-    def nvmlSystemGetCudaDriverVersion(self) -> int:
-        return 12040
-
-    def nvmlDeviceGetCount(self) -> int:
-        return len(self.models)
-
-    def nvmlDeviceGetHandleByIndex(self, index: int) -> int:
-        return index
-
-    def nvmlDeviceGetUUID(self, handle: int) -> bytes:
-        return f"GPU-{handle}aaa".encode()
-
-    def nvmlDeviceGetName(self, handle: int) -> str | bytes:
-        return self.models[handle]
-
-    def nvmlDeviceGetMemoryInfo(self, handle: int) -> Any:
-        return self._answer(handle, SimpleNamespace(total=24 * 10**9, used=3 << 20))
-
-    def nvmlDeviceGetUtilizationRates(self, handle: int) -> Any:
-        return self._answer("utilisation", SimpleNamespace(gpu=50))
-
-    def nvmlDeviceGetPowerUsage(self, handle: int) -> int:
-        return 250_000
-
-    def nvmlDeviceGetClockInfo(self, handle: int, kind: int) -> int:
-        return 1980
-
-    def nvmlDeviceGetTemperature(self, handle: int, kind: int) -> int:
-        return 60
-
-    def nvmlDeviceGetCurrentClocksThrottleReasons(self, handle: int) -> int:
-        return self.throttle
-
-    def nvmlDeviceGetComputeRunningProcesses(self, handle: int) -> list[Any]:
-        return [SimpleNamespace(pid=pid) for pid in self.users()]
-
-    def nvmlDeviceGetGraphicsRunningProcesses(self, handle: int) -> list[Any]:
-        raise self.NVMLError("not supported")
+    nvml = SimpleNamespace(
+        deaf={"graphics"},
+        throttle=0,
+        NVML_CLOCK_SM=1,
+        NVML_TEMPERATURE_GPU=0,
+        NVMLError=NVMLError,
+        nvmlInit=lambda: answer("init"),
+        nvmlShutdown=lambda: None,
+        nvmlSystemGetDriverVersion=lambda: b"550.1",
+        nvmlSystemGetCudaDriverVersion=lambda: 12040,
+        nvmlDeviceGetCount=lambda: len(models),
+        nvmlDeviceGetHandleByIndex=lambda index: index,
+        nvmlDeviceGetUUID=lambda handle: f"GPU-{handle}aaa".encode(),
+        nvmlDeviceGetName=lambda handle: models[handle],
+        nvmlDeviceGetMemoryInfo=lambda handle: answer(
+            handle, SimpleNamespace(total=24 * 10**9, used=3 << 20)
+        ),
+        nvmlDeviceGetUtilizationRates=lambda handle: answer("utilisation", SimpleNamespace(gpu=50)),
+        nvmlDeviceGetPowerUsage=lambda handle: 250_000,
+        nvmlDeviceGetClockInfo=lambda handle, kind: 1980,
+        nvmlDeviceGetTemperature=lambda handle, kind: 60,
+        nvmlDeviceGetCurrentClocksThrottleReasons=lambda handle: nvml.throttle,
+        nvmlDeviceGetComputeRunningProcesses=lambda handle: [
+            SimpleNamespace(pid=pid) for pid in users()
+        ],
+        nvmlDeviceGetGraphicsRunningProcesses=lambda handle: answer("graphics"),
+    )
+    return nvml
 
 
 H200, A100 = "NVIDIA H200", "NVIDIA A100"
@@ -113,16 +86,16 @@ TWO = [Gpu(0, "GPU-0aaa", H200), Gpu(1, "GPU-1aaa", H200)]
 
 
 @pytest.fixture
-def put(monkeypatch: pytest.MonkeyPatch) -> Callable[[Nvml], None]:
+def put(monkeypatch: pytest.MonkeyPatch) -> Callable[[Any], None]:
     """Puts a stand-in in the place of pynvml; models are asked for once in a process."""
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     monkeypatch.setattr(hardware, "gpu_models", gpu_models.__wrapped__)
     return lambda nvml: monkeypatch.setitem(sys.modules, "pynvml", nvml)
 
 
-def no_driver() -> Nvml:
-    nvml = Nvml(H200)
-    nvml.deaf = {"init"}
+def no_driver() -> Any:
+    nvml = stand_in(H200)
+    nvml.deaf |= {"init"}
     return nvml
 
 
@@ -141,7 +114,7 @@ def no_driver() -> Nvml:
     ],
 )
 def test_an_outer_choice_is_respected(visible: str | None, indices: list[int]) -> None:
-    assert list_gpus(Nvml(H200, b"NVIDIA H200")) == TWO
+    assert list_gpus(stand_in(H200, b"NVIDIA H200")) == TWO
     assert list_gpus(None) == []
     assert [found.index for found in allowed_gpus(TWO, visible)] == indices
 
@@ -149,14 +122,13 @@ def test_an_outer_choice_is_respected(visible: str | None, indices: list[int]) -
 def test_leases_have_gpus_of_their_own_and_wait_for_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for none, visible in ((None, None), (Nvml(), None), (Nvml(H200, H200), "")):
+    for none, visible in ((None, None), (stand_in(), None), (stand_in(H200, H200), "")):
         with lease_gpu(none, visible, tmp_path) as lease:
             assert lease is None
-    nvml = Nvml(H200, H200)
+    nvml = stand_in(H200, H200)
     waited: list[float] = []
     with lease_gpu(nvml, None, tmp_path) as first, lease_gpu(nvml, None, tmp_path) as second:
-        assert first is not None
-        assert second is not None
+        assert first is not None and second is not None
         assert {first.gpu.index, second.gpu.index} == {0, 1}
         assert first.environment == {"CUDA_VISIBLE_DEVICES": first.gpu.uuid}
 
@@ -168,17 +140,15 @@ def test_leases_have_gpus_of_their_own_and_wait_for_one(
 
         monkeypatch.setattr(hardware.time, "sleep", free)
         with lease_gpu(nvml, None, tmp_path) as third:
-            assert third is not None
-            assert third.gpu == second.gpu
+            assert third is not None and third.gpu == second.gpu
     assert len(waited) == 3
 
 
 def test_a_lease_lasts_as_long_as_a_child_that_has_it(tmp_path: Path) -> None:
-    with lease_gpu(Nvml(H200), None, tmp_path) as lease:
+    with lease_gpu(stand_in(H200), None, tmp_path) as lease:
         assert lease is not None
-        child = subprocess.Popen(
-            [sys.executable, "-c", "input()"], stdin=subprocess.PIPE, pass_fds=[lease.descriptor]
-        )
+        wait = [sys.executable, "-c", "input()"]
+        child = subprocess.Popen(wait, stdin=subprocess.PIPE, pass_fds=[lease.descriptor])
     path = tmp_path / "ratchet-GPU-0aaa.lock"
     assert _lock(path) is None
     child.communicate(b"\n")
@@ -207,13 +177,14 @@ def test_who_shared_a_gpu(
 
 def test_a_summary_of_what_was_seen() -> None:
     users: list[int] = []
-    nvml = Nvml(H200, users=lambda: list(users))
+    nvml = stand_in(H200, users=lambda: list(users))
     sampler = GpuSampler(nvml, TWO[0], lambda: [10])
     found = sampler.summary()
     assert (found["samples"], found["memory_mb"], found["foreign"]) == (0, None, [])
     users.append(10)
     sampler.sample()
-    nvml.throttle, nvml.deaf = 0x4 | 0x1, {"utilisation"}
+    nvml.throttle = 0x4 | 0x1
+    nvml.deaf |= {"utilisation"}
     users.append(99)
     sampler.sample()
     found = sampler.summary()
@@ -232,8 +203,8 @@ def test_a_summary_of_what_was_seen() -> None:
 
 
 def test_memory_of_gpus_and_machine(put: Any, tmp_path: Path) -> None:
-    nvml = Nvml("Big", "Big", users=lambda: [12])
-    nvml.deaf = {1}
+    nvml = stand_in("Big", "Big", users=lambda: [12])
+    nvml.deaf |= {1}
     first, second = visible_gpus(nvml, None)
     assert (first.name, first.total_bytes, first.used_bytes) == ("Big", 24 * 10**9, 3 << 20)
     assert first.processes == second.processes == (12,)
@@ -261,10 +232,10 @@ def test_the_class_of_the_hardware(put: Any, monkeypatch: pytest.MonkeyPatch) ->
     assert set(cpu) == {"machine", "cpu"}
     assert cpu["cpu"]
     assert gpu_model_of(cpu) is None
-    for nvml in (no_driver(), Nvml()):
+    for nvml in (no_driver(), stand_in()):
         put(nvml)
         assert current_hardware("gpu") == {**cpu, "gpus": []}
-    put(Nvml(H200, A100.encode(), H200))
+    put(stand_in(H200, A100.encode(), H200))
     assert current_hardware("gpu") == {**cpu, "gpus": [H200]}
     assert gpu_model_of(current_hardware("gpu", A100)) == A100
     assert current_hardware("gpu", "T4")["gpus"] == [H200]
@@ -285,8 +256,8 @@ print("val: 1")
 @pytest.mark.parametrize(
     ("nvml", "outcome", "device"),
     [
-        (Nvml(H200, H200), Outcome.OK, "GPU-0aaa"),
-        (Nvml(H200, users=lambda: [1]), Outcome.CONTENDED, "GPU-0aaa"),
+        (stand_in(H200, H200), Outcome.OK, "GPU-0aaa"),
+        (stand_in(H200, users=lambda: [1]), Outcome.CONTENDED, "GPU-0aaa"),
         (no_driver(), Outcome.OK, None),
     ],
     ids=["alone", "shared", "without a driver"],
@@ -295,7 +266,7 @@ def test_a_run_has_its_gpu_and_its_telemetry(
     put: Any,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
-    nvml: Nvml,
+    nvml: Any,
     outcome: Outcome,
     device: str | None,
 ) -> None:

@@ -44,11 +44,13 @@ def failed(log: str, code: int = 1, **known: Any) -> OutcomeEvidence:
     return ended(None, log, code, **known)
 
 
+def killed(log: str, peak: float | None, limit: float | None) -> OutcomeEvidence:
+    return failed(log, -9, peak_memory_mb=peak, memory_limit_mb=limit)
+
+
 def raised(line: str, frame: str = "") -> str:
     return f"{TRACEBACK}{frame}    loss.backward()\n{line}\n"
 
-
-# --- what the harness saw comes before the log -----------------------------------------
 
 NOISE = raised("ValueError: caught") + "CUDA out of memory, smaller batch\n" + DONE
 BUSY = {"contended": "process 12 on the same GPU"}
@@ -88,6 +90,11 @@ SEGFAULT = "Fatal Python error: Segmentation fault"
         ),
         (failed(raised(CUDA) + "giving up\n", 0), Outcome.OOM_DEVICE, None),
         (failed("", 0), Outcome.NO_METRIC, None),
+        (killed("step 5\n", 7900.0, 8000.0), Outcome.OOM_HOST, None),
+        (killed("step 5\n", 4000.0, 8000.0), Outcome.KILLED, None),
+        (killed("step 5\n", None, 8000.0), Outcome.KILLED, None),
+        (killed("step 5\n", 7900.0, None), Outcome.KILLED, None),
+        (killed("Evaluating\n", 8.0, 8.0), Outcome.OOM_EVALUATION, None),
     ],
 )
 def test_what_was_seen_of_a_run(
@@ -95,22 +102,6 @@ def test_what_was_seen_of_a_run(
 ) -> None:
     assert found.outcome is outcome
     assert sentence is None or found.sentence == sentence
-
-
-@pytest.mark.parametrize(
-    ("log", "peak", "limit", "outcome"),
-    [
-        ("step 5\n", 7900.0, 8000.0, Outcome.OOM_HOST),
-        ("step 5\n", 4000.0, 8000.0, Outcome.KILLED),
-        ("step 5\n", None, 8000.0, Outcome.KILLED),
-        ("step 5\n", 7900.0, None, Outcome.KILLED),
-        ("Evaluating\n", 8.0, 8.0, Outcome.OOM_EVALUATION),
-    ],
-)
-def test_a_kill_at_the_memory_limit_is_for_memory(
-    log: str, peak: float | None, limit: float | None, outcome: Outcome
-) -> None:
-    assert failed(log, -9, peak_memory_mb=peak, memory_limit_mb=limit).outcome is outcome
 
 
 @pytest.mark.parametrize(
@@ -130,8 +121,6 @@ def test_a_runs_own_limit_counts_where_it_was_enforced(
     whole = {"code": -9, "timed_out": False, "changed": None, **answer}
     assert run_record(spec, tmp_path, whole, SandboxKind.NONE).outcome is outcome
 
-
-# --- what the log shows -----------------------------------------------------------------
 
 SHOWN = [
     (CUDA, Outcome.OOM_DEVICE),
@@ -189,51 +178,50 @@ AT_EVALUATION = [
 ]
 
 
-@pytest.mark.parametrize("log", AT_EVALUATION)
+# Frames of a compiler and words that are no evaluation.
+ELSEWHERE = [
+    raised(CUDA, '  File "torch/_dynamo/eval_frame.py", line 832, in compile_wrapper\n'),
+    raised(CUDA, '  File "symbolic_shapes.py", line 7, in evaluate_expr\n'),
+    raised(CUDA, "    concrete = self.evaluate_expr(node)\n"),
+    raised(CUDA, "    model.eval()\n"),
+    "step 9\nvalidation loss 3.2\nstep 10\nevaluate: 3.1\nstep 11\n" + raised(CUDA),
+]
+
+
+@pytest.mark.parametrize("log", AT_EVALUATION + ELSEWHERE)
 def test_out_of_memory_at_evaluation_is_told_apart(log: str) -> None:
     found = failed(log)
-    assert found.outcome is Outcome.OOM_EVALUATION
-    assert "evaluation" in found.reason
+    evaluating = log in AT_EVALUATION
+    assert found.outcome is (Outcome.OOM_EVALUATION if evaluating else Outcome.OOM_DEVICE)
+    assert ("evaluation" in found.reason) == evaluating
+
+
+LAUNCHER = raised("torch.distributed.elastic.multiprocessing.errors.ChildFailedError: ")
+HANDLING = "\nDuring handling of the above exception, another exception occurred:\n\n"
+CLEANUP = HANDLING + raised("RuntimeError: cannot save")
 
 
 @pytest.mark.parametrize(
-    "frame",
+    ("log", "evidence"),
     [
-        '  File "torch/_dynamo/eval_frame.py", line 832, in compile_wrapper\n',
-        '  File "symbolic_shapes.py", line 7, in evaluate_expr\n',
-        "    concrete = self.evaluate_expr(node)\n",
-        "    model.eval()\n",
+        (raised(CUDA) + LAUNCHER, CUDA),
+        (raised("KeyError: 'x'") + LAUNCHER, "KeyError: 'x'"),
+        (LAUNCHER, LAUNCHER.splitlines()[-1].strip()),
+        (raised(CUDA) + CLEANUP, CUDA),
+        (raised("KeyError: 'x'") + CLEANUP, "RuntimeError: cannot save"),
+        (raised(CUDA) + raised("RuntimeError: later"), "RuntimeError: later"),
+        (TRACEBACK + "ValueError: shapes (2,3)\nbye\n", "ValueError: shapes (2,3)"),
+        ("Segmentation fault (core dumped)\n", "Segmentation fault (core dumped)"),
+        ("last words\n\n", "last words"),
+        ("", ""),
+        ("RuntimeError: " + "x" * 9999, "RuntimeError: " + "x" * 185 + "…"),
+        ("RuntimeError: a\x1b[2Jb\u202ec\x07d\n", "RuntimeError: abc d"),
     ],
 )
-def test_a_compilers_frames_are_no_evaluation(frame: str) -> None:
-    assert failed(raised(CUDA, frame)).outcome is Outcome.OOM_DEVICE
-    log = "step 9\nvalidation loss 3.2\nstep 10\nevaluate: 3.1\nstep 11\n" + raised(CUDA)
-    assert failed(log).outcome is Outcome.OOM_DEVICE
-
-
-def test_what_passes_on_an_error_stands_for_it() -> None:
-    launcher = raised("torch.distributed.elastic.multiprocessing.errors.ChildFailedError: ")
-    assert failed(raised(CUDA) + launcher).outcome is Outcome.OOM_DEVICE
-    assert failed(raised("KeyError: 'x'") + launcher).evidence == "KeyError: 'x'"
-    assert failed(launcher).outcome is Outcome.CRASH
-    handling = "\nDuring handling of the above exception, another exception occurred:\n\n"
-    cleanup = handling + raised("RuntimeError: cannot save")
-    assert failed(raised(CUDA) + cleanup).outcome is Outcome.OOM_DEVICE
-    assert failed(raised("KeyError: 'x'") + cleanup).evidence == "RuntimeError: cannot save"
-    assert failed(raised(CUDA) + raised("RuntimeError: later")).outcome is Outcome.CRASH
-
-
-# --- hostile logs -----------------------------------------------------------------------
-
-
-def test_evidence_is_the_error_not_the_noise_after_it() -> None:
-    log = TRACEBACK + "ValueError: shapes (2,3)\nbye\n"
-    assert failure_evidence(log) == "ValueError: shapes (2,3)"
-    for line in ("torch.OutOfMemoryError: CUDA out of memory.", "Segmentation fault (core dumped)"):
-        assert failure_evidence(f"{line}\n") == line
-    assert failure_evidence("last words\n\n") == "last words"
-    assert failure_evidence("") == ""
-    assert len(failure_evidence("RuntimeError: " + "x" * 9999)) == 200
+def test_evidence_is_the_cause_not_what_passes_it_on_or_the_noise_after_it(
+    log: str, evidence: str
+) -> None:
+    assert failed(log).evidence == failure_evidence(log) == evidence
 
 
 @pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
@@ -244,8 +232,6 @@ def test_terminal_tricks_hide_nothing(end: str) -> None:
         assert failed(log).outcome is Outcome.IMPORT_ERROR
     wide = plain.encode("utf-16").decode("utf-8", errors="replace")
     assert failed(wide).evidence.endswith("No module named 'x'")
-    found = failed("RuntimeError: a\x1b[2Jb\u202ec\x07d\n")
-    assert found.evidence == "RuntimeError: abc d"
 
 
 HOSTILE = [
@@ -281,8 +267,6 @@ def test_no_text_breaks_or_passes(text: str, code: int) -> None:
     assert len(found.evidence) <= 200
     assert "\n" not in found.sentence
 
-
-# --- real logs --------------------------------------------------------------------------
 
 # Metric of the logs that do not print the usual one.
 METRICS = {
@@ -327,8 +311,6 @@ def test_real_logs_are_what_their_tags_say() -> None:
     assert harmless.outcome is Outcome.NO_METRIC
     assert harmless.evidence == "ValueError: unsupported hash type blake2s"
 
-
-# --- what was measured against budget and print ---------------------------------------
 
 FOUND = Evaluation(2.9, 32768, 40, 0.2, 0.004, 3.1, 3.5, 0.2)
 LIMITS = Plausible(0.5, 1.25, 1.0, 0.5)

@@ -36,6 +36,7 @@ def tree(before: str) -> float:
         found = meter.read([process.pid, *descendants(process.pid)])
         time.sleep(0.02)
     process.communicate(b"\n")
+    assert Meter().read([process.pid]) == 0.0
     return found
 
 
@@ -49,7 +50,6 @@ def tree(before: str) -> float:
     ids=["zombie", "nobody waits", "waited for"],
 )
 def test_a_child_that_has_ended_still_counts_once(before: str) -> None:
-    assert signal.SIGCHLD
     assert 0.4 < tree(before) < 1.0
 
 
@@ -82,16 +82,3 @@ def test_a_process_may_end_while_it_is_looked_at(
         assert ending.returncode == -signal.SIGKILL
         assert staying.pid in found
         staying.kill()
-
-
-def test_processor_time_of_a_tree() -> None:
-    child = subprocess.Popen(
-        [sys.executable, "-c", "import time\nwhile time.process_time() < .5: pass\ninput()"],
-        stdin=subprocess.PIPE,
-    )
-    limit = time.monotonic() + 30
-    while Meter().read([child.pid]) < 0.45 and time.monotonic() < limit:
-        time.sleep(0.02)
-    assert 0.4 < Meter().read([child.pid]) < 5
-    child.communicate(b"\n")
-    assert Meter().read([child.pid]) == 0.0
