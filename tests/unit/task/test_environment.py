@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import re
 import sys
-import venv
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
 from helpers import REPO
+from helpers.candidates import every_kind
+from helpers.repositories import make_environment
 from helpers.run_plans import launch, plan, store
 from ratchet.base import io
 from ratchet.base.errors import ConfigError, DataError, FixedInputChangedError, InputMissingError
@@ -38,14 +39,6 @@ from ratchet.task.environment import (
     verify_packages_of,
 )
 from ratchet.task.task import Cache
-
-KINDS = [
-    pytest.param(kind, marks=pytest.mark.skipif(bool(fault), reason=f"{kind}: {fault}"))
-    for kind in (SandboxKind.NONE, SandboxKind.LANDLOCK, SandboxKind.BUBBLEWRAP)
-    for fault in [sandbox_fault(kind)]
-]
-
-# ------------------------------------------------------------------- locks
 
 LOCKS = sorted((REPO / "envs").glob("*.lock"))
 
@@ -85,28 +78,15 @@ def test_the_locks_agree_and_the_tests_run_in_one() -> None:
     assert locked_versions(REPO / "envs" / "bytelm.lock")["numpy"]
 
 
-@pytest.mark.parametrize(
-    ("text", "pins"),
-    [
-        (
-            "numpy==1.0 ; sys_platform == 'no-such' \\\n    --hash=sha256:0\nscipy==2.0 \\\n"
-            "pyyaml==3.0 ; python_full_version >= '3.11' \\\n",
-            {"scipy": "2.0", "pyyaml": "3.0"},
-        ),
-        (
-            "plain == 1.0\nheavy[exact]==2.9 ; os_name == 'posix'\nopen>=3\n# x==1\n",
-            {"plain": "1.0", "heavy": "2.9"},
-        ),
-    ],
-)
-def test_pins_and_their_markers(tmp_path: Path, text: str, pins: dict[str, str]) -> None:
-    lock = tmp_path / "requirements.txt"
-    lock.write_text(text)
-    assert locked_versions(lock) == pins
-
-
-def test_a_difference_is_named_with_what_to_do(tmp_path: Path) -> None:
+def test_pins_are_read_by_their_markers_and_a_difference_is_named(tmp_path: Path) -> None:
     lock = tmp_path / "x.lock"
+    lock.write_text(
+        "numpy==1.0 ; sys_platform == 'no-such' \\\n    --hash=sha256:0\nscipy==2.0 \\\n"
+        "pyyaml==3.0 ; python_full_version >= '3.11' \\\n"
+        "plain == 1.0\nheavy[exact]==2.9 ; os_name == 'posix'\nopen>=3\n# x==1\n"
+    )
+    pins = {"scipy": "2.0", "pyyaml": "3.0", "plain": "1.0", "heavy": "2.9"}
+    assert locked_versions(lock) == pins
     lock.write_text("numpy==0.0.1\nno-such-package==1\n")
     with pytest.raises(DataError, match=r"numpy: expected 0\.0\.1, found .*make env") as caught:
         verify_packages(lock)
@@ -177,20 +157,10 @@ def test_other_files_are_no_uv_locks(tmp_path: Path, text: str, words: str) -> N
         locked_versions(path)
 
 
-# ------------------------------------------------------------------- interpreters
-
-
 @pytest.fixture(scope="module")
 def own(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An environment with one made-up package in it, outside of all others."""
-    folder = tmp_path_factory.mktemp("own") / "an environment"
-    venv.create(folder, with_pip=False)
-    (packages,) = folder.glob("lib/python*/site-packages")
-    (packages / "made_up.py").write_text("VALUE = 0.25\n")
-    told = packages / "Made_Up-1.5.dist-info"
-    told.mkdir()
-    (told / "METADATA").write_text("Metadata-Version: 2.1\nName: Made_Up\nVersion: 1.5\n")
-    return folder
+    return make_environment(tmp_path_factory.mktemp("own") / "an environment")
 
 
 @pytest.fixture(scope="module")
@@ -209,21 +179,18 @@ def test_an_interpreter_is_found_and_says_what_it_has(own: Path, python: Interpr
     assert python.packages_sha256 == moved.packages_sha256 != other.packages_sha256
 
 
-def test_nothing_there_is_said_with_what_to_do(tmp_path: Path) -> None:
+def test_what_is_no_python_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"nothing to run at .*gone; make it with: make env-x"):
         interpreter_program(tmp_path / "gone", "make it with: make env-x")
-    (tmp_path / "text").write_text("")
-    with pytest.raises(ConfigError, match="nothing to run at"):
-        interpreter_program(tmp_path / "text", "")
-
-
-@pytest.mark.parametrize("words", ["exit 3", "echo no", "echo '{}' | cut -c 1"])
-def test_what_is_no_python_is_refused(tmp_path: Path, words: str) -> None:
     program = tmp_path / "python"
-    program.write_text(f"#!/bin/sh\n{words}\n")
+    program.write_text("")
+    with pytest.raises(ConfigError, match="nothing to run at"):
+        interpreter_program(program, "")
     program.chmod(0o755)
-    with pytest.raises(ConfigError, match=r"python: .*(status 3|does not answer)"):
-        ask_interpreter(program)
+    for words in ("exit 3", "echo no", "echo '{}' | cut -c 1"):
+        program.write_text(f"#!/bin/sh\n{words}\n")
+        with pytest.raises(ConfigError, match=r"python: .*(status 3|does not answer)"):
+            ask_interpreter(program)
 
 
 def test_an_interpreter_is_compared_with_a_lock(python: Interpreter, tmp_path: Path) -> None:
@@ -238,14 +205,14 @@ def test_an_interpreter_is_compared_with_a_lock(python: Interpreter, tmp_path: P
     assert package_deviations(lock, python) == []
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@every_kind
 def test_runs_use_an_own_interpreter(
     own: Path, python: Interpreter, tmp_path: Path, kind: SandboxKind
 ) -> None:
-    source = "import made_up, sys\nprint('---\\nval:', made_up.VALUE)\nprint('at:', sys.prefix)\n"
+    source = "import made_up, sys\nprint('val:', made_up.VALUE)\nprint('at:', sys.prefix)\n"
     record = launch(tmp_path, tmp_path / "run", source, isolation=kind.value, python=python)
     said = (tmp_path / "run" / "run.log").read_text()
-    assert (record.outcome, record.metrics.get("val")) == (Outcome.OK, 0.25), said
+    assert (record.outcome, record.metrics.get("val")) == (Outcome.OK, 1.0), said
     assert str(own) in said
 
 
@@ -273,11 +240,8 @@ def test_the_configuration_comes_before_the_task(own: Path, tmp_path: Path) -> N
         chosen()
     config.python = os.path.relpath(own, tmp_path)
     found = chosen()
-    assert found is not None
-    assert found.packages == {"made-up": "1.5"}
+    assert found is not None and found.packages == {"made-up": "1.5"}
 
-
-# ------------------------------------------------------------------- caches
 
 HOME = Cache("~/.cache/mine")
 
@@ -315,15 +279,15 @@ def test_a_fingerprint_is_of_names_sizes_and_contents(home: Path, blobs: Store) 
 def test_large_files_are_hashed_once(
     home: Path, blobs: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(environment, "LARGE_BYTES", 2)
+    first = cache_fingerprints([HOME], None, blobs)
     with monkeypatch.context() as patched:
-        patched.setattr(environment, "LARGE_BYTES", 2)
-        (first,) = cache_fingerprints([HOME], None, blobs)
         hashed: list[Path] = []
         patched.setattr(io, "digest_file", hashed.append)
-        assert cache_fingerprints([HOME], None, blobs) == (first,)
+        assert cache_fingerprints([HOME], None, blobs) == first
         assert not hashed
     os.utime(home / "data" / "a.txt", (1, 1))
-    assert cache_fingerprints([HOME], None, blobs) == (first,)
+    assert cache_fingerprints([HOME], None, blobs) == first
 
 
 def test_what_is_not_there_is_said_unless_it_may_be(home: Path, blobs: Store) -> None:
@@ -364,7 +328,7 @@ print("own", Path("relative/x.txt").read_text() + (Path({absolute!r}) / "x.txt")
 """
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@every_kind
 def test_runs_see_caches_and_leave_them(home: Path, tmp_path: Path, kind: SandboxKind) -> None:
     absolute = tmp_path / "somewhere else"
     absolute.mkdir()
@@ -398,11 +362,8 @@ def test_containers_mount_caches_or_get_copies(
     assert list((space.work / ".cache" / "mine").iterdir()) == []
     engine = ContainerEngine("docker", "image")
     words = start_command(engine, space.box(), {}, tmp_path / "call", "name")
-    shown = [word for word in words if f"source={home}" in word]
-    assert [word.partition("target=")[2] for word in shown] == [
-        "/exchange/work/.cache/mine,readonly",
-        "/data set,readonly",
-    ]
+    shown = [word.partition("target=")[2] for word in words if f"source={home}" in word]
+    assert shown == ["/exchange/work/.cache/mine,readonly", "/data set,readonly"]
     monkeypatch.setenv("RATCHET_EXCHANGE", str(tmp_path))
     copied = filled("other", mounts[:1]).work
     assert (copied / ".cache" / "mine" / "data" / "a.txt").read_text() == "0.25"
@@ -412,15 +373,9 @@ def test_containers_mount_caches_or_get_copies(
 
 def test_a_declared_preparation_fills_what_is_missing(home: Path, blobs: Store) -> None:
     folder = home.parent / "made"
-    task = SimpleNamespace(
-        fills_caches=True,
-        caches=[Cache("~/.cache/made")],
-        clone=None,
-        fixed=["ready.py"],
-        folder=home,
-        prepare=["python", "ready.py", "{out}"],
-        definition=Path("mine.yaml"),
-    )
+    task = SimpleNamespace(fills_caches=True, clone=None, definition=Path("mine.yaml"))
+    task.fixed, task.folder, task.prepare = ["ready.py"], home, ["python", "ready.py", "{out}"]
+    task.caches = [Cache("~/.cache/made")]
     (home / "ready.py").write_text(
         "import os, pathlib\nplace = pathlib.Path('~/.cache/made').expanduser()\n"
         "place.mkdir()\n(place / 'x').write_text(os.environ['WHAT'])\n"

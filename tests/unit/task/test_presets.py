@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import math
 import shutil
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from helpers import REPO
+from helpers import FAKE, REPO
 from helpers.run_plans import plan, store
 from ratchet.base.errors import ConfigError, InputMissingError
 from ratchet.base.io import Fingerprint, digest_bytes
@@ -20,10 +19,10 @@ from ratchet.records.records import Preset
 from ratchet.runs.run import Workspace
 from ratchet.runs.sandbox.sandbox import SandboxKind
 from ratchet.steps.prepare import preparation_inputs
+from ratchet.task.edits import find_value
 from ratchet.task.presets import choose_preset, edited_files, preset_sources
 from ratchet.task.task import Task, load_task
 
-FAKE = REPO / "tests" / "data" / "tasks" / "fake"
 SIZES = (Preset("small", "", 1.0, {"A": 1}), Preset("large", "", 24.0), Preset("same", "", 24.0))
 DEVICES = (Preset("gpu", "", 6.0), Preset("laptop", "", 8.0, device="cpu"))
 
@@ -72,13 +71,10 @@ def fake(tmp_path: Path) -> Task:
     return load_task(Path(shutil.copytree(FAKE, tmp_path / "fake")), REPO)
 
 
-def test_a_preset_may_be_for_another_device(fake: Task) -> None:
+def test_constants_and_device_are_set_and_nothing_else(fake: Task) -> None:
     large = replace(fake, device="gpu")
     assert large.sized(None) == large.sized(DEVICES[0]) == large
     assert large.sized(DEVICES[1]) == replace(large, device="cpu")
-
-
-def test_constants_are_set_and_nothing_else(fake: Task) -> None:
     source = (fake.folder / "train.py").read_text()
     found = preset_sources(fake, {"WIDTH": 4, "BEHAVIOUR": "it's"}, "p")["train.py"].decode()
     expected = source.replace("WIDTH = 1\n", "WIDTH = 4\n")
@@ -132,13 +128,7 @@ def test_the_presets_of_the_default_task() -> None:
     bytelm = load_task(REPO / "tasks" / "bytelm", REPO)
     assert [preset.name for preset in bytelm.presets] == ["cpu-tiny", "default"]
     for preset in bytelm.presets:
-        made = preset_sources(bytelm, preset.constants, preset.name)["train.py"]
-        held = {
-            node.targets[0].id: ast.literal_eval(node.value)
-            for node in ast.parse(made).body
-            if isinstance(node, ast.Assign)
-            and isinstance(node.targets[0], ast.Name)
-            and isinstance(node.value, ast.Constant)
-        }
-        assert {name: held[name] for name in preset.constants} == preset.constants
+        made = preset_sources(bytelm, preset.constants, preset.name)["train.py"].decode()
+        places = {name: find_value("train.py", made, name) for name in preset.constants}
+        assert {name: place and place.value for name, place in places.items()} == preset.constants
     assert choose_preset("auto", bytelm.presets, 8.0, "") == bytelm.presets[1]

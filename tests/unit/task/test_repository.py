@@ -61,11 +61,9 @@ def test_a_commit_is_copied_once_and_by_content(clone: Path, store: StorePaths) 
     (clone / "results.tsv").write_text("mine\n")
     (clone / "train.py").write_text("x = 2\n")
     found = check_out_commit("a clone", "HEAD", clone.parent, store)
-    assert found.origin.repo == "a clone"
-    assert found.origin.commit == git(clone, "rev-parse", "HEAD").strip()
-    assert found.origin.tree == git(clone, "rev-parse", "HEAD^{tree}").strip()
-    assert found.folder == store.tree(found.origin.tree)
-    assert found.clone == clone
+    commit, tree = git(clone, "rev-parse", "HEAD", "HEAD^{tree}").split()
+    assert found.origin == Origin("a clone", commit, tree)
+    assert (found.folder, found.clone) == (store.tree(tree), clone)
     assert found.dirty == ("train.py",)
     copied = {
         str(p.relative_to(found.folder)): p.read_bytes()
@@ -125,14 +123,11 @@ def test_a_folder_of_a_repository_has_its_own_tree(clone: Path, store: StorePath
         check_out_commit(str(clone / "untracked"), "HEAD", Path(), store)
 
 
-@pytest.mark.parametrize("commit", ["mar9", "--all", "HEAD~5", "v1:train.py", "0" * 40])
-def test_no_such_commit(clone: Path, store: StorePaths, commit: str) -> None:
-    with pytest.raises(InputMissingError, match="has no commit"):
-        check_out_commit(str(clone), commit, Path(), store)
+def test_no_such_commit_repository_or_tree(clone: Path, tmp_path: Path, store: StorePaths) -> None:
+    for commit in ("mar9", "--all", "HEAD~5", "v1:train.py", "0" * 40):
+        with pytest.raises(InputMissingError, match="has no commit"):
+            check_out_commit(str(clone), commit, Path(), store)
     assert not list(store.root.rglob("*.py"))
-
-
-def test_no_such_repository_or_tree(clone: Path, tmp_path: Path, store: StorePaths) -> None:
     with pytest.raises(InputMissingError, match="expected a clone of a repository at"):
         check_out_commit("none", "HEAD", tmp_path, store)
     (tmp_path / "plain").mkdir()
@@ -142,11 +137,6 @@ def test_no_such_repository_or_tree(clone: Path, tmp_path: Path, store: StorePat
     bent = Origin(found.repo, found.commit, "0" * 40)
     with pytest.raises(DataError, match="has another tree than when the session started"):
         check_out_commit(str(clone), "HEAD", Path(), store, bent)
-
-
-def test_paths_and_addresses_are_told_apart() -> None:
-    assert all(map(is_url, ("https://host/a/b.git", "git@host:a/b.git", "file:///a/b")))
-    assert not any(map(is_url, ("~/a/b", "/a/b:c", "a@b/c")))
 
 
 def test_folders_stand_for_their_files(tmp_path: Path) -> None:
@@ -159,8 +149,6 @@ def test_folders_stand_for_their_files(tmp_path: Path) -> None:
     with pytest.raises(InputMissingError, match="no files in none/"):
         expand_files(["none/"], tmp_path)
 
-
-# ------------------------------------------------- the task of a configuration
 
 DEFINITIONS = sorted((REPO / "tasks" / "autoresearch").glob("*.yaml"))
 
@@ -180,8 +168,7 @@ def test_every_definition_fits_the_files_of_a_clone(
     assert found.folder == store.tree(git(upstream, "rev-parse", "HEAD^{tree}").strip())
     assert found.environment == found.folder / "uv.lock"
     assert found.python == upstream / ".venv"
-    assert found.budget_fixed
-    assert found.seeding.hook
+    assert found.budget_fixed and found.seeding.hook
     assert (found.folder / "train.py").read_text() == TRACKED["train.py"]
     categories = {change.category for change in found.search_space}
     assert categories <= {"architecture", "hyperparams", "regularization", "optimizer"}
@@ -200,8 +187,7 @@ def test_a_definition_may_name_its_repository(upstream: Path, store: StorePaths)
     path = own(upstream.parent / "mine", repo="../clone", commit="master")
     found = find_task("mine", upstream.parent, REPO, store)
     assert found.definition == path
-    assert found.clone is not None
-    assert found.clone.resolve() == upstream
+    assert found.clone is not None and found.clone.resolve() == upstream
     assert found.origin is not None
     wanted = {"repo": "clone", "definition": "mine/task.yaml"}
     again = find_task(wanted, upstream.parent, REPO, store)
@@ -257,12 +243,11 @@ def test_mistakes_are_named(
     assert "task.yaml" in str(caught.value)
 
 
-def test_unknown_definitions_are_named_with_the_known_ones(store: StorePaths) -> None:
+def test_where_a_session_finds_clone_and_files(tmp_path: Path, store: StorePaths) -> None:
+    assert all(map(is_url, ("https://host/a/b.git", "git@host:a/b.git", "file:///a/b")))
+    assert not any(map(is_url, ("~/a/b", "/a/b:c", "a@b/c")))
     with pytest.raises(InputMissingError, match="one of macos, mlx, rocm, rtx, trader, upstream"):
         find_task({"repo": "x", "definition": "amd"}, Path(), REPO, store)
-
-
-def test_where_a_session_finds_clone_and_files(tmp_path: Path, store: StorePaths) -> None:
     found = find_task("tasks/bytelm", Path("/nowhere"), REPO, store)
     assert (found.origin, found.clone) == (None, None)
     assert found.definition == REPO / "tasks" / "bytelm" / "task.yaml"

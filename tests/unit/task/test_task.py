@@ -13,7 +13,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from helpers import REPO
+from helpers import FAKE, REPO
 from helpers.run_plans import launch
 from ratchet.base.errors import ConfigError, InputMissingError
 from ratchet.records.records import Direction, Outcome, Preset
@@ -30,7 +30,6 @@ from ratchet.task.task import (
     search_patterns,
 )
 
-FAKE = REPO / "tests" / "data" / "tasks" / "fake"
 METRIC = "metric: {name: val_loss, direction: minimize, unit: nats}"
 PREPARE = 'prepare: [python, prepare.py, "{out}"]'
 
@@ -164,8 +163,6 @@ def test_a_preparation_makes_something(folder: Path) -> None:
     assert load_task(folder, REPO).fills_caches
 
 
-# ------------------------------------------------------------------- seeds
-
 SEED = "import os, sys\nSEED = 1337  # a number of its own\nprint('val:', {})\n"
 
 
@@ -182,13 +179,10 @@ def test_a_run_learns_its_seed(tmp_path: Path, way: dict[str, str], value: str) 
     source = SEED.format(value)
     sources = {"train.py": source.encode(), "config.yaml": b"seed: 1  # ours\n"}
     record = launch(tmp_path, tmp_path, "", sources=sources, seed=77, seeding=Seeding.of(way))
-    assert record.outcome is Outcome.OK
-    assert record.metrics["val"] == 77
+    assert (record.outcome, record.metrics["val"]) == (Outcome.OK, 77)
     # What is kept of the candidate is its own code.
     assert (tmp_path / "source" / "train.py").read_text() == source
 
-
-# ------------------------------------------------------------------- bounds
 
 SIZE = Constraint("num_params_M", max=60)
 TIME = Constraint("training_seconds", min=270, max=310)
@@ -214,15 +208,13 @@ def test_a_value_against_bounds(
     assert fault is None if words is None else words in (fault or "")
 
 
-def test_one_run_is_enough_to_break_one() -> None:
+def test_one_run_is_enough_to_break_a_bound() -> None:
     fine = {"num_params_M": 50.0, "training_seconds": 300.0}
     assert broken_constraint([SIZE, TIME], [fine, fine]) == broken_constraint([], [{}]) == ""
     large = {**fine, "num_params_M": 61.0}
     assert "num_params_M is 61" in broken_constraint([TIME, SIZE], [fine, large])
     assert "training_seconds is not known" in broken_constraint([TIME], [{"num_params_M": 1.0}])
 
-
-# ------------------------------------------------------------------- patterns
 
 ACCURACY = "Validation accuracy: ([0-9.]+)"
 
@@ -302,9 +294,6 @@ def test_a_metric_is_found_by_its_pattern_alone(tmp_path: Path) -> None:
     assert record.metrics == {"val": 82.0, "n": 3.0}
     record = launch(tmp_path, tmp_path / "other", "print('val: 0.1')", patterns=patterns)
     assert record.outcome is Outcome.NO_METRIC
-
-
-# ------------------------------------------------------------------- presets
 
 
 def test_a_preset_is_read_with_its_parts() -> None:
