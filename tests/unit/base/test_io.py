@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from helpers.commands import Patch
 from ratchet.base import io
 from ratchet.base.errors import DataError, InputMissingError
 from ratchet.base.io import (
@@ -60,9 +61,7 @@ def test_known_digest() -> None:
     assert digest_bytes(b"") == "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
 
 
-def test_write_replaces_and_leaves_no_traces(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_write_replaces_and_leaves_no_traces(tmp_path: Path, monkeypatch: Patch) -> None:
     path = tmp_path / "deep" / "file.json"
     write_json(path, {"b": 1, "a": [None, "é"]})
     write_json(path, {"b": 2, "a": [None, "é"]})
@@ -91,9 +90,7 @@ def test_reading_names_the_file(tmp_path: Path) -> None:
         read_record(Edit, tmp_path / "edit.json")
 
 
-def test_digest_of_a_file_is_that_of_its_bytes_and_too_large_ones_are_not_read(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_files_are_digested_and_too_large_ones_refused(tmp_path: Path, monkeypatch: Patch) -> None:
     path = tmp_path / "log"
     path.write_bytes(b"abc")
     entry = fingerprint(path, "name")

@@ -58,7 +58,7 @@ def test_levels_by_place_stay_below_the_bound_whoever_is_tested(rounds: list[lis
     assert tests.spent <= 0.05
 
 
-def test_each_test_has_a_level_of_its_own_and_what_is_plainly_worse_is_not_tested() -> None:
+def test_each_test_has_a_level_and_what_is_worse_is_not_tested() -> None:
     judge = started([1.0, 1.0003, 0.9998, 1.0002])
     assert judge.assess([1.01]).verdict is Verdict.DISCARD
     judge.commit(False)

@@ -49,7 +49,7 @@ def assert_same(left: Assessment, right: Assessment, factor: float) -> None:
 
 @settings(max_examples=25)
 @given(calls, st.floats(1e-6, 1e6), st.floats(-1e3, 1e3))
-def test_unit_and_origin_of_the_metric_do_not_matter(
+def test_the_metrics_unit_and_origin_do_not_matter(
     sequence: list[Call], factor: float, shift: float
 ) -> None:
     one = play(started(1.0, 0.0), sequence, 0.0, 1.0)

@@ -60,9 +60,7 @@ def test_a_failed_execution_leaves_nothing(store: Store) -> None:
 
 @pytest.mark.parametrize("gone", [False, True])
 @pytest.mark.parametrize("name", ["run.json", "metrics.json", LOG, "source/train.py"])
-def test_one_flipped_byte_or_a_missing_file_sets_an_entry_aside(
-    store: Store, name: str, gone: bool
-) -> None:
+def test_a_damaged_entry_is_set_aside(store: Store, name: str, gone: bool) -> None:
     key, _, _ = store.run(MATERIAL, execute)
     path = store.run_file(key, name)
     path.chmod(0o644)
@@ -153,9 +151,7 @@ def test_a_damaged_answer_is_asked_again(store: Store, text: str) -> None:
     assert (next(store.paths.damaged.iterdir())).read_text() == text
 
 
-def test_partial_folders_of_the_living_stay_and_those_of_the_dead_are_cleared(
-    store: Store,
-) -> None:
+def test_partial_folders_of_the_dead_alone_are_cleared(store: Store) -> None:
     with store._partial_folder() as mine:
         Store(store.paths).clear_partial()
         assert mine.is_dir()

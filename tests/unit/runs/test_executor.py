@@ -6,6 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from helpers.commands import Patch
 from ratchet.records.records import Outcome, Role
 from ratchet.records.store import RunRecord, run_key
 from ratchet.runs.executor import Executor
@@ -44,7 +45,7 @@ class _Store:
     ],
 )
 def test_a_run_that_shared_its_gpu_is_made_again(
-    outcomes: list[Outcome], last: Outcome, monkeypatch: pytest.MonkeyPatch
+    outcomes: list[Outcome], last: Outcome, monkeypatch: Patch
 ) -> None:
     store, events = _Store(*outcomes), []
     executor = Executor(

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from helpers.commands import Patch
 from helpers.run_plans import launch
 from ratchet.records.records import Outcome
 from ratchet.records.store import LOG, TELEMETRY
@@ -86,7 +87,7 @@ TWO = [Gpu(0, "GPU-0aaa", H200), Gpu(1, "GPU-1aaa", H200)]
 
 
 @pytest.fixture
-def put(monkeypatch: pytest.MonkeyPatch) -> Callable[[Any], None]:
+def put(monkeypatch: Patch) -> Callable[[Any], None]:
     """Puts a stand-in in the place of pynvml; models are asked for once in a process."""
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     monkeypatch.setattr(hardware, "gpu_models", gpu_models.__wrapped__)
@@ -119,9 +120,7 @@ def test_an_outer_choice_is_respected(visible: str | None, indices: list[int]) -
     assert [found.index for found in allowed_gpus(TWO, visible)] == indices
 
 
-def test_leases_have_gpus_of_their_own_and_wait_for_one(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_leases_have_their_own_gpus_and_wait_for_one(tmp_path: Path, monkeypatch: Patch) -> None:
     for none, visible in ((None, None), (stand_in(), None), (stand_in(H200, H200), "")):
         with lease_gpu(none, visible, tmp_path) as lease:
             assert lease is None
@@ -226,7 +225,7 @@ def test_memory_of_gpus_and_machine(put: Any, tmp_path: Path) -> None:
     assert memory_gb("cpu") == (ram_bytes() or 0) / 1e9
 
 
-def test_the_class_of_the_hardware(put: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_class_of_the_hardware(put: Any, monkeypatch: Patch) -> None:
     """GPUs count for their tasks alone; of several models one, the session's own if it is there."""
     cpu = current_hardware("cpu")
     assert set(cpu) == {"machine", "cpu"}
@@ -265,7 +264,7 @@ print("val: 1")
 def test_a_run_has_its_gpu_and_its_telemetry(
     put: Any,
     tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    monkeypatch: Patch,
     nvml: Any,
     outcome: Outcome,
     device: str | None,

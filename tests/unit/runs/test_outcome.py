@@ -218,9 +218,7 @@ CLEANUP = HANDLING + raised("RuntimeError: cannot save")
         ("RuntimeError: a\x1b[2Jb\u202ec\x07d\n", "RuntimeError: abc d"),
     ],
 )
-def test_evidence_is_the_cause_not_what_passes_it_on_or_the_noise_after_it(
-    log: str, evidence: str
-) -> None:
+def test_evidence_is_the_cause_not_what_comes_after_it(log: str, evidence: str) -> None:
     assert failed(log).evidence == failure_evidence(log) == evidence
 
 

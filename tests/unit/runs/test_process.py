@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from helpers.commands import Patch
 from ratchet.runs.process import Meter, descendants
 
 BURN = "import time\nwhile time.process_time() < 0.5: pass\n"
@@ -54,9 +55,7 @@ def test_a_child_that_has_ended_still_counts_once(before: str) -> None:
 
 
 @pytest.mark.parametrize("look", ["listed", "read"])
-def test_a_process_may_end_while_it_is_looked_at(
-    look: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_process_may_end_while_it_is_looked_at(look: str, monkeypatch: Patch) -> None:
     wait = [sys.executable, "-c", "input()"]
     with (
         subprocess.Popen(wait, stdin=subprocess.PIPE) as ending,

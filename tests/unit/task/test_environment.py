@@ -12,6 +12,7 @@ import pytest
 
 from helpers import REPO
 from helpers.candidates import every_kind
+from helpers.commands import Patch
 from helpers.repositories import make_environment
 from helpers.run_plans import launch, plan, store
 from ratchet.base import io
@@ -217,7 +218,7 @@ def test_runs_use_an_own_interpreter(
 
 
 def test_a_container_has_no_place_for_it(
-    python: Interpreter, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    python: Interpreter, tmp_path: Path, monkeypatch: Patch
 ) -> None:
     monkeypatch.setenv("RATCHET_EXCHANGE", str(tmp_path))
     sandbox_fault.cache_clear()
@@ -247,7 +248,7 @@ HOME = Cache("~/.cache/mine")
 
 
 @pytest.fixture
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def home(tmp_path: Path, monkeypatch: Patch) -> Path:
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     folder = tmp_path / "home" / ".cache" / "mine"
     (folder / "data").mkdir(parents=True)
@@ -276,9 +277,7 @@ def test_a_fingerprint_is_of_names_sizes_and_contents(home: Path, blobs: Store) 
         check_caches([first], [HOME], None, blobs)
 
 
-def test_large_files_are_hashed_once(
-    home: Path, blobs: Store, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_large_files_are_hashed_once(home: Path, blobs: Store, monkeypatch: Patch) -> None:
     monkeypatch.setattr(environment, "LARGE_BYTES", 2)
     first = cache_fingerprints([HOME], None, blobs)
     with monkeypatch.context() as patched:
@@ -348,7 +347,7 @@ def test_runs_see_caches_and_leave_them(home: Path, tmp_path: Path, kind: Sandbo
 
 
 def test_containers_mount_caches_or_get_copies(
-    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    home: Path, tmp_path: Path, monkeypatch: Patch
 ) -> None:
     mounts = [cache_mount(HOME, None), CacheMount(home, Path("/data set"))]
 

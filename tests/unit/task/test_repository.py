@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 from helpers import REPO
+from helpers.commands import Capsys, Patch
 from helpers.repositories import TRACKED, git, make_cache, make_clone
 from ratchet.base.errors import ConfigError, DataError, InputMissingError, RatchetError
 from ratchet.records.paths import StorePaths
@@ -159,9 +160,7 @@ def upstream(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize("path", DEFINITIONS, ids=lambda p: p.stem)
-def test_every_definition_fits_the_files_of_a_clone(
-    upstream: Path, store: StorePaths, path: Path
-) -> None:
+def test_every_definition_fits_a_clone(upstream: Path, store: StorePaths, path: Path) -> None:
     wanted = {"repo": str(upstream), "definition": path.stem}
     found = find_task(wanted, Path("/nowhere"), REPO, store)
     assert found.definition == path
@@ -211,7 +210,7 @@ def test_a_lock_may_lie_beside_the_definition(upstream: Path, store: StorePaths)
 
 
 def test_edits_that_are_not_committed_are_named_once(
-    store: StorePaths, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    store: StorePaths, tmp_path: Path, capsys: Capsys
 ) -> None:
     clone = make_clone(tmp_path / "dirty")
     (clone / "train.py").write_text("mine\n")
@@ -260,7 +259,7 @@ def test_where_a_session_finds_clone_and_files(tmp_path: Path, store: StorePaths
 
 
 def test_a_session_is_refused_before_anything_is_written(
-    upstream: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    upstream: Path, tmp_path: Path, monkeypatch: Patch
 ) -> None:
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
 
@@ -284,7 +283,7 @@ def test_a_session_is_refused_before_anything_is_written(
     assert found.config.frozen["task"] == {"repo": str(upstream)}
 
 
-def test_an_address_needs_an_environment_named_by_the_configuration(
+def test_an_address_needs_an_environment_of_its_own(
     upstream: Path, tmp_path: Path, store: StorePaths
 ) -> None:
     found = find_task({"repo": f"file://{upstream}", "commit": "master"}, tmp_path, REPO, store)

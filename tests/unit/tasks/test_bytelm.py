@@ -19,6 +19,7 @@ import pytest
 import yaml
 
 from helpers import BYTELM as TASK
+from helpers.commands import Capsys, Patch
 from ratchet.task.edits import find_value, replace_value
 
 DIGESTS = {
@@ -32,9 +33,7 @@ SPEC: dict[str, Any] = yaml.safe_load((TASK / "task.yaml").read_text())
 TRAIN = (TASK / "train.py").read_text()
 
 
-def test_splits_are_those_that_were_pinned_and_share_no_file(
-    data: Path, prepare: ModuleType
-) -> None:
+def test_splits_are_as_pinned_and_share_no_file(data: Path, prepare: ModuleType) -> None:
     found = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in data.iterdir()}
     assert found == DIGESTS == prepare.SPLIT_SHA256
     sizes = {name: (data / name).stat().st_size for name in DIGESTS}
@@ -94,8 +93,8 @@ SPOILED: list[tuple[str, tuple[str, str] | None, int, list[str]]] = [
 def test_a_wrong_source_is_named_and_nothing_is_written(
     prepare: ModuleType,
     installed: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+    monkeypatch: Patch,
+    capsys: Capsys,
     place: str,
     change: tuple[str, str] | None,
     code: int,
@@ -123,9 +122,7 @@ def test_a_wrong_source_is_named_and_nothing_is_written(
     assert not (installed / "out").exists()
 
 
-def test_a_budget_is_read_from_the_environment(
-    prepare: ModuleType, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_budget_is_read_from_the_environment(prepare: ModuleType, monkeypatch: Patch) -> None:
     for name in ("RATCHET_BUDGET_SECONDS", "RATCHET_BUDGET_STEPS"):
         monkeypatch.delenv(name, raising=False)
     assert prepare.Budget.from_environment().seconds == 3.0
@@ -141,8 +138,8 @@ def test_a_budget_is_read_from_the_environment(
         prepare.Budget.from_environment()
 
 
-def test_a_budget_in_seconds_counts_processor_time_from_its_first_use(
-    prepare: ModuleType, monkeypatch: pytest.MonkeyPatch
+def test_a_budget_counts_processor_time_from_its_first_use(
+    prepare: ModuleType, monkeypatch: Patch
 ) -> None:
     now = [100.0]
     monkeypatch.setattr(prepare.time, "process_time", lambda: now[0])
@@ -180,8 +177,8 @@ def test_evaluator_agrees_with_the_definition(prepare: ModuleType) -> None:
     assert prepare.evaluate_bpb(lambda x: table[x] + 1e3, split) == pytest.approx(found, abs=1e-3)
 
 
-def test_by_hand_the_metric_is_that_of_the_prepared_data(
-    prepare: ModuleType, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_the_metric_by_hand(
+    prepare: ModuleType, data: Path, tmp_path: Path, monkeypatch: Patch
 ) -> None:
     monkeypatch.setenv("RATCHET_DATA", str(data))
     found = prepare.evaluate_bpb(lambda x: np.full((*x.shape, 256), -7.0, dtype=np.float32))
@@ -239,9 +236,7 @@ def summary(done: subprocess.CompletedProcess[str]) -> dict[str, str]:
     return dict(re.findall(r"^(\w+): +(\S+)$", block, re.MULTILINE))
 
 
-def test_training_learns_is_reproducible_and_prints_the_whole_block(
-    data: Path, tmp_path: Path
-) -> None:
+def test_training_learns_and_is_reproducible(data: Path, tmp_path: Path) -> None:
     first, second, other = (
         run_training(tmp_path, data, TRAIN, steps=60, seed=seed) for seed in (1, 1, 2)
     )

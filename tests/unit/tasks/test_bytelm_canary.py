@@ -48,7 +48,7 @@ def made(canary: ModuleType, content: Any, seed: int = 1) -> tuple[list[Any], An
     return found, text
 
 
-def test_canaries_are_honest_up_to_their_place_and_bets_are_about_what_stands_there(
+def test_canaries_change_the_next_byte_and_bets_are_about_it(
     canary: ModuleType, content: Any
 ) -> None:
     inputs, _ = batches(content)
@@ -121,9 +121,7 @@ def test_who_looks_ahead_wins(canary: ModuleType, content: Any, places: str) -> 
     assert wealth(canary, content, leaky)["wealth"] > np.log(1e6)
 
 
-def test_who_remembers_other_windows_wins_the_lessons_alone(
-    canary: ModuleType, content: Any
-) -> None:
+def test_who_remembers_wins_the_lessons_alone(canary: ModuleType, content: Any) -> None:
     counts = np.zeros((65536, 256))
 
     def learning(inputs: Any, text: Any) -> Any:

@@ -14,6 +14,7 @@ import pytest
 import yaml
 
 from helpers import BYTELM as TASK
+from helpers.commands import Patch
 from helpers.run_plans import launch
 from ratchet.records.records import Outcome
 from ratchet.records.store import LOG, RunRecord
@@ -56,9 +57,7 @@ def asking(body: str, call: str = "evaluate_bpb(predict)") -> str:
     return TRAIN.replace(f"    {ASK}", f"{body}\n    print_summary({call}")
 
 
-def test_an_honest_run_has_the_evaluators_number_with_and_without_audit(
-    tmp_path: Path, data: Path
-) -> None:
+def test_an_honest_run_has_the_evaluators_number(tmp_path: Path, data: Path) -> None:
     record, log = run(tmp_path, data, TRAIN)
     assert (record.outcome, record.reason) == (Outcome.OK, "")
     found = record.evaluation
@@ -88,7 +87,7 @@ def test_an_honest_run_has_the_evaluators_number_with_and_without_audit(
 
 
 def test_by_hand_the_number_is_the_same(
-    tmp_path: Path, data: Path, prepare: ModuleType, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, data: Path, prepare: ModuleType, monkeypatch: Patch
 ) -> None:
     source = asking("    predict = lambda x: np.sin(np.arange(256) + x[..., None].astype(float))")
     record, _ = run(tmp_path, data, source, budget_steps=1)

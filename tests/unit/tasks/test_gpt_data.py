@@ -18,6 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from helpers import gpt_modules
+from helpers.commands import Patch
 
 found = gpt_modules.load()
 packing, corpus, shards, prepare = (
@@ -82,9 +83,7 @@ class Record:
         return self.path
 
 
-def test_a_source_that_was_changed_or_is_missing_is_refused(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_changed_or_missing_source_is_refused(tmp_path: Path, monkeypatch: Patch) -> None:
     monkeypatch.setitem(corpus.PACKAGES, "no-such-package", "1.0")
     source = tmp_path / "a.py"
     source.write_text("x = 1\n")
@@ -122,7 +121,7 @@ def test_settings_come_from_the_preset() -> None:
         assert error.value.code == 65
 
 
-def test_the_tokenizer_learns_from_a_limited_text(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_tokenizer_learns_from_a_limited_text(monkeypatch: Patch) -> None:
     monkeypatch.setattr(prepare, "TOKENIZER_CHARACTERS", 25)
     monkeypatch.setattr(prepare, "DOCUMENT_CHARACTERS", 10)
     assert list(prepare.some_of(["a" * 30, "b" * 8, "c" * 9, "d"])) == ["a" * 10, "b" * 8, "c" * 7]
@@ -217,7 +216,7 @@ def test_a_download_goes_on_where_it_broke_off(tmp_path: Path, server: Server) -
 
 
 @pytest.mark.parametrize("ranges", [True, False])
-def test_a_file_that_changed_meanwhile_is_downloaded_anew(
+def test_a_file_that_changed_is_downloaded_anew(
     tmp_path: Path, server: Server, ranges: bool
 ) -> None:
     one = cache(tmp_path, server)
@@ -254,9 +253,7 @@ def test_other_bytes_than_at_the_first_download_are_refused(tmp_path: Path, serv
     assert one.fetch(3)[0].read_bytes() == SHARD
 
 
-def test_a_file_that_was_changed_or_that_nobody_knows_is_refused(
-    tmp_path: Path, server: Server
-) -> None:
+def test_a_changed_or_unknown_file_is_refused(tmp_path: Path, server: Server) -> None:
     one = cache(tmp_path, server)
     path, _ = one.fetch(3)
     path.write_bytes(SHARD[1:])
@@ -272,9 +269,7 @@ def test_a_file_that_was_changed_or_that_nobody_knows_is_refused(
         one.fetch(3)
 
 
-def test_a_failed_download_is_an_error_that_says_what_to_type(
-    tmp_path: Path, server: Server
-) -> None:
+def test_a_failed_download_says_what_to_type(tmp_path: Path, server: Server) -> None:
     one = cache(tmp_path, server)
     with pytest.raises(shards.PreparationError, match="answered 404") as error:
         one.fetch(4)
@@ -291,7 +286,7 @@ def test_a_failed_download_is_an_error_that_says_what_to_type(
 
 
 def test_the_preparation_takes_no_other_data_where_a_download_fails(
-    tmp_path: Path, server: Server, monkeypatch: pytest.MonkeyPatch, capsys: Any
+    tmp_path: Path, server: Server, monkeypatch: Patch, capsys: Any
 ) -> None:
     monkeypatch.setenv("RATCHET_SHARD_URL", server.url)
     monkeypatch.setenv("RATCHET_SHARD_CACHE", str(tmp_path / "cache"))

@@ -153,9 +153,7 @@ def judged(files: Path, model: Model, seed: int = 1) -> tuple[Any, str | None]:
     return part, evaluator.verdict(part.checks()) if finite else "not finite"
 
 
-def test_honest_models_have_bits_per_byte_of_fixed_positions_and_are_not_accused(
-    files: Path,
-) -> None:
+def test_honest_models_are_measured_and_not_accused(files: Path) -> None:
     values = set()
     for seed in range(4):
         part, verdict = judged(files, honest, seed)

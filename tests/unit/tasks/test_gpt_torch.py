@@ -86,9 +86,7 @@ def test_shards_become_splits_and_broken_ones_are_refused(found: Mapping[str, An
     assert "expected a parquet file with a column `text`" in made["refused"]
 
 
-def test_sliding_windows_are_those_of_a_mask_and_see_no_later_token(
-    found: Mapping[str, Any],
-) -> None:
+def test_sliding_windows_are_those_of_a_mask(found: Mapping[str, Any]) -> None:
     assert len(found["attention"]) == 7
     assert max(found["attention"].values()) < 1e-5
     # A prediction sees no later token.

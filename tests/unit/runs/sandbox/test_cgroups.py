@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from helpers.commands import Patch
 from helpers.run_plans import launch
 from ratchet.records.records import Outcome
 from ratchet.records.store import RunRecord
@@ -70,9 +71,7 @@ def test_what_a_group_tells(tmp_path: Path) -> None:
     assert list(group.path.iterdir()) == []
 
 
-def test_limits_are_set_where_the_controllers_are_and_others_are_named(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_limits_are_set_where_the_controllers_are(tmp_path: Path, monkeypatch: Patch) -> None:
     """Our own group holds us and hands nothing on; the one above does."""
     # New groups are filled as by a kernel: by the name of the group above.
     files = {"above": ("memory.max", "memory.swap.max", "pids.max"), "alone": ("pids.max",)}
@@ -97,9 +96,7 @@ def test_limits_are_set_where_the_controllers_are_and_others_are_named(
     assert (group.path / "pids.max").read_text() == "40"
 
 
-def test_groups_that_were_left_behind_are_removed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_groups_that_were_left_behind_are_removed(tmp_path: Path, monkeypatch: Patch) -> None:
     gone = subprocess.Popen([sys.executable, "-c", ""])
     gone.wait()
     own = tmp_path / "own"

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from helpers.candidates import apart, every_kind, needs
+from helpers.commands import Patch
 from helpers.run_plans import DATA, launch, processes_named, store
 from ratchet.base.errors import ConfigError, StoreError
 from ratchet.base.io import digest_bytes
@@ -210,7 +211,7 @@ def test_a_program_that_does_not_exist_is_the_tasks_fault(root: Path, kind: Sand
 
 
 @pytest.fixture
-def faults(monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyPatch]:
+def faults(monkeypatch: Patch) -> Iterator[Patch]:
     """Whatever is asked of the machine is asked anew."""
     monkeypatch.delenv("RATCHET_EXCHANGE", raising=False)
     sandbox.sandbox_fault.cache_clear()
@@ -219,7 +220,7 @@ def faults(monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyPatch]:
     sandbox.sandbox_fault.cache_clear()
 
 
-def test_auto_takes_the_strongest_that_works(faults: pytest.MonkeyPatch) -> None:
+def test_auto_takes_the_strongest_that_works(faults: Patch) -> None:
     broken: set[SandboxKind] = set()
     faults.setattr(sandbox, "sandbox_fault", lambda kind: "none" if kind in broken else None)
     for kind in reversed(SandboxKind):
@@ -232,9 +233,7 @@ def test_auto_takes_the_strongest_that_works(faults: pytest.MonkeyPatch) -> None
         choose_sandbox("jail")
 
 
-def test_two_containers_are_used_where_they_were_set_up(
-    tmp_path: Path, faults: pytest.MonkeyPatch
-) -> None:
+def test_two_containers_are_used_where_they_were_set_up(tmp_path: Path, faults: Patch) -> None:
     faults.setenv("RATCHET_EXCHANGE", str(tmp_path))
     assert choose_sandbox("auto") is SandboxKind.CONTAINER
     faults.setenv("RATCHET_EXCHANGE", str(tmp_path / "missing"))
@@ -243,7 +242,7 @@ def test_two_containers_are_used_where_they_were_set_up(
         choose_sandbox("auto")
 
 
-def test_a_broken_bubblewrap_is_noticed(tmp_path: Path, faults: pytest.MonkeyPatch) -> None:
+def test_a_broken_bubblewrap_is_noticed(tmp_path: Path, faults: Patch) -> None:
     program = tmp_path / "bwrap"
     program.write_text("#!/bin/sh\necho 'bwrap: No permissions to make one' >&2\nexit 1\n")
     program.chmod(0o755)
@@ -251,9 +250,7 @@ def test_a_broken_bubblewrap_is_noticed(tmp_path: Path, faults: pytest.MonkeyPat
     assert "No permissions" in (sandbox.sandbox_fault(SandboxKind.BUBBLEWRAP) or "")
 
 
-def test_an_environment_around_the_runs_does_not_open_them(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_environment_around_runs_opens_nothing(tmp_path: Path, monkeypatch: Patch) -> None:
     monkeypatch.setattr(sys, "prefix", str(tmp_path))
     for name in ("bin", "lib", "store"):
         (tmp_path / name).mkdir()
