@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 
-import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -12,8 +11,6 @@ from hypothesis import strategies as st
 from helpers.trials import run
 from ratchet.base.errors import ConfigError, DataError
 from ratchet.base.structs import replace
-from ratchet.judge.judge import Judge
-from ratchet.judge.settings import Settings
 from ratchet.judge.tradeoffs import (
     DOMINATED,
     EFFICIENT,
@@ -27,7 +24,6 @@ from ratchet.judge.tradeoffs import (
     efficiency_bounds,
     pareto_status,
 )
-from ratchet.records.records import Verdict
 
 SD = 4e-4
 SOFT, HARD, NONE = Ceiling(200.0), Ceiling(200.0, hard=True), Ceiling()
@@ -70,21 +66,6 @@ def test_other_prices_and_wrong_ones() -> None:
         Prices(per_line=-1)
     with pytest.raises(DataError, match="memory ratio"):
         Prices().threshold(0, SD, memory_ratio=0.0)
-
-
-def test_deleting_code_at_equal_metric_is_kept_and_a_gain_must_pay_for_its_lines() -> None:
-    judge = Judge(Settings())
-    for noise in np.random.default_rng(2).standard_normal(12):
-        judge.incumbent(1 + 3e-4 * float(noise))
-    y = [judge.incumbent_mean] * 3
-    assert not judge.assess(y).keep
-    simpler = judge.assess(y, Prices().threshold(-30, judge.noise_sd))
-    assert simpler.verdict is Verdict.KEEP
-    assert simpler.confidence < 0.6
-    y = [judge.incumbent_mean - 9e-4] * 5
-    assert judge.assess(y).keep
-    dear = judge.assess(y, Prices().threshold(40, judge.noise_sd))
-    assert dear.verdict is Verdict.MARGINAL
 
 
 @pytest.mark.parametrize(

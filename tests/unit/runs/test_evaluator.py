@@ -88,7 +88,6 @@ def test_a_broken_evaluator_is_the_tasks_fault(tmp_path: Path) -> None:
 READY = TALK + "tell(event='ready'); "
 GONE = READY + "s.recv(3); tell(event='asked'); os.kill(os.getpid(), 9)"
 COUNTS = CLIENT.replace("s.recv(9).decode()", "len(s.recv(9)) + 1")
-BENT = "import os\nos.chmod('evaluator.py', 0o644)\nopen('evaluator.py', 'a').write('#')\n"
 
 
 @pytest.mark.parametrize(
@@ -97,9 +96,8 @@ BENT = "import os\nos.chmod('evaluator.py', 0o644)\nopen('evaluator.py', 'a').wr
         (READY + "import time; time.sleep(600)", CLIENT, Outcome.TIMEOUT, "after 2 s"),
         (GONE, COUNTS, Outcome.TAMPERED, "its evaluation failed"),
         (SERVE, "raise ValueError('early')", Outcome.CRASH, "ValueError: early"),
-        (SERVE, BENT + CLIENT, Outcome.TAMPERED, "changed the fixed file evaluator.py"),
     ],
-    ids=["hangs", "dies", "is not asked", "is changed"],
+    ids=["hangs", "dies", "is not asked"],
 )
 def test_without_an_evaluation_there_is_no_result(
     tmp_path: Path, evaluator: str, source: str, outcome: Outcome, words: str

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 
@@ -37,6 +37,12 @@ from ratchet.runs.hardware import (
 )
 
 
+class Process(NamedTuple):
+    """A process that has a GPU open."""
+
+    pid: int
+
+
 def stand_in(*models: str | bytes, users: Callable[[], list[int]] = list) -> Any:
     """What is used of pynvml, with GPUs of these models.
 
@@ -52,6 +58,7 @@ def stand_in(*models: str | bytes, users: Callable[[], list[int]] = list) -> Any
             raise NVMLError(name)
         return value
 
+    memory, load = SimpleNamespace(total=24 * 10**9, used=3 << 20), SimpleNamespace(gpu=50)
     nvml = SimpleNamespace(
         deaf={"graphics"},
         throttle=0,
@@ -66,17 +73,13 @@ def stand_in(*models: str | bytes, users: Callable[[], list[int]] = list) -> Any
         nvmlDeviceGetHandleByIndex=lambda index: index,
         nvmlDeviceGetUUID=lambda handle: f"GPU-{handle}aaa".encode(),
         nvmlDeviceGetName=lambda handle: models[handle],
-        nvmlDeviceGetMemoryInfo=lambda handle: answer(
-            handle, SimpleNamespace(total=24 * 10**9, used=3 << 20)
-        ),
-        nvmlDeviceGetUtilizationRates=lambda handle: answer("utilisation", SimpleNamespace(gpu=50)),
+        nvmlDeviceGetMemoryInfo=lambda handle: answer(handle, memory),
+        nvmlDeviceGetUtilizationRates=lambda handle: answer("utilisation", load),
         nvmlDeviceGetPowerUsage=lambda handle: 250_000,
         nvmlDeviceGetClockInfo=lambda handle, kind: 1980,
         nvmlDeviceGetTemperature=lambda handle, kind: 60,
         nvmlDeviceGetCurrentClocksThrottleReasons=lambda handle: nvml.throttle,
-        nvmlDeviceGetComputeRunningProcesses=lambda handle: [
-            SimpleNamespace(pid=pid) for pid in users()
-        ],
+        nvmlDeviceGetComputeRunningProcesses=lambda handle: [*map(Process, users())],
         nvmlDeviceGetGraphicsRunningProcesses=lambda handle: answer("graphics"),
     )
     return nvml

@@ -34,6 +34,7 @@ from ratchet.task.environment import (
     interpreter_program,
     locked_versions,
     package_deviations,
+    package_paths,
     require_caches,
     task_interpreter,
     verify_packages,
@@ -167,6 +168,12 @@ def own(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def python(own: Path) -> Interpreter:
     return ask_interpreter(interpreter_program(own, ""))
+
+
+def test_all_of_a_package_is_hidden() -> None:
+    names = [path.name for path in package_paths(["docutils"])]
+    assert "docutils" in names
+    assert any(name.endswith(".dist-info") for name in names)
 
 
 def test_an_interpreter_is_found_and_says_what_it_has(own: Path, python: Interpreter) -> None:

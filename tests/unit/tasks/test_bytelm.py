@@ -55,14 +55,21 @@ def test_splits_are_as_pinned_and_share_no_file(data: Path, prepare: ModuleType)
 
 
 @pytest.fixture
-def installed(tmp_path: Path) -> Path:
-    """A copy of the two packages that a test may spoil."""
+def installed(prepare: ModuleType, tmp_path: Path, monkeypatch: Patch) -> Path:
+    """A copy of the two packages that a test may spoil, for the preparation to find."""
     for package in ("docutils", "networkx"):
         for record in importlib.metadata.distribution(package).files or ():
             if record.parts[0].startswith(package) and "__pycache__" not in record.parts:
                 target = tmp_path / record
                 target.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(str(record.locate()), target)
+
+    def distribution(name: str) -> importlib.metadata.Distribution:
+        for found in importlib.metadata.distributions(name=name, path=[str(tmp_path)]):
+            return found
+        raise importlib.metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(prepare.importlib.metadata, "distribution", distribution)
     return tmp_path
 
 
@@ -93,7 +100,6 @@ SPOILED: list[tuple[str, tuple[str, str] | None, int, list[str]]] = [
 def test_a_wrong_source_is_named_and_nothing_is_written(
     prepare: ModuleType,
     installed: Path,
-    monkeypatch: Patch,
     capsys: Capsys,
     place: str,
     change: tuple[str, str] | None,
@@ -108,14 +114,6 @@ def test_a_wrong_source_is_named_and_nothing_is_written(
         shutil.rmtree(path)
     else:
         path.unlink()
-    site = str(installed)
-
-    def distribution(name: str) -> importlib.metadata.Distribution:
-        for found in importlib.metadata.distributions(name=name, path=[site]):
-            return found
-        raise importlib.metadata.PackageNotFoundError(name)
-
-    monkeypatch.setattr(prepare.importlib.metadata, "distribution", distribution)
     assert prepare.main(["--out", str(installed / "out")]) == code
     message = capsys.readouterr().err
     assert [word for word in (*said, "type: python -m pip install") if word not in message] == []

@@ -6,7 +6,6 @@ import os
 import shutil
 import socket
 import sys
-import time
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -29,7 +28,6 @@ from ratchet.runs.sandbox.sandbox import (
     landlock_rules,
 )
 from ratchet.runs.spec import Box
-from ratchet.task.environment import package_paths
 
 FIXED = b"VALUE = 1\n"
 
@@ -140,19 +138,6 @@ def test_bubblewrap_makes_inputs_read_only_even_for_root(root: Path) -> None:
 
 
 @apart
-def test_hidden_packages_cannot_be_read(root: Path, kind: SandboxKind) -> None:
-    look = "len(open(__import__('docutils').__file__).read()) > 0"
-    other = "__import__('numpy').__name__"
-    assert tried(root, kind, look)[look] == "True"
-    said = tried(root, kind, look, other, hidden=["docutils"])
-    assert said[look] != "True"
-    assert said[other] == "'numpy'"
-    paths = package_paths(["docutils"])
-    assert any(path.name == "docutils" for path in paths)
-    assert any(path.name.endswith(".dist-info") for path in paths)
-
-
-@apart
 def test_a_task_may_ask_for_the_network(root: Path, kind: SandboxKind) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         look = f"socket.create_connection(('127.0.0.1', {server.getsockname()[1]}), 5).close()"
@@ -160,8 +145,7 @@ def test_a_task_may_ask_for_the_network(root: Path, kind: SandboxKind) -> None:
 
 
 @every_kind
-@pytest.mark.parametrize("hangs", [True, False])
-def test_nothing_survives(root: Path, kind: SandboxKind, hangs: bool) -> None:
+def test_nothing_survives(root: Path, kind: SandboxKind) -> None:
     mark = uuid.uuid4().hex
     source = f"""
 import signal, subprocess, sys, time
@@ -170,14 +154,13 @@ sleep = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); tim
 for new in (False, True):
     subprocess.Popen([sys.executable, "-c", sleep, {mark!r}], start_new_session=new)
 print("val: 1", flush=True)
-if {hangs}: time.sleep(600)
+time.sleep(600)
 """
-    began = time.monotonic()
-    record, log = run(root, kind, source, timeout_seconds=3.0 if hangs else 60.0)
-    assert record.outcome is (Outcome.TIMEOUT if hangs else Outcome.OK)
+    record, log = run(root, kind, source, timeout_seconds=3.0)
+    assert record.outcome is Outcome.TIMEOUT
     assert "val: 1" in log
     assert processes_named(mark) == []
-    assert time.monotonic() - began < 60
+    assert record.wall_seconds < 60
 
 
 @every_kind
