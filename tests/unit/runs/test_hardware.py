@@ -17,24 +17,7 @@ from helpers.run_plans import launch
 from ratchet.records.records import Outcome
 from ratchet.records.store import LOG, TELEMETRY
 from ratchet.runs import hardware
-from ratchet.runs.hardware import (
-    Gpu,
-    GpuSampler,
-    _lock,
-    allowed_gpus,
-    current_hardware,
-    describe_hardware,
-    driver_versions,
-    foreign_processes,
-    gpu_contention,
-    gpu_model_of,
-    gpu_models,
-    lease_gpu,
-    list_gpus,
-    memory_gb,
-    ram_bytes,
-    visible_gpus,
-)
+from ratchet.runs.hardware import Gpu, GpuSampler
 
 
 class Process(NamedTuple):
@@ -93,7 +76,7 @@ TWO = [Gpu(0, "GPU-0aaa", H200), Gpu(1, "GPU-1aaa", H200)]
 def put(monkeypatch: Patch) -> Callable[[Any], None]:
     """Puts a stand-in in the place of pynvml; models are asked for once in a process."""
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
-    monkeypatch.setattr(hardware, "gpu_models", gpu_models.__wrapped__)
+    monkeypatch.setattr(hardware, "gpu_models", hardware.gpu_models.__wrapped__)
     return lambda nvml: monkeypatch.setitem(sys.modules, "pynvml", nvml)
 
 
@@ -118,18 +101,21 @@ def no_driver() -> Any:
     ],
 )
 def test_an_outer_choice_is_respected(visible: str | None, indices: list[int]) -> None:
-    assert list_gpus(stand_in(H200, b"NVIDIA H200")) == TWO
-    assert list_gpus(None) == []
-    assert [found.index for found in allowed_gpus(TWO, visible)] == indices
+    assert hardware.list_gpus(stand_in(H200, b"NVIDIA H200")) == TWO
+    assert hardware.list_gpus(None) == []
+    assert [found.index for found in hardware.allowed_gpus(TWO, visible)] == indices
 
 
 def test_leases_have_their_own_gpus_and_wait_for_one(tmp_path: Path, monkeypatch: Patch) -> None:
     for none, visible in ((None, None), (stand_in(), None), (stand_in(H200, H200), "")):
-        with lease_gpu(none, visible, tmp_path) as lease:
+        with hardware.lease_gpu(none, visible, tmp_path) as lease:
             assert lease is None
     nvml = stand_in(H200, H200)
     waited: list[float] = []
-    with lease_gpu(nvml, None, tmp_path) as first, lease_gpu(nvml, None, tmp_path) as second:
+    with (
+        hardware.lease_gpu(nvml, None, tmp_path) as first,
+        hardware.lease_gpu(nvml, None, tmp_path) as second,
+    ):
         assert first is not None and second is not None
         assert {first.gpu.index, second.gpu.index} == {0, 1}
         assert first.environment == {"CUDA_VISIBLE_DEVICES": first.gpu.uuid}
@@ -141,20 +127,20 @@ def test_leases_have_their_own_gpus_and_wait_for_one(tmp_path: Path, monkeypatch
                 os.open(os.devnull, os.O_RDONLY)  # Its number is closed again below.
 
         monkeypatch.setattr(hardware.time, "sleep", free)
-        with lease_gpu(nvml, None, tmp_path) as third:
+        with hardware.lease_gpu(nvml, None, tmp_path) as third:
             assert third is not None and third.gpu == second.gpu
     assert len(waited) == 3
 
 
 def test_a_lease_lasts_as_long_as_a_child_that_has_it(tmp_path: Path) -> None:
-    with lease_gpu(stand_in(H200), None, tmp_path) as lease:
+    with hardware.lease_gpu(stand_in(H200), None, tmp_path) as lease:
         assert lease is not None
         wait = [sys.executable, "-c", "input()"]
         child = subprocess.Popen(wait, stdin=subprocess.PIPE, pass_fds=[lease.descriptor])
     path = tmp_path / "ratchet-GPU-0aaa.lock"
-    assert _lock(path) is None
+    assert hardware._lock(path) is None
     child.communicate(b"\n")
-    found = _lock(path)
+    found = hardware._lock(path)
     assert found is not None
     os.close(found)
 
@@ -174,7 +160,7 @@ def test_a_lease_lasts_as_long_as_a_child_that_has_it(tmp_path: Path) -> None:
 def test_who_shared_a_gpu(
     before: list[int], during: list[int], own: list[int], expected: list[int]
 ) -> None:
-    assert foreign_processes(before, during, own) == expected
+    assert hardware.foreign_processes(before, during, own) == expected
 
 
 def test_a_summary_of_what_was_seen() -> None:
@@ -195,9 +181,9 @@ def test_a_summary_of_what_was_seen() -> None:
     assert found["power_watts"]["max"] == 250.0
     assert found["throttled"] == ["power cap"]
     assert (found["samples"], found["foreign"]) == (2, [99])
-    assert gpu_contention(found) == "process 99 used NVIDIA H200 too"
-    assert gpu_contention({**found, "foreign": []}) is None
-    assert gpu_contention(None) is None
+    assert hardware.gpu_contention(found) == "process 99 used NVIDIA H200 too"
+    assert hardware.gpu_contention({**found, "foreign": []}) is None
+    assert hardware.gpu_contention(None) is None
     lines = sampler.table().splitlines()
     assert lines[0].startswith("seconds,memory_mb,utilisation")
     assert len(lines) == 3
@@ -207,44 +193,44 @@ def test_a_summary_of_what_was_seen() -> None:
 def test_memory_of_gpus_and_machine(put: Any, tmp_path: Path) -> None:
     nvml = stand_in("Big", "Big", users=lambda: [12])
     nvml.deaf |= {1}
-    first, second = visible_gpus(nvml, None)
+    first, second = hardware.visible_gpus(nvml, None)
     assert (first.name, first.total_bytes, first.used_bytes) == ("Big", 24 * 10**9, 3 << 20)
     assert first.processes == second.processes == (12,)
     assert (second.uuid, second.total_bytes) == ("GPU-1aaa", None)
-    assert visible_gpus(nvml, "1") == [second]
-    assert visible_gpus(None, None) == []
-    assert driver_versions(nvml) == ("550.1", "12.4")
-    assert driver_versions(None) == (None, None)
+    assert hardware.visible_gpus(nvml, "1") == [second]
+    assert hardware.visible_gpus(None, None) == []
+    assert hardware.driver_versions(nvml) == ("550.1", "12.4")
+    assert hardware.driver_versions(None) == (None, None)
     put(nvml)
-    assert memory_gb("gpu") == 24.0
+    assert hardware.memory_gb("gpu") == 24.0
     put(no_driver())
-    assert memory_gb("gpu") is None
+    assert hardware.memory_gb("gpu") is None
     limit, none, missing = (tmp_path / name for name in ("limit", "none", "missing"))
     limit.write_text("2000000000\n")
     none.write_text("max\n")
-    assert ram_bytes((limit,)) == 2 * 10**9
+    assert hardware.ram_bytes((limit,)) == 2 * 10**9
     machine = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    assert ram_bytes((none, missing)) == ram_bytes(()) == machine
-    assert memory_gb("cpu") == (ram_bytes() or 0) / 1e9
+    assert hardware.ram_bytes((none, missing)) == hardware.ram_bytes(()) == machine
+    assert hardware.memory_gb("cpu") == (hardware.ram_bytes() or 0) / 1e9
 
 
 def test_the_class_of_the_hardware(put: Any, monkeypatch: Patch) -> None:
     """GPUs count for their tasks alone; of several models one, the session's own if it is there."""
-    cpu = current_hardware("cpu")
+    cpu = hardware.current_hardware("cpu")
     assert set(cpu) == {"machine", "cpu"}
     assert cpu["cpu"]
-    assert gpu_model_of(cpu) is None
+    assert hardware.gpu_model_of(cpu) is None
     for nvml in (no_driver(), stand_in()):
         put(nvml)
-        assert current_hardware("gpu") == {**cpu, "gpus": []}
+        assert hardware.current_hardware("gpu") == {**cpu, "gpus": []}
     put(stand_in(H200, A100.encode(), H200))
-    assert current_hardware("gpu") == {**cpu, "gpus": [H200]}
-    assert gpu_model_of(current_hardware("gpu", A100)) == A100
-    assert current_hardware("gpu", "T4")["gpus"] == [H200]
+    assert hardware.current_hardware("gpu") == {**cpu, "gpus": [H200]}
+    assert hardware.gpu_model_of(hardware.current_hardware("gpu", A100)) == A100
+    assert hardware.current_hardware("gpu", "T4")["gpus"] == [H200]
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "1")
-    assert current_hardware("gpu", H200)["gpus"] == [A100]
-    assert describe_hardware({"cpu": "EPYC", "gpus": ["H200"]}) == "EPYC, H200"
-    assert describe_hardware({"cpu": "EPYC"}) == "EPYC"
+    assert hardware.current_hardware("gpu", H200)["gpus"] == [A100]
+    assert hardware.describe_hardware({"cpu": "EPYC", "gpus": ["H200"]}) == "EPYC, H200"
+    assert hardware.describe_hardware({"cpu": "EPYC"}) == "EPYC"
 
 
 SOURCE = """
