@@ -55,6 +55,8 @@ def raised(line: str, frame: str = "") -> str:
 NOISE = raised("ValueError: caught") + "CUDA out of memory, smaller batch\n" + DONE
 BUSY = {"contended": "process 12 on the same GPU"}
 SEGFAULT = "Fatal Python error: Segmentation fault"
+STOPPED = "stopped after 600 s of wall-clock time"
+KEY = "KeyError: 'x'"
 
 
 @pytest.mark.parametrize(
@@ -63,11 +65,7 @@ SEGFAULT = "Fatal Python error: Segmentation fault"
         (ended(0.5, NOISE), Outcome.OK, ""),
         *((ended(v), Outcome.NAN, f"printed val: {v}") for v in (math.nan, math.inf, -math.inf)),
         (ended(0.1, raised(CUDA), tampered="prepare.py", **BUSY), Outcome.TAMPERED, "prepare.py"),
-        (
-            failed(raised(CUDA), -15, timed_out_seconds=600.0),
-            Outcome.TIMEOUT,
-            "stopped after 600 s of wall-clock time",
-        ),
+        (failed(raised(CUDA), -15, timed_out_seconds=600.0), Outcome.TIMEOUT, STOPPED),
         (failed("", -9), Outcome.KILLED, None),
         (failed("", 137), Outcome.KILLED, None),
         (failed("", 139), Outcome.CRASH, "died of signal 11 (SIGSEGV)"),
@@ -83,11 +81,7 @@ SEGFAULT = "Fatal Python error: Segmentation fault"
         (failed("last words\n\n", 2), Outcome.CRASH, "exit status 2: last words"),
         (failed(raised("ValueError: no")), Outcome.CRASH, "exit status 1: ValueError: no"),
         (failed("all done\n", 0), Outcome.NO_METRIC, "ended without printing val"),
-        (
-            failed(raised("KeyError: 'x'") + "bye\n", 0),
-            Outcome.NO_METRIC,
-            "ended without printing val: KeyError: 'x'",
-        ),
+        (failed(raised(KEY) + "bye\n", 0), Outcome.NO_METRIC, f"ended without printing val: {KEY}"),
         (failed(raised(CUDA) + "giving up\n", 0), Outcome.OOM_DEVICE, None),
         (failed("", 0), Outcome.NO_METRIC, None),
         (killed("step 5\n", 7900.0, 8000.0), Outcome.OOM_HOST, None),
@@ -205,10 +199,10 @@ CLEANUP = HANDLING + raised("RuntimeError: cannot save")
     ("log", "evidence"),
     [
         (raised(CUDA) + LAUNCHER, CUDA),
-        (raised("KeyError: 'x'") + LAUNCHER, "KeyError: 'x'"),
+        (raised(KEY) + LAUNCHER, KEY),
         (LAUNCHER, LAUNCHER.splitlines()[-1].strip()),
         (raised(CUDA) + CLEANUP, CUDA),
-        (raised("KeyError: 'x'") + CLEANUP, "RuntimeError: cannot save"),
+        (raised(KEY) + CLEANUP, "RuntimeError: cannot save"),
         (raised(CUDA) + raised("RuntimeError: later"), "RuntimeError: later"),
         (TRACEBACK + "ValueError: shapes (2,3)\nbye\n", "ValueError: shapes (2,3)"),
         ("Segmentation fault (core dumped)\n", "Segmentation fault (core dumped)"),
@@ -242,10 +236,10 @@ HOSTILE = [
     "\x1b]" * (1 << 19),
     "CUDA " * (1 << 18),
     (": Assertion " + "x" * 190) * 5000,
-    "loss\n" * (1 << 18),
-    "x.SystemExit: 1\n" * (1 << 16),
-    ("x.SystemExit: 1\n" + "Traceback \n" * 150) * 600,
-    ("\n".join(["x"] * 199) + "\nSystemExit\n") * 1200,
+    "loss\n" * (1 << 16),
+    "x.SystemExit: 1\n" * (1 << 15),
+    ("x.SystemExit: 1\n" + "Traceback \n" * 150) * 300,
+    ("\n".join(["x"] * 199) + "\nSystemExit\n") * 400,
     "[" * (1 << 20),
     "evaluate" * (1 << 17),
 ]
@@ -299,8 +293,7 @@ def test_real_logs_are_what_their_tags_say() -> None:
         found[entry["file"]] = classify_outcome(RunEnding(metric, metrics, text, code))
     said = {name: finding.outcome for name, finding in found.items()}
     assert said == {entry["file"]: expected(entry["tags"].split()) for entry in entries}
-    oom = found["karpathy__autoresearch__4.log"]
-    assert oom.evidence.startswith("torch.OutOfMemoryError: CUDA out of memory. Tried to allocate")
+    assert found["karpathy__autoresearch__4.log"].evidence.startswith(CUDA[:70])
     last = found["karpathy__autoresearch__10.log"].evidence
     assert last.startswith("UnboundLocalError: cannot access local variable")
     text = (CORPUS / "runlogs" / "karpathy__autoresearch__2.log").read_text()
@@ -380,25 +373,24 @@ def test_printed_against_measured(printed: float, value: float | None, agree: bo
 
 
 @pytest.mark.parametrize(
-    ("progress", "usual"),
+    ("progress", "last", "usual"),
     [
-        ([], None),
-        ([3.11, 3.12], None),
-        ([3.12, 3.14, 3.16], 0.08),
+        ([], 3.11, None),
+        ([3.11, 3.12], 3.13, None),
+        ([3.12, 3.14, 3.16], 3.2, 0.08),
         # One part of eight, then half of them, were used for something else.
-        ([5.1, 5.11, 5.12, 5.13, 5.14, 5.15, 5.16], 0.08),
-        ([3.6, 4.1, 4.6, 5.1, 5.11, 5.12, 5.13], 0.08),
+        ([5.1, 5.11, 5.12, 5.13, 5.14, 5.15, 5.16], 5.17, 0.08),
+        ([3.6, 4.1, 4.6, 5.1, 5.11, 5.12, 5.13], 5.14, 0.08),
     ],
 )
-def test_the_usual_part_of_an_evaluation(progress: list[float], usual: float | None) -> None:
-    last = round((progress or [3.1])[-1] + 0.01, 3) if len(progress) != 3 else 3.2
+def test_the_usual_part_of_an_evaluation(
+    progress: list[float], last: float, usual: float | None
+) -> None:
     answered = {"cpu_seconds": last, "wall_seconds": 3.5}
     answer = {**ANSWER, "answered": answered, "progress": progress}
     evaluation, _ = verify_evaluation(SPEC, answer, {"val": 2.5})
     assert evaluation is not None
     assert evaluation.usual_cpu_seconds == usual
-
-
-def test_a_run_that_prints_nothing_is_not_judged() -> None:
+    # A run that prints nothing is not judged.
     assert verify_evaluation(SPEC, {"asked": None}, {}) == (None, None)
     assert verify_evaluation(SPEC, None, {}) == (None, None)

@@ -14,18 +14,17 @@ from types import ModuleType
 
 import pytest
 
+from helpers.candidates import every_kind
 from helpers.run_plans import launch, processes_named
 from ratchet.records.records import Outcome
 from ratchet.runs import supervisor
 from ratchet.runs.process import descendants
-from ratchet.runs.sandbox import container_init, sandbox
+from ratchet.runs.sandbox import container_init
 from ratchet.runs.sandbox.sandbox import SandboxKind
 
 
-@pytest.mark.parametrize("kind", [SandboxKind.NONE, SandboxKind.LANDLOCK, SandboxKind.BUBBLEWRAP])
+@every_kind
 def test_a_killed_supervisor_takes_everything_along(tmp_path: Path, kind: SandboxKind) -> None:
-    if sandbox.sandbox_fault(kind):
-        pytest.skip(f"{kind} does not work here")
     mark = uuid.uuid4().hex
     source = (
         "import subprocess, sys, time\n"
@@ -51,14 +50,8 @@ def test_a_killed_supervisor_takes_everything_along(tmp_path: Path, kind: Sandbo
 
     killer = threading.Thread(target=kill_supervisors)
     killer.start()
-    record = launch(
-        tmp_path,
-        tmp_path / "run",
-        source,
-        command=["python", "train.py", mark],
-        timeout_seconds=60.0,
-        isolation=kind.value,
-    )
+    changes = {"command": ["python", "train.py", mark], "isolation": kind.value}
+    record = launch(tmp_path, tmp_path / "run", source, timeout_seconds=60.0, **changes)
     killer.join()
     assert len(killed) == 2
     assert record.outcome is Outcome.KILLED

@@ -94,41 +94,38 @@ def restless(windows: np.ndarray, positions: np.ndarray) -> np.ndarray:
     return (logits + noise).astype(np.float16)
 
 
-def remembering() -> Model:
-    """A leak that repeats its answer where it saw the same beginning before."""
+def remembering(model: Model) -> Model:
+    """A model that repeats its answer where it saw the same beginning before."""
     answers: dict[bytes, np.ndarray] = {}
 
-    def model(windows: np.ndarray, positions: np.ndarray) -> np.ndarray:
-        logits = following(windows, positions)
+    def repeating(windows: np.ndarray, positions: np.ndarray) -> np.ndarray:
+        logits = model(windows, positions)
         for row, places in enumerate(positions):
             for number, place in enumerate(places):
                 beginning = windows[row, : place + 1].tobytes()
                 logits[row, number] = answers.setdefault(beginning, logits[row, number].copy())
         return logits
 
-    return model
+    return repeating
 
 
 def learning() -> Model:
-    """Counts what follows two tokens in the windows, and keeps its first answers."""
+    """A model that counts what follows two tokens in the windows."""
     after: dict[tuple[int, int], list[int]] = {}
-    answers: dict[bytes, np.ndarray] = {}
 
-    def model(windows: np.ndarray, positions: np.ndarray) -> np.ndarray:
+    def counting(windows: np.ndarray, positions: np.ndarray) -> np.ndarray:
         logits = honest(windows, positions)
         for row, places in enumerate(positions):
             window = windows[row].tolist()
             for number, place in enumerate(places.tolist()):
                 for word in after.get((window[place - 1], window[place]), []) if place else []:
                     logits[row, number, word] += np.float16(2)
-                beginning = windows[row, : place + 1].tobytes()
-                logits[row, number] = answers.setdefault(beginning, logits[row, number].copy())
         for window in windows.tolist():
             for a, b, c in zip(window, window[1:], window[2:], strict=False):
                 after.setdefault((a, b), []).append(c)
         return logits
 
-    return model
+    return counting
 
 
 class Talk:
@@ -183,13 +180,12 @@ def test_honest_models_are_measured_and_not_accused(files: Path) -> None:
         (sometimes, "later tokens were changed"),
         (backwards, "later tokens were changed"),
         (restless, "between two calls"),
-        (remembering, "could not have seen"),
-        (learning, "learned from the windows"),
+        (remembering(following), "could not have seen"),
+        (remembering(learning()), "learned from the windows"),
     ],
 )
-def test_cheats_are_caught(files: Path, model: Any, words: str) -> None:
-    made = model() if model in (remembering, learning) else model
-    _, verdict = judged(files, made)
+def test_cheats_are_caught(files: Path, model: Model, words: str) -> None:
+    _, verdict = judged(files, model)
     assert verdict is not None and words in verdict
 
 
