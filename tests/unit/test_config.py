@@ -190,7 +190,7 @@ def test_competitors_are_sessions_of_their_own_with_what_their_strategy_names() 
 def test_agents_read_their_strategy_in_the_brief() -> None:
     def said(strategy: object) -> str:
         session = SimpleNamespace(config=SimpleNamespace(strategy=strategy))
-        return strategy_words(session)  # type: ignore[arg-type]
+        return strategy_words(session)
 
     assert said(KNOWN["radical"]).startswith("Strategy: Try bold, unconventional changes: large")
     assert said({"brief": "Go far. "}) == "Strategy: Go far"

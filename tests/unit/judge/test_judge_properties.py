@@ -49,9 +49,7 @@ def assert_same(left: Assessment, right: Assessment, factor: float) -> None:
 
 @settings(max_examples=25)
 @given(calls, st.floats(1e-6, 1e6), st.floats(-1e3, 1e3))
-def test_the_metrics_unit_and_origin_do_not_matter(
-    sequence: list[Call], factor: float, shift: float
-) -> None:
+def test_the_metrics_unit_and_origin_do_not_matter(sequence, factor, shift) -> None:
     one = play(started(1.0, 0.0), sequence, 0.0, 1.0)
     scaled = play(started(factor, 0.0), sequence, 0.0, factor)
     shifted = play(started(1.0, shift), sequence, shift, 1.0)
@@ -72,9 +70,7 @@ def test_consistent_evidence_makes_it_surer(size: float, count: int) -> None:
 
 @settings(max_examples=25)
 @given(calls, st.integers(0, 12), st.floats(-3, 3))
-def test_a_stored_judge_goes_on_to_the_bit(
-    sequence: list[Call], cut: int, threshold: float
-) -> None:
+def test_a_stored_judge_goes_on_to_the_bit(sequence, cut, threshold) -> None:
     judge = started(1.0, 0.0)
     play(judge, sequence[:cut], 0.0, 1.0)
     restored = Judge.from_dict(json.loads(json.dumps(judge.to_dict())))
@@ -101,9 +97,7 @@ def quiet_session() -> Judge:
 
 @settings(max_examples=25)
 @given(st.floats(50, 1e8), st.sampled_from([-1, 1]), st.booleans())
-def test_a_wild_outlier_does_not_raise_the_noise_floor(
-    size: float, sign: int, replicated: bool
-) -> None:
+def test_a_wild_outlier_does_not_raise_the_noise_floor(size, sign, replicated) -> None:
     judge = quiet_session()
     before, mean = judge.noise_sd, judge.incumbent_mean
     judge.assess([0.1, sign * size] if replicated else [sign * size])
@@ -138,7 +132,7 @@ def test_assess_leaves_the_state_alone() -> None:
 def test_unusable_measurements_and_calls_out_of_order_are_refused() -> None:
     for ys in ([], [float("nan")], [0.0, float("inf")], [None], "x"):
         with pytest.raises(DataError, match="finite"):
-            started(1.0, 0.0).assess(ys)  # type: ignore[arg-type]
+            started(1.0, 0.0).assess(ys)
     judge = Judge()
     with pytest.raises(DataError, match="incumbent"):
         judge.assess([1.0])

@@ -16,7 +16,6 @@ from ratchet.judge.tradeoffs import (
     EFFICIENT,
     Ceiling,
     Configuration,
-    Efficiency,
     Prices,
     Tariff,
     credit,
@@ -81,9 +80,7 @@ def test_other_prices_and_wrong_ones() -> None:
         (NONE, 400.0, 100.0, 0.0),
     ],
 )
-def test_a_soft_ceiling_charges_only_what_grows_above_it(
-    ceiling: Ceiling, memory: float, before: float, charged: float
-) -> None:
+def test_a_soft_ceiling_charges_only_what_grows_above_it(ceiling, memory, before, charged) -> None:
     assert ceiling.surcharge(memory, before, 0.01) == pytest.approx(charged)
 
 
@@ -159,12 +156,6 @@ def one(mean: float, memory: float | None = 100.0, sd: float = 0.01) -> Configur
     return Configuration(mean, sd, memory)
 
 
-def bounds(candidate: Configuration, sure: float, kept: list[Configuration]) -> Efficiency:
-    found = efficiency_bounds(candidate, sure, kept)
-    assert found is not None
-    return found
-
-
 @pytest.mark.parametrize(
     ("candidate", "sure", "kept", "low", "status"),
     [
@@ -181,10 +172,8 @@ def bounds(candidate: Configuration, sure: float, kept: list[Configuration]) -> 
         (one(0.5), 0.7, [one(1.0, memory=None)], 0.7, EFFICIENT),
     ],
 )
-def test_a_candidate_among_those_kept_before(
-    candidate: Configuration, sure: float, kept: list[Configuration], low: float, status: str
-) -> None:
-    found = bounds(candidate, sure, kept)
+def test_a_candidate_among_those_kept_before(candidate, sure, kept, low, status) -> None:
+    found = efficiency_bounds(candidate, sure, kept)
     assert found.low == pytest.approx(low, abs=1e-6)
     assert pareto_status(found) == status
     # Without memory or keeps nothing is known.
@@ -193,15 +182,18 @@ def test_a_candidate_among_those_kept_before(
 
 
 @given(MEANS, st.floats(0, 0.5), SURE, SURE, st.floats(10, 1000), st.floats(1, 3), KEPT)
-def test_what_helps_and_what_never_does(
-    mean: float, gain: float, a: float, b: float, memory: float, factor: float, kept: list
-) -> None:
-    here, better = bounds(one(mean), a, kept), bounds(one(mean - gain), a, kept)
+def test_what_helps_and_what_never_does(mean, gain, a, b, memory, factor, kept) -> None:
+    here, better = (
+        efficiency_bounds(one(mean), a, kept),
+        efficiency_bounds(one(mean - gain), a, kept),
+    )
     assert better.low >= here.low - 1e-12
     assert better.high >= here.high - 1e-12
     assert 0 <= here.low <= here.high <= 1
-    less, more = (bounds(one(mean), sure, kept) for sure in sorted((a, b)))
+    less, more = (efficiency_bounds(one(mean), sure, kept) for sure in sorted((a, b)))
     assert more.low >= less.low
     assert more.high >= less.high
-    small, large = (bounds(one(mean, size), a, kept) for size in (memory, memory * factor))
+    small, large = (
+        efficiency_bounds(one(mean, size), a, kept) for size in (memory, memory * factor)
+    )
     assert large.low <= small.low + 1e-12

@@ -27,9 +27,7 @@ def row(name: str) -> TableRow:
         (1.0, 5.244, "0123456\t1.000000\t0.0051\tkeep\ttry"),
     ],
 )
-def test_a_row_as_the_tools_expect_it(
-    value: float | None, memory_mb: float | None, line: str
-) -> None:
+def test_a_row_as_the_tools_expect_it(value, memory_mb, line) -> None:
     made = TableRow("0123456789abcdef", value, memory_mb, Status.KEEP, "try")
     assert format_table_row(made) == line
 

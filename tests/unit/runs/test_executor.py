@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 
-from helpers.commands import Patch
 from ratchet.records.records import Outcome, Role
 from ratchet.records.store import RunRecord, run_key
 from ratchet.runs.executor import Executor
@@ -25,9 +24,7 @@ SPEC = RunSpec((), {}, {}, {}, 7, 1.0, None, 9.0, 1, "loss")
         ([Outcome.CONTENDED] * 3, Outcome.CONTENDED),
     ],
 )
-def test_a_run_that_shared_its_gpu_is_made_again(
-    outcomes: list[Outcome], last: Outcome, monkeypatch: Patch
-) -> None:
+def test_a_run_that_shared_its_gpu_is_made_again(outcomes, last, monkeypatch) -> None:
     ends, events = iter(outcomes), []
     records: dict[str, RunRecord] = {}
 

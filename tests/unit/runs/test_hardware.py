@@ -15,7 +15,7 @@ import pytest
 from helpers.commands import Patch
 from helpers.run_plans import launch
 from ratchet.records.records import Outcome
-from ratchet.records.store import LOG, TELEMETRY
+from ratchet.records.store import TELEMETRY
 from ratchet.runs import hardware
 from ratchet.runs.hardware import Gpu, GpuSampler
 
@@ -112,7 +112,6 @@ def test_leases_have_their_own_gpus_and_wait_for_one(tmp_path: Path, monkeypatch
         hardware.lease_gpu(nvml, None, tmp_path) as first,
         hardware.lease_gpu(nvml, None, tmp_path) as second,
     ):
-        assert first is not None and second is not None
         assert {first.gpu.index, second.gpu.index} == {0, 1}
         assert first.environment == {"CUDA_VISIBLE_DEVICES": first.gpu.uuid}
 
@@ -124,20 +123,18 @@ def test_leases_have_their_own_gpus_and_wait_for_one(tmp_path: Path, monkeypatch
 
         monkeypatch.setattr(hardware.time, "sleep", free)
         with hardware.lease_gpu(nvml, None, tmp_path) as third:
-            assert third is not None and third.gpu == second.gpu
+            assert third.gpu == second.gpu
     assert len(waited) == 3
 
 
 def test_a_lease_lasts_as_long_as_a_child_that_has_it(tmp_path: Path) -> None:
     with hardware.lease_gpu(stand_in(H200), None, tmp_path) as lease:
-        assert lease is not None
         wait = [sys.executable, "-c", "input()"]
         child = subprocess.Popen(wait, stdin=subprocess.PIPE, pass_fds=[lease.descriptor])
     path = tmp_path / "ratchet-GPU-0aaa.lock"
     assert hardware._lock(path) is None
     child.communicate(b"\n")
     found = hardware._lock(path)
-    assert found is not None
     os.close(found)
 
 
@@ -236,25 +233,21 @@ print("val: 1")
 
 
 @pytest.mark.parametrize("users", [[], [1]], ids=["alone", "shared"])
-def test_a_run_has_its_gpu_and_its_telemetry(
-    put: Any, tmp_path: Path, monkeypatch: Patch, users: list[int]
-) -> None:
+def test_a_run_has_its_gpu_and_its_telemetry(put, tmp_path, monkeypatch, users) -> None:
     put(stand_in(H200, H200, users=lambda: users))
     monkeypatch.setattr(hardware.tempfile, "gettempdir", lambda: str(tmp_path))
-    folder = tmp_path / "run"
-    record = launch(tmp_path, folder, SOURCE, device="gpu")
+    record, log = launch(tmp_path, SOURCE, device="gpu")
     assert record.outcome is (Outcome.CONTENDED if users else Outcome.OK), record
     assert ("process 1 used NVIDIA H200 too" in record.reason) == bool(users)
-    assert "device GPU-0aaa\n" in (folder / LOG).read_text()
-    assert record.telemetry is not None
+    assert "device GPU-0aaa\n" in log
     assert record.telemetry["uuid"] == "GPU-0aaa"
     assert record.telemetry["samples"] >= 1
-    assert (folder / TELEMETRY).read_text().startswith("seconds,")
+    assert (tmp_path / "run" / TELEMETRY).read_text().startswith("seconds,")
 
 
 def test_without_a_driver_a_run_has_no_gpu(put: Any, tmp_path: Path) -> None:
     put(no_driver())
-    record = launch(tmp_path, tmp_path / "run", SOURCE, device="gpu")
+    record, log = launch(tmp_path, SOURCE, device="gpu")
     assert (record.outcome, record.telemetry) == (Outcome.OK, None)
-    assert "device None\n" in (tmp_path / "run" / LOG).read_text()
+    assert "device None\n" in log
     assert not (tmp_path / "run" / TELEMETRY).exists()

@@ -30,7 +30,6 @@ def tree(before: str) -> float:
         [sys.executable, "-c", source], stdin=subprocess.PIPE, stdout=subprocess.PIPE
     )
     meter, found = Meter(), 0.0
-    assert process.stdout is not None
     os.set_blocking(process.stdout.fileno(), False)
     limit = time.monotonic() + 30
     while not process.stdout.read() and time.monotonic() < limit:

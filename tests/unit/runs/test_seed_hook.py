@@ -6,7 +6,6 @@ import importlib.util
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
@@ -108,9 +107,7 @@ FAKES = {
     ],
     ids=["torch", "mlx"],
 )
-def test_other_libraries_are_moved_once_on_every_device(
-    tmp_path: Path, source: str, shown: object
-) -> None:
+def test_other_libraries_are_moved_once_on_every_device(tmp_path, source, shown) -> None:
     for name, content in FAKES.items():
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text(content)

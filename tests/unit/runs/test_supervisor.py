@@ -10,7 +10,6 @@ import threading
 import time
 import uuid
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 
@@ -51,7 +50,7 @@ def test_a_killed_supervisor_takes_everything_along(tmp_path: Path, kind: Sandbo
     killer = threading.Thread(target=kill_supervisors)
     killer.start()
     changes = {"command": ["python", "train.py", mark], "isolation": kind.value}
-    record = launch(tmp_path, tmp_path / "run", source, timeout_seconds=60.0, **changes)
+    record, _ = launch(tmp_path, source, timeout_seconds=60.0, **changes)
     killer.join()
     assert len(killed) == 2
     assert record.outcome is Outcome.KILLED
@@ -66,11 +65,8 @@ SHARED = {"ratchet.runs", "ratchet.runs.process", "ratchet.runs.sandbox"} | {
 @pytest.mark.parametrize(
     ("program", "more"), [(supervisor, {"ratchet.runs.evaluator"}), (container_init, set())]
 )
-def test_what_is_started_by_path_needs_the_standard_library_alone(
-    program: ModuleType, more: set[str]
-) -> None:
+def test_what_is_started_by_path_needs_the_standard_library_alone(program, more) -> None:
     path = program.__file__
-    assert path is not None
     source = (
         f"import runpy, sys; sys.path[0] = {str(Path(path).parent)!r}; "
         f"runpy.run_path({path!r}); print(*sorted(sys.modules))"

@@ -214,24 +214,19 @@ def test_an_interpreter_is_compared_with_a_lock(python: Interpreter, tmp_path: P
 
 
 @every_kind
-def test_runs_use_an_own_interpreter(
-    own: Path, python: Interpreter, tmp_path: Path, kind: SandboxKind
-) -> None:
+def test_runs_use_an_own_interpreter(own, python, tmp_path, kind) -> None:
     source = "import made_up, sys\nprint('val:', made_up.VALUE)\nprint('at:', sys.prefix)\n"
-    record = launch(tmp_path, tmp_path / "run", source, isolation=kind.value, python=python)
-    said = (tmp_path / "run" / "run.log").read_text()
+    record, said = launch(tmp_path, source, isolation=kind.value, python=python)
     assert (record.outcome, record.metrics.get("val")) == (Outcome.OK, 1.0), said
     assert str(own) in said
 
 
-def test_a_container_has_no_place_for_it(
-    python: Interpreter, tmp_path: Path, monkeypatch: Patch
-) -> None:
+def test_a_container_has_no_place_for_it(python, tmp_path, monkeypatch) -> None:
     monkeypatch.setenv("RATCHET_EXCHANGE", str(tmp_path))
     sandbox_fault.cache_clear()
     assert choose_sandbox("container") is SandboxKind.CONTAINER
     with pytest.raises(ConfigError, match="interpreter of its own"):
-        launch(tmp_path, tmp_path, "", isolation="container", python=python)
+        launch(tmp_path, "", isolation="container", python=python)
     sandbox_fault.cache_clear()
 
 
@@ -240,7 +235,7 @@ def test_the_configuration_comes_before_the_task(own: Path, tmp_path: Path) -> N
     task = SimpleNamespace(python=None, environment=Path("envs/mine.lock"), origin=None)
 
     def chosen() -> Interpreter | None:
-        return task_interpreter(config, task, tmp_path, tmp_path)  # type: ignore[arg-type]
+        return task_interpreter(config, task, tmp_path, tmp_path)
 
     assert chosen() is None
     task.python = tmp_path / "gone"
@@ -248,7 +243,7 @@ def test_the_configuration_comes_before_the_task(own: Path, tmp_path: Path) -> N
         chosen()
     config.python = os.path.relpath(own, tmp_path)
     found = chosen()
-    assert found is not None and found.packages == {"made-up": "1.5"}
+    assert found.packages == {"made-up": "1.5"}
 
 
 HOME = Cache("~/.cache/mine")
@@ -342,8 +337,7 @@ def test_runs_see_caches_and_leave_them(home: Path, tmp_path: Path, kind: Sandbo
     mounts = [CacheMount(absolute, absolute), CacheMount(absolute, Path("relative"))]
     mounts = [cache_mount(HOME, None), *mounts]
     source = SOURCE.format(absolute=str(absolute))
-    record = launch(tmp_path, tmp_path / "run", source, mounts=mounts, isolation=kind.value)
-    log = (tmp_path / "run" / "run.log").read_text()
+    record, log = launch(tmp_path, source, mounts=mounts, isolation=kind.value)
     assert record.outcome is Outcome.OK, log
     assert record.metrics["val"] == 0.25
     assert "own herehere" in log
@@ -353,9 +347,7 @@ def test_runs_see_caches_and_leave_them(home: Path, tmp_path: Path, kind: Sandbo
         assert sorted(p.name for p in home.iterdir()) == ["data", "link.txt"]
 
 
-def test_containers_mount_caches_or_get_copies(
-    home: Path, tmp_path: Path, monkeypatch: Patch
-) -> None:
+def test_containers_mount_caches_or_get_copies(home, tmp_path, monkeypatch) -> None:
     mounts = [cache_mount(HOME, None), CacheMount(home, Path("/data set"))]
 
     def filled(name: str, mounts: list[CacheMount]) -> Workspace:
@@ -386,13 +378,13 @@ def test_a_declared_preparation_fills_what_is_missing(home: Path, blobs: Store) 
         "import os, pathlib\nplace = pathlib.Path('~/.cache/made').expanduser()\n"
         "place.mkdir()\n(place / 'x').write_text(os.environ['WHAT'])\n"
     )
-    fill_caches(task, blobs, {"WHAT": "made"}, None)  # type: ignore[arg-type]
+    fill_caches(task, blobs, {"WHAT": "made"}, None)
     assert (folder / "x").read_text() == "made"
     assert len(cache_fingerprints(task.caches, None, blobs)) == 1
     # It is there now, and so it is not made again.
-    fill_caches(task, blobs, {}, None)  # type: ignore[arg-type]
+    fill_caches(task, blobs, {}, None)
     (folder / "x").unlink()
     folder.rmdir()
     task.caches = [Cache("~/.cache/made", optional=True)]
-    fill_caches(task, blobs, {}, None)  # type: ignore[arg-type]
+    fill_caches(task, blobs, {}, None)
     assert not folder.exists()

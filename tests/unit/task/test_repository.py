@@ -10,7 +10,6 @@ import pytest
 import yaml
 
 from helpers import REPO
-from helpers.commands import Capsys, Patch
 from helpers.repositories import TRACKED, git, make_cache, make_clone
 from ratchet.base.errors import ConfigError, DataError, InputMissingError, RatchetError
 from ratchet.records.paths import StorePaths
@@ -186,8 +185,7 @@ def test_a_definition_may_name_its_repository(upstream: Path, store: StorePaths)
     path = own(upstream.parent / "mine", repo="../clone", commit="master")
     found = find_task("mine", upstream.parent, REPO, store)
     assert found.definition == path
-    assert found.clone is not None and found.clone.resolve() == upstream
-    assert found.origin is not None
+    assert found.clone.resolve() == upstream
     wanted = {"repo": "clone", "definition": "mine/task.yaml"}
     again = find_task(wanted, upstream.parent, REPO, store)
     assert again.origin == Origin("clone", found.origin.commit, found.origin.tree)
@@ -209,9 +207,7 @@ def test_a_lock_may_lie_beside_the_definition(upstream: Path, store: StorePaths)
     assert found.environment == folder / "mine.lock"
 
 
-def test_edits_that_are_not_committed_are_named_once(
-    store: StorePaths, tmp_path: Path, capsys: Capsys
-) -> None:
+def test_edits_that_are_not_committed_are_named_once(store, tmp_path, capsys) -> None:
     clone = make_clone(tmp_path / "dirty")
     (clone / "train.py").write_text("mine\n")
     for _ in range(2):
@@ -231,9 +227,7 @@ def test_edits_that_are_not_committed_are_named_once(
         ({"cache": ["../x"]}, "a folder, without .."),
     ],
 )
-def test_mistakes_are_named(
-    upstream: Path, store: StorePaths, values: dict[str, object], words: str
-) -> None:
+def test_mistakes_are_named(upstream, store, values, words) -> None:
     own(upstream.parent / "wrong", **values)
     wanted = {"repo": "clone", "definition": "wrong/task.yaml"}
     with pytest.raises((ConfigError, InputMissingError)) as caught:
@@ -258,9 +252,7 @@ def test_where_a_session_finds_clone_and_files(tmp_path: Path, store: StorePaths
     assert task_folder("tasks/bytelm", tmp_path, REPO, None) == REPO / "tasks" / "bytelm"
 
 
-def test_a_session_is_refused_before_anything_is_written(
-    upstream: Path, tmp_path: Path, monkeypatch: Patch
-) -> None:
+def test_a_session_is_refused_before_anything_is_written(upstream, tmp_path, monkeypatch) -> None:
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
 
     def refusal(task: dict[str, str], **settings: object) -> str:
@@ -283,15 +275,12 @@ def test_a_session_is_refused_before_anything_is_written(
     assert found.config.frozen["task"] == {"repo": str(upstream)}
 
 
-def test_an_address_needs_an_environment_of_its_own(
-    upstream: Path, tmp_path: Path, store: StorePaths
-) -> None:
+def test_an_address_needs_an_environment_of_its_own(upstream, tmp_path, store) -> None:
     found = find_task({"repo": f"file://{upstream}", "commit": "master"}, tmp_path, REPO, store)
     assert found.clone is None
     config = SimpleNamespace(python=None)
     with pytest.raises(ConfigError, match=r"python: \.venv lies in a clone of file://"):
-        task_interpreter(config, found, tmp_path, REPO)  # type: ignore[arg-type]
+        task_interpreter(config, found, tmp_path, REPO)
     config.python = str(upstream / ".venv")
-    python = task_interpreter(config, found, tmp_path, REPO)  # type: ignore[arg-type]
-    assert python is not None
+    python = task_interpreter(config, found, tmp_path, REPO)
     assert python.packages == {"made-up": "1.5"}

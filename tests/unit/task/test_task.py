@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import re
 import shutil
-import time
 from pathlib import Path
 
 import pytest
@@ -178,10 +177,10 @@ SEED = "import os, sys\nSEED = 1337  # a number of its own\nprint('val:', {})\n"
 def test_a_run_learns_its_seed(tmp_path: Path, way: dict[str, str], value: str) -> None:
     source = SEED.format(value)
     sources = {"train.py": source.encode(), "config.yaml": b"seed: 1  # ours\n"}
-    record = launch(tmp_path, tmp_path, "", sources=sources, seed=77, seeding=Seeding.of(way))
+    record, _ = launch(tmp_path, "", sources=sources, seed=77, seeding=Seeding.of(way))
     assert (record.outcome, record.metrics["val"]) == (Outcome.OK, 77)
     # What is kept of the candidate is its own code.
-    assert (tmp_path / "source" / "train.py").read_text() == source
+    assert (tmp_path / "run" / "source" / "train.py").read_text() == source
 
 
 SIZE = Constraint("num_params_M", max=60)
@@ -201,9 +200,7 @@ TIME = Constraint("training_seconds", min=270, max=310)
         (SIZE, math.inf, "num_params_M is inf"),
     ],
 )
-def test_a_value_against_bounds(
-    constraint: Constraint, value: float | None, words: str | None
-) -> None:
+def test_a_value_against_bounds(constraint, value, words) -> None:
     fault = constraint.fault(value)
     assert fault is None if words is None else words in (fault or "")
 
@@ -278,21 +275,12 @@ def test_words_that_every_match_holds() -> None:
     assert pattern_literal(r"a: (\d+)") == ""
 
 
-@pytest.mark.parametrize("pattern", ["(?:a|a)*(b)", "([0-9a]+)+$", "(?:.*a){20}(b)", "(a?){99}b"])
-def test_no_log_keeps_a_search_busy(pattern: str) -> None:
-    assert pattern_fault(pattern) is None
-    began = time.process_time()
-    search_patterns(("a" * 4000 + "\n") * 260, {"x": pattern})
-    assert time.process_time() - began < 10
-
-
 def test_a_metric_is_found_by_its_pattern_alone(tmp_path: Path) -> None:
     source = "print('val: 0.1'); print('Validation accuracy: 82%'); print('---'); print('n: 3')"
     patterns = {"val": r"accuracy: (\S+)", "none": r"never (\d)"}
-    record = launch(tmp_path, tmp_path, source, patterns=patterns)
-    assert record.outcome is Outcome.OK
-    assert record.metrics == {"val": 82.0, "n": 3.0}
-    record = launch(tmp_path, tmp_path / "other", "print('val: 0.1')", patterns=patterns)
+    record, _ = launch(tmp_path, source, patterns=patterns)
+    assert (record.outcome, record.metrics) == (Outcome.OK, {"val": 82.0, "n": 3.0})
+    record, _ = launch(tmp_path, "print('val: 0.1')", "other", patterns=patterns)
     assert record.outcome is Outcome.NO_METRIC
 
 

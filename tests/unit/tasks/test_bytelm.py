@@ -136,9 +136,7 @@ def test_a_budget_is_read_from_the_environment(prepare: ModuleType, monkeypatch:
         prepare.Budget.from_environment()
 
 
-def test_a_budget_counts_processor_time_from_its_first_use(
-    prepare: ModuleType, monkeypatch: Patch
-) -> None:
+def test_a_budget_counts_processor_time_from_its_first_use(prepare, monkeypatch) -> None:
     now = [100.0]
     monkeypatch.setattr(prepare.time, "process_time", lambda: now[0])
     budget = prepare.Budget(seconds=2.0)
@@ -175,9 +173,7 @@ def test_evaluator_agrees_with_the_definition(prepare: ModuleType) -> None:
     assert prepare.evaluate_bpb(lambda x: table[x] + 1e3, split) == pytest.approx(found, abs=1e-3)
 
 
-def test_the_metric_by_hand(
-    prepare: ModuleType, data: Path, tmp_path: Path, monkeypatch: Patch
-) -> None:
+def test_the_metric_by_hand(prepare, data, tmp_path, monkeypatch) -> None:
     monkeypatch.setenv("RATCHET_DATA", str(data))
     found = prepare.evaluate_bpb(lambda x: np.full((*x.shape, 256), -7.0, dtype=np.float32))
     assert found == pytest.approx(8.0, abs=1e-12), "even odds for 256 bytes"
@@ -271,7 +267,6 @@ def changed(*names: str, **constants: object) -> str:
 def test_the_search_space_is_broad_and_each_change_is_one() -> None:
     for change in CONSTANTS:
         place = find_value("train.py", TRAIN, change["constant"])
-        assert place is not None
         assert len({place.value, *change["values"]}) == 1 + len(change["values"])
         assert {type(value) for value in change["values"]} == {type(place.value)}, change
         change["why"].format(old=place.value, new=change["values"][0])
@@ -299,9 +294,7 @@ STACKS: list[tuple[list[str], dict[str, object]]] = [
 
 
 @pytest.mark.parametrize(("names", "constants"), STACKS)
-def test_a_sample_of_changes_runs(
-    data: Path, tmp_path: Path, names: list[str], constants: dict[str, object]
-) -> None:
+def test_a_sample_of_changes_runs(data, tmp_path, names, constants) -> None:
     block = summary(run_training(tmp_path, data, changed(*names, **constants), steps=3))
     assert block["depth"] == str(constants.get("DEPTH", 1))
     assert math.isfinite(float(block["val_bpb"]))

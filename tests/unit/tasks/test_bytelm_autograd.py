@@ -113,9 +113,7 @@ def broadcastable(draw: st.DrawFn) -> tuple[tuple[int, ...], tuple[int, ...]]:
 
 @settings(max_examples=40, deadline=None)
 @given(shapes=broadcastable(), name=st.sampled_from(["add", "sub", "mul", "div"]))
-def test_any_broadcast_has_the_right_gradient(
-    ag: Any, shapes: tuple[tuple[int, ...], tuple[int, ...]], name: str
-) -> None:
+def test_any_broadcast_has_the_right_gradient(ag, shapes, name) -> None:
     rng = np.random.default_rng(len(shapes[0]))
     check_gradient(ag, OPERATIONS[name][0], [away_from_zero(rng, *s) for s in shapes])
 
@@ -132,7 +130,6 @@ def test_a_shared_tensor_gets_the_sum_of_its_gradients(ag: Any) -> None:
     x = ag.Tensor([2.0], requires_grad=True)
     y = x * 3.0
     (y * y + y).sum().backward()
-    assert x.grad is not None
     assert x.grad[0] == pytest.approx(39.0)
     (x * 1.0).sum().backward()
     assert x.grad[0] == pytest.approx(40.0)

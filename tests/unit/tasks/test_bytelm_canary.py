@@ -48,9 +48,7 @@ def made(canary: ModuleType, content: Any, seed: int = 1) -> tuple[list[Any], An
     return found, text
 
 
-def test_canaries_change_the_next_byte_and_bets_are_about_it(
-    canary: ModuleType, content: Any
-) -> None:
+def test_canaries_change_the_next_byte_and_bets_are_about_it(canary, content) -> None:
     inputs, _ = batches(content)
     found, _ = made(canary, content)
     for original, one in zip(inputs, found, strict=True):

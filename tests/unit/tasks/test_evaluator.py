@@ -7,17 +7,15 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
 import yaml
 
 from helpers import BYTELM as TASK
-from helpers.commands import Patch
 from helpers.run_plans import launch
 from ratchet.records.records import Outcome
-from ratchet.records.store import LOG, RunRecord
+from ratchet.records.store import RunRecord
 from ratchet.task.task import Plausible
 
 SPEC: dict[str, Any] = yaml.safe_load((TASK / "task.yaml").read_text())
@@ -46,9 +44,7 @@ def run(
         "plausible": Plausible(0.5, 1.25, 1.0, 0.5),
         **changes,
     }
-    folder = tmp_path / "run"
-    record = launch(tmp_path, folder, source, **given)
-    return record, (folder / LOG).read_text()
+    return launch(tmp_path, source, "audited" if audit else "run", **given)
 
 
 def asking(body: str, call: str = "evaluate_bpb(predict)") -> str:
@@ -61,10 +57,8 @@ def test_an_honest_run_has_the_evaluators_number(tmp_path: Path, data: Path) -> 
     record, log = run(tmp_path, data, TRAIN)
     assert (record.outcome, record.reason) == (Outcome.OK, "")
     found = record.evaluation
-    assert found is not None
     assert record.metrics["val_bpb"] == found.value
     printed = re.search(r"val_bpb: +(\S+)", log)
-    assert printed is not None
     assert f"{found.value:.6f}" == printed[1]
     assert found.tokens == 32768
     assert found.batches > 32
@@ -72,12 +66,11 @@ def test_an_honest_run_has_the_evaluators_number(tmp_path: Path, data: Path) -> 
     assert (found.audit, found.audit_tokens) == (None, 0)
     assert 0 < found.trained_cpu_seconds <= record.cpu_seconds
     look = "    import os; print(sorted(os.listdir('data')), os.listdir('.'), dict(os.environ))"
-    (tmp_path / "audited").mkdir()
     source = asking(look, "evaluate_bpb(model.predict)")
-    record, log = run(tmp_path / "audited", data, source, audit=True)
+    record, log = run(tmp_path, data, source, audit=True)
     assert record.outcome is Outcome.OK, (record, log)
     audited = record.evaluation
-    assert audited is not None and audited.audit is not None
+    assert audited.audit is not None
     assert (audited.value, audited.audit_tokens) == (found.value, 32768)
     assert audited.audit != audited.value
     assert 4 < audited.audit < 9
@@ -86,9 +79,7 @@ def test_an_honest_run_has_the_evaluators_number(tmp_path: Path, data: Path) -> 
     assert "val.bin" not in log and "audit.bin" not in log
 
 
-def test_by_hand_the_number_is_the_same(
-    tmp_path: Path, data: Path, prepare: ModuleType, monkeypatch: Patch
-) -> None:
+def test_by_hand_the_number_is_the_same(tmp_path, data, prepare, monkeypatch) -> None:
     source = asking("    predict = lambda x: np.sin(np.arange(256) + x[..., None].astype(float))")
     record, _ = run(tmp_path, data, source, budget_steps=1)
     import numpy as np
@@ -143,7 +134,5 @@ def test_a_later_byte_mixed_in_by_rounding_is_honest(tmp_path: Path, data: Path)
 """
     record, log = run(tmp_path, data, asking(body))
     assert record.outcome is Outcome.OK, (record, log)
-    assert record.evaluation is not None
     change = record.evaluation.checks["largest_change"]
-    assert change is not None
     assert change < 1e-4

@@ -38,7 +38,7 @@ def test_auto_chooses_by_the_memory_of_the_gpu() -> None:
     memories = (6.4, 8.6, 12.9, 17.1, 25.7, 42.9, 85.5, 150.7)
     for memory_gb, size in zip(memories, sizes, strict=True):
         chosen = choose_preset("auto", LOADED.presets, memory_gb, "task.yaml")
-        assert chosen is not None and chosen.name == f"gpu-{size}gb"
+        assert chosen.name == f"gpu-{size}gb"
     with pytest.raises(ConfigError, match="no GPU with"):
         choose_preset("auto", LOADED.presets, None, "task.yaml")
     embedded = {p.name for p in LOADED.presets if "RATCHET_CORPUS" in p.environment}
@@ -117,7 +117,6 @@ def test_the_lock_is_for_gpus_and_pins_the_sources_of_the_corpus() -> None:
     assert re.search(r"^nvidia-cudnn-cu13==.*sys_platform == 'linux'", lock, re.M)
     # The corpus is made from the very wheels of the lock.
     packages = re.search(r"PACKAGES = (\{.*\})", (TASK / "corpus.py").read_text())
-    assert packages is not None
     pinned = {f"{name}=={version}" for name, version in ast.literal_eval(packages[1]).items()}
     assert pinned <= set(wanted)
     assert {name.partition("==")[0] for name in pinned} == set(LOADED.hidden)

@@ -106,9 +106,7 @@ def test_every_declared_change_is_one_that_the_code_accepts(tmp_path: Path) -> N
         ("num_layers: 1", "num_layers: [", "train.py:"),
     ],
 )
-def test_other_settings_are_refused(
-    folder: Path, data: Path, old: str, new: str, words: str
-) -> None:
+def test_other_settings_are_refused(folder, data, old, new, words) -> None:
     set_to(folder, old, new)
     done = train(folder, data)
     assert done.returncode == 64

@@ -83,7 +83,6 @@ def test_limits_are_set_where_the_controllers_are(tmp_path: Path, monkeypatch: P
     monkeypatch.setattr(cgroups, "_made", made)
     own = made_up(made_up(tmp_path / "above", "cgroup.procs") / "own", "cgroup.procs")
     group = create_cgroup({MEMORY_LIMIT: 3, PROCESSES_LIMIT: 40}, own)
-    assert group is not None
     assert (group.path.parent, group.unenforced) == (own.parent, ())
     assert (group.path / "memory.max").read_text() == str(3 << 20)
     assert (group.path / "memory.swap.max").read_text() == "0"
@@ -91,7 +90,6 @@ def test_limits_are_set_where_the_controllers_are(tmp_path: Path, monkeypatch: P
     assert list(own.glob("ratchet-*")) == []
     alone = made_up(tmp_path / "alone", "cgroup.procs")
     group = create_cgroup({MEMORY_LIMIT: 3, PROCESSES_LIMIT: 40}, alone)
-    assert group is not None
     assert group.unenforced == (MEMORY_LIMIT,)
     assert (group.path / "pids.max").read_text() == "40"
 
@@ -103,7 +101,6 @@ def test_groups_that_were_left_behind_are_removed(tmp_path: Path, monkeypatch: P
     (own / f"ratchet-{gone.pid}-0" / "below").mkdir(parents=True)
     (own / "ratchet-1-0").mkdir()
     group = create_cgroup({}, own)
-    assert group is not None
     names = {group.path.name, "ratchet-1-0"}
     assert {path.name for path in own.iterdir()} == names
     assert group.remove()
@@ -123,13 +120,12 @@ def needs(**limits: int) -> pytest.MarkDecorator:
 
 def run(tmp_path: Path, source: str, **limits: int) -> RunRecord:
     command = ["python", "-S", "train.py"]
-    return launch(tmp_path, tmp_path / "run", source, command=command, limits=limits)
+    return launch(tmp_path, source, command=command, limits=limits)[0]
 
 
 @needs()
 def test_all_of_a_group_is_killed_and_the_group_is_gone(tmp_path: Path) -> None:
     group = create_cgroup()
-    assert group is not None
     words = [sys.executable, "-c", "import os, time; os.fork(); os.fork(); time.sleep(600)"]
     child = subprocess.Popen(words, preexec_fn=group.join, start_new_session=True)
     time.sleep(0.2)
