@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 
 import numpy as np
@@ -86,13 +87,16 @@ def test_a_stored_judge_goes_on_to_the_bit(sequence, cut, threshold) -> None:
     assert restored.to_dict() == judge.to_dict()
 
 
-def quiet_session() -> Judge:
+@functools.cache
+def quiet_state() -> str:
     judge = started(1.0, 0.0)
-    rng = np.random.default_rng(5)
-    for _ in range(30):
-        judge.assess([float(rng.standard_normal())])
-        judge.commit(False)
-    return judge
+    play(judge, [([y], False) for y in np.random.default_rng(5).standard_normal(30)], 0.0, 1.0)
+    return json.dumps(judge.to_dict())
+
+
+def quiet_session() -> Judge:
+    """A judge after thirty proposals that changed nothing."""
+    return Judge.from_dict(json.loads(quiet_state()))
 
 
 @settings(max_examples=25)
@@ -113,10 +117,8 @@ def test_a_diverged_run_of_the_incumbent_is_not_believed_and_the_state_stays_sma
     judge.incumbent(1e4)
     assert judge.noise_sd < 1.5 * before
     assert abs(judge.incumbent_mean - mean) < 0.5 * before
-    rng = np.random.default_rng(6)
-    for _ in range(120):
-        judge.assess([float(5 * rng.standard_normal())])
-        judge.commit(False)
+    drawn = 5 * np.random.default_rng(6).standard_normal(120)
+    play(judge, [([y], False) for y in drawn], 0.0, 1.0)
     assert len(json.dumps(judge.to_dict())) < 60_000
 
 
@@ -151,10 +153,8 @@ def test_unusable_measurements_and_calls_out_of_order_are_refused() -> None:
 
 @pytest.mark.parametrize("broken", ["format", "settings", "weights", "window", "mean", "doubts"])
 def test_a_broken_state_is_refused(broken: str) -> None:
-    state = json.loads(json.dumps(quiet_session().to_dict()))
-    state[broken] = ["x"]
     with pytest.raises(DataError, match="judge"):
-        Judge.from_dict(state)
+        Judge.from_dict({**json.loads(quiet_state()), broken: ["x"]})
 
 
 def test_no_retest_beyond_the_allowed_replicates() -> None:

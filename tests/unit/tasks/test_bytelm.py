@@ -19,7 +19,7 @@ import pytest
 import yaml
 
 from helpers import BYTELM as TASK
-from helpers.commands import Capsys, Patch
+from helpers.commands import Patch
 from ratchet.task.edits import find_value, replace_value
 
 DIGESTS = {
@@ -73,39 +73,21 @@ def installed(prepare: ModuleType, tmp_path: Path, monkeypatch: Patch) -> Path:
     return tmp_path
 
 
-SOURCE = "networkx/convert.py"
+SOURCE, TOLD = "networkx/convert.py", "networkx-*.dist-info"
 # What is done to an installed file (the text there and another one, or nothing to keep of
 # it), the exit status, and what is said.
 SPOILED: list[tuple[str, tuple[str, str] | None, int, list[str]]] = [
     (SOURCE, ("import", "import "), 65, ["convert.py", "expected sha256", "networkx==3.6.1"]),
     (SOURCE, None, 66, ["convert.py", "cannot be read", "networkx==3.6.1"]),
-    (
-        "networkx-*.dist-info/METADATA",
-        ("Version: 3.6.1", "Version: 3.5"),
-        65,
-        ["expected version 3.6.1", "found 3.5"],
-    ),
+    (f"{TOLD}/METADATA", ("Version: 3.6.1", "Version: 3.5"), 65, ["version 3.6.1", "found 3.5"]),
     ("docutils-*.dist-info", None, 66, ["docutils: not installed", "0.22.4", "found none"]),
     # A file that its RECORD knows nothing of: only the final digest can tell.
-    (
-        "networkx-*.dist-info/RECORD",
-        (SOURCE, "networkx/none.txt"),
-        65,
-        ["train.bin: expected sha256", "found"],
-    ),
+    (f"{TOLD}/RECORD", (SOURCE, "networkx/none.txt"), 65, ["train.bin: expected sha256", "found"]),
 ]
 
 
 @pytest.mark.parametrize(("place", "change", "code", "said"), SPOILED)
-def test_a_wrong_source_is_named_and_nothing_is_written(
-    prepare: ModuleType,
-    installed: Path,
-    capsys: Capsys,
-    place: str,
-    change: tuple[str, str] | None,
-    code: int,
-    said: list[str],
-) -> None:
+def test_a_wrong_source_is_named(prepare, installed, capsys, place, change, code, said) -> None:
     (path,) = installed.glob(place)
     if change is not None:
         assert change[0] in path.read_text()
@@ -232,13 +214,13 @@ def summary(done: subprocess.CompletedProcess[str]) -> dict[str, str]:
 
 def test_training_learns_and_is_reproducible(data: Path, tmp_path: Path) -> None:
     first, second, other = (
-        run_training(tmp_path, data, TRAIN, steps=60, seed=seed) for seed in (1, 1, 2)
+        run_training(tmp_path, data, TRAIN, steps=40, seed=seed) for seed in (1, 1, 2)
     )
     block = summary(first)
     assert list(block) == KEYS
     assert all(math.isfinite(float(value)) for value in block.values())
-    assert float(block["val_bpb"]) < 5.5
-    assert (block["num_steps"], block["depth"]) == ("60", "1")
+    assert float(block["val_bpb"]) < 6.0
+    assert (block["num_steps"], block["depth"]) == ("40", "1")
     timeless = [
         re.sub(r"^(\w+_seconds): .*$", r"\1", done.stdout, flags=re.MULTILINE)
         for done in (first, second, other)
@@ -282,8 +264,6 @@ STACK = [
     *("gated-block", "attention-in-mixer", "relu-squared", "bigram-logits", "frequency-bias"),
     "neighbouring-windows",
 ]
-
-
 # Alternatives and constants that stack on each other.
 STACKS: list[tuple[list[str], dict[str, object]]] = [
     (STACK, {"DEPTH": 2, "LOGIT_CAP": 15.0}),
