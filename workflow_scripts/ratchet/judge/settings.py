@@ -11,8 +11,6 @@ import enum
 import math
 from collections.abc import Sequence
 
-import numpy as np
-
 from ratchet.base.errors import ConfigError, DataError
 from ratchet.base.structs import Frozen
 
@@ -197,6 +195,8 @@ def scale_from(values: Sequence[float]) -> float:
 
     Raises :class:`DataError` without values or for one that is not finite.
     """
+    import numpy as np  # slow to import, needed once a session
+
     y = np.asarray(values, dtype=float)
     if y.size == 0 or not np.isfinite(y).all():
         raise DataError(f"baseline: expected finite metric values, found {list(values)!r:.200}")

@@ -12,10 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-import numpy as np
-
 from ratchet.base.errors import ConfigError, DataError
-from ratchet.base.stats import ndtr
 from ratchet.base.structs import Frozen, asdict, field, replace
 from ratchet.judge.settings import REFERENCE_SCALE
 from ratchet.records.records import RunSummary, mean_memory
@@ -134,6 +131,10 @@ def efficiency(
     rivals (comparisons with one configuration are positively dependent:
     Slepian).  Raises :class:`ValueError` for sequences of unequal length.
     """
+    import numpy as np  # slow to import; steps that only price candidates do without
+
+    from ratchet.base.stats import ndtr
+
     mean, sd, size = (np.asarray(values, dtype=float) for values in (means, sds, memory))
     if not mean.shape == sd.shape == size.shape:
         raise ValueError("efficiency: means, sds and memory must have equal length")

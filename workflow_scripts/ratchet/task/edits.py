@@ -8,6 +8,7 @@ everything else stays as it is, byte for byte.
 from __future__ import annotations
 
 import ast
+import functools
 import json
 import math
 import warnings
@@ -59,17 +60,27 @@ def replace_value(name: str, text: str, constant: str, value: Any) -> str | None
     place = find_value(name, text, constant)
     if place is None:
         return None
-    new = text[: place.start] + value_literal(name, value) + text[place.end :]
+    literal = value_literal(name, value)
+    new = text[: place.start] + literal + text[place.end :]
+    if not is_settings(name):
+        # A literal fits wherever another one stood: the file need not be parsed again.
+        return new if _is_python(literal, value) else None
     after = find_value(name, new, constant)
     if after is None or not _same(after.value, value):
         return None
-    if is_settings(name):
-        try:
-            alike = _but(_load(name, new), constant) == _but(_load(name, text), constant)
-        except _errors():
-            return None
-        return new if alike else None
-    return new
+    try:
+        alike = _but(_load(name, new), constant) == _but(_load(name, text), constant)
+    except _errors():
+        return None
+    return new if alike else None
+
+
+def _is_python(literal: str, value: Any) -> bool:
+    """Whether Python reads a literal as this value; not so for infinity, for one."""
+    try:
+        return bool(ast.literal_eval(literal) == value)
+    except UNREADABLE:
+        return False
 
 
 def _same(one: Any, other: Any) -> bool:
@@ -140,17 +151,7 @@ def _leaves(values: Any, prefix: str = "") -> dict[str, str]:
 
 def find_python(text: str, name: str) -> ValuePlace | None:
     """Where the literal of a top-level ``NAME = literal`` stands, and its value."""
-    try:
-        tree = ast.parse(text)
-    except UNREADABLE:
-        return None
-    values = [
-        node.value
-        for node in tree.body
-        if isinstance(node, ast.Assign | ast.AnnAssign) and node.value is not None
-        for target in (node.targets if isinstance(node, ast.Assign) else [node.target])
-        if isinstance(target, ast.Name) and target.id == name
-    ]
+    values = _assignments(text).get(name, [])
     if len(values) != 1:
         return None
     (value,) = values
@@ -162,6 +163,25 @@ def find_python(text: str, name: str) -> ValuePlace | None:
     assert value.end_col_offset is not None
     start = _offset(text, value.lineno, value.col_offset)
     return ValuePlace(start, _offset(text, value.end_lineno, value.end_col_offset), found)
+
+
+@functools.lru_cache(maxsize=32)
+def _assignments(text: str) -> Mapping[str, Sequence[ast.expr]]:
+    """What a Python file assigns to each top-level name; empty where it does not parse.
+
+    All constants of a file are asked for one after the other, so it is parsed once.
+    """
+    try:
+        tree = ast.parse(text)
+    except UNREADABLE:
+        return {}
+    found: dict[str, list[ast.expr]] = {}
+    for node in tree.body:
+        if isinstance(node, ast.Assign | ast.AnnAssign) and node.value is not None:
+            for target in node.targets if isinstance(node, ast.Assign) else [node.target]:
+                if isinstance(target, ast.Name):
+                    found.setdefault(target.id, []).append(node.value)
+    return found
 
 
 def _offset(text: str, line: int, column: int) -> int:

@@ -24,8 +24,6 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from ratchet import __version__
 from ratchet.base.errors import DataError, RatchetError
 from ratchet.base.io import digest_file, read_bytes, remove_run_folder, write_json
@@ -316,6 +314,8 @@ def check_image(arguments: Sequence[str] | None = None) -> int:
 
 def hidden_packages(definition: Path) -> list[str]:
     """What a task hides from its runs; raises :class:`DataError` if that is no list."""
+    import yaml  # slow to import, and only images are made with it
+
     try:
         found = yaml.safe_load(read_bytes(definition)).get("hidden") or []
     except (yaml.YAMLError, AttributeError) as error:
