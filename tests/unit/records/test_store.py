@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from ratchet.base.errors import InputMissingError, StoreError
-from ratchet.base.io import lock_file
+from ratchet.base.io import lock_file, to_json
 from ratchet.records.paths import StorePaths
 from ratchet.records.records import Outcome
 from ratchet.records.store import ALIVE, LOG, RunRecord, Store, run_key
@@ -135,7 +135,7 @@ def test_blobs_come_back_and_a_damaged_one_is_named_and_can_be_put_again(store: 
         store.get("0" * 64)
 
 
-@pytest.mark.parametrize("text", ["{", '{"answer": 3, "digest": "x"}', "[]", "{}"])
+@pytest.mark.parametrize("text", ["{", to_json({"answer": 3, "digest": "x"}).decode(), "[]", "{}"])
 def test_an_answer_is_given_once_until_it_is_damaged(store: Store, text: str) -> None:
     answers = iter([{"n": 1}, {"n": 2}, {"n": 3}])
     found = [store.memo("kind", {"q": n}, lambda: next(answers)) for n in (1, 1)]
