@@ -16,19 +16,25 @@ import pytest
 from helpers.commands import Patch
 from ratchet.runs.process import Meter, descendants
 
-BURN = "import time\nwhile time.process_time() < 0.5: pass\n"
+TREE = """
+import os, signal, time
+{before}
+if os.fork() == 0:
+    while time.process_time() < 0.5: pass
+    os._exit(0)
+# Look that the child has ended without taking its end away, then wait to be read.
+try: os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOWAIT)
+except ChildProcessError: pass
+time.sleep(0.3)
+print(flush=True)
+input()
+"""
 
 
 def tree(before: str) -> float:
     """What a meter says of a process that lets a child work and does not wait for it."""
-    source = f"import os, signal, time\n{before}\nif os.fork() == 0:\n"
-    source += "".join(f"    {line}\n" for line in BURN.splitlines())
-    # Look that the child has ended without taking its end away, then wait to be read.
-    source += "    os._exit(0)\ntry: os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOWAIT)\n"
-    source += "except ChildProcessError: pass\ntime.sleep(0.3)\nprint(flush=True)\ninput()\n"
-    process = subprocess.Popen(
-        [sys.executable, "-c", source], stdin=subprocess.PIPE, stdout=subprocess.PIPE
-    )
+    command = [sys.executable, "-c", TREE.format(before=before)]
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     meter, found = Meter(), 0.0
     os.set_blocking(process.stdout.fileno(), False)
     limit = time.monotonic() + 30
