@@ -71,10 +71,7 @@ def test_what_is_started_by_path_needs_the_standard_library_alone(program, more)
         f"import runpy, sys; sys.path[0] = {str(Path(path).parent)!r}; "
         f"runpy.run_path({path!r}); print(*sorted(sys.modules))"
     )
-    done = subprocess.run(
-        [sys.executable, "-S", "-E", "-c", source], capture_output=True, text=True, check=True
-    )
-    names = done.stdout.split()
+    names = subprocess.check_output([sys.executable, "-S", "-E", "-c", source], text=True).split()
     others = {name.split(".")[0] for name in names} - set(sys.stdlib_module_names)
     assert others <= {"__main__", "ratchet"}
     assert {name for name in names if name.startswith("ratchet.")} == SHARED | more

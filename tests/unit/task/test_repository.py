@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 from helpers import REPO
+from helpers.clones import Clone
 from helpers.repositories import TRACKED, git, make_cache, make_clone
 from ratchet.base.errors import ConfigError, DataError, InputMissingError, RatchetError
 from ratchet.records.paths import StorePaths
@@ -36,20 +37,14 @@ FILES = {
 
 @pytest.fixture
 def clone(tmp_path: Path) -> Path:
-    folder = tmp_path / "a clone"
-    folder.mkdir()
-    git(folder, "init", "--quiet", "--initial-branch=main")
-    for name, content in FILES.items():
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).write_bytes(content)
-    (folder / ".gitattributes").write_text("*.py text eol=lf export-ignore\n*.md export-subst\n")
-    (folder / "run.sh").write_text("true\n")
-    (folder / "run.sh").chmod(0o755)
-    (folder / "link").symlink_to("/etc/passwd")
-    git(folder, "-c", "core.autocrlf=false", "add", "--all")
-    git(folder, "commit", "--quiet", "--message", "one")
-    git(folder, "tag", "v1")
-    return folder
+    made = Clone(tmp_path / "a clone")
+    (made.folder / "run.sh").touch(0o755)
+    (made.folder / "link").symlink_to("/etc/passwd")
+    attributes = "*.py text eol=lf export-ignore\n*.md export-subst\n"
+    made.commit({**FILES, ".gitattributes": attributes, "run.sh": "true\n"})
+    made.git("branch", "-M", "main")
+    made.git("tag", "v1")
+    return made.folder
 
 
 @pytest.fixture
@@ -65,11 +60,8 @@ def test_a_commit_is_copied_once_and_by_content(clone: Path, store: StorePaths) 
     assert found.origin == Origin("a clone", commit, tree)
     assert (found.folder, found.clone) == (store.tree(tree), clone)
     assert found.dirty == ("train.py",)
-    copied = {
-        str(p.relative_to(found.folder)): p.read_bytes()
-        for p in found.folder.rglob("*")
-        if p.is_file()
-    }
+    files = [path for path in found.folder.rglob("*") if path.is_file()]
+    copied = {str(path.relative_to(found.folder)): path.read_bytes() for path in files}
     assert copied.pop(".gitattributes").startswith(b"*.py")
     assert copied.pop("run.sh") == b"true\n"
     # Whatever attributes say, the bytes are those that Git keeps; links lead nowhere.

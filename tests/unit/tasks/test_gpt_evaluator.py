@@ -223,17 +223,17 @@ def served(files: Path, audit: bool) -> tuple[socket.socket, subprocess.Popen[st
         "audit": {"audit.bin": str(files / "audit.bin")} if audit else {},
         "reply_seconds": 20,
     }
-    values = {"WINDOWS": SCALE.windows, "LENGTH": SCALE.length, "POSITIONS": SCALE.positions}
+    variables = {
+        "RATCHET_EVAL_WINDOWS": str(SCALE.windows),
+        "RATCHET_EVAL_LENGTH": str(SCALE.length),
+        "RATCHET_EVAL_POSITIONS": str(SCALE.positions),
+        "RATCHET_EVALUATOR_FD": str(theirs.fileno()),
+        "RATCHET_EVALUATION": json.dumps(order),
+    }
     process = subprocess.Popen(
-        [sys.executable, "evaluator.py"],
+        [sys.executable, "-B", "evaluator.py"],
         cwd=gpt_modules.TASK,
-        env={
-            **os.environ,
-            **{f"RATCHET_EVAL_{name}": str(value) for name, value in values.items()},
-            "PYTHONDONTWRITEBYTECODE": "1",
-            "RATCHET_EVALUATOR_FD": str(theirs.fileno()),
-            "RATCHET_EVALUATION": json.dumps(order),
-        },
+        env={**os.environ, **variables},
         pass_fds=[theirs.fileno()],
         stdout=subprocess.PIPE,
         text=True,

@@ -85,15 +85,8 @@ def test_every_declared_change_is_one_that_the_code_accepts(tmp_path: Path) -> N
         "import sys; from pathlib import Path; import train; "
         "print(len([train.read_settings(Path(name)) for name in sys.argv[1:]]))"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", source, *map(str, sorted(tmp_path.glob("*.yaml")))],
-        cwd=TASK,
-        env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert done.stdout == f"{len(drafts)}\n"
+    words = [sys.executable, "-B", "-c", source, *map(str, sorted(tmp_path.glob("*.yaml")))]
+    assert subprocess.check_output(words, cwd=TASK, text=True) == f"{len(drafts)}\n"
 
 
 @pytest.mark.parametrize(
