@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import math
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -95,20 +96,18 @@ def test_what_was_seen_of_a_run(found, outcome, sentence) -> None:
     assert sentence is None or found.sentence == sentence
 
 
-@pytest.mark.parametrize(
-    ("answer", "outcome"),
-    [
-        ({"out_of_memory": True, "unenforced": []}, Outcome.OOM_HOST),
-        ({"peak_rss_mb": 99.0, "unenforced": []}, Outcome.OOM_HOST),
-        ({"peak_rss_mb": 99.0, "unenforced": ["memory_mb"]}, Outcome.KILLED),
-        ({"peak_rss_mb": 99.0}, Outcome.KILLED),
-    ],
-)
-def test_a_runs_own_limit_counts_where_it_was_enforced(tmp_path, answer, outcome) -> None:
+def test_a_runs_own_limit_counts_where_it_was_enforced(tmp_path: Path) -> None:
     (tmp_path / "run.log").write_text("step 5\n")
     spec = replace(SPEC, limits={"memory_mb": 100})
-    whole = {"code": -9, "timed_out": False, "changed": None, **answer}
-    assert run_record(spec, tmp_path, whole, SandboxKind.NONE).outcome is outcome
+    whole = {"code": -9, "timed_out": False, "changed": None}
+
+    def outcome(**answer: object) -> Outcome:
+        return run_record(spec, tmp_path, {**whole, **answer}, SandboxKind.NONE).outcome
+
+    assert outcome(out_of_memory=True, unenforced=[]) is Outcome.OOM_HOST
+    assert outcome(peak_rss_mb=99.0, unenforced=[]) is Outcome.OOM_HOST
+    assert outcome(peak_rss_mb=99.0, unenforced=["memory_mb"]) is Outcome.KILLED
+    assert outcome(peak_rss_mb=99.0) is Outcome.KILLED
 
 
 SHOWN = [

@@ -7,8 +7,6 @@ import os
 import subprocess
 import sys
 
-import pytest
-
 from ratchet.runs.run import HOOKS
 
 # Ways to write a seed down, each with what is drawn after it.
@@ -92,24 +90,18 @@ FAKES = {
 }
 
 
-@pytest.mark.parametrize(
-    ("source", "shown"),
-    [
-        (
-            "import torch; torch.manual_seed(10); torch.cuda.manual_seed(20); "
-            "torch.random.manual_seed(30); torch.cuda.manual_seed_all(40); print(torch.seen)",
-            [("all", 15), ("gpus", 15), ("one", 25), ("all", 35), ("gpus", 35), ("gpus", 45)],
-        ),
-        (
-            "import mlx.core as mx; mx.random.seed(42); mx.random.seed(None); print(mx.seen)",
-            [47, None],
-        ),
-    ],
-    ids=["torch", "mlx"],
+TORCH = (
+    "import torch; torch.manual_seed(10); torch.cuda.manual_seed(20); "
+    "torch.random.manual_seed(30); torch.cuda.manual_seed_all(40); print(torch.seen)"
 )
-def test_other_libraries_are_moved_once_on_every_device(tmp_path, source, shown) -> None:
+MLX = "import mlx.core as mx; mx.random.seed(42); mx.random.seed(None); print(mx.seen)"
+
+
+def test_other_libraries_are_moved_once_on_every_device(tmp_path: Path) -> None:
     for name, content in FAKES.items():
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text(content)
     path = f"import sys; sys.path.insert(0, {str(tmp_path)!r}); "
-    assert draw(path + source, 5) == f"{shown}\n"
+    seen = [("all", 15), ("gpus", 15), ("one", 25), ("all", 35), ("gpus", 35), ("gpus", 45)]
+    assert draw(path + TORCH, 5) == f"{seen}\n"
+    assert draw(path + MLX, 5) == "[47, None]\n"
