@@ -7,7 +7,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
@@ -45,6 +45,7 @@ def test_the_levels_of_all_tests_sum_to_what_is_spent(tests: int, others: int) -
     assert found.spent < after.spent < BOUND
 
 
+@settings(max_examples=50)
 @given(st.lists(st.lists(st.booleans(), max_size=6), max_size=12))
 def test_levels_by_place_stay_below_the_bound_whoever_is_tested(rounds: list[list[bool]]) -> None:
     """Nobody knows which of the candidates before it are tested: each takes its place's level."""
@@ -78,6 +79,7 @@ def test_each_test_has_a_level_and_what_is_worse_is_not_tested() -> None:
     assert judge.assess(runs).level == second.level
 
 
+@settings(max_examples=50)
 @given(
     st.lists(st.floats(-1, 1), min_size=2, max_size=4),
     st.lists(st.floats(-1, 1), min_size=4, max_size=8),

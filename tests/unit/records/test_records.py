@@ -6,7 +6,7 @@ import json
 import re
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ratchet.base.errors import DataError
@@ -58,6 +58,7 @@ PROPOSALS = st.builds(
 )
 
 
+@settings(max_examples=50)
 @given(EXPERIMENTS | PROPOSALS | VERDICTS)
 def test_round_trip(record: object) -> None:
     assert from_json_values(type(record), json.loads(json.dumps(to_json_values(record)))) == record

@@ -371,4 +371,6 @@ def test_the_usual_part_of_an_evaluation(progress, last, usual) -> None:
     assert evaluation.usual_cpu_seconds == usual
     # A run that prints nothing is not judged.
     assert verify_evaluation(SPEC, {"asked": None}, {}) == (None, None)
+    unasked = verify_evaluation(SPEC, {"asked": None}, {"val": 2.5})
+    assert unasked == (None, "printed val without an evaluation")
     assert verify_evaluation(SPEC, None, {}) == (None, None)

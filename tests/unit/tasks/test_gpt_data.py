@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from helpers import gpt_modules
@@ -40,6 +40,7 @@ def stream(lengths: list[int]) -> np.ndarray:
     return np.array(tokens, "<u2")
 
 
+@settings(max_examples=50)
 @given(st.lists(st.integers(0, 40), min_size=1, max_size=30), st.integers(2, 17), st.integers(0, 9))
 def test_rows_are_full_and_no_token_is_lost(lengths: list[int], row: int, seed: int) -> None:
     if not sum(lengths):

@@ -222,20 +222,24 @@ def test_two_containers_are_used_where_they_were_set_up(tmp_path: Path, faults: 
         choose_sandbox("auto")
 
 
-def test_a_broken_bubblewrap_is_noticed(tmp_path: Path, faults: Patch) -> None:
+def test_a_broken_or_missing_bubblewrap_is_noticed(tmp_path: Path, faults: Patch) -> None:
     program = tmp_path / "bwrap"
     program.write_text("#!/bin/sh\necho 'bwrap: No permissions to make one' >&2\nexit 1\n")
     program.chmod(0o755)
     faults.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
-    assert "No permissions" in (sandbox.sandbox_fault(SandboxKind.BUBBLEWRAP) or "")
+    assert "No permissions" in sandbox.sandbox_fault(SandboxKind.BUBBLEWRAP)
+    sandbox.sandbox_fault.cache_clear()
+    faults.setenv("PATH", str(tmp_path / "none"))
+    assert sandbox.sandbox_fault(SandboxKind.BUBBLEWRAP) == "there is no program bwrap"
 
 
 def test_an_environment_around_runs_opens_nothing(tmp_path: Path, monkeypatch: Patch) -> None:
     monkeypatch.setattr(sys, "prefix", str(tmp_path))
-    for name in ("bin", "lib", "store"):
-        (tmp_path / name).mkdir()
-    box = Box(work=tmp_path / "store" / "work")
-    found = landlock_rules(box)["read"]
-    assert str(tmp_path / "bin") in found
-    assert str(tmp_path) not in found
-    assert str(tmp_path / "store") not in found
+    for name in ("bin", "lib/hidden", "lib/shown", "store"):
+        (tmp_path / name).mkdir(parents=True)
+    box = Box(work=tmp_path / "store" / "work", hidden=[tmp_path / "lib" / "hidden"])
+    rules = landlock_rules(box)
+    assert {str(tmp_path / name) for name in ("bin", "lib/shown")} <= set(rules["read"])
+    closed = {str(tmp_path / name) for name in (".", "store", "lib", "lib/hidden")}
+    assert not closed & set(rules["read"])
+    assert str(tmp_path / "lib") in rules["list"], "its other names are seen"
