@@ -215,8 +215,6 @@ def test_edits_that_are_not_committed_are_named_once(store, tmp_path, capsys) ->
         ({"fixed": ["ready.py"]}, "names the file ready.py, which is not in clone at commit"),
         ({"fixed": ["src/"]}, "the repository has no files in src/"),
         ({"brief": "train.py"}, "the file train.py has two parts"),
-        ({"commit": "main"}, "works only with a `repo`"),
-        ({"cache": ["../x"]}, "a folder, without .."),
     ],
 )
 def test_mistakes_are_named(upstream, store, values, words) -> None:
