@@ -47,7 +47,7 @@ def plan(root: Path, source: str, **changes: Any) -> RunSpec:
 def launch(root: Path, source: str, folder: str = "run", **changes: Any) -> tuple[RunRecord, str]:
     """Execute a run of ``source`` in a folder of ``root``; its record and its log."""
     place = root / folder
-    place.mkdir()
+    place.mkdir(exist_ok=True)
     record = execute_run(plan(root, source, **changes), store(root), place)
     return record, (place / LOG).read_text(errors="replace")
 
