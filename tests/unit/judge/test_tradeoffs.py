@@ -21,7 +21,6 @@ from ratchet.judge.tradeoffs import (
     credit,
     efficiency,
     efficiency_bounds,
-    pareto_status,
 )
 
 SD = 4e-4
@@ -175,9 +174,9 @@ def one(mean: float, memory: float | None = 100.0, sd: float = 0.01) -> Configur
 def test_a_candidate_among_those_kept_before(candidate, sure, kept, low, status) -> None:
     found = efficiency_bounds(candidate, sure, kept)
     assert found.low == pytest.approx(low, abs=1e-6)
-    assert pareto_status(found) == status
+    assert found.status == status
     # Without memory or keeps nothing is known.
-    assert pareto_status(efficiency_bounds(one(0.5, memory=None), 0.9, [one(1.0)])) is None
+    assert efficiency_bounds(one(0.5, memory=None), 0.9, [one(1.0)]) is None
     assert efficiency_bounds(one(0.5), 0.9, []) is None
 
 

@@ -62,7 +62,7 @@ def test_a_failed_execution_leaves_nothing(store: Store) -> None:
 @pytest.mark.parametrize("name", ["run.json", "metrics.json", LOG, "source/train.py"])
 def test_a_damaged_entry_is_set_aside(store: Store, name: str, gone: bool) -> None:
     key, _, _ = store.run(MATERIAL, execute)
-    path = store.run_file(key, name)
+    path = store.paths.run(key) / name
     path.chmod(0o644)
     data = bytearray(path.read_bytes())
     data[len(data) // 2] ^= 1

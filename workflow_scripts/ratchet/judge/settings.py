@@ -171,7 +171,15 @@ class Settings(Frozen):
 
 
 def keep_probability(mode: Mode | str, planned_runs: int | None) -> float:
-    """Least P(better) for a keep; ``auto`` depends on the session's length."""
+    """Least P(better) for a keep in a session of so many runs."""
+    return KEEP_PROBABILITIES[settle_mode(mode, planned_runs)]
+
+
+def settle_mode(mode: Mode | str, planned_runs: int | None) -> Mode:
+    """The mode itself, or what ``auto`` means in a session of so many runs.
+
+    Raises :class:`ConfigError` for an unknown mode.
+    """
     try:
         chosen = Mode(mode)
     except ValueError:
@@ -180,7 +188,7 @@ def keep_probability(mode: Mode | str, planned_runs: int | None) -> float:
     if chosen is Mode.AUTO:
         short = planned_runs is not None and planned_runs <= SHORT_SESSION_RUNS
         chosen = Mode.GAIN if short else Mode.BALANCED
-    return KEEP_PROBABILITIES[chosen]
+    return chosen
 
 
 def scale_from(values: Sequence[float]) -> float:

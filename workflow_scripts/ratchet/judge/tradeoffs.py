@@ -120,6 +120,11 @@ class Efficiency(Frozen):
         """Whether even the lower bound is at least one half."""
         return self.low >= EFFICIENT_PROBABILITY
 
+    @property
+    def status(self) -> str:
+        """``EFFICIENT`` or ``DOMINATED``."""
+        return EFFICIENT if self.efficient else DOMINATED
+
 
 def efficiency(
     means: Sequence[float], sds: Sequence[float], memory: Sequence[float]
@@ -193,13 +198,6 @@ def efficiency_bounds(
     return Efficiency(low=bounds.low * confidence, high=min(bounds.high, confidence))
 
 
-def pareto_status(bounds: Efficiency | None) -> str | None:
-    """``EFFICIENT`` or ``DOMINATED``; ``None`` where nothing is known."""
-    if bounds is None:
-        return None
-    return EFFICIENT if bounds.efficient else DOMINATED
-
-
 class Ceiling(Frozen):
     """Most memory that a run should need; ``megabytes`` is ``None`` without one."""
 
@@ -270,13 +268,10 @@ class Tariff(Frozen):
     def threshold(self, net_lines: int, ratio: float | None) -> float:
         """Gain that the candidate must exceed, in the metric's unit."""
         price = self.prices.threshold(net_lines, self.noise_sd, ratio, self.credit_used)
-        return price + self._surcharge(ratio) + 0.0  # no -0.0 in records
-
-    def _surcharge(self, ratio: float | None) -> float:
-        if ratio is None or self.memory_mb is None:
-            return 0.0
-        per_log = self.prices.per_log_memory
-        return self.ceiling.surcharge(ratio * self.memory_mb, self.memory_mb, per_log)
+        if ratio is not None and self.memory_mb is not None:
+            per_log = self.prices.per_log_memory
+            price += self.ceiling.surcharge(ratio * self.memory_mb, self.memory_mb, per_log)
+        return price + 0.0  # no -0.0 in records
 
     def words(self, price: float, net_lines: int, ratio: float | None) -> str:
         """``needs 0.0012 for 20 more lines and 1.10x memory``; empty for a price of 0."""

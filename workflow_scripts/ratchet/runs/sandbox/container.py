@@ -236,7 +236,7 @@ def _bind(source: Path, target: Path, writable: bool = False) -> list[str]:
 
 
 def with_gpu(start: Sequence[str], uuid: str) -> list[str]:
-    """The same command with one GPU of the machine in the container."""
+    """An engine's start command that puts one GPU of the machine into the container."""
     if not start:
         return []
     podman = "podman" in Path(start[0]).name
@@ -270,18 +270,12 @@ def remove_left_over(found: ContainerEngine) -> None:
                 found.ask("rm", "--force", container)
 
 
-# --------------------------------------------------------------------
-# Last step of building an image: write down what it holds, and close what it hides.
-#
-#     python -m ratchet.runs.sandbox.container --base NAME --revision REV --group GROUP
-#         --output FILE TASK.YAML...
-#
-# Packages that tasks hide from their runs become readable by one group alone; the
-# locks whose packages are all installed are named by their digests.
-
-
 def check_image(arguments: Sequence[str] | None = None) -> int:
-    """Write down what an image holds, and close what it hides."""
+    """Write down what an image holds, and close what it hides: the last step of a build.
+
+    Packages that tasks hide from their runs become readable by one group alone; the
+    locks whose packages are all installed are named by their digests.
+    """
     parser = argparse.ArgumentParser(
         prog="python -m ratchet.runs.sandbox.container",
         description=check_image.__doc__,
