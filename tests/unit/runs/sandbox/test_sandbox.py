@@ -21,11 +21,7 @@ from ratchet.records.records import Outcome
 from ratchet.records.store import RunRecord
 from ratchet.runs.sandbox import sandbox
 from ratchet.runs.sandbox.landlock import SCOPE_VERSION, landlock_version
-from ratchet.runs.sandbox.sandbox import (
-    SandboxKind,
-    choose_sandbox,
-    landlock_rules,
-)
+from ratchet.runs.sandbox.sandbox import SandboxKind, choose_sandbox, landlock_rules
 from ratchet.runs.spec import Box
 
 FIXED = b"VALUE = 1\n"
