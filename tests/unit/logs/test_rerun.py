@@ -13,7 +13,7 @@ from helpers.autojudge_logs import HEADER, row
 from helpers.clones import Clone
 from ratchet.base.errors import InputMissingError, UsageError
 from ratchet.base.git import Commits
-from ratchet.base.io import Fingerprint, digest_bytes, read_record, source_digest, write_json
+from ratchet.base.io import digest_bytes, read_record, source_digest, write_json
 from ratchet.base.stats import welch_interval
 from ratchet.logs import rerun
 from ratchet.logs.experiments import log_experiments
@@ -167,10 +167,8 @@ class Bench:
         files = [{"train.py": sha} for sha in self.texts_by_sha]
         self.codes = [AuditedCode(source_digest(f), f, f"line {n}") for n, f in enumerate(files)]
         self.config = SimpleNamespace(session="again")
-        self.manifest = SimpleNamespace(
-            baseline=(Fingerprint("train.py", digest_bytes(START.encode()), 1),),
-            hardware={"cpu": "x"},
-        )
+        self.baseline_files = files[0]
+        self.manifest = SimpleNamespace(hardware={"cpu": "x"})
         metric = SimpleNamespace(name="loss")
         self.task = SimpleNamespace(
             name="fake", fixed=("prepare.py",), metric=metric, printed=(), plausible=None,

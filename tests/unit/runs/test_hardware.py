@@ -26,7 +26,7 @@ class Process(NamedTuple):
     pid: int
 
 
-def stand_in(*models: str | bytes, users: Callable[[], list[int]] = list) -> Any:
+def stand_in(*models: str, users: Callable[[], list[int]] = list) -> Any:
     """What is used of pynvml, with GPUs of these models.
 
     ``users`` tells who has a GPU open at the moment; ``deaf`` names calls, and GPUs whose
@@ -50,11 +50,11 @@ def stand_in(*models: str | bytes, users: Callable[[], list[int]] = list) -> Any
         NVMLError=NVMLError,
         nvmlInit=lambda: answer("init"),
         nvmlShutdown=lambda: None,
-        nvmlSystemGetDriverVersion=lambda: b"550.1",
+        nvmlSystemGetDriverVersion=lambda: "550.1",
         nvmlSystemGetCudaDriverVersion=lambda: 12040,
         nvmlDeviceGetCount=lambda: len(models),
         nvmlDeviceGetHandleByIndex=lambda index: index,
-        nvmlDeviceGetUUID=lambda handle: f"GPU-{handle}aaa".encode(),
+        nvmlDeviceGetUUID=lambda handle: f"GPU-{handle}aaa",
         nvmlDeviceGetName=lambda handle: models[handle],
         nvmlDeviceGetMemoryInfo=lambda handle: answer(handle, memory),
         nvmlDeviceGetUtilizationRates=lambda handle: answer("utilisation", load),
@@ -87,7 +87,7 @@ def no_driver() -> Any:
 
 
 def test_an_outer_choice_is_respected() -> None:
-    assert hardware.list_gpus(stand_in(H200, b"NVIDIA H200")) == TWO
+    assert hardware.list_gpus(stand_in(H200, H200)) == TWO
     assert hardware.list_gpus(None) == []
     some = {
         None: [0, 1],
@@ -214,7 +214,7 @@ def test_the_class_of_the_hardware(put: Any, monkeypatch: Patch) -> None:
     for nvml in (no_driver(), stand_in()):
         put(nvml)
         assert hardware.current_hardware("gpu") == {**cpu, "gpus": []}
-    put(stand_in(H200, A100.encode(), H200))
+    put(stand_in(H200, A100, H200))
     assert hardware.current_hardware("gpu") == {**cpu, "gpus": [H200]}
     assert hardware.gpu_model_of(hardware.current_hardware("gpu", A100)) == A100
     assert hardware.current_hardware("gpu", "T4")["gpus"] == [H200]

@@ -145,16 +145,17 @@ def _past(options: argparse.Namespace) -> PastSession | None:
     return past_session(session, History.read(session.paths))
 
 
+def _definition(session: Session, root: Path) -> Path:
+    """The file that names a session's brief."""
+    return named_task(session.manifest.frozen["task"], root, harness_folder(root)).definition
+
+
 def _brief(session: Session, root: Path) -> Path:
     """Path of a session's brief; next versions of a repository's go to ``root``."""
     if session.manifest.origin is not None:
         return root / Path(session.manifest.brief.path).name
-    return _definition(session, root).parent / session.manifest.brief.path
-
-
-def _definition(session: Session, root: Path) -> Path:
-    """The file that names the brief."""
-    return named_task(session.manifest.frozen["task"], root, harness_folder(root)).definition
+    told = named_task(session.manifest.frozen["task"], root, harness_folder(root))
+    return told.folder / session.manifest.brief.path
 
 
 def _update(options: argparse.Namespace) -> int:
