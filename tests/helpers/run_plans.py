@@ -52,10 +52,10 @@ def launch(root: Path, source: str, folder: str = "run", **changes: Any) -> tupl
     return record, (place / LOG).read_text(errors="replace")
 
 
-def processes_named(mark: str) -> list[int]:
-    """Ids of the processes whose command line holds a mark."""
+def processes_named(mark: str, file: str = "cmdline") -> list[int]:
+    """Ids of the processes whose command line, or name in ``comm``, holds a mark."""
     found = []
-    for path in Path("/proc").glob("[0-9]*/cmdline"):
+    for path in Path("/proc").glob(f"[0-9]*/{file}"):
         with contextlib.suppress(OSError):
             if mark.encode() in path.read_bytes():
                 found.append(int(path.parent.name))
