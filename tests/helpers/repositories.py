@@ -108,13 +108,18 @@ def make_clone(folder: Path) -> Path:
     Clone(folder).commit(TRACKED)
     for name, text in UNTRACKED.items():
         (folder / name).write_text(text)
-    environment = folder / ".venv"
-    venv.create(environment, with_pip=False)
-    (packages,) = environment.glob("lib/python*/site-packages")
+    make_environment(folder / ".venv")
+    return folder
+
+
+def make_environment(folder: Path) -> Path:
+    """An environment with one made-up package in it, outside of all others."""
+    venv.create(folder, with_pip=False)
+    (packages,) = folder.glob("lib/python*/site-packages")
     (packages / "made_up.py").write_text("VALUE = 1.0\n")
-    told = packages / "made_up-1.5.dist-info"
+    told = packages / "Made_Up-1.5.dist-info"
     told.mkdir()
-    (told / "METADATA").write_text("Metadata-Version: 2.1\nName: made-up\nVersion: 1.5\n")
+    (told / "METADATA").write_text("Metadata-Version: 2.1\nName: Made_Up\nVersion: 1.5\n")
     return folder
 
 

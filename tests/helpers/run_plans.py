@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ratchet.records.paths import StorePaths
-from ratchet.records.store import RunRecord, Store
+from ratchet.records.store import LOG, RunRecord, Store
 from ratchet.runs.run import execute_run
 from ratchet.runs.spec import RunSpec
 
@@ -44,10 +44,12 @@ def plan(root: Path, source: str, **changes: Any) -> RunSpec:
     return RunSpec(**values)
 
 
-def launch(root: Path, folder: Path, source: str, **changes: Any) -> RunRecord:
-    """Execute a run of ``source`` in ``folder``, which is made if it is not there."""
-    folder.mkdir(exist_ok=True)
-    return execute_run(plan(root, source, **changes), store(root), folder)
+def launch(root: Path, source: str, folder: str = "run", **changes: Any) -> tuple[RunRecord, str]:
+    """Execute a run of ``source`` in a folder of ``root``; its record and its log."""
+    place = root / folder
+    place.mkdir(exist_ok=True)
+    record = execute_run(plan(root, source, **changes), store(root), place)
+    return record, (place / LOG).read_text(errors="replace")
 
 
 def processes_named(mark: str, file: str = "cmdline") -> list[int]:

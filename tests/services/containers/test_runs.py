@@ -30,9 +30,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("engine", "left")]
 def run(root: Path, source: str, **changes: object) -> tuple[RunRecord, str]:
     fixed = {"prepare.py": b"VALUE = 1\n"}
     given = {"fixed": fixed, "timeout_seconds": 60.0, "isolation": "container", **changes}
-    folder = root / "run with space, comma"
-    record = launch(root, folder, source, **given)
-    return record, (folder / LOG).read_text(errors="replace")
+    return launch(root, source, "run with space, comma", **given)
 
 
 ATTEMPTS = {
