@@ -1,17 +1,19 @@
-"""Settings of all tests; an empty box, a finished session, a copy of it, a small disk."""
+"""Settings of all tests; boxes, and an arena of candidates."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import settings
 
 from helpers.boxes import Box, make_box
-from helpers.disks import mounted, unmounted
 from helpers.shared import copied, shared_box
+
+if TYPE_CHECKING:
+    from helpers.candidates import Arena
 
 # Machines are busy: a slow example is no failure.  Without hands, the examples
 # are the same every time.
@@ -32,17 +34,14 @@ def finished(path: Path) -> Box:
     return box
 
 
+@pytest.fixture(scope="session")
+def arena(tmp_path_factory: pytest.TempPathFactory) -> Arena:
+    """One place to try candidates in for all tests of a worker: the data are prepared once."""
+    from helpers.candidates import Arena  # which asks the machine for its sandboxes
+
+    return Arena(tmp_path_factory.mktemp("arena with space"))
+
+
 @pytest.fixture
 def copy(finished: Box, tmp_path: Path) -> Box:
     return copied(finished, tmp_path / "copy")
-
-
-@pytest.fixture
-def small(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 8 MB."""
-    folder = tmp_path / "small"
-    folder.mkdir()
-    if not mounted(folder, "-o", "size=8m"):
-        pytest.skip("needs the right to mount a file system")
-    yield folder
-    unmounted(folder)

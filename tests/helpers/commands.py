@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -25,3 +27,11 @@ def printed(command: Sequence[str], **options: Any) -> str:
     )
     assert done.returncode == 0, done.stdout[-6000:]
     return done.stdout
+
+
+def snakemake_of(variable: str, make: str) -> str:
+    """Snakemake of the environment that a variable names; skips where there is none."""
+    folder = os.environ.get(variable)
+    if not folder:
+        pytest.skip(f"no environment for this: make {make}, and name its folder in {variable}")
+    return str(Path(folder) / "bin" / "snakemake")

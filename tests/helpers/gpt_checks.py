@@ -1,7 +1,8 @@
-"""What tests/unit/test_gpt_torch.py looks at, measured by the interpreter of the task.
+"""Checks of tasks/gpt with PyTorch, which tests/unit/tasks/test_gpt_torch.py has run.
 
-Run by that test, in a folder of its own: prints one line of JSON.  Its arguments are the
-configured source of ``train.py`` and a JSON file with edited sources to try.
+The interpreter of the task runs them, in a folder with the configured ``train.py``; a later
+one needs the data of the first.  Prints one line of JSON: for each check what was wrong, or
+an empty text.  Its argument is a JSON file: the names of the task's data, and edited sources.
 """
 
 from __future__ import annotations
@@ -11,60 +12,57 @@ import dataclasses
 import functools
 import hashlib
 import http.server
-import importlib.util
 import io
 import json
 import os
 import re
 import sys
 import threading
+import traceback
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
+from tokenizers import Tokenizer
 
 HERE = Path.cwd()
-torch.set_num_threads(1)
+GIVEN = json.loads(Path(sys.argv[1]).read_text())
+WIDTH, DEPTH, RATIO, VOCAB = 64, 2, 4, 1024
 
 
 def digests(folder: Path) -> dict[str, str]:
     return {p.name: hashlib.sha256(p.read_bytes()).hexdigest() for p in sorted(folder.iterdir())}
 
 
-def prepared() -> dict[str, Any]:
-    """The offline corpus twice, in many threads and in one."""
+def check_the_preparation_is_deterministic_and_complete() -> None:
+    """In many threads and in one."""
     import corpus
 
     import prepare
 
-    settings = prepare.Settings(corpus="embedded", vocab_size=1024)
+    settings = prepare.Settings(corpus="embedded", vocab_size=VOCAB)
     facts = prepare.prepare(settings, HERE / "data")
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
     prepare.prepare(settings, HERE / "again")
+    assert digests(HERE / "data") == digests(HERE / "again")
+    assert set(digests(HERE / "data")) == set(GIVEN["data"])
     texts = corpus.documents()
-    held_back = {*texts["val"], *texts["audit"]}
-    sizes = {name: sum(len(t.encode()) for t in texts[name]) for name in texts}
-    from tokenizers import Tokenizer
-
+    assert not {t for t in texts["train"] if len(t) > 1000} & {*texts["val"], *texts["audit"]}
     tokenizer = Tokenizer.from_file(str(HERE / "data" / "tokenizer.json"))
     text = "def f(x):\n    return 'ä→🙂', 12345  # <|bos|>\r\n\x00"
-    return {
-        "same": digests(HERE / "data") == digests(HERE / "again"),
-        "files": sorted(digests(HERE / "data")),
-        "facts": facts,
-        "sizes": sizes,
-        "documents": {name: len(texts[name]) for name in texts},
-        "shared": len({t for t in texts["train"] if len(t) > 1000} & held_back),
-        "round_trip": tokenizer.decode(tokenizer.encode(text).ids) == text,
-        "token_bytes": int(np.fromfile(HERE / "data" / "token_bytes.bin", "<u2").sum()),
-    }
+    assert tokenizer.decode(tokenizer.encode(text).ids) == text
+    assert (facts["vocab_size"], facts["bos"]) == (VOCAB, VOCAB - 1)
+    assert int(np.fromfile(HERE / "data" / "token_bytes.bin", "<u2").sum()) >= VOCAB
+    for name, split in facts["splits"].items():
+        # The evaluator's table of bytes adds up to the very text.
+        assert split["bytes"] == sum(len(t.encode()) for t in texts[name])
+        assert split["documents"] == len(texts[name])
 
 
-def from_web() -> dict[str, Any]:
+def check_shards_become_splits_and_broken_ones_are_refused() -> None:
     """Shards that are made here, served here, and prepared."""
     import shards
 
@@ -89,39 +87,35 @@ def from_web() -> dict[str, Any]:
     )
     facts = prepare.prepare(settings, HERE / "web")
     server.shutdown()
-    (HERE / "cache" / shards.name_of(0)).write_bytes(b"no parquet")
-    manifest = HERE / "cache" / "manifest.json"
-    known = json.loads(manifest.read_text())
-    entry = shards.describe(HERE / "cache" / shards.name_of(0))
-    known[f"{settings.url}/{shards.name_of(0)}"] = entry
-    manifest.write_text(json.dumps(known))
+    size = {number: sum(map(len, some)) for number, some in texts.items()}
+    found = {name: (s["documents"], s["bytes"]) for name, s in facts["splits"].items()}
+    assert found == {
+        "train": (120, size[0] + size[1]),
+        "val": (60, size[6542]),
+        "audit": (60, size[6541]),
+    }
+    assert facts["corpus"] == "web"
+    assert set(facts["sources"]) == {shards.name_of(number) for number in texts}
+    broken, manifest = HERE / "cache" / shards.name_of(0), HERE / "cache" / "manifest.json"
+    broken.write_bytes(b"no parquet")
+    entry = {f"{settings.url}/{broken.name}": shards.describe(broken)}
+    manifest.write_text(json.dumps(json.loads(manifest.read_text()) | entry))
     try:
         prepare.prepare(dataclasses.replace(settings, train_shards=1), HERE / "web2")
-        refused = ""
+        said = ""
     except prepare.PreparationError as error:
-        refused = str(error)
-    return {
-        "facts": facts,
-        "bytes": {name: sum(map(len, texts[name])) for name in texts},
-        "refused": refused,
-    }
+        said = str(error)
+    assert "expected a parquet file with a column `text`" in said
 
 
 def print_nothing(*_: Any) -> None:
     """Instead of the server's log."""
 
 
-def load(path: Path) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def check_sliding_windows_are_those_of_a_mask() -> None:
+    """A mask that is written down position by position."""
+    import train
 
-
-def attention(train: ModuleType) -> dict[str, float]:
-    """Largest difference from attention with a mask that is written down position by position."""
-    found = {}
     for length, window in ((64, 16), (64, 64), (64, 100), (48, 48), (50, 16), (64, 1), (32, 32)):
         q, k, v = (torch.randn(2, 3, length, 8) for _ in range(3))
         mask = torch.tensor(
@@ -129,13 +123,13 @@ def attention(train: ModuleType) -> dict[str, float]:
         )
         scores = (q @ k.mT / 8**0.5).masked_fill(~mask, float("-inf"))
         expected = scores.softmax(-1) @ v
-        change = (train.attend(q, k, v, window) - expected).abs().max()
-        found[f"{length} {window}"] = float(change)
-    return found
+        change = float((train.attend(q, k, v, window) - expected).abs().max())
+        assert change < 1e-5
 
 
-def causality(train: ModuleType) -> dict[str, float]:
-    """How much logits change at and before a place where later tokens change, and after it."""
+def check_a_prediction_sees_no_later_token() -> None:
+    import train
+
     torch.manual_seed(1)
     model = train.Gpt().eval()
     for p in model.parameters():
@@ -145,33 +139,32 @@ def causality(train: ModuleType) -> dict[str, float]:
     other = tokens.clone()
     other[:, 40:] = torch.randint(train.VOCAB_SIZE, other[:, 40:].shape)
     with torch.no_grad():
-        change = (model.predict(tokens, places) - model.predict(other, places)).abs()
+        usual = model.predict(tokens, places)
+        change = (usual - model.predict(other, places)).abs()
         few = model.predict(tokens, places[:, 5:9])
-        same = (few - model.predict(tokens, places)[:, 5:9]).abs().max()
-    return {
-        "before": float(change[:, :40].max()),
-        "after": float(change[:, 40:].amax((0, 2)).min()),
-        "positions": float(same),
-    }
+    assert float(change[:, :40].max()) == 0.0
+    assert float(change[:, 40:].amax((0, 2)).min()) > 0.01
+    assert float((few - usual[:, 5:9]).abs().max()) < 1e-4
 
 
-def muon(train: ModuleType) -> dict[str, Any]:
-    """Singular values of Muon's directions, by shape."""
-    found = {}
+def check_muon_makes_matrices_orthogonal() -> None:
+    import train
+
     for rows, columns in ((64, 64), (256, 64), (64, 256)):
         grads = torch.randn(3, rows, columns)
         momentum = torch.zeros_like(grads)
         update = train.orthogonal(momentum, grads)
         values = torch.linalg.svdvals(update) / max(1.0, rows / columns) ** 0.5
-        found[f"{rows} {columns}"] = [float(values.min()), float(values.max())]
-        agreement = (update * grads).sum() / update.norm() / grads.norm()
-        found[f"agreement {rows} {columns}"] = float(agreement)
-        found[f"momentum {rows} {columns}"] = float((momentum - 0.05 * grads).abs().max())
-    return found
+        # The quintic steps stop around 1; square random matrices have tiny values, too.
+        assert float(values.max()) < 1.3
+        assert float(values.min()) > (0.0 if rows == columns else 0.6)
+        assert float((update * grads).sum() / update.norm() / grads.norm()) > 0.7
+        assert float((momentum - 0.05 * grads).abs().max()) < 1e-6
 
 
-def warm(train: ModuleType) -> dict[str, Any]:
-    """Whether the steps before the clock leave anything behind."""
+def check_nothing_is_learnt_before_the_clock() -> None:
+    import train
+
     torch.manual_seed(train.SEED)
     model = train.Gpt()
     before = [p.clone() for p in model.parameters()]
@@ -179,19 +172,39 @@ def warm(train: ModuleType) -> dict[str, Any]:
     memory = train.Memory(model, train.device)
     train.warm_up(model, optimizer, memory)
     after = list(model.parameters())
-    matrices = [p for p in model.blocks.parameters() if p.ndim == 2]
-    return {
-        "unchanged": all(torch.equal(a, b) for a, b in zip(before, after, strict=True)),
-        "momentum": float(max(m.abs().max() for m in optimizer.muon.momenta)),
-        "state": len(optimizer.adam.state),
-        "moved_by_muon": sum(len(group) for group in optimizer.muon.groups),
-        "matrices": len(matrices),
-        "moved_by_adam": sum(len(g["params"]) for g in optimizer.adam.param_groups),
-        "parameters": len(after),
-        "memory_mb": memory.peak_mb(optimizer.state()),
-        "weights_mb": sum(p.nbytes for p in after) / 2**20,
-        "flops": train.flops_per_token(model),
-    }
+    assert all(torch.equal(a, b) for a, b in zip(before, after, strict=True))
+    assert float(max(m.abs().max() for m in optimizer.muon.momenta)) == 0.0
+    assert len(optimizer.adam.state) == 0
+    by_muon = sum(len(group) for group in optimizer.muon.groups)
+    assert by_muon == sum(p.ndim == 2 for p in model.blocks.parameters())
+    by_adam = sum(len(group["params"]) for group in optimizer.adam.param_groups)
+    assert by_muon + by_adam == len(after)
+    assert memory.peak_mb(optimizer.state()) > 2 * sum(p.nbytes for p in after) / 2**20
+
+
+def check_operations_are_counted_by_the_formula_of_the_readme() -> None:
+    import runtime
+    import train
+
+    weights = DEPTH * 12 * WIDTH**2 + VOCAB * WIDTH
+    assert train.flops_per_token(train.Gpt()) == 6 * weights + 12 * WIDTH * (16 + 64)
+    for name, teraflops in PEAK_TERAFLOPS.items():
+        flops = None if teraflops is None else teraflops * 1e12
+        assert runtime.named_flops(f"NVIDIA {name}") == flops
+
+
+PEAK_TERAFLOPS = {
+    "H200": 989.5,
+    "H100 80GB HBM3": 989.5,
+    "H100 PCIe": 756.5,
+    "A100-SXM4-40GB": 312,
+    "L4": 121,
+    "L40": 181,
+    "L40S": 362,
+    "GeForce RTX 4090": 165.2,
+    "GeForce RTX 4090 Laptop GPU": None,
+    "GeForce RTX 3060": None,
+}
 
 
 def run(source: str, steps: int, seed: int = 1) -> dict[str, float]:
@@ -207,45 +220,54 @@ def run(source: str, steps: int, seed: int = 1) -> dict[str, float]:
     return {key: float(value) for key, value in rows}
 
 
+def check_equal_seeds_give_equal_runs_and_training_learns() -> None:
+    source = Path("train.py").read_text()
+    one, again, other = (run(source, 4, seed) for seed in (1, 1, 2))
+    times = {"training_seconds", "total_seconds"}
+    assert {k: one[k] for k in one if k not in times} == {
+        k: again[k] for k in again if k not in times
+    }
+    assert one["val_bpb"] != other["val_bpb"]
+    numbers = ("val_bpb", "peak_vram_mb", "total_tokens_M", "num_steps", "num_params_M", "depth")
+    assert set(one) == {*times, *numbers}
+    assert abs(one["total_tokens_M"] - 4 * 4 * 64 / 1e6) < 1e-9
+    # Even odds for all 1024 tokens cost 3.8 bits per byte.
+    longer = run(source, 120)
+    assert longer["val_bpb"] < 3.2 < 3.7 < one["val_bpb"]
+
+    # Memory is about what the README's formula says.  In 32 bits a vector takes twice as
+    # much, and there is neither a copy nor CUDA.
+    blocks, ends = DEPTH * (4 + 2 * RATIO) * WIDTH**2, 2 * VOCAB * WIDTH
+    kept = 4 * 64 * (2 * DEPTH * WIDTH * (28 + 4 * RATIO) + 12 * VOCAB)
+    formula = (12 * blocks + 16 * ends + kept) / 2**20
+    assert 0.8 < one["peak_vram_mb"] / formula < 1.05
+
+
+def check_every_edit_of_the_search_space_runs() -> None:
+    found: dict[str, float | str] = {}
+    for name, text in GIVEN["edits"].items():
+        try:
+            found[name] = run(text, 2)["val_bpb"]
+        except Exception as error:
+            found[name] = repr(error)
+    assert len(found) > 25
+    assert [n for n, v in found.items() if isinstance(v, str) or not 2.0 < v < 4.0] == []
+
+
 def main() -> None:
-    source, edits = Path(sys.argv[1]).read_text(), json.loads(Path(sys.argv[2]).read_text())
-    found: dict[str, Any] = {}
-    with contextlib.redirect_stdout(io.StringIO()):
-        found["prepared"] = prepared()
-        found["web"] = from_web()
-        os.environ["RATCHET_DATA"] = str(HERE / "data")
-        train = load(Path(sys.argv[1]))
-        import runtime
-
-        found["peak_flops"] = {name: runtime.named_flops(name) for name in DEVICES}
-        found["attention"] = attention(train)
-        found["causality"] = causality(train)
-        found["muon"] = muon(train)
-        found["warm"] = warm(train)
-        found["runs"] = [run(source, 4, seed) for seed in (1, 1, 2)]
-        found["longer"] = run(source, 120)
-        found["edits"] = {}
-        for name, text in edits.items():
+    torch.set_num_threads(1)
+    os.environ["RATCHET_DATA"] = str(HERE / "data")
+    wrong = {}
+    for name, check in [*globals().items()]:
+        if name.startswith("check_"):
+            wrong[name] = ""
             try:
-                found["edits"][name] = run(text, 2)["val_bpb"]
+                with contextlib.redirect_stdout(io.StringIO()):
+                    check()
             except Exception as error:
-                found["edits"][name] = repr(error)
-    print(json.dumps(found))
-
-
-DEVICES = [
-    "NVIDIA H200",
-    "NVIDIA H100 80GB HBM3",
-    "NVIDIA H100 PCIe",
-    "NVIDIA A100-SXM4-40GB",
-    "NVIDIA A10",
-    "NVIDIA L4",
-    "NVIDIA L40",
-    "NVIDIA L40S",
-    "NVIDIA GeForce RTX 4090",
-    "NVIDIA GeForce RTX 4090 Laptop GPU",
-    "NVIDIA GeForce RTX 3060",
-]
+                told = traceback.TracebackException.from_exception(error, capture_locals=True)
+                wrong[name] = "".join(told.format())
+    print(json.dumps(wrong))
 
 
 if __name__ == "__main__":

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import functools
-import importlib
 import re
-import sys
 from types import ModuleType
 from typing import Any
 
 import yaml
 
-from helpers import REPO
+from helpers import REPO, import_modules
 
 TASK = REPO / "tasks" / "gpt"
 NAMES = ("channel", "scoring", "packing", "canary", "evaluator", "corpus", "shards", "prepare")
@@ -23,16 +21,7 @@ SLOW = {("WIDTH", 640), ("WIDTH", 384), ("DEVICE_BATCH", 128), ("SEQ_LEN", 1024)
 
 @functools.cache
 def load() -> dict[str, ModuleType]:
-    """The modules by name; other tasks have some of the same names, so none stays behind."""
-    kept = {name: sys.modules.pop(name) for name in NAMES if name in sys.modules}
-    sys.path.insert(0, str(TASK))
-    try:
-        return {name: importlib.import_module(name) for name in NAMES}
-    finally:
-        sys.path.remove(str(TASK))
-        for name in NAMES:
-            sys.modules.pop(name, None)
-        sys.modules.update(kept)
+    return import_modules(TASK, NAMES)
 
 
 def constant(source: str, name: str, value: object) -> str:

@@ -69,8 +69,7 @@ def nvmlDeviceGetComputeRunningProcesses(handle):
                 found.append(int(process.name))
         except OSError:
             continue
-    foreign = HERE / f"foreign-{handle}"
-    return [SimpleNamespace(pid=pid) for pid in [*found, *([1] if foreign.exists() else [])]]
+    return [SimpleNamespace(pid=pid) for pid in found]
 
 
 def nvmlDeviceGetGraphicsRunningProcesses(handle):

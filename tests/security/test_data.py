@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import textwrap
 import uuid
 from collections.abc import Mapping
@@ -85,6 +86,8 @@ READS = {
     "by taking a descriptor over": "import ctypes\nlibc = ctypes.CDLL(None, use_errno=True)\n"
     "pid = int(evaluators()[0].name)\nif libc.syscall(438, os.pidfd_open(pid), 1, 0) < 0:\n"
     "    raise PermissionError(ctypes.get_errno())",
+    "from a server": "import socket\n"
+    "socket.create_connection(('127.0.0.1', {port}), 5).sendall(b'weights?')",
     "by tracing it": "import ctypes\npid = int(evaluators()[0].name)\n"
     "if ctypes.CDLL(None).ptrace(16, pid, None, None) < 0:\n    raise PermissionError(pid)",
 }
@@ -113,9 +116,14 @@ def test_nothing_that_is_not_its_own_can_be_read_or_rewritten(
     for path in (results, run):
         path.write_text("honest")
     places = {"blob": blob, "store": arena.root / "store", "results": results, "run": run}
-    texts = {name: str(path) for name, path in places.items()}
-    tries = {name: lines.format(**texts) for name, lines in (READS | WRITES).items()}
-    attempt = arena.attempt(trying(tries), kind)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        texts = {name: str(path) for name, path in places.items()}
+        texts["port"] = str(server.getsockname()[1])
+        tries = {name: lines.format(**texts) for name, lines in (READS | WRITES).items()}
+        attempt = arena.attempt(trying(tries), kind)
+        server.settimeout(0.0)
+        with pytest.raises(BlockingIOError):
+            server.accept()
     assert attempt.value == arena.honest(kind)
     # Bubblewrap lets a run write names into its own empty /tmp, which nobody sees.
     allowed = set(WRITES) if kind is SandboxKind.BUBBLEWRAP else set()

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-
 import pytest
 
 from helpers.candidates import (
@@ -241,13 +239,6 @@ def test_learning_from_the_evaluation_is_caught(arena: Arena) -> None:
 def test_a_rare_leak_with_a_memory_is_caught(arena: Arena) -> None:
     rare = "(np.roll(x, 2, 1) * 31 + np.roll(x, 1, 1) * 17 + x.astype(np.int64) * 7) % 331 == 5"
     arena.attempt(leak(rare)).assert_caught()
-
-
-def test_the_recorded_number_has_all_its_digits(arena: Arena) -> None:
-    attempt = arena.unchanged()
-    printed = re.search(r"val_bpb: +(\S+)", attempt.log)
-    assert printed is not None
-    assert f"{attempt.value:.6f}" == printed[1]
 
 
 LESS = "    import atexit\n    atexit.register(print, 'peak_mem_mb: 0.001', flush=True)\n"

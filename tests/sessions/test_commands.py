@@ -159,18 +159,6 @@ def test_texts_cannot_break_a_table() -> None:
     assert list(diff.diff_lines("+a\n a", True)) == ["\x1b[32m+a\x1b[0m", " a"]
 
 
-def test_a_session_on_its_way_can_be_read(copy: Box) -> None:
-    rounds = sorted((copy.session / "rounds").glob("000[23]"))
-    for folder in rounds:
-        (folder / "steer.json").unlink()
-    (copy.session / "confirm.json").unlink()
-    session = session_of(None, copy.path, CONFIG[1:])
-    found = History.read(session.paths)
-    assert [one.number for one in found.judged] == [1]
-    lost = "\n".join(experiment_lines(trial(1), session))
-    assert "[the store no longer holds it]" in lost
-
-
 def test_a_finished_sessions_report_is_found_and_made_again(
     finished: Box, options: list[str], tmp_path: Path, capsys: Capsys
 ) -> None:
@@ -187,12 +175,16 @@ def test_a_finished_sessions_report_is_found_and_made_again(
     assert page.read_bytes() == own.read_bytes()
 
 
-def test_an_unfinished_session_has_a_report_of_its_rounds(
+def test_a_session_on_its_way_can_be_read_and_has_a_report_of_its_rounds(
     copy: Box, tmp_path: Path, capsys: Capsys
 ) -> None:
     paths = SessionPaths("default", copy.path)
     for path in (paths.confirmation, paths.report_html, paths.round(3).steer):
         path.unlink()
+    session = session_of(None, copy.path, CONFIG[1:])
+    assert [one.number for one in History.read(session.paths).judged] == [1, 2]
+    lost = "\n".join(experiment_lines(trial(1), session))
+    assert "[the store no longer holds it]" in lost
     options = ["--root", str(copy.path), *CONFIG]
     assert report.main(options) == 66
     assert "ratchet report default -o report.html" in capsys.readouterr().err

@@ -2,16 +2,62 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
+import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from helpers.boxes import Box, make_box
-from helpers.disks import fill, mounted, unmounted
 from helpers.edits import constant, declare
 from ratchet.integrity.verify import verify_sessions
+
+
+@contextlib.contextmanager
+def mounted(folder: Path, options: str) -> Iterator[None]:
+    """A file system of its own on a folder; the test skips where one may not mount."""
+    folder.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(folder)]
+    if os.geteuid() != 0 or subprocess.run(command, capture_output=True).returncode:
+        pytest.skip("needs the right to mount a file system")
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", "--lazy", str(folder)], check=True, capture_output=True)
+
+
+@pytest.fixture
+def small(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 8 MB."""
+    with mounted(tmp_path / "small", "size=8m"):
+        yield tmp_path / "small"
+
+
+def fill(folder: Path, left_kb: int) -> Path:
+    """Fill the file system up to some free space; returns what fills it."""
+    ballast = folder / "ballast"
+    stat = os.statvfs(folder)
+    # A session that writes meanwhile may have taken the last of it.
+    with contextlib.suppress(OSError), ballast.open("wb", buffering=0) as stream:
+        stream.write(b"\0" * max(0, stat.f_bavail * stat.f_frsize - left_kb * 1024))
+    return ballast
+
+
+@contextlib.contextmanager
+def read_only(folder: Path) -> Iterator[None]:
+    """A folder that nobody can write to; for root, whom no mode stops, a file system."""
+    if os.geteuid() == 0:
+        with mounted(folder, "ro"):
+            yield
+    else:
+        folder.mkdir(mode=0o555)
+        try:
+            yield
+        finally:
+            folder.chmod(0o755)
 
 
 def test_a_full_disk_costs_nothing_that_was_finished(small: Path, finished: Box) -> None:
@@ -37,19 +83,8 @@ def test_a_full_disk_costs_nothing_that_was_finished(small: Path, finished: Box)
 def test_a_read_only_folder_is_named_and_nothing_is_trained(
     box: Box, finished: Box, name: str
 ) -> None:
-    folder = box.path / name
-    folder.mkdir()
-    if os.geteuid() != 0:
-        folder.chmod(0o555)
-    elif not mounted(folder, "-o", "ro"):
-        pytest.skip("needs the right to mount a file system")
-    try:
+    with read_only(box.path / name):
         said = box.play(check=False)
-    finally:
-        if os.geteuid() != 0:
-            folder.chmod(0o755)
-        else:
-            unmounted(folder)
     assert box.status != 0
     assert "Read-only file system" in said or "Permission denied" in said
     assert name in said

@@ -47,17 +47,6 @@ def test_a_session_is_as_real_ones_are_but_for_its_training(tmp_path: Path) -> N
     assert main(["--root", str(box.path)]) == 0
 
 
-def test_hours_of_training_pass_on_the_tables_clock(tmp_path: Path) -> None:
-    box, table = recorded(tmp_path / "box", rounds=12)
-    began = table.clock.now
-    # Time for the baseline and some rounds, by the durations of the recorded runs.
-    seconds = [row.record.wall_seconds for rows in table.rows.values() for row in rows]
-    hours = 6 * sum(seconds) / len(seconds) / 3600
-    assert "the time limit is over" in box.play(deadline_hours=hours, last="rounds")
-    assert 1 <= len(box.rulings()) < 12
-    assert table.clock.now - began > hours * 3600
-
-
 def test_a_session_of_the_default_task_takes_no_training(tmp_path: Path) -> None:
     box, table = recorded(tmp_path / "box", "bytelm", rounds=12, budget_steps=40)
     box.play(last="rounds")

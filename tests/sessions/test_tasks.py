@@ -7,7 +7,6 @@ import math
 import os
 import subprocess
 import sys
-import venv
 from pathlib import Path
 
 import pytest
@@ -15,7 +14,7 @@ import yaml
 
 from helpers.boxes import REPO, Box
 from helpers.edits import constant, declare, is_kept, ruling
-from helpers.repositories import git, make_cache, make_clone, state
+from helpers.repositories import git, make_cache, make_clone, make_environment, state
 from ratchet.cli.main import main
 
 PRESETS = {
@@ -85,12 +84,8 @@ def test_a_preset_is_what_the_session_starts_from_and_a_hard_ceiling_holds(sized
 
 def test_a_session_keeps_to_the_environment_that_it_started_with(box: Box) -> None:
     declare(box, constant("RATE", 0.2, 0.3, 0.4))
-    own = box.path / "own"
-    venv.create(own, with_pip=False)
-    (packages,) = own.glob("lib/python*/site-packages")
-    told = packages / "made_up-1.5.dist-info" / "METADATA"
-    told.parent.mkdir()
-    told.write_text("Metadata-Version: 2.1\nName: made_up\nVersion: 1.5\n")
+    own = make_environment(box.path / "own")
+    (told,) = own.glob("lib/python*/site-packages/*/METADATA")
     for name in ("train.py", "prepare.py"):
         path = box.path / "tasks" / "fake" / name
         path.write_text(

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import importlib
-import sys
-from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 
 import pytest
 
-from helpers import BYTELM
+from helpers import BYTELM, import_modules
 from helpers.autojudge_logs import history
 
 # Modules and folders that take more than one and a half seconds: they start processes or
@@ -25,7 +22,6 @@ SLOW = (
     "tasks/", "test_documents",
 )  # fmt: skip
 HERE = Path(__file__).resolve().parent
-TASK = BYTELM
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -36,18 +32,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(scope="session")
-def modules() -> Iterator[dict[str, ModuleType]]:
-    """The task's modules, imported from its folder and forgotten afterwards."""
-    names = ("autograd", "functions", "prepare", "train")
-    kept = {name: sys.modules.pop(name) for name in names if name in sys.modules}
-    sys.path.insert(0, str(TASK))
-    try:
-        yield {name: importlib.import_module(name) for name in names}
-    finally:
-        sys.path.remove(str(TASK))
-        for name in names:
-            sys.modules.pop(name, None)
-        sys.modules.update(kept)
+def modules() -> dict[str, ModuleType]:
+    return import_modules(BYTELM, ("channel", "autograd", "functions", "prepare", "canary"))
 
 
 @pytest.fixture(scope="session")

@@ -10,8 +10,7 @@ import pytest
 
 from helpers import HELPERS, REPO
 from helpers.boxes import DEFAULTS, Box, make_box
-from helpers.clusters import program
-from helpers.commands import printed
+from helpers.commands import printed, snakemake_of
 
 PROFILE = ["--profile", str(REPO / "profiles/kubernetes")]
 SETTINGS = {"rounds": 1, "baseline_replicates": 2, "confirm_replicates": 1, "max_replicates": 1}
@@ -37,7 +36,7 @@ def said(box: Box, *command: str) -> str:
 
 @pytest.fixture(scope="module")
 def snakemake() -> str:
-    return program("RATCHET_KUBERNETES_VENV", "env-kubernetes")
+    return snakemake_of("RATCHET_KUBERNETES_VENV", "env-kubernetes")
 
 
 @pytest.fixture(scope="module")

@@ -9,13 +9,15 @@ import signal
 import subprocess
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
-from helpers.boxes import Box, make_box
-from helpers.clusters import Cluster, program
+from helpers import REPO
+from helpers.boxes import DEFAULTS, Box, make_box
+from helpers.commands import snakemake_of
 from helpers.edits import change
 from ratchet.steps.ownership import folder_owner
 
@@ -24,12 +26,43 @@ SLOW = "time.sleep(0.8)\nnumbers ="
 SETTINGS = {"rounds": 6, "candidates": 2, "baseline_replicates": 2, "confirm_replicates": 1}
 
 
+@dataclass
+class Cluster:
+    """A Slurm that a box's session runs on."""
+
+    snakemake: str
+    partition: str
+
+    def start(self, box: Box, said: Path) -> subprocess.Popen[bytes]:
+        """Start the session; what it prints is added to a file."""
+        values = {**DEFAULTS, **box.settings}
+        command = [
+            *(self.snakemake, "-s", str(REPO / "Snakefile")),
+            *("--profile", str(REPO / "profiles/slurm")),
+            # What a site sets, and the seconds of a test.
+            *("--default-resources", f"slurm_partition={self.partition}", "slurm_account=none"),
+            *("--slurm-status-command", "squeue", "--slurm-init-seconds-before-status-checks", "1"),
+            *("--seconds-between-status-checks", "1", "--latency-wait", "10"),
+            *("--config", *(f"{key}={value}" for key, value in values.items())),
+        ]
+        with said.open("ab") as log:
+            return subprocess.Popen(
+                command,
+                cwd=box.path,
+                env={**os.environ, **box.environment},
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+
+
 @pytest.fixture
 def cluster() -> Cluster:
     partition = os.environ.get("RATCHET_TEST_SLURM")
     if not partition or shutil.which("sbatch") is None:
         pytest.skip('no Slurm here: eval "$(.ci/slurm)" starts one')
-    return Cluster(program("RATCHET_SLURM_VENV", "env-slurm"), partition)
+    return Cluster(snakemake_of("RATCHET_SLURM_VENV", "env-slurm"), partition)
 
 
 def slow_box(path: Path) -> Box:

@@ -75,6 +75,11 @@ def test_found(name: str, text: str, constant: str, value: object, shown: str) -
         ("c.json", "{'a': 1}", "a"),
         ("c.json", "[1]", "a"),
         ("c.txt", "a: 1\n", "a"),
+        ("c.py", "a = 1\na = 2\n", "a"),
+        ("c.py", "a = f()\n", "a"),
+        ("c.py", "a += 1\n", "a"),
+        ("c.py", "def (", "a"),
+        ("c.py", "b, a = 1, 2\n", "a"),
     ],
 )
 def test_what_has_no_single_place_is_not_found(name: str, text: str, constant: str) -> None:
@@ -108,6 +113,12 @@ VALUES = (
 PLACES = [
     ("c.yaml", YAML, "model.hidden_size", lambda new: yaml.safe_load(new)["model"]["hidden_size"]),
     ("c.json", JSON, "a.rate", lambda new: json.loads(new)["a"]["rate"]),
+    (
+        "c.py",
+        "é = 'ü'; RATE = 3  # why\n",
+        "RATE",
+        lambda new: find_value("c.py", new, "RATE").value,
+    ),
 ]
 
 

@@ -1,8 +1,10 @@
-"""The default task's canaries: fair to whoever does not look ahead, and to nobody else."""
+"""The default task's canaries: fair to whoever does not look ahead.
+
+Who does is in ``tests/security/test_metric.py``.
+"""
 
 from __future__ import annotations
 
-import importlib
 from types import ModuleType
 from typing import Any
 
@@ -14,8 +16,7 @@ ROWS, LENGTH = 16, 64
 
 @pytest.fixture(scope="module")
 def canary(modules: dict[str, ModuleType]) -> ModuleType:
-    assert modules  # With them the task's folder can be imported from.
-    return importlib.import_module("canary")
+    return modules["canary"]
 
 
 @pytest.fixture(scope="module")
@@ -101,35 +102,3 @@ def test_who_knows_the_odds_does_not_win(canary: ModuleType, content: Any, power
         found = wealth(canary, content, sharp, seed)
         assert found["wealth"] < 3
         assert found["taught"] < 3 or power > 1
-
-
-@pytest.mark.parametrize("places", ["everywhere", "one", "after"])
-def test_who_looks_ahead_wins(canary: ModuleType, content: Any, places: str) -> None:
-    def leaky(inputs: Any, text: Any) -> Any:
-        chances = usual(inputs, text)
-        seen = np.eye(256)[np.roll(inputs, -1, axis=1)]
-        where = np.zeros(inputs.shape, dtype=bool)
-        where[:, :-1] = True
-        if places == "one":
-            where &= np.arange(LENGTH) == 40
-        elif places == "after":
-            where &= inputs == 80
-        return np.where(where[..., None], 0.5 * chances + 0.5 * seen, chances)
-
-    assert wealth(canary, content, leaky)["wealth"] > np.log(1e6)
-
-
-def test_who_remembers_wins_the_lessons_alone(canary: ModuleType, content: Any) -> None:
-    counts = np.zeros((65536, 256))
-
-    def learning(inputs: Any, text: Any) -> Any:
-        pairs = inputs[:, :-1].astype(int) * 256 + inputs[:, 1:]
-        known = counts[pairs]
-        chances = usual(inputs, text)
-        chances[:, 1:] = (4 * chances[:, 1:] + known) / (4 + known.sum(-1, keepdims=True))
-        np.add.at(counts, (pairs[:, :-1], inputs[:, 2:]), 1.0)
-        return chances
-
-    found = wealth(canary, content, learning)
-    assert found["taught"] > np.log(1e6)
-    assert found["wealth"] < 3
