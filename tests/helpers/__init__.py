@@ -15,6 +15,7 @@ HELPERS = Path(__file__).resolve().parent
 DATA = REPO / "tests" / "data"
 FAKE = DATA / "tasks" / "fake"
 BYTELM = REPO / "tasks" / "bytelm"
+GPT = REPO / "tasks" / "gpt"
 SHARED = REPO.parent / "shared"
 """Material beside the checkout, which not every machine has."""
 

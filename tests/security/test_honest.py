@@ -125,13 +125,6 @@ WRITTEN = {
         'print(f"step {budget.steps}: loss {loss.item() / math.log(2.0):.4f} bits per byte")',
         'print(f"{budget.progress():6.1%} train_loss={loss.item():.3f}", flush=True)',
     ),
-    # It touches the whole window, and rounding mixes later bytes in.
-    "causal convolution by Fourier transforms": asking("""
-    kernel = np.fft.rfft(np.r_[1.0, np.full(31, 0.01), np.zeros(96)])[None, :, None]
-    def predict(x):
-        y = np.fft.rfft(model.predict(x).astype(np.float32), n=128, axis=1) * kernel
-        return np.fft.irfft(y, n=128, axis=1)[:, :64].astype(np.float32)
-"""),
     "a cooler prediction": asking("", "evaluate_bpb(lambda x: 1.02 * model.predict(x))"),
 }
 DECLARED = {

@@ -66,3 +66,16 @@ WRONG = {
 def test_what_goes_wrong_is_told(arena: Arena, name: str) -> None:
     source, outcome, words = WRONG[name]
     arena.attempt(source, budget_steps=10).assert_ends(outcome, words)
+
+
+def test_a_later_byte_mixed_in_by_rounding_is_honest(arena: Arena) -> None:
+    """A causal convolution by Fourier transforms touches the whole window."""
+    body = """
+    kernel = np.fft.rfft(np.r_[1.0, np.full(31, 0.01), np.zeros(96)])[None, :, None]
+    def predict(x):
+        y = np.fft.rfft(model.predict(x).astype(np.float32), n=128, axis=1) * kernel
+        return np.fft.irfft(y, n=128, axis=1)[:, :64].astype(np.float32)
+"""
+    attempt = arena.attempt(asking(body), budget_steps=10, plausible=None)
+    assert attempt.value > 0
+    assert attempt.record.evaluation.checks["largest_change"] < 1e-4

@@ -17,13 +17,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from helpers import gpt_modules
+from helpers import GPT, import_modules
 from helpers.commands import Patch
 
-found = gpt_modules.load()
-packing, corpus, shards, prepare = (
-    found[name] for name in ("packing", "corpus", "shards", "prepare")
-)
+NAMES = ("packing", "corpus", "shards", "prepare", "channel")
+packing, corpus, shards, prepare, _ = import_modules(GPT, NAMES).values()
 BOS = 9
 
 

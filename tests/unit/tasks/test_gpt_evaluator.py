@@ -18,12 +18,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from helpers import gpt_modules
+from helpers import GPT, import_modules
 
-found = gpt_modules.load()
-scoring, evaluator, canary, channel = (
-    found[name] for name in ("scoring", "evaluator", "canary", "channel")
-)
+NAMES = ("scoring", "evaluator", "canary", "channel")
+scoring, evaluator, canary, channel = import_modules(GPT, NAMES).values()
 pytestmark = pytest.mark.slow
 VOCAB, BOS = 200, 199
 SCALE = scoring.Scale(windows=256, length=64, positions=16)
@@ -232,7 +230,7 @@ def served(files: Path, audit: bool) -> tuple[socket.socket, subprocess.Popen[st
     }
     process = subprocess.Popen(
         [sys.executable, "-B", "evaluator.py"],
-        cwd=gpt_modules.TASK,
+        cwd=GPT,
         env={**os.environ, **variables},
         pass_fds=[theirs.fileno()],
         stdout=subprocess.PIPE,

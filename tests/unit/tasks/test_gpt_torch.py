@@ -13,8 +13,9 @@ import subprocess
 
 import pytest
 
-from helpers import HELPERS
-from helpers.gpt_modules import SPEC, TASK, configured, edits
+from helpers import GPT, HELPERS, load_task
+from ratchet.task.edits import applicable_changes
+from ratchet.task.presets import preset_sources
 
 PYTHON = os.environ.get("RATCHET_GPT_PYTHON")
 pytestmark = [
@@ -24,6 +25,8 @@ pytestmark = [
     ),
 ]
 CHECKS = HELPERS / "gpt_checks.py"
+# Values that make a step of the tiny model slow.
+SLOW = {"WIDTH=640", "WIDTH=384", "DEVICE_BATCH=128", "SEQ_LEN=1024"}
 
 
 @pytest.fixture(scope="module")
@@ -34,19 +37,23 @@ def wrong(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     done = subprocess.run([PYTHON, "-c", "import torch"], capture_output=True, check=False)
     if done.returncode:
         pytest.skip(f"{PYTHON} has no PyTorch")
-    source = configured("cpu-tiny")
+    task = load_task(GPT)
+    (preset,) = (preset for preset in task.presets if preset.name == "cpu-tiny")
+    source = preset_sources(task, preset.constants, preset.name)["train.py"].decode()
     (folder / "train.py").write_text(source)
-    names = [name for names in SPEC["data"].values() for name in names]
-    (folder / "given.json").write_text(json.dumps({"data": names, "edits": edits(source)}))
+    edits: dict[str, str] = {}
+    for draft in applicable_changes(task.search_space, {"train.py": source}):
+        if draft.edit.label not in SLOW:
+            edits.setdefault(draft.edit.name, draft.contents["train.py"])
+    (folder / "given.json").write_text(json.dumps({"data": task.data_names, "edits": edits}))
     variables = {k: v for k, v in os.environ.items() if not k.startswith("RATCHET_")}
-    preset = SPEC["presets"]["cpu-tiny"]["environment"]
     done = subprocess.run(
         [PYTHON, str(CHECKS), "given.json"],
         cwd=folder,
         env={
             **variables,
-            **{k: v for k, v in preset.items() if k.startswith("RATCHET_EVAL")},
-            "PYTHONPATH": f"{folder}:{TASK}",
+            **{k: v for k, v in preset.environment.items() if k.startswith("RATCHET_EVAL")},
+            "PYTHONPATH": f"{folder}:{GPT}",
             "PYTHONDONTWRITEBYTECODE": "1",
             "OMP_NUM_THREADS": "1",
         },
