@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
+from helpers.autojudge_logs import call
 from helpers.commands import Capsys, Patch
 from helpers.trials import history, trial
 from ratchet.base.errors import InputMissingError
-from ratchet.cli import main as main_module
-from ratchet.cli.export import WRITERS, exported_experiment, main, to_mlflow, to_wandb
+from ratchet.cli.export import WRITERS, exported_experiment, to_mlflow, to_wandb
 from ratchet.logs.export import ExportedExperiment, Sheet
 from ratchet.records.records import Verdict
 
@@ -26,10 +26,6 @@ LOG = (
 )
 
 
-def call(*options: object) -> int:
-    return main([str(option) for option in options])
-
-
 @pytest.fixture
 def log(tmp_path: Path) -> Path:
     path = tmp_path / "log.tsv"
@@ -38,7 +34,7 @@ def log(tmp_path: Path) -> Path:
 
 
 def test_a_log_goes_to_standard_output(log: Path, capsys: Capsys) -> None:
-    assert call("--results", log, "--to", "results.tsv") == 0
+    assert call("ratchet export --results", log, "--to", "results.tsv") == 0
     out, err = capsys.readouterr()
     assert out.splitlines()[1:] == [
         "a1\t0.990000\t44.0\tkeep\tbaseline",
@@ -46,40 +42,20 @@ def test_a_log_goes_to_standard_output(log: Path, capsys: Capsys) -> None:
         "c3\t0.980000\t44.1\tkeep\twider",
     ]
     assert "left out: 1 columns that results.tsv does not have (log.mfu)" in err
-    assert call("--results", log, "--to", "json") == 0
+    assert call("ratchet export --results", log, "--to", "json") == 0
     assert len(json.loads(capsys.readouterr().out)["experiments"]) == 3
 
 
 def test_a_file_is_written_once(log: Path, tmp_path: Path, capsys: Capsys) -> None:
     made = tmp_path / "new" / "made.csv"
-    assert main_module.main(["export", "--results", str(log), "--to", "csv", "-o", str(made)]) == 0
+    assert call("ratchet export --results", log, "--to", "csv", "-o", made) == 0
     assert made.read_text().splitlines()[1].startswith("1,2,a1,0.99,44.0,keep,")
     before = made.read_bytes()
-    assert call("--results", log, "--to", "json", "-o", made) == 74
+    assert call("ratchet export --results", log, "--to", "json", "-o", made) == 74
     assert "exists already" in capsys.readouterr().err
-    assert call("--results", log, "--to", "json", "-o", log) == 74
+    assert call("ratchet export --results", log, "--to", "json", "-o", log) == 74
     assert (made.read_bytes(), log.read_text()) == (before, LOG)
-    assert call("--results", log, "--to", "json", "-o", log / "x") == 74
-
-
-@pytest.mark.parametrize(
-    ("options", "code", "said"),
-    [
-        (["--to", "xml"], 64, "invalid choice"),
-        ([], 64, "required"),
-        (["night", "--results", "x", "--to", "csv"], 64, "found both"),
-        (["--to", "csv", "--metric", "x"], 64, "--metric is of a log: add --results FILE"),
-        (["--to", "mlflow", "--results", "x"], 64, "add -o FOLDER"),
-        (["--to", "csv", "--results", "missing.tsv"], 66, "cannot be read"),
-        (["--to", "csv", "--results", __file__], 65, "line 1, column 1"),
-        (["no-such-session", "--to", "csv"], 66, "expected a started session"),
-    ],
-)
-def test_mistakes(options: list[str], code: int, said: str, capsys: Capsys, tmp_path: Path) -> None:
-    assert call(*options, "--root", tmp_path) == code
-    out, err = capsys.readouterr()
-    assert out == ""
-    assert said in err
+    assert call("ratchet export --results", log, "--to", "json", "-o", log / "x") == 74
 
 
 def test_an_experiment_of_a_session_keeps_everything() -> None:
@@ -109,8 +85,6 @@ def test_verdicts_are_the_words_of_results_tsv() -> None:
     assert (entry.fields["verdict"], entry.fields["proposer"]) == ("BASELINE", "")
     assert len(entry.fields["runs"]) == 2
 
-
-# --- trackers -------------------------------------------------------------------------
 
 ENTRIES = (
     ExportedExperiment(
@@ -199,7 +173,7 @@ def test_without_the_library_it_says_how_to_get_it(
         monkeypatch.setitem(sys.modules, module, None)
     with pytest.raises(InputMissingError):
         WRITERS[name](SHEET, tmp_path / "out")
-    assert call("--results", log, "--to", name, "-o", tmp_path / "out") == 66
+    assert call("ratchet export --results", log, "--to", name, "-o", tmp_path / "out") == 66
     assert f"pip install {package}" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
 
@@ -210,7 +184,7 @@ def test_the_libraries_themselves_write_files(
 ) -> None:
     pytest.importorskip(package)
     out = tmp_path / "out"
-    assert call("--results", log, "--to", name, "-o", out) == 0
+    assert call("ratchet export --results", log, "--to", name, "-o", out) == 0
     if name == "mlflow":
         values = [path.read_text().split()[1] for path in out.rglob("metrics/val_bpb")]
         assert sorted(map(float, values)) == [0.98, 0.99]
