@@ -39,10 +39,9 @@ SHELLS = ("sh", "console")
 VERDICTS = {"autojudge": 2, "ratchet try": 2, "ratchet doctor": 1, "ratchet program check": 1}
 """Highest exit status that is an answer and not an error; 0 for all other commands."""
 PACKAGE = REPO / "workflow_scripts" / "ratchet"
-TOP = {"config", "docs", "envs", "profiles", "rules", "tasks", "tests", "workflow_scripts"}
-FOLDERS = (
-    TOP | {".ci", ".devcontainer"} | {path.parent.name for path in PACKAGE.glob("*/__init__.py")}
-)
+FOLDERS = {path.parent.name for path in PACKAGE.glob("*/__init__.py")}
+FOLDERS |= {"config", "docs", "envs", "profiles", "rules", "tasks", "tests", "workflow_scripts"}
+FOLDERS |= {".ci", ".devcontainer"}
 SESSION = {
     **{"task": "tasks/fake", "rounds": 2, "candidates": 4, "budget_steps": 5},
     **{"baseline_replicates": 2, "confirm_replicates": 2},
