@@ -96,46 +96,28 @@ SPEEDS = "".join(f"{n:07x}\t{1 + n}\t{50 - n}\tdiscard\tx{n}\n" for n in range(6
 TWO_AGENTS = HEADER.replace("commit", "agent\tcommit", 1) + "".join(
     f"{'ab'[n % 2]}\t{row(n, 1 - n / 100, 'keep')}" for n in range(8)
 )
+LATER = row(50, 0.9, "keep") + row(51, 1.1, "baseline", "new machine")
+LUCK = row(60, 0.9979, "keep", "luck") + row(61, 0.97, "discard", "overlooked")
+SPEED = "--metric speed --direction maximize"
 SAID = [
-    (history(10), "--noise-sd 0.01", ["stated as 0.01, taken as known within 5 %"]),
-    (
-        COLUMNS + SPEEDS,
-        "--metric speed --direction maximize",
-        ["speed, higher is better", "Nothing kept: speed stays at 50"],
-    ),
-    (
-        TWO_AGENTS,
-        "--agent b",
-        ["4 runs in 4 lines", "only the 4 rows of b or of nobody, of 8"],
-    ),
-    (
-        history(4) + "abc\tno number\t1\tkeep\tx\n",
-        "",
-        ["What could not be understood line 8, column 2:"],
-    ),
-    (
-        history(4) + row(50, 0.9, "keep") + row(51, 1.1, "baseline", "new machine"),
-        "",
-        ["line 9: a later baseline is a new incumbent, measured as the ones before it"],
-    ),
-    (
-        history(12) + row(60, 0.9979, "keep", "luck") + row(61, 0.97, "discard", "overlooked"),
-        "",
-        [
-            "Kept by the author, though the judge would not have: experiment 15 .",
-            "Not kept, though the judge would have: experiment 16 .",
-        ],
-    ),
+    (history(10), "--noise-sd 0.01", "stated as 0.01, taken as known within 5 %"),
+    (COLUMNS + SPEEDS, SPEED, "speed, higher is better"),
+    (COLUMNS + SPEEDS, SPEED, "Nothing kept: speed stays at 50"),
+    (TWO_AGENTS, "--agent b", "4 runs in 4 lines"),
+    (TWO_AGENTS, "--agent b", "only the 4 rows of b or of nobody, of 8"),
+    (history(4) + "abc\tno number\t1\tkeep\tx\n", "", "not be understood line 8, column 2:"),
+    (history(4) + LATER, "", "line 9: a later baseline is a new incumbent, measured as the ones"),
+    (history(12) + LUCK, "", "though the judge would not have: experiment 15 ."),
+    (history(12) + LUCK, "", "Not kept, though the judge would have: experiment 16 ."),
 ]
 
 
 @pytest.mark.parametrize(("text", "options", "said"), SAID)
 @pytest.mark.usefixtures("undrawn")
 def test_what_is_special_of_a_log_is_told(
-    tmp_path: Path, text: str, options: str, said: list[str]
+    tmp_path: Path, text: str, options: str, said: str
 ) -> None:
-    found = Page(page_of(tmp_path, text, *options.split())).text
-    assert [words for words in said if words not in found] == []
+    assert said in Page(page_of(tmp_path, text, *options.split())).text
 
 
 @pytest.mark.parametrize(
