@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from helpers.commands import Capsys, Patch
 from helpers.machines import GOOD
 from ratchet.base.errors import DataError
 from ratchet.base.structs import replace
@@ -48,6 +46,7 @@ from ratchet.records.events import Journal
 from ratchet.records.paths import SessionPaths
 from ratchet.simulation.session import RULES, SimulationPlan, play_all
 from ratchet.simulation.worlds import WORLDS
+from ratchet.steps.ownership import lock_file, take_folder
 from ratchet.task.environment import verify_packages
 from ratchet.task.task import Plausible
 
@@ -89,16 +88,8 @@ CASES: list[tuple[dict[str, Any], str, str, str]] = [
     ({"prepared": False}, "ok data", "the first session does it", ""),
     ({"gpus": ()}, "problem gpu", "the task needs one", "install the NVIDIA driver"),
     ({"gpus": (), "device": "cpu"}, "ok gpu", "the task needs none", ""),
-    (
-        *(WANTED, "problem isolation"),
-        "bubblewrap is wanted and does not work (bubblewrap: no bwrap)",
-        "apt-get install bubblewrap, or set isolation to auto",
-    ),
-    (
-        *(WEAKER, "warning isolation"),
-        "landlock is used (bubblewrap: no bwrap)",
-        "apt-get install bubblewrap",
-    ),
+    (WANTED, "problem isolation", "does not work (bubblewrap: no bwrap)", "isolation to auto"),
+    (WEAKER, "warning isolation", "landlock is used (bubblewrap: no bwrap)", "apt-get install"),
     ({"isolation": "none"}, "warning isolation", "none is wanted", "set isolation to auto"),
     ({"containers": {}}, "ok container", "only runs in containers need one", ""),
     ({"agents": {}}, "ok agent", "the built-in proposer needs none", ""),
@@ -115,8 +106,7 @@ def test_what_is_said_and_what_to_do(
     machine, (state, name) = replace(GOOD, **change), what.split()
     check = said(machine, name)[0]
     assert check.state == state
-    assert text in check.text
-    assert todo in check.todo
+    assert text in check.text and todo in check.todo
     assert bool(check.todo) == (state != "ok")
     checks = examine_machine(machine)
     assert is_ready(checks) == (CheckState.PROBLEM not in {one.state for one in checks})
@@ -141,9 +131,6 @@ def test_others_on_the_gpu(gpu: GpuCheck, state: str, text: str) -> None:
     assert said(replace(GOOD, gpus=[gpu], device="cpu"), "gpu")[-1].state == "ok"
 
 
-# ----------------------------------------------------------------------- showing
-
-
 def test_lines_fit_a_terminal_and_cannot_break_it() -> None:
     nasty = replace(GOOD, task_fault="x" * 100 + " \x1b[2J\nnext " + "word " * 40, running="1")
     text = render_checks(examine_machine(nasty))
@@ -156,21 +143,22 @@ def test_lines_fit_a_terminal_and_cannot_break_it() -> None:
     assert "\x1b[32mok       \x1b[0mpython" in coloured
 
 
-def test_this_machine(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
-    code = main(["--json", "--root", str(tmp_path)])
+def test_this_machine(capsys: Capsys, tmp_path: Path) -> None:
+    settings = ["rounds=100", "budget_seconds=300"]
+    code = main(["--json", "--root", str(tmp_path), "--config", *settings])
     found = json.loads(capsys.readouterr().out)
     assert code == (0 if found["ready"] else 1)
-    names = [check["name"] for check in found["checks"]]
-    assert {"python", "git", "snakemake", "packages", "disk", "task", "data", "isolation"} <= {
-        *names
-    }
-    assert all(check["state"] in ("ok", "warning", "problem") for check in found["checks"])
+    checks = {check["name"]: check for check in found["checks"]}
+    wanted = {"python", "git", "snakemake", "packages", "disk", "task", "data", "isolation"}
+    assert wanted <= set(checks)
+    assert {check["state"] for check in checks.values()} <= {"ok", "warning", "problem"}
+    assert found["length"]["least_runs"] == 109
+    line = checks["length"]["text"]
+    assert line.startswith("100 experiments, 109 to 122 runs, 9.1 h to ")
     assert list(tmp_path.iterdir()) == []
 
 
-def test_mistakes_in_the_settings_are_a_problem(
-    capsys: pytest.CaptureFixture[str], tmp_path: Path
-) -> None:
+def test_mistakes_in_the_settings_are_a_problem(capsys: Capsys, tmp_path: Path) -> None:
     for setting, words in (
         ("rounds=0", "rounds: expected at least 1, found 0"),
         ("task=nowhere", "holds no task.yaml"),
@@ -180,9 +168,6 @@ def test_mistakes_in_the_settings_are_a_problem(
         assert words in " ".join(capsys.readouterr().out.split())
     assert main(["--root", str(tmp_path), "--config", "rounds"]) == 64
     assert "expected KEY=VALUE, found 'rounds'" in capsys.readouterr().err
-
-
-# ----------------------------------------------------------------------- probing
 
 
 @pytest.mark.parametrize(
@@ -198,7 +183,7 @@ def test_mistakes_in_the_settings_are_a_problem(
     ],
 )
 def test_programs_tell_their_version(
-    body: str, tool: AgentTool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    body: str, tool: AgentTool, tmp_path: Path, monkeypatch: Patch
 ) -> None:
     program = tmp_path / "thing"
     program.write_text(f"#!/bin/sh\n{body}\n")
@@ -210,7 +195,7 @@ def test_programs_tell_their_version(
     assert package("no-such-package") == AgentTool(None)
 
 
-def test_locks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_locks(tmp_path: Path, monkeypatch: Patch) -> None:
     path = tmp_path / "envs" / "a.lock"
     path.parent.mkdir()
     assert lock(path).fault
@@ -229,26 +214,13 @@ def test_locks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_running_session_is_seen_and_not_disturbed(tmp_path: Path) -> None:
     assert owner(tmp_path) is None
-    state = tmp_path / ".snakemake"
-    state.mkdir()
-    (state / "ratchet.owner").write_text("4711\n")
-    assert owner(tmp_path) is None
-    code = (
-        "import fcntl, sys; f = open(sys.argv[1]); fcntl.flock(f, fcntl.LOCK_EX); "
-        "print('held', flush=True); sys.stdin.read()"
-    )
-    holder = subprocess.Popen(
-        [sys.executable, "-c", code, str(state / "ratchet.owner")],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-    )
-    assert holder.stdout is not None
-    assert holder.stdout.readline() == b"held\n"
+    handle = take_folder(tmp_path, "night")
+    assert owner(tmp_path) == f"{os.getpid()}, session night"
+    lock_file(tmp_path).write_text("4711\n")
     assert owner(tmp_path) == "4711"
-    holder.communicate()
-    handle = os.open(state / "ratchet.owner", os.O_RDWR)
-    fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     os.close(handle)
+    assert owner(tmp_path) is None
+    os.close(take_folder(tmp_path, "night"))
 
 
 def test_agents_of_the_configuration(tmp_path: Path) -> None:
@@ -263,9 +235,7 @@ def test_agents_of_the_configuration(tmp_path: Path) -> None:
     assert _with_agent(GOOD, chosen).agent is None
 
 
-def test_folders_of_a_session_may_be_elsewhere(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_folders_of_a_session_may_be_elsewhere(tmp_path: Path, monkeypatch: Patch) -> None:
     assert writable(tmp_path)
     monkeypatch.setattr(os, "access", lambda path, mode: Path(path) != tmp_path)
     assert not writable(tmp_path)
@@ -282,8 +252,6 @@ def test_space_and_processes(tmp_path: Path) -> None:
     assert _process(os.getpid()).startswith(f"process {os.getpid()} (")
     assert _process(2**22 + 1) == f"process {2**22 + 1}"
 
-
-# -------------------------------------------------------------------------- length
 
 NIGHT = PlannedSession(rounds=100, candidates=1, baseline=3, confirm=3, mode="gain")
 
@@ -330,12 +298,13 @@ def test_the_pace_is_measured_or_from_the_budget() -> None:
 
 
 def test_what_is_said() -> None:
-    hours = session_outlook(NIGHT, RunPace(301.0, 326.0, "why"), 12 * 3600.0)
+    pace = RunPace(301.0, 326.0, "why")
+    hours = session_outlook(NIGHT, pace, 12 * 3600.0)
     assert hours.sentence() == (
         "100 experiments, 109 to 122 runs, 9.1 h to 11.0 h one after another (why)"
     )
     assert not hours.cut_short
-    asked = session_outlook(NIGHT, RunPace(301.0, 326.0, "why"), 12 * 3600.0, agent_minutes=20.0)
+    asked = session_outlook(NIGHT, pace, 12 * 3600.0, agent_minutes=20.0)
     assert asked.sentence().endswith("(why); and the agent's time, up to 20 min each")
     one = replace(NIGHT, rounds=1, baseline=1, confirm=0, most_per_candidate=1)
     steps = session_outlook(one, None, 3600.0)
@@ -372,11 +341,3 @@ def test_the_configured_session(tmp_path: Path) -> None:
     found = outlook_of(replace(chosen, proposer="claude"), task, tmp_path)
     assert found.least_seconds == 112 * 356.0
     assert found.agent_minutes == chosen.agent_minutes
-
-
-def test_the_command_prints_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    main(["--root", str(tmp_path), "--json", "--config", "rounds=100", "budget_seconds=300"])
-    found = json.loads(capsys.readouterr().out)
-    assert found["length"]["least_runs"] == 109
-    (line,) = [check["text"] for check in found["checks"] if check["name"] == "length"]
-    assert line.startswith("100 experiments, 109 to 122 runs, 9.1 h to ")
