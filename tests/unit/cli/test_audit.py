@@ -134,13 +134,6 @@ def test_nothing_kept(log: Audited) -> None:
     log.refused(65, "line 1, column 1: expected a row with a metric")
 
 
-def test_one_agent_alone(log: Audited) -> None:
-    rows = (f"{i}\ta{i % 2}\t{0.99 - 0.005 * i:.4f}\tkeep\n" for i in range(6))
-    log.write(*rows, header="commit\tagent\tval_bpb\tstatus\n")
-    assert len(log.facts()["changes"]) == 5
-    assert len(log.facts("--agent", "a1")["changes"]) == 2
-
-
 def test_any_scale(log: Audited) -> None:
     """A metric in other units is judged alike."""
     found = []

@@ -131,17 +131,6 @@ def test_a_small_window_gets_what_matters_most(tmp_path: Path) -> None:
     assert frame(facts, 60, 1, colour=False)[0].startswith("night")
 
 
-def test_torn_lines_and_long_ones_are_passed_over(tmp_path: Path, capsys: Capsys) -> None:
-    path = write(tmp_path, [*started(), *rounds("KEEP")])
-    with path.open("ab") as stream:
-        stream.write(b"\x00" * 4096 + b"\n")
-        stream.write(b'{"event": "verdict", "x": "' + b"y" * 1_000_000 + b'"}\n')
-        stream.write(b"[" * 100_000 + b"\n")
-        stream.write(b'{"time": "2026-01-02T03:09:00+00:00", "event": "ver')
-    assert status.main(["--root", str(tmp_path)]) == 1
-    assert "1: 1 kept" in capsys.readouterr().out
-
-
 def test_a_pipe_gets_one_line_per_event(tmp_path: Path, capsys: Capsys) -> None:
     events = [*started(), *rounds("KEEP"), run(310, True, 2, description=HOSTILE[1])]
     write(tmp_path, [*events, at(900, "reported", answer="much better")])
