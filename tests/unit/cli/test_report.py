@@ -91,33 +91,39 @@ def test_the_same_log_gives_the_same_bytes_anywhere(tmp_path: Path, monkeypatch:
     assert sorted(path.name for path in other.iterdir()) == ["report.html", "results.tsv"]
 
 
-COLUMNS = "commit\tloss\tspeed\tstatus\tdescription\n"
-SPEEDS = "".join(f"{n:07x}\t{1 + n}\t{50 - n}\tdiscard\tx{n}\n" for n in range(6))
-TWO_AGENTS = HEADER.replace("commit", "agent\tcommit", 1) + "".join(
-    f"{'ab'[n % 2]}\t{row(n, 1 - n / 100, 'keep')}" for n in range(8)
+ODD = history(12) + row(60, 0.9979, "keep", "luck") + row(61, 0.97, "discard", "overlooked")
+ODD += row(51, 1.1, "baseline", "new machine") + "abc\tno number\t1\tkeep\tx\n"
+ODD_SAID = [
+    "though the judge would not have: experiment 15 .",
+    "Not kept, though the judge would have: experiment 16 .",
+    "line 18: a later baseline is a new incumbent, measured as the ones before it",
+    "What could not be understood line 19, column 2:",
+]
+SPEEDS = "agent\tcommit\tloss\tspeed\tstatus\tdescription\n" + "".join(
+    f"{'ab'[n % 2]}\t{n:07x}\t{1 + n}\t{50 - n}\tdiscard\tx{n}\n" for n in range(8)
 )
-LATER = row(50, 0.9, "keep") + row(51, 1.1, "baseline", "new machine")
-LUCK = row(60, 0.9979, "keep", "luck") + row(61, 0.97, "discard", "overlooked")
-SPEED = "--metric speed --direction maximize"
-SAID = [
-    (history(10), "--noise-sd 0.01", "stated as 0.01, taken as known within 5 %"),
-    (COLUMNS + SPEEDS, SPEED, "speed, higher is better"),
-    (COLUMNS + SPEEDS, SPEED, "Nothing kept: speed stays at 50"),
-    (TWO_AGENTS, "--agent b", "4 runs in 4 lines"),
-    (TWO_AGENTS, "--agent b", "only the 4 rows of b or of nobody, of 8"),
-    (history(4) + "abc\tno number\t1\tkeep\tx\n", "", "not be understood line 8, column 2:"),
-    (history(4) + LATER, "", "line 9: a later baseline is a new incumbent, measured as the ones"),
-    (history(12) + LUCK, "", "though the judge would not have: experiment 15 ."),
-    (history(12) + LUCK, "", "Not kept, though the judge would have: experiment 16 ."),
+SPEEDS_SAID = [
+    "speed, higher is better",
+    "Nothing kept: speed stays at 49",
+    "4 runs in 4 lines",
+    "only the 4 rows of b or of nobody, of 8",
+    "stated as 0.01, taken as known within 5 %",
 ]
 
 
-@pytest.mark.parametrize(("text", "options", "said"), SAID)
 @pytest.mark.usefixtures("undrawn")
+@pytest.mark.parametrize(
+    ("text", "options", "said"),
+    [
+        (ODD, "", ODD_SAID),
+        (SPEEDS, "--metric speed --direction maximize --agent b --noise-sd 0.01", SPEEDS_SAID),
+    ],
+)
 def test_what_is_special_of_a_log_is_told(
-    tmp_path: Path, text: str, options: str, said: str
+    tmp_path: Path, text: str, options: str, said: list[str]
 ) -> None:
-    assert said in Page(page_of(tmp_path, text, *options.split())).text
+    found = Page(page_of(tmp_path, text, *options.split())).text
+    assert [words for words in said if words not in found] == []
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 
 from helpers.commands import Capsys, Patch
-from helpers.machines import GOOD
 from ratchet.base.errors import DataError
 from ratchet.base.structs import replace
 from ratchet.cli import doctor
@@ -49,6 +48,27 @@ from ratchet.simulation.worlds import WORLDS
 from ratchet.steps.ownership import lock_file, take_folder
 from ratchet.task.environment import verify_packages
 from ratchet.task.task import Plausible
+
+GOOD = Machine(
+    python=(3, 11, 7),
+    executable="/env/bin/python",
+    root="/work",
+    tools={"git": AgentTool("2.39.5"), "snakemake": AgentTool("9.27.1"), "uv": AgentTool("0.9")},
+    disk={"results and store": 78.9},
+    writable=True,
+    locks=(LockCheck("envs/workflow.lock", "a" * 64),),
+    gpus=(GpuCheck("NVIDIA H200", 150.8, 0.5),),
+    driver="550.1",
+    cuda="12.4",
+    containers={"docker": AgentTool("28.1"), "podman": AgentTool(None)},
+    faults={"none": None, "landlock": None, "bubblewrap": None},
+    agents={"claude": AgentTool("1.0"), "codex": AgentTool(None)},
+    task="gpt",
+    device="gpu",
+    preset="large",
+    prepared=True,
+)
+"""A machine without faults."""
 
 
 def said(machine: Machine, name: str) -> list[Check]:
