@@ -94,7 +94,7 @@ def test_the_same_log_gives_the_same_bytes_anywhere(tmp_path: Path, monkeypatch:
 ODD = history(12) + row(60, 0.9979, "keep", "luck") + row(61, 0.97, "discard", "overlooked")
 ODD += row(51, 1.1, "baseline", "new machine") + "abc\tno number\t1\tkeep\tx\n"
 ODD_SAID = [
-    "though the judge would not have: experiment 15 .",
+    "though the judge would not have: experiment 15 , 17 .",
     "Not kept, though the judge would have: experiment 16 .",
     "line 18: a later baseline is a new incumbent, measured as the ones before it",
     "What could not be understood line 19, column 2:",
