@@ -13,18 +13,6 @@ from helpers.commands import Capsys, Patch
 from ratchet.base.errors import DataError
 from ratchet.base.structs import replace
 from ratchet.cli import doctor
-from ratchet.cli.doctor import (
-    _process,
-    _with_agent,
-    free_space,
-    lock,
-    main,
-    outlook_of,
-    owner,
-    package,
-    render_checks,
-    writable,
-)
 from ratchet.cli.sessions import read_settings, task_of
 from ratchet.monitor.doctor import (
     AgentTool,
@@ -153,19 +141,19 @@ def test_others_on_the_gpu(gpu: GpuCheck, state: str, text: str) -> None:
 
 def test_lines_fit_a_terminal_and_cannot_break_it() -> None:
     nasty = replace(GOOD, task_fault="x" * 100 + " \x1b[2J\nnext " + "word " * 40, running="1")
-    text = render_checks(examine_machine(nasty))
+    text = doctor.render_checks(examine_machine(nasty))
     assert all(len(line) <= 80 for line in text.splitlines())
     assert "\x1b" not in text
     assert text.splitlines()[0] == "ok       python     3.11.7 (/env/bin/python)"
     assert text.splitlines()[-2] == ""
-    coloured = render_checks(examine_machine(nasty), colour=True)
+    coloured = doctor.render_checks(examine_machine(nasty), colour=True)
     assert "\x1b[31mproblem  \x1b[0mtask" in coloured
     assert "\x1b[32mok       \x1b[0mpython" in coloured
 
 
 def test_this_machine(capsys: Capsys, tmp_path: Path) -> None:
     settings = ["rounds=100", "budget_seconds=300"]
-    code = main(["--json", "--root", str(tmp_path), "--config", *settings])
+    code = doctor.main(["--json", "--root", str(tmp_path), "--config", *settings])
     found = json.loads(capsys.readouterr().out)
     assert code == (0 if found["ready"] else 1)
     checks = {check["name"]: check for check in found["checks"]}
@@ -184,9 +172,9 @@ def test_mistakes_in_the_settings_are_a_problem(capsys: Capsys, tmp_path: Path) 
         ("task=nowhere", "holds no task.yaml"),
         ("preset=huge", "found 'huge'"),
     ):
-        assert main(["--root", str(tmp_path), "--config", setting]) == 1
+        assert doctor.main(["--root", str(tmp_path), "--config", setting]) == 1
         assert words in " ".join(capsys.readouterr().out.split())
-    assert main(["--root", str(tmp_path), "--config", "rounds"]) == 64
+    assert doctor.main(["--root", str(tmp_path), "--config", "rounds"]) == 64
     assert "expected KEY=VALUE, found 'rounds'" in capsys.readouterr().err
 
 
@@ -212,65 +200,65 @@ def test_programs_tell_their_version(
     monkeypatch.setattr(doctor, "SECONDS", 0.5)
     assert doctor.tool("thing") == tool
     assert doctor.tool("no-such-thing") == AgentTool(None)
-    assert package("no-such-package") == AgentTool(None)
+    assert doctor.package("no-such-package") == AgentTool(None)
 
 
 def test_locks(tmp_path: Path, monkeypatch: Patch) -> None:
     path = tmp_path / "envs" / "a.lock"
     path.parent.mkdir()
-    assert lock(path).fault
+    assert doctor.lock(path).fault
     for empty in ("", "# nothing\n"):
         path.write_text(empty)
-        assert "names no package" in lock(path).fault
+        assert "names no package" in doctor.lock(path).fault
         with pytest.raises(DataError):
             verify_packages(path)
     path.write_text("no-such-package==1 --hash=x\n")
-    found = lock(path)
+    found = doctor.lock(path)
     assert found.path == "envs/a.lock"
     assert found.fault == "no-such-package: expected 1, found none"
     path.write_text(f"pytest=={pytest.__version__} --hash=x\n")
-    assert lock(path).fault == ""
+    assert doctor.lock(path).fault == ""
 
 
 def test_a_running_session_is_seen_and_not_disturbed(tmp_path: Path) -> None:
-    assert owner(tmp_path) is None
+    assert doctor.owner(tmp_path) is None
     handle = take_folder(tmp_path, "night")
-    assert owner(tmp_path) == f"{os.getpid()}, session night"
+    assert doctor.owner(tmp_path) == f"{os.getpid()}, session night"
     lock_file(tmp_path).write_text("4711\n")
-    assert owner(tmp_path) == "4711"
+    assert doctor.owner(tmp_path) == "4711"
     os.close(handle)
-    assert owner(tmp_path) is None
+    assert doctor.owner(tmp_path) is None
     os.close(take_folder(tmp_path, "night"))
 
 
 def test_agents_of_the_configuration(tmp_path: Path) -> None:
     chosen = read_settings(tmp_path)
     own = replace(chosen, proposer="custom", agent_command=("no-such-agent", "-p"))
-    found = _with_agent(GOOD, own)
+    found = doctor._with_agent(GOOD, own)
     assert found.agent == "no-such-agent"
     assert said(found, "agent")[0].state == "problem"
     shell = replace(own, agent_command=("sh",))
-    assert said(_with_agent(GOOD, shell), "agent")[0].state == "ok"
-    assert _with_agent(GOOD, replace(own, proposer="claude")).agent == "claude"
-    assert _with_agent(GOOD, chosen).agent is None
+    assert said(doctor._with_agent(GOOD, shell), "agent")[0].state == "ok"
+    assert doctor._with_agent(GOOD, replace(own, proposer="claude")).agent == "claude"
+    assert doctor._with_agent(GOOD, chosen).agent is None
 
 
 def test_folders_of_a_session_may_be_elsewhere(tmp_path: Path, monkeypatch: Patch) -> None:
-    assert writable(tmp_path)
+    assert doctor.writable(tmp_path)
     monkeypatch.setattr(os, "access", lambda path, mode: Path(path) != tmp_path)
-    assert not writable(tmp_path)
+    assert not doctor.writable(tmp_path)
     for name in ("results", "store", ".snakemake"):
         (tmp_path / "volume" / name).mkdir(parents=True)
-        assert not writable(tmp_path)
+        assert not doctor.writable(tmp_path)
         (tmp_path / name).symlink_to(tmp_path / "volume" / name)
-    assert writable(tmp_path)
+    assert doctor.writable(tmp_path)
 
 
 def test_space_and_processes(tmp_path: Path) -> None:
-    assert list(free_space(tmp_path)) == ["results and store"]
-    assert all(free > 0 for free in free_space(tmp_path).values())
-    assert _process(os.getpid()).startswith(f"process {os.getpid()} (")
-    assert _process(2**22 + 1) == f"process {2**22 + 1}"
+    assert list(doctor.free_space(tmp_path)) == ["results and store"]
+    assert all(free > 0 for free in doctor.free_space(tmp_path).values())
+    assert doctor._process(os.getpid()).startswith(f"process {os.getpid()} (")
+    assert doctor._process(2**22 + 1) == f"process {2**22 + 1}"
 
 
 NIGHT = PlannedSession(rounds=100, candidates=1, baseline=3, confirm=3, mode="gain")
@@ -347,17 +335,17 @@ def test_the_configured_session(tmp_path: Path) -> None:
     given = ["session=night", "rounds=100", "budget_seconds=300", "mode=guaranteed"]
     chosen = read_settings(tmp_path, given)
     task = task_of(chosen, tmp_path)
-    found = outlook_of(chosen, task, tmp_path)
+    found = doctor.outlook_of(chosen, task, tmp_path)
     assert (found.experiments, found.least_runs, found.most_runs) == (100, 112, 209)
     assert found.least_seconds == 112 * 301.0
     assert found.agent_minutes is None
-    steps = outlook_of(read_settings(tmp_path, ["budget_steps=40"]), task, tmp_path)
+    steps = doctor.outlook_of(read_settings(tmp_path, ["budget_steps=40"]), task, tmp_path)
     assert steps.least_seconds is None
     # After some runs they tell.
     paths = SessionPaths("night", tmp_path)
     paths.events.parent.mkdir(parents=True)
     for wall in (350.0, 360.0, None):
         Journal(paths.events).append("run_finished", wall_seconds=wall)
-    found = outlook_of(replace(chosen, proposer="claude"), task, tmp_path)
+    found = doctor.outlook_of(replace(chosen, proposer="claude"), task, tmp_path)
     assert found.least_seconds == 112 * 356.0
     assert found.agent_minutes == chosen.agent_minutes
