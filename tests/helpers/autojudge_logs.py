@@ -47,6 +47,13 @@ def call(program: str, *options: object) -> int:
     return int(module.main([*words, *map(str, options)]))
 
 
+def printed(capsys: pytest.CaptureFixture[str], program: str, *options: object) -> tuple[str, str]:
+    """Both outputs of a command line that succeeds."""
+    capsys.readouterr()
+    assert call(program, *options) == 0
+    return capsys.readouterr()
+
+
 def answer(capsys: pytest.CaptureFixture[str], program: str, *options: object) -> Any:
     """JSON that a command line prints, whatever its exit code."""
     capsys.readouterr()

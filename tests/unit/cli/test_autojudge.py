@@ -16,6 +16,7 @@ from helpers.autojudge_logs import (
     call,
     history,
     needs_logs,
+    printed,
     row,
 )
 from helpers.commands import Capsys
@@ -134,8 +135,7 @@ def test_a_run_log_of_the_last_row_is_not_judged_against_itself(log: Path, capsy
 def test_the_first_row_is_the_baseline(tmp_path: Path, capsys: Capsys) -> None:
     path = tmp_path / "results.tsv"
     path.write_text(HEADER + row(0, 0.998, "keep", "baseline"))
-    assert call("autojudge --results", path) == 0
-    assert "experiment_001: KEEP\n" in (out := capsys.readouterr().out)
+    assert "experiment_001: KEEP\n" in (out := printed(capsys, "autojudge --results", path)[0])
     assert "the baseline" in out
 
 
@@ -306,8 +306,7 @@ def test_all_gives_a_verdict_for_each_row(log: Path, capsys: Capsys) -> None:
 
 def test_problems_are_told_and_do_not_stop_the_rest(log: Path, capsys: Capsys) -> None:
     log.write_text(history() + "summary of the night\n" + row(60, 0.99, "keep"))
-    assert call("autojudge --results", log, "--quiet") == 0
-    assert "problem: line 24, column 1" in capsys.readouterr().err
+    assert "problem: line 24, column 1" in printed(capsys, "autojudge --results", log, "--quiet")[1]
 
 
 def test_hostile_text_is_cleaned(log: Path, capsys: Capsys) -> None:

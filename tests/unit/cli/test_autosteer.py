@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from helpers.autojudge_logs import HEADER, answer, call
+from helpers.autojudge_logs import HEADER, answer, call, printed
 from helpers.commands import Capsys, Patch
 from ratchet.records.session_repo import SessionRepo
 
@@ -64,8 +64,7 @@ def log(tmp_path: Path) -> Path:
 
 
 def test_the_published_example(log: Path, capsys: Capsys) -> None:
-    assert call("autosteer --results", log, "--mode", "exploit") == 0
-    out, err = capsys.readouterr()
+    out, err = printed(capsys, "autosteer --mode exploit --results", log)
     assert out.startswith(TABLE + ANSWER)
     assert "Noise floor ±" in out
     assert "assumed: val_bpb is taken to minimize" in err
@@ -74,14 +73,13 @@ def test_the_published_example(log: Path, capsys: Capsys) -> None:
 def test_labels_do_not_hang_on_one_row(log: Path, capsys: Capsys) -> None:
     for status in ("keep", "discard", "crash"):
         log.write_text(example() + row(99, 0.9, status, "wider transformer"))
-        assert call("autosteer --results", log, "--mode", "exploit") == 0
+        assert call("autosteer --mode exploit --results", log) == 0
         labels = [line.split(" | ")[-1] for line in capsys.readouterr().out.splitlines()[1:5]]
         assert labels == ["EXPLOIT", "NEUTRAL", "AVOID", "EXPLORE"]
     # A log without a baseline loses no experiment.
     lines = example().splitlines(keepends=True)
     log.write_text("".join([lines[0], *lines[2:]]))
-    assert call("autosteer --results", log, "--mode", "exploit") == 0
-    assert capsys.readouterr().out.startswith(TABLE)
+    assert printed(capsys, "autosteer --mode exploit --results", log)[0].startswith(TABLE)
 
 
 def test_higher_is_better(tmp_path: Path, capsys: Capsys) -> None:
@@ -95,10 +93,8 @@ def test_higher_is_better(tmp_path: Path, capsys: Capsys) -> None:
 
 @pytest.mark.parametrize("mode", ["auto", "explore", "exploit"])
 def test_the_same_log_gives_the_same_answer(log: Path, capsys: Capsys, mode: str) -> None:
-    assert call("autosteer --results", log, "--mode", mode) == 0
-    first = capsys.readouterr().out
-    assert call("autosteer --results", log, "--strategy", mode.upper()) == 0
-    assert capsys.readouterr().out == first
+    first, _ = printed(capsys, "autosteer --results", log, "--mode", mode)
+    assert printed(capsys, "autosteer --results", log, "--strategy", mode.upper())[0] == first
 
 
 def test_explore_looks_where_nobody_was(log: Path, capsys: Capsys) -> None:
@@ -108,8 +104,7 @@ def test_explore_looks_where_nobody_was(log: Path, capsys: Capsys) -> None:
 
 
 def test_quiet_has_a_line_for_each_suggestion(log: Path, capsys: Capsys) -> None:
-    assert call("autosteer --results", log, "--mode", "exploit", "-q", "--num-suggestions", 3) == 0
-    out, err = capsys.readouterr()
+    out, err = printed(capsys, "autosteer -q --mode exploit --num-suggestions 3 --results", log)
     lines = out.splitlines()
     assert len(lines) == 3
     assert lines[0].startswith("1. [EXPLOIT] architecture variations: attention head count")
@@ -133,16 +128,14 @@ def test_crashes_and_used_up_constants_are_named(log: Path, capsys: Capsys) -> N
     more = [row(60 + n, 0.99, "discard", f"softcap 15 to {n}") for n in (10, 20, 30)]
     more.append("000007f\t0.000000\t0.0\tcrash\tdepth 40 (OOM)\n")
     log.write_text(example() + "".join(more))
-    assert call("autosteer --results", log) == 0
-    out = capsys.readouterr().out
+    out, _ = printed(capsys, "autosteer --results", log)
     assert "Do not repeat: 'depth 40 (OOM)' (experiment 47) crashed; the largest that ran" in out
     assert "Used up: softcap: the last 3 tries (10, 20, 30) were all discarded" in out
 
 
 def test_descriptions_cannot_move_the_terminal(log: Path, capsys: Capsys) -> None:
     log.write_text(example() + row(70, 0.0, "crash", "a\x1b[2Jb\u202ec\x07"))
-    assert call("autosteer --results", log) == 0
-    out, err = capsys.readouterr()
+    out, err = printed(capsys, "autosteer --results", log)
     assert all(line.isprintable() for line in (out + err).splitlines())
 
 
@@ -170,18 +163,16 @@ def test_the_log_may_lie_in_the_repository(log: Path, capsys: Capsys, monkeypatc
     empty = log.parent / "elsewhere"
     empty.mkdir()
     monkeypatch.chdir(empty)
-    assert call("autosteer --repo-dir", log.parent, "--mode", "exploit") == 0
-    assert capsys.readouterr().out.startswith(TABLE)
+    out, _ = printed(capsys, "autosteer --mode exploit --repo-dir", log.parent)
+    assert out.startswith(TABLE)
 
 
 def test_short_logs_and_logs_without_metrics_are_enough(log: Path, capsys: Capsys) -> None:
     for text in (row(0, 1.0, "keep", "baseline"), row(0, 1.0, "keep", "x") * 2):
         log.write_text(HEADER + text)
-        assert call("autosteer --results", log) == 0
-        assert "Specific angles: " in capsys.readouterr().out
+        assert "Specific angles: " in printed(capsys, "autosteer --results", log)[0]
     crashed = "".join(f"{n:07x}\t0.000000\t0.0\tcrash\tgelu {n}\n" for n in range(6))
     log.write_text(HEADER + crashed)
-    assert call("autosteer --results", log) == 0
-    out, err = capsys.readouterr()
+    out, err = printed(capsys, "autosteer --results", log)
     assert "activation: 6 tried | 0 kept (0%)" in out
     assert "no noise floor" in err

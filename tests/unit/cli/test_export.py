@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from helpers.autojudge_logs import call
+from helpers.autojudge_logs import call, printed
 from helpers.commands import Capsys, Patch
 from helpers.trials import history, trial
 from ratchet.base.errors import InputMissingError
@@ -34,16 +34,15 @@ def log(tmp_path: Path) -> Path:
 
 
 def test_a_log_goes_to_standard_output(log: Path, capsys: Capsys) -> None:
-    assert call("ratchet export --results", log, "--to", "results.tsv") == 0
-    out, err = capsys.readouterr()
+    out, err = printed(capsys, "ratchet export --results", log, "--to", "results.tsv")
     assert out.splitlines()[1:] == [
         "a1\t0.990000\t44.0\tkeep\tbaseline",
         "b2\t0.000000\t0.0\tcrash\tOOM",
         "c3\t0.980000\t44.1\tkeep\twider",
     ]
     assert "left out: 1 columns that results.tsv does not have (log.mfu)" in err
-    assert call("ratchet export --results", log, "--to", "json") == 0
-    assert len(json.loads(capsys.readouterr().out)["experiments"]) == 3
+    out, _ = printed(capsys, "ratchet export --to json --results", log)
+    assert len(json.loads(out)["experiments"]) == 3
 
 
 def test_a_file_is_written_once(log: Path, tmp_path: Path, capsys: Capsys) -> None:

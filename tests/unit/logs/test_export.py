@@ -55,7 +55,7 @@ fields = st.dictionaries(
 
 
 @given(sheets)
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=60, deadline=None)
 def test_results_tsv_is_read_back_whole(sheet: Sheet) -> None:
     text = to_results_tsv(sheet).text
     lines = text.splitlines()
@@ -69,7 +69,7 @@ def test_results_tsv_is_read_back_whole(sheet: Sheet) -> None:
 
 
 @given(sheets, st.lists(fields, min_size=8, max_size=8))
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=60, deadline=None)
 def test_csv_holds_every_value(sheet: Sheet, more: list[dict[str, Any]]) -> None:
     pairs = zip(sheet.entries, more, strict=False)
     filled = tuple(replace(entry, fields=extra) for entry, extra in pairs)

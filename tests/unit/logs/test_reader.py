@@ -227,7 +227,7 @@ tables = st.lists(st.lists(cells, max_size=6), max_size=8)
 
 
 @given(tables, st.sampled_from(["\t", ",", " ", "|", ";", "  "]), st.sampled_from(["\n", "\r\n"]))
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=250, deadline=None)
 def test_no_text_raises_anything_else(rows: list[list[str]], separator: str, end: str) -> None:
     text = end.join(separator.join(row) for row in rows)
     try:
@@ -239,7 +239,7 @@ def test_no_text_raises_anything_else(rows: list[list[str]], separator: str, end
 
 
 @given(st.binary(max_size=300), st.sampled_from([b"", HEADER.encode(), b"\xff\xfe", b'{"a":1}\n']))
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=250, deadline=None)
 def test_no_bytes_raise_anything_else(data: bytes, start: bytes) -> None:
     for call in (lambda: read(start + data), lambda: read_run(start + data, "run.log", "val_bpb")):
         try:
