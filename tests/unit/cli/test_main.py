@@ -159,15 +159,15 @@ def test_refusals_are_one_line_and_write_nothing(
     assert sorted(place.rglob("*")) == before
 
 
-# These two do not say which way is better.
-NO_DIRECTION = ["AndrewK404__autoresearch-v2__1.tsv", "karpathy__autoresearch__1.tsv"]
+NO_DIRECTION = {"AndrewK404__autoresearch-v2__1.tsv", "karpathy__autoresearch__1.tsv"}
+PROSE_AT_THE_END = {"giladresisi__autoresearch__1.tsv", "giladresisi__autoresearch__2.tsv"}
 
 
 @needs_logs
 @pytest.mark.parametrize(
     ("words", "refused"),
     [
-        ("autojudge --json", NO_DIRECTION),
+        ("autojudge --json", NO_DIRECTION | PROSE_AT_THE_END),
         ("autojudge --all --json", NO_DIRECTION),
         ("autosteer --json", NO_DIRECTION),
         ("ratchet audit --json", NO_DIRECTION),
@@ -175,7 +175,7 @@ NO_DIRECTION = ["AndrewK404__autoresearch-v2__1.tsv", "karpathy__autoresearch__1
     ],
 )
 def test_each_collected_log_is_answered_or_refused_with_a_place(
-    tmp_path: Path, capsys: Capsys, monkeypatch: Patch, words: str, refused: list[str]
+    tmp_path: Path, capsys: Capsys, monkeypatch: Patch, words: str, refused: set[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
     logs = sorted((CORPUS / "sessions").iterdir())
@@ -195,4 +195,4 @@ def test_each_collected_log_is_answered_or_refused_with_a_place(
             page = Path("page.html").read_text()
             assert len(page) < 2_500_000, path.name
             assert "not confirmed" in page or "Nothing kept" in page, path.name
-    assert [name for name, code in codes.items() if code == 65] == refused
+    assert {name for name, code in codes.items() if code == 65} == refused
