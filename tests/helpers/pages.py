@@ -5,7 +5,10 @@ from __future__ import annotations
 import re
 from html.parser import HTMLParser
 
-from ratchet.report.render import page_scripts
+import pytest
+from markupsafe import Markup
+
+from ratchet.report import render
 
 HOSTILE = (
     "</script></style><script>alert(1)</script><img src=x onerror=alert(2)>{{7*7}}{% raw %}"
@@ -47,7 +50,7 @@ def without_scripts(page: str) -> str:
     """A page without its own scripts, which must be exactly those that its policy allows."""
     rest, found = PLOTS.subn("", page)
     assert found == 1
-    for code in page_scripts():
+    for code in render.page_scripts():
         block = f"<script>{code}</script>"
         assert rest.count(block) == 1
         rest = rest.replace(block, "")
@@ -67,3 +70,9 @@ def check_inert(text: str) -> Page:
     assert "@import" not in text and "url(" not in text.split("</style>")[0]
     assert not CONTROLS.search(text)
     return found
+
+
+def undraw(patch: pytest.MonkeyPatch) -> None:
+    """Let pages be made without their figures, which take most of the time."""
+    blank = (Markup(), {"spec": {"data": []}})
+    patch.setattr(render, "_figures", lambda _: {name: [blank] for name in render._FIGURES})

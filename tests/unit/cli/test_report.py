@@ -10,13 +10,11 @@ import time
 from pathlib import Path
 
 import pytest
-from markupsafe import Markup
 
 from helpers.autojudge_logs import HEADER, answer, call, history, row
 from helpers.commands import Capsys, Patch
-from helpers.pages import HOSTILE, Page, check_inert, without_scripts
+from helpers.pages import HOSTILE, Page, check_inert, undraw, without_scripts
 from ratchet.records.session_repo import SessionRepo
-from ratchet.report import render
 
 OURS = "progress verdicts experiments pareto crashes noise steering log method"
 MISSING = "confirmation integrity provenance timeline program agents"
@@ -31,9 +29,7 @@ def page_of(folder: Path, text: str, *options: object, name: str = "results.tsv"
 
 @pytest.fixture
 def undrawn(monkeypatch: Patch) -> None:
-    """Pages without figures, which take most of the time."""
-    blank = (Markup(), {"spec": {"data": []}})
-    monkeypatch.setattr(render, "_figures", lambda _: {name: [blank] for name in render._FIGURES})
+    undraw(monkeypatch)
 
 
 def crash(number: int, words: str = "too large", status: str = "crash") -> str:
