@@ -47,11 +47,14 @@ $(UV): envs/uv.lock
 	@touch $@
 
 # $(call environment,FOLDER,LOCK): exactly the packages of the lock, and this one.
+# All is compiled at once: where PYTHONDONTWRITEBYTECODE is set, as it is in many images,
+# nothing would ever be, and each start of Snakemake or of a step would take twice as long.
 define environment
 	@echo "setting up $(1) from $(2)"
 	@$(UV) venv --quiet --clear --python $(PYTHON) $(1)
-	@$(UV) pip sync --quiet --require-hashes --python $(1) $(2)
+	@$(UV) pip sync --quiet --compile-bytecode --require-hashes --python $(1) $(2)
 	@$(UV) pip install --quiet --no-deps --no-build-isolation --python $(1) --editable .
+	@$(1)/bin/python -m compileall -q workflow_scripts
 	@touch $@
 endef
 
@@ -75,7 +78,7 @@ $(ENVS)/.venv-bench/.ready: $(UV) envs/bench.lock $(PACKAGE)
 $(ENVS)/.venv-gpt/.ready: $(UV) envs/gpt.lock
 	@echo "setting up $(@D) from envs/gpt.lock"
 	@$(UV) venv --quiet --clear --python $(PYTHON) $(@D)
-	@$(UV) pip sync --require-hashes --python $(@D) envs/gpt.lock
+	@$(UV) pip sync --compile-bytecode --require-hashes --python $(@D) envs/gpt.lock
 	@touch $@
 
 env-gpt: $(ENVS)/.venv-gpt/.ready

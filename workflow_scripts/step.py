@@ -28,7 +28,7 @@ def _step(place: str, *given: str) -> StepFunction:
 
 
 def _tournament(place: str, *given: str) -> StepFunction:
-    """The same for a function that takes the tournament's arena first."""
+    """A step of a tournament: its function takes the arena before the call's properties."""
 
     def step(call: StepCall) -> None:
         from ratchet.tournament.arena import Arena

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import pytest
 
-from helpers import REPO
+from helpers import REPO, load_task
 from ratchet.base.structs import replace
 from ratchet.integrity.edit_checks import EditContract, Flag, Severity, edit_flags
 from ratchet.integrity.run_checks import RunTrace, charged_mb, run_trace, unlike_baseline
@@ -30,7 +30,7 @@ from ratchet.runs.run import execute_run
 from ratchet.runs.sandbox import sandbox
 from ratchet.runs.sandbox.sandbox import SandboxKind
 from ratchet.runs.spec import RunSpec
-from ratchet.task.task import Plausible, Task, load_task
+from ratchet.task.task import Plausible, Task
 
 TASK: Task = load_task(REPO / "tasks" / "bytelm", REPO)
 TRAIN = (TASK.folder / "train.py").read_text(encoding="utf-8")
@@ -224,7 +224,7 @@ class Arena:
             {"number": next(self.count)}, lambda folder: execute_run(plan, self.store, folder)
         )
         assert executed
-        log = self.store.run_file(key, LOG).read_text(encoding="utf-8", errors="replace")
+        log = (self.store.paths.run(key) / LOG).read_text(encoding="utf-8", errors="replace")
         return Attempt(read(source), record, log)
 
     @functools.cached_property

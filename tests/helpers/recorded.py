@@ -29,7 +29,7 @@ from random import Random
 from typing import Any
 from unittest import mock
 
-from helpers import DATA, REPO
+from helpers import DATA, REPO, load_task
 from ratchet.base.structs import from_json_values, replace, to_json_values
 from ratchet.records.events import Journal
 from ratchet.records.records import Outcome, Role
@@ -41,7 +41,7 @@ from ratchet.runs.spec import RunSpec
 from ratchet.session import Session
 from ratchet.steps.plan import make_plan
 from ratchet.task.edits import find_value, replace_value
-from ratchet.task.task import DeclaredChange, Task, load_task
+from ratchet.task.task import DeclaredChange, Task
 
 FOLDER = DATA / "runs"
 # Facts of a run that differ from run to run, by their place in the record.

@@ -14,9 +14,6 @@ from ratchet.base.structs import Frozen, Meta, from_json_values, replace, to_jso
 from ratchet.records.paths import session_name
 from ratchet.records.records import DECLARED, HAND
 
-# --------------------------------------------------------------------
-# Types of values: what both files are checked against.
-
 
 def one_of(*values: str) -> Meta:
     return Meta(extra_json_schema={"enum": list(values)})
@@ -77,8 +74,6 @@ TASK = {
     },
 }
 
-# --------------------------------------------------------------------
-# Strategies: how a competitor proposes, as data in ``config/strategies.yaml``.
 
 STRATEGIES_FILE = "strategies.yaml"
 STRATEGY_NAME = r"^[A-Za-z0-9][A-Za-z0-9_-]{0,30}$"
@@ -178,9 +173,6 @@ def choose_strategies(
         chosen.append(known[name])
     return chosen
 
-
-# --------------------------------------------------------------------
-# The configuration of a session, checked once when Snakemake loads it.
 
 FROZEN_KEYS = (
     "task", "preset", "seed", "candidates", "baseline_replicates", "budget_seconds",
@@ -385,21 +377,7 @@ def _check_agent(config: Config, where: str) -> None:
         )
 
 
-_MARKS = {
-    "{event}": "RATCHET_EVENT",
-    "{session}": "RATCHET_SESSION",
-    "{message}": "RATCHET_MESSAGE",
-}
-
-
 def _check_together(config: Config, where: str) -> None:
-    for mark, variable in _MARKS.items():
-        if any(mark in word for word in config.notify_command or ()):
-            raise ConfigError(
-                f"{where}: notify_command: {mark} is not replaced in a command's words; the "
-                f'command finds it in its variable {variable}, such as [sh, -c, "notify-send '
-                '\\"$RATCHET_MESSAGE\\""], and as JSON on standard input'
-            )
     if config.budget_seconds is not None and config.budget_steps is not None:
         raise ConfigError(f"{where}: set budget_seconds or budget_steps, and not both")
     _check_agent(config, where)

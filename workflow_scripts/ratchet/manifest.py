@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from ratchet.base.errors import FixedInputChangedError
+from ratchet.base.errors import NEW_SESSION, FixedInputChangedError
 from ratchet.base.io import Fingerprint, digest, digest_bytes, fingerprint, read_record
 from ratchet.base.structs import to_json_values
 from ratchet.config import Config
@@ -20,7 +20,7 @@ from ratchet.runs.sandbox.container import own_facts
 from ratchet.task.presets import preset_sources
 from ratchet.task.task import Task
 
-# Packages whose versions a reader of the report may want to know.
+# Packages whose versions a reader of the report may want to know, beside Python and image.
 REPORTED_PACKAGES = ("snakemake", "numpy", "scipy")
 
 
@@ -56,18 +56,16 @@ def build_manifest(
         config_sha256=digest(frozen),
         harness_sha256=harness_sha256,
         hardware=current_hardware(task.device),
-        versions=package_versions(),
+        versions={
+            "python": platform.python_version(),
+            **{name: importlib.metadata.version(name) for name in REPORTED_PACKAGES},
+            **own_facts(),
+        },
         preset=preset,
         python=python,
         origin=task.origin,
         caches=caches,
     )
-
-
-def package_versions() -> dict[str, str]:
-    """Versions of Python, of the packages that matter, and of the image around them."""
-    packages = {name: importlib.metadata.version(name) for name in REPORTED_PACKAGES}
-    return {"python": platform.python_version(), **packages, **own_facts()}
 
 
 def harness_digest(package: Path) -> str:
@@ -94,8 +92,7 @@ def check_manifest(paths: SessionPaths, config: Config, task: Task) -> Manifest 
             f"session {config.session!r} cannot go on, since what it froze at its start has "
             "changed:\n"
             + "\n".join(f"  {line}" for line in problems)
-            + "\nPut it back as it was, or start another session: "
-            "snakemake --cores 1 --config session=NAME"
+            + f"\nPut it back as it was, or {NEW_SESSION}"
         )
     return manifest
 

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypedDict
+from typing import Any, TypedDict
 
 from ratchet.base.io import read_json, read_record
 from ratchet.base.structs import Frozen, replace
 from ratchet.config import Config
-from ratchet.judge.tradeoffs import HARD, Ceiling
+from ratchet.judge.settings import Settings
+from ratchet.judge.tradeoffs import HARD, Ceiling, Prices
 from ratchet.records.events import Journal
 from ratchet.records.paths import SessionPaths
 from ratchet.records.records import (
@@ -25,11 +26,8 @@ from ratchet.records.records import (
 )
 from ratchet.records.session_repo import SessionRepo
 from ratchet.records.store import LOG, Store
-from ratchet.task.repository import task_clone
+from ratchet.task.repository import named_task
 from ratchet.task.task import Task, build_task
-
-if TYPE_CHECKING:
-    from ratchet.judge.tradeoffs import Prices
 
 
 class Session(Frozen):
@@ -59,7 +57,7 @@ class Session(Frozen):
                 Path(),
                 harness,
                 origin=manifest.origin,
-                clone=task_clone(manifest.frozen["task"], manifest.values, root, harness),
+                clone=named_task(manifest.frozen["task"], root, harness).clone(manifest.values),
             ).sized(manifest.preset),
             store=store,
             repo=SessionRepo(paths.repository, config.session),
@@ -70,8 +68,6 @@ class Session(Frozen):
     @property
     def judge_settings(self) -> dict[str, Any]:
         """What verdicts depend on, for the report; prices as they are in force."""
-        from ratchet.judge.settings import Settings  # slow to import; two steps need it
-
         judge = read_json(self.paths.round(0).judge)
         prices = self.prices(float(judge["settings"]["effect_scale"]))
         mode, most = self.config.mode, self.config.max_replicates
@@ -88,8 +84,6 @@ class Session(Frozen):
 
     def prices(self, scale: float) -> Prices:
         """What lines and memory cost; the default at this scale of noise and effects."""
-        from ratchet.judge.tradeoffs import Prices
-
         usual = Prices().scaled(scale)
         line, memory = self.config.line_price, self.config.memory_price
         return replace(
@@ -140,6 +134,11 @@ class Session(Frozen):
         put = self.store.put
         return {n: put(t.encode("utf-8", errors="surrogateescape")) for n, t in texts.items()}
 
+    @property
+    def baseline_files(self) -> dict[str, str]:
+        """The unchanged mutable files: their digests by name."""
+        return {entry.path: entry.sha256 for entry in self.manifest.baseline}
+
     def tree(self, sources: Mapping[str, str]) -> dict[str, bytes]:
         """All files of a candidate as its commit shows them."""
         frozen = (*self.manifest.fixed, self.manifest.brief)
@@ -149,8 +148,7 @@ class Session(Frozen):
     @property
     def variables(self) -> Mapping[str, str]:
         """Environment variables that task and preset set for runs and evaluator."""
-        preset = self.manifest.preset
-        return {**self.task.variables, **(preset.environment if preset else {})}
+        return self.task.environment_of(self.manifest.preset)
 
     @property
     def audits(self) -> bool:
@@ -163,7 +161,7 @@ class Session(Frozen):
         return run_budget(self.manifest.frozen, self.task)
 
     def log_path(self, key: str) -> Path:
-        return self.store.run_file(key, LOG)
+        return self.store.paths.run(key) / LOG
 
 
 class Budget(TypedDict):
@@ -187,9 +185,8 @@ def run_budget(frozen: Mapping[str, Any], task: Task) -> Budget:
     }
 
 
-def memory_ceiling(session: Session) -> Ceiling:
+def memory_ceiling(config: Config) -> Ceiling:
     """The ceiling of memory in force."""
-    config = session.config
     return Ceiling(config.memory_ceiling_mb, config.memory_ceiling == HARD)
 
 

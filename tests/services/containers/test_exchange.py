@@ -188,7 +188,7 @@ def test_the_server_is_gone(exchange: Path, tmp_path: Path, monkeypatch: Patch) 
     with pytest.raises(ConfigError, match=r"no container answered|did not answer"):
         # The first try ends with its server (no container protects it here), the
         # second finds none.
-        monkeypatch.setattr("ratchet.runs.run.supervisor.__file__", _impatient(tmp_path))
+        monkeypatch.setattr("ratchet.runs.supervisor.__file__", _impatient(tmp_path))
         run(tmp_path, source)
     assert time.monotonic() - began < 110
 

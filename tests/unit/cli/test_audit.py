@@ -11,7 +11,7 @@ import pytest
 from helpers.autojudge_logs import HEADER, REFERENCE, answer, call, history, needs_logs, row
 from helpers.clones import Clone
 from helpers.commands import Capsys
-from ratchet.cli.audit import RerunsStoppedError, exit_code, told
+from ratchet.cli.audit_rerun import exit_code, told
 from ratchet.logs.audit import MOST_SEEDS
 from ratchet.logs.rerun_plan import AuditedCode, AuditPlan, KeptChange, KeptStanding
 
@@ -203,11 +203,6 @@ CODES = tuple(AuditedCode(letter * 64, {}, letter) for letter in "ab")
 def test_the_exit_code_is_the_verdict_on_all(standings: dict[str, int], code: int) -> None:
     counts = {standing.value: standings.get(standing.value, 0) for standing in KeptStanding}
     assert exit_code({"counts": counts}) == code
-
-
-@pytest.mark.parametrize(("code", "said"), [(1, 75), (2, 75), (65, 65), (130, 130), (-9, 137)])
-def test_a_workflow_that_stops_is_no_verdict(code: int, said: int) -> None:
-    assert RerunsStoppedError(code).exit_code == said
 
 
 def test_what_will_be_run_is_said_with_its_price() -> None:

@@ -223,51 +223,21 @@ def test_more_memory_must_pay_for_itself(log: Path, capsys: Capsys) -> None:
     assert more["confidence_at_threshold"] < same["confidence_at_threshold"]
     assert f"memory +100 % must bring {more['threshold']:.2g}" in more["reason"]
     assert "P(gain > 0.00" in more["reason"]
-    free = answered(capsys, log, 2 * 45056, "--memory-price", 0)
-    assert free["threshold"] == 0 and "memory" not in free["reason"]
     unknown = answered(capsys, log, None)
     assert (unknown["threshold"], unknown["memory_ratio"]) == (0, None)
-    assert unknown["confidence"] == free["confidence"]
+    assert unknown["confidence"] == same["confidence"]
+    assert answered(capsys, log, 22528)["threshold"] == 0
 
 
 def test_small_differences_of_memory_are_none(log: Path, capsys: Capsys) -> None:
     for ratio in (1.019, 0.981):
-        assert answered(capsys, log, 45056 * ratio, "--memory-price", 1)["threshold"] == 0
+        assert answered(capsys, log, 45056 * ratio)["threshold"] == 0
     rows = log.read_text()
     log.write_text(rows.replace("\t44.0\t", "\t0.1\t"))  # one step of the last decimal
     assert answered(capsys, log, 0.19 * 1024)["threshold"] == 0
     assert answered(capsys, log, 0.26 * 1024)["threshold"] > 0
     log.write_text(rows.replace("\t44.0\t", "\t45056.0\t"))  # another unit
     assert answered(capsys, log, 45056)["memory_ratio"] is None
-
-
-def test_less_memory_may_cost_only_what_the_user_says(log: Path, capsys: Capsys) -> None:
-    assert answered(capsys, log, 22528)["threshold"] == 0
-    found = answered(capsys, log, 22528, "--memory-price", 1)
-    # At most half a noise floor, however dear memory is.
-    assert found["threshold"] == pytest.approx(-0.5 * found["noise_floor"])
-    assert "memory -50 % may cost" in found["reason"]
-    # Keeps that each saved memory have used up what a session may give away.
-    text = HEADER + row(0, 0.998, "keep", "baseline")
-    for number in range(1, 9):
-        value, memory = 0.998 - 1e-5 * number, 44.0 * 0.8**number
-        text += f"{number:07x}\t{value:.6f}\t{memory:.1f}\tkeep\tsmaller {number}\n"
-    log.write_text(text)
-    assert answered(capsys, log, 1024, "--memory-price", 1)["threshold"] == 0
-
-
-def test_lines_must_pay_for_themselves(log: Path, capsys: Capsys) -> None:
-    twenty = answered(capsys, log, 45056, "--lines", 20)
-    assert twenty["threshold"] > 0
-    assert "lines +20 must bring" in twenty["reason"]
-    stated = answered(capsys, log, 45056, "--lines", 20, "--line-price", 1e-4)
-    assert stated["threshold"] == pytest.approx(2e-3)
-    fewer = answered(capsys, log, 45056, "--lines", -20)
-    assert fewer["threshold"] == pytest.approx(-0.5 * fewer["noise_floor"])
-    assert "lines -20 may cost" in fewer["reason"]
-    run = run_log(log, "---\nval_bpb: 0.9960\npeak_vram_mb: 45056\n")
-    assert call("autojudge --results", log, "--run", run) == 0
-    assert call("autojudge --results", log, "--run", run, "--lines", 400) == 1
 
 
 def test_past_rows_are_priced_by_nobody(log: Path, capsys: Capsys) -> None:

@@ -212,7 +212,7 @@ def test_an_edit_that_gives_up_the_seeds_constant_is_not_run(text: str, refused:
             printed=(),
             seeding=Seeding(constant="SEED"),
         ),
-        manifest=SimpleNamespace(baseline=[SimpleNamespace(path="train.py", sha256="base")]),
+        baseline_files={"train.py": "base"},
         texts=lambda sources: {name: texts[sha] for name, sha in sources.items()},
         state=lambda _: SimpleNamespace(incumbent=SimpleNamespace(files={"train.py": "base"})),
     )

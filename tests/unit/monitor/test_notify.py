@@ -15,7 +15,7 @@ import yaml
 from helpers import REPO
 from helpers.commands import Capsys, Patch
 from helpers.session_events import at, rounds, run, started, verdict, write
-from ratchet.base.errors import ConfigError, FixedInputChangedError
+from ratchet.base.errors import FixedInputChangedError
 from ratchet.base.structs import to_json_values
 from ratchet.config import Config, parse_config
 from ratchet.monitor import notify
@@ -325,11 +325,3 @@ def test_a_missing_program_is_said_at_the_start(tmp_path: Path, capsys: Capsys) 
         pass
     assert capsys.readouterr().err == ""
     assert not list(tmp_path.iterdir())
-
-
-@pytest.mark.parametrize("mark", ["{event}", "{session}", "{message}"])
-def test_marks_in_words_are_refused_and_the_variable_named(mark: str) -> None:
-    variable = f"RATCHET_{mark[1:-1].upper()}"
-    with pytest.raises(ConfigError, match=rf"notify_command: \{mark} is not .* {variable}"):
-        config(notify_command=["curl", "-d", f"text={mark}"])
-    assert config(notify_command=None).notify_command is None

@@ -18,7 +18,6 @@ from ratchet.proposers.agent_process import (
     AGENT_TOOLS,
     LOG_LIMIT_BYTES,
     MOST_DOLLARS,
-    AgentProcess,
     CallEnding,
     Usage,
     agent_environment,
@@ -82,9 +81,7 @@ def call(
     place.write_text(prompt or "")
     words = [sys.executable, "-S", "-c", script]
     read = None if prompt is None else place
-    ending = run_agent(
-        AgentProcess(words, tmp_path, {"PATH": os.environ["PATH"]}, read, log, seconds)
-    )
+    ending = run_agent(words, tmp_path, {"PATH": os.environ["PATH"]}, read, log, seconds)
     return ending, log.read_text()
 
 
@@ -126,7 +123,7 @@ def test_a_flood_of_output_keeps_its_head_and_tail(tmp_path: Path) -> None:
 
 def test_a_command_that_cannot_be_started_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="'/no/such' cannot be started"):
-        run_agent(AgentProcess(["/no/such"], tmp_path, {}, None, tmp_path / "log", 5))
+        run_agent(["/no/such"], tmp_path, {}, None, tmp_path / "log", 5)
     assert "/no/such" in (tmp_path / "log").read_text()
 
 

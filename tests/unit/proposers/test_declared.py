@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 from ratchet.config import Strategy
 from ratchet.proposers.declared import (
     change_size,
-    propose_by_strategy,
     propose_declared,
     unified_diff,
 )
@@ -130,8 +129,7 @@ def taken(count: int = 1, seed: int = 1, counts: dict[str, int] | None = None, *
     tried: list[str] = []
     strategy = Strategy("mine", "brief", **keys)
     for number in range(count):
-        args = OPEN, CODE, tried, RANKING, counts or {}, seed + number
-        draft = propose_by_strategy(strategy, *args)
+        draft = propose_declared(OPEN, CODE, tried, RANKING, 0, strategy, counts, seed + number)
         if draft is None:
             break
         tried.append(draft.edit.label)
@@ -170,8 +168,8 @@ def test_random_follows_its_seed_and_takes_everything_once() -> None:
 
 
 def test_candidates_of_one_round_differ_in_kind() -> None:
-    args = Strategy("mine", "brief"), OPEN, CODE, [], RANKING, {}, 1
-    kinds = [propose_by_strategy(*args, skip) for skip in range(3)]
+    strategy = Strategy("mine", "brief")
+    kinds = [propose_declared(OPEN, CODE, [], RANKING, skip, strategy) for skip in range(3)]
     assert [draft.category for draft in kinds if draft] == list(RANKING)
 
 

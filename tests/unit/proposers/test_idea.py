@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from ratchet.proposers.idea import carry_over, same_code, sole_setting, syntax_error
+from ratchet.proposers.idea import carry_over, same_code, sole_setting
 
 OLD = '"""Train."""\nimport math\n\nRATE = 0.1\nWIDTH = 1\n\n\ndef step(x):\n    return x * RATE\n'
 FASTER = OLD.replace("0.1", "0.2")
@@ -61,24 +61,6 @@ def test_an_edit_that_sets_one_constant_has_the_label_of_a_declared_one(
     found = sole_setting(BOTH, {**BOTH, **changed})
     assert (found and found.label) == label
     assert found is None or found.kind == "constant"
-
-
-@pytest.mark.parametrize(
-    ("name", "text", "words"),
-    [
-        ("train.py", OLD, None),
-        ("train.py", OLD + "x = = 1\n", "line 10:"),
-        ("train.py", "x = 1\0", ""),
-        ("train.sh", "x = = 1", None),
-        ("c.yaml", YAML, None),
-        ("c.yaml", "a: [1", "is not valid YAML"),
-        ("c.json", YAML, "is not valid JSON"),
-    ],
-)
-def test_a_syntax_error_says_where(name: str, text: str, words: str | None) -> None:
-    found = syntax_error(name, text)
-    assert (found is None) == (words is None)
-    assert found is None or str(words) in found
 
 
 def carried(old: str, edited: str, incumbent: str) -> str | None:

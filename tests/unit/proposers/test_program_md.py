@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from helpers import REPO
+from helpers import REPO, load_task
 from helpers.trials import history, trial
 from ratchet.base.structs import replace
 from ratchet.base.text import escape_markdown
@@ -32,7 +32,6 @@ from ratchet.records.records import (
     SuggestionKind,
     Verdict,
 )
-from ratchet.task.task import load_task
 
 CONTRACT = ProgramContract(
     task="tiny",

@@ -62,7 +62,7 @@ def test_a_second_attempt_knows_why_and_what_it_had_changed() -> None:
     again = replace(FIRST, reason="it touched prepare.py (changed)")
     assert "The reason: it touched prepare.py (changed). Correct it" in agent_prompt(again)
     assert "EARLIER.diff" not in agent_prompt(again)
-    assert "in `EARLIER.diff`" in agent_prompt(replace(again, earlier=True))
+    assert "in `EARLIER.diff`" in agent_prompt(replace(again, earlier="diff"))
 
 
 HELD = Incumbent(2, "s", {}, "c", mean=0.9741, sd=0.0004, memory_mb=None, kept=1)

@@ -140,12 +140,12 @@ def test_a_trial_says_what_came_of_it() -> None:
     assert (two.word, two.status, two.kept) == ("KEEP", Status.KEEP, True)
     assert (two.mean, two.delta, two.gain, two.values) == (2.8, -0.2, 0.19, [2.8])
     assert (three.word, three.status) == ("CRASH", Status.CRASH)
-    assert (three.crashed, three.failed) == (True, True)
+    assert (three.verdict, three.failed) == (Verdict.CRASH, True)
     assert (three.mean, three.values, three.failure) == (None, [], "crash: boom")
     ruling = replace(THIRD.ruling, verdict=Verdict.TAMPERED, reason="not run: it cheats", runs=())
     refused = replace(THIRD, runs=(), ruling=ruling)
     assert (refused.telling_run, refused.failure) == (None, "not run: it cheats")
-    assert (refused.failed, refused.crashed, refused.status) == (True, False, Status.CRASH)
+    assert (refused.failed, refused.status) == (True, Status.CRASH)
     waits = history((FIRST, trial(2, verdict=None)))
     assert [one.number for one in waits.judged] == [1]
     last = waits.trials[-1]

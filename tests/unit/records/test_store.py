@@ -68,7 +68,7 @@ def test_one_flipped_byte_or_a_missing_file_sets_an_entry_aside(
     store: Store, name: str, gone: bool
 ) -> None:
     key, _, _ = store.run(MATERIAL, execute)
-    path = store.run_file(key, name)
+    path = store.paths.run(key) / name
     path.chmod(0o644)
     data = bytearray(path.read_bytes())
     data[len(data) // 2] ^= 1

@@ -114,7 +114,6 @@ def test_figures_are_drawn_from_rows_that_agree_with_the_facts(facts: dict[str, 
         points = _rows(drawn["gains"])
         runs = [c for c in shown["changes"] if c["again"] and c["again"]["gain"] is not None]
         assert len(points) == len(shown["changes"]) + len(runs)
-        assert len(_rows(drawn["totals"])) == len(_rows(drawn["noise"])) + 1 == 2 + with_runs
         doubts = _rows(drawn["doubts"])
         assert {row["row"] for row in doubts} == set(range(len(shown["changes"])))
         assert all(0 <= row["value"] <= 1 for row in doubts)
@@ -132,10 +131,3 @@ def test_nothing_kept(tmp_path: Path, capsys: Capsys) -> None:
     page = render_audit(facts_of(tmp_path, text, capsys))
     assert "Nothing was kept after the baseline" in page
     assert 'id="gains"' not in page
-
-
-def test_stated_noise_stands_beside_what_the_log_says(tmp_path: Path, capsys: Capsys) -> None:
-    text = history(8) + row(60, 0.99, "keep", "wider")
-    shown = audit_facts(facts_of(tmp_path, text, capsys, "--noise-sd", "0.0005"))
-    make, wide, _ = FIGURES["noise"]
-    assert [row["label"] for row in _rows(make(shown, wide))] == ["by the whole log", "as stated"]

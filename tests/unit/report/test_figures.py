@@ -13,17 +13,15 @@ from ratchet.records.records import Confirmation, Direction
 from ratchet.report.facts import build_facts
 from ratchet.report.figure_style import Anchor, integer_ticks, place_labels, robust_range, tick_axis
 from ratchet.report.figures import (
-    MOST_ROWS,
     PROGRESS_CLASSES,
     PROGRESS_NARROW,
     PROGRESS_WIDE,
     SHARED,
-    forest_figure,
-    forest_rows,
     pareto_figure,
     progress_figure,
     schedule_figure,
 )
+from ratchet.report.intervals import MOST_ROWS, forest_figure, forest_rows
 
 
 @pytest.fixture(scope="module")
@@ -68,9 +66,9 @@ def test_one_wild_point_does_not_blow_up_the_axis(direction):
     assert all(abs(y - worse_end) < 0.1 * (high - low) for y in edge)
     # In the forest plot better is positive, whatever the direction.
     found = {row["label"].split()[0]: row for row in forest_rows(facts)}
-    assert found["#1"]["improvement"] > 0.2 and found["#1"]["status"] == "kept"
-    assert found["#2"]["improvement"] < -0.15 and "#4" not in found
-    assert all(row["low"] < row["improvement"] < row["high"] for row in found.values())
+    assert found["#1"]["value"] > 0.2 and found["#1"]["kind"] == "kept"
+    assert found["#2"]["value"] < -0.15 and "#4" not in found
+    assert all(row["low"] < row["value"] < row["high"] for row in found.values())
     (points,) = layer_of(forest_figure(facts), "point")
     low, high = points["encoding"]["x"]["scale"]["domain"]
     assert high - low < 1.5

@@ -9,13 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from helpers import BYTELM, REPO, SHARED
+from helpers import BYTELM, REPO, SHARED, load_task
 from ratchet.logs.reader import read_table
 from ratchet.records.records import CATEGORIES
 from ratchet.steering.categories import ANGLES, category_of_code, classify_change, untried_angles
 from ratchet.steering.code_diff import code_differences
 from ratchet.task.edits import applicable_changes
-from ratchet.task.task import load_task
 
 SESSIONS = SHARED / "corpus" / "sessions"
 REFERENCE = ("karpathy__autoresearch__mar8.tsv",)

@@ -102,7 +102,7 @@ def test_layout_comments_and_docstrings_are_no_change() -> None:
         versions = {"a.py": MODEL}, {"a.py": MODEL.replace(old, new)}
         found = code_differences(versions[0]["a.py"], versions[1]["a.py"])
         assert found is not None
-        assert (found.count, found.calls, found.sites) == (0, (), ())
+        assert (found.count, found.sites) == (0, ())
         assert classify_change("gelu", *versions) == "activation"
 
 
@@ -111,7 +111,6 @@ def test_what_is_touched_is_named() -> None:
     assert found is not None
     assert found.constants == ("WIDTH",)
     assert found.definitions == ("Block.__call__",)
-    assert set(found.calls) == {"relu", "gelu"}
     assert found.count == 2
 
 

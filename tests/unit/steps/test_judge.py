@@ -6,11 +6,10 @@ import pytest
 
 from helpers.trials import proposal, run
 from ratchet.base.structs import replace
-from ratchet.integrity.run_checks import Case
 from ratchet.judge.judge import Assessment
 from ratchet.judge.tradeoffs import Configuration, Prices, Tariff
 from ratchet.records.records import Ruling, Verdict
-from ratchet.steps.judge import rule_on_case
+from ratchet.steps.judge import Case, rule_on_case
 
 TARIFF = Tariff(Prices(per_line=1e-4, per_log_memory=0.01), 0.01, credit_used=0.0, memory_mb=100.0)
 FOUND = Assessment(

@@ -9,13 +9,13 @@ import pytest
 from helpers.trials import proposal
 from ratchet.base.errors import DataError
 from ratchet.base.structs import replace
-from ratchet.integrity.run_checks import Case
 from ratchet.judge.judge import Assessment
 from ratchet.judge.tradeoffs import Ceiling, Prices, Tariff
 from ratchet.records.records import Outcome, RunSummary, Verdict
+from ratchet.records.store import RunRecord
 from ratchet.session import memory_ceiling
-from ratchet.steps.baseline import require_constraints, require_memory
-from ratchet.steps.judge import broken_constraints, peak_memory, rule_on_case
+from ratchet.steps.baseline import require_usable
+from ratchet.steps.judge import Case, broken_constraints, peak_memory, rule_on_case
 from ratchet.task.task import Constraint
 
 SOFT, HARD = Ceiling(200.0), Ceiling(200.0, hard=True)
@@ -73,7 +73,7 @@ def session(kind: str, ceiling: float | None, measured: float | None) -> SimpleN
     return SimpleNamespace(
         config=SimpleNamespace(memory_ceiling_mb=ceiling, memory_ceiling=kind),
         store=SimpleNamespace(lookup=lambda key: record),
-        task=SimpleNamespace(name="t"),
+        task=SimpleNamespace(name="t", constraints=()),
     )
 
 
@@ -82,15 +82,15 @@ def test_what_was_printed_counts_before_what_was_measured() -> None:
     assert peak_memory(here, [summary(100.0), summary(150.0)]) == 150.0
     assert peak_memory(here, [summary(100.0), summary(None)]) == 300.0
     assert peak_memory(session("hard", 200.0, None), [summary(None)]) is None
-    assert memory_ceiling(here) == HARD
-    assert memory_ceiling(session("soft", 200.0, None)) == SOFT
+    assert memory_ceiling(here.config) == HARD
+    assert memory_ceiling(session("soft", 200.0, None).config) == SOFT
 
 
 def test_a_baseline_above_a_hard_ceiling_ends_the_session() -> None:
     with pytest.raises(DataError, match="baseline of task t needs 300 MiB, above the ceiling"):
-        require_memory(session("hard", 200.0, None), [summary(300.0)])
-    assert require_memory(session("soft", 200.0, None), [summary(300.0)]) is None
-    assert require_memory(session("hard", None, None), [summary(300.0)]) is None
+        require_usable(session("hard", 200.0, None), [summary(300.0)])
+    assert require_usable(session("soft", 200.0, None), [summary(300.0)]) is None
+    assert require_usable(session("hard", None, None), [summary(300.0)]) is None
 
 
 def test_what_breaks_a_constraint_is_not_kept_however_good_it_is() -> None:
@@ -106,10 +106,9 @@ def test_what_breaks_a_constraint_is_not_kept_however_good_it_is() -> None:
 
 
 def test_numbers_of_a_run_for_its_constraints() -> None:
-    record = SimpleNamespace(
-        metrics={"num_params_M": 63.0}, wall_seconds=5.0, cpu_seconds=4.0, peak_memory_mb=None
-    )
+    record = RunRecord(Outcome.OK, "", 0, None, 5.0, 4.0, None, {"num_params_M": 63.0})
     here = SimpleNamespace(
+        config=session("hard", None, None).config,
         task=SimpleNamespace(name="t", constraints=(Constraint("num_params_M", max=60),)),
         store=SimpleNamespace(lookup={"k": record}.get),
         manifest=SimpleNamespace(definition=SimpleNamespace(path="task.yaml")),
@@ -118,8 +117,8 @@ def test_numbers_of_a_run_for_its_constraints() -> None:
     assert "num_params_M is 63" in broken_constraints(here, [run])
     assert broken_constraints(here, [replace(run, outcome=Outcome.CRASH)]) == ""
     with pytest.raises(DataError, match="baseline of task t breaks a constraint"):
-        require_constraints(here, [run])
+        require_usable(here, [run])
     here.task.constraints = (Constraint("wall_seconds", max=6), Constraint("cpu_seconds", min=1))
-    require_constraints(here, [run])
+    require_usable(here, [run])
     here.task.constraints = (Constraint("peak_memory_mb", max=6),)
     assert broken_constraints(here, [run]).startswith("peak_memory_mb is not known")

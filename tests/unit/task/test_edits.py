@@ -16,7 +16,7 @@ from ratchet.task.edits import (
     changed_values,
     find_value,
     replace_value,
-    settings_fault,
+    text_fault,
     value_literal,
 )
 
@@ -92,8 +92,8 @@ def test_nothing_else_changes_with_a_value() -> None:
     assert replace_value("c.yaml", merged, "mine.size", 3) == merged.replace("size: 2", "size: 3")
     endless = "a: &a [1]\n" + "".join(f"k{n}: *a\n" for n in range(MOST_ALIASES + 1))
     assert find_value("c.yaml", endless, "a") is None
-    assert "aliases" in (settings_fault("c.yaml", endless) or "")
-    assert settings_fault("c.yaml", "a: &a [*a]\nb: 1\n") is None
+    assert "aliases" in (text_fault("c.yaml", endless) or "")
+    assert text_fault("c.yaml", "a: &a [*a]\nb: 1\n") is None
     assert replace_value("c.yaml", "a: &a [*a]\nb: 1\n", "b", 2) is None
 
 
@@ -139,14 +139,13 @@ def test_numbers_are_numbers_to_every_reader(value: float) -> None:
 def test_nothing_that_a_candidate_writes_breaks_the_search(text: str, name: str) -> None:
     place = find_value(name, text, "a.b")
     assert place is None or text[place.start : place.end]
-    assert settings_fault(name, text) is None or isinstance(settings_fault(name, text), str)
+    assert text_fault(name, text) is None or isinstance(text_fault(name, text), str)
 
 
 @pytest.mark.parametrize(
     ("name", "text", "words"),
     [
-        ("c.py", "def (", "does not parse"),
-        ("c.py", "\x00", "does not parse"),
+        ("c.py", "x = 1\nx = = 1\n", "line 2: "),
         ("c.yaml", "a: [1\n", "is not valid YAML"),
         ("c.yaml", "- 1\n", "expected a mapping"),
         ("c.yaml", "a: !!python/object/apply:os.system [ls]\n", "is not valid YAML"),
@@ -155,7 +154,7 @@ def test_nothing_that_a_candidate_writes_breaks_the_search(text: str, name: str)
     ],
 )
 def test_what_cannot_be_read_is_said(name: str, text: str, words: str) -> None:
-    assert words in (settings_fault(name, text) or "")
+    assert words in (text_fault(name, text) or "")
 
 
 def test_comments_and_layout_are_no_difference() -> None:

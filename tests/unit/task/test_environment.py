@@ -20,7 +20,7 @@ from ratchet.records.store import Store
 from ratchet.runs.run import Workspace
 from ratchet.runs.sandbox.container import ContainerEngine, start_command
 from ratchet.runs.sandbox.sandbox import SandboxKind, choose_sandbox, sandbox_fault
-from ratchet.steps.prepare import fill_caches
+from ratchet.steps.prepare import Preparation
 from ratchet.task import environment
 from ratchet.task.environment import (
     CacheMount,
@@ -35,7 +35,6 @@ from ratchet.task.environment import (
     require_caches,
     task_interpreter,
     verify_packages,
-    verify_packages_of,
 )
 from ratchet.task.task import Cache
 
@@ -231,7 +230,7 @@ def test_an_interpreter_is_compared_with_a_lock(python: Interpreter, tmp_path: P
     lock.write_text("numpy==9.9.9\nextra==1.0 ; python_version < '3.0' \\\n    --hash=sha256:00\n")
     assert package_deviations(lock, python) == ["numpy: expected 9.9.9, found none"]
     with pytest.raises(DataError, match=r"numpy: expected 9.9.9, found none.*make env-mine"):
-        verify_packages_of(lock, python)
+        verify_packages(lock, python)
     old = Interpreter("", (), "2.7", {"numpy": "9.9.9"}, {"python_version": "2.7"})
     assert package_deviations(lock, old) == ["extra: expected 1.0, found none"]
     lock.write_text("Made_Up==1.5 \\\n    --hash=sha256:00\n")
@@ -425,13 +424,13 @@ def test_a_declared_preparation_fills_what_is_missing(home: Path, blobs: Store) 
         "import os, pathlib\nplace = pathlib.Path('~/.cache/made').expanduser()\n"
         "place.mkdir()\n(place / 'x').write_text(os.environ['WHAT'])\n"
     )
-    fill_caches(task, blobs, {"WHAT": "made"}, None)  # type: ignore[arg-type]
+    Preparation(task, {"WHAT": "made"}).fill_caches(blobs)  # type: ignore[arg-type]
     assert (folder / "x").read_text() == "made"
     assert len(cache_fingerprints(task.caches, None, blobs)) == 1
     # It is there now, and so it is not made again.
-    fill_caches(task, blobs, {}, None)  # type: ignore[arg-type]
+    Preparation(task, {}).fill_caches(blobs)  # type: ignore[arg-type]
     (folder / "x").unlink()
     folder.rmdir()
     task.caches = [Cache("~/.cache/made", optional=True)]
-    fill_caches(task, blobs, {}, None)  # type: ignore[arg-type]
+    Preparation(task, {}).fill_caches(blobs)  # type: ignore[arg-type]
     assert not folder.exists()

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from helpers import REPO
+from helpers import REPO, load_task
 from helpers.run_plans import plan, store
 from ratchet.base.errors import ConfigError, InputMissingError
 from ratchet.base.io import Fingerprint, digest_bytes
@@ -19,9 +19,9 @@ from ratchet.base.structs import replace
 from ratchet.records.records import Preset
 from ratchet.runs.run import Workspace
 from ratchet.runs.sandbox.sandbox import SandboxKind
-from ratchet.steps.prepare import preparation_inputs
+from ratchet.steps.prepare import Preparation
 from ratchet.task.presets import choose_preset, edited_files, preset_sources
-from ratchet.task.task import Task, load_task
+from ratchet.task.task import Task
 
 FAKE = REPO / "tests" / "data" / "tasks" / "fake"
 SIZES = (Preset("small", "", 1.0, {"A": 1}), Preset("large", "", 24.0), Preset("same", "", 24.0))
@@ -123,7 +123,7 @@ def test_variables_reach_run_evaluator_and_preparation(fake: Task, tmp_path: Pat
     found = space.environment()
     assert (found["RATCHET_EVAL_BATCHES"], found["RATCHET_SEED"]) == ("8", "7")
     assert space.evaluator_environment()["RATCHET_EVAL_BATCHES"] == "8"
-    plain, made = (preparation_inputs(fake, some) for some in ({}, {"RATCHET_A": "1"}))
+    plain, made = (Preparation(fake, some).inputs for some in ({}, {"RATCHET_A": "1"}))
     assert "variables" not in plain
     assert made == {**plain, "variables": {"RATCHET_A": "1"}}
 

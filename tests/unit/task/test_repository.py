@@ -21,8 +21,7 @@ from ratchet.task.repository import (
     expand_files,
     find_task,
     is_url,
-    task_clone,
-    task_folder,
+    named_task,
     values_of,
 )
 
@@ -267,11 +266,11 @@ def test_where_a_session_finds_clone_and_files(tmp_path: Path, store: StorePaths
     assert (found.origin, found.clone) == (None, None)
     assert found.definition == REPO / "tasks" / "bytelm" / "task.yaml"
     assert not store.root.exists()
-    assert task_clone("tasks/bytelm", {}, tmp_path, REPO) is None
-    assert task_clone({"repo": "a"}, {}, tmp_path, REPO) == tmp_path / "a"
-    assert task_clone({"repo": "https://host/a"}, {}, tmp_path, REPO) is None
-    assert task_clone("mine", {"repo": "../a"}, tmp_path, tmp_path) == tmp_path / "mine/../a"
-    assert task_folder("tasks/bytelm", tmp_path, REPO, None) == REPO / "tasks" / "bytelm"
+    assert named_task("tasks/bytelm", tmp_path, REPO).clone({}) is None
+    assert named_task({"repo": "a"}, tmp_path, REPO).clone({}) == tmp_path / "a"
+    assert named_task({"repo": "https://host/a"}, tmp_path, REPO).clone({}) is None
+    assert named_task("mine", tmp_path, tmp_path).clone({"repo": "../a"}) == tmp_path / "mine/../a"
+    assert named_task("tasks/bytelm", tmp_path, REPO).folder == REPO / "tasks" / "bytelm"
 
 
 def test_a_session_is_refused_before_anything_is_written(

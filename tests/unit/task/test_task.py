@@ -13,7 +13,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from helpers import REPO
+from helpers import REPO, load_task
 from helpers.run_plans import launch
 from ratchet.base.errors import ConfigError, InputMissingError
 from ratchet.records.records import Direction, Outcome, Preset
@@ -23,7 +23,6 @@ from ratchet.task.task import (
     Constraint,
     Seeding,
     broken_constraint,
-    load_task,
     parse_presets,
     pattern_fault,
     pattern_literal,

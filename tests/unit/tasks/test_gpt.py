@@ -7,11 +7,11 @@ import re
 
 import pytest
 
+from helpers import load_task
 from helpers.gpt_modules import SPEC, TASK, TRAIN, configured, edits
 from ratchet.base.errors import ConfigError
 from ratchet.integrity.edit_checks import EditContract, edit_flags
 from ratchet.task.presets import choose_preset, preset_sources
-from ratchet.task.task import load_task
 
 REPO = TASK.parents[1]
 README = (TASK / "README.md").read_text()

@@ -14,6 +14,9 @@ EXIT_SOFTWARE = 70
 EXIT_IO = 74
 EXIT_TEMPORARY = 75
 
+NEW_SESSION = "start another session: snakemake --cores 1 --config session=NAME"
+"""What to do where a session cannot go on as it is."""
+
 
 class RatchetError(Exception):
     """Root of the tree.

@@ -19,9 +19,6 @@ from typing import Any
 from ratchet.base.errors import DataError, InputMissingError, StoreError
 from ratchet.base.text import one_line
 
-# --------------------------------------------------------------------
-# Our own repositories: nobody's settings, hooks or variables change what calls do.
-
 _ALONE = {
     "GIT_CONFIG_GLOBAL": os.devnull,
     "GIT_CONFIG_NOSYSTEM": "1",
@@ -39,7 +36,10 @@ def call_git(
     given: bytes = b"",
     variables: Mapping[str, str] | None = None,
 ) -> subprocess.CompletedProcess[bytes]:
-    """Run Git on the repository ``bare``, in the folder ``within``, or on no repository."""
+    """Run Git on the repository ``bare``, in the folder ``within``, or on no repository.
+
+    Nobody's settings, hooks or variables change what it does.
+    """
     outside = {k: v for k, v in os.environ.items() if not k.startswith("GIT_")}
     place = [f"--git-dir={bare.resolve()}"] if bare else ["-C", str(within)] if within else []
     return subprocess.run(
@@ -62,10 +62,6 @@ def git_output(
             raise StoreError(f"{within or bare}: the disk is full; free some, start again")
         raise StoreError(f"{within or bare}: git {words[0]} failed: {said}")
     return done.stdout.decode(errors="surrogateescape").rstrip("\n")
-
-
-# --------------------------------------------------------------------
-# Repositories of others, through GitPython.
 
 
 class GitError(DataError):
@@ -128,12 +124,6 @@ def _complaint(error: Any) -> str:
     return text.strip().removeprefix("stderr:").strip(" '\n") or "no reason given"
 
 
-# --------------------------------------------------------------------
-# What commits changed, and what files they hold.
-#
-# Nothing is checked out: only Git's object store is read.  A commit that is not there,
-# or has no parent, is no error; logs outlive branches.
-
 # Hashes come from a log, so that nothing else may reach Git's command line.
 _HASH = re.compile(r"[0-9a-f]{4,64}")
 MOST_FILES = 20
@@ -142,7 +132,11 @@ SECONDS = 20.0
 
 
 class Commits:
-    """Reads commits of one repository; raises :class:`InputMissingError` where there is none."""
+    """Reads commits of one repository; raises :class:`InputMissingError` where there is none.
+
+    Nothing is checked out.  A commit that is not there, or has no parent, is no error;
+    logs outlive branches.
+    """
 
     def __init__(self, folder: Path) -> None:
         self._git = ForeignGit(
@@ -237,18 +231,12 @@ class Commits:
         return self._git.call("cat-file", "blob", blob)
 
 
-# --------------------------------------------------------------------
-# Git worktrees that show a session's incumbent.
-#
-# A worktree is for people to look at; nothing is read from it.  What somebody edited
-# or left there is never overwritten and never deleted.
-
-
 def show_commit(repository: Path, folder: Path, commit: str) -> str:
     """Check out ``commit`` in the worktree ``folder``, which is made if need be.
 
-    Returns why it was left as it is, if it was: somebody edited it, or something
-    else lies there.  Raises :class:`StoreError` if git fails.
+    A worktree is for people to look at; nothing is read from it.  Returns why it was
+    left as it is, if it was: somebody edited it, or something else lies there.  Raises
+    :class:`StoreError` if git fails.
     """
     place = str(folder.resolve())
     if folder.exists() and _is_half_made(repository, folder):

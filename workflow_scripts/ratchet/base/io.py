@@ -17,9 +17,6 @@ from typing import Any, TypeVar
 from ratchet.base.errors import DataError, InputMissingError
 from ratchet.base.structs import Frozen, from_json_values, to_json_values
 
-# --------------------------------------------------------------------
-# Canonical JSON and digests: the identity of everything that is stored.
-
 
 def canonical_json(value: Any) -> str:
     """One text per value: sorted keys, no spaces, ASCII, finite numbers only.
@@ -49,9 +46,6 @@ def source_digest(files: Mapping[str, str]) -> str:
     """Identity of a candidate's source: a mapping from path to content digest."""
     return digest(dict(files))
 
-
-# --------------------------------------------------------------------
-# Reading and writing small files so that nobody ever sees half of one.
 
 T = TypeVar("T")
 

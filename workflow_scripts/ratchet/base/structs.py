@@ -6,7 +6,6 @@ dataclasses, which is what a step's start consisted of, and JSON values are chec
 
 from __future__ import annotations
 
-import dataclasses
 import enum
 import sys
 from collections.abc import Mapping
@@ -47,8 +46,6 @@ def to_json_values(record: Any) -> Any:
         return {str(key): to_json_values(value) for key, value in record.items()}
     if isinstance(record, list | tuple):
         return [to_json_values(value) for value in record]
-    if dataclasses.is_dataclass(record) and not isinstance(record, type):
-        return {f.name: to_json_values(getattr(record, f.name)) for f in dataclasses.fields(record)}
     return record
 
 

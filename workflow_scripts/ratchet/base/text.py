@@ -10,9 +10,6 @@ from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
-# --------------------------------------------------------------------
-# Text of programs that nobody has read: lines that stay lines.
-
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
 _BIDI = re.compile("[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff]")
 
@@ -48,12 +45,6 @@ def clean_lines(text: str) -> list[str]:
     lines = (one_line(strip_escapes(line[:MAX_LINE])) for line in end.split("\n"))
     return [line for line in lines if line]
 
-
-# --------------------------------------------------------------------
-# Text of programs in a report: descriptions, diffs, logs.
-#
-# It loses terminal escapes, its control and direction characters become visible, and
-# it is cut with a note that says so.  Escaping for HTML is the templates' part.
 
 LABEL_LIMIT = 300
 
@@ -94,7 +85,7 @@ def clean_text(text: str) -> str:
 
     Control characters become their pictures (``␀``), characters that change
     direction, join or hide become ``⟨U+202E⟩``.  Applying it twice changes
-    nothing more.
+    nothing more.  Escaping for HTML is the templates' part.
     """
     if text.isascii() and text.isprintable():
         return text
@@ -178,9 +169,6 @@ def safe_json(value: Any) -> Any:
     return value
 
 
-# --------------------------------------------------------------------
-# Numbers.
-
 DASH = "–"
 
 
@@ -227,13 +215,15 @@ def format_duration(seconds: float | None) -> str:
     return f"{seconds:.1f} seconds"
 
 
+def shorten(text: str, limit: int) -> str:
+    """Text of at most ``limit`` characters; a cut one ends with an ellipsis."""
+    return text if len(text) <= limit else f"{text[: limit - 1].rstrip()}…"
+
+
 def plural(count: int, word: str) -> str:
     """``1 run``, ``2 runs``."""
     return f"{count:,} {word}{'' if count == 1 else 's'}"
 
-
-# --------------------------------------------------------------------
-# Other people's words in a Markdown text: one line, and nothing but words.
 
 CUT = 100
 """Characters of a description that are shown."""
@@ -246,12 +236,7 @@ _MARKS = re.compile(r"[\\`*<\[\]|~]|(?<![^\W_])_|_(?![^\W_])|&(?=[#\w])")
 def escape_markdown(text: str, limit: int = CUT) -> str:
     """Text on one line that Markdown shows as it is, at most ``limit`` characters of it."""
     line = " ".join(one_line(text).split())
-    short = line if len(line) <= limit else line[: limit - 1].rstrip() + "…"
-    return _MARKS.sub(lambda match: "\\" + match[0], short)
-
-
-# --------------------------------------------------------------------
-# Times, and values of a line that may be damaged.
+    return _MARKS.sub(lambda match: "\\" + match[0], shorten(line, limit))
 
 
 def median(values: Sequence[float]) -> float:

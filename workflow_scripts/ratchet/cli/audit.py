@@ -1,38 +1,31 @@
-"""``ratchet audit``: which kept changes of a finished session are real.
+"""ratchet audit: which kept changes of a finished session are real.
 
     ratchet audit --results results.tsv
     ratchet audit --results results.tsv --noise-sd 0.0005 --repo clone --json
     ratchet audit --results results.tsv --html audit.html
     ratchet audit --results results.tsv --repo clone --task tasks/bytelm --run
 
-Every change is judged by the whole log, by what came after it too; with ``--run`` also
-by fresh runs of it and of its incumbent on this machine.  Exit codes: 0, or 64 usage,
-65 data, 66 no input, 70 internal, 74 output, 75 busy or stopped early; with ``--run`` 0
-if all hold, 1 if some do not or cannot be run, 2 if some are undecided.  The log is
-never written.
+Every change is judged by the whole log, by what came after it too; with --run
+also by fresh runs of it and of its incumbent on this machine.  The log is never
+written.
+
+Exit codes: 0; with --run 0 all hold, 1 some do not or cannot be run, 2 some are
+undecided; 64 usage, 65 data, 66 no input, 70 internal error, 74 output, 75 busy
+or stopped early.
 """
 
 from __future__ import annotations
 
 import argparse
-import hashlib
-import json
 import math
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from ratchet.base.errors import (
-    EXIT_TEMPORARY,
-    EXIT_USAGE,
-    DataError,
-    RatchetError,
-    SessionBusyError,
-    UsageError,
-)
+from ratchet.base.errors import DataError, UsageError
 from ratchet.base.git import Commits
-from ratchet.base.io import read_file, read_json, to_json, write_bytes
+from ratchet.base.io import read_file
 from ratchet.base.structs import Frozen, replace, to_json_values
 from ratchet.base.terminal import align_columns, cut_line, wrap_text
 from ratchet.base.text import one_line, one_line_label, plural
@@ -47,17 +40,9 @@ from ratchet.cli.main import (
     read_log,
     tell,
     tell_assumptions,
-    write_page,
+    write_output,
 )
-from ratchet.cli.sessions import (
-    add_options,
-    harness_folder,
-    parse_overrides,
-    read_settings,
-    snakemake,
-    task_of,
-)
-from ratchet.integrity.seal import begin_workflow
+from ratchet.cli.sessions import add_options
 from ratchet.judge.settings import Settings, scale_from
 from ratchet.logs.audit import (
     CHANCE,
@@ -72,29 +57,18 @@ from ratchet.logs.audit import (
 from ratchet.logs.columns import number_of
 from ratchet.logs.experiments import LogExperiments
 from ratchet.logs.judging import Rules, noise_source, noise_span, settings_for
-from ratchet.logs.rerun import Choice, Clone, build_audit_plan
-from ratchet.logs.rerun_plan import AUDIT_LEVEL, AuditPlan, KeptStanding
 from ratchet.logs.smoothing import LEVEL, NoisePrior
 from ratchet.logs.table import RowStatus
-from ratchet.records.paths import SessionPaths
-from ratchet.records.store import Store
-from ratchet.session import run_budget
 from ratchet.simulation.power import NoiseFloor, noise_from_replicates
 from ratchet.steering.categories import classify_change
 from ratchet.steering.code_diff import net_code_lines
-from ratchet.steps.ownership import owns_session
-from ratchet.steps.plan import make_plan
 
 Facts = dict[str, Any]
 NAME = "ratchet audit"
-TARGET = "audit"
-EXIT_SOME_FAIL, EXIT_UNDECIDED = 1, 2
 _INTERVAL = f"{100 * LEVEL:.0f} %"
 
 STATED_NODES = 3
 """Noise nodes for a stated noise floor; they are 5 % apart, and more say the same."""
-
-# ------------------------------------------------------------------------- text
 
 
 def lines(facts: Facts) -> Iterator[str]:
@@ -105,7 +79,7 @@ def lines(facts: Facts) -> Iterator[str]:
     yield f"{head}, {plural(len(changes), 'kept change')} after the baseline"
     low, high = (f"{noise[end]:.{places}f}" for end in ("low", "high"))
     yield f"noise floor: ±{noise['sd']:.{places}f} ({_INTERVAL} interval {low} to {high})"
-    yield from _wrapped(noise["source"], "  ")
+    yield from wrapped(noise["source"], "  ")
     yield ""
     if not changes:
         yield "nothing was kept after the baseline, so there is nothing to audit"
@@ -114,10 +88,12 @@ def lines(facts: Facts) -> Iterator[str]:
     for paragraphs in (_summary(facts, places), _runs_to_make(changes)):
         yield ""
         for text in paragraphs:
-            yield from _wrapped(text)
+            yield from wrapped(text)
     if facts.get("reruns"):
         yield ""
-        yield from _reruns(facts["reruns"], places)
+        from ratchet.cli.audit_rerun import rerun_lines
+
+        yield from rerun_lines(facts["reruns"], places)
 
 
 def _table(changes: list[Facts], places: int) -> Iterator[str]:
@@ -133,7 +109,7 @@ def _table(changes: list[Facts], places: int) -> Iterator[str]:
         if with_lines:
             row.append("?" if change["lines"] is None else f"{change['lines']:+d}")
         rows.append([*row, one_line_label(change["description"])])
-    yield from _aligned(rows, len(rows[0]) - 1)
+    yield from aligned(rows, len(rows[0]) - 1)
 
 
 def _summary(facts: Facts, places: int) -> Iterator[str]:
@@ -183,196 +159,17 @@ def _runs_to_make(changes: list[Facts]) -> Iterator[str]:
     )
 
 
-def _reruns(found: Facts, places: int) -> Iterator[str]:
-    """Each change by its fresh runs, and in the last line how many hold."""
-    yield from _wrapped(
-        f"run again here, session {one_line_label(found['session'], 64)}: {found['runs']} runs of "
-        f"{one_line_label(found['task'], 40)} on {one_line_label(found['hardware'], 80)}"
-    )
-    if found["noise_sd"] is not None:
-        yield from _wrapped(
-            f"noise floor here: ±{found['noise_sd']:.{places}f}, from runs of the same code "
-            f"({found['freedom']} degrees of freedom)"
-        )
-    rows = [["line", "seeds", "gain", "from", "to", "P", "stands", "change"]]
-    for change in found["changes"]:
-        numbers = ((change[key], f"+.{places - 1}f") for key in ("gain", "low", "high"))
-        cells = [
-            "-" if value is None else f"{value:{form}}"
-            for value, form in (*numbers, (change["better"], ".2f"))
-        ]
-        about = [change["standing"], one_line_label(change["description"])]
-        rows.append([str(change["line"]), str(change["seeds"]), *cells, *about])
-    yield from _aligned(rows, 6)
-    for change in found["changes"]:
-        for said in (*([change["reason"]] if change["reason"] else []), *change["notes"]):
-            yield from _wrapped(f"line {change['line']}: {one_line_label(said, 400)}", "  ")
-    if found["whole"] is not None:
-        whole = found["whole"]
-        between = ""
-        if whole["low"] is not None:
-            low, high = (f"{whole[end]:+.{places}f}" for end in ("low", "high"))
-            between = f" ({100 * whole['level']:.0f} % interval {low} to {high})"
-        yield from _wrapped(
-            f"from end to end: {whole['gain']:+.{places}f}{between}, by the runs of the first "
-            f"incumbent and of line {whole['end']}"
-        )
-    yield from _wrapped(
-        f"gain: difference of the means, from, to: its {100 * AUDIT_LEVEL:.0f} % interval (Welch); "
-        "P: P(better) by these runs alone"
-    )
-    yield found["sentence"]
-
-
-def _aligned(rows: list[list[str]], right: int) -> Iterator[str]:
+def aligned(rows: list[list[str]], right: int) -> Iterator[str]:
     """Lines of a table, the first columns to the right; a long line is cut."""
     yield from map(cut_line, align_columns(rows, range(right, len(rows[0])), " "))
 
 
-def _wrapped(text: str, indent: str = "") -> Iterator[str]:
+def wrapped(text: str, indent: str = "") -> Iterator[str]:
     yield from wrap_text(text, first=indent, rest=indent or "  ")
 
 
-# ------------------------------------------------------------------------- runs
-
-
-class RerunsStoppedError(RatchetError):
-    """Snakemake, which runs everything, ended early.
-
-    Its status is passed on unless it could be taken for a verdict, as 1 could.
-    """
-
-    def __init__(self, code: int) -> None:
-        super().__init__(
-            "not everything was run again; the reason is above, the same command goes on"
-        )
-        by_signal = 128 - code if code < 0 else code
-        self.exit_code = by_signal if by_signal >= EXIT_USAGE else EXIT_TEMPORARY
-
-
-class Reruns:
-    """The session in which a log's kept changes are run again."""
-
-    def __init__(self, options: argparse.Namespace, log: Path) -> None:
-        self.options = options
-        self.root: Path = options.root
-        self.harness = harness_folder(self.root)
-        self.sha256 = hashlib.sha256(read_file(log)).hexdigest()
-        given = parse_overrides(options.config)
-        name = options.session or given.get("session") or self._name(given)
-        # A name that is none is refused before it becomes a path.
-        name = read_settings(self.root, [f"session={json.dumps(name)}"]).session
-        self.paths = SessionPaths(name, self.root)
-        saved = {}
-        if self.paths.rerun_settings.exists():
-            saved = read_json(self.paths.rerun_settings)
-        task = {"task": options.task} if options.task is not None else {}
-        self.values: dict[str, Any] = {**saved, **given, **task, "session": name}
-        self._check()
-        self.plan = make_plan(self.values, self.root, self.harness, owner=False)
-        if self.plan.config.preset is not None:
-            raise UsageError(
-                "--run: expected no preset, since that sets constants of the task's own files and "
-                f"those of commits are run as they are, found {self.plan.config.preset!r}; add "
-                "--config preset=null"
-            )
-        self.task = task_of(self.plan.config, self.root)
-
-    def _name(self, given: Mapping[str, Any]) -> str:
-        """By task and log, so that the same command finds the same session."""
-        task = self.options.task or given.get("task") or read_settings(self.root).task
-        place = task["repo"] if isinstance(task, Mapping) else task
-        named = re.sub(r"[^A-Za-z0-9_-]+", "-", Path(str(place)).name).strip("-")[:40] or "task"
-        return f"audit-{named}-{self.sha256[:8]}"
-
-    def _check(self) -> None:
-        """Refuse a session of another kind, and one that is at work."""
-        if self.paths.manifest.exists() and not self.paths.rerun_plan.exists():
-            raise UsageError(
-                f"{self.paths.folder}: expected no session or an audit, found one with rounds of "
-                "its own; choose another name: --session NAME"
-            )
-        if owns_session(self.root, self.paths.session):
-            raise SessionBusyError(
-                f"{self.paths.folder}: this audit is running already; see ratchet status "
-                f"{self.paths.session}"
-            )
-
-    @property
-    def seconds(self) -> float | None:
-        """Training budget of one run; ``None`` for a budget in steps."""
-        return run_budget(self.plan.config.frozen, self.task)["seconds"]
-
-    def said(self, facts: Mapping[str, Any]) -> list[str]:
-        """What is assumed of log and task; refuses two metrics that cannot be one."""
-        metric, logged = self.task.metric, one_line(str(facts["metric"]))
-        if metric.direction.value != facts["direction"]:
-            raise UsageError(
-                f"--task: expected a task that is to {facts['direction']} its metric, as the "
-                f"log is read ({logged}), found {self.task.name} with {metric.name} to "
-                f"{metric.direction.value}; name another, or say of the log: --direction "
-                f"{metric.direction.value}"
-            )
-        if metric.name == facts["metric"]:
-            return []
-        return [f"the log's {logged} and the task's {metric.name} are taken to be comparable"]
-
-    def planned(self, every: LogExperiments, facts: Mapping[str, Any]) -> AuditPlan:
-        """What is to be run; files of commits go to the store."""
-        options, store = self.options, Store(self.paths.store)
-        clone = Clone(Commits(options.repo), self.task.mutable, store.put)
-        choice = Choice(options.seeds, options.only or (), options.top)
-        return build_audit_plan(every, facts, self.sha256, clone, choice)
-
-    def run(self, plan: AuditPlan, gpus: int) -> dict[str, Any]:
-        """Run the workflow to its end; the audit with all that was run."""
-        wanted = {self.paths.rerun_settings: self.values, self.paths.rerun_plan: plan}
-        for path, value in wanted.items():
-            data = to_json(value)
-            if not path.is_file() or path.read_bytes() != data:
-                begin_workflow(self.paths, [path])
-                write_bytes(path, data)
-        code = snakemake(self.root, self.harness, self.values, [TARGET], gpus)
-        if code:
-            raise RerunsStoppedError(code)
-        found: dict[str, Any] = read_json(self.paths.audit_json)
-        return found
-
-
-def told(plan: AuditPlan, seconds: float | None) -> list[str]:
-    """What will be run, before it is; ``seconds`` is the budget of a run."""
-    able = [change for change in plan.changes if not change.unable]
-    seeds = sorted({change.seeds for change in able}) or [0]
-    each = " to ".join(map(str, dict.fromkeys((seeds[0], seeds[-1]))))
-    lines = [
-        f"to run again: {len(able)} of {plan.kept} kept changes, {each} seeds for each side; "
-        f"{plan.runs} runs of {len(plan.wanted(1))} codes"
-        + (f", about {plan.runs * seconds / 3600:.1f} hours of training" if seconds else "")
-    ]
-    for change in plan.changes:
-        shown = f"line {change.line} ({one_line(change.commit)[:12]})"
-        against = change.parent_line
-        if change.unable:
-            lines.append(f"{shown}: cannot be run: {change.unable}")
-        else:
-            with_ = f"line {against}" if against is not None else change.parent_commit[:12]
-            lines.append(f"{shown} against {with_}, {change.seeds} seeds")
-    return lines
-
-
-def exit_code(reruns: Mapping[str, Any]) -> int:
-    """0 all hold; 1 some do not or could not be run; 2 more seeds may decide the rest."""
-    counts = reruns["counts"]
-    if counts[KeptStanding.FAILS.value] or counts[KeptStanding.NOT_RUN.value]:
-        return EXIT_SOME_FAIL
-    return EXIT_UNDECIDED if counts[KeptStanding.UNDECIDED.value] else 0
-
-
-# ---------------------------------------------------------------------- command
-
-
 class Source(Frozen):
-    """Where the noise floor is from, and why it was centred where it was."""
+    """Source of the noise floor: its kind, words about it, and what was given."""
 
     kind: str
     text: str
@@ -381,14 +178,7 @@ class Source(Frozen):
 
 
 def _parse(argv: Sequence[str]) -> argparse.Namespace:
-    parser = CommandParser(
-        prog=NAME,
-        description="Say which kept changes of a finished session are real.",
-        epilog="exit codes: 0; with --run 0 all hold, 1 some do not or cannot be run, 2 some are "
-        "undecided; 64 usage, 65 data, 66 no input, 70 internal error, 74 output, 75 busy or "
-        "stopped early",
-        allow_abbrev=False,
-    )
+    parser = CommandParser(NAME, __doc__)
     add = parser.add_argument
     add_log_options(parser)
     add("--repo", type=Path, help="git repository of the log's commits: lines and categories")
@@ -449,7 +239,7 @@ def _run(options: argparse.Namespace) -> int:
     if options.html is not None:
         from ratchet.report.audit_report import render_audit
 
-        write_page(options.html, render_audit(facts))
+        write_output(options.html, render_audit(facts))
     if options.json:
         print_json(facts)
     else:
@@ -464,6 +254,8 @@ def _again(
     options: argparse.Namespace, every: LogExperiments, facts: Facts, notes: list[str]
 ) -> tuple[Facts, int] | None:
     """The audit with its re-runs, and the exit code; ``None`` where it is only told of."""
+    from ratchet.cli.audit_rerun import Reruns, exit_code, told  # the workflow comes with it
+
     reruns = Reruns(options, options.results)
     notes += reruns.said(facts)
     plan = reruns.planned(every, {**facts, "assumptions": notes})
@@ -548,7 +340,7 @@ def _replicates(path: Path) -> list[float]:
 def _facts(
     every: LogExperiments, found: Audit, source: Source, name: str, commits: Commits | None
 ) -> Facts:
-    """Everything that is printed, by row of the log; gains are positive."""
+    """All facts that are printed, by row of the log; gains are positive."""
     facts = to_json_values(found)
     return {
         "log": name,

@@ -20,6 +20,7 @@ workflow's own.
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import subprocess
 import sys
@@ -31,7 +32,7 @@ from ratchet import __version__
 from ratchet.base.errors import InputMissingError, UsageError
 from ratchet.base.git import remove_worktree
 from ratchet.base.io import read_file, read_json, read_record, write_json
-from ratchet.base.structs import Frozen, replace, to_json_values
+from ratchet.base.structs import replace, to_json_values
 from ratchet.base.terminal import BOLD, align_columns, coloured, fit_lines, use_colour
 from ratchet.base.text import one_line, one_line_label
 from ratchet.cli.main import (
@@ -75,7 +76,7 @@ COMMANDS = {
 EXIT_NOTHING = 1
 EXIT_DECLINED = 1
 COLUMNS = ("commit", "val_bpb", "memory_gb", "status", "description")
-"""Of the released tool's export; ``val_bpb`` is the metric, whatever it is called."""
+"""Columns of the released tool's export; ``val_bpb`` is the metric, whatever its name."""
 
 RELEASED = (
     "architecture-first",
@@ -88,27 +89,14 @@ RELEASED = (
 """Strategies in the order in which `init --agents` gives them out; others follow."""
 
 
-class Output(Frozen):
-    """How to print: ``quiet`` the least, ``colour`` with emphasis."""
-
-    quiet: bool
-    colour: bool
-
-    def strong(self, text: str) -> str:
-        """A text that stands out."""
-        return coloured(text, BOLD if self.colour else None)
-
-
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a tournament or one of the commands; returns the exit code."""
     return run_command(NAME, _run, argv)
 
 
 def _run(argv: Sequence[str]) -> int:
-    rest, quiet, colour = list(argv), False, use_colour()
-    while rest and rest[0] in ("--no-color", "--quiet", "-q"):
-        colour, quiet = colour and rest[0] != "--no-color", quiet or rest[0] != "--no-color"
-        rest.pop(0)
+    given = list(itertools.takewhile(("--no-color", "--quiet", "-q").__contains__, argv))
+    rest = list(argv[len(given) :])
     name = rest.pop(0) if rest and not rest[0].startswith("-") else ""
     if name and name not in COMMANDS:
         raise unknown_command(name, COMMANDS, NAME)
@@ -121,7 +109,10 @@ def _run(argv: Sequence[str]) -> int:
         "export": export,
         "cleanup": cleanup,
     }
-    return actions[name](_parse(name, rest), Output(quiet, colour))
+    options = _parse(name, rest)
+    options.quiet = bool(set(given) - {"--no-color"})
+    options.emphasis = BOLD if use_colour() and "--no-color" not in given else None
+    return actions[name](options)
 
 
 def _parse(name: str, argv: Sequence[str]) -> argparse.Namespace:
@@ -164,9 +155,6 @@ def _parse(name: str, argv: Sequence[str]) -> argparse.Namespace:
     add("-t", "--tag", help="name of the tournament (default: the only one, or `session`)")
     add_options(parser)
     return parser.parse_args(argv)
-
-
-# --------------------------------------------------------------------- reading
 
 
 def find_tournament(root: Path, given: Sequence[str]) -> str:
@@ -246,8 +234,8 @@ def _named(options: argparse.Namespace) -> str:
     return options.tag or find_tournament(options.root, options.config)
 
 
-def status(options: argparse.Namespace, output: Output) -> int:
-    """Where everybody stands."""
+def status(options: argparse.Namespace) -> int:
+    """Print a line for each competitor, and the answer."""
     facts = read(options.root, _named(options))
     rows, metric = facts["leaderboard"], facts["metric"]["name"]
     first = rows[0]
@@ -258,7 +246,7 @@ def status(options: argparse.Namespace, output: Output) -> int:
     if not tried:
         print("No results yet.")
         return EXIT_NOTHING
-    if output.quiet:
+    if options.quiet:
         name, best = first["competitor"], fixed_digits(first["mean"])
         print(f"Leader: {name}, best: {best} ({tried} experiments)")
         return 0
@@ -274,22 +262,23 @@ def status(options: argparse.Namespace, output: Output) -> int:
             f"{row['competitor']}: {row['experiments']} experiments, {metric} "
             f"{fixed_digits(row['mean'])}, {row['wins']} wins"
         )
-        print(output.strong(f"{text}  ★ LEADER") + where if row is first else text + where)
+        leads = coloured(f"{text}  ★ LEADER", options.emphasis)
+        print((leads if row is first else text) + where)
     print("\n".join(fit_lines([tournament_answer(facts)])))
     return 0
 
 
-def leaderboard(options: argparse.Namespace, output: Output) -> int:
-    """The ranking."""
+def leaderboard(options: argparse.Namespace) -> int:
+    """Print the ranking, or all facts as JSON."""
+    facts = read(options.root, _named(options))
     if options.json:
-        print_json(read(options.root, _named(options)))
+        print_json(facts)
         return 0
-    return board(options.root, _named(options), output, options.detailed)
+    return board(facts, options, options.detailed)
 
 
-def board(root: Path, name: str, output: Output, detailed: bool = False) -> int:
+def board(facts: Facts, options: argparse.Namespace, detailed: bool = False) -> int:
     """Print the ranking of a tournament; returns the exit code."""
-    facts = read(root, name)
     metric = facts["metric"]["name"]
     head = ("#", "competitor", metric, "95 % interval", "gain", "own", "adopted", "given", "false")
     rows = [(*head, "runs")]
@@ -310,8 +299,8 @@ def board(root: Path, name: str, output: Output, detailed: bool = False) -> int:
             )
         )
     for place, line in enumerate(align_columns(rows, left=(1, 3))):
-        print(output.strong(line) if place == 1 else line)
-    if not output.quiet:
+        print(coloured(line, options.emphasis if place == 1 else None))
+    if not options.quiet:
         legend = "own, adopted: wins it found and took over; given: taken over by others;"
         lines = [f"{legend} false: expected false keeps", tournament_answer(facts)]
         print("\n".join(fit_lines(lines)))
@@ -345,10 +334,10 @@ def _details(facts: Facts) -> None:
         print(f"  {one_line_label(one['origin'])} -> {one['recipient']}: {text}")
 
 
-def export(options: argparse.Namespace, output: Output) -> int:
-    """Everything, to a file or to standard output."""
+def export(options: argparse.Namespace) -> int:
+    """Export the tournament to a file or to standard output."""
     write_export(options.root, _named(options), options.format, options.output)
-    if options.output and not output.quiet:
+    if options.output and not options.quiet:
         print(f"exported {options.format.upper()} to {options.output}", file=sys.stderr)
     return 0
 
@@ -402,9 +391,6 @@ def _rows(here: Arena, session: str) -> list[list[str]]:
     return [[one_line(cell) for cell in line.split("\t", 4)] for line in whole]
 
 
-# --------------------------------------------------------------------- playing
-
-
 class Tournament:
     """A tournament by name, with the settings that it was started with."""
 
@@ -431,26 +417,18 @@ class Tournament:
         # Every mistake is named before anything is written.
         self.plan = make_plan(self.values, self.root, self.harness, owner=False)
 
-    def snakemake(self, targets: Sequence[str], gpus: int = 1) -> None:
-        """Run the workflow to some targets; raises :class:`WorkflowError`."""
+    def snakemake(self, targets: Sequence[str | Path], gpus: int = 1) -> None:
+        """Run the workflow to some rules or files; raises :class:`WorkflowError`."""
         if gpus < 1:
             raise UsageError(f"--gpus: expected at least 1, found {gpus}")
         write_json(self.paths.tournament, self.values)
-        code = snakemake(self.root, self.harness, self.values, targets, gpus)
+        names = [str(t.relative_to(self.root)) if isinstance(t, Path) else t for t in targets]
+        code = snakemake(self.root, self.harness, self.values, names, gpus)
         if code:
             raise WorkflowError("the tournament is not at its end", code, least=1)
 
-    def target(self, path: Path) -> str:
-        """A file as Snakemake knows it."""
-        return str(path.relative_to(self.root))
 
-    @property
-    def last(self) -> int:
-        """The last round that all competitors have played; raises if nobody has entered."""
-        return last_round(self.paths)
-
-
-def play(options: argparse.Namespace, output: Output) -> int:
+def play(options: argparse.Namespace) -> int:
     """Play a tournament to its end; the leaderboard stands on standard output."""
     new = {
         "strategies": options.strategies,
@@ -460,14 +438,12 @@ def play(options: argparse.Namespace, output: Output) -> int:
     }
     played = Tournament(options, new, known=False)
     played.snakemake(["evolve"], options.gpus)
-    return board(played.root, played.paths.session, output)
+    return board(read(played.root, played.paths.session), options)
 
 
-def init(options: argparse.Namespace, output: Output) -> int:
+def init(options: argparse.Namespace) -> int:
     """Set competitors up at the baseline."""
-    names = options.strategies
-    if names is None:
-        names = first_strategies(options)
+    names = first_strategies(options) if options.strategies is None else options.strategies
     if options.tag is None:
         raise UsageError("init: expected --tag NAME for the tournament, found none")
     new = {"strategies": names, "worktrees": options.worktree_dir}
@@ -480,8 +456,8 @@ def init(options: argparse.Namespace, output: Output) -> int:
     if options.base_branch is not None:
         _check_branch(made, options.base_branch)
     count = len(made.plan.config.strategies)
-    made.snakemake([made.target(made.paths.leg(0, index)) for index in range(count)])
-    for name in [] if output.quiet else names:
+    made.snakemake([made.paths.leg(0, index) for index in range(count)])
+    for name in [] if options.quiet else names:
         session = session_name(made.paths.session, name)
         place = competitor_worktree(made.paths, made.plan.config.worktrees, session)
         print(f"{name:<22} branch ratchet/{session}  worktree {place}")
@@ -490,7 +466,7 @@ def init(options: argparse.Namespace, output: Output) -> int:
 
 
 def first_strategies(options: argparse.Namespace) -> list[str]:
-    """So many strategies, the released tool's first."""
+    """Strategies for ``--agents`` competitors, the released tool's first."""
     harness = harness_folder(options.root)
     known = known_strategies(harness / "config", options.root / "config")
     order = [n for n in RELEASED if n in known] + [n for n in known if n not in RELEASED]
@@ -521,10 +497,10 @@ def _check_branch(made: Tournament, branch: str) -> None:
             )
 
 
-def pollinate(options: argparse.Namespace, output: Output) -> int:
+def pollinate(options: argparse.Namespace) -> int:
     """Pass the wins so far on and have them re-tested, in one more round."""
     played = Tournament(options, {}, known=True)
-    last = played.last
+    last = last_round(played.paths)
     if last == 0:
         raise UsageError(
             f"tournament {played.paths.session}: nobody has played yet; start it: autoevolve "
@@ -532,7 +508,7 @@ def pollinate(options: argparse.Namespace, output: Output) -> int:
         )
     offers = played.paths.pollination(last)
     if options.dry_run:
-        played.snakemake([played.target(offers)])
+        played.snakemake([offers])
     else:
         played.values["evolve_rounds"] = last + 1
         played.snakemake(["evolve"], options.gpus)
@@ -542,10 +518,10 @@ def pollinate(options: argparse.Namespace, output: Output) -> int:
             print(f"{win.origin} -> {queue.competitor}: {one_line_label(win.description)}")
     if not any(queue.wins for queue in passed.queues):
         print("there is nothing to pass on", file=sys.stderr)
-    return 0 if options.dry_run else board(played.root, played.paths.session, output)
+    return 0 if options.dry_run else board(read(played.root, played.paths.session), options)
 
 
-def cleanup(options: argparse.Namespace, output: Output) -> int:
+def cleanup(options: argparse.Namespace) -> int:
     """Remove the worktrees; what is not of the history goes to the session's folder first."""
     played = Tournament(options, {}, known=True)
     entered = legs(played.paths, 0)
@@ -562,19 +538,14 @@ def cleanup(options: argparse.Namespace, output: Output) -> int:
         write_export(played.root, played.paths.session, "json", str(place))
         print(f"exported to {place}", file=sys.stderr)
     for one in entered:
-        _remove(played, one, output)
+        own = SessionPaths(one.session, played.root)
+        place = competitor_worktree(played.paths, played.plan.config.worktrees, one.session)
+        there = place.exists()
+        for name in remove_worktree(own.repository, place, own.from_worktree):
+            print(f"moved {one_line_label(name)} to {own.from_worktree}", file=sys.stderr)
+        if there and not options.quiet:
+            print(f"removed {place}")
     return 0
-
-
-def _remove(played: Tournament, one: Leg, output: Output) -> None:
-    own = SessionPaths(one.session, played.root)
-    place = competitor_worktree(played.paths, played.plan.config.worktrees, one.session)
-    there = place.exists()
-    moved = remove_worktree(own.repository, place, own.from_worktree)
-    for name in moved:
-        print(f"moved {one_line_label(name)} to {own.from_worktree}", file=sys.stderr)
-    if there and not output.quiet:
-        print(f"removed {place}")
 
 
 if __name__ == "__main__":

@@ -99,7 +99,7 @@ def json_of(
     candidate, table = answer.candidate, every.table
     fields: dict[str, Any] = {
         "verdict": answer.verdict.value,
-        "confidence": _rounded(answer.confidence, 4),
+        "confidence": answer.confidence and round(answer.confidence, 4),
         "val_bpb": answer.value,
         "prev_best": answer.best,
         "delta": answer.delta,
@@ -143,10 +143,6 @@ def json_of(
             name.lower(): value for name, value in run.metrics.items() if math.isfinite(value)
         }
     return fields
-
-
-def _rounded(value: float | None, digits: int) -> float | None:
-    return None if value is None or not math.isfinite(value) else round(value, digits)
 
 
 def all_rows(every: LogExperiments, done: Replay) -> Iterator[dict[str, Any]]:
@@ -222,12 +218,6 @@ def all_text(every: LogExperiments, done: Replay) -> Iterator[str]:
     )
 
 
-_MEMORY_HELP = (
-    "gain per unit of ln(memory ratio), 0 for free memory; default: more memory must bring "
-    "5e-3 (scaled to the metric), less earns nothing"
-)
-
-
 def _parse(argv: Sequence[str]) -> argparse.Namespace:
     parser = CommandParser(NAME, __doc__)
     add = parser.add_argument
@@ -239,11 +229,6 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
     add("--mode", type=_mode, choices=MODES, default="auto", help=sure)
     add("--strict", action="store_true", help="the same as --mode strict")
     add("--noise-sd", type=float, help="noise floor of one run, if it is known")
-    add(
-        "--lines", type=int, help="net lines that the candidate adds, which must pay for themselves"
-    )
-    add("--line-price", type=float, help="gain per added line, in the metric's unit")
-    add("--memory-price", type=float, help=_MEMORY_HELP)
     add("--json", action="store_true", help="the same as --format json")
     add("--format", choices=["text", "human", "json"], default="text", help="default text")
     add("-q", "--quiet", action="store_true", help="one line, and no assumptions")
@@ -268,7 +253,6 @@ def _mode(text: str) -> str:
 
 def _check(options: argparse.Namespace) -> None:
     """Refuse combinations without a meaning."""
-    _check_prices(options)
     if options.strict and options.mode not in ("auto", "strict"):
         raise UsageError(f"--strict contradicts --mode {options.mode}; give one of them")
     if options.strict:
@@ -276,23 +260,6 @@ def _check(options: argparse.Namespace) -> None:
     if options.all and (options.row is not None or options.run is not None):
         raise UsageError("--all judges every row of the log: it goes without --row and --run")
     check_positive("--noise-sd", options.noise_sd)
-
-
-def _check_prices(options: argparse.Namespace) -> None:
-    """Prices are of the candidate's verdict by the judge's own rule."""
-    given = {
-        name: value
-        for name in ("lines", "line_price", "memory_price")
-        if (value := getattr(options, name)) is not None
-    }
-    for name, value in given.items():
-        option = f"--{name.replace('_', '-')}"
-        if options.all:
-            raise UsageError(f"{option} prices one candidate: it goes without --all")
-        if name != "lines" and not (math.isfinite(value) and value >= 0):
-            raise UsageError(f"{option}: expected a number of at least 0, found {value}")
-    if "line_price" in given and "lines" not in given:
-        raise UsageError("--line-price needs the number of lines, which no log tells; add --lines")
 
 
 def _run(options: argparse.Namespace) -> int:
@@ -320,13 +287,12 @@ def _judged(
     options: argparse.Namespace, every: LogExperiments, run: RunLog | None, name: str
 ) -> tuple[Answer, list[str]]:
     from ratchet.logs.experiments import choose_experiment
-    from ratchet.logs.judging import Paid, Rules, judge_candidate  # numpy comes with it
+    from ratchet.logs.judging import Rules, judge_candidate  # numpy comes with it
 
     candidate, chosen = choose_experiment(every.table, options.row, run, name)
     notes = [*every.table.assumptions, *(run.assumptions if run else ()), *chosen]
     rules = Rules(options.mode, options.noise_sd)
-    paid = Paid(options.lines or 0, options.line_price, options.memory_price)
-    answer, assumed = judge_candidate(every, candidate, rules, paid)
+    answer, assumed = judge_candidate(every, candidate, rules)
     return answer, [*notes, *assumed]
 
 

@@ -77,7 +77,7 @@ def text_of(steered: Steered) -> list[str]:
         lines.append(f"Or: {title}. {suggestion.evidence}")
     lines += _left_alone("Do not repeat", steered.crashes)
     lines += _left_alone("Used up", steered.exhausted)
-    noise = steered.judged.noise_sd
+    noise = steered.noise_sd
     if noise:
         one, three = detectable_gain(noise, 1), detectable_gain(noise, 3)
         lines.append(
@@ -140,7 +140,7 @@ def json_of(
     category's keeps (null where there are none) and ``avg_improvement_pct``
     their mean, each as the judge expects it to be true; ``risk`` follows the label.
     """
-    noise = steered.judged.noise_sd
+    noise = steered.noise_sd
     return {
         "strategy": STRATEGIES[mode],
         "baseline_bpb": steered.baseline,
@@ -168,7 +168,7 @@ def json_of(
 
 
 def _stats(steered: Steered, score: CategoryScore) -> dict[str, Any]:
-    """Of one category over the whole log, and over the window that labels rest on."""
+    """Counts of one category over the whole log, and over the window that labels rest on."""
     mine = [a for a in steered.attempts if a.category == score.category]
     kept, crashed = sum(a.kept for a in mine), sum(a.crashed for a in mine)
     gains = _gains(steered, score.category)
@@ -248,15 +248,12 @@ def _run(options: argparse.Namespace) -> int:
     table = every.table
     if not every.rows:
         raise DataError(f"{name}: line 1, column 1: expected an experiment, found only notes")
-    from ratchet.logs.analysis import steer_by
+    from ratchet.logs.analysis import replayed, sources_of, steer_by
 
-    sources = None
-    if options.repo is not None:
-        from ratchet.base.git import Commits
-
-        sources = Commits(options.repo).sources
-    steered = steer_by(every, options.mode, options.num_suggestions, data, sources)
-    notes = [*table.assumptions, *every.assumptions(), *steered.judged.notes]
+    sources = sources_of(options.repo)
+    done, assumed = replayed(every)
+    steered = steer_by(every, options.mode, options.num_suggestions, data, sources, done)
+    notes = [*table.assumptions, *every.assumptions(), *assumed]
     if options.json:
         print_json(json_of(steered, table, options.mode, notes))
     else:

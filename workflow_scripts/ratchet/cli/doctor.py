@@ -21,7 +21,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -32,7 +32,7 @@ from ratchet.base.terminal import GREEN, RED, YELLOW, coloured, use_colour, wrap
 from ratchet.base.text import finite_number, one_line
 from ratchet.cli.main import CommandParser, make_command, print_json
 from ratchet.cli.sessions import add_options, harness_folder, read_settings, task_of
-from ratchet.config import Config
+from ratchet.config import AGENTS, Config
 from ratchet.monitor.doctor import (
     AgentTool,
     Check,
@@ -41,7 +41,6 @@ from ratchet.monitor.doctor import (
     LockCheck,
     Machine,
     Outlook,
-    PlannedSession,
     conclusion,
     examine_machine,
     is_ready,
@@ -62,17 +61,15 @@ from ratchet.runs.sandbox.sandbox import SandboxKind, sandbox_fault
 from ratchet.steps.ownership import folder_owner
 from ratchet.steps.prepare import (
     PREPARED,
+    Preparation,
     choose_session_preset,
     judge_mode,
-    preparation_inputs,
-    preparation_variables,
 )
 from ratchet.task.environment import (
     Interpreter,
     require_caches,
     task_interpreter,
     verify_packages,
-    verify_packages_of,
 )
 from ratchet.task.task import GB, Task
 
@@ -82,31 +79,16 @@ def outlook_of(chosen: Config, task: Task, root: Path) -> Outlook:
     seconds, steps = chosen.budget_seconds, chosen.budget_steps
     if seconds is None and steps is None:
         seconds, steps = task.budget_seconds, task.budget_steps
-    session = PlannedSession(
-        rounds=chosen.rounds,
-        candidates=chosen.candidates,
-        baseline=chosen.baseline_replicates,
-        confirm=chosen.confirm_replicates,
-        mode=judge_mode(chosen),
-        most_per_candidate=chosen.max_replicates,
-        remeasure_every=chosen.remeasure_every,
-        limit=chosen.max_runs,
-    )
-    walls = _walls(SessionPaths(chosen.session, root))
-    asked = chosen.agent_minutes if chosen.by_agent else None
-    deadline = 3600.0 * chosen.deadline_hours
-    pace = run_pace(seconds, task.plausible, walls)
-    return session_outlook(session, pace, deadline, asked)
+    walls = [
+        finite_number(event.get("wall_seconds"))
+        for event in read_events(SessionPaths(chosen.session, root).events)
+        if event["event"] == "run_finished"
+    ]
+    pace = run_pace(seconds, task.plausible, [wall for wall in walls if wall is not None])
+    return session_outlook(chosen, judge_mode(chosen), pace)
 
 
-def _walls(paths: SessionPaths) -> list[float]:
-    """Wall-clock seconds of the session's finished runs; none if there is no such session."""
-    events = [event for event in read_events(paths.events) if event["event"] == "run_finished"]
-    walls = [finite_number(event.get("wall_seconds")) for event in events]
-    return [wall for wall in walls if wall is not None]
-
-
-AGENTS = ("claude", "codex", "gemini", "aider", "opencode")
+KNOWN_AGENTS = tuple(name for name in AGENTS if name != "custom")
 CONTAINERS = ("docker", "podman", "apptainer", "singularity")
 
 SECONDS = 5.0
@@ -117,8 +99,8 @@ SHOWN = 60
 
 
 def machine(root: Path, given: Sequence[str] = ()) -> Machine:
-    """Everything that can be found out; ``given`` are settings as ``KEY=VALUE``."""
-    programs = ("git", "uv", *CONTAINERS, *AGENTS)
+    """Machine as it was found; ``given`` are settings as ``KEY=VALUE``."""
+    programs = ("git", "uv", *CONTAINERS, *KNOWN_AGENTS)
     with ThreadPoolExecutor(len(programs)) as pool:
         told = dict(zip(programs, pool.map(tool, programs), strict=True))
     own = harness_folder(root) / ".uv" / "bin" / "uv"
@@ -138,7 +120,7 @@ def machine(root: Path, given: Sequence[str] = ()) -> Machine:
         cuda=cuda,
         containers={name: told[name] for name in CONTAINERS},
         faults={kind.value: sandbox_fault(kind) for kind in SandboxKind},
-        agents={name: told[name] for name in AGENTS},
+        agents={name: told[name] for name in KNOWN_AGENTS},
         running=owner(root),
     )
     return _with_task(seen, root, given)
@@ -170,7 +152,7 @@ def _with_task(seen: Machine, root: Path, given: Sequence[str]) -> Machine:
         seen = replace(seen, locks=locks)
         if not task.fills_caches:
             require_caches(task.caches, task.clone)
-        known = prepared(task, root, preparation_variables(task, preset), python)
+        known = prepared(Preparation(task, task.environment_of(preset), python), root)
     except RatchetError as error:
         return replace(seen, locks=locks, task_fault=str(error))
     return replace(seen, preset=preset.name if preset else None, prepared=known)
@@ -178,7 +160,7 @@ def _with_task(seen: Machine, root: Path, given: Sequence[str]) -> Machine:
 
 def _with_agent(seen: Machine, chosen: Config) -> Machine:
     """The machine with the program that is to propose; of an unknown one whether it is there."""
-    if chosen.proposer in AGENTS:
+    if chosen.proposer in KNOWN_AGENTS:
         return replace(seen, agent=chosen.proposer)
     if chosen.proposer != "custom" or not chosen.agent_command:
         return seen
@@ -250,10 +232,7 @@ def lock(path: Path, python: Interpreter | None = None, named: bool = False) -> 
     name = f"{path.parent.name}/{path.name}"
     try:
         sha = digest_file(path)
-        if python is None:
-            verify_packages(path)
-        else:
-            verify_packages_of(path, python)
+        verify_packages(path, python)
     except DataError as error:
         # The message names lock and interpreter, which stand beside it here.
         differs = str(error).partition("(")[2].rpartition(");")[0]
@@ -283,14 +262,12 @@ def _process(pid: int) -> str:
         return f"process {pid}"
 
 
-def prepared(
-    task: Task, root: Path, variables: Mapping[str, str], python: Interpreter | None = None
-) -> bool | None:
-    """Whether the task's data lie in the store; ``None`` for a task without data."""
-    if not task.data_names:
+def prepared(preparation: Preparation, root: Path) -> bool | None:
+    """Whether a task's data lie in the store; ``None`` for a task without data."""
+    if not preparation.task.data_names:
         return None
     store = StorePaths(root / "store")
-    path = store.memo(PREPARED, digest(preparation_inputs(task, variables, python)))
+    path = store.memo(PREPARED, digest(preparation.inputs))
     try:
         answer = read_entry(path)["answer"]
         return all(store.blob(entry["sha256"]).is_file() for entry in answer.values())

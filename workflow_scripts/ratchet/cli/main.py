@@ -96,20 +96,16 @@ def run_command(
         sys.stdout.flush()
         return code
     except RatchetError as error:
-        return _fail(name, str(error), error.exit_code)
+        tell(name, str(error))
+        return error.exit_code
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return EXIT_IO
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED
     except Exception as error:
-        text = f"internal error, {type(error).__name__}: {error}"
-        return _fail(name, f"{text}; {hint}", EXIT_SOFTWARE)
-
-
-def _fail(name: str, message: str, code: int) -> int:
-    tell(name, message)
-    return code
+        tell(name, f"internal error, {type(error).__name__}: {error}; {hint}")
+        return EXIT_SOFTWARE
 
 
 def tell(name: str, text: str) -> None:
@@ -133,16 +129,13 @@ def list_commands(commands: Mapping[str, str]) -> str:
 
 
 def unknown_command(name: str, known: Iterable[str], prog: str) -> UsageError:
-    """What is said of a command that does not exist."""
+    """Error for a command that does not exist."""
     close = difflib.get_close_matches(name, known, n=1)
     which = "" if close else f" ({', '.join(known)})"
     hint = f"did you mean {close[0]!r}? " if close else ""
     return UsageError(
         f"expected a command{which}, found {one_line(name)!r:.40}; {hint}see {prog} --help"
     )
-
-
-# ------------------------------------------------------------------------- logs
 
 
 def add_log_options(
@@ -209,9 +202,6 @@ def tell_assumptions(name: str, table: Table, notes: Sequence[str], quiet: bool)
         tell(name, f"problem: {left} more; --json lists all")
 
 
-# ------------------------------------------------------------------------ pages
-
-
 def may_write(output: Path, force: bool, inputs: Sequence[Path | None], option: str = "-o") -> None:
     """Refuse to replace an input, a file of a session, and what is no report of ours.
 
@@ -251,11 +241,6 @@ def _is_report(path: Path) -> bool:
         return f'<meta name="generator" content="{GENERATOR}">'.encode() in stream.read(HEAD_BYTES)
 
 
-def write_page(output: Path, page: str) -> None:
-    """Write a page; raises :class:`OutputError` where that fails."""
-    write_output(output, page)
-
-
 def write_output(output: Path, content: str | bytes) -> None:
     """Write a file that was asked for; raises :class:`OutputError` where that fails."""
     data = content.encode(errors="replace") if isinstance(content, str) else content
@@ -270,13 +255,11 @@ def _unwritable(output: Path, error: Exception) -> OutputError:
     return OutputError(f"{one_line(str(output))}: cannot be written: {reason}")
 
 
-# --------------------------------------------------------------------- ratchet
-
 COMMANDS = {
     "audit": "which kept changes of a finished session are real, and what to run again",
     "diff": "how the code of two experiments differs",
     "doctor": "whether this machine is ready for a session, and what to do if it is not",
-    "export": "a session or any log as results.tsv, CSV, JSON, MLflow or W&B files",
+    "export": "a session or any log as results.tsv, CSV or JSON",
     "power": "what replicates can show at a noise floor, and how many keeps are luck",
     "program": "write, check and update the brief of a task",
     "report": "anybody's log, or a session, as one page",

@@ -12,11 +12,12 @@ Exit codes: 0, or 64 usage, 65 data, 66 no input, 70 internal error, 74 output.
 from __future__ import annotations
 
 import argparse
-import html
 import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
+
+from markupsafe import Markup
 
 from ratchet.base.colours import LIGHT
 from ratchet.base.errors import DataError, InputMissingError, UsageError
@@ -119,7 +120,6 @@ def _short(value: float | None) -> str:
 
 
 FRAME = Frame(width=640, height=360, left=64, right=130, top=92, bottom=48)
-PNG_SCALE = 2
 LARGEST_SHOWN = 5.0
 """Effect at the right edge, in noise sds; one seed shows it almost surely."""
 
@@ -128,7 +128,7 @@ CURVES = ((1, "discard"), (2, "crash"), (3, "champion"), (5, "baseline"), (10, "
 """Seeds per side, and the colour's role."""
 
 LABEL_POWER = 0.5
-"""Where the curves are furthest apart, and so have room for a label."""
+"""Power at which the curves are furthest apart, and so have room for a label."""
 
 KNOWN, ESTIMATED = "noise floor known", "estimated from these runs"
 LABEL_ORDER = [f"{n} seed{'s' * (n != 1)}" for n, _ in CURVES]
@@ -216,32 +216,16 @@ def _rows(alpha: float) -> list[Row]:
 
 def drawn(facts: dict[str, Any], suffix: str) -> bytes:
     """The figure as a file of this kind; a page holds the tables as well."""
-    import vl_convert  # slow to load, and only for pictures
+    from ratchet.report.render import figure_png, figure_svg, fill_page, themed_svg  # slow to load
 
     spec = curves(facts)
     if suffix == ".png":
-        png: bytes = vl_convert.vegalite_to_png(spec, scale=PNG_SCALE, allowed_base_urls=[])
-        return png
-    svg: str = vl_convert.vegalite_to_svg(spec, allowed_base_urls=[])
-    return (svg if suffix == ".svg" else _page(facts, svg)).encode()
-
-
-def _page(facts: dict[str, Any], svg: str) -> str:
-    """One file that needs no network and runs no script, and says so to the browser."""
-    text = html.escape("\n".join([*lines(facts), *facts["warnings"]]))
-    style = (
-        f"body {{ background: {LIGHT['page']}; color: {LIGHT['ink']}; margin: 2rem auto; "
-        "max-width: 56rem; padding: 0 1rem; font-family: sans-serif } "
-        "svg { max-width: 100%; height: auto } pre { overflow-x: auto; font-size: 0.85rem }"
-    )
-    return (
-        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        '<meta http-equiv="Content-Security-Policy" content="default-src \'none\'; '
-        "style-src 'unsafe-inline'\">\n"
-        '<meta name="viewport" content="width=device-width">\n'
-        f"<title>Power</title>\n<style>{style}</style>\n</head>\n<body>\n"
-        f"{svg}\n<pre>{text}</pre>\n</body>\n</html>\n"
-    )
+        return figure_png(spec)
+    svg = figure_svg(spec)
+    if suffix == ".svg":
+        return svg.encode()
+    text = "\n".join([*lines(facts), *facts["warnings"]])
+    return fill_page("power.html", 6, {}, (), svg=Markup(themed_svg(svg)), text=text).encode()
 
 
 NAME = "ratchet power"
@@ -253,10 +237,10 @@ SMALLEST, LARGEST = 1e-100, 1e100
 """Noise floors beyond are mistakes, and their squares no numbers."""
 
 LEAST_RELATIVE_NOISE = 1e-9
-"""Where the simulations' metric would have no digits left for the noise."""
+"""Smallest relative noise; below, the simulated metric has no digits left for it."""
 
 JUDGE_LEVEL = 0.9
-"""Of the noise interval that the judge gives."""
+"""Probability of the noise interval that the judge gives."""
 
 UNSURE = 1.5
 """A noise floor whose interval reaches further than this factor gets a warning."""
@@ -396,7 +380,7 @@ def _effects(texts: Sequence[str] | None, floor: NoiseFloor) -> list[float]:
 
 
 def _facts(options: argparse.Namespace, floor: NoiseFloor, effects: list[float]) -> dict[str, Any]:
-    """Everything that is printed, as values for JSON."""
+    """All facts that are printed, as values for JSON."""
     alpha, wanted = options.alpha, options.power
     size = abs(floor.value) if floor.value else None
     relative = (

@@ -49,7 +49,7 @@ from ratchet.proposers.program_md import (
 from ratchet.records.history import History
 from ratchet.records.paths import SessionPaths
 from ratchet.session import Session
-from ratchet.task.repository import named_task, task_folder
+from ratchet.task.repository import named_task
 
 NAME = "ratchet program"
 EXIT_FINDINGS = 1
@@ -81,9 +81,6 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
 def _run(options: argparse.Namespace) -> int:
     actions = {"new": _new, "check": _check, "update": _update}
     return actions[options.action](options)
-
-
-# ------------------------------------------------------------------------ check
 
 
 def _check(options: argparse.Namespace) -> int:
@@ -119,15 +116,12 @@ def _contract(options: argparse.Namespace) -> tuple[Config, ProgramContract, Pat
     return chosen, contract_of(task, chosen, budget_of(task, chosen)), task.folder / task.brief
 
 
-# -------------------------------------------------------------------------- new
-
-
 def _new(options: argparse.Namespace) -> int:
     chosen, contract, brief = _contract(options)
     path: Path = options.output or brief
     # A session that has begun goes on only with the brief that it started with.
     begun = SessionPaths(chosen.session, options.root).manifest
-    if begun.is_file() and _same(path, brief):
+    if begun.is_file() and path.resolve() == brief.resolve():
         raise UsageError(
             f"{path}: session {chosen.session!r} has begun with it, and it is frozen; write a new "
             "version with: ratchet program update"
@@ -143,7 +137,7 @@ def _new(options: argparse.Namespace) -> int:
 
 
 def _past(options: argparse.Namespace) -> PastSession | None:
-    """What the configured session found out, if it has begun."""
+    """Findings of the configured session, if it has begun."""
     try:
         session = session_of(None, options.root, options.config)
     except InputMissingError:
@@ -152,25 +146,10 @@ def _past(options: argparse.Namespace) -> PastSession | None:
 
 
 def _brief(session: Session, root: Path) -> Path:
-    """Where the brief of a session lies; next versions of a repository's go to ``root``."""
+    """Path of a session's brief; next versions of a repository's go to ``root``."""
     if session.manifest.origin is not None:
         return root / Path(session.manifest.brief.path).name
-    place = harness_folder(root)
-    folder = task_folder(session.manifest.frozen["task"], root, place, None)
-    return folder / session.manifest.brief.path
-
-
-def _definition(session: Session, root: Path) -> Path:
-    """The file that names the brief."""
-    wanted = session.manifest.frozen["task"]
-    return named_task(wanted, root, harness_folder(root)).definition
-
-
-def _same(one: Path, other: Path) -> bool:
-    return one.resolve() == other.resolve()
-
-
-# ----------------------------------------------------------------------- update
+    return _definition(session, root).parent / session.manifest.brief.path
 
 
 def _update(options: argparse.Namespace) -> int:
@@ -183,7 +162,7 @@ def _update(options: argparse.Namespace) -> int:
         return 0
     frozen = _brief(session, options.root)
     path = options.output or _next_name(frozen, text)
-    if _same(path, frozen):
+    if path.resolve() == frozen.resolve():
         raise UsageError(f"{path}: is the brief of the session and frozen; choose another --output")
     if path.exists() and path.read_text(errors="replace") == text:
         tell(NAME, f"{path} holds this version already")
@@ -193,10 +172,12 @@ def _update(options: argparse.Namespace) -> int:
             f"{path}: exists; write elsewhere with --output, or overwrite it with --force"
         )
     write_output(path, text)
+    wanted = session.manifest.frozen["task"]
+    definition = named_task(wanted, options.root, harness_folder(options.root)).definition
     tell(
         NAME,
         f"wrote {path}; read it, change it, and let the next session start from it: set "
-        f"`brief: {path.name}` in {_definition(session, options.root)}",
+        f"`brief: {path.name}` in {definition}",
     )
     return 0
 

@@ -31,7 +31,7 @@ from ratchet.cli.main import (
     print_json,
     read_log,
     tell_assumptions,
-    write_page,
+    write_output,
 )
 from ratchet.cli.sessions import add_session, chosen_session
 
@@ -108,7 +108,7 @@ def _write(options: argparse.Namespace, output: Path, facts: dict[str, Any]) -> 
     """The page, and on standard output its first sentence and its place, or all facts."""
     from ratchet.report.render import render_html
 
-    write_page(output, render_html(facts))
+    write_output(output, render_html(facts))
     if options.json:
         print_json(facts)
     else:

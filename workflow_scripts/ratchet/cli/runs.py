@@ -85,7 +85,7 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def select_trials(trials: Sequence[Trial], options: argparse.Namespace, sign: int) -> list[Trial]:
-    """Those that were asked for, the best first where an order was asked for.
+    """Trials that were asked for, the best first where an order was asked for.
 
     What has no value in that order comes last, and is never among the top ones.
     """

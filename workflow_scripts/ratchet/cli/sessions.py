@@ -60,9 +60,6 @@ def harness_folder(root: Path) -> Path:
     return folder
 
 
-# --------------------------------------------------------------------- options
-
-
 def add_root(parser: argparse.ArgumentParser) -> None:
     """``--root``: where results and store are."""
     parser.add_argument(
@@ -103,9 +100,6 @@ def parse_overrides(given: Sequence[str]) -> dict[str, Any]:
             raise UsageError(f"--config: expected KEY=VALUE, found {pair!r}")
         values[key] = parse_yaml(value.encode(), f"--config {key}")
     return values
-
-
-# --------------------------------------------------------------------- reading
 
 
 def read_settings(root: Path, given: Sequence[str] = ()) -> Config:
@@ -173,9 +167,6 @@ def trial_of(session: Session, history: History, number: int) -> Trial:
             f"{max(known)} that was judged, found {number}; ratchet runs lists them"
         )
     return known[number]
-
-
-# ------------------------------------------------------------------- the workflow
 
 
 def snakemake(

@@ -83,7 +83,7 @@ def _log(trial: Trial, session: Session) -> str | None:
 
 
 def experiment_lines(trial: Trial, session: Session, colour: bool = False) -> Iterator[str]:
-    """The whole of it, cleaned; prose within 80 columns."""
+    """Lines about one experiment, cleaned; prose within 80 columns."""
     name = f"experiment {trial.number}" if trial.number else "baseline"
     yield from _field(name, one_line_label(trial.description))
     if trial.number:

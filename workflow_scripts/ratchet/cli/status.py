@@ -65,7 +65,7 @@ from ratchet.monitor.progress import (
     seconds_left,
     session_state,
     standing_facts,
-    tried_counts,
+    standing_rows,
     work_name,
 )
 from ratchet.monitor.views import event_line
@@ -170,7 +170,7 @@ class View:
         return new
 
     def facts(self, now: float) -> dict[str, Any]:
-        """Everything that is shown, disk and GPUs of this machine included."""
+        """All facts that are shown, disk and GPUs of this machine included."""
         root, name = self.paths.root, self.paths.session
         again = "snakemake --cores 1" + ("" if name == "default" else f" --config session={name}")
         if self.paths.rerun_plan.is_file():
@@ -189,7 +189,7 @@ class View:
         return {**facts, "disk_free_bytes": _free(root), "gpus": gpus}
 
     def _gpus(self) -> list[dict[str, Any]]:
-        """What the GPUs of this machine do; none without a driver."""
+        """Load of this machine's GPUs; none without a driver."""
         nvml = self._nvml = self._nvml or self._library()
         samples = []
         for one in allowed_gpus(list_gpus(nvml), os.environ.get(VISIBLE_GPUS)):
@@ -212,11 +212,8 @@ def _free(root: Path) -> int | None:
         return None
 
 
-# --------------------------------------------------------------------------- drawing
-
-
 def frame(facts: Facts, width: int, height: int | None, colour: bool) -> list[str]:
-    """Everything at a glance, within ``width`` columns and ``height`` lines."""
+    """Lines of one look at a session, within ``width`` columns and ``height`` lines."""
     width = max(width, NARROWEST)
     lines = [_head(facts, width, colour), *_what(facts, width), ""]
     for name, text in _numbers(facts):
@@ -237,7 +234,7 @@ def _head(facts: Facts, width: int, colour: bool) -> str:
 
 
 def _what(facts: Facts, width: int) -> list[str]:
-    """What it does, or why it does nothing."""
+    """Present phase, or why nothing happens."""
     if facts["state"] == "finished":
         return wrap_text(one_line_label(str(facts["answer"] or "reported"), 2000), width)
     lines = [cut_line(phase_line(facts), width)]
@@ -252,29 +249,13 @@ def _numbers(facts: Facts) -> list[tuple[str, str]]:
         rows = [("now", one_line_label(text)) for text in current_work(facts)]
     else:  # how long it went on is not known
         rows = [("was at", one_line_label(work_name(work))) for work in facts["current"]]
-    digits = decimals_for(facts["noise"], facts["best"])
-    if facts["best"] is not None:
-        best = f"{format_number(facts['best'], digits)} ± {format_number(facts['noise'], digits)}"
-        metric = f"{one_line_label(facts['metric'], 24)} " if facts["metric"] else ""
-        rows.append(
-            ("best", f"{metric}{best}, baseline {format_number(facts['baseline'], digits)}")
-        )
-    rows.append(("tried", f"{tried_counts(facts)} ({facts['runs']} runs)"))
-    if facts["stop"]:
-        rows.append(("ended", f"early: {one_line_label(facts['stop']['detail'])}"))
-    rows += [("ALARM", one_line_label(text)) for text in facts["alarms"][-3:]]
+    rows += standing_rows(facts)
     if state == "running":
-        rows.append(("left", _left(facts)))
         silent = facts["last_event"]["seconds_ago"]
         rows.append(("heard", f"{spoken_duration(silent or 0.0)} ago"))
     if facts.get("disk_free_bytes") is not None:
         rows.append(("disk", f"{facts['disk_free_bytes'] / 2**30:,.1f} GiB free"))
     return rows + [(f"GPU {gpu['index']}", _gpu(gpu)) for gpu in facts.get("gpus") or ()]
-
-
-def _left(facts: Facts) -> str:
-    left = facts["seconds_left"]
-    return "not known yet" if left is None else f"about {spoken_duration(left)}"
 
 
 def _gpu(gpu: Mapping[str, Any]) -> str:
@@ -306,9 +287,6 @@ def _verdicts(verdicts: Sequence[Facts], facts: Facts, width: int, colour: bool)
         coloured(cut_line(line, width), _COLOURS.get(word) if colour else None)
         for line, word in zip(align_columns(rows, left=(1, 4)), words, strict=True)
     ]
-
-
-# -------------------------------------------------------------------------- watching
 
 
 def _looks(view: View) -> Iterator[tuple[list[Event], dict[str, Any]]]:
@@ -351,7 +329,7 @@ def _line(event: Event) -> tuple[str, str] | None:
 
 
 def _redraw(view: View) -> None:
-    """The same place of the terminal again and again; the last look stays on it."""
+    """Redraw one place of the terminal until the end; the last look stays on it."""
     colour, lines = use_colour(), list[str]()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     print(_OPEN, end="", flush=True)

@@ -47,7 +47,7 @@ from ratchet.session import Session
 from ratchet.steering.categories import classify_change
 from ratchet.steps.plan import make_plan
 from ratchet.steps.propose import Offer, read_offer, write_offer
-from ratchet.task.repository import task_clone, task_folder
+from ratchet.task.repository import named_task
 
 NAME = "ratchet try"
 EXIT_DISCARD = 1
@@ -80,7 +80,7 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def text_of(trial: Trial, history: History, metric: str) -> list[str]:
-    """What was ruled, why, where the session stands, and what to try next."""
+    """Ruling with its reason, the incumbent, and what to try next."""
     proposal, ruling, state = trial.proposal, trial.ruling, history.state
     assert ruling is not None
     lines = [_headline(ruling, metric), f"  {one_line(ruling.reason)}"]
@@ -129,11 +129,12 @@ def json_of(trial: Trial, history: History) -> dict[str, Any]:
 
 
 def _folder(session: Session, root: Path, harness: Path) -> Path:
-    """Where the edits of a person are: in the task's folder, or in a clone."""
+    """Folder of a person's edits: the task's folder, or a clone."""
     wanted, origin = session.manifest.frozen["task"], session.manifest.origin
+    told = named_task(wanted, root, harness)
     if origin is None:
-        return task_folder(wanted, root, harness, None)
-    clone = task_clone(wanted, session.manifest.values, root, harness)
+        return told.folder
+    clone = told.clone(session.manifest.values)
     if clone is None or not clone.is_dir():
         raise InputMissingError(
             f"{origin.repo}: edits by hand are made in a clone on this machine, and there is none; "
@@ -167,8 +168,6 @@ class TrialPlace(Frozen):
     @property
     def paths(self) -> SessionPaths:
         return self.session.paths
-
-    # ------------------------------------------------------------------ trying
 
     def try_(self, options: argparse.Namespace) -> int:
         """Put the edit forward for the next round and have that round run."""
@@ -261,8 +260,6 @@ class TrialPlace(Frozen):
         undecided = trial.verdict in (Verdict.MARGINAL, Verdict.RETEST)
         return 0 if trial.kept else EXIT_UNDECIDED if undecided else EXIT_DISCARD
 
-    # --------------------------------------------------------------- restoring
-
     def restore(self, force: bool) -> int:
         """Put the incumbent's files into the folder."""
         number = 0
@@ -273,7 +270,7 @@ class TrialPlace(Frozen):
         contents = {n: (self.folder / n).read_bytes() for n in self.session.task.mutable}
         digests = {name: self.session.store.put(data) for name, data in contents.items()}
         known = {trial.proposal.source for trial in history.trials} | {incumbent.source}
-        known.add(source_digest({e.path: e.sha256 for e in self.session.manifest.baseline}))
+        known.add(source_digest(self.session.baseline_files))
         if source_digest(digests) not in known and not force:
             raise UsageError(
                 f"{self.folder}: {', '.join(contents)} holds an edit that was never tried; try it "

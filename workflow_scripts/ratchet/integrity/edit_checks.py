@@ -22,7 +22,7 @@ from ratchet.base.structs import Frozen
 from ratchet.base.text import one_line
 from ratchet.records.records import Proposal
 from ratchet.session import Session
-from ratchet.task.edits import find_value
+from ratchet.task.edits import UNREADABLE, find_value, parse_python
 
 TEXT_LIMIT = 80
 """Characters of code that a flag shows."""
@@ -123,10 +123,9 @@ def edit_faults(session: Session, sources: Mapping[str, str]) -> tuple[str, tupl
 
     Only what the session's baseline does not do itself.
     """
-    baseline = {entry.path: entry.sha256 for entry in session.manifest.baseline}
-    task = session.task
+    task, baseline = session.task, session.texts(session.baseline_files)
     contract = EditContract(tuple(task.fixed), task.metric.name, task.printed)
-    flags = edit_flags(session.texts(baseline), session.texts(sources), contract)
+    flags = edit_flags(baseline, session.texts(sources), contract)
     notes = tuple(one_line(str(flag)) for flag in flags if flag.severity is Severity.NOTE)
     blocking = (one_line(str(flag)) for flag in flags if flag.severity is Severity.BLOCK)
     return "; ".join(blocking), notes
@@ -260,27 +259,22 @@ def _offences(
 
 def _patches(node: ast.AST, modules: frozenset[str]) -> Iterator[Offence]:
     """Assignments into other modules, by attribute, ``setattr`` or ``sys.modules``."""
-    for target in _assignment_targets(node):
-        base = _root_name(target)
-        if isinstance(target, ast.Attribute) and base in modules:
-            yield Severity.BLOCK, "evaluator", f"replaces a part of the fixed module {base}"
-        elif isinstance(target, ast.Attribute) and base in CLOCKS:
+    targets = list(_assignment_targets(node))
+    roots = [_root_name(target) for target in targets if isinstance(target, ast.Attribute)]
+    called = _called_name(node.func) if isinstance(node, ast.Call) else ""
+    if isinstance(node, ast.Call) and called in ("setattr", "delattr") and node.args:
+        roots.append(_root_name(node.args[0]))
+    for root in roots:
+        if root in modules:
+            yield Severity.BLOCK, "evaluator", f"replaces a part of the fixed module {root}"
+        elif root in CLOCKS:
             yield Severity.BLOCK, "clock", "replaces a clock"
-        elif isinstance(target, ast.Subscript) and ast.unparse(target.value) == "sys.modules":
+    for target in targets:
+        if isinstance(target, ast.Subscript) and ast.unparse(target.value) == "sys.modules":
             yield Severity.BLOCK, "evaluator", "replaces a module"
         elif ast.unparse(target).startswith(("builtins.", "__builtins__")):
             yield Severity.BLOCK, "evaluator", "replaces a builtin"
-    if (
-        isinstance(node, ast.Call)
-        and _called_name(node.func) in ("setattr", "delattr")
-        and node.args
-    ):
-        base = _root_name(node.args[0])
-        if base in modules:
-            yield Severity.BLOCK, "evaluator", f"replaces a part of the fixed module {base}"
-        elif base in CLOCKS:
-            yield Severity.BLOCK, "clock", "replaces a clock"
-    if isinstance(node, ast.Call) and _called_name(node.func) == "reload":
+    if called == "reload":
         yield Severity.BLOCK, "evaluator", "loads a module again"
 
 
@@ -355,8 +349,8 @@ def _parse_python(name: str, text: str) -> ast.Module | None:
     if not name.endswith(".py"):
         return None
     try:
-        return ast.parse(text)
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return parse_python(text)
+    except UNREADABLE:
         return None
 
 

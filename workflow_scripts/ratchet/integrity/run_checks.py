@@ -13,9 +13,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 
 from ratchet.base.io import read_record
-from ratchet.base.structs import Frozen, Struct, replace
-from ratchet.judge.judge import Assessment
-from ratchet.records.records import Baseline, Outcome, Proposal, RunSummary
+from ratchet.base.structs import Frozen, replace
+from ratchet.records.records import Baseline, Outcome, RunSummary
 from ratchet.records.store import RunRecord
 from ratchet.session import Session
 from ratchet.task.task import Plausible, Task
@@ -59,72 +58,6 @@ class RunTrace(Frozen):
     measured_mb: float | None = None
 
 
-class Case(Struct):
-    """One candidate before the judge, with all its runs so far; lower is better here.
-
-    ``threshold`` is what it was last assessed at, ``incumbent`` what was then
-    believed of the incumbent's metric.  ``memory_mb`` is what the session's ceiling
-    is compared with, and ``too_large`` that a hard one refuses it; ``broken`` says which
-    constraint of the task it breaks.  ``suspect`` says what its runs show beside the
-    baseline's that cannot be believed.
-    """
-
-    proposal: Proposal
-    runs: list[RunSummary]
-    net_lines: int
-    incumbent: float
-    memory_ratio: float | None = None
-    threshold: float = 0.0
-    assessment: Assessment | None = None
-    kept: bool = False
-    refused: str = ""
-    notes: tuple[str, ...] = ()
-    changes: int | None = None
-    quarantined: bool = False
-    confirmed: bool = True
-    memory_mb: float | None = None
-    too_large: bool = False
-    broken: str = ""
-    suspect: str = ""
-
-    @property
-    def barred(self) -> bool:
-        """Whether it can never be kept, whatever its metric is."""
-        return self.too_large or bool(self.broken)
-
-    @property
-    def out(self) -> bool:
-        """Whether there is nothing to assess: it was not run, or a run failed."""
-        return bool(self.refused or self.suspect) or self.failed is not None
-
-    @property
-    def failed(self) -> RunSummary | None:
-        """The run that gave no metric, if any did."""
-        return next((run for run in self.runs if run.outcome is not Outcome.OK), None)
-
-    @property
-    def gain(self) -> float:
-        return self.assessment.gain if self.assessment else 0.0
-
-    @property
-    def willing(self) -> bool:
-        """Whether it would be kept if it were alone in its round."""
-        return self._eligible and self.assessment is not None and self.assessment.keep
-
-    @property
-    def promising(self) -> bool:
-        """Whether it is probably an improvement, be it enough for a keep or not."""
-        belief = self.assessment
-        if not self._eligible or belief is None:
-            return False
-        return belief.keep or (belief.confidence >= 0.5 and belief.gain > 0)
-
-    @property
-    def _eligible(self) -> bool:
-        """Whether nothing but its metric stands against keeping it."""
-        return not self.out and not self.barred and self.confirmed
-
-
 class Scrutiny:
     """Comparison of one session's runs with its baseline, which must be there."""
 
@@ -137,13 +70,6 @@ class Scrutiny:
         traces = [self._trace(run) for run in runs if run.outcome is Outcome.OK]
         seconds = self.session.budget["seconds"]
         return unlike_baseline(self._baseline, traces, self.session.task.plausible, seconds)
-
-    def examine(self, case: Case) -> None:
-        """Settle a case's memory, and whether its runs are believed."""
-        case.runs = [self.charged(run) for run in case.runs]
-        remarks = {remark for run in case.runs for remark in self.remarks(run)}
-        case.notes = (*case.notes, *sorted(remarks - set(case.notes)))
-        case.suspect = self.wrong(case.runs) or ""
 
     def charged(self, run: RunSummary) -> RunSummary:
         """The run with the memory that it is charged for."""

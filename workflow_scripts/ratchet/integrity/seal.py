@@ -17,14 +17,13 @@ whoever may write the folder can write a new seal.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import hashlib
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
-from ratchet.base.io import digest_bytes, digest_file, write_bytes
+from ratchet.base.io import digest_bytes, digest_file, lock_file, write_bytes
 from ratchet.base.structs import Frozen, field, replace
 from ratchet.records.paths import SessionPaths
 
@@ -152,8 +151,8 @@ def begin_workflow(paths: SessionPaths, outputs: Iterable[Path] = ()) -> None:
     Does nothing for a session without a folder.
     """
     taken = {_name(paths, path) for path in outputs}
-    with _locked(paths) as there:
-        if there:
+    if paths.folder.is_dir():
+        with lock_file(paths.seal_lock):
             old = _trusted(paths)
             whole = {name: sha for name, sha in old.whole.items() if name not in taken}
             _write(paths, old, replace(old, whole=whole, at_work=True))
@@ -161,8 +160,8 @@ def begin_workflow(paths: SessionPaths, outputs: Iterable[Path] = ()) -> None:
 
 def _add(paths: SessionPaths, outputs: Iterable[Path]) -> None:
     fresh = {_name(paths, path): digest_file(path) for path in outputs if path.is_file()}
-    with _locked(paths) as there:
-        if there:
+    if paths.folder.is_dir():
+        with lock_file(paths.seal_lock):
             old = _trusted(paths)
             _write(paths, old, replace(old, whole={**old.whole, **fresh}))
 
@@ -173,9 +172,9 @@ def finish_workflow(paths: SessionPaths) -> None:
     Rounds after the session's end hold copies that a rule makes without a step;
     they are sealed as they are.
     """
-    with _locked(paths) as there:
-        if not there:
-            return
+    if not paths.folder.is_dir():
+        return
+    with lock_file(paths.seal_lock):
         old = _trusted(paths)
         whole, growing = dict(old.whole), dict(old.growing)
         for path in sealable_files(paths, WHOLE):
@@ -235,19 +234,3 @@ def damaged_place(paths: SessionPaths) -> Path:
 def _write(paths: SessionPaths, old: Seal, new: Seal) -> None:
     if new != old or not paths.seal.exists():
         write_bytes(paths.seal, new.text().encode())
-
-
-@contextlib.contextmanager
-def _locked(paths: SessionPaths) -> Iterator[bool]:
-    """Be the only writer; gives whether the session has a folder at all."""
-    # A file that is open for writing can be locked against other machines too.
-    try:
-        handle = os.open(paths.seal_lock, os.O_RDWR | os.O_CREAT, 0o644)
-    except FileNotFoundError:
-        yield False
-        return
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        yield True
-    finally:
-        os.close(handle)

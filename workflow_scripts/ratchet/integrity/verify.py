@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import ratchet
-from ratchet.base.errors import DataError, InputMissingError
+from ratchet.base.errors import NEW_SESSION, DataError, InputMissingError
 from ratchet.base.git import call_git
 from ratchet.base.io import digest, digest_file, read_json, to_json
 from ratchet.base.structs import Frozen, Struct, field, from_json_values
@@ -37,17 +37,15 @@ from ratchet.records.paths import SessionPaths, StorePaths
 from ratchet.records.records import Baseline, Manifest, Proposal
 from ratchet.records.store import RECORD, SOURCE, read_entry, run_key
 from ratchet.task.presets import edited_files
-from ratchet.task.repository import named_task, task_folder
+from ratchet.task.repository import named_task
 from ratchet.task.task import build_task
 
 PACKAGE = Path(ratchet.__file__).parent
 NO_FILE = "no such file"
 
 # What to do about a deviation.
-BLOB = (
-    "restore it from a backup, or delete it and start a new session: "
-    "snakemake --cores 1 --config session=NAME"
-)
+BLOB = f"restore it from a backup, or delete it and {NEW_SESSION}"
+FROZEN = f"restore it from a backup, or {NEW_SESSION}"
 RUN = "to have the run made again: snakemake --cores 1 -F"
 ANSWER = "delete it to have it made again: snakemake --cores 1 -F"
 STRAY = "nothing of Ratchet's put it there; look at it and delete it"
@@ -152,7 +150,7 @@ def _verify_session(paths: SessionPaths, findings: Findings) -> None:
     records = _SessionFiles(paths, findings)
     records.check_seal()
     if not paths.manifest.exists():
-        findings.deviates(paths.manifest, "a manifest", "no such file", records.frozen)
+        findings.deviates(paths.manifest, "a manifest", "no such file", FROZEN)
         return
     manifest = records.manifest()
     if manifest is not None:
@@ -176,8 +174,8 @@ def _check_inputs(manifest: Manifest, root: Path, store: StorePaths, findings: F
     """
     harness = harness_of(manifest, root)
     wanted = manifest.frozen["task"]
-    folder = task_folder(wanted, root, harness, manifest.origin)
-    place = named_task(wanted, root, harness).definition
+    told, origin = named_task(wanted, root, harness), manifest.origin
+    folder, place = store.tree(origin.tree) if origin else told.folder, told.definition
     defined = build_task(manifest.values, folder, harness, place, manifest.origin)
     entries = {folder / entry.path: entry for entry in (*manifest.fixed, manifest.brief)}
     for path, entry in {**entries, place: manifest.definition}.items():
@@ -460,10 +458,6 @@ class _SessionFiles:
         self.workflow = f"snakemake --cores 1{target}"
         again = f"{self.workflow} -F --config session={paths.session}"
         self.again = f"to have it made again from the store: {again}"
-        self.frozen = (
-            "restore it from a backup, or start another session: "
-            "snakemake --cores 1 --config session=NAME"
-        )
         self.json = {path: self._json(path) for path in sealable_files(paths, WHOLE)}
 
     def _json(self, path: Path) -> Any:
@@ -481,7 +475,7 @@ class _SessionFiles:
         return None
 
     def _todo(self, path: Path) -> str:
-        return self.frozen if path == self.paths.manifest else self.again
+        return FROZEN if path == self.paths.manifest else self.again
 
     def check_seal(self) -> None:
         """Compare every sealed file with its digest; tell what is not sealed yet."""
@@ -550,14 +544,14 @@ class _SessionFiles:
             manifest = from_json_values(Manifest, self.json.get(self.paths.manifest))
         except DataError as error:
             if self.json.get(self.paths.manifest) is not None:
-                self.findings.deviates(self.paths.manifest, "a manifest", f"{error}", self.frozen)
+                self.findings.deviates(self.paths.manifest, "a manifest", f"{error}", FROZEN)
             return None
         if digest(manifest.frozen) != manifest.config_sha256:
             self.findings.deviates(
                 self.paths.manifest,
                 f"settings with digest {manifest.config_sha256}",
                 digest(manifest.frozen),
-                self.frozen,
+                FROZEN,
             )
         return manifest
 

@@ -238,7 +238,10 @@ class IncumbentFilter:
             state.ratio = _array(data["ratio"], (nodes,))
             state.weights = _array(data["weights"], (nodes, COMPONENTS))
             for difference, variance in data["window"]:
-                entry = (_dense(difference, nodes), _dense(variance, nodes))
+                entry = (
+                    _array(difference, (nodes,), nan=True),
+                    _array(variance, (nodes,), nan=True),
+                )
                 state._differences.append(entry)
                 state._likelihoods.append(state._likelihood(*entry))
         except (KeyError, TypeError, ValueError) as error:
@@ -254,19 +257,13 @@ def _normalised(log_weight: FloatArray) -> FloatArray:
     return share
 
 
-def _array(values: Sequence[Any], shape: tuple[int, ...]) -> FloatArray:
+def _array(values: Sequence[Any], shape: tuple[int, ...], nan: bool = False) -> FloatArray:
+    """Numbers of a stored state; ``None`` is read as a nan where there may be any."""
     array = np.array(values, dtype=float)
-    if array.shape != shape or not np.isfinite(array).all():
+    if array.shape != shape or not (nan or np.isfinite(array).all()):
         raise ValueError(f"expected finite numbers of shape {shape}, found shape {array.shape}")
     return array
 
 
 def _sparse(values: FloatArray) -> list[float | None]:
     return [None if math.isnan(value) else value for value in values.tolist()]
-
-
-def _dense(values: Sequence[float | None], nodes: int) -> FloatArray:
-    array = np.array([math.nan if value is None else value for value in values], dtype=float)
-    if array.shape != (nodes,):
-        raise ValueError(f"expected {nodes} numbers, found {array.size}")
-    return array

@@ -28,13 +28,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 
 from ratchet.base.errors import DataError
 from ratchet.base.stats import FloatArray
-from ratchet.base.structs import Frozen, Struct, field
+from ratchet.base.structs import Frozen, Meta, Struct, field, from_json_values, to_json_values
 
 SPENDING_PACE = 3.0
 """Tests after which 1 - 1/sqrt(2) of the bound is spent.  A session of 100 runs
@@ -180,9 +180,7 @@ class Confirmations(Struct):
             self.incumbent = []
 
     def _pool(self, group: FloatArray) -> None:
-        if group.size > 1:
-            self.squares += float(((group - group.mean()) ** 2).sum())
-            self.freedom += group.size - 1
+        self.squares, self.freedom = self._pooled(group)
 
     def _pooled(self, *groups: FloatArray) -> tuple[float, int]:
         """Sum of squares within groups, and its degrees of freedom."""
@@ -195,24 +193,24 @@ class Confirmations(Struct):
 
     def to_dict(self) -> dict[str, Any]:
         """State as JSON values, without the settings."""
-        return {
-            "tests": self.tests,
-            "squares": self.squares,
-            "freedom": self.freedom,
-            "incumbent": list(self.incumbent),
-        }
+        return {name: to_json_values(getattr(self, name)) for name in _Kept.__struct_fields__}
 
-    def restore(self, data: Mapping[str, Any]) -> None:
+    def restore(self, data: Any) -> None:
         """Inverse of :meth:`to_dict`; raises :class:`DataError` for anything else."""
-        try:
-            self.tests = _count(data["tests"])
-            self.freedom = _count(data["freedom"])
-            self.squares = _number(data["squares"])
-            self.incumbent = [_number(y) for y in data["incumbent"]]
-        except (KeyError, TypeError, ValueError) as error:
-            raise DataError(
-                f"judge state: confirmations cannot be read ({type(error).__name__}: {error})"
-            ) from None
+        kept = from_json_values(_Kept, data, "judge state: tests")
+        if not all(map(math.isfinite, (kept.squares, *kept.incumbent))):
+            raise DataError("judge state: tests: expected finite numbers")
+        self.tests, self.squares, self.freedom = kept.tests, kept.squares, kept.freedom
+        self.incumbent = list(kept.incumbent)
+
+
+class _Kept(Frozen):
+    """What is stored of :class:`Confirmations`."""
+
+    tests: Annotated[int, Meta(ge=0)]
+    squares: float
+    freedom: Annotated[int, Meta(ge=0)]
+    incumbent: tuple[float, ...]
 
 
 def _spent_share(tests: int) -> float:
@@ -234,15 +232,3 @@ def _quantile(level: float, freedom: int) -> float:
     from scipy.special import stdtrit
 
     return -float(stdtrit(freedom, level))
-
-
-def _count(value: object) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
-        raise ValueError(f"expected a count, found {value!r}")
-    return value
-
-
-def _number(value: object) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        raise ValueError(f"expected a finite number, found {value!r}")
-    return float(value)

@@ -11,8 +11,6 @@ import enum
 import math
 from collections.abc import Sequence
 
-import numpy as np
-
 from ratchet.base.errors import ConfigError, DataError
 from ratchet.base.structs import Frozen
 
@@ -173,7 +171,15 @@ class Settings(Frozen):
 
 
 def keep_probability(mode: Mode | str, planned_runs: int | None) -> float:
-    """Least P(better) for a keep; ``auto`` depends on the session's length."""
+    """Least P(better) for a keep in a session of so many runs."""
+    return KEEP_PROBABILITIES[settle_mode(mode, planned_runs)]
+
+
+def settle_mode(mode: Mode | str, planned_runs: int | None) -> Mode:
+    """The mode itself, or what ``auto`` means in a session of so many runs.
+
+    Raises :class:`ConfigError` for an unknown mode.
+    """
     try:
         chosen = Mode(mode)
     except ValueError:
@@ -182,7 +188,7 @@ def keep_probability(mode: Mode | str, planned_runs: int | None) -> float:
     if chosen is Mode.AUTO:
         short = planned_runs is not None and planned_runs <= SHORT_SESSION_RUNS
         chosen = Mode.GAIN if short else Mode.BALANCED
-    return KEEP_PROBABILITIES[chosen]
+    return chosen
 
 
 def scale_from(values: Sequence[float]) -> float:
@@ -197,6 +203,8 @@ def scale_from(values: Sequence[float]) -> float:
 
     Raises :class:`DataError` without values or for one that is not finite.
     """
+    import numpy as np  # slow to import, needed once a session
+
     y = np.asarray(values, dtype=float)
     if y.size == 0 or not np.isfinite(y).all():
         raise DataError(f"baseline: expected finite metric values, found {list(values)!r:.200}")

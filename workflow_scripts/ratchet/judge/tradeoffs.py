@@ -12,10 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-import numpy as np
-
 from ratchet.base.errors import ConfigError, DataError
-from ratchet.base.stats import ndtr
 from ratchet.base.structs import Frozen, asdict, field, replace
 from ratchet.judge.settings import REFERENCE_SCALE
 from ratchet.records.records import RunSummary, mean_memory
@@ -123,6 +120,11 @@ class Efficiency(Frozen):
         """Whether even the lower bound is at least one half."""
         return self.low >= EFFICIENT_PROBABILITY
 
+    @property
+    def status(self) -> str:
+        """``EFFICIENT`` or ``DOMINATED``."""
+        return EFFICIENT if self.efficient else DOMINATED
+
 
 def efficiency(
     means: Sequence[float], sds: Sequence[float], memory: Sequence[float]
@@ -134,6 +136,10 @@ def efficiency(
     rivals (comparisons with one configuration are positively dependent:
     Slepian).  Raises :class:`ValueError` for sequences of unequal length.
     """
+    import numpy as np  # slow to import; steps that only price candidates do without
+
+    from ratchet.base.stats import ndtr
+
     mean, sd, size = (np.asarray(values, dtype=float) for values in (means, sds, memory))
     if not mean.shape == sd.shape == size.shape:
         raise ValueError("efficiency: means, sds and memory must have equal length")
@@ -190,13 +196,6 @@ def efficiency_bounds(
     if not reachable:
         return bounds
     return Efficiency(low=bounds.low * confidence, high=min(bounds.high, confidence))
-
-
-def pareto_status(bounds: Efficiency | None) -> str | None:
-    """``EFFICIENT`` or ``DOMINATED``; ``None`` where nothing is known."""
-    if bounds is None:
-        return None
-    return EFFICIENT if bounds.efficient else DOMINATED
 
 
 class Ceiling(Frozen):
@@ -269,13 +268,10 @@ class Tariff(Frozen):
     def threshold(self, net_lines: int, ratio: float | None) -> float:
         """Gain that the candidate must exceed, in the metric's unit."""
         price = self.prices.threshold(net_lines, self.noise_sd, ratio, self.credit_used)
-        return price + self._surcharge(ratio) + 0.0  # no -0.0 in records
-
-    def _surcharge(self, ratio: float | None) -> float:
-        if ratio is None or self.memory_mb is None:
-            return 0.0
-        per_log = self.prices.per_log_memory
-        return self.ceiling.surcharge(ratio * self.memory_mb, self.memory_mb, per_log)
+        if ratio is not None and self.memory_mb is not None:
+            per_log = self.prices.per_log_memory
+            price += self.ceiling.surcharge(ratio * self.memory_mb, self.memory_mb, per_log)
+        return price + 0.0  # no -0.0 in records
 
     def words(self, price: float, net_lines: int, ratio: float | None) -> str:
         """``needs 0.0012 for 20 more lines and 1.10x memory``; empty for a price of 0."""

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache, cached_property
 from pathlib import Path
 
 from ratchet.base.errors import DataError, RatchetError
+from ratchet.base.io import Fingerprint, digest_bytes
 from ratchet.base.structs import Frozen
 from ratchet.base.text import one_line
 from ratchet.judge.judge import Replay
@@ -29,13 +29,16 @@ from ratchet.steering.code_diff import count_changes, net_code_lines
 from ratchet.steering.suggestions import Attempt, AttemptNote, crashes, exhausted, suggest_next
 
 MOST_SUGGESTIONS = 20
-"""Suggestions that anybody may ask for."""
+"""Largest number of suggestions that can be asked for."""
 
 SUGGESTIONS = 5
-"""Suggestions that are made where nobody says how many."""
+"""Number of suggestions in a report."""
 
 UNNAMED = "other"
 """The category that says nothing of what to try."""
+
+DEFAULT_KEEP_PROBABILITY = 0.7
+"""P(better) that a keep needs, where a log cannot be judged."""
 
 RELATIVE_GAIN = 5e-4
 """Gain worth having, as a share of the metric, where no noise floor is known."""
@@ -47,33 +50,12 @@ File = tuple[str, bytes]
 """A file's name, without the folders of this machine, and what it holds."""
 
 
-class JudgedLog(Frozen):
-    """What the judge makes of a log; ``confidence`` and ``gain`` are by row."""
-
-    noise_sd: float | None = None
-    keep_probability: float = 0.7
-    confidence: tuple[float | None, ...] = ()
-    gain: tuple[float | None, ...] = ()
-    notes: tuple[str, ...] = ()
-
-    @classmethod
-    def of(cls, done: Replay, notes: Sequence[str] = ()) -> JudgedLog:
-        """From a log that was replayed with its own decisions."""
-        found = done.assessments
-        return cls(
-            noise_sd=done.judge.noise_sd,
-            keep_probability=done.judge.settings.keep_probability,
-            confidence=tuple(None if a is None else a.confidence for a in found),
-            gain=tuple(None if a is None else a.gain for a in found),
-            notes=tuple(notes),
-        )
-
-
 class Steered(Frozen):
-    """What a log says of what to try next.
+    """Advice on what to try next, by a log.
 
     ``baseline`` and ``best`` are in the metric's unit and direction; ``worth`` is
-    the expected gain of one try by category, in the metric's unit.
+    the expected gain of one try by category, in the metric's unit.  ``noise_sd`` is
+    ``None`` for a log that cannot be judged.
     """
 
     attempts: tuple[Attempt, ...]
@@ -85,7 +67,7 @@ class Steered(Frozen):
     worth: Mapping[str, float]
     baseline: float | None
     best: float | None
-    judged: JudgedLog
+    noise_sd: float | None
 
 
 def steer_by(
@@ -93,19 +75,18 @@ def steer_by(
     mode: SteeringMode,
     count: int,
     data: bytes,
-    sources: Sources | None = None,
-    judged: JudgedLog | None = None,
+    sources: Sources | None,
+    done: Replay | None,
 ) -> Steered:
-    """Steer by a log; the same bytes and mode give the same answer.
-
-    ``judged`` spares the replay of a log that was judged already.
-    """
-    judged = _judged(every) if judged is None else judged
-    seed = int(hashlib.sha256(data).hexdigest()[:15], 16)
-    attempts = _attempts(every, judged, sources)
+    """Steer by a log and its replay; the same bytes and mode give the same answer."""
+    noise_sd, enough = None, DEFAULT_KEEP_PROBABILITY
+    if done is not None:
+        noise_sd, enough = done.judge.noise_sd, done.judge.settings.keep_probability
+    seed = int(digest_bytes(data)[:15], 16)
+    attempts = _attempts(every, done, sources)
     pulls = _pulls(every, attempts)
     first = None if every.first is None else every.values[every.first]
-    scale = judged.noise_sd or RELATIVE_GAIN * abs(1.0 if first is None else first)
+    scale = noise_sd or RELATIVE_GAIN * abs(1.0 if first is None else first)
     known = tuple(name for name in CATEGORIES if name != UNNAMED)
     ranking = [n for n in rank_categories(pulls, seed, scale, mode, known) if n != UNNAMED]
     scores = score_categories(pulls)
@@ -114,30 +95,26 @@ def steer_by(
         attempts=tuple(attempts),
         scores=scores,
         ranking=tuple(ranking),
-        suggestions=tuple(
-            suggest_next(attempts, ranking, scores, count, judged.keep_probability, judged.noise_sd)
-        ),
+        suggestions=tuple(suggest_next(attempts, ranking, scores, count, enough, noise_sd)),
         crashes=tuple(crashes(attempts)),
         exhausted=tuple(exhausted(attempts)),
         worth=expected_gains(pulls, scale),
         baseline=None if first is None else sign * first,
         best=None if every.best is None else sign * every.best,
-        judged=judged,
+        noise_sd=noise_sd,
     )
 
 
-def _judged(every: LogExperiments) -> JudgedLog:
-    """The log replayed; one that cannot be judged (no metric at all) can still be steered by."""
+def replayed(every: LogExperiments) -> tuple[Replay | None, list[str]]:
+    """The log replayed, and what was assumed; a log without metric can still be steered by."""
     try:
         settings, notes = settings_for(every, len(every.rows), Rules())
-        return JudgedLog.of(replay_rows(every, settings), notes)
+        return replay_rows(every, settings), notes
     except RatchetError as error:
-        return JudgedLog(notes=(f"no noise floor: {error}",))
+        return None, [f"no noise floor: {error}"]
 
 
-def _attempts(
-    every: LogExperiments, judged: JudgedLog, sources: Sources | None = None
-) -> list[Attempt]:
+def _attempts(every: LogExperiments, done: Replay | None, sources: Sources | None) -> list[Attempt]:
     """The rows that tried a change, in order: no baseline, no re-run."""
     found = []
     for place, (row, number) in enumerate(zip(every.rows, every.numbers, strict=True)):
@@ -148,6 +125,7 @@ def _attempts(
         texts = sources(row.commit) if sources is not None and row.commit else None
         crashed = row.status is RowStatus.CRASH or every.values[place] is None
         kept = row.status is RowStatus.KEEP
+        assessment = None if done is None else done.assessments[place]
         found.append(
             Attempt(
                 number=number,
@@ -155,8 +133,8 @@ def _attempts(
                 description=row.description,
                 kept=kept,
                 crashed=crashed and not kept,
-                gain=judged.gain[place] if judged.gain else None,
-                confidence=judged.confidence[place] if judged.confidence else None,
+                gain=None if assessment is None else assessment.gain,
+                confidence=None if assessment is None else assessment.confidence,
                 memory_gb=row.memory_gb,
             )
         )
@@ -164,7 +142,7 @@ def _attempts(
 
 
 def _pulls(every: LogExperiments, attempts: Sequence[Attempt]) -> list[BanditPull]:
-    """What steering learns; gains are the judge's, else the step down from the incumbent."""
+    """Pulls that steering learns from; gains are the judge's, else the step from the incumbent."""
     steps = {
         every.numbers[place]: (every.values[before] or 0.0) - (every.values[place] or 0.0)
         for place, before in every.incumbents.items()
@@ -176,20 +154,12 @@ def _pulls(every: LogExperiments, attempts: Sequence[Attempt]) -> list[BanditPul
     ]
 
 
-class SourceFile(Frozen):
-    """A file that the report rests on, by its name without folders."""
-
-    name: str
-    bytes: int
-    sha256: str
-
-    @classmethod
-    def of(cls, file: File) -> SourceFile:
-        return cls(file[0], len(file[1]), hashlib.sha256(file[1]).hexdigest())
+def _fingerprint(file: File) -> Fingerprint:
+    return Fingerprint(file[0], digest_bytes(file[1]), len(file[1]))
 
 
 class CommitEdit(Frozen):
-    """What a commit changed in Python files: unified diff, lines, things changed."""
+    """Change of a commit in Python files: unified diff, lines, things changed."""
 
     diff: str
     added: int
@@ -201,7 +171,7 @@ class CommitEdit(Frozen):
 class RunFile(Frozen):
     """The run log that was given; ``number`` is its row, ``None`` if it is of no row."""
 
-    file: SourceFile
+    file: Fingerprint
     text: str
     number: int | None
 
@@ -214,7 +184,7 @@ class LogSession(Frozen, dict=True):
     was assumed.
     """
 
-    file: SourceFile
+    file: Fingerprint
     every: LogExperiments
     done: Replay
     steered: Steered
@@ -251,21 +221,20 @@ def analyzed(
         )
     settings, assumed = settings_for(every, len(every.rows), rules)
     done = replay_rows(every, settings)
-    sources = None if repo is None else _sources(repo)
+    sources = sources_of(repo)
     run, said = _run(run_log, every)
     noise, guess = noise_source(every, settings, rules.noise_sd is not None, bool(assumed))
-    steered = steer_by(every, SteeringMode.AUTO, SUGGESTIONS, log[1], sources, JudgedLog.of(done))
     return LogSession(
-        file=SourceFile.of(log),
+        file=_fingerprint(log),
         every=every,
         done=done,
-        steered=steered,
+        steered=steer_by(every, SteeringMode.AUTO, SUGGESTIONS, log[1], sources, done),
         mode=rules.mode,
         noise=noise,
         guess=guess,
         notes=(*table.assumptions, *every.assumptions(), *_anew(every), *assumed, *said),
         run=run,
-        edits=None if sources is None else _edits(every, sources),
+        edits=sources and _edits(every, sources),
     )
 
 
@@ -298,7 +267,7 @@ def _run(file: File | None, every: LogExperiments) -> tuple[RunFile | None, list
         if run.value is None:
             found = "has no metric, and the last row has one"
         said = f"the run log is of no row and not shown: it {found}"
-    return RunFile(SourceFile.of(file), text, number), [*run.assumptions, said]
+    return RunFile(_fingerprint(file), text, number), [*run.assumptions, said]
 
 
 def _row_of(run: RunLog, every: LogExperiments) -> int | None:
@@ -312,8 +281,10 @@ def _row_of(run: RunLog, every: LogExperiments) -> int | None:
     return None
 
 
-def _sources(repo: Path) -> Sources:
-    """What commits changed, each read once."""
+def sources_of(repo: Path | None) -> Sources | None:
+    """Texts before and after commits of a repository, each read once; ``None`` without one."""
+    if repo is None:
+        return None
     from ratchet.base.git import Commits
 
     return cache(Commits(repo).sources)

@@ -26,7 +26,7 @@ OVERTURNED = 0.5
 bounds cannot be reached: no number of runs tells a tiny gain from none."""
 
 CHANCE = 0.8
-"""How sure re-runs must be to decide; the power that studies are planned with."""
+"""Probability that re-runs decide; the power that studies are planned with."""
 
 MOST_SEEDS = 20
 """More re-runs of one change cost more than a change that needs them is worth."""
@@ -67,7 +67,7 @@ class Audited(Frozen):
 
 
 class Audit(Frozen):
-    """What the log says of all kept changes.
+    """Audit of all kept changes of a log.
 
     ``expected_true`` of them are better, with :data:`LEVEL` between ``least_true`` and
     ``most_true``; ``all_hold`` is P(every one is better) and ``surviving`` how many
@@ -152,7 +152,7 @@ def audit(
 
 
 def by_replicates(sd: float, count: int) -> NoisePrior:
-    """What ``count`` normal replicates with this sd say of the noise floor, and they alone."""
+    """Log prior of the noise floor by ``count`` normal replicates with this sd alone."""
     freedom = count - 1
 
     def log_prior(noise: FloatArray) -> FloatArray:
@@ -189,7 +189,7 @@ def _quantile(masses: np.ndarray, level: float) -> int:
 
 
 def seeds_to_decide(change: SmoothedChange, noise_sd: float) -> tuple[int | None, float]:
-    """How many further runs, of a change and of its parent each, decide about it.
+    """Number of further runs, of a change and of its parent each, that decide about it.
 
     With n of both, in turn on one machine, the difference of their means is
     ``N(g, 2 S^2 / n)``.  The smallest n is returned for which the probability, over g

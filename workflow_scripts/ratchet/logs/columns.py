@@ -1,4 +1,4 @@
-"""Which column is what: by its name, and by what stands in it."""
+"""Columns of a log: recognised by their names, and by what stands in them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from ratchet.base.errors import DataError
 from ratchet.base.structs import Frozen
 from ratchet.base.text import one_line
-from ratchet.logs.table import RowStatus
+from ratchet.logs.table import RowStatus, first_of, quoted
 from ratchet.records.records import Direction
 from ratchet.records.results_table import MEMORY_COLUMN
 
@@ -92,11 +92,11 @@ _UNIT = re.compile(r"\s*(gib|gb|g|mib|mb|m)$", re.IGNORECASE)
 
 def normal_name(text: str) -> str:
     """A column's name as compared: lower case, words joined by underscores."""
-    return re.sub(r"[^a-z0-9#/]+", "_", text.strip().lower().strip("|*`\"'# ")).strip("_")
+    return re.sub(r"[^a-z0-9#/]+", "_", text.strip().lower().strip("*`\"'# ")).strip("_")
 
 
 def status_of(text: str, flag: bool = False) -> RowStatus | None:
-    """What a status cell means; ``None`` where it says nothing clear.
+    """Meaning of a status cell; ``None`` where it says nothing clear.
 
     The first known word decides, unless the leading words contradict each
     other; ``not`` before a keep makes it a discard.  An empty cell is pending.
@@ -171,7 +171,7 @@ def memory_of(text: str, name: str) -> float | None:
 
 
 def direction_of(name: str) -> Direction | None:
-    """Which way a metric of this name improves; ``None`` where it does not say."""
+    """Direction of a metric by its name; ``None`` where it does not say."""
     words = [w for w in re.split(r"[^a-z0-9]+", name.lower()) if w]
     # The last telling word names the quantity: loss_gain is a gain.
     for word in reversed(words):
@@ -182,16 +182,11 @@ def direction_of(name: str) -> Direction | None:
     return None
 
 
-# ------------------------------------------------------------------------ columns
-
 _SAMPLE = 400
 """Rows from which columns are recognised; a choice does not need more."""
 
 _STATED = 0.5
 """Share of filled cells that must read as a status in a column named for it."""
-
-_STATED_UNNAMED = 0.8
-"""The same for a column whose name says nothing of it."""
 
 
 class Columns(Frozen):
@@ -234,8 +229,9 @@ def find_columns(
     be the status or the metric, or the user's choice is none of them.
     """
     sample = rows[:_SAMPLE]
-    names = tuple(one_line(text).strip("|*`\"' ") for text in header)
-    if _is_own(names) and metric in (None, names[1]):
+    names = tuple(one_line(text).strip("*`\"' ") for text in header)
+    own = ("commit", MEMORY_COLUMN, "status", "description")
+    if len(names) == 5 and (names[0], *names[2:]) == own and metric in (None, names[1]):
         return Columns(names, 1, names[1], 3, 0, 2, 4, None, own=True)
     finder = _Finder(names, sample, name)
     status = finder.status()
@@ -264,12 +260,6 @@ def find_columns(
         flag=normal_name(names[status]) in FLAG_NAMES,
         assumptions=tuple(finder.assumptions),
     )
-
-
-def _is_own(names: Sequence[str]) -> bool:
-    """Whether these are Karpathy's five columns, whatever the metric is called."""
-    own = ("commit", MEMORY_COLUMN, "status", "description")
-    return len(names) == 5 and (names[0], *names[2:]) == own
 
 
 class _Finder:
@@ -307,11 +297,6 @@ class _Finder:
             for place, plain in enumerate(self.plain):
                 if plain == word and self._stated(place) >= _STATED:
                     return place
-        shares = [(self._stated(place), -place) for place in range(len(self.names))]
-        share, place = max(shares, default=(0.0, 0))
-        if share >= _STATED_UNNAMED:
-            self.assumptions.append(f"column {_said(self.names[-place])} is the status")
-            return -place
         raise DataError(
             f"{self.file}: line 1, column 1: expected a column that says what was kept "
             f"(status, decision, verdict, kept), found {_listed(self.names)}"
@@ -367,7 +352,7 @@ class _Finder:
         others = [self.names[p] for p in plain if p != place]
         if others:
             self.assumptions.append(
-                f"the metric is {_said(self.names[place])}, not {_listed(others)} "
+                f"the metric is {quoted(self.names[place])}, not {_listed(others)} "
                 "(choose with --metric)"
             )
         return place
@@ -376,7 +361,7 @@ class _Finder:
         plain = normal_name(chosen)
         if plain not in self.plain:
             raise DataError(
-                f"{self.file}: line 1, column 1: expected a column {_said(chosen)}, "
+                f"{self.file}: line 1, column 1: expected a column {quoted(chosen)}, "
                 f"found {_listed(self.names)}"
             )
         return self.plain.index(plain)
@@ -391,10 +376,5 @@ class _Finder:
         return len(PREFERRED) + 2 - held_out - known, place
 
 
-def _said(name: str) -> str:
-    return repr(one_line(name)[:60])
-
-
 def _listed(names: Sequence[str]) -> str:
-    shown = ", ".join(one_line(name)[:40] for name in names[:12])
-    return shown + (f" and {len(names) - 12} more" if len(names) > 12 else "")
+    return first_of((one_line(name)[:40] for name in names), 12)

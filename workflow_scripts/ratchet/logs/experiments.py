@@ -61,7 +61,7 @@ class LogExperiments(Frozen, dict=True):
 
     @cached_property
     def again(self) -> list[bool]:
-        """Which rows are further runs of the incumbent's unchanged code.
+        """Mask of rows that are further runs of the incumbent's unchanged code.
 
         Rows that were not kept and speak of a seed, a re-run or a replicate, and
         baselines logged before anything was kept.
@@ -83,7 +83,7 @@ class LogExperiments(Frozen, dict=True):
 
     @cached_property
     def kept(self) -> list[bool]:
-        """Which rows became the incumbent; a later baseline starts anew."""
+        """Mask of rows that became the incumbent; a later baseline starts anew."""
         return [
             row.status is RowStatus.KEEP
             or (row.status is RowStatus.BASELINE and (place == self.first or not self.again[place]))
@@ -108,7 +108,7 @@ class LogExperiments(Frozen, dict=True):
 
     @cached_property
     def incumbents(self) -> dict[int, int]:
-        """By the place of each row kept after the first, that of the incumbent of its time."""
+        """Places of incumbents, by the place of each row that was kept after the first."""
         return incumbents_of(self.values, self.kept)
 
     @cached_property
@@ -140,7 +140,7 @@ class LogExperiments(Frozen, dict=True):
         return statistics.median(found) if found else None
 
     def assumptions(self) -> list[str]:
-        """What the replay takes for granted about these rows."""
+        """Assumptions of the replay about these rows."""
         said, again = [], self.further_runs
         if again:
             shown = first_of(again, 8)
@@ -154,7 +154,7 @@ class LogExperiments(Frozen, dict=True):
 
 
 def incumbents_of(values: Sequence[float | None], kept: Sequence[bool]) -> dict[int, int]:
-    """By the place of each kept value after the first, that of the value kept before it."""
+    """Place of the value kept before, by the place of each kept value after the first."""
     found: dict[int, int] = {}
     incumbent = None
     for place, (value, keep) in enumerate(zip(values, kept, strict=True)):
@@ -177,7 +177,7 @@ def log_experiments(table: Table) -> LogExperiments:
 
 
 SHARED_NOTE = " agents share the file ("
-"""Of the reader's assumption about several agents, which a choice of one voids."""
+"""Words of the reader's assumption about several agents, which a choice of one voids."""
 
 
 def of_agent(table: Table, agent: str) -> Table:

@@ -2,7 +2,7 @@
 
 Nothing is dropped and nothing is invented: a missing value is empty (``null`` in
 JSON), and ``0.000000`` stands for one in ``results.tsv`` alone.  What a format has
-no place for is told, see :attr:`Text.left_out`.  Pure: records in, text out.
+no place for is told, see :attr:`SheetText.left_out`.  Pure: records in, text out.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from ratchet.base.structs import Frozen, field, to_json_values
 from ratchet.base.text import one_line
 from ratchet.logs.cells import split_lines
 from ratchet.logs.reader import decode_text, numbered_lines
-from ratchet.logs.table import RowStatus, Table
+from ratchet.logs.table import RowStatus, Table, first_of
 from ratchet.records.records import Status
 from ratchet.records.results_table import table_header
 
@@ -68,7 +68,7 @@ class Sheet(Frozen):
         return list(dict.fromkeys(name for entry in self.entries for name in entry.fields))
 
 
-class SheetFormat(Frozen):
+class SheetText(Frozen):
     """A file's text, and what of the sheet is not in it."""
 
     text: str
@@ -143,8 +143,8 @@ def _distinct(names: Sequence[str]) -> list[str]:
     return found
 
 
-def to_json(sheet: Sheet) -> SheetFormat:
-    """Everything, one object."""
+def to_json(sheet: Sheet) -> SheetText:
+    """Whole sheet as one JSON object."""
     whole = {
         "session": sheet.name,
         "metric": sheet.metric,
@@ -153,10 +153,10 @@ def to_json(sheet: Sheet) -> SheetFormat:
         "assumptions": list(sheet.assumptions),
         "problems": list(sheet.problems),
     }
-    return SheetFormat(json.dumps(whole, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+    return SheetText(json.dumps(whole, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
 
 
-def to_csv(sheet: Sheet) -> SheetFormat:
+def to_csv(sheet: Sheet) -> SheetText:
     """A line for each experiment, with all its fields; lists are JSON in one cell."""
     names = ("number", "line", "commit", one_line(sheet.metric), "memory_gb", "status")
     text = io.StringIO()
@@ -167,7 +167,7 @@ def to_csv(sheet: Sheet) -> SheetFormat:
         extra = (entry.fields.get(name) for name in sheet.extra)
         cells = (*known, entry.status, entry.agent, *extra, entry.description)
         write([_cell(cell) for cell in cells])
-    return SheetFormat(text.getvalue(), sheet.problems)
+    return SheetText(text.getvalue(), sheet.problems)
 
 
 def _cell(value: Any) -> str:
@@ -182,7 +182,7 @@ def _cell(value: Any) -> str:
     return one_line(json.dumps(value, ensure_ascii=False))
 
 
-def to_results_tsv(sheet: Sheet) -> SheetFormat:
+def to_results_tsv(sheet: Sheet) -> SheetText:
     """Karpathy's five columns.
 
     Six decimals and one, as he writes them, unless they would change a value.  The
@@ -202,7 +202,7 @@ def to_results_tsv(sheet: Sheet) -> SheetFormat:
         metric = ABSENT if entry.value is None else _fixed(entry.value, 6)
         short = commit[:SHORT_HASH] if _FULL_HASH.fullmatch(commit) else commit
         lines.append("\t".join((short, metric, memory, status, one_line(entry.description))))
-    return SheetFormat("\n".join(lines) + "\n", (*sheet.problems, *_beyond(sheet, odd)))
+    return SheetText("\n".join(lines) + "\n", (*sheet.problems, *_beyond(sheet, odd)))
 
 
 def _fixed(value: float, decimals: int) -> str:
@@ -213,13 +213,13 @@ def _fixed(value: float, decimals: int) -> str:
 
 
 def _beyond(sheet: Sheet, odd: Mapping[str, int]) -> Iterable[str]:
-    """What five columns have no place for."""
+    """Notes on what five columns have no place for."""
     own = {"log.commit", f"log.{sheet.metric}", "log.memory_gb", "log.status", "log.description"}
     extra = [name for name in sheet.extra if name not in own]
     if any(entry.agent for entry in sheet.entries):
         extra.append("agent")
     if extra:
-        shown = ", ".join(extra[:8]) + (f" and {len(extra) - 8} more" if len(extra) > 8 else "")
+        shown = first_of(extra, 8)
         yield f"{len(extra)} columns that results.tsv does not have ({shown}); --to csv has them"
     for status, count in odd.items():
         yield f"{count} rows have the status {status!r}, which is none of results.tsv's own three"

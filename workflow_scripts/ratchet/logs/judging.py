@@ -7,14 +7,13 @@ the log is assumed, and said.
 from __future__ import annotations
 
 import math
-from itertools import pairwise
 
 from ratchet.base.errors import DataError
 from ratchet.base.structs import Frozen, replace
 from ratchet.base.text import plural
 from ratchet.judge.judge import Assessment, Judge, Replay, replay
 from ratchet.judge.settings import Settings, scale_from
-from ratchet.judge.tradeoffs import MEMORY_TOLERANCE, Prices, credit, efficiency
+from ratchet.judge.tradeoffs import MEMORY_TOLERANCE, Prices, efficiency
 from ratchet.logs.experiments import LogCandidate, LogExperiments
 from ratchet.logs.table import first_of
 from ratchet.records.records import Verdict
@@ -51,8 +50,8 @@ class Answer(Frozen):
     (value minus incumbent), ``noise_sd`` and ``gain`` are in the metric's unit;
     the first four also in its own direction, while a positive gain is better.
     ``confidence`` is the probability that the candidate is truly better.
-    ``threshold`` is the gain that the candidate's lines and memory must bring,
-    ``memory_ratio`` candidate over incumbent.
+    ``threshold`` is the gain that the candidate's memory must bring, ``memory_ratio``
+    candidate over incumbent.
     """
 
     candidate: LogCandidate
@@ -91,31 +90,10 @@ class Answer(Frozen):
 
 
 class Rules(Frozen):
-    """What the user chose: mode by name, noise floor in the metric's unit."""
+    """The user's choices: mode by name, noise floor in the metric's unit."""
 
     mode: str = "auto"
     noise_sd: float | None = None
-
-
-class Paid(Frozen):
-    """What the candidate adds and what that costs, in the metric's unit.
-
-    ``None`` is the judge's own price, scaled to the metric.
-    """
-
-    lines: int = 0
-    per_line: float | None = None
-    per_log_memory: float | None = None
-
-    def prices(self, settings: Settings) -> Prices:
-        """The judge's prices with the user's in their place."""
-        prices = Prices().scaled(settings.effect_scale)
-        line, memory = self.per_line, self.per_log_memory
-        return replace(
-            prices,
-            per_line=prices.per_line if line is None else line,
-            per_log_memory=prices.per_log_memory if memory is None else memory,
-        )
 
 
 def settings_for(past: LogExperiments, planned: int, rules: Rules) -> tuple[Settings, list[str]]:
@@ -146,14 +124,13 @@ def replay_rows(past: LogExperiments, settings: Settings) -> Replay:
 
 
 def judge_candidate(
-    every: LogExperiments, candidate: LogCandidate, rules: Rules, paid: Paid | None = None
+    every: LogExperiments, candidate: LogCandidate, rules: Rules
 ) -> tuple[Answer, list[str]]:
     """Judge one candidate by the rows before it.
 
     Unlike in a replay a re-run may be asked for, as this run can be repeated,
-    and lines and memory have their price; past decisions are what they are.
+    and memory has its price; past decisions are what they are.
     """
-    paid = paid or Paid()
     past = every.before(candidate.since + 1)
     said = past.assumptions()
     if past.first is None:
@@ -167,7 +144,9 @@ def judge_candidate(
         return replace(_answer(candidate, past, judge), reason=why), [*said, *more]
     sign = past.table.direction.sign
     ratio = memory_ratio(candidate, past)
-    threshold = _threshold(paid, past, judge, ratio)
+    # Less memory earns nothing; lines of code, which no log tells, are free.
+    prices = Prices().scaled(judge.settings.effect_scale)
+    threshold = max(0.0, prices.threshold(0, judge.noise_sd, ratio))
     assessment = judge.assess([sign * value for value in candidate.values], threshold)
     answer = replace(
         _answer(candidate, past, judge),
@@ -176,7 +155,7 @@ def judge_candidate(
         delta=sign * assessment.delta,
         gain=assessment.gain,
         keep_probability=assessment.keep_probability,
-        reason=verdict_reason(assessment) + _said_of_price(threshold, ratio, paid),
+        reason=verdict_reason(assessment) + _said_of_price(threshold, ratio),
         threshold=threshold,
         confidence_at_threshold=assessment.confidence_at_threshold,
         memory_ratio=ratio,
@@ -186,7 +165,7 @@ def judge_candidate(
 
 
 def _answer(candidate: LogCandidate, past: LogExperiments, judge: Judge) -> Answer:
-    """What holds for every verdict after the first row."""
+    """Answer without its verdict: the fields that every row after the first has."""
     sign, values = past.table.direction.sign, candidate.values
     return Answer(
         candidate=candidate,
@@ -237,14 +216,14 @@ def verdict_reason(assessment: Assessment) -> str:
 
 
 def memory_ratio(candidate: LogCandidate, past: LogExperiments) -> float | None:
-    """Memory of the candidate over the incumbent's; ``None`` unless both are known."""
-    held = _kept_memory(past)
-    return _ratio(held[-1], candidate.memory_gb) if held else None
-
-
-def _ratio(before: float | None, after: float | None) -> float | None:
-    """Growth of memory in GB, where both are known and of the same unit."""
-    if not before or not after or after < 0:
+    """Memory of the candidate over the incumbent's; ``None`` unless both have the same unit."""
+    held = [
+        row.memory_gb
+        for row, keep, value in zip(past.rows, past.kept, past.values, strict=True)
+        if keep and value is not None
+    ]
+    before, after = held[-1] if held else None, candidate.memory_gb
+    if before is None or after is None or before <= 0 or after <= 0:
         return None
     if abs(after - before) <= MEMORY_STEP_GB:
         return 1.0
@@ -252,43 +231,11 @@ def _ratio(before: float | None, after: float | None) -> float | None:
     return ratio if 1 / MOST_MEMORY_RATIO < ratio < MOST_MEMORY_RATIO else None
 
 
-def _kept_memory(past: LogExperiments) -> list[float | None]:
-    """Memory of each incumbent so far; none of a log is 0 or negative."""
-    return [
-        row.memory_gb if row.memory_gb is not None and row.memory_gb > 0 else None
-        for row, keep, value in zip(past.rows, past.kept, past.values, strict=True)
-        if keep and value is not None
-    ]
-
-
-def _threshold(paid: Paid, past: LogExperiments, judge: Judge, ratio: float | None) -> float:
-    """Gain that the candidate must bring, in the metric's unit.
-
-    Only a user who says what lines or memory are worth lets a simplification
-    cost something: else no keep is expected to be worse.  Earlier keeps with less
-    memory than their predecessor have used credit, whether or not they needed
-    it; their lines nobody knows.
-    """
-    prices, noise_sd, used = paid.prices(judge.settings), judge.noise_sd, 0.0
-    for before, after in pairwise(_kept_memory(past)):
-        used += credit(prices.threshold(0, noise_sd, _ratio(before, after), used))
-    threshold = prices.threshold(paid.lines, noise_sd, ratio, used)
-    stated = paid.lines != 0 or paid.per_log_memory is not None
-    return threshold if stated else max(0.0, threshold)
-
-
-def _said_of_price(threshold: float, ratio: float | None, paid: Paid) -> str:
-    """What is paid for, where anything is."""
-    if threshold == 0:
+def _said_of_price(threshold: float, ratio: float | None) -> str:
+    """Words about the price of memory; empty where it is free."""
+    if threshold == 0 or ratio is None:
         return ""
-    parts = []
-    free = ratio is None or abs(math.log(ratio)) <= Prices().memory_tolerance
-    if ratio is not None and not free and paid.per_log_memory != 0:
-        parts.append(f"memory {100 * (ratio - 1):+.0f} %")
-    if paid.lines and paid.per_line != 0:
-        parts.append(f"lines {paid.lines:+d}")
-    verb = "must bring" if threshold > 0 else "may cost"
-    return f"; {', '.join(parts)} {verb} {abs(threshold):.2g}"
+    return f"; memory {100 * (ratio - 1):+.0f} % must bring {threshold:.2g}"
 
 
 def _efficiency(
@@ -320,7 +267,7 @@ def _efficiency(
 def noise_source(
     every: LogExperiments, settings: Settings, stated: bool, by_differences: bool
 ) -> tuple[str, str]:
-    """What the noise floor is from, and where it was looked for; ``settings`` are the replay's."""
+    """Source of the noise floor, and where it was looked for; ``settings`` are the replay's."""
     center = f"{settings.noise_center:.2g}"
     if stated:
         return f"stated as {center}, taken as known within 5 %", ""

@@ -1,4 +1,4 @@
-"""A session's log, in whatever dialect, as a table of rows, and a run log."""
+"""Reader of a session's log, in any dialect, and of run logs."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from ratchet.logs.columns import (
     number_of,
     status_of,
 )
-from ratchet.logs.table import LogRow, Problem, RowStatus, Table, first_of
+from ratchet.logs.table import LogRow, Problem, RowStatus, Table, first_of, quoted
 from ratchet.records.records import Direction
 from ratchet.runs.log import failure_evidence, finite_metric, parse_summary
 
@@ -80,8 +80,6 @@ def numbered_lines(text: str) -> list[tuple[int, str]]:
     return [(i, line) for i, line in enumerate(_LINE_END.split(text), 1) if line.strip()]
 
 
-# ----------------------------------------------------------------- sessions' logs
-
 _PREFIX = re.compile(r"^((?:agent|worker|gpu|rank|node)[-_ ]?\w{1,20}):", re.IGNORECASE)
 _OWN_MISSING = "0.000000"
 
@@ -133,11 +131,9 @@ class _Reader:
         self.columns = columns
         self.rows: list[LogRow] = []
         self.problems = list(cells.problems)
-        self._folded: Counter[str] = Counter()
+        self._counted: Counter[str] = Counter()
         self._synonyms: dict[str, RowStatus] = {}
         self._zeros: list[int] = []
-        self._repeated = 0
-        self._percents = 0
 
     def read(self) -> None:
         for line, cells in self.cells.lines:
@@ -149,24 +145,17 @@ class _Reader:
 
     @property
     def notes(self) -> list[str]:
-        """What was assumed about rows."""
-        notes = []
-        shown = [f"{one_line(t)[:40]!r} as {s.value}" for t, s in list(self._synonyms.items())[:12]]
-        if shown:
-            more = len(self._synonyms) - len(shown)
-            notes.append(f"status read: {', '.join(shown)}" + (f", {more} more" if more else ""))
-        if self._repeated:
-            notes.append(f"{self._repeated} repetitions of the header were passed over")
-        if self._percents:
-            notes.append(f"percent signs were left out of {self._percents} values")
-        notes += [f"{count} {what}" for what, count in sorted(self._folded.items())]
-        return notes
+        """Assumptions about rows."""
+        words = [f"{one_line(text)[:40]!r} as {s.value}" for text, s in self._synonyms.items()]
+        notes = [f"status read: {first_of(words, 12)}"] if words else []
+        return notes + [f"{count} {what}" for what, count in sorted(self._counted.items())]
 
     def _again(self, cells: list[str]) -> bool:
         """Whether this is the header once more."""
         same = [normal_name(c) for c in cells] == [normal_name(h) for h in self.cells.header]
         repeated = same and len(cells) > 2 and is_header(cells)
-        self._repeated += repeated
+        if repeated:
+            self._counted["repetitions of the header were passed over"] += 1
         return repeated
 
     def _row(self, line: int, cells: list[str]) -> LogRow | None:
@@ -179,7 +168,7 @@ class _Reader:
         text = cells[columns.status]
         status = status_of(text, columns.flag)
         if status is None:
-            found = f"expected a status, found {_shown(text)}"
+            found = f"expected a status, found {quoted(text)}"
             self._note(line, columns.status + 1, found, unread=True)
             return None
         if self.cells.separator == " " and not self._plausible(line, cells):
@@ -211,7 +200,7 @@ class _Reader:
         if len(cells) <= width or not any(cells[width:]):
             return cells
         if columns.description == width - 1:
-            self._folded["rows had more cells than columns; the rest joined the description"] += 1
+            self._counted["rows had more cells than columns; the rest joined the description"] += 1
             separator = self.cells.separator if self.cells.separator != "\t" else " "
             return [*cells[: width - 1], separator.join(cells[width - 1 :])]
         found = f"found {len(cells)}; the rest was left out"
@@ -224,7 +213,7 @@ class _Reader:
             try:
                 number_of("" if place is None else cells[place])
             except ValueError:
-                found = f"expected a number, found {_shown(cells[place or 0])}"
+                found = f"expected a number, found {quoted(cells[place or 0])}"
                 self._note(line, (place or 0) + 1, found, unread=True)
                 return False
         return True
@@ -236,11 +225,12 @@ class _Reader:
         try:
             value = None if missing else number_of(text)
         except ValueError:
-            self._note(line, place + 1, f"expected a number, found {_shown(text)}")
+            self._note(line, place + 1, f"expected a number, found {quoted(text)}")
             return None
         if value is None and status in (RowStatus.KEEP, RowStatus.BASELINE):
-            self._note(line, place + 1, f"a kept row without metric, found {_shown(text)}")
-        self._percents += value is not None and text.rstrip("*` ").endswith("%")
+            self._note(line, place + 1, f"a kept row without metric, found {quoted(text)}")
+        if value is not None and text.rstrip("*` ").endswith("%"):
+            self._counted["values were read without their percent signs"] += 1
         if value == 0 and status is RowStatus.CRASH:
             return None
         if value == 0 and status is not RowStatus.KEEP:
@@ -254,9 +244,8 @@ class _Reader:
             return
         for place in self._zeros:
             self.rows[place] = replace(self.rows[place], value=None)
-        self._folded["rows with a metric of 0 were not kept; read as rows without metric"] += len(
-            self._zeros
-        )
+        what = "rows with a metric of 0 were not kept; read as rows without metric"
+        self._counted[what] = len(self._zeros)
 
     def _memory(self, line: int, cells: list[str]) -> float | None:
         place = self.columns.memory
@@ -280,10 +269,6 @@ def _cell(cells: Sequence[str], place: int | None) -> str:
     return one_line(cells[place]) if place is not None and place < len(cells) else ""
 
 
-def _shown(text: str) -> str:
-    return repr(one_line(text)[:60])
-
-
 def _direction(
     columns: Columns,
     rows: Sequence[LogRow],
@@ -291,7 +276,7 @@ def _direction(
     config: dict[str, str],
     file: str,
 ) -> tuple[Direction, list[str]]:
-    """Which way the metric improves, and what was assumed about that.
+    """Direction of the metric, and what was assumed about it.
 
     Raises :class:`DataError` where nothing says so.
     """
@@ -320,7 +305,7 @@ def _direction(
 
 
 def _trend(rows: Sequence[LogRow]) -> Direction | None:
-    """Which way kept values go, where three quarters of their steps agree."""
+    """Direction of kept values, where three quarters of their steps agree."""
     values = [r.value for r in rows if r.status is RowStatus.KEEP and r.value is not None]
     steps = [b - a for a, b in pairwise(values) if b != a]
     falls = sum(step < 0 for step in steps)
@@ -344,8 +329,6 @@ def _agents(rows: list[LogRow]) -> tuple[list[LogRow], list[str]]:
     said = f"{len(agents)} agents share the file ({first_of(agents, 6)}); read as one session, in "
     return rows, [said + "the file's order"]
 
-
-# ----------------------------------------------------------------------- run logs
 
 _FAILED = re.compile(r"Traceback \(most recent|[Oo]ut of memory|OutOfMemory|Killed|Segmentation")
 _SUMMARY = re.compile(r"^---\s*$", re.MULTILINE)

@@ -50,11 +50,8 @@ from ratchet.steps.judge import broken_constraints
 SHOWN_FILES = 3
 
 
-# ------------------------------------------------------------------------- plan
-
-
 class Choice(Frozen):
-    """Which kept changes are run again, and how often; by default all, as the log advises."""
+    """Choice of kept changes to run again, and how often; by default all, as the log advises."""
 
     seeds: int | None = None
     only: Sequence[str] = ()
@@ -212,17 +209,13 @@ def _parent(before: LogRow, child: str, clone: Clone) -> tuple[str | None, list[
 
 
 def _left_behind(parent: str, child: str, clone: Clone) -> list[str]:
-    """What else differs between the two commits, and is not taken from them."""
+    """Note on other files that differ between the two commits and are not taken from them."""
     changed = clone.commits.changed(parent, child) or []
     others = [one_line(name) for name in changed if name not in clone.mutable]
     if not others:
         return []
-    shown = ", ".join(others[:SHOWN_FILES])
-    more = f" and {len(others) - SHOWN_FILES} more" if len(others) > SHOWN_FILES else ""
-    return [f"other files differ too, which are not taken from commits: {shown}{more}"]
-
-
-# ------------------------------------------------------------------------- runs
+    shown = first_of(others, SHOWN_FILES)
+    return [f"other files differ too, which are not taken from commits: {shown}"]
 
 
 def write_audit_run(executor: Executor, turn: int, number: int) -> None:
@@ -269,9 +262,6 @@ def audit_plan_of(session: Session) -> AuditPlan:
             "ratchet audit --results results.tsv --repo CLONE --run"
         )
     return found
-
-
-# --------------------------------------------------------------------- verdicts
 
 
 def pooled_sd(groups: Iterable[Sequence[float]]) -> tuple[float | None, int]:
@@ -390,10 +380,7 @@ class Judging:
             said = f"it breaks a constraint of the task here ({bound}); no session would keep it"
             notes[said] = None
         held = replace(
-            held,
-            parent_runs=tuple(parent),
-            child_runs=tuple(child),
-            notes=(*held.notes, *notes),
+            held, parent_runs=tuple(parent), child_runs=tuple(child), notes=(*held.notes, *notes)
         )
         wrong = self._wrong(held, sides) or self._bent(kept.parent, kept.child, held)
         if wrong:
@@ -404,7 +391,7 @@ class Judging:
 
     @staticmethod
     def _wrong(held: HeldChange, sides: Sequence[Sequence[AuditRun]]) -> str:
-        """What kept the runs of a change from being made; empty if nothing did."""
+        """Reason why the runs of a change were not made; empty if they were."""
         for name, side in zip(("its incumbent", "it"), sides, strict=True):
             for each in side:
                 if each.refused:
@@ -416,7 +403,7 @@ class Judging:
         return "not all of its runs were made" if least < held.seeds else ""
 
     def _bent(self, parent: str, child: str, held: HeldChange) -> str:
-        """Why nobody can believe the runs of a change, beside its incumbent's; else empty."""
+        """Reason why the runs of a change cannot be believed beside its incumbent's; else empty."""
         session, task = self.session, self.session.task
         old, new = (session.texts(self.codes[source].files) for source in (parent, child))
         if only_reseeds(old, new):

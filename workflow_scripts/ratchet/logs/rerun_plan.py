@@ -62,7 +62,7 @@ class KeptChange(Frozen):
 
 
 class AuditPlan(Frozen):
-    """Everything that an audit's re-runs are made of.
+    """Plan of an audit's re-runs.
 
     ``facts`` are the audit of the log itself; ``kept`` how many changes it kept, of
     which ``changes`` were chosen.
@@ -116,7 +116,7 @@ class AuditRun(Frozen):
 
 
 class KeptStanding(enum.StrEnum):
-    """What became of a change: P(better) at least 0.95, below 0.5, between, or no answer."""
+    """Standing of a change: P(better) at least 0.95, below 0.5, between, or no answer."""
 
     HOLDS = "holds"
     FAILS = "does not hold"
@@ -202,16 +202,13 @@ class AuditVerdicts(Frozen):
 
 
 def count_standings(changes: Iterable[HeldChange]) -> dict[str, int]:
-    """How many changes stand how."""
+    """Number of changes of each standing."""
     found = [change.standing for change in changes]
     return {standing.value: found.count(standing) for standing in KeptStanding}
 
 
-# ------------------------------------------------------- what rules need to know
-
-
 def read_audit_plan(paths: SessionPaths) -> AuditPlan | None:
-    """What a session is to run again; ``None`` for one that is no audit.
+    """Plan of a session's re-runs; ``None`` for one that is no audit.
 
     Raises :class:`DataError` for a plan that cannot be read.
     """
@@ -230,7 +227,7 @@ def audit_run_files(paths: SessionPaths, turn: int | None = None) -> list[str]:
 
 
 def audit_run_inputs(paths: SessionPaths, turn: int) -> list[str]:
-    """What a run of a turn waits for: all of the turn before, so that sides alternate."""
+    """Inputs of a turn's runs: all runs of the turn before, so that sides alternate."""
     return audit_run_files(paths, turn - 1) if turn > 1 else []
 
 

@@ -1,4 +1,4 @@
-"""What a whole log says of each change that it kept, later rows included.
+"""Posterior of each change that a log kept, by the whole log, later rows included.
 
 The judge filters: it believes of a change what the log said when the change was
 decided.  Here everything conditions on the whole log, under the judge's model:
@@ -118,7 +118,7 @@ class Seen(Frozen):
 
 
 class Drift:
-    """A proposal passes by."""
+    """Drift of the incumbent's metric while a proposal passes by."""
 
 
 Event = Keep | Seen | Drift
@@ -129,7 +129,7 @@ Row = tuple[float | None, bool, bool, FloatArray | None]
 
 
 class Chains:
-    """The same log at every noise floor of ``noise``.
+    """Event chains of a log, one for each noise floor of ``noise``.
 
     ``rows`` begin with the baseline, whose place in the log is ``start``.  Raises
     :class:`DataError` for a candidate without effect weights.

@@ -1,4 +1,4 @@
-"""What a log says, whatever dialect it was written in, and what a run log says."""
+"""Rows of a log, in whatever dialect it was written, and problems of reading it."""
 
 from __future__ import annotations
 
@@ -6,17 +6,24 @@ import enum
 from collections.abc import Iterable
 
 from ratchet.base.structs import Frozen
+from ratchet.base.text import one_line
 from ratchet.records.records import Direction
 
 
 def first_of(items: Iterable[object], most: int) -> str:
-    """The first of some items, for a message, and whether there are more."""
+    """The first of some items, for a message, and how many more there are."""
     shown = [str(item) for item in items]
-    return ", ".join(shown[:most]) + (" …" if len(shown) > most else "")
+    more = f" and {len(shown) - most} more" if len(shown) > most else ""
+    return ", ".join(shown[:most]) + more
+
+
+def quoted(text: str) -> str:
+    """The beginning of a cell or name, for a message."""
+    return repr(one_line(text)[:60])
 
 
 class RowStatus(enum.StrEnum):
-    """What the log's author decided about a row."""
+    """Decision of the log's author about a row."""
 
     KEEP = "keep"
     DISCARD = "discard"

@@ -1,1 +1,1 @@
-"""How a session stands, while it runs."""
+"""Standing of a session while it runs, messages, and readiness of a machine."""

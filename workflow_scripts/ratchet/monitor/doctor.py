@@ -1,4 +1,4 @@
-"""Whether a machine is ready for a session, and how long that will take."""
+"""Readiness of a machine for a session, and the session's length."""
 
 from __future__ import annotations
 
@@ -10,15 +10,8 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from ratchet.base.structs import Frozen, field
 from ratchet.base.text import median, spoken_duration
+from ratchet.config import GUARANTEED, Config
 from ratchet.task.task import Plausible
-
-# --------------------------------------------------------------------
-# How many runs a session will make, and how long they will take, before it starts
-#
-# Known are the baseline, one run per experiment, checks of the incumbent and the
-# confirmation.  What the judge asks for beyond that depends on what will be found:
-# the bounds are from simulated sessions, and a session may be outside of them.
-# Runs are taken one after another; several GPUs share them.
 
 MOST_RETESTS = 0.13
 """Runs beyond its first per experiment, on average over a session; the least is none.
@@ -34,42 +27,28 @@ MOST_CONFIRMING, CONFIRMING_GROWTH = 2.5, 10.0
 more than 10 times the root of their number, since what improves is found early."""
 
 HARNESS_SECONDS = 1.0
-"""What the workflow adds to an experiment: 0.5 to 1.5 on two cores (``make bench``)."""
-
-GUARANTEED = "guaranteed"
+"""Time that the workflow adds to an experiment: 0.5 to 1.5 on two cores (``make bench``)."""
 
 
-class PlannedSession(Frozen):
-    """What is asked for; ``limit`` is the largest number of runs that is allowed."""
+def planned_runs(config: Config, mode: str) -> tuple[int, int]:
+    """Fewest and most runs that are to be expected of a session.
 
-    rounds: int
-    candidates: int
-    baseline: int
-    confirm: int
-    mode: str
-    most_per_candidate: int = 5
-    remeasure_every: int = 0
-    limit: int | None = None
-
-    @property
-    def experiments(self) -> int:
-        return self.rounds * self.candidates
-
-    def runs(self) -> tuple[int, int]:
-        """Fewest and most runs that are to be expected."""
-        known = self.baseline + self.experiments + 2 * self.confirm
-        known += self.rounds // self.remeasure_every if self.remeasure_every else 0
-        few, many = 0.0, MOST_RETESTS * self.experiments
-        if self.mode == GUARANTEED:
-            few = LEAST_CONFIRMING * self.experiments
-            growth = CONFIRMING_GROWTH * math.sqrt(self.experiments)
-            many = min(MOST_CONFIRMING * self.experiments, growth)
-        elif self.most_per_candidate == 1:
-            many = 0.0
-        least, most = known + math.floor(few), known + math.ceil(many)
-        if self.limit is not None:
-            least, most = min(least, self.limit), min(most, self.limit)
-        return least, most
+    The baseline, one run per experiment, checks of the incumbent and the confirmation are
+    certain.  What the judge asks for beyond that depends on what will be found: its bounds
+    are from simulated sessions, and a session may be outside of them.
+    """
+    experiments, every = config.rounds * config.candidates, config.remeasure_every
+    known = config.baseline_replicates + experiments + 2 * config.confirm_replicates
+    known += config.rounds // every if every else 0
+    few, many = 0.0, MOST_RETESTS * experiments
+    if mode == GUARANTEED:
+        few = LEAST_CONFIRMING * experiments
+        many = min(MOST_CONFIRMING * experiments, CONFIRMING_GROWTH * math.sqrt(experiments))
+    elif config.max_replicates == 1:
+        many = 0.0
+    least, most = known + math.floor(few), known + math.ceil(many)
+    limit = most if config.max_runs is None else config.max_runs
+    return min(least, limit), min(most, limit)
 
 
 class RunPace(Frozen):
@@ -83,7 +62,7 @@ class RunPace(Frozen):
 def run_pace(
     budget_seconds: float | None, plausible: Plausible | None, walls: Sequence[float] = ()
 ) -> RunPace | None:
-    """How long a run takes: as runs of this session did, else by its budget in seconds.
+    """Time of a run: as runs of this session took, else by its budget in seconds.
 
     ``walls`` are the wall-clock seconds of finished runs.  ``None`` for a budget in steps
     before one has run.
@@ -126,7 +105,7 @@ class Outlook(Frozen):
         return math.ceil((self.most_seconds or 0.0) / 3600)
 
     def sentence(self) -> str:
-        """All of it in one line."""
+        """Length of the session in one line."""
         many = "experiment" if self.experiments == 1 else "experiments"
         runs = _range(str(self.least_runs), str(self.most_runs))
         text = f"{self.experiments} {many}, {runs} runs"
@@ -143,16 +122,11 @@ def _range(low: str, high: str) -> str:
     return low if low == high else f"{low} to {high}"
 
 
-def session_outlook(
-    session: PlannedSession,
-    found: RunPace | None,
-    deadline_seconds: float,
-    agent_minutes: float | None = None,
-) -> Outlook:
+def session_outlook(config: Config, mode: str, found: RunPace | None) -> Outlook:
     """The length of a session whose runs take so long."""
-    least, most = session.runs()
+    least, most = planned_runs(config, mode)
     return Outlook(
-        experiments=session.experiments,
+        experiments=config.rounds * config.candidates,
         least_runs=least,
         most_runs=most,
         least_seconds=None if found is None else least * found.least,
@@ -160,15 +134,10 @@ def session_outlook(
         source="the budget is in steps: their time is known once a run was made"
         if found is None
         else found.source,
-        deadline_seconds=deadline_seconds,
-        agent_minutes=agent_minutes,
+        deadline_seconds=3600.0 * config.deadline_hours,
+        agent_minutes=config.agent_minutes if config.by_agent else None,
     )
 
-
-# --------------------------------------------------------------------
-# Whether a machine is ready for a session: what was found, judged line by line
-#
-# Pure: what a machine is like comes in as values, :mod:`ratchet.cli.doctor` finds out.
 
 OLDEST_PYTHON = (3, 11)
 OLDEST_SNAKEMAKE = (9, 27)
@@ -179,7 +148,7 @@ GOOD_FREE_GB = 5.0
 """Prepared data and sources of a larger task; below, the disk deserves a look."""
 
 BUSY_SHARE = 0.05
-"""Of a GPU's memory; more is used by somebody, less is the driver's own."""
+"""Share of a GPU's memory; more is used by somebody, less is the driver's own."""
 
 MEND_ISOLATION = {
     "bubblewrap": "apt-get install bubblewrap",
@@ -190,7 +159,7 @@ ENVIRONMENT = "make env, then: source .venv/bin/activate"
 
 
 class CheckState(enum.StrEnum):
-    """How a check ended."""
+    """Result of a check."""
 
     OK = "ok"
     WARNING = "warning"
@@ -243,7 +212,7 @@ class AgentTool(Frozen):
 
 
 class Machine(Frozen):
-    """Everything that was found.
+    """Machine as it was found.
 
     ``faults`` says why a kind of isolation does not work (``None`` if it does), the
     strongest kind last.  ``device`` is what the task runs on, ``None`` if no task can

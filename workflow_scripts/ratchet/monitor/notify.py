@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import enum
+import itertools
 import json
 import os
 import shutil
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ratchet.base.errors import FixedInputChangedError
 from ratchet.base.structs import Frozen
-from ratchet.base.text import one_line
+from ratchet.base.text import one_line, shorten
 from ratchet.monitor.progress import START
 from ratchet.records.events import Journal, read_events
 from ratchet.records.records import Verdict
@@ -37,20 +38,20 @@ SECONDS = 60.0
 """A message that is not sent after so long will not be."""
 
 MOST_BYTES = 32_000
-"""Of JSON on standard input; events are far below it."""
+"""Size of JSON on standard input; events are far below it."""
 
 MOST_CHARACTERS = 500
 """Longer messages are cut: some ways of sending refuse them, nobody reads them."""
 
 LONGEST_REASON = 2000
 SAID_CHARACTERS = 300
-"""So much of what a failed command printed is enough to see why."""
+"""Characters of a failed command's output; they are enough to see why."""
 
 FAILED = (Verdict.CRASH, Verdict.TAMPERED)
 
 
 class Kind(enum.StrEnum):
-    """Why somebody is told."""
+    """Kind of a message."""
 
     ENDED = "ended"
     FAILED = "failed"
@@ -69,15 +70,13 @@ class Notice(Frozen):
 
 
 def notices(event: Event, earlier: Sequence[Event], session: str, failures: int) -> list[Notice]:
-    """What people are to be told of ``event``, given all events before it.
+    """Messages about ``event`` to people, given all events before it.
 
     ``failures``: so many failed experiments or proposals in a row are told once.
     """
     find = _FIND.get(str(event.get("event")))
-    if find is None:
-        return []
     try:
-        if not _is_news(event, earlier):
+        if find is None or not _is_news(event, earlier):
             return []
         found = [*find(event, earlier), *_in_a_row(event, earlier, failures)]
     except (KeyError, TypeError, ValueError):  # a damaged line of the journal
@@ -85,29 +84,24 @@ def notices(event: Event, earlier: Sequence[Event], session: str, failures: int)
     return [Notice(kind, session, _said(session, text), event) for kind, text in found]
 
 
-def matters(event: Event) -> bool:
-    """Whether an event may be told of at all, so that the journal need be read."""
-    return str(event.get("event")) in _FIND
-
-
 def _said(session: str, text: str) -> str:
     line = one_line(f"session {session}: {text}")
     # Half of a surrogate pair cannot be handed to a program.
-    line = line.encode("utf-8", "replace").decode()
-    return line if len(line) <= MOST_CHARACTERS else line[: MOST_CHARACTERS - 1] + "…"
-
-
-# -------------------------------------------------------------------------- news
+    return shorten(line.encode("utf-8", "replace").decode(), MOST_CHARACTERS)
 
 
 def _is_news(event: Event, earlier: Sequence[Event]) -> bool:
     kind = event["event"]
-    if kind == "failed":
-        return not any(_same(event, old, ("step", "message")) for old in _quiet(earlier))
+    if kind == "failed":  # the same failure is news once anything was done
+        idle = itertools.takewhile(lambda old: old["event"] not in _WORK, reversed(earlier))
+        said = ("step", "message")
+        return not any(old["event"] == "failed" and _same(event, old, said) for old in idle)
     if not any(old["event"] == "run_finished" for old in earlier):
         return False
     same = _SAME[kind]
-    before = _since_work(earlier) if kind in _ENDS else earlier
+    before: Iterable[Event] = earlier
+    if kind in _ENDS:  # the same answer is news once a run was executed
+        before = itertools.takewhile(lambda old: old["event"] != "run_finished", reversed(earlier))
     return not any(old["event"] == kind and _same(event, old, same) for old in before)
 
 
@@ -126,25 +120,6 @@ _WORK = ("run_finished", "verdict", "round_finished", "prepared", "baseline", "c
 def _same(event: Event, old: Event, names: Sequence[str]) -> bool:
     return all(event.get(name) == old.get(name) for name in names)
 
-
-def _quiet(earlier: Sequence[Event]) -> Iterator[Event]:
-    """Failures since anything was last done."""
-    for old in reversed(earlier):
-        if old["event"] in _WORK:
-            return
-        if old["event"] == "failed":
-            yield old
-
-
-def _since_work(earlier: Sequence[Event]) -> list[Event]:
-    """Reports since a run was last executed: the same answer again is no news."""
-    last = max(
-        (place for place, old in enumerate(earlier) if old["event"] == "run_finished"), default=0
-    )
-    return list(earlier[last:])
-
-
-# ------------------------------------------------------------------------- texts
 
 Found = Iterator[tuple[Kind, str]]
 
@@ -193,10 +168,6 @@ def _failed(event: Event, _earlier: Sequence[Event]) -> Found:
     yield Kind.ALARM if alarm else Kind.FAILED, f"stopped in {event['step']}: {event['message']}"
 
 
-def _nothing(_event: Event, _earlier: Sequence[Event]) -> Found:
-    yield from ()
-
-
 def _in_a_row(event: Event, earlier: Sequence[Event], failures: int) -> Found:
     """The last of exactly so many failures; a longer row was told already."""
     if not _has_failed(event):
@@ -232,11 +203,8 @@ _FIND: dict[str, Callable[[Event, Sequence[Event]], Found]] = {
     "evolved": _ended,
     "audited": _ended,
     "failed": _failed,
-    "agent_refused": _nothing,
+    "agent_refused": lambda _event, _earlier: iter(()),  # only a row of them is told
 }
-
-
-# ----------------------------------------------------------------------- sending
 
 
 class Notifier:
@@ -249,7 +217,7 @@ class Notifier:
     def __call__(self, event: Event) -> None:
         """Tell of an event, if there is anything to tell; never raises."""
         command = self.config.notify_command
-        if command is None or not matters(event):
+        if command is None or event.get("event") not in _FIND:  # no need to read the journal
             return
         try:
             earlier: list[Event] = list(read_events(self.paths.events))
@@ -262,7 +230,7 @@ class Notifier:
 
 
 def send_notice(notice: Notice, command: Sequence[str], paths: SessionPaths) -> None:
-    """Have one message sent by a process that nobody waits for."""
+    """Have one message sent by a process of its own, without waiting for it."""
     import subprocess  # slow to import, and seldom needed
 
     root = paths.root.resolve()
@@ -330,9 +298,6 @@ def step_failed(journal: Journal, step: str, error: Exception) -> None:
         journal.append("failed", step=step, **facts)
     except OSError:
         journal.tell(journal.line("failed", step=step, **facts))
-
-
-# ------------------------------------------------------- the process that is not waited for
 
 
 def _run_command(order: dict[str, Any]) -> str | None:

@@ -1,18 +1,22 @@
-"""How a session stands, from its events alone."""
+"""Standing of a session, from its events alone."""
 
 from __future__ import annotations
 
 import contextlib
 import enum
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from ratchet.base.structs import Struct, field
 from ratchet.base.text import (
+    decimals_for,
     finite_number,
+    format_number,
     iso_time,
     median,
     one_line,
+    one_line_label,
+    shorten,
     spoken_duration,
     time_ago,
     whole_number,
@@ -22,14 +26,9 @@ from ratchet.records.records import Role, Status, Verdict
 
 Event = Mapping[str, Any]
 
-# --------------------------------------------------------------------
-# What a standing is made of: phases, work that goes on, verdicts
-#
-# Tuples, since thousands of them are made anew for every view.
-
 
 class Phase(enum.StrEnum):
-    """What a session is at."""
+    """Phase of a session."""
 
     PREPARE = "prepare"
     BASELINE = "baseline"
@@ -45,7 +44,10 @@ class Phase(enum.StrEnum):
 
 
 class Work(NamedTuple):
-    """A run, or a call of an agent, that has begun and is not known to have ended."""
+    """A run, or a call of an agent, that has begun and is not known to have ended.
+
+    A tuple, since thousands of them are made anew for every view.
+    """
 
     kind: str
     number: int
@@ -59,7 +61,7 @@ class Work(NamedTuple):
 
 
 class JudgedExperiment(NamedTuple):
-    """What was decided of one experiment, by the last verdict on it."""
+    """Decision on one experiment, by the last verdict on it."""
 
     round: int
     number: int
@@ -69,14 +71,8 @@ class JudgedExperiment(NamedTuple):
     value: float | None
 
 
-# --------------------------------------------------------------------
-# What a session's events say so far
-#
-# An event that is damaged, or of a kind that is not known, is passed over.  Times
-# are seconds since the epoch.
-
 DAMAGED = (KeyError, TypeError, ValueError, OverflowError, AttributeError)
-"""What reading a damaged event may raise."""
+"""Errors that reading a damaged event may raise."""
 
 START = "start"
 """The step that is named when a session is refused before its first one."""
@@ -88,11 +84,11 @@ HARNESS_SECONDS = 900.0
 """The longest silence without a run or a call: a graph of thousands of rounds, a report."""
 
 PREPARE_SECONDS = 24 * 3600.0
-"""What a task's preparation may take."""
+"""Longest preparation of a task."""
 
 
 class SessionStanding(Struct):
-    """Everything that the events so far say."""
+    """Standing by the events so far; times are seconds since the epoch."""
 
     session: str = ""
     task: str = ""
@@ -130,7 +126,7 @@ class SessionStanding(Struct):
 
     @property
     def due(self) -> float | None:
-        """When the next event is to be expected at the latest."""
+        """Latest time of the next event."""
         if self.last is None:
             return None
         if self.work:
@@ -147,12 +143,17 @@ class SessionStanding(Struct):
 
 
 def fold_events(events: Iterable[Event], into: SessionStanding | None = None) -> SessionStanding:
-    """Take events in order; goes on from ``into``, which it changes, if that is given."""
+    """Take events in order; goes on from ``into``, which it changes, if that is given.
+
+    An event that is damaged, or of a kind that is not known, is passed over.
+    """
     found, heard = into or SessionStanding(), list[Event]()
     for event in events:
         with contextlib.suppress(*DAMAGED):
-            handle = _HANDLERS.get(str(event["event"]))
-            found = (handle and handle(found, event)) or found
+            if event["event"] == "session_started":
+                # All is done anew, so what was counted before does not count.
+                found = SessionStanding(session=str(event["session"]), task=str(event["task"]))
+            _take(found, event)
             heard.append(event)
             if found.started is None:
                 found.started = event_seconds(event)
@@ -164,11 +165,59 @@ def fold_events(events: Iterable[Event], into: SessionStanding | None = None) ->
     return found
 
 
-def _started(_: SessionStanding, event: Event) -> SessionStanding:
-    """All is done anew, so what was counted before does not count."""
-    fresh = SessionStanding(session=str(event["session"]), task=str(event["task"]))
-    _settings(fresh, event)
-    return fresh
+def _take(s: SessionStanding, event: Event) -> None:
+    """Change a standing by one event."""
+    match event["event"]:
+        case "session_started":
+            _settings(s, event)
+        case "resumed":
+            _settings(s, event)
+            s.work.clear()
+            s.failure, s.reopened = None, True
+        case "prepared":
+            s.phase, s.failure = Phase.BASELINE, None
+        case "baseline":
+            s.baseline = s.best = finite_number(event["mean"])
+            s.noise = finite_number(event["noise"])
+            s.work.clear()
+            s.phase, s.round = Phase.PROPOSING, 1
+        case "run_started":
+            _run_started(s, event)
+        case "run_finished":
+            _run_finished(s, event)
+        case "agent_asked":
+            _agent_asked(s, event)
+        case "agent_answered":
+            s.work.pop(("agent", event["round"], event.get("slot")), None)
+        case "agent_refused":
+            s.failed_proposals += not event["again"]
+        case "remeasured" if event["alarm"]:
+            s.alarms.append(f"round {event['round']}: the incumbent moved")
+        case "verdict":
+            _verdict(s, event)
+        case "round_finished":
+            _round_finished(s, event)
+        case "stopped":
+            s.stop = str(event["reason"]), str(event["detail"])
+            s.phase, s.confirm_runs = Phase.CONFIRMING, 0
+        case "confirmed":
+            numbers = {name: finite_number(event[name]) for name in ("gain", "low", "high")}
+            s.confirmed = {**numbers, "detail": str(event["detail"])}
+            s.work.clear()
+            s.phase = Phase.REPORTING
+        case "reported" | "evolved" | "audited":
+            _reported(s, event)
+        case "leg_finished":
+            s.work.clear()
+            s.answer = f"leg {int(event['number'])} is over, {int(event['kept'])} kept"
+            s.phase, s.failure = Phase.LEG_OVER, None
+        case "pollinated":
+            s.phase, s.failure = Phase.EVOLVING, None
+            s.answer = f"{event['leader']} leads after round {int(event['number'])}"
+        case "failed":
+            s.failure = str(event["step"]), str(event["message"])
+            if s.failure[0] != START:
+                s.work.clear()
 
 
 def _settings(s: SessionStanding, event: Event) -> None:
@@ -176,23 +225,6 @@ def _settings(s: SessionStanding, event: Event) -> None:
     s.confirm_replicates = whole_number(event.get("confirm_replicates")) or s.confirm_replicates
     for name in ("session", "task", "metric", "device", "proposer"):
         setattr(s, name, str(event.get(name) or getattr(s, name)))
-
-
-def _resumed(s: SessionStanding, event: Event) -> None:
-    _settings(s, event)
-    s.work.clear()
-    s.failure, s.reopened = None, True
-
-
-def _prepared(s: SessionStanding, _: Event) -> None:
-    s.phase, s.failure = Phase.BASELINE, None
-
-
-def _baseline(s: SessionStanding, event: Event) -> None:
-    s.baseline = s.best = finite_number(event["mean"])
-    s.noise = finite_number(event["noise"])
-    s.work.clear()
-    s.phase, s.round = Phase.PROPOSING, 1
 
 
 def _run_started(s: SessionStanding, event: Event) -> None:
@@ -251,19 +283,6 @@ def _agent_asked(s: SessionStanding, event: Event) -> None:
     )
 
 
-def _agent_answered(s: SessionStanding, event: Event) -> None:
-    s.work.pop(("agent", event["round"], event.get("slot")), None)
-
-
-def _agent_refused(s: SessionStanding, event: Event) -> None:
-    s.failed_proposals += not event["again"]
-
-
-def _remeasured(s: SessionStanding, event: Event) -> None:
-    if event["alarm"]:
-        s.alarms.append(f"round {event['round']}: the incumbent moved")
-
-
 def _verdict(s: SessionStanding, event: Event) -> None:
     verdict = Verdict(event["verdict"])
     judged = JudgedExperiment(
@@ -294,21 +313,6 @@ def _round_finished(s: SessionStanding, event: Event) -> None:
     s.round = done if last else done + 1
 
 
-def _stopped(s: SessionStanding, event: Event) -> None:
-    s.stop = str(event["reason"]), str(event["detail"])
-    s.phase = Phase.CONFIRMING
-    s.confirm_runs = 0
-
-
-def _confirmed(s: SessionStanding, event: Event) -> None:
-    s.confirmed = {
-        **{name: finite_number(event[name]) for name in ("gain", "low", "high")},
-        "detail": str(event["detail"]),
-    }
-    s.work.clear()
-    s.phase = Phase.REPORTING
-
-
 def _reported(s: SessionStanding, event: Event) -> None:
     s.answer = str(event["answer"])
     s.page = _PAGES.get(str(event["event"]), "report.html")
@@ -316,60 +320,18 @@ def _reported(s: SessionStanding, event: Event) -> None:
     s.phase, s.failure, s.reopened = Phase.REPORTED, None, False
 
 
-def _leg_finished(s: SessionStanding, event: Event) -> None:
-    s.work.clear()
-    s.answer = f"leg {int(event['number'])} is over, {int(event['kept'])} kept"
-    s.phase, s.failure = Phase.LEG_OVER, None
-
-
-def _pollinated(s: SessionStanding, event: Event) -> None:
-    s.phase, s.failure = Phase.EVOLVING, None
-    s.answer = f"{event['leader']} leads after round {int(event['number'])}"
-
-
-def _failed(s: SessionStanding, event: Event) -> None:
-    s.failure = str(event["step"]), str(event["message"])
-    if s.failure[0] != START:
-        s.work.clear()
-
-
 _PAGES = {"evolved": "evolve.html", "audited": "audit.html"}
-_HANDLERS: dict[str, Callable[[SessionStanding, Event], SessionStanding | None]] = {
-    "session_started": _started,
-    "resumed": _resumed,
-    "prepared": _prepared,
-    "baseline": _baseline,
-    "run_started": _run_started,
-    "run_finished": _run_finished,
-    "agent_asked": _agent_asked,
-    "agent_answered": _agent_answered,
-    "agent_refused": _agent_refused,
-    "remeasured": _remeasured,
-    "verdict": _verdict,
-    "round_finished": _round_finished,
-    "stopped": _stopped,
-    "confirmed": _confirmed,
-    "reported": _reported,
-    "evolved": _reported,
-    "audited": _reported,
-    "leg_finished": _leg_finished,
-    "pollinated": _pollinated,
-    "failed": _failed,
-}
 
 
 def _key(event: Event) -> tuple[Any, ...]:
     return str(event["role"]), int(event["number"]), int(event["replicate"])
 
 
-# --------------------------------------------------------------------
-# Whether a session runs, and everything about it as one value
-
 HAND = "hand"
 
 
 class SessionRunState(enum.StrEnum):
-    """Whether there is anything to wait for, or to do."""
+    """State of a session: is there anything to wait for, or to do?"""
 
     RUNNING = "running"
     WAITING = "waiting"
@@ -381,7 +343,7 @@ class SessionRunState(enum.StrEnum):
 def session_state(
     standing: SessionStanding, now: float, owned: bool | None, command: str = "snakemake --cores 1"
 ) -> tuple[SessionRunState, str]:
-    """Whether the session runs, and why if it does not.
+    """State of a session, and the reason if it does not run.
 
     ``owned``: whether a living process holds it (``None``: cannot be known here,
     then the age of the last event decides).
@@ -410,7 +372,7 @@ def session_state(
 def standing_facts(
     standing: SessionStanding, now: float, found: tuple[SessionRunState, str], left: float | None
 ) -> dict[str, Any]:
-    """All of it as one JSON value; ``left`` are the seconds to the end, if known."""
+    """Facts of a standing as JSON values; ``left`` are the seconds to the end, if known."""
     s, (word, why) = standing, found
     return {
         "session": s.session,
@@ -462,11 +424,9 @@ def seconds_left(events: Sequence[Event], standing: SessionStanding, now: float)
     return None if whole is None or last is None else max(0.0, whole - (now - event_seconds(last)))
 
 
-# --------------------------------------------------------------------
-# A session's standing in words, for terminal and page; texts are cleaned there
-
 Facts = Mapping[str, Any]
 LONGEST_NAME = 80
+SHOWN_ALARMS = 3
 DOING = {
     "prepare": "preparing inputs",
     "baseline": "measuring the baseline",
@@ -507,15 +467,32 @@ def phase_line(found: Facts) -> str:
 
 
 def current_work(found: Facts) -> list[str]:
-    """What goes on: each run or call with its age and what it may use."""
+    """Work that goes on: each run or call with its age and its budget."""
     return [f"{work_name(work)}, {work_age(work)}" for work in found["current"]]
+
+
+def standing_rows(found: Facts) -> list[tuple[str, str]]:
+    """Rows of name and text: the best so far, counts, an early end, alarms, time left."""
+    rows, digits = [], decimals_for(found["noise"], found["best"])
+    if found["best"] is not None:
+        best, noise, base = (format_number(found[k], digits) for k in ("best", "noise", "baseline"))
+        metric = f"{one_line_label(found['metric'], 24)} " if found["metric"] else ""
+        rows.append(("best", f"{metric}{best} ± {noise}, baseline {base}"))
+    rows.append(("tried", f"{tried_counts(found)} ({found['runs']} runs)"))
+    if found["stop"]:
+        rows.append(("ended", f"early: {one_line_label(found['stop']['detail'])}"))
+    rows += [("ALARM", one_line_label(text)) for text in found["alarms"][-SHOWN_ALARMS:]]
+    if found["state"] == "running":
+        left = found["seconds_left"]
+        known = "not known yet" if left is None else f"about {spoken_duration(left)}"
+        rows.append(("left", known))
+    return rows
 
 
 def work_name(work: Mapping[str, Any]) -> str:
     """One run, or call of an agent."""
-    name, count = one_line(work["description"]), work["replicate"] + 1
     # What comes after it says how long it takes, which must not be cut away.
-    name = name if len(name) <= LONGEST_NAME else name[: LONGEST_NAME - 1].rstrip() + "…"
+    name, count = shorten(one_line(work["description"]), LONGEST_NAME), work["replicate"] + 1
     if work["kind"] == "agent":
         return name
     if work["role"] == Role.RERUN:
@@ -540,7 +517,7 @@ def work_age(work: Mapping[str, Any]) -> str:
 
 
 def tried_counts(found: Facts) -> str:
-    """How many experiments ended how."""
+    """Number of experiments by how they ended."""
     n = found["counts"]
     text = f"{n['experiments']}: {n['keep']} kept, {n['discard']} discarded, {n['crash']} crashed"
     failed = found["failed_proposals"]

@@ -20,6 +20,7 @@ from ratchet.base.text import (
     format_percent,
     one_line,
     one_line_label,
+    shorten,
     spoken_duration,
 )
 from ratchet.monitor.progress import (
@@ -30,13 +31,10 @@ from ratchet.monitor.progress import (
     seconds_left,
     session_state,
     standing_facts,
-    tried_counts,
+    standing_rows,
 )
 from ratchet.records.events import Event, append_line, read_events, time_left
 from ratchet.records.paths import SessionPaths
-
-# --------------------------------------------------------------------
-# One line per event, for a terminal and for a log file
 
 _COLOURS = {
     "STRONG_KEEP": "32",
@@ -80,7 +78,7 @@ class Progress:
 
 
 def event_line(event: Mapping[str, Any]) -> str | None:
-    """What an event says to people, without its time; ``None`` for nothing."""
+    """Words of an event for people, without its time; ``None`` for none."""
     speak = _SPEAK.get(event["event"])
     said = speak(event) if speak else None
     return None if said is None else one_line(said)
@@ -89,7 +87,7 @@ def event_line(event: Mapping[str, Any]) -> str | None:
 def _run_finished(event: Mapping[str, Any]) -> str:
     role = f"run {event['replicate'] + 1}" if event["role"] == "search" else event["role"]
     value = event["outcome"] if event["value"] is None else f"{event['value']:.6f}"
-    name = _cut(event["description"])
+    name = shorten(event["description"], _WIDTH)
     # As wide as the place of a verdict, so that the columns agree.
     return f"{role:<11}  {name:<{_WIDTH}} {value:>10}  {event['wall_seconds']:.1f} s"
 
@@ -97,10 +95,8 @@ def _run_finished(event: Mapping[str, Any]) -> str:
 def _verdict(event: Mapping[str, Any]) -> str:
     best = f"best {event['best']:.4f} ± {event['noise']:.4f} | {event['kept']} kept"
     sure = "" if event["confidence"] is None else f" P {event['confidence']:.3f}"
-    rounds = str(event["rounds"])
-    place = (
-        f"round {event['round']:>{len(rounds)}}/{rounds}  {_cut(event['description']):<{_WIDTH}}"
-    )
+    rounds, name = str(event["rounds"]), shorten(event["description"], _WIDTH)
+    place = f"round {event['round']:>{len(rounds)}}/{rounds}  {name:<{_WIDTH}}"
     said = ""
     if event.get("near_miss"):
         said = ", will be tried again"
@@ -136,7 +132,7 @@ _SPEAK: dict[str, Callable[[Mapping[str, Any]], str | None]] = {
         f"inputs hashed, {len(e['data'])} data files ready; isolation of runs: {e['isolation']}"
         + (f"; preset {e['preset']}" if e.get("preset") else "")
     ),
-    "refused": lambda e: f"not run      {_cut(e['description'])}: {e['reason']}",
+    "refused": lambda e: f"not run      {shorten(e['description'], _WIDTH)}: {e['reason']}",
     "agent_asked": lambda e: (
         f"asking       {e['agent']}, round {e['round']}{', once more' if e['attempt'] > 1 else ''} "
         f"(at most {e['minutes']:g} min)"
@@ -170,18 +166,6 @@ _SPEAK: dict[str, Callable[[Mapping[str, Any]], str | None]] = {
 }
 
 
-def _cut(text: str) -> str:
-    return text if len(text) <= _WIDTH else text[: _WIDTH - 1] + "…"
-
-
-# --------------------------------------------------------------------
-# ``live.html``: how a session stands, for a browser, while it runs
-#
-# Made anew after every event, from the events alone.  It is a view: not sealed, no
-# output of a step, and whatever keeps it from being written stops nothing.  It runs
-# no script, asks nothing of a network and loads itself again every few seconds
-# until the session has ended.
-
 Facts = Mapping[str, Any]
 PAGE = Path(__file__).with_name("live.html")
 REFRESH_SECONDS = 5
@@ -193,7 +177,11 @@ _GLYPHS = {"keep": "●", "discard": "○", "crash": "✕"}
 
 
 class LivePage:
-    """Listens to a journal and keeps the page up to date; never raises."""
+    """Listens to a journal and keeps ``live.html`` up to date; never raises.
+
+    A view: not sealed, no output of a step.  It runs no script, asks nothing of a network
+    and loads itself again every few seconds until the session has ended.
+    """
 
     def __init__(self, paths: SessionPaths) -> None:
         self.paths = paths
@@ -210,14 +198,14 @@ class LivePage:
 
 
 def live_facts(events: list[Event], now: float) -> Facts:
-    """What the page shows; whoever makes it is the session, so that it lives."""
+    """Facts of the page; the session makes it itself, so it runs."""
     standing = fold_events(events)
     found = session_state(standing, now, owned=True)
     return standing_facts(standing, now, found, seconds_left(events, standing, now))
 
 
 def replace_file(path: Path, data: bytes) -> None:
-    """Write so that nobody sees half of it; a power cut may cost it, unlike a record."""
+    """Write a file as a whole; unlike a record it may be lost in a power cut."""
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
         partial.write_bytes(data)
@@ -266,20 +254,9 @@ def _head(found: Facts) -> str:
 
 
 def _numbers(found: Facts) -> str:
-    rows = [("now", _text(text)) for text in current_work(found)]
-    digits = decimals_for(found["noise"], found["best"])
-    if found["best"] is not None:
-        best = f"{format_number(found['best'], digits)} ± {format_number(found['noise'], digits)}"
-        rows.append(
-            ("best ± noise", f"{best}, baseline {format_number(found['baseline'], digits)}")
-        )
-    rows.append(("tried", escape(tried_counts(found))))
-    if found["seconds_left"] is not None and found["state"] == "running":
-        rows.append(("time left", f"about {spoken_duration(found['seconds_left'])}"))
-    if found["stop"]:
-        rows.append(("ended early", _text(found["stop"]["detail"])))
-    rows += [("alarm", f'<span class="alarm">{_text(text)}</span>') for text in found["alarms"]]
-    return "<dl>\n" + "".join(f"<dt>{name}<dd>{text}\n" for name, text in rows) + "</dl>\n"
+    rows = [*(("now", text) for text in current_work(found)), *standing_rows(found)]
+    body = "".join(f'<dt>{name}<dd class="{name.lower()}">{_text(text)}\n' for name, text in rows)
+    return f"<dl>\n{body}</dl>\n"
 
 
 def _verdicts(found: Facts) -> str:

@@ -10,11 +10,10 @@ from typing import Any
 
 from ratchet.base.errors import StoreError
 from ratchet.base.io import source_digest, write_bytes
-from ratchet.base.structs import Frozen, Struct, field, from_json_values, to_json_values
+from ratchet.base.structs import Struct, field, from_json_values, replace, to_json_values
 from ratchet.config import Config
 from ratchet.proposers.agent_process import (
     AGENT_TOOLS,
-    AgentProcess,
     CallEnding,
     Usage,
     agent_environment,
@@ -33,11 +32,12 @@ from ratchet.proposers.agent_workspace import (
     reply_fault,
 )
 from ratchet.proposers.declared import unified_diff
-from ratchet.proposers.idea import Idea, same_sources, sole_setting
+from ratchet.proposers.idea import same_sources, sole_setting
 from ratchet.proposers.prompts import Errand, agent_papers, agent_prompt
 from ratchet.records.history import History
 from ratchet.records.records import AgentCall, CallOutcome, Proposal, Proposals, StopReason
 from ratchet.session import Session
+from ratchet.task.edits import Idea
 
 Stop = tuple[StopReason, str]
 
@@ -49,14 +49,10 @@ def allowance_stop(
 
     ``rounds`` are all before this one, ``calls`` those of this one so far.
     """
-    return _failed(config, rounds, calls) or allowance_spent(config, rounds, calls)
-
-
-def _failed(config: Config, rounds: Sequence[Proposals], calls: Sequence[AgentCall]) -> Stop | None:
-    if failures_in_a_row(config, rounds, calls) < config.agent_failures:
-        return None
-    last = _all(rounds, calls)[-1]
     most = config.agent_failures
+    if failures_in_a_row(config, rounds, calls) < most:
+        return allowance_spent(config, rounds, calls)
+    last = _all(rounds, calls)[-1]
     times = "a proposal" if most == 1 else f"{most} proposals in a row"
     return (
         StopReason.AGENT_FAILURES,
@@ -119,9 +115,6 @@ def _all(rounds: Sequence[Proposals], calls: Sequence[AgentCall]) -> list[AgentC
     return [*(call for made in rounds for call in made.calls), *calls]
 
 
-# --------------------------------------------------------------------
-# Ask an agent for a proposal; what cannot be tried is sent back once.
-
 VERSION = 1
 """Raise it when agents are asked differently: their earlier answers are then not found."""
 
@@ -132,13 +125,6 @@ ATTEMPTS = 2
 """A proposal that cannot be tried is sent back once."""
 
 Refusal = tuple[CallOutcome, str]
-
-
-class SentBack(Frozen):
-    """Why the attempt before was sent back, and the edit that it had made."""
-
-    reason: str = ""
-    diff: str = ""
 
 
 class Asking(Struct):
@@ -171,12 +157,11 @@ class Asking(Struct):
         """
         config = self.session.config
         known = (*(trial.proposal for trial in self.history.trials), *made)
-        others = [p.description for p in made]
-        sent_back = SentBack()
+        errand = self._errand(slot, made)
         for attempt in range(1, ATTEMPTS + 1):
             if attempt > 1 and allowance_spent(config, self.history.proposals, self.calls):
                 return None
-            answer, fresh = self._reply(slot, attempt, known, others, sent_back)
+            answer, fresh = self._reply(errand, known)
             new = self.session.texts(answer.files)
             refused = self._refusal(answer, new, known)
             outcome, reason = refused or (CallOutcome.PROPOSED, "")
@@ -196,42 +181,31 @@ class Asking(Struct):
             self.limits = answer.limits or config.limits_token
             if refused is None:
                 return self._idea(answer, new)
-            sent_back = SentBack(reason, unified_diff(self._old, {**self._old, **new})[0])
             if fresh:
                 self.session.journal.append(
                     "agent_refused",
-                    round=self.number,
-                    slot=slot,
-                    attempt=attempt,
+                    **errand.place,
                     agent=config.proposer,
                     outcome=outcome,
                     reason=reason,
                     again=attempt < ATTEMPTS,
                 )
+            edit = unified_diff(self._old, {**self._old, **new})[0]
+            errand = replace(errand, attempt=attempt + 1, reason=reason, earlier=edit)
         return None
 
-    def _reply(
-        self,
-        slot: int,
-        attempt: int,
-        known: Sequence[Proposal],
-        others: Sequence[str],
-        sent_back: SentBack,
-    ) -> tuple[AgentReply, bool]:
+    def _reply(self, errand: Errand, known: Sequence[Proposal]) -> tuple[AgentReply, bool]:
         """The agent's answer, and whether it was asked now; asked once, it is never again.
 
-        ``known`` are all proposals of the session so far, ``others`` descriptions
-        of those of this round.  What ``sent_back`` says follows from the same
-        question, so that the number of the attempt stands for it.
+        ``known`` are all proposals of the session so far.  Why an earlier attempt was sent
+        back follows from the same question, so that the number of the attempt stands for it.
         """
         fresh = False
 
         def call() -> Any:
             nonlocal fresh
             fresh = True
-            return to_json_values(
-                self._call(slot, attempt, self._errand(others, sent_back), sent_back)
-            )
+            return to_json_values(self._call(errand))
 
         config = self.session.config
         question = {
@@ -244,57 +218,49 @@ class Asking(Struct):
             "definition": self.session.manifest.definition.sha256,
             "incumbent": dict(self.history.state.incumbent.files),
             "tried": [p.source for p in known],
-            "round": self.number,
-            "slot": slot,
-            "attempt": attempt,
+            **errand.place,
             **({"strategy": dict(config.strategy)} if config.strategy else {}),
         }
         answer = self.session.store.memo("proposals", question, call)
         found = from_json_values(AgentReply, answer, "memoised answer of an agent")
         # A replay finds the answer in the store, and its log too; nothing rests on that.
-        log = self._log(slot, attempt)
+        log = self._log(errand)
         if not log.exists():
             with contextlib.suppress(StoreError):
                 write_bytes(log, self.session.store.get(found.log))
         return found, fresh
 
-    def _log(self, slot: int, attempt: int) -> Path:
-        return self.session.paths.agent_log(self.number, slot, attempt)
+    def _log(self, errand: Errand) -> Path:
+        return self.session.paths.agent_log(errand.round, errand.slot, errand.attempt)
 
     @property
     def _command(self) -> Sequence[str]:
         config = self.session.config
         return config.agent_command or AGENT_TOOLS[config.proposer].command
 
-    def _errand(self, others: Sequence[str], sent_back: SentBack) -> Errand:
+    def _errand(self, slot: int, made: Sequence[Proposal]) -> Errand:
         return Errand(
             round=self.number,
+            slot=slot,
             program=self.session.manifest.brief.path,
             mutable=self.session.task.mutable,
             fixed=self.session.task.fixed,
             categories=self.session.categories,
             minutes=self.session.config.agent_minutes,
-            others=others,
-            reason=sent_back.reason,
-            earlier=bool(sent_back.diff),
+            others=[proposal.description for proposal in made],
         )
 
-    def _call(self, slot: int, attempt: int, errand: Errand, sent_back: SentBack) -> AgentReply:
+    def _call(self, errand: Errand) -> AgentReply:
         """Really ask; whatever comes of it is an answer."""
         session, config = self.session, self.session.config
         session.journal.append(
-            "agent_asked",
-            round=self.number,
-            slot=slot,
-            attempt=attempt,
-            agent=config.proposer,
-            minutes=config.agent_minutes,
+            "agent_asked", **errand.place, agent=config.proposer, minutes=errand.minutes
         )
         place = Workplace(session.paths.folder)
-        given = agent_papers(session, self.history, sent_back.diff)
+        given = agent_papers(session, self.history, errand.earlier)
         frozen = (*session.manifest.fixed, session.manifest.brief)
         given |= {entry.path: session.store.get(entry.sha256) for entry in frozen}
-        log = self._log(slot, attempt)
+        log = self._log(errand)
         try:
             for ending in self._endings(place, given, errand, log):
                 if not ending.from_outside:
@@ -306,9 +272,7 @@ class Asking(Struct):
         used = agent_usage(output.decode("utf-8", errors="replace"))
         session.journal.append(
             "agent_answered",
-            round=self.number,
-            slot=slot,
-            attempt=attempt,
+            **errand.place,
             exit_code=ending.exit_code,
             timed_out=ending.timed_out,
             wall_seconds=ending.wall_seconds,
@@ -334,14 +298,12 @@ class Asking(Struct):
         for _ in range(RUNS):
             place.lay_out(incumbent, given, agent_prompt(errand))
             yield run_agent(
-                AgentProcess(
-                    command=command,
-                    folder=place.work,
-                    environment=variables,
-                    prompt=None if by_file(self._command) else place.prompt,
-                    log=log,
-                    seconds=60 * config.agent_minutes,
-                )
+                command=command,
+                folder=place.work,
+                environment=variables,
+                prompt=None if by_file(self._command) else place.prompt,
+                log=log,
+                seconds=60 * config.agent_minutes,
             )
 
     def _answer(self, left: Left, ending: CallEnding, log: str, used: Usage) -> AgentReply:

@@ -6,12 +6,10 @@ read it and where its length is limited: it comes by standard input, or as a fil
 
 from __future__ import annotations
 
-import contextlib
 import json
 import re
 import shutil
 import signal
-import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -19,8 +17,7 @@ from typing import Any
 
 from ratchet.base.errors import ConfigError
 from ratchet.base.structs import Frozen, field
-from ratchet.runs import supervisor
-from ratchet.runs.process import adopt_orphans, kill_descendants
+from ratchet.runs.supervisor import start_supervisor, supervisor_answer
 
 CUSTOM = "custom"
 
@@ -129,14 +126,6 @@ def agent_environment(tool: Tool, inherited: Mapping[str, str]) -> dict[str, str
     return {**kept, **tool.environment}
 
 
-# --------------------------------------------------------------------
-# What a call of an agent used, read from its output.
-#
-# The tools report it in lines of JSON, each with a ``type`` of its own, or (aider)
-# in words; so one reader does for all, and for a command that wraps one of them.
-# Tokens that were read from a cache are not counted: agents read the same context
-# again at each step, and pay a tenth or less for it.
-
 MOST_DOLLARS = 1e6
 
 MOST_TOKENS = 10**12
@@ -165,7 +154,13 @@ def _sum(a: Any, b: Any) -> Any:
 
 
 def agent_usage(output: str) -> Usage:
-    """What the output of an agent says that it used."""
+    """What the output of an agent says that it used.
+
+    The tools report it in lines of JSON, each with a ``type`` of its own, or (aider) in
+    words; so one reader does for all, and for a command that wraps one of them.  Tokens
+    that were read from a cache are not counted: agents read the same context again at
+    each step, and pay a tenth or less for it.
+    """
     total, messages, final = Usage(), dict[str, Usage](), False
     for line in output.splitlines():
         if match := _AIDER.match(line.strip()[:400]):
@@ -181,10 +176,14 @@ def agent_usage(output: str) -> Usage:
             messages[str(message.get("id"))] = _result(message)
         elif kind == "turn.completed":  # codex
             used = _object(event.get("usage"))
-            read = _count(used, "input_tokens") - _count(used, "cached_input_tokens")
-            total += Usage(max(0, read) + _count(used, "output_tokens"))
+            read = _tokens(used, "input_tokens") - _tokens(used, "cached_input_tokens")
+            total += Usage(max(0, read) + _tokens(used, "output_tokens"))
         elif kind == "step_finish":  # opencode
-            total += _step(_object(event.get("part")))
+            part = _object(event.get("part"))
+            used = _object(part.get("tokens"))
+            written = _tokens(_object(used.get("cache")), "write")
+            spent = written + _tokens(used, "input", "output", "reasoning")
+            total += Usage(spent, _amount(part.get("cost"), MOST_DOLLARS))
     if not final:
         for found in messages.values():
             total += found
@@ -208,76 +207,45 @@ def _result(event: Mapping[str, Any]) -> Usage:
     """The sums that claude and gemini end with, or those of one message of claude."""
     if "stats" in event:
         stats = _object(event["stats"])
-        return Usage(max(0, _count(stats, "total_tokens") - _count(stats, "cached")))
+        return Usage(max(0, _tokens(stats, "total_tokens") - _tokens(stats, "cached")))
     if "usage" not in event:
         return Usage()
-    used = _object(event["usage"])
     names = ("input_tokens", "cache_creation_input_tokens", "output_tokens")
-    return Usage(sum(_count(used, name) for name in names), _dollars(event, "total_cost_usd"))
-
-
-def _step(part: Mapping[str, Any]) -> Usage:
-    used = _object(part.get("tokens"))
-    written = _count(_object(used.get("cache")), "write")
-    names = ("input", "output", "reasoning")
-    return Usage(written + sum(_count(used, name) for name in names), _dollars(part, "cost"))
+    dollars = _amount(event.get("total_cost_usd"), MOST_DOLLARS)
+    return Usage(_tokens(_object(event["usage"]), *names), dollars)
 
 
 def _in_words(match: re.Match[str]) -> Usage:
-    tokens = sum(_short(match[name]) for name in ("sent", "received"))
-    return Usage(round(tokens), _dollars({"cost": _number(match["cost"] or "")}, "cost"))
+    """What aider says, with counts such as ``900`` and ``4.1k``."""
+    tokens = 0.0
+    for text in (match["sent"], match["received"]):
+        count = _float(text.rstrip("kM").replace(",", "")) or 0.0
+        tokens += min(count * _FACTOR.get(text[-1], 1.0), MOST_TOKENS)
+    return Usage(round(tokens), _amount(_float(match["cost"] or ""), MOST_DOLLARS))
 
 
-def _short(text: str) -> float:
-    """A count as aider shortens it: ``900``, ``4.1k``."""
-    factor = _FACTOR.get(text[-1], 1.0)
-    return min((_number(text.rstrip("kM").replace(",", "")) or 0.0) * factor, MOST_TOKENS)
-
-
-def _number(text: str) -> float | None:
+def _float(text: str) -> float | None:
     try:
         return float(text)
     except ValueError:
         return None
 
 
-def _count(values: Mapping[str, Any], name: str) -> int:
-    value = values.get(name)
-    fits = isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= MOST_TOKENS
-    return int(value) if fits and value is not None else 0
+def _amount(value: Any, most: float) -> float | None:
+    """A number from 0 to ``most``; ``None`` for whatever else an output holds."""
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    return value if number and 0 <= value <= most else None
 
 
-def _dollars(values: Mapping[str, Any], name: str) -> float | None:
-    value = values.get(name)
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return None
-    return float(value) if 0 <= value <= MOST_DOLLARS else None
+def _tokens(used: Mapping[str, Any], *names: str) -> int:
+    return sum(int(_amount(used.get(name), MOST_TOKENS) or 0) for name in names)
 
-
-# --------------------------------------------------------------------
-# Runs one call of a coding agent: with the user's rights, a clock, and no descendants left.
-#
-# The supervisor that watches over training runs watches over agents too: a session
-# of its own, output to a log of bounded size, TERM and then KILL for the whole
-# tree at the limit, and nothing survives the harness's death.  There is no
-# isolation beyond that: an agent needs the user's own keys, settings and network.
 
 LOG_LIMIT_BYTES = 2 << 20
 """Head and tail of the output are kept; what was used stands at the end."""
 
 # These come from outside: whoever stops a service sends them to every process.
 OUTSIDE_SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
-
-
-class AgentProcess(Frozen):
-    """What to run: ``prompt`` is what it reads on its standard input, if anything."""
-
-    command: Sequence[str]
-    folder: Path
-    environment: Mapping[str, str]
-    prompt: Path | None
-    log: Path
-    seconds: float
 
 
 class CallEnding(Frozen):
@@ -304,53 +272,37 @@ def require_agent(program: str, name: str) -> None:
         )
 
 
-def _reading(prompt: Path | None) -> list[str]:
-    """Words before a command that let it read a file as its standard input."""
-    return [] if prompt is None else ["sh", "-c", 'exec "$@" <"$0"', str(prompt.resolve())]
+def run_agent(
+    command: Sequence[str],
+    folder: Path,
+    environment: Mapping[str, str],
+    prompt: Path | None,
+    log: Path,
+    seconds: float,
+) -> CallEnding:
+    """Run an agent to its end or its limit, and leave nothing of it alive.
 
+    ``prompt`` is what it reads on its standard input, if anything.
 
-def run_agent(call: AgentProcess) -> CallEnding:
-    """Run an agent to its end or its limit.
-
+    The supervisor that watches over training runs does so here too.  There is no
+    isolation beyond that: an agent needs the user's own keys, settings and network.
     Raises :class:`ConfigError` if it cannot be started at all.
     """
-    call.log.parent.mkdir(parents=True, exist_ok=True)
+    reading = [] if prompt is None else ["sh", "-c", 'exec "$@" <"$0"', str(prompt.resolve())]
+    log.parent.mkdir(parents=True, exist_ok=True)
     order: dict[str, Any] = {
-        "command": [*_reading(call.prompt), *call.command],
-        "folder": str(call.folder.resolve()),
-        "environment": dict(call.environment),
-        "log": str(call.log.resolve()),
+        "command": [*reading, *command],
+        "folder": str(folder.resolve()),
+        "environment": dict(environment),
+        "log": str(log.resolve()),
         "log_limit_bytes": LOG_LIMIT_BYTES,
-        "timeout_seconds": call.seconds,
+        "timeout_seconds": seconds,
     }
-    adopt_orphans()
-    process = subprocess.Popen(
-        [sys.executable, "-S", "-E", supervisor.__file__],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        start_new_session=True,
-    )
-    assert process.stdin is not None
-    assert process.stdout is not None
-    try:
-        with contextlib.suppress(OSError):
-            process.stdin.write(json.dumps(order).encode() + b"\n")
-            process.stdin.flush()
-        line = process.stdout.readline()
-    finally:
-        # Closing the pipe ends the agent, whatever brought us here.
-        with contextlib.suppress(OSError):
-            process.stdin.close()
-        process.wait()
-        process.stdout.close()
-        kill_descendants()
-    if not line:
-        # The supervisor was killed; what it watched died with it.
-        return CallEnding(-signal.SIGKILL, timed_out=False, wall_seconds=0.0, leftover=0)
-    answer = json.loads(line)
+    with start_supervisor(order) as process:
+        answer = supervisor_answer(process)
     if not answer["started"]:
         raise ConfigError(
-            f"the agent's command {call.command[0]!r} cannot be started ({answer['error']}); "
+            f"the agent's command {command[0]!r} cannot be started ({answer['error']}); "
             "correct agent_command"
         )
     return CallEnding(

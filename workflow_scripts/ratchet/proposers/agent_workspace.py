@@ -25,9 +25,10 @@ from ratchet.base.io import digest_bytes, remove_run_folder
 from ratchet.base.structs import Frozen
 from ratchet.base.text import one_line
 from ratchet.proposers.agent_process import LITTER, PROPOSAL
-from ratchet.proposers.idea import same_sources, syntax_error
+from ratchet.proposers.idea import same_sources
 from ratchet.records.records import CallOutcome
 from ratchet.steering.categories import category_of_code, classify_change
+from ratchet.task.edits import text_fault
 
 BRIEF = "BRIEF.md"
 TRIED = "TRIED.tsv"
@@ -189,7 +190,8 @@ class Workplace:
             if left <= 0:
                 raise UnreadableError(f"more than {MOST_FILES} files or folders (added)")
             for entry in sorted(found, key=lambda entry: entry.name):
-                if here == PurePosixPath() and (entry.name == ".git" or _is_litter(entry.name)):
+                litter = any(fnmatch(entry.name, pattern) for pattern in (".git", *LITTER))
+                if here == PurePosixPath() and litter:
                     continue
                 if entry.is_dir(follow_symlinks=False):
                     todo += [] if entry.name in CACHES else [here / entry.name]
@@ -242,13 +244,6 @@ def _open(name: str | Path, flags: int, folder: int | None) -> int:
             raise UnreadableError("is a link or lies behind one") from None
         raise UnreadableError(f"cannot be opened ({error.strerror})") from None
 
-
-def _is_litter(name: str) -> bool:
-    return any(fnmatch(name, pattern) for pattern in LITTER)
-
-
-# --------------------------------------------------------------------
-# What an agent answered, read as somebody else's data, and whether it can be tried.
 
 # Characters; what is longer is cut, since it says no more.
 DESCRIPTION_LIMIT = 160
@@ -355,8 +350,8 @@ def reply_fault(
         how = "nothing but comments or layout" if dict(old) != dict(new) else "nothing"
         return CallOutcome.EMPTY, f"it changes {how} in {', '.join(sorted(old))}"
     for name, text in new.items():
-        wrong = syntax_error(name, text)
-        if wrong is not None and syntax_error(name, old[name]) is None:
+        wrong = text_fault(name, text)
+        if wrong is not None and text_fault(name, old[name]) is None:
             return CallOutcome.UNREADABLE, f"{name} is not valid Python ({one_line(wrong)[:100]})"
     return None
 

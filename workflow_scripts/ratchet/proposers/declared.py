@@ -9,33 +9,8 @@ from collections.abc import Collection, Mapping, Sequence
 from random import Random
 
 from ratchet.config import Strategy
-from ratchet.task.edits import Draft, applicable_changes, find_value
+from ratchet.task.edits import Idea, applicable_changes, find_value
 from ratchet.task.task import DeclaredChange
-
-
-def propose_declared(
-    space: Sequence[DeclaredChange],
-    contents: Mapping[str, str],
-    tried: Collection[str],
-    ranking: Sequence[str],
-    skip: int = 0,
-) -> Draft | None:
-    """Choose one untried change that applies to the incumbent.
-
-    ``contents`` are the incumbent's mutable files, ``tried`` the labels of
-    changes that are not to be repeated, ``ranking`` the categories with the
-    best first; within a category the order of the search space, the task's own
-    judgement of promise, decides.  ``skip`` passes over that many categories,
-    so that the candidates of one round differ in kind.  ``None`` when nothing
-    is left.
-    """
-    drafts = [d for d in applicable_changes(space, contents) if d.edit.label not in tried]
-    if not drafts:
-        return None
-    rank = {category: i for i, category in enumerate(ranking)}
-    present = sorted({d.category for d in drafts}, key=lambda c: (rank.get(c, len(rank)), c))
-    category = present[skip % len(present)]
-    return next(draft for draft in drafts if draft.category == category)
 
 
 def unified_diff(old: Mapping[str, str], new: Mapping[str, str]) -> tuple[str, int, int]:
@@ -51,8 +26,8 @@ def unified_diff(old: Mapping[str, str], new: Mapping[str, str]) -> tuple[str, i
     return text, added, removed
 
 
-# --------------------------------------------------------------------
-# Declared changes in the order that a competitor's strategy prefers.
+PLAIN = Strategy("", "")
+"""Steering's ranking and the task's own order, of a session without a strategy."""
 
 SWITCH = 1.0
 """Step of a constant that goes from or to zero, changes its sign or is no number."""
@@ -61,23 +36,26 @@ LINE = 1.0
 """Step of each line that a code alternative changes: as much as a factor of e."""
 
 
-def propose_by_strategy(
-    strategy: Strategy,
+def propose_declared(
     space: Sequence[DeclaredChange],
     contents: Mapping[str, str],
     tried: Collection[str],
     ranking: Sequence[str],
-    counts: Mapping[str, int],
-    seed: int,
     skip: int = 0,
-) -> Draft | None:
-    """Choose one untried change as the strategy would; ``None`` when none is left.
+    strategy: Strategy = PLAIN,
+    counts: Mapping[str, int] | None = None,
+    seed: int = 0,
+) -> Idea | None:
+    """Choose one untried change that applies to the incumbent; ``None`` when none is left.
 
-    ``ranking`` are the categories with the best first, ``counts`` how often each was
-    tried; ``seed`` decides where chance does.  ``skip`` passes over that many
-    categories, so that the candidates of one round differ in kind.
+    ``contents`` are the incumbent's mutable files, ``tried`` the labels of changes that are
+    not to be repeated, ``ranking`` the categories with the best first; within a category
+    the order of the search space, the task's own judgement of promise, decides unless the
+    ``strategy`` says otherwise.  ``skip`` passes over that many categories, so that the
+    candidates of one round differ in kind.  ``counts`` says how often each category was
+    tried, ``seed`` decides where chance does.
     """
-    drafts = [d for d in applicable_changes(space, contents) if d.edit.label not in tried]
+    drafts = [d for d in applicable_changes(space, contents) if d.label not in tried]
     if strategy.only:
         drafts = [d for d in drafts if d.category in strategy.only]
     if not drafts:
@@ -85,7 +63,8 @@ def propose_by_strategy(
     if strategy.order == "random":
         return Random(seed).choice(drafts)
     rank = {category: i for i, category in enumerate(ranking)}
-    waiting = [c for c in strategy.first if counts.get(c, 0) < strategy.first_tries]
+    times = counts or {}
+    waiting = [c for c in strategy.first if times.get(c, 0) < strategy.first_tries]
 
     def place(category: str) -> tuple[int, int, str]:
         first = waiting.index(category) if category in waiting else len(waiting)
@@ -100,9 +79,9 @@ def propose_by_strategy(
     return min(chosen, key=lambda draft: sign * change_size(draft, contents))
 
 
-def change_size(draft: Draft, contents: Mapping[str, str]) -> float:
+def change_size(draft: Idea, contents: Mapping[str, str]) -> float:
     """How large a change is: |ln(new / old)| of a constant, lines of an alternative."""
-    if draft.edit.value is None:
+    if draft.edit is None or draft.edit.value is None:
         _, added, removed = unified_diff(contents, draft.contents)
         return LINE * max(added, removed)
     places = [find_value(name, text, draft.edit.name) for name, text in contents.items()]

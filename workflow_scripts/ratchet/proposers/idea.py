@@ -1,37 +1,24 @@
-"""An idea: an edit of the incumbent with its reasons, whoever had it."""
+"""Edits compared: whether they do the same, what they set, how they are carried over."""
 
 from __future__ import annotations
 
 import ast
 import tempfile
-import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from ratchet.base.git import call_git
-from ratchet.base.structs import Frozen
-from ratchet.records.records import DECLARED, Edit
+from ratchet.records.records import Edit
 from ratchet.steering.code_diff import code_differences
 from ratchet.task.edits import (
+    UNREADABLE,
     changed_values,
     find_value,
     is_settings,
+    parse_python,
     replace_value,
-    settings_fault,
+    text_fault,
 )
-
-
-class Idea(Frozen):
-    """A change applied to the incumbent's files, not yet recorded."""
-
-    category: str
-    description: str
-    hypothesis: str
-    contents: Mapping[str, str]
-    edit: Edit | None = None
-    proposer: str = DECLARED
-    expected_effect: str = ""
-    notes: tuple[str, ...] = ()
 
 
 def same_code(name: str, old: str, new: str) -> bool:
@@ -51,21 +38,8 @@ def same_code(name: str, old: str, new: str) -> bool:
 
 
 def same_sources(old: Mapping[str, str], new: Mapping[str, str]) -> bool:
-    """The same for all files together."""
+    """Whether two versions of all files differ in nothing that is run."""
     return set(old) == set(new) and all(same_code(name, old[name], new[name]) for name in old)
-
-
-def syntax_error(name: str, text: str) -> str | None:
-    """What keeps a file of Python, YAML or JSON from being read, if anything."""
-    if not name.endswith(".py"):
-        return settings_fault(name, text)
-    try:
-        _parsed(text)
-    except SyntaxError as error:
-        return f"line {error.lineno}: {error.msg}"
-    except (ValueError, RecursionError, MemoryError) as error:
-        return f"{type(error).__name__}"
-    return None
 
 
 def sole_setting(old: Mapping[str, str], new: Mapping[str, str]) -> Edit | None:
@@ -103,23 +77,17 @@ def _stripped(text: str) -> list[str]:
     return [line.rstrip() for line in text.splitlines() if line.strip()]
 
 
-def _parsed(text: str) -> ast.Module:
-    with warnings.catch_warnings():  # about escapes in someone else's strings
-        warnings.simplefilter("ignore")
-        return ast.parse(text)
-
-
 def _code(text: str) -> str | None:
     """The code of a text without its docstrings; ``None`` if it cannot be read."""
     try:
-        tree = _parsed(text)
+        tree = parse_python(text)
         for node in ast.walk(tree):
             body = getattr(node, "body", None)
             if isinstance(body, list):
                 kept = [line for line in body if not _is_text(line)]
                 node.body = kept or [ast.Pass()]  # type: ignore[attr-defined]
         return ast.dump(tree)
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
+    except UNREADABLE:
         return None
 
 
@@ -127,10 +95,6 @@ def _is_text(node: object) -> bool:
     """Whether a statement is nothing but a text, such as a docstring."""
     value = node.value if isinstance(node, ast.Expr) else None
     return isinstance(value, ast.Constant) and isinstance(value.value, str)
-
-
-# --------------------------------------------------------------------
-# Carry an edit over to another incumbent, as git merges branches.
 
 
 def carry_over(
@@ -146,7 +110,7 @@ def carry_over(
     merged: dict[str, str] = {}
     for name, ours in incumbent.items():
         text = _merge(ours, parent[name], edited[name])
-        if text is None or syntax_error(name, text) is not None:
+        if text is None or text_fault(name, text) is not None:
             return None
         merged[name] = text
     return None if same_sources(incumbent, merged) else merged

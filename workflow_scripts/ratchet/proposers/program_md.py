@@ -12,11 +12,11 @@ from ratchet.base.structs import Frozen, field
 from ratchet.base.templates import fill_template
 from ratchet.base.text import escape_markdown
 from ratchet.config import Config
-from ratchet.judge.tradeoffs import HARD, Ceiling
+from ratchet.judge.tradeoffs import Ceiling
 from ratchet.records.history import History, Trial
 from ratchet.records.paths import SessionPaths
-from ratchet.records.records import CATEGORIES, Confirmation, Direction, Suggestion
-from ratchet.session import Budget, Session, run_budget
+from ratchet.records.records import CATEGORIES, Direction, Suggestion
+from ratchet.session import Budget, Session, memory_ceiling, run_budget
 from ratchet.steering.categories import untried_angles
 from ratchet.task.task import DeclaredChange, Task
 
@@ -50,7 +50,7 @@ class ProgramContract(Frozen):
 
     @property
     def better(self) -> str:
-        return "lower is better" if self.lower else "higher is better"
+        return f"{self.direction.better} is better"
 
     @property
     def verb(self) -> str:
@@ -77,9 +77,6 @@ class PastSession(Frozen):
     history: History
     preset: str = ""
 
-
-# --------------------------------------------------------------------
-# A Markdown text as sections, each with its lines.
 
 # Kinds of sections by their titles; the first that fits counts.
 _KINDS = {
@@ -111,7 +108,7 @@ class Section(Frozen):
 
 
 class Document(Frozen):
-    """A parsed text."""
+    """A Markdown text by its lines and sections."""
 
     lines: tuple[str, ...]
     sections: tuple[Section, ...]
@@ -168,13 +165,6 @@ def _sections(lines: tuple[str, ...], code: list[bool]) -> Iterator[Section]:
     return reversed(found)
 
 
-# --------------------------------------------------------------------
-# The facts of a ``program.md`` against its task: metric, budget, files, commands, seed.
-#
-# Each fact must be stated, and stated as the task and the configuration have it.  How a
-# text is worded is its author's affair, and what was tried is data that is not read.
-
-
 class Flaw(enum.StrEnum):
     """The kinds of findings."""
 
@@ -196,7 +186,11 @@ class Finding(Frozen):
 
 
 def check_program(text: str, contract: ProgramContract) -> list[Finding]:
-    """All findings by line; none for a text that agrees with its contract."""
+    """All findings by line; none for a text that agrees with its contract.
+
+    Each fact must be stated, and stated as the task and the configuration have it.  How a
+    text is worded is its author's affair, and what was tried is data that is not read.
+    """
     found = _Check(text, contract).run()
     return sorted(found, key=lambda one: (one.line, one.flaw, one.expected, one.found))
 
@@ -328,9 +322,6 @@ class _Check:
             self._missing("constraints fixed", expected, "none", f"{write}.")
 
 
-# --------------------------------------------------------------------
-# A new ``program.md`` from what a task and its configuration say.
-
 ANGLES = 4
 """Angles that are named for a category where nothing is declared."""
 
@@ -344,31 +335,12 @@ def render_program(contract: ProgramContract, past: PastSession | None = None) -
         "program.md",
         contract,
         past=past,
-        constraints=_constraints(contract),
         directions=_known_directions(contract, past),
         escape=escape_markdown,
         measured=measured_paragraph,
         next_steps=next_steps,
         tried=tried_section,
     )
-
-
-def _constraints(contract: ProgramContract) -> list[str]:
-    said = [f"The budget of each run is {contract.budget} of training; everything in it counts."]
-    if contract.fixed:
-        names = ", ".join(f"`{name}`" for name in contract.fixed)
-        said.append(f"Fixed files, not to be edited: {names}.")
-    said.append("No new packages: only what is installed may be imported.")
-    if not contract.network:
-        said.append("No network and no files beside those of the run.")
-    if contract.ceiling.words:
-        said.append(f"{contract.ceiling.words}.")
-    said += [
-        "One meaningful change per experiment, with a hypothesis of why it helps.",
-        "The seed is given; choosing another one is not an improvement.",
-        "A simpler file with the same metric is an improvement too.",
-    ]
-    return said
 
 
 def _known_directions(
@@ -384,13 +356,6 @@ def _known_directions(
     return [(n, known[n]) for n in (*order, *(name for name in known if name not in order))]
 
 
-# --------------------------------------------------------------------
-# The next version of a ``program.md``: what a session found out, written into it.
-#
-# What people wrote stays as it is.  Three parts are the session's: its measurements
-# below the baseline, what to try next, and a chapter of what has been tried.  Earlier
-# sessions' chapters stay; the same session's are replaced.
-
 LISTED = 60
 """Experiments that a chapter lists of each kind, the latest ones."""
 
@@ -402,52 +367,30 @@ _MEASURED = "Measured by the last session"
 
 
 def update_program(text: str, contract: ProgramContract, past: PastSession) -> str:
-    """A new version of ``text`` after a session; the same inputs give the same text."""
+    """A new version of ``text`` after a session; the same inputs give the same text.
+
+    What people wrote stays as it is.  Three parts are the session's: its measurements
+    below the baseline, what to try next, and a chapter of what has been tried.  Earlier
+    sessions' chapters stay; the same session's are replaced.
+    """
     text = _chapter(text, "baseline", "Baseline", _MEASURED, measured_paragraph(contract, past))
     text = _next(text, past.history.state.suggestions)
     title = f"Session `{past.name}`"
     return _chapter(text, "tried", _TRIED, title, tried_section(contract, past.history))
 
 
-# ------------------------------------------------------------------ the parts
-
-
 def measured_paragraph(contract: ProgramContract, past: PastSession) -> str:
     """Baseline and champion in a paragraph."""
-    confirmed = _confirmed(past.history.confirmation)
-    return _filled("measured.md", contract, past=past, confirmed=confirmed, quote=quote)
+    return _filled("measured.md", contract, past=past, quote=quote)
 
 
 def _filled(name: str, contract: ProgramContract, **values: Any) -> str:
     return fill_template(__file__, name, contract=contract, **values)
 
 
-def _confirmed(confirmation: Confirmation | None) -> str:
-    """What the fresh runs of baseline and champion say, and how surely."""
-    if confirmation is None or confirmation.gain is None:
-        return "; it was not confirmed by fresh runs"
-    gain, low, high = confirmation.gain, confirmation.low, confirmation.high
-    if low is None or high is None:
-        return f"; one fresh run of each shows a gain of {gain:.4g}"
-    interval = f"{gain:.4g} ({100 * confirmation.level:g} % interval {low:.4g} to {high:.4g})"
-    if low <= 0:
-        return f"; fresh runs of both did not confirm it, with a gain of {interval}"
-    return f"; fresh runs of both confirmed a gain of {interval}"
-
-
 def next_steps(suggestions: Sequence[Suggestion]) -> str:
     """Steering's suggestions, the one to follow first at the top."""
-    lines = [
-        f"{place}. [{escape_markdown(one.category, 40)}] "
-        f"{escape_markdown(_capital(one.title), 300)}."
-        f" {escape_markdown(one.evidence, 300)}".rstrip()
-        for place, one in enumerate(suggestions, 1)
-    ]
-    return "\n".join(lines) + "\n"
-
-
-def _capital(text: str) -> str:
-    return text[:1].upper() + text[1:]
+    return fill_template(__file__, "next.md", suggestions=suggestions, escape=escape_markdown)
 
 
 def tried_section(contract: ProgramContract, history: History) -> str:
@@ -482,9 +425,6 @@ def _share(probability: float) -> str:
     if probability > 0.999:
         return "> 0.999"
     return "< 0.001" if probability < 0.001 else f"{probability:.3f}"
-
-
-# --------------------------------------------------------------- where they go
 
 
 def _chapter(text: str, kind: str, section_title: str, title: str, body: str) -> str:
@@ -542,10 +482,6 @@ def _ended(text: str) -> str:
     return text.rstrip("\n") + "\n" if text.strip() else ""
 
 
-# --------------------------------------------------------------------
-# The next ``program.md`` of a session, from its records.
-
-
 def contract_of(task: Task, config: Config, budget: Budget) -> ProgramContract:
     """What a ``program.md`` of this task has to say under this configuration."""
     return ProgramContract(
@@ -558,7 +494,7 @@ def contract_of(task: Task, config: Config, budget: Budget) -> ProgramContract:
         fixed=task.fixed,
         budget_seconds=budget["seconds"],
         budget_steps=budget["steps"],
-        ceiling=Ceiling(config.memory_ceiling_mb, config.memory_ceiling == HARD),
+        ceiling=memory_ceiling(config),
         network=task.network,
         replicates=config.baseline_replicates,
         directions=_declared_directions(task.search_space),
@@ -567,8 +503,7 @@ def contract_of(task: Task, config: Config, budget: Budget) -> ProgramContract:
 
 def budget_of(task: Task, config: Config) -> Budget:
     """The budget of a run of a new session; what ``auto`` will choose is left out."""
-    preset = next((p for p in task.presets if p.name == config.preset), None)
-    return run_budget(config.frozen, task.sized(preset))
+    return run_budget(config.frozen, task.sized(task.preset(config.preset)))
 
 
 def _declared_directions(space: Sequence[DeclaredChange]) -> dict[str, list[str]]:

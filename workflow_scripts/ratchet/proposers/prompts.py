@@ -11,7 +11,7 @@ from ratchet.base.text import clean_lines, one_line
 from ratchet.proposers.agent_process import PROPOSAL
 from ratchet.proposers.agent_workspace import BRIEF, DESCRIPTION_LIMIT, EARLIER, TRIED, UNTRUSTED
 from ratchet.records.history import History, Trial, name_of
-from ratchet.records.records import Direction, Outcome, SuggestionKind
+from ratchet.records.records import Outcome, SuggestionKind
 from ratchet.runs.log import log_tail
 from ratchet.session import Session, memory_ceiling, session_target
 from ratchet.steering.bandit import WINDOW, CategoryScore, score_categories
@@ -19,11 +19,10 @@ from ratchet.steering.suggestions import attempts_of, detectable_gain, pulls_of,
 
 
 class Errand(Frozen):
-    """What one call is about.
+    """What one call is about: to fill one ``slot`` of a round, from 0.
 
-    ``others`` are descriptions of what the same round tries already, ``reason``
-    says why the last attempt was sent back (empty in the first), and ``earlier``
-    whether its edit is at hand.
+    ``others`` are descriptions of what the same round tries already.  ``attempt`` is 1, or
+    2 after one that was sent back; then ``reason`` says why and ``earlier`` is its edit.
     """
 
     round: int
@@ -33,8 +32,15 @@ class Errand(Frozen):
     categories: Sequence[str]
     minutes: float
     others: Sequence[str] = ()
+    slot: int = 0
+    attempt: int = 1
     reason: str = ""
-    earlier: bool = False
+    earlier: str = ""
+
+    @property
+    def place(self) -> dict[str, int]:
+        """Round, slot and attempt, for the journal and the store."""
+        return {"round": self.round, "slot": self.slot, "attempt": self.attempt}
 
 
 def agent_prompt(errand: Errand) -> str:
@@ -51,12 +57,6 @@ def agent_prompt(errand: Errand) -> str:
         untrusted=UNTRUSTED,
     )
 
-
-# --------------------------------------------------------------------
-# The brief for the next experiment: where a session stands and what steering says.
-#
-# Markdown for whoever proposes next, a person or an agent.  Descriptions in it are
-# other people's text: they are quoted on one line, shortened, and marked as data.
 
 CELL = 100
 """Characters of a text in a table."""
@@ -82,7 +82,10 @@ class Brief(Frozen):
 
 
 def render_brief(brief: Brief) -> str:
-    """The brief as Markdown; the same facts give the same text."""
+    """The brief as Markdown, for a person or an agent; the same facts give the same text.
+
+    Descriptions in it are other people's text: quoted on one line, cut, marked as data.
+    """
     suggested = brief.history.state.suggestions
     return fill_template(
         __file__,
@@ -111,15 +114,6 @@ def table_cell(text: str, limit: int = CELL) -> str:
     return short
 
 
-# --------------------------------------------------------------------
-# The brief for a round, from a session's records.
-
-
-def brief_of_round(session: Session, history: History) -> str:
-    """What whoever proposes after the rounds of ``history`` should know, as Markdown."""
-    return render_brief(gather_brief(session, history))
-
-
 def gather_brief(session: Session, history: History) -> Brief:
     """The facts of the brief for the round after those of ``history``."""
     settings = read_json(session.paths.round(history.last).judge)["settings"]
@@ -131,7 +125,9 @@ def gather_brief(session: Session, history: History) -> Brief:
         scores=score_categories(pulls_of(history.judged), session.categories),
         avoid=steering_warnings(session, attempts_of(history.judged, session.store)),
         constraints=[
-            words for words in (memory_ceiling(session).words, strategy_words(session)) if words
+            words
+            for words in (memory_ceiling(session.config).words, strategy_words(session))
+            if words
         ],
     )
 
@@ -144,9 +140,8 @@ def strategy_words(session: Session) -> str:
 
 def _goal(session: Session) -> str:
     metric = session.task.metric
-    better = "lower" if metric.direction is Direction.MINIMIZE else "higher"
     unit = f" ({metric.unit})" if metric.unit else ""
-    text = f"{metric.name}{unit}, {better} is better"
+    text = f"{metric.name}{unit}, {metric.direction.better} is better"
     target = session_target(session.config, session.manifest)
     return text if target is None else f"{text}; target {target:g}"
 
@@ -157,9 +152,6 @@ def _budget(session: Session) -> str:
         return f"{budget['steps']} steps"
     return f"{budget['seconds']:g} s of training"
 
-
-# --------------------------------------------------------------------
-# What an agent finds in its folder beside the code: brief, table, quarantined logs.
 
 LOGS = 3
 """The last experiments whose logs are shown, and the last crash beside them."""
@@ -172,7 +164,10 @@ EARLIER_BYTES = 1 << 16
 
 def agent_papers(session: Session, history: History, earlier: str = "") -> dict[str, bytes]:
     """Files by name, after the rounds of ``history``; ``earlier`` is the diff sent back."""
-    found = {BRIEF: brief_of_round(session, history), TRIED: experiments_table(history.judged)}
+    found = {
+        BRIEF: render_brief(gather_brief(session, history)),
+        TRIED: experiments_table(history.judged),
+    }
     for trial in _telling(history.judged):
         assert trial.telling_run is not None
         path = session.log_path(trial.telling_run.key)
@@ -181,11 +176,7 @@ def agent_papers(session: Session, history: History, earlier: str = "") -> dict[
             found[name] = quarantined_log(log_tail(path.read_bytes(), LOG_BYTES), trial.number)
     if earlier:
         found[EARLIER] = earlier
-    return {name: _bytes(text) for name, text in found.items()}
-
-
-def _bytes(text: str) -> bytes:
-    return text.encode("utf-8", errors="replace")[:EARLIER_BYTES]
+    return {n: t.encode("utf-8", errors="replace")[:EARLIER_BYTES] for n, t in found.items()}
 
 
 def experiments_table(trials: Sequence[Trial]) -> str:

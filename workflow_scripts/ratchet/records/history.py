@@ -47,8 +47,6 @@ class Trial(Frozen):
     kept: bool = False
     retried_as: int | None = None
 
-    # ------------------------------------------------------------- what was tried
-
     @property
     def number(self) -> int:
         return self.proposal.number
@@ -79,8 +77,6 @@ class Trial(Frozen):
         """Name of the edit, if it is a declared one or sets a single constant."""
         return None if self.proposal.edit is None else self.proposal.edit.label
 
-    # ------------------------------------------------------------ what came of it
-
     @property
     def verdict(self) -> Verdict | None:
         return None if self.ruling is None else self.ruling.verdict
@@ -98,10 +94,6 @@ class Trial(Frozen):
         if self.ruling is None:
             return None if self.number else Status.KEEP
         return self.ruling.verdict.status
-
-    @property
-    def crashed(self) -> bool:
-        return self.verdict is Verdict.CRASH
 
     @property
     def failed(self) -> bool:
@@ -206,8 +198,6 @@ class History(Frozen, dict=True):
         """Number of the last round that is here; 0 before the first one."""
         return len(self.verdicts)
 
-    # ------------------------------------------------------------------- trials
-
     @cached_property
     def start(self) -> Trial:
         """The unchanged code, as trial 0."""
@@ -262,8 +252,6 @@ class History(Frozen, dict=True):
     def sources(self) -> dict[str, Mapping[str, str]]:
         """Files of the baseline and of every trial, by the digest of their source."""
         return {t.proposal.source: t.files for t in (*self.trials, self.start)}
-
-    # ------------------------------------------------------- what is known of it
 
     @property
     def state(self) -> SessionState:

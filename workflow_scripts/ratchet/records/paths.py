@@ -140,6 +140,19 @@ class StorePaths(Frozen):
 
     root: Path
 
+    # One file; every key has a byte of its own in it to be locked.
+    lock = _Below("lock")
+    # Where unfinished entries are made, on the same file system, and what is held while
+    # such a folder is made, or while those of the dead are cleared.
+    partial = _Below("partial")
+    partial_lock = _Below("partial.lock")
+    # Where entries go whose hash no longer fits; never deleted.
+    damaged = _Below("damaged")
+
+    @property
+    def folder(self) -> Path:
+        return self.root
+
     def blob(self, sha256: str) -> Path:
         return self.root / "blobs" / "sha256" / sha256[:2] / sha256
 
@@ -156,26 +169,6 @@ class StorePaths(Frozen):
 
     def memo(self, kind: str, key: str) -> Path:
         return self.root / kind / key[:2] / f"{key}.json"
-
-    @property
-    def lock(self) -> Path:
-        """One file; every key has a byte of its own in it to be locked."""
-        return self.root / "lock"
-
-    @property
-    def partial(self) -> Path:
-        """Where unfinished entries are made; on the same file system."""
-        return self.root / "partial"
-
-    @property
-    def partial_lock(self) -> Path:
-        """Held while such a folder is made, or while those of the dead are cleared."""
-        return self.root / "partial.lock"
-
-    @property
-    def damaged(self) -> Path:
-        """Where entries go whose hash no longer fits; never deleted."""
-        return self.root / "damaged"
 
 
 def session_name(tournament: str, competitor: str) -> str:

@@ -14,9 +14,6 @@ from typing import Any
 from ratchet.base.io import Fingerprint, digest
 from ratchet.base.structs import Frozen, field
 
-# --------------------------------------------------------------------
-# The words for how things stand: direction, outcome, verdict, status.
-
 # What a change may be about; a task's search space may name others.
 CATEGORIES = (
     "architecture",
@@ -41,6 +38,11 @@ class Direction(enum.StrEnum):
     def sign(self) -> int:
         """Factor that turns a metric into one where lower is better."""
         return 1 if self is Direction.MINIMIZE else -1
+
+    @property
+    def better(self) -> str:
+        """Which values are better: ``lower`` or ``higher``."""
+        return "lower" if self is Direction.MINIMIZE else "higher"
 
 
 class Outcome(enum.StrEnum):
@@ -118,14 +120,6 @@ class CallOutcome(enum.StrEnum):
     TIMEOUT = "timeout"
 
 
-# --------------------------------------------------------------------
-# Which seed a run gets: decided by the harness, never by the candidate.
-#
-# Equal code gets equal seeds, so that it is never trained twice; different code gets
-# different ones, so that no single lucky seed favours every candidate.  Only where
-# kept changes are run again, with nothing to select, do codes share their seeds.
-
-
 class Role(enum.StrEnum):
     """What a run is for; the seeds of two roles never meet."""
 
@@ -139,8 +133,10 @@ def run_seed(session_seed: int, source: str, role: Role, replicate: int) -> int:
     """Seed in [1, 2**31) of one replicate of one source.
 
     Every seeding function in use (``numpy``, ``torch``, ``random``, C ``int``)
-    accepts that range.  In role :attr:`Role.RERUN` the source does not enter: the two
-    sides of a change that is run again are to have the same seeds.
+    accepts that range.  Equal code gets equal seeds, so that it is never trained twice;
+    different code gets different ones, so that no lucky seed favours every candidate.
+    In role :attr:`Role.RERUN`, where nothing is selected, the source does not enter: both
+    sides of a change that is run again have the same seeds.
     """
     if role is Role.RERUN:
         source = ""
@@ -152,9 +148,6 @@ def stream_seed(session_seed: int, purpose: str, *parts: int | str) -> int:
     """Seed of one random stream of the harness itself (steering, proposing)."""
     return int(digest([session_seed, purpose, *parts])[:15], 16)
 
-
-# --------------------------------------------------------------------
-# Proposals as they are recorded, and the calls of agents that led to them.
 
 DECLARED = "declared"
 """The proposer that needs no agent."""
@@ -266,10 +259,6 @@ class Proposals(Frozen):
             filled = call.outcome is CallOutcome.PROPOSED
             slots[call.slot] = slots.get(call.slot, False) or filled
         return slots
-
-
-# --------------------------------------------------------------------
-# Records of judging: runs as decisions see them, rulings, the verdict of a round.
 
 
 class RunSummary(Frozen):
@@ -396,10 +385,6 @@ def mean_memory(runs: Sequence[RunSummary]) -> float | None:
     return sum(known) / len(known) if known else None
 
 
-# --------------------------------------------------------------------
-# Advice as a record: what steering suggests for the next experiment.
-
-
 class SuggestionKind(enum.StrEnum):
     """What a suggestion asks for."""
 
@@ -418,10 +403,6 @@ class Suggestion(Frozen):
     evidence: str
     experiments: tuple[int, ...] = ()
     angles: tuple[str, ...] = ()
-
-
-# --------------------------------------------------------------------
-# What else a session writes: baseline, experiments, states, confirmation, manifest.
 
 
 class Baseline(Frozen):
@@ -598,14 +579,6 @@ class Manifest(Frozen):
     caches: tuple[CacheFingerprint, ...] = ()
 
 
-# --------------------------------------------------------------------
-# Presets of a task: constants and variables for a device of a certain size.
-#
-# A task that is to run on a laptop and on a large GPU names a preset for each.  One is
-# chosen when a session starts, by name or by the memory of the device, and is part of
-# everything that the session measures from then on.
-
-
 class Preset(Frozen):
     """One size of a task.
 
@@ -623,10 +596,6 @@ class Preset(Frozen):
     environment: Mapping[str, str] = field(default_factory=dict)
     budget: Mapping[str, float] = field(default_factory=dict)
     device: str = ""
-
-
-# --------------------------------------------------------------------
-# What a trusted evaluator finds of a run, and what a run may use of its budget.
 
 
 class Evaluation(Frozen):

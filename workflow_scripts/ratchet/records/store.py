@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from ratchet.base.errors import DataError, InputMissingError, StoreError
+from ratchet.base.errors import NEW_SESSION, DataError, InputMissingError, StoreError
 from ratchet.base.io import (
     Fingerprint,
     digest,
@@ -45,6 +45,10 @@ SOURCE = "source"
 TELEMETRY = "telemetry.csv"
 # Beside an unfinished run: locked while the process lives that makes it.
 ALIVE = ".alive"
+
+
+MEASURED = ("wall_seconds", "cpu_seconds", "peak_memory_mb")
+"""Numbers of a run that the harness measures itself; a constraint may bound them too."""
 
 
 class RunRecord(Frozen):
@@ -77,6 +81,11 @@ class RunRecord(Frozen):
         gpu = (self.telemetry or {}).get("memory_mb")
         return self.peak_rss_mb if gpu is None else float(gpu["max"])
 
+    @property
+    def numbers(self) -> dict[str, float | None]:
+        """What the run printed, and what was measured of it, by name."""
+        return {**self.metrics, **{name: getattr(self, name) for name in MEASURED}}
+
 
 class DamagedError(Exception):
     """An entry is not there, or its hash does not fit; internal to the store."""
@@ -87,8 +96,6 @@ class Store:
 
     def __init__(self, paths: StorePaths) -> None:
         self.paths = paths
-
-    # ---------------------------------------------------------------- blobs
 
     def put(self, data: bytes) -> str:
         """Keep bytes; returns their digest.  A damaged copy is replaced."""
@@ -124,8 +131,7 @@ class Store:
         if actual != sha:
             raise StoreError(
                 f"{path}: a stored input is damaged (expected sha256 {sha}, found {actual}); "
-                "restore it from a backup, or delete it and start a new session: "
-                "snakemake --cores 1 --config session=NAME"
+                f"restore it from a backup, or delete it and {NEW_SESSION}"
             )
         return path
 
@@ -133,8 +139,6 @@ class Store:
         """Keep a copy of a file and name its digest."""
         data = read_bytes(path)
         return Fingerprint(name, self.put(data), len(data))
-
-    # ------------------------------------------------------ memoised answers
 
     def memo(self, kind: str, question: Any, answer: Callable[[], Any]) -> Any:
         """The first answer ever given to ``question``, as JSON values.
@@ -158,8 +162,6 @@ class Store:
             entry = {"question": to_json_values(question), "answer": value, "digest": digest(value)}
             write_json(path, entry)
             return value
-
-    # ----------------------------------------------------------------- runs
 
     def lookup(self, key: str) -> RunRecord | None:
         """A finished run, verified file by file; ``None`` if there is none.
@@ -197,10 +199,6 @@ class Store:
                 self._publish(folder, key, material, record)
         return key, self._verified(self.paths.run(key), key), True
 
-    def run_file(self, key: str, name: str) -> Path:
-        """Where a file of a finished run lies."""
-        return self.paths.run(key) / name
-
     def clear_partial(self) -> None:
         """Remove what killed processes left unfinished, and nothing that is in use."""
         if not self.paths.partial.is_dir():
@@ -219,8 +217,6 @@ class Store:
         with self.paths.lock.open("a") as handle:
             fcntl.lockf(handle, fcntl.LOCK_EX, 1, int(key[:15], 16))
             yield
-
-    # -------------------------------------------------------------- internal
 
     @contextlib.contextmanager
     def _partial_folder(self) -> Iterator[Path]:

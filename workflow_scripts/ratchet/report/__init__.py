@@ -1,1 +1,1 @@
-"""What a researcher reads in the morning."""
+"""Reports of sessions, logs, audits and tournaments."""

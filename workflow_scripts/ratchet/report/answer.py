@@ -34,7 +34,7 @@ def session_answer(facts: Facts) -> Facts:
 
 
 def _standard(judge: Facts) -> str:
-    """What a keep needed in this session, and what was promised of false ones."""
+    """Standard of a keep in this session, and the bound on false keeps."""
     needed = judge.get("keep_probability")
     text = f"Mode {judge.get('mode', DASH)}"
     if isinstance(needed, int | float):
@@ -75,7 +75,8 @@ def _confirmed(facts: Facts, found: Facts) -> tuple[str, str, str]:
     seeds = _seeds(before["n"], after["n"])
     if found["low"] is None or found["high"] is None:
         return "no_interval", core, f"{gain} with {seeds}, too few for an interval"
-    interval = f"{interval_name(found['level'])} {_range(facts, found['low'], found['high'])}"
+    low, high = (metric_text(facts, found[end]) for end in ("low", "high"))
+    interval = f"{interval_name(found['level'])} {low} to {high}"
     if found["low"] > 0:
         return "confirmed", core, f"{gain}, {interval}, confirmed with {seeds}"
     if found["high"] < 0:
@@ -121,7 +122,7 @@ def _kept(facts: Facts) -> str:
 
 
 def _intact(soundness: Facts) -> list[str]:
-    """What hashing again found; nothing where nothing was hashed."""
+    """Result of hashing everything again; empty where nothing was hashed."""
     if soundness["intact"] is None:
         return []
     if soundness["intact"]:
@@ -139,12 +140,8 @@ def _cost(facts: Facts) -> str:
     return f"{text}, {format_duration(totals['train_seconds'])} of training"
 
 
-def _range(facts: Facts, low: float, high: float) -> str:
-    return f"{metric_text(facts, low)} to {metric_text(facts, high)}"
-
-
 def session_method(facts: Facts) -> list[dict[str, str]]:
-    """How to read the report and what it cannot say; ``term`` and ``text``."""
+    """Method and limits of a session's report: ``term`` and ``text`` of each entry."""
     return method_entries("session_method.md", facts=facts, dash=DASH)
 
 

@@ -7,7 +7,7 @@ came from a candidate is cleaned and cut here, once.
 
 from __future__ import annotations
 
-import datetime
+import contextlib
 import shlex
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from math import fsum
@@ -26,6 +26,7 @@ from ratchet.base.text import (
     safe_json,
     tail_text,
 )
+from ratchet.records.events import event_seconds
 from ratchet.records.history import History, Trial
 from ratchet.records.records import (
     CallOutcome,
@@ -46,9 +47,6 @@ from ratchet.steering.bandit import CategoryScore
 from ratchet.steering.suggestions import followed_suggestion
 from ratchet.task.task import SEED
 
-# --------------------------------------------------------------------
-# The whole session
-
 FORMAT = 1
 
 # A brief of 200 kB would be a book.
@@ -60,10 +58,11 @@ def build_facts(records: SessionRecords) -> Facts:
     history = records.history
     baseline = _baseline(records)
     noise = _noise(history, baseline)
-    tried = experiment_facts(records)
+    tried = [_experiment(trial, records) for trial in history.trials]
     checks = _remeasurements(history)
     totals = _totals(records)
-    sign = records.direction.sign
+    seconds, trained = totals["train_seconds"], totals["train_seconds_of_runs"]
+    sign, last = records.direction.sign, history.verdicts[-1] if history.verdicts else None
     for e in tried:
         e["commands"] = run_again_commands(records.recipe, e) if records.recipe else []
     facts: Facts = {
@@ -76,7 +75,7 @@ def build_facts(records: SessionRecords) -> Facts:
             *(records.metric, records.unit, records.direction),
             *(noise["sd"] or baseline["sd"], baseline["mean"]),
         ),
-        "judge": {**to_json_values(records.judge), "error_spent": _error_spent(history)},
+        "judge": {**to_json_values(records.judge), "error_spent": last and last.error_spent},
         "stop": _stop(history),
         "rounds": max((trial.round for trial in history.judged), default=0),
         "baseline": baseline,
@@ -85,7 +84,7 @@ def build_facts(records: SessionRecords) -> Facts:
         "counts": _counts(tried, history),
         "incumbents": _incumbents(history, baseline),
         "remeasurements": checks,
-        "seeds": more_seeds(noise["sd"], _run_seconds(totals), tried),
+        "seeds": more_seeds(noise["sd"], seconds and seconds / trained, tried),
         "strict": strict_keeps(tried, sign),
         "front": front_facts(tried, baseline, sign),
         "crashes": crash_classes(tried),
@@ -103,12 +102,6 @@ def build_facts(records: SessionRecords) -> Facts:
     facts["method"] = session_method(facts)
     safe: Facts = safe_json(facts)
     return safe
-
-
-def _run_seconds(totals: Facts) -> float | None:
-    """Training time of a mean run."""
-    count, seconds = totals["train_seconds_of_runs"], totals["train_seconds"]
-    return seconds / count if count and seconds is not None else None
 
 
 def _gpu_utilisation(records: SessionRecords) -> float | None:
@@ -145,7 +138,7 @@ def _noise(history: History, baseline: Facts) -> Facts:
 
 
 def _counts(tried: list[Facts], history: History) -> Facts:
-    """How many of each status, and how many keeps chance alone would explain."""
+    """Experiments by status, and the number of keeps that chance alone would explain."""
     risks = (v.expected_false_keeps for v in reversed(history.verdicts))
     last = next((risk for risk in risks if risk is not None), None)
     if last is None:
@@ -172,7 +165,7 @@ def _stop(history: History) -> Facts | None:
 
 
 def _incumbents(history: History, baseline: Facts) -> list[Facts]:
-    """What was believed of the incumbent, and from which experiment on."""
+    """Belief about the incumbent, and the experiment from which on it held."""
     last = {v.round: max((r.number for r in v.rulings), default=None) for v in history.verdicts}
     line: list[Facts] = []
     if baseline["mean"] is not None and all(s.round > 0 for s in history.states):
@@ -186,11 +179,6 @@ def _incumbents(history: History, baseline: Facts) -> list[Facts]:
             continue
         line.append({"from": start, "number": held.number, "mean": held.mean, "sd": held.sd})
     return line
-
-
-def _error_spent(history: History) -> float | None:
-    """What tests have used of the bound on false keeps; ``None`` without a bound."""
-    return history.verdicts[-1].error_spent if history.verdicts else None
 
 
 def _remeasurements(history: History) -> list[Facts]:
@@ -276,7 +264,7 @@ def _totals(records: SessionRecords) -> Facts:
 
 
 def _task_python(manifest: Manifest) -> dict[str, str]:
-    """Where the task is from, and what ran its commands if not the harness's interpreter."""
+    """Origin of the task, and its interpreter if it has one of its own."""
     own, origin = manifest.python, manifest.origin
     told = {f"commit of {one_line_label(origin.repo)}": origin.commit} if origin else {}
     if own is None:
@@ -312,24 +300,17 @@ def _provenance(records: SessionRecords) -> Facts:
     }
 
 
-# --------------------------------------------------------------------
-# Experiments, and how the failed ones failed
-
 # Findings of one edit that are listed; an edit with more is odd enough as it is.
 NOTES_SHOWN = 20
 AS_RULED = (
     *("mean", "incumbent", "delta", "delta_sd", "gain", "confidence", "memory_mb", "price"),
     *("net_lines", "changes", "memory_ratio", "pareto", "pareto_low", "pareto_high"),
 )
-"""What is shown of a ruling as it is; ``None`` before there is one."""
-
-
-def experiment_facts(records: SessionRecords) -> list[Facts]:
-    """One entry per trial, by number; unjudged ones have no verdict."""
-    return [_experiment(trial, records) for trial in records.history.trials]
+"""Fields of a ruling that are shown as they are; ``None`` before there is one."""
 
 
 def _experiment(trial: Trial, records: SessionRecords) -> Facts:
+    """A trial; one that was not judged has no verdict."""
     proposal, ruling, telling = trial.proposal, trial.ruling, trial.telling_run
     log = records.logs.get(telling.key) if telling else None
     low, high = interval(trial.delta, ruling.delta_sd if ruling else None)
@@ -373,7 +354,7 @@ def interval(delta: float | None, sd: float | None) -> tuple[float | None, float
 
 
 def counts(tried: Sequence[Facts], false_keeps: float | None) -> Facts:
-    """How many experiments there are of each status."""
+    """Number of experiments of each status."""
     status = [e["status"] for e in tried]
     judged = sum(e["verdict"] is not None for e in tried)
     return {
@@ -399,17 +380,13 @@ def crash_classes(tried: list[Facts]) -> list[Facts]:
     return sorted(found.values(), key=lambda entry: (-len(entry["experiments"]), entry["outcome"]))
 
 
-# --------------------------------------------------------------------
-# Single runs
-
-
 def measured_values(runs: Iterable[RunSummary]) -> list[float]:
     """The metric of every run that has one."""
     return [r.value for r in runs if r.outcome is Outcome.OK and r.value is not None]
 
 
 def train_seconds(record: RunRecord) -> float | None:
-    """What a run reports to have trained."""
+    """Training time in seconds as the run reports it."""
     return record.metrics.get("training_seconds")
 
 
@@ -439,10 +416,6 @@ def total_of_runs(
     return fsum(known) if known and len(known) == len(found) else None
 
 
-# --------------------------------------------------------------------
-# What steering said, and what became of it
-
-
 def steering_facts(records: SessionRecords) -> Facts | None:
     """Record by category, what to try next, and which suggestions were taken up."""
     if not records.history.states:
@@ -461,7 +434,7 @@ def advice(
     suggestions: Iterable[Suggestion],
     avoid: Iterable[str],
 ) -> Facts:
-    """What steering says of what to try next, and of what to leave alone."""
+    """Advice of steering: what to try next, and what to leave alone."""
     return {
         "ranking": [one_line_label(name, 60) for name in ranking],
         "categories": [to_json_values(score) for score in categories],
@@ -501,15 +474,12 @@ def _followed(history: History) -> list[Facts]:
     return found
 
 
-# --------------------------------------------------------------------
-# Whether a session rests on what it says, and what was noticed on the way
-
 MOST_FLAGS = 200
 MOST_DEVIATIONS = 50
 
 
 def soundness_facts(records: SessionRecords, tried: list[Facts], checks: list[Facts]) -> Facts:
-    """What was hashed again for this report, deviations, and the flags raised.
+    """Inputs hashed again for this report, deviations, and the flags raised.
 
     ``intact`` is ``None`` where nothing was hashed again.
     """
@@ -528,7 +498,7 @@ def soundness_facts(records: SessionRecords, tried: list[Facts], checks: list[Fa
 def _flags(
     records: SessionRecords, tried: list[Facts], checks: list[Facts]
 ) -> Iterator[tuple[int | None, str]]:
-    """What could not be enforced, moves of the incumbent, and findings, by experiment."""
+    """Limits that could not be enforced, moves of the incumbent, and findings, by experiment."""
     for line in sorted({line for d in records.runs.values() for line in d.unenforced}):
         yield None, f"not enforced on this machine: {one_line_label(line)}"
     if any(d.isolation == "none" for d in records.runs.values()):
@@ -544,35 +514,32 @@ def _flags(
         yield from ((e["number"], note) for note in e["notes"])
 
 
-# --------------------------------------------------------------------
-# When the machine worked and when it waited, from the journal, counted from the start
-#
-# Only runs count: what was written down afterwards (another report, say) changes
-# nothing, and so the same session has the same timeline.
-
 LANES = {"search": "experiments", "remeasure": "incumbent", "confirm": "confirmation"}
-"""What a run's role is called; the first runs of the unchanged code are the baseline."""
+"""Lane of a run by its role; the first runs of the unchanged code are the baseline."""
 
 
 def run_timeline(events: Iterable[dict[str, Any]], busy_gpu: float | None) -> Facts | None:
     """Runs by start and end in seconds; ``None`` if none was made in this session.
 
+    Only runs count, so that a session reported once more has the same timeline.
     ``busy_gpu`` is the mean utilisation of the GPU during runs, in percent.  Runs
     that came from the store took no time and are missing; those that a stop cut
     short are counted as ``interrupted``, and as ``misplaced`` those that were not
     started, since they had landed on hardware of another class.
     """
-    start: datetime.datetime | None = None
+    start: float | None = None
     open_runs: dict[tuple[Any, ...], float] = {}
     runs: list[Facts] = []
     interrupted = misplaced = 0
     for event in events:
-        kind, when = event.get("event"), _time(event)
+        kind, when = event.get("event"), None
+        with contextlib.suppress(KeyError, TypeError, ValueError):  # a damaged line
+            when = event_seconds(event)
         misplaced += kind == "failed" and event.get("error") == OtherHardwareError.__name__
         if when is None or kind not in ("session_started", "run_started", "run_finished"):
             continue
-        start = start or when
-        seconds = round((when - start).total_seconds(), 3)
+        start = when if start is None else start
+        seconds = round(when - start, 3)
         name = (event.get("number"), event.get("role"), event.get("replicate"), event.get("seed"))
         if kind == "run_started":
             interrupted += name in open_runs
@@ -596,14 +563,6 @@ def run_timeline(events: Iterable[dict[str, Any]], busy_gpu: float | None) -> Fa
         "misplaced": misplaced,
         "gpu_utilisation": busy_gpu,
     }
-
-
-def _time(event: dict[str, Any]) -> datetime.datetime | None:
-    try:
-        found = datetime.datetime.fromisoformat(str(event.get("time")))
-    except ValueError:
-        return None
-    return found if found.tzinfo else found.replace(tzinfo=datetime.UTC)
 
 
 def _run(event: dict[str, Any], start: float, end: float) -> Facts:
@@ -630,9 +589,6 @@ def _gaps(runs: Sequence[Facts]) -> list[tuple[float, float]]:
         free_from = max(free_from, run["end"])
     return gaps
 
-
-# --------------------------------------------------------------------
-# What agents were asked, what they used, and what could not be tried
 
 REASON_LIMIT = 600
 REFUSAL_LOG_LIMIT = 1_500
@@ -692,21 +648,20 @@ def _refusals(made: Proposals, records: SessionRecords) -> Iterator[Facts]:
         }
 
 
-# --------------------------------------------------------------------
-# The commands that show an experiment and run it once more, by hand
-#
-# They need git, the session's folder, the store and the task's environment; nothing is
-# recorded.  A run started so measures the metric itself, without the evaluator.
-
 REFS = "refs/ratchet/experiments"
-"""Where a session's repository names the commit of every experiment."""
+"""Refs of a session's repository that name the commit of every experiment."""
 
 PLACE = "again"
 """Folder, beside results and store, where the commands work."""
 
 
 def run_again_preparation(recipe: Recipe) -> list[str]:
-    """What has to be done once in a shell, before any experiment is run again in it."""
+    """Commands to prepare a shell, once, for running experiments again.
+
+    Git, the session's folder, the store and the task's environment are needed, and
+    nothing is recorded.  A run started so measures the metric itself, without the
+    evaluator.
+    """
     places = sorted({f"{PLACE}/data/{name}".rpartition("/")[0] for name in recipe.data})
     lines = [f"mkdir -p {' '.join(map(shlex.quote, places or [f'{PLACE}/data']))}"]
     lines += [

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from statistics import quantiles
 from typing import Any
 
 from ratchet.base.colours import LIGHT
 from ratchet.base.structs import Frozen
+from ratchet.base.text import shorten
 from ratchet.report.inputs import Facts
-
-# --------------------------------------------------------------------
-# Where things go in a figure: ranges that outliers cannot blow up, ticks, labels
 
 # Tukey's fence: further than this many interquartile ranges outside the
 # quartiles a point says nothing that "far off" does not say as well.
@@ -106,9 +104,6 @@ def place_labels(
     return sorted(chosen)
 
 
-# --------------------------------------------------------------------
-# What all figures have in common: size, axes, font, layers
-
 Spec = dict[str, Any]
 Row = dict[str, Any]
 SCHEMA = "https://vega.github.io/schema/vega-lite/v6.json"
@@ -136,6 +131,10 @@ class Frame(Frozen):
     labels: int = 14
     legend_columns: int = 8
     title: bool = False
+
+
+FigureTable = Mapping[str, tuple[Callable[[Facts, Frame], Spec | None], Frame, Frame]]
+"""Figures of a page, each with its frames for wide and for narrow windows."""
 
 
 def base_spec(frame: Frame) -> Spec:
@@ -174,11 +173,6 @@ def base_spec(frame: Frame) -> Spec:
     }
 
 
-def shorten_label(text: str, limit: int) -> str:
-    """The text, or its beginning with an ellipsis."""
-    return text if len(text) <= limit else f"{text[: limit - 1].rstrip()}…"
-
-
 def tick_axis(title: str, low: float, high: float) -> Spec:
     """An axis of numbers; those that would not fit beside it in powers of ten."""
     axis: Spec = {"title": title, "tickCount": 6}
@@ -199,7 +193,7 @@ def metric_title(facts: Facts) -> str:
     """Title of an axis of the metric: name, unit and which way is better."""
     metric = facts["metric"]
     unit = f" ({metric['unit']})" if metric["unit"] else ""
-    return f"{shorten_label(metric['name'] + unit, 36)}, {metric['better']} is better"
+    return f"{shorten(metric['name'] + unit, 36)}, {metric['better']} is better"
 
 
 def class_encodings(
@@ -252,8 +246,8 @@ def figure_title(facts: Facts) -> Spec:
         f"{counts['kept']:,} of {counts['judged']:,} experiments kept, {totals['runs']:,} runs"
     )
     return {
-        "text": shorten_label(f"{facts['session']} · {facts['task']}", 80),
-        "subtitle": shorten_label(f"{facts['answer']['headline']}; {numbers}", 116),
+        "text": shorten(f"{facts['session']} · {facts['task']}", 80),
+        "subtitle": shorten(f"{facts['answer']['headline']}; {numbers}", 116),
         "anchor": "start",
         "frame": "group",
         "offset": 14,

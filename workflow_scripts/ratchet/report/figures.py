@@ -8,14 +8,14 @@ so that a label can be known to fit before it is drawn.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
 
 from ratchet.base.colours import LIGHT
 from ratchet.base.structs import replace
-from ratchet.base.text import format_duration, format_number, format_percent
+from ratchet.base.text import format_duration, format_number, format_percent, shorten
 from ratchet.report.figure_style import (
     CHARACTER_WIDTH,
     Anchor,
+    FigureTable,
     Frame,
     Range,
     Row,
@@ -29,17 +29,10 @@ from ratchet.report.figure_style import (
     metric_title,
     place_labels,
     robust_range,
-    shorten_label,
-    tick_axis,
     value_axis,
 )
 from ratchet.report.inputs import Facts
-
-# --------------------------------------------------------------------
-# What a point says when it is pointed at: a few lines of plain text
-#
-# Rows of figures with a ``tip`` say it; those with a ``number`` say before it what is
-# said of the experiment everywhere.
+from ratchet.report.intervals import NARROW, WIDE, forest_figure
 
 
 def experiment_tip(e: Facts, facts: Facts) -> str:
@@ -70,9 +63,6 @@ def value_tip(name: str, value: float, facts: Facts) -> str:
 def _named(facts: Facts) -> str:
     return str(facts["metric"]["name"])[:40]
 
-
-# --------------------------------------------------------------------
-# The timeline: when each run was at work, by what it was for
 
 LANES = (
     ("baseline", "baseline"),
@@ -138,153 +128,6 @@ def _bar(run: Facts, size: float, lanes: list[str]) -> Row:
     }
 
 
-# --------------------------------------------------------------------
-# The forest plot: each kept change against the incumbent it was compared with
-
-ROW_HEIGHT = 20
-MOST_ROWS = 40
-
-# Rows that were not kept, beside the kept ones: enough to see the boundary.
-NEAR_MISSES = 12
-
-# Room per character, for browsers whose font is broader than the renderer's.
-WIDEST = 0.6
-FOREST_WIDE = Frame(width=660, height=0, left=290, right=68, top=26, bottom=44)
-FOREST_NARROW = Frame(width=158, height=0, left=132, right=70, top=26, bottom=44)
-
-
-def forest_rows(facts: Facts) -> list[Row]:
-    """Kept experiments and near misses with an interval, by number.
-
-    ``improvement`` is positive when the candidate measured better, whatever
-    the metric's direction.
-    """
-    sign = -1 if facts["metric"]["direction"] == "minimize" else 1
-    able = [e for e in facts["experiments"] if e["delta"] is not None and e["delta_sd"] is not None]
-    kept = [e for e in able if e["status"] == "keep"]
-    kept = sorted(kept, key=lambda e: (-(e["gain"] or 0.0), e["number"]))[:MOST_ROWS]
-    missed = [e for e in able if e["status"] == "discard"]
-    missed = sorted(missed, key=lambda e: (-(e["confidence"] or 0.0), e["number"]))
-    missed = missed[: min(NEAR_MISSES, MOST_ROWS - len(kept))]
-    rows = []
-    for e in sorted(kept + missed, key=lambda e: e["number"]):
-        low, high = sorted((sign * e["delta_low"], sign * e["delta_high"]))
-        rows.append(
-            {
-                "number": e["number"],
-                "label": f"#{e['number']} {e['description'] or ''}",
-                "tip": "",
-                "status": "kept" if e["status"] == "keep" else "discarded",
-                "improvement": sign * e["delta"],
-                "low": low,
-                "high": high,
-                "gain": e["gain"],
-                "confidence": format_percent(e["confidence"]),
-            }
-        )
-    return rows
-
-
-def forest_figure(facts: Facts, frame: Frame = FOREST_WIDE) -> Spec | None:
-    """Improvements with 95 % intervals; ``None`` when there is nothing to show."""
-    rows = forest_rows(facts)
-    if not rows:
-        return None
-    # The kept ones must be visible.
-    essential = [0.0, *(r["improvement"] for r in rows if r["status"] == "kept")]
-    axis = robust_range([v for r in rows for v in (r["low"], r["high"])], essential)
-    fit_rows(rows, frame, axis)
-    for i, row in enumerate(rows):
-        row["row"] = i
-        row["shape"] = _shape(row, axis)
-        row["tick"] = row["gain"] if row["gain"] is not None and axis.holds(row["gain"]) else None
-    sized = replace(frame, height=ROW_HEIGHT * len(rows))
-    return {**base_spec(sized), "layer": _layers(rows, facts, sized, axis)}
-
-
-def fit_rows(rows: list[Row], frame: Frame, axis: Range) -> None:
-    """Cut labels to the room left of the plot, and intervals to its axis."""
-    characters = int((frame.left - 12) / (WIDEST * (frame.font - 1)))
-    for row in rows:
-        row["label"] = shorten_label(row["label"], characters)
-        row["from"], row["to"] = max(row["low"], axis.low), min(row["high"], axis.high)
-
-
-def _shape(row: Row, axis: Range) -> str:
-    if axis.holds(row["improvement"]):
-        return str(row["status"])
-    return "further right" if row["improvement"] > axis.high - axis.margin else "further left"
-
-
-def _layers(rows: list[Row], facts: Facts, frame: Frame, over: Range) -> list[Spec]:
-    title = f"measured improvement of {shorten_label(facts['metric']['name'], 36)}, right is better"
-    axis = tick_axis(title if frame.width > 400 else "improvement", over.low, over.high)
-    looks = {"kept": ("circle", LIGHT["keep"]), "discarded": ("square", LIGHT["discard"])}
-    x, y, colour, shape = interval_channels(axis, over, len(rows), "status", looks)
-    believed = [row for row in rows if row["tick"] is not None]
-    span = {"x": {**x, "field": "from"}, "x2": {"field": "to"}}
-    zero = {"type": "rule", "color": LIGHT["muted"]}
-    point = {"type": "point", "filled": True, "size": 52, "opacity": 1}
-    place = {"x": {**x, "field": "improvement"}, "y": y, "color": colour, "shape": shape}
-    layers = [
-        mark_layer([{"zero": 0}], zero, {"x": {**x, "field": "zero"}}),
-        mark_layer(rows, SPAN, {**span, "y": y, "color": colour}),
-        mark_layer(rows, point, place),
-        mark_layer(believed, TICK, {"x": {**x, "field": "tick"}, "y": y}),
-        *side_words(rows, y, frame, "confidence", "P(better)"),
-    ]
-    return [each for each in layers if each["data"]["values"]]
-
-
-SPAN = {"type": "rule", "strokeWidth": 1.6}
-TICK = {"type": "tick", "thickness": 2, "size": 13, "color": LIGHT["ink"]}
-
-
-def interval_channels(
-    axis: Spec, over: Range, count: int, field: str, looks: Mapping[str, tuple[str, str]]
-) -> tuple[Spec, Spec, Spec, Spec]:
-    """Position on an axis and in so many rows, colour and shape by what a field says.
-
-    ``looks`` are shape and colour of its words; ``shape`` of a row may also say that
-    its point is ``further left`` or ``further right``.
-    """
-    shapes, colours = zip(*looks.values(), strict=True)
-    beyond = {"further left": "triangle-left", "further right": "triangle-right"}
-
-    def scaled(name: str, domain: Sequence[str], values: Sequence[str]) -> Spec:
-        scale = {"domain": list(domain), "range": list(values)}
-        return {"field": name, "type": "nominal", "scale": scale, "legend": None}
-
-    scale = {"domain": [over.low, over.high], "nice": False, "zero": False, "clamp": True}
-    rows = {"domain": list(range(count))}
-    return (
-        {"type": "quantitative", "scale": scale, "axis": axis},
-        {"field": "row", "type": "ordinal", "axis": None, "scale": rows},
-        scaled(field, [*looks], colours),
-        scaled("shape", [*looks, *beyond], [*shapes, *beyond.values()]),
-    )
-
-
-def side_words(rows: list[Row], y: Spec, frame: Frame, right: str, heading: str) -> list[Spec]:
-    """Labels left of the rows, a field's texts right of them, and its heading above."""
-    ink = {"type": "text", "fontSize": frame.font - 1, "color": LIGHT["ink"]}
-    after = {**ink, "align": "left", "dx": 10}
-    edge = {"x": {"value": "width"}, "y": y}
-    label = {"x": {"value": 0}, "y": y, "text": {"field": "label", "type": "nominal"}}
-    return [
-        mark_layer(rows, {**ink, "align": "right", "dx": -10}, label),
-        mark_layer(rows, after, {**edge, "text": {"field": right, "type": "nominal"}}),
-        mark_layer(
-            [{"text": heading}],
-            {**after, "color": LIGHT["muted"]},
-            {**edge, "y": {"value": -12}, "text": {"field": "text"}},
-        ),
-    ]
-
-
-# --------------------------------------------------------------------
-# The Pareto plot: metric against memory, the front and what it dominates named
-
 PARETO_WIDE = Frame(width=900, height=320, top=40, right=40, labels=12)
 PARETO_NARROW = Frame(width=276, height=260, left=60, right=20, top=64, labels=5, legend_columns=2)
 
@@ -345,7 +188,7 @@ def _rows(facts: Facts, x: Range, y: Range) -> list[Row]:
         lines = [] if p["number"] else [value_tip("baseline", p["metric"], facts)]
         lines.append(f"memory {format_number(p['memory_mb'], 1)} MB")
         if p["by"] is not None:
-            lines.append(f"dominated by {shorten_label(_name(p['by'], facts), 40)}")
+            lines.append(f"dominated by {shorten(_name(p['by'], facts), 40)}")
         rows.append(
             {"number": p["number"] or None, "x": p["memory_mb"], "y": p["metric"],
              "class": _class(p), "tip": "\n".join(lines)}
@@ -381,7 +224,7 @@ def _names(facts: Facts, rows: list[Row], frame: Frame, x: Range, y: Range) -> l
             continue
         left = (row["x"] - x.low) / (x.high - x.low) * frame.width
         down = (1 - (row["y"] - y.low) / (y.high - y.low)) * frame.height
-        name = shorten_label(_name(row["number"] or 0, facts), PARETO_LABEL_CHARACTERS)
+        name = shorten(_name(row["number"] or 0, facts), PARETO_LABEL_CHARACTERS)
         length = len(name) * per_character + 10
         # Where there is no room to the right of a point its name stands to the left.
         beyond = left + length > frame.width + frame.right - 10
@@ -392,9 +235,6 @@ def _names(facts: Facts, rows: list[Row], frame: Frame, x: Range, y: Range) -> l
     chosen = place_labels(anchors, 0, (frame.font - 1) * 1.3, frame.labels)
     return [named[i] for i in chosen]
 
-
-# --------------------------------------------------------------------
-# Progress: every experiment, the incumbent, and what was confirmed
 
 CROSS = (
     "M-1,-0.68L-0.68,-1L0,-0.32L0.68,-1L1,-0.68L0.32,0"
@@ -433,7 +273,7 @@ def progress_figure(facts: Facts, frame: Frame = PROGRESS_WIDE) -> Spec:
 
 
 class _View:
-    """What the layers of one progress figure share."""
+    """Facts, axes and frame that the layers of a progress figure share."""
 
     def __init__(self, facts: Facts, frame: Frame) -> None:
         self.facts, self.frame = facts, frame
@@ -615,8 +455,8 @@ def _kept_labels(view: _View) -> list[Spec]:
         if e["status"] != "keep" or e["mean"] is None:
             continue
         x, y = view.pixel(e["number"], e["mean"])
-        text = shorten_label(e["description"] or f"#{e['number']}", PROGRESS_LABEL_CHARACTERS)
-        text = shorten_label(text, int(_room(view, x, y) / per_character))
+        text = shorten(e["description"] or f"#{e['number']}", PROGRESS_LABEL_CHARACTERS)
+        text = shorten(text, int(_room(view, x, y) / per_character))
         if len(text) >= 6:
             rows.append({"x": e["number"], "y": e["mean"], "text": text})
             anchors.append(Anchor(x, y, len(text) * per_character + 14, e["gain"] or 0.0))
@@ -635,3 +475,11 @@ def _room(view: _View, x: float, y: float) -> float:
     right = (frame.width + frame.right - x) / math.cos(slant)
     beyond = y if view.worse_is_up else frame.height - y
     return max(0.0, min(right, beyond / math.sin(slant)) - 16)
+
+
+FIGURES: FigureTable = {
+    "progress": (progress_figure, PROGRESS_WIDE, PROGRESS_NARROW),
+    "forest": (forest_figure, WIDE, NARROW),
+    "pareto": (pareto_figure, PARETO_WIDE, PARETO_NARROW),
+    "schedule": (schedule_figure, SCHEDULE_WIDE, SCHEDULE_NARROW),
+}

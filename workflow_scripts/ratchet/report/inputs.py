@@ -1,4 +1,4 @@
-"""What a report is made of, and the words that all reports share."""
+"""Inputs of a report, and the words that all reports share."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ Facts = dict[str, Any]
 
 
 class Integrity(Frozen):
-    """What was hashed again when the report was made, in words, and what deviated."""
+    """Inputs that were hashed again for the report, in words, and deviations."""
 
     checked: tuple[str, ...] = ()
     deviations: tuple[str, ...] = ()
 
 
 class Recipe(Frozen):
-    """How runs of a session are started.
+    """Command, data and variables of a session's runs.
 
     ``folder`` is the session's, as seen from where Snakemake runs; ``data`` maps
     names of data files to their places there, ``variables`` is what the harness
@@ -43,7 +43,7 @@ class Recipe(Frozen):
 
 
 class SessionRecords(Frozen):
-    """Everything a report is made of.
+    """Records of a session that its report is made of.
 
     ``judge`` holds the settings that verdicts depend on, at least ``mode`` and
     ``keep_probability``.  ``categories`` are the records and labels that steering ends
@@ -76,7 +76,7 @@ def metric_text(facts: Facts, value: float | None, *, signed: bool = False) -> s
 
 
 def method_entries(template: str, **values: Any) -> list[dict[str, str]]:
-    """How to read a report: ``term`` and ``text`` of each entry of a template."""
+    """Method of a report: ``term`` and ``text`` of each entry of a template."""
     text = fill_template(__file__, template, percent=format_percent, number=format_number, **values)
     _, *parts = re.split(r"\n\n## (.+)\n", f"\n{text}")
     return [
@@ -93,6 +93,6 @@ def metric_facts(
         "name": one_line_label(name, 80),
         "unit": one_line_label(unit, 40) if unit else None,
         "direction": direction.value,
-        "better": "lower" if direction is Direction.MINIMIZE else "higher",
+        "better": direction.better,
         "decimals": decimals_for(noise_sd, mean),
     }

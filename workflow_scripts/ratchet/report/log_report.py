@@ -1,4 +1,9 @@
-"""Report of a log that Ratchet did not write."""
+"""Report of a log that Ratchet did not write.
+
+Decisions are the log's author's, verdicts the judge's, who replays them; nothing was
+confirmed.  What only a session has (confirmation, hashes of inputs, a timeline,
+integrity) is missing, and the page says so.  The same log gives the same facts.
+"""
 
 from __future__ import annotations
 
@@ -23,11 +28,6 @@ from ratchet.records.records import Status
 from ratchet.report.facts import AS_RULED, advice, counts, crash_classes, interval
 from ratchet.report.inputs import Facts, method_entries, metric_facts, metric_text
 from ratchet.report.statistics import front_facts, more_seeds, strict_keeps
-
-# --------------------------------------------------------------------
-# What a report says of a log that Ratchet did not write: the answer and the method
-#
-# Nothing in such a log was confirmed, and its words say so everywhere.
 
 
 def log_answer(facts: Facts) -> Facts:
@@ -89,17 +89,9 @@ def _kept(facts: Facts) -> str:
 
 
 def log_method(facts: Facts) -> list[dict[str, str]]:
-    """How to read the report and what it cannot say; ``term`` and ``text``."""
+    """Method and limits of a log's report: ``term`` and ``text`` of each entry."""
     return method_entries("log_method.md", facts=facts)
 
-
-# --------------------------------------------------------------------
-# The report of a log that Ratchet did not write: its rows as the facts of a page
-#
-# Decisions are the log's author's, verdicts the judge's, who replays them; see
-# :mod:`ratchet.judge.judge`.  What only a session of Ratchet's has (confirmation, hashes
-# of inputs, a timeline, integrity) is missing here, and the page says so.  Pure: the same
-# log gives the same facts.
 
 MB_PER_GB = 1024
 MOST_PROBLEMS = 50
@@ -123,7 +115,7 @@ def log_facts(log: LogSession) -> Facts:
     facts: Facts = {
         "format": 1,
         "log": _about(log, tried),
-        "session": one_line_label(log.file.name),
+        "session": one_line_label(log.file.path),
         "task": "a log of experiments",
         "metric": metric_facts(
             table.metric, None, table.direction, judge.noise_sd, baseline["mean"]
@@ -214,7 +206,7 @@ def _row(log: LogSession, place: int) -> Facts:
 
 
 def _kind(row: LogRow) -> str:
-    """How it failed by the author's own word, such as ``timeout``."""
+    """Failure in the author's own word, such as ``timeout``."""
     return one_line_label(row.status_text.split("(")[0], 40).strip().lower() or "crash"
 
 
@@ -235,7 +227,7 @@ def _judged(found: Assessment, sign: int) -> Facts:
 
 
 def _incumbents(log: LogSession) -> list[Facts]:
-    """What the judge believed of the author's incumbent after each row."""
+    """The judge's belief about the author's incumbent after each row."""
     every, held = log.every, 0
     line: list[Facts] = []
     sign = every.table.direction.sign
@@ -269,7 +261,7 @@ def _about(log: LogSession, tried: Sequence[Facts]) -> Facts:
     best = min(kept, key=lambda pair: (sign * (pair[1] or 0.0), pair[0]), default=None)
     return {
         "files": [
-            {"role": role, "name": one_line_label(f.name), "bytes": f.bytes, "sha256": f.sha256}
+            {"role": role, "name": one_line_label(f.path), "bytes": f.bytes, "sha256": f.sha256}
             for role, f in (("results", log.file), ("run log", log.run.file if log.run else None))
             if f is not None
         ],

@@ -1,4 +1,10 @@
-"""A report as one self-contained page and a picture, from its facts."""
+"""A report as one self-contained page and a picture, from its facts.
+
+The same facts give the same bytes: no clock, no random names, and the renderer brings
+its own font.  The page needs no network; without scripts everything in it can be read,
+since each figure stands there as a drawing, which the script's replaces.  A content
+security policy allows the page's own scripts by their hashes, and nothing else.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +21,7 @@ from typing import Any, NamedTuple
 
 import vl_convert
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from ratchet import __version__
 from ratchet.base.colours import DARK, LIGHT, css_variables
@@ -29,28 +35,10 @@ from ratchet.base.text import (
     tail_text,
 )
 from ratchet.report.answer import alarm_remark, experiment_remarks, interval_name
-from ratchet.report.figure_style import Frame, Spec
-from ratchet.report.figures import (
-    FOREST_NARROW,
-    FOREST_WIDE,
-    PARETO_NARROW,
-    PARETO_WIDE,
-    PROGRESS_NARROW,
-    PROGRESS_WIDE,
-    SCHEDULE_NARROW,
-    SCHEDULE_WIDE,
-    SHARED,
-    experiment_tip,
-    forest_figure,
-    forest_rows,
-    pareto_figure,
-    progress_figure,
-    schedule_figure,
-)
+from ratchet.report.figure_style import FigureTable, Frame, Spec
+from ratchet.report.figures import FIGURES, SHARED, experiment_tip, progress_figure
 from ratchet.report.inputs import Facts
-
-# --------------------------------------------------------------------
-# Columns of the table of experiments
+from ratchet.report.intervals import forest_rows
 
 Cell = tuple[str, float | int | None]
 """Text and, where the text is not what is sorted by, the number that is."""
@@ -73,7 +61,7 @@ class Column(NamedTuple):
 
 
 def _order(value: float | int | None) -> float | int:
-    """What is missing stands below everything; seven digits tell all others apart."""
+    """Sort key of a value: a missing one comes below all others, seven digits suffice."""
     return -1e99 if value is None else float(f"{value:.7g}") if isinstance(value, float) else value
 
 
@@ -143,7 +131,7 @@ LOGGED = (
     Column("agent", "Agent", False, _words("agent"), worded=True, needs="agent"),
     Column("line", "Line", False, _count("line")),
 )
-"""What a row of somebody else's log has beside these."""
+"""Further columns of a log that Ratchet did not write."""
 
 RANKS = {
     verdict: place
@@ -182,12 +170,10 @@ def column_style(chosen: Sequence[Column] = COLUMNS) -> str:
     )
 
 
-# --------------------------------------------------------------------
-# Drawings in a page: as SVG in the page's colours, and once per set of rows
-
 _DRAWN = re.compile(r'(fill|stroke)="(#[0-9a-f]{6}|white)"')
 _SIZE = re.compile(r'^(<svg [^>]*?)width="\d+(?:\.\d+)?" height="\d+(?:\.\d+)?"')
 _LONG = re.compile(r"(?<![#\w])(-?\d+\.\d\d)\d+")
+_MARK = re.compile(r"<[^>]*>")
 _ROLES = {colour: name for name, colour in LIGHT.items()}
 
 
@@ -197,6 +183,12 @@ def figure_svg(spec: Spec) -> str:
     return drawn
 
 
+def figure_png(spec: Spec) -> bytes:
+    """A figure of twice its size in pixels, sharp on any screen."""
+    png: bytes = vl_convert.vegalite_to_png(spec, scale=2, allowed_base_urls=[])
+    return png
+
+
 def themed_svg(drawn: str) -> str:
     """A drawing with the page's colours instead of its own, scaling with its box."""
 
@@ -204,10 +196,11 @@ def themed_svg(drawn: str) -> str:
         name = "surface" if match[2] == "white" else _ROLES.get(match[2])
         return f'{match[1]}="var(--{name})"' if name else match[0]
 
-    # A hundredth of a pixel cannot be seen, and a thousand points have many digits.
-    return _DRAWN.sub(variable, _LONG.sub(r"\1", _SIZE.sub(r"\1", drawn))).replace(
-        ' opacity="1"', ""
-    )
+    def mark(match: re.Match[str]) -> str:
+        # A hundredth of a pixel cannot be seen, and a thousand points have many digits.
+        return _DRAWN.sub(variable, _LONG.sub(r"\1", match[0])).replace(' opacity="1"', "")
+
+    return _MARK.sub(mark, _SIZE.sub(r"\1", drawn))
 
 
 def share_rows(plots: list[Spec]) -> list[Spec]:
@@ -221,16 +214,10 @@ def share_rows(plots: list[Spec]) -> list[Spec]:
     return plots
 
 
-# --------------------------------------------------------------------
-# A page from a template, self-contained: its style and scripts are in it
-#
-# Other people's texts are escaped, and a content security policy allows the page's own
-# scripts alone.
-
 FOLDER = Path(__file__).parent
 VENDOR = FOLDER / "vendor"
 GENERATOR = "Ratchet report"
-"""What every page of ours says of itself in its head."""
+"""Generator named in the head of every page."""
 
 
 def fill_page(
@@ -272,13 +259,6 @@ def fill_page(
     )
 
 
-# --------------------------------------------------------------------
-# Figures that answer: the same specifications, compiled to Vega, with zoom and tips
-#
-# Vega-Lite is compiled here, so that the page carries Vega alone.  Expressions are
-# left as syntax trees for Vega's interpreter: nothing in the page needs ``eval``.
-# Colours become the style sheet's variables, so that the page's theme is theirs too.
-
 ZOOM = "zoom"
 """Name of the selection that moves and scales the horizontal axis."""
 
@@ -288,17 +268,21 @@ _COLOUR = re.compile(r'"(#[0-9a-f]{6})"')
 
 
 def interactive_figure(spec: Spec, frame: Frame) -> Spec:
-    """A figure of this package for the page's script.
+    """A figure for the page's script, with zoom and tips.
 
     ``spec`` for Vega, ``aside`` the paddings beside the plot, ``zoom`` the signal that
-    sets what part of the horizontal axis is shown.
+    sets what part of the horizontal axis is shown.  Colours are the style sheet's
+    variables, and expressions are syntax trees: nothing in the page needs ``eval``.
 
-    Layers whose rows have a ``tip`` show it when they are pointed at.  All layers but
-    words are clipped to the plot, and words leave it when their points do.
+    Layers whose rows have a ``tip`` show it when they are pointed at, below what is said
+    of the experiment of their ``number``.  All layers but words are clipped to the plot,
+    and words leave it when their points do.
     """
     layers = [_layer(each) for each in spec["layer"]]
     first = next(i for i, each in enumerate(layers) if _is_horizontal(each))
-    layers[first] = {**layers[first], "params": [_zoom()]}
+    select = {"type": "interval", "encodings": ["x"], "zoom": WHEEL}
+    zoom = {"name": ZOOM, "select": select, "bind": "scales"}
+    layers[first] = {**layers[first], "params": [zoom]}
     plain = {key: value for key, value in spec.items() if key != "title"}
     compiled = vl_convert.vegalite_to_vega({**plain, "layer": layers, "background": None})
     for data in compiled["data"]:
@@ -318,11 +302,6 @@ def _rounded(row: Spec) -> Spec:
         for key, value in row.items()
         if value is not None and value != ""
     }
-
-
-def _zoom() -> Spec:
-    select = {"type": "interval", "encodings": ["x"], "zoom": WHEEL}
-    return {"name": ZOOM, "select": select, "bind": "scales"}
 
 
 def _layer(layer: Spec) -> Spec:
@@ -364,13 +343,6 @@ def _variable(match: re.Match[str]) -> str:
     return f'"var(--{role})"' if role else match[0]
 
 
-# --------------------------------------------------------------------
-# Scripts of the page: kept libraries of others, and our own
-#
-# ``vendor/vendored.json`` says what the libraries are, where they came from and what
-# bytes they have.  A content security policy made from the hashes allows these scripts
-# and nothing else, so that no text in the page can become one.
-
 _IMPORT = re.compile(r"^import \{([^}]*)\} from 'vega-util';$", re.MULTILINE)
 _EXPORT = re.compile(r"^export \{ (\w+) as (\w+) \};$", re.MULTILINE)
 _MAP = re.compile(r"^//# sourceMappingURL=.*$", re.MULTILINE)
@@ -378,7 +350,7 @@ _MAP = re.compile(r"^//# sourceMappingURL=.*$", re.MULTILINE)
 
 @cache
 def vendored_scripts() -> tuple[Mapping[str, str], ...]:
-    """What is kept of others, in the order in which the page needs it."""
+    """Libraries of others in the order in which the page needs them."""
     return tuple(json.loads(_read(VENDOR / "vendored.json")))
 
 
@@ -407,7 +379,7 @@ def _as_classic(code: str) -> str:
 def content_policy(inline: Sequence[str]) -> str:
     """A content security policy that allows these scripts, by hash, and inline styles."""
     hashes = (hashlib.sha256(code.encode()).digest() for code in inline)
-    allowed = " ".join(f"'sha256-{base64.b64encode(sha).decode()}'" for sha in hashes)
+    allowed = " ".join(f"'sha256-{base64.b64encode(sha).decode()}'" for sha in hashes) or "'none'"
     return (
         f"default-src 'none'; script-src {allowed}; style-src 'unsafe-inline'; "
         "base-uri 'none'; form-action 'none'"
@@ -424,29 +396,16 @@ def _read(path: Path) -> str:
     return path.read_text(encoding="utf-8")
 
 
-# --------------------------------------------------------------------
-# A report's page and its picture for sharing
-#
-# The same facts give the same bytes: no clock, no random names, and the renderer
-# brings its own font.  The page needs no network and runs no script but its own; a
-# content security policy says so to the browser too.  Without scripts everything in it
-# can be read: each figure stands there as a drawing, which the script's replaces.
-
-# Twice the logical pixels: 1600 wide, sharp on any screen.
-PNG_SCALE = 2
 # A page is to open at once, also over a slow line: under 2 MB for 200 experiments
 # and under 5 MB for 1,000.
 SMALL_SESSION, SMALL_PAGE, PER_EXPERIMENT = 200, 1_990_000, 3_750
-# About what the page weighs without diffs and logs, by itself and per experiment; what
-# is left is theirs, and cut again, so many times at most, where the page is too large.
-FRAME, ROW, CUTS = 720_000, 3_000, 4
+# Bytes by which a text says that it was cut.
+CUT_NOTE = 70
 # From here on figures are drawn once, not for narrow windows too.
 MANY = 300
-# Logs give way first: a diff says what was tried, a log only how it went.
-STEPS = (
-    *(("log_tail", 2_000), ("log_tail", 500), ("diff", 8_000), ("diff", 3_000)),
-    *(("log_tail", 0), ("diff", 1_000), ("hypothesis", 300), ("diff", 300), ("hypothesis", 0)),
-)
+# What long texts share, where a page is too large: a diff says what was tried, a log only
+# how it went.
+SHARES = {"log tails": ("log_tail", 0.3), "diffs": ("diff", 0.5), "hypotheses": ("hypothesis", 0.2)}
 GLYPHS = {"keep": "●", "discard": "○", "crash": "✕", None: "…"}
 ANSWER_GLYPHS = {
     "confirmed": "✓",
@@ -455,7 +414,8 @@ ANSWER_GLYPHS = {
     "no_interval": "?",
     "estimated": "≈",
 }
-Drawn = dict[str, list[tuple[Markup, Spec]]]
+Stills = dict[str, list[Markup]]
+"""Drawings of each figure, for wide and for narrow windows."""
 
 
 def render_svg(facts: Facts) -> str:
@@ -465,24 +425,18 @@ def render_svg(facts: Facts) -> str:
 
 def render_png(facts: Facts) -> bytes:
     """The picture for sharing, 1600 pixels wide."""
-    spec = progress_figure(facts, SHARED)
-    png: bytes = vl_convert.vegalite_to_png(spec, scale=PNG_SCALE, allowed_base_urls=[])
-    return png
+    return figure_png(progress_figure(facts, SHARED))
 
 
 def render_html(facts: Facts) -> str:
     """The whole report as one page, cut to what a page of so many experiments may weigh."""
-    drawn, tried = _figures(facts), len(facts["experiments"])
-    most = page_limit(tried)
-    allowed = most - FRAME - ROW * tried
-    for _ in range(CUTS):
-        shown, notes = fit_texts(facts, allowed)
-        page = _page(facts, shown, notes, drawn)
-        excess = len(page.encode()) - most
-        if excess <= 0:
-            break
-        allowed = max(0, min(allowed, _detail_bytes(shown["experiments"])) - excess)
-    return page
+    tried = len(facts["experiments"])
+    judged = [e for e in facts["experiments"] if e["verdict"] is not None]
+    tips = {str(e["number"]): experiment_tip(e, facts) for e in judged}
+    drawn = draw_figures(FIGURES, facts, tips, narrow=tried <= MANY)
+    page = _page(facts, facts, [], drawn)
+    excess = len(page.encode()) - page_limit(tried)
+    return page if excess <= 0 else _page(facts, *fit_texts(facts, excess), drawn)
 
 
 def page_limit(experiments: int) -> int:
@@ -490,7 +444,8 @@ def page_limit(experiments: int) -> int:
     return SMALL_PAGE + PER_EXPERIMENT * max(0, experiments - SMALL_SESSION)
 
 
-def _page(facts: Facts, shown: Facts, notes: list[str], drawn: Drawn) -> str:
+def _page(facts: Facts, shown: Facts, notes: list[str], drawn: tuple[Stills, Markup]) -> str:
+    stills, plots = drawn
     decimals, chosen = facts["metric"]["decimals"], experiment_columns(facts)
     filters: dict[str, Callable[..., Any]] = {
         "duration": format_duration,
@@ -508,12 +463,9 @@ def _page(facts: Facts, shown: Facts, notes: list[str], drawn: Drawn) -> str:
         page_scripts(),
         facts=shown,
         notes=notes,
-        figures={
-            name: [still for still, _ in pair[: 1 if len(facts["experiments"]) > MANY else 2]]
-            for name, pair in drawn.items()
-        },
-        plots=Markup(_plots(facts, drawn)),
-        sections=_sections(facts, drawn),
+        figures=stills,
+        plots=plots,
+        sections=_sections(facts, stills),
         columns=chosen,
         worded={column.key for column in chosen if column.worded},
         ranks=RANKS,
@@ -525,24 +477,27 @@ def _page(facts: Facts, shown: Facts, notes: list[str], drawn: Drawn) -> str:
     )
 
 
-def fit_texts(facts: Facts, allowed: int) -> tuple[Facts, list[str]]:
-    """Facts with logs, then diffs, cut to about so many bytes, and what was cut."""
-    tried = facts["experiments"]
-    shown = {**facts, "experiments": [copy.copy(e) for e in tried]}
-    limits: dict[str, int] = {}
-    for field, limit in STEPS:
-        if _detail_bytes(shown["experiments"]) <= allowed:
-            break
-        limits[field] = limit
+def fit_texts(facts: Facts, excess: int) -> tuple[Facts, list[str]]:
+    """Facts whose logs, diffs and hypotheses weigh so many bytes less, and what was cut."""
+    tried, notes = facts["experiments"], dict[str, str]()
+    weights = [{field: _weight(e, field) for field, _ in SHARES.values()} for e in tried]
+    allowed = sum(sum(each.values()) for each in weights) - excess
+    shown = [copy.copy(e) for e in tried]
+    for name, (field, share) in SHARES.items():
+        limit = max(0, int(share * allowed / len(tried)) - CUT_NOTE)
         cut = tail_text if field == "log_tail" else head_text
-        for e, whole in zip(shown["experiments"], tried, strict=True):
-            e[field] = cut(whole[field], limit) if whole[field] and limit else None
-    names = {"log_tail": "log tails", "diff": "diffs", "hypothesis": "hypotheses"}
-    notes = [
-        f"{names[field]} {f'to {limit:,} bytes' if limit else 'altogether'}"
-        for field, limit in limits.items()
-    ]
-    return shown, notes
+        for e, weight in zip(shown, weights, strict=True):
+            if weight[field] > limit:
+                e[field] = cut(e[field], len(e[field].encode()) * limit // weight[field])
+                notes[name] = f"{name} to {limit:,} bytes"
+    return {**facts, "experiments": shown}, list(notes.values())
+
+
+def _weight(e: Facts, field: str) -> int:
+    """Bytes of a text once it is escaped, with the mark-up around a diff's lines."""
+    text = e[field] or ""
+    marked = 11 * len(diff_hunks(text.split("\n"))) if field == "diff" else 0
+    return len(escape(text).encode()) + marked
 
 
 def diff_hunks(lines: list[str]) -> list[tuple[str, str]]:
@@ -551,61 +506,36 @@ def diff_hunks(lines: list[str]) -> list[tuple[str, str]]:
     return [(kind, "\n".join(some)) for kind, some in grouped]
 
 
-def _detail_bytes(tried: list[Facts]) -> int:
-    """Size of the long texts once escaped, with the mark-up around a diff's lines."""
-    size = 0
-    for e in tried:
-        for field in ("diff", "log_tail", "hypothesis"):
-            value = e[field] or ""
-            size += len(value.encode()) + sum(4 * value.count(c) for c in "<>&\"'")
-        size += 11 * len(diff_hunks((e["diff"] or "").split("\n")))
-    return size
+def draw_figures(
+    figures: FigureTable, facts: Facts, tips: Mapping[str, str], narrow: bool = True
+) -> tuple[Stills, Markup]:
+    """Figures as drawings (for narrow windows too, if asked for), and as JSON for the script.
+
+    ``tips`` are what is said of an experiment, by its number.
+    """
+    stills, plots = Stills(), dict[str, list[Spec]]()
+    for name, (make, *frames) in figures.items():
+        specs = [(spec, frame) for frame in frames if (spec := make(facts, frame)) is not None]
+        shown = specs if narrow else specs[:1]
+        stills[name] = [Markup(themed_svg(figure_svg(spec))) for spec, _ in shown]
+        plots[name] = share_rows([interactive_figure(spec, frame) for spec, frame in specs])
+    return stills, Markup(data_block({**plots, "tips": tips}))
 
 
-_FIGURES: dict[str, tuple[Callable[[Facts, Frame], Spec | None], Frame, Frame]] = {
-    "progress": (progress_figure, PROGRESS_WIDE, PROGRESS_NARROW),
-    "forest": (forest_figure, FOREST_WIDE, FOREST_NARROW),
-    "pareto": (pareto_figure, PARETO_WIDE, PARETO_NARROW),
-    "schedule": (schedule_figure, SCHEDULE_WIDE, SCHEDULE_NARROW),
-}
-
-
-def _figures(facts: Facts) -> Drawn:
-    """Each figure for wide and for narrow windows, as a drawing and for the script."""
-    drawn: Drawn = {}
-    for name, (make, *frames) in _FIGURES.items():
-        drawn[name] = []
-        for frame in frames:
-            spec = make(facts, frame)
-            if spec is not None:
-                needed = frame is frames[0] or len(facts["experiments"]) <= MANY
-                still = Markup(themed_svg(figure_svg(spec))) if needed else Markup()
-                drawn[name].append((still, interactive_figure(spec, frame)))
-    return drawn
-
-
-def _plots(facts: Facts, drawn: Drawn) -> str:
-    """What the script draws, as JSON: the plots, and what is said of each experiment."""
-    tried = [e for e in facts["experiments"] if e["verdict"] is not None]
-    said = {str(e["number"]): experiment_tip(e, facts) for e in tried}
-    plots = {name: share_rows([plot for _, plot in pair]) for name, pair in drawn.items()}
-    return data_block({**plots, "tips": said})
-
-
-def _sections(facts: Facts, drawn: Drawn) -> list[tuple[str, str]]:
+def _sections(facts: Facts, stills: Stills) -> list[tuple[str, str]]:
     """Anchors and names of the sections that this session, or log, has."""
     own = facts["log"] is None
     found = [
         ("progress", "Progress", True),
-        ("verdicts", "Verdicts", bool(drawn["forest"])),
+        ("verdicts", "Verdicts", bool(stills["forest"])),
         ("experiments", "Experiments", True),
-        ("pareto", "Memory", bool(drawn["pareto"])),
+        ("pareto", "Memory", bool(stills["pareto"])),
         ("crashes", "Crashes", bool(facts["crashes"])),
         ("agents", "Failed proposals", bool(facts["agents"])),
         ("confirmation", "Confirmation", own),
         ("noise", "Noise", True),
         ("steering", "Steering", bool(facts["steering"])),
-        ("timeline", "Timeline", bool(drawn["schedule"])),
+        ("timeline", "Timeline", bool(stills["schedule"])),
         ("integrity", "Integrity", own),
         ("provenance", "Provenance", own),
         ("log", "The log", not own),

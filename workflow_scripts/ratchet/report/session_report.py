@@ -16,10 +16,10 @@ from ratchet.report.facts import build_facts
 from ratchet.report.inputs import Integrity, Recipe, SessionRecords
 from ratchet.report.render import render_html, render_png, render_svg
 from ratchet.runs.log import log_tail
-from ratchet.runs.spec import THREAD_VARIABLES
 from ratchet.session import Session
 from ratchet.steering.bandit import score_categories
 from ratchet.steering.suggestions import pulls_of
+from ratchet.task.task import THREAD_VARIABLES
 
 # Of a run's log the page shows the end; the whole is in the store.
 LOG_TAIL_BYTES = 4096
@@ -27,7 +27,7 @@ LOST = "[the store no longer holds this run]"
 
 
 def gather_records(session: Session, history: History) -> SessionRecords:
-    """Everything that a session recorded, finished or not."""
+    """All records of a session, finished or not."""
     metric = session.task.metric
     keys = dict.fromkeys(run.key for run in history.runs)
     runs = {key: found for key in keys if (found := session.store.lookup(key)) is not None}
@@ -108,7 +108,7 @@ def _records(session: Session) -> Iterator[str]:
 
 
 def _recipe(session: Session) -> Recipe:
-    """How its runs are started, as seen from the folder where Snakemake runs."""
+    """Start of the session's runs, as seen from the folder where Snakemake runs."""
     here, m, budget = SessionPaths(session.config.session), session.manifest, session.budget
     steps = budget["steps"]
     spend = {"RATCHET_BUDGET_SECONDS": f"{budget['seconds']}"}
@@ -124,7 +124,7 @@ def _recipe(session: Session) -> Recipe:
             "PYTHONHASHSEED": "0",
             **spend,
         },
-        hook=session.task.seed_hook,
+        hook=session.task.seeding.hook,
         seeding=session.task.seeding,
     )
 

@@ -1,4 +1,4 @@
-"""How much the evidence carries: stricter tests, more seeds, the Pareto front of a session."""
+"""Strength of a session's evidence: a stricter test, more seeds, the Pareto front."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def strict_keeps(tried: Sequence[Facts], sign: int) -> Facts:
 
 
 def more_seeds(noise_sd: float | None, run_seconds: float | None, tried: Sequence[Facts]) -> Facts:
-    """What comparisons with more runs per side would show, and what they would cost.
+    """Gains that comparisons with more runs per side would show, and their cost.
 
     ``effect`` is the smallest improvement that is shown with probability ``power``
     at the one-sided level ``alpha``, ``half_width`` half of the 95 % interval of a

@@ -20,7 +20,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ratchet.base.errors import FixedInputChangedError, OtherHardwareError
+from ratchet.base.errors import NEW_SESSION, FixedInputChangedError, OtherHardwareError
 from ratchet.base.structs import Frozen, Struct, field
 from ratchet.records.records import Manifest
 from ratchet.task.task import GB
@@ -192,7 +192,7 @@ class GpuSample(Frozen):
 
 
 def sample_gpu(nvml: Any, handle: Any, seconds: float) -> GpuSample:
-    """Read everything once."""
+    """One look at a GPU; ``None`` for what it does not tell."""
 
     def value(read: Callable[[], Any]) -> Any | None:
         try:
@@ -386,10 +386,6 @@ def ram_bytes(limits: Sequence[Path] = LIMITS) -> int | None:
     return min(sizes, default=None)
 
 
-# --------------------------------------------------------------------
-# What a run executes on: measurements of different hardware or packages are never mixed.
-
-
 def current_hardware(device: str, model: str | None = None) -> dict[str, Any]:
     """The hardware class of this machine, as part of a run's key.
 
@@ -439,7 +435,7 @@ def check_hardware(manifest: Manifest, device: str, python: Interpreter | None) 
             f"session {manifest.session!r} was started on "
             f"{describe_hardware(dict(manifest.hardware))}, this machine has "
             f"{describe_hardware(here)}; measurements of the two cannot be compared. Go on "
-            "there, or start another session here: snakemake --cores 1 --config session=NAME"
+            f"there, or {NEW_SESSION}"
         )
     frozen = manifest.python
     if frozen is None or (python is not None and python.packages_sha256 == frozen.packages_sha256):
@@ -448,5 +444,5 @@ def check_hardware(manifest: Manifest, device: str, python: Interpreter | None) 
     raise FixedInputChangedError(
         f"session {manifest.session!r} was started with other packages for its task's runs than "
         f"{place} has now; put them back, name that environment again (--config python=PLACE), or "
-        "start another session: snakemake --cores 1 --config session=NAME"
+        f"{NEW_SESSION}"
     )

@@ -1,4 +1,8 @@
-"""What a run printed: the summary block, numbers by pattern, signs of failure."""
+"""What a run printed: the summary block, and signs of how it failed.
+
+Assumes nothing of who wrote the log: lines are of bounded length, every pattern is free
+of nested repetition, and so no log, however made, takes long to read.
+"""
 
 from __future__ import annotations
 
@@ -50,12 +54,6 @@ def log_tail(data: bytes, limit: int) -> str:
     part = data[-limit:]
     return part[part.find(b"\n") + 1 :].decode("utf-8", errors="replace")
 
-
-# --------------------------------------------------------------------
-# What a run's log shows of how it failed: the line that says so, and its kind.
-#
-# Assumes nothing of who wrote the log: lines are of bounded length, every pattern is
-# free of nested repetition, and so no log, however made, takes long to read.
 
 EVIDENCE_CHARACTERS = 200
 """An error line longer than that says nothing more to a reader of a table."""

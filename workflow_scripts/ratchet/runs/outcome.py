@@ -41,9 +41,6 @@ REPLY_FACTOR = 3.0
 FEWEST_PARTS = 4
 
 
-# ------------------------------------------------------------------- the record
-
-
 def run_record(
     spec: RunSpec, folder: Path, answer: Mapping[str, Any], isolation: SandboxKind
 ) -> RunRecord:
@@ -114,9 +111,6 @@ def _memory_limit_mb(spec: RunSpec, answer: Mapping[str, Any]) -> float | None:
     if MEMORY_LIMIT not in answer.get("unenforced", [MEMORY_LIMIT]):
         limits += [spec.limits[MEMORY_LIMIT]] if MEMORY_LIMIT in spec.limits else []
     return min(limits, default=None)
-
-
-# -------------------------------------------------------------- the evaluation
 
 
 def verify_evaluation(
@@ -226,9 +220,6 @@ def implausible_times(spec: RunSpec, found: Evaluation) -> str | None:
     return None
 
 
-# -------------------------------------------------------------------- the class
-
-
 class RunEnding(Frozen):
     """What is known of one ended run.
 
@@ -321,15 +312,9 @@ def _ended_by_signal(ending: RunEnding, number: int, lines: Sequence[str]) -> Ou
         return OutcomeEvidence(
             Outcome.KILLED, "killed by signal 9, twice: usually it took too much memory"
         )
-    reason = f"died of signal {number} ({_signal_name(number)})"
+    name = signals.Signals(number).name if number in list(signals.Signals) else "unknown"
+    reason = f"died of signal {number} ({name})"
     return OutcomeEvidence(Outcome.CRASH, reason, sign.line if sign else "")
-
-
-def _signal_name(number: int) -> str:
-    try:
-        return signals.Signals(number).name
-    except ValueError:
-        return "unknown"
 
 
 def _failed(code: int, lines: Sequence[str]) -> OutcomeEvidence:

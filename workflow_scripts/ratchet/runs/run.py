@@ -13,9 +13,8 @@ import shutil
 import signal
 import stat
 import subprocess
-import sys
 import time
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from functools import cached_property
 from pathlib import Path
@@ -25,10 +24,9 @@ from ratchet.base.errors import ConfigError, DataError, InputMissingError, Store
 from ratchet.base.io import digest_file, remove_run_folder
 from ratchet.base.structs import Frozen
 from ratchet.records.store import LOG, SOURCE, TELEMETRY, RunRecord, Store
-from ratchet.runs import supervisor
 from ratchet.runs.hardware import VISIBLE_GPUS, GpuSampler, gpu_model_of, lease_gpu, nvml_library
 from ratchet.runs.outcome import run_record
-from ratchet.runs.process import adopt_orphans, descendants, kill_descendants
+from ratchet.runs.process import descendants
 from ratchet.runs.sandbox.container import (
     WORK,
     container_mend,
@@ -39,9 +37,11 @@ from ratchet.runs.sandbox.container import (
     with_gpu,
 )
 from ratchet.runs.sandbox.sandbox import SandboxKind, choose_sandbox, confine_command
-from ratchet.runs.spec import THREAD_VARIABLES, Box, RunSpec
+from ratchet.runs.spec import Box, RunSpec
+from ratchet.runs.supervisor import start_supervisor, supervisor_answer
 from ratchet.task.edits import replace_value
 from ratchet.task.environment import package_paths, resolve_command
+from ratchet.task.task import THREAD_VARIABLES
 
 # Enough for a session's progress lines; a flood keeps its head and its tail.
 LOG_LIMIT_BYTES = 1 << 20
@@ -184,7 +184,7 @@ def _check_evaluator(spec: RunSpec, answer: Mapping[str, Any], folder: Path) -> 
 
 
 def _supervise_on_gpu(order: dict[str, Any], telemetry: Path, model: str | None) -> dict[str, Any]:
-    """The same with a GPU of its own and a watch on it, where there is one."""
+    """What the supervisor answers of a run with a GPU of its own, where there is one."""
     nvml = nvml_library()
     with lease_gpu(nvml, os.environ.get(VISIBLE_GPUS), model=model) as lease:
         if lease is None:
@@ -194,7 +194,7 @@ def _supervise_on_gpu(order: dict[str, Any], telemetry: Path, model: str | None)
             start = with_gpu(order["container"]["start"], lease.gpu.uuid)
             order["container"] = {**order["container"], "start": start}
         with (
-            _started(order, [lease.descriptor]) as process,
+            start_supervisor(order, [lease.descriptor]) as process,
             GpuSampler(nvml, lease.gpu, lambda: descendants(process.pid)) as sampler,
         ):
             answer = _answer(process, order)
@@ -203,46 +203,12 @@ def _supervise_on_gpu(order: dict[str, Any], telemetry: Path, model: str | None)
 
 
 def _supervise(order: Mapping[str, Any]) -> dict[str, Any]:
-    with _started(order) as process:
+    with start_supervisor(order) as process:
         return _answer(process, order)
 
 
-@contextlib.contextmanager
-def _started(
-    order: Mapping[str, Any], inherited: Collection[int] = ()
-) -> Iterator[subprocess.Popen[bytes]]:
-    """Let a supervisor process run the order, and outlive nothing of it."""
-    adopt_orphans()
-    process = subprocess.Popen(
-        [sys.executable, "-S", "-E", supervisor.__file__],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        pass_fds=list(inherited),
-        start_new_session=True,
-    )
-    assert process.stdin is not None
-    assert process.stdout is not None
-    try:
-        with contextlib.suppress(OSError):
-            process.stdin.write(json.dumps(order).encode() + b"\n")
-            process.stdin.flush()
-        yield process
-    finally:
-        # Closing the pipe ends the training, whatever brought us here.
-        with contextlib.suppress(OSError):
-            process.stdin.close()
-        process.wait()
-        process.stdout.close()
-        kill_descendants()
-
-
 def _answer(process: subprocess.Popen[bytes], order: Mapping[str, Any]) -> dict[str, Any]:
-    assert process.stdout is not None
-    line = process.stdout.readline()
-    if not line:
-        # The supervisor was killed; what it watched died with it.
-        return {"started": True, "code": -signal.SIGKILL, "timed_out": False, "leftover": 0}
-    result: dict[str, Any] = json.loads(line)
+    result = supervisor_answer(process)
     if result.get("refused"):
         raise ConfigError(
             f"isolation: container cannot be used: {result['error']}; {container_mend()}, or set "
@@ -254,12 +220,9 @@ def _answer(process: subprocess.Popen[bytes], order: Mapping[str, Any]) -> dict[
 
 
 def _killed_from_outside(answer: Mapping[str, Any]) -> bool:
-    if answer.get("meddled"):
-        return False
-    if (answer.get("evaluation") or {}).get("asked"):
-        # It may know its number by now; a second try would be a second lot.
-        return False
-    if answer.get("out_of_memory"):
+    """Whether a run may be tried again; one that asked may know its number by now."""
+    asked = (answer.get("evaluation") or {}).get("asked")
+    if answer.get("meddled") or answer.get("out_of_memory") or asked:
         return False
     return bool(-answer["code"] in OUTSIDE_SIGNALS and not answer["timed_out"])
 

@@ -11,14 +11,6 @@ from ratchet.records.store import run_key
 from ratchet.task.environment import CacheMount, Interpreter
 from ratchet.task.task import BY_ENVIRONMENT, Plausible, Seeding
 
-THREAD_VARIABLES = (
-    "OMP_NUM_THREADS",
-    "OPENBLAS_NUM_THREADS",
-    "MKL_NUM_THREADS",
-    "NUMEXPR_NUM_THREADS",
-    "VECLIB_MAXIMUM_THREADS",
-)
-"""Set for every run, since libraries take as many threads as there are processors."""
 BESIDE = frozenset({"isolation", "hidden", "python", "mounts"})
 """Fields of a run that say how a machine serves it, not what it computes."""
 

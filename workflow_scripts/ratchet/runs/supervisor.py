@@ -23,6 +23,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 if not __package__:
@@ -209,6 +210,47 @@ class Watch:
             self.read()
             time.sleep(0.01)
         self.command.kill()
+
+
+@contextlib.contextmanager
+def start_supervisor(
+    order: Mapping[str, Any], inherited: Collection[int] = ()
+) -> Iterator[subprocess.Popen[bytes]]:
+    """A supervisor process at work on an order; nothing of it outlives the context."""
+    adopt_orphans()
+    process = subprocess.Popen(
+        [sys.executable, "-S", "-E", __file__],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        pass_fds=list(inherited),
+        start_new_session=True,
+    )
+    assert process.stdin is not None
+    assert process.stdout is not None
+    try:
+        with contextlib.suppress(OSError):
+            process.stdin.write(json.dumps(order).encode() + b"\n")
+            process.stdin.flush()
+        yield process
+    finally:
+        # Closing the pipe ends the command, whatever brought us here.
+        with contextlib.suppress(OSError):
+            process.stdin.close()
+        process.wait()
+        process.stdout.close()
+        kill_descendants()
+
+
+def supervisor_answer(process: subprocess.Popen[bytes]) -> dict[str, Any]:
+    """What a supervisor says of its order, once that has ended."""
+    assert process.stdout is not None
+    line = process.stdout.readline()
+    if not line:
+        # The supervisor was killed; what it watched died with it.
+        lost = {"started": True, "code": -signal.SIGKILL, "timed_out": False, "leftover": 0}
+        return {**lost, "wall_seconds": 0.0}
+    answer: dict[str, Any] = json.loads(line)
+    return answer
 
 
 def serve_order() -> None:

@@ -17,6 +17,7 @@ import numpy as np
 
 from ratchet.base.stats import FloatArray
 from ratchet.base.structs import Frozen, to_json_values
+from ratchet.base.terminal import align_columns
 from ratchet.records.records import Verdict
 from ratchet.simulation.session import Rule, SimulatedSession, SimulationPlan
 
@@ -31,7 +32,7 @@ BOOTSTRAP_SEED = 20
 """Fixed: the same sessions always give the same intervals."""
 
 BINS = 10
-"""Of the calibration error; more would hold too few candidates each."""
+"""Bins of the calibration error; more would hold too few candidates each."""
 
 NONE_SEEN = -math.log((1 - LEVEL) / 2)
 """Upper Poisson limit of the expected count where none was counted."""
@@ -248,7 +249,8 @@ def simulation_lines(summaries: Mapping[str, Summary], against: str) -> list[str
         error, noise = _between(one.calibration_error, 3), _between(one.noise_ratio, 2)
         missed, tried = _around(one.missed, 3), f"{one.proposals.value:.0f}"
         took.append((name, missed, tried, *runs, _around(one.brier, 3), error, noise))
-    return [*_aligned(gained), "", *_aligned(took), *_words(summaries)]
+    tables = align_columns(gained, left=(0,)), align_columns(took, left=(0,))
+    return [*tables[0], "", *tables[1], *_words(summaries)]
 
 
 def simulation_values(
@@ -279,19 +281,7 @@ def _words(summaries: Mapping[str, Summary]) -> list[str]:
     for name, hits in given.items():
         by_verdict = {hit.verdict: f"{_bare(hit.share, 3)} of {hit.count}" for hit in hits}
         rows.append((name, *(by_verdict.get(verdict, MISSING) for verdict in verdicts)))
-    return ["", *_aligned(rows)]
-
-
-def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
-    """Names to the left, figures to the right, two spaces between columns."""
-    widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]
-    return [
-        "  ".join(
-            cell.ljust(width) if place == 0 else cell.rjust(width)
-            for place, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ).rstrip()
-        for row in rows
-    ]
+    return ["", *align_columns(rows, left=(0,))]
 
 
 def _around(estimate: Estimate | None, digits: int, factor: float = 1.0) -> str:

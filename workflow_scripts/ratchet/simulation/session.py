@@ -199,9 +199,11 @@ class Keeper(Protocol):
     @property
     def noise_sd(self) -> float | None:
         """Its estimate of the noise of one run, if it has one."""
+        return None
 
     def crash(self) -> None:
-        """A proposal crashed."""
+        """A proposal crashed, which most rules take no notice of."""
+        return
 
     def decide(self, candidate: SimulatedCandidate) -> Decision:
         """Keep the candidate or not; it may be run again, within the budget."""
@@ -262,10 +264,8 @@ class Seeds(Frozen):
         return _MeanKeeper(sum(first) / len(first), self.count, self.screened)
 
 
-class _MeanKeeper:
+class _MeanKeeper(Keeper):
     """Compares means; the incumbent's is what it was kept for."""
-
-    noise_sd = None
 
     def __init__(self, baseline: float, count: int, screened: bool) -> None:
         self._baseline = self._best = baseline
@@ -274,9 +274,6 @@ class _MeanKeeper:
     @property
     def claimed_gain(self) -> float:
         return self._baseline - self._best
-
-    def crash(self) -> None:
-        pass
 
     def decide(self, candidate: SimulatedCandidate) -> Decision:
         if candidate.mean < self._best or not self._screened:
@@ -300,14 +297,8 @@ class Oracle(Frozen):
         return _OracleKeeper()
 
 
-class _OracleKeeper:
-    noise_sd = None
-
-    def __init__(self) -> None:
-        self.claimed_gain = 0.0
-
-    def crash(self) -> None:
-        pass
+class _OracleKeeper(Keeper):
+    claimed_gain = 0.0
 
     def decide(self, candidate: SimulatedCandidate) -> Decision:
         keep = candidate.effect > 0
@@ -368,15 +359,13 @@ class JudgeKeeper:
     def decide(self, candidate: SimulatedCandidate) -> Decision:
         self._feed_incumbent()
         belief = self._judge.assess(candidate.runs)
-        while belief.verdict is Verdict.RETEST and self._run_more(candidate):
+        while belief.verdict is Verdict.RETEST:
+            fed = self._feed_incumbent()
+            if not (candidate.rerun() or fed):  # the budget allows no more
+                break
             belief = self._judge.assess(candidate.runs)
         self._judge.commit(belief.keep)
         return Decision(belief.keep, belief.confidence, belief.verdict)
-
-    def _run_more(self, candidate: SimulatedCandidate) -> bool:
-        """Make the runs that a retest asks for; whether the budget allowed any of them."""
-        fed = self._feed_incumbent()
-        return candidate.rerun() or fed
 
     def _feed_incumbent(self) -> bool:
         """Make the runs of the incumbent that the judge wants; whether any was made."""

@@ -125,12 +125,13 @@ class Landscape(Frozen):
             return left * min(self.share * draws.size, LARGEST_SHARE)
         if draws.kind < self.null:
             return TINY_EFFECT * draws.deviation if draws.kind < 0.5 * self.null else 0.0
-        return -self.harm * math.exp(self.harm_spread * draws.deviation)
+        return self._harmful(draws)
 
     def effect_without_improvements(self, draws: Draws) -> float:
         """True effect of the proposal where nothing can improve: none at all, or harm."""
-        if draws.kind < self.null:
-            return 0.0
+        return 0.0 if draws.kind < self.null else self._harmful(draws)
+
+    def _harmful(self, draws: Draws) -> float:
         return -self.harm * math.exp(self.harm_spread * draws.deviation)
 
 

@@ -175,11 +175,9 @@ ANGLES: dict[str, tuple[tuple[str, str], ...]] = {
 }
 
 
-def _pattern(tier: Mapping[str, str]) -> re.Pattern[str]:
-    return re.compile("|".join(f"(?P<{name}>{words})" for name, words in tier.items()))
-
-
-_PATTERNS = tuple(_pattern(tier) for tier in _TIERS)
+_PATTERNS = tuple(
+    re.compile("|".join(f"(?P<{name}>{words})" for name, words in tier.items())) for tier in _TIERS
+)
 
 
 def classify_change(

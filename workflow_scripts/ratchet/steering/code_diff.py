@@ -172,13 +172,11 @@ class CodeDifferences(Frozen):
     """Names that a change touches, in the order of the file.
 
     ``constants`` are names assigned at the top level, ``definitions`` functions,
-    methods and classes by their full name, ``calls`` those that one version has
-    more often than the other.
+    methods and classes by their full name.
     """
 
     constants: tuple[str, ...] = ()
     definitions: tuple[str, ...] = ()
-    calls: tuple[str, ...] = ()
     sites: tuple[Site, ...] = ()
 
     @property
@@ -206,13 +204,11 @@ def code_differences(old: str, new: str) -> CodeDifferences | None:
             before, after = _parsed(old), _parsed(new)
         differ = _Comparison()
         differ.bodies(before.body, after.body, (), "")
-        calls = _changed(_calls(before), _calls(after))
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return None
     return CodeDifferences(
         tuple(dict.fromkeys(differ.constants)),
         tuple(dict.fromkeys(differ.definitions)),
-        tuple(calls),
         tuple(differ.sites[:MOST_SITES]),
     )
 
@@ -405,13 +401,8 @@ def _names(old: ast.AST | None, new: ast.AST | None) -> list[str]:
     """Names that one of two nodes has more often; all names if that is none."""
     before = Counter(_identifiers(old)) if old is not None else Counter()
     after = Counter(_identifiers(new)) if new is not None else Counter()
-    return list(_changed(before, after)) or list({**after, **before})
-
-
-def _changed(before: Counter[str], after: Counter[str]) -> Iterator[str]:
-    for name in {**after, **before}:
-        if before[name] != after[name]:
-            yield name
+    names = list({**after, **before})
+    return [name for name in names if before[name] != after[name]] or names
 
 
 def _identifiers(node: ast.AST) -> Iterator[str]:
@@ -429,12 +420,3 @@ def _identifiers(node: ast.AST) -> Iterator[str]:
         yield from _identifiers(child)
     if isinstance(node, ast.Attribute):
         yield node.attr
-
-
-def _calls(tree: ast.AST) -> Counter[str]:
-    """Number of calls of each function, by the last part of its name."""
-    calls: Counter[str] = Counter()
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Call):
-            calls.update(list(_identifiers(node.func))[-1:])
-    return calls

@@ -22,8 +22,16 @@ from typing import TYPE_CHECKING
 from ratchet.base.io import read_json
 from ratchet.base.structs import Frozen
 from ratchet.base.text import one_line
-from ratchet.records.records import Suggestion, SuggestionKind
-from ratchet.steering.bandit import WINDOW, BanditPull, CategoryScore, Label, score_categories
+from ratchet.records.records import Suggestion, SuggestionKind, Verdict, stream_seed
+from ratchet.steering.bandit import (
+    WINDOW,
+    BanditPull,
+    CategoryScore,
+    Label,
+    SteeringMode,
+    rank_categories,
+    score_categories,
+)
 from ratchet.steering.categories import normal_words, untried_angles
 from ratchet.task.edits import applicable_changes
 
@@ -123,19 +131,25 @@ class Option(Frozen):
     why: str = ""
 
 
-def steering_advice(
-    session: Session,
-    history: History,
-    ranking: Sequence[str],
-    sources: Mapping[str, str],
-    noise_sd: float | None,
-) -> tuple[tuple[Suggestion, ...], tuple[str, ...]]:
-    """Suggestions and warnings after a session's rounds so far.
+class Advice(Frozen):
+    """Steering's part of a state: categories, the best first, and what to do and to leave."""
 
-    ``ranking`` are the categories with the best first, ``sources`` the files of
-    the incumbent.  For a declared search space the suggestions are exact edits.
+    ranking: tuple[str, ...]
+    suggestions: tuple[Suggestion, ...]
+    avoid: tuple[str, ...]
+
+
+def steering_advice(
+    session: Session, history: History, sources: Mapping[str, str], noise_sd: float | None
+) -> Advice:
+    """Advice after a session's rounds so far; ``sources`` are the files of the incumbent.
+
+    For a declared search space the suggestions are exact edits.
     """
-    attempts = attempts_of(history.judged)
+    attempts, pulls = attempts_of(history.judged), pulls_of(history.judged)
+    seed = stream_seed(session.config.seed, "steer", history.last)
+    mode = SteeringMode(session.config.steering)
+    ranking = rank_categories(pulls, seed, noise_sd or 0.0, mode, session.categories)
     space = session.task.search_space
     tried = {trial.edit for trial in history.trials if trial.edit is not None}
     options = _options(session, tried, sources) if space else None
@@ -143,14 +157,14 @@ def steering_advice(
     suggestions = suggest_next(
         attempts,
         ranking,
-        score_categories(pulls_of(history.judged), session.categories),
+        score_categories(pulls, session.categories),
         SUGGESTED,
         float(settings["keep_probability"]),
         noise_sd,
         options,
         free=session.free,
     )
-    return tuple(suggestions), steering_warnings(session, attempts)
+    return Advice(ranking, tuple(suggestions), steering_warnings(session, attempts))
 
 
 def steering_warnings(session: Session, attempts: Sequence[Attempt]) -> tuple[str, ...]:
@@ -178,7 +192,7 @@ def attempts_of(trials: Iterable[Trial], measured: Store | None = None) -> list[
             category=trial.category,
             description=trial.description,
             kept=trial.kept,
-            crashed=trial.crashed,
+            crashed=trial.verdict is Verdict.CRASH,
             gain=trial.gain,
             confidence=trial.confidence,
             memory_gb=_memory_gb(trial, measured),
@@ -318,7 +332,7 @@ def _record(score: CategoryScore, kept: tuple[int, ...]) -> str:
         return "Nothing of this kind was tried in the last experiments."
     text = f"{score.kept} of {score.tried} were kept"
     if kept:
-        text += f", lately {_listed(kept)}"
+        text += f", lately experiment {', '.join(map(str, kept))}"
     if score.probability is None:
         return f"{text}; too few to tell."
     return f"{text}; beats the session's keep rate with P {score.probability:.2f}."
@@ -427,10 +441,6 @@ def suggest_next(
     return [one for pair in mixed for one in pair if one is not None][:limit]
 
 
-def _listed(numbers: Sequence[int]) -> str:
-    return "experiment " + ", ".join(map(str, numbers)) if numbers else "none"
-
-
 def followed_suggestion(
     suggestions: Sequence[Suggestion], category: str, description: str
 ) -> tuple[int, bool] | None:
@@ -454,7 +464,7 @@ def _options(session: Session, tried: Iterable[str], sources: Mapping[str, str])
     return [
         Option(draft.category, draft.description, draft.hypothesis)
         for draft in applicable_changes(session.task.search_space, session.texts(sources))
-        if draft.edit.label not in known
+        if draft.label not in known
     ]
 
 

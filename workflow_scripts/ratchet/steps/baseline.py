@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ratchet.base.errors import DataError, UsageError
+from ratchet.base.errors import NEW_SESSION, DataError, UsageError
 from ratchet.base.io import read_record, source_digest, write_json
+from ratchet.base.structs import asdict
 from ratchet.judge.judge import Judge
 from ratchet.judge.settings import Settings, scale_from
 from ratchet.records.history import History
@@ -18,12 +19,10 @@ from ratchet.records.records import (
     SessionState,
     Status,
     mean_memory,
-    stream_seed,
 )
 from ratchet.records.results_table import TableRow, record_rows
 from ratchet.runs.executor import Executor
 from ratchet.session import Session, memory_ceiling
-from ratchet.steering.bandit import SteeringMode, rank_categories
 from ratchet.steering.suggestions import steering_advice
 from ratchet.steps.judge import broken_constraints, peak_memory
 
@@ -31,14 +30,12 @@ from ratchet.steps.judge import broken_constraints, peak_memory
 def write_baseline(session: Session) -> None:
     """Write ``baseline.json`` and what round 1 starts from."""
     _require_own(session)
-    sources = _sources(session)
+    sources = session.baseline_files
     runs = tuple(
         read_record(RunSummary, session.paths.baseline_run(number))
         for number in range(session.config.baseline_replicates)
     )
-    _require_ok(session, runs)
-    require_memory(session, runs)
-    require_constraints(session, runs)
+    require_usable(session, runs)
     session.repo.create()
     commit = session.repo.commit(
         session.tree(sources),
@@ -65,12 +62,8 @@ def write_baseline(session: Session) -> None:
 def write_baseline_run(session: Session, number: int) -> None:
     """Write one run of the unchanged source, the first with number 0."""
     _require_own(session)
-    made = Executor(session).run(_sources(session), Role.SEARCH, number)
+    made = Executor(session).run(session.baseline_files, Role.SEARCH, number)
     write_json(session.paths.baseline_run(number), made)
-
-
-def _sources(session: Session) -> dict[str, str]:
-    return {entry.path: entry.sha256 for entry in session.manifest.baseline}
 
 
 def _require_own(session: Session) -> None:
@@ -79,20 +72,8 @@ def _require_own(session: Session) -> None:
         name = session.config.session
         raise UsageError(
             f"session {name!r}: expected one with rounds, found an audit; go on with it: snakemake "
-            f"--cores 1 audit --config session={name}, or start another: snakemake --cores 1 "
-            "--config session=NAME"
+            f"--cores 1 audit --config session={name}, or {NEW_SESSION}"
         )
-
-
-def _require_ok(session: Session, runs: tuple[RunSummary, ...]) -> None:
-    for run in runs:
-        if run.outcome is not Outcome.OK:
-            raise DataError(
-                f"the baseline of task {session.task.name} does not train: {run.outcome} with seed "
-                f"{run.seed} ({run.reason}); its log is {session.log_path(run.key)}. Mend "
-                f"{', '.join(session.task.mutable)} and start another session: "
-                "snakemake --cores 1 --config session=NAME"
-            )
 
 
 def _judge(session: Session, runs: tuple[RunSummary, ...]) -> Judge:
@@ -120,45 +101,38 @@ def _state(session: Session, baseline: Baseline, judge: Judge) -> SessionState:
         memory_mb=mean_memory(baseline.runs),
         kept=0,
     )
-    known = session.categories
-    seed = stream_seed(session.config.seed, "steer", 0)
-    mode = SteeringMode(session.config.steering)
-    ranking = rank_categories([], seed, judge.noise_sd, mode, known)
-    suggestions, avoid = steering_advice(
-        session, History(baseline), ranking, incumbent.files, judge.noise_sd
-    )
+    advice = steering_advice(session, History(baseline), incumbent.files, judge.noise_sd)
     return SessionState(
         round=0,
         incumbent=incumbent,
         runs_used=len(baseline.runs),
-        ranking=ranking,
-        suggestions=suggestions,
-        avoid=avoid,
         noise_sd=judge.noise_sd,
+        **asdict(advice),
     )
 
 
-# --------------------------------------------------------------------
-# What runs needed beside their metric: memory for a ceiling, numbers for constraints.
+def require_usable(session: Session, runs: Sequence[RunSummary]) -> None:
+    """Raise :class:`DataError` for a baseline from which nothing could be kept.
 
-
-def require_constraints(session: Session, runs: Sequence[RunSummary]) -> None:
-    """Raise :class:`DataError` for a baseline that breaks a constraint: nothing could be kept."""
-    found = broken_constraints(session, runs)
-    if found:
-        raise DataError(
-            f"the baseline of task {session.task.name} breaks a constraint ({found}); correct "
-            f"`constraints` in {session.manifest.definition.path}, or choose a smaller preset, and "
-            "start another session: snakemake --cores 1 --config session=NAME"
-        )
-
-
-def require_memory(session: Session, runs: Sequence[RunSummary]) -> None:
-    """Raise :class:`DataError` for a baseline above a hard ceiling: nothing could be kept."""
-    limit, found = memory_ceiling(session), peak_memory(session, runs)
+    One that does not train, is above a hard memory ceiling or breaks a constraint.
+    """
+    named = f"the baseline of task {session.task.name}"
+    for run in runs:
+        if run.outcome is not Outcome.OK:
+            raise DataError(
+                f"{named} does not train: {run.outcome} with seed {run.seed} ({run.reason}); its "
+                f"log is {session.log_path(run.key)}. Mend {', '.join(session.task.mutable)} and "
+                f"{NEW_SESSION}"
+            )
+    limit, found = memory_ceiling(session.config), peak_memory(session, runs)
     if limit.refuses(found):
         raise DataError(
-            f"the baseline of task {session.task.name} {limit.reason(found)}; raise "
-            "memory_ceiling_mb, choose a smaller preset for another session, or let the ceiling be "
-            "soft: --config memory_ceiling=soft"
+            f"{named} {limit.reason(found)}; raise memory_ceiling_mb, choose a smaller preset for "
+            "another session, or let the ceiling be soft: --config memory_ceiling=soft"
+        )
+    broken = broken_constraints(session, runs)
+    if broken:
+        raise DataError(
+            f"{named} breaks a constraint ({broken}); correct `constraints` in "
+            f"{session.manifest.definition.path}, or choose a smaller preset, and {NEW_SESSION}"
         )

@@ -101,7 +101,7 @@ class StepCall(Frozen):
 
 
 StepFunction = Callable[[StepCall], None]
-"""What one rule has done."""
+"""Does the work of one rule, and writes its outputs."""
 
 
 def run_step(steps: Mapping[str, StepFunction]) -> None:

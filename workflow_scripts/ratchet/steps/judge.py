@@ -6,8 +6,8 @@ import math
 from collections.abc import Iterable, Sequence
 
 from ratchet.base.io import read_json, read_record, write_json
-from ratchet.base.structs import Frozen, replace
-from ratchet.integrity.run_checks import Case, Scrutiny, confirms_jump, is_implausible_jump
+from ratchet.base.structs import Frozen, Struct, replace
+from ratchet.integrity.run_checks import Scrutiny, confirms_jump, is_implausible_jump
 from ratchet.judge.judge import Assessment, Judge
 from ratchet.judge.tradeoffs import (
     Configuration,
@@ -15,7 +15,6 @@ from ratchet.judge.tradeoffs import (
     Tariff,
     credit,
     efficiency_bounds,
-    pareto_status,
 )
 from ratchet.records.history import History
 from ratchet.records.records import (
@@ -31,7 +30,6 @@ from ratchet.records.records import (
     mean_memory,
 )
 from ratchet.records.results_table import TableRow, record_rows
-from ratchet.records.store import RunRecord
 from ratchet.session import Session, memory_ceiling
 from ratchet.steering.code_diff import count_changes, net_code_lines
 from ratchet.task.task import broken_constraint
@@ -67,10 +65,6 @@ def learn_of_check(
     )
 
 
-# --------------------------------------------------------------------
-# What runs needed beside their metric: memory for a ceiling, numbers for constraints.
-
-
 def peak_memory(session: Session, runs: Sequence[RunSummary]) -> float | None:
     """Largest memory of some runs in MiB: as they printed it, else as it was measured.
 
@@ -93,21 +87,73 @@ def broken_constraints(session: Session, runs: Sequence[RunSummary]) -> str:
     if not wanted:
         return ""
     records = [session.store.lookup(run.key) for run in runs if run.outcome is Outcome.OK]
-    return broken_constraint(wanted, [_values(record) for record in records if record])
+    return broken_constraint(wanted, [record.numbers for record in records if record])
 
 
-def _values(record: RunRecord) -> dict[str, float | None]:
-    """What a run printed, and what was measured of it."""
-    measured = {
-        "wall_seconds": record.wall_seconds,
-        "cpu_seconds": record.cpu_seconds,
-        "peak_memory_mb": record.peak_memory_mb,
-    }
-    return {**record.metrics, **measured}
+class Case(Struct):
+    """One candidate before the judge, with all its runs so far; lower is better here.
 
+    ``threshold`` is what it was last assessed at, ``incumbent`` what was then
+    believed of the incumbent's metric.  ``memory_mb`` is what the session's ceiling
+    is compared with, and ``too_large`` that a hard one refuses it; ``broken`` says which
+    constraint of the task it breaks.  ``suspect`` says what its runs show beside the
+    baseline's that cannot be believed.
+    """
 
-# --------------------------------------------------------------------
-# One candidate before the judge, and the record of what was ruled on it.
+    proposal: Proposal
+    runs: list[RunSummary]
+    net_lines: int
+    incumbent: float
+    memory_ratio: float | None = None
+    threshold: float = 0.0
+    assessment: Assessment | None = None
+    kept: bool = False
+    refused: str = ""
+    notes: tuple[str, ...] = ()
+    changes: int | None = None
+    quarantined: bool = False
+    confirmed: bool = True
+    memory_mb: float | None = None
+    too_large: bool = False
+    broken: str = ""
+    suspect: str = ""
+
+    @property
+    def barred(self) -> bool:
+        """Whether it can never be kept, whatever its metric is."""
+        return self.too_large or bool(self.broken)
+
+    @property
+    def out(self) -> bool:
+        """Whether there is nothing to assess: it was not run, or a run failed."""
+        return bool(self.refused or self.suspect) or self.failed is not None
+
+    @property
+    def failed(self) -> RunSummary | None:
+        """The run that gave no metric, if any did."""
+        return next((run for run in self.runs if run.outcome is not Outcome.OK), None)
+
+    @property
+    def gain(self) -> float:
+        return self.assessment.gain if self.assessment else 0.0
+
+    @property
+    def willing(self) -> bool:
+        """Whether it would be kept if it were alone in its round."""
+        return self._eligible and self.assessment is not None and self.assessment.keep
+
+    @property
+    def promising(self) -> bool:
+        """Whether it is probably an improvement, be it enough for a keep or not."""
+        belief = self.assessment
+        if not self._eligible or belief is None:
+            return False
+        return belief.keep or (belief.confidence >= 0.5 and belief.gain > 0)
+
+    @property
+    def _eligible(self) -> bool:
+        """Whether nothing but its metric stands against keeping it."""
+        return not self.out and not self.barred and self.confirmed
 
 
 def rule_on_case(
@@ -147,7 +193,7 @@ def rule_on_case(
         memory_mb=memory,
         price=found.threshold,
         memory_ratio=case.memory_ratio,
-        pareto=pareto_status(bounds),
+        pareto=bounds.status if bounds else None,
         pareto_low=bounds.low if bounds else None,
         pareto_high=bounds.high if bounds else None,
         near_miss=one_kept and not case.kept and case.promising,
@@ -211,10 +257,6 @@ def _reason(case: Case, found: Assessment | None, tariff: Tariff) -> str:
     return text
 
 
-# --------------------------------------------------------------------
-# Judge the experiments of one round.
-
-
 class Hearing(Frozen):
     """One round before the judge as it was at the round's start.
 
@@ -243,7 +285,7 @@ class Hearing(Frozen):
             judge.noise_sd,
             history.verdicts[-1].credit_used if history.verdicts else 0.0,
             held.memory_mb,
-            memory_ceiling(session),
+            memory_ceiling(session.config),
         )
         return cls(session, history, judge, tariff, Scrutiny(session), remeasured)
 
@@ -253,7 +295,7 @@ class Hearing(Frozen):
         return self.history.state.incumbent
 
     def apart(self, runs: Iterable[RunSummary]) -> Hearing:
-        """The same hearing where the judge has learned of these runs of the incumbent too."""
+        """This hearing with a judge that has learned of these runs of the incumbent too."""
         judge = Judge.from_dict(self.judge.to_dict())
         _learn(self.session, judge, runs)
         return replace(self, judge=judge)
@@ -271,8 +313,11 @@ class Hearing(Frozen):
         return case
 
     def examine(self, case: Case) -> None:
-        """Look at what a case's runs show beside the baseline's."""
-        self.scrutiny.examine(case)
+        """Settle a case's memory, and whether its runs are believed beside the baseline's."""
+        case.runs = [self.scrutiny.charged(run) for run in case.runs]
+        remarks = {remark for run in case.runs for remark in self.scrutiny.remarks(run)}
+        case.notes = (*case.notes, *sorted(remarks - set(case.notes)))
+        case.suspect = self.scrutiny.wrong(case.runs) or ""
 
     def wants_run(self, case: Case) -> bool:
         """Assess a candidate that is not out; whether it must be run once more."""

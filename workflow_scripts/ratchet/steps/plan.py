@@ -44,9 +44,6 @@ def planned_facts(config: Config) -> dict[str, Any]:
     return {name: getattr(config, name) for name in names}
 
 
-# --------------------------------------------------------------------
-# What code a step's result depends on, as a digest over sources.
-
 EXTRAS = ("*.html", "*.css", "*.js", "vendor/*", "templates/*")
 """What a module's folder holds beside code that its result depends on."""
 
@@ -115,12 +112,6 @@ def _module_path(package: Path, name: str) -> Path | None:
     return None
 
 
-# --------------------------------------------------------------------
-# What a training asks of the machine that it is sent to, for the rules' resources.
-#
-# On one machine these say nothing but how many trainings run at once; a cluster
-# finds the place, and the hour, by them.
-
 DEFAULT_MEMORY_MB = 4000
 """Where a task names no limit: room for the default task and small models; a cluster
 that enforces it is told of more by ``limits: memory_mb`` of the task, or by
@@ -140,7 +131,12 @@ START_MINUTES = 5.0
 
 
 class Needs(Frozen):
-    """Of one task: ``timeout_seconds`` is the longest that one of its runs may take."""
+    """Resources that the rules ask for a task's trainings.
+
+    On one machine these say nothing but how many trainings run at once; a cluster finds
+    the place, and the hour, by them.  ``timeout_seconds`` is the longest that one run may
+    take.
+    """
 
     device: str = "cpu"
     threads: int = 1
@@ -176,9 +172,6 @@ class Needs(Frozen):
         seconds = runs * (self.timeout_seconds + BESIDE_A_RUN_SECONDS)
         return attempt * math.ceil(START_MINUTES + seconds / 60)
 
-
-# --------------------------------------------------------------------
-# What happens when the Snakefile is parsed: check everything, own the folder.
 
 _T = TypeVar("_T")
 RESUME_HINT = "ratchet: nothing that was finished is lost; the same command goes on from here"
@@ -323,7 +316,8 @@ def make_plan(overrides: Mapping[str, Any], root: Path, harness: Path, owner: bo
     written = read_config(path)
     given = {k: v for k, v in plain(overrides).items() if k not in written or v != written[k]}
     values = {**written, **given}
-    settings = parse_config(values, schema_path, _where(path, given), root / "config")
+    where = f"{path}, --config" if given else str(path)
+    settings = parse_config(values, schema_path, where, root / "config")
     defined = task_of_config(settings, root, harness)
     paths = SessionPaths(settings.session, root)
     # What was tried by hand belongs to the session, however few rounds are asked for.
@@ -352,9 +346,8 @@ def make_plan(overrides: Mapping[str, Any], root: Path, harness: Path, owner: bo
 
 def _needs(settings: Config, defined: Task) -> Needs:
     timeout = settings.timeout_seconds
-    named = next((preset for preset in defined.presets if preset.name == settings.preset), None)
     return Needs(
-        device=defined.sized(named).device,
+        device=defined.sized(defined.preset(settings.preset)).device,
         threads=defined.threads,
         timeout_seconds=defined.timeout_seconds if timeout is None else timeout,
         limit_mb=defined.limits.get("memory_mb"),
@@ -396,11 +389,6 @@ def _check_agent(settings: Config, defined: Task, root: Path, new: bool) -> None
         require_agent(
             agent_program(settings.proposer, settings.agent_command, root), settings.proposer
         )
-
-
-def _where(path: Path, given: Mapping[str, Any]) -> str:
-    """Where a mistake in the settings may stand."""
-    return f"{path}, --config" if given else str(path)
 
 
 def _own(root: Path, paths: SessionPaths) -> None:

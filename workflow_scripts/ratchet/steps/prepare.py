@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +16,13 @@ from ratchet.base.errors import DataError, StoreError
 from ratchet.base.io import (
     Fingerprint,
     digest_file,
-    fingerprint,
     read_bytes,
     write_bytes,
     write_json,
 )
-from ratchet.base.structs import from_json_values, replace, to_json_values
+from ratchet.base.structs import Frozen, from_json_values, replace, to_json_values
 from ratchet.config import Config
+from ratchet.judge.settings import settle_mode
 from ratchet.manifest import build_manifest, harness_digest
 from ratchet.records.events import Journal
 from ratchet.records.paths import SessionPaths
@@ -30,7 +31,7 @@ from ratchet.records.session_repo import protect_folder
 from ratchet.records.store import Store
 from ratchet.runs.hardware import memory_gb
 from ratchet.runs.sandbox.container import run_facts
-from ratchet.runs.sandbox.sandbox import SandboxKind, describe_sandbox
+from ratchet.runs.sandbox.sandbox import SandboxKind, choose_sandbox
 from ratchet.steps.plan import planned_facts
 from ratchet.task.environment import (
     Interpreter,
@@ -40,7 +41,6 @@ from ratchet.task.environment import (
     resolve_command,
     task_interpreter,
     verify_packages,
-    verify_packages_of,
 )
 from ratchet.task.presets import choose_preset
 from ratchet.task.task import AUTO, Task
@@ -69,9 +69,10 @@ def write_manifest(config: Config, task: Task, root: Path, harness: Path, journa
     python = task_interpreter(config, task, root, harness)
     told = _check_environment(config, task, python)
     # Said, and refused, before anything is run.
-    kept_apart = describe_sandbox(config.isolation)
-    data = _data(task, store, preparation_variables(task, preset), python)
-    fill_caches(task, store, preparation_variables(task, preset), python)
+    kept_apart = choose_sandbox(config.isolation)
+    preparation = Preparation(task, task.environment_of(preset), python)
+    data = preparation.data(store)
+    preparation.fill_caches(store)
     read = cache_fingerprints(task.caches, task.clone, store)
     code = harness_digest(Path(ratchet.__file__).parent)
     mode = judge_mode(config)
@@ -98,7 +99,7 @@ def _check_environment(config: Config, task: Task, python: Interpreter | None) -
         verify_packages(task.environment)
         return None
     if config.python is None:
-        verify_packages_of(task.environment, python)
+        verify_packages(task.environment, python)
         return TaskPython(python.version, python.packages_sha256)
     found = package_deviations(task.environment, python)
     if found:
@@ -111,11 +112,6 @@ def _check_environment(config: Config, task: Task, python: Interpreter | None) -
     return TaskPython(python.version, python.packages_sha256, tuple(found))
 
 
-def preparation_variables(task: Task, preset: Preset | None) -> dict[str, str]:
-    """What the task and its preset set for preparation, runs and evaluator."""
-    return {**task.variables, **(preset.environment if preset else {})}
-
-
 def choose_session_preset(config: Config, task: Task) -> Preset | None:
     """The preset of a new session; for ``auto`` by what this machine has."""
     memory = memory_gb(task.device) if config.preset == AUTO else None
@@ -124,112 +120,90 @@ def choose_session_preset(config: Config, task: Task) -> Preset | None:
 
 def judge_mode(config: Config) -> str:
     """``auto`` as decided at the start, so that extending does not re-judge."""
-    if config.mode != "auto":
-        return config.mode
-    from ratchet.judge.settings import Mode, Settings  # slow to import
-
-    planned = config.rounds * config.candidates
-    short = Settings.for_session(Mode.AUTO, planned).keep_probability
-    gain = Settings.for_session(Mode.GAIN, planned).keep_probability
-    return str(Mode.GAIN if short == gain else Mode.BALANCED)
+    return str(settle_mode(config.mode, config.rounds * config.candidates))
 
 
-def _data(
-    task: Task, store: Store, variables: Mapping[str, str], python: Interpreter | None
-) -> dict[str, Fingerprint]:
-    """Prepared data files by name; prepared once for all sessions with equal inputs."""
-    names = list(task.data_names)
-    if not names:
-        return {}
-    question = preparation_inputs(task, variables, python)
+class Preparation(Frozen):
+    """The preparation of a task's data by its own command, with its variables and interpreter."""
 
-    def prepare() -> dict[str, Fingerprint]:
-        return _prepare(task, store, names, variables, python)
+    task: Task
+    variables: Mapping[str, str]
+    python: Interpreter | None = None
 
-    answer = store.memo(PREPARED, question, lambda: to_json_values(prepare()))
-    found = {name: from_json_values(Fingerprint, value, name) for name, value in answer.items()}
-    try:
-        for entry in found.values():
-            store.path(entry.sha256)
-    except StoreError:
-        again = prepare()
-        if to_json_values(again) != answer:
-            raise DataError(
-                f"{task.folder}: preparing the data again gave other bytes than before; "
-                "its `prepare` command must be deterministic"
-            ) from None
-    return found
+    @property
+    def inputs(self) -> dict[str, Any]:
+        """Everything that the prepared data depend on."""
+        task, python = self.task, self.python
+        return {
+            "command": list(task.prepare),
+            "fixed": {n: digest_file(task.folder / n) for n in task.fixed},
+            "environment": digest_file(task.environment),
+            "names": list(task.data_names),
+            # Only where there are any, so that what was prepared without stays known.
+            **({"variables": dict(self.variables)} if self.variables else {}),
+            **({"python": python.packages_sha256} if python else {}),
+        }
 
+    def data(self, store: Store) -> dict[str, Fingerprint]:
+        """Prepared data files by name; prepared once for all sessions with equal inputs."""
+        if not self.task.data_names:
+            return {}
+        answer = store.memo(PREPARED, self.inputs, lambda: to_json_values(self._files(store)))
+        found = {name: from_json_values(Fingerprint, value, name) for name, value in answer.items()}
+        try:
+            for entry in found.values():
+                store.path(entry.sha256)
+        except StoreError:
+            if to_json_values(self._files(store)) != answer:
+                raise DataError(
+                    f"{self.task.folder}: preparing the data again gave other bytes than before; "
+                    "its `prepare` command must be deterministic"
+                ) from None
+        return found
 
-def fill_caches(
-    task: Task, store: Store, variables: Mapping[str, str], python: Interpreter | None
-) -> None:
-    """Run the preparation of a task that fills a cache, where one is missing."""
-    if not task.fills_caches or caches_complete(task.caches, task.clone):
-        return
-    store.paths.partial.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=store.paths.partial, prefix="prepare-") as name:
-        work = Path(name).resolve()
-        for fixed in task.fixed:
-            write_bytes(work / fixed, read_bytes(task.folder / fixed))
-        _call(task, work, work, variables, python)
+    def fill_caches(self, store: Store) -> None:
+        """Run the preparation of a task that fills a cache, where one is missing."""
+        if self.task.fills_caches and not caches_complete(self.task.caches, self.task.clone):
+            with self._executed(store):
+                pass
 
+    def _files(self, store: Store) -> dict[str, Fingerprint]:
+        """What the preparation makes, kept in the store."""
+        with self._executed(store) as out:
+            for name in self.task.data_names:
+                if not (out / name).is_file():
+                    raise DataError(
+                        f"{self.task.definition}: the prepare command made no file {name} in its "
+                        "{out}"
+                    )
+            return {n: store.fingerprint(out / n, n) for n in self.task.data_names}
 
-def preparation_inputs(
-    task: Task, variables: Mapping[str, str], python: Interpreter | None = None
-) -> dict[str, Any]:
-    """Everything that the prepared data depend on."""
-    return {
-        "command": list(task.prepare),
-        "fixed": {n: fingerprint(task.folder / n).sha256 for n in task.fixed},
-        "environment": digest_file(task.environment),
-        "names": list(task.data_names),
-        # Only where there are any, so that what was prepared without stays known.
-        **({"variables": dict(variables)} if variables else {}),
-        **({"python": python.packages_sha256} if python else {}),
-    }
-
-
-def _prepare(
-    task: Task,
-    store: Store,
-    names: list[str],
-    variables: Mapping[str, str],
-    python: Interpreter | None,
-) -> dict[str, Fingerprint]:
-    """Run the task's own preparation in a folder of its own and keep what it made."""
-    store.paths.partial.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=store.paths.partial, prefix="prepare-") as name:
-        folder = Path(name).resolve()
-        work, out = folder / "task", folder / "out"
-        out.mkdir()
-        for fixed in task.fixed:
-            write_bytes(work / fixed, read_bytes(task.folder / fixed))
-        _call(task, work, out, variables, python)
-        missing = [n for n in names if not (out / n).is_file()]
-        if missing:
-            raise DataError(
-                f"{task.definition}: the prepare command made no file {missing[0]} in its {{out}}"
+    @contextlib.contextmanager
+    def _executed(self, store: Store) -> Iterator[Path]:
+        """The folder ``{out}`` in which the command has left its files."""
+        task = self.task
+        store.paths.partial.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=store.paths.partial, prefix="prepare-") as name:
+            work, out = Path(name).resolve() / "task", Path(name).resolve() / "out"
+            work.mkdir()
+            out.mkdir()
+            for fixed in task.fixed:
+                write_bytes(work / fixed, read_bytes(task.folder / fixed))
+            words = resolve_command(task.prepare, self.python)
+            settings = {"PYTHONHASHSEED": "0", "PYTHONDONTWRITEBYTECODE": "1", **self.variables}
+            done = subprocess.run(
+                [word.replace("{out}", str(out)) for word in words],
+                cwd=work,
+                env={**os.environ, **settings},
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                timeout=PREPARE_TIMEOUT_SECONDS,
+                check=False,
             )
-        return {n: store.fingerprint(out / n, n) for n in names}
-
-
-def _call(
-    task: Task, work: Path, out: Path, variables: Mapping[str, str], python: Interpreter | None
-) -> None:
-    command = [word.replace("{out}", str(out)) for word in resolve_command(task.prepare, python)]
-    settings = {"PYTHONHASHSEED": "0", "PYTHONDONTWRITEBYTECODE": "1", **variables}
-    done = subprocess.run(
-        command,
-        cwd=work,
-        env={**os.environ, **settings},
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        timeout=PREPARE_TIMEOUT_SECONDS,
-        check=False,
-    )
-    if done.returncode:
-        said = (done.stderr or done.stdout).decode(errors="replace").strip()[-2000:]
-        raise DataError(
-            f"{task.definition}: the prepare command ended with status {done.returncode}:\n{said}"
-        )
+            if done.returncode:
+                said = (done.stderr or done.stdout).decode(errors="replace").strip()[-2000:]
+                raise DataError(
+                    f"{task.definition}: the prepare command ended with status {done.returncode}:"
+                    f"\n{said}"
+                )
+            yield out

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from functools import partial
 from typing import Any
 
 from ratchet.base.io import read_record, source_digest, write_json
 from ratchet.base.structs import (
     Frozen,
     Struct,
-    asdict,
     field,
     from_json_values,
     replace,
@@ -19,8 +17,8 @@ from ratchet.base.structs import (
 )
 from ratchet.base.text import one_line
 from ratchet.config import Strategy
-from ratchet.proposers.declared import propose_by_strategy, propose_declared, unified_diff
-from ratchet.proposers.idea import Idea, carry_over, sole_setting
+from ratchet.proposers.declared import PLAIN, propose_declared, unified_diff
+from ratchet.proposers.idea import carry_over, sole_setting
 from ratchet.records.history import History
 from ratchet.records.paths import SessionPaths
 from ratchet.records.records import (
@@ -34,7 +32,7 @@ from ratchet.records.records import (
 )
 from ratchet.session import Session
 from ratchet.steps.limits import announce_stop
-from ratchet.task.edits import Draft, apply_declared
+from ratchet.task.edits import Idea, apply_declared
 
 
 class Offer(Frozen):
@@ -62,9 +60,6 @@ def write_offer(paths: SessionPaths, number: int, offer: Offer) -> None:
     """Put an edit forward for round ``number``, which has not been run."""
     write_json(paths.offer(number), offer)
 
-
-# --------------------------------------------------------------------
-# Choose what a round tries, and record it as commits.
 
 PROPOSER = {"kind": "declared", "version": 1}
 Answer = dict[str, Any]
@@ -137,7 +132,7 @@ class Proposing(Struct):
         )
 
     def _by_agent(self) -> Proposals:
-        """The same with an agent, asked for one proposal after the other.
+        """Proposals of an agent that is asked for one after the other.
 
         A round without any is no end: the next one asks again.
         """
@@ -181,7 +176,11 @@ class Proposing(Struct):
         """Propose an edit that was never tried; false if none is left."""
         known = (*self.earlier, *self.made)
         tried = {p.edit.label for p in known if p.edit is not None}
-        draft = partial(self._new, tried, skip)
+
+        def draft() -> Answer | None:
+            found = self._draft(tried, skip)
+            return None if found is None else self._answer(found)
+
         answer = self._ask({"tried": sorted(tried), "candidate": skip}, draft)
         if answer is None:
             return False
@@ -197,7 +196,7 @@ class Proposing(Struct):
 
         def draft() -> Answer | None:
             found = apply_declared(space, self._old, label)
-            return None if found is None else self._again(before, Idea(**asdict(found)))
+            return None if found is None else self._again(before, found)
 
         return self._ask({"again": before.number, "edit": label}, draft)
 
@@ -227,20 +226,19 @@ class Proposing(Struct):
         name = f"{idea.description} (again, was experiment {before.number})"
         return self._answer(replace(idea, description=name, hypothesis=why))
 
-    def _new(self, tried: set[str], skip: int) -> Answer | None:
-        draft = self._draft(tried, skip)
-        return None if draft is None else self._answer(Idea(**asdict(draft)))
-
-    def _draft(self, tried: set[str], skip: int) -> Draft | None:
-        space, ranking = self.session.task.search_space, self.state.ranking
-        followed = self.session.config.strategy
-        if followed is None:
-            return propose_declared(space, self._old, tried, ranking, skip)
-        counts = Counter(p.category for p in self.earlier if not p.origin)
-        strategy = Strategy.of(followed)
-        place = strategy.name, self.number, len(self.made)
-        seed = stream_seed(self.session.config.seed, "strategy", *place)
-        return propose_by_strategy(strategy, space, self._old, tried, ranking, counts, seed, skip)
+    def _draft(self, tried: set[str], skip: int) -> Idea | None:
+        config = self.session.config
+        strategy = PLAIN if config.strategy is None else Strategy.of(config.strategy)
+        return propose_declared(
+            self.session.task.search_space,
+            self._old,
+            tried,
+            self.state.ranking,
+            skip,
+            strategy,
+            counts=Counter(p.category for p in self.earlier if not p.origin),
+            seed=stream_seed(config.seed, "strategy", strategy.name, self.number, len(self.made)),
+        )
 
     @property
     def _old(self) -> dict[str, str]:

@@ -40,8 +40,6 @@ PRIVATE = (
 TRAININGS_AT_ONCE = 1
 
 
-# ---------------------------------------------------------------- who runs jobs
-
 # Options of Snakemake with which it runs no job; it decides that after parsing.
 _LOOKING = re.compile(
     r"-[A-Za-z]*n[A-Za-z]*|--(dry-?run|lint|report|summary|detailed-summary|dag|rulegraph|filegraph"
@@ -70,9 +68,6 @@ def sends_jobs(workflow: Any) -> bool:
 def clear_locks(root: Path) -> None:
     """Remove what dead calls of Snakemake locked; for who knows that none is alive."""
     shutil.rmtree(root / ".snakemake" / "locks", ignore_errors=True)
-
-
-# ----------------------------------------------------------------- how jobs run
 
 
 def limit_trainings(workflow: Any) -> None:
@@ -150,8 +145,6 @@ def end_gracefully_on_sigterm(workflow: Any) -> None:
 
     signal.signal(signal.SIGTERM, stop)
 
-
-# ------------------------------------------------------------- what is written
 
 _CHATTER = re.compile(
     r"Select jobs to execute|Execute \d+ jobs|Using shell|Singularity containers: ignored"

@@ -5,38 +5,28 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from ratchet.base.io import write_json
-from ratchet.base.structs import replace
+from ratchet.base.structs import asdict, replace
 from ratchet.records.history import History
-from ratchet.records.records import Incumbent, SessionState, stream_seed
+from ratchet.records.records import Incumbent, SessionState
 from ratchet.session import Session
-from ratchet.steering.bandit import SteeringMode, rank_categories
-from ratchet.steering.suggestions import pulls_of, steering_advice
+from ratchet.steering.suggestions import steering_advice
 
 
 def write_state(session: Session, number: int) -> None:
     """Write the session's state after round ``number``."""
     history = History.read(session.paths, number, confirmed=False)
     before, verdict = history.states[number - 1], history.verdicts[-1]
-    known = session.categories
-    mode = SteeringMode(session.config.steering)
-    seed = stream_seed(session.config.seed, "steer", number)
     incumbent = _incumbent(before.incumbent, history)
-    pulls = pulls_of(history.judged)
-    ranking = rank_categories(pulls, seed, verdict.noise_sd or 0.0, mode, known)
-    suggestions, avoid = steering_advice(
-        session, history, ranking, incumbent.files, verdict.noise_sd
-    )
+    advice = steering_advice(session, history, incumbent.files, verdict.noise_sd)
     state = SessionState(
         round=number,
         incumbent=incumbent,
         runs_used=before.runs_used + verdict.runs_used,
-        ranking=ranking,
         stop=verdict.stop,
         detail=verdict.detail,
         near_misses=waiting_near_misses(before.near_misses, history),
-        suggestions=suggestions,
-        avoid=avoid,
         noise_sd=verdict.noise_sd,
+        **asdict(advice),
     )
     session.journal.append(
         "round_finished", round=number, rounds=session.config.rounds, ranking=state.ranking

@@ -8,6 +8,7 @@ everything else stays as it is, byte for byte.
 from __future__ import annotations
 
 import ast
+import functools
 import json
 import math
 import warnings
@@ -15,7 +16,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from ratchet.base.structs import Frozen
-from ratchet.records.records import Edit
+from ratchet.records.records import DECLARED, Edit
 from ratchet.task.task import DeclaredChange
 
 YAML_SUFFIXES = (".yaml", ".yml")
@@ -59,17 +60,27 @@ def replace_value(name: str, text: str, constant: str, value: Any) -> str | None
     place = find_value(name, text, constant)
     if place is None:
         return None
-    new = text[: place.start] + value_literal(name, value) + text[place.end :]
+    literal = value_literal(name, value)
+    new = text[: place.start] + literal + text[place.end :]
+    if not is_settings(name):
+        # A literal fits wherever another one stood: the file need not be parsed again.
+        return new if _is_python(literal, value) else None
     after = find_value(name, new, constant)
     if after is None or not _same(after.value, value):
         return None
-    if is_settings(name):
-        try:
-            alike = _but(_load(name, new), constant) == _but(_load(name, text), constant)
-        except _errors():
-            return None
-        return new if alike else None
-    return new
+    try:
+        alike = _but(_load(name, new), constant) == _but(_load(name, text), constant)
+    except _errors():
+        return None
+    return new if alike else None
+
+
+def _is_python(literal: str, value: Any) -> bool:
+    """Whether Python reads a literal as this value; not so for infinity, for one."""
+    try:
+        return bool(ast.literal_eval(literal) == value)
+    except UNREADABLE:
+        return False
 
 
 def _same(one: Any, other: Any) -> bool:
@@ -88,18 +99,18 @@ def value_literal(name: str, value: Any) -> str:
     return text
 
 
-def settings_fault(name: str, text: str) -> str | None:
-    """Why a file of a kind that is known cannot be read; ``None`` if it can.
+def text_fault(name: str, text: str) -> str | None:
+    """Why a file of Python, YAML or JSON cannot be read; ``None`` if it can.
 
-    Python is parsed, and YAML and JSON must hold a mapping.
+    YAML and JSON must hold a mapping.
     """
     if name.endswith(".py"):
         try:
-            with warnings.catch_warnings():  # about escapes in someone else's strings
-                warnings.simplefilter("ignore")
-                ast.parse(text)
+            parse_python(text)
+        except SyntaxError as error:
+            return f"line {error.lineno}: {error.msg}"
         except UNREADABLE as error:
-            return f"does not parse ({error})"
+            return type(error).__name__
         return None
     if not is_settings(name):
         return None
@@ -111,6 +122,13 @@ def settings_fault(name: str, text: str) -> str | None:
     if not isinstance(found, dict):
         return "expected a mapping of names to values"
     return None
+
+
+def parse_python(text: str) -> ast.Module:
+    """The tree of a Python text; raises one of :data:`UNREADABLE`."""
+    with warnings.catch_warnings():  # about escapes in someone else's strings
+        warnings.simplefilter("ignore")
+        return ast.parse(text)
 
 
 def changed_values(name: str, old: str, new: str) -> list[str] | None:
@@ -135,22 +153,9 @@ def _leaves(values: Any, prefix: str = "") -> dict[str, str]:
     return found
 
 
-# ---------------------------------------------------------------------- Python
-
-
 def find_python(text: str, name: str) -> ValuePlace | None:
     """Where the literal of a top-level ``NAME = literal`` stands, and its value."""
-    try:
-        tree = ast.parse(text)
-    except UNREADABLE:
-        return None
-    values = [
-        node.value
-        for node in tree.body
-        if isinstance(node, ast.Assign | ast.AnnAssign) and node.value is not None
-        for target in (node.targets if isinstance(node, ast.Assign) else [node.target])
-        if isinstance(target, ast.Name) and target.id == name
-    ]
+    values = _assignments(text).get(name, [])
     if len(values) != 1:
         return None
     (value,) = values
@@ -164,14 +169,30 @@ def find_python(text: str, name: str) -> ValuePlace | None:
     return ValuePlace(start, _offset(text, value.end_lineno, value.end_col_offset), found)
 
 
+@functools.lru_cache(maxsize=32)
+def _assignments(text: str) -> Mapping[str, Sequence[ast.expr]]:
+    """What a Python file assigns to each top-level name; empty where it does not parse.
+
+    All constants of a file are asked for one after the other, so it is parsed once.
+    """
+    try:
+        tree = parse_python(text)
+    except UNREADABLE:
+        return {}
+    found: dict[str, list[ast.expr]] = {}
+    for node in tree.body:
+        if isinstance(node, ast.Assign | ast.AnnAssign) and node.value is not None:
+            for target in node.targets if isinstance(node, ast.Assign) else [node.target]:
+                if isinstance(target, ast.Name):
+                    found.setdefault(target.id, []).append(node.value)
+    return found
+
+
 def _offset(text: str, line: int, column: int) -> int:
     """Character offset of a position that ``ast`` gives in lines and bytes."""
     lines = text.splitlines(keepends=True)
     before = sum(len(part) for part in lines[: line - 1])
     return before + len(lines[line - 1].encode()[:column].decode())
-
-
-# ------------------------------------------------------------------------ YAML
 
 
 def _errors() -> tuple[type[Exception], ...]:
@@ -247,9 +268,6 @@ def _value(node: Any) -> Any:
     return found
 
 
-# ------------------------------------------------------------------------ JSON
-
-
 def _find_json(text: str, constant: str) -> ValuePlace | None:
     try:
         json.loads(text)
@@ -295,30 +313,34 @@ def _but(values: Any, constant: str) -> Any:
     return {**values, head: inner}
 
 
-# --------------------------------------------------------------------
-# Declared changes, applied to the incumbent's files: one per proposal.
+class Idea(Frozen):
+    """An edit of the incumbent with its reasons, whoever had it; not yet recorded."""
 
-
-class Draft(Frozen):
-    """A change applied to the incumbent's files, not yet recorded."""
-
-    edit: Edit
     category: str
     description: str
     hypothesis: str
     contents: Mapping[str, str]
+    edit: Edit | None = None
+    proposer: str = DECLARED
+    expected_effect: str = ""
+    notes: tuple[str, ...] = ()
+
+    @property
+    def label(self) -> str:
+        """Name of the edit within a session; empty if it is none of a single constant."""
+        return "" if self.edit is None else self.edit.label
 
 
 def apply_declared(
     space: Sequence[DeclaredChange], contents: Mapping[str, str], label: str
-) -> Draft | None:
+) -> Idea | None:
     """One certain change, applied to these files; ``None`` if it means nothing to them."""
-    return next((d for d in applicable_changes(space, contents) if d.edit.label == label), None)
+    return next((d for d in applicable_changes(space, contents) if d.label == label), None)
 
 
 def applicable_changes(
     space: Sequence[DeclaredChange], contents: Mapping[str, str]
-) -> Iterator[Draft]:
+) -> Iterator[Idea]:
     """Every declared change that makes a difference to these files."""
     for change in space:
         for name, text in contents.items():
@@ -326,17 +348,19 @@ def applicable_changes(
                 yield from _constants(change, name, text, contents)
             elif text.count(change.find) == 1:
                 new = text.replace(change.find, change.replace)
-                if new != text and settings_fault(name, new) is None:
-                    edit = Edit("alternative", change.name)
-                    description = change.name.replace("-", " ")
-                    yield Draft(
-                        edit, change.category, description, change.why, {**contents, name: new}
+                if new != text and text_fault(name, new) is None:
+                    yield Idea(
+                        change.category,
+                        change.name.replace("-", " "),
+                        change.why,
+                        {**contents, name: new},
+                        Edit("alternative", change.name),
                     )
 
 
 def _constants(
     change: DeclaredChange, name: str, text: str, contents: Mapping[str, str]
-) -> Iterator[Draft]:
+) -> Iterator[Idea]:
     place = find_value(name, text, change.name)
     if place is None:
         return
@@ -348,10 +372,10 @@ def _constants(
         if new is None:
             continue
         why = change.why.replace("{old}", repr(old)).replace("{new}", repr(value))
-        yield Draft(
-            Edit("constant", change.name, repr(value)),
+        yield Idea(
             change.category,
             f"{change.name} {old!r} -> {value!r}",
             why,
             {**contents, name: new},
+            Edit("constant", change.name, repr(value)),
         )

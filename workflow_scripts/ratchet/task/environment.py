@@ -13,16 +13,19 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ratchet.base.errors import ConfigError, DataError, FixedInputChangedError, InputMissingError
+from ratchet.base.errors import (
+    NEW_SESSION,
+    ConfigError,
+    DataError,
+    FixedInputChangedError,
+    InputMissingError,
+)
 from ratchet.base.io import digest, digest_file, read_bytes
 from ratchet.base.structs import Frozen
 from ratchet.config import Config, resolve_task_folder
 from ratchet.records.records import CacheFingerprint
 from ratchet.records.store import Store
 from ratchet.task.task import Cache, Task
-
-# --------------------------------------------------------------------
-# The installed packages: whether they are the ones that a lock names, and where they are.
 
 # Where packages of an interpreter lie, and of the system's beside it.
 PACKAGE_FOLDERS = ("lib/python*/site-packages", "lib/python*/dist-packages")
@@ -62,53 +65,39 @@ def _applies(marker: str | None, markers: Mapping[str, str] | None) -> bool:
     return Marker(marker.strip()).evaluate(dict(markers) if markers else None)
 
 
-def verify_packages(lock: Path) -> None:
-    """Raise :class:`DataError` if this interpreter has other versions."""
-    wrong = _deviations(locked_versions(lock), _installed)
-    if wrong:
-        raise _not_as_locked(lock, sys.executable, wrong, "make env")
-
-
-def verify_packages_of(lock: Path, interpreter: Interpreter) -> None:
-    """Raise :class:`DataError` if a task's own interpreter has other versions."""
+def verify_packages(lock: Path, interpreter: Interpreter | None = None) -> None:
+    """Raise :class:`DataError` if a task's own interpreter, else this one, has other versions."""
     wrong = package_deviations(lock, interpreter)
     if wrong:
-        todo = "uv sync" if lock.name == UV_LOCK else f"make env-{lock.stem}"
-        raise _not_as_locked(lock, interpreter.executable, wrong, todo)
+        program = interpreter.executable if interpreter else sys.executable
+        own = "uv sync" if lock.name == UV_LOCK else f"make env-{lock.stem}"
+        todo = own if interpreter else "make env"
+        raise DataError(
+            f"{lock}: {program} does not have the locked packages ({'; '.join(wrong)}); "
+            f"install them with: {todo}"
+        )
 
 
-def package_deviations(lock: Path, interpreter: Interpreter) -> list[str]:
-    """Where the packages of a task's own interpreter differ from a lock."""
+def package_deviations(lock: Path, interpreter: Interpreter | None = None) -> list[str]:
+    """Where the packages of a task's own interpreter, or of this one, differ from a lock."""
+    import importlib.metadata  # slow; most steps have no question about packages
+
     from packaging.utils import canonicalize_name
 
     def installed(name: str) -> str | None:
-        return interpreter.packages.get(canonicalize_name(name))
+        if interpreter is not None:
+            return interpreter.packages.get(canonicalize_name(name))
+        try:
+            return importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            return None
 
-    return _deviations(locked_versions(lock, interpreter.markers), installed)
-
-
-def _deviations(wanted: Mapping[str, str], find: Callable[[str], str | None]) -> list[str]:
+    wanted = locked_versions(lock, interpreter.markers if interpreter else None)
     return [
-        f"{name}: expected {version}, found {find(name) or 'none'}"
+        f"{name}: expected {version}, found {installed(name) or 'none'}"
         for name, version in wanted.items()
-        if find(name) != version
+        if installed(name) != version
     ]
-
-
-def _installed(name: str) -> str | None:
-    import importlib.metadata  # slow; most steps have no question about packages
-
-    try:
-        return importlib.metadata.version(name)
-    except importlib.metadata.PackageNotFoundError:
-        return None
-
-
-def _not_as_locked(lock: Path, program: str, wrong: Sequence[str], todo: str) -> DataError:
-    return DataError(
-        f"{lock}: {program} does not have the locked packages ({'; '.join(wrong)}); "
-        f"install them with: {todo}"
-    )
 
 
 def package_paths(names: Sequence[str], prefixes: Sequence[str] = ()) -> list[Path]:
@@ -128,12 +117,6 @@ def package_paths(names: Sequence[str], prefixes: Sequence[str] = ()) -> list[Pa
                     found |= set(folder.glob(f"{plain}-*.egg*"))
     return sorted(path for path in found if path.exists())
 
-
-# --------------------------------------------------------------------
-# A task's own interpreter: where it is, what is installed there, what it reads.
-#
-# Tasks that need packages of their own (PyTorch, say) run in an environment of their
-# own; the harness never imports from it, but asks its interpreter what it has.
 
 # A cold environment on a shared disk may take long to list thousands of files.
 PROBE_SECONDS = 120.0
@@ -161,8 +144,9 @@ print(json.dumps({
 
 
 class Interpreter(Frozen):
-    """An interpreter as it describes itself.
+    """A task's own interpreter, as it describes itself.
 
+    The harness never imports from its environment, but asks it what it has.
     ``prefixes`` are the folders that it reads, ``packages`` the installed
     versions by normalised name, ``markers`` its part of a requirement's conditions.
     """
@@ -189,23 +173,19 @@ def task_interpreter(config: Config, task: Task, root: Path, harness: Path) -> I
         return ask_interpreter(interpreter_program(place, "correct the configuration key python"))
     if task.python is None:
         return None
-    if task.origin is not None and task.clone is None and not _stands_alone(task):
-        raise ConfigError(
-            f"python: {task.values['python']} lies in a clone of {task.origin.repo} on this "
-            "machine, and there is none; name an environment with its packages by --config "
-            "python=PLACE, or clone it and name the clone's folder by `repo`"
-        )
     todo = f"make it with: make env-{task.environment.stem}"
     if task.origin is not None:
+        place = Path(task.values["python"]).expanduser()
+        if task.clone is None and not place.is_absolute():
+            raise ConfigError(
+                f"python: {place} lies in a clone of {task.origin.repo} on this machine, and there "
+                "is none; name an environment with its packages by --config python=PLACE, or clone "
+                "it and name the clone's folder by `repo`"
+            )
         todo = f"make it in {task.clone}: uv sync" if task.clone else "clone the repository"
     return ask_interpreter(
         interpreter_program(task.python, f"{todo}, or name another one: --config python=PLACE")
     )
-
-
-def _stands_alone(task: Task) -> bool:
-    """Whether the task's interpreter is named by a whole path."""
-    return Path(task.values["python"]).expanduser().is_absolute()
 
 
 def interpreter_program(place: Path, todo: str) -> Path:
@@ -255,19 +235,16 @@ def resolve_command(command: Sequence[str], python: Interpreter | None = None) -
     return [program if word == "python" else word for word in command]
 
 
-# --------------------------------------------------------------------
-# Pinned versions in a ``uv.lock``: what its project needs on this platform.
-#
-# A lock of uv's holds all platforms, groups and extras at once; what is installed by
-# ``uv sync`` is what can be reached from the project itself.  Development groups are left
-# out: a run needs none of them.
-
 # Where the project's own packages are from, as uv writes it.
 OWN = ("virtual", "editable", "directory")
 
 
 def uv_lock_versions(lock: Path, applies: Callable[[str | None], bool]) -> dict[str, str]:
-    """Versions by package name; ``applies`` evaluates the condition of a requirement.
+    """Versions by package name in a ``uv.lock``: what its project needs on this platform.
+
+    Such a lock holds all platforms, groups and extras at once; what ``uv sync`` installs
+    is what can be reached from the project itself.  Development groups are left out: a
+    run needs none of them.  ``applies`` evaluates the condition of a requirement.
 
     Raises :class:`DataError` for a file that is no lock of uv's.
     """
@@ -336,13 +313,6 @@ def _chosen(
     return next(iter(here or exact), None)
 
 
-# --------------------------------------------------------------------
-# Folders outside of a task that its runs read: an own cache of data, tokenizers, kernels.
-#
-# They are fingerprinted when a session starts, and looked at again before every run:
-# names, sizes and digests of all files.  The digest of a large file is remembered by its
-# size and time.  Runs see them read-only, as far as the kind of isolation can do that.
-
 LARGE_BYTES = 32 << 20
 """A file from this size on takes long enough to hash that its digest is worth keeping."""
 DIGESTS = "digests"
@@ -404,7 +374,11 @@ def caches_complete(caches: Sequence[Cache], clone: Path | None) -> bool:
 def cache_fingerprints(
     caches: Sequence[Cache], clone: Path | None, store: Store
 ) -> tuple[CacheFingerprint, ...]:
-    """All folders that are there, by what they hold; raises as :func:`require_caches` does."""
+    """All folders that are there, by names, sizes and digests of their files.
+
+    The digest of a large file is remembered by its size and time.  Raises
+    :class:`InputMissingError` as :func:`require_caches` does.
+    """
     require_caches(caches, clone)
     folders = [(cache.folder, cache_source(cache, clone)) for cache in caches]
     found = [_fingerprint(name, folder, store) for name, folder in folders if folder.is_dir()]
@@ -449,11 +423,10 @@ def check_caches(
         if found != entry.sha256:
             raise FixedInputChangedError(
                 f"cache: {entry.folder}: expected contents with sha256 {entry.sha256}, found "
-                f"{found}; put them back as they were, or start another session: "
-                "snakemake --cores 1 --config session=NAME"
+                f"{found}; put them back as they were, or {NEW_SESSION}"
             )
     if now:
         raise FixedInputChangedError(
             f"cache: {next(iter(now))}: was not there when the session started; take it away, or "
-            "start another session: snakemake --cores 1 --config session=NAME"
+            f"{NEW_SESSION}"
         )

@@ -14,7 +14,7 @@ from typing import Any
 from ratchet.base.errors import ConfigError
 from ratchet.base.io import digest_bytes, read_bytes
 from ratchet.records.records import Manifest, Preset
-from ratchet.task.edits import ValuePlace, find_value, replace_value
+from ratchet.task.edits import find_value, replace_value
 from ratchet.task.task import AUTO, Task
 
 
@@ -62,9 +62,9 @@ def preset_sources(task: Task, constants: Mapping[str, Any], preset: str) -> dic
     Raises :class:`ConfigError` for a constant that is not, exactly once, a top-level
     ``NAME = literal`` of a mutable Python file, or a key of a YAML or JSON file.
     """
-    contents = {name: read_bytes(task.folder / name) for name in task.mutable}
+    contents = {name: _text(read_bytes(task.folder / name)) for name in task.mutable}
     for constant, value in constants.items():
-        places = [name for name in contents if _find(contents[name], name, constant) is not None]
+        places = [n for n, text in contents.items() if find_value(n, text, constant) is not None]
         if len(places) != 1:
             found = "in none of them" if not places else f"in {', '.join(places)}"
             raise ConfigError(
@@ -73,26 +73,26 @@ def preset_sources(task: Task, constants: Mapping[str, Any], preset: str) -> dic
                 f"JSON, in one of the mutable files ({', '.join(contents)}), found it {found}"
             )
         (name,) = places
-        contents[name] = _set(contents[name], name, constant, value)
-    return contents
+        contents[name] = _with_constant(name, contents[name], constant, value)
+    return {name: _bytes(text) for name, text in contents.items()}
 
 
-def _find(content: bytes, name: str, constant: str) -> ValuePlace | None:
-    return find_value(name, _text(content), constant)
-
-
-def _set(content: bytes, name: str, constant: str, value: Any) -> bytes:
-    new = replace_value(name, _text(content), constant, value)
+def _with_constant(name: str, text: str, constant: str, value: Any) -> str:
+    new = replace_value(name, text, constant, value)
     if new is None:
         raise ConfigError(
             f"{name}: {constant} cannot be set to {value!r} in its place without changing "
             "something else; write it on a line of its own, without an anchor"
         )
-    return new.encode("utf-8", errors="surrogateescape")
+    return new
 
 
 def _text(content: bytes) -> str:
     return content.decode("utf-8", errors="surrogateescape")
+
+
+def _bytes(text: str) -> bytes:
+    return text.encode("utf-8", errors="surrogateescape")
 
 
 def edited_files(manifest: Manifest, folder: Path) -> list[str]:
@@ -105,10 +105,10 @@ def edited_files(manifest: Manifest, folder: Path) -> list[str]:
     edited = []
     for entry in manifest.baseline:
         path = folder / entry.path
-        content = path.read_bytes() if path.is_file() else None
+        text = _text(path.read_bytes()) if path.is_file() else None
         for constant, value in constants.items():
-            if content is not None and _find(content, entry.path, constant) is not None:
-                content = _set(content, entry.path, constant, value)
-        if content is None or digest_bytes(content) != entry.sha256:
+            if text is not None and find_value(entry.path, text, constant) is not None:
+                text = _with_constant(entry.path, text, constant, value)
+        if text is None or digest_bytes(_bytes(text)) != entry.sha256:
             edited.append(entry.path)
     return edited

@@ -259,9 +259,6 @@ def values_of(data: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     return {**data, "mutable": mutable, "fixed": fixed}
 
 
-# --------------------------------------------------------------------
-# The task that a configuration names: a folder of one's own, or somebody's repository.
-
 DEFINITIONS = Path("tasks") / "autoresearch"
 """Below the harness: how well-known repositories run, by name."""
 DEFAULT_DEFINITION = "upstream"
@@ -280,25 +277,27 @@ class Named(Frozen):
     repo: str = ""
     commit: str = ""
 
+    @property
+    def folder(self) -> Path:
+        """Where the files of the task lie, unless a repository has them."""
+        return self.definition.parent
+
+    def clone(self, values: Mapping[str, Any]) -> Path | None:
+        """The clone that a task with these values is from; ``None`` without one here."""
+        repo = self.repo or values.get("repo", "")
+        return clone_of(repo, self.base) if repo else None
+
 
 def named_task(value: str | Mapping[str, str], root: Path, harness: Path) -> Named:
     """What a value of the key ``task`` means."""
     if isinstance(value, str):
         folder = resolve_task_folder(value, root, harness)
         return Named(folder / DEFINITION, folder)
-    return Named(
-        definition=_definition(value.get("definition", DEFAULT_DEFINITION), root, harness),
-        base=root,
-        repo=value["repo"],
-        commit=value.get("commit", DEFAULT_COMMIT),
-    )
-
-
-def _definition(name: str, root: Path, harness: Path) -> Path:
-    """A definition by its name among those that come along, or by its path."""
+    name = value.get("definition", DEFAULT_DEFINITION)
+    definition = harness / DEFINITIONS / f"{name}.yaml"
     if "/" in name or name.endswith((".yaml", ".yml")):
-        return resolve_task_folder(name, root, harness)
-    return harness / DEFINITIONS / f"{name}.yaml"
+        definition = resolve_task_folder(name, root, harness)
+    return Named(definition, root, value["repo"], value.get("commit", DEFAULT_COMMIT))
 
 
 def task_of_config(config: Config, root: Path, harness: Path, say: bool = True) -> Task:
@@ -374,21 +373,3 @@ def _no_definition(told: Named, harness: Path) -> InputMissingError:
         f"task.definition: expected one of {', '.join(known)} or the path of a definition, found "
         f"nothing at {told.definition}"
     )
-
-
-def task_clone(
-    value: str | Mapping[str, str], values: Mapping[str, Any], root: Path, harness: Path
-) -> Path | None:
-    """The clone that the task of a session is from; ``None`` without one on this machine."""
-    told = named_task(value, root, harness)
-    repo = told.repo or values.get("repo", "")
-    return clone_of(repo, told.base) if repo else None
-
-
-def task_folder(
-    value: str | Mapping[str, str], root: Path, harness: Path, origin: Origin | None
-) -> Path:
-    """Where the files of the task of a session lie."""
-    if origin is not None:
-        return SessionPaths("", root).store.tree(origin.tree)
-    return named_task(value, root, harness).definition.parent

@@ -10,21 +10,27 @@ from pathlib import Path
 from typing import Any
 
 from ratchet.base.errors import ConfigError, InputMissingError
-from ratchet.base.io import read_bytes
 from ratchet.base.structs import Frozen, asdict, field, from_json_values, replace
 from ratchet.base.text import clean_lines
 from ratchet.records.records import Direction, Origin, Preset
+from ratchet.records.store import MEASURED
 
 DEFINITION = "task.yaml"
 SEED = "{seed}"
 GB = 1e9
 """Bytes of a gigabyte: cards and memory modules are sold by these, or by more."""
+THREAD_VARIABLES = (
+    "OMP_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "NUMEXPR_NUM_THREADS",
+    "VECLIB_MAXIMUM_THREADS",
+)
+"""Set for every run, since libraries take as many threads as there are processors."""
 # What the harness sets in every run itself; see ratchet.runs.run.
 SET = frozenset(
     {"HOME", "PATH", "TMPDIR", "PYTHONPATH", "PYTHONHASHSEED", "PYTHONNOUSERSITE"}
-    | {"PYTHONDONTWRITEBYTECODE", "PYTHONUNBUFFERED", "CUDA_VISIBLE_DEVICES"}
-    | {"OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS"}
-    | {"VECLIB_MAXIMUM_THREADS"}
+    | {"PYTHONDONTWRITEBYTECODE", "PYTHONUNBUFFERED", "CUDA_VISIBLE_DEVICES", *THREAD_VARIABLES}
 )
 
 
@@ -139,16 +145,6 @@ def parse_patterns(data: Mapping[str, Any]) -> dict[str, str]:
     return {**data.get("printed", {}), **found}
 
 
-# --------------------------------------------------------------------
-# Bounds on other numbers than the metric: what breaks one is never kept.
-#
-# The numbers are those that a run printed, by their names, and those that the harness
-# measured: ``wall_seconds``, ``cpu_seconds`` and ``peak_memory_mb`` (of the GPU where one
-# was watched, else of the processes).
-
-MEASURED = ("wall_seconds", "cpu_seconds", "peak_memory_mb")
-
-
 class Constraint(Frozen):
     """Bounds on one number, both inclusive; ``None`` is no bound."""
 
@@ -184,14 +180,6 @@ def broken_constraint(
     return ""
 
 
-# --------------------------------------------------------------------
-# Numbers that a log shows in words of its own, found by regular expressions.
-#
-# A task says ``metric: {name: accuracy, pattern: 'Validation accuracy: ([0-9.]+)'}``; the
-# last match of the log counts.  A log is written by a candidate, which may not keep the
-# harness busy: RE2 searches in a time that is linear in the length of a line, whatever the
-# pattern.  It knows neither references to groups nor look-around.
-
 LONGEST_PATTERN = 500
 """Characters; a pattern for one number of one line needs no more."""
 SHORTEST_LITERAL = 4
@@ -218,7 +206,12 @@ def pattern_fault(pattern: str) -> str | None:
 
 
 def _compiled(pattern: str) -> Any:
-    """A pattern as RE2 reads it; :class:`ValueError` says what it cannot read."""
+    """A pattern as RE2 reads it; :class:`ValueError` says what it cannot read.
+
+    A log is written by a candidate, which may not keep the harness busy: RE2 searches in
+    a time that is linear in the length of a line, whatever the pattern.  It knows neither
+    references to groups nor look-around.
+    """
     import re2  # few tasks have patterns
 
     options = re2.Options()
@@ -294,10 +287,6 @@ def _numbers(words: Iterable[bytes | None]) -> Iterator[float]:
             continue
 
 
-# --------------------------------------------------------------------
-# The whole definition, its parts, and what goes wrong between them.
-
-
 class PlainKeys(Frozen, kw_only=True):
     """Keys of a ``task.yaml`` that a task has as they stand there."""
 
@@ -359,8 +348,12 @@ class Task(PlainKeys, kw_only=True):
     origin: Origin | None
     clone: Path | None
 
+    def preset(self, name: str | None) -> Preset | None:
+        """The preset of this name; ``None`` for others, such as ``auto``."""
+        return next((preset for preset in self.presets if preset.name == name), None)
+
     def sized(self, preset: Preset | None) -> Task:
-        """The same with the device and the budget of a preset, where that names them."""
+        """This task with the device and the budget of a preset, where that names them."""
         if preset is None:
             return self
         found = replace(self, device=preset.device or self.device)
@@ -372,6 +365,10 @@ class Task(PlainKeys, kw_only=True):
             budget_seconds=preset.budget.get("seconds"),
             budget_steps=None if steps is None else int(steps),
         )
+
+    def environment_of(self, preset: Preset | None) -> dict[str, str]:
+        """Environment variables that task and preset set for preparation, runs and evaluator."""
+        return {**self.variables, **(preset.environment if preset else {})}
 
     @property
     def data_names(self) -> tuple[str, ...]:
@@ -397,33 +394,10 @@ class Task(PlainKeys, kw_only=True):
         """Whether its preparation makes what is in its caches, and no data files."""
         return bool(self.prepare and self.caches and not self.data_names)
 
-    @property
-    def seed_hook(self) -> bool:
-        """Whether seeds that the code writes down itself are moved."""
-        return self.seeding.hook
-
     def memory_mb(self, metrics: Mapping[str, float | None]) -> float | None:
         """Peak memory that a run reported, in MiB; ``None`` if it did not."""
         value = metrics.get(self.memory_name) if self.memory_name else None
         return None if value is None else value * self.memory_megabytes
-
-
-def load_task(folder: Path, harness: Path) -> Task:
-    """Parse and check the task in ``folder``.
-
-    ``harness`` is the folder of the Snakefile, below which the environment's
-    lock lies.  Raises :class:`ConfigError` or :class:`InputMissingError` that
-    names the file and the key.
-    """
-    path = folder / DEFINITION
-    if not path.is_file():
-        raise InputMissingError(
-            f"{folder}: holds no {DEFINITION}; set `task` to the folder of a task, "
-            "such as tasks/bytelm"
-        )
-    task = build_task(task_values(read_bytes(path), str(path)), folder, harness)
-    check_task(task)
-    return task
 
 
 def task_values(content: bytes, where: str) -> dict[str, Any]:
@@ -534,7 +508,7 @@ def build_task(
     return Task(
         **asdict(from_json_values(PlainKeys, keys, DEFINITION)),
         folder=folder,
-        environment=_first(data["environment"], folder, place, harness, origin),
+        environment=_lock(data["environment"], folder, place, harness, origin),
         visible_data=tuple(files.get("visible", ())),
         evaluation_data=tuple(files.get("evaluation", ())),
         locked_data=tuple(files.get("locked", ())),
@@ -558,7 +532,7 @@ def build_task(
     )
 
 
-def _first(
+def _lock(
     name: str, folder: Path, place: Path | None, harness: Path, origin: Origin | None
 ) -> Path:
     """The lock: a repository's own, or beside the definition, or else the harness's."""

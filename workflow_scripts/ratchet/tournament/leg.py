@@ -13,11 +13,7 @@ from ratchet.integrity.seal import begin_workflow, finish_workflow
 from ratchet.proposers.idea import carry_over, same_sources
 from ratchet.records.history import History, name_of
 from ratchet.records.paths import SessionPaths
-from ratchet.records.records import (
-    POLLINATION,
-    Edit,
-    StopReason,
-)
+from ratchet.records.records import POLLINATION, Edit, StopReason
 from ratchet.records.session_repo import SessionRepo
 from ratchet.session import Session
 from ratchet.steps.propose import Offer, write_offer
@@ -37,7 +33,7 @@ def graft_win(
     edit: Edit | None,
     space: tuple[DeclaredChange, ...],
 ) -> tuple[Texts | None, Fate, str]:
-    """What ``edited`` changed in ``parent``, done to ``incumbent``; else why not.
+    """Change from ``parent`` to ``edited``, done to ``incumbent``; else why not.
 
     A three-way merge of texts.  Git takes changes of neighbouring lines for a
     conflict; what is known by its name is merged by it: a constant whose value is
@@ -90,10 +86,6 @@ def _why(parent: Texts, incumbent: Texts, edit: Edit | None) -> str:
     return f"both changed the same lines of {changed or 'the files'}"
 
 
-# --------------------------------------------------------------------
-# One leg: a competitor's rounds until its share of runs is used up.
-
-
 def play_leg(arena: Arena, number: int, index: int, limits_file: Path | None, clock: Clock) -> None:
     """Play the leg of one competitor in tournament round ``number``; write its record.
 
@@ -113,7 +105,8 @@ def play_leg(arena: Arena, number: int, index: int, limits_file: Path | None, cl
     commit = session.state(found.rounds).incumbent.commit
     session.repo.settle(commit)
     show_incumbent(arena, session, commit)
-    session.journal.append("leg_finished", **_told(found))
+    told = ("number", "competitor", "rounds", "runs", "mean", "sd", "kept", "stop")
+    session.journal.append("leg_finished", **{name: getattr(found, name) for name in told})
     finish_workflow(session.paths)
     write_json(arena.paths.leg(number, index), found)
 
@@ -121,7 +114,7 @@ def play_leg(arena: Arena, number: int, index: int, limits_file: Path | None, cl
 def competitor_worktree(
     arena_paths: SessionPaths, worktrees_folder: str | None, session: str
 ) -> Path:
-    """Where the incumbent of a competitor's session is checked out."""
+    """Folder in which the incumbent of a competitor's session is checked out."""
     if worktrees_folder is None:
         return SessionPaths(session, arena_paths.root).worktree
     return arena_paths.root / Path(worktrees_folder).expanduser() / session
@@ -136,11 +129,6 @@ def show_incumbent(arena: Arena, session: Session, commit: str) -> None:
         detail = str(error)
     if detail:
         session.journal.append("worktree", path=str(place), detail=detail)
-
-
-def _told(leg: Leg) -> dict[str, object]:
-    names = ("number", "competitor", "rounds", "runs", "mean", "sd", "kept", "stop")
-    return {name: getattr(leg, name) for name in names}
 
 
 class Playing(Struct):

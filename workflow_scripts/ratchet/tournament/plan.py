@@ -17,7 +17,7 @@ from ratchet.steps.plan import WorkflowPlan, code_digest
 
 
 class Fate(enum.StrEnum):
-    """What became of a win when its turn came at another competitor."""
+    """Fate of a win when its turn came at another competitor."""
 
     OFFERED = "offered"
     CONFLICT = "conflict"
@@ -47,7 +47,7 @@ class Win(Frozen):
 
     @property
     def origin(self) -> str:
-        """How proposals name it: the donor's session and experiment."""
+        """Name of the win in proposals: the donor's session and experiment."""
         return f"{self.session}#{self.experiment}"
 
 
@@ -61,7 +61,7 @@ class Graft(Frozen):
 
 
 class Leg(Frozen):
-    """Where a competitor stands after its leg of tournament round ``number``.
+    """Standing of a competitor after its leg of tournament round ``number``.
 
     ``rounds`` counts those of its session, ``runs`` its training runs without
     the baseline's; ``mean`` and ``sd`` are the judge's posterior for its
@@ -93,7 +93,7 @@ class Queue(Frozen):
 
 
 class Pollination(Frozen):
-    """What every competitor is offered after tournament round ``number``."""
+    """Wins offered to every competitor after tournament round ``number``."""
 
     number: int
     mode: str
@@ -108,10 +108,6 @@ class Pollination(Frozen):
 def leading_leg(legs: Sequence[Leg], direction: Direction) -> Leg:
     """The leg with the best posterior mean; the earlier one of equals."""
     return min(legs, key=lambda leg: direction.sign * leg.mean)
-
-
-# --------------------------------------------------------------------
-# What the rules of a tournament need to know beyond a session's plan.
 
 
 def leg_inputs(plan: WorkflowPlan, number: int, competitor: int) -> list[str]:

@@ -56,7 +56,7 @@ def _new(arena: Arena, number: int, leg: Leg, wins: list[Win]) -> tuple[Win, ...
 
 
 def wins_of(session: Session, leg: Leg) -> list[Win]:
-    """What a competitor found and kept itself, up to the end of a leg."""
+    """Wins that a competitor found and kept itself, up to the end of a leg."""
     history = History.read(session.paths, leg.rounds, confirmed=False)
     return [
         Win(
@@ -91,10 +91,6 @@ def whole_configuration(session: Session, leg: Leg) -> Win:
         parent=start.files,
         whole=True,
     )
-
-
-# --------------------------------------------------------------------
-# The tournament's best beside the common baseline, with fresh seeds.
 
 
 class Champion(Frozen):
@@ -133,9 +129,6 @@ def confirm_champion(arena: Arena) -> None:
     write_json(arena.paths.champion, result)
 
 
-# --------------------------------------------------------------------
-# What a tournament came to: leaderboard, lineage, and every win that was passed on.
-
 Facts = dict[str, Any]
 
 Z = 1.959964
@@ -166,11 +159,7 @@ def tournament_facts(arena: Arena, last: int, champion: Champion | None = None) 
         "pollination": arena.config.pollination,
         "rounds": last,
         "runs_per_round": arena.config.evolve_runs,
-        "baseline": {
-            "mean": start.mean,
-            "runs": len(start.runs),
-            "commit": start.commit,
-        },
+        "baseline": {"mean": start.mean, "runs": len(start.runs), "commit": start.commit},
         "strategies": to_json_values(arena.config.strategies),
         "leaderboard": [{"rank": rank, **row} for rank, row in enumerate(rows, 1)],
         "lineage": {player.leg.competitor: player.lineage() for player in players},
@@ -237,7 +226,7 @@ class Player:
         return found
 
     def lineage(self) -> list[Facts]:
-        """What its incumbent is made of: every keep in order, and whose win each was."""
+        """Parts of its incumbent: every keep in order, and whose win each was."""
         return [
             {
                 "experiment": trial.number,
@@ -285,7 +274,7 @@ def _pollinations(arena: Arena, players: Sequence[Player], last: int) -> list[Fa
 
 
 def _outcome(player: Player, leg: int, graft: Any) -> Facts:
-    """What a graft came to; its re-test if it was put forward."""
+    """Outcome of a graft, with its re-test if it was put forward."""
     if graft.fate is not Fate.OFFERED:
         return {"fate": graft.fate.value, "detail": graft.detail}
     # A near miss is tried again under another number; the first try is the re-test.

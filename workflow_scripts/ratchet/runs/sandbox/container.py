@@ -24,8 +24,6 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from ratchet import __version__
 from ratchet.base.errors import DataError, RatchetError
 from ratchet.base.io import digest_file, read_bytes, remove_run_folder, write_json
@@ -238,7 +236,7 @@ def _bind(source: Path, target: Path, writable: bool = False) -> list[str]:
 
 
 def with_gpu(start: Sequence[str], uuid: str) -> list[str]:
-    """The same command with one GPU of the machine in the container."""
+    """An engine's start command that puts one GPU of the machine into the container."""
     if not start:
         return []
     podman = "podman" in Path(start[0]).name
@@ -272,18 +270,12 @@ def remove_left_over(found: ContainerEngine) -> None:
                 found.ask("rm", "--force", container)
 
 
-# --------------------------------------------------------------------
-# Last step of building an image: write down what it holds, and close what it hides.
-#
-#     python -m ratchet.runs.sandbox.container --base NAME --revision REV --group GROUP
-#         --output FILE TASK.YAML...
-#
-# Packages that tasks hide from their runs become readable by one group alone; the
-# locks whose packages are all installed are named by their digests.
-
-
 def check_image(arguments: Sequence[str] | None = None) -> int:
-    """Write down what an image holds, and close what it hides."""
+    """Write down what an image holds, and close what it hides: the last step of a build.
+
+    Packages that tasks hide from their runs become readable by one group alone; the
+    locks whose packages are all installed are named by their digests.
+    """
     parser = argparse.ArgumentParser(
         prog="python -m ratchet.runs.sandbox.container",
         description=check_image.__doc__,
@@ -316,6 +308,8 @@ def check_image(arguments: Sequence[str] | None = None) -> int:
 
 def hidden_packages(definition: Path) -> list[str]:
     """What a task hides from its runs; raises :class:`DataError` if that is no list."""
+    import yaml  # slow to import, and only images are made with it
+
     try:
         found = yaml.safe_load(read_bytes(definition)).get("hidden") or []
     except (yaml.YAMLError, AttributeError) as error:

@@ -22,7 +22,6 @@ import json
 import os
 import resource
 import select
-import shutil
 import signal
 import socket
 import subprocess
@@ -143,7 +142,7 @@ class ContainerRun:
         return question != "finish"
 
     def do(self, question: str) -> bool:
-        """The same while measuring is possible."""
+        """Do as told, while measuring is possible; False after the last answer."""
         if question == "terminate":
             self.command.terminate()
         elif question == "kill":
@@ -233,18 +232,11 @@ def empty(folder: Path) -> None:
                 if path.lstat().st_uid != os.getuid():
                     continue
                 if path.is_dir() and not path.is_symlink():
-                    remove_tree(path)
+                    # Its rights may be anything, and it may be deeper than Python can go.
+                    for words in (["chmod", "-R", "u+rwX"], ["rm", "-rf"]):
+                        subprocess.run([*words, "--", path], capture_output=True, check=False)
                 else:
                     path.unlink()
-
-
-def remove_tree(folder: Path) -> None:
-    """Remove a folder, however its rights were left and however deep it is."""
-    with contextlib.suppress(RecursionError):
-        shutil.rmtree(folder, ignore_errors=True)
-    if folder.exists():
-        for words in (["chmod", "-R", "u+rwX"], ["rm", "-rf"]):
-            subprocess.run([*words, "--", str(folder)], capture_output=True, check=False)
 
 
 def _remove_shared_memory() -> None:

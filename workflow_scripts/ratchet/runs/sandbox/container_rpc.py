@@ -61,8 +61,6 @@ class ContainerCommand:
         self.over = False
         self.last: dict[str, Any] = {"cpu_seconds": 0.0, "peak_rss_mb": 0.0}
 
-    # ---------------------------------------------------------------- starting
-
     def start(self, output: int, channel: int | None) -> None:
         """Have it started; raises :class:`OSError`, or :class:`ContainerError` without one."""
         try:
@@ -139,8 +137,6 @@ class ContainerCommand:
         if open_to_all:
             raise ContainerError(f"the image does not hide {', '.join(open_to_all)}")
 
-    # ------------------------------------------------------------ conversation
-
     def _say(self, words: Mapping[str, Any]) -> None:
         assert self.connection is not None
         try:
@@ -185,8 +181,6 @@ class ContainerCommand:
         except ContainerError:
             self.over = True
             return None
-
-    # ------------------------------------------------------- as Command has them
 
     def ended(self) -> bool:
         """Whether the command has ended, or the container with it."""

@@ -88,20 +88,12 @@ def choose_sandbox(wanted: str) -> SandboxKind:
     kind = SandboxKind(wanted)
     found = sandbox_fault(kind)
     if found is not None:
+        mend = container_mend() if kind is SandboxKind.CONTAINER else _MEND[kind]
         raise ConfigError(
-            f"isolation: {kind} does not work on this machine ({found}); {_mend(kind)}, or set "
+            f"isolation: {kind} does not work on this machine ({found}); {mend}, or set "
             "isolation to auto, which takes the strongest that works"
         )
     return kind
-
-
-def _mend(kind: SandboxKind) -> str:
-    return container_mend() if kind is SandboxKind.CONTAINER else _MEND[kind]
-
-
-def describe_sandbox(wanted: str) -> str:
-    """The word for what runs get here, for manifests and reports."""
-    return choose_sandbox(wanted).value
 
 
 @functools.cache
@@ -270,15 +262,12 @@ def _readable(box: Box) -> list[Path]:
             prefixes.append(library)
     found: list[Path] = []
     for path in prefixes:
-        found += _pieces(path) if box.work.is_relative_to(path) else [path]
+        # An environment may have been made in the very folder that holds the runs.
+        inner = [path / name for name in ("bin", "lib", "lib64", "include", "pyvenv.cfg")]
+        found += inner if box.work.is_relative_to(path) else [path]
     known = [Path(name) for name in SYSTEM]
     return [
         path
         for path in dict.fromkeys([*found, *box.readable])
         if path.exists() and not any(path.is_relative_to(system) for system in known)
     ]
-
-
-def _pieces(prefix: Path) -> list[Path]:
-    """An environment that was made in the very folder that holds the runs."""
-    return [prefix / name for name in ("bin", "lib", "lib64", "include", "pyvenv.cfg")]
