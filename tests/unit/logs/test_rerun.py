@@ -13,7 +13,7 @@ from helpers.autojudge_logs import HEADER, row
 from helpers.clones import Clone
 from ratchet.base.errors import InputMissingError, UsageError
 from ratchet.base.git import Commits
-from ratchet.base.io import Fingerprint, digest_bytes, read_record, source_digest, write_json
+from ratchet.base.io import digest_bytes, read_record, source_digest, write_json
 from ratchet.base.stats import welch_interval
 from ratchet.logs import rerun
 from ratchet.logs.experiments import log_experiments
@@ -156,10 +156,8 @@ class Bench:
         files = [{"train.py": sha} for sha in self.texts_by_sha]
         self.codes = [AuditedCode(source_digest(f), f, f"line {n}") for n, f in enumerate(files)]
         self.config = SimpleNamespace(session="again")
-        self.manifest = SimpleNamespace(
-            baseline=(Fingerprint("train.py", digest_bytes(START.encode()), 1),),
-            hardware={"cpu": "x"},
-        )
+        self.baseline_files = files[0]
+        self.manifest = SimpleNamespace(hardware={"cpu": "x"})
         metric = SimpleNamespace(name="loss")
         self.task = SimpleNamespace(
             name="fake", fixed=("prepare.py",), metric=metric, printed=(), plausible=None,
@@ -259,10 +257,7 @@ def test_code_that_bends_the_measurement_or_reseeds_is_no_change(
 def test_a_broken_constraint_is_said(tmp_path: Path) -> None:
     bench = Bench(tmp_path, f"{START}b = 1\n")
     bench.task.constraints = (Constraint("size", max=3.0),)
-    record = SimpleNamespace(
-        metrics={"size": 5.0}, wall_seconds=1.0, cpu_seconds=1.0, peak_memory_mb=1.0,
-        evaluation=None,
-    )  # fmt: skip
+    record = SimpleNamespace(numbers={"size": 5.0}, evaluation=None)
     bench.task.memory_mb = lambda _: None
     bench.store = SimpleNamespace(lookup=lambda _: record)
     bench.plan((0, 1))

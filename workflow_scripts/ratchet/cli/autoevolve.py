@@ -531,7 +531,7 @@ def cleanup(options: argparse.Namespace) -> int:
         print(f"remove {len(entered)} worktrees (branches, results and store stay)? [y/N] ", end="")
         if input().strip().lower() not in ("y", "yes"):
             return EXIT_DECLINED
-    # Nobody may be at work in them.
+    # Refused while a session is at work in the worktrees.
     make_plan(played.values, played.root, played.harness, owner=True)
     if options.export_first:
         place = Path(f"evolve-{played.paths.session}-export.json")

@@ -190,7 +190,7 @@ def tool(name: str) -> AgentTool:
     if done.returncode:
         return AgentTool("", f"--version ended with status {done.returncode}: {first}".rstrip(": "))
     words = first.split()
-    # Most begin with their own name, which the reader has just read.
+    # Most programs begin with their own name, which stands there already.
     short = words[1:] if words and words[0].lower().strip(",") == Path(name).name else words
     return AgentTool(" ".join(short[1:] if short[:1] == ["version"] else short))
 

@@ -28,8 +28,8 @@ from ratchet.records.records import Direction
 if TYPE_CHECKING:
     from ratchet.logs.experiments import LogExperiments
 
-SHOWN_PROBLEMS = 20
-"""Problems of a log printed one by one; the rest is counted (all are in the JSON)."""
+SHOWN = 20
+"""Notes of one kind that are printed one by one; the rest is counted."""
 
 EXIT_INTERRUPTED = 130
 RESULTS = Path("results.tsv")
@@ -195,11 +195,15 @@ def tell_assumptions(name: str, table: Table, notes: Sequence[str], quiet: bool)
     """Say what was assumed (unless ``quiet``) and what a log's problems are, on stderr."""
     for note in () if quiet else notes:
         tell(name, f"assumed: {note}")
-    for problem in table.problems[:SHOWN_PROBLEMS]:
-        tell(name, f"problem: {problem}")
-    left = len(table.problems) - SHOWN_PROBLEMS
-    if left > 0:
-        tell(name, f"problem: {left} more; --json lists all")
+    tell_some(name, "problem", table.problems, "; --json lists all")
+
+
+def tell_some(name: str, kind: str, notes: Sequence[object], rest: str = "") -> None:
+    """Say the first notes of a kind one by one, and how many more there are."""
+    for note in notes[:SHOWN]:
+        tell(name, f"{kind}: {note}")
+    if len(notes) > SHOWN:
+        tell(name, f"{kind}: {len(notes) - SHOWN} more{rest}")
 
 
 def may_write(output: Path, force: bool, inputs: Sequence[Path | None], option: str = "-o") -> None:

@@ -154,7 +154,7 @@ def curves(facts: Facts) -> Spec:
         "scale": {"domain": [KNOWN, ESTIMATED], "range": [[1, 0], [4, 3]]},
         "legend": {"title": None, "symbolSize": 300, "labelLimit": 240, **above},
     }
-    # The number of seeds stands on each curve, so that colour is not all there is.
+    # Numbers on the curves, so that they can be told apart without colours.
     labels: list[Row] = [
         {"x": detectable(n, alpha, LABEL_POWER, known=True), "y": LABEL_POWER, "text": f"{n}"}
         | {"seeds": label}

@@ -145,6 +145,11 @@ def _past(options: argparse.Namespace) -> PastSession | None:
     return past_session(session, History.read(session.paths))
 
 
+def _definition(session: Session, root: Path) -> Path:
+    """The file that names a session's brief."""
+    return named_task(session.manifest.frozen["task"], root, harness_folder(root)).definition
+
+
 def _brief(session: Session, root: Path) -> Path:
     """Path of a session's brief; next versions of a repository's go to ``root``."""
     if session.manifest.origin is not None:
@@ -172,12 +177,10 @@ def _update(options: argparse.Namespace) -> int:
             f"{path}: exists; write elsewhere with --output, or overwrite it with --force"
         )
     write_output(path, text)
-    wanted = session.manifest.frozen["task"]
-    definition = named_task(wanted, options.root, harness_folder(options.root)).definition
     tell(
         NAME,
         f"wrote {path}; read it, change it, and let the next session start from it: set "
-        f"`brief: {path.name}` in {definition}",
+        f"`brief: {path.name}` in {_definition(session, options.root)}",
     )
     return 0
 

@@ -20,7 +20,6 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
-from typing import TypeVar
 
 from ratchet.base.errors import ConfigError, UsageError
 from ratchet.base.terminal import is_terminal, wrap_text
@@ -35,7 +34,6 @@ from ratchet.simulation.measures import (
 from ratchet.simulation.session import RULES, Rule, SimulatedSession, SimulationPlan, play_all
 from ratchet.simulation.worlds import WORLDS
 
-T = TypeVar("T")
 NAME = "ratchet simulate"
 DEFAULT_RULES = ("greedy", "seeds-2", "gain", "balanced", "strict", "guaranteed")
 DEFAULT_AGAINST = "greedy"
@@ -49,9 +47,10 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
     parser = CommandParser(NAME, __doc__, epilog=_catalogue())
     add = parser.add_argument
     shown = ",".join(DEFAULT_RULES)
-    add("--world", default="typical", help="kind of session, see below (default typical)")
+    add("--world", choices=WORLDS, metavar="WORLD", default="typical", help="see below (typical)")
     add("--rules", default=shown, help=f"names, see below, or 'all' (default {shown})")
-    add("--against", default=DEFAULT_AGAINST, help="rule to compare with (default greedy)")
+    beside = f"rule to compare with (default {DEFAULT_AGAINST})"
+    add("--against", choices=RULES, metavar="RULE", default=DEFAULT_AGAINST, help=beside)
     add("--runs", type=int, default=100, help="runs of a session, its budget (default 100)")
     add("--noise-sd", type=float, default=5e-4, help="noise sd of one run (default 5e-4)")
     add("--sessions", type=int, default=100, help="sessions of each rule (default 100)")
@@ -74,7 +73,7 @@ def _catalogue() -> str:
 
 def _run(options: argparse.Namespace) -> int:
     plan, jobs = _plan(options), _jobs(options.jobs)
-    against = _known("--against", options.against.strip(), RULES)
+    against = RULES[options.against]
     rules = _rules(options.rules, against.name)
     records = simulate_plans(plan, rules, jobs, progress_counter("simulate"))
     summaries = {
@@ -96,10 +95,9 @@ def _plan(options: argparse.Namespace) -> SimulationPlan:
     ):
         if value > most:
             raise UsageError(f"{name}: expected at most {most}, found {value}")
-    world = _known("--world", options.world.strip(), WORLDS)
     try:
         return SimulationPlan(
-            world=world,
+            world=WORLDS[options.world],
             runs=options.runs,
             noise_sd=options.noise_sd,
             sessions=options.sessions,
@@ -120,17 +118,11 @@ def _jobs(given: int | None) -> int:
 
 def _rules(names: str, against: str) -> tuple[Rule, ...]:
     """The rules asked for in the table's order, with the one to compare with."""
-    asked = [name.strip() for name in names.split(",") if name.strip()]
-    if not asked:
+    asked = {name.strip() for name in names.split(",")} - {""}
+    if not asked or not asked - {"all"} <= set(RULES):
         raise UsageError(f"--rules: expected names from {', '.join(RULES)}, found {names!r}")
-    chosen = set(RULES) if asked == ["all"] else {_known("--rules", n, RULES).name for n in asked}
-    return tuple(rule for rule in RULES.values() if rule.name in chosen | {against})
-
-
-def _known(option: str, name: str, known: dict[str, T]) -> T:
-    if name not in known:
-        raise UsageError(f"{option}: expected one of {', '.join(known)}, found {name!r}")
-    return known[name]
+    chosen = asked | {against}
+    return tuple(rule for rule in RULES.values() if "all" in asked or rule.name in chosen)
 
 
 def simulate_plans(

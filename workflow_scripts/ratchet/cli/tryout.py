@@ -15,6 +15,7 @@ enough); 64 usage or nothing to try, 66 no session, 75 busy or stopped early.
 from __future__ import annotations
 
 import argparse
+import itertools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -189,9 +190,7 @@ class TrialPlace(Frozen):
 
         One that the workflow left half done is finished on the way.
         """
-        number = 1
-        while _was_run(self.paths, number):
-            number += 1
+        number = _rounds_run(self.paths) + 1
         again = read_offer(self.paths, number)
         if again is None and _was_begun(self.paths, number):
             tell(NAME, f"round {number} is finished first")
@@ -262,25 +261,24 @@ class TrialPlace(Frozen):
 
     def restore(self, force: bool) -> int:
         """Put the incumbent's files into the folder."""
-        number = 0
-        while _was_run(self.paths, number + 1):
-            number += 1
-        history = History.read(self.paths, number)
-        incumbent = history.state.incumbent
-        contents = {n: (self.folder / n).read_bytes() for n in self.session.task.mutable}
-        digests = {name: self.session.store.put(data) for name, data in contents.items()}
+        history = History.read(self.paths, _rounds_run(self.paths))
+        incumbent, names = history.state.incumbent, ", ".join(self.session.task.mutable)
         known = {trial.proposal.source for trial in history.trials} | {incumbent.source}
         known.add(source_digest(self.session.baseline_files))
-        if source_digest(digests) not in known and not force:
+        if source_digest(self._edited()) not in known and not force:
             raise UsageError(
-                f"{self.folder}: {', '.join(contents)} holds an edit that was never tried; try it "
+                f"{self.folder}: {names} holds an edit that was never tried; try it "
                 "first, save it elsewhere, or add --force"
             )
         for name, sha in incumbent.files.items():
             write_bytes(self.folder / name, self.session.store.get(sha))
-        who = name_of(incumbent.number)
-        tell(NAME, f"{', '.join(contents)} restored to {who}")
+        tell(NAME, f"{names} restored to {name_of(incumbent.number)}")
         return 0
+
+
+def _rounds_run(paths: SessionPaths) -> int:
+    """Number of rounds that were run."""
+    return next(n for n in itertools.count() if not _was_run(paths, n + 1))
 
 
 def _was_run(paths: SessionPaths, number: int) -> bool:

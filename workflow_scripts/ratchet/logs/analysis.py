@@ -118,7 +118,7 @@ def _attempts(every: LogExperiments, done: Replay | None, sources: Sources | Non
     """The rows that tried a change, in order: no baseline, no re-run."""
     found = []
     for place, (row, number) in enumerate(zip(every.rows, every.numbers, strict=True)):
-        # A log that was cut off before may open with a change.
+        # A log that lost its first rows may open with a change.
         start = place == every.first and category_of(row.description) in (None, UNNAMED)
         if every.again[place] or row.status is RowStatus.BASELINE or start:
             continue

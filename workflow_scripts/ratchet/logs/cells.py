@@ -93,7 +93,8 @@ def _tabbed(line: str) -> list[str]:
 
 def _quoted(line: str) -> list[str]:
     """Cells between commas that may be in double quotes, inside which commas count as text."""
-    csv.field_size_limit(len(line) + 1)
+    # The limit is the whole process's, so it is only ever raised.
+    csv.field_size_limit(max(csv.field_size_limit(), len(line) + 1))
     return [cell.strip() for cell in next(csv.reader([line], skipinitialspace=True))]
 
 

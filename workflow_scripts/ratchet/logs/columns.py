@@ -13,8 +13,6 @@ from ratchet.logs.table import RowStatus, first_of, quoted
 from ratchet.records.records import Direction
 from ratchet.records.results_table import MEMORY_COLUMN
 
-# The words people use: statuses, column names, metrics, crash markers, numbers.
-
 _STATUS_WORDS: Mapping[RowStatus, str] = {
     RowStatus.KEEP: """keep keeps kept best accept accepted approve approved merge merged improved
         improvement win winner success confirmed adopted adopt committed promote promoted strong""",

@@ -1,4 +1,10 @@
-"""Kept changes of a finished log run again: what is run, and what it says."""
+"""Kept changes of a finished log run again: their plan, their runs, their verdicts.
+
+Run again are the mutable files of a row's commit and those of the incumbent of its time,
+the row that was kept before it: with that value the author compared it, whatever lies
+between the two commits.  Only where the incumbent's commit is lost does the commit's own
+parent stand in, and a note says so.
+"""
 
 from __future__ import annotations
 
@@ -41,11 +47,6 @@ from ratchet.runs.executor import Executor
 from ratchet.runs.hardware import describe_hardware
 from ratchet.session import Session
 from ratchet.steps.judge import broken_constraints
-
-# What an audit runs again are the mutable files of a row's commit and those of the
-# incumbent of its time, the row that was kept before it: that is the value which the
-# author compared it with, whatever lies between the two commits.  Only where the
-# incumbent's commit is lost does the commit's own parent stand in, and a note says so.
 
 SHOWN_FILES = 3
 
@@ -312,7 +313,7 @@ def _settings(parent: Sequence[float], others: Sequence[Sequence[float]]) -> Set
     size = max((abs(value) for value in parent), default=0.0)
     if sd is None or sd <= 1e-12 * size:
         return Settings.for_session(scale=scale_from(parent))
-    # As many values with this sd: what the judge's own guess of a scale is made for.
+    # The judge guesses its scale from values: as many as these degrees of freedom need.
     places = np.arange(freedom + 1, dtype=float)
     values = float(np.mean(parent)) + sd * (places - places.mean()) / places.std(ddof=1)
     left_open = 1 / math.sqrt(2 * freedom)

@@ -367,7 +367,7 @@ class Smoother:
         events = self._chains.events
         log_prior = prior.log_evidence if noise_prior is None else noise_prior(self.noise)
         log_belief = log_prior + [self._chains.evidence(chain) for chain in events]
-        # What is alike before any row: a flat density of the baseline's truth.
+        # Before any row the density of the baseline's truth is flat, at every node alike.
         log_belief = log_belief + np.log(self.noise)
         belief = np.exp(log_belief - log_belief.max())
         self.belief: FloatArray = np.asarray(belief / belief.sum(), dtype=float)

@@ -153,7 +153,7 @@ def _remeasured(event: Event, _earlier: Sequence[Event]) -> Found:
 
 
 def _ended(event: Event, earlier: Sequence[Event]) -> Found:
-    # What ended it early counts while no experiment came after.
+    # An early end counts unless an experiment came after it.
     stop = ""
     for old in earlier:
         if old["event"] == "stopped":

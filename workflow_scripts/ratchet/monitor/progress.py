@@ -151,7 +151,7 @@ def fold_events(events: Iterable[Event], into: SessionStanding | None = None) ->
     for event in events:
         with contextlib.suppress(*DAMAGED):
             if event["event"] == "session_started":
-                # All is done anew, so what was counted before does not count.
+                # A session that starts again counts anew.
                 found = SessionStanding(session=str(event["session"]), task=str(event["task"]))
             _take(found, event)
             heard.append(event)
@@ -351,7 +351,7 @@ def session_state(
     state, reported = SessionRunState, standing.phase is Phase.REPORTED
     if standing.failure is not None:
         step, message = standing.failure
-        # Whoever is refused at the start does not stop what runs or is done.
+        # A second start that is refused stops no session that runs or is finished.
         if step != START or not (owned or reported):
             return state.FAILED, f"{step}: {message}"
     if reported and not (standing.reopened and owned):

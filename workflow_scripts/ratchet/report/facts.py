@@ -49,7 +49,7 @@ from ratchet.task.task import SEED
 
 FORMAT = 1
 
-# A brief of 200 kB would be a book.
+# Bytes of a brief that are shown; nobody writes a longer one.
 PROGRAM_LIMIT = 200_000
 
 

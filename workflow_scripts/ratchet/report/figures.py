@@ -376,12 +376,13 @@ def _best(view: _View) -> list[Spec]:
 
 def _confirmed_bars(view: _View) -> list[Spec]:
     bars = [
-        {"x": view.confirmed_at, "y": side["mean"] - side["sd"], "y2": side["mean"] + side["sd"]}
+        {
+            "x": view.confirmed_at,
+            "y": max(side["mean"] - side["sd"], view.y.low),
+            "y2": min(side["mean"] + side["sd"], view.y.high),
+        }
         for _, side in view.confirmed
         if side["sd"] is not None
-    ]
-    bars = [
-        {**bar, "y": max(bar["y"], view.y.low), "y2": min(bar["y2"], view.y.high)} for bar in bars
     ]
     edge = [{"x": view.confirmed_at - (view.confirmed_at - view.last) / 2}]
     separator = {"type": "rule", "color": LIGHT["line"], "strokeDash": [3, 3]}

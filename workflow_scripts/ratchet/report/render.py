@@ -315,7 +315,7 @@ def _layer(layer: Spec) -> Spec:
         inside = f"inrange(datum[{json.dumps(field)}], domain('x'))"
         encoding["opacity"] = {"condition": {"test": inside, "value": 1}, "value": 0}
     if rows and "tip" in rows[0]:
-        # That there is something to say; the page's script finds what.
+        # Only marks that there is a tip; the page's script finds its text.
         encoding["tooltip"] = {"value": "tip"}
         mark["cursor"] = "pointer"
     return {**layer, "mark": mark, "encoding": encoding}

@@ -45,7 +45,7 @@ def graft_win(
         merged = _by_name(parent, edited, incumbent, edit, space)
     if merged is not None and not same_sources(incumbent, merged):
         return merged, Fate.OFFERED, ""
-    # What can be taken back is there.
+    # A change that can be undone on the incumbent is in it already.
     taken_back = carry_over(edited, parent, incumbent) is not None
     if taken_back or _has(incumbent, edit) or same_sources(incumbent, edited):
         return None, Fate.PRESENT, "it is in the incumbent already"
@@ -73,14 +73,18 @@ def _has(incumbent: Texts, edit: Edit | None) -> bool:
     """Whether the incumbent has the constant at the win's value."""
     if edit is None or edit.value is None:
         return False
-    found = [find_value(name, text, edit.name) for name, text in incumbent.items()]
-    return any(place is not None and repr(place.value) == edit.value for place in found)
+    return edit.value in map(repr, _values(incumbent, edit))
+
+
+def _values(texts: Texts, edit: Edit) -> list[object]:
+    """Values of the edit's constant in these files."""
+    found = (find_value(name, text, edit.name) for name, text in texts.items())
+    return [place.value for place in found if place is not None]
 
 
 def _why(parent: Texts, incumbent: Texts, edit: Edit | None) -> str:
     if edit is not None and edit.value is not None:
-        places = [find_value(name, text, edit.name) for name, text in incumbent.items()]
-        value = next((place.value for place in places if place is not None), None)
+        value = next(iter(_values(incumbent, edit)), None)
         return f"both set {edit.name}; the incumbent has {value!r}"
     changed = ", ".join(n for n in incumbent if incumbent[n] != parent.get(n, ""))
     return f"both changed the same lines of {changed or 'the files'}"

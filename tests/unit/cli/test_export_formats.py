@@ -14,7 +14,7 @@ from helpers.autojudge_logs import CORPUS, HEADER, REFERENCE, needs_logs
 from ratchet.base.errors import DataError
 from ratchet.base.structs import replace, to_json_values
 from ratchet.base.text import one_line
-from ratchet.logs.export import (
+from ratchet.cli.export import (
     SHEET_FORMATS,
     ExportedExperiment,
     Sheet,
