@@ -49,7 +49,7 @@ class Nvml:
     class NVMLError(Exception):
         pass
 
-    def __init__(self, *models: str | bytes, users: Callable[[], list[int]] = list) -> None:
+    def __init__(self, *models: str, users: Callable[[], list[int]] = list) -> None:
         self.models, self.users = models, users
         self.throttle = 0
         self.deaf: set[str | int] = set()
@@ -65,8 +65,8 @@ class Nvml:
     def nvmlShutdown(self) -> None:
         pass
 
-    def nvmlSystemGetDriverVersion(self) -> bytes:
-        return b"550.1"
+    def nvmlSystemGetDriverVersion(self) -> str:
+        return "550.1"
 
     def nvmlSystemGetCudaDriverVersion(self) -> int:
         return 12040
@@ -77,10 +77,10 @@ class Nvml:
     def nvmlDeviceGetHandleByIndex(self, index: int) -> int:
         return index
 
-    def nvmlDeviceGetUUID(self, handle: int) -> bytes:
-        return f"GPU-{handle}aaa".encode()
+    def nvmlDeviceGetUUID(self, handle: int) -> str:
+        return f"GPU-{handle}aaa"
 
-    def nvmlDeviceGetName(self, handle: int) -> str | bytes:
+    def nvmlDeviceGetName(self, handle: int) -> str:
         return self.models[handle]
 
     def nvmlDeviceGetMemoryInfo(self, handle: int) -> Any:
@@ -141,7 +141,7 @@ def no_driver() -> Nvml:
     ],
 )
 def test_an_outer_choice_is_respected(visible: str | None, indices: list[int]) -> None:
-    assert list_gpus(Nvml(H200, b"NVIDIA H200")) == TWO
+    assert list_gpus(Nvml(H200, H200)) == TWO
     assert list_gpus(None) == []
     assert [found.index for found in allowed_gpus(TWO, visible)] == indices
 
@@ -264,7 +264,7 @@ def test_the_class_of_the_hardware(put: Any, monkeypatch: pytest.MonkeyPatch) ->
     for nvml in (no_driver(), Nvml()):
         put(nvml)
         assert current_hardware("gpu") == {**cpu, "gpus": []}
-    put(Nvml(H200, A100.encode(), H200))
+    put(Nvml(H200, A100, H200))
     assert current_hardware("gpu") == {**cpu, "gpus": [H200]}
     assert gpu_model_of(current_hardware("gpu", A100)) == A100
     assert current_hardware("gpu", "T4")["gpus"] == [H200]

@@ -147,7 +147,7 @@ def test_nothing_that_a_candidate_writes_breaks_the_search(text: str, name: str)
     [
         ("c.py", "x = 1\nx = = 1\n", "line 2: "),
         ("c.yaml", "a: [1\n", "is not valid YAML"),
-        ("c.yaml", "- 1\n", "expected a mapping"),
+        ("c.yaml", "- 1\n", "holds no mapping"),
         ("c.yaml", "a: !!python/object/apply:os.system [ls]\n", "is not valid YAML"),
         ("c.json", "{a: 1}", "is not valid JSON"),
         ("c.json", "[" * 100_000, "is not valid JSON"),

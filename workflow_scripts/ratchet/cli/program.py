@@ -154,7 +154,8 @@ def _brief(session: Session, root: Path) -> Path:
     """Path of a session's brief; next versions of a repository's go to ``root``."""
     if session.manifest.origin is not None:
         return root / Path(session.manifest.brief.path).name
-    return _definition(session, root).parent / session.manifest.brief.path
+    told = named_task(session.manifest.frozen["task"], root, harness_folder(root))
+    return told.folder / session.manifest.brief.path
 
 
 def _update(options: argparse.Namespace) -> int:

@@ -360,10 +360,10 @@ def _check_own_files(folder: Path, branch: str, findings: Findings) -> None:
     first, _, rest = _text(folder / "config").partition("\n")
     core = rest.split("\n[", 1)[0].rstrip("\n").split("\n")
     keys = {line.split(" ")[0].strip() for line in core}
-    whole = first == "[core]" and {"repositoryformatversion", "bare"} <= keys
-    for line in [] if whole else [first]:
-        findings.deviates(folder / "config", "[core] of a bare repository", repr(line), MEND)
-    for line in core if whole else []:
+    if first != "[core]" or not {"repositoryformatversion", "bare"} <= keys:
+        findings.deviates(folder / "config", "[core] of a bare repository", repr(first), MEND)
+        return
+    for line in core:
         if not _CORE.fullmatch(line):
             findings.deviates(folder / "config", "git's own settings", repr(line), MEND)
 

@@ -350,7 +350,7 @@ class Judging:
             session=self.session.config.session,
             task=self.session.task.name,
             metric=self.session.task.metric.name,
-            hardware=describe_hardware(dict(self.session.manifest.hardware)),
+            hardware=describe_hardware(self.session.manifest.hardware),
             kept=self.plan.kept,
             changes=changes,
             counts=count_standings(changes),

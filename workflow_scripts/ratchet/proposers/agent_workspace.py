@@ -23,7 +23,7 @@ from ratchet.base.errors import ConfigError, StoreError
 from ratchet.base.git import call_git
 from ratchet.base.io import digest_bytes, remove_run_folder
 from ratchet.base.structs import Frozen
-from ratchet.base.text import one_line
+from ratchet.base.text import one_line, shorten
 from ratchet.proposers.agent_process import LITTER, PROPOSAL
 from ratchet.proposers.idea import same_sources
 from ratchet.records.records import CallOutcome
@@ -319,7 +319,7 @@ def _text(values: Mapping[str, Any], name: str, limit: int) -> str:
     if not isinstance(value, str):
         raise ValueError(f"{PROPOSAL}: expected a text for {name!r}, found {type(value).__name__}")
     line = one_line(value[: 4 * limit].encode("utf-8", errors="replace").decode())
-    return line if len(line) <= limit else line[: limit - 1].rstrip() + "…"
+    return shorten(line, limit)
 
 
 def reply_fault(
@@ -352,7 +352,7 @@ def reply_fault(
     for name, text in new.items():
         wrong = text_fault(name, text)
         if wrong is not None and text_fault(name, old[name]) is None:
-            return CallOutcome.UNREADABLE, f"{name} is not valid Python ({one_line(wrong)[:100]})"
+            return CallOutcome.UNREADABLE, f"{name} {one_line(wrong)[:120]}"
     return None
 
 

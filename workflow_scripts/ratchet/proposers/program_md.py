@@ -13,7 +13,7 @@ from ratchet.base.templates import fill_template
 from ratchet.base.text import escape_markdown
 from ratchet.config import Config
 from ratchet.judge.tradeoffs import Ceiling
-from ratchet.records.history import History, Trial
+from ratchet.records.history import History
 from ratchet.records.paths import SessionPaths
 from ratchet.records.records import CATEGORIES, Direction, Suggestion
 from ratchet.session import Budget, Session, memory_ceiling, run_budget
@@ -395,29 +395,8 @@ def next_steps(suggestions: Sequence[Suggestion]) -> str:
 
 def tried_section(contract: ProgramContract, history: History) -> str:
     """The log of a session: kept, not kept, failed, and what to leave alone."""
-    state = history.state
-    failed = [_told(trial) for trial in history.judged if not trial.kept and trial.failed]
-    others = [_told(trial) for trial in history.judged if not trial.kept and not trial.failed]
-    groups = (
-        ("Kept, in this order:", [_told(trial) for trial in history.kept]),
-        ("Not kept:", others),
-        ("Failed, not to be repeated as they are:", failed),
-        ("Leave alone:", [escape_markdown(note, 300) for note in state.avoid]),
-    )
-    stopped = escape_markdown(state.detail, 200) if state.stop is not None else ""
-    values = {"history": history, "groups": groups, "stopped": stopped, "listed": LISTED}
+    values = {"history": history, "listed": LISTED, "escape": escape_markdown, "share": _share}
     return _filled("tried.md", contract, **values)
-
-
-def _told(trial: Trial) -> str:
-    category = escape_markdown(trial.category, 40)
-    name = f"{trial.number} [{category}] {escape_markdown(trial.description)}"
-    if trial.failed:
-        return f"{name}: {escape_markdown(trial.failure, 160)}"
-    said = [] if trial.delta is None else [f"{trial.delta:+.4g}"]
-    if trial.confidence is not None:
-        said.append(f"P(better) {_share(trial.confidence)}")
-    return f"{name}: {', '.join([trial.word, *said])}"
 
 
 def _share(probability: float) -> str:

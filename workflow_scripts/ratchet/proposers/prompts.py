@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from ratchet.base.io import read_json
 from ratchet.base.structs import Frozen
 from ratchet.base.templates import fill_template
-from ratchet.base.text import clean_lines, one_line
+from ratchet.base.text import clean_lines, one_line, shorten
 from ratchet.proposers.agent_process import PROPOSAL
 from ratchet.proposers.agent_workspace import BRIEF, DESCRIPTION_LIMIT, EARLIER, TRIED, UNTRUSTED
 from ratchet.records.history import History, Trial, name_of
-from ratchet.records.records import Outcome, SuggestionKind
+from ratchet.records.records import Outcome
 from ratchet.runs.log import log_tail
 from ratchet.session import Session, memory_ceiling, session_target
 from ratchet.steering.bandit import WINDOW, CategoryScore, score_categories
@@ -86,29 +86,21 @@ def render_brief(brief: Brief) -> str:
 
     Descriptions in it are other people's text: quoted on one line, cut, marked as data.
     """
-    suggested = brief.history.state.suggestions
     return fill_template(
         __file__,
         "brief.md",
         brief=brief,
-        next=[one for one in suggested if one.kind is not SuggestionKind.RETEST],
-        undecided=[one for one in suggested if one.kind is SuggestionKind.RETEST],
-        scores=[score for score in brief.scores if score.tried],
-        trials=brief.history.judged,
         rows=ROWS,
         window=WINDOW,
         name_of=name_of,
         detectable=detectable_gain,
-        capital=lambda text: text[:1].upper() + text[1:],
         cell=table_cell,
-        number=lambda form, value: "–" if value is None else form % value,
     )
 
 
 def table_cell(text: str, limit: int = CELL) -> str:
     """A text that cannot break out of a Markdown table's cell."""
-    line = one_line(text)
-    short = line if len(line) <= limit else line[: limit - 1].rstrip() + "…"
+    short = shorten(one_line(text), limit)
     for mark in ("\\", "|", "`", "<", "[", "]"):
         short = short.replace(mark, f"\\{mark}")
     return short

@@ -74,7 +74,7 @@ def list_gpus(nvml: Any | None) -> list[Gpu]:
         for index in range(nvml.nvmlDeviceGetCount()):
             handle = nvml.nvmlDeviceGetHandleByIndex(index)
             uuid, name = nvml.nvmlDeviceGetUUID(handle), nvml.nvmlDeviceGetName(handle)
-            found.append(Gpu(index, _text(uuid), _text(name)))
+            found.append(Gpu(index, uuid, name))
     return found
 
 
@@ -90,10 +90,6 @@ def gpu_models() -> tuple[str, ...]:
     allowed = allowed_gpus(list_gpus(nvml), os.environ.get(VISIBLE_GPUS))
     nvml.nvmlShutdown()
     return tuple(dict.fromkeys(gpu.name for gpu in allowed))
-
-
-def _text(value: str | bytes) -> str:
-    return value if isinstance(value, str) else value.decode()
 
 
 def allowed_gpus(found: Sequence[Gpu], visible: str | None) -> list[Gpu]:
@@ -353,7 +349,7 @@ def driver_versions(nvml: Any | None) -> tuple[str | None, str | None]:
         return None, None
     version = cuda = None
     with contextlib.suppress(nvml.NVMLError, AttributeError):
-        version = _text(nvml.nvmlSystemGetDriverVersion())
+        version = nvml.nvmlSystemGetDriverVersion()
     with contextlib.suppress(nvml.NVMLError, AttributeError):
         number = int(nvml.nvmlSystemGetCudaDriverVersion())
         cuda = f"{number // 1000}.{number % 1000 // 10}"
@@ -405,7 +401,7 @@ def gpu_model_of(hardware: Mapping[str, Any]) -> str | None:
     return next(iter(hardware.get("gpus", ())), None)
 
 
-def describe_hardware(hardware: dict[str, Any]) -> str:
+def describe_hardware(hardware: Mapping[str, Any]) -> str:
     """A hardware class in words."""
     gpus = hardware.get("gpus")
     return ", ".join([str(hardware.get("cpu")), *(gpus or [])])
@@ -433,7 +429,7 @@ def check_hardware(manifest: Manifest, device: str, python: Interpreter | None) 
     if here != manifest.hardware:
         raise OtherHardwareError(
             f"session {manifest.session!r} was started on "
-            f"{describe_hardware(dict(manifest.hardware))}, this machine has "
+            f"{describe_hardware(manifest.hardware)}, this machine has "
             f"{describe_hardware(here)}; measurements of the two cannot be compared. Go on "
             f"there, or {NEW_SESSION}"
         )

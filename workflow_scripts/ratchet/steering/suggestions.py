@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 
 from ratchet.base.io import read_json
 from ratchet.base.structs import Frozen
-from ratchet.base.text import one_line
+from ratchet.base.text import one_line, shorten
 from ratchet.records.records import Suggestion, SuggestionKind, Verdict, stream_seed
 from ratchet.steering.bandit import (
     WINDOW,
@@ -103,8 +103,7 @@ class Attempt(Frozen):
     @property
     def name(self) -> str:
         """The description, quoted, with the experiment's number."""
-        text = one_line(self.description)
-        short = text if len(text) <= QUOTED else text[: QUOTED - 1].rstrip() + "…"
+        short = shorten(one_line(self.description), QUOTED)
         return f"'{short}' (experiment {self.number})" if short else f"experiment {self.number}"
 
 

@@ -288,19 +288,15 @@ class Proposing(Struct):
             "retry_of": retry_of,
         }
         proposal = from_json_values(Proposal, {**answer, **place}, "memoised proposal")
-        self.made.append(_commit(self.session, self.state, proposal))
-
-
-def _commit(session: Session, state: SessionState, proposal: Proposal) -> Proposal:
-    message = (
-        f"{proposal.description}\n\n{proposal.hypothesis}\n\n"
-        f"Round: {proposal.round}\nCategory: {proposal.category}\nSource: {proposal.source}\n"
-    )
-    commit = session.repo.commit(
-        session.tree(proposal.files),
-        message,
-        number=proposal.number,
-        parent=state.incumbent.commit,
-        ref=f"refs/ratchet/experiments/{proposal.number:04d}",
-    )
-    return replace(proposal, commit=commit)
+        message = (
+            f"{proposal.description}\n\n{proposal.hypothesis}\n\n"
+            f"Round: {proposal.round}\nCategory: {proposal.category}\nSource: {proposal.source}\n"
+        )
+        commit = self.session.repo.commit(
+            self.session.tree(proposal.files),
+            message,
+            number=proposal.number,
+            parent=self.state.incumbent.commit,
+            ref=f"refs/ratchet/experiments/{proposal.number:04d}",
+        )
+        self.made.append(replace(proposal, commit=commit))

@@ -102,15 +102,15 @@ def value_literal(name: str, value: Any) -> str:
 def text_fault(name: str, text: str) -> str | None:
     """Why a file of Python, YAML or JSON cannot be read; ``None`` if it can.
 
-    YAML and JSON must hold a mapping.
+    YAML and JSON must hold a mapping.  The words go on from the file's name.
     """
     if name.endswith(".py"):
         try:
             parse_python(text)
         except SyntaxError as error:
-            return f"line {error.lineno}: {error.msg}"
+            return f"is not valid Python (line {error.lineno}: {error.msg})"
         except UNREADABLE as error:
-            return type(error).__name__
+            return f"is not valid Python ({type(error).__name__})"
         return None
     if not is_settings(name):
         return None
@@ -120,7 +120,7 @@ def text_fault(name: str, text: str) -> str | None:
         words = " ".join(str(error).split())
         return f"is not valid {'JSON' if name.endswith(JSON_SUFFIX) else 'YAML'} ({words:.200})"
     if not isinstance(found, dict):
-        return "expected a mapping of names to values"
+        return "holds no mapping of names to values"
     return None
 
 

@@ -334,15 +334,15 @@ def cache_source(cache: Cache, clone: Path | None) -> Path:
 
     Raises :class:`ConfigError` for a relative one without a clone that it is in.
     """
-    if cache.folder.startswith(HOME):
-        return Path(cache.folder).expanduser()
-    path = Path(cache.folder)
-    if not path.is_absolute() and clone is None:
+    path = Path(cache.folder).expanduser()
+    if path.is_absolute():
+        return path
+    if clone is None:
         raise ConfigError(
             f"cache: {cache.folder} is relative, so that it lies in a clone on this machine, and "
             "there is none; clone the repository and name the clone's folder by `repo`"
         )
-    return path if path.is_absolute() else Path(os.path.abspath(clone / path))  # type: ignore[operator]  # noqa: PTH100
+    return Path(os.path.abspath(clone / path))  # noqa: PTH100
 
 
 def cache_mount(cache: Cache, clone: Path | None) -> CacheMount:
