@@ -257,7 +257,9 @@ def test_code_that_bends_the_measurement_or_reseeds_is_no_change(
 def test_a_broken_constraint_is_said(tmp_path: Path) -> None:
     bench = Bench(tmp_path, f"{START}b = 1\n")
     bench.task.constraints = (Constraint("size", max=3.0),)
-    record = SimpleNamespace(numbers={"size": 5.0}, evaluation=None)
+    sizes = {"size": 5.0}
+    spent = {"wall_seconds": 1.0, "cpu_seconds": 1.0, "peak_memory_mb": 1.0}
+    record = SimpleNamespace(metrics=sizes, numbers=sizes, evaluation=None, **spent)
     bench.task.memory_mb = lambda _: None
     bench.store = SimpleNamespace(lookup=lambda _: record)
     bench.plan((0, 1))
