@@ -345,6 +345,8 @@ def test_the_configured_session(tmp_path: Path) -> None:
     assert found.agent_minutes is None
     steps = doctor.outlook_of(read_settings(tmp_path, ["budget_steps=40"]), task, tmp_path)
     assert steps.least_seconds is None
+    own = doctor.outlook_of(read_settings(tmp_path), replace(task, budget_seconds=9.0), tmp_path)
+    assert own.least_seconds == own.least_runs * 10.0, "the task's budget"
     # After some runs they tell.
     paths = SessionPaths("night", tmp_path)
     paths.events.parent.mkdir(parents=True)

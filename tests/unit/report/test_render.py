@@ -203,7 +203,7 @@ FRAMES = (PROGRESS_NARROW, WIDE, PARETO_WIDE, SCHEDULE_NARROW)
 MAKERS = (progress_figure, forest_figure, pareto_figure, schedule_figure)
 
 
-@pytest.mark.parametrize(("make", "frame"), zip(MAKERS, FRAMES, strict=True))
+@pytest.mark.parametrize(("make", "frame"), list(zip(MAKERS, FRAMES, strict=True)))
 def test_each_figure_zooms_shows_tips_and_takes_the_page_s_colours(facts, make, frame):
     plot = interactive_figure(make(facts, frame), frame)
     packed = json.dumps(plot["spec"])
