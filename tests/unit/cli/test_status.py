@@ -151,7 +151,7 @@ NVML = SimpleNamespace(
     nvmlDeviceGetCount=lambda: 1,
     nvmlDeviceGetHandleByIndex=lambda index: index,
     nvmlDeviceGetUUID=lambda _: "GPU-1",
-    nvmlDeviceGetName=lambda _: b"NVIDIA H200",
+    nvmlDeviceGetName=lambda _: "NVIDIA H200",
     nvmlDeviceGetMemoryInfo=lambda _: SimpleNamespace(used=46_285 << 20, total=143_771 << 20),
     nvmlDeviceGetUtilizationRates=lambda _: SimpleNamespace(gpu=98),
     nvmlDeviceGetPowerUsage={}.__getitem__,
