@@ -130,7 +130,7 @@ image:
 		$(BUILD) --tag $(IMAGE) .
 
 bench: $(ENVS)/.venv-dev/.ready $(ENVS)/.venv-bench/.ready
-	$(DEV)/bin/python tests/bench/overhead.py
+	PYTHONPATH=tests $(DEV)/bin/python tests/bench/overhead.py
 	$(ENVS)/.venv-bench/bin/python tests/bench/startup.py
 	$(ENVS)/.venv-bench/bin/python tests/bench/judging.py
 	$(ENVS)/.venv-bench/bin/python tests/bench/steering.py
@@ -140,7 +140,7 @@ bench: $(ENVS)/.venv-dev/.ready $(ENVS)/.venv-bench/.ready
 	$(ENVS)/.venv-bench/bin/python tests/bench/evolve.py
 
 bench-proposing: $(ENVS)/.venv-dev/.ready
-	$(DEV)/bin/python tests/bench/proposing.py
+	PYTHONPATH=tests $(DEV)/bin/python tests/bench/proposing.py
 
 lock: $(UV)
 	@for name in uv workflow bytelm gpt dev bench slurm kubernetes; do \

@@ -1,4 +1,4 @@
-"""What every rule calls: ``step.py NAME --log FILE [--round N] [--candidate N] [--limits FILE]``.
+"""Script of all rules: ``step.py NAME --log FILE [--round N] [--candidate N] [--limits FILE]``.
 
 A step reads small files, does one thing and writes one; its name is that of its rule.
 What it needs is imported when it is called: a round after a session's end is skipped

@@ -20,7 +20,7 @@ import numpy as np
 
 from ratchet.base.structs import Frozen
 from ratchet.records.records import CATEGORIES
-from ratchet.simulation.worlds import LARGEST_CHANCE, LARGEST_SHARE, draw_landscape
+from ratchet.simulation.worlds import LARGEST_CHANCE, LARGEST_SHARE, Draws, draw_landscape
 from ratchet.steering.bandit import BanditPull, SteeringMode, rank_categories
 
 ARMS = CATEGORIES[:7] + CATEGORIES[-1:]
@@ -110,10 +110,9 @@ class _World:
         deviation, noise = self.normal[run]
         if improves < self._chance(arm):
             effect = self.room[arm] * min(self.shape.share * size, LARGEST_SHARE)
-        elif is_null < self.shape.null:
-            effect = 0.0
         else:
-            effect = -self.shape.harm * math.exp(self.shape.harm_spread * deviation)
+            draws = Draws(improves, is_null, size, deviation)
+            effect = self.shape.effect_without_improvements(draws)
         sd = NOISE_SD * COMPARISON
         measured = effect + sd * noise
         kept = crashes >= CRASH_SHARE and measured > KEEP_ABOVE * sd

@@ -17,6 +17,7 @@ from __future__ import annotations
 import argparse
 import math
 import os
+import statistics
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import astuple, dataclass
@@ -91,16 +92,10 @@ def session(mode: str, sds: float, tails: str, every_null: bool, seed: int) -> T
     return Tally(false, effects, found, proposals, tests, retests, incumbent_runs)
 
 
-def means(rows: list[Tally]) -> tuple[Tally, float]:
-    """Sums over sessions, and the half-width of the interval of false keeps."""
-    table = np.array([astuple(row) for row in rows], dtype=float)
-    half = 1.96 * table[:, 0].std(ddof=1) / math.sqrt(len(rows))
-    return Tally(*table.sum(axis=0)), float(half)
-
-
 def show(label: str, run: Callable[[int], Tally], sessions: int, pool: ProcessPoolExecutor) -> None:
     rows = list(pool.map(run, range(sessions), chunksize=max(1, sessions // 20)))
-    total, half = means(rows)
+    total = Tally(*map(sum, zip(*map(astuple, rows), strict=True)))
+    half = 1.96 * statistics.stdev(row.false_keeps for row in rows) / math.sqrt(sessions)
     power = f"{total.found / total.effects:6.2f}" if total.effects else "     -"
     print(
         f"{label:38}{power}{total.false_keeps / sessions:9.4f} ±{half:.4f}"

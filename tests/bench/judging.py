@@ -12,8 +12,8 @@ called on the log that it would find.  Two ways of using it are shown.
 follows the article on it: keep on STRONG_KEEP, KEEP and MARGINAL, run again on
 RETEST, at most twice.
 
-What was tried beside the reference stands in the first tables as
-``pairs``, ``staged`` and ``remeasured``; ``held`` stands with the outliers.
+Two rules that were tried and lost are compared again: ``pairs`` in the first tables
+and ``held`` with the outliers.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ from dataclasses import dataclass
 
 import auto_judge
 
-from contrasts import contrast, contrast_line
 from ratchet.cli.simulate import progress_counter, simulate_plans
+from ratchet.judge.settings import Mode
 from ratchet.simulation import session
 from ratchet.simulation.measures import (
     LEGEND,
@@ -34,9 +34,15 @@ from ratchet.simulation.measures import (
     simulation_lines,
     summarize_sessions,
 )
-from ratchet.simulation.session import Bench, Decision, SimulatedCandidate, SimulationPlan
+from ratchet.simulation.session import (
+    Bench,
+    Decision,
+    JudgeRule,
+    Seeds,
+    SimulatedCandidate,
+    SimulationPlan,
+)
 from ratchet.simulation.worlds import WORLDS
-from tried import TRIED
 
 AGAINST = "greedy"
 NOISE_SD = 5e-4
@@ -107,26 +113,27 @@ RELEASED = (
     Released("autojudge", "the released autojudge 1.0.1: keep on exit code 0"),
     Released("autojudge-article", "the same, retesting as the article says", article=True),
 )
+TRIED = (
+    Seeds("pairs", "tried: every candidate twice; keep if the mean is lower", 2, screened=False),
+    JudgeRule(
+        "held",
+        "tried: mode gain where an outlier moves the incumbent by up to 3 noise sds",
+        Mode.GAIN,
+        outlier_residual=3.0,
+    ),
+)
 RULES = session.RULES | {rule.name: rule for rule in TRIED}
 COMPARED = ("greedy", "seeds-2", "gain", "balanced", "strict", "guaranteed", "reference")
-OUTLIERS = ("held",)
-BESIDE = tuple(rule.name for rule in TRIED if rule.name not in OUTLIERS)
 OTHERS = [world for world in WORLDS if world not in ("typical", "divergent")]
 CELLS = (
-    ("typical", 100, NOISE_SD, COMPARED + BESIDE),
-    ("typical", 300, NOISE_SD, COMPARED + BESIDE),
+    ("typical", 100, NOISE_SD, (*COMPARED, "pairs")),
+    ("typical", 300, NOISE_SD, (*COMPARED, "pairs")),
     *((world, 300, NOISE_SD, COMPARED) for world in OTHERS),
     # What an outlier does grows with the noise, so twice the noise as well.
-    ("divergent", 300, NOISE_SD, COMPARED + OUTLIERS),
-    ("divergent", 300, 2 * NOISE_SD, COMPARED + OUTLIERS),
+    ("divergent", 300, NOISE_SD, (*COMPARED, "held")),
+    ("divergent", 300, 2 * NOISE_SD, (*COMPARED, "held")),
 )
 """World, runs, noise sd and rules of each table."""
-
-CONTRASTS = {
-    "divergent": (("gain", "reference"), ("gain", "held")),
-    "typical": tuple((name, "balanced") for name in ("staged", "remeasured")),
-}
-"""Pairs worth a line of their own, by world."""
 
 
 def measure(plan: SimulationPlan, names: tuple[str, ...], jobs: int) -> None:
@@ -138,8 +145,6 @@ def measure(plan: SimulationPlan, names: tuple[str, ...], jobs: int) -> None:
     }
     print(simulation_heading(plan))
     print("\n".join(["", *simulation_lines(summaries, AGAINST), ""]))
-    for one, other in CONTRASTS.get(plan.world.name, ()):
-        print(contrast_line(one, other, contrast(records[one], records[other])))
     print(f"{time.monotonic() - began:.0f} s\n", flush=True)
 
 

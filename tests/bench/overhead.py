@@ -1,11 +1,11 @@
-"""What the harness costs per experiment, beside a bare shell loop.
+"""What the harness costs per experiment, beside a bare loop.
 
 Runs a session of the default task in a temporary folder, with one run per
 experiment, and then the same sources with the same seeds and budget as a plain
 ``for`` loop over ``python train.py``, on the same machine in the same call::
 
     make bench
-    .venv-dev/bin/python tests/bench/overhead.py --rounds 8 --seconds 3
+    PYTHONPATH=tests .venv-dev/bin/python tests/bench/overhead.py --rounds 8 --seconds 3
 
 Printed are seconds outside the training budget: interpreter start, evaluation
 and, for Ratchet, everything that the workflow does around a run.
@@ -26,87 +26,69 @@ import tempfile
 import time
 from pathlib import Path
 
-REPO = Path(__file__).resolve().parents[2]
-SNAKEMAKE = str(Path(sys.executable).parent / "snakemake")
+from helpers.boxes import Box
+
 # The budget that the target speaks of: overhead below 1 % of five minutes.
 FULL_BUDGET_SECONDS = 300.0
 
 
-def snakemake(folder: Path, **settings: object) -> float:
-    """Run one session to its end; returns wall-clock seconds."""
-    pairs = [f"{key}={value}" for key, value in settings.items()]
-    command = [SNAKEMAKE, "-s", str(REPO / "Snakefile"), "--cores", "1", "--config", *pairs]
+def waited(box: Box, **settings: object) -> float:
+    """Wall-clock seconds of a session from its start to its end."""
     began = time.monotonic()
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
-    if done.returncode:
-        sys.exit(done.stdout + done.stderr)
+    box.run(**settings)
     return time.monotonic() - began
-
-
-def events(folder: Path) -> list[dict]:
-    path = folder / "results" / "default" / "events.jsonl"
-    return [json.loads(line) for line in path.read_text().splitlines()]
 
 
 def at(event: dict) -> float:
     return datetime.datetime.fromisoformat(event["time"]).timestamp()
 
 
-def shell_loop(folder: Path, keys: list[str], seconds: float) -> list[float]:
+def bare_loop(box: Box, keys: list[str], seconds: float) -> list[float]:
     """Wall-clock seconds of each run of a bare loop over the same sources."""
-    manifest = json.loads((folder / "results/default/manifest.json").read_text())
-    work = folder / "bare"
-    for number, key in enumerate(keys):
-        run = folder / "store" / "runs" / key[:2] / key
-        place = work / f"{number:03d}"
+    manifest, store = box.json("manifest.json"), box.path / "store"
+    one = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+    environment = {**os.environ, **one, "RATCHET_BUDGET_SECONDS": str(seconds)}
+    times = []
+    for key in keys:
+        run, place = store / "runs" / key[:2] / key, box.path / "bare" / key
         (place / "data").mkdir(parents=True)
-        for entry in manifest["fixed"]:
-            shutil.copy(blob(folder, entry["sha256"]), place / entry["path"])
-        for entry in manifest["data"]:
-            shutil.copy(blob(folder, entry["sha256"]), place / "data" / entry["path"])
+        data = [*manifest["data"], *manifest["evaluation"]]
+        for folder, entries in ((place, manifest["fixed"]), (place / "data", data)):
+            for entry in entries:
+                sha = entry["sha256"]
+                shutil.copy(store / "blobs/sha256" / sha[:2] / sha, folder / entry["path"])
         shutil.copy(run / "source" / "train.py", place / "train.py")
         inputs = json.loads((run / "run.json").read_text())["inputs"]
-        (place / "seed").write_text(str(inputs["seed"]))
-    script = (
-        "for d in */; do cd $d; s=$(date +%s.%N); "
-        'RATCHET_SEED=$(cat seed) "$PYTHON" train.py > run.log 2>&1; '
-        "echo \"$(date +%s.%N) $s\" | awk '{print $1 - $2}'; cd ..; done"
-    )
-    one = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
-    settings = {"PYTHON": sys.executable, "RATCHET_BUDGET_SECONDS": str(seconds), **one}
-    done = subprocess.run(
-        ["bash", "-c", script],
-        cwd=work,
-        env={**os.environ, **settings},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    return [float(line) for line in done.stdout.split()]
-
-
-def blob(folder: Path, sha256: str) -> Path:
-    return folder / "store" / "blobs" / "sha256" / sha256[:2] / sha256
+        environment["RATCHET_SEED"] = str(inputs["seed"])
+        began = time.monotonic()
+        with (place / "run.log").open("wb") as log:
+            words = [sys.executable, "train.py"]
+            subprocess.run(words, cwd=place, env=environment, stdout=log, stderr=log, check=True)
+        times.append(time.monotonic() - began)
+    return times
 
 
 def measure(rounds: int, seconds: float) -> None:
-    settings = {
-        "rounds": rounds,
-        "budget_seconds": seconds,
-        "max_replicates": 1,
-        "confirm_replicates": 1,
-    }
     with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        total = snakemake(folder, **settings)
-        again = snakemake(folder, **settings)
-        found = events(folder)
-        skipped = snakemake(folder, **{**settings, "rounds": rounds + 20, "target": 99})
+        box = Box(
+            Path(name).resolve(),
+            {
+                "task": "tasks/bytelm",
+                "rounds": rounds,
+                "budget_seconds": seconds,
+                "budget_steps": None,
+                "max_replicates": 1,
+                "confirm_replicates": 1,
+            },
+        )
+        total, again = waited(box), waited(box)
+        found = box.events()
+        skipped = waited(box, rounds=rounds + 20, target=99)
         ends = [at(e) for e in found if e["event"] in ("baseline", "round_finished")]
         outside = [b - a - seconds for a, b in itertools.pairwise(ends)]
         runs = [e for e in found if e["event"] == "run_finished" and e["role"] == "search"]
         keys = [e["key"] for e in runs if e["number"] > 0]
-        bare = [wall - seconds for wall in shell_loop(folder, keys, seconds)]
+        bare = [wall - seconds for wall in bare_loop(box, keys, seconds)]
     ours, theirs = statistics.median(outside), statistics.median(bare)
     print(f"{rounds} experiments of {seconds:g} s, medians (lowest to highest), seconds:")
     row("bare loop, outside the budget", bare)

@@ -7,7 +7,7 @@ order: its task names one category for all of them.  Runs are limited in steps, 
 other work on the machine changes nothing::
 
     make bench-proposing
-    .venv-dev/bin/python tests/bench/proposing.py --pairs 4 --steps 150
+    PYTHONPATH=tests .venv-dev/bin/python tests/bench/proposing.py --pairs 4 --steps 150
 
 What is printed are the training runs that each session needed, baseline and retests
 counted.  A session that never got there is listed with a ``>`` and counts as all the
@@ -17,12 +17,9 @@ runs that it made, which flatters it.
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import shutil
 import statistics
-import subprocess
-import sys
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -31,9 +28,9 @@ from random import Random
 
 import yaml
 
-REPO = Path(__file__).resolve().parents[2]
-TASK = REPO / "tasks" / "bytelm"
-SNAKEMAKE = str(Path(sys.executable).parent / "snakemake")
+from helpers import BYTELM
+from helpers.boxes import Box
+
 STEERED, UNSTEERED = "steered", "unsteered"
 # More than there are declared edits: every session can try all of them.
 ROUNDS = 60
@@ -51,14 +48,14 @@ class Played:
         return f"{'' if self.reached else '>'}{self.runs}"
 
 
-def folder(root: Path, name: str, seed: int) -> Path:
+def make_box(root: Path, name: str, seed: int, steps: int) -> Box:
     """A working folder for one session; the store is shared by all of them."""
     place = root / f"{name}-{seed}"
     place.mkdir()
     (root / "store").mkdir(exist_ok=True)
     (place / "store").symlink_to(root / "store")
     task = place / "tasks" / "bytelm"
-    shutil.copytree(TASK, task, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(BYTELM, task, ignore=shutil.ignore_patterns("__pycache__"))
     if name == UNSTEERED:
         path = task / "task.yaml"
         values = yaml.safe_load(path.read_text(encoding="utf-8"))
@@ -66,7 +63,8 @@ def folder(root: Path, name: str, seed: int) -> Path:
         Random(seed).shuffle(space)
         values["search_space"] = [{**change, "category": "other"} for change in space]
         path.write_text(yaml.safe_dump(values, sort_keys=False), encoding="utf-8")
-    return place
+    settings = {"seed": seed, "budget_steps": steps, "rounds": ROUNDS, "confirm_replicates": 1}
+    return Box(place, {"task": "tasks/bytelm", **settings})
 
 
 def _single(space: list[dict]) -> list[dict]:
@@ -80,24 +78,14 @@ def _single(space: list[dict]) -> list[dict]:
 
 def play(root: Path, name: str, seed: int, steps: int, goal: float) -> Played:
     """Run one session until the goal is reached or nothing is left."""
-    place = folder(root, name, seed)
-    settings = {"seed": seed, "budget_steps": steps, "rounds": ROUNDS, "confirm_replicates": 1}
-    _snakemake(place, settings, "baseline")
-    rounds = place / "results" / "default" / "rounds"
-    start = json.loads((rounds / "0000" / "steer.json").read_text())["incumbent"]["mean"]
-    last = str((rounds / f"{ROUNDS:04d}" / "steer.json").relative_to(place))
-    _snakemake(place, {**settings, "target": f"{start - goal:.6f}"}, last)
-    state = json.loads((place / last).read_text())
+    box = make_box(root, name, seed, steps)
+    box.run("baseline")
+    start = box.json("rounds/0000/steer.json")["incumbent"]["mean"]
+    last = f"rounds/{ROUNDS:04d}/steer.json"
+    box.run(f"results/default/{last}", target=f"{start - goal:.6f}")
+    state = box.json(last)
     best = state["incumbent"]["mean"] - start
     return Played(state["runs_used"], best <= -goal + 1e-6, best)
-
-
-def _snakemake(place: Path, settings: dict[str, object], target: str) -> None:
-    pairs = [f"{key}={value}" for key, value in settings.items()]
-    words = [SNAKEMAKE, "-s", str(REPO / "Snakefile"), "--cores", "1", target, "--config", *pairs]
-    done = subprocess.run(words, cwd=place, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise SystemExit(f"{place}: {done.stderr[-2000:]}")
 
 
 def main() -> None:

@@ -8,7 +8,6 @@ catches when the reading is circumvented.
 from __future__ import annotations
 
 import base64
-import functools
 import itertools
 import re
 import subprocess
@@ -16,6 +15,7 @@ import sys
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
@@ -39,12 +39,14 @@ CONTRACT = EditContract(tuple(TASK.fixed), TASK.metric.name, TASK.printed)
 # Few enough to be quick, enough to be trained: below 6 bits per byte.
 STEPS = 40
 
+# Untrained, the default model needs 8 bits per byte and more.
+LEARNT = 8.0
+
 # What the evaluation of the default candidate takes on the processors that the task's
 # limits were set on.
 EVALUATION_SECONDS = 0.2
 
 # Places of the default train.py where edits go.
-IMPORTS = "import math\n"
 MAIN = "def main() -> None:\n"
 FIRST = "    rng = np.random.default_rng(SEED)\n"
 LOOP = "    while not budget.done():\n"
@@ -63,14 +65,7 @@ KINDS = (SandboxKind.LANDLOCK, SandboxKind.BUBBLEWRAP)
 APART = [pytest.param(kind, marks=needs(kind)) for kind in KINDS]
 apart = pytest.mark.parametrize("kind", APART)
 every_kind = pytest.mark.parametrize("kind", [SandboxKind.NONE, *APART])
-STRONGEST = next(
-    (
-        kind
-        for kind in (SandboxKind.BUBBLEWRAP, SandboxKind.LANDLOCK)
-        if sandbox.sandbox_fault(kind) is None
-    ),
-    SandboxKind.NONE,
-)
+STRONGEST = next((k for k in KINDS[::-1] if sandbox.sandbox_fault(k) is None), SandboxKind.NONE)
 
 
 def layered(names: Iterable[str], none: bool = False) -> pytest.MarkDecorator:
@@ -95,9 +90,14 @@ def before(place: str, lines: str, text: str = TRAIN) -> str:
     return edited(place, lines + place, text)
 
 
-def asking(lines: str, value: str = "evaluate_bpb(predict)") -> str:
+def asking(lines: str, value: str = "evaluate_bpb(predict)", text: str = TRAIN) -> str:
     """The default candidate that does something before it is evaluated, and prints ``value``."""
-    return edited(ASK, lines + ASK.replace("evaluate_bpb(model.predict)", value))
+    return edited(ASK, lines + ASK.replace("evaluate_bpb(model.predict)", value), text)
+
+
+def ending(lines: str) -> str:
+    """The default candidate that does something after it was evaluated."""
+    return edited(ASK, ASK + lines)
 
 
 def hidden(lines: str, text: str = TRAIN) -> str:
@@ -107,6 +107,14 @@ def hidden(lines: str, text: str = TRAIN) -> str:
         f'getattr(__builtins__, "ex" "ec")(__import__("base64").b64decode("{encoded}"), globals())'
     )
     return before(MAIN, f"{call}\n\n\n", text)
+
+
+class Cheat(NamedTuple):
+    """A candidate, what a run of it says, and the flags that keep it from being run."""
+
+    source: str
+    reason: str
+    flags: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -172,7 +180,7 @@ class Arena:
     store: Store = field(init=False)
     data: dict[str, str] = field(init=False)
     count: itertools.count[int] = field(default_factory=itertools.count)
-    baseline: dict[SandboxKind, float] = field(default_factory=dict)
+    baseline: dict[SandboxKind, Attempt] = field(default_factory=dict)
     replicates: dict[tuple[float | None, SandboxKind], list[RunTrace]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -227,9 +235,25 @@ class Arena:
         log = (self.store.paths.run(key) / LOG).read_text(encoding="utf-8", errors="replace")
         return Attempt(read(source), record, log)
 
-    @functools.cached_property
-    def pace(self) -> float:
-        """How many times as long as the task's limits suppose an evaluation takes here.
+    def check_cheat(self, cheat: Cheat, **changes: object) -> None:
+        """The edit is flagged as it should be, and its run caught whatever was found."""
+        attempt = self.attempt(cheat.source, **changes)
+        assert attempt.blocked == cheat.flags
+        attempt.assert_ends(Outcome.TAMPERED, cheat.reason)
+
+    def unchanged(self, kind: SandboxKind = SandboxKind.NONE) -> Attempt:
+        """The unchanged candidate, which is run once for all tests."""
+        if kind not in self.baseline:
+            self.baseline[kind] = self.attempt(TRAIN, kind, plausible=None)
+        return self.baseline[kind]
+
+    def honest(self, kind: SandboxKind = SandboxKind.NONE) -> float:
+        """The metric of the unchanged candidate."""
+        return self.unchanged(kind).value
+
+    @property
+    def limits(self) -> Plausible:
+        """What is plausible on this machine.
 
         The limits are seconds of processors of a certain speed; on none that is faster are
         they changed.  Where an evaluation takes ``pace`` times as long, because processors
@@ -238,45 +262,44 @@ class Arena:
         own limits and takes less than ``pace`` times what they allow, and a cheat that trains
         for less than ``pace`` times ``excess_seconds`` outside its budget.
         """
-        found = self.attempt(TRAIN, plausible=None).record.evaluation
-        assert found is not None
-        return max(1.0, found.evaluating_cpu_seconds / EVALUATION_SECONDS)
-
-    @property
-    def limits(self) -> Plausible:
-        """What is plausible on this machine."""
-        found = TASK.plausible
+        usual, found = self.unchanged().record.evaluation, TASK.plausible
+        assert usual is not None
         assert found is not None and found.excess_seconds is not None
+        pace = max(1.0, usual.evaluating_cpu_seconds / EVALUATION_SECONDS)
         return replace(
             found,
-            startup_seconds=self.pace * found.startup_seconds,
-            evaluation_seconds=self.pace * found.evaluation_seconds,
-            excess_seconds=self.pace * found.excess_seconds,
+            startup_seconds=pace * found.startup_seconds,
+            evaluation_seconds=pace * found.evaluation_seconds,
+            excess_seconds=pace * found.excess_seconds,
         )
 
     def usual(
-        self, budget_seconds: float | None, kind: SandboxKind = SandboxKind.NONE
+        self, budget_seconds: float | None = None, kind: SandboxKind = SandboxKind.NONE
     ) -> list[RunTrace]:
         """Replicates of the unchanged candidate, as a session's baseline has them."""
         key = budget_seconds, kind
         if key not in self.replicates:
-            self.replicates[key] = self._traces(TRAIN, *key, 3)
+            self.replicates[key] = self.traces(TRAIN, 3, *key)
         return self.replicates[key]
 
-    def _traces(
-        self, source: str, budget_seconds: float | None, kind: SandboxKind, count: int
+    def traces(
+        self,
+        source: str,
+        count: int = 1,
+        budget_seconds: float | None = None,
+        kind: SandboxKind = SandboxKind.NONE,
     ) -> list[RunTrace]:
+        """Replicates of a candidate; all of them must count, and have learnt something."""
         budget = {} if budget_seconds is None else {"budget_seconds": budget_seconds}
         found = []
         for seed in range(1, count + 1):
             attempt = self.attempt(source, kind, seed=seed, plausible=self.limits, **budget)
-            assert attempt.value > 0
+            assert 0 < attempt.value < LEARNT
             found.append(run_trace(TASK, seed, attempt.record))
         return found
 
-    def compared(self, source: str, budget_seconds: float | None, count: int = 1) -> str | None:
+    def unlike(self, runs: list[RunTrace], budget_seconds: float | None = None) -> str | None:
         """What a session finds when it compares runs that count with its baseline's."""
-        runs = self._traces(source, budget_seconds, SandboxKind.NONE, count)
         return unlike_baseline(self.usual(budget_seconds), runs, TASK.plausible, budget_seconds)
 
     def accused(self, source: str, budget_seconds: float, kind: SandboxKind) -> str | None:
@@ -287,8 +310,8 @@ class Arena:
         found, usual = None, self.usual(budget_seconds, kind)
         for again in range(3):
             if again:
-                usual = self._traces(TRAIN, budget_seconds, kind, 3)
-            runs = self._traces(source, budget_seconds, kind, 1)
+                usual = self.traces(TRAIN, 3, budget_seconds, kind)
+            runs = self.traces(source, 1, budget_seconds, kind)
             found = unlike_baseline(usual, runs, self.limits, budget_seconds)
             if found is None:
                 return None
@@ -296,11 +319,5 @@ class Arena:
 
     def charged_mb(self, source: str) -> tuple[float | None, float | None]:
         """Memory that a candidate prints, and memory that a session charges."""
-        (run,) = self._traces(source, None, SandboxKind.NONE, 1)
-        return run.printed_mb, charged_mb(self.usual(None), run)
-
-    def honest(self, kind: SandboxKind = SandboxKind.NONE) -> float:
-        """The metric of the unchanged candidate, which is run once."""
-        if kind not in self.baseline:
-            self.baseline[kind] = self.attempt(TRAIN, kind).value
-        return self.baseline[kind]
+        (run,) = self.traces(source)
+        return run.printed_mb, charged_mb(self.usual(), run)

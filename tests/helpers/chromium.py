@@ -34,7 +34,7 @@ HOSTILE = (
     " <a href='javascript:window.owned=8'>x</a> "
 )
 """Words of a stranger that run a script wherever a page takes them for more than words."""
-KEYS = {"Enter": (13, "\r"), " ": (32, " "), "Tab": (9, "")}
+KEYS = {"Enter": (13, "\r"), " ": (32, " ")}
 
 
 def found() -> str | None:
@@ -90,8 +90,6 @@ class Browser:
         os.close(self._to_write)
         os.close(self._from)
 
-    # ------------------------------------------------------------- protocol
-
     def call(self, method: str, **parameters: Any) -> dict[str, Any]:
         """Call a method of the protocol and wait for its answer."""
         self._number += 1
@@ -132,8 +130,6 @@ class Browser:
             self.problems.append(json.dumps(about["args"])[:800])
         elif method == "Log.entryAdded" and about["entry"]["level"] in ("warning", "error"):
             self.problems.append(about["entry"]["text"][:800])
-
-    # ---------------------------------------------------------------- pages
 
     def open(
         self,
@@ -183,16 +179,15 @@ class Browser:
         found, change = f"document.getElementById('{name}')", "new Event('change')"
         self.run(f"(() => {{ const s = {found}; {choice}; s.dispatchEvent({change}); }})()")
 
-    def check_calm(self, path: Path) -> None:
-        """Nothing was complained of, and nothing was asked for but the page itself."""
+    def check_calm(self) -> None:
+        """Nothing was complained of or asked for but the page, and no stranger's words ran."""
         assert self.problems == []
-        assert self.requests == [path.resolve().as_uri()]
+        assert self.requests == [self.run("location.href.split('#')[0]")]
+        assert self.run("typeof window.owned") == "undefined"
 
     def text(self, query: str) -> str:
         """Visible text of the first element that a selector finds."""
         return str(self.run(f"document.querySelector({json.dumps(query)}).innerText"))
-
-    # ---------------------------------------------------------------- input
 
     def point(self, query: str) -> tuple[float, float]:
         """Middle of an element, scrolled into view."""
@@ -232,8 +227,6 @@ class Browser:
             about["text"] = words
         self.call("Input.dispatchKeyEvent", type="keyDown", **about)
         self.call("Input.dispatchKeyEvent", type="keyUp", **about)
-
-    # ------------------------------------------------------------- pictures
 
     def picture(self, path: Path) -> None:
         """Write a PNG of the window."""

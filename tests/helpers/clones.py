@@ -14,7 +14,7 @@ class Clone:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         folder.mkdir(parents=True)
-        self.git("init", "-q")
+        self.git("init", "-q", "--initial-branch=master")
 
     def git(self, *words: str) -> str:
         return git(self.folder, *words).strip()

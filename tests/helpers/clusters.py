@@ -27,9 +27,10 @@ class Cluster:
     snakemake: str
     partition: str
 
-    def command(self, box: Box, **settings: object) -> list[str]:
-        values = {**DEFAULTS, **box.settings, **settings}
-        return [
+    def start(self, box: Box, said: Path) -> subprocess.Popen[bytes]:
+        """Start the session; what it prints is added to a file."""
+        values = {**DEFAULTS, **box.settings}
+        command = [
             *(self.snakemake, "-s", str(REPO / "Snakefile")),
             *("--profile", str(REPO / "profiles/slurm")),
             # What a site sets, and the seconds of a test.
@@ -38,12 +39,9 @@ class Cluster:
             *("--seconds-between-status-checks", "1", "--latency-wait", "10"),
             *("--config", *(f"{key}={value}" for key, value in values.items())),
         ]
-
-    def start(self, box: Box, said: Path) -> subprocess.Popen[bytes]:
-        """Start the session; what it prints is added to a file."""
         with said.open("ab") as log:
             return subprocess.Popen(
-                self.command(box),
+                command,
                 cwd=box.path,
                 env={**os.environ, **box.environment},
                 stdin=subprocess.DEVNULL,

@@ -5,6 +5,8 @@ from __future__ import annotations
 import yaml
 
 from helpers.boxes import Box
+from ratchet.base.io import digest_bytes, source_digest
+from ratchet.records.records import Role, run_seed
 
 NOISE = "noise = random.Random(SEED).gauss(0, 0.01)\n"
 
@@ -16,7 +18,7 @@ def declare(box: Box, *entries: dict[str, object]) -> None:
     path.write_text(yaml.safe_dump({**task, "search_space": list(entries)}, sort_keys=False))
 
 
-def constant(name: str, *values: float) -> dict[str, object]:
+def constant(name: str, *values: object) -> dict[str, object]:
     return {"constant": name, "category": "hyperparams", "values": list(values), "why": "faster"}
 
 
@@ -30,6 +32,17 @@ def change(box: Box, old: str, new: str) -> None:
     path = box.path / "tasks" / "fake" / "train.py"
     assert old in path.read_text()
     path.write_text(path.read_text().replace(old, new))
+
+
+def plant_seeds(box: Box, source: str, role: Role, line: str, *replicates: int) -> None:
+    """Write a line into the fixed file, formatted with the seeds of a source's runs.
+
+    They follow from the source alone.
+    """
+    digest = source_digest({"train.py": digest_bytes(source.encode())})
+    seeds = [run_seed(1, digest, role, number) for number in replicates]
+    fixed = box.path / "tasks" / "fake" / "prepare.py"
+    fixed.write_text(f"{fixed.read_text()}\n{line.format(*seeds)}\n")
 
 
 def ruling(box: Box, name: str) -> dict:

@@ -7,7 +7,6 @@ import fcntl
 import json
 import os
 import shutil
-import subprocess
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -17,6 +16,7 @@ from typing import Any
 import pytest
 
 from helpers import REPO
+from helpers.commands import printed
 
 FOLDER = REPO / ".devcontainer"
 IMAGE = "ratchet-test:ci"
@@ -60,18 +60,9 @@ class Docker:
     image: str = IMAGE
     started: list[str] = field(default_factory=list)
 
-    def __call__(self, *words: str, check: bool = True, seconds: float = 240) -> str:
-        done = subprocess.run(
-            [self.program, *words],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            timeout=seconds,
-            check=False,
-        )
-        assert not check or done.returncode == 0, done.stdout
-        return done.stdout
+    def __call__(self, *words: str) -> str:
+        """What the engine prints; it must succeed."""
+        return printed([self.program, *words], timeout=240)
 
     def named(self, kind: str) -> str:
         """A new name, of a ``container`` or a ``volume``, that is removed at the end."""
@@ -85,4 +76,5 @@ class Docker:
     def clean(self) -> None:
         """Remove it all, the last first."""
         for kind, name in reversed([entry.split() for entry in self.started]):
-            self(kind, "rm", "--force", name, check=False)
+            with contextlib.suppress(AssertionError):  # What was never made is not there.
+                self(kind, "rm", "--force", name)

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import contextlib
-import importlib.util
 import json
 import re
+import runpy
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
 
 from helpers.boxes import Box, make_box
 from helpers.edits import change, constant, declare
@@ -127,19 +130,10 @@ def gpu_box(path: Path, meet: bool = False, **settings: object) -> tuple[Box, Pa
 
 @contextlib.contextmanager
 def _in_place(path: Path) -> Iterator[None]:
-    spec = importlib.util.spec_from_file_location("pynvml", path)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    # Only this one is put back: others that are imported meanwhile stay.
-    real = sys.modules.pop("pynvml", None)
-    sys.modules["pynvml"] = module
-    try:
+    module = SimpleNamespace(**runpy.run_path(str(path)))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(sys.modules, "pynvml", module)
         yield
-    finally:
-        del sys.modules["pynvml"]
-        if real is not None:
-            sys.modules["pynvml"] = real
 
 
 def works(box: Box) -> list[Work]:
@@ -147,11 +141,11 @@ def works(box: Box) -> list[Work]:
     for key in box.runs():
         folder = box.path / "store/runs" / key[:2] / key
         log = (folder / "run.log").read_text()
-        device, began = re.search(r"device (\S*) (\S+)", log).groups()  # type: ignore[union-attr]
-        ended = re.search(r"until (\S+)", log)
-        assert ended is not None
+        said = re.search(r"(?s)device (\S*) (\S+).*until (\S+)", log)
+        assert said is not None
+        device, began, ended = said.groups()
         record = json.loads((folder / "run.json").read_text())["record"]
-        found.append(Work(device, float(began), float(ended[1]), record))
+        found.append(Work(device, float(began), float(ended), record))
     return sorted(found, key=lambda work: work.began)
 
 

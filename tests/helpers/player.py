@@ -8,9 +8,9 @@ that knows which steps there are and how each is called.
 from __future__ import annotations
 
 import contextlib
-import importlib.util
 import io
 import os
+import runpy
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -117,18 +117,8 @@ class Player:
         finish_workflow(call.paths)
 
 
-def _steps() -> Mapping[str, Callable[[StepCall], None]]:
-    """The steps by name, from the script that every rule calls."""
-    place = REPO / "workflow_scripts" / "step.py"
-    spec = importlib.util.spec_from_file_location("step", place)
-    assert spec is not None
-    assert spec.loader is not None
-    script = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(script)
-    return dict(script.STEPS)
-
-
-STEPS = _steps()
+# The steps by name, from the script that every rule calls.
+STEPS = runpy.run_path(str(REPO / "workflow_scripts" / "step.py"))["STEPS"]
 
 
 def _do(call: StepCall, name: str, number: int = 0, candidate: int = 0) -> None:

@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import itertools
 import json
 import math
 import re
@@ -26,7 +25,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
-from typing import Any
+from typing import Any, NamedTuple
 from unittest import mock
 
 from helpers import DATA, REPO, load_task
@@ -40,22 +39,10 @@ from ratchet.runs.run import execute_run, write_below
 from ratchet.runs.spec import RunSpec
 from ratchet.session import Session
 from ratchet.steps.plan import make_plan
-from ratchet.task.edits import find_value, replace_value
+from ratchet.task.edits import applicable_changes, find_value, replace_value
 from ratchet.task.task import DeclaredChange, Task
 
 FOLDER = DATA / "runs"
-# Facts of a run that differ from run to run, by their place in the record.
-COLUMNS = (
-    "wall_seconds",
-    "cpu_seconds",
-    "peak_rss_mb",
-    "evaluation.seconds",
-    "evaluation.reply_seconds",
-    "evaluation.trained_cpu_seconds",
-    "evaluation.trained_wall_seconds",
-    "evaluation.evaluating_cpu_seconds",
-    "evaluation.usual_cpu_seconds",
-)
 _CURVE = re.compile(r"(?m)^step (\d+): loss ([\d.]+)")
 Edits = frozenset[str]
 
@@ -73,17 +60,12 @@ class Clock:
         self.now += seconds
 
 
-@dataclass(frozen=True)
-class Row:
-    """What one real run left, as a table keeps it."""
+class Row(NamedTuple):
+    """What one real run left; ``value`` is its metric."""
 
+    record: RunRecord
     value: float | None
-    audit: float | None
-    outcome: str
-    reason: str
-    metrics: Mapping[str, float | None]
-    facts: Sequence[float | None]
-    curve: Sequence[tuple[int, float]] = ()
+    curve: Sequence[tuple[int, float]]
 
 
 @dataclass
@@ -91,7 +73,6 @@ class Recorded:
     """Stands in for training: ``execute`` has the signature of the real one."""
 
     task: Task
-    record: Mapping[str, Any]
     rows: Mapping[Edits, Sequence[Row]]
     clock: Clock = field(default_factory=Clock)
     runs: int = 0
@@ -100,14 +81,18 @@ class Recorded:
     def load(cls, name: str, folder: Path) -> Recorded:
         """The table of a name for the task in a folder."""
         table = json.loads((FOLDER / f"{name}.json").read_text(encoding="utf-8"))
-        rows = {
-            frozenset(entry["edits"]): [Row(**row) for row in entry["runs"]]
-            for entry in table["candidates"]
-        }
-        return cls(load_task(folder, REPO), table["record"], rows)
+        task = load_task(folder)
+        rows: dict[Edits, list[Row]] = {}
+        for entry in table["candidates"]:
+            found = rows.setdefault(frozenset(entry["edits"]), [])
+            for run in entry["runs"]:
+                record = from_json_values(RunRecord, {**table["record"], **run["record"]})
+                ok = record.outcome is Outcome.OK
+                value = record.metrics[task.metric.name] if ok else None
+                found.append(Row(record, value, run["curve"]))
+        return cls(task, rows)
 
     def __post_init__(self) -> None:
-        metric = self.task.metric.name
         self._start = {n: (self.task.folder / n).read_text("utf-8") for n in self.task.mutable}
         self._means = {
             edits: statistics.fmean(values)
@@ -121,7 +106,7 @@ class Recorded:
             for row in found
             if row.value is not None and len(found) > 1
         ]
-        assert self._noise, f"the table has no replicates of {metric}"
+        assert self._noise, f"the table has no replicates of {self.task.metric.name}"
 
     @contextlib.contextmanager
     def __call__(self) -> Iterator[None]:
@@ -155,33 +140,16 @@ class Recorded:
         self.runs += 1
         for name, content in sources.items():
             write_below(folder / SOURCE / name, content)
-        metrics = dict(row.metrics)
+        record = row.record
+        text = f"{record.reason}\n"
         if value is not None:
-            metrics[spec.metric] = value
-        lines = [f"step {step}: loss {loss:.4f} bits per byte" for step, loss in row.curve]
-        lines += ["---", *(f"{name}: {number}" for name, number in metrics.items())]
-        text = f"{row.reason}\n" if value is None else "\n".join(lines) + "\n"
+            record = _moved(row, value, spec)
+            lines = [f"step {step}: loss {loss:.4f} bits per byte" for step, loss in row.curve]
+            lines += ["---", *(f"{name}: {number}" for name, number in record.metrics.items())]
+            text = "\n".join(lines) + "\n"
         (folder / LOG).write_text(text, encoding="utf-8")
-        record = {**self.record, "outcome": row.outcome, "reason": row.reason, "metrics": metrics}
-        record["evaluation"] = (
-            dict(record["evaluation"]) if value is not None and record["evaluation"] else None
-        )
-        for place, fact in zip(COLUMNS, row.facts, strict=True):
-            _put(record, place, fact)
-        if value is None:
-            record["exit_code"] = 1
-        elif record["evaluation"]:
-            audit = (
-                None if row.audit is None or row.value is None else value + row.audit - row.value
-            )
-            tokens = record["evaluation"]["audit_tokens"]
-            record["evaluation"] |= {
-                "value": value,
-                "audit": audit if spec.audit_data else None,
-                "audit_tokens": tokens if spec.audit_data else 0,
-            }
-        self.clock.advance(row.facts[0] or 0.0)
-        return from_json_values(RunRecord, record)
+        self.clock.advance(record.wall_seconds)
+        return record
 
     def mean(self, edits: Edits) -> float | None:
         """The metric to be expected with these edits; ``None`` where training fails."""
@@ -208,12 +176,16 @@ class Recorded:
         return draw.choice(alike), mean + draw.choice(self._noise)
 
 
-def _put(record: dict[str, Any], place: str, fact: float | None) -> None:
-    name, _, below = place.partition(".")
-    if not below:
-        record[name] = fact
-    elif record[name] is not None:
-        record[name] = {**record[name], below: fact}
+def _moved(row: Row, value: float, spec: RunSpec) -> RunRecord:
+    """The record of a run with another value, and as much of a change of its audit."""
+    record, evaluation = row.record, row.record.evaluation
+    if evaluation is not None and not spec.audit_data:
+        evaluation = replace(evaluation, value=value, audit=None, audit_tokens=0)
+    elif evaluation is not None:
+        assert evaluation.audit is not None and row.value is not None
+        evaluation = replace(evaluation, value=value, audit=value + evaluation.audit - row.value)
+    metrics = {**record.metrics, spec.metric: value}
+    return replace(record, metrics=metrics, evaluation=evaluation)
 
 
 def _label(change: DeclaredChange, name: str, start: str, text: str) -> str | None:
@@ -240,34 +212,17 @@ def _applied(change: DeclaredChange, name: str, start: str, text: str) -> str:
     return made
 
 
-# --------------------------------------------------------------------- recording
-
-
-def candidates(own: Task, together: bool) -> Iterator[tuple[list[str], dict[str, str]]]:
+def candidates(own: Task, together: bool) -> list[tuple[list[str], Mapping[str, str]]]:
     """Each declared edit by itself, or all that can be made together; first none."""
-    start = {name: (own.folder / name).read_text("utf-8") for name in own.mutable}
-    options: list[list[tuple[DeclaredChange, Any]]] = [
-        [(change, value) for value in (change.values if change.is_constant else [None])]
-        for change in own.search_space
-    ]
-    if together:
-        chosen: Iterator[Sequence[Any]] = itertools.product(*([None, *o] for o in options))
-    else:
-        chosen = iter([[], *([one] for option in options for one in option)])
-    for edits in chosen:
-        texts, labels = dict(start), []
-        for change, value in filter(None, edits):
-            for name, text in texts.items():
-                new = (
-                    replace_value(name, text, change.name, value)
-                    if change.is_constant
-                    else text.replace(change.find, change.replace)
-                )
-                if new is not None and new != text:
-                    texts[name] = new
-                    labels.append(f"{change.name}={value!r}" if change.is_constant else change.name)
-        if len(labels) == len([e for e in edits if e]):
-            yield labels, texts
+    made: list[tuple[list[str], Mapping[str, str]]]
+    made = [([], {name: (own.folder / name).read_text("utf-8") for name in own.mutable})]
+    for change in own.search_space:
+        made += [
+            ([*labels, draft.edit.label], draft.contents)
+            for labels, texts in (made if together else made[:1])
+            for draft in applicable_changes([change], texts)
+        ]
+    return made
 
 
 def record(folder: Path, steps: int, seeds: int, together: bool, root: Path) -> dict[str, Any]:
@@ -281,10 +236,10 @@ def record(folder: Path, steps: int, seeds: int, together: bool, root: Path) -> 
     usual: dict[str, Any] = {}
     table: list[dict[str, Any]] = []
     failing: list[str] = []
-    for labels, texts in candidates(load_task(folder, REPO), together):
+    for labels, texts in candidates(load_task(folder), together):
         if set(failing) & set(labels):
             continue
-        rows: list[Row] = []
+        rows = []
         for number in range(seeds if labels else 4 * seeds):
             # Seeds of its own, so that all deviations are different lots.
             seed = 100 * len(table) + number + 1
@@ -293,31 +248,18 @@ def record(folder: Path, steps: int, seeds: int, together: bool, root: Path) -> 
             sources = {n: own.store.put(text.encode()) for n, text in texts.items()}
             spec = Executor(own).spec(sources, Role.SEARCH, 0, audit=own.audits)
             made = execute_run(replace(spec, seed=seed), own.store, place)
-            usual = usual or to_json_values(made)
-            rows.append(_row(own.task, made, (place / LOG).read_text("utf-8", "replace")))
+            known = to_json_values(made)
+            usual = usual or known
+            log = (place / LOG).read_text("utf-8", "replace")
+            curve = [(int(step), float(loss)) for step, loss in _CURVE.findall(log)]
+            unusual = {name: value for name, value in known.items() if value != usual[name]}
+            rows.append({"record": unusual, "curve": curve})
             if made.outcome is not Outcome.OK:
                 failing += labels
                 break
-        table.append({"edits": labels, "runs": [to_json_values(row) for row in rows]})
-        print(len(table), labels, [row.value for row in rows], flush=True)
+        table.append({"edits": labels, "runs": rows})
+        print(len(table), labels, len(rows), flush=True)
     return {"record": usual, "candidates": table}
-
-
-def _row(own: Task, made: RunRecord, log: str) -> Row:
-    known = to_json_values(made)
-    evaluation = known["evaluation"] or {}
-    facts = [known[c] if "." not in c else evaluation.get(c.partition(".")[2]) for c in COLUMNS]
-    ok = made.outcome is Outcome.OK
-    curve = [(int(step), float(loss)) for step, loss in _CURVE.findall(log)]
-    return Row(
-        value=made.metrics[own.metric.name] if ok else None,
-        audit=evaluation.get("audit"),
-        outcome=made.outcome.value,
-        reason=made.reason,
-        metrics=made.metrics,
-        facts=facts,
-        curve=curve,
-    )
 
 
 def main() -> None:

@@ -9,6 +9,7 @@ import random
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from helpers import trials
 from ratchet.base.io import Fingerprint
 from ratchet.base.structs import replace
 from ratchet.records.history import History
@@ -75,10 +76,10 @@ def fingerprint(path: str, size: int) -> Fingerprint:
     return Fingerprint(path, sha(path), size)
 
 
-def manifest(session: str = "oct14", task: str = "bytelm") -> Manifest:
+def manifest() -> Manifest:
     return Manifest(
-        session=session,
-        task=task,
+        session="oct14",
+        task="bytelm",
         fixed=(fingerprint("prepare.py", 8121),),
         baseline=(fingerprint("train.py", 9034),),
         values={},
@@ -106,10 +107,9 @@ class Bench:
     def run(self, name: str, value: float | None, outcome: Outcome = Outcome.OK) -> RunSummary:
         seed = self.chance.randrange(2**31)
         key = sha(f"{name}/{seed}")
-        ok = value is not None and outcome is Outcome.OK
-        shown = value + self.chance.gauss(0, SD) if ok and value is not None else None
-        log = SUMMARY.format(412, shown, shown) if shown is not None else TRACEBACK
-        self.logs[key] = log
+        shown = None if value is None else value + self.chance.gauss(0, SD)
+        ok = shown is not None
+        self.logs[key] = SUMMARY.format(412, shown, shown) if ok else TRACEBACK
         self.details[key] = RunRecord(
             outcome=outcome,
             reason="",
@@ -231,15 +231,11 @@ def _stamp(seconds: float) -> str:
 
 
 def _proposal(number: int, category: str, description: str) -> Proposal:
-    return Proposal(
-        number=number,
-        round=number,
-        candidate=0,
+    return replace(
+        trials.proposal(number, category, description),
         source=sha(f"source {number}"),
         parent=sha("base"),
         files={"train.py": sha(f"file {number}")},
-        category=category,
-        description=description,
         hypothesis=f"{description}: the model is far from the limit that this setting protects.",
         diff=DIFF.format(description),
         lines_added=1 + number % 4,

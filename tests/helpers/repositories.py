@@ -5,11 +5,11 @@ Names, log format, untracked files and cache are upstream's; the code is ours.
 
 from __future__ import annotations
 
-import hashlib
 import venv
 from pathlib import Path
 
 from helpers.boxes import git as git
+from helpers.clones import Clone
 
 PREPARE = '''"""One-time preparation: data and tokenizer go to ~/.cache/autoresearch."""
 
@@ -27,12 +27,6 @@ def load(name):
 def evaluate_bpb(model):
     return model + load("data/shard_00000.txt") - load("tokenizer/tokenizer.txt")
 
-
-if __name__ == "__main__":
-    for name, text in (("data/shard_00000.txt", "0.5"), ("tokenizer/tokenizer.txt", "0.25")):
-        os.makedirs(os.path.dirname(os.path.join(CACHE_DIR, name)), exist_ok=True)
-        with open(os.path.join(CACHE_DIR, name), "w") as stream:
-            stream.write(text)
 '''
 TRAIN = '''"""Autoresearch pretraining script. Usage: uv run train.py"""
 
@@ -96,8 +90,6 @@ TRACKED = {
     "train.py": TRAIN,
     "prepare.py": PREPARE,
     "program.md": "# autoresearch\n\nLower val_bpb. You may edit train.py alone.\n",
-    "README.md": "# autoresearch\n",
-    "analysis.ipynb": "{}\n",
     "pyproject.toml": '[project]\nname = "autoresearch"\nversion = "0.1.0"\n',
     "uv.lock": LOCK,
     ".gitignore": ".venv/\nresults.tsv\nrun.log\n",
@@ -113,41 +105,38 @@ UNTRACKED = {
 
 def make_clone(folder: Path) -> Path:
     """A clone with a commit, files of its user and an environment of its own."""
-    folder.mkdir(parents=True)
-    git(folder, "init", "--quiet", "--initial-branch=master")
-    for name, text in TRACKED.items():
-        (folder / name).write_text(text)
-    git(folder, "add", "--all")
-    git(folder, "commit", "--quiet", "--message", "as it is")
+    Clone(folder).commit(TRACKED)
     for name, text in UNTRACKED.items():
         (folder / name).write_text(text)
-    environment = folder / ".venv"
-    venv.create(environment, with_pip=False)
-    (packages,) = environment.glob("lib/python*/site-packages")
+    make_environment(folder / ".venv")
+    return folder
+
+
+def make_environment(folder: Path) -> Path:
+    """An environment with one made-up package in it, outside of all others."""
+    venv.create(folder, with_pip=False)
+    (packages,) = folder.glob("lib/python*/site-packages")
     (packages / "made_up.py").write_text("VALUE = 1.0\n")
-    told = packages / "made_up-1.5.dist-info"
+    told = packages / "Made_Up-1.5.dist-info"
     told.mkdir()
-    (told / "METADATA").write_text("Metadata-Version: 2.1\nName: made-up\nVersion: 1.5\n")
+    (told / "METADATA").write_text("Metadata-Version: 2.1\nName: Made_Up\nVersion: 1.5\n")
     return folder
 
 
 def make_cache(home: Path) -> Path:
     """What the preparation leaves in a home."""
+    cache = home / ".cache" / "autoresearch"
     for name, text in {"data/shard_00000.txt": "0.5", "tokenizer/tokenizer.txt": "0.25"}.items():
-        path = home / ".cache" / "autoresearch" / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text)
-    return home / ".cache" / "autoresearch"
+        (cache / name).parent.mkdir(parents=True)
+        (cache / name).write_text(text)
+    return cache
 
 
 def state(folder: Path) -> dict[str, object]:
     """All of a clone that a program could change: bytes, times, and what git says of it."""
-    files = sorted(path for path in folder.rglob("*") if path.is_file())
     found: dict[str, object] = {
-        str(path.relative_to(folder)): (
-            hashlib.sha256(path.read_bytes()).hexdigest(),
-            path.stat().st_mtime_ns,
-        )
-        for path in files
+        str(path.relative_to(folder)): (path.read_bytes(), path.stat().st_mtime_ns)
+        for path in folder.rglob("*")
+        if path.is_file()
     }
     return {**found, "status": git(folder, "status", "--porcelain", "--ignored")}

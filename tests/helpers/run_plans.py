@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ratchet.records.paths import StorePaths
-from ratchet.records.store import RunRecord, Store
+from ratchet.records.store import LOG, RunRecord, Store
 from ratchet.runs.run import execute_run
 from ratchet.runs.spec import RunSpec
 
@@ -44,16 +44,18 @@ def plan(root: Path, source: str, **changes: Any) -> RunSpec:
     return RunSpec(**values)
 
 
-def launch(root: Path, folder: Path, source: str, **changes: Any) -> RunRecord:
-    """Execute a run of ``source`` in ``folder``, which is made if it is not there."""
-    folder.mkdir(exist_ok=True)
-    return execute_run(plan(root, source, **changes), store(root), folder)
+def launch(root: Path, source: str, folder: str = "run", **changes: Any) -> tuple[RunRecord, str]:
+    """Execute a run of ``source`` in a folder of ``root``; its record and its log."""
+    place = root / folder
+    place.mkdir(exist_ok=True)
+    record = execute_run(plan(root, source, **changes), store(root), place)
+    return record, (place / LOG).read_text(errors="replace")
 
 
-def processes_named(mark: str) -> list[int]:
-    """Ids of the processes whose command line holds a mark."""
+def processes_named(mark: str, file: str = "cmdline") -> list[int]:
+    """Ids of the processes whose command line, or name in ``comm``, holds a mark."""
     found = []
-    for path in Path("/proc").glob("[0-9]*/cmdline"):
+    for path in Path("/proc").glob(f"[0-9]*/{file}"):
         with contextlib.suppress(OSError):
             if mark.encode() in path.read_bytes():
                 found.append(int(path.parent.name))

@@ -51,3 +51,13 @@ def copied(box: Box, folder: Path) -> Box:
     """A copy of a box that a test may change, times of files included."""
     shutil.copytree(box.path, folder, symlinks=True)
     return Box(folder.resolve(), dict(box.settings), dict(box.environment), box.harness)
+
+
+def replayed(box: Box, folder: Path) -> Box:
+    """A copy played again from its store: it ends with the same bytes and makes no run."""
+    again = copied(box, folder)
+    shutil.rmtree(again.session)
+    again.play(last="confirm")
+    assert again.state() == box.state()
+    assert again.events("run_finished") == []
+    return again

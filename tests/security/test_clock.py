@@ -7,15 +7,14 @@ import textwrap
 
 import pytest
 
-from helpers.candidates import FIRST, LOOP, Arena, asking, before, edited, hidden
+from helpers.candidates import FIRST, LOOP, Arena, Cheat, asking, before, edited, hidden
 from ratchet.integrity.edit_checks import Severity
 from ratchet.records.records import Outcome
 from ratchet.runs.sandbox.cgroups import create_cgroup
 from ratchet.runs.sandbox.sandbox import AUTO, SandboxKind, choose_sandbox
 
 SECONDS = 0.4
-# The imports alone use a good part of a shorter budget where a machine is busy.
-SECONDS_TO_SLEEP = 3.0
+WENT_ON = "it went on with something else"
 LONGER = r"trained \d[\d.]* CPU seconds, the budget is 0\.4"
 GROUP = create_cgroup()
 GROUPS = GROUP is not None and (GROUP.path / "cpu.stat").exists() and GROUP.remove()
@@ -67,74 +66,73 @@ WITHIN = f"""    import time
 {training(16)}
         return model.predict(x)
 """
-
+# All parts of the evaluation take equally long, and together longer than any may.
+OFTEN = f"""    import time
+    def predict(x):
+        begun = time.process_time()
+        while time.process_time() - begun < 0.03:
+{training(12)}
+        model.predict(x)
+        return np.zeros((*x.shape, 256))
+"""
+CLOCK = frozenset({"clock"})
 CHEATS = {
-    "sleeps instead of training": (
-        edited(
-            LOOP, "    import time\n    time.sleep(0.5)\n    budget.done = lambda: True\n" + LOOP
-        ),
-        set(),
-        r"trained [01]\.?\d* of 3 CPU seconds",
+    "slows the clock": Cheat(
+        before(FIRST, "    import time\n    " + SLOWER.format("    ")), LONGER, CLOCK
     ),
-    "slows the clock": (
-        before(FIRST, "    import time\n    " + SLOWER.format("    ")),
-        {"clock"},
-        LONGER,
-    ),
-    "slows the clock by setattr": (
+    "slows the clock by setattr": Cheat(
         before(
             FIRST,
             "    import time\n    real = time.process_time\n"
             '    setattr(time, "process_time", lambda: real() / 5)\n',
         ),
-        {"clock"},
         LONGER,
+        CLOCK,
     ),
-    "slows the clock in encoded text": (hidden("import time\n" + SLOWER.format("")), set(), LONGER),
-    "gives itself another budget": (
-        edited("    budget = Budget.from_environment()\n", "    budget = Budget(seconds=2.0)\n"),
-        set(),
-        LONGER,
+    "slows the clock in encoded text": Cheat(hidden("import time\n" + SLOWER.format("")), LONGER),
+    "gives itself another budget": Cheat(
+        edited("budget = Budget.from_environment()", "budget = Budget(seconds=2.0)"), LONGER
     ),
-    "trains in another process": (before(LOOP, FORKS), set(), LONGER),
-    "trains in another process that is not waited for": (
+    "trains in another process": Cheat(before(LOOP, FORKS), LONGER),
+    "trains in another process that is not waited for": Cheat(
         before(
             LOOP,
             "    import signal\n    signal.signal(signal.SIGCHLD, signal.SIG_IGN)\n"
             + FORKS.replace("    os.wait()\n", WAITS_FOR_A_FILE),
         ),
-        set(),
         LONGER,
     ),
-    "goes on in a thread": (
-        asking(THREAD),
-        set(),
-        "(it went on with something else|between two calls)",
+    "goes on in a thread": Cheat(asking(THREAD), f"({WENT_ON}|between two calls)"),
+    "goes on within predict": Cheat(asking(WITHIN), WENT_ON),
+    "makes room for training by replies that sleep": Cheat(
+        asking(WITHIN.replace("        return", "        time.sleep(0.03)\n        return")),
+        WENT_ON,
     ),
-    "goes on within predict": (asking(WITHIN), set(), "it went on with something else"),
+    "trains a little in every reply": Cheat(asking(OFTEN), WENT_ON),
 }
 
 
 @pytest.mark.parametrize("name", CHEATS)
 def test_the_edit_is_flagged_and_its_run_caught_whatever_was(arena: Arena, name: str) -> None:
-    source, flags, reason = CHEATS[name]
-    seconds = SECONDS_TO_SLEEP if name.startswith("sleeps") else SECONDS
-    attempt = arena.attempt(source, budget_seconds=seconds)
-    assert attempt.blocked == flags
-    attempt.assert_ends(Outcome.TAMPERED, reason)
+    arena.check_cheat(CHEATS[name], budget_seconds=SECONDS)
+
+
+def test_sleeping_is_no_training(arena: Arena) -> None:
+    """The imports alone use a good part of a shorter budget where a machine is busy."""
+    sleep = "    import time\n    time.sleep(0.5)\n    budget.done = lambda: True\n"
+    reason = r"trained [01]\.?\d* of 3 CPU seconds"
+    arena.check_cheat(Cheat(before(LOOP, sleep), reason), budget_seconds=3.0)
 
 
 def test_processes_of_a_sandbox_are_counted_too(arena: Arena) -> None:
-    source = CHEATS["trains in another process"][0]
-    attempt = arena.attempt(source, SandboxKind(choose_sandbox(AUTO)), budget_seconds=SECONDS)
-    attempt.assert_ends(Outcome.TAMPERED, LONGER)
+    kind = SandboxKind(choose_sandbox(AUTO))
+    arena.check_cheat(CHEATS["trains in another process"], kind=kind, budget_seconds=SECONDS)
 
 
 def test_a_clock_is_noted_and_does_not_block(arena: Arena) -> None:
     source = before(FIRST, "    import time\n    began = time.perf_counter()\n")
     attempt = arena.attempt(source)
-    assert (attempt.blocked, attempt.notes) == (set(), {"clock"})
-    assert all(flag.severity is Severity.NOTE for flag in attempt.flags)
+    assert [(flag.severity, flag.kind) for flag in attempt.flags] == [(Severity.NOTE, "clock")]
     assert attempt.value > 0
 
 
@@ -149,32 +147,11 @@ def test_training_before_the_clock_starts_is_caught(arena: Arena) -> None:
     # Before its budget of training it uses what the baseline uses until its evaluation.
     usual = max(trace.seconds or 0.0 for trace in arena.usual(SECONDS))
     early = f"    import time\n    while time.process_time() < {usual + 0.3}:\n" + training(8)
-    found = arena.compared(before(LOOP, early), SECONDS)
+    found = arena.unlike(arena.traces(before(LOOP, early), 1, SECONDS), SECONDS)
     assert found is not None
     said = re.search(r"used (\S+) s until its evaluation, the baseline's runs (\S+) s", found)
     assert said is not None
     assert float(said[1]) > float(said[2]) + 0.5
-
-
-def test_replies_that_sleep_make_no_room_for_training(arena: Arena) -> None:
-    slow = WITHIN.replace("        return model", "        time.sleep(0.03)\n        return model")
-    attempt = arena.attempt(asking(slow), budget_seconds=SECONDS)
-    attempt.assert_ends(Outcome.TAMPERED, "it went on with something else")
-
-
-def test_training_a_little_in_every_reply_is_caught(arena: Arena) -> None:
-    """All parts of the evaluation take equally long, and together longer than any may."""
-    often = f"""    import time
-    def predict(x):
-        begun = time.process_time()
-        while time.process_time() - begun < 0.03:
-{training(12)}
-        return model.predict(x)
-"""
-    often += "    answers = {}\n    honest = predict\n    def predict(x):\n        honest(x)\n"
-    often += "        return np.zeros((*x.shape, 256))\n"
-    attempt = arena.attempt(asking(often), budget_seconds=SECONDS)
-    attempt.assert_ends(Outcome.TAMPERED, "it went on with something else")
 
 
 @pytest.mark.skipif(not GROUPS, reason="no control groups here: then nobody sees them")
@@ -190,5 +167,4 @@ def test_short_processes_that_nobody_waits_for_are_counted(arena: Arena) -> None
             os._exit(0)
         time.sleep(0.025)
 """
-    attempt = arena.attempt(before(LOOP, many), budget_seconds=SECONDS)
-    attempt.assert_ends(Outcome.TAMPERED, LONGER)
+    arena.check_cheat(Cheat(before(LOOP, many), LONGER), budget_seconds=SECONDS)

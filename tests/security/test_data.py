@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 
 from helpers.candidates import (
-    ASK,
     FIRST,
     Arena,
     Attempt,
@@ -18,9 +17,9 @@ from helpers.candidates import (
     asking,
     before,
     edited,
+    ending,
     every_kind,
     hidden,
-    needs,
 )
 from ratchet.base.errors import StoreError
 from ratchet.base.io import digest_file
@@ -91,15 +90,6 @@ READS = {
 }
 
 
-@apart
-def test_the_validation_data_cannot_be_read(arena: Arena, kind: SandboxKind) -> None:
-    blob, store = str(arena.store.path(arena.data["val.bin"])), str(arena.root / "store")
-    reads = {name: lines.format(blob=blob, store=store) for name, lines in READS.items()}
-    attempt = arena.attempt(trying(reads), kind)
-    assert attempt.value == arena.honest(kind)
-    assert reached(attempt, reads) == []
-
-
 WRITES = {
     "the stored data": 'os.chmod({blob!r}, 0o644)\nopen({blob!r}, "r+b").write(bytes(9))',
     "the results": 'open({results!r}, "w").write("better")',
@@ -114,18 +104,22 @@ WRITES = {
 
 
 @apart
-def test_nothing_of_the_session_can_be_rewritten(arena: Arena, kind: SandboxKind) -> None:
+def test_nothing_that_is_not_its_own_can_be_read_or_rewritten(
+    arena: Arena, kind: SandboxKind
+) -> None:
     sha = arena.data["val.bin"]
     blob = arena.store.path(sha)
     results, run = arena.root / "results.tsv", arena.root / "store" / "run.json"
     for path in (results, run):
         path.write_text("honest")
-    places = {"blob": str(blob), "results": str(results), "run": str(run)}
-    writes = {name: lines.format(**places) for name, lines in WRITES.items()}
-    attempt = arena.attempt(trying(writes), kind)
+    places = {"blob": blob, "store": arena.root / "store", "results": results, "run": run}
+    texts = {name: str(path) for name, path in places.items()}
+    tries = {name: lines.format(**texts) for name, lines in (READS | WRITES).items()}
+    attempt = arena.attempt(trying(tries), kind)
     assert attempt.value == arena.honest(kind)
     # Bubblewrap lets a run write names into its own empty /tmp, which nobody sees.
-    assert reached(attempt, writes) == [] or kind is SandboxKind.BUBBLEWRAP
+    allowed = set(WRITES) if kind is SandboxKind.BUBBLEWRAP else set()
+    assert set(reached(attempt, tries)) <= allowed
     assert digest_file(blob) == sha
     assert results.read_text() == run.read_text() == "honest"
 
@@ -143,8 +137,6 @@ def test_without_isolation_a_changed_store_is_noticed_before_the_next_run(arena:
     finally:
         path.write_bytes(content)
 
-
-# ------------------------------------------------------------- fixed files of a run
 
 EDIT = """    import os
     os.chmod("prepare.py", 0o644)
@@ -208,11 +200,10 @@ FILES = {
 def test_a_fixed_file_that_became_something_else_is_caught(arena: Arena, name: str) -> None:
     """What is hashed after a run must not hold the harness up."""
     lines = f'    import os\n    name = "prepare.py"\n    os.remove(name)\n    {FILES[name]}\n'
-    attempt = arena.attempt(edited(ASK, ASK + lines))
-    attempt.assert_ends(Outcome.TAMPERED, r"changed the fixed file prepare\.py")
+    arena.attempt(ending(lines)).assert_ends(
+        Outcome.TAMPERED, r"changed the fixed file prepare\.py"
+    )
 
-
-# ------------------------------------------------------- what one run leaves another
 
 LEFT = {
     "in the temporary folder": 'path = Path("/tmp") / NAME',
@@ -220,8 +211,6 @@ LEFT = {
     "in the run's own folder": "path = Path(NAME)",
     "beside the run's folder": 'path = Path("..") / NAME',
 }
-# Landlock cannot close what processes share in memory.
-SHARED = 'path = Path("/dev/shm") / NAME'
 LEAVE = "\nprint('FOUND' if path.exists() else 'NOTHING')\npath.write_text('weights')"
 
 
@@ -242,9 +231,6 @@ def left(arena: Arena, places: Mapping[str, str], kind: SandboxKind) -> str:
 
 @apart
 def test_no_run_finds_what_another_left(arena: Arena, kind: SandboxKind) -> None:
-    assert "FOUND" not in left(arena, LEFT, kind)
-
-
-@needs(SandboxKind.BUBBLEWRAP)
-def test_no_run_finds_what_another_left_in_memory(arena: Arena) -> None:
-    assert "FOUND" not in left(arena, {"memory": SHARED}, SandboxKind.BUBBLEWRAP)
+    # Landlock cannot close what processes share in memory.
+    shared = {} if kind is SandboxKind.LANDLOCK else {"in memory": 'path = Path("/dev/shm") / NAME'}
+    assert "FOUND" not in left(arena, {**LEFT, **shared}, kind)

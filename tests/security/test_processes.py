@@ -5,21 +5,20 @@ from __future__ import annotations
 import socket
 import time
 import uuid
-from pathlib import Path
 
 import pytest
 
-from helpers.candidates import ASK, FIRST, MAIN, Arena, apart, asking, before, edited, layered
+from helpers.candidates import ASK, FIRST, Arena, apart, asking, before, edited, ending, layered
+from helpers.run_plans import processes_named
 from ratchet.records.records import Outcome
 from ratchet.runs.sandbox.sandbox import SandboxKind
 
 DAEMON = """    import ctypes, os, time
     from pathlib import Path
-    name = MARK
     if os.fork() == 0:
         os.setsid()
         if os.fork() == 0:
-            ctypes.CDLL(None).prctl(15, name[:15].encode())
+            ctypes.CDLL(None).prctl(15, MARK)
             Path("started").touch()
             BODY
         os._exit(0)
@@ -33,42 +32,28 @@ BODIES = {
 }
 
 
-def processes_called(name: str) -> list[str]:
-    found = []
-    for path in Path("/proc").glob("[0-9]*/comm"):
-        try:
-            if path.read_text().strip() == name[:15]:
-                found.append(path.parent.name)
-        except OSError:
-            continue
-    return found
-
-
 @layered(BODIES, none=True)
 def test_no_daemon_outlives_its_run(arena: Arena, name: str, kind: SandboxKind) -> None:
-    mark = uuid.uuid4().hex
-    lines = DAEMON.replace("MARK", repr(mark)).replace("BODY", BODIES[name])
-    attempt = arena.attempt(edited(ASK, ASK + lines), kind)
-    assert attempt.value > 0
-    assert processes_called(mark) == []
+    mark = uuid.uuid4().hex[:15]
+    lines = DAEMON.replace("MARK", repr(mark.encode())).replace("BODY", BODIES[name])
+    assert arena.attempt(ending(lines), kind).value > 0
+    assert processes_named(mark, "comm") == []
 
 
 def test_processes_that_fork_again_and_again_are_ended(arena: Arena) -> None:
-    mark = uuid.uuid4().hex
+    mark = uuid.uuid4().hex[:15]
     lines = f"""    import ctypes, os, time
-    ctypes.CDLL(None).prctl(15, {mark[:15].encode()!r})
+    ctypes.CDLL(None).prctl(15, {mark.encode()!r})
     for _ in range(50):
         if os.fork() == 0:
             time.sleep(600)
 """
     began = time.monotonic()
     arena.attempt(before(FIRST, lines), timeout_seconds=200.0)
-    assert processes_called(mark) == []
+    assert processes_named(mark, "comm") == []
     # Nobody waited for those that sleep.
     assert time.monotonic() - began < 300
 
-
-# --------------------------------------------------------- those who watch the run
 
 SIBLINGS = """    import os
     from pathlib import Path
@@ -80,16 +65,19 @@ KILLS = {
     "the supervisor": "    import os\n    os.kill(os.getppid(), 9)\n",
     "the evaluator": SIBLINGS + "    [os.kill(pid, 9) for pid in pids]\n",
 }
-ENDS = {
-    "the supervisor": (Outcome.KILLED, "killed by signal 9"),
-    "the evaluator": (Outcome.TAMPERED, "printed val_bpb without an evaluation"),
-}
 
 
-@pytest.mark.parametrize("name", KILLS)
-def test_killing_who_watches_is_no_result(arena: Arena, name: str) -> None:
-    source = before(MAIN, "import os\n", asking(KILLS[name], "0.5"))
-    arena.attempt(source).assert_ends(*ENDS[name])
+@pytest.mark.parametrize(
+    ("name", "outcome", "reason"),
+    [
+        ("the supervisor", Outcome.KILLED, "killed by signal 9"),
+        ("the evaluator", Outcome.TAMPERED, "printed val_bpb without an evaluation"),
+    ],
+)
+def test_killing_who_watches_is_no_result(
+    arena: Arena, name: str, outcome: Outcome, reason: str
+) -> None:
+    arena.attempt(asking(KILLS[name], "0.5")).assert_ends(outcome, reason)
 
 
 @layered(KILLS)
@@ -112,9 +100,6 @@ def test_a_second_try_is_not_had_by_suicide(arena: Arena) -> None:
     assert attempt.record.evaluation is None
 
 
-# --------------------------------------------------------------------- the network
-
-
 @apart
 def test_no_server_can_be_reached(arena: Arena, kind: SandboxKind) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
@@ -133,14 +118,24 @@ def test_no_server_can_be_reached(arena: Arena, kind: SandboxKind) -> None:
             server.accept()
 
 
-# ------------------------------------------------------------------- what it wastes
-
-
-def test_memory_is_recorded(arena: Arena) -> None:
-    attempt = arena.attempt(before(FIRST, "    hog = np.ones(40_000_000)\n"))
+def test_what_a_run_wastes_is_recorded_cut_and_removed(arena: Arena) -> None:
+    lines = """    import os
+    hog = np.ones(40_000_000)
+    for _ in range(300):
+        print("x" * 100_000)
+    top = os.getcwd()
+    for _ in range(2000):
+        os.mkdir("deeper")
+        os.chdir("deeper")
+    os.chdir(top)
+"""
+    attempt = arena.attempt(before(FIRST, lines))
     assert attempt.value > 0
     assert attempt.record.peak_rss_mb is not None
     assert attempt.record.peak_rss_mb > 300
+    assert len(attempt.log) < 1_100_000
+    assert "bytes of output left out here" in attempt.log
+    assert list(arena.store.paths.partial.iterdir()) == []
 
 
 def test_memory_that_is_not_there_is_named(arena: Arena) -> None:
@@ -149,23 +144,6 @@ def test_memory_that_is_not_there_is_named(arena: Arena) -> None:
         "    hog = [np.ones(1 << 24) for _ in range(99)]\n"
     )
     arena.attempt(before(FIRST, lines)).assert_ends(Outcome.OOM_HOST, "ran out of memory")
-
-
-def test_folders_too_deep_to_remove_are_removed(arena: Arena) -> None:
-    lines = (
-        "    import os\n    top = os.getcwd()\n    for _ in range(2000):\n"
-        '        os.mkdir("deeper")\n        os.chdir("deeper")\n    os.chdir(top)\n'
-    )
-    assert arena.attempt(before(FIRST, lines)).value > 0
-    assert list(arena.store.paths.partial.iterdir()) == []
-
-
-def test_a_flood_of_output_is_cut(arena: Arena) -> None:
-    lines = '    for _ in range(300):\n        print("x" * 100_000)\n'
-    attempt = arena.attempt(before(FIRST, lines))
-    assert attempt.value > 0
-    assert len(attempt.log) < 1_100_000
-    assert "bytes of output left out here" in attempt.log
 
 
 def test_a_closed_output_is_no_result(arena: Arena) -> None:

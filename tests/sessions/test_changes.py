@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import shutil
 from pathlib import Path
@@ -10,30 +9,29 @@ from pathlib import Path
 import pytest
 
 from helpers.boxes import Box, git, make_box
+from ratchet.base.io import digest_bytes, write_json
 
 
-def sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
-
-
-@pytest.mark.parametrize("name", ["prepare.py", "program.md", "task.yaml"])
-def test_a_changed_fixed_input_stops_with_both_digests(copy: Box, name: str) -> None:
-    path = copy.path / "tasks" / "fake" / name
-    before, state = sha256(path), copy.state()
-    path.write_text(path.read_text() + "\n# changed\n")
-    said = copy.play(check=False)
+def test_changed_inputs_and_settings_stop_with_what_was_expected(copy: Box) -> None:
+    path = copy.path / "tasks" / "fake" / "prepare.py"
+    before = path.read_bytes()
+    path.write_bytes(before + b"\n# changed\n")
+    digests = f"expected sha256 {digest_bytes(before)}, found {digest_bytes(path.read_bytes())}"
+    manifest = copy.json("manifest.json")
+    for name in ("definition", "brief", "environment"):
+        manifest[name]["sha256"] = "other"
+    write_json(copy.session / "manifest.json", manifest)
+    state = copy.state()
+    said = copy.play(check=False, seed=7, baseline_replicates=4)
     assert copy.status == 65
-    assert f"{Path('tasks/fake') / name}: expected sha256 {before}, found {sha256(path)}" in said
+    assert f"tasks/fake/prepare.py: {digests}" in said
+    for name in ("task.yaml", "program.md", "bytelm.lock"):
+        assert f"{name}: expected sha256 other, found " in said
+    assert "configuration key seed: expected 1, found 7" in said
+    assert "configuration key baseline_replicates: expected 3, found 4" in said
     assert "session=NAME" in said
     assert "Traceback" not in said
     assert copy.state() == state
-
-
-def test_a_changed_frozen_setting_is_named(copy: Box) -> None:
-    said = copy.play(check=False, seed=7, baseline_replicates=4)
-    assert copy.status == 65
-    assert "configuration key seed: expected 1, found 7" in said
-    assert "configuration key baseline_replicates: expected 3, found 4" in said
 
 
 def test_a_change_of_what_feeds_the_key_trains_again(copy: Box) -> None:
@@ -44,57 +42,48 @@ def test_a_change_of_what_feeds_the_key_trains_again(copy: Box) -> None:
     ):
         path = copy.path / "tasks" / "fake" / name
         path.write_text(path.read_text().replace(old, new))
-        copy.play(session=f"after-{name.split('.')[0]}", rounds=1)
-    copy.play(session="longer", rounds=1, budget_steps=6)
-    made = set(copy.runs()) - before
-    assert len(made) >= 3 * (3 + 1)
-
-
-def test_another_mode_judges_again_without_training_what_is_known(copy: Box) -> None:
-    started = len(copy.events("run_started"))
-    table = (copy.session / "results.tsv").read_bytes()
-    copy.play(mode="strict")
-    assert copy.json("report.json")["judge"]["mode"] == "strict"
-    if (copy.session / "results.tsv").read_bytes() == table:
-        assert len(copy.events("run_started")) == started
+        copy.play(session=f"after-{name.split('.')[0]}", rounds=1, last="rounds")
+    copy.play(session="longer", rounds=1, budget_steps=6, last="rounds")
+    copy.play(session="seeded", rounds=1, seed=2, last="rounds")
+    assert len(set(copy.runs()) - before) >= 4 * (3 + 1)
 
 
 def test_a_deadline_ends_the_session_and_another_leg_goes_on(finished: Box, box: Box) -> None:
-    box.play(deadline_hours=1e-6)
+    assert "the time limit is over" in box.play(deadline_hours=1e-6)
     assert box.rulings() == []
     assert "time limit" in (box.session / "report.html").read_text()
-    box.play(deadline_hours=1, leg=2)
+    box.play(deadline_hours=1, leg=2, last="confirm")
     assert box.state() == finished.state()
 
 
-@pytest.mark.parametrize("limit", ["deadline", "runs"])
+def pass_deadline(box: Box) -> None:
+    (path,) = (box.session / "limits").glob("*.json")
+    path.write_text(json.dumps({**json.loads(path.read_text()), "deadline": 0.0}))
+
+
+@pytest.mark.parametrize("max_runs", [None, 12])
 def test_an_executed_experiment_stays_a_fact_when_its_file_is_lost(
-    copy: Box, finished: Box, limit: str
+    copy: Box, finished: Box, max_runs: int | None
 ) -> None:
     """Its run is in the store and costs nothing, whatever limit has been reached since."""
-    options: dict[str, object] = {"max_runs": 12} if limit == "runs" else {}
     (copy.session / "rounds" / "0002" / "experiment-0.json").unlink()
-    if limit == "deadline":
-        (path,) = (copy.session / "limits").glob("*.json")
-        path.write_text(json.dumps({**json.loads(path.read_text()), "deadline": 0.0}))
-    copy.play(**options)
-    ours, theirs = copy.state(), finished.state()
+    if not max_runs:
+        pass_deadline(copy)
+    copy.play(max_runs=max_runs, last="confirm")
     assert copy.json("rounds/0002/experiment-0.json")["stop"] is None
-    assert ours == theirs
-    assert [e["event"] for e in copy.events()].count("stopped") == 0
+    assert copy.state() == finished.state()
+    assert copy.events("stopped") == []
 
 
 def test_what_was_never_run_is_skipped_after_the_deadline(copy: Box) -> None:
-    for name in ("0002", "0003"):
-        (copy.session / "rounds" / name / "experiment-0.json").unlink()
+    (copy.session / "rounds" / "0003" / "experiment-0.json").unlink()
     key = copy.json("rounds/0003/verdict.json")["rulings"][0]["runs"][0]["key"]
     shutil.rmtree(copy.path / "store" / "runs" / key[:2] / key)
-    (path,) = (copy.session / "limits").glob("*.json")
-    path.write_text(json.dumps({**json.loads(path.read_text()), "deadline": 0.0}))
-    copy.play()
-    assert copy.json("rounds/0002/experiment-0.json")["runs"]
-    assert not copy.json("rounds/0003/experiment-0.json")["runs"]
-    assert "time limit" in copy.json("rounds/0003/experiment-0.json")["detail"]
+    pass_deadline(copy)
+    copy.play(last="rounds")
+    skipped = copy.json("rounds/0003/experiment-0.json")
+    assert not skipped["runs"]
+    assert "time limit" in skipped["detail"]
 
 
 def test_max_runs_is_never_exceeded(box: Box) -> None:
@@ -104,48 +93,35 @@ def test_max_runs_is_never_exceeded(box: Box) -> None:
     assert len(box.rulings()) >= 1
 
 
-BAD: list[tuple[dict[str, object], str]] = [
-    ({"round": 3}, "unknown key 'round'; did you mean 'rounds'?"),
-    ({"budget_seconds": -3, "budget_steps": None}, "budget_seconds: expected more than 0"),
-    ({"rounds": "many"}, "rounds: expected a whole number, found 'many'"),
-    ({"task": "tasks/none"}, "holds no task.yaml"),
-]
+NOBODY = {"proposer": "claude", "agent_command": '["no-such-agent"]'}
 
 
-@pytest.mark.parametrize(("settings", "words"), BAD)
-def test_bad_settings_are_one_clear_message(box: Box, settings: dict, words: str) -> None:
-    check_refused(box, words, **settings)
-
-
-def check_refused(box: Box, words: str, **settings: object) -> None:
+@pytest.mark.parametrize(
+    ("settings", "name", "text", "words"),
+    [
+        ({"round": 3}, "", b"", "unknown key 'round'; did you mean 'rounds'?"),
+        ({"task": "tasks/none"}, "", b"", "holds no task.yaml"),
+        (NOBODY, "", b"", "there is no program 'no-such-agent' on the PATH"),
+        ({}, "config/config.yaml", b"session: alone\n", "the key 'candidates' is missing"),
+        ({}, "config/config.yaml", None, "cannot be read"),
+        ({}, "tasks/fake/task.yaml", b"timeout: 30", "unknown key 'timeout'"),
+    ],
+)
+def test_bad_settings_and_files_are_one_clear_message(
+    box: Box, settings: dict, name: str, text: bytes | None, words: str
+) -> None:
+    path = box.path / name
+    if name and text is None:
+        path.mkdir(parents=True)
+    elif name:
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes((path.read_bytes() if path.exists() else b"") + (text or b""))
     said = box.play(check=False, **settings)
     assert box.status in (64, 66)
     assert words in said
     assert said.count("ratchet: ") == 1
     assert "Traceback" not in said
     assert {path.name for path in box.path.iterdir()} <= {"tasks", "config"}
-
-
-@pytest.mark.parametrize(
-    ("name", "text", "words"),
-    [
-        ("config/config.yaml", b"rounds: [1\n", "config/config.yaml:2:1: is not valid YAML"),
-        ("config/config.yaml", b"session: alone\n", "the key 'candidates' is missing"),
-        ("config/config.yaml", None, "cannot be read"),
-        ("tasks/fake/task.yaml", b"timeout: 30", "unknown key 'timeout'"),
-    ],
-)
-def test_bad_files_are_one_clear_message(
-    box: Box, name: str, text: bytes | None, words: str
-) -> None:
-    path = box.path / name
-    path.parent.mkdir(exist_ok=True)
-    if text is None:
-        path.mkdir()
-    else:
-        whole = path.read_bytes() if path.exists() else b""
-        path.write_bytes(whole.replace(b"timeout_seconds: 30", b"") + text)
-    check_refused(box, words)
 
 
 def test_the_checkout_around_a_session_is_never_touched(tmp_path: Path) -> None:
@@ -156,14 +132,14 @@ def test_the_checkout_around_a_session_is_never_touched(tmp_path: Path) -> None:
     git(box.path, "commit", "-qm", "mine")
     (box.path / "notes.txt").write_text("untracked")
     (box.path / "tasks/fake/program.md").write_text("edited, not committed\n")
-    before = git(box.path, "status", "--porcelain=v1", "-b"), git(box.path, "for-each-ref")
-    head = (box.path / ".git" / "index").read_bytes()
+
+    def checkout() -> tuple[str, str, bytes]:
+        status = git(box.path, "status", "--porcelain=v1", "-b")
+        return status, git(box.path, "for-each-ref"), (box.path / ".git" / "index").read_bytes()
+
+    before = checkout()
     box.play(rounds=2)
-    assert (
-        git(box.path, "status", "--porcelain=v1", "-b"),
-        git(box.path, "for-each-ref"),
-    ) == before
-    assert (box.path / ".git" / "index").read_bytes() == head
+    assert checkout() == before
     state = box.state()
     git(box.path, "stash", "-q")
     git(box.path, "reset", "-q", "--hard")

@@ -1,41 +1,118 @@
-"""Damaged runs and records, candidates that misbehave, a baseline that does not train."""
+"""Full and read-only disks, damaged runs and records, candidates that misbehave."""
 
 from __future__ import annotations
 
-from helpers.boxes import Box
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+from helpers.boxes import Box, make_box
+from helpers.disks import fill, mounted, unmounted
+from helpers.edits import constant, declare
+from ratchet.integrity.verify import verify_sessions
 
 
-def test_a_damaged_run_is_set_aside_and_made_again(copy: Box) -> None:
-    before = copy.state()
-    victim = next(iter((copy.path / "store" / "runs").glob("*/*/run.log")))
-    victim.chmod(0o644)
-    victim.write_text(victim.read_text().replace("val_loss", "val_loss "))
-    (copy.session / "report.html").unlink()
-    copy.play()
-    assert copy.state() == before
-    assert len(list((copy.path / "store" / "damaged").iterdir())) == 1
+def test_a_full_disk_costs_nothing_that_was_finished(small: Path, finished: Box) -> None:
+    """The same session, ended by a full disk again and again, each time somewhat later."""
+    box = make_box(small / "box")
+    known: set[str] = set()
+    for left_kb in (0, 60, 90, 110, 140):
+        ballast = fill(small, left_kb)
+        said = box.play(check=False)
+        assert box.status != 0, "the disk was not small enough to test anything"
+        assert "No space left on device" in said or "the disk is full" in said, said
+        assert not box.trainers()
+        assert known <= set(box.runs())
+        known = set(box.runs())
+        ballast.unlink()
+    box.play()
+    assert box.state() == finished.state()
+    assert known <= set(box.runs())
+    assert verify_sessions(box.path).deviations == []
 
 
-def test_a_damaged_input_stops_the_session_with_its_name(copy: Box) -> None:
-    digest = next(e["sha256"] for e in copy.json("manifest.json")["fixed"])
-    blob = copy.path / "store" / "blobs" / "sha256" / digest[:2] / digest
-    blob.chmod(0o644)
-    blob.write_bytes(blob.read_bytes() + b"# more\n")
-    said = copy.play(check=False, rounds=5)
-    assert copy.status != 0
-    assert digest in said
-    assert "damaged" in said
+@pytest.mark.parametrize("name", ["results", "store"])
+def test_a_read_only_folder_is_named_and_nothing_is_trained(
+    box: Box, finished: Box, name: str
+) -> None:
+    folder = box.path / name
+    folder.mkdir()
+    if os.geteuid() != 0:
+        folder.chmod(0o555)
+    elif not mounted(folder, "-o", "ro"):
+        pytest.skip("needs the right to mount a file system")
+    try:
+        said = box.play(check=False)
+    finally:
+        if os.geteuid() != 0:
+            folder.chmod(0o755)
+        else:
+            unmounted(folder)
+    assert box.status != 0
+    assert "Read-only file system" in said or "Permission denied" in said
+    assert name in said
     assert "Traceback" not in said
+    assert not (box.path / "store" / "runs").exists()
+    box.play(last="confirm")
+    assert box.state() == finished.state()
 
 
-def test_torn_lines_are_repaired(copy: Box) -> None:
-    table = copy.session / "results.tsv"
-    whole = table.read_bytes()
-    table.write_bytes(whole[:-9])
-    with (copy.session / "events.jsonl").open("a") as events:
-        events.write('{"time": "2026')
+CUT = [
+    "baseline.json",
+    "confirm.json",
+    "rounds/0001/proposals.json",
+    "rounds/0002/experiment-0.json",
+    "rounds/0002/verdict.json",
+    "rounds/0002/judge.json",
+    "rounds/0003/steer.json",
+]
+
+
+def cut_short(box: Box, name: str) -> Path:
+    path = box.session / name
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    return path
+
+
+def test_a_record_that_was_cut_short_is_named_and_can_be_made_again(
+    copy: Box, finished: Box
+) -> None:
+    read = []
+    for name in (*CUT, "manifest.json"):
+        path = cut_short(copy, name)
+        assert f"results/default/{name}" in {d.path for d in verify_sessions(copy.path).deviations}
+        said = copy.play(first="confirm", check=False)
+        if copy.status:
+            read.append(name)
+            assert path.name in said
+            assert "is not valid JSON" in said
+            assert "Traceback" not in said
+            assert "-F" in said or name == "manifest.json"
+        shutil.copytree(finished.path, copy.path, symlinks=True, dirs_exist_ok=True)
+    assert len(read) >= 3
+    assert read.pop() == "manifest.json"
+    # As the message says, or as `verify` does where nothing had to read the file.
+    for name in CUT:
+        path = cut_short(copy, name)
+        if name in read:
+            path.unlink()
+    copy.play(last="confirm")
+    assert all(copy.json(name) for name in CUT)
+    assert copy.state() == finished.state()
+
+
+@pytest.mark.parametrize("left", [0, 0.5])
+def test_a_journal_and_a_table_that_were_cut_short_are_repaired(
+    copy: Box, finished: Box, left: float
+) -> None:
+    for name in ("events.jsonl", "results.tsv"):
+        path = copy.session / name
+        path.write_bytes(path.read_bytes()[: int(path.stat().st_size * left)])
+    (copy.session / "progress.log").unlink()
     copy.play()
-    assert table.read_bytes() == whole
+    assert copy.state() == finished.state()
     assert copy.events("reported")
 
 
@@ -49,17 +126,12 @@ MISBEHAVIOUR = {
     "tamper": ("tampered", "prepare.py"),
     "suicide": ("crash", "SIGTERM"),
 }
+VERDICTS = {"ok": {"DISCARD", "MARGINAL", "KEEP", "STRONG_KEEP"}, "tampered": {"TAMPERED"}}
 
 
 def test_misbehaving_candidates_are_recorded_and_the_session_goes_on(box: Box) -> None:
-    path = box.path / "tasks" / "fake" / "task.yaml"
-    text = path.read_text()
-    values = ", ".join(MISBEHAVIOUR)
-    space = f"""search_space:
-  - {{constant: BEHAVIOUR, category: other, values: [{values}], why: misbehave}}
-  - {{constant: WIDTH, category: architecture, values: [4], why: behave}}
-"""
-    path.write_text(text[: text.index("search_space:")] + space)
+    behaviour = constant("BEHAVIOUR", *MISBEHAVIOUR)
+    declare(box, {**behaviour, "category": "other"}, constant("WIDTH", 4))
     # Under isolation the fixed file is read-only, and the cheat a crash.
     settings = {"confirm_replicates": 1, "max_replicates": 1, "isolation": "none"}
     box.play(rounds=3, candidates=3, timeout_seconds=4, **settings)
@@ -67,35 +139,18 @@ def test_misbehaving_candidates_are_recorded_and_the_session_goes_on(box: Box) -
     rulings = {ruling["number"]: ruling for ruling in box.rulings()}
     assert len(rulings) == 9
     seen = set()
-    for proposal in [p for n in (1, 2, 3) for p in proposals(box, n)]:
-        ruling = rulings[proposal["number"]]
-        value = proposal["edit"]["value"].strip("'")
-        outcome, words = MISBEHAVIOUR.get(value, ("ok", ""))
-        seen.add(value)
-        assert ruling["runs"][0]["outcome"] == outcome, value
-        assert words in ruling["runs"][0]["reason"]
-        assert ruling["verdict"] in {
-            "ok": ("DISCARD", "MARGINAL", "KEEP", "STRONG_KEEP"),
-            "tampered": ("TAMPERED",),
-        }.get(outcome, ("CRASH",))
+    for number in (1, 2, 3):
+        for proposal in box.json(f"rounds/{number:04d}/proposals.json")["proposals"]:
+            ruling = rulings[proposal["number"]]
+            value = proposal["edit"]["value"].strip("'")
+            outcome, words = MISBEHAVIOUR.get(value, ("ok", ""))
+            seen.add(value)
+            assert ruling["runs"][0]["outcome"] == outcome, value
+            assert words in ruling["runs"][0]["reason"]
+            assert ruling["verdict"] in VERDICTS.get(outcome, {"CRASH"})
     assert seen == {*MISBEHAVIOUR, "4"}
     logs = list((box.path / "store" / "runs").rglob("run.log"))
     assert max(log.stat().st_size for log in logs) < 1.1 * 2**20
     page = (box.session / "report.html").read_text()
     assert "RuntimeError: boom" in page
     assert "TAMPERED" in page
-
-
-def proposals(box: Box, number: int) -> list[dict]:
-    return box.json(f"rounds/{number:04d}/proposals.json")["proposals"]
-
-
-def test_a_baseline_that_does_not_train_says_why(box: Box) -> None:
-    source = box.path / "tasks" / "fake" / "train.py"
-    source.write_text(source.read_text().replace('BEHAVIOUR = "train"', 'BEHAVIOUR = "crash"'))
-    said = box.play(check=False)
-    assert box.status != 0
-    assert "the baseline of task fake does not train" in said
-    assert "RuntimeError: boom" in said
-    assert "run.log" in said
-    assert "Traceback" not in said

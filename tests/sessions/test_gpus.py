@@ -50,7 +50,7 @@ def test_a_run_that_shared_its_gpu_is_made_again(tmp_path: Path) -> None:
 
     leaving = threading.Thread(target=leave, daemon=True)
     leaving.start()
-    box.play()
+    box.play(last="rounds")
     leaving.join(5)
     said = outcomes(box)
     assert "contended" in said

@@ -1,15 +1,18 @@
-"""Edits that would bend the measurement, in whole sessions of the fake task."""
+"""Edits that would bend the measurement, and runs that are not like the baseline's."""
 
 from __future__ import annotations
 
-import shutil
+import json
+import re
 from pathlib import Path
 
+import pytest
+import yaml
+
 from helpers.boxes import Box, make_box
-from helpers.edits import NOISE, alternative, change, declare, is_kept, ruling
-from helpers.shared import copied, shared_box
-from ratchet.base.io import digest_bytes, source_digest
-from ratchet.records.records import Role, run_seed
+from helpers.edits import NOISE, alternative, change, declare, is_kept, plant_seeds, ruling
+from helpers.shared import replayed, shared_box
+from ratchet.records.records import Role
 
 PRINT = 'print(f"val_loss:         {loss:.6f}")\n'
 
@@ -58,45 +61,131 @@ def test_a_note_is_shown_and_decides_nothing(bent: Box) -> None:
     assert "Noticed in the edit: train.py:" in (bent.session / "report.html").read_text()
 
 
-def test_a_replay_refuses_the_same_and_runs_nothing(bent: Box, tmp_path: Path) -> None:
-    again = copied(bent, tmp_path / "copy")
-    shutil.rmtree(again.session)
-    again.play()
-    assert again.state() == bent.state()
-    assert again.events("run_finished") == []
-
-
-def test_a_jump_beyond_everything_seen_waits_for_a_fresh_run(box: Box) -> None:
-    box.settings |= {"rounds": 1, "confirm_replicates": 1, "max_replicates": 1}
-    declare(box, alternative("leap", "optimizer", "shape = 1.0", "shape = 0.1"))
-    box.play()
+@pytest.mark.parametrize("lucky", [False, True])
+def test_a_jump_beyond_everything_seen_waits_for_a_fresh_run(box: Box, lucky: bool) -> None:
+    """Where it depends on the seed of the first run, as luck or a trick would, it is not kept."""
+    leap = "shape = 0.1 if SEED == FIRST else 1.0" if lucky else "shape = 0.1"
+    change(box, "from prepare import DATA,", "from prepare import DATA, FIRST,")
+    declare(box, alternative("leap", "optimizer", "shape = 1.0", leap))
+    source = (box.path / "tasks/fake/train.py").read_text().replace("shape = 1.0", leap)
+    plant_seeds(box, source, Role.SEARCH, "FIRST = {0}", 0)
+    box.play(rounds=1, confirm_replicates=1, max_replicates=5 if lucky else 1)
     found = ruling(box, "leap")
     assert found["quarantined"]
     assert len(found["runs"]) == 2
-    assert "a fresh run confirmed it" in found["reason"]
-    assert is_kept(found)
-    page = (box.session / "report.html").read_text()
-    assert "Quarantined: larger than everything seen before" in page
+    assert is_kept(found) is not lucky
+    if lucky:
+        assert "a fresh run did not confirm it" in found["reason"]
+        assert box.json("rounds/0001/verdict.json")["kept"] is None
+    else:
+        assert "a fresh run confirmed it" in found["reason"]
+        page = (box.session / "report.html").read_text()
+        assert "Quarantined: larger than everything seen before" in page
 
 
-def test_a_jump_that_a_fresh_run_does_not_show_is_not_kept(box: Box) -> None:
-    """The improvement depends on the seed of the first run, as luck or a trick would."""
-    box.settings |= {"rounds": 1, "confirm_replicates": 1}
-    lucky = "shape = 0.1 if SEED == FIRST else 1.0"
-    change(box, "from prepare import DATA,", "from prepare import DATA, FIRST,")
-    declare(box, alternative("luck", "optimizer", "shape = 1.0", lucky))
-    fixed = box.path / "tasks/fake/prepare.py"
-    text = fixed.read_text()
-    fixed.write_text(f"{text}\nFIRST = 0\n")
-    # The candidate's seed follows from its source alone, so it can be planted.
-    source = (box.path / "tasks/fake/train.py").read_text().replace("shape = 1.0", lucky)
-    digest = source_digest({"train.py": digest_bytes(source.encode())})
-    first = run_seed(1, digest, Role.SEARCH, 0)
-    fixed.write_text(f"{text}\nFIRST = {first}\n")
+EVALUATOR = """
+import json, os, socket, sys
+def tell(**said): print(json.dumps(said), flush=True)
+s = socket.socket(fileno=int(os.environ["RATCHET_EVALUATOR_FD"]))
+tell(event="ready")
+value = float(s.recv(99))
+tell(event="asked")
+facts = dict(tokens=7, batches=1, seconds=0.0, reply_seconds=0.0, audit=None)
+tell(event="result", value=value, **facts)
+s.sendall(b"done")
+"""
+ASKS = """
+print("---")
+import socket
+evaluator = socket.socket(fileno=int(os.environ["RATCHET_EVALUATOR_FD"]))
+evaluator.sendall(repr(loss).encode())
+evaluator.recv(9)
+tokens = 1000
+print(f"tokens: {tokens}")
+"""
+SPIN = "while time.process_time() < 1.2:\n    pass\n"
+PLAUSIBLE = {
+    "min_fraction": 0.0,
+    "startup_seconds": 5.0,
+    "excess_seconds": 0.3,
+    "tokens": "tokens",
+    "min_tokens": 0.5,
+}
+
+
+def served(path: Path, *edits: dict[str, object], **settings: object) -> Box:
+    """The fake task with an evaluator, which takes the candidate's word for the metric."""
+    box = make_box(path, **{"confirm_replicates": 1, **settings})
+    task = box.path / "tasks" / "fake"
+    (task / "evaluator.py").write_text(EVALUATOR)
+    content = yaml.safe_load((task / "task.yaml").read_text())
+    content["fixed"].append("evaluator.py")
+    content["data"] = {"visible": ["numbers.txt"], "evaluation": ["audit.txt"]}
+    content |= {"evaluator": ["python", "-S", "evaluator.py"], "plausible": PLAUSIBLE}
+    (task / "task.yaml").write_text(yaml.safe_dump(content, sort_keys=False))
+    change(box, 'print("---")\n', ASKS)
+    declare(box, *edits)
     box.play()
-    found = ruling(box, "luck")
-    assert found["quarantined"]
-    assert len(found["runs"]) == 2
-    assert "a fresh run did not confirm it" in found["reason"]
-    assert found["verdict"] == "DISCARD"
-    assert box.json("rounds/0001/verdict.json")["kept"] is None
+    return box
+
+
+@shared_box
+def compared(path: Path) -> Box:
+    """Candidates that train before the clock, print too few tokens, and take much memory."""
+    return served(
+        path,
+        alternative("early", "data", "shape = 1.0\n", f"shape = 0.5\n{SPIN}"),
+        alternative("idle", "data", "tokens = 1000\n", "tokens = 1\n"),
+        alternative("fat", "data", "shape = 1.0\n", "shape = 0.9\nfat = bytearray(100 << 20)\n"),
+        rounds=3,
+        budget_steps=None,
+        budget_seconds=0.05,
+    )
+
+
+def test_training_before_the_clock_is_tampered(compared: Box) -> None:
+    found = ruling(compared, "early")
+    assert found["verdict"] == "TAMPERED"
+    said = re.match(
+        r"tampered: used (\S+) s until its evaluation, the baseline's runs (\S+) s", found["reason"]
+    )
+    assert said is not None
+    assert float(said[1]) >= 1.2 > float(said[2])
+    assert len(found["runs"]) == 1
+    # The run itself knows nothing of the others.
+    key = found["runs"][0]["key"]
+    entry = json.loads((compared.path / f"store/runs/{key[:2]}/{key}/run.json").read_text())
+    assert entry["record"]["outcome"] == "ok"
+
+
+def test_too_few_tokens_are_tampered(compared: Box) -> None:
+    found = ruling(compared, "idle")
+    assert found["verdict"] == "TAMPERED"
+    assert "printed tokens 1, the baseline 1000" in found["reason"]
+
+
+def test_memory_is_charged_as_it_was_measured(compared: Box) -> None:
+    found = ruling(compared, "fat")
+    assert found["verdict"] not in ("TAMPERED", "CRASH")
+    assert 150 < found["memory_mb"] < 200
+    assert found["memory_ratio"] > 1.5
+    assert "memory: it printed 100 MiB" in found["notes"][0]
+
+
+@pytest.mark.parametrize("name", ["bent", "compared"])
+def test_a_replay_refuses_the_same_and_runs_nothing(
+    request: pytest.FixtureRequest, tmp_path: Path, name: str
+) -> None:
+    replayed(request.getfixturevalue(name), tmp_path / "copy")
+
+
+def test_a_champion_that_draws_no_lots_is_not_confirmed(tmp_path: Path) -> None:
+    """Its one run in the search was enough for a keep; the fresh ones are all alike."""
+    none = "loss = loss * shape - 0.1 + 0 * noise\n"
+    edit = alternative("fixed", "data", "loss = loss * shape + noise\n", none)
+    box = served(tmp_path / "box", edit, rounds=1, confirm_replicates=2, max_replicates=1)
+    assert is_kept(ruling(box, "fixed"))
+    confirmation = box.json("confirm.json")
+    assert confirmation["gain"] is None
+    assert "draws no lots" in confirmation["detail"]
+    assert "draws no lots" in (box.session / "report.html").read_text()

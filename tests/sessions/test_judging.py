@@ -3,30 +3,30 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections import Counter
 from pathlib import Path
 
 import pytest
 
 from helpers.boxes import DEFAULTS, REPO, Box, make_box
-from helpers.edits import NOISE, alternative, change, constant, declare, is_kept, ruling
-from helpers.shared import copied, shared_box
-from ratchet.base.io import digest_bytes, source_digest
+from helpers.edits import (
+    NOISE,
+    alternative,
+    change,
+    constant,
+    declare,
+    is_kept,
+    plant_seeds,
+    ruling,
+)
+from helpers.shared import copied, replayed, shared_box
 from ratchet.records.events import Journal
-from ratchet.records.records import Role, run_seed
+from ratchet.records.records import Role
 from ratchet.runs.executor import Executor
 from ratchet.session import Session
 from ratchet.steps.experiment import write_experiment
 from ratchet.steps.judge import write_verdict
 from ratchet.steps.plan import make_plan
-
-
-def done(box: Box) -> Counter[str]:
-    return Counter(event["key"] for event in box.events("run_finished"))
-
-
-# ------------------------------------------------------------- near misses
 
 
 @shared_box
@@ -44,62 +44,45 @@ def missed(path: Path) -> Box:
 
 
 def test_a_near_miss_is_tried_again_on_the_new_incumbent(missed: Box) -> None:
-    first = box_round(missed, 1)
-    kept = ruling(missed, "RATE 0.1 -> 0.8")
+    first, second = box_round(missed, 1), box_round(missed, 2)
+    kept, rate = ruling(missed, "RATE 0.1 -> 0.8"), ruling(missed, "RATE 0.1 -> 0.4")
     assert first["verdict"]["kept"] == kept["number"]
     misses = {r["number"]: r["gain"] for r in first["verdict"]["rulings"] if r["near_miss"]}
     assert len(misses) == 2
-    queue = first["steer"]["near_misses"]
-    assert queue == sorted(misses, key=lambda number: -misses[number])
-    second = box_round(missed, 2)
+    assert first["steer"]["near_misses"] == sorted(misses, key=lambda number: -misses[number])
     (again,) = second["proposals"]["proposals"]
     square = next(p for p in first["proposals"]["proposals"] if p["category"] == "activation")
     assert again["retry_of"] == square["number"]
     assert again["description"] == f"square (again, was experiment {square['number']})"
     assert f"Experiment {square['number']} was probably better too" in again["hypothesis"]
     assert second["verdict"]["kept"] == again["number"]
-    parent = missed.git("rev-parse", f"{again['commit']}^").strip()
-    assert parent == kept["commit"]
+    assert missed.git("rev-parse", f"{again['commit']}^").strip() == kept["commit"]
     assert missed.git("rev-parse", "ratchet/default").strip() == again["commit"]
-
-
-def test_a_near_miss_that_would_repeat_what_was_measured_is_dropped(missed: Box) -> None:
-    """RATE from 0.8 back to 0.4 is the source of the other near miss."""
-    rate = ruling(missed, "RATE 0.1 -> 0.4")
+    # RATE from 0.8 back to 0.4 would repeat what the other near miss measured.
     assert rate["near_miss"]
-    second = box_round(missed, 2)
     assert second["proposals"]["dropped"] == [rate["number"]]
     assert second["steer"]["near_misses"] == []
 
 
-def test_the_report_tells_of_near_misses(missed: Box) -> None:
+def test_near_misses_are_reported_and_replayed(missed: Box, tmp_path: Path) -> None:
     facts = {e["number"]: e for e in missed.json("report.json")["experiments"]}
-    again = facts[4]
-    assert facts[again["retry_of"]]["retried_as"] == 4
-    page = (missed.session / "report.html").read_text()
-    assert "tried again as experiment 4" in page
+    assert facts[facts[4]["retry_of"]]["retried_as"] == 4
+    assert "tried again as experiment 4" in (missed.session / "report.html").read_text()
     assert "will be tried again" in (missed.session / "progress.log").read_text()
-
-
-def test_a_replay_with_retries_and_checks_gives_the_same_bytes(missed: Box, tmp_path: Path) -> None:
-    again = copied(missed, tmp_path / "copy")
-    shutil.rmtree(again.session)
-    again.play()
-    assert again.state() == missed.state()
-    assert again.events("run_finished") == []
+    replayed(missed, tmp_path / "copy")
 
 
 def test_judging_makes_no_run(missed: Box, tmp_path: Path, monkeypatch) -> None:
     """It decides by what the experiments found, to the byte."""
-    box, session = reopened(missed, tmp_path)
+    _, session = reopened(missed, tmp_path)
     monkeypatch.setattr(Executor, "run", lambda *_, **__: pytest.fail("it was run"))
-    for name in ("0001", "0002"):
-        folder = box.session / "rounds" / name
-        before = {name: (folder / name).read_bytes() for name in ("verdict.json", "judge.json")}
-        for each in before:
-            (folder / each).unlink()
-        write_verdict(session, int(name))
-        assert {each: (folder / each).read_bytes() for each in before} == before
+    for number in (1, 2):
+        paths = session.paths.round(number)
+        before = {path: path.read_bytes() for path in (paths.verdict, paths.judge)}
+        for path in before:
+            path.unlink()
+        write_verdict(session, number)
+        assert {path: path.read_bytes() for path in before} == before
 
 
 def test_an_experiment_makes_the_runs_that_the_judge_wants(box: Box, tmp_path: Path) -> None:
@@ -108,8 +91,8 @@ def test_an_experiment_makes_the_runs_that_the_judge_wants(box: Box, tmp_path: P
     Its edit gains so much that it is run once more, then kept.
     """
     declare(box, alternative("leap", "optimizer", "shape = 1.0", "shape = 0.1"))
-    box.settings |= {"rounds": 1, "confirm_replicates": 1}
-    box.play()
+    box.settings["rounds"] = 1
+    box.play(last="rounds")
     box, session = reopened(box, tmp_path)
     path = session.paths.round(1).experiment(0)
     found = json.loads(path.read_text())
@@ -127,8 +110,7 @@ def test_an_experiment_makes_the_runs_that_the_judge_wants(box: Box, tmp_path: P
 
 def reopened(box: Box, tmp_path: Path) -> tuple[Box, Session]:
     """A copy of a box, and its session."""
-    shutil.copytree(box.path, tmp_path / "copy", symlinks=True)
-    copy = Box((tmp_path / "copy").resolve(), box.settings)
+    copy = copied(box, tmp_path / "copy")
     plan = make_plan({**DEFAULTS, **copy.settings}, copy.path, REPO, owner=False)
     return copy, Session.open(plan.config, copy.path, REPO, Journal(plan.paths.events))
 
@@ -136,9 +118,6 @@ def reopened(box: Box, tmp_path: Path) -> tuple[Box, Session]:
 def box_round(box: Box, number: int) -> dict[str, dict]:
     names = ("proposals", "verdict", "steer")
     return {name: box.json(f"rounds/{number:04d}/{name}.json") for name in names}
-
-
-# ------------------------------------------------------------------ prices
 
 
 @shared_box
@@ -157,17 +136,13 @@ def priced(path: Path) -> Box:
     return box
 
 
-def test_many_lines_for_a_tiny_gain_are_not_kept(priced: Box) -> None:
-    wordy = ruling(priced, "wordy")
+def test_lines_have_a_price(priced: Box) -> None:
+    wordy, lean = ruling(priced, "wordy"), ruling(priced, "lean")
     assert wordy["net_lines"] == 61
     assert wordy["confidence"] > 0.9
     assert wordy["price"] > wordy["gain"] > 0
     assert not is_kept(wordy)
     assert "for 61 more lines" in wordy["reason"]
-
-
-def test_a_deletion_at_the_same_metric_is_kept(priced: Box) -> None:
-    lean = ruling(priced, "lean")
     assert lean["net_lines"] == -20
     assert lean["delta"] == pytest.approx(0)
     assert lean["price"] < 0
@@ -181,18 +156,14 @@ def test_a_deletion_at_the_same_metric_is_kept(priced: Box) -> None:
 def test_another_price_judges_again_and_repeats_no_run(priced: Box, tmp_path: Path) -> None:
     box = copied(priced, tmp_path / "copy")
     before = set(box.runs())
-    box.play(line_price=0)
+    box.play(line_price=0, last="rounds")
     assert is_kept(ruling(box, "wordy"))
     assert not is_kept(ruling(box, "lean"))
     assert {r["price"] for r in box.rulings()} == {0}
     assert before <= set(box.runs())
-    assert set(done(box).values()) == {1}
-    box.play()
+    box.play(last="rounds")
     assert [r["verdict"] for r in box.rulings()] == [r["verdict"] for r in priced.rulings()]
-    assert set(done(box).values()) == {1}
-
-
-# ------------------------------------------------------------------- drift
+    assert set(Counter(event["key"] for event in box.events("run_finished")).values()) == {1}
 
 
 def test_an_incumbent_that_moved_raises_the_alarm(box: Box) -> None:
@@ -200,11 +171,8 @@ def test_an_incumbent_that_moved_raises_the_alarm(box: Box) -> None:
     declare(box, constant("DECAY", 0.1, 0.2, 0.3))
     change(box, "from prepare import DATA,", "from prepare import DATA, DRIFT,")
     change(box, NOISE, f"{NOISE}noise += float(DRIFT.get(SEED, 0))\n")
-    source = (box.path / "tasks/fake/train.py").read_bytes()
-    baseline = source_digest({"train.py": digest_bytes(source)})
-    drifts, crashes = (run_seed(1, baseline, Role.REMEASURE, number) for number in (2, 3))
-    fixed = box.path / "tasks/fake/prepare.py"
-    fixed.write_text(f"{fixed.read_text()}\nDRIFT = {{{drifts}: 0.5, {crashes}: 'far'}}\n")
+    source = (box.path / "tasks/fake/train.py").read_text()
+    plant_seeds(box, source, Role.REMEASURE, "DRIFT = {{{0}: 0.5, {1}: 'far'}}", 2, 3)
     said = box.play(remeasure_every=1, confirm_replicates=1)
     assert said.count("incumbent moved: expected ") == 1
     calm, moved, failed = box.json("report.json")["remeasurements"]
@@ -218,9 +186,6 @@ def test_an_incumbent_that_moved_raises_the_alarm(box: Box) -> None:
     assert roles["remeasure"] == 3
     used = box.json("rounds/0003/steer.json")["runs_used"]
     assert used == roles["search"] + roles["remeasure"]
-
-
-# --------------------------------------------------------------- guarantee
 
 
 def test_a_guaranteed_keep_rests_on_fresh_runs_within_the_bound(box: Box) -> None:

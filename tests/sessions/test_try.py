@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import NamedTuple
 from unittest import mock
 
-from helpers import FAKE
 from helpers.boxes import DEFAULTS, Box
 from helpers.player import Player, inside
 from ratchet.cli.tryout import TrialPlace, main
+from ratchet.task.edits import replace_value
 
 
 class Answer(NamedTuple):
@@ -48,11 +48,10 @@ def script(box: Box) -> Path:
 
 
 def edit(box: Box, **constants: object) -> None:
-    lines = script(box).read_text().splitlines(keepends=True)
     for name, value in constants.items():
-        (place,) = [i for i, line in enumerate(lines) if line.startswith(f"{name} = ")]
-        lines[place] = f"{name} = {value!r}\n"
-    script(box).write_text("".join(lines))
+        text = replace_value("train.py", script(box).read_text(), name, value)
+        assert text is not None
+        script(box).write_text(text)
 
 
 def test_an_edit_goes_through_the_chain_and_the_exit_code_is_its_verdict(box: Box) -> None:
@@ -63,9 +62,14 @@ def test_an_edit_goes_through_the_chain_and_the_exit_code_is_its_verdict(box: Bo
     assert kept.stdout.startswith("STRONG_KEEP: val_loss 1.0")
     assert "experiment 1, hyperparams, +1 -1 lines, 1 change, commit " in kept.stdout
     assert "next: [" in kept.stdout
+    # As if the round had been broken off.
+    for name in ("steer", "verdict", "judge"):
+        (box.session / f"rounds/0001/{name}.json").unlink()
     edit(box, DECAY=0.3, WIDTH=2)
     worse = ratchet_try(box, "-m", "decay\nand width", "--category", "regularization", "--json")
     assert worse.returncode == 1, worse.stderr
+    first = "round 1 was begun with another edit (a larger rate); it is finished first"
+    assert first in worse.stderr
     facts = json.loads(worse.stdout)
     assert not facts["kept"]
     assert facts["ruling"]["changes"] == 2
@@ -73,6 +77,7 @@ def test_an_edit_goes_through_the_chain_and_the_exit_code_is_its_verdict(box: Bo
     assert facts["proposal"]["description"] == "decay and width"
     assert facts["proposal"]["proposer"] == "hand"
     assert facts["incumbent"]["number"] == 1
+    assert [r["number"] for r in box.rulings()] == [1, 2]
     rows = (box.session / "results.tsv").read_text().splitlines()
     assert [row.split("\t")[3:] for row in rows[2:]] == [
         ["keep", "a larger rate"],
@@ -80,58 +85,34 @@ def test_an_edit_goes_through_the_chain_and_the_exit_code_is_its_verdict(box: Bo
     ]
 
 
-def test_after_a_discard_the_incumbent_can_be_put_back(box: Box) -> None:
+def test_what_there_is_to_refuse_and_to_put_back(box: Box) -> None:
+    def refused(*words: str, code: int = 64) -> str:
+        found = ratchet_try(box, *words)
+        assert found.returncode == code
+        return found.stderr
+
+    assert "run: snakemake --cores 1 baseline" in refused("-m", "x", code=66)
     box.play(last="baseline")
+    assert refused()
+    assert "train.py is what the incumbent has already" in refused("-m", "nothing")
     start = script(box).read_text()
     edit(box, DECAY=0.3)
-    refused = ratchet_try(box, "--restore")
-    assert refused.returncode == 64
-    assert "holds an edit that was never tried" in refused.stderr
+    strange = refused("-m", "decay", "--category", "magic")
+    assert "--category: expected one of architecture, " in strange
+    assert "holds an edit that was never tried" in refused("--restore")
     assert script(box).read_text() != start
     assert ratchet_try(box, "-m", "decay").returncode == 1
+    assert "is what experiment 1 was (DISCARD)" in refused("-m", "decay once more")
     assert ratchet_try(box, "--restore").returncode == 0
     assert script(box).read_text() == start
-
-
-def test_what_there_is_to_refuse(box: Box) -> None:
-    early = ratchet_try(box, "-m", "x")
-    assert early.returncode == 66
-    assert "run: snakemake --cores 1 baseline" in early.stderr
-    box.play(last="baseline")
-    assert ratchet_try(box).returncode == 64
-    same = ratchet_try(box, "-m", "nothing")
-    assert same.returncode == 64
-    assert "train.py is what the incumbent has already" in same.stderr
-    edit(box, DECAY=0.3)
-    strange = ratchet_try(box, "-m", "decay", "--category", "magic")
-    assert strange.returncode == 64
-    assert "--category: expected one of architecture, " in strange.stderr
-    assert ratchet_try(box, "-m", "decay").returncode == 1
-    again = ratchet_try(box, "-m", "decay once more")
-    assert again.returncode == 64
-    assert "is what experiment 1 was (DISCARD)" in again.stderr
+    edit(box, DECAY=0.1)
     (box.path / "tasks/fake/prepare.py").write_text("# changed\n")
-    assert ratchet_try(box, "-m", "cheating").returncode == 65
+    refused("-m", "cheating", code=65)
     assert len(box.runs()) == 4
 
 
-def test_a_round_that_was_broken_off_is_taken_up_again(box: Box) -> None:
-    box.play(last="baseline")
-    edit(box, RATE=0.8)
-    assert ratchet_try(box, "-m", "a larger rate").returncode == 0
-    for name in ("steer", "verdict", "judge"):
-        (box.session / f"rounds/0001/{name}.json").unlink()
-    edit(box, DECAY=0.1)
-    done = ratchet_try(box, "-m", "decay")
-    assert "round 1 was begun with another edit (a larger rate); it is finished first" in (
-        done.stderr
-    )
-    assert [r["number"] for r in box.rulings()] == [1, 2]
-    assert (FAKE / "train.py").read_text() != script(box).read_text()
-
-
 def test_a_session_by_hand_ends_where_nothing_was_put_forward(box: Box) -> None:
-    box.play(proposer="hand")
+    box.play(proposer="hand", last="rounds")
     assert box.json("rounds/0001/proposals.json")["stop"] == "exhausted"
     edit(box, RATE=0.8)
     assert ratchet_try(box, "-m", "a larger rate", proposer="hand").returncode == 0

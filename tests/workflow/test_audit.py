@@ -13,35 +13,28 @@ from pathlib import Path
 import pytest
 
 from helpers import FAKE
-from helpers.boxes import DEFAULTS, Box, git, make_box
+from helpers.boxes import DEFAULTS, Box, make_box
+from helpers.clones import Clone
 from helpers.commands import Capsys
 from ratchet.cli import report, status, verify
 from ratchet.cli.audit import main
 
 SESSION = "audit-fake"
-START = (FAKE / "train.py").read_text()
 
 
 class Author:
     """Somebody's clone, and the log of what was kept in it; the noise of a run is 0.01."""
 
     def __init__(self, folder: Path) -> None:
-        self.repo, self.log = folder / "clone", folder / "results.tsv"
-        self.repo.mkdir(parents=True)
-        git(self.repo, "init", "-q")
-        self.text, self.rows = START, list[str]()
+        self.clone, self.log = Clone(folder / "clone"), folder / "results.tsv"
+        self.text, self.rows = (FAKE / "train.py").read_text(), list[str]()
 
-    def commit(self, said: str, value: float, old: str = "", new: str = "") -> str:
+    def commit(self, said: str, value: float, old: str = "", new: str = "") -> None:
         """Commit an edit and log it as kept with a value that the author saw."""
         assert old in self.text
         self.text = self.text.replace(old, new)
-        (self.repo / "train.py").write_text(self.text)
-        (self.repo / "notes.txt").write_text(said)
-        git(self.repo, "add", ".")
-        git(self.repo, "commit", "-q", "-m", said)
-        name = git(self.repo, "rev-parse", "--short=7", "HEAD").strip()
-        self.row(name, value, "keep", said)
-        return name
+        name = self.clone.commit({"train.py": self.text, "notes.txt": said})
+        self.row(name[:7], value, "keep", said)
 
     def row(self, name: str, value: float, status: str, said: str) -> None:
         self.rows.append(f"{name}\t{value:.6f}\t0.1\t{status}\t{said}")
@@ -68,20 +61,9 @@ def words(box: Box, author: Author, *more: str) -> list[str]:
     settings = {**DEFAULTS, "isolation": "none"}
     task = str(settings.pop("task"))
     pairs = [f"{key}={value}" for key, value in settings.items()]
-    given = ["--results", str(author.log), "--repo", str(author.repo), "--session", SESSION]
+    given = ["--results", str(author.log), "--repo", str(author.clone.folder), "--session", SESSION]
     place = ["--task", task, "--root", str(box.path)]
     return [*given, *place, "--run", "--seeds", "3", *more, "--config", *pairs]
-
-
-def start(box: Box, author: Author) -> subprocess.Popen[bytes]:
-    """Start it in a process group of its own and do not wait."""
-    return subprocess.Popen(
-        [sys.executable, "-m", "ratchet.cli.main", "audit", *words(box, author)],
-        env={**os.environ, "RATCHET_HARNESS": str(box.harness)},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
 
 
 def test_what_holds_is_counted_whatever_happens_in_between(
@@ -101,7 +83,13 @@ def test_what_holds_is_counted_whatever_happens_in_between(
     assert not folder.exists()
 
     # Killed in its midst with all that it started, the same command goes on.
-    started = start(box, author)
+    started = subprocess.Popen(
+        [sys.executable, "-m", "ratchet.cli.main", "audit", *words(box, author)],
+        env={**os.environ, "RATCHET_HARNESS": str(box.harness)},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
     box.wait_for(lambda: len(box.runs()) >= 4)
     os.killpg(started.pid, signal.SIGKILL)
     started.wait()
@@ -141,7 +129,7 @@ def test_what_holds_is_counted_whatever_happens_in_between(
     assert copy.read_text() == page
 
     # Another call trains nothing, whatever it chooses.
-    last = git(author.repo, "rev-parse", "@~1").strip()
+    last = author.clone.git("rev-parse", "@~1")
     code, out, _ = call(main, *words(box, author, "--only", last))
     assert code == 0
     assert out.splitlines()[-1] == "1 of 1 kept change holds; 4 others not asked for"

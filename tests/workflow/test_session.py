@@ -1,28 +1,26 @@
-"""Sessions run by Snakemake: again, extended, forced, by other code, with a new leg, by hand."""
+"""Sessions run by Snakemake: again, forced, extended, by other code, by hand, seen from outside."""
 
 from __future__ import annotations
 
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 from helpers.boxes import DEFAULTS, REPO, Box, make_box
+from helpers.edits import NOISE, change
+from helpers.gpus import gpu_box, overlaps, works
 from helpers.shared import copied
+from ratchet.cli.status import View
+from ratchet.integrity.verify import verify_sessions
+from ratchet.monitor.progress import SessionRunState
+from ratchet.records.paths import SessionPaths
 
 JOBS = ("prepare", "baseline", "propose", "experiment", "judge", "steer", "confirm", "report")
-
-
-def test_a_second_call_has_nothing_to_do_whatever_became_of_train_py(copy: Box) -> None:
-    before = copy.state()
-    path = copy.path / "tasks" / "fake" / "train.py"
-    path.write_text(path.read_text() + "\n# an idea of my own\n")
-    said = copy.run()
-    assert "goes on with its own copy" in said
-    assert "Nothing to be done" in said
-    assert copy.state() == before
 
 
 def test_more_rounds_extend_a_session_whatever_its_folder_is_called(
@@ -31,7 +29,7 @@ def test_more_rounds_extend_a_session_whatever_its_folder_is_called(
     box = copied(finished, tmp_path / 'a päth; it\'s $HOME "x" {y}')
     whole = make_box(tmp_path / "whole")
     box.run(rounds=5)
-    whole.play(rounds=5)
+    whole.play(rounds=5, last="confirm")
     assert len(box.rulings()) == 5
     assert set(finished.runs()) <= set(box.runs())
     ours, theirs = box.state(), whole.state()
@@ -40,8 +38,16 @@ def test_more_rounds_extend_a_session_whatever_its_folder_is_called(
     assert ours == theirs
 
 
-def test_forced_reruns_and_lost_metadata_train_nothing(copy: Box) -> None:
+def test_further_calls_train_nothing_whatever_became_of_train_py(copy: Box) -> None:
     before, started = copy.state(), len(copy.events("run_started"))
+    path = copy.path / "tasks" / "fake" / "train.py"
+    text = path.read_text()
+    path.write_text(text + "\n# an idea of my own\n")
+    said = copy.run()
+    assert "goes on with its own copy" in said
+    assert "Nothing to be done" in said
+    path.write_text(text)
+    # Forced, and without what Snakemake knew of the files.
     copy.run("-F")
     assert copy.state() == before
     for path in (copy.path / ".snakemake").rglob("*"):
@@ -54,9 +60,8 @@ def test_forced_reruns_and_lost_metadata_train_nothing(copy: Box) -> None:
     assert len(copy.events("run_started")) == started
 
 
-def test_changed_code_redoes_what_depends_on_it_and_trains_nothing(
-    copy: Box, tmp_path: Path
-) -> None:
+def test_changed_code_redoes_what_depends_on_it(copy: Box, tmp_path: Path) -> None:
+    """What is done again trains nothing, as where everything is forced."""
     copy.harness = tmp_path / "harness"
     for name in ("rules", "workflow_scripts", "config", "profiles", "envs"):
         ignored = shutil.ignore_patterns("__pycache__")
@@ -64,7 +69,6 @@ def test_changed_code_redoes_what_depends_on_it_and_trains_nothing(
     shutil.copy(REPO / "Snakefile", copy.harness)
     package = copy.harness / "workflow_scripts" / "ratchet"
     copy.environment["PYTHONPATH"] = str(package.parent)
-    state, started = copy.state(), len(copy.events("run_started"))
 
     def planned_after_a_change_of(module: str) -> set[str]:
         path = package / module
@@ -76,20 +80,6 @@ def test_changed_code_redoes_what_depends_on_it_and_trains_nothing(
     judged = planned_after_a_change_of("judge/judge.py")
     assert judged >= {"baseline", "experiment", "judge", "steer", "confirm", "report"}
     assert "prepare" not in judged
-    copy.run()
-    assert copy.state() == state
-    assert len(copy.events("run_started")) == started
-
-
-def test_a_target_ends_the_session_and_lifting_it_goes_on(finished: Box, box: Box) -> None:
-    said = box.run(target=1.35)
-    assert "no more experiments: the target 1.35 is reached" in said
-    assert len(box.rulings()) < 3
-    assert "target" in box.json("report.json")["answer"]["sentence"]
-    box.run()
-    ours, theirs = box.state(), finished.state()
-    assert set(theirs.pop("runs").split()) <= set(ours.pop("runs").split())
-    assert ours == theirs
 
 
 def test_a_finished_session_goes_on_by_hand(copy: Box) -> None:
@@ -124,3 +114,132 @@ def test_without_the_environment_snakemake_says_what_to_do(box: Box, tmp_path: P
     said = box.run(check=False)
     assert "make env" in said
     assert "Traceback" not in said
+
+
+TELL = """
+import os, sys
+with open("told.jsonl", "a") as stream:
+    stream.write(sys.stdin.read() + "\\n")
+if os.environ["RATCHET_EVENT"] == "champion":
+    sys.exit("no route")
+"""
+
+
+def tell(box: Box) -> None:
+    """Let a script be told what happens, which fails for champions."""
+    (box.path / "tell.py").write_text(TELL)
+    box.settings["notify_command"] = '["python", "-S", "tell.py"]'
+
+
+def told(box: Box) -> list[str]:
+    path = box.path / "told.jsonl"
+    lines = path.read_text().splitlines() if path.exists() else []
+    return [json.loads(line)["event"] for line in lines]
+
+
+def look(box: Box) -> dict:
+    return View(SessionPaths("default", box.path)).facts(time.time())
+
+
+def live(box: Box) -> str:
+    return (box.session / "live.html").read_text()
+
+
+def hold(box: Box) -> tuple[Path, Path]:
+    """Let runs wait while a file is there: one for most, one for those with a square."""
+    gates = box.path / "gate", box.path / "second-gate"
+    wait = f"while os.path.exists(({str(gates[0])!r}, {str(gates[1])!r})[shape != 1.0]):\n"
+    change(box, NOISE, f"{wait}    time.sleep(0.02)\n{NOISE}")
+    for gate in gates:
+        gate.touch()
+    box.settings |= {"timeout_seconds": 600, "isolation": "none"}
+    return gates
+
+
+def test_running_killed_going_on_and_at_its_end(box: Box, tmp_path: Path) -> None:
+    tell(box)
+    first, second = hold(box)
+    process = box.start()
+    box.wait_for(lambda: box.events("run_started"))
+    said = box.run(check=False, session="other")
+    assert box.status == 75
+    assert f"another session is running here (process {process.pid}, session default)" in said
+    assert not (box.path / "results" / "other").exists()
+    # Whoever only looks is in nobody's way, however many rounds there would be.
+    before = sorted(box.path.rglob("*.json"))
+    said = box.run("-n", "--quiet", "rules", rounds=50)
+    assert "experiment" in said
+    assert sorted(box.path.rglob("*.json")) == before
+    assert process.poll() is None
+    first.unlink()
+    box.wait_for(lambda: any(event["number"] == 2 for event in box.events("run_started")))
+    assert box.events("verdict")
+    found = look(box)
+    assert found["state"] == SessionRunState.RUNNING
+    assert (found["session"], found["rounds"]) == ("default", 3)
+    assert 'http-equiv="refresh"' in live(box)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    box.wait_for(lambda: not box.trainers())
+    second.unlink()
+    assert any((box.path / ".snakemake" / "locks").iterdir()), "a lock of the dead"
+    box.wait_for(lambda: look(box)["state"] == SessionRunState.STALE)
+    assert "nobody runs it" in look(box)["why"]
+
+    box.run()
+    assert look(box)["state"] == SessionRunState.FINISHED
+    assert look(box)["answer"] == box.json("report.json")["answer"]["sentence"]
+    assert 'href="report.html"' in live(box)
+    assert 'http-equiv="refresh"' not in live(box)
+    assert [event["rounds"] for event in box.events("resumed")] == [3]
+    again = copied(box, tmp_path / "again")
+    shutil.rmtree(again.session)
+    again.play(notify_command=None, last="confirm")
+    assert again.state() == box.state(), "nobody who looks or is told changes a byte"
+
+    kept = [e for e in box.events("verdict") if e["verdict"] in ("KEEP", "STRONG_KEEP")]
+    box.wait_for(lambda: "ended" in told(box))
+    assert told(box).count("ended") == 1
+    # One whose event was written and whose message was not yet sent is not told.
+    assert len(kept) - 1 <= told(box).count("champion") <= len(kept)
+    failed = told(box).count("champion")
+    box.wait_for(lambda: len(box.events("notify_failed")) == failed)
+
+    assert verify_sessions(box.path).deviations == []
+    (box.session / "live.html").unlink()
+    assert verify_sessions(box.path).deviations == []
+
+
+def test_a_step_that_fails_is_told_and_said(box: Box) -> None:
+    tell(box)
+    change(box, 'BEHAVIOUR = "train"', 'BEHAVIOUR = "crash"')
+    said = box.play(check=False)
+    assert box.status != 0
+    assert "RuntimeError: boom" in said
+    assert "run.log" in said
+    assert "Traceback" not in said
+    found = look(box)
+    assert found["state"] == SessionRunState.FAILED
+    for text in (said, found["why"], live(box)):
+        assert "the baseline of task fake does not train" in text
+    box.wait_for(lambda: told(box) == ["failed"])
+
+
+def test_candidates_of_a_round_run_side_by_side(tmp_path: Path) -> None:
+    box, _ = gpu_box(tmp_path / "side", meet=True, rounds=1, candidates=2, max_replicates=1)
+    box.settings |= {"confirm_replicates": 1, "baseline_replicates": 2}
+    box.run("--cores", "2", "--profile", str(REPO / "profiles/multi-gpu"))
+    found = works(box)
+    names = {"GPU-0-side", "GPU-1-side"}
+    # The baseline's replicates, and the round's candidates, of which none is kept.
+    assert len(found) == 4
+    together = overlaps(found)
+    assert len(together) == 2
+    for side_by_side in together:
+        assert {work.device for work in side_by_side} == names
+    for work in found:
+        assert work.record["outcome"] == "ok"
+        assert work.record["telemetry"]["uuid"] == work.device
+        assert work.record["telemetry"]["foreign"] == []
+        assert work.record["telemetry"]["memory_mb"]["max"] == 3072
+    assert len(box.rulings()) == 2

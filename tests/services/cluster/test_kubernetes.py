@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 from pathlib import Path
 
 import pytest
@@ -12,6 +11,7 @@ import pytest
 from helpers import HELPERS, REPO
 from helpers.boxes import DEFAULTS, Box, make_box
 from helpers.clusters import program
+from helpers.commands import printed
 
 PROFILE = ["--profile", str(REPO / "profiles/kubernetes")]
 SETTINGS = {"rounds": 1, "baseline_replicates": 2, "confirm_replicates": 1, "max_replicates": 1}
@@ -26,12 +26,13 @@ def gpu_box(path: Path) -> Box:
     return box
 
 
-def words(box: Box) -> list[str]:
+def said(box: Box, *command: str) -> str:
+    """What Snakemake says of a box under the profile, called by a command."""
     values = {**DEFAULTS, **box.settings}
-    return [
-        *("-s", str(REPO / "Snakefile"), *PROFILE, "--config"),
-        *(f"{key}={value}" for key, value in values.items()),
-    ]
+    words = ["-s", str(REPO / "Snakefile"), *PROFILE, "--config"]
+    words += [f"{key}={value}" for key, value in values.items()]
+    environment = {**os.environ, **box.environment}
+    return printed([*command, *words], cwd=box.path, env=environment)
 
 
 @pytest.fixture(scope="module")
@@ -40,58 +41,33 @@ def snakemake() -> str:
 
 
 @pytest.fixture(scope="module")
-def session(
-    snakemake: str, tmp_path_factory: pytest.TempPathFactory
-) -> tuple[Box, list[dict], str]:
-    """A session on the stand-in, the jobs that it asked for, and what it said."""
+def session(snakemake: str, tmp_path_factory: pytest.TempPathFactory) -> tuple[Box, list[dict]]:
+    """A session on the stand-in, and the jobs that it asked for."""
     folder = tmp_path_factory.mktemp("kubernetes")
     box, records = gpu_box(folder / "box"), folder / "jobs"
-    done = subprocess.run(
-        [
-            *(str(Path(snakemake).with_name("python")), str(HELPERS / "pods.py")),
-            *(str(records), "--seconds-between-status-checks", "1", "--latency-wait", "5"),
-            *words(box),
-        ],
-        cwd=box.path,
-        env={**os.environ, **box.environment},
-        capture_output=True,
-        text=True,
-        timeout=200,
-        check=False,
-    )
-    said = done.stdout + done.stderr
-    assert done.returncode == 0, said[-6000:]
-    return box, [json.loads(line) for line in records.read_text().splitlines()], said
+    python = str(Path(snakemake).with_name("python"))
+    seconds = ("--seconds-between-status-checks", "1", "--latency-wait", "5")
+    said(box, python, str(HELPERS / "pods.py"), str(records), *seconds)
+    return box, [json.loads(line) for line in records.read_text().splitlines()]
 
 
 def test_a_dry_run_passes(snakemake: str, tmp_path: Path) -> None:
     box = gpu_box(tmp_path / "box")
-    done = subprocess.run(
-        [snakemake, "-n", *words(box)],
-        cwd=box.path,
-        env={**os.environ, **box.environment},
-        capture_output=True,
-        text=True,
-        timeout=100,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "This was a dry-run" in done.stdout + done.stderr
+    assert "This was a dry-run" in said(box, snakemake, "-n")
     assert not (box.path / "results").exists()
 
 
-def test_the_session_equals_the_local_one(session: tuple[Box, list[dict], str]) -> None:
-    box, jobs, said = session
+def test_the_session_equals_the_local_one(session: tuple[Box, list[dict]]) -> None:
+    box, jobs = session
     here = gpu_box(box.path.parent / "here")
     here.run()
     assert box.state() == here.state()
     # The data, two replicates, an experiment, and a pair if there is a champion.
-    champion = box.json("confirm.json")["champion"]
-    assert len(jobs) == 4 + bool(champion), said[-6000:]
+    assert len(jobs) == 4 + bool(box.json("confirm.json")["champion"])
 
 
-def test_pods_are_nobody_and_have_limits(session: tuple[Box, list[dict], str]) -> None:
-    box, jobs, _ = session
+def test_pods_are_nobody_and_have_limits(session: tuple[Box, list[dict]]) -> None:
+    box, jobs = session
     for job in jobs:
         pod = job["spec"]["template"]["spec"]
         assert pod["securityContext"] == {
@@ -124,9 +100,6 @@ def test_pods_are_nobody_and_have_limits(session: tuple[Box, list[dict], str]) -
 
 def test_the_images_user_is_the_pods() -> None:
     """What the executor names is what the Dockerfile made."""
-    plugin = (
-        REPO
-        / "profiles/kubernetes/executors/snakemake_executor_plugin_kubernetes_shared/__init__.py"
-    )
+    (plugin,) = (REPO / "profiles/kubernetes/executors").glob("*/__init__.py")
     assert "USER, GROUP = 1000, 64000" in plugin.read_text()
     assert "USER 1000:64000" in (REPO / "Dockerfile").read_text()

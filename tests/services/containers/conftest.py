@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from helpers.commands import Patch
+from helpers.commands import Patch, printed
 from helpers.engines import IMAGE, REPO, Docker, once
 from ratchet.runs.sandbox import sandbox
 from ratchet.runs.sandbox.container import LABEL, _image_id
@@ -60,8 +60,7 @@ def docker(bare: Docker, base: str, common: Path) -> Docker:
     ]
     with once(common / "image") as missing:
         if missing:
-            done = subprocess.run([*make, *settings], capture_output=True, text=True, check=False)
-            assert done.returncode == 0, done.stderr[-4000:]
+            printed([*make, *settings])
     return bare
 
 

@@ -8,8 +8,6 @@ import sys
 import tomllib
 from typing import Any
 
-import jsonschema
-import pytest
 import yaml
 
 from helpers.engines import FOLDER, REPO, devcontainer
@@ -26,45 +24,24 @@ from ratchet.runs.sandbox.container import (
 DOCKERFILE = (REPO / "Dockerfile").read_text()
 COMPOSE: dict[str, Any] = yaml.safe_load((FOLDER / "compose.yaml").read_text())
 # The keys of the public specification (containers.dev) for a container built from a
-# Dockerfile, by their type; a key that is none of them is a mistake.
-STAGES = "initialize onCreate updateContent postCreate postStart postAttach"
-KEYS = {
-    "string": "$schema name workspaceFolder workspaceMount containerUser remoteUser",
-    "boolean": "overrideCommand updateRemoteUserUID init privileged",
-    "object": "build features secrets portsAttributes otherPortsAttributes containerEnv remoteEnv"
-    " hostRequirements customizations",
-    "array": "overrideFeatureInstallOrder forwardPorts runArgs mounts capAdd securityOpt",
-}
+# Dockerfile; a key that is none of them is a mistake.
+KNOWN = """$schema name workspaceFolder workspaceMount containerUser remoteUser
+overrideCommand updateRemoteUserUID init privileged build features secrets portsAttributes
+otherPortsAttributes containerEnv remoteEnv hostRequirements customizations
+overrideFeatureInstallOrder forwardPorts runArgs mounts capAdd securityOpt appPort
+shutdownAction waitFor userEnvProbe initializeCommand onCreateCommand updateContentCommand
+postCreateCommand postStartCommand postAttachCommand"""
 WITHIN = {
     "build": {"dockerfile", "context", "target", "args", "cacheFrom", "options"},
     "hostRequirements": {"cpus", "memory", "storage", "gpu"},
 }
-SCHEMA: dict[str, Any] = {
-    "type": "object",
-    "additionalProperties": False,
-    "required": ["build"],
-    "properties": {
-        **{name: {"type": kind} for kind, names in KEYS.items() for name in names.split()},
-        **{f"{stage}Command": {"type": ["string", "array", "object"]} for stage in STAGES.split()},
-        "appPort": {"type": ["integer", "string", "array"]},
-        "shutdownAction": {"enum": ["none", "stopContainer"]},
-        "waitFor": {"enum": [f"{stage}Command" for stage in STAGES.split()[:-1]]},
-        "userEnvProbe": {
-            "enum": ["none", "loginShell", "loginInteractiveShell", "interactiveShell"]
-        },
-    },
-}
-for key, names in WITHIN.items():
-    SCHEMA["properties"][key] |= {"propertyNames": {"enum": sorted(names)}}
-SCHEMA["properties"]["build"]["required"] = ["dockerfile"]
 
 
 def test_the_development_container_keeps_to_the_specification() -> None:
     found = devcontainer()
-    jsonschema.validate(found, SCHEMA)
+    assert set(found) <= set(KNOWN.split())
+    assert all(set(found[key]) <= names for key, names in WITHIN.items())
     assert found["hostRequirements"]["gpu"] == "optional"
-    with pytest.raises(jsonschema.ValidationError, match="postCreate"):
-        jsonschema.validate({**found, "postCreate": "true"}, SCHEMA)
 
 
 def test_the_development_container_builds_this_dockerfile() -> None:
@@ -136,16 +113,8 @@ def test_what_the_image_is_made_of_is_all_that_is_sent() -> None:
     assert all((REPO / name).exists() for name in sent)
 
 
-def test_the_cell_needs_the_standard_library_alone() -> None:
-    source = (
-        f"import sys; sys.argv = ['cell.py', '/nowhere']; sys.path[:0] = ['x', '']\n"
-        f"import runpy\ntry: runpy.run_path({container_init.__file__!r}, "
-        "run_name='__main__')\nexcept SystemExit as end: print(end)\nprint(*sorted(sys.modules))"
-    )
-    done = subprocess.run(
-        [sys.executable, "-S", "-E", "-c", source], capture_output=True, text=True, check=True
-    )
-    said, names = done.stdout.splitlines()
-    assert "the harness cannot be called" in said
-    roots = {name.split(".")[0] for name in names.split()}
-    assert roots - set(sys.stdlib_module_names) <= {"__main__", "ratchet"}
+def test_a_container_that_nobody_calls_says_so() -> None:
+    words = [sys.executable, "-S", "-E", container_init.__file__, "/nowhere"]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert done.returncode != 0
+    assert "the harness cannot be called" in done.stderr

@@ -14,9 +14,8 @@ from pathlib import Path
 import pytest
 
 from helpers.candidates import TRAIN, Arena, before
-from helpers.engines import Docker
-from helpers.run_plans import DATA, launch, store
-from ratchet.base.errors import ConfigError, StoreError
+from helpers.run_plans import DATA, launch, processes_named, store
+from ratchet.base.errors import ConfigError
 from ratchet.base.io import digest_bytes
 from ratchet.records.records import Outcome
 from ratchet.records.store import LOG, RunRecord
@@ -31,9 +30,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("engine", "left")]
 def run(root: Path, source: str, **changes: object) -> tuple[RunRecord, str]:
     fixed = {"prepare.py": b"VALUE = 1\n"}
     given = {"fixed": fixed, "timeout_seconds": 60.0, "isolation": "container", **changes}
-    folder = root / "run with space, comma"
-    record = launch(root, folder, source, **given)
-    return record, (folder / LOG).read_text(errors="replace")
+    return launch(root, source, "run with space, comma", **given)
 
 
 ATTEMPTS = {
@@ -69,6 +66,7 @@ ATTEMPTS = {
     "os.listdir(os.path.dirname(numpy.__path__[0]) + '/docutils')": "PermissionError",
     "[open(p).read() for p in glob.glob('/opt/venv/lib/*/site-packages/docutils/*.py')]": "[]",
     "subprocess.run(['su', '-c', 'true'], capture_output=True).returncode != 0": "True",
+    "[Path(name).read_text() for name in LIMITS if Path(name).exists()]": r"['77\n']",
 }
 
 
@@ -83,6 +81,7 @@ import glob, os, socket, subprocess, sys, tempfile
 from importlib import import_module
 from pathlib import Path
 import numpy, prepare
+LIMITS = "/sys/fs/cgroup/pids.max", "/sys/fs/cgroup/pids/pids.max"
 for text in {expressions!r}:
     try: said = repr(eval(text))
     except PermissionError: said = "PermissionError"
@@ -93,7 +92,7 @@ for text in {expressions!r}:
     print(said)
 print("val: 1")
 """
-        record, log = run(tmp_path, source)
+        record, log = run(tmp_path, source, limits={"processes": 77})
     assert record.outcome is Outcome.OK, (record, log)
     assert record.isolation == "container"
     assert dict(zip(expressions, log.splitlines(), strict=False)) == dict(
@@ -104,15 +103,14 @@ print("val: 1")
     assert sorted(path.name for path in kept.iterdir()) == [LOG, "source"]
 
 
-ENDS = [
-    ("raise ValueError('no')", Outcome.CRASH, 1, None),
-    ("import sys; sys.exit(130)", Outcome.CRASH, 130, None),
-    ("import os; os.abort()", Outcome.CRASH, None, 6),
-    ("while True: pass", Outcome.TIMEOUT, None, 15),
-]
-
-
-@pytest.mark.parametrize(("source", "outcome", "code", "number"), ENDS)
+@pytest.mark.parametrize(
+    ("source", "outcome", "code", "number"),
+    [
+        ("import sys; sys.exit(130)", Outcome.CRASH, 130, None),
+        ("import os; os.abort()", Outcome.CRASH, None, 6),
+        ("while True: pass", Outcome.TIMEOUT, None, 15),
+    ],
+)
 def test_ends_are_told_as_they_are(
     tmp_path: Path, source: str, outcome: Outcome, code: int | None, number: int | None
 ) -> None:
@@ -123,34 +121,9 @@ def test_ends_are_told_as_they_are(
         assert record.peak_rss_mb is not None
 
 
-def test_a_program_that_does_not_exist_is_the_tasks_fault(tmp_path: Path) -> None:
-    with pytest.raises(StoreError, match=r"'no-such-program' cannot be started.*task\.yaml"):
-        run(tmp_path, "", command=["no-such-program"])
-
-
-def test_an_image_that_lacks_something_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"does not have the packages.*make image"):
-        run(tmp_path, "", environment_sha256="0" * 64)
-    with pytest.raises(ConfigError, match="does not hide numpy"):
-        run(tmp_path, "", hidden=["docutils", "numpy"])
-
-
 def test_an_engine_that_fails_is_quoted(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"the container did not start: .*emory"):
         run(tmp_path, "print('val: 1')", limits={"memory_mb": 1})
-
-
-def test_limits_are_the_containers(tmp_path: Path) -> None:
-    source = """
-import os
-from pathlib import Path
-names = ("/sys/fs/cgroup/pids.max", "/sys/fs/cgroup/pids/pids.max")
-print([Path(name).read_text().strip() for name in names if Path(name).exists()])
-print("val: 1")
-"""
-    record, log = run(tmp_path, source, limits={"processes": 77})
-    assert record.outcome is Outcome.OK, log
-    assert log.splitlines()[0] == "['77']"
 
 
 def test_a_daemon_does_not_survive(tmp_path: Path) -> None:
@@ -164,30 +137,7 @@ print("val: 1", flush=True)
 """
     record, _ = run(tmp_path, source)
     assert record.outcome is Outcome.OK
-    assert named(mark) == []
-
-
-def named(mark: str) -> list[int]:
-    found = []
-    for path in Path("/proc").glob("[0-9]*/cmdline"):
-        try:
-            if mark.encode() in path.read_bytes():
-                found.append(int(path.parent.name))
-        except OSError:
-            continue
-    return found
-
-
-def test_blinding_what_measures_is_tampering(tmp_path: Path) -> None:
-    source = """
-import resource, time
-resource.prlimit(1, resource.RLIMIT_NOFILE, (0, 0))
-time.sleep(0.6)
-print("val: 1")
-"""
-    record, log = run(tmp_path, source)
-    assert record.outcome is Outcome.TAMPERED, (record, log)
-    assert "changed the limits" in record.reason
+    assert processes_named(mark) == []
 
 
 def test_a_killed_supervisor_takes_the_container_along(tmp_path: Path) -> None:
@@ -202,7 +152,7 @@ def test_a_killed_supervisor_takes_the_container_along(tmp_path: Path) -> None:
                     line = Path(f"/proc/{pid}/cmdline").read_bytes()
                 except OSError:
                     continue
-                inside = [found for found in named(mark) if found != pid]
+                inside = [found for found in processes_named(mark) if found != pid]
                 if os.fsencode(supervisor.__file__) in line and pid not in killed and inside:
                     os.kill(pid, signal.SIGKILL)
                     killed.append(pid)
@@ -214,8 +164,8 @@ def test_a_killed_supervisor_takes_the_container_along(tmp_path: Path) -> None:
     killer.join()
     assert len(killed) == 2
     assert record.outcome is Outcome.KILLED
-    limit = time.monotonic() + 20
-    while named(mark) or container_engine().ask("ps", "-aq", "--filter", f"label={LABEL}"):
+    limit, shown = time.monotonic() + 20, ("ps", "-aq", "--filter", f"label={LABEL}")
+    while processes_named(mark) or container_engine().ask(*shown):
         assert time.monotonic() < limit
         time.sleep(0.1)
 
@@ -225,11 +175,7 @@ def arena(tmp_path_factory: pytest.TempPathFactory) -> Arena:
     return Arena(tmp_path_factory.mktemp("arena with space"))
 
 
-def test_the_default_task_gives_the_same_number(arena: Arena, engine: Docker) -> None:
-    assert arena.honest(SandboxKind.CONTAINER) == arena.honest(SandboxKind.NONE)
-
-
-def test_validation_data_are_nowhere(arena: Arena) -> None:
+def test_the_default_task_gives_the_same_number_and_has_no_validation_data(arena: Arena) -> None:
     shown = arena.store.path(arena.data["train.bin"]).read_bytes()
     text = arena.store.path(arena.data["val.bin"]).read_bytes()
     pieces = [text[i : i + 64] for i in range(0, len(text), 64)]
@@ -252,6 +198,6 @@ look()
     found = arena.attempt(
         before("def main() -> None:\n", look + "\n\n", TRAIN), SandboxKind.CONTAINER
     )
-    assert found.record.outcome is Outcome.OK, found.log
+    assert found.value == arena.honest()
     assert int(re.search(r"searched (\d+)", found.log)[1]) > 1000
     assert "found" not in found.log

@@ -10,14 +10,15 @@ import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
+from helpers.commands import printed
 from helpers.engines import CLOSED, FOLDER, REPO, Docker, once, program
 from ratchet.runs.sandbox.container import LABEL
 
@@ -56,12 +57,10 @@ def records(folder: Path) -> dict[str, Any]:
 @pytest.fixture(scope="module")
 def outside(docker: Docker, common: Path) -> Path:
     """The same session on the machine: same interpreter, same locks, same package."""
-    versions = [
-        subprocess.run([SYSTEM_PYTHON, "-V"], capture_output=True, text=True, check=True).stdout,
-        docker("run", "--rm", docker.image, "/opt/venv/bin/python", "-V"),
-    ]
-    if versions[0] != versions[1]:
-        pytest.skip(f"the image has {versions[1].strip()}, the machine {versions[0].strip()}")
+    here = printed([SYSTEM_PYTHON, "-V"]).strip()
+    inside = docker("run", "--rm", docker.image, "/opt/venv/bin/python", "-V").strip()
+    if here != inside:
+        pytest.skip(f"the image has {inside}, the machine {here}")
     places = [REPO / ".uv/bin/uv", Path(sys.prefix).parent / ".uv/bin/uv"]
     uv = next((str(path) for path in places if path.exists()), shutil.which("uv"))
     if uv is None:
@@ -85,20 +84,23 @@ def make_environment(uv: str, folder: Path) -> None:
         ["pip", "install", "--quiet", "--no-deps", "--no-build-isolation", "--python",
          str(environment), str(package)],
     ):  # fmt: skip
-        subprocess.run([uv, *words], check=True)
+        printed([uv, *words])
 
 
 def session(
-    outside: Path, name: str, *settings: str, **variables: str
+    outside: Path, name: str, *settings: str, engine: Docker | None = None
 ) -> tuple[list[str], dict[str, Any]]:
     """Command and options of a session on the machine, in a folder of this name."""
+    variables = {"PATH": f"{outside}/venv/bin:{os.environ['PATH']}"}
+    if engine is not None:
+        variables |= {"RATCHET_ENGINE": engine.program, "RATCHET_RUN_IMAGE": engine.image}
     folder = outside / name
     folder.mkdir()
     snakemake = [str(outside / "venv/bin/snakemake"), "--cores", "1", "-s", str(REPO / "Snakefile")]
     # Such as the choice of a kernel, which changes the last digit of a verdict.
     kept = {k: v for k, v in os.environ.items() if not k.startswith(("OPENBLAS_", "PYTHON"))}
-    environment = {**kept, "PATH": f"{outside}/venv/bin:{kept['PATH']}", **variables}
-    return [*snakemake, "--config", *SETTINGS, *settings], {"cwd": folder, "env": environment}
+    options = {"cwd": folder, "env": {**kept, **variables}}
+    return [*snakemake, "--config", *SETTINGS, *settings], options
 
 
 @pytest.fixture(scope="module")
@@ -106,35 +108,26 @@ def reference(outside: Path) -> dict[str, Any]:
     with once(outside.with_name("outside.run")) as missing:
         if missing:
             command, options = session(outside, "reference")
-            done = subprocess.run(command, capture_output=True, text=True, check=False, **options)
-            assert done.returncode == 0, done.stderr
-    return records(outside / "reference" / "results" / "default")
-
-
-@pytest.fixture
-def volume(docker: Docker) -> Iterator[str]:
-    yield docker.named("volume")
-
-
-def fetch(docker: Docker, volume: str, target: Path) -> Path:
-    """What is on a session's volume."""
-    name = docker.named("container")
-    docker("create", "--name", name, "-v", f"{volume}:/data", docker.image)
-    docker("cp", f"{name}:/data", str(target))
-    return target / "results" / "default"
+            printed(command, **options)
+    found = records(outside / "reference" / "results" / "default")
+    del found["image"]
+    return found
 
 
 def test_a_session_in_a_container_gives_the_same_bytes(
-    docker: Docker, volume: str, reference: dict[str, Any], tmp_path: Path
+    docker: Docker, reference: dict[str, Any], tmp_path: Path
 ) -> None:
+    volume, holder = docker.named("volume"), docker.named("container")
     image = docker("image", "inspect", "--format", "{{.Id}}", docker.image).strip()
     run = ["run", "--rm", *CLOSED, "-v", f"{volume}:/data", "-e", f"RATCHET_IMAGE={image}"]
     said = docker(*run, docker.image, *SNAKEMAKE, "--config", *SETTINGS)
     assert "isolation of runs:" in said
-    folder = fetch(docker, volume, tmp_path / "data")
+    docker("create", "--name", holder, "-v", f"{volume}:/data", docker.image)
+    docker("cp", f"{holder}:/data", str(tmp_path / "data"))
+    folder = tmp_path / "data" / "results" / "default"
     found = records(folder)
     assert found.pop("image") == (image, None)
-    assert {k: v for k, v in reference.items() if k != "image"} == found
+    assert reference == found
     assert len(reference) > 10
     assert image in (folder / "report.html").read_text()
     assert docker(*run, docker.image, "find", "/data", "!", "-uid", "1000") == ""
@@ -151,40 +144,20 @@ def test_a_session_in_a_container_gives_the_same_bytes(
 def test_candidates_in_containers_give_the_same_bytes(
     docker: Docker, outside: Path, reference: dict[str, Any]
 ) -> None:
-    command, options = session(
-        outside,
-        "candidates",
-        "isolation=container",
-        RATCHET_ENGINE=docker.program,
-        RATCHET_RUN_IMAGE=docker.image,
-    )
-    done = subprocess.run(command, capture_output=True, text=True, check=False, **options)
-    said = done.stdout + done.stderr
-    assert done.returncode == 0, said
-    assert "isolation of runs: container" in said
+    command, options = session(outside, "candidates", "isolation=container", engine=docker)
+    assert "isolation of runs: container" in printed(command, **options)
     found = records(options["cwd"] / "results" / "default")
     image = docker("image", "inspect", "--format", "{{.Id}}", docker.image).strip()
     assert found.pop("image") == (None, f"{docker.image} {image}")
-    assert {k: v for k, v in reference.items() if k != "image"} == found
+    assert reference == found
     assert docker("ps", "-aq", "--filter", f"label={LABEL}") == ""
 
 
 def test_a_killed_session_leaves_no_container(docker: Docker, outside: Path) -> None:
-    command, options = session(
-        outside,
-        "killed",
-        "isolation=container",
-        "session=killed",
-        RATCHET_ENGINE=docker.program,
-        RATCHET_RUN_IMAGE=docker.image,
-    )
-    process = subprocess.Popen(
-        command,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-        **options,
-    )
+    words = ("isolation=container", "session=killed")
+    command, options = session(outside, "killed", *words, engine=docker)
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    process = subprocess.Popen(command, start_new_session=True, **quiet, **options)
     shown = ("ps", "-q", "--filter", f"label={LABEL}")
     wait_for(lambda: docker(*shown) != "" or process.poll() is not None)
     assert process.poll() is None
@@ -201,45 +174,38 @@ def wait_for(condition: Any, seconds: float = 60.0) -> None:
         time.sleep(0.1)
 
 
-@dataclass(frozen=True)
-class Compose:
-    """The compose file with the image under test and a short session, in a project of its own."""
+Compose = Callable[..., str]
 
-    program: str
-    files: list[Path]
-    project: str
 
-    def __call__(self, *words: str) -> str:
-        chosen = [word for path in self.files for word in ("--file", str(path))]
-        done = subprocess.run(
-            [self.program, "--project-name", self.project, *chosen, *words],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            check=False,
-        )
-        assert done.returncode == 0, done.stdout
-        return done.stdout
+def composing(services: dict[str, Any], folder: Path, *files: Path) -> tuple[str, Compose]:
+    """A new project of these services and of other files, and what calls the tool for it."""
+    changed, project = folder / "compose.yaml", f"ratchet-test-{uuid.uuid4().hex[:12]}"
+    changed.write_text(yaml.safe_dump(services))
+    chosen = [word for path in (changed, *files) for word in ("--file", str(path))]
+    tool = Docker(program("RATCHET_TEST_COMPOSE"))
+    return project, partial(tool, "--project-name", project, *chosen)
+
+
+def services() -> dict[str, Any]:
+    """The compose file; docker-compose 1 names projects by its option alone."""
+    whole: dict[str, Any] = yaml.safe_load(COMPOSE.read_text())
+    del whole["name"]
+    return whole
 
 
 @pytest.fixture
 def compose(docker: Docker, tmp_path: Path) -> Iterator[Compose]:
-    path = program("RATCHET_TEST_COMPOSE")
-    whole = yaml.safe_load(COMPOSE.read_text())
-    # docker-compose 1 names projects by its option alone.
-    del whole["name"]
+    """The compose file with the image under test and a short session."""
+    whole = services()
     for service in whole["services"].values():
         service["image"] = docker.image
         service.pop("build", None)
     whole["services"]["harness"]["command"] += ["--config", *SETTINGS]
-    changed = tmp_path / "compose.yaml"
-    changed.write_text(yaml.safe_dump(whole))
-    made = Compose(path, [changed], f"ratchet-test-{uuid.uuid4().hex[:12]}")
+    project, made = composing(whole, tmp_path)
     yield made
     made("down", "--volumes", "--timeout", "2")
     for kind in ("container", "volume"):
-        of_project = ["--filter", f"label=com.docker.compose.project={made.project}"]
+        of_project = ["--filter", f"label=com.docker.compose.project={project}"]
         assert docker(kind, "ls", "--quiet", *of_project) == ""
 
 
@@ -253,7 +219,7 @@ def test_two_containers_give_the_same_bytes(
     docker("cp", f"{harness}:/data", str(tmp_path / "data"))
     found = records(tmp_path / "data" / "results" / "default")
     found.pop("image")
-    assert {k: v for k, v in reference.items() if k != "image"} == found
+    assert reference == found
     # Nothing of a run is left where the next one is, and its server never ended.
     assert docker("exec", candidate, "ls", "-A", "/exchange", "/tmp", "/dev/shm").split() == [
         "/dev/shm:", "/exchange:", "lock", "/tmp:",
@@ -262,12 +228,8 @@ def test_two_containers_give_the_same_bytes(
 
 
 def test_gpus_are_for_both_containers(tmp_path: Path) -> None:
-    path = program("RATCHET_TEST_COMPOSE")
-    whole = yaml.safe_load(COMPOSE.read_text())
-    del whole["name"]
-    both = tmp_path / "compose.yaml"
-    both.write_text(yaml.safe_dump(whole))
-    found = yaml.safe_load(Compose(path, [both, COMPOSE_GPU], "ratchet-test")("config"))
+    _, compose = composing(services(), tmp_path, COMPOSE_GPU)
+    found = yaml.safe_load(compose("config"))
     for name in NAMES:
         service = found["services"][name]
         (device,) = service["deploy"]["resources"]["reservations"]["devices"]

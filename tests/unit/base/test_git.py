@@ -51,12 +51,7 @@ def test_sources_are_the_python_files_that_a_commit_changed(clone: Clone) -> Non
     assert commits.sources(second[:7]) == (old, {**new, "new.py": "4\n"})
     assert commits.sources(first) is None, "it has no parent"
     assert commits.sources("HEAD") is None
-
-
-def test_names_of_a_log_are_hashes_or_nothing(clone: Clone) -> None:
-    first = clone.commit({"a": "1"})
-    second = clone.commit({"a": "2"})
-    commits = Commits(clone.folder)
+    # Names of a log are hashes or nothing.
     assert commits.full(first[:7]) == first == commits.full(f" {first.upper()} ")
     for bad in ("", "HEAD", "--all", "ffffffff", "abc", f"{first}^{{tree}}", "baseline"):
         assert commits.full(bad) is None, bad
@@ -88,8 +83,6 @@ def test_a_folder_without_a_repository_is_named(tmp_path: Path, name: str) -> No
         Commits(tmp_path / name)
 
 
-# ------------------------------------------------------------------------- worktrees
-
 Place = tuple[Path, Path, list[str]]
 
 
@@ -108,6 +101,9 @@ def place(tmp_path: Path) -> Place:
 
 def test_edits_and_other_folders_are_left_alone(place: Place) -> None:
     repository, folder, commits = place
+    with pytest.raises(StoreError, match="git checkout failed: fatal"):
+        show_commit(repository, folder, "f" * 40)
+    assert (folder / "train.py").read_text() == "a = 1\n"
     (folder / "train.py").write_text("a = 'mine'\n")
     assert "edits of its own" in show_commit(repository, folder, commits[1])
     assert (folder / "train.py").read_text() == "a = 'mine'\n"
@@ -163,10 +159,3 @@ def test_a_copy_of_everything_is_a_worktree_of_the_copy(place: Place, tmp_path: 
     assert (folder / "train.py").read_text() == "a = 1\n"
     assert remove_worktree(copy / "repo" / ".git", copy / "tree", copy / "kept") == []
     assert show_commit(repository, folder, commits[1]) == ""
-
-
-def test_a_failure_of_git_says_what_failed(place: Place) -> None:
-    repository, folder, _ = place
-    with pytest.raises(StoreError, match="git checkout failed: fatal"):
-        show_commit(repository, folder, "f" * 40)
-    assert (folder / "train.py").read_text() == "a = 1\n"

@@ -8,9 +8,10 @@ import os
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from helpers.commands import Patch
 from ratchet.base import io
 from ratchet.base.errors import DataError, InputMissingError
 from ratchet.base.io import (
@@ -35,6 +36,7 @@ VALUES = st.recursive(
 )
 
 
+@settings(max_examples=50)
 @given(VALUES, VALUES)
 def test_different_values_have_different_texts_and_digests(one: object, two: object) -> None:
     assert json.loads(canonical_json(one)) == one
@@ -59,9 +61,7 @@ def test_known_digest() -> None:
     assert digest_bytes(b"") == "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
 
 
-def test_write_replaces_and_leaves_no_traces(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_write_replaces_and_leaves_no_traces(tmp_path: Path, monkeypatch: Patch) -> None:
     path = tmp_path / "deep" / "file.json"
     write_json(path, {"b": 1, "a": [None, "é"]})
     write_json(path, {"b": 2, "a": [None, "é"]})
@@ -90,19 +90,13 @@ def test_reading_names_the_file(tmp_path: Path) -> None:
         read_record(Edit, tmp_path / "edit.json")
 
 
-def test_digest_of_a_file_is_the_digest_of_its_bytes(tmp_path: Path) -> None:
-    (tmp_path / "f").write_bytes(b"x" * 100_000)
-    entry = fingerprint(tmp_path / "f", "name")
-    assert (entry.path, entry.bytes) == ("name", 100_000)
-    assert entry.sha256 == digest_file(tmp_path / "f") == digest_bytes(b"x" * 100_000)
-
-
-def test_a_file_too_large_to_read_is_refused(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(io, "MAX_BYTES", 3)
+def test_files_are_digested_and_too_large_ones_refused(tmp_path: Path, monkeypatch: Patch) -> None:
     path = tmp_path / "log"
     path.write_bytes(b"abc")
+    entry = fingerprint(path, "name")
+    assert (entry.path, entry.bytes) == ("name", 3)
+    assert entry.sha256 == digest_file(path) == digest_bytes(b"abc")
+    monkeypatch.setattr(io, "MAX_BYTES", 3)
     assert io.read_file(path) == b"abc"
     path.write_bytes(b"abcd")
     with pytest.raises(DataError, match="at most 3 bytes, found 4"):

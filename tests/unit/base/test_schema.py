@@ -11,16 +11,8 @@ from ratchet.base.schema import check_schema, load_yaml, parse_yaml
 
 
 def test_scientific_numbers_are_numbers() -> None:
-    assert parse_yaml(b"[1e-3, 3e4, -2E+1, 3.0e-4, 12, 1.5, e5, 1e]", "x") == [
-        0.001,
-        30000.0,
-        -20.0,
-        0.0003,
-        12,
-        1.5,
-        "e5",
-        "1e",
-    ]
+    found = parse_yaml(b"[1e-3, 3e4, -2E+1, 3.0e-4, 12, 1.5, e5, 1e]", "x")
+    assert found == [0.001, 30000.0, -20.0, 0.0003, 12, 1.5, "e5", "1e"]
 
 
 @pytest.mark.parametrize(
@@ -37,9 +29,6 @@ def test_bad_text_is_located(tmp_path: Path, text: bytes, words: str) -> None:
     (tmp_path / "f.yaml").write_bytes(text)
     with pytest.raises(ConfigError, match=words):
         load_yaml(tmp_path / "f.yaml")
-
-
-def test_an_unreadable_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(InputMissingError, match="cannot be read"):
         load_yaml(tmp_path)
 

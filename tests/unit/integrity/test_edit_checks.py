@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from helpers.candidates import FIRST, MAIN, TASK, TRAIN, edited
+from helpers import BYTELM, load_task
 from ratchet.integrity.edit_checks import (
     EditContract,
     Severity,
@@ -19,168 +19,122 @@ from ratchet.integrity.edit_checks import (
 from ratchet.task.edits import applicable_changes
 from ratchet.task.task import Seeding
 
-CONTRACT = EditContract(("prepare.py", "autograd.py", "functions.py"), "val_bpb")
+CONTRACT = EditContract(("prepare.py", "autograd.py"), "val_bpb")
+START = """import autograd as ag
+from prepare import SEED, evaluate_bpb
+
+rng = np.random.default_rng(SEED)
+print_summary(evaluate_bpb(train(rng)))
+"""
 
 
-def kinds(text: str, severity: Severity = Severity.BLOCK) -> list[str]:
-    every = edit_flags({"train.py": TRAIN}, {"train.py": text}, CONTRACT)
+def kinds(text: str, severity: Severity = Severity.BLOCK, start: str = START) -> list[str]:
+    """Kinds of the flags on an edit, of one severity."""
+    every = edit_flags({"train.py": start}, {"train.py": text}, CONTRACT)
     return [flag.kind for flag in every if flag.severity is severity]
 
 
-CHEATS = {
-    "patches the evaluator": (
-        "evaluator",
-        edited(MAIN, "import prepare\nprepare.evaluate_bpb = lambda predict: 0.5\n" + MAIN),
-    ),
-    "patches it by setattr": (
-        "evaluator",
-        edited(
-            MAIN, "import prepare as p\nsetattr(p, 'evaluate_bpb', lambda predict: 0.5)\n" + MAIN
-        ),
-    ),
-    "defines its own evaluator": (
-        "evaluator",
-        edited(MAIN, "def evaluate_bpb(predict):\n    return 0.5\n\n" + MAIN),
-    ),
-    "assigns its own evaluator": (
-        "evaluator",
-        edited(FIRST, FIRST + "    evaluate_bpb = lambda predict: 0.5\n"),
-    ),
-    "replaces the module": (
-        "evaluator",
-        edited(MAIN, "import sys\nsys.modules['prepare'] = object()\n" + MAIN),
-    ),
-    "patches the fixed library": (
-        "evaluator",
-        edited(MAIN, "ag.no_grad = None\n" + MAIN),
-    ),
-    "replaces a builtin": (
-        "evaluator",
-        edited(MAIN, "import builtins\nbuiltins.float = lambda x: 0.5\n" + MAIN),
-    ),
-    "speaks to the evaluator": (
-        "evaluator",
-        edited(MAIN, "import os\nFD = os.environ['RATCHET_EVALUATOR_FD']\n" + MAIN),
-    ),
-    "looks into the caller's frame": (
-        "evaluator",
-        edited(MAIN, "import sys\nFRAME = sys._getframe(1)\n" + MAIN),
-    ),
-    "prints a metric": (
-        "metric",
-        edited(FIRST, FIRST + "    print('val_bpb: 0.5')\n"),
-    ),
-    "prints a metric by format": (
-        "metric",
-        edited(FIRST, FIRST + "    print(f'val_bpb: {0.1:.3f}')\n"),
-    ),
-    "prints a summary": ("metric", edited(FIRST, FIRST + "    print('---')\n")),
-    "stops the clock": (
-        "clock",
-        edited(MAIN, "import time\ntime.process_time = lambda: 0.0\n" + MAIN),
-    ),
-    "hard-codes the seed": (
-        "seed",
-        edited(FIRST, "    rng = np.random.default_rng(42)\n").replace("SEED, ", ""),
-    ),
-    "redefines the seed": ("seed", edited(MAIN, "SEED = 42\n\n\n" + MAIN)),
-}
-
-
-@pytest.mark.parametrize("name", CHEATS)
-def test_a_cheat_is_blocked(name: str) -> None:
-    kind, text = CHEATS[name]
-    assert kind in kinds(text)
+@pytest.mark.parametrize(
+    ("kind", "cheat"),
+    [
+        ("evaluator", "import prepare\nprepare.evaluate_bpb = half"),
+        ("evaluator", "import prepare as p\nsetattr(p, 'evaluate_bpb', half)"),
+        ("evaluator", "class evaluate_bpb: pass"),
+        ("evaluator", "for _, (*evaluate_bpb, x) in halves: pass"),
+        ("evaluator", "with half as evaluate_bpb: pass"),
+        ("evaluator", "del evaluate_bpb"),
+        ("evaluator", "sys.modules['prepare'] = object()"),
+        ("evaluator", "importlib.reload(other)"),
+        ("evaluator", "ag.no_grad = None"),
+        ("evaluator", "builtins.float = half"),
+        ("evaluator", "FD = os.environ['RATCHET_EVALUATOR_FD']"),
+        ("evaluator", "FRAME = sys._getframe(1)"),
+        ("metric", "print('val_bpb: 0.5')"),
+        ("metric", "print(f'val_bpb: {0.1:.3f}')"),
+        ("metric", "print('---')"),
+        ("clock", "time.process_time = half"),
+        ("clock", "setattr(time, 'process_time', half)"),
+        ("seed", "SEED = 42"),
+    ],
+)
+def test_a_cheat_is_blocked(kind: str, cheat: str) -> None:
+    assert kinds(f"{START}{cheat}\n") == [kind]
 
 
 def test_a_flag_says_where_and_what() -> None:
-    _, text = CHEATS["defines its own evaluator"]
-    (flag,) = edit_flags({"train.py": TRAIN}, {"train.py": text}, CONTRACT)
-    assert flag.file == "train.py"
-    assert text.splitlines()[flag.line - 1].startswith("def evaluate_bpb")
-    assert str(flag).startswith(f"train.py:{flag.line}: hides what the fixed files provide")
+    text = f"{START}def evaluate_bpb(predict):\n    return 0.5\n"
+    (flag,) = edit_flags({"train.py": START}, {"train.py": text}, CONTRACT)
+    assert str(flag).startswith("train.py:6: hides what the fixed files provide")
 
 
-HONEST = {
-    "learning rate": edited("LEARNING_RATE = 5e-4", "LEARNING_RATE = 3e-3"),
-    "depth": edited("DEPTH = 1", "DEPTH = 4"),
-    "seeded dropout stream": edited(FIRST, FIRST + "    noise = np.random.default_rng(SEED + 1)\n"),
-    "another stream": edited(FIRST, "    rng = np.random.Generator(np.random.PCG64(SEED))\n"),
-    "progress in seconds": edited(FIRST, FIRST + "    print('elapsed', budget_seconds())\n"),
-    "helper class": edited(
-        MAIN,
-        "class Averager:\n    def __init__(self, parameters):\n"
-        "        self.mean = [p.data.copy() for p in parameters]\n\n"
-        "    def update(self, parameters):\n"
-        "        for mean, p in zip(self.mean, parameters):\n"
-        "            mean += 0.01 * (p.data - mean)\n\n\n" + MAIN,
-    ),
-    "own activation": edited("    return x.relu()\n", "    return x * (x * 1.702).sigmoid()\n"),
-    "own loss": edited(
-        "    loss = fn.cross_entropy(logits, targets)\n", "    loss = nll(logits)\n"
-    ),
-    "evaluation mode": edited(FIRST, FIRST + "    model = Model(rng).eval()\n"),
-    "compiled model": edited(FIRST, FIRST + "    step = torch.compile(Model(rng))\n"),
-    "time import": edited("import math\n", "import math\nimport time\n"),
-    "early stop": edited("        budget.step()\n", "        budget.step()\n        patience()\n"),
-    "fewer imports": edited("VOCAB_SIZE, Budget", "Budget").replace("VOCAB_SIZE", "256"),
-    "comment on the metric": edited(MAIN, "# val_bpb is what counts; --- ends the log\n" + MAIN),
-    "docstring on the metric": edited(
-        '    """Train until the budget is used, evaluate, print the summary."""\n',
-        '    """Train until the budget is used; val_bpb decides."""\n',
-    ),
-    "annotated": edited(FIRST, "    rng: np.random.Generator = np.random.default_rng(SEED)\n"),
-    "rewritten model": edited("class Model:", "class Old:\n    pass\n\n\nclass Model:"),
-    "data order": edited(FIRST, FIRST + "    order = rng.permutation(len(load_split('train')))\n"),
-    "local name eval": edited(FIRST, FIRST + "    evaluated = [0.0]\n    evaluated[0] = 1.0\n"),
-    "own attribute": edited(FIRST, FIRST + "    Model.scale = 2.0\n"),
-    "list method": edited(FIRST, FIRST + "    names = ['a']\n    names.remove('a')\n"),
-    "broken code": TRAIN + "\ndef (:\n",
-}
-
-
-@pytest.mark.parametrize("name", HONEST)
-def test_an_honest_edit_is_not_accused(name: str) -> None:
-    assert HONEST[name] != TRAIN
-    assert kinds(HONEST[name]) == []
-    assert not only_reseeds({"train.py": TRAIN}, {"train.py": HONEST[name]})
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("rng =", "rng: np.random.Generator ="),
+        ("default_rng(SEED)", "Generator(np.random.PCG64(SEED))\nRATE = 3e-3"),
+        ("default_rng(SEED)", "default_rng(SEED)\nnoise = np.random.default_rng(SEED + 1)"),
+        ("rng =", "print('elapsed', seconds())\nrng ="),
+        ("rng =", "class Model:\n    pass\nModel.scale = 2.0\nrng ="),
+        ("rng =", "names.remove('a')\nrng ="),
+        ("rng =", "evaluated[0] = nll(x * x.sigmoid())\nrng ="),
+        ("rng =", "import time\nrng ="),
+        ("train(rng)", "torch.compile(train(rng)).eval()"),
+        ("import autograd as ag\n", ""),
+        ("import", "# val_bpb is what counts; --- ends the log\nx = 1\nimport"),
+        ("import", '"""val_bpb decides."""\nimport'),
+        ("rng =", "def (:\nrng ="),
+    ],
+)
+def test_an_honest_edit_is_not_accused(old: str, new: str) -> None:
+    text = START.replace(old, new, 1)
+    assert text != START
+    assert kinds(text) == []
+    assert not only_reseeds({"train.py": START}, {"train.py": text})
 
 
 def test_nothing_that_the_task_declares_is_flagged_at_all() -> None:
-    drafts = list(applicable_changes(TASK.search_space, {"train.py": TRAIN}))
-    assert len(drafts) > 40
-    for draft in drafts:
-        assert edit_flags({"train.py": TRAIN}, draft.contents, CONTRACT) == (), draft.edit.label
+    task = load_task(BYTELM)
+    start = {"train.py": (BYTELM / "train.py").read_text()}
+    contract = EditContract(tuple(task.fixed), task.metric.name, task.printed)
+    # One value of each constant, since values are not read.
+    drafts = {d.edit.name: d for d in applicable_changes(task.search_space, start)}
+    assert len(drafts) > 20
+    for name, draft in drafts.items():
+        assert edit_flags(start, draft.contents, contract) == (), name
 
 
-def test_what_the_baseline_does_itself_is_no_offence() -> None:
-    own = "import time\nprint('val_loss:', time.time())\nprint('---')\n"
-    contract = EditContract(("prepare.py",), "val_loss")
-    assert edit_flags({"a.py": own}, {"a.py": own + "x = 1\n"}, contract) == ()
-    twice = edit_flags({"a.py": own}, {"a.py": own + "print('---')\n"}, contract)
-    assert [flag.kind for flag in twice] == ["metric"]
+USED = "from prepare import SEED\nstart(SEED)\n"
+UNUSED = "from prepare import SEED\nrate = 1\n"
+OWN = "print('val_bpb:', 1)\nprint('---')\n"
 
 
-def test_a_seed_that_the_baseline_does_not_use_cannot_be_lost() -> None:
-    own = "from prepare import SEED\nrate = 1\n"
-    contract = EditContract(("prepare.py",), "val_loss")
-    assert edit_flags({"a.py": own}, {"a.py": own + "rate = 2\n"}, contract) == ()
-    lost = edit_flags({"a.py": own + "start(SEED)\n"}, {"a.py": own + "start(1)\n"}, contract)
-    assert [flag.kind for flag in lost] == ["seed"]
+@pytest.mark.parametrize(
+    ("start", "text", "blocked"),
+    [
+        # What the baseline does itself is no offence, unless it is done once more.
+        (OWN, OWN + "x = 1\n", []),
+        (OWN, OWN + "print('---')\n", ["metric"]),
+        # A seed that the baseline does not use cannot be lost.
+        (UNUSED, "rate = 2\n", []),
+        (USED, USED.replace("start(SEED)", "start(1)"), ["seed"]),
+    ],
+)
+def test_an_edit_is_compared_with_the_baseline(start: str, text: str, blocked: list[str]) -> None:
+    assert kinds(text, start=start) == blocked
 
 
 def test_notes_are_shown_and_do_not_block() -> None:
-    text = edited(MAIN, "import subprocess\nsubprocess.run(['true'])\nopen('x')\n" + MAIN)
+    text = START + "import subprocess\nopen('x')\nA = '/proc/self'\nos.environ['A'] = A\n"
     assert kinds(text) == []
-    assert kinds(text, Severity.NOTE) == ["outside", "outside"]
+    assert kinds(text, Severity.NOTE) == ["outside"] * 4
     assert edit_flags({"config.yaml": "a: 1"}, {"config.yaml": "print('---')"}, CONTRACT) == ()
 
 
-@pytest.mark.parametrize("start", ["default_rng(SEED + 7)", "default_rng(1234)  # lucky"])
-def test_an_edit_of_the_seed_alone_is_recognised(start: str) -> None:
-    text = edited(FIRST, FIRST.replace("default_rng(SEED)", start))
-    assert only_reseeds({"train.py": TRAIN}, {"train.py": text})
-    assert not only_reseeds({"train.py": TRAIN}, {"train.py": TRAIN + "# nothing\n"})
+@pytest.mark.parametrize("seed", ["SEED + 7", "1234"])
+def test_an_edit_of_the_seed_alone_is_recognised(seed: str) -> None:
+    text = START.replace("default_rng(SEED)", f"default_rng({seed})  # lucky")
+    assert only_reseeds({"train.py": START}, {"train.py": text})
+    assert not only_reseeds({"train.py": START}, {"train.py": START + "# nothing\n"})
 
 
 @given(st.text(max_size=200) | st.integers(200, 3000).map(lambda n: f"{'(' * n}1{')' * n}"))
@@ -203,7 +157,7 @@ BASE = "SEED = 1\nRATE = 0.1\n"
     ],
 )
 def test_an_edit_that_gives_up_the_seeds_constant_is_not_run(text: str, refused: str) -> None:
-    texts = {"base": BASE, "new": text}
+    held = SimpleNamespace(incumbent=SimpleNamespace(files={"train.py": BASE}))
     session = SimpleNamespace(
         task=SimpleNamespace(
             mutable=["train.py"],
@@ -212,10 +166,11 @@ def test_an_edit_that_gives_up_the_seeds_constant_is_not_run(text: str, refused:
             printed=(),
             seeding=Seeding(constant="SEED"),
         ),
-        baseline_files={"train.py": "base"},
-        texts=lambda sources: {name: texts[sha] for name, sha in sources.items()},
-        state=lambda _: SimpleNamespace(incumbent=SimpleNamespace(files={"train.py": "base"})),
+        baseline_files={"train.py": BASE},
+        texts=dict,
+        state=lambda number: held,
     )
-    proposal = SimpleNamespace(files={"train.py": "new"}, notes=(), round=1)
+    proposal = SimpleNamespace(files={"train.py": text}, notes=(), round=1)
     found, _ = inspect_proposal(session, proposal)
-    assert found.startswith(refused) if refused else found == ""
+    assert found.startswith(refused)
+    assert bool(found) is bool(refused)

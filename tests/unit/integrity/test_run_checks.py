@@ -57,18 +57,16 @@ def test_what_is_compared() -> None:
 
 
 def test_two_seeds_with_one_result_are_no_replicates() -> None:
-    said = found(RUN, replace(RUN, seed=10))
-    assert said == "measured the same to the last digit with the seeds 9 and 10: it draws no lots"
+    twins = [RUN, replace(RUN, seed=10)]
+    said = "measured the same to the last digit with the seeds 9 and 10: it draws no lots"
+    assert found(*twins) == said
     assert found(RUN, replace(RUN, seed=10, value=2.8123458)) == ""
     assert found(RUN, RUN) == ""
-
-
-def test_where_the_baseline_draws_no_lots_nobody_has_to() -> None:
+    # Where the baseline draws no lots, or has drawn one alone, nobody has to.
     same = [replace(BASELINE[0], seed=seed) for seed in (1, 2, 3)]
-    twins = [RUN, replace(RUN, seed=10)]
     assert unlike_baseline(same, twins, None, None) is None
     assert unlike_baseline(BASELINE[:1], twins, None, None) is None
-    assert unlike_baseline(BASELINE, twins, None, None) is not None
+    assert unlike_baseline(BASELINE, twins, None, None) == said
 
 
 @pytest.mark.parametrize(("value", "count"), [(0.912, 1000), (0.0, 1000), (3.0, 7), (None, 10)])
@@ -95,14 +93,19 @@ def test_memory_that_was_needed_is_charged(
 ) -> None:
     run = replace(RUN, printed_mb=printed, measured_mb=measured)
     assert charged_mb(BASELINE, run) == charged
+    assert charged_mb([], run) == printed
 
 
-def test_large_memory_has_a_slack_of_its_own() -> None:
+@pytest.mark.parametrize(
+    ("printed", "measured", "charged"),
+    [(20_000.0, 26_000.0, 20_000.0), (1.0, 24_000.0, 17_600.0)],
+)
+def test_large_memory_has_a_slack_of_its_own(
+    printed: float, measured: float, charged: float
+) -> None:
     """A GPU's context and an allocator's reserve are measured and not printed."""
     usual = [RunTrace(1, printed_mb=20_000.0, measured_mb=24_000.0)]
-    assert charged_mb(usual, RunTrace(2, printed_mb=20_000.0, measured_mb=26_000.0)) == 20_000.0
-    assert charged_mb(usual, RunTrace(2, printed_mb=1.0, measured_mb=24_000.0)) == 17_600.0
-    assert charged_mb([], RUN) == RUN.printed_mb
+    assert charged_mb(usual, RunTrace(2, printed_mb=printed, measured_mb=measured)) == charged
 
 
 sizes = st.floats(1e-6, 1e3)

@@ -32,9 +32,11 @@ def test_modes(mode: str, runs: int | None, expected: float) -> None:
     assert settings.false_keep_bound == (0.05 if mode == "guaranteed" else None)
 
 
-def test_unknown_mode_names_the_known_ones() -> None:
+def test_modes_that_cannot_be_are_refused() -> None:
     with pytest.raises(ConfigError, match=r"auto, gain, balanced, strict.*'greedy'"):
         Settings.for_session("greedy", 10)
+    with pytest.raises(ConfigError, match="max_replicates"):
+        Settings.for_session("guaranteed", max_replicates=2)
 
 
 @pytest.mark.parametrize(
@@ -55,24 +57,16 @@ def test_impossible_settings_are_refused(wrong: dict[str, float]) -> None:
         Settings(**wrong)
 
 
-@pytest.mark.parametrize(
-    ("values", "scale"),
-    [([2.0], 6e-4), ([-2.0, -2.0], 6e-4), ([0.0], 3e-4), ([0.1, 0.1, 0.1], 3e-5)],
-)
-def test_scale_without_spread_is_a_share_of_the_metric(values: list[float], scale: float) -> None:
-    assert scale_from(values) == pytest.approx(scale)
-
-
-def test_scale_follows_the_replicates() -> None:
+def test_scale_follows_the_replicates_and_the_metric_where_they_do_not_differ() -> None:
+    for values, scale in (([2.0], 6e-4), ([-2.0, -2.0], 6e-4), ([0.0], 3e-4), ([0.1] * 3, 3e-5)):
+        assert scale_from(values) == pytest.approx(scale)
     rng = np.random.default_rng(0)
     for sd in (1e-4, 1e-2, 10.0):
-        values = 2 + sd * rng.standard_normal(12)
-        assert scale_from(list(values)) == pytest.approx(values.std(ddof=1), rel=0.25)
+        drawn = 2 + sd * rng.standard_normal(12)
+        assert scale_from(list(drawn)) == pytest.approx(drawn.std(ddof=1), rel=0.25)
     # Replicates win over a meaningless magnitude.
     assert scale_from([-1.0, 0.1, 0.9]) == pytest.approx(0.95, rel=0.3)
-
-
-def test_an_accidentally_tiny_spread_is_mistrusted() -> None:
+    # An accidentally tiny spread is mistrusted.
     for spread in (1e-5, 1e-7, 1e-10):
         assert 1e-5 < scale_from([1.0, 1.0 + spread]) < 3e-4
     # Eight replicates do not agree by accident.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 
-import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -12,21 +11,17 @@ from hypothesis import strategies as st
 from helpers.trials import run
 from ratchet.base.errors import ConfigError, DataError
 from ratchet.base.structs import replace
-from ratchet.judge.judge import Judge
-from ratchet.judge.settings import Settings
 from ratchet.judge.tradeoffs import (
     DOMINATED,
     EFFICIENT,
     Ceiling,
     Configuration,
-    Efficiency,
     Prices,
     Tariff,
     credit,
     efficiency,
     efficiency_bounds,
 )
-from ratchet.records.records import Verdict
 
 SD = 4e-4
 SOFT, HARD, NONE = Ceiling(200.0), Ceiling(200.0, hard=True), Ceiling()
@@ -60,59 +55,15 @@ def test_prices(lines: int, ratio: float | None, used: float, price: float) -> N
     assert credit(price) == max(0.0, -price)
 
 
-def test_prices_without_credit_for_memory_and_at_another_scale() -> None:
+def test_other_prices_and_wrong_ones() -> None:
     charged = Prices(memory_credit=False)
     assert charged.threshold(0, SD, memory_ratio=0.5) == 0
     assert charged.threshold(0, SD, memory_ratio=2.0) == pytest.approx(5e-3 * math.log(2))
     assert Prices().scaled(3e-3).threshold(20, SD) == pytest.approx(1e-2)
-
-
-def test_wrong_prices_are_refused() -> None:
     with pytest.raises(ConfigError, match="per_line"):
         Prices(per_line=-1)
     with pytest.raises(DataError, match="memory ratio"):
         Prices().threshold(0, SD, memory_ratio=0.0)
-
-
-def settled_judge() -> Judge:
-    judge = Judge(Settings())
-    for noise in np.random.default_rng(2).standard_normal(12):
-        judge.incumbent(1 + 3e-4 * float(noise))
-    return judge
-
-
-def test_deleting_code_at_equal_metric_is_kept() -> None:
-    judge = settled_judge()
-    y = [judge.incumbent_mean] * 3
-    assert not judge.assess(y).keep
-    simpler = judge.assess(y, Prices().threshold(-30, judge.noise_sd))
-    assert simpler.verdict is Verdict.KEEP
-    assert simpler.confidence < 0.6
-
-
-def test_a_gain_that_does_not_pay_for_its_lines_is_marginal() -> None:
-    judge = settled_judge()
-    y = [judge.incumbent_mean - 9e-4] * 5
-    assert judge.assess(y).keep
-    dear = judge.assess(y, Prices().threshold(40, judge.noise_sd))
-    assert dear.verdict is Verdict.MARGINAL
-
-
-@pytest.mark.parametrize(
-    ("ceiling", "memory", "exceeded", "refused"),
-    [
-        (SOFT, 200.1, True, False),
-        (SOFT, 200.0, False, False),
-        (SOFT, None, False, False),
-        (HARD, 201.0, True, True),
-        (HARD, None, False, False),
-        (NONE, 1e9, False, False),
-    ],
-)
-def test_what_is_above_a_ceiling(
-    ceiling: Ceiling, memory: float | None, exceeded: bool, refused: bool
-) -> None:
-    assert (ceiling.exceeded(memory), ceiling.refuses(memory)) == (exceeded, refused)
 
 
 @pytest.mark.parametrize(
@@ -128,13 +79,15 @@ def test_what_is_above_a_ceiling(
         (NONE, 400.0, 100.0, 0.0),
     ],
 )
-def test_a_soft_ceiling_charges_only_what_grows_above_it(
-    ceiling: Ceiling, memory: float, before: float, charged: float
-) -> None:
+def test_a_soft_ceiling_charges_only_what_grows_above_it(ceiling, memory, before, charged) -> None:
     assert ceiling.surcharge(memory, before, 0.01) == pytest.approx(charged)
 
 
-def test_words_of_a_ceiling() -> None:
+def test_what_is_above_a_ceiling_in_words() -> None:
+    exceeded = [(SOFT, 200.1), (HARD, 201.0)]
+    for ceiling, memory in (*exceeded, (SOFT, 200.0), (SOFT, None), (HARD, None), (NONE, 1e9)):
+        assert ceiling.exceeded(memory) == ((ceiling, memory) in exceeded)
+        assert ceiling.refuses(memory) == ((ceiling, memory) == (HARD, 201.0))
     assert NONE.words == ""
     assert HARD.words == "Memory: at most 200 MiB in each run; what needs more is never kept"
     assert "must improve the metric by more" in SOFT.words
@@ -144,14 +97,12 @@ def test_words_of_a_ceiling() -> None:
 
 
 def test_the_price_of_memory_above_a_soft_ceiling() -> None:
-    prices = Prices(per_line=0.0, per_log_memory=0.01)
-    plain = Tariff(prices, noise_sd=0.01, credit_used=0.0, memory_mb=100.0)
-    ceiled = replace(plain, ceiling=SOFT)
-    assert ceiled.threshold(0, 1.5) == plain.threshold(0, 1.5)
-    more = plain.threshold(0, 4.0) + 0.03 * math.log(2)
+    ceiled = replace(TARIFF, ceiling=SOFT)
+    assert ceiled.threshold(0, 1.5) == TARIFF.threshold(0, 1.5)
+    more = TARIFF.threshold(0, 4.0) + 0.03 * math.log(2)
     assert ceiled.threshold(0, 4.0) == pytest.approx(more)
     assert "4.00x memory" in ceiled.words(more, 0, 4.0)
-    free = replace(ceiled, prices=replace(prices, per_log_memory=0.0))
+    free = replace(ceiled, prices=Prices(per_log_memory=0.0))
     assert free.threshold(0, 4.0) == 0.0
 
 
@@ -171,15 +122,11 @@ def test_a_price_in_words(lines: int, ratio: float | None, words: str) -> None:
     assert TARIFF.words(TARIFF.threshold(lines, ratio), lines, ratio) == words
 
 
-def test_what_is_free_is_not_named() -> None:
+def test_what_is_free_is_not_named_and_credit_runs_out() -> None:
     free = replace(TARIFF, prices=Prices(per_line=0.0, per_log_memory=0.01))
     assert free.words(free.threshold(50, 2.0), 50, 2.0) == "needs 0.0069 for 2.00x memory"
     assert free.words(free.threshold(50, None), 50, None) == ""
-
-
-def test_credit_runs_out() -> None:
-    first = TARIFF.threshold(-1000, None)
-    assert first == pytest.approx(-0.005)
+    assert TARIFF.threshold(-1000, None) == pytest.approx(-0.005)
     assert replace(TARIFF, credit_used=0.018).threshold(-1000, None) == pytest.approx(-0.002)
     assert str(replace(TARIFF, credit_used=0.02).threshold(-1000, None)) == "0.0"
 
@@ -195,8 +142,7 @@ def test_the_memory_ratio_is_unknown_where_either_is() -> None:
 def test_efficiency() -> None:
     small, large, beaten = efficiency([1.0, 0.9, 1.2], [0.01] * 3, [10.0, 20.0, 20.0])
     assert small.low == small.high == 1
-    assert large.efficient
-    assert not beaten.efficient
+    assert large.efficient and not beaten.efficient
     assert beaten.high < 1e-6
     tied = efficiency([1.0, 1.0], [0.0, 0.0], [5.0, 5.0])
     assert [e.low for e in tied] == [1.0, 1.0]
@@ -207,12 +153,6 @@ def test_efficiency() -> None:
 
 def one(mean: float, memory: float | None = 100.0, sd: float = 0.01) -> Configuration:
     return Configuration(mean, sd, memory)
-
-
-def bounds(candidate: Configuration, sure: float, kept: list[Configuration]) -> Efficiency:
-    found = efficiency_bounds(candidate, sure, kept)
-    assert found is not None
-    return found
 
 
 @pytest.mark.parametrize(
@@ -231,29 +171,28 @@ def bounds(candidate: Configuration, sure: float, kept: list[Configuration]) -> 
         (one(0.5), 0.7, [one(1.0, memory=None)], 0.7, EFFICIENT),
     ],
 )
-def test_a_candidate_among_those_kept_before(
-    candidate: Configuration, sure: float, kept: list[Configuration], low: float, status: str
-) -> None:
-    found = bounds(candidate, sure, kept)
+def test_a_candidate_among_those_kept_before(candidate, sure, kept, low, status) -> None:
+    found = efficiency_bounds(candidate, sure, kept)
     assert found.low == pytest.approx(low, abs=1e-6)
     assert found.status == status
-
-
-def test_without_memory_or_keeps_nothing_is_known() -> None:
+    # Without memory or keeps nothing is known.
     assert efficiency_bounds(one(0.5, memory=None), 0.9, [one(1.0)]) is None
     assert efficiency_bounds(one(0.5), 0.9, []) is None
 
 
 @given(MEANS, st.floats(0, 0.5), SURE, SURE, st.floats(10, 1000), st.floats(1, 3), KEPT)
-def test_what_helps_and_what_never_does(
-    mean: float, gain: float, a: float, b: float, memory: float, factor: float, kept: list
-) -> None:
-    here, better = bounds(one(mean), a, kept), bounds(one(mean - gain), a, kept)
+def test_what_helps_and_what_never_does(mean, gain, a, b, memory, factor, kept) -> None:
+    here, better = (
+        efficiency_bounds(one(mean), a, kept),
+        efficiency_bounds(one(mean - gain), a, kept),
+    )
     assert better.low >= here.low - 1e-12
     assert better.high >= here.high - 1e-12
     assert 0 <= here.low <= here.high <= 1
-    less, more = (bounds(one(mean), sure, kept) for sure in sorted((a, b)))
+    less, more = (efficiency_bounds(one(mean), sure, kept) for sure in sorted((a, b)))
     assert more.low >= less.low
     assert more.high >= less.high
-    small, large = (bounds(one(mean, size), a, kept) for size in (memory, memory * factor))
+    small, large = (
+        efficiency_bounds(one(mean, size), a, kept) for size in (memory, memory * factor)
+    )
     assert large.low <= small.low + 1e-12

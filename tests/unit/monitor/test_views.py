@@ -101,6 +101,8 @@ def test_the_time_left_is_the_pace_of_rounds_and_the_confirmation(tmp_path: Path
     # Rounds of 6 and 4 s, so 5 s for each of 10 more, and 4 runs of 4 s.
     assert time_left(events, KEEP) == pytest.approx(10 * 5 + 4 * 4)
     assert time_left([], KEEP) is None and time_left(events[:3], KEEP) is None
+    backwards = [*events[:3], KEEP | at(4, "verdict") | {"round": 1}]
+    assert time_left(backwards, KEEP) is None, "a clock that was set back tells no pace"
     stream, now = io.StringIO(), [datetime.datetime(2026, 1, 2, tzinfo=datetime.UTC)]
     progress = Progress(tmp_path / "progress.log", stream)
     journal = Journal(tmp_path / "events.jsonl", progress, lambda: now[0])

@@ -29,8 +29,6 @@ from ratchet.proposers.agent_process import (
     run_agent,
 )
 
-# ------------------------------------------------------------------ commands
-
 ROOT = Path("/somewhere/here")
 FILES = (Path("/p/PROMPT.md"), ["train.py", "model.py"], ["program.md"], ROOT)
 
@@ -39,9 +37,6 @@ def test_words_stand_for_files_and_folders() -> None:
     command = ["python", "{root}/a.py", "-f", "{prompt}", "--edit={mutable}", "--read={readable}"]
     said = "/somewhere/here/a.py -f /p/PROMPT.md --edit=train.py --edit=model.py --read=program.md"
     assert agent_words(command, *FILES) == [sys.executable, *said.split()]
-
-
-def test_a_relative_program_is_one_of_the_working_folder() -> None:
     assert agent_words(["./mine.sh", "./x"], *FILES) == ["/somewhere/here/mine.sh", "./x"]
     assert agent_program("custom", ["/bin/sh"], ROOT) == "/bin/sh"
     assert agent_program("codex", None, ROOT) == "codex"
@@ -62,15 +57,6 @@ def test_an_agent_has_the_users_variables_but_not_the_harnesss() -> None:
     assert agent_environment(AGENT_TOOLS["claude"], inherited) == {"HOME": "/h", "API_KEY": "k"}
     assert agent_environment(AGENT_TOOLS["codex"], inherited)["CLAUDECODE"] == "1"
     assert agent_environment(AGENT_TOOLS["gemini"], {})["GEMINI_CLI_TRUST_WORKSPACE"] == "true"
-
-
-def test_a_program_that_is_not_there_is_named() -> None:
-    with pytest.raises(ConfigError, match="no program 'no-such-agent' on the PATH"):
-        require_agent("no-such-agent", "claude")
-    assert require_agent("sh", "custom") is None
-
-
-# ------------------------------------------------------------------ one call
 
 
 def call(
@@ -99,6 +85,15 @@ def test_status_and_signals_are_told(tmp_path: Path) -> None:
     assert not call(tmp_path, "import os; os.abort()")[0].from_outside
 
 
+def test_a_program_that_is_not_there_or_cannot_be_started_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="no program 'no-such-agent' on the PATH"):
+        require_agent("no-such-agent", "claude")
+    require_agent("sh", "custom")
+    with pytest.raises(ConfigError, match="'/no/such' cannot be started"):
+        run_agent(["/no/such"], tmp_path, {}, None, tmp_path / "log", 5)
+    assert "/no/such" in (tmp_path / "log").read_text()
+
+
 def test_at_the_limit_the_whole_tree_is_stopped(tmp_path: Path) -> None:
     script = (
         "import subprocess, sys, time\n"
@@ -119,15 +114,6 @@ def test_a_flood_of_output_keeps_its_head_and_tail(tmp_path: Path) -> None:
     assert ending.exit_code == 0
     assert (said[:5], said[-5:]) == ("first", "last\n")
     assert len(said) < LOG_LIMIT_BYTES + 1000
-
-
-def test_a_command_that_cannot_be_started_is_named(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="'/no/such' cannot be started"):
-        run_agent(["/no/such"], tmp_path, {}, None, tmp_path / "log", 5)
-    assert "/no/such" in (tmp_path / "log").read_text()
-
-
-# ----------------------------------------------------------- tokens and dollars
 
 
 def lines(*events: object) -> str:

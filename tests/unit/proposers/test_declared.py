@@ -7,11 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ratchet.config import Strategy
-from ratchet.proposers.declared import (
-    change_size,
-    propose_declared,
-    unified_diff,
-)
+from ratchet.proposers.declared import change_size, propose_declared, unified_diff
 from ratchet.task.edits import applicable_changes, apply_declared, find_python
 from ratchet.task.task import DeclaredChange
 
@@ -35,9 +31,6 @@ BROKEN = DeclaredChange("broken", "other", "does not parse", find="return", repl
 AWAY = DeclaredChange("away", "other", "not there", find="min(", replace="max(")
 SPACE = (RATE, WIDE, SQUARE, BROKEN, AWAY)
 FILES = {"train.py": SOURCE, "notes.txt": "RATE = 9\n"}
-
-
-# ------------------------------------------------------------- where they apply
 
 
 def test_only_changes_that_make_a_difference_and_touch_nothing_else() -> None:
@@ -64,13 +57,6 @@ def test_a_change_is_applied_again_while_it_means_something() -> None:
     assert apply_declared(SPACE, FILES, "gone") is None
 
 
-@pytest.mark.parametrize(
-    "text", ["RATE = 1\nRATE = 2\n", "RATE = f()\n", "RATE += 1\n", "def (", "A, RATE = 1, 2\n"]
-)
-def test_no_single_literal_no_constant(text: str) -> None:
-    assert find_python(text, "RATE") is None
-
-
 @given(st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text() | st.booleans())
 def test_any_literal_is_found_and_can_be_replaced(value: object) -> None:
     text = f"é = 'ü'; RATE = {value!r}  # why\n"
@@ -78,6 +64,8 @@ def test_any_literal_is_found_and_can_be_replaced(value: object) -> None:
     assert place is not None
     assert place.value == value
     assert text[: place.start] + "7" + text[place.end :] == "é = 'ü'; RATE = 7  # why\n"
+    for none in (f"{text}RATE = 2\n", "RATE = f()\n", "RATE += 1\n", "def (", "A, RATE = 1, 2\n"):
+        assert find_python(none, "RATE") is None, "no single literal, no constant"
 
 
 def test_keys_of_settings_are_constants_too() -> None:
@@ -98,9 +86,6 @@ def test_diff_counts_lines() -> None:
     assert text.startswith("--- a/a.py\n+++ b/a.py\n")
     assert unified_diff({"a": "same"}, {"a": "same"}) == ("", 0, 0)
     assert unified_diff({}, {"new.py": "--- x\n"})[1:] == (1, 0)
-
-
-# --------------------------------------------------------------- which is next
 
 
 def test_follows_the_ranking_then_the_declared_order_and_never_repeats() -> None:
@@ -160,14 +145,11 @@ def test_a_strategy_decides_what_is_taken(keys: dict, labels: list[str]) -> None
     assert taken(3, **keys) == labels
 
 
-def test_random_follows_its_seed_and_takes_everything_once() -> None:
+def test_a_strategy_takes_everything_once_and_candidates_of_a_round_differ_in_kind() -> None:
     first = taken(9, order="random")
     assert first == taken(9, order="random")
     assert sorted(first) == sorted(taken(9))
     assert len({tuple(taken(9, seed=seed, order="random")) for seed in range(5)}) > 1
-
-
-def test_candidates_of_one_round_differ_in_kind() -> None:
     strategy = Strategy("mine", "brief")
     kinds = [propose_declared(OPEN, CODE, [], RANKING, skip, strategy) for skip in range(3)]
     assert [draft.category for draft in kinds if draft] == list(RANKING)

@@ -63,26 +63,25 @@ def test_an_edit_that_sets_one_constant_has_the_label_of_a_declared_one(
     assert found is None or found.kind == "constant"
 
 
-def carried(old: str, edited: str, incumbent: str) -> str | None:
-    found = carry_over({"train.py": old}, {"train.py": edited}, {"train.py": incumbent})
-    return None if found is None else found["train.py"]
-
-
-def test_edits_of_different_places_are_merged() -> None:
-    near = OLD.replace("RATE\n", "RATE + 1\n")
-    assert carried(OLD, near, FASTER) == near.replace("0.1", "0.2")
+NEAR = OLD.replace("RATE\n", "RATE + 1\n")
+LIST = "x = (\n 1\n)\n\n\n\n\ny = 2\n"
 
 
 @pytest.mark.parametrize(
-    "kept",
-    [FASTER, OLD.replace("0.1", "0.3"), "RATE = 0.1\n"],
-    ids=["already done", "conflict", "rewritten"],
+    ("old", "edited", "incumbent", "merged"),
+    [
+        (OLD, NEAR, FASTER, NEAR.replace("0.1", "0.2")),
+        # Edits of the same place: already done, another one, rewritten.
+        (OLD, FASTER, FASTER, None),
+        (OLD, FASTER, OLD.replace("0.1", "0.3"), None),
+        (OLD, FASTER, "RATE = 0.1\n", None),
+        # A merge that is no Python.
+        (LIST, LIST.replace("y = 2", "y = 2)"), "x = 3\n\n\n\n\ny = 2\n", None),
+    ],
 )
-def test_edits_of_the_same_place_are_not(kept: str) -> None:
-    assert carried(OLD, FASTER, kept) is None
-
-
-def test_a_merge_that_is_no_python_is_dropped() -> None:
-    base = "x = (\n 1\n)\n\n\n\n\ny = 2\n"
-    assert carried(base, base.replace("y = 2", "y = 2)"), "x = 3\n\n\n\n\ny = 2\n") is None
-    assert carry_over({"a.py": base}, {"b.py": ""}, {"a.py": base}) is None
+def test_edits_of_different_places_are_merged(
+    old: str, edited: str, incumbent: str, merged: str | None
+) -> None:
+    found = carry_over({"a.py": old}, {"a.py": edited}, {"a.py": incumbent})
+    assert found == (None if merged is None else {"a.py": merged})
+    assert carry_over({"a.py": old}, {"b.py": ""}, {"a.py": incumbent}) is None

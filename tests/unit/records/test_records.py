@@ -6,7 +6,7 @@ import json
 import re
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ratchet.base.errors import DataError
@@ -58,6 +58,7 @@ PROPOSALS = st.builds(
 )
 
 
+@settings(max_examples=50)
 @given(EXPERIMENTS | PROPOSALS | VERDICTS)
 def test_round_trip(record: object) -> None:
     assert from_json_values(type(record), json.loads(json.dumps(to_json_values(record)))) == record
@@ -67,39 +68,25 @@ RUN = {"key": "k", "seed": 1, "outcome": "ok", "reason": "", "value": 1, "memory
 
 
 @pytest.mark.parametrize(
-    ("change", "words"),
-    [
-        ({"seed": "1"}, "x.seed: expected `int`, found `str`"),
-        ({"seed": True}, "x.seed: expected `int`, found `bool`"),
-        ({"seed": None}, "x.seed: expected `int`, found `null`"),
-        ({"outcome": "fine"}, "x.outcome: invalid enum value 'fine'"),
-        ({"extra": 1}, "x: object contains unknown field `extra`"),
-        ({"value": "x"}, "x.value: expected `float | null`, found `str`"),
-    ],
-)
-def test_wrong_json_is_named(change: dict, words: str) -> None:
-    with pytest.raises(DataError, match=f"^{re.escape(words)}$"):
-        from_json_values(RunSummary, {**RUN, **change}, "x")
-
-
-@pytest.mark.parametrize(
     ("record", "values", "words"),
     [
+        (RunSummary, {**RUN, "seed": "1"}, "x.seed: expected `int`, found `str`"),
+        (RunSummary, {**RUN, "seed": True}, "x.seed: expected `int`, found `bool`"),
+        (RunSummary, {**RUN, "seed": None}, "x.seed: expected `int`, found `null`"),
+        (RunSummary, {**RUN, "outcome": "fine"}, "x.outcome: invalid enum value 'fine'"),
+        (RunSummary, {**RUN, "extra": 1}, "x: object contains unknown field `extra`"),
+        (RunSummary, {**RUN, "value": "x"}, "x.value: expected `float | null`, found `str`"),
         (RunSummary, {"seed": 1}, "x: object missing required field `key`"),
         (RunSummary, [1], "x: expected `object`, found `array`"),
         (Proposal, {"files": 3}, "x.files: expected `object`, found `int`"),
         (Experiment, {"round": 1, "runs": [RUN, 3]}, "x.runs[1]: expected `object`, found `int`"),
     ],
 )
-def test_wrong_shapes_are_named(record: type, values: object, words: str) -> None:
+def test_wrong_json_is_named(record: type, values: object, words: str) -> None:
     with pytest.raises(DataError, match=f"^{re.escape(words)}$"):
         from_json_values(record, values, "x")
-
-
-def test_whole_numbers_serve_as_floats() -> None:
-    value = from_json_values(RunSummary, RUN).value
-    assert value == 1.0
-    assert isinstance(value, float)
+    # Whole numbers serve as floats.
+    assert isinstance(from_json_values(RunSummary, RUN).value, float)
 
 
 def test_words_and_signs() -> None:
@@ -107,22 +94,10 @@ def test_words_and_signs() -> None:
     assert Direction.MAXIMIZE.sign == -1
     kept = [verdict for verdict in Verdict if verdict.is_keep]
     assert kept == [Verdict.STRONG_KEEP, Verdict.KEEP]
-    assert {v: v.status for v in (Verdict.KEEP, Verdict.MARGINAL, Verdict.TAMPERED)} == {
-        Verdict.KEEP: Status.KEEP,
-        Verdict.MARGINAL: Status.DISCARD,
-        Verdict.TAMPERED: Status.CRASH,
-    }
+    verdicts = (Verdict.KEEP, Verdict.MARGINAL, Verdict.TAMPERED)
+    assert [v.status for v in verdicts] == [Status.KEEP, Status.DISCARD, Status.CRASH]
     assert Edit("constant", "LR", "0.1").label == "LR=0.1"
     assert Edit("alternative", "relu").label == "relu"
-
-
-@given(st.integers(0, 2**40), st.text(), st.sampled_from(Role), st.integers(0, 1000))
-def test_seeds_are_in_the_range_of_every_library(
-    seed: int, source: str, role: Role, replicate: int
-) -> None:
-    drawn = run_seed(seed, source, role, replicate)
-    assert 1 <= drawn < 2**31
-    assert drawn == run_seed(seed, source, role, replicate)
 
 
 def test_seeds_are_apart_but_for_what_is_compared_again() -> None:
@@ -135,6 +110,7 @@ def test_seeds_are_apart_but_for_what_is_compared_again() -> None:
         for replicate in range(50)
     ]
     assert len(set(seeds)) == len(seeds)
+    assert min(seeds) >= 1 and max(seeds) < 2**31, "the range of every library"
     here, there = ([run_seed(1, s, Role.RERUN, n) for n in range(50)] for s in "ab")
     assert here == there
     assert len(set(here)) == 50

@@ -47,7 +47,7 @@ def small(tmp_path: Path, evaluator: str, source: str = CLIENT, **changes: objec
         "evaluation_data": {"val": b"7.50004"},
         **changes,
     }
-    return launch(tmp_path, tmp_path / "run", source, **given)
+    return launch(tmp_path, source, **given)[0]
 
 
 def test_any_task_may_bring_its_evaluator(tmp_path: Path) -> None:
@@ -71,42 +71,31 @@ for _ in range(5):
     source = CLIENT.replace('print("---")', busy + 'print("---")')
     record = small(tmp_path, SERVE.replace("    value =", f"    {steps}\n    value ="), source)
     assert record.outcome is Outcome.OK, record
-    assert record.evaluation is not None
     usual = record.evaluation.usual_cpu_seconds
-    assert usual is not None
     assert 0.2 < usual < 0.6
 
 
 def test_a_broken_evaluator_is_the_tasks_fault(tmp_path: Path) -> None:
+    broken, waits = TALK + "order['nothing']", "import time; time.sleep(3); print('val: 1')"
     with pytest.raises(
         DataError, match=r"(?s)'python evaluator\.py' ended with status 1.*KeyError"
     ):
-        small(
-            tmp_path,
-            TALK + "order['nothing']",
-            source="import time; time.sleep(3); print('val: 1')",
-        )
+        small(tmp_path, broken, waits)
 
 
 READY = TALK + "tell(event='ready'); "
 GONE = READY + "s.recv(3); tell(event='asked'); os.kill(os.getpid(), 9)"
-BENT = "import os\nos.chmod('evaluator.py', 0o644)\nopen('evaluator.py', 'a').write('#')\n"
+COUNTS = CLIENT.replace("s.recv(9).decode()", "len(s.recv(9)) + 1")
 
 
 @pytest.mark.parametrize(
     ("evaluator", "source", "outcome", "words"),
     [
         (READY + "import time; time.sleep(600)", CLIENT, Outcome.TIMEOUT, "after 2 s"),
-        (
-            GONE,
-            CLIENT.replace("s.recv(9).decode()", "len(s.recv(9)) + 1"),
-            Outcome.TAMPERED,
-            "its evaluation failed",
-        ),
+        (GONE, COUNTS, Outcome.TAMPERED, "its evaluation failed"),
         (SERVE, "raise ValueError('early')", Outcome.CRASH, "ValueError: early"),
-        (SERVE, BENT + CLIENT, Outcome.TAMPERED, "changed the fixed file evaluator.py"),
     ],
-    ids=["hangs", "dies", "is not asked", "is changed"],
+    ids=["hangs", "dies", "is not asked"],
 )
 def test_without_an_evaluation_there_is_no_result(
     tmp_path: Path, evaluator: str, source: str, outcome: Outcome, words: str
@@ -118,11 +107,8 @@ def test_without_an_evaluation_there_is_no_result(
 
 
 def test_the_evaluators_work_is_not_the_candidates(tmp_path: Path) -> None:
-    busy = "import time\nwhile time.process_time() < 1.5: pass\nx = bytearray(300 << 20)\n"
-    record = small(
-        tmp_path, SERVE.replace("    value =", "    " + busy.replace("\n", "\n    ") + "value =")
-    )
+    busy = "import time\n    while time.process_time() < 1.5: pass\n    x = bytearray(300 << 20)"
+    record = small(tmp_path, SERVE.replace("    value =", f"    {busy}\n    value ="))
     assert record.outcome is Outcome.OK, record
     assert record.cpu_seconds < 1.0
-    assert record.peak_rss_mb is not None
     assert record.peak_rss_mb < 150

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -14,26 +15,6 @@ from ratchet.runs.spec import RunSpec
 SPEC = RunSpec((), {}, {}, {}, 7, 1.0, None, 9.0, 1, "loss")
 
 
-class _Store:
-    """Answers every run with the next outcome, and remembers what it was asked for."""
-
-    def __init__(self, *outcomes: Outcome) -> None:
-        self.outcomes = list(outcomes)
-        self.keys: list[str] = []
-        self.records: dict[str, RunRecord] = {}
-
-    def run(self, inputs: dict, perform: object) -> tuple[str, RunRecord, bool]:
-        key = run_key(inputs)
-        self.keys.append(key)
-        outcome = self.outcomes.pop(0)
-        metrics = {"loss": 1.0} if outcome is Outcome.OK else {}
-        self.records[key] = RunRecord(outcome, "", 0, None, 1.0, 1.0, None, metrics)
-        return key, self.records[key], True
-
-    def lookup(self, key: str) -> RunRecord | None:
-        return self.records.get(key)
-
-
 @pytest.mark.parametrize(
     ("outcomes", "last"),
     [
@@ -43,25 +24,28 @@ class _Store:
         ([Outcome.CONTENDED] * 3, Outcome.CONTENDED),
     ],
 )
-def test_a_run_that_shared_its_gpu_is_made_again(
-    outcomes: list[Outcome], last: Outcome, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    store, events = _Store(*outcomes), []
-    executor = Executor(
-        SimpleNamespace(
-            task=SimpleNamespace(memory_mb=lambda _: None),
-            store=store,
-            journal=SimpleNamespace(append=lambda event, **about: events.append(about)),
-        )
+def test_a_run_that_shared_its_gpu_is_made_again(outcomes, last, monkeypatch) -> None:
+    ends, events = iter(outcomes), []
+    records: dict[str, RunRecord] = {}
+
+    def run(inputs: dict, perform: object) -> tuple[str, RunRecord, bool]:
+        key = run_key(inputs)
+        records[key] = RunRecord(next(ends), "", 0, None, 1.0, 1.0, None, {"loss": 1.0})
+        return key, records[key], True
+
+    session: Any = SimpleNamespace(
+        task=SimpleNamespace(memory_mb=lambda _: None),
+        store=SimpleNamespace(run=run, lookup=records.get),
+        journal=SimpleNamespace(append=lambda event, **about: events.append(about)),
     )
+    executor = Executor(session)
     monkeypatch.setattr(executor, "spec", lambda *_: SPEC)
     assert not executor.is_stored({}, Role.SEARCH, 4)
     found = executor.run({}, Role.SEARCH, 4)
     assert found.outcome is last
-    assert store.outcomes == []
     # Another attempt has another key, and the seed that the first one had.
-    assert len(set(store.keys)) == len(outcomes)
+    assert len(records) == len(outcomes)
     assert {(about["replicate"], about["seed"]) for about in events} == {(4, 7)}
     assert executor.is_stored({}, Role.SEARCH, 4)
-    del store.records[store.keys[-1]]
+    del records[found.key]
     assert not executor.is_stored({}, Role.SEARCH, 4)

@@ -29,7 +29,7 @@ def test_the_last_block_is_read(text: str, numbers: dict[str, float]) -> None:
     assert parse_summary(text) == numbers
 
 
-def test_non_finite_values_are_told_apart_from_missing_ones() -> None:
+def test_what_is_not_finite_is_no_metric() -> None:
     found = parse_summary("---\nval_bpb: nan\nloss: inf\nx: 0\n")
     assert math.isnan(found["val_bpb"])
     values = [finite_metric(found, name) for name in ("val_bpb", "loss", "other", "x")]

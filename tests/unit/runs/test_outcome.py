@@ -44,15 +44,19 @@ def failed(log: str, code: int = 1, **known: Any) -> OutcomeEvidence:
     return ended(None, log, code, **known)
 
 
+def killed(log: str, peak: float | None, limit: float | None) -> OutcomeEvidence:
+    return failed(log, -9, peak_memory_mb=peak, memory_limit_mb=limit)
+
+
 def raised(line: str, frame: str = "") -> str:
     return f"{TRACEBACK}{frame}    loss.backward()\n{line}\n"
 
 
-# --- what the harness saw comes before the log -----------------------------------------
-
 NOISE = raised("ValueError: caught") + "CUDA out of memory, smaller batch\n" + DONE
 BUSY = {"contended": "process 12 on the same GPU"}
 SEGFAULT = "Fatal Python error: Segmentation fault"
+STOPPED = "stopped after 600 s of wall-clock time"
+KEY = "KeyError: 'x'"
 
 
 @pytest.mark.parametrize(
@@ -61,11 +65,7 @@ SEGFAULT = "Fatal Python error: Segmentation fault"
         (ended(0.5, NOISE), Outcome.OK, ""),
         *((ended(v), Outcome.NAN, f"printed val: {v}") for v in (math.nan, math.inf, -math.inf)),
         (ended(0.1, raised(CUDA), tampered="prepare.py", **BUSY), Outcome.TAMPERED, "prepare.py"),
-        (
-            failed(raised(CUDA), -15, timed_out_seconds=600.0),
-            Outcome.TIMEOUT,
-            "stopped after 600 s of wall-clock time",
-        ),
+        (failed(raised(CUDA), -15, timed_out_seconds=600.0), Outcome.TIMEOUT, STOPPED),
         (failed("", -9), Outcome.KILLED, None),
         (failed("", 137), Outcome.KILLED, None),
         (failed("", 139), Outcome.CRASH, "died of signal 11 (SIGSEGV)"),
@@ -81,57 +81,34 @@ SEGFAULT = "Fatal Python error: Segmentation fault"
         (failed("last words\n\n", 2), Outcome.CRASH, "exit status 2: last words"),
         (failed(raised("ValueError: no")), Outcome.CRASH, "exit status 1: ValueError: no"),
         (failed("all done\n", 0), Outcome.NO_METRIC, "ended without printing val"),
-        (
-            failed(raised("KeyError: 'x'") + "bye\n", 0),
-            Outcome.NO_METRIC,
-            "ended without printing val: KeyError: 'x'",
-        ),
+        (failed(raised(KEY) + "bye\n", 0), Outcome.NO_METRIC, f"ended without printing val: {KEY}"),
         (failed(raised(CUDA) + "giving up\n", 0), Outcome.OOM_DEVICE, None),
         (failed("", 0), Outcome.NO_METRIC, None),
+        (killed("step 5\n", 7900.0, 8000.0), Outcome.OOM_HOST, None),
+        (killed("step 5\n", 4000.0, 8000.0), Outcome.KILLED, None),
+        (killed("step 5\n", None, 8000.0), Outcome.KILLED, None),
+        (killed("step 5\n", 7900.0, None), Outcome.KILLED, None),
+        (killed("Evaluating\n", 8.0, 8.0), Outcome.OOM_EVALUATION, None),
     ],
 )
-def test_what_was_seen_of_a_run(
-    found: OutcomeEvidence, outcome: Outcome, sentence: str | None
-) -> None:
+def test_what_was_seen_of_a_run(found, outcome, sentence) -> None:
     assert found.outcome is outcome
     assert sentence is None or found.sentence == sentence
 
 
-@pytest.mark.parametrize(
-    ("log", "peak", "limit", "outcome"),
-    [
-        ("step 5\n", 7900.0, 8000.0, Outcome.OOM_HOST),
-        ("step 5\n", 4000.0, 8000.0, Outcome.KILLED),
-        ("step 5\n", None, 8000.0, Outcome.KILLED),
-        ("step 5\n", 7900.0, None, Outcome.KILLED),
-        ("Evaluating\n", 8.0, 8.0, Outcome.OOM_EVALUATION),
-    ],
-)
-def test_a_kill_at_the_memory_limit_is_for_memory(
-    log: str, peak: float | None, limit: float | None, outcome: Outcome
-) -> None:
-    assert failed(log, -9, peak_memory_mb=peak, memory_limit_mb=limit).outcome is outcome
-
-
-@pytest.mark.parametrize(
-    ("answer", "outcome"),
-    [
-        ({"out_of_memory": True, "unenforced": []}, Outcome.OOM_HOST),
-        ({"peak_rss_mb": 99.0, "unenforced": []}, Outcome.OOM_HOST),
-        ({"peak_rss_mb": 99.0, "unenforced": ["memory_mb"]}, Outcome.KILLED),
-        ({"peak_rss_mb": 99.0}, Outcome.KILLED),
-    ],
-)
-def test_a_runs_own_limit_counts_where_it_was_enforced(
-    tmp_path: Path, answer: dict[str, Any], outcome: Outcome
-) -> None:
+def test_a_runs_own_limit_counts_where_it_was_enforced(tmp_path: Path) -> None:
     (tmp_path / "run.log").write_text("step 5\n")
     spec = replace(SPEC, limits={"memory_mb": 100})
-    whole = {"code": -9, "timed_out": False, "changed": None, **answer}
-    assert run_record(spec, tmp_path, whole, SandboxKind.NONE).outcome is outcome
+    whole = {"code": -9, "timed_out": False, "changed": None}
 
+    def outcome(**answer: object) -> Outcome:
+        return run_record(spec, tmp_path, {**whole, **answer}, SandboxKind.NONE).outcome
 
-# --- what the log shows -----------------------------------------------------------------
+    assert outcome(out_of_memory=True, unenforced=[]) is Outcome.OOM_HOST
+    assert outcome(peak_rss_mb=99.0, unenforced=[]) is Outcome.OOM_HOST
+    assert outcome(peak_rss_mb=99.0, unenforced=["memory_mb"]) is Outcome.KILLED
+    assert outcome(peak_rss_mb=99.0) is Outcome.KILLED
+
 
 SHOWN = [
     (CUDA, Outcome.OOM_DEVICE),
@@ -188,64 +165,48 @@ AT_EVALUATION = [
     "step 99\nRunning evaluation\nCUDA error: out of memory\n",
 ]
 
+# Frames of a compiler and words that are no evaluation.
+ELSEWHERE = [
+    raised(CUDA, '  File "torch/_dynamo/eval_frame.py", line 832, in compile_wrapper\n'),
+    raised(CUDA, '  File "symbolic_shapes.py", line 7, in evaluate_expr\n'),
+    raised(CUDA, "    concrete = self.evaluate_expr(node)\n"),
+    raised(CUDA, "    model.eval()\n"),
+    "step 9\nvalidation loss 3.2\nstep 10\nevaluate: 3.1\nstep 11\n" + raised(CUDA),
+]
 
-@pytest.mark.parametrize("log", AT_EVALUATION)
+
+@pytest.mark.parametrize("log", AT_EVALUATION + ELSEWHERE)
 def test_out_of_memory_at_evaluation_is_told_apart(log: str) -> None:
     found = failed(log)
-    assert found.outcome is Outcome.OOM_EVALUATION
-    assert "evaluation" in found.reason
+    evaluating = log in AT_EVALUATION
+    assert found.outcome is (Outcome.OOM_EVALUATION if evaluating else Outcome.OOM_DEVICE)
+    assert ("evaluation" in found.reason) == evaluating
+
+
+LAUNCHER = raised("torch.distributed.elastic.multiprocessing.errors.ChildFailedError: ")
+HANDLING = "\nDuring handling of the above exception, another exception occurred:\n\n"
+CLEANUP = HANDLING + raised("RuntimeError: cannot save")
 
 
 @pytest.mark.parametrize(
-    "frame",
+    ("log", "evidence"),
     [
-        '  File "torch/_dynamo/eval_frame.py", line 832, in compile_wrapper\n',
-        '  File "symbolic_shapes.py", line 7, in evaluate_expr\n',
-        "    concrete = self.evaluate_expr(node)\n",
-        "    model.eval()\n",
+        (raised(CUDA) + LAUNCHER, CUDA),
+        (raised(KEY) + LAUNCHER, KEY),
+        (LAUNCHER, LAUNCHER.splitlines()[-1].strip()),
+        (raised(CUDA) + CLEANUP, CUDA),
+        (raised(KEY) + CLEANUP, "RuntimeError: cannot save"),
+        (raised(CUDA) + raised("RuntimeError: later"), "RuntimeError: later"),
+        (TRACEBACK + "ValueError: shapes (2,3)\nbye\n", "ValueError: shapes (2,3)"),
+        ("Segmentation fault (core dumped)\n", "Segmentation fault (core dumped)"),
+        ("last words\n\n", "last words"),
+        ("", ""),
+        ("RuntimeError: " + "x" * 9999, "RuntimeError: " + "x" * 185 + "…"),
+        ("RuntimeError: a\x1b[2Jb\u202ec\x07d\n", "RuntimeError: abc d"),
     ],
 )
-def test_a_compilers_frames_are_no_evaluation(frame: str) -> None:
-    assert failed(raised(CUDA, frame)).outcome is Outcome.OOM_DEVICE
-    log = "step 9\nvalidation loss 3.2\nstep 10\nevaluate: 3.1\nstep 11\n" + raised(CUDA)
-    assert failed(log).outcome is Outcome.OOM_DEVICE
-
-
-def test_what_passes_on_an_error_stands_for_it() -> None:
-    launcher = raised("torch.distributed.elastic.multiprocessing.errors.ChildFailedError: ")
-    assert failed(raised(CUDA) + launcher).outcome is Outcome.OOM_DEVICE
-    assert failed(raised("KeyError: 'x'") + launcher).evidence == "KeyError: 'x'"
-    assert failed(launcher).outcome is Outcome.CRASH
-    handling = "\nDuring handling of the above exception, another exception occurred:\n\n"
-    cleanup = handling + raised("RuntimeError: cannot save")
-    assert failed(raised(CUDA) + cleanup).outcome is Outcome.OOM_DEVICE
-    assert failed(raised("KeyError: 'x'") + cleanup).evidence == "RuntimeError: cannot save"
-    assert failed(raised(CUDA) + raised("RuntimeError: later")).outcome is Outcome.CRASH
-
-
-# --- hostile logs -----------------------------------------------------------------------
-
-
-def test_evidence_is_the_error_not_the_noise_after_it() -> None:
-    log = TRACEBACK + "ValueError: shapes (2,3)\nbye\n"
-    assert failure_evidence(log) == "ValueError: shapes (2,3)"
-    for line in ("torch.OutOfMemoryError: CUDA out of memory.", "Segmentation fault (core dumped)"):
-        assert failure_evidence(f"{line}\n") == line
-    assert failure_evidence("last words\n\n") == "last words"
-    assert failure_evidence("") == ""
-    assert len(failure_evidence("RuntimeError: " + "x" * 9999)) == 200
-
-
-@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
-def test_terminal_tricks_hide_nothing(end: str) -> None:
-    plain = raised("ModuleNotFoundError: No module named 'x'").replace("\n", end)
-    coloured = plain.replace("Module", "\x1b[1;31mModule\x1b[0m\x1b]0;title\x07")
-    for log in (plain, coloured, "\ufeff" + plain, "90%\r99%\r" + plain):
-        assert failed(log).outcome is Outcome.IMPORT_ERROR
-    wide = plain.encode("utf-16").decode("utf-8", errors="replace")
-    assert failed(wide).evidence.endswith("No module named 'x'")
-    found = failed("RuntimeError: a\x1b[2Jb\u202ec\x07d\n")
-    assert found.evidence == "RuntimeError: abc d"
+def test_evidence_is_the_cause_not_what_comes_after_it(log: str, evidence: str) -> None:
+    assert failed(log).evidence == failure_evidence(log) == evidence
 
 
 HOSTILE = [
@@ -258,10 +219,10 @@ HOSTILE = [
     "\x1b]" * (1 << 19),
     "CUDA " * (1 << 18),
     (": Assertion " + "x" * 190) * 5000,
-    "loss\n" * (1 << 18),
+    "loss\n" * (1 << 16),
     "x.SystemExit: 1\n" * (1 << 16),
-    ("x.SystemExit: 1\n" + "Traceback \n" * 150) * 600,
-    ("\n".join(["x"] * 199) + "\nSystemExit\n") * 1200,
+    ("x.SystemExit: 1\n" + "Traceback \n" * 150) * 400,
+    ("\n".join(["x"] * 199) + "\nSystemExit\n") * 400,
     "[" * (1 << 20),
     "evaluate" * (1 << 17),
 ]
@@ -281,8 +242,6 @@ def test_no_text_breaks_or_passes(text: str, code: int) -> None:
     assert len(found.evidence) <= 200
     assert "\n" not in found.sentence
 
-
-# --- real logs --------------------------------------------------------------------------
 
 # Metric of the logs that do not print the usual one.
 METRICS = {
@@ -317,8 +276,8 @@ def test_real_logs_are_what_their_tags_say() -> None:
         found[entry["file"]] = classify_outcome(RunEnding(metric, metrics, text, code))
     said = {name: finding.outcome for name, finding in found.items()}
     assert said == {entry["file"]: expected(entry["tags"].split()) for entry in entries}
-    oom = found["karpathy__autoresearch__4.log"]
-    assert oom.evidence.startswith("torch.OutOfMemoryError: CUDA out of memory. Tried to allocate")
+    oom = found["karpathy__autoresearch__4.log"].evidence
+    assert oom.startswith("torch.OutOfMemoryError: CUDA out of memory. Tried to allocate")
     last = found["karpathy__autoresearch__10.log"].evidence
     assert last.startswith("UnboundLocalError: cannot access local variable")
     text = (CORPUS / "runlogs" / "karpathy__autoresearch__2.log").read_text()
@@ -327,8 +286,6 @@ def test_real_logs_are_what_their_tags_say() -> None:
     assert harmless.outcome is Outcome.NO_METRIC
     assert harmless.evidence == "ValueError: unsupported hash type blake2s"
 
-
-# --- what was measured against budget and print ---------------------------------------
 
 FOUND = Evaluation(2.9, 32768, 40, 0.2, 0.004, 3.1, 3.5, 0.2)
 LIMITS = Plausible(0.5, 1.25, 1.0, 0.5)
@@ -362,9 +319,7 @@ ON_GPU = replace(SPEC, device="gpu")
         ({"usual_cpu_seconds": 2.0, "evaluating_cpu_seconds": 1.3}, BOUND, "used 1.3 CPU seconds"),
     ],
 )
-def test_times_against_the_budget(
-    changes: dict[str, float], spec: RunSpec, words: str | None
-) -> None:
+def test_times_against_the_budget(changes, spec, words) -> None:
     said = implausible_times(spec, replace(FOUND, **changes))
     assert said is None if words is None else (said or "").startswith(words)
 
@@ -392,33 +347,30 @@ ANSWER = {
     ],
 )
 def test_printed_against_measured(printed: float, value: float | None, agree: bool) -> None:
-    answer = {**ANSWER, "result": {**ANSWER["result"], "value": value}}  # type: ignore[dict-item]
+    answer = {**ANSWER, "result": {**ANSWER["result"], "value": value}}
     evaluation, tampered = verify_evaluation(SPEC, answer, {"val": printed})
     assert (tampered is None) == agree
-    assert evaluation is not None
     assert evaluation.value == value
 
 
 @pytest.mark.parametrize(
-    ("progress", "usual"),
+    ("progress", "last", "usual"),
     [
-        ([], None),
-        ([3.11, 3.12], None),
-        ([3.12, 3.14, 3.16], 0.08),
+        ([], 3.11, None),
+        ([3.11, 3.12], 3.13, None),
+        ([3.12, 3.14, 3.16], 3.2, 0.08),
         # One part of eight, then half of them, were used for something else.
-        ([5.1, 5.11, 5.12, 5.13, 5.14, 5.15, 5.16], 0.08),
-        ([3.6, 4.1, 4.6, 5.1, 5.11, 5.12, 5.13], 0.08),
+        ([5.1, 5.11, 5.12, 5.13, 5.14, 5.15, 5.16], 5.17, 0.08),
+        ([3.6, 4.1, 4.6, 5.1, 5.11, 5.12, 5.13], 5.14, 0.08),
     ],
 )
-def test_the_usual_part_of_an_evaluation(progress: list[float], usual: float | None) -> None:
-    last = round((progress or [3.1])[-1] + 0.01, 3) if len(progress) != 3 else 3.2
+def test_the_usual_part_of_an_evaluation(progress, last, usual) -> None:
     answered = {"cpu_seconds": last, "wall_seconds": 3.5}
     answer = {**ANSWER, "answered": answered, "progress": progress}
     evaluation, _ = verify_evaluation(SPEC, answer, {"val": 2.5})
-    assert evaluation is not None
     assert evaluation.usual_cpu_seconds == usual
-
-
-def test_a_run_that_prints_nothing_is_not_judged() -> None:
+    # A run that prints nothing is not judged.
     assert verify_evaluation(SPEC, {"asked": None}, {}) == (None, None)
+    unasked = verify_evaluation(SPEC, {"asked": None}, {"val": 2.5})
+    assert unasked == (None, "printed val without an evaluation")
     assert verify_evaluation(SPEC, None, {}) == (None, None)

@@ -10,22 +10,20 @@ import threading
 import time
 import uuid
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 
+from helpers.candidates import every_kind
 from helpers.run_plans import launch, processes_named
 from ratchet.records.records import Outcome
 from ratchet.runs import supervisor
 from ratchet.runs.process import descendants
-from ratchet.runs.sandbox import container_init, sandbox
+from ratchet.runs.sandbox import container_init
 from ratchet.runs.sandbox.sandbox import SandboxKind
 
 
-@pytest.mark.parametrize("kind", [SandboxKind.NONE, SandboxKind.LANDLOCK, SandboxKind.BUBBLEWRAP])
+@every_kind
 def test_a_killed_supervisor_takes_everything_along(tmp_path: Path, kind: SandboxKind) -> None:
-    if sandbox.sandbox_fault(kind):
-        pytest.skip(f"{kind} does not work here")
     mark = uuid.uuid4().hex
     source = (
         "import subprocess, sys, time\n"
@@ -51,14 +49,8 @@ def test_a_killed_supervisor_takes_everything_along(tmp_path: Path, kind: Sandbo
 
     killer = threading.Thread(target=kill_supervisors)
     killer.start()
-    record = launch(
-        tmp_path,
-        tmp_path / "run",
-        source,
-        command=["python", "train.py", mark],
-        timeout_seconds=60.0,
-        isolation=kind.value,
-    )
+    changes = {"command": ["python", "train.py", mark], "isolation": kind.value}
+    record, _ = launch(tmp_path, source, timeout_seconds=60.0, **changes)
     killer.join()
     assert len(killed) == 2
     assert record.outcome is Outcome.KILLED
@@ -73,19 +65,13 @@ SHARED = {"ratchet.runs", "ratchet.runs.process", "ratchet.runs.sandbox"} | {
 @pytest.mark.parametrize(
     ("program", "more"), [(supervisor, {"ratchet.runs.evaluator"}), (container_init, set())]
 )
-def test_what_is_started_by_path_needs_the_standard_library_alone(
-    program: ModuleType, more: set[str]
-) -> None:
+def test_what_is_started_by_path_needs_the_standard_library_alone(program, more) -> None:
     path = program.__file__
-    assert path is not None
     source = (
         f"import runpy, sys; sys.path[0] = {str(Path(path).parent)!r}; "
         f"runpy.run_path({path!r}); print(*sorted(sys.modules))"
     )
-    done = subprocess.run(
-        [sys.executable, "-S", "-E", "-c", source], capture_output=True, text=True, check=True
-    )
-    names = done.stdout.split()
+    names = subprocess.check_output([sys.executable, "-S", "-E", "-c", source], text=True).split()
     others = {name.split(".")[0] for name in names} - set(sys.stdlib_module_names)
     assert others <= {"__main__", "ratchet"}
     assert {name for name in names if name.startswith("ratchet.")} == SHARED | more

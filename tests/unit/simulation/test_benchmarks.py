@@ -9,12 +9,8 @@ import pytest
 
 from bandit import ARMS, PLAYS, POLICIES, play_session
 from bandit import compare as compare_policies
-from ratchet.judge.settings import Mode
-from ratchet.simulation.session import RULES, SimulationPlan, play_all
-from ratchet.simulation.worlds import WORLDS
+from evolve import WAYS, Cup, Edit, Ground, compare, play
 from ratchet.steering.bandit import BanditPull
-from tournament import WAYS, Cup, Edit, Ground, compare, play
-from tried import TRIED, Staged
 
 
 def test_steering_beats_random_choice_and_greed() -> None:
@@ -63,17 +59,3 @@ def test_patch_by_patch_with_a_re_test_is_ahead(overlapping: bool) -> None:
     first = lines["patch by patch, re-tested"].per_run.value
     assert first > lines["best config to everyone"].per_run.value
     assert first > lines["one competitor alone"].per_run.value
-
-
-def test_rules_that_were_tried_do_what_they_say() -> None:
-    plan = SimulationPlan(WORLDS["typical"], runs=90, sessions=2, seed=3)
-    rules = {rule.name: rule for rule in TRIED}
-    same = Staged("same", "", Mode.GAIN, stages=(Mode.GAIN,) * 3)
-    one, gain, staged, again = play_all(
-        (same, RULES["gain"], rules["staged"], rules["remeasured"]), plan, 0
-    )
-    assert one.rows == gain.rows, "stages lose nothing"
-    kept = [row.decision for row in staged.rows[62:] if row.decision.keep]
-    assert all(decision.confidence >= 0.8 for decision in kept), "and raise the bar"
-    keeps = sum(row.decision.keep for row in again.rows)
-    assert again.incumbent_runs in (keeps, keeps - 1)

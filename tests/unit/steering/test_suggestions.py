@@ -12,7 +12,6 @@ from ratchet.steering.suggestions import (
     Attempt,
     Knob,
     Option,
-    attempt_identity,
     crashes,
     detectable_gain,
     exhausted,
@@ -64,21 +63,19 @@ def test_retests_are_the_open_cases() -> None:
         attempt(6, confidence=0.5, crashed=True),
         attempt(7),
     ]
-    assert [s.experiments for s in worthwhile_retests(log, 0.7, 0.001)] == [(3,), (2,)]
-    (first, *_) = worthwhile_retests(log, 0.7, 0.001)
+    first, second = worthwhile_retests(log, 0.7, 0.001)
+    assert (first.experiments, second.experiments) == ((3,), (2,))
     assert first.title == "run 'change 3' (experiment 3) again on the incumbent, with another seed"
     assert "P(better) 0.65" in first.evidence
     assert "±0.001" in first.evidence
-
-
-def test_what_was_tried_again_since_is_not_open() -> None:
-    log = [
-        attempt(1, "beta2 0.9 to 0.95", confidence=0.5),
-        attempt(2, "beta2 0.9 to 0.95 (again)", confidence=0.1),
-    ]
-    assert worthwhile_retests(log, 0.7, None) == []
+    again = attempt(8, "Change-3", confidence=0.1)
+    assert [s.experiments for s in worthwhile_retests([*log, again], 0.7, None)] == [(2,)]
     old = [attempt(1, confidence=0.6), *(attempt(n) for n in range(2, 60))]
     assert worthwhile_retests(old, 0.7, None) == [], "it met another incumbent, long ago"
+    nasty = attempt(1, "a\nb\x1b[2J\u202e" + "x" * 200, confidence=0.5)
+    (found,) = worthwhile_retests([nasty], 0.7, None)
+    assert found.title.isprintable()
+    assert len(found.title) < 140
 
 
 def test_near_misses_are_combined_unless_they_set_the_same_constant() -> None:
@@ -111,15 +108,12 @@ def test_crashes_tell_their_memory() -> None:
 def test_a_constant_is_used_up_after_three_discards_in_a_row() -> None:
     log = [attempt(n, f"softcap 15 to {n}") for n in (1, 2)]
     assert exhausted(log) == []
-    (note,) = exhausted([*log, attempt(3, "softcap 15 to 3")])
+    third = attempt(3, "softcap 15 to 3", confidence=0.5)
+    (note,) = exhausted([*log, third])
     assert note.text == "softcap: the last 3 tries (1, 2, 3) were all discarded"
-    assert exhausted([*log, attempt(3, "softcap 15 to 3", kept=True)]) == []
-    assert (
-        worthwhile_retests([*log, attempt(3, "softcap 15 to 3", confidence=0.5)], 0.7, None) == []
-    )
-
-
-def test_a_declared_constant_is_used_up_when_each_value_was_tried() -> None:
+    assert exhausted([*log, replace(third, kept=True)]) == []
+    assert worthwhile_retests([*log, third], 0.7, None) == []
+    # A declared one when each value was tried.
     log = [attempt(n, constant="BETA1", value=str(n)) for n in (1, 2)]
     assert exhausted(log, {"BETA1": ["1", "2", "3"]}) == []
     (note,) = exhausted(log, {"BETA1": ["1", "2"]})
@@ -173,14 +167,6 @@ def test_new_and_known_take_turns() -> None:
     kinds = [s.kind for s in suggest_next(log, ("optimizer", "data", "embedding"), SCORES, 6)]
     assert kinds == ["angle", "retest", "angle", "combine", "angle", "retest"]
     assert len(suggest_next(log, ("optimizer",), SCORES, 2)) == 2
-
-
-def test_descriptions_are_quoted_on_one_line() -> None:
-    text = "a\nb\x1b[2J\u202e" + "x" * 200
-    (found,) = worthwhile_retests([attempt(1, text, confidence=0.5)], 0.7, None)
-    assert found.title.isprintable()
-    assert len(found.title) < 140
-    assert attempt_identity(attempt(1, "A_b c")) == attempt_identity(attempt(2, "a b-c"))
 
 
 def test_a_suggestion_is_taken_up_to_the_letter_or_in_kind() -> None:

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 
 from helpers.trials import run
-from ratchet.records.records import Incumbent, Outcome, Remeasurement, Role, RunSummary
+from ratchet.records.records import Incumbent, Outcome, Role, RunSummary
 from ratchet.steps import experiment
 from ratchet.steps.experiment import Reference
 from ratchet.steps.judge import learn_of_check
@@ -20,14 +20,15 @@ def bench_makes_the_runs(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 class Bench:
-    """Stands for a session, its journal and its judge."""
+    """Stands for a session, the executor of its runs, and its judge."""
+
+    sign, incumbent_mean, incumbent_sd = 1, 1.0, 0.3
 
     def __init__(self, values: list[float | None], wanted: int = 0, **config: int) -> None:
         self.values, self.incumbent_runs_wanted = values, wanted
         self.config = SimpleNamespace(**config)
         self.replicates: list[int] = []
         self.learned: list[float] = []
-        self.sign, self.incumbent_mean, self.incumbent_sd = 1, 1.0, 0.3
 
     def run(self, files: object, role: Role, replicate: int, *about: object) -> RunSummary:
         assert role is Role.REMEASURE
@@ -49,40 +50,26 @@ class Bench:
         held = Incumbent(2, "s", {}, "c", 1.0, 0.3, None, 1)
         return Reference(self, held, number)  # type: ignore[arg-type]
 
-    def check(self) -> Remeasurement:
-        """The round's check, of which the judge has learned."""
-        reference = self.reference(1)
-        run = reference.check()
-        assert run is not None
-        return learn_of_check(self, self, reference.incumbent, run)  # type: ignore[arg-type]
-
-
-def test_the_judge_gets_the_incumbent_runs_that_it_wants() -> None:
-    bench = Bench([1.0, 2.0, 3.0], wanted=2, incumbent_runs=4)
-    reference = bench.reference(7)
-    reference.supply(bench)
-    assert bench.learned == [1.0, 2.0]
-    bench.incumbent_runs_wanted = 1
-    reference.supply(bench)
-    assert bench.replicates == [70_000, 70_001, 70_002]
-    assert len(reference.runs) == 3
-
 
 @pytest.mark.parametrize(
-    ("values", "learned", "made"),
+    ("values", "wanted", "learned", "made"),
     [
-        ([1.0] * 9, [1.0] * 4, 4),  # no more than the round may have
-        ([1.0, None, 1.0], [1.0], 2),  # none after one that failed
+        ([1.0, 2.0, 3.0], 2, [1.0, 2.0, 3.0], 3),
+        ([1.0] * 9, 9, [1.0] * 4, 4),  # no more than the round may have
+        ([1.0, None, 1.0], 9, [1.0], 2),  # none after one that failed
     ],
 )
-def test_some_wishes_are_not_granted(
-    values: list[float | None], learned: list[float], made: int
+def test_the_judge_gets_the_incumbent_runs_that_it_wants(
+    values: list[float | None], wanted: int, learned: list[float], made: int
 ) -> None:
-    bench = Bench(values, wanted=9, incumbent_runs=4)
-    reference = bench.reference(1)
+    bench = Bench(values, wanted, incumbent_runs=4)
+    reference = bench.reference(7)
     reference.supply(bench)
+    bench.incumbent_runs_wanted += 1
     reference.supply(bench)
-    assert (bench.learned, len(reference.runs)) == (learned, made)
+    assert bench.learned == learned
+    assert bench.replicates == [70_000, 70_001, 70_002, 70_003][:made]
+    assert len(reference.runs) == made
 
 
 @pytest.mark.parametrize(
@@ -103,7 +90,8 @@ def test_a_check_is_measured_in_sds_of_what_was_expected(
     """One that failed is told and teaches nothing."""
     bench = Bench([value], remeasure_every=1)
     bench.sign, bench.incumbent_mean = sign, sign * 1.0
-    found = bench.check()
+    reference = bench.reference(1)
+    found = learn_of_check(bench, bench, reference.incumbent, reference.check())
     assert (found.expected, found.sd) == (1.0, pytest.approx(0.5))
     assert found.z == (None if z is None else pytest.approx(z))
     assert found.alarm == (z is not None and abs(z) > 3)

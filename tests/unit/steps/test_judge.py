@@ -1,16 +1,24 @@
-"""Rulings: verdict, price, reason and place on the front of one candidate."""
+"""Rulings on one candidate: verdict, price, reason, ceiling and constraints, place on the front."""
 
 from __future__ import annotations
+
+from types import SimpleNamespace
 
 import pytest
 
 from helpers.trials import proposal, run
+from ratchet.base.errors import DataError
 from ratchet.base.structs import replace
 from ratchet.judge.judge import Assessment
-from ratchet.judge.tradeoffs import Configuration, Prices, Tariff
-from ratchet.records.records import Ruling, Verdict
-from ratchet.steps.judge import Case, rule_on_case
+from ratchet.judge.tradeoffs import Ceiling, Configuration, Prices, Tariff
+from ratchet.records.records import Outcome, Ruling, Verdict
+from ratchet.records.store import RunRecord
+from ratchet.session import memory_ceiling
+from ratchet.steps.baseline import require_usable
+from ratchet.steps.judge import Case, broken_constraints, peak_memory, rule_on_case
+from ratchet.task.task import Constraint
 
+SOFT, HARD = Ceiling(200.0), Ceiling(200.0, hard=True)
 TARIFF = Tariff(Prices(per_line=1e-4, per_log_memory=0.01), 0.01, credit_used=0.0, memory_mb=100.0)
 FOUND = Assessment(
     verdict=Verdict.KEEP,
@@ -29,19 +37,15 @@ FOUND = Assessment(
 KEPT = (Configuration(1.1, 0.01, 100.0), Configuration(1.0, 0.005, 100.0))
 
 
-def case(found: Assessment | None = FOUND, **changes: object) -> Case:
-    return Case(
-        proposal(7),
-        [run(0.97, memory_mb=100.0)],
-        net_lines=3,
-        incumbent=1.0,
-        assessment=found,
-        **changes,
-    )
+def case(found: Assessment | None = FOUND, memory_mb: float = 100.0, **changes: object) -> Case:
+    runs = [run(0.97, memory_mb=memory_mb)]
+    return Case(proposal(7), runs, 3, 1.0, assessment=found, memory_mb=memory_mb, **changes)
 
 
-def ruled(one: Case, one_kept: bool = True, sign: int = 1) -> Ruling:
-    return rule_on_case(one, sign, TARIFF, KEPT, one_kept)
+def ruled(
+    one: Case, one_kept: bool = True, sign: int = 1, ceiling: Ceiling = TARIFF.ceiling
+) -> Ruling:
+    return rule_on_case(one, sign, replace(TARIFF, ceiling=ceiling), KEPT, one_kept)
 
 
 def test_a_near_miss_needs_a_rival_that_was_kept_and_a_chance() -> None:
@@ -65,7 +69,7 @@ def test_a_crash_has_neither_price_nor_place() -> None:
     assert (found.price, found.pareto, found.near_miss) == (None, None, False)
 
 
-def test_the_price_is_told_with_the_chance_to_meet_it() -> None:
+def test_the_reason_tells_the_price_and_the_test_of_mode_guaranteed() -> None:
     priced = replace(FOUND, threshold=0.0003)
     assert ruled(case(priced, kept=True)).reason == (
         "0.03 better than the incumbent over one run (3.0 times the noise floor); P(better) 0.800; "
@@ -73,9 +77,6 @@ def test_the_price_is_told_with_the_chance_to_meet_it() -> None:
     )
     assert ruled(case(priced, kept=True)).price == 0.0003
     assert "needs 0.0" not in ruled(case(kept=True)).reason.split("a keep")[0]
-
-
-def test_the_test_of_mode_guaranteed_is_told() -> None:
     tested = replace(FOUND, n=3, p_value=2e-5, level=7e-4)
     assert "its fresh runs alone: p 2e-05, needed 0.0007" in ruled(case(tested, kept=True)).reason
 
@@ -90,3 +91,79 @@ def test_efficient_or_dominated_in_either_direction() -> None:
     unknown = case(kept=True)
     unknown.runs = [run(0.97)]
     assert ruled(unknown).pareto is None
+
+
+BROKEN = "num_params_M is 63, expected num_params_M at most 60"
+
+
+@pytest.mark.parametrize(
+    ("memory_mb", "changes", "words"),
+    [
+        (250.0, {"too_large": True}, "needs 250 MiB, above the ceiling of 200 MiB, and cannot be"),
+        (150.0, {"broken": BROKEN}, f"it breaks a constraint ({BROKEN}), and cannot be"),
+    ],
+)
+def test_what_may_not_be_kept_is_not_however_good_it_is(
+    memory_mb: float, changes: dict[str, object], words: str
+) -> None:
+    better = case(replace(FOUND, verdict=Verdict.STRONG_KEEP), memory_mb, **changes)
+    assert not better.willing
+    assert not better.promising
+    found = ruled(better, ceiling=HARD)
+    assert (found.verdict, found.near_miss, found.pareto) == (Verdict.DISCARD, False, None)
+    assert found.mean == 0.97
+    assert words in found.reason
+    assert found.reason.endswith("and cannot be kept")
+
+
+def test_above_a_soft_ceiling_it_is_said() -> None:
+    over = case(memory_mb=250.0)
+    assert over.willing
+    over.kept = True
+    found = ruled(over, ceiling=SOFT)
+    assert found.verdict is Verdict.KEEP
+    assert found.reason.endswith("it needs 250 MiB, above the soft ceiling of 200 MiB")
+
+
+def session(kind: str, ceiling: float | None, measured: float | None) -> SimpleNamespace:
+    record = None if measured is None else SimpleNamespace(peak_memory_mb=measured)
+    return SimpleNamespace(
+        config=SimpleNamespace(memory_ceiling_mb=ceiling, memory_ceiling=kind),
+        store=SimpleNamespace(lookup=lambda key: record),
+        task=SimpleNamespace(name="t", constraints=()),
+    )
+
+
+def test_what_was_printed_counts_before_what_was_measured() -> None:
+    here, printed, silent = session("hard", 200.0, 300.0), run(memory_mb=150.0), run()
+    assert peak_memory(here, [run(memory_mb=100.0), printed]) == 150.0
+    assert peak_memory(here, [printed, silent]) == 300.0
+    assert peak_memory(session("hard", 200.0, None), [silent]) is None
+    assert memory_ceiling(here.config) == HARD
+    assert memory_ceiling(session("soft", 200.0, None).config) == SOFT
+
+
+def test_a_baseline_above_a_hard_ceiling_ends_the_session() -> None:
+    large = [run(memory_mb=300.0)]
+    with pytest.raises(DataError, match="baseline of task t needs 300 MiB, above the ceiling"):
+        require_usable(session("hard", 200.0, None), large)
+    require_usable(session("soft", 200.0, None), large)
+    require_usable(session("hard", None, None), large)
+
+
+def test_numbers_of_a_run_for_its_constraints() -> None:
+    record = RunRecord(Outcome.OK, "", 0, None, 5.0, 4.0, None, {"num_params_M": 63.0})
+    here = SimpleNamespace(
+        config=session("hard", None, None).config,
+        task=SimpleNamespace(name="t", constraints=(Constraint("num_params_M", max=60),)),
+        store=SimpleNamespace(lookup=lambda key: record),
+        manifest=SimpleNamespace(definition=SimpleNamespace(path="task.yaml")),
+    )
+    assert "num_params_M is 63" in broken_constraints(here, [run()])
+    assert broken_constraints(here, [run(None)]) == ""
+    with pytest.raises(DataError, match="baseline of task t breaks a constraint"):
+        require_usable(here, [run()])
+    here.task.constraints = (Constraint("wall_seconds", max=6), Constraint("cpu_seconds", min=1))
+    require_usable(here, [run()])
+    here.task.constraints = (Constraint("peak_memory_mb", max=6),)
+    assert broken_constraints(here, [run()]).startswith("peak_memory_mb is not known")

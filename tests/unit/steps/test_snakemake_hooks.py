@@ -139,16 +139,13 @@ def test_snakemake_has_what_is_used_of_it(name: str) -> None:
     """Another version may lack it, or keep it elsewhere: then see what took its place."""
     import snakemake.cli  # noqa: F401 - its modules need each other in this order
 
+    assert version("snakemake") in SEEN, "run the tests of sessions, then name it there"
     module, _, attributes = name.partition(":")
     found = importlib.import_module(module)
     for attribute in attributes.split("."):
         given = hasattr(found, attribute) or f"self.{attribute} = " in inspect.getsource(found)
         assert given, f"Snakemake {version('snakemake')} has no {name}"
         found = getattr(found, attribute, None)
-
-
-def test_the_version_is_one_that_was_seen() -> None:
-    assert version("snakemake") in SEEN, "run the tests of sessions, then name it there"
 
 
 def test_one_training_at_a_time_unless_told_otherwise() -> None:

@@ -5,13 +5,15 @@ from __future__ import annotations
 import os
 import re
 import sys
-import venv
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
 from helpers import REPO
+from helpers.candidates import every_kind
+from helpers.commands import Patch
+from helpers.repositories import make_environment
 from helpers.run_plans import launch, plan, store
 from ratchet.base import io
 from ratchet.base.errors import ConfigError, DataError, FixedInputChangedError, InputMissingError
@@ -32,19 +34,12 @@ from ratchet.task.environment import (
     interpreter_program,
     locked_versions,
     package_deviations,
+    package_paths,
     require_caches,
     task_interpreter,
     verify_packages,
 )
 from ratchet.task.task import Cache
-
-KINDS = [
-    pytest.param(kind, marks=pytest.mark.skipif(bool(fault), reason=f"{kind}: {fault}"))
-    for kind in (SandboxKind.NONE, SandboxKind.LANDLOCK, SandboxKind.BUBBLEWRAP)
-    for fault in [sandbox_fault(kind)]
-]
-
-# ------------------------------------------------------------------- locks
 
 LOCKS = sorted((REPO / "envs").glob("*.lock"))
 
@@ -84,28 +79,15 @@ def test_the_locks_agree_and_the_tests_run_in_one() -> None:
     assert locked_versions(REPO / "envs" / "bytelm.lock")["numpy"]
 
 
-@pytest.mark.parametrize(
-    ("text", "pins"),
-    [
-        (
-            "numpy==1.0 ; sys_platform == 'no-such' \\\n    --hash=sha256:0\nscipy==2.0 \\\n"
-            "pyyaml==3.0 ; python_full_version >= '3.11' \\\n",
-            {"scipy": "2.0", "pyyaml": "3.0"},
-        ),
-        (
-            "plain == 1.0\nheavy[exact]==2.9 ; os_name == 'posix'\nopen>=3\n# x==1\n",
-            {"plain": "1.0", "heavy": "2.9"},
-        ),
-    ],
-)
-def test_pins_and_their_markers(tmp_path: Path, text: str, pins: dict[str, str]) -> None:
-    lock = tmp_path / "requirements.txt"
-    lock.write_text(text)
-    assert locked_versions(lock) == pins
-
-
-def test_a_difference_is_named_with_what_to_do(tmp_path: Path) -> None:
+def test_pins_are_read_by_their_markers_and_a_difference_is_named(tmp_path: Path) -> None:
     lock = tmp_path / "x.lock"
+    lock.write_text(
+        "numpy==1.0 ; sys_platform == 'no-such' \\\n    --hash=sha256:0\nscipy==2.0 \\\n"
+        "pyyaml==3.0 ; python_full_version >= '3.11' \\\n"
+        "plain == 1.0\nheavy[exact]==2.9 ; os_name == 'posix'\nopen>=3\n# x==1\n"
+    )
+    pins = {"scipy": "2.0", "pyyaml": "3.0", "plain": "1.0", "heavy": "2.9"}
+    assert locked_versions(lock) == pins
     lock.write_text("numpy==0.0.1\nno-such-package==1\n")
     with pytest.raises(DataError, match=r"numpy: expected 0\.0\.1, found .*make env") as caught:
         verify_packages(lock)
@@ -176,25 +158,21 @@ def test_other_files_are_no_uv_locks(tmp_path: Path, text: str, words: str) -> N
         locked_versions(path)
 
 
-# ------------------------------------------------------------------- interpreters
-
-
 @pytest.fixture(scope="module")
 def own(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An environment with one made-up package in it, outside of all others."""
-    folder = tmp_path_factory.mktemp("own") / "an environment"
-    venv.create(folder, with_pip=False)
-    (packages,) = folder.glob("lib/python*/site-packages")
-    (packages / "made_up.py").write_text("VALUE = 0.25\n")
-    told = packages / "Made_Up-1.5.dist-info"
-    told.mkdir()
-    (told / "METADATA").write_text("Metadata-Version: 2.1\nName: Made_Up\nVersion: 1.5\n")
-    return folder
+    return make_environment(tmp_path_factory.mktemp("own") / "an environment")
 
 
 @pytest.fixture(scope="module")
 def python(own: Path) -> Interpreter:
     return ask_interpreter(interpreter_program(own, ""))
+
+
+def test_all_of_a_package_is_hidden() -> None:
+    names = [path.name for path in package_paths(["docutils"])]
+    assert "docutils" in names
+    assert any(name.endswith(".dist-info") for name in names)
 
 
 def test_an_interpreter_is_found_and_says_what_it_has(own: Path, python: Interpreter) -> None:
@@ -208,21 +186,18 @@ def test_an_interpreter_is_found_and_says_what_it_has(own: Path, python: Interpr
     assert python.packages_sha256 == moved.packages_sha256 != other.packages_sha256
 
 
-def test_nothing_there_is_said_with_what_to_do(tmp_path: Path) -> None:
+def test_what_is_no_python_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"nothing to run at .*gone; make it with: make env-x"):
         interpreter_program(tmp_path / "gone", "make it with: make env-x")
-    (tmp_path / "text").write_text("")
-    with pytest.raises(ConfigError, match="nothing to run at"):
-        interpreter_program(tmp_path / "text", "")
-
-
-@pytest.mark.parametrize("words", ["exit 3", "echo no", "echo '{}' | cut -c 1"])
-def test_what_is_no_python_is_refused(tmp_path: Path, words: str) -> None:
     program = tmp_path / "python"
-    program.write_text(f"#!/bin/sh\n{words}\n")
+    program.write_text("")
+    with pytest.raises(ConfigError, match="nothing to run at"):
+        interpreter_program(program, "")
     program.chmod(0o755)
-    with pytest.raises(ConfigError, match=r"python: .*(status 3|does not answer)"):
-        ask_interpreter(program)
+    for words in ("exit 3", "echo no", "echo '{}' | cut -c 1"):
+        program.write_text(f"#!/bin/sh\n{words}\n")
+        with pytest.raises(ConfigError, match=r"python: .*(status 3|does not answer)"):
+            ask_interpreter(program)
 
 
 def test_an_interpreter_is_compared_with_a_lock(python: Interpreter, tmp_path: Path) -> None:
@@ -237,25 +212,20 @@ def test_an_interpreter_is_compared_with_a_lock(python: Interpreter, tmp_path: P
     assert package_deviations(lock, python) == []
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_runs_use_an_own_interpreter(
-    own: Path, python: Interpreter, tmp_path: Path, kind: SandboxKind
-) -> None:
-    source = "import made_up, sys\nprint('---\\nval:', made_up.VALUE)\nprint('at:', sys.prefix)\n"
-    record = launch(tmp_path, tmp_path / "run", source, isolation=kind.value, python=python)
-    said = (tmp_path / "run" / "run.log").read_text()
-    assert (record.outcome, record.metrics.get("val")) == (Outcome.OK, 0.25), said
+@every_kind
+def test_runs_use_an_own_interpreter(own, python, tmp_path, kind) -> None:
+    source = "import made_up, sys\nprint('val:', made_up.VALUE)\nprint('at:', sys.prefix)\n"
+    record, said = launch(tmp_path, source, isolation=kind.value, python=python)
+    assert (record.outcome, record.metrics.get("val")) == (Outcome.OK, 1.0), said
     assert str(own) in said
 
 
-def test_a_container_has_no_place_for_it(
-    python: Interpreter, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_container_has_no_place_for_it(python, tmp_path, monkeypatch) -> None:
     monkeypatch.setenv("RATCHET_EXCHANGE", str(tmp_path))
     sandbox_fault.cache_clear()
     assert choose_sandbox("container") is SandboxKind.CONTAINER
     with pytest.raises(ConfigError, match="interpreter of its own"):
-        launch(tmp_path, tmp_path, "", isolation="container", python=python)
+        launch(tmp_path, "", isolation="container", python=python)
     sandbox_fault.cache_clear()
 
 
@@ -264,7 +234,7 @@ def test_the_configuration_comes_before_the_task(own: Path, tmp_path: Path) -> N
     task = SimpleNamespace(python=None, environment=Path("envs/mine.lock"), origin=None)
 
     def chosen() -> Interpreter | None:
-        return task_interpreter(config, task, tmp_path, tmp_path)  # type: ignore[arg-type]
+        return task_interpreter(config, task, tmp_path, tmp_path)
 
     assert chosen() is None
     task.python = tmp_path / "gone"
@@ -272,17 +242,14 @@ def test_the_configuration_comes_before_the_task(own: Path, tmp_path: Path) -> N
         chosen()
     config.python = os.path.relpath(own, tmp_path)
     found = chosen()
-    assert found is not None
     assert found.packages == {"made-up": "1.5"}
 
-
-# ------------------------------------------------------------------- caches
 
 HOME = Cache("~/.cache/mine")
 
 
 @pytest.fixture
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def home(tmp_path: Path, monkeypatch: Patch) -> Path:
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     folder = tmp_path / "home" / ".cache" / "mine"
     (folder / "data").mkdir(parents=True)
@@ -311,18 +278,16 @@ def test_a_fingerprint_is_of_names_sizes_and_contents(home: Path, blobs: Store) 
         check_caches([first], [HOME], None, blobs)
 
 
-def test_large_files_are_hashed_once(
-    home: Path, blobs: Store, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_large_files_are_hashed_once(home: Path, blobs: Store, monkeypatch: Patch) -> None:
+    monkeypatch.setattr(environment, "LARGE_BYTES", 2)
+    first = cache_fingerprints([HOME], None, blobs)
     with monkeypatch.context() as patched:
-        patched.setattr(environment, "LARGE_BYTES", 2)
-        (first,) = cache_fingerprints([HOME], None, blobs)
         hashed: list[Path] = []
         patched.setattr(io, "digest_file", hashed.append)
-        assert cache_fingerprints([HOME], None, blobs) == (first,)
+        assert cache_fingerprints([HOME], None, blobs) == first
         assert not hashed
     os.utime(home / "data" / "a.txt", (1, 1))
-    assert cache_fingerprints([HOME], None, blobs) == (first,)
+    assert cache_fingerprints([HOME], None, blobs) == first
 
 
 def test_what_is_not_there_is_said_unless_it_may_be(home: Path, blobs: Store) -> None:
@@ -363,7 +328,7 @@ print("own", Path("relative/x.txt").read_text() + (Path({absolute!r}) / "x.txt")
 """
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@every_kind
 def test_runs_see_caches_and_leave_them(home: Path, tmp_path: Path, kind: SandboxKind) -> None:
     absolute = tmp_path / "somewhere else"
     absolute.mkdir()
@@ -371,8 +336,7 @@ def test_runs_see_caches_and_leave_them(home: Path, tmp_path: Path, kind: Sandbo
     mounts = [CacheMount(absolute, absolute), CacheMount(absolute, Path("relative"))]
     mounts = [cache_mount(HOME, None), *mounts]
     source = SOURCE.format(absolute=str(absolute))
-    record = launch(tmp_path, tmp_path / "run", source, mounts=mounts, isolation=kind.value)
-    log = (tmp_path / "run" / "run.log").read_text()
+    record, log = launch(tmp_path, source, mounts=mounts, isolation=kind.value)
     assert record.outcome is Outcome.OK, log
     assert record.metrics["val"] == 0.25
     assert "own herehere" in log
@@ -382,9 +346,7 @@ def test_runs_see_caches_and_leave_them(home: Path, tmp_path: Path, kind: Sandbo
         assert sorted(p.name for p in home.iterdir()) == ["data", "link.txt"]
 
 
-def test_containers_mount_caches_or_get_copies(
-    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_containers_mount_caches_or_get_copies(home, tmp_path, monkeypatch) -> None:
     mounts = [cache_mount(HOME, None), CacheMount(home, Path("/data set"))]
 
     def filled(name: str, mounts: list[CacheMount]) -> Workspace:
@@ -397,11 +359,8 @@ def test_containers_mount_caches_or_get_copies(
     assert list((space.work / ".cache" / "mine").iterdir()) == []
     engine = ContainerEngine("docker", "image")
     words = start_command(engine, space.box(), {}, tmp_path / "call", "name")
-    shown = [word for word in words if f"source={home}" in word]
-    assert [word.partition("target=")[2] for word in shown] == [
-        "/exchange/work/.cache/mine,readonly",
-        "/data set,readonly",
-    ]
+    shown = [word.partition("target=")[2] for word in words if f"source={home}" in word]
+    assert shown == ["/exchange/work/.cache/mine,readonly", "/data set,readonly"]
     monkeypatch.setenv("RATCHET_EXCHANGE", str(tmp_path))
     copied = filled("other", mounts[:1]).work
     assert (copied / ".cache" / "mine" / "data" / "a.txt").read_text() == "0.25"
@@ -411,26 +370,20 @@ def test_containers_mount_caches_or_get_copies(
 
 def test_a_declared_preparation_fills_what_is_missing(home: Path, blobs: Store) -> None:
     folder = home.parent / "made"
-    task = SimpleNamespace(
-        fills_caches=True,
-        caches=[Cache("~/.cache/made")],
-        clone=None,
-        fixed=["ready.py"],
-        folder=home,
-        prepare=["python", "ready.py", "{out}"],
-        definition=Path("mine.yaml"),
-    )
+    task = SimpleNamespace(fills_caches=True, clone=None, definition=Path("mine.yaml"))
+    task.fixed, task.folder, task.prepare = ["ready.py"], home, ["python", "ready.py", "{out}"]
+    task.caches = [Cache("~/.cache/made")]
     (home / "ready.py").write_text(
         "import os, pathlib\nplace = pathlib.Path('~/.cache/made').expanduser()\n"
         "place.mkdir()\n(place / 'x').write_text(os.environ['WHAT'])\n"
     )
-    Preparation(task, {"WHAT": "made"}).fill_caches(blobs)  # type: ignore[arg-type]
+    Preparation(task, {"WHAT": "made"}).fill_caches(blobs)
     assert (folder / "x").read_text() == "made"
     assert len(cache_fingerprints(task.caches, None, blobs)) == 1
     # It is there now, and so it is not made again.
-    Preparation(task, {}).fill_caches(blobs)  # type: ignore[arg-type]
+    Preparation(task, {}).fill_caches(blobs)
     (folder / "x").unlink()
     folder.rmdir()
     task.caches = [Cache("~/.cache/made", optional=True)]
-    Preparation(task, {}).fill_caches(blobs)  # type: ignore[arg-type]
+    Preparation(task, {}).fill_caches(blobs)
     assert not folder.exists()

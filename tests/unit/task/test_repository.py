@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 from helpers import REPO
+from helpers.clones import Clone
 from helpers.repositories import TRACKED, git, make_cache, make_clone
 from ratchet.base.errors import ConfigError, DataError, InputMissingError, RatchetError
 from ratchet.records.paths import StorePaths
@@ -35,20 +36,14 @@ FILES = {
 
 @pytest.fixture
 def clone(tmp_path: Path) -> Path:
-    folder = tmp_path / "a clone"
-    folder.mkdir()
-    git(folder, "init", "--quiet", "--initial-branch=main")
-    for name, content in FILES.items():
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).write_bytes(content)
-    (folder / ".gitattributes").write_text("*.py text eol=lf export-ignore\n*.md export-subst\n")
-    (folder / "run.sh").write_text("true\n")
-    (folder / "run.sh").chmod(0o755)
-    (folder / "link").symlink_to("/etc/passwd")
-    git(folder, "-c", "core.autocrlf=false", "add", "--all")
-    git(folder, "commit", "--quiet", "--message", "one")
-    git(folder, "tag", "v1")
-    return folder
+    made = Clone(tmp_path / "a clone")
+    (made.folder / "run.sh").touch(0o755)
+    (made.folder / "link").symlink_to("/etc/passwd")
+    attributes = "*.py text eol=lf export-ignore\n*.md export-subst\n"
+    made.commit({**FILES, ".gitattributes": attributes, "run.sh": "true\n"})
+    made.git("branch", "-M", "main")
+    made.git("tag", "v1")
+    return made.folder
 
 
 @pytest.fixture
@@ -60,17 +55,12 @@ def test_a_commit_is_copied_once_and_by_content(clone: Path, store: StorePaths) 
     (clone / "results.tsv").write_text("mine\n")
     (clone / "train.py").write_text("x = 2\n")
     found = check_out_commit("a clone", "HEAD", clone.parent, store)
-    assert found.origin.repo == "a clone"
-    assert found.origin.commit == git(clone, "rev-parse", "HEAD").strip()
-    assert found.origin.tree == git(clone, "rev-parse", "HEAD^{tree}").strip()
-    assert found.folder == store.tree(found.origin.tree)
-    assert found.clone == clone
+    commit, tree = git(clone, "rev-parse", "HEAD", "HEAD^{tree}").split()
+    assert found.origin == Origin("a clone", commit, tree)
+    assert (found.folder, found.clone) == (store.tree(tree), clone)
     assert found.dirty == ("train.py",)
-    copied = {
-        str(p.relative_to(found.folder)): p.read_bytes()
-        for p in found.folder.rglob("*")
-        if p.is_file()
-    }
+    files = [path for path in found.folder.rglob("*") if path.is_file()]
+    copied = {str(path.relative_to(found.folder)): path.read_bytes() for path in files}
     assert copied.pop(".gitattributes").startswith(b"*.py")
     assert copied.pop("run.sh") == b"true\n"
     # Whatever attributes say, the bytes are those that Git keeps; links lead nowhere.
@@ -124,14 +114,11 @@ def test_a_folder_of_a_repository_has_its_own_tree(clone: Path, store: StorePath
         check_out_commit(str(clone / "untracked"), "HEAD", Path(), store)
 
 
-@pytest.mark.parametrize("commit", ["mar9", "--all", "HEAD~5", "v1:train.py", "0" * 40])
-def test_no_such_commit(clone: Path, store: StorePaths, commit: str) -> None:
-    with pytest.raises(InputMissingError, match="has no commit"):
-        check_out_commit(str(clone), commit, Path(), store)
+def test_no_such_commit_repository_or_tree(clone: Path, tmp_path: Path, store: StorePaths) -> None:
+    for commit in ("mar9", "--all", "HEAD~5", "v1:train.py", "0" * 40):
+        with pytest.raises(InputMissingError, match="has no commit"):
+            check_out_commit(str(clone), commit, Path(), store)
     assert not list(store.root.rglob("*.py"))
-
-
-def test_no_such_repository_or_tree(clone: Path, tmp_path: Path, store: StorePaths) -> None:
     with pytest.raises(InputMissingError, match="expected a clone of a repository at"):
         check_out_commit("none", "HEAD", tmp_path, store)
     (tmp_path / "plain").mkdir()
@@ -141,11 +128,6 @@ def test_no_such_repository_or_tree(clone: Path, tmp_path: Path, store: StorePat
     bent = Origin(found.repo, found.commit, "0" * 40)
     with pytest.raises(DataError, match="has another tree than when the session started"):
         check_out_commit(str(clone), "HEAD", Path(), store, bent)
-
-
-def test_paths_and_addresses_are_told_apart() -> None:
-    assert all(map(is_url, ("https://host/a/b.git", "git@host:a/b.git", "file:///a/b")))
-    assert not any(map(is_url, ("~/a/b", "/a/b:c", "a@b/c")))
 
 
 def test_folders_stand_for_their_files(tmp_path: Path) -> None:
@@ -159,8 +141,6 @@ def test_folders_stand_for_their_files(tmp_path: Path) -> None:
         expand_files(["none/"], tmp_path)
 
 
-# ------------------------------------------------- the task of a configuration
-
 DEFINITIONS = sorted((REPO / "tasks" / "autoresearch").glob("*.yaml"))
 
 
@@ -170,17 +150,14 @@ def upstream(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize("path", DEFINITIONS, ids=lambda p: p.stem)
-def test_every_definition_fits_the_files_of_a_clone(
-    upstream: Path, store: StorePaths, path: Path
-) -> None:
+def test_every_definition_fits_a_clone(upstream: Path, store: StorePaths, path: Path) -> None:
     wanted = {"repo": str(upstream), "definition": path.stem}
     found = find_task(wanted, Path("/nowhere"), REPO, store)
     assert found.definition == path
     assert found.folder == store.tree(git(upstream, "rev-parse", "HEAD^{tree}").strip())
     assert found.environment == found.folder / "uv.lock"
     assert found.python == upstream / ".venv"
-    assert found.budget_fixed
-    assert found.seeding.hook
+    assert found.budget_fixed and found.seeding.hook
     assert (found.folder / "train.py").read_text() == TRACKED["train.py"]
     categories = {change.category for change in found.search_space}
     assert categories <= {"architecture", "hyperparams", "regularization", "optimizer"}
@@ -199,9 +176,7 @@ def test_a_definition_may_name_its_repository(upstream: Path, store: StorePaths)
     path = own(upstream.parent / "mine", repo="../clone", commit="master")
     found = find_task("mine", upstream.parent, REPO, store)
     assert found.definition == path
-    assert found.clone is not None
     assert found.clone.resolve() == upstream
-    assert found.origin is not None
     wanted = {"repo": "clone", "definition": "mine/task.yaml"}
     again = find_task(wanted, upstream.parent, REPO, store)
     assert again.origin == Origin("clone", found.origin.commit, found.origin.tree)
@@ -223,9 +198,7 @@ def test_a_lock_may_lie_beside_the_definition(upstream: Path, store: StorePaths)
     assert found.environment == folder / "mine.lock"
 
 
-def test_edits_that_are_not_committed_are_named_once(
-    store: StorePaths, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_edits_that_are_not_committed_are_named_once(store, tmp_path, capsys) -> None:
     clone = make_clone(tmp_path / "dirty")
     (clone / "train.py").write_text("mine\n")
     for _ in range(2):
@@ -241,13 +214,9 @@ def test_edits_that_are_not_committed_are_named_once(
         ({"fixed": ["ready.py"]}, "names the file ready.py, which is not in clone at commit"),
         ({"fixed": ["src/"]}, "the repository has no files in src/"),
         ({"brief": "train.py"}, "the file train.py has two parts"),
-        ({"commit": "main"}, "works only with a `repo`"),
-        ({"cache": ["../x"]}, "a folder, without .."),
     ],
 )
-def test_mistakes_are_named(
-    upstream: Path, store: StorePaths, values: dict[str, object], words: str
-) -> None:
+def test_mistakes_are_named(upstream, store, values, words) -> None:
     own(upstream.parent / "wrong", **values)
     wanted = {"repo": "clone", "definition": "wrong/task.yaml"}
     with pytest.raises((ConfigError, InputMissingError)) as caught:
@@ -256,12 +225,11 @@ def test_mistakes_are_named(
     assert "task.yaml" in str(caught.value)
 
 
-def test_unknown_definitions_are_named_with_the_known_ones(store: StorePaths) -> None:
+def test_where_a_session_finds_clone_and_files(tmp_path: Path, store: StorePaths) -> None:
+    assert all(map(is_url, ("https://host/a/b.git", "git@host:a/b.git", "file:///a/b")))
+    assert not any(map(is_url, ("~/a/b", "/a/b:c", "a@b/c")))
     with pytest.raises(InputMissingError, match="one of macos, mlx, rocm, rtx, trader, upstream"):
         find_task({"repo": "x", "definition": "amd"}, Path(), REPO, store)
-
-
-def test_where_a_session_finds_clone_and_files(tmp_path: Path, store: StorePaths) -> None:
     found = find_task("tasks/bytelm", Path("/nowhere"), REPO, store)
     assert (found.origin, found.clone) == (None, None)
     assert found.definition == REPO / "tasks" / "bytelm" / "task.yaml"
@@ -273,9 +241,7 @@ def test_where_a_session_finds_clone_and_files(tmp_path: Path, store: StorePaths
     assert named_task("tasks/bytelm", tmp_path, REPO).folder == REPO / "tasks" / "bytelm"
 
 
-def test_a_session_is_refused_before_anything_is_written(
-    upstream: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_session_is_refused_before_anything_is_written(upstream, tmp_path, monkeypatch) -> None:
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
 
     def refusal(task: dict[str, str], **settings: object) -> str:
@@ -298,15 +264,12 @@ def test_a_session_is_refused_before_anything_is_written(
     assert found.config.frozen["task"] == {"repo": str(upstream)}
 
 
-def test_an_address_needs_an_environment_named_by_the_configuration(
-    upstream: Path, tmp_path: Path, store: StorePaths
-) -> None:
+def test_an_address_needs_an_environment_of_its_own(upstream, tmp_path, store) -> None:
     found = find_task({"repo": f"file://{upstream}", "commit": "master"}, tmp_path, REPO, store)
     assert found.clone is None
     config = SimpleNamespace(python=None)
     with pytest.raises(ConfigError, match=r"python: \.venv lies in a clone of file://"):
-        task_interpreter(config, found, tmp_path, REPO)  # type: ignore[arg-type]
+        task_interpreter(config, found, tmp_path, REPO)
     config.python = str(upstream / ".venv")
-    python = task_interpreter(config, found, tmp_path, REPO)  # type: ignore[arg-type]
-    assert python is not None
+    python = task_interpreter(config, found, tmp_path, REPO)
     assert python.packages == {"made-up": "1.5"}

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import re
 import shutil
-import time
 from pathlib import Path
 
 import pytest
@@ -13,7 +12,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from helpers import REPO, load_task
+from helpers import FAKE, REPO, load_task
 from helpers.run_plans import launch
 from ratchet.base.errors import ConfigError, InputMissingError
 from ratchet.records.records import Direction, Outcome, Preset
@@ -29,7 +28,6 @@ from ratchet.task.task import (
     search_patterns,
 )
 
-FAKE = REPO / "tests" / "data" / "tasks" / "fake"
 METRIC = "metric: {name: val_loss, direction: minimize, unit: nats}"
 PREPARE = 'prepare: [python, prepare.py, "{out}"]'
 
@@ -163,8 +161,6 @@ def test_a_preparation_makes_something(folder: Path) -> None:
     assert load_task(folder, REPO).fills_caches
 
 
-# ------------------------------------------------------------------- seeds
-
 SEED = "import os, sys\nSEED = 1337  # a number of its own\nprint('val:', {})\n"
 
 
@@ -180,14 +176,11 @@ SEED = "import os, sys\nSEED = 1337  # a number of its own\nprint('val:', {})\n"
 def test_a_run_learns_its_seed(tmp_path: Path, way: dict[str, str], value: str) -> None:
     source = SEED.format(value)
     sources = {"train.py": source.encode(), "config.yaml": b"seed: 1  # ours\n"}
-    record = launch(tmp_path, tmp_path, "", sources=sources, seed=77, seeding=Seeding.of(way))
-    assert record.outcome is Outcome.OK
-    assert record.metrics["val"] == 77
+    record, _ = launch(tmp_path, "", sources=sources, seed=77, seeding=Seeding.of(way))
+    assert (record.outcome, record.metrics["val"]) == (Outcome.OK, 77)
     # What is kept of the candidate is its own code.
-    assert (tmp_path / "source" / "train.py").read_text() == source
+    assert (tmp_path / "run" / "source" / "train.py").read_text() == source
 
-
-# ------------------------------------------------------------------- bounds
 
 SIZE = Constraint("num_params_M", max=60)
 TIME = Constraint("training_seconds", min=270, max=310)
@@ -206,22 +199,18 @@ TIME = Constraint("training_seconds", min=270, max=310)
         (SIZE, math.inf, "num_params_M is inf"),
     ],
 )
-def test_a_value_against_bounds(
-    constraint: Constraint, value: float | None, words: str | None
-) -> None:
+def test_a_value_against_bounds(constraint, value, words) -> None:
     fault = constraint.fault(value)
     assert fault is None if words is None else words in (fault or "")
 
 
-def test_one_run_is_enough_to_break_one() -> None:
+def test_one_run_is_enough_to_break_a_bound() -> None:
     fine = {"num_params_M": 50.0, "training_seconds": 300.0}
     assert broken_constraint([SIZE, TIME], [fine, fine]) == broken_constraint([], [{}]) == ""
     large = {**fine, "num_params_M": 61.0}
     assert "num_params_M is 61" in broken_constraint([TIME, SIZE], [fine, large])
     assert "training_seconds is not known" in broken_constraint([TIME], [{"num_params_M": 1.0}])
 
-
-# ------------------------------------------------------------------- patterns
 
 ACCURACY = "Validation accuracy: ([0-9.]+)"
 
@@ -285,25 +274,13 @@ def test_words_that_every_match_holds() -> None:
     assert pattern_literal(r"a: (\d+)") == ""
 
 
-@pytest.mark.parametrize("pattern", ["(?:a|a)*(b)", "([0-9a]+)+$", "(?:.*a){20}(b)", "(a?){99}b"])
-def test_no_log_keeps_a_search_busy(pattern: str) -> None:
-    assert pattern_fault(pattern) is None
-    began = time.process_time()
-    search_patterns(("a" * 4000 + "\n") * 260, {"x": pattern})
-    assert time.process_time() - began < 10
-
-
 def test_a_metric_is_found_by_its_pattern_alone(tmp_path: Path) -> None:
     source = "print('val: 0.1'); print('Validation accuracy: 82%'); print('---'); print('n: 3')"
     patterns = {"val": r"accuracy: (\S+)", "none": r"never (\d)"}
-    record = launch(tmp_path, tmp_path, source, patterns=patterns)
-    assert record.outcome is Outcome.OK
-    assert record.metrics == {"val": 82.0, "n": 3.0}
-    record = launch(tmp_path, tmp_path / "other", "print('val: 0.1')", patterns=patterns)
+    record, _ = launch(tmp_path, source, patterns=patterns)
+    assert (record.outcome, record.metrics) == (Outcome.OK, {"val": 82.0, "n": 3.0})
+    record, _ = launch(tmp_path, "print('val: 0.1')", "other", patterns=patterns)
     assert record.outcome is Outcome.NO_METRIC
-
-
-# ------------------------------------------------------------------- presets
 
 
 def test_a_preset_is_read_with_its_parts() -> None:

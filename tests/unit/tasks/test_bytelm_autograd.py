@@ -113,21 +113,9 @@ def broadcastable(draw: st.DrawFn) -> tuple[tuple[int, ...], tuple[int, ...]]:
 
 @settings(max_examples=40, deadline=None)
 @given(shapes=broadcastable(), name=st.sampled_from(["add", "sub", "mul", "div"]))
-def test_any_broadcast_has_the_right_gradient(
-    ag: Any, shapes: tuple[tuple[int, ...], tuple[int, ...]], name: str
-) -> None:
+def test_any_broadcast_has_the_right_gradient(ag, shapes, name) -> None:
     rng = np.random.default_rng(len(shapes[0]))
     check_gradient(ag, OPERATIONS[name][0], [away_from_zero(rng, *s) for s in shapes])
-
-
-@settings(max_examples=30, deadline=None)
-@given(rows=st.lists(st.integers(0, 6), min_size=1, max_size=12), width=st.integers(1, 4))
-def test_gather_adds_up_repeated_rows(ag: Any, rows: list[int], width: int) -> None:
-    index = np.array(rows, dtype=np.uint8)
-    table = ag.Tensor(np.zeros((7, width)), requires_grad=True)
-    ag.gather(table, index).sum().backward()
-    counts = np.bincount(index, minlength=7)
-    np.testing.assert_array_equal(table.grad, np.repeat(counts[:, None], width, axis=1))
 
 
 @settings(max_examples=30, deadline=None)
@@ -142,13 +130,10 @@ def test_a_shared_tensor_gets_the_sum_of_its_gradients(ag: Any) -> None:
     x = ag.Tensor([2.0], requires_grad=True)
     y = x * 3.0
     (y * y + y).sum().backward()
-    assert x.grad is not None
     assert x.grad[0] == pytest.approx(39.0)
     (x * 1.0).sum().backward()
     assert x.grad[0] == pytest.approx(40.0)
-
-
-def test_leaf_gradients_never_share_memory(ag: Any) -> None:
+    # Gradients of leaves share no memory.
     a, b = (ag.Tensor(np.ones((2, 2)), requires_grad=True) for _ in range(2))
     (a + b + a.transpose()).sum().backward()
     a.grad *= 0.0

@@ -7,19 +7,17 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
 import yaml
 
-from helpers import BYTELM
+from helpers import BYTELM as TASK
 from helpers.run_plans import launch
 from ratchet.records.records import Outcome
-from ratchet.records.store import LOG, RunRecord
+from ratchet.records.store import RunRecord
 from ratchet.task.task import Plausible
 
-TASK = BYTELM
 SPEC: dict[str, Any] = yaml.safe_load((TASK / "task.yaml").read_text())
 TRAIN = (TASK / "train.py").read_text()
 ASK = "print_summary(evaluate_bpb(model.predict)"
@@ -46,9 +44,7 @@ def run(
         "plausible": Plausible(0.5, 1.25, 1.0, 0.5),
         **changes,
     }
-    folder = tmp_path / "run"
-    record = launch(tmp_path, folder, source, **given)
-    return record, (folder / LOG).read_text()
+    return launch(tmp_path, source, "audited" if audit else "run", **given)
 
 
 def asking(body: str, call: str = "evaluate_bpb(predict)") -> str:
@@ -57,43 +53,33 @@ def asking(body: str, call: str = "evaluate_bpb(predict)") -> str:
     return TRAIN.replace(f"    {ASK}", f"{body}\n    print_summary({call}")
 
 
-def test_an_honest_run_has_the_evaluators_number(
-    tmp_path: Path, data: Path, prepare: ModuleType, modules: dict[str, ModuleType]
-) -> None:
+def test_an_honest_run_has_the_evaluators_number(tmp_path: Path, data: Path) -> None:
     record, log = run(tmp_path, data, TRAIN)
     assert (record.outcome, record.reason) == (Outcome.OK, "")
     found = record.evaluation
-    assert found is not None
     assert record.metrics["val_bpb"] == found.value
     printed = re.search(r"val_bpb: +(\S+)", log)
-    assert printed is not None
     assert f"{found.value:.6f}" == printed[1]
     assert found.tokens == 32768
     assert found.batches > 32
     assert found.checks["largest_change"] == 0.0
     assert (found.audit, found.audit_tokens) == (None, 0)
     assert 0 < found.trained_cpu_seconds <= record.cpu_seconds
+    look = "    import os; print(sorted(os.listdir('data')), os.listdir('.'), dict(os.environ))"
+    source = asking(look, "evaluate_bpb(model.predict)")
+    record, log = run(tmp_path, data, source, audit=True)
+    assert record.outcome is Outcome.OK, (record, log)
+    audited = record.evaluation
+    assert audited.audit is not None
+    assert (audited.value, audited.audit_tokens) == (found.value, 32768)
+    assert audited.audit != audited.value
+    assert 4 < audited.audit < 9
+    # The data to evaluate on are not laid out.
+    assert "['train.bin']" in log
+    assert "val.bin" not in log and "audit.bin" not in log
 
 
-def test_two_runs_of_one_seed_measure_the_same_with_and_without_audit(
-    tmp_path: Path, data: Path
-) -> None:
-    values = []
-    for name, audit in (("a", False), ("b", False), ("c", True)):
-        (tmp_path / name).mkdir()
-        record, _ = run(tmp_path / name, data, TRAIN, audit=audit)
-        assert record.evaluation is not None
-        values.append(record.evaluation)
-    assert values[0].value == values[1].value == values[2].value
-    assert values[2].audit_tokens == 32768
-    assert values[2].audit is not None
-    assert values[2].audit != values[2].value
-    assert 4 < values[2].audit < 9
-
-
-def test_by_hand_the_number_is_the_same(
-    tmp_path: Path, data: Path, prepare: ModuleType, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_by_hand_the_number_is_the_same(tmp_path, data, prepare, monkeypatch) -> None:
     source = asking("    predict = lambda x: np.sin(np.arange(256) + x[..., None].astype(float))")
     record, _ = run(tmp_path, data, source, budget_steps=1)
     import numpy as np
@@ -106,25 +92,14 @@ def test_by_hand_the_number_is_the_same(
 SEND = (
     "import os, socket; s = socket.socket(fileno=os.dup(int(os.environ['RATCHET_EVALUATOR_FD'])))"
 )
-TWICE = "    evaluate_bpb(model.predict)"
 WRONG = {
-    "asks in its own way": (
-        asking(f"    {SEND}; s.sendall(b'evaluat3' * 2000)", "0.5"),
-        Outcome.TAMPERED,
-        "printed val_bpb without an evaluation",
-    ),
     "goes away in the middle": (
         asking(f"    {SEND}; s.sendall(b'evaluate'); s.recv(99)", "0.5"),
         Outcome.TAMPERED,
         "printed val_bpb, but its evaluation failed: it went away",
     ),
-    "prints something else": (
-        asking(TWICE, "0.5"),
-        Outcome.TAMPERED,
-        "printed val_bpb 0.5, the evaluator measured ",
-    ),
     "asks again": (
-        asking(TWICE, "evaluate_bpb(model.predict)"),
+        asking("    evaluate_bpb(model.predict)", "evaluate_bpb(model.predict)"),
         Outcome.CRASH,
         "a run is evaluated once",
     ),
@@ -149,20 +124,6 @@ def test_what_goes_wrong_is_told(tmp_path: Path, data: Path, name: str) -> None:
     assert words in record.reason
 
 
-def test_the_whole_budget_is_plausible(tmp_path: Path, data: Path) -> None:
-    record, log = run(tmp_path, data, TRAIN, budget_seconds=0.4, budget_steps=None)
-    assert record.outcome is Outcome.OK, (record, log)
-
-
-def test_the_data_to_evaluate_on_are_not_laid_out(tmp_path: Path, data: Path) -> None:
-    body = "    import os; print(sorted(os.listdir('data')), os.listdir('.'), dict(os.environ))"
-    record, log = run(tmp_path, data, asking(body, "evaluate_bpb(model.predict)"), audit=True)
-    assert record.outcome is Outcome.OK, (record, log)
-    assert "['train.bin']" in log
-    assert "val.bin" not in log
-    assert "audit" not in log
-
-
 def test_a_later_byte_mixed_in_by_rounding_is_honest(tmp_path: Path, data: Path) -> None:
     """A causal convolution by Fourier transforms touches the whole window."""
     body = """
@@ -173,7 +134,5 @@ def test_a_later_byte_mixed_in_by_rounding_is_honest(tmp_path: Path, data: Path)
 """
     record, log = run(tmp_path, data, asking(body))
     assert record.outcome is Outcome.OK, (record, log)
-    assert record.evaluation is not None
     change = record.evaluation.checks["largest_change"]
-    assert change is not None
     assert change < 1e-4

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+from typing import Any
 
 import pytest
 
@@ -11,6 +12,7 @@ from helpers import load_task
 from helpers.gpt_modules import SPEC, TASK, TRAIN, configured, edits
 from ratchet.base.errors import ConfigError
 from ratchet.integrity.edit_checks import EditContract, edit_flags
+from ratchet.task.edits import find_value
 from ratchet.task.presets import choose_preset, preset_sources
 
 REPO = TASK.parents[1]
@@ -18,28 +20,15 @@ README = (TASK / "README.md").read_text()
 LOADED = load_task(TASK, REPO)
 
 
-def values(source: str) -> dict[str, object]:
-    """Top-level constants of a source."""
-    return {
-        node.targets[0].id: ast.literal_eval(node.value)
-        for node in ast.parse(source).body
-        if isinstance(node, ast.Assign)
-        and isinstance(node.targets[0], ast.Name)
-        and isinstance(node.value, ast.Constant)
-    }
+def values(source: str, *names: str) -> list[Any]:
+    """Values of constants of a source."""
+    return [place.value for name in names if (place := find_value("train.py", source, name))]
 
 
 def test_the_definition_names_every_file_of_the_task() -> None:
-    named = {
-        *SPEC["mutable"],
-        *SPEC["fixed"],
-        SPEC["brief"],
-        "task.yaml",
-        "README.md",
-        "measure.py",
-    }
+    others = {SPEC["brief"], "task.yaml", "README.md", "measure.py"}
     there = {path.name for path in TASK.iterdir() if path.is_file()}
-    assert named == there
+    assert {*SPEC["mutable"], *SPEC["fixed"], *others} == there
     assert LOADED.budget_seconds == 300.0 and LOADED.device == "gpu"
     assert LOADED.metric.name == "val_bpb" and LOADED.memory_name == "peak_vram_mb"
 
@@ -49,7 +38,11 @@ def test_auto_chooses_by_the_memory_of_the_gpu() -> None:
     memories = (6.4, 8.6, 12.9, 17.1, 25.7, 42.9, 85.5, 150.7)
     for memory_gb, size in zip(memories, sizes, strict=True):
         chosen = choose_preset("auto", LOADED.presets, memory_gb, "task.yaml")
-        assert chosen is not None and chosen.name == f"gpu-{size}gb"
+        assert chosen.name == f"gpu-{size}gb"
+    with pytest.raises(ConfigError, match="no GPU with"):
+        choose_preset("auto", LOADED.presets, None, "task.yaml")
+    embedded = {p.name for p in LOADED.presets if "RATCHET_CORPUS" in p.environment}
+    assert embedded == {"gpu-offline", "cpu-tiny"}, "only presets decide which data are used"
 
 
 def test_every_preset_can_be_applied_and_fits_by_the_formula() -> None:
@@ -60,11 +53,11 @@ def test_every_preset_can_be_applied_and_fits_by_the_formula() -> None:
     }
     for preset in LOADED.presets:
         applied = preset_sources(LOADED, preset.constants, preset.name)["train.py"].decode()
-        assert values(applied) == values(configured(preset.name))
-        c = values(applied)
-        depth, width, ratio = (int(str(c[n])) for n in ("DEPTH", "WIDTH", "MLP_RATIO"))
-        row, rows, times = (int(str(c[n])) for n in ("SEQ_LEN", "DEVICE_BATCH", "ACCUMULATE"))
-        assert width % int(str(c["HEAD_DIM"])) == 0 and row % int(str(c["SHORT_WINDOW"])) == 0
+        assert applied == configured(preset.name)
+        depth, width, ratio = values(applied, "DEPTH", "WIDTH", "MLP_RATIO")
+        row, rows, times = values(applied, "SEQ_LEN", "DEVICE_BATCH", "ACCUMULATE")
+        head, window = values(applied, "HEAD_DIM", "SHORT_WINDOW")
+        assert width % head == row % window == 0
         assert int(preset.environment.get("RATCHET_EVAL_LENGTH", "2048")) == row
         vocab = int(preset.environment.get("RATCHET_VOCAB_SIZE", "8192"))
         weights, ends, tokens = depth * (4 + 2 * ratio) * width**2, 2 * vocab * width, row * rows
@@ -83,17 +76,7 @@ def test_every_preset_can_be_applied_and_fits_by_the_formula() -> None:
     assert len(table) == len(LOADED.presets) - 1
 
 
-def test_only_presets_decide_which_data_are_used() -> None:
-    corpora = {p.name: p.environment.get("RATCHET_CORPUS", "web") for p in LOADED.presets}
-    assert {name for name, corpus in corpora.items() if corpus == "embedded"} == {
-        "gpu-offline",
-        "cpu-tiny",
-    }
-    with pytest.raises(ConfigError, match="no GPU with"):
-        choose_preset("auto", LOADED.presets, None, "task.yaml")
-
-
-def test_the_search_space_is_wide_and_every_edit_parses() -> None:
+def test_the_search_space_is_wide_every_edit_parses_and_no_alternative_is_flagged() -> None:
     categories = [change.category for change in LOADED.search_space]
     assert set(categories) == {
         *("hyperparams", "optimizer", "architecture", "activation"),
@@ -102,17 +85,14 @@ def test_the_search_space_is_wide_and_every_edit_parses() -> None:
     assert len(categories) >= 20
     found = edits(TRAIN, slow=True)
     assert len(found) == len(LOADED.search_space)
+    default = ast.dump(ast.parse(TRAIN))
     for name, source in found.items():
-        assert ast.dump(ast.parse(source)) != ast.dump(ast.parse(TRAIN)), name
-
-
-def test_no_alternative_of_the_search_space_is_flagged() -> None:
+        assert ast.dump(ast.parse(source)) != default, name
     contract = EditContract(tuple(SPEC["fixed"]), "val_bpb", LOADED.printed)
-    changed = {c.name for c in LOADED.search_space if not c.is_constant}
-    found = {name: source for name, source in edits(TRAIN).items() if name in changed}
-    assert len(found) == len(changed) >= 10
-    for name, source in found.items():
-        assert not edit_flags({"train.py": TRAIN}, {"train.py": source}, contract), name
+    alternatives = [change.name for change in LOADED.search_space if not change.is_constant]
+    assert len(alternatives) >= 10
+    for name in alternatives:
+        assert not edit_flags({"train.py": TRAIN}, {"train.py": found[name]}, contract), name
 
 
 def test_the_mutable_file_downloads_nothing() -> None:
@@ -137,7 +117,6 @@ def test_the_lock_is_for_gpus_and_pins_the_sources_of_the_corpus() -> None:
     assert re.search(r"^nvidia-cudnn-cu13==.*sys_platform == 'linux'", lock, re.M)
     # The corpus is made from the very wheels of the lock.
     packages = re.search(r"PACKAGES = (\{.*\})", (TASK / "corpus.py").read_text())
-    assert packages is not None
     pinned = {f"{name}=={version}" for name, version in ast.literal_eval(packages[1]).items()}
     assert pinned <= set(wanted)
     assert {name.partition("==")[0] for name in pinned} == set(LOADED.hidden)

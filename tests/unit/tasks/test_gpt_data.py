@@ -8,16 +8,17 @@ import itertools
 import json
 import threading
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from helpers import gpt_modules
+from helpers.commands import Patch
 
 found = gpt_modules.load()
 packing, corpus, shards, prepare = (
@@ -26,7 +27,11 @@ packing, corpus, shards, prepare = (
 BOS = 9
 
 
-# ------------------------------------------------------------------- packed rows
+def refused(code: int, words: str, function: Callable[..., object], *arguments: object) -> None:
+    """A call must end with this status and these words."""
+    with pytest.raises(corpus.PreparationError, match=words) as caught:
+        function(*arguments)
+    assert caught.value.code == code
 
 
 def stream(lengths: list[int]) -> np.ndarray:
@@ -35,28 +40,27 @@ def stream(lengths: list[int]) -> np.ndarray:
     return np.array(tokens, "<u2")
 
 
+@settings(max_examples=50)
 @given(st.lists(st.integers(0, 40), min_size=1, max_size=30), st.integers(2, 17), st.integers(0, 9))
 def test_rows_are_full_and_no_token_is_lost(lengths: list[int], row: int, seed: int) -> None:
     if not sum(lengths):
         lengths = [*lengths, 3]
     packer = packing.Packer(stream(lengths), BOS, row, np.random.default_rng(seed))
-    while packer.epoch <= 3:
-        rows = packer.batch(4)
-        assert rows.shape == (4, row)
-        assert (rows[:, 0] == BOS).all()
-    # Everything that is neither packed nor waiting would have been dropped.
-    again = packing.Packer(stream(lengths), BOS, row, np.random.default_rng(seed))
     packed: Counter[int] = Counter()
-    while again.epoch <= 3:
-        packed.update(again.batch(1).ravel().tolist())
-    for length, start in again._waiting:
+    while packer.epoch <= 3:
+        rows = packer.batch(1)
+        assert rows.shape == (1, row)
+        assert rows[0, 0] == BOS
+        packed.update(rows.ravel().tolist())
+    # Everything that is neither packed nor waiting would have been dropped.
+    for length, start in packer._waiting:
         packed.update(stream(lengths)[start : start + length].tolist())
     del packed[BOS]
     counts = {10 + n: length for n, length in enumerate(lengths) if length}
     assert set(packed) == set(counts)
     for token, length in counts.items():
         # Two epochs at least went by, and of the last at most all.
-        assert 2 * length <= packed[token] <= again.epoch * length
+        assert 2 * length <= packed[token] <= packer.epoch * length
 
 
 def test_pieces_keep_their_order_and_begin_with_bos() -> None:
@@ -73,14 +77,8 @@ def test_the_order_follows_the_seed_and_changes_with_the_epoch() -> None:
     assert (rows[0] == rows[1]).all()
     assert (rows[0] != rows[2]).any()
     assert (rows[0][:80] != rows[0][600:680]).any()
-
-
-def test_without_a_document_there_is_nothing_to_pack() -> None:
     with pytest.raises(ValueError, match="no document"):
         packing.Packer(np.array([BOS, BOS], "<u2"), BOS, 8, np.random.default_rng(0))
-
-
-# ------------------------------------------------------------------- the offline corpus
 
 
 class Record:
@@ -93,34 +91,21 @@ class Record:
         return self.path
 
 
-def test_a_source_that_was_changed_or_is_missing_is_refused(tmp_path: Path) -> None:
+def test_a_changed_or_missing_source_is_refused(tmp_path: Path, monkeypatch: Patch) -> None:
+    monkeypatch.setitem(corpus.PACKAGES, "no-such-package", "1.0")
     source = tmp_path / "a.py"
     source.write_text("x = 1\n")
-    with pytest.raises(corpus.PreparationError, match="was changed after its installation") as one:
-        corpus._verified(Record(source, "other"), "django")
-    assert one.value.code == 65 and "pip install --force-reinstall django==" in str(one.value)
-    with pytest.raises(corpus.PreparationError, match="cannot be read") as two:
-        corpus._verified(Record(tmp_path / "b.py", "other"), "django")
-    assert two.value.code == 66
-
-
-def test_another_version_or_none_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(corpus.PreparationError, match=r"expected version 0\.1") as one:
-        corpus.read_sources("docutils", "0.1")
-    assert one.value.code == 65
-    monkeypatch.setitem(corpus.PACKAGES, "no-such-package", "1.0")
-    with pytest.raises(corpus.PreparationError, match="not installed") as two:
-        corpus.read_sources("no-such-package", "1.0")
-    assert two.value.code == 66
+    changed, missing = Record(source, "other"), Record(tmp_path / "b.py", "other")
+    refused(65, "was changed .*pip install .*django==", corpus._verified, changed, "django")
+    refused(66, "cannot be read", corpus._verified, missing, "django")
+    refused(65, r"expected version 0\.1", corpus.read_sources, "docutils", "0.1")
+    refused(66, "not installed", corpus.read_sources, "no-such-package", "1.0")
 
 
 def test_a_file_is_in_one_split_by_its_path_alone() -> None:
     splits = Counter(corpus.split_of(f"django/{n}.py") for n in range(2000))
     assert splits.keys() == {"train", "val", "audit"}
     assert 100 < splits["val"] < 180 and 100 < splits["audit"] < 180
-
-
-# ------------------------------------------------------------------- settings
 
 
 def test_settings_come_from_the_preset() -> None:
@@ -134,18 +119,13 @@ def test_settings_come_from_the_preset() -> None:
         {"RATCHET_SHARDS": "6542"},
         {"RATCHET_VOCAB_SIZE": "257"},
     ):
-        with pytest.raises(prepare.PreparationError, match="expected") as error:
-            read(variables)
-        assert error.value.code == 65
+        refused(65, "expected", read, variables)
 
 
-def test_the_tokenizer_learns_from_a_limited_text(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_tokenizer_learns_from_a_limited_text(monkeypatch: Patch) -> None:
     monkeypatch.setattr(prepare, "TOKENIZER_CHARACTERS", 25)
     monkeypatch.setattr(prepare, "DOCUMENT_CHARACTERS", 10)
     assert list(prepare.some_of(["a" * 30, "b" * 8, "c" * 9, "d"])) == ["a" * 10, "b" * 8, "c" * 7]
-
-
-# ------------------------------------------------------------------- downloads
 
 
 class Server(http.server.ThreadingHTTPServer):
@@ -208,111 +188,82 @@ def server() -> Iterator[Server]:
 SHARD = bytes(range(256)) * 40
 
 
-def cache(folder: Path, server: Server) -> Any:
-    server.files.setdefault("shard_00003.parquet", SHARD)
-    return shards.Cache(folder / "cache", server.url, pause_seconds=0.0)
+@pytest.fixture
+def cache(tmp_path: Path, server: Server) -> Any:
+    server.files["shard_00003.parquet"] = SHARD
+    return shards.Cache(tmp_path / "cache", server.url, pause_seconds=0.0)
 
 
-def test_a_shard_is_downloaded_once_and_its_digest_kept(tmp_path: Path, server: Server) -> None:
-    one = cache(tmp_path, server)
-    path, entry = one.fetch(3)
+def test_a_shard_is_downloaded_once_and_its_digest_kept(cache: Any, server: Server) -> None:
+    path, entry = cache.fetch(3)
     assert path.read_bytes() == SHARD
     assert entry == {"sha256": hashlib.sha256(SHARD).hexdigest(), "bytes": len(SHARD)}
-    assert cache(tmp_path, server).fetch(3) == (path, entry)
+    again = shards.Cache(cache.folder, server.url, pause_seconds=0.0)
+    assert again.fetch(3) == (path, entry)
     assert len(server.asked) == 1
-    manifest = json.loads((one.folder / "manifest.json").read_text())
+    manifest = json.loads((cache.folder / "manifest.json").read_text())
     assert manifest == {f"{server.url}/shard_00003.parquet": entry}
-    left = {p.name for p in one.folder.iterdir()}
-    assert left == {".lock", "manifest.json", "shard_00003.parquet"}
+    assert {p.name for p in cache.folder.iterdir()} == {".lock", "manifest.json", path.name}
 
 
-def test_a_download_goes_on_where_it_broke_off(tmp_path: Path, server: Server) -> None:
+def test_a_download_goes_on_where_it_broke_off(cache: Any, server: Server) -> None:
     server.cut = [500] * 9
-    with pytest.raises(shards.PreparationError, match="2500 bytes of it are kept") as error:
-        cache(tmp_path, server).fetch(3)
-    assert error.value.code == 69
+    refused(69, "2500 bytes of it are kept", cache.fetch, 3)
     # In another process, on another day.
     server.cut, server.asked = [1000], []
-    assert cache(tmp_path, server).fetch(3)[0].read_bytes() == SHARD
+    again = shards.Cache(cache.folder, server.url, pause_seconds=0.0)
+    assert again.fetch(3)[0].read_bytes() == SHARD
     assert [asked for _, asked in server.asked] == ["bytes=2500-", "bytes=3500-"]
 
 
 @pytest.mark.parametrize("ranges", [True, False])
-def test_a_file_that_changed_meanwhile_is_downloaded_anew(
-    tmp_path: Path, server: Server, ranges: bool
-) -> None:
-    one = cache(tmp_path, server)
+def test_a_file_that_changed_is_downloaded_anew(cache: Any, server: Server, ranges: bool) -> None:
     server.ranges = ranges
     server.cut = [700] * 5
-    with pytest.raises(shards.PreparationError):
-        one.fetch(3)
+    refused(69, "kept", cache.fetch, 3)
     server.files["shard_00003.parquet"] = SHARD[::-1]
     server.cut = []
-    assert one.fetch(3)[0].read_bytes() == SHARD[::-1]
+    assert cache.fetch(3)[0].read_bytes() == SHARD[::-1]
 
 
-def test_a_kept_part_that_is_too_long_is_thrown_away(tmp_path: Path, server: Server) -> None:
-    one = cache(tmp_path, server)
-    partial = one.folder / "shard_00003.parquet.partial"
+def test_a_kept_part_that_is_too_long_is_thrown_away(cache: Any, server: Server) -> None:
+    partial = cache.folder / "shard_00003.parquet.partial"
     partial.write_bytes(SHARD)
     tag = f'"{hashlib.sha256(SHARD).hexdigest()[:8]}"'
     partial.with_name(partial.name + ".tag").write_text(tag)
-    assert one.fetch(3)[0].read_bytes() == SHARD
+    assert cache.fetch(3)[0].read_bytes() == SHARD
     assert [asked for _, asked in server.asked] == [f"bytes={len(SHARD)}-", None]
 
 
-def test_other_bytes_than_at_the_first_download_are_refused(tmp_path: Path, server: Server) -> None:
-    one = cache(tmp_path, server)
-    path, _ = one.fetch(3)
+def test_other_bytes_than_at_the_first_download_are_refused(cache: Any, server: Server) -> None:
+    path, entry = cache.fetch(3)
     path.unlink()
     server.files["shard_00003.parquet"] = b"other"
-    with pytest.raises(shards.PreparationError, match="sends other bytes now") as error:
-        one.fetch(3)
-    assert error.value.code == 65
-    assert hashlib.sha256(SHARD).hexdigest() in str(error.value)
+    refused(65, f"(?s){entry['sha256']}.*the server sends other bytes now", cache.fetch, 3)
     assert not path.exists()
     server.files["shard_00003.parquet"] = SHARD
-    assert one.fetch(3)[0].read_bytes() == SHARD
-
-
-def test_a_file_that_was_changed_or_that_nobody_knows_is_refused(
-    tmp_path: Path, server: Server
-) -> None:
-    one = cache(tmp_path, server)
-    path, _ = one.fetch(3)
+    assert cache.fetch(3)[0].read_bytes() == SHARD
     path.write_bytes(SHARD[1:])
-    with pytest.raises(shards.PreparationError, match=r"expected sha256 .* type: rm ") as error:
-        one.fetch(3)
-    assert error.value.code == 65
+    refused(65, "expected sha256 .* type: rm ", cache.fetch, 3)
     path.write_bytes(SHARD)
-    (one.folder / "manifest.json").write_text("{}")
-    with pytest.raises(shards.PreparationError, match=r"is not in manifest\.json"):
-        one.fetch(3)
-    (one.folder / "manifest.json").write_text("not json")
-    with pytest.raises(shards.PreparationError, match="expected JSON"):
-        one.fetch(3)
+    for text, words in (("{}", r"is not in manifest\.json"), ("not json", "expected JSON")):
+        (cache.folder / "manifest.json").write_text(text)
+        refused(65, words, cache.fetch, 3)
 
 
-def test_a_failed_download_is_an_error_that_says_what_to_type(
-    tmp_path: Path, server: Server
-) -> None:
-    one = cache(tmp_path, server)
-    with pytest.raises(shards.PreparationError, match="answered 404") as error:
-        one.fetch(4)
+def test_a_failed_download_says_what_to_type(cache: Any, server: Server) -> None:
+    refused(69, "(?s)answered 404.*preset=gpu-offline", cache.fetch, 4)
     assert len(server.asked) == 1  # Asking again would not help.
-    assert error.value.code == 69 and "preset=gpu-offline" in str(error.value)
     server.status = 503
-    with pytest.raises(shards.PreparationError, match="answered 503"):
-        one.fetch(3)
+    refused(69, "answered 503", cache.fetch, 3)
     assert len(server.asked) == 1 + shards.ATTEMPTS
     server.shutdown()
     server.server_close()
-    with pytest.raises(shards.PreparationError, match="Connection refused"):
-        one.fetch(3)
+    refused(69, "Connection refused", cache.fetch, 3)
 
 
 def test_the_preparation_takes_no_other_data_where_a_download_fails(
-    tmp_path: Path, server: Server, monkeypatch: pytest.MonkeyPatch, capsys: Any
+    tmp_path: Path, server: Server, monkeypatch: Patch, capsys: Any
 ) -> None:
     monkeypatch.setenv("RATCHET_SHARD_URL", server.url)
     monkeypatch.setenv("RATCHET_SHARD_CACHE", str(tmp_path / "cache"))

@@ -94,41 +94,38 @@ def restless(windows: np.ndarray, positions: np.ndarray) -> np.ndarray:
     return (logits + noise).astype(np.float16)
 
 
-def remembering() -> Model:
-    """A leak that repeats its answer where it saw the same beginning before."""
+def remembering(model: Model) -> Model:
+    """A model that repeats its answer where it saw the same beginning before."""
     answers: dict[bytes, np.ndarray] = {}
 
-    def model(windows: np.ndarray, positions: np.ndarray) -> np.ndarray:
-        logits = following(windows, positions)
+    def repeating(windows: np.ndarray, positions: np.ndarray) -> np.ndarray:
+        logits = model(windows, positions)
         for row, places in enumerate(positions):
             for number, place in enumerate(places):
                 beginning = windows[row, : place + 1].tobytes()
                 logits[row, number] = answers.setdefault(beginning, logits[row, number].copy())
         return logits
 
-    return model
+    return repeating
 
 
 def learning() -> Model:
-    """Counts what follows two tokens in the windows, and keeps its first answers."""
+    """A model that counts what follows two tokens in the windows."""
     after: dict[tuple[int, int], list[int]] = {}
-    answers: dict[bytes, np.ndarray] = {}
 
-    def model(windows: np.ndarray, positions: np.ndarray) -> np.ndarray:
+    def counting(windows: np.ndarray, positions: np.ndarray) -> np.ndarray:
         logits = honest(windows, positions)
         for row, places in enumerate(positions):
             window = windows[row].tolist()
             for number, place in enumerate(places.tolist()):
                 for word in after.get((window[place - 1], window[place]), []) if place else []:
                     logits[row, number, word] += np.float16(2)
-                beginning = windows[row, : place + 1].tobytes()
-                logits[row, number] = answers.setdefault(beginning, logits[row, number].copy())
         for window in windows.tolist():
             for a, b, c in zip(window, window[1:], window[2:], strict=False):
                 after.setdefault((a, b), []).append(c)
         return logits
 
-    return model
+    return counting
 
 
 class Talk:
@@ -153,10 +150,18 @@ def judged(files: Path, model: Model, seed: int = 1) -> tuple[Any, str | None]:
     return part, evaluator.verdict(part.checks()) if finite else "not finite"
 
 
-def test_the_metric_is_bits_per_byte_of_fixed_positions(files: Path) -> None:
-    table = np.fromfile(files / "token_bytes.bin", "<u2")
-    values = {judged(files, honest, seed)[0].value for seed in range(3)}
+def test_honest_models_are_measured_and_not_accused(files: Path) -> None:
+    values = set()
+    for seed in range(4):
+        part, verdict = judged(files, honest, seed)
+        values.add(part.value)
+        checks = part.checks()
+        assert verdict is None
+        assert checks["largest_change"] == checks["mean_change"] == 0.0
+        assert checks["wealth"] < 6 and checks["taught"] < 6 and abs(checks["unseen_z"]) < 5
+        assert sum(bet.fact is not None for c in part.canaries.values() for bet in c.bets) >= 22
     assert len(values) == 1  # What is drawn in secret does not change it.
+    table = np.fromfile(files / "token_bytes.bin", "<u2")
     tokens = np.fromfile(files / "val.bin", "<u2").astype(int)
     nats = size = 0.0
     for start in np.arange(SCALE.windows) * (len(tokens) - SCALE.length) // (SCALE.windows - 1):
@@ -168,16 +173,6 @@ def test_the_metric_is_bits_per_byte_of_fixed_positions(files: Path) -> None:
     assert values.pop() == pytest.approx(nats / np.log(2) / size, rel=2e-4)  # half precision
 
 
-@pytest.mark.parametrize("seed", range(5))
-def test_honest_models_are_not_accused(files: Path, seed: int) -> None:
-    part, verdict = judged(files, honest, seed)
-    checks = part.checks()
-    assert verdict is None
-    assert checks["largest_change"] == checks["mean_change"] == 0.0
-    assert checks["wealth"] < 6 and checks["taught"] < 6 and abs(checks["unseen_z"]) < 5
-    assert sum(bet.fact is not None for c in part.canaries.values() for bet in c.bets) >= 22
-
-
 @pytest.mark.parametrize(
     ("model", "words"),
     [
@@ -185,14 +180,13 @@ def test_honest_models_are_not_accused(files: Path, seed: int) -> None:
         (sometimes, "later tokens were changed"),
         (backwards, "later tokens were changed"),
         (restless, "between two calls"),
-        (remembering, "could not have seen"),
-        (learning, "learned from the windows"),
+        (remembering(following), "could not have seen"),
+        (remembering(learning()), "learned from the windows"),
     ],
 )
-def test_cheats_are_caught(files: Path, model: Any, words: str) -> None:
-    made = model() if model in (remembering, learning) else model
-    _, verdict = judged(files, made)
-    assert verdict is not None and words in verdict
+def test_cheats_are_caught(files: Path, model: Model, words: str) -> None:
+    _, verdict = judged(files, model)
+    assert words in verdict
 
 
 @pytest.mark.parametrize("wrong", [np.nan, np.inf, -np.inf])
@@ -229,17 +223,17 @@ def served(files: Path, audit: bool) -> tuple[socket.socket, subprocess.Popen[st
         "audit": {"audit.bin": str(files / "audit.bin")} if audit else {},
         "reply_seconds": 20,
     }
-    values = {"WINDOWS": SCALE.windows, "LENGTH": SCALE.length, "POSITIONS": SCALE.positions}
+    variables = {
+        "RATCHET_EVAL_WINDOWS": str(SCALE.windows),
+        "RATCHET_EVAL_LENGTH": str(SCALE.length),
+        "RATCHET_EVAL_POSITIONS": str(SCALE.positions),
+        "RATCHET_EVALUATOR_FD": str(theirs.fileno()),
+        "RATCHET_EVALUATION": json.dumps(order),
+    }
     process = subprocess.Popen(
-        [sys.executable, "evaluator.py"],
+        [sys.executable, "-B", "evaluator.py"],
         cwd=gpt_modules.TASK,
-        env={
-            **os.environ,
-            **{f"RATCHET_EVAL_{name}": str(value) for name, value in values.items()},
-            "PYTHONDONTWRITEBYTECODE": "1",
-            "RATCHET_EVALUATOR_FD": str(theirs.fileno()),
-            "RATCHET_EVALUATION": json.dumps(order),
-        },
+        env={**os.environ, **variables},
         pass_fds=[theirs.fileno()],
         stdout=subprocess.PIPE,
         text=True,
@@ -265,6 +259,10 @@ def test_it_serves_one_run_and_tells_the_harness(files: Path) -> None:
     assert result["batches"] == 2 * (32 + 8)
     assert result["audit"]["tokens"] == 256 * 16 and result["audit"]["value"] != value
     assert value == judged(files, honest)[0].value
+    ours, theirs = socket.socketpair()
+    theirs.close()
+    with pytest.raises(RuntimeError, match="a run is evaluated once"):
+        answered(ours, honest)
 
 
 @pytest.mark.parametrize(
@@ -275,18 +273,9 @@ def test_it_serves_one_run_and_tells_the_harness(files: Path) -> None:
         (VOCAB, lambda windows, positions: honest(windows, positions).astype("f4"), "went away"),
     ],
 )
-def test_it_says_what_is_wrong_with_a_candidate(
-    files: Path, vocab: int, model: Any, words: str
-) -> None:
+def test_it_says_what_is_wrong_with_a_candidate(files, vocab, model, words) -> None:
     ours, process = served(files, audit=False)
     with pytest.raises((RuntimeError, ValueError)):
         answered(ours, model, vocab)
     said = [json.loads(line) for line in process.communicate(timeout=30)[0].splitlines()]
     assert said[-1]["event"] == "failed" and words in said[-1]["reason"]
-
-
-def test_a_second_evaluation_is_refused() -> None:
-    ours, theirs = socket.socketpair()
-    theirs.close()
-    with pytest.raises(RuntimeError, match="a run is evaluated once"):
-        answered(ours, honest)

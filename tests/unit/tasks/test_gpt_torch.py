@@ -75,13 +75,10 @@ def test_the_preparation_is_deterministic_and_complete(found: Mapping[str, Any])
 def test_shards_become_splits_and_broken_ones_are_refused(found: Mapping[str, Any]) -> None:
     made, size = found["web"], found["web"]["bytes"]
     splits = made["facts"]["splits"]
-    assert {name: split["documents"] for name, split in splits.items()} == {
-        "train": 120,
-        "val": 60,
-        "audit": 60,
-    }
-    assert splits["train"]["bytes"] == size["0"] + size["1"]
-    assert (splits["val"]["bytes"], splits["audit"]["bytes"]) == (size["6542"], size["6541"])
+    documents = {name: split["documents"] for name, split in splits.items()}
+    assert documents == {"train": 120, "val": 60, "audit": 60}
+    whole = {"train": size["0"] + size["1"], "val": size["6542"], "audit": size["6541"]}
+    assert {name: split["bytes"] for name, split in splits.items()} == whole
     assert made["facts"]["corpus"] == "web"
     assert set(made["facts"]["sources"]) == {
         f"shard_{number}.parquet" for number in ("00000", "00001", "06541", "06542")
@@ -89,12 +86,10 @@ def test_shards_become_splits_and_broken_ones_are_refused(found: Mapping[str, An
     assert "expected a parquet file with a column `text`" in made["refused"]
 
 
-def test_sliding_windows_are_those_of_a_mask_written_out(found: Mapping[str, Any]) -> None:
+def test_sliding_windows_are_those_of_a_mask(found: Mapping[str, Any]) -> None:
     assert len(found["attention"]) == 7
     assert max(found["attention"].values()) < 1e-5
-
-
-def test_a_prediction_sees_no_later_token(found: Mapping[str, Any]) -> None:
+    # A prediction sees no later token.
     assert found["causality"]["before"] == 0.0
     assert found["causality"]["after"] > 0.01
     assert found["causality"]["positions"] < 1e-4
@@ -126,11 +121,8 @@ def test_operations_are_counted_by_the_formula_of_the_readme(found: Mapping[str,
     assert flops["NVIDIA H200"] == flops["NVIDIA H100 80GB HBM3"] == 989.5e12
     assert flops["NVIDIA H100 PCIe"] == 756.5e12
     assert flops["NVIDIA A100-SXM4-40GB"] == 312e12
-    assert (flops["NVIDIA L4"], flops["NVIDIA L40"], flops["NVIDIA L40S"]) == (
-        121e12,
-        181e12,
-        362e12,
-    )
+    lovelace = [flops[f"NVIDIA {name}"] for name in ("L4", "L40", "L40S")]
+    assert lovelace == [121e12, 181e12, 362e12]
     assert flops["NVIDIA GeForce RTX 4090"] == 165.2e12
     for unknown in ("NVIDIA GeForce RTX 4090 Laptop GPU", "NVIDIA GeForce RTX 3060"):
         assert flops[unknown] is None
@@ -145,21 +137,16 @@ def test_memory_is_about_what_the_formula_of_the_readme_says(found: Mapping[str,
     assert 0.8 < found["runs"][0]["peak_vram_mb"] / formula < 1.05
 
 
-def test_equal_seeds_give_equal_runs(found: Mapping[str, Any]) -> None:
+def test_equal_seeds_give_equal_runs_and_training_learns(found: Mapping[str, Any]) -> None:
     one, again, other = found["runs"]
     times = {"training_seconds", "total_seconds"}
-    assert {k: v for k, v in one.items() if k not in times} == {
-        k: v for k, v in again.items() if k not in times
+    assert {k: one[k] for k in one if k not in times} == {
+        k: again[k] for k in again if k not in times
     }
     assert one["val_bpb"] != other["val_bpb"]
-    assert set(one) == {
-        *times,
-        *("val_bpb", "peak_vram_mb", "total_tokens_M", "num_steps", "num_params_M", "depth"),
-    }
+    numbers = ("val_bpb", "peak_vram_mb", "total_tokens_M", "num_steps", "num_params_M", "depth")
+    assert set(one) == {*times, *numbers}
     assert one["total_tokens_M"] == pytest.approx(4 * 4 * 64 / 1e6)
-
-
-def test_training_learns(found: Mapping[str, Any]) -> None:
     # Even odds for all 1024 tokens cost 3.8 bits per byte.
     assert found["longer"]["val_bpb"] < 3.2 < 3.7 < found["runs"][0]["val_bpb"]
 

@@ -22,11 +22,8 @@ TASK = REPO / "tasks" / "textclf"
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("textclf") / "data"
-    subprocess.run(
-        [sys.executable, "-B", str(TASK / "prepare.py"), "--out", str(folder)],
-        check=True,
-        capture_output=True,
-    )
+    words = [sys.executable, "-B", str(TASK / "prepare.py"), "--out", str(folder)]
+    subprocess.run(words, check=True, capture_output=True)
     return folder
 
 
@@ -56,12 +53,11 @@ def set_to(folder: Path, old: str, new: str) -> None:
 
 
 def test_no_text_is_in_both_splits(data: Path) -> None:
-    lines = {name: (data / f"{name}.tsv").read_text().splitlines() for name in ("train", "val")}
-    assert (len(lines["train"]), len(lines["val"])) == (1806, 775)
-    assert not {line.split("\t")[1] for line in lines["train"]} & {
-        line.split("\t")[1] for line in lines["val"]
-    }
-    assert len({line.split("\t")[0] for line in lines["val"]}) == 6
+    splits = [(data / f"{name}.tsv").read_text().splitlines() for name in ("train", "val")]
+    assert [len(lines) for lines in splits] == [1806, 775]
+    train, val = ({line.split("\t")[1] for line in lines} for lines in splits)
+    assert not train & val
+    assert len({line.split("\t")[0] for line in splits[1]}) == 6
 
 
 def test_the_task_reads_what_it_prints(folder: Path, data: Path, tmp_path: Path) -> None:
@@ -79,9 +75,8 @@ def test_the_task_reads_what_it_prints(folder: Path, data: Path, tmp_path: Path)
 
 def test_every_declared_change_is_one_that_the_code_accepts(tmp_path: Path) -> None:
     task = find_task("tasks/textclf", REPO, REPO, StorePaths(tmp_path / "store"))
-    drafts = list(
-        applicable_changes(task.search_space, {"config.yaml": (TASK / "config.yaml").read_text()})
-    )
+    files = {"config.yaml": (TASK / "config.yaml").read_text()}
+    drafts = list(applicable_changes(task.search_space, files))
     assert len(drafts) == sum(len(change.values) for change in task.search_space)
     for place, draft in enumerate(drafts):
         (tmp_path / f"{place}.yaml").write_text(draft.contents["config.yaml"])
@@ -90,15 +85,8 @@ def test_every_declared_change_is_one_that_the_code_accepts(tmp_path: Path) -> N
         "import sys; from pathlib import Path; import train; "
         "print(len([train.read_settings(Path(name)) for name in sys.argv[1:]]))"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", source, *map(str, sorted(tmp_path.glob("*.yaml")))],
-        cwd=TASK,
-        env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert done.stdout == f"{len(drafts)}\n"
+    words = [sys.executable, "-B", "-c", source, *map(str, sorted(tmp_path.glob("*.yaml")))]
+    assert subprocess.check_output(words, cwd=TASK, text=True) == f"{len(drafts)}\n"
 
 
 @pytest.mark.parametrize(
@@ -111,9 +99,7 @@ def test_every_declared_change_is_one_that_the_code_accepts(tmp_path: Path) -> N
         ("num_layers: 1", "num_layers: [", "train.py:"),
     ],
 )
-def test_other_settings_are_refused(
-    folder: Path, data: Path, old: str, new: str, words: str
-) -> None:
+def test_other_settings_are_refused(folder, data, old, new, words) -> None:
     set_to(folder, old, new)
     done = train(folder, data)
     assert done.returncode == 64

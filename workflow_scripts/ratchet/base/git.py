@@ -54,7 +54,7 @@ def call_git(
 def git_output(
     *words: str, bare: Path | None = None, within: Path | None = None, given: bytes = b""
 ) -> str:
-    """What Git prints, without its last line's end; :class:`StoreError` if it fails."""
+    """Output of a Git command, without its last line's end; :class:`StoreError` if it fails."""
     done = call_git(*words, bare=bare, within=within, given=given)
     if done.returncode:
         said = one_line(done.stderr.decode(errors="replace"))
@@ -85,7 +85,7 @@ class ForeignGit:
         self._failures = (git.GitCommandError, git.GitCommandNotFound, OSError)
 
     def call(self, *words: str, istream: Any = None) -> bytes:
-        """What a command prints; raises :class:`GitError`."""
+        """Output of a Git command as bytes; raises :class:`GitError`."""
         # A monitor of files is a program that a clone's settings name.
         command = ["git", "-c", "core.fsmonitor=false", "-c", "core.hooksPath=/dev/null", *words]
         try:
@@ -114,7 +114,7 @@ class ForeignGit:
 
     @cached_property
     def prefix(self) -> str:
-        """Where the folder lies within its repository: empty, or ending with a slash."""
+        """Path of the folder within its repository: empty, or ending with a slash."""
         return self.line("rev-parse", "--show-prefix")
 
 
@@ -216,7 +216,7 @@ class Commits:
             return None
 
     def _differences(self, *words: str) -> list[str]:
-        """What ``diff-tree`` lists of two commits, part by part."""
+        """Fields that ``diff-tree`` lists for two commits, one after the other."""
         words = ("diff-tree", "-r", "-z", "--no-renames", "--no-ext-diff", *words, "--")
         return [part for part in os.fsdecode(self._git.call(*words)).split("\0") if part]
 

@@ -49,7 +49,7 @@ def _width(character: str) -> int:
 
 
 def _head(text: str, width: int) -> str:
-    """As many characters as fit into so many columns."""
+    """The longest beginning of a text that fits into ``width`` columns."""
     used = 0
     for place, character in enumerate(text):
         used += _width(character)

@@ -262,7 +262,7 @@ def spoken_duration(length: float) -> str:
 
 
 def time_ago(length: float) -> str:
-    """How long something was ago."""
+    """Time since an event, in words such as ``5 minutes ago``."""
     return f"{spoken_duration(length)} ago"
 
 

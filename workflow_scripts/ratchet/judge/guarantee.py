@@ -205,7 +205,7 @@ class Confirmations(Struct):
 
 
 class _Kept(Frozen):
-    """What is stored of :class:`Confirmations`."""
+    """Stored state of :class:`Confirmations`."""
 
     tests: Annotated[int, Meta(ge=0)]
     squares: float

@@ -94,7 +94,7 @@ class Assessment(Frozen):
         )
 
     def without_retest(self, settings: Settings) -> Assessment:
-        """This assessment with the verdict that holds without a further run."""
+        """Assessment with the verdict that holds without a further run."""
         sure = settings.strong_probability
         return replace(
             self, verdict=name_verdict(self.keep, False, self.confidence, self.gain, sure)

@@ -69,7 +69,7 @@ class Prices(Frozen):
                 raise ConfigError(f"price {name}: expected a number of at least 0, found {value!r}")
 
     def scaled(self, scale: float) -> Prices:
-        """These prices for a metric whose noise and effects have this scale."""
+        """Prices for a metric whose noise and effects have this scale."""
         factor = scale / REFERENCE_SCALE
         return replace(
             self,

@@ -1,1 +1,1 @@
-"""Where proposals come from: declared changes, coding agents."""
+"""Sources of proposals: declared changes, coding agents."""

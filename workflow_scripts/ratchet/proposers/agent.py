@@ -307,7 +307,7 @@ class Asking(Struct):
             )
 
     def _answer(self, left: Left, ending: CallEnding, log: str, used: Usage) -> AgentReply:
-        """What was left, in the store; a proposal that cannot be read is a problem."""
+        """The agent's files, put into the store; a proposal that cannot be read is a problem."""
         problems, said, put = list(left.problems), None, self.session.store.put
         if left.proposal is not None and left.proposal.strip():
             try:
@@ -341,7 +341,7 @@ class Asking(Struct):
     def _twin(
         self, answer: AgentReply, new: Mapping[str, str], known: Sequence[Proposal]
     ) -> str | None:
-        """What an answer repeats, in words, if anything.
+        """Words on the earlier proposal that an answer repeats; ``None`` if it is new.
 
         A constant is not set to the same value twice, on whatever incumbent: what
         deserves another chance is tried again without an agent.

@@ -78,7 +78,7 @@ AGENT_TOOLS: Mapping[str, Tool] = {
 
 
 def agent_program(name: str, command: Sequence[str] | None, root: Path) -> str:
-    """What an agent's command starts."""
+    """Program that an agent's command starts."""
     return agent_words(command or AGENT_TOOLS[name].command, Path(), (), (), root)[0]
 
 
@@ -154,7 +154,7 @@ def _sum(a: Any, b: Any) -> Any:
 
 
 def agent_usage(output: str) -> Usage:
-    """What the output of an agent says that it used.
+    """Usage that an agent states in its output.
 
     The tools report it in lines of JSON, each with a ``type`` of its own, or (aider) in
     words; so one reader does for all, and for a command that wraps one of them.  Tokens
@@ -216,7 +216,7 @@ def _result(event: Mapping[str, Any]) -> Usage:
 
 
 def _in_words(match: re.Match[str]) -> Usage:
-    """What aider says, with counts such as ``900`` and ``4.1k``."""
+    """Usage in aider's words, with counts such as ``900`` and ``4.1k``."""
     tokens = 0.0
     for text in (match["sent"], match["received"]):
         count = _float(text.rstrip("kM").replace(",", "")) or 0.0
@@ -249,7 +249,7 @@ OUTSIDE_SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
 class CallEnding(Frozen):
-    """How a call ended; ``exit_code`` is negative for a signal, as in Python."""
+    """Ending of a call; ``exit_code`` is negative for a signal, as in Python."""
 
     exit_code: int
     timed_out: bool

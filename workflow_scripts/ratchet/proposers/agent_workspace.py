@@ -63,7 +63,7 @@ class UnreadableError(Exception):
 
 
 class Left(Frozen):
-    """What an agent left: its files, what is wrong with them, and what else changed.
+    """Files that an agent left, what is wrong with them, and what else changed.
 
     ``contents`` are the mutable files, ``problems`` say which of them cannot be
     read, ``proposal`` is ``None`` if there is none.  ``others`` are files that it
@@ -132,7 +132,7 @@ class Workplace:
             call_git(*words, within=self.work, variables=variables).check_returncode()
 
     def read(self, mutable: Sequence[str]) -> Left:
-        """What is in the folder once the agent and all that it started have ended."""
+        """Read the folder once the agent and all that it started have ended."""
         contents, problems = {}, []
         for name in mutable:
             try:
@@ -170,7 +170,7 @@ class Workplace:
             yield from (f"{name} (removed)" for name in missing)
 
     def _names(self) -> Iterator[str]:
-        """Everything in the folder that is no folder, but for repository, caches and litter.
+        """Names of the folder's files, without repository, caches and litter.
 
         Raises :class:`UnreadableError` for a folder that nobody can look through.
         """

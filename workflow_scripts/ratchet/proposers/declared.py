@@ -80,7 +80,7 @@ def propose_declared(
 
 
 def change_size(draft: Idea, contents: Mapping[str, str]) -> float:
-    """How large a change is: |ln(new / old)| of a constant, lines of an alternative."""
+    """Size of a change: |ln(new / old)| of a constant, lines of an alternative."""
     if draft.edit is None or draft.edit.value is None:
         _, added, removed = unified_diff(contents, draft.contents)
         return LINE * max(added, removed)

@@ -100,7 +100,7 @@ def _is_text(node: object) -> bool:
 def carry_over(
     parent: Mapping[str, str], edited: Mapping[str, str], incumbent: Mapping[str, str]
 ) -> dict[str, str] | None:
-    """What ``edited`` changed in ``parent``, done to ``incumbent``, file by file.
+    """Merge of the changes from ``parent`` to ``edited`` into ``incumbent``, file by file.
 
     ``None`` if both changed the same lines, if the result cannot be parsed, or if
     nothing is left to do.

@@ -462,7 +462,7 @@ def _ended(text: str) -> str:
 
 
 def contract_of(task: Task, config: Config, budget: Budget) -> ProgramContract:
-    """What a ``program.md`` of this task has to say under this configuration."""
+    """Contract that a ``program.md`` of this task states under this configuration."""
     return ProgramContract(
         task=task.name,
         metric=task.metric.name,
@@ -486,7 +486,7 @@ def budget_of(task: Task, config: Config) -> Budget:
 
 
 def _declared_directions(space: Sequence[DeclaredChange]) -> dict[str, list[str]]:
-    """What may be varied by category, in the order of the search space."""
+    """Declared changes by category, in the order of the search space."""
     found: dict[str, list[str]] = {}
     for change in space:
         values = ", ".join(str(value) for value in change.values)
@@ -506,7 +506,7 @@ def next_version(session: Session, history: History) -> str:
 
 
 def past_session(session: Session, history: History) -> PastSession:
-    """What a session found out, as the next ``program.md`` tells of it."""
+    """Findings of a session for the next ``program.md``."""
     preset = session.manifest.preset
     return PastSession(
         name=session.config.session,

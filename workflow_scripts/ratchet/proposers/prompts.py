@@ -1,4 +1,4 @@
-"""What an agent is told: the prompt, and the brief on where a session stands."""
+"""Texts for an agent: the prompt, and the brief on where a session stands."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from ratchet.steering.suggestions import attempts_of, detectable_gain, pulls_of,
 
 
 class Errand(Frozen):
-    """What one call is about: to fill one ``slot`` of a round, from 0.
+    """Errand of one call: to fill one ``slot`` of a round, from 0.
 
     ``others`` are descriptions of what the same round tries already.  ``attempt`` is 1, or
     2 after one that was sent back; then ``reason`` says why and ``earlier`` is its edit.
@@ -66,7 +66,7 @@ ROWS = 60
 
 
 class Brief(Frozen):
-    """What a brief is made of: the rounds so far, and what else a proposer should know.
+    """Contents of a brief: the rounds so far, and what else a proposer should know.
 
     ``goal`` is the metric with its direction in words, ``budget`` what a run may
     spend, ``keep_probability`` what a keep needs, ``avoid`` what to leave alone.
@@ -125,7 +125,7 @@ def gather_brief(session: Session, history: History) -> Brief:
 
 
 def strategy_words(session: Session) -> str:
-    """What a competitor's strategy asks of whoever proposes."""
+    """Request of a competitor's strategy to its proposer."""
     followed = session.config.strategy
     return "" if followed is None else f"Strategy: {followed['brief']}".rstrip(". ")
 

@@ -1,1 +1,1 @@
-"""What a session keeps on disk: records, paths, store, events, history, git repository."""
+"""Session data on disk: records, paths, store, events, history, git repository."""

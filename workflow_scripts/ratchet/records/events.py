@@ -129,7 +129,7 @@ def each_listener(*listeners: Listener) -> Listener:
 
 
 def event_seconds(event: Mapping[str, Any]) -> float:
-    """When an event happened."""
+    """Time of an event in seconds since the epoch."""
     return datetime.datetime.fromisoformat(event["time"]).timestamp()
 
 

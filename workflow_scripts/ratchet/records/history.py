@@ -147,7 +147,7 @@ class Trial(Frozen):
 
 
 class History(Frozen, dict=True):
-    """What a session recorded up to a round.
+    """Records of a session up to a round.
 
     ``proposals`` and ``verdicts`` are those of round 1 and on, in order.  ``states``
     begin with round 0; that of the last round is missing while it is being written.
@@ -255,7 +255,7 @@ class History(Frozen, dict=True):
 
     @property
     def state(self) -> SessionState:
-        """What the next round starts from."""
+        """State that the next round starts from."""
         return self.states[-1]
 
     @property

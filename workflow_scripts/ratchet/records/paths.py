@@ -79,7 +79,7 @@ class SessionPaths(Frozen):
         return self.logs / f"{name}.tsv"
 
     def agent_log(self, number: int, slot: int, attempt: int) -> Path:
-        """What an agent printed when it was asked to fill a slot of a round."""
+        """Output of an agent that was asked to fill a slot of a round."""
         return self.logs / f"{number:04d}" / f"agent-{slot}-{attempt}.log"
 
     def limits(self, number: int, token: str) -> Path:
@@ -102,11 +102,11 @@ class SessionPaths(Frozen):
         return max((int(name) for name in names if name.isdigit()), default=0)
 
     def leg(self, number: int, competitor: int) -> Path:
-        """Where a competitor stands after its leg of a round of the tournament."""
+        """Record of a competitor after its leg of a round of the tournament."""
         return self.folder / "evolve" / f"{number:04d}" / f"leg-{competitor}.json"
 
     def pollination(self, number: int) -> Path:
-        """What the competitors are offered after a round of the tournament."""
+        """Offers to the competitors after a round of the tournament."""
         return self.folder / "evolve" / f"{number:04d}" / "pollination.json"
 
     def rerun(self, turn: int, code: int) -> Path:

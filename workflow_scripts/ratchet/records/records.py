@@ -46,7 +46,7 @@ class Direction(enum.StrEnum):
 
 
 class Outcome(enum.StrEnum):
-    """How one run ended."""
+    """Ending of one run."""
 
     OK = "ok"
     CRASH = "crash"
@@ -64,7 +64,7 @@ class Outcome(enum.StrEnum):
 
 
 class Verdict(enum.StrEnum):
-    """What the judge says of one experiment."""
+    """Verdict of the judge on one experiment."""
 
     STRONG_KEEP = "STRONG_KEEP"
     KEEP = "KEEP"
@@ -109,7 +109,7 @@ class StopReason(enum.StrEnum):
 
 
 class CallOutcome(enum.StrEnum):
-    """What came of asking an agent for a proposal."""
+    """Outcome of a call of an agent."""
 
     PROPOSED = "proposed"
     NO_PROPOSAL = "no_proposal"
@@ -121,7 +121,7 @@ class CallOutcome(enum.StrEnum):
 
 
 class Role(enum.StrEnum):
-    """What a run is for; the seeds of two roles never meet."""
+    """Purpose of a run; the seeds of two roles never meet."""
 
     SEARCH = "search"
     CONFIRM = "confirm"
@@ -209,7 +209,7 @@ class Proposal(Frozen):
 
 
 class AgentCall(Frozen):
-    """One call of an agent, and what came of it.
+    """One call of an agent, and its outcome.
 
     ``slot`` is the place in the round that it was asked to fill, from 0, and
     ``attempt`` 2 if it was sent back once.  ``experiment`` is the number of the
@@ -231,7 +231,7 @@ class AgentCall(Frozen):
 
 
 class Proposals(Frozen):
-    """What one round tries; without proposals it says why.
+    """Proposals of one round, or the reason why it has none.
 
     Rounds after a session's end repeat the files of the one that ended it, so
     that ``round`` is the round that something was first written for.
@@ -386,7 +386,7 @@ def mean_memory(runs: Sequence[RunSummary]) -> float | None:
 
 
 class SuggestionKind(enum.StrEnum):
-    """What a suggestion asks for."""
+    """Kind of a suggestion."""
 
     EDIT = "edit"
     ANGLE = "angle"
@@ -442,7 +442,7 @@ class Experiment(Frozen):
 
 
 class SessionState(Frozen):
-    """What the next round starts from; one per round, written by steer.
+    """State that the next round starts from; one per round, written by steer.
 
     ``near_misses`` are the numbers of the experiments that wait to be tried
     again on a new incumbent, the one with the largest gain first.
@@ -515,7 +515,7 @@ class Confirmation(Frozen):
 
 
 class TaskPython(Frozen):
-    """What a session froze of its task's own interpreter.
+    """Frozen facts of a task's own interpreter.
 
     ``deviations`` tell where it differs from the task's lock; there are some only
     if the configuration named the interpreter.

@@ -106,7 +106,7 @@ class SessionRepo:
 def _import_stream(
     content: Mapping[str, bytes], message: str, who: str, parent: str | None
 ) -> bytes:
-    """What `git fast-import` reads to make one commit and print its id."""
+    """Input of ``git fast-import`` that makes one commit and prints its id."""
     parts = [b"commit %s\nmark :1\n" % SCRATCH.encode()]
     parts += [f"{role} {who}\n".encode() for role in ("author", "committer")]
     parts.append(_data(message.encode()))

@@ -83,7 +83,7 @@ class RunRecord(Frozen):
 
     @property
     def numbers(self) -> dict[str, float | None]:
-        """What the run printed, and what was measured of it, by name."""
+        """Numbers that the run printed, and those that were measured, by name."""
         return {**self.metrics, **{name: getattr(self, name) for name in MEASURED}}
 
 
@@ -119,7 +119,7 @@ class Store:
         return self.path(sha).read_bytes()
 
     def path(self, sha: str) -> Path:
-        """Where a blob lies, verified without holding it in memory.
+        """Path of a blob, verified without holding it in memory.
 
         Raises :class:`StoreError` if it is missing or damaged.
         """

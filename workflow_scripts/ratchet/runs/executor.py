@@ -72,7 +72,7 @@ class Executor:
     def spec(
         self, sources: Mapping[str, str], role: Role, replicate: int, audit: bool = False
     ) -> RunSpec:
-        """What a run is made of; interpreter and caches of this machine are left open."""
+        """Specification of a run; interpreter and caches of this machine are left open."""
         session = self.session
         task, manifest, budget = session.task, session.manifest, session.budget
         return RunSpec(

@@ -121,7 +121,7 @@ class GpuLease(Frozen):
 
     @property
     def environment(self) -> dict[str, str]:
-        """What makes a run see this GPU alone."""
+        """Environment variables by which a run sees this GPU alone."""
         return {VISIBLE_GPUS: self.gpu.uuid}
 
 
@@ -306,7 +306,7 @@ def _range(values: Sequence[float | None]) -> dict[str, float] | None:
 
 
 def gpu_contention(telemetry: Mapping[str, Any] | None) -> str | None:
-    """Who else used the GPU of a run, in words; ``None`` for nobody."""
+    """Other users of the GPU of a run, in words; ``None`` for nobody."""
     pids = (telemetry or {}).get("foreign") or []
     if not pids:
         return None

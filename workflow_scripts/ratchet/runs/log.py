@@ -1,4 +1,4 @@
-"""What a run printed: the summary block, and signs of how it failed.
+"""Logs of runs: the summary block, and signs of how a run failed.
 
 Assumes nothing of who wrote the log: lines are of bounded length, every pattern is free
 of nested repetition, and so no log, however made, takes long to read.
@@ -63,7 +63,7 @@ ones, whose innermost frames are enough."""
 
 
 class FailureKind(enum.Enum):
-    """What a line of a log is a sign of; ERROR is any other failure."""
+    """Kind of failure that a line of a log is a sign of; ERROR is any other."""
 
     DEVICE = enum.auto()
     HOST = enum.auto()

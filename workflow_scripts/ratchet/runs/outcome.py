@@ -1,4 +1,4 @@
-"""How a run ended: its class, its record, whether its evaluation is believable."""
+"""Endings of runs: class, record, and whether the evaluation is believable."""
 
 from __future__ import annotations
 
@@ -169,7 +169,7 @@ def _evaluation(
 
 
 def _usual(readings: Sequence[float]) -> float | None:
-    """What all parts would have used if each had used the median, of two the lower one."""
+    """Sum over all parts if each had used the median, of two the lower one."""
     parts = sorted(max(0.0, after - before) for before, after in itertools.pairwise(readings))
     if len(parts) < FEWEST_PARTS:
         return None
@@ -190,7 +190,7 @@ def _disagreement(metric: str, printed: float, measured: float | None) -> str | 
 
 
 def implausible_times(spec: RunSpec, found: Evaluation) -> str | None:
-    """What is not believable about the time that a run took; ``None`` if nothing.
+    """Words on an implausible duration of a run; ``None`` if it is plausible.
 
     With a budget in steps only the wall-clock limit of the run applies.
     """
@@ -221,7 +221,7 @@ def implausible_times(spec: RunSpec, found: Evaluation) -> str | None:
 
 
 class RunEnding(Frozen):
-    """What is known of one ended run.
+    """Facts of one ended run.
 
     ``metrics`` are the printed numbers, NaN and infinities included.  ``code`` is the
     exit status, or minus the signal that ended the run.  ``timed_out_seconds`` is the

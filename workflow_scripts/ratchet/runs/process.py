@@ -83,7 +83,7 @@ class Command:
                 group.remove()
 
     def _prepare(self, parent: int, group: ControlGroup | None, tell: int) -> None:
-        """What the command's process does before it becomes the command."""
+        """Prepare the command's process before it becomes the command."""
         die_with_parent(parent)
         if group is not None and group.join():
             os.write(tell, b"1")
@@ -141,7 +141,7 @@ class Command:
         }
 
     def _grouped(self, seconds: float) -> dict[str, Any]:
-        """What the control group saw beside what was seen of single processes."""
+        """Usage by the control group beside that of single processes."""
         group, limits = self.group, self.order.get("limits") or {}
         if group is None:
             return {"cpu_seconds": round(seconds, 3), "unenforced": sorted(limits)}

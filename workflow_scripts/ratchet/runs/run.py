@@ -107,7 +107,7 @@ def _attempt(spec: RunSpec, store: Store, folder: Path, kind: SandboxKind) -> di
 
 
 def _supervised(space: Workspace, folder: Path) -> dict[str, Any]:
-    """What the supervisor says of one execution, with the telemetry of its GPU."""
+    """Answer of the supervisor for one execution, with the telemetry of its GPU."""
     spec, variables = space.spec, space.environment()
     order = {
         **_start(space, variables),
@@ -184,7 +184,7 @@ def _check_evaluator(spec: RunSpec, answer: Mapping[str, Any], folder: Path) -> 
 
 
 def _supervise_on_gpu(order: dict[str, Any], telemetry: Path, model: str | None) -> dict[str, Any]:
-    """What the supervisor answers of a run with a GPU of its own, where there is one."""
+    """Answer of the supervisor for a run with a GPU of its own, where there is one."""
     nvml = nvml_library()
     with lease_gpu(nvml, os.environ.get(VISIBLE_GPUS), model=model) as lease:
         if lease is None:
@@ -322,7 +322,7 @@ class Workspace(Frozen, dict=True):
                 place.symlink_to(entry.source.resolve(), target_is_directory=True)
 
     def box(self) -> Box:
-        """What the run gets of the machine."""
+        """Paths and devices that the run gets."""
         spec, place = self.spec, self.work.resolve()
         prefixes = spec.python.prefixes if spec.python else ()
         caches = {place / entry.place: entry.source.resolve() for entry in spec.mounts}

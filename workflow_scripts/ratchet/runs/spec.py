@@ -1,4 +1,4 @@
-"""What one training run is made of, its key in the store, and what it gets of the machine."""
+"""Specification of one training run: its parts, its key in the store, its place on the machine."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ BESIDE = frozenset({"isolation", "hidden", "python", "mounts"})
 
 
 class RunSpec(Frozen):
-    """Everything that one run is made of.
+    """Specification of one run.
 
     Files are named by their paths below the run's folder and held by digest; their
     content is in the store.  Every field enters the key, but for those of
@@ -73,7 +73,7 @@ class RunSpec(Frozen):
 
     @property
     def inputs(self) -> dict[str, Any]:
-        """All that the run's result may depend on, as JSON values: what the key digests."""
+        """Fields that the run's result may depend on, as JSON values; the key is their digest."""
         names = [name for name in self.__struct_fields__ if name not in BESIDE]
         return {name: to_json_values(getattr(self, name)) for name in names}
 
@@ -89,7 +89,7 @@ class RunSpec(Frozen):
 
 
 class Box(Frozen):
-    """What one run gets: absolute, resolved paths.
+    """Places of one run: absolute, resolved paths.
 
     ``work`` is writable but for ``fixed``, files and folders in it.  ``mounts``
     maps places in ``work`` to read-only files elsewhere (where that is possible).

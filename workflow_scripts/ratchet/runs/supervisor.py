@@ -148,7 +148,7 @@ class Watch:
         }
 
     def usage(self) -> dict[str, float]:
-        """What the command has used so far, or in all."""
+        """CPU and wall seconds of the command so far, or in all."""
         return self.final or {
             "cpu_seconds": round(self.command.used(), 3),
             "wall_seconds": round(time.monotonic() - self.began, 3),
@@ -242,7 +242,7 @@ def start_supervisor(
 
 
 def supervisor_answer(process: subprocess.Popen[bytes]) -> dict[str, Any]:
-    """What a supervisor says of its order, once that has ended."""
+    """Answer of a supervisor, once its order has ended."""
     assert process.stdout is not None
     line = process.stdout.readline()
     if not line:

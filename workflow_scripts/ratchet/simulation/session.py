@@ -259,7 +259,7 @@ class Seeds(Frozen):
     screened: bool = True
 
     def begin(self, bench: Bench) -> Keeper:
-        """As many baseline runs as a candidate gets."""
+        """Begin with as many baseline runs as a candidate gets."""
         first = bench.baseline(min(self.count, bench.left - 1))
         return _MeanKeeper(sum(first) / len(first), self.count, self.screened)
 

@@ -1,1 +1,1 @@
-"""What to try next: categories, suggestions, and what a change touches."""
+"""Steering: categories ranked, suggestions, and the category of a change."""

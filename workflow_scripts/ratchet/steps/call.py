@@ -1,4 +1,4 @@
-"""What all steps share: options, journal, errors, exit codes."""
+"""Parts that all steps share: options, journal, errors, exit codes."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ class StepCall(Frozen):
 
     @property
     def executor(self) -> Executor:
-        """What makes the session's runs."""
+        """Executor of the session's runs."""
         from ratchet.runs.executor import Executor
 
         return Executor(self.session)

@@ -291,11 +291,11 @@ class Hearing(Frozen):
 
     @property
     def incumbent(self) -> Incumbent:
-        """What the round's candidates are compared with."""
+        """Incumbent that the round's candidates are compared with."""
         return self.history.state.incumbent
 
     def apart(self, runs: Iterable[RunSummary]) -> Hearing:
-        """This hearing with a judge that has learned of these runs of the incumbent too."""
+        """Hearing whose judge has learned of these runs of the incumbent too."""
         judge = Judge.from_dict(self.judge.to_dict())
         _learn(self.session, judge, runs)
         return replace(self, judge=judge)

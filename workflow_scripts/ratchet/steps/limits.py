@@ -17,7 +17,7 @@ Stop = tuple[StopReason, str]
 
 
 class Limits(Frozen):
-    """What ends a session early.
+    """Limits that end a session early.
 
     ``deadline`` is in seconds since the epoch.  ``reserved_runs`` are those
     that a round may still need after its candidates' first runs.

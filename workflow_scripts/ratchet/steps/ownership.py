@@ -23,14 +23,14 @@ _PAUSE_SECONDS = 0.02
 
 
 class Owner(Frozen):
-    """Who holds a folder; ``None`` for what the lock's file does not say."""
+    """Owner of a folder; ``None`` for what the lock's file does not say."""
 
     pid: int | None
     session: str | None
 
 
 def lock_file(root: Path) -> Path:
-    """What the workflow of a folder holds locked while it lives."""
+    """Lock file that the workflow of a folder holds while it lives."""
     return root / ".snakemake" / "ratchet.owner"
 
 
@@ -62,7 +62,7 @@ def take_folder(root: Path, session: str) -> int:
 
 
 def folder_owner(root: Path) -> Owner | None:
-    """Who holds the folder; ``None`` for nobody.
+    """Owner of the folder; ``None`` for nobody.
 
     Raises :class:`OSError` where it cannot be known, as in a copy of the records.
     """

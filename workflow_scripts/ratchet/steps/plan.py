@@ -1,4 +1,4 @@
-"""What is checked and decided when the Snakefile is parsed."""
+"""Checks and decisions made when the Snakefile is parsed."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def session_resumed(paths: SessionPaths, config: Config) -> None:
 
 
 def planned_facts(config: Config) -> dict[str, Any]:
-    """What the view of a session needs to know of its settings."""
+    """Settings that the view of a session shows."""
     names = ("session", "rounds", "confirm_replicates", "proposer")
     return {name: getattr(config, name) for name in names}
 
@@ -66,7 +66,7 @@ def code_digest(*modules: str) -> str:
 
 
 class _Part(Frozen):
-    """What one module adds to a digest: itself, its extras, the modules that it names."""
+    """Contribution of one module to a digest: itself, its extras, the modules that it names."""
 
     sha256: str
     extras: Mapping[Path, str]
@@ -151,7 +151,7 @@ class Needs(Frozen):
         return self.limit_mb + HARNESS_MEMORY_MB
 
     def gpus(self, elsewhere: bool) -> int:
-        """How many GPUs a job asks for.
+        """Number of GPUs that a job asks for.
 
         On one machine this counts trainings, so that not all that are ready start
         at once, with or without a GPU.  Sent ``elsewhere``, a training that needs
@@ -181,7 +181,7 @@ _owner: list[int] = []
 
 
 class WorkflowPlan(Frozen, dict=True):
-    """What the rules need to know, derived once from the configuration."""
+    """Facts for the rules, derived once from the configuration."""
 
     config: Config
     paths: SessionPaths

@@ -132,7 +132,7 @@ class Preparation(Frozen):
 
     @property
     def inputs(self) -> dict[str, Any]:
-        """Everything that the prepared data depend on."""
+        """Inputs that the prepared data depend on."""
         task, python = self.task, self.python
         return {
             "command": list(task.prepare),
@@ -168,7 +168,7 @@ class Preparation(Frozen):
                 pass
 
     def _files(self, store: Store) -> dict[str, Fingerprint]:
-        """What the preparation makes, kept in the store."""
+        """Files that the preparation makes, kept in the store."""
         with self._executed(store) as out:
             for name in self.task.data_names:
                 if not (out / name).is_file():

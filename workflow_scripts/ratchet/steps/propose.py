@@ -1,4 +1,4 @@
-"""What a round tries, chosen and recorded as commits."""
+"""Proposals of a round, chosen and recorded as commits."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class Offer(Frozen):
 
 
 def read_offer(paths: SessionPaths, number: int) -> Offer | None:
-    """What was put forward for round ``number``, if anything was."""
+    """Edit that was put forward for round ``number``, if any."""
     path = paths.offer(number)
     return read_record(Offer, path) if path.exists() else None
 
@@ -91,11 +91,11 @@ class Proposing(Struct):
 
     @property
     def state(self) -> SessionState:
-        """What the round starts from."""
+        """State that the round starts from."""
         return self.history.state
 
     def run(self) -> Proposals:
-        """As many proposals as the round has candidates, or as there are.
+        """Make as many proposals as the round has candidates, or as there are.
 
         An edit that a person put forward for the round is all that it tries.
         """

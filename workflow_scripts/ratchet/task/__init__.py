@@ -1,1 +1,1 @@
-"""What is researched: task, presets, repository, environment, edits of its files."""
+"""Tasks: definition, presets, repository, environment, edits of files."""

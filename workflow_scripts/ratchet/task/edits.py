@@ -26,7 +26,7 @@ UNREADABLE = (SyntaxError, ValueError, RecursionError, MemoryError)
 
 
 class ValuePlace(Frozen):
-    """Where a value stands, in characters, and what it is."""
+    """Place of a value in a text, in characters, and the value."""
 
     start: int
     end: int
@@ -39,7 +39,7 @@ def is_settings(name: str) -> bool:
 
 
 def find_value(name: str, text: str, constant: str) -> ValuePlace | None:
-    """Where a named value of a file stands.
+    """Place of a named value in a file.
 
     ``None`` if it is not there, is there more than once or is none that can be replaced
     in its place, and for files of any other kind.
@@ -154,7 +154,7 @@ def _leaves(values: Any, prefix: str = "") -> dict[str, str]:
 
 
 def find_python(text: str, name: str) -> ValuePlace | None:
-    """Where the literal of a top-level ``NAME = literal`` stands, and its value."""
+    """Place of the literal of a top-level ``NAME = literal``, and its value."""
     values = _assignments(text).get(name, [])
     if len(values) != 1:
         return None
@@ -171,7 +171,7 @@ def find_python(text: str, name: str) -> ValuePlace | None:
 
 @functools.lru_cache(maxsize=32)
 def _assignments(text: str) -> Mapping[str, Sequence[ast.expr]]:
-    """What a Python file assigns to each top-level name; empty where it does not parse.
+    """Values that a Python file assigns to top-level names; empty where it does not parse.
 
     All constants of a file are asked for one after the other, so it is parsed once.
     """
@@ -255,7 +255,7 @@ def _find_yaml(text: str, constant: str) -> ValuePlace | None:
 
 
 def _value(node: Any) -> Any:
-    """What a node means; a number such as 1e-3, which YAML 1.1 takes for text, is one."""
+    """Value of a node; 1e-3, which YAML 1.1 takes for text, is a number."""
     import yaml
 
     loader = yaml.SafeLoader("")

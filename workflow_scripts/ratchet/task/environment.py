@@ -79,7 +79,7 @@ def verify_packages(lock: Path, interpreter: Interpreter | None = None) -> None:
 
 
 def package_deviations(lock: Path, interpreter: Interpreter | None = None) -> list[str]:
-    """Where the packages of a task's own interpreter, or of this one, differ from a lock."""
+    """Differences between a lock and the packages of a task's own interpreter, or of this one."""
     import importlib.metadata  # slow; most steps have no question about packages
 
     from packaging.utils import canonicalize_name
@@ -101,7 +101,7 @@ def package_deviations(lock: Path, interpreter: Interpreter | None = None) -> li
 
 
 def package_paths(names: Sequence[str], prefixes: Sequence[str] = ()) -> list[Path]:
-    """Everything installed under the names of some packages, wherever Python finds it.
+    """Paths installed under the names of some packages, wherever Python finds them.
 
     ``prefixes`` are those of an interpreter beside this one.
     """
@@ -164,7 +164,7 @@ class Interpreter(Frozen):
 
 
 def task_interpreter(config: Config, task: Task, root: Path, harness: Path) -> Interpreter | None:
-    """What runs a task's commands, if not the harness's: the configuration comes first.
+    """Interpreter of a task's commands, if it has its own: the configuration comes first.
 
     Raises :class:`ConfigError` if there is none where it is said to be.
     """
@@ -330,7 +330,7 @@ class CacheMount(Frozen):
 
 
 def cache_source(cache: Cache, clone: Path | None) -> Path:
-    """Where a declared folder is on this machine.
+    """Path of a declared folder on this machine.
 
     Raises :class:`ConfigError` for a relative one without a clone that it is in.
     """

@@ -161,7 +161,7 @@ class _Git(ForeignGit):
         )
 
     def problem(self, *words: str) -> str | None:
-        """What a command complained of; ``None`` if it succeeded."""
+        """Complaint of a Git command; ``None`` if it succeeded."""
         try:
             self.call(*words)
         except GitError as error:
@@ -228,12 +228,12 @@ class _Git(ForeignGit):
 
 
 def _kept(commit: str) -> str:
-    """Where what a name meant when it was fetched is kept."""
+    """Reference that keeps the commit of a name as it was fetched."""
     return f"refs/ratchet/{digest(commit)[:32]}"
 
 
 def _names(revision: str) -> Sequence[str]:
-    """What a revision may mean: as fetched, here, or a branch that only the origin has."""
+    """Names that a revision may stand for: as fetched, here, or a branch of the origin."""
     return (_kept(revision), revision, f"refs/remotes/origin/{revision}")
 
 
@@ -266,7 +266,7 @@ DEFAULT_COMMIT = "HEAD"
 
 
 class Named(Frozen):
-    """What the key ``task`` says: where the definition is, and whose files it has.
+    """Task as the key ``task`` names it: place of the definition, and whose files it has.
 
     ``repo`` is empty where the definition itself may name one; ``base`` is where a path
     of a repository begins.
@@ -279,7 +279,7 @@ class Named(Frozen):
 
     @property
     def folder(self) -> Path:
-        """Where the files of the task lie, unless a repository has them."""
+        """Folder with the task's files, unless a repository has them."""
         return self.definition.parent
 
     def clone(self, values: Mapping[str, Any]) -> Path | None:
@@ -289,7 +289,7 @@ class Named(Frozen):
 
 
 def named_task(value: str | Mapping[str, str], root: Path, harness: Path) -> Named:
-    """What a value of the key ``task`` means."""
+    """Read a value of the key ``task``."""
     if isinstance(value, str):
         folder = resolve_task_folder(value, root, harness)
         return Named(folder / DEFINITION, folder)

@@ -63,7 +63,7 @@ class DeclaredChange(Frozen):
 
 
 class Seeding(Frozen):
-    """How a run learns its seed.
+    """Ways in which a run learns its seed.
 
     Always by ``RATCHET_SEED``.  With ``hook`` seeds that the code writes down itself are
     moved; ``variable`` names a further variable, ``argument`` is a further word of the
@@ -81,7 +81,7 @@ class Seeding(Frozen):
         return cls(hook=value == "hook") if isinstance(value, str) else cls(**value)
 
     def variables(self, seed: int) -> dict[str, str]:
-        """What is set for a run with this seed, beside ``RATCHET_SEED``."""
+        """Environment variables of a run with this seed, beside ``RATCHET_SEED``."""
         return {self.variable: str(seed)} if self.variable else {}
 
     def command(self, words: Sequence[str], seed: int) -> list[str]:
@@ -95,7 +95,7 @@ BY_ENVIRONMENT = Seeding()
 
 
 class Plausible(Frozen):
-    """What a run may use of a budget in seconds, measured by the harness.
+    """Plausible use of a budget in seconds, measured by the harness.
 
     Until it asks for its evaluation it must have used at least ``min_fraction``
     of the budget and at most ``max_fraction`` of it plus ``startup_seconds``
@@ -160,7 +160,7 @@ class Constraint(Frozen):
         return f"{self.name} {' and '.join(parts)}"
 
     def fault(self, value: float | None) -> str | None:
-        """How a value breaks it; a number that is not known, or none, breaks it too."""
+        """Words on how a value breaks it; an unknown number, or none, breaks it too."""
         if value is None or math.isnan(value):
             return f"{self.name} is not known, expected {self.words}"
         low = self.min is not None and value < self.min
@@ -353,7 +353,7 @@ class Task(PlainKeys, kw_only=True):
         return next((preset for preset in self.presets if preset.name == name), None)
 
     def sized(self, preset: Preset | None) -> Task:
-        """This task with the device and the budget of a preset, where that names them."""
+        """Task with the device and the budget of a preset, where that names them."""
         if preset is None:
             return self
         found = replace(self, device=preset.device or self.device)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from helpers.commands import Patch
 from helpers.run_plans import launch
 from ratchet.records.records import Outcome
 from ratchet.records.store import RunRecord
@@ -62,119 +63,69 @@ def test_what_a_group_tells(tmp_path: Path) -> None:
     assert (group.path / "cgroup.procs").read_text() == "0"
     group.kill()
     assert (group.path / "cgroup.kill").read_text() == "1"
-
-
-def test_what_a_group_does_not_tell_is_not_made_up(tmp_path: Path) -> None:
-    group = ControlGroup(made_up(tmp_path / "g"))
+    # What it does not tell is not made up.
+    group = ControlGroup(made_up(tmp_path / "empty"))
     assert (group.cpu_seconds(), group.peak_mb(), group.out_of_memory()) == (0.0, None, False)
     assert not group.join()
     group.kill()
     assert list(group.path.iterdir()) == []
 
 
-def kernel(monkeypatch: pytest.MonkeyPatch, **files: tuple[str, ...]) -> None:
-    """Fill new groups as a kernel does: by the name of the group above."""
+def test_limits_are_set_where_the_controllers_are(tmp_path: Path, monkeypatch: Patch) -> None:
+    """Our own group holds us and hands nothing on; the one above does."""
+    # New groups are filled as by a kernel: by the name of the group above.
+    files = {"above": ("memory.max", "memory.swap.max", "pids.max"), "alone": ("pids.max",)}
 
     def made(base: Path) -> Path:
         number = len(list(base.glob("ratchet-*")))
         return made_up(base / f"ratchet-{number}", *files.get(base.name, ()))
 
     monkeypatch.setattr(cgroups, "_made", made)
-
-
-def test_limits_are_set_where_the_controllers_are(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Our own group holds us and hands nothing on; the one above does."""
     own = made_up(made_up(tmp_path / "above", "cgroup.procs") / "own", "cgroup.procs")
-    kernel(monkeypatch, own=(), above=("memory.max", "memory.swap.max", "pids.max"))
     group = create_cgroup({MEMORY_LIMIT: 3, PROCESSES_LIMIT: 40}, own)
-    assert group is not None
     assert (group.path.parent, group.unenforced) == (own.parent, ())
     assert (group.path / "memory.max").read_text() == str(3 << 20)
     assert (group.path / "memory.swap.max").read_text() == "0"
     assert (group.path / "pids.max").read_text() == "40"
     assert list(own.glob("ratchet-*")) == []
-
-
-def test_a_limit_that_cannot_be_set_is_named(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    own = made_up(tmp_path / "own", "cgroup.procs")
-    kernel(monkeypatch, own=("pids.max",))
-    group = create_cgroup({MEMORY_LIMIT: 3, PROCESSES_LIMIT: 40}, own)
-    assert group is not None
+    alone = made_up(tmp_path / "alone", "cgroup.procs")
+    group = create_cgroup({MEMORY_LIMIT: 3, PROCESSES_LIMIT: 40}, alone)
     assert group.unenforced == (MEMORY_LIMIT,)
     assert (group.path / "pids.max").read_text() == "40"
 
 
-def test_groups_that_were_left_behind_are_removed(tmp_path: Path) -> None:
+def test_groups_that_were_left_behind_are_removed(tmp_path: Path, monkeypatch: Patch) -> None:
     gone = subprocess.Popen([sys.executable, "-c", ""])
     gone.wait()
     own = tmp_path / "own"
     (own / f"ratchet-{gone.pid}-0" / "below").mkdir(parents=True)
     (own / "ratchet-1-0").mkdir()
     group = create_cgroup({}, own)
-    assert group is not None
     names = {group.path.name, "ratchet-1-0"}
     assert {path.name for path in own.iterdir()} == names
     assert group.remove()
     assert not group.path.exists()
-
-
-def test_without_cgroups_there_is_no_group(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert create_cgroup({MEMORY_LIMIT: 3}, tmp_path / "missing") is None
     monkeypatch.setattr(cgroups, "own_cgroup", lambda: None)
     assert create_cgroup() is None
-    assert create_cgroup({MEMORY_LIMIT: 3}, tmp_path / "missing") is None
 
 
-# ------------------------------------------------------------------ whole runs
-
-
-def usable() -> bool:
-    group = create_cgroup()
-    return group is not None and (group.path / "cgroup.kill").exists() and group.remove()
-
-
-real = pytest.mark.skipif(not usable(), reason="no control groups can be made here")
+def needs(**limits: int) -> pytest.MarkDecorator:
+    """Skips a test where no control group with these limits can be made."""
+    group = create_cgroup(limits)
+    works = group is not None and (group.path / "cgroup.kill").exists() and group.remove()
+    lacks = not works or group is None or group.unenforced
+    return pytest.mark.skipif(bool(lacks), reason=f"no control group with {limits} here")
 
 
 def run(tmp_path: Path, source: str, **limits: int) -> RunRecord:
     command = ["python", "-S", "train.py"]
-    return launch(tmp_path, tmp_path / "run", source, command=command, limits=limits)
+    return launch(tmp_path, source, command=command, limits=limits)[0]
 
 
-SHORT = """
-import os, signal, time
-signal.signal(signal.SIGCHLD, signal.SIG_IGN)
-for _ in range(40):
-    if os.fork() == 0:
-        while time.process_time() < 0.02:
-            pass
-        os._exit(0)
-    time.sleep(0.03)
-time.sleep(1.0)  # for the last ones, where a machine is busy
-print("val: 1")
-"""
-
-
-@real
-def test_processes_that_nobody_saw_are_counted(tmp_path: Path) -> None:
-    record = run(tmp_path, SHORT)
-    assert record.outcome is Outcome.OK, record
-    assert record.cpu_seconds > 0.7
-    assert record.unenforced == ()
-    home = cgroups.own_cgroup()
-    assert home is not None
-    # The run has left no group.
-    own = [p for p in home.glob("ratchet-*") if (p / "cgroup.procs").read_text() == ""]
-    assert [p for p in own if not Path("/proc", p.name.split("-")[1]).exists()] == []
-
-
-@real
+@needs()
 def test_all_of_a_group_is_killed_and_the_group_is_gone(tmp_path: Path) -> None:
     group = create_cgroup()
-    assert group is not None
     words = [sys.executable, "-c", "import os, time; os.fork(); os.fork(); time.sleep(600)"]
     child = subprocess.Popen(words, preexec_fn=group.join, start_new_session=True)
     time.sleep(0.2)
@@ -185,31 +136,27 @@ def test_all_of_a_group_is_killed_and_the_group_is_gone(tmp_path: Path) -> None:
     assert not group.path.exists()
 
 
-def test_a_limit_without_a_group_is_in_the_record(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_limit_without_a_group_is_in_the_record(tmp_path: Path) -> None:
     record = run(tmp_path, "print('val: 1')", memory_mb=4000, processes=100)
     assert record.outcome is Outcome.OK
-    assert set(record.unenforced) <= {MEMORY_LIMIT, PROCESSES_LIMIT}
+    # The run has left no group.
+    home = cgroups.own_cgroup() or tmp_path
+    own = [p for p in home.glob("ratchet-*") if (p / "cgroup.procs").read_text() == ""]
+    assert [p for p in own if not Path("/proc", p.name.split("-")[1]).exists()] == []
     group = create_cgroup({MEMORY_LIMIT: 4000, PROCESSES_LIMIT: 100})
     expected = (MEMORY_LIMIT, PROCESSES_LIMIT) if group is None else tuple(sorted(group.unenforced))
     assert record.unenforced == expected
     assert group is None or group.remove()
 
 
-def has(name: str, most: int) -> bool:
-    group = create_cgroup({name: most})
-    return group is not None and group.remove() and not group.unenforced
-
-
-@pytest.mark.skipif(not has(MEMORY_LIMIT, 100), reason="no controller for memory here")
+@needs(memory_mb=100)
 def test_too_much_memory_is_out_of_memory(tmp_path: Path) -> None:
     record = run(tmp_path, "x = b'1' * (1 << 29)\nprint('val: 1')", memory_mb=100)
     assert record.outcome is Outcome.OOM_HOST, record
     assert record.peak_group_mb is not None
 
 
-@pytest.mark.skipif(not has(PROCESSES_LIMIT, 100), reason="no controller for processes here")
+@needs(processes=100)
 def test_too_many_processes_are_refused(tmp_path: Path) -> None:
     source = "import os\nfor _ in range(50):\n    if os.fork() == 0: os.read(0, 1)\n"
     record = run(tmp_path, source, processes=20)

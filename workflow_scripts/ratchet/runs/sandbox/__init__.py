@@ -1,1 +1,1 @@
-"""What a run may see and touch of the machine."""
+"""Sandboxes: limits on what a run may see and touch of the machine."""

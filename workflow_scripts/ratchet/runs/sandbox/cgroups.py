@@ -64,7 +64,7 @@ class ControlGroup:
         return False
 
     def cpu_seconds(self) -> float:
-        """What all its processes have used, ended ones too; 0 if nobody tells."""
+        """CPU seconds of all its processes, ended ones included; 0 if unknown."""
         return self._number("cpu.stat", "usage_usec") / 1e6
 
     def peak_mb(self) -> float | None:
@@ -128,7 +128,7 @@ def create_cgroup(
 
 
 def _bases(place: Path, wanted: Mapping[str, int]) -> Iterator[Path]:
-    """Where a group could go: below our own, which often must not hand controllers on
+    """Places for a group: below our own, which often must not hand controllers on
     since we are in it, or beside it."""
     for name in wanted:
         with contextlib.suppress(OSError):

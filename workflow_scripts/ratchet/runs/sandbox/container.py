@@ -66,7 +66,7 @@ class ContainerEngine(Frozen):
         return "podman" in Path(self.program).name
 
     def ask(self, *words: str) -> str:
-        """What it prints; raises :class:`OSError` with what it complained of."""
+        """Output of an engine command; raises :class:`OSError` with its complaint."""
         try:
             done = subprocess.run(
                 [self.program, *words],
@@ -122,7 +122,7 @@ def container_fault() -> str | None:
 
 
 def container_mend() -> str:
-    """What to do about a fault."""
+    """Advice on mending a container engine that does not work."""
     if exchange_folder() is not None:
         return f"{EXCHANGE_VARIABLE} must name the folder that both containers share"
     image = (container_engine() or ContainerEngine("", DEFAULT_IMAGE)).image
@@ -154,7 +154,7 @@ def container_mounts_inputs() -> bool:
 
 @contextlib.contextmanager
 def run_workplace(folder: Path) -> Iterator[Path]:
-    """Where a run's folder is made; ours alone for as long as it is needed."""
+    """Folder in which a run's folder is made; ours alone for as long as it is needed."""
     place = exchange_folder() or folder
     with contextlib.ExitStack() as held:
         if place != folder:
@@ -307,7 +307,7 @@ def check_image(arguments: Sequence[str] | None = None) -> int:
 
 
 def hidden_packages(definition: Path) -> list[str]:
-    """What a task hides from its runs; raises :class:`DataError` if that is no list."""
+    """Packages that a task hides from its runs; raises :class:`DataError` if that is no list."""
     import yaml  # slow to import, and only images are made with it
 
     try:

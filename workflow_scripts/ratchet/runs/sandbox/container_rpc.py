@@ -202,7 +202,7 @@ class ContainerCommand:
         self._say({"do": "kill"})
 
     def finish(self) -> dict[str, Any]:
-        """What became of it, as JSON values; the container is gone afterwards."""
+        """Ending of the command as JSON values; the container is gone afterwards."""
         found = self._ask("finish")
         self._remove()
         if found is None:

@@ -1,4 +1,4 @@
-"""What a run may see and touch of the machine, and the strongest sandbox that works here."""
+"""Choice of the strongest sandbox that works here, and a command confined in it."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ DEVICES = ("/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom",
 
 
 class SandboxKind(enum.StrEnum):
-    """How runs are kept apart; ``auto`` prefers the last.
+    """Kinds of sandbox; ``auto`` prefers the last.
 
     A container stops what bubblewrap stops, but starts slowly, from an image.
     """
@@ -151,13 +151,13 @@ class ConfinedCommand(Frozen):
         }
 
     def restrict(self) -> None:
-        """What a process has to do before it becomes the command."""
+        """Confine the calling process before it becomes the command."""
         if self.landlock is not None:
             restrict_process(self.landlock, self.network)
 
 
 def confine_command(kind: SandboxKind, box: Box, command: Sequence[str]) -> ConfinedCommand:
-    """How to start ``command`` in a box; containers are started by ``container.order``."""
+    """Command confined to a box; containers are started by ``container.order``."""
     if kind is SandboxKind.BUBBLEWRAP:
         program = shutil.which("bwrap") or "bwrap"
         wrapped = [program, *bubblewrap_arguments(box), "--", *command]

@@ -138,7 +138,7 @@ class Finder:
     def find_spec(
         name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
     ) -> importlib.machinery.ModuleSpec | None:
-        """What the other finders say, with a loader that changes the module."""
+        """Spec from the other finders, with a loader that changes the module."""
         if name not in CHANGES:
             return None
         for finder in sys.meta_path:

@@ -1,21 +1,27 @@
-"""What an engine is told, and what is said where there is none; no engine needed."""
+"""What a container engine is told, what is said where there is none, and the image's last step."""
 
 from __future__ import annotations
 
+import grp
+import json
 import os
 from pathlib import Path
 
 import pytest
 
-from helpers.commands import Patch
+from helpers import REPO
+from helpers.commands import Capsys, Patch
 from ratchet.base.errors import ConfigError
+from ratchet.base.io import digest_file
 from ratchet.runs.sandbox import container, sandbox
 from ratchet.runs.sandbox.container import (
     ContainerEngine,
     _image_id,
     _me,
+    check_image,
     container_engine,
     container_order,
+    held_locks,
     own_facts,
     remove_left_over,
     run_facts,
@@ -24,6 +30,7 @@ from ratchet.runs.sandbox.container import (
 )
 from ratchet.runs.sandbox.sandbox import SandboxKind, choose_sandbox
 from ratchet.runs.spec import Box
+from ratchet.task.environment import package_paths
 
 DOCKER = ContainerEngine("/usr/bin/docker", "ratchet:test")
 PODMAN = ContainerEngine("/usr/bin/podman", "ratchet:test")
@@ -193,3 +200,49 @@ def test_two_containers_hand_over_one_run_at_a_time(tmp_path: Path, monkeypatch:
         assert (order["start"], order["folder"]) == ([], str(tmp_path / "call"))
     assert sorted(path.name for path in tmp_path.iterdir()) == ["lock"]
     assert (tmp_path / "lock").stat().st_mode & 0o777 == 0o600
+
+
+WORDS = ["--base", "debian@sha256:1", "--revision", "abc"]
+WORDS += ["--group", grp.getgrgid(os.getgid()).gr_name]
+
+
+def test_what_the_image_holds_is_written_down_and_what_is_hidden_closed(
+    tmp_path: Path, monkeypatch: Patch
+) -> None:
+    packages = tmp_path / ".venv-own" / "lib" / "python3.11" / "site-packages"
+    hidden, seen = packages / "networkx" / "below" / "a.py", packages / "numpy" / "a.py"
+    for path in (hidden, seen):
+        path.parent.mkdir(parents=True)
+        path.write_text("x")
+
+    def within(names: list[str], prefixes: list[str]) -> list[Path]:
+        """Without what is installed for this test itself."""
+        return [p for p in package_paths(names, prefixes) if p.is_relative_to(tmp_path)]
+
+    monkeypatch.setattr(container, "package_paths", within)
+    monkeypatch.chdir(REPO)
+    output = tmp_path / "image.json"
+    places = ["--environments", str(tmp_path), "--output", str(output)]
+    assert check_image([*WORDS, *places, "tasks/bytelm/task.yaml"]) == 0
+    facts = json.loads(output.read_text())
+    assert (facts["base"], facts["revision"]) == ("debian@sha256:1", "abc")
+    assert facts["hidden"] == ["docutils", "networkx"]
+    assert digest_file(Path("envs/bytelm.lock")) in facts["locks"]
+    for path in (hidden, hidden.parent, packages / "networkx"):
+        assert path.stat().st_mode & 0o007 == 0
+    assert seen.stat().st_mode & 0o004
+
+
+def test_a_lock_that_is_not_installed_is_not_named(tmp_path: Path) -> None:
+    missing, held = tmp_path / "a.lock", tmp_path / "b.lock"
+    missing.write_text("no-such-package==1.0\n")
+    held.write_text((REPO / "envs/bytelm.lock").read_text())
+    assert held_locks([missing, held]) == [digest_file(held)]
+
+
+@pytest.mark.parametrize("text", ["hidden: docutils", "[1, 2", "- a list"])
+def test_what_is_no_task_is_refused(tmp_path: Path, text: str, capsys: Capsys) -> None:
+    task = tmp_path / "task.yaml"
+    task.write_text(text)
+    assert check_image([*WORDS, "--output", "x", str(task)]) == 65
+    assert str(task) in capsys.readouterr().err
