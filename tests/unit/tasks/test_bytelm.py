@@ -10,17 +10,16 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from types import ModuleType
-from typing import Any
 
 import numpy as np
 import pytest
-import yaml
 
-from helpers import BYTELM as TASK
+from helpers.candidates import STEPS, TASK, TRAIN, Arena, edited
 from helpers.commands import Patch
-from ratchet.task.edits import find_value, replace_value
+from ratchet.task.edits import applicable_changes, apply_declared, find_value
 
 DIGESTS = {
     "train.bin": "d0602cd3480d6906865ce682e751d96275b1e4ce736bcc8b2698253eda25f410",
@@ -29,8 +28,6 @@ DIGESTS = {
 }
 KEYS = ["val_bpb", "training_seconds", "total_seconds", "peak_mem_mb"]
 KEYS += ["num_steps", "total_tokens_M", "num_params_M", "depth"]
-SPEC: dict[str, Any] = yaml.safe_load((TASK / "task.yaml").read_text())
-TRAIN = (TASK / "train.py").read_text()
 
 
 def test_splits_are_as_pinned_and_share_no_file(data: Path, prepare: ModuleType) -> None:
@@ -187,94 +184,78 @@ def test_changing_the_inputs_in_place_changes_nothing(prepare: ModuleType) -> No
     np.testing.assert_array_equal(split, kept)
 
 
-def run_training(
-    folder: Path, data: Path, text: str, steps: int, seed: int = 1
-) -> subprocess.CompletedProcess[str]:
-    folder.mkdir(exist_ok=True)
-    for name in SPEC["fixed"]:
-        shutil.copyfile(TASK / name, folder / name)
-    (folder / "train.py").write_text(text)
+def printed(log: str) -> dict[str, str]:
+    return dict(re.findall(r"^(\w+): +(\S+)$", log.split("---\n")[-1], re.MULTILINE))
+
+
+def by_hand(folder: Path, data: Path) -> str:
+    """What the default candidate prints where no harness runs it."""
+    for name in (*TASK.fixed, "train.py"):
+        shutil.copyfile(TASK.folder / name, folder / name)
     environment = {
         **{k: os.environ[k] for k in ("PATH", "LD_LIBRARY_PATH") if k in os.environ},
         "OPENBLAS_NUM_THREADS": "1",
         "RATCHET_DATA": str(data),
-        "RATCHET_SEED": str(seed),
-        "RATCHET_BUDGET_STEPS": str(steps),
+        "RATCHET_SEED": "1",
+        "RATCHET_BUDGET_STEPS": str(STEPS),
     }
-    return subprocess.run(
-        [sys.executable, "train.py"], cwd=folder, env=environment, capture_output=True, text=True
-    )
+    words = [sys.executable, "train.py"]
+    return subprocess.check_output(words, cwd=folder, env=environment, text=True)
 
 
-def summary(done: subprocess.CompletedProcess[str]) -> dict[str, str]:
-    assert done.returncode == 0, done.stderr
-    block = done.stdout.split("---\n")[-1]
-    return dict(re.findall(r"^(\w+): +(\S+)$", block, re.MULTILINE))
-
-
-def test_training_learns_and_is_reproducible(data: Path, tmp_path: Path) -> None:
-    first, second, other = (
-        run_training(tmp_path, data, TRAIN, steps=40, seed=seed) for seed in (1, 1, 2)
-    )
-    block = summary(first)
+def test_training_learns_and_is_reproducible(arena: Arena, data: Path, tmp_path: Path) -> None:
+    first, again = arena.unchanged().log, arena.attempt(TRAIN).log
+    other = arena.attempt(TRAIN, seed=2).log
+    block = printed(first)
     assert list(block) == KEYS
     assert all(math.isfinite(float(value)) for value in block.values())
     assert float(block["val_bpb"]) < 6.0
-    assert (block["num_steps"], block["depth"]) == ("40", "1")
+    assert (block["num_steps"], block["depth"]) == (str(STEPS), "1")
     timeless = [
-        re.sub(r"^(\w+_seconds): .*$", r"\1", done.stdout, flags=re.MULTILINE)
-        for done in (first, second, other)
+        re.sub(r"^(\w+_seconds): .*$", r"\1", log, flags=re.MULTILINE)
+        for log in (first, again, by_hand(tmp_path, data), other)
     ]
-    assert timeless[0] == timeless[1] != timeless[2]
-    assert summary(other)["val_bpb"] != block["val_bpb"]
-    assert summary(other)["peak_mem_mb"] == block["peak_mem_mb"]
-    assert len(first.stdout.split("---\n")[0].splitlines()) <= 10
-
-
-CONSTANTS = [c for c in SPEC["search_space"] if "constant" in c]
-ALTERNATIVES = {c["alternative"]: c for c in SPEC["search_space"] if "alternative" in c}
-
-
-def changed(*names: str, **constants: object) -> str:
-    """The default candidate with these alternatives and constants."""
-    text = TRAIN
-    for name in names:
-        assert text.count(ALTERNATIVES[name]["find"]) == 1, name
-        text = text.replace(ALTERNATIVES[name]["find"], ALTERNATIVES[name]["replace"])
-    for name, value in constants.items():
-        text = replace_value("train.py", text, name, value) or ""
-    return text
+    assert timeless[0] == timeless[1] == timeless[2] != timeless[3]
+    assert printed(other)["val_bpb"] != block["val_bpb"]
+    assert printed(other)["peak_mem_mb"] == block["peak_mem_mb"]
+    assert len(first.split("---\n")[0].splitlines()) <= 10
 
 
 def test_the_search_space_is_broad_and_each_change_is_one() -> None:
-    for change in CONSTANTS:
-        place = find_value("train.py", TRAIN, change["constant"])
-        assert len({place.value, *change["values"]}) == 1 + len(change["values"])
-        assert {type(value) for value in change["values"]} == {type(place.value)}, change
-        change["why"].format(old=place.value, new=change["values"][0])
-    assert len(ALTERNATIVES) >= 6
-    for name in ALTERNATIVES:
-        compile(changed(name), name, "exec")
-    assert 35 <= sum(len(c.get("values", [0])) for c in SPEC["search_space"]) <= 50
-    assert len({c["category"] for c in SPEC["search_space"]}) >= 7
+    drafts = list(applicable_changes(TASK.search_space, {"train.py": TRAIN}))
+    assert len(drafts) == sum(len(c.values) or 1 for c in TASK.search_space)
+    assert 35 <= len(drafts) <= 50
+    for change in TASK.search_space:
+        if change.is_constant:
+            place = find_value("train.py", TRAIN, change.name)
+            assert {type(value) for value in change.values} == {type(place.value)}, change
+    assert sum(not change.is_constant for change in TASK.search_space) >= 6
+    assert len({change.category for change in TASK.search_space}) >= 7
 
 
-STACK = [
-    *("cosine-schedule", "nesterov-momentum", "orthogonal-updates", "xavier-init", "layer-norm"),
-    *("gated-block", "attention-in-mixer", "relu-squared", "bigram-logits", "frequency-bias"),
-    "neighbouring-windows",
-]
-# Alternatives and constants that stack on each other.
-STACKS: list[tuple[list[str], dict[str, object]]] = [
-    (STACK, {"DEPTH": 2, "LOGIT_CAP": 15.0}),
-    (["gelu"], {"DROPOUT": 0.1, "SMOOTHING": 0.05, "SEQ_LEN": 128, "GRAD_CLIP": 0.0}),
-    (["tanh", "no-hidden-bias"], {}),
-    ([], {"DEPTH": 0}),
+# Changes that stack on each other.
+STACKS = [
+    "cosine-schedule nesterov-momentum orthogonal-updates xavier-init layer-norm gated-block "
+    "attention-in-mixer relu-squared bigram-logits frequency-bias neighbouring-windows "
+    "DEPTH=2",
+    "gelu DROPOUT=0.1 SMOOTHING=0.05 SEQ_LEN=128 GRAD_CLIP=0.0",
+    "tanh no-hidden-bias",
 ]
 
 
-@pytest.mark.parametrize(("names", "constants"), STACKS)
-def test_a_sample_of_changes_runs(data, tmp_path, names, constants) -> None:
-    block = summary(run_training(tmp_path, data, changed(*names, **constants), steps=3))
-    assert block["depth"] == str(constants.get("DEPTH", 1))
-    assert math.isfinite(float(block["val_bpb"]))
+@pytest.mark.parametrize("labels", STACKS)
+def test_a_sample_of_changes_runs(arena: Arena, labels: str) -> None:
+    files: Mapping[str, str] = {"train.py": TRAIN}
+    for label in labels.split():
+        draft = apply_declared(TASK.search_space, files, label)
+        assert draft is not None, label
+        files = draft.contents
+    assert arena.attempt(files["train.py"], budget_steps=3, plausible=None).value > 0
+
+
+def test_a_model_may_have_no_block_and_bounded_logits(arena: Arena) -> None:
+    bounded = edited("LOGIT_CAP = 0.0 ", "LOGIT_CAP = 15.0 ")
+    source = edited("DEPTH = 1 ", "DEPTH = 0 ", bounded)
+    attempt = arena.attempt(source, budget_steps=3, plausible=None)
+    assert attempt.value > 0
+    assert printed(attempt.log)["depth"] == "0"
