@@ -9,33 +9,28 @@ from ratchet.integrity.edit_checks import Severity, only_reseeds
 
 NOT_USED = edited(FIRST, "    rng = np.random.default_rng(42)\n").replace("SEED, ", "")
 SWITCHED_OFF = edited(FIRST, "    rng = np.random.default_rng(SEED * 0 + 42)\n")
-
-
-@pytest.mark.parametrize(
-    "source",
-    [NOT_USED, edited("LOG_EVERY = 0.2", "SEED = 42\nLOG_EVERY = 0.2")],
-    ids=["a number of its own", "another number under the same name"],
-)
-def test_giving_up_the_harness_seed_is_blocked(source: str) -> None:
-    assert blocked(source) == {"seed"}
-
-
-@pytest.mark.parametrize(
-    "source",
-    [
-        edited(FIRST, "    rng = np.random.default_rng(SEED + 1)\n"),
-        SWITCHED_OFF,
+BLOCK, NOTE = Severity.BLOCK, Severity.NOTE
+# The edit, the flags on it, and whether it changes nothing but the seed.
+EDITS = {
+    "a number of its own": (NOT_USED, [BLOCK, NOTE], False),
+    "it, and the import": (
         NOT_USED.replace("import VOCAB", "import SEED, VOCAB"),
-    ],
-    ids=["moved", "switched off", "a number of its own"],
-)
-def test_another_seed_alone_is_no_proposal(source: str) -> None:
-    assert only_reseeds({"train.py": TRAIN}, {"train.py": source})
+        [BLOCK, NOTE],
+        True,
+    ),
+    "the same name": (edited("LOG_EVERY = 0.2", "SEED = 42\nLOG_EVERY = 0.2"), [BLOCK], False),
+    "moved": (edited(FIRST, "    rng = np.random.default_rng(SEED + 1)\n"), [], True),
+    "switched off": (SWITCHED_OFF, [], True),
+    "beside": (edited(FIRST, FIRST + "    noise = np.random.default_rng(42)\n"), [NOTE], False),
+}
 
 
-def test_a_number_beside_the_seed_is_noted() -> None:
-    source = edited(FIRST, FIRST + "    noise = np.random.default_rng(42)\n")
-    assert [(flag.severity, flag.kind) for flag in read(source)] == [(Severity.NOTE, "seed")]
+@pytest.mark.parametrize("name", EDITS)
+def test_a_seed_of_its_own_is_blocked_or_noted_and_alone_is_no_proposal(name: str) -> None:
+    source, severities, alone = EDITS[name]
+    flags = [(flag.severity, flag.kind) for flag in read(source)]
+    assert flags == [(severity, "seed") for severity in severities]
+    assert only_reseeds({"train.py": TRAIN}, {"train.py": source}) is alone
 
 
 def test_every_run_has_the_seed_that_the_harness_drew(arena: Arena) -> None:
