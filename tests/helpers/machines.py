@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from ratchet.monitor.doctor import AgentTool, GpuCheck, LockCheck, Machine
+from ratchet.monitor.doctor import AgentTool, LockCheck, Machine
+from ratchet.runs.hardware import GpuState
 
 GOOD = Machine(
     python=(3, 11, 7),
@@ -12,7 +13,7 @@ GOOD = Machine(
     disk={"results and store": 78.9},
     writable=True,
     locks=(LockCheck("envs/workflow.lock", "a" * 64),),
-    gpus=(GpuCheck("NVIDIA H200", 150.8, 0.5),),
+    gpus=(GpuState("NVIDIA H200", "", 150_800_000_000, 500_000_000, ()),),
     driver="550.1",
     cuda="12.4",
     containers={"docker": AgentTool("28.1"), "podman": AgentTool(None)},
