@@ -400,20 +400,6 @@ class Smoother:
                 found.setdefault(keep.place, []).append((values, unit * masses, unit * improving))
         return tuple(_change(place, parts) for place, parts in sorted(found.items()))
 
-    def together(self, places: Sequence[int]) -> float:
-        """P(each of these kept changes is truly better)."""
-        chosen = set(places)
-
-        def only(keep: Keep, state: FloatArray) -> FloatArray:
-            kernels = keep.every, keep.better if keep.place in chosen else keep.every
-            return np.stack([carried_state(k, row) for k, row in zip(kernels, state, strict=True)])
-
-        total = 0.0
-        for belief, _, chain in self._nodes:
-            both = self._chains.run(chain, np.ones((2, POINTS)), only)[0].sum(axis=1)
-            total += belief * float(both[1] / both[0])
-        return total
-
     def held(self, places: Sequence[int]) -> FloatArray:
         """P(exactly m of these kept changes are truly better), for m = 0, 1, ..."""
         chosen = set(places)
