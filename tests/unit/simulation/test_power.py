@@ -13,7 +13,7 @@ from ratchet.judge.settings import FALSE_KEEP_BOUND
 from ratchet.simulation.power import (
     SEEDS,
     FalseKeeps,
-    _Screen,
+    _screened,
     detectable,
     false_keeps,
     lucky_records,
@@ -124,7 +124,7 @@ def test_rules_in_a_session_of_nulls() -> None:
 
 def test_a_screen_of_one_run_is_keep_if_better() -> None:
     """The simulator against what is exact."""
-    found = _Screen().simulated("plain", 60, seed=3)
+    found = _screened("plain", 60, seed=3)
     assert found.error is not None
     assert abs(found.keeps - lucky_records(60)) < 4 * found.error
     assert found.runs == 60

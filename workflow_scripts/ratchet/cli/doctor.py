@@ -55,6 +55,7 @@ from ratchet.runs.hardware import (
     visible_gpus,
 )
 from ratchet.runs.sandbox.sandbox import SandboxKind, sandbox_fault
+from ratchet.session import run_budget
 from ratchet.steps.ownership import folder_owner
 from ratchet.steps.prepare import (
     PREPARED,
@@ -73,9 +74,7 @@ from ratchet.task.task import GB, Task
 
 def outlook_of(chosen: Config, task: Task, root: Path) -> Outlook:
     """The session's length; runs that it has made tell how long one takes."""
-    seconds, steps = chosen.budget_seconds, chosen.budget_steps
-    if seconds is None and steps is None:
-        seconds, steps = task.budget_seconds, task.budget_steps
+    seconds = run_budget(chosen.frozen, task)["seconds"]
     walls = [
         finite_number(event.get("wall_seconds"))
         for event in read_events(SessionPaths(chosen.session, root).events)

@@ -147,17 +147,14 @@ def _sessions(
     if jobs == 1:
         yield from map(one, range(plan.sessions))
         return
-    pool = ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn"), _ignore_interrupt)
+    # On an interrupt this process ends the others; theirs would print a traceback each.
+    ignore = (signal.SIGINT, signal.SIG_IGN)
+    pool = ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn"), signal.signal, ignore)
     try:
         yield from pool.map(one, range(plan.sessions))
     finally:
         # Waits for the sessions being played, one per process.
         pool.shutdown(cancel_futures=True)
-
-
-def _ignore_interrupt() -> None:
-    """The parent ends its processes; theirs would print a traceback each."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def progress_counter(name: str) -> Callable[[int, int], None]:

@@ -70,11 +70,6 @@ class Outlook(Frozen):
         """Whether the time limit is sure to end it."""
         return self.least_seconds is not None and self.least_seconds > self.deadline_seconds
 
-    @property
-    def hours_needed(self) -> int:
-        """A time limit, in whole hours, that is long enough."""
-        return math.ceil((self.most_seconds or 0.0) / 3600)
-
     def sentence(self) -> str:
         """Length of the session in one line."""
         many = "experiment" if self.experiments == 1 else "experiments"
@@ -413,7 +408,8 @@ def _length(machine: Machine) -> Iterator[Check]:
         return
     if found.cut_short:
         text = f"{found.sentence()}; deadline_hours ends it before"
-        todo = f"grant enough, such as deadline_hours={found.hours_needed}, or plan fewer rounds"
+        hours = math.ceil((found.most_seconds or 0.0) / 3600)
+        todo = f"grant enough, such as deadline_hours={hours}, or plan fewer rounds"
         yield warning("length", text, todo)
     else:
         yield ok("length", found.sentence())

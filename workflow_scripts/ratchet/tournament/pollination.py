@@ -215,11 +215,11 @@ class Player:
 
     def _trajectory(self) -> list[Facts]:
         """The incumbent after each leg."""
-        found = []
-        for leg in self.legs:
-            held = self.history.states[leg.rounds].incumbent
-            found.append({"round": leg.number, "runs": leg.runs, "mean": held.mean, "sd": held.sd})
-        return found
+        return [
+            {"round": leg.number, "runs": leg.runs, "mean": held.mean, "sd": held.sd}
+            for leg in self.legs
+            for held in (self.history.states[leg.rounds].incumbent,)
+        ]
 
     def lineage(self) -> list[Facts]:
         """Parts of its incumbent: every keep in order, and whose win each was."""
