@@ -73,17 +73,17 @@ def _catalogue() -> str:
 
 def _run(options: argparse.Namespace) -> int:
     plan, jobs = _plan(options), _jobs(options.jobs)
-    against = RULES[options.against]
-    rules = _rules(options.rules, against.name)
+    against = options.against
+    rules = _rules(options.rules, against)
     records = simulate_plans(plan, rules, jobs, progress_counter("simulate"))
     summaries = {
-        name: summarize_sessions(played, records[against.name]) for name, played in records.items()
+        name: summarize_sessions(played, records[against]) for name, played in records.items()
     }
     if options.json:
-        fields = simulation_values(plan, rules, summaries, against.name)
+        fields = simulation_values(plan, rules, summaries, against)
         print_json(fields)
     else:
-        shown = simulation_lines(summaries, against.name)
+        shown = simulation_lines(summaries, against)
         print("\n".join([simulation_heading(plan), "", *shown, "", *LEGEND]))
     return 0
 
