@@ -10,8 +10,6 @@ fitted to one published log of 126 runs; the split into categories is assumed.
 Gains are in validation bits per byte, and positive is better.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Sequence
 from random import Random

@@ -4,8 +4,6 @@ make bench
 .venv-dev/bin/pytest tests/bench/calibration.py
 """
 
-from __future__ import annotations
-
 import pytest
 
 from ratchet.records.records import Verdict

@@ -24,8 +24,6 @@ Shown is the true gain of the champion, in all and per run, and how far each way
 behind the first one.
 """
 
-from __future__ import annotations
-
 import argparse
 import itertools
 import math

@@ -12,8 +12,6 @@ noise and with Student's t of 4 degrees of freedom; the scale of the judge comes
 from three baseline replicates, as in a real session.
 """
 
-from __future__ import annotations
-
 import argparse
 import math
 import os

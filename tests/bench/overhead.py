@@ -11,8 +11,6 @@ Printed are seconds outside the training budget: interpreter start, evaluation
 and, for Ratchet, everything that the workflow does around a run.
 """
 
-from __future__ import annotations
-
 import argparse
 import datetime
 import itertools

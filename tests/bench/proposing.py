@@ -14,8 +14,6 @@ counted.  A session that never got there is listed with a ``>`` and counts as al
 runs that it made, which flatters it.
 """
 
-from __future__ import annotations
-
 import argparse
 import os
 import shutil

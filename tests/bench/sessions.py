@@ -10,8 +10,6 @@ Printed are, over all sessions, the runs that were made, the keeps, how many of 
 were no gain in truth, and how much better the last incumbent truly is.
 """
 
-from __future__ import annotations
-
 import argparse
 import itertools
 import statistics

@@ -9,8 +9,6 @@ repeats take turns, so that a busy moment hits all of them::
 Shown is what a user waits, the interpreter's own start included.
 """
 
-from __future__ import annotations
-
 import argparse
 import os
 import random

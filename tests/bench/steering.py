@@ -11,8 +11,6 @@ first suggestion is followed.  It knows twenty directions and drops each once it
 tried; after the last one, categories are chosen at random.
 """
 
-from __future__ import annotations
-
 import argparse
 import os
 import sys

@@ -1,7 +1,5 @@
 """Stand-ins for coding agents: a script that does, at each call, what a list says."""
 
-from __future__ import annotations
-
 import json
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Logs to judge, and calls of the command lines that judge them."""
 
-from __future__ import annotations
-
 import importlib
 import json
 import random

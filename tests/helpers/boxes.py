@@ -1,7 +1,5 @@
 """Boxes: folders of their own in which whole sessions run on a fake trainer."""
 
-from __future__ import annotations
-
 import contextlib
 import hashlib
 import json

@@ -4,8 +4,6 @@ The DevTools protocol is spoken over two file descriptors, so nothing but the br
 is needed.  Clicks and keys are real input events at a place, not calls of scripts.
 """
 
-from __future__ import annotations
-
 import base64
 import json
 import os

@@ -1,7 +1,5 @@
 """Clones of somebody else's, made by tests."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from pathlib import Path
 

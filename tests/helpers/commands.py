@@ -1,7 +1,5 @@
 """Commands that tests call, and types of their tests, short enough for one line."""
 
-from __future__ import annotations
-
 import os
 import subprocess
 from collections.abc import Sequence

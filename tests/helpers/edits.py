@@ -1,7 +1,5 @@
 """Edits that tests let a session try, and what became of them."""
 
-from __future__ import annotations
-
 import yaml
 
 from helpers.boxes import Box

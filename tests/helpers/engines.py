@@ -1,7 +1,5 @@
 """A container engine for tests, and the options that close a container."""
 
-from __future__ import annotations
-
 import contextlib
 import fcntl
 import json

@@ -5,8 +5,6 @@ one needs the data of the first.  Prints one line of JSON: for each check what w
 an empty text.  Its argument is a JSON file: the names of the task's data, and edited sources.
 """
 
-from __future__ import annotations
-
 import contextlib
 import dataclasses
 import functools

@@ -1,7 +1,5 @@
 """Sessions on two GPUs that a stand-in for NVML makes up."""
 
-from __future__ import annotations
-
 import contextlib
 import json
 import re

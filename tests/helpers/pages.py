@@ -1,7 +1,5 @@
 """Pages as a browser would see them, and whether anything in them could run or load."""
 
-from __future__ import annotations
-
 import re
 from html.parser import HTMLParser
 

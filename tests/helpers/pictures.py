@@ -6,8 +6,6 @@ Writes ``progress.svg``, the session's own, and ``report.png``, the beginning of
 report as a headless Chromium shows it.
 """
 
-from __future__ import annotations
-
 import shutil
 import sys
 import tempfile

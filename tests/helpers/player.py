@@ -5,8 +5,6 @@ the tests of what only Snakemake does; all others play.  This is the one module
 that knows which steps there are and how each is called.
 """
 
-from __future__ import annotations
-
 import contextlib
 import io
 import os

@@ -6,8 +6,6 @@ What the executor asked to be created is written to RECORDS, one JSON object per
 Environment: the one of envs/kubernetes.lock.
 """
 
-from __future__ import annotations
-
 import json
 import subprocess
 import sys

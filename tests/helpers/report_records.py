@@ -1,7 +1,5 @@
 """Records of made-up sessions, as real as they need to be for the report."""
 
-from __future__ import annotations
-
 import datetime
 import hashlib
 import math

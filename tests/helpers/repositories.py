@@ -3,8 +3,6 @@
 Names, log format, untracked files and cache are upstream's; the code is ours.
 """
 
-from __future__ import annotations
-
 import venv
 from pathlib import Path
 

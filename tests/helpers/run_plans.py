@@ -1,7 +1,5 @@
 """Runs of a few lines of code, for tests of what surrounds a run."""
 
-from __future__ import annotations
-
 import contextlib
 from pathlib import Path
 from typing import Any

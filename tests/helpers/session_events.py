@@ -1,7 +1,5 @@
 """Events as sessions write them, for whoever reads journals."""
 
-from __future__ import annotations
-
 import datetime
 import json
 from pathlib import Path

@@ -1,7 +1,5 @@
 """What is made once for all workers that test side by side, and copied by those that change it."""
 
-from __future__ import annotations
-
 import fcntl
 import json
 import os

@@ -1,7 +1,5 @@
 """Made-up trials and histories, with what a test does not name left at its plainest."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 from ratchet.base.structs import replace

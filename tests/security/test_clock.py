@@ -1,7 +1,5 @@
 """Cheats with time: what a run uses is measured by those who watch it."""
 
-from __future__ import annotations
-
 import re
 import textwrap
 

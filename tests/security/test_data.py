@@ -1,7 +1,5 @@
 """Cheats with data: what a run may read, what it may change, what it may leave behind."""
 
-from __future__ import annotations
-
 import socket
 import textwrap
 import uuid

@@ -1,7 +1,5 @@
 """Honest edits: none is accused, with isolation or without."""
 
-from __future__ import annotations
-
 import pytest
 
 from helpers.candidates import (

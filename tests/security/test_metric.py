@@ -1,7 +1,5 @@
 """Cheats with the number itself: it is measured where no candidate can reach it."""
 
-from __future__ import annotations
-
 import pytest
 
 from helpers.candidates import (

@@ -1,7 +1,5 @@
 """Cheats with processes: what outlives a run, what it can stop, what it can reach."""
 
-from __future__ import annotations
-
 import time
 import uuid
 

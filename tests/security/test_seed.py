@@ -1,7 +1,5 @@
 """Cheats with the seed: luck is drawn by the harness."""
 
-from __future__ import annotations
-
 import pytest
 
 from helpers.candidates import FIRST, TRAIN, Arena, blocked, edited, hidden, open_hole, read

@@ -1,7 +1,5 @@
 """Cheats with words: what a run prints is data, whoever reads it."""
 
-from __future__ import annotations
-
 import html
 
 from helpers.candidates import FIRST, Arena, before

@@ -1,7 +1,5 @@
 """Sessions whose proposals come from an agent, well-behaved or not."""
 
-from __future__ import annotations
-
 import ast
 import json
 from pathlib import Path

@@ -1,7 +1,5 @@
 """What a change of an input, a setting or the code redoes, and what it must not."""
 
-from __future__ import annotations
-
 import json
 import shutil
 from pathlib import Path

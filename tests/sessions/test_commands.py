@@ -1,7 +1,5 @@
 """``ratchet runs``, ``show``, ``diff``, ``report`` and ``program`` on a session that has run."""
 
-from __future__ import annotations
-
 import argparse
 import json
 import os

@@ -1,7 +1,5 @@
 """Full and read-only disks, damaged runs and records, candidates that misbehave."""
 
-from __future__ import annotations
-
 import contextlib
 import os
 import shutil

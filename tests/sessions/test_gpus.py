@@ -1,7 +1,5 @@
 """Sessions on GPUs of several models."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from helpers.gpus import gpu_box, works

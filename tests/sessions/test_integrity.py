@@ -1,7 +1,5 @@
 """Edits that would bend the measurement, and runs that are not like the baseline's."""
 
-from __future__ import annotations
-
 import json
 import re
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Prices, near misses, checks of the incumbent, the guarantee: in whole sessions."""
 
-from __future__ import annotations
-
 import json
 from collections import Counter
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Sessions whose training is looked up in a table of real runs."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest

@@ -1,7 +1,5 @@
 """A whole session: what it finds, what it leaves, that it can be repeated."""
 
-from __future__ import annotations
-
 import json
 import sys
 from pathlib import Path

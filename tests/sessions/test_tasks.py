@@ -1,7 +1,5 @@
 """Tasks with a preset, an environment, a repository of their own; a YAML surface; PyTorch."""
 
-from __future__ import annotations
-
 import json
 import math
 import os

@@ -1,7 +1,5 @@
 """``ratchet try``: a person's own edits through the chain, one round each."""
 
-from __future__ import annotations
-
 import contextlib
 import io
 import json

@@ -1,7 +1,5 @@
 """`ratchet verify` on whole sessions: quiet while all is well, and never blind."""
 
-from __future__ import annotations
-
 import json
 import random
 import shutil

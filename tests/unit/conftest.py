@@ -1,7 +1,5 @@
 """Fixtures of the embedded task: its modules, as a run imports them."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 

@@ -1,7 +1,5 @@
 """The configuration: one schema, one file, one page, and they agree."""
 
-from __future__ import annotations
-
 import re
 from pathlib import Path
 from types import SimpleNamespace

@@ -5,8 +5,6 @@ session, unless a comment before it says what it needs that is not there:
 ``<!-- needs: a GPU -->``.  Those blocks are parsed like all others.
 """
 
-from __future__ import annotations
-
 import contextlib
 import io
 import json

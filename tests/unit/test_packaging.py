@@ -1,7 +1,5 @@
 """What the package imports is what it declares, in `pyproject.toml` and in the lock's source."""
 
-from __future__ import annotations
-
 import ast
 import re
 import subprocess

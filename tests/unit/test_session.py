@@ -1,7 +1,5 @@
 """A session as its readers see it."""
 
-from __future__ import annotations
-
 import subprocess
 import sys
 

@@ -1,7 +1,5 @@
 """``ratchet audit --run``: a log's kept commits run again, through the workflow."""
 
-from __future__ import annotations
-
 import json
 import os
 import signal

@@ -1,7 +1,5 @@
 """Tournaments: competing strategies whose wins are re-tested before they spread."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import os

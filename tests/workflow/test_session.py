@@ -1,7 +1,5 @@
 """Sessions run by Snakemake: again, forced, extended, by other code, by hand, seen from outside."""
 
-from __future__ import annotations
-
 import json
 import os
 import shutil

@@ -3,8 +3,6 @@
 `RATCHET_KILLS` says how many random kills (default 2); 100 take some minutes.
 """
 
-from __future__ import annotations
-
 import contextlib
 import os
 import random

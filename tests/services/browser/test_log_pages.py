@@ -1,7 +1,5 @@
 """Pages of a log that Ratchet did not write, and of its audit, with hostile words in them."""
 
-from __future__ import annotations
-
 import json
 
 import pytest

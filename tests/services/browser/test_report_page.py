@@ -1,7 +1,5 @@
 """The report in a browser: what people see, click and print, and that nothing else runs."""
 
-from __future__ import annotations
-
 import json
 import re
 import struct

@@ -1,7 +1,5 @@
 """The Kubernetes profile: a session whose pods a stand-in runs, and what the pods may do."""
 
-from __future__ import annotations
-
 import json
 import os
 from pathlib import Path

@@ -1,7 +1,5 @@
 """A real Slurm of one node (``.ci/slurm`` starts one) against the same session without it."""
 
-from __future__ import annotations
-
 import contextlib
 import os
 import shutil

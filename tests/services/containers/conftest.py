@@ -5,8 +5,6 @@ the Dockerfile to start from (``.ci/engine`` makes one), ``ENGINE``, and the pro
 ``RATCHET_TEST_COMPOSE`` and ``RATCHET_TEST_DEVCONTAINER``.
 """
 
-from __future__ import annotations
-
 import fcntl
 import os
 import shutil

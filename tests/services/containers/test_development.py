@@ -1,7 +1,5 @@
 """The development container: its own tool builds and opens it, and sessions and tests run in it."""
 
-from __future__ import annotations
-
 import json
 import os
 import re

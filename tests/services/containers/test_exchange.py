@@ -4,8 +4,6 @@ Two users stand for two containers.  What only a container's first process can d
 (nobody can kill it, nothing survives it) is tested with an engine.
 """
 
-from __future__ import annotations
-
 import multiprocessing
 import os
 import shutil

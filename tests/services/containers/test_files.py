@@ -1,7 +1,5 @@
 """What the files around containers promise; no engine needed."""
 
-from __future__ import annotations
-
 import re
 import subprocess
 import sys

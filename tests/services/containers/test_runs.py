@@ -1,7 +1,5 @@
 """Runs in containers of their own: what they can reach, and how they end."""
 
-from __future__ import annotations
-
 import os
 import re
 import signal

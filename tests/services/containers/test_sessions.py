@@ -1,7 +1,5 @@
 """Whole sessions in containers, beside the same ones outside."""
 
-from __future__ import annotations
-
 import json
 import os
 import shutil

@@ -4,8 +4,6 @@
 ``RATCHET_GPT_PYTHON=.venv-gpt/bin/python pytest tests/gpu``.  The offline corpus is used.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import subprocess

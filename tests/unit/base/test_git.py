@@ -1,7 +1,5 @@
 """Commits of anybody's repository byte by byte, and worktrees in which nothing is lost."""
 
-from __future__ import annotations
-
 import shutil
 from pathlib import Path
 

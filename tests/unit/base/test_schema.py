@@ -1,7 +1,5 @@
 """YAML for people: numbers as they write them, errors with line and column."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest

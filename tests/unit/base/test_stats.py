@@ -1,7 +1,5 @@
 """Tails of the normal distribution and Welch's interval against scipy; what judging loads."""
 
-from __future__ import annotations
-
 import math
 import subprocess
 import sys

@@ -1,7 +1,5 @@
 """Text on a terminal: whatever it holds, lines stay within their columns."""
 
-from __future__ import annotations
-
 import io
 
 import pytest

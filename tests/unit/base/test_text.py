@@ -1,7 +1,5 @@
 """Words and numbers for people; what a run or an agent wrote is made harmless and short."""
 
-from __future__ import annotations
-
 from hypothesis import given
 from hypothesis import strategies as st
 

@@ -1,7 +1,5 @@
 """Strategies that ``autoevolve`` gives to agents; what it refuses is in ``test_main``."""
 
-from __future__ import annotations
-
 import argparse
 import shutil
 from pathlib import Path

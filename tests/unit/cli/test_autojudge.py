@@ -1,7 +1,5 @@
 """The command ``autojudge``: what is judged, exit codes, text, JSON, hostile files."""
 
-from __future__ import annotations
-
 import json
 import time
 from pathlib import Path

@@ -1,7 +1,5 @@
 """The command line ``autosteer``: the article's table, options, hostile logs."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Sheets as text: nothing is dropped, nothing invented, and it can be read again."""
 
-from __future__ import annotations
-
 import csv
 import json
 from typing import Any

@@ -1,7 +1,5 @@
 """The command ``ratchet``, and what all command lines share."""
 
-from __future__ import annotations
-
 import json
 import shutil
 import subprocess

@@ -1,7 +1,5 @@
 """The command line ``ratchet power``: sources of noise, tables, pictures, refusals."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

@@ -1,7 +1,5 @@
 """``ratchet program`` without a session: files, findings, refusals."""
 
-from __future__ import annotations
-
 import json
 import shutil
 from pathlib import Path

@@ -1,7 +1,5 @@
 """The command line ``ratchet report``: anybody's log as a page, and what it refuses."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import random

@@ -1,7 +1,5 @@
 """How commands start the workflow, and what its end means for them."""
 
-from __future__ import annotations
-
 import signal
 import subprocess
 import sys

@@ -1,7 +1,5 @@
 """``ratchet simulate``: options, tables, JSON and refusals."""
 
-from __future__ import annotations
-
 import json
 
 import pytest

@@ -1,7 +1,5 @@
 """``ratchet status``: what a terminal, a pipe and a tool get, whoever wrote the texts."""
 
-from __future__ import annotations
-
 import json
 import os
 import pty

@@ -1,7 +1,5 @@
 """Flags on edits: cheats are seen, honest edits are not accused."""
 
-from __future__ import annotations
-
 from types import SimpleNamespace
 
 import pytest

@@ -1,7 +1,5 @@
 """Runs beside the baseline's: time, tokens, seeds, memory, and jumps too large to believe."""
 
-from __future__ import annotations
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st

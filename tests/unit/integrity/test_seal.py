@@ -1,7 +1,5 @@
 """The seal: what it holds, how steps change it, and that a change by hand stays visible."""
 
-from __future__ import annotations
-
 import hashlib
 import shutil
 import subprocess

@@ -1,7 +1,5 @@
 """`ratchet verify` on a store, and as a command; whole sessions are tests of the workflow."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 from types import SimpleNamespace

@@ -1,7 +1,5 @@
 """The effect posterior against brute-force integration, and its monotonicity."""
 
-from __future__ import annotations
-
 import math
 
 import numpy as np

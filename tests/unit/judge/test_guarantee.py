@@ -1,7 +1,5 @@
 """Mode ``guaranteed``: tests on fresh runs, and the bound that they keep."""
 
-from __future__ import annotations
-
 import json
 import math
 

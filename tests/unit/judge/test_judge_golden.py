@@ -1,7 +1,5 @@
 """Call-by-call values: a sequence of our own and the dense reference's."""
 
-from __future__ import annotations
-
 import json
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Laws that hold for every sequence of measurements."""
 
-from __future__ import annotations
-
 import functools
 import json
 

@@ -1,7 +1,5 @@
 """Simulated sessions with known truth: a few with fixed seeds; `make bench` plays many."""
 
-from __future__ import annotations
-
 import math
 
 import numpy as np

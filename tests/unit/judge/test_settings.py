@@ -1,7 +1,5 @@
 """Modes, scales and the ranges of settings."""
 
-from __future__ import annotations
-
 import math
 
 import numpy as np

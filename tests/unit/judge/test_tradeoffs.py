@@ -1,7 +1,5 @@
 """Prices of lines and memory, the memory ceiling, and who is efficient."""
 
-from __future__ import annotations
-
 import math
 
 import pytest

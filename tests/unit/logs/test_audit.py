@@ -1,7 +1,5 @@
 """An audit's facts: what a whole log says of each kept change."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

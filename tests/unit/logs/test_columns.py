@@ -1,7 +1,5 @@
 """Words and numbers in the cells of other people's logs."""
 
-from __future__ import annotations
-
 import pytest
 
 from ratchet.logs.columns import direction_of, memory_of, number_of, status_of

@@ -1,7 +1,5 @@
 """Experiments of a log: which are runs of the incumbent, and what each was kept against."""
 
-from __future__ import annotations
-
 from helpers.autojudge_logs import HEADER
 from ratchet.logs.experiments import LogExperiments, log_experiments
 from ratchet.logs.reader import read_table

@@ -1,7 +1,5 @@
 """Reading logs of other people: dialects, what is assumed, what is refused, and run logs."""
 
-from __future__ import annotations
-
 import csv
 import subprocess
 import sys

@@ -1,7 +1,5 @@
 """Kept changes of a log run again: what is run, how it ends, and what holds."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any

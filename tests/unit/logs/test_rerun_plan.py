@@ -1,7 +1,5 @@
 """What an audit runs again, what the rules find of it, and its last line."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest

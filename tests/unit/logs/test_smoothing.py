@@ -1,7 +1,5 @@
 """The smoothed posterior of a log, against simulations of its model."""
 
-from __future__ import annotations
-
 from itertools import pairwise
 
 import numpy as np

@@ -1,7 +1,5 @@
 """``ratchet doctor``: what it says of machines of all kinds and this one, and of the length."""
 
-from __future__ import annotations
-
 import json
 import os
 from pathlib import Path

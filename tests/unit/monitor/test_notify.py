@@ -1,7 +1,5 @@
 """What people are told of, once each, by a command that nobody waits for."""
 
-from __future__ import annotations
-
 import json
 import subprocess
 import sys

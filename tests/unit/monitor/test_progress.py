@@ -1,7 +1,5 @@
 """How a session stands, from its events alone, whatever state they are in."""
 
-from __future__ import annotations
-
 import json
 import random
 from typing import Any

@@ -1,7 +1,5 @@
 """Lines for the terminal and ``live.html``: clean, inert, and never in a session's way."""
 
-from __future__ import annotations
-
 import datetime
 import io
 import time

@@ -1,7 +1,5 @@
 """When an agent is asked no more: failures in a row, tokens, dollars."""
 
-from __future__ import annotations
-
 import pytest
 
 from helpers import REPO

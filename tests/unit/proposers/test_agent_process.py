@@ -1,7 +1,5 @@
 """Commands of coding agents, one call of them, and what they report of their use."""
 
-from __future__ import annotations
-
 import json
 import os
 import sys

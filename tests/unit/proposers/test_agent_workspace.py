@@ -1,7 +1,5 @@
 """The folder and the answer of an agent: laid out, read back without trust, judged before a try."""
 
-from __future__ import annotations
-
 import json
 import os
 import subprocess

@@ -1,7 +1,5 @@
 """Declared changes: where they apply, and which one steering or a strategy takes next."""
 
-from __future__ import annotations
-
 import pytest
 
 from ratchet.config import Strategy

@@ -1,7 +1,5 @@
 """Edits compared by what is run, named by the constant they set, merged with others."""
 
-from __future__ import annotations
-
 import pytest
 
 from ratchet.proposers.idea import carry_over, same_code, sole_setting

@@ -1,7 +1,5 @@
 """``program.md``: a new one agrees with its task, a wrong one is found out."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import pytest

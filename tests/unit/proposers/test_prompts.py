@@ -1,7 +1,5 @@
 """What an agent is told: prompt, brief, table of experiments, quarantined logs."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 from hypothesis import given

@@ -1,7 +1,5 @@
 """The event log: durable, ordered, tolerant of a torn line."""
 
-from __future__ import annotations
-
 import datetime
 import subprocess
 import sys

@@ -1,7 +1,5 @@
 """The history of a session: its trials, and how it is read while rounds are being written."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest

@@ -1,7 +1,5 @@
 """Records go to JSON and back; wrong JSON is named; seeds are apart."""
 
-from __future__ import annotations
-
 import json
 import re
 

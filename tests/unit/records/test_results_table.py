@@ -1,7 +1,5 @@
 """Karpathy's five columns, whatever a description holds; rows are appended, never changed."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest

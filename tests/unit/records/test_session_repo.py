@@ -1,7 +1,5 @@
 """The session's history: deterministic commits, nothing ever unreachable."""
 
-from __future__ import annotations
-
 import subprocess
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """The store: whole entries, found again, never executed twice, never trusted blindly."""
 
-from __future__ import annotations
-
 import subprocess
 import sys
 from pathlib import Path

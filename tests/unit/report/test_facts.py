@@ -1,7 +1,5 @@
 """The facts of a session: every form of the answer, and None staying None."""
 
-from __future__ import annotations
-
 import datetime
 import json
 import shlex

@@ -1,7 +1,5 @@
 """Figures as data: classes, ranges and labels, without drawing anything."""
 
-from __future__ import annotations
-
 import json
 from collections import Counter
 

@@ -1,7 +1,5 @@
 """The facts of a log that Ratchet did not write, and the words for them."""
 
-from __future__ import annotations
-
 import argparse
 from pathlib import Path
 from typing import Any

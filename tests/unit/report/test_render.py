@@ -1,7 +1,5 @@
 """The page and the pictures: same bytes twice, safe whatever the runs wrote, small."""
 
-from __future__ import annotations
-
 import base64
 import hashlib
 import json

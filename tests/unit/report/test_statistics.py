@@ -1,7 +1,5 @@
 """A stricter test of the keeps, what more seeds buy, the front of metric and memory."""
 
-from __future__ import annotations
-
 import pytest
 
 from ratchet.report.statistics import front_facts, holm_survivors, more_seeds, strict_keeps

@@ -1,7 +1,5 @@
 """The page of a tournament: everything is on it, nothing on it is markup of others."""
 
-from __future__ import annotations
-
 import copy
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Evaluators of any task: their process, what they say, and what goes wrong with them."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Runs of a session: one that shared its GPU is made again."""
 
-from __future__ import annotations
-
 from types import SimpleNamespace
 from typing import Any
 

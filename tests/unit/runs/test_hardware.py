@@ -1,7 +1,5 @@
 """GPUs, memory and hardware classes, against a stand-in for NVML."""
 
-from __future__ import annotations
-
 import os
 import subprocess
 import sys

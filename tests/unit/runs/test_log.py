@@ -1,7 +1,5 @@
 """The summary block, as candidates print it and as they should not."""
 
-from __future__ import annotations
-
 import math
 
 import pytest

@@ -1,7 +1,5 @@
 """How runs end: what was measured, what the log shows, and real logs where at hand."""
 
-from __future__ import annotations
-
 import csv
 import math
 from pathlib import Path

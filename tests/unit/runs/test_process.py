@@ -1,7 +1,5 @@
 """Processes that come and go while they are measured."""
 
-from __future__ import annotations
-
 import os
 import signal
 import subprocess

@@ -1,7 +1,5 @@
 """Runs under watch: every way to end is recorded, and nothing is left behind."""
 
-from __future__ import annotations
-
 import os
 import sys
 from pathlib import Path

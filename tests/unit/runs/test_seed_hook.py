@@ -1,7 +1,5 @@
 """The start-up hook for seeds that a candidate writes down itself."""
 
-from __future__ import annotations
-
 import importlib.util
 import os
 import subprocess

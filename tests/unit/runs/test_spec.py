@@ -1,7 +1,5 @@
 """The specification of a run: what its key depends on."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pytest

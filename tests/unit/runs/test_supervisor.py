@@ -1,7 +1,5 @@
 """The supervisor's own death, and what it needs to start."""
 
-from __future__ import annotations
-
 import os
 import signal
 import subprocess

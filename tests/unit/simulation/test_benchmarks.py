@@ -1,7 +1,5 @@
 """The simulations of tests/bench, small: orders hold, luck is paired, the truth adds up."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from random import Random
 

@@ -1,7 +1,5 @@
 """Measures of simulated sessions, on data made by hand."""
 
-from __future__ import annotations
-
 import math
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Power against simulation and known tables; false keeps against what is exact."""
 
-from __future__ import annotations
-
 import math
 
 import pytest

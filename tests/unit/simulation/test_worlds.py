@@ -1,7 +1,5 @@
 """Simulated worlds: what is drawn, and what all rules have in common."""
 
-from __future__ import annotations
-
 import math
 
 import numpy as np

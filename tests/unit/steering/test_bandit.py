@@ -1,7 +1,5 @@
 """Labels and rankings of categories."""
 
-from __future__ import annotations
-
 import subprocess
 import sys
 from collections import Counter

@@ -1,7 +1,5 @@
 """Categories of changes: by code, by words, and as a careful reader gave them."""
 
-from __future__ import annotations
-
 import csv
 import hashlib
 

@@ -1,7 +1,5 @@
 """Differences of two versions: lines to pay for, things that change, names and keys touched."""
 
-from __future__ import annotations
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st

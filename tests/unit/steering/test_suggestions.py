@@ -1,7 +1,5 @@
 """What to try next and what to leave alone."""
 
-from __future__ import annotations
-
 import pytest
 
 from ratchet.base.structs import replace

@@ -1,7 +1,5 @@
 """What a step says when it cannot go on, and with which exit status."""
 
-from __future__ import annotations
-
 import os
 import re
 import subprocess

@@ -1,7 +1,5 @@
 """Further runs of the incumbent: regular checks, and what the judge asks for."""
 
-from __future__ import annotations
-
 from types import SimpleNamespace
 
 import pytest

@@ -1,7 +1,5 @@
 """Rulings on one candidate: verdict, price, reason, ceiling and constraints, place on the front."""
 
-from __future__ import annotations
-
 from types import SimpleNamespace
 
 import pytest

@@ -1,7 +1,5 @@
 """Who holds a folder, told by a lock that ends with its process."""
 
-from __future__ import annotations
-
 import os
 import threading
 import time

@@ -1,7 +1,5 @@
 """What parsing the Snakefile decides: settings, ownership, digests of code, needs of a training."""
 
-from __future__ import annotations
-
 import ast
 import json
 import os

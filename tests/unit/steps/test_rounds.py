@@ -1,7 +1,5 @@
 """Limits that end a session early, and its rounds after the end."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest

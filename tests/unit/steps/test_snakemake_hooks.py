@@ -1,7 +1,5 @@
 """What is used of Snakemake beyond its interface: it is there, and does what we need."""
 
-from __future__ import annotations
-
 import asyncio
 import importlib
 import inspect

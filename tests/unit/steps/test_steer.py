@@ -1,7 +1,5 @@
 """Near misses: which wait for another try, and in which order."""
 
-from __future__ import annotations
-
 from helpers.trials import proposal, run
 from ratchet.base.structs import replace
 from ratchet.records.history import History

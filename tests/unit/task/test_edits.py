@@ -1,7 +1,5 @@
 """Named values of Python, YAML and JSON: found, and replaced in their place."""
 
-from __future__ import annotations
-
 import ast
 import json
 import math

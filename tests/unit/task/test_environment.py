@@ -1,7 +1,5 @@
 """Locks, interpreters and caches of tasks: found, compared, and seen by runs."""
 
-from __future__ import annotations
-
 import os
 import re
 import sys

@@ -1,7 +1,5 @@
 """Presets: which one is chosen, and what it makes of a task's files."""
 
-from __future__ import annotations
-
 import math
 import shutil
 from pathlib import Path

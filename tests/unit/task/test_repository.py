@@ -1,7 +1,5 @@
 """The task that a configuration names: a folder, or one commit of somebody's repository."""
 
-from __future__ import annotations
-
 import os
 from pathlib import Path
 from types import SimpleNamespace

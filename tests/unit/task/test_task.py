@@ -1,7 +1,5 @@
 """Task files: parsed once, mistakes named with file and key; bounds, patterns, presets."""
 
-from __future__ import annotations
-
 import math
 import re
 import shutil

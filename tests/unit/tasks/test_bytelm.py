@@ -1,7 +1,5 @@
 """The embedded task tasks/bytelm: corpus, budget, evaluator, model, search space."""
 
-from __future__ import annotations
-
 import hashlib
 import importlib.metadata
 import math

@@ -1,7 +1,5 @@
 """Differentiation in tasks/bytelm: every gradient, broadcasting, memory, misuse."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 

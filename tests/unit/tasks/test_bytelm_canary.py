@@ -3,8 +3,6 @@
 Who does is in ``tests/security/test_metric.py``.
 """
 
-from __future__ import annotations
-
 from types import ModuleType
 from typing import Any
 

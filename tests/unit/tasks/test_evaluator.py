@@ -3,8 +3,6 @@
 Candidates that cheat are in ``tests/security``.
 """
 
-from __future__ import annotations
-
 import re
 from types import ModuleType
 

@@ -1,7 +1,5 @@
 """tasks/gpt: its definition, presets, search space, lock and page agree with each other."""
 
-from __future__ import annotations
-
 import ast
 import re
 from typing import Any

@@ -1,7 +1,5 @@
 """tasks/gpt: packed rows, the offline corpus, and downloads from a server of our own."""
 
-from __future__ import annotations
-
 import hashlib
 import http.server
 import itertools

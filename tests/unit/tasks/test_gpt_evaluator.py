@@ -4,8 +4,6 @@ The models here are tables of NumPy: text is drawn from known odds of token pair
 the best possible answer is known too.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import socket

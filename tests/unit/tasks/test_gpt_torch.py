@@ -4,8 +4,6 @@ The harness has no PyTorch.  ``RATCHET_GPT_PYTHON`` names an interpreter that ha
 packages of envs/gpt.in (PyTorch's CPU build will do); one process of it makes all checks.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import re

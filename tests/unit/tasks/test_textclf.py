@@ -1,7 +1,5 @@
 """The task tasks/textclf: its data, its settings, what it prints."""
 
-from __future__ import annotations
-
 import os
 import shutil
 import subprocess

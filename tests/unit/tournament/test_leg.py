@@ -1,7 +1,5 @@
 """A win is carried over as a patch; what conflicts is reported and never forced."""
 
-from __future__ import annotations
-
 import pytest
 
 from ratchet.records.records import Edit

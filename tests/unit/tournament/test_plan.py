@@ -1,7 +1,5 @@
 """What the rules of a tournament go by: which legs are open, and when they are played again."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest

@@ -1,7 +1,5 @@
 """Control groups: of a made-up kernel everywhere, of the real one where it lets us."""
 
-from __future__ import annotations
-
 import os
 import subprocess
 import sys

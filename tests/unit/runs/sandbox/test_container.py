@@ -1,7 +1,5 @@
 """What a container engine is told, what is said where there is none, and the image's last step."""
 
-from __future__ import annotations
-
 import grp
 import json
 import os

@@ -1,7 +1,5 @@
 """What a run can reach under each kind of isolation, and that nothing survives it."""
 
-from __future__ import annotations
-
 import os
 import shutil
 import socket
