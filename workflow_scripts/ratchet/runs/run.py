@@ -10,7 +10,6 @@ import contextlib
 import json
 import os
 import shutil
-import signal
 import stat
 import subprocess
 import time
@@ -38,16 +37,13 @@ from ratchet.runs.sandbox.container import (
 )
 from ratchet.runs.sandbox.sandbox import SandboxKind, choose_sandbox, confine_command
 from ratchet.runs.spec import Box, RunSpec
-from ratchet.runs.supervisor import start_supervisor, supervisor_answer
+from ratchet.runs.supervisor import OUTSIDE_SIGNALS, start_supervisor, supervisor_answer
 from ratchet.task.edits import replace_value
 from ratchet.task.environment import package_paths, resolve_command
 from ratchet.task.task import THREAD_VARIABLES
 
 # Enough for a session's progress lines; a flood keeps its head and its tail.
 LOG_LIMIT_BYTES = 1 << 20
-# Signals that usually come from outside: a stopped service sends them to every
-# process of its group, the kernel sends KILL when memory runs out.
-OUTSIDE_SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 # If the machine is going down, this process goes too within that time.
 OUTSIDE_PAUSE_SECONDS = 1.0
 # Folder of the data files, below the run's own.
