@@ -21,7 +21,7 @@ from typing import Any
 import ratchet
 from ratchet.base.errors import NEW_SESSION, DataError, InputMissingError
 from ratchet.base.git import call_git
-from ratchet.base.io import digest, digest_file, read_json, to_json
+from ratchet.base.io import digest, digest_file
 from ratchet.base.structs import Frozen, Struct, field, from_json_values
 from ratchet.integrity.seal import (
     GROWING,
@@ -465,12 +465,10 @@ class _SessionFiles:
         if path.suffix != ".json":
             return None
         try:
-            value, data = read_json(path), path.read_bytes()
-            if to_json(value) == data:
-                return value
-            found = "others"
-        except (DataError, InputMissingError, ValueError) as error:
-            found = f"{error}".split("(", 1)[-1].split(")", 1)[0]
+            return read_entry(path)
+        except (DataError, InputMissingError) as error:
+            found = f"{error}".removeprefix(str(path)).partition("(")[2].partition(")")[0]
+        found = found or "others"
         self.findings.deviates(path, "JSON as Ratchet writes it", found, self._todo(path))
         return None
 
