@@ -107,11 +107,6 @@ def agent_words(
     return found
 
 
-def by_file(command: Sequence[str]) -> bool:
-    """Whether a command takes its prompt as a file, and not by standard input."""
-    return any(PROMPT in word for word in command)
-
-
 def agent_environment(tool: Tool, inherited: Mapping[str, str]) -> dict[str, str]:
     """The variables of an agent: the user's own, without the harness's.
 

@@ -21,7 +21,7 @@ from typing import Any
 
 from ratchet.base.errors import ConfigError, DataError, InputMissingError, StoreError
 from ratchet.base.io import digest_file, remove_run_folder
-from ratchet.base.structs import Frozen
+from ratchet.base.structs import Frozen, asdict
 from ratchet.records.store import LOG, SOURCE, TELEMETRY, RunRecord, Store
 from ratchet.runs.hardware import VISIBLE_GPUS, GpuSampler, gpu_model_of, lease_gpu, nvml_library
 from ratchet.runs.outcome import run_record
@@ -139,7 +139,7 @@ def _start(space: Workspace, variables: Mapping[str, str]) -> dict[str, Any]:
             "container": container_order(own, spec.limits, expected),
         }
     command = _command(spec, variables)
-    return {**confine_command(space.kind, own, command).order, "folder": str(own.work)}
+    return {**asdict(confine_command(space.kind, own, command)), "folder": str(own.work)}
 
 
 def _command(spec: RunSpec, variables: Mapping[str, str]) -> list[str]:
@@ -185,7 +185,7 @@ def _supervise_on_gpu(order: dict[str, Any], telemetry: Path, model: str | None)
     with lease_gpu(nvml, os.environ.get(VISIBLE_GPUS), model=model) as lease:
         if lease is None:
             return _supervise(order)
-        order["environment"] = {**order["environment"], **lease.environment}
+        order["environment"] = {**order["environment"], VISIBLE_GPUS: lease.gpu.uuid}
         if "container" in order:
             start = with_gpu(order["container"]["start"], lease.gpu.uuid)
             order["container"] = {**order["container"], "start": start}

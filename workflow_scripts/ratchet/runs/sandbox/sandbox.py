@@ -11,7 +11,6 @@ import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from ratchet.base.errors import ConfigError
 from ratchet.base.structs import Frozen
@@ -130,7 +129,7 @@ def sandbox_fault(kind: SandboxKind) -> str | None:
 
 
 class ConfinedCommand(Frozen):
-    """A command as it has to be started.
+    """A command as it has to be started; its fields are part of the supervisor's order.
 
     ``wrapped`` tells that the first process is not the command itself.
     """
@@ -139,16 +138,6 @@ class ConfinedCommand(Frozen):
     landlock: Mapping[str, Sequence[str]] | None = None
     network: bool = False
     wrapped: bool = False
-
-    @property
-    def order(self) -> dict[str, Any]:
-        """The supervisor's part of it."""
-        return {
-            "command": list(self.command),
-            "landlock": self.landlock,
-            "network": self.network,
-            "wrapped": self.wrapped,
-        }
 
     def restrict(self) -> None:
         """Confine the calling process before it becomes the command."""
