@@ -1,23 +1,24 @@
-"""Logs to judge, and calls of the command line, for its tests."""
+"""Logs to judge, and calls of the command lines that judge them."""
 
 from __future__ import annotations
 
+import importlib
 import json
 import random
-from pathlib import Path
+import shlex
 from typing import Any
 
 import pytest
 
 from helpers import REPO, SHARED
-from ratchet.cli.autojudge import main
 
 PACKAGES = REPO / "workflow_scripts"
 CORPUS = SHARED / "corpus"
+REFERENCE = CORPUS / "sessions" / "karpathy__autoresearch__mar8.tsv"
+needs_logs = pytest.mark.skipif(
+    not REFERENCE.exists(), reason="the collection of real logs is not here"
+)
 HEADER = "commit\tval_bpb\tmemory_gb\tstatus\tdescription\n"
-
-MAIN_FIELDS = """verdict confidence val_bpb prev_best delta delta_pct noise_floor
-    on_pareto_frontier suggestion experiment reason exit_code"""
 
 
 def row(number: int, value: float | str, status: str, text: str = "change") -> str:
@@ -39,20 +40,22 @@ def history(candidates: int = 20, sign: int = 1, offset: float = 0.0) -> str:
     return text
 
 
-def run_log(log: Path, text: str) -> Path:
-    path = log.with_name("run.log")
-    path.write_text(text)
-    return path
+def call(program: str, *options: object) -> int:
+    """Exit code of a command line in this process; ``program`` may hold its first words too."""
+    name, *words = shlex.split(program)
+    module = importlib.import_module(f"ratchet.cli.{'main' if name == 'ratchet' else name}")
+    return int(module.main([*words, *map(str, options)]))
 
 
-def call(*options: object) -> int:
-    return main([str(option) for option in options])
+def printed(capsys: pytest.CaptureFixture[str], program: str, *options: object) -> tuple[str, str]:
+    """Both outputs of a command line that succeeds."""
+    capsys.readouterr()
+    assert call(program, *options) == 0
+    return capsys.readouterr()
 
 
-def judged(log: Path, value: float, *options: object) -> int:
-    run = run_log(log, f"---\nval_bpb: {value}\npeak_vram_mb: 45056.0\n")
-    return call("--results", log, "--run", run, *options)
-
-
-def fields(capsys: pytest.CaptureFixture[str]) -> Any:
+def answer(capsys: pytest.CaptureFixture[str], program: str, *options: object) -> Any:
+    """JSON that a command line prints, whatever its exit code."""
+    capsys.readouterr()
+    call(program, *options, "--json")
     return json.loads(capsys.readouterr().out)

@@ -16,7 +16,7 @@ from helpers.autojudge_logs import history
 # Modules and folders that take more than one and a half seconds: they start processes or
 # simulate.  `make test-fast` leaves them out, `make test` runs everything.
 SLOW = (
-    "cli/test_audit", "cli/test_power", "cli/test_report", "cli/test_status",
+    "cli/test_audit", "cli/test_main", "cli/test_power", "cli/test_report", "cli/test_status",
     "integrity/test_verify", "judge/test_effects", "judge/test_judge", "logs/test_reader",
     "logs/test_smoothing", "monitor/test_doctor", "monitor/test_notify",
     "proposers/test_agent", "report/test_render", "runs/sandbox", "runs/test_evaluator",

@@ -7,6 +7,8 @@ session, unless a comment before it says what it needs that is not there:
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import os
 import re
@@ -15,66 +17,63 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
 import pytest
 import yaml
 
+from helpers import FAKE, REPO
+from helpers.autojudge_logs import call
+from helpers.boxes import Box
 from ratchet.config import Strategy
 
-REPO = Path(__file__).resolve().parents[2]
 BIN = Path(sys.executable).parent
-PAGES = sorted(
-    path
-    for pattern in ("*.md", "docs/*.md", "config/README.md", "tasks/*/README.md")
-    for path in REPO.glob(pattern)
-)
 MOST_README_LINES = 150
-
 FENCE = re.compile(
     r"(?:^<!-- needs: (?P<needs>[^\n]+?) -->\n)?"
     r"^```(?P<language>\w*)\n(?P<text>.*?)^```$",
     re.M | re.S,
 )
 SHELLS = ("sh", "console")
-PROGRAMS = ("ratchet", "autojudge", "autosteer", "autoevolve")
 VERDICTS = {"autojudge": 2, "ratchet try": 2, "ratchet doctor": 1, "ratchet program check": 1}
 """Highest exit status that is an answer and not an error; 0 for all other commands."""
-
-TOP = {"config", "docs", "envs", "profiles", "rules", "tasks", "tests", ".ci", ".devcontainer"}
-PACKAGE = Path("workflow_scripts") / "ratchet"
-FOLDERS = {"base", "records", "judge", "task", "runs", "integrity", "steering", "proposers"} | {
-    "steps", "monitor", "report", "logs", "tournament", "simulation", "cli", "workflow_scripts",
-}  # fmt: skip
+PACKAGE = REPO / "workflow_scripts" / "ratchet"
+FOLDERS = {path.parent.name for path in PACKAGE.glob("*/__init__.py")}
+FOLDERS |= {"config", "docs", "envs", "profiles", "rules", "tasks", "tests", "workflow_scripts"}
+FOLDERS |= {".ci", ".devcontainer"}
 SESSION = {
-    "task": "tasks/fake",
-    "rounds": 2,
-    "candidates": 4,
-    "budget_steps": 5,
-    "baseline_replicates": 2,
-    "confirm_replicates": 2,
+    **{"task": "tasks/fake", "rounds": 2, "candidates": 4, "budget_steps": 5},
+    **{"baseline_replicates": 2, "confirm_replicates": 2},
 }
 
 
-# ------------------------------------------------------------------ reading pages
+class Page:
+    """A page of the documents: its prose, its inline code and its blocks."""
+
+    def __init__(self, path: Path) -> None:
+        self.path, self.name = path, str(path.relative_to(REPO))
+        self.text = path.read_text()
+        self.prose = FENCE.sub("", self.text)
+        self.spans = [" ".join(span.split()) for span in re.findall(r"`([^`]+)`", self.prose)]
+        self.blocks = [Block(self, found) for found in FENCE.finditer(self.text)]
+
+    @property
+    def anchors(self) -> set[str]:
+        """Anchors of the headings, as GitHub makes them."""
+        headings = re.findall(r"^#+ +(.+)$", self.prose, re.M)
+        words = [re.sub(r"[^\w\- ]", "", heading.lower()) for heading in headings]
+        return {heading.strip().replace(" ", "-") for heading in words}
 
 
-@dataclass(frozen=True)
 class Block:
     """A fenced block; ``needs`` says what it takes to run it, if that is not here."""
 
-    page: Path
-    line: int
-    language: str
-    text: str
-    needs: str | None
+    def __init__(self, page: Page, found: re.Match[str]) -> None:
+        self.needs, self.language, self.text = found.group("needs", "language", "text")
+        self.place = f"{page.name}:{page.text.count(chr(10), 0, found.start('language')) + 1}"
 
     @property
-    def place(self) -> str:
-        return f"{self.page.relative_to(REPO)}:{self.line}"
-
     def commands(self) -> list[str]:
         """Lines to type: all of a script, those after a prompt in a dialogue."""
         lines = self.text.replace("\\\n", " ").splitlines()
@@ -83,36 +82,20 @@ class Block:
         return [line for line in lines if shlex.split(line, comments=True)]
 
 
-def blocks(page: Path) -> Iterator[Block]:
-    text = page.read_text()
-    for found in FENCE.finditer(text):
-        line = text.count("\n", 0, found.start("language")) + 1
-        yield Block(page, line, found["language"], found["text"], found["needs"])
-
-
-def prose(page: Path) -> str:
-    """A page without its blocks."""
-    return FENCE.sub("", page.read_text())
-
-
-def spans(page: Path) -> list[str]:
-    """Inline code of a page, on one line each."""
-    return [" ".join(span.split()) for span in re.findall(r"`([^`]+)`", prose(page))]
-
-
-ALL_BLOCKS = [block for page in PAGES for block in blocks(page)]
+PAGES = [
+    Page(path)
+    for pattern in ("*.md", "docs/*.md", "config/README.md", "tasks/*/README.md")
+    for path in sorted(REPO.glob(pattern))
+]
+BLOCKS = [block for page in PAGES for block in page.blocks]
+SHOWN = [block for block in BLOCKS if block.language in SHELLS]
+each_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 
 
 def calls(program: str) -> Iterator[tuple[str, list[str]]]:
     """Every call of a program on any page: place and words, its own name left out."""
-    shown = [
-        (block.place, command)
-        for block in ALL_BLOCKS
-        if block.language in SHELLS
-        for command in block.commands()
-    ]
-    for page in PAGES:
-        shown += [(str(page.relative_to(REPO)), span) for span in spans(page)]
+    shown = [(block.place, command) for block in SHOWN for command in block.commands]
+    shown += [(page.name, span) for page in PAGES for span in page.spans]
     for place, text in shown:
         for part in re.split(r"&&|\|\||[|;()]", text):
             try:
@@ -126,27 +109,28 @@ def calls(program: str) -> Iterator[tuple[str, list[str]]]:
                 yield place, words[words.index(program) + 1 :]
 
 
-def settings(words: list[str]) -> Iterator[str]:
-    """Names of settings after ``--config``."""
+@cache
+def options(*command: str) -> frozenset[str]:
+    """Options of a command, as its help lists them."""
+    if command == ("snakemake",):
+        shown = type_in(REPO, "snakemake --help").stdout
+    else:
+        with contextlib.redirect_stdout(io.StringIO()) as stream:
+            assert call(" ".join(command), "--help") == 0
+        shown = stream.getvalue()
+    return frozenset(re.findall(r"(?<![\w-])--?[A-Za-z][\w-]*", shown))
+
+
+def check_call(place: str, words: list[str], *command: str) -> None:
+    """Options of a call, and settings after its ``--config``, exist."""
+    given = {word.split("=")[0] for word in words if re.match(r"--?[a-z]", word)}
+    assert given <= options(*command), f"{place}: {command} {sorted(given)}"
     after = False
     for word in words:
         if word.startswith("-"):
             after = word == "--config"
         elif after and "=" in word:
-            yield word.split("=")[0]
-
-
-# ----------------------------------------------------------------- what there is
-
-
-@cache
-def options(*command: str) -> frozenset[str]:
-    """Options of a command, as its help lists them."""
-    program, *rest = command
-    done = subprocess.run(
-        [BIN / program, *rest, "--help"], capture_output=True, text=True, check=True
-    )
-    return frozenset(re.findall(r"(?<![\w-])--?[A-Za-z][\w-]*", done.stdout))
+            assert word.split("=")[0] in config_keys(), f"{place}: {word}"
 
 
 @cache
@@ -161,32 +145,12 @@ def config_keys() -> frozenset[str]:
 
 
 def task_keys() -> frozenset[str]:
-    (path,) = (REPO / "workflow_scripts").rglob("task.schema.yaml")
-    return schema_keys(path)
+    return schema_keys(PACKAGE / "task" / "task.schema.yaml")
 
 
-def strategy_keys() -> frozenset[str]:
-    return frozenset(Strategy.__struct_fields__) - {"name"}
-
-
-def rules() -> set[str]:
-    text = "\n".join(path.read_text() for path in REPO.glob("rules/*.smk"))
-    return set(re.findall(r"^rule (\w+):", text, re.M))
-
-
-def targets() -> set[str]:
-    text = (REPO / "Makefile").read_text()
-    return set(re.findall(r"^([\w-]+):(?!=)", text, re.M))
-
-
-def anchors(page: Path) -> set[str]:
-    """Anchors of a page's headings, as GitHub makes them."""
-    headings = re.findall(r"^#+ +(.+)$", prose(page), re.M)
-    words = [re.sub(r"[^\w\- ]", "", heading.lower()) for heading in headings]
-    return {heading.strip().replace(" ", "-") for heading in words}
-
-
-# -------------------------------------------------------------------------- tests
+def named(pattern: str, *paths: Path) -> set[str]:
+    """What the lines of files define."""
+    return {name for path in paths for name in re.findall(pattern, path.read_text(), re.M)}
 
 
 def test_the_readme_is_short() -> None:
@@ -195,34 +159,34 @@ def test_the_readme_is_short() -> None:
 
 def test_every_page_is_linked() -> None:
     linked = {
-        (page.parent / target).resolve()
+        (page.path.parent / target).resolve()
         for page in PAGES
-        for target in re.findall(r"\]\(([^)#:\s]+)[^)]*\)", page.read_text())
+        for target in re.findall(r"\]\(([^)#:\s]+)[^)]*\)", page.text)
     }
     lonely = [path.name for path in REPO.glob("docs/*.md") if path not in linked]
     assert not lonely
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(REPO)))
-def test_links_lead_somewhere(page: Path) -> None:
-    for target in re.findall(r"\]\(([^)\s]+)\)", prose(page)):
+@each_page
+def test_links_lead_somewhere(page: Page) -> None:
+    for target in re.findall(r"\]\(([^)\s]+)\)", page.prose):
         if re.match(r"https?:", target):
             continue
         name, _, anchor = target.partition("#")
-        path = (page.parent / name).resolve() if name else page
+        path = (page.path.parent / name).resolve() if name else page.path
         assert path.exists(), target
-        assert not anchor or anchor in anchors(path), target
+        assert not anchor or anchor in Page(path).anchors, target
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(REPO)))
-def test_files_that_are_named_exist(page: Path) -> None:
-    named = [span for span in spans(page) if re.fullmatch(r"[\w.-]+(/[\w.*-]+)+/?", span)]
-    for name in (span.rstrip("/") for span in named):
-        if name.split("/")[0] in TOP | FOLDERS:
-            assert any(list(root.glob(name)) for root in (REPO, REPO / PACKAGE)), name
+@each_page
+def test_files_that_are_named_exist(page: Page) -> None:
+    for span in page.spans:
+        if re.fullmatch(r"[\w.-]+(/[\w.*-]+)+/?", span) and span.split("/")[0] in FOLDERS:
+            name = span.rstrip("/")
+            assert any(list(root.glob(name)) for root in (REPO, PACKAGE)), name
 
 
-@pytest.mark.parametrize("program", PROGRAMS)
+@pytest.mark.parametrize("program", ["ratchet", "autojudge", "autosteer", "autoevolve"])
 def test_commands_and_their_options_exist(program: str) -> None:
     for place, words in calls(program):
         command = [program]
@@ -230,42 +194,36 @@ def test_commands_and_their_options_exist(program: str) -> None:
             command.append(words.pop(0))
             if command[1:] != ["program"]:
                 break
-        if command == ["ratchet"] and not words:
-            continue  # the program's name alone
-        given = {word.split("=")[0] for word in words if re.match(r"--?[a-z]", word)}
-        assert given <= options(*command), f"{place}: {command} {sorted(given)}"
-        unknown = set(settings(words)) - config_keys()
-        assert not unknown, f"{place}: {unknown}"
+        if command != ["ratchet"] or words:  # more than the program's name
+            check_call(place, words, *command)
 
 
 def test_calls_of_snakemake_are_possible() -> None:
-    known = options("snakemake")
+    rules = named(r"^rule (\w+):", *REPO.glob("rules/*.smk"))
     for place, words in calls("snakemake"):
-        given = {word.split("=")[0] for word in words if re.match(r"--?[a-z]", word)}
-        assert given <= known, f"{place}: {given - known}"
-        unknown = set(settings(words)) - config_keys()
-        assert not unknown, f"{place}: {unknown}"
+        check_call(place, words, "snakemake")
         wanted = {
             word
             for before, word in zip(["", *words], words, strict=False)
             if re.fullmatch(r"[a-z_]+", word) and not before.startswith("--")
         }
-        assert wanted <= rules(), f"{place}: {wanted - rules()}"
+        assert wanted <= rules, f"{place}: {wanted - rules}"
 
 
 def test_targets_of_make_exist() -> None:
+    targets = named(r"^([\w-]+):(?!=)", REPO / "Makefile")
     found = list(calls("make"))
     assert len(found) > 10
     for place, words in found:
         wanted = {word for word in words if re.fullmatch(r"[a-z][\w-]*", word)}
-        assert wanted <= targets(), f"{place}: {wanted - targets()}"
+        assert wanted <= targets, f"{place}: {wanted - targets}"
 
 
 def test_settings_that_are_named_exist() -> None:
-    anything = config_keys() | task_keys() | strategy_keys()
+    anything = config_keys() | task_keys() | set(Strategy.__struct_fields__) - {"name"}
     counted = 0
     for page in PAGES:
-        for span in spans(page):
+        for span in page.spans:
             if re.fullmatch(r"([a-z][a-z_]+=\S+ ?)+", span):
                 names, known = {word.split("=")[0] for word in span.split()}, config_keys()
             elif found := re.fullmatch(r"([a-z_]+): [^:]+", span):
@@ -273,24 +231,18 @@ def test_settings_that_are_named_exist() -> None:
             else:
                 continue
             counted += 1
-            assert names <= known, f"{page.relative_to(REPO)}: {span}"
+            assert names <= known, f"{page.name}: {span}"
     assert counted > 30
 
 
-def test_settings_in_blocks_exist() -> None:
-    for block in ALL_BLOCKS:
+def test_blocks_say_their_language_and_can_be_read() -> None:
+    for block in BLOCKS:
+        assert block.language, block.place
         if block.language == "json":
             json.loads(block.text)
         if block.language == "yaml":
             found = set(yaml.safe_load(block.text))
             assert found <= config_keys() or found <= task_keys(), block.place
-
-
-def test_every_block_says_its_language() -> None:
-    assert [block.place for block in ALL_BLOCKS if not block.language] == []
-
-
-# ------------------------------------------------------------------- running them
 
 
 @pytest.fixture(scope="module")
@@ -301,13 +253,12 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ignored = shutil.ignore_patterns("__pycache__", "data")
         shutil.copytree(REPO / name, folder / name, ignore=ignored)
     shutil.copy(REPO / "Snakefile", folder)
-    shutil.copytree(REPO / "tests/data/tasks/fake", folder / "tasks/fake")
+    shutil.copytree(FAKE, folder / "tasks/fake")
     path = folder / "config" / "config.yaml"
     path.write_text(yaml.safe_dump({**yaml.safe_load(path.read_text()), **SESSION}))
-    done = type_in(folder, "git init --quiet && snakemake --cores 1")
-    assert done.returncode == 0, done.stdout
-    session = folder / "results" / "default"
-    shutil.copy(session / "results.tsv", folder)
+    assert type_in(folder, "git init --quiet").returncode == 0
+    Box(folder, dict(SESSION), harness=folder).play()
+    shutil.copy(folder / "results/default/results.tsv", folder)
     shutil.copy(next(folder.glob("store/runs/*/*/run.log")), folder)
     done = type_in(folder, "git clone --quiet --branch ratchet/default results/default clone")
     assert done.returncode == 0, done.stdout
@@ -316,11 +267,10 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def type_in(folder: Path, command: str) -> subprocess.CompletedProcess[str]:
     """Have a shell run a command as somebody would type it."""
-    path = f"{BIN}{os.pathsep}{os.environ['PATH']}"
     return subprocess.run(
         ["bash", "-c", command],
         cwd=folder,
-        env={**os.environ, "PATH": path},
+        env={**os.environ, "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}"},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -330,25 +280,21 @@ def type_in(folder: Path, command: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def highest_answer(command: str) -> int:
-    return max((most for start, most in VERDICTS.items() if command.startswith(start)), default=0)
-
-
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_commands_run(checkout: Path) -> None:
-    shown = [block for block in ALL_BLOCKS if block.language in SHELLS and block.needs is None]
+    shown = [block for block in SHOWN if block.needs is None]
     assert len(shown) > 15
     for block in shown:
-        for command in block.commands():
+        for command in block.commands:
             done = type_in(checkout, command)
-            assert done.returncode <= highest_answer(command), (
-                f"{block.place}: {command}\n{done.returncode}: {done.stdout}"
-            )
+            answers = [code for start, code in VERDICTS.items() if command.startswith(start)]
+            told = f"{block.place}: {command}\n{done.returncode}: {done.stdout}"
+            assert done.returncode <= max(answers, default=0), told
 
 
 def test_the_graph_of_rules_is_that_of_snakemake(tmp_path: Path) -> None:
-    (shown,) = (block for block in ALL_BLOCKS if block.language == "mermaid")
+    (shown,) = (block for block in BLOCKS if block.language == "mermaid")
     command = f"snakemake -s {REPO}/Snakefile --rulegraph mermaid-js --config rounds=1"
     printed = type_in(tmp_path, command).stdout
     names = dict(re.findall(r"^\s*(id\d+)\[(\w+)\]", printed, re.M))
@@ -361,7 +307,7 @@ def test_the_graph_of_rules_is_that_of_snakemake(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "block", [b for b in ALL_BLOCKS if b.language == "python"], ids=lambda block: block.place
+    "block", [b for b in BLOCKS if b.language == "python"], ids=lambda block: block.place
 )
 def test_python_runs(block: Block, capsys: pytest.CaptureFixture[str]) -> None:
     exec(compile(block.text, block.place, "exec"), {})

@@ -33,7 +33,7 @@ def imported() -> set[str]:
                 found |= {alias.name.split(".")[0] for alias in node.names}
             elif isinstance(node, ast.ImportFrom) and node.module:
                 found.add(node.module.split(".")[0])
-            elif isinstance(node, ast.Call) and ast.unparse(node.func).endswith("import_module"):
+            elif isinstance(node, ast.Call) and "import_module" in ast.dump(node.func):
                 found |= {str(a.value) for a in node.args if isinstance(a, ast.Constant)}
     for path in (REPO / "Snakefile", *(REPO / "rules").glob("*.smk")):
         found |= set(IMPORT.findall(path.read_text()))

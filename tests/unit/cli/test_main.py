@@ -2,50 +2,24 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from helpers import REPO
+from helpers import DATA, FAKE, REPO
+from helpers.autojudge_logs import CORPUS, HEADER, PACKAGES, call, history, needs_logs, row
+from helpers.clones import Clone
 from helpers.commands import Capsys, Patch
+from helpers.pages import undraw
 from ratchet import __version__
 from ratchet.base.errors import DataError
-from ratchet.cli import autoevolve, autojudge, autosteer
+from ratchet.base.text import one_line
+from ratchet.cli import autoevolve
 from ratchet.cli.main import COMMANDS, OutputError, main, run_command
-
-PACKAGES = REPO / "workflow_scripts"
-
-CALLS = {
-    "ratchet": main,
-    "autojudge": autojudge.main,
-    "autosteer": autosteer.main,
-    "autoevolve": autoevolve.main,
-}
-
-
-@pytest.mark.parametrize("name", CALLS)
-def test_version_and_help(capsys: Capsys, name: str) -> None:
-    assert CALLS[name](["--version"]) == 0
-    out = capsys.readouterr().out
-    assert out.replace(" (ratchet)", "") == f"{name} {__version__}\n"
-    assert CALLS[name](["--help"]) == 0
-    shown = capsys.readouterr().out
-    commands = {"ratchet": COMMANDS, "autoevolve": autoevolve.COMMANDS}.get(name, {})
-    assert [each for each in commands if f"  {each}  " not in shown] == []
-
-
-@pytest.mark.parametrize("argv", [[], ["bogus"], ["--bogus"], ["bogus", "--help-me"], ["\x1b[2J"]])
-def test_unknown_commands_are_64(capsys: Capsys, argv: list[str]) -> None:
-    assert main(argv) == 64
-    out, err = capsys.readouterr()
-    assert out == ""
-    known = ", ".join(COMMANDS)
-    assert err.startswith(f"ratchet: expected a command ({known}), found ")
-    assert err.endswith("see ratchet --help\n")
-    assert "\x1b" not in err
-
 
 WORDS = [
     *(f"ratchet {name}" for name in COMMANDS),
@@ -55,29 +29,34 @@ WORDS = [
 ]
 
 
+@pytest.mark.parametrize("name", ["ratchet", "autojudge", "autosteer", "autoevolve"])
+def test_version_and_help(capsys: Capsys, name: str) -> None:
+    assert call(name, "--version") == 0
+    out = capsys.readouterr().out
+    assert out.replace(" (ratchet)", "") == f"{name} {__version__}\n"
+    assert call(name, "--help") == 0
+    shown = capsys.readouterr().out
+    commands = {"ratchet": COMMANDS, "autoevolve": autoevolve.COMMANDS}.get(name, {})
+    assert [each for each in commands if f"  {each}  " not in shown] == []
+
+
 @pytest.mark.parametrize("words", WORDS)
 def test_help_has_80_columns(capsys: Capsys, monkeypatch: Patch, words: str) -> None:
     monkeypatch.setenv("COLUMNS", "80")
     first, *rest = words.split()
-    assert CALLS[first]([*rest, "--help"]) == 0
+    assert call(words, "--help") == 0
     shown = capsys.readouterr().out
     assert shown.startswith(f"usage: {words} ")
     assert [line for line in shown.splitlines() if len(line) > 80] == []
     alone = len(rest) == (first == "ratchet")
     assert ("xit codes: 0" in shown) is alone
-    assert CALLS[first]([*rest, "--bogus"]) == 64
+    assert call(words, "--bogus") == 64
     prefix = " ".join([first, *rest[:1]]) if first == "ratchet" else first
     assert capsys.readouterr().err.startswith(f"{prefix}: ")
 
 
-def test_a_slip_of_the_finger_is_understood(capsys: Capsys) -> None:
-    assert main(["stauts"]) == 64
-    assert "did you mean 'status'?" in capsys.readouterr().err
-
-
 def test_arguments_reach_the_command(capsys: Capsys, monkeypatch: Patch) -> None:
-    argv = ["power", "--noise-sd", "1", "--experiments", "2", "--sessions", "2"]
-    assert main(argv) == 0
+    assert call("ratchet power --noise-sd 1 --experiments 2 --sessions 2") == 0
     assert capsys.readouterr().out.startswith("noise floor: ±1\n")
     monkeypatch.setattr(sys, "argv", ["ratchet", "power", "--replicates", "1"])
     assert main() == 65
@@ -101,9 +80,6 @@ def test_nothing_is_loaded_before_it_is_needed(
     )
     done = subprocess.run([sys.executable, "-c", code], env={"PYTHONPATH": str(PACKAGES)})
     assert done.returncode == 0
-
-
-# --- what all command lines share -------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -139,3 +115,87 @@ def test_a_closed_pipe_is_74() -> None:
     assert child.wait() == 74
     assert b"Traceback" not in child.stderr.read()
     child.stderr.close()
+
+
+def refusals() -> list[tuple[str, int, str]]:
+    """What command lines refuse: the words, the exit code, and what is said of them."""
+    lines = (DATA / "refusals.tsv").read_text().splitlines()[1:]
+    found = [line.encode().decode("unicode_escape").split("\t") for line in lines]
+    return [(words, int(code), said) for words, code, said in found]
+
+
+REFUSED = refusals()
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with logs, a task, a clone and, below ``again``, a session."""
+    folder = tmp_path_factory.mktemp("refused")
+    (folder / "results.tsv").write_text(history())
+    (folder / "crashes.tsv").write_text(HEADER + row(1, "0.000000", "crash"))
+    (folder / "notes.tsv").write_text(HEADER + row(0, "-", "note"))
+    shutil.copytree(FAKE, folder / "tasks" / "fake")
+    Clone(folder / "clone").commit({"train.py": "a = 1"})
+    night = folder / "again" / "results" / "night"
+    night.mkdir(parents=True)
+    (night / "manifest.json").write_text("{}")
+    return folder
+
+
+@pytest.mark.parametrize(("words", "code", "said"), REFUSED, ids=[row[0] for row in REFUSED])
+def test_refusals_are_one_line_and_write_nothing(
+    place: Path, capsys: Capsys, monkeypatch: Patch, words: str, code: int, said: str
+) -> None:
+    monkeypatch.chdir(place)
+    monkeypatch.setenv("RATCHET_HARNESS", str(REPO))
+    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(place.parent))
+    before = sorted(place.rglob("*"))
+    assert call(words) == code
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert said.replace("{commands}", ", ".join(COMMANDS)) in err
+    first, second, *_ = [*words.split(), ""]
+    name = f"{first} {second}" if first == "ratchet" and second in COMMANDS else first
+    assert err == f"{name}: {one_line(err.removeprefix(f'{name}: '))}\n"
+    assert sorted(place.rglob("*")) == before
+
+
+NO_DIRECTION = {"AndrewK404__autoresearch-v2__1.tsv", "karpathy__autoresearch__1.tsv"}
+PROSE_AT_THE_END = {"giladresisi__autoresearch__1.tsv", "giladresisi__autoresearch__2.tsv"}
+
+
+@needs_logs
+@pytest.mark.parametrize(
+    ("words", "refused"),
+    [
+        ("autojudge --json", NO_DIRECTION | PROSE_AT_THE_END),
+        ("autojudge --all --json", NO_DIRECTION),
+        ("autosteer --json", NO_DIRECTION),
+        ("ratchet audit --json", NO_DIRECTION),
+        ("ratchet report --json -o page.html", NO_DIRECTION),
+    ],
+)
+def test_each_collected_log_is_answered_or_refused_with_a_place(
+    tmp_path: Path, capsys: Capsys, monkeypatch: Patch, words: str, refused: set[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    logs = sorted((CORPUS / "sessions").iterdir())
+    assert len(logs) == 34
+    codes = {}
+    for number, path in enumerate(logs):
+        if number == 6:  # drawing the others too would take as long as all the rest
+            undraw(monkeypatch)
+        codes[path.name] = call(words, "--results", path)
+        out, err = capsys.readouterr()
+        if codes[path.name] == 65:
+            assert "line" in err and "column" in err, path.name
+            continue
+        assert codes[path.name] in (0, 1, 2), (path.name, err)
+        found = json.loads(out)
+        for change in found.get("changes", []):
+            assert 0 <= change["better"] <= 1, path.name
+        if words.startswith("ratchet report"):
+            page = Path("page.html").read_text()
+            assert len(page) < 2_500_000, path.name
+            assert "not confirmed" in page or "Nothing kept" in page, path.name
+    assert {name for name, code in codes.items() if code == 65} == refused

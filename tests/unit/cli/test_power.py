@@ -2,31 +2,24 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from helpers.autojudge_logs import call as autojudge
-from helpers.autojudge_logs import fields
+from helpers.autojudge_logs import answer, call, printed
 from helpers.commands import Capsys, Patch
 from ratchet.base.io import write_json
-from ratchet.cli.power import CURVES, curves, main
+from ratchet.cli.power import CURVES, curves
 from ratchet.records.paths import SessionPaths
 from ratchet.records.records import RoundVerdict
 from ratchet.simulation.power import SEEDS
 
-SHORT = ("--experiments", "3", "--sessions", "2")
-
-
-def call(*options: object) -> int:
-    return main([str(option) for option in (*options, *SHORT)])
+POWER = "ratchet power --experiments 3 --sessions 2"
 
 
 def facts(capsys: Capsys, *options: object) -> Any:
-    assert call(*options, "--json") == 0
-    return json.loads(capsys.readouterr().out)
+    return answer(capsys, POWER, *options)
 
 
 def test_a_stated_noise_floor(capsys: Capsys) -> None:
@@ -44,16 +37,14 @@ def test_a_stated_noise_floor(capsys: Capsys) -> None:
 
 
 def test_replicates_know_little(capsys: Capsys) -> None:
-    assert call("--replicates", 0.9979, 0.9981, 0.9975) == 0
-    out, err = capsys.readouterr()
+    out, err = printed(capsys, POWER, "--replicates", 0.9979, 0.9981, 0.9975)
     assert out.startswith("noise floor: ±0.000306 (95 % interval 0.000159 to 0.00192)\n")
     assert "known only within a factor of 0.52 to 6.3" in err
     assert facts(capsys, "--replicates", -3.0, -3.5)["noise"]["value"] == -3.25
 
 
 def test_the_noise_floor_of_a_log(log: Path, capsys: Capsys) -> None:
-    assert autojudge("--results", log, "--all", "--json") == 0
-    judged = fields(capsys)
+    judged = answer(capsys, "autojudge --all --results", log)
     found = facts(capsys, "--results", log)["noise"]
     assert found["sd"] == judged["noise_floor"]
     assert [found["low"], found["high"]] == judged["noise_floor_interval"]
@@ -62,8 +53,6 @@ def test_the_noise_floor_of_a_log(log: Path, capsys: Capsys) -> None:
 
 def test_the_noise_floor_of_a_session(tmp_path: Path, monkeypatch: Patch, capsys: Capsys) -> None:
     monkeypatch.chdir(tmp_path)
-    assert call("--session", "night") == 66
-    assert "snakemake --cores 1 --config session=night" in capsys.readouterr().err
     paths = SessionPaths("night")
     for number, sd in ((1, 0.002), (2, 0.001), (3, None)):
         verdict = RoundVerdict(
@@ -74,7 +63,7 @@ def test_the_noise_floor_of_a_session(tmp_path: Path, monkeypatch: Patch, capsys
     assert (found["sd"], found["high"], found["value"], found["level"]) == (0.001, 3e-3, 2.5, 0.9)
     assert found["source"] == "of session night after round 2"
     paths.round(3).verdict.write_text("{")
-    assert call("--session", "night") == 65
+    assert call(POWER, "--session", "night") == 65
 
 
 def test_effects_in_any_unit(capsys: Capsys) -> None:
@@ -89,27 +78,26 @@ def test_effects_in_any_unit(capsys: Capsys) -> None:
 def test_the_text_fits_a_terminal(log: Path, capsys: Capsys) -> None:
     long = log.rename(log.with_name("x" * 200 + ".tsv"))
     for source in (["--results", long], ["--noise-sd", 1.23456e-7, "--value", 123456.789]):
-        assert call(*source, "--effect", "1e-12") == 0
+        assert call(POWER, *source, "--effect", "1e-12") == 0
         lines = capsys.readouterr().out.splitlines()
         assert max(map(len, lines)) <= 80
         assert lines == [line.rstrip() for line in lines]
         assert any(line.split()[:2] == ["20", "0.79"] for line in lines)
 
 
-# --- pictures ------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize(("suffix", "starts"), [("svg", b"<svg"), ("PNG", b"\x89PNG")])
 def test_pictures_are_the_same_each_time(tmp_path: Path, suffix: str, starts: bytes) -> None:
     path = tmp_path / f"power curves.{suffix}"
-    made = [path.read_bytes() for _ in range(2) if call("--noise-sd", 1, "--plot", path) == 0]
+    made = [
+        path.read_bytes() for _ in range(2) if call(POWER, "--noise-sd", 1, "--plot", path) == 0
+    ]
     assert made[0].startswith(starts)
     assert made[0] == made[1]
 
 
 def test_a_page_of_its_own(tmp_path: Path) -> None:
     path = tmp_path / "power.html"
-    assert call("--noise-sd", 0.01, "--plot", path) == 0
+    assert call(POWER, "--noise-sd", 0.01, "--plot", path) == 0
     page = path.read_text()
     assert "<svg" in page
     assert "keep if better than the best so far" in page
@@ -131,47 +119,10 @@ def test_curves_rise_with_effect_and_seeds(capsys: Capsys) -> None:
     assert [row["text"] for row in labels["data"]["values"]] == [str(n) for n, _ in CURVES]
 
 
-# --- refusals ------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("options", "code", "said"),
-    [
-        ([], 64, "one of the arguments"),
-        (["--noise-sd", "1", "--replicates", "1", "2"], 64, "not allowed with"),
-        (["--noise-sd", "0"], 64, "positive"),
-        (["--noise-sd", "1e300"], 65, "noise floor"),
-        (["--replicates", "1.0"], 65, "at least 2"),
-        (["--replicates", "1.0", "inf"], 65, "finite"),
-        (["--replicates", "1.0", "1.0"], 65, "agree exactly"),
-        (["--replicates", "1.0", "x"], 64, "float"),
-        (["--results", "nowhere.tsv"], 66, "cannot be read"),
-        (["--noise-sd", "1", "--value", "0"], 64, "--value"),
-        (["--noise-sd", "1", "--effect", "1%"], 64, "--value"),
-        (["--noise-sd", "1", "--effect", "-1"], 64, "--effect"),
-        (["--noise-sd", "1", "--effect", "big"], 64, "--effect"),
-        (["--noise-sd", "1", "--alpha", "0.5"], 64, "--alpha"),
-        (["--noise-sd", "1", "--power", "0.04"], 64, "--power"),
-        (["--noise-sd", "1", "--seed", "-1"], 64, "--seed"),
-        (["--noise-sd", "1", "--plot", "curves.pdf"], 64, ".svg, .png, .html"),
-        (["--noise-sd", "1", "--experiments", "0"], 64, "--experiments: expected 1 to 5000"),
-        (["--noise-sd", "1", "--experiments", "5001"], 64, "--experiments: expected 1 to 5000"),
-        (["--noise-sd", "1", "--sessions", "1"], 64, "--sessions: expected at least 2"),
-    ],
-)
-def test_refusals(capsys: Capsys, options: list[str], code: int, said: str) -> None:
-    assert main([*SHORT, *options]) == code
-    out, err = capsys.readouterr()
-    assert out == ""
-    assert err.startswith("ratchet power: ")
-    assert said in err
-    assert err.count("\n") == 1
-
-
 def test_a_picture_that_cannot_be_written(tmp_path: Path, capsys: Capsys) -> None:
     (tmp_path / "file").write_text("")
-    assert call("--noise-sd", 1, "--plot", tmp_path / "file" / "power.svg") == 74
+    assert call(POWER, "--noise-sd", 1, "--plot", tmp_path / "file" / "power.svg") == 74
     assert "cannot be written" in capsys.readouterr().err
     (tmp_path / "folder.svg").mkdir()
-    assert call("--noise-sd", 1, "--plot", tmp_path / "folder.svg") == 74
+    assert call(POWER, "--noise-sd", 1, "--plot", tmp_path / "folder.svg") == 74
     assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "folder.svg"]

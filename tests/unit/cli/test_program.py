@@ -46,23 +46,6 @@ def test_findings_as_json(options: list[str], capsys: Capsys, tmp_path: Path) ->
     assert path.read_text().splitlines()[one["line"] - 1].startswith("1. The budget")
 
 
-@pytest.mark.parametrize(
-    ("argv", "code", "words"),
-    [
-        ([], 64, "new|check|update"),
-        (["other"], 64, "invalid choice"),
-        (["check", "nowhere.md"], 66, "nowhere.md: cannot be read"),
-        (["update"], 66, "expected a started session, found none; run one"),
-        (["new", "--output", "/dev/null/x"], 74, "cannot be written"),
-    ],
-)
-def test_refusals(
-    options: list[str], argv: list[str], code: int, words: str, capsys: Capsys
-) -> None:
-    assert main([*argv, *(options if argv[:1] != ["other"] and argv else [])]) == code
-    assert words in capsys.readouterr().err
-
-
 def test_text_that_is_none(options: list[str], capsys: Capsys, tmp_path: Path) -> None:
     path = tmp_path / "b.md"
     path.write_bytes(b"ab\xff")

@@ -3,65 +3,33 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import random
 import re
 import time
-from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
 
-from helpers.autojudge_logs import CORPUS, HEADER, fields, history, row
-from helpers.autojudge_logs import call as autojudge
+from helpers.autojudge_logs import HEADER, answer, call, history, row
 from helpers.commands import Capsys, Patch
-from ratchet.cli.report import main
+from helpers.pages import HOSTILE, Page, check_inert, undraw, without_scripts
 from ratchet.records.session_repo import SessionRepo
-from ratchet.report.render import page_scripts
 
-SESSIONS = CORPUS / "sessions"
-HOSTILE = (
-    "</script></style><script>alert(1)</script><img src=x onerror=alert(2)>{{7*7}}{% raw %}"
-    "\x1b[31m\x1b]0;title\x07\u202egnp.exe\u2066 \" onload='x' --> ]]> <svg/onload=alert(3)>"
-)
 OURS = "progress verdicts experiments pareto crashes noise steering log method"
 MISSING = "confirmation integrity provenance timeline program agents"
-
-
-class Page(HTMLParser):
-    """Tags, attributes and words of a page, as a browser would see them."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.tags: set[str] = set()
-        self.ids: list[str] = []
-        self.handlers: list[str] = []
-        self.words: list[str] = []
-        self.scripts = 0
-        self.feed(text)
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.add(tag)
-        self.scripts += tag == "script"
-        self.ids += [value or "" for name, value in attrs if name == "id"]
-        self.handlers += [name for name, _ in attrs if name.startswith("on")]
-
-    def handle_data(self, data: str) -> None:
-        self.words.append(data)
-
-    @property
-    def text(self) -> str:
-        return " ".join(" ".join(self.words).split())
-
-
-def call(*options: object) -> int:
-    return main([str(option) for option in options])
 
 
 def page_of(folder: Path, text: str, *options: object, name: str = "results.tsv") -> str:
     log, page = folder / name, folder / "page.html"
     log.write_text(text)
-    assert call("--results", log, "-o", page, *options) == 0
+    assert call("ratchet report --results", log, "-o", page, *options) == 0
     return page.read_text()
+
+
+@pytest.fixture
+def undrawn(monkeypatch: Patch) -> None:
+    undraw(monkeypatch)
 
 
 def crash(number: int, words: str = "too large", status: str = "crash") -> str:
@@ -73,17 +41,15 @@ def inside(page: str, number: int) -> str:
     return page.partition(f'<noscript id="n{number}">')[2].partition("</noscript>")[0]
 
 
-# --- a page of a log ---------------------------------------------------------------------
-
-
 def test_a_log_becomes_a_page_that_promises_nothing(tmp_path: Path, capsys: Capsys) -> None:
     text = history(20) + crash(90, "batch of 4096", "OOM")
     text += row(91, 0.9900, "keep", "much wider")
     page = page_of(tmp_path, text)
     out, err = capsys.readouterr()
     found = Page(page)
-    assert [name for name in OURS.split() if name not in found.ids] == []
-    assert not set(MISSING.split()) & {*found.ids, *re.findall('href="#(\\w+)"', page)}
+    assert set(OURS.split()) <= set(found.values("id"))
+    links = [link[1:] for link in found.values("href")]
+    assert not set(MISSING.split()) & {*found.values("id"), *links}
     assert "by the judge's estimate, not confirmed" in out.replace("\n", " ")
     assert "the best kept measurement, 0.99000, was selected and flatters" in out
     assert out.splitlines()[-1] == str(tmp_path / "page.html")
@@ -97,11 +63,10 @@ def test_a_log_becomes_a_page_that_promises_nothing(tmp_path: Path, capsys: Caps
     assert str(tmp_path) not in page
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_verdicts_are_those_of_autojudge(tmp_path: Path, capsys: Capsys) -> None:
     page = page_of(tmp_path, history(30) + row(70, 0.996, "keep") + crash(71), "--mode", "strict")
-    capsys.readouterr()
-    assert autojudge("--results", tmp_path / "results.tsv", "--all", "--json", "--strict") == 0
-    said = fields(capsys)
+    said = answer(capsys, "autojudge --all --strict --results", tmp_path / "results.tsv")
     rows = dict(re.findall(r'<tr id="e(\d+)">.*?class="v \w+">(?:<i[^>]*>.</i>)?([\w ]+)<', page))
     names = {"BASELINE": "baseline", "INCUMBENT_RUN": "incumbent again"}
     assert len(rows) == 34
@@ -117,58 +82,44 @@ def test_the_same_log_gives_the_same_bytes_anywhere(tmp_path: Path, monkeypatch:
     other.mkdir()
     (other / "results.tsv").write_text(history(8))
     monkeypatch.chdir(other)
-    assert call("--results", "results.tsv") == 0
+    assert call("ratchet report --results", "results.tsv") == 0
     assert (other / "report.html").read_text() == first
     assert sorted(path.name for path in other.iterdir()) == ["report.html", "results.tsv"]
 
 
-COLUMNS = "commit\tloss\tspeed\tstatus\tdescription\n"
-SPEEDS = "".join(f"{n:07x}\t{1 + n}\t{50 - n}\tdiscard\tx{n}\n" for n in range(6))
-TWO_AGENTS = HEADER.replace("commit", "agent\tcommit", 1) + "".join(
-    f"{'ab'[n % 2]}\t{row(n, 1 - n / 100, 'keep')}" for n in range(8)
+ODD = history(12) + row(60, 0.9979, "keep", "luck") + row(61, 0.97, "discard", "overlooked")
+ODD += row(51, 1.1, "baseline", "new machine") + "abc\tno number\t1\tkeep\tx\n"
+ODD_SAID = [
+    "though the judge would not have: experiment 15 , 17 .",
+    "Not kept, though the judge would have: experiment 16 .",
+    "line 18: a later baseline is a new incumbent, measured as the ones before it",
+    "What could not be understood line 19, column 2:",
+]
+SPEEDS = "agent\tcommit\tloss\tspeed\tstatus\tdescription\n" + "".join(
+    f"{'ab'[n % 2]}\t{n:07x}\t{1 + n}\t{50 - n}\tdiscard\tx{n}\n" for n in range(8)
 )
-SAID = [
-    (history(10), "--noise-sd 0.01", ["stated as 0.01, taken as known within 5 %"]),
-    (
-        COLUMNS + SPEEDS,
-        "--metric speed --direction maximize",
-        ["speed, higher is better", "Nothing kept: speed stays at 50"],
-    ),
-    (
-        TWO_AGENTS,
-        "--agent b",
-        ["4 runs in 4 lines", "only the 4 rows of b or of nobody, of 8"],
-    ),
-    (
-        history(4) + "abc\tno number\t1\tkeep\tx\n",
-        "",
-        ["What could not be understood line 8, column 2:"],
-    ),
-    (
-        history(4) + row(50, 0.9, "keep") + row(51, 1.1, "baseline", "new machine"),
-        "",
-        ["line 9: a later baseline is a new incumbent, measured as the ones before it"],
-    ),
-    (
-        history(12) + row(60, 0.9979, "keep", "luck") + row(61, 0.97, "discard", "overlooked"),
-        "",
-        [
-            "Kept by the author, though the judge would not have: experiment 15 .",
-            "Not kept, though the judge would have: experiment 16 .",
-        ],
-    ),
+SPEEDS_SAID = [
+    "speed, higher is better",
+    "Nothing kept: speed stays at 49",
+    "4 runs in 4 lines",
+    "only the 4 rows of b or of nobody, of 8",
+    "stated as 0.01, taken as known within 5 %",
 ]
 
 
-@pytest.mark.parametrize(("text", "options", "said"), SAID)
+@pytest.mark.usefixtures("undrawn")
+@pytest.mark.parametrize(
+    ("text", "options", "said"),
+    [
+        (ODD, "", ODD_SAID),
+        (SPEEDS, "--metric speed --direction maximize --agent b --noise-sd 0.01", SPEEDS_SAID),
+    ],
+)
 def test_what_is_special_of_a_log_is_told(
     tmp_path: Path, text: str, options: str, said: list[str]
 ) -> None:
     found = Page(page_of(tmp_path, text, *options.split())).text
     assert [words for words in said if words not in found] == []
-
-
-# --- run log and repository --------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -179,6 +130,7 @@ def test_what_is_special_of_a_log_is_told(
         ("CUDA out of memory\n", 9, "of experiment 9: it failed, as the last row did"),
     ],
 )
+@pytest.mark.usefixtures("undrawn")
 def test_a_run_log_is_shown_with_its_row(
     tmp_path: Path, run: str, number: int | None, said: str
 ) -> None:
@@ -195,6 +147,7 @@ def test_a_run_log_is_shown_with_its_row(
         assert "first line" not in page
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_diffs_are_from_the_repository(tmp_path: Path) -> None:
     repo = SessionRepo(tmp_path / "repo", "s")
     repo.create()
@@ -214,9 +167,6 @@ def test_diffs_are_from_the_repository(tmp_path: Path) -> None:
     assert "the repository had" not in without and "+2 −1" not in without
 
 
-# --- hostile and large logs --------------------------------------------------------------
-
-
 def test_hostile_words_execute_nothing(tmp_path: Path, capsys: Capsys) -> None:
     lines = [
         f"{HOSTILE}\t{1 - n / 100}\t44.0\tkeep ({HOSTILE})\t{HOSTILE} {'x' * 100_000}\n"
@@ -228,22 +178,15 @@ def test_hostile_words_execute_nothing(tmp_path: Path, capsys: Capsys) -> None:
         tmp_path, HEADER + "".join(lines), "--run-log", run, name="<img src=x onerror=alert(4)>.tsv"
     )
     out, err = capsys.readouterr()
-    assert not {"\x1b", "\u202e", "\0"} & set(out + err + page)
-    rest = page
-    for code in page_scripts():
-        assert rest.count(f"<script>{code}</script>") == 1
-        rest = rest.replace(f"<script>{code}</script>", "")
-    found = Page(rest)
+    assert not {"\x1b", "\u202e", "\0"} & set(out + err)
     # What stands inside noscript is text to a browser with scripts and elements without.
-    assert found.scripts == 1 and '<script type="application/json" id="plots">' in rest
-    assert found.handlers == []
-    assert not {"img", "iframe", "object", "link", "a:onload"} & found.tags
+    found = check_inert(without_scripts(page))
     assert "{{7*7}}" in found.text
     assert "alert(1)" in found.text
     assert len(page) < 2_000_000
     run.write_bytes(b"\0" + run.read_bytes())
     (tmp_path / "results.tsv").write_text(history(2))
-    assert call("--results", tmp_path / "results.tsv", "--run-log", run) == 65
+    assert call("ratchet report --results", tmp_path / "results.tsv", "--run-log", run) == 65
 
 
 def test_a_thousand_rows_are_a_page_of_bearable_size(tmp_path: Path) -> None:
@@ -260,75 +203,17 @@ def test_a_thousand_rows_are_a_page_of_bearable_size(tmp_path: Path) -> None:
     assert page.count('<tr id="e') == 1001
 
 
-@pytest.mark.skipif(not SESSIONS.is_dir(), reason="no shared logs here")
-def test_every_shared_session_is_rendered_or_refused(tmp_path: Path, capsys: Capsys) -> None:
-    refused = {}
-    logs = sorted(SESSIONS.iterdir())
-    for log in logs:
-        page = tmp_path / "page.html"
-        code = call("--results", log, "-o", page)
-        out, err = capsys.readouterr()
-        if code:
-            refused[log.name] = (code, err)
-            continue
-        text = page.read_text()
-        assert len(text) < 2_500_000, log.name
-        assert text.count("not confirmed") + text.count("Nothing kept") > 0, log.name
-        assert out.endswith(f"{page}\n"), log.name
-        assert "nan" not in Page(text.partition('id="plots"')[0]).text.split(), log.name
-    assert len(logs) == 34
-    names = ["AndrewK404__autoresearch-v2__1.tsv", "karpathy__autoresearch__1.tsv"]
-    assert list(refused) == names
-    for code, err in refused.values():
-        assert code == 65
-        assert "does not say which way is better; add --direction" in err
-
-
-# --- what is refused ---------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("options", "said"),
-    [
-        (["night", "--results", "r.tsv"], "expected a session or --results, found both"),
-        (["--run-log", "run.log"], "--run-log is of a log: add --results FILE"),
-        (["night", "--noise-sd", "1"], "--noise-sd is of a log: add --results FILE"),
-        (["--force"], "--force needs a file to replace: add -o FILE"),
-        (["--results", "r.tsv", "--noise-sd", "0"], "expected a positive number, found 0.0"),
-        (["--results", "r.tsv", "--mode", "guaranteed"], "invalid choice: 'guaranteed'"),
-    ],
-)
-def test_contradictions_are_64(capsys: Capsys, options: list[str], said: str) -> None:
-    assert call(*options) == 64
-    assert said in capsys.readouterr().err
-
-
-def test_missing_and_useless_logs(tmp_path: Path, capsys: Capsys) -> None:
-    page, log, useless = (tmp_path / name for name in ("page.html", "log.tsv", "crash.tsv"))
-    log.write_text(history(2))
-    useless.write_text(HEADER + crash(1))
-    for options, code, said in (
-        (["--results", tmp_path / "none.tsv"], 66, "cannot be read"),
-        (["--results", useless], 65, "expected a row with a value of "),
-        (["--results", log, "--run-log", tmp_path / "none.log"], 66, "cannot be read"),
-        (["--results", log, "--repo", tmp_path], 66, "expected a git repository"),
-    ):
-        assert call(*options, "-o", page) == code
-        assert said in capsys.readouterr().err
-    assert not page.exists()
-
-
 def test_only_reports_are_replaced(tmp_path: Path, capsys: Capsys) -> None:
     log, page = tmp_path / "log.tsv", tmp_path / "page.html"
     log.write_text(history(3))
     page.write_text("<!doctype html><title>my thesis</title>")
-    assert call("--results", log, "-o", page) == 74
+    assert call("ratchet report --results", log, "-o", page) == 74
     assert "exists and is no report of this program" in capsys.readouterr().err
     assert "my thesis" in page.read_text()
-    assert call("--results", log, "-o", page, "--force") == 0
+    assert call("ratchet report --results", log, "-o", page, "--force") == 0
     first = page.read_bytes()
     log.write_text(history(4))
-    assert call("--results", log, "-o", page) == 0
+    assert call("ratchet report --results", log, "-o", page) == 0
     assert page.read_bytes() != first
     sealed = tmp_path / "night"
     sealed.mkdir()
@@ -340,12 +225,12 @@ def test_only_reports_are_replaced(tmp_path: Path, capsys: Capsys) -> None:
         (sealed / "x.html", "are sealed"),
         ("x\0y", "cannot be written"),
     ):
-        assert call("--results", log, "-o", output, "--force") == 74
+        assert call("ratchet report --results", log, "-o", output, "--force") == 74
         assert said in capsys.readouterr().err
     assert log.read_text() == history(4)
 
 
 def test_all_facts_for_tools(tmp_path: Path, capsys: Capsys) -> None:
     page = page_of(tmp_path, history(3), "--json")
-    headline = fields(capsys)["answer"]["headline"]
+    headline = json.loads(capsys.readouterr().out)["answer"]["headline"]
     assert headline.startswith("Nothing kept") and headline in Page(page).text

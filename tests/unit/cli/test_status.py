@@ -27,6 +27,7 @@ from ratchet.records.paths import SessionPaths
 from ratchet.runs.hardware import VISIBLE_GPUS
 from ratchet.steps.ownership import take_folder
 
+CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u202a-\u202e\u2066-\u2069]")
 HOSTILE = (
     "</script><img src=x onerror=alert(1)>",
     "\x1b]0;pwned\x07\x1b[2J\x1b[31mred",
@@ -59,15 +60,11 @@ def test_a_finished_session_in_a_few_lines(tmp_path: Path, capsys: Capsys) -> No
 
 def test_exit_codes(tmp_path: Path, capsys: Capsys) -> None:
     root = ["--root", str(tmp_path)]
-    assert status.main(root) == 66
-    assert "run one: snakemake --cores 1" in capsys.readouterr().err
     path = write(tmp_path, [*started(), run(210, False, 1)])
     assert status.main(root) == 1
     assert "go on with: snakemake --cores 1 --config session=night" in " ".join(lines(capsys))
     assert status.main(["nothing", *root]) == 66
     assert "there are: night" in capsys.readouterr().err
-    assert status.main(["../night", *root]) == 66
-    assert status.main(["--tsv", *root]) == 64
     path.write_text(path.read_text() + json.dumps(at(220, "reported", answer="ok")) + "\n")
     assert status.main(root) == 0
     path.write_text("")
@@ -104,9 +101,8 @@ def at_second(second: float) -> float:
     return NOW + second
 
 
-@pytest.mark.parametrize("width", [40, 60, 80, 200])
 @pytest.mark.parametrize("place", range(len(HOSTILE)))
-def test_hostile_texts_stay_in_their_place(tmp_path: Path, width: int, place: int) -> None:
+def test_hostile_texts_stay_in_their_place(tmp_path: Path, place: int) -> None:
     text = HOSTILE[place]
     events = [
         *started(session="night", metric=text, task=text),
@@ -114,17 +110,17 @@ def test_hostile_texts_stay_in_their_place(tmp_path: Path, width: int, place: in
         run(310, False, 2, description=text),
         at(320, "stopped", reason=text, detail=text, round=2),
     ]
-    states = ([], [at(330, "failed", step="judge", error="x", message=text)])
-    for more in (*states, [at(330, "reported", answer=text)]):
+    failed = at(330, "failed", step="judge", error="x", message=text)
+    for more in ([], [failed], [at(330, "reported", answer=text)]):
         view = View(SessionPaths("night", tmp_path))
         write(tmp_path, [*events, *more])
         view.update()
         facts = view.facts(at_second(330))
-        found = frame(facts, width, None, colour=False)
-        shown = "\n".join(found)
-        assert len(found) < 150
-        assert all(text_width(line) <= width for line in found)
-        assert not re.search("[\x00-\x09\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\u2028]", shown)
+        for width in (40, 60, 80, 200):
+            found = frame(facts, width, None, colour=False)
+            assert len(found) < 150
+            assert all(text_width(line) <= width for line in found)
+            assert not CONTROLS.search("".join(found))
 
 
 def test_a_small_window_gets_what_matters_most(tmp_path: Path) -> None:
@@ -133,17 +129,6 @@ def test_a_small_window_gets_what_matters_most(tmp_path: Path) -> None:
     for height in range(1, 30):
         assert len(frame(facts, 60, height, colour=False)) <= height
     assert frame(facts, 60, 1, colour=False)[0].startswith("night")
-
-
-def test_torn_lines_and_long_ones_are_passed_over(tmp_path: Path, capsys: Capsys) -> None:
-    path = write(tmp_path, [*started(), *rounds("KEEP")])
-    with path.open("ab") as stream:
-        stream.write(b"\x00" * 4096 + b"\n")
-        stream.write(b'{"event": "verdict", "x": "' + b"y" * 1_000_000 + b'"}\n')
-        stream.write(b"[" * 100_000 + b"\n")
-        stream.write(b'{"time": "2026-01-02T03:09:00+00:00", "event": "ver')
-    assert status.main(["--root", str(tmp_path)]) == 1
-    assert "1: 1 kept" in capsys.readouterr().out
 
 
 def test_a_pipe_gets_one_line_per_event(tmp_path: Path, capsys: Capsys) -> None:
@@ -159,25 +144,17 @@ def test_a_pipe_gets_one_line_per_event(tmp_path: Path, capsys: Capsys) -> None:
     assert json.loads(one)["state"] == "finished"
 
 
-class UnsupportedError(Exception):
-    """What NVML raises."""
-
-
-def untold(_handle: int) -> int:
-    raise UnsupportedError
-
-
 NVML = SimpleNamespace(
-    NVMLError=UnsupportedError,
+    NVMLError=LookupError,
     NVML_CLOCK_SM=0,
     NVML_TEMPERATURE_GPU=0,
     nvmlDeviceGetCount=lambda: 1,
     nvmlDeviceGetHandleByIndex=lambda index: index,
     nvmlDeviceGetUUID=lambda _: "GPU-1",
-    nvmlDeviceGetName=lambda _: b"NVIDIA H200",
+    nvmlDeviceGetName=lambda _: "NVIDIA H200",
     nvmlDeviceGetMemoryInfo=lambda _: SimpleNamespace(used=46_285 << 20, total=143_771 << 20),
     nvmlDeviceGetUtilizationRates=lambda _: SimpleNamespace(gpu=98),
-    nvmlDeviceGetPowerUsage=untold,
+    nvmlDeviceGetPowerUsage={}.__getitem__,
     nvmlDeviceGetTemperature=lambda _handle, _kind: 61,
 )
 """What is used of pynvml, with one GPU that does not tell its power."""

@@ -38,10 +38,5 @@ def test_numbers_and_units() -> None:
 
 
 def test_direction_by_name() -> None:
-    names = {
-        "val_bpb": "minimize",
-        "success_rate": "maximize",
-        "tg_tok_s": "maximize",
-        "glork": None,
-    }
+    names = {"val_bpb": "minimize", "success_rate": "maximize", "tok_s": "maximize", "glork": None}
     assert {name: direction_of(name) for name in names} == names

@@ -18,15 +18,6 @@ from ratchet.base.stats import welch_interval
 from ratchet.logs import rerun
 from ratchet.logs.experiments import log_experiments
 from ratchet.logs.reader import read_table
-from ratchet.logs.rerun import (
-    Choice,
-    audit_plan_of,
-    audit_verdicts,
-    build_audit_plan,
-    judge_kept_change,
-    pooled_sd,
-    write_audit_run,
-)
 from ratchet.logs.rerun_plan import (
     AUDIT_LEVEL,
     LEAST_SEEDS,
@@ -42,8 +33,6 @@ from ratchet.records.paths import SessionPaths
 from ratchet.records.records import Outcome, RunSummary
 from ratchet.steps.baseline import write_baseline
 from ratchet.task.task import Constraint
-
-# --- what is run again ---------------------------------------------------------------
 
 
 class Log:
@@ -64,12 +53,14 @@ class Log:
         self.commits.append(commit)
         return commit
 
-    def plan(self, choice: Choice | None = None, seeds: Any = 5) -> AuditPlan:
+    def plan(self, choice: rerun.Choice | None = None, seeds: Any = 5) -> AuditPlan:
         every = log_experiments(read_table(self.text.encode(), "log"))
         kept = [r.line for r, k in zip(every.rows, every.kept, strict=True) if k][1:]
         changes = [{"line": line, "seeds": seeds, "gain": 1 / line} for line in kept]
         clone = rerun.Clone(Commits(self.clone.folder), ["train.py"], digest_bytes)
-        return build_audit_plan(every, {"changes": changes}, "0" * 64, clone, choice or Choice())
+        return rerun.build_audit_plan(
+            every, {"changes": changes}, "0" * 64, clone, choice or rerun.Choice()
+        )
 
 
 @pytest.fixture
@@ -141,18 +132,16 @@ def test_what_cannot_be_run_is_named(log: Log) -> None:
 
 def test_a_choice(log: Log) -> None:
     commits = [log.add("keep", {"train.py": f"a = {n}\n"}) for n in range(5)]
-    assert [c.line for c in log.plan(Choice(top=2)).changes] == [3, 4]
-    found = log.plan(Choice(seeds=7, only=[commits[4], commits[2][:9].upper()]))
+    assert [c.line for c in log.plan(rerun.Choice(top=2)).changes] == [3, 4]
+    found = log.plan(rerun.Choice(seeds=7, only=[commits[4], commits[2][:9].upper()]))
     assert [(c.line, c.seeds) for c in found.changes] == [(4, 7), (6, 7)]
     assert found.kept == 4
     for advised in (None, 0, 1, 3, 12):  # never too few
         seeds = {c.seeds for c in log.plan(seeds=advised).changes}
         assert seeds == {max(advised or 0, LEAST_SEEDS)}
     with pytest.raises(UsageError, match="--only: expected commits of kept changes"):
-        log.plan(Choice(only=[commits[0]]))
+        log.plan(rerun.Choice(only=[commits[0]]))
 
-
-# --- the runs, and what they say -------------------------------------------------------
 
 START = "import random\nrandom.seed(1)\na = 1\n"
 
@@ -207,13 +196,13 @@ class Bench:
         write_json(self.paths.rerun_plan, wanted)
         for turn in range(1, wanted.turns + 1):
             for code in wanted.wanted(turn):
-                write_audit_run(self.session, turn, code.number)
+                rerun.write_audit_run(self.session, turn, code.number)
 
     def record(self, turn: int, code: int) -> AuditRun:
         return read_record(AuditRun, self.paths.rerun(turn, self.codes[code].number))
 
     def verdicts(self) -> AuditVerdicts:
-        return audit_verdicts(self.session)
+        return rerun.audit_verdicts(self.session)
 
 
 def test_each_change_is_judged_by_its_own_runs(tmp_path: Path) -> None:
@@ -248,11 +237,7 @@ def test_a_code_that_fails_is_not_run_again_nor_is_what_it_is_compared_with(tmp_
 @pytest.mark.parametrize(
     ("text", "told", "reason"),
     [
-        (
-            f"{START}import prepare\nprepare.evaluate = lambda *_: 0.0\n",
-            ["refused"],
-            "prepare.eval",
-        ),
+        (f"{START}import prepare\nprepare.evaluate = print\n", ["refused"], "prepare.eval"),
         (START.replace("seed(1)", "seed(7)"), [], "nothing but how random numbers start"),
     ],
 )
@@ -272,10 +257,9 @@ def test_code_that_bends_the_measurement_or_reseeds_is_no_change(
 def test_a_broken_constraint_is_said(tmp_path: Path) -> None:
     bench = Bench(tmp_path, f"{START}b = 1\n")
     bench.task.constraints = (Constraint("size", max=3.0),)
-    record = SimpleNamespace(
-        metrics={"size": 5.0}, numbers={"size": 5.0}, wall_seconds=1.0, cpu_seconds=1.0,
-        peak_memory_mb=1.0, evaluation=None,
-    )  # fmt: skip
+    sizes = {"size": 5.0}
+    spent = {"wall_seconds": 1.0, "cpu_seconds": 1.0, "peak_memory_mb": 1.0}
+    record = SimpleNamespace(metrics=sizes, numbers=sizes, evaluation=None, **spent)
     bench.task.memory_mb = lambda _: None
     bench.store = SimpleNamespace(lookup=lambda _: record)
     bench.plan((0, 1))
@@ -287,13 +271,11 @@ def test_a_broken_constraint_is_said(tmp_path: Path) -> None:
 def test_a_session_is_an_audit_or_has_rounds(tmp_path: Path) -> None:
     bench = Bench(tmp_path)
     with pytest.raises(InputMissingError, match="ratchet audit"):
-        audit_plan_of(bench.session)
+        rerun.audit_plan_of(bench.session)
     bench.plan()
     with pytest.raises(UsageError, match="found an audit"):
         write_baseline(bench.session)
 
-
-# --- whether a change holds ------------------------------------------------------------
 
 SD = 3e-4
 CHANGE = HeldChange(3, "abc", "wider", KeptStanding.UNDECIDED, 3)
@@ -310,27 +292,24 @@ def share(effect: float, known: bool) -> dict[KeptStanding, float]:
     for _ in range(60):
         others = [runs(rng, 1.0) for _ in range(4)] if known else []
         parent, child = runs(rng, 1.0), runs(rng, 1.0 - effect * SD)
-        found.append(judge_kept_change(CHANGE, parent, child, others).standing)
+        found.append(rerun.judge_kept_change(CHANGE, parent, child, others).standing)
     return {standing: found.count(standing) / 60 for standing in KeptStanding}
 
 
 def test_what_helps_holds_and_what_does_not_does_not() -> None:
     assert share(6, known=True)[KeptStanding.HOLDS] > 0.95
     for known in (True, False):
-        assert share(0, known)[KeptStanding.HOLDS] == 0
-        assert share(0, known)[KeptStanding.FAILS] > 0.8
+        nothing = share(0, known)
+        assert nothing[KeptStanding.HOLDS] == 0 and nothing[KeptStanding.FAILS] > 0.8
         assert share(-5, known)[KeptStanding.FAILS] == 1
-
-
-def test_runs_of_other_codes_tell_the_noise_floor() -> None:
-    assert (
-        share(4, known=True)[KeptStanding.HOLDS] > share(4, known=False)[KeptStanding.HOLDS] + 0.1
-    )
+    # Runs of other codes tell the noise floor.
+    known, unknown = (share(4, told)[KeptStanding.HOLDS] for told in (True, False))
+    assert known > unknown + 0.1
 
 
 def test_the_gain_is_the_difference_of_the_means_with_welchs_interval() -> None:
     parent, child = [1.0, 1.0002, 1.0001], [0.998, 0.9983, 0.9981]
-    found = judge_kept_change(CHANGE, parent, child)
+    found = rerun.judge_kept_change(CHANGE, parent, child)
     wanted = welch_interval(parent, child, AUDIT_LEVEL)
     assert (found.gain, found.low, found.high) == (wanted.gain, wanted.low, wanted.high)
     assert found.better is not None and found.expected is not None and found.gain is not None
@@ -341,8 +320,8 @@ def test_the_gain_is_the_difference_of_the_means_with_welchs_interval() -> None:
 
 def test_codes_without_noise() -> None:
     for child, standing in ((1.0, KeptStanding.FAILS), (0.9, KeptStanding.HOLDS)):
-        found = judge_kept_change(CHANGE, [1.0] * 3, [child] * 3, [[1.0] * 3])
+        found = rerun.judge_kept_change(CHANGE, [1.0] * 3, [child] * 3, [[1.0] * 3])
         assert (found.standing, found.gain) == (standing, pytest.approx(1.0 - child))
-    assert pooled_sd([]) == (None, 0) == pooled_sd([[1.0], [2.0]])
-    sd, freedom = pooled_sd([[0.0, 2.0], [5.0, 5.0, 8.0], [1.0]])
+    assert rerun.pooled_sd([]) == (None, 0) == rerun.pooled_sd([[1.0], [2.0]])
+    sd, freedom = rerun.pooled_sd([[0.0, 2.0], [5.0, 5.0, 8.0], [1.0]])
     assert (sd, freedom) == (pytest.approx(np.sqrt((2.0 + 6.0) / 3)), 3)

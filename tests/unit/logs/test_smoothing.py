@@ -33,9 +33,6 @@ def smoothed(values: list[float], kept: list[bool]) -> Smoother:
     return Smoother(values, kept, [False] * len(values), [PRIOR] * len(values), KNOWN)
 
 
-# --- against simulation ----------------------------------------------------------------
-
-
 def test_a_log_agrees_with_simulated_truths_weighted_by_what_it_shows() -> None:
     """Three keeps with another prior each, discards between them, and a further run."""
     values = np.array([0.0, -1.0, 0.9, -2.1, -0.2, -2.4]) * SD
@@ -111,9 +108,6 @@ def test_it_is_calibrated_for_logs_of_a_greedy_author() -> None:
         assert found[part].mean() == pytest.approx(truth_of[part].mean(), abs=3.5 * spread)
     assert claimed / sessions == pytest.approx(gained / sessions, abs=0.35 * SD)
     assert 0.82 < inside / sessions < 0.97
-
-
-# --- what must hold whatever the log ---------------------------------------------------
 
 
 def by_place(smoother: Smoother) -> dict[int, SmoothedChange]:

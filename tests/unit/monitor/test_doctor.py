@@ -2,33 +2,18 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from helpers import REPO
-from helpers.machines import GOOD
+from helpers.commands import Capsys, Patch
 from ratchet.base.errors import DataError
 from ratchet.base.structs import replace
 from ratchet.cli import doctor
-from ratchet.cli.doctor import (
-    _process,
-    _with_agent,
-    free_space,
-    lock,
-    main,
-    outlook_of,
-    owner,
-    package,
-    render_checks,
-    writable,
-)
 from ratchet.cli.sessions import read_settings, task_of
 from ratchet.monitor.doctor import (
     AgentTool,
@@ -49,8 +34,30 @@ from ratchet.records.events import Journal
 from ratchet.records.paths import SessionPaths
 from ratchet.simulation.session import RULES, SimulationPlan, play_all
 from ratchet.simulation.worlds import WORLDS
+from ratchet.steps.ownership import lock_file, take_folder
 from ratchet.task.environment import verify_packages
 from ratchet.task.task import Plausible
+
+GOOD = Machine(
+    python=(3, 11, 7),
+    executable="/env/bin/python",
+    root="/work",
+    tools={"git": AgentTool("2.39.5"), "snakemake": AgentTool("9.27.1"), "uv": AgentTool("0.9")},
+    disk={"results and store": 78.9},
+    writable=True,
+    locks=(LockCheck("envs/workflow.lock", "a" * 64),),
+    gpus=(GpuCheck("NVIDIA H200", 150.8, 0.5),),
+    driver="550.1",
+    cuda="12.4",
+    containers={"docker": AgentTool("28.1"), "podman": AgentTool(None)},
+    faults={"none": None, "landlock": None, "bubblewrap": None},
+    agents={"claude": AgentTool("1.0"), "codex": AgentTool(None)},
+    task="gpt",
+    device="gpu",
+    preset="large",
+    prepared=True,
+)
+"""A machine without faults."""
 
 
 def said(machine: Machine, name: str) -> list[Check]:
@@ -90,16 +97,8 @@ CASES: list[tuple[dict[str, Any], str, str, str]] = [
     ({"prepared": False}, "ok data", "the first session does it", ""),
     ({"gpus": ()}, "problem gpu", "the task needs one", "install the NVIDIA driver"),
     ({"gpus": (), "device": "cpu"}, "ok gpu", "the task needs none", ""),
-    (
-        *(WANTED, "problem isolation"),
-        "bubblewrap is wanted and does not work (bubblewrap: no bwrap)",
-        "apt-get install bubblewrap, or set isolation to auto",
-    ),
-    (
-        *(WEAKER, "warning isolation"),
-        "landlock is used (bubblewrap: no bwrap)",
-        "apt-get install bubblewrap",
-    ),
+    (WANTED, "problem isolation", "does not work (bubblewrap: no bwrap)", "isolation to auto"),
+    (WEAKER, "warning isolation", "landlock is used (bubblewrap: no bwrap)", "apt-get install"),
     ({"isolation": "none"}, "warning isolation", "none is wanted", "set isolation to auto"),
     ({"containers": {}}, "ok container", "only runs in containers need one", ""),
     ({"agents": {}}, "ok agent", "the built-in proposer needs none", ""),
@@ -116,8 +115,7 @@ def test_what_is_said_and_what_to_do(
     machine, (state, name) = replace(GOOD, **change), what.split()
     check = said(machine, name)[0]
     assert check.state == state
-    assert text in check.text
-    assert todo in check.todo
+    assert text in check.text and todo in check.todo
     assert bool(check.todo) == (state != "ok")
     checks = examine_machine(machine)
     assert is_ready(checks) == (CheckState.PROBLEM not in {one.state for one in checks})
@@ -142,48 +140,43 @@ def test_others_on_the_gpu(gpu: GpuCheck, state: str, text: str) -> None:
     assert said(replace(GOOD, gpus=[gpu], device="cpu"), "gpu")[-1].state == "ok"
 
 
-# ----------------------------------------------------------------------- showing
-
-
 def test_lines_fit_a_terminal_and_cannot_break_it() -> None:
     nasty = replace(GOOD, task_fault="x" * 100 + " \x1b[2J\nnext " + "word " * 40, running="1")
-    text = render_checks(examine_machine(nasty))
+    text = doctor.render_checks(examine_machine(nasty))
     assert all(len(line) <= 80 for line in text.splitlines())
     assert "\x1b" not in text
     assert text.splitlines()[0] == "ok       python     3.11.7 (/env/bin/python)"
     assert text.splitlines()[-2] == ""
-    coloured = render_checks(examine_machine(nasty), colour=True)
+    coloured = doctor.render_checks(examine_machine(nasty), colour=True)
     assert "\x1b[31mproblem  \x1b[0mtask" in coloured
     assert "\x1b[32mok       \x1b[0mpython" in coloured
 
 
-def test_this_machine(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
-    code = main(["--json", "--root", str(tmp_path)])
+def test_this_machine(capsys: Capsys, tmp_path: Path) -> None:
+    settings = ["rounds=100", "budget_seconds=300"]
+    code = doctor.main(["--json", "--root", str(tmp_path), "--config", *settings])
     found = json.loads(capsys.readouterr().out)
     assert code == (0 if found["ready"] else 1)
-    names = [check["name"] for check in found["checks"]]
-    assert {"python", "git", "snakemake", "packages", "disk", "task", "data", "isolation"} <= {
-        *names
-    }
-    assert all(check["state"] in ("ok", "warning", "problem") for check in found["checks"])
+    checks = {check["name"]: check for check in found["checks"]}
+    wanted = {"python", "git", "snakemake", "packages", "disk", "task", "data", "isolation"}
+    assert wanted <= set(checks)
+    assert {check["state"] for check in checks.values()} <= {"ok", "warning", "problem"}
+    assert found["length"]["least_runs"] == 109
+    line = checks["length"]["text"]
+    assert line.startswith("100 experiments, 109 to 122 runs, 9.1 h to ")
     assert list(tmp_path.iterdir()) == []
 
 
-def test_mistakes_in_the_settings_are_a_problem(
-    capsys: pytest.CaptureFixture[str], tmp_path: Path
-) -> None:
+def test_mistakes_in_the_settings_are_a_problem(capsys: Capsys, tmp_path: Path) -> None:
     for setting, words in (
         ("rounds=0", "rounds: expected at least 1, found 0"),
         ("task=nowhere", "holds no task.yaml"),
         ("preset=huge", "found 'huge'"),
     ):
-        assert main(["--root", str(tmp_path), "--config", setting]) == 1
+        assert doctor.main(["--root", str(tmp_path), "--config", setting]) == 1
         assert words in " ".join(capsys.readouterr().out.split())
-    assert main(["--root", str(tmp_path), "--config", "rounds"]) == 64
+    assert doctor.main(["--root", str(tmp_path), "--config", "rounds"]) == 64
     assert "expected KEY=VALUE, found 'rounds'" in capsys.readouterr().err
-
-
-# ----------------------------------------------------------------------- probing
 
 
 @pytest.mark.parametrize(
@@ -199,7 +192,7 @@ def test_mistakes_in_the_settings_are_a_problem(
     ],
 )
 def test_programs_tell_their_version(
-    body: str, tool: AgentTool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    body: str, tool: AgentTool, tmp_path: Path, monkeypatch: Patch
 ) -> None:
     program = tmp_path / "thing"
     program.write_text(f"#!/bin/sh\n{body}\n")
@@ -208,83 +201,66 @@ def test_programs_tell_their_version(
     monkeypatch.setattr(doctor, "SECONDS", 0.5)
     assert doctor.tool("thing") == tool
     assert doctor.tool("no-such-thing") == AgentTool(None)
-    assert package("no-such-package") == AgentTool(None)
+    assert doctor.package("no-such-package") == AgentTool(None)
 
 
-def test_locks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_locks(tmp_path: Path, monkeypatch: Patch) -> None:
     path = tmp_path / "envs" / "a.lock"
     path.parent.mkdir()
-    assert lock(path).fault
+    assert doctor.lock(path).fault
     for empty in ("", "# nothing\n"):
         path.write_text(empty)
-        assert "names no package" in lock(path).fault
+        assert "names no package" in doctor.lock(path).fault
         with pytest.raises(DataError):
             verify_packages(path)
     path.write_text("no-such-package==1 --hash=x\n")
-    found = lock(path)
+    found = doctor.lock(path)
     assert found.path == "envs/a.lock"
     assert found.fault == "no-such-package: expected 1, found none"
     path.write_text(f"pytest=={pytest.__version__} --hash=x\n")
-    assert lock(path).fault == ""
+    assert doctor.lock(path).fault == ""
 
 
 def test_a_running_session_is_seen_and_not_disturbed(tmp_path: Path) -> None:
-    assert owner(tmp_path) is None
-    state = tmp_path / ".snakemake"
-    state.mkdir()
-    (state / "ratchet.owner").write_text("4711\n")
-    assert owner(tmp_path) is None
-    code = (
-        "import fcntl, sys; f = open(sys.argv[1]); fcntl.flock(f, fcntl.LOCK_EX); "
-        "print('held', flush=True); sys.stdin.read()"
-    )
-    holder = subprocess.Popen(
-        [sys.executable, "-c", code, str(state / "ratchet.owner")],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-    )
-    assert holder.stdout is not None
-    assert holder.stdout.readline() == b"held\n"
-    assert owner(tmp_path) == "4711"
-    holder.communicate()
-    handle = os.open(state / "ratchet.owner", os.O_RDWR)
-    fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    assert doctor.owner(tmp_path) is None
+    handle = take_folder(tmp_path, "night")
+    assert doctor.owner(tmp_path) == f"{os.getpid()}, session night"
+    lock_file(tmp_path).write_text("4711\n")
+    assert doctor.owner(tmp_path) == "4711"
     os.close(handle)
+    assert doctor.owner(tmp_path) is None
+    os.close(take_folder(tmp_path, "night"))
 
 
 def test_agents_of_the_configuration(tmp_path: Path) -> None:
     chosen = read_settings(tmp_path)
     own = replace(chosen, proposer="custom", agent_command=("no-such-agent", "-p"))
-    found = _with_agent(GOOD, own)
+    found = doctor._with_agent(GOOD, own)
     assert found.agent == "no-such-agent"
     assert said(found, "agent")[0].state == "problem"
     shell = replace(own, agent_command=("sh",))
-    assert said(_with_agent(GOOD, shell), "agent")[0].state == "ok"
-    assert _with_agent(GOOD, replace(own, proposer="claude")).agent == "claude"
-    assert _with_agent(GOOD, chosen).agent is None
+    assert said(doctor._with_agent(GOOD, shell), "agent")[0].state == "ok"
+    assert doctor._with_agent(GOOD, replace(own, proposer="claude")).agent == "claude"
+    assert doctor._with_agent(GOOD, chosen).agent is None
 
 
-def test_folders_of_a_session_may_be_elsewhere(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    assert writable(tmp_path)
+def test_folders_of_a_session_may_be_elsewhere(tmp_path: Path, monkeypatch: Patch) -> None:
+    assert doctor.writable(tmp_path)
     monkeypatch.setattr(os, "access", lambda path, mode: Path(path) != tmp_path)
-    assert not writable(tmp_path)
+    assert not doctor.writable(tmp_path)
     for name in ("results", "store", ".snakemake"):
         (tmp_path / "volume" / name).mkdir(parents=True)
-        assert not writable(tmp_path)
+        assert not doctor.writable(tmp_path)
         (tmp_path / name).symlink_to(tmp_path / "volume" / name)
-    assert writable(tmp_path)
+    assert doctor.writable(tmp_path)
 
 
 def test_space_and_processes(tmp_path: Path) -> None:
-    assert list(free_space(tmp_path)) == ["results and store"]
-    assert all(free > 0 for free in free_space(tmp_path).values())
-    assert _process(os.getpid()).startswith(f"process {os.getpid()} (")
-    assert _process(2**22 + 1) == f"process {2**22 + 1}"
+    assert list(doctor.free_space(tmp_path)) == ["results and store"]
+    assert all(free > 0 for free in doctor.free_space(tmp_path).values())
+    assert doctor._process(os.getpid()).startswith(f"process {os.getpid()} (")
+    assert doctor._process(2**22 + 1) == f"process {2**22 + 1}"
 
-
-# -------------------------------------------------------------------------- length
 
 NIGHT = replace(read_settings(REPO), rounds=100, mode="gain", deadline_hours=12.0)
 ONE = {"rounds": 1, "baseline_replicates": 1, "confirm_replicates": 0, "max_replicates": 1}
@@ -332,14 +308,16 @@ def test_the_pace_is_measured_or_from_the_budget() -> None:
     assert measured == RunPace(313.0, 313.0, "measured in 3 runs of this session")
 
 
+PACE = RunPace(301.0, 326.0, "why")
+
+
 def test_what_is_said() -> None:
-    hours = session_outlook(NIGHT, "gain", RunPace(301.0, 326.0, "why"))
+    hours = session_outlook(NIGHT, "gain", PACE)
     assert hours.sentence() == (
         "100 experiments, 109 to 122 runs, 9.1 h to 11.0 h one after another (why)"
     )
     assert not hours.cut_short
-    agent = replace(NIGHT, proposer="claude", agent_minutes=20.0)
-    asked = session_outlook(agent, "gain", RunPace(301.0, 326.0, "why"))
+    asked = session_outlook(replace(NIGHT, proposer="claude", agent_minutes=20.0), "gain", PACE)
     assert asked.sentence().endswith("(why); and the agent's time, up to 20 min each")
     steps = session_outlook(replace(NIGHT, **ONE), "gain", None)
     assert steps.sentence().startswith("1 experiment, 2 runs; the budget is in steps")
@@ -347,8 +325,7 @@ def test_what_is_said() -> None:
 
 
 def test_a_limit_that_is_too_short_is_a_warning() -> None:
-    hasty = replace(NIGHT, deadline_hours=6.0)
-    short = session_outlook(hasty, "gain", RunPace(301.0, 326.0, "why"))
+    short = session_outlook(replace(NIGHT, deadline_hours=6.0), "gain", PACE)
     checks = examine_machine(replace(GOOD, outlook=short))
     (check,) = [check for check in checks if check.name == "length"]
     assert check.state is CheckState.WARNING
@@ -362,25 +339,19 @@ def test_the_configured_session(tmp_path: Path) -> None:
     given = ["session=night", "rounds=100", "budget_seconds=300", "mode=guaranteed"]
     chosen = read_settings(tmp_path, given)
     task = task_of(chosen, tmp_path)
-    found = outlook_of(chosen, task, tmp_path)
+    found = doctor.outlook_of(chosen, task, tmp_path)
     assert (found.experiments, found.least_runs, found.most_runs) == (100, 112, 209)
     assert found.least_seconds == 112 * 301.0
     assert found.agent_minutes is None
-    steps = outlook_of(read_settings(tmp_path, ["budget_steps=40"]), task, tmp_path)
+    steps = doctor.outlook_of(read_settings(tmp_path, ["budget_steps=40"]), task, tmp_path)
     assert steps.least_seconds is None
+    own = doctor.outlook_of(read_settings(tmp_path), replace(task, budget_seconds=9.0), tmp_path)
+    assert own.least_seconds == own.least_runs * 10.0, "the task's budget"
     # After some runs they tell.
     paths = SessionPaths("night", tmp_path)
     paths.events.parent.mkdir(parents=True)
     for wall in (350.0, 360.0, None):
         Journal(paths.events).append("run_finished", wall_seconds=wall)
-    found = outlook_of(replace(chosen, proposer="claude"), task, tmp_path)
+    found = doctor.outlook_of(replace(chosen, proposer="claude"), task, tmp_path)
     assert found.least_seconds == 112 * 356.0
     assert found.agent_minutes == chosen.agent_minutes
-
-
-def test_the_command_prints_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    main(["--root", str(tmp_path), "--json", "--config", "rounds=100", "budget_seconds=300"])
-    found = json.loads(capsys.readouterr().out)
-    assert found["length"]["least_runs"] == 109
-    (line,) = [check["text"] for check in found["checks"] if check["name"] == "length"]
-    assert line.startswith("100 experiments, 109 to 122 runs, 9.1 h to ")

@@ -13,7 +13,6 @@ from ratchet.base.structs import replace
 from ratchet.monitor.progress import (
     GRACE_SECONDS,
     HARNESS_SECONDS,
-    Phase,
     SessionRunState,
     current_work,
     fold_events,
@@ -49,9 +48,85 @@ def test_the_phases_of_a_session_in_order() -> None:
     assert found[-5:] == ["confirming", "confirming", "confirming", "reporting", "reported"]
 
 
+FIRST = [*started(), *rounds("KEEP")]
+TRAINING = [*started(), run(210, False, 1)]
+RETESTED = [*TRAINING, run(270, True, 1), run(280, False, 1, replicate=1)]
+ASKED = [*FIRST, at(310, "agent_asked", round=2, slot=0, attempt=1, agent="codex", minutes=20.0)]
+DUE = 210 + 300 + GRACE_SECONDS
+QUIET = 300 + HARNESS_SECONDS
+STOPPED = [
+    *FIRST,
+    at(310, "stopped", reason="deadline", detail="the time limit is over", round=2),
+]
+LATER = [*STOPPED, at(400, "reported", answer="better"), at(500, "resumed", rounds=9)]
+GOING = [*LATER, run(510, False, 2)]
+FAILED = [*started(), at(310, "failed", step="judge", error="StoreError", message="no room")]
+REFUSED = at(310, "failed", step="start", error="FixedInputChangedError", message="changed")
+DONE = [*started(), at(300, "reported", answer="better"), REFUSED]
+BY_HAND = [*started(proposer="hand"), *rounds("KEEP")]
+# A tournament is silent while its competitors, who own no folder, write journals of their own.
+CUP = [*started(), at(900, "pollinated", number=1, leader="radical", offers=2)]
+WON = [*CUP, at(6000, "evolved", answer="radical won")]
+LEG = [*started()[2:], *rounds("KEEP")]
+LEG += [at(900, "leg_finished", number=1, kept=2, mean=0.5, sd=0.1, runs=4)]
+AGAIN_RUN = [*started()[:2], run(10, False, 77, role="rerun", replicate=1, description="line 3")]
+AUDITED = [*AGAIN_RUN, run(70, True, 77, role="rerun", replicate=1)]
+AUDITED += [at(80, "audited", answer="1 of 2 kept changes hold")]
+NOBODY = f"nobody runs it, its last event is 20 s ago; go on with: {AGAIN}"
+STOP = {"reason": "deadline", "detail": "the time limit is over"}
+
+
+@pytest.mark.parametrize(
+    ("events", "second", "owned", "facts"),
+    [
+        (RETESTED, 290, True, {"phase": "judging", "state": "running"}),
+        (ASKED, 370, True, {"phase": "proposing", "state": "running"}),
+        ([*ASKED, {**ASKED[-1], "event": "agent_answered"}], 370, True, {"current": []}),
+        (TRAINING, 230, False, {"state": "stale", "why": NOBODY}),
+        # A run that should have ended is stale, and not before.
+        (TRAINING, DUE - 1, True, {"state": "running"}),
+        (TRAINING, DUE - 1, None, {"state": "running"}),
+        (TRAINING, DUE + 1, True, {"state": "stale", "why": "see whether the machine hangs"}),
+        (TRAINING, DUE + 1, None, {"state": "stale", "why": "go on with"}),
+        # Silence between runs has a limit too.
+        (FIRST, QUIET - 1, True, {"state": "running"}),
+        (FIRST, QUIET + 1, True, {"state": "stale"}),
+        # The end by a limit, and going on after it.
+        (STOPPED, 311, True, {"phase": "confirming", "stop": STOP}),
+        (LATER[:-1], 9999, False, {"state": "finished", "answer": "better"}),
+        (LATER, 501, True, {"state": "running"}),
+        (LATER, 501, False, {"state": "finished"}),
+        (GOING, 511, True, {"state": "running", "stop": None, "rounds": 9}),
+        # A failed step is said until the session goes on.
+        (FAILED, 311, False, {"state": "failed", "why": "judge: no room"}),
+        ([*FAILED, at(320, "resumed", rounds=4)], 321, True, {"state": "running"}),
+        # One that is refused does not stop the one that runs.
+        ([*TRAINING, REFUSED], 311, True, {"state": "running"}),
+        ([*TRAINING, REFUSED], 311, False, {"state": "failed"}),
+        (DONE, 311, False, {"state": "finished"}),
+        # A session by hand waits for the next edit.
+        (BY_HAND, 99999, False, {"state": "waiting"}),
+        ([*BY_HAND, run(310, False, 2)], 311, False, {"state": "stale"}),
+        (CUP, 5000, True, {"answer": "radical leads after round 1"}),
+        (WON, 9999, True, {"page": "evolve.html"}),
+        (LEG, 99999, None, {"state": "waiting"}),
+        (LEG, 99999, False, {"state": "finished"}),
+        ([*LEG, run(1000, False, 2)], 1001, None, {"state": "running"}),
+        (AGAIN_RUN, 40, True, {"phase": "running again", "state": "running"}),
+        (AUDITED, 9999, False, {"state": "finished", "page": "audit.html"}),
+        (AUDITED, 9999, False, {"answer": "1 of 2 kept changes hold"}),
+    ],
+)
+def test_how_a_session_stands(
+    events: list[dict[str, Any]], second: float, owned: bool | None, facts: dict[str, Any]
+) -> None:
+    found = of(events, second, owned)
+    for name, value in facts.items():
+        assert value in found[name] if name == "why" else value == found[name], name
+
+
 def test_where_it_is_in_the_second_round() -> None:
-    events = [*started(), *rounds("KEEP"), run(310, False, 2)]
-    found = of(events, 330)
+    found = of([*FIRST, run(310, False, 2)], 330)
     assert (found["state"], found["round"], found["rounds"]) == ("running", 2, 4)
     (work,) = found["current"]
     assert work["description"] == "edit 2"
@@ -62,75 +137,21 @@ def test_where_it_is_in_the_second_round() -> None:
     assert found["seconds_left"] == 3 * 90 + 4 * 60 - 40
 
 
-def test_a_retest_is_judging_and_an_agent_is_proposing() -> None:
-    events = [*started(), run(210, False, 1), run(270, True, 1), run(280, False, 1, replicate=1)]
-    assert fold_events(events).phase is Phase.JUDGING
-    asked = at(310, "agent_asked", round=2, slot=0, attempt=1, agent="codex", minutes=20.0)
-    found = of([*started(), *rounds("KEEP"), asked], 370)
-    assert found["phase"] == "proposing"
-    assert found["current"][0]["elapsed_seconds"] == 60.0
-    assert found["current"][0]["budget_seconds"] == 1200.0
-    answered = {**asked, "event": "agent_answered"}
-    assert of([*started(), *rounds("KEEP"), asked, answered], 370)["current"] == []
+def test_what_is_at_work_is_told_with_its_time() -> None:
+    (asked,) = of(ASKED, 370)["current"]
+    assert (asked["elapsed_seconds"], asked["budget_seconds"]) == (60.0, 1200.0)
+    rerun = of(AGAIN_RUN, 40)
+    assert phase_line(rerun) == "running kept changes again"
+    assert current_work(rerun) == ["line 3, seed 2, 30 s of 60 s"]
 
 
-def test_a_session_that_nobody_runs_is_stale_and_says_how_to_go_on() -> None:
-    found = of([*started(), run(210, False, 1)], 230, owned=False)
-    assert found["state"] == "stale"
-    assert found["why"] == f"nobody runs it, its last event is 20 s ago; go on with: {AGAIN}"
-
-
-def test_a_run_that_should_have_ended_is_stale_and_not_before() -> None:
-    events = [*started(), run(210, False, 1)]
-    due = 210 + 300 + GRACE_SECONDS
-    for owned in (True, None):
-        assert of(events, due - 1, owned)["state"] == "running"
-        assert of(events, due + 1, owned)["state"] == "stale"
-    assert "see whether the machine hangs" in of(events, due + 1)["why"]
-    assert "go on with" in of(events, due + 1, None)["why"]
-
-
-def test_silence_between_runs_has_a_limit_too() -> None:
-    events = [*started(), *rounds("KEEP")]
-    assert of(events, 300 + HARNESS_SECONDS - 1)["state"] == "running"
-    assert of(events, 300 + HARNESS_SECONDS + 1)["state"] == "stale"
-
-
-def test_the_end_by_a_limit_and_going_on_after_it() -> None:
-    ended = at(310, "stopped", reason="deadline", detail="the time limit is over", round=2)
-    events = [*started(), *rounds("KEEP"), ended]
-    found = of(events, 311)
-    assert found["phase"] == "confirming"
-    assert found["stop"] == {"reason": "deadline", "detail": "the time limit is over"}
-    reported = at(400, "reported", answer="better")
-    assert of([*events, reported], 9999, owned=False)["state"] == "finished"
-    assert of([*events, reported], 9999, owned=False)["answer"] == "better"
-    again = [*events, reported, at(500, "resumed", rounds=9)]
-    assert of(again, 501, owned=True)["state"] == "running"
-    assert of(again, 501, owned=False)["state"] == "finished", "it had nothing to do"
-    going = of([*again, run(510, False, 2)], 511)
-    assert (going["state"], going["stop"], going["rounds"]) == ("running", None, 9)
-
-
-def test_a_failed_step_is_said_until_the_session_goes_on() -> None:
-    failed = at(310, "failed", step="judge", error="StoreError", message="no room")
-    found = of([*started(), failed], 311, owned=False)
-    assert (found["state"], found["why"]) == ("failed", "judge: no room")
-    assert of([*started(), failed, at(320, "resumed", rounds=4)], 321)["state"] == "running"
-
-
-@pytest.mark.parametrize(("owned", "state"), [(True, "running"), (False, "failed")])
-def test_one_that_is_refused_does_not_stop_the_one_that_runs(owned: bool, state: str) -> None:
-    refused = at(310, "failed", step="start", error="FixedInputChangedError", message="changed")
-    assert of([*started(), run(300, False, 1), refused], 311, owned)["state"] == state
-    done = [*started(), at(300, "reported", answer="better"), refused]
-    assert of(done, 311, owned=False)["state"] == "finished"
-
-
-def test_a_session_by_hand_waits_for_the_next_edit() -> None:
-    events = [*started(proposer="hand"), *rounds("KEEP")]
-    assert of(events, 99999, owned=False)["state"] == "waiting"
-    assert of([*events, run(310, False, 2)], 311, owned=False)["state"] == "stale"
+def test_events_of_competitors_are_signs_of_life() -> None:
+    quiet = NOW + 200 + 2 * HARNESS_SECONDS
+    standing = fold_events(started())
+    assert session_state(standing, quiet, owned=True)[0] is SessionRunState.STALE
+    standing.elsewhere(quiet - 5)
+    assert session_state(standing, quiet, owned=True)[0] is SessionRunState.RUNNING
+    assert session_state(standing, quiet, owned=False)[0] is SessionRunState.STALE
 
 
 def test_what_is_judged_again_counts_once_and_a_new_start_counts_anew() -> None:
@@ -181,35 +202,3 @@ def test_an_unknown_event_is_a_sign_of_life_and_nothing_else() -> None:
     assert after.last == NOW + 999
     known = {"last": before.last, "last_event": before.last_event}
     assert replace(after, **known) == before
-
-
-def test_a_tournament_and_its_competitors() -> None:
-    """The tournament is silent while its competitors write journals of their own."""
-    quiet = NOW + 200 + 2 * HARNESS_SECONDS
-    standing = fold_events(started())
-    assert session_state(standing, quiet, owned=True)[0] is SessionRunState.STALE
-    standing.elsewhere(quiet - 5)
-    assert session_state(standing, quiet, owned=True)[0] is SessionRunState.RUNNING
-    assert session_state(standing, quiet, owned=False)[0] is SessionRunState.STALE
-    told = at(900, "pollinated", number=1, leader="radical", offers=2)
-    assert of([*started(), told], 5000)["answer"] == "radical leads after round 1"
-    assert of([*started(), told, at(6000, "evolved", answer="radical won")], 9999)["page"] == (
-        "evolve.html"
-    )
-    leg = at(900, "leg_finished", number=1, kept=2, mean=0.5, sd=0.1, runs=4)
-    competitor = [*started()[2:], *rounds("KEEP"), leg]
-    assert of(competitor, 99999, owned=None)["state"] == "waiting"
-    assert of(competitor, 99999, owned=False)["state"] == "finished"
-    assert of([*competitor, run(1000, False, 2)], 1001, owned=None)["state"] == "running"
-
-
-def test_an_audit_runs_kept_changes_again_until_its_page_is_there() -> None:
-    begun = [*started()[:2], run(10, False, 77, role="rerun", replicate=1, description="line 3")]
-    found = of(begun, 40)
-    assert (found["phase"], found["state"]) == ("running again", "running")
-    assert phase_line(found) == "running kept changes again"
-    assert current_work(found) == ["line 3, seed 2, 30 s of 60 s"]
-    ended = [*begun, run(70, True, 77, role="rerun", replicate=1)]
-    last = of([*ended, at(80, "audited", answer="1 of 2 kept changes hold")], 9999, owned=False)
-    assert (last["state"], last["page"]) == ("finished", "audit.html")
-    assert last["answer"] == "1 of 2 kept changes hold"

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import datetime
 import io
-import re
 import time
-from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from helpers.pages import HOSTILE, Page, check_inert
 from helpers.session_events import NOW, at, rounds, run, started, verdict, write
 from ratchet.integrity.seal import WHOLE, sealable_files
 from ratchet.monitor.views import (
@@ -46,11 +45,7 @@ REFUSED = at(4, "agent_refused", agent="codex", round=3, reason="it\nlied", agai
         (ASKED | {"attempt": 2}, "asking       codex, round 3, once more ("),
         (REFUSED, "sent back    codex, round 3: it lied"),
         (REFUSED | {"again": False}, "no proposal  codex, round 3: it lied"),
-        (
-            CHECK,
-            "incumbent moved: expected 0.5000 ± 0.1000, measured 0.9000 (z = 4.0); "
-            "the machine or the data may have changed",
-        ),
+        (CHECK, "incumbent moved: expected 0.5000 ± 0.1000, measured 0.9000 (z = 4.0); *changed"),
     ],
 )
 def test_an_event_in_one_line(event: dict[str, Any], line: str) -> None:
@@ -95,6 +90,11 @@ def test_lines_go_to_stream_and_log_with_colour_on_a_terminal_that_wants_it(
     assert "\x1b" not in plain.getvalue()
 
 
+def append(journal: Journal, event: dict[str, Any]) -> None:
+    facts = {name: value for name, value in event.items() if name not in ("time", "event")}
+    journal.append(event["event"], **facts)
+
+
 def test_the_time_left_is_the_pace_of_rounds_and_the_confirmation(tmp_path: Path) -> None:
     events = [RUN, RUN, at(10, "baseline"), KEEP | at(16, "verdict") | {"round": 1}]
     events += [KEEP | at(20, "verdict"), KEEP | at(20, "verdict") | {"number": 3}]
@@ -107,39 +107,17 @@ def test_the_time_left_is_the_pace_of_rounds_and_the_confirmation(tmp_path: Path
     progress = Progress(tmp_path / "progress.log", stream)
     journal = Journal(tmp_path / "events.jsonl", progress, lambda: now[0])
 
-    def append(event: dict[str, Any]) -> None:
-        facts = {name: value for name, value in event.items() if name not in ("time", "event")}
-        journal.append(event["event"], **facts)
-
-    append(RUN)
-    append(at(0, "baseline", mean=1.0, noise=0.1, n=3))
+    append(journal, RUN)
+    append(journal, at(0, "baseline", mean=1.0, noise=0.1, n=3))
     now[0] += datetime.timedelta(seconds=5)
-    append(KEEP)
+    append(journal, KEEP)
     assert stream.getvalue().splitlines()[-1].endswith("| about 66 s left")
 
-
-# ----------------------------------------------------------------------- live.html
 
 ALLOWED = {
     *("html", "head", "meta", "title", "style", "body", "main", "h1", "h2", "span", "p", "a"),
     *("dl", "dt", "dd", "div", "table", "thead", "tbody", "tr", "th", "td", "progress", "code"),
 }
-
-
-class Reader(HTMLParser):
-    def __init__(self, page: str) -> None:
-        super().__init__()
-        self.tags: list[str] = []
-        self.attributes: set[str] = set()
-        self.words = ""
-        self.feed(page)
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append(tag)
-        self.attributes |= {name for name, _ in attrs}
-
-    def handle_data(self, data: str) -> None:
-        self.words += data
 
 
 def page(*events: dict[str, object], second: float = 330.0) -> str:
@@ -148,7 +126,7 @@ def page(*events: dict[str, object], second: float = 330.0) -> str:
 
 def test_a_running_session() -> None:
     found = page(*started(), *rounds("KEEP", "CRASH"), run(410, False, 3), second=430)
-    words = Reader(found).words
+    words = Page(found).text
     assert "running, round 3/4: experiment" in words
     assert "experiment 3: edit 3, 20 s of 60 s" in words
     assert "0.500 ± 0.010, baseline 0.600" in words
@@ -160,22 +138,15 @@ def test_a_running_session() -> None:
 def test_the_end_is_said_and_stands_still() -> None:
     found = page(*started(), *rounds("KEEP"), at(500, "reported", answer="much better"))
     assert 'href="report.html"' in found and 'http-equiv="refresh"' not in found
-    assert "finished: much better" in Reader(found).words
+    assert "finished: much better" in Page(found).text
     failed = at(320, "failed", step="judge", error="StoreError", message="no room")
     found = page(*started(), failed)
-    assert "judge: no room" in Reader(found).words
+    assert "judge: no room" in Page(found).text
     assert 'http-equiv="refresh"' not in found
 
 
 @pytest.mark.parametrize(
-    "text",
-    [
-        "</title></style><script>alert(1)</script><img src=x onerror=alert(1)>",
-        "\x1b[31mred\x1b]8;;http://x\x07",
-        "\u202eevil\u0000 $state ${body}",
-        "a" * 1_000_000,
-        "\ud800 half",
-    ],
+    "text", [f"</title>{HOSTILE}\x00 $state ${{body}}", "a" * 1_000_000, "\ud800 half"]
 )
 def test_hostile_texts_execute_nothing(tmp_path: Path, text: str) -> None:
     found = page(
@@ -184,10 +155,7 @@ def test_hostile_texts_execute_nothing(tmp_path: Path, text: str) -> None:
         run(310, False, 2, description=text),
         at(320, "stopped", reason=text, detail=text, round=2),
     )
-    reader = Reader(found)
-    assert set(reader.tags) <= ALLOWED
-    assert not [name for name in reader.attributes if name.startswith("on")]
-    assert not re.search("[\x00-\x09\x0b-\x1f\x7f\u202a-\u202e]", found)
+    assert check_inert(found).tags <= ALLOWED
     assert len(found) < 20_000
     replace_file(tmp_path / "live.html", found.encode("utf-8", "replace"))
 
@@ -196,8 +164,7 @@ def test_each_event_makes_it_anew_and_it_is_no_record(tmp_path: Path) -> None:
     paths = SessionPaths("night", tmp_path)
     journal = Journal(paths.events, LivePage(paths))
     for event in started():
-        about = {name: value for name, value in event.items() if name not in ("time", "event")}
-        journal.append(event["event"], **about)
+        append(journal, event)
     assert "proposing" in paths.live_html.read_text()
     assert sorted(path.name for path in paths.folder.iterdir()) == ["events.jsonl", "live.html"]
     paths.report_html.write_text("report")

@@ -85,7 +85,7 @@ def test_a_follower_gives_what_was_added_and_starts_over_on_another_file(path: P
         stream.write('{"event": "two"')
     assert follower.new() == [], "it is still being written"
     with path.open("a") as stream:
-        stream.write("}\n\x00\x00\nnonsense\n[1]\n")
+        stream.write("}\n\x00\x00\nnonsense\n[1]\n" + "[" * 100_000 + "\n")
     journal.append("three")
     assert names(follower.new()) == ["two", "three"]
     assert not follower.anew

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import json
-import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from helpers.autojudge_logs import HEADER, history, row
+from helpers.autojudge_logs import HEADER, answer, call, history, row
+from helpers.commands import Capsys
+from helpers.pages import HOSTILE, check_inert, without_scripts
 from ratchet.base.structs import to_json_values
-from ratchet.cli.audit import main
 from ratchet.logs.rerun_plan import (
     AuditVerdicts,
     Distance,
@@ -23,21 +22,16 @@ from ratchet.records.records import Outcome, RunSummary
 from ratchet.report.audit_report import FIGURES, audit_facts, render_audit
 from ratchet.report.render import content_policy, page_scripts
 
-HOSTILE = "</script><img src=x onerror=alert(1)>\x1b[31m\u202e {{7*7}} 'x' \"y\""
 
-
-def facts_of(
-    folder: Path, text: str, capsys: pytest.CaptureFixture[str], *options: str
-) -> dict[str, Any]:
+def facts_of(folder: Path, text: str, capsys: Capsys, *options: str) -> dict[str, Any]:
     log = folder / "results.tsv"
     log.write_text(text)
-    assert main(["--results", str(log), "--json", *options]) == 0
-    found: dict[str, Any] = json.loads(capsys.readouterr().out)
+    found: dict[str, Any] = answer(capsys, "ratchet audit --results", log, *options)
     return found
 
 
 @pytest.fixture
-def facts(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:
+def facts(tmp_path: Path, capsys: Capsys) -> dict[str, Any]:
     kept = ((0.9979, "first"), (0.99, HOSTILE), (0.9899, "luck"), (0.9897, "lost"))
     rows = "".join(row(60 + n, value, "keep", said) for n, (value, said) in enumerate(kept))
     return facts_of(tmp_path, history(8) + rows, capsys)
@@ -77,18 +71,14 @@ def reruns(facts: dict[str, Any]) -> dict[str, Any]:
 
 def checked(page: str) -> str:
     """The page's own text, once it is clear that nothing in it can run or be loaded."""
-    inline = page_scripts()
-    assert content_policy(inline) in page.replace("&#39;", "'")
-    assert len(re.findall("^<script", page, re.MULTILINE)) - 1 == len(inline)
-    body = page[page.index("<body>") : page.index('<script type="application/json"')]
-    assert "<img" not in body and "onerror=alert" in body
-    assert "\x1b" not in page and "\u202e" not in page and "{{7*7}}" in body
-    assert not re.search(r"(src|href)=.?https?:", body)
-    return body
+    assert content_policy(page_scripts()) in page.replace("&#39;", "'")
+    found = check_inert(without_scripts(page))
+    assert "onerror=alert" in found.text and "{{7*7}}" in found.text
+    return page[page.index("<body>") : page.index('<script type="application/json"')]
 
 
 def test_the_page_says_what_the_terminal_says(
-    facts: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    facts: dict[str, Any], tmp_path: Path, capsys: Capsys
 ) -> None:
     page = render_audit(facts)
     body = checked(page)
@@ -99,7 +89,7 @@ def test_the_page_says_what_the_terminal_says(
     assert f"{facts['noise']['source']}" in body
     for change in facts["changes"]:
         assert f'id="line-{change["line"]}"' in body
-    assert main(["--results", str(tmp_path / "results.tsv")]) == 0
+    assert call("ratchet audit --results", tmp_path / "results.tsv") == 0
     shown = capsys.readouterr().out
     for text in (f"{facts['expected_true']:.1f}", f"{facts['expected_false_keeps']:.1f}"):
         assert text in shown and text in body
@@ -136,7 +126,7 @@ def _rows(spec: Any) -> list[dict[str, Any]]:
     return found
 
 
-def test_nothing_kept(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_nothing_kept(tmp_path: Path, capsys: Capsys) -> None:
     text = HEADER + row(0, 0.998, "keep") + row(1, 0.999, "discard")
     page = render_audit(facts_of(tmp_path, text, capsys))
     assert "Nothing was kept after the baseline" in page

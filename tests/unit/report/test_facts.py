@@ -11,6 +11,7 @@ import sys
 import pytest
 
 from helpers import report_records as sample
+from helpers.clones import Clone
 from ratchet.base.structs import replace
 from ratchet.base.text import DIFF_LIMIT, LOG_LIMIT
 from ratchet.records.records import (
@@ -47,9 +48,6 @@ def facts(records):
     return build_facts(records)
 
 
-# ---------------------------------------------------------------------- the answer
-
-
 def test_a_confirmed_answer(facts):
     assert facts["answer"]["kind"] == "confirmed"
     assert facts["answer"]["sentence"] == (
@@ -59,28 +57,21 @@ def test_a_confirmed_answer(facts):
     )
 
 
-FAILED = {"gain": None, "low": None, "high": None, "detail": "2 of 3 runs crashed"}
+TOO_FEW = "gain 0.483 with 3 fresh seeds each, too few for an interval"
 
 
 @pytest.mark.parametrize(
-    ("changes", "kind", "words"),
+    ("gain", "low", "high", "kind", "words"),
     [
-        (
-            {"gain": 0.004, "low": -0.017, "high": 0.025},
-            "not_confirmed",
-            "−0.017 to 0.025 includes zero",
-        ),
-        ({"gain": -0.1, "low": -0.12, "high": -0.08}, "worse", "Confirmed to be worse: val_bpb"),
-        (
-            {"low": None, "high": None},
-            "no_interval",
-            "gain 0.483 with 3 fresh seeds each, too few for an interval",
-        ),
-        (FAILED, "confirmation_failed", "confirmation failed: 2 of 3 runs crashed"),
+        (0.004, -0.017, 0.025, "not_confirmed", "−0.017 to 0.025 includes zero"),
+        (-0.1, -0.12, -0.08, "worse", "Confirmed to be worse: val_bpb"),
+        (0.483, None, None, "no_interval", TOO_FEW),
+        (None, None, None, "confirmation_failed", "confirmation failed: 2 of 3 runs crashed"),
     ],
 )
-def test_answers_of_a_confirmation(records, changes, kind, words):
-    changed = replace(records.history.confirmation, **changes)
+def test_answers_of_a_confirmation(records, gain, low, high, kind, words):
+    changed = replace(records.history.confirmation, gain=gain, low=low, high=high)
+    changed = replace(changed, detail="" if gain else "2 of 3 runs crashed")
     facts = build_facts(sample.changed(records, confirmation=changed))
     assert facts["answer"]["kind"] == kind and words in facts["answer"]["sentence"]
     assert facts["confirmation"]["gain"] == changed.gain
@@ -88,13 +79,9 @@ def test_answers_of_a_confirmation(records, changes, kind, words):
 
 def test_the_answer_while_unfinished(records):
     history = records.history
-    early = sample.changed(
-        records,
-        confirmation=None,
-        verdicts=history.verdicts[:5],
-        states=history.states[:5],
-        proposals=history.proposals[:6],
-    )
+    judged = {"verdicts": history.verdicts[:5], "states": history.states[:5]}
+    proposals = history.proposals[:6]
+    early = sample.changed(records, confirmation=None, proposals=proposals, **judged)
     facts = build_facts(early)
     assert facts["answer"]["sentence"].startswith("Unfinished after 5 rounds: val_bpb 3.406 → ")
     assert facts["counts"]["judged"] == 5 and facts["counts"]["pending"] == 1
@@ -161,9 +148,6 @@ def test_an_entry_of_the_method_is_one_paragraph_whatever_names_it(records):
     assert all("\n" not in entry["text"] and entry["text"] for entry in odd["method"])
 
 
-# ------------------------------------------------------------------ what is missing
-
-
 def test_without_any_baseline_value_nothing_becomes_zero(records):
     broken = tuple(
         replace(r, value=None, outcome=Outcome.CRASH, memory_mb=None)
@@ -225,9 +209,6 @@ def test_long_texts_are_cut_and_say_so(records):
     assert first["diff"].endswith("[cut: only the beginning of 700,000 characters is shown]")
 
 
-# --------------------------------------------------------------- remarks and checks
-
-
 def test_prices_memory_and_second_tries_are_told(records):
     changed = sample.ruled(
         records, [6], price=0.02, net_lines=20, memory_ratio=1.5, near_miss=True,
@@ -278,9 +259,6 @@ def test_gpu_sessions_count_gpu_hours(records):
     assert facts["timeline"]["gpu_utilisation"] == 93.0
 
 
-# ----------------------------------------------------------------------- soundness
-
-
 def test_intact_and_silent(records, facts):
     sound = facts["soundness"]
     assert sound["intact"] is True and sound["flags"] == []
@@ -314,9 +292,6 @@ def test_flags_of_edits_and_runs(records):
     ]
 
 
-# -------------------------------------------------------------------------- agents
-
-
 def with_calls(records, *calls, logs=None):
     first = replace(records.history.proposals[0], calls=calls)
     groups = (first, *records.history.proposals[1:])
@@ -333,16 +308,13 @@ def test_every_failure_of_an_agent_has_words(facts):
 
 
 def test_what_was_sent_back_is_told_from_what_failed(records):
-    found = agent_calls(
-        with_calls(
-            records,
-            call(CallOutcome.TIMEOUT, reason="too long", log="a", tokens=10),
-            call(CallOutcome.PROPOSED, attempt=2, experiment=1, tokens=5, dollars=0.5),
-            call(CallOutcome.DUPLICATE, slot=1, reason="again"),
-            call(CallOutcome.EMPTY, slot=1, attempt=2, reason="nothing"),
-            logs={"a": "x\n" * 5000},
-        )
-    )
+    calls = [
+        call(CallOutcome.TIMEOUT, reason="too long", log="a", tokens=10),
+        call(CallOutcome.PROPOSED, attempt=2, experiment=1, tokens=5, dollars=0.5),
+        call(CallOutcome.DUPLICATE, slot=1, reason="again"),
+        call(CallOutcome.EMPTY, slot=1, attempt=2, reason="nothing"),
+    ]
+    found = agent_calls(with_calls(records, *calls, logs={"a": "x\n" * 5000}))
     assert (found["calls"], found["proposals"], found["failed"]) == (4, 1, 1)
     assert (found["tokens"], found["dollars"], found["silent"]) == (15, 0.5, 2)
     rows = [(r["outcome"], r["sent_back"], r["experiment"]) for r in found["refusals"]]
@@ -356,8 +328,6 @@ def test_the_logs_of_many_failures_do_not_fill_the_page(records):
     found = agent_calls(with_calls(records, *many, logs={"a": "said"}))
     assert [r["log_tail"] for r in found["refusals"]] == [None] * 5 + ["said"] * LOGS
 
-
-# ------------------------------------------------- commands that run an experiment again
 
 ODD = Recipe(
     folder="results/it's mine",
@@ -381,16 +351,12 @@ def test_they_work_in_a_shell(tmp_path):
     (tmp_path / "store").mkdir()
     (tmp_path / "store" / "a b").write_text("train")
     (tmp_path / "store" / "c").write_text("val")
-    repository = tmp_path / "results" / "it's mine"
-    subprocess.run(["git", "init", "-q", str(repository)], check=True)
-    (repository / "train me.py").write_text(
+    code = (
         "import os, sys; e = os.environ; print(e['RATCHET_SEED'], e['NOTE'], sys.argv[1:], "
         "open(e['RATCHET_DATA'] + '/deep/val.bin').read(), e['RATCHET_BUDGET_STEPS'])"
     )
-    git = ["git", "-C", str(repository), "-c", "user.name=x", "-c", "user.email=x@x"]
-    ref = "refs/ratchet/experiments/0003"
-    for words in (["add", "."], ["commit", "-qm", "x"], ["update-ref", ref, "HEAD"]):
-        subprocess.run([*git, *words], check=True)
+    clone = Clone(tmp_path / ODD.folder)
+    clone.git("update-ref", "refs/ratchet/experiments/0003", clone.commit({"train me.py": code}))
     lines = [*run_again_preparation(ODD), *run_again_commands(ODD, EXPERIMENT)[1:], "echo done"]
     script = "\n".join(["set -e", f'python() {{ {shlex.quote(sys.executable)} "$@"; }}', *lines])
     done = subprocess.run(
@@ -412,8 +378,6 @@ def test_the_seed_reaches_the_code_as_the_task_says():
     hooked = run_again_preparation(Recipe("results/x", ("python",), hook=True))
     assert hooked[0] == "mkdir -p again/data" and "ratchet.runs.seed_hook" in hooked[-2]
 
-
-# ------------------------------------------------------------------------ timeline
 
 START = datetime.datetime(2026, 1, 1, 23, 59, 50, tzinfo=datetime.UTC)
 

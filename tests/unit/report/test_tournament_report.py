@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from helpers.pages import HOSTILE, check_inert
 from ratchet.report.tournament_report import (
     fixed_digits,
     render_tournament,
@@ -14,23 +15,29 @@ from ratchet.report.tournament_report import (
     tournament_answer,
 )
 
-EVIL = "<script>alert('x')</script>\u202e"
 FOUND = {"gain": 0.1, "confidence": 0.97, "runs": 2}
 ROW: dict[str, Any] = {
     **{"rank": 1, "competitor": "fast", "session": "s.fast", "branch": "ratchet/s.fast"},
-    **{"strategy": EVIL, "mean": 1.25, "low": 1.2, "high": 1.3, "gain": 0.2},
+    **{"strategy": HOSTILE, "mean": 1.25, "low": 1.2, "high": 1.3, "gain": 0.2},
     **{"own_wins": 1, "adopted_wins": 1, "wins_adopted_elsewhere": 0},
-    **{"expected_false_keeps": 0.125, "runs": 6, "crashes": 1, "stop": "exhausted", "detail": EVIL},
+    **{
+        "expected_false_keeps": 0.125,
+        "runs": 6,
+        "crashes": 1,
+        "stop": "exhausted",
+        "detail": HOSTILE,
+    },
     "trajectory": [{"runs": 0, "mean": 1.45}, {"runs": 6, "mean": 1.25}],
 }
 KEEP = {
-    **{"experiment": 2, "commit": "a" * 40, "description": EVIL, "category": "other"},
+    **{"experiment": 2, "commit": "a" * 40, "description": HOSTILE, "category": "other"},
     **{"origin": "s.slow#3", **FOUND},
 }
 OFFER = {
-    **{"round": 1, "origin": "s.slow#3", "recipient": "fast", "description": EVIL},
+    **{"round": 1, "origin": "s.slow#3", "recipient": "fast", "description": HOSTILE},
     "gain_there": 0.1,
 }
+RETEST = {"experiment": 2, "verdict": "STRONG_KEEP", **FOUND}
 FACTS: dict[str, Any] = {
     "session": "s",
     "task": "fake",
@@ -43,10 +50,7 @@ FACTS: dict[str, Any] = {
     "leaderboard": [ROW, {**ROW, "rank": 2, "competitor": "slow", "stop": None}],
     "lineage": {"fast": [KEEP], "slow": []},
     "pollinations": [
-        {
-            **{**OFFER, "fate": "kept", "detail": ""},
-            "retest": {"experiment": 2, "verdict": "STRONG_KEEP", **FOUND},
-        },
+        {**OFFER, "fate": "kept", "detail": "", "retest": RETEST},
         {**OFFER, "fate": "conflict", "detail": "both set RATE"},
     ],
     "champion": {
@@ -60,8 +64,7 @@ FACTS: dict[str, Any] = {
 def test_everything_is_on_the_page_and_escaped() -> None:
     page = render_tournament(FACTS)
     assert page == render_tournament(copy.deepcopy(FACTS))
-    assert "<script" not in page
-    assert "\u202e" not in page
+    check_inert(page)
     assert page.count("&lt;script&gt;") >= 4
     for words in ("fast, experiment 2 won", "s.slow#3", "conflict, not forced", "both set RATE"):
         assert words in page
@@ -77,8 +80,7 @@ def test_a_better_value_is_drawn_higher() -> None:
 
     first, last = ends(FACTS)
     assert last < first
-    metric = {"name": "accuracy", "direction": "maximize"}
-    first, last = ends({**FACTS, "metric": metric})
+    first, last = ends({**FACTS, "metric": {"name": "accuracy", "direction": "maximize"}})
     assert last > first
 
 

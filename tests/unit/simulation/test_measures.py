@@ -102,16 +102,12 @@ def test_noise_ratio_is_a_geometric_mean() -> None:
 
 
 def test_hit_rates_by_verdict() -> None:
-    rows = [
-        SimulatedRow(Decision(True, 0.9, Verdict.KEEP), 1e-3),
-        SimulatedRow(Decision(True, 0.9, Verdict.KEEP), -1e-3),
-        SimulatedRow(Decision(True, 0.99, Verdict.STRONG_KEEP), 1e-3),
-        SimulatedRow(Decision(False), 1e-3),
-    ]
-    found = {
-        hit.verdict: (hit.share, hit.count) for hit in hit_rates([SimulatedSession(rows=rows)])
-    }
-    assert found == {Verdict.STRONG_KEEP: (1.0, 1), Verdict.KEEP: (0.5, 2)}
+    made = ((Verdict.KEEP, 1e-3), (Verdict.KEEP, -1e-3), (Verdict.STRONG_KEEP, 1e-3))
+    rows = [SimulatedRow(Decision(True, 0.9, verdict), effect) for verdict, effect in made]
+    rows.append(SimulatedRow(Decision(False), 1e-3))
+    found = hit_rates([SimulatedSession(rows=rows)])
+    shares = {hit.verdict: (hit.share, hit.count) for hit in found}
+    assert shares == {Verdict.STRONG_KEEP: (1.0, 1), Verdict.KEEP: (0.5, 2)}
 
 
 def test_intervals_cover_the_truth() -> None:

@@ -76,10 +76,8 @@ def test_every_run_counts_and_the_budget_is_kept(rule: str, world: str, runs: in
     for session in range(3):
         watch, record = watched(RULES[rule], plan, session)
         measured = sum(len(values) for values, _ in watch.seen)
-        assert record.runs == runs
-        assert (
-            record.runs == len(watch.baseline) + record.incumbent_runs + measured + record.crashes
-        )
+        others = len(watch.baseline) + record.incumbent_runs + record.crashes
+        assert record.runs == runs == others + measured
         assert measured == len(watch.seen) + record.retests
         assert record.proposals == len(record.rows) + record.crashes
         kept = [row.effect for row in record.rows if row.decision.keep]
@@ -128,24 +126,22 @@ def test_rules_meet_the_same_proposals_with_the_same_luck() -> None:
 
 
 def test_the_judge_is_called_as_it_asks() -> None:
-    for mode in (Mode.GAIN, Mode.GUARANTEED):
-        watch, record = watched(RULES[mode], replace(PLAN, runs=60))
-        judge = Judge(Settings.for_session(mode, 60))
-        assert len(watch.baseline) == 2
-        for y in watch.baseline:
-            judge.incumbent(y)
-        if mode is Mode.GAIN:
-            stream = Stream(PLAN.world, PLAN.seed, 0)
-            for number, (values, decision) in zip(measured(stream), watch.seen, strict=False):
-                for _ in range(number):
-                    judge.crash()
-                found = judge.assess(values)
-                assert (found.keep, found.confidence) == (decision.keep, decision.confidence)
-                judge.commit(found.keep)
-            assert record.noise_ratio == pytest.approx(judge.noise_sd / PLAN.noise_sd)
-            assert record.incumbent_runs == 0
-        else:
-            assert record.incumbent_runs > 0
+    plan = replace(PLAN, runs=60)
+    assert watched(RULES[Mode.GUARANTEED], plan)[1].incumbent_runs > 0
+    watch, record = watched(RULES[Mode.GAIN], plan)
+    judge = Judge(Settings.for_session(Mode.GAIN, 60))
+    assert len(watch.baseline) == 2
+    for y in watch.baseline:
+        judge.incumbent(y)
+    stream = Stream(PLAN.world, PLAN.seed, 0)
+    for number, (values, decision) in zip(measured(stream), watch.seen, strict=False):
+        for _ in range(number):
+            judge.crash()
+        found = judge.assess(values)
+        assert (found.keep, found.confidence) == (decision.keep, decision.confidence)
+        judge.commit(found.keep)
+    assert record.noise_ratio == pytest.approx(judge.noise_sd / PLAN.noise_sd)
+    assert record.incumbent_runs == 0
 
 
 def measured(stream: Stream) -> Iterator[int]:
@@ -214,17 +210,10 @@ def test_nothing_is_left_of_an_empty_budget() -> None:
 
 
 @pytest.mark.parametrize(
-    "wrong",
-    [
-        {"runs": 2},
-        {"sessions": 1},
-        {"seed": -1},
-        {"baseline_runs": 0},
-        {"noise_sd": 0.0},
-        {"noise_sd": float("nan")},
-        {"noise_sd": 2.0},
-    ],
+    ("name", "value"),
+    [("runs", 2), ("sessions", 1), ("seed", -1), ("baseline_runs", 0)]
+    + [("noise_sd", value) for value in (0.0, float("nan"), 2.0)],
 )
-def test_a_plan_that_cannot_start_is_refused(wrong: dict[str, float]) -> None:
+def test_a_plan_that_cannot_start_is_refused(name: str, value: float) -> None:
     with pytest.raises(ConfigError, match="simulation, "):
-        replace(PLAN, **wrong)
+        replace(PLAN, **{name: value})

@@ -29,28 +29,28 @@ draws = st.builds(
 )
 
 
-def test_landscapes_stay_within_the_fitted_ranges() -> None:
+RANGES = {
+    "distance": (0.026, 0.045),
+    "chance": (0.30, 0.95),
+    "decay": (0.30, 1.60),
+    "share": (0.05, 0.20),
+    "null": (0.0, 0.50),
+    "harm": (2e-4, 2e-3),
+    "harm_spread": (0.70, 1.80),
+}
+
+
+def test_landscapes_have_the_fitted_ranges_and_medians() -> None:
     rng = np.random.default_rng(1)
     found = [draw_landscape(rng) for _ in range(4000)]
-    ranges = {
-        "distance": (0.026, 0.045),
-        "chance": (0.30, 0.95),
-        "decay": (0.30, 1.60),
-        "share": (0.05, 0.20),
-        "null": (0.0, 0.50),
-        "harm": (2e-4, 2e-3),
-        "harm_spread": (0.70, 1.80),
-    }
-    for name, (low, high) in ranges.items():
-        values = [getattr(landscape, name) for landscape in found]
-        assert low < min(values) and max(values) < high, name
-    # Medians of the draws that the table describes.
-    medians = {name: np.median([getattr(x, name) for x in found]) for name in ranges}
-    assert medians["distance"] == pytest.approx(0.0292, abs=3e-4)
-    assert medians["chance"] == pytest.approx(0.78, abs=0.02)
-    assert medians["harm"] == pytest.approx(6.5e-4, abs=3e-5)
-    distance, decay = ([getattr(x, name) for x in found] for name in ("distance", "decay"))
-    assert np.corrcoef(distance, decay)[0, 1] == pytest.approx(0.36, abs=0.06)
+    values = {name: np.array([getattr(x, name) for x in found]) for name in RANGES}
+    for name, (low, high) in RANGES.items():
+        assert low < values[name].min() and values[name].max() < high, name
+    assert np.median(values["distance"]) == pytest.approx(0.0292, abs=3e-4)
+    assert np.median(values["chance"]) == pytest.approx(0.78, abs=0.02)
+    assert np.median(values["harm"]) == pytest.approx(6.5e-4, abs=3e-5)
+    both = np.corrcoef(values["distance"], values["decay"])
+    assert both[0, 1] == pytest.approx(0.36, abs=0.06)
 
 
 @given(draws=draws, distance=st.floats(-0.01, 0.1), seed=st.integers(0, 50))
