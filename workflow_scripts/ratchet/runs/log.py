@@ -26,8 +26,8 @@ def parse_summary(text: str) -> dict[str, float]:
     infinities are returned as they are, for the caller to judge; a value that
     is no number is left out.
     """
-    lines = [strip_escapes(line).rsplit("\r", 1)[-1] for line in text.rstrip("\r\n").split("\n")]
-    lines = [line.rstrip("\r") for line in lines]
+    whole = [strip_escapes(line).rstrip("\r") for line in text.split("\n")]
+    lines = [line.rsplit("\r", 1)[-1] for line in whole]
     starts = [i for i, line in enumerate(lines) if line.strip() == "---"]
     found: dict[str, float] = {}
     for line in lines[starts[-1] + 1 if starts else 0 :]:
