@@ -10,7 +10,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ratchet.base.errors import ConfigError, DataError
-from ratchet.base.structs import from_json_values
 from ratchet.judge.settings import Mode, Settings, keep_probability, scale_from
 
 
@@ -45,15 +44,17 @@ def test_modes_that_cannot_be_are_refused() -> None:
     [
         {"keep_probability": 1.0},
         {"effect_scale": 0.0},
+        {"noise_center": math.inf},
+        {"null_weight": 0.8, "improvement_weight": 0.3},
         {"max_replicates": 0},
         {"noise_nodes": 1},
         {"drift": -1.0},
-        {"outlier_floor": 0.0},
+        {"outlier_floor": math.nan},
     ],
 )
 def test_impossible_settings_are_refused(wrong: dict[str, float]) -> None:
-    with pytest.raises(DataError, match=next(iter(wrong))):
-        from_json_values(Settings, wrong)
+    with pytest.raises(ConfigError, match="judge setting"):
+        Settings(**wrong)
 
 
 def test_scale_follows_the_replicates_and_the_metric_where_they_do_not_differ() -> None:

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from helpers.trials import run
-from ratchet.base.errors import DataError
+from ratchet.base.errors import ConfigError, DataError
 from ratchet.base.structs import replace
 from ratchet.judge.tradeoffs import (
     DOMINATED,
@@ -60,6 +60,8 @@ def test_other_prices_and_wrong_ones() -> None:
     assert charged.threshold(0, SD, memory_ratio=0.5) == 0
     assert charged.threshold(0, SD, memory_ratio=2.0) == pytest.approx(5e-3 * math.log(2))
     assert Prices().scaled(3e-3).threshold(20, SD) == pytest.approx(1e-2)
+    with pytest.raises(ConfigError, match="per_line"):
+        Prices(per_line=-1)
     with pytest.raises(DataError, match="memory ratio"):
         Prices().threshold(0, SD, memory_ratio=0.0)
 

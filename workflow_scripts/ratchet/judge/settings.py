@@ -10,10 +10,9 @@ from __future__ import annotations
 import enum
 import math
 from collections.abc import Sequence
-from typing import Annotated
 
 from ratchet.base.errors import ConfigError, DataError
-from ratchet.base.structs import Frozen, Meta
+from ratchet.base.structs import Frozen
 
 REFERENCE_SCALE = 3e-4
 """Noise and effect scale of validation bits per byte near 1 (H100, 5 minutes)."""
@@ -71,69 +70,81 @@ GUARANTEED_RUNS = 3
 """A test needs two fresh runs of a candidate, besides its first."""
 
 
-Share = Annotated[float, Meta(gt=0, lt=1)]
-Positive = Annotated[float, Meta(gt=0)]
-Amount = Annotated[float, Meta(ge=0)]
-Count = Annotated[int, Meta(ge=1)]
-
-
 class Settings(Frozen):
-    """Every number the judge decides by; those of a stored state are checked by type."""
+    """Every number the judge decides by.
+
+    Probabilities are plain numbers in (0, 1).  Raises :class:`ConfigError`
+    for a value that no judge can work with.
+    """
 
     # Least P(better) for a keep; see KEEP_PROBABILITIES.
-    keep_probability: Share = 0.6
+    keep_probability: float = 0.6
     # P(better) from which a keep is called strong; only a label.
-    strong_probability: Share = 0.95
+    strong_probability: float = 0.95
     # Runs of one candidate; from the sixth on a fresh proposal is always worth more.
-    max_replicates: Count = 5
+    max_replicates: int = 5
     # A retest must bring this share of the expected value of a fresh proposal.
     # Below 1 because a retest also teaches the noise floor.
-    retest_price: Amount = 0.4
+    retest_price: float = 0.4
     # Further runs that the value of a retest looks ahead; one alone rarely
     # changes the decision, and a fourth adds nothing measurable.
-    look_ahead: Count = 3
+    look_ahead: int = 3
     # Outside these P(better) no replicate changes the decision; saves work.
     retest_low: float = 0.02
     retest_high: float = 0.999
     # Growth of the incumbent's relative variance per proposal: machines drift,
     # so an old measurement counts for less.
-    drift: Amount = 0.005
+    drift: float = 0.005
     # Noise grid: S_j = noise_center * exp(x_j), x_j evenly over +-noise_span, with
     # evidence -x^2 / (2 noise_prior_sd^2) before any run.  exp(2.4) = 11 covers
     # datacenter to laptop; 13 nodes are a factor 1.5 apart, finer than s is known.
-    noise_center: Positive = REFERENCE_SCALE
-    noise_span: Positive = 2.4
-    noise_nodes: Annotated[int, Meta(ge=3)] = 13
-    noise_prior_sd: Positive = 1.0
+    noise_center: float = REFERENCE_SCALE
+    noise_span: float = 2.4
+    noise_nodes: int = 13
+    noise_prior_sd: float = 1.0
     # Least density a measurement is given, in 1/metric at the reference scale
     # (3e-6 per effect_scale).  Without it one wild discard triples the noise floor.
-    outlier_floor: Positive = 0.01
+    outlier_floor: float = 0.01
     # Where the model cannot explain a measurement, as when training diverged, its
     # residual says little about the incumbent: so many sds of it may move it, of a
     # candidate's and of a run of the incumbent itself.  Infinite, one diverged run
     # can drag the incumbent anywhere.  See SESSION_OUTLIER_RESIDUAL.
-    outlier_residual: Amount = 3.0
-    surprise_residual: Amount = 3.0
+    outlier_residual: float = 3.0
+    surprise_residual: float = 3.0
     # Unit of the effect prior, whose components reach from 1/8 to 64 of it.
-    effect_scale: Positive = REFERENCE_SCALE
+    effect_scale: float = REFERENCE_SCALE
     # Prior share of proposals that change nothing, and that improve.
-    null_weight: Share = 0.2
-    improvement_weight: Share = 0.25
+    null_weight: float = 0.2
+    improvement_weight: float = 0.25
     # Strength of that prior in pseudo-proposals, the number of recent proposals
     # that update it (what improves early stops improving late), and EM steps.
-    prior_count: Positive = 10.0
-    window: Count = 80
-    em_steps: Count = 3
+    prior_count: float = 10.0
+    window: int = 80
+    em_steps: int = 3
     # Most expected false keeps of the session; only mode `guaranteed` has one.
-    false_keep_bound: Share | None = None
+    false_keep_bound: float | None = None
 
     def __post_init__(self) -> None:
-        """Refuse a test of mode ``guaranteed`` without runs to make it with."""
-        if self.false_keep_bound is not None and self.max_replicates < GUARANTEED_RUNS:
-            raise ConfigError(
-                f"judge setting max_replicates: expected a value of at least {GUARANTEED_RUNS} in "
-                f"this mode, found {self.max_replicates!r}"
-            )
+        """Refuse values outside their range."""
+        open_unit = ("keep_probability", "strong_probability", "null_weight", "improvement_weight")
+        positive = ("noise_center", "noise_span", "noise_prior_sd", "effect_scale", "outlier_floor")
+        for name in open_unit:
+            _require(0 < getattr(self, name) < 1, name, getattr(self, name), "between 0 and 1")
+        for name in (*positive, "prior_count"):
+            value = getattr(self, name)
+            _require(math.isfinite(value) and value > 0, name, value, "positive and finite")
+        for name in ("max_replicates", "look_ahead", "window", "em_steps"):
+            _require(getattr(self, name) >= 1, name, getattr(self, name), "at least 1")
+        for name in ("retest_price", "drift", "outlier_residual", "surprise_residual"):
+            _require(getattr(self, name) >= 0, name, getattr(self, name), "at least 0")
+        _require(self.noise_nodes >= 3, "noise_nodes", self.noise_nodes, "at least 3")
+        shares = self.null_weight + self.improvement_weight
+        _require(shares < 1, "null_weight + improvement_weight", shares, "below 1")
+        bound = self.false_keep_bound
+        if bound is not None:
+            _require(0 < bound < 1, "false_keep_bound", bound, "between 0 and 1")
+            runs, least = self.max_replicates, GUARANTEED_RUNS
+            _require(runs >= least, "max_replicates", runs, f"of at least {least} in this mode")
 
     @classmethod
     def for_session(
@@ -210,3 +221,8 @@ def scale_from(values: Sequence[float]) -> float:
     log_density = log_prior - freedom * (x + 0.5 * np.exp(-2 * x))
     weight = np.exp(log_density - log_density.max())
     return spread * math.exp(float(weight @ x / weight.sum()))
+
+
+def _require(holds: bool, name: str, value: object, expected: str) -> None:
+    if not holds:
+        raise ConfigError(f"judge setting {name}: expected a value {expected}, found {value!r}")

@@ -12,8 +12,8 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from ratchet.base.errors import DataError
-from ratchet.base.structs import Frozen, field, replace
+from ratchet.base.errors import ConfigError, DataError
+from ratchet.base.structs import Frozen, asdict, field, replace
 from ratchet.judge.settings import REFERENCE_SCALE
 from ratchet.records.records import RunSummary, mean_memory
 
@@ -61,6 +61,12 @@ class Prices(Frozen):
     # and all simplifications of a session together at most this many; else a
     # session could trade the metric away in steps that are each too small to see.
     session_credit: float = 2.0
+
+    def __post_init__(self) -> None:
+        """Refuse negative or non-finite prices with :class:`ConfigError`."""
+        for name, value in asdict(self).items():
+            if name != "memory_credit" and not (math.isfinite(value) and value >= 0):
+                raise ConfigError(f"price {name}: expected a number of at least 0, found {value!r}")
 
     def scaled(self, scale: float) -> Prices:
         """Prices for a metric whose noise and effects have this scale."""
