@@ -23,6 +23,7 @@ from ratchet.base.io import read_json
 from ratchet.base.structs import Frozen
 from ratchet.base.text import one_line, shorten
 from ratchet.records.records import Suggestion, SuggestionKind, Verdict, stream_seed
+from ratchet.records.store import Store, peak_memory
 from ratchet.steering.bandit import (
     WINDOW,
     BanditPull,
@@ -37,7 +38,6 @@ from ratchet.task.edits import Idea, applicable_changes
 
 if TYPE_CHECKING:  # whoever reads a log loads no session
     from ratchet.records.history import History, Trial
-    from ratchet.records.store import Store
     from ratchet.session import Session
 
 # So many discards of one constant in a row, and the next value is no news either.
@@ -453,9 +453,8 @@ def followed_suggestion(
 
 
 def _memory_gb(trial: Trial, measured: Store | None) -> float | None:
-    """Memory that a run reported, or that was measured of one that did not come so far."""
-    if trial.memory_mb is not None or measured is None:
-        return None if trial.memory_mb is None else trial.memory_mb / 1024
-    records = [measured.lookup(run.key) for run in trial.runs]
-    peaks = [r.peak_memory_mb for r in records if r is not None and r.peak_memory_mb is not None]
-    return max(peaks) / 1024 if peaks else None
+    """Memory that a trial reported, or that was measured of one that did not come so far."""
+    memory = trial.memory_mb
+    if memory is None and measured is not None:
+        memory = peak_memory(measured, trial.runs)
+    return None if memory is None else memory / 1024
