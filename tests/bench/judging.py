@@ -22,6 +22,7 @@ import argparse
 import os
 import time
 from dataclasses import dataclass
+from functools import partial
 
 import auto_judge
 
@@ -37,8 +38,9 @@ from ratchet.simulation.measures import (
 from ratchet.simulation.session import (
     Bench,
     Decision,
-    JudgeRule,
-    Seeds,
+    JudgeKeeper,
+    MeanKeeper,
+    Rule,
     SimulatedCandidate,
     SimulationPlan,
 )
@@ -114,12 +116,15 @@ RELEASED = (
     Released("autojudge-article", "the same, retesting as the article says", article=True),
 )
 TRIED = (
-    Seeds("pairs", "tried: every candidate twice; keep if the mean is lower", 2, screened=False),
-    JudgeRule(
+    Rule(
+        "pairs",
+        "tried: every candidate twice; keep if the mean is lower",
+        partial(MeanKeeper, count=2, screened=False),
+    ),
+    Rule(
         "held",
         "tried: mode gain where an outlier moves the incumbent by up to 3 noise sds",
-        Mode.GAIN,
-        outlier_residual=3.0,
+        partial(JudgeKeeper, mode=Mode.GAIN, outlier_residual=3.0),
     ),
 )
 RULES = session.RULES | {rule.name: rule for rule in TRIED}

@@ -19,24 +19,23 @@ from ratchet.monitor.doctor import (
     AgentTool,
     Check,
     CheckState,
-    GpuCheck,
     LockCheck,
     Machine,
-    RunPace,
     conclusion,
     examine_machine,
     is_ready,
     planned_runs,
-    run_pace,
+    process_name,
     session_outlook,
 )
 from ratchet.records.events import Journal
 from ratchet.records.paths import SessionPaths
+from ratchet.runs.hardware import GpuState
 from ratchet.simulation.session import RULES, SimulationPlan, play_all
 from ratchet.simulation.worlds import WORLDS
 from ratchet.steps.ownership import lock_file, take_folder
 from ratchet.task.environment import verify_packages
-from ratchet.task.task import Plausible
+from ratchet.task.task import GB, Plausible
 
 GOOD = Machine(
     python=(3, 11, 7),
@@ -46,7 +45,7 @@ GOOD = Machine(
     disk={"results and store": 78.9},
     writable=True,
     locks=(LockCheck("envs/workflow.lock", "a" * 64),),
-    gpus=(GpuCheck("NVIDIA H200", 150.8, 0.5),),
+    gpus=(GpuState("NVIDIA H200", "", 150.8 * GB, 0.5 * GB, ()),),
     driver="550.1",
     cuda="12.4",
     containers={"docker": AgentTool("28.1"), "podman": AgentTool(None)},
@@ -128,12 +127,12 @@ def test_what_is_said_and_what_to_do(
 @pytest.mark.parametrize(
     ("gpu", "state", "text"),
     [
-        (GpuCheck("A", 80.0, 40.0), "warning", "A, 80.0 GB, 40.0 GB of it in use"),
-        (GpuCheck("A", 80.0, 1.0, ["process 7 (x)"]), "warning", "in use by process 7 (x)"),
-        (GpuCheck("A", None, None), "ok", "A, memory unknown, nobody else on it"),
+        (GpuState("A", "", 80 * GB, 40 * GB, ()), "warning", "A, 80.0 GB, 40.0 GB of it in use"),
+        (GpuState("A", "", 80 * GB, GB, (1,)), "warning", "in use by process 1"),
+        (GpuState("A", "", None, None, ()), "ok", "A, memory unknown, nobody else on it"),
     ],
 )
-def test_others_on_the_gpu(gpu: GpuCheck, state: str, text: str) -> None:
+def test_others_on_the_gpu(gpu: GpuState, state: str, text: str) -> None:
     check = said(replace(GOOD, gpus=[gpu]), "gpu")[-1]
     assert check.state == state
     assert text in check.text
@@ -258,8 +257,8 @@ def test_folders_of_a_session_may_be_elsewhere(tmp_path: Path, monkeypatch: Patc
 def test_space_and_processes(tmp_path: Path) -> None:
     assert list(doctor.free_space(tmp_path)) == ["results and store"]
     assert all(free > 0 for free in doctor.free_space(tmp_path).values())
-    assert doctor._process(os.getpid()).startswith(f"process {os.getpid()} (")
-    assert doctor._process(2**22 + 1) == f"process {2**22 + 1}"
+    assert process_name(os.getpid()).startswith(f"process {os.getpid()} (")
+    assert process_name(2**22 + 1) == f"process {2**22 + 1}"
 
 
 NIGHT = replace(read_settings(REPO), rounds=100, mode="gain", deadline_hours=12.0)
@@ -298,34 +297,38 @@ def test_simulated_sessions_are_within(rule: str, world: str) -> None:
     assert least - 1 <= experiments + found <= most + 1
 
 
+PLAUSIBLE = Plausible(startup_seconds=20.0, evaluation_seconds=5.0)
+PACE = (300.0, PLAUSIBLE)
+
+
 def test_the_pace_is_measured_or_from_the_budget() -> None:
-    plausible = Plausible(startup_seconds=20.0, evaluation_seconds=5.0)
-    found = run_pace(300.0, plausible)
-    assert found == RunPace(301.0, 326.0, "the budget, and up to 25 s to start and evaluate")
-    assert run_pace(300.0, None) == run_pace(300.0, Plausible())
-    assert run_pace(None, plausible) is None
-    measured = run_pace(None, plausible, [310.0, 312.0, 900.0])
-    assert measured == RunPace(313.0, 313.0, "measured in 3 runs of this session")
-
-
-PACE = RunPace(301.0, 326.0, "why")
+    one = replace(NIGHT, **ONE)
+    found = session_outlook(one, "gain", *PACE)
+    assert (found.least_seconds, found.most_seconds) == (602.0, 652.0)
+    assert found.source == "the budget, and up to 25 s to start and evaluate"
+    unknown = session_outlook(one, "gain", 300.0, None)
+    assert unknown == session_outlook(one, "gain", 300.0, Plausible())
+    measured = session_outlook(one, "gain", None, PLAUSIBLE, [310.0, 312.0, 900.0])
+    assert measured.least_seconds == measured.most_seconds == 626.0
+    assert measured.source == "measured in 3 runs of this session"
 
 
 def test_what_is_said() -> None:
-    hours = session_outlook(NIGHT, "gain", PACE)
+    hours = session_outlook(NIGHT, "gain", *PACE)
     assert hours.sentence() == (
-        "100 experiments, 109 to 122 runs, 9.1 h to 11.0 h one after another (why)"
+        "100 experiments, 109 to 122 runs, 9.1 h to 11.0 h one after another "
+        "(the budget, and up to 25 s to start and evaluate)"
     )
     assert not hours.cut_short
-    asked = session_outlook(replace(NIGHT, proposer="claude", agent_minutes=20.0), "gain", PACE)
-    assert asked.sentence().endswith("(why); and the agent's time, up to 20 min each")
-    steps = session_outlook(replace(NIGHT, **ONE), "gain", None)
+    asked = session_outlook(replace(NIGHT, proposer="claude", agent_minutes=20.0), "gain", *PACE)
+    assert asked.sentence().endswith("evaluate); and the agent's time, up to 20 min each")
+    steps = session_outlook(replace(NIGHT, **ONE), "gain", None, PLAUSIBLE)
     assert steps.sentence().startswith("1 experiment, 2 runs; the budget is in steps")
     assert steps.least_seconds is None and not steps.cut_short
 
 
 def test_a_limit_that_is_too_short_is_a_warning() -> None:
-    short = session_outlook(replace(NIGHT, deadline_hours=6.0), "gain", PACE)
+    short = session_outlook(replace(NIGHT, deadline_hours=6.0), "gain", *PACE)
     checks = examine_machine(replace(GOOD, outlook=short))
     (check,) = [check for check in checks if check.name == "length"]
     assert check.state is CheckState.WARNING

@@ -10,7 +10,7 @@ from ratchet.base.errors import DataError
 from ratchet.judge.settings import FALSE_KEEP_BOUND
 from ratchet.simulation.power import (
     SEEDS,
-    _Screen,
+    _screened,
     detectable,
     false_keeps,
     lucky_records,
@@ -91,7 +91,7 @@ def test_a_screen_of_one_run_is_keep_if_better() -> None:
     """The simulator against what is exact: a half, a third, a quarter and so on."""
     assert lucky_records(1) == 0.5
     assert lucky_records(100) == pytest.approx(4.19728, abs=1e-5)
-    found = _Screen().simulated("plain", 60, seed=3)
+    found = _screened("plain", 60, seed=3)
     assert found.error is not None
     assert abs(found.keeps - lucky_records(60)) < 4 * found.error
     assert found.runs == 60

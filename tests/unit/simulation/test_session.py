@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 
 import numpy as np
 import pytest
@@ -16,8 +17,8 @@ from ratchet.simulation.session import (
     RULES,
     Bench,
     Decision,
+    MeanKeeper,
     Rule,
-    Seeds,
     SimulatedCandidate,
     SimulatedSession,
     SimulationPlan,
@@ -100,8 +101,9 @@ def test_greedy_keeps_exactly_the_running_minima() -> None:
 @pytest.mark.parametrize(("count", "screened"), [(2, True), (3, True), (2, False)])
 def test_seeds_compare_means(count: int, screened: bool) -> None:
     retested = 0
+    rule = Rule("some", "", partial(MeanKeeper, count=count, screened=screened))
     for session in range(10):
-        watch, _ = watched(Seeds("some", "", count, screened), PLAN, session)
+        watch, _ = watched(rule, PLAN, session)
         assert len(watch.baseline) == count
         best = sum(watch.baseline) / count
         for values, decision in watch.seen[:-1]:  # the last may lack budget
@@ -168,14 +170,12 @@ def test_a_budget_that_ends_on_a_retest_ends_with_a_decision(runs: int) -> None:
 
 
 def test_settings_of_the_judges_rules() -> None:
-    bench = Bench(PLAN, Stream(PLAN.world, 1, 0))
-    ours, theirs = (RULES[name].settings(bench, [1.0, 1.001]) for name in ("gain", "reference"))
+    ours, theirs = (watched(RULES[name])[0].judge.settings for name in ("gain", "reference"))
     free = float("inf")
     assert theirs == replace(ours, outlier_residual=free, surprise_residual=free)
     assert ours == Settings.for_session("gain", PLAN.runs)
-    plan = replace(PLAN, scale_from_baseline=True)
-    settings = RULES["balanced"].settings(Bench(plan, Stream(plan.world, 1, 0)), [1.0, 1.01])
-    assert settings.effect_scale == scale_from([1.0, 1.01])
+    watch, _ = watched(RULES["balanced"], replace(PLAN, scale_from_baseline=True))
+    assert watch.judge.settings.effect_scale == scale_from(watch.baseline)
 
 
 def test_a_remeasured_incumbent_is_the_new_one() -> None:

@@ -44,6 +44,7 @@ if TYPE_CHECKING:
 
 NAME = "autojudge"
 MODES = ("auto", "gain", "balanced", "strict")
+RULE = "probability that the true metric is better"
 _NEXT = {
     Verdict.STRONG_KEEP: "Keep the change.",
     Verdict.KEEP: "Keep the change.",
@@ -70,7 +71,7 @@ def text_of(answer: Answer, table: Table) -> list[str]:
         f"{experiment_name(answer.candidate.number)}: {answer.verdict}{sure}",
         f"{table.metric} delta: {delta} | noise floor: {noise}",
         f"pareto status: {answer.pareto}",
-        f"reason: {answer.reason} [{answer.rule}]",
+        f"reason: {answer.reason} [{RULE}]",
     ]
 
 
@@ -96,7 +97,7 @@ def json_of(
     A missing value is null.  ``delta`` is against the incumbent's estimated true
     metric, ``prev_best`` the best logged value, as lucky as it may be.
     """
-    candidate, table = answer.candidate, every.table
+    candidate, row, table = answer.candidate, answer.candidate.row, every.table
     fields: dict[str, Any] = {
         "verdict": answer.verdict.value,
         "confidence": answer.confidence and round(answer.confidence, 4),
@@ -110,17 +111,17 @@ def json_of(
         "experiment": {
             "index": candidate.number,
             "name": experiment_name(candidate.number),
-            "line": candidate.line,
-            "commit": candidate.commit,
-            "description": candidate.description,
+            "line": row and row.line,
+            "commit": row.commit if row else "",
+            "description": row.description if row else "",
             "val_bpb": answer.value,
             "memory_gb": candidate.memory_gb,
-            "status": candidate.status_text,
+            "status": row.status_text if row else "",
         },
         # What the verdict rests on.
         "metric": table.metric,
         "direction": table.direction.value,
-        "rule": answer.rule,
+        "rule": RULE,
         "reason": answer.reason,
         "exit_code": answer.exit_code,
         "runs": list(candidate.values),

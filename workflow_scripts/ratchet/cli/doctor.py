@@ -37,14 +37,12 @@ from ratchet.monitor.doctor import (
     AgentTool,
     Check,
     CheckState,
-    GpuCheck,
     LockCheck,
     Machine,
     Outlook,
     conclusion,
     examine_machine,
     is_ready,
-    run_pace,
     session_outlook,
 )
 from ratchet.records.events import read_events
@@ -52,12 +50,12 @@ from ratchet.records.paths import SessionPaths, StorePaths
 from ratchet.records.store import read_entry
 from ratchet.runs.hardware import (
     VISIBLE_GPUS,
-    GpuState,
     driver_versions,
     nvml_library,
     visible_gpus,
 )
 from ratchet.runs.sandbox.sandbox import SandboxKind, sandbox_fault
+from ratchet.session import run_budget
 from ratchet.steps.ownership import folder_owner
 from ratchet.steps.prepare import (
     PREPARED,
@@ -76,16 +74,14 @@ from ratchet.task.task import GB, Task
 
 def outlook_of(chosen: Config, task: Task, root: Path) -> Outlook:
     """The session's length; runs that it has made tell how long one takes."""
-    seconds, steps = chosen.budget_seconds, chosen.budget_steps
-    if seconds is None and steps is None:
-        seconds, steps = task.budget_seconds, task.budget_steps
+    seconds = run_budget(chosen.frozen, task)["seconds"]
     walls = [
         finite_number(event.get("wall_seconds"))
         for event in read_events(SessionPaths(chosen.session, root).events)
         if event["event"] == "run_finished"
     ]
-    pace = run_pace(seconds, task.plausible, [wall for wall in walls if wall is not None])
-    return session_outlook(chosen, judge_mode(chosen), pace)
+    known = [wall for wall in walls if wall is not None]
+    return session_outlook(chosen, judge_mode(chosen), seconds, task.plausible, known)
 
 
 KNOWN_AGENTS = tuple(name for name in AGENTS if name != "custom")
@@ -115,7 +111,7 @@ def machine(root: Path, given: Sequence[str] = ()) -> Machine:
         tools={"git": told["git"], "uv": told["uv"], "snakemake": package("snakemake")},
         disk=free_space(root),
         writable=writable(root),
-        gpus=[_gpu(state) for state in visible_gpus(nvml, os.environ.get(VISIBLE_GPUS))],
+        gpus=visible_gpus(nvml, os.environ.get(VISIBLE_GPUS)),
         driver=driver,
         cuda=cuda,
         containers={name: told[name] for name in CONTAINERS},
@@ -242,24 +238,6 @@ def lock(path: Path, python: Interpreter | None = None, named: bool = False) -> 
     except (RatchetError, ImportError) as error:
         return LockCheck(name, "", str(error))
     return LockCheck(name, sha)
-
-
-def _gpu(state: GpuState) -> GpuCheck:
-    total, used = state.total_bytes, state.used_bytes
-    return GpuCheck(
-        state.name,
-        None if total is None else total / GB,
-        None if used is None else used / GB,
-        [_process(pid) for pid in state.processes],
-    )
-
-
-def _process(pid: int) -> str:
-    """A process by number and name; in a container the number may be the host's."""
-    try:
-        return f"process {pid} ({one_line(Path(f'/proc/{pid}/comm').read_text())})"
-    except OSError:
-        return f"process {pid}"
 
 
 def prepared(preparation: Preparation, root: Path) -> bool | None:

@@ -48,7 +48,6 @@ from ratchet.proposers.program_md import (
 )
 from ratchet.records.history import History
 from ratchet.records.paths import SessionPaths
-from ratchet.session import Session
 from ratchet.task.repository import named_task
 
 NAME = "ratchet program"
@@ -145,19 +144,6 @@ def _past(options: argparse.Namespace) -> PastSession | None:
     return past_session(session, History.read(session.paths))
 
 
-def _definition(session: Session, root: Path) -> Path:
-    """The file that names a session's brief."""
-    return named_task(session.manifest.frozen["task"], root, harness_folder(root)).definition
-
-
-def _brief(session: Session, root: Path) -> Path:
-    """Path of a session's brief; next versions of a repository's go to ``root``."""
-    if session.manifest.origin is not None:
-        return root / Path(session.manifest.brief.path).name
-    told = named_task(session.manifest.frozen["task"], root, harness_folder(root))
-    return told.folder / session.manifest.brief.path
-
-
 def _update(options: argparse.Namespace) -> int:
     session = chosen_session(options)
     text = next_version(session, History.read(session.paths))
@@ -166,7 +152,11 @@ def _update(options: argparse.Namespace) -> int:
     if options.print:
         print(text, end="")
         return 0
-    frozen = _brief(session, options.root)
+    named = session.manifest.frozen["task"]
+    told = named_task(named, options.root, harness_folder(options.root))
+    # Next versions of a repository's brief lie beside the results.
+    brief = Path(session.manifest.brief.path)
+    frozen = told.folder / brief if session.manifest.origin is None else options.root / brief.name
     path = options.output or _next_name(frozen, text)
     if path.resolve() == frozen.resolve():
         raise UsageError(f"{path}: is the brief of the session and frozen; choose another --output")
@@ -181,7 +171,7 @@ def _update(options: argparse.Namespace) -> int:
     tell(
         NAME,
         f"wrote {path}; read it, change it, and let the next session start from it: set "
-        f"`brief: {path.name}` in {_definition(session, options.root)}",
+        f"`brief: {path.name}` in {told.definition}",
     )
     return 0
 

@@ -73,17 +73,17 @@ def _catalogue() -> str:
 
 def _run(options: argparse.Namespace) -> int:
     plan, jobs = _plan(options), _jobs(options.jobs)
-    against = RULES[options.against]
-    rules = _rules(options.rules, against.name)
+    against = options.against
+    rules = _rules(options.rules, against)
     records = simulate_plans(plan, rules, jobs, progress_counter("simulate"))
     summaries = {
-        name: summarize_sessions(played, records[against.name]) for name, played in records.items()
+        name: summarize_sessions(played, records[against]) for name, played in records.items()
     }
     if options.json:
-        fields = simulation_values(plan, rules, summaries, against.name)
+        fields = simulation_values(plan, rules, summaries, against)
         print_json(fields)
     else:
-        shown = simulation_lines(summaries, against.name)
+        shown = simulation_lines(summaries, against)
         print("\n".join([simulation_heading(plan), "", *shown, "", *LEGEND]))
     return 0
 
@@ -147,17 +147,14 @@ def _sessions(
     if jobs == 1:
         yield from map(one, range(plan.sessions))
         return
-    pool = ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn"), _ignore_interrupt)
+    # On an interrupt this process ends the others; theirs would print a traceback each.
+    ignore = (signal.SIGINT, signal.SIG_IGN)
+    pool = ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn"), signal.signal, ignore)
     try:
         yield from pool.map(one, range(plan.sessions))
     finally:
         # Waits for the sessions being played, one per process.
         pool.shutdown(cancel_futures=True)
-
-
-def _ignore_interrupt() -> None:
-    """The parent ends its processes; theirs would print a traceback each."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def progress_counter(name: str) -> Callable[[int, int], None]:

@@ -55,6 +55,7 @@ from ratchet.base.text import (
 from ratchet.cli.main import CommandParser, make_command, print_json
 from ratchet.cli.sessions import add_root
 from ratchet.monitor.progress import (
+    DAMAGED,
     SessionRunState,
     SessionStanding,
     current_work,
@@ -321,7 +322,7 @@ def _line(event: Event) -> tuple[str, str] | None:
     try:
         text = event_line(event)
         clock = iso_time(event_seconds(event))
-    except (KeyError, TypeError, ValueError, OverflowError, AttributeError):
+    except DAMAGED:
         return None
     return (
         None if text is None or clock is None else (clock[11:19], clean_text(text[:LONGEST_LINE]))

@@ -175,7 +175,7 @@ def _together(smoother: Smoother, found: Sequence[SmoothedChange]) -> tuple[list
     least, most, sure = 0, len(order), 1.0
     while least < most:
         middle = (least + most + 1) // 2
-        hold = smoother.together(order[:middle])
+        hold = float(smoother.held(order[:middle])[-1])
         if hold >= CREDIBLE:
             least, sure = middle, hold
         else:

@@ -27,9 +27,8 @@ _AGAIN = re.compile(
 class LogCandidate(Frozen):
     """The experiment to judge; ``values`` are all its runs, in the metric's unit.
 
-    ``number`` counts the log's rows from 1, ``line`` the file's lines; a run
-    that is not in the log yet has no line.  ``since`` is the number of rows
-    that were there before it.
+    ``number`` counts the log's rows from 1; a run that is not in the log yet has no
+    ``row``.  ``since`` is the number of rows that were there before it.
     """
 
     number: int
@@ -37,10 +36,7 @@ class LogCandidate(Frozen):
     values: tuple[float, ...]
     memory_gb: float | None
     evidence: str = ""
-    line: int | None = None
-    commit: str = ""
-    description: str = ""
-    status_text: str = ""
+    row: LogRow | None = None
 
 
 class LogExperiments(Frozen, dict=True):
@@ -221,14 +217,16 @@ def choose_experiment(
     if run is not None:
         values = (run.value,) if run.value is not None else ()
         memory = run.memory_gb or row.memory_gb
-        return _candidate(row, number, number - 1, values, memory, run.evidence), []
+        evidence = one_line(run.evidence)[:200]
+        return LogCandidate(number, number - 1, values, memory, evidence, row), []
     if not row.status.is_experiment or _unfinished(row):
         raise DataError(
             f"{file}: line {row.line}, column 1: expected an experiment with a metric to judge, "
             f"found {row.status_text!r:.40}; choose another with --row"
         )
     if row.value is None or row.status is RowStatus.CRASH:
-        return _candidate(row, number, number - 1, (), row.memory_gb, row.description), []
+        evidence = row.description[:200]
+        return LogCandidate(number, number - 1, (), row.memory_gb, evidence, row), []
     return _with_earlier(table, row, number)
 
 
@@ -239,7 +237,7 @@ def _from_run(table: Table, run: RunLog) -> tuple[LogCandidate, list[str]]:
         if abs(run.value - last.value) <= SAME_VALUE * max(1.0, abs(run.value)):
             said.append(f"the run log is of line {last.line}, which has the same metric")
             memory = run.memory_gb or last.memory_gb
-            return _candidate(last, number - 1, number - 2, (run.value,), memory), said
+            return LogCandidate(number - 1, number - 2, (run.value,), memory, row=last), said
         said.append(f"the run log is of a new experiment, number {number}")
     values = () if run.value is None else (run.value,)
     return LogCandidate(number, number - 1, values, run.memory_gb, run.evidence), said
@@ -275,25 +273,4 @@ def _with_earlier(table: Table, row: LogRow, number: int) -> tuple[LogCandidate,
     runs = table.rows[first - 1 : number]
     values = tuple(r.value for r in runs if r.value is not None)
     said = [] if first == number else [f"lines {runs[0].line} to {row.line} are runs of one commit"]
-    return _candidate(row, number, first - 1, values, row.memory_gb), said
-
-
-def _candidate(
-    row: LogRow,
-    number: int,
-    since: int,
-    values: tuple[float, ...],
-    memory_gb: float | None,
-    evidence: str = "",
-) -> LogCandidate:
-    return LogCandidate(
-        number,
-        since,
-        values,
-        memory_gb,
-        one_line(evidence)[:200],
-        row.line,
-        row.commit,
-        row.description,
-        row.status_text,
-    )
+    return LogCandidate(number, first - 1, values, row.memory_gb, row=row), said

@@ -57,7 +57,6 @@ class Answer(Frozen):
     candidate: LogCandidate
     verdict: Verdict
     reason: str
-    rule: str = "probability that the true metric is better"
     confidence: float | None = None
     value: float | None = None
     incumbent: float | None = None

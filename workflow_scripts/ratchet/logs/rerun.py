@@ -99,7 +99,8 @@ def build_audit_plan(
     ]
     chosen = _chosen(pairs, by_line, choice)
     kept = [
-        _kept(row, before, clone, choice.seeds or advised_seeds(by_line[row.line]))
+        # Runs of each side: as many as the audit asks for, never too few.
+        _kept(row, before, clone, choice.seeds or max(by_line[row.line]["seeds"] or 0, LEAST_SEEDS))
         for row, before in pairs
         if row.line in chosen
     ]
@@ -110,11 +111,6 @@ def build_audit_plan(
         codes=tuple(clone.codes.values()),
         changes=tuple(kept),
     )
-
-
-def advised_seeds(change: Mapping[str, Any]) -> int:
-    """Runs of each side: as many as the audit's own calculation asks for, never too few."""
-    return max(change["seeds"] or 0, LEAST_SEEDS)
 
 
 def _chosen(

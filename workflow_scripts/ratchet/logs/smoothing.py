@@ -131,8 +131,7 @@ Row = tuple[float | None, bool, bool, FloatArray | None]
 class Chains:
     """Event chains of a log, one for each noise floor of ``noise``.
 
-    ``rows`` begin with the baseline, whose place in the log is ``start``.  Raises
-    :class:`DataError` for a candidate without effect weights.
+    ``rows`` begin with the baseline, whose place in the log is ``start``.
     """
 
     def __init__(
@@ -156,23 +155,22 @@ class Chains:
         center = np.zeros(self.noise.size)
         chains: list[list[Event]] = [[e] for e in self._measured(origin, center, first, False)]
         for place, (value, kept, again, weights) in enumerate(self._rows[1:], self._start + 1):
-            if value is not None and weights is None and not (again and not kept):
-                raise DataError(f"smoothing: expected effect weights for row {place}, found none")
             if value is None:
                 events: Sequence[Event] = [Drift()] * self.noise.size
             elif again and not kept:
                 events = self._measured(origin, center, value)
             else:
-                assert weights is not None
+                assert weights is not None  # a replay has them for every candidate
                 for chain in chains:
                     chain.append(Drift())
                 if not kept:
                     events = self._missed(origin, center, value, weights)
                 else:
                     after = np.rint((value - origin) / unit)
-                    keeps = self._keeps(place, center - after, weights)
-                    for chain, keep in zip(chains, keeps, strict=True):
-                        chain.append(keep)
+                    scales = self._settings.effect_scale / unit
+                    for j, chain in enumerate(chains):
+                        offset = float(center[j] - after[j])
+                        chain.append(_keep(place, offset, scales[j], weights[j]))
                     center = after
                     events = self._measured(origin, center, value, floored=False)
             for chain, event in zip(chains, events, strict=True):
@@ -210,13 +208,6 @@ class Chains:
         tops = log_density.max(axis=1)
         rows = np.exp(log_density - tops[:, None])
         return [Seen(row, float(top)) for row, top in zip(rows, tops, strict=True)]
-
-    def _keeps(self, place: int, offset: np.ndarray, weights: FloatArray) -> list[Keep]:
-        """The effect prior on the lattice, around the steps that a keep can mean."""
-        return [
-            _keep(place, float(offset[j]), self._settings.effect_scale / unit, weights[j])
-            for j, unit in enumerate(self.noise / STEPS_PER_SD)
-        ]
 
     def _drifted(self, state: FloatArray) -> FloatArray:
         """A normal step, as many steps of one point as its variance needs."""
@@ -342,8 +333,7 @@ class Smoother:
     ``values``, ``kept`` and ``replicate_mask`` are the rows as
     :func:`ratchet.judge.judge.replay` takes them and ``weights`` what it returns.
     ``settings`` are the judge's; ``noise_prior`` gives the log prior of noise floors in
-    place of theirs.  Raises :class:`DataError` for sequences of unequal
-    length and where no row has a value.
+    place of theirs.  Raises :class:`DataError` where no row has a value.
     """
 
     def __init__(
@@ -355,8 +345,6 @@ class Smoother:
         settings: Settings,
         noise_prior: NoisePrior | None = None,
     ) -> None:
-        if not len(values) == len(kept) == len(replicate_mask) == len(weights):
-            raise DataError("smoothing: expected values, kept, replicates, weights of equal length")
         start = next((i for i, value in enumerate(values) if value is not None), None)
         if start is None:
             raise DataError("smoothing: expected a row with a metric, found none")
@@ -399,20 +387,6 @@ class Smoother:
                 values = keep.steps * (noise / STEPS_PER_SD)
                 found.setdefault(keep.place, []).append((values, unit * masses, unit * improving))
         return tuple(_change(place, parts) for place, parts in sorted(found.items()))
-
-    def together(self, places: Sequence[int]) -> float:
-        """P(each of these kept changes is truly better)."""
-        chosen = set(places)
-
-        def only(keep: Keep, state: FloatArray) -> FloatArray:
-            kernels = keep.every, keep.better if keep.place in chosen else keep.every
-            return np.stack([carried_state(k, row) for k, row in zip(kernels, state, strict=True)])
-
-        total = 0.0
-        for belief, _, chain in self._nodes:
-            both = self._chains.run(chain, np.ones((2, POINTS)), only)[0].sum(axis=1)
-            total += belief * float(both[1] / both[0])
-        return total
 
     def held(self, places: Sequence[int]) -> FloatArray:
         """P(exactly m of these kept changes are truly better), for m = 0, 1, ..."""

@@ -7,11 +7,13 @@ import functools
 import itertools
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 
 from ratchet.base.structs import Frozen, field
-from ratchet.base.text import median, spoken_duration
+from ratchet.base.text import median, one_line, spoken_duration
 from ratchet.config import GUARANTEED, Config
-from ratchet.task.task import Plausible
+from ratchet.runs.hardware import GpuState
+from ratchet.task.task import GB, Plausible
 
 MOST_RETESTS = 0.13
 """Runs beyond its first per experiment, on average over a session; the least is none.
@@ -51,37 +53,6 @@ def planned_runs(config: Config, mode: str) -> tuple[int, int]:
     return min(least, limit), min(most, limit)
 
 
-class RunPace(Frozen):
-    """Seconds of one run, with everything around it; ``source`` says how they are known."""
-
-    least: float
-    most: float
-    source: str
-
-
-def run_pace(
-    budget_seconds: float | None, plausible: Plausible | None, walls: Sequence[float] = ()
-) -> RunPace | None:
-    """Time of a run: as runs of this session took, else by its budget in seconds.
-
-    ``walls`` are the wall-clock seconds of finished runs.  ``None`` for a budget in steps
-    before one has run.
-    """
-    if walls:
-        some = "run" if len(walls) == 1 else f"{len(walls)} runs"
-        seconds = median(walls) + HARNESS_SECONDS
-        return RunPace(seconds, seconds, f"measured in {some} of this session")
-    if budget_seconds is None:
-        return None
-    limits = plausible or Plausible()
-    around = limits.startup_seconds + limits.evaluation_seconds
-    return RunPace(
-        budget_seconds + HARNESS_SECONDS,
-        budget_seconds + around + HARNESS_SECONDS,
-        f"the budget, and up to {around:g} s to start and evaluate",
-    )
-
-
 class Outlook(Frozen):
     """A session's length; seconds are ``None`` while a run's are not known."""
 
@@ -98,11 +69,6 @@ class Outlook(Frozen):
     def cut_short(self) -> bool:
         """Whether the time limit is sure to end it."""
         return self.least_seconds is not None and self.least_seconds > self.deadline_seconds
-
-    @property
-    def hours_needed(self) -> int:
-        """A time limit, in whole hours, that is long enough."""
-        return math.ceil((self.most_seconds or 0.0) / 3600)
 
     def sentence(self) -> str:
         """Length of the session in one line."""
@@ -122,18 +88,36 @@ def _range(low: str, high: str) -> str:
     return low if low == high else f"{low} to {high}"
 
 
-def session_outlook(config: Config, mode: str, found: RunPace | None) -> Outlook:
-    """The length of a session whose runs take so long."""
+def session_outlook(
+    config: Config,
+    mode: str,
+    budget_seconds: float | None,
+    plausible: Plausible | None,
+    walls: Sequence[float] = (),
+) -> Outlook:
+    """The length of a session whose runs take as long as those that it has made.
+
+    ``walls`` are the wall-clock seconds of finished runs.  Before the first a run is as
+    long as its budget, of which nothing is known in seconds where it is in steps.
+    """
+    around, source = 0.0, "the budget is in steps: their time is known once a run was made"
+    seconds = budget_seconds
+    if walls:
+        some = "run" if len(walls) == 1 else f"{len(walls)} runs"
+        seconds, source = median(walls), f"measured in {some} of this session"
+    elif seconds is not None:
+        limits = plausible or Plausible()
+        around = limits.startup_seconds + limits.evaluation_seconds
+        source = f"the budget, and up to {around:g} s to start and evaluate"
+    each = None if seconds is None else seconds + HARNESS_SECONDS
     least, most = planned_runs(config, mode)
     return Outlook(
         experiments=config.rounds * config.candidates,
         least_runs=least,
         most_runs=most,
-        least_seconds=None if found is None else least * found.least,
-        most_seconds=None if found is None else most * found.most,
-        source="the budget is in steps: their time is known once a run was made"
-        if found is None
-        else found.source,
+        least_seconds=None if each is None else least * each,
+        most_seconds=None if each is None else most * (each + around),
+        source=source,
         deadline_seconds=3600.0 * config.deadline_hours,
         agent_minutes=config.agent_minutes if config.by_agent else None,
     )
@@ -182,15 +166,6 @@ def _check(state: CheckState, name: str, text: str, todo: str = "") -> Check:
 ok, warning, problem = (functools.partial(_check, state) for state in CheckState)
 
 
-class GpuCheck(Frozen):
-    """One visible GPU; sizes in 1e9 bytes, ``None`` where it does not tell."""
-
-    name: str
-    total_gb: float | None
-    used_gb: float | None
-    processes: Sequence[str] = ()
-
-
 class LockCheck(Frozen):
     """A hash lock with its digest, and how the environment differs from it.
 
@@ -227,7 +202,7 @@ class Machine(Frozen):
     disk: Mapping[str, float]
     writable: bool
     locks: Sequence[LockCheck] = ()
-    gpus: Sequence[GpuCheck] = ()
+    gpus: Sequence[GpuState] = ()
     driver: str | None = None
     cuda: str | None = None
     containers: Mapping[str, AgentTool] = field(default_factory=dict)
@@ -355,18 +330,27 @@ def _gpu(machine: Machine) -> Iterator[Check]:
         yield _one_gpu(gpu, needed)
 
 
-def _one_gpu(gpu: GpuCheck, needed: bool) -> Check:
-    size = "memory unknown" if gpu.total_gb is None else f"{gpu.total_gb:.1f} GB"
+def _one_gpu(gpu: GpuState, needed: bool) -> Check:
+    total, used = gpu.total_bytes, gpu.used_bytes
+    size = "memory unknown" if total is None else f"{total / GB:.1f} GB"
     text = f"{gpu.name}, {size}"
-    busy = gpu.total_gb and gpu.used_gb and gpu.used_gb > BUSY_SHARE * gpu.total_gb
-    if not gpu.processes and not busy:
+    if not gpu.processes and not (total and used and used > BUSY_SHARE * total):
         return ok("gpu", f"{text}, nobody else on it")
-    used = f", {gpu.used_gb:.1f} GB of it in use" if gpu.used_gb is not None else ""
-    who = f" by {', '.join(gpu.processes)}" if gpu.processes else ""
+    if used is not None:
+        text += f", {used / GB:.1f} GB of it in use"
+    if gpu.processes:
+        text += f" by {', '.join(map(process_name, gpu.processes))}"
     if not needed:
-        return ok("gpu", f"{text}{used}{who}")
-    todo = "wait for it, or end it: runs that share a GPU are not compared"
-    return warning("gpu", f"{text}{used}{who}", todo)
+        return ok("gpu", text)
+    return warning("gpu", text, "wait for it, or end it: runs that share a GPU are not compared")
+
+
+def process_name(pid: int) -> str:
+    """A process by number and name; in a container the number may be the host's."""
+    try:
+        return f"process {pid} ({one_line(Path(f'/proc/{pid}/comm').read_text())})"
+    except OSError:
+        return f"process {pid}"
 
 
 def _isolation(machine: Machine) -> Iterator[Check]:
@@ -424,7 +408,8 @@ def _length(machine: Machine) -> Iterator[Check]:
         return
     if found.cut_short:
         text = f"{found.sentence()}; deadline_hours ends it before"
-        todo = f"grant enough, such as deadline_hours={found.hours_needed}, or plan fewer rounds"
+        hours = math.ceil((found.most_seconds or 0.0) / 3600)
+        todo = f"grant enough, such as deadline_hours={hours}, or plan fewer rounds"
         yield warning("length", text, todo)
     else:
         yield ok("length", found.sentence())

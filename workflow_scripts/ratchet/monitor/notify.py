@@ -37,9 +37,6 @@ Event = Mapping[str, Any]
 SECONDS = 60.0
 """A message that is not sent after so long will not be."""
 
-MOST_BYTES = 32_000
-"""Size of JSON on standard input; events are far below it."""
-
 MOST_CHARACTERS = 500
 """Longer messages are cut: some ways of sending refuse them, nobody reads them."""
 
@@ -234,14 +231,16 @@ def send_notice(notice: Notice, command: Sequence[str], paths: SessionPaths) -> 
     import subprocess  # slow to import, and seldom needed
 
     root = paths.root.resolve()
+    about, session, message = notice.kind.value, notice.session, notice.message
+    told = {"event": about, "session": session, "message": message, "details": notice.event}
     order = {
         "command": [sys.executable if command[0] == "python" else command[0], *command[1:]],
-        "input": _input(notice),
+        "input": json.dumps(told),
         "folder": str(root),
         "environment": user_environment(os.environ, notice),
         "seconds": SECONDS,
         "events": str(paths.events.resolve()),
-        "about": notice.kind.value,
+        "about": about,
     }
     process = subprocess.Popen(
         [sys.executable, "-E", __file__],
@@ -255,12 +254,6 @@ def send_notice(notice: Notice, command: Sequence[str], paths: SessionPaths) -> 
     assert process.stdin is not None
     with contextlib.suppress(OSError), process.stdin:
         process.stdin.write(json.dumps(order).encode())
-
-
-def _input(notice: Notice) -> str:
-    fields = {"event": notice.kind.value, "session": notice.session, "message": notice.message}
-    whole = json.dumps({**fields, "details": notice.event})
-    return whole if len(whole) <= MOST_BYTES else json.dumps({**fields, "details": None})
 
 
 def user_environment(variables: Mapping[str, str], notice: Notice) -> dict[str, str]:

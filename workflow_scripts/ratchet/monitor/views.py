@@ -13,6 +13,7 @@ from string import Template
 from typing import Any, TextIO
 
 from ratchet.base.colours import DARK, LIGHT, css_variables
+from ratchet.base.terminal import GREEN, RED, YELLOW, coloured
 from ratchet.base.text import (
     DASH,
     decimals_for,
@@ -37,12 +38,12 @@ from ratchet.records.events import Event, append_line, read_events, time_left
 from ratchet.records.paths import SessionPaths
 
 _COLOURS = {
-    "STRONG_KEEP": "32",
-    "KEEP": "32",
-    "MARGINAL": "33",
-    "CRASH": "31",
-    "TAMPERED": "31",
-    "remeasured": "31",  # of these only an alarm is shown
+    "STRONG_KEEP": GREEN,
+    "KEEP": GREEN,
+    "MARGINAL": YELLOW,
+    "CRASH": RED,
+    "TAMPERED": RED,
+    "remeasured": RED,  # of these only an alarm is shown
 }
 _WIDTH = 44
 
@@ -66,9 +67,7 @@ class Progress:
         text = f"{event['time'][11:19]}  {self.who}{text}{left}"
         append_line(self.log, text)
         code = _COLOURS.get(str(event.get("verdict", event["event"])))
-        if self.colour and code:
-            text = f"\x1b[{code}m{text}\x1b[0m"
-        print(text, file=self.stream, flush=True)
+        print(coloured(text, code if self.colour else None), file=self.stream, flush=True)
 
     def _time_left(self, event: Event) -> str:
         if event["event"] != "verdict" or self.who:

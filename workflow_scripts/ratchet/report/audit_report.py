@@ -168,7 +168,7 @@ def audit_facts(facts: Mapping[str, Any]) -> Facts:
     ]
     problems = [one_line_label(line, 600) for line in facts.get("problems", ())]
     shown: Facts = {
-        **{key: facts[key] for key in _PASSED},
+        **facts,
         "log": one_line_label(str(facts["log"]).replace("\\", "/").rsplit("/", 1)[-1], 120),
         "metric": metric_facts(
             facts["metric"], None, Direction(facts["direction"]), facts["noise"]["sd"], value
@@ -190,23 +190,6 @@ def audit_facts(facts: Mapping[str, Any]) -> Facts:
     shown["method"] = audit_method(shown)
     safe: Facts = safe_json(shown)
     return safe
-
-
-_PASSED = (
-    "experiments",
-    "expected_true",
-    "expected_false_keeps",
-    "least_true",
-    "most_true",
-    "all_hold",
-    "surviving",
-    "together",
-    "together_hold",
-    "total",
-    "total_low",
-    "total_high",
-    "printed",
-)
 
 
 def _again(found: Facts | None) -> Facts | None:

@@ -56,14 +56,6 @@ def robust_range(values: Iterable[float], essential: Iterable[float]) -> Range:
     return Range(low - pad, high + pad)
 
 
-def integer_ticks(last: int, most: int) -> list[int]:
-    """At most about ``most`` round numbers from 0 to ``last``."""
-    for step in (s * 10**e for e in range(7) for s in (1, 2, 5)):
-        if last // step < most:
-            return list(range(0, last + 1, step))
-    return [0, last]
-
-
 class Anchor(Frozen):
     """A point in pixels (y downwards) that would like a label of ``length`` pixels."""
 

@@ -24,7 +24,6 @@ from ratchet.report.figure_style import (
     class_encodings,
     figure_title,
     haloed_words,
-    integer_ticks,
     mark_layer,
     metric_title,
     place_labels,
@@ -311,8 +310,8 @@ class _View:
 
     def xy(self) -> Spec:
         """Encodings of a layer's position, the axes included."""
-        ticks = integer_ticks(self.last, max(3, self.frame.width // 60))
-        axis = {"title": "experiment", "values": ticks, "grid": False, "format": ",d"}
+        ticks = {"tickCount": max(3, self.frame.width // 60), "tickMinStep": 1, "format": ",d"}
+        axis = {"title": "experiment", "grid": False, **ticks}
         scale = {"domain": list(self.x), "nice": False, "zero": False}
         return {
             "x": {"field": "x", "type": "quantitative", "scale": scale, "axis": axis},

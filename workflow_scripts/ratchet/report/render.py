@@ -322,16 +322,9 @@ def _layer(layer: Spec) -> Spec:
 
 
 def _free(x: Mapping[str, Any]) -> Spec:
-    """An axis that finds its own ticks, since its domain will change."""
-    x = dict(x)
-    if "clamp" in x.get("scale", {}):
-        x["scale"] = {**x["scale"], "clamp": False}
-    if not isinstance(x.get("axis"), dict):
-        return x
-    axis = {key: value for key, value in x["axis"].items() if key != "values"}
-    if axis.get("format") == ",d":
-        axis["tickMinStep"] = 1
-    return {**x, "axis": axis}
+    """An axis whose domain can change: values outside of it are not moved to its ends."""
+    scale = x.get("scale", {})
+    return {**x, "scale": {**scale, "clamp": False}} if "clamp" in scale else dict(x)
 
 
 def _is_horizontal(layer: Spec) -> bool:

@@ -11,12 +11,11 @@ from typing import Any
 from markupsafe import Markup
 
 from ratchet.base.io import read_record, write_bytes, write_json
-from ratchet.base.text import one_line
+from ratchet.base.text import DASH, one_line
 from ratchet.report.render import fill_page
 from ratchet.tournament.arena import Arena
 from ratchet.tournament.pollination import Champion, Facts, tournament_facts
 
-DASH = "–"
 WIDTH, HEIGHT, EDGE = 140, 30, 3
 """Size of a trajectory's picture, in pixels."""
 

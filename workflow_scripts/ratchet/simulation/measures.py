@@ -107,7 +107,7 @@ def summarize_sessions(
     gain = column([record.true_gain for record in records])
     claimed = column([record.claimed_gain for record in records])
     keeps = column([sum(row.decision.keep for row in r.rows) for r in records])
-    false = column([false_keeps_of(record) for record in records])
+    false = column([sum(row.decision.keep and not row.better for row in r.rows) for r in records])
     material = column([sum(row.material for row in r.rows) for r in records])
     missed = column(
         [sum(row.material and not row.decision.keep for row in r.rows) for r in records]
@@ -218,10 +218,6 @@ def _resampled(values: FloatArray) -> FloatArray:
     return sums
 
 
-def false_keeps_of(record: SimulatedSession) -> int:
-    return sum(row.decision.keep and not row.better for row in record.rows)
-
-
 def column(values: Sequence[float]) -> FloatArray:
     return np.array(values, dtype=float)
 
@@ -293,8 +289,8 @@ def _around(estimate: Estimate | None, digits: int, factor: float = 1.0) -> str:
     return f"{_bare(estimate.value * factor, digits)}±{_bare(estimate.margin * factor, digits)}"
 
 
-def signed(estimate: Estimate, digits: int = 2, factor: float = THOUSANDTHS) -> str:
-    return f"{estimate.value * factor:+.{digits}f}±{estimate.margin * factor:.{digits}f}"
+def signed(estimate: Estimate) -> str:
+    return f"{estimate.value * THOUSANDTHS:+.2f}±{estimate.margin * THOUSANDTHS:.2f}"
 
 
 def _between(estimate: Estimate | None, digits: int) -> str:

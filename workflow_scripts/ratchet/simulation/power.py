@@ -21,7 +21,7 @@ import numpy as np
 from ratchet.base.errors import DataError
 from ratchet.base.structs import Frozen
 from ratchet.judge.judge import Judge
-from ratchet.judge.settings import Mode, Settings, scale_from
+from ratchet.judge.settings import FALSE_KEEP_BOUND, Mode, Settings, scale_from
 from ratchet.records.records import Verdict
 
 SEEDS = (1, 2, 3, 4, 5, 6, 8, 10, 15, 20)
@@ -189,40 +189,36 @@ def false_keeps(
     ]
     for count in (2, 3):
         rule = f"{count} runs if the first is better, keep if the mean is"
-        rules.append(_Screen(count).simulated(rule, experiments, seed))
+        rules.append(_screened(rule, experiments, seed, count))
     for margin in MARGINS:
         rule = f"keep if better by {margin:g} noise sd{'' if margin == 1 else 's'}"
-        rules.append(_Screen(margin=margin).simulated(rule, experiments, seed))
+        rules.append(_screened(rule, experiments, seed, margin=margin))
     for mode in (Mode.GAIN, Mode.BALANCED, Mode.STRICT):
         rules.append(_judged(mode, experiments, seed, relative_noise, sessions))
-    bound = Settings.for_session(Mode.GUARANTEED).false_keep_bound
-    if bound is not None:
-        rules.append(FalseKeeps("ratchet, mode guaranteed", bound, None, "bound"))
-    return rules
+    return [*rules, FalseKeeps("ratchet, mode guaranteed", FALSE_KEEP_BOUND, None, "bound")]
 
 
-class _Screen(Frozen):
-    """Keep what is lower than the best by a margin; if it looks so, after more runs."""
+def _screened(
+    rule: str, experiments: int, seed: int, count: int = 1, margin: float = 0.0
+) -> FalseKeeps:
+    """Keep what is below the best by a margin; if it looks so, after ``count`` runs.
 
-    count: int = 1
-    margin: float = 0.0
-
-    def simulated(self, rule: str, experiments: int, seed: int) -> FalseKeeps:
-        """Many sessions at once, in noise sds; the baseline has ``count`` runs too."""
-        rng = np.random.default_rng(seed)
-        best = rng.standard_normal(VECTOR_SESSIONS) / math.sqrt(self.count)
-        keeps, runs = np.zeros(VECTOR_SESSIONS), np.zeros(VECTOR_SESSIONS)
-        for _ in range(experiments):
-            value = rng.standard_normal(VECTOR_SESSIONS)
-            kept = value < best - self.margin
-            runs += 1 + (self.count - 1) * kept
-            if self.count > 1:
-                others = math.sqrt(self.count - 1) * rng.standard_normal(VECTOR_SESSIONS)
-                value = (value + others) / self.count
-                kept &= value < best
-            best = np.where(kept, value, best)
-            keeps += kept
-        return _averaged(rule, keeps, runs)
+    Many sessions at once, in noise sds; the baseline has ``count`` runs too.
+    """
+    rng = np.random.default_rng(seed)
+    best = rng.standard_normal(VECTOR_SESSIONS) / math.sqrt(count)
+    keeps, runs = np.zeros(VECTOR_SESSIONS), np.zeros(VECTOR_SESSIONS)
+    for _ in range(experiments):
+        value = rng.standard_normal(VECTOR_SESSIONS)
+        kept = value < best - margin
+        runs += 1 + (count - 1) * kept
+        if count > 1:
+            others = math.sqrt(count - 1) * rng.standard_normal(VECTOR_SESSIONS)
+            value = (value + others) / count
+            kept &= value < best
+        best = np.where(kept, value, best)
+        keeps += kept
+    return _averaged(rule, keeps, runs)
 
 
 def _judged(

@@ -9,6 +9,8 @@ judge in its modes, and a bound.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from functools import partial
 from typing import Protocol
 
 from ratchet.base.errors import ConfigError
@@ -209,19 +211,15 @@ class Keeper(Protocol):
         """Keep the candidate or not; it may be run again, within the budget."""
 
 
-class Rule(Protocol):
-    """A rule for keeping candidates; picklable, so that sessions can be spread out."""
+class Rule(Frozen):
+    """A rule for keeping candidates; ``begin`` makes the baseline runs of a new session.
 
-    @property
-    def name(self) -> str:
-        """Name on the command line."""
+    A rule is picklable, so that sessions can be spread over processes.
+    """
 
-    @property
-    def summary(self) -> str:
-        """One line on how it keeps."""
-
-    def begin(self, bench: Bench) -> Keeper:
-        """Make the baseline runs of a new session."""
+    name: str
+    summary: str
+    begin: Callable[[Bench], Keeper]
 
 
 def play_session(rule: Rule, plan: SimulationPlan, stream: Stream) -> SimulatedSession:
@@ -246,29 +244,17 @@ def play_all(rules: tuple[Rule, ...], plan: SimulationPlan, session: int) -> lis
     return [play_session(rule, plan, stream) for rule in rules]
 
 
-class Seeds(Frozen):
-    """Keep a candidate if the mean of ``count`` runs is below the best so far.
+class MeanKeeper(Keeper):
+    """Keeps a candidate if the mean of ``count`` runs is below the best so far.
 
-    With ``screened`` only those whose first run looks like an improvement are run
-    again; with a count of 1 this is keep-if-lower, as the plain loop has it.
+    Only a candidate whose first run looks like an improvement is run again, unless every
+    one is with ``screened`` false; with a count of 1 this is keep-if-lower, as the plain
+    loop has it.  The baseline has ``count`` runs too.
     """
 
-    name: str
-    summary: str
-    count: int
-    screened: bool = True
-
-    def begin(self, bench: Bench) -> Keeper:
-        """Begin with as many baseline runs as a candidate gets."""
-        first = bench.baseline(min(self.count, bench.left - 1))
-        return _MeanKeeper(sum(first) / len(first), self.count, self.screened)
-
-
-class _MeanKeeper(Keeper):
-    """Compares means; the incumbent's is what it was kept for."""
-
-    def __init__(self, baseline: float, count: int, screened: bool) -> None:
-        self._baseline = self._best = baseline
+    def __init__(self, bench: Bench, count: int, screened: bool = True) -> None:
+        first = bench.baseline(min(count, bench.left - 1))
+        self._baseline = self._best = sum(first) / len(first)
         self._count, self._screened = count, screened
 
     @property
@@ -285,20 +271,13 @@ class _MeanKeeper(Keeper):
         return Decision(keep)
 
 
-class Oracle(Frozen):
+class OracleKeeper(Keeper):
     """Knows the sign of every effect from one run: what no rule can beat."""
 
-    name: str = "oracle"
-    summary: str = "knows the truth and keeps exactly the improvements (a bound)"
-
-    def begin(self, bench: Bench) -> Keeper:
-        """One baseline run."""
-        bench.baseline(1)
-        return _OracleKeeper()
-
-
-class _OracleKeeper(Keeper):
     claimed_gain = 0.0
+
+    def __init__(self, bench: Bench) -> None:
+        bench.baseline(1)
 
     def decide(self, candidate: SimulatedCandidate) -> Decision:
         keep = candidate.effect > 0
@@ -307,104 +286,96 @@ class _OracleKeeper(Keeper):
         return Decision(keep)
 
 
-class JudgeRule(Frozen):
+class JudgeKeeper(Keeper):
     """The judge in one of its modes, asked before every decision.
 
-    ``outlier_residual`` replaces the hold on outliers, of candidates and of the
-    incumbent; infinite there is none.
+    Its scale may rest on the plan's baseline runs.  ``outlier_residual`` replaces the
+    hold on outliers, of candidates and of the incumbent; infinite there is none.
     """
 
-    name: str
-    summary: str
-    mode: Mode
-    outlier_residual: float | None = None
-
-    def begin(self, bench: Bench) -> Keeper:
-        """The plan's baseline runs, on which the scale may rest."""
-        return JudgeKeeper(self, bench)
-
-    def settings(self, bench: Bench, baseline: list[float]) -> Settings:
-        """The judge's settings of a session of this length."""
-        plan = bench.plan
+    def __init__(self, bench: Bench, mode: Mode, outlier_residual: float | None = None) -> None:
+        self._bench, plan = bench, bench.plan
+        baseline = bench.baseline(plan.baseline_runs)
         scale = scale_from(baseline) if plan.scale_from_baseline else REFERENCE_SCALE
-        settings = Settings.for_session(self.mode, plan.runs, scale)
-        hold = self.outlier_residual
-        if hold is None:
-            return settings
-        return replace(settings, outlier_residual=hold, surprise_residual=hold)
-
-
-class JudgeKeeper:
-    """The judge at work in one session."""
-
-    def __init__(self, rule: JudgeRule, bench: Bench) -> None:
-        self._bench = bench
-        baseline = bench.baseline(bench.plan.baseline_runs)
-        self._judge = Judge(rule.settings(bench, baseline))
+        settings, hold = Settings.for_session(mode, plan.runs, scale), outlier_residual
+        if hold is not None:
+            settings = replace(settings, outlier_residual=hold, surprise_residual=hold)
+        self.judge = Judge(settings)
         for y in baseline:
-            self._judge.incumbent(y)
-        self._start = self._judge.incumbent_mean
+            self.judge.incumbent(y)
+        self._start = self.judge.incumbent_mean
 
     @property
     def claimed_gain(self) -> float:
-        return self._start - self._judge.incumbent_mean
+        return self._start - self.judge.incumbent_mean
 
     @property
     def noise_sd(self) -> float:
-        return self._judge.noise_sd
+        return self.judge.noise_sd
 
     def crash(self) -> None:
-        self._judge.crash()
+        self.judge.crash()
 
     def decide(self, candidate: SimulatedCandidate) -> Decision:
         self._feed_incumbent()
-        belief = self._judge.assess(candidate.runs)
+        belief = self.judge.assess(candidate.runs)
         while belief.verdict is Verdict.RETEST:
             fed = self._feed_incumbent()
             if not (candidate.rerun() or fed):  # the budget allows no more
                 break
-            belief = self._judge.assess(candidate.runs)
-        self._judge.commit(belief.keep)
+            belief = self.judge.assess(candidate.runs)
+        self.judge.commit(belief.keep)
         return Decision(belief.keep, belief.confidence, belief.verdict)
 
     def _feed_incumbent(self) -> bool:
         """Make the runs of the incumbent that the judge wants; whether any was made."""
         fed = False
-        while self._judge.incumbent_runs_wanted and self._measure_incumbent():
+        while self.judge.incumbent_runs_wanted and (y := self._bench.incumbent()) is not None:
+            self.judge.incumbent(y)
             fed = True
         return fed
 
-    def _measure_incumbent(self) -> bool:
-        y = self._bench.incumbent()
-        if y is not None:
-            self._judge.incumbent(y)
-        return y is not None
+
+def judge_rule(mode: Mode, summary: str) -> Rule:
+    """The rule of a mode of the judge."""
+    about = f"the judge in mode {mode.value}: {summary}"
+    return Rule(mode.value, about, partial(JudgeKeeper, mode=mode))
 
 
-RIVALS: tuple[Rule, ...] = (
-    Seeds("greedy", "keep what measures lower than the best so far (keep-if-lower)", 1),
-    Seeds("seeds-2", "2 runs of what looks improved; keep if the mean is lower", 2),
-    Seeds("seeds-3", "3 runs of what looks improved; keep if the mean is lower", 3),
-)
-
-OURS: tuple[Rule, ...] = tuple(
-    JudgeRule(mode.value, f"the judge in mode {mode.value}: {text}", mode)
-    for mode, text in (
-        (Mode.GAIN, "keep at P(better) >= 0.6"),
-        (Mode.BALANCED, "keep at P(better) >= 0.7"),
-        (Mode.STRICT, "keep at P(better) >= 0.8"),
-        (Mode.GUARANTEED, "fresh runs must show it, with a bound on false keeps"),
+RULES: dict[str, Rule] = {
+    rule.name: rule
+    for rule in (
+        Rule(
+            "greedy",
+            "keep what measures lower than the best so far (keep-if-lower)",
+            partial(MeanKeeper, count=1),
+        ),
+        Rule(
+            "seeds-2",
+            "2 runs of what looks improved; keep if the mean is lower",
+            partial(MeanKeeper, count=2),
+        ),
+        Rule(
+            "seeds-3",
+            "3 runs of what looks improved; keep if the mean is lower",
+            partial(MeanKeeper, count=3),
+        ),
+        judge_rule(Mode.GAIN, "keep at P(better) >= 0.6"),
+        judge_rule(Mode.BALANCED, "keep at P(better) >= 0.7"),
+        judge_rule(Mode.STRICT, "keep at P(better) >= 0.8"),
+        judge_rule(Mode.GUARANTEED, "fresh runs must show it, with a bound on false keeps"),
+        Rule(
+            "reference",
+            "mode gain as first specified: an outlier may move the incumbent anywhere",
+            partial(JudgeKeeper, mode=Mode.GAIN, outlier_residual=math.inf),
+        ),
+        Rule(
+            "oracle",
+            "knows the truth and keeps exactly the improvements (a bound)",
+            OracleKeeper,
+        ),
     )
-)
-
-REFERENCE = JudgeRule(
-    "reference",
-    "mode gain as first specified: an outlier may move the incumbent anywhere",
-    Mode.GAIN,
-    outlier_residual=math.inf,
-)
-
-RULES: dict[str, Rule] = {rule.name: rule for rule in (*RIVALS, *OURS, REFERENCE, Oracle())}
+}
 """All rules by name, in the order in which tables show them."""
 
 

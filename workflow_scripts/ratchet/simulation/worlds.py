@@ -224,8 +224,7 @@ class Stream:
         self.landscape = draw_landscape(rng)
         self.drift = world.drift if rng.random() < 0.5 else -world.drift
         self._proposals: list[SimulatedProposal] = []
-        self._runs: dict[int, tuple[np.random.Generator, list[float]]] = {}
-        self._incumbent = (self._generator(_INCUMBENT_RUNS), list[float]())
+        self._noise: dict[tuple[int, ...], tuple[np.random.Generator, list[float]]] = {}
 
     def _generator(self, *purpose: int) -> np.random.Generator:
         return np.random.default_rng([*self._key, *purpose])
@@ -250,15 +249,16 @@ class Stream:
 
     def candidate_noise(self, number: int, replicate: int) -> float:
         """Noise of a proposal's run, its own noise sd included."""
-        if number not in self._runs:
-            self._runs[number] = (self._generator(_CANDIDATE_RUNS, number), [])
-        return self.proposal(number).noise_factor * self._nth(*self._runs[number], replicate)
+        return self.proposal(number).noise_factor * self._nth(replicate, _CANDIDATE_RUNS, number)
 
     def incumbent_noise(self, count: int) -> float:
         """Noise of the session's run number ``count`` of baseline or incumbent."""
-        return self._nth(*self._incumbent, count)
+        return self._nth(count, _INCUMBENT_RUNS)
 
-    def _nth(self, rng: np.random.Generator, drawn: list[float], number: int) -> float:
+    def _nth(self, number: int, *purpose: int) -> float:
+        if purpose not in self._noise:
+            self._noise[purpose] = self._generator(*purpose), []
+        rng, drawn = self._noise[purpose]
         while len(drawn) <= number:
             drawn.append(draw_noise(self.world.noise, rng))
         return drawn[number]

@@ -140,7 +140,7 @@ def tournament_facts(arena: Arena, last: int, champion: Champion | None = None) 
     main = arena.main
     metric = main.task.metric
     start = History(read_record(Baseline, arena.paths.baseline)).start
-    players = [Player.read(arena, index, last) for index in range(len(arena.names))]
+    players = [Player(arena, index, last) for index in range(len(arena.names))]
     adopted = Counter(
         trial.proposal.origin.partition("#")[0]
         for player in players
@@ -170,17 +170,13 @@ def tournament_facts(arena: Arena, last: int, champion: Champion | None = None) 
 
 
 class Player:
-    """One competitor's legs, and its history up to the end of the last one."""
+    """One competitor's legs up to round ``last``, and its history up to their end."""
 
-    def __init__(self, session: Session, legs: Sequence[Leg]) -> None:
-        self.session, self.legs, self.leg = session, legs, legs[-1]
-        self.history = History.read(session.paths, self.leg.rounds, confirmed=False)
-
-    @classmethod
-    def read(cls, arena: Arena, index: int, last: int) -> Player:
-        """Read all legs of a competitor up to round ``last``."""
-        paths = [arena.paths.leg(number, index) for number in range(last + 1)]
-        return cls(arena.open(index), [read_record(Leg, path) for path in paths])
+    def __init__(self, arena: Arena, index: int, last: int) -> None:
+        self.session = arena.open(index)
+        self.legs = [read_record(Leg, arena.paths.leg(n, index)) for n in range(last + 1)]
+        self.leg = self.legs[-1]
+        self.history = History.read(self.session.paths, self.leg.rounds, confirmed=False)
 
     def row(self, adopted_elsewhere: int) -> Facts:
         """Its line of the leaderboard."""
@@ -219,11 +215,11 @@ class Player:
 
     def _trajectory(self) -> list[Facts]:
         """The incumbent after each leg."""
-        found = []
-        for leg in self.legs:
-            held = self.history.states[leg.rounds].incumbent
-            found.append({"round": leg.number, "runs": leg.runs, "mean": held.mean, "sd": held.sd})
-        return found
+        return [
+            {"round": leg.number, "runs": leg.runs, "mean": held.mean, "sd": held.sd}
+            for leg in self.legs
+            for held in (self.history.states[leg.rounds].incumbent,)
+        ]
 
     def lineage(self) -> list[Facts]:
         """Parts of its incumbent: every keep in order, and whose win each was."""
