@@ -155,7 +155,7 @@ def test_mistakes_in_strategies_are_named(tmp_path: Path, text: str, words: str)
 def test_a_wrong_choice_is_named() -> None:
     for names, session, words in (
         (["agressive"], "s", "did you mean 'aggressive'?"),
-        (["zzz"], "s", "known are conservative, aggressive"),
+        (["zzz"], "s", "known are aggressive, architecture-first"),
         (["random", "random"], "s", "stands there twice"),
         (["random"], "s" * 60, "at most 64 characters"),
     ):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -151,14 +150,14 @@ def choose_strategies(
     Raises :class:`ConfigError` for a name that nobody defined, that stands twice, or
     that makes the name of the competitor's session too long.
     """
+    from ratchet.base.schema import suggest_name
+
     chosen = []
     for name in names:
         if name not in known:
-            close = difflib.get_close_matches(name, known, n=1)
-            hint = f"did you mean {close[0]!r}?" if close else f"known are {', '.join(known)}"
             raise ConfigError(
-                f"{where}: expected a strategy of config/{STRATEGIES_FILE}, found {name!r:.60}; "
-                f"{hint}"
+                f"{where}: expected a strategy of config/{STRATEGIES_FILE}, found {name!r:.60}"
+                f"{suggest_name(name, known)}"
             )
         if names.count(name) > 1:
             raise ConfigError(

@@ -20,6 +20,7 @@ BLOCK = "step 10 | loss 3.2\n---\nval_bpb:   0.997900\nnum_steps: 953\nnote:   f
         ("epoch 1\nval_bpb: 0.4\n", {"val_bpb": 0.4}),
         ("10%\r50%\r---\n\x1b[32mval_bpb: 1.5\x1b[0m\n", {"val_bpb": 1.5}),
         ("10%\r50%\r---\r\n\x1b[32mval_bpb: 1.5\x1b[0m\r\n", {"val_bpb": 1.5}),
+        ("---\r\nval_bpb: 1.5\r\nnum_steps: 9\r\n", {"val_bpb": 1.5, "num_steps": 9.0}),
         ("---\nval_bpb: inf\n", {"val_bpb": math.inf}),
     ],
 )

@@ -9,7 +9,6 @@ from ratchet.steering.bandit import BanditPull, score_categories
 from ratchet.steering.suggestions import (
     Attempt,
     Knob,
-    Option,
     crashes,
     detectable_gain,
     exhausted,
@@ -19,6 +18,7 @@ from ratchet.steering.suggestions import (
     suggest_next,
     worthwhile_retests,
 )
+from ratchet.task.edits import Idea
 
 SCORES = score_categories(
     [BanditPull("optimizer", True, 0.1)] * 3 + [BanditPull("data", False, 0.0)] * 9
@@ -126,7 +126,8 @@ def test_the_smallest_effect_that_shows(seeds: int) -> None:
 
 
 def test_a_declared_space_gives_the_exact_edit() -> None:
-    options = [Option("optimizer", "BETA2 0.999 -> 0.95", "Short memory."), Option("data", "x")]
+    short = Idea("optimizer", "BETA2 0.999 -> 0.95", "Short memory.", {})
+    options = [short, Idea("data", "x", "", {})]
     found = suggest_next([], ("optimizer", "activation", "data"), SCORES, 5, options=options)
     assert [(s.kind, s.title) for s in found] == [
         (SuggestionKind.EDIT, "BETA2 0.999 -> 0.95"),

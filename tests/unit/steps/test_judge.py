@@ -10,10 +10,10 @@ from ratchet.base.structs import replace
 from ratchet.judge.judge import Assessment
 from ratchet.judge.tradeoffs import Ceiling, Configuration, Prices, Tariff
 from ratchet.records.records import Outcome, Ruling, Verdict
-from ratchet.records.store import RunRecord
+from ratchet.records.store import RunRecord, peak_memory
 from ratchet.session import memory_ceiling
 from ratchet.steps.baseline import require_usable
-from ratchet.steps.judge import Case, broken_constraints, peak_memory, rule_on_case
+from ratchet.steps.judge import Case, broken_constraints, rule_on_case
 from ratchet.task.task import Constraint
 
 SOFT, HARD = Ceiling(200.0), Ceiling(200.0, hard=True)
@@ -134,9 +134,9 @@ def session(kind: str, ceiling: float | None, measured: float | None) -> SimpleN
 
 def test_what_was_printed_counts_before_what_was_measured() -> None:
     here, printed, silent = session("hard", 200.0, 300.0), run(memory_mb=150.0), run()
-    assert peak_memory(here, [run(memory_mb=100.0), printed]) == 150.0
-    assert peak_memory(here, [printed, silent]) == 300.0
-    assert peak_memory(session("hard", 200.0, None), [silent]) is None
+    assert peak_memory(here.store, [run(memory_mb=100.0), printed]) == 150.0
+    assert peak_memory(here.store, [printed, silent]) == 300.0
+    assert peak_memory(session("hard", 200.0, None).store, [silent]) is None
     assert memory_ceiling(here.config) == HARD
     assert memory_ceiling(session("soft", 200.0, None).config) == SOFT
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -102,7 +102,7 @@ def _explain(problem: Any, where: str) -> list[str]:
     if rule == "additionalProperties":
         known = list(problem.schema.get("properties", {}))
         return [
-            f"{place}: unknown key {key!r}{_suggest(key, known)}"
+            f"{place}: unknown key {key!r}{suggest_name(key, known)}"
             for key in problem.instance
             if key not in known
         ]
@@ -123,7 +123,8 @@ def _explain(problem: Any, where: str) -> list[str]:
     return [f"{place}: expected {words.get(rule, problem.message)}, {instead}"]
 
 
-def _suggest(key: str, known: list[str]) -> str:
+def suggest_name(key: str, known: Iterable[str]) -> str:
+    """Words on a known name that a wrong one is close to, or on all of them."""
     close = difflib.get_close_matches(str(key), known, n=1)
     return f"; did you mean {close[0]!r}?" if close else f"; known are {', '.join(sorted(known))}"
 

@@ -12,7 +12,6 @@ import json
 import os
 import re
 import subprocess
-import zlib
 from base64 import urlsafe_b64encode
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -21,7 +20,7 @@ from typing import Any
 import ratchet
 from ratchet.base.errors import NEW_SESSION, DataError, InputMissingError
 from ratchet.base.git import call_git
-from ratchet.base.io import digest, digest_file, read_json, to_json
+from ratchet.base.io import digest, digest_file
 from ratchet.base.structs import Frozen, Struct, field, from_json_values
 from ratchet.integrity.seal import (
     GROWING,
@@ -51,7 +50,8 @@ ANSWER = "delete it to have it made again: snakemake --cores 1 -F"
 STRAY = "nothing of Ratchet's put it there; look at it and delete it"
 MEND = "delete the repository's folder and have it made again: snakemake --cores 1 -F"
 _DIGEST = re.compile(r"[0-9a-f]{64}")
-_COMMIT = re.compile(r"[0-9a-f]{40}")
+# A file of loose or packed objects, as git's complaints name it.
+_OBJECTS = re.compile(r"objects/(?:[0-9a-f]{2}|pack)/[\w.-]+\w")
 # Folders of the store that hold no answers: locks, work in progress, what was found damaged
 # before, and commits of other people's repositories, of which what a session uses is compared
 # with its manifest.
@@ -335,19 +335,14 @@ def _check_repository(folder: Path, branch: str, findings: Findings) -> bool:
 
     ``branch`` is the session's name in ``refs/heads/ratchet``.
     """
-    named = len(findings.deviations)
     _check_own_files(folder, branch, findings)
-    for path in sorted(folder.glob("objects/??/*")):
-        if _COMMIT.fullmatch(path.parent.name + path.name):
-            _check_object(path, findings)
-    for path in sorted(folder.glob("objects/pack/*.idx")):
-        done = _git(folder, "verify-pack", str(path.resolve()))
-        findings.checked += 2
-        if done.returncode:
-            findings.deviates(path.with_suffix(".pack"), "a whole pack", _said(done), MEND)
+    findings.checked += sum(1 for _ in _files(folder / "objects"))
     done = _git(folder, "fsck", "--full", "--no-progress", "--no-dangling")
-    if done.returncode and len(findings.deviations) == named:
-        findings.deviates(folder, "what git fsck accepts", _said(done), MEND)
+    if done.returncode:
+        lines = done.stderr.splitlines()
+        damaged = {match[0]: line for line in lines if (match := _OBJECTS.search(line))}
+        for name, line in (damaged or {"": _said(done)}).items():
+            findings.deviates(folder / name, "what git fsck accepts", line, MEND)
     return done.returncode == 0
 
 
@@ -373,21 +368,6 @@ def _text(path: Path) -> str:
         return path.read_text(encoding="utf-8", errors="replace")
     except OSError:
         return ""
-
-
-def _check_object(path: Path, findings: Findings) -> None:
-    """One loose object: its content's digest is its name."""
-    findings.checked += 1
-    expected = path.parent.name + path.name
-    reader = zlib.decompressobj()
-    try:
-        data = reader.decompress(path.read_bytes())
-        whole = reader.eof and not reader.unused_data
-    except (zlib.error, OSError):
-        data, whole = b"", False
-    found = hashlib.sha1(data, usedforsecurity=False).hexdigest() if whole else "damaged bytes"
-    if found != expected:
-        findings.deviates(path, f"the git object {expected}", found, MEND)
 
 
 def _check_refs(
@@ -465,12 +445,10 @@ class _SessionFiles:
         if path.suffix != ".json":
             return None
         try:
-            value, data = read_json(path), path.read_bytes()
-            if to_json(value) == data:
-                return value
-            found = "others"
-        except (DataError, InputMissingError, ValueError) as error:
-            found = f"{error}".split("(", 1)[-1].split(")", 1)[0]
+            return read_entry(path)
+        except (DataError, InputMissingError) as error:
+            found = f"{error}".removeprefix(str(path)).partition("(")[2].partition(")")[0]
+        found = found or "others"
         self.findings.deviates(path, "JSON as Ratchet writes it", found, self._todo(path))
         return None
 

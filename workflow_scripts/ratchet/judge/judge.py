@@ -270,11 +270,6 @@ class Judge:
         return float(low), float(high)
 
     @property
-    def effect_weights(self) -> FloatArray:
-        """Weights of the effect prior by noise node, as learned so far."""
-        return self._filter.weights
-
-    @property
     def incumbent_mean(self) -> float:
         """Posterior mean of the incumbent's true metric."""
         return float(self._filter.belief @ self._filter.known_mean)
@@ -383,7 +378,7 @@ def replay(
             judge.incumbent(value)
             started = True
         else:
-            weights[-1] = judge.effect_weights
+            weights[-1] = judge._filter.weights
             assessments[-1] = judge.assess([value])
             judge.commit(keep)
         beliefs.append((judge.incumbent_mean, judge.incumbent_sd) if started else None)

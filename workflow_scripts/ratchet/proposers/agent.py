@@ -14,12 +14,12 @@ from ratchet.base.structs import Struct, field, from_json_values, replace, to_js
 from ratchet.config import Config
 from ratchet.proposers.agent_process import (
     AGENT_TOOLS,
+    PROMPT,
     CallEnding,
     Usage,
     agent_environment,
     agent_usage,
     agent_words,
-    by_file,
     require_agent,
     run_agent,
 )
@@ -297,11 +297,12 @@ class Asking(Struct):
         incumbent = {n: session.store.get(s) for n, s in self.history.state.incumbent.files.items()}
         for _ in range(RUNS):
             place.lay_out(incumbent, given, agent_prompt(errand))
+            by_file = any(PROMPT in word for word in self._command)
             yield run_agent(
                 command=command,
                 folder=place.work,
                 environment=variables,
-                prompt=None if by_file(self._command) else place.prompt,
+                prompt=None if by_file else place.prompt,
                 log=log,
                 seconds=60 * config.agent_minutes,
             )

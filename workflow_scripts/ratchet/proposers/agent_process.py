@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import re
 import shutil
-import signal
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -17,7 +16,7 @@ from typing import Any
 
 from ratchet.base.errors import ConfigError
 from ratchet.base.structs import Frozen, field
-from ratchet.runs.supervisor import start_supervisor, supervisor_answer
+from ratchet.runs.supervisor import OUTSIDE_SIGNALS, start_supervisor, supervisor_answer
 
 CUSTOM = "custom"
 
@@ -106,11 +105,6 @@ def agent_words(
     if found and "/" in found[0]:
         found[0] = str(root / found[0])
     return found
-
-
-def by_file(command: Sequence[str]) -> bool:
-    """Whether a command takes its prompt as a file, and not by standard input."""
-    return any(PROMPT in word for word in command)
 
 
 def agent_environment(tool: Tool, inherited: Mapping[str, str]) -> dict[str, str]:
@@ -243,9 +237,6 @@ def _tokens(used: Mapping[str, Any], *names: str) -> int:
 
 LOG_LIMIT_BYTES = 2 << 20
 """Head and tail of the output are kept; what was used stands at the end."""
-
-# These come from outside: whoever stops a service sends them to every process.
-OUTSIDE_SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
 class CallEnding(Frozen):

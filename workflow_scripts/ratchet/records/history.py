@@ -165,12 +165,10 @@ class History(Frozen, dict=True):
         """Read rounds 1 to ``last``, by default all that were judged and steered.
 
         Steps of a session under way leave out its confirmation (``confirmed`` false): that
-        may be an earlier end's.
-
-        Rounds after a session's end repeat the records of the one that ended it, and are
-        left out.  Raises :class:`ratchet.base.errors.InputMissingError` without a baseline, or
-        if one of the rounds up to ``last`` was not judged; the last need not be steered.
-        A round must not depend on an earlier ``confirmed`` champion: it leaves that out.
+        may be an earlier end's.  Rounds after a session's end repeat the records of the one
+        that ended it, and are left out.  Raises :class:`ratchet.base.errors.InputMissingError`
+        without a baseline, or if one of the rounds up to ``last`` was not judged; the last
+        need not be steered.
         """
         proposals: list[Proposals] = []
         verdicts: list[RoundVerdict] = []

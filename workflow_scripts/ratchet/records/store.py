@@ -12,7 +12,7 @@ import contextlib
 import fcntl
 import os
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +33,7 @@ from ratchet.base.io import (
 )
 from ratchet.base.structs import Frozen, from_json_values, to_json_values
 from ratchet.records.paths import StorePaths
-from ratchet.records.records import Evaluation, Outcome
+from ratchet.records.records import Evaluation, Outcome, RunSummary
 
 # Raise it when runs are measured differently; old entries are then kept but
 # no longer found, since a run's key contains it.
@@ -290,6 +290,18 @@ class Store:
                 os.rename(path, target)  # noqa: PTH104
             return
         raise StoreError(f"{self.paths.damaged}: holds too many damaged entries; look at them")
+
+
+def peak_memory(store: Store, runs: Iterable[RunSummary]) -> float | None:
+    """Largest memory of some runs in MiB: as they printed it, else as it was measured.
+
+    ``None`` if it is known of none of them.
+    """
+    known: list[float | None] = []
+    for run in runs:
+        record = store.lookup(run.key) if run.memory_mb is None else None
+        known.append(run.memory_mb if record is None else record.peak_memory_mb)
+    return max((memory for memory in known if memory is not None), default=None)
 
 
 def read_entry(path: Path) -> Any:

@@ -65,10 +65,6 @@ class Executor:
                 return record is not None
         return True
 
-    def key(self, sources: Mapping[str, str], role: Role, replicate: int) -> str:
-        """Key of the run that :meth:`run` makes or finds at its first attempt."""
-        return self.spec(sources, role, replicate).key
-
     def spec(
         self, sources: Mapping[str, str], role: Role, replicate: int, audit: bool = False
     ) -> RunSpec:

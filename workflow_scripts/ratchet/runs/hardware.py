@@ -119,11 +119,6 @@ class GpuLease(Frozen):
     gpu: Gpu
     descriptor: int
 
-    @property
-    def environment(self) -> dict[str, str]:
-        """Environment variables by which a run sees this GPU alone."""
-        return {VISIBLE_GPUS: self.gpu.uuid}
-
 
 @contextlib.contextmanager
 def lease_gpu(

@@ -6,13 +6,13 @@ of nested repetition, and so no log, however made, takes long to read.
 
 from __future__ import annotations
 
-import enum
 import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 
 from ratchet.base.structs import Frozen
 from ratchet.base.text import MAX_LINE, clean_lines, strip_escapes
+from ratchet.records.records import Outcome
 
 # ``val_bpb:          0.997900``; the key is a name, the value a single word.
 _PAIR = re.compile(r"^\s*([A-Za-z_][A-Za-z0-9_./-]{0,63})\s*[:=]\s*(\S+)\s*$")
@@ -26,8 +26,8 @@ def parse_summary(text: str) -> dict[str, float]:
     infinities are returned as they are, for the caller to judge; a value that
     is no number is left out.
     """
-    lines = [strip_escapes(line).rsplit("\r", 1)[-1] for line in text.rstrip("\r\n").split("\n")]
-    lines = [line.rstrip("\r") for line in lines]
+    whole = [strip_escapes(line).rstrip("\r") for line in text.split("\n")]
+    lines = [line.rsplit("\r", 1)[-1] for line in whole]
     starts = [i for i, line in enumerate(lines) if line.strip() == "---"]
     found: dict[str, float] = {}
     for line in lines[starts[-1] + 1 if starts else 0 :]:
@@ -62,27 +62,15 @@ _FRAMES = 200
 ones, whose innermost frames are enough."""
 
 
-class FailureKind(enum.Enum):
-    """Kind of failure that a line of a log is a sign of; ERROR is any other."""
-
-    DEVICE = enum.auto()
-    HOST = enum.auto()
-    NAN = enum.auto()
-    IMPORT = enum.auto()
-    ASSERTION = enum.auto()
-    TIMEOUT = enum.auto()
-    KILLED = enum.auto()
-    ERROR = enum.auto()
-
-
 class Sign(Frozen):
     """A line that says that a run failed; ``place`` is its number among the lines.
 
+    ``kind`` is the outcome that it is a sign of, CRASH for any that has no name.
     ``wraps`` marks an exception that only passes on another one, ``chained`` one
     that was raised while another was handled; in both the other stands above.
     """
 
-    kind: FailureKind
+    kind: Outcome
     line: str
     place: int
     wraps: bool = False
@@ -108,7 +96,7 @@ _WRAPPERS = frozenset(
     )
 )
 # What an error that came before another in one chain may be the cause of.
-_CAUSES = (FailureKind.DEVICE, FailureKind.HOST, FailureKind.NAN, FailureKind.IMPORT)
+_CAUSES = (Outcome.OOM_DEVICE, Outcome.OOM_HOST, Outcome.NAN, Outcome.IMPORT_ERROR)
 _CHAINED = re.compile(
     r"(During handling of the above exception|The above exception was the direct cause)"
 )
@@ -168,7 +156,7 @@ def strong_sign(lines: Sequence[str]) -> Sign | None:
     for sign in _signs_backwards(lines):
         if found is None or found.wraps or sign.kind in _CAUSES:
             found = sign
-        if sign.kind is not FailureKind.ERROR or not (sign.wraps or sign.chained):
+        if sign.kind is not Outcome.CRASH or not (sign.wraps or sign.chained):
             break
     return found
 
@@ -197,33 +185,33 @@ def _is_chained(lines: Sequence[str], place: int) -> bool:
     return False
 
 
-def _kind_of_exception(name: str, line: str) -> FailureKind:
+def _kind_of_exception(name: str, line: str) -> Outcome:
     if _DEVICE.search(line):
-        return FailureKind.DEVICE
+        return Outcome.OOM_DEVICE
     if _HOST.search(line):
-        return FailureKind.HOST
+        return Outcome.OOM_HOST
     if name in _IMPORTS:
-        return FailureKind.IMPORT
+        return Outcome.IMPORT_ERROR
     if name == "FloatingPointError" or (name in _NAN_ERRORS and _NAN.search(line)):
-        return FailureKind.NAN
+        return Outcome.NAN
     if name == "AssertionError" or _ASSERT.search(line):
-        return FailureKind.ASSERTION
+        return Outcome.ASSERTION
     if name == "TimeoutExpired" or (name == "TimeoutError" and _LIMIT_HIT.search(line)):
-        return FailureKind.TIMEOUT
+        return Outcome.TIMEOUT
     if name == "KeyboardInterrupt" or _KILLED.search(line):
-        return FailureKind.KILLED
-    return FailureKind.ERROR
+        return Outcome.KILLED
+    return Outcome.CRASH
 
 
-def _kind_of_line(line: str) -> FailureKind | None:
+def _kind_of_line(line: str) -> Outcome | None:
     for pattern, kind in (
-        (_DEVICE, FailureKind.DEVICE),
-        (_HOST, FailureKind.HOST),
-        (_ASSERT, FailureKind.ASSERTION),
-        (_NAN_LINE, FailureKind.NAN),
-        (_KILLED, FailureKind.KILLED),
-        (_DIED, FailureKind.ERROR),
-        (_LIMIT_HIT, FailureKind.TIMEOUT),
+        (_DEVICE, Outcome.OOM_DEVICE),
+        (_HOST, Outcome.OOM_HOST),
+        (_ASSERT, Outcome.ASSERTION),
+        (_NAN_LINE, Outcome.NAN),
+        (_KILLED, Outcome.KILLED),
+        (_DIED, Outcome.CRASH),
+        (_LIMIT_HIT, Outcome.TIMEOUT),
     ):
         if pattern.search(line):
             return kind
@@ -234,7 +222,7 @@ def weak_sign(lines: Sequence[str]) -> Sign | None:
     """The last line that speaks of a failure, where none shows one."""
     for place in range(len(lines) - 1, -1, -1):
         if _WEAK.search(lines[place]):
-            return Sign(FailureKind.ERROR, cut_line(lines[place]), place)
+            return Sign(Outcome.CRASH, cut_line(lines[place]), place)
     return None
 
 

@@ -15,7 +15,6 @@ from ratchet.records.records import Evaluation, Outcome
 from ratchet.records.store import LOG, RunRecord
 from ratchet.runs.hardware import gpu_contention, ram_bytes
 from ratchet.runs.log import (
-    FailureKind,
     Sign,
     cut_line,
     in_evaluation,
@@ -300,7 +299,7 @@ def _signal_of(ending: RunEnding) -> int | None:
 def _ended_by_signal(ending: RunEnding, number: int, lines: Sequence[str]) -> OutcomeEvidence:
     sign = strong_sign(lines)
     peak, limit = ending.peak_memory_mb, ending.memory_limit_mb
-    if sign is not None and sign.kind in (FailureKind.DEVICE, FailureKind.HOST):
+    if sign is not None and sign.kind in (Outcome.OOM_DEVICE, Outcome.OOM_HOST):
         return _of_sign(sign, lines)
     if number == signals.SIGKILL:
         if peak is not None and limit is not None and peak >= NEAR_LIMIT * limit:
@@ -320,7 +319,7 @@ def _ended_by_signal(ending: RunEnding, number: int, lines: Sequence[str]) -> Ou
 def _failed(code: int, lines: Sequence[str]) -> OutcomeEvidence:
     """A run with an exit status above 0."""
     sign = strong_sign(lines)
-    if sign is not None and sign.kind is not FailureKind.ERROR:
+    if sign is not None and sign.kind is not Outcome.CRASH:
         return _of_sign(sign, lines)
     sign = sign or weak_sign(lines)
     line = sign.line if sign else cut_line(lines[-1]) if lines else ""
@@ -345,24 +344,24 @@ def _returned(ending: RunEnding, lines: Sequence[str]) -> OutcomeEvidence:
 
 
 # What explains a missing metric even where the run says that it ended well.
-_TELLING = (FailureKind.DEVICE, FailureKind.HOST, FailureKind.NAN)
+_TELLING = (Outcome.OOM_DEVICE, Outcome.OOM_HOST, Outcome.NAN)
 _OUT_OF_MEMORY = (Outcome.OOM_DEVICE, Outcome.OOM_HOST, Outcome.OOM_EVALUATION)
 _SAID = {
-    FailureKind.DEVICE: (Outcome.OOM_DEVICE, "ran out of memory of the device"),
-    FailureKind.HOST: (Outcome.OOM_HOST, "ran out of memory of the host"),
-    FailureKind.NAN: (Outcome.NAN, "diverged and stopped itself"),
-    FailureKind.IMPORT: (Outcome.IMPORT_ERROR, "its code cannot be loaded"),
-    FailureKind.ASSERTION: (Outcome.ASSERTION, "a check of its own failed"),
-    FailureKind.TIMEOUT: (Outcome.TIMEOUT, "stopped by a time limit of its own"),
-    FailureKind.KILLED: (Outcome.KILLED, "a part of it was killed"),
-    FailureKind.ERROR: (Outcome.CRASH, "ended with an error"),
+    Outcome.OOM_DEVICE: "ran out of memory of the device",
+    Outcome.OOM_HOST: "ran out of memory of the host",
+    Outcome.NAN: "diverged and stopped itself",
+    Outcome.IMPORT_ERROR: "its code cannot be loaded",
+    Outcome.ASSERTION: "a check of its own failed",
+    Outcome.TIMEOUT: "stopped by a time limit of its own",
+    Outcome.KILLED: "a part of it was killed",
+    Outcome.CRASH: "ended with an error",
 }
 
 
 def _of_sign(sign: Sign, lines: Sequence[str]) -> OutcomeEvidence:
-    outcome, reason = _SAID[sign.kind]
-    if outcome in (Outcome.OOM_DEVICE, Outcome.OOM_HOST) and in_evaluation(lines, sign.place):
+    reason = _SAID[sign.kind]
+    if sign.kind in (Outcome.OOM_DEVICE, Outcome.OOM_HOST) and in_evaluation(lines, sign.place):
         return OutcomeEvidence(
             Outcome.OOM_EVALUATION, f"{reason} in its evaluation, not in training", sign.line
         )
-    return OutcomeEvidence(outcome, reason, sign.line)
+    return OutcomeEvidence(sign.kind, reason, sign.line)

@@ -10,7 +10,6 @@ import contextlib
 import json
 import os
 import shutil
-import signal
 import stat
 import subprocess
 import time
@@ -22,7 +21,7 @@ from typing import Any
 
 from ratchet.base.errors import ConfigError, DataError, InputMissingError, StoreError
 from ratchet.base.io import digest_file, remove_run_folder
-from ratchet.base.structs import Frozen
+from ratchet.base.structs import Frozen, asdict
 from ratchet.records.store import LOG, SOURCE, TELEMETRY, RunRecord, Store
 from ratchet.runs.hardware import VISIBLE_GPUS, GpuSampler, gpu_model_of, lease_gpu, nvml_library
 from ratchet.runs.outcome import run_record
@@ -38,16 +37,13 @@ from ratchet.runs.sandbox.container import (
 )
 from ratchet.runs.sandbox.sandbox import SandboxKind, choose_sandbox, confine_command
 from ratchet.runs.spec import Box, RunSpec
-from ratchet.runs.supervisor import start_supervisor, supervisor_answer
+from ratchet.runs.supervisor import OUTSIDE_SIGNALS, start_supervisor, supervisor_answer
 from ratchet.task.edits import replace_value
 from ratchet.task.environment import package_paths, resolve_command
 from ratchet.task.task import THREAD_VARIABLES
 
 # Enough for a session's progress lines; a flood keeps its head and its tail.
 LOG_LIMIT_BYTES = 1 << 20
-# Signals that usually come from outside: a stopped service sends them to every
-# process of its group, the kernel sends KILL when memory runs out.
-OUTSIDE_SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 # If the machine is going down, this process goes too within that time.
 OUTSIDE_PAUSE_SECONDS = 1.0
 # Folder of the data files, below the run's own.
@@ -143,7 +139,7 @@ def _start(space: Workspace, variables: Mapping[str, str]) -> dict[str, Any]:
             "container": container_order(own, spec.limits, expected),
         }
     command = _command(spec, variables)
-    return {**confine_command(space.kind, own, command).order, "folder": str(own.work)}
+    return {**asdict(confine_command(space.kind, own, command)), "folder": str(own.work)}
 
 
 def _command(spec: RunSpec, variables: Mapping[str, str]) -> list[str]:
@@ -189,7 +185,7 @@ def _supervise_on_gpu(order: dict[str, Any], telemetry: Path, model: str | None)
     with lease_gpu(nvml, os.environ.get(VISIBLE_GPUS), model=model) as lease:
         if lease is None:
             return _supervise(order)
-        order["environment"] = {**order["environment"], **lease.environment}
+        order["environment"] = {**order["environment"], VISIBLE_GPUS: lease.gpu.uuid}
         if "container" in order:
             start = with_gpu(order["container"]["start"], lease.gpu.uuid)
             order["container"] = {**order["container"], "start": start}

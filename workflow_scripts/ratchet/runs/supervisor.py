@@ -39,6 +39,9 @@ from ratchet.runs.sandbox.container_rpc import ContainerCommand, ContainerError
 TERM_GRACE_SECONDS = 2.0
 SAMPLE_SECONDS = 0.2
 CHUNK = 1 << 16
+# Signals that usually come from outside: a stopped service sends them to every
+# process of its group, the kernel sends KILL when memory runs out.
+OUTSIDE_SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
 class CappedLog:

@@ -23,6 +23,7 @@ from ratchet.base.io import read_json
 from ratchet.base.structs import Frozen
 from ratchet.base.text import one_line, shorten
 from ratchet.records.records import Suggestion, SuggestionKind, Verdict, stream_seed
+from ratchet.records.store import Store, peak_memory
 from ratchet.steering.bandit import (
     WINDOW,
     BanditPull,
@@ -33,11 +34,10 @@ from ratchet.steering.bandit import (
     score_categories,
 )
 from ratchet.steering.categories import normal_words, untried_angles
-from ratchet.task.edits import applicable_changes
+from ratchet.task.edits import Idea, applicable_changes
 
 if TYPE_CHECKING:  # whoever reads a log loads no session
     from ratchet.records.history import History, Trial
-    from ratchet.records.store import Store
     from ratchet.session import Session
 
 # So many discards of one constant in a row, and the next value is no news either.
@@ -122,14 +122,6 @@ class Knob(Frozen):
     value: str
 
 
-class Option(Frozen):
-    """A declared edit that can still be tried, such as ``BETA2 0.999 -> 0.95``."""
-
-    category: str
-    edit: str
-    why: str = ""
-
-
 class Advice(Frozen):
     """Steering's part of a state: categories, the best first, and what to do and to leave."""
 
@@ -150,8 +142,9 @@ def steering_advice(
     mode = SteeringMode(session.config.steering)
     ranking = rank_categories(pulls, seed, noise_sd or 0.0, mode, session.categories)
     space = session.task.search_space
-    tried = {trial.edit for trial in history.trials if trial.edit is not None}
-    options = _options(session, tried, sources) if space else None
+    tried = {trial.edit for trial in history.trials}
+    left = applicable_changes(space, session.texts(sources)) if space else ()
+    options = [idea for idea in left if idea.label not in tried] if space else None
     settings = read_json(session.paths.round(history.last).judge)["settings"]
     suggestions = suggest_next(
         attempts,
@@ -282,7 +275,7 @@ def detectable_gain(noise_sd: float, seeds: int) -> float:
 def next_in(
     score: CategoryScore,
     attempts: Sequence[Attempt],
-    options: Sequence[Option] = (),
+    options: Sequence[Idea] = (),
     declared: bool = False,
 ) -> Suggestion | None:
     """Suggestion for one category; ``None`` if nothing is left to be named.
@@ -296,10 +289,12 @@ def next_in(
     record = _record(score, numbers)
     mine = [option for option in options if option.category == category]
     if mine:
-        why = one_line(mine[0].why)
+        why = one_line(mine[0].hypothesis)
         why += "" if why.endswith((".", "!", "?")) or not why else "."
         evidence = f"{why} {record}".strip()
-        return Suggestion(SuggestionKind.EDIT, category, one_line(mine[0].edit), evidence, numbers)
+        return Suggestion(
+            SuggestionKind.EDIT, category, one_line(mine[0].description), evidence, numbers
+        )
     if declared:
         return None
     angles = tuple(untried_angles(category, (a.description for a in past))[:ANGLES_SHOWN])
@@ -410,7 +405,7 @@ def suggest_next(
     limit: int,
     keep_probability: float = 0.7,
     noise_sd: float | None = None,
-    options: Sequence[Option] | None = None,
+    options: Sequence[Idea] | None = None,
     free: bool = False,
 ) -> list[Suggestion]:
     """At most ``limit`` suggestions, the one to follow first.
@@ -457,20 +452,9 @@ def followed_suggestion(
     return None
 
 
-def _options(session: Session, tried: Iterable[str], sources: Mapping[str, str]) -> list[Option]:
-    """The declared changes that mean something to the incumbent and were not tried."""
-    known = set(tried)
-    return [
-        Option(draft.category, draft.description, draft.hypothesis)
-        for draft in applicable_changes(session.task.search_space, session.texts(sources))
-        if draft.label not in known
-    ]
-
-
 def _memory_gb(trial: Trial, measured: Store | None) -> float | None:
-    """Memory that a run reported, or that was measured of one that did not come so far."""
-    if trial.memory_mb is not None or measured is None:
-        return None if trial.memory_mb is None else trial.memory_mb / 1024
-    records = [measured.lookup(run.key) for run in trial.runs]
-    peaks = [r.peak_memory_mb for r in records if r is not None and r.peak_memory_mb is not None]
-    return max(peaks) / 1024 if peaks else None
+    """Memory that a trial reported, or that was measured of one that did not come so far."""
+    memory = trial.memory_mb
+    if memory is None and measured is not None:
+        memory = peak_memory(measured, trial.runs)
+    return None if memory is None else memory / 1024

@@ -21,10 +21,11 @@ from ratchet.records.records import (
     mean_memory,
 )
 from ratchet.records.results_table import TableRow, record_rows
+from ratchet.records.store import peak_memory
 from ratchet.runs.executor import Executor
 from ratchet.session import Session, memory_ceiling
 from ratchet.steering.suggestions import steering_advice
-from ratchet.steps.judge import broken_constraints, peak_memory
+from ratchet.steps.judge import broken_constraints
 
 
 def write_baseline(session: Session) -> None:
@@ -124,7 +125,7 @@ def require_usable(session: Session, runs: Sequence[RunSummary]) -> None:
                 f"log is {session.log_path(run.key)}. Mend {', '.join(session.task.mutable)} and "
                 f"{NEW_SESSION}"
             )
-    limit, found = memory_ceiling(session.config), peak_memory(session, runs)
+    limit, found = memory_ceiling(session.config), peak_memory(session.store, runs)
     if limit.refuses(found):
         raise DataError(
             f"{named} {limit.reason(found)}; raise memory_ceiling_mb, choose a smaller preset for "

@@ -30,6 +30,7 @@ from ratchet.records.records import (
     mean_memory,
 )
 from ratchet.records.results_table import TableRow, record_rows
+from ratchet.records.store import peak_memory
 from ratchet.session import Session, memory_ceiling
 from ratchet.steering.code_diff import count_changes, net_code_lines
 from ratchet.task.task import broken_constraint
@@ -63,22 +64,6 @@ def learn_of_check(
         z=z,
         alarm=z is not None and abs(z) > ALARM_SDS,
     )
-
-
-def peak_memory(session: Session, runs: Sequence[RunSummary]) -> float | None:
-    """Largest memory of some runs in MiB: as they printed it, else as it was measured.
-
-    ``None`` if it is known of none of them.
-    """
-    known = [_memory_of(session, run) for run in runs]
-    return max((memory for memory in known if memory is not None), default=None)
-
-
-def _memory_of(session: Session, run: RunSummary) -> float | None:
-    if run.memory_mb is not None:
-        return run.memory_mb
-    record = session.store.lookup(run.key)
-    return None if record is None else record.peak_memory_mb
 
 
 def broken_constraints(session: Session, runs: Sequence[RunSummary]) -> str:
@@ -335,7 +320,7 @@ class Hearing(Frozen):
         place = case.proposal.candidate
         found = self.judge.assess(values, case.threshold, others_tested=place)
         case.assessment, case.threshold = found, found.threshold
-        case.memory_mb = peak_memory(session, case.runs)
+        case.memory_mb = peak_memory(session.store, case.runs)
         case.too_large = tariff.ceiling.refuses(case.memory_mb)
         case.broken = broken_constraints(session, case.runs)
         if case.barred:

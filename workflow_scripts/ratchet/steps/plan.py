@@ -58,30 +58,18 @@ def code_digest(*modules: str) -> str:
         name = "" if path is None else str(path.relative_to(package))
         if path is None or name in seen:
             continue
-        part = _part(path)
-        seen[name] = part.sha256
-        seen |= {str(place.relative_to(package)): sha for place, sha in part.extras.items()}
-        todo += part.imported
+        digests, imported = _part(path)
+        seen |= {str(file.relative_to(package)): sha for file, sha in digests.items()}
+        todo += imported
     return digest(seen)
 
 
-class _Part(Frozen):
-    """Contribution of one module to a digest: itself, its extras, the modules that it names."""
-
-    sha256: str
-    extras: Mapping[Path, str]
-    imported: Sequence[str]
-
-
 @functools.cache
-def _part(path: Path) -> _Part:
-    source = path.read_bytes()
-    extras = [extra for kind in EXTRAS for extra in path.parent.glob(kind)]
-    return _Part(
-        digest_bytes(source),
-        {extra: digest_bytes(extra.read_bytes()) for extra in extras},
-        imported_modules(source.decode()),
-    )
+def _part(path: Path) -> tuple[Mapping[Path, str], Sequence[str]]:
+    """Digests of a module and its extras, and the names of the modules that it imports."""
+    files = [path, *(extra for kind in EXTRAS for extra in path.parent.glob(kind))]
+    digests = {file: digest_bytes(file.read_bytes()) for file in files}
+    return digests, imported_modules(path.read_text(encoding="utf-8"))
 
 
 # Parsing every module would take longer than everything else that is done here.

@@ -11,11 +11,12 @@ import ast
 import functools
 import json
 import math
+import re
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from ratchet.base.structs import Frozen
+from ratchet.base.structs import Frozen, replace
 from ratchet.records.records import DECLARED, Edit
 from ratchet.task.task import DeclaredChange
 
@@ -268,40 +269,20 @@ def _value(node: Any) -> Any:
     return found
 
 
+# Characters of JSON that a YAML file may not hold.
+_NO_YAML = re.compile(r"[\t\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
+
+
 def _find_json(text: str, constant: str) -> ValuePlace | None:
+    """Place of a value in JSON, which is YAML but for some characters and words."""
     try:
         json.loads(text)
     except (ValueError, RecursionError):
         return None
-    start = _skip(text, 0)
-    for part in constant.split("."):
-        found = [place for key, place in _members(text, start) if key == part]
-        if len(found) != 1:
-            return None
-        (start,) = found
-    value, end = json.JSONDecoder().raw_decode(text, start)
-    return None if isinstance(value, dict) else ValuePlace(start, end, value)
-
-
-def _members(text: str, start: int) -> Iterator[tuple[str, int]]:
-    """Keys of an object of valid JSON, and where their values begin."""
-    if text[start] != "{":
-        return
-    decoder, place = json.JSONDecoder(), _skip(text, start + 1)
-    while text[place] != "}":
-        key, place = decoder.raw_decode(text, place)
-        place = _skip(text, _skip(text, place) + 1)  # over the colon
-        yield key, place
-        _, place = decoder.raw_decode(text, place)
-        place = _skip(text, place)
-        if text[place] == ",":
-            place = _skip(text, place + 1)
-
-
-def _skip(text: str, place: int) -> int:
-    while place < len(text) and text[place] in " \t\r\n":
-        place += 1
-    return place
+    place = _find_yaml(_NO_YAML.sub(" ", text), constant)
+    if place is None:
+        return None
+    return replace(place, value=json.loads(text[place.start : place.end]))
 
 
 def _but(values: Any, constant: str) -> Any:

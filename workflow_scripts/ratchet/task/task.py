@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -261,30 +261,19 @@ def search_patterns(text: str, patterns: Mapping[str, str]) -> dict[str, float]:
 
 def _last(lines: list[bytes], pattern: Any) -> float | None:
     for line in reversed(lines):
-        values = list(_numbers(match.group(1) for match in pattern.finditer(line)))
+        read = [_number(match.group(1) or b"") for match in pattern.finditer(line)]
+        values = [value for value in read if value is not None]
         if values:
             return values[-1]
     return None
 
 
-def _numbers(words: Iterable[bytes | None]) -> Iterator[float]:
-    for word in words:
-        plain = (
-            (word or b"")
-            .decode(errors="replace")
-            .strip()
-            .rstrip("%")
-            .replace(",", "")
-            .strip()
-            .lower()
-        )
-        if plain in _WORDS:
-            yield _WORDS[plain]
-            continue
-        try:
-            yield float(plain)
-        except ValueError:
-            continue
+def _number(word: bytes) -> float | None:
+    plain = word.decode(errors="replace").strip().rstrip("%").replace(",", "").strip().lower()
+    try:
+        return _WORDS[plain] if plain in _WORDS else float(plain)
+    except ValueError:
+        return None
 
 
 class PlainKeys(Frozen, kw_only=True):

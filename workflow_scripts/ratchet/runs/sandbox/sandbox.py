@@ -11,7 +11,6 @@ import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from ratchet.base.errors import ConfigError
 from ratchet.base.structs import Frozen
@@ -64,7 +63,6 @@ class SandboxKind(enum.StrEnum):
 
 
 AUTO = "auto"
-WORDS = (AUTO, *(kind.value for kind in SandboxKind))
 _MEND = {
     SandboxKind.BUBBLEWRAP: "install it with: apt-get install bubblewrap",
     SandboxKind.LANDLOCK: (
@@ -76,15 +74,13 @@ _MEND = {
 def choose_sandbox(wanted: str) -> SandboxKind:
     """The kind to use: for ``auto`` the strongest that works here.
 
-    Raises :class:`ConfigError` if the wanted one does not, or is unknown.
+    Raises :class:`ConfigError` if the wanted one does not.
     """
     if wanted == AUTO:
         if exchange_folder() is not None:
             # Whoever set up two containers wants them used.
             return choose_sandbox(SandboxKind.CONTAINER)
         return next(kind for kind in reversed(SandboxKind) if sandbox_fault(kind) is None)
-    if wanted not in WORDS:
-        raise ConfigError(f"isolation: expected one of {', '.join(WORDS)}, found {wanted!r}")
     kind = SandboxKind(wanted)
     found = sandbox_fault(kind)
     if found is not None:
@@ -130,7 +126,7 @@ def sandbox_fault(kind: SandboxKind) -> str | None:
 
 
 class ConfinedCommand(Frozen):
-    """A command as it has to be started.
+    """A command as it has to be started; its fields are part of the supervisor's order.
 
     ``wrapped`` tells that the first process is not the command itself.
     """
@@ -139,16 +135,6 @@ class ConfinedCommand(Frozen):
     landlock: Mapping[str, Sequence[str]] | None = None
     network: bool = False
     wrapped: bool = False
-
-    @property
-    def order(self) -> dict[str, Any]:
-        """The supervisor's part of it."""
-        return {
-            "command": list(self.command),
-            "landlock": self.landlock,
-            "network": self.network,
-            "wrapped": self.wrapped,
-        }
 
     def restrict(self) -> None:
         """Confine the calling process before it becomes the command."""
