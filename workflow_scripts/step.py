@@ -5,8 +5,6 @@ What it needs is imported when it is called: a round after a session's end is sk
 without most of the package.
 """
 
-from __future__ import annotations
-
 import os
 import sys
 from collections.abc import Callable, Mapping

@@ -1,7 +1,5 @@
 """The session's manifest: every input by hash, frozen when the session starts."""
 
-from __future__ import annotations
-
 import importlib.metadata
 import platform
 from collections.abc import Iterable, Mapping

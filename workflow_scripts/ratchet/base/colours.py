@@ -5,8 +5,6 @@ figures at least 3.  No meaning rests on colour alone: every class of points
 has a shape, every verdict its word.
 """
 
-from __future__ import annotations
-
 LIGHT = {
     "page": "#faf9f6",
     "surface": "#ffffff",

@@ -5,8 +5,6 @@ an exit code of its own, from sysexits, so that a typo never reads as a verdict
 (0 keep, 1 discard, 2 retest).
 """
 
-from __future__ import annotations
-
 EXIT_USAGE = 64
 EXIT_DATA = 65
 EXIT_NO_INPUT = 66

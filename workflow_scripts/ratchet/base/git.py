@@ -5,8 +5,6 @@ tenth of a second, in which Git makes twenty commits.  Repositories of others, w
 sessions have, are read through GitPython.
 """
 
-from __future__ import annotations
-
 import os
 import re
 import shutil

@@ -1,7 +1,5 @@
 """Small files written whole or not at all, canonical JSON, digests."""
 
-from __future__ import annotations
-
 import contextlib
 import fcntl
 import hashlib

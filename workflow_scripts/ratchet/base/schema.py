@@ -3,8 +3,6 @@
 ``python -m ratchet.config`` writes ``config/schema.yaml`` anew, in the working folder.
 """
 
-from __future__ import annotations
-
 import difflib
 import re
 from collections.abc import Iterable, Mapping, Sequence

@@ -11,8 +11,6 @@ Source: Shepherd & Laframboise, "Chebyshev approximation of (1 + 2x) exp(x^2) er
 0 <= x < infinity", Math. Comp. 36 (1981) 249-253.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 

@@ -4,8 +4,6 @@ Records are msgspec structs: their classes are made some forty times faster than
 dataclasses, which is what a step's start consisted of, and JSON values are checked in C.
 """
 
-from __future__ import annotations
-
 import enum
 import sys
 from collections.abc import Mapping

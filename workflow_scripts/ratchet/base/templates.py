@@ -3,8 +3,6 @@
 Text and Markdown are filled in as they are; a template's marks alone on a line leave none.
 """
 
-from __future__ import annotations
-
 import functools
 from collections.abc import Sequence
 from pathlib import Path

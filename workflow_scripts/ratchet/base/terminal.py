@@ -1,7 +1,5 @@
 """Text on a terminal: colours, width, cut lines, wrapped paragraphs, aligned columns."""
 
-from __future__ import annotations
-
 import os
 import shutil
 import sys

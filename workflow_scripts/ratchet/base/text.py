@@ -1,7 +1,5 @@
 """Words and numbers as people see them; text that a run or an agent wrote is cleaned here."""
 
-from __future__ import annotations
-
 import datetime
 import math
 import re

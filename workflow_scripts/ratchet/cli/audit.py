@@ -14,8 +14,6 @@ undecided; 64 usage, 65 data, 66 no input, 70 internal error, 74 output, 75 busy
 or stopped early.
 """
 
-from __future__ import annotations
-
 import argparse
 import math
 import re

@@ -1,7 +1,5 @@
 """Kept changes of a log run again through the workflow, for ``ratchet audit --run``."""
 
-from __future__ import annotations
-
 import argparse
 import hashlib
 import json

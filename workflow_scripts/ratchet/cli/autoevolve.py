@@ -17,8 +17,6 @@ data, 66 no tournament, 75 another session is running here, others as the
 workflow's own.
 """
 
-from __future__ import annotations
-
 import argparse
 import itertools
 import json

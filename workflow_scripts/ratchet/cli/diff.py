@@ -6,8 +6,6 @@
 Exit codes: 0, or 64 usage, 65 data, 66 no session, 70 internal error.
 """
 
-from __future__ import annotations
-
 import argparse
 from collections.abc import Iterator, Sequence
 

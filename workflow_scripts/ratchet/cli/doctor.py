@@ -12,8 +12,6 @@ trivial command under each kind of isolation.
 Exit codes: 0 ready; 1 not ready; 64 usage, 70 internal error.
 """
 
-from __future__ import annotations
-
 import argparse
 import contextlib
 import importlib.metadata

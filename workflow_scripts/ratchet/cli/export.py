@@ -10,8 +10,6 @@ place for is told on standard error.  Nothing is sent anywhere.
 Exit codes: 0, or 64 usage, 65 data, 66 no input, 70 internal error, 74 output.
 """
 
-from __future__ import annotations
-
 import argparse
 import csv
 import io

@@ -9,8 +9,6 @@ The noise floor is that of --noise-sd, --replicates, --session or --results.
 Exit codes: 0, or 64 usage, 65 data, 66 no input, 70 internal error, 74 output.
 """
 
-from __future__ import annotations
-
 import argparse
 import math
 from collections.abc import Iterator, Sequence

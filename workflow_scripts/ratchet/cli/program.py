@@ -14,8 +14,6 @@ Exit codes: 0 written, or nothing found; 1 findings; 64 usage, 65 data, 66 no
 input, 70 internal error, 74 output.
 """
 
-from __future__ import annotations
-
 import argparse
 import re
 from collections.abc import Sequence

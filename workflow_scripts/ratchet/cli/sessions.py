@@ -1,7 +1,5 @@
 """A session as a command finds it, to be read; and the workflow as a command starts it."""
 
-from __future__ import annotations
-
 import argparse
 import json
 import os

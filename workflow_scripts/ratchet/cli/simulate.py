@@ -10,8 +10,6 @@ the same output, whatever the number of processes.
 Exit codes: 0, or 64 usage, 70 internal error.
 """
 
-from __future__ import annotations
-
 import argparse
 import multiprocessing
 import os

@@ -12,8 +12,6 @@ Exit codes: 0 running, waiting for an edit, or finished; 1 stale or failed; 64
 usage, 66 no session, 70 internal error.
 """
 
-from __future__ import annotations
-
 import argparse
 import contextlib
 import json

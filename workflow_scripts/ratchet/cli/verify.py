@@ -12,8 +12,6 @@ Exit codes: 0 intact; 1 deviations; 64 usage, 66 no such session, 70 internal
 error.
 """
 
-from __future__ import annotations
-
 import argparse
 from collections.abc import Sequence
 

@@ -11,8 +11,6 @@ it stops is the plain cheat and the honest mistake; the rest is caught from outs
 by hashes, by the served evaluation and by isolation.
 """
 
-from __future__ import annotations
-
 import ast
 import enum
 from collections import Counter

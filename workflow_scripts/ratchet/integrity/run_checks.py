@@ -6,8 +6,6 @@ record depends on that run alone; what a comparison of runs shows is decided her
 from records in the store, so that a replay decides the same.
 """
 
-from __future__ import annotations
-
 import statistics
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property

@@ -14,8 +14,6 @@ The seal finds bits that rotted and files that were edited.  It is no signature:
 whoever may write the folder can write a new seal.
 """
 
-from __future__ import annotations
-
 import contextlib
 import hashlib
 import os

@@ -5,8 +5,6 @@ seal, the inputs that it froze, what its records point to in the store, and its 
 repository.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 import os

@@ -10,8 +10,6 @@ the hazard h = phi(z) / Phi(z), z = +-m / tau.  Its marginal density is
 2 N(d; 0, t) Phi(z).
 """
 
-from __future__ import annotations
-
 import math
 
 import numpy as np

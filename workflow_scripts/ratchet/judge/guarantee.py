@@ -24,8 +24,6 @@ Sources: alpha spending for online tests after Foster & Stine, J. R. Statist.
 Soc. B 70 (2008); repeated looks by Bonferroni.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping
 from typing import Annotated, Any

@@ -1,7 +1,5 @@
 """A whole log analysed: judged, steered by, and with all that a report shows of it."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache, cached_property
 from pathlib import Path

@@ -5,8 +5,6 @@ judged by the whole log, by what came after it too.  Lower metrics are better
 here, gains are positive, and both have the metric's unit.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np

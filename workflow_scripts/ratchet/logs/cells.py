@@ -1,7 +1,5 @@
 """Lines to cells: tabs, commas, aligned spaces, JSON lines."""
 
-from __future__ import annotations
-
 import csv
 import json
 import re

@@ -1,7 +1,5 @@
 """Columns of a log: recognised by their names, and by what stands in them."""
 
-from __future__ import annotations
-
 import math
 import re
 from collections.abc import Mapping, Sequence

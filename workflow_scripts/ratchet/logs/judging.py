@@ -4,8 +4,6 @@ The judge is fed the rows with the decisions that their author took; what is not
 the log is assumed, and said.
 """
 
-from __future__ import annotations
-
 import math
 
 from ratchet.base.errors import DataError

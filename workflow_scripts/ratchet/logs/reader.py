@@ -1,7 +1,5 @@
 """Reader of a session's log, in any dialect, and of run logs."""
 
-from __future__ import annotations
-
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence

@@ -6,8 +6,6 @@ between the two commits.  Only where the incumbent's commit is lost does the com
 parent stand in, and a note says so.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any

@@ -5,8 +5,6 @@ fresh runs of both with the same seeds on one machine.  Only these runs decide; 
 the log says was measured elsewhere and stands beside it.
 """
 
-from __future__ import annotations
-
 import enum
 from collections.abc import Iterable, Mapping
 from typing import Any

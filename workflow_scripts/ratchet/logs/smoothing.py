@@ -19,8 +19,6 @@ the judge's noise nodes.  Where a measurement is less likely than the judge's
 outlier floor, the floor is its likelihood, and it says nothing of the incumbent.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Sequence
 

@@ -1,7 +1,5 @@
 """Rows of a log, in whatever dialect it was written, and problems of reading it."""
 
-from __future__ import annotations
-
 import enum
 from collections.abc import Iterable
 

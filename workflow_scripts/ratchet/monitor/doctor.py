@@ -1,7 +1,5 @@
 """Readiness of a machine for a session, and the session's length."""
 
-from __future__ import annotations
-
 import enum
 import functools
 import itertools

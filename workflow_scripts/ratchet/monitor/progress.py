@@ -1,7 +1,5 @@
 """Standing of a session, from its events alone."""
 
-from __future__ import annotations
-
 import contextlib
 import enum
 from collections.abc import Iterable, Mapping, Sequence

@@ -1,7 +1,5 @@
 """A session while it runs: one line per event in the terminal, live.html in a browser."""
 
-from __future__ import annotations
-
 import contextlib
 import os
 import sys

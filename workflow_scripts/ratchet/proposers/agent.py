@@ -1,7 +1,5 @@
 """Proposals from a coding agent: asked once per question, within its allowance."""
 
-from __future__ import annotations
-
 import contextlib
 import os
 from collections.abc import Iterator, Mapping, Sequence

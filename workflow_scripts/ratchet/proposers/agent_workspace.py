@@ -6,8 +6,6 @@ agent that looks for one finds this.  What is found in it afterwards is not
 trusted: links are not followed, sizes are bounded, nothing is run.
 """
 
-from __future__ import annotations
-
 import errno
 import itertools
 import json

@@ -1,7 +1,5 @@
 """Proposals from a task's declared changes, in the order that steering or a strategy prefers."""
 
-from __future__ import annotations
-
 import ast
 import difflib
 import math

@@ -1,7 +1,5 @@
 """Edits compared: whether they do the same, what they set, how they are carried over."""
 
-from __future__ import annotations
-
 import ast
 import tempfile
 from collections.abc import Mapping, Sequence

@@ -1,7 +1,5 @@
 """program.md: what whoever proposes is told of a task, written, checked, updated."""
 
-from __future__ import annotations
-
 import enum
 import re
 from collections.abc import Iterator, Mapping, Sequence

@@ -1,7 +1,5 @@
 """Texts for an agent: the prompt, and the brief on where a session stands."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 from ratchet.base.io import read_json

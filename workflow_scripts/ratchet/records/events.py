@@ -1,7 +1,5 @@
 """Append-only log of what happened in a session: events.jsonl."""
 
-from __future__ import annotations
-
 import datetime
 import fcntl
 import itertools

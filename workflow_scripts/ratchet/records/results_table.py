@@ -3,8 +3,6 @@
 ``0.000000`` stands for a missing metric in this file, and only here.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 

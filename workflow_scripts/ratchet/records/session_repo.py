@@ -6,8 +6,6 @@ seconds after the start of the year 2000), so that equal sessions have equal
 commits; ``events.jsonl`` knows the real times.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from pathlib import Path
 

@@ -6,8 +6,6 @@ again; one whose hash does not fit is set aside, never trusted and never
 deleted.  GPU time is spent in exactly one place, :meth:`Store.run`.
 """
 
-from __future__ import annotations
-
 import contextlib
 import fcntl
 import os

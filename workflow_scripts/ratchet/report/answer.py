@@ -1,7 +1,5 @@
 """A session's report in sentences: the answer, how to read the rest, remarks on experiments."""
 
-from __future__ import annotations
-
 from ratchet.base.text import DASH, format_duration, format_number, format_percent, plural
 from ratchet.records.history import name_of
 from ratchet.records.records import StopReason

@@ -1,7 +1,5 @@
 """Page of an audit: what a log's kept changes are worth, and which hold when run again."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

@@ -5,8 +5,6 @@ facts and nothing else.  A missing measurement stays ``None``; every text that
 came from a candidate is cleaned and cut here, once.
 """
 
-from __future__ import annotations
-
 import contextlib
 import shlex
 from collections.abc import Callable, Iterable, Iterator, Sequence

@@ -1,7 +1,5 @@
 """Colours, sizes, scales and axes that all figures share."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from statistics import quantiles

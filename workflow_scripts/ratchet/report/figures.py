@@ -5,8 +5,6 @@ data, never as an expression.  All positions are fixed (no automatic sizing),
 so that a label can be known to fit before it is drawn.
 """
 
-from __future__ import annotations
-
 import math
 
 from ratchet.base.colours import LIGHT

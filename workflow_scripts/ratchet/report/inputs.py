@@ -1,7 +1,5 @@
 """Inputs of a report, and the words that all reports share."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any

@@ -6,8 +6,6 @@ of an upright ``mark`` (or ``None``), P(better) at the ``right``, and a ``tip``.
 one ``group`` share a line.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import Any
 

@@ -5,8 +5,6 @@ confirmed.  What only a session has (confirmation, hashes of inputs, a timeline,
 integrity) is missing, and the page says so.  The same log gives the same facts.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from statistics import fmean, stdev
 

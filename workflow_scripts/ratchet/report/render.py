@@ -6,8 +6,6 @@ since each figure stands there as a drawing, which the script's replaces.  A con
 security policy allows the page's own scripts by their hashes, and nothing else.
 """
 
-from __future__ import annotations
-
 import base64
 import copy
 import hashlib

@@ -1,7 +1,5 @@
 """Writes a session's report: the page, the facts as JSON, the picture to share."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 
 from ratchet.base.errors import RatchetError, StoreError

@@ -1,7 +1,5 @@
 """Strength of a session's evidence: a stricter test, more seeds, the Pareto front."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from statistics import NormalDist, fmean

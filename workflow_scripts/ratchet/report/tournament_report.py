@@ -4,8 +4,6 @@ The page is self-contained and runs no script; the same facts give the same byte
 Descriptions come from candidates and agents: they are cleaned and escaped.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 from markupsafe import Markup

@@ -15,8 +15,6 @@ What the candidate had used when it asked is measured here, not by it.
 Standard library only, since the supervisor imports it.
 """
 
-from __future__ import annotations
-
 import contextlib
 import json
 import os

@@ -3,8 +3,6 @@
 Each run is found in the store by its key, or executed now and kept there.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 

@@ -4,8 +4,6 @@ Assumes nothing of who wrote the log: lines are of bounded length, every pattern
 of nested repetition, and so no log, however made, takes long to read.
 """
 
-from __future__ import annotations
-
 import math
 import re
 from collections.abc import Iterator, Mapping, Sequence

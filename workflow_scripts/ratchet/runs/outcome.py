@@ -1,7 +1,5 @@
 """Endings of runs: class, record, and whether the evaluation is believable."""
 
-from __future__ import annotations
-
 import itertools
 import math
 import signal as signals

@@ -4,8 +4,6 @@ Standard library only, since the supervisor imports it and must start fast.  Lin
 assumed for whatever reads ``/proc``; elsewhere nothing is found.
 """
 
-from __future__ import annotations
-
 import contextlib
 import ctypes
 import os

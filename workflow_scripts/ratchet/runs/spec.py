@@ -1,7 +1,5 @@
 """Specification of one training run: its parts, its key in the store, its place on the machine."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any

@@ -13,8 +13,6 @@ If the supervisor itself is killed, ``PR_SET_PDEATHSIG`` takes the command
 along and the caller, a subreaper too, gets what is left of the tree.
 """
 
-from __future__ import annotations
-
 import contextlib
 import json
 import os

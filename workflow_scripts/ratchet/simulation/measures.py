@@ -7,8 +7,6 @@ session, because they meet the same proposals.  Figures are shown as lines of te
 that fit 100 columns, and as JSON values.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any

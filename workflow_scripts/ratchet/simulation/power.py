@@ -11,8 +11,6 @@ with noncentrality effect * sqrt(n / 2).
 Source: Cohen, "Statistical Power Analysis for the Behavioral Sciences", 1988.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 

@@ -11,8 +11,6 @@ never by the order of calls.  So every rule meets the same proposals with the sa
 worlds differ by that one thing only, and a longer session begins like a shorter one.
 """
 
-from __future__ import annotations
-
 import enum
 import math
 

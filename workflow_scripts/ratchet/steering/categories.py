@@ -16,8 +16,6 @@ Each category also has angles: a few words on something to try, and a pattern th
 tells whether a description was about it.
 """
 
-from __future__ import annotations
-
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence

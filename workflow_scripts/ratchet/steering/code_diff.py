@@ -9,8 +9,6 @@ part that does.  :func:`changed_keys` does so for YAML and JSON by lines, since 
 have one value each.
 """
 
-from __future__ import annotations
-
 import ast
 import difflib
 import itertools

@@ -1,7 +1,5 @@
 """Runs of the unchanged source, and what round 1 starts from."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 from ratchet.base.errors import NEW_SESSION, DataError, UsageError

@@ -1,7 +1,5 @@
 """Champion and baseline, run again with fresh seeds and compared."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 from ratchet.base.errors import DataError

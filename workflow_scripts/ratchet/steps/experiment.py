@@ -1,7 +1,5 @@
 """Make all runs of one proposal that the judge wants, or find that they were made before."""
 
-from __future__ import annotations
-
 from ratchet.base.io import write_json
 from ratchet.base.structs import Struct, field
 from ratchet.integrity.edit_checks import inspect_proposal

@@ -1,7 +1,5 @@
 """Limits of a session: deadline, target, number of runs, and when one of them ends it."""
 
-from __future__ import annotations
-
 import math
 from pathlib import Path
 

@@ -4,8 +4,6 @@ The lock ends with its process, however that ends, and with the machine; so it
 tells what a journal cannot.
 """
 
-from __future__ import annotations
-
 import fcntl
 import os
 import re

@@ -1,7 +1,5 @@
 """Checks and decisions made when the Snakefile is parsed."""
 
-from __future__ import annotations
-
 import contextlib
 import functools
 import math

@@ -1,7 +1,5 @@
 """Hash every input, prepare the data, freeze the manifest."""
 
-from __future__ import annotations
-
 import contextlib
 import os
 import subprocess

@@ -1,7 +1,5 @@
 """Proposals of a round, chosen and recorded as commits."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Mapping
 from typing import Any

@@ -4,8 +4,6 @@
 one.  Seen to work with Snakemake :data:`SEEN`.
 """
 
-from __future__ import annotations
-
 import asyncio
 import functools
 import logging

@@ -1,7 +1,5 @@
 """Turn a round's verdict into what the next round starts from."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 
 from ratchet.base.io import write_json

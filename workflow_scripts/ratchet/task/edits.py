@@ -5,8 +5,6 @@
 everything else stays as it is, byte for byte.
 """
 
-from __future__ import annotations
-
 import ast
 import functools
 import json

@@ -5,8 +5,6 @@ chosen when a session starts, by name or by the memory of the device, and is par
 everything that the session measures from then on.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any

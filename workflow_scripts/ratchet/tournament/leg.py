@@ -1,7 +1,5 @@
 """A competitor's rounds until its share of runs is used up."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from pathlib import Path
 

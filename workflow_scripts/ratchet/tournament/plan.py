@@ -5,8 +5,6 @@ tournament.  No record holds a time of day, so that equal tournaments have equal
 bytes.
 """
 
-from __future__ import annotations
-
 import enum
 from collections.abc import Mapping, Sequence
 

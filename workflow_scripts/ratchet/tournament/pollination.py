@@ -1,7 +1,5 @@
 """Wins offered to the other competitors, the champion, and how all stand."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any

@@ -9,8 +9,6 @@ hands them on; a limit that cannot be set is named, never passed over.  Standard
 library only, since the supervisor imports it.
 """
 
-from __future__ import annotations
-
 import contextlib
 import os
 import time

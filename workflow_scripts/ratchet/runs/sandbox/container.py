@@ -8,8 +8,6 @@ one; the harness needs no engine then.
 ``RATCHET_ENGINE`` chooses the engine, ``RATCHET_RUN_IMAGE`` the image.
 """
 
-from __future__ import annotations
-
 import argparse
 import contextlib
 import fcntl

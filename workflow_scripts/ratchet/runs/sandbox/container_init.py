@@ -14,8 +14,6 @@ kernel kills everything in the container.
 Standard library only, by path, so that it starts in a moment.
 """
 
-from __future__ import annotations
-
 import contextlib
 import ctypes
 import json

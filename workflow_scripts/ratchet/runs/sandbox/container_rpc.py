@@ -10,8 +10,6 @@ The same methods as :class:`ratchet.runs.process.Command`.  Standard library onl
 since the supervisor imports it.
 """
 
-from __future__ import annotations
-
 import contextlib
 import json
 import os

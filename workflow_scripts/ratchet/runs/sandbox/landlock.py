@@ -6,8 +6,6 @@ kernel 6.7 TCP, from 6.12 signals to others.  Not covered: UDP, sockets in the
 file system, names and sizes of files (``stat``).
 """
 
-from __future__ import annotations
-
 import contextlib
 import ctypes
 import os

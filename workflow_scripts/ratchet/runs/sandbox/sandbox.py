@@ -1,7 +1,5 @@
 """Choice of the strongest sandbox that works here, and a command confined in it."""
 
-from __future__ import annotations
-
 import enum
 import functools
 import os

@@ -12,8 +12,6 @@ Covered: ``random.seed`` and ``random.Random``, ``numpy.random.seed``,
 generators of other libraries, Python started with ``-S``, ``-E`` or ``-I``.
 """
 
-from __future__ import annotations
-
 import functools
 import importlib.machinery
 import os
