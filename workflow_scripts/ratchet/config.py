@@ -10,6 +10,7 @@ from typing import Annotated, Any
 from ratchet.base.errors import ConfigError
 from ratchet.base.io import digest
 from ratchet.base.structs import Frozen, Meta, from_json_values, replace, to_json_values
+from ratchet.judge.settings import GUARANTEED_RUNS
 from ratchet.records.paths import session_name
 from ratchet.records.records import DECLARED, HAND
 
@@ -381,8 +382,6 @@ def _check_together(config: Config, where: str) -> None:
         raise ConfigError(f"{where}: set budget_seconds or budget_steps, and not both")
     _check_agent(config, where)
     if config.mode == GUARANTEED:
-        from ratchet.judge.settings import GUARANTEED_RUNS  # slow to import
-
         if config.max_replicates < GUARANTEED_RUNS:
             raise ConfigError(
                 f"{where}: max_replicates: expected at least {GUARANTEED_RUNS} in mode "
