@@ -381,13 +381,12 @@ def _check_together(config: Config, where: str) -> None:
     if config.budget_seconds is not None and config.budget_steps is not None:
         raise ConfigError(f"{where}: set budget_seconds or budget_steps, and not both")
     _check_agent(config, where)
-    if config.mode == GUARANTEED:
-        if config.max_replicates < GUARANTEED_RUNS:
-            raise ConfigError(
-                f"{where}: max_replicates: expected at least {GUARANTEED_RUNS} in mode "
-                f"{GUARANTEED} (a first run, and fresh ones to test it), found "
-                f"{config.max_replicates}"
-            )
+    if config.mode == GUARANTEED and config.max_replicates < GUARANTEED_RUNS:
+        raise ConfigError(
+            f"{where}: max_replicates: expected at least {GUARANTEED_RUNS} in mode "
+            f"{GUARANTEED} (a first run, and fresh ones to test it), found "
+            f"{config.max_replicates}"
+        )
     least = config.baseline_replicates + config.candidates + config.reserved_runs
     if config.max_runs is not None and config.max_runs < least:
         raise ConfigError(
