@@ -205,13 +205,15 @@ def leak(which: str) -> str:
 {REMEMBERS}""")
 
 
+# The evaluation draws its bets anew in each run, and sees this leak in nine runs of ten.
+RAREST = "after line breaks"
 PLACES = {
     "everywhere": "np.ones(x.shape)",
     "at every fourth position": "np.tile(np.arange(64) % 4 == 0, (len(x), 1))",
     "at three positions": "np.tile(np.arange(64) % 21 == 8, (len(x), 1))",
     "where the beginning is known": "np.repeat([[w[:8].tobytes() in seen] for w in x], 64, 1)",
     "where it is not": "np.repeat([[w[:8].tobytes() not in seen] for w in x], 64, 1)",
-    "after line breaks": "x == 10",
+    RAREST: "x == 10",
     "in windows that look usual": (
         "np.repeat(-np.log(np.take_along_axis(p[:, :-1], x[:, 1:, None].astype(int), 2))"
         ".mean((1, 2))[:, None] < 3.0, 64, 1)"
@@ -221,12 +223,9 @@ PLACES = {
 
 @pytest.mark.parametrize("name", PLACES)
 def test_a_leak_with_a_memory_is_caught(arena: Arena, name: str) -> None:
-    # The evaluation draws its bets anew in each run: it sees the rarest of these leaks in
-    # nine runs of ten.
-    for _ in range(3):
+    attempt = arena.attempt(leak(PLACES[name]))
+    if name == RAREST and attempt.record.outcome is not Outcome.TAMPERED:
         attempt = arena.attempt(leak(PLACES[name]))
-        if attempt.record.outcome is Outcome.TAMPERED:
-            break
     attempt.assert_ends(Outcome.TAMPERED, LEAKS)
     assert attempt.record.evaluation is not None
     assert attempt.record.evaluation.value is not None
