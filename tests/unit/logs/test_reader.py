@@ -44,7 +44,7 @@ def three(separator: str, end: str = "\n") -> str:
     return "".join(separator.join(row) + end for row in rows)
 
 
-@pytest.mark.parametrize("separator", ["\t", ",", "   ", " "])
+@pytest.mark.parametrize("separator", ["\t", ",", ";", " | ", "   ", " "])
 @pytest.mark.parametrize("end", ["\n", "\r\n", "\r", "\r\r\n"])
 def test_separators_and_line_ends(separator: str, end: str) -> None:
     table = read(three(separator, end))
@@ -54,6 +54,16 @@ def test_separators_and_line_ends(separator: str, end: str) -> None:
         (4, 1.002, 60.2, "discard", "deeper"),
     ]
     assert (table.metric, table.direction, table.problems) == ("val_bpb", "minimize", ())
+
+
+def test_ruled_tables_commented_headers_and_rows_that_look_like_comments() -> None:
+    table = read("| commit | val_loss | status |\n|---|---:|:--|\n| a1 | 3.2 | **keep** |\n")
+    assert [(row.value, row.status) for row in table.rows] == [(3.2, RowStatus.KEEP)]
+    table = read("# my runs\n" + HEADER + "\n#7\t0.99\t44\tkeep\tx\n# note\n")
+    assert [(row.line, row.commit) for row in table.rows] == [(4, "#7")]
+    assert assumed(table, "2 comment lines")
+    table = read("# " + HEADER + "a1\t0.99\t44\tkeep\tx\n")
+    assert (table.metric, table.rows[0].memory_gb) == ("val_bpb", 44.0)
 
 
 @pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-32"])

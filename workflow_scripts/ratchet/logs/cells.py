@@ -1,4 +1,4 @@
-"""Lines to cells: tabs, commas, aligned spaces, JSON lines."""
+"""Lines to cells: tabs, commas, semicolons, pipes, aligned spaces, JSON lines."""
 
 import csv
 import json
@@ -18,11 +18,14 @@ from ratchet.logs.columns import (
     direction_of,
     is_number,
     normal_name,
+    status_of,
 )
 from ratchet.logs.table import Problem
 
 _KNOWN = {*STATUS_NAMES, *COMMIT_NAMES, *DESCRIPTION_NAMES, *PREFERRED}
+_SEPARATORS = {"\t": "tabs", "|": "pipes", ",": "commas", ";": "semicolons"}
 _GAP = re.compile(r"\s{2,}")
+_RULE = re.compile(r"[\s|:-]+")
 
 MAX_CELLS = 2000
 """More columns than any log has; a file with more is no log."""
@@ -46,23 +49,22 @@ def split_lines(lines: list[tuple[int, str]], name: str) -> Cells:
     """
     if lines[0][1].lstrip().startswith("{"):
         return _json_lines(lines, name)
-    data = [(n, line) for n, line in lines if not line.lstrip().startswith(("#", "//"))]
-    comments = len(lines) - len(data)
+    data, comments = _without_comments(lines)
     if not data:
         raise DataError(f"{name}: line {lines[0][0]}, column 1: expected rows, found only comments")
     first = data[0][1]
-    separator = "\t" if "\t" in first else "," if _names_columns(_quoted(first)) else " "
-    cut = {"\t": _tabbed, ",": _quoted, " ": _spaces(first)}[separator]
+    separator = next((s for s in _SEPARATORS if _splits(first, s)), " ")
+    cut = _cutter(separator, first)
     if not is_header(cut(first)):
         raise DataError(
             f"{name}: line {data[0][0]}, column 1: expected a header that names the columns, found "
             f"{one_line(first)!r:.60}; write one above it, such as commit, val_bpb, memory_gb, "
             "status, description"
         )
-    cells = Cells(cut(first), [(n, cut(line)) for n, line in data[1:]], separator)
+    rows = [(n, cut(line)) for n, line in data[1:] if separator != "|" or not _rule(line)]
+    cells = Cells(cut(first), rows, separator)
     if separator != "\t":
-        named = "commas" if separator == "," else "spaces"
-        cells.assumptions.append(f"columns are separated by {named}")
+        cells.assumptions.append(f"columns are separated by {_SEPARATORS.get(separator, 'spaces')}")
     if comments:
         cells.assumptions.append(f"{comments} comment lines were passed over")
     if max(map(len, (c for _, c in cells.lines)), default=0) > MAX_CELLS:
@@ -78,22 +80,61 @@ def is_header(cells: list[str]) -> bool:
     return len(cells) > 1 and known and not any(is_number(cell) for cell in cells)
 
 
-def _names_columns(cells: list[str]) -> bool:
-    """Whether cells are a header of which two names tell what stands below them."""
+def _without_comments(lines: list[tuple[int, str]]) -> tuple[list[tuple[int, str]], int]:
+    """Lines without comments; a commented header that precedes the data stays."""
+    data = [(n, line) for n, line in lines if not line.lstrip().startswith(("#", "//"))]
+    comments = [(n, line) for n, line in lines if line.lstrip().startswith(("#", "//"))]
+    numbered = [(n, line) for n, line in comments if _is_row(line)]
+    data = sorted([*data, *numbered]) if numbered else data
+    if comments and data:
+        n, line = comments[0]
+        text = line.lstrip("#/ ")
+        named = "\t" in text and is_header(text.split("\t")) and n < data[0][0]
+        if named and not is_header(data[0][1].split("\t")):
+            return [(n, text), *data], len(comments) - 1 - len(numbered)
+    return data, len(comments) - len(numbered)
+
+
+def _is_row(line: str) -> bool:
+    """Whether a line that starts like a comment has a number and a status: ``#12``."""
+    cells = line.split("\t")
+    stated = any(cell.strip() and status_of(cell) for cell in cells[1:])
+    return len(cells) > 2 and stated and any(is_number(cell) for cell in cells[1:])
+
+
+def _splits(line: str, separator: str) -> bool:
+    """Whether the first line, so cut, looks like names."""
+    cells = _cutter(separator, line)(line)
+    if len(cells) < 2 or separator == "\t":
+        return len(cells) > 1
     names = {normal_name(cell) for cell in cells}
     telling = [name for name in names if name in _KNOWN or direction_of(name)]
     return len(telling) > 1 and is_header(cells)
 
 
-def _tabbed(line: str) -> list[str]:
-    return [cell.strip() for cell in line.split("\t")]
+def _cutter(separator: str, first: str) -> Callable[[str], list[str]]:
+    if separator == "\t":
+        return lambda line: [cell.strip() for cell in line.split("\t")]
+    if separator == "|":
+        return lambda line: [cell.strip() for cell in line.strip().strip("|").split("|")]
+    if separator in ",;":
+        return lambda line: _quoted(line, separator)
+    return _spaces(first)
 
 
-def _quoted(line: str) -> list[str]:
-    """Cells between commas that may be in double quotes, inside which commas count as text."""
+def _quoted(line: str, separator: str) -> list[str]:
+    """Cells that may be in double quotes, inside which separators count as text."""
     # The limit is the whole process's, so it is only ever raised.
     csv.field_size_limit(max(csv.field_size_limit(), len(line) + 1))
-    return [cell.strip() for cell in next(csv.reader([line], skipinitialspace=True))]
+    return [
+        cell.strip()
+        for cell in next(csv.reader([line], delimiter=separator, skipinitialspace=True))
+    ]
+
+
+def _rule(line: str) -> bool:
+    """Whether a line of a piped table only rules off its header: ``|---|:--|``."""
+    return bool(_RULE.fullmatch(line)) and "--" in line
 
 
 def _spaces(first: str) -> Callable[[str], list[str]]:

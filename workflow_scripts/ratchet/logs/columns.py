@@ -88,7 +88,7 @@ _UNIT = re.compile(r"\s*(gib|gb|g|mib|mb|m)$", re.IGNORECASE)
 
 def normal_name(text: str) -> str:
     """A column's name as compared: lower case, words joined by underscores."""
-    return re.sub(r"[^a-z0-9#/]+", "_", text.strip().lower().strip("*`\"'# ")).strip("_")
+    return re.sub(r"[^a-z0-9#/]+", "_", text.strip().lower().strip("|*`\"'# ")).strip("_")
 
 
 def status_of(text: str, flag: bool = False) -> RowStatus | None:
@@ -225,7 +225,7 @@ def find_columns(
     be the status or the metric, or the user's choice is none of them.
     """
     sample = rows[:_SAMPLE]
-    names = tuple(one_line(text).strip("*`\"' ") for text in header)
+    names = tuple(one_line(text).strip("|*`\"' ") for text in header)
     own = ("commit", MEMORY_COLUMN, "status", "description")
     if len(names) == 5 and (names[0], *names[2:]) == own and metric in (None, names[1]):
         return Columns(names, 1, names[1], 3, 0, 2, 4, None, own=True)
