@@ -2,13 +2,10 @@
 
 import ast
 import re
-import subprocess
 import sys
 import tomllib
 from importlib.metadata import packages_distributions
 from pathlib import Path
-
-import pytest
 
 REPO = Path(__file__).parents[2]
 PROJECT = tomllib.loads((REPO / "pyproject.toml").read_text())["project"]
@@ -66,12 +63,3 @@ def test_the_locks_source_pins_all_that_is_declared() -> None:
 def test_no_lock_names_a_registry() -> None:
     for lock in (REPO / "envs").glob("*.lock"):
         assert "://" not in lock.read_text(), lock.name
-
-
-@pytest.mark.parametrize(
-    "name", ["supervisor", "evaluator", "process", "sandbox.container_init", "sandbox.landlock"]
-)
-def test_what_runs_beside_a_training_needs_the_standard_library_alone(name: str) -> None:
-    path = REPO / "workflow_scripts"
-    code = f"import sys; sys.path.append({str(path)!r}); import ratchet.runs.{name}"
-    subprocess.run([sys.executable, "-S", "-E", "-c", code], check=True)
