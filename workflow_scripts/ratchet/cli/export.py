@@ -6,9 +6,9 @@
 
 Nothing is dropped and nothing is invented: a missing value is empty (null in
 JSON), and 0.000000 stands for one in results.tsv alone.  What the format has no
-place for is told on standard error.  Nothing is sent anywhere: mlflow and wandb write
-offline files through these libraries, to be installed by: pip install mlflow-skinny, or
-wandb.
+place for is told on standard error.  Nothing is sent anywhere: mlflow and wandb
+write offline files through these libraries, to be installed by: pip install
+mlflow-skinny, or wandb.
 
 Exit codes: 0, or 64 usage, 65 data, 66 no input, 70 internal error, 74 output.
 """
