@@ -75,11 +75,22 @@ class EffectModel:
     """The mixture prior at one effect scale (in the metric's unit)."""
 
     def __init__(self, settings: Settings) -> None:
-        self._variance: FloatArray = np.square(SCALES * settings.effect_scale)
-        better, null = settings.improvement_weight, settings.null_weight
-        positive = better * POSITIVE / POSITIVE.sum()
-        negative = (1 - null - better) * NEGATIVE / NEGATIVE.sum()
-        self.prior: FloatArray = np.concatenate([[null], positive, negative])
+        ratio = settings.effect_ratio
+        scales = ratio ** np.arange(-3, 7)
+        self._variance: FloatArray = np.square(scales * settings.effect_scale)
+        self._settings = settings
+        P = POSITIVE ** (1 - settings.flat); N = NEGATIVE ** (1 - settings.flat)
+        self._positive = P / P.sum()
+        self._negative = N / N.sum()
+        self.prior: FloatArray = self.prior_after(0)
+
+    def prior_after(self, proposals: int) -> FloatArray:
+        """Prior weights of the components once so many proposals were judged."""
+        settings = self._settings
+        null = settings.null_weight
+        better = settings.improvement_weight / (1 + proposals / settings.fading)
+        worse = 1 - null - better
+        return np.concatenate([[null], better * self._positive, worse * self._negative])
 
     def components(self, d: FloatArray, v: FloatArray) -> Components:
         """Posterior per component of differences ``d`` with variances ``v``."""
@@ -152,12 +163,18 @@ class EffectModel:
         total: FloatArray = top + np.log(np.exp(log_weight - top[..., None]).sum(axis=-1))
         return total
 
-    def likelihood(self, d: FloatArray, v: FloatArray) -> FloatArray:
-        """Marginal density of each component, relative to the largest."""
+    def likelihood(self, d: FloatArray, v: FloatArray, offset: FloatArray) -> FloatArray:
+        """Marginal density of each component over the factors, relative to the largest.
+
+        ``d``, ``v`` and ``offset``, which is added to the log density, have the shape
+        (nodes, factors); the result (nodes, components).
+        """
         cut = self._cut(d, v)
         log_marginal, _ = self._log_marginal(cut, mills(cut.size))
-        relative: FloatArray = np.exp(log_marginal - log_marginal.max(axis=-1, keepdims=True))
-        return relative
+        log_marginal = log_marginal + offset[..., None]
+        top = log_marginal.max(axis=(-2, -1), keepdims=True)
+        relative: FloatArray = np.exp(log_marginal - top).sum(axis=-2)
+        return relative / relative.max(axis=-1, keepdims=True)
 
 
 def _both_sides(

@@ -21,7 +21,7 @@ import numpy as np
 from ratchet.base.errors import DataError
 from ratchet.base.stats import HALF_LOG_2PI, FloatArray
 from ratchet.base.structs import Frozen
-from ratchet.judge.effects import COMPONENTS, EffectModel, EffectPosterior
+from ratchet.judge.effects import EffectModel, EffectPosterior
 from ratchet.judge.settings import REFERENCE_SCALE, Settings
 
 LEARNING_WEIGHT = 1e-6
@@ -39,9 +39,11 @@ TINY = 1e-300
 class CandidateView(Frozen):
     """One candidate as every noise node sees it; arrays over the nodes.
 
-    ``difference`` is incumbent mean minus candidate mean and ``variance`` its
-    sampling variance, of which ``run_variance`` is the candidate's part.
-    ``belief`` are the node weights after the candidate.
+    ``difference`` is incumbent mean minus candidate mean.  ``variance`` and
+    ``run_variance`` (nodes, factors) are the sampling variances of the difference and of
+    the candidate's mean for each factor by which its noise may differ, and ``shares``
+    their posterior probabilities.  ``by_factor`` is the effect given a factor, ``effect``
+    the mixture over them.  ``belief`` are the node weights after the candidate.
     """
 
     count: int
@@ -49,14 +51,38 @@ class CandidateView(Frozen):
     difference: FloatArray
     incumbent_variance: FloatArray
     run_variance: FloatArray
+    log_within: FloatArray
+    shares: FloatArray
+    by_factor: EffectPosterior
     effect: EffectPosterior
     log_evidence: FloatArray
     belief: FloatArray
 
     @property
     def variance(self) -> FloatArray:
-        """Variance of the difference given the effect."""
-        return self.incumbent_variance + self.run_variance
+        """Variance of the difference given the effect, by node, over the factors."""
+        total = self.incumbent_variance[:, None] + self.run_variance
+        return (self.shares * total).sum(axis=-1)
+
+
+class _Seen(Frozen):
+    difference: FloatArray
+    incumbent_variance: FloatArray
+    count: int
+    log_within: FloatArray
+
+
+def _mixed(parts: EffectPosterior, shares: FloatArray, log_marginal: FloatArray) -> EffectPosterior:
+    """The effect, whatever the factor is."""
+    mean = (shares * parts.mean).sum(axis=-1)
+    about = parts.variance + (parts.mean - mean[:, None]) ** 2
+    return EffectPosterior(
+        better=(shares * parts.better).sum(axis=-1),
+        above=(shares * parts.above).sum(axis=-1),
+        mean=mean,
+        variance=(shares * about).sum(axis=-1),
+        log_marginal=log_marginal,
+    )
 
 
 class IncumbentFilter:
@@ -71,7 +97,11 @@ class IncumbentFilter:
         self.mean: FloatArray | None = None
         self.ratio: FloatArray = np.ones(grid.size)
         self.weights: FloatArray = np.tile(self.effects.prior, (grid.size, 1))
-        self._differences: deque[tuple[FloatArray, FloatArray]] = deque(maxlen=settings.window)
+        self.proposals = 0
+        self._seen: deque[_Seen] = deque(maxlen=settings.window)
+        factors, weights = np.array(settings.noise_factors).T
+        self._factor_variance: FloatArray = np.square(self.noise[:, None] * factors)
+        self._log_factor_weights: FloatArray = np.log(weights / weights.sum())
         self._likelihoods: deque[FloatArray] = deque(maxlen=settings.window)
         # The floor is a density, so it shrinks as the metric's unit grows.
         scale = settings.effect_scale / REFERENCE_SCALE
@@ -94,14 +124,22 @@ class IncumbentFilter:
         if self.mean is None:
             self.mean = np.full(self.noise.size, y)
             return
-        total = (1 + self.ratio) * self.noise**2
-        off = y - self.mean
-        log_density = -0.5 * off**2 / total - 0.5 * np.log(total) - HALF_LOG_2PI
+        known = (self.ratio * self.noise**2)[:, None]
+        total = known + self._factor_variance
+        off = (y - self.mean)[:, None]
+        by_factor = -0.5 * off**2 / total - 0.5 * np.log(total) - HALF_LOG_2PI
+        joint = self._log_factor_weights + by_factor
+        log_density = np.logaddexp.reduce(joint, axis=-1)
+        shares = np.exp(joint - log_density[:, None])
         most = self.settings.surprise_residual
         off = self._credible(off, total, self.belief, log_density, most)
         self.log_evidence = self.log_evidence + np.maximum(log_density, self._log_floor)
-        self.mean = self.mean + self.ratio / (1 + self.ratio) * off
-        self.ratio = self.ratio / (1 + self.ratio)
+        toward = known / total
+        mean = self.mean[:, None] + toward * off
+        variance = known * (1 - toward)
+        self.mean = (shares * mean).sum(axis=-1)
+        spread = variance + (mean - self.mean[:, None]) ** 2
+        self.ratio = (shares * spread).sum(axis=-1) / self.noise**2
 
     def drift(self) -> None:
         """A fresh proposal passed by without a measurement."""
@@ -111,36 +149,48 @@ class IncumbentFilter:
     def view(self, ys: FloatArray, threshold: float) -> CandidateView:
         """Look at a fresh proposal's runs without learning from them."""
         count, mean = ys.size, float(ys.mean())
-        noise_variance = self.noise**2
-        incumbent_variance = (self.ratio + self.settings.drift) * noise_variance
-        run_variance = noise_variance / count
+        incumbent_variance = (self.ratio + self.settings.drift) * self.noise**2
+        run_variance = self._factor_variance / count
         difference = self.known_mean - mean
-        effect = self.effects.posterior(
-            difference, incumbent_variance + run_variance, self.weights, threshold
+        log_within = self._log_within(count, float(((ys - mean) ** 2).sum()))
+        by_factor = self.effects.posterior(
+            difference[:, None],
+            incumbent_variance[:, None] + run_variance,
+            self.weights[:, None, :],
+            threshold,
         )
-        within = float(((ys - mean) ** 2).sum())
-        log_evidence = np.maximum(effect.log_marginal, self._log_floor)
-        if count > 1:
-            log_evidence = log_evidence + self._log_within(count, within)
+        joint = self._log_factor_weights + by_factor.log_marginal + log_within
+        top = joint.max(axis=-1, keepdims=True)
+        shares = np.exp(joint - top)
+        total = shares.sum(axis=-1, keepdims=True)
+        shares = shares / total
+        log_marginal = (top + np.log(total))[:, 0]
+        log_evidence = np.maximum(log_marginal, count * self._log_floor)
         return CandidateView(
             count=count,
             mean=mean,
             difference=difference,
             incumbent_variance=incumbent_variance,
             run_variance=run_variance,
-            effect=effect,
+            log_within=log_within,
+            shares=shares,
+            by_factor=by_factor,
+            effect=_mixed(by_factor, shares, log_marginal),
             log_evidence=log_evidence,
             belief=_normalised(self.log_evidence + log_evidence),
         )
 
     def _log_within(self, count: int, within: float) -> FloatArray:
-        """Log density of replicates about their mean, floored like a single run."""
-        extra = count - 1
-        log_density = -0.5 * within / self.noise**2 - extra * (np.log(self.noise) + HALF_LOG_2PI)
-        floored: FloatArray = np.maximum(
-            log_density - 0.5 * math.log(count), extra * self._log_floor
+        """Log density of replicates about their mean; 0 for a single run."""
+        variance = self._factor_variance
+        if count == 1:
+            return np.zeros_like(variance)
+        log_density: FloatArray = (
+            -0.5 * within / variance
+            - (count - 1) * (0.5 * np.log(variance) + HALF_LOG_2PI)
+            - 0.5 * math.log(count)
         )
-        return floored
+        return log_density
 
     def learn(self, view: CandidateView, keep: bool) -> None:
         """Fold a decided candidate in: it is the new incumbent, or it is not.
@@ -151,22 +201,26 @@ class IncumbentFilter:
         """
         before = self.belief
         self.log_evidence = self.log_evidence + view.log_evidence
+        self.proposals += 1
         self._remember(view, before >= LEARNING_WEIGHT)
         self._revise_weights(before > UPDATING_WEIGHT)
-        total = view.variance
+        incumbent_variance = view.incumbent_variance[:, None]
+        total = incumbent_variance + view.run_variance
         toward_candidate = view.run_variance / total
-        toward_incumbent = view.incumbent_variance / total
-        joint = view.incumbent_variance * toward_candidate
-        residual = view.difference - view.effect.mean
+        toward_incumbent = incumbent_variance / total
+        joint = incumbent_variance * toward_candidate
+        residual = view.difference[:, None] - view.by_factor.mean
         most = self.settings.outlier_residual
         noise = self._credible(residual, total, before, view.effect.log_marginal, most)
         if keep:
             mean = view.mean + toward_candidate * noise
-            variance = joint + toward_candidate**2 * view.effect.variance
+            variance = joint + toward_candidate**2 * view.by_factor.variance
         else:
-            mean = self.known_mean - toward_incumbent * noise
-            variance = joint + toward_incumbent**2 * view.effect.variance
-        self.mean, self.ratio = mean, variance / self.noise**2
+            mean = self.known_mean[:, None] - toward_incumbent * noise
+            variance = joint + toward_incumbent**2 * view.by_factor.variance
+        self.mean = (view.shares * mean).sum(axis=-1)
+        spread = variance + (mean - self.mean[:, None]) ** 2
+        self.ratio = (view.shares * spread).sum(axis=-1) / self.noise**2
 
     def _credible(
         self,
@@ -193,21 +247,28 @@ class IncumbentFilter:
 
     def _remember(self, view: CandidateView, learning: np.ndarray) -> None:
         """Append the candidate to the window; nan marks nodes that do not learn."""
-        difference = np.where(learning, view.difference, np.nan)
-        variance = np.where(learning, view.variance, np.nan)
-        self._differences.append((difference, variance))
-        self._likelihoods.append(self._likelihood(difference, variance))
+        entry = _Seen(
+            np.where(learning, view.difference, np.nan),
+            np.where(learning, view.incumbent_variance, np.nan),
+            view.count,
+            view.log_within,
+        )
+        self._seen.append(entry)
+        self._likelihoods.append(self._likelihood(entry))
 
-    def _likelihood(self, difference: FloatArray, variance: FloatArray) -> FloatArray:
-        learning = np.isfinite(difference)
-        likelihood = np.ones((difference.size, COMPONENTS))
-        likelihood[learning] = self.effects.likelihood(difference[learning], variance[learning])
+    def _likelihood(self, seen: _Seen) -> FloatArray:
+        learning = np.isfinite(seen.difference)
+        likelihood = np.ones((seen.difference.size, self.effects.prior.size))
+        d = seen.difference[learning, None]
+        v = seen.incumbent_variance[learning, None] + self._factor_variance[learning] / seen.count
+        offset = self._log_factor_weights + seen.log_within[learning]
+        likelihood[learning] = self.effects.likelihood(d, v, offset)
         return likelihood
 
     def _revise_weights(self, updating: np.ndarray) -> None:
         """EM steps on the effect weights over the window plus the prior's pseudo-counts."""
         window = np.stack(self._likelihoods)[:, updating]
-        prior = self.settings.prior_count * self.effects.prior
+        prior = self.settings.prior_count * self.effects.prior_after(self.proposals)
         weights = self.weights[updating]
         for _ in range(self.settings.em_steps):
             share = weights * window

@@ -113,6 +113,10 @@ class Settings(Frozen):
     surprise_residual: float = 3.0
     # Unit of the effect prior, whose components reach from 1/8 to 64 of it.
     effect_scale: float = REFERENCE_SCALE
+    effect_ratio: float = 2.0
+    flat: float = 0.0
+    noise_factors: tuple[tuple[float, float], ...] = ((1.0, 1.0),)
+    fading: float = math.inf
     # Prior share of proposals that change nothing, and that improve.
     null_weight: float = 0.2
     improvement_weight: float = 0.25
