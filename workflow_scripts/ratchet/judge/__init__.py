@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from ratchet.judge.judge import Assessment, Judge, Replay, replay
-    from ratchet.judge.settings import REFERENCE_SCALE, Mode, Settings, keep_probability, scale_from
+    from ratchet.judge.settings import REFERENCE_SCALE, Mode, Settings, scale_from
     from ratchet.judge.tradeoffs import Efficiency, Prices, credit, efficiency
 
 _MODULES = {
     "judge": ("Assessment", "Judge", "Replay", "replay"),
-    "settings": ("REFERENCE_SCALE", "Mode", "Settings", "keep_probability", "scale_from"),
+    "settings": ("REFERENCE_SCALE", "Mode", "Settings", "scale_from"),
     "tradeoffs": ("Efficiency", "Prices", "credit", "efficiency"),
 }
 _HOMES = {name: module for module, names in _MODULES.items() for name in names}
@@ -31,7 +31,6 @@ __all__ = [
     "Settings",
     "credit",
     "efficiency",
-    "keep_probability",
     "replay",
     "scale_from",
 ]

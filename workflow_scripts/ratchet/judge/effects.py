@@ -2,7 +2,8 @@
 
 The effect ``g = theta_incumbent - theta_candidate`` (positive is better) has a
 mixture prior: a point mass at 0 and half-normals of ten scales on either side,
-in the order [null, ten positive, ten negative].  The observed difference is
+in the order [null, ten positive, ten negative].  Scales count in a unit that the
+caller gives, in that of the metric.  The observed difference is
 ``d = g + N(0, v)``, so every component has a closed-form posterior: a normal
 N(m, tau^2) cut off at 0, with t = sigma^2 + v, m = d sigma^2 / t and
 tau^2 = sigma^2 v / t (the product of two normals), whose moments follow from
@@ -20,8 +21,8 @@ from ratchet.base.structs import Frozen
 from ratchet.judge.settings import Settings
 
 SCALES = 2.0 ** np.arange(-3, 7)
-"""Half-normal widths in units of the effect scale: from effects that no session
-can see to the few that dwarf everything (a halved batch, a broken model)."""
+"""Half-normal widths in that unit: from effects that no session can see to the few
+that dwarf everything (a halved batch, a broken model)."""
 
 POSITIVE = np.array([1, 1, 1, 1, 1, 1, 0.7, 0.4, 0.2, 0.1])
 """Relative weights of improvements by scale: large ones are rare."""
@@ -72,29 +73,28 @@ class EffectPosterior(Frozen):
 
 
 class EffectModel:
-    """The mixture prior at one effect scale (in the metric's unit)."""
+    """The mixture prior; ``unit`` is that of its scales, by default the effect scale."""
 
     def __init__(self, settings: Settings) -> None:
-        ratio = settings.effect_ratio
-        scales = ratio ** np.arange(-3, 7)
-        self._variance: FloatArray = np.square(scales * settings.effect_scale)
         self._settings = settings
-        P = POSITIVE ** (1 - settings.flat); N = NEGATIVE ** (1 - settings.flat)
-        self._positive = P / P.sum()
-        self._negative = N / N.sum()
-        self.prior: FloatArray = self.prior_after(0)
+        self._unit = np.asarray(settings.effect_scale)
+        uneven = 1 - settings.even_scales
+        self._positive = POSITIVE**uneven / (POSITIVE**uneven).sum()
+        self._negative = NEGATIVE**uneven / (NEGATIVE**uneven).sum()
 
-    def prior_after(self, proposals: int) -> FloatArray:
-        """Prior weights of the components once so many proposals were judged."""
+    def prior(self, proposals: int = 0) -> FloatArray:
+        """Weights of the components once so many proposals were judged."""
         settings = self._settings
+        better = settings.improvement_weight / (1 + settings.fading * proposals)
         null = settings.null_weight
-        better = settings.improvement_weight / (1 + proposals / settings.fading)
         worse = 1 - null - better
         return np.concatenate([[null], better * self._positive, worse * self._negative])
 
-    def components(self, d: FloatArray, v: FloatArray) -> Components:
+    def components(
+        self, d: FloatArray, v: FloatArray, unit: FloatArray | None = None
+    ) -> Components:
         """Posterior per component of differences ``d`` with variances ``v``."""
-        cut = self._cut(d, v)
+        cut = self._cut(d, v, unit)
         ratio = mills(cut.size)
         log_marginal, body = self._log_marginal(cut, ratio)
         # phi / Phi at |z| and at -|z|: on the difference's side and on the other.
@@ -110,12 +110,14 @@ class EffectModel:
         _both_sides(spread, cut.positive, spread_toward, spread_against)
         return Components(log_marginal, mean, spread, cut.mode, cut.sd)
 
-    def _cut(self, d: FloatArray, v: FloatArray) -> _Cut:
+    def _cut(self, d: FloatArray, v: FloatArray, unit: FloatArray | None) -> _Cut:
         """The normal of each scale, before it is cut off at 0."""
         d, v = np.broadcast_arrays(d, v)
         d, v = d[..., None], v[..., None]
-        total = self._variance + v
-        shrink = self._variance / total
+        wide = np.asarray(self._unit if unit is None else unit)
+        variance = np.square(SCALES * wide[..., None])
+        total = variance + v
+        shrink = variance / total
         mode, sd = d * shrink, np.sqrt(v * shrink)
         size = np.abs(mode) / sd
         half_square = 0.5 * size * size
@@ -134,10 +136,15 @@ class EffectModel:
         return log_marginal, body
 
     def posterior(
-        self, d: FloatArray, v: FloatArray, weights: FloatArray, threshold: float = 0.0
+        self,
+        d: FloatArray,
+        v: FloatArray,
+        weights: FloatArray,
+        threshold: float = 0.0,
+        unit: FloatArray | None = None,
     ) -> EffectPosterior:
         """Mix the components with ``weights`` of shape (..., 21)."""
-        parts = self.components(d, v)
+        parts = self.components(d, v, unit)
         log_weight = parts.log_marginal + np.log(weights)
         top = log_weight.max(axis=-1, keepdims=True)
         share = np.exp(log_weight - top)
@@ -157,24 +164,26 @@ class EffectModel:
 
     def log_density(self, d: FloatArray, v: FloatArray, weights: FloatArray) -> FloatArray:
         """Log density of ``d`` alone, as :meth:`posterior` has it, at half the cost."""
-        cut = self._cut(d, v)
+        cut = self._cut(d, v, None)
         log_weight = self._log_marginal(cut, mills(cut.size))[0] + np.log(weights)
         top = log_weight.max(axis=-1)
         total: FloatArray = top + np.log(np.exp(log_weight - top[..., None]).sum(axis=-1))
         return total
 
-    def likelihood(self, d: FloatArray, v: FloatArray, offset: FloatArray) -> FloatArray:
-        """Marginal density of each component over the factors, relative to the largest.
+    def likelihood(
+        self, d: FloatArray, v: FloatArray, unit: FloatArray, log_share: FloatArray
+    ) -> FloatArray:
+        """Marginal density of each component, relative to the largest.
 
-        ``d``, ``v`` and ``offset``, which is added to the log density, have the shape
-        (nodes, factors); the result (nodes, components).
+        ``d``, ``v`` and ``unit`` have the shape (nodes, factors); ``log_share`` is what a
+        factor adds to the log density, over which the densities are summed.
         """
-        cut = self._cut(d, v)
+        cut = self._cut(d, v, unit)
         log_marginal, _ = self._log_marginal(cut, mills(cut.size))
-        log_marginal = log_marginal + offset[..., None]
+        log_marginal = log_marginal + log_share[..., None]
         top = log_marginal.max(axis=(-2, -1), keepdims=True)
-        relative: FloatArray = np.exp(log_marginal - top).sum(axis=-2)
-        return relative / relative.max(axis=-1, keepdims=True)
+        density: FloatArray = np.exp(log_marginal - top).sum(axis=-2)
+        return density / density.max(axis=-1, keepdims=True)
 
 
 def _both_sides(

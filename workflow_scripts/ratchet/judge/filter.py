@@ -6,6 +6,9 @@ its own mixture weights of the effect prior.  Runs of the incumbent, kept and
 discarded candidates all update it; that a discard tells of the incumbent too
 is what undoes the luck by which the incumbent was once kept.
 
+The noise of one code may differ from the session's by a factor: how likely each factor
+is, is told beforehand, and by the replicates of that code.
+
 Lower is better.  All values are in the metric's unit.
 """
 
@@ -21,7 +24,7 @@ import numpy as np
 from ratchet.base.errors import DataError
 from ratchet.base.stats import HALF_LOG_2PI, FloatArray
 from ratchet.base.structs import Frozen
-from ratchet.judge.effects import EffectModel, EffectPosterior
+from ratchet.judge.effects import COMPONENTS, EffectModel, EffectPosterior
 from ratchet.judge.settings import REFERENCE_SCALE, Settings
 
 LEARNING_WEIGHT = 1e-6
@@ -39,11 +42,11 @@ TINY = 1e-300
 class CandidateView(Frozen):
     """One candidate as every noise node sees it; arrays over the nodes.
 
-    ``difference`` is incumbent mean minus candidate mean.  ``variance`` and
-    ``run_variance`` (nodes, factors) are the sampling variances of the difference and of
-    the candidate's mean for each factor by which its noise may differ, and ``shares``
-    their posterior probabilities.  ``by_factor`` is the effect given a factor, ``effect``
-    the mixture over them.  ``belief`` are the node weights after the candidate.
+    ``difference`` is incumbent mean minus candidate mean, ``within`` the sum of squares of
+    the candidate's runs about their mean.  ``run_variance``, the sampling variance of that
+    mean, the posterior ``shares`` of the factors, and ``given``, the effect given a factor,
+    have the shape (nodes, factors); ``effect`` is the mixture over the factors.
+    ``belief`` are the node weights after the candidate.
     """
 
     count: int
@@ -51,38 +54,26 @@ class CandidateView(Frozen):
     difference: FloatArray
     incumbent_variance: FloatArray
     run_variance: FloatArray
-    log_within: FloatArray
+    within: float
     shares: FloatArray
-    by_factor: EffectPosterior
+    given: EffectPosterior
     effect: EffectPosterior
     log_evidence: FloatArray
     belief: FloatArray
 
     @property
     def variance(self) -> FloatArray:
-        """Variance of the difference given the effect, by node, over the factors."""
-        total = self.incumbent_variance[:, None] + self.run_variance
-        return (self.shares * total).sum(axis=-1)
+        """Variance of the difference given the effect."""
+        return self.incumbent_variance + (self.shares * self.run_variance).sum(axis=-1)
 
 
-class _Seen(Frozen):
+class _Remembered(Frozen):
+    """What a candidate told of the effects: its difference, nan where a node does not learn."""
+
     difference: FloatArray
-    incumbent_variance: FloatArray
+    variance: FloatArray
     count: int
-    log_within: FloatArray
-
-
-def _mixed(parts: EffectPosterior, shares: FloatArray, log_marginal: FloatArray) -> EffectPosterior:
-    """The effect, whatever the factor is."""
-    mean = (shares * parts.mean).sum(axis=-1)
-    about = parts.variance + (parts.mean - mean[:, None]) ** 2
-    return EffectPosterior(
-        better=(shares * parts.better).sum(axis=-1),
-        above=(shares * parts.above).sum(axis=-1),
-        mean=mean,
-        variance=(shares * about).sum(axis=-1),
-        log_marginal=log_marginal,
-    )
+    within: float
 
 
 class IncumbentFilter:
@@ -93,15 +84,18 @@ class IncumbentFilter:
         self.effects = EffectModel(settings)
         grid = np.linspace(-settings.noise_span, settings.noise_span, settings.noise_nodes)
         self.noise: FloatArray = settings.noise_center * np.exp(grid)
-        self.log_evidence: FloatArray = -0.5 * (grid / settings.noise_prior_sd) ** 2
+        off = (grid - settings.noise_prior_mean) / settings.noise_prior_sd
+        self.log_evidence: FloatArray = -0.5 * off**2
+        factors, chances = np.array(settings.noise_factors).T
+        self._factor_variance: FloatArray = np.square(self.noise[:, None] * factors)
+        self._log_chances: FloatArray = np.log(chances / chances.sum())
+        unit = self.noise if settings.effects_by_noise else settings.effect_scale + 0 * grid
+        self.unit: FloatArray = unit[:, None]
         self.mean: FloatArray | None = None
         self.ratio: FloatArray = np.ones(grid.size)
-        self.weights: FloatArray = np.tile(self.effects.prior, (grid.size, 1))
+        self.weights: FloatArray = np.tile(self.effects.prior(), (grid.size, 1))
         self.proposals = 0
-        self._seen: deque[_Seen] = deque(maxlen=settings.window)
-        factors, weights = np.array(settings.noise_factors).T
-        self._factor_variance: FloatArray = np.square(self.noise[:, None] * factors)
-        self._log_factor_weights: FloatArray = np.log(weights / weights.sum())
+        self._remembered: deque[_Remembered] = deque(maxlen=settings.window)
         self._likelihoods: deque[FloatArray] = deque(maxlen=settings.window)
         # The floor is a density, so it shrinks as the metric's unit grows.
         scale = settings.effect_scale / REFERENCE_SCALE
@@ -127,24 +121,32 @@ class IncumbentFilter:
         known = (self.ratio * self.noise**2)[:, None]
         total = known + self._factor_variance
         off = (y - self.mean)[:, None]
-        by_factor = -0.5 * off**2 / total - 0.5 * np.log(total) - HALF_LOG_2PI
-        joint = self._log_factor_weights + by_factor
+        joint = self._log_chances - 0.5 * off**2 / total - 0.5 * np.log(total) - HALF_LOG_2PI
         log_density = np.logaddexp.reduce(joint, axis=-1)
         shares = np.exp(joint - log_density[:, None])
         most = self.settings.surprise_residual
         off = self._credible(off, total, self.belief, log_density, most)
         self.log_evidence = self.log_evidence + np.maximum(log_density, self._log_floor)
         toward = known / total
-        mean = self.mean[:, None] + toward * off
-        variance = known * (1 - toward)
+        self._believe(shares, self.mean[:, None] + toward * off, known * (1 - toward))
+
+    def measure_spread(self, values: FloatArray) -> None:
+        """Learn the noise from replicates of a code whose mean is of no interest here."""
+        within = float(((values - values.mean()) ** 2).sum())
+        joint = self._log_chances + self._log_within(values.size, within)
+        self.log_evidence = self.log_evidence + np.logaddexp.reduce(joint, axis=-1)
+
+    def _believe(self, shares: FloatArray, mean: FloatArray, variance: FloatArray) -> None:
+        """The incumbent's metric as a mixture over the factors, with its two moments."""
         self.mean = (shares * mean).sum(axis=-1)
-        spread = variance + (mean - self.mean[:, None]) ** 2
-        self.ratio = (shares * spread).sum(axis=-1) / self.noise**2
+        variance = variance + (mean - self.mean[:, None]) ** 2
+        self.ratio = (shares * variance).sum(axis=-1) / self.noise**2
 
     def drift(self) -> None:
         """A fresh proposal passed by without a measurement."""
         self.known_mean  # noqa: B018  raises before any run of the incumbent
         self.ratio = self.ratio + self.settings.drift
+        self.proposals += 1
 
     def view(self, ys: FloatArray, threshold: float) -> CandidateView:
         """Look at a fresh proposal's runs without learning from them."""
@@ -152,19 +154,17 @@ class IncumbentFilter:
         incumbent_variance = (self.ratio + self.settings.drift) * self.noise**2
         run_variance = self._factor_variance / count
         difference = self.known_mean - mean
-        log_within = self._log_within(count, float(((ys - mean) ** 2).sum()))
-        by_factor = self.effects.posterior(
+        within = float(((ys - mean) ** 2).sum())
+        given = self.effects.posterior(
             difference[:, None],
             incumbent_variance[:, None] + run_variance,
             self.weights[:, None, :],
             threshold,
+            self.unit,
         )
-        joint = self._log_factor_weights + by_factor.log_marginal + log_within
-        top = joint.max(axis=-1, keepdims=True)
-        shares = np.exp(joint - top)
-        total = shares.sum(axis=-1, keepdims=True)
-        shares = shares / total
-        log_marginal = (top + np.log(total))[:, 0]
+        joint = self._log_chances + given.log_marginal + self._log_within(count, within)
+        log_marginal = np.logaddexp.reduce(joint, axis=-1)
+        shares = np.exp(joint - log_marginal[:, None])
         log_evidence = np.maximum(log_marginal, count * self._log_floor)
         return CandidateView(
             count=count,
@@ -172,16 +172,16 @@ class IncumbentFilter:
             difference=difference,
             incumbent_variance=incumbent_variance,
             run_variance=run_variance,
-            log_within=log_within,
+            within=within,
             shares=shares,
-            by_factor=by_factor,
-            effect=_mixed(by_factor, shares, log_marginal),
+            given=given,
+            effect=_mixture(given, shares, log_marginal),
             log_evidence=log_evidence,
             belief=_normalised(self.log_evidence + log_evidence),
         )
 
     def _log_within(self, count: int, within: float) -> FloatArray:
-        """Log density of replicates about their mean; 0 for a single run."""
+        """Log density of replicates about their mean, by node and factor."""
         variance = self._factor_variance
         if count == 1:
             return np.zeros_like(variance)
@@ -204,23 +204,21 @@ class IncumbentFilter:
         self.proposals += 1
         self._remember(view, before >= LEARNING_WEIGHT)
         self._revise_weights(before > UPDATING_WEIGHT)
-        incumbent_variance = view.incumbent_variance[:, None]
+        incumbent_variance, effect = view.incumbent_variance[:, None], view.given
         total = incumbent_variance + view.run_variance
         toward_candidate = view.run_variance / total
         toward_incumbent = incumbent_variance / total
         joint = incumbent_variance * toward_candidate
-        residual = view.difference[:, None] - view.by_factor.mean
+        residual = view.difference[:, None] - effect.mean
         most = self.settings.outlier_residual
         noise = self._credible(residual, total, before, view.effect.log_marginal, most)
         if keep:
             mean = view.mean + toward_candidate * noise
-            variance = joint + toward_candidate**2 * view.by_factor.variance
+            variance = joint + toward_candidate**2 * effect.variance
         else:
             mean = self.known_mean[:, None] - toward_incumbent * noise
-            variance = joint + toward_incumbent**2 * view.by_factor.variance
-        self.mean = (view.shares * mean).sum(axis=-1)
-        spread = variance + (mean - self.mean[:, None]) ** 2
-        self.ratio = (view.shares * spread).sum(axis=-1) / self.noise**2
+            variance = joint + toward_incumbent**2 * effect.variance
+        self._believe(view.shares, mean, variance)
 
     def _credible(
         self,
@@ -246,29 +244,28 @@ class IncumbentFilter:
         return held
 
     def _remember(self, view: CandidateView, learning: np.ndarray) -> None:
-        """Append the candidate to the window; nan marks nodes that do not learn."""
-        entry = _Seen(
-            np.where(learning, view.difference, np.nan),
-            np.where(learning, view.incumbent_variance, np.nan),
-            view.count,
-            view.log_within,
-        )
-        self._seen.append(entry)
-        self._likelihoods.append(self._likelihood(entry))
+        """Append the candidate to the window."""
+        difference = np.where(learning, view.difference, np.nan)
+        variance = np.where(learning, view.incumbent_variance, np.nan)
+        self._append(_Remembered(difference, variance, view.count, view.within))
 
-    def _likelihood(self, seen: _Seen) -> FloatArray:
+    def _append(self, seen: _Remembered) -> None:
         learning = np.isfinite(seen.difference)
-        likelihood = np.ones((seen.difference.size, self.effects.prior.size))
-        d = seen.difference[learning, None]
-        v = seen.incumbent_variance[learning, None] + self._factor_variance[learning] / seen.count
-        offset = self._log_factor_weights + seen.log_within[learning]
-        likelihood[learning] = self.effects.likelihood(d, v, offset)
-        return likelihood
+        likelihood = np.ones((learning.size, COMPONENTS))
+        run_variance = self._factor_variance[learning] / seen.count
+        likelihood[learning] = self.effects.likelihood(
+            seen.difference[learning, None],
+            seen.variance[learning, None] + run_variance,
+            self.unit[learning],
+            self._log_chances + self._log_within(seen.count, seen.within)[learning],
+        )
+        self._remembered.append(seen)
+        self._likelihoods.append(likelihood)
 
     def _revise_weights(self, updating: np.ndarray) -> None:
         """EM steps on the effect weights over the window plus the prior's pseudo-counts."""
         window = np.stack(self._likelihoods)[:, updating]
-        prior = self.settings.prior_count * self.effects.prior_after(self.proposals)
+        prior = self.settings.prior_count * self.effects.prior(self.proposals)
         weights = self.weights[updating]
         for _ in range(self.settings.em_steps):
             share = weights * window
@@ -285,7 +282,11 @@ class IncumbentFilter:
             "mean": None if self.mean is None else self.mean.tolist(),
             "ratio": self.ratio.tolist(),
             "weights": self.weights.tolist(),
-            "window": [[_sparse(d), _sparse(v)] for d, v in self._differences],
+            "proposals": self.proposals,
+            "window": [
+                [_sparse(r.difference), _sparse(r.variance), r.count, r.within]
+                for r in self._remembered
+            ],
         }
 
     @classmethod
@@ -298,18 +299,33 @@ class IncumbentFilter:
             state.mean = None if data["mean"] is None else _array(data["mean"], (nodes,))
             state.ratio = _array(data["ratio"], (nodes,))
             state.weights = _array(data["weights"], (nodes, COMPONENTS))
-            for difference, variance in data["window"]:
-                entry = (
+            state.proposals = int(data["proposals"])
+            for difference, variance, count, within in data["window"]:
+                seen = _Remembered(
                     _array(difference, (nodes,), nan=True),
                     _array(variance, (nodes,), nan=True),
+                    int(count),
+                    float(within),
                 )
-                state._differences.append(entry)
-                state._likelihoods.append(state._likelihood(*entry))
+                state._append(seen)
         except (KeyError, TypeError, ValueError) as error:
             raise DataError(
                 f"judge state: cannot be read ({type(error).__name__}: {error})"
             ) from None
         return state
+
+
+def _mixture(given: EffectPosterior, shares: FloatArray, log_marginal: FloatArray) -> EffectPosterior:
+    """The effect whatever the factor is."""
+    mean = (shares * given.mean).sum(axis=-1)
+    about_mean = given.variance + (given.mean - mean[:, None]) ** 2
+    return EffectPosterior(
+        better=(shares * given.better).sum(axis=-1),
+        above=(shares * given.above).sum(axis=-1),
+        mean=mean,
+        variance=(shares * about_mean).sum(axis=-1),
+        log_marginal=log_marginal,
+    )
 
 
 def _normalised(log_weight: FloatArray) -> FloatArray:

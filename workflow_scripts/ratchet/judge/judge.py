@@ -22,7 +22,7 @@ from ratchet.judge.guarantee import FUTILITY, Confirmations, Look
 from ratchet.judge.settings import Settings
 from ratchet.records.records import Verdict
 
-STATE_FORMAT = 1
+STATE_FORMAT = 2
 """Raised when a stored state would be read wrongly by this code."""
 
 RETEST_RESOLUTION = 1e-9
@@ -252,6 +252,7 @@ class Judge:
             incumbent_mean=float(self._filter.known_mean[node]),
             incumbent_variance=float(view.incumbent_variance[node]),
             keep_probability=settings.keep_probability,
+            unit=self._filter.unit[node, 0],
             threshold=threshold,
         )
         return prospect.retest_value(view.mean, view.count, most), prospect.fresh_value()
@@ -416,13 +417,14 @@ class _Prospect(Frozen):
     incumbent_mean: float
     incumbent_variance: float
     keep_probability: float
+    unit: FloatArray
     threshold: float = 0.0
 
     def fresh_value(self) -> float:
         """Expected gain of a fresh proposal after one run, priced at 0."""
         difference = _MIDPOINTS * self.noise_sd
         variance = np.asarray(self.incumbent_variance + self.noise_sd**2)
-        seen = self.effects.posterior(difference, variance, self.weights)
+        seen = self.effects.posterior(difference, variance, self.weights, 0.0, self.unit)
         density = np.exp(seen.log_marginal) * _WIDTHS * self.noise_sd
         return float(density @ _utility(seen, self.keep_probability, 0.0))
 
@@ -454,7 +456,7 @@ class _Prospect(Frozen):
 
     def _posterior(self, difference: FloatArray, variance: FloatArray | float) -> EffectPosterior:
         return self.effects.posterior(
-            difference, np.asarray(variance), self.weights, self.threshold
+            difference, np.asarray(variance), self.weights, self.threshold, self.unit
         )
 
     def _expected(self, seen: EffectPosterior) -> FloatArray:
