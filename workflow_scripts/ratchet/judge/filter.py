@@ -315,7 +315,9 @@ class IncumbentFilter:
         return state
 
 
-def _mixture(given: EffectPosterior, shares: FloatArray, log_marginal: FloatArray) -> EffectPosterior:
+def _mixture(
+    given: EffectPosterior, shares: FloatArray, log_marginal: FloatArray
+) -> EffectPosterior:
     """The effect whatever the factor is."""
     mean = (shares * given.mean).sum(axis=-1)
     about_mean = given.variance + (given.mean - mean[:, None]) ** 2
