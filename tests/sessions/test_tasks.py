@@ -46,7 +46,7 @@ def prepared(box: Box) -> str:
 def test_a_preset_is_what_the_session_starts_from_and_a_hard_ceiling_holds(sized: Box) -> None:
     source = sized.path / "tasks" / "fake" / "train.py"
     before = source.read_bytes()
-    free = {"memory_price": 0, "rounds": 3, "preset": "auto"}
+    free = {"rounds": 3, "preset": "auto"}
     limits = {**free, "memory_ceiling_mb": 350, "memory_ceiling": "hard"}
     said = sized.play(**limits)
     assert "; preset small" in said

@@ -126,15 +126,17 @@ def test_the_mode_and_its_promise_are_stated(records, facts):
 
 
 @pytest.mark.parametrize(
-    ("line", "memory", "words"),
+    ("line", "memory", "excess", "words"),
     [
-        (0.001, 0.1, "a line of code cost 0.00100 and twice the memory 0.06931"),
-        (0.0, 0.0, "both were free"),
-        (None, None, "better by more than its price. What"),
+        (0.001, 0.1, 0.0, "a line of code cost 0.00100, and twice the memory cost 0.06931. What"),
+        (0.001, 0.0, 0.1, "twice the memory was free; above the ceiling it cost 0.06931 more. W"),
+        (0.0, 0.0, 0.0, "a line of code was free, and twice the memory was free. What"),
+        (None, None, None, "the price alone decided, the verdict says so first. What"),
     ],
 )
-def test_prices_are_stated(records, line, memory, words):
-    judge = {**records.judge, "line_price": line, "memory_price": memory}
+def test_prices_are_stated(records, line, memory, excess, words):
+    prices = {"line_price": line, "memory_price": memory, "excess_price": excess}
+    judge = {**records.judge, **prices}
     method = build_facts(sample.changed(records, judge=judge))["method"]
     assert words in next(entry["text"] for entry in method if entry["term"] == "Price")
 
