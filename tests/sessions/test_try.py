@@ -259,6 +259,8 @@ def test_an_edit_in_a_finished_session_opens_one_that_starts_from_its_champion(
         assert ratchet(["verify", name, "--root", str(box.path)]) == 0
     # And so on: the second session ends, and a third one follows.
     box.play(session="default-2", seed=2, rounds=2)
+    versions = json.loads((later / "report.json").read_text())["provenance"]["versions"]
+    assert versions["starts from"] == f"experiment {champion['number']} of session default"
     edit(box, DECAY=0.4)
     third = ratchet_try(box, "-m", "more decay")
     assert "the edit goes to a new one, 'default-3'" in third.stderr
