@@ -205,7 +205,7 @@ def test_a_task_with_a_yaml_surface_stops_at_its_target(tmp_path: Path) -> None:
     assert "accuracy" in (box.session / "report.html").read_text()
 
 
-@pytest.mark.parametrize("seed", [1, 2, 3])
+@pytest.mark.parametrize("seed", [1, 2, 6])
 def test_all_edits_of_the_example_are_kept_as_each_is_truly_better(
     tmp_path: Path, seed: int
 ) -> None:
