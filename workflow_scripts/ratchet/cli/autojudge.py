@@ -133,9 +133,6 @@ def json_of(
         "pareto_status": answer.pareto,
         "p_efficient": answer.efficiency,
         "expected_false_keeps": answer.expected_false_keeps,
-        "threshold": answer.threshold,
-        "confidence_at_threshold": answer.confidence_at_threshold,
-        "memory_ratio": answer.memory_ratio,
         "assumptions": notes,
         "problems": [str(problem) for problem in table.problems],
     }

@@ -11,7 +11,7 @@ from ratchet.base.structs import Frozen, replace
 from ratchet.base.text import plural
 from ratchet.judge.judge import Assessment, Judge, Replay, replay
 from ratchet.judge.settings import Settings, scale_from
-from ratchet.judge.tradeoffs import MEMORY_TOLERANCE, Prices, efficiency
+from ratchet.judge.tradeoffs import MEMORY_TOLERANCE, efficiency
 from ratchet.logs.experiments import LogCandidate, LogExperiments
 from ratchet.logs.table import first_of
 from ratchet.records.records import Verdict
@@ -31,12 +31,6 @@ SPAN_SDS = 4.0
 LEAST_SPAN, MOST_SPAN = 0.05, 2.4
 """In ln: around a noise floor that the user states, and as without any replicates."""
 
-MOST_MEMORY_RATIO = 50.0
-"""No edit changes memory by such a factor; megabytes read as gigabytes do."""
-
-MEMORY_STEP_GB = 0.1 + 1e-9
-"""A log gives memory with one decimal; a change of the last digit may be none."""
-
 MOST_RIVALS = 20
 """Kept codes of less memory that a candidate is compared with, the best ones."""
 
@@ -48,8 +42,6 @@ class Answer(Frozen):
     (value minus incumbent), ``noise_sd`` and ``gain`` are in the metric's unit;
     the first four also in its own direction, while a positive gain is better.
     ``confidence`` is the probability that the candidate is truly better.
-    ``threshold`` is the gain that the candidate's memory must bring, ``memory_ratio``
-    candidate over incumbent.
     """
 
     candidate: LogCandidate
@@ -67,9 +59,6 @@ class Answer(Frozen):
     keep_probability: float | None = None
     efficiency: tuple[float, float] | None = None
     expected_false_keeps: float | None = None
-    threshold: float | None = None
-    confidence_at_threshold: float | None = None
-    memory_ratio: float | None = None
 
     @property
     def exit_code(self) -> int:
@@ -125,8 +114,8 @@ def judge_candidate(
 ) -> tuple[Answer, list[str]]:
     """Judge one candidate by the rows before it.
 
-    Unlike in a replay a re-run may be asked for, as this run can be repeated,
-    and memory has its price; past decisions are what they are.
+    Unlike in a replay a re-run may be asked for, as this run can be repeated; past
+    decisions are what they are.
     """
     past = every.before(candidate.since + 1)
     said = past.assumptions()
@@ -140,11 +129,7 @@ def judge_candidate(
         why = _no_metric(f"no valid {past.table.metric}", candidate)
         return replace(_answer(candidate, past, judge), reason=why), [*said, *more]
     sign = past.table.direction.sign
-    ratio = memory_ratio(candidate, past)
-    # Less memory earns nothing; lines of code, which no log tells, are free.
-    prices = Prices().scaled(judge.settings.effect_scale)
-    threshold = max(0.0, prices.threshold(0, judge.noise_sd, ratio))
-    assessment = judge.assess([sign * value for value in candidate.values], threshold)
+    assessment = judge.assess([sign * value for value in candidate.values])
     answer = replace(
         _answer(candidate, past, judge),
         verdict=assessment.verdict,
@@ -152,10 +137,7 @@ def judge_candidate(
         delta=sign * assessment.delta,
         gain=assessment.gain,
         keep_probability=assessment.keep_probability,
-        reason=verdict_reason(assessment) + _said_of_price(threshold, ratio),
-        threshold=threshold,
-        confidence_at_threshold=assessment.confidence_at_threshold,
-        memory_ratio=ratio,
+        reason=verdict_reason(assessment),
         efficiency=_efficiency(candidate, past, assessment, judge),
     )
     return answer, [*said, *more]
@@ -194,45 +176,19 @@ def _no_metric(why: str, candidate: LogCandidate) -> str:
 
 def verdict_reason(assessment: Assessment) -> str:
     """Why the verdict is what it is, in one sentence."""
-    asked = assessment.threshold
-    event = f"P(gain > {asked:.2g})" if asked else "P(better)"
-    p, pk = f"{assessment.confidence_at_threshold:.2f}", f"{assessment.keep_probability:.2f}"
+    p, pk = f"P(better) {assessment.confidence:.2f}", f"{assessment.keep_probability:.2f}"
     gain = f"expected gain {assessment.gain:.2g}"
     if assessment.verdict is Verdict.RETEST:
         return (
-            f"{event} is {p}; another run of the same code with a fresh seed is worth more "
-            "than a new proposal"
+            f"{p}; another run of the same code with a fresh seed is worth more than a new proposal"
         )
     if assessment.keep:
-        return f"{event} {p} reaches the {pk} that a keep needs; {gain}"
-    if assessment.confidence_at_threshold >= assessment.keep_probability:
-        return f"{event} {p} would do, yet the {gain} is not above {asked:.2g}"
+        return f"{p} reaches the {pk} that a keep needs; {gain}"
+    if assessment.confidence >= assessment.keep_probability:
+        return f"{p} would do, yet the {gain} is not above 0"
     if assessment.verdict is Verdict.MARGINAL:
-        return f"more likely better than not, yet {event} {p} is below {pk}; {gain}"
-    return f"{event} {p} is below the {pk} that a keep needs; {gain}"
-
-
-def memory_ratio(candidate: LogCandidate, past: LogExperiments) -> float | None:
-    """Memory of the candidate over the incumbent's; ``None`` unless both have the same unit."""
-    held = [
-        row.memory_gb
-        for row, keep, value in zip(past.rows, past.kept, past.values, strict=True)
-        if keep and value is not None
-    ]
-    before, after = held[-1] if held else None, candidate.memory_gb
-    if before is None or after is None or before <= 0 or after <= 0:
-        return None
-    if abs(after - before) <= MEMORY_STEP_GB:
-        return 1.0
-    ratio = after / before
-    return ratio if 1 / MOST_MEMORY_RATIO < ratio < MOST_MEMORY_RATIO else None
-
-
-def _said_of_price(threshold: float, ratio: float | None) -> str:
-    """Words about the price of memory; empty where it is free."""
-    if threshold == 0 or ratio is None:
-        return ""
-    return f"; memory {100 * (ratio - 1):+.0f} % must bring {threshold:.2g}"
+        return f"more likely better than not, yet {p} is below {pk}; {gain}"
+    return f"{p} is below the {pk} that a keep needs; {gain}"
 
 
 def _efficiency(
