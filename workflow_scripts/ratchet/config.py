@@ -225,13 +225,13 @@ class Config(Frozen):
     python: Annotated[str, named(r"\S", "the folder of an environment or an interpreter")] | None
     rounds: Annotated[int, Meta(ge=1, le=9999)]
     candidates: Annotated[int, Meta(ge=1, le=64)]
-    baseline_replicates: Annotated[int, Meta(ge=2, le=100)]
+    baseline_replicates: Replicates
     max_replicates: Replicates
     confirm_replicates: Replicates
     budget_seconds: Amount | None
     budget_steps: Count | None
     timeout_seconds: Amount | None
-    mode: Annotated[str, one_of("auto", "gain", "balanced", "strict", GUARANTEED)]
+    mode: Annotated[str, one_of("auto", "liberal", "gain", "balanced", "strict", GUARANTEED)]
     line_price: Price | None
     memory_price: Price | None
     remeasure_every: Whole

@@ -13,11 +13,12 @@ from ratchet.judge.effects import COMPONENTS, SCALES, EffectModel
 from ratchet.judge.settings import Settings
 
 MODEL = EffectModel(Settings(effect_scale=1.0))
+PRIOR = MODEL.prior()
 
 
 def slab(g: float) -> float:
     """Density of the prior's continuous part."""
-    side = MODEL.prior[1 : 1 + SCALES.size] if g > 0 else MODEL.prior[1 + SCALES.size :]
+    side = PRIOR[1 : 1 + SCALES.size] if g > 0 else PRIOR[1 + SCALES.size :]
     return float(2 * side @ norm.pdf(g, scale=SCALES))
 
 
@@ -38,10 +39,10 @@ def integral(d: float, v: float, power: int, low: float, high: float) -> float:
 @pytest.mark.parametrize("threshold", [-0.7, 0.0, 0.4])
 @pytest.mark.parametrize(("d", "v"), [(0.3, 1.0), (2.5, 0.6), (-1.7, 0.3), (0.0, 4.0)])
 def test_posterior_is_the_integral(d: float, v: float, threshold: float) -> None:
-    assert MODEL.prior.shape == (COMPONENTS,)
-    assert MODEL.prior.sum() == pytest.approx(1)
-    found = MODEL.posterior(np.array(d), np.array(v), MODEL.prior, threshold)
-    null = float(MODEL.prior[0] * norm.pdf(d, 0, math.sqrt(v)))
+    assert PRIOR.shape == (COMPONENTS,)
+    assert PRIOR.sum() == pytest.approx(1)
+    found = MODEL.posterior(np.array(d), np.array(v), PRIOR, threshold)
+    null = float(PRIOR[0] * norm.pdf(d, 0, math.sqrt(v)))
     total = null + integral(d, v, 0, -60, 60)
     mean = integral(d, v, 1, -60, 60) / total
     second = integral(d, v, 2, -60, 60) / total
@@ -55,7 +56,7 @@ def test_posterior_is_the_integral(d: float, v: float, threshold: float) -> None
 
 @given(st.floats(-1e9, 1e9), st.floats(1e-6, 1e3), st.floats(-5, 5))
 def test_finite_and_consistent_for_any_difference(d: float, v: float, threshold: float) -> None:
-    found = MODEL.posterior(np.array(d), np.array(v), MODEL.prior, threshold)
+    found = MODEL.posterior(np.array(d), np.array(v), PRIOR, threshold)
     values = (found.better, found.above, found.mean, found.variance, found.log_marginal)
     assert all(np.isfinite(values))
     assert 0 <= found.better <= 1 + 1e-12
@@ -70,7 +71,7 @@ def test_better_measurements_are_better_news_and_higher_thresholds_harder(
     d: float, step: float, v: float, threshold: float, more: float
 ) -> None:
     seen, better, harder = (
-        MODEL.posterior(np.array(x), np.array(v), MODEL.prior, t)
+        MODEL.posterior(np.array(x), np.array(v), PRIOR, t)
         for x, t in ((d, threshold), (d + step, threshold), (d, threshold + more))
     )
     assert better.better >= seen.better - 1e-12

@@ -41,7 +41,7 @@ PINNED: list[Any] = [
 
 
 def test_pinned_sequence() -> None:
-    judge = Judge(Settings.for_session("balanced", 60, 0.01))
+    judge = Judge(Settings(0.7, noise_center=0.01, effect_scale=0.01, outlier_residual=0.0))
     for step in PINNED:
         if isinstance(step, float):
             judge.incumbent(step)

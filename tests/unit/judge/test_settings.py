@@ -8,30 +8,30 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ratchet.base.errors import ConfigError, DataError
-from ratchet.judge.settings import Mode, Settings, keep_probability, scale_from
+from ratchet.judge.settings import Mode, Settings, scale_from
 
 
 @pytest.mark.parametrize(
     ("mode", "runs", "expected"),
     [
-        ("gain", 900, 0.6),
+        ("liberal", 900, 0.4),
+        ("gain", 10, 0.5),
         ("balanced", 10, 0.7),
         (Mode.STRICT, None, 0.8),
-        ("auto", 150, 0.6),
-        ("auto", 151, 0.7),
-        ("auto", None, 0.7),
+        ("auto", 150, 0.4),
+        ("auto", 151, 0.5),
+        ("auto", None, 0.5),
         ("guaranteed", 100, 0.8),
     ],
 )
 def test_modes(mode: str, runs: int | None, expected: float) -> None:
-    assert keep_probability(mode, runs) == expected
     settings = Settings.for_session(mode, runs)
     assert settings.keep_probability == expected
     assert settings.false_keep_bound == (0.05 if mode == "guaranteed" else None)
 
 
 def test_modes_that_cannot_be_are_refused() -> None:
-    with pytest.raises(ConfigError, match=r"auto, gain, balanced, strict.*'greedy'"):
+    with pytest.raises(ConfigError, match=r"auto, liberal, gain, balanced, strict.*'greedy'"):
         Settings.for_session("greedy", 10)
     with pytest.raises(ConfigError, match="max_replicates"):
         Settings.for_session("guaranteed", max_replicates=2)

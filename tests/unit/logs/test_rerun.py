@@ -298,7 +298,7 @@ def test_what_helps_holds_and_what_does_not_does_not() -> None:
     assert share(6, known=True)[KeptStanding.HOLDS] > 0.95
     for known in (True, False):
         nothing = share(0, known)
-        assert nothing[KeptStanding.HOLDS] == 0 and nothing[KeptStanding.FAILS] > 0.8
+        assert nothing[KeptStanding.HOLDS] == 0 and nothing[KeptStanding.FAILS] > 0.75
         assert share(-5, known)[KeptStanding.FAILS] == 1
     # Runs of other codes tell the noise floor.
     known, unknown = (share(4, told)[KeptStanding.HOLDS] for told in (True, False))

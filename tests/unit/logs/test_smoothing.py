@@ -15,7 +15,7 @@ from ratchet.logs.smoothing import SmoothedChange, Smoother
 SD = 5e-4
 # One noise floor, as good as exactly known.
 KNOWN = Settings(noise_center=SD, noise_span=1e-9, noise_nodes=3)
-PRIOR = np.tile(EffectModel(KNOWN).prior, (3, 1))
+PRIOR = np.tile(EffectModel(KNOWN).prior(), (3, 1))
 
 
 def drawn(rng: np.random.Generator, weights: FloatArray, count: int) -> FloatArray:

@@ -79,7 +79,7 @@ def test_rules_in_a_session_of_nulls() -> None:
     assert two.runs is not None
     assert 60 < two.runs < 75
     gain, strict = (rules[f"ratchet, mode {mode}"] for mode in ("gain", "strict"))
-    assert strict.keeps < gain.keeps < greedy.keeps
+    assert strict.keeps < 0.5 * min(gain.keeps, greedy.keeps)
     assert all(rule.error is not None for rule in rules.values() if rule.how == "simulated")
     bound = rules["ratchet, mode guaranteed"]
     assert (bound.keeps, bound.how, bound.runs) == (FALSE_KEEP_BOUND, "bound", None)

@@ -302,7 +302,7 @@ def _noise(
         # The sd of ln s by its chi-square distribution, to first order.  Few replicates
         # agree too well by accident; the grid must reach the true floor.
         span = noise_span(1 / math.sqrt(2 * (len(values) - 1)))
-        settings = replace(settings, noise_center=scale_from(values), noise_span=span)
+        settings = settings.around(scale_from(values), span)
         text = f"{floor.source} of --replicates (sd {floor.sd:.3g}), with what the log adds"
         source = Source("replicates", text, floor, by_replicates(floor.sd, len(values)))
         return settings, source, said

@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from ratchet.logs.reader import RunLog
 
 NAME = "autojudge"
-MODES = ("auto", "gain", "balanced", "strict")
+MODES = ("auto", "liberal", "gain", "balanced", "strict")
 RULE = "probability that the true metric is better"
 _NEXT = {
     Verdict.STRONG_KEEP: "Keep the change.",

@@ -162,9 +162,11 @@ class EffectModel:
             log_marginal=(top + np.log(total))[..., 0],
         )
 
-    def log_density(self, d: FloatArray, v: FloatArray, weights: FloatArray) -> FloatArray:
+    def log_density(
+        self, d: FloatArray, v: FloatArray, weights: FloatArray, unit: FloatArray | None = None
+    ) -> FloatArray:
         """Log density of ``d`` alone, as :meth:`posterior` has it, at half the cost."""
-        cut = self._cut(d, v, None)
+        cut = self._cut(d, v, unit)
         log_weight = self._log_marginal(cut, mills(cut.size))[0] + np.log(weights)
         top = log_weight.max(axis=-1)
         total: FloatArray = top + np.log(np.exp(log_weight - top[..., None]).sum(axis=-1))
@@ -183,7 +185,8 @@ class EffectModel:
         log_marginal = log_marginal + log_share[..., None]
         top = log_marginal.max(axis=(-2, -1), keepdims=True)
         density: FloatArray = np.exp(log_marginal - top).sum(axis=-2)
-        return density / density.max(axis=-1, keepdims=True)
+        density /= density.max(axis=-1, keepdims=True)
+        return density
 
 
 def _both_sides(

@@ -64,7 +64,8 @@ class CandidateView(Frozen):
     @property
     def variance(self) -> FloatArray:
         """Variance of the difference given the effect."""
-        return self.incumbent_variance + (self.shares * self.run_variance).sum(axis=-1)
+        of_runs: FloatArray = (self.shares * self.run_variance).sum(axis=-1)
+        return self.incumbent_variance + of_runs
 
 
 class _Remembered(Frozen):

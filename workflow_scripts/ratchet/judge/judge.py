@@ -155,6 +155,13 @@ class Judge:
         if self._tests is not None:
             self._tests.measure(float(value))
 
+    def replicates(self, ys: Sequence[float]) -> None:
+        """Learn the noise from runs of one code, whose mean is of no interest here.
+
+        Raises :class:`DataError` for fewer than two and for values that are not finite.
+        """
+        self._filter.measure_spread(_finite(ys, least=2))
+
     def crash(self) -> None:
         """A fresh proposal gave no metric: only time has passed."""
         self._pending = None
@@ -162,9 +169,16 @@ class Judge:
         self._filter.drift()
 
     def assess(
-        self, ys: Sequence[float], threshold: float = 0.0, others_tested: int = 0
+        self,
+        ys: Sequence[float],
+        threshold: float = 0.0,
+        others_tested: int = 0,
+        ideas_left: bool = True,
     ) -> Assessment:
         """Judge a candidate by all its runs so far; the state stays as it is.
+
+        Where no ``ideas_left`` could use the run instead, a retest need not be worth
+        more than one.
 
         ``threshold`` is the gain it must exceed, see ``Prices.threshold``; mode
         ``guaranteed`` gives no credit, there it is at least 0.  The mode counts
@@ -184,7 +198,7 @@ class Judge:
         keep = keep_is_sure(above, gain, self.settings.keep_probability, threshold)
         look = self._look(view, runs, threshold, others_tested, gain)
         if look is None:
-            retest, fresh = self._values(view, above, threshold)
+            retest, fresh = self._values(view, above, threshold, ideas_left)
             again = retest > max(
                 self.settings.retest_price * fresh, RETEST_RESOLUTION * self.settings.effect_scale
             )
@@ -237,7 +251,9 @@ class Judge:
         if keep:
             self._doubts.append(1 - confident)
 
-    def _values(self, view: CandidateView, above: float, threshold: float) -> tuple[float, float]:
+    def _values(
+        self, view: CandidateView, above: float, threshold: float, ideas_left: bool
+    ) -> tuple[float, float]:
         """Values of a retest and of a fresh proposal; 0 where no retest is possible."""
         settings = self.settings
         most = min(settings.look_ahead, settings.max_replicates - view.count)
@@ -255,7 +271,8 @@ class Judge:
             unit=self._filter.unit[node, 0],
             threshold=threshold,
         )
-        return prospect.retest_value(view.mean, view.count, most), prospect.fresh_value()
+        fresh = prospect.fresh_value() if ideas_left else 0.0
+        return prospect.retest_value(view.mean, view.count, most), fresh
 
     @property
     def noise_sd(self) -> float:

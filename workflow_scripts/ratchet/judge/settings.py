@@ -12,7 +12,7 @@ import math
 from collections.abc import Sequence
 
 from ratchet.base.errors import ConfigError, DataError
-from ratchet.base.structs import Frozen
+from ratchet.base.structs import Frozen, replace
 
 REFERENCE_SCALE = 3e-4
 """Noise and effect scale of validation bits per byte near 1 (H100, 5 minutes)."""
@@ -172,6 +172,15 @@ class Settings(Frozen):
             _require(0 < bound < 1, "false_keep_bound", bound, "between 0 and 1")
             runs, least = self.max_replicates, GUARANTEED_RUNS
             _require(runs >= least, "max_replicates", runs, f"of at least {least} in this mode")
+
+    @property
+    def expected_noise(self) -> float:
+        """Noise floor that is likeliest before any run, in the metric's unit."""
+        return self.noise_center * math.exp(self.noise_prior_mean)
+
+    def around(self, noise_sd: float, span: float) -> Settings:
+        """Settings that look for the noise floor at most ``span``, in ln, from this one."""
+        return replace(self, noise_center=noise_sd, noise_prior_mean=0.0, noise_span=span)
 
     @classmethod
     def for_session(

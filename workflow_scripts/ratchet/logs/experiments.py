@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import statistics
 from collections.abc import Sequence
 from functools import cached_property
 
@@ -120,20 +119,6 @@ class LogExperiments(Frozen, dict=True):
             if self.again[place]:
                 found.append(place)
         return [value for place in found if (value := self.values[place]) is not None]
-
-    @cached_property
-    def typical_difference(self) -> float | None:
-        """Median distance of candidates from the incumbent of their time."""
-        first, incumbent = self.first, None
-        found = []
-        for place, value in enumerate(self.values):
-            if value is None:
-                continue
-            if incumbent is not None and not self.again[place]:
-                found.append(abs(value - incumbent))
-            if self.kept[place] or place == first:
-                incumbent = value
-        return statistics.median(found) if found else None
 
     def assumptions(self) -> list[str]:
         """Assumptions of the replay about these rows."""

@@ -18,13 +18,6 @@ from ratchet.records.records import Verdict
 
 EXIT_KEEP, EXIT_DISCARD, EXIT_RETEST = 0, 1, 2
 
-SCALE_RANGE = 10.0
-"""Typical differences between candidates may be this many times larger or smaller
-than the scale that the baseline gives suggests; beyond, they set the scale."""
-
-DIFFERENCE_PER_SCALE = 3.0
-"""Median size of a proposal's effect in effect scales, by the judge's prior."""
-
 SPAN_SDS = 4.0
 """Half-width of the noise grid, in sds of what replicates leave open about ln s."""
 
@@ -86,16 +79,10 @@ def settings_for(past: LogExperiments, planned: int, rules: Rules) -> tuple[Sett
     """The judge's settings for a log, and what was assumed for them."""
     if not past.baseline_runs:
         raise DataError("expected a row with a metric before the one to judge, found none")
-    scale, said = scale_from(past.baseline_runs), []
-    typical = past.typical_difference
-    if typical:
-        ratio = typical / DIFFERENCE_PER_SCALE / scale
-        if not 1 / SCALE_RANGE <= ratio <= SCALE_RANGE:
-            scale *= ratio
-            said.append(f"effects of a scale of {scale:.2g} are expected, as candidates differ so")
-    settings = Settings.for_session(rules.mode, planned, scale)
+    said: list[str] = []
+    settings = Settings.for_session(rules.mode, planned, scale_from(past.baseline_runs))
     if rules.noise_sd is not None:
-        settings = replace(settings, noise_center=rules.noise_sd, noise_span=LEAST_SPAN)
+        settings = settings.around(rules.noise_sd, LEAST_SPAN)
     return settings, said
 
 
@@ -221,7 +208,7 @@ def noise_source(
     every: LogExperiments, settings: Settings, stated: bool, by_differences: bool
 ) -> tuple[str, str]:
     """Source of the noise floor, and where it was looked for; ``settings`` are the replay's."""
-    center = f"{settings.noise_center:.2g}"
+    center = f"{settings.expected_noise:.2g}"
     if stated:
         return f"stated as {center}, taken as known within 5 %", ""
     lines = every.further_runs

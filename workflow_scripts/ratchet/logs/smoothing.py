@@ -137,6 +137,8 @@ class Chains:
     ) -> None:
         self._settings = settings
         self._model = EffectModel(settings)
+        unit = noise if settings.effects_by_noise else np.full(noise.size, settings.effect_scale)
+        self._unit: FloatArray = unit
         self._rows = rows
         self._start = start
         self.noise = noise
@@ -165,7 +167,7 @@ class Chains:
                     events = self._missed(origin, center, value, weights)
                 else:
                     after = np.rint((value - origin) / unit)
-                    scales = self._settings.effect_scale / unit
+                    scales = self._unit / unit
                     for j, chain in enumerate(chains):
                         offset = float(center[j] - after[j])
                         chain.append(_keep(place, offset, scales[j], weights[j]))
@@ -197,7 +199,9 @@ class Chains:
         """A candidate that was not kept, whatever its effect was."""
         difference = self._lattice(origin, center, _COARSE_POINTS) - value
         variance = np.broadcast_to((self.noise**2)[:, None], difference.shape)
-        coarse = self._model.log_density(difference, variance, weights[:, None, :])
+        coarse = self._model.log_density(
+            difference, variance, weights[:, None, :], self._unit[:, None]
+        )
         return self._seen(coarse @ _BETWEEN.T)
 
     def _seen(self, log_density: FloatArray, floored: bool = True) -> list[Seen]:

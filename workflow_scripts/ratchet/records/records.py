@@ -178,7 +178,8 @@ class Proposal(Frozen):
     ``number`` counts experiments over the whole session, from 1 (0 is the
     baseline).  ``files`` maps each mutable file to the digest of its content
     and ``source`` is the digest of that mapping.  ``retry_of`` is the number
-    of the near miss whose edit is tried again, on another incumbent.
+    of the near miss whose edit is tried again, on another incumbent; at a ``second_look``,
+    when nothing new is left to try, perhaps on the same one.
 
     ``edit`` is set where the change is declared, or does nothing but set one
     constant.  ``proposer`` says whose proposal it is, ``expected_effect`` what
@@ -206,6 +207,7 @@ class Proposal(Frozen):
     expected_effect: str = ""
     notes: tuple[str, ...] = ()
     origin: str = ""
+    second_look: bool = False
 
 
 class AgentCall(Frozen):

@@ -148,7 +148,8 @@ def experiment_remarks(experiment: Facts, decimals: int) -> list[str]:
     e = experiment
     said = []
     if e["retry_of"] is not None:
-        said.append(f"The edit of experiment {e['retry_of']}, tried again on another incumbent.")
+        once = "as nothing new was left" if e["second_look"] else "on another incumbent"
+        said.append(f"The edit of experiment {e['retry_of']}, tried again: {once}.")
     if e["near_miss"]:
         later = f"; tried again as experiment {e['retried_as']}" if e["retried_as"] else ""
         said.append(

@@ -327,6 +327,7 @@ def _experiment(trial: Trial, records: SessionRecords) -> Facts:
         "lines_added": proposal.lines_added,
         "lines_removed": proposal.lines_removed,
         "retry_of": proposal.retry_of,
+        "second_look": proposal.second_look,
         "proposer": one_line_label(proposal.proposer, 60),
         "expected_effect": one_line_label(proposal.expected_effect) or None,
         "verdict": trial.word or None,

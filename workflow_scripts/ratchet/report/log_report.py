@@ -96,8 +96,9 @@ MOST_PROBLEMS = 50
 """Lines that could not be understood, shown one by one."""
 
 _EMPTY = (
-    "round hypothesis diff source lines_added lines_removed retried_as retry_of proposer "
-    "expected_effect outcome seconds log_tail delta_low delta_high verdict called role survives"
+    "round hypothesis diff source lines_added lines_removed retried_as retry_of second_look "
+    "proposer expected_effect outcome seconds log_tail delta_low delta_high verdict called role "
+    "survives"
 )
 
 

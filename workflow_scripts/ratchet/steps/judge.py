@@ -331,7 +331,9 @@ class Hearing(Frozen):
         # k-th of them has at least k - 1 candidates before it, so its level is at most
         # the one that is counted, and the sum of all stays below the bound.
         place = case.proposal.candidate
-        found = self.judge.assess(values, case.threshold, others_tested=place)
+        found = self.judge.assess(
+            values, case.threshold, others_tested=place, ideas_left=not case.proposal.second_look
+        )
         case.assessment, case.threshold = found, found.threshold
         case.memory_mb = peak_memory(session.store, case.runs)
         case.too_large = tariff.ceiling.refuses(case.memory_mb)
@@ -390,6 +392,9 @@ def write_verdict(session: Session, number: int) -> None:
     _publish(session, cases, rulings)
     stopped = next((e for e in experiments if e.stop is not None), None)
     kept = next((case for case in cases if case.kept), None)
+    # A second look at a code counts the runs that it had before.
+    before = {run.key for trial in hearing.history.trials for run in trial.runs}
+    made = [run for case in cases for run in case.runs if run.key not in before]
     low, high = judge.noise_interval()
     verdict = RoundVerdict(
         round=number,
@@ -400,7 +405,7 @@ def write_verdict(session: Session, number: int) -> None:
         noise_high=high,
         incumbent_mean=session.sign * judge.incumbent_mean,
         incumbent_sd=judge.incumbent_sd,
-        runs_used=sum(len(case.runs) for case in cases) + len(incumbent_runs) + (check is not None),
+        runs_used=len(made) + len(incumbent_runs) + (check is not None),
         stop=stopped.stop if stopped else None,
         detail=stopped.detail if stopped else "",
         remeasured=hearing.remeasured,

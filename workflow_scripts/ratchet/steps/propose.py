@@ -14,10 +14,10 @@ from ratchet.base.structs import (
     to_json_values,
 )
 from ratchet.base.text import one_line
-from ratchet.config import Strategy
+from ratchet.config import GUARANTEED, Strategy
 from ratchet.proposers.declared import PLAIN, propose_declared, unified_diff
 from ratchet.proposers.idea import carry_over, sole_setting
-from ratchet.records.history import History
+from ratchet.records.history import History, Trial
 from ratchet.records.paths import SessionPaths
 from ratchet.records.records import (
     HAND,
@@ -26,6 +26,7 @@ from ratchet.records.records import (
     Proposals,
     SessionState,
     StopReason,
+    Verdict,
     stream_seed,
 )
 from ratchet.session import Session
@@ -59,6 +60,21 @@ def read_offer(paths: SessionPaths, number: int) -> Offer | None:
 def write_offer(paths: SessionPaths, number: int, offer: Offer) -> None:
     """Put an edit forward for round ``number``, which has not been run."""
     write_json(paths.offer(number), offer)
+
+
+SECOND_LOOK = 0.1
+"""P(better) from which on an edit that was not kept is worth a second look."""
+
+
+def _may_be_better(trial: Trial) -> bool:
+    """Whether a trial was judged by its metric, not kept, and never tried again."""
+    return (
+        trial.verdict in (Verdict.DISCARD, Verdict.MARGINAL)
+        and not trial.kept
+        and trial.retried_as is None
+        and trial.proposal.retry_of is None
+        and (trial.confidence or 0.0) >= SECOND_LOOK
+    )
 
 
 PROPOSER = {"kind": "declared", "version": 1}
@@ -115,6 +131,8 @@ class Proposing(Struct):
             again = len(self.made)
             while len(self.made) < most and self._try_new(len(self.made) - again):
                 pass
+            if not self.made and self.session.config.mode != GUARANTEED:
+                self._look_again(most)
         dropped = tuple(self.dropped)
         if self.made:
             return Proposals(self.number, tuple(self.made), dropped=dropped)
@@ -187,6 +205,21 @@ class Proposing(Struct):
         self._record(answer)
         return True
 
+    def _look_again(self, most: int) -> None:
+        """Propose what was not kept but may be better after all, the likeliest first.
+
+        Each edit gets one such look.  Runs that were made of the same code count again.
+        """
+        missed = [trial for trial in self.history.judged if _may_be_better(trial)]
+        for trial in sorted(missed, key=lambda trial: (-(trial.confidence or 0.0), trial.number)):
+            before = trial.proposal
+            answer = self._declared_again(before) or self._merged(before)
+            if answer is None or answer["source"] == self.state.incumbent.source:
+                continue
+            self._record(answer, retry_of=before.number, second_look=True)
+            if len(self.made) == most:
+                return
+
     def _declared_again(self, before: Proposal) -> Answer | None:
         """A near miss whose edit is declared, done once more."""
         if before.edit is None:
@@ -219,10 +252,11 @@ class Proposing(Struct):
         return self._again(before, idea)
 
     def _again(self, before: Proposal, idea: Idea) -> Answer:
-        why = (
-            f"Experiment {before.number} was probably better too, but another candidate of its "
-            f"round was kept; the same edit on the new incumbent. {idea.hypothesis}"
-        )
+        if before.number in self.state.near_misses:
+            cause = "was probably better too, but another candidate of its round was kept"
+        else:
+            cause = "may be better after all, and nothing new is left to try"
+        why = f"Experiment {before.number} {cause}; the same edit once more. {idea.hypothesis}"
         name = f"{idea.description} (again, was experiment {before.number})"
         return self._answer(replace(idea, description=name, hypothesis=why))
 
@@ -277,7 +311,9 @@ class Proposing(Struct):
             "notes": list(draft.notes),
         }
 
-    def _record(self, answer: Answer, retry_of: int | None = None) -> None:
+    def _record(
+        self, answer: Answer, retry_of: int | None = None, second_look: bool = False
+    ) -> None:
         candidate = len(self.made)
         place = {
             "number": self._next,
@@ -286,6 +322,7 @@ class Proposing(Struct):
             "parent": self.state.incumbent.source,
             "commit": "",
             "retry_of": retry_of,
+            "second_look": second_look,
         }
         proposal = from_json_values(Proposal, {**answer, **place}, "memoised proposal")
         message = (
