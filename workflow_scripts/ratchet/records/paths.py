@@ -158,8 +158,13 @@ class StorePaths(Frozen):
     def blob(self, sha256: str) -> Path:
         return self.root / "blobs" / "sha256" / sha256[:2] / sha256
 
+    @property
+    def runs(self) -> Path:
+        """Folder of all finished runs."""
+        return self.root / "runs"
+
     def run(self, key: str) -> Path:
-        return self.root / "runs" / key[:2] / key
+        return self.runs / key[:2] / key
 
     def tree(self, sha: str) -> Path:
         """The files of a commit of somebody's repository, by the hash of its tree."""

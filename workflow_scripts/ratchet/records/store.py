@@ -197,6 +197,19 @@ class Store:
                 self._publish(folder, key, material, record)
         return key, self._verified(self.paths.run(key), key), True
 
+    def replicates(self, material: Mapping[str, Any], apart: Iterable[str]) -> list[str]:
+        """Keys of the runs that differ from ``material`` in these inputs at most, in order."""
+
+        def rest(inputs: Any) -> Any:
+            return {name: value for name, value in inputs.items() if name not in apart}
+
+        wanted, found = rest(to_json_values(material)), []
+        for path in sorted(self.paths.runs.glob(f"*/*/{RECORD}")):
+            with contextlib.suppress(InputMissingError, DataError, KeyError, AttributeError):
+                if rest(read_json(path)["inputs"]) == wanted:
+                    found.append(path.parent.name)
+        return found
+
     def clear_partial(self) -> None:
         """Remove what killed processes left unfinished, and nothing that is in use."""
         if not self.paths.partial.is_dir():

@@ -3,7 +3,7 @@
 Each run is found in the store by its key, or executed now and kept there.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from ratchet.base.io import Fingerprint, source_digest
@@ -62,6 +62,19 @@ class Executor:
             if record is None or record.outcome is not Outcome.CONTENDED:
                 return record is not None
         return True
+
+    def values_of_others(
+        self, sources: Mapping[str, str], ours: Sequence[RunSummary]
+    ) -> list[float]:
+        """The metric of stored runs that differ from ``ours``, of this source, in the seed alone.
+
+        They are other sessions' on the same kind of machine.
+        """
+        store, spec = self.session.store, self.spec(sources, Role.SEARCH, 0)
+        keys = set(store.replicates(spec.inputs, ("seed", "attempt"))) - {run.key for run in ours}
+        records = [(key, store.lookup(key)) for key in sorted(keys)]
+        found = [self._summary(key, spec, record).value for key, record in records if record]
+        return [value for value in found if value is not None]
 
     def spec(
         self, sources: Mapping[str, str], role: Role, replicate: int, audit: bool = False

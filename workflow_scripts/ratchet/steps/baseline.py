@@ -86,7 +86,20 @@ def _judge(session: Session, runs: tuple[RunSummary, ...]) -> Judge:
     )
     for value in values:
         judge.incumbent(value)
+    others = _values_of_others(session, runs)
+    if others:
+        judge.replicates([values[0], *(session.sign * value for value in others)])
     return judge
+
+
+def _values_of_others(session: Session, runs: Sequence[RunSummary]) -> list[float]:
+    """Metrics of the same code on such a machine that the store had when the session began."""
+    found: list[float] = session.store.memo(
+        "replicates",
+        {"session": session.config.session, "runs": [run.key for run in runs]},
+        lambda: Executor(session).values_of_others(session.baseline_files, runs),
+    )
+    return found
 
 
 def _state(session: Session, baseline: Baseline, judge: Judge) -> SessionState:
