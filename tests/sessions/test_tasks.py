@@ -211,7 +211,7 @@ def test_all_edits_of_the_example_are_kept_as_each_is_truly_better(
 ) -> None:
     """Each is worth three noise floors; twenty runs are enough to see that."""
     box = Box(tmp_path, {"task": "docs/examples/logreg", "budget_steps": None}, harness=REPO)
-    box.play(rounds=4, seed=seed, confirm_replicates=3)
+    box.play(rounds=12, seed=seed, confirm_replicates=3)
     kept = [found for found in box.rulings() if is_kept(found)]
     champion = box.git("show", "ratchet/default:train.py")
     assert [line for line in champion.splitlines() if line.endswith("= False")] == []

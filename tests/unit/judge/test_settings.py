@@ -14,11 +14,11 @@ from ratchet.judge.settings import Mode, Settings, scale_from
 @pytest.mark.parametrize(
     ("mode", "runs", "expected"),
     [
-        ("liberal", 900, 0.4),
+        ("liberal", 900, 0.42),
         ("gain", 10, 0.5),
         ("balanced", 10, 0.7),
         (Mode.STRICT, None, 0.8),
-        ("auto", 150, 0.4),
+        ("auto", 150, 0.42),
         ("auto", 151, 0.5),
         ("auto", None, 0.5),
         ("guaranteed", 100, 0.8),

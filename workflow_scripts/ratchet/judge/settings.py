@@ -47,7 +47,7 @@ class Mode(enum.StrEnum):
 
 
 KEEP_PROBABILITIES = {
-    Mode.LIBERAL: 0.4,
+    Mode.LIBERAL: 0.42,
     Mode.GAIN: 0.5,
     Mode.BALANCED: 0.7,
     Mode.STRICT: 0.8,

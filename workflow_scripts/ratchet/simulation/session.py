@@ -360,7 +360,7 @@ RULES: dict[str, Rule] = {
             "3 runs of what looks improved; keep if the mean is lower",
             partial(MeanKeeper, count=3),
         ),
-        judge_rule(Mode.LIBERAL, "keep at P(better) >= 0.4 if it gains on average"),
+        judge_rule(Mode.LIBERAL, "keep at P(better) >= 0.42 if it gains on average"),
         judge_rule(Mode.GAIN, "keep at P(better) >= 0.5"),
         judge_rule(Mode.BALANCED, "keep at P(better) >= 0.7"),
         judge_rule(Mode.STRICT, "keep at P(better) >= 0.8"),

@@ -349,14 +349,16 @@ class Hearing(Frozen):
         """
         first, *fresh = [self.session.value(run) for run in case.runs]
         improvement = case.incumbent - first
+        # Little is known of the noise at first, so the upper end of what it may be counts.
+        noise_sd = self.judge.noise_interval()[1]
         if fresh:
             if case.quarantined:
-                case.confirmed = confirms_jump(first, fresh[0], found.noise_sd, improvement)
+                case.confirmed = confirms_jump(first, fresh[0], noise_sd, improvement)
             return False
         if not found.keep:
             return False
         seen = [trial.delta for trial in self.history.judged if trial.delta is not None]
-        case.quarantined = is_implausible_jump(improvement, found.noise_sd, seen)
+        case.quarantined = is_implausible_jump(improvement, noise_sd, seen)
         return case.quarantined
 
     def decided(self, proposal: Proposal, experiment: Experiment) -> Case:
