@@ -137,10 +137,10 @@ def priced(path: Path) -> Box:
 def test_lines_have_a_price(priced: Box) -> None:
     wordy, lean = ruling(priced, "wordy"), ruling(priced, "lean")
     assert wordy["net_lines"] == 61
-    assert wordy["confidence"] > 0.9
+    assert wordy["confidence"] < 0.1  # of being worth its price
     assert wordy["price"] > wordy["gain"] > 0
     assert not is_kept(wordy)
-    assert "for 61 more lines" in wordy["reason"]
+    assert "for 61 more lines; P(worth its price) 0.0" in wordy["reason"]
     assert lean["net_lines"] == -20
     assert lean["delta"] == pytest.approx(0)
     assert lean["price"] < 0

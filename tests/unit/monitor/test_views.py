@@ -34,7 +34,11 @@ REFUSED = at(4, "agent_refused", agent="codex", round=3, reason="it\nlied", agai
 @pytest.mark.parametrize(
     ("event", "line"),
     [
-        (KEEP, "round  2/12  RATE 1 -> 2 *KEEP P 0.810 | best 0.5123 ± 0.0101 | 1 kept"),
+        (
+            KEEP,
+            "round  2/12  RATE 1 -> 2 *KEEP P 0.810 | best 0.5123 ± 0.0101, estimate 0.5100 "
+            "| 1 kept",
+        ),
         (KEEP | {"verdict": "MARGINAL", "near_miss": True}, "*MARGINAL P 0.810, will be tried aga"),
         (RUN, "*0.500000  4.0 s"),
         (RUN | {"value": None, "outcome": "crash"}, "*crash  4.0 s"),
@@ -127,7 +131,7 @@ def test_a_running_session() -> None:
     words = Page(found).text
     assert "running, round 3/4: experiment" in words
     assert "experiment 3: edit 3, 20 s of 60 s" in words
-    assert "0.500 ± 0.010, baseline 0.600" in words
+    assert "0.500 ± 0.010, estimate 0.510, baseline 0.600" in words
     assert "2: 1 kept, 0 discarded, 1 crashed" in words
     assert '<meta http-equiv="refresh" content="5">' in found
     assert "default-src 'none'; style-src 'unsafe-inline'" in found

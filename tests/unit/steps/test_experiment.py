@@ -45,7 +45,7 @@ class Bench:
         return 0.1, 0.4
 
     def reference(self, number: int) -> Reference:
-        held = Incumbent(2, "s", {}, "c", 1.0, 0.3, None, 1)
+        held = Incumbent(2, "s", {}, "c", 1.0, 1.0, 0.3, None, 1)
         return Reference(self, held, number)  # type: ignore[arg-type]
 
 

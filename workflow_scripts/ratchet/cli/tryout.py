@@ -43,6 +43,7 @@ from ratchet.records.records import (
     Ruling,
     SuggestionKind,
     Verdict,
+    chance_name,
 )
 from ratchet.session import Session
 from ratchet.steering.categories import classify_change
@@ -97,7 +98,8 @@ def text_of(trial: Trial, history: History, metric: str) -> list[str]:
     noise_sd = history.noise_sd
     noise = "" if noise_sd is None else f"; noise floor {noise_sd:.2g}"
     lines.append(
-        f"incumbent: {name_of(held.number)}, {metric} {held.mean:.6g} ± {held.sd:.2g}{noise}"
+        f"incumbent: {name_of(held.number)}, {metric} {held.measured:.6g}, "
+        f"estimated {held.mean:.6g} ± {held.sd:.2g}{noise}"
     )
     todo = [s for s in state.suggestions if s.kind is not SuggestionKind.RETEST][:SHOWN]
     lines += [f"next: [{one_line(s.category)}] {one_line(s.title)}" for s in todo]
@@ -111,7 +113,8 @@ def _headline(ruling: Ruling, metric: str) -> str:
         return str(ruling.verdict)
     return (
         f"{ruling.verdict}: {metric} {ruling.mean:.6g} over {plural(len(ruling.runs), 'run')}, "
-        f"{ruling.delta:+.3g} against the incumbent, P(better) {ruling.confidence:.3f}"
+        f"{ruling.delta:+.3g} against the incumbent, "
+        f"{chance_name(ruling.price)} {ruling.confidence:.3f}"
     )
 
 

@@ -95,10 +95,9 @@ class Assessment(Frozen):
 
     def without_retest(self, settings: Settings) -> Assessment:
         """Assessment with the verdict that holds without a further run."""
-        sure = settings.strong_probability
-        return replace(
-            self, verdict=name_verdict(self.keep, False, self.confidence, self.gain, sure)
-        )
+        p, sure = self.confidence_at_threshold, settings.strong_probability
+        verdict = name_verdict(self.keep, False, p, self.gain, self.threshold, sure)
+        return replace(self, verdict=verdict)
 
 
 def keep_is_sure(confidence: float, gain: float, keep_probability: float, threshold: float) -> bool:
@@ -107,14 +106,14 @@ def keep_is_sure(confidence: float, gain: float, keep_probability: float, thresh
 
 
 def name_verdict(
-    keep: bool, retest: bool, confidence: float, gain: float, strong_probability: float
+    keep: bool, retest: bool, confidence: float, gain: float, threshold: float, strong: float
 ) -> Verdict:
-    """The verdict; MARGINAL is likely better, yet not by what it must be."""
+    """The verdict by the P(gain > threshold) that decides; MARGINAL is likely, yet not enough."""
     if retest:
         return Verdict.RETEST
     if keep:
-        return Verdict.STRONG_KEEP if confidence >= strong_probability else Verdict.KEEP
-    if confidence >= 0.5 and gain > 0:
+        return Verdict.STRONG_KEEP if confidence >= strong else Verdict.KEEP
+    if confidence >= 0.5 and gain > threshold:
         return Verdict.MARGINAL
     return Verdict.DISCARD
 
@@ -192,11 +191,12 @@ class Judge:
             retest = fresh = 0.0
             keep = keep and look.shown
             again = not look.shown and look.prospect >= FUTILITY
-        # What a keep claims: to be better, or not to cost more than it may.
-        self._pending = (view, max(confidence, above), runs)
+        # What a keep claims: to be worth its price.
+        self._pending = (view, above, runs)
+        strong = self.settings.strong_probability
         self._wanted = self._tests.runs_wanted(view.count) if self._tests and again else 0
         return Assessment(
-            verdict=name_verdict(keep, again, confidence, gain, self.settings.strong_probability),
+            verdict=name_verdict(keep, again, above, gain, threshold, strong),
             confidence=confidence,
             confidence_at_threshold=above,
             gain=gain,
@@ -298,8 +298,8 @@ class Judge:
     def expected_false_keeps(self) -> float:
         """Expected number of keeps so far that do not hold what they were kept for.
 
-        That is an improvement; of a simplification, which may cost a little, that
-        it costs no more.
+        That is an improvement beyond its price; of a simplification, which may cost a
+        little, that it costs no more.
         """
         return math.fsum(self._doubts)
 

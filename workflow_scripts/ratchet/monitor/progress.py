@@ -86,7 +86,10 @@ PREPARE_SECONDS = 24 * 3600.0
 
 
 class SessionStanding(Struct):
-    """Standing by the events so far; times are seconds since the epoch."""
+    """Standing by the events so far; times are seconds since the epoch.
+
+    ``best`` was measured: the mean of the champion's runs; ``estimate`` is the judge's.
+    """
 
     session: str = ""
     task: str = ""
@@ -100,6 +103,7 @@ class SessionStanding(Struct):
     work: dict[tuple[Any, ...], Work] = field(default_factory=dict)
     baseline: float | None = None
     best: float | None = None
+    estimate: float | None = None
     noise: float | None = None
     judged: dict[int, JudgedExperiment] = field(default_factory=dict)
     failed_proposals: int = 0
@@ -175,7 +179,7 @@ def _take(s: SessionStanding, event: Event) -> None:
         case "prepared":
             s.phase, s.failure = Phase.BASELINE, None
         case "baseline":
-            s.baseline = s.best = finite_number(event["mean"])
+            s.baseline = s.best = s.estimate = finite_number(event["mean"])
             s.noise = finite_number(event["noise"])
             s.work.clear()
             s.phase, s.round = Phase.PROPOSING, 1
@@ -293,13 +297,19 @@ def _verdict(s: SessionStanding, event: Event) -> None:
     )
     s.phase, s.round, s.failure, s.answer = Phase.JUDGING, judged.round, None, None
     s.rounds = whole_number(event.get("rounds")) or s.rounds
-    s.best, s.noise = finite_number(event["best"]), finite_number(event["noise"])
+    for name in ("best", "estimate", "noise"):
+        setattr(s, name, finite_number(event.get(name)))
     s.confirm_replicates = whole_number(event.get("confirm_replicates")) or s.confirm_replicates
     s.judged.pop(judged.number, None)  # the last verdict comes last
     s.judged[judged.number] = judged
     if verdict is Verdict.TAMPERED:
         s.alarms.append(f"round {judged.round}: experiment {judged.number} was tampered with")
         s.alarms[:] = list(dict.fromkeys(s.alarms))
+
+
+def best_words(event: Event) -> str:
+    """What a verdict leaves as the best: measured, with the noise floor, and estimated."""
+    return f"{event['best']:.4f} ± {event['noise']:.4f}, estimate {event['estimate']:.4f}"
 
 
 def _round_finished(s: SessionStanding, event: Event) -> None:
@@ -386,6 +396,7 @@ def standing_facts(
         ],
         "baseline": s.baseline,
         "best": s.best,
+        "estimate": s.estimate,
         "noise": s.noise,
         "verdicts": [entry._asdict() for entry in reversed(list(s.judged.values()))],
         "counts": {"experiments": len(s.judged), **s.counts},
@@ -473,9 +484,10 @@ def standing_rows(found: Facts) -> list[tuple[str, str]]:
     """Rows of name and text: the best so far, counts, an early end, alarms, time left."""
     rows, digits = [], decimals_for(found["noise"], found["best"])
     if found["best"] is not None:
-        best, noise, base = (format_number(found[k], digits) for k in ("best", "noise", "baseline"))
+        names = ("best", "noise", "estimate", "baseline")
+        best, noise, believed, base = (format_number(found[name], digits) for name in names)
         metric = f"{one_line_label(found['metric'], 24)} " if found["metric"] else ""
-        rows.append(("best", f"{metric}{best} ± {noise}, baseline {base}"))
+        rows.append(("best", f"{metric}{best} ± {noise}, estimate {believed}, baseline {base}"))
     rows.append(("tried", f"{tried_counts(found)} ({found['runs']} runs)"))
     if found["stop"]:
         rows.append(("ended", f"early: {one_line_label(found['stop']['detail'])}"))

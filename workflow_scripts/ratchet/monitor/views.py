@@ -23,6 +23,7 @@ from ratchet.base.text import (
     spoken_duration,
 )
 from ratchet.monitor.progress import (
+    best_words,
     current_work,
     decision_word,
     fold_events,
@@ -90,7 +91,7 @@ def _run_finished(event: Mapping[str, Any]) -> str:
 
 
 def _verdict(event: Mapping[str, Any]) -> str:
-    best = f"best {event['best']:.4f} ± {event['noise']:.4f} | {event['kept']} kept"
+    best = f"best {best_words(event)} | {event['kept']} kept"
     sure = "" if event["confidence"] is None else f" P {event['confidence']:.3f}"
     rounds, name = str(event["rounds"]), shorten(event["description"], _WIDTH)
     place = f"round {event['round']:>{len(rounds)}}/{rounds}  {name:<{_WIDTH}}"
@@ -150,7 +151,8 @@ _SPEAK: dict[str, Callable[[Mapping[str, Any]], str | None]] = {
         None if e["fate"] == "offered" else f"not offered  win {e['origin']}: {e['detail']}"
     ),
     "leg_finished": lambda e: (
-        f"leg {e['number']} done   best {e['mean']:.4f} ± {e['sd']:.4f} | {e['kept']} kept, "
+        f"leg {e['number']} done   best {e['best']:.4f} (estimate {e['mean']:.4f} ± "
+        f"{e['sd']:.4f}) | {e['kept']} kept, "
         f"{e['runs']} runs"
     ),
     "pollinated": lambda e: (

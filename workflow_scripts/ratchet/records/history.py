@@ -124,7 +124,7 @@ class Trial(Frozen):
 
     @property
     def confidence(self) -> float | None:
-        """Probability that it is an improvement."""
+        """Probability that decided: of an improvement beyond its price."""
         return None if self.ruling is None else self.ruling.confidence
 
     @property

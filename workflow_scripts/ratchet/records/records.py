@@ -282,13 +282,13 @@ class Ruling(Frozen):
     """The verdict on one experiment with everything it rests on.
 
     ``delta`` is mean minus incumbent in the metric's own direction and unit;
-    ``gain`` and ``confidence`` are the posterior expectation of the true
-    improvement (positive is better, whatever the direction) and the
-    probability that there is one.
+    ``gain`` is the posterior expectation of the true improvement (positive is
+    better, whatever the direction).  ``confidence`` is the probability that decides:
+    that the improvement exceeds ``price``, which is 0 for most changes.
 
-    ``price`` is the gain that the change had to exceed, in the metric's unit:
-    above 0 for the ``net_lines`` of code and the memory that it adds
-    (``memory_ratio`` is candidate over incumbent), below 0 for what it saves.
+    ``price`` is in the metric's unit: above 0 for the ``net_lines`` of code and the
+    memory that it adds (``memory_ratio`` is candidate over incumbent), below 0 for
+    what it saves.
     ``changes`` counts the constants and definitions that the edit touches: with
     more than one, the effect cannot be attributed to any.
     ``pareto`` is EFFICIENT or DOMINATED among the configurations kept before,
@@ -322,6 +322,14 @@ class Ruling(Frozen):
     near_miss: bool = False
     quarantined: bool = False
     notes: tuple[str, ...] = ()
+
+
+def chance_name(price: float | None) -> str:
+    """Name, in sentences, of the probability that decides about a change of this price.
+
+    ``P(better)``, as in all tables, unless the change had to exceed something else than 0.
+    """
+    return "P(worth its price)" if price else "P(better)"
 
 
 class Remeasurement(Frozen):
@@ -465,7 +473,8 @@ class SessionState(Frozen):
 class Incumbent(Frozen):
     """The code every new proposal starts from, and what is known of it.
 
-    ``mean`` and ``sd`` are the judge's posterior for its true metric, in the
+    ``measured`` is the mean of the runs that it was kept for, as in ``results.tsv``;
+    ``mean`` and ``sd`` are the judge's posterior for its true metric.  All are in the
     metric's own unit and direction.
     """
 
@@ -473,6 +482,7 @@ class Incumbent(Frozen):
     source: str
     files: Mapping[str, str]
     commit: str
+    measured: float
     mean: float
     sd: float
     memory_mb: float | None

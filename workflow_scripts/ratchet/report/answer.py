@@ -89,10 +89,11 @@ def interval_name(level: float) -> str:
 
 def _so_far(facts: Facts) -> str:
     name, base = facts["metric"]["name"], metric_text(facts, facts["baseline"]["mean"])
-    held = facts["incumbents"][-1] if facts["incumbents"] else None
-    if held is None or held["number"] == 0:
+    best = facts["best"]
+    if best is None or best["number"] == 0:
         return f"{name} {base}, nothing kept so far"
-    return f"{name} {base} → {metric_text(facts, held['mean'])}"
+    measured, estimate = (metric_text(facts, best[key]) for key in ("value", "estimate"))
+    return f"{name} {base} → {measured} (the judge's estimate: {estimate})"
 
 
 def _baseline_spread(facts: Facts) -> str:

@@ -80,6 +80,7 @@ def build_facts(records: SessionRecords) -> Facts:
         "noise": noise,
         "experiments": tried,
         "counts": _counts(tried, history),
+        "best": _best(history),
         "incumbents": _incumbents(history, baseline),
         "remeasurements": checks,
         "seeds": more_seeds(noise["sd"], seconds and seconds / trained, tried),
@@ -160,6 +161,14 @@ def _stop(history: History) -> Facts | None:
         "text": STOPPED[reason],
         "detail": one_line_label(detail),
     }
+
+
+def _best(history: History) -> Facts | None:
+    """The incumbent as it was measured, with the judge's estimate."""
+    if not history.states:
+        return None
+    held = history.state.incumbent
+    return {"number": held.number, "value": held.measured, "estimate": held.mean, "sd": held.sd}
 
 
 def _incumbents(history: History, baseline: Facts) -> list[Facts]:

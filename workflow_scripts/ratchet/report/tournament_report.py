@@ -41,8 +41,8 @@ def tournament_answer(facts: Facts) -> str:
     champion, name = facts["champion"], facts["metric"]["name"]
     if champion is None:
         row = facts["leaderboard"][0]
-        mean = fixed_digits(row["mean"])
-        return f"{row['competitor']} leads with {name} {mean}; nothing is confirmed"
+        best = f"{fixed_digits(row['best'])} (estimate {fixed_digits(row['mean'])})"
+        return f"{row['competitor']} leads with {name} {best}; nothing is confirmed"
     found = champion["confirmation"]
     who = f"{champion['competitor']}, experiment {champion['experiment']}"
     if champion["experiment"] == 0:

@@ -90,17 +90,20 @@ def _judge(session: Session, runs: tuple[RunSummary, ...]) -> Judge:
 
 
 def _state(session: Session, baseline: Baseline, judge: Judge) -> SessionState:
+    start = History(baseline)
+    assert start.start.mean is not None
     incumbent = Incumbent(
         number=0,
         source=baseline.source,
         files=baseline.files,
         commit=baseline.commit,
+        measured=start.start.mean,
         mean=session.sign * judge.incumbent_mean,
         sd=judge.incumbent_sd,
         memory_mb=mean_memory(baseline.runs),
         kept=0,
     )
-    advice = steering_advice(session, History(baseline), incumbent.files, judge.noise_sd)
+    advice = steering_advice(session, start, incumbent.files, judge.noise_sd)
     return SessionState(
         round=0,
         incumbent=incumbent,

@@ -27,6 +27,7 @@ from ratchet.records.records import (
     Ruling,
     RunSummary,
     Verdict,
+    chance_name,
     mean_memory,
 )
 from ratchet.records.results_table import TableRow, record_rows
@@ -133,7 +134,7 @@ class Case(Struct):
         belief = self.assessment
         if not self._eligible or belief is None:
             return False
-        return belief.keep or (belief.confidence >= 0.5 and belief.gain > 0)
+        return belief.keep or belief.verdict is Verdict.MARGINAL
 
     @property
     def _eligible(self) -> bool:
@@ -174,7 +175,7 @@ def rule_on_case(
         delta=sign * found.delta,
         delta_sd=found.delta_sd,
         gain=found.gain,
-        confidence=found.confidence,
+        confidence=found.confidence_at_threshold,
         memory_mb=memory,
         price=found.threshold,
         memory_ratio=case.memory_ratio,
@@ -221,11 +222,10 @@ def _reason(case: Case, found: Assessment | None, tariff: Tariff) -> str:
     distance = f"{abs(found.delta):.4g} {direction} than the incumbent"
     floors = f"{abs(found.delta) / found.noise_sd:.1f} times the noise floor"
     count = "one run" if found.n == 1 else f"{found.n} runs"
-    text = f"{distance} over {count} ({floors}); P(better) {found.confidence:.3f}"
+    text = f"{distance} over {count} ({floors})"
     price = tariff.words(found.threshold, case.net_lines, case.memory_ratio)
-    if price:
-        kind = "beyond" if found.threshold > 0 else "within"
-        text += f"; it {price}: P({kind} that) {found.confidence_at_threshold:.3f}"
+    text += f"; it {price}" if price else ""
+    text += f"; {chance_name(found.threshold)} {found.confidence_at_threshold:.3f}"
     text += f", a keep needs {found.keep_probability:g}"
     if found.p_value is not None and found.level is not None and found.n > 1:
         text += f"; its fresh runs alone: p {found.p_value:.2g}, needed {found.level:.2g}"
@@ -472,6 +472,7 @@ def _announce(
             z=checked.z,
             alarm=checked.alarm,
         )
+    kept = next((found for found in verdict.rulings if found.number == verdict.kept), None)
     for case, found in zip(cases, verdict.rulings, strict=True):
         session.journal.append(
             "verdict",
@@ -488,8 +489,9 @@ def _announce(
             near_miss=found.near_miss,
             changes=found.changes,
             price=found.price,
-            best=verdict.incumbent_mean,
+            best=before.measured if kept is None else kept.mean,
+            estimate=verdict.incumbent_mean,
             noise=verdict.noise_sd,
-            kept=before.kept + (verdict.kept is not None),
+            kept=before.kept + (kept is not None),
             confirm_replicates=session.config.confirm_replicates,
         )

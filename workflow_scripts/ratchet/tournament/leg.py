@@ -107,7 +107,7 @@ def play_leg(arena: Arena, number: int, index: int, limits_file: Path | None, cl
     commit = session.state(found.rounds).incumbent.commit
     session.repo.settle(commit)
     show_incumbent(arena, session, commit)
-    told = ("number", "competitor", "rounds", "runs", "mean", "sd", "kept", "stop")
+    told = ("number", "competitor", "rounds", "runs", "best", "mean", "sd", "kept", "stop")
     session.journal.append("leg_finished", **{name: getattr(found, name) for name in told})
     finish_workflow(session.paths)
     write_json(arena.paths.leg(number, index), found)
@@ -165,6 +165,7 @@ class Playing(Struct):
             rounds=self.rounds,
             runs=self._runs,
             experiment=state.incumbent.number,
+            best=state.incumbent.measured,
             mean=state.incumbent.mean,
             sd=state.incumbent.sd,
             kept=state.incumbent.kept,
