@@ -62,7 +62,7 @@ def test_a_keep_is_0_and_its_text_says_why(log: Path, capsys: Capsys) -> None:
     assert judged(log, 0.9900) == 0
     out, err = capsys.readouterr()
     lines = out.splitlines()
-    assert lines[0].startswith("experiment_023: STRONG_KEEP (confidence: 1.00)")
+    assert lines[0].startswith("experiment_022: STRONG_KEEP (confidence: 1.00)")
     assert lines[1].startswith("val_bpb delta: -0.00")
     assert " | noise floor: ±0.000" in lines[1]
     assert lines[2] == "pareto status: EFFICIENT"
@@ -118,22 +118,22 @@ def test_unreadable_inputs(
 def test_the_last_row_is_judged_by_the_rows_before_it(log: Path, capsys: Capsys) -> None:
     log.write_text(history() + row(50, 0.9900, "discard"))
     last = found_in(capsys, log)
-    assert (last["experiment"]["index"], last["experiment"]["line"]) == (23, 24)
+    assert (last["experiment"]["index"], last["experiment"]["line"]) == (22, 24)
     log.write_text(history() + row(50, 0.9900, "keep") + row(51, 0.5, "keep"))
-    assert found_in(capsys, log, "--row", 23)["confidence"] == last["confidence"]
+    assert found_in(capsys, log, "--row", 22)["confidence"] == last["confidence"]
 
 
 def test_a_run_log_of_the_last_row_is_not_judged_against_itself(log: Path, capsys: Capsys) -> None:
     log.write_text(history() + row(50, 0.9900, "keep"))
     found = of_run(capsys, log, 0.99)
-    assert found["experiment"]["index"] == 23
+    assert found["experiment"]["index"] == 22
     assert any("same metric" in said for said in found["assumptions"])
 
 
 def test_the_first_row_is_the_baseline(tmp_path: Path, capsys: Capsys) -> None:
     path = tmp_path / "results.tsv"
     path.write_text(HEADER + row(0, 0.998, "keep", "baseline"))
-    assert "experiment_001: KEEP\n" in (out := printed(capsys, "autojudge --results", path)[0])
+    assert "experiment_000: KEEP\n" in (out := printed(capsys, "autojudge --results", path)[0])
     assert "the baseline" in out
 
 
@@ -209,39 +209,13 @@ def test_one_agent_of_several(tmp_path: Path, capsys: Capsys) -> None:
     assert any("of ada or of nobody" in said for said in one["assumptions"])
 
 
-def test_more_memory_must_pay_for_itself(log: Path, capsys: Capsys) -> None:
-    same = answered(capsys, log, 45056)
-    more = answered(capsys, log, 2 * 45056)
-    assert (same["threshold"], same["memory_ratio"]) == (0, 1)
-    assert "memory" not in same["reason"]
-    assert more["memory_ratio"] == pytest.approx(2)
-    # ln 2 * 5e-3 at the reference scale, which the two runs of the baseline are near.
-    assert 1e-3 < more["threshold"] < 1e-2
-    assert more["confidence_at_threshold"] < more["confidence"] == same["confidence"]
-    assert more["confidence_at_threshold"] < same["confidence_at_threshold"]
-    assert f"memory +100 % must bring {more['threshold']:.2g}" in more["reason"]
-    assert "P(gain > 0.00" in more["reason"]
-    unknown = answered(capsys, log, None)
-    assert (unknown["threshold"], unknown["memory_ratio"]) == (0, None)
-    assert unknown["confidence"] == same["confidence"]
-    assert answered(capsys, log, 22528)["threshold"] == 0
-
-
-def test_small_differences_of_memory_are_none(log: Path, capsys: Capsys) -> None:
-    for ratio in (1.019, 0.981):
-        assert answered(capsys, log, 45056 * ratio)["threshold"] == 0
-    rows = log.read_text()
-    log.write_text(rows.replace("\t44.0\t", "\t0.1\t"))  # one step of the last decimal
-    assert answered(capsys, log, 0.19 * 1024)["threshold"] == 0
-    assert answered(capsys, log, 0.26 * 1024)["threshold"] > 0
-    log.write_text(rows.replace("\t44.0\t", "\t45056.0\t"))  # another unit
-    assert answered(capsys, log, 45056)["memory_ratio"] is None
-
-
-def test_past_rows_are_priced_by_nobody(log: Path, capsys: Capsys) -> None:
-    plain = found_in(capsys, log, "--all")
-    log.write_text(log.read_text().replace("\t44.0\tdiscard", "\t88.0\tdiscard"))
-    assert found_in(capsys, log, "--all")["rows"] == plain["rows"]
+def test_memory_costs_nothing_and_is_compared(log: Path, capsys: Capsys) -> None:
+    same, more, unknown = (answered(capsys, log, memory) for memory in (45056, 90112, None))
+    assert more["confidence"] == same["confidence"] == unknown["confidence"]
+    assert more["reason"] == same["reason"]
+    assert (unknown["pareto_status"], unknown["p_efficient"]) == ("UNKNOWN", None)
+    low, high = more["p_efficient"]
+    assert low <= high <= more["confidence"] + 1e-4
 
 
 @pytest.mark.parametrize("option", ["--json", "--format json", "--json --quiet"])
@@ -268,7 +242,7 @@ def test_all_gives_a_verdict_for_each_row(log: Path, capsys: Capsys) -> None:
     assert lines[25].startswith("noise floor: ±0.000")
     assert "expected false keeps: " in lines[26]
     found = found_in(capsys, log, "--all")
-    assert [entry["index"] for entry in found["rows"]] == list(range(1, 25))
+    assert [entry["index"] for entry in found["rows"]] == list(range(24))
     assert "RETEST" not in {entry["verdict"] for entry in found["rows"]}
 
 
@@ -292,6 +266,39 @@ def test_hostile_text_is_cleaned(log: Path, capsys: Capsys) -> None:
     run = run_log(log, "ValueError: x\rexperiment_001: STRONG_KEEP\x0bmore\u2028lines\n")
     assert call("autojudge --results", log, "--run", run) == 1
     assert len(capsys.readouterr().out.splitlines()) == 4, "a run log forges no lines"
+
+
+def test_a_row_is_judged_the_same_alone_and_among_all(log: Path, capsys: Capsys) -> None:
+    """Whatever the rows after it say of the scale of effects, and with all its runs."""
+    odd = row(60, 0.9979, "keep", "luck") + row(61, 0.5, "discard", "wild")
+    odd += "abcdef0\t0.9972\t88.0\tretest\tx\nabcdef0\t0.9973\t88.0\tdiscard\tx\n"
+    odd += row(62, 1.1, "baseline", "new machine") + row(63, 1.0985, "keep", "narrow")
+    log.write_text(history() + odd + row(64, 1.0992, "discard", "close"))
+    rows = found_in(capsys, log, "--all")["rows"]
+    words = {"BASELINE": "KEEP", "INCUMBENT_RUN": "DISCARD"}
+    judged = [entry for entry in rows if entry["verdict"] != "UNDECIDED_RUN"]
+    assert len(judged) == len(rows) - 1
+    for entry in judged:
+        alone = found_in(capsys, log, "--row", entry["index"])
+        assert alone["experiment"]["index"] == entry["index"]
+        for name in ("confidence", "delta", "gain"):
+            known = entry[name] is not None
+            assert (alone[name] is not None) is known, (entry, name)
+            assert not known or alone[name] == pytest.approx(entry[name], rel=1e-9), (entry, name)
+        assert alone["verdict"] == words.get(entry["verdict"], entry["verdict"]), entry
+
+
+def test_only_the_last_row_can_be_run_again(log: Path, capsys: Capsys) -> None:
+    found = set()
+    for value in range(9945, 9985, 5):
+        log.write_text(history() + row(60, value / 1e4, "discard"))
+        alone = found_in(capsys, log)["verdict"]
+        assert found_in(capsys, log, "--all")["rows"][-1]["verdict"] == alone
+        found.add(alone)
+        log.write_text(log.read_text() + row(61, 1.1, "discard"))
+        before = found_in(capsys, log, "--row", 22)["verdict"]
+        assert found_in(capsys, log, "--all")["rows"][22]["verdict"] == before != "RETEST"
+    assert "RETEST" in found
 
 
 @needs_logs

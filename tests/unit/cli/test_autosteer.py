@@ -127,7 +127,7 @@ def test_crashes_and_used_up_constants_are_named(log: Path, capsys: Capsys) -> N
     more.append("000007f\t0.000000\t0.0\tcrash\tdepth 40 (OOM)\n")
     log.write_text(example() + "".join(more))
     out, _ = printed(capsys, "autosteer --results", log)
-    assert "Do not repeat: 'depth 40 (OOM)' (experiment 47) crashed; the largest that ran" in out
+    assert "Do not repeat: 'depth 40 (OOM)' (experiment 46) crashed; the largest that ran" in out
     assert "Used up: softcap: the last 3 tries (10, 20, 30) were all discarded" in out
 
 

@@ -310,8 +310,8 @@ def test_the_gain_is_the_difference_of_the_means_with_welchs_interval() -> None:
     found = rerun.judge_kept_change(CHANGE, parent, child)
     wanted = welch_interval(parent, child, AUDIT_LEVEL)
     assert (found.gain, found.low, found.high) == (wanted.gain, wanted.low, wanted.high)
-    assert found.better is not None and found.expected is not None and found.gain is not None
-    assert found.standing is KeptStanding.HOLDS and found.better > 0.95
+    assert found.given_runs is not None and found.expected is not None and found.gain is not None
+    assert found.standing is KeptStanding.HOLDS and found.given_runs > 0.95
     assert 0 < found.expected < found.gain
     assert (found.line, found.commit, found.seeds) == (3, "abc", 3)
 

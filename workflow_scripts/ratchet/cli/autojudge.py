@@ -57,7 +57,7 @@ _NEXT = {
 
 
 def experiment_name(number: int) -> str:
-    """``experiment_042``, by the row's number from 1."""
+    """``experiment_042``, by the number of its row; row 0 is the baseline."""
     return f"experiment_{number:03d}"
 
 
@@ -131,11 +131,8 @@ def json_of(
         "keep_probability": answer.keep_probability,
         "noise_floor_interval": answer.noise_interval,
         "pareto_status": answer.pareto,
-        "p_efficient": answer.efficiency,
+        "p_efficient": answer.efficiency and (answer.efficiency.low, answer.efficiency.high),
         "expected_false_keeps": answer.expected_false_keeps,
-        "threshold": answer.threshold,
-        "confidence_at_threshold": answer.confidence_at_threshold,
-        "memory_ratio": answer.memory_ratio,
         "assumptions": notes,
         "problems": [str(problem) for problem in table.problems],
     }
@@ -150,13 +147,16 @@ def all_rows(every: LogExperiments, done: Replay) -> Iterator[dict[str, Any]]:
     """Each row with the verdict at its time, as values for JSON."""
     sign = every.table.direction.sign
     for place, (row, number) in enumerate(zip(every.rows, every.numbers, strict=True)):
-        assessment = done.assessments[place]
+        anew = every.starts_anew[place]
+        assessment = None if anew else done.assessments[place]
         if assessment is not None:
             verdict = assessment.verdict.value
         elif every.values[place] is None:
             verdict = Verdict.CRASH.value
+        elif every.undecided[place]:
+            verdict = "UNDECIDED_RUN"
         else:
-            verdict = "BASELINE" if place == every.first else "INCUMBENT_RUN"
+            verdict = "BASELINE" if anew else "INCUMBENT_RUN"
         yield {
             "index": number,
             "line": row.line,
@@ -173,11 +173,9 @@ def all_rows(every: LogExperiments, done: Replay) -> Iterator[dict[str, Any]]:
 
 def all_summary(every: LogExperiments, done: Replay) -> dict[str, Any]:
     """Noise floor, keeps and false keeps of a whole log."""
+    from ratchet.logs.judging import expected_false_keeps
+
     judge = done.judge
-    keeps = sum(
-        keep and assessment is not None
-        for keep, assessment in zip(every.kept, done.assessments, strict=True)
-    )
     return {
         "metric": every.table.metric,
         "direction": every.table.direction.value,
@@ -187,8 +185,8 @@ def all_summary(every: LogExperiments, done: Replay) -> dict[str, Any]:
         "incumbent": every.table.direction.sign * judge.incumbent_mean,
         "incumbent_sd": judge.incumbent_sd,
         "keep_probability": judge.settings.keep_probability,
-        "keeps": keeps,
-        "expected_false_keeps": judge.expected_false_keeps,
+        "keeps": sum(every.kept_changes),
+        "expected_false_keeps": expected_false_keeps(every, done),
     }
 
 
@@ -224,7 +222,9 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
     add = parser.add_argument
     add_log_options(parser)
     add("--run", "--run-log", type=Path, help="run log of the candidate; its metric is judged")
-    add("--row", type=int, help="judge this row, counted from 1, by the rows before it")
+    add(
+        "--row", type=int, help="judge this experiment by the rows before it; row 0 is the baseline"
+    )
     add("--all", action="store_true", help="a verdict for each row, and the noise floor")
     sure = "how sure a keep must be (default auto)"
     add("--mode", type=_mode, choices=MODES, default="auto", help=sure)

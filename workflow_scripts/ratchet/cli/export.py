@@ -134,7 +134,7 @@ def sheet_of(table: Table, data: bytes, name: str) -> Sheet:
                 agent=row.agent,
                 fields=cells.get(row.line, {}),
             )
-            for number, row in enumerate(table.rows, 1)
+            for number, row in enumerate(table.rows)
         ),
         assumptions=table.assumptions,
         problems=tuple(str(problem) for problem in table.problems),

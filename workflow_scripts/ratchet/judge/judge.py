@@ -333,7 +333,8 @@ class Replay(Frozen):
     """The judge after the log, and its view of each row at that row's time.
 
     ``assessments`` holds ``None`` for the baseline, for further runs of the
-    incumbent and for rows without a metric.  ``weights`` are those of the effect
+    incumbent, for rows without a metric and for runs that the next row decides.
+    ``weights`` are those of the effect
     prior, by noise node, that each assessment rests on.  ``beliefs`` are mean and sd
     of the incumbent's true metric after each row, ``None`` before the baseline.
     """
@@ -349,14 +350,17 @@ def replay(
     kept: Sequence[bool],
     replicate_mask: Sequence[bool],
     settings: Settings,
+    undecided: Sequence[bool] = (),
+    last_is_open: bool = False,
 ) -> Replay:
     """Replay rows in order with the decisions that were taken.
 
     ``values`` holds ``None`` where a row has no valid metric; lower is better.
     The first valid row is the baseline.  Rows of ``replicate_mask`` that were
-    not kept are further runs of the incumbent.  Every candidate counts with one
-    run, so no assessment asks for a retest.  Raises :class:`DataError` for
-    sequences of unequal length and for values that are not finite.
+    not kept are further runs of the incumbent.  Rows of ``undecided`` are runs of the
+    code that the next row measures once more, and are judged with it.  No assessment
+    asks for a retest, but for that of the last row if it ``is_open``.  Raises
+    :class:`DataError` for sequences of unequal length and for values that are not finite.
     """
     if not len(values) == len(kept) == len(replicate_mask):
         sizes = f"{len(values)}, {len(kept)} and {len(replicate_mask)}"
@@ -367,11 +371,15 @@ def replay(
     assessments: list[Assessment | None] = []
     weights: list[FloatArray | None] = []
     beliefs: list[tuple[float, float] | None] = []
-    started = False
-    for value, keep, again in zip(values, kept, replicate_mask, strict=True):
+    started, runs, waits = False, list[float](), undecided or [False] * len(values)
+    for row, (value, keep, again) in enumerate(zip(values, kept, replicate_mask, strict=True), 1):
         assessments.append(None)
         weights.append(None)
-        if value is None:
+        if row == len(values) and last_is_open:
+            judge.settings = settings
+        if value is not None and started and waits[row - 1]:
+            runs.append(value)
+        elif value is None:
             if started:
                 judge.crash()
         elif not started or (again and not keep):
@@ -379,8 +387,9 @@ def replay(
             started = True
         else:
             weights[-1] = judge._filter.weights
-            assessments[-1] = judge.assess([value])
+            assessments[-1] = judge.assess([*runs, value])
             judge.commit(keep)
+            runs = []
         beliefs.append((judge.incumbent_mean, judge.incumbent_sd) if started else None)
     return Replay(judge, tuple(assessments), tuple(weights), tuple(beliefs))
 

@@ -238,11 +238,8 @@ def analyzed(
 
 def _anew(every: LogExperiments) -> list[str]:
     """Baselines after the first change that was kept: measurements before them may differ."""
-    lines = [
-        row.line
-        for place, row in enumerate(every.rows)
-        if row.status is RowStatus.BASELINE and every.kept[place] and place != every.first
-    ]
+    anew = [place for place, yes in enumerate(every.starts_anew) if yes and place != every.first]
+    lines = [every.rows[place].line for place in anew]
     if not lines:
         return []
     shown = ", ".join(map(str, lines[:8]))

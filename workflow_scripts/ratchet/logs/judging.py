@@ -11,7 +11,7 @@ from ratchet.base.structs import Frozen, replace
 from ratchet.base.text import plural
 from ratchet.judge.judge import Assessment, Judge, Replay, replay
 from ratchet.judge.settings import Settings, scale_from
-from ratchet.judge.tradeoffs import MEMORY_TOLERANCE, Prices, efficiency
+from ratchet.judge.tradeoffs import Configuration, Efficiency, efficiency_bounds
 from ratchet.logs.experiments import LogCandidate, LogExperiments
 from ratchet.logs.table import first_of
 from ratchet.records.records import Verdict
@@ -31,15 +31,6 @@ SPAN_SDS = 4.0
 LEAST_SPAN, MOST_SPAN = 0.05, 2.4
 """In ln: around a noise floor that the user states, and as without any replicates."""
 
-MOST_MEMORY_RATIO = 50.0
-"""No edit changes memory by such a factor; megabytes read as gigabytes do."""
-
-MEMORY_STEP_GB = 0.1 + 1e-9
-"""A log gives memory with one decimal; a change of the last digit may be none."""
-
-MOST_RIVALS = 20
-"""Kept codes of less memory that a candidate is compared with, the best ones."""
-
 
 class Answer(Frozen):
     """The verdict on one candidate.
@@ -47,9 +38,8 @@ class Answer(Frozen):
     ``value``, ``incumbent``, ``best`` (of the rows kept before), ``delta``
     (value minus incumbent), ``noise_sd`` and ``gain`` are in the metric's unit;
     the first four also in its own direction, while a positive gain is better.
-    ``confidence`` is the probability that the candidate is truly better.
-    ``threshold`` is the gain that the candidate's memory must bring, ``memory_ratio``
-    candidate over incumbent.
+    ``confidence`` is the probability that the candidate is truly better; a log tells
+    nothing that has a price.
     """
 
     candidate: LogCandidate
@@ -65,11 +55,8 @@ class Answer(Frozen):
     noise_sd: float | None = None
     noise_interval: tuple[float, float] | None = None
     keep_probability: float | None = None
-    efficiency: tuple[float, float] | None = None
+    efficiency: Efficiency | None = None
     expected_false_keeps: float | None = None
-    threshold: float | None = None
-    confidence_at_threshold: float | None = None
-    memory_ratio: float | None = None
 
     @property
     def exit_code(self) -> int:
@@ -81,9 +68,7 @@ class Answer(Frozen):
     @property
     def pareto(self) -> str:
         """EFFICIENT, DOMINATED or, without memory in the log, UNKNOWN."""
-        if self.efficiency is None:
-            return "UNKNOWN"
-        return "EFFICIENT" if self.efficiency[0] >= 0.5 else "DOMINATED"
+        return "UNKNOWN" if self.efficiency is None else self.efficiency.status
 
 
 class Rules(Frozen):
@@ -116,54 +101,59 @@ def noise_span(left_open: float) -> float:
 
 
 def replay_rows(past: LogExperiments, settings: Settings) -> Replay:
-    """The judge after these rows, with the decisions that their author took."""
-    return replay(past.values, past.kept, past.again, settings)
+    """The judge after these rows, with the decisions that their author took.
+
+    The last row can be repeated, so that its verdict may be RETEST.
+    """
+    return replay(past.values, past.kept, past.again, settings, past.undecided, last_is_open=True)
+
+
+def expected_false_keeps(every: LogExperiments, done: Replay) -> float:
+    """Expected number of kept changes that are no improvement, each by the rows up to it."""
+    pairs = zip(every.kept_changes, done.assessments, strict=True)
+    return math.fsum(1 - found.confidence for keep, found in pairs if keep and found is not None)
 
 
 def judge_candidate(
     every: LogExperiments, candidate: LogCandidate, rules: Rules
 ) -> tuple[Answer, list[str]]:
-    """Judge one candidate by the rows before it.
+    """Judge one candidate by the rows before it, as :func:`replay_rows` judges its row.
 
-    Unlike in a replay a re-run may be asked for, as this run can be repeated,
-    and memory has its price; past decisions are what they are.
+    The settings are those of the whole log.
     """
-    past = every.before(candidate.since + 1)
+    past = every.before(candidate.since)
     said = past.assumptions()
-    if past.first is None:
+    place = every.numbers.index(candidate.number) if candidate.row in every.rows else None
+    if past.first is None or (place is not None and every.starts_anew[place]):
         return _baseline(candidate), said
-    settings, more = settings_for(past, len(every.rows), rules)
-    state = replay_rows(past, settings).judge.to_dict()
-    state["settings"]["max_replicates"] = settings.max_replicates
-    judge = Judge.from_dict(state)
+    settings, more = settings_for(every, len(every.rows), rules)
+    done = replay_rows(past, settings)
+    judge, sign, answer = done.judge, past.table.direction.sign, _answer(candidate, past, done)
     if not candidate.values:
         why = _no_metric(f"no valid {past.table.metric}", candidate)
-        return replace(_answer(candidate, past, judge), reason=why), [*said, *more]
-    sign = past.table.direction.sign
-    ratio = memory_ratio(candidate, past)
-    # Less memory earns nothing; lines of code, which no log tells, are free.
-    prices = Prices().scaled(judge.settings.effect_scale)
-    threshold = max(0.0, prices.threshold(0, judge.noise_sd, ratio))
-    assessment = judge.assess([sign * value for value in candidate.values], threshold)
+        return replace(answer, reason=why), [*said, *more]
+    if place is not None and every.again[place]:
+        why = "read as a further run of the incumbent's code, of which nothing is to be decided"
+        return replace(answer, verdict=Verdict.DISCARD, reason=why), [*said, *more]
+    assessment = judge.assess([sign * value for value in candidate.values])
+    if place is not None and place < len(every.rows) - 1:  # decided long ago, it is not run again
+        assessment = assessment.without_retest(settings)
     answer = replace(
-        _answer(candidate, past, judge),
+        answer,
         verdict=assessment.verdict,
         confidence=assessment.confidence,
         delta=sign * assessment.delta,
         gain=assessment.gain,
         keep_probability=assessment.keep_probability,
-        reason=verdict_reason(assessment) + _said_of_price(threshold, ratio),
-        threshold=threshold,
-        confidence_at_threshold=assessment.confidence_at_threshold,
-        memory_ratio=ratio,
+        reason=verdict_reason(assessment),
         efficiency=_efficiency(candidate, past, assessment, judge),
     )
     return answer, [*said, *more]
 
 
-def _answer(candidate: LogCandidate, past: LogExperiments, judge: Judge) -> Answer:
+def _answer(candidate: LogCandidate, past: LogExperiments, done: Replay) -> Answer:
     """Answer without its verdict: the fields that every row after the first has."""
-    sign, values = past.table.direction.sign, candidate.values
+    judge, sign, values = done.judge, past.table.direction.sign, candidate.values
     return Answer(
         candidate=candidate,
         verdict=Verdict.CRASH,
@@ -175,16 +165,16 @@ def _answer(candidate: LogCandidate, past: LogExperiments, judge: Judge) -> Answ
         noise_sd=judge.noise_sd,
         noise_interval=judge.noise_interval(),
         keep_probability=judge.settings.keep_probability,
-        expected_false_keeps=judge.expected_false_keeps,
+        expected_false_keeps=expected_false_keeps(past, done),
     )
 
 
 def _baseline(candidate: LogCandidate) -> Answer:
-    """The first run of a log: there is nothing to compare it with."""
+    """The first run of a log, or a baseline that starts anew: compared with nothing."""
     if not candidate.values:
         return Answer(candidate, Verdict.CRASH, _no_metric("no valid metric", candidate))
     value = math.fsum(candidate.values) / len(candidate.values)
-    why = "the baseline: there is no earlier run to compare it with"
+    why = "the baseline: there is no earlier run of this kind to compare it with"
     return Answer(candidate, Verdict.KEEP, why, value=value)
 
 
@@ -194,71 +184,34 @@ def _no_metric(why: str, candidate: LogCandidate) -> str:
 
 def verdict_reason(assessment: Assessment) -> str:
     """Why the verdict is what it is, in one sentence."""
-    asked = assessment.threshold
-    event = f"P(gain > {asked:.2g})" if asked else "P(better)"
-    p, pk = f"{assessment.confidence_at_threshold:.2f}", f"{assessment.keep_probability:.2f}"
+    event, pk = f"P(better) {assessment.confidence:.2f}", f"{assessment.keep_probability:.2f}"
     gain = f"expected gain {assessment.gain:.2g}"
     if assessment.verdict is Verdict.RETEST:
         return (
-            f"{event} is {p}; another run of the same code with a fresh seed is worth more "
-            "than a new proposal"
+            f"{event}; another run of the same code with a fresh seed is worth more than a new "
+            "proposal"
         )
     if assessment.keep:
-        return f"{event} {p} reaches the {pk} that a keep needs; {gain}"
-    if assessment.confidence_at_threshold >= assessment.keep_probability:
-        return f"{event} {p} would do, yet the {gain} is not above {asked:.2g}"
+        return f"{event} reaches the {pk} that a keep needs; {gain}"
+    if assessment.confidence >= assessment.keep_probability:
+        return f"{event} would do, yet the {gain} is not above 0"
     if assessment.verdict is Verdict.MARGINAL:
-        return f"more likely better than not, yet {event} {p} is below {pk}; {gain}"
-    return f"{event} {p} is below the {pk} that a keep needs; {gain}"
-
-
-def memory_ratio(candidate: LogCandidate, past: LogExperiments) -> float | None:
-    """Memory of the candidate over the incumbent's; ``None`` unless both have the same unit."""
-    held = [
-        row.memory_gb
-        for row, keep, value in zip(past.rows, past.kept, past.values, strict=True)
-        if keep and value is not None
-    ]
-    before, after = held[-1] if held else None, candidate.memory_gb
-    if before is None or after is None or before <= 0 or after <= 0:
-        return None
-    if abs(after - before) <= MEMORY_STEP_GB:
-        return 1.0
-    ratio = after / before
-    return ratio if 1 / MOST_MEMORY_RATIO < ratio < MOST_MEMORY_RATIO else None
-
-
-def _said_of_price(threshold: float, ratio: float | None) -> str:
-    """Words about the price of memory; empty where it is free."""
-    if threshold == 0 or ratio is None:
-        return ""
-    return f"; memory {100 * (ratio - 1):+.0f} % must bring {threshold:.2g}"
+        return f"more likely better than not, yet {event} is below {pk}; {gain}"
+    return f"{event} is below the {pk} that a keep needs; {gain}"
 
 
 def _efficiency(
     candidate: LogCandidate, past: LogExperiments, assessment: Assessment, judge: Judge
-) -> tuple[float, float] | None:
+) -> Efficiency | None:
     """Bounds on P(no kept code of no more memory is better), if memory is known."""
-    if candidate.memory_gb is None:
-        return None
-    limit = (1 + MEMORY_TOLERANCE) * candidate.memory_gb
     kept = [
-        (value, row.memory_gb)
+        Configuration(value, judge.noise_sd, row.memory_gb)
         for row, value, keep in zip(past.rows, past.values, past.kept, strict=True)
-        if keep and value is not None and row.memory_gb is not None
+        if keep and value is not None
     ]
-    if not kept:
-        return None
-    # The incumbent's true metric is known better than by its one lucky run.
-    incumbent = assessment.confidence if kept[-1][1] <= limit else 1.0
-    smaller = [(v, m) for v, m in kept[:-1] if m <= min(limit, kept[-1][1] * 0.995)]
-    rivals = sorted(smaller)[:MOST_RIVALS]
-    bounds = efficiency(
-        [judge.incumbent_mean + assessment.delta, *(v for v, _ in rivals)],
-        [judge.noise_sd / math.sqrt(assessment.n), *(judge.noise_sd for _ in rivals)],
-        [candidate.memory_gb, *(m for _, m in rivals)],
-    )[0]
-    return bounds.low * incumbent, min(bounds.high, incumbent)
+    sd = judge.noise_sd / math.sqrt(assessment.n)
+    believed = Configuration(judge.incumbent_mean - assessment.gain, sd, candidate.memory_gb)
+    return efficiency_bounds(believed, assessment.confidence, kept)
 
 
 def noise_source(

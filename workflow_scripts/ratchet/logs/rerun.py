@@ -295,7 +295,7 @@ def judge_kept_change(
         gain=found.gain,
         low=found.low,
         high=found.high,
-        better=better,
+        given_runs=better,
         expected=assessment.gain,
         noise_sd=assessment.noise_sd,
     )

@@ -20,7 +20,7 @@ from ratchet.base.text import (
 )
 from ratchet.judge.judge import Assessment
 from ratchet.logs.analysis import LogSession, Steered
-from ratchet.logs.judging import verdict_reason
+from ratchet.logs.judging import expected_false_keeps, verdict_reason
 from ratchet.logs.table import LogRow, RowStatus
 from ratchet.records.records import Status
 from ratchet.report.facts import AS_RULED, advice, counts, crash_classes, interval
@@ -122,7 +122,7 @@ def log_facts(log: LogSession) -> Facts:
         "baseline": baseline,
         "noise": {"sd": judge.noise_sd, "low": low, "high": high, "from": "log"},
         "experiments": rows,
-        "counts": counts(tried, judge.expected_false_keeps),
+        "counts": counts(tried, expected_false_keeps(every, log.done)),
         "incumbents": _incumbents(log),
         "remeasurements": [],
         "seeds": more_seeds(judge.noise_sd, None, tried),
@@ -167,7 +167,8 @@ def _row(log: LogSession, place: int) -> Facts:
     """One row of the log, judged or not."""
     every = log.every
     row, number, value = every.rows[place], every.numbers[place], every.values[place]
-    assessment = log.done.assessments[place]
+    anew = every.starts_anew[place]
+    assessment = None if anew else log.done.assessments[place]
     e: Facts = {
         **dict.fromkeys((*_EMPTY.split(), *AS_RULED)),
         **{"near_miss": False, "quarantined": False, "notes": [], "runs": [], "commands": []},
@@ -192,7 +193,7 @@ def _row(log: LogSession, place: int) -> Facts:
         crash = Status.CRASH.value
         e.update(verdict="CRASH", status=crash, called=crash, reason=said, outcome=kind)
     else:
-        e["role"] = "baseline" if place == every.first else "incumbent again"
+        e["role"] = "baseline" if anew else "incumbent again"
     if log.run is not None and log.run.number == number:
         e["log_tail"] = tail_text(log.run.text, LOG_LIMIT)
     edit = (log.edits or {}).get(number)
@@ -213,7 +214,7 @@ def _judged(found: Assessment, sign: int) -> Facts:
     low, high = interval(delta, found.delta_sd)
     return {
         "verdict": found.verdict.value,
-        "called": found.verdict.status.value,
+        "called": Status.KEEP.value if found.keep else Status.DISCARD.value,
         "reason": f"{verdict_reason(found)}.",
         "delta": delta,
         "delta_sd": found.delta_sd,
@@ -226,13 +227,14 @@ def _judged(found: Assessment, sign: int) -> Facts:
 
 def _incumbents(log: LogSession) -> list[Facts]:
     """The judge's belief about the author's incumbent after each row."""
-    every, held = log.every, 0
+    every = log.every
+    held = every.numbers[every.first or 0]
     line: list[Facts] = []
     sign = every.table.direction.sign
     for place, belief in enumerate(log.done.beliefs):
         if belief is None:
             continue
-        number = every.numbers[place] if line else 0
+        number = every.numbers[place]
         if every.kept[place] and every.values[place] is not None:
             held = number
         line.append({"from": number, "number": held, "mean": sign * belief[0], "sd": belief[1]})
