@@ -30,6 +30,7 @@ from ratchet.steering.bandit import (
     CategoryScore,
     Label,
     SteeringMode,
+    avoided_last,
     rank_categories,
     score_categories,
 )
@@ -411,7 +412,8 @@ def suggest_next(
     """At most ``limit`` suggestions, the one to follow first.
 
     New things come in the order of ``ranking``; after each of the first ones
-    stands what the log already holds: a pair to combine, then a run to repeat.
+    stands what the log already holds: a pair to combine, then a run to repeat.  What is
+    of a category to avoid comes after all that is worth exploiting.
     ``options`` are the declared edits that are left; without any given, or if
     edits are ``free`` beside them, categories without one get angles.
     """
@@ -431,8 +433,9 @@ def suggest_next(
         for suggestion in pair
         if suggestion is not None
     ]
-    mixed = itertools.zip_longest(fresh, held)
-    return [one for pair in mixed for one in pair if one is not None][:limit]
+    pairs = itertools.zip_longest(fresh, held)
+    mixed = [one for pair in pairs for one in pair if one is not None]
+    return avoided_last(mixed, lambda one: one.category, scores)[:limit]
 
 
 def followed_suggestion(
