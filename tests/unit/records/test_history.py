@@ -158,7 +158,7 @@ def test_the_baseline_is_trial_0() -> None:
     start = history(baseline=(3.0, 5.0)).start
     assert (start.number, start.word, start.status) == (0, BASELINE, Status.KEEP)
     assert (start.mean, start.memory_mb, start.delta, start.confidence) == (4.0, None, None, None)
-    assert start.kept and not start.failed
+    assert not start.kept and not start.failed
     broken = replace(PAST.baseline, runs=(run(None, "boom"), run(3.0, memory_mb=7.0)))
     start = History(broken).start
     assert (start.mean, start.memory_mb) == (3.0, 7.0)

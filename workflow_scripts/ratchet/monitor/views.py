@@ -267,7 +267,7 @@ def _verdicts(found: Facts) -> str:
         f'<tr><td class="n">{entry["number"]}<td class="v {decision_word(entry)}">'
         f'<span aria-hidden="true">{_GLYPHS[decision_word(entry)]}</span> '
         f"{_text(entry['verdict']).replace('_', ' ')}"
-        f'<td class="n">{format_percent(entry["confidence"])}'
+        f'<td class="n">{_text(format_percent(entry["confidence"]))}'
         f'<td class="n">{format_number(entry["value"], digits)}'
         f"<td>{_text(entry['description'])}</tr>\n"
         for entry in shown

@@ -36,8 +36,8 @@ BASELINE = "BASELINE"
 class Trial(Frozen):
     """One proposal with its runs, the ruling on it, and whether it became the incumbent.
 
-    Number 0 is the unchanged code: it has runs, is the first incumbent, and was judged
-    by nobody.  ``ruling`` is ``None`` for it and for a proposal that was not judged yet.
+    Number 0 is the unchanged code: it has runs, is the first incumbent, and was neither
+    judged nor kept.  ``ruling`` is ``None`` for it and for a proposal that was not judged yet.
     ``retried_as`` is the number of the trial in which a near miss was tried again.
     """
 
@@ -216,7 +216,7 @@ class History(Frozen, dict=True):
             commit=base.commit,
             proposer="",
         )
-        return Trial(unchanged, base.runs, kept=True)
+        return Trial(unchanged, base.runs)
 
     @cached_property
     def trials(self) -> tuple[Trial, ...]:

@@ -160,8 +160,8 @@ def rank_categories(
     """All categories, the one to try next first; reproducible from ``seed``.
 
     None that is to be avoided comes before one that is worth exploiting, unless all is
-    left to chance this time.  ``gain_scale`` is a gain worth having, in the metric's unit (the noise
-    floor serves); it is the prior of the gain per keep.
+    left to chance this time.  ``gain_scale`` is a gain worth having, in the metric's unit
+    (the noise floor serves); it is the prior of the gain per keep.
     """
     names = categories_of(pulls, known)
     rng = Random(seed)
