@@ -69,7 +69,7 @@ def test_a_crash_has_neither_price_nor_place() -> None:
 def test_the_reason_tells_the_price_and_the_test_of_mode_guaranteed() -> None:
     priced = replace(FOUND, threshold=0.0003)
     assert ruled(case(priced, kept=True)).reason == (
-        "0.03 better than the incumbent over one run (3.0 times the noise floor); it needs 0.0003 "
+        "0.03 better than the baseline over one run (3.0 times the noise floor); it needs 0.0003 "
         "for 3 more lines; P(worth its price) 0.750, a keep needs 0.6"
     )
     assert ruled(case(priced, kept=True)).price == 0.0003

@@ -16,7 +16,7 @@ from ratchet.judge.tradeoffs import (
     credit,
     efficiency_bounds,
 )
-from ratchet.records.history import History
+from ratchet.records.history import History, name_of
 from ratchet.records.records import (
     Experiment,
     Incumbent,
@@ -80,16 +80,17 @@ class Case(Struct):
     """One candidate before the judge, with all its runs so far; lower is better here.
 
     ``threshold`` is what it was last assessed at, ``incumbent`` what was then
-    believed of the incumbent's metric.  ``memory_mb`` is what the session's ceiling
-    is compared with, and ``too_large`` that a hard one refuses it; ``broken`` says which
-    constraint of the task it breaks.  ``suspect`` says what its runs show beside the
-    baseline's that cannot be believed.
+    believed of the metric of the incumbent, experiment ``held``.  ``memory_mb`` is what the
+    session's ceiling is compared with, and ``too_large`` that a hard one refuses it;
+    ``broken`` says which constraint of the task it breaks.  ``suspect`` says what its
+    runs show beside the baseline's that cannot be believed.
     """
 
     proposal: Proposal
     runs: list[RunSummary]
     net_lines: int
     incumbent: float
+    held: int = 0
     memory_ratio: float | None = None
     threshold: float = 0.0
     assessment: Assessment | None = None
@@ -219,7 +220,7 @@ def _reason(case: Case, found: Assessment | None, tariff: Tariff) -> str:
     if found is None:
         return "gave no metric"
     direction = "better" if found.delta < 0 else "worse"
-    distance = f"{abs(found.delta):.4g} {direction} than the incumbent"
+    distance = f"{abs(found.delta):.4g} {direction} than {name_of(case.held)}"
     floors = f"{abs(found.delta) / found.noise_sd:.1f} times the noise floor"
     count = "one run" if found.n == 1 else f"{found.n} runs"
     text = f"{distance} over {count} ({floors})"
@@ -290,7 +291,7 @@ class Hearing(Frozen):
         old = self.session.texts(self.incumbent.files)
         new = self.session.texts(proposal.files)
         runs, lines = list(experiment.runs), net_code_lines(old, new)
-        case = Case(proposal, runs, lines, self.judge.incumbent_mean)
+        case = Case(proposal, runs, lines, self.judge.incumbent_mean, self.incumbent.number)
         case.refused, case.notes = experiment.refused, experiment.notes
         case.changes = count_changes(old, new)
         case.quarantined = experiment.quarantined
