@@ -302,9 +302,9 @@ def board(facts: Facts, options: argparse.Namespace, detailed: bool = False) -> 
         print(coloured(line, options.emphasis if place == 1 else None))
     if not options.quiet:
         legend = (
-            f"{metric}: measured when it was kept; estimate, interval, gain: the judge's; own, "
+            f"{metric}: as measured; estimate, interval, gain: the judge's; own, adopted: wins "
         )
-        legend += "adopted: wins it found and took over; given: taken over by others;"
+        legend += "it found and took over; given: taken over by others;"
         lines = [f"{legend} false: expected false keeps", tournament_answer(facts)]
         print("\n".join(fit_lines(lines)))
     if detailed:
