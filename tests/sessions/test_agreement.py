@@ -11,7 +11,6 @@ from helpers import FAKE
 from helpers.autojudge_logs import answer, printed
 from helpers.boxes import Box, make_box
 from helpers.commands import Capsys
-from helpers.hand_edits import ratchet_try, script
 from helpers.pages import Page
 from helpers.recorded import Recorded
 from helpers.shared import shared_box
@@ -19,8 +18,6 @@ from ratchet.cli.sessions import session_of
 from ratchet.proposers.program_md import next_version
 from ratchet.proposers.prompts import BRIEF, TRIED, agent_papers
 from ratchet.records.history import History
-from ratchet.records.paths import StorePaths
-from ratchet.records.store import Store
 
 CONFIG = ["task=tasks/fake", "rounds=12", "budget_steps=5", "memory_price=0.2"]
 FIELDS = ("confidence", "delta", "gain", "verdict")
@@ -177,40 +174,6 @@ def test_its_log_has_the_same_numbers_and_counts(
         assert at_the_time[one["index"]] == pytest.approx(one["confidence"], abs=1e-4)
     first = Page((tmp_path / "log.html").read_text()).text
     assert f"kept {len(kept)} of {own['judged']} changes" in first
-
-
-STRATEGIES = ("conservative", "radical")
-
-
-def test_a_run_has_one_verdict_by_hand_and_in_a_tournament(tmp_path: Path) -> None:
-    """Beside the same incumbent, which the reason names."""
-    box = make_box(tmp_path / "box", task="tasks/fake")
-    table = Recorded.load("fake", FAKE)
-    box.backend, box.clock = table, table.clock
-    names = f"[{', '.join(STRATEGIES)}]"
-    box.play_tournament(strategies=names, evolve_rounds=1, evolve_runs=3)
-    for name in STRATEGIES:
-        box.play(session=name, last="baseline")
-    store, reasons = Store(StorePaths(box.path / "store")), []
-    for name in STRATEGIES:
-        rounds = box.path / f"results/default.{name}/rounds"
-        (made,) = json.loads((rounds / "0001/proposals.json").read_text())["proposals"]
-        script(box).write_bytes(store.get(made["files"]["train.py"]))
-        with table():
-            done = ratchet_try(box, "-m", "x", "--json", session=name)
-        assert done.stdout, done.stderr
-        mine = json.loads(done.stdout)["ruling"]
-        theirs = read_ruling(rounds / "0001/verdict.json")
-        assert {**mine, "commit": ""} == {**theirs, "commit": ""}
-        assert " than the baseline over " in mine["reason"]
-        reasons.append(read_ruling(rounds / "0002/verdict.json")["reason"])
-    assert any(" than experiment 1 over " in reason for reason in reasons)
-
-
-def read_ruling(path: Path) -> dict[str, Any]:
-    """The only ruling of a round."""
-    (found,) = json.loads(path.read_text())["rulings"]
-    return dict(found)
 
 
 def proposals(box: Box) -> list[dict[str, Any]]:

@@ -1,10 +1,52 @@
 """``ratchet try``: a person's own edits through the chain, one round each."""
 
+import contextlib
+import io
 import json
+from pathlib import Path
+from typing import NamedTuple
+from unittest import mock
 
-from helpers.boxes import Box
-from helpers.hand_edits import ratchet_try, script
+from helpers import FAKE
+from helpers.boxes import DEFAULTS, Box, make_box
+from helpers.player import Player, inside
+from helpers.recorded import Recorded
+from ratchet.cli.tryout import TrialPlace, main
+from ratchet.records.paths import StorePaths
+from ratchet.records.store import Store
 from ratchet.task.edits import replace_value
+
+
+class Answer(NamedTuple):
+    """What a call of the command gave."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+def ratchet_try(box: Box, *words: str, **settings: object) -> Answer:
+    """Call the command; its round is played in this process too."""
+
+    def play(place: TrialPlace, number: int) -> None:
+        given = {**values, "rounds": number}
+        assert Player(box.harness, given).session(first="rounds", last="rounds") == 0
+
+    values = {**DEFAULTS, **box.settings, **settings}
+    pairs = [f"{key}={'null' if value is None else value}" for key, value in values.items()]
+    out, err = io.StringIO(), io.StringIO()
+    with (
+        inside(box.path, {**box.environment, "RATCHET_HARNESS": str(box.harness)}),
+        mock.patch.object(TrialPlace, "_run_round", play),
+        contextlib.redirect_stdout(out),
+        contextlib.redirect_stderr(err),
+    ):
+        code = main([*words, "--config", *pairs])
+    return Answer(code, out.getvalue(), err.getvalue())
+
+
+def script(box: Box) -> Path:
+    return box.path / "tasks" / "fake" / "train.py"
 
 
 def edit(box: Box, **constants: object) -> None:
@@ -80,3 +122,28 @@ def test_a_session_by_hand_ends_where_nothing_was_put_forward(box: Box) -> None:
     assert [r["verdict"] for r in box.rulings()] == ["STRONG_KEEP"]
     assert box.json("confirm.json")["gain"] > 0.1
     assert "ratchet try" in (box.session / "report.html").read_text()
+
+
+def test_a_run_has_one_verdict_by_hand_and_in_a_tournament(tmp_path: Path) -> None:
+    """Beside the same incumbent, which the reason names."""
+    box, names = make_box(tmp_path / "box"), ("conservative", "radical")
+    table = Recorded.load("fake", FAKE)
+    box.backend, box.clock = table, table.clock
+    for name in names:
+        box.play(session=name, last="baseline")
+    box.play_tournament(strategies=f"[{', '.join(names)}]", evolve_rounds=1, evolve_runs=3)
+    reasons = []
+    for name in names:
+        rounds = box.path / f"results/default.{name}/rounds"
+        (made,) = json.loads((rounds / "0001/proposals.json").read_text())["proposals"]
+        (theirs,) = json.loads((rounds / "0001/verdict.json").read_text())["rulings"]
+        script(box).write_bytes(
+            Store(StorePaths(box.path / "store")).get(made["files"]["train.py"])
+        )
+        with table():
+            done = ratchet_try(box, "-m", "x", "--json", session=name)
+        mine = json.loads(done.stdout)["ruling"]
+        assert {**mine, "commit": ""} == {**theirs, "commit": ""}
+        assert " than the baseline over " in mine["reason"]
+        reasons += json.loads((rounds / "0002/verdict.json").read_text())["rulings"]
+    assert any(" than experiment 1 over " in ruling["reason"] for ruling in reasons)

@@ -38,8 +38,7 @@ class Answer(Frozen):
     ``value``, ``incumbent``, ``best`` (of the rows kept before), ``delta``
     (value minus incumbent), ``noise_sd`` and ``gain`` are in the metric's unit;
     the first four also in its own direction, while a positive gain is better.
-    ``confidence`` is the probability that the candidate is truly better; a log tells
-    nothing that has a price.
+    ``confidence`` is the probability that the candidate is truly better.
     """
 
     candidate: LogCandidate
@@ -184,20 +183,19 @@ def _no_metric(why: str, candidate: LogCandidate) -> str:
 
 def verdict_reason(assessment: Assessment) -> str:
     """Why the verdict is what it is, in one sentence."""
-    event, pk = f"P(better) {assessment.confidence:.2f}", f"{assessment.keep_probability:.2f}"
+    p, pk = f"P(better) {assessment.confidence:.2f}", f"{assessment.keep_probability:.2f}"
     gain = f"expected gain {assessment.gain:.2g}"
     if assessment.verdict is Verdict.RETEST:
         return (
-            f"{event}; another run of the same code with a fresh seed is worth more than a new "
-            "proposal"
+            f"{p}; another run of the same code with a fresh seed is worth more than a new proposal"
         )
     if assessment.keep:
-        return f"{event} reaches the {pk} that a keep needs; {gain}"
+        return f"{p} reaches the {pk} that a keep needs; {gain}"
     if assessment.confidence >= assessment.keep_probability:
-        return f"{event} would do, yet the {gain} is not above 0"
+        return f"{p} would do, yet the {gain} is not above 0"
     if assessment.verdict is Verdict.MARGINAL:
-        return f"more likely better than not, yet {event} is below {pk}; {gain}"
-    return f"{event} is below the {pk} that a keep needs; {gain}"
+        return f"more likely better than not, yet {p} is below {pk}; {gain}"
+    return f"{p} is below the {pk} that a keep needs; {gain}"
 
 
 def _efficiency(
