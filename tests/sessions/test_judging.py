@@ -140,7 +140,10 @@ def test_lines_have_a_price(priced: Box) -> None:
     assert wordy["confidence"] < 0.1  # of being worth its price
     assert wordy["price"] > wordy["gain"] > 0
     assert not is_kept(wordy)
-    assert "for 61 more lines; P(worth its price) 0.0" in wordy["reason"]
+    metric = priced.json("report.json")["baseline"]["mean"]
+    assert wordy["price"] == pytest.approx(61 * 5e-5 * metric)
+    assert wordy["reason"].startswith("kept but for the line price: needs 0.0")
+    assert "for 61 more lines; " in wordy["reason"]
     assert lean["net_lines"] == -20
     assert lean["delta"] == pytest.approx(0)
     assert lean["price"] < 0

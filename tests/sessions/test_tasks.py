@@ -46,7 +46,7 @@ def prepared(box: Box) -> str:
 def test_a_preset_is_what_the_session_starts_from_and_a_hard_ceiling_holds(sized: Box) -> None:
     source = sized.path / "tasks" / "fake" / "train.py"
     before = source.read_bytes()
-    free = {"memory_price": 0, "rounds": 3, "preset": "auto"}
+    free = {"rounds": 3, "preset": "auto"}
     limits = {**free, "memory_ceiling_mb": 350, "memory_ceiling": "hard"}
     said = sized.play(**limits)
     assert "; preset small" in said
@@ -203,6 +203,23 @@ def test_a_task_with_a_yaml_surface_stops_at_its_target(tmp_path: Path) -> None:
     assert len(changed) == len(kept)
     assert all(a.split(":")[0] == b.split(":")[0] and "#" in b for a, b in changed)
     assert "accuracy" in (box.session / "report.html").read_text()
+
+
+@pytest.mark.parametrize("seed", [1, 2, 6])
+def test_all_edits_of_the_example_are_kept_as_each_is_truly_better(
+    tmp_path: Path, seed: int
+) -> None:
+    """Each is worth three noise floors; twenty runs are enough to see that."""
+    box = Box(tmp_path, {"task": "docs/examples/logreg", "budget_steps": None}, harness=REPO)
+    box.play(rounds=4, seed=seed, confirm_replicates=3)
+    kept = [found for found in box.rulings() if is_kept(found)]
+    champion = box.git("show", "ratchet/default:train.py")
+    assert [line for line in champion.splitlines() if line.endswith("= False")] == []
+    assert all(found["delta"] > 0 for found in kept)
+    assert [event["role"] for event in box.events("run_started")].count("search") <= 20
+    confirmed = box.json("confirm.json")
+    assert 0.3 < confirmed["gain"] < 0.5
+    assert confirmed["low"] > 0
 
 
 PYTHON = os.environ.get("RATCHET_GPT_PYTHON")

@@ -3,17 +3,26 @@
 import contextlib
 import io
 import json
+import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 from unittest import mock
 
 from helpers import FAKE
 from helpers.boxes import DEFAULTS, Box, make_box
+from helpers.edits import constant, declare, ruling
 from helpers.player import Player, inside
 from helpers.recorded import Recorded
+from helpers.shared import copied
+from ratchet.base.structs import replace
+from ratchet.cli.main import main as ratchet
 from ratchet.cli.tryout import TrialPlace, main
-from ratchet.records.paths import StorePaths
-from ratchet.records.store import Store
+from ratchet.records.paths import SessionPaths, StorePaths
+from ratchet.records.records import Outcome
+from ratchet.records.store import RunRecord, Store
+from ratchet.runs.run import execute_run
+from ratchet.runs.spec import RunSpec
 from ratchet.task.edits import replace_value
 
 
@@ -26,18 +35,25 @@ class Answer(NamedTuple):
 
 
 def ratchet_try(box: Box, *words: str, **settings: object) -> Answer:
-    """Call the command; its round is played in this process too."""
+    """Call the command; what it has Snakemake do is played in this process too."""
 
-    def play(place: TrialPlace, number: int) -> None:
-        given = {**values, "rounds": number}
-        assert Player(box.harness, given).session(first="rounds", last="rounds") == 0
+    def play_round(place: TrialPlace, number: int) -> None:
+        play({**place.given, "rounds": number}, "rounds")
+
+    def play_baseline(place: TrialPlace, paths: SessionPaths, given: Mapping[str, object]) -> None:
+        play(given, "baseline")
+
+    def play(given: Mapping[str, object], part: str) -> None:
+        player = Player(box.harness, {**values, **given})
+        assert player.session(first=part, last=part) == 0, player.said.getvalue()
 
     values = {**DEFAULTS, **box.settings, **settings}
     pairs = [f"{key}={'null' if value is None else value}" for key, value in values.items()]
     out, err = io.StringIO(), io.StringIO()
     with (
         inside(box.path, {**box.environment, "RATCHET_HARNESS": str(box.harness)}),
-        mock.patch.object(TrialPlace, "_run_round", play),
+        mock.patch.object(TrialPlace, "_run_round", play_round),
+        mock.patch.object(TrialPlace, "_run_baseline", play_baseline),
         contextlib.redirect_stdout(out),
         contextlib.redirect_stderr(err),
     ):
@@ -147,3 +163,131 @@ def test_a_run_has_one_verdict_by_hand_and_in_a_tournament(tmp_path: Path) -> No
         assert " than the baseline over " in mine["reason"]
         reasons += json.loads((rounds / "0002/verdict.json").read_text())["rulings"]
     assert any(" than experiment 1 over " in ruling["reason"] for ruling in reasons)
+
+
+def test_an_edit_is_measured_once_more_and_judged_by_all_its_runs(box: Box) -> None:
+    box.play(last="baseline")
+    nothing = ratchet_try(box, "--again")
+    assert nothing.returncode == 64
+    assert "expected an edit that was tried by hand last, found none" in nothing.stderr
+    edit(box, DECAY=0.02)
+    first = ratchet_try(box, "-m", "a little decay", "--json", max_replicates=1)
+    before = json.loads(first.stdout)["ruling"]
+    assert len(before["runs"]) == 1
+    commit = box.git("rev-parse", "refs/ratchet/experiments/0001")
+    again = ratchet_try(box, "--again", "--json", max_replicates=1)
+    facts = json.loads(again.stdout)
+    assert facts["before"] == before
+    assert facts["ruling"]["runs"][0] == before["runs"][0]
+    assert facts["ruling"]["mean"] == sum(r["value"] for r in facts["ruling"]["runs"]) / 2
+    assert facts["ruling"]["delta_sd"] < before["delta_sd"]
+    assert (facts["proposal"]["number"], facts["proposal"]["commit"]) == (1, commit.strip())
+    assert len(box.rulings()) == 1
+    third = ratchet_try(box, "--again", max_replicates=1)
+    fresh = box.rulings()[0]["runs"][2]["value"]
+    assert third.stdout.startswith(f"experiment 1 once more: val_loss {fresh:.6g}. Before: ")
+    assert "over 2 runs" in third.stdout.splitlines()[0]
+    assert "over 3 runs" in third.stdout.splitlines()[1]
+    assert len((box.session / "results.tsv").read_text().splitlines()) == 3
+    assert ratchet(["verify", "--root", str(box.path)]) == 0
+    # What is decided is what a session decides which has these three runs.
+    assert "ratchet try --again" in ratchet_try(box, "-m", "decay once more").stderr
+    assert ratchet_try(box, "--again", "-m", "why").returncode == 64
+    guaranteed = ratchet_try(box, "--again", mode="guaranteed")
+    assert "the judge alone asks for runs" in guaranteed.stderr
+    assert len(box.rulings()[0]["runs"]) == 3
+
+
+def test_a_keep_that_another_run_refutes_is_taken_back(box: Box) -> None:
+    """The fresh run crashes, as some seeds do."""
+    box.play(last="baseline")
+    edit(box, RATE=0.8)
+    assert ratchet_try(box, "-m", "a larger rate").returncode == 0
+    assert box.git("rev-parse", "ratchet/default") != box.git("rev-parse", "refs/ratchet/baseline")
+    with mock.patch("ratchet.runs.executor.execute_run", crashing(box)):
+        again = ratchet_try(box, "--again", "--json")
+    assert again.returncode == 1
+    facts = json.loads(again.stdout)
+    assert (facts["ruling"]["verdict"], facts["before"]["verdict"]) == ("CRASH", "STRONG_KEEP")
+    assert facts["incumbent"]["number"] == 0
+    assert box.git("rev-parse", "ratchet/default") == box.git("rev-parse", "refs/ratchet/baseline")
+    assert "gave no metric (CRASH)" in ratchet_try(box, "--again").stderr
+
+
+def crashing(box: Box):
+    """An executor of runs that all crash."""
+
+    def execute(spec: RunSpec, store: Store, place: Path) -> RunRecord:
+        return replace(execute_run(spec, store, place), outcome=Outcome.CRASH, reason="unlucky")
+
+    return execute
+
+
+def test_a_verdict_is_the_same_by_hand_and_in_a_session(box: Box, tmp_path: Path) -> None:
+    declare(box, constant("RATE", 0.8), constant("DECAY", 0.02))
+    shutil.copytree(box.path, tmp_path / "by hand")
+    other = Box((tmp_path / "by hand").resolve(), dict(box.settings))
+    box.play(rounds=2, last="rounds")
+    other.play(rounds=2, last="baseline")
+    for trial in box.rulings():
+        before = box.json(f"rounds/{trial['number'] - 1:04d}/steer.json")["incumbent"]
+        proposal = box.json(f"rounds/{trial['number']:04d}/proposals.json")["proposals"][0]
+        assert proposal["parent"] == before["source"]
+        source = box.git("show", f"{proposal['commit']}:train.py")
+        script(other).write_text(source)
+        ratchet_try(other, "-m", proposal["description"], rounds=2)
+    chance = {"commit"}
+    ours, theirs = (
+        [{k: v for k, v in r.items() if k not in chance} for r in each.rulings()]
+        for each in (box, other)
+    )
+    assert ours == theirs
+
+
+def test_an_edit_in_a_finished_session_opens_one_that_starts_from_its_champion(
+    box: Box, tmp_path: Path
+) -> None:
+    declare(box, constant("RATE", 0.8), constant("WIDTH", 2))
+    box.play(rounds=1)
+    champion = ruling(box, "RATE 0.1 -> 0.8")
+    assert box.json("confirm.json")["champion"] == champion["number"]
+    files = {path: path.read_bytes() for path in box.session.rglob("*.json")}
+    script(box).write_text(box.git("show", "ratchet/default:train.py"))
+    unchanged = ratchet_try(box, "-m", "the champion")
+    assert "is what the incumbent has already" in unchanged.stderr
+    edit(box, DECAY=0.3)
+    # One that goes on again is not finished, whatever was confirmed before.
+    extended = copied(box, tmp_path / "extended")
+    extended.play(rounds=2, last="rounds")
+    assert "expected an edit that was tried" in ratchet_try(extended, "--again", rounds=2).stderr
+    assert "opens session 'default-2'" in ratchet_try(box, "--again").stderr
+    assert not (box.path / "results/default-2").exists()
+    tried = ratchet_try(box, "-m", "decay", "--json")
+    assert tried.returncode == 1, tried.stderr
+    assert "session 'default' is finished; the edit goes to a new one, 'default-2'" in tried.stderr
+    assert "--config session=default-2 seed=2" in tried.stderr
+    facts = json.loads(tried.stdout)
+    assert (facts["proposal"]["number"], facts["incumbent"]["number"]) == (1, 0)
+    later = box.path / "results/default-2"
+    manifest = json.loads((later / "manifest.json").read_text())
+    assert manifest["start"]["session"] == "default"
+    assert facts["proposal"]["parent"] == box.json("rounds/0001/steer.json")["incumbent"]["source"]
+    # The champion's runs were selected in the old session; the new one makes its own.
+    baseline = json.loads((later / "baseline.json").read_text())["runs"]
+    assert not {run["key"] for run in baseline} & {run["key"] for run in champion["runs"]}
+    assert {path: path.read_bytes() for path in files} == files
+    edit(box, DECAY=0.2)
+    second = ratchet_try(box, "-m", "less decay", "--json")
+    assert json.loads(second.stdout)["proposal"]["number"] == 2
+    assert "session 'default' is finished; 'default-2' goes on from it" in second.stderr
+    assert ratchet_try(box, "--restore").returncode == 0
+    assert script(box).read_text() == box.git("show", "ratchet/default:train.py")
+    for name in ("default", "default-2"):
+        assert ratchet(["verify", name, "--root", str(box.path)]) == 0
+    # And so on: the second session ends, and a third one follows.
+    box.play(session="default-2", seed=2, rounds=2)
+    versions = json.loads((later / "report.json").read_text())["provenance"]["versions"]
+    assert versions["starts from"] == f"experiment {champion['number']} of session default"
+    edit(box, DECAY=0.4)
+    third = ratchet_try(box, "-m", "more decay")
+    assert "the edit goes to a new one, 'default-3'" in third.stderr

@@ -82,7 +82,13 @@ class Block:
 
 PAGES = [
     Page(path)
-    for pattern in ("*.md", "docs/*.md", "config/README.md", "tasks/*/README.md")
+    for pattern in (
+        "*.md",
+        "docs/*.md",
+        "docs/examples/*/README.md",
+        "config/README.md",
+        "tasks/*/README.md",
+    )
     for path in sorted(REPO.glob(pattern))
 ]
 BLOCKS = [block for page in PAGES for block in page.blocks]
@@ -250,6 +256,7 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name in ("rules", "config", "profiles", "envs", "tasks", "workflow_scripts"):
         ignored = shutil.ignore_patterns("__pycache__", "data")
         shutil.copytree(REPO / name, folder / name, ignore=ignored)
+    shutil.copytree(REPO / "docs/examples", folder / "docs/examples")
     shutil.copy(REPO / "Snakefile", folder)
     shutil.copytree(FAKE, folder / "tasks/fake")
     path = folder / "config" / "config.yaml"

@@ -33,7 +33,7 @@ slow: {brief: "near <steps>", first: [activation], only: [activation, hyperparam
 broken: {brief: always crashes, only: [other]}
 """
 NAMES = ["fast", "slow", "broken"]
-SETTINGS = {"confirm_replicates": 2, "memory_price": 0}
+SETTINGS = {"confirm_replicates": 2}
 PLAYED = {"strategies": json.dumps(NAMES), "evolve_rounds": 2, "evolve_runs": 4}
 
 

@@ -11,7 +11,7 @@ from ratchet.base.io import Fingerprint, digest, digest_bytes, fingerprint, read
 from ratchet.base.structs import to_json_values
 from ratchet.config import Config
 from ratchet.records.paths import SessionPaths
-from ratchet.records.records import CacheFingerprint, Manifest, Preset, TaskPython
+from ratchet.records.records import CacheFingerprint, Manifest, Preset, Start, TaskPython
 from ratchet.records.store import Store
 from ratchet.runs.hardware import current_hardware
 from ratchet.runs.sandbox.container import own_facts
@@ -32,12 +32,19 @@ def build_manifest(
     preset: Preset | None = None,
     python: TaskPython | None = None,
     caches: tuple[CacheFingerprint, ...] = (),
+    start: Start | None = None,
 ) -> Manifest:
-    """Freeze the inputs: their content goes to the store, their digests here."""
+    """Freeze the inputs: their content goes to the store, their digests here.
+
+    The mutable files are the task's with its preset, or those of ``start``.
+    """
     frozen = {**config.frozen, "mode": mode}
     keep = [store.fingerprint(task.folder / name, name) for name in task.fixed]
     name, constants = (preset.name, preset.constants) if preset else ("", {})
-    started = preset_sources(task, constants, name)
+    if start is None:
+        started = preset_sources(task, constants, name)
+    else:
+        started = {name: store.get(sha) for name, sha in start.files.items()}
     return Manifest(
         session=config.session,
         task=task.name,
@@ -63,6 +70,7 @@ def build_manifest(
         python=python,
         origin=task.origin,
         caches=caches,
+        start=start,
     )
 
 

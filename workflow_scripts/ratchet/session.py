@@ -5,12 +5,13 @@ Reading needs nothing that executes; runs are made by :class:`ratchet.runs.execu
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypedDict
 
-from ratchet.base.io import read_json, read_record
-from ratchet.base.structs import Frozen, replace
+from ratchet.base.io import read_record
+from ratchet.base.structs import Frozen
 from ratchet.config import Config
 from ratchet.judge.settings import Settings
 from ratchet.judge.tradeoffs import HARD, Ceiling, Prices
@@ -19,6 +20,7 @@ from ratchet.records.paths import SessionPaths
 from ratchet.records.records import (
     CATEGORIES,
     DECLARED,
+    Baseline,
     Manifest,
     Proposals,
     RunSummary,
@@ -68,10 +70,10 @@ class Session(Frozen):
     @property
     def judge_settings(self) -> dict[str, Any]:
         """Settings that verdicts depend on, for the report; prices as they are in force."""
-        judge = read_json(self.paths.round(0).judge)
-        prices = self.prices(float(judge["settings"]["effect_scale"]))
+        prices, ceiling = self.prices, memory_ceiling(self.config)
         mode, most = self.config.mode, self.config.max_replicates
         settings = Settings.for_session(mode, max_replicates=most)
+        charges = ceiling.megabytes is not None and not ceiling.hard
         return {
             "mode": mode,
             "keep_probability": settings.keep_probability,
@@ -79,20 +81,17 @@ class Session(Frozen):
             "false_keep_bound": settings.false_keep_bound,
             "line_price": prices.per_line,
             "memory_price": prices.per_log_memory,
+            "excess_price": prices.per_log_excess if charges else 0.0,
             "remeasure_every": self.config.remeasure_every,
         }
 
-    def prices(self, scale: float) -> Prices:
-        """Prices of lines and memory; the default at this scale of noise and effects."""
-        usual = Prices().scaled(scale)
-        line, memory = self.config.line_price, self.config.memory_price
-        return replace(
-            usual,
-            per_line=usual.per_line if line is None else line,
-            per_log_memory=usual.per_log_memory if memory is None else memory,
-            # Whoever names a price for memory wants it saved; else it is only charged.
-            memory_credit=memory is not None,
-        )
+    @property
+    def prices(self) -> Prices:
+        """Prices of lines and memory; by default they go by the magnitude of the metric."""
+        runs = read_record(Baseline, self.paths.baseline).runs
+        values = [run.value for run in runs if run.value is not None]
+        magnitude = abs(math.fsum(values)) / max(len(values), 1)
+        return Prices.for_metric(magnitude, self.config.line_price, self.config.memory_price)
 
     @property
     def sign(self) -> int:

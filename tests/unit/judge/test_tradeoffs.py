@@ -30,7 +30,7 @@ KEPT = st.lists(
     max_size=6,
 )
 SURE = st.floats(0, 1)
-PRICES = Prices(per_line=1e-4, per_log_memory=0.01)
+PRICES = Prices(per_line=1e-4, per_log_memory=0.01, per_log_excess=0.03)
 TARIFF = Tariff(PRICES, noise_sd=0.01, credit_used=0.0, memory_mb=100.0)
 
 
@@ -39,9 +39,9 @@ TARIFF = Tariff(PRICES, noise_sd=0.01, credit_used=0.0, memory_mb=100.0)
     [
         (20, None, 0, 1e-3),
         (0, None, 0, 0),
-        (0, 2.0, 0, 5e-3 * math.log(2)),
-        (0, 1.02, 0, 0),
-        (0, 0.5, 0, -0.5 * SD),
+        (0, 2.0, 0, 0),
+        (0, 0.5, 0, 0),
+        (20, 2.0, 0, 1e-3),
         (-2, None, 0, -1e-4),
         (-100, None, 0, -0.5 * SD),
         (-100, None, 1.8 * SD, -0.2 * SD),
@@ -53,11 +53,22 @@ def test_prices(lines: int, ratio: float | None, used: float, price: float) -> N
     assert credit(price) == max(0.0, -price)
 
 
-def test_other_prices_and_wrong_ones() -> None:
-    charged = Prices(memory_credit=False)
-    assert charged.threshold(0, SD, memory_ratio=0.5) == 0
-    assert charged.threshold(0, SD, memory_ratio=2.0) == pytest.approx(5e-3 * math.log(2))
-    assert Prices().scaled(3e-3).threshold(20, SD) == pytest.approx(1e-2)
+@pytest.mark.parametrize("magnitude", [0.0, 1e-6, 0.9, 1.0, 3.0, 95.0])
+def test_prices_go_by_the_magnitude_of_the_metric(magnitude: float) -> None:
+    usual = Prices.for_metric(magnitude)
+    assert usual.threshold(20, SD, memory_ratio=4.0) == pytest.approx(1e-3 * magnitude)
+    assert usual.per_log_excess * math.log(2) == pytest.approx(0.0139 * magnitude, rel=0.01)
+    named = Prices.for_metric(magnitude, per_line=0.0, per_log_memory=0.1)
+    assert (named.per_line, named.per_log_memory) == (0.0, 0.1)
+    assert named.per_log_excess == pytest.approx(0.3)
+    assert Prices.for_metric(magnitude, per_log_memory=0.0).per_log_excess == 0
+
+
+def test_a_named_price_of_memory_and_wrong_ones() -> None:
+    saved = Prices(per_log_memory=0.01)
+    assert saved.threshold(0, SD, memory_ratio=2.0) == pytest.approx(0.01 * math.log(2))
+    assert saved.threshold(0, SD, memory_ratio=1.02) == 0
+    assert saved.threshold(0, SD, memory_ratio=0.5) == pytest.approx(-0.5 * SD)
     with pytest.raises(ConfigError, match="per_line"):
         Prices(per_line=-1)
     with pytest.raises(DataError, match="memory ratio"):
@@ -78,7 +89,7 @@ def test_other_prices_and_wrong_ones() -> None:
     ],
 )
 def test_a_soft_ceiling_charges_only_what_grows_above_it(ceiling, memory, before, charged) -> None:
-    assert ceiling.surcharge(memory, before, 0.01) == pytest.approx(charged)
+    assert ceiling.surcharge(memory, before, 0.03) == pytest.approx(charged)
 
 
 def test_what_is_above_a_ceiling_in_words() -> None:
@@ -100,8 +111,13 @@ def test_the_price_of_memory_above_a_soft_ceiling() -> None:
     more = TARIFF.threshold(0, 4.0) + 0.03 * math.log(2)
     assert ceiled.threshold(0, 4.0) == pytest.approx(more)
     assert "4.00x memory" in ceiled.words(more, 0, 4.0)
-    free = replace(ceiled, prices=Prices(per_log_memory=0.0))
+    free = replace(ceiled, prices=Prices(per_log_excess=0.0))
     assert free.threshold(0, 4.0) == 0.0
+    usual = replace(ceiled, prices=Prices())
+    assert usual.threshold(0, 1.5) == 0.0
+    excess = usual.threshold(0, 4.0)
+    assert excess == pytest.approx(0.02 * math.log(2))
+    assert usual.words(excess, 0, 4.0) == "needs 0.014 for 4.00x memory"
 
 
 @pytest.mark.parametrize(
@@ -118,6 +134,22 @@ def test_the_price_of_memory_above_a_soft_ceiling() -> None:
 )
 def test_a_price_in_words(lines: int, ratio: float | None, words: str) -> None:
     assert TARIFF.words(TARIFF.threshold(lines, ratio), lines, ratio) == words
+
+
+@pytest.mark.parametrize(
+    ("lines", "ratio", "kinds"),
+    [
+        (20, 1.1, "line and memory"),
+        (20, 0.5, "line"),
+        (-3, 2.0, "memory"),
+        (-3, 0.5, ""),
+        (0, None, ""),
+    ],
+)
+def test_which_prices_cost_something(lines: int, ratio: float | None, kinds: str) -> None:
+    assert TARIFF.charged(lines, ratio) == kinds
+    unpriced = replace(TARIFF, prices=Prices(per_line=0.0))
+    assert unpriced.charged(lines, ratio) == ""
 
 
 def test_what_is_free_is_not_named_and_credit_runs_out() -> None:

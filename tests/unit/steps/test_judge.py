@@ -78,6 +78,30 @@ def test_the_reason_tells_the_price_and_the_test_of_mode_guaranteed() -> None:
     assert "its fresh runs alone: p 2e-05, needed 0.0007" in ruled(case(tested, kept=True)).reason
 
 
+def test_a_price_that_decides_is_said_first() -> None:
+    priced = replace(FOUND, verdict=Verdict.MARGINAL, threshold=0.021, confidence_at_threshold=0.4)
+    larger = case(priced, memory_ratio=8.0)
+    assert ruled(larger, one_kept=False).reason == (
+        "kept but for the line and memory price: needs 0.021 for 3 more lines and 8.00x memory; "
+        "0.03 better than the baseline over one run (3.0 times the noise floor); "
+        "P(better) 0.800; P(worth its price) 0.400, a keep needs 0.6"
+    )
+    larger.net_lines = 0
+    assert ruled(larger).reason.startswith("kept but for the memory price: needs 0.021 for 8.00x")
+    undecided = [
+        case(replace(priced, confidence=0.5), memory_ratio=8.0),
+        case(replace(priced, gain=-0.001), memory_ratio=8.0),
+        case(replace(priced, p_value=0.2, level=0.01, n=3), memory_ratio=8.0),
+        case(priced, memory_ratio=8.0, confirmed=False),
+        case(priced, memory_ratio=8.0, broken=BROKEN),
+        case(replace(priced, threshold=0.0), memory_ratio=8.0),
+        case(replace(FOUND, threshold=0.01), memory_ratio=8.0, kept=True),
+    ]
+    assert not any("kept but" in ruled(one).reason for one in undecided)
+    shown = replace(priced, p_value=0.001, level=0.01, n=3)
+    assert ruled(case(shown, memory_ratio=8.0)).reason.startswith("kept but for")
+
+
 def test_efficient_or_dominated_in_either_direction() -> None:
     for sign in (1, -1):
         found = ruled(case(kept=True), sign=sign)

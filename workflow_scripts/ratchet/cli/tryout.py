@@ -2,11 +2,14 @@
 
     ratchet try -m "wider layers learn faster"
     ratchet try -m "label smoothing" --category regularization --json
+    ratchet try --again
     ratchet try --restore
 
 What is tried are the task's mutable files as they lie in its folder.  The
-verdict stands on standard output, progress on standard error.  After a discard
---restore puts the incumbent's files back.
+verdict stands on standard output, progress on standard error.  --again runs the
+last edit once more and judges it by all its runs.  After a discard --restore
+puts the incumbent's files back.  In a finished session an edit opens a new one,
+which starts from the champion.
 
 Exit codes: 0 keep; 1 discard or crash; 2 undecided (better, but not surely
 enough); 64 usage or nothing to try, 66 no session, 75 busy or stopped early.
@@ -21,8 +24,8 @@ from pathlib import Path
 from typing import Any
 
 from ratchet.base.errors import InputMissingError, RatchetError, UsageError
-from ratchet.base.io import read_json, read_record, source_digest, write_bytes
-from ratchet.base.structs import Frozen, to_json_values
+from ratchet.base.io import read_json, read_record, source_digest, write_bytes, write_json
+from ratchet.base.structs import Frozen, replace, to_json_values
 from ratchet.base.terminal import fit_lines
 from ratchet.base.text import one_line, plural
 from ratchet.cli.main import CommandParser, make_command, print_json, tell
@@ -33,14 +36,19 @@ from ratchet.cli.sessions import (
     parse_overrides,
     snakemake,
 )
-from ratchet.records.events import Journal
+from ratchet.integrity.seal import begin_workflow
+from ratchet.judge.settings import Mode
+from ratchet.monitor.progress import Phase, fold_events
+from ratchet.records.events import Journal, read_events
 from ratchet.records.history import History, Trial, name_of
 from ratchet.records.paths import SessionPaths
 from ratchet.records.records import (
     CATEGORIES,
+    Incumbent,
     Proposals,
     RoundVerdict,
     Ruling,
+    Start,
     SuggestionKind,
     Verdict,
     chance_name,
@@ -64,6 +72,7 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
     add("-m", "--message", default="", help="what was changed and why; one line describes it")
     add("--category", help="what it is about (default: found from the edit, then from the words)")
     add_options(parser)
+    add("--again", action="store_true", help="measure the edit that was tried last once more")
     add("--restore", action="store_true", help="put the incumbent's files back and try nothing")
     add("--force", action="store_true", help="with --restore: also over an edit never tried")
     add("--json", action="store_true", help="the verdict as one JSON object")
@@ -72,13 +81,17 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
 
 def _run(options: argparse.Namespace) -> int:
     place = TrialPlace.open(options.root, options.config)
+    if options.again and (options.restore or options.message):
+        raise UsageError("--again goes without --restore and --message: it tries no other files")
     if options.restore:
         return place.restore(options.force)
+    if options.again:
+        return place.again(options.json)
     if not options.message.strip():
         raise UsageError(
             'expected what you changed and why, found nothing; try: ratchet try -m "..."'
         )
-    return place.try_(options)
+    return place.unfinished().try_(options)
 
 
 def text_of(trial: Trial, history: History, metric: str) -> list[str]:
@@ -106,6 +119,16 @@ def text_of(trial: Trial, history: History, metric: str) -> list[str]:
     if not trial.kept:
         lines.append("to go back to the incumbent's files: ratchet try --restore")
     return lines
+
+
+def _measured_again(trial: Trial, before: Trial, metric: str) -> str:
+    fresh = [run for run in trial.runs if run not in before.runs]
+    values = ", ".join("none" if run.value is None else f"{run.value:.6g}" for run in fresh)
+    assert before.ruling is not None
+    return (
+        f"experiment {trial.number} once more: {metric} {values}. "
+        f"Before: {_headline(before.ruling, metric)}"
+    )
 
 
 def _headline(ruling: Ruling, metric: str) -> str:
@@ -158,8 +181,21 @@ class TrialPlace(Frozen):
 
     @classmethod
     def open(cls, root: Path, given: Sequence[str]) -> TrialPlace:
-        """Check configuration and session as the workflow does, and change nothing."""
+        """Check configuration and session as the workflow does, and change nothing.
+
+        A finished session stands for the one that goes on from its champion, if there is one.
+        """
         harness, values = harness_folder(root), parse_overrides(given)
+        place = cls._of(root, harness, values)
+        while place.finished and place._later[0].baseline.exists():
+            before, values = place.paths.session, place._later[1]
+            place = cls._of(root, harness, values)
+            found = f"session {before!r} is finished; {place.paths.session!r} goes on from it"
+            tell(NAME, found)
+        return place
+
+    @classmethod
+    def _of(cls, root: Path, harness: Path, values: Mapping[str, Any]) -> TrialPlace:
         plan = make_plan(values, root, harness, owner=False)
         if not plan.paths.baseline.exists():
             raise InputMissingError(
@@ -172,6 +208,85 @@ class TrialPlace(Frozen):
     @property
     def paths(self) -> SessionPaths:
         return self.session.paths
+
+    @property
+    def finished(self) -> bool:
+        """Whether the champion was confirmed and no round was played since."""
+        phase = fold_events(read_events(self.paths.events)).phase
+        return phase in (Phase.REPORTING, Phase.REPORTED)
+
+    @property
+    def _later(self) -> tuple[SessionPaths, dict[str, Any]]:
+        """The session that goes on from this one's champion, there or not yet; its settings.
+
+        It has another seed: the champion's runs here were selected, those there are not.
+        """
+        config, name, last = self.session.config, self.paths.session, 1
+        if self.session.manifest.start is not None:
+            name, _, digits = name.rpartition("-")
+            last = int(digits)
+        for number in itertools.count(last + 1):
+            paths = SessionPaths(f"{name}-{number}", self.root)
+            known = read_record(Start, paths.start).session if paths.start.exists() else None
+            if known == config.session or not paths.folder.exists():
+                return paths, {**self.given, "session": paths.session, "seed": config.seed + 1}
+        raise AssertionError("there is always a number more")
+
+    def unfinished(self) -> TrialPlace:
+        """This place, or that of a new session which starts from a finished one's champion."""
+        if not self.finished:
+            return self
+        champion = History.read(self.paths).state.incumbent
+        self._check_changed(self._edited(), champion)
+        paths, values = self._later
+        tell(
+            NAME,
+            f"session {self.paths.session!r} is finished; the edit goes to a new one, "
+            f"{paths.session!r}, which starts from its champion, {name_of(champion.number)}. "
+            f"Snakemake knows it by --config session={paths.session} seed={values['seed']}",
+        )
+        write_json(paths.start, Start(self.paths.session, champion.number, champion.files))
+        self._run_baseline(paths, values)
+        return self._of(self.root, self.harness, values)
+
+    def again(self, as_json: bool) -> int:
+        """Have the edit that was tried last run once more, and judged by all its runs."""
+        name = self.paths.session
+        if self.finished:
+            raise UsageError(
+                f"session {name!r} is finished, and a further run would make its report stale; "
+                f"with the edit in place, ratchet try -m WHY opens session "
+                f"{self._later[0].session!r}"
+            )
+        if self.session.config.mode == Mode.GUARANTEED:
+            raise UsageError(
+                "--again: in mode guaranteed the judge alone asks for runs, as its bound holds "
+                "for no others"
+            )
+        number, begun = self._next_round()
+        if begun is None:
+            number -= 1
+        else:
+            self._run_round(number)
+        offer = read_offer(self.paths, number)
+        if offer is None:
+            last = f"round {number} of session {name!r}" if number else f"session {name!r}"
+            raise UsageError(
+                f"--again: expected an edit that was tried by hand last, found none in {last}; "
+                'edit, then: ratchet try -m "..."'
+            )
+        before = History.read(self.paths, number).judged[-1]
+        if before.failed:
+            raise UsageError(
+                f"experiment {before.number} gave no metric ({before.word}), so that there is "
+                "nothing to measure once more"
+            )
+        begin_workflow(self.paths, [self.paths.offer(number)])
+        write_offer(self.paths, number, replace(offer, runs=len(before.runs) + 1))
+        self._run_round(number)
+        # The verdict may have become another one.
+        self.session.repo.settle(self.session.state(number).incumbent.commit)
+        return self._tell(number, as_json, before)
 
     def try_(self, options: argparse.Namespace) -> int:
         """Put the edit forward for the next round and have that round run."""
@@ -215,17 +330,21 @@ class TrialPlace(Frozen):
     def _check_new(self, number: int, edited: Mapping[str, str]) -> None:
         names = ", ".join(self.session.task.mutable)
         source = source_digest(edited)
-        incumbent = self.session.state(number - 1).incumbent
-        if source == incumbent.source:
-            raise UsageError(
-                f"{self.folder}: {names} is what the incumbent has already; edit it, then try"
-            )
+        self._check_changed(edited, self.session.state(number - 1).incumbent)
         for trial in History.read(self.paths, number - 1).judged:
             if trial.proposal.source == source:
                 raise UsageError(
                     f"{self.folder}: {names} is what experiment {trial.number} was "
-                    f"({trial.word}); retests are the judge's, so change something"
+                    f"({trial.word}); change something, or, if it was the last one, measure it "
+                    "once more: ratchet try --again"
                 )
+
+    def _check_changed(self, edited: Mapping[str, str], incumbent: Incumbent) -> None:
+        if source_digest(edited) == incumbent.source:
+            names = ", ".join(self.session.task.mutable)
+            raise UsageError(
+                f"{self.folder}: {names} is what the incumbent has already; edit it, then try"
+            )
 
     def _offer(self, options: argparse.Namespace, number: int, edited: Mapping[str, str]) -> Offer:
         message = one_line(options.message)
@@ -243,21 +362,31 @@ class TrialPlace(Frozen):
 
     def _run_round(self, number: int) -> None:
         """Have Snakemake run one round to its end, with its progress on standard error."""
-        target = self.paths.round(number).steer.relative_to(self.root)
-        code = snakemake(self.root, self.harness, self.given, [str(target)])
-        if code:
-            raise WorkflowError(f"round {number} did not finish", code)
+        self._workflow(self.paths.round(number).steer, self.given, f"round {number}")
 
-    def _tell(self, number: int, as_json: bool) -> int:
+    def _run_baseline(self, paths: SessionPaths, values: Mapping[str, Any]) -> None:
+        self._workflow(paths.baseline, values, f"the baseline of session {paths.session!r}")
+
+    def _workflow(self, target: Path, values: Mapping[str, Any], what: str) -> None:
+        code = snakemake(self.root, self.harness, values, [str(target.relative_to(self.root))])
+        if code:
+            raise WorkflowError(f"{what} did not finish", code)
+
+    def _tell(self, number: int, as_json: bool, before: Trial | None = None) -> int:
+        """Print the verdict; of an edit that was measured once more, also the one before."""
         history = History.read(self.paths, number)
         proposals, verdict = history.proposals[-1], history.verdicts[-1]
         if not verdict.rulings:
             raise RatchetError(f"round {number} was not run: {verdict.detail or proposals.detail}")
         trial = history.judged[-1]
         if as_json:
-            print_json(json_of(trial, history))
+            earlier = {} if before is None else {"before": to_json_values(before.ruling)}
+            print_json({**json_of(trial, history), **earlier})
         else:
-            lines = text_of(trial, history, self.session.task.metric.name)
+            metric = self.session.task.metric.name
+            lines = text_of(trial, history, metric)
+            if before is not None:
+                lines.insert(0, _measured_again(trial, before, metric))
             print("\n".join(fit_lines(lines)))
         undecided = trial.verdict in (Verdict.MARGINAL, Verdict.RETEST)
         return 0 if trial.kept else EXIT_UNDECIDED if undecided else EXIT_DISCARD

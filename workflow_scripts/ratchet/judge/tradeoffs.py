@@ -13,8 +13,8 @@ import math
 from collections.abc import Sequence
 
 from ratchet.base.errors import ConfigError, DataError
-from ratchet.base.structs import Frozen, asdict, field, replace
-from ratchet.judge.settings import REFERENCE_SCALE
+from ratchet.base.structs import Frozen, asdict, field
+from ratchet.base.text import plural
 from ratchet.records.records import RunSummary, mean_memory
 
 EFFICIENT_PROBABILITY = 0.5
@@ -37,25 +37,33 @@ EFFICIENT, DOMINATED = "EFFICIENT", "DOMINATED"
 HARD = "hard"
 """Kind of memory ceiling that refuses; a ``soft`` one charges."""
 
-SURCHARGE = 3.0
-"""Times the price of memory that is added above a soft ceiling, so that it costs four
-times as much there: a metric must improve a lot, but may."""
+LINE_SHARE = 5e-5
+"""Price of a line, as a share of the metric's magnitude: at a metric near 1, twenty lines
+for a gain of 0.001 are "probably not worth it", as upstream's program.md has it."""
+
+EXCESS_SHARE = 0.02
+"""Price of memory above a soft ceiling, as a share of the metric's magnitude and per unit
+of ln(memory): twice the ceiling must bring 1.4 % of the metric, more than most edits do."""
+
+EXCESS_FACTOR = 3.0
+"""The same as a multiple of a price that the user names: memory costs four times as much
+above the ceiling."""
 
 SURCHARGE_TOLERANCE = 0.02
 """Growth above a soft ceiling that is free: it is the allocator's, not the change's."""
 
 
 class Prices(Frozen):
-    """Prices of complexity; ``per_*`` in the metric's unit.  The defaults are judgement."""
+    """Prices of complexity, in the metric's unit; the defaults are those of a metric near 1."""
 
-    # Per net added line: twenty lines must bring 0.001 bits per byte.
-    per_line: float = 5e-5
-    # Per unit of ln(memory ratio): twice the memory must bring 0.0035.
-    per_log_memory: float = 5e-3
+    # Per net added line.
+    per_line: float = LINE_SHARE
+    # Per unit of ln(memory ratio).  Free: the Pareto front shows what memory buys.
+    per_log_memory: float = 0.0
+    # Per unit of ln(memory), further, for what lies above a soft ceiling.
+    per_log_excess: float = EXCESS_SHARE
     # Memory differences of up to 2 % are the allocator's, not the change's.
     memory_tolerance: float = 0.02
-    # Whether less memory may cost some of the metric, as fewer lines may.
-    memory_credit: bool = True
     # A simplification may cost at most this many noise sds of metric in one step,
     step_credit: float = 0.5
     # and all simplifications of a session together at most this many; else a
@@ -65,17 +73,36 @@ class Prices(Frozen):
     def __post_init__(self) -> None:
         """Refuse negative or non-finite prices with :class:`ConfigError`."""
         for name, value in asdict(self).items():
-            if name != "memory_credit" and not (math.isfinite(value) and value >= 0):
+            if not (math.isfinite(value) and value >= 0):
                 raise ConfigError(f"price {name}: expected a number of at least 0, found {value!r}")
 
-    def scaled(self, scale: float) -> Prices:
-        """Prices for a metric whose noise and effects have this scale."""
-        factor = scale / REFERENCE_SCALE
-        return replace(
-            self,
-            per_line=self.per_line * factor,
-            per_log_memory=self.per_log_memory * factor,
+    @classmethod
+    def for_metric(
+        cls, magnitude: float, per_line: float | None = None, per_log_memory: float | None = None
+    ) -> Prices:
+        """Prices for a metric of this magnitude; ``None`` is the default.
+
+        Noise has no say in them: what a line is worth does not depend on how
+        often a metric is measured.  A metric near 0 has prices near 0.
+        """
+        memory = per_log_memory
+        return cls(
+            per_line=LINE_SHARE * magnitude if per_line is None else per_line,
+            per_log_memory=0.0 if memory is None else memory,
+            per_log_excess=EXCESS_SHARE * magnitude if memory is None else EXCESS_FACTOR * memory,
         )
+
+    def memory_charge(self, ratio: float | None) -> float:
+        """Charge for candidate over incumbent memory; ``None``, unknown, is free.
+
+        Raises :class:`DataError` for a ratio that is not positive.
+        """
+        if ratio is None:
+            return 0.0
+        if not (math.isfinite(ratio) and ratio > 0):
+            raise DataError(f"memory ratio: expected a positive number, found {ratio!r}")
+        growth = math.log(ratio)
+        return self.per_log_memory * growth if abs(growth) > self.memory_tolerance else 0.0
 
     def threshold(
         self,
@@ -86,20 +113,10 @@ class Prices(Frozen):
     ) -> float:
         """Gain that a candidate must exceed, in the metric's unit.
 
-        Negative for a simplification: it may cost that much.  ``memory_ratio``
-        is candidate over incumbent (``None`` if unknown: free of charge) and
-        ``credit_used`` the sum of :func:`credit` over the session's keeps.
-        Raises :class:`DataError` for a ratio that is not positive.
+        Negative for a simplification: it may cost that much.  ``credit_used`` is
+        the sum of :func:`credit` over the session's keeps.
         """
-        price = self.per_line * net_lines
-        if memory_ratio is not None:
-            if not (math.isfinite(memory_ratio) and memory_ratio > 0):
-                raise DataError(f"memory ratio: expected a positive number, found {memory_ratio!r}")
-            growth = math.log(memory_ratio)
-            if growth > self.memory_tolerance or (
-                self.memory_credit and growth < -self.memory_tolerance
-            ):
-                price += self.per_log_memory * growth
+        price = self.per_line * net_lines + self.memory_charge(memory_ratio)
         left = max(0.0, self.session_credit * noise_sd - credit_used)
         return max(price, -min(self.step_credit * noise_sd, left))
 
@@ -212,17 +229,16 @@ class Ceiling(Frozen):
         """Whether an experiment with this memory can never be kept."""
         return self.hard and self.exceeded(memory_mb)
 
-    def surcharge(self, memory_mb: float, before_mb: float, per_log_memory: float) -> float:
+    def surcharge(self, memory_mb: float, before_mb: float, per_log_excess: float) -> float:
         """Further gain that a change must bring whose memory grows above a soft ceiling.
 
-        In the unit of ``per_log_memory``, the price of one unit of ln(memory);
-        ``before_mb`` is the incumbent's memory.
+        In the unit of ``per_log_excess``; ``before_mb`` is the incumbent's memory.
         """
         if self.hard or not self.exceeded(memory_mb) or min(memory_mb, before_mb) <= 0:
             return 0.0
         assert self.megabytes is not None
         growth = math.log(memory_mb / max(self.megabytes, before_mb))
-        return SURCHARGE * per_log_memory * growth if growth > SURCHARGE_TOLERANCE else 0.0
+        return per_log_excess * growth if growth > SURCHARGE_TOLERANCE else 0.0
 
     def reason(self, memory_mb: float | None) -> str:
         """Words for an experiment with this memory; empty if it is within the ceiling."""
@@ -268,10 +284,7 @@ class Tariff(Frozen):
     def threshold(self, net_lines: int, ratio: float | None) -> float:
         """Gain that the candidate must exceed, in the metric's unit."""
         price = self.prices.threshold(net_lines, self.noise_sd, ratio, self.credit_used)
-        if ratio is not None and self.memory_mb is not None:
-            per_log = self.prices.per_log_memory
-            price += self.ceiling.surcharge(ratio * self.memory_mb, self.memory_mb, per_log)
-        return price + 0.0  # no -0.0 in records
+        return price + self._excess(ratio) + 0.0  # no -0.0 in records
 
     def words(self, price: float, net_lines: int, ratio: float | None) -> str:
         """``needs 0.0012 for 20 more lines and 1.10x memory``; empty for a price of 0."""
@@ -280,11 +293,23 @@ class Tariff(Frozen):
         causes = []
         if net_lines and self.prices.per_line:
             kind = "more" if net_lines > 0 else "fewer"
-            causes.append(f"{abs(net_lines)} {kind} line{'' if abs(net_lines) == 1 else 's'}")
-        grown = math.log(ratio) if ratio is not None else 0.0
-        if not self.prices.memory_credit:
-            grown = max(grown, 0.0)
-        if self.prices.per_log_memory and abs(grown) > self.prices.memory_tolerance:
+            causes.append(f"{plural(abs(net_lines), f'{kind} line')}")
+        if self._memory(ratio):
             causes.append(f"{ratio:.2f}x memory")
         verb = "needs" if price > 0 else "may cost"
         return f"{verb} {abs(price):.2g} for {' and '.join(causes)}"
+
+    def charged(self, net_lines: int, ratio: float | None) -> str:
+        """What costs the candidate something: ``line``, ``memory``, both, or empty."""
+        costs = {"line": self.prices.per_line * net_lines, "memory": self._memory(ratio)}
+        return " and ".join(name for name, cost in costs.items() if cost > 0)
+
+    def _memory(self, ratio: float | None) -> float:
+        return self.prices.memory_charge(ratio) + self._excess(ratio)
+
+    def _excess(self, ratio: float | None) -> float:
+        """Surcharge for what grows above a soft ceiling."""
+        if ratio is None or self.memory_mb is None:
+            return 0.0
+        here, per_log = self.memory_mb, self.prices.per_log_excess
+        return self.ceiling.surcharge(ratio * here, here, per_log)

@@ -26,6 +26,8 @@ class SessionPaths(Frozen):
     root: Path = Path()
 
     manifest = _Below("manifest.json")
+    # Where a session goes on from another one's champion.
+    start = _Below("start.json")
     baseline = _Below("baseline.json")
     confirmation = _Below("confirm.json")
     results_tsv = _Below("results.tsv")

@@ -565,6 +565,7 @@ class Manifest(Frozen):
     ``preset`` is what was applied to the task before ``baseline`` was taken,
     ``python`` the task's own interpreter, where it has one.  ``origin`` is the commit
     that the task's files are from, ``caches`` are folders elsewhere that its runs read.
+    ``start`` is the champion that ``baseline`` is, where it is not the task's own files.
     """
 
     session: str
@@ -587,6 +588,15 @@ class Manifest(Frozen):
     python: TaskPython | None = None
     origin: Origin | None = None
     caches: tuple[CacheFingerprint, ...] = ()
+    start: Start | None = None
+
+
+class Start(Frozen):
+    """Where a session goes on from: an experiment of another one, its files by digest."""
+
+    session: str
+    number: int
+    files: Mapping[str, str]
 
 
 class Preset(Frozen):

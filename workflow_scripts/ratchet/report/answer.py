@@ -166,7 +166,10 @@ def experiment_remarks(experiment: Facts, decimals: int) -> list[str]:
         )
     said += [f"Noticed in the edit: {note}." for note in e["notes"]]
     if e["price"]:
-        said.append(_price(e, decimals))
+        # What for is in the verdict's reason.
+        amount = format_number(abs(e["price"]), decimals + 1)
+        dear = "For a keep it had to be better by more than", "It was allowed to cost up to"
+        said.append(f"{dear[e['price'] < 0]} {amount}.")
     if e["pareto"]:
         low, high = e["pareto_low"], e["pareto_high"]
         chance = f"{low:.2f}" if f"{low:.2f}" == f"{high:.2f}" else f"{low:.2f} to {high:.2f}"
@@ -175,20 +178,6 @@ def experiment_remarks(experiment: Facts, decimals: int) -> list[str]:
             "before is better without needing more memory."
         )
     return said
-
-
-def _price(e: Facts, decimals: int) -> str:
-    amount = format_number(abs(e["price"]), decimals + 1)
-    causes = []
-    if e["net_lines"]:
-        kind = "more" if e["net_lines"] > 0 else "less"
-        causes.append(f"{plural(abs(e['net_lines']), 'code line')} {kind}")
-    if e["memory_ratio"] is not None:
-        causes.append(f"{e['memory_ratio']:.2f} times the memory")
-    why = f" ({', '.join(causes)})" if causes else ""
-    if e["price"] > 0:
-        return f"For a keep it had to be better by more than {amount}{why}."
-    return f"It was allowed to cost up to {amount}{why}."
 
 
 def alarm_remark(check: Facts, decimals: int) -> str:

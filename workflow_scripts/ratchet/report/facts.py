@@ -25,7 +25,7 @@ from ratchet.base.text import (
     tail_text,
 )
 from ratchet.records.events import event_seconds
-from ratchet.records.history import History, Trial
+from ratchet.records.history import History, Trial, name_of
 from ratchet.records.records import (
     CallOutcome,
     Confirmation,
@@ -271,9 +271,11 @@ def _totals(records: SessionRecords) -> Facts:
 
 
 def _task_python(manifest: Manifest) -> dict[str, str]:
-    """Origin of the task, and its interpreter if it has one of its own."""
-    own, origin = manifest.python, manifest.origin
+    """Origin of task and session, and the task's interpreter if it has one of its own."""
+    own, origin, start = manifest.python, manifest.origin, manifest.start
     told = {f"commit of {one_line_label(origin.repo)}": origin.commit} if origin else {}
+    if start is not None:
+        told |= {"starts from": f"{name_of(start.number)} of session {start.session}"}
     if own is None:
         return told
     told |= {"python of the task": own.version}

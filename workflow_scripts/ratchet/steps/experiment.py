@@ -8,6 +8,7 @@ from ratchet.records.records import Experiment, Incumbent, Outcome, Role, RunSum
 from ratchet.runs.executor import Executor
 from ratchet.session import Session
 from ratchet.steps.judge import Hearing
+from ratchet.steps.propose import read_offer
 
 ROUND_STRIDE = 10_000
 """Replicate numbers of runs that the judge asks for start at this times the round;
@@ -59,7 +60,7 @@ def write_experiment(session: Session, number: int, candidate: int) -> None:
     After the first run the judge, as it was before the round, is asked whether it
     wants another, so that no candidate waits for the others of its round.  A
     candidate that crashes or hangs is recorded as what it is.  One whose edit would
-    bend the measurement is not run.
+    bend the measurement is not run.  A person may have asked for more runs of an edit.
     """
     proposal = session.proposals(number).proposals[candidate]
     about = proposal.number, proposal.description
@@ -75,9 +76,11 @@ def write_experiment(session: Session, number: int, candidate: int) -> None:
     )
     hearing = Hearing.open(session, number, found.check)
     case = hearing.case(proposal, found)
+    offer = read_offer(session.paths, number)
+    asked = 1 if offer is None else offer.runs
     while not case.out:
         reference.supply(hearing.judge)
-        if not hearing.wants_run(case):
+        if not hearing.wants_run(case) and len(case.runs) >= asked:
             break
         again = Executor(session).run(proposal.files, Role.SEARCH, len(case.runs), *about)
         case.runs.append(again)

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from ratchet.base.io import read_json, read_record, write_json
 from ratchet.base.structs import Frozen, Struct, replace
 from ratchet.integrity.run_checks import Scrutiny, confirms_jump, is_implausible_jump
-from ratchet.judge.judge import Assessment, Judge
+from ratchet.judge.judge import Assessment, Judge, keep_is_sure
 from ratchet.judge.tradeoffs import (
     Configuration,
     Efficiency,
@@ -130,6 +130,15 @@ class Case(Struct):
         return self._eligible and self.assessment is not None and self.assessment.keep
 
     @property
+    def priced_out(self) -> bool:
+        """Whether its price alone stands against keeping it."""
+        found = self.assessment
+        if not self._eligible or found is None or found.keep or found.threshold <= 0:
+            return False
+        shown = found.p_value is None or found.level is None or found.p_value <= found.level
+        return shown and keep_is_sure(found.confidence, found.gain, found.keep_probability, 0.0)
+
+    @property
     def promising(self) -> bool:
         """Whether it is probably an improvement, be it enough for a keep or not."""
         belief = self.assessment
@@ -225,7 +234,11 @@ def _reason(case: Case, found: Assessment | None, tariff: Tariff) -> str:
     count = "one run" if found.n == 1 else f"{found.n} runs"
     text = f"{distance} over {count} ({floors})"
     price = tariff.words(found.threshold, case.net_lines, case.memory_ratio)
-    text += f"; it {price}" if price else ""
+    if case.priced_out:
+        kinds = tariff.charged(case.net_lines, case.memory_ratio)
+        text = f"kept but for the {kinds} price: {price}; {text}; P(better) {found.confidence:.3f}"
+    elif price:
+        text += f"; it {price}"
     text += f"; {chance_name(found.threshold)} {found.confidence_at_threshold:.3f}"
     text += f", a keep needs {found.keep_probability:g}"
     if found.p_value is not None and found.level is not None and found.n > 1:
@@ -267,7 +280,7 @@ class Hearing(Frozen):
         held = history.state.incumbent
         remeasured = None if check is None else learn_of_check(session, judge, held, check)
         tariff = Tariff(
-            session.prices(judge.settings.effect_scale),
+            session.prices,
             judge.noise_sd,
             history.verdicts[-1].credit_used if history.verdicts else 0.0,
             held.memory_mb,

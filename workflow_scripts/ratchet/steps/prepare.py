@@ -15,6 +15,7 @@ from ratchet.base.io import (
     Fingerprint,
     digest_file,
     read_bytes,
+    read_record,
     write_bytes,
     write_json,
 )
@@ -24,7 +25,7 @@ from ratchet.judge.settings import settle_mode
 from ratchet.manifest import build_manifest, harness_digest
 from ratchet.records.events import Journal
 from ratchet.records.paths import SessionPaths
-from ratchet.records.records import Preset, TaskPython
+from ratchet.records.records import Preset, Start, TaskPython
 from ratchet.records.session_repo import protect_folder
 from ratchet.records.store import Store
 from ratchet.runs.hardware import memory_gb
@@ -74,7 +75,8 @@ def write_manifest(config: Config, task: Task, root: Path, harness: Path, journa
     read = cache_fingerprints(task.caches, task.clone, store)
     code = harness_digest(Path(ratchet.__file__).parent)
     mode = judge_mode(config)
-    frozen = build_manifest(config, task, store, data, code, mode, preset, told, read)
+    start = read_record(Start, paths.start) if paths.start.exists() else None
+    frozen = build_manifest(config, task, store, data, code, mode, preset, told, read, start)
     if kept_apart == SandboxKind.CONTAINER:
         versions = {**frozen.versions, **run_facts()}
         frozen = replace(frozen, versions=versions)

@@ -36,7 +36,8 @@ from ratchet.task.edits import Idea, apply_declared
 class Offer(Frozen):
     """An edit: the mutable files by digest, and what it is about.
 
-    ``proposer``, ``origin`` and ``edit`` are the proposal's, which it becomes.
+    ``proposer``, ``origin`` and ``edit`` are the proposal's, which it becomes.  It gets
+    ``runs`` runs, or more where the judge wants them.
     """
 
     files: Mapping[str, str]
@@ -46,6 +47,7 @@ class Offer(Frozen):
     proposer: str = HAND
     origin: str = ""
     edit: Edit | None = None
+    runs: int = 1
 
 
 def read_offer(paths: SessionPaths, number: int) -> Offer | None:
