@@ -109,9 +109,10 @@ def text_of(trial: Trial, history: History, metric: str) -> list[str]:
 def _headline(ruling: Ruling, metric: str) -> str:
     if ruling.mean is None:
         return str(ruling.verdict)
+    sure = "" if ruling.confidence is None else f", P(better) {ruling.confidence:.3f}"
     return (
         f"{ruling.verdict}: {metric} {ruling.mean:.6g} over {plural(len(ruling.runs), 'run')}, "
-        f"{ruling.delta:+.3g} against the incumbent, P(better) {ruling.confidence:.3f}"
+        f"{ruling.delta:+.3g} against the incumbent{sure}"
     )
 
 

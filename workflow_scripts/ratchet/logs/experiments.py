@@ -12,9 +12,13 @@ from ratchet.base.structs import Frozen, replace
 from ratchet.base.text import one_line
 from ratchet.logs.reader import RunLog
 from ratchet.logs.table import LogRow, RowStatus, Table, first_of
+from ratchet.records.history import NO_SEED_EFFECT, NOISE_UNKNOWN, SeedEffect, seed_effect
 
 SAME_VALUE = 5e-7
 """A run log and a row that differ by less are of one run: the row has six decimals."""
+
+SATURATED = 3
+"""So many rows with one value, re-runs not counted, are no accident."""
 
 # A hash after "seed-" names a proposal; "data_seed" is a setting.
 _AGAIN = re.compile(
@@ -122,6 +126,25 @@ class LogExperiments(Frozen, dict=True):
         return [value for place in found if (value := self.values[place]) is not None]
 
     @cached_property
+    def replicates(self) -> list[list[float]]:
+        """Metrics of each incumbent and of the further runs of its unchanged code."""
+        found: list[list[float]] = []
+        for place, value in enumerate(self.values):
+            if value is None:
+                continue
+            if place == self.first or self.kept[place]:
+                found.append([value])
+            elif self.again[place]:
+                found[-1].append(value)
+        return found
+
+    @property
+    def is_saturated(self) -> bool:
+        """Whether every value is the same, of changed code too."""
+        values = {value for value in self.values if value is not None}
+        return len(values) == 1 and sum(not again for again in self.again) >= SATURATED
+
+    @cached_property
     def typical_difference(self) -> float | None:
         """Median distance of candidates from the incumbent of their time."""
         first, incumbent = self.first, None
@@ -146,6 +169,10 @@ class LogExperiments(Frozen, dict=True):
         if first is not None and self.rows[first].status is RowStatus.DISCARD:
             line = self.rows[first].line
             said.append(f"line {line} has the first metric and is the baseline, though discarded")
+        if seed_effect(self.replicates) is SeedEffect.NONE:
+            said.append(f"re-runs are equal: {NO_SEED_EFFECT}, or was not changed; {NOISE_UNKNOWN}")
+        if self.is_saturated:
+            said.append("saturated: every value is the same, so the metric tells nothing apart")
         return said
 
 

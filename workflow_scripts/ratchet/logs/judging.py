@@ -14,6 +14,14 @@ from ratchet.judge.settings import Settings, scale_from
 from ratchet.judge.tradeoffs import MEMORY_TOLERANCE, Prices, efficiency
 from ratchet.logs.experiments import LogCandidate, LogExperiments
 from ratchet.logs.table import first_of
+from ratchet.records.history import (
+    NO_CHANCE_MEASURED,
+    NO_SEED_EFFECT,
+    NOISE_UNKNOWN,
+    SEED_HINT,
+    SeedEffect,
+    seed_effect,
+)
 from ratchet.records.records import Verdict
 
 EXIT_KEEP, EXIT_DISCARD, EXIT_RETEST = 0, 1, 2
@@ -49,7 +57,8 @@ class Answer(Frozen):
     the first four also in its own direction, while a positive gain is better.
     ``confidence`` is the probability that the candidate is truly better.
     ``threshold`` is the gain that the candidate's memory must bring, ``memory_ratio``
-    candidate over incumbent.
+    candidate over incumbent.  Where the seed has no effect (``seedless``), nothing is said
+    that rests on noise.
     """
 
     candidate: LogCandidate
@@ -70,6 +79,7 @@ class Answer(Frozen):
     threshold: float | None = None
     confidence_at_threshold: float | None = None
     memory_ratio: float | None = None
+    seedless: bool = False
 
     @property
     def exit_code(self) -> int:
@@ -116,8 +126,24 @@ def noise_span(left_open: float) -> float:
 
 
 def replay_rows(past: LogExperiments, settings: Settings) -> Replay:
-    """The judge after these rows, with the decisions that their author took."""
-    return replay(past.values, past.kept, past.again, settings)
+    """The judge after these rows, with the decisions that their author took.
+
+    Where no re-run has differed, re-runs are repetitions and no evidence of little noise.
+    """
+    values = past.values
+    if seed_effect(past.replicates) is not SeedEffect.SHOWN:
+        alike = zip(values, past.again, strict=True)
+        values = [
+            None if again and place != past.first else value
+            for place, (value, again) in enumerate(alike)
+        ]
+    return replay(values, past.kept, past.again, settings)
+
+
+def is_seedless(past: LogExperiments, rules: Rules, *candidate: float) -> bool:
+    """Whether the seed has no effect, by a log and a candidate's runs, and no noise is stated."""
+    effect = seed_effect([*past.replicates, candidate])
+    return rules.noise_sd is None and effect is SeedEffect.NONE
 
 
 def judge_candidate(
@@ -144,7 +170,10 @@ def judge_candidate(
     # Less memory earns nothing; lines of code, which no log tells, are free.
     prices = Prices().scaled(judge.settings.effect_scale)
     threshold = max(0.0, prices.threshold(0, judge.noise_sd, ratio))
-    assessment = judge.assess([sign * value for value in candidate.values], threshold)
+    values = [sign * value for value in candidate.values]
+    if seed_effect([*past.replicates, values]) is not SeedEffect.SHOWN:
+        del values[1:]  # they are all equal
+    assessment = judge.assess(values, threshold)
     answer = replace(
         _answer(candidate, past, judge),
         verdict=assessment.verdict,
@@ -158,7 +187,34 @@ def judge_candidate(
         memory_ratio=ratio,
         efficiency=_efficiency(candidate, past, assessment, judge),
     )
+    if is_seedless(past, rules, *candidate.values):
+        held = [v for v, keep in zip(past.values, past.kept, strict=True) if keep and v is not None]
+        found = assessment.without_retest(judge.settings)
+        answer = _without_chance(answer, replace(found, delta=values[0] - held[-1]), sign)
     return answer, [*said, *more]
+
+
+def _without_chance(answer: Answer, assessment: Assessment, sign: int) -> Answer:
+    """An answer by single measurements; it claims nothing about chance, which was not measured."""
+    better = -assessment.delta > assessment.threshold
+    verdict = Verdict.KEEP if assessment.keep else assessment.verdict
+    direction = "better" if assessment.delta < 0 else "worse"
+    return replace(
+        answer,
+        verdict=verdict if better else Verdict.DISCARD,
+        delta=sign * assessment.delta,
+        incumbent=None if answer.value is None else answer.value - sign * assessment.delta,
+        reason=f"{abs(assessment.delta):.4g} {direction} than the incumbent; {NO_SEED_EFFECT} "
+        f"({SEED_HINT}): {NO_CHANCE_MEASURED}; {NOISE_UNKNOWN}",
+        seedless=True,
+        confidence=None,
+        confidence_at_threshold=None,
+        incumbent_sd=None,
+        noise_sd=None,
+        noise_interval=None,
+        expected_false_keeps=None,
+        efficiency=None,
+    )
 
 
 def _answer(candidate: LogCandidate, past: LogExperiments, judge: Judge) -> Answer:

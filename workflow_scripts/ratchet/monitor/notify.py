@@ -128,10 +128,11 @@ def _verdict(event: Event, earlier: Sequence[Event]) -> Found:
     )
     if verdict.is_keep and executed:
         sure = "" if event.get("confidence") is None else f", P {event['confidence']:.3f}"
+        noise = "" if event["noise"] is None else f" ± {event['noise']:.4f}"
         yield (
             Kind.CHAMPION,
             f"new champion in round {event['round']}/{event['rounds']}: {name} "
-            f"(best {event['best']:.4f} ± {event['noise']:.4f}{sure}, {event['kept']} kept)",
+            f"(best {event['best']:.4f}{noise}{sure}, {event['kept']} kept)",
         )
     if verdict is Verdict.TAMPERED:
         yield (

@@ -20,6 +20,7 @@ from ratchet.base.text import (
     whole_number,
 )
 from ratchet.records.events import event_seconds, time_left
+from ratchet.records.history import NO_SEED_EFFECT
 from ratchet.records.records import Role, Status, Verdict
 
 Event = Mapping[str, Any]
@@ -475,7 +476,10 @@ def standing_rows(found: Facts) -> list[tuple[str, str]]:
     if found["best"] is not None:
         best, noise, base = (format_number(found[k], digits) for k in ("best", "noise", "baseline"))
         metric = f"{one_line_label(found['metric'], 24)} " if found["metric"] else ""
-        rows.append(("best", f"{metric}{best} ± {noise}, baseline {base}"))
+        spread = "" if found["noise"] is None else f" ± {noise}"
+        rows.append(("best", f"{metric}{best}{spread}, baseline {base}"))
+        if found["noise"] is None:
+            rows.append(("noise", f"unknown; {NO_SEED_EFFECT}"))
     rows.append(("tried", f"{tried_counts(found)} ({found['runs']} runs)"))
     if found["stop"]:
         rows.append(("ended", f"early: {one_line_label(found['stop']['detail'])}"))

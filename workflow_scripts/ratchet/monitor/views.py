@@ -33,6 +33,7 @@ from ratchet.monitor.progress import (
     standing_rows,
 )
 from ratchet.records.events import Event, append_line, read_events, time_left
+from ratchet.records.history import NO_SEED_EFFECT, NOISE_UNKNOWN, SEED_HINT
 from ratchet.records.paths import SessionPaths
 
 _COLOURS = {
@@ -90,7 +91,7 @@ def _run_finished(event: Mapping[str, Any]) -> str:
 
 
 def _verdict(event: Mapping[str, Any]) -> str:
-    best = f"best {event['best']:.4f} ± {event['noise']:.4f} | {event['kept']} kept"
+    best = f"best {event['best']:.4f}{_noise(event)} | {event['kept']} kept"
     sure = "" if event["confidence"] is None else f" P {event['confidence']:.3f}"
     rounds, name = str(event["rounds"]), shorten(event["description"], _WIDTH)
     place = f"round {event['round']:>{len(rounds)}}/{rounds}  {name:<{_WIDTH}}"
@@ -102,6 +103,19 @@ def _verdict(event: Mapping[str, Any]) -> str:
     if (event.get("changes") or 0) > 1:
         said += f", {event['changes']} changes at once"
     return f"{place} {event['verdict']}{sure}{said} | {best}"
+
+
+def _noise(event: Mapping[str, Any]) -> str:
+    return "" if event["noise"] is None else f" ± {event['noise']:.4f}"
+
+
+def _baseline(event: Mapping[str, Any]) -> str:
+    if event["noise"] is None:
+        return (
+            f"baseline {event['mean']:.4f} in each of {event['n']} runs: {NO_SEED_EFFECT} "
+            f"({SEED_HINT}); {NOISE_UNKNOWN}"
+        )
+    return f"baseline {event['mean']:.4f}{_noise(event)} (noise floor from {event['n']} runs)"
 
 
 def _remeasured(event: Mapping[str, Any]) -> str | None:
@@ -117,10 +131,10 @@ def _remeasured(event: Mapping[str, Any]) -> str | None:
 def _confirmed(event: Mapping[str, Any]) -> str:
     if event["gain"] is None:
         return f"confirmation failed: {event['detail']}"
+    if event["low"] is None:
+        return f"confirmation: gain {event['gain']:.4f}, without an interval"
     text = f"confirmed: gain {event['gain']:.4f}"
-    if event["low"] is not None:
-        text += f" (95 % interval {event['low']:.4f} to {event['high']:.4f})"
-    return text
+    return f"{text} (95 % interval {event['low']:.4f} to {event['high']:.4f})"
 
 
 _SPEAK: dict[str, Callable[[Mapping[str, Any]], str | None]] = {
@@ -139,9 +153,7 @@ _SPEAK: dict[str, Callable[[Mapping[str, Any]], str | None]] = {
         f"{e['reason']}"
     ),
     "run_finished": _run_finished,
-    "baseline": lambda e: (
-        f"baseline {e['mean']:.4f} ± {e['noise']:.4f} (noise floor from {e['n']} runs)"
-    ),
+    "baseline": _baseline,
     "verdict": _verdict,
     "remeasured": _remeasured,
     "stopped": lambda e: f"no more experiments: {e['detail']}",

@@ -7,7 +7,7 @@ from ratchet.base.io import read_record, source_digest, write_json
 from ratchet.base.structs import asdict
 from ratchet.judge.judge import Judge
 from ratchet.judge.settings import Settings, scale_from
-from ratchet.records.history import History
+from ratchet.records.history import History, SeedEffect, seed_effect
 from ratchet.records.records import (
     Baseline,
     Incumbent,
@@ -53,8 +53,12 @@ def write_baseline(session: Session) -> None:
     write_json(first.judge, judge.to_dict())
     write_json(first.steer, _state(session, baseline, judge))
     write_json(session.paths.baseline, baseline)
+    known = History(baseline).seed_effect is not SeedEffect.NONE
     session.journal.append(
-        "baseline", mean=session.sign * judge.incumbent_mean, noise=judge.noise_sd, n=len(runs)
+        "baseline",
+        mean=session.sign * judge.incumbent_mean,
+        noise=judge.noise_sd if known else None,
+        n=len(runs),
     )
 
 
@@ -84,7 +88,8 @@ def _judge(session: Session, runs: tuple[RunSummary, ...]) -> Judge:
             max_replicates=session.config.max_replicates,
         )
     )
-    for value in values:
+    # Equal values are repetitions, and no evidence of little noise.
+    for value in values if seed_effect([values]) is SeedEffect.SHOWN else values[:1]:
         judge.incumbent(value)
     return judge
 
@@ -100,12 +105,14 @@ def _state(session: Session, baseline: Baseline, judge: Judge) -> SessionState:
         memory_mb=mean_memory(baseline.runs),
         kept=0,
     )
-    advice = steering_advice(session, History(baseline), incumbent.files, judge.noise_sd)
+    history = History(baseline)
+    noise_sd = None if history.seed_effect is SeedEffect.NONE else judge.noise_sd
+    advice = steering_advice(session, history, incumbent.files, noise_sd)
     return SessionState(
         round=0,
         incumbent=incumbent,
         runs_used=len(baseline.runs),
-        noise_sd=judge.noise_sd,
+        noise_sd=noise_sd,
         **asdict(advice),
     )
 
