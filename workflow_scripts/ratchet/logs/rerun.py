@@ -291,8 +291,8 @@ def judge_kept_change(
     found = welch_interval(parent, child, AUDIT_LEVEL)
     if seed_effect([parent, child, *others]) is SeedEffect.NONE:
         reason = f"{NO_SEED_EFFECT}: {NO_CHANCE_MEASURED}"
-        undecided = KeptStanding.UNDECIDED
-        return replace(held, standing=undecided, reason=reason, gain=found.gain)
+        standing = KeptStanding.UNDECIDED if found.gain else KeptStanding.FAILS
+        return replace(held, standing=standing, reason=reason, gain=found.gain)
     judge = Judge(_settings(parent, others))
     for value in parent:
         judge.incumbent(value)

@@ -132,7 +132,7 @@ def _confirmed(event: Mapping[str, Any]) -> str:
     if event["gain"] is None:
         return f"confirmation failed: {event['detail']}"
     if event["low"] is None:
-        return f"confirmation: gain {event['gain']:.4f}, without an interval"
+        return f"confirmation: gain {event['gain']:.4f}, a difference of single measurements"
     text = f"confirmed: gain {event['gain']:.4f}"
     return f"{text} (95 % interval {event['low']:.4f} to {event['high']:.4f})"
 
