@@ -115,7 +115,8 @@ def _baseline(event: Mapping[str, Any]) -> str:
             f"baseline {event['mean']:.4f} in each of {event['n']} runs: {NO_SEED_EFFECT} "
             f"({SEED_HINT}); {NOISE_UNKNOWN}"
         )
-    return f"baseline {event['mean']:.4f}{_noise(event)} (noise floor from {event['n']} runs)"
+    source = f"noise floor from {event['n']} runs" if event.get("measured", True) else NOISE_UNKNOWN
+    return f"baseline {event['mean']:.4f}{_noise(event)} ({source})"
 
 
 def _remeasured(event: Mapping[str, Any]) -> str | None:

@@ -74,6 +74,11 @@ def seed_effect(groups: Iterable[Sequence[float]]) -> SeedEffect:
     return found
 
 
+def evidence(values: Sequence[float]) -> Sequence[float]:
+    """Runs of one code as a judge is fed them: equal ones are no evidence of little noise."""
+    return values if seed_effect([values]) is SeedEffect.SHOWN else values[:1]
+
+
 def _is_coarse(value: float) -> bool:
     near = Fraction(value).limit_denominator(COARSE_LEVELS)
     return abs(float(near) - value) <= 1e-12 * abs(value)
@@ -322,10 +327,11 @@ class History(Frozen, dict=True):
             runs.setdefault(number, {}).update(values)
 
         add(0, self.baseline.runs)
-        for state, verdict in zip(self.states, self.verdicts, strict=False):
+        held = {state.round: state.incumbent.number for state in self.states}
+        for verdict in self.verdicts:
             for ruling in verdict.rulings:
                 add(ruling.number, ruling.runs)
-            add(state.incumbent.number, incumbent_runs(verdict))
+            add(held.get(verdict.round - 1, 0), incumbent_runs(verdict))
         if self.confirmation is not None:
             add(0, self.confirmation.baseline_runs)
             add(self.confirmation.champion, self.confirmation.champion_runs)

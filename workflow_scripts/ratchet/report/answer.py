@@ -19,6 +19,8 @@ def session_answer(facts: Facts) -> Facts:
     """The session in one sentence; ``kind`` names the case, ``headline`` is its core."""
     kind, core, detail = _outcome(facts)
     parts = [_kept(facts), _cost(facts), *_intact(facts["soundness"])]
+    if facts["disagreement"]:
+        parts.insert(0, "search and confirmation disagree by more than noise explains")
     if facts["stop"]:
         parts.append(f"stopped early because {facts['stop']['text']}")
     tail = "; ".join(parts)
@@ -195,6 +197,27 @@ def _price(e: Facts, decimals: int) -> str:
     if e["price"] > 0:
         return f"For a keep it had to be better by more than {amount}{why}."
     return f"It was allowed to cost up to {amount}{why}."
+
+
+def disagreement_remark(facts: Facts) -> str:
+    """Sentences for a confirmation that disagrees with its search; empty if it agrees."""
+    found = facts["disagreement"]
+    if not found:
+        return ""
+    said = [
+        f"the {side['code']} measured {metric_text(facts, side['before'])} in the search and "
+        f"{metric_text(facts, side['after'])} in the confirmation "
+        f"(z = {format_number(side['z'], 1)})"
+        for side in found["sides"]
+    ]
+    changed = [f"experiment {v['number']} ({v['was']} → {v['now']})" for v in found["verdicts"]]
+    verdicts = f"these verdicts would be others: {', '.join(changed)}"
+    return (
+        f"Search and confirmation disagree: {'; '.join(said)}. The machine or the data changed in "
+        "between, or the noise is larger than the judge believed. By all runs of equal code the "
+        f"noise floor is ± {metric_text(facts, found['noise_sd'])}; with that "
+        f"{verdicts if changed else 'no verdict would be another'}."
+    )
 
 
 def alarm_remark(check: Facts, decimals: int) -> str:

@@ -46,9 +46,9 @@ from ratchet.records.records import (
     Suggestion,
 )
 from ratchet.records.store import RunRecord
-from ratchet.report.answer import STOPPED, session_answer, session_method
+from ratchet.report.answer import STOPPED, disagreement_remark, session_answer, session_method
 from ratchet.report.inputs import Facts, Integrity, Recipe, SessionRecords, metric_facts
-from ratchet.report.statistics import NORMAL_95, front_facts, more_seeds, strict_keeps
+from ratchet.report.statistics import NORMAL_95, disagreement, front_facts, more_seeds, strict_keeps
 from ratchet.steering.bandit import CategoryScore
 from ratchet.steering.suggestions import followed_suggestion
 from ratchet.task.task import SEED
@@ -98,6 +98,8 @@ def build_facts(records: SessionRecords) -> Facts:
         "agents": agent_calls(records),
         "steering": steering_facts(records),
         "confirmation": _confirmation(records, tried),
+        "disagreement": records.settings
+        and disagreement(records.history, records.direction.sign, records.settings),
         "totals": totals,
         "timeline": run_timeline(map(dict, records.events), _gpu_utilisation(records)),
         "soundness": soundness_facts(records, tried, checks),
@@ -106,6 +108,7 @@ def build_facts(records: SessionRecords) -> Facts:
         "program": head_text(records.program, PROGRAM_LIMIT) if records.program else None,
     }
     facts["answer"] = session_answer(facts)
+    facts["remarks"] = [*facts["seed"]["notes"], *filter(None, [disagreement_remark(facts)])]
     facts["method"] = session_method(facts)
     safe: Facts = safe_json(facts)
     return safe

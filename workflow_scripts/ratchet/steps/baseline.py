@@ -7,7 +7,7 @@ from ratchet.base.io import read_record, source_digest, write_json
 from ratchet.base.structs import asdict
 from ratchet.judge.judge import Judge
 from ratchet.judge.settings import Settings, scale_from
-from ratchet.records.history import History, SeedEffect, seed_effect
+from ratchet.records.history import History, SeedEffect, evidence
 from ratchet.records.records import (
     Baseline,
     Incumbent,
@@ -53,11 +53,12 @@ def write_baseline(session: Session) -> None:
     write_json(first.judge, judge.to_dict())
     write_json(first.steer, _state(session, baseline, judge))
     write_json(session.paths.baseline, baseline)
-    known = History(baseline).seed_effect is not SeedEffect.NONE
+    effect = History(baseline).seed_effect
     session.journal.append(
         "baseline",
         mean=session.sign * judge.incumbent_mean,
-        noise=judge.noise_sd if known else None,
+        noise=None if effect is SeedEffect.NONE else judge.noise_sd,
+        measured=effect is SeedEffect.SHOWN,
         n=len(runs),
     )
 
@@ -88,8 +89,7 @@ def _judge(session: Session, runs: tuple[RunSummary, ...]) -> Judge:
             max_replicates=session.config.max_replicates,
         )
     )
-    # Equal values are repetitions, and no evidence of little noise.
-    for value in values if seed_effect([values]) is SeedEffect.SHOWN else values[:1]:
+    for value in evidence(values):
         judge.incumbent(value)
     return judge
 
