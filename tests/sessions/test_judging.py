@@ -137,7 +137,7 @@ def priced(path: Path) -> Box:
 def test_lines_have_a_price(priced: Box) -> None:
     wordy, lean = ruling(priced, "wordy"), ruling(priced, "lean")
     assert wordy["net_lines"] == 61
-    assert wordy["confidence"] > 0.9
+    assert wordy["confidence"] is None  # every seed gives the same number
     assert wordy["price"] > wordy["gain"] > 0
     assert not is_kept(wordy)
     assert "for 61 more lines" in wordy["reason"]

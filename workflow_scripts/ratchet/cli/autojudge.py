@@ -43,7 +43,7 @@ from ratchet.records.history import (
 from ratchet.records.records import Verdict
 
 if TYPE_CHECKING:
-    from ratchet.judge.judge import Replay
+    from ratchet.judge.judge import Assessment, Replay
     from ratchet.logs.experiments import LogExperiments
     from ratchet.logs.judging import Answer
     from ratchet.logs.reader import RunLog
@@ -177,11 +177,17 @@ def all_rows(every: LogExperiments, done: Replay, seedless: bool) -> Iterator[di
             "value": row.value,
             "verdict": verdict,
             "confidence": None if seedless else assessment and round(assessment.confidence, 4),
-            "delta": assessment and sign * assessment.delta,
+            "delta": assessment and sign * _delta(every, place, assessment, seedless),
             "gain": assessment and assessment.gain,
             "status": row.status.value,
             "description": row.description,
         }
+
+
+def _delta(every: LogExperiments, place: int, found: Assessment, seedless: bool) -> float:
+    """A row's difference from its incumbent, or from what that measured if one run tells."""
+    value, held = every.values[place], every.held[place]
+    return value - held if seedless and value is not None and held is not None else found.delta
 
 
 def all_summary(every: LogExperiments, done: Replay, seedless: bool) -> dict[str, Any]:

@@ -12,12 +12,18 @@ from ratchet.base.structs import Frozen, replace
 from ratchet.base.text import one_line
 from ratchet.logs.reader import RunLog
 from ratchet.logs.table import LogRow, RowStatus, Table, first_of
-from ratchet.records.history import NO_SEED_EFFECT, NOISE_UNKNOWN, SeedEffect, seed_effect
+from ratchet.records.history import (
+    NO_SEED_EFFECT,
+    NOISE_UNKNOWN,
+    SATURATED,
+    SeedEffect,
+    seed_effect,
+)
 
 SAME_VALUE = 5e-7
 """A run log and a row that differ by less are of one run: the row has six decimals."""
 
-SATURATED = 3
+SATURATED_ROWS = 3
 """So many rows with one value, re-runs not counted, are no accident."""
 
 # A hash after "seed-" names a proposal; "data_seed" is a setting.
@@ -138,11 +144,21 @@ class LogExperiments(Frozen, dict=True):
                 found[-1].append(value)
         return found
 
+    @cached_property
+    def held(self) -> list[float | None]:
+        """Measured metric of each row's incumbent, the last kept before it; lower is better."""
+        found, latest = list[float | None](), None
+        for place, (value, keep) in enumerate(zip(self.values, self.kept, strict=True)):
+            found.append(latest)
+            if value is not None and (keep or place == self.first):
+                latest = value
+        return found
+
     @property
     def is_saturated(self) -> bool:
         """Whether every value is the same, of changed code too."""
         values = {value for value in self.values if value is not None}
-        return len(values) == 1 and sum(not again for again in self.again) >= SATURATED
+        return len(values) == 1 and sum(not again for again in self.again) >= SATURATED_ROWS
 
     @cached_property
     def typical_difference(self) -> float | None:
@@ -172,7 +188,7 @@ class LogExperiments(Frozen, dict=True):
         if seed_effect(self.replicates) is SeedEffect.NONE:
             said.append(f"re-runs are equal: {NO_SEED_EFFECT}, or was not changed; {NOISE_UNKNOWN}")
         if self.is_saturated:
-            said.append("saturated: every value is the same, so the metric tells nothing apart")
+            said.append(SATURATED)
         return said
 
 

@@ -188,9 +188,9 @@ def judge_candidate(
         efficiency=_efficiency(candidate, past, assessment, judge),
     )
     if is_seedless(past, rules, *candidate.values):
-        held = [v for v, keep in zip(past.values, past.kept, strict=True) if keep and v is not None]
-        found = assessment.without_retest(judge.settings)
-        answer = _without_chance(answer, replace(found, delta=values[0] - held[-1]), sign)
+        delta = values[0] - past.replicates[-1][0]
+        found = replace(assessment.without_retest(judge.settings), delta=delta)
+        answer = _without_chance(answer, found, sign)
     return answer, [*said, *more]
 
 

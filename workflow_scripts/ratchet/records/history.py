@@ -46,6 +46,7 @@ class SeedEffect(enum.StrEnum):
 NO_SEED_EFFECT = "the seed has no effect here"
 NO_CHANCE_MEASURED = "every seed gives the same number, so chance in the metric is not measured"
 NOISE_UNKNOWN = "noise unknown, taken from the metric's magnitude"
+SATURATED = "saturated: every value is the same, so the metric tells nothing apart"
 SEED_HINT = "`seed: hook` in task.yaml may help"
 
 COARSE_LEVELS = 10_000

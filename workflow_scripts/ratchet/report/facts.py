@@ -29,6 +29,7 @@ from ratchet.records.history import (
     NO_CHANCE_MEASURED,
     NO_SEED_EFFECT,
     NOISE_UNKNOWN,
+    SATURATED,
     SEED_HINT,
     History,
     SeedEffect,
@@ -160,7 +161,7 @@ def _seed(records: SessionRecords, tried: list[Facts]) -> Facts:
         )
     values = {value for group in records.history.replicates.values() for value in group}
     if len(values) == 1 and sum(e["mean"] is not None for e in tried) > 1:
-        notes.append("saturated: every value is the same, so the metric tells nothing apart.")
+        notes.append(f"{SATURATED}.")
     return {"effect": effect.value, "notes": [f"{note[:1].upper()}{note[1:]}" for note in notes]}
 
 

@@ -22,7 +22,7 @@ from ratchet.judge.judge import Assessment
 from ratchet.logs.analysis import LogSession, Steered
 from ratchet.logs.judging import verdict_reason
 from ratchet.logs.table import LogRow, RowStatus
-from ratchet.records.history import NO_CHANCE_MEASURED, NO_SEED_EFFECT
+from ratchet.records.history import NO_CHANCE_MEASURED, NO_SEED_EFFECT, SATURATED
 from ratchet.records.records import Status, Verdict
 from ratchet.report.facts import AS_RULED, advice, counts, crash_classes, interval
 from ratchet.report.inputs import Facts, method_entries, metric_facts, metric_text
@@ -143,6 +143,10 @@ def log_facts(log: LogSession) -> Facts:
         "program": None,
     }
     facts["answer"] = log_answer(facts)
+    seedless = f"The seed has no effect here, or was not changed: {NO_CHANCE_MEASURED}."
+    facts["remarks"] = [seedless] if log.seedless else []
+    if every.is_saturated:
+        facts["remarks"].append(f"{SATURATED[:1].upper()}{SATURATED[1:]}.")
     facts["method"] = log_method(facts)
     safe: Facts = safe_json(facts)
     return safe
@@ -198,6 +202,7 @@ def _row(log: LogSession, place: int) -> Facts:
             reason = f"{NO_SEED_EFFECT}: {NO_CHANCE_MEASURED}."
             unknown = ("delta_sd", "delta_low", "delta_high", "confidence")
             e.update(dict.fromkeys(unknown), verdict=word, reason=reason)
+            e["delta"] = every.table.direction.sign * ((value or 0.0) - (every.held[place] or 0.0))
     elif value is None:
         said = one_line_label(row.description, 600)
         kind = _kind(row) if row.status is RowStatus.CRASH else "no metric"

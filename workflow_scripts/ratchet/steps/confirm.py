@@ -8,7 +8,6 @@ from ratchet.base.io import digest, read_record, write_json
 from ratchet.base.stats import welch_interval
 from ratchet.base.structs import replace
 from ratchet.integrity.run_checks import Scrutiny
-from ratchet.records.events import read_events
 from ratchet.records.records import (
     Baseline,
     Confirmation,
@@ -67,13 +66,12 @@ def confirmation_occasion(session: Session, champion: Incumbent, again: int = 0)
     """What the runs of a confirmation are made for; empty with a budget in steps.
 
     Within a budget of time a run depends on how the machine did at its hour.  So those
-    of another session do not count, nor those beside another champion, nor those of a
-    session that had the same name and was deleted.  A stop and a replay change nothing.
+    of another session do not count, nor those beside another champion.  A session that
+    is stopped, or replayed from the store, finds its own.
     """
     if session.budget["seconds"] is None:
         return ""
-    started = next((event.get("time") for event in read_events(session.paths.events)), None)
-    return digest([session.config.session, started, champion.source, again])
+    return digest([session.config.session, champion.source, again])
 
 
 def _is_of_one_hour(session: Session, ours: RunSummary, theirs: RunSummary) -> bool:
