@@ -92,6 +92,7 @@ CASES: list[tuple[dict[str, Any], str, str, str]] = [
     ({"configuration": "rounds: bad"}, "problem config", "rounds: bad", "mend the config"),
     ({"task_fault": "no task.yaml"}, "problem task", "no task.yaml", "mend the task"),
     ({"prepared": False}, "ok data", "the first session does it", ""),
+    ({"seedless": "night"}, "warning seed", "no effect here, by session night", "`seed: hook`"),
     ({"gpus": ()}, "problem gpu", "the task needs one", "install the NVIDIA driver"),
     ({"gpus": (), "device": "cpu"}, "ok gpu", "the task needs none", ""),
     (WANTED, "problem isolation", "does not work (bubblewrap: no bwrap)", "isolation to auto"),

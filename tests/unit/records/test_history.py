@@ -1,6 +1,7 @@
 """The history of a session: its trials, and how it is read while rounds are being written."""
 
 from pathlib import Path
+from random import Random
 
 import pytest
 from hypothesis import given, settings
@@ -10,7 +11,15 @@ from helpers.trials import history, proposal, run, trial
 from ratchet.base.errors import InputMissingError
 from ratchet.base.io import read_bytes, write_bytes, write_json
 from ratchet.base.structs import replace
-from ratchet.records.history import BASELINE, History, Trial, finished_rounds
+from ratchet.records.history import (
+    BASELINE,
+    History,
+    SeedEffect,
+    Trial,
+    evidence,
+    finished_rounds,
+    seed_effect,
+)
 from ratchet.records.paths import SessionPaths
 from ratchet.records.records import (
     Confirmation,
@@ -19,6 +28,7 @@ from ratchet.records.records import (
     Proposals,
     Remeasurement,
     RoundVerdict,
+    RunSummary,
     Status,
     StopReason,
     Verdict,
@@ -180,3 +190,70 @@ def test_a_near_miss_knows_its_second_try_and_further_runs_are_counted() -> None
     assert len(found.runs) == 3 + 3 + 2 + 2
     assert found.noise_sd == 0.02
     assert replace(found, verdicts=verdicts[1:]).noise_sd is None
+
+
+@pytest.mark.parametrize(
+    ("groups", "effect"),
+    [
+        ([], SeedEffect.UNKNOWN),
+        ([[1.0123456], [1.0234567]], SeedEffect.UNKNOWN),  # one run each tells nothing
+        ([[1.0123456, 1.0123456]], SeedEffect.NONE),
+        ([[1.0123456, 1.0123456], [1.2345678, 1.2345679]], SeedEffect.SHOWN),
+        # An accuracy over 200 items repeats by accident, and so do four decimals.
+        ([[0.845, 0.845]], SeedEffect.UNKNOWN),
+        ([[127 / 150, 127 / 150]], SeedEffect.UNKNOWN),
+        ([[3.0123, 3.0123]], SeedEffect.UNKNOWN),
+        ([[0.845, 0.845], [0.84, 0.84]], SeedEffect.UNKNOWN),
+        ([[0.845, 0.845, 0.845]], SeedEffect.NONE),
+        ([[0.845, 0.845, 0.845], [0.84, 0.845]], SeedEffect.SHOWN),
+    ],
+)
+def test_a_seed_has_no_effect_if_runs_only_repeat(
+    groups: list[list[float]], effect: SeedEffect
+) -> None:
+    assert seed_effect(groups) is effect
+
+
+def test_accidents_of_a_coarse_metric_are_rarely_taken_for_repetitions() -> None:
+    """With noise of three levels, of which the first pair is equal in one session of ten."""
+    chance = Random(1)
+    found = []
+    for _ in range(2000):
+        values = [round(0.8 + chance.gauss(0, 0.003), 3) for _ in range(3)]
+        found.append(seed_effect([values]) is SeedEffect.NONE)
+    assert 0 < sum(found) / len(found) < 0.02
+
+
+def test_repetitions_are_no_evidence() -> None:
+    assert [*evidence([1.0, 1.0, 1.0])] == [1.0]
+    assert [*evidence([1.0, 1.0, 1.1])] == [1.0, 1.0, 1.1]
+    assert [*evidence([])] == []
+
+
+def _seeded(seed: int, value: float) -> RunSummary:
+    return replace(run(value), seed=seed, key=f"key {seed}")
+
+
+def test_runs_of_one_code_are_found_wherever_they_were_made() -> None:
+    one, two, three, four = (_seeded(10 + n, 1.25 + n / 8) for n in range(4))
+    first = replace(SECOND, proposal=proposal(1), ruling=replace(SECOND.ruling, number=1))
+    past = history((first,), confirmation=Confirmation(1, (one, two), (three,)))
+    again = Remeasurement(0, four, expected=1.0, sd=0.1)
+    past = replace(past, verdicts=(replace(past.verdicts[0], remeasured=again),))
+    assert past.replicates[0] == [3.0, 1.625, 1.25, 1.375]
+    assert past.replicates[1] == [2.8, 1.5]
+
+
+def test_where_the_seed_has_no_effect_no_trial_claims_a_probability() -> None:
+    """Also of trials that were judged before a confirmation showed it."""
+    ruling = replace(SECOND.ruling, number=1, verdict=Verdict.STRONG_KEEP, confidence=0.99)
+    kept = replace(SECOND, proposal=proposal(1), ruling=ruling)
+    runs = _seeded(1, 2.8123457), _seeded(2, 2.8123457)
+    early = history((kept,))
+    assert early.trials[0].confidence == 0.99
+    late = replace(early, confirmation=Confirmation(1, (), runs))
+    late = replace(late, verdicts=(replace(late.verdicts[0], rulings=(replace(ruling, runs=()),)),))
+    assert late.seed_effect is SeedEffect.NONE
+    (told,) = late.trials
+    assert (told.confidence, told.verdict, told.gain) == (None, Verdict.KEEP, 0.19)
+    assert late.noise_sd is None

@@ -119,3 +119,17 @@ def test_remarks_are_no_experiments(tmp_path: Path) -> None:
     # What its author kept without a metric is no result.
     assert (last["number"], last["verdict"], last["outcome"]) == (5, "CRASH", "no metric")
     assert last["logged"] == "keep" and facts["counts"]["kept"] == 0
+
+
+def test_a_log_whose_seed_has_no_effect_claims_no_confidence(tmp_path: Path) -> None:
+    text = HEADER + row(0, 0.997913, "keep") + row(1, 0.997913, "discard", "re-run")
+    text += row(2, 0.993245, "keep") + row(3, 0.991123, "keep")
+    facts = facts_of(tmp_path, text)
+    assert facts["remarks"][0].startswith("The seed has no effect here, or was not changed")
+    assert (facts["noise"]["sd"], facts["counts"]["expected_false_keeps"]) == (None, None)
+    assert "2 of which are better than their incumbents by single runs" in facts["answer"]["rest"]
+    assert {e["confidence"] for e in facts["experiments"]} == {None}
+    assert facts["experiments"][-1]["delta"] == pytest.approx(0.991123 - 0.993245)
+    assert facts_of(tmp_path, text, rules=Rules("auto", 0.001))["noise"]["sd"] is not None
+    same = HEADER + "".join(row(n, 1.0, "discard" if n else "keep") for n in range(4))
+    assert facts_of(tmp_path, same)["remarks"][-1].startswith("Saturated: every value is the same")

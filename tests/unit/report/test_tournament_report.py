@@ -94,7 +94,7 @@ def confirmed(gain: float | None, low: float | None, high: float | None = None) 
         (None, "fast leads with val_loss 1.21 (estimate 1.25); nothing is confirmed"),
         ({**FACTS["champion"], "experiment": 0}, "the baseline is the best so far"),
         (confirmed(0.1, -0.1, 0.3), "interval −0.1 to 0.3, which includes no gain"),
-        (confirmed(0.1, None), "better by 0.1 with fresh seeds"),
+        (confirmed(0.1, None), "better by 0.1, a difference of single measurements"),
         (confirmed(None, None), "its confirmation failed: a run failed"),
     ],
 )

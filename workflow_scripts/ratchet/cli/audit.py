@@ -55,8 +55,15 @@ from ratchet.logs.audit import (
 )
 from ratchet.logs.columns import number_of
 from ratchet.logs.experiments import LogExperiments
-from ratchet.logs.judging import Rules, noise_source, noise_span, settings_for
+from ratchet.logs.judging import (
+    Rules,
+    is_seedless,
+    noise_source,
+    noise_span,
+    settings_for,
+)
 from ratchet.logs.smoothing import LEVEL, NoisePrior
+from ratchet.records.history import NO_CHANCE_MEASURED, NO_SEED_EFFECT
 from ratchet.simulation.power import NoiseFloor, noise_from_replicates
 from ratchet.steering.categories import classify_change
 from ratchet.steering.code_diff import net_code_lines
@@ -305,6 +312,12 @@ def _noise(
         text = f"{floor.source} of --replicates (sd {floor.sd:.3g}), with what the log adds"
         source = Source("replicates", text, floor, by_replicates(floor.sd, len(values)))
         return settings, source, said
+    if is_seedless(every, rules):
+        raise DataError(
+            f"{one_line(str(options.results))}: {NO_SEED_EFFECT}, as all its re-runs are equal, or "
+            f"it was not changed: {NO_CHANCE_MEASURED}, and no P(better) can be given. State the "
+            "noise floor with --noise-sd, or give runs that differ with --replicates"
+        )
     text = "; ".join(noise_source(every, settings, False, bool(said)))
     kind = "re-runs" if every.further_runs else "assumed"
     return settings, Source(kind, text), said

@@ -134,10 +134,11 @@ def _measured_again(trial: Trial, before: Trial, metric: str) -> str:
 def _headline(ruling: Ruling, metric: str) -> str:
     if ruling.mean is None:
         return str(ruling.verdict)
+    p = ruling.confidence
+    sure = "" if p is None else f", {chance_name(ruling.price)} {p:.3f}"
     return (
         f"{ruling.verdict}: {metric} {ruling.mean:.6g} over {plural(len(ruling.runs), 'run')}, "
-        f"{ruling.delta:+.3g} against the incumbent, "
-        f"{chance_name(ruling.price)} {ruling.confidence:.3f}"
+        f"{ruling.delta:+.3g} against the incumbent{sure}"
     )
 
 

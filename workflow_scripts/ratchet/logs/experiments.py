@@ -12,9 +12,19 @@ from ratchet.base.structs import Frozen, replace
 from ratchet.base.text import one_line
 from ratchet.logs.reader import RunLog
 from ratchet.logs.table import LogRow, RowStatus, Table, first_of
+from ratchet.records.history import (
+    NO_SEED_EFFECT,
+    NOISE_UNKNOWN,
+    SATURATED,
+    SeedEffect,
+    seed_effect,
+)
 
 SAME_VALUE = 5e-7
 """A run log and a row that differ by less are of one run: the row has six decimals."""
+
+SATURATED_ROWS = 3
+"""So many rows with one value, re-runs not counted, are no accident."""
 
 # A hash after "seed-" names a proposal; "data_seed" is a setting.
 _AGAIN = re.compile(
@@ -146,6 +156,35 @@ class LogExperiments(Frozen, dict=True):
         return [value for place in found if (value := self.values[place]) is not None]
 
     @cached_property
+    def replicates(self) -> list[list[float]]:
+        """Metrics of each incumbent and of the further runs of its unchanged code."""
+        found: list[list[float]] = []
+        for place, value in enumerate(self.values):
+            if value is None:
+                continue
+            if place == self.first or self.kept[place]:
+                found.append([value])
+            elif self.again[place]:
+                found[-1].append(value)
+        return found
+
+    @cached_property
+    def held(self) -> list[float | None]:
+        """Measured metric of each row's incumbent, the last kept before it; lower is better."""
+        found, latest = list[float | None](), None
+        for place, (value, keep) in enumerate(zip(self.values, self.kept, strict=True)):
+            found.append(latest)
+            if value is not None and (keep or place == self.first):
+                latest = value
+        return found
+
+    @property
+    def is_saturated(self) -> bool:
+        """Whether every value is the same, of changed code too."""
+        values = {value for value in self.values if value is not None}
+        return len(values) == 1 and sum(not again for again in self.again) >= SATURATED_ROWS
+
+    @cached_property
     def typical_difference(self) -> float | None:
         """Median distance of candidates from the incumbent of their time."""
         first, incumbent = self.first, None
@@ -170,6 +209,10 @@ class LogExperiments(Frozen, dict=True):
         if first is not None and self.rows[first].status is RowStatus.DISCARD:
             line = self.rows[first].line
             said.append(f"line {line} has the first metric and is the baseline, though discarded")
+        if seed_effect(self.replicates) is SeedEffect.NONE:
+            said.append(f"re-runs are equal: {NO_SEED_EFFECT}, or was not changed; {NOISE_UNKNOWN}")
+        if self.is_saturated:
+            said.append(SATURATED)
         return said
 
 

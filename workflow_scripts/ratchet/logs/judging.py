@@ -14,6 +14,14 @@ from ratchet.judge.settings import Settings, scale_from
 from ratchet.judge.tradeoffs import Configuration, Efficiency, efficiency_bounds
 from ratchet.logs.experiments import LogCandidate, LogExperiments
 from ratchet.logs.table import first_of
+from ratchet.records.history import (
+    NO_CHANCE_MEASURED,
+    NO_SEED_EFFECT,
+    NOISE_UNKNOWN,
+    SEED_HINT,
+    SeedEffect,
+    seed_effect,
+)
 from ratchet.records.records import Verdict
 
 EXIT_KEEP, EXIT_DISCARD, EXIT_RETEST = 0, 1, 2
@@ -39,6 +47,7 @@ class Answer(Frozen):
     (value minus incumbent), ``noise_sd`` and ``gain`` are in the metric's unit;
     the first four also in its own direction, while a positive gain is better.
     ``confidence`` is the probability that the candidate is truly better.
+    Where the seed has no effect (``seedless``), nothing is said that rests on noise.
     """
 
     candidate: LogCandidate
@@ -56,6 +65,7 @@ class Answer(Frozen):
     keep_probability: float | None = None
     efficiency: Efficiency | None = None
     expected_false_keeps: float | None = None
+    seedless: bool = False
 
     @property
     def exit_code(self) -> int:
@@ -99,12 +109,33 @@ def noise_span(left_open: float) -> float:
     return min(max(SPAN_SDS * left_open, LEAST_SPAN), MOST_SPAN)
 
 
-def replay_rows(past: LogExperiments, settings: Settings) -> Replay:
-    """The judge after these rows, with the decisions that their author took.
+def replay_rows(every: LogExperiments, settings: Settings, before: int | None = None) -> Replay:
+    """The judge after all rows, or those ``before`` a number, with their author's decisions.
 
-    The last row can be repeated, so that its verdict may be RETEST.
+    Where no re-run of the log has differed, re-runs are repetitions and no evidence of
+    little noise.  The last row can be repeated, so that its verdict may be RETEST.
     """
-    return replay(past.values, past.kept, past.again, settings, past.undecided, last_is_open=True)
+    past = every if before is None else every.before(before)
+    values = past.values
+    if seed_effect(every.replicates) is not SeedEffect.SHOWN:
+        alike = zip(values, past.again, strict=True)
+        values = [
+            None if again and place != past.first else value
+            for place, (value, again) in enumerate(alike)
+        ]
+    return replay(values, past.kept, past.again, settings, past.undecided, last_is_open=True)
+
+
+def is_seedless(every: LogExperiments, rules: Rules, *candidate: float) -> bool:
+    """Whether the seed has no effect, by a log and a candidate's runs, and no noise is stated."""
+    effect = seed_effect([*every.replicates, candidate])
+    return rules.noise_sd is None and effect is SeedEffect.NONE
+
+
+def without_chance(found: Assessment, delta: float) -> Assessment:
+    """The assessment where one run of each code tells, with its measured difference."""
+    verdict = Verdict.KEEP if found.keep else found.verdict
+    return replace(found, delta=delta, verdict=verdict if delta < 0 else Verdict.DISCARD)
 
 
 def expected_false_keeps(every: LogExperiments, done: Replay) -> float:
@@ -126,7 +157,7 @@ def judge_candidate(
     if past.first is None or (place is not None and every.starts_anew[place]):
         return _baseline(candidate), said
     settings, more = settings_for(every, len(every.rows), rules)
-    done = replay_rows(past, settings)
+    done = replay_rows(every, settings, candidate.since)
     judge, sign, answer = done.judge, past.table.direction.sign, _answer(candidate, past, done)
     if not candidate.values:
         why = _no_metric(f"no valid {past.table.metric}", candidate)
@@ -134,7 +165,10 @@ def judge_candidate(
     if place is not None and every.again[place]:
         why = "read as a further run of the incumbent's code, of which nothing is to be decided"
         return replace(answer, verdict=Verdict.DISCARD, reason=why), [*said, *more]
-    assessment = judge.assess([sign * value for value in candidate.values])
+    values = [sign * value for value in candidate.values]
+    if seed_effect([*every.replicates, values]) is not SeedEffect.SHOWN:
+        del values[1:]  # they are all equal
+    assessment = judge.assess(values)
     if place is not None and place < len(every.rows) - 1:  # decided long ago, it is not run again
         assessment = assessment.without_retest(settings)
     answer = replace(
@@ -147,7 +181,32 @@ def judge_candidate(
         reason=verdict_reason(assessment),
         efficiency=_efficiency(candidate, past, assessment, judge),
     )
+    if is_seedless(every, rules, *candidate.values):
+        found = assessment.without_retest(settings)
+        answer = _without_chance(
+            answer, without_chance(found, values[0] - past.replicates[-1][0]), sign
+        )
     return answer, [*said, *more]
+
+
+def _without_chance(answer: Answer, found: Assessment, sign: int) -> Answer:
+    """An answer by single measurements; it claims nothing about chance, which was not measured."""
+    direction = "better" if found.delta < 0 else "worse"
+    return replace(
+        answer,
+        verdict=found.verdict,
+        delta=sign * found.delta,
+        incumbent=None if answer.value is None else answer.value - sign * found.delta,
+        reason=f"{abs(found.delta):.4g} {direction} than the incumbent; {NO_SEED_EFFECT} "
+        f"({SEED_HINT}): {NO_CHANCE_MEASURED}; {NOISE_UNKNOWN}",
+        seedless=True,
+        confidence=None,
+        incumbent_sd=None,
+        noise_sd=None,
+        noise_interval=None,
+        expected_false_keeps=None,
+        efficiency=None,
+    )
 
 
 def _answer(candidate: LogCandidate, past: LogExperiments, done: Replay) -> Answer:

@@ -20,6 +20,7 @@ from ratchet.base.text import (
     whole_number,
 )
 from ratchet.records.events import event_seconds, time_left
+from ratchet.records.history import NO_SEED_EFFECT
 from ratchet.records.records import Role, Status, Verdict
 
 Event = Mapping[str, Any]
@@ -309,7 +310,8 @@ def _verdict(s: SessionStanding, event: Event) -> None:
 
 def best_words(event: Event) -> str:
     """What a verdict leaves as the best: measured, with the noise floor, and estimated."""
-    return f"{event['best']:.4f} ± {event['noise']:.4f}, estimate {event['estimate']:.4f}"
+    noise = "" if event["noise"] is None else f" ± {event['noise']:.4f}"
+    return f"{event['best']:.4f}{noise}, estimate {event['estimate']:.4f}"
 
 
 def _round_finished(s: SessionStanding, event: Event) -> None:
@@ -487,7 +489,10 @@ def standing_rows(found: Facts) -> list[tuple[str, str]]:
         names = ("best", "noise", "estimate", "baseline")
         best, noise, believed, base = (format_number(found[name], digits) for name in names)
         metric = f"{one_line_label(found['metric'], 24)} " if found["metric"] else ""
-        rows.append(("best", f"{metric}{best} ± {noise}, estimate {believed}, baseline {base}"))
+        spread = "" if found["noise"] is None else f" ± {noise}"
+        rows.append(("best", f"{metric}{best}{spread}, estimate {believed}, baseline {base}"))
+        if found["noise"] is None:
+            rows.append(("noise", f"unknown; {NO_SEED_EFFECT}"))
     rows.append(("tried", f"{tried_counts(found)} ({found['runs']} runs)"))
     if found["stop"]:
         rows.append(("ended", f"early: {one_line_label(found['stop']['detail'])}"))

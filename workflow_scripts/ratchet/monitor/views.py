@@ -34,6 +34,7 @@ from ratchet.monitor.progress import (
     standing_rows,
 )
 from ratchet.records.events import Event, append_line, read_events, time_left
+from ratchet.records.history import NO_SEED_EFFECT, NOISE_UNKNOWN, SEED_HINT
 from ratchet.records.paths import SessionPaths
 
 _COLOURS = {
@@ -105,6 +106,20 @@ def _verdict(event: Mapping[str, Any]) -> str:
     return f"{place} {event['verdict']}{sure}{said} | {best}"
 
 
+def _noise(event: Mapping[str, Any]) -> str:
+    return "" if event["noise"] is None else f" ± {event['noise']:.4f}"
+
+
+def _baseline(event: Mapping[str, Any]) -> str:
+    if event["noise"] is None:
+        return (
+            f"baseline {event['mean']:.4f} in each of {event['n']} runs: {NO_SEED_EFFECT} "
+            f"({SEED_HINT}); {NOISE_UNKNOWN}"
+        )
+    source = f"noise floor from {event['n']} runs" if event.get("measured", True) else NOISE_UNKNOWN
+    return f"baseline {event['mean']:.4f}{_noise(event)} ({source})"
+
+
 def _remeasured(event: Mapping[str, Any]) -> str | None:
     """A regular check of the incumbent says something only if it is alarming."""
     if not event["alarm"]:
@@ -118,10 +133,10 @@ def _remeasured(event: Mapping[str, Any]) -> str | None:
 def _confirmed(event: Mapping[str, Any]) -> str:
     if event["gain"] is None:
         return f"confirmation failed: {event['detail']}"
+    if event["low"] is None:
+        return f"confirmation: gain {event['gain']:.4f}, a difference of single measurements"
     text = f"confirmed: gain {event['gain']:.4f}"
-    if event["low"] is not None:
-        text += f" (95 % interval {event['low']:.4f} to {event['high']:.4f})"
-    return text
+    return f"{text} (95 % interval {event['low']:.4f} to {event['high']:.4f})"
 
 
 _SPEAK: dict[str, Callable[[Mapping[str, Any]], str | None]] = {
@@ -140,9 +155,7 @@ _SPEAK: dict[str, Callable[[Mapping[str, Any]], str | None]] = {
         f"{e['reason']}"
     ),
     "run_finished": _run_finished,
-    "baseline": lambda e: (
-        f"baseline {e['mean']:.4f} ± {e['noise']:.4f} (noise floor from {e['n']} runs)"
-    ),
+    "baseline": _baseline,
     "verdict": _verdict,
     "remeasured": _remeasured,
     "stopped": lambda e: f"no more experiments: {e['detail']}",

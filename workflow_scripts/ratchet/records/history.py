@@ -6,12 +6,14 @@ them once; everything else here is computed from what was read.
 
 from __future__ import annotations
 
+import enum
 import itertools
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from fractions import Fraction
 from functools import cached_property
 
 from ratchet.base.io import read_record
-from ratchet.base.structs import Frozen
+from ratchet.base.structs import Frozen, replace
 from ratchet.records.paths import SessionPaths
 from ratchet.records.records import (
     Baseline,
@@ -31,6 +33,56 @@ from ratchet.records.records import (
 
 BASELINE = "BASELINE"
 """What stands for a verdict beside the unchanged code."""
+
+
+class SeedEffect(enum.StrEnum):
+    """Whether other seeds change the metric of one code, as far as runs have shown."""
+
+    UNKNOWN = "unknown"
+    NONE = "none"
+    SHOWN = "shown"
+
+
+NO_SEED_EFFECT = "the seed has no effect here"
+NO_CHANCE_MEASURED = "every seed gives the same number, so chance in the metric is not measured"
+NOISE_UNKNOWN = "noise unknown, taken from the metric's magnitude"
+SATURATED = "saturated: every value is the same, so the metric tells nothing apart"
+SEED_HINT = "`seed: hook` in task.yaml may help"
+
+COARSE_LEVELS = 10_000
+"""A metric of so few levels, as an accuracy over so many items or one of four decimals,
+repeats by accident: with noise of three levels a pair in ten is equal, and one triple in
+a hundred.  A finer one hardly ever does."""
+
+COARSE_RUNS = 3
+"""Equal runs of one code that show no effect of the seed on such a metric; else two do."""
+
+
+def seed_effect(groups: Iterable[Sequence[float]]) -> SeedEffect:
+    """Effect of the seed by the metric of runs of one code each, with different seeds.
+
+    A single pair that differs, in any group, shows one; equal values beside it are
+    accidents.  Without such a pair one group of runs that are equal to the last digit
+    shows that there is none, if it has two of them, or :data:`COARSE_RUNS` of a metric
+    with at most :data:`COARSE_LEVELS` levels between two whole numbers.
+    """
+    found = SeedEffect.UNKNOWN
+    for values in groups:
+        if any(value != values[0] for value in values):
+            return SeedEffect.SHOWN
+        if len(values) >= 2 and len(values) >= (COARSE_RUNS if _is_coarse(values[0]) else 2):
+            found = SeedEffect.NONE
+    return found
+
+
+def evidence(values: Sequence[float]) -> Sequence[float]:
+    """Runs of one code as a judge is fed them: equal ones are no evidence of little noise."""
+    return values if seed_effect([values]) is SeedEffect.SHOWN else values[:1]
+
+
+def _is_coarse(value: float) -> bool:
+    near = Fraction(value).limit_denominator(COARSE_LEVELS)
+    return abs(float(near) - value) <= 1e-12 * abs(value)
 
 
 class Trial(Frozen):
@@ -222,6 +274,8 @@ class History(Frozen, dict=True):
     def trials(self) -> tuple[Trial, ...]:
         """All proposals by number, judged or not; without the baseline."""
         rulings = {ruling.number: ruling for v in self.verdicts for ruling in v.rulings}
+        if self.seed_effect is SeedEffect.NONE:  # what was judged before that was known
+            rulings = {n: without_chance(ruling) for n, ruling in rulings.items()}
         kept = {verdict.kept for verdict in self.verdicts}
         proposed = {p.number: p for group in self.proposals for p in group.proposals}
         again = {p.retry_of: p.number for p in proposed.values() if p.retry_of is not None}
@@ -258,9 +312,36 @@ class History(Frozen, dict=True):
 
     @property
     def noise_sd(self) -> float | None:
-        """The judge's last noise floor; ``None`` before any verdict."""
+        """The judge's last noise floor; ``None`` before any verdict, or if unknown."""
+        if self.seed_effect is SeedEffect.NONE:
+            return None
         known = (v.noise_sd for v in reversed(self.verdicts) if v.noise_sd is not None)
         return next(known, None)
+
+    @cached_property
+    def replicates(self) -> dict[int, list[float]]:
+        """Metrics of each code with different seeds, by the number of its trial."""
+        runs: dict[int, dict[int, float]] = {}
+
+        def add(number: int, made: Iterable[RunSummary]) -> None:
+            values = {run.seed: run.value for run in made if run.value is not None}
+            runs.setdefault(number, {}).update(values)
+
+        add(0, self.baseline.runs)
+        held = {state.round: state.incumbent.number for state in self.states}
+        for verdict in self.verdicts:
+            for ruling in verdict.rulings:
+                add(ruling.number, ruling.runs)
+            add(held.get(verdict.round - 1, 0), incumbent_runs(verdict))
+        if self.confirmation is not None:
+            add(0, self.confirmation.baseline_runs)
+            add(self.confirmation.champion, self.confirmation.champion_runs)
+        return {number: list(values.values()) for number, values in runs.items()}
+
+    @cached_property
+    def seed_effect(self) -> SeedEffect:
+        """Whether other seeds have changed the metric of any code."""
+        return seed_effect(self.replicates.values())
 
     @property
     def search_runs(self) -> tuple[RunSummary, ...]:
@@ -283,6 +364,20 @@ class History(Frozen, dict=True):
         """All runs that something was decided from; one that served twice is here twice."""
         others = (self.search_runs, self.incumbent_runs, self.confirmation_runs)
         return (*self.baseline.runs, *itertools.chain(*others))
+
+
+def without_chance(ruling: Ruling) -> Ruling:
+    """A ruling without the numbers that rest on noise, where that is unknown."""
+    strong = ruling.verdict is Verdict.STRONG_KEEP
+    return replace(
+        ruling,
+        verdict=Verdict.KEEP if strong else ruling.verdict,
+        delta_sd=None,
+        confidence=None,
+        pareto=None,
+        pareto_low=None,
+        pareto_high=None,
+    )
 
 
 def name_of(number: int) -> str:

@@ -161,6 +161,10 @@ class Store:
             write_json(path, entry)
             return value
 
+    def finished(self, key: str) -> float:
+        """Time at which a stored run was finished, in seconds since the epoch."""
+        return (self.paths.run(key) / RECORD).stat().st_mtime
+
     def lookup(self, key: str) -> RunRecord | None:
         """A finished run, verified file by file; ``None`` if there is none.
 

@@ -25,7 +25,17 @@ from ratchet.base.text import (
     tail_text,
 )
 from ratchet.records.events import event_seconds
-from ratchet.records.history import History, Trial, name_of
+from ratchet.records.history import (
+    NO_CHANCE_MEASURED,
+    NO_SEED_EFFECT,
+    NOISE_UNKNOWN,
+    SATURATED,
+    SEED_HINT,
+    History,
+    SeedEffect,
+    Trial,
+    name_of,
+)
 from ratchet.records.records import (
     CallOutcome,
     Confirmation,
@@ -38,9 +48,9 @@ from ratchet.records.records import (
     Suggestion,
 )
 from ratchet.records.store import RunRecord
-from ratchet.report.answer import STOPPED, session_answer, session_method
+from ratchet.report.answer import STOPPED, disagreement_remark, session_answer, session_method
 from ratchet.report.inputs import Facts, Integrity, Recipe, SessionRecords, metric_facts
-from ratchet.report.statistics import NORMAL_95, front_facts, more_seeds, strict_keeps
+from ratchet.report.statistics import NORMAL_95, disagreement, front_facts, more_seeds, strict_keeps
 from ratchet.steering.bandit import CategoryScore
 from ratchet.steering.suggestions import followed_suggestion
 from ratchet.task.task import SEED
@@ -78,6 +88,7 @@ def build_facts(records: SessionRecords) -> Facts:
         "rounds": max((trial.round for trial in history.judged), default=0),
         "baseline": baseline,
         "noise": noise,
+        "seed": _seed(records, tried),
         "experiments": tried,
         "counts": _counts(tried, history),
         "best": _best(history),
@@ -90,6 +101,8 @@ def build_facts(records: SessionRecords) -> Facts:
         "agents": agent_calls(records),
         "steering": steering_facts(records),
         "confirmation": _confirmation(records, tried),
+        "disagreement": records.settings
+        and disagreement(records.history, records.direction.sign, records.settings),
         "totals": totals,
         "timeline": run_timeline(map(dict, records.events), _gpu_utilisation(records)),
         "soundness": soundness_facts(records, tried, checks),
@@ -98,6 +111,7 @@ def build_facts(records: SessionRecords) -> Facts:
         "program": head_text(records.program, PROGRAM_LIMIT) if records.program else None,
     }
     facts["answer"] = session_answer(facts)
+    facts["remarks"] = [*facts["seed"]["notes"], *filter(None, [disagreement_remark(facts)])]
     facts["method"] = session_method(facts)
     safe: Facts = safe_json(facts)
     return safe
@@ -128,7 +142,9 @@ def _replicates(runs: Sequence[RunSummary], records: SessionRecords) -> Facts:
 
 
 def _noise(history: History, baseline: Facts) -> Facts:
-    """The judge's last noise floor, or else the spread of the baseline."""
+    """The judge's last noise floor, or else the spread of the baseline; unknown without either."""
+    if history.seed_effect is SeedEffect.NONE:
+        return {"sd": None, "low": None, "high": None, "from": NO_SEED_EFFECT}
     for verdict in reversed(history.verdicts):
         if verdict.noise_sd is not None:
             low, high = verdict.noise_low, verdict.noise_high
@@ -136,8 +152,25 @@ def _noise(history: History, baseline: Facts) -> Facts:
     return {"sd": baseline["sd"], "low": None, "high": None, "from": "baseline replicates"}
 
 
+def _seed(records: SessionRecords, tried: list[Facts]) -> Facts:
+    """Effect of the seed on the metric, and notes on what that means for the session."""
+    effect, notes = records.history.seed_effect, []
+    if effect is SeedEffect.NONE:
+        hint = "" if records.recipe and records.recipe.hook else f" ({SEED_HINT})"
+        notes.append(
+            f"{NO_SEED_EFFECT}{hint}: {NO_CHANCE_MEASURED}. Every number is a single measurement; "
+            f"{NOISE_UNKNOWN}."
+        )
+    values = {value for group in records.history.replicates.values() for value in group}
+    if len(values) == 1 and sum(e["mean"] is not None for e in tried) > 1:
+        notes.append(f"{SATURATED}.")
+    return {"effect": effect.value, "notes": [f"{note[:1].upper()}{note[1:]}" for note in notes]}
+
+
 def _counts(tried: list[Facts], history: History) -> Facts:
     """Experiments by status, and the number of keeps that chance alone would explain."""
+    if history.seed_effect is SeedEffect.NONE:
+        return counts(tried, None)
     risks = (v.expected_false_keeps for v in reversed(history.verdicts))
     last = next((risk for risk in risks if risk is not None), None)
     if last is None:

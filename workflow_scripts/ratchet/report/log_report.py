@@ -22,7 +22,8 @@ from ratchet.judge.judge import Assessment
 from ratchet.logs.analysis import LogSession, Steered
 from ratchet.logs.judging import expected_false_keeps, verdict_reason
 from ratchet.logs.table import LogRow, RowStatus
-from ratchet.records.records import Status
+from ratchet.records.history import NO_CHANCE_MEASURED, NO_SEED_EFFECT, SATURATED
+from ratchet.records.records import Status, Verdict
 from ratchet.report.facts import AS_RULED, advice, counts, crash_classes, interval
 from ratchet.report.inputs import Facts, method_entries, metric_facts, metric_text
 from ratchet.report.statistics import front_facts, more_seeds, strict_keeps
@@ -33,7 +34,9 @@ def log_answer(facts: Facts) -> Facts:
     kind, core, detail = _outcome(facts)
     log = facts["log"]
     parts = [detail, _kept(facts), f"{plural(log['rows'], 'run')} in the log"]
-    parts.append(f"noise floor ± {metric_text(facts, facts['noise']['sd'])}, {log['noise']}")
+    sd = facts["noise"]["sd"]
+    known = "" if sd is None else f"± {metric_text(facts, sd)}, "
+    parts.append(f"noise floor {known}{log['noise']}")
     tail = "; ".join(parts)
     judge = facts["judge"]
     return {
@@ -41,7 +44,9 @@ def log_answer(facts: Facts) -> Facts:
         "headline": core,
         "rest": f"{tail[:1].upper()}{tail[1:]}.",
         "sentence": f"{core}; {tail}.",
-        "standard": (
+        "standard": f"Mode {judge['mode']}"
+        if sd is None
+        else (
             f"Mode {judge['mode']}: the judge would keep a change at P(better) of "
             f"{format_percent(judge['keep_probability'])}"
         ),
@@ -79,6 +84,8 @@ def _kept(facts: Facts) -> str:
     if not counts["kept"]:
         return said
     agreed = counts["kept"] - len(facts["log"]["differ"]["doubted"])
+    if counts["expected_false_keeps"] is None:
+        return f"{said}, {agreed} of which are better than their incumbents by single runs"
     would = f"of which the judge would keep {agreed} and {strict or 'none'} would survive"
     if not agreed and not strict:
         would = "none of which the judge would keep or would survive"
@@ -106,7 +113,9 @@ def log_facts(log: LogSession) -> Facts:
     every, judge = log.every, log.done.judge
     table = every.table
     sign = table.direction.sign
-    low, high = judge.noise_interval()
+    sd, low, high = (
+        (None, None, None) if log.seedless else (judge.noise_sd, *judge.noise_interval())
+    )
     baseline = _baseline(log)
     rows = [_row(log, place) for place in range(len(every.rows))]
     tried = [e for e in rows if e["verdict"] is not None]
@@ -115,17 +124,15 @@ def log_facts(log: LogSession) -> Facts:
         "log": _about(log, tried),
         "session": one_line_label(log.file.path),
         "task": "a log of experiments",
-        "metric": metric_facts(
-            table.metric, None, table.direction, judge.noise_sd, baseline["mean"]
-        ),
+        "metric": metric_facts(table.metric, None, table.direction, sd, baseline["mean"]),
         "judge": {"mode": log.mode, "keep_probability": judge.settings.keep_probability},
         "baseline": baseline,
-        "noise": {"sd": judge.noise_sd, "low": low, "high": high, "from": "log"},
+        "noise": {"sd": sd, "low": low, "high": high, "from": "log"},
         "experiments": rows,
-        "counts": counts(tried, expected_false_keeps(every, log.done)),
+        "counts": counts(tried, None if log.seedless else expected_false_keeps(every, log.done)),
         "incumbents": _incumbents(log),
         "remeasurements": [],
-        "seeds": more_seeds(judge.noise_sd, None, tried),
+        "seeds": more_seeds(sd, None, tried),
         "strict": strict_keeps(tried, sign),
         "front": front_facts(tried, baseline, sign),
         "crashes": crash_classes(tried),
@@ -136,6 +143,10 @@ def log_facts(log: LogSession) -> Facts:
         "program": None,
     }
     facts["answer"] = log_answer(facts)
+    seedless = f"The seed has no effect here, or was not changed: {NO_CHANCE_MEASURED}."
+    facts["remarks"] = [seedless] if log.seedless else []
+    if every.is_saturated:
+        facts["remarks"].append(f"{SATURATED[:1].upper()}{SATURATED[1:]}.")
     facts["method"] = log_method(facts)
     safe: Facts = safe_json(facts)
     return safe
@@ -187,6 +198,12 @@ def _row(log: LogSession, place: int) -> Facts:
     }
     if assessment is not None:
         e.update(_judged(assessment, every.table.direction.sign))
+        if log.seedless:
+            word = (Verdict.KEEP if assessment.keep else assessment.verdict).value
+            reason = f"{NO_SEED_EFFECT}: {NO_CHANCE_MEASURED}."
+            unknown = ("delta_sd", "delta_low", "delta_high", "confidence")
+            e.update(dict.fromkeys(unknown), verdict=word, reason=reason)
+            e["delta"] = every.table.direction.sign * ((value or 0.0) - (every.held[place] or 0.0))
     elif value is None:
         said = one_line_label(row.description, 600)
         kind = _kind(row) if row.status is RowStatus.CRASH else "no metric"

@@ -49,12 +49,12 @@ def tournament_answer(facts: Facts) -> str:
         return "no competitor kept anything: the baseline is the best so far"
     if found["gain"] is None:
         return f"{who} won; its confirmation failed: {one_line(found['detail'])}"
-    text = f"{who} won: {name} better by {fixed_digits(found['gain'], 3)} with fresh seeds"
+    text = f"{who} won: {name} better by {fixed_digits(found['gain'], 3)}"
     if found["low"] is None:
-        return text
+        return f"{text}, a difference of single measurements"
     between = f"95 % interval {fixed_digits(found['low'], 3)} to {fixed_digits(found['high'], 3)}"
     sure = "" if found["low"] > 0 else ", which includes no gain"
-    return f"{text} ({between}{sure})"
+    return f"{text} with fresh seeds ({between}{sure})"
 
 
 def render_tournament(facts: Facts) -> str:

@@ -34,14 +34,16 @@ class Executor:
         number: int = 0,
         description: str = "baseline",
         audit: bool = False,
+        occasion: str = "",
     ) -> RunSummary:
         """One run of a source, from the store or executed now.
 
         ``number`` and ``description`` are the experiment's, for the journal.
-        With ``audit`` the locked data are read too, and the journal says so.
+        With ``audit`` the locked data are read too, and the journal says so.  One that
+        was made for another ``occasion`` does not count.
         A run that shared its GPU is compared with nothing; it is made again.
         """
-        spec = self.spec(sources, role, replicate, audit)
+        spec = replace(self.spec(sources, role, replicate, audit), occasion=occasion)
         about = {
             "number": number,
             "description": description,

@@ -141,12 +141,13 @@ def steering_advice(
     attempts, pulls = attempts_of(history.judged), pulls_of(history.judged)
     seed = stream_seed(session.config.seed, "steer", history.last)
     mode = SteeringMode(session.config.steering)
-    ranking = rank_categories(pulls, seed, noise_sd or 0.0, mode, session.categories)
     space = session.task.search_space
     tried = {trial.edit for trial in history.trials}
     left = applicable_changes(space, session.texts(sources)) if space else ()
     options = [idea for idea in left if idea.label not in tried] if space else None
     settings = read_json(session.paths.round(history.last).judge)["settings"]
+    scale = noise_sd or float(settings["effect_scale"])
+    ranking = rank_categories(pulls, seed, scale, mode, session.categories)
     suggestions = suggest_next(
         attempts,
         ranking,

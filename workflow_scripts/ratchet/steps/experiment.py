@@ -4,6 +4,7 @@ from ratchet.base.io import write_json
 from ratchet.base.structs import Struct, field
 from ratchet.integrity.edit_checks import inspect_proposal
 from ratchet.judge.judge import Judge
+from ratchet.records.history import SeedEffect
 from ratchet.records.records import Experiment, Incumbent, Outcome, Role, RunSummary
 from ratchet.runs.executor import Executor
 from ratchet.session import Session
@@ -79,7 +80,8 @@ def write_experiment(session: Session, number: int, candidate: int) -> None:
     offer = read_offer(session.paths, number)
     asked = 1 if offer is None else offer.runs
     while not case.out:
-        reference.supply(hearing.judge)
+        if hearing.seed_effect(case.runs) is not SeedEffect.NONE:
+            reference.supply(hearing.judge)
         if not hearing.wants_run(case) and len(case.runs) >= asked:
             break
         again = Executor(session).run(proposal.files, Role.SEARCH, len(case.runs), *about)
