@@ -100,9 +100,9 @@ def test_printed_tables_are_the_rulings(charged: Box, truth: Known, capsys: Caps
             p = truth.get(int(number), {"confidence": None})["confidence"]
             assert_says(text, p, (name, number, text))
     log = (charged.session / "progress.log").read_text()
-    said = re.findall(r"round +(\d+)/12 .*? P ([\d.]+)", log)
+    said = re.findall(r"round +\d+/12 +#(\d+) .*? P ([\d.]+)", log)
     assert len(said) == sum(one["confidence"] is not None for one in truth.values())
-    for number, text in said:  # one experiment a round here
+    for number, text in said:
         assert_says(text, truth[int(number)]["confidence"], ("log", number, text))
 
 
