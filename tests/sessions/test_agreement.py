@@ -159,6 +159,7 @@ def test_its_log_has_the_same_numbers_and_counts(
     own = charged.json("report.json")["counts"]
     counts = every["keeps"], page["counts"]["kept"], len(audit["changes"]), own["kept"]
     assert set(counts) == {len(kept)}
+    assert every["experiments"] == audit["experiments"] == page["counts"]["judged"] == len(truth)
     assert [one["index"] for one in audit["changes"]] == kept
     assert every["expected_false_keeps"] == page["counts"]["expected_false_keeps"]
     at_the_time = {one["index"]: one["confidence"] for one in every["rows"]}

@@ -179,7 +179,7 @@ def all_summary(every: LogExperiments, done: Replay) -> dict[str, Any]:
     return {
         "metric": every.table.metric,
         "direction": every.table.direction.value,
-        "experiments": len(every.rows),
+        "experiments": every.count,
         "noise_floor": judge.noise_sd,
         "noise_floor_interval": judge.noise_interval(),
         "incumbent": every.table.direction.sign * judge.incumbent_mean,
