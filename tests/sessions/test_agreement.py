@@ -25,7 +25,7 @@ Known = dict[int, dict[str, Any]]
 
 
 @shared_box
-def dear(path: Path) -> Box:
+def charged(path: Path) -> Box:
     """Twelve rounds in which memory has a price, so that it decides about some."""
     box = make_box(path, task="tasks/fake", rounds=12, memory_price=0.2)
     table = Recorded.load("fake", FAKE)
@@ -35,21 +35,21 @@ def dear(path: Path) -> Box:
 
 
 @pytest.fixture
-def truth(dear: Box) -> Known:
+def truth(charged: Box) -> Known:
     """The rulings by number."""
-    found = {ruling["number"]: ruling for ruling in dear.rulings()}
+    found = {ruling["number"]: ruling for ruling in charged.rulings()}
     kept = [e["price"] for e in found.values() if e["verdict"] in ("KEEP", "STRONG_KEEP")]
     assert len(kept) >= 2 and any(e["price"] for e in found.values())
     assert None in {e["confidence"] for e in found.values()}, "none has crashed"
     return found
 
 
-def test_values_for_tools_are_the_rulings(dear: Box, truth: Known, capsys: Capsys) -> None:
-    root = ["--root", dear.path]
+def test_values_for_tools_are_the_rulings(charged: Box, truth: Known, capsys: Capsys) -> None:
+    root = ["--root", charged.path]
     config = [*root, "--config", *CONFIG]
     views: dict[str, list[dict[str, Any]]] = {
-        "events": dear.events("verdict"),
-        "report": dear.json("report.json")["experiments"],
+        "events": charged.events("verdict"),
+        "report": charged.json("report.json")["experiments"],
         "status": answer(capsys, "ratchet status", *root)["verdicts"],
         "runs": answer(capsys, "ratchet runs", *config)["experiments"][1:],
         "show": [
@@ -76,19 +76,19 @@ def test_values_for_tools_are_the_rulings(dear: Box, truth: Known, capsys: Capsy
                 assert (one["status"] == "keep") == (one["number"] in kept), (name, one)
 
 
-def test_printed_tables_are_the_rulings(dear: Box, truth: Known, capsys: Capsys) -> None:
-    config = ["--root", dear.path, "--config", *CONFIG]
-    session = session_of(None, dear.path, CONFIG)
+def test_printed_tables_are_the_rulings(charged: Box, truth: Known, capsys: Capsys) -> None:
+    config = ["--root", charged.path, "--config", *CONFIG]
+    session = session_of(None, charged.path, CONFIG)
     history = History.read(session.paths)
     papers = {name: text.decode() for name, text in agent_papers(session, history).items()}
-    page = (dear.session / "report.html").read_text()
+    page = (charged.session / "report.html").read_text()
     cell = re.compile(r'<tr id="e(\d+)">.*?<td class="c-confidence n"[^>]*>([^<]*)')
     tables = {
         "runs": re.findall(r"(?m)^ *(\d+) .*?\S+ +\S+ +\S+ +([\d.–]+) +\d+ +[\d.–]+ ",
                            printed(capsys, "ratchet runs", *config)[0]),
         "report": cell.findall(page),
         "live": re.findall(r'<td class="n">(\d+)<td class="v .*?<td class="n">([^<]*)<',
-                           (dear.session / "live.html").read_text()),
+                           (charged.session / "live.html").read_text()),
         "brief": re.findall(r"(?m)^\| (\d+) \| \w+ \| [^|]+ \| ([^|]+) \|", papers[BRIEF]),
         "tried": re.findall(r"(?m)^(\d+)\t\w+\t[^\t]*\t[^\t]*\t([^\t]*)\t", papers[TRIED]),
         "program": re.findall(r"(?m)^- (\d+) \[.*?, P\([^)]*\) ([<>&lt; .\d]+)",
@@ -99,10 +99,10 @@ def test_printed_tables_are_the_rulings(dear: Box, truth: Known, capsys: Capsys)
         for number, text in found:
             p = truth.get(int(number), {"confidence": None})["confidence"]
             assert_says(text, p, (name, number, text))
-    log = (dear.session / "progress.log").read_text()
-    said = re.findall(r"round +(\d+)/12 .*? P ([\d.]+)", log)
+    log = (charged.session / "progress.log").read_text()
+    said = re.findall(r"round +\d+/12 +#(\d+) .*? P ([\d.]+)", log)
     assert len(said) == sum(one["confidence"] is not None for one in truth.values())
-    for number, text in said:  # one experiment a round here
+    for number, text in said:
         assert_says(text, truth[int(number)]["confidence"], ("log", number, text))
 
 
@@ -115,8 +115,8 @@ def assert_says(text: str, p: float | None, where: object) -> None:
         assert value == pytest.approx(p, abs=0.0051), where
 
 
-def test_a_price_is_named_where_it_decides(dear: Box, truth: Known, capsys: Capsys) -> None:
-    config = ["--root", dear.path, "--config", *CONFIG]
+def test_a_price_is_named_where_it_decides(charged: Box, truth: Known, capsys: Capsys) -> None:
+    config = ["--root", charged.path, "--config", *CONFIG]
     for number, ruling in truth.items():
         if ruling["confidence"] is not None:
             name = "P(worth its price)" if ruling["price"] else "P(better)"
@@ -125,12 +125,12 @@ def test_a_price_is_named_where_it_decides(dear: Box, truth: Known, capsys: Caps
             assert shown.count(f", {name} ") == 1
 
 
-def test_the_best_is_what_was_measured(dear: Box, truth: Known, capsys: Capsys) -> None:
+def test_the_best_is_what_was_measured(charged: Box, truth: Known, capsys: Capsys) -> None:
     """It stays where nothing is kept, while the judge's estimate moves."""
-    best, estimates = dear.json("baseline.json")["runs"], []
+    best, estimates = charged.json("baseline.json")["runs"], []
     measured = sum(run["value"] for run in best) / len(best)
     moved = 0
-    for event in dear.events("verdict"):
+    for event in charged.events("verdict"):
         if event["verdict"] in ("KEEP", "STRONG_KEEP"):
             measured = truth[event["number"]]["mean"]
         elif estimates and event["estimate"] != estimates[-1]:
@@ -138,27 +138,28 @@ def test_the_best_is_what_was_measured(dear: Box, truth: Known, capsys: Capsys) 
         assert event["best"] == pytest.approx(measured, rel=1e-12)
         estimates.append(event["estimate"])
     assert moved
-    state = dear.json("rounds/0012/steer.json")["incumbent"]
-    status = answer(capsys, "ratchet status", "--root", dear.path)
-    facts = dear.json("report.json")["best"]
+    state = charged.json("rounds/0012/steer.json")["incumbent"]
+    status = answer(capsys, "ratchet status", "--root", charged.path)
+    facts = charged.json("report.json")["best"]
     assert (state["measured"], state["mean"]) == (status["best"], status["estimate"])
     assert (state["measured"], state["mean"]) == (facts["value"], facts["estimate"])
-    row = (dear.session / "results.tsv").read_text().splitlines()[1 + state["number"]]
+    row = (charged.session / "results.tsv").read_text().splitlines()[1 + state["number"]]
     assert row.split("\t")[1] == f"{state['measured']:.6f}"
 
 
 def test_its_log_has_the_same_numbers_and_counts(
-    dear: Box, truth: Known, capsys: Capsys, tmp_path: Path
+    charged: Box, truth: Known, capsys: Capsys, tmp_path: Path
 ) -> None:
-    log = dear.session / "results.tsv"
-    names = {p["number"]: p["description"] for p in proposals(dear)}
+    log = charged.session / "results.tsv"
+    names = {p["number"]: p["description"] for p in proposals(charged)}
     kept = [n for n, ruling in truth.items() if ruling["verdict"] in ("KEEP", "STRONG_KEEP")]
     every = answer(capsys, "autojudge --all --results", log)
     page = answer(capsys, "ratchet report -o", tmp_path / "log.html", "--results", log)
     audit = answer(capsys, "ratchet audit --results", log)
-    own = dear.json("report.json")["counts"]
+    own = charged.json("report.json")["counts"]
     counts = every["keeps"], page["counts"]["kept"], len(audit["changes"]), own["kept"]
     assert set(counts) == {len(kept)}
+    assert every["experiments"] == audit["experiments"] == page["counts"]["judged"] == len(truth)
     assert [one["index"] for one in audit["changes"]] == kept
     assert every["expected_false_keeps"] == page["counts"]["expected_false_keeps"]
     at_the_time = {one["index"]: one["confidence"] for one in every["rows"]}

@@ -135,7 +135,7 @@ def test_a_pipe_gets_one_line_per_event(tmp_path: Path, capsys: Capsys) -> None:
     assert status.main(["--watch", "--root", str(tmp_path)]) == 0
     found = lines(capsys)
     assert found[-1] == "night: finished: much better"
-    assert any(line.startswith("03:04:50  round 1/4  edit 1") for line in found)
+    assert any(line.startswith("03:04:50  round 1/4  #1 edit 1") for line in found)
     assert "\x1b" not in "".join(found)
     status.main(["--watch", "--json", "--root", str(tmp_path)])
     (one,) = lines(capsys)

@@ -36,7 +36,7 @@ REFUSED = at(4, "agent_refused", agent="codex", round=3, reason="it\nlied", agai
     [
         (
             KEEP,
-            "round  2/12  RATE 1 -> 2 *KEEP P 0.810 | best 0.5123 ± 0.0101, estimate 0.5100 "
+            "round  2/12  #2 RATE 1 -> 2 *KEEP P 0.810 | best 0.5123 ± 0.0101, estimate 0.5100 "
             "| 1 kept",
         ),
         (KEEP | {"verdict": "MARGINAL", "near_miss": True}, "*MARGINAL P 0.810, will be tried aga"),

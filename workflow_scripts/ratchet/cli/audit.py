@@ -356,7 +356,7 @@ def _facts(
         "log": name,
         "metric": every.table.metric,
         "direction": every.table.direction.value,
-        "experiments": len(every.rows),
+        "experiments": every.count,
         "rule": f"given_log: {GIVEN_LOG}, later rows included; confidence: P(better) by autojudge",
         "noise": {
             **{key: facts.pop(f"noise_{key}") for key in ("sd", "low", "high")},

@@ -195,7 +195,7 @@ def all_summary(every: LogExperiments, done: Replay, seedless: bool) -> dict[str
     return {
         "metric": every.table.metric,
         "direction": every.table.direction.value,
-        "experiments": len(every.rows),
+        "experiments": every.count,
         "noise_floor": None if seedless else judge.noise_sd,
         "noise_floor_interval": None if seedless else judge.noise_interval(),
         "seed_effect": seed_effect(every.replicates).value,

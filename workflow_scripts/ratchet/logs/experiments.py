@@ -120,6 +120,12 @@ class LogExperiments(Frozen, dict=True):
             for place, row in enumerate(self.rows)
         ]
 
+    @property
+    def count(self) -> int:
+        """Number of experiments, crashes too: no baseline, and each candidate once."""
+        others = zip(self.starts_anew, self.again, self.undecided, strict=True)
+        return sum(not any(each) for each in others)
+
     def before(self, number: int) -> LogExperiments:
         """The experiments of the rows before ``number``."""
         left = [(row, n) for row, n in zip(self.rows, self.numbers, strict=True) if n < number]

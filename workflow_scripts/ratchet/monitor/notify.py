@@ -130,7 +130,7 @@ def _verdict(event: Event, earlier: Sequence[Event]) -> Found:
         sure = "" if event.get("confidence") is None else f", P {event['confidence']:.3f}"
         yield (
             Kind.CHAMPION,
-            f"new champion in round {event['round']}/{event['rounds']}: {name} "
+            f"new champion in round {event['round']}/{event['rounds']}: #{event['number']} {name} "
             f"(best {best_words(event)}{sure}, {event['kept']} kept)",
         )
     if verdict is Verdict.TAMPERED:

@@ -83,10 +83,17 @@ def event_line(event: Mapping[str, Any]) -> str | None:
     return None if said is None else one_line(said)
 
 
+def _name(event: Mapping[str, Any]) -> str:
+    """An experiment by its number and description; of the baseline the latter alone."""
+    number = f"#{event['number']} " if event["number"] else ""
+    return shorten(f"{number}{event['description']}", _WIDTH)
+
+
 def _run_finished(event: Mapping[str, Any]) -> str:
-    role = f"run {event['replicate'] + 1}" if event["role"] == "search" else event["role"]
+    searched = event["role"] == "search"
+    role = f"run {event['replicate'] + 1}" if searched else event["role"]
     value = event["outcome"] if event["value"] is None else f"{event['value']:.6f}"
-    name = shorten(event["description"], _WIDTH)
+    name = _name(event) if searched else shorten(event["description"], _WIDTH)
     # As wide as the place of a verdict, so that the columns agree.
     return f"{role:<11}  {name:<{_WIDTH}} {value:>10}  {event['wall_seconds']:.1f} s"
 
@@ -94,7 +101,7 @@ def _run_finished(event: Mapping[str, Any]) -> str:
 def _verdict(event: Mapping[str, Any]) -> str:
     best = f"best {best_words(event)} | {event['kept']} kept"
     sure = "" if event["confidence"] is None else f" P {event['confidence']:.3f}"
-    rounds, name = str(event["rounds"]), shorten(event["description"], _WIDTH)
+    rounds, name = str(event["rounds"]), _name(event)
     place = f"round {event['round']:>{len(rounds)}}/{rounds}  {name:<{_WIDTH}}"
     said = ""
     if event.get("near_miss"):
