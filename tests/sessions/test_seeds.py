@@ -9,7 +9,7 @@ from unittest import mock
 
 import pytest
 
-from helpers.autojudge_logs import call
+from helpers.autojudge_logs import answer, call
 from helpers.boxes import Box, make_box
 from helpers.commands import Capsys
 from helpers.edits import NOISE, alternative, change, constant, declare
@@ -87,16 +87,20 @@ def test_repetitions_are_neither_made_nor_evidence(seedless: Box) -> None:
     assert better[0]["delta"] == pytest.approx(better[0]["mean"] - 1.432408)
 
 
-def test_the_confirmation_may_be_the_first_to_show_it(box: Box) -> None:
-    """Two equal runs of a coarse metric may be an accident; four are none."""
+def test_the_confirmation_may_be_the_first_to_show_it(box: Box, capsys: Capsys) -> None:
+    """Two equal runs of a coarse metric may be an accident; those of both codes are none."""
     change(box, NOISE, "noise = 0.0\n")
-    change(box, "loss = loss * shape + noise", "loss = round(loss * shape, 2)")
-    declare(box, constant("RATE", 0.8))
-    box.play(rounds=1, baseline_replicates=2, remeasure_every=0)
+    change(box, "loss = loss * shape + noise", "loss = round(loss * shape, 3)")
+    declare(box, alternative("square", "activation", "shape = 1.0", "shape = 0.997"))
+    box.play(rounds=1, baseline_replicates=2, max_replicates=1)
     (found,) = box.rulings()
     assert found["confidence"] is not None
     (shown,) = box.json("report.json")["experiments"]
     assert (shown["confidence"], shown["verdict"]) == (None, "KEEP")
+    assert "later runs showed: the seed has no effect" in shown["reason"]
+    with contextlib.chdir(box.path):
+        found = answer(capsys, "ratchet status")
+    assert (found["noise"], {entry["confidence"] for entry in found["verdicts"]}) == (None, {None})
     assert NO_CHANCE_MEASURED in box.json("report.json")["answer"]["sentence"]
 
 
@@ -211,6 +215,18 @@ def test_a_confirmation_that_disagrees_is_said_first(box: Box) -> None:
     first = page.index('<p class="alarm">Search and confirmation disagree: the baseline measured')
     assert first < page.index('<dl class="tiles">')
     assert "search and confirmation disagree" in facts["answer"]["sentence"]
+
+
+def test_another_machine_is_noticed_where_every_run_of_the_search_repeats(box: Box) -> None:
+    change(box, NOISE, "noise = 0.0\n")
+    declare(box, constant("RATE", 0.8))
+    box.play(last="rounds", rounds=1)
+    box.backend = slower_machine
+    box.play(first="confirm", rounds=1)
+    facts = box.json("report.json")
+    assert [side["code"] for side in facts["disagreement"]["sides"]] == ["baseline", "champion"]
+    assert (facts["confirmation"]["low"], facts["confirmation"]["high"]) == (None, None)
+    assert "which repeat each other" in facts["answer"]["sentence"]
 
 
 def test_a_session_judged_again_as_it_was_judged_has_its_verdicts(box: Box) -> None:

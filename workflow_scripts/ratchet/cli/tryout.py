@@ -109,11 +109,9 @@ def text_of(trial: Trial, history: History, metric: str) -> list[str]:
     lines += [f"  noticed: {one_line(note)}" for note in ruling.notes]
     held = state.incumbent
     noise_sd = history.noise_sd
-    noise = "" if noise_sd is None else f"; noise floor {noise_sd:.2g}"
-    lines.append(
-        f"incumbent: {name_of(held.number)}, {metric} {held.measured:.6g}, "
-        f"estimated {held.mean:.6g} ± {held.sd:.2g}{noise}"
-    )
+    noise = "" if noise_sd is None else f" ± {held.sd:.2g}; noise floor {noise_sd:.2g}"
+    measured = f"{metric} {held.measured:.6g}, estimated {held.mean:.6g}{noise}"
+    lines.append(f"incumbent: {name_of(held.number)}, {measured}")
     todo = [s for s in state.suggestions if s.kind is not SuggestionKind.RETEST][:SHOWN]
     lines += [f"next: [{one_line(s.category)}] {one_line(s.title)}" for s in todo]
     if not trial.kept:

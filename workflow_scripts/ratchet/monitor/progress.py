@@ -20,7 +20,7 @@ from ratchet.base.text import (
     whole_number,
 )
 from ratchet.records.events import event_seconds, time_left
-from ratchet.records.history import NO_SEED_EFFECT
+from ratchet.records.history import NO_SEED_EFFECT, SeedEffect
 from ratchet.records.records import Role, Status, Verdict
 
 Event = Mapping[str, Any]
@@ -326,6 +326,9 @@ def _round_finished(s: SessionStanding, event: Event) -> None:
 def _reported(s: SessionStanding, event: Event) -> None:
     s.answer = str(event["answer"])
     s.page = _PAGES.get(str(event["event"]), "report.html")
+    if event.get("seed_effect") == SeedEffect.NONE:  # known at the end at the latest
+        s.noise = None
+        s.judged = {n: entry._replace(confidence=None) for n, entry in s.judged.items()}
     s.work.clear()
     s.phase, s.failure, s.reopened = Phase.REPORTED, None, False
 

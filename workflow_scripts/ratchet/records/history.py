@@ -49,30 +49,34 @@ NOISE_UNKNOWN = "noise unknown, taken from the metric's magnitude"
 SATURATED = "saturated: every value is the same, so the metric tells nothing apart"
 SEED_HINT = "`seed: hook` in task.yaml may help"
 
+LATER = f"judged as if seeds had an effect; later runs showed: {NO_SEED_EFFECT}, {NOISE_UNKNOWN}"
+
 COARSE_LEVELS = 10_000
 """A metric of so few levels, as an accuracy over so many items or one of four decimals,
-repeats by accident: with noise of three levels a pair in ten is equal, and one triple in
-a hundred.  A finer one hardly ever does."""
+repeats by accident: with noise of three levels a pair in ten is equal, and two pairs or a
+triple in a hundred.  A finer one hardly ever does."""
 
-COARSE_RUNS = 3
-"""Equal runs of one code that show no effect of the seed on such a metric; else two do."""
+COARSE_REPEATS = 2
+"""Runs that repeat one before of their code, to show no effect of the seed on such a
+metric; of a finer one a single run does."""
 
 
 def seed_effect(groups: Iterable[Sequence[float]]) -> SeedEffect:
     """Effect of the seed by the metric of runs of one code each, with different seeds.
 
     A single pair that differs, in any group, shows one; equal values beside it are
-    accidents.  Without such a pair one group of runs that are equal to the last digit
-    shows that there is none, if it has two of them, or :data:`COARSE_RUNS` of a metric
-    with at most :data:`COARSE_LEVELS` levels between two whole numbers.
+    accidents.  Without such a pair a run that repeats one before to the last digit shows
+    that there is none, or :data:`COARSE_REPEATS` of a metric with at most
+    :data:`COARSE_LEVELS` levels between two whole numbers.
     """
-    found = SeedEffect.UNKNOWN
-    for values in groups:
+    repeats = coarse = 0
+    for values in filter(None, groups):
         if any(value != values[0] for value in values):
             return SeedEffect.SHOWN
-        if len(values) >= 2 and len(values) >= (COARSE_RUNS if _is_coarse(values[0]) else 2):
-            found = SeedEffect.NONE
-    return found
+        again = len(values) - 1
+        coarse += again
+        repeats += 0 if _is_coarse(values[0]) else again
+    return SeedEffect.NONE if repeats or coarse >= COARSE_REPEATS else SeedEffect.UNKNOWN
 
 
 def evidence(values: Sequence[float]) -> Sequence[float]:
@@ -275,7 +279,10 @@ class History(Frozen, dict=True):
         """All proposals by number, judged or not; without the baseline."""
         rulings = {ruling.number: ruling for v in self.verdicts for ruling in v.rulings}
         if self.seed_effect is SeedEffect.NONE:  # what was judged before that was known
-            rulings = {n: without_chance(ruling) for n, ruling in rulings.items()}
+            rulings = {
+                n: ruling if ruling.confidence is None else without_chance(ruling, LATER)
+                for n, ruling in rulings.items()
+            }
         kept = {verdict.kept for verdict in self.verdicts}
         proposed = {p.number: p for group in self.proposals for p in group.proposals}
         again = {p.retry_of: p.number for p in proposed.values() if p.retry_of is not None}
@@ -366,12 +373,16 @@ class History(Frozen, dict=True):
         return (*self.baseline.runs, *itertools.chain(*others))
 
 
-def without_chance(ruling: Ruling) -> Ruling:
-    """A ruling without the numbers that rest on noise, where that is unknown."""
+def without_chance(ruling: Ruling, reason: str = "") -> Ruling:
+    """A ruling without the numbers that rest on noise, where that is unknown.
+
+    ``reason`` takes the place of one that names such numbers.
+    """
     strong = ruling.verdict is Verdict.STRONG_KEEP
     return replace(
         ruling,
         verdict=Verdict.KEEP if strong else ruling.verdict,
+        reason=reason or ruling.reason,
         delta_sd=None,
         confidence=None,
         pareto=None,

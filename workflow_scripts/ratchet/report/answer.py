@@ -79,7 +79,8 @@ def _confirmed(facts: Facts, found: Facts) -> tuple[str, str, str]:
         return "no_interval", core, f"{gain}, a difference of single measurements; {why}"
     seeds = _seeds(before["n"], after["n"])
     if found["low"] is None or found["high"] is None:
-        return "no_interval", core, f"{gain} with {seeds}, too few for an interval"
+        why = "too few for an interval" if before["n"] < 2 else "which repeat each other"
+        return "no_interval", core, f"{gain} with {seeds}, {why}"
     low, high = (metric_text(facts, found[end]) for end in ("low", "high"))
     interval = f"{interval_name(found['level'])} {low} to {high}"
     if found["low"] > 0:

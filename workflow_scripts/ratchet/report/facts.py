@@ -149,7 +149,7 @@ def _noise(history: History, baseline: Facts) -> Facts:
         if verdict.noise_sd is not None:
             low, high = verdict.noise_low, verdict.noise_high
             return {"sd": verdict.noise_sd, "low": low, "high": high, "from": "judge"}
-    return {"sd": baseline["sd"], "low": None, "high": None, "from": "baseline replicates"}
+    return {"sd": baseline["sd"] or None, "low": None, "high": None, "from": "baseline replicates"}
 
 
 def _seed(records: SessionRecords, tried: list[Facts]) -> Facts:
@@ -205,7 +205,11 @@ def _best(history: History) -> Facts | None:
 
 
 def _incumbents(history: History, baseline: Facts) -> list[Facts]:
-    """Belief about the incumbent, and the experiment from which on it held."""
+    """Belief about the incumbent, and the experiment from which on it held.
+
+    Without an sd where the seed has no effect.
+    """
+    known = history.seed_effect is not SeedEffect.NONE
     last = {v.round: max((r.number for r in v.rulings), default=None) for v in history.verdicts}
     line: list[Facts] = []
     if baseline["mean"] is not None and all(s.round > 0 for s in history.states):
@@ -217,7 +221,8 @@ def _incumbents(history: History, baseline: Facts) -> list[Facts]:
         start = held.number if fresh else last.get(state.round)
         if start is None:
             continue
-        line.append({"from": start, "number": held.number, "mean": held.mean, "sd": held.sd})
+        sd = held.sd if known else None
+        line.append({"from": start, "number": held.number, "mean": held.mean, "sd": sd})
     return line
 
 

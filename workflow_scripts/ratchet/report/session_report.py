@@ -137,4 +137,5 @@ def write_report(session: Session) -> None:
     write_bytes(paths.progress_png, render_png(found))
     write_bytes(paths.progress_svg, render_svg(found).encode())
     write_bytes(paths.report_html, render_html(found).encode())
-    session.journal.append("reported", answer=found["answer"]["sentence"])
+    told = {"answer": found["answer"]["sentence"], "seed_effect": found["seed"]["effect"]}
+    session.journal.append("reported", **told)

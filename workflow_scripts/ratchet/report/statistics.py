@@ -10,7 +10,7 @@ from ratchet.judge.judge import Assessment, Judge
 from ratchet.judge.settings import Settings
 from ratchet.logs.judging import noise_span
 from ratchet.logs.rerun import pooled_sd
-from ratchet.records.history import History, evidence
+from ratchet.records.history import History, SeedEffect, evidence
 from ratchet.records.records import Ruling, RunSummary, incumbent_runs
 from ratchet.report.inputs import Facts
 from ratchet.steering.suggestions import ALPHA, POWER, detectable_gain
@@ -138,9 +138,11 @@ def disagreement(history: History, sign: int, settings: Settings) -> Facts | Non
     the judge would have given otherwise, had it known it.
     """
     found = history.confirmation
-    noise = next((v.noise_high for v in reversed(history.verdicts) if v.noise_high), None)
-    if found is None or not found.champion or history.noise_sd is None or noise is None:
+    if found is None or not found.champion or history.seed_effect is SeedEffect.NONE:
         return None
+    # Where all runs of the search repeated each other, the scale that the judge assumed.
+    floors = (v.noise_high for v in reversed(history.verdicts) if v.noise_high)
+    noise = next(floors, settings.noise_center)
     held = history.state.incumbent
     before, after = _values(history.baseline.runs), _values(found.baseline_runs)
     sides = [("baseline", before, noise / math.sqrt(len(before)), after)]

@@ -17,13 +17,16 @@ from ratchet.records.records import (
     Role,
     RunSummary,
 )
-from ratchet.runs.executor import CONTENDED_TRIES, Executor
+from ratchet.runs.executor import Executor
 from ratchet.session import Session
 
 CONFIRMATION_LEVEL = 0.95
 
 HOUR_SECONDS = 3600.0
 """The runs of a pair end at most so far apart, beside the time that the second takes."""
+
+TRIES = 3
+"""So often the second run may have been made, where others used its GPU."""
 
 OCCASIONS = 3
 """So often a pair is made that a stop of the session has torn apart."""
@@ -77,8 +80,7 @@ def confirmation_occasion(session: Session, champion: Incumbent, again: int = 0)
 def _is_of_one_hour(session: Session, ours: RunSummary, theirs: RunSummary) -> bool:
     """Whether a pair was made in one go, and not before and after a stop of the session."""
     first, second = (session.store.finished(run.key) for run in (ours, theirs))
-    tries = 1 + CONTENDED_TRIES
-    return abs(second - first) <= HOUR_SECONDS + tries * session.budget["timeout_seconds"]
+    return abs(second - first) <= HOUR_SECONDS + TRIES * session.budget["timeout_seconds"]
 
 
 def _read(session: Session, champion: Incumbent, replicate: int) -> ConfirmationRun:

@@ -455,6 +455,14 @@ def write_verdict(session: Session, number: int) -> None:
     kept = next((case for case in cases if case.kept), None)
     low, high = judge.noise_interval()
     unknown = hearing.seed_effect(*(case.runs for case in cases)) is SeedEffect.NONE
+    mean = session.sign * judge.incumbent_mean
+    if unknown:  # what it measured, as the judge's estimate rests on noise
+        measured = kept.runs[0].value if kept else None
+        mean = (
+            hearing.history.replicates[hearing.incumbent.number][0]
+            if measured is None
+            else measured
+        )
     verdict = RoundVerdict(
         round=number,
         rulings=rulings,
@@ -462,7 +470,7 @@ def write_verdict(session: Session, number: int) -> None:
         noise_sd=None if unknown else judge.noise_sd,
         noise_low=None if unknown else low,
         noise_high=None if unknown else high,
-        incumbent_mean=session.sign * judge.incumbent_mean,
+        incumbent_mean=mean,
         incumbent_sd=judge.incumbent_sd,
         runs_used=sum(len(case.runs) for case in cases) + len(incumbent_runs) + (check is not None),
         stop=stopped.stop if stopped else None,
