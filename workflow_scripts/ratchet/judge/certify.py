@@ -340,6 +340,6 @@ def _prior(change: Change, unit: float) -> tuple[FloatArray, FloatArray, FloatAr
     doubted = (1 - MISLED) * (1 - better) * _DOUBTED + MISLED * _PRIOR
     return (
         np.append(_MEANS, gain),
-        np.append(_SDS, min(change.sd / unit, 0.75 * gain)),
+        np.append(_SDS, min(change.sd / unit, gain / 2)),
         np.log(np.append(doubted, (1 - MISLED) * better)),
     )
