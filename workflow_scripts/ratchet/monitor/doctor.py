@@ -39,6 +39,7 @@ def planned_runs(config: Config, mode: str) -> tuple[int, int]:
     """
     experiments, every = config.rounds * config.candidates, config.remeasure_every
     known = config.baseline_replicates + experiments + 2 * config.confirm_replicates
+    known += config.certification_runs
     known += config.rounds // every if every else 0
     few, many = 0.0, MOST_RETESTS * experiments
     if mode == GUARANTEED:

@@ -123,6 +123,11 @@ def _confirmed(event: Mapping[str, Any]) -> str:
     return text
 
 
+def _certified(event: Mapping[str, Any]) -> str:
+    text = f"certified by fresh runs: {event['certified']} of {event['kept']} kept"
+    return text + (f"; removed: {', '.join(event['removed'])}" if event["removed"] else "")
+
+
 _SPEAK: dict[str, Callable[[Mapping[str, Any]], str | None]] = {
     "session_started": lambda e: f"session {e['session']}: task {e['task']}",
     "prepared": lambda e: (
@@ -146,6 +151,7 @@ _SPEAK: dict[str, Callable[[Mapping[str, Any]], str | None]] = {
     "remeasured": _remeasured,
     "stopped": lambda e: f"no more experiments: {e['detail']}",
     "confirmed": _confirmed,
+    "certified": _certified,
     "grafted": lambda e: (
         None if e["fate"] == "offered" else f"not offered  win {e['origin']}: {e['detail']}"
     ),

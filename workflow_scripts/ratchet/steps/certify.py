@@ -201,7 +201,6 @@ def _smaller(stack: Stack, found: Certification, removed: tuple[int, ...]) -> Ce
         memory_mb=run.memory_mb,
         kept=champion.kept - len(removed),
     )
-    session.journal.append("certified", removed=list(removed))
     return replace(found, champion=smaller, runs=runs, removed=removed)
 
 
@@ -235,6 +234,22 @@ def certified_contributions(
     return tuple(
         replace(each, standing=_settled(each, removed))
         for each in stack.contributions(changes, fresh)
+    )
+
+
+def announce_contributions(session: Session, found: Confirmation) -> None:
+    """Say how many kept changes are certified, and which were taken out."""
+    names = {trial.number: trial.description for trial in Stack.read(session).kept}
+    standings = [each.standing for each in found.contributions]
+    session.journal.append(
+        "certified",
+        kept=len(standings),
+        certified=standings.count(Standing.CERTIFIED),
+        removed=[
+            f"{each.number} {names[each.number]}"
+            for each in found.contributions
+            if each.standing is Standing.PASSENGER
+        ],
     )
 
 

@@ -18,7 +18,11 @@ from ratchet.records.records import (
 )
 from ratchet.runs.executor import Executor
 from ratchet.session import Session
-from ratchet.steps.certify import certified_contributions, read_certification
+from ratchet.steps.certify import (
+    announce_contributions,
+    certified_contributions,
+    read_certification,
+)
 
 CONFIRMATION_LEVEL = 0.95
 
@@ -34,6 +38,7 @@ def write_confirmation(session: Session) -> None:
     found = compare_champion(session, champion, pairs)
     if certified is not None and champion.number:
         found = replace(found, contributions=certified_contributions(session, certified, found))
+        announce_contributions(session, found)
     write_json(session.paths.confirmation, found)
 
 
