@@ -1,7 +1,6 @@
 """Certification of what a session kept."""
 
 from pathlib import Path
-from typing import Any
 
 import pytest
 
