@@ -28,13 +28,15 @@ promised, since the beliefs that it rests on are approximate."""
 LEAST_CONFIDENCE = 0.85
 """P(contribution > 0) of each certified change: very sure ones vouch for no doubtful one."""
 
-PASSENGER_SHARE = 0.05
+PASSENGER_SHARE = 0.1
 """Share of the champion's expected gain that all passengers together may carry."""
 
-PASSENGER_GAIN = 1.0
-"""Expected contribution of a passenger, in noise floors, at most."""
+PASSENGER_GAIN = 0.5
+"""What they may carry together in noise floors: less than any session can see.  In
+simulated sessions with three passengers among six kept changes, two are found and one real
+change of two noise floors in a hundred goes with them."""
 
-PASSENGER_CONFIDENCE = 0.9
+PASSENGER_CONFIDENCE = 0.8
 """A change as likely as this to contribute is no passenger, however small."""
 
 INTERVAL = 0.9
@@ -166,18 +168,17 @@ def _passengers(changes: Sequence[Change], found: Sequence[Contribution], unit: 
     """Changes that can go, the least first, each with those that need it."""
     _, needing = _closures(changes)
     worth = np.maximum([each.gain for each in found], 0.0)
+    most = min(PASSENGER_SHARE * worth.sum(), PASSENGER_GAIN * unit)
     staying = np.array(
         [
-            change.stays
-            or each.gain > PASSENGER_GAIN * unit
-            or each.confidence >= PASSENGER_CONFIDENCE
+            change.stays or each.confidence >= PASSENGER_CONFIDENCE
             for change, each in zip(changes, found, strict=True)
         ]
     )
     out = np.zeros(len(found), dtype=bool)
     for place in sorted(range(len(found)), key=lambda place: (found[place].gain, place)):
         more = out | needing[place]
-        if not (staying & more).any() and worth[more].sum() <= PASSENGER_SHARE * worth.sum():
+        if not (staying & more).any() and worth[more].sum() <= most:
             out = more
     return [each.number for each, gone in zip(found, out.tolist(), strict=True) if gone]
 
