@@ -259,7 +259,7 @@ def test_space_and_processes(tmp_path: Path) -> None:
     assert process_name(2**22 + 1) == f"process {2**22 + 1}"
 
 
-NIGHT = replace(read_settings(REPO), rounds=100, mode="gain", deadline_hours=12.0)
+NIGHT = replace(read_settings(REPO), rounds=100, mode="gain", deadline_hours=12.0, certify=False)
 ONE = {"rounds": 1, "baseline_replicates": 1, "confirm_replicates": 0, "max_replicates": 1}
 
 
@@ -276,6 +276,8 @@ ONE = {"rounds": 1, "baseline_replicates": 1, "confirm_replicates": 0, "max_repl
         ({"mode": "guaranteed"}, 112, 209),
         ({"mode": "guaranteed", "rounds": 4}, 13, 23),
         (ONE, 2, 2),
+        # A fifth of the planned runs, where something is kept.
+        ({"certify": True}, 109, 122 + 21),
     ],
 )
 def test_runs_of_a_session(changes: dict[str, object], least: int, most: int) -> None:
