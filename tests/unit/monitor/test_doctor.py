@@ -160,7 +160,7 @@ def test_this_machine(capsys: Capsys, tmp_path: Path) -> None:
     assert {check["state"] for check in checks.values()} <= {"ok", "warning", "problem"}
     assert found["length"]["least_runs"] == 109
     line = checks["length"]["text"]
-    assert line.startswith("100 experiments, 109 to 122 runs, 9.1 h to ")
+    assert line.startswith("100 experiments, 109 to 143 runs, 9.1 h to ")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -343,7 +343,7 @@ def test_the_configured_session(tmp_path: Path) -> None:
     chosen = read_settings(tmp_path, given)
     task = task_of(chosen, tmp_path)
     found = doctor.outlook_of(chosen, task, tmp_path)
-    assert (found.experiments, found.least_runs, found.most_runs) == (100, 112, 209)
+    assert (found.experiments, found.least_runs, found.most_runs) == (100, 112, 230)
     assert found.least_seconds == 112 * 301.0
     assert found.agent_minutes is None
     steps = doctor.outlook_of(read_settings(tmp_path, ["budget_steps=40"]), task, tmp_path)
