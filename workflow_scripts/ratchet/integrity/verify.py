@@ -31,7 +31,7 @@ from ratchet.integrity.seal import (
 )
 from ratchet.manifest import harness_digest
 from ratchet.records.paths import SessionPaths, StorePaths
-from ratchet.records.records import Baseline, Manifest, Proposal
+from ratchet.records.records import Baseline, Certification, Manifest, Proposal
 from ratchet.records.store import RECORD, SOURCE, read_entry, run_key
 from ratchet.task.presets import edited_files
 from ratchet.task.repository import named_task
@@ -597,10 +597,12 @@ class _SessionFiles:
         commits = {0: baseline.commit, **{p.number: p.commit for p in proposals}}
         refs = {"refs/ratchet/baseline": baseline.commit}
         refs |= {f"refs/ratchet/experiments/{p.number:04d}": p.commit for p in proposals}
-        branch = f"refs/heads/ratchet/{name}"
-        _check_refs(folder, refs, branch, self._tips(commits), self.findings)
+        branch, smaller = f"refs/heads/ratchet/{name}", self._smaller()
+        _check_refs(folder, refs, branch, self._tips(commits, smaller), self.findings)
         if readable:
             sources = {baseline.commit: baseline.files, **{p.commit: p.files for p in proposals}}
+            if smaller is not None:
+                sources[smaller.champion.commit] = smaller.champion.files
             trees = {commit: self._tree(manifest, held) for commit, held in sources.items()}
             _check_trees(folder, trees, self.findings)
 
@@ -613,15 +615,23 @@ class _SessionFiles:
                     except DataError as error:
                         self.findings.deviates(path, "proposals", f"{error}", self.again)
 
-    def _tips(self, commits: Mapping[int, str]) -> list[str]:
+    def _tips(self, commits: Mapping[int, str], smaller: Certification | None) -> list[str]:
         """Commits that the branch may be at: the champion, or any while the session goes on."""
         confirmed = self.json.get(self.paths.confirmation)
         sealed = read_seal(self.paths)
         if sealed is not None and sealed.whole and not sealed.at_work and confirmed is not None:
             champion = confirmed.get("champion") if isinstance(confirmed, Mapping) else None
             if isinstance(champion, int) and champion in commits:
-                return [commits[champion]]
-        return list(commits.values())
+                return [commits[champion]] if smaller is None else [smaller.champion.commit]
+        return [*commits.values(), *([] if smaller is None else [smaller.champion.commit])]
+
+    def _smaller(self) -> Certification | None:
+        """The certification, if it took changes out of the champion."""
+        try:
+            found = from_json_values(Certification, self.json.get(self.paths.certification))
+        except DataError:
+            return None
+        return found if found.removed else None
 
     def _tree(self, manifest: Manifest, sources: Mapping[str, str]) -> dict[str, bytes]:
         """Files that a commit must hold, without those whose blob the store's check names."""

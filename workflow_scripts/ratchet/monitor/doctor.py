@@ -35,11 +35,12 @@ def planned_runs(config: Config, mode: str) -> tuple[int, int]:
     """Fewest and most runs that are to be expected of a session.
 
     The baseline, one run per experiment, checks of the incumbent and the confirmation are
-    certain.  What the judge asks for beyond that depends on what will be found: its bounds
-    are from simulated sessions, and a session may be outside of them.
+    certain.  The certification depends on what will be found, as does what the judge asks
+    for: its bounds are from simulated sessions, and a session may be outside of them.
     """
     experiments, every = config.rounds * config.candidates, config.remeasure_every
     known = config.baseline_replicates + experiments + 2 * config.confirm_replicates
+
     known += config.rounds // every if every else 0
     few, many = 0.0, MOST_RETESTS * experiments
     if mode == GUARANTEED:
@@ -47,7 +48,7 @@ def planned_runs(config: Config, mode: str) -> tuple[int, int]:
         many = min(MOST_CONFIRMING * experiments, CONFIRMING_GROWTH * math.sqrt(experiments))
     elif config.max_replicates == 1:
         many = 0.0
-    least, most = known + math.floor(few), known + math.ceil(many)
+    least, most = known + math.floor(few), known + math.ceil(many) + config.certification_runs
     limit = most if config.max_runs is None else config.max_runs
     return min(least, limit), min(most, limit)
 

@@ -113,6 +113,7 @@ class SessionStanding(Struct):
     alarms: list[str] = field(default_factory=list)
     stop: tuple[str, str] | None = None
     confirmed: dict[str, Any] | None = None
+    certified: int | None = None
     answer: str | None = None
     page: str = "report.html"
     failure: tuple[str, str] | None = None
@@ -208,6 +209,8 @@ def _take(s: SessionStanding, event: Event) -> None:
             s.confirmed = {**numbers, "detail": str(event["detail"])}
             s.work.clear()
             s.phase = Phase.REPORTING
+        case "certified":
+            s.certified = whole_number(event["certified"])
         case "reported" | "evolved" | "audited":
             _reported(s, event)
         case "leg_finished":
@@ -246,7 +249,7 @@ def _run_started(s: SessionStanding, event: Event) -> None:
     s.phase = _phase_of(work, s)
     s.failure = s.answer = None
     if s.phase is Phase.EXPERIMENT:
-        s.stop = s.confirmed = None
+        s.stop = s.confirmed = s.certified = None
     s.work[_key(event)] = work
 
 
@@ -410,6 +413,7 @@ def standing_facts(
         "alarms": list(s.alarms),
         "stop": None if s.stop is None else dict(zip(("reason", "detail"), s.stop, strict=True)),
         "confirmed": s.confirmed,
+        "certified": s.certified,
         "answer": s.answer,
         "page": s.page,
         "started": iso_time(s.started),
@@ -536,8 +540,9 @@ def work_age(work: Mapping[str, Any]) -> str:
 
 def tried_counts(found: Facts) -> str:
     """Number of experiments by how they ended."""
-    n = found["counts"]
-    text = f"{n['experiments']}: {n['keep']} kept, {n['discard']} discarded, {n['crash']} crashed"
+    n, certified = found["counts"], found["certified"]
+    kept = f"{n['keep']} kept" + ("" if certified is None else f" ({certified} certified)")
+    text = f"{n['experiments']}: {kept}, {n['discard']} discarded, {n['crash']} crashed"
     failed = found["failed_proposals"]
     return text + (f"; {failed} failed proposals" if failed else "")
 

@@ -146,6 +146,11 @@ def _confirmed(event: Mapping[str, Any]) -> str:
     return f"{text} (95 % interval {event['low']:.4f} to {event['high']:.4f})"
 
 
+def _certified(event: Mapping[str, Any]) -> str:
+    text = f"certified by fresh runs: {event['certified']} of {event['kept']} kept"
+    return text + (f"; removed: {', '.join(event['removed'])}" if event["removed"] else "")
+
+
 _SPEAK: dict[str, Callable[[Mapping[str, Any]], str | None]] = {
     "session_started": lambda e: f"session {e['session']}: task {e['task']}",
     "prepared": lambda e: (
@@ -167,6 +172,7 @@ _SPEAK: dict[str, Callable[[Mapping[str, Any]], str | None]] = {
     "remeasured": _remeasured,
     "stopped": lambda e: f"no more experiments: {e['detail']}",
     "confirmed": _confirmed,
+    "certified": _certified,
     "grafted": lambda e: (
         None if e["fate"] == "offered" else f"not offered  win {e['origin']}: {e['detail']}"
     ),

@@ -17,7 +17,9 @@ from ratchet.base.structs import Frozen, replace
 from ratchet.records.paths import SessionPaths
 from ratchet.records.records import (
     Baseline,
+    Certification,
     Confirmation,
+    Contribution,
     Outcome,
     Proposal,
     Proposals,
@@ -207,7 +209,8 @@ class History(Frozen, dict=True):
 
     ``proposals`` and ``verdicts`` are those of round 1 and on, in order.  ``states``
     begin with round 0; that of the last round is missing while it is being written.
-    ``confirmation`` is ``None`` while the session runs.
+    ``confirmation`` is ``None`` while the session runs, as is ``certification``, which
+    not every session has.
     """
 
     baseline: Baseline
@@ -215,6 +218,7 @@ class History(Frozen, dict=True):
     verdicts: tuple[RoundVerdict, ...] = ()
     states: tuple[SessionState, ...] = ()
     confirmation: Confirmation | None = None
+    certification: Certification | None = None
 
     @classmethod
     def read(cls, paths: SessionPaths, last: int | None = None, confirmed: bool = True) -> History:
@@ -241,11 +245,15 @@ class History(Frozen, dict=True):
                 verdicts.append(ruled)
             if number < last or here.steer.is_file():
                 states.append(read_record(SessionState, here.steer))
-        confirmation = None
+        confirmation = certification = None
         if confirmed and paths.confirmation.is_file():
             confirmation = read_record(Confirmation, paths.confirmation)
+            if confirmation.contributions:
+                certification = read_record(Certification, paths.certification)
         baseline = read_record(Baseline, paths.baseline)
-        return cls(baseline, tuple(proposals), tuple(verdicts), tuple(states), confirmation)
+        return cls(
+            baseline, tuple(proposals), tuple(verdicts), tuple(states), confirmation, certification
+        )
 
     @property
     def last(self) -> int:
@@ -367,9 +375,26 @@ class History(Frozen, dict=True):
         return () if last is None else (*last.baseline_runs, *last.champion_runs)
 
     @property
+    def certification_runs(self) -> tuple[RunSummary, ...]:
+        """Fresh runs of the champion without some of its changes."""
+        made = () if self.certification is None else self.certification.runs
+        return tuple(each.run for each in made if each.run is not None)
+
+    @property
+    def contributions(self) -> dict[int, Contribution]:
+        """What each kept change adds by fresh runs, by its number."""
+        made = () if self.confirmation is None else self.confirmation.contributions
+        return {each.number: each for each in made}
+
+    @property
     def runs(self) -> tuple[RunSummary, ...]:
         """All runs that something was decided from; one that served twice is here twice."""
-        others = (self.search_runs, self.incumbent_runs, self.confirmation_runs)
+        others = (
+            self.search_runs,
+            self.incumbent_runs,
+            self.certification_runs,
+            self.confirmation_runs,
+        )
         return (*self.baseline.runs, *itertools.chain(*others))
 
 

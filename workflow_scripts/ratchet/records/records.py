@@ -97,6 +97,14 @@ class Status(enum.StrEnum):
     CRASH = "crash"
 
 
+class Standing(enum.StrEnum):
+    """What fresh runs say of a kept change."""
+
+    CERTIFIED = "certified"
+    UNCERTIFIED = "uncertified"
+    PASSENGER = "passenger"
+
+
 class StopReason(enum.StrEnum):
     """Why a session did not go on to its next experiment."""
 
@@ -125,6 +133,7 @@ class Role(enum.StrEnum):
 
     SEARCH = "search"
     CONFIRM = "confirm"
+    CERTIFY = "certify"
     REMEASURE = "remeasure"
     RERUN = "rerun"
 
@@ -489,6 +498,65 @@ class Incumbent(Frozen):
     kept: int
 
 
+class Contribution(Frozen):
+    """What a kept change adds to the champion, by fresh runs.
+
+    ``gain`` is its mean, ``low`` and ``high`` bound it with a probability of .9, and
+    ``confidence`` is that of its being above 0.
+    """
+
+    number: int
+    gain: float
+    low: float
+    high: float
+    confidence: float
+    standing: Standing = Standing.UNCERTIFIED
+
+
+class Variant(Frozen):
+    """The champion without some of the kept changes, which are named by their numbers."""
+
+    left_out: tuple[int, ...]
+    files: Mapping[str, str]
+
+
+class KeptChange(Frozen):
+    """A kept change, and the earlier ones that it cannot stand without."""
+
+    number: int
+    needs: tuple[int, ...]
+
+
+class CertificationPlan(Frozen):
+    """Variants of the champion to be run; none where it has less than two changes."""
+
+    source: str
+    changes: tuple[KeptChange, ...] = ()
+    variants: tuple[Variant, ...] = ()
+
+
+class CertificationRun(Frozen):
+    """One run of a variant; none beyond the plan.  ``source`` is the search's champion."""
+
+    source: str
+    left_out: tuple[int, ...] = ()
+    run: RunSummary | None = None
+
+
+class Certification(Frozen):
+    """The champion without its passengers, and the runs that name them.
+
+    ``runs`` end with one of the smaller champion, if any change was ``removed``.
+    """
+
+    source: str
+    champion: Incumbent
+    changes: tuple[KeptChange, ...] = ()
+    runs: tuple[CertificationRun, ...] = ()
+    removed: tuple[int, ...] = ()
+    detail: str = ""
+
+
 class ConfirmationRun(Frozen):
     """One pair of runs with fresh seeds: the baseline's and the champion's.
 
@@ -508,7 +576,8 @@ class Confirmation(Frozen):
     ``gain`` is positive when the champion is better; ``low`` and ``high``
     bound it at ``level``.  ``None`` where nothing was kept or a run failed.
     The ``audit_…`` values say the same of the locked data, which the search
-    never saw; ``None`` where the task has none.
+    never saw; ``None`` where the task has none.  ``contributions`` are those of all
+    kept changes, by these runs and those of the certification.
     """
 
     champion: int
@@ -522,6 +591,7 @@ class Confirmation(Frozen):
     audit_gain: float | None = None
     audit_low: float | None = None
     audit_high: float | None = None
+    contributions: tuple[Contribution, ...] = ()
 
 
 class TaskPython(Frozen):

@@ -2,7 +2,7 @@
 
 from ratchet.base.text import DASH, format_duration, format_number, format_percent, plural
 from ratchet.records.history import NO_CHANCE_MEASURED, SeedEffect, name_of
-from ratchet.records.records import StopReason
+from ratchet.records.records import Standing, StopReason
 from ratchet.report.inputs import Facts, method_entries, metric_text
 
 STOPPED = {
@@ -123,11 +123,24 @@ def _kept(facts: Facts) -> str:
     text = f"{counts['kept']} of {plural(counts['judged'], 'experiment')} kept"
     if not counts["kept"] or facts["seed"]["effect"] == SeedEffect.NONE:
         return text if counts["judged"] else "no experiment judged"
+    if counts["certified"] is not None:
+        text += f", {counts['certified'] or 'none'} certified"
+        gone = removed_changes(facts)
+        text += f" ({plural(len(gone), 'passenger')} removed)" if gone else ""
     doubts, strict = counts["expected_false_keeps"], facts["strict"]["survive"]
     return (
         f"{text}, of which {strict or 'none'} would survive a stricter test; "
         f"expected false keeps {DASH if doubts is None else f'{doubts:.1f}'}"
     )
+
+
+def removed_changes(facts: Facts) -> list[Facts]:
+    """Kept changes that were taken out since they contribute nothing."""
+    return [
+        e
+        for e in facts["experiments"]
+        if e["contribution"] and e["contribution"]["standing"] == Standing.PASSENGER
+    ]
 
 
 def _intact(soundness: Facts) -> list[str]:

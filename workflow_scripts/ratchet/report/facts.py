@@ -39,12 +39,14 @@ from ratchet.records.history import (
 from ratchet.records.records import (
     CallOutcome,
     Confirmation,
+    Contribution,
     Manifest,
     Outcome,
     Proposals,
     RoundVerdict,
     RunSummary,
     SessionState,
+    Standing,
     Suggestion,
 )
 from ratchet.records.store import RunRecord
@@ -290,6 +292,7 @@ def _totals(records: SessionRecords) -> Facts:
         "baseline": history.baseline.runs,
         "experiments": history.search_runs,
         "incumbent": history.incumbent_runs,
+        "certification": history.certification_runs,
         "confirmation": history.confirmation_runs,
     }
     runs = history.runs
@@ -385,6 +388,7 @@ def _experiment(trial: Trial, records: SessionRecords) -> Facts:
         "n": len(measured_values(trial.runs)) if ruling else None,
         "near_miss": ruling is not None and ruling.near_miss,
         "quarantined": ruling is not None and ruling.quarantined,
+        "contribution": _contribution(records.history.contributions.get(trial.number)),
         "notes": [one_line_label(n, 300) for n in ruling.notes[:NOTES_SHOWN]] if ruling else [],
         "outcome": telling.outcome.value if telling else None,
         "seconds": total_of_runs(records, trial.runs, train_seconds),
@@ -393,11 +397,22 @@ def _experiment(trial: Trial, records: SessionRecords) -> Facts:
     }
 
 
+def _contribution(found: Contribution | None) -> Facts | None:
+    """What a kept change adds by fresh runs; ``None`` where it was not asked."""
+    return None if found is None else to_json_values(found)
+
+
 def interval(delta: float | None, sd: float | None) -> tuple[float | None, float | None]:
     """The 95 % interval of a difference; ``None`` twice where there is none."""
     if delta is None or sd is None:
         return None, None
     return delta - NORMAL_95 * sd, delta + NORMAL_95 * sd
+
+
+def _certified(tried: Sequence[Facts]) -> int | None:
+    """Number of certified changes; ``None`` where nothing was certified or asked."""
+    found = [e["contribution"]["standing"] for e in tried if e.get("contribution")]
+    return found.count(Standing.CERTIFIED) if found else None
 
 
 def counts(tried: Sequence[Facts], false_keeps: float | None) -> Facts:
@@ -410,6 +425,7 @@ def counts(tried: Sequence[Facts], false_keeps: float | None) -> Facts:
         "discarded": status.count("discard"),
         "crashed": status.count("crash"),
         "pending": len(tried) - judged,
+        "certified": _certified(tried),
         "expected_false_keeps": false_keeps,
     }
 
@@ -561,7 +577,12 @@ def _flags(
         yield from ((e["number"], note) for note in e["notes"])
 
 
-LANES = {"search": "experiments", "remeasure": "incumbent", "confirm": "confirmation"}
+LANES = {
+    "search": "experiments",
+    "remeasure": "incumbent",
+    "certify": "certification",
+    "confirm": "confirmation",
+}
 """Lane of a run by its role; the first runs of the unchanged code are the baseline."""
 
 

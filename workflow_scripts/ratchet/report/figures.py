@@ -66,6 +66,7 @@ LANES = (
     ("baseline", "baseline"),
     ("experiments", "discard"),
     ("incumbent", "keep"),
+    ("certification", "champion"),
     ("confirmation", "champion"),
 )
 LANE_HEIGHT = 24

@@ -104,7 +104,8 @@ MOST_PROBLEMS = 50
 
 _EMPTY = (
     "round hypothesis diff source lines_added lines_removed retried_as retry_of proposer "
-    "expected_effect outcome seconds log_tail delta_low delta_high verdict called role survives"
+    "expected_effect outcome seconds log_tail delta_low delta_high contribution verdict called "
+    "role survives"
 )
 
 

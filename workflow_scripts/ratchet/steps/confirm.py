@@ -19,6 +19,11 @@ from ratchet.records.records import (
 )
 from ratchet.runs.executor import Executor
 from ratchet.session import Session
+from ratchet.steps.certify import (
+    announce_contributions,
+    certified_contributions,
+    read_certification,
+)
 
 CONFIRMATION_LEVEL = 0.95
 
@@ -34,17 +39,29 @@ OCCASIONS = 3
 
 def write_confirmation(session: Session) -> None:
     """Write the confirmation; only its runs enter the gain that is reported."""
-    champion = session.state(session.config.rounds).incumbent
+    certified = read_certification(session)
+    champion = _champion(session)
     # A judge that changed its mind may have left the branch ahead.
     session.repo.settle(champion.commit)
     replicates = range(session.config.confirm_replicates if champion.number else 0)
     pairs = [_read(session, champion, replicate) for replicate in replicates]
-    write_json(session.paths.confirmation, compare_champion(session, champion, pairs))
+    found = compare_champion(session, champion, pairs)
+    if certified is not None and champion.number:
+        found = replace(found, contributions=certified_contributions(session, certified, found))
+        announce_contributions(session, found)
+    write_json(session.paths.confirmation, found)
+
+
+def _champion(session: Session) -> Incumbent:
+    """The search's last incumbent, without what the certification took out."""
+    certified = read_certification(session)
+    searched = session.state(session.config.rounds).incumbent
+    return searched if certified is None else certified.champion
 
 
 def write_confirmation_run(session: Session, replicate: int) -> None:
     """Write one pair of runs, or that there is no champion to confirm."""
-    champion = session.state(session.config.rounds).incumbent
+    champion = _champion(session)
     write_json(
         session.paths.confirm_run(replicate), confirmation_pair(session, champion, replicate)
     )

@@ -1,0 +1,109 @@
+"""Contributions of kept changes."""
+
+import numpy as np
+import pytest
+
+from ratchet.judge.certify import (
+    Change,
+    FreshRun,
+    contributions,
+    plan_leave_outs,
+)
+from ratchet.judge.settings import certification_budget
+from ratchet.records.records import Standing
+
+NOISE = (0.7, 1.4)
+
+
+def changes(count: int, needs: dict[int, tuple[int, ...]] | None = None) -> list[Change]:
+    return [Change(n, (needs or {}).get(n, ()), 0.8, 1.0, 1.4) for n in range(count)]
+
+
+def fresh_runs(gains: list[float], runs: int, seed: int = 1) -> list[FreshRun]:
+    noise = np.random.default_rng(seed).normal(size=runs)
+    plan = plan_leave_outs(changes(len(gains)), runs)
+    return [
+        FreshRun(out, 100 + sum(gains[place] for place in out) + off)
+        for out, off in zip(plan, noise.tolist(), strict=True)
+    ]
+
+
+@pytest.mark.parametrize(("runs", "budget"), [(1, 6), (30, 6), (31, 7), (100, 20)])
+def test_a_fifth_of_the_session_is_the_budget(runs: int, budget: int) -> None:
+    assert certification_budget(runs) == budget
+
+
+def test_several_changes_are_left_out_at_once() -> None:
+    plan = plan_leave_outs(changes(5), 12)
+    x = np.array([[1.0, *(place in out for place in range(5))] for out in plan])
+    sds = np.sqrt(np.diag(np.linalg.inv(x.T @ x))[1:])
+    assert len(plan) == 12
+    assert sds.max() < 1.15 * 2 / np.sqrt(12)
+
+
+def test_what_needs_a_change_goes_with_it() -> None:
+    plan = plan_leave_outs(changes(4, {1: (0,), 2: (1,)}), 8)
+    assert all(1 in out for out in plan if 0 in out)
+    assert all(2 in out for out in plan if 1 in out)
+    assert any(out == {2} or out == {2, 3} for out in plan)
+
+
+def test_runs_go_where_doubt_is() -> None:
+    doubtful = [Change(n, (), 0.999 if n else 0.5, 1.0, 1.4) for n in range(6)]
+    plan = plan_leave_outs(doubtful, 3)
+    assert 0 < sum(0 in out for out in plan) < 3
+
+
+def test_an_equal_question_has_an_equal_answer() -> None:
+    assert plan_leave_outs(changes(7), 6) == plan_leave_outs(changes(7), 6)
+    runs = fresh_runs([3.0, 0.0], 6)
+    assert contributions(changes(2), runs, NOISE) == contributions(changes(2), runs, NOISE)
+
+
+def test_real_changes_are_certified_and_others_are_passengers() -> None:
+    gains = [4.0, 0.0, 4.0, -1.0]
+    found = contributions(changes(4), fresh_runs(gains, 12), NOISE)
+    standings = [each.standing for each in found]
+    assert standings[0] == standings[2] == Standing.CERTIFIED
+    assert standings[1] is not Standing.CERTIFIED
+    assert standings[3] is Standing.PASSENGER
+    assert found[0].low < found[0].gain < found[0].high
+
+
+def test_without_fresh_runs_nothing_is_certified() -> None:
+    sure = [Change(n, (), 0.999, 5.0, 1.0) for n in range(3)]
+    found = contributions(sure, [], NOISE)
+    assert {each.standing for each in found} == {Standing.UNCERTIFIED}
+    assert contributions([], [], NOISE) == ()
+
+
+def test_one_slowed_run_condemns_no_change() -> None:
+    runs = fresh_runs([4.0, 4.0], 8)
+    spoiled = next(n for n, run in enumerate(runs) if not run.left_out)
+    runs[spoiled] = FreshRun(runs[spoiled].left_out, runs[spoiled].value + 9)
+    found = contributions(changes(2), runs, NOISE)
+    assert [each.standing for each in found] == [Standing.CERTIFIED] * 2
+
+
+def test_a_change_that_a_contributing_one_needs_is_no_passenger() -> None:
+    kept = changes(2, {1: (0,)})
+    runs = [FreshRun(frozenset(out), value) for out, value in _chain_runs()]
+    found = contributions(kept, runs, NOISE)
+    assert found[1].standing is Standing.CERTIFIED
+    assert found[0].standing is Standing.UNCERTIFIED
+
+
+def _chain_runs() -> list[tuple[set[int], float]]:
+    """The second change carries all, the first nothing, and it cannot go alone."""
+    return [(set(), 0.2), (set(), -0.2), ({1}, 5.1), ({1}, 4.9), ({0, 1}, 4.8), ({0, 1}, 5.0)]
+
+
+def test_the_unit_of_the_metric_means_nothing() -> None:
+    runs = fresh_runs([3.0, 0.2], 8)
+    small = [FreshRun(run.left_out, 1e-3 * run.value) for run in runs]
+    kept = [Change(n, (), 0.8, 1e-3, 1.4e-3) for n in range(2)]
+    ours = contributions(changes(2), runs, NOISE)
+    theirs = contributions(kept, small, (0.7e-3, 1.4e-3))
+    for each, other in zip(ours, theirs, strict=True):
+        assert other.gain == pytest.approx(1e-3 * each.gain, rel=1e-6)
+        assert other.confidence == each.confidence
