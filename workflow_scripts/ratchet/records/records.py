@@ -267,6 +267,8 @@ class RunSummary(Frozen):
     ``value`` is the metric as the task prints it, in the metric's own unit and
     direction; ``memory_mb`` is what the task reports, not what was sampled.
     ``audit`` is the metric on the locked data, where a run was measured on them.
+    ``set_aside`` are the keys of the same run's earlier attempts, which a busy machine or
+    a shared GPU spoilt; ``slowed`` says that the machine was busy for the last one too.
     """
 
     key: str
@@ -276,6 +278,8 @@ class RunSummary(Frozen):
     value: float | None
     memory_mb: float | None
     audit: float | None = None
+    set_aside: tuple[str, ...] = ()
+    slowed: str = ""
 
 
 class Ruling(Frozen):
@@ -622,3 +626,25 @@ class Evaluation(Frozen):
     audit_tokens: int = 0
     checks: Mapping[str, float | None] = field(default_factory=dict)
     usual_cpu_seconds: float | None = None
+
+
+class Pace(Frozen):
+    """Speed of the machine around one run with a budget in seconds.
+
+    ``probe_seconds`` is the wall-clock time of a fixed piece of work, the mean of before
+    and after the run, ``probe_cpu_seconds`` the processor time that it got.  ``waited`` is
+    the share of the run in which something waited for a processor, ``foreign`` the number
+    of processors that others used; ``None`` where the kernel does not tell.  ``clock_mhz``
+    is the mean clock of the GPU, ``throttled`` why it was lowered, ``steps`` what the run
+    itself printed.  ``slowed`` says what made the run slower than the session's usual when
+    it was made; it is empty for nothing.
+    """
+
+    probe_seconds: float
+    probe_cpu_seconds: float
+    waited: float | None = None
+    foreign: float | None = None
+    clock_mhz: float | None = None
+    throttled: tuple[str, ...] = ()
+    steps: float | None = None
+    slowed: str = ""

@@ -22,7 +22,7 @@ class RunSpec(Frozen):
 
     ``sources`` are the candidate's own files.  Exactly one of ``budget_seconds`` and
     ``budget_steps`` is set.  ``attempt`` is above 0 where the run is made again because
-    another program used its GPU.
+    another program used its GPU or had the machine busy.
 
     With an ``evaluator`` (a command among whose words is a fixed file) the metric is
     computed by that, from ``evaluation_data`` and ``audit_data``; the run itself gets
