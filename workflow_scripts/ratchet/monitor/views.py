@@ -86,7 +86,13 @@ def _run_finished(event: Mapping[str, Any]) -> str:
     value = event["outcome"] if event["value"] is None else f"{event['value']:.6f}"
     name = shorten(event["description"], _WIDTH)
     # As wide as the place of a verdict, so that the columns agree.
-    return f"{role:<11}  {name:<{_WIDTH}} {value:>10}  {event['wall_seconds']:.1f} s"
+    text = f"{role:<11}  {name:<{_WIDTH}} {value:>10}  {event['wall_seconds']:.1f} s"
+    slowed = (event.get("pace") or {}).get("slowed")
+    if slowed:
+        text += f"; busy machine, {slowed}"
+    if event.get("again"):
+        return f"{text}; it is run again"
+    return f"{text}; it counts all the same" if slowed else text
 
 
 def _verdict(event: Mapping[str, Any]) -> str:

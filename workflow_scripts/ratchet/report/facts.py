@@ -25,7 +25,7 @@ from ratchet.base.text import (
     tail_text,
 )
 from ratchet.records.events import event_seconds
-from ratchet.records.history import History, Trial
+from ratchet.records.history import History, Trial, name_of
 from ratchet.records.records import (
     CallOutcome,
     Confirmation,
@@ -490,6 +490,27 @@ def soundness_facts(records: SessionRecords, tried: list[Facts], checks: list[Fa
         "deviations_in_all": len(found.deviations),
         "flags": flags[:MOST_FLAGS],
         "flags_in_all": len(flags),
+        "busy": busy_runs(records.history),
+    }
+
+
+def busy_runs(history: History) -> Facts | None:
+    """Runs that a busy machine or a shared GPU spoilt, and whose they were; ``None`` for none."""
+    groups = {
+        "baseline": history.baseline.runs,
+        **{name_of(trial.number): trial.runs for trial in history.trials},
+        "incumbent": history.incumbent_runs,
+        "confirmation": history.confirmation_runs,
+    }
+    spoilt = {name: {r.key: r for r in runs if r.set_aside} for name, runs in groups.items()}
+    repeated = {key: run for runs in spoilt.values() for key, run in runs.items()}
+    if not repeated:
+        return None
+    return {
+        "repeated": len(repeated),
+        "set_aside": sum(len(run.set_aside) for run in repeated.values()),
+        "stayed": sum(bool(run.slowed) for run in repeated.values()),
+        "of": [name for name, runs in spoilt.items() if runs],
     }
 
 

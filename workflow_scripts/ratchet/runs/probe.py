@@ -172,10 +172,10 @@ def slowing(pace: Pace, past: Sequence[Pace], alike: Sequence[Pace]) -> str:
             found.append(f"others used {pace.foreign:.1f} processors and had it wait")
     if pace.throttled and not any(each.throttled for each in latest):
         found.append(f"the GPU was throttled ({', '.join(pace.throttled)})")
-    for name, said in (("steps", "{:.0f} steps"), ("clock_mhz", "a GPU clock of {:.0f} MHz")):
+    for name, said in (("steps", "{:.6g} steps"), ("clock_mhz", "a GPU clock of {:.6g} MHz")):
         here, before = getattr(pace, name), _usual(alike, name)
         if here is not None and before is not None and SLOWER * here < before:
-            found.append(f"it had {said.format(here)}, the same code {before:.0f} before")
+            found.append(f"it had {said.format(here)}, the same code {before:.6g} before")
     return "; ".join(found)
 
 
