@@ -112,6 +112,10 @@ def _verdict(event: Mapping[str, Any]) -> str:
 
 def _remeasured(event: Mapping[str, Any]) -> str | None:
     """A regular check of the incumbent says something only if it is alarming."""
+    if event.get("anew") and event["value"] is not None:
+        return (
+            f"incumbent measured anew, since the machine became busy or quiet: {event['value']:.4f}"
+        )
     if not event["alarm"]:
         return None
     return (

@@ -257,6 +257,16 @@ class History(Frozen, dict=True):
         return self.states[-1]
 
     @property
+    def incumbent_run(self) -> RunSummary:
+        """The last run that the incumbent was measured by."""
+        held = self.state.incumbent.number
+        last = self.trials[held - 1].runs[-1] if held else self.baseline.runs[-1]
+        for before, verdict in zip(self.states, self.verdicts, strict=False):
+            if before.incumbent.number == held:
+                last = ([last, *incumbent_runs(verdict)])[-1]
+        return last
+
+    @property
     def noise_sd(self) -> float | None:
         """The judge's last noise floor; ``None`` before any verdict."""
         known = (v.noise_sd for v in reversed(self.verdicts) if v.noise_sd is not None)

@@ -269,6 +269,7 @@ class RunSummary(Frozen):
     ``audit`` is the metric on the locked data, where a run was measured on them.
     ``set_aside`` are the keys of the same run's earlier attempts, which a busy machine or
     a shared GPU spoilt; ``slowed`` says that the machine was busy for the last one too.
+    ``probe_seconds`` is how long it then took over a fixed piece of work.
     """
 
     key: str
@@ -280,6 +281,19 @@ class RunSummary(Frozen):
     audit: float | None = None
     set_aside: tuple[str, ...] = ()
     slowed: str = ""
+    probe_seconds: float | None = None
+
+    def is_of_another_pace(self, other: RunSummary) -> bool:
+        """Whether the machine was so much faster or slower that two runs cannot be compared."""
+        mine, theirs = self.probe_seconds, other.probe_seconds
+        if mine is None or theirs is None:
+            return False
+        return max(mine, theirs) > OTHER_PACE * min(mine, theirs)
+
+
+OTHER_PACE = 1.15
+"""Factor between the probes of two runs that are not compared.  On a quiet machine two
+probes differ by 3 % (sd), and by 30 % or more where two busy loops began in between."""
 
 
 class Ruling(Frozen):
@@ -331,6 +345,9 @@ class Ruling(Frozen):
 class Remeasurement(Frozen):
     """A further run of the incumbent, to see whether it is still what it was.
 
+    With ``anew`` the machine has become busy, or quiet again, since it was measured: the
+    run replaces what was believed, and is no surprise.
+
     ``expected`` and ``sd`` are what the judge believed of its metric before,
     in the metric's own unit and direction; ``sd`` includes the noise of one
     run, at the upper end of its interval.  ``z`` is the surprise in such sds,
@@ -343,6 +360,7 @@ class Remeasurement(Frozen):
     sd: float
     z: float | None = None
     alarm: bool = False
+    anew: bool = False
 
 
 class RoundVerdict(Frozen):

@@ -182,6 +182,7 @@ class Executor:
             audit=record.evaluation.audit if ok and record.evaluation is not None else None,
             set_aside=set_aside,
             slowed=record.pace.slowed if record.pace is not None else "",
+            probe_seconds=record.pace.probe_seconds if record.pace is not None else None,
         )
 
 

@@ -27,10 +27,11 @@ class Reference(Struct):
     round: int
     runs: list[RunSummary] = field(default_factory=list)
 
-    def check(self) -> RunSummary | None:
-        """The regular run of the incumbent, if this round is one for it."""
+    def check(self, wanted: bool) -> RunSummary | None:
+        """A run of the incumbent, if it is ``wanted`` or this round is one for it."""
         every = self.session.config.remeasure_every
-        return self._run(self.round) if every and self.round % every == 0 else None
+        regular = every and self.round % every == 0
+        return self._run(self.round) if wanted or regular else None
 
     def supply(self, judge: Judge) -> None:
         """Make the runs that the judge wants before its next assessment.
@@ -70,10 +71,11 @@ def write_experiment(session: Session, number: int, candidate: int) -> None:
         )
     runs = [] if refused else [Executor(session).run(proposal.files, Role.SEARCH, 0, *about)]
     reference = Reference(session, session.state(number - 1).incumbent, number)
-    found = Experiment(
-        number, candidate, tuple(runs), refused=refused, notes=notes, check=reference.check()
-    )
-    hearing = Hearing.open(session, number, found.check)
+    hearing = Hearing.open(session, number, None)
+    check = reference.check(any(map(hearing.wants_check, runs)))
+    found = Experiment(number, candidate, tuple(runs), refused=refused, notes=notes, check=check)
+    if check is not None:
+        hearing = Hearing.open(session, number, check)
     case = hearing.case(proposal, found)
     while not case.out:
         reference.supply(hearing.judge)

@@ -46,23 +46,27 @@ noise floor itself 2 to 12 % of the checks would be false alarms."""
 
 
 def learn_of_check(
-    session: Session, judge: Judge, incumbent: Incumbent, run: RunSummary
+    session: Session, judge: Judge, incumbent: Incumbent, run: RunSummary, anew: bool = False
 ) -> Remeasurement:
-    """The judge told of a regular run of the incumbent; how surprising it was before that."""
+    """The judge told of a further run of the incumbent; how surprising it was before that.
+
+    With ``anew`` the machine has changed, and the judge believes this run alone.
+    """
     mean, sd = judge.incumbent_mean, judge.incumbent_sd
     spread = math.hypot(sd, judge.noise_interval()[1])
     z = None
     if run.outcome is Outcome.OK:
         value = session.value(run)
         z = session.sign * (value - mean) / spread
-        judge.incumbent(value)
+        judge.incumbent(value, anew)
     return Remeasurement(
         number=incumbent.number,
         run=run,
         expected=session.sign * mean,
         sd=spread,
         z=z,
-        alarm=z is not None and abs(z) > ALARM_SDS,
+        alarm=not anew and z is not None and abs(z) > ALARM_SDS,
+        anew=anew,
     )
 
 
@@ -264,7 +268,10 @@ class Hearing(Frozen):
         history = History.read(session.paths, number - 1, confirmed=False)
         assert history.last == history.state.round == number - 1
         held = history.state.incumbent
-        remeasured = None if check is None else learn_of_check(session, judge, held, check)
+        remeasured = None
+        if check is not None:
+            anew = check.is_of_another_pace(history.incumbent_run)
+            remeasured = learn_of_check(session, judge, held, check, anew)
         tariff = Tariff(
             session.prices(judge.settings.effect_scale),
             judge.noise_sd,
@@ -278,6 +285,13 @@ class Hearing(Frozen):
     def incumbent(self) -> Incumbent:
         """Incumbent that the round's candidates are compared with."""
         return self.history.state.incumbent
+
+    def wants_check(self, run: RunSummary) -> bool:
+        """Whether a candidate must be compared with a fresh run of the incumbent.
+
+        That is so where the machine has become busy for longer, or quiet again.
+        """
+        return run.outcome is Outcome.OK and run.is_of_another_pace(self.history.incumbent_run)
 
     def apart(self, runs: Iterable[RunSummary]) -> Hearing:
         """Hearing whose judge has learned of these runs of the incumbent too."""
@@ -471,6 +485,7 @@ def _announce(
             sd=checked.sd,
             z=checked.z,
             alarm=checked.alarm,
+            anew=checked.anew,
         )
     for case, found in zip(cases, verdict.rulings, strict=True):
         session.journal.append(
