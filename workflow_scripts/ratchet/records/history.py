@@ -260,11 +260,11 @@ class History(Frozen, dict=True):
     def incumbent_run(self) -> RunSummary:
         """The last run that the incumbent was measured by."""
         held = self.state.incumbent.number
-        last = self.trials[held - 1].runs[-1] if held else self.baseline.runs[-1]
+        runs = next(t for t in (*self.trials, self.start) if t.number == held).runs
         for before, verdict in zip(self.states, self.verdicts, strict=False):
             if before.incumbent.number == held:
-                last = ([last, *incumbent_runs(verdict)])[-1]
-        return last
+                runs = (*runs, *incumbent_runs(verdict))
+        return runs[-1]
 
     @property
     def noise_sd(self) -> float | None:

@@ -27,7 +27,7 @@ class Reference(Struct):
     round: int
     runs: list[RunSummary] = field(default_factory=list)
 
-    def check(self, wanted: bool) -> RunSummary | None:
+    def check(self, wanted: bool = False) -> RunSummary | None:
         """A run of the incumbent, if it is ``wanted`` or this round is one for it."""
         every = self.session.config.remeasure_every
         regular = every and self.round % every == 0

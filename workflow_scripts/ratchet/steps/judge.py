@@ -66,7 +66,7 @@ def learn_of_check(
         sd=spread,
         z=z,
         alarm=not anew and z is not None and abs(z) > ALARM_SDS,
-        anew=anew,
+        anew=anew and z is not None,
     )
 
 
