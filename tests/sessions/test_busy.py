@@ -60,7 +60,9 @@ def test_a_quiet_machine_repeats_nothing(quiet: Box) -> None:
     assert "busy machine" not in (quiet.session / "report.html").read_text()
 
 
-def test_a_machine_that_is_busy_for_a_while_changes_no_verdict(tmp_path: Path, quiet: Box) -> None:
+def test_a_machine_that_is_busy_for_a_while_changes_no_verdict(
+    tmp_path: Path, quiet: Box, capsys: pytest.CaptureFixture[str]
+) -> None:
     """Two runs are slowed once, one of them twice."""
     box = session(tmp_path / "box", busy={7, 10, 11})
     assert sum(slowed(box).values()) == 3
@@ -78,6 +80,11 @@ def test_a_machine_that_is_busy_for_a_while_changes_no_verdict(tmp_path: Path, q
     assert len(told) == 3
     assert "a fixed piece of work took 2.00 times as long; it is run again" in told[0]
     assert main(["--root", str(box.path)]) == 0
+    key = next(run["set_aside"][0] for r in box.rulings() for run in r["runs"] if run["set_aside"])
+    (box.path / "store/runs" / key[:2] / key).rename(tmp_path / key)
+    capsys.readouterr()
+    assert main(["--root", str(box.path)]) != 0
+    assert key in capsys.readouterr().out
 
 
 def test_a_replay_decides_the_same_from_the_store(tmp_path: Path) -> None:

@@ -117,7 +117,7 @@ def test_a_machine_that_stays_busy_becomes_the_usual(runs: Runs) -> None:
 def test_steps_are_compared_within_one_source_and_what_was_set_aside_is_not(runs: Runs) -> None:
     runs.made(ended(OK, QUIET, num_steps=1000.0))
     assert runs.made(ended(OK, QUIET, num_steps=500.0), source="b").set_aside == ()
-    few = ended(OK, QUIET, num_steps=900.0)
+    few = ended(OK, replace(QUIET, foreign=1.0), num_steps=900.0)
     found = runs.made(few, ended(OK, QUIET, num_steps=990.0), replicate=1)
     assert len(found.set_aside) == 1
     first = runs.records[found.set_aside[0]].pace

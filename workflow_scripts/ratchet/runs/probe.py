@@ -8,12 +8,13 @@ is blind where another sees; all figures are of two cores and runs of three seco
   the usual on a quiet machine, and 1.3 to 4 with two busy loops beside it.
 - What the kernel counts while the run goes on: the share of time in which something waited
   for a processor (.01 to .02, with one other program .01 to .25, with two busy loops .57 to
-  .98), and the processors that others used.  A candidate that makes itself wait is its own
-  load, and no excuse.
+  .98), and the processors that others used.
 - The steps and the GPU's clock of earlier runs of the same source: two runs of one source on
-  a quiet machine differed by 2.5 % (sd), and with two busy loops beside them by up to 19 %,
-  although the budget counts processor time.  What a candidate prints may be false; it can
-  only have a run made again, which happens twice at most.
+  a quiet machine differed by 2.5 % (sd) in their steps, and with two busy loops beside them
+  by up to 19 %, although the budget counts processor time.
+
+A candidate that likes another try could make itself wait, or print few steps.  Neither counts
+unless others used more of the machine than usual, which it cannot make so.
 
 The processor time that the probe itself took tells nothing (1.00 +- .03 even then), but is
 what a first run, which has nothing before it, is compared with.
@@ -162,18 +163,21 @@ def slowing(pace: Pace, past: Sequence[Pace], alike: Sequence[Pace]) -> str:
     ``alike`` those among them of the same source.
     """
     latest = past[-LATEST:]
+    foreign = _usual(latest, "foreign") or 0.0
+    crowded = pace.foreign is not None and pace.foreign > foreign + FOREIGN
     found = []
     usual = _usual(latest, "probe_seconds") or pace.probe_cpu_seconds
     if pace.probe_seconds > SLOWER * usual:
         found.append(f"a fixed piece of work took {pace.probe_seconds / usual:.2f} times as long")
-    if pace.waited is not None and pace.foreign is not None:
-        waited, foreign = (_usual(latest, name) or 0.0 for name in ("waited", "foreign"))
-        if pace.waited > waited + WAITED and pace.foreign > foreign + FOREIGN:
-            found.append(f"others used {pace.foreign:.1f} processors and had it wait")
+    waited = WAITED + (_usual(latest, "waited") or 0.0)
+    if crowded and pace.waited is not None and pace.waited > waited:
+        found.append(f"others used {pace.foreign:.1f} processors and had it wait")
     if pace.throttled and not any(each.throttled for each in latest):
         found.append(f"the GPU was throttled ({', '.join(pace.throttled)})")
     for name, said in (("steps", "{:.6g} steps"), ("clock_mhz", "a GPU clock of {:.6g} MHz")):
         here, before = getattr(pace, name), _usual(alike, name)
+        if name == "steps" and not crowded:
+            continue
         if here is not None and before is not None and SLOWER * here < before:
             found.append(f"it had {said.format(here)}, the same code {before:.6g} before")
     return "; ".join(found)
