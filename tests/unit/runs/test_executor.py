@@ -126,6 +126,19 @@ def test_steps_are_compared_within_one_source_and_what_was_set_aside_is_not(runs
     assert runs.made(few, few, few, replicate=2).slowed
 
 
+def test_a_run_that_is_wanted_as_it_is_counts(runs: Runs) -> None:
+    runs.made(ended(OK, QUIET))
+    runs.ends += [ended(SHARED), ended(OK, BUSY)]
+    found = runs.executor.run({"train.py": "b"}, Role.REMEASURE, 3, as_it_is=True)
+    assert len(found.set_aside) == 1
+    assert found.slowed
+    assert [event["again"] for event in read_events(runs.events) if "again" in event] == [
+        False,
+        True,
+        False,
+    ]
+
+
 def test_a_damaged_journal_only_knows_less(runs: Runs) -> None:
     append_line(runs.events, '{"event": "run_finished", "pace": {"probe_seconds": "x"}}')
     append_line(runs.events, '{"event": "run_finished", "pace": 3, "again": false}')

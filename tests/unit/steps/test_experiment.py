@@ -28,8 +28,11 @@ class Bench:
         self.replicates: list[int] = []
         self.learned: list[float] = []
 
-    def run(self, files: object, role: Role, replicate: int, *about: object) -> RunSummary:
+    def run(
+        self, files: object, role: Role, replicate: int, *about: object, as_it_is: bool
+    ) -> RunSummary:
         assert role is Role.REMEASURE
+        self.as_it_is = as_it_is
         self.replicates.append(replicate)
         return run(self.values[len(self.replicates) - 1])
 
@@ -80,7 +83,9 @@ def test_checks_come_regularly(every: int, number: int, checked: bool) -> None:
     bench = Bench([1.0, 1.0], remeasure_every=every)
     assert (bench.reference(number).check() is not None) is checked
     assert bench.replicates == ([number] if checked else [])
+    assert not checked or not bench.as_it_is
     assert bench.reference(number).check(wanted=True) is not None
+    assert bench.as_it_is
 
 
 @pytest.mark.parametrize("sign", [1, -1])

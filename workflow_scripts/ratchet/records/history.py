@@ -260,7 +260,7 @@ class History(Frozen, dict=True):
     def incumbent_run(self) -> RunSummary:
         """The last run that the incumbent was measured by."""
         held = self.state.incumbent.number
-        runs = next(t for t in (*self.trials, self.start) if t.number == held).runs
+        runs = next((t for t in self.trials if t.number == held), self.start).runs
         for before, verdict in zip(self.states, self.verdicts, strict=False):
             if before.incumbent.number == held:
                 runs = (*runs, *incumbent_runs(verdict))

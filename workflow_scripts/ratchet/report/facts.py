@@ -191,6 +191,7 @@ def _remeasurements(history: History) -> list[Facts]:
             "sd": check.sd,
             "z": check.z,
             "alarm": check.alarm,
+            "anew": check.anew,
             "key": check.run.key,
         }
         for verdict in history.verdicts

@@ -38,6 +38,7 @@ class Executor:
         number: int = 0,
         description: str = "baseline",
         audit: bool = False,
+        as_it_is: bool = False,
     ) -> RunSummary:
         """One run of a source, from the store or executed now.
 
@@ -45,6 +46,7 @@ class Executor:
         With ``audit`` the locked data are read too, and the journal says so.
         A run that shared its GPU, or that a busy machine slowed, is compared with nothing;
         it is made again with the same seed.  If that does not help, the last one counts.
+        With ``as_it_is`` the run is wanted at the machine's pace, busy or not.
         """
         spec = self.spec(sources, role, replicate, audit)
         about = {
@@ -56,8 +58,8 @@ class Executor:
         }
         set_aside: list[str] = []
         for attempt in _attempts(spec):
-            key, record = self._find_or_execute(attempt, about)
-            if not record.is_spoilt or attempt.attempt == REPEATS:
+            key, record, again = self._find_or_execute(attempt, about, as_it_is)
+            if not again:
                 break
             set_aside.append(key)
         return self._summary(key, spec, record, tuple(set_aside))
@@ -105,7 +107,10 @@ class Executor:
             hidden=task.hidden,
         )
 
-    def _find_or_execute(self, spec: RunSpec, about: Mapping[str, object]) -> tuple[str, RunRecord]:
+    def _find_or_execute(
+        self, spec: RunSpec, about: Mapping[str, object], as_it_is: bool
+    ) -> tuple[str, RunRecord, bool]:
+        """Key and record of one attempt, and whether another must be made."""
         journal, source = self.session.journal, source_digest(spec.sources)
 
         def perform(folder: Path) -> RunRecord:
@@ -114,6 +119,8 @@ class Executor:
             return self._compared(execute_run(here, self.session.store, folder), source)
 
         key, record, executed = self.session.store.run(spec.inputs, perform)
+        contended = record.outcome is Outcome.CONTENDED
+        again = spec.attempt < REPEATS and (contended if as_it_is else record.is_spoilt)
         if executed and record.evaluation is not None and record.evaluation.audit_tokens:
             journal.append("audit_read", **about, key=key, tokens=record.evaluation.audit_tokens)
         if executed:
@@ -127,9 +134,9 @@ class Executor:
                 value=_value(spec, record),
                 wall_seconds=record.wall_seconds,
                 pace=record.pace,
-                again=record.is_spoilt and spec.attempt < REPEATS,
+                again=again,
             )
-        return key, record
+        return key, record, again
 
     def _compared(self, record: RunRecord, source: str) -> RunRecord:
         """The record with what slowed the run, beside the session's runs so far.

@@ -28,10 +28,13 @@ class Reference(Struct):
     runs: list[RunSummary] = field(default_factory=list)
 
     def check(self, wanted: bool = False) -> RunSummary | None:
-        """A run of the incumbent, if it is ``wanted`` or this round is one for it."""
+        """A run of the incumbent, if it is ``wanted`` or this round is one for it.
+
+        One that is wanted is made at the machine's pace, busy or not.
+        """
         every = self.session.config.remeasure_every
         regular = every and self.round % every == 0
-        return self._run(self.round) if wanted or regular else None
+        return self._run(self.round, wanted) if wanted or regular else None
 
     def supply(self, judge: Judge) -> None:
         """Make the runs that the judge wants before its next assessment.
@@ -48,10 +51,11 @@ class Reference(Struct):
             if run.outcome is Outcome.OK:
                 judge.incumbent(self.session.value(run))
 
-    def _run(self, replicate: int) -> RunSummary:
+    def _run(self, replicate: int, as_it_is: bool = False) -> RunSummary:
         held = self.incumbent
         name = f"incumbent, experiment {held.number}" if held.number else "incumbent, the baseline"
-        return Executor(self.session).run(held.files, Role.REMEASURE, replicate, held.number, name)
+        about = held.files, Role.REMEASURE, replicate, held.number, name
+        return Executor(self.session).run(*about, as_it_is=as_it_is)
 
 
 def write_experiment(session: Session, number: int, candidate: int) -> None:
