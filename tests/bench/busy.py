@@ -85,7 +85,7 @@ def busy_loops(count: int) -> Iterator[None]:
 
 def compare_real(root: Path, loops: int) -> None:
     """Two quiet sessions, which differ by chance, and one with loops from its middle on."""
-    for name in ("quiet", "quiet again", "busy"):
+    for name in ("quiet", "busy", "quiet again"):
         box = make_box(root / name, **SETTINGS)
         half = int(str(SETTINGS["rounds"])) // 2
         box.play(last="rounds", rounds=half)
