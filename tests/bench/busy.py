@@ -35,8 +35,10 @@ LOSS = 0.3
 SETTINGS = {"task": str(BYTELM), "budget_steps": None, "rounds": 12, "confirm_replicates": 1}
 
 
-def kept(box: Box) -> set[int]:
-    return {ruling["number"] for ruling in box.rulings() if "KEEP" in ruling["verdict"]}
+def kept(box: Box) -> set[str]:
+    """Descriptions of the edits that a session keeps."""
+    found = [event for event in box.events("verdict") if "KEEP" in event["verdict"]]
+    return {event["description"] for event in found}
 
 
 def recorded(path: Path, seed: int, busy: Container[int] = (), blind: bool = False) -> Box:
@@ -91,7 +93,7 @@ def compare_real(root: Path, loops: int) -> None:
         box.play(last="rounds", rounds=half)
         with busy_loops(loops) if name == "busy" else contextlib.nullcontext():
             box.play(first="rounds")
-        print(f"{name}: kept {sorted(kept(box))}, {len(box.runs())} runs")
+        print(f"{name}: {len(box.runs())} runs, kept {', '.join(sorted(kept(box)))}")
         for event in box.events("run_finished"):
             print(f"  {_line(event)}")
         for event in box.events("remeasured"):

@@ -292,8 +292,8 @@ class RunSummary(Frozen):
 
 
 OTHER_PACE = 1.15
-"""Factor between the probes of two runs that are not compared.  On a quiet machine two
-probes differ by 3 % (sd), and by 30 % or more where two busy loops began in between."""
+"""Factor between the probes of two runs that are not compared.  Two probes differ by 3 %
+(sd) on a quiet machine, and by more than this where another program began in between."""
 
 
 class Ruling(Frozen):

@@ -4,8 +4,8 @@ On a busy machine such a run learns less than it could.  Three signs are taken, 
 is blind where another sees; all figures are of two cores and runs of three seconds:
 
 - A probe, which is a fixed piece of work on as many threads as the run has, before and
-  after it, when no process of the candidate lives.  Its wall-clock time is 1.00 +- .02 of
-  the usual on a quiet machine, and 1.3 to 4 with two busy loops beside it.
+  after it, when no process of the candidate lives.  Its wall-clock time was 1.2 to 3 times
+  its processor time (whose sd is 2 %) with two to five other programs beside it.
 - What the kernel counts while the run goes on: the share of time in which something waited
   for a processor (.01 to .02, with one other program .01 to .25, with two busy loops .57 to
   .98), and the processors that others used.
@@ -16,7 +16,7 @@ is blind where another sees; all figures are of two cores and runs of three seco
 A candidate that likes another try could make itself wait, or print few steps.  Neither counts
 unless others used more of the machine than usual, which it cannot make so.
 
-The processor time that the probe itself took tells nothing (1.00 +- .03 even then), but is
+The processor time of the probe tells nothing by itself, since it hardly changes then.  It is
 what a first run, which has nothing before it, is compared with.
 """
 
