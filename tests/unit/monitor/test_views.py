@@ -27,6 +27,7 @@ KEEP = verdict(
 )
 RUN = run(4, True, 1, wall_seconds=4.0)
 CHECK = at(4, "remeasured", value=0.9, expected=0.5, sd=0.1, z=4.0, alarm=True)
+SLOW = {"slowed": "it\nhad"}
 ASKED = at(4, "agent_asked", agent="codex", round=3, attempt=1, minutes=20.0)
 REFUSED = at(4, "agent_refused", agent="codex", round=3, reason="it\nlied", again=True)
 
@@ -42,6 +43,11 @@ REFUSED = at(4, "agent_refused", agent="codex", round=3, reason="it\nlied", agai
         (KEEP | {"verdict": "MARGINAL", "near_miss": True}, "*MARGINAL P 0.810, will be tried aga"),
         (RUN, "*0.500000  4.0 s"),
         (RUN | {"value": None, "outcome": "crash"}, "*crash  4.0 s"),
+        (RUN | {"pace": {"slowed": ""}, "again": False}, "*0.500000  4.0 s"),
+        (RUN | {"pace": SLOW, "again": True}, "*4.0 s; busy machine, it had; it is run again"),
+        (RUN | {"pace": SLOW, "again": False}, "*busy machine, it had; it counts all the same"),
+        (RUN | {"value": None, "outcome": "contended", "again": True}, "*4.0 s; it is run again"),
+        (CHECK | {"alarm": False, "anew": True}, "incumbent measured anew, *quiet: 0.9000"),
         (RUN | {"role": "remeasure", "description": "incumbent"}, "remeasure    incumbent *0.50"),
         (ASKED, "asking       codex, round 3 (at most 20 min)"),
         (ASKED | {"attempt": 2}, "asking       codex, round 3, once more ("),

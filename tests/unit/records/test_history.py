@@ -258,3 +258,29 @@ def test_where_the_seed_has_no_effect_no_trial_claims_a_probability() -> None:
     (told,) = late.trials
     assert (told.confidence, told.verdict, told.gain) == (None, Verdict.KEEP, 0.19)
     assert late.noise_sd is None
+
+
+def test_the_last_run_of_the_incumbent() -> None:
+    def checked(past: History, number: int, value: float) -> History:
+        """The history with a check before one of its rounds."""
+        ruled = list(past.verdicts)
+        check = Remeasurement(0, run(value), 3.0, 0.1)
+        ruled[number - 1] = replace(ruled[number - 1], remeasured=check)
+        return replace(past, verdicts=tuple(ruled))
+
+    assert PAST.state.incumbent.number == 2
+    assert PAST.incumbent_run.value == 2.8
+    # The check before round 2 was still the baseline's.
+    assert checked(PAST, 2, 5.0).incumbent_run.value == 2.8
+    assert checked(PAST, 3, 5.0).incumbent_run.value == 5.0
+    early = replace(PAST, proposals=(), verdicts=(), states=PAST.states[:1])
+    assert early.incumbent_run == PAST.baseline.runs[-1]
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "other"),
+    [(0.012, 0.0125, False), (0.012, 0.016, True), (0.016, 0.012, True), (None, 0.016, False)],
+)
+def test_runs_of_another_pace_are_not_compared(first, second, other) -> None:
+    one, two = (replace(run(1.0), probe_seconds=seconds) for seconds in (first, second))
+    assert one.is_of_another_pace(two) is other

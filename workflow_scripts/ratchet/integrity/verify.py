@@ -559,26 +559,34 @@ class _SessionFiles:
             self.findings.deviates(blob, named, NO_FILE, "restore it from a backup")
 
     def _check_run(self, path: Path, summary: Mapping[str, Any], manifest: Manifest) -> None:
+        aside = summary.get("set_aside")
+        for key in (summary["key"], *(aside if isinstance(aside, list) else ())):
+            record = self.paths.store.run(str(key)) / RECORD
+            if not record.exists():
+                named = f"the run that {self.findings.name(path)} names"
+                self.findings.deviates(record, named, NO_FILE, self.again)
         record = self.paths.store.run(str(summary["key"])) / RECORD
         try:
             entry = json.loads(record.read_bytes())
             kept, seed = entry["record"], entry["inputs"]["seed"]
             value = kept["metrics"].get(manifest.values["metric"]["name"])
+            pace = kept.get("pace") or {}
+            slowed, probe = pace.get("slowed", ""), pace.get("probe_seconds")
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
-            if not record.exists():
-                named = f"the run that {self.findings.name(path)} names"
-                self.findings.deviates(record, named, NO_FILE, self.again)
             return
         stored = {
             "seed": seed,
             "outcome": kept.get("outcome"),
             "reason": kept.get("reason"),
             "value": value if kept.get("outcome") == "ok" else None,
+            "slowed": slowed,
+            "probe_seconds": probe,
         }
         for name, expected in stored.items():
-            if summary[name] != expected:
+            said = summary.get(name, expected)
+            if said != expected:
                 where = f"{name} {expected} of run {str(summary['key'])[:12]}"
-                self.findings.deviates(path, where, f"{summary[name]}", self.again)
+                self.findings.deviates(path, where, f"{said}", self.again)
 
     def check_history(self, manifest: Manifest) -> None:
         """The repository by itself, then its refs and trees against the records."""

@@ -103,6 +103,10 @@ class IncumbentFilter:
         self.mean = self.mean + self.ratio / (1 + self.ratio) * off
         self.ratio = self.ratio / (1 + self.ratio)
 
+    def forget(self) -> None:
+        """The next run of the incumbent is its first: what others showed holds no more."""
+        self.mean, self.ratio = None, np.ones(self.noise.size)
+
     def drift(self) -> None:
         """A fresh proposal passed by without a measurement."""
         self.known_mean  # noqa: B018  raises before any run of the incumbent

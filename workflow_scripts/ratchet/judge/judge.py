@@ -142,12 +142,17 @@ class Judge:
         self._tests = None if bound is None else Confirmations(bound, runs)
         self._wanted = 0
 
-    def incumbent(self, y: float) -> None:
+    def incumbent(self, y: float, anew: bool = False) -> None:
         """Learn from a run of the baseline or incumbent.
 
-        Raises :class:`DataError` for a value that is not finite.
+        With ``anew`` its earlier runs are compared with nothing any more, since the
+        machine has become another.  Raises :class:`DataError` for a value that is not finite.
         """
         (value,) = _finite([y])
+        if anew:
+            self._filter.forget()
+            if self._tests is not None:
+                self._tests.forget()
         self._pending = None
         self._wanted = max(0, self._wanted - 1)
         self._filter.measure(float(value))

@@ -14,6 +14,7 @@ from ratchet.base.text import (
     median,
     one_line,
     one_line_label,
+    plural,
     shorten,
     spoken_duration,
     time_ago,
@@ -109,6 +110,7 @@ class SessionStanding(Struct):
     judged: dict[int, JudgedExperiment] = field(default_factory=dict)
     failed_proposals: int = 0
     runs: int = 0
+    repeated: int = 0
     confirm_runs: int = 0
     alarms: list[str] = field(default_factory=list)
     stop: tuple[str, str] | None = None
@@ -267,6 +269,9 @@ def _phase_of(work: Work, s: SessionStanding) -> Phase:
 
 def _run_finished(s: SessionStanding, event: Event) -> None:
     s.work.pop(_key(event), None)
+    if event.get("again"):
+        s.repeated += 1
+        return
     s.runs += 1
     s.confirm_runs += event["role"] == Role.CONFIRM
     if s.phase is Phase.EXPERIMENT and not s.work:
@@ -410,6 +415,7 @@ def standing_facts(
         "counts": {"experiments": len(s.judged), **s.counts},
         "failed_proposals": s.failed_proposals,
         "runs": s.runs,
+        "repeated": s.repeated,
         "alarms": list(s.alarms),
         "stop": None if s.stop is None else dict(zip(("reason", "detail"), s.stop, strict=True)),
         "confirmed": s.confirmed,
@@ -501,6 +507,8 @@ def standing_rows(found: Facts) -> list[tuple[str, str]]:
         if found["noise"] is None:
             rows.append(("noise", f"unknown; {NO_SEED_EFFECT}"))
     rows.append(("tried", f"{tried_counts(found)} ({found['runs']} runs)"))
+    if found["repeated"]:
+        rows.append(("busy", f"{plural(found['repeated'], 'slowed run')} made again"))
     if found["stop"]:
         rows.append(("ended", f"early: {one_line_label(found['stop']['detail'])}"))
     rows += [("ALARM", one_line_label(text)) for text in found["alarms"][-SHOWN_ALARMS:]]

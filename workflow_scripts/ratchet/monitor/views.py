@@ -95,7 +95,13 @@ def _run_finished(event: Mapping[str, Any]) -> str:
     value = event["outcome"] if event["value"] is None else f"{event['value']:.6f}"
     name = _name(event) if searched else shorten(event["description"], _WIDTH)
     # As wide as the place of a verdict, so that the columns agree.
-    return f"{role:<11}  {name:<{_WIDTH}} {value:>10}  {event['wall_seconds']:.1f} s"
+    text = f"{role:<11}  {name:<{_WIDTH}} {value:>10}  {event['wall_seconds']:.1f} s"
+    slowed = (event.get("pace") or {}).get("slowed")
+    if slowed:
+        text += f"; busy machine, {slowed}"
+    if event.get("again"):
+        return f"{text}; it is run again"
+    return f"{text}; it counts all the same" if slowed else text
 
 
 def _verdict(event: Mapping[str, Any]) -> str:
@@ -129,6 +135,10 @@ def _baseline(event: Mapping[str, Any]) -> str:
 
 def _remeasured(event: Mapping[str, Any]) -> str | None:
     """A regular check of the incumbent says something only if it is alarming."""
+    if event.get("anew") and event["value"] is not None:
+        return (
+            f"incumbent measured anew, since the machine became busy or quiet: {event['value']:.4f}"
+        )
     if not event["alarm"]:
         return None
     return (

@@ -326,6 +326,16 @@ class History(Frozen, dict=True):
         return self.states[-1]
 
     @property
+    def incumbent_run(self) -> RunSummary:
+        """The last run that the incumbent was measured by."""
+        held = self.state.incumbent.number
+        runs = next((t for t in self.trials if t.number == held), self.start).runs
+        for before, verdict in zip(self.states, self.verdicts, strict=False):
+            if before.incumbent.number == held:
+                runs = (*runs, *incumbent_runs(verdict))
+        return runs[-1]
+
+    @property
     def noise_sd(self) -> float | None:
         """The judge's last noise floor; ``None`` before any verdict, or if unknown."""
         if self.seed_effect is SeedEffect.NONE:

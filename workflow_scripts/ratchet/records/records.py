@@ -276,6 +276,9 @@ class RunSummary(Frozen):
     ``value`` is the metric as the task prints it, in the metric's own unit and
     direction; ``memory_mb`` is what the task reports, not what was sampled.
     ``audit`` is the metric on the locked data, where a run was measured on them.
+    ``set_aside`` are the keys of the same run's earlier attempts, which a busy machine or
+    a shared GPU spoilt; ``slowed`` says that the machine was busy for the last one too.
+    ``probe_seconds`` is how long it then took over a fixed piece of work.
     """
 
     key: str
@@ -285,6 +288,21 @@ class RunSummary(Frozen):
     value: float | None
     memory_mb: float | None
     audit: float | None = None
+    set_aside: tuple[str, ...] = ()
+    slowed: str = ""
+    probe_seconds: float | None = None
+
+    def is_of_another_pace(self, other: RunSummary) -> bool:
+        """Whether the machine was so much faster or slower that two runs cannot be compared."""
+        mine, theirs = self.probe_seconds, other.probe_seconds
+        if mine is None or theirs is None:
+            return False
+        return max(mine, theirs) > OTHER_PACE * min(mine, theirs)
+
+
+OTHER_PACE = 1.15
+"""Factor between the probes of two runs that are not compared.  Two probes differ by 3 %
+(sd) on a quiet machine, and by more than this where another program began in between."""
 
 
 class Ruling(Frozen):
@@ -344,6 +362,9 @@ def chance_name(price: float | None) -> str:
 class Remeasurement(Frozen):
     """A further run of the incumbent, to see whether it is still what it was.
 
+    With ``anew`` the machine has become busy, or quiet again, since it was measured: the
+    run replaces what was believed, and is no surprise.
+
     ``expected`` and ``sd`` are what the judge believed of its metric before,
     in the metric's own unit and direction; ``sd`` includes the noise of one
     run, at the upper end of its interval.  ``z`` is the surprise in such sds,
@@ -356,6 +377,7 @@ class Remeasurement(Frozen):
     sd: float
     z: float | None = None
     alarm: bool = False
+    anew: bool = False
 
 
 class RoundVerdict(Frozen):
@@ -712,3 +734,25 @@ class Evaluation(Frozen):
     audit_tokens: int = 0
     checks: Mapping[str, float | None] = field(default_factory=dict)
     usual_cpu_seconds: float | None = None
+
+
+class Pace(Frozen):
+    """Speed of the machine around one run with a budget in seconds.
+
+    ``probe_seconds`` is the wall-clock time of a fixed piece of work, the mean of before
+    and after the run, ``probe_cpu_seconds`` the processor time that it got.  ``waited`` is
+    the share of the run in which something waited for a processor, ``foreign`` the number
+    of processors that others used; ``None`` where the kernel does not tell.  ``clock_mhz``
+    is the mean clock of the GPU, ``throttled`` why it was lowered, ``steps`` what the run
+    itself printed.  ``slowed`` says what made the run slower than the session's usual when
+    it was made; it is empty for nothing.
+    """
+
+    probe_seconds: float
+    probe_cpu_seconds: float
+    waited: float | None = None
+    foreign: float | None = None
+    clock_mhz: float | None = None
+    throttled: tuple[str, ...] = ()
+    steps: float | None = None
+    slowed: str = ""

@@ -240,6 +240,7 @@ def _remeasurements(history: History) -> list[Facts]:
             "sd": check.sd,
             "z": check.z,
             "alarm": check.alarm,
+            "anew": check.anew,
             "key": check.run.key,
         }
         for verdict in history.verdicts
@@ -555,6 +556,27 @@ def soundness_facts(records: SessionRecords, tried: list[Facts], checks: list[Fa
         "deviations_in_all": len(found.deviations),
         "flags": flags[:MOST_FLAGS],
         "flags_in_all": len(flags),
+        "busy": busy_runs(records.history),
+    }
+
+
+def busy_runs(history: History) -> Facts | None:
+    """Runs that a busy machine or a shared GPU spoilt, and whose they were; ``None`` for none."""
+    groups = {
+        "baseline": history.baseline.runs,
+        **{name_of(trial.number): trial.runs for trial in history.trials},
+        "incumbent": history.incumbent_runs,
+        "confirmation": history.confirmation_runs,
+    }
+    spoilt = {name: {r.key: r for r in runs if r.set_aside} for name, runs in groups.items()}
+    repeated = {key: run for runs in spoilt.values() for key, run in runs.items()}
+    if not repeated:
+        return None
+    return {
+        "repeated": len(repeated),
+        "set_aside": sum(len(run.set_aside) for run in repeated.values()),
+        "stayed": sum(bool(run.slowed) for run in repeated.values()),
+        "of": [name for name, runs in spoilt.items() if runs],
     }
 
 

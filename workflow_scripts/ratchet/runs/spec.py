@@ -22,8 +22,9 @@ class RunSpec(Frozen):
 
     ``sources`` are the candidate's own files.  Exactly one of ``budget_seconds`` and
     ``budget_steps`` is set.  ``attempt`` is above 0 where the run is made again because
-    another program used its GPU.  ``occasion`` names the one that the run is made for,
-    where the store's runs of another time do not count; without one it enters no key.
+    another program used its GPU or had the machine busy.  ``occasion`` names the one that
+    the run is made for, where the store's runs of another time do not count; without one
+    it enters no key.
 
     With an ``evaluator`` (a command among whose words is a fixed file) the metric is
     computed by that, from ``evaluation_data`` and ``audit_data``; the run itself gets

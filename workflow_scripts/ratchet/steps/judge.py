@@ -55,11 +55,17 @@ noise floor itself 2 to 12 % of the checks would be false alarms."""
 
 
 def learn_of_check(
-    session: Session, judge: Judge, incumbent: Incumbent, run: RunSummary, repeated: bool = False
+    session: Session,
+    judge: Judge,
+    incumbent: Incumbent,
+    run: RunSummary,
+    repeated: bool = False,
+    anew: bool = False,
 ) -> Remeasurement:
-    """The judge told of a regular run of the incumbent; how surprising it was before that.
+    """The judge told of a further run of the incumbent; how surprising it was before that.
 
-    It is not told of one that only ``repeated`` the metric of those before.
+    It is not told of one that only ``repeated`` the metric of those before.  With ``anew``
+    the machine has changed, and the judge believes this run alone.
     """
     mean, sd = judge.incumbent_mean, judge.incumbent_sd
     spread = math.hypot(sd, judge.noise_interval()[1])
@@ -68,14 +74,15 @@ def learn_of_check(
         value = session.value(run)
         z = session.sign * (value - mean) / spread
         if not repeated:
-            judge.incumbent(value)
+            judge.incumbent(value, anew)
     return Remeasurement(
         number=incumbent.number,
         run=run,
         expected=session.sign * mean,
         sd=spread,
         z=z,
-        alarm=z is not None and abs(z) > ALARM_SDS,
+        alarm=not anew and z is not None and abs(z) > ALARM_SDS,
+        anew=anew and z is not None,
     )
 
 
@@ -314,7 +321,8 @@ class Hearing(Frozen):
             effect = _seed_effect(history, held.number, [check])
             known = history.replicates.get(held.number)
             repeated = bool(known) and effect is not SeedEffect.SHOWN
-            remeasured = learn_of_check(session, judge, held, check, repeated)
+            anew = check.is_of_another_pace(history.incumbent_run)
+            remeasured = learn_of_check(session, judge, held, check, repeated, anew)
         tariff = Tariff(
             session.prices,
             judge.noise_sd,
@@ -328,6 +336,13 @@ class Hearing(Frozen):
     def incumbent(self) -> Incumbent:
         """Incumbent that the round's candidates are compared with."""
         return self.history.state.incumbent
+
+    def wants_check(self, run: RunSummary) -> bool:
+        """Whether a candidate must be compared with a fresh run of the incumbent.
+
+        That is so where the machine has become busy for longer, or quiet again.
+        """
+        return run.outcome is Outcome.OK and run.is_of_another_pace(self.history.incumbent_run)
 
     def apart(self, runs: Iterable[RunSummary]) -> Hearing:
         """Hearing whose judge has learned of these runs of the incumbent too."""
@@ -556,6 +571,7 @@ def _announce(
             sd=checked.sd,
             z=checked.z,
             alarm=checked.alarm,
+            anew=checked.anew,
         )
     kept = next((found for found in verdict.rulings if found.number == verdict.kept), None)
     for case, found in zip(cases, verdict.rulings, strict=True):
