@@ -39,9 +39,8 @@ rule certify:
     input:
         plan=str(PATHS.certification_plan),
         runs=[
-            # The last run of the budget is that of the smaller champion.
             str(PATHS.certify_run(number))
-            for number in range(CONFIG.certification_runs - 1)
+            for number in range(CONFIG.certification_runs)
         ],
     output:
         str(PATHS.certification),

@@ -90,7 +90,7 @@ class Player:
         if CONFIRM in parts:
             if call.config.certification_runs:
                 _do(call, "certify_plan")
-                for number in range(call.config.certification_runs - 1):
+                for number in range(call.config.certification_runs):
                     _do(call, "certify_run", candidate=number)
                 _do(call, "certify")
             for number in range(call.config.confirm_replicates):

@@ -327,7 +327,9 @@ class Config(Frozen):
     @property
     def reserved_runs(self) -> int:
         """Runs that a round may need at most beyond its candidates' first."""
-        return self.further_runs + self.certification_runs + 2 * self.confirm_replicates
+        # Without what adds nothing the champion is run once before it is confirmed.
+        certification = self.certification_runs + bool(self.certification_runs)
+        return self.further_runs + certification + 2 * self.confirm_replicates
 
     @property
     def certification_runs(self) -> int:

@@ -31,7 +31,7 @@ LEAST_CONFIDENCE = 0.85
 PASSENGER_SHARE = 0.1
 """Share of the champion's expected gain that all passengers together may carry."""
 
-PASSENGER_GAIN = 0.5
+PASSENGER_GAIN = 0.7
 """What they may carry together in noise floors: less than any session can see.  In
 simulated sessions with three passengers among six kept changes, two are found and one real
 change of two noise floors in a hundred goes with them."""

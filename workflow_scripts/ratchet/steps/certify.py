@@ -117,7 +117,7 @@ def write_certification_plan(session: Session) -> None:
         changes = stack.changes()
         used = certification_budget(stack.history.state.runs_used)
         used = min(used, session.config.certification_runs)
-        rows = plan_leave_outs(stack.weighed(changes), used - 1)
+        rows = plan_leave_outs(stack.weighed(changes), used)
         plan = replace(plan, changes=changes, variants=tuple(map(stack.without, rows)))
     write_json(session.paths.certification_plan, plan)
 
@@ -162,9 +162,13 @@ def _read(session: Session, plan: CertificationPlan, number: int) -> Certificati
 
 
 def _passengers(stack: Stack, found: Certification) -> tuple[int, ...]:
-    """Changes that contribute nothing, of those that the champion was seen to run without."""
+    """Changes that contribute nothing, of those that the champion was seen to run without.
+
+    Runs of the baseline tell too: nothing was selected by them.
+    """
     fresh = certification_runs(stack.session, found)
     seen = {number for run in fresh for number in run.left_out}
+    fresh += _runs_without(stack.session, (t.number for t in stack.kept), stack.history.start.runs)
     return tuple(
         each.number
         for each in stack.contributions(found.changes, fresh)
@@ -205,12 +209,18 @@ def _smaller(stack: Stack, found: Certification, removed: tuple[int, ...]) -> Ce
 
 
 def certification_runs(session: Session, found: Certification) -> list[FreshRun]:
-    """The runs that ended well, as evidence."""
-    return [
-        FreshRun(frozenset(each.left_out), session.value(each.run))
-        for each in found.runs
-        if each.run is not None and each.run.outcome is Outcome.OK
-    ]
+    """The runs of a certification that ended well, as evidence."""
+    made = [(each.left_out, each.run) for each in found.runs if each.run is not None]
+    return [run for left_out, one in made for run in _runs_without(session, left_out, [one])]
+
+
+def _runs_without(
+    session: Session, left_out: Iterable[int], runs: Iterable[RunSummary]
+) -> list[FreshRun]:
+    """Runs of one variant that ended well."""
+    numbers = frozenset(left_out)
+    ok = (run for run in runs if run.outcome is Outcome.OK)
+    return [FreshRun(numbers, session.value(run)) for run in ok]
 
 
 def read_certification(session: Session) -> Certification | None:
@@ -227,10 +237,10 @@ def certified_contributions(
     stack = Stack.read(session)
     changes = found.changes or tuple(KeptChange(trial.number, ()) for trial in stack.kept)
     everything, removed = {change.number for change in changes}, set(found.removed)
-    sides = ((everything, confirmed.baseline_runs), (removed, confirmed.champion_runs))
     fresh = certification_runs(session, found)
     if confirmed.gain is not None:
-        fresh += [FreshRun(frozenset(out), session.value(r)) for out, runs in sides for r in runs]
+        fresh += _runs_without(session, everything, confirmed.baseline_runs)
+        fresh += _runs_without(session, removed, confirmed.champion_runs)
     return tuple(
         replace(each, standing=_settled(each, removed))
         for each in stack.contributions(changes, fresh)
