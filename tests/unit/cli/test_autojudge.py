@@ -17,9 +17,12 @@ from helpers.autojudge_logs import (
     printed,
     row,
 )
-from helpers.commands import Capsys
+from helpers.commands import Capsys, Patch
+from ratchet.base.structs import replace
 from ratchet.cli.autojudge import MODES
 from ratchet.judge.settings import Mode
+from ratchet.logs import judging
+from ratchet.logs.judging import settings_for
 from ratchet.records.records import Verdict
 
 GOOD = 0.9965
@@ -288,9 +291,16 @@ def test_a_row_is_judged_the_same_alone_and_among_all(log: Path, capsys: Capsys)
         assert alone["verdict"] == words.get(entry["verdict"], entry["verdict"]), entry
 
 
-def test_only_the_last_row_can_be_run_again(log: Path, capsys: Capsys) -> None:
+def test_only_the_last_row_can_be_run_again(log: Path, capsys: Capsys, monkeypatch: Patch) -> None:
+    """However cheap another run is."""
+
+    def cheap(*given: Any) -> Any:
+        settings, said = settings_for(*given)
+        return replace(settings, retest_price=0.0), said
+
+    monkeypatch.setattr(judging, "settings_for", cheap)
     found = set()
-    for value in range(9940, 10010, 5):
+    for value in range(9940, 10010, 10):
         log.write_text(history() + row(60, value / 1e4, "discard"))
         alone = found_in(capsys, log)["verdict"]
         assert found_in(capsys, log, "--all")["rows"][-1]["verdict"] == alone
