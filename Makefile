@@ -135,8 +135,10 @@ bench: $(ENVS)/.venv-dev/.ready $(ENVS)/.venv-bench/.ready
 	$(ENVS)/.venv-bench/bin/python tests/bench/judging.py
 	$(ENVS)/.venv-bench/bin/python tests/bench/steering.py
 	$(DEV)/bin/python tests/bench/guarantee.py
+	$(DEV)/bin/python tests/bench/certify.py
 	$(DEV)/bin/pytest tests/bench/calibration.py
 	PYTHONPATH=tests $(DEV)/bin/python tests/bench/sessions.py
+	PYTHONPATH=tests $(DEV)/bin/python tests/bench/busy.py
 	$(ENVS)/.venv-bench/bin/python tests/bench/evolve.py
 
 bench-proposing: $(ENVS)/.venv-dev/.ready

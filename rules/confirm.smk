@@ -2,6 +2,7 @@ rule confirm_run:
     input:
         baseline=str(PATHS.baseline),
         steer=str(PATHS.round(CONFIG.rounds).steer),
+        certified=[str(PATHS.certification)] if CONFIG.certification_runs else [],
     output:
         str(PATHS.folder / "confirm/run-{candidate}.json"),
     log:
@@ -24,6 +25,7 @@ rule confirm:
         # the last round alone, a chain of some hundred jobs is too deep for it.
         steers=[str(PATHS.round(number).steer) for number in range(CONFIG.rounds + 1)],
         baseline=str(PATHS.baseline),
+        certified=[str(PATHS.certification)] if CONFIG.certification_runs else [],
         runs=[
             str(PATHS.confirm_run(number))
             for number in range(CONFIG.confirm_replicates)

@@ -17,7 +17,13 @@ from typing import Any
 from helpers import FAKE, REPO, player
 
 SNAKEMAKE = str(Path(sys.executable).parent / "snakemake")
-DEFAULTS = {"task": "tasks/fake", "rounds": 3, "budget_steps": 5, "confirm_replicates": 2}
+DEFAULTS = {
+    "task": "tasks/fake",
+    "rounds": 3,
+    "budget_steps": 5,
+    "confirm_replicates": 2,
+    "certify": False,
+}
 
 
 def git(folder: Path, *words: str) -> str:

@@ -88,6 +88,11 @@ class Player:
             for number in range(1, call.config.rounds + 1):
                 play_round(call.session, number, limited.limits_file, self.clock)
         if CONFIRM in parts:
+            if call.config.certification_runs:
+                _do(call, "certify_plan")
+                for number in range(call.config.certification_runs):
+                    _do(call, "certify_run", candidate=number)
+                _do(call, "certify")
             for number in range(call.config.confirm_replicates):
                 _do(call, "confirm_run", candidate=number)
             _do(call, "confirm")

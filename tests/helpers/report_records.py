@@ -134,7 +134,7 @@ def session(
     truth = start = 3.412 if sign > 0 else 0.612
     base = tuple(bench.run("base", start) for _ in range(3))
     commit = sha("c0")[:40]
-    held = Incumbent(0, sha("base"), {"train.py": sha("base")}, commit, start, SD, 61.5, 0)
+    held = Incumbent(0, sha("base"), {"train.py": sha("base")}, commit, start, start, SD, 61.5, 0)
     proposals, verdicts, states = [], [], []
     for number in range(1, count + 1):
         change, *words = IDEAS[(number - 1) % len(IDEAS)]
@@ -148,8 +148,8 @@ def session(
             truth += change
             mean = ruling.mean + sign * 0.1 * SD
             held = replace(
-                held, number=number, mean=mean, sd=0.6 * SD, commit=proposal.commit,
-                kept=held.kept + 1,
+                held, number=number, measured=ruling.mean, mean=mean, sd=0.6 * SD,
+                commit=proposal.commit, kept=held.kept + 1,
             )  # fmt: skip
         runs = len(bench.details)
         noise = SD, 0.8 * SD, 1.4 * SD

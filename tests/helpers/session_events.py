@@ -46,6 +46,7 @@ def verdict(second: float, number: int, word: str = "DISCARD", **facts: Any) -> 
         "changes": 1,
         "price": 0.0,
         "best": 0.5,
+        "estimate": 0.51,
         "noise": 0.01,
         "kept": 1,
         "confirm_replicates": 2,

@@ -88,7 +88,8 @@ def history(
 ) -> History:
     """A session of one trial a round; ``last`` are fields of its last state."""
     base = Baseline(BASE, {"train.py": "file 0"}, "commit 0", tuple(map(run, baseline)))
-    held = Incumbent(0, BASE, base.files, base.commit, baseline[0], 0.1, None, 0)
+    mean = sum(baseline) / len(baseline)
+    held = Incumbent(0, BASE, base.files, base.commit, mean, mean, 0.1, None, 0)
     states = [SessionState(0, held, len(baseline))]
     proposals, verdicts = [], []
     for place, one in enumerate(trials, 1):
@@ -98,7 +99,9 @@ def history(
         proposals.append(Proposals(place, (made,)))
         verdicts.append(RoundVerdict(place, rulings, kept, noise_sd))
         if one.kept:
-            held = replace(held, number=one.number, mean=one.mean, kept=held.kept + 1)
+            assert one.mean is not None
+            told = {"number": one.number, "measured": one.mean, "mean": one.mean}
+            held = replace(held, **told, kept=held.kept + 1)
         states.append(replace(states[-1], round=place, incumbent=held))
     states[-1] = replace(states[-1], **last)  # type: ignore[arg-type]
     return History(base, tuple(proposals), tuple(verdicts), tuple(states), confirmation)

@@ -137,7 +137,7 @@ def priced(path: Path) -> Box:
 def test_lines_have_a_price(priced: Box) -> None:
     wordy, lean = ruling(priced, "wordy"), ruling(priced, "lean")
     assert wordy["net_lines"] == 61
-    assert wordy["confidence"] > 0.9
+    assert wordy["confidence"] is None  # every seed gives the same number
     assert wordy["price"] > wordy["gain"] > 0
     assert not is_kept(wordy)
     metric = priced.json("report.json")["baseline"]["mean"]
@@ -151,7 +151,6 @@ def test_lines_have_a_price(priced: Box) -> None:
     assert "may cost" in lean["reason"]
     last = box_round(priced, 2)["verdict"]
     assert last["credit_used"] == pytest.approx(-lean["price"])
-    assert "It was allowed to cost up to" in (priced.session / "report.html").read_text()
 
 
 def test_another_price_judges_again_and_repeats_no_run(priced: Box, tmp_path: Path) -> None:

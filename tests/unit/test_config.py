@@ -57,7 +57,7 @@ WRONG = [
     ({"roundz": 1}, "unknown key 'roundz'; did you mean 'rounds'?"),
     ({"zzz": 1}, "unknown key 'zzz'; known are agent_command"),
     *(({"session": name}, "session: expected a name") for name in ("a..b", "a.lock", ".a", "a\nb")),
-    ({"max_runs": 13}, "max_runs: expected at least 14"),
+    ({"max_runs": 13}, "max_runs: expected at least 21"),
     ({"budget_steps": 1, "budget_seconds": 1}, "not both"),
     ({"line_price": -1}, "line_price: expected at least 0, found -1"),
     ({"memory_price": "free"}, "memory_price: expected a number or null, found 'free'"),
@@ -70,8 +70,8 @@ WRONG = [
     ({"proposer": "gemini", "agent_dollars": 1}, "gemini does not report what it costs"),
     ({"mode": "sure"}, "mode: expected one of auto, gain, balanced, strict, guaranteed"),
     ({"mode": "guaranteed", "max_replicates": 2}, "max_replicates: expected at least 3"),
-    ({"mode": "guaranteed", "max_runs": 17}, "max_runs: expected at least 18"),
-    ({"remeasure_every": 5, "max_runs": 14}, "max_runs: expected at least 15"),
+    ({"mode": "guaranteed", "max_runs": 17}, "max_runs: expected at least 25"),
+    ({"remeasure_every": 5, "max_runs": 14}, "max_runs: expected at least 22"),
 ]
 
 
@@ -95,10 +95,11 @@ def test_tokens_change_with_the_limits_alone() -> None:
 
 
 def test_a_round_and_an_experiment_have_room_for_their_runs() -> None:
-    assert configured().reserved_runs == 4 + 6
-    assert configured(candidates=3).reserved_runs == 12 + 6
-    assert configured(remeasure_every=2).reserved_runs == 4 + 6 + 1
-    assert configured(mode="guaranteed", candidates=3).reserved_runs == 12 + 6 + 1 + 3
+    assert configured().reserved_runs == 4 + 6 + 7
+    assert configured(certify=False).reserved_runs == 4 + 6
+    assert configured(candidates=3).reserved_runs == 12 + 6 + 9
+    assert configured(remeasure_every=2).reserved_runs == 4 + 6 + 7 + 1
+    assert configured(mode="guaranteed", candidates=3).reserved_runs == 12 + 6 + 9 + 1 + 3
     assert configured().experiment_runs == configured(candidates=3).experiment_runs == 5
     assert configured(max_replicates=1).experiment_runs == 2
     assert configured(remeasure_every=2, mode="guaranteed").experiment_runs == 5 + 1 + 4

@@ -111,8 +111,8 @@ def test_what_holds_is_counted_whatever_happens_in_between(
         "lost": "not run",
     }
     rate, lucky, breaks = (stands[name] for name in ("a larger rate", "lucky", "breaks"))
-    assert rate["low"] < 0.2402 < rate["high"] and rate["better"] > 0.95
-    assert lucky["better"] < 0.5 and lucky["parent_line"] == 3
+    assert rate["low"] < 0.2402 < rate["high"] and rate["given_runs"] > 0.95
+    assert lucky["given_runs"] < 0.5 and lucky["parent_line"] == 3
     seeds = [[run["seed"] for run in rate[side]] for side in ("parent_runs", "child_runs")]
     assert seeds[0] == seeds[1] and len(set(seeds[0])) == 3
     assert "RuntimeError: boom" in breaks["reason"]

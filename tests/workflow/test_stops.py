@@ -15,19 +15,25 @@ import pytest
 
 from helpers.agents import asked, calls, good, hire
 from helpers.boxes import Box, make_box
+from helpers.edits import change
 from helpers.shared import shared_box
 from ratchet.integrity.verify import verify_sessions
 
 KILLS = int(os.environ.get("RATCHET_KILLS", "2"))
 PER_SESSION = 2
-# Long enough for a stop to fall into a training.
-SLOW = {"budget_steps": None, "budget_seconds": 0.4, "rounds": 2, "confirm_replicates": 1}
+
+
+def slow_box(path: Path) -> Box:
+    """A box whose trainings are long enough for a stop to fall into them."""
+    box = make_box(path, rounds=2, confirm_replicates=1)
+    change(box, "shape = 1.0\n", "shape = 1.0\ntime.sleep(0.4)\n")
+    return box
 
 
 @shared_box
 def undisturbed(path: Path) -> Box:
     """A session that nobody stopped, played in this process."""
-    box = make_box(path, **SLOW)
+    box = slow_box(path)
     box.play(last="confirm")
     return box
 
@@ -40,7 +46,7 @@ def times_run(box: Box) -> set[int]:
 def test_signals_end_the_session_and_its_trainers_and_it_goes_on(
     tmp_path: Path, undisturbed: Box
 ) -> None:
-    box = make_box(tmp_path / "box", **SLOW)
+    box = slow_box(tmp_path / "box")
     for kind in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
         process, seen = box.start(), len(box.events("run_started"))
         box.wait_for(lambda n=seen: len(box.events("run_started")) > n)
@@ -61,7 +67,7 @@ def test_signals_end_the_session_and_its_trainers_and_it_goes_on(
 
 def test_a_killed_job_or_trainer_costs_one_run_at_most(tmp_path: Path, undisturbed: Box) -> None:
     """SIGKILL of the trainer, then of its supervisor, then of the job itself."""
-    box = make_box(tmp_path / "box", **SLOW)
+    box = slow_box(tmp_path / "box")
     process = box.start()
     for pattern in ("train.py", "supervisor.py"):
         found = box.wait_for(
@@ -132,7 +138,7 @@ def test_a_killed_session_ends_as_if_nothing_had_happened(
     for attempt in range(10 * PER_SESSION):
         if not left:
             break
-        box = make_box(tmp_path / f"box-{attempt}", **SLOW)
+        box = slow_box(tmp_path / f"box-{attempt}")
         hits = disturb(box, draw, left)
         left -= hits
         kept = entries(box)

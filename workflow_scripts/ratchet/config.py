@@ -10,7 +10,7 @@ from typing import Annotated, Any
 from ratchet.base.errors import ConfigError
 from ratchet.base.io import digest
 from ratchet.base.structs import Frozen, Meta, from_json_values, replace, to_json_values
-from ratchet.judge.settings import GUARANTEED_RUNS
+from ratchet.judge.settings import GUARANTEED_RUNS, certification_budget
 from ratchet.records.paths import session_name
 from ratchet.records.records import DECLARED, HAND
 
@@ -228,6 +228,7 @@ class Config(Frozen):
     baseline_replicates: Replicates
     max_replicates: Replicates
     confirm_replicates: Replicates
+    certify: bool
     budget_seconds: Amount | None
     budget_steps: Count | None
     timeout_seconds: Amount | None
@@ -326,7 +327,17 @@ class Config(Frozen):
     @property
     def reserved_runs(self) -> int:
         """Runs that a round may need at most beyond its candidates' first."""
-        return self.further_runs + 2 * self.confirm_replicates
+        # Without what adds nothing the champion is run once before it is confirmed.
+        certification = self.certification_runs + bool(self.certification_runs)
+        return self.further_runs + certification + 2 * self.confirm_replicates
+
+    @property
+    def certification_runs(self) -> int:
+        """Most runs of the certification."""
+        planned = self.baseline_replicates + self.rounds * self.candidates
+        if self.max_runs is not None:
+            planned = min(planned, self.max_runs)
+        return certification_budget(planned) if self.certify and self.confirm_replicates else 0
 
 
 def read_config(path: Path) -> dict[str, Any]:
@@ -391,7 +402,7 @@ def _check_together(config: Config, where: str) -> None:
     if config.max_runs is not None and config.max_runs < least:
         raise ConfigError(
             f"{where}: max_runs: expected at least {least} (baseline, one round with retests, "
-            f"confirmation), found {config.max_runs}"
+            f"certification, confirmation), found {config.max_runs}"
         )
 
 

@@ -82,8 +82,8 @@ def test_a_page_opens_calmly_at_any_width(browser, request, kind, width, dark):
 
 def test_a_row_of_a_log_opens_and_is_filtered(browser, log_page):
     browser.open(log_page)
-    browser.click("#e21 .open")
-    shown = browser.text("#e21 + tr .inside")
+    browser.click("#e20 .open")
+    shown = browser.text("#e20 + tr .inside")
     assert "Line 22 of the log, logged as keep" in shown and "val_bpb: 0.980000" in shown
     browser.choose("filter-verdict", "s.value = 'baseline'")
     browser.until("document.querySelectorAll('#table tbody tr[id]').length === 1")

@@ -53,13 +53,15 @@ def test_every_kept_change_is_listed(log: Audited) -> None:
     before, found = log.path.read_bytes(), log.facts()
     assert [change["line"] for change in found["changes"]] == [3, 4]
     sure, lucky = found["changes"]
-    assert sure["better"] > 0.99 > 0.6 > lucky["better"]
-    assert lucky["better"] < lucky["then"]
-    assert (sure["commit"], sure["value"], sure["index"]) == ("0000001", 0.993, 2)
+    assert sure["given_log"] > 0.99 > 0.6 > lucky["given_log"]
+    assert lucky["given_log"] < lucky["confidence"]
+    assert (sure["commit"], sure["value"], sure["index"]) == ("0000001", 0.993, 1)
     assert sure["step"] == pytest.approx(0.005)
-    assert found["experiments"] == 12
+    assert found["experiments"] == 11
     assert found["together"] == [3]
-    assert found["expected_false_keeps"] == pytest.approx(2 - sure["better"] - lucky["better"])
+    assert found["expected_false_keeps"] == pytest.approx(
+        2 - sure["given_log"] - lucky["given_log"]
+    )
     assert found["noise"]["low"] < found["noise"]["sd"] < found["noise"]["high"]
     assert found["problems"] == []
     assert any("minimize" in note for note in found["assumptions"])
@@ -71,7 +73,7 @@ def test_text_is_readable(log: Audited) -> None:
     code, out, err = log.call()
     assert code == 0
     assert all(len(line) <= 80 for line in out.splitlines())
-    assert out.startswith("12 experiments of val_bpb, 2 kept changes after the baseline\n")
+    assert out.startswith("11 experiments of val_bpb, 2 kept changes after the baseline\n")
     for text in ("noise floor: ±", "one by one: of 2", "together: all 2", "total gain: +0.00"):
         assert text in out
     assert "false keeps" in out
@@ -114,7 +116,7 @@ def test_higher_is_better(log: Audited) -> None:
     log.write(rows, header="commit\tval_accuracy\tstatus\n")
     found = log.facts()
     (change,) = found["changes"]
-    assert change["better"] > 0.9
+    assert change["given_log"] > 0.9
     assert change["step"] == pytest.approx(0.1)
     assert change["gain"] > 0.05
     assert found["direction"] == "maximize"
@@ -140,7 +142,7 @@ def test_any_scale(log: Audited) -> None:
     for scale in (1.0, 1e-6, 1e6):
         rows = (f"{name}\t{float(value) * scale!r}\t{rest}" for name, value, rest in cells)
         log.write(*rows, header=header)
-        found.append([change["better"] for change in log.facts()["changes"]])
+        found.append([change["given_log"] for change in log.facts()["changes"]])
     assert found[1] == pytest.approx(found[0], abs=1e-6)
     assert found[2] == pytest.approx(found[0], abs=1e-6)
 
@@ -242,3 +244,16 @@ def test_the_reference_session(log: Audited) -> None:
     assert "line 16" in noise["source"]
     assert 2e-4 < noise["low"] < noise["sd"] < noise["high"] < 8e-4
     assert 4 < found["expected_false_keeps"] < 9
+
+
+def test_a_log_whose_seed_has_no_effect_is_refused(log: Audited, tmp_path: Path) -> None:
+    """Nothing in it measures chance; a stated noise floor does."""
+    path = tmp_path / "repeated.tsv"
+    path.write_text(
+        HEADER + "a\t0.997913\t44.0\tkeep\tbaseline\nb\t0.997913\t44.0\tdiscard\tre-run of a\n"
+        "c\t0.993245\t44.0\tkeep\twider\n"
+    )
+    assert call("ratchet audit", "--results", path) == 65
+    said = log.capsys.readouterr().err
+    assert "the seed has no effect here" in said and "--noise-sd" in said
+    assert call("ratchet audit", "--results", path, "--noise-sd", "0.001") == 0

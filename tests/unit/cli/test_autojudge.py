@@ -17,9 +17,12 @@ from helpers.autojudge_logs import (
     printed,
     row,
 )
-from helpers.commands import Capsys
+from helpers.commands import Capsys, Patch
+from ratchet.base.structs import replace
 from ratchet.cli.autojudge import MODES
 from ratchet.judge.settings import Mode
+from ratchet.logs import judging
+from ratchet.logs.judging import settings_for
 from ratchet.records.records import Verdict
 
 GOOD = 0.9965
@@ -62,7 +65,7 @@ def test_a_keep_is_0_and_its_text_says_why(log: Path, capsys: Capsys) -> None:
     assert judged(log, 0.9900) == 0
     out, err = capsys.readouterr()
     lines = out.splitlines()
-    assert lines[0].startswith("experiment_023: STRONG_KEEP (confidence: 1.00)")
+    assert lines[0].startswith("experiment_022: STRONG_KEEP (confidence: 1.00)")
     assert lines[1].startswith("val_bpb delta: -0.00")
     assert " | noise floor: ±0.000" in lines[1]
     assert lines[2] == "pareto status: EFFICIENT"
@@ -118,22 +121,22 @@ def test_unreadable_inputs(
 def test_the_last_row_is_judged_by_the_rows_before_it(log: Path, capsys: Capsys) -> None:
     log.write_text(history() + row(50, 0.9900, "discard"))
     last = found_in(capsys, log)
-    assert (last["experiment"]["index"], last["experiment"]["line"]) == (23, 24)
+    assert (last["experiment"]["index"], last["experiment"]["line"]) == (22, 24)
     log.write_text(history() + row(50, 0.9900, "keep") + row(51, 0.5, "keep"))
-    assert found_in(capsys, log, "--row", 23)["confidence"] == last["confidence"]
+    assert found_in(capsys, log, "--row", 22)["confidence"] == last["confidence"]
 
 
 def test_a_run_log_of_the_last_row_is_not_judged_against_itself(log: Path, capsys: Capsys) -> None:
     log.write_text(history() + row(50, 0.9900, "keep"))
     found = of_run(capsys, log, 0.99)
-    assert found["experiment"]["index"] == 23
+    assert found["experiment"]["index"] == 22
     assert any("same metric" in said for said in found["assumptions"])
 
 
 def test_the_first_row_is_the_baseline(tmp_path: Path, capsys: Capsys) -> None:
     path = tmp_path / "results.tsv"
     path.write_text(HEADER + row(0, 0.998, "keep", "baseline"))
-    assert "experiment_001: KEEP\n" in (out := printed(capsys, "autojudge --results", path)[0])
+    assert "experiment_000: KEEP\n" in (out := printed(capsys, "autojudge --results", path)[0])
     assert "the baseline" in out
 
 
@@ -242,7 +245,7 @@ def test_all_gives_a_verdict_for_each_row(log: Path, capsys: Capsys) -> None:
     assert lines[25].startswith("noise floor: ±0.000")
     assert "expected false keeps: " in lines[26]
     found = found_in(capsys, log, "--all")
-    assert [entry["index"] for entry in found["rows"]] == list(range(1, 25))
+    assert [entry["index"] for entry in found["rows"]] == list(range(24))
     assert "RETEST" not in {entry["verdict"] for entry in found["rows"]}
 
 
@@ -268,6 +271,46 @@ def test_hostile_text_is_cleaned(log: Path, capsys: Capsys) -> None:
     assert len(capsys.readouterr().out.splitlines()) == 4, "a run log forges no lines"
 
 
+def test_a_row_is_judged_the_same_alone_and_among_all(log: Path, capsys: Capsys) -> None:
+    """Whatever the rows after it say of the scale of effects, and with all its runs."""
+    odd = row(60, 0.9979, "keep", "luck") + row(61, 0.5, "discard", "wild")
+    odd += "abcdef0\t0.9972\t88.0\tretest\tx\nabcdef0\t0.9973\t88.0\tdiscard\tx\n"
+    odd += row(62, 1.1, "baseline", "new machine") + row(63, 1.0985, "keep", "narrow")
+    log.write_text(history() + odd + row(64, 1.0992, "discard", "close"))
+    rows = found_in(capsys, log, "--all")["rows"]
+    words = {"BASELINE": "KEEP", "INCUMBENT_RUN": "DISCARD"}
+    judged = [entry for entry in rows if entry["verdict"] != "UNDECIDED_RUN"]
+    assert len(judged) == len(rows) - 1
+    for entry in judged:
+        alone = found_in(capsys, log, "--row", entry["index"])
+        assert alone["experiment"]["index"] == entry["index"]
+        for name in ("confidence", "delta", "gain"):
+            known = entry[name] is not None
+            assert (alone[name] is not None) is known, (entry, name)
+            assert not known or alone[name] == pytest.approx(entry[name], rel=1e-9), (entry, name)
+        assert alone["verdict"] == words.get(entry["verdict"], entry["verdict"]), entry
+
+
+def test_only_the_last_row_can_be_run_again(log: Path, capsys: Capsys, monkeypatch: Patch) -> None:
+    """However cheap another run is."""
+
+    def cheap(*given: Any) -> Any:
+        settings, said = settings_for(*given)
+        return replace(settings, retest_price=0.0), said
+
+    monkeypatch.setattr(judging, "settings_for", cheap)
+    found = set()
+    for value in range(9940, 10010, 10):
+        log.write_text(history() + row(60, value / 1e4, "discard"))
+        alone = found_in(capsys, log)["verdict"]
+        assert found_in(capsys, log, "--all")["rows"][-1]["verdict"] == alone
+        found.add(alone)
+        log.write_text(log.read_text() + row(61, 1.1, "discard"))
+        before = found_in(capsys, log, "--row", 22)["verdict"]
+        assert found_in(capsys, log, "--all")["rows"][22]["verdict"] == before != "RETEST"
+    assert "RETEST" in found
+
+
 @needs_logs
 def test_the_reference_session(capsys: Capsys) -> None:
     start = time.process_time()
@@ -277,3 +320,50 @@ def test_the_reference_session(capsys: Capsys) -> None:
     assert 2e-4 < found["noise_floor"] < 6e-4
     assert found["keeps"] == 22
     assert 4 < found["expected_false_keeps"] < 12
+
+
+SEEDLESS = (
+    HEADER + "a\t0.997913\t44.0\tkeep\tbaseline\nb\t0.997913\t44.0\tdiscard\tre-run of a\n"
+    "c\t0.993245\t44.0\tkeep\twider\nd\t1.005012\t44.0\tdiscard\tGeLU\n"
+)
+
+
+def test_a_log_whose_seed_has_no_effect_claims_no_confidence(
+    tmp_path: Path, capsys: Capsys
+) -> None:
+    log = tmp_path / "results.tsv"
+    log.write_text(SEEDLESS + "e\t0.991123\t44.0\tkeep\tdeeper\n")
+    assert call("autojudge", "--results", log) == 0
+    said = capsys.readouterr().out
+    assert said.startswith("experiment_004: KEEP\nval_bpb delta: -0.002122 | noise floor: unknown")
+    assert "the seed has no effect here (`seed: hook` in task.yaml may help)" in said
+    assert "confidence" not in said and "P(better)" not in said
+    found = answer(capsys, "autojudge", "--results", log)
+    assert (found["seed_effect"], found["saturated"]) == ("none", False)
+    assert found["delta"] == pytest.approx(0.991123 - 0.993245)
+    unknown = ("confidence", "noise_floor", "noise_floor_interval", "expected_false_keeps")
+    assert [found[name] for name in unknown] == [None] * 4
+    every = answer(capsys, "autojudge", "--results", log, "--all")
+    assert {row["confidence"] for row in every["rows"]} == {None}
+    assert "STRONG_KEEP" not in {row["verdict"] for row in every["rows"]}
+    # Whoever knows the noise gets a confidence.
+    stated = answer(capsys, "autojudge", "--results", log, "--noise-sd", 0.001)
+    assert stated["confidence"] > 0.5
+
+
+def test_worse_than_the_incumbent_is_no_keep_where_one_run_tells(
+    tmp_path: Path, capsys: Capsys
+) -> None:
+    """The judge believes that the incumbent is worse than it measured; here it is not."""
+    log = tmp_path / "results.tsv"
+    log.write_text(SEEDLESS + "e\t0.993300\t44.0\tdiscard\tdeeper\n")
+    found = answer(capsys, "autojudge", "--results", log)
+    assert (found["verdict"], found["exit_code"]) == ("DISCARD", 1)
+
+
+def test_no_retest_is_asked_for_where_it_would_repeat(tmp_path: Path, capsys: Capsys) -> None:
+    log = tmp_path / "results.tsv"
+    values = [0.9932 - n / 50000 for n in range(1, 12)]
+    for value in values:
+        log.write_text(SEEDLESS + f"e\t{value:.6f}\t44.0\tdiscard\tdeeper\n")
+        assert answer(capsys, "autojudge", "--results", log)["verdict"] != "RETEST"

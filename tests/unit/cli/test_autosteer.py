@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from helpers.autojudge_logs import HEADER, answer, call, printed
+from helpers.autojudge_logs import HEADER, REFERENCE, answer, call, needs_logs, printed
 from helpers.commands import Capsys, Patch
 from ratchet.records.session_repo import SessionRepo
 
@@ -101,6 +101,17 @@ def test_explore_looks_where_nobody_was(log: Path, capsys: Capsys) -> None:
     assert found["suggestions"][0]["kind"] == "EXPLORE"
 
 
+@needs_logs
+@pytest.mark.parametrize("mode", ["auto", "explore", "exploit"])
+def test_the_reference_session_exploits_before_it_avoids(capsys: Capsys, mode: str) -> None:
+    found = answer(capsys, "autosteer --num-suggestions 20 --results", REFERENCE, "--mode", mode)
+    labels = {name: stats["label"] for name, stats in found["category_stats"].items()}
+    for listed in (found["ranking"], [one["category"] for one in found["suggestions"]]):
+        words = [labels[name] for name in listed]
+        before, _, after = " ".join(words).rpartition("EXPLOIT")
+        assert after and "AVOID" not in before
+
+
 def test_quiet_has_a_line_for_each_suggestion(log: Path, capsys: Capsys) -> None:
     out, err = printed(capsys, "autosteer -q --mode exploit --num-suggestions 3 --results", log)
     lines = out.splitlines()
@@ -127,7 +138,7 @@ def test_crashes_and_used_up_constants_are_named(log: Path, capsys: Capsys) -> N
     more.append("000007f\t0.000000\t0.0\tcrash\tdepth 40 (OOM)\n")
     log.write_text(example() + "".join(more))
     out, _ = printed(capsys, "autosteer --results", log)
-    assert "Do not repeat: 'depth 40 (OOM)' (experiment 47) crashed; the largest that ran" in out
+    assert "Do not repeat: 'depth 40 (OOM)' (experiment 46) crashed; the largest that ran" in out
     assert "Used up: softcap: the last 3 tries (10, 20, 30) were all discarded" in out
 
 

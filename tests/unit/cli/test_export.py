@@ -52,7 +52,7 @@ def test_a_log_goes_to_standard_output(log: Path, capsys: Capsys) -> None:
 def test_a_file_is_written_once(log: Path, tmp_path: Path, capsys: Capsys) -> None:
     made = tmp_path / "new" / "made.csv"
     assert call("ratchet export --results", log, "--to", "csv", "-o", made) == 0
-    assert made.read_text().splitlines()[1].startswith("1,2,a1,0.99,44.0,keep,")
+    assert made.read_text().splitlines()[1].startswith("0,2,a1,0.99,44.0,keep,")
     before = made.read_bytes()
     assert call("ratchet export --results", log, "--to", "json", "-o", made) == 74
     assert "exists already" in capsys.readouterr().err

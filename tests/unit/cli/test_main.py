@@ -191,7 +191,7 @@ def test_each_collected_log_is_answered_or_refused_with_a_place(
         assert codes[path.name] in (0, 1, 2), (path.name, err)
         found = json.loads(out)
         for change in found.get("changes", []):
-            assert 0 <= change["better"] <= 1, path.name
+            assert 0 <= change["given_log"] <= 1, path.name
         if words.startswith("ratchet report"):
             page = Path("page.html").read_text()
             assert len(page) < 2_500_000, path.name

@@ -56,7 +56,7 @@ def test_a_log_becomes_a_page_that_promises_nothing(tmp_path: Path, capsys: Caps
     assert "a log that Ratchet judged and did not run" in found.text
     assert "What a log cannot show Confirmation with fresh seeds, hashes of code" in found.text
     assert "estimated from 1 further run of the incumbent (line 3)" in found.text
-    assert re.search(r"<td>oom<td class=\"n\">1<td><a href=\"#d23\">#23</a> batch of 4096", page)
+    assert re.search(r"<td>oom<td class=\"n\">1<td><a href=\"#d22\">#22</a> batch of 4096", page)
     assert not {"Training s", "Price", "Round"} & set(found.words)
     assert str(tmp_path) not in page
 
@@ -88,8 +88,8 @@ def test_the_same_log_gives_the_same_bytes_anywhere(tmp_path: Path, monkeypatch:
 ODD = history(12) + row(60, 0.9979, "keep", "luck") + row(61, 0.97, "discard", "overlooked")
 ODD += row(51, 1.1, "baseline", "new machine") + "abc\tno number\t1\tkeep\tx\n"
 ODD_SAID = [
-    "though the judge would not have: experiment 15 , 17 .",
-    "Not kept, though the judge would have: experiment 16 .",
+    "though the judge would not have: experiment 14 .",
+    "Not kept, though the judge would have: experiment 15 .",
     "line 18: a later baseline is a new incumbent, measured as the ones before it",
     "What could not be understood line 19, column 2:",
 ]
@@ -123,9 +123,9 @@ def test_what_is_special_of_a_log_is_told(
 @pytest.mark.parametrize(
     ("run", "number", "said"),
     [
-        ("step 1\n---\nval_bpb: 0.990000\n", 8, "of experiment 8: they have the same metric"),
+        ("step 1\n---\nval_bpb: 0.990000\n", 7, "of experiment 7: they have the same metric"),
         ("step 1\n---\nval_bpb: 0.5\n", None, "of no row and not shown: it has val_bpb 0.5"),
-        ("CUDA out of memory\n", 9, "of experiment 9: it failed, as the last row did"),
+        ("CUDA out of memory\n", 8, "of experiment 8: it failed, as the last row did"),
     ],
 )
 @pytest.mark.usefixtures("undrawn")
@@ -136,10 +136,10 @@ def test_a_run_log_is_shown_with_its_row(
     good = history(5) + row(80, 0.99, "keep")
     page = page_of(tmp_path, good + crash(81), "--run-log", tmp_path / "run.log")
     assert f"the run log is {said}" in page
-    shown = [n for n in range(1, 10) if "first line" in inside(page, n)]
+    shown = [n for n in range(10) if "first line" in inside(page, n)]
     assert shown == ([number] if number else [])
     assert hashlib.sha256(f"first line\n{run}".encode()).hexdigest() in page
-    if number == 9:  # what failed is not the log of a row with a metric
+    if number == 8:  # what failed is not the log of a row with a metric
         page = page_of(tmp_path, good, "--run-log", tmp_path / "run.log")
         assert "of no row and not shown: it has no metric, and the last row has one" in page
         assert "first line" not in page
@@ -155,11 +155,11 @@ def test_diffs_are_from_the_repository(tmp_path: Path) -> None:
     text = HEADER + f"{start[:7]}\t0.998\t44.0\tkeep\tbaseline\n"
     text += f"{deeper[:7]}\t0.990\t44.0\tkeep\tdeeper\nfedcba9\t0.999\t44.0\tdiscard\tlost\n"
     page = page_of(tmp_path, text, "--repo", repo.folder)
-    assert "<del>-depth = 4</del><ins>+depth = 8\n+rate = 1</ins>" in inside(page, 2).replace(
+    assert "<del>-depth = 4</del><ins>+depth = 8\n+rate = 1</ins>" in inside(page, 1).replace(
         "</del>\n", "</del>"
     )
     assert "+2 −1" in page
-    assert "Diff" not in inside(page, 1) + inside(page, 3)
+    assert "Diff" not in inside(page, 0) + inside(page, 2)
     assert "Of 1 row the repository had the commit." in page
     without = page_of(tmp_path, text)
     assert "the repository had" not in without and "+2 −1" not in without

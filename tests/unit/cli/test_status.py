@@ -48,7 +48,7 @@ def test_a_finished_session_in_a_few_lines(tmp_path: Path, capsys: Capsys) -> No
     found = lines(capsys)
     assert found[0] == "night · fake" + " " * 60 + "finished"
     assert found[1] == "much better"
-    assert "best    val_loss 0.500 ± 0.010, baseline 0.600" in found
+    assert "best    val_loss 0.500 ± 0.010, estimate 0.510, baseline 0.600" in found
     assert "tried   2: 1 kept, 0 discarded, 1 crashed (4 runs)" in found
     assert found[-2:] == [
         "2  CRASH    0.400       –  edit 2",
@@ -135,7 +135,7 @@ def test_a_pipe_gets_one_line_per_event(tmp_path: Path, capsys: Capsys) -> None:
     assert status.main(["--watch", "--root", str(tmp_path)]) == 0
     found = lines(capsys)
     assert found[-1] == "night: finished: much better"
-    assert any(line.startswith("03:04:50  round 1/4  edit 1") for line in found)
+    assert any(line.startswith("03:04:50  round 1/4  #1 edit 1") for line in found)
     assert "\x1b" not in "".join(found)
     status.main(["--watch", "--json", "--root", str(tmp_path)])
     (one,) = lines(capsys)

@@ -121,6 +121,15 @@ def test_the_spread_of_decided_candidates_is_remembered_and_their_mean_is_not() 
     assert found.incumbent == []
 
 
+def test_an_incumbent_that_is_measured_anew_has_only_that_run() -> None:
+    judge = started([1.0, 1.002])
+    judge.incumbent(2.0, anew=True)
+    assert judge.incumbent_mean == pytest.approx(2.0)
+    tests = judge.to_dict()["tests"]
+    assert tests["incumbent"] == [2.0]
+    assert (tests["squares"], tests["freedom"]) == (pytest.approx(2e-6), 1)
+
+
 def test_a_plain_gain_is_kept_only_after_fresh_runs() -> None:
     judge = started([1.0, 1.0005, 0.9995])
     found = judge.assess([0.99])

@@ -21,10 +21,10 @@ def test_facts_agree_with_each_other() -> None:
     found = audit(values, kept, [False] * len(values), judged, Settings())
     assert [change.place for change in found.changes] == [1, 2, 10]
     assert [round(c.step / SD, 6) for c in found.changes] == [10, 0.5, 0.5]
-    assert found.expected_true == pytest.approx(sum(c.better for c in found.changes))
+    assert found.expected_true == pytest.approx(sum(c.given_log for c in found.changes))
     assert found.expected_false == pytest.approx(3 - found.expected_true)
     assert found.least_true <= found.expected_true <= found.most_true
-    assert found.all_hold <= min(c.better for c in found.changes)
+    assert found.all_hold <= min(c.given_log for c in found.changes)
     assert found.together == (1,)
     assert found.together_hold >= CREDIBLE
     assert found.surviving["strong"] == 1
@@ -61,7 +61,7 @@ def test_any_log_has_finite_facts(log: list[Any], first: float, scale: float) ->
     of_all = (found.noise_sd, found.total, found.total_low, found.total_high, found.printed)
     assert np.isfinite(of_all).all()
     for change in found.changes:
-        assert 0 <= change.better <= 1 and 0 <= change.chance <= 1 + 1e-9
+        assert 0 <= change.given_log <= 1 and 0 <= change.chance <= 1 + 1e-9
         assert np.isfinite((change.gain, change.low, change.high)).all()
     assert 0 <= found.least_true <= found.most_true <= len(found.changes)
 

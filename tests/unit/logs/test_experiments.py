@@ -28,3 +28,26 @@ def test_each_kept_row_has_the_incumbent_of_its_time() -> None:
     )
     assert every.incumbents == {3: 1, 5: 3, 6: 5}
     assert (every.first, every.best) == (1, 0.8)
+
+
+REPEATED = (
+    "a\t0.997913\t1\tkeep\tbaseline\nb\t0.997913\t1\tdiscard\tre-run of a\n"
+    "c\t0.991245\t1\tkeep\twider\nd\t0.991245\t1\tdiscard\tre-run of c\n"
+)
+
+
+def test_rows_of_one_code_and_what_they_tell_of_seeds() -> None:
+    every = experiments(REPEATED)
+    assert every.replicates == [[0.997913] * 2, [0.991245] * 2]
+    assert any("the seed has no effect here, or was not changed" in s for s in every.assumptions())
+    other = experiments(REPEATED + "e\t0.991246\t1\tdiscard\tre-run of c\n")
+    assert other.replicates[-1] == [0.991245, 0.991245, 0.991246]
+    assert not any("no effect" in said for said in other.assumptions())
+
+
+def test_a_log_whose_values_are_all_equal_is_saturated() -> None:
+    rows = [f"{n}\t1.0\t1\t{'discard' if n else 'keep'}\tchange {n}\n" for n in range(3)]
+    assert experiments("".join(rows)).is_saturated
+    assert "saturated" in experiments("".join(rows)).assumptions()[-1]
+    assert not experiments("".join(rows[:2])).is_saturated
+    assert not experiments("".join(rows) + "9\t1.1\t1\tdiscard\tz\n").is_saturated

@@ -310,16 +310,21 @@ def test_the_gain_is_the_difference_of_the_means_with_welchs_interval() -> None:
     found = rerun.judge_kept_change(CHANGE, parent, child)
     wanted = welch_interval(parent, child, AUDIT_LEVEL)
     assert (found.gain, found.low, found.high) == (wanted.gain, wanted.low, wanted.high)
-    assert found.better is not None and found.expected is not None and found.gain is not None
-    assert found.standing is KeptStanding.HOLDS and found.better > 0.95
+    assert found.given_runs is not None and found.expected is not None and found.gain is not None
+    assert found.standing is KeptStanding.HOLDS and found.given_runs > 0.95
     assert 0 < found.expected < found.gain
     assert (found.line, found.commit, found.seeds) == (3, "abc", 3)
 
 
-def test_codes_without_noise() -> None:
-    for child, standing in ((1.0, KeptStanding.FAILS), (0.9, KeptStanding.HOLDS)):
+def test_runs_that_only_repeat_each_other_prove_nothing() -> None:
+    for child, standing in ((1.0, KeptStanding.FAILS), (0.9, KeptStanding.UNDECIDED)):
         found = rerun.judge_kept_change(CHANGE, [1.0] * 3, [child] * 3, [[1.0] * 3])
         assert (found.standing, found.gain) == (standing, pytest.approx(1.0 - child))
+        assert (found.low, found.high, found.given_runs, found.noise_sd) == (None,) * 4
+        assert found.reason.startswith("the seed has no effect here")
+    # One pair that differs, of any code, tells that there is noise.
+    found = rerun.judge_kept_change(CHANGE, [1.0] * 3, [0.9] * 3, [[1.0, 1.001]])
+    assert found.given_runs is not None
     assert rerun.pooled_sd([]) == (None, 0) == rerun.pooled_sd([[1.0], [2.0]])
     sd, freedom = rerun.pooled_sd([[0.0, 2.0], [5.0, 5.0, 8.0], [1.0]])
     assert (sd, freedom) == (pytest.approx(np.sqrt((2.0 + 6.0) / 3)), 3)

@@ -92,6 +92,7 @@ CASES: list[tuple[dict[str, Any], str, str, str]] = [
     ({"configuration": "rounds: bad"}, "problem config", "rounds: bad", "mend the config"),
     ({"task_fault": "no task.yaml"}, "problem task", "no task.yaml", "mend the task"),
     ({"prepared": False}, "ok data", "the first session does it", ""),
+    ({"seedless": "night"}, "warning seed", "no effect here, by session night", "`seed: hook`"),
     ({"gpus": ()}, "problem gpu", "the task needs one", "install the NVIDIA driver"),
     ({"gpus": (), "device": "cpu"}, "ok gpu", "the task needs none", ""),
     (WANTED, "problem isolation", "does not work (bubblewrap: no bwrap)", "isolation to auto"),
@@ -160,7 +161,7 @@ def test_this_machine(capsys: Capsys, tmp_path: Path) -> None:
     assert {check["state"] for check in checks.values()} <= {"ok", "warning", "problem"}
     assert found["length"]["least_runs"] == 109
     line = checks["length"]["text"]
-    assert line.startswith("100 experiments, 109 to 122 runs, 9.1 h to ")
+    assert line.startswith("100 experiments, 109 to 143 runs, 9.1 h to ")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -259,7 +260,7 @@ def test_space_and_processes(tmp_path: Path) -> None:
     assert process_name(2**22 + 1) == f"process {2**22 + 1}"
 
 
-NIGHT = replace(read_settings(REPO), rounds=100, mode="gain", deadline_hours=12.0)
+NIGHT = replace(read_settings(REPO), rounds=100, mode="gain", deadline_hours=12.0, certify=False)
 ONE = {"rounds": 1, "baseline_replicates": 1, "confirm_replicates": 0, "max_replicates": 1}
 
 
@@ -276,6 +277,8 @@ ONE = {"rounds": 1, "baseline_replicates": 1, "confirm_replicates": 0, "max_repl
         ({"mode": "guaranteed"}, 112, 209),
         ({"mode": "guaranteed", "rounds": 4}, 13, 23),
         (ONE, 2, 2),
+        # A fifth of the planned runs, where something is kept.
+        ({"certify": True}, 109, 122 + 21),
     ],
 )
 def test_runs_of_a_session(changes: dict[str, object], least: int, most: int) -> None:
@@ -341,7 +344,7 @@ def test_the_configured_session(tmp_path: Path) -> None:
     chosen = read_settings(tmp_path, given)
     task = task_of(chosen, tmp_path)
     found = doctor.outlook_of(chosen, task, tmp_path)
-    assert (found.experiments, found.least_runs, found.most_runs) == (100, 112, 209)
+    assert (found.experiments, found.least_runs, found.most_runs) == (100, 112, 230)
     assert found.least_seconds == 112 * 301.0
     assert found.agent_minutes is None
     steps = doctor.outlook_of(read_settings(tmp_path, ["budget_steps=40"]), task, tmp_path)

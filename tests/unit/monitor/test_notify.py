@@ -43,7 +43,8 @@ def test_a_champion_an_alarm_and_the_end() -> None:
     found = told([*started(), *rounds("KEEP", "DISCARD", "TAMPERED"), MOVED, REPORTED])
     assert [notice.kind for notice in found] == ["champion", "alarm", "alarm", "ended"]
     assert [notice.message for notice in found] == [
-        "session night: new champion in round 1/4: edit 1 (best 0.5000 ± 0.0100, P 0.400, 1 kept)",
+        "session night: new champion in round 1/4: #1 edit 1 "
+        "(best 0.5000 ± 0.0100, estimate 0.5100, P 0.400, 1 kept)",
         "session night: experiment 3 is tampered with: edit 3: as it is",
         "session night: the incumbent moved: expected 0.5000 ± 0.1000, measured 0.9000; "
         "the machine or the data may have changed",

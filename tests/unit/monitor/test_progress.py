@@ -18,6 +18,7 @@ from ratchet.monitor.progress import (
     seconds_left,
     session_state,
     standing_facts,
+    standing_rows,
 )
 
 AGAIN = "snakemake --cores 1"
@@ -158,6 +159,16 @@ def test_what_is_judged_again_counts_once_and_a_new_start_counts_anew() -> None:
     assert found["counts"] == {"experiments": 2, "keep": 0, "discard": 2, "crash": 0}
     assert [entry["number"] for entry in found["verdicts"]] == [1, 2]
     assert of([*events, *started()], 901)["counts"]["experiments"] == 0
+
+
+def test_a_run_that_is_made_again_is_counted_apart() -> None:
+    again = [run(310, False, 1), run(340, True, 1, again=True)]
+    events = [*started(), *again, *rounds("KEEP")]
+    found = of(events, 400)
+    assert found["runs"] == 3
+    assert found["repeated"] == 1
+    assert ("busy", "1 slowed run made again") in standing_rows(found)
+    assert "busy" not in dict(standing_rows(of([*started(), *rounds("KEEP")], 400)))
 
 
 def test_alarms_are_kept() -> None:

@@ -27,6 +27,7 @@ KEEP = verdict(
 )
 RUN = run(4, True, 1, wall_seconds=4.0)
 CHECK = at(4, "remeasured", value=0.9, expected=0.5, sd=0.1, z=4.0, alarm=True)
+SLOW = {"slowed": "it\nhad"}
 ASKED = at(4, "agent_asked", agent="codex", round=3, attempt=1, minutes=20.0)
 REFUSED = at(4, "agent_refused", agent="codex", round=3, reason="it\nlied", again=True)
 
@@ -34,10 +35,19 @@ REFUSED = at(4, "agent_refused", agent="codex", round=3, reason="it\nlied", agai
 @pytest.mark.parametrize(
     ("event", "line"),
     [
-        (KEEP, "round  2/12  RATE 1 -> 2 *KEEP P 0.810 | best 0.5123 ± 0.0101 | 1 kept"),
+        (
+            KEEP,
+            "round  2/12  #2 RATE 1 -> 2 *KEEP P 0.810 | best 0.5123 ± 0.0101, estimate 0.5100 "
+            "| 1 kept",
+        ),
         (KEEP | {"verdict": "MARGINAL", "near_miss": True}, "*MARGINAL P 0.810, will be tried aga"),
         (RUN, "*0.500000  4.0 s"),
         (RUN | {"value": None, "outcome": "crash"}, "*crash  4.0 s"),
+        (RUN | {"pace": {"slowed": ""}, "again": False}, "*0.500000  4.0 s"),
+        (RUN | {"pace": SLOW, "again": True}, "*4.0 s; busy machine, it had; it is run again"),
+        (RUN | {"pace": SLOW, "again": False}, "*busy machine, it had; it counts all the same"),
+        (RUN | {"value": None, "outcome": "contended", "again": True}, "*4.0 s; it is run again"),
+        (CHECK | {"alarm": False, "anew": True}, "incumbent measured anew, *quiet: 0.9000"),
         (RUN | {"role": "remeasure", "description": "incumbent"}, "remeasure    incumbent *0.50"),
         (ASKED, "asking       codex, round 3 (at most 20 min)"),
         (ASKED | {"attempt": 2}, "asking       codex, round 3, once more ("),
@@ -127,7 +137,7 @@ def test_a_running_session() -> None:
     words = Page(found).text
     assert "running, round 3/4: experiment" in words
     assert "experiment 3: edit 3, 20 s of 60 s" in words
-    assert "0.500 ± 0.010, baseline 0.600" in words
+    assert "0.500 ± 0.010, estimate 0.510, baseline 0.600" in words
     assert "2: 1 kept, 0 discarded, 1 crashed" in words
     assert '<meta http-equiv="refresh" content="5">' in found
     assert "default-src 'none'; style-src 'unsafe-inline'" in found

@@ -58,7 +58,7 @@ def test_the_prompt_says_what_to_read_write_and_leave_alone() -> None:
     assert "in `EARLIER.diff`" in agent_prompt(replace(again, earlier="diff"))
 
 
-HELD = Incumbent(2, "s", {}, "c", mean=0.9741, sd=0.0004, memory_mb=None, kept=1)
+HELD = Incumbent(2, "s", {}, "c", measured=0.9738, mean=0.9741, sd=0.0004, memory_mb=None, kept=1)
 THREE = [trial(number, mean=0.98) for number in (1, 2, 3)]
 
 
@@ -80,10 +80,11 @@ def brief(trials: Sequence[Trial] = THREE, **fields: object) -> Brief:
 def test_it_says_where_the_session_stands() -> None:
     text = render_brief(brief())
     assert text.startswith("# Brief for round 4\n\n## Where the session stands\n\n- Goal: val_bpb")
-    assert "Incumbent: experiment 2, believed to be at 0.9741 ± 0.0004 (baseline 0.9979" in text
+    assert "Incumbent: experiment 2, measured at 0.9738 and believed to be at 0.9741 " in text
+    assert "± 0.0004 (baseline 0.9979" in text
     assert "one run shows improvements from 0.0018, three runs from 0.001." in text
     assert "A keep needs P(better) of 0.7" in text
-    assert "Incumbent: the baseline, believed" in render_brief(
+    assert "Incumbent: the baseline, measured" in render_brief(
         brief(incumbent=replace(HELD, number=0))
     )
     assert "Noise floor" not in render_brief(brief(noise_sd=None))
@@ -133,7 +134,7 @@ def test_the_table_has_a_line_for_each_experiment_whatever_it_is_called() -> Non
         trial(4, "data", "d", Verdict.CRASH),
     ]
     assert experiments_table(trials).splitlines() == [
-        "number\tverdict\tcategory\tdelta\tp_better\tdescription",
+        "number\tverdict\tcategory\tdelta\tconfidence\tdescription",
         "3\tDISCARD\tother\t+0.0123\t0.250\ttwo columns and lines",
         "4\tCRASH\tdata\t\t\td",
     ]

@@ -1,6 +1,7 @@
 """The history of a session: its trials, and how it is read while rounds are being written."""
 
 from pathlib import Path
+from random import Random
 
 import pytest
 from hypothesis import given, settings
@@ -10,7 +11,15 @@ from helpers.trials import history, proposal, run, trial
 from ratchet.base.errors import InputMissingError
 from ratchet.base.io import read_bytes, write_bytes, write_json
 from ratchet.base.structs import replace
-from ratchet.records.history import BASELINE, History, Trial, finished_rounds
+from ratchet.records.history import (
+    BASELINE,
+    History,
+    SeedEffect,
+    Trial,
+    evidence,
+    finished_rounds,
+    seed_effect,
+)
 from ratchet.records.paths import SessionPaths
 from ratchet.records.records import (
     Confirmation,
@@ -19,6 +28,7 @@ from ratchet.records.records import (
     Proposals,
     Remeasurement,
     RoundVerdict,
+    RunSummary,
     Status,
     StopReason,
     Verdict,
@@ -158,7 +168,7 @@ def test_the_baseline_is_trial_0() -> None:
     start = history(baseline=(3.0, 5.0)).start
     assert (start.number, start.word, start.status) == (0, BASELINE, Status.KEEP)
     assert (start.mean, start.memory_mb, start.delta, start.confidence) == (4.0, None, None, None)
-    assert start.kept and not start.failed
+    assert not start.kept and not start.failed
     broken = replace(PAST.baseline, runs=(run(None, "boom"), run(3.0, memory_mb=7.0)))
     start = History(broken).start
     assert (start.mean, start.memory_mb) == (3.0, 7.0)
@@ -180,3 +190,97 @@ def test_a_near_miss_knows_its_second_try_and_further_runs_are_counted() -> None
     assert len(found.runs) == 3 + 3 + 2 + 2
     assert found.noise_sd == 0.02
     assert replace(found, verdicts=verdicts[1:]).noise_sd is None
+
+
+@pytest.mark.parametrize(
+    ("groups", "effect"),
+    [
+        ([], SeedEffect.UNKNOWN),
+        ([[1.0123456], [1.0234567]], SeedEffect.UNKNOWN),  # one run each tells nothing
+        ([[1.0123456, 1.0123456]], SeedEffect.NONE),
+        ([[1.0123456, 1.0123456], [1.2345678, 1.2345679]], SeedEffect.SHOWN),
+        # An accuracy over 200 items repeats by accident, and so do four decimals.
+        ([[0.845, 0.845]], SeedEffect.UNKNOWN),
+        ([[127 / 150, 127 / 150]], SeedEffect.UNKNOWN),
+        ([[3.0123, 3.0123]], SeedEffect.UNKNOWN),
+        ([[0.845, 0.845], [0.84, 0.84]], SeedEffect.NONE),
+        ([[0.845, 0.845], [0.84], []], SeedEffect.UNKNOWN),
+        ([[0.845, 0.845, 0.845]], SeedEffect.NONE),
+        ([[0.845, 0.845, 0.845], [0.84, 0.845]], SeedEffect.SHOWN),
+    ],
+)
+def test_a_seed_has_no_effect_if_runs_only_repeat(
+    groups: list[list[float]], effect: SeedEffect
+) -> None:
+    assert seed_effect(groups) is effect
+
+
+def test_accidents_of_a_coarse_metric_are_rarely_taken_for_repetitions() -> None:
+    """With noise of three levels, of which the first pair is equal in one session of ten."""
+    chance = Random(1)
+    found = []
+    for _ in range(2000):
+        values = [round(0.8 + chance.gauss(0, 0.003), 3) for _ in range(3)]
+        found.append(seed_effect([values]) is SeedEffect.NONE)
+    assert 0 < sum(found) / len(found) < 0.02
+
+
+def test_repetitions_are_no_evidence() -> None:
+    assert [*evidence([1.0, 1.0, 1.0])] == [1.0]
+    assert [*evidence([1.0, 1.0, 1.1])] == [1.0, 1.0, 1.1]
+    assert [*evidence([])] == []
+
+
+def _seeded(seed: int, value: float) -> RunSummary:
+    return replace(run(value), seed=seed, key=f"key {seed}")
+
+
+def test_runs_of_one_code_are_found_wherever_they_were_made() -> None:
+    one, two, three, four = (_seeded(10 + n, 1.25 + n / 8) for n in range(4))
+    first = replace(SECOND, proposal=proposal(1), ruling=replace(SECOND.ruling, number=1))
+    past = history((first,), confirmation=Confirmation(1, (one, two), (three,)))
+    again = Remeasurement(0, four, expected=1.0, sd=0.1)
+    past = replace(past, verdicts=(replace(past.verdicts[0], remeasured=again),))
+    assert past.replicates[0] == [3.0, 1.625, 1.25, 1.375]
+    assert past.replicates[1] == [2.8, 1.5]
+
+
+def test_where_the_seed_has_no_effect_no_trial_claims_a_probability() -> None:
+    """Also of trials that were judged before a confirmation showed it."""
+    ruling = replace(SECOND.ruling, number=1, verdict=Verdict.STRONG_KEEP, confidence=0.99)
+    kept = replace(SECOND, proposal=proposal(1), ruling=ruling)
+    runs = _seeded(1, 2.8123457), _seeded(2, 2.8123457)
+    early = history((kept,))
+    assert early.trials[0].confidence == 0.99
+    late = replace(early, confirmation=Confirmation(1, (), runs))
+    late = replace(late, verdicts=(replace(late.verdicts[0], rulings=(replace(ruling, runs=()),)),))
+    assert late.seed_effect is SeedEffect.NONE
+    (told,) = late.trials
+    assert (told.confidence, told.verdict, told.gain) == (None, Verdict.KEEP, 0.19)
+    assert late.noise_sd is None
+
+
+def test_the_last_run_of_the_incumbent() -> None:
+    def checked(past: History, number: int, value: float) -> History:
+        """The history with a check before one of its rounds."""
+        ruled = list(past.verdicts)
+        check = Remeasurement(0, run(value), 3.0, 0.1)
+        ruled[number - 1] = replace(ruled[number - 1], remeasured=check)
+        return replace(past, verdicts=tuple(ruled))
+
+    assert PAST.state.incumbent.number == 2
+    assert PAST.incumbent_run.value == 2.8
+    # The check before round 2 was still the baseline's.
+    assert checked(PAST, 2, 5.0).incumbent_run.value == 2.8
+    assert checked(PAST, 3, 5.0).incumbent_run.value == 5.0
+    early = replace(PAST, proposals=(), verdicts=(), states=PAST.states[:1])
+    assert early.incumbent_run == PAST.baseline.runs[-1]
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "other"),
+    [(0.012, 0.0125, False), (0.012, 0.016, True), (0.016, 0.012, True), (None, 0.016, False)],
+)
+def test_runs_of_another_pace_are_not_compared(first, second, other) -> None:
+    one, two = (replace(run(1.0), probe_seconds=seconds) for seconds in (first, second))
+    assert one.is_of_another_pace(two) is other

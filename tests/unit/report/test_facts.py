@@ -55,7 +55,7 @@ def test_a_confirmed_answer(facts):
     )
 
 
-TOO_FEW = "gain 0.483 with 3 fresh seeds each, too few for an interval"
+REPEATED = "gain 0.483 with 3 fresh seeds each, which repeat each other"
 
 
 @pytest.mark.parametrize(
@@ -63,7 +63,7 @@ TOO_FEW = "gain 0.483 with 3 fresh seeds each, too few for an interval"
     [
         (0.004, -0.017, 0.025, "not_confirmed", "−0.017 to 0.025 includes zero"),
         (-0.1, -0.12, -0.08, "worse", "Confirmed to be worse: val_bpb"),
-        (0.483, None, None, "no_interval", TOO_FEW),
+        (0.483, None, None, "no_interval", REPEATED),
         (None, None, None, "confirmation_failed", "confirmation failed: 2 of 3 runs crashed"),
     ],
 )

@@ -28,7 +28,7 @@ def test_decisions_are_the_authors_and_verdicts_the_judges(tmp_path: Path) -> No
     text += "0000063\t0.000000\t0.0\ttimeout (600 s)\tslow\n"
     facts = facts_of(tmp_path, text)
     by_number = {e["number"]: e for e in facts["experiments"]}
-    first, again, luck, overlooked, failed = (by_number[n] for n in (1, 2, 15, 16, 17))
+    first, again, luck, overlooked, failed = (by_number[n] for n in (0, 1, 14, 15, 16))
     assert (first["role"], first["verdict"], first["mean"]) == ("baseline", None, 0.998)
     assert (again["role"], again["verdict"]) == ("incumbent again", None)
     assert (luck["status"], luck["called"], luck["logged"]) == ("keep", "discard", "keep")
@@ -39,8 +39,8 @@ def test_decisions_are_the_authors_and_verdicts_the_judges(tmp_path: Path) -> No
     assert luck["delta_low"] < luck["delta"] < luck["delta_high"]
     assert facts["format"] == FORMAT
     assert facts["counts"]["judged"] == 15 and facts["counts"]["crashed"] == 1
-    assert facts["log"]["differ"] == {"doubted": [15], "missed": [16]}
-    assert facts["log"]["best"] == {"number": 15, "value": 0.9979}
+    assert facts["log"]["differ"] == {"doubted": [14], "missed": [15]}
+    assert facts["log"]["best"] == {"number": 14, "value": 0.9979}
     assert facts["baseline"]["values"] == [0.998, 0.9983]
     assert [group["outcome"] for group in facts["crashes"]] == ["timeout"]
 
@@ -48,8 +48,8 @@ def test_decisions_are_the_authors_and_verdicts_the_judges(tmp_path: Path) -> No
 def test_the_incumbent_is_followed_row_by_row(tmp_path: Path) -> None:
     facts = facts_of(tmp_path, history(6) + row(60, 0.99, "keep"))
     line = facts["incumbents"]
-    assert [(p["from"], p["number"]) for p in line[:3]] == [(0, 0), (2, 0), (3, 0)]
-    assert (line[-1]["from"], line[-1]["number"]) == (9, 9)
+    assert [(p["from"], p["number"]) for p in line[:3]] == [(0, 0), (1, 0), (2, 0)]
+    assert (line[-1]["from"], line[-1]["number"]) == (8, 8)
     assert line[0]["mean"] == pytest.approx(0.998) and line[-1]["mean"] < 0.992
     assert line[1]["sd"] < line[0]["sd"]
 
@@ -61,7 +61,7 @@ def test_higher_may_be_better(tmp_path: Path) -> None:
     assert facts["metric"]["direction"] == "maximize"
     assert last["delta"] > 0.09 and last["gain"] > 0.09
     assert facts["answer"]["headline"].startswith("accuracy 2.001")
-    assert facts["log"]["best"] == {"number": 13, "value": 2.1}
+    assert facts["log"]["best"] == {"number": 12, "value": 2.1}
 
 
 @pytest.mark.parametrize(
@@ -117,5 +117,19 @@ def test_remarks_are_no_experiments(tmp_path: Path) -> None:
     assert (log["rows"], log["notes"], log["lines"]) == (5, 1, 6)
     assert (log["unread"], log["problems_in_all"]) == (0, 1)
     # What its author kept without a metric is no result.
-    assert (last["number"], last["verdict"], last["outcome"]) == (6, "CRASH", "no metric")
+    assert (last["number"], last["verdict"], last["outcome"]) == (5, "CRASH", "no metric")
     assert last["logged"] == "keep" and facts["counts"]["kept"] == 0
+
+
+def test_a_log_whose_seed_has_no_effect_claims_no_confidence(tmp_path: Path) -> None:
+    text = HEADER + row(0, 0.997913, "keep") + row(1, 0.997913, "discard", "re-run")
+    text += row(2, 0.993245, "keep") + row(3, 0.991123, "keep")
+    facts = facts_of(tmp_path, text)
+    assert facts["remarks"][0].startswith("The seed has no effect here, or was not changed")
+    assert (facts["noise"]["sd"], facts["counts"]["expected_false_keeps"]) == (None, None)
+    assert "2 of which are better than their incumbents by single runs" in facts["answer"]["rest"]
+    assert {e["confidence"] for e in facts["experiments"]} == {None}
+    assert facts["experiments"][-1]["delta"] == pytest.approx(0.991123 - 0.993245)
+    assert facts_of(tmp_path, text, rules=Rules("auto", 0.001))["noise"]["sd"] is not None
+    same = HEADER + "".join(row(n, 1.0, "discard" if n else "keep") for n in range(4))
+    assert facts_of(tmp_path, same)["remarks"][-1].startswith("Saturated: every value is the same")

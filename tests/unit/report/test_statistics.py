@@ -2,7 +2,18 @@
 
 import pytest
 
-from ratchet.report.statistics import front_facts, holm_survivors, more_seeds, strict_keeps
+from helpers.report_records import SD, session
+from ratchet.base.structs import replace
+from ratchet.judge.settings import Settings
+from ratchet.records.records import Verdict
+from ratchet.report.inputs import Facts
+from ratchet.report.statistics import (
+    disagreement,
+    front_facts,
+    holm_survivors,
+    more_seeds,
+    strict_keeps,
+)
 from ratchet.simulation.power import detectable
 
 
@@ -73,3 +84,35 @@ def test_higher_is_better_and_ties():
     found = front_facts([point(1, 0.5, 8.0), point(2, 0.5, 8.0), point(3, 0.4, 8.0)], BASE, -1)
     assert found["front"] == [1, 0]
     assert [p["by"] for p in found["points"]] == [None, None, 1, 1]
+
+
+def confirmed(seed: int, moved: float) -> Facts | None:
+    """Disagreement of a made-up session whose confirmation is off by ``moved`` noise sds."""
+    records = session(seed=seed)
+    found = records.history.confirmation
+    sides = {
+        name: tuple(replace(run, value=run.value + moved * SD) for run in getattr(found, name))
+        for name in ("baseline_runs", "champion_runs")
+    }
+    past = replace(records.history, confirmation=replace(found, **sides))
+    return disagreement(past, 1, Settings.for_session("gain", scale=SD))
+
+
+def test_a_confirmation_is_rarely_said_to_disagree_where_nothing_changed():
+    seeds = range(60)
+    assert sum(confirmed(seed, 0.0) is not None for seed in seeds) <= 3
+    assert sum(confirmed(seed, 5.0) is not None for seed in seeds) >= 45
+
+
+def test_the_noise_of_all_runs_judges_again():
+    """A confirmation that is far off: what was kept by little would not be kept again."""
+    found = confirmed(1, 20.0)
+    assert found is not None
+    assert {side["code"] for side in found["sides"]} == {"baseline", "champion"}
+    assert 3 * SD < found["noise_sd"] < 20 * SD
+    past = session(seed=1).history
+    words = {trial.number: trial.word for trial in past.judged}
+    assert found["verdicts"]
+    for changed in found["verdicts"]:
+        assert changed["was"] == words[changed["number"]]
+        assert Verdict(changed["was"]).is_keep != Verdict(changed["now"]).is_keep

@@ -16,7 +16,7 @@ from ratchet.report.tournament_report import (
 FOUND = {"gain": 0.1, "confidence": 0.97, "runs": 2}
 ROW: dict[str, Any] = {
     **{"rank": 1, "competitor": "fast", "session": "s.fast", "branch": "ratchet/s.fast"},
-    **{"strategy": HOSTILE, "mean": 1.25, "low": 1.2, "high": 1.3, "gain": 0.2},
+    **{"strategy": HOSTILE, "best": 1.21, "mean": 1.25, "low": 1.2, "high": 1.3, "gain": 0.2},
     **{"own_wins": 1, "adopted_wins": 1, "wins_adopted_elsewhere": 0},
     **{
         "expected_false_keeps": 0.125,
@@ -91,10 +91,10 @@ def confirmed(gain: float | None, low: float | None, high: float | None = None) 
     ("champion", "words"),
     [
         (FACTS["champion"], "better by 0.19 with fresh seeds (95 % interval 0.1 to 0.28)"),
-        (None, "fast leads with val_loss 1.25; nothing is confirmed"),
+        (None, "fast leads with val_loss 1.21 (estimate 1.25); nothing is confirmed"),
         ({**FACTS["champion"], "experiment": 0}, "the baseline is the best so far"),
         (confirmed(0.1, -0.1, 0.3), "interval −0.1 to 0.3, which includes no gain"),
-        (confirmed(0.1, None), "better by 0.1 with fresh seeds"),
+        (confirmed(0.1, None), "better by 0.1, a difference of single measurements"),
         (confirmed(None, None), "its confirmation failed: a run failed"),
     ],
 )

@@ -1,49 +1,151 @@
-"""Runs of a session: one that shared its GPU is made again."""
+"""Runs of a session: one that a shared GPU or a busy machine spoilt is made again."""
 
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from ratchet.records.records import Outcome, Role
+from ratchet.base.structs import replace
+from ratchet.records.events import Journal, append_line, read_events
+from ratchet.records.records import Outcome, Pace, Role
 from ratchet.records.store import RunRecord, run_key
+from ratchet.runs import executor as module
 from ratchet.runs.executor import Executor
 from ratchet.runs.spec import RunSpec
 
 SPEC = RunSpec((), {}, {}, {}, 7, 1.0, None, 9.0, 1, "loss")
+QUIET, BUSY = Pace(0.012, 0.012), Pace(0.030, 0.012)
+SHARED, OK, CRASH = Outcome.CONTENDED, Outcome.OK, Outcome.CRASH
+
+
+def ended(outcome: Outcome, pace: Pace | None = None, **metrics: float) -> RunRecord:
+    found = {"loss": 1.0, **metrics}
+    return RunRecord(outcome, "", 0, None, 1.0, 1.0, None, found, pace=pace)
+
+
+class Runs:
+    """An executor whose runs end as told, one after another."""
+
+    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.records: dict[str, RunRecord] = {}
+        self.ends: list[RunRecord] = []
+        session: Any = SimpleNamespace(
+            task=SimpleNamespace(memory_mb=lambda _: None),
+            store=SimpleNamespace(run=self._run, lookup=self.records.get),
+            journal=Journal(folder / "events.jsonl"),
+            budget={},
+        )
+        self.events = session.journal.path
+        self.executor = Executor(session)
+        monkeypatch.setattr(self.executor, "_on_this_machine", lambda spec: spec)
+        monkeypatch.setattr(self.executor, "spec", self._spec)
+        monkeypatch.setattr(module, "execute_run", lambda *_: self.ends.pop(0))
+
+    def _run(self, inputs: dict, perform: Any) -> tuple[str, RunRecord, bool]:
+        key = run_key(inputs)
+        made = key not in self.records
+        if made:
+            self.records[key] = perform(Path())
+        return key, self.records[key], made
+
+    def _spec(self, sources: dict, role: Role, replicate: int, audit: bool = False) -> RunSpec:
+        return replace(SPEC, sources=sources, seed=replicate)
+
+    def made(self, *ends: RunRecord, source: str = "a", replicate: int = 0) -> Any:
+        self.ends += ends
+        found = self.executor.run({"train.py": source}, Role.SEARCH, replicate)
+        assert not self.ends, "it ended sooner"
+        assert self.executor.is_stored({"train.py": source}, Role.SEARCH, replicate)
+        return found
+
+
+@pytest.fixture
+def runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Runs:
+    return Runs(tmp_path, monkeypatch)
 
 
 @pytest.mark.parametrize(
-    ("outcomes", "last"),
-    [
-        ([Outcome.OK], Outcome.OK),
-        ([Outcome.CONTENDED, Outcome.OK], Outcome.OK),
-        ([Outcome.CONTENDED, Outcome.CRASH], Outcome.CRASH),
-        ([Outcome.CONTENDED] * 3, Outcome.CONTENDED),
-    ],
+    ("outcomes", "last", "aside"),
+    [([OK], OK, 0), ([SHARED, OK], OK, 1), ([SHARED, CRASH], CRASH, 1), ([SHARED] * 3, SHARED, 2)],
 )
-def test_a_run_that_shared_its_gpu_is_made_again(outcomes, last, monkeypatch) -> None:
-    ends, events = iter(outcomes), []
-    records: dict[str, RunRecord] = {}
-
-    def run(inputs: dict, perform: object) -> tuple[str, RunRecord, bool]:
-        key = run_key(inputs)
-        records[key] = RunRecord(next(ends), "", 0, None, 1.0, 1.0, None, {"loss": 1.0})
-        return key, records[key], True
-
-    session: Any = SimpleNamespace(
-        task=SimpleNamespace(memory_mb=lambda _: None),
-        store=SimpleNamespace(run=run, lookup=records.get),
-        journal=SimpleNamespace(append=lambda event, **about: events.append(about)),
-    )
-    executor = Executor(session)
-    monkeypatch.setattr(executor, "spec", lambda *_: SPEC)
-    assert not executor.is_stored({}, Role.SEARCH, 4)
-    found = executor.run({}, Role.SEARCH, 4)
+def test_a_run_that_shared_its_gpu_is_made_again(outcomes, last, aside, runs: Runs) -> None:
+    assert not runs.executor.is_stored({"train.py": "a"}, Role.SEARCH, 4)
+    found = runs.made(*map(ended, outcomes), replicate=4)
     assert found.outcome is last
     # Another attempt has another key, and the seed that the first one had.
-    assert len(records) == len(outcomes)
-    assert {(about["replicate"], about["seed"]) for about in events} == {(4, 7)}
-    assert executor.is_stored({}, Role.SEARCH, 4)
-    del records[found.key]
-    assert not executor.is_stored({}, Role.SEARCH, 4)
+    assert [*found.set_aside, found.key] == list(runs.records)
+    assert len(found.set_aside) == aside
+    seeds = {(event["replicate"], event["seed"]) for event in read_events(runs.events)}
+    assert seeds == {(4, 4)}
+    del runs.records[found.key]
+    assert not runs.executor.is_stored({"train.py": "a"}, Role.SEARCH, 4)
+
+
+def test_a_run_on_a_busy_machine_is_made_again_and_the_last_one_counts(runs: Runs) -> None:
+    assert runs.made(ended(OK, QUIET)).slowed == ""
+    found = runs.made(ended(OK, BUSY), ended(OK, QUIET), source="b")
+    assert len(found.set_aside) == 1
+    assert found.slowed == ""
+    stayed = runs.made(*[ended(OK, BUSY)] * 3, source="c")
+    assert len(stayed.set_aside) == 2
+    assert stayed.slowed == "a fixed piece of work took 2.50 times as long"
+    # What failed by itself would fail again.
+    assert runs.made(ended(CRASH, BUSY), source="d").set_aside == ()
+    assert runs.made(ended(Outcome.TIMEOUT, BUSY), ended(OK, QUIET), source="e").set_aside
+    again = [event["again"] for event in read_events(runs.events) if "again" in event]
+    assert again == [False, True, False, True, True, False, False, True, False]
+    # From the store the same is decided, although the usual is another by now.
+    assert runs.made(source="c") == stayed
+
+
+def test_a_first_run_is_compared_with_what_the_processor_needs(runs: Runs) -> None:
+    assert len(runs.made(ended(OK, BUSY), ended(OK, QUIET)).set_aside) == 1
+
+
+def test_a_machine_that_stays_busy_becomes_the_usual(runs: Runs) -> None:
+    for number in range(4):
+        runs.made(ended(OK, QUIET), source=f"quiet {number}")
+    aside = []
+    for number in range(8):
+        attempts = 3 if number < 5 else 1
+        found = runs.made(*[ended(OK, BUSY)] * attempts, source=f"busy {number}")
+        aside.append(len(found.set_aside))
+    assert aside == [2] * 5 + [0] * 3
+
+
+def test_steps_are_compared_within_one_source_and_what_was_set_aside_is_not(runs: Runs) -> None:
+    runs.made(ended(OK, QUIET, num_steps=1000.0))
+    assert runs.made(ended(OK, QUIET, num_steps=500.0), source="b").set_aside == ()
+    few = ended(OK, replace(QUIET, foreign=1.0), num_steps=900.0)
+    found = runs.made(few, ended(OK, QUIET, num_steps=990.0), replicate=1)
+    assert len(found.set_aside) == 1
+    first = runs.records[found.set_aside[0]].pace
+    assert first is not None
+    assert first.slowed == "it had 900 steps, the same code 1000 before"
+    assert runs.made(few, few, few, replicate=2).slowed
+
+
+def test_a_run_that_is_wanted_as_it_is_counts(runs: Runs) -> None:
+    runs.made(ended(OK, QUIET))
+    runs.ends += [ended(SHARED), ended(OK, BUSY)]
+    found = runs.executor.run({"train.py": "b"}, Role.REMEASURE, 3, as_it_is=True)
+    assert len(found.set_aside) == 1
+    assert found.slowed
+    assert [event["again"] for event in read_events(runs.events) if "again" in event] == [
+        False,
+        True,
+        False,
+    ]
+
+
+def test_a_damaged_journal_only_knows_less(runs: Runs) -> None:
+    append_line(runs.events, '{"event": "run_finished", "pace": {"probe_seconds": "x"}}')
+    append_line(runs.events, '{"event": "run_finished", "pace": 3, "again": false}')
+    runs.made(ended(OK, QUIET))
+    assert runs.made(ended(OK, BUSY), ended(OK, QUIET), source="b").set_aside
+
+
+def test_without_a_pace_nothing_is_compared(runs: Runs) -> None:
+    assert runs.made(ended(OK, num_steps=1000.0)).set_aside == ()
+    assert runs.made(ended(OK, num_steps=1.0), replicate=1).set_aside == ()

@@ -34,6 +34,7 @@ OTHER: dict[str, Any] = {
     "threads": 2,
     "metric": "val_loss",
     "attempt": 1,
+    "occasion": "confirmation of tonight",
     "device": "gpu",
     "evaluator": ["python", "evaluator.py"],
     "evaluation_data": {"val.bin": "f" * 64},

@@ -28,8 +28,11 @@ class Bench:
         self.replicates: list[int] = []
         self.learned: list[float] = []
 
-    def run(self, files: object, role: Role, replicate: int, *about: object) -> RunSummary:
+    def run(
+        self, files: object, role: Role, replicate: int, *about: object, as_it_is: bool
+    ) -> RunSummary:
         assert role is Role.REMEASURE
+        self.as_it_is = as_it_is
         self.replicates.append(replicate)
         return run(self.values[len(self.replicates) - 1])
 
@@ -37,7 +40,9 @@ class Bench:
         assert one.value is not None
         return self.sign * one.value
 
-    def incumbent(self, y: float) -> None:
+    def incumbent(self, y: float, anew: bool = False) -> None:
+        if anew:
+            self.learned.clear()
         self.learned.append(y)
         self.incumbent_runs_wanted -= 1
 
@@ -45,7 +50,7 @@ class Bench:
         return 0.1, 0.4
 
     def reference(self, number: int) -> Reference:
-        held = Incumbent(2, "s", {}, "c", 1.0, 0.3, None, 1)
+        held = Incumbent(2, "s", {}, "c", 1.0, 1.0, 0.3, None, 1)
         return Reference(self, held, number)  # type: ignore[arg-type]
 
 
@@ -75,9 +80,12 @@ def test_the_judge_gets_the_incumbent_runs_that_it_wants(
     [(3, 1, False), (3, 3, True), (3, 5, False), (3, 6, True), (0, 4, False)],
 )
 def test_checks_come_regularly(every: int, number: int, checked: bool) -> None:
-    bench = Bench([1.0], remeasure_every=every)
+    bench = Bench([1.0, 1.0], remeasure_every=every)
     assert (bench.reference(number).check() is not None) is checked
     assert bench.replicates == ([number] if checked else [])
+    assert not checked or not bench.as_it_is
+    assert bench.reference(number).check(wanted=True) is not None
+    assert bench.as_it_is
 
 
 @pytest.mark.parametrize("sign", [1, -1])
@@ -95,3 +103,14 @@ def test_a_check_is_measured_in_sds_of_what_was_expected(
     assert found.alarm == (z is not None and abs(z) > 3)
     assert found.run.outcome is (Outcome.CRASH if value is None else Outcome.OK)
     assert bench.learned == ([] if value is None else [sign * value])
+
+
+@pytest.mark.parametrize("value", [9.0, None])
+def test_on_a_machine_of_another_pace_the_incumbent_is_measured_anew(value: float | None) -> None:
+    """However far the metric went, that is no alarm; a run that failed replaces nothing."""
+    bench = Bench([value])
+    bench.learned = [1.0, 1.1]
+    found = learn_of_check(bench, bench, bench.reference(1).incumbent, run(value), anew=True)
+    assert not found.alarm
+    assert found.anew is (value is not None)
+    assert bench.learned == ([1.0, 1.1] if value is None else [9.0])

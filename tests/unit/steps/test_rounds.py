@@ -25,7 +25,7 @@ RESERVED = {"max_runs": 12, "reserved_runs": 6}
 
 
 def incumbent(mean: float = 1.0) -> Incumbent:
-    return Incumbent(2, "s", {}, "c", mean, 0.3, None, 1)
+    return Incumbent(2, "s", {}, "c", mean, mean, 0.3, None, 1)
 
 
 @pytest.mark.parametrize(

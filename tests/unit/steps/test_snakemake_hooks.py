@@ -35,7 +35,7 @@ ENDED = Proposals(round=1, stop=StopReason.TARGET, detail="reached")
 
 
 def champion(number: int) -> SessionState:
-    return SessionState(2, Incumbent(number, "s", {}, "c", 1.0, 0.1, None, 0), 5)
+    return SessionState(2, Incumbent(number, "s", {}, "c", 1.0, 1.0, 0.1, None, 0), 5)
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,7 @@ from ratchet.tournament.plan import (
     leg_inputs,
 )
 
-LEG = Leg(1, "random", "default.random", 3, 4, 2, 1.5, 0.1, 1)
+LEG = Leg(1, "random", "default.random", 3, 4, 2, 1.45, 1.5, 0.1, 1)
 
 
 def plan(root: Path, **change: object) -> WorkflowPlan:

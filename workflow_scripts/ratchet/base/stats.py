@@ -144,7 +144,8 @@ def welch_interval(
     """Welch's interval for the difference of two means.
 
     Assumes independent runs with roughly normal noise; the two noise levels
-    may differ.  Without two runs on each side there is no interval.
+    may differ.  Without two runs on each side there is no interval, nor where the
+    runs of both sides are equal: they have shown no noise, which is not that there is none.
     Source: B. L. Welch, Biometrika 34 (1947); degrees of freedom after
     Satterthwaite.
     """
@@ -156,7 +157,7 @@ def welch_interval(
         return DifferenceInterval(gain, None, None)
     va, vb = float(a.var(ddof=1)) / len(a), float(b.var(ddof=1)) / len(b)
     if va + vb == 0:
-        return DifferenceInterval(gain, gain, gain)
+        return DifferenceInterval(gain, None, None)
     freedom = (va + vb) ** 2 / (va**2 / (len(a) - 1) + vb**2 / (len(b) - 1))
     half = float(stdtrit(freedom, (1 + level) / 2)) * math.sqrt(va + vb)
     return DifferenceInterval(gain, gain - half, gain + half)

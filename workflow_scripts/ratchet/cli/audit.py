@@ -45,6 +45,7 @@ from ratchet.judge.settings import Settings, scale_from
 from ratchet.logs.audit import (
     CHANCE,
     CREDIBLE,
+    GIVEN_LOG,
     MOST_SEEDS,
     OVERTURNED,
     TESTS,
@@ -54,9 +55,15 @@ from ratchet.logs.audit import (
 )
 from ratchet.logs.columns import number_of
 from ratchet.logs.experiments import LogExperiments
-from ratchet.logs.judging import Rules, noise_source, noise_span, settings_for
+from ratchet.logs.judging import (
+    Rules,
+    is_seedless,
+    noise_source,
+    noise_span,
+    settings_for,
+)
 from ratchet.logs.smoothing import LEVEL, NoisePrior
-from ratchet.logs.table import RowStatus
+from ratchet.records.history import NO_CHANCE_MEASURED, NO_SEED_EFFECT
 from ratchet.simulation.power import NoiseFloor, noise_from_replicates
 from ratchet.steering.categories import classify_change
 from ratchet.steering.code_diff import net_code_lines
@@ -91,19 +98,19 @@ def lines(facts: Facts) -> Iterator[str]:
         yield ""
         from ratchet.cli.audit_rerun import rerun_lines
 
-        yield from rerun_lines(facts["reruns"], places)
+        numbers = {change["line"]: change["index"] for change in changes}
+        yield from rerun_lines(facts["reruns"], places, numbers)
 
 
 def _table(changes: list[Facts], places: int) -> Iterator[str]:
-    """``then`` and ``now`` are P(better)."""
     with_lines = "lines" in changes[0]
     code = ["code"] if with_lines else []
-    rows = [["line", "printed", "then", "now", "gain", "from", "to", "seeds", *code, "change"]]
+    rows = [["#", "printed", "P", "P|log", "gain", "from", "to", "seeds", *code, "change"]]
     for change in changes:
         step, *gain = (f"{change[key]:+.{places}f}" for key in ("step", "gain", "low", "high"))
         seeds = f">{MOST_SEEDS}" if change["seeds"] is None else str(change["seeds"] or "-")
-        row = [str(change["line"]), step, f"{change['then']:.2f}", f"{change['better']:.2f}"]
-        row += [*gain, seeds]
+        sure = (f"{change[key]:.2f}" for key in ("confidence", "given_log"))
+        row = [str(change["index"]), step, *sure, *gain, seeds]
         if with_lines:
             row.append("?" if change["lines"] is None else f"{change['lines']:+d}")
         rows.append([*row, one_line_label(change["description"])])
@@ -112,8 +119,8 @@ def _table(changes: list[Facts], places: int) -> Iterator[str]:
 
 def _summary(facts: Facts, places: int) -> Iterator[str]:
     count, held = len(facts["changes"]), facts["surviving"]
-    tests = ", ".join(f"{held[name]} at P >= {TESTS[name]:g} ({name})" for name in TESTS)
-    yield f"one by one: of {count} kept changes {tests} are credible"
+    tests = ", ".join(f"{held[name]} at {TESTS[name]:g} ({name})" for name in TESTS)
+    yield f"one by one: of {count} kept changes have a {GIVEN_LOG} of at least: {tests}"
     yield (
         f"expected: {facts['expected_true']:.1f} are better ({_INTERVAL} interval "
         f"{facts['least_true']} to {facts['most_true']}), {facts['expected_false_keeps']:.1f} "
@@ -122,8 +129,9 @@ def _summary(facts: Facts, places: int) -> Iterator[str]:
     surest = facts["together"]
     together = f"not even the surest one with P {CREDIBLE:g}"
     if surest:
-        named = ", ".join(map(str, sorted(surest)))
-        together = f"the surest {len(surest)} with P {facts['together_hold']:.3f} (line {named})"
+        named = ", ".join(str(c["index"]) for c in facts["changes"] if c["line"] in surest)
+        sure = f"P {facts['together_hold']:.3f}"
+        together = f"the surest {len(surest)} with {sure} (experiment {named})"
     yield f"together: all {count} hold with P {facts['all_hold']:.2g}; {together}"
     low, high = (f"{facts[end]:+.{places}f}" for end in ("total_low", "total_high"))
     yield (
@@ -137,22 +145,23 @@ def _runs_to_make(changes: list[Facts]) -> Iterator[str]:
         (change for change in changes if change["seeds"]), key=lambda c: (c["seeds"], c["line"])
     )
     if chosen:
-        listed = ", ".join(f"line {c['line']} ({c['seeds']})" for c in chosen)
-        yield f"worth a re-run, with seeds for each side: {listed}"
-    over = [str(c["line"]) for c in changes if c["better"] < OVERTURNED]
+        listed = ", ".join(f"{c['index']} ({c['seeds']})" for c in chosen)
+        yield f"worth a re-run, with seeds for each side: experiment {listed}"
+    over = [str(c["index"]) for c in changes if c["given_log"] < OVERTURNED]
     if over:
-        yield f"overturned by the rest of the log: line {', '.join(over)}"
-    beyond = [str(c["line"]) for c in changes if c["seeds"] is None]
+        yield f"overturned by the rest of the log: experiment {', '.join(over)}"
+    beyond = [str(c["index"]) for c in changes if c["seeds"] is None]
     if beyond:
-        yield f"too small for {MOST_SEEDS} seeds to decide: line {', '.join(beyond)}"
+        yield f"too small for {MOST_SEEDS} seeds to decide: experiment {', '.join(beyond)}"
     yield (
-        "then, now: P(better) by the rows up to the change, and by the whole log; from, to: "
+        "#: number of the experiment, row 0 of the log is the baseline; P: P(better) by the rows "
+        f"up to the change, as autojudge has it; P|log: {GIVEN_LOG}, by the whole log; from, to: "
         f"{_INTERVAL} interval of the gain"
     )
     yield (
         "seeds: the smallest n for which, with n runs of the change and n of its parent in turn "
         "on one machine (their difference is normal with variance 2 s^2 / n about the true gain), "
-        f"P(better) ends at {CREDIBLE:g} or more, or below {OVERTURNED:g}, with probability "
+        f"it ends at {CREDIBLE:g} or more, or below {OVERTURNED:g}, with probability "
         f"{CHANCE:g}"
     )
 
@@ -275,11 +284,8 @@ def _audited(options: argparse.Namespace) -> tuple[LogExperiments, Facts, list[s
     if every.first is None:
         raise DataError(f"{name}: line 1, column 1: expected a row with a metric, found none")
     settings, source, assumed = _noise(options, every)
-    judged = [
-        row.status is RowStatus.KEEP and place in every.incumbents
-        for place, row in enumerate(every.rows)
-    ]
-    found = audit(every.values, every.kept, every.again, judged, settings, source.prior)
+    rows = every.values, every.kept, every.again, every.kept_changes
+    found = audit(*rows, settings, source.prior, every.undecided)
     notes = [*table.assumptions, *every.assumptions(), *assumed]
     facts = _facts(every, found, source, name, options.repo and Commits(options.repo))
     facts |= {"assumptions": notes, "problems": [str(p) for p in table.problems]}
@@ -306,6 +312,12 @@ def _noise(
         text = f"{floor.source} of --replicates (sd {floor.sd:.3g}), with what the log adds"
         source = Source("replicates", text, floor, by_replicates(floor.sd, len(values)))
         return settings, source, said
+    if is_seedless(every, rules):
+        raise DataError(
+            f"{one_line(str(options.results))}: {NO_SEED_EFFECT}, as all its re-runs are equal, or "
+            f"it was not changed: {NO_CHANCE_MEASURED}, and no P(better) can be given. State the "
+            "noise floor with --noise-sd, or give runs that differ with --replicates"
+        )
     text = "; ".join(noise_source(every, settings, False, bool(said)))
     kind = "re-runs" if every.further_runs else "assumed"
     return settings, Source(kind, text), said
@@ -344,8 +356,8 @@ def _facts(
         "log": name,
         "metric": every.table.metric,
         "direction": every.table.direction.value,
-        "experiments": len(every.rows),
-        "rule": "P(better) given the whole log, later rows included",
+        "experiments": every.count,
+        "rule": f"given_log: {GIVEN_LOG}, later rows included; confidence: P(better) by autojudge",
         "noise": {
             **{key: facts.pop(f"noise_{key}") for key in ("sd", "low", "high")},
             "kind": source.kind,

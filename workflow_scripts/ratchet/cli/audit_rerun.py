@@ -22,6 +22,7 @@ from ratchet.cli.sessions import (
     task_of,
 )
 from ratchet.integrity.seal import begin_workflow
+from ratchet.logs.audit import GIVEN_RUNS
 from ratchet.logs.experiments import LogExperiments
 from ratchet.logs.rerun import Choice, Clone, build_audit_plan
 from ratchet.logs.rerun_plan import AUDIT_LEVEL, AuditPlan, KeptStanding
@@ -154,8 +155,11 @@ def exit_code(reruns: Mapping[str, Any]) -> int:
     return EXIT_UNDECIDED if counts[KeptStanding.UNDECIDED.value] else 0
 
 
-def rerun_lines(found: Facts, places: int) -> Iterator[str]:
-    """Each change by its fresh runs, and in the last line how many hold."""
+def rerun_lines(found: Facts, places: int, numbers: Mapping[int, int]) -> Iterator[str]:
+    """Each change by its fresh runs, and in the last line how many hold.
+
+    ``numbers`` are those of the experiments by their lines in the log.
+    """
     yield from wrapped(
         f"run again here, session {one_line_label(found['session'], 64)}: {found['runs']} runs of "
         f"{one_line_label(found['task'], 40)} on {one_line_label(found['hardware'], 80)}"
@@ -165,19 +169,20 @@ def rerun_lines(found: Facts, places: int) -> Iterator[str]:
             f"noise floor here: ±{found['noise_sd']:.{places}f}, from runs of the same code "
             f"({found['freedom']} degrees of freedom)"
         )
-    rows = [["line", "seeds", "gain", "from", "to", "P", "stands", "change"]]
+    rows = [["#", "seeds", "gain", "from", "to", "P|runs", "stands", "change"]]
     for change in found["changes"]:
-        numbers = ((change[key], f"+.{places - 1}f") for key in ("gain", "low", "high"))
+        values = ((change[key], f"+.{places - 1}f") for key in ("gain", "low", "high"))
         cells = [
             "-" if value is None else f"{value:{form}}"
-            for value, form in (*numbers, (change["better"], ".2f"))
+            for value, form in (*values, (change["given_runs"], ".2f"))
         ]
         about = [change["standing"], one_line_label(change["description"])]
-        rows.append([str(change["line"]), str(change["seeds"]), *cells, *about])
+        rows.append([str(numbers[change["line"]]), str(change["seeds"]), *cells, *about])
     yield from aligned(rows, 6)
     for change in found["changes"]:
         for said in (*([change["reason"]] if change["reason"] else []), *change["notes"]):
-            yield from wrapped(f"line {change['line']}: {one_line_label(said, 400)}", "  ")
+            about_it = f"experiment {numbers[change['line']]}: {one_line_label(said, 400)}"
+            yield from wrapped(about_it, "  ")
     if found["whole"] is not None:
         whole = found["whole"]
         between = ""
@@ -186,10 +191,10 @@ def rerun_lines(found: Facts, places: int) -> Iterator[str]:
             between = f" ({100 * whole['level']:.0f} % interval {low} to {high})"
         yield from wrapped(
             f"from end to end: {whole['gain']:+.{places}f}{between}, by the runs of the first "
-            f"incumbent and of line {whole['end']}"
+            f"incumbent and of experiment {numbers[whole['end']]}"
         )
     yield from wrapped(
         f"gain: difference of the means, from, to: its {100 * AUDIT_LEVEL:.0f} % interval (Welch); "
-        "P: P(better) by these runs alone"
+        f"P|runs: {GIVEN_RUNS}, by these runs alone"
     )
     yield found["sentence"]

@@ -245,7 +245,7 @@ def status(options: argparse.Namespace) -> int:
         print("No results yet.")
         return EXIT_NOTHING
     if options.quiet:
-        name, best = first["competitor"], fixed_digits(first["mean"])
+        name, best = first["competitor"], fixed_digits(first["best"])
         print(f"Leader: {name}, best: {best} ({tried} experiments)")
         return 0
     print(
@@ -258,7 +258,8 @@ def status(options: argparse.Namespace) -> int:
         where = f"  [{place}]" if place.exists() else ""
         text = (
             f"{row['competitor']}: {row['experiments']} experiments, {metric} "
-            f"{fixed_digits(row['mean'])}, {row['wins']} wins"
+            f"{fixed_digits(row['best'])} (estimate {fixed_digits(row['mean'])}), "
+            f"{row['wins']} wins"
         )
         leads = coloured(f"{text}  ★ LEADER", options.emphasis)
         print((leads if row is first else text) + where)
@@ -278,14 +279,15 @@ def leaderboard(options: argparse.Namespace) -> int:
 def board(facts: Facts, options: argparse.Namespace, detailed: bool = False) -> int:
     """Print the ranking of a tournament; returns the exit code."""
     metric = facts["metric"]["name"]
-    head = ("#", "competitor", metric, "95 % interval", "gain", "own", "adopted", "given", "false")
-    rows = [(*head, "runs")]
+    head = ("#", "competitor", metric, "estimate", "95 % interval", "gain")
+    rows = [(*head, "own", "adopted", "given", "false", "runs")]
     for row in facts["leaderboard"]:
         risk = row["expected_false_keeps"]
         rows.append(
             (
                 str(row["rank"]),
                 row["competitor"],
+                fixed_digits(row["best"]),
                 fixed_digits(row["mean"]),
                 f"{fixed_digits(row['low'])} to {fixed_digits(row['high'])}",
                 signed_digits(row["gain"]),
@@ -296,10 +298,13 @@ def board(facts: Facts, options: argparse.Namespace, detailed: bool = False) -> 
                 str(row["runs"]),
             )
         )
-    for place, line in enumerate(align_columns(rows, left=(1, 3))):
+    for place, line in enumerate(align_columns(rows, left=(1, 4))):
         print(coloured(line, options.emphasis if place == 1 else None))
     if not options.quiet:
-        legend = "own, adopted: wins it found and took over; given: taken over by others;"
+        legend = (
+            f"{metric}: as measured; estimate, interval, gain: the judge's; own, adopted: wins "
+        )
+        legend += "it found and took over; given: taken over by others;"
         lines = [f"{legend} false: expected false keeps", tournament_answer(facts)]
         print("\n".join(fit_lines(lines)))
     if detailed:
@@ -360,7 +365,7 @@ def _json_of(here: Arena, facts: Facts) -> str:
                 "id": place,
                 "branch": row["branch"],
                 "strategy": name,
-                "best_val_bpb": row["mean"],
+                "best_val_bpb": row["best"],
                 "keep_count": row["wins"],
                 "total_experiments": row["experiments"],
                 "experiments": [

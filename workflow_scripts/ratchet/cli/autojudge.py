@@ -34,6 +34,12 @@ from ratchet.cli.main import (
     tell_assumptions,
 )
 from ratchet.logs.table import Table
+from ratchet.records.history import (
+    NO_CHANCE_MEASURED,
+    NO_SEED_EFFECT,
+    NOISE_UNKNOWN,
+    seed_effect,
+)
 from ratchet.records.records import Verdict
 
 if TYPE_CHECKING:
@@ -57,7 +63,7 @@ _NEXT = {
 
 
 def experiment_name(number: int) -> str:
-    """``experiment_042``, by the row's number from 1."""
+    """``experiment_042``, by the number of its row; row 0 is the baseline."""
     return f"experiment_{number:03d}"
 
 
@@ -71,7 +77,7 @@ def text_of(answer: Answer, table: Table) -> list[str]:
         f"{experiment_name(answer.candidate.number)}: {answer.verdict}{sure}",
         f"{table.metric} delta: {delta} | noise floor: {noise}",
         f"pareto status: {answer.pareto}",
-        f"reason: {answer.reason} [{RULE}]",
+        f"reason: {answer.reason}" + ("" if answer.seedless else f" [{RULE}]"),
     ]
 
 
@@ -124,6 +130,8 @@ def json_of(
         "rule": RULE,
         "reason": answer.reason,
         "exit_code": answer.exit_code,
+        "seed_effect": seed_effect([*every.replicates, candidate.values]).value,
+        "saturated": every.is_saturated,
         "runs": list(candidate.values),
         "incumbent": answer.incumbent,
         "incumbent_sd": answer.incumbent_sd,
@@ -131,7 +139,7 @@ def json_of(
         "keep_probability": answer.keep_probability,
         "noise_floor_interval": answer.noise_interval,
         "pareto_status": answer.pareto,
-        "p_efficient": answer.efficiency,
+        "p_efficient": answer.efficiency and (answer.efficiency.low, answer.efficiency.high),
         "expected_false_keeps": answer.expected_false_keeps,
         "assumptions": notes,
         "problems": [str(problem) for problem in table.problems],
@@ -143,24 +151,35 @@ def json_of(
     return fields
 
 
-def all_rows(every: LogExperiments, done: Replay) -> Iterator[dict[str, Any]]:
-    """Each row with the verdict at its time, as values for JSON."""
+def all_rows(every: LogExperiments, done: Replay, seedless: bool) -> Iterator[dict[str, Any]]:
+    """Each row with the verdict at its time, as values for JSON.
+
+    Where the seed has no effect, none has a confidence.
+    """
+    from ratchet.logs.judging import without_chance
+
     sign = every.table.direction.sign
     for place, (row, number) in enumerate(zip(every.rows, every.numbers, strict=True)):
-        assessment = done.assessments[place]
+        anew = every.starts_anew[place]
+        assessment = None if anew else done.assessments[place]
         if assessment is not None:
+            held, value = every.held[place], every.values[place]
+            if seedless and held is not None and value is not None:
+                assessment = without_chance(assessment, value - held)
             verdict = assessment.verdict.value
         elif every.values[place] is None:
             verdict = Verdict.CRASH.value
+        elif every.undecided[place]:
+            verdict = "UNDECIDED_RUN"
         else:
-            verdict = "BASELINE" if place == every.first else "INCUMBENT_RUN"
+            verdict = "BASELINE" if anew else "INCUMBENT_RUN"
         yield {
             "index": number,
             "line": row.line,
             "commit": row.commit,
             "value": row.value,
             "verdict": verdict,
-            "confidence": assessment and round(assessment.confidence, 4),
+            "confidence": None if seedless else assessment and round(assessment.confidence, 4),
             "delta": assessment and sign * assessment.delta,
             "gain": assessment and assessment.gain,
             "status": row.status.value,
@@ -168,34 +187,34 @@ def all_rows(every: LogExperiments, done: Replay) -> Iterator[dict[str, Any]]:
         }
 
 
-def all_summary(every: LogExperiments, done: Replay) -> dict[str, Any]:
-    """Noise floor, keeps and false keeps of a whole log."""
+def all_summary(every: LogExperiments, done: Replay, seedless: bool) -> dict[str, Any]:
+    """Noise floor, keeps and false keeps of a whole log; the floor may be unknown."""
+    from ratchet.logs.judging import expected_false_keeps
+
     judge = done.judge
-    keeps = sum(
-        keep and assessment is not None
-        for keep, assessment in zip(every.kept, done.assessments, strict=True)
-    )
     return {
         "metric": every.table.metric,
         "direction": every.table.direction.value,
-        "experiments": len(every.rows),
-        "noise_floor": judge.noise_sd,
-        "noise_floor_interval": judge.noise_interval(),
+        "experiments": every.count,
+        "noise_floor": None if seedless else judge.noise_sd,
+        "noise_floor_interval": None if seedless else judge.noise_interval(),
+        "seed_effect": seed_effect(every.replicates).value,
+        "saturated": every.is_saturated,
         "incumbent": every.table.direction.sign * judge.incumbent_mean,
-        "incumbent_sd": judge.incumbent_sd,
+        "incumbent_sd": None if seedless else judge.incumbent_sd,
         "keep_probability": judge.settings.keep_probability,
-        "keeps": keeps,
-        "expected_false_keeps": judge.expected_false_keeps,
+        "keeps": sum(every.kept_changes),
+        "expected_false_keeps": None if seedless else expected_false_keeps(every, done),
     }
 
 
-def all_text(every: LogExperiments, done: Replay) -> Iterator[str]:
+def all_text(every: LogExperiments, done: Replay, seedless: bool = False) -> Iterator[str]:
     """A line a row, then the summary."""
-    summary = all_summary(every, done)
+    summary = all_summary(every, done, seedless)
     places = decimals(summary["noise_floor"])
     metric = every.table.metric[:14]
     rows = [("experiment", metric, "delta", "P(better)", "verdict", "logged", "description")]
-    for row in all_rows(every, done):
+    for row in all_rows(every, done, seedless):
         value = "-" if row["value"] is None else f"{row['value']:.{max(places, 4)}f}"
         delta = "-" if row["delta"] is None else f"{row['delta']:+.{places}f}"
         sure = "-" if row["confidence"] is None else f"{row['confidence']:.2f}"
@@ -204,16 +223,18 @@ def all_text(every: LogExperiments, done: Replay) -> Iterator[str]:
     width = terminal_width() if is_terminal() else None
     for line in align_columns(rows, left=(0, 4, 5, 6)):
         yield line if width is None else cut_line(line, width)
+    kept = f"keeps after the baseline: {summary['keeps']} of {summary['experiments']} experiments"
+    if seedless:
+        yield f"{NO_SEED_EFFECT}: {NO_CHANCE_MEASURED}; {NOISE_UNKNOWN}"
+        yield kept
+        return
     low, high = summary["noise_floor_interval"]
     shown = places + 1
     yield (
         f"noise floor: ±{summary['noise_floor']:.{shown}f} "
         f"(90 % interval {low:.{shown}f} to {high:.{shown}f})"
     )
-    yield (
-        f"keeps after the baseline: {summary['keeps']} of {summary['experiments']} experiments | "
-        f"expected false keeps: {summary['expected_false_keeps']:.1f}"
-    )
+    yield f"{kept} | expected false keeps: {summary['expected_false_keeps']:.1f}"
 
 
 def _parse(argv: Sequence[str]) -> argparse.Namespace:
@@ -221,7 +242,9 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
     add = parser.add_argument
     add_log_options(parser)
     add("--run", "--run-log", type=Path, help="run log of the candidate; its metric is judged")
-    add("--row", type=int, help="judge this row, counted from 1, by the rows before it")
+    add(
+        "--row", type=int, help="judge this experiment by the rows before it; row 0 is the baseline"
+    )
     add("--all", action="store_true", help="a verdict for each row, and the noise floor")
     sure = "how sure a keep must be (default auto)"
     add("--mode", type=_mode, choices=MODES, default="auto", help=sure)
@@ -295,18 +318,19 @@ def _judged(
 
 
 def _all(options: argparse.Namespace, every: LogExperiments) -> int:
-    from ratchet.logs.judging import Rules, replay_rows, settings_for
+    from ratchet.logs.judging import Rules, is_seedless, replay_rows, settings_for
 
     rules = Rules(options.mode, options.noise_sd)
     settings, assumed = settings_for(every, len(every.rows), rules)
-    done = replay_rows(every, settings)
+    done, seedless = replay_rows(every, settings), is_seedless(every, rules)
     notes = [*every.table.assumptions, *every.assumptions(), *assumed]
     if options.json:
-        fields = {**all_summary(every, done), "rows": list(all_rows(every, done))}
+        rows = list(all_rows(every, done, seedless))
+        fields = {**all_summary(every, done, seedless), "rows": rows}
         problems = [str(problem) for problem in every.table.problems]
         print_json({**fields, "assumptions": notes, "problems": problems})
     else:
-        lines = list(all_text(every, done))
+        lines = list(all_text(every, done, seedless))
         print("\n".join(lines[-2:] if options.quiet else lines))
     tell_assumptions(NAME, every.table, notes, options.quiet)
     return 0

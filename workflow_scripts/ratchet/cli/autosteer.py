@@ -249,10 +249,12 @@ def _run(options: argparse.Namespace) -> int:
     if not every.rows:
         raise DataError(f"{name}: line 1, column 1: expected an experiment, found only notes")
     from ratchet.logs.analysis import replayed, sources_of, steer_by
+    from ratchet.logs.judging import Rules, is_seedless
 
     sources = sources_of(options.repo)
     done, assumed = replayed(every)
-    steered = steer_by(every, options.mode, options.num_suggestions, data, sources, done)
+    seedless = is_seedless(every, Rules())
+    steered = steer_by(every, options.mode, options.num_suggestions, data, sources, done, seedless)
     notes = [*table.assumptions, *every.assumptions(), *assumed]
     if options.json:
         print_json(json_of(steered, table, options.mode, notes))

@@ -24,7 +24,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from ratchet.base.errors import DataError, RatchetError, UsageError
-from ratchet.base.io import digest, digest_file
+from ratchet.base.io import digest, digest_file, read_record
 from ratchet.base.structs import asdict, replace
 from ratchet.base.terminal import GREEN, RED, YELLOW, coloured, use_colour, wrap_text
 from ratchet.base.text import finite_number, one_line
@@ -44,7 +44,9 @@ from ratchet.monitor.doctor import (
     session_outlook,
 )
 from ratchet.records.events import read_events
+from ratchet.records.history import History, SeedEffect
 from ratchet.records.paths import SessionPaths, StorePaths
+from ratchet.records.records import Manifest
 from ratchet.records.store import read_entry
 from ratchet.runs.hardware import (
     VISIBLE_GPUS,
@@ -149,7 +151,8 @@ def _with_task(seen: Machine, root: Path, given: Sequence[str]) -> Machine:
         known = prepared(Preparation(task, task.environment_of(preset), python), root)
     except RatchetError as error:
         return replace(seen, locks=locks, task_fault=str(error))
-    return replace(seen, preset=preset.name if preset else None, prepared=known)
+    seen = replace(seen, preset=preset.name if preset else None, prepared=known)
+    return replace(seen, seedless=seedless_session(root, task))
 
 
 def _with_agent(seen: Machine, chosen: Config) -> Machine:
@@ -249,6 +252,19 @@ def prepared(preparation: Preparation, root: Path) -> bool | None:
         return all(store.blob(entry["sha256"]).is_file() for entry in answer.values())
     except (RatchetError, KeyError, TypeError, AttributeError):
         return False
+
+
+def seedless_session(root: Path, task: Task) -> str | None:
+    """The latest session of a task that tells of seeds, if they had no effect; else ``None``."""
+    known = (root / "results").glob("*/baseline.json")
+    for path in sorted(known, key=lambda path: path.stat().st_mtime, reverse=True):
+        paths = SessionPaths(path.parent.name, root)
+        with contextlib.suppress(RatchetError, OSError):
+            if read_record(Manifest, paths.manifest).task == task.name:
+                effect = History.read(paths).seed_effect
+                if effect is not SeedEffect.UNKNOWN:
+                    return paths.session if effect is SeedEffect.NONE else None
+    return None
 
 
 def owner(root: Path) -> str | None:

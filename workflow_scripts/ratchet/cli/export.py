@@ -47,7 +47,7 @@ from ratchet.logs.cells import split_lines
 from ratchet.logs.reader import decode_text, numbered_lines
 from ratchet.logs.table import RowStatus, Table, first_of
 from ratchet.records.history import History, Trial
-from ratchet.records.records import Status
+from ratchet.records.records import Standing, Status
 from ratchet.records.results_table import table_header
 
 NAME = "ratchet export"
@@ -134,7 +134,7 @@ def sheet_of(table: Table, data: bytes, name: str) -> Sheet:
                 agent=row.agent,
                 fields=cells.get(row.line, {}),
             )
-            for number, row in enumerate(table.rows, 1)
+            for number, row in enumerate(table.rows)
         ),
         assumptions=table.assumptions,
         problems=tuple(str(problem) for problem in table.problems),
@@ -433,16 +433,20 @@ def _of_log(options: argparse.Namespace) -> Sheet:
 def _of_session(options: argparse.Namespace) -> Sheet:
     session = chosen_session(options)
     history = History.read(session.paths)
+    standings = {number: each.standing for number, each in history.contributions.items()}
     return Sheet(
         name=session.config.session,
         metric=session.task.metric.name,
         direction=session.task.metric.direction.value,
-        entries=tuple(exported_experiment(trial) for trial in (history.start, *history.judged)),
+        entries=tuple(
+            exported_experiment(trial, standings.get(trial.number))
+            for trial in (history.start, *history.judged)
+        ),
     )
 
 
-def exported_experiment(trial: Trial) -> ExportedExperiment:
-    """One trial of a session, or its baseline, with ruling and runs."""
+def exported_experiment(trial: Trial, standing: Standing | None = None) -> ExportedExperiment:
+    """One trial of a session, or its baseline, with ruling, runs and standing."""
     ruling = {} if trial.ruling is None else to_json_values(trial.ruling)
     known = {name: value for name, value in ruling.items() if name not in _ELSEWHERE}
     return ExportedExperiment(
@@ -457,6 +461,7 @@ def exported_experiment(trial: Trial) -> ExportedExperiment:
             "round": trial.round,
             "verdict": trial.word,
             "kept": trial.kept,
+            "standing": None if standing is None else standing.value,
             **known,
             "category": trial.category,
             "hypothesis": trial.proposal.hypothesis,

@@ -33,6 +33,7 @@ from ratchet.cli.main import (
     tell,
     write_output,
 )
+from ratchet.records.history import NO_SEED_EFFECT
 from ratchet.records.paths import SessionPaths
 from ratchet.records.records import RoundVerdict
 from ratchet.report.figure_style import Frame, Row, Spec, base_spec, mark_layer
@@ -339,16 +340,21 @@ def _of_session(name: str) -> NoiseFloor:
                 verdict.noise_sd, source, *interval, JUDGE_LEVEL, verdict.incumbent_mean
             )
     raise InputMissingError(
-        f"{paths.rounds}: expected a verdict with a noise floor, found none; run the session "
-        f"first: snakemake --cores 1 --config session={name}"
+        f"{paths.rounds}: expected a verdict with a noise floor, found none; state it with "
+        f"--noise-sd, or run the session first: snakemake --cores 1 --config session={name}"
     )
 
 
 def _of_log(options: argparse.Namespace) -> NoiseFloor:
     """The noise floor that ``autojudge --all`` finds."""
-    from ratchet.logs.judging import Rules, replay_rows, settings_for
+    from ratchet.logs.judging import Rules, is_seedless, replay_rows, settings_for
 
     every, _ = read_log(options)
+    if is_seedless(every, Rules()):
+        raise DataError(
+            f"{one_line(str(options.results))}: {NO_SEED_EFFECT}, as all its re-runs are equal, so "
+            "it tells no noise floor; state it with --noise-sd"
+        )
     settings, _ = settings_for(every, len(every.rows), Rules())
     judge = replay_rows(every, settings).judge
     low, high = judge.noise_interval(JUDGE_LEVEL)

@@ -30,7 +30,7 @@ from ratchet.cli.diff import diff_lines
 from ratchet.cli.main import CommandParser, make_command, print_json
 from ratchet.cli.sessions import add_session, chosen_session, trial_of
 from ratchet.records.history import History, Trial
-from ratchet.records.records import RunSummary
+from ratchet.records.records import RunSummary, chance_name
 from ratchet.session import Session
 
 NAME = "ratchet show"
@@ -91,7 +91,7 @@ def experiment_lines(trial: Trial, session: Session, colour: bool = False) -> It
     if ruling is not None:
         kept = ", kept" if trial.kept else ""
         sure = ruling.confidence
-        better = "" if sure is None else f", P(better) {format_percent(sure)}"
+        better = "" if sure is None else f", {chance_name(ruling.price)} {format_percent(sure)}"
         yield from _field("verdict", f"{ruling.verdict.value}{kept}{better}")
         yield from _field("reason", one_line_label(ruling.reason, LONG))
         for note in ruling.notes:

@@ -51,6 +51,7 @@ from ratchet.records.records import (
     Start,
     SuggestionKind,
     Verdict,
+    chance_name,
 )
 from ratchet.session import Session
 from ratchet.steering.categories import classify_change
@@ -108,10 +109,9 @@ def text_of(trial: Trial, history: History, metric: str) -> list[str]:
     lines += [f"  noticed: {one_line(note)}" for note in ruling.notes]
     held = state.incumbent
     noise_sd = history.noise_sd
-    noise = "" if noise_sd is None else f"; noise floor {noise_sd:.2g}"
-    lines.append(
-        f"incumbent: {name_of(held.number)}, {metric} {held.mean:.6g} ± {held.sd:.2g}{noise}"
-    )
+    noise = "" if noise_sd is None else f" ± {held.sd:.2g}; noise floor {noise_sd:.2g}"
+    measured = f"{metric} {held.measured:.6g}, estimated {held.mean:.6g}{noise}"
+    lines.append(f"incumbent: {name_of(held.number)}, {measured}")
     todo = [s for s in state.suggestions if s.kind is not SuggestionKind.RETEST][:SHOWN]
     lines += [f"next: [{one_line(s.category)}] {one_line(s.title)}" for s in todo]
     if not trial.kept:
@@ -132,9 +132,11 @@ def _measured_again(trial: Trial, before: Trial, metric: str) -> str:
 def _headline(ruling: Ruling, metric: str) -> str:
     if ruling.mean is None:
         return str(ruling.verdict)
+    p = ruling.confidence
+    sure = "" if p is None else f", {chance_name(ruling.price)} {p:.3f}"
     return (
         f"{ruling.verdict}: {metric} {ruling.mean:.6g} over {plural(len(ruling.runs), 'run')}, "
-        f"{ruling.delta:+.3g} against the incumbent, P(better) {ruling.confidence:.3f}"
+        f"{ruling.delta:+.3g} against the incumbent{sure}"
     )
 
 

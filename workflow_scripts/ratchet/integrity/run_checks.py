@@ -79,13 +79,15 @@ class Scrutiny:
         return replace(run, memory_mb=round(memory, 1))
 
     def remarks(self, run: RunSummary) -> Iterator[str]:
-        """Remarks on a run: more memory than it printed, limits without effect."""
+        """Remarks on a run: more memory than it printed, a busy machine, limits without effect."""
         said = self._trace(run).printed_mb if run.outcome is Outcome.OK else None
         if said is not None and run.memory_mb is not None and run.memory_mb > said:
             yield (
                 f"memory: it printed {said:.4g} MiB, but needed more beside the baseline than "
                 f"that explains; charged as {run.memory_mb:.4g} MiB"
             )
+        if run.slowed:
+            yield f"busy machine: slowed each time, the last run counts all the same: {run.slowed}"
         record = self.session.store.lookup(run.key) if self.session.task.limits else None
         for name in record.unenforced if record is not None else ():
             yield f"limits: {name} could not be enforced, for want of a control group"

@@ -41,6 +41,7 @@ WHOLE = (
     "audit/*.json",
     "audit/*/*.json",
     "baseline/*.json",
+    "certify/*.json",
     "confirm/*.json",
     "rounds/*/*.json",
 )
@@ -130,6 +131,9 @@ def outputs_of(
         "experiment": [here.experiment(candidate)],
         "judge": [here.verdict, here.judge, paths.results_tsv],
         "steer": [here.steer],
+        "certify_plan": [paths.certification_plan],
+        "certify_run": [paths.certify_run(candidate)],
+        "certify": [paths.certification],
         "confirm_run": [paths.confirm_run(candidate)],
         "confirm": [paths.confirmation],
         "evolve_leg": [paths.leg(number, candidate)],

@@ -31,7 +31,7 @@ from ratchet.integrity.seal import (
 )
 from ratchet.manifest import harness_digest
 from ratchet.records.paths import SessionPaths, StorePaths
-from ratchet.records.records import Baseline, Manifest, Proposal
+from ratchet.records.records import Baseline, Certification, Manifest, Proposal
 from ratchet.records.store import RECORD, SOURCE, read_entry, run_key
 from ratchet.task.presets import edited_files
 from ratchet.task.repository import named_task
@@ -559,26 +559,34 @@ class _SessionFiles:
             self.findings.deviates(blob, named, NO_FILE, "restore it from a backup")
 
     def _check_run(self, path: Path, summary: Mapping[str, Any], manifest: Manifest) -> None:
+        aside = summary.get("set_aside")
+        for key in (summary["key"], *(aside if isinstance(aside, list) else ())):
+            record = self.paths.store.run(str(key)) / RECORD
+            if not record.exists():
+                named = f"the run that {self.findings.name(path)} names"
+                self.findings.deviates(record, named, NO_FILE, self.again)
         record = self.paths.store.run(str(summary["key"])) / RECORD
         try:
             entry = json.loads(record.read_bytes())
             kept, seed = entry["record"], entry["inputs"]["seed"]
             value = kept["metrics"].get(manifest.values["metric"]["name"])
+            pace = kept.get("pace") or {}
+            slowed, probe = pace.get("slowed", ""), pace.get("probe_seconds")
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
-            if not record.exists():
-                named = f"the run that {self.findings.name(path)} names"
-                self.findings.deviates(record, named, NO_FILE, self.again)
             return
         stored = {
             "seed": seed,
             "outcome": kept.get("outcome"),
             "reason": kept.get("reason"),
             "value": value if kept.get("outcome") == "ok" else None,
+            "slowed": slowed,
+            "probe_seconds": probe,
         }
         for name, expected in stored.items():
-            if summary[name] != expected:
+            said = summary.get(name, expected)
+            if said != expected:
                 where = f"{name} {expected} of run {str(summary['key'])[:12]}"
-                self.findings.deviates(path, where, f"{summary[name]}", self.again)
+                self.findings.deviates(path, where, f"{said}", self.again)
 
     def check_history(self, manifest: Manifest) -> None:
         """The repository by itself, then its refs and trees against the records."""
@@ -597,10 +605,12 @@ class _SessionFiles:
         commits = {0: baseline.commit, **{p.number: p.commit for p in proposals}}
         refs = {"refs/ratchet/baseline": baseline.commit}
         refs |= {f"refs/ratchet/experiments/{p.number:04d}": p.commit for p in proposals}
-        branch = f"refs/heads/ratchet/{name}"
-        _check_refs(folder, refs, branch, self._tips(commits), self.findings)
+        branch, smaller = f"refs/heads/ratchet/{name}", self._smaller()
+        _check_refs(folder, refs, branch, self._tips(commits, smaller), self.findings)
         if readable:
             sources = {baseline.commit: baseline.files, **{p.commit: p.files for p in proposals}}
+            if smaller is not None:
+                sources[smaller.champion.commit] = smaller.champion.files
             trees = {commit: self._tree(manifest, held) for commit, held in sources.items()}
             _check_trees(folder, trees, self.findings)
 
@@ -613,15 +623,23 @@ class _SessionFiles:
                     except DataError as error:
                         self.findings.deviates(path, "proposals", f"{error}", self.again)
 
-    def _tips(self, commits: Mapping[int, str]) -> list[str]:
+    def _tips(self, commits: Mapping[int, str], smaller: Certification | None) -> list[str]:
         """Commits that the branch may be at: the champion, or any while the session goes on."""
         confirmed = self.json.get(self.paths.confirmation)
         sealed = read_seal(self.paths)
         if sealed is not None and sealed.whole and not sealed.at_work and confirmed is not None:
             champion = confirmed.get("champion") if isinstance(confirmed, Mapping) else None
             if isinstance(champion, int) and champion in commits:
-                return [commits[champion]]
-        return list(commits.values())
+                return [commits[champion]] if smaller is None else [smaller.champion.commit]
+        return [*commits.values(), *([] if smaller is None else [smaller.champion.commit])]
+
+    def _smaller(self) -> Certification | None:
+        """The certification, if it took changes out of the champion."""
+        try:
+            found = from_json_values(Certification, self.json.get(self.paths.certification))
+        except DataError:
+            return None
+        return found if found.removed else None
 
     def _tree(self, manifest: Manifest, sources: Mapping[str, str]) -> dict[str, bytes]:
         """Files that a commit must hold, without those whose blob the store's check names."""

@@ -11,7 +11,6 @@ the prior, but only with probability 1 - :data:`MISLED`: a run that a busy machi
 may have made it sure of anything.  Lower metrics are better.
 """
 
-import enum
 import math
 from collections.abc import Sequence
 
@@ -20,12 +19,7 @@ from numpy.typing import NDArray
 
 from ratchet.base.stats import FloatArray
 from ratchet.base.structs import Frozen, replace
-
-LEAST_RUNS = 6
-"""Runs of the smallest certification: fewer do not tell three changes apart."""
-
-RUNS_PER_RUN = 5
-"""Runs of the session for each run of its certification."""
+from ratchet.records.records import Contribution, Standing
 
 FALSE_SHARE = 0.04
 """Expected share of false ones among the certified; it leaves room to the 5 % that are
@@ -34,13 +28,15 @@ promised, since the beliefs that it rests on are approximate."""
 LEAST_CONFIDENCE = 0.85
 """P(contribution > 0) of each certified change: very sure ones vouch for no doubtful one."""
 
-PASSENGER_SHARE = 0.05
+PASSENGER_SHARE = 0.1
 """Share of the champion's expected gain that all passengers together may carry."""
 
-PASSENGER_GAIN = 1.0
-"""Expected contribution of a passenger, in noise floors, at most."""
+PASSENGER_GAIN = 0.7
+"""What they may carry together in noise floors: less than any session can see.  In
+simulated sessions with three passengers among six kept changes, two are found and one real
+change of two noise floors in a hundred goes with them."""
 
-PASSENGER_CONFIDENCE = 0.9
+PASSENGER_CONFIDENCE = 0.8
 """A change as likely as this to contribute is no passenger, however small."""
 
 INTERVAL = 0.9
@@ -79,54 +75,32 @@ STARTS = 4
 """Designs that the exchange starts from; further ones improve nothing that matters."""
 
 
-class Standing(enum.StrEnum):
-    """What fresh runs say of a kept change."""
-
-    CERTIFIED = "certified"
-    UNCERTIFIED = "uncertified"
-    PASSENGER = "passenger"
-
-
 class Change(Frozen):
-    """A kept change by its place among the kept ones, from 0.
+    """A kept change, by its number.
 
-    ``needs`` are the places of earlier changes that it cannot stand without.
+    ``needs`` are the numbers of earlier changes that it cannot stand without.
     ``confidence``, ``gain`` and ``sd`` are the search's P(better), E[g] and the
-    sampling noise of the difference that they rest on.
+    sampling noise of the difference that they rest on.  What ``stays`` is no
+    passenger: it was kept for another reason than its gain.
     """
 
-    place: int
+    number: int
     needs: tuple[int, ...]
     confidence: float
     gain: float
     sd: float
+    stays: bool = False
 
 
 class FreshRun(Frozen):
-    """A run after the search: the places of the changes left out, and its metric."""
+    """A run after the search: the numbers of the changes left out, and its metric."""
 
     left_out: frozenset[int]
     value: float
 
 
-class Contribution(Frozen):
-    """What a change adds to the champion: its mean, interval and P(contribution > 0)."""
-
-    place: int
-    gain: float
-    low: float
-    high: float
-    confidence: float
-    standing: Standing = Standing.UNCERTIFIED
-
-
-def certification_budget(session_runs: int) -> int:
-    """Runs of the certification that follows a session of so many runs."""
-    return max(LEAST_RUNS, math.ceil(session_runs / RUNS_PER_RUN))
-
-
 def plan_leave_outs(changes: Sequence[Change], runs: int) -> tuple[frozenset[int], ...]:
-    """Places of the changes to leave out in each run, so that the runs tell the most.
+    """Numbers of the changes to leave out in each run, so that the runs tell the most.
 
     A Bayesian D-optimal design over the variants that can be built: with each change
     goes what needs it.  The prior variance of a change is that of its sign, so that
@@ -143,7 +117,8 @@ def plan_leave_outs(changes: Sequence[Change], runs: int) -> tuple[frozenset[int
         rows = (draw < 0.5) @ needing
         designs.append((_exchange(rows, needed, needing, precision), rows))
     _, best = max(designs, key=lambda design: design[0])
-    return tuple(frozenset(np.flatnonzero(row).tolist()) for row in best)
+    numbers = np.array([change.number for change in changes])
+    return tuple(frozenset(numbers[row].tolist()) for row in best)
 
 
 def contributions(
@@ -159,52 +134,53 @@ def contributions(
         return ()
     unit = math.sqrt(noise[0] * noise[1])
     log_sd = math.hypot(math.log(noise[1] / noise[0]) / (2 * 1.645), NOISE_LOG_SD)
-    left_out = np.zeros((len(fresh), len(changes)))
-    for row, run in zip(left_out, fresh, strict=True):
-        row[list(run.left_out)] = 1.0
+    left_out = np.array([[c.number in run.left_out for c in changes] for run in fresh], dtype=float)
+    left_out = left_out.reshape(len(fresh), len(changes))
     values = np.array([run.value for run in fresh]) / unit
     draws = unit * _Sampler(changes, left_out, values, unit, log_sd).draws()
     low, high = np.quantile(draws, [(1 - INTERVAL) / 2, (1 + INTERVAL) / 2], axis=0)
     better = (draws > 1e-4 * unit).mean(axis=0)
     columns = np.stack([draws.mean(axis=0), low, high, better]).T.tolist()
     found = [
-        Contribution(change.place, gain, least, most, sure)
+        Contribution(change.number, gain, least, most, sure)
         for change, (gain, least, most, sure) in zip(changes, columns, strict=True)
     ]
     standing = dict.fromkeys(_passengers(changes, found, unit), Standing.PASSENGER)
-    standing |= dict.fromkeys(_certified(found), Standing.CERTIFIED)
-    return tuple(replace(c, standing=standing.get(c.place, c.standing)) for c in found)
+    # What was left out in no run, or in all, has the search's word alone.
+    seen = np.ptp(left_out, axis=0) > 0 if len(fresh) else np.zeros(len(changes), dtype=bool)
+    tested = [each for each, told in zip(found, seen.tolist(), strict=True) if told]
+    standing |= dict.fromkeys(_certified(tested), Standing.CERTIFIED)
+    return tuple(replace(c, standing=standing.get(c.number, c.standing)) for c in found)
 
 
 def _certified(found: Sequence[Contribution]) -> list[int]:
-    places: list[int] = []
+    numbers: list[int] = []
     doubts = 0.0
     for each in sorted(found, key=lambda each: -each.confidence):
         doubts += 1 - each.confidence
-        if each.confidence < LEAST_CONFIDENCE or doubts > FALSE_SHARE * (len(places) + 1):
+        if each.confidence < LEAST_CONFIDENCE or doubts > FALSE_SHARE * (len(numbers) + 1):
             break
-        places.append(each.place)
-    return places
+        numbers.append(each.number)
+    return numbers
 
 
-def _passengers(
-    changes: Sequence[Change], found: Sequence[Contribution], unit: float
-) -> frozenset[int]:
+def _passengers(changes: Sequence[Change], found: Sequence[Contribution], unit: float) -> list[int]:
     """Changes that can go, the least first, each with those that need it."""
     _, needing = _closures(changes)
     worth = np.maximum([each.gain for each in found], 0.0)
+    most = min(PASSENGER_SHARE * worth.sum(), PASSENGER_GAIN * unit)
     staying = np.array(
         [
-            each.gain > PASSENGER_GAIN * unit or each.confidence >= PASSENGER_CONFIDENCE
-            for each in found
+            change.stays or each.confidence >= PASSENGER_CONFIDENCE
+            for change, each in zip(changes, found, strict=True)
         ]
     )
     out = np.zeros(len(found), dtype=bool)
     for place in sorted(range(len(found)), key=lambda place: (found[place].gain, place)):
         more = out | needing[place]
-        if not (staying & more).any() and worth[more].sum() <= PASSENGER_SHARE * worth.sum():
+        if not (staying & more).any() and worth[more].sum() <= most:
             out = more
-    return frozenset(np.flatnonzero(out).tolist())
+    return [each.number for each, gone in zip(found, out.tolist(), strict=True) if gone]
 
 
 def _tempered(change: Change) -> float:
@@ -214,10 +190,11 @@ def _tempered(change: Change) -> float:
 
 def _closures(changes: Sequence[Change]) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
     """For each change, those that it needs and those that need it, itself among both."""
+    places = {change.number: place for place, change in enumerate(changes)}
     needed = np.eye(len(changes), dtype=bool)
-    for change in changes:
+    for place, change in enumerate(changes):
         for earlier in change.needs:
-            needed[change.place] |= needed[earlier]
+            needed[place] |= needed[places[earlier]]
     return needed, needed.T.copy()
 
 
@@ -268,8 +245,8 @@ class _Sampler:
         self.priors = [_prior(change, unit) for change in changes]
         held = np.array([means[-1] for means, _, _ in self.priors])
         self.effects = held + self.random.normal(0, 0.3, (CHAINS, len(changes)))
-        level = np.median(values - left_out @ held) if len(values) else 0.0
-        self.residual = values - level - left_out.mean(axis=0) @ held - self.effects @ self.x.T
+        level = np.median(values - self.x @ held) if len(values) else 0.0
+        self.residual = values - level - self.effects @ self.x.T
         self.factor = np.ones(self.residual.shape)
         self.noise = np.ones((CHAINS, 1))
         self.nodes = np.exp(log_sd * NOISE_NODES)
@@ -340,6 +317,6 @@ def _prior(change: Change, unit: float) -> tuple[FloatArray, FloatArray, FloatAr
     doubted = (1 - MISLED) * (1 - better) * _DOUBTED + MISLED * _PRIOR
     return (
         np.append(_MEANS, gain),
-        np.append(_SDS, min(change.sd / unit, 0.75 * gain)),
+        np.append(_SDS, min(change.sd / unit, gain / 2)),
         np.log(np.append(doubted, (1 - MISLED) * better)),
     )

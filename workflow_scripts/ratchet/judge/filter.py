@@ -143,6 +143,10 @@ class IncumbentFilter:
         variance = variance + (mean - self.mean[:, None]) ** 2
         self.ratio = (shares * variance).sum(axis=-1) / self.noise**2
 
+    def forget(self) -> None:
+        """The next run of the incumbent is its first: what others showed holds no more."""
+        self.mean, self.ratio = None, np.ones(self.noise.size)
+
     def drift(self) -> None:
         """A fresh proposal passed by without a measurement."""
         self.known_mean  # noqa: B018  raises before any run of the incumbent

@@ -174,8 +174,12 @@ class Confirmations(Struct):
             self._pool(ys[1:])
         if keep:
             # What is known of the new incumbent is what it was kept for.
-            self._pool(np.array(self.incumbent))
-            self.incumbent = []
+            self.forget()
+
+    def forget(self) -> None:
+        """The incumbent's runs so far tell of the noise, and of it no more."""
+        self._pool(np.array(self.incumbent))
+        self.incumbent = []
 
     def _pool(self, group: FloatArray) -> None:
         self.squares, self.freedom = self._pooled(group)

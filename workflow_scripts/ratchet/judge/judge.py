@@ -95,10 +95,9 @@ class Assessment(Frozen):
 
     def without_retest(self, settings: Settings) -> Assessment:
         """Assessment with the verdict that holds without a further run."""
-        sure = settings.strong_probability
-        return replace(
-            self, verdict=name_verdict(self.keep, False, self.confidence, self.gain, sure)
-        )
+        p, sure = self.confidence_at_threshold, settings.strong_probability
+        verdict = name_verdict(self.keep, False, p, self.gain, self.threshold, sure)
+        return replace(self, verdict=verdict)
 
 
 def keep_is_sure(confidence: float, gain: float, keep_probability: float, threshold: float) -> bool:
@@ -107,14 +106,14 @@ def keep_is_sure(confidence: float, gain: float, keep_probability: float, thresh
 
 
 def name_verdict(
-    keep: bool, retest: bool, confidence: float, gain: float, strong_probability: float
+    keep: bool, retest: bool, confidence: float, gain: float, threshold: float, strong: float
 ) -> Verdict:
-    """The verdict; MARGINAL is likely better, yet not by what it must be."""
+    """The verdict by the P(gain > threshold) that decides; MARGINAL is likely, yet not enough."""
     if retest:
         return Verdict.RETEST
     if keep:
-        return Verdict.STRONG_KEEP if confidence >= strong_probability else Verdict.KEEP
-    if confidence >= 0.5 and gain > 0:
+        return Verdict.STRONG_KEEP if confidence >= strong else Verdict.KEEP
+    if confidence >= 0.5 and gain > threshold:
         return Verdict.MARGINAL
     return Verdict.DISCARD
 
@@ -143,12 +142,17 @@ class Judge:
         self._tests = None if bound is None else Confirmations(bound, runs)
         self._wanted = 0
 
-    def incumbent(self, y: float) -> None:
+    def incumbent(self, y: float, anew: bool = False) -> None:
         """Learn from a run of the baseline or incumbent.
 
-        Raises :class:`DataError` for a value that is not finite.
+        With ``anew`` its earlier runs are compared with nothing any more, since the
+        machine has become another.  Raises :class:`DataError` for a value that is not finite.
         """
         (value,) = _finite([y])
+        if anew:
+            self._filter.forget()
+            if self._tests is not None:
+                self._tests.forget()
         self._pending = None
         self._wanted = max(0, self._wanted - 1)
         self._filter.measure(float(value))
@@ -206,11 +210,12 @@ class Judge:
             retest = fresh = 0.0
             keep = keep and look.shown
             again = not look.shown and look.prospect >= FUTILITY
-        # What a keep claims: to be better, or not to cost more than it may.
-        self._pending = (view, max(confidence, above), runs)
+        # What a keep claims: to be worth its price.
+        self._pending = (view, above, runs)
+        strong = self.settings.strong_probability
         self._wanted = self._tests.runs_wanted(view.count) if self._tests and again else 0
         return Assessment(
-            verdict=name_verdict(keep, again, confidence, gain, self.settings.strong_probability),
+            verdict=name_verdict(keep, again, above, gain, threshold, strong),
             confidence=confidence,
             confidence_at_threshold=above,
             gain=gain,
@@ -316,8 +321,8 @@ class Judge:
     def expected_false_keeps(self) -> float:
         """Expected number of keeps so far that do not hold what they were kept for.
 
-        That is an improvement; of a simplification, which may cost a little, that
-        it costs no more.
+        That is an improvement beyond its price; of a simplification, which may cost a
+        little, that it costs no more.
         """
         return math.fsum(self._doubts)
 
@@ -351,7 +356,8 @@ class Replay(Frozen):
     """The judge after the log, and its view of each row at that row's time.
 
     ``assessments`` holds ``None`` for the baseline, for further runs of the
-    incumbent and for rows without a metric.  ``weights`` are those of the effect
+    incumbent, for rows without a metric and for runs that the next row decides.
+    ``weights`` are those of the effect
     prior, by noise node, that each assessment rests on.  ``beliefs`` are mean and sd
     of the incumbent's true metric after each row, ``None`` before the baseline.
     """
@@ -367,14 +373,17 @@ def replay(
     kept: Sequence[bool],
     replicate_mask: Sequence[bool],
     settings: Settings,
+    undecided: Sequence[bool] = (),
+    last_is_open: bool = False,
 ) -> Replay:
     """Replay rows in order with the decisions that were taken.
 
     ``values`` holds ``None`` where a row has no valid metric; lower is better.
     The first valid row is the baseline.  Rows of ``replicate_mask`` that were
-    not kept are further runs of the incumbent.  Every candidate counts with one
-    run, so no assessment asks for a retest.  Raises :class:`DataError` for
-    sequences of unequal length and for values that are not finite.
+    not kept are further runs of the incumbent.  Rows of ``undecided`` are runs of the
+    code that the next row measures once more, and are judged with it.  No assessment
+    asks for a retest, but for that of the last row if it ``is_open``.  Raises
+    :class:`DataError` for sequences of unequal length and for values that are not finite.
     """
     if not len(values) == len(kept) == len(replicate_mask):
         sizes = f"{len(values)}, {len(kept)} and {len(replicate_mask)}"
@@ -385,11 +394,15 @@ def replay(
     assessments: list[Assessment | None] = []
     weights: list[FloatArray | None] = []
     beliefs: list[tuple[float, float] | None] = []
-    started = False
-    for value, keep, again in zip(values, kept, replicate_mask, strict=True):
+    started, runs, waits = False, list[float](), undecided or [False] * len(values)
+    for row, (value, keep, again) in enumerate(zip(values, kept, replicate_mask, strict=True), 1):
         assessments.append(None)
         weights.append(None)
-        if value is None:
+        if row == len(values) and last_is_open:
+            judge.settings = settings
+        if value is not None and started and waits[row - 1]:
+            runs.append(value)
+        elif value is None:
             if started:
                 judge.crash()
         elif not started or (again and not keep):
@@ -397,8 +410,9 @@ def replay(
             started = True
         else:
             weights[-1] = judge._filter.weights
-            assessments[-1] = judge.assess([value])
+            assessments[-1] = judge.assess([*runs, value])
             judge.commit(keep)
+            runs = []
         beliefs.append((judge.incumbent_mean, judge.incumbent_sd) if started else None)
     return Replay(judge, tuple(assessments), tuple(weights), tuple(beliefs))
 

@@ -87,6 +87,13 @@ sessions holds one."""
 GUARANTEED_RUNS = 3
 """A test needs two fresh runs of a candidate, besides its first."""
 
+LEAST_CERTIFICATION, MOST_CERTIFICATION = 6, 100
+"""Runs of a certification: fewer do not tell three changes apart; more are jobs that a
+session without an end in sight would plan in vain."""
+
+CERTIFICATION_SHARE = 5
+"""Runs of the session for each run of its certification."""
+
 
 class Settings(Frozen):
     """Every number the judge decides by.
@@ -231,6 +238,12 @@ def settle_mode(mode: Mode | str, planned_runs: int | None) -> Mode:
         short = planned_runs is not None and planned_runs <= SHORT_SESSION_RUNS
         chosen = Mode.LIBERAL if short else Mode.GAIN
     return chosen
+
+
+def certification_budget(session_runs: int) -> int:
+    """Runs of the certification that follows a session of so many runs."""
+    share = math.ceil(session_runs / CERTIFICATION_SHARE)
+    return min(max(LEAST_CERTIFICATION, share), MOST_CERTIFICATION)
 
 
 def scale_from(values: Sequence[float]) -> float:

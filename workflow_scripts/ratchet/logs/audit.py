@@ -17,10 +17,10 @@ from ratchet.logs.experiments import incumbents_of
 from ratchet.logs.smoothing import LEVEL, NoisePrior, SmoothedChange, Smoother
 
 CREDIBLE = 0.95
-"""P(better) from which a change counts as shown; as the judge's STRONG_KEEP."""
+"""Probability of being better from which a change counts as shown; as STRONG_KEEP."""
 
 OVERTURNED = 0.5
-"""P(better) below which a kept change is more likely no improvement than one.  Lower
+"""Probability below which a kept change is more likely no improvement than one.  Lower
 bounds cannot be reached: no number of runs tells a tiny gain from none."""
 
 CHANCE = 0.8
@@ -29,11 +29,15 @@ CHANCE = 0.8
 MOST_SEEDS = 20
 """More re-runs of one change cost more than a change that needs them is worth."""
 
+GIVEN_LOG, GIVEN_RUNS = "P(better | log)", "P(better | runs)"
+"""Names of the probabilities by the whole log, and by fresh runs alone.  P(better) is the
+judge's, by the rows up to the change."""
+
 TESTS = {
     **{mode.value: KEEP_PROBABILITIES[mode] for mode in (Mode.GAIN, Mode.BALANCED, Mode.STRICT)},
     "strong": CREDIBLE,
 }
-"""Least P(better) of the judge's modes, and of what it calls a strong keep."""
+"""Least probability of the judge's modes, and of what it calls a strong keep."""
 
 _NEGLIGIBLE = 1e-7
 _POINTS = 241
@@ -43,20 +47,20 @@ class Audited(Frozen):
     """One kept change.
 
     ``place`` is its row, from 0; ``step`` what the log printed, the last incumbent's
-    value less its own.  ``then`` is P(better) when it was kept, by the rows up to it,
-    and ``better`` by the whole log; ``gain`` is its expected effect and ``low`` and
+    value less its own.  ``confidence`` is P(better) when it was kept, by the rows up to
+    it, and ``given_log`` the same by the whole log; ``gain`` is its expected effect and ``low`` and
     ``high`` bound it with probability :data:`LEVEL`.
 
     ``seeds`` is the number of further runs, of it and of its parent each, after which
-    it is decided with probability :data:`CHANCE`: P(better) at least
+    it is decided with probability :data:`CHANCE`: ``given_log`` at least
     :data:`CREDIBLE`, or below :data:`OVERTURNED`.  0 if it is so already and ``None``
     if :data:`MOST_SEEDS` are too few; ``chance`` is that probability then.
     """
 
     place: int
     step: float
-    then: float
-    better: float
+    confidence: float
+    given_log: float
     gain: float
     low: float
     high: float
@@ -104,6 +108,7 @@ def audit(
     judged: Sequence[bool],
     settings: Settings,
     noise_prior: NoisePrior | None = None,
+    undecided: Sequence[bool] = (),
 ) -> Audit:
     """Judge the kept rows of which ``judged`` is true, by all rows.
 
@@ -116,7 +121,8 @@ def audit(
     smoother = Smoother(values, kept, replicate_mask, done.weights, settings, noise_prior)
     found = [change for change in smoother.changes() if judged[change.place]]
     places = [change.place for change in found]
-    then = {p: a.confidence for p in places if (a := done.assessments[p]) is not None}
+    told = replay(values, kept, replicate_mask, settings, undecided) if any(undecided) else done
+    then = {p: a.confidence for p in places if (a := told.assessments[p]) is not None}
     before = incumbents_of(values, kept)
     noise_sd = smoother.noise_sd
     changes = []

@@ -11,9 +11,19 @@ from ratchet.base.structs import Frozen, replace
 from ratchet.base.text import one_line
 from ratchet.logs.reader import RunLog
 from ratchet.logs.table import LogRow, RowStatus, Table, first_of
+from ratchet.records.history import (
+    NO_SEED_EFFECT,
+    NOISE_UNKNOWN,
+    SATURATED,
+    SeedEffect,
+    seed_effect,
+)
 
 SAME_VALUE = 5e-7
 """A run log and a row that differ by less are of one run: the row has six decimals."""
+
+SATURATED_ROWS = 3
+"""So many rows with one value, re-runs not counted, are no accident."""
 
 # A hash after "seed-" names a proposal; "data_seed" is a setting.
 _AGAIN = re.compile(
@@ -26,8 +36,9 @@ _AGAIN = re.compile(
 class LogCandidate(Frozen):
     """The experiment to judge; ``values`` are all its runs, in the metric's unit.
 
-    ``number`` counts the log's rows from 1; a run that is not in the log yet has no
-    ``row``.  ``since`` is the number of rows that were there before it.
+    ``number`` counts the log's rows from 0, which is the baseline as in a session; a run
+    that is not in the log yet has no ``row``.  ``since`` is the number of the first of
+    its runs.
     """
 
     number: int
@@ -39,7 +50,7 @@ class LogCandidate(Frozen):
 
 
 class LogExperiments(Frozen, dict=True):
-    """The rows that are about runs, with what the replay needs of each."""
+    """The rows that are about runs, with their numbers and what the replay needs of each."""
 
     table: Table
     rows: tuple[LogRow, ...]
@@ -71,6 +82,12 @@ class LogExperiments(Frozen, dict=True):
         return found
 
     @cached_property
+    def undecided(self) -> list[bool]:
+        """Mask of rows whose code the next row measures again, before anything is decided."""
+        pairs = zip(self.rows, (*self.rows[1:], None), strict=True)
+        return [after is not None and _same_candidate(row, after) for row, after in pairs]
+
+    @cached_property
     def further_runs(self) -> list[int]:
         """Lines of the rows that are further runs of the incumbent."""
         places = [place for place, again in enumerate(self.again) if again and place != self.first]
@@ -84,6 +101,29 @@ class LogExperiments(Frozen, dict=True):
             or (row.status is RowStatus.BASELINE and (place == self.first or not self.again[place]))
             for place, row in enumerate(self.rows)
         ]
+
+    @cached_property
+    def kept_changes(self) -> list[bool]:
+        """Mask of candidates that were kept; a baseline is none."""
+        return [
+            row.status is RowStatus.KEEP and place in self.incumbents
+            for place, row in enumerate(self.rows)
+        ]
+
+    @cached_property
+    def starts_anew(self) -> list[bool]:
+        """Mask of the baseline and of later ones, which are incumbents and no candidates."""
+        baseline = RowStatus.BASELINE
+        return [
+            place == self.first or (row.status is baseline and self.kept[place])
+            for place, row in enumerate(self.rows)
+        ]
+
+    @property
+    def count(self) -> int:
+        """Number of experiments, crashes too: no baseline, and each candidate once."""
+        others = zip(self.starts_anew, self.again, self.undecided, strict=True)
+        return sum(not any(each) for each in others)
 
     def before(self, number: int) -> LogExperiments:
         """The experiments of the rows before ``number``."""
@@ -120,6 +160,35 @@ class LogExperiments(Frozen, dict=True):
                 found.append(place)
         return [value for place in found if (value := self.values[place]) is not None]
 
+    @cached_property
+    def replicates(self) -> list[list[float]]:
+        """Metrics of each incumbent and of the further runs of its unchanged code."""
+        found: list[list[float]] = []
+        for place, value in enumerate(self.values):
+            if value is None:
+                continue
+            if place == self.first or self.kept[place]:
+                found.append([value])
+            elif self.again[place]:
+                found[-1].append(value)
+        return found
+
+    @cached_property
+    def held(self) -> list[float | None]:
+        """Measured metric of each row's incumbent, the last kept before it; lower is better."""
+        found, latest = list[float | None](), None
+        for place, (value, keep) in enumerate(zip(self.values, self.kept, strict=True)):
+            found.append(latest)
+            if value is not None and (keep or place == self.first):
+                latest = value
+        return found
+
+    @property
+    def is_saturated(self) -> bool:
+        """Whether every value is the same, of changed code too."""
+        values = {value for value in self.values if value is not None}
+        return len(values) == 1 and sum(not again for again in self.again) >= SATURATED_ROWS
+
     def assumptions(self) -> list[str]:
         """Assumptions of the replay about these rows."""
         said, again = [], self.further_runs
@@ -131,6 +200,10 @@ class LogExperiments(Frozen, dict=True):
         if first is not None and self.rows[first].status is RowStatus.DISCARD:
             line = self.rows[first].line
             said.append(f"line {line} has the first metric and is the baseline, though discarded")
+        if seed_effect(self.replicates) is SeedEffect.NONE:
+            said.append(f"re-runs are equal: {NO_SEED_EFFECT}, or was not changed; {NOISE_UNKNOWN}")
+        if self.is_saturated:
+            said.append(SATURATED)
         return said
 
 
@@ -151,7 +224,7 @@ def log_experiments(table: Table) -> LogExperiments:
     """All experiments of a table; runs without end or metric yet are left out."""
     found = [
         (row, number)
-        for number, row in enumerate(table.rows, 1)
+        for number, row in enumerate(table.rows)
         if row.status.is_experiment and not _unfinished(row)
     ]
     return LogExperiments(table, tuple(r for r, _ in found), tuple(n for _, n in found))
@@ -192,18 +265,18 @@ def choose_experiment(
     Raises :class:`UsageError` for a row that is not there and
     :class:`DataError` for one that cannot be judged.
     """
-    if number is not None and not 1 <= number <= len(table.rows):
-        raise UsageError(f"--row: expected 1 to {len(table.rows)} for {file}, found {number}")
+    if number is not None and not 0 <= number < len(table.rows):
+        raise UsageError(f"--row: expected 0 to {len(table.rows) - 1} for {file}, found {number}")
     if run is not None and number is None:
         return _from_run(table, run)
     if number is None:
         number = _last(table, file)
-    row = table.rows[number - 1]
+    row = table.rows[number]
     if run is not None:
         values = (run.value,) if run.value is not None else ()
         memory = run.memory_gb or row.memory_gb
         evidence = one_line(run.evidence)[:200]
-        return LogCandidate(number, number - 1, values, memory, evidence, row), []
+        return LogCandidate(number, number, values, memory, evidence, row), []
     if not row.status.is_experiment or _unfinished(row):
         raise DataError(
             f"{file}: line {row.line}, column 1: expected an experiment with a metric to judge, "
@@ -211,31 +284,29 @@ def choose_experiment(
         )
     if row.value is None or row.status is RowStatus.CRASH:
         evidence = row.description[:200]
-        return LogCandidate(number, number - 1, (), row.memory_gb, evidence, row), []
+        return LogCandidate(number, number, (), row.memory_gb, evidence, row), []
     return _with_earlier(table, row, number)
 
 
 def _from_run(table: Table, run: RunLog) -> tuple[LogCandidate, list[str]]:
-    number, said = len(table.rows) + 1, []
+    number, said = len(table.rows), []
     last = table.rows[-1]
     if run.value is not None and last.value is not None:
         if abs(run.value - last.value) <= SAME_VALUE * max(1.0, abs(run.value)):
             said.append(f"the run log is of line {last.line}, which has the same metric")
             memory = run.memory_gb or last.memory_gb
-            return LogCandidate(number - 1, number - 2, (run.value,), memory, row=last), said
+            return LogCandidate(number - 1, number - 1, (run.value,), memory, row=last), said
         said.append(f"the run log is of a new experiment, number {number}")
     values = () if run.value is None else (run.value,)
-    return LogCandidate(number, number - 1, values, run.memory_gb, run.evidence), said
+    return LogCandidate(number, number, values, run.memory_gb, run.evidence), said
 
 
 def _last(table: Table, file: str) -> int:
     """Number of the last experiment; an unread line after it is an error."""
-    number = max(
-        (n for n, row in enumerate(table.rows, 1) if row.status.is_experiment), default=None
-    )
+    number = max((n for n, row in enumerate(table.rows) if row.status.is_experiment), default=None)
     if number is None:
         raise DataError(f"{file}: line 1, column 1: expected an experiment, found only notes")
-    line = table.rows[number - 1].line
+    line = table.rows[number].line
     unread = [problem for problem in table.problems if problem.unread and problem.line > line]
     if unread:
         raise DataError(
@@ -248,14 +319,16 @@ def _last(table: Table, file: str) -> int:
 def _with_earlier(table: Table, row: LogRow, number: int) -> tuple[LogCandidate, list[str]]:
     """A row together with undecided runs of the same commit just before it."""
     first = number
-    named = row.commit.lower() not in ("", "-", "none", "baseline")
-    while named and first > 1:
-        earlier = table.rows[first - 2]
-        open_run = earlier.status is RowStatus.PENDING and earlier.value is not None
-        if earlier.commit != row.commit or not open_run:
-            break
+    while first and _same_candidate(table.rows[first - 1], row):
         first -= 1
-    runs = table.rows[first - 1 : number]
+    runs = table.rows[first : number + 1]
     values = tuple(r.value for r in runs if r.value is not None)
     said = [] if first == number else [f"lines {runs[0].line} to {row.line} are runs of one commit"]
-    return LogCandidate(number, first - 1, values, row.memory_gb, row=row), said
+    return LogCandidate(number, first, values, row.memory_gb, row=row), said
+
+
+def _same_candidate(row: LogRow, after: LogRow) -> bool:
+    """Whether a row is an undecided run of the commit that the row after it measures too."""
+    named = row.commit.lower() not in ("", "-", "none", "baseline")
+    undecided = row.status is RowStatus.PENDING and row.value is not None
+    return named and undecided and row.commit == after.commit and after.value is not None

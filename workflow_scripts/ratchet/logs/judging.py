@@ -11,9 +11,17 @@ from ratchet.base.structs import Frozen, replace
 from ratchet.base.text import plural
 from ratchet.judge.judge import Assessment, Judge, Replay, replay
 from ratchet.judge.settings import Settings, scale_from
-from ratchet.judge.tradeoffs import MEMORY_TOLERANCE, efficiency
+from ratchet.judge.tradeoffs import Configuration, Efficiency, efficiency_bounds
 from ratchet.logs.experiments import LogCandidate, LogExperiments
 from ratchet.logs.table import first_of
+from ratchet.records.history import (
+    NO_CHANCE_MEASURED,
+    NO_SEED_EFFECT,
+    NOISE_UNKNOWN,
+    SEED_HINT,
+    SeedEffect,
+    seed_effect,
+)
 from ratchet.records.records import Verdict
 
 EXIT_KEEP, EXIT_DISCARD, EXIT_RETEST = 0, 1, 2
@@ -24,9 +32,6 @@ SPAN_SDS = 4.0
 LEAST_SPAN, MOST_SPAN = 0.05, 2.4
 """In ln: around a noise floor that the user states, and as without any replicates."""
 
-MOST_RIVALS = 20
-"""Kept codes of less memory that a candidate is compared with, the best ones."""
-
 
 class Answer(Frozen):
     """The verdict on one candidate.
@@ -35,6 +40,7 @@ class Answer(Frozen):
     (value minus incumbent), ``noise_sd`` and ``gain`` are in the metric's unit;
     the first four also in its own direction, while a positive gain is better.
     ``confidence`` is the probability that the candidate is truly better.
+    Where the seed has no effect (``seedless``), nothing is said that rests on noise.
     """
 
     candidate: LogCandidate
@@ -50,8 +56,9 @@ class Answer(Frozen):
     noise_sd: float | None = None
     noise_interval: tuple[float, float] | None = None
     keep_probability: float | None = None
-    efficiency: tuple[float, float] | None = None
+    efficiency: Efficiency | None = None
     expected_false_keeps: float | None = None
+    seedless: bool = False
 
     @property
     def exit_code(self) -> int:
@@ -63,9 +70,7 @@ class Answer(Frozen):
     @property
     def pareto(self) -> str:
         """EFFICIENT, DOMINATED or, without memory in the log, UNKNOWN."""
-        if self.efficiency is None:
-            return "UNKNOWN"
-        return "EFFICIENT" if self.efficiency[0] >= 0.5 else "DOMINATED"
+        return "UNKNOWN" if self.efficiency is None else self.efficiency.status
 
 
 class Rules(Frozen):
@@ -91,34 +96,70 @@ def noise_span(left_open: float) -> float:
     return min(max(SPAN_SDS * left_open, LEAST_SPAN), MOST_SPAN)
 
 
-def replay_rows(past: LogExperiments, settings: Settings) -> Replay:
-    """The judge after these rows, with the decisions that their author took."""
-    return replay(past.values, past.kept, past.again, settings)
+def replay_rows(every: LogExperiments, settings: Settings, before: int | None = None) -> Replay:
+    """The judge after all rows, or those ``before`` a number, with their author's decisions.
+
+    Where no re-run of the log has differed, re-runs are repetitions and no evidence of
+    little noise.  The last row can be repeated, so that its verdict may be RETEST.
+    """
+    past = every if before is None else every.before(before)
+    values = past.values
+    if seed_effect(every.replicates) is not SeedEffect.SHOWN:
+        alike = zip(values, past.again, strict=True)
+        values = [
+            None if again and place != past.first else value
+            for place, (value, again) in enumerate(alike)
+        ]
+    return replay(values, past.kept, past.again, settings, past.undecided, last_is_open=True)
+
+
+def is_seedless(every: LogExperiments, rules: Rules, *candidate: float) -> bool:
+    """Whether the seed has no effect, by a log and a candidate's runs, and no noise is stated."""
+    effect = seed_effect([*every.replicates, candidate])
+    return rules.noise_sd is None and effect is SeedEffect.NONE
+
+
+def without_chance(found: Assessment, delta: float) -> Assessment:
+    """The assessment where one run of each code tells, with its measured difference."""
+    verdict = Verdict.KEEP if found.keep else found.verdict
+    return replace(found, delta=delta, verdict=verdict if delta < 0 else Verdict.DISCARD)
+
+
+def expected_false_keeps(every: LogExperiments, done: Replay) -> float:
+    """Expected number of kept changes that are no improvement, each by the rows up to it."""
+    pairs = zip(every.kept_changes, done.assessments, strict=True)
+    return math.fsum(1 - found.confidence for keep, found in pairs if keep and found is not None)
 
 
 def judge_candidate(
     every: LogExperiments, candidate: LogCandidate, rules: Rules
 ) -> tuple[Answer, list[str]]:
-    """Judge one candidate by the rows before it.
+    """Judge one candidate by the rows before it, as :func:`replay_rows` judges its row.
 
-    Unlike in a replay a re-run may be asked for, as this run can be repeated; past
-    decisions are what they are.
+    The settings are those of the whole log.
     """
-    past = every.before(candidate.since + 1)
+    past = every.before(candidate.since)
     said = past.assumptions()
-    if past.first is None:
+    place = every.numbers.index(candidate.number) if candidate.row in every.rows else None
+    if past.first is None or (place is not None and every.starts_anew[place]):
         return _baseline(candidate), said
-    settings, more = settings_for(past, len(every.rows), rules)
-    state = replay_rows(past, settings).judge.to_dict()
-    state["settings"]["max_replicates"] = settings.max_replicates
-    judge = Judge.from_dict(state)
+    settings, more = settings_for(every, len(every.rows), rules)
+    done = replay_rows(every, settings, candidate.since)
+    judge, sign, answer = done.judge, past.table.direction.sign, _answer(candidate, past, done)
     if not candidate.values:
         why = _no_metric(f"no valid {past.table.metric}", candidate)
-        return replace(_answer(candidate, past, judge), reason=why), [*said, *more]
-    sign = past.table.direction.sign
-    assessment = judge.assess([sign * value for value in candidate.values])
+        return replace(answer, reason=why), [*said, *more]
+    if place is not None and every.again[place]:
+        why = "read as a further run of the incumbent's code, of which nothing is to be decided"
+        return replace(answer, verdict=Verdict.DISCARD, reason=why), [*said, *more]
+    values = [sign * value for value in candidate.values]
+    if seed_effect([*every.replicates, values]) is not SeedEffect.SHOWN:
+        del values[1:]  # they are all equal
+    assessment = judge.assess(values)
+    if place is not None and place < len(every.rows) - 1:  # decided long ago, it is not run again
+        assessment = assessment.without_retest(settings)
     answer = replace(
-        _answer(candidate, past, judge),
+        answer,
         verdict=assessment.verdict,
         confidence=assessment.confidence,
         delta=sign * assessment.delta,
@@ -127,12 +168,37 @@ def judge_candidate(
         reason=verdict_reason(assessment),
         efficiency=_efficiency(candidate, past, assessment, judge),
     )
+    if is_seedless(every, rules, *candidate.values):
+        found = assessment.without_retest(settings)
+        answer = _without_chance(
+            answer, without_chance(found, values[0] - past.replicates[-1][0]), sign
+        )
     return answer, [*said, *more]
 
 
-def _answer(candidate: LogCandidate, past: LogExperiments, judge: Judge) -> Answer:
+def _without_chance(answer: Answer, found: Assessment, sign: int) -> Answer:
+    """An answer by single measurements; it claims nothing about chance, which was not measured."""
+    direction = "better" if found.delta < 0 else "worse"
+    return replace(
+        answer,
+        verdict=found.verdict,
+        delta=sign * found.delta,
+        incumbent=None if answer.value is None else answer.value - sign * found.delta,
+        reason=f"{abs(found.delta):.4g} {direction} than the incumbent; {NO_SEED_EFFECT} "
+        f"({SEED_HINT}): {NO_CHANCE_MEASURED}; {NOISE_UNKNOWN}",
+        seedless=True,
+        confidence=None,
+        incumbent_sd=None,
+        noise_sd=None,
+        noise_interval=None,
+        expected_false_keeps=None,
+        efficiency=None,
+    )
+
+
+def _answer(candidate: LogCandidate, past: LogExperiments, done: Replay) -> Answer:
     """Answer without its verdict: the fields that every row after the first has."""
-    sign, values = past.table.direction.sign, candidate.values
+    judge, sign, values = done.judge, past.table.direction.sign, candidate.values
     return Answer(
         candidate=candidate,
         verdict=Verdict.CRASH,
@@ -144,16 +210,16 @@ def _answer(candidate: LogCandidate, past: LogExperiments, judge: Judge) -> Answ
         noise_sd=judge.noise_sd,
         noise_interval=judge.noise_interval(),
         keep_probability=judge.settings.keep_probability,
-        expected_false_keeps=judge.expected_false_keeps,
+        expected_false_keeps=expected_false_keeps(past, done),
     )
 
 
 def _baseline(candidate: LogCandidate) -> Answer:
-    """The first run of a log: there is nothing to compare it with."""
+    """The first run of a log, or a baseline that starts anew: compared with nothing."""
     if not candidate.values:
         return Answer(candidate, Verdict.CRASH, _no_metric("no valid metric", candidate))
     value = math.fsum(candidate.values) / len(candidate.values)
-    why = "the baseline: there is no earlier run to compare it with"
+    why = "the baseline: there is no earlier run of this kind to compare it with"
     return Answer(candidate, Verdict.KEEP, why, value=value)
 
 
@@ -180,28 +246,16 @@ def verdict_reason(assessment: Assessment) -> str:
 
 def _efficiency(
     candidate: LogCandidate, past: LogExperiments, assessment: Assessment, judge: Judge
-) -> tuple[float, float] | None:
+) -> Efficiency | None:
     """Bounds on P(no kept code of no more memory is better), if memory is known."""
-    if candidate.memory_gb is None:
-        return None
-    limit = (1 + MEMORY_TOLERANCE) * candidate.memory_gb
     kept = [
-        (value, row.memory_gb)
+        Configuration(value, judge.noise_sd, row.memory_gb)
         for row, value, keep in zip(past.rows, past.values, past.kept, strict=True)
-        if keep and value is not None and row.memory_gb is not None
+        if keep and value is not None
     ]
-    if not kept:
-        return None
-    # The incumbent's true metric is known better than by its one lucky run.
-    incumbent = assessment.confidence if kept[-1][1] <= limit else 1.0
-    smaller = [(v, m) for v, m in kept[:-1] if m <= min(limit, kept[-1][1] * 0.995)]
-    rivals = sorted(smaller)[:MOST_RIVALS]
-    bounds = efficiency(
-        [judge.incumbent_mean + assessment.delta, *(v for v, _ in rivals)],
-        [judge.noise_sd / math.sqrt(assessment.n), *(judge.noise_sd for _ in rivals)],
-        [candidate.memory_gb, *(m for _, m in rivals)],
-    )[0]
-    return bounds.low * incumbent, min(bounds.high, incumbent)
+    sd = judge.noise_sd / math.sqrt(assessment.n)
+    believed = Configuration(judge.incumbent_mean - assessment.gain, sd, candidate.memory_gb)
+    return efficiency_bounds(believed, assessment.confidence, kept)
 
 
 def noise_source(

@@ -40,6 +40,12 @@ from ratchet.logs.rerun_plan import (
     read_audit_plan,
 )
 from ratchet.logs.table import LogRow, first_of
+from ratchet.records.history import (
+    NO_CHANCE_MEASURED,
+    NO_SEED_EFFECT,
+    SeedEffect,
+    seed_effect,
+)
 from ratchet.records.records import Role
 from ratchet.runs.executor import Executor
 from ratchet.runs.hardware import describe_hardware
@@ -283,6 +289,10 @@ def judge_kept_change(
     kept it counts for nothing.
     """
     found = welch_interval(parent, child, AUDIT_LEVEL)
+    if seed_effect([parent, child, *others]) is SeedEffect.NONE:
+        reason = f"{NO_SEED_EFFECT}: {NO_CHANCE_MEASURED}"
+        standing = KeptStanding.UNDECIDED if found.gain else KeptStanding.FAILS
+        return replace(held, standing=standing, reason=reason, gain=found.gain)
     judge = Judge(_settings(parent, others))
     for value in parent:
         judge.incumbent(value)
@@ -295,7 +305,7 @@ def judge_kept_change(
         gain=found.gain,
         low=found.low,
         high=found.high,
-        better=better,
+        given_runs=better,
         expected=assessment.gain,
         noise_sd=assessment.noise_sd,
     )

@@ -114,7 +114,7 @@ class AuditRun(Frozen):
 
 
 class KeptStanding(enum.StrEnum):
-    """Standing of a change: P(better) at least 0.95, below 0.5, between, or no answer."""
+    """Standing of a change: P(better | runs) at least 0.95, below 0.5, between, or no answer."""
 
     HOLDS = "holds"
     FAILS = "does not hold"
@@ -126,7 +126,7 @@ class HeldChange(Frozen):
     """A kept change by its fresh runs; gains are positive, in the metric's unit.
 
     ``gain`` with ``low`` and ``high`` is the difference of the means with Welch's
-    interval of probability :data:`AUDIT_LEVEL`.  ``better`` is the judge's P(better) and
+    interval of probability :data:`AUDIT_LEVEL`.  ``given_runs`` is P(better | runs) and
     ``expected`` its estimate of the gain, which is without the luck.
     """
 
@@ -139,7 +139,7 @@ class HeldChange(Frozen):
     gain: float | None = None
     low: float | None = None
     high: float | None = None
-    better: float | None = None
+    given_runs: float | None = None
     expected: float | None = None
     noise_sd: float | None = None
     parent_line: int | None = None

@@ -10,6 +10,7 @@ from pathlib import Path
 from ratchet.base.structs import Frozen, field
 from ratchet.base.text import median, one_line, spoken_duration
 from ratchet.config import GUARANTEED, Config
+from ratchet.records.history import NO_CHANCE_MEASURED, NO_SEED_EFFECT, SEED_HINT
 from ratchet.runs.hardware import GpuState
 from ratchet.task.task import GB, Plausible
 
@@ -34,11 +35,12 @@ def planned_runs(config: Config, mode: str) -> tuple[int, int]:
     """Fewest and most runs that are to be expected of a session.
 
     The baseline, one run per experiment, checks of the incumbent and the confirmation are
-    certain.  What the judge asks for beyond that depends on what will be found: its bounds
-    are from simulated sessions, and a session may be outside of them.
+    certain.  The certification depends on what will be found, as does what the judge asks
+    for: its bounds are from simulated sessions, and a session may be outside of them.
     """
     experiments, every = config.rounds * config.candidates, config.remeasure_every
     known = config.baseline_replicates + experiments + 2 * config.confirm_replicates
+
     known += config.rounds // every if every else 0
     few, many = 0.0, MOST_RETESTS * experiments
     if mode == GUARANTEED:
@@ -46,7 +48,7 @@ def planned_runs(config: Config, mode: str) -> tuple[int, int]:
         many = min(MOST_CONFIRMING * experiments, CONFIRMING_GROWTH * math.sqrt(experiments))
     elif config.max_replicates == 1:
         many = 0.0
-    least, most = known + math.floor(few), known + math.ceil(many)
+    least, most = known + math.floor(few), known + math.ceil(many) + config.certification_runs
     limit = most if config.max_runs is None else config.max_runs
     return min(least, limit), min(most, limit)
 
@@ -189,8 +191,9 @@ class Machine(Frozen):
 
     ``faults`` says why a kind of isolation does not work (``None`` if it does), the
     strongest kind last.  ``device`` is what the task runs on, ``None`` if no task can
-    be read.  ``disk`` maps folders to free space in 1e9 bytes.  ``agent`` is the
-    program that the configuration wants proposals from, if any.
+    be read, and ``seedless`` a session of it in which the seed had no effect.  ``disk``
+    maps folders to free space in 1e9 bytes.  ``agent`` is the program that the
+    configuration wants proposals from, if any.
     """
 
     python: tuple[int, ...]
@@ -214,6 +217,7 @@ class Machine(Frozen):
     device: str | None = None
     preset: str | None = None
     prepared: bool | None = None
+    seedless: str | None = None
     outlook: Outlook | None = None
     running: str | None = None
 
@@ -307,6 +311,9 @@ def _task(machine: Machine) -> Iterator[Check]:
         yield ok("task", f"{machine.task} on {machine.device}{preset}")
         if machine.prepared is not None:
             yield ok("data", "prepared" if machine.prepared else UNPREPARED)
+        if machine.seedless is not None:
+            text = f"{NO_SEED_EFFECT}, by session {machine.seedless}: {NO_CHANCE_MEASURED}"
+            yield warning("seed", text, f"{SEED_HINT}; docs/tasks.md says how a run gets its seed")
 
 
 def _gpu(machine: Machine) -> Iterator[Check]:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from ratchet.base.errors import FixedInputChangedError
 from ratchet.base.structs import Frozen
 from ratchet.base.text import one_line, shorten
-from ratchet.monitor.progress import START
+from ratchet.monitor.progress import START, best_words
 from ratchet.records.events import Journal, read_events
 from ratchet.records.records import Verdict
 from ratchet.runs.process import adopt_orphans, kill_descendants, let_last
@@ -130,8 +130,8 @@ def _verdict(event: Event, earlier: Sequence[Event]) -> Found:
         sure = "" if event.get("confidence") is None else f", P {event['confidence']:.3f}"
         yield (
             Kind.CHAMPION,
-            f"new champion in round {event['round']}/{event['rounds']}: {name} "
-            f"(best {event['best']:.4f} ± {event['noise']:.4f}{sure}, {event['kept']} kept)",
+            f"new champion in round {event['round']}/{event['rounds']}: #{event['number']} {name} "
+            f"(best {best_words(event)}{sure}, {event['kept']} kept)",
         )
     if verdict is Verdict.TAMPERED:
         yield (

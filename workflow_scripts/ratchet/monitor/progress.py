@@ -14,12 +14,14 @@ from ratchet.base.text import (
     median,
     one_line,
     one_line_label,
+    plural,
     shorten,
     spoken_duration,
     time_ago,
     whole_number,
 )
 from ratchet.records.events import event_seconds, time_left
+from ratchet.records.history import NO_SEED_EFFECT, SeedEffect
 from ratchet.records.records import Role, Status, Verdict
 
 Event = Mapping[str, Any]
@@ -86,7 +88,10 @@ PREPARE_SECONDS = 24 * 3600.0
 
 
 class SessionStanding(Struct):
-    """Standing by the events so far; times are seconds since the epoch."""
+    """Standing by the events so far; times are seconds since the epoch.
+
+    ``best`` was measured: the mean of the champion's runs; ``estimate`` is the judge's.
+    """
 
     session: str = ""
     task: str = ""
@@ -100,14 +105,17 @@ class SessionStanding(Struct):
     work: dict[tuple[Any, ...], Work] = field(default_factory=dict)
     baseline: float | None = None
     best: float | None = None
+    estimate: float | None = None
     noise: float | None = None
     judged: dict[int, JudgedExperiment] = field(default_factory=dict)
     failed_proposals: int = 0
     runs: int = 0
+    repeated: int = 0
     confirm_runs: int = 0
     alarms: list[str] = field(default_factory=list)
     stop: tuple[str, str] | None = None
     confirmed: dict[str, Any] | None = None
+    certified: int | None = None
     answer: str | None = None
     page: str = "report.html"
     failure: tuple[str, str] | None = None
@@ -175,7 +183,7 @@ def _take(s: SessionStanding, event: Event) -> None:
         case "prepared":
             s.phase, s.failure = Phase.BASELINE, None
         case "baseline":
-            s.baseline = s.best = finite_number(event["mean"])
+            s.baseline = s.best = s.estimate = finite_number(event["mean"])
             s.noise = finite_number(event["noise"])
             s.work.clear()
             s.phase, s.round = Phase.PROPOSING, 1
@@ -203,6 +211,8 @@ def _take(s: SessionStanding, event: Event) -> None:
             s.confirmed = {**numbers, "detail": str(event["detail"])}
             s.work.clear()
             s.phase = Phase.REPORTING
+        case "certified":
+            s.certified = whole_number(event["certified"])
         case "reported" | "evolved" | "audited":
             _reported(s, event)
         case "leg_finished":
@@ -241,7 +251,7 @@ def _run_started(s: SessionStanding, event: Event) -> None:
     s.phase = _phase_of(work, s)
     s.failure = s.answer = None
     if s.phase is Phase.EXPERIMENT:
-        s.stop = s.confirmed = None
+        s.stop = s.confirmed = s.certified = None
     s.work[_key(event)] = work
 
 
@@ -259,6 +269,9 @@ def _phase_of(work: Work, s: SessionStanding) -> Phase:
 
 def _run_finished(s: SessionStanding, event: Event) -> None:
     s.work.pop(_key(event), None)
+    if event.get("again"):
+        s.repeated += 1
+        return
     s.runs += 1
     s.confirm_runs += event["role"] == Role.CONFIRM
     if s.phase is Phase.EXPERIMENT and not s.work:
@@ -293,13 +306,20 @@ def _verdict(s: SessionStanding, event: Event) -> None:
     )
     s.phase, s.round, s.failure, s.answer = Phase.JUDGING, judged.round, None, None
     s.rounds = whole_number(event.get("rounds")) or s.rounds
-    s.best, s.noise = finite_number(event["best"]), finite_number(event["noise"])
+    for name in ("best", "estimate", "noise"):
+        setattr(s, name, finite_number(event.get(name)))
     s.confirm_replicates = whole_number(event.get("confirm_replicates")) or s.confirm_replicates
     s.judged.pop(judged.number, None)  # the last verdict comes last
     s.judged[judged.number] = judged
     if verdict is Verdict.TAMPERED:
         s.alarms.append(f"round {judged.round}: experiment {judged.number} was tampered with")
         s.alarms[:] = list(dict.fromkeys(s.alarms))
+
+
+def best_words(event: Event) -> str:
+    """What a verdict leaves as the best: measured, with the noise floor, and estimated."""
+    noise = "" if event["noise"] is None else f" ± {event['noise']:.4f}"
+    return f"{event['best']:.4f}{noise}, estimate {event['estimate']:.4f}"
 
 
 def _round_finished(s: SessionStanding, event: Event) -> None:
@@ -314,6 +334,9 @@ def _round_finished(s: SessionStanding, event: Event) -> None:
 def _reported(s: SessionStanding, event: Event) -> None:
     s.answer = str(event["answer"])
     s.page = _PAGES.get(str(event["event"]), "report.html")
+    if event.get("seed_effect") == SeedEffect.NONE:  # known at the end at the latest
+        s.noise = None
+        s.judged = {n: entry._replace(confidence=None) for n, entry in s.judged.items()}
     s.work.clear()
     s.phase, s.failure, s.reopened = Phase.REPORTED, None, False
 
@@ -386,14 +409,17 @@ def standing_facts(
         ],
         "baseline": s.baseline,
         "best": s.best,
+        "estimate": s.estimate,
         "noise": s.noise,
         "verdicts": [entry._asdict() for entry in reversed(list(s.judged.values()))],
         "counts": {"experiments": len(s.judged), **s.counts},
         "failed_proposals": s.failed_proposals,
         "runs": s.runs,
+        "repeated": s.repeated,
         "alarms": list(s.alarms),
         "stop": None if s.stop is None else dict(zip(("reason", "detail"), s.stop, strict=True)),
         "confirmed": s.confirmed,
+        "certified": s.certified,
         "answer": s.answer,
         "page": s.page,
         "started": iso_time(s.started),
@@ -473,10 +499,16 @@ def standing_rows(found: Facts) -> list[tuple[str, str]]:
     """Rows of name and text: the best so far, counts, an early end, alarms, time left."""
     rows, digits = [], decimals_for(found["noise"], found["best"])
     if found["best"] is not None:
-        best, noise, base = (format_number(found[k], digits) for k in ("best", "noise", "baseline"))
+        names = ("best", "noise", "estimate", "baseline")
+        best, noise, believed, base = (format_number(found[name], digits) for name in names)
         metric = f"{one_line_label(found['metric'], 24)} " if found["metric"] else ""
-        rows.append(("best", f"{metric}{best} ± {noise}, baseline {base}"))
+        spread = "" if found["noise"] is None else f" ± {noise}"
+        rows.append(("best", f"{metric}{best}{spread}, estimate {believed}, baseline {base}"))
+        if found["noise"] is None:
+            rows.append(("noise", f"unknown; {NO_SEED_EFFECT}"))
     rows.append(("tried", f"{tried_counts(found)} ({found['runs']} runs)"))
+    if found["repeated"]:
+        rows.append(("busy", f"{plural(found['repeated'], 'slowed run')} made again"))
     if found["stop"]:
         rows.append(("ended", f"early: {one_line_label(found['stop']['detail'])}"))
     rows += [("ALARM", one_line_label(text)) for text in found["alarms"][-SHOWN_ALARMS:]]
@@ -516,8 +548,9 @@ def work_age(work: Mapping[str, Any]) -> str:
 
 def tried_counts(found: Facts) -> str:
     """Number of experiments by how they ended."""
-    n = found["counts"]
-    text = f"{n['experiments']}: {n['keep']} kept, {n['discard']} discarded, {n['crash']} crashed"
+    n, certified = found["counts"], found["certified"]
+    kept = f"{n['keep']} kept" + ("" if certified is None else f" ({certified} certified)")
+    text = f"{n['experiments']}: {kept}, {n['discard']} discarded, {n['crash']} crashed"
     failed = found["failed_proposals"]
     return text + (f"; {failed} failed proposals" if failed else "")
 

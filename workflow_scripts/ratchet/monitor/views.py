@@ -23,6 +23,7 @@ from ratchet.base.text import (
     spoken_duration,
 )
 from ratchet.monitor.progress import (
+    best_words,
     current_work,
     decision_word,
     fold_events,
@@ -33,6 +34,7 @@ from ratchet.monitor.progress import (
     standing_rows,
 )
 from ratchet.records.events import Event, append_line, read_events, time_left
+from ratchet.records.history import NO_SEED_EFFECT, NOISE_UNKNOWN, SEED_HINT
 from ratchet.records.paths import SessionPaths
 
 _COLOURS = {
@@ -81,18 +83,31 @@ def event_line(event: Mapping[str, Any]) -> str | None:
     return None if said is None else one_line(said)
 
 
+def _name(event: Mapping[str, Any]) -> str:
+    """An experiment by its number and description; of the baseline the latter alone."""
+    number = f"#{event['number']} " if event["number"] else ""
+    return shorten(f"{number}{event['description']}", _WIDTH)
+
+
 def _run_finished(event: Mapping[str, Any]) -> str:
-    role = f"run {event['replicate'] + 1}" if event["role"] == "search" else event["role"]
+    searched = event["role"] == "search"
+    role = f"run {event['replicate'] + 1}" if searched else event["role"]
     value = event["outcome"] if event["value"] is None else f"{event['value']:.6f}"
-    name = shorten(event["description"], _WIDTH)
+    name = _name(event) if searched else shorten(event["description"], _WIDTH)
     # As wide as the place of a verdict, so that the columns agree.
-    return f"{role:<11}  {name:<{_WIDTH}} {value:>10}  {event['wall_seconds']:.1f} s"
+    text = f"{role:<11}  {name:<{_WIDTH}} {value:>10}  {event['wall_seconds']:.1f} s"
+    slowed = (event.get("pace") or {}).get("slowed")
+    if slowed:
+        text += f"; busy machine, {slowed}"
+    if event.get("again"):
+        return f"{text}; it is run again"
+    return f"{text}; it counts all the same" if slowed else text
 
 
 def _verdict(event: Mapping[str, Any]) -> str:
-    best = f"best {event['best']:.4f} ± {event['noise']:.4f} | {event['kept']} kept"
+    best = f"best {best_words(event)} | {event['kept']} kept"
     sure = "" if event["confidence"] is None else f" P {event['confidence']:.3f}"
-    rounds, name = str(event["rounds"]), shorten(event["description"], _WIDTH)
+    rounds, name = str(event["rounds"]), _name(event)
     place = f"round {event['round']:>{len(rounds)}}/{rounds}  {name:<{_WIDTH}}"
     said = ""
     if event.get("near_miss"):
@@ -104,8 +119,26 @@ def _verdict(event: Mapping[str, Any]) -> str:
     return f"{place} {event['verdict']}{sure}{said} | {best}"
 
 
+def _noise(event: Mapping[str, Any]) -> str:
+    return "" if event["noise"] is None else f" ± {event['noise']:.4f}"
+
+
+def _baseline(event: Mapping[str, Any]) -> str:
+    if event["noise"] is None:
+        return (
+            f"baseline {event['mean']:.4f} in each of {event['n']} runs: {NO_SEED_EFFECT} "
+            f"({SEED_HINT}); {NOISE_UNKNOWN}"
+        )
+    source = f"noise floor from {event['n']} runs" if event.get("measured", True) else NOISE_UNKNOWN
+    return f"baseline {event['mean']:.4f}{_noise(event)} ({source})"
+
+
 def _remeasured(event: Mapping[str, Any]) -> str | None:
     """A regular check of the incumbent says something only if it is alarming."""
+    if event.get("anew") and event["value"] is not None:
+        return (
+            f"incumbent measured anew, since the machine became busy or quiet: {event['value']:.4f}"
+        )
     if not event["alarm"]:
         return None
     return (
@@ -117,10 +150,15 @@ def _remeasured(event: Mapping[str, Any]) -> str | None:
 def _confirmed(event: Mapping[str, Any]) -> str:
     if event["gain"] is None:
         return f"confirmation failed: {event['detail']}"
+    if event["low"] is None:
+        return f"confirmation: gain {event['gain']:.4f}, a difference of single measurements"
     text = f"confirmed: gain {event['gain']:.4f}"
-    if event["low"] is not None:
-        text += f" (95 % interval {event['low']:.4f} to {event['high']:.4f})"
-    return text
+    return f"{text} (95 % interval {event['low']:.4f} to {event['high']:.4f})"
+
+
+def _certified(event: Mapping[str, Any]) -> str:
+    text = f"certified by fresh runs: {event['certified']} of {event['kept']} kept"
+    return text + (f"; removed: {', '.join(event['removed'])}" if event["removed"] else "")
 
 
 _SPEAK: dict[str, Callable[[Mapping[str, Any]], str | None]] = {
@@ -139,18 +177,18 @@ _SPEAK: dict[str, Callable[[Mapping[str, Any]], str | None]] = {
         f"{e['reason']}"
     ),
     "run_finished": _run_finished,
-    "baseline": lambda e: (
-        f"baseline {e['mean']:.4f} ± {e['noise']:.4f} (noise floor from {e['n']} runs)"
-    ),
+    "baseline": _baseline,
     "verdict": _verdict,
     "remeasured": _remeasured,
     "stopped": lambda e: f"no more experiments: {e['detail']}",
     "confirmed": _confirmed,
+    "certified": _certified,
     "grafted": lambda e: (
         None if e["fate"] == "offered" else f"not offered  win {e['origin']}: {e['detail']}"
     ),
     "leg_finished": lambda e: (
-        f"leg {e['number']} done   best {e['mean']:.4f} ± {e['sd']:.4f} | {e['kept']} kept, "
+        f"leg {e['number']} done   best {e['best']:.4f} (estimate {e['mean']:.4f} ± "
+        f"{e['sd']:.4f}) | {e['kept']} kept, "
         f"{e['runs']} runs"
     ),
     "pollinated": lambda e: (
@@ -265,7 +303,7 @@ def _verdicts(found: Facts) -> str:
         f'<tr><td class="n">{entry["number"]}<td class="v {decision_word(entry)}">'
         f'<span aria-hidden="true">{_GLYPHS[decision_word(entry)]}</span> '
         f"{_text(entry['verdict']).replace('_', ' ')}"
-        f'<td class="n">{format_percent(entry["confidence"])}'
+        f'<td class="n">{_text(format_percent(entry["confidence"]))}'
         f'<td class="n">{format_number(entry["value"], digits)}'
         f"<td>{_text(entry['description'])}</tr>\n"
         for entry in shown

@@ -10,6 +10,7 @@ from ratchet.records.records import Edit
 from ratchet.steering.code_diff import code_differences
 from ratchet.task.edits import (
     UNREADABLE,
+    apply_declared,
     changed_values,
     find_value,
     is_settings,
@@ -17,6 +18,7 @@ from ratchet.task.edits import (
     replace_value,
     text_fault,
 )
+from ratchet.task.task import DeclaredChange
 
 
 def same_code(name: str, old: str, new: str) -> bool:
@@ -112,6 +114,46 @@ def carry_over(
             return None
         merged[name] = text
     return None if same_sources(incumbent, merged) else merged
+
+
+def carry_edit(
+    parent: Mapping[str, str],
+    edited: Mapping[str, str],
+    incumbent: Mapping[str, str],
+    edit: Edit | None,
+    space: tuple[DeclaredChange, ...],
+) -> Mapping[str, str] | None:
+    """Merge of a change into ``incumbent``, by its text or else by its name; ``None`` if neither.
+
+    Git takes changes of neighbouring lines for a conflict; what is known by its name is
+    merged by it: a constant whose value is still the parent's, an alternative whose
+    place is still as declared.
+    """
+    merged = carry_over(parent, edited, incumbent)
+    if merged is None and edit is not None:
+        return _by_name(parent, edited, incumbent, edit, space)
+    return merged
+
+
+def _by_name(
+    parent: Mapping[str, str],
+    edited: Mapping[str, str],
+    incumbent: Mapping[str, str],
+    edit: Edit,
+    space: tuple[DeclaredChange, ...],
+) -> Mapping[str, str] | None:
+    if edit.value is None:
+        draft = apply_declared(space, incumbent, edit.label)
+        return None if draft is None else draft.contents
+    for name, text in incumbent.items():
+        found = [find_value(name, t, edit.name) for t in (text, parent[name], edited[name])]
+        ours, base, theirs = found
+        if ours is None or base is None or theirs is None or repr(ours.value) != repr(base.value):
+            continue
+        new = replace_value(name, text, edit.name, theirs.value)
+        if new is not None:
+            return {**incumbent, name: new}
+    return None
 
 
 def _merge(ours: str, base: str, theirs: str) -> str | None:

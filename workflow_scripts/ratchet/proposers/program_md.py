@@ -13,7 +13,7 @@ from ratchet.config import Config
 from ratchet.judge.tradeoffs import Ceiling
 from ratchet.records.history import History
 from ratchet.records.paths import SessionPaths
-from ratchet.records.records import CATEGORIES, Direction, Suggestion
+from ratchet.records.records import CATEGORIES, Direction, Suggestion, chance_name
 from ratchet.session import Budget, Session, memory_ceiling, run_budget
 from ratchet.steering.categories import untried_angles
 from ratchet.task.task import DeclaredChange, Task
@@ -394,6 +394,7 @@ def next_steps(suggestions: Sequence[Suggestion]) -> str:
 def tried_section(contract: ProgramContract, history: History) -> str:
     """The log of a session: kept, not kept, failed, and what to leave alone."""
     values = {"history": history, "listed": LISTED, "escape": escape_markdown, "share": _share}
+    values["chance_name"] = chance_name
     return _filled("tried.md", contract, **values)
 
 

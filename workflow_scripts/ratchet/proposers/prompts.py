@@ -160,7 +160,7 @@ def agent_papers(session: Session, history: History, earlier: str = "") -> dict[
 
 def experiments_table(trials: Sequence[Trial]) -> str:
     """Every experiment so far, one line each; texts cannot break the table."""
-    lines = ["number\tverdict\tcategory\tdelta\tp_better\tdescription"]
+    lines = ["number\tverdict\tcategory\tdelta\tconfidence\tdescription"]
     for trial in trials:
         delta = "" if trial.delta is None else f"{trial.delta:+.4g}"
         sure = "" if trial.confidence is None else f"{trial.confidence:.3f}"

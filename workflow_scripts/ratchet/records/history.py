@@ -6,16 +6,20 @@ them once; everything else here is computed from what was read.
 
 from __future__ import annotations
 
+import enum
 import itertools
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from fractions import Fraction
 from functools import cached_property
 
 from ratchet.base.io import read_record
-from ratchet.base.structs import Frozen
+from ratchet.base.structs import Frozen, replace
 from ratchet.records.paths import SessionPaths
 from ratchet.records.records import (
     Baseline,
+    Certification,
     Confirmation,
+    Contribution,
     Outcome,
     Proposal,
     Proposals,
@@ -33,11 +37,65 @@ BASELINE = "BASELINE"
 """What stands for a verdict beside the unchanged code."""
 
 
+class SeedEffect(enum.StrEnum):
+    """Whether other seeds change the metric of one code, as far as runs have shown."""
+
+    UNKNOWN = "unknown"
+    NONE = "none"
+    SHOWN = "shown"
+
+
+NO_SEED_EFFECT = "the seed has no effect here"
+NO_CHANCE_MEASURED = "every seed gives the same number, so chance in the metric is not measured"
+NOISE_UNKNOWN = "noise unknown, taken from the metric's magnitude"
+SATURATED = "saturated: every value is the same, so the metric tells nothing apart"
+SEED_HINT = "`seed: hook` in task.yaml may help"
+
+LATER = f"judged as if seeds had an effect; later runs showed: {NO_SEED_EFFECT}, {NOISE_UNKNOWN}"
+
+COARSE_LEVELS = 10_000
+"""A metric of so few levels, as an accuracy over so many items or one of four decimals,
+repeats by accident: with noise of three levels a pair in ten is equal, and two pairs or a
+triple in a hundred.  A finer one hardly ever does."""
+
+COARSE_REPEATS = 2
+"""Runs that repeat one before of their code, to show no effect of the seed on such a
+metric; of a finer one a single run does."""
+
+
+def seed_effect(groups: Iterable[Sequence[float]]) -> SeedEffect:
+    """Effect of the seed by the metric of runs of one code each, with different seeds.
+
+    A single pair that differs, in any group, shows one; equal values beside it are
+    accidents.  Without such a pair a run that repeats one before to the last digit shows
+    that there is none, or :data:`COARSE_REPEATS` of a metric with at most
+    :data:`COARSE_LEVELS` levels between two whole numbers.
+    """
+    repeats = coarse = 0
+    for values in filter(None, groups):
+        if any(value != values[0] for value in values):
+            return SeedEffect.SHOWN
+        again = len(values) - 1
+        coarse += again
+        repeats += 0 if _is_coarse(values[0]) else again
+    return SeedEffect.NONE if repeats or coarse >= COARSE_REPEATS else SeedEffect.UNKNOWN
+
+
+def evidence(values: Sequence[float]) -> Sequence[float]:
+    """Runs of one code as a judge is fed them: equal ones are no evidence of little noise."""
+    return values if seed_effect([values]) is SeedEffect.SHOWN else values[:1]
+
+
+def _is_coarse(value: float) -> bool:
+    near = Fraction(value).limit_denominator(COARSE_LEVELS)
+    return abs(float(near) - value) <= 1e-12 * abs(value)
+
+
 class Trial(Frozen):
     """One proposal with its runs, the ruling on it, and whether it became the incumbent.
 
-    Number 0 is the unchanged code: it has runs, is the first incumbent, and was judged
-    by nobody.  ``ruling`` is ``None`` for it and for a proposal that was not judged yet.
+    Number 0 is the unchanged code: it has runs, is the first incumbent, and was neither
+    judged nor kept.  ``ruling`` is ``None`` for it and for a proposal that was not judged yet.
     ``retried_as`` is the number of the trial in which a near miss was tried again.
     """
 
@@ -124,7 +182,7 @@ class Trial(Frozen):
 
     @property
     def confidence(self) -> float | None:
-        """Probability that it is an improvement."""
+        """Probability that decided: of an improvement beyond its price."""
         return None if self.ruling is None else self.ruling.confidence
 
     @property
@@ -151,7 +209,8 @@ class History(Frozen, dict=True):
 
     ``proposals`` and ``verdicts`` are those of round 1 and on, in order.  ``states``
     begin with round 0; that of the last round is missing while it is being written.
-    ``confirmation`` is ``None`` while the session runs.
+    ``confirmation`` is ``None`` while the session runs, as is ``certification``, which
+    not every session has.
     """
 
     baseline: Baseline
@@ -159,6 +218,7 @@ class History(Frozen, dict=True):
     verdicts: tuple[RoundVerdict, ...] = ()
     states: tuple[SessionState, ...] = ()
     confirmation: Confirmation | None = None
+    certification: Certification | None = None
 
     @classmethod
     def read(cls, paths: SessionPaths, last: int | None = None, confirmed: bool = True) -> History:
@@ -185,11 +245,15 @@ class History(Frozen, dict=True):
                 verdicts.append(ruled)
             if number < last or here.steer.is_file():
                 states.append(read_record(SessionState, here.steer))
-        confirmation = None
+        confirmation = certification = None
         if confirmed and paths.confirmation.is_file():
             confirmation = read_record(Confirmation, paths.confirmation)
+            if confirmation.contributions:
+                certification = read_record(Certification, paths.certification)
         baseline = read_record(Baseline, paths.baseline)
-        return cls(baseline, tuple(proposals), tuple(verdicts), tuple(states), confirmation)
+        return cls(
+            baseline, tuple(proposals), tuple(verdicts), tuple(states), confirmation, certification
+        )
 
     @property
     def last(self) -> int:
@@ -216,12 +280,17 @@ class History(Frozen, dict=True):
             commit=base.commit,
             proposer="",
         )
-        return Trial(unchanged, base.runs, kept=True)
+        return Trial(unchanged, base.runs)
 
     @cached_property
     def trials(self) -> tuple[Trial, ...]:
         """All proposals by number, judged or not; without the baseline."""
         rulings = {ruling.number: ruling for v in self.verdicts for ruling in v.rulings}
+        if self.seed_effect is SeedEffect.NONE:  # what was judged before that was known
+            rulings = {
+                n: ruling if ruling.confidence is None else without_chance(ruling, LATER)
+                for n, ruling in rulings.items()
+            }
         kept = {verdict.kept for verdict in self.verdicts}
         proposed = {p.number: p for group in self.proposals for p in group.proposals}
         again = {p.retry_of: p.number for p in proposed.values() if p.retry_of is not None}
@@ -257,10 +326,47 @@ class History(Frozen, dict=True):
         return self.states[-1]
 
     @property
+    def incumbent_run(self) -> RunSummary:
+        """The last run that the incumbent was measured by."""
+        held = self.state.incumbent.number
+        runs = next((t for t in self.trials if t.number == held), self.start).runs
+        for before, verdict in zip(self.states, self.verdicts, strict=False):
+            if before.incumbent.number == held:
+                runs = (*runs, *incumbent_runs(verdict))
+        return runs[-1]
+
+    @property
     def noise_sd(self) -> float | None:
-        """The judge's last noise floor; ``None`` before any verdict."""
+        """The judge's last noise floor; ``None`` before any verdict, or if unknown."""
+        if self.seed_effect is SeedEffect.NONE:
+            return None
         known = (v.noise_sd for v in reversed(self.verdicts) if v.noise_sd is not None)
         return next(known, None)
+
+    @cached_property
+    def replicates(self) -> dict[int, list[float]]:
+        """Metrics of each code with different seeds, by the number of its trial."""
+        runs: dict[int, dict[int, float]] = {}
+
+        def add(number: int, made: Iterable[RunSummary]) -> None:
+            values = {run.seed: run.value for run in made if run.value is not None}
+            runs.setdefault(number, {}).update(values)
+
+        add(0, self.baseline.runs)
+        held = {state.round: state.incumbent.number for state in self.states}
+        for verdict in self.verdicts:
+            for ruling in verdict.rulings:
+                add(ruling.number, ruling.runs)
+            add(held.get(verdict.round - 1, 0), incumbent_runs(verdict))
+        if self.confirmation is not None:
+            add(0, self.confirmation.baseline_runs)
+            add(self.confirmation.champion, self.confirmation.champion_runs)
+        return {number: list(values.values()) for number, values in runs.items()}
+
+    @cached_property
+    def seed_effect(self) -> SeedEffect:
+        """Whether other seeds have changed the metric of any code."""
+        return seed_effect(self.replicates.values())
 
     @property
     def search_runs(self) -> tuple[RunSummary, ...]:
@@ -279,10 +385,45 @@ class History(Frozen, dict=True):
         return () if last is None else (*last.baseline_runs, *last.champion_runs)
 
     @property
+    def certification_runs(self) -> tuple[RunSummary, ...]:
+        """Fresh runs of the champion without some of its changes."""
+        made = () if self.certification is None else self.certification.runs
+        return tuple(each.run for each in made if each.run is not None)
+
+    @property
+    def contributions(self) -> dict[int, Contribution]:
+        """What each kept change adds by fresh runs, by its number."""
+        made = () if self.confirmation is None else self.confirmation.contributions
+        return {each.number: each for each in made}
+
+    @property
     def runs(self) -> tuple[RunSummary, ...]:
         """All runs that something was decided from; one that served twice is here twice."""
-        others = (self.search_runs, self.incumbent_runs, self.confirmation_runs)
+        others = (
+            self.search_runs,
+            self.incumbent_runs,
+            self.certification_runs,
+            self.confirmation_runs,
+        )
         return (*self.baseline.runs, *itertools.chain(*others))
+
+
+def without_chance(ruling: Ruling, reason: str = "") -> Ruling:
+    """A ruling without the numbers that rest on noise, where that is unknown.
+
+    ``reason`` takes the place of one that names such numbers.
+    """
+    strong = ruling.verdict is Verdict.STRONG_KEEP
+    return replace(
+        ruling,
+        verdict=Verdict.KEEP if strong else ruling.verdict,
+        reason=reason or ruling.reason,
+        delta_sd=None,
+        confidence=None,
+        pareto=None,
+        pareto_low=None,
+        pareto_high=None,
+    )
 
 
 def name_of(number: int) -> str:

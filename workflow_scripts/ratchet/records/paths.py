@@ -29,6 +29,8 @@ class SessionPaths(Frozen):
     # Where a session goes on from another one's champion.
     start = _Below("start.json")
     baseline = _Below("baseline.json")
+    certification = _Below("certify.json")
+    certification_plan = _Below("certify/plan.json")
     confirmation = _Below("confirm.json")
     results_tsv = _Below("results.tsv")
     events = _Below("events.jsonl")
@@ -69,6 +71,10 @@ class SessionPaths(Frozen):
     def baseline_run(self, number: int) -> Path:
         """One run of the unchanged source."""
         return self.folder / "baseline" / f"run-{number}.json"
+
+    def certify_run(self, number: int) -> Path:
+        """One run of the certification."""
+        return self.folder / "certify" / f"run-{number}.json"
 
     def confirm_run(self, number: int) -> Path:
         """One pair of runs of the confirmation."""

@@ -97,6 +97,14 @@ class Status(enum.StrEnum):
     CRASH = "crash"
 
 
+class Standing(enum.StrEnum):
+    """What fresh runs say of a kept change."""
+
+    CERTIFIED = "certified"
+    UNCERTIFIED = "uncertified"
+    PASSENGER = "passenger"
+
+
 class StopReason(enum.StrEnum):
     """Why a session did not go on to its next experiment."""
 
@@ -125,6 +133,7 @@ class Role(enum.StrEnum):
 
     SEARCH = "search"
     CONFIRM = "confirm"
+    CERTIFY = "certify"
     REMEASURE = "remeasure"
     RERUN = "rerun"
 
@@ -269,6 +278,9 @@ class RunSummary(Frozen):
     ``value`` is the metric as the task prints it, in the metric's own unit and
     direction; ``memory_mb`` is what the task reports, not what was sampled.
     ``audit`` is the metric on the locked data, where a run was measured on them.
+    ``set_aside`` are the keys of the same run's earlier attempts, which a busy machine or
+    a shared GPU spoilt; ``slowed`` says that the machine was busy for the last one too.
+    ``probe_seconds`` is how long it then took over a fixed piece of work.
     """
 
     key: str
@@ -278,19 +290,34 @@ class RunSummary(Frozen):
     value: float | None
     memory_mb: float | None
     audit: float | None = None
+    set_aside: tuple[str, ...] = ()
+    slowed: str = ""
+    probe_seconds: float | None = None
+
+    def is_of_another_pace(self, other: RunSummary) -> bool:
+        """Whether the machine was so much faster or slower that two runs cannot be compared."""
+        mine, theirs = self.probe_seconds, other.probe_seconds
+        if mine is None or theirs is None:
+            return False
+        return max(mine, theirs) > OTHER_PACE * min(mine, theirs)
+
+
+OTHER_PACE = 1.15
+"""Factor between the probes of two runs that are not compared.  Two probes differ by 3 %
+(sd) on a quiet machine, and by more than this where another program began in between."""
 
 
 class Ruling(Frozen):
     """The verdict on one experiment with everything it rests on.
 
     ``delta`` is mean minus incumbent in the metric's own direction and unit;
-    ``gain`` and ``confidence`` are the posterior expectation of the true
-    improvement (positive is better, whatever the direction) and the
-    probability that there is one.
+    ``gain`` is the posterior expectation of the true improvement (positive is
+    better, whatever the direction).  ``confidence`` is the probability that decides:
+    that the improvement exceeds ``price``, which is 0 for most changes.
 
-    ``price`` is the gain that the change had to exceed, in the metric's unit:
-    above 0 for the ``net_lines`` of code and the memory that it adds
-    (``memory_ratio`` is candidate over incumbent), below 0 for what it saves.
+    ``price`` is in the metric's unit: above 0 for the ``net_lines`` of code and the
+    memory that it adds (``memory_ratio`` is candidate over incumbent), below 0 for
+    what it saves.
     ``changes`` counts the constants and definitions that the edit touches: with
     more than one, the effect cannot be attributed to any.
     ``pareto`` is EFFICIENT or DOMINATED among the configurations kept before,
@@ -326,8 +353,19 @@ class Ruling(Frozen):
     notes: tuple[str, ...] = ()
 
 
+def chance_name(price: float | None) -> str:
+    """Name, in sentences, of the probability that decides about a change of this price.
+
+    ``P(better)``, as in all tables, unless the change had to exceed something else than 0.
+    """
+    return "P(worth its price)" if price else "P(better)"
+
+
 class Remeasurement(Frozen):
     """A further run of the incumbent, to see whether it is still what it was.
+
+    With ``anew`` the machine has become busy, or quiet again, since it was measured: the
+    run replaces what was believed, and is no surprise.
 
     ``expected`` and ``sd`` are what the judge believed of its metric before,
     in the metric's own unit and direction; ``sd`` includes the noise of one
@@ -341,6 +379,7 @@ class Remeasurement(Frozen):
     sd: float
     z: float | None = None
     alarm: bool = False
+    anew: bool = False
 
 
 class RoundVerdict(Frozen):
@@ -467,7 +506,8 @@ class SessionState(Frozen):
 class Incumbent(Frozen):
     """The code every new proposal starts from, and what is known of it.
 
-    ``mean`` and ``sd`` are the judge's posterior for its true metric, in the
+    ``measured`` is the mean of the runs that it was kept for, as in ``results.tsv``;
+    ``mean`` and ``sd`` are the judge's posterior for its true metric.  All are in the
     metric's own unit and direction.
     """
 
@@ -475,10 +515,70 @@ class Incumbent(Frozen):
     source: str
     files: Mapping[str, str]
     commit: str
+    measured: float
     mean: float
     sd: float
     memory_mb: float | None
     kept: int
+
+
+class Contribution(Frozen):
+    """What a kept change adds to the champion, by fresh runs.
+
+    ``gain`` is its mean, ``low`` and ``high`` bound it with a probability of .9, and
+    ``confidence`` is that of its being above 0.
+    """
+
+    number: int
+    gain: float
+    low: float
+    high: float
+    confidence: float
+    standing: Standing = Standing.UNCERTIFIED
+
+
+class Variant(Frozen):
+    """The champion without some of the kept changes, which are named by their numbers."""
+
+    left_out: tuple[int, ...]
+    files: Mapping[str, str]
+
+
+class KeptChange(Frozen):
+    """A kept change, and the earlier ones that it cannot stand without."""
+
+    number: int
+    needs: tuple[int, ...]
+
+
+class CertificationPlan(Frozen):
+    """Variants of the champion to be run; none where it has less than two changes."""
+
+    source: str
+    changes: tuple[KeptChange, ...] = ()
+    variants: tuple[Variant, ...] = ()
+
+
+class CertificationRun(Frozen):
+    """One run of a variant; none beyond the plan.  ``source`` is the search's champion."""
+
+    source: str
+    left_out: tuple[int, ...] = ()
+    run: RunSummary | None = None
+
+
+class Certification(Frozen):
+    """The champion without its passengers, and the runs that name them.
+
+    ``runs`` end with one of the smaller champion, if any change was ``removed``.
+    """
+
+    source: str
+    champion: Incumbent
+    changes: tuple[KeptChange, ...] = ()
+    runs: tuple[CertificationRun, ...] = ()
+    removed: tuple[int, ...] = ()
+    detail: str = ""
 
 
 class ConfirmationRun(Frozen):
@@ -500,7 +600,8 @@ class Confirmation(Frozen):
     ``gain`` is positive when the champion is better; ``low`` and ``high``
     bound it at ``level``.  ``None`` where nothing was kept or a run failed.
     The ``audit_…`` values say the same of the locked data, which the search
-    never saw; ``None`` where the task has none.
+    never saw; ``None`` where the task has none.  ``contributions`` are those of all
+    kept changes, by these runs and those of the certification.
     """
 
     champion: int
@@ -514,6 +615,7 @@ class Confirmation(Frozen):
     audit_gain: float | None = None
     audit_low: float | None = None
     audit_high: float | None = None
+    contributions: tuple[Contribution, ...] = ()
 
 
 class TaskPython(Frozen):
@@ -634,3 +736,25 @@ class Evaluation(Frozen):
     audit_tokens: int = 0
     checks: Mapping[str, float | None] = field(default_factory=dict)
     usual_cpu_seconds: float | None = None
+
+
+class Pace(Frozen):
+    """Speed of the machine around one run with a budget in seconds.
+
+    ``probe_seconds`` is the wall-clock time of a fixed piece of work, the mean of before
+    and after the run, ``probe_cpu_seconds`` the processor time that it got.  ``waited`` is
+    the share of the run in which something waited for a processor, ``foreign`` the number
+    of processors that others used; ``None`` where the kernel does not tell.  ``clock_mhz``
+    is the mean clock of the GPU, ``throttled`` why it was lowered, ``steps`` what the run
+    itself printed.  ``slowed`` says what made the run slower than the session's usual when
+    it was made; it is empty for nothing.
+    """
+
+    probe_seconds: float
+    probe_cpu_seconds: float
+    waited: float | None = None
+    foreign: float | None = None
+    clock_mhz: float | None = None
+    throttled: tuple[str, ...] = ()
+    steps: float | None = None
+    slowed: str = ""

@@ -31,7 +31,7 @@ from ratchet.base.io import (
 )
 from ratchet.base.structs import Frozen, from_json_values, to_json_values
 from ratchet.records.paths import StorePaths
-from ratchet.records.records import Evaluation, Outcome, RunSummary
+from ratchet.records.records import Evaluation, Outcome, Pace, RunSummary
 
 # Raise it when runs are measured differently; old entries are then kept but
 # no longer found, since a run's key contains it.
@@ -56,7 +56,7 @@ class RunRecord(Frozen):
     ``cpu_seconds`` and ``peak_rss_mb`` cover the whole process tree of the
     candidate.  With an ``evaluation`` the task's metric is the evaluator's, at
     full precision.  ``telemetry`` sums up the GPU, ``isolation`` is what kept
-    the run apart.
+    the run apart, and ``pace`` tells how busy the machine was, where that matters.
     """
 
     outcome: Outcome
@@ -72,6 +72,13 @@ class RunRecord(Frozen):
     isolation: str = "none"
     peak_group_mb: float | None = None
     unenforced: tuple[str, ...] = ()
+    pace: Pace | None = None
+
+    @property
+    def is_spoilt(self) -> bool:
+        """Whether others on the machine made it useless: it must be made again."""
+        slowed = self.pace is not None and bool(self.pace.slowed)
+        return self.outcome is Outcome.CONTENDED or slowed
 
     @property
     def peak_memory_mb(self) -> float | None:
@@ -160,6 +167,10 @@ class Store:
             entry = {"question": to_json_values(question), "answer": value, "digest": digest(value)}
             write_json(path, entry)
             return value
+
+    def finished(self, key: str) -> float:
+        """Time at which a stored run was finished, in seconds since the epoch."""
+        return (self.paths.run(key) / RECORD).stat().st_mtime
 
     def lookup(self, key: str) -> RunRecord | None:
         """A finished run, verified file by file; ``None`` if there is none.

@@ -1,8 +1,8 @@
 """A session's report in sentences: the answer, how to read the rest, remarks on experiments."""
 
 from ratchet.base.text import DASH, format_duration, format_number, format_percent, plural
-from ratchet.records.history import name_of
-from ratchet.records.records import StopReason
+from ratchet.records.history import NO_CHANCE_MEASURED, SeedEffect, name_of
+from ratchet.records.records import Standing, StopReason
 from ratchet.report.inputs import Facts, method_entries, metric_text
 
 STOPPED = {
@@ -19,6 +19,8 @@ def session_answer(facts: Facts) -> Facts:
     """The session in one sentence; ``kind`` names the case, ``headline`` is its core."""
     kind, core, detail = _outcome(facts)
     parts = [_kept(facts), _cost(facts), *_intact(facts["soundness"])]
+    if facts["disagreement"]:
+        parts.insert(0, "search and confirmation disagree by more than noise explains")
     if facts["stop"]:
         parts.append(f"stopped early because {facts['stop']['text']}")
     tail = "; ".join(parts)
@@ -27,14 +29,16 @@ def session_answer(facts: Facts) -> Facts:
         "headline": core,
         "rest": f"{detail[:1].upper()}{detail[1:]}; {tail}." if detail else f"{tail}.",
         "sentence": f"{core} ({detail}); {tail}." if detail else f"{core}; {tail}.",
-        "standard": _standard(facts["judge"]),
+        "standard": _standard(facts["judge"], facts["seed"]["effect"] == SeedEffect.NONE),
     }
 
 
-def _standard(judge: Facts) -> str:
-    """Standard of a keep in this session, and the bound on false keeps."""
+def _standard(judge: Facts, seedless: bool) -> str:
+    """Standard of a keep in this session, and the bound on false keeps; neither without seeds."""
     needed = judge.get("keep_probability")
     text = f"Mode {judge.get('mode', DASH)}"
+    if seedless:
+        return text
     if isinstance(needed, int | float):
         text += f": a keep needs P(better) of {format_percent(needed)}"
     bound = judge.get("false_keep_bound")
@@ -70,9 +74,13 @@ def _confirmed(facts: Facts, found: Facts) -> tuple[str, str, str]:
     arrow = f"{metric_text(facts, before['mean'])} → {metric_text(facts, after['mean'])}"
     core = f"{facts['metric']['name']} {arrow}"
     gain = f"gain {metric_text(facts, found['gain'])}"
+    if facts["seed"]["effect"] == SeedEffect.NONE:
+        why = f"not a confirmed gain: {NO_CHANCE_MEASURED}"
+        return "no_interval", core, f"{gain}, a difference of single measurements; {why}"
     seeds = _seeds(before["n"], after["n"])
     if found["low"] is None or found["high"] is None:
-        return "no_interval", core, f"{gain} with {seeds}, too few for an interval"
+        why = "too few for an interval" if before["n"] < 2 else "which repeat each other"
+        return "no_interval", core, f"{gain} with {seeds}, {why}"
     low, high = (metric_text(facts, found[end]) for end in ("low", "high"))
     interval = f"{interval_name(found['level'])} {low} to {high}"
     if found["low"] > 0:
@@ -89,15 +97,18 @@ def interval_name(level: float) -> str:
 
 def _so_far(facts: Facts) -> str:
     name, base = facts["metric"]["name"], metric_text(facts, facts["baseline"]["mean"])
-    held = facts["incumbents"][-1] if facts["incumbents"] else None
-    if held is None or held["number"] == 0:
+    best = facts["best"]
+    if best is None or best["number"] == 0:
         return f"{name} {base}, nothing kept so far"
-    return f"{name} {base} → {metric_text(facts, held['mean'])}"
+    measured, estimate = (metric_text(facts, best[key]) for key in ("value", "estimate"))
+    return f"{name} {base} → {measured} (the judge's estimate: {estimate})"
 
 
 def _baseline_spread(facts: Facts) -> str:
     base = facts["baseline"]
     runs = plural(base["n"], "baseline run")
+    if facts["seed"]["effect"] == SeedEffect.NONE:
+        return NO_CHANCE_MEASURED
     return runs if base["sd"] is None else f"sd {metric_text(facts, base['sd'])} over {runs}"
 
 
@@ -110,13 +121,26 @@ def _seeds(before: int, after: int) -> str:
 def _kept(facts: Facts) -> str:
     counts = facts["counts"]
     text = f"{counts['kept']} of {plural(counts['judged'], 'experiment')} kept"
-    if not counts["kept"]:
+    if not counts["kept"] or facts["seed"]["effect"] == SeedEffect.NONE:
         return text if counts["judged"] else "no experiment judged"
+    if counts["certified"] is not None:
+        text += f", {counts['certified'] or 'none'} certified"
+        gone = removed_changes(facts)
+        text += f" ({plural(len(gone), 'passenger')} removed)" if gone else ""
     doubts, strict = counts["expected_false_keeps"], facts["strict"]["survive"]
     return (
         f"{text}, of which {strict or 'none'} would survive a stricter test; "
         f"expected false keeps {DASH if doubts is None else f'{doubts:.1f}'}"
     )
+
+
+def removed_changes(facts: Facts) -> list[Facts]:
+    """Kept changes that were taken out since they contribute nothing."""
+    return [
+        e
+        for e in facts["experiments"]
+        if e["contribution"] and e["contribution"]["standing"] == Standing.PASSENGER
+    ]
 
 
 def _intact(soundness: Facts) -> list[str]:
@@ -178,6 +202,27 @@ def experiment_remarks(experiment: Facts, decimals: int) -> list[str]:
             "before is better without needing more memory."
         )
     return said
+
+
+def disagreement_remark(facts: Facts) -> str:
+    """Sentences for a confirmation that disagrees with its search; empty if it agrees."""
+    found = facts["disagreement"]
+    if not found:
+        return ""
+    said = [
+        f"the {side['code']} measured {metric_text(facts, side['before'])} in the search and "
+        f"{metric_text(facts, side['after'])} in the confirmation "
+        f"(z = {format_number(side['z'], 1)})"
+        for side in found["sides"]
+    ]
+    changed = [f"experiment {v['number']} ({v['was']} → {v['now']})" for v in found["verdicts"]]
+    verdicts = f"these verdicts would be others: {', '.join(changed)}"
+    return (
+        f"Search and confirmation disagree: {'; '.join(said)}. The machine or the data changed in "
+        "between, or the noise is larger than the judge believed. By all runs of equal code the "
+        f"noise floor is ± {metric_text(facts, found['noise_sd'])}; with that "
+        f"{verdicts if changed else 'no verdict would be another'}."
+    )
 
 
 def alarm_remark(check: Facts, decimals: int) -> str:

@@ -6,7 +6,15 @@ from typing import Any
 from ratchet.base.io import write_bytes, write_json
 from ratchet.base.structs import to_json_values
 from ratchet.base.text import format_percent, one_line_label, plural, safe_json, shorten
-from ratchet.logs.audit import CHANCE, CREDIBLE, MOST_SEEDS, OVERTURNED, TESTS
+from ratchet.logs.audit import (
+    CHANCE,
+    CREDIBLE,
+    GIVEN_LOG,
+    GIVEN_RUNS,
+    MOST_SEEDS,
+    OVERTURNED,
+    TESTS,
+)
 from ratchet.logs.rerun import audit_plan_of, audit_verdicts
 from ratchet.logs.rerun_plan import AUDIT_LEVEL
 from ratchet.logs.smoothing import LEVEL
@@ -23,6 +31,9 @@ from ratchet.report.inputs import Facts, method_entries, metric_facts, metric_te
 from ratchet.report.intervals import NARROW, WIDE, Axis, interval_figure, interval_row
 from ratchet.report.render import draw_figures, fill_page, page_scripts
 from ratchet.session import Session
+
+RIGHT = "P | log"
+"""Heading of the probabilities beside the lines."""
 
 
 def audit_answer(facts: Facts) -> Facts:
@@ -71,16 +82,17 @@ def gains_figure(facts: Facts, frame: Frame) -> Spec | None:
     """Each change's gain by the log, and where it was run again by the fresh runs."""
     rows: list[Row] = []
 
-    def add(kind: str, label: str, found: Facts, tip: str) -> None:
-        ends, right = (found["low"], found["high"]), format_percent(found["better"])
+    def add(kind: str, label: str, found: Facts, sure: float, tip: str) -> None:
+        ends, right = (found["low"], found["high"]), format_percent(sure)
         rows.append(interval_row(kind, label, found["gain"], ends, right, tip))
 
     for change in facts["changes"]:
         label = f"line {change['line']} {change['description']}"
         gain = f"gain {_between(facts, change['gain'], change['low'], change['high'])}"
-        sure = f"{format_percent(change['better'])}, when kept {format_percent(change['then'])}"
+        sure = f"{GIVEN_LOG} {format_percent(change['given_log'])}"
+        sure += f", P(better) {format_percent(change['confidence'])}"
         printed = f"printed {metric_text(facts, change['step'], signed=True)}"
-        add("log", label, change, f"{label}\n{printed}\n{gain}\nP(better) {sure}")
+        add("log", label, change, change["given_log"], f"{label}\n{printed}\n{gain}\n{sure}")
         rows[-1]["mark"] = change["step"]
         again = change["again"]
         if again is not None and again["gain"] is not None:
@@ -88,30 +100,31 @@ def gains_figure(facts: Facts, frame: Frame) -> Spec | None:
             tip = (
                 f"line {again['line']} run again, {again['seeds']} seeds a side: {standing}\n"
                 f"gain {_between(facts, again['gain'], again['low'], again['high'])}\n"
-                f"P(better) {format_percent(again['better'])}"
+                f"{GIVEN_RUNS} {format_percent(again['given_runs'])}"
             )
-            add(standing, f"↳ {standing}", again, tip)
+            add(standing, f"↳ {standing}", again, again["given_runs"], tip)
     ends = [row[end] for row in rows for end in ("low", "high")]
     over = robust_range(ends, [0.0, *(row["value"] for row in rows)])
     title = f"gain of {shorten(facts['metric']['name'], 36)}, right is better"
-    return interval_figure(rows, Axis(title, "gain", over), frame)
+    return interval_figure(rows, Axis(title, "gain", over, right=RIGHT), frame)
 
 
 def doubts_figure(facts: Facts, frame: Frame) -> Spec | None:
-    """P(better) of each change when it was kept and by the whole log, and when run again."""
+    """The chance of each change when it was kept and by the whole log, and when run again."""
     rows = []
     for change in facts["changes"]:
         line, again = change["line"], change["again"]
-        shown = {"log": change["better"], "then": change["then"]}
-        if again is not None and again["better"] is not None:
-            shown[again["standing"]] = again["better"]
-        label, right = f"line {line} {change['description']}", format_percent(change["better"])
+        shown = {"log": change["given_log"], "then": change["confidence"]}
+        if again is not None and again["given_runs"] is not None:
+            shown[again["standing"]] = again["given_runs"]
+        label, right = f"line {line} {change['description']}", format_percent(change["given_log"])
         ends = min(shown.values()), max(shown.values())
         for kind, value in shown.items():
-            when = {"log": "by the whole log", "then": "when it was kept"}.get(kind, "run again")
-            tip = f"line {line}\nP(better) {format_percent(value)}, {when}"
+            name = {"log": GIVEN_LOG, "then": "P(better)"}.get(kind, GIVEN_RUNS)
+            tip = f"line {line}\n{name} {format_percent(value)}"
             rows.append(interval_row(kind, label, value, ends, right, tip, group=line))
-    axis = Axis("P(better)", "P(better)", Range(-0.03, 1.03), (OVERTURNED, CREDIBLE))
+    rules = OVERTURNED, CREDIBLE
+    axis = Axis("probability of being better", "P(better)", Range(-0.03, 1.03), rules, RIGHT)
     return interval_figure(rows, axis, frame)
 
 
@@ -177,7 +190,7 @@ def audit_facts(facts: Mapping[str, Any]) -> Facts:
         "advised": sorted(
             (c for c in changes if c["seeds"]), key=lambda c: (c["seeds"], c["line"])
         ),
-        "overturned": [c["line"] for c in changes if c["better"] < OVERTURNED],
+        "overturned": [c["line"] for c in changes if c["given_log"] < OVERTURNED],
         "too_small": [c["line"] for c in changes if c["seeds"] is None],
         "assumed": [one_line_label(note, 600) for note in facts.get("assumptions", ())],
         "problems": problems[:MOST_PROBLEMS],

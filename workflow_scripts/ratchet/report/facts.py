@@ -25,22 +25,34 @@ from ratchet.base.text import (
     tail_text,
 )
 from ratchet.records.events import event_seconds
-from ratchet.records.history import History, Trial, name_of
+from ratchet.records.history import (
+    NO_CHANCE_MEASURED,
+    NO_SEED_EFFECT,
+    NOISE_UNKNOWN,
+    SATURATED,
+    SEED_HINT,
+    History,
+    SeedEffect,
+    Trial,
+    name_of,
+)
 from ratchet.records.records import (
     CallOutcome,
     Confirmation,
+    Contribution,
     Manifest,
     Outcome,
     Proposals,
     RoundVerdict,
     RunSummary,
     SessionState,
+    Standing,
     Suggestion,
 )
 from ratchet.records.store import RunRecord
-from ratchet.report.answer import STOPPED, session_answer, session_method
+from ratchet.report.answer import STOPPED, disagreement_remark, session_answer, session_method
 from ratchet.report.inputs import Facts, Integrity, Recipe, SessionRecords, metric_facts
-from ratchet.report.statistics import NORMAL_95, front_facts, more_seeds, strict_keeps
+from ratchet.report.statistics import NORMAL_95, disagreement, front_facts, more_seeds, strict_keeps
 from ratchet.steering.bandit import CategoryScore
 from ratchet.steering.suggestions import followed_suggestion
 from ratchet.task.task import SEED
@@ -78,8 +90,10 @@ def build_facts(records: SessionRecords) -> Facts:
         "rounds": max((trial.round for trial in history.judged), default=0),
         "baseline": baseline,
         "noise": noise,
+        "seed": _seed(records, tried),
         "experiments": tried,
         "counts": _counts(tried, history),
+        "best": _best(history),
         "incumbents": _incumbents(history, baseline),
         "remeasurements": checks,
         "seeds": more_seeds(noise["sd"], seconds and seconds / trained, tried),
@@ -89,6 +103,8 @@ def build_facts(records: SessionRecords) -> Facts:
         "agents": agent_calls(records),
         "steering": steering_facts(records),
         "confirmation": _confirmation(records, tried),
+        "disagreement": records.settings
+        and disagreement(records.history, records.direction.sign, records.settings),
         "totals": totals,
         "timeline": run_timeline(map(dict, records.events), _gpu_utilisation(records)),
         "soundness": soundness_facts(records, tried, checks),
@@ -97,6 +113,7 @@ def build_facts(records: SessionRecords) -> Facts:
         "program": head_text(records.program, PROGRAM_LIMIT) if records.program else None,
     }
     facts["answer"] = session_answer(facts)
+    facts["remarks"] = [*facts["seed"]["notes"], *filter(None, [disagreement_remark(facts)])]
     facts["method"] = session_method(facts)
     safe: Facts = safe_json(facts)
     return safe
@@ -127,16 +144,35 @@ def _replicates(runs: Sequence[RunSummary], records: SessionRecords) -> Facts:
 
 
 def _noise(history: History, baseline: Facts) -> Facts:
-    """The judge's last noise floor, or else the spread of the baseline."""
+    """The judge's last noise floor, or else the spread of the baseline; unknown without either."""
+    if history.seed_effect is SeedEffect.NONE:
+        return {"sd": None, "low": None, "high": None, "from": NO_SEED_EFFECT}
     for verdict in reversed(history.verdicts):
         if verdict.noise_sd is not None:
             low, high = verdict.noise_low, verdict.noise_high
             return {"sd": verdict.noise_sd, "low": low, "high": high, "from": "judge"}
-    return {"sd": baseline["sd"], "low": None, "high": None, "from": "baseline replicates"}
+    return {"sd": baseline["sd"] or None, "low": None, "high": None, "from": "baseline replicates"}
+
+
+def _seed(records: SessionRecords, tried: list[Facts]) -> Facts:
+    """Effect of the seed on the metric, and notes on what that means for the session."""
+    effect, notes = records.history.seed_effect, []
+    if effect is SeedEffect.NONE:
+        hint = "" if records.recipe and records.recipe.hook else f" ({SEED_HINT})"
+        notes.append(
+            f"{NO_SEED_EFFECT}{hint}: {NO_CHANCE_MEASURED}. Every number is a single measurement; "
+            f"{NOISE_UNKNOWN}."
+        )
+    values = {value for group in records.history.replicates.values() for value in group}
+    if len(values) == 1 and sum(e["mean"] is not None for e in tried) > 1:
+        notes.append(f"{SATURATED}.")
+    return {"effect": effect.value, "notes": [f"{note[:1].upper()}{note[1:]}" for note in notes]}
 
 
 def _counts(tried: list[Facts], history: History) -> Facts:
     """Experiments by status, and the number of keeps that chance alone would explain."""
+    if history.seed_effect is SeedEffect.NONE:
+        return counts(tried, None)
     risks = (v.expected_false_keeps for v in reversed(history.verdicts))
     last = next((risk for risk in risks if risk is not None), None)
     if last is None:
@@ -162,8 +198,20 @@ def _stop(history: History) -> Facts | None:
     }
 
 
+def _best(history: History) -> Facts | None:
+    """The incumbent as it was measured, with the judge's estimate."""
+    if not history.states:
+        return None
+    held = history.state.incumbent
+    return {"number": held.number, "value": held.measured, "estimate": held.mean, "sd": held.sd}
+
+
 def _incumbents(history: History, baseline: Facts) -> list[Facts]:
-    """Belief about the incumbent, and the experiment from which on it held."""
+    """Belief about the incumbent, and the experiment from which on it held.
+
+    Without an sd where the seed has no effect.
+    """
+    known = history.seed_effect is not SeedEffect.NONE
     last = {v.round: max((r.number for r in v.rulings), default=None) for v in history.verdicts}
     line: list[Facts] = []
     if baseline["mean"] is not None and all(s.round > 0 for s in history.states):
@@ -175,7 +223,8 @@ def _incumbents(history: History, baseline: Facts) -> list[Facts]:
         start = held.number if fresh else last.get(state.round)
         if start is None:
             continue
-        line.append({"from": start, "number": held.number, "mean": held.mean, "sd": held.sd})
+        sd = held.sd if known else None
+        line.append({"from": start, "number": held.number, "mean": held.mean, "sd": sd})
     return line
 
 
@@ -191,6 +240,7 @@ def _remeasurements(history: History) -> list[Facts]:
             "sd": check.sd,
             "z": check.z,
             "alarm": check.alarm,
+            "anew": check.anew,
             "key": check.run.key,
         }
         for verdict in history.verdicts
@@ -243,6 +293,7 @@ def _totals(records: SessionRecords) -> Facts:
         "baseline": history.baseline.runs,
         "experiments": history.search_runs,
         "incumbent": history.incumbent_runs,
+        "certification": history.certification_runs,
         "confirmation": history.confirmation_runs,
     }
     runs = history.runs
@@ -339,6 +390,7 @@ def _experiment(trial: Trial, records: SessionRecords) -> Facts:
         "n": len(measured_values(trial.runs)) if ruling else None,
         "near_miss": ruling is not None and ruling.near_miss,
         "quarantined": ruling is not None and ruling.quarantined,
+        "contribution": _contribution(records.history.contributions.get(trial.number)),
         "notes": [one_line_label(n, 300) for n in ruling.notes[:NOTES_SHOWN]] if ruling else [],
         "outcome": telling.outcome.value if telling else None,
         "seconds": total_of_runs(records, trial.runs, train_seconds),
@@ -347,11 +399,22 @@ def _experiment(trial: Trial, records: SessionRecords) -> Facts:
     }
 
 
+def _contribution(found: Contribution | None) -> Facts | None:
+    """What a kept change adds by fresh runs; ``None`` where it was not asked."""
+    return None if found is None else to_json_values(found)
+
+
 def interval(delta: float | None, sd: float | None) -> tuple[float | None, float | None]:
     """The 95 % interval of a difference; ``None`` twice where there is none."""
     if delta is None or sd is None:
         return None, None
     return delta - NORMAL_95 * sd, delta + NORMAL_95 * sd
+
+
+def _certified(tried: Sequence[Facts]) -> int | None:
+    """Number of certified changes; ``None`` where nothing was certified or asked."""
+    found = [e["contribution"]["standing"] for e in tried if e.get("contribution")]
+    return found.count(Standing.CERTIFIED) if found else None
 
 
 def counts(tried: Sequence[Facts], false_keeps: float | None) -> Facts:
@@ -364,6 +427,7 @@ def counts(tried: Sequence[Facts], false_keeps: float | None) -> Facts:
         "discarded": status.count("discard"),
         "crashed": status.count("crash"),
         "pending": len(tried) - judged,
+        "certified": _certified(tried),
         "expected_false_keeps": false_keeps,
     }
 
@@ -493,6 +557,27 @@ def soundness_facts(records: SessionRecords, tried: list[Facts], checks: list[Fa
         "deviations_in_all": len(found.deviations),
         "flags": flags[:MOST_FLAGS],
         "flags_in_all": len(flags),
+        "busy": busy_runs(records.history),
+    }
+
+
+def busy_runs(history: History) -> Facts | None:
+    """Runs that a busy machine or a shared GPU spoilt, and whose they were; ``None`` for none."""
+    groups = {
+        "baseline": history.baseline.runs,
+        **{name_of(trial.number): trial.runs for trial in history.trials},
+        "incumbent": history.incumbent_runs,
+        "confirmation": history.confirmation_runs,
+    }
+    spoilt = {name: {r.key: r for r in runs if r.set_aside} for name, runs in groups.items()}
+    repeated = {key: run for runs in spoilt.values() for key, run in runs.items()}
+    if not repeated:
+        return None
+    return {
+        "repeated": len(repeated),
+        "set_aside": sum(len(run.set_aside) for run in repeated.values()),
+        "stayed": sum(bool(run.slowed) for run in repeated.values()),
+        "of": [name for name, runs in spoilt.items() if runs],
     }
 
 
@@ -515,7 +600,12 @@ def _flags(
         yield from ((e["number"], note) for note in e["notes"])
 
 
-LANES = {"search": "experiments", "remeasure": "incumbent", "confirm": "confirmation"}
+LANES = {
+    "search": "experiments",
+    "remeasure": "incumbent",
+    "certify": "certification",
+    "confirm": "confirmation",
+}
 """Lane of a run by its role; the first runs of the unchanged code are the baseline."""
 
 

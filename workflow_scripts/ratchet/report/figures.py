@@ -10,6 +10,7 @@ import math
 from ratchet.base.colours import LIGHT
 from ratchet.base.structs import replace
 from ratchet.base.text import format_duration, format_number, format_percent, shorten
+from ratchet.records.records import chance_name
 from ratchet.report.figure_style import (
     CHARACTER_WIDTH,
     Anchor,
@@ -38,7 +39,7 @@ def experiment_tip(e: Facts, facts: Facts) -> str:
     lines = [f"#{e['number']} {e['description'] or ''}".rstrip()]
     verdict = (e["verdict"] or "not judged").replace("_", " ")
     if e["confidence"] is not None:
-        verdict += f", P(better) {format_percent(e['confidence'])}"
+        verdict += f", {chance_name(e['price'])} {format_percent(e['confidence'])}"
     lines.append(verdict)
     if e["mean"] is not None:
         runs = f", {e['n']} runs" if e["n"] and e["n"] > 1 else ""
@@ -65,6 +66,7 @@ LANES = (
     ("baseline", "baseline"),
     ("experiments", "discard"),
     ("incumbent", "keep"),
+    ("certification", "champion"),
     ("confirmation", "champion"),
 )
 LANE_HEIGHT = 24

@@ -7,6 +7,7 @@ from typing import Any
 from ratchet.base.structs import Frozen, field
 from ratchet.base.templates import fill_template
 from ratchet.base.text import decimals_for, format_number, format_percent, one_line_label
+from ratchet.judge.settings import Settings
 from ratchet.records.history import History
 from ratchet.records.records import Direction, Manifest
 from ratchet.records.store import RunRecord
@@ -48,7 +49,8 @@ class SessionRecords(Frozen):
     with.  ``runs`` are those that the store still has, ``logs`` the ends of what all of
     them printed, by key; ``agent_logs`` the same of agents, by digest.  ``events`` is the
     journal, ``integrity`` what was hashed again, ``program`` the next brief,
-    ``recipe`` how a run is started by hand; ``device`` is ``cpu`` or ``gpu``.
+    ``recipe`` how a run is started by hand; ``device`` is ``cpu`` or ``gpu``, ``settings``
+    are those that the judge began with.
     """
 
     manifest: Manifest
@@ -66,6 +68,7 @@ class SessionRecords(Frozen):
     integrity: Integrity | None = None
     program: str | None = None
     recipe: Recipe | None = None
+    settings: Settings | None = None
 
 
 def metric_text(facts: Facts, value: float | None, *, signed: bool = False) -> str:

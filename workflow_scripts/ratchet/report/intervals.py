@@ -58,6 +58,7 @@ class Axis(Frozen):
     short: str
     range: Range
     rules: Sequence[float] = (0.0,)
+    right: str = "P(better)"
 
 
 def interval_row(
@@ -125,7 +126,7 @@ def _layers(rows: list[Row], axis: Axis, frame: Frame, count: int) -> list[Spec]
         mark_layer([row for row in first if "group" in row], joint, span),
         mark_layer(rows, point, {**place, "shape": _nominal("shape", shapes)}),
         mark_layer(marks, tick, {"x": {**x, "field": "mark"}, "y": y}),
-        *_words(first, y, frame),
+        *_words(first, y, frame, axis.right),
     ]
 
 
@@ -135,8 +136,8 @@ def _nominal(field: str, looks: Mapping[str, str]) -> Spec:
     return {"field": field, "type": "nominal", "scale": scale, "legend": None}
 
 
-def _words(rows: list[Row], y: Spec, frame: Frame) -> list[Spec]:
-    """Labels left of the lines, P(better) right of them, and its heading above."""
+def _words(rows: list[Row], y: Spec, frame: Frame, heading: str) -> list[Spec]:
+    """Labels left of the lines, probabilities right of them, and their heading above."""
     ink = {"type": "text", "fontSize": frame.font - 1, "color": LIGHT["ink"]}
     after = {**ink, "align": "left", "dx": 10}
     edge = {"x": {"value": "width"}, "y": y}
@@ -145,7 +146,7 @@ def _words(rows: list[Row], y: Spec, frame: Frame) -> list[Spec]:
         mark_layer(rows, {**ink, "align": "right", "dx": -10}, label),
         mark_layer(rows, after, {**edge, "text": {"field": "right", "type": "nominal"}}),
         mark_layer(
-            [{"text": "P(better)"}],
+            [{"text": heading}],
             {**after, "color": LIGHT["muted"]},
             {**edge, "y": {"value": -12}, "text": {"field": "text"}},
         ),

@@ -20,9 +20,10 @@ from ratchet.base.text import (
 )
 from ratchet.judge.judge import Assessment
 from ratchet.logs.analysis import LogSession, Steered
-from ratchet.logs.judging import verdict_reason
+from ratchet.logs.judging import expected_false_keeps, verdict_reason
 from ratchet.logs.table import LogRow, RowStatus
-from ratchet.records.records import Status
+from ratchet.records.history import NO_CHANCE_MEASURED, NO_SEED_EFFECT, SATURATED
+from ratchet.records.records import Status, Verdict
 from ratchet.report.facts import AS_RULED, advice, counts, crash_classes, interval
 from ratchet.report.inputs import Facts, method_entries, metric_facts, metric_text
 from ratchet.report.statistics import front_facts, more_seeds, strict_keeps
@@ -33,7 +34,9 @@ def log_answer(facts: Facts) -> Facts:
     kind, core, detail = _outcome(facts)
     log = facts["log"]
     parts = [detail, _kept(facts), f"{plural(log['rows'], 'run')} in the log"]
-    parts.append(f"noise floor ± {metric_text(facts, facts['noise']['sd'])}, {log['noise']}")
+    sd = facts["noise"]["sd"]
+    known = "" if sd is None else f"± {metric_text(facts, sd)}, "
+    parts.append(f"noise floor {known}{log['noise']}")
     tail = "; ".join(parts)
     judge = facts["judge"]
     return {
@@ -41,7 +44,9 @@ def log_answer(facts: Facts) -> Facts:
         "headline": core,
         "rest": f"{tail[:1].upper()}{tail[1:]}.",
         "sentence": f"{core}; {tail}.",
-        "standard": (
+        "standard": f"Mode {judge['mode']}"
+        if sd is None
+        else (
             f"Mode {judge['mode']}: the judge would keep a change at P(better) of "
             f"{format_percent(judge['keep_probability'])}"
         ),
@@ -79,6 +84,8 @@ def _kept(facts: Facts) -> str:
     if not counts["kept"]:
         return said
     agreed = counts["kept"] - len(facts["log"]["differ"]["doubted"])
+    if counts["expected_false_keeps"] is None:
+        return f"{said}, {agreed} of which are better than their incumbents by single runs"
     would = f"of which the judge would keep {agreed} and {strict or 'none'} would survive"
     if not agreed and not strict:
         would = "none of which the judge would keep or would survive"
@@ -97,8 +104,8 @@ MOST_PROBLEMS = 50
 
 _EMPTY = (
     "round hypothesis diff source lines_added lines_removed retried_as retry_of second_look "
-    "proposer expected_effect outcome seconds log_tail delta_low delta_high verdict called role "
-    "survives"
+    "proposer expected_effect outcome seconds log_tail delta_low delta_high contribution verdict "
+    "called role survives"
 )
 
 
@@ -107,7 +114,9 @@ def log_facts(log: LogSession) -> Facts:
     every, judge = log.every, log.done.judge
     table = every.table
     sign = table.direction.sign
-    low, high = judge.noise_interval()
+    sd, low, high = (
+        (None, None, None) if log.seedless else (judge.noise_sd, *judge.noise_interval())
+    )
     baseline = _baseline(log)
     rows = [_row(log, place) for place in range(len(every.rows))]
     tried = [e for e in rows if e["verdict"] is not None]
@@ -116,17 +125,15 @@ def log_facts(log: LogSession) -> Facts:
         "log": _about(log, tried),
         "session": one_line_label(log.file.path),
         "task": "a log of experiments",
-        "metric": metric_facts(
-            table.metric, None, table.direction, judge.noise_sd, baseline["mean"]
-        ),
+        "metric": metric_facts(table.metric, None, table.direction, sd, baseline["mean"]),
         "judge": {"mode": log.mode, "keep_probability": judge.settings.keep_probability},
         "baseline": baseline,
-        "noise": {"sd": judge.noise_sd, "low": low, "high": high, "from": "log"},
+        "noise": {"sd": sd, "low": low, "high": high, "from": "log"},
         "experiments": rows,
-        "counts": counts(tried, judge.expected_false_keeps),
+        "counts": counts(tried, None if log.seedless else expected_false_keeps(every, log.done)),
         "incumbents": _incumbents(log),
         "remeasurements": [],
-        "seeds": more_seeds(judge.noise_sd, None, tried),
+        "seeds": more_seeds(sd, None, tried),
         "strict": strict_keeps(tried, sign),
         "front": front_facts(tried, baseline, sign),
         "crashes": crash_classes(tried),
@@ -137,6 +144,10 @@ def log_facts(log: LogSession) -> Facts:
         "program": None,
     }
     facts["answer"] = log_answer(facts)
+    seedless = f"The seed has no effect here, or was not changed: {NO_CHANCE_MEASURED}."
+    facts["remarks"] = [seedless] if log.seedless else []
+    if every.is_saturated:
+        facts["remarks"].append(f"{SATURATED[:1].upper()}{SATURATED[1:]}.")
     facts["method"] = log_method(facts)
     safe: Facts = safe_json(facts)
     return safe
@@ -168,7 +179,8 @@ def _row(log: LogSession, place: int) -> Facts:
     """One row of the log, judged or not."""
     every = log.every
     row, number, value = every.rows[place], every.numbers[place], every.values[place]
-    assessment = log.done.assessments[place]
+    anew = every.starts_anew[place]
+    assessment = None if anew else log.done.assessments[place]
     e: Facts = {
         **dict.fromkeys((*_EMPTY.split(), *AS_RULED)),
         **{"near_miss": False, "quarantined": False, "notes": [], "runs": [], "commands": []},
@@ -187,13 +199,19 @@ def _row(log: LogSession, place: int) -> Facts:
     }
     if assessment is not None:
         e.update(_judged(assessment, every.table.direction.sign))
+        if log.seedless:
+            word = (Verdict.KEEP if assessment.keep else assessment.verdict).value
+            reason = f"{NO_SEED_EFFECT}: {NO_CHANCE_MEASURED}."
+            unknown = ("delta_sd", "delta_low", "delta_high", "confidence")
+            e.update(dict.fromkeys(unknown), verdict=word, reason=reason)
+            e["delta"] = every.table.direction.sign * ((value or 0.0) - (every.held[place] or 0.0))
     elif value is None:
         said = one_line_label(row.description, 600)
         kind = _kind(row) if row.status is RowStatus.CRASH else "no metric"
         crash = Status.CRASH.value
         e.update(verdict="CRASH", status=crash, called=crash, reason=said, outcome=kind)
     else:
-        e["role"] = "baseline" if place == every.first else "incumbent again"
+        e["role"] = "baseline" if anew else "incumbent again"
     if log.run is not None and log.run.number == number:
         e["log_tail"] = tail_text(log.run.text, LOG_LIMIT)
     edit = (log.edits or {}).get(number)
@@ -214,7 +232,7 @@ def _judged(found: Assessment, sign: int) -> Facts:
     low, high = interval(delta, found.delta_sd)
     return {
         "verdict": found.verdict.value,
-        "called": found.verdict.status.value,
+        "called": Status.KEEP.value if found.keep else Status.DISCARD.value,
         "reason": f"{verdict_reason(found)}.",
         "delta": delta,
         "delta_sd": found.delta_sd,
@@ -227,13 +245,14 @@ def _judged(found: Assessment, sign: int) -> Facts:
 
 def _incumbents(log: LogSession) -> list[Facts]:
     """The judge's belief about the author's incumbent after each row."""
-    every, held = log.every, 0
+    every = log.every
+    held = every.numbers[every.first or 0]
     line: list[Facts] = []
     sign = every.table.direction.sign
     for place, belief in enumerate(log.done.beliefs):
         if belief is None:
             continue
-        number = every.numbers[place] if line else 0
+        number = every.numbers[place]
         if every.kept[place] and every.values[place] is not None:
             held = number
         line.append({"from": number, "number": held, "mean": sign * belief[0], "sd": belief[1]})

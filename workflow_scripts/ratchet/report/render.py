@@ -95,6 +95,12 @@ def _lines(e: Facts, _: int) -> Cell:
     return f"+{e['lines_added']} −{e['lines_removed']}", _order(net)
 
 
+def _standing(e: Facts, _: int) -> Cell:
+    """Standing of a kept change by fresh runs."""
+    found = e["contribution"]
+    return (DASH if found is None else found["standing"]), None
+
+
 COLUMNS = (
     Column("category", "Category", True, _words("category"), worded=True),
     Column("mean", "Mean", True, _metric("mean")),
@@ -106,6 +112,7 @@ COLUMNS = (
         "confidence", "P(better)", True,
         lambda e, _: (format_percent(e["confidence"]), _order(e["confidence"])),
     ),
+    Column("standing", "Certified", True, _standing, worded=True, logged=False),
     Column(
         "strict", "Stricter test", False,
         lambda e, _: ({None: DASH, True: "survives", False: "does not"}[e["survives"]], None),

@@ -3,8 +3,9 @@
 from collections.abc import Iterator, Sequence
 
 from ratchet.base.errors import RatchetError, StoreError
-from ratchet.base.io import digest, digest_file, write_bytes, write_json
+from ratchet.base.io import digest, digest_file, read_json, write_bytes, write_json
 from ratchet.integrity.seal import damaged_place, is_after_the_end, read_seal
+from ratchet.judge.judge import Judge
 from ratchet.proposers.program_md import next_version
 from ratchet.records.events import read_events
 from ratchet.records.history import History
@@ -50,6 +51,7 @@ def gather_records(session: Session, history: History) -> SessionRecords:
         integrity=_integrity(session, [key for key in keys if key not in runs]),
         program=next_version(session, history),
         recipe=_recipe(session),
+        settings=Judge.from_dict(read_json(session.paths.round(0).judge)).settings,
     )
 
 
@@ -135,4 +137,5 @@ def write_report(session: Session) -> None:
     write_bytes(paths.progress_png, render_png(found))
     write_bytes(paths.progress_svg, render_svg(found).encode())
     write_bytes(paths.report_html, render_html(found).encode())
-    session.journal.append("reported", answer=found["answer"]["sentence"])
+    told = {"answer": found["answer"]["sentence"], "seed_effect": found["seed"]["effect"]}
+    session.journal.append("reported", **told)

@@ -1,11 +1,20 @@
-"""Strength of a session's evidence: a stricter test, more seeds, the Pareto front."""
+"""Strength of a session's evidence: a stricter test, more seeds, the Pareto front,
+and whether its confirmation agrees with its search."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from statistics import NormalDist, fmean
 
+from ratchet.base.structs import replace
+from ratchet.judge.judge import Assessment, Judge
+from ratchet.judge.settings import Settings
+from ratchet.logs.judging import noise_span
+from ratchet.logs.rerun import pooled_sd
+from ratchet.records.history import History, SeedEffect, evidence
+from ratchet.records.records import Ruling, RunSummary, incumbent_runs
 from ratchet.report.inputs import Facts
 from ratchet.steering.suggestions import ALPHA, POWER, detectable_gain
+from ratchet.steps.judge import ALARM_SDS
 
 STRICT_LEVEL = 0.05
 """Chance of even one false survivor in a session where nothing improves."""
@@ -114,6 +123,87 @@ def front_facts(tried: Sequence[Facts], baseline: Facts, sign: int) -> Facts:
             for p in points
         ],
     }
+
+
+def disagreement(history: History, sign: int, settings: Settings) -> Facts | None:
+    """How a confirmation disagrees with its search; ``None`` where it does not.
+
+    ``sides`` are the baseline (its runs at the start and at the end) and the champion
+    (what the judge believed of it, free of its luck, and its runs at the end), if they
+    differ by more than :data:`ALARM_SDS` sds with the noise floor at the upper end of
+    its 90 % interval.  In simulated sessions where nothing changed 0 to 5 in 100 have such
+    a side; where machine or data moved by five noise sds, 50 to 60, and where one run of
+    the baseline made the judge believe in a tenth of the noise, 65 to 100.
+    ``noise_sd`` is the sd within all runs of equal code, and ``verdicts`` are those that
+    the judge would have given otherwise, had it known it.
+    """
+    found = history.confirmation
+    if found is None or not found.champion or history.seed_effect is SeedEffect.NONE:
+        return None
+    # Where all runs of the search repeated each other, the scale that the judge assumed.
+    floors = (v.noise_high for v in reversed(history.verdicts) if v.noise_high)
+    noise = next(floors, settings.noise_center)
+    held = history.state.incumbent
+    before, after = _values(history.baseline.runs), _values(found.baseline_runs)
+    sides = [("baseline", before, noise / math.sqrt(len(before)), after)]
+    if held.number == found.champion:
+        sides.append(("champion", [held.mean], held.sd, _values(found.champion_runs)))
+    differing = [
+        {"code": code, "before": fmean(first), "after": fmean(last), "z": z}
+        for code, first, sd, last in sides
+        if first and last
+        for z in [(fmean(last) - fmean(first)) / math.hypot(sd, noise / math.sqrt(len(last)))]
+        if abs(z) > ALARM_SDS
+    ]
+    if not differing:
+        return None
+    noise_sd, freedom = pooled_sd(history.replicates.values())
+    changed = []
+    if noise_sd:
+        left_open = 1 / math.sqrt(2 * freedom)
+        span = noise_span(left_open)
+        known = replace(settings, noise_center=noise_sd, noise_span=span, noise_prior_sd=left_open)
+        was, now = (rejudged(history, sign, each) for each in (settings, known))
+        changed = [
+            {"number": n, "was": trial.word, "now": now[n].verdict.value}
+            for trial in history.judged
+            for n in [trial.number]
+            if n in now and was[n].keep == trial.kept != now[n].keep
+        ]
+    return {"sides": differing, "noise_sd": noise_sd, "verdicts": changed}
+
+
+def rejudged(history: History, sign: int, settings: Settings) -> dict[int, Assessment]:
+    """Assessments of all measured trials, by number, under other settings of the judge.
+
+    It is fed the session's runs and decisions as they were; no run is asked for.
+    """
+    judge, found = Judge(settings), {}
+    for value in evidence(_values(history.baseline.runs)):
+        judge.incumbent(sign * value)
+    for verdict in history.verdicts:
+        for value in _values(incumbent_runs(verdict)):
+            judge.incumbent(sign * value)
+        for ruling in verdict.rulings:
+            if ruling.mean is not None:
+                assessment = _assess(judge, ruling, sign)
+                found[ruling.number] = assessment.without_retest(settings)
+        for ruling in sorted(verdict.rulings, key=lambda r: r.number == verdict.kept):
+            if ruling.mean is None:
+                judge.crash()
+            else:
+                _assess(judge, ruling, sign)
+                judge.commit(keep=ruling.number == verdict.kept)
+    return found
+
+
+def _assess(judge: Judge, ruling: Ruling, sign: int) -> Assessment:
+    values = [sign * value for value in evidence(_values(ruling.runs))]
+    return judge.assess(values, ruling.price or 0.0, others_tested=ruling.candidate)
+
+
+def _values(runs: Iterable[RunSummary]) -> list[float]:
+    return [run.value for run in runs if run.value is not None]
 
 
 def _dominator(point: Facts, best: Sequence[Facts], sign: int) -> int:

@@ -41,20 +41,20 @@ def tournament_answer(facts: Facts) -> str:
     champion, name = facts["champion"], facts["metric"]["name"]
     if champion is None:
         row = facts["leaderboard"][0]
-        mean = fixed_digits(row["mean"])
-        return f"{row['competitor']} leads with {name} {mean}; nothing is confirmed"
+        best = f"{fixed_digits(row['best'])} (estimate {fixed_digits(row['mean'])})"
+        return f"{row['competitor']} leads with {name} {best}; nothing is confirmed"
     found = champion["confirmation"]
     who = f"{champion['competitor']}, experiment {champion['experiment']}"
     if champion["experiment"] == 0:
         return "no competitor kept anything: the baseline is the best so far"
     if found["gain"] is None:
         return f"{who} won; its confirmation failed: {one_line(found['detail'])}"
-    text = f"{who} won: {name} better by {fixed_digits(found['gain'], 3)} with fresh seeds"
+    text = f"{who} won: {name} better by {fixed_digits(found['gain'], 3)}"
     if found["low"] is None:
-        return text
+        return f"{text}, a difference of single measurements"
     between = f"95 % interval {fixed_digits(found['low'], 3)} to {fixed_digits(found['high'], 3)}"
     sure = "" if found["low"] > 0 else ", which includes no gain"
-    return f"{text} ({between}{sure})"
+    return f"{text} with fresh seeds ({between}{sure})"
 
 
 def render_tournament(facts: Facts) -> str:

@@ -3,21 +3,25 @@
 Each run is found in the store by its key, or executed now and kept there.
 """
 
+import contextlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
+from ratchet.base.errors import DataError
 from ratchet.base.io import Fingerprint, source_digest
-from ratchet.base.structs import replace
-from ratchet.records.records import Outcome, Role, RunSummary, run_seed
+from ratchet.base.structs import from_json_values, replace
+from ratchet.records.events import read_events
+from ratchet.records.records import Outcome, Pace, Role, RunSummary, run_seed
 from ratchet.records.store import RunRecord
 from ratchet.runs.hardware import check_hardware
+from ratchet.runs.probe import STEPS, slowing
 from ratchet.runs.run import execute_run
 from ratchet.runs.spec import RunSpec
 from ratchet.session import Session
 from ratchet.task.environment import cache_mount, check_caches, task_interpreter
 
-CONTENDED_TRIES = 2
-"""So often a run that shared its GPU is made again before it counts as failed."""
+REPEATS = 2
+"""So often a run is made again that a shared GPU or a busy machine spoilt."""
 
 
 class Executor:
@@ -34,14 +38,19 @@ class Executor:
         number: int = 0,
         description: str = "baseline",
         audit: bool = False,
+        occasion: str = "",
+        as_it_is: bool = False,
     ) -> RunSummary:
         """One run of a source, from the store or executed now.
 
         ``number`` and ``description`` are the experiment's, for the journal.
-        With ``audit`` the locked data are read too, and the journal says so.
-        A run that shared its GPU is compared with nothing; it is made again.
+        With ``audit`` the locked data are read too, and the journal says so.  One that
+        was made for another ``occasion`` does not count.
+        A run that shared its GPU, or that a busy machine slowed, is compared with nothing;
+        it is made again with the same seed.  If that does not help, the last one counts.
+        With ``as_it_is`` the run is wanted at the machine's pace, busy or not.
         """
-        spec = self.spec(sources, role, replicate, audit)
+        spec = replace(self.spec(sources, role, replicate, audit), occasion=occasion)
         about = {
             "number": number,
             "description": description,
@@ -49,17 +58,19 @@ class Executor:
             "replicate": replicate,
             "seed": spec.seed,
         }
+        set_aside: list[str] = []
         for attempt in _attempts(spec):
-            found = self._find_or_execute(attempt, about)
-            if found.outcome is not Outcome.CONTENDED:
+            key, record, again = self._find_or_execute(attempt, about, as_it_is)
+            if not again:
                 break
-        return found
+            set_aside.append(key)
+        return self._summary(key, spec, record, tuple(set_aside))
 
     def is_stored(self, sources: Mapping[str, str], role: Role, replicate: int) -> bool:
         """Whether :meth:`run` would find all that it needs, and execute nothing."""
         for attempt in _attempts(self.spec(sources, role, replicate)):
             record = self.session.store.lookup(attempt.key)
-            if record is None or record.outcome is not Outcome.CONTENDED:
+            if record is None or not record.is_spoilt:
                 return record is not None
         return True
 
@@ -72,9 +83,9 @@ class Executor:
         """
         store, spec = self.session.store, self.spec(sources, Role.SEARCH, 0)
         keys = set(store.replicates(spec.inputs, ("seed", "attempt"))) - {run.key for run in ours}
-        records = [(key, store.lookup(key)) for key in sorted(keys)]
-        found = [self._summary(key, spec, record).value for key, record in records if record]
-        return [value for value in found if value is not None]
+        records = [record for key in sorted(keys) if (record := store.lookup(key)) is not None]
+        usual = [each for each in records if each.pace is None or not each.pace.slowed]
+        return [value for each in usual if (value := _value(spec, each)) is not None]
 
     def spec(
         self, sources: Mapping[str, str], role: Role, replicate: int, audit: bool = False
@@ -111,16 +122,20 @@ class Executor:
             hidden=task.hidden,
         )
 
-    def _find_or_execute(self, spec: RunSpec, about: Mapping[str, object]) -> RunSummary:
-        journal = self.session.journal
+    def _find_or_execute(
+        self, spec: RunSpec, about: Mapping[str, object], as_it_is: bool
+    ) -> tuple[str, RunRecord, bool]:
+        """Key and record of one attempt, and whether another must be made."""
+        journal, source = self.session.journal, source_digest(spec.sources)
 
         def perform(folder: Path) -> RunRecord:
             here = self._on_this_machine(spec)
             journal.append("run_started", **about, budget=self.session.budget)
-            return execute_run(here, self.session.store, folder)
+            return self._compared(execute_run(here, self.session.store, folder), source)
 
         key, record, executed = self.session.store.run(spec.inputs, perform)
-        found = self._summary(key, spec, record)
+        contended = record.outcome is Outcome.CONTENDED
+        again = spec.attempt < REPEATS and (contended if as_it_is else record.is_spoilt)
         if executed and record.evaluation is not None and record.evaluation.audit_tokens:
             journal.append("audit_read", **about, key=key, tokens=record.evaluation.audit_tokens)
         if executed:
@@ -128,12 +143,36 @@ class Executor:
                 "run_finished",
                 **about,
                 key=key,
+                source=source,
                 outcome=record.outcome,
                 reason=record.reason,
-                value=found.value,
+                value=_value(spec, record),
                 wall_seconds=record.wall_seconds,
+                pace=record.pace,
+                again=again,
             )
-        return found
+        return key, record, again
+
+    def _compared(self, record: RunRecord, source: str) -> RunRecord:
+        """The record with what slowed the run, beside the session's runs so far.
+
+        That is settled now and kept with the run, so that a replay decides the same.
+        """
+        if record.pace is None:
+            return record
+        pace = replace(record.pace, steps=record.metrics.get(STEPS))
+        if record.outcome in (Outcome.OK, Outcome.TIMEOUT):
+            past = list(self._past_paces())
+            alike = [each for other, each in past if other == source]
+            pace = replace(pace, slowed=slowing(pace, [each for _, each in past], alike))
+        return replace(record, pace=pace)
+
+    def _past_paces(self) -> Iterator[tuple[str, Pace]]:
+        """Source and pace of the runs that were made in this session and count, in order."""
+        for event in read_events(self.session.journal.path):
+            if event["event"] == "run_finished" and event.get("pace") and not event.get("again"):
+                with contextlib.suppress(DataError, KeyError):  # a damaged line
+                    yield event["source"], from_json_values(Pace, event["pace"])
 
     def _on_this_machine(self, spec: RunSpec) -> RunSpec:
         """The spec with what this machine has for it.
@@ -150,7 +189,9 @@ class Executor:
         mounts = [cache_mount(c, task.clone) for c in task.caches if c.folder in spec.caches]
         return replace(spec, python=python, mounts=mounts)
 
-    def _summary(self, key: str, spec: RunSpec, record: RunRecord) -> RunSummary:
+    def _summary(
+        self, key: str, spec: RunSpec, record: RunRecord, set_aside: tuple[str, ...]
+    ) -> RunSummary:
         """The part of a record that decisions rest on."""
         ok = record.outcome is Outcome.OK
         return RunSummary(
@@ -158,14 +199,21 @@ class Executor:
             seed=spec.seed,
             outcome=record.outcome,
             reason=record.reason,
-            value=record.metrics.get(spec.metric) if ok else None,
+            value=_value(spec, record),
             memory_mb=self.session.task.memory_mb(record.metrics) if ok else None,
             audit=record.evaluation.audit if ok and record.evaluation is not None else None,
+            set_aside=set_aside,
+            slowed=record.pace.slowed if record.pace is not None else "",
+            probe_seconds=record.pace.probe_seconds if record.pace is not None else None,
         )
 
 
 def _attempts(spec: RunSpec) -> Iterator[RunSpec]:
-    return (replace(spec, attempt=n) for n in range(CONTENDED_TRIES + 1))
+    return (replace(spec, attempt=n) for n in range(REPEATS + 1))
+
+
+def _value(spec: RunSpec, record: RunRecord) -> float | None:
+    return record.metrics.get(spec.metric) if record.outcome is Outcome.OK else None
 
 
 def _digests(entries: Iterable[Fingerprint]) -> dict[str, str]:

@@ -21,10 +21,11 @@ from typing import Any
 
 from ratchet.base.errors import ConfigError, DataError, InputMissingError, StoreError
 from ratchet.base.io import digest_file, remove_run_folder
-from ratchet.base.structs import Frozen, asdict
+from ratchet.base.structs import Frozen, asdict, replace
 from ratchet.records.store import LOG, SOURCE, TELEMETRY, RunRecord, Store
 from ratchet.runs.hardware import VISIBLE_GPUS, GpuSampler, gpu_model_of, lease_gpu, nvml_library
 from ratchet.runs.outcome import run_record
+from ratchet.runs.probe import Watch, wait_for_quiet
 from ratchet.runs.process import descendants
 from ratchet.runs.sandbox.container import (
     WORK,
@@ -69,7 +70,8 @@ def execute_run(spec: RunSpec, store: Store, folder: Path) -> RunRecord:
 
     Leaves log and source in ``folder`` and returns the record.  A run that a signal
     from outside ends is tried once more: the first time may have been an accident of
-    the machine, twice is a fact about the candidate.
+    the machine, twice is a fact about the candidate.  With a budget in seconds the record
+    tells the machine's pace; how usual that is, only the session knows.
 
     Raises :class:`ConfigError` if the isolation that the spec names does not work
     here, and :class:`DataError` or :class:`StoreError` if the task's own commands
@@ -82,11 +84,17 @@ def execute_run(spec: RunSpec, store: Store, folder: Path) -> RunRecord:
             f"its own ({spec.python.executable}); set isolation to auto, or run the whole session "
             "in a container that has it"
         )
+    budget = spec.budget_seconds
+    if spec.attempt and budget is not None:
+        wait_for_quiet(spec.threads, budget)
+    watch = None if budget is None else Watch(spec.threads)
     answer = _attempt(spec, store, folder, kind)
     if _killed_from_outside(answer):
         time.sleep(OUTSIDE_PAUSE_SECONDS)
+        watch = None if budget is None else Watch(spec.threads)
         answer = _attempt(spec, store, folder, kind)
-    return run_record(spec, folder, answer, kind)
+    record = run_record(spec, folder, answer, kind)
+    return record if watch is None else replace(record, pace=watch.pace(answer))
 
 
 def _attempt(spec: RunSpec, store: Store, folder: Path, kind: SandboxKind) -> dict[str, Any]:

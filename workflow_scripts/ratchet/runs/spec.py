@@ -22,7 +22,9 @@ class RunSpec(Frozen):
 
     ``sources`` are the candidate's own files.  Exactly one of ``budget_seconds`` and
     ``budget_steps`` is set.  ``attempt`` is above 0 where the run is made again because
-    another program used its GPU.
+    another program used its GPU or had the machine busy.  ``occasion`` names the one that
+    the run is made for, where the store's runs of another time do not count; without one
+    it enters no key.
 
     With an ``evaluator`` (a command among whose words is a fixed file) the metric is
     computed by that, from ``evaluation_data`` and ``audit_data``; the run itself gets
@@ -50,6 +52,7 @@ class RunSpec(Frozen):
     threads: int
     metric: str
     attempt: int = 0
+    occasion: str = ""
     device: str = "cpu"
     evaluator: Sequence[str] = ()
     evaluation_data: Mapping[str, str] = field(default_factory=dict)
@@ -72,7 +75,8 @@ class RunSpec(Frozen):
     @property
     def inputs(self) -> dict[str, Any]:
         """Fields that the run's result may depend on, as JSON values; the key is their digest."""
-        names = [name for name in self.__struct_fields__ if name not in BESIDE]
+        beside = BESIDE if self.occasion else BESIDE | {"occasion"}
+        names = [name for name in self.__struct_fields__ if name not in beside]
         return {name: to_json_values(getattr(self, name)) for name in names}
 
     @property

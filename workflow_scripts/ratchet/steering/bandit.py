@@ -10,12 +10,14 @@ from __future__ import annotations
 
 import enum
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from random import Random
+from typing import TypeVar
 
 from ratchet.base.structs import Frozen, Struct
 from ratchet.records.records import CATEGORIES
 
+Ranked = TypeVar("Ranked")
 # Labels look at this many last experiments: older ones met another incumbent.
 WINDOW = 50
 # Fewer tries than this say nothing about a category yet.
@@ -157,8 +159,9 @@ def rank_categories(
 ) -> tuple[str, ...]:
     """All categories, the one to try next first; reproducible from ``seed``.
 
-    ``gain_scale`` is a gain worth having, in the metric's unit (the noise
-    floor serves); it is the prior of the gain per keep.
+    None that is to be avoided comes before one that is worth exploiting, unless all is
+    left to chance this time.  ``gain_scale`` is a gain worth having, in the metric's unit
+    (the noise floor serves); it is the prior of the gain per keep.
     """
     names = categories_of(pulls, known)
     rng = Random(seed)
@@ -171,7 +174,20 @@ def rank_categories(
     }
     # Ties (every category at the start) fall by lot, not by the alphabet.
     lot = {name: rng.random() for name in names}
-    return tuple(sorted(names, key=lambda name: (-worth[name], lot[name])))
+    ranked = sorted(names, key=lambda name: (-worth[name], lot[name]))
+    scores = () if uniform else score_categories(pulls, known)
+    return tuple(avoided_last(ranked, lambda name: name, scores))
+
+
+def avoided_last(
+    ranked: Sequence[Ranked], category: Callable[[Ranked], str], scores: Iterable[CategoryScore]
+) -> list[Ranked]:
+    """The items in their order, but those of a category to avoid after all worth exploiting."""
+    labels = {score.category: score.label for score in scores}
+    good = [n for n, item in enumerate(ranked, 1) if labels.get(category(item)) == Label.EXPLOIT]
+    end = max(good, default=0)
+    first = sorted(ranked[:end], key=lambda item: labels.get(category(item)) == Label.AVOID)
+    return [*first, *ranked[end:]]
 
 
 def expected_gains(

@@ -30,6 +30,7 @@ from ratchet.steering.bandit import (
     CategoryScore,
     Label,
     SteeringMode,
+    avoided_last,
     rank_categories,
     score_categories,
 )
@@ -140,12 +141,13 @@ def steering_advice(
     attempts, pulls = attempts_of(history.judged), pulls_of(history.judged)
     seed = stream_seed(session.config.seed, "steer", history.last)
     mode = SteeringMode(session.config.steering)
-    ranking = rank_categories(pulls, seed, noise_sd or 0.0, mode, session.categories)
     space = session.task.search_space
     tried = {trial.edit for trial in history.trials}
     left = applicable_changes(space, session.texts(sources)) if space else ()
     options = [idea for idea in left if idea.label not in tried] if space else None
     settings = read_json(session.paths.round(history.last).judge)["settings"]
+    scale = noise_sd or float(settings["effect_scale"])
+    ranking = rank_categories(pulls, seed, scale, mode, session.categories)
     suggestions = suggest_next(
         attempts,
         ranking,
@@ -411,7 +413,8 @@ def suggest_next(
     """At most ``limit`` suggestions, the one to follow first.
 
     New things come in the order of ``ranking``; after each of the first ones
-    stands what the log already holds: a pair to combine, then a run to repeat.
+    stands what the log already holds: a pair to combine, then a run to repeat.  What is
+    of a category to avoid comes after all that is worth exploiting.
     ``options`` are the declared edits that are left; without any given, or if
     edits are ``free`` beside them, categories without one get angles.
     """
@@ -431,8 +434,9 @@ def suggest_next(
         for suggestion in pair
         if suggestion is not None
     ]
-    mixed = itertools.zip_longest(fresh, held)
-    return [one for pair in mixed for one in pair if one is not None][:limit]
+    pairs = itertools.zip_longest(fresh, held)
+    mixed = [one for pair in pairs for one in pair if one is not None]
+    return avoided_last(mixed, lambda one: one.category, scores)[:limit]
 
 
 def followed_suggestion(

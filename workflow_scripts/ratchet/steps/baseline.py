@@ -7,7 +7,7 @@ from ratchet.base.io import read_record, source_digest, write_json
 from ratchet.base.structs import asdict
 from ratchet.judge.judge import Judge
 from ratchet.judge.settings import Settings, scale_from
-from ratchet.records.history import History
+from ratchet.records.history import History, SeedEffect, evidence
 from ratchet.records.records import (
     Baseline,
     Incumbent,
@@ -53,8 +53,13 @@ def write_baseline(session: Session) -> None:
     write_json(first.judge, judge.to_dict())
     write_json(first.steer, _state(session, baseline, judge))
     write_json(session.paths.baseline, baseline)
+    effect = History(baseline).seed_effect
     session.journal.append(
-        "baseline", mean=session.sign * judge.incumbent_mean, noise=judge.noise_sd, n=len(runs)
+        "baseline",
+        mean=session.sign * judge.incumbent_mean,
+        noise=None if effect is SeedEffect.NONE else judge.noise_sd,
+        measured=effect is SeedEffect.SHOWN,
+        n=len(runs),
     )
 
 
@@ -84,11 +89,12 @@ def _judge(session: Session, runs: tuple[RunSummary, ...]) -> Judge:
             max_replicates=session.config.max_replicates,
         )
     )
-    for value in values:
+    for value in evidence(values):
         judge.incumbent(value)
-    others = _values_of_others(session, runs)
-    if others:
-        judge.replicates([values[0], *(session.sign * value for value in others)])
+    others = [session.sign * value for value in _values_of_others(session, runs)]
+    known = evidence([values[0], *others])
+    if len(known) > 1:
+        judge.replicates(known)
     return judge
 
 
@@ -103,22 +109,26 @@ def _values_of_others(session: Session, runs: Sequence[RunSummary]) -> list[floa
 
 
 def _state(session: Session, baseline: Baseline, judge: Judge) -> SessionState:
+    history = History(baseline)
+    assert history.start.mean is not None
     incumbent = Incumbent(
         number=0,
         source=baseline.source,
         files=baseline.files,
         commit=baseline.commit,
+        measured=history.start.mean,
         mean=session.sign * judge.incumbent_mean,
         sd=judge.incumbent_sd,
         memory_mb=mean_memory(baseline.runs),
         kept=0,
     )
-    advice = steering_advice(session, History(baseline), incumbent.files, judge.noise_sd)
+    noise_sd = None if history.seed_effect is SeedEffect.NONE else judge.noise_sd
+    advice = steering_advice(session, history, incumbent.files, noise_sd)
     return SessionState(
         round=0,
         incumbent=incumbent,
         runs_used=len(baseline.runs),
-        noise_sd=judge.noise_sd,
+        noise_sd=noise_sd,
         **asdict(advice),
     )
 

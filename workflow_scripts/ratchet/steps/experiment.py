@@ -4,6 +4,7 @@ from ratchet.base.io import write_json
 from ratchet.base.structs import Struct, field
 from ratchet.integrity.edit_checks import inspect_proposal
 from ratchet.judge.judge import Judge
+from ratchet.records.history import SeedEffect
 from ratchet.records.records import Experiment, Incumbent, Outcome, Role, RunSummary
 from ratchet.runs.executor import Executor
 from ratchet.session import Session
@@ -28,10 +29,14 @@ class Reference(Struct):
     round: int
     runs: list[RunSummary] = field(default_factory=list)
 
-    def check(self) -> RunSummary | None:
-        """The regular run of the incumbent, if this round is one for it."""
+    def check(self, wanted: bool = False) -> RunSummary | None:
+        """A run of the incumbent, if it is ``wanted`` or this round is one for it.
+
+        One that is wanted is made at the machine's pace, busy or not.
+        """
         every = self.session.config.remeasure_every
-        return self._run(self.round) if every and self.round % every == 0 else None
+        regular = every and self.round % every == 0
+        return self._run(self.round, wanted) if wanted or regular else None
 
     def supply(self, judge: Judge) -> None:
         """Make the runs that the judge wants before its next assessment.
@@ -48,10 +53,11 @@ class Reference(Struct):
             if run.outcome is Outcome.OK:
                 judge.incumbent(self.session.value(run))
 
-    def _run(self, replicate: int) -> RunSummary:
+    def _run(self, replicate: int, as_it_is: bool = False) -> RunSummary:
         held = self.incumbent
         name = f"incumbent, experiment {held.number}" if held.number else "incumbent, the baseline"
-        return Executor(self.session).run(held.files, Role.REMEASURE, replicate, held.number, name)
+        about = held.files, Role.REMEASURE, replicate, held.number, name
+        return Executor(self.session).run(*about, as_it_is=as_it_is)
 
 
 def write_experiment(session: Session, number: int, candidate: int) -> None:
@@ -71,15 +77,17 @@ def write_experiment(session: Session, number: int, candidate: int) -> None:
         )
     runs = [] if refused else [Executor(session).run(proposal.files, Role.SEARCH, 0, *about)]
     reference = Reference(session, session.state(number - 1).incumbent, number)
-    found = Experiment(
-        number, candidate, tuple(runs), refused=refused, notes=notes, check=reference.check()
-    )
-    hearing = Hearing.open(session, number, found.check)
+    hearing = Hearing.open(session, number, None)
+    check = reference.check(any(map(hearing.wants_check, runs)))
+    found = Experiment(number, candidate, tuple(runs), refused=refused, notes=notes, check=check)
+    if check is not None:
+        hearing = Hearing.open(session, number, check)
     case = hearing.case(proposal, found)
     offer = read_offer(session.paths, number)
     asked = 1 if offer is None else offer.runs
     while not case.out:
-        reference.supply(hearing.judge)
+        if hearing.seed_effect(case.runs) is not SeedEffect.NONE:
+            reference.supply(hearing.judge)
         if not hearing.wants_run(case) and len(case.runs) >= asked:
             break
         again = Executor(session).run(proposal.files, Role.SEARCH, len(case.runs), *about)

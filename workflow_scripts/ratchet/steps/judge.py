@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Sequence
 
 from ratchet.base.io import read_json, read_record, write_json
-from ratchet.base.structs import Frozen, Struct, replace
+from ratchet.base.structs import Frozen, Struct, field, replace
 from ratchet.integrity.run_checks import Scrutiny, confirms_jump, is_implausible_jump
 from ratchet.judge.judge import Assessment, Judge, keep_is_sure
 from ratchet.judge.tradeoffs import (
@@ -16,7 +16,15 @@ from ratchet.judge.tradeoffs import (
     credit,
     efficiency_bounds,
 )
-from ratchet.records.history import History
+from ratchet.records.history import (
+    NO_SEED_EFFECT,
+    NOISE_UNKNOWN,
+    History,
+    SeedEffect,
+    name_of,
+    seed_effect,
+    without_chance,
+)
 from ratchet.records.records import (
     Experiment,
     Incumbent,
@@ -27,6 +35,7 @@ from ratchet.records.records import (
     Ruling,
     RunSummary,
     Verdict,
+    chance_name,
     mean_memory,
 )
 from ratchet.records.results_table import TableRow, record_rows
@@ -46,23 +55,34 @@ noise floor itself 2 to 12 % of the checks would be false alarms."""
 
 
 def learn_of_check(
-    session: Session, judge: Judge, incumbent: Incumbent, run: RunSummary
+    session: Session,
+    judge: Judge,
+    incumbent: Incumbent,
+    run: RunSummary,
+    repeated: bool = False,
+    anew: bool = False,
 ) -> Remeasurement:
-    """The judge told of a regular run of the incumbent; how surprising it was before that."""
+    """The judge told of a further run of the incumbent; how surprising it was before that.
+
+    It is not told of one that only ``repeated`` the metric of those before.  With ``anew``
+    the machine has changed, and the judge believes this run alone.
+    """
     mean, sd = judge.incumbent_mean, judge.incumbent_sd
     spread = math.hypot(sd, judge.noise_interval()[1])
     z = None
     if run.outcome is Outcome.OK:
         value = session.value(run)
         z = session.sign * (value - mean) / spread
-        judge.incumbent(value)
+        if not repeated:
+            judge.incumbent(value, anew)
     return Remeasurement(
         number=incumbent.number,
         run=run,
         expected=session.sign * mean,
         sd=spread,
         z=z,
-        alarm=z is not None and abs(z) > ALARM_SDS,
+        alarm=not anew and z is not None and abs(z) > ALARM_SDS,
+        anew=anew and z is not None,
     )
 
 
@@ -79,16 +99,19 @@ class Case(Struct):
     """One candidate before the judge, with all its runs so far; lower is better here.
 
     ``threshold`` is what it was last assessed at, ``incumbent`` what was then
-    believed of the incumbent's metric.  ``memory_mb`` is what the session's ceiling
-    is compared with, and ``too_large`` that a hard one refuses it; ``broken`` says which
-    constraint of the task it breaks.  ``suspect`` says what its runs show beside the
-    baseline's that cannot be believed.
+    believed of the metric of the incumbent, experiment ``held``.  ``memory_mb`` is what the
+    session's ceiling is compared with, and ``too_large`` that a hard one refuses it;
+    ``broken`` says which constraint of the task it breaks.  ``suspect`` says what its
+    runs show beside the baseline's that cannot be believed.  ``values`` are the metrics
+    that it was assessed by, and ``seedless`` that the seed has no effect, so that further
+    runs repeat them.
     """
 
     proposal: Proposal
     runs: list[RunSummary]
     net_lines: int
     incumbent: float
+    held: int = 0
     memory_ratio: float | None = None
     threshold: float = 0.0
     assessment: Assessment | None = None
@@ -102,6 +125,8 @@ class Case(Struct):
     too_large: bool = False
     broken: str = ""
     suspect: str = ""
+    values: list[float] = field(default_factory=list)
+    seedless: bool = False
 
     @property
     def barred(self) -> bool:
@@ -131,7 +156,11 @@ class Case(Struct):
     def priced_out(self) -> bool:
         """Whether its price alone stands against keeping it."""
         found = self.assessment
-        if not self._eligible or found is None or found.keep or found.threshold <= 0:
+        if found is None or found.threshold <= 0 or self.out or self.barred or not self.confirmed:
+            return False
+        if self.seedless:
+            return found.delta < 0 and self.unimproved
+        if found.keep:
             return False
         shown = found.p_value is None or found.level is None or found.p_value <= found.level
         return shown and keep_is_sure(found.confidence, found.gain, found.keep_probability, 0.0)
@@ -142,12 +171,18 @@ class Case(Struct):
         belief = self.assessment
         if not self._eligible or belief is None:
             return False
-        return belief.keep or (belief.confidence >= 0.5 and belief.gain > 0)
+        return belief.keep or belief.verdict is Verdict.MARGINAL
 
     @property
     def _eligible(self) -> bool:
         """Whether nothing but its metric stands against keeping it."""
-        return not self.out and not self.barred and self.confirmed
+        return not (self.out or self.barred or self.unimproved) and self.confirmed
+
+    @property
+    def unimproved(self) -> bool:
+        """Whether seeds have no effect, so that one run of each tells, and its is no better."""
+        found = self.assessment
+        return self.seedless and found is not None and -found.delta <= self.threshold
 
 
 def rule_on_case(
@@ -177,13 +212,13 @@ def rule_on_case(
     memory = mean_memory(ruling.runs)
     # What can never be kept is no point of the front.
     bounds = None if case.barred else _standing(case, found, memory, kept_before)
-    return replace(
+    ruling = replace(
         ruling,
         mean=sum(r.value for r in case.runs if r.value is not None) / len(case.runs),
         delta=sign * found.delta,
         delta_sd=found.delta_sd,
         gain=found.gain,
-        confidence=found.confidence,
+        confidence=found.confidence_at_threshold,
         memory_mb=memory,
         price=found.threshold,
         memory_ratio=case.memory_ratio,
@@ -192,13 +227,14 @@ def rule_on_case(
         pareto_high=bounds.high if bounds else None,
         near_miss=one_kept and not case.kept and case.promising,
     )
+    return without_chance(ruling) if case.seedless else ruling
 
 
 def _verdict(case: Case, found: Assessment | None) -> Verdict:
     if case.out or found is None:
         bent = case.failed is not None and case.failed.outcome is Outcome.TAMPERED
         return Verdict.TAMPERED if case.refused or case.suspect or bent else Verdict.CRASH
-    if not case.confirmed or case.barred:
+    if not case.confirmed or case.barred or case.unimproved:
         return Verdict.DISCARD
     return Verdict.MARGINAL if found.keep and not case.kept else found.verdict
 
@@ -227,19 +263,22 @@ def _reason(case: Case, found: Assessment | None, tariff: Tariff) -> str:
     if found is None:
         return "gave no metric"
     direction = "better" if found.delta < 0 else "worse"
-    distance = f"{abs(found.delta):.4g} {direction} than the incumbent"
+    distance = f"{abs(found.delta):.4g} {direction} than {name_of(case.held)}"
     floors = f"{abs(found.delta) / found.noise_sd:.1f} times the noise floor"
     count = "one run" if found.n == 1 else f"{found.n} runs"
-    text = f"{distance} over {count} ({floors}); P(better) {found.confidence:.3f}"
     price = tariff.words(found.threshold, case.net_lines, case.memory_ratio)
+    said = f"; it {price}" if price and not case.priced_out else ""
+    if case.seedless:
+        text = f"{distance}; {NO_SEED_EFFECT}, {NOISE_UNKNOWN}{said}"
+        text += "; the mode's test needs fresh runs that differ" if found.p_value else ""
+    else:
+        text = f"{distance} over {count} ({floors}){said}"
+        text += f"; P(better) {found.confidence:.3f}" if case.priced_out else ""
+        text += f"; {chance_name(found.threshold)} {found.confidence_at_threshold:.3f}"
+        text += f", a keep needs {found.keep_probability:g}"
     if case.priced_out:
         kinds = tariff.charged(case.net_lines, case.memory_ratio)
         text = f"kept but for the {kinds} price: {price}; {text}"
-        text += f", P(beyond the price) {found.confidence_at_threshold:.3f}"
-    elif price:
-        kind = "beyond" if found.threshold > 0 else "within"
-        text += f"; it {price}: P({kind} that) {found.confidence_at_threshold:.3f}"
-    text += f", a keep needs {found.keep_probability:g}"
     if found.p_value is not None and found.level is not None and found.n > 1:
         text += f"; its fresh runs alone: p {found.p_value:.2g}, needed {found.level:.2g}"
     if case.quarantined:
@@ -250,7 +289,7 @@ def _reason(case: Case, found: Assessment | None, tariff: Tariff) -> str:
         text += f"; it {large}"
     if case.broken:
         text += f"; it breaks a constraint ({case.broken}), and cannot be kept"
-    if found.keep and case.confirmed and not case.kept and not case.barred:
+    if found.keep and case.confirmed and not (case.kept or case.barred or case.unimproved):
         text += "; another candidate of this round was better still"
     return text
 
@@ -277,7 +316,13 @@ class Hearing(Frozen):
         history = History.read(session.paths, number - 1, confirmed=False)
         assert history.last == history.state.round == number - 1
         held = history.state.incumbent
-        remeasured = None if check is None else learn_of_check(session, judge, held, check)
+        remeasured = None
+        if check is not None:
+            effect = _seed_effect(history, held.number, [check])
+            known = history.replicates.get(held.number)
+            repeated = bool(known) and effect is not SeedEffect.SHOWN
+            anew = check.is_of_another_pace(history.incumbent_run)
+            remeasured = learn_of_check(session, judge, held, check, repeated, anew)
         tariff = Tariff(
             session.prices,
             judge.noise_sd,
@@ -292,18 +337,30 @@ class Hearing(Frozen):
         """Incumbent that the round's candidates are compared with."""
         return self.history.state.incumbent
 
+    def wants_check(self, run: RunSummary) -> bool:
+        """Whether a candidate must be compared with a fresh run of the incumbent.
+
+        That is so where the machine has become busy for longer, or quiet again.
+        """
+        return run.outcome is Outcome.OK and run.is_of_another_pace(self.history.incumbent_run)
+
     def apart(self, runs: Iterable[RunSummary]) -> Hearing:
         """Hearing whose judge has learned of these runs of the incumbent too."""
         judge = Judge.from_dict(self.judge.to_dict())
         _learn(self.session, judge, runs)
         return replace(self, judge=judge)
 
+    def seed_effect(self, *groups: Sequence[RunSummary]) -> SeedEffect:
+        """Whether seeds have an effect, by rounds before, the check, and runs of candidates."""
+        check = [self.remeasured.run] if self.remeasured else []
+        return _seed_effect(self.history, self.incumbent.number, check, *groups)
+
     def case(self, proposal: Proposal, experiment: Experiment) -> Case:
         """A candidate with its runs, examined, and the lines of code that it adds."""
         old = self.session.texts(self.incumbent.files)
         new = self.session.texts(proposal.files)
         runs, lines = list(experiment.runs), net_code_lines(old, new)
-        case = Case(proposal, runs, lines, self.judge.incumbent_mean)
+        case = Case(proposal, runs, lines, self.judge.incumbent_mean, self.incumbent.number)
         case.refused, case.notes = experiment.refused, experiment.notes
         case.changes = count_changes(old, new)
         case.quarantined = experiment.quarantined
@@ -323,7 +380,11 @@ class Hearing(Frozen):
         case.incumbent = self.judge.incumbent_mean
         case.memory_ratio = tariff.ratio(case.runs)
         case.threshold = tariff.threshold(case.net_lines, case.memory_ratio)
-        values = [session.value(run) for run in case.runs]
+        effect = self.seed_effect(case.runs)
+        case.seedless = effect is SeedEffect.NONE
+        case.values = [session.value(run) for run in case.runs]
+        if effect is not SeedEffect.SHOWN:  # they are all equal, and no evidence of little noise
+            del case.values[1:]
         # In mode `guaranteed` each test takes its level from a sequence that sums to
         # the bound.  Candidates are heard side by side, so nobody knows which of those
         # before this one will be tested: it takes the level that is its own if all
@@ -332,13 +393,20 @@ class Hearing(Frozen):
         # the one that is counted, and the sum of all stays below the bound.
         place = case.proposal.candidate
         found = self.judge.assess(
-            values, case.threshold, others_tested=place, ideas_left=not case.proposal.second_look
+            case.values,
+            case.threshold,
+            others_tested=place,
+            ideas_left=not case.proposal.second_look,
         )
         case.assessment, case.threshold = found, found.threshold
         case.memory_mb = peak_memory(session.store, case.runs)
         case.too_large = tariff.ceiling.refuses(case.memory_mb)
         case.broken = broken_constraints(session, case.runs)
-        if case.barred:
+        if case.seedless:
+            found = found.without_retest(self.judge.settings)
+            case.incumbent = session.sign * self.history.replicates[self.incumbent.number][0]
+            case.assessment = replace(found, delta=case.values[0] - case.incumbent)
+        if case.barred or case.seedless:
             return False
         return found.verdict is Verdict.RETEST or self._quarantine(case, found)
 
@@ -370,6 +438,19 @@ class Hearing(Frozen):
         return case
 
 
+def _seed_effect(
+    history: History, held: int, again: Sequence[RunSummary], *groups: Sequence[RunSummary]
+) -> SeedEffect:
+    """Effect of the seed by a history, runs of incumbent ``held``, and other groups of runs."""
+    known = dict(history.replicates)
+    known[held] = [*known.get(held, ()), *_measured(again)]
+    return seed_effect([*known.values(), *map(_measured, groups)])
+
+
+def _measured(runs: Iterable[RunSummary]) -> list[float]:
+    return [run.value for run in runs if run.value is not None]
+
+
 def write_verdict(session: Session, number: int) -> None:
     """Write the verdict of round ``number`` and the judge as it is after it."""
     here = session.paths.round(number)
@@ -389,7 +470,7 @@ def write_verdict(session: Session, number: int) -> None:
     # Each candidate has the first so many of the same runs.
     incumbent_runs = max((e.incumbent_runs for e in experiments), key=len)
     _learn(session, judge, incumbent_runs)
-    _decide(session, judge, cases)
+    _decide(judge, cases)
     rulings = _rulings(hearing, cases)
     _publish(session, cases, rulings)
     stopped = next((e for e in experiments if e.stop is not None), None)
@@ -398,14 +479,23 @@ def write_verdict(session: Session, number: int) -> None:
     before = {run.key for trial in hearing.history.trials for run in trial.runs}
     made = [run for case in cases for run in case.runs if run.key not in before]
     low, high = judge.noise_interval()
+    unknown = hearing.seed_effect(*(case.runs for case in cases)) is SeedEffect.NONE
+    mean = session.sign * judge.incumbent_mean
+    if unknown:  # what it measured, as the judge's estimate rests on noise
+        measured = kept.runs[0].value if kept else None
+        mean = (
+            hearing.history.replicates[hearing.incumbent.number][0]
+            if measured is None
+            else measured
+        )
     verdict = RoundVerdict(
         round=number,
         rulings=rulings,
         kept=kept.proposal.number if kept else None,
-        noise_sd=judge.noise_sd,
-        noise_low=low,
-        noise_high=high,
-        incumbent_mean=session.sign * judge.incumbent_mean,
+        noise_sd=None if unknown else judge.noise_sd,
+        noise_low=None if unknown else low,
+        noise_high=None if unknown else high,
+        incumbent_mean=mean,
         incumbent_sd=judge.incumbent_sd,
         runs_used=len(made) + len(incumbent_runs) + (check is not None),
         stop=stopped.stop if stopped else None,
@@ -413,7 +503,7 @@ def write_verdict(session: Session, number: int) -> None:
         remeasured=hearing.remeasured,
         incumbent_runs=incumbent_runs,
         credit_used=tariff.credit_used + (credit(kept.threshold) if kept else 0.0),
-        expected_false_keeps=judge.expected_false_keeps,
+        expected_false_keeps=None if unknown else judge.expected_false_keeps,
         error_spent=judge.error_spent,
     )
     write_json(here.judge, judge.to_dict())
@@ -427,7 +517,7 @@ def _learn(session: Session, judge: Judge, runs: Iterable[RunSummary]) -> None:
             judge.incumbent(session.value(each))
 
 
-def _decide(session: Session, judge: Judge, cases: list[Case]) -> None:
+def _decide(judge: Judge, cases: list[Case]) -> None:
     """Keep at most the best candidate; the judge learns from all of them.
 
     All were assessed against the same incumbent.  Those that are not kept are
@@ -438,10 +528,10 @@ def _decide(session: Session, judge: Judge, cases: list[Case]) -> None:
         if case.out:
             judge.crash()
             continue
-        judge.assess([session.value(r) for r in case.runs], case.threshold)
+        judge.assess(case.values, case.threshold)
         judge.commit(keep=False)
     if best is not None:
-        judge.assess([session.value(r) for r in best.runs], best.threshold)
+        judge.assess(best.values, best.threshold)
         judge.commit(keep=True)
         best.kept = True
 
@@ -491,7 +581,9 @@ def _announce(
             sd=checked.sd,
             z=checked.z,
             alarm=checked.alarm,
+            anew=checked.anew,
         )
+    kept = next((found for found in verdict.rulings if found.number == verdict.kept), None)
     for case, found in zip(cases, verdict.rulings, strict=True):
         session.journal.append(
             "verdict",
@@ -508,8 +600,9 @@ def _announce(
             near_miss=found.near_miss,
             changes=found.changes,
             price=found.price,
-            best=verdict.incumbent_mean,
+            best=before.measured if kept is None else kept.mean,
+            estimate=verdict.incumbent_mean,
             noise=verdict.noise_sd,
-            kept=before.kept + (verdict.kept is not None),
+            kept=before.kept + (kept is not None),
             confirm_replicates=session.config.confirm_replicates,
         )

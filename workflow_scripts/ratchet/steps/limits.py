@@ -32,7 +32,7 @@ def stop_reason(limits: Limits, state: SessionState, now: float, candidate: int 
     """Why the next experiment must not run, with a sentence; ``None`` to go on."""
     mean = state.incumbent.mean
     if limits.target is not None and limits.direction.sign * (mean - limits.target) <= 0:
-        return StopReason.TARGET, f"the target {limits.target:g} is reached (now {mean:.6g})"
+        return StopReason.TARGET, f"the target {limits.target:g} is reached (estimate {mean:.6g})"
     if now >= limits.deadline:
         return StopReason.DEADLINE, "the time limit is over; raise `leg` to grant another one"
     needed = state.runs_used + candidate + 1 + limits.reserved_runs

@@ -231,8 +231,17 @@ class WorkflowPlan(Frozen, dict=True):
         return digest([code_digest("ratchet.steps.steer")])
 
     @property
+    def certify_digest(self) -> str:
+        settings = [self.config.certification_runs, self.config.rounds]
+        return digest([settings, code_digest("ratchet.steps.certify")])
+
+    @property
     def confirm_digest(self) -> str:
-        settings = [self.config.confirm_replicates, self.config.rounds]
+        settings = [
+            self.config.confirm_replicates,
+            self.config.certification_runs,
+            self.config.rounds,
+        ]
         return digest([settings, code_digest("ratchet.steps.confirm")])
 
     @property

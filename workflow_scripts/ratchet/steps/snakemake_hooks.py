@@ -18,7 +18,7 @@ from typing import Any
 
 from ratchet.base.io import read_if_whole
 from ratchet.records.paths import SessionPaths
-from ratchet.records.records import Proposals, SessionState
+from ratchet.records.records import CertificationPlan, Proposals, SessionState
 
 SEEN = ("9.27.1",)
 
@@ -111,6 +111,9 @@ def is_idle(paths: SessionPaths, rounds: int, rule: str, wildcards: Mapping[str,
     if rule == "experiment":
         made = read_if_whole(Proposals, paths.round(int(wildcards["round"])).proposals)
         return made is not None and made.stop is not None
+    if rule == "certify_run":
+        plan = read_if_whole(CertificationPlan, paths.certification_plan)
+        return plan is not None and int(wildcards["candidate"]) >= len(plan.variants)
     if rule == "confirm_run":
         last = read_if_whole(SessionState, paths.round(rounds).steer)
         return last is not None and last.incumbent.number == 0

@@ -55,8 +55,10 @@ def _incumbent(before: Incumbent, history: History) -> Incumbent:
     if verdict.kept is None:
         return replace(before, mean=mean, sd=sd)
     kept = history.kept[-1]
+    assert kept.mean is not None
     return replace(
         before,
+        measured=kept.mean,
         mean=mean,
         sd=sd,
         number=kept.number,

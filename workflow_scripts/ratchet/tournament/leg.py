@@ -8,7 +8,7 @@ from ratchet.base.git import show_commit
 from ratchet.base.io import read_record, source_digest, write_json
 from ratchet.base.structs import Struct, field
 from ratchet.integrity.seal import begin_workflow, finish_workflow
-from ratchet.proposers.idea import carry_over, same_sources
+from ratchet.proposers.idea import carry_edit, carry_over, same_sources
 from ratchet.records.history import History, name_of
 from ratchet.records.paths import SessionPaths
 from ratchet.records.records import POLLINATION, Edit, StopReason
@@ -16,7 +16,7 @@ from ratchet.records.session_repo import SessionRepo
 from ratchet.session import Session
 from ratchet.steps.propose import Offer, write_offer
 from ratchet.steps.rounds import Clock, play_round
-from ratchet.task.edits import apply_declared, find_value, replace_value
+from ratchet.task.edits import find_value
 from ratchet.task.task import DeclaredChange
 from ratchet.tournament.arena import Arena, enter_competitor
 from ratchet.tournament.plan import Fate, Graft, Leg, Pollination, Win
@@ -33,14 +33,9 @@ def graft_win(
 ) -> tuple[Texts | None, Fate, str]:
     """Change from ``parent`` to ``edited``, done to ``incumbent``; else why not.
 
-    A three-way merge of texts.  Git takes changes of neighbouring lines for a
-    conflict; what is known by its name is merged by it: a constant whose value is
-    still the parent's, an alternative whose place is still as declared.  Nothing is
-    forced: where both changed the same thing, that is a conflict.
+    Nothing is forced: where both changed the same thing, that is a conflict.
     """
-    merged: Texts | None = carry_over(parent, edited, incumbent)
-    if merged is None and edit is not None:
-        merged = _by_name(parent, edited, incumbent, edit, space)
+    merged = carry_edit(parent, edited, incumbent, edit, space)
     if merged is not None and not same_sources(incumbent, merged):
         return merged, Fate.OFFERED, ""
     # A change that can be undone on the incumbent is in it already.
@@ -48,23 +43,6 @@ def graft_win(
     if taken_back or _has(incumbent, edit) or same_sources(incumbent, edited):
         return None, Fate.PRESENT, "it is in the incumbent already"
     return None, Fate.CONFLICT, _why(parent, incumbent, edit)
-
-
-def _by_name(
-    parent: Texts, edited: Texts, incumbent: Texts, edit: Edit, space: tuple[DeclaredChange, ...]
-) -> Texts | None:
-    if edit.value is None:
-        draft = apply_declared(space, incumbent, edit.label)
-        return None if draft is None else draft.contents
-    for name, text in incumbent.items():
-        found = [find_value(name, t, edit.name) for t in (text, parent[name], edited[name])]
-        ours, base, theirs = found
-        if ours is None or base is None or theirs is None or repr(ours.value) != repr(base.value):
-            continue
-        new = replace_value(name, text, edit.name, theirs.value)
-        if new is not None:
-            return {**incumbent, name: new}
-    return None
 
 
 def _has(incumbent: Texts, edit: Edit | None) -> bool:
@@ -107,7 +85,7 @@ def play_leg(arena: Arena, number: int, index: int, limits_file: Path | None, cl
     commit = session.state(found.rounds).incumbent.commit
     session.repo.settle(commit)
     show_incumbent(arena, session, commit)
-    told = ("number", "competitor", "rounds", "runs", "mean", "sd", "kept", "stop")
+    told = ("number", "competitor", "rounds", "runs", "best", "mean", "sd", "kept", "stop")
     session.journal.append("leg_finished", **{name: getattr(found, name) for name in told})
     finish_workflow(session.paths)
     write_json(arena.paths.leg(number, index), found)
@@ -165,6 +143,7 @@ class Playing(Struct):
             rounds=self.rounds,
             runs=self._runs,
             experiment=state.incumbent.number,
+            best=state.incumbent.measured,
             mean=state.incumbent.mean,
             sd=state.incumbent.sd,
             kept=state.incumbent.kept,

@@ -62,10 +62,10 @@ class Leg(Frozen):
     """Standing of a competitor after its leg of tournament round ``number``.
 
     ``rounds`` counts those of its session, ``runs`` its training runs without
-    the baseline's; ``mean`` and ``sd`` are the judge's posterior for its
-    incumbent, ``experiment``.  ``grafts`` are of this leg, ``waiting`` are wins
-    whose turn did not come in it.  ``stop`` says why it ended before its share
-    was used up.
+    the baseline's; ``best`` is what its incumbent, ``experiment``, was measured at,
+    ``mean`` and ``sd`` are the judge's posterior for it.  ``grafts`` are of this leg,
+    ``waiting`` are wins whose turn did not come in it.  ``stop`` says why it ended
+    before its share was used up.
     """
 
     number: int
@@ -74,6 +74,7 @@ class Leg(Frozen):
     rounds: int
     runs: int
     experiment: int
+    best: float
     mean: float
     sd: float
     kept: int

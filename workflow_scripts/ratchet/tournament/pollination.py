@@ -191,6 +191,7 @@ class Player:
             "proposer": self.session.config.proposer,
             "experiment": held.number,
             "commit": held.commit,
+            "best": held.measured,
             "mean": held.mean,
             "low": held.mean - Z * held.sd,
             "high": held.mean + Z * held.sd,

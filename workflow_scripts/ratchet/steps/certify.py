@@ -1,0 +1,270 @@
+"""Which kept changes carry the champion: fresh runs without some of them.
+
+Three steps: the plan builds variants of the champion, one job each runs them, and the last
+takes out what contributes nothing.  The champion that is left is then confirmed, and
+the contributions of all kept changes rest on all of these runs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Sequence
+
+from ratchet.base.errors import DataError
+from ratchet.base.io import read_json, read_record, source_digest, write_json
+from ratchet.base.structs import Frozen, replace
+from ratchet.base.text import plural
+from ratchet.judge.certify import Change, FreshRun, contributions, plan_leave_outs
+from ratchet.judge.judge import Judge
+from ratchet.judge.settings import certification_budget
+from ratchet.proposers.idea import carry_edit
+from ratchet.records.history import History, Trial
+from ratchet.records.records import (
+    Certification,
+    CertificationPlan,
+    CertificationRun,
+    Confirmation,
+    Contribution,
+    Incumbent,
+    KeptChange,
+    Outcome,
+    Role,
+    RunSummary,
+    Standing,
+    Variant,
+)
+from ratchet.runs.executor import Executor
+from ratchet.session import Session
+
+
+class Stack(Frozen, dict=True):
+    """The kept changes of a session, one on the other, from the baseline to the champion."""
+
+    session: Session
+    history: History
+
+    @classmethod
+    def read(cls, session: Session) -> Stack:
+        return cls(session, History.read(session.paths, session.config.rounds, confirmed=False))
+
+    @property
+    def champion(self) -> Incumbent:
+        """The last incumbent of the search."""
+        return self.history.state.incumbent
+
+    @property
+    def kept(self) -> tuple[Trial, ...]:
+        return self.history.kept
+
+    def without(self, left_out: Collection[int]) -> Variant:
+        """The champion without some changes, and without those that then do not fit."""
+        session, sources = self.session, self.history.sources
+        held = session.texts(self.history.start.files)
+        missing = []
+        for trial in self.kept:
+            parent = session.texts(sources[trial.proposal.parent])
+            edited, edit = session.texts(trial.files), trial.proposal.edit
+            merged = None
+            if trial.number not in left_out:
+                space = tuple(session.task.search_space)
+                merged = edited if held == parent else carry_edit(parent, edited, held, edit, space)
+            if merged is None:
+                missing.append(trial.number)
+            else:
+                held = dict(merged)
+        return Variant(tuple(missing), session.put(held))
+
+    def changes(self) -> tuple[KeptChange, ...]:
+        """The kept changes, each with those without which it does not fit."""
+        gone = {trial.number: set(self.without({trial.number}).left_out) for trial in self.kept}
+        return tuple(
+            KeptChange(t.number, tuple(n for n in gone if n < t.number and t.number in gone[n]))
+            for t in self.kept
+        )
+
+    def contributions(
+        self, changes: Iterable[KeptChange], fresh: Sequence[FreshRun]
+    ) -> tuple[Contribution, ...]:
+        """What each change adds, by fresh runs and what the search believed."""
+        session = self.session
+        judge = Judge.from_dict(read_json(session.paths.round(session.config.rounds).judge))
+        return contributions(self.weighed(changes), fresh, judge.noise_interval())
+
+    def weighed(self, changes: Iterable[KeptChange]) -> list[Change]:
+        """The changes with what the search believed of them; some it kept for saving code."""
+        rulings = {trial.number: trial.ruling for trial in self.kept}
+        found = []
+        for each in changes:
+            ruling = rulings[each.number]
+            assert ruling is not None and None not in (ruling.gain, ruling.confidence)
+            found.append(
+                Change(
+                    number=each.number,
+                    needs=each.needs,
+                    confidence=ruling.confidence or 0.0,
+                    gain=ruling.gain or 0.0,
+                    sd=ruling.delta_sd or 0.0,
+                    stays=(ruling.price or 0.0) < 0,
+                )
+            )
+        return found
+
+
+def write_certification_plan(session: Session) -> None:
+    """Write which variants are to be run; one kept change is certified by the confirmation."""
+    stack = Stack.read(session)
+    plan = CertificationPlan(stack.champion.source)
+    if len(stack.kept) > 1:
+        changes = stack.changes()
+        used = certification_budget(stack.history.state.runs_used)
+        used = min(used, session.config.certification_runs)
+        rows = plan_leave_outs(stack.weighed(changes), used)
+        plan = replace(plan, changes=changes, variants=tuple(map(stack.without, rows)))
+    write_json(session.paths.certification_plan, plan)
+
+
+def write_certification_run(session: Session, number: int) -> None:
+    """Write the run of one variant, or that the plan has none of this number."""
+    plan = read_record(CertificationPlan, session.paths.certification_plan)
+    found = CertificationRun(plan.source)
+    if number < len(plan.variants):
+        variant = plan.variants[number]
+        found = replace(found, left_out=variant.left_out, run=_run(session, variant, number))
+    write_json(session.paths.certify_run(number), found)
+
+
+def _run(session: Session, variant: Variant, replicate: int) -> RunSummary:
+    left_out = ", ".join(map(str, variant.left_out))
+    name = f"champion without {left_out}" if left_out else "champion"
+    return Executor(session).run(variant.files, Role.CERTIFY, replicate, 0, name)
+
+
+def write_certification(session: Session) -> None:
+    """Take out the changes that contribute nothing, if the champion then still runs."""
+    stack = Stack.read(session)
+    plan = read_record(CertificationPlan, session.paths.certification_plan)
+    runs = [_read(session, plan, number) for number in range(len(plan.variants))]
+    found = Certification(plan.source, stack.champion, plan.changes, tuple(runs))
+    removed = _passengers(stack, found)
+    if removed:
+        found = _smaller(stack, found, removed)
+    write_json(session.paths.certification, found)
+
+
+def _read(session: Session, plan: CertificationPlan, number: int) -> CertificationRun:
+    path = session.paths.certify_run(number)
+    found = read_record(CertificationRun, path)
+    if found.source != plan.source or found.left_out != plan.variants[number].left_out:
+        raise DataError(
+            f"{path}: expected a run of another variant; make them again: "
+            "snakemake --cores 1 --forcerun certify_run"
+        )
+    return found
+
+
+def _passengers(stack: Stack, found: Certification) -> tuple[int, ...]:
+    """Changes that contribute nothing, of those that the champion was seen to run without.
+
+    Runs of the baseline tell too: nothing was selected by them.
+    """
+    fresh = certification_runs(stack.session, found)
+    seen = {number for run in fresh for number in run.left_out}
+    fresh += _runs_without(stack.session, (t.number for t in stack.kept), stack.history.start.runs)
+    return tuple(
+        each.number
+        for each in stack.contributions(found.changes, fresh)
+        if each.standing is Standing.PASSENGER and each.number in seen
+    )
+
+
+def _smaller(stack: Stack, found: Certification, removed: tuple[int, ...]) -> Certification:
+    """The certification with a champion without these changes, once that was seen to run."""
+    session, champion = stack.session, found.champion
+    variant = stack.without(removed)
+    if variant.left_out != removed:
+        return replace(found, detail="other changes do not fit without those that add nothing")
+    run = _run(session, variant, len(found.runs))
+    runs = (*found.runs, CertificationRun(found.source, removed, run))
+    if run.outcome is not Outcome.OK:
+        detail = f"without what adds nothing the champion fails: {run.outcome.value}"
+        return replace(found, runs=runs, detail=detail)
+    words = f"{plural(len(removed), 'experiment')} {', '.join(map(str, removed))}"
+    commit = session.repo.commit(
+        session.tree(variant.files),
+        f"Take out what adds nothing: {words}\n\n"
+        f"Fresh runs without some of the kept changes show no gain by these.\n\n"
+        f"Source: {source_digest(variant.files)}\n",
+        number=champion.number,
+        parent=champion.commit,
+        ref="refs/ratchet/certified",
+    )
+    smaller = replace(
+        champion,
+        files=variant.files,
+        source=source_digest(variant.files),
+        commit=commit,
+        memory_mb=run.memory_mb,
+        kept=champion.kept - len(removed),
+    )
+    return replace(found, champion=smaller, runs=runs, removed=removed)
+
+
+def certification_runs(session: Session, found: Certification) -> list[FreshRun]:
+    """The runs of a certification that ended well, as evidence."""
+    made = [(each.left_out, each.run) for each in found.runs if each.run is not None]
+    return [run for left_out, one in made for run in _runs_without(session, left_out, [one])]
+
+
+def _runs_without(
+    session: Session, left_out: Iterable[int], runs: Iterable[RunSummary]
+) -> list[FreshRun]:
+    """Runs of one variant that ended well."""
+    numbers = frozenset(left_out)
+    ok = (run for run in runs if run.outcome is Outcome.OK)
+    return [FreshRun(numbers, session.value(run)) for run in ok]
+
+
+def read_certification(session: Session) -> Certification | None:
+    """The session's certification, where there is to be one."""
+    if not session.config.certification_runs:
+        return None
+    return read_record(Certification, session.paths.certification)
+
+
+def certified_contributions(
+    session: Session, found: Certification, confirmed: Confirmation
+) -> tuple[Contribution, ...]:
+    """Contributions of all kept changes, by the runs of certification and confirmation."""
+    stack = Stack.read(session)
+    changes = found.changes or tuple(KeptChange(trial.number, ()) for trial in stack.kept)
+    everything, removed = {change.number for change in changes}, set(found.removed)
+    fresh = certification_runs(session, found)
+    if confirmed.gain is not None:
+        fresh += _runs_without(session, everything, confirmed.baseline_runs)
+        fresh += _runs_without(session, removed, confirmed.champion_runs)
+    return tuple(
+        replace(each, standing=_settled(each, removed))
+        for each in stack.contributions(changes, fresh)
+    )
+
+
+def announce_contributions(session: Session, found: Confirmation) -> None:
+    """Say how many kept changes are certified, and which were taken out."""
+    names = {trial.number: trial.description for trial in Stack.read(session).kept}
+    standings = [each.standing for each in found.contributions]
+    session.journal.append(
+        "certified",
+        kept=len(standings),
+        certified=standings.count(Standing.CERTIFIED),
+        removed=[
+            f"{each.number} {names[each.number]}"
+            for each in found.contributions
+            if each.standing is Standing.PASSENGER
+        ],
+    )
+
+
+def _settled(each: Contribution, removed: Collection[int]) -> Standing:
+    """A change that was taken out is a passenger, and no other is."""
+    if each.number in removed:
+        return Standing.PASSENGER
+    return Standing.UNCERTIFIED if each.standing is Standing.PASSENGER else each.standing
