@@ -115,7 +115,7 @@ def certify(world: World, plan: Plan, budget: int) -> Counter[str]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--sessions", type=int, default=40)
+    parser.add_argument("--sessions", type=int, default=20)
     sessions = parser.parse_args().sessions
     plans: dict[str, Plan] = {"designed": plan_leave_outs, "one at a time": one_at_a_time}
     columns = ("real certified", "false certified", "false removed", "real removed", "claimed")
