@@ -3,9 +3,9 @@
     make bench
     .venv-dev/bin/python tests/bench/certify.py --sessions 200
 
-Sessions of 17 runs keep six changes: three real ones and three passengers without effect,
-which were kept by luck; ten proposals are not kept.  Their certification has 6, 8 or 12
-runs, the last of them for the smaller champion, and 3 + 3 runs of the confirmation.
+Sessions of 19 runs, 3 of them of the baseline, keep six changes: three real ones and three
+passengers without effect, which were kept by luck; ten proposals are not kept.  Their
+certification has 6, 8 or 12 runs and one of the smaller champion; 3 + 3 runs confirm.
 Shown per session: real changes certified, false ones certified, passengers removed, real
 changes removed, and the claimed contributions minus the true ones, in noise sds.
 Then the same where two real changes overlap, so that each is worth 40 % less beside the
@@ -28,7 +28,7 @@ REAL, PASSENGERS = 3, 3
 OTHERS = (-0.5, -1.0, -2.0, -3.0, -6.0, 0.0, 0.0, -1.0, -4.0, -2.0)
 """Effects of proposals that are not kept, in noise sds."""
 
-CONFIRMATIONS = 3
+BASELINES, CONFIRMATIONS = 3, 3
 TRIES = 300
 """Draws of a measurement until it leads to what the session shall decide."""
 
@@ -52,7 +52,9 @@ class World:
         proposals = [(gain, True) for gain in kept] + [(gain, False) for gain in OTHERS]
         settings = Settings.for_session("gain", scale=0.25)
         judge = Judge(replace(settings, keep_probability=0.5))
-        judge.incumbent(self.random.normal())
+        self.baseline = self.random.normal(size=BASELINES).tolist()
+        for value in self.baseline:
+            judge.incumbent(value)
         self.gains: list[float] = []
         self.changes: list[Change] = []
         now = 0.0
@@ -93,10 +95,11 @@ class World:
 def certify(world: World, plan: Plan, budget: int) -> Counter[str]:
     """Counts of one certification, by the steps that sessions take."""
     changes = world.changes
-    fresh = [world.run(row) for row in plan(changes, budget - 1)]
-    first = contributions(changes, fresh, world.noise)
-    gone = frozenset(each.number for each in first if each.standing is Standing.PASSENGER)
     everything = frozenset(range(len(changes)))
+    fresh = [world.run(row) for row in plan(changes, budget)]
+    before = [FreshRun(everything, value) for value in world.baseline]
+    first = contributions(changes, [*fresh, *before], world.noise)
+    gone = frozenset(each.number for each in first if each.standing is Standing.PASSENGER)
     fresh += [world.run(row) for row in [gone] * (1 if gone else 0)]
     fresh += [world.run(row) for row in [everything, gone] * CONFIRMATIONS]
     counts: Counter[str] = Counter()
@@ -112,7 +115,7 @@ def certify(world: World, plan: Plan, budget: int) -> Counter[str]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--sessions", type=int, default=40)
+    parser.add_argument("--sessions", type=int, default=20)
     sessions = parser.parse_args().sessions
     plans: dict[str, Plan] = {"designed": plan_leave_outs, "one at a time": one_at_a_time}
     columns = ("real certified", "false certified", "false removed", "real removed", "claimed")

@@ -250,3 +250,18 @@ def test_candidates_of_a_round_run_side_by_side(tmp_path: Path) -> None:
         assert work.record["telemetry"]["foreign"] == []
         assert work.record["telemetry"]["memory_mb"]["max"] == 3072
     assert len(box.rulings()) == 2
+
+
+def test_a_certification_is_made_by_jobs_of_its_own(tmp_path: Path) -> None:
+    box, whole = (
+        make_box(tmp_path / name, rounds=7, certify=True, confirm_replicates=1)
+        for name in ("box", "whole")
+    )
+    box.run(last := "results/default/certify/run-1.json")
+    assert not (box.session / "certify.json").exists()
+    box.run("--cores", "2")
+    whole.play()
+    assert len(whole.json("certify.json")["runs"]) >= 6
+    assert (box.path / last).is_file()
+    assert box.state() == whole.state()
+    assert "Nothing to be done" in box.run()

@@ -293,7 +293,8 @@ class Config(Frozen):
         """The configuration of a competitor's own session in this tournament."""
         name = session_name(self.session, strategy["name"])
         rounds = self.evolve_rounds * self.evolve_runs
-        return replace(self.following(strategy), session=name, rounds=rounds)
+        # Only the tournament's champion is confirmed, and nobody is certified.
+        return replace(self.following(strategy), session=name, rounds=rounds, certify=False)
 
     @property
     def judging(self) -> dict[str, Any]:

@@ -31,7 +31,7 @@ from ratchet.integrity.seal import (
 )
 from ratchet.manifest import harness_digest
 from ratchet.records.paths import SessionPaths, StorePaths
-from ratchet.records.records import Baseline, Certification, Manifest, Proposal
+from ratchet.records.records import Baseline, Certification, Confirmation, Manifest, Proposal
 from ratchet.records.store import RECORD, SOURCE, read_entry, run_key
 from ratchet.task.presets import edited_files
 from ratchet.task.repository import named_task
@@ -634,12 +634,13 @@ class _SessionFiles:
         return [*commits.values(), *([] if smaller is None else [smaller.champion.commit])]
 
     def _smaller(self) -> Certification | None:
-        """The certification, if it took changes out of the champion."""
+        """The certification, if it took changes out of the champion that was confirmed."""
         try:
             found = from_json_values(Certification, self.json.get(self.paths.certification))
+            confirmed = from_json_values(Confirmation, self.json.get(self.paths.confirmation))
         except DataError:
             return None
-        return found if found.removed else None
+        return found if found.removed and confirmed.contributions else None
 
     def _tree(self, manifest: Manifest, sources: Mapping[str, str]) -> dict[str, bytes]:
         """Files that a commit must hold, without those whose blob the store's check names."""
