@@ -115,4 +115,6 @@ def test_the_noise_of_all_runs_judges_again():
     assert found["verdicts"]
     for changed in found["verdicts"]:
         assert changed["was"] == words[changed["number"]]
-        assert Verdict(changed["was"]).is_keep != Verdict(changed["now"]).is_keep
+        assert changed["was"] != changed["now"]
+    strong = {trial.number for trial in past.kept if trial.verdict is Verdict.STRONG_KEEP}
+    assert strong & {changed["number"] for changed in found["verdicts"]}

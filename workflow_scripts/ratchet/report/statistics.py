@@ -168,7 +168,7 @@ def disagreement(history: History, sign: int, settings: Settings) -> Facts | Non
             {"number": n, "was": trial.word, "now": now[n].verdict.value}
             for trial in history.judged
             for n in [trial.number]
-            if n in now and was[n].keep == trial.kept != now[n].keep
+            if n in now and was[n].verdict is trial.verdict is not now[n].verdict
         ]
     return {"sides": differing, "noise_sd": noise_sd, "verdicts": changed}
 
