@@ -8,7 +8,7 @@ from statistics import NormalDist, fmean
 from ratchet.base.structs import replace
 from ratchet.judge.judge import Assessment, Judge
 from ratchet.judge.settings import Settings
-from ratchet.logs.judging import noise_span
+from ratchet.logs.judging import LEAST_SPAN
 from ratchet.logs.rerun import pooled_sd
 from ratchet.records.history import History, SeedEffect, evidence
 from ratchet.records.records import Ruling, RunSummary, incumbent_runs
@@ -157,18 +157,16 @@ def disagreement(history: History, sign: int, settings: Settings) -> Facts | Non
     ]
     if not differing:
         return None
-    noise_sd, freedom = pooled_sd(history.replicates.values())
+    noise_sd, _ = pooled_sd(history.replicates.values())
     changed = []
     if noise_sd:
-        left_open = 1 / math.sqrt(2 * freedom)
-        span = noise_span(left_open)
-        known = replace(settings, noise_center=noise_sd, noise_span=span, noise_prior_sd=left_open)
-        was, now = (rejudged(history, sign, each) for each in (settings, known))
+        other = replace(settings, noise_center=noise_sd, noise_span=LEAST_SPAN)
+        was, now = (rejudged(history, sign, each) for each in (settings, other))
         changed = [
             {"number": n, "was": trial.word, "now": now[n].verdict.value}
             for trial in history.judged
             for n in [trial.number]
-            if n in now and was[n].keep == trial.kept != now[n].keep
+            if n in now and was[n].verdict is trial.verdict is not now[n].verdict
         ]
     return {"sides": differing, "noise_sd": noise_sd, "verdicts": changed}
 

@@ -182,7 +182,7 @@ class Case(Struct):
     def unimproved(self) -> bool:
         """Whether seeds have no effect, so that one run of each tells, and its is no better."""
         found = self.assessment
-        return self.seedless and found is not None and -found.delta <= self.threshold
+        return self.seedless and found is not None and -found.delta <= min(self.threshold, 0.0)
 
 
 def rule_on_case(
