@@ -32,17 +32,10 @@ from typing import Protocol
 
 import numpy as np
 
-from ratchet.judge.certify import (
-    Change,
-    FreshRun,
-    Standing,
-    certification_budget,
-    contributions,
-    plan_leave_outs,
-)
+from ratchet.judge.certify import Change, FreshRun, contributions, plan_leave_outs
 from ratchet.judge.judge import Judge
-from ratchet.judge.settings import Settings, scale_from
-from ratchet.records.records import Verdict
+from ratchet.judge.settings import Settings, certification_budget, scale_from
+from ratchet.records.records import Standing, Verdict
 from ratchet.simulation.worlds import OPTIMUM, WORLDS, Stream
 
 SLOWED = (3.0, 9.0)
@@ -232,29 +225,43 @@ def judged(world: World, budget: int, certify: bool) -> Played:
     played = _played(world)
     played.shown = shown
     if certify and changes:
-        _certify(world, changes, judge.noise_interval(), budget, played)
+        _certify(world, changes, first, judge.noise_interval(), budget, played)
     return played
 
 
 def _certify(
     world: World,
     changes: list[Change],
+    start: float,
     noise: tuple[float, float],
     budget: int,
     played: Played,
 ) -> None:
-    """Fresh runs after the search: contributions, then the smaller champion confirmed."""
-    rows = plan_leave_outs(changes, certification_budget(budget))
-    fresh = [FreshRun(row, world.fresh(row, n)) for n, row in enumerate(rows)]
-    found = contributions(changes, fresh, noise)
-    sd = world.noise_sd
-    played.changes = [(c.confidence, world.kept[c.place] / sd, c.standing) for c in found]
-    out = frozenset(c.place for c in found if c.standing is Standing.PASSENGER)
+    """Fresh runs after the search, as a session makes them.
+
+    Those of the design decide which passengers go, with the baseline's first run; the
+    confirmation of the smaller champion adds to what is known of each change.
+    """
     everything = frozenset(range(len(changes)))
+    rows = plan_leave_outs(changes, certification_budget(budget)) if len(changes) > 1 else ()
+    fresh = [FreshRun(row, world.fresh(row, n)) for n, row in enumerate(rows)]
+    found = contributions(changes, [*fresh, FreshRun(everything, start)], noise)
+    seen = frozenset[int]().union(*rows)
+    out = frozenset(c.number for c in found if c.standing is Standing.PASSENGER) & seen
     theirs = [world.fresh(out, 1000 + n) for n in range(CONFIRMED)]
     ours = [world.fresh(everything, 2000 + n) for n in range(CONFIRMED)]
+    fresh += [FreshRun(out, y) for y in theirs] + [FreshRun(everything, y) for y in ours]
+    sd = world.noise_sd
+    played.changes = [
+        (
+            c.confidence,
+            world.kept[c.number] / sd,
+            Standing.PASSENGER if c.number in out else c.standing,
+        )
+        for c in contributions(changes, fresh, noise)
+    ]
     played.claimed = (fmean(ours) - fmean(theirs)) / sd
-    left = [world.kept[place] for place in range(len(changes)) if place not in out]
+    left = [effect for place, effect in enumerate(world.kept) if place not in out]
     played.champion = sum(left) / sd
 
 
