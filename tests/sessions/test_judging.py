@@ -121,7 +121,7 @@ def box_round(box: Box, number: int) -> dict[str, dict]:
 @shared_box
 def priced(path: Path) -> Box:
     """A trainer without noise; one edit adds sixty lines for little, one removes twenty."""
-    box = make_box(path, rounds=2, confirm_replicates=1)
+    box = make_box(path, rounds=2, confirm_replicates=1, baseline_replicates=3)
     junk = "# old\n" + "".join(f"unused_{i} = {i}\n" for i in range(20)) + "# end\n"
     change(box, NOISE, "noise = 0.0\n" + junk)
     work = "if STEPS is None:\n" + "".join(f"    step_{i} = {i}\n" for i in range(60))

@@ -32,7 +32,7 @@ SPACE = (
 @shared_box
 def seedless(path: Path) -> Box:
     """A trainer that gives the same number with every seed."""
-    box = make_box(path, rounds=4, remeasure_every=2)
+    box = make_box(path, rounds=4, remeasure_every=2, baseline_replicates=3)
     change(box, NOISE, "noise = 0.0\n")
     declare(box, *SPACE)
     box.play()
@@ -107,14 +107,14 @@ def test_the_confirmation_may_be_the_first_to_show_it(box: Box, capsys: Capsys) 
 def test_a_metric_that_is_always_the_same_is_saturated(box: Box) -> None:
     change(box, "loss = loss * shape + noise", "loss = 1.0")
     declare(box, *SPACE)
-    box.play(rounds=2, confirm_replicates=1)
+    box.play(rounds=2, confirm_replicates=1, baseline_replicates=3)
     assert box.json("report.json")["seed"]["notes"][1].startswith("Saturated: every value")
 
 
 def test_the_guarantee_needs_runs_that_differ(box: Box) -> None:
     change(box, NOISE, "noise = 0.0\n")
     declare(box, constant("RATE", 0.8))
-    box.play(mode="guaranteed", rounds=1, max_runs=19)
+    box.play(mode="guaranteed", rounds=1, max_runs=20, baseline_replicates=3)
     (found,) = box.rulings()
     assert (found["verdict"], len(found["runs"])) == ("MARGINAL", 1)
     assert "the mode's test needs fresh runs that differ" in found["reason"]
@@ -216,9 +216,9 @@ def test_a_confirmation_that_disagrees_is_said_first(box: Box) -> None:
 def test_another_machine_is_noticed_where_every_run_of_the_search_repeats(box: Box) -> None:
     change(box, NOISE, "noise = 0.0\n")
     declare(box, constant("RATE", 0.8))
-    box.play(last="rounds", rounds=1)
+    box.play(last="rounds", rounds=1, baseline_replicates=3)
     box.backend = slower_machine
-    box.play(first="confirm", rounds=1)
+    box.play(first="confirm", rounds=1, baseline_replicates=3)
     facts = box.json("report.json")
     assert [side["code"] for side in facts["disagreement"]["sides"]] == ["baseline", "champion"]
     assert (facts["confirmation"]["low"], facts["confirmation"]["high"]) == (None, None)

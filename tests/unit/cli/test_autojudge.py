@@ -85,7 +85,8 @@ def test_a_crash_is_1(log: Path, capsys: Capsys) -> None:
 
 
 def test_a_retest_is_2(log: Path, capsys: Capsys) -> None:
-    codes = [judged(log, value / 1e4) for value in range(9940, 9990, 5)]
+    values = range(9940, 9990, 5)
+    codes = [judged(log, value / 1e4, "--mode", "strict") for value in values]
     assert set(codes) == {0, 1, 2}
     assert codes == sorted(codes, key=[0, 2, 1].index), "better values never judge worse"
     out = capsys.readouterr().out
@@ -172,7 +173,7 @@ def test_modes_raise_the_bar(log: Path, capsys: Capsys) -> None:
     assert set(MODES) <= {mode.value for mode in Mode}
     options = (["--mode", "gain"], ["--mode", "balanced"], ["--strict"])
     bars = [of_run(capsys, log, GOOD, *each)["keep_probability"] for each in options]
-    assert bars == [0.6, 0.7, 0.8]
+    assert bars == [0.5, 0.7, 0.8]
 
 
 @pytest.mark.parametrize("scale", [1e-3, 1e9])

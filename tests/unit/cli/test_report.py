@@ -109,7 +109,7 @@ SPEEDS_SAID = [
 @pytest.mark.parametrize(
     ("text", "options", "said"),
     [
-        (ODD, "", ODD_SAID),
+        (ODD, "--mode strict", ODD_SAID),
         (SPEEDS, "--metric speed --direction maximize --agent b --noise-sd 0.01", SPEEDS_SAID),
     ],
 )

@@ -159,9 +159,9 @@ def test_this_machine(capsys: Capsys, tmp_path: Path) -> None:
     wanted = {"python", "git", "snakemake", "packages", "disk", "task", "data", "isolation"}
     assert wanted <= set(checks)
     assert {check["state"] for check in checks.values()} <= {"ok", "warning", "problem"}
-    assert found["length"]["least_runs"] == 109
+    assert found["length"]["least_runs"] == 107
     line = checks["length"]["text"]
-    assert line.startswith("100 experiments, 109 to 143 runs, 9.1 h to ")
+    assert line.startswith("100 experiments, 107 to 141 runs, 8.9 h to ")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -267,18 +267,18 @@ ONE = {"rounds": 1, "baseline_replicates": 1, "confirm_replicates": 0, "max_repl
 @pytest.mark.parametrize(
     ("changes", "least", "most"),
     [
-        ({}, 109, 122),
-        ({"max_replicates": 1}, 109, 109),
-        ({"candidates": 2}, 209, 235),
-        ({"remeasure_every": 10}, 119, 132),
-        ({"max_runs": 115}, 109, 115),
+        ({}, 107, 120),
+        ({"max_replicates": 1}, 107, 107),
+        ({"candidates": 2}, 207, 233),
+        ({"remeasure_every": 10}, 117, 130),
+        ({"max_runs": 115}, 107, 115),
         ({"max_runs": 60}, 60, 60),
         # Fresh runs for what looks better, and runs of the incumbent.
-        ({"mode": "guaranteed"}, 112, 209),
-        ({"mode": "guaranteed", "rounds": 4}, 13, 23),
+        ({"mode": "guaranteed"}, 110, 207),
+        ({"mode": "guaranteed", "rounds": 4}, 11, 21),
         (ONE, 2, 2),
         # A fifth of the planned runs, where something is kept.
-        ({"certify": True}, 109, 122 + 21),
+        ({"certify": True}, 107, 120 + 21),
     ],
 )
 def test_runs_of_a_session(changes: dict[str, object], least: int, most: int) -> None:
@@ -317,7 +317,7 @@ def test_the_pace_is_measured_or_from_the_budget() -> None:
 def test_what_is_said() -> None:
     hours = session_outlook(NIGHT, "gain", *PACE)
     assert hours.sentence() == (
-        "100 experiments, 109 to 122 runs, 9.1 h to 11.0 h one after another "
+        "100 experiments, 107 to 120 runs, 8.9 h to 10.9 h one after another "
         "(the budget, and up to 25 s to start and evaluate)"
     )
     assert not hours.cut_short
@@ -333,7 +333,7 @@ def test_a_limit_that_is_too_short_is_a_warning() -> None:
     checks = examine_machine(replace(GOOD, outlook=short))
     (check,) = [check for check in checks if check.name == "length"]
     assert check.state is CheckState.WARNING
-    assert check.todo == "grant enough, such as deadline_hours=12, or plan fewer rounds"
+    assert check.todo == "grant enough, such as deadline_hours=11, or plan fewer rounds"
     assert is_ready(checks)
     enough = examine_machine(replace(GOOD, outlook=replace(short, deadline_seconds=12 * 3600.0)))
     assert [c.state for c in enough if c.name == "length"] == [CheckState.OK]
@@ -344,8 +344,8 @@ def test_the_configured_session(tmp_path: Path) -> None:
     chosen = read_settings(tmp_path, given)
     task = task_of(chosen, tmp_path)
     found = doctor.outlook_of(chosen, task, tmp_path)
-    assert (found.experiments, found.least_runs, found.most_runs) == (100, 112, 230)
-    assert found.least_seconds == 112 * 301.0
+    assert (found.experiments, found.least_runs, found.most_runs) == (100, 110, 228)
+    assert found.least_seconds == 110 * 301.0
     assert found.agent_minutes is None
     steps = doctor.outlook_of(read_settings(tmp_path, ["budget_steps=40"]), task, tmp_path)
     assert steps.least_seconds is None
@@ -357,5 +357,5 @@ def test_the_configured_session(tmp_path: Path) -> None:
     for wall in (350.0, 360.0, None):
         Journal(paths.events).append("run_finished", wall_seconds=wall)
     found = doctor.outlook_of(replace(chosen, proposer="claude"), task, tmp_path)
-    assert found.least_seconds == 112 * 356.0
+    assert found.least_seconds == 110 * 356.0
     assert found.agent_minutes == chosen.agent_minutes

@@ -225,7 +225,7 @@ def test_prices_memory_and_second_tries_are_told(records):
         "DOMINATED in metric and memory: with a probability of 0.20 to 0.40 nothing kept before "
         "is better without needing more memory.",
     ]
-    again = "The edit of experiment 6, tried again on another incumbent."
+    again = "The edit of experiment 6, tried again: on another incumbent."
     assert experiment_remarks(second, 3) == [again]
     assert experiment_remarks(other, 3) == []
     saved = {**other, "price": -0.004}

@@ -283,25 +283,23 @@ def _audited(options: argparse.Namespace) -> tuple[LogExperiments, Facts, list[s
     table = every.table
     if every.first is None:
         raise DataError(f"{name}: line 1, column 1: expected a row with a metric, found none")
-    settings, source, assumed = _noise(options, every)
+    settings, source = _noise(options, every)
     rows = every.values, every.kept, every.again, every.kept_changes
     found = audit(*rows, settings, source.prior, every.undecided)
-    notes = [*table.assumptions, *every.assumptions(), *assumed]
+    notes = [*table.assumptions, *every.assumptions()]
     facts = _facts(every, found, source, name, options.repo and Commits(options.repo))
     facts |= {"assumptions": notes, "problems": [str(p) for p in table.problems]}
     return every, facts, notes
 
 
-def _noise(
-    options: argparse.Namespace, every: LogExperiments
-) -> tuple[Settings, Source, list[str]]:
-    """The judge's settings, where its noise floor is from, and what was assumed."""
+def _noise(options: argparse.Namespace, every: LogExperiments) -> tuple[Settings, Source]:
+    """The judge's settings, and where its noise floor is from."""
     rules = Rules("auto", options.noise_sd)
-    settings, said = settings_for(every, len(every.rows), rules)
+    settings = settings_for(every, len(every.rows), rules)
     if options.noise_sd is not None:
-        text, _ = noise_source(every, settings, True, bool(said))
+        text, _ = noise_source(every, settings, True)
         floor = NoiseFloor(options.noise_sd, "as stated")
-        return replace(settings, noise_nodes=STATED_NODES), Source("stated", text, floor), said
+        return replace(settings, noise_nodes=STATED_NODES), Source("stated", text, floor)
     if options.replicates is not None:
         values = _replicates(options.replicates)
         floor = noise_from_replicates(values)
@@ -311,16 +309,16 @@ def _noise(
         settings = settings.around(scale_from(values), span)
         text = f"{floor.source} of --replicates (sd {floor.sd:.3g}), with what the log adds"
         source = Source("replicates", text, floor, by_replicates(floor.sd, len(values)))
-        return settings, source, said
+        return settings, source
     if is_seedless(every, rules):
         raise DataError(
             f"{one_line(str(options.results))}: {NO_SEED_EFFECT}, as all its re-runs are equal, or "
             f"it was not changed: {NO_CHANCE_MEASURED}, and no P(better) can be given. State the "
             "noise floor with --noise-sd, or give runs that differ with --replicates"
         )
-    text = "; ".join(noise_source(every, settings, False, bool(said)))
+    text = "; ".join(noise_source(every, settings, False))
     kind = "re-runs" if every.further_runs else "assumed"
-    return settings, Source(kind, text), said
+    return settings, Source(kind, text)
 
 
 def _replicates(path: Path) -> list[float]:

@@ -321,9 +321,9 @@ def _all(options: argparse.Namespace, every: LogExperiments) -> int:
     from ratchet.logs.judging import Rules, is_seedless, replay_rows, settings_for
 
     rules = Rules(options.mode, options.noise_sd)
-    settings, assumed = settings_for(every, len(every.rows), rules)
+    settings = settings_for(every, len(every.rows), rules)
     done, seedless = replay_rows(every, settings), is_seedless(every, rules)
-    notes = [*every.table.assumptions, *every.assumptions(), *assumed]
+    notes = [*every.table.assumptions, *every.assumptions()]
     if options.json:
         rows = list(all_rows(every, done, seedless))
         fields = {**all_summary(every, done, seedless), "rows": rows}

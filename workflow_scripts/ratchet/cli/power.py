@@ -355,7 +355,7 @@ def _of_log(options: argparse.Namespace) -> NoiseFloor:
             f"{one_line(str(options.results))}: {NO_SEED_EFFECT}, as all its re-runs are equal, so "
             "it tells no noise floor; state it with --noise-sd"
         )
-    settings, _ = settings_for(every, len(every.rows), Rules())
+    settings = settings_for(every, len(every.rows), Rules())
     judge = replay_rows(every, settings).judge
     low, high = judge.noise_interval(JUDGE_LEVEL)
     source = f"estimated from {len(every.rows)} experiments of {options.results.name}"

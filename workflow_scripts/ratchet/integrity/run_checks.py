@@ -57,17 +57,26 @@ class RunTrace(Frozen):
 
 
 class Scrutiny:
-    """Comparison of one session's runs with its baseline, which must be there."""
+    """Comparison of one session's runs with its baseline, which must be there.
 
-    def __init__(self, session: Session) -> None:
+    ``others`` are further runs of the baseline; ``seed_matters`` says whether some code
+    of the session is known to measure differently with different seeds.
+    """
+
+    def __init__(
+        self, session: Session, others: Sequence[RunSummary] = (), seed_matters: bool = False
+    ) -> None:
         self.session = session
+        self._others = others
+        self._seed_matters = seed_matters
         self._traces: dict[str, RunTrace] = {}
 
     def wrong(self, runs: Sequence[RunSummary]) -> str | None:
         """Reason not to believe the runs of one candidate; ``None`` if there is none."""
         traces = [self._trace(run) for run in runs if run.outcome is Outcome.OK]
         seconds = self.session.budget["seconds"]
-        return unlike_baseline(self._baseline, traces, self.session.task.plausible, seconds)
+        limits = self.session.task.plausible
+        return unlike_baseline(self._baseline, traces, limits, seconds, self._seed_matters)
 
     def charged(self, run: RunSummary) -> RunSummary:
         """The run with the memory that it is charged for."""
@@ -95,7 +104,7 @@ class Scrutiny:
     @cached_property
     def _baseline(self) -> list[RunTrace]:
         baseline = read_record(Baseline, self.session.paths.baseline)
-        return [self._trace(run) for run in baseline.runs]
+        return [self._trace(run) for run in (*baseline.runs, *self._others)]
 
     def _trace(self, run: RunSummary) -> RunTrace:
         if run.key not in self._traces:
@@ -131,6 +140,7 @@ def unlike_baseline(
     runs: Sequence[RunTrace],
     limits: Plausible | None,
     budget_seconds: float | None,
+    seed_matters: bool = False,
 ) -> str | None:
     """Difference that sets a candidate's runs apart from the baseline's; ``None`` if there is none.
 
@@ -142,7 +152,7 @@ def unlike_baseline(
             reason = _longer(baseline, run, limits, budget_seconds) or _less(baseline, run, limits)
             if reason:
                 return reason
-    return _seedless(baseline, runs)
+    return _seedless(baseline, runs, seed_matters)
 
 
 def _longer(
@@ -174,9 +184,11 @@ def _less(baseline: Sequence[RunTrace], run: RunTrace, limits: Plausible) -> str
     )
 
 
-def _seedless(baseline: Sequence[RunTrace], runs: Sequence[RunTrace]) -> str | None:
-    """Two seeds and one result, where the baseline's seeds make a difference."""
-    if _twins(baseline) is not None or len(baseline) < 2:
+def _seedless(
+    baseline: Sequence[RunTrace], runs: Sequence[RunTrace], seed_matters: bool
+) -> str | None:
+    """Two seeds and one result, where the seeds of other code make a difference."""
+    if not seed_matters and (_twins(baseline) is not None or len(baseline) < 2):
         return None
     twins = _twins(runs)
     if twins is None:

@@ -112,10 +112,10 @@ def steer_by(
 
 
 def replayed(every: LogExperiments) -> tuple[Replay | None, list[str]]:
-    """The log replayed, and what was assumed; a log without metric can still be steered by."""
+    """The log replayed, or why not; a log without metric can still be steered by."""
     try:
-        settings, notes = settings_for(every, len(every.rows), Rules())
-        return replay_rows(every, settings), notes
+        settings = settings_for(every, len(every.rows), Rules())
+        return replay_rows(every, settings), []
     except RatchetError as error:
         return None, [f"no noise floor: {error}"]
 
@@ -226,11 +226,11 @@ def analyzed(
             f"found none in {len(table.rows)} rows; is another column the metric? name it: "
             "--metric NAME"
         )
-    settings, assumed = settings_for(every, len(every.rows), rules)
+    settings = settings_for(every, len(every.rows), rules)
     done = replay_rows(every, settings)
     sources = sources_of(repo)
     run, said = _run(run_log, every)
-    noise, guess = noise_source(every, settings, rules.noise_sd is not None, bool(assumed))
+    noise, guess = noise_source(every, settings, rules.noise_sd is not None)
     seedless = is_seedless(every, rules)
     if seedless:
         noise, guess = f"unknown: {NO_SEED_EFFECT}, {NO_CHANCE_MEASURED}", ""
@@ -243,7 +243,7 @@ def analyzed(
         noise=noise,
         seedless=seedless,
         guess=guess,
-        notes=(*table.assumptions, *every.assumptions(), *_anew(every), *assumed, *said),
+        notes=(*table.assumptions, *every.assumptions(), *_anew(every), *said),
         run=run,
         edits=sources and _edits(every, sources),
     )

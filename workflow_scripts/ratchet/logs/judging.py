@@ -80,15 +80,14 @@ class Rules(Frozen):
     noise_sd: float | None = None
 
 
-def settings_for(past: LogExperiments, planned: int, rules: Rules) -> tuple[Settings, list[str]]:
-    """The judge's settings for a log, and what was assumed for them."""
+def settings_for(past: LogExperiments, planned: int, rules: Rules) -> Settings:
+    """The judge's settings for a log."""
     if not past.baseline_runs:
         raise DataError("expected a row with a metric before the one to judge, found none")
-    said: list[str] = []
     settings = Settings.for_session(rules.mode, planned, scale_from(past.baseline_runs))
     if rules.noise_sd is not None:
         settings = settings.around(rules.noise_sd, LEAST_SPAN)
-    return settings, said
+    return settings
 
 
 def noise_span(left_open: float) -> float:
@@ -143,15 +142,15 @@ def judge_candidate(
     place = every.numbers.index(candidate.number) if candidate.row in every.rows else None
     if past.first is None or (place is not None and every.starts_anew[place]):
         return _baseline(candidate), said
-    settings, more = settings_for(every, len(every.rows), rules)
+    settings = settings_for(every, len(every.rows), rules)
     done = replay_rows(every, settings, candidate.since)
     judge, sign, answer = done.judge, past.table.direction.sign, _answer(candidate, past, done)
     if not candidate.values:
         why = _no_metric(f"no valid {past.table.metric}", candidate)
-        return replace(answer, reason=why), [*said, *more]
+        return replace(answer, reason=why), said
     if place is not None and every.again[place]:
         why = "read as a further run of the incumbent's code, of which nothing is to be decided"
-        return replace(answer, verdict=Verdict.DISCARD, reason=why), [*said, *more]
+        return replace(answer, verdict=Verdict.DISCARD, reason=why), said
     values = [sign * value for value in candidate.values]
     if seed_effect([*every.replicates, values]) is not SeedEffect.SHOWN:
         del values[1:]  # they are all equal
@@ -173,7 +172,7 @@ def judge_candidate(
         answer = _without_chance(
             answer, without_chance(found, values[0] - past.replicates[-1][0]), sign
         )
-    return answer, [*said, *more]
+    return answer, said
 
 
 def _without_chance(answer: Answer, found: Assessment, sign: int) -> Answer:
@@ -258,9 +257,7 @@ def _efficiency(
     return efficiency_bounds(believed, assessment.confidence, kept)
 
 
-def noise_source(
-    every: LogExperiments, settings: Settings, stated: bool, by_differences: bool
-) -> tuple[str, str]:
+def noise_source(every: LogExperiments, settings: Settings, stated: bool) -> tuple[str, str]:
     """Source of the noise floor, and where it was looked for; ``settings`` are the replay's."""
     center = f"{settings.expected_noise:.2g}"
     if stated:
@@ -268,9 +265,7 @@ def noise_source(
     lines = every.further_runs
     candidates = sum(value is not None for value in every.values) - len(lines) - 1
     scatter = f"the scatter of {plural(candidates, 'candidate')}, most of which change little"
-    if by_differences:
-        why = "a third of the median difference between candidates"
-    elif len(every.baseline_runs) > 1:
+    if len(every.baseline_runs) > 1:
         why = f"what {len(every.baseline_runs)} runs of the baseline show"
     else:
         why = "3e-4 of the metric, as val_bpb has after five minutes on one GPU"

@@ -143,7 +143,7 @@ def _result(
     if failed is not None:
         detail = f"a run failed with seed {failed.seed}: {failed.outcome.value}, {failed.reason}"
         return replace(found, detail=detail)
-    wrong = Scrutiny(session).wrong([theirs for _, theirs in pairs])
+    wrong = Scrutiny(session, [ours for ours, _ in pairs]).wrong([theirs for _, theirs in pairs])
     if wrong is not None:
         return replace(found, detail=f"the champion's runs are tampered with: {wrong}")
     comparison = welch_interval(

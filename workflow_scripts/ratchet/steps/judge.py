@@ -330,7 +330,9 @@ class Hearing(Frozen):
             held.memory_mb,
             memory_ceiling(session.config),
         )
-        return cls(session, history, judge, tariff, Scrutiny(session), remeasured)
+        seed_matters = history.seed_effect is SeedEffect.SHOWN
+        scrutiny = Scrutiny(session, seed_matters=seed_matters)
+        return cls(session, history, judge, tariff, scrutiny, remeasured)
 
     @property
     def incumbent(self) -> Incumbent:
