@@ -28,6 +28,9 @@ STATE_FORMAT = 2
 RETEST_RESOLUTION = 1e-9
 """A retest worth less than this share of the noise floor is worth nothing."""
 
+TELLING_BELIEF = 0.03
+"""Noise nodes with less belief have no say in what a retest is worth."""
+
 # Gauss-Hermite quadrature over a standard normal, 11 points: the points at and above 0 and
 # their weights, from numpy.polynomial.hermite_e.hermegauss.  They are written down since a
 # processor of another kind would compute another last digit, and since that import is slow.
@@ -202,7 +205,7 @@ class Judge:
         keep = keep_is_sure(above, gain, self.settings.keep_probability, threshold)
         look = self._look(view, runs, threshold, others_tested, gain)
         if look is None:
-            retest, fresh = self._values(view, above, threshold, ideas_left)
+            retest, fresh = self._values(view, above, gain, threshold, ideas_left)
             again = retest > max(
                 self.settings.retest_price * fresh, RETEST_RESOLUTION * self.settings.effect_scale
             )
@@ -257,27 +260,40 @@ class Judge:
             self._doubts.append(1 - confident)
 
     def _values(
-        self, view: CandidateView, above: float, threshold: float, ideas_left: bool
+        self, view: CandidateView, above: float, gain: float, threshold: float, ideas_left: bool
     ) -> tuple[float, float]:
         """Values of a retest and of a fresh proposal; 0 where no retest is possible."""
         settings = self.settings
         most = min(settings.look_ahead, settings.max_replicates - view.count)
         if most < 1 or not settings.retest_low <= above <= settings.retest_high:
             return 0.0, 0.0
-        # The likeliest noise node speaks for all of them.
-        node = int(np.argmin(np.abs(np.log(self._filter.noise) - math.log(self.noise_sd))))
-        prospect = _Prospect(
+        belief = view.belief
+        if settings.likeliest_noise:
+            off = np.abs(np.log(self._filter.noise) - math.log(self.noise_sd))
+            return self._prospect(view, int(np.argmin(off)), threshold).values(
+                view.mean, view.count, most, ideas_left
+            )
+        kept = keep_is_sure(above, gain, settings.keep_probability, threshold)
+        values = np.zeros(2)
+        for node in np.flatnonzero(belief >= TELLING_BELIEF):
+            prospect = self._prospect(view, int(node), threshold)
+            found = prospect.values(view.mean, view.count, most, ideas_left, kept)
+            values += belief[node] * np.array(found)
+        retest, fresh = values / belief[belief >= TELLING_BELIEF].sum()
+        return float(retest), float(fresh)
+
+    def _prospect(self, view: CandidateView, node: int, threshold: float) -> _Prospect:
+        """Prospects as one noise node sees them."""
+        return _Prospect(
             effects=self._filter.effects,
             weights=self._filter.weights[node],
             noise_sd=float(self._filter.noise[node]),
             incumbent_mean=float(self._filter.known_mean[node]),
             incumbent_variance=float(view.incumbent_variance[node]),
-            keep_probability=settings.keep_probability,
+            keep_probability=self.settings.keep_probability,
             unit=self._filter.unit[node, 0],
             threshold=threshold,
         )
-        fresh = prospect.fresh_value() if ideas_left else 0.0
-        return prospect.retest_value(view.mean, view.count, most), fresh
 
     @property
     def noise_sd(self) -> float:
@@ -459,9 +475,18 @@ class _Prospect(Frozen):
         density = np.exp(seen.log_marginal) * _WIDTHS * self.noise_sd
         return float(density @ _utility(seen, self.keep_probability, 0.0))
 
-    def retest_value(self, mean: float, count: int, most: int) -> float:
+    def values(
+        self, mean: float, count: int, most: int, ideas_left: bool, kept: bool | None = None
+    ) -> tuple[float, float]:
+        """Values of a retest and, where ideas are left, of a fresh proposal."""
+        fresh = self.fresh_value() if ideas_left else 0.0
+        return self.retest_value(mean, count, most, kept), fresh
+
+    def retest_value(self, mean: float, count: int, most: int, kept: bool | None) -> float:
         """Largest expected gain per run of up to ``most`` further runs.
 
+        ``kept`` says whether the candidate would be kept as it is, by default as this
+        node alone would have it.
         The candidate has ``count`` runs with this mean.  The predictive
         distribution of the mean after m more runs is taken as normal with the
         mixture's first two moments (11-point Gauss-Hermite).
@@ -482,7 +507,10 @@ class _Prospect(Frozen):
         later_variance = self.incumbent_variance + self.noise_sd**2 / (count + more)
         later = self._posterior(self.incumbent_mean - later_mean, later_variance)
         expected = self._expected(later) @ _WEIGHTS
-        rates = (expected - float(self._expected(now))) / more[:, 0]
+        present = float(self._expected(now))
+        if kept is not None:
+            present = float(now.mean) - self.threshold if kept else 0.0
+        rates = (expected - present) / more[:, 0]
         return max(0.0, float(rates.max()))
 
     def _posterior(self, difference: FloatArray, variance: FloatArray | float) -> EffectPosterior:

@@ -111,6 +111,8 @@ class Settings(Frozen):
     # A retest must bring this share of the expected value of a fresh proposal.
     # Below 1 because a retest also teaches the noise floor.
     retest_price: float = 0.4
+    # Whether the likeliest noise node alone tells what a retest is worth, or all that count.
+    likeliest_noise: bool = True
     # Further runs that the value of a retest looks ahead; one alone rarely
     # changes the decision, and a fourth adds nothing measurable.
     look_ahead: int = 3
@@ -220,6 +222,7 @@ class Settings(Frozen):
             fading=1 / IMPROVEMENTS_HALVED,
             null_weight=0.1 if short else 0.2,
             max_replicates=max_replicates,
+            likeliest_noise=False,
             outlier_residual=SESSION_OUTLIER_RESIDUAL,
         )
 
