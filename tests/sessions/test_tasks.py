@@ -200,7 +200,8 @@ def test_a_task_with_a_yaml_surface_stops_at_its_target(tmp_path: Path) -> None:
     old = (REPO / "tasks/textclf/config.yaml").read_text().splitlines()
     new = box.git("show", "ratchet/default:config.yaml").splitlines()
     changed = [(a, b) for a, b in zip(old, new, strict=True) if a != b]
-    assert len(changed) == len(kept)
+    # A later change of a key replaces an earlier one.
+    assert 0 < len(changed) <= len(kept)
     assert all(a.split(":")[0] == b.split(":")[0] and "#" in b for a, b in changed)
     assert "accuracy" in (box.session / "report.html").read_text()
 

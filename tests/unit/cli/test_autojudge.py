@@ -296,8 +296,7 @@ def test_only_the_last_row_can_be_run_again(log: Path, capsys: Capsys, monkeypat
     """However cheap another run is."""
 
     def cheap(*given: Any) -> Any:
-        settings, said = settings_for(*given)
-        return replace(settings, retest_price=0.0), said
+        return replace(settings_for(*given), retest_price=0.0)
 
     monkeypatch.setattr(judging, "settings_for", cheap)
     found = set()

@@ -180,9 +180,9 @@ class Case(Struct):
 
     @property
     def unimproved(self) -> bool:
-        """Whether seeds have no effect, so that one run of each tells, and its is no better."""
+        """Whether seeds have no effect, so that one run tells, and its metric is not worth it."""
         found = self.assessment
-        return self.seedless and found is not None and -found.delta <= min(self.threshold, 0.0)
+        return self.seedless and found is not None and -found.delta <= self.threshold
 
 
 def rule_on_case(
