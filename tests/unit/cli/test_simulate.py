@@ -39,7 +39,7 @@ def test_json_has_every_measure(capsys: Capsys) -> None:
     found = json.loads(output(capsys, "--json", "--rules", "greedy,gain", "--world", "divergent"))
     assert found["plan"] == {
         "world": "divergent", "runs": 12, "noise_sd": 5e-4, "sessions": 3, "seed": 1,
-        "baseline_runs": 2, "scale_from_baseline": False,
+        "baseline_runs": 1, "scale_from_baseline": False,
     }  # fmt: skip
     greedy, gain = found["rules"]
     assert (greedy["name"], gain["name"], found["against"]) == ("greedy", "gain", "greedy")

@@ -132,7 +132,7 @@ def test_the_judge_is_called_as_it_asks() -> None:
     assert watched(RULES[Mode.GUARANTEED], plan)[1].incumbent_runs > 0
     watch, record = watched(RULES[Mode.GAIN], plan)
     judge = Judge(Settings.for_session(Mode.GAIN, 60))
-    assert len(watch.baseline) == 2
+    assert len(watch.baseline) == 1
     for y in watch.baseline:
         judge.incumbent(y)
     stream = Stream(PLAN.world, PLAN.seed, 0)
@@ -211,7 +211,7 @@ def test_nothing_is_left_of_an_empty_budget() -> None:
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("runs", 2), ("sessions", 1), ("seed", -1), ("baseline_runs", 0)]
+    [("runs", 1), ("sessions", 1), ("seed", -1), ("baseline_runs", 0)]
     + [("noise_sd", value) for value in (0.0, float("nan"), 2.0)],
 )
 def test_a_plan_that_cannot_start_is_refused(name: str, value: float) -> None:

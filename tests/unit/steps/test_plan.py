@@ -67,7 +67,15 @@ def test_the_working_folders_own_settings_count(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("text", "value"),
-    [("null", None), ("3e-4", 3e-4), ("-1E5", -1e5), ("e5", "e5"), ("3e-4x", "3e-4x"), (4, 4)],
+    [
+        ("null", None),
+        ("false", False),
+        ("3e-4", 3e-4),
+        ("-1E5", -1e5),
+        ("e5", "e5"),
+        ("3e-4x", "3e-4x"),
+        (4, 4),
+    ],
 )
 def test_what_snakemake_leaves_as_text(text: object, value: object) -> None:
     assert plain({"key": text}) == {"key": value}

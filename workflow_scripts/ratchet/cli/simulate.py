@@ -33,7 +33,7 @@ from ratchet.simulation.session import RULES, Rule, SimulatedSession, Simulation
 from ratchet.simulation.worlds import WORLDS
 
 NAME = "ratchet simulate"
-DEFAULT_RULES = ("greedy", "seeds-2", "gain", "balanced", "strict", "guaranteed")
+DEFAULT_RULES = ("greedy", "seeds-2", "liberal", "gain", "balanced", "strict", "guaranteed")
 DEFAULT_AGAINST = "greedy"
 MOST_RUNS = 5000
 MOST_SESSIONS = 100_000
@@ -53,7 +53,7 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
     add("--noise-sd", type=float, default=5e-4, help="noise sd of one run (default 5e-4)")
     add("--sessions", type=int, default=100, help="sessions of each rule (default 100)")
     add("--seed", type=int, default=1, help="of all random numbers (default 1)")
-    add("--baseline", type=int, default=2, help="baseline runs of the judge (default 2)")
+    add("--baseline", type=int, default=1, help="baseline runs of the judge (default 1)")
     scales = "the judge's scale: known, or learned from the baseline runs (default known)"
     add("--scale", choices=["known", "baseline"], default="known", help=scales)
     add("--jobs", type=int, default=None, help="processes (default: one per core)")

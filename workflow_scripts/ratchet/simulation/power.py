@@ -235,10 +235,9 @@ def _session(
 ) -> tuple[int, int]:
     """Keeps and runs of one session with noise sd 1 in which all codes are equal."""
     rng, size = np.random.default_rng(seed), 1 / relative_noise
-    baseline = [size + float(rng.standard_normal()) for _ in range(2)]
-    judge = Judge(Settings.for_session(mode, experiments, scale_from(baseline)))
-    for y in baseline:
-        judge.incumbent(y)
+    baseline = size + float(rng.standard_normal())
+    judge = Judge(Settings.for_session(mode, experiments, scale_from([baseline])))
+    judge.incumbent(baseline)
     keeps = runs = 0
     for _ in range(experiments):
         ys: list[float] = []

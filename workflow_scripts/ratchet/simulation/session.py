@@ -42,7 +42,7 @@ class SimulationPlan(Frozen):
     noise_sd: float = 5e-4
     sessions: int = 100
     seed: int = 1
-    baseline_runs: int = 2
+    baseline_runs: int = 1
     scale_from_baseline: bool = False
 
     def __post_init__(self) -> None:

@@ -273,14 +273,18 @@ def _config_file(root: Path, harness: Path) -> Path:
 def plain(values: Mapping[str, Any]) -> dict[str, Any]:
     """Settings with the values meant that Snakemake leaves as text.
 
-    It reads ``--config target=null``, and ``3e-4`` in a file, as text.
+    It reads ``--config target=null``, ``certify=false``, and ``3e-4`` in a file, as text.
     """
     return {key: _plain(value) for key, value in values.items()}
 
 
+WORDS = {"null": None, "true": True, "false": False}
+"""Words of YAML that Snakemake's ``--config`` takes for text."""
+
+
 def _plain(value: Any) -> Any:
-    if value == "null":
-        return None
+    if isinstance(value, str) and value in WORDS:
+        return WORDS[value]
     if isinstance(value, str) and re.fullmatch(r"[-+]?\d[\d_]*[eE][-+]?\d+", value):
         return float(value)
     return value
