@@ -30,7 +30,7 @@ RELATIVE_NOISE_ABOVE = 1.5
 """Half-width, in ln, of the prior above RELATIVE_NOISE.  Cauchy: the magnitude says
 little about the noise of a metric near 0 or of a tiny task; there replicates win."""
 
-SHORT_SESSION_RUNS = 150
+SHORT_SESSION_RUNS = 60
 """Up to here a missed gain costs more than a false keep: few proposals remain
 to find it again, and few keeps have had time to go wrong."""
 
@@ -54,8 +54,8 @@ KEEP_PROBABILITIES = {
     Mode.GUARANTEED: 0.8,
 }
 """Beside E[g] > 0, which decides in a short session.  ``liberal`` has the largest true gain
-in sessions of up to some 100 runs; ``gain`` in longer ones, where it keeps no more false
-changes than keep-if-lower; ``balanced`` and ``strict`` refuse more and gain less.  None of
+in short sessions; ``gain`` gains as much from 100 runs on, and keeps no more false changes
+than keep-if-lower; ``balanced`` and ``strict`` refuse more and gain less.  None of
 them bounds the number of false keeps; ``guaranteed`` does, by a test that a keep must pass
 as well."""
 
