@@ -235,7 +235,10 @@ class TrialPlace(Frozen):
         """This place, or that of a new session which starts from a finished one's champion."""
         if not self.finished:
             return self
-        champion = History.read(self.paths).state.incumbent
+        history = History.read(self.paths)
+        # Without what the certification took out.
+        certified = history.certification
+        champion = history.state.incumbent if certified is None else certified.champion
         self._check_changed(self._edited(), champion)
         paths, values = self._later
         tell(

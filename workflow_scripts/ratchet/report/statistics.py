@@ -132,7 +132,7 @@ def disagreement(history: History, sign: int, settings: Settings) -> Facts | Non
     (what the judge believed of it, free of its luck, and its runs at the end), if they
     differ by more than :data:`ALARM_SDS` sds with the noise floor at the upper end of
     its 90 % interval.  In simulated sessions where nothing changed 0 to 5 in 100 have such
-    a side; where machine or data moved by five noise sds, 50 to 60, and where one run of
+    a side; where machine or data moved by five noise sds, 25 to 68, and where one run of
     the baseline made the judge believe in a tenth of the noise, 65 to 100.
     ``noise_sd`` is the sd within all runs of equal code, and ``verdicts`` are those that
     the judge would have given otherwise, had it known it.
