@@ -14,6 +14,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import yaml
 
@@ -21,6 +22,7 @@ from helpers import REPO
 from ratchet.base.errors import RatchetError
 from ratchet.base.structs import replace
 from ratchet.integrity.seal import begin_workflow, finish_workflow, sealed_step
+from ratchet.runs import probe
 from ratchet.runs.hardware import gpu_models
 from ratchet.steps.call import StepCall, _note, _report
 from ratchet.steps.plan import WorkflowPlan, make_plan, session_resumed
@@ -54,7 +56,9 @@ class Player:
         # As a command that is started anew: interpreter and GPUs are asked again what they are.
         ask_interpreter.cache_clear()
         gpu_models.cache_clear()
-        with contextlib.redirect_stdout(self.said), contextlib.redirect_stderr(self.said):
+        said, told = contextlib.redirect_stdout(self.said), contextlib.redirect_stderr(self.said)
+        # Other tests beside this one may never be quiet.
+        with said, told, mock.patch.object(probe, "LONGEST_WAIT_SECONDS", 0.0):
             try:
                 plan = make_plan(_parsed(self.settings), Path(), self.harness, owner=False)
             except RatchetError as error:
