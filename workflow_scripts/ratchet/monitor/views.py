@@ -152,7 +152,7 @@ def _confirmed(event: Mapping[str, Any]) -> str:
         return f"confirmation failed: {event['detail']}"
     if event["low"] is None:
         return f"confirmation: gain {event['gain']:.4f}, a difference of single measurements"
-    text = f"confirmed: gain {event['gain']:.4f}"
+    text = f"{'confirmed' if event['low'] > 0 else 'not confirmed'}: gain {event['gain']:.4f}"
     return f"{text} (95 % interval {event['low']:.4f} to {event['high']:.4f})"
 
 
