@@ -18,6 +18,7 @@ from helpers.edits import (
     ruling,
 )
 from helpers.shared import copied, replayed, shared_box
+from ratchet.judge.judge import Judge
 from ratchet.records.events import Journal
 from ratchet.records.records import Role
 from ratchet.runs.executor import Executor
@@ -204,3 +205,20 @@ def test_a_guaranteed_keep_rests_on_fresh_runs_within_the_bound(box: Box) -> Non
         "at most 0.05 false keeps are to be expected" in (box.session / "report.html").read_text()
     )
     assert len(box.runs()) <= 19
+
+
+def test_runs_of_the_same_code_that_the_store_has_tell_of_the_noise(tmp_path: Path) -> None:
+    def spread(box: Box, name: str, **settings: object) -> float:
+        box.play(last="baseline", session=name, **settings)
+        state = json.loads((box.path / f"results/{name}/rounds/0000/judge.json").read_text())
+        low, high = Judge.from_dict(state).noise_interval()
+        return high / low
+
+    alone = spread(make_box(tmp_path / "alone"), "second", seed=2)
+    box = make_box(tmp_path / "after")
+    spread(box, "first", baseline_replicates=6)
+    known = spread(box, "second", seed=2)
+    assert known < 0.2 * alone
+    # More runs of that code do not change what the session began with.
+    spread(box, "third", seed=3)
+    assert spread(box, "second", seed=2) == known

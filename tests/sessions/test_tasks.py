@@ -223,6 +223,18 @@ def test_all_edits_of_the_example_are_kept_as_each_is_truly_better(
     assert confirmed["low"] > 0
 
 
+def test_what_was_missed_gets_a_second_look_once_nothing_new_is_left(tmp_path: Path) -> None:
+    """An unlucky first run of a good edit; the look judges it by further runs, and keeps it."""
+    box = Box(tmp_path, {"task": "docs/examples/logreg", "budget_steps": None}, harness=REPO)
+    box.play(last="rounds", rounds=5, seed=3)
+    missed, looked = box.rulings()[2], box.rulings()[4]
+    assert missed["verdict"] == "DISCARD" and is_kept(looked)
+    assert len(looked["runs"]) > 1
+    (proposal,) = box.json("rounds/0005/proposals.json")["proposals"]
+    assert (proposal["second_look"], proposal["retry_of"]) == (True, missed["number"])
+    assert "nothing new is left to try" in proposal["hypothesis"]
+
+
 PYTHON = os.environ.get("RATCHET_GPT_PYTHON")
 
 

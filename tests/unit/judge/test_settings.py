@@ -47,6 +47,10 @@ def test_modes_that_cannot_be_are_refused() -> None:
         {"max_replicates": 0},
         {"noise_nodes": 1},
         {"drift": -1.0},
+        {"fading": -0.1},
+        {"even_scales": 1.5},
+        {"noise_factors": ()},
+        {"noise_factors": ((0.0, 1.0),)},
         {"outlier_floor": math.nan},
     ],
 )

@@ -171,9 +171,13 @@ class Settings(Frozen):
             _require(math.isfinite(value) and value > 0, name, value, "positive and finite")
         for name in ("max_replicates", "look_ahead", "window", "em_steps"):
             _require(getattr(self, name) >= 1, name, getattr(self, name), "at least 1")
-        for name in ("retest_price", "drift", "outlier_residual", "surprise_residual"):
+        for name in ("retest_price", "drift", "outlier_residual", "surprise_residual", "fading"):
             _require(getattr(self, name) >= 0, name, getattr(self, name), "at least 0")
         _require(self.noise_nodes >= 3, "noise_nodes", self.noise_nodes, "at least 3")
+        _require(0 <= self.even_scales <= 1, "even_scales", self.even_scales, "from 0 to 1")
+        factors = self.noise_factors
+        usable = bool(factors) and all(f > 0 and chance > 0 for f, chance in factors)
+        _require(usable, "noise_factors", factors, "with positive factors and chances")
         shares = self.null_weight + self.improvement_weight
         _require(shares < 1, "null_weight + improvement_weight", shares, "below 1")
         bound = self.false_keep_bound
