@@ -112,15 +112,18 @@ def test_the_mode_and_its_promise_are_stated(records, facts):
     def verdict(shown):
         return next(entry["text"] for entry in shown["method"] if entry["term"] == "Verdict")
 
-    assert facts["answer"]["standard"] == "Mode gain: a keep needs P(better) of 60.0 %"
+    assert (
+        facts["answer"]["standard"]
+        == "Mode gain: a keep needs an expected gain and P(better) of 60.0 %"
+    )
     assert "levels that sum to" not in verdict(facts)
     judge = {"mode": "guaranteed", "keep_probability": 0.8, "false_keep_bound": 0.05}
     spent = sample.in_round(records, 12, error_spent=0.0123)
     facts = build_facts(sample.changed(spent, judge=judge))
     assert facts["judge"]["error_spent"] == 0.0123
     assert facts["answer"]["standard"] == (
-        "Mode guaranteed: a keep needs P(better) of 80.0 % and a test; at most 0.05 false keeps "
-        "are to be expected, 0.012 spent"
+        "Mode guaranteed: a keep needs an expected gain and P(better) of 80.0 % and a test; "
+        "at most 0.05 false keeps are to be expected, 0.012 spent"
     )
     assert "levels that sum to 0.05 over the session" in verdict(facts)
 

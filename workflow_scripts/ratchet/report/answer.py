@@ -40,7 +40,7 @@ def _standard(judge: Facts, seedless: bool) -> str:
     if seedless:
         return text
     if isinstance(needed, int | float):
-        text += f": a keep needs P(better) of {format_percent(needed)}"
+        text += f": a keep needs an expected gain and P(better) of {format_percent(needed)}"
     bound = judge.get("false_keep_bound")
     if bound is not None:
         spent = judge["error_spent"]
