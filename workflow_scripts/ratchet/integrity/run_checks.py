@@ -12,7 +12,8 @@ from functools import cached_property
 
 from ratchet.base.io import read_record
 from ratchet.base.structs import Frozen, replace
-from ratchet.records.records import Baseline, Outcome, RunSummary
+from ratchet.integrity.leaks import find_leak
+from ratchet.records.records import Baseline, Outcome, PrefixScores, RunSummary
 from ratchet.records.store import RunRecord
 from ratchet.session import Session
 from ratchet.task.task import Plausible, Task
@@ -54,6 +55,8 @@ class RunTrace(Frozen):
     tokens: float | None = None
     printed_mb: float | None = None
     measured_mb: float | None = None
+    prefixes: PrefixScores | None = None
+    audit_prefixes: PrefixScores | None = None
 
 
 class Scrutiny:
@@ -76,7 +79,8 @@ class Scrutiny:
         traces = [self._trace(run) for run in runs if run.outcome is Outcome.OK]
         seconds = self.session.budget["seconds"]
         limits = self.session.task.plausible
-        return unlike_baseline(self._baseline, traces, limits, seconds, self._seed_matters)
+        wrong = unlike_baseline(self._baseline, traces, limits, seconds, self._seed_matters)
+        return wrong or leaking(self._baseline, traces)
 
     def charged(self, run: RunSummary) -> RunSummary:
         """The run with the memory that it is charged for."""
@@ -132,6 +136,8 @@ def run_trace(task: Task, seed: int, record: RunRecord) -> RunTrace:
         tokens=record.metrics.get(named) if named else None,
         printed_mb=task.memory_mb(record.metrics),
         measured_mb=record.peak_memory_mb,
+        prefixes=served.prefixes if served else None,
+        audit_prefixes=served.audit_prefixes if served else None,
     )
 
 
@@ -153,6 +159,16 @@ def unlike_baseline(
             if reason:
                 return reason
     return _seedless(baseline, runs, seed_matters)
+
+
+def leaking(baseline: Sequence[RunTrace], runs: Sequence[RunTrace]) -> str | None:
+    """What shows that predictions use what they predict; ``None`` if nothing does."""
+    for of in (lambda run: run.prefixes, lambda run: run.audit_prefixes):
+        ours, theirs = ([s for s in map(of, side) if s is not None] for side in (baseline, runs))
+        leak = find_leak(ours, theirs)
+        if leak is not None and leak.is_proven:
+            return leak.sentence
+    return None
 
 
 def _longer(

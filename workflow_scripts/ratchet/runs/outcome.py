@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ratchet.base.structs import Frozen, field
+from ratchet.base.structs import Frozen, field, from_json_values
 from ratchet.base.text import clean_lines
-from ratchet.records.records import Evaluation, Outcome
+from ratchet.records.records import Evaluation, Outcome, PrefixScores
 from ratchet.records.store import LOG, RunRecord
 from ratchet.runs.hardware import gpu_contention, ram_bytes
 from ratchet.runs.log import (
@@ -162,7 +162,14 @@ def _evaluation(
         audit_tokens=audit.get("tokens", 0),
         checks=result.get("checks", {}),
         usual_cpu_seconds=_usual([trained, *progress, answered["cpu_seconds"]]),
+        prefixes=_prefix_scores(result),
+        audit_prefixes=_prefix_scores(audit),
     )
+
+
+def _prefix_scores(said: Mapping[str, Any]) -> PrefixScores | None:
+    scores = said.get("prefixes")
+    return None if scores is None else from_json_values(PrefixScores, scores, "prefixes")
 
 
 def _usual(readings: Sequence[float]) -> float | None:
