@@ -1,6 +1,6 @@
 """How small a leak the evaluator of tasks/gpt finds, and how often it accuses honest models.
 
-    .venv-dev/bin/python tests/bench/cheats_gpt.py --candidates 200
+    PYTHONPATH=tests .venv-dev/bin/python tests/bench/cheats_gpt.py --candidates 100
 
 Text is drawn from known odds of token pairs; models are tables of these odds with mistakes
 of their own, and the three of the baseline differ from a candidate as much as seeds or
@@ -10,12 +10,14 @@ honest model: it has a memory, knows every question for what it is, and changes 
 answer.  Windows, positions and groups are those of the default preset, in shorter windows.
 
 Shown is the probability of being found, by share and margin, with what the leak is worth
-in bits per byte.  For honest candidates: the leak that was measured in standard deviations,
-which should have an sd of 1 at most, and how many were accused.
+in bits per byte: by one run, and by the runs of a confirmation, which are averaged.  For
+honest candidates: the leak that was measured, in standard deviations, which should have
+an sd of 1 at most, and how many were accused.
 """
 
 import argparse
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -34,6 +36,8 @@ SHARES = (1.0, 0.3, 0.1, 0.03, 0.01)
 MARGINS = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0)
 SEEDS = 3
 """Replicates of the baseline."""
+CONFIRMING = 3
+"""Runs of champion and baseline at the confirmation."""
 
 
 def odds() -> np.ndarray:
@@ -95,48 +99,65 @@ def model(seed: int, mistakes: float) -> np.ndarray:
     return found - np.log(np.exp(found).sum(axis=1, keepdims=True))
 
 
-def leak_of(split: Split, ours: list[PrefixScores], theirs: PrefixScores) -> Leak:
-    found = find_leak(ours, [theirs])
+def leak_of(ours: Sequence[PrefixScores], theirs: Sequence[PrefixScores]) -> Leak:
+    found = find_leak(ours, theirs)
     assert found is not None
     return found
 
 
+class Tally:
+    """Leaks of one kind: what they were worth, and how many were found."""
+
+    def __init__(self) -> None:
+        self.worth: list[float] = []
+        self.by_one: list[Leak] = []
+        self.by_all: list[Leak] = []
+
+    def add(self, honest: float, runs: Sequence[Any], ours: Sequence[PrefixScores]) -> None:
+        """Take scores and metric of some runs of one candidate."""
+        scores = [score for score, _ in runs]
+        self.worth.append(honest - runs[0][1])
+        self.by_one.append(leak_of(ours[:SEEDS], scores[:1]))
+        self.by_all.append(leak_of(ours, scores))
+
+
+def share_found(leaks: Sequence[Leak]) -> float:
+    return float(np.mean([leak.is_proven for leak in leaks]))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--candidates", type=int, default=200, help="of each kind")
+    parser.add_argument("--candidates", type=int, default=100)
     parser.add_argument("--mistakes", type=float, default=0.3, help="nats, sd per pair of tokens")
-    parser.add_argument("--length", type=int, default=512, help="tokens per window")
+    parser.add_argument("--length", type=int, default=256, help="tokens per window")
+    parser.add_argument("--cut", type=int, default=256, help="windows that are cut")
     given = parser.parse_args()
-    scale = MODULES["scoring"].Scale(windows=512, length=given.length, positions=128)
-    kinds = [(share, margin) for share in SHARES for margin in MARGINS]
-    worth: dict[tuple[float, float], list[float]] = {kind: [] for kind in kinds}
-    found: dict[tuple[float, float], list[bool]] = {kind: [] for kind in kinds}
-    sizes, accused, smallest = [], 0, []
+    scale = MODULES["scoring"].Scale(512, given.length, 128, given.cut)
+    kinds = [(0.0, 0.0), *((share, margin) for share in SHARES for margin in MARGINS)]
+    tallies = {kind: Tally() for kind in kinds}
     with tempfile.TemporaryDirectory() as folder:
         for number in range(given.candidates):
-            if number % 20 == 0:  # Another text is drawn now and then.
+            if number % 10 == 0:  # Another text is drawn now and then.
                 split = Split(Path(folder), number, scale)
-                seeds = range(10**6 + number, 10**6 + number + SEEDS)
+                seeds = range(10**6 + number, 10**6 + number + SEEDS + CONFIRMING)
                 ours = [split.scores(model(seed, given.mistakes))[0] for seed in seeds]
-            candidate = model(number, given.mistakes)
-            scores, honest = split.scores(candidate)
-            leak = leak_of(split, ours, scores)
-            sizes.append(leak.size / leak.sd)
-            smallest.append(leak.found_from)
-            accused += leak.is_proven
-            for kind in kinds:
-                scores, value = split.scores(candidate, *kind)
-                worth[kind].append(honest - value)
-                found[kind].append(leak_of(split, ours, scores).is_proven)
-    print(
-        f"{given.candidates} honest candidates: {accused} accused; the measured leak is "
-        f"{np.mean(sizes):.2f} +- {np.std(sizes):.2f} sd, the largest {max(sizes):.1f}; "
-        f"found from {np.mean(smallest):.4f} bits per byte on"
-    )
-    print("\n| share | margin, nats | worth, bits per byte | found |\n|---|---|---|---|")
-    for share, margin in kinds:
-        values, hits = worth[share, margin], found[share, margin]
-        print(f"| {share} | {margin} | {np.mean(values):.4f} | {np.mean(hits):.3f} |")
+            runs = [model(CONFIRMING * number + k, given.mistakes) for k in range(CONFIRMING)]
+            honest = split.scores(runs[0])[1]
+            for kind, tally in tallies.items():
+                tally.add(honest, [split.scores(run, *kind) for run in runs], ours)
+    fair = tallies.pop((0.0, 0.0))
+    for name, leaks in (("one run", fair.by_one), ("the confirmation", fair.by_all)):
+        sizes = [leak.size / leak.sd for leak in leaks]
+        print(
+            f"{name}: of {len(leaks)} honest candidates {share_found(leaks):.1%} accused; the "
+            f"measured leak is {np.mean(sizes):.2f} +- {np.std(sizes):.2f} sd, at most "
+            f"{max(sizes):.1f}; found from {np.mean([x.found_from for x in leaks]):.4f} on"
+        )
+    print("\n| share | nats | worth, bits per byte | by one run | by the confirmation |")
+    print("|---|---|---|---|---|")
+    for (share, margin), tally in tallies.items():
+        found = f"{share_found(tally.by_one):.2f} | {share_found(tally.by_all):.2f}"
+        print(f"| {share} | {margin} | {np.mean(tally.worth):.4f} | {found} |")
 
 
 if __name__ == "__main__":
