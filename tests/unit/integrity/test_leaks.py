@@ -8,9 +8,9 @@ better in proportion.
 import numpy as np
 import pytest
 
-from ratchet.integrity.leaks import SESSION_LEVEL, TESTS, Leak, find_leak
-from ratchet.integrity.run_checks import RunTrace, leaking
-from ratchet.records.records import PrefixScores
+from ratchet.base.structs import replace
+from ratchet.integrity.leaks import SESSION_LEVEL, TESTS, Leak, find_leak, leaking
+from ratchet.records.records import Evaluation, PrefixScores
 
 WHOLE, CUT, PER_GROUP = 512, 384, 3
 HARD, NOISE = 0.25, 0.03
@@ -111,12 +111,14 @@ def test_what_cannot_be_compared_is_not_judged() -> None:
 
 
 def test_validation_and_audit_data_are_both_compared() -> None:
+    def run(scores: PrefixScores, audit: PrefixScores | None = None) -> Evaluation:
+        usual = Evaluation(1.0, 9, 9, 1.0, 0.1, 1.0, 1.0, 0.1)
+        return replace(usual, prefixes=scores, audit_prefixes=audit)
+
     session = Session(4)
-    ours = [
-        RunTrace(seed, prefixes=s, audit_prefixes=s) for seed, s in enumerate(session.baseline())
-    ]
+    ours = [run(scores, scores) for scores in session.baseline()]
     good, bad = session.run(), session.run(leak=0.05)
-    assert leaking(ours, [RunTrace(9, prefixes=good, audit_prefixes=good)]) is None
-    assert leaking(ours, [RunTrace(9)]) is None
-    for run in (RunTrace(9, prefixes=bad), RunTrace(9, prefixes=good, audit_prefixes=bad)):
-        assert "where its windows hold what comes next" in leaking(ours, [run])
+    assert leaking(ours, [run(good, good)]) is leaking(ours, [run(good)]) is None
+    for found in (run(bad), run(good, bad)):
+        assert "where its windows hold what comes next" in leaking(ours, [found])
+    assert leaking([replace(one, prefixes=None) for one in ours], [run(bad)]) is None

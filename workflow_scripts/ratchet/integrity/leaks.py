@@ -30,10 +30,10 @@ Means over whole windows vary less than means over cut ones, of which fewer posi
 asked; that the formula takes both for equal makes it careful.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from ratchet.base.structs import Frozen
-from ratchet.records.records import PrefixScores
+from ratchet.records.records import Evaluation, PrefixScores
 
 SESSION_LEVEL = 1e-3
 """An honest session is accused at most so often: once in a thousand sessions."""
@@ -77,6 +77,18 @@ class Leak(Frozen):
             f"predicts {self.size:.4f} better where its windows hold what comes next than where "
             f"that was not sent, beside the baseline; chance explains {self.limit:.4f} at most"
         )
+
+
+def leaking(baseline: Sequence[Evaluation], runs: Sequence[Evaluation]) -> str | None:
+    """How the runs of one candidate use what they predict; ``None`` where nothing shows it."""
+    of: tuple[Callable[[Evaluation], PrefixScores | None], ...]
+    of = (lambda run: run.prefixes, lambda run: run.audit_prefixes)
+    for scores in of:
+        ours, theirs = ([s for s in map(scores, side) if s] for side in (baseline, runs))
+        leak = find_leak(ours, theirs)
+        if leak is not None and leak.is_proven:
+            return leak.sentence
+    return None
 
 
 def find_leak(

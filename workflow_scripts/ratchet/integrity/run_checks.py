@@ -12,8 +12,8 @@ from functools import cached_property
 
 from ratchet.base.io import read_record
 from ratchet.base.structs import Frozen, replace
-from ratchet.integrity.leaks import find_leak
-from ratchet.records.records import Baseline, Outcome, PrefixScores, RunSummary
+from ratchet.integrity.leaks import leaking
+from ratchet.records.records import Baseline, Evaluation, Outcome, RunSummary
 from ratchet.records.store import RunRecord
 from ratchet.session import Session
 from ratchet.task.task import Plausible, Task
@@ -55,8 +55,6 @@ class RunTrace(Frozen):
     tokens: float | None = None
     printed_mb: float | None = None
     measured_mb: float | None = None
-    prefixes: PrefixScores | None = None
-    audit_prefixes: PrefixScores | None = None
 
 
 class Scrutiny:
@@ -80,7 +78,16 @@ class Scrutiny:
         seconds = self.session.budget["seconds"]
         limits = self.session.task.plausible
         wrong = unlike_baseline(self._baseline, traces, limits, seconds, self._seed_matters)
-        return wrong or leaking(self._baseline, traces)
+        return wrong or leaking(self._baseline_evaluations, self._evaluations(runs))
+
+    @cached_property
+    def _baseline_evaluations(self) -> list[Evaluation]:
+        baseline = read_record(Baseline, self.session.paths.baseline)
+        return self._evaluations([*baseline.runs, *self._others])
+
+    def _evaluations(self, runs: Iterable[RunSummary]) -> list[Evaluation]:
+        known = [self.session.store.lookup(r.key) for r in runs if r.outcome is Outcome.OK]
+        return [record.evaluation for record in known if record and record.evaluation]
 
     def charged(self, run: RunSummary) -> RunSummary:
         """The run with the memory that it is charged for."""
@@ -136,8 +143,6 @@ def run_trace(task: Task, seed: int, record: RunRecord) -> RunTrace:
         tokens=record.metrics.get(named) if named else None,
         printed_mb=task.memory_mb(record.metrics),
         measured_mb=record.peak_memory_mb,
-        prefixes=served.prefixes if served else None,
-        audit_prefixes=served.audit_prefixes if served else None,
     )
 
 
@@ -159,16 +164,6 @@ def unlike_baseline(
             if reason:
                 return reason
     return _seedless(baseline, runs, seed_matters)
-
-
-def leaking(baseline: Sequence[RunTrace], runs: Sequence[RunTrace]) -> str | None:
-    """What shows that predictions use what they predict; ``None`` if nothing does."""
-    for of in (lambda run: run.prefixes, lambda run: run.audit_prefixes):
-        ours, theirs = ([s for s in map(of, side) if s is not None] for side in (baseline, runs))
-        leak = find_leak(ours, theirs)
-        if leak is not None and leak.is_proven:
-            return leak.sentence
-    return None
 
 
 def _longer(
