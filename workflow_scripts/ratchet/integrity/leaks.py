@@ -16,15 +16,14 @@ loss on whole windows from the baseline's.  The leak is what it did better than 
     sd²   = s² (1/G + 1/H + (X - mean x)² / sum (x - mean x)²)
 
 with X and Y the losses on whole windows, H the number of groups these are, and s the sd of
-the residuals (prediction of the mean of H new observations: Draper and Smith, *Applied
-Regression Analysis*, 3rd ed., section 3.2).  A leak above q·sd is no chance, q the quantile
-of Student's t with G - 2 degrees of freedom.
+the residuals (a straight line's prediction of the mean of H new observations, as in Draper
+and Smith, *Applied Regression Analysis*).  A leak above q·sd is no chance, q the quantile of
+Student's t with G - 2 degrees of freedom.
 
-A cheat wins nothing by spoiling s, which is the one number of the test that it has a hand
-in.  The residuals are those of cut windows alone, so leaks in few windows do not raise it.
-Cut windows that are predicted badly on purpose do, and raise the leak by their own mean:
-losses are bounded (``counted`` in ``prefixes.py``) and residuals count up to four robust
-sds at most, so that the limit rises less than the leak.
+A cheat wins nothing by spoiling s.  The residuals are those of cut windows alone, so leaks
+in few whole windows do not raise it.  Cut windows that are predicted badly on purpose do,
+and raise the leak by their own mean: losses are bounded (``counted`` in ``prefixes.py``) and
+residuals count up to four robust sds at most, so that the limit rises less than the leak.
 
 Means over whole windows vary less than means over cut ones, of which fewer positions are
 asked; that the formula takes both for equal makes it careful.
