@@ -71,7 +71,7 @@ OFTEN = f"""    import time
         while time.process_time() - begun < 0.03:
 {training(12)}
         model.predict(x)
-        return np.zeros((*x.shape, 256))
+        return np.zeros((len(x), 256))
 """
 CLOCK = frozenset({"clock"})
 CHEATS = {
@@ -100,7 +100,7 @@ CHEATS = {
         ),
         LONGER,
     ),
-    "goes on in a thread": Cheat(asking(THREAD), f"({WENT_ON}|between two calls)"),
+    "goes on in a thread": Cheat(asking(THREAD), WENT_ON),
     "goes on within predict": Cheat(asking(WITHIN), WENT_ON),
     "makes room for training by replies that sleep": Cheat(
         asking(WITHIN.replace("        return", "        time.sleep(0.03)\n        return")),

@@ -1,0 +1,223 @@
+"""Made-up facts, taught in windows that do not count.
+
+Fixed file of the task; ``evaluator.py`` imports it and there is nothing to run.
+
+A prediction may use the bytes before it in its own window.  A model that learns from
+the other windows too is measured on more than it was trained on.  So each group of
+windows has further rows that look like them.  A *fact* is a place between the windows
+where the text goes on with bytes that were drawn for this evaluation.  It stands in
+several rows, one fact in each, so that whoever has seen one row can know the next one.
+
+* Some facts stand in one group, for a model that forgets with each.  Predictions of
+  the drawn bytes are bets at the odds that they were drawn at.  Whoever has forgotten
+  the other rows does not win on average, however clever: given all bytes before, the
+  expected payoff is the sum of the predicted probabilities, at most 1.
+* Others stand in several groups, in rows that are drawn alike for each.  Whoever has
+  forgotten the other rows predicts the first of them no worse than the others: any of
+  the rows could have been the first.  So the weight of the first one among all,
+  exp(-s L) / mean exp(-s L) for log-likelihoods L of its drawn bytes, is 1 on average.
+
+Both are e-values: products of them over facts, and means over several ways to stake,
+are 1 on average at most, and above a million with probability one in a million at most
+(Markov's inequality; Vovk and Wang, "E-values", Annals of Statistics 49, 2021).
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from channel import VOCAB_SIZE, Bytes
+from numpy.typing import NDArray
+
+from prepare import SEQUENCE_LENGTH, evaluation_starts
+
+Floats = NDArray[np.float64]
+
+# Rows of a group that do not count, beside 64 that do: those about its own fact, and
+# those about facts that stand in so many groups.
+OWN, SHARED = 8, 16
+ROWS = OWN + SHARED
+TIMES = 4
+# Bytes that are drawn for a fact, and bytes before them in a row: no model has to compare
+# more to find a text again.
+DRAWN = 8
+LEAST, MOST = 24, SEQUENCE_LENGTH - DRAWN
+# The odds look so far back.
+CONTEXT = 3
+# Bits that the first drawn byte is worth at least: nobody wins by knowing the obvious.
+UNCERTAIN = 2.0
+# Parts of what is there that a bet may cost, and how much a nat weighs.
+STAKES = np.array([0.003, 0.01, 0.03, 0.1, 0.2, 0.4, 0.7])
+SCALES = np.array([0.1, 0.3, 1.0, 3.0, 10.0])
+
+
+class Text:
+    """The part of a file that is in no window, and what follows what there."""
+
+    def __init__(self, content: Bytes) -> None:
+        self.content = content
+        taken = np.zeros(len(content) + 1, dtype=bool)
+        spans = evaluation_starts(len(content))[:, None] + np.arange(SEQUENCE_LENGTH + 1)
+        taken[spans], taken[-1] = True, True
+        ends = np.flatnonzero(taken)
+        places = np.arange(len(content))
+        # Free bytes from each place on.
+        self.room = ends[np.searchsorted(ends, places)] - places
+        # Places by the bytes before them, the nearest first.
+        known = places[CONTEXT:][self.room[CONTEXT:] > 0]
+        codes = np.zeros(len(known), dtype=np.int64)
+        for back in range(1, CONTEXT + 1):
+            codes = codes * VOCAB_SIZE + content[known - back]
+        order = np.argsort(codes)
+        self._codes, self._places = codes[order], known[order]
+        self._usual = np.bincount(content, minlength=VOCAB_SIZE) / len(content)
+
+    def after(self, before: Sequence[int]) -> NDArray[np.int64]:
+        """Free places that follow some bytes, CONTEXT of them at most."""
+        low = 0
+        for byte in reversed(before):
+            low = low * VOCAB_SIZE + int(byte)
+        unit = VOCAB_SIZE ** (CONTEXT - len(before))
+        span = np.searchsorted(self._codes, [low * unit, (low + 1) * unit])
+        return self._places[slice(*span)]
+
+    def odds(self, before: Sequence[int]) -> Floats:
+        """Odds of the byte after others: counts, with fewer bytes before it for what is rare."""
+        odds = self._usual
+        for length in range(1, CONTEXT + 1):
+            places = self.after(before[len(before) - length :])
+            counts = np.bincount(self.content[places], minlength=VOCAB_SIZE)
+            kinds = np.count_nonzero(counts)
+            if kinds:  # Witten and Bell (1991): as many unseen bytes as there are kinds.
+                odds = (counts + kinds * odds) / (len(places) + kinds)
+        return odds / odds.sum()
+
+    def passage(self, before: Sequence[int], count: int, rng: np.random.Generator) -> list[int]:
+        """So many free bytes, from a place where others like those before precede them."""
+        for length in range(CONTEXT, -1, -1):
+            starts = self.after(before[len(before) - length :])
+            starts = starts[self.room[starts] >= count]
+            if len(starts):
+                break
+        start = int(rng.choice(starts))
+        return [int(byte) for byte in self.content[start : start + count]]
+
+
+@dataclass
+class Fact:
+    """Bytes from between the windows, and what was drawn to follow them, at which odds.
+
+    ``likelihoods`` are those of the drawn bytes, in nats, row by row in the order in
+    which the rows were asked.
+    """
+
+    before: list[int]
+    drawn: list[int] = field(default_factory=list)
+    odds: list[float] = field(default_factory=list)
+    likelihoods: list[list[float]] = field(default_factory=list)
+
+    @classmethod
+    def draw(cls, text: Text, rng: np.random.Generator) -> Fact:
+        """A fact about a place where several bytes may follow."""
+        starts = np.flatnonzero(text.room >= MOST)
+        while True:
+            start = int(rng.choice(starts))
+            fact = cls([int(byte) for byte in text.content[start : start + MOST]])
+            odds = text.odds(fact.before)
+            possible = odds[odds > 0]
+            if -float((possible * np.log2(possible)).sum()) >= UNCERTAIN:
+                break
+        for _ in range(DRAWN):
+            odds = text.odds(fact.before + fact.drawn)
+            fact.drawn.append(int(rng.choice(VOCAB_SIZE, p=odds)))
+            fact.odds.append(float(odds[fact.drawn[-1]]))
+        return fact
+
+    def row(self, text: Text, position: int, rng: np.random.Generator) -> list[int]:
+        """A row in which the drawn bytes start at a position, and others follow them."""
+        line = self.before[MOST - position :] + self.drawn
+        return line + text.passage(line, SEQUENCE_LENGTH + 1 - len(line), rng)
+
+    @property
+    def payoffs(self) -> Floats:
+        """What a stake of 1 on each drawn byte pays, as the mean over the rows."""
+        paid: Floats = np.exp(np.array(self.likelihoods)).mean(axis=0) / np.array(self.odds)
+        return paid
+
+    @property
+    def firsts(self) -> Floats:
+        """How much worse the first row was predicted than all, at each scale: logarithms."""
+        weights = -SCALES[:, None] * np.array(self.likelihoods).sum(axis=1)
+        first: Floats = weights[:, 0] - _mean(weights, axis=1)
+        return first
+
+
+@dataclass
+class Lesson:
+    """One row of a group: its fact, where the drawn bytes start, how they were predicted."""
+
+    fact: Fact
+    position: int
+    likelihoods: list[float] = field(default_factory=list)
+
+
+class Lessons:
+    """Facts of one evaluation and their rows, (groups, ROWS, SEQUENCE_LENGTH + 1)."""
+
+    def __init__(self, content: Bytes, groups: int, rng: np.random.Generator) -> None:
+        text = Text(content)
+        self.own = [Fact.draw(text, rng) for _ in range(groups)]
+        self.shared: list[Fact] = []
+        self.lessons: list[list[Lesson]] = [[] for _ in range(groups)]
+        for fact, lessons in zip(self.own, self.lessons, strict=True):
+            # At different positions: rows that are asked side by side teach each other
+            # nothing where they agree.
+            for position in rng.permutation(np.arange(LEAST, MOST + 1))[:OWN]:
+                lessons.append(Lesson(fact, int(position)))
+        for _ in range(SHARED):
+            for some in rng.permutation(groups).reshape(-1, TIMES):
+                fact = Fact.draw(text, rng)
+                self.shared.append(fact)
+                for group in some:
+                    position = int(rng.integers(LEAST, MOST + 1))
+                    self.lessons[group].append(Lesson(fact, position))
+        rows = [
+            [lesson.fact.row(text, lesson.position, rng) for lesson in lessons]
+            for lessons in self.lessons
+        ]
+        self.rows: Bytes = np.array(rows, dtype=np.uint8)
+
+    def accept(self, group: int, position: int, logits: NDArray[np.float32]) -> None:
+        """Take the logits (ROWS, 256) for the bytes after a position of a group's rows."""
+        for lesson, scores in zip(self.lessons[group], logits, strict=True):
+            number = position + 1 - lesson.position
+            if 0 <= number < DRAWN:
+                exact = scores.astype(np.float64)
+                exact -= exact.max()
+                likelihood = exact[lesson.fact.drawn[number]] - np.log(np.exp(exact).sum())
+                lesson.likelihoods.append(float(likelihood))
+
+    @property
+    def wealth(self) -> float:
+        """The evidence that rows were remembered: what became of 1, as a natural logarithm."""
+        for lesson in itertools.chain(*self.lessons):
+            lesson.fact.likelihoods.append(lesson.likelihoods)
+        own = _grown(np.concatenate([fact.payoffs for fact in self.own]))
+        paid = _grown(np.concatenate([fact.payoffs for fact in self.shared]))
+        firsts = _mean(np.sum([fact.firsts for fact in self.shared], axis=0))
+        return float(_mean(np.array([own, paid, firsts, own + firsts])))
+
+
+def _grown(payoffs: Floats) -> Any:
+    """What bets that pay so much made of 1, as the mean over the stakes."""
+    return _mean(np.log1p(STAKES[:, None] * (payoffs - 1.0)).sum(axis=1))
+
+
+def _mean(logarithms: Floats, axis: int = -1) -> Any:
+    """Logarithm of the mean of numbers whose logarithms are given."""
+    top = logarithms.max(axis=axis, keepdims=True)
+    return np.log(np.exp(logarithms - top).mean(axis=axis)) + top.squeeze(axis)
