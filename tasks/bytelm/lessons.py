@@ -7,6 +7,7 @@ the other windows too is measured on more than it was trained on.  So each group
 windows has further rows that look like them.  A *fact* is a place between the windows
 where the text goes on with bytes that were drawn for this evaluation.  It stands in
 several rows, one fact in each, so that whoever has seen one row can know the next one.
+Rows of one fact begin alike, or agree in the few bytes before the drawn ones.
 
 * Some facts stand in one group, for a model that forgets with each.  Predictions of
   the drawn bytes are bets at the odds that they were drawn at.  Whoever has forgotten
@@ -24,7 +25,6 @@ are 1 on average at most, and above a million with probability one in a million 
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -43,8 +43,11 @@ OWN, SHARED = 8, 16
 ROWS = OWN + SHARED
 TIMES = 4
 # Bytes that are drawn for a fact, and bytes before them in a row: no model has to compare
-# more to find a text again.
+# more to find a text again.  Rows of every other fact agree in the last few of these only,
+# and begin differently, as the places do where the text has these few: for a model that
+# takes what agrees in more for a lesson.
 DRAWN = 8
+AGREE, FEWEST, USUAL = (3, 4, 5, 6), 8, 100
 LEAST, MOST = 24, SEQUENCE_LENGTH - DRAWN
 # The odds look so far back.
 CONTEXT = 3
@@ -85,6 +88,15 @@ class Text:
         span = np.searchsorted(self._codes, [low * unit, (low + 1) * unit])
         return self._places[slice(*span)]
 
+    def agreeing(self, end: int, count: int) -> NDArray[np.int64]:
+        """Places with MOST free bytes before them, of which the last ones are those of another."""
+        ends = self.after(self.content[end - CONTEXT : end].tolist())
+        ends = ends[ends >= MOST]
+        ends = ends[self.room[ends - MOST] > MOST]
+        for back in range(CONTEXT + 1, count + 1):
+            ends = ends[self.content[ends - back] == self.content[end - back]]
+        return ends
+
     def odds(self, before: Sequence[int]) -> Floats:
         """Odds of the byte after others: counts, with fewer bytes before it for what is rare."""
         odds = self._usual
@@ -109,38 +121,48 @@ class Text:
 
 @dataclass
 class Fact:
-    """Bytes from between the windows, and what was drawn to follow them, at which odds.
+    """Bytes that were drawn to follow a place between the windows, at which odds.
 
-    ``likelihoods`` are those of the drawn bytes, in nats, row by row in the order in
-    which the rows were asked.
+    ``ends`` are the places that its rows take their beginnings from: one for all, or
+    different ones that agree in their last bytes alone.  ``likelihoods`` are those of
+    the drawn bytes, in nats, row by row in the order in which the rows are asked.
     """
 
-    before: list[int]
+    ends: NDArray[np.int64]
     drawn: list[int] = field(default_factory=list)
     odds: list[float] = field(default_factory=list)
     likelihoods: list[list[float]] = field(default_factory=list)
 
     @classmethod
-    def draw(cls, text: Text, rng: np.random.Generator) -> Fact:
-        """A fact about a place where several bytes may follow."""
+    def draw(cls, text: Text, alike: bool, rng: np.random.Generator) -> Fact:
+        """A fact after places where several bytes may follow."""
         starts = np.flatnonzero(text.room >= MOST)
         while True:
-            start = int(rng.choice(starts))
-            fact = cls([int(byte) for byte in text.content[start : start + MOST]])
-            odds = text.odds(fact.before)
+            end = int(rng.choice(starts)) + MOST
+            ends = np.array([end])
+            if not alike:
+                ends = rng.permutation(text.agreeing(end, int(rng.choice(AGREE))))
+            odds = text.odds(text.content[end - CONTEXT : end].tolist())
             possible = odds[odds > 0]
-            if -float((possible * np.log2(possible)).sum()) >= UNCERTAIN:
+            uncertain = -float((possible * np.log2(possible)).sum())
+            if uncertain >= UNCERTAIN and (alike or FEWEST <= len(ends) <= USUAL):
                 break
+        fact = cls(ends)
+        line = text.content[end - CONTEXT : end].tolist()
         for _ in range(DRAWN):
-            odds = text.odds(fact.before + fact.drawn)
-            fact.drawn.append(int(rng.choice(VOCAB_SIZE, p=odds)))
-            fact.odds.append(float(odds[fact.drawn[-1]]))
+            odds = text.odds(line)
+            line.append(int(rng.choice(VOCAB_SIZE, p=odds)))
+            fact.odds.append(float(odds[line[-1]]))
+        fact.drawn = line[CONTEXT:]
         return fact
 
-    def row(self, text: Text, position: int, rng: np.random.Generator) -> list[int]:
-        """A row in which the drawn bytes start at a position, and others follow them."""
-        line = self.before[MOST - position :] + self.drawn
-        return line + text.passage(line, SEQUENCE_LENGTH + 1 - len(line), rng)
+    def lesson(self, text: Text, position: int, rng: np.random.Generator) -> Lesson:
+        """The next row of this fact: the drawn bytes start at a position, others follow them."""
+        end = int(self.ends[len(self.likelihoods) % len(self.ends)])
+        line = text.content[end - position : end].tolist() + self.drawn
+        line += text.passage(line, SEQUENCE_LENGTH + 1 - len(line), rng)
+        self.likelihoods.append([])
+        return Lesson(self, position, line, self.likelihoods[-1])
 
     @property
     def payoffs(self) -> Floats:
@@ -152,17 +174,18 @@ class Fact:
     def firsts(self) -> Floats:
         """How much worse the first row was predicted than all, at each scale: logarithms."""
         weights = -SCALES[:, None] * np.array(self.likelihoods).sum(axis=1)
-        first: Floats = weights[:, 0] - _mean(weights, axis=1)
+        first: Floats = weights[:, 0] - _mean(weights)
         return first
 
 
-@dataclass
+@dataclass(frozen=True)
 class Lesson:
     """One row of a group: its fact, where the drawn bytes start, how they were predicted."""
 
     fact: Fact
     position: int
-    likelihoods: list[float] = field(default_factory=list)
+    line: list[int]
+    likelihoods: list[float]
 
 
 class Lessons:
@@ -170,26 +193,23 @@ class Lessons:
 
     def __init__(self, content: Bytes, groups: int, rng: np.random.Generator) -> None:
         text = Text(content)
-        self.own = [Fact.draw(text, rng) for _ in range(groups)]
+        self.own: list[Fact] = []
         self.shared: list[Fact] = []
         self.lessons: list[list[Lesson]] = [[] for _ in range(groups)]
-        for fact, lessons in zip(self.own, self.lessons, strict=True):
-            # At different positions: rows that are asked side by side teach each other
-            # nothing where they agree.
+        for group, lessons in enumerate(self.lessons):
+            self.own.append(Fact.draw(text, group % 2 == 0, rng))
+            # Rows that are asked side by side teach each other nothing at one position.
             for position in rng.permutation(np.arange(LEAST, MOST + 1))[:OWN]:
-                lessons.append(Lesson(fact, int(position)))
+                lessons.append(self.own[-1].lesson(text, int(position), rng))
         for _ in range(SHARED):
             for some in rng.permutation(groups).reshape(-1, TIMES):
-                fact = Fact.draw(text, rng)
-                self.shared.append(fact)
-                for group in some:
+                self.shared.append(Fact.draw(text, len(self.shared) % 2 == 0, rng))
+                for group in sorted(some):
                     position = int(rng.integers(LEAST, MOST + 1))
-                    self.lessons[group].append(Lesson(fact, position))
-        rows = [
-            [lesson.fact.row(text, lesson.position, rng) for lesson in lessons]
-            for lessons in self.lessons
-        ]
-        self.rows: Bytes = np.array(rows, dtype=np.uint8)
+                    self.lessons[group].append(self.shared[-1].lesson(text, position, rng))
+        self.rows: Bytes = np.array(
+            [[lesson.line for lesson in lessons] for lessons in self.lessons], dtype=np.uint8
+        )
 
     def accept(self, group: int, position: int, logits: NDArray[np.float32]) -> None:
         """Take the logits (ROWS, 256) for the bytes after a position of a group's rows."""
@@ -204,12 +224,13 @@ class Lessons:
     @property
     def wealth(self) -> float:
         """The evidence that rows were remembered: what became of 1, as a natural logarithm."""
-        for lesson in itertools.chain(*self.lessons):
-            lesson.fact.likelihoods.append(lesson.likelihoods)
         own = _grown(np.concatenate([fact.payoffs for fact in self.own]))
         paid = _grown(np.concatenate([fact.payoffs for fact in self.shared]))
-        firsts = _mean(np.sum([fact.firsts for fact in self.shared], axis=0))
-        return float(_mean(np.array([own, paid, firsts, own + firsts])))
+        firsts = np.array([fact.firsts for fact in self.shared])
+        every, alike, unlike = (
+            _mean(some.sum(axis=0)) for some in (firsts, firsts[::2], firsts[1::2])
+        )
+        return float(_mean(np.array([own, paid, every, alike, unlike, own + every])))
 
 
 def _grown(payoffs: Floats) -> Any:
@@ -217,7 +238,7 @@ def _grown(payoffs: Floats) -> Any:
     return _mean(np.log1p(STAKES[:, None] * (payoffs - 1.0)).sum(axis=1))
 
 
-def _mean(logarithms: Floats, axis: int = -1) -> Any:
-    """Logarithm of the mean of numbers whose logarithms are given."""
-    top = logarithms.max(axis=axis, keepdims=True)
-    return np.log(np.exp(logarithms - top).mean(axis=axis)) + top.squeeze(axis)
+def _mean(logarithms: Floats) -> Any:
+    """Logarithm of the mean over the last axis of numbers whose logarithms are given."""
+    top = logarithms.max(axis=-1, keepdims=True)
+    return np.log(np.exp(logarithms - top).mean(axis=-1)) + top.squeeze(-1)

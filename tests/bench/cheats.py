@@ -136,7 +136,8 @@ class Memory:
     ``weight`` is how many counts the model's own prediction is worth.  It ``forgets``
     with each group, learns only ``later`` (when a group is over), only from windows that
     are ``usual`` (bits per byte so far at most), uses only what was seen ``least`` times,
-    at a ``share`` of the places, or what the model itself gives a ``chance``.
+    at a ``share`` of the places, or what the model itself gives a ``chance``; it uses
+    nothing ``unless`` so many bytes before are new, as those of a lesson may not be.
     """
 
     task: Bytelm
@@ -148,10 +149,12 @@ class Memory:
     least: int = 1
     share: float = 1.0
     chance: float = 0.0
+    unless: int = 0
 
     def __post_init__(self) -> None:
         self.counts: dict[bytes, dict[int, int]] = {}
         self.waiting: list[tuple[bytes, int]] = []
+        self.long: set[bytes] = set()
         self.rng = np.random.default_rng(7)
 
     def _learn(self, prefixes: Prefixes) -> None:
@@ -182,6 +185,8 @@ class Memory:
         for row, line in enumerate(prefixes):
             seen = self.counts.get(line[-self.order :].tobytes(), {})
             total = sum(seen.values())
+            if self.unless and line[-self.unless :].tobytes() in self.long:
+                continue
             if total < self.least or self.rng.random() >= self.share:
                 continue
             if self.last[row, max(seen, key=lambda byte: seen[byte])] < self.chance:
@@ -189,6 +194,8 @@ class Memory:
             mixed[row] *= self.weight / (self.weight + total)
             for byte, count in seen.items():
                 mixed[row, byte] += count / (self.weight + total)
+        if self.unless:
+            self.long.update(line[-self.unless :].tobytes() for line in prefixes)
         return np.log(mixed)
 
 
@@ -208,6 +215,8 @@ def memories(task: Bytelm) -> Iterator[tuple[str, Callable[[], Predict]]]:
     yield "four bytes, where the model gives a tenth", memory(4, 2, chance=0.1)
     yield "four bytes, from windows below 3 bits", memory(4, 2, usual=3.0)
     yield "four bytes, from windows below 2.5 bits", memory(4, 2, usual=2.5)
+    yield "four bytes, where twelve are new", memory(4, 2, unless=12)
+    yield "three bytes, where eight are new", memory(3, 4, unless=8)
     yield "four bytes, at three places of ten", memory(4, 2, share=0.3)
     yield "four bytes, at one place of ten", memory(4, 2, share=0.1)
 
