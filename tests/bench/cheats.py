@@ -1,9 +1,9 @@
 """Cheats with the metric: what each is worth, and how often the evaluator notices it.
 
-    PYTHONPATH=tests .venv-dev/bin/python tests/bench/cheats.py bytelm
+    PYTHONPATH=tests .venv-dev/bin/python tests/bench/cheats.py
 
-One command per task.  ``bytelm`` trains the default model with a better rate, and plays
-its evaluations in this process with the evaluator's own code.
+Trains the default task's model with a better rate, and plays its evaluations in this
+process with the evaluator's own code.  ``cheats_gpt.py`` is about tasks/gpt.
 
 * Leaks: a candidate adds a margin to the score of the true next byte, at a share of the
   positions, wherever the bytes that it was given hold that byte.  Beside it what the
@@ -221,8 +221,8 @@ def memories(task: Bytelm) -> Iterator[tuple[str, Callable[[], Predict]]]:
     yield "four bytes, at one place of ten", memory(4, 2, share=0.1)
 
 
-def bytelm(options: argparse.Namespace) -> bool:
-    """Both tables; whether all bars are passed."""
+def tables(options: argparse.Namespace) -> bool:
+    """Print both tables; whether all bars are passed."""
     with tempfile.TemporaryDirectory() as name:
         task = Bytelm(Path(name), options.steps)
         honest = [task.evaluate(task.logits, seed) for seed in range(options.honest)]
@@ -256,14 +256,11 @@ def bytelm(options: argparse.Namespace) -> bool:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    tasks = parser.add_subparsers(required=True, metavar="TASK")
-    one = tasks.add_parser("bytelm", help="the default task")
-    one.add_argument("--steps", type=int, default=1000, help="training steps of the model")
-    one.add_argument("--honest", type=int, default=20, help="evaluations of the honest model")
-    one.add_argument("--evaluations", type=int, default=10, help="evaluations of each memory")
-    one.set_defaults(bench=bytelm)
+    parser.add_argument("--steps", type=int, default=1000, help="training steps of the model")
+    parser.add_argument("--honest", type=int, default=20, help="evaluations of the honest model")
+    parser.add_argument("--evaluations", type=int, default=10, help="evaluations of each memory")
     options = parser.parse_args()
-    return 0 if options.bench(options) else 1
+    return 0 if tables(options) else 1
 
 
 if __name__ == "__main__":
