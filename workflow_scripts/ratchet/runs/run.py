@@ -36,7 +36,13 @@ from ratchet.runs.sandbox.container import (
     run_workplace,
     with_gpu,
 )
-from ratchet.runs.sandbox.sandbox import SandboxKind, choose_sandbox, confine_command
+from ratchet.runs.sandbox.sandbox import (
+    SandboxKind,
+    choose_sandbox,
+    confine_command,
+    container_calls,
+    mounts_inputs,
+)
 from ratchet.runs.spec import Box, RunSpec
 from ratchet.runs.supervisor import OUTSIDE_SIGNALS, start_supervisor, supervisor_answer
 from ratchet.task.edits import replace_value
@@ -144,6 +150,7 @@ def _start(space: Workspace, variables: Mapping[str, str]) -> dict[str, Any]:
             "command": spec.words,
             "folder": str(path_inside(own.work)),
             "hooks": spec.seeding.hook,
+            "seccomp": container_calls(own),
             "container": container_order(own, spec.limits, expected),
         }
     command = _command(spec, variables)
@@ -303,8 +310,7 @@ class Workspace(Frozen, dict=True):
     @cached_property
     def _mounts(self) -> bool:
         """Whether inputs are mounted, read-only, so that the run needs no copies."""
-        mounting = self.kind is SandboxKind.CONTAINER and container_mounts_inputs()
-        return self.kind is SandboxKind.BUBBLEWRAP or mounting
+        return mounts_inputs(self.kind)
 
     def _lay_out_caches(self) -> None:
         """Make the places of caches; where nothing can be mounted, links or copies."""
@@ -366,7 +372,7 @@ class Workspace(Frozen, dict=True):
             found["RATCHET_BUDGET_SECONDS"] = str(spec.budget_seconds)
         if spec.seeding.hook and not apart:
             found["PYTHONPATH"] = str(HOOKS)
-        if self.kind is SandboxKind.LANDLOCK:
+        if self.kind is SandboxKind.LANDLOCK and not self._mounts:
             # The machine's own /tmp is closed.
             found["TMPDIR"] = str(place)
         return found

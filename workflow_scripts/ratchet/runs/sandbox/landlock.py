@@ -73,6 +73,18 @@ def restrict_process(rules: Mapping[str, Sequence[str]], network: bool) -> None:
     os.close(ruleset)
 
 
+def restrict_scope() -> None:
+    """Close signals and abstract sockets of processes outside to this thread and what it
+    starts, where the kernel can; files and mounts stay as they are."""
+    if landlock_version() < SCOPE_VERSION:
+        return
+    attributes = struct.pack("=QQQ", 0, 0, _ALL_SCOPES)
+    ruleset = _call(_CREATE, attributes, ctypes.c_size_t(24), ctypes.c_uint32(0))
+    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
+    _call(_RESTRICT, ctypes.c_int(ruleset), ctypes.c_uint32(0))
+    os.close(ruleset)
+
+
 def _drop_capabilities() -> None:
     """Root gives up its powers; some of them look into processes past Landlock.
 
