@@ -5,7 +5,6 @@ Prints a line for each part: its name, and ``works`` or the class of its error.
 
 import contextlib
 import os
-import shutil
 import sys
 import time
 from collections.abc import Callable
