@@ -42,6 +42,7 @@ from ratchet.runs.sandbox.sandbox import (
     confine_command,
     container_calls,
     mounts_inputs,
+    sandbox_holds,
 )
 from ratchet.runs.spec import Box, RunSpec
 from ratchet.runs.supervisor import OUTSIDE_SIGNALS, start_supervisor, supervisor_answer
@@ -99,7 +100,7 @@ def execute_run(spec: RunSpec, store: Store, folder: Path) -> RunRecord:
         time.sleep(OUTSIDE_PAUSE_SECONDS)
         watch = None if budget is None else Watch(spec.threads)
         answer = _attempt(spec, store, folder, kind)
-    record = run_record(spec, folder, answer, kind)
+    record = run_record(spec, folder, answer, kind, sandbox_holds(kind, spec.network))
     return record if watch is None else replace(record, pace=watch.pace(answer))
 
 

@@ -22,6 +22,7 @@ from ratchet.runs.sandbox.container import (
 )
 from ratchet.runs.sandbox.landlock import SCOPE_VERSION, landlock_version
 from ratchet.runs.sandbox.namespaces import DEVICES, SHARED_MEMORY, Mount
+from ratchet.runs.sandbox.seccomp import filter_program
 from ratchet.runs.spec import Box
 
 # A machine that takes longer to start one trivial command is no measure of anything.
@@ -63,7 +64,7 @@ _OPTIONS = {
 
 
 class SandboxKind(enum.StrEnum):
-    """Kinds of sandbox; ``auto`` prefers the last.
+    """Kinds of isolation; ``auto`` prefers the last, and ``none`` is no sandbox.
 
     A container stops what bubblewrap stops, but starts slowly, from an image.
     """
@@ -102,6 +103,33 @@ def choose_sandbox(wanted: str) -> SandboxKind:
             "isolation to auto, which takes the strongest that works"
         )
     return kind
+
+
+def stronger_advice(wanted: str, kind: SandboxKind) -> str | None:
+    """How to get more than the kind that ``auto`` took; ``None`` where it took the strongest."""
+    weaker = wanted == AUTO and kind is not SandboxKind.BUBBLEWRAP and exchange_folder() is None
+    return _MEND[SandboxKind.BUBBLEWRAP] if weaker else None
+
+
+def sandbox_holds(kind: SandboxKind, network: bool = False) -> str:
+    """What a kind keeps from runs on this machine, and what it leaves them, in one line."""
+    if kind is SandboxKind.NONE:
+        return "no sandbox: a run has all rights of its user"
+    filtered = bool(filter_program(os.uname().machine))
+    bare = kind is SandboxKind.LANDLOCK and namespaces_fault() is not None
+    closed = {"other files": True}
+    if kind is SandboxKind.LANDLOCK:
+        closed |= {"names and rights of other files": not bare}
+        closed |= {"signals": landlock_version() >= SCOPE_VERSION, "sight of processes": False}
+    else:
+        closed |= {"processes": True}
+    closed |= {"TCP" if bare and not filtered else "network": not network}
+    closed |= {"sockets": filtered or not bare, "shared memory": filtered or not bare}
+    closed |= {"keyrings": filtered, "limits of processes": filtered}
+    closed |= {"the engine": False} if kind is SandboxKind.CONTAINER else {}
+    held = ", ".join(name for name, shut in closed.items() if shut)
+    left = ", ".join([*(name for name, shut in closed.items() if not shut), "the kernel"])
+    return f"closed: {held}; open: {left}"
 
 
 @functools.cache
