@@ -119,13 +119,18 @@ def victim() -> Iterator[int]:
     process.communicate()
 
 
+def settings(pid: int) -> tuple[object, ...]:
+    """Limits, processors and priority of a process."""
+    limits = resource.prlimit(pid, resource.RLIMIT_NOFILE)
+    return limits, os.sched_getaffinity(pid), os.getpriority(os.PRIO_PROCESS, pid)
+
+
 @every
 def test_no_other_process_is_touched(
     cell: Cell, kind: str, victim: subprocess.Popen[bytes]
 ) -> None:
-    pid = victim.pid
-    attempts = others(pid)
-    before = resource.prlimit(victim, resource.RLIMIT_NOFILE), os.sched_getaffinity(victim)
+    attempts = others(victim)
+    before = settings(victim)
     if kind == NONE:
         # Those that are not the harness's own death.
         del attempts["limits of the parent"], attempts["priority of the user"]
