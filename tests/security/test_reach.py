@@ -142,11 +142,7 @@ def test_no_other_process_is_touched(
     if landlock_version() < SCOPE_VERSION:
         reached -= {"signal", "signal by descriptor"}  # open on such kernels, and said so
     assert reached == set()
-    assert before == (
-        resource.prlimit(victim, resource.RLIMIT_NOFILE),
-        os.sched_getaffinity(victim),
-    )
-    assert os.getpriority(os.PRIO_PROCESS, victim) == os.getpriority(os.PRIO_PROCESS, 0) == 0
+    assert settings(victim) == before
 
 
 @confined
