@@ -126,9 +126,7 @@ def settings(pid: int) -> tuple[object, ...]:
 
 
 @every
-def test_no_other_process_is_touched(
-    cell: Cell, kind: str, victim: subprocess.Popen[bytes]
-) -> None:
+def test_no_other_process_is_touched(cell: Cell, kind: str, victim: int) -> None:
     attempts = others(victim)
     before = settings(victim)
     if kind == NONE:
