@@ -31,6 +31,7 @@ class Cell:
 
     root: Path
     kind: str
+    folder: str = "store/run"
     changes: dict[str, object] = field(default_factory=dict)
 
     def run(self, attempts: Mapping[str, str]) -> dict[str, str]:
@@ -51,8 +52,8 @@ class Cell:
                 f"    print('=', {name!r}, type(error).__name__, sep='|')\n"
             )
         given = {"isolation": self.kind, "timeout_seconds": 60.0, **self.changes}
-        record, log = launch(self.root, f"{source}print('val: 1')\n", "store/run", **given)
-        shutil.rmtree(self.root / "store" / "run")
+        record, log = launch(self.root, f"{source}print('val: 1')\n", self.folder, **given)
+        shutil.rmtree(self.root / self.folder)
         assert record.outcome is Outcome.OK, (record, log)
         rows = [line.split("|") for line in log.splitlines() if line.startswith("=|")]
         assert [row[1] for row in rows] == list(attempts), log

@@ -17,7 +17,7 @@ from typing import Any
 
 from ratchet.runs.sandbox.cgroups import ControlGroup, create_cgroup
 from ratchet.runs.sandbox.landlock import restrict_process, restrict_scope
-from ratchet.runs.sandbox.namespaces import enter_namespaces
+from ratchet.runs.sandbox.namespaces import enter_namespaces, seal_devices
 from ratchet.runs.sandbox.seccomp import filter_program, install_filter
 
 
@@ -79,12 +79,15 @@ class Command:
         output: int,
         prepare: Callable[[], None],
     ) -> None:
-        with with_filter(self.order) as (command, also):
+        # The machine's /dev/null is a file whose rights its owner could change.
+        nothing, end = os.pipe()
+        os.close(end)
+        with with_filter(self.order) as (command, also), os.fdopen(nothing):
             self.child = subprocess.Popen(
                 command,
                 cwd=self.order["folder"],
                 env=environment,
-                stdin=subprocess.DEVNULL,
+                stdin=nothing,
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 pass_fds=[*inherited, *also],
@@ -197,11 +200,13 @@ def confine_process(order: Mapping[str, Any]) -> None:
     """Confine the calling process before it becomes the command of an order.
 
     ``order`` may give ``mounts`` for namespaces (and then ``folder``), ``landlock`` rules, and
-    ``network`` for both; ``scoped`` for Landlock without rules; and ``seccomp``, unless
-    the first process is the sandbox.
+    ``network`` for both; ``devices`` and ``scoped`` for a sandbox that is a program; and
+    ``seccomp``, which such a sandbox applies itself.
     """
     if order.get("mounts"):
         enter_namespaces(order["mounts"], order["network"], order["folder"])
+    if order.get("devices"):
+        seal_devices(order["devices"])
     if order.get("landlock"):
         restrict_process(order["landlock"], order["network"])
     elif order.get("scoped"):

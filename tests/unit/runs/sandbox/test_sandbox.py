@@ -112,6 +112,14 @@ def test_nothing_else_can_be_reached(root: Path, kind: SandboxKind) -> None:
     assert (root / "store" / "audit.bin").read_bytes() == b"secret"
 
 
+@apart
+def test_a_run_has_no_rights_to_give_up(root: Path, kind: SandboxKind) -> None:
+    status = "[l for l in open('/proc/self/status') if l[:6] in ('CapEff', 'CapBnd', 'NoNewP')]"
+    found = dict(line.split(":\t") for line in eval(tried(root, kind, status)[status]))
+    assert found.pop("NoNewPrivs") == "1\n"
+    assert {int(rights, 16) for rights in found.values()} == {0}
+
+
 @needs(SandboxKind.BUBBLEWRAP)
 def test_bubblewrap_leaves_empty_folders_and_own_processes(root: Path) -> None:
     expressions = (f"os.listdir({str(root / 'store')!r})", "len(glob.glob('/proc/[0-9]*')) <= 3")
@@ -289,7 +297,7 @@ def test_one_line_says_what_a_kind_holds(monkeypatch: Patch) -> None:
     monkeypatch.setattr(sandbox, "filter_program", lambda machine: b"")
     held, left = sandbox_holds(SandboxKind.LANDLOCK).split("; ")
     assert held == "closed: other files, TCP"
-    for hole in ("signals", "sockets", "shared memory", "keyrings", "limits", "rights of other"):
+    for hole in ("signals", "sockets", "shared memory", "keyrings", "limits", "names of other"):
         assert hole in left
     assert "keyrings" in sandbox_holds(SandboxKind.BUBBLEWRAP).split(";")[1]
 

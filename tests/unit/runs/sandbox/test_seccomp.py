@@ -130,6 +130,14 @@ def test_processes_of_others_are_left_alone() -> None:
     assert ask(private, 302, 1) == errno.EPERM
 
 
+def test_attributes_of_files_that_others_read_are_left_alone() -> None:
+    assert len(seccomp._ATTRIBUTES) == 18
+    shut, free = filter_program("x86_64"), filter_program("x86_64", attributes=True)
+    chmod, fchmodat2, utimensat, fsetxattr = 90, 452, 280, 190
+    for number in (chmod, fchmodat2, utimensat, fsetxattr):
+        assert (ask(shut, number), ask(free, number)) == (errno.EPERM, 0)
+
+
 @pytest.mark.skipif(not filter_program(os.uname().machine), reason="no filter on this machine")
 def test_a_filter_holds_for_good() -> None:
     child = os.fork()

@@ -119,7 +119,7 @@ def sandbox_holds(kind: SandboxKind, network: bool = False) -> str:
     bare = kind is SandboxKind.LANDLOCK and namespaces_fault() is not None
     closed = {"other files": True}
     if kind is SandboxKind.LANDLOCK:
-        closed |= {"names and rights of other files": not bare}
+        closed |= {"names of other files": not bare}
         closed |= {"signals": landlock_version() >= SCOPE_VERSION, "sight of processes": False}
     else:
         closed |= {"processes": True}
@@ -186,7 +186,8 @@ class ConfinedCommand(Frozen):
 
     ``mounts`` are all that is seen, in namespaces of its own, and ``seccomp`` what the filter
     of system calls may let through.  ``wrapped`` tells that the first process is not the
-    command itself, and ``scoped`` that it shall reach no signals and abstract sockets outside.
+    command itself; then ``devices`` are those that it shows, and ``scoped`` says that it shall
+    reach no signals and abstract sockets outside.
     """
 
     command: Sequence[str]
@@ -196,6 +197,7 @@ class ConfinedCommand(Frozen):
     network: bool = False
     wrapped: bool = False
     scoped: bool = False
+    devices: Sequence[str] = ()
 
 
 def confine_command(
@@ -215,15 +217,26 @@ def confine_command(
             "unix": not box.network or (scoped and landlock_version() >= SCOPE_VERSION),
             "network": box.network,
             "private": True,
+            "attributes": True,
         }
+        devices = [] if _becomes_root(program) else _devices(box)
         return ConfinedCommand(
-            wrapped, seccomp=calls, wrapped=True, network=box.network, scoped=scoped
+            wrapped,
+            seccomp=calls,
+            wrapped=True,
+            network=box.network,
+            scoped=scoped,
+            devices=devices,
         )
     if kind is SandboxKind.LANDLOCK:
         if namespaces is None:
             namespaces = namespaces_fault() is None
         scopes = landlock_version() >= SCOPE_VERSION
-        calls = {"unix": namespaces and (scopes or not box.network), "network": box.network}
+        calls = {
+            "unix": namespaces and (scopes or not box.network),
+            "network": box.network,
+            "attributes": namespaces,
+        }
         return ConfinedCommand(
             command,
             landlock=mounted_rules(box) if namespaces else landlock_rules(box),
@@ -236,7 +249,8 @@ def confine_command(
 
 def container_calls(box: Box) -> dict[str, bool]:
     """What the filter lets through in a container; one that stays is shared by later runs."""
-    return {"unix": True, "network": box.network, "private": container_mounts_inputs()}
+    fresh = container_mounts_inputs()
+    return {"unix": True, "network": box.network, "private": fresh, "attributes": True}
 
 
 def mounts_inputs(kind: SandboxKind) -> bool:

@@ -86,6 +86,25 @@ _NUMBERS: Mapping[str, tuple[int | None, int | None]] = {
     "open_by_handle_at": (304, 265),
     "name_to_handle_at": (303, 264),
     "fanotify_init": (300, 262),
+    # What can be changed of a file that may only be read; see _ATTRIBUTES.
+    "chmod": (90, None),
+    "fchmod": (91, 52),
+    "fchmodat": (268, 53),
+    "fchmodat2": (452, 452),
+    "chown": (92, None),
+    "fchown": (93, 55),
+    "lchown": (94, None),
+    "fchownat": (260, 54),
+    "utime": (132, None),
+    "utimes": (235, None),
+    "futimesat": (261, None),
+    "utimensat": (280, 88),
+    "setxattr": (188, 5),
+    "lsetxattr": (189, 6),
+    "fsetxattr": (190, 7),
+    "removexattr": (197, 14),
+    "lremovexattr": (198, 15),
+    "fremovexattr": (199, 16),
     # Programs in the kernel, and calls that pass filters by.
     "io_uring_setup": (425, 425),
     "io_uring_enter": (426, 426),
@@ -128,6 +147,12 @@ _NUMBERS: Mapping[str, tuple[int | None, int | None]] = {
 _UNKNOWN = frozenset({"clone3", "userfaultfd", "statmount", "listmount"}) | {
     name for name in _NUMBERS if name.startswith(("io_uring", "shm", "sem", "msg", "mq_"))
 }
+# Landlock does not ask who changes these; a later run could read them.
+_ATTRIBUTES = frozenset(
+    name
+    for name in _NUMBERS
+    if name.lstrip("lf").startswith(("chmod", "chown", "utime")) or name.endswith("xattr")
+)
 # The flags of clone() that make a namespace.
 _NAMESPACES = 0x7E020000
 _TIOCSTI, _TIOCLINUX = 0x5412, 0x541C
@@ -169,12 +194,17 @@ _ABOUT_OTHERS: Mapping[str, Sequence[_Condition]] = {
 
 
 def filter_program(
-    machine: str, unix: bool = False, network: bool = False, private: bool = False
+    machine: str,
+    unix: bool = False,
+    network: bool = False,
+    private: bool = False,
+    attributes: bool = False,
 ) -> bytes:
     """The filter for a machine, by its name in ``os.uname()``; empty where there is none.
 
     ``unix`` says that sockets in the file system reach nothing outside, ``private`` that
-    no process of others can be named, and ``network`` that the internet may be used.
+    no process of others can be named, ``attributes`` that no file of others can be, and
+    ``network`` that the internet may be used.
     Without ``unix`` there are pairs of sockets alone, and those connected for good.
     """
     if machine not in _MACHINES:
@@ -193,7 +223,8 @@ def filter_program(
     ]
     for name, numbers in _NUMBERS.items():
         number = numbers[place]
-        if number is None or (private and name in _ABOUT_OTHERS):
+        needless = (private and name in _ABOUT_OTHERS) or (attributes and name in _ATTRIBUTES)
+        if number is None or needless:
             continue
         refusal = _step(_RETURN, _ERROR | (errno.ENOSYS if name in _UNKNOWN else errno.EPERM))
         wanted = conditions.get(name) or _ABOUT_OTHERS.get(name)
