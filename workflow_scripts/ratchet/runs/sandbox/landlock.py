@@ -1,9 +1,9 @@
 """Landlock: a process gives up the right to open what it does not need.
 
 Linux 5.13 and later, no root and nothing to install.  Standard library only,
-since the supervisor applies it between fork and exec.  Covered: files, from
-kernel 6.7 TCP, from 6.12 signals to others.  Not covered: UDP, sockets in the
-file system, names and sizes of files (``stat``).
+since the supervisor applies it between fork and exec.  Covered: contents of
+files, other processes' memory, from kernel 6.7 TCP, from 6.12 signals and abstract
+sockets.  ``seccomp`` and ``namespaces`` close what it leaves open.
 """
 
 import contextlib

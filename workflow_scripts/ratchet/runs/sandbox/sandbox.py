@@ -76,8 +76,9 @@ class SandboxKind(enum.StrEnum):
 
 
 AUTO = "auto"
+_MEND_BUBBLEWRAP = "install it with: apt-get install bubblewrap"
 _MEND = {
-    SandboxKind.BUBBLEWRAP: "install it with: apt-get install bubblewrap",
+    SandboxKind.BUBBLEWRAP: _MEND_BUBBLEWRAP,
     SandboxKind.LANDLOCK: (
         "it needs Linux 5.13 or newer with landlock among /sys/kernel/security/lsm"
     ),
@@ -108,7 +109,9 @@ def choose_sandbox(wanted: str) -> SandboxKind:
 def stronger_advice(wanted: str, kind: SandboxKind) -> str | None:
     """How to get more than the kind that ``auto`` took; ``None`` where it took the strongest."""
     weaker = wanted == AUTO and kind is not SandboxKind.BUBBLEWRAP and exchange_folder() is None
-    return _MEND[SandboxKind.BUBBLEWRAP] if weaker else None
+    if not weaker:
+        return None
+    return f"bubblewrap closes more ({sandbox_fault(SandboxKind.BUBBLEWRAP)}); {_MEND_BUBBLEWRAP}"
 
 
 def sandbox_holds(kind: SandboxKind, network: bool = False) -> str:
