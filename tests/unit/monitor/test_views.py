@@ -40,7 +40,7 @@ REFUSED = at(4, "agent_refused", agent="codex", round=3, reason="it\nlied", agai
     [
         (
             PREPARED,
-            "inputs hashed, 0 data files *isolation of runs: landlock (closed: a; open: b); get more",
+            "inputs hashed, *isolation of runs: landlock (closed: a; open: b); get more",
         ),
         (at(2, "prepared", data={}, isolation="none"), "*isolation of runs: none"),
         (
