@@ -97,10 +97,11 @@ class Command:
 
     def _prepare(self, parent: int, group: ControlGroup | None, tell: int) -> None:
         """Prepare the command's process before it becomes the command."""
-        die_with_parent(parent)
         if group is not None and group.join():
             os.write(tell, b"1")
         confine_process(self.order)
+        # Last: whoever gets other rights, as in a namespace of its own, may lose this.
+        die_with_parent(parent)
 
     def ended(self) -> bool:
         """Whether it has ended; what it used can still be asked for."""

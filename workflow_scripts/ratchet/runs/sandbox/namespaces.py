@@ -13,7 +13,7 @@ from pathlib import Path
 
 _NEW_FILES, _NEW_IPC, _NEW_USER, _NEW_NETWORK = 0x20000, 0x08000000, 0x10000000, 0x40000000
 _NOSUID, _NODEV, _BIND, _RECURSIVE, _PRIVATE = 2, 4, 0x1000, 0x4000, 0x40000
-_DETACH = 2
+_DETACH, _PR_SET_DUMPABLE = 2, 4
 _PIVOT_ROOT = {"x86_64": 155, "aarch64": 41}
 # Since Linux 5.12; Landlock is younger.
 _MOUNT_SETATTR, _AT_RECURSIVE, _READ_ONLY = 442, 0x8000, 1
@@ -41,6 +41,8 @@ def enter_namespaces(mounts: Iterable[Mount], network: bool, folder: str) -> Non
     Raises :class:`OSError` where it does not work.
     """
     user, group = os.geteuid(), os.getegid()
+    # A process that others may not look into does not own its own folder in /proc.
+    _call("prctl", _PR_SET_DUMPABLE, 1, 0, 0, 0)
     flags = _NEW_FILES | _NEW_IPC | (0 if network else _NEW_NETWORK)
     try:
         _call("unshare", flags | _NEW_USER)
