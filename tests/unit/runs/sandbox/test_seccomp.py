@@ -131,7 +131,7 @@ def test_processes_of_others_are_left_alone() -> None:
 
 
 def test_attributes_of_files_that_others_read_are_left_alone() -> None:
-    assert len(seccomp._ATTRIBUTES) == 18
+    assert len(seccomp._ATTRIBUTES) == 19
     shut, free = filter_program("x86_64"), filter_program("x86_64", attributes=True)
     chmod, fchmodat2, utimensat, fsetxattr = 90, 452, 280, 190
     for number in (chmod, fchmodat2, utimensat, fsetxattr):

@@ -87,6 +87,7 @@ _NUMBERS: Mapping[str, tuple[int | None, int | None]] = {
     "name_to_handle_at": (303, 264),
     "fanotify_init": (300, 262),
     # What can be changed of a file that may only be read; see _ATTRIBUTES.
+    "truncate": (76, 45),
     "chmod": (90, None),
     "fchmod": (91, 52),
     "fchmodat": (268, 53),
@@ -147,11 +148,13 @@ _NUMBERS: Mapping[str, tuple[int | None, int | None]] = {
 _UNKNOWN = frozenset({"clone3", "userfaultfd", "statmount", "listmount"}) | {
     name for name in _NUMBERS if name.startswith(("io_uring", "shm", "sem", "msg", "mq_"))
 }
-# Landlock does not ask who changes these; a later run could read them.
+# Landlock does not ask who changes these (the length of a file before Linux 6.2); a later
+# run could read them.
 _ATTRIBUTES = frozenset(
     name
     for name in _NUMBERS
-    if name.lstrip("lf").startswith(("chmod", "chown", "utime")) or name.endswith("xattr")
+    if name.lstrip("lf").startswith(("chmod", "chown", "utime", "truncate"))
+    or name.endswith("xattr")
 )
 # The flags of clone() that make a namespace.
 _NAMESPACES = 0x7E020000
