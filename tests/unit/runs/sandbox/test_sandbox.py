@@ -297,14 +297,25 @@ def test_one_line_says_what_a_kind_holds(monkeypatch: Patch) -> None:
     monkeypatch.setattr(sandbox, "filter_program", lambda machine: b"")
     held, left = sandbox_holds(SandboxKind.LANDLOCK).split("; ")
     assert held == "closed: other files, TCP"
-    for hole in ("signals", "sockets", "shared memory", "keyrings", "limits", "names of other"):
+    for hole in (
+        "signals",
+        "sockets",
+        "shared memory",
+        "keyrings",
+        "limits",
+        "names of other",
+        "none)",
+    ):
         assert hole in left
     assert "keyrings" in sandbox_holds(SandboxKind.BUBBLEWRAP).split(";")[1]
 
 
 def test_auto_says_how_to_get_more(monkeypatch: Patch) -> None:
     monkeypatch.delenv("RATCHET_EXCHANGE", raising=False)
+    monkeypatch.setattr(sandbox, "sandbox_fault", lambda kind: "there is no program bwrap")
     assert "apt-get install bubblewrap" in stronger_advice("auto", SandboxKind.LANDLOCK)
+    monkeypatch.setattr(sandbox, "sandbox_fault", lambda kind: "No permissions")
+    assert stronger_advice("auto", SandboxKind.NONE).endswith("it says: No permissions")
     assert stronger_advice("auto", SandboxKind.BUBBLEWRAP) is None
     assert stronger_advice("none", SandboxKind.NONE) is None, "it is as it was wanted"
 
@@ -338,6 +349,14 @@ def test_without_namespaces_landlock_still_works(root: Path, monkeypatch: Patch)
         "open('prepare.py').read()",
     )
     assert [*said.values()] == [*["PermissionError"] * 3, "True", repr(FIXED.decode())]
+
+
+@needs(SandboxKind.LANDLOCK)
+def test_why_there_are_no_namespaces_is_said(monkeypatch: Patch) -> None:
+    missing = ("read", "/nowhere", "/is not there")
+    monkeypatch.setattr(sandbox, "mount_plan", lambda box: [missing])
+    monkeypatch.setattr(sandbox, "namespaces_fault", sandbox.namespaces_fault.__wrapped__)
+    assert "No such file" in sandbox_holds(SandboxKind.LANDLOCK)
 
 
 @needs(SandboxKind.LANDLOCK)

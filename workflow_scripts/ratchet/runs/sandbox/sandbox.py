@@ -76,9 +76,9 @@ class SandboxKind(enum.StrEnum):
 
 
 AUTO = "auto"
-_MEND_BUBBLEWRAP = "install it with: apt-get install bubblewrap"
+_NO_PROGRAM = "there is no program bwrap"
 _MEND = {
-    SandboxKind.BUBBLEWRAP: _MEND_BUBBLEWRAP,
+    SandboxKind.BUBBLEWRAP: "install it with: apt-get install bubblewrap",
     SandboxKind.LANDLOCK: (
         "it needs Linux 5.13 or newer with landlock among /sys/kernel/security/lsm"
     ),
@@ -111,7 +111,9 @@ def stronger_advice(wanted: str, kind: SandboxKind) -> str | None:
     weaker = wanted == AUTO and kind is not SandboxKind.BUBBLEWRAP and exchange_folder() is None
     if not weaker:
         return None
-    return f"bubblewrap closes more ({sandbox_fault(SandboxKind.BUBBLEWRAP)}); {_MEND_BUBBLEWRAP}"
+    fault = sandbox_fault(SandboxKind.BUBBLEWRAP)
+    more = _MEND[SandboxKind.BUBBLEWRAP] if fault == _NO_PROGRAM else f"it says: {fault}"
+    return f"bubblewrap closes more; {more}"
 
 
 def sandbox_holds(kind: SandboxKind, network: bool = False) -> str:
@@ -132,7 +134,8 @@ def sandbox_holds(kind: SandboxKind, network: bool = False) -> str:
     closed |= {"the engine": False} if kind is SandboxKind.CONTAINER else {}
     held = ", ".join(name for name, shut in closed.items() if shut)
     left = ", ".join([*(name for name, shut in closed.items() if not shut), "the kernel"])
-    return f"closed: {held}; open: {left}"
+    why = f" (no namespaces: {namespaces_fault()})" if bare else ""
+    return f"closed: {held}; open: {left}{why}"
 
 
 @functools.cache
@@ -146,7 +149,7 @@ def sandbox_fault(kind: SandboxKind) -> str | None:
     if kind is SandboxKind.CONTAINER:
         return container_fault()
     if kind is SandboxKind.BUBBLEWRAP and shutil.which("bwrap") is None:
-        return "there is no program bwrap"
+        return _NO_PROGRAM
     if kind is SandboxKind.LANDLOCK and namespaces_fault() is None:
         return None
     return _start_fault(kind, False)
@@ -164,6 +167,14 @@ def _start_fault(kind: SandboxKind, namespaces: bool) -> str | None:
         box = Box(work=Path(name).resolve())
         confined = confine_command(kind, box, ["/bin/sh", "-c", "exit 0"], namespaces)
         order = {**asdict(confined), "folder": str(box.work)}
+
+        def prepare() -> None:
+            try:
+                confine_process(order)
+            except OSError as error:
+                os.write(2, f"{error}".encode())
+                os._exit(1)
+
         with with_filter(order) as (command, inherited):
             try:
                 done = subprocess.run(
@@ -174,7 +185,7 @@ def _start_fault(kind: SandboxKind, namespaces: bool) -> str | None:
                     timeout=PROBE_SECONDS,
                     check=False,
                     pass_fds=inherited,
-                    preexec_fn=lambda: confine_process(order),
+                    preexec_fn=prepare,
                 )
             except (OSError, subprocess.SubprocessError) as error:
                 return str(error)
@@ -210,36 +221,27 @@ def confine_command(
 
     ``namespaces`` says whether Landlock gets some; by itself where that works.
     """
+    scopes = landlock_version() >= SCOPE_VERSION
     if kind is SandboxKind.BUBBLEWRAP:
         program = shutil.which("bwrap") or "bwrap"
         wrapped = [program, *bubblewrap_arguments(box), "--", *command]
-        # A network that is shared has sockets without a file; a program that becomes root
-        # to make namespaces cannot be kept from those.
-        scoped = box.network and not _becomes_root(program)
-        calls = {
-            "unix": not box.network or (scoped and landlock_version() >= SCOPE_VERSION),
-            "network": box.network,
-            "private": True,
-            "attributes": True,
-        }
-        devices = [] if _becomes_root(program) else _devices(box)
+        # A network that is shared has sockets without a file; what becomes root to make
+        # namespaces must not be kept from anything before.
+        simple = not _becomes_root(program)
+        unix = not box.network or (simple and scopes)
         return ConfinedCommand(
             wrapped,
-            seccomp=calls,
-            wrapped=True,
+            seccomp={"unix": unix, "network": box.network, "private": True, "attributes": True},
             network=box.network,
-            scoped=scoped,
-            devices=devices,
+            wrapped=True,
+            scoped=box.network and simple,
+            devices=_devices(box) if simple else [],
         )
     if kind is SandboxKind.LANDLOCK:
         if namespaces is None:
             namespaces = namespaces_fault() is None
-        scopes = landlock_version() >= SCOPE_VERSION
-        calls = {
-            "unix": namespaces and (scopes or not box.network),
-            "network": box.network,
-            "attributes": namespaces,
-        }
+        unix = namespaces and (scopes or not box.network)
+        calls = {"unix": unix, "network": box.network, "attributes": namespaces}
         return ConfinedCommand(
             command,
             landlock=mounted_rules(box) if namespaces else landlock_rules(box),
