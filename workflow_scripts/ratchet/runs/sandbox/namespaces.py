@@ -59,9 +59,10 @@ def enter_namespaces(mounts: Iterable[Mount], network: bool, folder: str) -> Non
         Path(_BASE + path).mkdir()
     _mount(_BASE + _NEW, _BASE + _NEW, _BIND)
     _pivot(_BASE, _BASE + _OLD)
-    os.umask(0o022)
+    usual = os.umask(0o022)
     for what, place, source in mounts:
         _make(what, place, source)
+    os.umask(usual)
     _call("umount2", _OLD.encode(), _DETACH)
     os.chdir(_NEW)
     _pivot(".", ".")
