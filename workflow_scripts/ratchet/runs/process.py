@@ -97,11 +97,10 @@ class Command:
 
     def _prepare(self, parent: int, group: ControlGroup | None, tell: int) -> None:
         """Prepare the command's process before it becomes the command."""
+        die_with_parent(parent)
         if group is not None and group.join():
             os.write(tell, b"1")
         confine_process(self.order)
-        # Last: whoever gets other rights, as in a namespace of its own, may lose this.
-        die_with_parent(parent)
 
     def ended(self) -> bool:
         """Whether it has ended; what it used can still be asked for."""
@@ -114,7 +113,9 @@ class Command:
     def used(self) -> float:
         """CPU seconds so far; also looks how much memory is in use now."""
         living = self._living()
-        self.peak_mb = max(self.peak_mb, resident_mb(living))
+        # Two that only wait for the command are copies of this process.
+        own = [self.child.pid, *_children(self.child.pid)] if self.order.get("mounts") else []
+        self.peak_mb = max(self.peak_mb, resident_mb(pid for pid in living if pid not in own))
         return max(self.meter.read(living), self.group.cpu_seconds() if self.group else 0.0)
 
     def terminate(self) -> None:
@@ -179,7 +180,7 @@ def with_filter(order: Mapping[str, Any]) -> Iterator[tuple[list[str], list[int]
     """Command of an order and descriptors that it inherits: a sandbox applies the filter
     of system calls itself, once it has made its namespaces."""
     command = list(order["command"])
-    program = _filter(order) if order.get("wrapped") else b""
+    program = _filter(order) if _by_program(order) else b""
     if not program:
         yield command, []
         return
@@ -190,6 +191,11 @@ def with_filter(order: Mapping[str, Any]) -> Iterator[tuple[list[str], list[int]
         yield [command[0], "--seccomp", str(descriptor), *command[1:]], [descriptor]
     finally:
         os.close(descriptor)
+
+
+def _by_program(order: Mapping[str, Any]) -> bool:
+    """Whether a program makes the sandbox, not this package."""
+    return bool(order.get("wrapped")) and not order.get("mounts")
 
 
 def _filter(order: Mapping[str, Any]) -> bytes:
@@ -212,7 +218,7 @@ def confine_process(order: Mapping[str, Any]) -> None:
         restrict_process(order["landlock"], order["network"])
     elif order.get("scoped"):
         restrict_scope()
-    program = b"" if order.get("wrapped") else _filter(order)
+    program = b"" if _by_program(order) else _filter(order)
     if program:
         install_filter(program)
 

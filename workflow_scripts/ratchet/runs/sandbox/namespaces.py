@@ -1,19 +1,22 @@
-"""Namespaces of a run's own: a file system of named mounts, shared memory, a network.
+"""Namespaces of a run's own: a file system of named mounts, processes, shared memory, a network.
 
-What bubblewrap does, but for processes: a run still sees that others exist.  Linux lets
-root do it, and where user namespaces are allowed everybody.  Standard library only,
-since the supervisor applies it between fork and exec.
+What bubblewrap does, for machines without it.  Linux lets root do it, and where user
+namespaces are allowed everybody.  Standard library only, since the supervisor applies it
+between fork and exec.
 """
 
 import contextlib
 import ctypes
 import os
+import signal
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import NoReturn
 
 _NEW_FILES, _NEW_IPC, _NEW_USER, _NEW_NETWORK = 0x20000, 0x08000000, 0x10000000, 0x40000000
-_NOSUID, _NODEV, _BIND, _RECURSIVE, _PRIVATE = 2, 4, 0x1000, 0x4000, 0x40000
-_DETACH, _PR_SET_DUMPABLE = 2, 4
+_NEW_PROCESSES = 0x20000000
+_NOSUID, _NODEV, _NOEXEC, _BIND, _RECURSIVE, _PRIVATE = 2, 4, 8, 0x1000, 0x4000, 0x40000
+_DETACH, _PR_SET_PDEATHSIG, _PR_SET_DUMPABLE = 2, 1, 4
 _PIVOT_ROOT = {"x86_64": 155, "aarch64": 41}
 # Since Linux 5.12; Landlock is younger.
 _MOUNT_SETATTR, _AT_RECURSIVE, _READ_ONLY = 442, 0x8000, 1
@@ -35,15 +38,17 @@ and ``processes`` are folders: empty and writable, the least ``/dev``, and ``/pr
 
 
 def enter_namespaces(mounts: Iterable[Mount], network: bool, folder: str) -> None:
-    """Move this process, for good, to where nothing is but these mounts, and into a folder.
+    """Go on, for good, where nothing is but these mounts, in a folder there.
 
-    ``network`` leaves it that of the machine.  The process must have one thread.
+    ``network`` leaves it that of the machine.  The process must have one thread.  Who goes on
+    is a grandchild: this process waits for it and ends as shells do (128 + n for signal n),
+    and its child is the first process there, with which all others die.
     Raises :class:`OSError` where it does not work.
     """
-    user, group = os.geteuid(), os.getegid()
+    parent, user, group = os.getppid(), os.geteuid(), os.getegid()
     # A process that others may not look into does not own its own folder in /proc.
     _call("prctl", _PR_SET_DUMPABLE, 1, 0, 0, 0)
-    flags = _NEW_FILES | _NEW_IPC | (0 if network else _NEW_NETWORK)
+    flags = _NEW_FILES | _NEW_IPC | _NEW_PROCESSES | (0 if network else _NEW_NETWORK)
     try:
         _call("unshare", flags | _NEW_USER)
     except OSError:
@@ -53,6 +58,10 @@ def enter_namespaces(mounts: Iterable[Mount], network: bool, folder: str) -> Non
         _write("/proc/self/setgroups", "deny")
         _write("/proc/self/uid_map", f"{user} {user} 1")
         _write("/proc/self/gid_map", f"{group} {group} 1")
+    child = os.fork()
+    if child:
+        _wait_for(child, parent)
+    _call("prctl", _PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     _mount("none", "/", _RECURSIVE | _PRIVATE)
     _mount("tmpfs", _BASE, _NOSUID | _NODEV, "tmpfs", "mode=0755")
     for path in (_OLD, _NEW):
@@ -68,6 +77,28 @@ def enter_namespaces(mounts: Iterable[Mount], network: bool, folder: str) -> Non
     _pivot(".", ".")
     _call("umount2", b".", _DETACH)
     os.chdir(folder)
+    child = os.fork()
+    if child:
+        _wait_for(child)
+
+
+def _wait_for(child: int, parent: int | None = None) -> NoReturn:
+    """End as a child does, having waited for all others; or with the parent."""
+    # The run's output and sockets are not to be kept open.
+    os.closerange(0, 1 << 20)
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+    _call("prctl", _PR_SET_DUMPABLE, 0, 0, 0, 0)
+    if parent is not None:
+        # Again: new rights, those in the namespace, may have ended that.
+        _call("prctl", _PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+        if os.getppid() != parent:
+            os._exit(1)
+    while True:
+        ended, status = os.wait()
+        if ended == child:
+            code = os.waitstatus_to_exitcode(status)
+            os._exit(code if code >= 0 else 128 - code)
 
 
 def seal_devices(devices: Iterable[str]) -> None:
@@ -91,6 +122,9 @@ def _make(what: str, place: str, source: str) -> None:
     elif what == "empty":
         Path(target).mkdir(parents=True, exist_ok=True)
         _mount("tmpfs", target, _NOSUID | _NODEV, "tmpfs", "mode=1777")
+    elif what == "processes":
+        Path(target).mkdir(parents=True, exist_ok=True)
+        _mount("proc", target, _NOSUID | _NODEV | _NOEXEC, "proc")
     elif what == "devices":
         for device in DEVICES:
             _make("device", device, device)

@@ -123,9 +123,9 @@ def sandbox_holds(kind: SandboxKind, network: bool = False) -> str:
     filtered = bool(filter_program(os.uname().machine))
     bare = kind is SandboxKind.LANDLOCK and namespaces_fault() is not None
     closed = {"other files": True}
-    if kind is SandboxKind.LANDLOCK:
-        closed |= {"names of other files": not bare}
-        closed |= {"signals": landlock_version() >= SCOPE_VERSION, "sight of processes": False}
+    if bare:
+        closed |= {"names of other files": False, "sight of processes": False}
+        closed |= {"signals": landlock_version() >= SCOPE_VERSION}
     else:
         closed |= {"processes": True}
     closed |= {"TCP" if bare and not filtered else "network": not network}
@@ -241,13 +241,15 @@ def confine_command(
         if namespaces is None:
             namespaces = namespaces_fault() is None
         unix = namespaces and (scopes or not box.network)
-        calls = {"unix": unix, "network": box.network, "attributes": namespaces}
+        calls = {"unix": unix, "network": box.network}
+        calls |= {"private": namespaces, "attributes": namespaces}
         return ConfinedCommand(
             command,
             landlock=mounted_rules(box) if namespaces else landlock_rules(box),
             mounts=mount_plan(box) if namespaces else None,
             seccomp=calls,
             network=box.network,
+            wrapped=namespaces,
         )
     return ConfinedCommand(command, network=True)
 
