@@ -26,6 +26,7 @@ from ratchet.runs.sandbox.sandbox import (
     confine_command,
     landlock_rules,
     mount_plan,
+    mounts_inputs,
     sandbox_holds,
     stronger_advice,
 )
@@ -62,6 +63,17 @@ print('val: 1')
     record, log = run(root, kind, source, **changes)
     assert record.outcome is Outcome.OK, (record, log)
     return dict(zip(expressions, log.splitlines(), strict=False))
+
+
+# Kinds under which inputs are mounted.
+mounted = pytest.mark.parametrize(
+    "kind",
+    [
+        pytest.param(kind, marks=[needs(kind), pytest.mark.skipif(not there, reason="no mounts")])
+        for kind in KINDS
+        for there in [sandbox.sandbox_fault(kind) is None and mounts_inputs(kind)]
+    ],
+)
 
 
 @every_kind
@@ -120,18 +132,22 @@ def test_a_run_has_no_rights_to_give_up(root: Path, kind: SandboxKind) -> None:
     assert {int(rights, 16) for rights in found.values()} == {0}
 
 
-@needs(SandboxKind.BUBBLEWRAP)
-def test_bubblewrap_leaves_empty_folders_and_own_processes(root: Path) -> None:
-    expressions = (f"os.listdir({str(root / 'store')!r})", "len(glob.glob('/proc/[0-9]*')) <= 3")
-    said = tried(root, SandboxKind.BUBBLEWRAP, *expressions)
-    assert [*said.values()] == ["['run with space']", "True"]
+@mounted
+def test_empty_folders_and_own_processes_are_left(root: Path, kind: SandboxKind) -> None:
+    expressions = (
+        f"os.listdir({str(root / 'store')!r})",
+        "len(glob.glob('/proc/[0-9]*')) <= 3",
+        "os.listdir('/dev/shm') + os.listdir('/run')",
+    )
+    said = tried(root, kind, *expressions)
+    assert [*said.values()] == ["['run with space']", "True", "[]"]
 
 
-@needs(SandboxKind.BUBBLEWRAP)
-def test_bubblewrap_makes_inputs_read_only_even_for_root(root: Path) -> None:
+@mounted
+def test_inputs_are_read_only_even_for_root(root: Path, kind: SandboxKind) -> None:
     said = tried(
         root,
-        SandboxKind.BUBBLEWRAP,
+        kind,
         "open('prepare.py', 'a').write('x')",
         "os.remove('prepare.py')",
         "os.chmod('prepare.py', 0o777)",
