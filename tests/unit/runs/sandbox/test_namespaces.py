@@ -105,6 +105,7 @@ def test_what_is_to_be_read_cannot_be_changed(place: Path, user: int | None) -> 
         "content": lambda: os.truncate("/copy/of/it", 0),
         "rights": lambda: Path("/copy/of/it").chmod(0),
         "a device's times": lambda: os.utime("/dev/null", (0, 0)),
+        "a setting of the kernel": lambda: os.open("/proc/sys/vm/swappiness", os.O_WRONLY),
         "a program": lambda: Path("/usr/bin/ratchet-test").touch(),
     }
     for name, act in tries.items():

@@ -125,6 +125,7 @@ def _make(what: str, place: str, source: str) -> None:
     elif what == "processes":
         Path(target).mkdir(parents=True, exist_ok=True)
         _mount("proc", target, _NOSUID | _NODEV | _NOEXEC, "proc")
+        _seal(target)
     elif what == "devices":
         for device in DEVICES:
             _make("device", device, device)
