@@ -171,6 +171,7 @@ OTHERS = {
     "environment": 'open("/proc/{pid}/environ", "rb").read()',
     "root folder": 'os.listdir("/proc/{pid}/root/")',
     "settings of the kernel": 'os.open("/proc/sys/vm/swappiness", os.O_WRONLY)',
+    "keys of the machine": 'os.open("/proc/sysrq-trigger", os.O_WRONLY)',
     "descriptors by path": 'os.readlink("/proc/{pid}/fd/1")',
 }
 

@@ -283,7 +283,8 @@ def bubblewrap_arguments(box: Box) -> list[str]:
     for what, place, source in mount_plan(box):
         match what:
             case "processes":
-                words += ["--proc", place]
+                # Root could set the kernel's settings there, a program to run among them.
+                words += ["--proc", place, "--remount-ro", place]
             case "devices":
                 words += ["--dev", place]
             case "empty":
