@@ -55,8 +55,9 @@ def test_a_killed_supervisor_takes_everything_along(tmp_path: Path, kind: Sandbo
     assert processes_named(mark) == []
 
 
+BESIDE = ("cgroups", "container_rpc", "landlock", "namespaces", "seccomp")
 SHARED = {"ratchet.runs", "ratchet.runs.process", "ratchet.runs.sandbox"} | {
-    f"ratchet.runs.sandbox.{name}" for name in ("cgroups", "container_rpc", "landlock")
+    f"ratchet.runs.sandbox.{name}" for name in BESIDE
 }
 
 

@@ -56,7 +56,8 @@ class RunRecord(Frozen):
     ``cpu_seconds`` and ``peak_rss_mb`` cover the whole process tree of the
     candidate.  With an ``evaluation`` the task's metric is the evaluator's, at
     full precision.  ``telemetry`` sums up the GPU, ``isolation`` is what kept
-    the run apart, and ``pace`` tells how busy the machine was, where that matters.
+    the run apart, ``holds`` what that closed and left open on its machine, and ``pace``
+    tells how busy the machine was, where that matters.
     """
 
     outcome: Outcome
@@ -70,6 +71,7 @@ class RunRecord(Frozen):
     evaluation: Evaluation | None = None
     telemetry: Mapping[str, Any] | None = None
     isolation: str = "none"
+    holds: str = ""
     peak_group_mb: float | None = None
     unenforced: tuple[str, ...] = ()
     pace: Pace | None = None

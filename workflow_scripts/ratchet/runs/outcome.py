@@ -39,7 +39,7 @@ FEWEST_PARTS = 4
 
 
 def run_record(
-    spec: RunSpec, folder: Path, answer: Mapping[str, Any], isolation: SandboxKind
+    spec: RunSpec, folder: Path, answer: Mapping[str, Any], isolation: SandboxKind, holds: str = ""
 ) -> RunRecord:
     """The record of a run from its log in ``folder`` and what the supervisor answered."""
     text = (folder / LOG).read_text(encoding="utf-8", errors="replace")
@@ -76,6 +76,7 @@ def run_record(
         evaluation=evaluation,
         telemetry=answer.get("telemetry"),
         isolation=isolation.value,
+        holds=holds,
         peak_group_mb=answer.get("peak_group_mb"),
         unenforced=tuple(answer.get("unenforced", sorted(spec.limits))),
     )
