@@ -169,6 +169,6 @@ def test_an_edit_that_gives_up_the_seeds_constant_is_not_run(text: str, refused:
         state=lambda number: held,
     )
     proposal = SimpleNamespace(files={"train.py": text}, notes=(), round=1)
-    found, _ = inspect_proposal(session, proposal)
-    assert found.startswith(refused)
-    assert bool(found) is bool(refused)
+    found = inspect_proposal(session, proposal)
+    assert found.refused.startswith(refused)
+    assert bool(found.refused) is bool(refused)
