@@ -19,7 +19,7 @@ import math
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from ratchet.base.structs import Frozen, replace
 from ratchet.base.text import LINE_LIMIT, one_line, shorten
@@ -33,6 +33,7 @@ from ratchet.task.sources import (
     new_faults,
     parse_python,
     reading_time,
+    walk,
 )
 
 TEXT_LIMIT = 80
@@ -237,31 +238,34 @@ def only_reseeds(parent: Mapping[str, str], candidate: Mapping[str, str]) -> boo
     """
     if parent == candidate or parent.keys() != candidate.keys():
         return False
-    differs = False
-    for name in parent:
+    edited = [name for name in parent if parent[name] != candidate[name]]
+    for name in edited:
         old, new = _parse_python(name, parent[name]), _parse_python(name, candidate[name])
         if old is None or new is None:
-            if parent[name] != candidate[name]:
-                return False
-            continue
-        differs |= ast.dump(old) != ast.dump(new)
+            return False
         if ast.dump(_Unseeded().visit(old)) != ast.dump(_Unseeded().visit(new)):
             return False
-    return differs
+    return any(_dump(name, parent[name]) != _dump(name, candidate[name]) for name in edited)
+
+
+def _dump(name: str, text: str) -> str:
+    tree = _parse_python(name, text)
+    return text if tree is None else ast.dump(tree)
 
 
 def _flags(file: str, text: str, tree: ast.Module, contract: EditContract) -> Iterator[Flag]:
     """Flags of one file, whether they are new or not."""
-    aliases, taken = _fixed_names(tree, contract)
-    unpacked = _unpacked_names(tree)
-    for node in ast.walk(tree):
+    nodes = walk(tree)
+    aliases, taken = _fixed_names(nodes, contract)
+    unpacked = _unpacked_names(nodes)
+    for node in nodes:
         line = getattr(node, "lineno", 1)
         for severity, kind, reason in _offences(node, aliases, taken, contract):
             yield Flag(severity, kind, file, line, _shown_code(node), reason)
         if isinstance(node, ast.Call) and _runs_unpacked(node, unpacked):
             reason = "runs code that it unpacks itself"
             yield Flag(Severity.BLOCK, "hidden", file, line, _shown_code(node), reason)
-    yield from _data_flags(file, text, tree)
+    yield from _data_flags(file, text, nodes)
 
 
 def _lost_seed(
@@ -270,7 +274,7 @@ def _lost_seed(
     """The baseline starts its random streams from the harness's seed; this does not."""
     names = {
         alias.asname or alias.name
-        for node in ast.walk(before)
+        for node in walk(before)
         if isinstance(node, ast.ImportFrom) and node.module in contract.modules
         for alias in node.names
         if alias.name.upper() == "SEED"
@@ -282,8 +286,9 @@ def _lost_seed(
 
 def _used(tree: ast.Module) -> set[str]:
     """All names that code reads, imports apart."""
-    names = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
-    return names | {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
+    nodes = walk(tree)
+    names = {node.id for node in nodes if isinstance(node, ast.Name)}
+    return names | {node.attr for node in nodes if isinstance(node, ast.Attribute)}
 
 
 class _Unseeded(ast.NodeTransformer):
@@ -303,10 +308,12 @@ class _Unseeded(ast.NodeTransformer):
         return node
 
 
-def _fixed_names(tree: ast.Module, contract: EditContract) -> tuple[frozenset[str], frozenset[str]]:
+def _fixed_names(
+    nodes: Iterable[ast.AST], contract: EditContract
+) -> tuple[frozenset[str], frozenset[str]]:
     """Names of the fixed modules in this file, and names imported from them."""
     modules, names = set(), set()
-    for node in ast.walk(tree):
+    for node in nodes:
         if isinstance(node, ast.Import):
             for alias in node.names:
                 if alias.name in contract.modules:
@@ -326,22 +333,22 @@ _LOOKALIKES = re.compile(
 _WORD = re.compile(r"\w+")
 
 
-def _data_flags(file: str, text: str, tree: ast.Module) -> Iterator[Flag]:
+def _data_flags(file: str, text: str, nodes: Sequence[ast.AST]) -> Iterator[Flag]:
     """Notes on what is hard to read: data in literals and comments, long lines, lookalikes."""
 
     def note(kind: str, line: int, shown: str, reason: str) -> Flag:
         return Flag(Severity.NOTE, kind, file, line, _cut(" ".join(shown.split())), reason)
 
-    for node in ast.walk(tree):
+    for node in nodes:
         reason = _data_reason(node)
         if reason:
             line = getattr(node, "lineno", 1)
             value = node.value if isinstance(node, ast.Constant) else type(node).__name__
             yield note("data", line, f"{value!s:.{TEXT_LIMIT}}", reason)
-        for name in _own_names(node):
+        for name in () if text.isascii() else _own_names(node):
             if not name.isascii() and _LOOKALIKES.search(name):
                 yield note("name", getattr(node, "lineno", 1), name, LOOKS_ALIKE)
-    for word in set() if text.isascii() else dict.fromkeys(_WORD.findall(text)):
+    for word in () if text.isascii() else dict.fromkeys(_WORD.findall(text)):
         if not word.isascii() and unicodedata.normalize("NFKC", word).isascii():
             yield note("name", 1, word, LOOKS_ALIKE)
     for number, row in enumerate(text.split("\n"), 1):
@@ -448,10 +455,10 @@ def _unpacks(node: ast.AST, names: frozenset[str]) -> bool:
     return False
 
 
-def _unpacked_names(tree: ast.Module) -> frozenset[str]:
+def _unpacked_names(nodes: Iterable[ast.AST]) -> frozenset[str]:
     """Names that are assigned what a file unpacks, directly or by other names."""
     names: set[str] = set()
-    for node in ast.walk(tree):
+    for node in nodes:
         value = getattr(node, "value", None)
         targets = [t.id for t in _assignment_targets(node) if isinstance(t, ast.Name)]
         if targets and isinstance(value, ast.expr) and _unpacks(value, frozenset(names)):
@@ -480,18 +487,25 @@ def _offences(
 
     ``modules`` are names of the fixed modules, ``taken`` names imported from them.
     """
-    yield from _patches(node, modules)
-    yield from _shadows(node, taken)
+    if isinstance(node, _ASSIGNING):
+        targets = list(_assignment_targets(node))
+        yield from _shadows(targets, taken)
+    else:
+        targets = []
+    yield from _patches(node, targets, modules)
+    if isinstance(node, _DEFINITIONS) and node.name in taken:
+        yield Severity.BLOCK, "evaluator", HIDES
     yield from _prints(node, contract)
     yield from _clocks(node)
-    yield from _reaches(node)
+    yield from _reaches(node, targets)
     if isinstance(node, ast.Call) and _called_name(node.func) in SEEDING and _literal_seed(node):
         yield Severity.NOTE, "seed", "starts a random stream from a number of its own"
 
 
-def _patches(node: ast.AST, modules: frozenset[str]) -> Iterator[Offence]:
+def _patches(
+    node: ast.AST, targets: Sequence[ast.expr], modules: frozenset[str]
+) -> Iterator[Offence]:
     """Assignments into other modules, by attribute, ``setattr`` or ``sys.modules``."""
-    targets = list(_assignment_targets(node))
     roots = [_root_name(target) for target in targets if isinstance(target, ast.Attribute)]
     called = _called_name(node.func) if isinstance(node, ast.Call) else ""
     if isinstance(node, ast.Call) and called in ("setattr", "delattr") and node.args:
@@ -510,17 +524,15 @@ def _patches(node: ast.AST, modules: frozenset[str]) -> Iterator[Offence]:
         yield Severity.BLOCK, "evaluator", "loads a module again"
 
 
-def _shadows(node: ast.AST, taken: frozenset[str]) -> Iterator[Offence]:
-    """Definitions that hide what was imported from a fixed file."""
-    reason = "hides what the fixed files provide under that name"
-    if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
-        if node.name in taken:
-            yield Severity.BLOCK, "evaluator", reason
-        return
-    for target in _assignment_targets(node):
+HIDES = "hides what the fixed files provide under that name"
+
+
+def _shadows(targets: Iterable[ast.expr], taken: frozenset[str]) -> Iterator[Offence]:
+    """Assignments that hide what was imported from a fixed file."""
+    for target in targets:
         if isinstance(target, ast.Name) and target.id in taken:
             kind = "seed" if target.id.upper() == "SEED" else "evaluator"
-            yield Severity.BLOCK, kind, reason
+            yield Severity.BLOCK, kind, HIDES
 
 
 def _prints(node: ast.AST, contract: EditContract) -> Iterator[Offence]:
@@ -546,7 +558,7 @@ def _clocks(node: ast.AST) -> Iterator[Offence]:
         yield Severity.NOTE, "clock", "waits, or sets a clock"
 
 
-def _reaches(node: ast.AST) -> Iterator[Offence]:
+def _reaches(node: ast.AST, targets: Iterable[ast.expr]) -> Iterator[Offence]:
     """Uses of things outside the training."""
     if isinstance(node, ast.Import | ast.ImportFrom):
         roots = _imported_names(node) & OUTSIDE
@@ -566,7 +578,7 @@ def _reaches(node: ast.AST) -> Iterator[Offence]:
         )
         if not (method and _called_name(node.func) in ("eval", "compile", "remove")):
             yield Severity.NOTE, "outside", f"calls {_called_name(node.func)}"
-    for target in _assignment_targets(node):
+    for target in targets:
         if _dotted(target).startswith("os.environ"):
             yield Severity.NOTE, "outside", "changes the environment"
 
@@ -584,6 +596,19 @@ def _parse_python(name: str, text: str) -> ast.Module | None:
         return parse_python(text)
     except SourceError:
         return None
+
+
+_DEFINITIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
+_ASSIGNING = (
+    ast.Assign,
+    ast.AugAssign,
+    ast.AnnAssign,
+    ast.NamedExpr,
+    ast.For,
+    ast.AsyncFor,
+    ast.Delete,
+    ast.withitem,
+)
 
 
 def _assignment_targets(node: ast.AST) -> Iterator[ast.expr]:

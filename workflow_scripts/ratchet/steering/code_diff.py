@@ -39,7 +39,8 @@ those of a longer one are compared place by place."""
 MOST_SITES = 200
 """Places that are listed; a rewrite of everything needs no more to be told."""
 
-_KEY = re.compile(r"""["']?([A-Za-z_][\w.-]*)["']?\s*:""")
+# A key begins where no word does: else each of its characters would be tried.
+_KEY = re.compile(r"""["']?(?<![\w.-])([A-Za-z_][\w.-]*)["']?\s*:""")
 _DEFINITIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
 # Tokens that are there without any code.
 _LAYOUT = frozenset(
@@ -116,14 +117,16 @@ def count_changes(old: Mapping[str, str], new: Mapping[str, str]) -> int | None:
 
 def changed_keys(old: str, new: str) -> Iterator[tuple[tuple[str, ...], tuple[str, ...]]]:
     """Names on each line that differs, and the keys that it stands below, the nearest first."""
-    for lines, place in changed_lines(old, new):
-        names = tuple(dict.fromkeys(_KEY.findall(lines[place])))
+    for lines, place in itertools.islice(changed_lines(old, new), MOST_SITES):
+        names = _few(dict.fromkeys(_KEY.findall(lines[place])))
         if names:
-            yield names, tuple(_above(lines, place))
+            yield names, _few(_above(lines, place))
 
 
 def changed_lines(old: str, new: str) -> Iterator[tuple[list[str], int]]:
     """Each line that differs, as its text's lines and its place; of a pair the new one."""
+    if max(len(old), len(new)) > MOST_CHARACTERS:
+        return
     before, after = _lines(old), _lines(new)
     if max(len(before), len(after)) > MOST_LINES:
         return
@@ -143,7 +146,7 @@ def _lines(text: str) -> list[str]:
 def _above(lines: list[str], place: int) -> Iterator[str]:
     """Keys of the lines above that are indented less and less."""
     depth = _depth(lines[place])
-    for line in reversed(lines[:place]):
+    for line in reversed(lines[max(0, place - MOST_LINES // 10) : place]):
         if depth == 0:
             return
         if _depth(line) < depth:
