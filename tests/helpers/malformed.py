@@ -18,101 +18,23 @@ from ratchet.task.task import DeclaredChange, Seeding
 
 CONTRACT = EditContract(("prepare.py",), "val_bpb", ("peak_memory_mb",))
 
-TOKENS = [
-    "(",
-    ")",
-    "[",
-    "]",
-    "{",
-    "}",
-    ":",
-    ";",
-    ",",
-    ".",
-    "=",
-    "==",
-    ":=",
-    "->",
-    "**",
-    "//",
-    "@",
-    "~",
-    "-",
-    "not",
-    "lambda",
-    "yield",
-    "await",
-    "async",
-    "def",
-    "class",
-    "if",
-    "elif",
-    "else",
-    "try",
-    "except",
-    "finally",
-    "match",
-    "case",
-    "type",
-    "with",
-    "as",
-    "import",
-    "from",
-    "global",
-    "nonlocal",
-    "del",
-    "return",
-    "raise",
-    "while",
-    "for",
-    "in",
-    "is",
-    "and",
-    "or",
-    "None",
-    "True",
-    "0",
-    "1e999",
-    "1_0",
-    "0x1F",
-    "1j",
-    "...",
-    "\\",
-    "'",
-    '"',
-    "'''",
-    '"""',
-    'f"',
-    "f'{",
-    "b'",
-    'rb"',
-    "u'",
-    "#",
-    "\\N{DASH}",
-    "print",
-    "exec",
-    "eval",
-    "compile",
-    "__import__",
-    "setattr",
-    "os",
-    "sys",
-    "prepare",
-    "SEED",
-    "evaluate_bpb",
-    "'val_bpb:'",
-    "'---'",
-    "open",
-    "os.environ",
-    "sys.modules",
-    "time.sleep",
-    "np.random.seed(1)",
-    "b64decode",
-]
+TOKENS = r"""
+( ) [ ] { } : ; , . = == := -> ** // @ ~ - not lambda yield await async def class if elif else try
+except finally match case type with as import from global nonlocal del return raise while for in is
+and or None True 0 1e999 1_0 0x1F 1j ... \ ' " ''' f" f'{ b' rb" u' # \N{DASH} print exec eval compile
+__import__ setattr os sys prepare SEED evaluate_bpb 'val_bpb:' '---' open os.environ sys.modules
+time.sleep np.random.seed(1) b64decode
+"""
 
 BYTES = b"\0 \r \x0c \x0b \x1b[2K \x85 \xff \xfe\xff \xef\xbb\xbf \xc3 \xed\xa0\x80 \t \x1a".split(
     b" "
 ) + [s.encode() for s in ("\u202e", "\u2028", "\u0435", "\uff45", "\u00b5", "\u200b", "é")]
+
+
+def _stairs(line: str, count: int) -> str:
+    """Blocks within blocks."""
+    return "".join(f"{' ' * level}{line}\n" for level in range(count)) + " " * count + "a"
+
 
 DEEP: Mapping[str, Callable[[int], str]] = {
     "attributes": lambda n: "a" + ".b" * n + " = 1",
@@ -129,8 +51,8 @@ DEEP: Mapping[str, Callable[[int], str]] = {
     "lambdas": lambda n: "x = " + "lambda: " * n + "1",
     "choices": lambda n: "x = " + "a if b else " * n + "c",
     "elif": lambda n: "if a: pass\n" + "elif a: pass\n" * n + "else: pass",
-    "indents": lambda n: "".join(" " * i + "if a:\n" for i in range(n)) + " " * n + "pass",
-    "functions": lambda n: "".join(" " * i + "def f():\n" for i in range(n)) + " " * n + "pass",
+    "indents": lambda n: _stairs("if a:", min(n, 600)),
+    "functions": lambda n: _stairs("def f():", min(n, 600)),
     "decorators": lambda n: "@a\n" * n + "def f(): pass",
     "targets": lambda n: "(" * n + "a" + ",)" * n + " = b",
     "names": lambda n: "\n".join(f"a{i} = {i}" for i in range(n)),
@@ -213,7 +135,7 @@ DEEP_SETTINGS: Mapping[str, Callable[[int], str]] = {
     "lists": lambda n: '{"a": ' + "[" * n + "]" * n + "}",
     "mappings": lambda n: '{"a": ' * n + "1" + "}" * n,
     "unclosed": lambda n: "{[" * n,
-    "blocks": lambda n: "".join(" " * i + "a:\n" for i in range(n)),
+    "blocks": lambda n: _stairs("a:", min(n, 600)),
     "dashes": lambda n: "- " * n + "1",
     "digits": lambda n: '{"a": ' + "9" * n + "}",
     "keys": lambda n: "{" + ", ".join(f'"k{i}": {i}' for i in range(n)) + "}",
@@ -256,7 +178,7 @@ def _mutated(data: bytes, draw: random.Random, times: int) -> bytes:
         elif verb == 1:
             data = data[:place] + bytes([draw.randrange(256)]) + data[place + 1 :]
         elif verb == 2:
-            word = draw.choice(TOKENS).encode()
+            word = draw.choice(TOKENS.split()).encode()
             data = data[:place] + b" " + word + b" " + data[place:]
         elif verb == 3:
             data = data[:place] + data[end:]
