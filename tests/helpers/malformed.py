@@ -21,8 +21,8 @@ CONTRACT = EditContract(("prepare.py",), "val_bpb", ("peak_memory_mb",))
 TOKENS = r"""
 ( ) [ ] { } : ; , . = == := -> ** // @ ~ - not lambda yield await async def class if elif else try
 except finally match case type with as import from global nonlocal del return raise while for in is
-and or None True 0 1e999 1_0 0x1F 1j ... \ ' " ''' f" f'{ b' rb" u' # \N{DASH} print exec eval compile
-__import__ setattr os sys prepare SEED evaluate_bpb 'val_bpb:' '---' open os.environ sys.modules
+and or None True 0 1e999 1_0 0x1F 1j ... \ ' " ''' f" f'{ b' rb" u' # \N{DASH} print exec eval
+compile __import__ setattr os sys prepare SEED evaluate_bpb 'val_bpb:' '---' open os.environ sys.modules
 time.sleep np.random.seed(1) b64decode
 """
 

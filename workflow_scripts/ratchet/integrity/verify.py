@@ -144,6 +144,41 @@ def verify_sessions(root: Path, names: Sequence[str] = ()) -> Findings:
     return findings
 
 
+QUICK_BYTES = 1 << 20
+"""Blobs up to this size are hashed whenever a finished session is started again."""
+
+
+def glance_at_session(paths: SessionPaths) -> Findings:
+    """Check a finished session's records in passing; finds nothing in one that goes on.
+
+    Seal, records, history, and all runs and blobs that they name are checked as
+    :func:`verify_sessions` does.  A large blob, such as training data, is hashed only if
+    it was written after the session was sealed: each run hashes its data anyway.
+    """
+    findings = Findings(paths.root)
+    seal = read_seal(paths)
+    if not paths.seal.exists() or (seal is not None and seal.at_work):
+        return findings
+    records = _SessionFiles(paths, findings)
+    records.check_seal()
+    manifest = records.manifest()
+    if manifest is None:
+        return findings
+    records.check_references(manifest)
+    records.check_history(manifest)
+    sealed = paths.seal.stat().st_mtime
+    for sha in sorted(records.blobs):
+        blob = paths.store.blob(sha)
+        if blob.is_file():
+            about = blob.stat()
+            if about.st_size <= QUICK_BYTES or about.st_mtime > sealed:
+                findings.compare(blob, sha, BLOB)
+    for key in sorted(records.runs):
+        if (paths.store.run(key) / RECORD).exists():
+            _check_stored_run(paths.store.run(key), findings)
+    return findings
+
+
 def _verify_session(paths: SessionPaths, findings: Findings) -> None:
     records = _SessionFiles(paths, findings)
     records.check_seal()
@@ -427,7 +462,10 @@ def _said(done: subprocess.CompletedProcess[str]) -> str:
 
 
 class _SessionFiles:
-    """One session's own files, beside its inputs: seal, references and history."""
+    """One session's own files, beside its inputs: seal, references and history.
+
+    ``blobs`` and ``runs`` are what the references that were checked name in the store.
+    """
 
     def __init__(self, paths: SessionPaths, findings: Findings) -> None:
         self.paths = paths
@@ -437,6 +475,8 @@ class _SessionFiles:
         again = f"{self.workflow} -F --config session={paths.session}"
         self.again = f"to have it made again from the store: {again}"
         self.json = {path: self._json(path) for path in sealable_files(paths, WHOLE)}
+        self.blobs: set[str] = set()
+        self.runs: set[str] = set()
 
     def _json(self, path: Path) -> Any:
         """Content of a JSON file, ``None`` for others and for damaged ones."""
@@ -553,6 +593,7 @@ class _SessionFiles:
                     self._check_run(path, entry, manifest)
 
     def _check_blob(self, path: Path, sha: str) -> None:
+        self.blobs.add(sha)
         blob = self.paths.store.blob(sha)
         if not blob.is_file():
             named = f"the blob that {self.findings.name(path)} names"
@@ -561,6 +602,7 @@ class _SessionFiles:
     def _check_run(self, path: Path, summary: Mapping[str, Any], manifest: Manifest) -> None:
         aside = summary.get("set_aside")
         for key in (summary["key"], *(aside if isinstance(aside, list) else ())):
+            self.runs.add(str(key))
             record = self.paths.store.run(str(key)) / RECORD
             if not record.exists():
                 named = f"the run that {self.findings.name(path)} names"
