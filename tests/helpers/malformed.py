@@ -22,7 +22,7 @@ TOKENS = r"""
 ( ) [ ] { } : ; , . = == := -> ** // @ ~ - not lambda yield await async def class if elif else try
 except finally match case type with as import from global nonlocal del return raise while for in is
 and or None True 0 1e999 1_0 0x1F 1j ... \ ' " ''' f" f'{ b' rb" u' # \N{DASH} print exec eval
-compile __import__ setattr os sys prepare SEED evaluate_bpb 'val_bpb:' '---' open os.environ sys.modules
+compile __import__ setattr os prepare SEED evaluate_bpb 'val_bpb:' '---' open os.environ sys.modules
 time.sleep np.random.seed(1) b64decode
 """
 

@@ -333,14 +333,19 @@ _LOOKALIKES = re.compile(
 _WORD = re.compile(r"\w+")
 
 
+def _is_latin(text: str) -> bool:
+    return text.isascii() and text.isalpha()
+
+
 def _data_flags(file: str, text: str, nodes: Sequence[ast.AST]) -> Iterator[Flag]:
     """Notes on what is hard to read: data in literals and comments, long lines, lookalikes."""
 
     def note(kind: str, line: int, shown: str, reason: str) -> Flag:
         return Flag(Severity.NOTE, kind, file, line, _cut(" ".join(shown.split())), reason)
 
+    texts = {id(node.value) for node in nodes if isinstance(node, ast.Expr)}  # docstrings
     for node in nodes:
-        reason = _data_reason(node)
+        reason = _data_reason(node, MOST_DOCUMENTED if id(node) in texts else LITERAL_LIMIT)
         if reason:
             line = getattr(node, "lineno", 1)
             value = node.value if isinstance(node, ast.Constant) else type(node).__name__
@@ -349,7 +354,7 @@ def _data_flags(file: str, text: str, nodes: Sequence[ast.AST]) -> Iterator[Flag
             if not name.isascii() and _LOOKALIKES.search(name):
                 yield note("name", getattr(node, "lineno", 1), name, LOOKS_ALIKE)
     for word in () if text.isascii() else dict.fromkeys(_WORD.findall(text)):
-        if not word.isascii() and unicodedata.normalize("NFKC", word).isascii():
+        if any(not c.isascii() and _is_latin(unicodedata.normalize("NFKC", c)) for c in word):
             yield note("name", 1, word, LOOKS_ALIKE)
     for number, row in enumerate(text.split("\n"), 1):
         if len(row) > LINE_LIMIT:
@@ -363,6 +368,9 @@ def _data_flags(file: str, text: str, nodes: Sequence[ast.AST]) -> Iterator[Flag
 LOOKS_ALIKE = "is a name with letters that look like others"
 LITERAL_LIMIT = 1000
 """Characters of a literal that says something; a longer one is data."""
+
+MOST_DOCUMENTED = 4000
+"""Characters of a docstring that is noted; one file in seven has one of 1,000."""
 
 MOST_VALUES = 250
 """Values of one list or dictionary; more are data."""
@@ -397,6 +405,8 @@ def packed_length(text: str) -> int:
 def _is_packed(run: str) -> bool:
     if _HEXADECIMAL.fullmatch(run):
         return True
+    if "://" in run and len(run) < PACKED:
+        return False
     kinds = (str.isupper, str.islower, str.isdigit)
     if not all(any(map(kind, run)) for kind in kinds):
         return False
@@ -404,8 +414,11 @@ def _is_packed(run: str) -> bool:
     return -sum(n * math.log2(n / len(run)) for n in counts) / len(run) >= ENTROPY_BITS
 
 
-def _data_reason(node: ast.AST) -> str:
-    """Why a node is data rather than code; empty if it is not."""
+def _data_reason(node: ast.AST, most: int) -> str:
+    """Why a node is data rather than code; empty if it is not.
+
+    ``most`` is how long a text may be that is not packed.
+    """
     if isinstance(node, ast.List | ast.Tuple | ast.Set):
         values = sum(isinstance(each, ast.Constant | ast.UnaryOp) for each in node.elts)
         return f"holds {values:,} values" if values > MOST_VALUES else ""
@@ -420,7 +433,7 @@ def _data_reason(node: ast.AST) -> str:
     packed = packed_length(text)
     if packed > PACKED:
         return f"holds {packed:,} characters of packed data"
-    return f"is a text of {len(text):,} characters" if len(text) > LITERAL_LIMIT else ""
+    return f"is a text of {len(text):,} characters" if len(text) > most else ""
 
 
 def _own_names(node: ast.AST) -> Iterator[str]:
