@@ -18,7 +18,7 @@ from typing import Any
 import ratchet
 from ratchet.base.errors import NEW_SESSION, DataError, InputMissingError
 from ratchet.base.git import call_git
-from ratchet.base.io import digest, digest_file
+from ratchet.base.io import digest, digest_file, read_json
 from ratchet.base.structs import Frozen, Struct, field, from_json_values
 from ratchet.integrity.seal import (
     GROWING,
@@ -159,7 +159,7 @@ def glance_at_session(paths: SessionPaths) -> Findings:
     seal = read_seal(paths)
     if not paths.seal.exists() or (seal is not None and seal.at_work):
         return findings
-    records = _SessionFiles(paths, findings)
+    records = _SessionFiles(paths, findings, sealed=seal is not None)
     records.check_seal()
     manifest = records.manifest()
     if manifest is None:
@@ -467,9 +467,11 @@ class _SessionFiles:
     ``blobs`` and ``runs`` are what the references that were checked name in the store.
     """
 
-    def __init__(self, paths: SessionPaths, findings: Findings) -> None:
+    def __init__(self, paths: SessionPaths, findings: Findings, sealed: bool = False) -> None:
         self.paths = paths
         self.findings = findings
+        # What the seal holds need not be written once more to see that it is as it was.
+        self._read = read_json if sealed else read_entry
         target = " audit" if paths.rerun_plan.is_file() else ""
         self.workflow = f"snakemake --cores 1{target}"
         again = f"{self.workflow} -F --config session={paths.session}"
@@ -483,7 +485,7 @@ class _SessionFiles:
         if path.suffix != ".json":
             return None
         try:
-            return read_entry(path)
+            return self._read(path)
         except (DataError, InputMissingError) as error:
             found = f"{error}".removeprefix(str(path)).partition("(")[2].partition(")")[0]
         found = found or "others"
