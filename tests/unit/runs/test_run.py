@@ -42,7 +42,7 @@ ENDS = [
     ("print('val: nan')", Outcome.NAN, "val: nan"),
     ("print('val: -inf')", Outcome.NAN, "val: -inf"),
     ("import os; os.abort()", Outcome.CRASH, "SIGABRT"),
-    ("import os; os.kill(os.getpid(), 9)", Outcome.KILLED, "twice"),
+    ("import os; os.kill(os.getpid(), 9)", Outcome.KILLED, "by itself"),
     ("import os; os.kill(os.getpid(), 15)", Outcome.CRASH, "SIGTERM"),
     ("open('prepare.py', 'a').write('x')\nprint('val: 1')", Outcome.TAMPERED, "prepare.py"),
     ("import os; os.remove('data/val.bin')\nprint('val: 1')", Outcome.TAMPERED, "data/val.bin"),

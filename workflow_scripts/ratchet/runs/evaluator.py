@@ -7,7 +7,6 @@ supervisor, in lines of JSON on its standard output::
 
     {"event": "ready"}                    its data is loaded
     {"event": "asked"}                    the candidate asks to be evaluated
-    {"event": "progress"}                 another equal part of the replies is there
     {"event": "result", "value": …, …}    the metric, and what else it found
     {"event": "failed", "reason": "…"}    the candidate did not keep to the protocol
 
@@ -33,8 +32,6 @@ VARIABLE = "RATCHET_EVALUATOR_FD"
 FINISH_SECONDS = 5.0
 # Far more than the few lines that an evaluator writes.
 LARGEST_ANSWER = 1 << 16
-# More would be measured for nothing.
-LARGEST_PROGRESS = 64
 Usage = Callable[[], Mapping[str, float]]
 
 
@@ -50,9 +47,9 @@ class Evaluator:
         self.candidates_end, self.own_end = socket.socketpair()
         self.buffer = b""
         self.taken = 0
+        self.gone = False
         self.ready = False
         self.asked: Mapping[str, float] | None = None
-        self.progress: list[float] = []
         self.answered: Mapping[str, float] | None = None
         self.result: dict[str, Any] | None = None
         self.failed: str | None = None
@@ -102,12 +99,16 @@ class Evaluator:
             self.ready = True
         elif event == "asked" and self.asked is None:
             self.asked = dict(usage())
-        elif event == "progress" and len(self.progress) < LARGEST_PROGRESS:
-            self.progress.append(usage()["cpu_seconds"])
         elif event == "result" and self.result is None:
             self.answered, self.result = dict(usage()), said
         elif event == "failed":
             self.failed = str(said["reason"])
+
+    def was_asked(self, usage: Usage) -> bool:
+        """Whether it has said by now that the candidate asked to be evaluated."""
+        if self.asked is None and not self.gone:
+            self._listen(usage, 0.0)
+        return self.asked is not None
 
     def finish(self, usage: Usage) -> dict[str, Any]:
         """End it, once the candidate is gone; what it found as JSON values."""
@@ -121,10 +122,10 @@ class Evaluator:
             self.process.wait()
         assert self.process.stdout is not None
         self.process.stdout.close()
+        self.gone = True
         return {
             "ready": self.ready,
             "asked": self.asked,
-            "progress": self.progress,
             "answered": self.answered,
             "result": self.result,
             "failed": self.failed,
@@ -138,4 +139,5 @@ class Evaluator:
             waiting.register(self.output, selectors.EVENT_READ)
             while waiting.select(max(0.0, limit - time.monotonic())):
                 if not self.read(usage):
+                    self.gone = True
                     break

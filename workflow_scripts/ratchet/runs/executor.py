@@ -93,12 +93,17 @@ class Executor:
         """Specification of a run; interpreter and caches of this machine are left open."""
         session = self.session
         task, manifest, budget = session.task, session.manifest, session.budget
+        source = source_digest(sources)
+        # The baseline's first runs are shared with other sessions of the task: whoever
+        # proposes does not choose its code.
+        own = role is not Role.SEARCH or source != source_digest(session.baseline_files)
+        secret = session.seed_secret if own else ""
         return RunSpec(
             command=task.command,
             sources=sources,
             fixed=_digests(manifest.fixed),
             data=_digests(manifest.data),
-            seed=run_seed(session.config.seed, source_digest(sources), role, replicate),
+            seed=run_seed(session.config.seed, source, role, replicate, secret),
             budget_seconds=budget["seconds"],
             budget_steps=budget["steps"],
             timeout_seconds=float(budget["timeout_seconds"]),
@@ -108,11 +113,12 @@ class Executor:
             evaluator=task.evaluator,
             evaluation_data=_digests(manifest.evaluation),
             audit_data=_digests(manifest.locked) if audit and session.audits else {},
-            plausible=task.plausible,
             network=task.network,
             variables=session.variables,
             limits=task.limits,
             patterns=task.patterns,
+            names=task.printed_names,
+            counted=task.counted_names,
             seeding=task.seeding,
             caches={entry.folder: entry.sha256 for entry in manifest.caches},
             environment_sha256=manifest.environment.sha256,
@@ -150,6 +156,7 @@ class Executor:
                 wall_seconds=record.wall_seconds,
                 pace=record.pace,
                 again=again,
+                earlier_tries=record.earlier_tries,
             )
         return key, record, again
 
@@ -205,6 +212,7 @@ class Executor:
             set_aside=set_aside,
             slowed=record.pace.slowed if record.pace is not None else "",
             probe_seconds=record.pace.probe_seconds if record.pace is not None else None,
+            tries=1 + len(record.earlier_tries),
         )
 
 

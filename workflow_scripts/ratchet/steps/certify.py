@@ -95,13 +95,14 @@ class Stack(Frozen, dict=True):
         found = []
         for each in changes:
             ruling = rulings[each.number]
-            assert ruling is not None and None not in (ruling.gain, ruling.confidence)
+            assert ruling is not None and ruling.gain is not None
             found.append(
                 Change(
                     number=each.number,
                     needs=each.needs,
-                    confidence=ruling.confidence or 0.0,
-                    gain=ruling.gain or 0.0,
+                    # Of one that ignores the seed nothing is known.
+                    confidence=0.5 if ruling.confidence is None else ruling.confidence,
+                    gain=ruling.gain,
                     sd=ruling.delta_sd or 0.0,
                     stays=(ruling.price or 0.0) < 0,
                 )
