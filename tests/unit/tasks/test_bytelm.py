@@ -248,12 +248,12 @@ def test_a_sample_of_changes_runs(arena: Arena, labels: str) -> None:
         draft = apply_declared(TASK.search_space, files, label)
         assert draft is not None, label
         files = draft.contents
-    assert arena.attempt(files["train.py"], budget_steps=3, plausible=None).value > 0
+    assert arena.attempt(files["train.py"], budget_steps=3).value > 0
 
 
 def test_a_model_may_have_no_block_and_bounded_logits(arena: Arena) -> None:
     bounded = edited("LOGIT_CAP = 0.0 ", "LOGIT_CAP = 15.0 ")
     source = edited("DEPTH = 1 ", "DEPTH = 0 ", bounded)
-    attempt = arena.attempt(source, budget_steps=3, plausible=None)
+    attempt = arena.attempt(source, budget_steps=3)
     assert attempt.value > 0
     assert printed(attempt.log)["depth"] == "0"

@@ -74,6 +74,6 @@ def test_a_later_byte_mixed_in_by_rounding_is_honest(arena: Arena) -> None:
         y = np.fft.rfft(model.predict(x).astype(np.float32), n=128, axis=1) * kernel
         return np.fft.irfft(y, n=128, axis=1)[:, :64].astype(np.float32)
 """
-    attempt = arena.attempt(asking(body), budget_steps=10, plausible=None)
+    attempt = arena.attempt(asking(body), budget_steps=10)
     assert attempt.value > 0
     assert attempt.record.evaluation.checks["largest_change"] < 1e-4
