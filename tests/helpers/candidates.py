@@ -36,6 +36,7 @@ from ratchet.runs.run import execute_run
 from ratchet.runs.sandbox import sandbox
 from ratchet.runs.sandbox.sandbox import SandboxKind
 from ratchet.runs.spec import RunSpec
+from ratchet.task.environment import locked_versions
 from ratchet.task.task import Task
 
 TASK: Task = load_task(REPO / "tasks" / "bytelm", REPO)
@@ -220,6 +221,7 @@ class Arena:
             isolation=kind.value,
             network=TASK.network,
             hidden=TASK.hidden,
+            packages=tuple(locked_versions(TASK.environment)),
             seeding=TASK.seeding,
         )
         if "budget_seconds" in changes:

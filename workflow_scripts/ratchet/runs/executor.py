@@ -18,7 +18,12 @@ from ratchet.runs.probe import STEPS, slowing
 from ratchet.runs.run import execute_run
 from ratchet.runs.spec import RunSpec
 from ratchet.session import Session
-from ratchet.task.environment import cache_mount, check_caches, task_interpreter
+from ratchet.task.environment import (
+    cache_mount,
+    check_caches,
+    locked_versions,
+    task_interpreter,
+)
 
 REPEATS = 2
 """So often a run is made again that a shared GPU or a busy machine spoilt."""
@@ -126,6 +131,7 @@ class Executor:
             hardware=manifest.hardware,
             isolation=session.config.isolation,
             hidden=task.hidden,
+            packages=() if manifest.python else tuple(locked_versions(task.environment)),
         )
 
     def _find_or_execute(

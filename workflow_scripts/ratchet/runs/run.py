@@ -40,7 +40,7 @@ from ratchet.runs.sandbox.sandbox import SandboxKind, choose_sandbox, confine_co
 from ratchet.runs.spec import Box, RunSpec
 from ratchet.runs.supervisor import start_supervisor, supervisor_answer
 from ratchet.task.edits import replace_value
-from ratchet.task.environment import package_paths, resolve_command
+from ratchet.task.environment import package_paths, resolve_command, unneeded_paths
 from ratchet.task.task import THREAD_VARIABLES
 
 # Enough for a session's progress lines; a flood keeps its head and its tail.
@@ -351,7 +351,10 @@ class Workspace(Frozen, dict=True):
                 *map(Path, prefixes),
                 *caches.values(),
             ],
-            hidden=package_paths(spec.hidden, prefixes),
+            hidden=[
+                *package_paths(spec.hidden, prefixes),
+                *(unneeded_paths(spec.packages) if spec.packages else ()),
+            ],
             network=spec.network,
             gpu=spec.device == "gpu",
         )

@@ -9,7 +9,7 @@ from ratchet.records.store import run_key
 from ratchet.task.environment import CacheMount, Interpreter
 from ratchet.task.task import BY_ENVIRONMENT, Seeding
 
-BESIDE = frozenset({"isolation", "hidden", "python", "mounts"})
+BESIDE = frozenset({"isolation", "hidden", "packages", "python", "mounts"})
 """Fields of a run that say how a machine serves it, not what it computes."""
 
 
@@ -40,7 +40,8 @@ class RunSpec(Frozen):
     Runs on different ``hardware`` are not compared.
 
     ``isolation`` keeps the run apart, ``hidden`` names installed packages that the data
-    are made from.  ``python`` and ``mounts`` are where interpreter and caches lie here.
+    are made from, ``packages`` those that it needs: where they are named it sees no others
+    of this interpreter.  ``python`` and ``mounts`` are where interpreter and caches lie here.
     """
 
     command: Sequence[str]
@@ -72,6 +73,7 @@ class RunSpec(Frozen):
     hardware: Mapping[str, Any] = field(default_factory=dict)
     isolation: str = "none"
     hidden: Sequence[str] = ()
+    packages: Sequence[str] = ()
     python: Interpreter | None = None
     mounts: Sequence[CacheMount] = ()
 
