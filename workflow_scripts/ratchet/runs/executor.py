@@ -8,10 +8,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from ratchet.base.errors import DataError
-from ratchet.base.io import Fingerprint, source_digest
+from ratchet.base.io import Fingerprint, read_record, source_digest
 from ratchet.base.structs import from_json_values, replace
+from ratchet.base.text import median
 from ratchet.records.events import read_events
-from ratchet.records.records import Outcome, Pace, Role, RunSummary, run_seed
+from ratchet.records.records import Baseline, Outcome, Pace, Role, RunSummary, run_seed
 from ratchet.records.store import RunRecord
 from ratchet.runs.hardware import check_hardware
 from ratchet.runs.probe import STEPS, slowing
@@ -200,7 +201,19 @@ class Executor:
         check_hardware(session.manifest, task.device, python)
         check_caches(session.manifest.caches, task.caches, task.clone, session.store)
         mounts = [cache_mount(c, task.clone) for c in task.caches if c.folder in spec.caches]
-        return replace(spec, python=python, mounts=mounts)
+        usual = self._evaluation_seconds()
+        return replace(spec, python=python, mounts=mounts, evaluation_seconds=usual)
+
+    def _evaluation_seconds(self) -> float | None:
+        """What the evaluation of the baseline's runs took; ``None`` before there are some."""
+        session = self.session
+        if session.budget["seconds"] is None or not session.paths.baseline.is_file():
+            return None
+        runs = read_record(Baseline, session.paths.baseline).runs
+        found = [record.evaluation for run in runs if (record := session.store.lookup(run.key))]
+        on_gpu = session.task.device == "gpu"
+        seconds = [e.seconds if on_gpu else e.evaluating_cpu_seconds for e in found if e]
+        return median(seconds) if seconds else None
 
     def _summary(
         self, key: str, spec: RunSpec, record: RunRecord, set_aside: tuple[str, ...]

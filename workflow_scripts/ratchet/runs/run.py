@@ -376,6 +376,8 @@ class Workspace(Frozen, dict=True):
             found["RATCHET_BUDGET_STEPS"] = str(spec.budget_steps)
         else:
             found["RATCHET_BUDGET_SECONDS"] = str(spec.budget_seconds)
+            if spec.evaluation_seconds is not None:
+                found["RATCHET_EVALUATION_SECONDS"] = f"{spec.evaluation_seconds:.3f}"
         if spec.seeding.hook and not apart:
             found["PYTHONPATH"] = str(HOOKS)
         if self.kind is SandboxKind.LANDLOCK:

@@ -9,7 +9,7 @@ from ratchet.records.store import run_key
 from ratchet.task.environment import CacheMount, Interpreter
 from ratchet.task.task import BY_ENVIRONMENT, Seeding
 
-BESIDE = frozenset({"isolation", "hidden", "packages", "python", "mounts"})
+BESIDE = frozenset({"isolation", "hidden", "packages", "python", "mounts", "evaluation_seconds"})
 """Fields of a run that say how a machine serves it, not what it computes."""
 
 
@@ -42,6 +42,8 @@ class RunSpec(Frozen):
     ``isolation`` keeps the run apart, ``hidden`` names installed packages that the data
     are made from, ``packages`` those that it needs: where they are named it sees no others
     of this interpreter.  ``python`` and ``mounts`` are where interpreter and caches lie here.
+    ``evaluation_seconds`` is what the baseline's evaluation takes here: a model that knows it
+    can train for as much less as its own takes longer.
     """
 
     command: Sequence[str]
@@ -76,6 +78,7 @@ class RunSpec(Frozen):
     packages: Sequence[str] = ()
     python: Interpreter | None = None
     mounts: Sequence[CacheMount] = ()
+    evaluation_seconds: float | None = None
 
     @property
     def inputs(self) -> dict[str, Any]:
