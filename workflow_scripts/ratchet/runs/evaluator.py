@@ -6,7 +6,8 @@ in whatever way the task's fixed files agree on; the evaluator tells the
 supervisor, in lines of JSON on its standard output::
 
     {"event": "ready"}                    its data is loaded
-    {"event": "asked"}                    the candidate asks to be evaluated
+    {"event": "asked"}                    the candidate asks to be evaluated; said before a
+                                          question is sent, as its output is kept apart from then
     {"event": "result", "value": …, …}    the metric, and what else it found
     {"event": "failed", "reason": "…"}    the candidate did not keep to the protocol
 
