@@ -58,6 +58,16 @@ def test_training_and_evaluation_are_one_sum(
     assert off_budget([RunTrace(1)], odd, LIMITS, 3.0) is None
 
 
+@given(st.floats(0, 1e4), st.floats(0, 1e4), st.floats(0.1, 50))
+def test_no_time_that_a_run_takes_is_an_accusation(
+    trained: float, evaluating: float, pace: float
+) -> None:
+    """A dear model on a slow machine is off its budget, and no cheat."""
+    slow = [replace(run, evaluating=pace * run.evaluating) for run in BASELINE]
+    run = replace(RUN, trained=trained, evaluating=pace * evaluating)
+    assert unlike_baseline(slow, [run], LIMITS) is None
+
+
 def test_a_run_off_its_budget_says_what_would_fit() -> None:
     assert over(replace(RUN, trained=3.5, evaluating=1.0)) == (
         "used 4.5 s from its start to its last reply, 1 s of them in its evaluation, and the "
