@@ -78,6 +78,21 @@ s.sendall(b".")
         assert (tmp_path / folder / LOG_ASKED).read_text().count("secret") == 4
 
 
+def test_who_prints_without_end_while_it_asks_hangs_nobody(tmp_path: Path) -> None:
+    """Its output and the evaluator's words come at once, and both are looked at for either."""
+    flood = """
+import threading
+def flood():
+    while True:
+        os.write(1, b"x" * 4096)
+threading.Thread(target=flood, daemon=True).start()
+"""
+    source = CLIENT.replace("s.sendall", flood + "s.sendall", 1)
+    for folder in ("one", "two", "three"):
+        record = small(tmp_path, SERVE, source + "os._exit(0)\n", folder=folder)
+        assert record.outcome in (Outcome.OK, Outcome.NO_METRIC), record
+
+
 def test_an_error_after_the_first_question_is_not_quoted(tmp_path: Path) -> None:
     """Its message would come to whoever proposes next."""
     record = small(tmp_path, SERVE, CLIENT + "raise KeyError(s.recv(9) or 'the window')\n")

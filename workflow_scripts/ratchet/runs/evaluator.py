@@ -71,6 +71,8 @@ class Evaluator:
                 preexec_fn=lambda: die_with_parent(me),
             )
         self.own_end.close()
+        # What one look has taken another may still believe to be there.
+        os.set_blocking(self.output, False)
 
     @property
     def pid(self) -> int:
@@ -84,7 +86,10 @@ class Evaluator:
 
     def read(self, usage: Usage) -> bool:
         """Take what it said; False at its end.  ``usage`` measures the candidate now."""
-        data = os.read(self.output, LARGEST_ANSWER)
+        try:
+            data = os.read(self.output, LARGEST_ANSWER)
+        except BlockingIOError:
+            return True
         self.taken += len(data)
         if not data or self.taken > LARGEST_ANSWER:
             return False
