@@ -1,5 +1,9 @@
 """Evaluators of any task: their process, what they say, and what goes wrong with them."""
 
+import os
+import signal
+import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +13,7 @@ from helpers.run_plans import launch
 from ratchet.base.errors import DataError
 from ratchet.records.records import Outcome
 from ratchet.records.store import LOG, LOG_ASKED, RunRecord
+from ratchet.runs.evaluator import Evaluator
 
 TALK = """
 import json, os, socket, sys
@@ -78,19 +83,19 @@ s.sendall(b".")
         assert (tmp_path / folder / LOG_ASKED).read_text().count("secret") == 4
 
 
-def test_who_prints_without_end_while_it_asks_hangs_nobody(tmp_path: Path) -> None:
-    """Its output and the evaluator's words come at once, and both are looked at for either."""
-    flood = """
-import threading
-def flood():
-    while True:
-        os.write(1, b"x" * 4096)
-threading.Thread(target=flood, daemon=True).start()
-"""
-    source = CLIENT.replace("s.sendall", flood + "s.sendall", 1)
-    for folder in ("one", "two", "three"):
-        record = small(tmp_path, SERVE, source + "os._exit(0)\n", folder=folder)
-        assert record.outcome in (Outcome.OK, Outcome.NO_METRIC), record
+def test_nobody_waits_for_words_that_were_taken(tmp_path: Path) -> None:
+    """They are looked for whenever the run prints, too, so that one look finds nothing left."""
+    words = 'import time; print(\'{"event": "asked"}\', flush=True); time.sleep(20)'
+    order = {"command": [sys.executable, "-S", "-c", words], "folder": str(tmp_path)}
+    evaluator = Evaluator({**order, "environment": {}, "errors": str(tmp_path / "errors")})
+    evaluator.start()
+    while not evaluator.was_asked(dict):
+        time.sleep(0.01)
+    began = time.monotonic()
+    assert evaluator.read(dict)
+    assert time.monotonic() - began < 10
+    os.kill(evaluator.pid, signal.SIGKILL)
+    assert evaluator.finish(dict)["asked"] == {}
 
 
 def test_an_error_after_the_first_question_is_not_quoted(tmp_path: Path) -> None:
