@@ -16,6 +16,7 @@ from ratchet.records.records import Outcome
 from ratchet.records.store import LOG, LOG_ASKED, RunRecord
 from ratchet.runs.log import failure_evidence
 from ratchet.runs.outcome import (
+    ASKED,
     OutcomeEvidence,
     RunEnding,
     classify_outcome,
@@ -340,15 +341,15 @@ def test_few_numbers_of_few_digits_come_out_of_an_evaluation(tmp_path: Path) -> 
     assert record.outcome is Outcome.OK
     assert record.metrics == {"val": 2.5, "mem": 1234570.0, "num_steps": 70.0}
     shown = (tmp_path / LOG).read_text()
-    assert shown == "step 1\n---\nval: 2.5\nmem: 1234570.0\nnum_steps: 70.0\n"
+    assert shown == "step 1\n---\nval: 2.5\nmem: 1234570\nnum_steps: 70\n"
 
 
 def test_what_failed_after_the_first_question_is_told_and_not_quoted(tmp_path: Path) -> None:
     record = kept(tmp_path, "step 1\n", raised("MemoryError: the window was abc"), code=1)
     assert record.outcome is Outcome.OOM_HOST
-    assert record.reason == "ran out of memory of the host"
+    assert record.reason == f"ran out of memory of the host, {ASKED}"
     record = kept(tmp_path, "step 1\n", raised("KeyError: 'abc'"), code=1)
-    assert (record.outcome, record.reason) == (Outcome.CRASH, "exit status 1")
+    assert (record.outcome, record.reason) == (Outcome.CRASH, f"exit status 1, {ASKED}")
     before = kept(tmp_path, raised("KeyError: 'abc'"), "", code=1)
     assert before.reason == "exit status 1: KeyError: 'abc'"
 

@@ -55,7 +55,7 @@ WRONG = {
     "asks again": (
         asking("    evaluate_bpb(model.predict)\n", "evaluate_bpb(model.predict)"),
         Outcome.CRASH,
-        "a run is evaluated once",
+        "exit status 1, after it was asked about data",
     ),
 }
 

@@ -30,6 +30,7 @@ from ratchet.task.task import search_patterns
 NEAR_LIMIT = 0.95
 """A killed run that used this share of its memory limit died of the limit: the peak
 is sampled a few times a second, so the last growth is not seen."""
+ASKED = "after it was asked about data: what it printed from then on is kept apart"
 # Printed metrics are rounded; with few digits the rounding itself is allowed for.
 AGREEMENT = 1e-4
 
@@ -63,7 +64,9 @@ def run_record(
         metrics[spec.metric] = math.nan if evaluation.value is None else evaluation.value
     if after:
         with (folder / LOG).open("a", encoding="utf-8") as log:
-            log.write("---\n" + "".join(f"{name}: {value}\n" for name, value in metrics.items()))
+            log.write(
+                "---\n" + "".join(f"{name}: {value:.7g}\n" for name, value in metrics.items())
+            )
     return RunRecord(
         outcome=found.outcome,
         reason=found.sentence,
@@ -240,7 +243,9 @@ def _uncontended(ending: RunEnding) -> OutcomeEvidence:
         limit = f"{ending.timed_out_seconds:g}"
         return OutcomeEvidence(Outcome.TIMEOUT, f"stopped after {limit} s of wall-clock time")
     found = _by_log(ending, clean_lines(ending.log + ending.log_asked))
-    return replace(found, evidence="") if ending.log_asked else found
+    if not ending.log_asked or found.outcome is Outcome.OK:
+        return found
+    return replace(found, reason=f"{found.reason}, {ASKED}", evidence="")
 
 
 def _by_log(ending: RunEnding, lines: Sequence[str]) -> OutcomeEvidence:
