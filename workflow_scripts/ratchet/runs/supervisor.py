@@ -100,6 +100,7 @@ class Watch:
         self.order = order
         self.log = CappedLog(order["log"], order["log_limit_bytes"])
         self.log_asked: CappedLog | None = None
+        self.line_open = False
         self.evaluator = Evaluator(order["evaluator"]) if order.get("evaluator") else None
         self.command: Command | ContainerCommand
         self.output = -1
@@ -224,15 +225,21 @@ class Watch:
             data = os.read(self.output, 16 * CHUNK)
         except BlockingIOError:
             return None
+        taken = len(data)
         if self.evaluator and self.evaluator.was_asked(self.usage):
             if self.log_asked is None:
+                if self.line_open:
+                    # Its end came with what is kept apart, or never.
+                    data = data.removeprefix(b"\n")
+                    self.log.write(b"\n")
                 self.log.write(APART)
                 limit = self.order["log_limit_bytes"]
                 self.log_asked = CappedLog(self.order["log_asked"], limit)
             self.log_asked.write(data)
         else:
             self.log.write(data)
-        return len(data)
+            self.line_open = not data.endswith(b"\n") and (bool(data) or self.line_open)
+        return taken
 
     def drain(self) -> None:
         """Take what is left in the pipe; all of its writers are dead."""
