@@ -70,14 +70,14 @@ WITHIN = f"""    import time
 """
 EARLY = f"""    import time
     begun = time.process_time()
-    while time.process_time() - begun < 0.2:
+    while time.process_time() - begun < 0.4:
 {training(8)}
 """
 # All parts of the evaluation take equally long.
 OFTEN = f"""    import time
     def predict(x):
         begun = time.process_time()
-        while time.process_time() - begun < 0.03:
+        while time.process_time() - begun < 0.008:
 {training(12)}
         model.predict(x)
         return np.zeros((*x.shape, 256))
@@ -111,12 +111,12 @@ CHEATS = {
     ),
     "goes on within predict": Cheat(asking(WITHIN), LONGER),
     "makes room for training by replies that sleep": Cheat(
-        asking(WITHIN.replace("        return", "        time.sleep(0.01)\n        return")),
+        asking(WITHIN.replace("        return", "        time.sleep(0.002)\n        return")),
         LONGER,
     ),
     "trains a little in every reply": Cheat(asking(OFTEN), LONGER),
     "trains before the clock and within predict, a little each": Cheat(
-        before(LOOP, EARLY, asking(WITHIN.replace("< 2.0", "< 0.2"))), LONGER
+        before(LOOP, EARLY, asking(WITHIN.replace("< 2.0", "< 0.4"))), LONGER
     ),
 }
 
