@@ -304,6 +304,10 @@ class Arena:
         limits = replace(TASK.plausible, tolerance=TOLERANCE)
         return off_budget(usual, runs, limits, budget_seconds)
 
+    def unlike(self, runs: list[RunTrace]) -> str | None:
+        """What a session finds in what runs printed, beside its baseline's."""
+        return unlike_baseline(self.usual(), runs, TASK.plausible)
+
     def accused(self, source: str, budget_seconds: float, kind: SandboxKind) -> str | None:
         """What is found against an honest candidate; one off its budget is not accused."""
         usual = self.usual(budget_seconds, kind)
