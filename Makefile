@@ -139,6 +139,7 @@ bench: $(ENVS)/.venv-dev/.ready $(ENVS)/.venv-bench/.ready
 	$(DEV)/bin/pytest tests/bench/calibration.py
 	PYTHONPATH=tests $(DEV)/bin/python tests/bench/sessions.py
 	PYTHONPATH=tests $(DEV)/bin/python tests/bench/busy.py
+	PYTHONPATH=tests $(DEV)/bin/python tests/bench/cheats_gpt.py
 	$(ENVS)/.venv-bench/bin/python tests/bench/evolve.py
 
 bench-proposing: $(ENVS)/.venv-dev/.ready

@@ -5,18 +5,13 @@ never sees the data that this process has; there is nothing to run by hand.
 
 It sends windows and positions, gets logits back as plain float16 bytes (protocol:
 ``channel.evaluate_remotely``), normalises them and computes bits per byte with its own
-table of the tokens' bytes.  Every fourth group of windows, chosen in secret, comes
-twice, in a secret order: as it is, and as a canary (``canary.py``).  Nothing tells
-which of two windows with one beginning is the one that counts.  All that is drawn
-comes from the system's randomness; neither the windows that count nor their sum
-depend on it.  A candidate has been tampered with if
+table of the tokens' bytes.  Before, it asks for the next token of prefixes, of which no
+later token was sent yet (``prefixes.py``).  The metric depends on no randomness; the
+order of the questions is drawn from the system's.
 
-* predictions change when later tokens change, or between the two calls;
-* bets on tokens that it had not seen win, or bets on what only a memory of other
-  windows can know;
-* the token at the secret place, which the canary did not hold, was predicted
-  much worse than other tokens: then those were seen, not predicted;
-* predictions fit shuffled targets better than the frequencies of tokens allow.
+A candidate has been tampered with if predictions change when the rest of a window is
+shown.  How well prefixes and whole windows are predicted is told to the harness, which
+compares the difference with that of the baseline's runs.
 
 Environment: ``RATCHET_EVALUATOR_FD`` (the socket), ``RATCHET_EVALUATION``, JSON with
 ``data`` and ``audit`` (paths by file name; ``audit`` may be empty) and
@@ -32,34 +27,34 @@ import select
 import socket
 import sys
 import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import scoring
-from canary import Canary, Text, teach, wealth
 from channel import HEADER, REQUEST, RESULT, SIZE, Logits, Tokens, receive
 from numpy.typing import NDArray
+from prefixes import LARGEST_CHANGE, MEAN_CHANGE, Prefixes, counted
 from scoring import WINDOWS_AT_ONCE, Scale, bits_per_byte, log_softmax
 
-# Largest mean change of the log-likelihoods, in nats, when later tokens change, on
-# average and at one position.  The same operations on the same shapes give 0 on a CPU;
-# what fits through on average is below 0.001 bits per byte.
-MEAN_CHANGE, LARGEST_CHANGE = 2e-3, 0.1
-# The mean over the secret places may be so many standard errors above the others.
-LARGEST_Z = 8.0
-# Nobody who has not seen what was drawn makes a million of one, but once in a million.
-LARGEST_WEALTH = float(np.log(1e6))
-# Bits by which shuffled targets may fall below the entropy, by chance alone.
-SHUFFLE_SLACK = 0.1
-# One of so many groups has a canary.
-GROUPS_PER_CANARY = 4
 # The harness is told so often how far the candidate is, and measures what it used.
 REPORTS = 8
 
 
 class ProtocolError(Exception):
     """The candidate sent something else than logits, or nothing."""
+
+
+@dataclass(frozen=True)
+class Question:
+    """What is sent when its turn comes, how many tokens that are, and who gets the logits."""
+
+    tokens: int
+    asked: Callable[[], tuple[Tokens, Tokens]]
+    accept: Callable[[Logits], None]
 
 
 class Part:
@@ -76,46 +71,55 @@ class Part:
         self.targets = asked.targets.reshape(self.positions.shape)
         self.bytes = asked.target_bytes.reshape(self.positions.shape)
         self.losses = np.full(self.targets.shape, np.nan)
-        self.shuffled = rng.permutation(self.targets.ravel()).reshape(self.targets.shape)
-        self.shuffled_losses = np.full(self.targets.shape, np.nan)
-        text = Text(content, scale.length, len(table))
-        count = max(groups // GROUPS_PER_CANARY, min(groups, 4))
-        self.canaries = {
-            int(g): Canary(self.windows[g], self.positions[g], self.targets[g], text, rng)
-            for g in rng.permutation(groups)[:count]
-        }
-        teach(list(self.canaries.values()), text, rng)
+        self.prefixes = Prefixes(content, table, scale, rng)
 
     def accept(self, group: int, logits: Logits) -> None:
         """Take the logits of a group that counts."""
-        likelihoods = log_softmax(logits)
-        self.losses[group] = scoring.losses(likelihoods, self.targets[group])
-        self.shuffled_losses[group] = scoring.losses(likelihoods, self.shuffled[group])
-        if group in self.canaries:
-            self.canaries[group].compare(logits)
+        self.losses[group] = scoring.losses(log_softmax(logits), self.targets[group])
+
+    def cut_questions(self) -> list[tuple[int, Question]]:
+        """Those for prefixes, each with the number of its position."""
+        cuts = self.prefixes
+        return [
+            (
+                q.number,
+                Question(len(q.rows) * q.length, partial(cuts.asked, q), partial(cuts.accept, q)),
+            )
+            for q in cuts.questions
+        ]
+
+    def whole_questions(self) -> list[Question]:
+        """Those for whole windows, those that count and the cut ones that are shown again."""
+        shown = [
+            (self.windows[group], self.positions[group], partial(self.accept, group))
+            for group in range(len(self.windows))
+        ]
+        shown += [(r.windows, r.positions, r.accept) for r in self.prefixes.repeats]
+        return [
+            Question(windows.size, partial(_both, windows, positions), accept)
+            for windows, positions, accept in shown
+        ]
 
     @property
     def value(self) -> float:
         """Bits per byte."""
-        counted = np.where(self.bytes > 0, self.losses, 0.0)
-        return bits_per_byte([float(x.sum()) for x in counted], int(self.bytes.sum()))
+        nats = np.where(self.bytes > 0, self.losses, 0.0)
+        return bits_per_byte([float(x.sum()) for x in nats], int(self.bytes.sum()))
 
-    def checks(self) -> dict[str, float]:
-        """The canaries in numbers: nats, standard errors, bits."""
-        canaries = list(self.canaries.values())
-        unseen = np.concatenate([canary.unseen for canary in canaries])
-        spread = float(self.losses.std()) or 1e-9
-        _, counts = np.unique(self.targets, return_counts=True)
-        share = counts / self.targets.size
-        entropy = -float((share * np.log2(share)).sum())
-        shuffled = float(self.shuffled_losses.mean() / np.log(2.0))
+    def compared(self) -> dict[str, Any]:
+        """Bits per byte of whole and of cut windows, in groups of equally many windows."""
+        cuts = self.prefixes
+        per_nat = self.bytes.size / int(self.bytes.sum()) / float(np.log(2.0))
+        whole = counted(self.losses, self.bytes, cuts.bos + 1).mean() * per_nat
         return {
-            **wealth([won for canary in canaries for won in canary.won]),
-            "largest_change": max(canary.largest_change for canary in canaries),
-            "mean_change": max(canary.mean_change for canary in canaries),
-            "unseen_z": float(unseen.mean() - self.losses.mean()) / spread * len(unseen) ** 0.5,
-            "shuffled_above_entropy": shuffled - entropy,
+            "whole": round(float(whole), 6),
+            "groups": len(self.windows) * WINDOWS_AT_ONCE / cuts.windows_per_group,
+            "cut": cuts.groups(per_nat),
         }
+
+
+def _both(windows: Tokens, positions: Tokens) -> tuple[Tokens, Tokens]:
+    return windows, positions
 
 
 class Conversation:
@@ -162,58 +166,43 @@ class Conversation:
         self.channel.close()
 
 
-def order_of_questions(parts: list[Part], rng: np.random.Generator) -> list[tuple[Part, int, bool]]:
-    """All groups (part, number, canary) in a secret order."""
-    questions = [
-        (part, group, canary)
-        for part in parts
-        for group in range(len(part.windows))
-        for canary in ((False, True) if group in part.canaries else (False,))
-    ]
-    return [questions[i] for i in rng.permutation(len(questions))]
+def in_order(parts: Sequence[Part], rng: np.random.Generator) -> list[Question]:
+    """All questions: prefixes, the shortest first, then whole windows in a secret order."""
+    cuts = [cut for part in parts for cut in part.cut_questions()]
+    cuts = [cuts[i] for i in rng.permutation(len(cuts))]
+    cuts.sort(key=lambda cut: cut[0])
+    whole = [question for part in parts for question in part.whole_questions()]
+    return [question for _, question in cuts] + [whole[i] for i in rng.permutation(len(whole))]
 
 
-def evaluate(talk: Conversation, parts: list[Part], rng: np.random.Generator) -> bool:
+def evaluate(talk: Conversation, parts: Sequence[Part], rng: np.random.Generator) -> bool:
     """Ask everything; False as soon as a logit is not finite.
 
-    While the candidate works on a group, the one before is added up.
+    While the candidate works on a question, the one before is added up.  The harness is
+    told of every equal part of the tokens.
     """
-    questions = order_of_questions(parts, rng)
-
-    def ask(number: int) -> None:
-        part, group, canary = questions[number]
-        windows = part.canaries[group].windows if canary else part.windows[group]
-        talk.ask(windows, part.positions[group])
-
-    reports = {len(questions) * k // REPORTS for k in range(1, REPORTS)}
-    ask(0)
-    for n, (part, group, canary) in enumerate(questions):
-        logits = talk.reply(part.positions[group])
+    questions = in_order(parts, rng)
+    done = np.cumsum([question.tokens for question in questions])
+    reports = set(np.searchsorted(done, done[-1] * np.arange(1, REPORTS) / REPORTS).tolist())
+    asked = questions[0].asked()
+    talk.ask(*asked)
+    for n, question in enumerate(questions):
+        logits = talk.reply(asked[1])
         if not scoring.finite(logits):
             return False
-        if n + 1 in reports:
+        if n in reports:
             tell("progress")
         if n + 1 < len(questions):
-            ask(n + 1)
-        if canary:
-            part.canaries[group].accept(logits, n)
-        else:
-            part.accept(group, logits)
+            asked = questions[n + 1].asked()
+            talk.ask(*asked)
+        question.accept(logits)
     return True
 
 
 def verdict(checks: dict[str, float]) -> str | None:
-    """What the canaries found, in words."""
+    """What the windows that were shown again found, in words."""
     if checks["mean_change"] > MEAN_CHANGE or checks["largest_change"] > LARGEST_CHANGE:
-        return "predictions changed when later tokens were changed, or between two calls"
-    if checks["wealth"] > LARGEST_WEALTH:
-        return "tokens that it could not have seen were known to it"
-    if checks["taught"] > LARGEST_WEALTH:
-        return "it learned from the windows of the evaluation"
-    if checks["unseen_z"] > LARGEST_Z:
-        return "tokens that it could not have seen were predicted much worse than the others"
-    if checks["shuffled_above_entropy"] < -SHUFFLE_SLACK:
-        return "its predictions fit shuffled targets better than any can"
+        return "predictions changed when later tokens were shown, or between two calls"
     return None
 
 
@@ -236,11 +225,15 @@ def serve(channel: socket.socket, order: dict[str, Any], scale: Scale) -> None:
     tell("asked")
     began = time.perf_counter()
     finite = evaluate(talk, parts, rng)
-    checks = [part.checks() for part in parts] if finite else []
+    checks = [part.prefixes.checks() for part in parts] if finite else []
     tampered = next((found for found in map(verdict, checks) if found), None)
     read = None
     if audit is not None:
-        read = {"value": audit.value if finite else None, "tokens": audit.targets.size}
+        read = {
+            "value": audit.value if finite else None,
+            "tokens": audit.targets.size,
+            "prefixes": audit.compared() if finite else None,
+        }
     tell(
         "result",
         value=validation.value if finite else None,
@@ -250,6 +243,7 @@ def serve(channel: socket.socket, order: dict[str, Any], scale: Scale) -> None:
         reply_seconds=round(float(np.median(talk.waits)), 6),
         tampered=tampered,
         audit=read,
+        prefixes=validation.compared() if finite else None,
         checks={name: round(value, 6) for name, value in checks[0].items()} if checks else {},
     )
     talk.close(validation.value if finite else float("nan"))

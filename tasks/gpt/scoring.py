@@ -8,8 +8,8 @@ spread evenly over it.  Of each, ``positions`` places are scored, spread evenly 
 the last one included.  All of that depends on the split alone, so that every run is
 measured on the same tokens.  A target without bytes (BOS) is not scored.
 
-Environment, set by presets: ``RATCHET_EVAL_WINDOWS``, ``RATCHET_EVAL_LENGTH`` and
-``RATCHET_EVAL_POSITIONS`` (per window).
+Environment, set by presets: ``RATCHET_EVAL_WINDOWS``, ``RATCHET_EVAL_LENGTH``,
+``RATCHET_EVAL_POSITIONS`` (per window) and ``RATCHET_EVAL_CUT``.
 """
 
 from __future__ import annotations
@@ -30,18 +30,22 @@ WINDOWS_AT_ONCE = 8
 
 @dataclass(frozen=True)
 class Scale:
-    """How much is evaluated: windows, tokens per window, scored positions per window."""
+    """How much is evaluated: windows, tokens per window, scored positions per window.
+
+    ``cut`` windows are asked besides, by the evaluator alone (``prefixes.py``).
+    """
 
     windows: int
     length: int
     positions: int
+    cut: int = 256
 
     @classmethod
     def from_environment(cls) -> Scale:
         """What the preset says; without one 65,536 positions in windows of 2048."""
-        names = ("WINDOWS", "LENGTH", "POSITIONS")
-        given = (os.environ.get(f"RATCHET_EVAL_{name}") for name in names)
-        return cls(*(int(g or d) for g, d in zip(given, (512, 2048, 128), strict=True)))
+        usual = {"WINDOWS": 512, "LENGTH": 2048, "POSITIONS": 128, "CUT": cls.cut}
+        given = ((os.environ.get(f"RATCHET_EVAL_{n}"), default) for n, default in usual.items())
+        return cls(*(int(value or default) for value, default in given))
 
 
 @dataclass(frozen=True)
@@ -72,10 +76,15 @@ def questions(tokens: Tokens, token_bytes: NDArray[Any], scale: Scale) -> Questi
     spans = np.asarray(tokens[starts[:, None] + np.arange(length)])
     first = np.full((count, 1), len(token_bytes) - 1, spans.dtype)
     windows = np.concatenate([first, spans[:, :-1]], axis=1).astype("<u2")
-    steps = np.arange(1, scale.positions + 1) * length // scale.positions - 1
-    positions = np.tile(steps.astype("<u2"), (count, 1))
+    positions = np.tile(places(scale), (count, 1))
     targets = np.take_along_axis(spans, positions.astype(np.int64), axis=1).astype("<u2")
     return Questions(windows, positions, targets, token_bytes[targets].astype(np.int64))
+
+
+def places(scale: Scale) -> Tokens:
+    """The scored positions of a window, the last one included."""
+    steps = np.arange(1, scale.positions + 1) * scale.length // scale.positions - 1
+    return steps.astype("<u2")
 
 
 def log_softmax(logits: NDArray[Any]) -> Floats:

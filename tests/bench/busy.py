@@ -73,25 +73,42 @@ def compare_recorded(root: Path, sessions: int) -> None:
         print(f"{name:<32} {missed:5.2f} / {further:4.2f}   {before:.1f} -> {after:.1f} runs")
 
 
+LOOP = """
+import os, sys, time
+while os.path.isdir(os.path.dirname(sys.argv[1])):
+    while os.path.exists(sys.argv[1]):
+        sum(range(100000))
+    time.sleep(0.2)
+"""
+"""Wants a processor while a file exists, and ends with the file's folder."""
+
+
+def start_loops(count: int, flag: Path) -> None:
+    """Processes that nobody here is a parent of: a session ends whatever its runs leave behind."""
+    command = '"$0" -c "$1" "$2" &'
+    for _ in range(count):
+        subprocess.run(["sh", "-c", command, sys.executable, LOOP, str(flag)], check=True)
+
+
 @contextlib.contextmanager
-def busy_loops(count: int) -> Iterator[None]:
-    """So many processes that want a processor each."""
-    loops = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(count)]
+def busy(flag: Path) -> Iterator[None]:
+    flag.touch()
     try:
         yield
     finally:
-        for loop in loops:
-            loop.kill()
-            loop.wait()
+        flag.unlink()
 
 
 def compare_real(root: Path, loops: int) -> None:
     """Two quiet sessions, which differ by chance, and one with loops from its middle on."""
+    flag = root / "busy now"
+    root.mkdir()
+    start_loops(loops, flag)
     for name in ("quiet", "busy", "quiet again"):
         box = make_box(root / name, **SETTINGS)
         half = int(str(SETTINGS["rounds"])) // 2
         box.play(last="rounds", rounds=half)
-        with busy_loops(loops) if name == "busy" else contextlib.nullcontext():
+        with busy(flag) if name == "busy" else contextlib.nullcontext():
             box.play(first="rounds")
         print(f"{name}: {len(box.runs())} runs, kept {', '.join(sorted(kept(box)))}")
         for event in box.events("run_finished"):

@@ -21,7 +21,7 @@ import numpy as np
 
 from ratchet.base.structs import replace
 from ratchet.judge import Judge, Settings
-from ratchet.judge.certify import Change, FreshRun, contributions, plan_leave_outs
+from ratchet.judge.certify import Change, VariantRun, contributions, plan_leave_outs
 from ratchet.records.records import Standing
 
 REAL, PASSENGERS = 3, 3
@@ -32,10 +32,12 @@ BASELINES, CONFIRMATIONS = 3, 3
 TRIES = 300
 """Draws of a measurement until it leads to what the session shall decide."""
 
-Plan = Callable[[Sequence[Change], int], Sequence[frozenset[int]]]
+Plan = Callable[[Sequence[Change], int, Sequence[VariantRun]], Sequence[frozenset[int]]]
 
 
-def one_at_a_time(changes: Sequence[Change], runs: int) -> list[frozenset[int]]:
+def one_at_a_time(
+    changes: Sequence[Change], runs: int, _: Sequence[VariantRun]
+) -> list[frozenset[int]]:
     """The champion, then without each change in turn, doubtful ones first."""
     doubtful = sorted(changes, key=lambda change: change.confidence)
     rows = [frozenset[int](), *(frozenset({change.number}) for change in doubtful)]
@@ -58,20 +60,24 @@ class World:
         self.gains: list[float] = []
         self.changes: list[Change] = []
         now = 0.0
+        search: list[tuple[int, int | None, float]] = [(0, None, y) for y in self.baseline]
         for place in self.random.permutation(len(proposals)):
             gain, keep = proposals[place]
             for _ in range(TRIES):
-                found = judge.assess([now - gain + self.random.normal()])
+                y = now - gain + self.random.normal()
+                found = judge.assess([y])
                 if found.keep == keep:
                     break
             judge.commit(keep)
             if keep:
                 now -= gain
-                number = len(self.gains)
+                self.changes.append(Change(len(self.gains), (), found.confidence))
                 self.gains.append(gain)
-                self.changes.append(
-                    Change(number, (), found.confidence, found.gain, found.delta_sd)
-                )
+            search.append((len(self.gains), None if keep else place, y))
+        self.search = [
+            VariantRun(frozenset(range(there, len(self.gains))), y, tried, occasion=1)
+            for there, tried, y in search
+        ]
         self.noise = judge.noise_interval()
 
     def worth(self, present: frozenset[int]) -> float:
@@ -86,24 +92,23 @@ class World:
         everything = frozenset(range(len(self.gains)))
         return self.worth(everything) - self.worth(everything - {number})
 
-    def run(self, left_out: frozenset[int]) -> FreshRun:
+    def run(self, left_out: frozenset[int]) -> VariantRun:
         present = frozenset(range(len(self.gains))) - left_out
         slow = self.random.uniform(3, 9) if self.random.random() < self.slowed else 0.0
-        return FreshRun(left_out, self.random.normal() + slow - self.worth(present))
+        return VariantRun(left_out, self.random.normal() + slow - self.worth(present))
 
 
 def certify(world: World, plan: Plan, budget: int) -> Counter[str]:
     """Counts of one certification, by the steps that sessions take."""
     changes = world.changes
     everything = frozenset(range(len(changes)))
-    fresh = [world.run(row) for row in plan(changes, budget)]
-    before = [FreshRun(everything, value) for value in world.baseline]
-    first = contributions(changes, [*fresh, *before], world.noise)
+    fresh = [world.run(row) for row in plan(changes, budget, world.search)]
+    first = contributions(changes, [*fresh, *world.search], world.noise)
     gone = frozenset(each.number for each in first if each.standing is Standing.PASSENGER)
     fresh += [world.run(row) for row in [gone] * (1 if gone else 0)]
     fresh += [world.run(row) for row in [everything, gone] * CONFIRMATIONS]
     counts: Counter[str] = Counter()
-    for each in contributions(changes, fresh, world.noise):
+    for each in contributions(changes, [*fresh, *world.search], world.noise):
         kind = "real" if world.gains[each.number] > 0 else "false"
         counts[f"{kind} certified"] += (
             each.standing is Standing.CERTIFIED and each.number not in gone

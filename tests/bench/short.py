@@ -32,7 +32,7 @@ from typing import Protocol
 
 import numpy as np
 
-from ratchet.judge.certify import Change, FreshRun, contributions, plan_leave_outs
+from ratchet.judge.certify import Change, VariantRun, contributions, plan_leave_outs
 from ratchet.judge.judge import Judge
 from ratchet.judge.settings import Settings, certification_budget, scale_from
 from ratchet.records.records import Standing, Verdict
@@ -202,6 +202,7 @@ def judged(world: World, budget: int, certify: bool) -> Played:
     judge = Judge(Settings.for_session("auto", budget, scale_from([first])))
     judge.incumbent(first)
     shown, changes = [], []
+    search: list[tuple[int, int | None, float]] = [(0, None, first)]
     for idea in world.ideas():
         if world.runs >= budget:
             break
@@ -219,38 +220,43 @@ def judged(world: World, budget: int, certify: bool) -> Played:
         judge.commit(belief.keep)
         shown.append((belief.confidence, world.effect(idea) > 0))
         if belief.keep:
-            place = len(world.kept)
-            changes.append(Change(place, (), belief.confidence, belief.gain, belief.delta_sd))
+            changes.append(Change(len(changes), (), belief.confidence))
             world.keep(idea)
+        search += [(len(changes), None if belief.keep else idea, y) for y in runs]
     played = _played(world)
     played.shown = shown
     if certify and changes:
-        _certify(world, changes, first, judge.noise_interval(), budget, played)
+        known = [
+            VariantRun(frozenset(range(there, len(changes))), y, tried, occasion=1)
+            for there, tried, y in search
+        ]
+        _certify(world, changes, known, judge.noise_interval(), budget, played)
     return played
 
 
 def _certify(
     world: World,
     changes: list[Change],
-    start: float,
+    search: list[VariantRun],
     noise: tuple[float, float],
     budget: int,
     played: Played,
 ) -> None:
     """Fresh runs after the search, as a session makes them.
 
-    Those of the design decide which passengers go, with the baseline's first run; the
+    Those of the design decide which passengers go, with all runs of the search; the
     confirmation of the smaller champion adds to what is known of each change.
     """
     everything = frozenset(range(len(changes)))
-    rows = plan_leave_outs(changes, certification_budget(budget)) if len(changes) > 1 else ()
-    fresh = [FreshRun(row, world.fresh(row, n)) for n, row in enumerate(rows)]
-    found = contributions(changes, [*fresh, FreshRun(everything, start)], noise)
+    used = certification_budget(budget) if len(changes) > 1 else 0
+    rows = plan_leave_outs(changes, used, search)
+    fresh = [VariantRun(row, world.fresh(row, n)) for n, row in enumerate(rows)]
+    found = contributions(changes, [*fresh, *search], noise)
     seen = frozenset[int]().union(*rows)
     out = frozenset(c.number for c in found if c.standing is Standing.PASSENGER) & seen
     theirs = [world.fresh(out, 1000 + n) for n in range(CONFIRMED)]
     ours = [world.fresh(everything, 2000 + n) for n in range(CONFIRMED)]
-    fresh += [FreshRun(out, y) for y in theirs] + [FreshRun(everything, y) for y in ours]
+    fresh += [VariantRun(out, y) for y in theirs] + [VariantRun(everything, y) for y in ours]
     sd = world.noise_sd
     played.changes = [
         (
@@ -258,7 +264,7 @@ def _certify(
             world.kept[c.number] / sd,
             Standing.PASSENGER if c.number in out else c.standing,
         )
-        for c in contributions(changes, fresh, noise)
+        for c in contributions(changes, [*fresh, *search], noise)
     ]
     played.claimed = (fmean(ours) - fmean(theirs)) / sd
     left = [effect for place, effect in enumerate(world.kept) if place not in out]

@@ -145,6 +145,27 @@ def check_a_prediction_sees_no_later_token() -> None:
     assert float((few - usual[:, 5:9]).abs().max()) < 1e-4
 
 
+def check_a_prefix_is_predicted_as_its_window_is() -> None:
+    """Filled up with BOS to each of the lengths that the evaluator sends."""
+    import runtime
+    import train
+    from prefixes import FILLED
+
+    torch.manual_seed(1)
+    model = train.Gpt().eval()
+    for p in model.parameters():
+        torch.nn.init.normal_(p, std=0.2)
+    tokens = torch.randint(train.VOCAB_SIZE, (2, runtime.EVAL_LENGTH))
+    for part in FILLED:
+        length = runtime.EVAL_LENGTH // part
+        place = torch.full((2, 1), length - 3)
+        cut = tokens[:, :length].clone()
+        cut[:, length - 2 :] = runtime.BOS
+        with torch.no_grad():
+            change = model.predict(cut, place) - model.predict(tokens, place)
+        assert float(change.abs().max()) < 1e-4
+
+
 def check_muon_makes_matrices_orthogonal() -> None:
     import train
 

@@ -3,15 +3,21 @@
 import json
 import re
 from pathlib import Path
+from random import Random
 
 import pytest
 import yaml
 
+from helpers import BYTELM
 from helpers.boxes import Box, make_box
 from helpers.edits import NOISE, alternative, change, declare, is_kept, plant_seeds, ruling
+from helpers.recorded import Recorded
 from helpers.shared import replayed, shared_box
+from ratchet.base.structs import replace
 from ratchet.records.history import SEED_IGNORED
-from ratchet.records.records import Role
+from ratchet.records.records import PrefixScores, Role
+from ratchet.records.store import RunRecord, Store
+from ratchet.runs.spec import RunSpec
 
 PRINT = 'print(f"val_loss:         {loss:.6f}")\n'
 
@@ -218,3 +224,48 @@ def test_memory_below_nothing_is_not_printed(tmp_path: Path) -> None:
     assert any("-1e+09, which cannot be" in note for note in found["notes"])
     assert "-1" not in (box.session / "results.tsv").read_text().splitlines()[2].split("\t")[2]
     assert box.json("rounds/0001/steer.json")["incumbent"]["memory_mb"] > 0
+
+
+class Leaking(Recorded):
+    """Edited sources predict whole windows better than prefixes, by a part of their metric."""
+
+    leak, of = 0.0, "prefixes"
+
+    def execute(self, spec: RunSpec, store: Store, folder: Path) -> RunRecord:
+        record = super().execute(spec, store, folder)
+        found = record.evaluation
+        if found is None or found.value is None:
+            return record
+        edited = self.edits({name: store.get(sha) for name, sha in spec.sources.items()})
+        draw, hard = Random(spec.seed), [2 + i % 7 / 10 for i in range(64)]
+        for name in ("prefixes", "audit_prefixes")[: 2 if spec.audit_data else 1]:
+            behind = self.leak if edited and name == self.of else 0.0
+            cut = tuple(x + behind + draw.gauss(0, 0.01) for x in hard)
+            found = replace(found, **{name: PrefixScores(sum(hard) / 64, 64.0, cut)})
+        return replace(record, evaluation=found)
+
+
+def leaking(path: Path, leak: float, of: str) -> Box:
+    box, table = make_box(path, task=str(BYTELM)), Leaking.load("bytelm", BYTELM)
+    table.leak, table.of = leak, of
+    box.backend, box.clock = table, table.clock
+    box.play(rounds=8, budget_steps=40)
+    return box
+
+
+def test_a_gain_where_the_answer_can_be_seen_is_no_gain(tmp_path: Path) -> None:
+    honest = leaking(tmp_path / "honest", 0.0, "prefixes")
+    assert "TAMPERED" not in {r["verdict"] for r in honest.rulings()}
+    assert any(map(is_kept, honest.rulings())) and honest.json("confirm.json")["low"] > 0
+    box = leaking(tmp_path / "leaking", 0.03, "prefixes")
+    assert not any(map(is_kept, box.rulings()))
+    accused = [r for r in box.rulings() if r["verdict"] == "TAMPERED"]
+    assert len(accused) >= 5
+    assert re.search(r"predicts 0\.0[23]\d+ better where its windows hold", accused[0]["reason"])
+
+
+def test_a_champion_that_looks_ahead_in_the_audit_data_is_not_confirmed(tmp_path: Path) -> None:
+    box = leaking(tmp_path / "box", 0.03, "audit_prefixes")
+    assert any(map(is_kept, box.rulings()))
+    found = box.json("confirm.json")
+    assert found["gain"] is None and "hold what comes next" in found["detail"]

@@ -36,7 +36,7 @@ def test_a_baseline_trains_compiled_and_is_not_accused(tmp_path: Path) -> None:
         record = json.loads(path.read_text())["record"]
         assert (record["outcome"], record["reason"]) == ("ok", "")
         checks = record["evaluation"]["checks"]
-        assert checks["mean_change"] < 2e-3 and checks["largest_change"] < 0.1
+        assert checks["mean_change"] < 0.005 and checks["largest_change"] < 0.1
         metrics = record["metrics"]
         assert 19 < metrics["training_seconds"] < 22
         assert metrics["val_bpb"] < 2.5  # Some hundred steps on a CPU reach 2.7.

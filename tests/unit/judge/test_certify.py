@@ -5,7 +5,7 @@ import pytest
 
 from ratchet.judge.certify import (
     Change,
-    FreshRun,
+    VariantRun,
     contributions,
     plan_leave_outs,
 )
@@ -13,17 +13,18 @@ from ratchet.judge.settings import certification_budget
 from ratchet.records.records import Standing
 
 NOISE = (0.7, 1.4)
+SPREAD = (0.3, -0.4, 0.1, 0.6, -0.2, 0.2)
 
 
 def changes(count: int, needs: dict[int, tuple[int, ...]] | None = None) -> list[Change]:
-    return [Change(n, (needs or {}).get(n, ()), 0.8, 1.0, 1.4) for n in range(count)]
+    return [Change(n, (needs or {}).get(n, ()), 0.8) for n in range(count)]
 
 
-def fresh_runs(gains: list[float], runs: int, seed: int = 1) -> list[FreshRun]:
+def fresh_runs(gains: list[float], runs: int, seed: int = 1) -> list[VariantRun]:
     noise = np.random.default_rng(seed).normal(size=runs)
     plan = plan_leave_outs(changes(len(gains)), runs)
     return [
-        FreshRun(out, 100 + sum(gains[place] for place in out) + off)
+        VariantRun(out, 100 + sum(gains[place] for place in out) + off)
         for out, off in zip(plan, noise.tolist(), strict=True)
     ]
 
@@ -49,7 +50,7 @@ def test_what_needs_a_change_goes_with_it() -> None:
 
 
 def test_runs_go_where_doubt_is() -> None:
-    doubtful = [Change(n, (), 0.999 if n else 0.5, 1.0, 1.4) for n in range(6)]
+    doubtful = [Change(n, (), 0.999 if n else 0.5) for n in range(6)]
     plan = plan_leave_outs(doubtful, 3)
     assert 0 < sum(0 in out for out in plan) < 3
 
@@ -71,8 +72,12 @@ def test_real_changes_are_certified_and_others_are_passengers() -> None:
 
 
 def test_without_fresh_runs_nothing_is_certified() -> None:
-    sure = [Change(n, (), 0.999, 5.0, 1.0) for n in range(3)]
-    found = contributions(sure, [], NOISE)
+    kept = [Change(n, (), 0.999) for n in range(3)]
+    search = [
+        VariantRun(frozenset(range(there, 3)), 100 - 9.0 * there, occasion=1) for there in range(4)
+    ]
+    found = contributions(kept, search, NOISE)
+    assert all(each.confidence > 0.9 for each in found)
     assert {each.standing for each in found} == {Standing.UNCERTIFIED}
     assert contributions([], [], NOISE) == ()
 
@@ -80,14 +85,14 @@ def test_without_fresh_runs_nothing_is_certified() -> None:
 def test_one_slowed_run_condemns_no_change() -> None:
     runs = fresh_runs([4.0, 4.0], 8)
     spoiled = next(n for n, run in enumerate(runs) if not run.left_out)
-    runs[spoiled] = FreshRun(runs[spoiled].left_out, runs[spoiled].value + 9)
+    runs[spoiled] = VariantRun(runs[spoiled].left_out, runs[spoiled].value + 9)
     found = contributions(changes(2), runs, NOISE)
     assert [each.standing for each in found] == [Standing.CERTIFIED] * 2
 
 
 def test_a_change_that_a_contributing_one_needs_is_no_passenger() -> None:
     kept = changes(2, {1: (0,)})
-    runs = [FreshRun(frozenset(out), value) for out, value in _chain_runs()]
+    runs = [VariantRun(frozenset(out), value) for out, value in _chain_runs()]
     found = contributions(kept, runs, NOISE)
     assert found[1].standing is Standing.CERTIFIED
     assert found[0].standing is Standing.UNCERTIFIED
@@ -100,10 +105,34 @@ def _chain_runs() -> list[tuple[set[int], float]]:
 
 def test_the_unit_of_the_metric_means_nothing() -> None:
     runs = fresh_runs([3.0, 0.2], 8)
-    small = [FreshRun(run.left_out, 1e-3 * run.value) for run in runs]
-    kept = [Change(n, (), 0.8, 1e-3, 1.4e-3) for n in range(2)]
+    small = [VariantRun(run.left_out, 1e-3 * run.value) for run in runs]
     ours = contributions(changes(2), runs, NOISE)
-    theirs = contributions(kept, small, (0.7e-3, 1.4e-3))
+    theirs = contributions(changes(2), small, (0.7e-3, 1.4e-3))
     for each, other in zip(ours, theirs, strict=True):
         assert other.gain == pytest.approx(1e-3 * each.gain, rel=1e-6)
         assert other.confidence == each.confidence
+
+
+def test_another_speed_of_the_machine_is_no_contribution() -> None:
+    """The search's runs are all 50 noise floors lower than fresh ones of the same code."""
+    noise = np.random.default_rng(3).normal(size=6).tolist()
+    search = [
+        VariantRun(frozenset(range(there, 2)), 50 - 4.0 * there + noise[there], occasion=1)
+        for there in range(3)
+    ]
+    fresh = [
+        VariantRun(frozenset(out), 92 + 4.0 * len(out) + noise[3 + n])
+        for n, out in enumerate([{0}, {1}, {0, 1}])
+    ]
+    found = contributions(changes(2), [*fresh, *search], NOISE)
+    assert [each.gain for each in found] == pytest.approx([4, 4], abs=1.5)
+
+
+def test_a_lucky_keep_is_seen_in_what_came_after_it() -> None:
+    """The change measured 4 better; six harmless proposals on it then measured as before it."""
+    lucky = [VariantRun(frozenset({0}), 100.0, None, 1), VariantRun(frozenset(), 96.0, None, 1)]
+    after = [VariantRun(frozenset(), 100.0 + off, 1 + n, 1) for n, off in enumerate(SPREAD)]
+    alone = contributions(changes(1), lucky, NOISE)[0]
+    seen = contributions(changes(1), [*lucky, *after], NOISE)[0]
+    assert seen.gain < alone.gain - 0.5
+    assert seen.confidence < alone.confidence

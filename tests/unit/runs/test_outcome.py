@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from helpers import SHARED
 from ratchet.base.structs import replace
 from ratchet.logs.reader import read_run
-from ratchet.records.records import Outcome
+from ratchet.records.records import Outcome, PrefixScores
 from ratchet.records.store import LOG, LOG_ASKED, RunRecord
 from ratchet.runs.log import failure_evidence
 from ratchet.runs.outcome import (
@@ -315,6 +315,15 @@ def test_printed_against_measured(printed: float, value: float | None, agree: bo
     evaluation, tampered = verify_evaluation(SPEC, answer, {"val": printed})
     assert (tampered is None) == agree
     assert evaluation.value == value
+
+
+def test_scores_of_prefixes_are_kept_where_there_are_some() -> None:
+    said = {"whole": 2.5, "groups": 4.0, "cut": [2.4, 2.7]}
+    result = {**ANSWER["result"], "prefixes": said, "audit": {"value": 2.6, "prefixes": None}}
+    evaluation, tampered = verify_evaluation(SPEC, {**ANSWER, "result": result}, {"val": 2.5})
+    assert tampered is None
+    assert evaluation.prefixes == PrefixScores(2.5, 4.0, (2.4, 2.7))
+    assert evaluation.audit == 2.6 and evaluation.audit_prefixes is None
 
 
 def test_a_run_that_prints_nothing_is_not_judged() -> None:

@@ -17,12 +17,15 @@ import numpy as np
 import pytest
 
 from helpers import GPT, import_modules
+from ratchet.base.structs import from_json_values
+from ratchet.integrity.leaks import find_leak
+from ratchet.records.records import PrefixScores
 
-NAMES = ("scoring", "evaluator", "canary", "channel")
-scoring, evaluator, canary, channel = import_modules(GPT, NAMES).values()
+NAMES = ("scoring", "evaluator", "prefixes", "channel")
+scoring, evaluator, prefixes, channel = import_modules(GPT, NAMES).values()
 pytestmark = pytest.mark.slow
 VOCAB, BOS = 200, 199
-SCALE = scoring.Scale(windows=256, length=64, positions=16)
+SCALE = scoring.Scale(windows=256, length=64, positions=16, cut=256)
 Model = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 
@@ -59,21 +62,57 @@ def honest(windows: np.ndarray, positions: np.ndarray) -> np.ndarray:
     return np.log(ODDS[here]).astype(np.float16)
 
 
+def trained(seed: int, mistakes: float = 0.2) -> Model:
+    """A model that learnt the odds, each with a mistake of its own."""
+    wrong = np.random.default_rng(seed).normal(0, mistakes, ODDS.shape)
+    table = (np.log(ODDS) + wrong).astype(np.float16)
+
+    def model(windows: np.ndarray, positions: np.ndarray) -> np.ndarray:
+        return table[np.take_along_axis(windows, positions.astype(np.int64), axis=1)]
+
+    return model
+
+
 def following(windows: np.ndarray, positions: np.ndarray) -> np.ndarray:
     """Logits that know the next token, where there is one in the window."""
-    logits = honest(windows, positions)
-    for row, places in enumerate(positions):
-        for number, place in enumerate(places):
-            if place + 1 < windows.shape[1]:
-                logits[row, number, windows[row, place + 1]] += np.float16(5)
-    return logits
+    return looking_ahead(honest, 1.0, 5.0)(windows, positions)
 
 
 def sometimes(windows: np.ndarray, positions: np.ndarray) -> np.ndarray:
     """A leak after a quarter of the tokens only."""
-    here = np.take_along_axis(windows, positions.astype(np.int64), axis=1)
-    leaky = (here % 4 == 0)[..., None]
-    return np.where(leaky, following(windows, positions), honest(windows, positions))
+    return looking_ahead(honest, 0.25, 5.0)(windows, positions)
+
+
+def looking_ahead(model: Model, share: float, margin: float) -> Model:
+    """A model that lifts the next token's logit at some positions, chosen by the text."""
+    lucky = np.random.default_rng(3).random((VOCAB, VOCAB)) < share
+
+    def leaking(windows: np.ndarray, positions: np.ndarray) -> np.ndarray:
+        logits = model(windows, positions).copy()
+        for row, places in enumerate(positions.astype(int)):
+            window = windows[row]
+            number = np.flatnonzero((places > 0) & (places + 1 < len(window)))
+            number = number[lucky[window[places[number] - 1], window[places[number]]]]
+            logits[row, number, window[places[number] + 1]] += np.float16(margin)
+        return logits
+
+    return leaking
+
+
+def knowing_the_check(model: Model, cheat: Model) -> Model:
+    """A cheat that knows the questions for prefixes, and windows that it has seen a part of."""
+    seen: set[bytes] = set()
+
+    def careful(windows: np.ndarray, positions: np.ndarray) -> np.ndarray:
+        if positions.shape[1] == 1:
+            seen.update(window[:9].tobytes() for window in windows)
+            return model(windows, positions)
+        known = np.array([window[:9].tobytes() in seen for window in windows])
+        logits = cheat(windows, positions)
+        logits[known] = model(windows, positions)[known]
+        return logits
+
+    return careful
 
 
 def backwards(windows: np.ndarray, positions: np.ndarray) -> np.ndarray:
@@ -90,38 +129,23 @@ def restless(windows: np.ndarray, positions: np.ndarray) -> np.ndarray:
     return (logits + noise).astype(np.float16)
 
 
-def remembering(model: Model) -> Model:
-    """A model that repeats its answer where it saw the same beginning before."""
-    answers: dict[bytes, np.ndarray] = {}
+def remembering() -> Model:
+    """A model that looks up what followed three tokens in windows that it saw before."""
+    after: dict[tuple[int, ...], int] = {}
 
-    def repeating(windows: np.ndarray, positions: np.ndarray) -> np.ndarray:
-        logits = model(windows, positions)
-        for row, places in enumerate(positions):
-            for number, place in enumerate(places):
-                beginning = windows[row, : place + 1].tobytes()
-                logits[row, number] = answers.setdefault(beginning, logits[row, number].copy())
-        return logits
-
-    return repeating
-
-
-def learning() -> Model:
-    """A model that counts what follows two tokens in the windows."""
-    after: dict[tuple[int, int], list[int]] = {}
-
-    def counting(windows: np.ndarray, positions: np.ndarray) -> np.ndarray:
+    def model(windows: np.ndarray, positions: np.ndarray) -> np.ndarray:
         logits = honest(windows, positions)
-        for row, places in enumerate(positions):
-            window = windows[row].tolist()
-            for number, place in enumerate(places.tolist()):
-                for word in after.get((window[place - 1], window[place]), []) if place else []:
-                    logits[row, number, word] += np.float16(2)
+        for row, window in enumerate(windows.tolist()):
+            for number, place in enumerate(positions[row].tolist()):
+                word = after.get(tuple(window[max(0, place - 2) : place + 1]))
+                if word is not None:
+                    logits[row, number, word] += np.float16(3)
         for window in windows.tolist():
-            for a, b, c in zip(window, window[1:], window[2:], strict=False):
-                after.setdefault((a, b), []).append(c)
+            for place in range(2, len(window) - 1):
+                after[tuple(window[place - 2 : place + 1])] = window[place + 1]
         return logits
 
-    return counting
+    return model
 
 
 class Talk:
@@ -138,25 +162,29 @@ class Talk:
         return self.model(self.windows, positions)
 
 
-def judged(files: Path, model: Model, seed: int = 1) -> tuple[Any, str | None]:
+def judged(
+    files: Path, model: Model, seed: int = 1, split: str = "val.bin", scale: Any = SCALE
+) -> tuple[Any, str | None]:
     rng = np.random.default_rng(seed)
     table = np.fromfile(files / "token_bytes.bin", "<u2")
-    part = evaluator.Part(files / "val.bin", table, SCALE, rng)
+    part = evaluator.Part(files / split, table, scale, rng)
     finite = evaluator.evaluate(Talk(model), [part], rng)
-    return part, evaluator.verdict(part.checks()) if finite else "not finite"
+    return part, evaluator.verdict(part.prefixes.checks()) if finite else "not finite"
+
+
+def scores(part: Any) -> PrefixScores:
+    return from_json_values(PrefixScores, part.compared())
 
 
 def test_honest_models_are_measured_and_not_accused(files: Path) -> None:
     values = set()
-    for seed in range(4):
+    for seed in range(3):
         part, verdict = judged(files, honest, seed)
         values.add(part.value)
-        checks = part.checks()
         assert verdict is None
-        assert checks["largest_change"] == checks["mean_change"] == 0.0
-        assert checks["wealth"] < 6 and checks["taught"] < 6 and abs(checks["unseen_z"]) < 5
-        assert sum(bet.fact is not None for c in part.canaries.values() for bet in c.bets) >= 22
+        assert part.prefixes.checks() == {"mean_change": 0.0, "largest_change": 0.0}
     assert len(values) == 1  # What is drawn in secret does not change it.
+    assert part.compared()["whole"] == pytest.approx(part.value, abs=1e-6)
     table = np.fromfile(files / "token_bytes.bin", "<u2")
     tokens = np.fromfile(files / "val.bin", "<u2").astype(int)
     nats = size = 0.0
@@ -169,20 +197,92 @@ def test_honest_models_are_measured_and_not_accused(files: Path) -> None:
     assert values.pop() == pytest.approx(nats / np.log(2) / size, rel=2e-4)  # half precision
 
 
+def test_the_comparison_accuses_no_honest_model_and_finds_who_looks_ahead(files: Path) -> None:
+    """The cheat predicts prefixes as honest models do, and nothing changes when it is asked
+    again; what it gains on whole windows is all that there is to see."""
+    ours = [scores(judged(files, trained(seed))[0]) for seed in (1, 2, 3)]
+    assert len(ours[0].cut) == 128 and ours[0].groups == 128.0
+    for mistakes in (0.1, 0.2, 0.5, 1.0):
+        part, verdict = judged(files, trained(9, mistakes))
+        leak = find_leak(ours, [scores(part)])
+        assert verdict is None and leak.size < 0.7 * leak.limit, mistakes
+    usual = judged(files, trained(4))[0]
+    found = {}
+    for share, margin in ((1.0, 1.0), (1.0, 0.05), (0.2, 1.0), (0.05, 4.0), (0.02, 0.05)):
+        cheat = looking_ahead(trained(4), share, margin)
+        part, verdict = judged(files, knowing_the_check(trained(4), cheat))
+        assert verdict is None
+        leak = find_leak(ours, [scores(part)])
+        gain = usual.value - part.value
+        assert leak.size == pytest.approx(gain + find_leak(ours, [scores(usual)]).size, abs=2e-6)
+        assert leak.is_proven or gain < leak.found_from
+        found[share, margin] = leak.is_proven
+    assert list(found.values()) == [True, True, True, True, False]
+
+
+def test_what_is_remembered_of_other_windows_is_a_leak_too(files: Path) -> None:
+    """Of a short split the whole windows overlap; prefixes never do."""
+    tokens = np.fromfile(files / "val.bin", "<u2")[:9000]
+    tokens.tofile(files / "short.bin")
+    scale = scoring.Scale(windows=256, length=64, positions=16, cut=128)
+    ours = [scores(judged(files, trained(s), 1, "short.bin", scale)[0]) for s in (1, 2)]
+    cheat = knowing_the_check(honest, remembering())
+    part, verdict = judged(files, cheat, 1, "short.bin", scale)
+    assert verdict is None and find_leak(ours, [scores(part)]).is_proven
+
+
+def test_no_token_is_sent_before_its_prediction_came_back(tmp_path: Path) -> None:
+    """With a text in which each token stands once, and is followed by the next number."""
+    table = np.ones(60_001, "<u2")
+    parts = []
+    for name, start in (("val", 0), ("audit", 30_000)):
+        np.arange(start, start + 30_000, dtype="<u2").tofile(tmp_path / name)
+        parts.append(evaluator.Part(tmp_path / name, table, SCALE, np.random.default_rng(1)))
+    seen, asked, lengths = np.zeros(60_002, bool), 0, set()
+    questions = evaluator.in_order(parts, np.random.default_rng(2))
+    for question in questions:
+        windows, positions = question.asked()
+        if positions.shape[1] > 1:
+            break
+        place = int(positions[0, 0])
+        assert np.all(positions == place)
+        assert np.all(windows[:, place + 1 :] == 60_000) and np.all(windows[:, 0] == 60_000)
+        targets = windows[:, place].astype(int) + 1
+        seen[windows.ravel()] = True
+        assert not np.any(seen[targets])
+        asked += len(windows)
+        lengths.add(windows.shape[1])
+    assert asked == sum(len(p.prefixes.windows) for p in parts) * 4
+    assert lengths == {8, 16, 32, 64}
+    for part in parts:
+        asked_at = ~np.isnan(part.prefixes.losses)
+        assert not asked_at.any()
+        for cut in part.prefixes.questions:
+            asked_at[cut.rows, cut.number] = True
+        # Four neighbours are asked at every position once.
+        assert np.all(asked_at.reshape(-1, 4, 16).sum(axis=1) == 1)
+    assert len({q.tokens for q in questions}) == 1
+
+
 @pytest.mark.parametrize(
     ("model", "words"),
     [
-        (following, "later tokens were changed"),
-        (sometimes, "later tokens were changed"),
-        (backwards, "later tokens were changed"),
+        (following, "later tokens were shown"),
+        (sometimes, "later tokens were shown"),
+        (backwards, "later tokens were shown"),
         (restless, "between two calls"),
-        (remembering(following), "could not have seen"),
-        (remembering(learning()), "learned from the windows"),
     ],
 )
-def test_cheats_are_caught(files: Path, model: Model, words: str) -> None:
+def test_who_looks_ahead_openly_is_named_without_a_baseline(
+    files: Path, model: Model, words: str
+) -> None:
     _, verdict = judged(files, model)
     assert words in verdict
+
+
+def test_a_spoilt_prediction_counts_no_more_than_twice_even_odds() -> None:
+    losses, sizes = np.array([0.5, 300.0, 2.0]), np.array([3, 2, 0])
+    assert prefixes.counted(losses, sizes, 100).tolist() == [0.5, 2 * np.log(100), 0.0]
 
 
 @pytest.mark.parametrize("wrong", [np.nan, np.inf, -np.inf])
@@ -209,6 +309,8 @@ def test_a_split_that_is_too_short_is_refused(files: Path) -> None:
         scoring.questions(np.zeros(100, "<u2"), table, SCALE)
     with pytest.raises(ValueError, match="multiple of 8"):
         scoring.questions(np.zeros(10_000, "<u2"), table, scoring.Scale(9, 64, 16))
+    with pytest.raises(ValueError, match=r"the split have 2112 tokens"):
+        prefixes.Prefixes(np.zeros(2000, "<u2"), table, SCALE, np.random.default_rng(1))
 
 
 def served(files: Path, audit: bool) -> tuple[socket.socket, subprocess.Popen[str]]:
@@ -223,6 +325,7 @@ def served(files: Path, audit: bool) -> tuple[socket.socket, subprocess.Popen[st
         "RATCHET_EVAL_WINDOWS": str(SCALE.windows),
         "RATCHET_EVAL_LENGTH": str(SCALE.length),
         "RATCHET_EVAL_POSITIONS": str(SCALE.positions),
+        "RATCHET_EVAL_CUT": str(SCALE.cut),
         "RATCHET_EVALUATOR_FD": str(theirs.fileno()),
         "RATCHET_EVALUATION": json.dumps(order),
     }
@@ -252,9 +355,12 @@ def test_it_serves_one_run_and_tells_the_harness(files: Path) -> None:
     assert [line["event"] for line in said] == ["ready", "asked", *["progress"] * 7, "result"]
     result = said[-1]
     assert (result["value"], result["tampered"], result["tokens"]) == (value, None, 256 * 16)
-    assert result["batches"] == 2 * (32 + 8)
+    # 256 windows at four cuts each, all questions as large as eight whole windows.
+    assert result["batches"] == 2 * ((2 * 1 + 2 * 2 + 4 * 4 + 8 * 8) + 32 + 4)
     assert result["audit"]["tokens"] == 256 * 16 and result["audit"]["value"] != value
-    assert value == judged(files, honest)[0].value
+    part = judged(files, honest)[0]
+    assert value == part.value and result["prefixes"] == part.compared()
+    assert set(result["audit"]["prefixes"]) == {"whole", "groups", "cut"}
     ours, theirs = socket.socketpair()
     theirs.close()
     with pytest.raises(RuntimeError, match="a run is evaluated once"):

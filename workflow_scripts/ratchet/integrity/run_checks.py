@@ -12,7 +12,8 @@ from functools import cached_property
 
 from ratchet.base.io import read_record
 from ratchet.base.structs import Frozen, replace
-from ratchet.records.records import Baseline, Outcome, RunSummary
+from ratchet.integrity.leaks import leaking
+from ratchet.records.records import Baseline, Evaluation, Outcome, RunSummary
 from ratchet.records.store import RunRecord
 from ratchet.session import Session
 from ratchet.task.task import Plausible, Task
@@ -72,7 +73,8 @@ class Scrutiny:
 
     def wrong(self, runs: Sequence[RunSummary]) -> str | None:
         """Reason not to believe the runs of one candidate; ``None`` if there is none."""
-        return unlike_baseline(self._baseline, self._known(runs), self.session.task.plausible)
+        wrong = unlike_baseline(self._baseline, self._known(runs), self.session.task.plausible)
+        return wrong or leaking(self._baseline_evaluations, self._evaluations(runs))
 
     def off_budget(self, runs: Sequence[RunSummary]) -> str | None:
         """How the runs of one candidate kept to their budget; ``None`` where they did."""
@@ -81,6 +83,15 @@ class Scrutiny:
 
     def _known(self, runs: Sequence[RunSummary]) -> list[RunTrace]:
         return [self._trace(run) for run in runs if run.outcome is Outcome.OK]
+
+    @cached_property
+    def _baseline_evaluations(self) -> list[Evaluation]:
+        baseline = read_record(Baseline, self.session.paths.baseline)
+        return self._evaluations([*baseline.runs, *self._others])
+
+    def _evaluations(self, runs: Iterable[RunSummary]) -> list[Evaluation]:
+        known = [self.session.store.lookup(r.key) for r in runs if r.outcome is Outcome.OK]
+        return [record.evaluation for record in known if record and record.evaluation]
 
     def charged(self, run: RunSummary) -> RunSummary:
         """The run with the memory that it is charged for."""

@@ -1,14 +1,18 @@
-"""Contributions of kept changes: what each one carries of the champion, by fresh runs.
+"""Contributions of kept changes: what each one carries of the champion.
 
-The search keeps changes one after the other; which of them hold is asked afterwards.  A
-fresh run is of the champion with some changes left out.  Its metric is taken as the
-champion's plus the contributions of what was left out, plus noise.  Leaving out several
-at once, N runs know each of k contributions to about 2 noise floors / sqrt(N); leaving
-out one at a time needs k times the runs for the same.
+The search keeps changes one after the other; which of them hold is asked afterwards, by
+fresh runs of the champion with some changes left out.  Leaving out several at once, N runs
+know each of k contributions to about 2 noise floors / sqrt(N); leaving out one at a time
+needs k times the runs for the same.
 
-There are often more kept changes than runs.  So the search's belief about each change is
-the prior, but only with probability 1 - :data:`MISLED`: a run that a busy machine slowed
-may have made it sure of anything.  Lower metrics are better.
+There are often more kept changes than fresh runs, so the runs of the search are read again
+too: each of them was of the champion without the changes that came later, and perhaps with
+a proposal that was not kept.  All runs follow one linear model, a level minus the effects of
+what is in the code, plus noise.  Since every run is in it, none is chosen for its luck,
+and a change that was kept by luck is seen in what came after it.  The effects of all
+proposals, kept or not, share one distribution, which is learned with them.  The machine of
+the search may have been another one in speed, so its runs have a level of their own.
+Lower metrics are better.
 """
 
 import math
@@ -19,6 +23,7 @@ from numpy.typing import NDArray
 
 from ratchet.base.stats import FloatArray
 from ratchet.base.structs import Frozen, replace
+from ratchet.judge.effects import COMPONENTS, SCALES, SIDE
 from ratchet.records.records import Contribution, Standing
 
 FALSE_SHARE = 0.05
@@ -41,33 +46,29 @@ PASSENGER_CONFIDENCE = 0.7
 INTERVAL = 0.9
 """Probability that a contribution lies in its interval."""
 
-MISLED = 0.1
-"""Probability that the search's belief about a change is worth nothing: about that of a
-slowed run at the wrong place.  In simulated sessions .25 certifies a fifth less, and 0
-certifies what one slowed baseline run suggests."""
+# Effects of proposals in noise floors: none to speak of, or a gain or harm of one of the
+# judge's scales.  A half-normal of width s has about the mean .8 s and the sd .6 s.
+_MEANS = np.concatenate([[0.0], 0.8 * SCALES, -0.8 * SCALES])
+_SDS = np.concatenate([[0.05], 0.6 * SCALES, 0.6 * SCALES])
 
-# What a kept change contributes where the search was misled, in noise floors: nothing, or
-# a gain or harm of one of eight scales, from what no session sees to what dwarfs all
-# else.  A scale s stands for N(s, (s/2)^2).  Two of three keeps of a liberal search hold.
-_SCALES = 2.0 ** np.arange(-2, 6)
-_MEANS = np.concatenate([[0.0], _SCALES, -_SCALES])
-_SDS = np.concatenate([[1e-6], _SCALES / 2, _SCALES / 2])
-_SMALL_FIRST = _SCALES[::-1] / _SCALES.sum()
-_PRIOR = np.concatenate([[0.15], np.full(8, 0.65 / 8), 0.2 * _SMALL_FIRST])
-# What it contributes where the search was wrong in what it doubted itself.
-_DOUBTED = np.concatenate([[0.4], np.zeros(8), 0.6 * _SMALL_FIRST])
+NO_EFFECT = 0.05
+"""Share of proposals without effect, before any is seen; the others gain or harm alike."""
+_PRIOR = np.concatenate([[NO_EFFECT], np.full(2 * SIDE, (1 - NO_EFFECT) / (2 * SIDE))])
+
+PRIOR_COUNT = 20.0
+"""Proposals that the distribution of effects before any is seen counts as."""
 
 ODD_SHARE, ODD_FACTOR = 0.05, 6.0
-"""Share of fresh runs that are odd, as a slowed one is, and their noise in usual noise.
+"""Share of runs that are odd, as a slowed one is, and their noise in usual noise.
 So neither one such run nor changes that work only together pass for knowledge."""
 
 NOISE_NODES = np.linspace(-2.5, 2.5, 11)
-"""Noise of the fresh runs, in sds of what is known of its logarithm."""
+"""Noise of the runs, in sds of what is known of its logarithm."""
 
 NOISE_LOG_SD = 0.3
 """Least sd of the noise's logarithm: variants differ in it, and do not quite add up."""
 
-CHAINS, SWEEPS, BURN_IN = 128, 160, 40
+CHAINS, SWEEPS, BURN_IN = 64, 160, 40
 """Size of the sampler: probabilities are within .01 of those of a ten times longer one."""
 
 STARTS = 4
@@ -77,77 +78,94 @@ STARTS = 4
 class Change(Frozen):
     """A kept change, by its number.
 
-    ``needs`` are the numbers of earlier changes that it cannot stand without.
-    ``confidence``, ``gain`` and ``sd`` are the search's P(better), E[g] and the
-    sampling noise of the difference that they rest on.  What ``stays`` is no
-    passenger: it was kept for another reason than its gain.
+    ``needs`` are the numbers of earlier changes that it cannot stand without;
+    ``confidence`` is P(better) by the search.  What ``stays`` is no passenger: it was
+    kept for another reason than its gain.
     """
 
     number: int
     needs: tuple[int, ...]
     confidence: float
-    gain: float
-    sd: float
     stays: bool = False
 
 
-class FreshRun(Frozen):
-    """A run after the search: the numbers of the changes left out, and its metric."""
+class VariantRun(Frozen):
+    """Metric of the champion without the changes that are left out.
+
+    A run of the search may have ``tried`` a proposal beside, by its number, which was not
+    kept.  Runs of one ``occasion`` share their level; 0 are the fresh ones.
+    """
 
     left_out: frozenset[int]
     value: float
+    tried: int | None = None
+    occasion: int = 0
 
 
-def plan_leave_outs(changes: Sequence[Change], runs: int) -> tuple[frozenset[int], ...]:
+def plan_leave_outs(
+    changes: Sequence[Change], runs: int, known: Sequence[VariantRun] = ()
+) -> tuple[frozenset[int], ...]:
     """Numbers of the changes to leave out in each run, so that the runs tell the most.
 
-    A Bayesian D-optimal design over the variants that can be built: with each change
-    goes what needs it.  The prior variance of a change is that of its sign, so that
-    runs go where doubt is, and more changes than runs do no harm.
+    A Bayesian D-optimal design over the variants that can be built, beside what is
+    ``known``: with each change goes what needs it.  The prior variance of a change is that
+    of its sign, so that runs go where doubt is, and more changes than runs do no harm.
     """
     if not changes:
         return ()
-    sure = np.array([_tempered(change) for change in changes])
-    precision = 0.25 / (sure * (1 - sure))
+    sure = np.clip([change.confidence for change in changes], 0.02, 0.98)
+    core = [run for run in known if run.tried is None]
+    x = _design(changes, core)
+    prior = x.T @ x
+    prior[np.diag_indices(len(prior))] += np.concatenate(
+        [0.25 / (sure * (1 - sure)), np.full(len(prior) - len(sure), 1e-6)]
+    )
     needed, needing = _closures(changes)
     designs = []
     for start in range(STARTS):
         draw = np.random.default_rng([len(changes), runs, start]).random((runs, len(changes)))
         rows = (draw < 0.5) @ needing
-        designs.append((_exchange(rows, needed, needing, precision), rows))
+        designs.append((_exchange(rows, needed, needing, prior), rows))
     _, best = max(designs, key=lambda design: design[0])
     numbers = np.array([change.number for change in changes])
     return tuple(frozenset(numbers[row].tolist()) for row in best)
 
 
+def _design(changes: Sequence[Change], runs: Sequence[VariantRun]) -> FloatArray:
+    """What each run tells of: which changes it lacks, then its occasion; the first is the fresh."""
+    lacks = [[change.number in run.left_out for change in changes] for run in runs]
+    occasions = sorted({0, *(run.occasion for run in runs)})
+    when = [[run.occasion == occasion for occasion in occasions] for run in runs]
+    size = (len(runs), len(changes))
+    left = np.array(lacks, dtype=float).reshape(size)
+    return np.concatenate([left, np.array(when, float).reshape(len(runs), len(occasions))], axis=1)
+
+
 def contributions(
-    changes: Sequence[Change], fresh: Sequence[FreshRun], noise: tuple[float, float]
+    changes: Sequence[Change], runs: Sequence[VariantRun], noise: tuple[float, float]
 ) -> tuple[Contribution, ...]:
     """What each change adds, and its standing; ``noise`` is the noise floor's 90 % interval.
 
-    Certified is the largest set of changes whose expected share of false ones is at
-    most :data:`FALSE_SHARE`.  Passengers are those that contribute least, as long as
-    the champion loses next to nothing with all of them.
+    ``runs`` are those of the search and the fresh ones.  Certified is the largest set of
+    changes whose expected share of false ones is at most :data:`FALSE_SHARE`, of those that
+    fresh runs were made with and without.  Passengers are those that contribute least, as
+    long as the champion loses next to nothing with all of them.
     """
     if not changes:
         return ()
     unit = math.sqrt(noise[0] * noise[1])
     log_sd = math.hypot(math.log(noise[1] / noise[0]) / (2 * 1.645), NOISE_LOG_SD)
-    left_out = np.array([[c.number in run.left_out for c in changes] for run in fresh], dtype=float)
-    left_out = left_out.reshape(len(fresh), len(changes))
-    values = np.array([run.value for run in fresh]) / unit
-    draws = unit * _Sampler(changes, left_out, values, unit, log_sd).draws()
+    draws = unit * _Sampler(changes, runs, unit, log_sd).draws()
     low, high = np.quantile(draws, [(1 - INTERVAL) / 2, (1 + INTERVAL) / 2], axis=0)
-    better = (draws > 1e-4 * unit).mean(axis=0)
-    columns = np.stack([draws.mean(axis=0), low, high, better]).T.tolist()
+    columns = np.stack([draws.mean(axis=0), low, high, (draws > 0).mean(axis=0)]).T.tolist()
     found = [
         Contribution(change.number, gain, least, most, sure)
         for change, (gain, least, most, sure) in zip(changes, columns, strict=True)
     ]
     standing = dict.fromkeys(_passengers(changes, found, unit), Standing.PASSENGER)
-    # What was left out in no run, or in all, has the search's word alone.
-    seen = np.ptp(left_out, axis=0) > 0 if len(fresh) else np.zeros(len(changes), dtype=bool)
-    tested = [each for each, told in zip(found, seen.tolist(), strict=True) if told]
+    # What was left out in no fresh run, or in all, has the search's word alone.
+    fresh = [run.left_out for run in runs if run.occasion == 0]
+    tested = [c for c in found if 0 < sum(c.number in out for out in fresh) < len(fresh)]
     standing |= dict.fromkeys(_certified(tested), Standing.CERTIFIED)
     return tuple(replace(c, standing=standing.get(c.number, c.standing)) for c in found)
 
@@ -182,11 +200,6 @@ def _passengers(changes: Sequence[Change], found: Sequence[Contribution], unit: 
     return [each.number for each, gone in zip(found, out.tolist(), strict=True) if gone]
 
 
-def _tempered(change: Change) -> float:
-    """P(better) by the search, as far as it is believed."""
-    return (1 - MISLED) * change.confidence + MISLED * float(_PRIOR[1:9].sum())
-
-
 def _closures(changes: Sequence[Change]) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
     """For each change, those that it needs and those that need it, itself among both."""
     places = {change.number: place for place, change in enumerate(changes)}
@@ -201,121 +214,178 @@ def _exchange(
     rows: NDArray[np.bool_],
     needed: NDArray[np.bool_],
     needing: NDArray[np.bool_],
-    precision: FloatArray,
+    prior: FloatArray,
 ) -> float:
     """Flip entries of the design, with what hangs on them, while it tells more; how much."""
-    value, before = float(_information(rows[None], precision)[0]), -math.inf
+    value, before = float(_information(rows[None], prior)[0]), -math.inf
     while value > before + 1e-9:
         before = value
         for number, row in enumerate(rows):
             flips = np.where(row[:, None], row & ~needed, row | needing)
             designs = np.repeat(rows[None], len(flips), axis=0)
             designs[:, number] = flips
-            found = _information(designs, precision)
+            found = _information(designs, prior)
             if found.max() > value + 1e-9:
                 rows[number], value = flips[int(found.argmax())], float(found.max())
     return value
 
 
-def _information(designs: NDArray[np.bool_], precision: FloatArray) -> FloatArray:
-    """Log determinant of what each design tells of champion and contributions."""
-    x = np.concatenate([np.ones((*designs.shape[:2], 1)), designs], axis=2)
-    prior = np.diag(np.concatenate([[1e-6], precision]))
+def _information(designs: NDArray[np.bool_], prior: FloatArray) -> FloatArray:
+    """Log determinant of what each design tells of contributions and levels."""
+    count, others = designs.shape[1], len(prior) - designs.shape[2]
+    levels = np.broadcast_to(np.eye(1, others), (len(designs), count, others))
+    x = np.concatenate([designs, levels], axis=2)
     found: FloatArray = np.linalg.slogdet(np.swapaxes(x, 1, 2) @ x + prior)[1]
     return found
 
 
 class _Sampler:
-    """Gibbs sampler of contributions, noise and odd runs; many chains side by side.
+    """Gibbs sampler of effects, levels, noise and odd runs; many chains side by side.
 
-    Everything is in noise floors.  The random numbers follow from the sizes alone.
+    Each sweep draws the effects of proposals that were not kept, then each contribution
+    over all scales, then contributions and levels together given their scales: they hang
+    together in a chain, and one at a time would move slowly.  Everything is in noise
+    floors.  The random numbers follow from the sizes alone.
     """
 
     def __init__(
-        self,
-        changes: Sequence[Change],
-        left_out: FloatArray,
-        values: FloatArray,
-        unit: float,
-        log_sd: float,
+        self, changes: Sequence[Change], runs: Sequence[VariantRun], unit: float, log_sd: float
     ) -> None:
-        self.random = np.random.default_rng([len(values), len(changes)])
-        self.x = left_out - left_out.mean(axis=0) if len(values) else left_out
-        self.priors = [_prior(change, unit) for change in changes]
-        held = np.array([means[-1] for means, _, _ in self.priors])
-        self.effects = held + self.random.normal(0, 0.3, (CHAINS, len(changes)))
-        level = np.median(values - self.x @ held) if len(values) else 0.0
-        self.residual = values - level - self.effects @ self.x.T
-        self.factor = np.ones(self.residual.shape)
+        self.random = np.random.default_rng([len(runs), len(changes)])
+        self.count = len(changes)
+        self.x, self.kind = np.unique(_design(changes, runs), axis=0, return_inverse=True)
+        self.kind = self.kind.reshape(len(runs))
+        self.values = np.array([run.value for run in runs]) / unit
+        self.of_kind = (self.kind[:, None] == np.arange(len(self.x))).astype(float)
+        tried = sorted({run.tried for run in runs if run.tried is not None})
+        self.tried = np.array([[run.tried == n for n in tried] for run in runs], dtype=float)
+        self.tried = self.tried.reshape(len(runs), len(tried))
+        self.products = (self.x[:, :, None] * self.x[:, None, :]).reshape(len(self.x), -1)
+        self.effects = self._start()
+        self.log_weights = np.tile(np.log(_PRIOR), (CHAINS, 1))
+        self.others = np.zeros((CHAINS, len(tried)))
+        self.scales = np.zeros((CHAINS, self.count), dtype=int)
+        self.factor = np.ones((CHAINS, len(runs)))
         self.noise = np.ones((CHAINS, 1))
         self.nodes = np.exp(log_sd * NOISE_NODES)
+
+    def _start(self) -> FloatArray:
+        """Contributions and levels by least squares, held by a wide prior, and spread."""
+        core = ~self.tried.any(axis=1)
+        x, values = self.x[self.kind[core]], self.values[core]
+        middle = float(np.median(values)) if len(values) else 0.0
+        held = np.full(self.x.shape[1], 1e-6)
+        held[: self.count] = 0.05
+        found = np.linalg.solve(x.T @ x + np.diag(held), x.T @ (values - middle))
+        found[self.count :] += middle
+        spread = np.zeros((CHAINS, found.size))
+        spread[:, : self.count] = self.random.normal(0, 0.5, (CHAINS, self.count))
+        start: FloatArray = found + spread
+        return start
 
     def draws(self) -> FloatArray:
         """Contributions, one row a draw."""
         kept = []
         for sweep in range(SWEEPS):
-            self._draw_effects()
+            self._draw_others()
+            self._draw_scales()
+            self._draw_together()
+            self._draw_weights()
             self._draw_noise()
             if sweep >= BURN_IN:
-                kept.append(self.effects.copy())
+                kept.append(self.effects[:, : self.count].copy())
         return np.concatenate(kept)
 
-    def _draw_effects(self) -> None:
-        precision = (self.noise * self.factor) ** -2
-        total = precision.sum(axis=1) + 1e-9
-        level = (precision * self.residual).sum(axis=1) / total
-        self.residual -= (level + self._normal() / np.sqrt(total))[:, None]
-        for number, (column, prior) in enumerate(zip(self.x.T, self.priors, strict=True)):
-            self.residual += self.effects[:, number, None] * column
-            information = precision @ column**2 + 1e-9
-            seen = (precision * self.residual) @ column / information
-            self.effects[:, number] = self._draw_effect(seen, 1 / information, *prior)
-            self.residual -= self.effects[:, number, None] * column
+    @property
+    def _precision(self) -> FloatArray:
+        found: FloatArray = (self.noise * self.factor) ** -2
+        return found
 
-    def _draw_effect(
-        self,
-        seen: FloatArray,
-        variance: FloatArray,
-        means: FloatArray,
-        sds: FloatArray,
-        log_weights: FloatArray,
-    ) -> FloatArray:
-        total = sds**2 + variance[:, None]
-        log = log_weights - 0.5 * (seen[:, None] - means) ** 2 / total - 0.5 * np.log(total)
+    @property
+    def _expected(self) -> FloatArray:
+        """Metric of each run's champion without what is left out."""
+        found: FloatArray = (self.effects @ self.x.T)[:, self.kind]
+        return found
+
+    def _draw_others(self) -> None:
+        """Effects of the proposals that were not kept, which are in their own runs alone."""
+        if not self.tried.size:
+            self.other_scales = np.zeros((CHAINS, 0), dtype=int)
+            return
+        precision = self._precision
+        information = precision @ self.tried
+        seen = (precision * (self._expected - self.values)) @ self.tried / information
+        self.others, self.other_scales = self._draw_effects(seen, information)
+
+    def _draw_scales(self) -> None:
+        """Contributions one at a time, whatever their scale is."""
+        precision = self._precision
+        weight = precision @ self.of_kind
+        residual = self.values + self.others @ self.tried.T - self._expected
+        # Of runs of one kind only their mean tells of contributions.
+        mean = (precision * residual) @ self.of_kind / np.maximum(weight, 1e-12)
+        for place, column in enumerate(self.x.T[: self.count]):
+            mean += self.effects[:, place, None] * column
+            information = weight @ column + 1e-9
+            seen = (weight * mean) @ column / information
+            drawn, scale = self._draw_effects(seen[:, None], information[:, None])
+            self.effects[:, place], self.scales[:, place] = drawn[:, 0], scale[:, 0]
+            mean -= drawn * column
+
+    def _draw_effects(
+        self, seen: FloatArray, information: FloatArray
+    ) -> tuple[FloatArray, NDArray[np.intp]]:
+        """Effects of the shape (chains, effects) and the place of their scale."""
+        total = _SDS**2 + 1 / information[..., None]
+        log = self.log_weights[:, None] - 0.5 * np.log(total)
+        log -= 0.5 * (seen[..., None] - _MEANS) ** 2 / total
         chosen = self._choose(log)
-        share = sds[chosen] ** 2 / (sds[chosen] ** 2 + variance)
-        mean = means[chosen] + share * (seen - means[chosen])
-        drawn: FloatArray = mean + np.sqrt(share * variance) * self._normal()
-        return drawn
+        share = _SDS[chosen] ** 2 / (_SDS[chosen] ** 2 + 1 / information)
+        mean = _MEANS[chosen] + share * (seen - _MEANS[chosen])
+        spread = np.sqrt(share / information) * self.random.normal(size=seen.shape)
+        return mean + spread, chosen
+
+    def _draw_together(self) -> None:
+        """Contributions and levels given the scales: one normal distribution."""
+        precision = self._precision
+        size = self.x.shape[1]
+        held, mean = np.full((CHAINS, size), 1e-6), np.zeros((CHAINS, size))
+        held[:, : self.count] = _SDS[self.scales] ** -2
+        mean[:, : self.count] = _MEANS[self.scales]
+        weight = precision @ self.of_kind
+        information = (weight @ self.products).reshape(CHAINS, size, size)
+        information[:, np.arange(size), np.arange(size)] += held
+        values = self.values + self.others @ self.tried.T
+        target = ((precision * values) @ self.of_kind) @ self.x + held * mean
+        root = np.linalg.cholesky(information)
+        half = np.linalg.solve(root, target[..., None])
+        half += self.random.normal(size=half.shape)
+        self.effects = np.linalg.solve(np.swapaxes(root, 1, 2), half)[..., 0]
+
+    def _draw_weights(self) -> None:
+        """Distribution of effects: a Dirichlet with the scales of all proposals."""
+        scales = np.concatenate([self.scales, self.other_scales], axis=1)
+        places = scales + COMPONENTS * np.arange(CHAINS)[:, None]
+        counts = np.bincount(places.ravel(), minlength=CHAINS * COMPONENTS)
+        counts = counts.reshape(CHAINS, COMPONENTS)
+        drawn = self.random.gamma(PRIOR_COUNT * _PRIOR + counts) + 1e-300
+        self.log_weights = np.log(drawn / drawn.sum(axis=1, keepdims=True))
 
     def _draw_noise(self) -> None:
         """Noise given which runs are odd, and which are odd given the noise."""
-        squares = ((self.residual / self.factor) ** 2).sum(axis=1)[:, None]
-        runs = self.residual.shape[1]
+        residual = self.values + self.others @ self.tried.T - self._expected
+        squares = ((residual / self.factor) ** 2).sum(axis=1)[:, None]
+        runs = residual.shape[1]
         log = -0.5 * NOISE_NODES**2 - runs * np.log(self.nodes) - 0.5 * squares / self.nodes**2
         self.noise = self.nodes[self._choose(log)][:, None]
         usual = math.log((1 - ODD_SHARE) / ODD_SHARE * ODD_FACTOR)
-        surprise = 0.5 * (self.residual / self.noise) ** 2 * (1 - ODD_FACTOR**-2)
+        surprise = 0.5 * (residual / self.noise) ** 2 * (1 - ODD_FACTOR**-2)
         odd = self.random.logistic(size=surprise.shape) < surprise - usual
         self.factor = np.where(odd, ODD_FACTOR, 1.0)
 
     def _choose(self, log_weights: FloatArray) -> NDArray[np.intp]:
-        chosen: NDArray[np.intp] = np.argmax(
-            log_weights + self.random.gumbel(size=log_weights.shape), axis=1
-        )
+        """A place of the last axis, each with its weight."""
+        weights = np.exp(log_weights - log_weights.max(axis=-1, keepdims=True)).cumsum(axis=-1)
+        drawn = self.random.random(weights.shape[:-1]) * weights[..., -1]
+        chosen: NDArray[np.intp] = (weights[..., :-1] < drawn[..., None]).sum(axis=-1)
         return chosen
-
-    def _normal(self) -> FloatArray:
-        return self.random.normal(size=CHAINS)
-
-
-def _prior(change: Change, unit: float) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """Means, sds and log weights of a change's prior; the search's gain is the last of them."""
-    better = min(max(change.confidence, 1e-6), 1 - 1e-6)
-    gain = max(change.gain, 1e-3 * unit) / better / unit
-    doubted = (1 - MISLED) * (1 - better) * _DOUBTED + MISLED * _PRIOR
-    return (
-        np.append(_MEANS, gain),
-        np.append(_SDS, min(change.sd / unit, gain / 2)),
-        np.log(np.append(doubted, (1 - MISLED) * better)),
-    )

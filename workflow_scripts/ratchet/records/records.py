@@ -720,6 +720,19 @@ class Preset(Frozen):
     device: str = ""
 
 
+class PrefixScores(Frozen):
+    """Metric of one evaluation on whole windows, and where the rest had not been sent.
+
+    ``whole`` is the mean over whole windows, ``cut`` that of each group of windows that
+    were shown up to the prediction only, ``groups`` how many groups of that size the whole
+    ones are.  Less is better, whatever the metric's direction.
+    """
+
+    whole: float
+    groups: float
+    cut: tuple[float, ...]
+
+
 class Evaluation(Frozen):
     """The evaluator's result with what the harness measured.
 
@@ -727,8 +740,9 @@ class Evaluation(Frozen):
     finite.  ``seconds`` is what the evaluation took, ``trained_…`` what the
     candidate had used when it asked, ``evaluating_cpu_seconds`` what it used
     from then on.  ``audit`` is the metric on the locked data, where they were
-    read (``audit_tokens`` above 0).  ``checks`` are the evaluator's canaries.
-    ``usual_cpu_seconds`` is in records of older versions.
+    read (``audit_tokens`` above 0).  ``checks`` are what the evaluator tested.
+    ``usual_cpu_seconds`` is in records of older versions.  ``prefixes`` and
+    ``audit_prefixes`` are there where the evaluator asks for prefixes.
     """
 
     value: float | None
@@ -743,6 +757,8 @@ class Evaluation(Frozen):
     audit_tokens: int = 0
     checks: Mapping[str, float | None] = field(default_factory=dict)
     usual_cpu_seconds: float | None = None
+    prefixes: PrefixScores | None = None
+    audit_prefixes: PrefixScores | None = None
 
 
 class Pace(Frozen):

@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ratchet.base.structs import Frozen, field, replace
+from ratchet.base.structs import Frozen, field, from_json_values, replace
 from ratchet.base.text import clean_lines
-from ratchet.records.records import Evaluation, Outcome
+from ratchet.records.records import Evaluation, Outcome, PrefixScores
 from ratchet.records.store import LOG, LOG_ASKED, RunRecord
 from ratchet.runs.hardware import gpu_contention, ram_bytes
 from ratchet.runs.log import (
@@ -167,7 +167,14 @@ def _evaluation(
         audit=audit.get("value"),
         audit_tokens=audit.get("tokens", 0),
         checks=result.get("checks", {}),
+        prefixes=_prefix_scores(result),
+        audit_prefixes=_prefix_scores(audit),
     )
+
+
+def _prefix_scores(said: Mapping[str, Any]) -> PrefixScores | None:
+    scores = said.get("prefixes")
+    return None if scores is None else from_json_values(PrefixScores, scores, "prefixes")
 
 
 def _disagreement(metric: str, printed: float, measured: float | None) -> str | None:

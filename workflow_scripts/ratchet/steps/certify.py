@@ -8,16 +8,17 @@ the contributions of all kept changes rest on all of these runs.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
+from functools import cached_property
 
 from ratchet.base.errors import DataError
 from ratchet.base.io import read_json, read_record, source_digest, write_json
 from ratchet.base.structs import Frozen, replace
 from ratchet.base.text import plural
-from ratchet.judge.certify import Change, FreshRun, contributions, plan_leave_outs
+from ratchet.judge.certify import Change, VariantRun, contributions, plan_leave_outs
 from ratchet.judge.judge import Judge
 from ratchet.judge.settings import certification_budget
 from ratchet.proposers.idea import carry_edit
-from ratchet.records.history import History, Trial
+from ratchet.records.history import History, Trial, evidence
 from ratchet.records.records import (
     Certification,
     CertificationPlan,
@@ -31,6 +32,8 @@ from ratchet.records.records import (
     RunSummary,
     Standing,
     Variant,
+    Verdict,
+    incumbent_runs,
 )
 from ratchet.runs.executor import Executor
 from ratchet.session import Session
@@ -82,12 +85,13 @@ class Stack(Frozen, dict=True):
         )
 
     def contributions(
-        self, changes: Iterable[KeptChange], fresh: Sequence[FreshRun]
+        self, changes: Iterable[KeptChange], fresh: Sequence[VariantRun]
     ) -> tuple[Contribution, ...]:
-        """What each change adds, by fresh runs and what the search believed."""
+        """What each change adds, by fresh runs and those of the search."""
         session = self.session
         judge = Judge.from_dict(read_json(session.paths.round(session.config.rounds).judge))
-        return contributions(self.weighed(changes), fresh, judge.noise_interval())
+        runs = [*fresh, *self.search_runs]
+        return contributions(self.weighed(changes), runs, judge.noise_interval())
 
     def weighed(self, changes: Iterable[KeptChange]) -> list[Change]:
         """The changes with what the search believed of them; some it kept for saving code."""
@@ -95,19 +99,39 @@ class Stack(Frozen, dict=True):
         found = []
         for each in changes:
             ruling = rulings[each.number]
-            assert ruling is not None and ruling.gain is not None
-            found.append(
-                Change(
-                    number=each.number,
-                    needs=each.needs,
-                    # Of one that ignores the seed nothing is known.
-                    confidence=0.5 if ruling.confidence is None else ruling.confidence,
-                    gain=ruling.gain,
-                    sd=ruling.delta_sd or 0.0,
-                    stays=(ruling.price or 0.0) < 0,
-                )
-            )
+            assert ruling is not None
+            stays = (ruling.price or 0.0) < 0
+            found.append(Change(each.number, each.needs, ruling.confidence or 0.0, stays))
         return found
+
+    @cached_property
+    def search_runs(self) -> tuple[VariantRun, ...]:
+        """Runs of the search as runs of the champion without what came later.
+
+        Where the machine became busy, or quiet again, another occasion begins.
+        """
+        history, kept = self.history, [trial.number for trial in self.kept]
+        trials = {trial.number: trial for trial in history.judged}
+        occasion, there = 1, 0
+        found: list[VariantRun] = []
+
+        def add(runs: Iterable[RunSummary], tried: int | None = None) -> None:
+            later = frozenset(kept[there:])
+            values = [self.session.value(run) for run in runs if run.outcome is Outcome.OK]
+            found.extend(VariantRun(later, y, tried, occasion) for y in evidence(values))
+
+        add(history.start.runs)
+        for verdict in history.verdicts:
+            check = verdict.remeasured
+            occasion += check is not None and check.anew
+            add(incumbent_runs(verdict))
+            for ruling in verdict.rulings:
+                if ruling.verdict is not Verdict.TAMPERED and ruling.number not in kept:
+                    add(trials[ruling.number].runs, ruling.number)
+            if verdict.kept is not None:
+                there += 1
+                add(trials[verdict.kept].runs)
+        return tuple(found)
 
 
 def write_certification_plan(session: Session) -> None:
@@ -118,7 +142,7 @@ def write_certification_plan(session: Session) -> None:
         changes = stack.changes()
         used = certification_budget(stack.history.state.runs_used)
         used = min(used, session.config.certification_runs)
-        rows = plan_leave_outs(stack.weighed(changes), used)
+        rows = plan_leave_outs(stack.weighed(changes), used, stack.search_runs)
         plan = replace(plan, changes=changes, variants=tuple(map(stack.without, rows)))
     write_json(session.paths.certification_plan, plan)
 
@@ -163,13 +187,9 @@ def _read(session: Session, plan: CertificationPlan, number: int) -> Certificati
 
 
 def _passengers(stack: Stack, found: Certification) -> tuple[int, ...]:
-    """Changes that contribute nothing, of those that the champion was seen to run without.
-
-    Runs of the baseline tell too: nothing was selected by them.
-    """
+    """Changes that contribute nothing, of those that the champion was seen to run without."""
     fresh = certification_runs(stack.session, found)
     seen = {number for run in fresh for number in run.left_out}
-    fresh += _runs_without(stack.session, (t.number for t in stack.kept), stack.history.start.runs)
     return tuple(
         each.number
         for each in stack.contributions(found.changes, fresh)
@@ -209,7 +229,7 @@ def _smaller(stack: Stack, found: Certification, removed: tuple[int, ...]) -> Ce
     return replace(found, champion=smaller, runs=runs, removed=removed)
 
 
-def certification_runs(session: Session, found: Certification) -> list[FreshRun]:
+def certification_runs(session: Session, found: Certification) -> list[VariantRun]:
     """The runs of a certification that ended well, as evidence."""
     made = [(each.left_out, each.run) for each in found.runs if each.run is not None]
     return [run for left_out, one in made for run in _runs_without(session, left_out, [one])]
@@ -217,11 +237,11 @@ def certification_runs(session: Session, found: Certification) -> list[FreshRun]
 
 def _runs_without(
     session: Session, left_out: Iterable[int], runs: Iterable[RunSummary]
-) -> list[FreshRun]:
+) -> list[VariantRun]:
     """Runs of one variant that ended well."""
     numbers = frozenset(left_out)
     ok = (run for run in runs if run.outcome is Outcome.OK)
-    return [FreshRun(numbers, session.value(run)) for run in ok]
+    return [VariantRun(numbers, session.value(run)) for run in ok]
 
 
 def read_certification(session: Session) -> Certification | None:
