@@ -20,7 +20,7 @@ DEV := $(ENVS)/.venv-dev
 PACKAGE := pyproject.toml LICENSE README.md
 
 .DEFAULT_GOAL := help
-.PHONY: help env env-dev env-gpt env-slurm env-kubernetes session pictures rulegraph test check image lock bench bench-proposing clean
+.PHONY: help env env-dev env-gpt env-slurm env-kubernetes session pictures rulegraph test check image lock bench bench-malformed bench-proposing clean
 
 help:
 	@echo "make session   set up the locked environment and run a session (config/config.yaml)"
@@ -30,6 +30,7 @@ help:
 	@echo "make env-slurm, make env-kubernetes   for the profiles of clusters"
 	@echo "make env-gpt   set up the environment of tasks/gpt in .venv-gpt (PyTorch with CUDA)"
 	@echo "make bench     harness seconds, start-up, keeping, steering, sessions and tournaments in simulation"
+	@echo "make bench-malformed   5,000 malformed files through all that reads candidates' files"
 	@echo "make bench-proposing   steered sessions of the default task beside unsteered ones; an hour"
 	@echo "make image     build the container image (BASE_IMAGE=... for another base, ENGINE=podman)"
 	@echo "make pictures  run the default session and take the README's pictures of its report"
@@ -139,8 +140,12 @@ bench: $(ENVS)/.venv-dev/.ready $(ENVS)/.venv-bench/.ready
 	$(DEV)/bin/pytest tests/bench/calibration.py
 	PYTHONPATH=tests $(DEV)/bin/python tests/bench/sessions.py
 	PYTHONPATH=tests $(DEV)/bin/python tests/bench/busy.py
+	PYTHONPATH=tests $(DEV)/bin/python tests/bench/cheats.py
 	PYTHONPATH=tests $(DEV)/bin/python tests/bench/cheats_gpt.py
 	$(ENVS)/.venv-bench/bin/python tests/bench/evolve.py
+
+bench-malformed: $(ENVS)/.venv-dev/.ready
+	PYTHONPATH=tests $(DEV)/bin/python tests/bench/malformed.py
 
 bench-proposing: $(ENVS)/.venv-dev/.ready
 	PYTHONPATH=tests $(DEV)/bin/python tests/bench/proposing.py

@@ -1,8 +1,9 @@
 """What a run and its evaluator say to each other, and the run's side of it.
 
 Fixed file of the task; ``prepare.py`` and ``evaluator.py`` import it and there is
-nothing to run.  Logits travel as plain float32 bytes: what is read is numbers of
-the expected count, whatever was sent.
+nothing to run.  A byte leaves the evaluator after its prediction has come back.
+Logits travel as plain float32 bytes: what is read is numbers of the expected
+count, whatever was sent.
 """
 
 from __future__ import annotations
@@ -24,12 +25,16 @@ REQUEST = b"evaluate"
 HEADER, RESULT = struct.Struct("<II"), struct.Struct("<d")
 
 
-def checked_logits(predict: Predict, inputs: Bytes) -> NDArray[np.float32]:
-    """Logits as float32; raises :class:`ValueError` for a wrong shape."""
-    expected = (*inputs.shape, VOCAB_SIZE)
-    logits = np.asarray(predict(inputs))
+def checked_logits(predict: Predict, prefixes: Bytes) -> NDArray[np.float32]:
+    """Logits of the byte after each prefix as float32; :class:`ValueError` for a wrong shape."""
+    expected = (len(prefixes), VOCAB_SIZE)
+    # The caller goes on with the same bytes, whatever the model does to its own.
+    logits = np.asarray(predict(prefixes.copy()))
     if logits.shape != expected:
-        raise ValueError(f"the model gave logits {logits.shape}, expected {expected}")
+        raise ValueError(
+            f"the model gave logits {logits.shape} for the bytes {prefixes.shape}, expected "
+            f"{expected}: the scores of the byte that follows each row"
+        )
     with np.errstate(over="ignore"):  # An overflow is infinite, which is found later.
         return np.ascontiguousarray(logits, dtype="<f4")
 
@@ -37,19 +42,22 @@ def checked_logits(predict: Predict, inputs: Bytes) -> NDArray[np.float32]:
 def evaluate_remotely(predict: Predict, descriptor: int) -> float:
     """Answer the evaluator's questions until it sends the metric.
 
-    A message starts with the shape of a batch, two 32-bit numbers, and goes on
-    with so many bytes; the reply is the logits, four bytes each.  The shape
-    (0, 0) is the end, followed by the metric as a 64-bit number.
+    A message starts with two 32-bit numbers: how many windows there are side by
+    side, and how many bytes of each are known already, 0 for new windows.  The
+    next byte of each follows; the reply is the logits of the one after, four bytes
+    each.  No windows are the end, followed by the metric as a 64-bit number.
     """
+    prefixes: Bytes = np.empty((0, 0), dtype=np.uint8)
     with socket.socket(fileno=os.dup(descriptor)) as evaluator:
         try:
             evaluator.sendall(REQUEST)
             while True:
-                rows, columns = HEADER.unpack(receive(evaluator, HEADER.size))
+                rows, known = HEADER.unpack(receive(evaluator, HEADER.size))
                 if rows == 0:
                     return float(RESULT.unpack(receive(evaluator, RESULT.size))[0])
-                batch = np.frombuffer(receive(evaluator, rows * columns), np.uint8)
-                logits = checked_logits(predict, batch.reshape(rows, columns))
+                column = np.frombuffer(receive(evaluator, rows), np.uint8)[:, None]
+                prefixes = np.hstack([prefixes, column]) if known else column
+                logits = checked_logits(predict, prefixes)
                 evaluator.sendall(logits.data.cast("B"))
         except (BrokenPipeError, ConnectionResetError, EOFError):
             raise RuntimeError(

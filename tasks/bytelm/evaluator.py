@@ -3,20 +3,14 @@
 Fixed file of the task.  The harness runs it beside ``train.py``, which never sees
 the data that this process has; there is nothing to run by hand.
 
-It sends batches of inputs, gets logits back as plain float32 bytes (protocol:
-``channel.evaluate_remotely``) and computes bits per byte from them.  Every batch
-comes twice, in a secret order: as it is, and as a canary (``canary.py``), a copy
-in which every window goes on differently from a secret place on.  Nothing tells
-which of two windows with one beginning is the one that counts.  All that is drawn
-comes from the system's randomness; neither the batches that count nor their sum
-depend on it.  A candidate has been tampered with if
-
-* a prediction changes when later bytes change, or between the two calls;
-* bets on bytes that it had not seen win, or bets on what only a memory of other
-  windows can know;
-* the byte at the secret place, which the canary did not hold, was predicted
-  much worse than other bytes: then those were seen, not predicted;
-* predictions fit shuffled targets better than the frequencies of bytes allow.
+It sends windows byte by byte and many side by side (protocol:
+``channel.evaluate_remotely``): the next byte of each leaves this process when the
+logits for it have come back, as plain float32 bytes.  So no prediction can depend on
+what it predicts or on what comes later, whatever the candidate does.  The windows of
+the data come in groups of equal size, in a secret order that makes no difference to
+the metric.  Each group has some rows more that do not count (``lessons.py``): by
+these a candidate is TAMPERED with that learns from one window for another.  All that
+is drawn comes from the system's randomness.
 
 Environment: ``RATCHET_EVALUATOR_FD`` (the socket) and ``RATCHET_EVALUATION``, JSON
 with ``data`` and ``audit`` (paths by file name; ``audit`` may be empty) and
@@ -35,32 +29,21 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from canary import Canary, Text, teach, wealth
 from channel import HEADER, REQUEST, RESULT, VOCAB_SIZE, Bytes, receive
+from lessons import Lessons
 from numpy.typing import NDArray
 
 from prepare import (
-    EVAL_BATCH_SIZE,
+    EVAL_GROUPS,
+    EVAL_WINDOWS,
     SEQUENCE_LENGTH,
     bits_per_byte,
     evaluation_windows,
     token_losses,
 )
 
-# Largest change of a log-likelihood, in nats, when later bytes change.  The same
-# operations on the same shapes give 0; transforms over the whole window, which mix
-# rounding errors of later bytes in, measured below 1e-5.  What fits through is
-# 0.0014 bits per byte, a tenth of the noise between seeds.
-LARGEST_CHANGE = 1e-3
-# The mean over the secret places may be so many standard errors above the others;
-# 31 honest models stayed below 3.7.
-LARGEST_Z = 8.0
-# Nobody who has not seen what was drawn makes a million of one, but once in a million.
+# Nobody who has forgotten the other windows makes a million of one, but once in a million.
 LARGEST_WEALTH = float(np.log(1e6))
-# Bits by which shuffled targets may fall below the entropy, by chance alone.
-SHUFFLE_SLACK = 0.1
-# The harness is told so often how far the candidate is, and measures what it used.
-REPORTS = 8
 
 
 class ProtocolError(Exception):
@@ -68,54 +51,36 @@ class ProtocolError(Exception):
 
 
 class Part:
-    """One file to evaluate on, in batches that never change, and what came back."""
+    """One file to evaluate on: its groups of rows, and what came back."""
 
     def __init__(self, path: Path, rng: np.random.Generator) -> None:
         content = np.fromfile(path, dtype=np.uint8)
-        inputs, self.targets = evaluation_windows(content)
-        count = len(inputs) // EVAL_BATCH_SIZE
-        self.inputs = inputs.reshape(count, EVAL_BATCH_SIZE, -1)
-        self.targets = self.targets.reshape(self.inputs.shape)
-        self.losses = np.full(self.inputs.shape, np.nan)
-        self.shuffled = rng.permutation(self.targets.ravel()).reshape(self.targets.shape)
-        self.shuffled_losses = np.full(self.inputs.shape, np.nan)
-        text = Text(content, SEQUENCE_LENGTH)
-        pairs = zip(self.inputs, self.targets, strict=True)
-        self.canaries = [Canary(inputs, targets, text, rng) for inputs, targets in pairs]
-        teach(self.canaries, text, rng)
+        self.windows = evaluation_windows(content)
+        self.losses = np.full((EVAL_WINDOWS, SEQUENCE_LENGTH), np.nan)
+        self.members = rng.permutation(EVAL_WINDOWS).reshape(EVAL_GROUPS, -1)
+        self.lessons = Lessons(content, EVAL_GROUPS, rng)
+        size = self.members.shape[1] + self.lessons.rows.shape[1]
+        self.places = np.array([rng.permutation(size) for _ in range(EVAL_GROUPS)])
 
-    def accept(self, batch: int, logits: NDArray[np.float32]) -> None:
-        """Take the logits of a batch that counts."""
-        self.losses[batch] = token_losses(logits, self.targets[batch])
-        self.shuffled_losses[batch] = token_losses(logits, self.shuffled[batch])
-        self.canaries[batch].compare(log_softmax(logits))
+    def rows(self, group: int) -> Bytes:
+        """The rows of one group as they are asked, with the byte after the last question."""
+        both = np.concatenate([self.windows[self.members[group]], self.lessons.rows[group]])
+        mixed: Bytes = np.empty_like(both)
+        mixed[self.places[group]] = both
+        return mixed
+
+    def accept(self, group: int, position: int, logits: NDArray[np.float32]) -> None:
+        """Take the logits for the bytes after a position."""
+        members, given = self.members[group], logits[self.places[group]]
+        count = len(members)
+        targets = self.windows[members, position + 1]
+        self.losses[members, position] = token_losses(given[:count], targets)
+        self.lessons.accept(group, position, given[count:])
 
     @property
     def value(self) -> float:
         """Bits per byte."""
-        return bits_per_byte([float(x.sum()) for x in self.losses], self.targets.size)
-
-    def checks(self) -> dict[str, float]:
-        """The canaries in numbers: nats, standard errors, bits."""
-        unseen = np.concatenate([canary.unseen for canary in self.canaries])
-        spread = float(self.losses.std()) or 1e-9
-        share = np.bincount(self.targets.ravel(), minlength=VOCAB_SIZE) / self.targets.size
-        entropy = -float((share[share > 0] * np.log2(share[share > 0])).sum())
-        shuffled = float(self.shuffled_losses.mean() / np.log(2.0))
-        return {
-            **wealth([won for canary in self.canaries for won in canary.won]),
-            "largest_change": max(canary.change for canary in self.canaries),
-            "unseen_z": float(unseen.mean() - self.losses.mean()) / spread * len(unseen) ** 0.5,
-            "shuffled_above_entropy": shuffled - entropy,
-        }
-
-
-def log_softmax(logits: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Log-likelihoods of all bytes."""
-    exact = logits.astype(np.float64)
-    exact -= exact.max(axis=-1, keepdims=True)
-    found: NDArray[np.float64] = exact - np.log(np.exp(exact).sum(axis=-1, keepdims=True))
-    return found
+        return bits_per_byte(self.losses)
 
 
 class Conversation:
@@ -123,7 +88,7 @@ class Conversation:
 
     def __init__(self, channel: socket.socket, reply_seconds: float) -> None:
         self.channel = channel
-        channel.settimeout(reply_seconds)
+        self.reply_seconds = reply_seconds
         self.waits: list[float] = []
         self.sent_at = 0.0
 
@@ -135,24 +100,25 @@ class Conversation:
                 raise ProtocolError("it did not ask in the way of channel.py")
         except (EOFError, OSError):
             sys.exit(0)  # It ended without a question.
+        self.channel.settimeout(self.reply_seconds)
 
-    def ask(self, inputs: Bytes) -> None:
-        """Send one batch; nothing may have been said before."""
+    def ask(self, column: Bytes, known: int) -> None:
+        """Send the next byte of each row; nothing may have been said before."""
         if select.select([self.channel], [], [], 0)[0]:
             raise ProtocolError("it sent more than it was asked for, or went away")
-        self.channel.sendall(HEADER.pack(*inputs.shape) + inputs.tobytes())
+        self.channel.sendall(HEADER.pack(len(column), known) + column.tobytes())
         self.sent_at = time.perf_counter()
 
-    def reply(self, inputs: Bytes) -> NDArray[np.float32]:
-        """The logits for the batch that was sent last."""
+    def reply(self, rows: int) -> NDArray[np.float32]:
+        """The logits for the bytes after those that were sent last."""
         try:
-            content = receive(self.channel, inputs.size * VOCAB_SIZE * 4)
+            content = receive(self.channel, rows * VOCAB_SIZE * 4)
         except TimeoutError:
             raise ProtocolError("its predictions did not come in time") from None
         except (EOFError, OSError):
             raise ProtocolError("it went away before all predictions were there") from None
         self.waits.append(time.perf_counter() - self.sent_at)
-        return np.frombuffer(content, "<f4").reshape(*inputs.shape, VOCAB_SIZE)
+        return np.frombuffer(content, "<f4").reshape(rows, VOCAB_SIZE)
 
     def close(self, value: float) -> None:
         """Tell the metric and hang up."""
@@ -160,56 +126,36 @@ class Conversation:
         self.channel.close()
 
 
-def order_of_questions(parts: list[Part], rng: np.random.Generator) -> list[tuple[Part, int, bool]]:
-    """All batches (part, number, canary) in a secret order."""
-    questions = [
-        (part, i, canary)
-        for part in parts
-        for i in range(len(part.inputs))
-        for canary in (False, True)
-    ]
-    return [questions[i] for i in rng.permutation(len(questions))]
+def order_of_groups(parts: list[Part], rng: np.random.Generator) -> list[tuple[Part, int]]:
+    """All groups, those of each part in their order; which part is next is secret."""
+    turns = rng.permutation(np.repeat(np.arange(len(parts)), EVAL_GROUPS))
+    left = [iter(range(EVAL_GROUPS)) for _ in parts]
+    return [(parts[turn], next(left[turn])) for turn in turns]
 
 
 def evaluate(talk: Conversation, parts: list[Part], rng: np.random.Generator) -> bool:
     """Ask everything; False as soon as a logit is not finite.
 
-    While the candidate works on a batch, the one before is added up.
+    The harness is told after each group how far the candidate is, and measures what it
+    used: all groups are equal work.  While the candidate works, the reply before is
+    added up.
     """
-    questions = order_of_questions(parts, rng)
-    batches = [
-        part.canaries[i].inputs if canary else part.inputs[i] for part, i, canary in questions
-    ]
-    reports = {len(questions) * k // REPORTS for k in range(1, REPORTS)}
-    talk.ask(batches[0])
-    for n, (part, i, canary) in enumerate(questions):
-        logits = talk.reply(batches[n])
-        if not np.isfinite(logits).all():
-            return False
-        if n + 1 in reports:
+    before: tuple[Part, int, int, NDArray[np.float32]] | None = None
+    for number, (part, group) in enumerate(order_of_groups(parts, rng)):
+        if number:
             tell("progress")
-        if n + 1 < len(questions):
-            talk.ask(batches[n + 1])
-        if canary:
-            part.canaries[i].accept(log_softmax(logits), n)
-        else:
-            part.accept(i, logits)
+        rows = part.rows(group)
+        for position in range(SEQUENCE_LENGTH):
+            talk.ask(rows[:, position], position)
+            if before is not None:
+                before[0].accept(*before[1:])
+            logits = talk.reply(len(rows))
+            if not np.isfinite(logits).all():
+                return False
+            before = part, group, position, logits
+    assert before is not None
+    before[0].accept(*before[1:])
     return True
-
-
-def verdict(checks: dict[str, float]) -> str | None:
-    """What the canaries found, in words."""
-    if checks["largest_change"] > LARGEST_CHANGE:
-        return "predictions for a byte changed when later bytes were changed, or between two calls"
-    if checks["wealth"] > LARGEST_WEALTH:
-        return "bytes that it could not have seen were known to it"
-    if checks["taught"] > LARGEST_WEALTH:
-        return "it learned from the windows of the evaluation"
-    if checks["unseen_z"] > LARGEST_Z:
-        return "bytes that it could not have seen were predicted much worse than the others"
-    if checks["shuffled_above_entropy"] < -SHUFFLE_SLACK:
-        return "its predictions fit shuffled targets better than any can"
-    return None
 
 
 def tell(event: str, **facts: Any) -> None:
@@ -227,24 +173,24 @@ def serve(channel: socket.socket, order: dict[str, Any]) -> None:
     talk = Conversation(channel, order["reply_seconds"])
     talk.wait_for_request()
     tell("asked")
-    channel.settimeout(order["reply_seconds"])
     began = time.perf_counter()
     finite = evaluate(talk, parts, rng)
-    checks = [part.checks() for part in parts] if finite else []
-    tampered = next((found for found in map(verdict, checks) if found), None)
+    # What one part leaves is the next one's stake.
+    taught = sum(part.lessons.wealth for part in parts) if finite else None
+    learned = taught is not None and taught > LARGEST_WEALTH
     read = None
     if audit is not None:
-        read = {"value": audit.value if finite else None, "tokens": audit.targets.size}
+        read = {"value": audit.value if finite else None, "tokens": audit.losses.size}
     tell(
         "result",
         value=validation.value if finite else None,
-        tokens=validation.targets.size,
+        tokens=validation.losses.size,
         batches=len(talk.waits),
         seconds=round(time.perf_counter() - began, 4),
         reply_seconds=round(float(np.median(talk.waits)), 6),
-        tampered=tampered,
+        tampered="it learned from the windows of the evaluation" if learned else None,
         audit=read,
-        checks={name: round(value, 6) for name, value in checks[0].items()} if checks else {},
+        checks={} if taught is None else {"taught": round(taught, 6)},
     )
     talk.close(validation.value if finite else float("nan"))
 

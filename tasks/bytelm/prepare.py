@@ -27,7 +27,7 @@ import importlib.metadata
 import os
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -42,9 +42,9 @@ SEED = int(os.environ.get("RATCHET_SEED", "1337"))
 DEFAULT_BUDGET_SECONDS = 3.0
 VOCAB_SIZE = channel.VOCAB_SIZE
 
-# The evaluator looks at 32 batches of 16 windows of 64 bytes.
-EVAL_BATCHES = 32
-EVAL_BATCH_SIZE = 16
+# The evaluator asks for the bytes of 512 windows of 64 bytes, 64 windows side by side.
+EVAL_WINDOWS = 512
+EVAL_GROUPS = 8
 SEQUENCE_LENGTH = 64
 
 PACKAGES = {"docutils": "0.22.4", "networkx": "3.6.1"}
@@ -236,22 +236,24 @@ class Budget:
         return self._used
 
 
-def evaluation_windows(data: Bytes) -> tuple[Bytes, Bytes]:
-    """Inputs and targets of the evaluator, (windows, SEQUENCE_LENGTH) each.
+def evaluation_starts(length: int) -> NDArray[np.int64]:
+    """Where the evaluator's windows start in data of a length: evenly spread, and apart."""
+    last = length - SEQUENCE_LENGTH - 1
+    if last < (EVAL_WINDOWS - 1) * (SEQUENCE_LENGTH + 1):
+        raise ValueError(f"the data to evaluate on has {length} bytes, which is too few")
+    return np.arange(EVAL_WINDOWS) * last // (EVAL_WINDOWS - 1)
 
-    The windows are spread evenly over ``data`` and depend on its length alone.
+
+def evaluation_windows(data: Bytes) -> Bytes:
+    """The evaluator's windows, (windows, SEQUENCE_LENGTH + 1): each byte but the first is a target.
+
+    They depend on the length of ``data`` alone, and no byte is in two of them.
     """
-    windows = EVAL_BATCHES * EVAL_BATCH_SIZE
-    last = len(data) - SEQUENCE_LENGTH - 1
-    if last < windows:
-        raise ValueError(f"the data to evaluate on has {len(data)} bytes, which is too few")
-    starts = np.arange(windows) * last // (windows - 1)
-    spans = starts[:, None] + np.arange(SEQUENCE_LENGTH)
-    return data[spans], data[spans + 1]
+    return data[evaluation_starts(len(data))[:, None] + np.arange(SEQUENCE_LENGTH + 1)]
 
 
 def token_losses(logits: NDArray[Any], targets: Bytes) -> NDArray[np.float64]:
-    """Negative log-likelihood of every target in nats, (B, T), from logits (B, T, 256)."""
+    """Negative log-likelihood of every target in nats, (B,), from logits (B, 256)."""
     exact = logits.astype(np.float64)
     top = exact.max(axis=-1)
     total = np.log(np.exp(exact - top[..., None]).sum(axis=-1)) + top
@@ -263,27 +265,30 @@ def token_losses(logits: NDArray[Any], targets: Bytes) -> NDArray[np.float64]:
 def evaluate_bpb(predict: Predict, data: Bytes | None = None) -> float:
     """Average bits per byte on the validation split; nan if a logit is not finite.
 
-    ``predict`` maps bytes (B, T) to logits (B, T, 256): at each position the
-    scores of the byte that follows.  Under a harness the evaluator, a process of
-    its own, has the data, asks for the logits and computes the metric, once per
-    run; by hand everything happens here.
+    ``predict`` maps bytes (B, T) to logits (B, 256): the scores of the byte that
+    follows each row.  Calls come with T from 1 to SEQUENCE_LENGTH for the same
+    windows, one byte more each time, then for others; a model may keep what it
+    computed for the bytes before.  Under a harness the evaluator, a process of its
+    own, has the data, asks for the logits and computes the metric, once per run; by
+    hand everything happens here.
     """
     evaluator = os.environ.get("RATCHET_EVALUATOR_FD")
     if data is None and evaluator is not None:
         return channel.evaluate_remotely(predict, int(evaluator))
-    inputs, targets = evaluation_windows(load_split("val") if data is None else data)
-    nats = []
-    for i in range(0, len(inputs), EVAL_BATCH_SIZE):
-        logits = channel.checked_logits(predict, inputs[i : i + EVAL_BATCH_SIZE].copy())
-        if not np.isfinite(logits).all():
-            return float("nan")
-        nats.append(float(token_losses(logits, targets[i : i + EVAL_BATCH_SIZE]).sum()))
-    return bits_per_byte(nats, targets.size)
+    windows = evaluation_windows(load_split("val") if data is None else data)
+    losses = np.empty((EVAL_WINDOWS, SEQUENCE_LENGTH))
+    for rows in np.split(np.arange(EVAL_WINDOWS), EVAL_GROUPS):
+        for t in range(SEQUENCE_LENGTH):
+            logits = channel.checked_logits(predict, windows[rows, : t + 1])
+            if not np.isfinite(logits).all():
+                return float("nan")
+            losses[rows, t] = token_losses(logits, windows[rows, t + 1])
+    return bits_per_byte(losses)
 
 
-def bits_per_byte(nats: Sequence[float], count: int) -> float:
-    """The metric from the losses of batches, always added up in the same order."""
-    return float(np.sum(np.array(nats))) / count / float(np.log(2.0))
+def bits_per_byte(losses: NDArray[np.float64]) -> float:
+    """The metric from the losses of all windows in nats, added up in one order always."""
+    return float(losses.sum()) / losses.size / float(np.log(2.0))
 
 
 def print_summary(val_bpb: float, budget: Budget, tokens: int, parameters: int, depth: int) -> None:

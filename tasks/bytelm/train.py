@@ -84,6 +84,11 @@ class Mixer:
         x = fn.gather(self.embedding, inputs)
         return fn.causal_windows(x, CONTEXT) @ self.weight
 
+    def last(self, prefix: Array) -> Tensor:
+        """The vector of the last position alone, (B, 1, WIDTH)."""
+        x = fn.gather(self.embedding, prefix[:, -CONTEXT:])
+        return fn.causal_windows(x, CONTEXT)[:, -1:] @ self.weight
+
 
 class Block:
     """Residual MLP on vectors (B, T, WIDTH)."""
@@ -131,10 +136,13 @@ class Model:
             x = block(x, rng)
         return self.head(x, inputs)
 
-    def predict(self, inputs: Array) -> Array:
-        """What the evaluator calls: logits as an array, without a tape."""
+    def predict(self, prefix: Array) -> Array:
+        """What the evaluator calls: bytes (B, T) to logits (B, 256) of the byte that follows."""
         with ag.no_grad():
-            return self(inputs).data
+            x = self.mixer.last(prefix)
+            for block in self.blocks:
+                x = block(x, None)
+            return self.head(x, prefix[:, -1:]).data[:, 0]
 
 
 def parameters_of(part: Any) -> Iterator[Tensor]:

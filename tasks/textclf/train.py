@@ -165,12 +165,8 @@ def main() -> int:
         print(f"train.py: {error}", file=sys.stderr)
         return EXIT_SETTINGS
     network, steps, seconds = train(settings)
-    texts, labels = prepare.load("val")
     with np.errstate(all="ignore"):
-        found = network.forward(bag(texts))[-1]
-    accuracy = float((found.argmax(axis=1) == np.array(labels)).mean())
-    if not np.isfinite(found).all():
-        accuracy = float("nan")
+        accuracy = prepare.evaluate(lambda texts: network.forward(bag(texts))[-1])
     print(f"Trained {steps} steps in {seconds:.2f} s")
     print(f"Parameters: {sum(w.size for w in network.weights)}")
     print(f"Peak memory: {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.1f} MB")

@@ -80,7 +80,7 @@ OFTEN = f"""    import time
         while time.process_time() - begun < 0.008:
 {training(12)}
         model.predict(x)
-        return np.zeros((*x.shape, 256))
+        return np.zeros((len(x), 256))
 """
 CLOCK = frozenset({"clock"})
 CHEATS = {

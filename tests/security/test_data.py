@@ -23,7 +23,7 @@ from helpers.candidates import (
 from ratchet.base.errors import StoreError
 from ratchet.base.io import digest_file
 from ratchet.records.records import Outcome
-from ratchet.runs.sandbox.sandbox import SandboxKind
+from ratchet.runs.sandbox.sandbox import SandboxKind, mounts_inputs
 
 HELPERS = """
     import os, sys
@@ -123,8 +123,8 @@ def test_nothing_that_is_not_its_own_can_be_read_or_rewritten(
         with pytest.raises(BlockingIOError):
             server.accept()
     assert attempt.value == arena.honest(kind)
-    # Bubblewrap lets a run write names into its own empty /tmp, which nobody sees.
-    allowed = set(WRITES) if kind is SandboxKind.BUBBLEWRAP else set()
+    # In its own empty /tmp a run may write names, which nobody sees.
+    allowed = set(WRITES) if mounts_inputs(kind) else set()
     assert set(reached(attempt, tries)) <= allowed
     assert digest_file(blob) == sha
     assert results.read_text() == run.read_text() == "honest"
@@ -157,7 +157,7 @@ RESTORE = """    text = open("prepare.py").read()
 """
 
 APPEND = 'os.chmod("data/train.bin", 0o644)\nopen("data/train.bin", "ab").write(b"x")'
-# What a run says of an edit of a fixed file; bubblewrap does not let it be made.
+# What a run says of an edit of a fixed file; where it is mounted it cannot be made.
 EDITS = {
     "of prepare.py": (
         asking(EDIT + RELOAD, "evaluate_bpb(model.predict)"),
@@ -177,7 +177,7 @@ def test_an_edit_of_a_fixed_file_wins_nothing(arena: Arena, name: str, kind: San
     source, words = EDITS[name]
     attempt = arena.attempt(source, kind)
     assert attempt.blocked == ({"evaluator"} if "prepare" in name else set())
-    if kind is not SandboxKind.BUBBLEWRAP:
+    if not mounts_inputs(kind):
         attempt.assert_ends(Outcome.TAMPERED, words)
     elif "prepare" in name:
         attempt.assert_ends(Outcome.CRASH, "Read-only file system|Operation not permitted")
@@ -216,6 +216,7 @@ LEFT = {
     "in the home folder": "path = Path.home() / NAME",
     "in the run's own folder": "path = Path(NAME)",
     "beside the run's folder": 'path = Path("..") / NAME',
+    "in memory": 'path = Path("/dev/shm") / NAME',
 }
 LEAVE = "\nprint('FOUND' if path.exists() else 'NOTHING')\npath.write_text('weights')"
 
@@ -237,6 +238,4 @@ def left(arena: Arena, places: Mapping[str, str], kind: SandboxKind) -> str:
 
 @apart
 def test_no_run_finds_what_another_left(arena: Arena, kind: SandboxKind) -> None:
-    # Landlock cannot close what processes share in memory.
-    shared = {} if kind is SandboxKind.LANDLOCK else {"in memory": 'path = Path("/dev/shm") / NAME'}
-    assert "FOUND" not in left(arena, {**LEFT, **shared}, kind)
+    assert "FOUND" not in left(arena, LEFT, kind)

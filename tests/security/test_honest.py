@@ -46,6 +46,12 @@ RECURRENT = """class Mixer:
             states.append(state.reshape(inputs.shape[0], 1, WIDTH))
         return fn.concat(states, axis=1)
 
+    def last(self, prefix: Array) -> Tensor:
+        x = fn.gather(self.embedding, prefix[:, -1:])
+        gate = (x @ self.gate).sigmoid()
+        self.state = x if prefix.shape[1] == 1 else gate * self.state + (1.0 - gate) * x
+        return self.state
+
 
 """
 CONVOLUTION = """class Mixer:
@@ -59,6 +65,9 @@ CONVOLUTION = """class Mixer:
         x = fn.causal_windows(fn.gather(self.embedding, inputs), CONTEXT)
         x = x.reshape(*inputs.shape, CONTEXT, EMBED_DIM) * self.kernel
         return x.sum(axis=2) @ self.weight
+
+    def last(self, prefix: Array) -> Tensor:
+        return self(prefix[:, -CONTEXT:])[:, -1:]
 
 
 """

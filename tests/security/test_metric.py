@@ -1,5 +1,7 @@
 """Cheats with the number itself: it is measured where no candidate can reach it."""
 
+import re
+
 import pytest
 
 from helpers.candidates import (
@@ -20,7 +22,6 @@ from ratchet.records.records import Outcome
 
 UNASKED = "printed val_bpb without an evaluation"
 DIFFERS = r"printed val_bpb \S+, the evaluator measured \d"
-LEAKS = r"(changed when later bytes were changed|could not have seen|known to it)"
 INTRUDES = "(it sent more than it was asked for|without an evaluation)"
 EVALUATOR, METRIC = frozenset({"evaluator"}), frozenset({"metric"})
 # What an evaluation is replaced by.
@@ -31,18 +32,6 @@ def patching(lines: str) -> str:
     """A candidate that changes ``prepare`` and lets that evaluate it."""
     text = before(MAIN, f"import prepare\n\n{lines}\n\n\n")
     return asking("", "prepare.evaluate_bpb(model.predict)", text)
-
-
-def predicting(lines: str) -> str:
-    """A model that changes its ``logits`` before it returns them."""
-    code = f"            logits = self(inputs).data\n{lines}            return logits\n"
-    return edited("            return self(inputs).data\n", code)
-
-
-def leaking(weight: float) -> str:
-    """A model that mixes later bytes into its predictions."""
-    later = "np.eye(256, dtype=logits.dtype)[inputs[:, 1:]]"
-    return predicting(f"            logits[:, :-1] += {weight} * {later}\n")
 
 
 CHEATS = {
@@ -139,12 +128,6 @@ CHEATS = {
         ),
         UNASKED,
     ),
-    "builds logits from later bytes": Cheat(leaking(9.0), LEAKS),
-    "mixes later bytes in a little": Cheat(leaking(0.1), LEAKS),
-    "draws predictions until they please": Cheat(
-        predicting("            logits += np.random.standard_normal(logits.shape)\n"),
-        "or between two calls",
-    ),
     "hides a failed evaluation": Cheat(
         asking("    evaluate_bpb(lambda x: model.predict(x) * np.nan)\n", "2.0"),
         "printed val_bpb 2, the evaluator measured no finite number",
@@ -165,82 +148,187 @@ def test_fake_blocks_before_the_real_one_change_nothing(arena: Arena) -> None:
     assert "bytes of output left out here" in attempt.log
 
 
-# Answers as before whatever it has seen already, so that no two calls disagree.
-REMEMBERS = """
-        for row, window in enumerate(x):
-            others = seen.setdefault(window[:8].tobytes(), [])
-            for other, answer in others:
-                same = int(np.argmin(np.append(other == window, False)))
-                y[row, :same] = answer[:same]
-            others.append((window.copy(), y[row].copy()))
+# Whole windows through the model, and much for what follows in them: a leak as it was
+# where a run was shown what it had to predict.
+PEEKS = """
+    def whole(x):
+        with ag.no_grad():
+            y = model(x).data.astype(float)
+        rows, columns = np.indices(x[:, 1:].shape)
+        y[rows, columns, x[:, 1:]] += 9.0
         return y
 """
-PROBABILITIES = """        y = model.predict(x).astype(np.float64)
-        p = np.exp(y - y.max(-1, keepdims=True))
-        p /= p.sum(-1, keepdims=True)
+# Bytes of all windows so far, and what followed the last eight of a row.
+KEEPS = """
+    kept = []
+    def search(x):
+        y = model.predict(x).astype(float)
+        if x.shape[1] == 1:
+            kept.append(x)
+        kept[-1] = x
+        every = b"".join(line.tobytes() + bytes(9) for rows in kept for line in rows)
+        for row, line in enumerate(x):
+            place = every.find(line[-8:].tobytes())
+            if len(line) >= 8 and 0 <= place < len(every) - 8 and every[place + 8]:
+                y[row, every[place + 8]] += 4.0
+        return y
 """
-ADAPTS = f"""    seen, counts = {{}}, np.zeros((65536, 256))
-    def predict(x):
-{PROBABILITIES}
-        pairs = x[:, :-1].astype(np.int64) * 256 + x[:, 1:]
-        known = counts[pairs[:, 7:]]
-        p[:, 8:] = (p[:, 8:] * 4 + known) / (4 + known.sum(-1, keepdims=True))
-        y = np.log(p)
-        for row, window in enumerate(x):
-            if window[:8].tobytes() not in seen:
-                np.add.at(counts, (pairs[row, :-1], window[2:]), 1.0)
-{REMEMBERS}"""
-
-
-def leak(which: str) -> str:
-    """A candidate with a memory that looks at the next byte; ``which`` is a (B, T) mask."""
-    return asking(f"""    seen = {{}}
-    def predict(x):
-{PROBABILITIES}
-        leaks = {which}
-        for t in range(8, 63):
-            p[:, t] *= 1.0 - 0.5 * leaks[:, t, None]
-            p[np.arange(len(x)), t, x[:, t + 1]] += 0.5 * leaks[:, t]
-        y = np.log(p)
-{REMEMBERS}""")
-
-
-# The evaluation draws its bets anew in each run, and sees this leak in nine runs of ten.
-RAREST = "after line breaks"
-PLACES = {
-    "everywhere": "np.ones(x.shape)",
-    "at every fourth position": "np.tile(np.arange(64) % 4 == 0, (len(x), 1))",
-    "at three positions": "np.tile(np.arange(64) % 21 == 8, (len(x), 1))",
-    "where the beginning is known": "np.repeat([[w[:8].tobytes() in seen] for w in x], 64, 1)",
-    "where it is not": "np.repeat([[w[:8].tobytes() not in seen] for w in x], 64, 1)",
-    RAREST: "x == 10",
-    "in windows that look usual": (
-        "np.repeat(-np.log(np.take_along_axis(p[:, :-1], x[:, 1:, None].astype(int), 2))"
-        ".mean((1, 2))[:, None] < 3.0, 64, 1)"
+OWN_LINE = """
+    import os, socket, struct, threading
+    line = socket.socket(fileno=os.dup(int(os.environ["RATCHET_EVALUATOR_FD"])))
+    def read(count):
+        found = b""
+        while len(found) < count:
+            found += line.recv(count - len(found)) or exit()
+        return found
+    def column():
+        rows, known = struct.unpack("<II", read(8))
+        if not rows:
+            return None
+        return rows, known, np.frombuffer(read(rows), np.uint8)
+    def sure(rows, column):
+        y = np.zeros((rows, 256), "<f4")
+        if column is not None:
+            y[np.arange(rows), column] = 30.0
+        return y.tobytes()
+"""
+# What a candidate hands in before it has the byte: it cannot be the byte.
+WORTHLESS = {
+    "looks at what follows where it is shown": asking(
+        PEEKS + "    predict = lambda x: whole(x)[:, -1]\n"
+    ),
+    "looks at what follows in windows that it has seen": asking(
+        PEEKS + "    predict = lambda x: whole(np.hstack([x, x[:, -1:]]))[:, -2]\n"
+    ),
+    "answers with what it was just shown": asking(
+        "    predict = lambda x: 9.0 * np.eye(256)[x[:, -1]]\n"
+    ),
+    "answers at once, and sees later what it should have been": asking(
+        OWN_LINE
+        + """
+    line.sendall(b"evaluate")
+    while (asked := column()) is not None:
+        line.sendall(sure(asked[0], None))
+    value, = struct.unpack("<d", read(8))
+""",
+        "value",
+    ),
+    "has a thread that answers with the byte before": asking(
+        OWN_LINE
+        + """
+    values = []
+    def answer():
+        line.sendall(b"evaluate")
+        while (asked := column()) is not None:
+            line.sendall(sure(asked[0], asked[2]))
+        values.extend(struct.unpack("<d", read(8)))
+    thread = threading.Thread(target=answer)
+    thread.start()
+    thread.join()
+""",
+        "values[0]",
     ),
 }
 
 
-@pytest.mark.parametrize("name", PLACES)
-def test_a_leak_with_a_memory_is_caught(arena: Arena, name: str) -> None:
-    attempt = arena.attempt(leak(PLACES[name]))
-    if name == RAREST and attempt.record.outcome is not Outcome.TAMPERED:
-        attempt = arena.attempt(leak(PLACES[name]))
-    attempt.assert_ends(Outcome.TAMPERED, LEAKS)
+@pytest.mark.parametrize("name", WORTHLESS)
+def test_a_leak_has_nothing_to_look_at(arena: Arena, name: str) -> None:
+    """No harness sees these: their own number is the bad one that they deserve."""
+    assert arena.attempt(WORTHLESS[name]).value > arena.honest() - 0.001
+
+
+def test_the_same_leak_was_worth_bits_where_whole_windows_were_shown(arena: Arena) -> None:
+    """The cheat itself works: on text that it has, it predicts what it sees."""
+    source = asking(
+        PEEKS + "    x = data[: 16 * 65].reshape(16, 65)\n"
+        "    y = whole(x)[:, :-1]\n"
+        "    chance = np.exp(y - y.max(-1, keepdims=True))\n"
+        "    chance /= chance.sum(-1, keepdims=True)\n"
+        "    true = np.take_along_axis(chance, x[:, 1:, None].astype(int), 2)\n"
+        "    print('LEAKED', -np.log2(true).mean())\n",
+        "evaluate_bpb(model.predict)",
+    )
+    attempt = arena.attempt(source)
+    leaked = re.search(r"LEAKED (\S+)", attempt.log)
+    assert leaked is not None
+    assert float(leaked[1]) < 1.0 < arena.honest()
+
+
+INTRUSIONS = {
+    "answers twice": (
+        "    line.sendall(b'evaluate')\n"
+        "    try:\n"
+        "        while (asked := column()) is not None:\n"
+        "            line.sendall(2 * sure(asked[0], None))\n"
+        "    except OSError:\n        pass\n"
+    ),
+    "answers before it was asked": (
+        "    line.sendall(b'evaluate' + sure(88, None))\n"
+        "    try:\n        column()\n"
+        "    except OSError:\n        pass\n"
+    ),
+    "answers with less": (
+        "    line.sendall(b'evaluate')\n    asked = column()\n"
+        "    line.sendall(sure(asked[0] - 1, None))\n    line.close()\n"
+        "    os.close(int(os.environ['RATCHET_EVALUATOR_FD']))\n"
+    ),
+}
+
+
+@pytest.mark.parametrize("name", INTRUSIONS)
+def test_who_breaks_the_protocol_has_no_number(arena: Arena, name: str) -> None:
+    attempt = arena.attempt(asking(OWN_LINE + INTRUSIONS[name], "0.5"))
+    attempt.assert_ends(Outcome.TAMPERED, "its evaluation failed: it (sent more|went away)")
+
+
+def test_a_number_that_is_not_finite_late_is_no_metric(arena: Arena) -> None:
+    late = "    predict = lambda x: model.predict(x) * (np.nan if x.shape[1] == 60 else 1.0)\n"
+    attempt = arena.attempt(asking(late))
+    assert attempt.record.outcome is not Outcome.OK
     assert attempt.record.evaluation is not None
-    assert attempt.record.evaluation.value is not None
-    assert attempt.record.evaluation.value < arena.honest() - 0.02
+    assert attempt.record.evaluation.value is None
 
 
-def test_learning_from_the_evaluation_is_caught(arena: Arena) -> None:
-    attempt = arena.attempt(asking(ADAPTS))
+COUNTS = """
+    counts = {{}}
+    def predict(x):
+        y = model.predict(x).astype(float)
+        y -= np.log(np.exp(y).sum(-1, keepdims=True))
+        p = np.exp(y)
+        for row, line in enumerate(x):
+            if {learns} and len(line) > {order}:
+                seen = counts.setdefault(line[-{order} - 1 : -1].tobytes(), {{}})
+                seen[line[-1]] = seen.get(line[-1], 0) + 1
+        for row, line in enumerate(x):
+            seen = counts.get(line[-{order}:].tobytes())
+            if seen:
+                total = sum(seen.values())
+                p[row] *= {weight} / ({weight} + total)
+                for byte, count in seen.items():
+                    p[row, byte] += count / ({weight} + total)
+        return np.log(p)
+"""
+LEARNERS = {
+    "counts what follows what": COUNTS.format(order=3, weight=4.0, learns="True"),
+    "slowly": COUNTS.format(order=2, weight=64.0, learns="True"),
+    "only from half of the windows": COUNTS.format(order=4, weight=2.0, learns="line[0] % 2"),
+    "finds long texts again": COUNTS.format(order=24, weight=0.2, learns="True"),
+    "searches all that it was shown": KEEPS + "    predict = search\n",
+}
+
+
+@pytest.mark.parametrize("name", LEARNERS)
+def test_learning_from_the_evaluation_is_caught(arena: Arena, name: str) -> None:
+    attempt = arena.attempt(asking(LEARNERS[name]))
     attempt.assert_ends(Outcome.TAMPERED, "it learned from the windows of the evaluation")
 
 
-@open_hole("a leak at one of some hundred positions, chosen by the text, wins too few bets")
-def test_a_rare_leak_with_a_memory_is_caught(arena: Arena) -> None:
-    rare = "(np.roll(x, 2, 1) * 31 + np.roll(x, 1, 1) * 17 + x.astype(np.int64) * 7) % 331 == 5"
-    arena.attempt(leak(rare)).assert_caught()
+@open_hole("a memory that is used at two places of a hundred leaves too little evidence")
+def test_learning_that_is_seldom_used_is_caught(arena: Arena) -> None:
+    seldom = COUNTS.format(order=4, weight=2.0, learns="True").replace(
+        "            if seen:\n", "            if seen and np.random.random() < 0.02:\n"
+    )
+    arena.attempt(asking(seldom)).assert_caught()
 
 
 LESS = "    import atexit\n    atexit.register(print, 'peak_mem_mb: 0.001', flush=True)\n"

@@ -1,6 +1,7 @@
 """`ratchet verify` on whole sessions: quiet while all is well, and never blind."""
 
 import json
+import os
 import random
 import shutil
 import subprocess
@@ -13,7 +14,7 @@ from helpers.boxes import Box, make_box
 from ratchet.base.io import write_json
 from ratchet.cli.main import main
 from ratchet.integrity.seal import begin_workflow, finish_workflow
-from ratchet.integrity.verify import Findings, verify_sessions
+from ratchet.integrity.verify import QUICK_BYTES, Findings, glance_at_session, verify_sessions
 from ratchet.records.paths import SessionPaths
 
 
@@ -47,11 +48,70 @@ def test_a_finished_session_is_intact(own: Box, capsys) -> None:
     said = capsys.readouterr()
     assert said.out == ""
     assert "intact" in said.err
+    assert "whether a gain is real is what the report says" in said.err
     assert "note" not in said.err
     source = own.path / "tasks" / "fake" / "train.py"
     source.write_text(source.read_text() + "# mine\n")
     assert deviations(own) == set()
     assert any("goes on with its own copy" in note for note in found(own).notes)
+
+
+def first(box: Box, pattern: str) -> Path:
+    return next(path for path in sorted(box.path.glob(pattern)) if path.stat().st_size)
+
+
+DAMAGES = {
+    "a verdict": "results/default/rounds/0002/verdict.json",
+    "the table": "results/default/results.tsv",
+    "the report": "results/default/report.html",
+    "the journal": "results/default/events.jsonl",
+    "a stored run": "store/runs/*/*/run.json",
+    "a run's log": "store/runs/*/*/run.log",
+    "a blob": "store/blobs/sha256/*/*",
+    "the history": "results/default/.git/refs/ratchet/experiments/0002",
+    "the seal": "results/default/SHA256SUMS",
+}
+
+
+def test_a_finished_session_that_is_run_again_is_checked_in_passing(own: Box) -> None:
+    """As the workflow does when it is started; what is quick sees what `verify` sees."""
+    paths = SessionPaths("default", own.path)
+
+    def seen() -> set[str]:
+        return {deviation.path for deviation in glance_at_session(paths).deviations}
+
+    assert seen() == set()
+    for name, pattern in DAMAGES.items():
+        path = first(own, pattern)
+        whole, mode = path.read_bytes(), path.stat().st_mode
+        path.chmod(0o644)
+        path.write_bytes(whole[:-2] + bytes([whole[-2] ^ 1]) + whole[-1:])
+        named = path.relative_to(own.path).as_posix()
+        assert named in seen() & deviations(own), (name, seen(), deviations(own))
+        path.unlink()
+        if name != "the seal":  # without one nothing says that the session is finished
+            assert any(named.startswith(each) for each in seen() & deviations(own)), name
+        path.write_bytes(whole)
+        path.chmod(mode)
+    assert seen() == deviations(own) == set()
+    # A session that goes on is not looked at.
+    begin_workflow(paths)
+    first(own, DAMAGES["a verdict"]).write_text("{")
+    assert seen() == set()
+
+
+def test_large_data_are_hashed_again_if_they_were_written_since(own: Box) -> None:
+    paths = SessionPaths("default", own.path)
+    manifest = own.json("manifest.json")
+    data = [paths.store.blob(entry["sha256"]) for entry in manifest["data"]]
+    (blob, *_) = data
+    blob.chmod(0o644)
+    before = blob.stat().st_mtime
+    blob.write_bytes(b"\0" * (QUICK_BYTES + 1))
+    assert {d.path for d in glance_at_session(paths).deviations}
+    os.utime(blob, (before, before))
+    assert glance_at_session(paths).deviations == []
+    assert deviations(own)
 
 
 def kept_files(box: Box) -> list[Path]:

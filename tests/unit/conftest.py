@@ -31,7 +31,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 def modules() -> dict[str, ModuleType]:
-    return import_modules(BYTELM, ("channel", "autograd", "functions", "prepare", "canary"))
+    return import_modules(BYTELM, ("channel", "autograd", "functions", "prepare", "lessons"))
 
 
 @pytest.fixture(scope="session")

@@ -41,9 +41,17 @@ def test_further_calls_train_nothing_whatever_became_of_train_py(copy: Box) -> N
     path = copy.path / "tasks" / "fake" / "train.py"
     text = path.read_text()
     path.write_text(text + "\n# an idea of my own\n")
+    log = next((copy.path / "store" / "runs").glob("*/*/run.log"))
+    whole = log.read_bytes()
+    log.chmod(0o644)
+    log.write_bytes(b"forged")
     said = copy.run()
     assert "goes on with its own copy" in said
+    assert f"{log.relative_to(copy.path)}: expected sha256" in said
+    assert "ratchet verify default" in said
     assert "Nothing to be done" in said
+    log.write_bytes(whole)
+    assert "expected sha256" not in copy.run()
     path.write_text(text)
     # Forced, and without what Snakemake knew of the files.
     copy.run("-F")

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from helpers.attacks import Cell, leaving, listening, messages, others, refusals
 from helpers.candidates import TRAIN, Arena, before
 from helpers.run_plans import DATA, launch, processes_named, store
 from ratchet.base.errors import ConfigError
@@ -57,8 +58,8 @@ ATTEMPTS = {
     "open('/proc/1/mem')": "PermissionError",
     "os.kill(1, 9) or os.kill(1, 19) or 'alive'": "'alive'",
     "os.setuid(0)": "PermissionError",
-    "socket.create_connection(('127.0.0.1', {port}), 2)": "ConnectionRefusedError",
-    "socket.create_connection(('192.0.2.1', 80), 2)": "OSError",
+    "socket.create_connection(('127.0.0.1', {port}), 2)": "PermissionError",
+    "socket.create_connection(('192.0.2.1', 80), 2)": "PermissionError",
     "len(glob.glob('/proc/[0-9]*')) <= 3": "True",
     "import_module('docutils').__file__": "None",
     "os.listdir(os.path.dirname(numpy.__path__[0]) + '/docutils')": "PermissionError",
@@ -99,6 +100,22 @@ print("val: 1")
     assert store(tmp_path).get(digest_bytes(DATA)) == DATA
     kept = tmp_path / "run with space, comma"
     assert sorted(path.name for path in kept.iterdir()) == [LOG, "source"]
+
+
+def test_nothing_beyond_its_files_is_reached(tmp_path: Path) -> None:
+    """The attacks of tests/security/test_reach.py."""
+    cell = Cell(tmp_path, SandboxKind.CONTAINER.value, folder="run")
+    mark, name = int(uuid.uuid4().hex[:7], 16), f"ratchet-{uuid.uuid4().hex}"
+    leaves, finds = leaving(mark, name)
+    with listening() as listeners:
+        assert cell.reached(messages(listeners.places)) == set()
+        assert listeners.heard() == set()
+    # The only processes of this user that it can name are its own.
+    assert cell.reached(others(os.getpid())) <= {"priority of the user"}
+    cell.run(leaves)
+    assert cell.reached(finds) == set()
+    calls = refusals()
+    assert cell.reached(calls) == set(calls)
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,7 @@
 """Flags on edits: cheats are seen, honest edits are not accused."""
 
+import base64
+import random
 from types import SimpleNamespace
 
 import pytest
@@ -7,7 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from helpers import BYTELM, load_task
+from helpers.malformed import DEEP, inspected_edit
+from ratchet.integrity import edit_checks
 from ratchet.integrity.edit_checks import (
+    MOST_NOTES,
     EditContract,
     Severity,
     edit_flags,
@@ -169,6 +174,117 @@ def test_an_edit_that_gives_up_the_seeds_constant_is_not_run(text: str, refused:
         state=lambda number: held,
     )
     proposal = SimpleNamespace(files={"train.py": text}, notes=(), round=1)
-    found, _ = inspect_proposal(session, proposal)
-    assert found.startswith(refused)
-    assert bool(found) is bool(refused)
+    found = inspect_proposal(session, proposal)
+    assert found.refused.startswith(refused)
+    assert bool(found.refused) is bool(refused)
+
+
+PACKED = base64.b64encode(random.Random(1).randbytes(300)).decode()
+PROSE = "It says what it does, at length. " * 40
+
+
+@pytest.mark.parametrize(
+    ("kind", "code"),
+    [
+        ("data", f"DATA = '{PACKED}'"),
+        ("data", f"DATA = bytes.fromhex('{bytes(range(200)).hex()}')"),
+        ("data", f"DATA = {random.Random(1).randbytes(400)!r}"),
+        ("data", f"TEXT = '{PROSE}'"),
+        ("data", f"'''{PROSE * 4}'''"),
+        ("data", f"# {PACKED[:200]}\n# {PACKED[200:]}"),
+        ("data", f"VALUES = {list(range(300))}"),
+        ("data", f"VALUES = {dict.fromkeys(range(300), 1)}"),
+        ("data", f"NUMBER = {2**600}"),
+        ("line", f"x = 1  # {'word ' * 120}"),
+        ("name", "ev\u0430luate_bpb = 1"),
+        ("name", "\uff45val('1')"),
+    ],
+)
+def test_what_is_hard_to_read_is_noted(kind: str, code: str) -> None:
+    text = f"{START}{code}\n"
+    assert kind in kinds(text, Severity.NOTE)
+    assert kinds(text) == []
+    assert kinds(text + "x = 1\n", Severity.NOTE, start=text) == []
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        f"def f():\n    '''{PROSE.replace('. ', '.' + chr(10))}'''\n",
+        "σ, λ_max, β1 = 1, 2, 3  # x² über µ",
+        "URL = 'https://huggingface.co/datasets/karpathy/climbmix-400b/resolve/main/shard_00001.pa'",
+        "DIGEST = 'e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855'",
+        "LETTERS = 'abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789'",
+        "SIZES = [8, 16, 32, 64, 128, 256, 512, 1024]",
+        "model = torch.compile(model)",
+        "state = pickle.loads(pickle.dumps(model))",
+        "text = data.decode('utf-8'); compile(model)",
+    ],
+)
+def test_what_honest_code_has_is_not(code: str) -> None:
+    text = f"{START}{code}\n"
+    assert kinds(text) == []
+    assert not {"data", "line", "name", "hidden"} & set(kinds(text, Severity.NOTE))
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        f"exec(base64.b64decode('{PACKED}'))",
+        "CODE = b64decode('cHJpbnQoMSk=')\nexec(CODE)",
+        "code = bytes.fromhex('7072696e74')\nmore = code\neval(more)",
+        "marshal.loads(zlib.decompress(data))",
+        "exec(codecs.decode('cevag(1)', 'rot13'))",
+        "builtins.compile(binascii.unhexlify(x), '', 'exec')",
+    ],
+)
+def test_code_that_a_file_unpacks_itself_is_blocked(code: str) -> None:
+    assert "hidden" in kinds(f"{START}{code}\n")
+
+
+def test_a_module_is_not_replaced_through_its_table() -> None:
+    assert "evaluator" in kinds(START + "sys.modules['prepare'].evaluate_bpb = half\n")
+
+
+@pytest.mark.parametrize(
+    ("text", "words", "unreadable"),
+    [
+        (START + "x = 1\n", "", False),
+        ("# coding: raw_unicode_escape\n# \\u000aimport os\n" + START, "the encoding", False),
+        (START + "# \u202e\n", "has U+202E", False),
+        (START + "def (\n", "is not valid Python", True),
+        (START + DEEP["attributes"](900), "nested deeper", True),
+        (START + "SEED = 1\n", "hides what the fixed files", False),
+    ],
+)
+def test_text_that_cannot_be_read_is_told_from_what_bends(
+    text: str, words: str, unreadable: bool
+) -> None:
+    found = inspected_edit("train.py", START, text)
+    assert words in found.refused
+    assert bool(found.refused) is bool(words)
+    assert found.unreadable is unreadable
+
+
+def test_reading_that_fails_or_takes_long_refuses_the_edit(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise RecursionError("maximum recursion depth exceeded")
+
+    def dawdle(*_: object) -> None:
+        while True:
+            pass
+
+    for stand_in, words in ((fail, "fails with RecursionError"), (dawdle, "takes more than")):
+        monkeypatch.setattr(edit_checks, "SECONDS", 0.1)
+        monkeypatch.setattr(edit_checks, "edit_flags", stand_in)
+        found = inspected_edit("train.py", START, START + "x = 1\n")
+        assert found.refused.startswith("could not be read: ")
+        assert words in found.refused
+        assert found.unreadable
+
+
+def test_of_many_notes_the_first_are_recorded() -> None:
+    many = "".join(f"open('{number}')\n" for number in range(100))
+    notes = inspected_edit("train.py", START, START + many).notes
+    assert len(notes) == MOST_NOTES
+    assert notes[-1] == f"and {100 - MOST_NOTES + 1} more notes on the edit"

@@ -28,6 +28,9 @@ KEEP = verdict(
 RUN = run(4, True, 1, wall_seconds=4.0)
 CHECK = at(4, "remeasured", value=0.9, expected=0.5, sd=0.1, z=4.0, alarm=True)
 SLOW = {"slowed": "it\nhad"}
+PREPARED = at(
+    2, "prepared", data={}, isolation="landlock", holds="closed: a; open: b", stronger="get more"
+)
 ASKED = at(4, "agent_asked", agent="codex", round=3, attempt=1, minutes=20.0)
 REFUSED = at(4, "agent_refused", agent="codex", round=3, reason="it\nlied", again=True)
 
@@ -35,6 +38,11 @@ REFUSED = at(4, "agent_refused", agent="codex", round=3, reason="it\nlied", agai
 @pytest.mark.parametrize(
     ("event", "line"),
     [
+        (
+            PREPARED,
+            "inputs hashed, *isolation of runs: landlock (closed: a; open: b); get more",
+        ),
+        (at(2, "prepared", data={}, isolation="none"), "*isolation of runs: none"),
         (
             KEEP,
             "round  2/12  #2 RATE 1 -> 2 *KEEP P 0.810 | best 0.5123 ± 0.0101, estimate 0.5100 "

@@ -14,7 +14,6 @@ from ratchet.base.errors import ConfigError, StoreError
 from ratchet.base.structs import replace
 from ratchet.proposers import agent_workspace
 from ratchet.proposers.agent_workspace import (
-    SOURCE_LIMIT_BYTES,
     AgentReply,
     Left,
     Statement,
@@ -25,6 +24,7 @@ from ratchet.proposers.agent_workspace import (
     reply_fault,
 )
 from ratchet.records.records import CATEGORIES, CallOutcome
+from ratchet.task.sources import MOST_BYTES
 
 MUTABLE = {"train.py": b"A = 1\n", "lib/model.py": b"B = 2\n"}
 GIVEN = {"prepare.py": b"C = 3\n", "BRIEF.md": b"# Brief\n"}
@@ -100,11 +100,11 @@ def test_what_is_no_plain_text_file_is_a_problem(place: Workplace) -> None:
         "lib/model.py is not UTF-8 text (byte 0)",
         "proposal.json is larger than 65536 bytes",
     )
-    (place.work / "lib" / "model.py").write_bytes(b"#" * (SOURCE_LIMIT_BYTES + 1))
+    (place.work / "lib" / "model.py").write_bytes(b"#" * (MOST_BYTES + 1))
     (place.work / "train.py").unlink()
     assert left(place).problems[:2] == (
         "train.py is gone",
-        f"lib/model.py is larger than {SOURCE_LIMIT_BYTES} bytes",
+        f"lib/model.py is larger than {MOST_BYTES} bytes",
     )
 
 

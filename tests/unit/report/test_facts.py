@@ -293,6 +293,15 @@ def test_flags_of_edits_and_runs(records):
     ]
 
 
+def test_what_an_isolation_held_is_said_once(records):
+    keys = list(records.runs)
+    runs = {k: replace(r, isolation="landlock", holds="closed: a") for k, r in records.runs.items()}
+    runs[keys[0]] = replace(runs[keys[0]], isolation="bubblewrap", holds="closed: b")
+    found = build_facts(sample.changed(records, runs=runs))["provenance"]
+    assert found["isolation"] == ["bubblewrap", "landlock"]
+    assert found["held"] == ["bubblewrap: closed: b", "landlock: closed: a"]
+
+
 def with_calls(records, *calls, logs=None):
     first = replace(records.history.proposals[0], calls=calls)
     groups = (first, *records.history.proposals[1:])

@@ -82,8 +82,9 @@ def test_what_else_may_have_ended_a_run(monkeypatch: pytest.MonkeyPatch, tmp_pat
     assert supervisor.out_of_memory_kills() == 6
 
 
+BESIDE = ("cgroups", "container_rpc", "landlock", "namespaces", "seccomp")
 SHARED = {"ratchet.runs", "ratchet.runs.process", "ratchet.runs.sandbox"} | {
-    f"ratchet.runs.sandbox.{name}" for name in ("cgroups", "container_rpc", "landlock")
+    f"ratchet.runs.sandbox.{name}" for name in BESIDE
 }
 
 

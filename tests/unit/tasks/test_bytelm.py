@@ -127,32 +127,62 @@ def test_a_budget_counts_processor_time_from_its_first_use(prepare, monkeypatch)
     assert budget.progress() == 1.0
 
 
-def bits(logits: np.ndarray, targets: np.ndarray) -> float:
-    """The metric by the definition, one position at a time."""
+WINDOWS = 512
+LENGTH = 512 * 65
+
+
+def bits(table: np.ndarray, windows: np.ndarray) -> float:
+    """The metric of a table of byte pairs by the definition, one position at a time."""
     total = 0.0
-    for row, target in zip(logits.reshape(-1, 256), targets.reshape(-1), strict=True):
-        exact = row.astype(np.float64)
+    for byte, target in zip(windows[:, :-1].ravel(), windows[:, 1:].ravel(), strict=True):
+        exact = table[byte].astype(np.float64)
         total -= math.log2(np.exp(exact[target]) / np.exp(exact).sum())
-    return total / targets.size
+    return total / windows[:, 1:].size
 
 
 def test_evaluator_agrees_with_the_definition(prepare: ModuleType) -> None:
     rng = np.random.default_rng(3)
-    split = rng.integers(0, 256, 5000, dtype=np.uint8)
+    split = rng.integers(0, 256, 40_000, dtype=np.uint8)
     table = rng.standard_normal((256, 256)).astype(np.float32) * 3.0
-    inputs, targets = prepare.evaluation_windows(split)
-    assert inputs.shape == (prepare.EVAL_BATCHES * prepare.EVAL_BATCH_SIZE, 64)
-    np.testing.assert_array_equal(inputs[:, 1:], targets[:, :-1])
-    assert targets[-1, -1] == split[-1]
-    found = prepare.evaluate_bpb(lambda x: table[x], split)
-    assert found == pytest.approx(bits(table[inputs], targets), abs=1e-5)
+    windows = prepare.evaluation_windows(split)
+    assert windows.shape == (WINDOWS, 65)
+    assert windows[-1, -1] == split[-1]
+    found = prepare.evaluate_bpb(lambda x: table[x[:, -1]], split)
+    assert found == pytest.approx(bits(table, windows), abs=1e-5)
     # Adding a constant to all logits, even a large one, changes no probability.
-    assert prepare.evaluate_bpb(lambda x: table[x] + 1e3, split) == pytest.approx(found, abs=1e-3)
+    shifted = prepare.evaluate_bpb(lambda x: table[x[:, -1]] + 1e3, split)
+    assert shifted == pytest.approx(found, abs=1e-3)
+
+
+@pytest.mark.parametrize("length", [LENGTH, LENGTH + 1, 50_000, 246_496, 306_767])
+def test_no_byte_is_in_two_windows(prepare: ModuleType, length: int) -> None:
+    starts = prepare.evaluation_starts(length)
+    assert (starts[0], starts[-1]) == (0, length - 65)
+    assert (np.diff(starts) >= 65).all()
+    with pytest.raises(ValueError, match="too few"):
+        prepare.evaluation_starts(LENGTH - 1)
+
+
+def test_a_byte_is_shown_when_its_prediction_is_there(prepare: ModuleType) -> None:
+    """A model may keep what it computed: the same rows come again, one byte longer."""
+    split = np.random.default_rng(1).integers(0, 256, LENGTH, dtype=np.uint8)
+    seen = np.zeros((0, 0), dtype=np.uint8)
+
+    def predict(x: np.ndarray) -> np.ndarray:
+        nonlocal seen
+        rows, known = x.shape
+        if known > 1:
+            np.testing.assert_array_equal(x[:, :-1], seen)
+        seen = x
+        assert rows == 64 and 1 <= known <= 64
+        return np.zeros((rows, 256))
+
+    assert prepare.evaluate_bpb(predict, split) == pytest.approx(8.0)
 
 
 def test_the_metric_by_hand(prepare, data, tmp_path, monkeypatch) -> None:
     monkeypatch.setenv("RATCHET_DATA", str(data))
-    found = prepare.evaluate_bpb(lambda x: np.full((*x.shape, 256), -7.0, dtype=np.float32))
+    found = prepare.evaluate_bpb(lambda x: np.full((len(x), 256), -7.0, dtype=np.float32))
     assert found == pytest.approx(8.0, abs=1e-12), "even odds for 256 bytes"
     monkeypatch.setenv("RATCHET_DATA", str(tmp_path))
     with pytest.raises(FileNotFoundError, match=r"python prepare\.py --out"):
@@ -160,26 +190,55 @@ def test_the_metric_by_hand(prepare, data, tmp_path, monkeypatch) -> None:
 
 
 def test_evaluator_refuses_what_is_no_logits(prepare: ModuleType) -> None:
-    split = np.zeros(5000, dtype=np.uint8)
-    for wrong in ((16, 64), (16, 63, 256), (8, 64, 256), (16, 64, 255)):
+    split = np.zeros(LENGTH, dtype=np.uint8)
+    for wrong in ((64,), (64, 1, 256), (63, 256), (64, 255)):
         with pytest.raises(ValueError, match="expected"):
             prepare.evaluate_bpb(lambda _, shape=wrong: np.zeros(shape), split)
     for bad in (np.nan, np.inf, -np.inf):
-        logits = np.zeros((16, 64, 256))
-        logits[3, 5, 7] = bad
+        logits = np.zeros((64, 256))
+        logits[3, 7] = bad
         assert math.isnan(prepare.evaluate_bpb(lambda _, y=logits: y, split))
 
 
 def test_changing_the_inputs_in_place_changes_nothing(prepare: ModuleType) -> None:
-    split = np.random.default_rng(0).integers(0, 256, 5000, dtype=np.uint8)
+    split = np.random.default_rng(0).integers(0, 256, LENGTH, dtype=np.uint8)
     kept = split.copy()
 
     def model(x: np.ndarray) -> np.ndarray:
         x[:] = 0
-        return np.zeros((*x.shape, 256))
+        return np.zeros((len(x), 256))
 
     assert prepare.evaluate_bpb(model, split) == pytest.approx(8.0)
     np.testing.assert_array_equal(split, kept)
+
+
+@pytest.mark.parametrize("labels", ["", "CONTEXT=16", "attention-in-mixer bigram-logits DEPTH=2"])
+def test_the_last_position_alone_is_what_the_whole_model_says(
+    arena: Arena, data: Path, tmp_path: Path, labels: str
+) -> None:
+    """What is evaluated is what was trained: byte by byte, with what a model keeps."""
+    text = TRAIN
+    for label in labels.split():
+        draft = apply_declared(TASK.search_space, {"train.py": text}, label)
+        assert draft is not None
+        text = draft.contents["train.py"]
+    for name in TASK.fixed:
+        shutil.copyfile(TASK.folder / name, tmp_path / name)
+    (tmp_path / "train.py").write_text(text)
+    check = (
+        "import numpy as np, train\n"
+        "rng = np.random.default_rng(1)\n"
+        "model = train.Model(rng)\n"
+        "for p in train.parameters_of(model):\n"
+        "    p.data += rng.standard_normal(p.shape).astype(np.float32) * 0.1\n"
+        "for _ in range(2):\n"
+        "    x = rng.integers(0, 256, (5, 64), dtype=np.uint8)\n"
+        "    whole = model(x).data\n"
+        "    for t in range(64):\n"
+        "        assert np.abs(model.predict(x[:, : t + 1]) - whole[:, t]).max() < 1e-4, t\n"
+    )
+    environment = {**os.environ, "RATCHET_DATA": str(data), "OPENBLAS_NUM_THREADS": "1"}
+    subprocess.run([sys.executable, "-c", check], cwd=tmp_path, env=environment, check=True)
 
 
 def printed(log: str) -> dict[str, str]:

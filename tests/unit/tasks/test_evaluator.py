@@ -9,7 +9,7 @@ from types import ModuleType
 import numpy as np
 import pytest
 
-from helpers.candidates import Arena, asking
+from helpers.candidates import TRAIN, Arena, asking
 from ratchet.records.records import Outcome
 
 
@@ -18,8 +18,9 @@ def test_an_honest_run_has_the_evaluators_number(arena: Arena) -> None:
     found = attempt.record.evaluation
     assert f"{attempt.value:.6f}" == re.search(r"val_bpb: +(\S+)", attempt.log)[1]
     assert found.tokens == 32768
-    assert found.batches > 32
-    assert found.checks["largest_change"] == 0.0
+    assert found.batches == 8 * 64
+    assert found.checks["taught"] < 5
+    assert found.usual_cpu_seconds is not None
     assert (found.audit, found.audit_tokens) == (None, 0)
     assert 0 < found.trained_cpu_seconds <= attempt.record.cpu_seconds
     look = "    import os; print(sorted(os.listdir('data')), os.listdir('.'), dict(os.environ))\n"
@@ -35,10 +36,10 @@ def test_an_honest_run_has_the_evaluators_number(arena: Arena) -> None:
 
 
 def test_by_hand_the_number_is_the_same(arena: Arena, prepare: ModuleType) -> None:
-    source = asking("    predict = lambda x: np.sin(np.arange(256) + x[..., None].astype(float))\n")
+    source = asking("    predict = lambda x: np.sin(np.arange(256) + x[:, -1:].astype(float))\n")
     split = np.fromfile(arena.store.path(arena.data["val.bin"]), np.uint8)
     by_hand = prepare.evaluate_bpb(
-        lambda x: np.sin(np.arange(256) + x[..., None].astype(float)), split
+        lambda x: np.sin(np.arange(256) + x[:, -1:].astype(float)), split
     )
     assert arena.attempt(source, budget_steps=1).value == by_hand
 
@@ -66,14 +67,6 @@ def test_what_goes_wrong_is_told(arena: Arena, name: str) -> None:
     arena.attempt(source, budget_steps=10).assert_ends(outcome, words)
 
 
-def test_a_later_byte_mixed_in_by_rounding_is_honest(arena: Arena) -> None:
-    """A causal convolution by Fourier transforms touches the whole window."""
-    body = """
-    kernel = np.fft.rfft(np.r_[1.0, np.full(31, 0.01), np.zeros(96)])[None, :, None]
-    def predict(x):
-        y = np.fft.rfft(model.predict(x).astype(np.float32), n=128, axis=1) * kernel
-        return np.fft.irfft(y, n=128, axis=1)[:, :64].astype(np.float32)
-"""
-    attempt = arena.attempt(asking(body), budget_steps=10)
-    assert attempt.value > 0
-    assert attempt.record.evaluation.checks["largest_change"] < 1e-4
+def test_the_secret_order_makes_no_difference(arena: Arena) -> None:
+    """Rows and groups come in another order each time; the metric is the same to the last bit."""
+    assert arena.attempt(TRAIN).value == arena.unchanged().value

@@ -1,7 +1,9 @@
 """The task tasks/textclf: its data, its settings, what it prints."""
 
+import json
 import os
 import shutil
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -74,6 +76,92 @@ def test_the_task_reads_what_it_prints(folder: Path, data: Path, tmp_path: Path)
     assert search_patterns(other, task.patterns)["accuracy"] != found["accuracy"]
     set_to(folder, "batch_size: 16", "batch_size: 64")
     assert search_patterns(train(folder, data).stdout, task.patterns)["accuracy"] > task.target
+
+
+SCORES = """
+import json, numpy as np, prepare
+SEEN = []
+def score(texts):
+    SEEN.append(texts)
+    scores = np.zeros((len(texts), 6))
+    for row, text in zip(scores, texts):
+        row[len(text) % 6] = {value}
+    return scores
+value = prepare.evaluate(score)
+print(json.dumps([value, SEEN[0]]))
+"""
+
+
+def evaluated(folder: Path, data: Path, served: bool, value: str) -> tuple[list, list]:
+    """What is printed where guesses follow the length of a text, and what the evaluator says."""
+    environment = {**os.environ, "RATCHET_DATA": str(data)}
+    own, other = socket.socketpair()
+    events = []
+    with own, other:
+        if served:
+            order = {"data": {"val.tsv": str(data / "val.tsv")}, "audit": {}, "reply_seconds": 30}
+            trusted = subprocess.Popen(
+                [sys.executable, TASK / "evaluator.py"],
+                env={
+                    **os.environ,
+                    "RATCHET_EVALUATOR_FD": str(other.fileno()),
+                    "RATCHET_EVALUATION": json.dumps(order),
+                },
+                pass_fds=[other.fileno()],
+                stdout=subprocess.PIPE,
+                text=True,
+            )
+            environment["RATCHET_EVALUATOR_FD"] = str(own.fileno())
+            environment["RATCHET_DATA"] = str(folder / "none")
+        done = subprocess.run(
+            [sys.executable, "-c", SCORES.format(value=value)],
+            cwd=folder,
+            env=environment,
+            pass_fds=[own.fileno()],
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+    if served:
+        events = [json.loads(line) for line in trusted.communicate()[0].splitlines()]
+    return json.loads(done.stdout), events
+
+
+def test_no_topic_leaves_the_evaluator(folder: Path, data: Path) -> None:
+    (by_hand, texts), _ = evaluated(folder, data, served=False, value="1.0")
+    (value, seen), events = evaluated(folder, data, served=True, value="1.0")
+    assert value == by_hand > 0.1
+    assert sorted(seen) == sorted(texts)
+    assert seen != texts, "the order of the file tells the topics"
+    assert [event["event"] for event in events] == ["ready", "asked", "result"]
+    assert (events[-1]["value"], events[-1]["tokens"]) == (value, 775)
+    (value, _), events = evaluated(folder, data, served=True, value="np.nan")
+    assert value != value
+    assert events[-1]["value"] is None
+
+
+def test_an_evaluator_that_is_left_alone_says_so(data: Path) -> None:
+    own, other = socket.socketpair()
+    order = {"data": {"val.tsv": str(data / "val.tsv")}, "audit": {}, "reply_seconds": 30}
+    environment = {
+        "RATCHET_EVALUATOR_FD": str(other.fileno()),
+        "RATCHET_EVALUATION": json.dumps(order),
+    }
+    with other:
+        own.sendall(b"?" + bytes(9))
+        own.shutdown(socket.SHUT_WR)
+        done = subprocess.run(
+            [sys.executable, TASK / "evaluator.py"],
+            env={**os.environ, **environment},
+            pass_fds=[other.fileno()],
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+    own.close()
+    last = json.loads(done.stdout.splitlines()[-1])
+    assert last["event"] == "failed"
+    assert "did not send the scores of all paragraphs" in last["reason"]
 
 
 def test_every_declared_change_is_one_that_the_code_accepts(tmp_path: Path) -> None:

@@ -54,7 +54,7 @@ from ratchet.runs.hardware import (
     nvml_library,
     visible_gpus,
 )
-from ratchet.runs.sandbox.sandbox import SandboxKind, sandbox_fault
+from ratchet.runs.sandbox.sandbox import SandboxKind, sandbox_fault, sandbox_holds
 from ratchet.session import run_budget
 from ratchet.steps.ownership import folder_owner
 from ratchet.steps.prepare import (
@@ -116,6 +116,7 @@ def machine(root: Path, given: Sequence[str] = ()) -> Machine:
         cuda=cuda,
         containers={name: told[name] for name in CONTAINERS},
         faults={kind.value: sandbox_fault(kind) for kind in SandboxKind},
+        holds={kind.value: sandbox_holds(kind) for kind in SandboxKind},
         agents={name: told[name] for name in KNOWN_AGENTS},
         running=owner(root),
     )

@@ -36,6 +36,7 @@ from ratchet.cli.sessions import (
     parse_overrides,
     snakemake,
 )
+from ratchet.integrity.edit_checks import edit_faults
 from ratchet.integrity.seal import begin_workflow
 from ratchet.judge.settings import Mode
 from ratchet.monitor.progress import Phase, fold_events
@@ -58,6 +59,7 @@ from ratchet.steering.categories import classify_change
 from ratchet.steps.plan import make_plan
 from ratchet.steps.propose import Offer, read_offer, write_offer
 from ratchet.task.repository import named_task
+from ratchet.task.sources import MOST_BYTES, text_fault
 
 NAME = "ratchet try"
 EXIT_DISCARD = 1
@@ -239,7 +241,16 @@ class TrialPlace(Frozen):
         # Without what the certification took out.
         certified = history.certification
         champion = history.state.incumbent if certified is None else certified.champion
-        self._check_changed(self._edited(), champion)
+        edited = self._edited()
+        self._check_changed(edited, champion)
+        self._check_readable(edited)
+        # Its files become a baseline, whose faults are nobody's.
+        inspected = edit_faults(self.session, champion.files)
+        if inspected.refused:
+            raise UsageError(
+                f"session {self.paths.session!r} is finished, and no other can start from its "
+                f"champion, {name_of(champion.number)}: {inspected.refused}"
+            )
         paths, values = self._later
         tell(
             NAME,
@@ -324,12 +335,25 @@ class TrialPlace(Frozen):
         for name in self.session.task.mutable:
             path = self.folder / name
             try:
+                size = path.stat().st_size
+                if size > MOST_BYTES:
+                    raise UsageError(f"{path}: expected at most {MOST_BYTES} bytes, found {size}")
                 digests[name] = self.session.store.put(path.read_bytes())
             except OSError as error:
                 raise InputMissingError(f"{path}: cannot be read: {error.strerror}") from None
         return digests
 
+    def _check_readable(self, edited: Mapping[str, str]) -> None:
+        """Refuse files that cannot be read as they are run, before they cost a round."""
+        session = self.session
+        before = session.texts(session.baseline_files)
+        for name, text in session.texts(edited).items():
+            wrong = text_fault(name, text, before[name])
+            if wrong is not None:
+                raise UsageError(one_line(f"{self.folder / name} {wrong}"))
+
     def _check_new(self, number: int, edited: Mapping[str, str]) -> None:
+        self._check_readable(edited)
         names = ", ".join(self.session.task.mutable)
         source = source_digest(edited)
         self._check_changed(edited, self.session.state(number - 1).incumbent)
@@ -349,7 +373,7 @@ class TrialPlace(Frozen):
             )
 
     def _offer(self, options: argparse.Namespace, number: int, edited: Mapping[str, str]) -> Offer:
-        message = one_line(options.message)
+        message = one_line(options.message.encode("utf-8", errors="replace").decode())
         old = self.session.texts(self.session.state(number - 1).incumbent.files)
         own = {c.name: c.category for c in self.session.task.search_space}
         category = options.category or classify_change(

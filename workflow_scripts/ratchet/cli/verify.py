@@ -6,7 +6,8 @@
 Re-hashes the store, the session's own files against their seal, its inputs in
 the checkout and its git history.  Every deviation is one line on standard
 output: what was expected, what was found, and what to do; notes and the sum are
-on standard error.  Nothing is changed.
+on standard error.  Nothing is changed.  Intact means that the bytes are those that
+were recorded, and says nothing on whether a gain is real: the report does.
 
 Exit codes: 0 intact; 1 deviations; 64 usage, 66 no such session, 70 internal
 error.
@@ -23,6 +24,8 @@ from ratchet.integrity.verify import verify_sessions
 
 NAME = "ratchet verify"
 EXIT_DEVIATIONS = 1
+SCOPE = "this is about bytes; whether a gain is real is what the report says"
+"""What the answer is about: a session with a cheat in it is intact too."""
 
 
 def _parse(argv: Sequence[str]) -> argparse.Namespace:
@@ -45,6 +48,7 @@ def _run(options: argparse.Namespace) -> int:
                 "checked": findings.checked,
                 "deviations": [asdict(deviation) for deviation in deviations],
                 "notes": findings.notes,
+                "scope": SCOPE,
             }
         )
     else:
@@ -54,7 +58,7 @@ def _run(options: argparse.Namespace) -> int:
         for note in findings.notes:
             tell(NAME, f"note: {note}")
         what = plural(len(deviations), "deviation") if deviations else "intact"
-        tell(NAME, f"{what}, {plural(findings.checked, 'file')} checked")
+        tell(NAME, f"{what}, {plural(findings.checked, 'file')} checked: {SCOPE}")
     return EXIT_DEVIATIONS if deviations else 0
 
 

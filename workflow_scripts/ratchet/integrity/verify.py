@@ -18,7 +18,7 @@ from typing import Any
 import ratchet
 from ratchet.base.errors import NEW_SESSION, DataError, InputMissingError
 from ratchet.base.git import call_git
-from ratchet.base.io import digest, digest_file
+from ratchet.base.io import digest, digest_file, read_json
 from ratchet.base.structs import Frozen, Struct, field, from_json_values
 from ratchet.integrity.seal import (
     GROWING,
@@ -141,6 +141,41 @@ def verify_sessions(root: Path, names: Sequence[str] = ()) -> Findings:
     check_store(StorePaths(root / "store"), findings)
     for name in names or there:
         _verify_session(SessionPaths(name, root), findings)
+    return findings
+
+
+QUICK_BYTES = 1 << 20
+"""Blobs up to this size are hashed whenever a finished session is started again."""
+
+
+def glance_at_session(paths: SessionPaths) -> Findings:
+    """Check a finished session's records in passing; finds nothing in one that goes on.
+
+    Seal, records, history, and all runs and blobs that they name are checked as
+    :func:`verify_sessions` does.  A large blob, such as training data, is hashed only if
+    it was written after the session was sealed: each run hashes its data anyway.
+    """
+    findings = Findings(paths.root)
+    seal = read_seal(paths)
+    if not paths.seal.exists() or (seal is not None and seal.at_work):
+        return findings
+    records = _SessionFiles(paths, findings, sealed=seal is not None)
+    records.check_seal()
+    manifest = records.manifest()
+    if manifest is None:
+        return findings
+    records.check_references(manifest)
+    records.check_history(manifest)
+    sealed = paths.seal.stat().st_mtime
+    for sha in sorted(records.blobs):
+        blob = paths.store.blob(sha)
+        if blob.is_file():
+            about = blob.stat()
+            if about.st_size <= QUICK_BYTES or about.st_mtime > sealed:
+                findings.compare(blob, sha, BLOB)
+    for key in sorted(records.runs):
+        if (paths.store.run(key) / RECORD).exists():
+            _check_stored_run(paths.store.run(key), findings)
     return findings
 
 
@@ -427,23 +462,30 @@ def _said(done: subprocess.CompletedProcess[str]) -> str:
 
 
 class _SessionFiles:
-    """One session's own files, beside its inputs: seal, references and history."""
+    """One session's own files, beside its inputs: seal, references and history.
 
-    def __init__(self, paths: SessionPaths, findings: Findings) -> None:
+    ``blobs`` and ``runs`` are what the references that were checked name in the store.
+    """
+
+    def __init__(self, paths: SessionPaths, findings: Findings, sealed: bool = False) -> None:
         self.paths = paths
         self.findings = findings
+        # What the seal holds need not be written once more to see that it is as it was.
+        self._read = read_json if sealed else read_entry
         target = " audit" if paths.rerun_plan.is_file() else ""
         self.workflow = f"snakemake --cores 1{target}"
         again = f"{self.workflow} -F --config session={paths.session}"
         self.again = f"to have it made again from the store: {again}"
         self.json = {path: self._json(path) for path in sealable_files(paths, WHOLE)}
+        self.blobs: set[str] = set()
+        self.runs: set[str] = set()
 
     def _json(self, path: Path) -> Any:
         """Content of a JSON file, ``None`` for others and for damaged ones."""
         if path.suffix != ".json":
             return None
         try:
-            return read_entry(path)
+            return self._read(path)
         except (DataError, InputMissingError) as error:
             found = f"{error}".removeprefix(str(path)).partition("(")[2].partition(")")[0]
         found = found or "others"
@@ -555,6 +597,7 @@ class _SessionFiles:
                     self._check_run(path, entry, manifest)
 
     def _check_blob(self, path: Path, sha: str) -> None:
+        self.blobs.add(sha)
         blob = self.paths.store.blob(sha)
         if not blob.is_file():
             named = f"the blob that {self.findings.name(path)} names"
@@ -563,6 +606,7 @@ class _SessionFiles:
     def _check_run(self, path: Path, summary: Mapping[str, Any], manifest: Manifest) -> None:
         aside = summary.get("set_aside")
         for key in (summary["key"], *(aside if isinstance(aside, list) else ())):
+            self.runs.add(str(key))
             record = self.paths.store.run(str(key)) / RECORD
             if not record.exists():
                 named = f"the run that {self.findings.name(path)} names"

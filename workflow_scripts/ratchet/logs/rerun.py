@@ -229,15 +229,16 @@ def write_audit_run(executor: Executor, turn: int, number: int) -> None:
     wanted = audit_plan_of(session)
     code = next(code for code in wanted.codes if code.number == number)
     found = AuditRun(turn, code.source)
-    refused, notes = edit_faults(session, code.files)
+    inspected = edit_faults(session, code.files)
     if not _is_useful(session, wanted, code, turn):
         found = replace(found, skipped="a side of each of its changes has failed")
-    elif refused:
-        found = replace(found, refused=refused, notes=notes)
-        session.journal.append("refused", number=0, description=code.label, reason=refused)
+    elif inspected.refused:
+        found = replace(found, refused=inspected.refused, notes=inspected.notes)
+        about = {"description": code.label, "reason": inspected.refused}
+        session.journal.append("refused", number=0, **about)
     else:
         made = executor.run(code.files, Role.RERUN, turn - 1, number, code.label)
-        found = replace(found, run=made, notes=notes)
+        found = replace(found, run=made, notes=inspected.notes)
     write_json(session.paths.rerun(turn, number), found)
 
 

@@ -191,10 +191,10 @@ class Machine(Frozen):
     """Machine as it was found.
 
     ``faults`` says why a kind of isolation does not work (``None`` if it does), the
-    strongest kind last.  ``device`` is what the task runs on, ``None`` if no task can
-    be read, and ``seedless`` a session of it in which the seed had no effect.  ``disk``
-    maps folders to free space in 1e9 bytes.  ``agent`` is the program that the
-    configuration wants proposals from, if any.
+    strongest kind last, and ``holds`` what each closes to runs and leaves open.
+    ``device`` is what the task runs on, ``None`` if no task can be read, and ``seedless`` a
+    session of it in which the seed had no effect.  ``disk`` maps folders to free space in
+    1e9 bytes.  ``agent`` is the program that the configuration wants proposals from, if any.
     """
 
     python: tuple[int, ...]
@@ -210,6 +210,7 @@ class Machine(Frozen):
     containers: Mapping[str, AgentTool] = field(default_factory=dict)
     isolation: str = "auto"
     faults: Mapping[str, str | None] = field(default_factory=dict)
+    holds: Mapping[str, str] = field(default_factory=dict)
     agents: Mapping[str, AgentTool] = field(default_factory=dict)
     agent: str | None = None
     configuration: str = ""
@@ -372,10 +373,12 @@ def _isolation(machine: Machine) -> Iterator[Check]:
         yield problem("isolation", text, todo)
         return
     used = strongest if machine.isolation == "auto" else machine.isolation
+    holds = machine.holds.get(used, "")
     if used == best:
-        yield ok("isolation", f"{used}: own files, processes and network for runs")
+        yield ok("isolation", f"{used}: {holds}")
         return
     told = f"{used} is used{said}" if machine.isolation == "auto" else f"{used} is wanted"
+    told += f"; {holds}" if holds else ""
     todo = MEND_ISOLATION.get(best, "") if machine.faults.get(best) else "set isolation to auto"
     yield warning("isolation", told, todo)
 

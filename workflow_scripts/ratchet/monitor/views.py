@@ -167,6 +167,8 @@ _SPEAK: dict[str, Callable[[Mapping[str, Any]], str | None]] = {
     "session_started": lambda e: f"session {e['session']}: task {e['task']}",
     "prepared": lambda e: (
         f"inputs hashed, {len(e['data'])} data files ready; isolation of runs: {e['isolation']}"
+        + (f" ({e['holds']})" if e.get("holds") else "")
+        + (f"; {e['stronger']}" if e.get("stronger") else "")
         + (f"; preset {e['preset']}" if e.get("preset") else "")
     ),
     "refused": lambda e: f"not run      {shorten(e['description'], _WIDTH)}: {e['reason']}",

@@ -26,7 +26,7 @@ from ratchet.proposers.agent_process import LITTER, PROPOSAL
 from ratchet.proposers.idea import same_sources
 from ratchet.records.records import CallOutcome
 from ratchet.steering.categories import category_of_code, classify_change
-from ratchet.task.edits import text_fault
+from ratchet.task.sources import MOST_BYTES, text_fault
 
 BRIEF = "BRIEF.md"
 TRIED = "TRIED.tsv"
@@ -36,7 +36,6 @@ EARLIER = "EARLIER.diff"
 PAPERS = (BRIEF, TRIED, EARLIER, PROPOSAL, UNTRUSTED)
 """Names in the folder that no file of a task may have."""
 
-SOURCE_LIMIT_BYTES = 1 << 20
 PROPOSAL_LIMIT_BYTES = 1 << 16
 
 MOST_FILES = 10_000
@@ -134,7 +133,7 @@ class Workplace:
         contents, problems = {}, []
         for name in mutable:
             try:
-                content = self._file(name, SOURCE_LIMIT_BYTES)
+                content = self._file(name, MOST_BYTES)
                 if content is None:
                     raise UnreadableError("is gone")
                 content.decode("utf-8")
@@ -198,7 +197,7 @@ class Workplace:
 
     def _digest(self, name: str) -> str | None:
         try:
-            content = self._file(name, 64 * SOURCE_LIMIT_BYTES)
+            content = self._file(name, 64 * MOST_BYTES)
         except UnreadableError:
             return None
         return None if content is None else digest_bytes(content)
@@ -348,9 +347,9 @@ def reply_fault(
         how = "nothing but comments or layout" if dict(old) != dict(new) else "nothing"
         return CallOutcome.EMPTY, f"it changes {how} in {', '.join(sorted(old))}"
     for name, text in new.items():
-        wrong = text_fault(name, text)
-        if wrong is not None and text_fault(name, old[name]) is None:
-            return CallOutcome.UNREADABLE, f"{name} {one_line(wrong)[:120]}"
+        wrong = text_fault(name, text, old[name])
+        if wrong is not None:
+            return CallOutcome.UNREADABLE, f"{name} {one_line(wrong)[:250]}"
     return None
 
 

@@ -1,27 +1,56 @@
 """Proposals from a task's declared changes, in the order that steering or a strategy prefers."""
 
 import ast
-import difflib
 import math
 from collections.abc import Collection, Mapping, Sequence
 from random import Random
 
 from ratchet.config import Strategy
 from ratchet.task.edits import Idea, applicable_changes, find_value
+from ratchet.task.sources import BoundedMatcher
 from ratchet.task.task import DeclaredChange
+
+CONTEXT = 3
+"""Lines that a diff shows around each change."""
 
 
 def unified_diff(old: Mapping[str, str], new: Mapping[str, str]) -> tuple[str, int, int]:
-    """Unified diff over all files, with the numbers of lines added and removed."""
+    """Unified diff over all files, with the numbers of lines added and removed.
+
+    Lines end at line feeds alone, not at all that some readers take for an end.
+    """
     lines: list[str] = []
+    added = removed = 0
     for name in sorted({*old, *new}):
-        before = old.get(name, "").splitlines(keepends=True)
-        after = new.get(name, "").splitlines(keepends=True)
-        lines += difflib.unified_diff(before, after, f"a/{name}", f"b/{name}")
-    added = sum(line.startswith("+") and not line.startswith("+++") for line in lines)
-    removed = sum(line.startswith("-") and not line.startswith("---") for line in lines)
-    text = "".join(line if line.endswith("\n") else line + "\n" for line in lines)
+        before, after = _lines(old.get(name, "")), _lines(new.get(name, ""))
+        groups = list(BoundedMatcher(before, after).get_grouped_opcodes(CONTEXT))
+        if groups:
+            lines += [f"--- a/{name}\n", f"+++ b/{name}\n"]
+        for group in groups:
+            (_, i, _, k, _), (_, _, j, _, m) = group[0], group[-1]
+            lines.append(f"@@ -{_range(i, j)} +{_range(k, m)} @@\n")
+            for tag, i, j, k, m in group:
+                if tag == "equal":
+                    lines += [f" {line}" for line in before[i:j]]
+                    continue
+                lines += [f"-{line}" for line in before[i:j]]
+                lines += [f"+{line}" for line in after[k:m]]
+                removed, added = removed + j - i, added + m - k
+    text = "".join(line if line.endswith("\n") else f"{line}\n" for line in lines)
     return text, added, removed
+
+
+def _lines(text: str) -> list[str]:
+    """Lines of a text with their ends."""
+    *lines, last = text.split("\n")
+    return [f"{line}\n" for line in lines] + ([last] if last else [])
+
+
+def _range(start: int, stop: int) -> str:
+    """Lines of a hunk as diffs count them."""
+    length = stop - start
+    first = start + 1 if length else start
+    return f"{first}" if length == 1 else f"{first},{length}"
 
 
 PLAIN = Strategy("", "")

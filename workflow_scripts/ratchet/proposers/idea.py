@@ -8,17 +8,12 @@ from pathlib import Path
 from ratchet.base.git import call_git
 from ratchet.records.records import Edit
 from ratchet.steering.code_diff import code_differences
-from ratchet.task.edits import (
-    UNREADABLE,
-    apply_declared,
-    changed_values,
-    find_value,
-    is_settings,
-    parse_python,
-    replace_value,
-    text_fault,
-)
+from ratchet.task.edits import apply_declared, changed_values, find_value, replace_value
+from ratchet.task.sources import SourceError, is_settings, parse_python, text_fault
 from ratchet.task.task import DeclaredChange
+
+LONGEST_LABEL = 300
+"""Characters of a name with a value; a longer one is text rather than a setting."""
 
 
 def same_code(name: str, old: str, new: str) -> bool:
@@ -62,7 +57,8 @@ def sole_setting(old: Mapping[str, str], new: Mapping[str, str]) -> Edit | None:
     made = replace_value(file, before, names[0], there.value)
     if made is None or not same_code(file, made, after):
         return None
-    return Edit("constant", names[0], repr(there.value))
+    edit = Edit("constant", names[0], repr(there.value))
+    return edit if len(edit.label) <= LONGEST_LABEL else None
 
 
 def _constants(file: str, before: str, after: str) -> Sequence[str]:
@@ -81,14 +77,14 @@ def _code(text: str) -> str | None:
     """The code of a text without its docstrings; ``None`` if it cannot be read."""
     try:
         tree = parse_python(text)
-        for node in ast.walk(tree):
-            body = getattr(node, "body", None)
-            if isinstance(body, list):
-                kept = [line for line in body if not _is_text(line)]
-                node.body = kept or [ast.Pass()]  # type: ignore[attr-defined]
-        return ast.dump(tree)
-    except UNREADABLE:
+    except SourceError:
         return None
+    for node in ast.walk(tree):
+        body = getattr(node, "body", None)
+        if isinstance(body, list):
+            kept = [line for line in body if not _is_text(line)]
+            node.body = kept or [ast.Pass()]  # type: ignore[attr-defined]
+    return ast.dump(tree)
 
 
 def _is_text(node: object) -> bool:
@@ -102,7 +98,7 @@ def carry_over(
 ) -> dict[str, str] | None:
     """Merge of the changes from ``parent`` to ``edited`` into ``incumbent``, file by file.
 
-    ``None`` if both changed the same lines, if the result cannot be parsed, or if
+    ``None`` if both changed the same lines, if the result cannot be read, or if
     nothing is left to do.
     """
     if not set(parent) == set(edited) == set(incumbent):
@@ -110,7 +106,7 @@ def carry_over(
     merged: dict[str, str] = {}
     for name, ours in incumbent.items():
         text = _merge(ours, parent[name], edited[name])
-        if text is None or text_fault(name, text) is not None:
+        if text is None or text_fault(name, text, ours) is not None:
             return None
         merged[name] = text
     return None if same_sources(incumbent, merged) else merged

@@ -463,9 +463,10 @@ class Baseline(Frozen):
 class Experiment(Frozen):
     """One proposal with all runs that the judge wanted of it, or why it was not run.
 
-    ``refused`` says what in its edit would bend the measurement; ``notes`` are
-    findings in edit and runs that decide nothing.  ``quarantined`` marks a first run
-    too good to be believed without another.  ``check`` is the round's regular run of
+    ``refused`` says what in its edit would bend the measurement, or that it is
+    ``unreadable`` and what makes it so; ``notes`` are findings in edit and runs that
+    decide nothing.  ``quarantined`` marks a first run too good to be believed without
+    another.  ``check`` is the round's regular run of
     the incumbent, the same one for all its candidates; ``incumbent_runs`` are those
     that testing this candidate took.
     """
@@ -476,6 +477,7 @@ class Experiment(Frozen):
     stop: StopReason | None = None
     detail: str = ""
     refused: str = ""
+    unreadable: bool = False
     notes: tuple[str, ...] = ()
     quarantined: bool = False
     check: RunSummary | None = None

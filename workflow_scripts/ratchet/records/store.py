@@ -59,7 +59,8 @@ class RunRecord(Frozen):
     ``cpu_seconds`` and ``peak_rss_mb`` cover the whole process tree of the
     candidate.  With an ``evaluation`` the task's metric is the evaluator's, at
     full precision.  ``telemetry`` sums up the GPU, ``isolation`` is what kept
-    the run apart, and ``pace`` tells how busy the machine was, where that matters.
+    the run apart, ``holds`` what that closed and left open on its machine, and ``pace``
+    tells how busy the machine was, where that matters.
     ``impossible`` are printed numbers that were taken as not printed, and ``earlier_tries``
     how tries before this one ended, which something else than the run broke off.
     """
@@ -75,6 +76,7 @@ class RunRecord(Frozen):
     evaluation: Evaluation | None = None
     telemetry: Mapping[str, Any] | None = None
     isolation: str = "none"
+    holds: str = ""
     peak_group_mb: float | None = None
     unenforced: tuple[str, ...] = ()
     pace: Pace | None = None

@@ -346,6 +346,7 @@ def _provenance(records: SessionRecords) -> Facts:
         "harness_sha256": m.harness_sha256,
         "frozen": to_json_values(m.frozen),
         "isolation": sorted({d.isolation for d in records.runs.values() if d.isolation}),
+        "held": sorted({f"{d.isolation}: {d.holds}" for d in records.runs.values() if d.holds}),
         "hardware": to_json_values(m.hardware),
         "versions": {**m.versions, **_task_python(m)},
     }

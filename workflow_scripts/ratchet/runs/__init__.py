@@ -4,5 +4,5 @@ The supervisor and the first process of a container are started by ``python -S -
 there in a moment and to import nothing that a candidate could have put in their way.  They,
 and the modules that they import, may import the standard library and each other only:
 ``supervisor``, ``evaluator``, ``process``, and of ``sandbox`` ``cgroups``, ``landlock``,
-``container_rpc`` and ``container_init``.
+``namespaces``, ``seccomp``, ``container_rpc`` and ``container_init``.
 """

@@ -36,7 +36,7 @@ AGREEMENT = 1e-4
 
 
 def run_record(
-    spec: RunSpec, folder: Path, answer: Mapping[str, Any], isolation: SandboxKind
+    spec: RunSpec, folder: Path, answer: Mapping[str, Any], isolation: SandboxKind, holds: str = ""
 ) -> RunRecord:
     """The record of a run from its log in ``folder`` and what the supervisor answered."""
     text, after = (_printed_text(folder / name) for name in (LOG, LOG_ASKED))
@@ -79,6 +79,7 @@ def run_record(
         evaluation=evaluation,
         telemetry=answer.get("telemetry"),
         isolation=isolation.value,
+        holds=holds,
         peak_group_mb=answer.get("peak_group_mb"),
         unenforced=tuple(answer.get("unenforced", sorted(spec.limits))),
         impossible=impossible,

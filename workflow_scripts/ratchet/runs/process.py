@@ -11,12 +11,14 @@ import resource
 import signal
 import subprocess
 import time
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from ratchet.runs.sandbox.cgroups import ControlGroup, create_cgroup
-from ratchet.runs.sandbox.landlock import restrict_process
+from ratchet.runs.sandbox.landlock import restrict_process, restrict_scope
+from ratchet.runs.sandbox.namespaces import enter_namespaces, seal_devices
+from ratchet.runs.sandbox.seccomp import filter_program, install_filter
 
 
 def _ended_children_seconds() -> float:
@@ -30,9 +32,9 @@ class Command:
     This process must have called :func:`adopt_orphans`, or be the first of a container.
     The command is started once; ``spared`` are children that are not its.
 
-    ``order`` gives ``command``, ``folder``, ``environment``, and may give
-    ``landlock`` rules with ``network``, ``channel`` (the variable that names the
-    descriptor of the evaluator's socket) and ``wrapped`` (the first process is a
+    ``order`` gives ``command``, ``folder``, ``environment``, and may give what
+    :func:`confine_process` needs, ``channel`` (the variable that names the
+    descriptor of the evaluator's socket), ``wrapped`` (the first process is a
     sandbox, not the command), and ``limits`` for its control group.
     """
 
@@ -60,17 +62,7 @@ class Command:
         group = create_cgroup(self.order.get("limits"))
         joined, tell = os.pipe()
         try:
-            self.child = subprocess.Popen(
-                self.order["command"],
-                cwd=self.order["folder"],
-                env=environment,
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                pass_fds=inherited,
-                start_new_session=True,
-                preexec_fn=lambda: self._prepare(me, group, tell),
-            )
+            self._start(environment, inherited, output, lambda: self._prepare(me, group, tell))
         finally:
             os.close(tell)
             # Nobody else has the other end any more: the command was started, or was not.
@@ -80,13 +72,35 @@ class Command:
             if group is not None and self.group is None:
                 group.remove()
 
+    def _start(
+        self,
+        environment: Mapping[str, str],
+        inherited: Collection[int],
+        output: int,
+        prepare: Callable[[], None],
+    ) -> None:
+        # The machine's /dev/null is a file whose rights its owner could change.
+        nothing, end = os.pipe()
+        os.close(end)
+        with with_filter(self.order) as (command, also), os.fdopen(nothing):
+            self.child = subprocess.Popen(
+                command,
+                cwd=self.order["folder"],
+                env=environment,
+                stdin=nothing,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                pass_fds=[*inherited, *also],
+                start_new_session=True,
+                preexec_fn=prepare,
+            )
+
     def _prepare(self, parent: int, group: ControlGroup | None, tell: int) -> None:
         """Prepare the command's process before it becomes the command."""
         die_with_parent(parent)
         if group is not None and group.join():
             os.write(tell, b"1")
-        if self.order.get("landlock"):
-            restrict_process(self.order["landlock"], self.order["network"])
+        confine_process(self.order)
 
     def ended(self) -> bool:
         """Whether it has ended; what it used can still be asked for."""
@@ -99,7 +113,9 @@ class Command:
     def used(self) -> float:
         """CPU seconds so far; also looks how much memory is in use now."""
         living = self._living()
-        self.peak_mb = max(self.peak_mb, resident_mb(living))
+        # Two that only wait for the command are copies of this process.
+        own = [self.child.pid, *_children(self.child.pid)] if self.order.get("mounts") else []
+        self.peak_mb = max(self.peak_mb, resident_mb(pid for pid in living if pid not in own))
         return max(self.meter.read(living), self.group.cpu_seconds() if self.group else 0.0)
 
     def terminate(self) -> None:
@@ -157,6 +173,54 @@ class Command:
         if self.order.get("wrapped") and 128 < code < 128 + signal.NSIG:
             return 128 - code
         return code
+
+
+@contextlib.contextmanager
+def with_filter(order: Mapping[str, Any]) -> Iterator[tuple[list[str], list[int]]]:
+    """Command of an order and descriptors that it inherits: a sandbox applies the filter
+    of system calls itself, once it has made its namespaces."""
+    command = list(order["command"])
+    program = _filter(order) if _by_program(order) else b""
+    if not program:
+        yield command, []
+        return
+    descriptor = os.memfd_create("filter")
+    try:
+        os.write(descriptor, program)
+        os.lseek(descriptor, 0, os.SEEK_SET)
+        yield [command[0], "--seccomp", str(descriptor), *command[1:]], [descriptor]
+    finally:
+        os.close(descriptor)
+
+
+def _by_program(order: Mapping[str, Any]) -> bool:
+    """Whether a program makes the sandbox, not this package."""
+    return bool(order.get("wrapped")) and not order.get("mounts")
+
+
+def _filter(order: Mapping[str, Any]) -> bytes:
+    calls = order.get("seccomp")
+    return b"" if calls is None else filter_program(os.uname().machine, **calls)
+
+
+def confine_process(order: Mapping[str, Any]) -> None:
+    """Confine the calling process before it becomes the command of an order.
+
+    ``order`` may give ``mounts`` for namespaces (and then ``folder``), ``landlock`` rules, and
+    ``network`` for both; ``devices`` and ``scoped`` for a sandbox that is a program; and
+    ``seccomp``, which such a sandbox applies itself.
+    """
+    if order.get("mounts"):
+        enter_namespaces(order["mounts"], order["network"], order["folder"])
+    if order.get("devices"):
+        seal_devices(order["devices"])
+    if order.get("landlock"):
+        restrict_process(order["landlock"], order["network"])
+    elif order.get("scoped"):
+        restrict_scope()
+    program = b"" if _by_program(order) else _filter(order)
+    if program:
+        install_filter(program)
 
 
 PR_SET_PDEATHSIG = 1

@@ -36,7 +36,14 @@ from ratchet.runs.sandbox.container import (
     run_workplace,
     with_gpu,
 )
-from ratchet.runs.sandbox.sandbox import SandboxKind, choose_sandbox, confine_command
+from ratchet.runs.sandbox.sandbox import (
+    SandboxKind,
+    choose_sandbox,
+    confine_command,
+    container_calls,
+    mounts_inputs,
+    sandbox_holds,
+)
 from ratchet.runs.spec import Box, RunSpec
 from ratchet.runs.supervisor import start_supervisor, supervisor_answer
 from ratchet.task.edits import replace_value
@@ -94,7 +101,7 @@ def execute_run(spec: RunSpec, store: Store, folder: Path) -> RunRecord:
         time.sleep(OUTSIDE_PAUSE_SECONDS)
         watch = None if budget is None else Watch(spec.threads)
         answer = _attempt(spec, store, folder, kind)
-    record = run_record(spec, folder, answer, kind)
+    record = run_record(spec, folder, answer, kind, sandbox_holds(kind, spec.network))
     pace = None if watch is None else watch.pace(answer)
     return replace(record, pace=pace, earlier_tries=(broken_off,) if broken_off else ())
 
@@ -147,6 +154,7 @@ def _start(space: Workspace, variables: Mapping[str, str]) -> dict[str, Any]:
             "command": spec.words,
             "folder": str(path_inside(own.work)),
             "hooks": spec.seeding.hook,
+            "seccomp": container_calls(own),
             "container": container_order(own, spec.limits, expected),
         }
     command = _command(spec, variables)
@@ -312,8 +320,7 @@ class Workspace(Frozen, dict=True):
     @cached_property
     def _mounts(self) -> bool:
         """Whether inputs are mounted, read-only, so that the run needs no copies."""
-        mounting = self.kind is SandboxKind.CONTAINER and container_mounts_inputs()
-        return self.kind is SandboxKind.BUBBLEWRAP or mounting
+        return mounts_inputs(self.kind)
 
     def _lay_out_caches(self) -> None:
         """Make the places of caches; where nothing can be mounted, links or copies."""
@@ -380,7 +387,7 @@ class Workspace(Frozen, dict=True):
                 found["RATCHET_EVALUATION_SECONDS"] = f"{spec.evaluation_seconds:.3f}"
         if spec.seeding.hook and not apart:
             found["PYTHONPATH"] = str(HOOKS)
-        if self.kind is SandboxKind.LANDLOCK:
+        if self.kind is SandboxKind.LANDLOCK and not self._mounts:
             # The machine's own /tmp is closed.
             found["TMPDIR"] = str(place)
         return found

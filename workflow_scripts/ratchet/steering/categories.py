@@ -20,7 +20,8 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
-from ratchet.steering.code_diff import SETTINGS, Site, changed_keys, code_differences
+from ratchet.steering.code_diff import Site, changed_keys, code_differences
+from ratchet.task.sources import SETTINGS
 
 OTHER = "other"
 

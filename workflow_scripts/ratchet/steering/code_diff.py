@@ -10,24 +10,27 @@ have one value each.
 """
 
 import ast
-import difflib
 import itertools
 import re
 import tokenize
-import warnings
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from ratchet.base.structs import Frozen
-
-SETTINGS = (".yaml", ".yml", ".json")
-"""Endings of files that hold settings."""
+from ratchet.task.sources import (
+    MOST_CHARACTERS,
+    MOST_STEPS,
+    SETTINGS,
+    BoundedMatcher,
+    SourceError,
+    parse_python,
+)
 
 MOST_LINES = 5000
 """Longer files are data; comparing them takes long and says little."""
 
-LONGEST_TEXT = 200_000
-"""Characters; a longer script was generated and tells nothing."""
+MOST_WORDS = 80
+"""Names of one place that are listed, and characters of each."""
 
 MOST_IN_ORDER = 400
 """Statements of one block that are matched in order, which takes quadratic time;
@@ -36,7 +39,8 @@ those of a longer one are compared place by place."""
 MOST_SITES = 200
 """Places that are listed; a rewrite of everything needs no more to be told."""
 
-_KEY = re.compile(r"""["']?([A-Za-z_][\w.-]*)["']?\s*:""")
+# A key begins where no word does: else each of its characters would be tried.
+_KEY = re.compile(r"""["']?(?<![\w.-])([A-Za-z_][\w.-]*)["']?\s*:""")
 _DEFINITIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
 # Tokens that are there without any code.
 _LAYOUT = frozenset(
@@ -70,7 +74,7 @@ def count_code_lines(name: str, text: str) -> int:
         return sum(not lines[number - 1].lstrip().startswith("#") for number in filled)
     if not name.endswith(".py"):
         return len(filled)
-    used = _python(lines)
+    used = _python(lines) if len(text) <= MOST_CHARACTERS else None
     return len(filled if used is None else filled & used)
 
 
@@ -101,7 +105,7 @@ def count_changes(old: Mapping[str, str], new: Mapping[str, str]) -> int | None:
             total += sum(1 for _ in changed_lines(before, after))
             continue
         if not name.endswith(".py"):
-            lines = difflib.SequenceMatcher(None, before.split("\n"), after.split("\n"))
+            lines = BoundedMatcher(before.split("\n"), after.split("\n"))
             total += sum(tag != "equal" for tag, *_ in lines.get_opcodes())
             continue
         differences = code_differences(before, after)
@@ -113,18 +117,20 @@ def count_changes(old: Mapping[str, str], new: Mapping[str, str]) -> int | None:
 
 def changed_keys(old: str, new: str) -> Iterator[tuple[tuple[str, ...], tuple[str, ...]]]:
     """Names on each line that differs, and the keys that it stands below, the nearest first."""
-    for lines, place in changed_lines(old, new):
-        names = tuple(dict.fromkeys(_KEY.findall(lines[place])))
+    for lines, place in itertools.islice(changed_lines(old, new), MOST_SITES):
+        names = _few(dict.fromkeys(_KEY.findall(lines[place])))
         if names:
-            yield names, tuple(_above(lines, place))
+            yield names, _few(_above(lines, place))
 
 
 def changed_lines(old: str, new: str) -> Iterator[tuple[list[str], int]]:
     """Each line that differs, as its text's lines and its place; of a pair the new one."""
+    if max(len(old), len(new)) > MOST_CHARACTERS:
+        return
     before, after = _lines(old), _lines(new)
     if max(len(before), len(after)) > MOST_LINES:
         return
-    compared = difflib.SequenceMatcher(None, before, after, autojunk=False)
+    compared = BoundedMatcher(before, after, autojunk=False)
     for tag, i, j, k, m in compared.get_opcodes():
         if tag != "equal":
             yield from ((after, place) for place in range(k, m))
@@ -140,7 +146,7 @@ def _lines(text: str) -> list[str]:
 def _above(lines: list[str], place: int) -> Iterator[str]:
     """Keys of the lines above that are indented less and less."""
     depth = _depth(lines[place])
-    for line in reversed(lines[:place]):
+    for line in reversed(lines[max(0, place - MOST_LINES // 10) : place]):
         if depth == 0:
             return
         if _depth(line) < depth:
@@ -194,20 +200,16 @@ def _is_init(name: str) -> bool:
 
 def code_differences(old: str, new: str) -> CodeDifferences | None:
     """Compare two versions; ``None`` where either is no Python that can be read."""
-    if max(len(old), len(new)) > LONGEST_TEXT:
-        return None
     try:
-        with warnings.catch_warnings():  # about escapes in someone else's strings
-            warnings.simplefilter("ignore")
-            before, after = _parsed(old), _parsed(new)
-        differ = _Comparison()
-        differ.bodies(before.body, after.body, (), "")
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        before, after = _parsed(old), _parsed(new)
+    except SourceError:
         return None
+    differ = _Comparison()
+    differ.bodies(before.body, after.body, (), "")
     return CodeDifferences(
         tuple(dict.fromkeys(differ.constants)),
         tuple(dict.fromkeys(differ.definitions)),
-        tuple(differ.sites[:MOST_SITES]),
+        tuple(differ.sites),
     )
 
 
@@ -218,6 +220,34 @@ class _Comparison:
         self.constants: list[str] = []
         self.definitions: list[str] = []
         self.sites: list[Site] = []
+        self._numbers: dict[object, int] = {}
+        self._known: dict[ast.AST, int] = {}
+        self._steps = MOST_STEPS
+
+    def number(self, node: ast.AST) -> int:
+        """Number of a tree: equal ones have one number, and each is walked once."""
+        found = self._known.get(node)
+        if found is None:
+            fields = [getattr(node, name, None) for name in node._fields]
+            key = (type(node), *map(self._part, fields))
+            found = self._known[node] = self._numbers.setdefault(key, len(self._numbers))
+        return found
+
+    def _part(self, value: object) -> object:
+        if isinstance(value, ast.AST):
+            return self.number(value)
+        if isinstance(value, list):
+            return tuple(map(self._part, value))
+        return type(value), repr(value)  # 1, 1.0 and True are three constants
+
+    def differ(self, one: ast.AST | None, other: ast.AST | None) -> bool:
+        """Whether two trees differ, or only one is there."""
+        return one is None or other is None or self.number(one) != self.number(other)
+
+    def _site(self, words: Iterable[str], *rest: Sequence[str]) -> None:
+        """Note a place; its names are cut, as candidates write them."""
+        if len(self.sites) < MOST_SITES:
+            self.sites.append(Site(_few(words), *map(_few, rest)))
 
     def bodies(
         self,
@@ -233,7 +263,7 @@ class _Comparison:
         yours = {key: node for node in new if (key := keys(node))}
         for key in dict.fromkeys([*yours, *mine]):
             a, b = mine.get(key), yours.get(key)
-            if a is not None and b is not None and ast.dump(a) == ast.dump(b):
+            if not self.differ(a, b):
                 continue
             self._entry(key, a, b, around, qualifier)
         self._lists(
@@ -257,13 +287,13 @@ class _Comparison:
                 self.constants.append(key)
             else:
                 self.definitions.append(qualifier[:-1])
-            self.sites.append(Site((key, *_names(old, new)), around))
+            self._site((key, *_names(old, new)), around)
             return
         name = qualifier + key
         inner = (key, *around)
         if old is None or new is None or type(old) is not type(new):
             self.definitions.append(name)
-            self.sites.append(Site((key, *_names(old, new)), around))
+            self._site((key, *_names(old, new)), around)
             return
         assert isinstance(old, _DEFINITIONS)
         assert isinstance(new, _DEFINITIONS)
@@ -275,29 +305,78 @@ class _Comparison:
         if isinstance(old, ast.ClassDef) and isinstance(new, ast.ClassDef):
             self._lists(old.bases, new.bases, inner)
         elif not isinstance(old, ast.ClassDef) and not isinstance(new, ast.ClassDef):
-            words = list(_differing(old.args, new.args))
+            words = list(self._differing(old.args, new.args))
             if words:
-                self.sites.append(Site(tuple(words), inner))
+                self._site(words, inner)
 
     def _lists(
         self, old: Sequence[ast.AST], new: Sequence[ast.AST], around: tuple[str, ...]
     ) -> None:
         """Statements in order: what is alike is matched, the rest compared in pairs."""
-        for a, b in _paired(old, new):
+        for a, b in self._paired(old, new):
             inner_a, inner_b = _bodies(a), _bodies(b)
             if a is not None and b is not None and type(a) is type(b) and inner_b:
-                heads = [_differing(x, y) for x, y in zip(_heads(a), _heads(b), strict=False)]
+                heads = [self._differing(x, y) for x, y in zip(_heads(a), _heads(b), strict=False)]
                 if words := tuple(word for head in heads for word in head):
-                    self.sites.append(Site(words, around))
+                    self._site(words, around)
                 for mine, yours in itertools.zip_longest(inner_a, inner_b, fillvalue=()):
                     self._lists(mine, yours, around)
                 continue
             either = b if b is not None else a
             assert either is not None
             passed: list[str] = []
-            words = (*_differing(a, b, passed), *_targets(either))
+            words = (*self._differing(a, b, passed), *_targets(either))
             beside = tuple(_identifiers(either)) if isinstance(either, ast.stmt) else ()
-            self.sites.append(Site(words, around, tuple(passed), beside))
+            self._site(words, around, passed, beside)
+
+    def _paired(
+        self, old: Sequence[ast.AST], new: Sequence[ast.AST]
+    ) -> Iterator[tuple[ast.AST | None, ast.AST | None]]:
+        """Items that differ between two sequences, side by side where they can be."""
+        if max(len(old), len(new)) > MOST_IN_ORDER:
+            pairs = itertools.zip_longest(old, new)
+            yield from ((a, b) for a, b in pairs if self.differ(a, b))
+            return
+        numbers = [self.number(node) for node in old], [self.number(node) for node in new]
+        matcher = BoundedMatcher(*numbers, autojunk=False, steps=self._steps)
+        for tag, i, j, k, m in matcher.get_opcodes():
+            if tag != "equal":
+                yield from itertools.zip_longest(old[i:j], new[k:m])
+        self._steps = matcher.steps
+
+    def _differing(
+        self, old: ast.AST | None, new: ast.AST | None, calls: list[str] | None = None
+    ) -> Iterator[str]:
+        """Names of the smallest parts that differ, and what these are passed as.
+
+        ``calls`` collects what they are passed to.
+        """
+        if old is None or new is None or type(old) is not type(new):
+            yield from _names(old, new)
+            return
+        if not self.differ(old, new):
+            return
+        yielded = False
+        for field, b in ast.iter_fields(new):
+            a = getattr(old, field, None)
+            if isinstance(a, ast.AST) and isinstance(b, ast.AST) and self.differ(a, b):
+                yield from self._differing(a, b, calls)
+                yielded = True
+            elif isinstance(a, list) and isinstance(b, list):
+                nodes = all(isinstance(item, ast.AST) for item in [*a, *b])
+                for x, y in self._paired(a, b) if nodes else ():
+                    yield from self._differing(x, y, calls)
+                    yielded = True
+        if not yielded:  # the node itself differs: a number, a name
+            yield from _names(old, new)
+        if isinstance(new, ast.keyword) and new.arg:
+            yield new.arg
+        elif isinstance(new, ast.Call) and calls is not None:
+            calls.extend(list(_identifiers(new.func))[-1:])
+
+
+def _few(words: Iterable[str]) -> tuple[str, ...]:
+    return tuple(word[:MOST_WORDS] for word in itertools.islice(words, MOST_WORDS))
 
 
 def _bodies(node: ast.AST | None) -> list[list[ast.stmt]]:
@@ -314,56 +393,9 @@ def _heads(node: ast.AST) -> list[ast.AST]:
     return [child for child in ast.iter_child_nodes(node) if not isinstance(child, ast.stmt)]
 
 
-def _paired(
-    old: Sequence[ast.AST], new: Sequence[ast.AST]
-) -> Iterator[tuple[ast.AST | None, ast.AST | None]]:
-    """Items that differ between two sequences, side by side where they can be."""
-    if max(len(old), len(new)) > MOST_IN_ORDER:
-        for a, b in itertools.zip_longest(old, new):
-            if a is None or b is None or ast.dump(a) != ast.dump(b):
-                yield a, b
-        return
-    texts = [ast.dump(node) for node in old], [ast.dump(node) for node in new]
-    matcher = difflib.SequenceMatcher(None, *texts, autojunk=False)
-    for tag, i, j, k, m in matcher.get_opcodes():
-        if tag != "equal":
-            yield from itertools.zip_longest(old[i:j], new[k:m])
-
-
-def _differing(
-    old: ast.AST | None, new: ast.AST | None, calls: list[str] | None = None
-) -> Iterator[str]:
-    """Names of the smallest parts that differ, and what these are passed as.
-
-    ``calls`` collects what they are passed to.
-    """
-    if old is None or new is None or type(old) is not type(new):
-        yield from _names(old, new)
-        return
-    if ast.dump(old) == ast.dump(new):
-        return
-    yielded = False
-    for field, b in ast.iter_fields(new):
-        a = getattr(old, field, None)
-        if isinstance(a, ast.AST) and isinstance(b, ast.AST) and ast.dump(a) != ast.dump(b):
-            yield from _differing(a, b, calls)
-            yielded = True
-        elif isinstance(a, list) and isinstance(b, list):
-            nodes = all(isinstance(item, ast.AST) for item in [*a, *b])
-            for x, y in _paired(a, b) if nodes else ():
-                yield from _differing(x, y, calls)
-                yielded = True
-    if not yielded:  # the node itself differs: a number, a name
-        yield from _names(old, new)
-    if isinstance(new, ast.keyword) and new.arg:
-        yield new.arg
-    elif isinstance(new, ast.Call) and calls is not None:
-        calls.extend(list(_identifiers(new.func))[-1:])
-
-
 def _parsed(text: str) -> ast.Module:
     """The tree of a text without its docstrings."""
-    tree = ast.parse(text)
+    tree = parse_python(text)
     for node in ast.walk(tree):
         if isinstance(node, ast.Module | ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
             first = node.body[0] if node.body else None
@@ -413,7 +445,7 @@ def _identifiers(node: ast.AST) -> Iterator[str]:
     elif isinstance(node, _DEFINITIONS):
         yield node.name
     elif isinstance(node, ast.Constant) and isinstance(node.value, str):
-        yield node.value[:80]
+        yield node.value[:MOST_WORDS]
     for child in ast.iter_child_nodes(node):
         yield from _identifiers(child)
     if isinstance(node, ast.Attribute):

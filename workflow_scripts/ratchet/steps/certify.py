@@ -14,6 +14,7 @@ from ratchet.base.errors import DataError
 from ratchet.base.io import read_json, read_record, source_digest, write_json
 from ratchet.base.structs import Frozen, replace
 from ratchet.base.text import plural
+from ratchet.integrity.edit_checks import edit_faults
 from ratchet.judge.certify import Change, VariantRun, contributions, plan_leave_outs
 from ratchet.judge.judge import Judge
 from ratchet.judge.settings import certification_budget
@@ -203,6 +204,10 @@ def _smaller(stack: Stack, found: Certification, removed: tuple[int, ...]) -> Ce
     variant = stack.without(removed)
     if variant.left_out != removed:
         return replace(found, detail="other changes do not fit without those that add nothing")
+    # What was left out may have kept the rest from being run, as quotes around it do.
+    refused = edit_faults(session, variant.files).refused
+    if refused:
+        return replace(found, detail=f"without what adds nothing it is refused: {refused}")
     run = _run(session, variant, len(found.runs))
     runs = (*found.runs, CertificationRun(found.source, removed, run))
     if run.outcome is not Outcome.OK:

@@ -1,7 +1,7 @@
 """Make all runs of one proposal that the judge wants, or find that they were made before."""
 
 from ratchet.base.io import write_json
-from ratchet.base.structs import Struct, field
+from ratchet.base.structs import Struct, field, replace
 from ratchet.integrity.edit_checks import inspect_proposal
 from ratchet.judge.judge import Judge
 from ratchet.records.history import SeedEffect
@@ -66,11 +66,13 @@ def write_experiment(session: Session, number: int, candidate: int) -> None:
     After the first run the judge, as it was before the round, is asked whether it
     wants another, so that no candidate waits for the others of its round.  A
     candidate that crashes or hangs is recorded as what it is.  One whose edit would
-    bend the measurement is not run.  A person may have asked for more runs of an edit.
+    bend the measurement, or cannot be read, is not run.  A person may have asked for
+    more runs of an edit.
     """
     proposal = session.proposals(number).proposals[candidate]
     about = proposal.number, proposal.description
-    refused, notes = inspect_proposal(session, proposal)
+    inspected = inspect_proposal(session, proposal)
+    refused, notes = inspected.refused, inspected.notes
     if refused:
         session.journal.append(
             "refused", number=proposal.number, description=proposal.description, reason=refused
@@ -79,7 +81,15 @@ def write_experiment(session: Session, number: int, candidate: int) -> None:
     reference = Reference(session, session.state(number - 1).incumbent, number)
     hearing = Hearing.open(session, number, None)
     check = reference.check(any(map(hearing.wants_check, runs)))
-    found = Experiment(number, candidate, tuple(runs), refused=refused, notes=notes, check=check)
+    found = Experiment(
+        number,
+        candidate,
+        tuple(runs),
+        refused=refused,
+        unreadable=inspected.unreadable,
+        notes=notes,
+        check=check,
+    )
     if check is not None:
         hearing = Hearing.open(session, number, check)
     case = hearing.case(proposal, found)
@@ -93,14 +103,11 @@ def write_experiment(session: Session, number: int, candidate: int) -> None:
         again = Executor(session).run(proposal.files, Role.SEARCH, len(case.runs), *about)
         case.runs.append(again)
         hearing.examine(case)
-    executed = Experiment(
-        number,
-        candidate,
+    executed = replace(
+        found,
         runs=tuple(case.runs),
-        refused=refused,
         notes=case.notes,
         quarantined=case.quarantined,
-        check=found.check,
         incumbent_runs=tuple(reference.runs),
     )
     write_json(session.paths.round(number).experiment(candidate), executed)

@@ -120,6 +120,7 @@ class Case(Struct):
     assessment: Assessment | None = None
     kept: bool = False
     refused: str = ""
+    unreadable: bool = False
     notes: tuple[str, ...] = ()
     changes: int | None = None
     quarantined: bool = False
@@ -239,7 +240,8 @@ def rule_on_case(
 def _verdict(case: Case, found: Assessment | None) -> Verdict:
     if case.out or found is None:
         bent = case.failed is not None and case.failed.outcome is Outcome.TAMPERED
-        return Verdict.TAMPERED if case.refused or case.suspect or bent else Verdict.CRASH
+        bent |= bool(case.refused) and not case.unreadable
+        return Verdict.TAMPERED if case.suspect or bent else Verdict.CRASH
     if not case.confirmed or case.barred or case.unimproved:
         return Verdict.DISCARD
     return Verdict.MARGINAL if found.keep and not case.kept else found.verdict
@@ -372,6 +374,7 @@ class Hearing(Frozen):
         runs, lines = list(experiment.runs), net_code_lines(old, new)
         case = Case(proposal, runs, lines, self.judge.incumbent_mean, self.incumbent.number)
         case.refused, case.notes = experiment.refused, experiment.notes
+        case.unreadable = experiment.unreadable
         case.changes = count_changes(old, new)
         case.quarantined = experiment.quarantined
         self.examine(case)

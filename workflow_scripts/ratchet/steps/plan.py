@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 from ratchet.base.errors import EXIT_IO, ConfigError, RatchetError
 from ratchet.base.io import canonical_json, digest, digest_bytes, read_if_whole
 from ratchet.base.structs import Frozen, field, replace, to_json_values
+from ratchet.base.text import one_line
 from ratchet.config import Config, parse_config, read_config
 from ratchet.manifest import check_manifest
 from ratchet.monitor.notify import watch_inputs
@@ -332,6 +333,7 @@ def make_plan(overrides: Mapping[str, Any], root: Path, harness: Path, owner: bo
         _check_agent(settings, defined, root, new=frozen is None)
     if owner and not _owner:
         _own(root, paths)
+        _tell_damage(paths)
         # Edits that are tried by hand are made in these very files.
         if frozen is not None and not paths.last_offer:
             for name in edited_files(frozen, defined.folder):
@@ -341,6 +343,23 @@ def make_plan(overrides: Mapping[str, Any], root: Path, harness: Path, owner: bo
                     file=sys.stderr,
                 )
     return WorkflowPlan(settings, paths, harness, _needs(settings, defined))
+
+
+MOST_TOLD = 9
+"""Damaged files that are named when a finished session is started again."""
+
+
+def _tell_damage(paths: SessionPaths) -> None:
+    """Name files of a finished session that are not what they were; the workflow goes on."""
+    from ratchet.integrity.verify import glance_at_session  # slow to import
+
+    found = [one_line(str(each)) for each in glance_at_session(paths).deviations]
+    if len(found) > MOST_TOLD:
+        found[MOST_TOLD:] = [f"{len(found) - MOST_TOLD} more files are not what they were"]
+    for line in found:
+        print(f"ratchet: {line}", file=sys.stderr)
+    if found:
+        print(f"ratchet: for all of it: ratchet verify {paths.session}", file=sys.stderr)
 
 
 def _needs(settings: Config, defined: Task) -> Needs:

@@ -32,7 +32,12 @@ from ratchet.records.session_repo import protect_folder
 from ratchet.records.store import Store
 from ratchet.runs.hardware import memory_gb
 from ratchet.runs.sandbox.container import run_facts
-from ratchet.runs.sandbox.sandbox import SandboxKind, choose_sandbox
+from ratchet.runs.sandbox.sandbox import (
+    SandboxKind,
+    choose_sandbox,
+    sandbox_holds,
+    stronger_advice,
+)
 from ratchet.steps.plan import planned_facts
 from ratchet.task.environment import (
     Interpreter,
@@ -92,6 +97,8 @@ def write_manifest(config: Config, task: Task, root: Path, harness: Path, journa
         "prepared",
         data={name: entry.sha256 for name, entry in data.items()},
         isolation=kept_apart,
+        holds=sandbox_holds(kept_apart, task.network),
+        stronger=stronger_advice(config.isolation, kept_apart),
         **({"preset": preset.name} if preset else {}),
     )
 

@@ -10,18 +10,31 @@ import functools
 import json
 import math
 import re
-import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from ratchet.base.structs import Frozen, replace
+from ratchet.base.text import shorten
 from ratchet.records.records import DECLARED, Edit
+from ratchet.task.sources import (
+    JSON_SUFFIX,
+    YAML_SUFFIXES,
+    SourceError,
+    compose_yaml,
+    construct_yaml,
+    is_settings,
+    load_settings,
+    parse_python,
+    text_fault,
+)
 from ratchet.task.task import DeclaredChange
 
-YAML_SUFFIXES = (".yaml", ".yml")
-JSON_SUFFIX = ".json"
-# What Python's parser raises; the second is for null bytes.
-UNREADABLE = (SyntaxError, ValueError, RecursionError, MemoryError)
+# What `ast.literal_eval` raises on what is no literal, such as a list as a key.
+_NO_LITERAL = (ValueError, TypeError, SyntaxError, RecursionError, MemoryError)
+
+
+MOST_SHOWN = 100
+"""Characters of a value that a description shows."""
 
 
 class ValuePlace(Frozen):
@@ -30,11 +43,6 @@ class ValuePlace(Frozen):
     start: int
     end: int
     value: Any
-
-
-def is_settings(name: str) -> bool:
-    """Whether a file holds settings rather than code."""
-    return name.endswith((*YAML_SUFFIXES, JSON_SUFFIX))
 
 
 def find_value(name: str, text: str, constant: str) -> ValuePlace | None:
@@ -59,7 +67,10 @@ def replace_value(name: str, text: str, constant: str, value: Any) -> str | None
     place = find_value(name, text, constant)
     if place is None:
         return None
-    literal = value_literal(name, value)
+    try:
+        literal = value_literal(name, value)
+    except (TypeError, ValueError):  # a date, which JSON has none of
+        return None
     new = text[: place.start] + literal + text[place.end :]
     if not is_settings(name):
         # A literal fits wherever another one stood: the file need not be parsed again.
@@ -68,9 +79,10 @@ def replace_value(name: str, text: str, constant: str, value: Any) -> str | None
     if after is None or not _same(after.value, value):
         return None
     try:
-        alike = _but(_load(name, new), constant) == _but(_load(name, text), constant)
-    except _errors():
+        one, other = load_settings(name, new), load_settings(name, text)
+    except SourceError:
         return None
+    alike = _but(one, constant) == _but(other, constant)
     return new if alike else None
 
 
@@ -78,7 +90,7 @@ def _is_python(literal: str, value: Any) -> bool:
     """Whether Python reads a literal as this value; not so for infinity, for one."""
     try:
         return bool(ast.literal_eval(literal) == value)
-    except UNREADABLE:
+    except _NO_LITERAL:
         return False
 
 
@@ -98,46 +110,14 @@ def value_literal(name: str, value: Any) -> str:
     return text
 
 
-def text_fault(name: str, text: str) -> str | None:
-    """Why a file of Python, YAML or JSON cannot be read; ``None`` if it can.
-
-    YAML and JSON must hold a mapping.  The words go on from the file's name.
-    """
-    if name.endswith(".py"):
-        try:
-            parse_python(text)
-        except SyntaxError as error:
-            return f"is not valid Python (line {error.lineno}: {error.msg})"
-        except UNREADABLE as error:
-            return f"is not valid Python ({type(error).__name__})"
-        return None
-    if not is_settings(name):
-        return None
-    try:
-        found = _load(name, text)
-    except _errors() as error:
-        words = " ".join(str(error).split())
-        return f"is not valid {'JSON' if name.endswith(JSON_SUFFIX) else 'YAML'} ({words:.200})"
-    if not isinstance(found, dict):
-        return "holds no mapping of names to values"
-    return None
-
-
-def parse_python(text: str) -> ast.Module:
-    """The tree of a Python text; raises one of :data:`UNREADABLE`."""
-    with warnings.catch_warnings():  # about escapes in someone else's strings
-        warnings.simplefilter("ignore")
-        return ast.parse(text)
-
-
 def changed_values(name: str, old: str, new: str) -> list[str] | None:
     """Names of the values in which two versions of a settings file differ.
 
     Comments and layout are no difference.  ``None`` where one of them cannot be read.
     """
     try:
-        before, after = _leaves(_load(name, old)), _leaves(_load(name, new))
-    except _errors():
+        before, after = (_leaves(load_settings(name, text)) for text in (old, new))
+    except SourceError:
         return None
     return [key for key in {**before, **after} if before.get(key) != after.get(key)]
 
@@ -160,7 +140,7 @@ def find_python(text: str, name: str) -> ValuePlace | None:
     (value,) = values
     try:
         found = ast.literal_eval(value)
-    except ValueError:
+    except _NO_LITERAL:
         return None
     assert value.end_lineno is not None
     assert value.end_col_offset is not None
@@ -176,7 +156,7 @@ def _assignments(text: str) -> Mapping[str, Sequence[ast.expr]]:
     """
     try:
         tree = parse_python(text)
-    except UNREADABLE:
+    except SourceError:
         return {}
     found: dict[str, list[ast.expr]] = {}
     for node in tree.body:
@@ -189,52 +169,19 @@ def _assignments(text: str) -> Mapping[str, Sequence[ast.expr]]:
 
 def _offset(text: str, line: int, column: int) -> int:
     """Character offset of a position that ``ast`` gives in lines and bytes."""
-    lines = text.splitlines(keepends=True)
+    lines = re.findall(r"[^\r\n]*(?:\r\n|\r|\n|$)", text)  # other ends are none to Python
     before = sum(len(part) for part in lines[: line - 1])
-    return before + len(lines[line - 1].encode()[:column].decode())
-
-
-def _errors() -> tuple[type[Exception], ...]:
-    import yaml  # slow to import; few tasks have such files
-
-    return (yaml.YAMLError, ValueError, RecursionError, MemoryError)
-
-
-def _load(name: str, text: str) -> Any:
-    if name.endswith(JSON_SUFFIX):
-        return json.loads(text)
-    import yaml
-
-    return yaml.load(text, Loader=_loader())
-
-
-MOST_ALIASES = 16
-"""Repetitions by name (``*base``) in one YAML file: nested ones multiply."""
-
-
-def _loader() -> Any:
-    """A safe loader with few aliases, which can make a short text endless."""
-    import yaml
-
-    class Loader(yaml.SafeLoader):
-        aliases = 0
-
-        def compose_node(self, parent: Any, index: Any) -> Any:
-            if self.check_event(yaml.events.AliasEvent):
-                self.aliases += 1
-                if self.aliases > MOST_ALIASES:
-                    raise yaml.YAMLError(f"expected at most {MOST_ALIASES} aliases, found more")
-            return super().compose_node(parent, index)
-
-    return Loader
+    # A byte order mark is no character of the text that columns count.
+    mark = 1 if line == 1 and text.startswith("\ufeff") else 0
+    return before + mark + len(lines[line - 1][mark:].encode()[:column].decode())
 
 
 def _find_yaml(text: str, constant: str) -> ValuePlace | None:
     import yaml
 
     try:
-        node: Any = yaml.compose(text, Loader=_loader())
-    except _errors():
+        node: Any = compose_yaml(text)
+    except SourceError:
         return None
     for part in constant.split("."):
         if not isinstance(node, yaml.MappingNode):
@@ -250,15 +197,17 @@ def _find_yaml(text: str, constant: str) -> ValuePlace | None:
     start, end = node.start_mark.index, node.end_mark.index
     # A byte order mark is no character of the text that marks count.
     shift = 1 if text.startswith("\ufeff") else 0
-    return ValuePlace(start + shift, end + shift, _value(node))
+    try:
+        return ValuePlace(start + shift, end + shift, _value(node))
+    except SourceError:
+        return None
 
 
 def _value(node: Any) -> Any:
     """Value of a node; 1e-3, which YAML 1.1 takes for text, is a number."""
     import yaml
 
-    loader = yaml.SafeLoader("")
-    found = loader.construct_object(node, deep=True)
+    found = construct_yaml(node)
     if isinstance(node, yaml.ScalarNode) and node.style is None and isinstance(found, str):
         try:
             return float(found)
@@ -274,13 +223,13 @@ _NO_YAML = re.compile(r"[\t\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
 def _find_json(text: str, constant: str) -> ValuePlace | None:
     """Place of a value in JSON, which is YAML but for some characters and words."""
     try:
-        json.loads(text)
-    except (ValueError, RecursionError):
+        load_settings(JSON_SUFFIX, text)
+        place = _find_yaml(_NO_YAML.sub(" ", text), constant)
+        if place is None:
+            return None
+        return replace(place, value=load_settings(JSON_SUFFIX, text[place.start : place.end]))
+    except SourceError:
         return None
-    place = _find_yaml(_NO_YAML.sub(" ", text), constant)
-    if place is None:
-        return None
-    return replace(place, value=json.loads(text[place.start : place.end]))
 
 
 def _but(values: Any, constant: str) -> Any:
@@ -327,7 +276,7 @@ def applicable_changes(
                 yield from _constants(change, name, text, contents)
             elif text.count(change.find) == 1:
                 new = text.replace(change.find, change.replace)
-                if new != text and text_fault(name, new) is None:
+                if new != text and text_fault(name, new, text) is None:
                     yield Idea(
                         change.category,
                         change.name.replace("-", " "),
@@ -350,10 +299,11 @@ def _constants(
         new = replace_value(name, text, change.name, value)
         if new is None:
             continue
-        why = change.why.replace("{old}", repr(old)).replace("{new}", repr(value))
+        shown = shorten(repr(old), MOST_SHOWN)
+        why = change.why.replace("{old}", shown).replace("{new}", repr(value))
         yield Idea(
             change.category,
-            f"{change.name} {old!r} -> {value!r}",
+            f"{change.name} {shown} -> {value!r}",
             why,
             {**contents, name: new},
             Edit("constant", change.name, repr(value)),

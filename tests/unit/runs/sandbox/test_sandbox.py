@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from helpers.candidates import apart, every_kind, needs
+from helpers.candidates import KINDS, apart, every_kind, needs
 from helpers.commands import Patch
 from helpers.run_plans import DATA, launch, processes_named, store
 from ratchet.base.errors import ConfigError, StoreError
@@ -19,7 +19,17 @@ from ratchet.records.records import Outcome
 from ratchet.records.store import RunRecord
 from ratchet.runs.sandbox import sandbox
 from ratchet.runs.sandbox.landlock import SCOPE_VERSION, landlock_version
-from ratchet.runs.sandbox.sandbox import SandboxKind, choose_sandbox, landlock_rules
+from ratchet.runs.sandbox.sandbox import (
+    SandboxKind,
+    bubblewrap_arguments,
+    choose_sandbox,
+    confine_command,
+    landlock_rules,
+    mount_plan,
+    mounts_inputs,
+    sandbox_holds,
+    stronger_advice,
+)
 from ratchet.runs.spec import Box
 
 FIXED = b"VALUE = 1\n"
@@ -53,6 +63,17 @@ print('val: 1')
     record, log = run(root, kind, source, **changes)
     assert record.outcome is Outcome.OK, (record, log)
     return dict(zip(expressions, log.splitlines(), strict=False))
+
+
+# Kinds under which inputs are mounted.
+mounted = pytest.mark.parametrize(
+    "kind",
+    [
+        pytest.param(kind, marks=[needs(kind), pytest.mark.skipif(not there, reason="no mounts")])
+        for kind in KINDS
+        for there in [sandbox.sandbox_fault(kind) is None and mounts_inputs(kind)]
+    ],
+)
 
 
 @every_kind
@@ -103,18 +124,30 @@ def test_nothing_else_can_be_reached(root: Path, kind: SandboxKind) -> None:
     assert (root / "store" / "audit.bin").read_bytes() == b"secret"
 
 
-@needs(SandboxKind.BUBBLEWRAP)
-def test_bubblewrap_leaves_empty_folders_and_own_processes(root: Path) -> None:
-    expressions = (f"os.listdir({str(root / 'store')!r})", "len(glob.glob('/proc/[0-9]*')) <= 3")
-    said = tried(root, SandboxKind.BUBBLEWRAP, *expressions)
-    assert [*said.values()] == ["['run with space']", "True"]
+@apart
+def test_a_run_has_no_rights_to_give_up(root: Path, kind: SandboxKind) -> None:
+    status = "[l for l in open('/proc/self/status') if l[:6] in ('CapEff', 'CapBnd', 'NoNewP')]"
+    found = dict(line.split(":\t") for line in eval(tried(root, kind, status)[status]))
+    assert found.pop("NoNewPrivs") == "1\n"
+    assert {int(rights, 16) for rights in found.values()} == {0}
 
 
-@needs(SandboxKind.BUBBLEWRAP)
-def test_bubblewrap_makes_inputs_read_only_even_for_root(root: Path) -> None:
+@mounted
+def test_empty_folders_and_own_processes_are_left(root: Path, kind: SandboxKind) -> None:
+    expressions = (
+        f"os.listdir({str(root / 'store')!r})",
+        "len(glob.glob('/proc/[0-9]*')) <= 3",
+        "os.listdir('/dev/shm') + os.listdir('/run')",
+    )
+    said = tried(root, kind, *expressions)
+    assert [*said.values()] == ["['run with space']", "True", "[]"]
+
+
+@mounted
+def test_inputs_are_read_only_even_for_root(root: Path, kind: SandboxKind) -> None:
     said = tried(
         root,
-        SandboxKind.BUBBLEWRAP,
+        kind,
         "open('prepare.py', 'a').write('x')",
         "os.remove('prepare.py')",
         "os.chmod('prepare.py', 0o777)",
@@ -233,3 +266,122 @@ def test_an_environment_around_runs_opens_nothing(tmp_path: Path, monkeypatch: P
     closed = {str(tmp_path / name) for name in (".", "store", "lib", "lib/hidden")}
     assert not closed & set(rules["read"])
     assert str(tmp_path / "lib") in rules["list"], "its other names are seen"
+
+
+def test_bubblewrap_and_namespaces_show_the_same(tmp_path: Path, monkeypatch: Patch) -> None:
+    """One plan of mounts for both; a driver's device files are in it, folders of them too."""
+    devices = [tmp_path / name for name in ("nvidia-caps", "nvidia0", "nvidiactl")]
+    monkeypatch.setattr(sandbox, "gpu_devices", lambda: devices)
+    data, work = tmp_path / "blob", tmp_path / "work"
+    box = Box(work=work, fixed=[work / "prepare.py"], mounts={work / "data": data}, gpu=True)
+    plan, words = mount_plan(box), bubblewrap_arguments(box)
+    assert [*words[-2:]] == ["--chdir", str(work)]
+    for what, place, source in plan:
+        if what in ("read", "try", "write", "device"):
+            at = next(i for i, word in enumerate(words) if words[i + 1 : i + 3] == [source, place])
+            assert words[at].startswith({"write": "--bind", "device": "--dev"}.get(what, "--ro"))
+    assert [row for row in plan if row[0] == "device"] == [
+        ("device", *[str(p)] * 2) for p in devices
+    ]
+    assert ("read", str(work / "data"), str(data)) in plan
+    assert [row[1] for row in plan if row[0] == "write"] == [str(work)]
+    assert not any(row[0] == "device" for row in mount_plan(Box(work=work)))
+
+
+def test_device_files_of_a_driver_are_found(tmp_path: Path) -> None:
+    for name in ("nvidia0", "nvidiactl", "nvidia-uvm", "sda", "tty"):
+        (tmp_path / name).touch()
+    (tmp_path / "nvidia-caps").mkdir()
+    found = [path.name for path in sandbox.gpu_devices(tmp_path)]
+    assert found == ["nvidia-caps", "nvidia-uvm", "nvidia0", "nvidiactl"]
+
+
+HOLES = {"namespaces_fault": lambda: "none", "landlock_version": lambda: 5}
+
+
+def test_one_line_says_what_a_kind_holds(monkeypatch: Patch) -> None:
+    assert sandbox_holds(SandboxKind.NONE).startswith("no sandbox")
+    monkeypatch.setattr(sandbox, "namespaces_fault", lambda: None)
+    monkeypatch.setattr(sandbox, "filter_program", lambda machine: b"x")
+    strong = sandbox_holds(SandboxKind.BUBBLEWRAP)
+    assert strong.endswith("; open: the kernel")
+    assert "network" in strong.split(";")[0]
+    assert "network" in sandbox_holds(SandboxKind.BUBBLEWRAP, network=True).split(";")[1]
+    assert sandbox_holds(SandboxKind.LANDLOCK) == strong
+    for name, value in HOLES.items():
+        monkeypatch.setattr(sandbox, name, value)
+    monkeypatch.setattr(sandbox, "filter_program", lambda machine: b"")
+    held, left = sandbox_holds(SandboxKind.LANDLOCK).split("; ")
+    assert held == "closed: other files, TCP"
+    for hole in (
+        "signals",
+        "sockets",
+        "shared memory",
+        "keyrings",
+        "limits",
+        "names of other",
+        "none)",
+    ):
+        assert hole in left
+    assert "keyrings" in sandbox_holds(SandboxKind.BUBBLEWRAP).split(";")[1]
+
+
+def test_auto_says_how_to_get_more(monkeypatch: Patch) -> None:
+    monkeypatch.delenv("RATCHET_EXCHANGE", raising=False)
+    monkeypatch.setattr(sandbox, "sandbox_fault", lambda kind: "there is no program bwrap")
+    assert "apt-get install bubblewrap" in stronger_advice("auto", SandboxKind.LANDLOCK)
+    monkeypatch.setattr(sandbox, "sandbox_fault", lambda kind: "No permissions")
+    assert stronger_advice("auto", SandboxKind.NONE).endswith("it says: No permissions")
+    assert stronger_advice("auto", SandboxKind.BUBBLEWRAP) is None
+    assert stronger_advice("none", SandboxKind.NONE) is None, "it is as it was wanted"
+
+
+def test_sockets_in_files_are_had_where_they_lead_nowhere(tmp_path: Path, faults: Patch) -> None:
+    box, online = Box(work=tmp_path), Box(work=tmp_path, network=True)
+
+    def unix(kind: SandboxKind, box: Box) -> bool:
+        return confine_command(kind, box, []).seccomp["unix"]
+
+    faults.setattr(sandbox, "namespaces_fault", lambda: None)
+    assert [unix(kind, b) for kind in KINDS for b in (box, online)] == [True] * 4
+    # A network that is shared has abstract sockets, which older kernels do not close.
+    faults.setattr(sandbox, "landlock_version", lambda: SCOPE_VERSION - 1)
+    assert [unix(kind, b) for kind in KINDS for b in (box, online)] == [True, False] * 2
+    faults.setattr(sandbox, "namespaces_fault", lambda: "none can be made")
+    assert not unix(SandboxKind.LANDLOCK, box)
+    assert confine_command(SandboxKind.NONE, box, []).seccomp is None
+
+
+@needs(SandboxKind.LANDLOCK)
+def test_without_namespaces_landlock_still_works(root: Path, monkeypatch: Patch) -> None:
+    monkeypatch.setattr(sandbox, "namespaces_fault", lambda: "switched off")
+    said = tried(
+        root,
+        SandboxKind.LANDLOCK,
+        f"open({str(root)!r} + '/store/audit.bin').read()",
+        "open('/dev/shm/x', 'w')",
+        "open('/tmp/x', 'w')",
+        "__import__('tempfile').gettempdir() == os.getcwd()",
+        "open('prepare.py').read()",
+    )
+    assert [*said.values()] == [*["PermissionError"] * 3, "True", repr(FIXED.decode())]
+
+
+@needs(SandboxKind.LANDLOCK)
+def test_why_there_are_no_namespaces_is_said(monkeypatch: Patch) -> None:
+    missing = ("read", "/nowhere", "/is not there")
+    monkeypatch.setattr(sandbox, "mount_plan", lambda box: [missing])
+    monkeypatch.setattr(sandbox, "namespaces_fault", sandbox.namespaces_fault.__wrapped__)
+    assert "No such file" in sandbox_holds(SandboxKind.LANDLOCK)
+
+
+@needs(SandboxKind.LANDLOCK)
+def test_a_sandbox_that_stops_working_stops_the_run(root: Path, monkeypatch: Patch) -> None:
+    """A run is never made with less than its record says."""
+    if sandbox.namespaces_fault() is not None:
+        pytest.skip("no namespaces can be made")
+    broken = ("read", "/nowhere", str(root / "is not there"))
+    usual = sandbox.mount_plan
+    monkeypatch.setattr(sandbox, "mount_plan", lambda box: [*usual(box), broken])
+    with pytest.raises(StoreError, match="cannot be started"):
+        run(root, SandboxKind.LANDLOCK, "print('val: 1')")

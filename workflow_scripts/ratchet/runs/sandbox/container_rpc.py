@@ -25,7 +25,7 @@ from typing import Any
 from ratchet.runs.process import die_with_parent
 
 # Raised when either side of the conversation changes its words.
-PROTOCOL = 1
+PROTOCOL = 2
 # Name of the socket in the folder that both sides see.
 DOOR = "door"
 # For an engine to start a container, on a machine that is busy.

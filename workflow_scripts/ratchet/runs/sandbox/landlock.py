@@ -1,9 +1,9 @@
 """Landlock: a process gives up the right to open what it does not need.
 
 Linux 5.13 and later, no root and nothing to install.  Standard library only,
-since the supervisor applies it between fork and exec.  Covered: files, from
-kernel 6.7 TCP, from 6.12 signals to others.  Not covered: UDP, sockets in the
-file system, names and sizes of files (``stat``).
+since the supervisor applies it between fork and exec.  Covered: contents of
+files, other processes' memory, from kernel 6.7 TCP, from 6.12 signals and abstract
+sockets.  ``seccomp`` and ``namespaces`` close what it leaves open.
 """
 
 import contextlib
@@ -69,6 +69,18 @@ def restrict_process(rules: Mapping[str, Sequence[str]], network: bool) -> None:
             _allow(ruleset, path, granted[kind] & rights)
     ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
     _drop_capabilities()
+    _call(_RESTRICT, ctypes.c_int(ruleset), ctypes.c_uint32(0))
+    os.close(ruleset)
+
+
+def restrict_scope() -> None:
+    """Close signals and abstract sockets of processes outside to this thread and what it
+    starts, where the kernel can; files and mounts stay as they are."""
+    if landlock_version() < SCOPE_VERSION:
+        return
+    attributes = struct.pack("=QQQ", 0, 0, _ALL_SCOPES)
+    ruleset = _call(_CREATE, attributes, ctypes.c_size_t(24), ctypes.c_uint32(0))
+    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
     _call(_RESTRICT, ctypes.c_int(ruleset), ctypes.c_uint32(0))
     os.close(ruleset)
 

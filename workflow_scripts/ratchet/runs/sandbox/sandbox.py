@@ -4,6 +4,7 @@ import enum
 import functools
 import os
 import shutil
+import stat
 import subprocess
 import sys
 import tempfile
@@ -11,9 +12,17 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from ratchet.base.errors import ConfigError
-from ratchet.base.structs import Frozen
-from ratchet.runs.sandbox.container import container_fault, container_mend, exchange_folder
-from ratchet.runs.sandbox.landlock import restrict_process
+from ratchet.base.structs import Frozen, asdict
+from ratchet.runs.process import confine_process, with_filter
+from ratchet.runs.sandbox.container import (
+    container_fault,
+    container_mend,
+    container_mounts_inputs,
+    exchange_folder,
+)
+from ratchet.runs.sandbox.landlock import SCOPE_VERSION, landlock_version
+from ratchet.runs.sandbox.namespaces import DEVICES, SHARED_MEMORY, Mount
+from ratchet.runs.sandbox.seccomp import filter_program
 from ratchet.runs.spec import Box
 
 # A machine that takes longer to start one trivial command is no measure of anything.
@@ -44,12 +53,18 @@ ETC = [
     "vulkan",
 ]
 SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32")
-# For code without a sandbox's own /dev; the last one holds semaphores of multiprocessing.
-DEVICES = ("/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom", "/dev/shm")
+# Bubblewrap's words for what ``namespaces.Mount`` names.
+_OPTIONS = {
+    "read": "--ro-bind",
+    "try": "--ro-bind-try",
+    "write": "--bind",
+    "device": "--dev-bind-try",
+    "link": "--symlink",
+}
 
 
 class SandboxKind(enum.StrEnum):
-    """Kinds of sandbox; ``auto`` prefers the last.
+    """Kinds of isolation; ``auto`` prefers the last, and ``none`` is no sandbox.
 
     A container stops what bubblewrap stops, but starts slowly, from an image.
     """
@@ -61,6 +76,7 @@ class SandboxKind(enum.StrEnum):
 
 
 AUTO = "auto"
+_NO_PROGRAM = "there is no program bwrap"
 _MEND = {
     SandboxKind.BUBBLEWRAP: "install it with: apt-get install bubblewrap",
     SandboxKind.LANDLOCK: (
@@ -90,6 +106,38 @@ def choose_sandbox(wanted: str) -> SandboxKind:
     return kind
 
 
+def stronger_advice(wanted: str, kind: SandboxKind) -> str | None:
+    """How to get more than the kind that ``auto`` took; ``None`` where it took the strongest."""
+    weaker = wanted == AUTO and kind is not SandboxKind.BUBBLEWRAP and exchange_folder() is None
+    if not weaker:
+        return None
+    fault = sandbox_fault(SandboxKind.BUBBLEWRAP)
+    more = _MEND[SandboxKind.BUBBLEWRAP] if fault == _NO_PROGRAM else f"it says: {fault}"
+    return f"bubblewrap closes more; {more}"
+
+
+def sandbox_holds(kind: SandboxKind, network: bool = False) -> str:
+    """What a kind keeps from runs on this machine, and what it leaves them, in one line."""
+    if kind is SandboxKind.NONE:
+        return "no sandbox: a run has all rights of its user"
+    filtered = bool(filter_program(os.uname().machine))
+    bare = kind is SandboxKind.LANDLOCK and namespaces_fault() is not None
+    closed = {"other files": True}
+    if bare:
+        closed |= {"names of other files": False, "sight of processes": False}
+        closed |= {"signals": landlock_version() >= SCOPE_VERSION}
+    else:
+        closed |= {"processes": True}
+    closed |= {"TCP" if bare and not filtered else "network": not network}
+    closed |= {"sockets": filtered or not bare, "shared memory": filtered or not bare}
+    closed |= {"keyrings": filtered, "limits of processes": filtered}
+    closed |= {"the engine": False} if kind is SandboxKind.CONTAINER else {}
+    held = ", ".join(name for name, shut in closed.items() if shut)
+    left = ", ".join([*(name for name, shut in closed.items() if not shut), "the kernel"])
+    why = f" (no namespaces: {namespaces_fault()})" if bare else ""
+    return f"closed: {held}; open: {left}{why}"
+
+
 @functools.cache
 def sandbox_fault(kind: SandboxKind) -> str | None:
     """Why a kind does not work here, found by running a trivial command under it.
@@ -101,22 +149,46 @@ def sandbox_fault(kind: SandboxKind) -> str | None:
     if kind is SandboxKind.CONTAINER:
         return container_fault()
     if kind is SandboxKind.BUBBLEWRAP and shutil.which("bwrap") is None:
-        return "there is no program bwrap"
+        return _NO_PROGRAM
+    if kind is SandboxKind.LANDLOCK and namespaces_fault() is None:
+        return None
+    return _start_fault(kind, False)
+
+
+@functools.cache
+def namespaces_fault() -> str | None:
+    """Why Landlock gets no namespaces beside it here, found by making some."""
+    return _start_fault(SandboxKind.LANDLOCK, True)
+
+
+def _start_fault(kind: SandboxKind, namespaces: bool) -> str | None:
+    """Why a trivial command cannot be started under a kind."""
     with tempfile.TemporaryDirectory() as name:
         box = Box(work=Path(name).resolve())
-        confined = confine_command(kind, box, ["/bin/sh", "-c", "exit 0"])
-        try:
-            done = subprocess.run(
-                confined.command,
-                cwd=name,
-                stdin=subprocess.DEVNULL,
-                capture_output=True,
-                timeout=PROBE_SECONDS,
-                check=False,
-                preexec_fn=confined.restrict,
-            )
-        except (OSError, subprocess.SubprocessError) as error:
-            return str(error)
+        confined = confine_command(kind, box, ["/bin/sh", "-c", "exit 0"], namespaces)
+        order = {**asdict(confined), "folder": str(box.work)}
+
+        def prepare() -> None:
+            try:
+                confine_process(order)
+            except OSError as error:
+                os.write(2, f"{error}".encode())
+                os._exit(1)
+
+        with with_filter(order) as (command, inherited):
+            try:
+                done = subprocess.run(
+                    command,
+                    cwd=name,
+                    stdin=subprocess.DEVNULL,
+                    capture_output=True,
+                    timeout=PROBE_SECONDS,
+                    check=False,
+                    pass_fds=inherited,
+                    preexec_fn=prepare,
+                )
+            except (OSError, subprocess.SubprocessError) as error:
+                return str(error)
     if done.returncode:
         said = done.stderr.decode(errors="replace").strip().splitlines()
         return said[-1] if said else f"exit status {done.returncode}"
@@ -126,29 +198,81 @@ def sandbox_fault(kind: SandboxKind) -> str | None:
 class ConfinedCommand(Frozen):
     """A command as it has to be started; its fields are part of the supervisor's order.
 
-    ``wrapped`` tells that the first process is not the command itself.
+    ``mounts`` are all that is seen, in namespaces of its own, and ``seccomp`` what the filter
+    of system calls may let through.  ``wrapped`` tells that the first process is not the
+    command itself; then ``devices`` are those that it shows, and ``scoped`` says that it shall
+    reach no signals and abstract sockets outside.
     """
 
     command: Sequence[str]
     landlock: Mapping[str, Sequence[str]] | None = None
+    mounts: Sequence[Mount] | None = None
+    seccomp: Mapping[str, bool] | None = None
     network: bool = False
     wrapped: bool = False
-
-    def restrict(self) -> None:
-        """Confine the calling process before it becomes the command."""
-        if self.landlock is not None:
-            restrict_process(self.landlock, self.network)
+    scoped: bool = False
+    devices: Sequence[str] = ()
 
 
-def confine_command(kind: SandboxKind, box: Box, command: Sequence[str]) -> ConfinedCommand:
-    """Command confined to a box; containers are started by ``container.order``."""
+def confine_command(
+    kind: SandboxKind, box: Box, command: Sequence[str], namespaces: bool | None = None
+) -> ConfinedCommand:
+    """Command confined to a box; containers are started by ``container.order``.
+
+    ``namespaces`` says whether Landlock gets some; by itself where that works.
+    """
+    scopes = landlock_version() >= SCOPE_VERSION
     if kind is SandboxKind.BUBBLEWRAP:
         program = shutil.which("bwrap") or "bwrap"
         wrapped = [program, *bubblewrap_arguments(box), "--", *command]
-        return ConfinedCommand(wrapped, wrapped=True, network=box.network)
+        # A network that is shared has sockets without a file; what becomes root to make
+        # namespaces must not be kept from anything before.
+        simple = not _becomes_root(program)
+        unix = not box.network or (simple and scopes)
+        return ConfinedCommand(
+            wrapped,
+            seccomp={"unix": unix, "network": box.network, "private": True, "attributes": True},
+            network=box.network,
+            wrapped=True,
+            scoped=box.network and simple,
+            devices=_devices(box) if simple else [],
+        )
     if kind is SandboxKind.LANDLOCK:
-        return ConfinedCommand(command, landlock_rules(box), box.network)
+        if namespaces is None:
+            namespaces = namespaces_fault() is None
+        unix = namespaces and (scopes or not box.network)
+        calls = {"unix": unix, "network": box.network}
+        calls |= {"private": namespaces, "attributes": namespaces}
+        return ConfinedCommand(
+            command,
+            landlock=mounted_rules(box) if namespaces else landlock_rules(box),
+            mounts=mount_plan(box) if namespaces else None,
+            seccomp=calls,
+            network=box.network,
+            wrapped=namespaces,
+        )
     return ConfinedCommand(command, network=True)
+
+
+def container_calls(box: Box) -> dict[str, bool]:
+    """What the filter lets through in a container; one that stays is shared by later runs."""
+    fresh = container_mounts_inputs()
+    return {"unix": True, "network": box.network, "private": fresh, "attributes": True}
+
+
+def mounts_inputs(kind: SandboxKind) -> bool:
+    """Whether inputs are mounted, read-only, so that a run needs no copies."""
+    if kind is SandboxKind.CONTAINER:
+        return container_mounts_inputs()
+    mounting = kind is SandboxKind.LANDLOCK and namespaces_fault() is None
+    return mounting or kind is SandboxKind.BUBBLEWRAP
+
+
+def _becomes_root(program: str) -> bool:
+    try:
+        return bool(Path(program).stat().st_mode & stat.S_ISUID)
+    except OSError:
+        return False
 
 
 def bubblewrap_arguments(box: Box) -> list[str]:
@@ -156,37 +280,63 @@ def bubblewrap_arguments(box: Box) -> list[str]:
     words = ["--unshare-all", "--die-with-parent", "--new-session", "--cap-drop", "ALL"]
     if box.network:
         words.append("--share-net")
-    words += ["--proc", "/proc", "--dev", "/dev", "--tmpfs", "/tmp", "--tmpfs", "/run"]
-    for path in map(Path, SYSTEM):
-        if path.is_symlink():
-            words += ["--symlink", str(path.readlink()), str(path)]
-        elif path.exists():
-            words += _bind("--ro-bind", path)
-    for path in _system_pieces(box):
-        words += _bind("--ro-bind-try", path)
-    for path in _gpu_devices() if box.gpu else ():
-        words += _bind("--dev-bind-try", path)
-    for path in _readable(box):
-        words += _bind("--ro-bind", path)
-    for path in box.hidden:
-        words += ["--tmpfs", str(path)] if path.is_dir() else _bind("--ro-bind", path, "/dev/null")
-    words += _bind("--bind", box.work)
-    for path in box.fixed:
-        words += _bind("--ro-bind", path)
-    for place, source in box.mounts.items():
-        words += _bind("--ro-bind", place, str(source))
+    for what, place, source in mount_plan(box):
+        match what:
+            case "processes":
+                # Root could set the kernel's settings there, a program to run among them.
+                words += ["--proc", place, "--remount-ro", place]
+            case "devices":
+                words += ["--dev", place]
+            case "empty":
+                words += ["--tmpfs", place]
+            case _:
+                words += [_OPTIONS[what], source, place]
     return [*words, "--chdir", str(box.work)]
 
 
-def _bind(option: str, place: Path, source: str | None = None) -> list[str]:
-    return [option, source or str(place), str(place)]
+def mount_plan(box: Box) -> list[Mount]:
+    """All that a run sees, as mounts on an empty root, in their order."""
+    plan: list[Mount] = [("processes", "/proc", "/proc"), ("devices", "/dev", "")]
+    plan += [("empty", "/tmp", ""), ("empty", "/run", "")]
+    for path in map(Path, SYSTEM):
+        if path.is_symlink():
+            plan.append(("link", str(path), str(path.readlink())))
+        elif path.exists():
+            plan.append(_shown("read", path))
+    plan += [_shown("try", path) for path in _system_pieces(box)]
+    plan += [_shown("device", path) for path in (gpu_devices() if box.gpu else ())]
+    plan += [_shown("read", path) for path in _readable(box)]
+    for path in (path.resolve() for path in box.hidden):
+        hidden = ("empty", str(path), "") if path.is_dir() else ("read", str(path), "/dev/null")
+        plan.append(hidden)
+    plan.append(_shown("write", box.work))
+    plan += [_shown("read", path) for path in box.fixed]
+    plan += [("read", str(place), os.path.realpath(path)) for place, path in box.mounts.items()]
+    return plan
+
+
+def _shown(what: str, path: Path) -> Mount:
+    # Links lead elsewhere once the root is another one.
+    return what, str(path), os.path.realpath(path)
+
+
+def mounted_rules(box: Box) -> dict[str, list[str]]:
+    """Paths by what is granted where nothing but the mounts of a box is seen."""
+    shared = [SHARED_MEMORY, "/tmp"]
+    return {"read": ["/"], "write": [*_devices(box), *shared, str(box.work)]}
+
+
+def _devices(box: Box) -> list[str]:
+    return [*DEVICES, *(map(str, gpu_devices()) if box.gpu else ())]
 
 
 def landlock_rules(box: Box) -> dict[str, list[str]]:
-    """Paths by what is granted.  Fixed files stay writable: the hashes will tell."""
+    """Paths by what is granted on the machine's own files, to a run without namespaces.
+
+    Fixed files stay writable: the hashes will tell.
+    """
     read = [path for path in map(Path, SYSTEM) if path.exists()]
     read += [*_system_pieces(box), Path("/proc"), *_readable(box)]
-    devices = [Path(name) for name in DEVICES] + (_gpu_devices() if box.gpu else [])
     hidden = {path.resolve() for path in box.hidden}
     granted: list[Path] = []
     listed: list[Path] = []
@@ -195,7 +345,7 @@ def landlock_rules(box: Box) -> dict[str, list[str]]:
     return {
         "read": [str(path) for path in granted],
         "list": [str(path) for path in listed],
-        "write": [str(path) for path in (*devices, box.work)],
+        "write": [*_devices(box), str(box.work)],
     }
 
 
@@ -229,8 +379,9 @@ def _system_pieces(box: Box) -> list[Path]:
     return [path for path in found if path.exists()]
 
 
-def _gpu_devices() -> list[Path]:
-    return sorted(Path("/dev").glob("nvidia*"))
+def gpu_devices(folder: Path = Path("/dev")) -> list[Path]:
+    """Device files of NVIDIA's driver, folders of them included."""
+    return sorted(folder.glob("nvidia*"))
 
 
 def _readable(box: Box) -> list[Path]:
