@@ -256,7 +256,7 @@ def leaking(path: Path, leak: float, of: str) -> Box:
 def test_a_gain_where_the_answer_can_be_seen_is_no_gain(tmp_path: Path) -> None:
     honest = leaking(tmp_path / "honest", 0.0, "prefixes")
     assert "TAMPERED" not in {r["verdict"] for r in honest.rulings()}
-    assert any(map(is_kept, honest.rulings())) and honest.json("confirm.json")["low"] > 0
+    assert any(map(is_kept, honest.rulings())) and honest.json("confirm.json")["gain"] is not None
     box = leaking(tmp_path / "leaking", 0.03, "prefixes")
     assert not any(map(is_kept, box.rulings()))
     accused = [r for r in box.rulings() if r["verdict"] == "TAMPERED"]
