@@ -221,6 +221,7 @@ def main() -> None:
     parameters = list(parameters_of(model))
     optimizer = AdamW(parameters)
     budget = Budget.from_environment()
+    budget.reserve(model.predict)
     next_log = LOG_EVERY
     while not budget.done():
         inputs, targets = sample_batch(data, rng)

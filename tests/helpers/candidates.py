@@ -22,7 +22,13 @@ import pytest
 from helpers import REPO, load_task
 from ratchet.base.structs import replace
 from ratchet.integrity.edit_checks import EditContract, Flag, Severity, edit_flags
-from ratchet.integrity.run_checks import RunTrace, charged_mb, run_trace, unlike_baseline
+from ratchet.integrity.run_checks import (
+    RunTrace,
+    charged_mb,
+    off_budget,
+    run_trace,
+    unlike_baseline,
+)
 from ratchet.records.paths import StorePaths
 from ratchet.records.records import Outcome
 from ratchet.records.store import LOG, RunRecord, Store
@@ -30,7 +36,8 @@ from ratchet.runs.run import execute_run
 from ratchet.runs.sandbox import sandbox
 from ratchet.runs.sandbox.sandbox import SandboxKind
 from ratchet.runs.spec import RunSpec
-from ratchet.task.task import Plausible, Task
+from ratchet.task.environment import locked_versions
+from ratchet.task.task import Task
 
 TASK: Task = load_task(REPO / "tasks" / "bytelm", REPO)
 TRAIN = (TASK.folder / "train.py").read_text(encoding="utf-8")
@@ -42,9 +49,8 @@ STEPS = 40
 # Untrained, the default model needs 8 bits per byte and more.
 LEARNT = 8.0
 
-# What the evaluation of the default candidate takes on the processors that the task's
-# limits were set on.
-EVALUATION_SECONDS = 0.2
+# Of a budget of some tenths of a second the imports are a large part, and they vary.
+TOLERANCE = 0.3
 
 # Places of the default train.py where edits go.
 MAIN = "def main() -> None:\n"
@@ -213,10 +219,12 @@ class Arena:
             device=TASK.device,
             evaluator=TASK.evaluator,
             evaluation_data=data(tuple(TASK.evaluation_data)),
-            plausible=TASK.plausible,
+            names=TASK.printed_names,
+            counted=TASK.counted_names,
             isolation=kind.value,
             network=TASK.network,
             hidden=TASK.hidden,
+            packages=tuple(locked_versions(TASK.environment)),
             seeding=TASK.seeding,
         )
         if "budget_seconds" in changes:
@@ -244,34 +252,12 @@ class Arena:
     def unchanged(self, kind: SandboxKind = SandboxKind.NONE) -> Attempt:
         """The unchanged candidate, which is run once for all tests."""
         if kind not in self.baseline:
-            self.baseline[kind] = self.attempt(TRAIN, kind, plausible=None)
+            self.baseline[kind] = self.attempt(TRAIN, kind)
         return self.baseline[kind]
 
     def honest(self, kind: SandboxKind = SandboxKind.NONE) -> float:
         """The metric of the unchanged candidate."""
         return self.unchanged(kind).value
-
-    @property
-    def limits(self) -> Plausible:
-        """What is plausible on this machine.
-
-        The limits are seconds of processors of a certain speed; on none that is faster are
-        they changed.  Where an evaluation takes ``pace`` times as long, because processors
-        are slower or shared, all three limits of time are ``pace`` times as long.  What a
-        test cannot catch there any more: an honest candidate that is accused with the task's
-        own limits and takes less than ``pace`` times what they allow, and a cheat that trains
-        for less than ``pace`` times ``excess_seconds`` outside its budget.
-        """
-        usual, found = self.unchanged().record.evaluation, TASK.plausible
-        assert usual is not None
-        assert found is not None and found.excess_seconds is not None
-        pace = max(1.0, usual.evaluating_cpu_seconds / EVALUATION_SECONDS)
-        return replace(
-            found,
-            startup_seconds=pace * found.startup_seconds,
-            evaluation_seconds=pace * found.evaluation_seconds,
-            excess_seconds=pace * found.excess_seconds,
-        )
 
     def usual(
         self, budget_seconds: float | None = None, kind: SandboxKind = SandboxKind.NONE
@@ -293,29 +279,40 @@ class Arena:
         budget = {} if budget_seconds is None else {"budget_seconds": budget_seconds}
         found = []
         for seed in range(1, count + 1):
-            attempt = self.attempt(source, kind, seed=seed, plausible=self.limits, **budget)
+            attempt = self.attempt(source, kind, seed=seed, **budget)
             assert 0 < attempt.value < LEARNT
             found.append(run_trace(TASK, seed, attempt.record))
         return found
 
-    def unlike(self, runs: list[RunTrace], budget_seconds: float | None = None) -> str | None:
-        """What a session finds when it compares runs that count with its baseline's."""
-        return unlike_baseline(self.usual(budget_seconds), runs, TASK.plausible, budget_seconds)
+    def check_costly(
+        self, cheat: Cheat, budget_seconds: float, kind: SandboxKind = SandboxKind.NONE
+    ) -> None:
+        """The edit is flagged as it should be, and its run is off the budget whatever was found."""
+        attempt = self.attempt(cheat.source, kind, budget_seconds=budget_seconds)
+        assert attempt.blocked == cheat.flags
+        if attempt.record.outcome is not Outcome.OK:
+            raise RuntimeError(f"{attempt.record}\n{attempt.log}")
+        found = self.off_budget([run_trace(TASK, 1, attempt.record)], budget_seconds, kind)
+        assert re.search(cheat.reason, found or "within its budget"), found
+
+    def off_budget(
+        self, runs: list[RunTrace], budget_seconds: float, kind: SandboxKind = SandboxKind.NONE
+    ) -> str | None:
+        """How runs did not keep to their budget beside the baseline's."""
+        usual = self.usual(budget_seconds, kind)
+        assert TASK.plausible is not None
+        limits = replace(TASK.plausible, tolerance=TOLERANCE)
+        return off_budget(usual, runs, limits, budget_seconds)
+
+    def unlike(self, runs: list[RunTrace]) -> str | None:
+        """What a session finds in what runs printed, beside its baseline's."""
+        return unlike_baseline(self.usual(), runs, TASK.plausible)
 
     def accused(self, source: str, budget_seconds: float, kind: SandboxKind) -> str | None:
-        """What is found against an honest candidate, on three occasions that others may disturb.
-
-        Where something is found, both are run again, under the same load.
-        """
-        found, usual = None, self.usual(budget_seconds, kind)
-        for again in range(3):
-            if again:
-                usual = self.traces(TRAIN, 3, budget_seconds, kind)
-            runs = self.traces(source, 1, budget_seconds, kind)
-            found = unlike_baseline(usual, runs, self.limits, budget_seconds)
-            if found is None:
-                return None
-        return found
+        """What is found against an honest candidate; one off its budget is not accused."""
+        usual = self.usual(budget_seconds, kind)
+        runs = self.traces(source, 1, budget_seconds, kind)
+        return unlike_baseline(usual, runs, TASK.plausible)
 
     def charged_mb(self, source: str) -> tuple[float | None, float | None]:
         """Memory that a candidate prints, and memory that a session charges."""

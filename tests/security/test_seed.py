@@ -4,6 +4,8 @@ import pytest
 
 from helpers.candidates import FIRST, TRAIN, Arena, blocked, edited, hidden, open_hole, read
 from ratchet.integrity.edit_checks import Severity, only_reseeds
+from ratchet.records.history import SeedEffect, evidence, seed_effect
+from ratchet.records.records import Role, run_seed
 
 NOT_USED = edited(FIRST, "    rng = np.random.default_rng(42)\n").replace("SEED, ", "")
 SWITCHED_OFF = edited(FIRST, "    rng = np.random.default_rng(SEED * 0 + 42)\n")
@@ -41,15 +43,26 @@ def test_every_run_has_the_seed_that_the_harness_drew(arena: Arena) -> None:
     [edited("WARMUP = 0.1 ", "WARMUP = 0.2 ", SWITCHED_OFF), hidden("SEED = 42")],
     ids=["arithmetic", "encoded"],
 )
-def test_a_fixed_seed_beside_another_edit_is_caught(arena: Arena, source: str) -> None:
-    """As soon as there are two runs: at a retest, or at the latest in the confirmation."""
+def test_a_fixed_seed_beside_another_edit_is_noticed(arena: Arena, source: str) -> None:
+    """As soon as there are two runs, which are then one: no number of them is more evidence."""
     assert blocked(source) == set()
-    runs = arena.traces(source, 2)
-    assert arena.unlike(runs[:1]) is None
-    words = "measured the same to the last digit with the seeds 1 and 2: it draws no lots"
-    assert arena.unlike(runs) == words
+    values = [arena.attempt(source, seed=seed).value for seed in (1, 2)]
+    assert seed_effect([values]) is SeedEffect.NONE
+    assert len(evidence(values)) == 1
+
+
+def test_no_seed_can_be_foreseen_by_who_does_not_know_the_secret() -> None:
+    """Equal code has equal seeds, with one secret; comments chosen for theirs have others."""
+    sources = [f"source {n}" for n in range(100)]
+
+    def seeds(secret: str) -> list[int]:
+        return [run_seed(1, source, Role.SEARCH, 0, secret) for source in sources]
+
+    assert seeds("one") == seeds("one")
+    assert not set(seeds("one")) & set(seeds("two")) | set(seeds("one")) & set(seeds(""))
 
 
 @open_hole("with a budget in seconds no two runs have the same number of steps")
-def test_a_fixed_seed_with_a_budget_in_seconds_is_caught(arena: Arena) -> None:
-    assert arena.unlike(arena.traces(hidden("SEED = 42"), 2, 0.4), 0.4) is not None
+def test_a_fixed_seed_with_a_budget_in_seconds_is_noticed(arena: Arena) -> None:
+    runs = [arena.attempt(hidden("SEED = 42"), seed=n, budget_seconds=0.4) for n in (1, 2)]
+    assert seed_effect([[run.value for run in runs]]) is SeedEffect.NONE

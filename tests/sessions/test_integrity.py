@@ -14,6 +14,7 @@ from helpers.edits import NOISE, alternative, change, declare, is_kept, plant_se
 from helpers.recorded import Recorded
 from helpers.shared import replayed, shared_box
 from ratchet.base.structs import replace
+from ratchet.records.history import SEED_IGNORED
 from ratchet.records.records import PrefixScores, Role
 from ratchet.records.store import RunRecord, Store
 from ratchet.runs.spec import RunSpec
@@ -110,16 +111,18 @@ print(f"tokens: {tokens}")
 SPIN = "while time.process_time() < 1.2:\n    pass\n"
 PLAUSIBLE = {
     "min_fraction": 0.0,
-    "startup_seconds": 5.0,
-    "excess_seconds": 0.3,
+    "tolerance": 5.0,
     "tokens": "tokens",
     "min_tokens": 0.5,
 }
 
 
-def served(path: Path, *edits: dict[str, object], **settings: object) -> Box:
+def served(
+    path: Path, *edits: dict[str, object], memory: str = "100 * WIDTH", **settings: object
+) -> Box:
     """The fake task with an evaluator, which takes the candidate's word for the metric."""
     box = make_box(path, **{"confirm_replicates": 1, **settings})
+    change(box, "100 * WIDTH", memory)
     task = box.path / "tasks" / "fake"
     (task / "evaluator.py").write_text(EVALUATOR)
     content = yaml.safe_load((task / "task.yaml").read_text())
@@ -147,12 +150,11 @@ def compared(path: Path) -> Box:
     )
 
 
-def test_training_before_the_clock_is_tampered(compared: Box) -> None:
+def test_training_before_the_clock_is_off_the_budget(compared: Box) -> None:
     found = ruling(compared, "early")
-    assert found["verdict"] == "TAMPERED"
-    said = re.match(
-        r"tampered: used (\S+) s until its evaluation, the baseline's runs (\S+) s", found["reason"]
-    )
+    assert found["verdict"] == "CRASH"
+    words = r"off budget: used (\S+) s from its start to its last reply, .* runs (\S+) s;"
+    said = re.match(words, found["reason"])
     assert said is not None
     assert float(said[1]) >= 1.2 > float(said[2])
     assert len(found["runs"]) == 1
@@ -160,6 +162,7 @@ def test_training_before_the_clock_is_tampered(compared: Box) -> None:
     key = found["runs"][0]["key"]
     entry = json.loads((compared.path / f"store/runs/{key[:2]}/{key}/run.json").read_text())
     assert entry["record"]["outcome"] == "ok"
+    assert "off budget: used" in (compared.session / "report.html").read_text()
 
 
 def test_too_few_tokens_are_tampered(compared: Box) -> None:
@@ -183,16 +186,44 @@ def test_a_replay_refuses_the_same_and_runs_nothing(
     replayed(request.getfixturevalue(name), tmp_path / "copy")
 
 
-def test_a_champion_that_draws_no_lots_is_not_confirmed(tmp_path: Path) -> None:
+FIXED = alternative(
+    "fixed", "data", "loss = loss * shape + noise\n", "loss = loss * shape - 0.1 + 0 * noise\n"
+)
+
+
+def test_a_candidate_that_ignores_the_seed_is_not_accused_and_claims_nothing(
+    tmp_path: Path,
+) -> None:
+    """So large a jump takes a second run, which repeats the first: there is no confidence."""
+    jump = {**FIXED, "replace": str(FIXED["replace"]).replace("0.1", "0.9")}
+    box = served(tmp_path / "box", jump, rounds=1, max_replicates=5, baseline_replicates=3)
+    found = ruling(box, "fixed")
+    assert len(found["runs"]) == 2
+    assert (found["verdict"], found["confidence"], found["pareto"]) == ("KEEP", None, None)
+    assert SEED_IGNORED in found["reason"]
+    assert "P(better)" not in found["reason"]
+
+
+def test_a_champion_that_ignores_the_seed_is_not_confirmed(tmp_path: Path) -> None:
     """Its one run in the search was enough for a keep; the fresh ones are all alike."""
-    none = "loss = loss * shape - 0.1 + 0 * noise\n"
-    edit = alternative("fixed", "data", "loss = loss * shape + noise\n", none)
-    box = served(tmp_path / "box", edit, rounds=1, confirm_replicates=2, max_replicates=1)
+    box = served(tmp_path / "box", FIXED, rounds=1, confirm_replicates=2, max_replicates=1)
     assert is_kept(ruling(box, "fixed"))
     confirmation = box.json("confirm.json")
     assert confirmation["gain"] is None
-    assert "draws no lots" in confirmation["detail"]
-    assert "draws no lots" in (box.session / "report.html").read_text()
+    assert SEED_IGNORED in confirmation["detail"]
+    assert SEED_IGNORED in (box.session / "report.html").read_text()
+
+
+def test_memory_below_nothing_is_not_printed(tmp_path: Path) -> None:
+    """Neither results.tsv nor the incumbent gets it, and what was needed is charged."""
+    edit = alternative("less", "data", "shape = 1.0\n", "shape = 0.5\n")
+    box = served(tmp_path / "box", edit, rounds=1, memory="100 if shape == 1 else -1e9")
+    found = ruling(box, "less")
+    assert is_kept(found)
+    assert found["memory_mb"] > 0
+    assert any("-1e+09, which cannot be" in note for note in found["notes"])
+    assert "-1" not in (box.session / "results.tsv").read_text().splitlines()[2].split("\t")[2]
+    assert box.json("rounds/0001/steer.json")["incumbent"]["memory_mb"] > 0
 
 
 class Leaking(Recorded):
@@ -225,7 +256,7 @@ def leaking(path: Path, leak: float, of: str) -> Box:
 def test_a_gain_where_the_answer_can_be_seen_is_no_gain(tmp_path: Path) -> None:
     honest = leaking(tmp_path / "honest", 0.0, "prefixes")
     assert "TAMPERED" not in {r["verdict"] for r in honest.rulings()}
-    assert any(map(is_kept, honest.rulings())) and honest.json("confirm.json")["low"] > 0
+    assert any(map(is_kept, honest.rulings())) and honest.json("confirm.json")["gain"] is not None
     box = leaking(tmp_path / "leaking", 0.03, "prefixes")
     assert not any(map(is_kept, box.rulings()))
     accused = [r for r in box.rulings() if r["verdict"] == "TAMPERED"]

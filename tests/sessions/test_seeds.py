@@ -1,6 +1,7 @@
 """Seeds without effect, and what a confirmation may rest on: in whole sessions."""
 
 import contextlib
+import json
 import os
 import shutil
 from collections.abc import Callable, Iterator
@@ -14,10 +15,13 @@ from helpers.boxes import Box, make_box
 from helpers.commands import Capsys
 from helpers.edits import NOISE, alternative, change, constant, declare
 from helpers.shared import shared_box
+from ratchet.base.io import digest_file
 from ratchet.base.structs import replace
 from ratchet.judge.judge import Judge
+from ratchet.records.events import read_events
 from ratchet.records.history import NO_CHANCE_MEASURED, NO_SEED_EFFECT, NOISE_UNKNOWN, History
 from ratchet.records.paths import SessionPaths
+from ratchet.records.records import Role, run_seed
 from ratchet.records.store import RunRecord
 from ratchet.report.statistics import rejudged
 from ratchet.runs import executor
@@ -236,3 +240,53 @@ def test_a_session_judged_again_as_it_was_judged_has_its_verdicts(box: Box) -> N
     for trial in measured:
         assert found[trial.number].gain == pytest.approx(trial.gain)
         assert found[trial.number].confidence == pytest.approx(trial.confidence)
+
+
+def drawn_by(box: Box, session: str = "default") -> dict[str, set[int]]:
+    """Seeds of a session's runs by their role; those of the baseline's first apart."""
+    found: dict[str, set[int]] = {}
+    path = box.path / "results" / session / "baseline.json"
+    first = {run["seed"] for run in json.loads(path.read_text())["runs"]}
+    for event in read_events(path.with_name("events.jsonl")):
+        if event["event"] == "run_started":
+            role = "baseline" if event["seed"] in first else event["role"]
+            found.setdefault(role, set()).add(event["seed"])
+    return found
+
+
+def test_seeds_mix_in_a_secret_that_the_report_publishes(box: Box) -> None:
+    settings = {"seeds": "secret", "rounds": 2, "confirm_replicates": 1}
+    box.play(**settings)
+    path = box.session / "seed-secret"
+    secret = path.read_text().strip()
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert box.json("report.json")["seed"]["secret"] == secret
+    assert box.json("manifest.json")["seed_secret_sha256"] == digest_file(path)
+    (tried, *_) = box.json("rounds/0001/proposals.json")["proposals"]
+    run = next(r for r in box.rulings() if r["number"] == tried["number"])["runs"][0]
+    known = 1, tried["source"], Role.SEARCH, 0
+    assert run["seed"] == run_seed(*known, secret) != run_seed(*known)
+    source = box.json("baseline.json")["source"]
+    seeds, before = drawn_by(box), box.runs()
+    assert seeds["baseline"] == {run_seed(1, source, Role.SEARCH, 0)}
+    # Another session draws its own; it shares the baseline's first run alone.
+    box.play(session="second", **settings)
+    other = drawn_by(box, "second")
+    assert not any(other.get(role, set()) & seeds[role] for role in ("search", "confirm"))
+    # Who has the secret has the same session again, without a run.
+    every = box.runs()
+    shutil.rmtree(box.session)
+    box.session.mkdir()
+    path.write_text(f"{secret}\n")
+    box.play(**settings)
+    assert box.runs() == every
+    assert drawn_by(box).keys() == set()
+    assert {*before} <= {*every}
+
+
+def test_a_session_does_not_go_on_with_another_secret(box: Box) -> None:
+    box.play(seeds="secret", rounds=1, last="rounds")
+    (box.session / "seed-secret").write_text("mine\n")
+    said = box.play(seeds="secret", rounds=2, last="rounds", check=False)
+    assert box.status != 0
+    assert "expected what the session drew its seeds with" in said

@@ -33,8 +33,13 @@ slow: {brief: "near <steps>", first: [activation], only: [activation, hyperparam
 broken: {brief: always crashes, only: [other]}
 """
 NAMES = ["fast", "slow", "broken"]
-SETTINGS = {"confirm_replicates": 2}
-PLAYED = {"strategies": json.dumps(NAMES), "evolve_rounds": 2, "evolve_runs": 4}
+SETTINGS = {"confirm_replicates": 2, "seeds": "secret"}
+PLAYED = {
+    "strategies": json.dumps(NAMES),
+    "evolve_rounds": 2,
+    "evolve_runs": 4,
+    "seeds": "secret",
+}
 
 
 def arena(path: Path) -> Box:
@@ -43,6 +48,9 @@ def arena(path: Path) -> Box:
     (box.path / "config").mkdir()
     (box.path / "config" / "strategies.yaml").write_text(STRATEGIES)
     git(box.path, "init", "-q")
+    # Two tournaments with one secret can be compared.
+    box.session.mkdir(parents=True)
+    (box.session / "seed-secret").write_text("not drawn\n")
     (box.path / "mine.txt").write_text("not committed")
     return box
 
@@ -166,6 +174,14 @@ def test_equal_code_is_trained_once_and_the_page_says_who_did_what(played: tuple
     page = (box.session / "evolve.html").read_text()
     assert "near &lt;steps&gt;" in page
     assert "conflict, not forced" in page
+
+
+def test_competitors_share_the_secret_of_the_tournament(played: tuple[Box, str]) -> None:
+    box, _ = played
+    paths = sorted((box.path / "results").glob("*/seed-secret"))
+    assert len(paths) == 1 + len(NAMES)
+    assert {path.read_text() for path in paths} == {"not drawn\n"}
+    assert {path.stat().st_mode & 0o777 for path in paths if "." in path.parent.name} == {0o600}
 
 
 def test_worktrees_show_the_incumbents_and_the_checkout_is_untouched(

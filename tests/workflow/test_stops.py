@@ -65,20 +65,30 @@ def test_signals_end_the_session_and_its_trainers_and_it_goes_on(
     assert started_after == len(set(box.runs()) - finished_before)
 
 
-def test_a_killed_job_or_trainer_costs_one_run_at_most(tmp_path: Path, undisturbed: Box) -> None:
-    """SIGKILL of the trainer, then of its supervisor, then of the job itself."""
+def test_a_killed_supervisor_costs_one_run_and_the_try_is_told(
+    tmp_path: Path, undisturbed: Box
+) -> None:
+    """The run is made again with its seed; nothing else of the session changes."""
     box = slow_box(tmp_path / "box")
     process = box.start()
-    for pattern in ("train.py", "supervisor.py"):
-        found = box.wait_for(
-            lambda p=pattern: [pid for pid, line in box.trainers().items() if p in line]
-        )
-        os.kill(found[0], signal.SIGKILL)
-        seen = len(box.events("run_finished"))
-        box.wait_for(lambda n=seen: len(box.events("run_finished")) > n)
+    found = box.wait_for(
+        lambda: [pid for pid, line in box.trainers().items() if "supervisor.py" in line]
+    )
+    os.kill(found[0], signal.SIGKILL)
+    box.wait_for(lambda: box.events("run_finished"))
     process.wait()
     box.play(last="confirm")
-    assert box.state() == undisturbed.state()
+    assert (box.session / "results.tsv").read_bytes() == (
+        undisturbed.session / "results.tsv"
+    ).read_bytes()
+    assert box.runs() == undisturbed.runs()
+    (told, *others) = [event["earlier_tries"] for event in box.events("run_finished")]
+    assert "its supervisor was killed" in told[0]
+    assert not any(others)
+    assert "tried twice, the first was ended by signal 9" in (
+        (box.session / "progress.log").read_text()
+    )
+    assert box.json("baseline.json")["runs"][0]["tries"] == 2
 
 
 def test_an_agent_dies_with_snakemake_and_only_what_it_did_not_answer_is_asked_again(

@@ -175,7 +175,7 @@ def choose_strategies(
 
 
 FROZEN_KEYS = (
-    "task", "preset", "seed", "candidates", "baseline_replicates", "budget_seconds",
+    "task", "preset", "seed", "seeds", "candidates", "baseline_replicates", "budget_seconds",
     "budget_steps", "timeout_seconds", "steering", "strategy",
 )  # fmt: skip
 """What a running session's results rest on.  Changing one of these needs a new
@@ -240,6 +240,7 @@ class Config(Frozen):
     memory_ceiling: Annotated[str, one_of("soft", "hard")]
     steering: Steering
     seed: Whole
+    seeds: Annotated[str, one_of("secret", "public")]
     isolation: Annotated[str, one_of("auto", "none", "landlock", "container", "bubblewrap")]
     target: float | None
     proposer: Proposer

@@ -33,6 +33,7 @@ def build_manifest(
     python: TaskPython | None = None,
     caches: tuple[CacheFingerprint, ...] = (),
     start: Start | None = None,
+    seed_secret_sha256: str = "",
 ) -> Manifest:
     """Freeze the inputs: their content goes to the store, their digests here.
 
@@ -71,6 +72,7 @@ def build_manifest(
         origin=task.origin,
         caches=caches,
         start=start,
+        seed_secret_sha256=seed_secret_sha256,
     )
 
 
@@ -118,5 +120,6 @@ def _changed_files(manifest: Manifest, task: Task) -> Iterable[str]:
 
 def _changed_settings(frozen: Mapping[str, Any], now: Mapping[str, Any]) -> Iterable[str]:
     for key, value in now.items():
-        if frozen.get(key) != to_json_values(value):
+        # A session of an earlier version goes on without the settings that it did not have.
+        if key in frozen and frozen[key] != to_json_values(value):
             yield f"configuration key {key}: expected {frozen.get(key)!r}, found {value!r}"

@@ -10,7 +10,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypedDict
 
-from ratchet.base.io import read_record
+from ratchet.base.errors import NEW_SESSION, DataError
+from ratchet.base.io import digest_bytes, read_record
 from ratchet.base.structs import Frozen
 from ratchet.config import Config
 from ratchet.judge.settings import Settings
@@ -143,6 +144,25 @@ class Session(Frozen):
         frozen = (*self.manifest.fixed, self.manifest.brief)
         fixed = {entry.path: self.store.get(entry.sha256) for entry in frozen}
         return {**fixed, **{name: self.store.get(sha) for name, sha in sources.items()}}
+
+    @property
+    def seed_secret(self) -> str:
+        """What the seeds of runs are drawn with, beside code and ``seed``; empty for nothing.
+
+        Raises :class:`DataError` where it is not what the session began with.
+        """
+        expected = self.manifest.seed_secret_sha256
+        if not expected:
+            return ""
+        path = self.paths.seed_secret
+        data = path.read_bytes() if path.is_file() else b""
+        if digest_bytes(data) != expected:
+            raise DataError(
+                f"{path}: expected what the session drew its seeds with (sha256 {expected}), found "
+                f"{'something else' if data else 'no such file'}; put it back, from a backup or "
+                f"from `seed` in report.json, or {NEW_SESSION}"
+            )
+        return data.decode(errors="replace").strip()
 
     @property
     def variables(self) -> Mapping[str, str]:

@@ -1,5 +1,9 @@
 """Evaluators of any task: their process, what they say, and what goes wrong with them."""
 
+import os
+import signal
+import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +12,9 @@ import pytest
 from helpers.run_plans import launch
 from ratchet.base.errors import DataError
 from ratchet.records.records import Outcome
-from ratchet.records.store import LOG, RunRecord
+from ratchet.records.store import LOG, LOG_ASKED, RunRecord
+from ratchet.runs.evaluator import Evaluator
+from ratchet.runs.outcome import ASKED
 
 TALK = """
 import json, os, socket, sys
@@ -52,25 +58,53 @@ def test_any_task_may_bring_its_evaluator(tmp_path: Path) -> None:
     record = small(tmp_path, SERVE)
     assert record.outcome is Outcome.OK, record
     assert record.metrics["val"] == 7.50004
-    assert sorted(path.name for path in (tmp_path / "run").iterdir()) == [LOG, "source"]
+    names = sorted(path.name for path in (tmp_path / "run").iterdir())
+    assert names == [LOG_ASKED, LOG, "source"]
 
 
-def test_parts_of_the_replies_are_measured(tmp_path: Path) -> None:
-    steps = 'tell(event="progress"); s.sendall(b"more"); s.recv(3); ' * 5
-    busy = """
-import time
-for _ in range(5):
-    s.recv(9)
-    until = time.process_time() + 0.06
-    while time.process_time() < until: pass
-    time.sleep(0.1)
-    s.sendall(b"yes")
+def test_what_is_printed_after_the_first_question_is_kept_apart(tmp_path: Path) -> None:
+    """Printed by every means, as soon as the question is there."""
+    asks = SERVE.replace("value =", "s.sendall(b'secret'); s.recv(1)\n    value =")
+    told = """
+import subprocess, sys
+said = s.recv(9).decode()
+print(said, flush=True)
+print(said, file=sys.stderr)
+os.write(1, said.encode())
+subprocess.run(["/bin/echo", said])
+s.sendall(b".")
 """
-    source = CLIENT.replace('print("---")', busy + 'print("---")')
-    record = small(tmp_path, SERVE.replace("    value =", f"    {steps}\n    value ="), source)
-    assert record.outcome is Outcome.OK, record
-    usual = record.evaluation.usual_cpu_seconds
-    assert 0.2 < usual < 0.6
+    source = CLIENT.replace('print("---")', told + 'print("---")')
+    for folder in ("one", "two", "three"):
+        record = small(tmp_path, asks, 'print("before", flush=True)\n' + source, folder=folder)
+        assert record.outcome is Outcome.OK, record
+        shown = (tmp_path / folder / LOG).read_text()
+        assert "secret" not in shown
+        assert shown.endswith("---\nval: 7.50004\n")
+        assert (tmp_path / folder / LOG_ASKED).read_text().count("secret") == 4
+
+
+def test_nobody_waits_for_words_that_were_taken(tmp_path: Path) -> None:
+    """They are looked for whenever the run prints, too, so that one look finds nothing left."""
+    words = 'import time; print(\'{"event": "asked"}\', flush=True); time.sleep(20)'
+    order = {"command": [sys.executable, "-S", "-c", words], "folder": str(tmp_path)}
+    evaluator = Evaluator({**order, "environment": {}, "errors": str(tmp_path / "errors")})
+    evaluator.start()
+    while not evaluator.was_asked(dict):
+        time.sleep(0.01)
+    began = time.monotonic()
+    assert evaluator.read(dict)
+    assert time.monotonic() - began < 10
+    os.kill(evaluator.pid, signal.SIGKILL)
+    assert evaluator.finish(dict)["asked"] == {}
+
+
+def test_an_error_after_the_first_question_is_not_quoted(tmp_path: Path) -> None:
+    """Its message would come to whoever proposes next."""
+    record = small(tmp_path, SERVE, CLIENT + "raise KeyError(s.recv(9) or 'the window')\n")
+    assert record.outcome is Outcome.CRASH
+    assert record.reason == f"exit status 1, {ASKED}"
+    assert "window" not in (tmp_path / "run" / LOG).read_text()
 
 
 def test_a_broken_evaluator_is_the_tasks_fault(tmp_path: Path) -> None:

@@ -12,19 +12,19 @@ from hypothesis import strategies as st
 from helpers import SHARED
 from ratchet.base.structs import replace
 from ratchet.logs.reader import read_run
-from ratchet.records.records import Evaluation, Outcome, PrefixScores
+from ratchet.records.records import Outcome, PrefixScores
+from ratchet.records.store import LOG, LOG_ASKED, RunRecord
 from ratchet.runs.log import failure_evidence
 from ratchet.runs.outcome import (
+    ASKED,
     OutcomeEvidence,
     RunEnding,
     classify_outcome,
-    implausible_times,
     run_record,
     verify_evaluation,
 )
 from ratchet.runs.sandbox.sandbox import SandboxKind
 from ratchet.runs.spec import RunSpec
-from ratchet.task.task import Plausible
 
 CORPUS = SHARED / "corpus"
 DONE = "step 9 | loss 3.1\n---\nval: 0.5\n"
@@ -285,41 +285,7 @@ def test_real_logs_are_what_their_tags_say() -> None:
     assert harmless.evidence == "ValueError: unsupported hash type blake2s"
 
 
-FOUND = Evaluation(2.9, 32768, 40, 0.2, 0.004, 3.1, 3.5, 0.2)
-LIMITS = Plausible(0.5, 1.25, 1.0, 0.5)
-SPEC = RunSpec((), {}, {}, {}, 1, 3.0, None, 20.0, 1, "val", plausible=LIMITS)
-BOUND = replace(SPEC, plausible=replace(LIMITS, evaluation_fraction=0.25))
-STEPS = replace(SPEC, budget_seconds=None, budget_steps=9)
-ANY = replace(SPEC, plausible=None)
-ON_GPU = replace(SPEC, device="gpu")
-
-
-@pytest.mark.parametrize(
-    ("changes", "spec", "words"),
-    [
-        ({}, SPEC, None),
-        ({"trained_cpu_seconds": 1.5}, SPEC, None),
-        ({"trained_cpu_seconds": 1.4}, SPEC, "trained 1.4 of 3 CPU seconds"),
-        ({"trained_cpu_seconds": 4.75}, SPEC, None),
-        ({"trained_cpu_seconds": 9.0}, SPEC, "trained 9 CPU seconds, the budget is 3"),
-        ({"evaluating_cpu_seconds": 0.98}, SPEC, None),
-        ({"evaluating_cpu_seconds": 1.2}, SPEC, "used 1.2 CPU seconds for an evaluation"),
-        ({"trained_cpu_seconds": 90.0}, STEPS, None),
-        ({"trained_cpu_seconds": 90.0}, ANY, None),
-        ({"trained_cpu_seconds": 90.0}, ON_GPU, None),
-        ({"trained_wall_seconds": 9.0}, ON_GPU, "trained 9 seconds"),
-        # Replies that sleep: 0.16 s by their own times, 0.04 s by what they use.
-        ({"usual_cpu_seconds": 0.04, "evaluating_cpu_seconds": 0.62}, SPEC, None),
-        ({"usual_cpu_seconds": 0.04, "evaluating_cpu_seconds": 0.63}, SPEC, "used 0.63 CPU"),
-        # Evenly slow replies explain no more than their part of the budget.
-        ({"usual_cpu_seconds": 2.0, "evaluating_cpu_seconds": 2.0}, SPEC, None),
-        ({"usual_cpu_seconds": 2.0, "evaluating_cpu_seconds": 1.25}, BOUND, None),
-        ({"usual_cpu_seconds": 2.0, "evaluating_cpu_seconds": 1.3}, BOUND, "used 1.3 CPU seconds"),
-    ],
-)
-def test_times_against_the_budget(changes, spec, words) -> None:
-    said = implausible_times(spec, replace(FOUND, **changes))
-    assert said is None if words is None else (said or "").startswith(words)
+SPEC = RunSpec((), {}, {}, {}, 1, 3.0, None, 20.0, 1, "val")
 
 
 ANSWER = {
@@ -360,24 +326,48 @@ def test_scores_of_prefixes_are_kept_where_there_are_some() -> None:
     assert evaluation.audit == 2.6 and evaluation.audit_prefixes is None
 
 
-@pytest.mark.parametrize(
-    ("progress", "last", "usual"),
-    [
-        ([], 3.11, None),
-        ([3.11, 3.12], 3.13, None),
-        ([3.12, 3.14, 3.16], 3.2, 0.08),
-        # One part of eight, then half of them, were used for something else.
-        ([5.1, 5.11, 5.12, 5.13, 5.14, 5.15, 5.16], 5.17, 0.08),
-        ([3.6, 4.1, 4.6, 5.1, 5.11, 5.12, 5.13], 5.14, 0.08),
-    ],
-)
-def test_the_usual_part_of_an_evaluation(progress, last, usual) -> None:
-    answered = {"cpu_seconds": last, "wall_seconds": 3.5}
-    answer = {**ANSWER, "answered": answered, "progress": progress}
-    evaluation, _ = verify_evaluation(SPEC, answer, {"val": 2.5})
-    assert evaluation.usual_cpu_seconds == usual
-    # A run that prints nothing is not judged.
+def test_a_run_that_prints_nothing_is_not_judged() -> None:
     assert verify_evaluation(SPEC, {"asked": None}, {}) == (None, None)
     unasked = verify_evaluation(SPEC, {"asked": None}, {"val": 2.5})
     assert unasked == (None, "printed val without an evaluation")
     assert verify_evaluation(SPEC, None, {}) == (None, None)
+
+
+def kept(folder: Path, log: str, asked: str | None, code: int = 0) -> RunRecord:
+    """The record of a run with this output before and after it was asked."""
+    (folder / LOG).write_text(log)
+    if asked is not None:
+        (folder / LOG_ASKED).write_text(asked)
+    answer = {"code": code, "timed_out": False, "changed": None, "evaluation": ANSWER}
+    spec = replace(SPEC, evaluator=["python"], names=("mem",), counted=("mem",))
+    return run_record(spec, folder, answer, SandboxKind.NONE)
+
+
+def test_few_numbers_of_few_digits_come_out_of_an_evaluation(tmp_path: Path) -> None:
+    secret = 1234567.890123
+    asked = f"---\nval: 2.5\nmem: {secret}\nwindow_1: {secret}\nnum_steps: 70\n"
+    record = kept(tmp_path, "step 1\n", asked)
+    assert record.outcome is Outcome.OK
+    assert record.metrics == {"val": 2.5, "mem": 1234570.0, "num_steps": 70.0}
+    shown = (tmp_path / LOG).read_text()
+    assert shown == "step 1\n---\nval: 2.5\nmem: 1234570\nnum_steps: 70\n"
+
+
+def test_what_failed_after_the_first_question_is_told_and_not_quoted(tmp_path: Path) -> None:
+    record = kept(tmp_path, "step 1\n", raised("MemoryError: the window was abc"), code=1)
+    assert record.outcome is Outcome.OOM_HOST
+    assert record.reason == f"ran out of memory of the host, {ASKED}"
+    record = kept(tmp_path, "step 1\n", raised("KeyError: 'abc'"), code=1)
+    assert (record.outcome, record.reason) == (Outcome.CRASH, f"exit status 1, {ASKED}")
+    before = kept(tmp_path, raised("KeyError: 'abc'"), "", code=1)
+    assert before.reason == "exit status 1: KeyError: 'abc'"
+
+
+@pytest.mark.parametrize("printed", ["-1e9", "-0.001", "nan", "inf", "1e12"])
+def test_a_number_that_cannot_be_is_not_printed(tmp_path: Path, printed: str) -> None:
+    line = f"mem: {printed}\nnum_steps: {printed}\nother: -1\n"
+    record = kept(tmp_path, f"---\nval: 2.5\n{line}", None)
+    assert record.outcome is Outcome.OK
+    assert record.metrics == {"val": 2.5, "other": -1.0}
+    value = f"{float(printed):g}"
+    assert record.impossible == (f"mem {value}", f"num_steps {value}")

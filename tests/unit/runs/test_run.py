@@ -42,7 +42,7 @@ ENDS = [
     ("print('val: nan')", Outcome.NAN, "val: nan"),
     ("print('val: -inf')", Outcome.NAN, "val: -inf"),
     ("import os; os.abort()", Outcome.CRASH, "SIGABRT"),
-    ("import os; os.kill(os.getpid(), 9)", Outcome.KILLED, "twice"),
+    ("import os; os.kill(os.getpid(), 9)", Outcome.KILLED, "by itself"),
     ("import os; os.kill(os.getpid(), 15)", Outcome.CRASH, "SIGTERM"),
     ("open('prepare.py', 'a').write('x')\nprint('val: 1')", Outcome.TAMPERED, "prepare.py"),
     ("import os; os.remove('data/val.bin')\nprint('val: 1')", Outcome.TAMPERED, "data/val.bin"),
@@ -102,3 +102,12 @@ def test_folders_in_any_state_are_discarded(tmp_path: Path) -> None:
     remove_run_folder(folder)
     assert not folder.exists()
     remove_run_folder(folder)
+
+
+@pytest.mark.parametrize("seconds", [None, 0.25])
+def test_a_run_knows_what_the_baselines_evaluation_takes(
+    tmp_path: Path, seconds: float | None
+) -> None:
+    source = "import os; print('val:', os.environ.get('RATCHET_EVALUATION_SECONDS', 7))"
+    record, _ = run(tmp_path, source, evaluation_seconds=seconds)
+    assert record.metrics["val"] == (seconds or 7)

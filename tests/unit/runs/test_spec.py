@@ -8,7 +8,7 @@ from ratchet.base.io import digest
 from ratchet.base.structs import replace
 from ratchet.records.store import RUN_FORMAT
 from ratchet.runs.spec import BESIDE, RunSpec
-from ratchet.task.task import Plausible, Seeding
+from ratchet.task.task import Seeding
 
 SPEC = RunSpec(
     command=["python", "train.py"],
@@ -39,11 +39,12 @@ OTHER: dict[str, Any] = {
     "evaluator": ["python", "evaluator.py"],
     "evaluation_data": {"val.bin": "f" * 64},
     "audit_data": {"audit.bin": "f" * 64},
-    "plausible": Plausible(),
     "network": True,
     "variables": {"NAME": "value"},
     "limits": {"memory_mb": 900},
     "patterns": {"val_bpb": "bpb is (.*)"},
+    "names": ["peak_mem_mb"],
+    "counted": ["peak_mem_mb"],
     "seeding": Seeding(argument="--seed={seed}"),
     "caches": {"~/.cache/data": "a" * 64},
     "environment_sha256": "a" * 64,
@@ -53,7 +54,10 @@ OTHER: dict[str, Any] = {
 
 
 def test_every_field_is_in_the_key_or_beside_it() -> None:
-    assert {"isolation", "hidden", "python", "mounts"} == BESIDE
+    assert {
+        *("isolation", "hidden", "packages", "python", "mounts"),
+        "evaluation_seconds",
+    } == BESIDE
     assert set(RunSpec.__struct_fields__) == BESIDE | set(OTHER)
 
 
@@ -71,4 +75,4 @@ def test_the_key_is_the_digest_of_the_inputs_and_their_format() -> None:
     assert turned.key == SPEC.key
     assert SPEC.key == digest({"format": RUN_FORMAT, **SPEC.inputs})
     # Whoever changes this makes every run of every store anew.
-    assert SPEC.key == "1710416b218cee9040c7b764ecb7c0ade8e350d14cfadfe6ed16b30cf674cf08"
+    assert SPEC.key == "29cd4df161b322d030ec62ce2cea8511ce4b98a8494c43f6a23021f089acec86"

@@ -53,6 +53,33 @@ def test_a_killed_supervisor_takes_everything_along(tmp_path: Path, kind: Sandbo
     assert len(killed) == 2
     assert record.outcome is Outcome.KILLED
     assert processes_named(mark) == []
+    # It was not the run's own doing, so it was tried again, and that is told.
+    (told,) = record.earlier_tries
+    assert told.endswith("s, as its supervisor was killed")
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+def test_a_run_that_kills_itself_gets_no_second_try(tmp_path: Path, number: int) -> None:
+    """Else it could have its number drawn again, before it is asked, until it suits."""
+    source = f"import os; print('on' 'ce', flush=True); os.kill(os.getpid(), {int(number)})"
+    record, log = launch(tmp_path, source)
+    assert record.outcome in (Outcome.KILLED, Outcome.CRASH)
+    assert record.earlier_tries == ()
+    assert log.count("once") == 1
+
+
+def test_what_else_may_have_ended_a_run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    watch = supervisor.Watch({"log": str(tmp_path / "log"), "log_limit_bytes": 99})
+    kills = [5]
+    monkeypatch.setattr(supervisor, "out_of_memory_kills", lambda: kills[0])
+    watch.killed_before = 5
+    assert watch.outside(-9) == ""
+    kills[0] = 6
+    assert watch.outside(-9) == "the machine ran out of memory"
+    assert watch.outside(-15) == watch.outside(-11) == watch.outside(0) == ""
+    monkeypatch.setattr(supervisor, "_got", [15])
+    assert watch.outside(-15) == "whoever runs the session was told to stop"
+    assert supervisor.out_of_memory_kills() == 6
 
 
 BESIDE = ("cgroups", "container_rpc", "landlock", "namespaces", "seccomp")

@@ -35,6 +35,7 @@ from ratchet.task.environment import (
     package_paths,
     require_caches,
     task_interpreter,
+    unneeded_paths,
     verify_packages,
 )
 from ratchet.task.task import Cache
@@ -385,3 +386,35 @@ def test_a_declared_preparation_fills_what_is_missing(home: Path, blobs: Store) 
     task.caches = [Cache("~/.cache/made", optional=True)]
     Preparation(task, {}).fill_caches(blobs)
     assert not folder.exists()
+
+
+def test_a_run_needs_the_packages_of_its_lock_and_no_others() -> None:
+    paths = unneeded_paths(["numpy"])
+    names = {path.name for path in paths}
+    assert {"pytest", "snakemake", "ratchet", "networkx"} & names
+    assert not {"numpy", "numpy.libs"} & names
+    library = Path(os.__file__).resolve().parent
+    assert library / "test" in paths or not (library / "test").exists()
+    for needed in (library / "json", library, Path(sys.prefix), Path(sys.executable)):
+        assert not any(needed.resolve().is_relative_to(path) for path in paths)
+
+
+@every_kind
+def test_what_a_run_does_not_need_is_no_text_to_train_on(tmp_path: Path, kind: SandboxKind) -> None:
+    other = Path(pytest.__file__).parent
+    source = f"""
+import numpy, json, multiprocessing
+from pathlib import Path
+read = 0
+for path in Path({str(other)!r}).glob("*.py"):
+    try:
+        read += len(path.read_text())
+    except OSError:
+        pass
+print("---")
+print("val:", int(numpy.float64(read) > 0))
+"""
+    record, log = launch(tmp_path, source, isolation=kind.value, packages=("numpy",))
+    assert record.outcome is Outcome.OK, log
+    assert log.startswith("---"), "the interpreter complained at its start"
+    assert record.metrics["val"] == (kind is SandboxKind.NONE)

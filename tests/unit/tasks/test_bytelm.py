@@ -15,6 +15,7 @@ from types import ModuleType
 import numpy as np
 import pytest
 
+from helpers import BYTELM, import_modules
 from helpers.candidates import STEPS, TASK, TRAIN, Arena, edited
 from helpers.commands import Patch
 from ratchet.task.edits import applicable_changes, apply_declared, find_value
@@ -125,6 +126,45 @@ def test_a_budget_counts_processor_time_from_its_first_use(prepare, monkeypatch)
     now[0] = 160.0
     assert budget.done()
     assert budget.progress() == 1.0
+
+
+LESSONS = import_modules(BYTELM, ["autograd", "channel", "prepare", "lessons"])["lessons"]
+
+
+@pytest.mark.parametrize(
+    ("usual", "each", "left"),
+    [
+        ("0.128", 0.0002, 2.0),
+        # Twice as dear as the baseline's: 512 questions, and 64 to try it.
+        ("0.128", 0.0004, 2.0 - 0.128 * 9 / 8),
+        ("0.128", 1.0, 1.0),
+        (None, 1.0, 2.0),
+    ],
+)
+def test_a_dear_model_trains_for_less(
+    prepare: ModuleType, monkeypatch: Patch, usual: str | None, each: float, left: float
+) -> None:
+    now, asked = [0.0], []
+
+    def predict(prefixes: np.ndarray) -> np.ndarray:
+        asked.append(prefixes.shape)
+        now[0] += each
+        return np.zeros((len(prefixes), 256))
+
+    monkeypatch.setattr(prepare.time, "process_time", lambda: now[0])
+    monkeypatch.setattr(prepare, "load_split", lambda _: np.zeros(100_000, np.uint8))
+    monkeypatch.delenv("RATCHET_EVALUATION_SECONDS", raising=False)
+    if usual is not None:
+        monkeypatch.setenv("RATCHET_EVALUATION_SECONDS", usual)
+    budget = prepare.Budget(seconds=2.0)
+    budget.reserve(predict)
+    assert budget.seconds == pytest.approx(left)
+    # As the evaluator asks about one group of rows.
+    assert asked == ([] if usual is None else [(88, t) for t in range(1, 65)])
+    assert prepare.ASKED_ROWS == 64 + LESSONS.ROWS
+    steps = prepare.Budget(steps=3)
+    steps.reserve(predict)
+    assert steps.max_steps == 3
 
 
 WINDOWS = 512
@@ -269,7 +309,10 @@ def test_training_learns_and_is_reproducible(arena: Arena, data: Path, tmp_path:
     assert float(block["val_bpb"]) < 6.0
     assert (block["num_steps"], block["depth"]) == (str(STEPS), "1")
     timeless = [
-        re.sub(r"^(\w+_seconds): .*$", r"\1", log, flags=re.MULTILINE)
+        (
+            re.findall(r"(?m)^step .*$", log),
+            {k: float(value) for k, value in printed(log).items() if not k.endswith("_seconds")},
+        )
         for log in (first, again, by_hand(tmp_path, data), other)
     ]
     assert timeless[0] == timeless[1] == timeless[2] != timeless[3]
@@ -307,12 +350,12 @@ def test_a_sample_of_changes_runs(arena: Arena, labels: str) -> None:
         draft = apply_declared(TASK.search_space, files, label)
         assert draft is not None, label
         files = draft.contents
-    assert arena.attempt(files["train.py"], budget_steps=3, plausible=None).value > 0
+    assert arena.attempt(files["train.py"], budget_steps=3).value > 0
 
 
 def test_a_model_may_have_no_block_and_bounded_logits(arena: Arena) -> None:
     bounded = edited("LOGIT_CAP = 0.0 ", "LOGIT_CAP = 15.0 ")
     source = edited("DEPTH = 1 ", "DEPTH = 0 ", bounded)
-    attempt = arena.attempt(source, budget_steps=3, plausible=None)
+    attempt = arena.attempt(source, budget_steps=3)
     assert attempt.value > 0
     assert printed(attempt.log)["depth"] == "0"

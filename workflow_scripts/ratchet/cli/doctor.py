@@ -81,7 +81,7 @@ def outlook_of(chosen: Config, task: Task, root: Path) -> Outlook:
         if event["event"] == "run_finished"
     ]
     known = [wall for wall in walls if wall is not None]
-    return session_outlook(chosen, judge_mode(chosen), seconds, task.plausible, known)
+    return session_outlook(chosen, judge_mode(chosen), seconds, known)
 
 
 KNOWN_AGENTS = tuple(name for name in AGENTS if name != "custom")

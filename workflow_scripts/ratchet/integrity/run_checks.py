@@ -1,9 +1,9 @@
 """Checks of a candidate's runs: can they be believed, beside those of the baseline?
 
-What is allowed to a single run leaves room, since machines differ.  The runs of one
-session share the machine, so they can be held to each other more closely.  A run's
-record depends on that run alone; what a comparison of runs shows is decided here,
-from records in the store, so that a replay decides the same.
+Machines differ, so nothing that a run may use is a constant: the runs of one session
+share the machine, and are held to each other.  A run's record depends on that run alone;
+what a comparison of runs shows is decided here, from records in the store, so that a
+replay decides the same.
 """
 
 import statistics
@@ -25,10 +25,6 @@ versions of a program differ by less than this for reasons that nobody chose."""
 MEMORY_SLACK = 0.1
 """... or by so much of what is measured."""
 
-WHOLE = 1e-9
-"""A metric that is a count divided by the number of predictions, to this part of the
-count, is coarse: two runs may well agree."""
-
 NOISE_MULTIPLE = 20.0
 """A jump of so many noise sds is no luck, so it is an idea, a mistake or a trick."""
 
@@ -43,42 +39,50 @@ the difference of two runs has a sd of 1.4."""
 class RunTrace(Frozen):
     """Comparable values of one run; ``None`` for what is not known.
 
-    ``value`` is the evaluator's metric at full precision over ``count``
-    predictions, ``seconds`` what was used until it was asked for, ``tokens`` and
-    ``printed_mb`` are the run's own words, ``measured_mb`` is the harness's.
+    ``trained`` is what was used until the evaluation was asked for, in the seconds of the
+    budget, ``evaluating`` what was used from then to the last reply.  A confirmation asks
+    about more data than the search: ``share`` is the part of its questions that the search
+    asks too.  ``tokens`` and ``printed_mb`` are the run's own words, ``measured_mb`` is the
+    harness's.
     """
 
     seed: int
-    value: float | None = None
-    count: int = 0
-    seconds: float | None = None
+    trained: float | None = None
+    evaluating: float = 0.0
+    share: float = 1.0
     tokens: float | None = None
     printed_mb: float | None = None
     measured_mb: float | None = None
+
+    @property
+    def used(self) -> float | None:
+        """Seconds from the start to the last reply, for as many questions as the search asks."""
+        return None if self.trained is None else self.trained + self.share * self.evaluating
 
 
 class Scrutiny:
     """Comparison of one session's runs with its baseline, which must be there.
 
-    ``others`` are further runs of the baseline; ``seed_matters`` says whether some code
-    of the session is known to measure differently with different seeds.
+    ``others`` are further runs of the baseline.
     """
 
-    def __init__(
-        self, session: Session, others: Sequence[RunSummary] = (), seed_matters: bool = False
-    ) -> None:
+    def __init__(self, session: Session, others: Sequence[RunSummary] = ()) -> None:
         self.session = session
         self._others = others
-        self._seed_matters = seed_matters
         self._traces: dict[str, RunTrace] = {}
 
     def wrong(self, runs: Sequence[RunSummary]) -> str | None:
         """Reason not to believe the runs of one candidate; ``None`` if there is none."""
-        traces = [self._trace(run) for run in runs if run.outcome is Outcome.OK]
-        seconds = self.session.budget["seconds"]
-        limits = self.session.task.plausible
-        wrong = unlike_baseline(self._baseline, traces, limits, seconds, self._seed_matters)
+        wrong = unlike_baseline(self._baseline, self._known(runs), self.session.task.plausible)
         return wrong or leaking(self._baseline_evaluations, self._evaluations(runs))
+
+    def off_budget(self, runs: Sequence[RunSummary]) -> str | None:
+        """How the runs of one candidate kept to their budget; ``None`` where they did."""
+        limits, seconds = self.session.task.plausible, self.session.budget["seconds"]
+        return off_budget(self._baseline, self._known(runs), limits, seconds)
+
+    def _known(self, runs: Sequence[RunSummary]) -> list[RunTrace]:
+        return [self._trace(run) for run in runs if run.outcome is Outcome.OK]
 
     @cached_property
     def _baseline_evaluations(self) -> list[Evaluation]:
@@ -106,10 +110,21 @@ class Scrutiny:
                 f"memory: it printed {said:.4g} MiB, but needed more beside the baseline than "
                 f"that explains; charged as {run.memory_mb:.4g} MiB"
             )
+        if said is None and run.memory_mb is not None:
+            yield (
+                f"memory: it printed none; charged as {run.memory_mb:.4g} MiB, by what it needed "
+                "beside the baseline"
+            )
         if run.slowed:
             yield f"busy machine: slowed each time, the last run counts all the same: {run.slowed}"
-        record = self.session.store.lookup(run.key) if self.session.task.limits else None
-        for name in record.unenforced if record is not None else ():
+        record = self.session.store.lookup(run.key)
+        if record is None:
+            return
+        for text in record.impossible:
+            yield f"it printed {text}, which cannot be; taken as not printed"
+        for text in record.earlier_tries:
+            yield f"tried twice with the seed {run.seed}: the first was {text}"
+        for name in record.unenforced if self.session.task.limits else ():
             yield f"limits: {name} could not be enforced, for want of a control group"
 
     @cached_property
@@ -130,99 +145,71 @@ class Scrutiny:
 def run_trace(task: Task, seed: int, record: RunRecord) -> RunTrace:
     """The comparable values of a stored run."""
     served, limits = record.evaluation, task.plausible
-    seconds = None
-    if served is not None:
-        on_gpu = task.device == "gpu"
-        seconds = served.trained_wall_seconds if on_gpu else served.trained_cpu_seconds
-    named = limits.tokens if limits is not None else None
-    return RunTrace(
-        seed=seed,
-        value=served.value if served else None,
-        count=served.tokens if served else 0,
-        seconds=seconds,
-        tokens=record.metrics.get(named) if named else None,
+    trace = RunTrace(
+        seed,
+        tokens=record.metrics.get(limits.tokens) if limits and limits.tokens else None,
         printed_mb=task.memory_mb(record.metrics),
         measured_mb=record.peak_memory_mb,
     )
+    if served is None:
+        return trace
+    on_gpu = task.device == "gpu"
+    return replace(
+        trace,
+        trained=served.trained_wall_seconds if on_gpu else served.trained_cpu_seconds,
+        evaluating=served.seconds if on_gpu else served.evaluating_cpu_seconds,
+        share=served.tokens / max(served.tokens + served.audit_tokens, 1),
+    )
 
 
-def unlike_baseline(
+def off_budget(
     baseline: Sequence[RunTrace],
     runs: Sequence[RunTrace],
     limits: Plausible | None,
     budget_seconds: float | None,
-    seed_matters: bool = False,
 ) -> str | None:
-    """Difference that sets a candidate's runs apart from the baseline's; ``None`` if there is none.
+    """How a run used more than the baseline's, or too little; ``None`` where all kept to it.
 
-    ``budget_seconds`` is ``None`` with a budget in steps, whose seconds follow
-    the model.
+    One sum is bounded: from the start to the last reply.  Where in it a candidate learns
+    does not matter then, and a dear evaluation is no reason to accuse anybody: it costs
+    training time.  ``budget_seconds`` is ``None`` with a budget in steps, whose seconds
+    follow the model.
     """
-    if limits is not None:
-        for run in runs:
-            reason = _longer(baseline, run, limits, budget_seconds) or _less(baseline, run, limits)
-            if reason:
-                return reason
-    return _seedless(baseline, runs, seed_matters)
-
-
-def _longer(
-    baseline: Sequence[RunTrace], run: RunTrace, limits: Plausible, budget: float | None
-) -> str | None:
-    usual = _median([other.seconds for other in baseline])
-    if limits.excess_seconds is None or budget is None or usual is None or run.seconds is None:
+    usual = _median([run.used for run in baseline])
+    if limits is None or budget_seconds is None or usual is None:
         return None
-    most = usual + limits.excess_fraction * budget + limits.excess_seconds
-    if run.seconds <= most:
-        return None
-    return (
-        f"used {run.seconds:.3g} s until its evaluation, the baseline's runs {usual:.3g} s; "
-        f"at most {most:.3g} s are plausible"
-    )
-
-
-def _less(baseline: Sequence[RunTrace], run: RunTrace, limits: Plausible) -> str | None:
-    usual = _median([other.tokens for other in baseline])
-    if limits.tokens is None or usual is None:
-        return None
-    if run.tokens is None:
-        return f"did not print {limits.tokens}, as the baseline does"
-    if run.tokens >= limits.min_tokens * usual:
-        return None
-    return (
-        f"printed {limits.tokens} {run.tokens:.4g}, the baseline {usual:.4g}; "
-        f"expected at least {limits.min_tokens:g} times that"
-    )
-
-
-def _seedless(
-    baseline: Sequence[RunTrace], runs: Sequence[RunTrace], seed_matters: bool
-) -> str | None:
-    """Two seeds and one result, where the seeds of other code make a difference."""
-    if not seed_matters and (_twins(baseline) is not None or len(baseline) < 2):
-        return None
-    twins = _twins(runs)
-    if twins is None:
-        return None
-    seeds = " and ".join(str(run.seed) for run in twins)
-    return f"measured the same to the last digit with the seeds {seeds}: it draws no lots"
-
-
-def _twins(runs: Sequence[RunTrace]) -> tuple[RunTrace, RunTrace] | None:
-    """Two runs with different seeds and exactly one metric."""
-    seen: dict[float, RunTrace] = {}
+    most = usual + limits.tolerance * max(usual, budget_seconds)
     for run in runs:
-        if run.value is None or _is_coarse(run.value, run.count):
+        if run.trained is None or run.used is None:
             continue
-        other = seen.setdefault(run.value, run)
-        if other.seed != run.seed:
-            return other, run
+        if run.trained < limits.min_fraction * budget_seconds:
+            return f"trained {run.trained:.2g} of {budget_seconds:g} s"
+        if run.used > most:
+            asked = run.share * run.evaluating
+            return (
+                f"used {run.used:.3g} s from its start to its last reply, {asked:.2g} s of them "
+                f"in its evaluation, and the baseline's runs {usual:.3g} s; {most:.3g} s are "
+                f"allowed: train {run.used - most:.2g} s less, or predict at less cost"
+            )
     return None
 
 
-def _is_coarse(value: float, count: int) -> bool:
-    counted = value * count
-    return abs(counted - round(counted)) < WHOLE * max(1.0, abs(counted))
+def unlike_baseline(
+    baseline: Sequence[RunTrace], runs: Sequence[RunTrace], limits: Plausible | None
+) -> str | None:
+    """What a candidate's runs printed that cannot be believed; ``None`` if there is nothing."""
+    usual = _median([other.tokens for other in baseline])
+    if limits is None or limits.tokens is None or usual is None:
+        return None
+    for run in runs:
+        if run.tokens is None:
+            return f"did not print {limits.tokens}, as the baseline does"
+        if run.tokens < limits.min_tokens * usual:
+            return (
+                f"printed {limits.tokens} {run.tokens:.4g}, the baseline {usual:.4g}; "
+                f"expected at least {limits.min_tokens:g} times that"
+            )
+    return None
 
 
 def charged_mb(baseline: Sequence[RunTrace], run: RunTrace) -> float | None:
@@ -230,12 +217,14 @@ def charged_mb(baseline: Sequence[RunTrace], run: RunTrace) -> float | None:
 
     What was measured is compared with the baseline's, which printed and measured
     alike; only what exceeds the slack is added, so that whoever prints the truth
-    is charged what he printed.
+    is charged what he printed.  One that printed none is charged for all that was measured.
     """
     usual = _median([other.measured_mb for other in baseline])
     said = _median([other.printed_mb for other in baseline])
-    if run.printed_mb is None or run.measured_mb is None or usual is None or said is None:
+    if run.measured_mb is None or usual is None or said is None:
         return run.printed_mb
+    if run.printed_mb is None:
+        return max(said, said + run.measured_mb - usual)
     slack = max(MEMORY_SLACK_MB, MEMORY_SLACK * usual)
     return max(run.printed_mb, said + run.measured_mb - usual - slack)
 

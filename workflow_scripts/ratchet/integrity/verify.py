@@ -571,6 +571,8 @@ class _SessionFiles:
                 digest(manifest.frozen),
                 FROZEN,
             )
+        if manifest.seed_secret_sha256:
+            self.findings.compare(self.paths.seed_secret, manifest.seed_secret_sha256, FROZEN)
         return manifest
 
     def check_references(self, manifest: Manifest) -> None:

@@ -19,7 +19,7 @@ from ratchet.base.stats import welch_interval
 from ratchet.base.structs import Frozen, Struct, field, replace
 from ratchet.base.text import one_line
 from ratchet.integrity.edit_checks import RESEEDS, edit_faults, only_reseeds
-from ratchet.integrity.run_checks import run_trace, unlike_baseline
+from ratchet.integrity.run_checks import off_budget, run_trace, unlike_baseline
 from ratchet.judge.judge import Judge
 from ratchet.judge.settings import Settings, scale_from
 from ratchet.logs.audit import CREDIBLE, OVERTURNED
@@ -422,8 +422,11 @@ class Judging:
             ]
             for runs in (held.parent_runs, held.child_runs)
         )
-        wrong = unlike_baseline(before, after, task.plausible, session.budget["seconds"])
-        return "" if wrong is None else f"its runs are tampered with: {wrong}"
+        wrong = unlike_baseline(before, after, task.plausible)
+        if wrong is not None:
+            return f"its runs are tampered with: {wrong}"
+        over = off_budget(before, after, task.plausible, session.budget["seconds"])
+        return "" if over is None else f"its runs are off budget: {over}"
 
     def _whole(self, changes: Sequence[HeldChange]) -> Distance | None:
         """From the first incumbent to the last kept code that runs, where all were asked for."""

@@ -12,7 +12,7 @@ from ratchet.base.text import median, one_line, spoken_duration
 from ratchet.config import GUARANTEED, Config
 from ratchet.records.history import NO_CHANCE_MEASURED, NO_SEED_EFFECT, SEED_HINT
 from ratchet.runs.hardware import GpuState
-from ratchet.task.task import GB, Plausible
+from ratchet.task.task import GB
 
 MOST_RETESTS = 0.13
 """Runs beyond its first per experiment, on average over a session; the least is none.
@@ -29,6 +29,9 @@ more than 10 times the root of their number, since what improves is found early.
 
 HARNESS_SECONDS = 1.0
 """Time that the workflow adds to an experiment: 0.5 to 1.5 on two cores (``make bench``)."""
+
+AROUND = 0.5
+"""Part of the budget that starting and evaluating may take, while nothing was measured."""
 
 
 def planned_runs(config: Config, mode: str) -> tuple[int, int]:
@@ -92,7 +95,6 @@ def session_outlook(
     config: Config,
     mode: str,
     budget_seconds: float | None,
-    plausible: Plausible | None,
     walls: Sequence[float] = (),
 ) -> Outlook:
     """The length of a session whose runs take as long as those that it has made.
@@ -106,8 +108,7 @@ def session_outlook(
         some = "run" if len(walls) == 1 else f"{len(walls)} runs"
         seconds, source = median(walls), f"measured in {some} of this session"
     elif seconds is not None:
-        limits = plausible or Plausible()
-        around = limits.startup_seconds + limits.evaluation_seconds
+        around = AROUND * seconds
         source = f"the budget, and up to {around:g} s to start and evaluate"
     each = None if seconds is None else seconds + HARNESS_SECONDS
     least, most = planned_runs(config, mode)

@@ -96,6 +96,8 @@ def _run_finished(event: Mapping[str, Any]) -> str:
     name = _name(event) if searched else shorten(event["description"], _WIDTH)
     # As wide as the place of a verdict, so that the columns agree.
     text = f"{role:<11}  {name:<{_WIDTH}} {value:>10}  {event['wall_seconds']:.1f} s"
+    for earlier in event.get("earlier_tries") or ():
+        text += f"; tried twice, the first was {earlier}"
     slowed = (event.get("pace") or {}).get("slowed")
     if slowed:
         text += f"; busy machine, {slowed}"

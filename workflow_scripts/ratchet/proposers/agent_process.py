@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import signal
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -16,7 +17,7 @@ from typing import Any
 
 from ratchet.base.errors import ConfigError
 from ratchet.base.structs import Frozen, field
-from ratchet.runs.supervisor import OUTSIDE_SIGNALS, start_supervisor, supervisor_answer
+from ratchet.runs.supervisor import STOPPING, start_supervisor, supervisor_answer
 
 CUSTOM = "custom"
 
@@ -250,7 +251,7 @@ class CallEnding(Frozen):
     @property
     def from_outside(self) -> bool:
         """Whether somebody else ended it: once that may be an accident of the machine."""
-        return not self.timed_out and -self.exit_code in OUTSIDE_SIGNALS
+        return not self.timed_out and -self.exit_code in (*STOPPING, signal.SIGKILL)
 
 
 def require_agent(program: str, name: str) -> None:

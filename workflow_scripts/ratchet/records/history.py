@@ -49,6 +49,7 @@ NO_SEED_EFFECT = "the seed has no effect here"
 NO_CHANCE_MEASURED = "every seed gives the same number, so chance in the metric is not measured"
 NOISE_UNKNOWN = "noise unknown, taken from the metric's magnitude"
 SATURATED = "saturated: every value is the same, so the metric tells nothing apart"
+SEED_IGNORED = "it ignores the seed: its runs are repetitions, not evidence"
 SEED_HINT = "`seed: hook` in task.yaml may help"
 
 LATER = f"judged as if seeds had an effect; later runs showed: {NO_SEED_EFFECT}, {NOISE_UNKNOWN}"

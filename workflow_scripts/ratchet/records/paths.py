@@ -28,6 +28,8 @@ class SessionPaths(Frozen):
     manifest = _Below("manifest.json")
     # Where a session goes on from another one's champion.
     start = _Below("start.json")
+    # What the seeds of its runs are drawn with; the report publishes it.
+    seed_secret = _Below("seed-secret")
     baseline = _Below("baseline.json")
     certification = _Below("certify.json")
     certification_plan = _Below("certify/plan.json")

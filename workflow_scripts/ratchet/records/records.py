@@ -138,8 +138,10 @@ class Role(enum.StrEnum):
     RERUN = "rerun"
 
 
-def run_seed(session_seed: int, source: str, role: Role, replicate: int) -> int:
+def run_seed(session_seed: int, source: str, role: Role, replicate: int, secret: str = "") -> int:
     """Seed in [1, 2**31) of one replicate of one source.
+
+    With a ``secret`` nobody who does not know it can choose comments until a seed suits.
 
     Every seeding function in use (``numpy``, ``torch``, ``random``, C ``int``)
     accepts that range.  Equal code gets equal seeds, so that it is never trained twice;
@@ -149,7 +151,8 @@ def run_seed(session_seed: int, source: str, role: Role, replicate: int) -> int:
     """
     if role is Role.RERUN:
         source = ""
-    drawn = digest({"seed": session_seed, "source": source, "role": role, "replicate": replicate})
+    parts = {"seed": session_seed, "source": source, "role": role, "replicate": replicate}
+    drawn = digest({**parts, "secret": secret} if secret else parts)
     return 1 + int(drawn[:15], 16) % (2**31 - 1)
 
 
@@ -280,7 +283,8 @@ class RunSummary(Frozen):
     ``audit`` is the metric on the locked data, where a run was measured on them.
     ``set_aside`` are the keys of the same run's earlier attempts, which a busy machine or
     a shared GPU spoilt; ``slowed`` says that the machine was busy for the last one too.
-    ``probe_seconds`` is how long it then took over a fixed piece of work.
+    ``probe_seconds`` is how long it then took over a fixed piece of work.  ``tries`` are 2
+    where something else had ended a first one with the same seed.
     """
 
     key: str
@@ -293,6 +297,7 @@ class RunSummary(Frozen):
     set_aside: tuple[str, ...] = ()
     slowed: str = ""
     probe_seconds: float | None = None
+    tries: int = 1
 
     def is_of_another_pace(self, other: RunSummary) -> bool:
         """Whether the machine was so much faster or slower that two runs cannot be compared."""
@@ -662,6 +667,8 @@ class Manifest(Frozen):
     ``python`` the task's own interpreter, where it has one.  ``origin`` is the commit
     that the task's files are from, ``caches`` are folders elsewhere that its runs read.
     ``start`` is the champion that ``baseline`` is, where it is not the task's own files.
+    ``seed_secret_sha256`` is the digest of what the seeds of runs are drawn with, and empty
+    where they are drawn without a secret.
     """
 
     session: str
@@ -685,6 +692,7 @@ class Manifest(Frozen):
     origin: Origin | None = None
     caches: tuple[CacheFingerprint, ...] = ()
     start: Start | None = None
+    seed_secret_sha256: str = ""
 
 
 class Start(Frozen):
@@ -735,8 +743,7 @@ class Evaluation(Frozen):
     candidate had used when it asked, ``evaluating_cpu_seconds`` what it used
     from then on.  ``audit`` is the metric on the locked data, where they were
     read (``audit_tokens`` above 0).  ``checks`` are what the evaluator tested.
-    ``usual_cpu_seconds`` is what all replies would have used if each part of them
-    had used the median; ``None`` where the evaluator reports no parts.  ``prefixes`` and
+    ``usual_cpu_seconds`` is in records of older versions.  ``prefixes`` and
     ``audit_prefixes`` are there where the evaluator asks for prefixes.
     """
 

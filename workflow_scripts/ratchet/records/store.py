@@ -38,6 +38,9 @@ from ratchet.records.records import Evaluation, Outcome, Pace, RunSummary
 RUN_FORMAT = 2
 RECORD = "run.json"
 LOG = "run.log"
+# What a run printed once it was asked about data: it may tell of them, so nobody who
+# proposes gets it, and no later run.
+LOG_ASKED = "evaluation.log"
 METRICS = "metrics.json"
 SOURCE = "source"
 TELEMETRY = "telemetry.csv"
@@ -58,6 +61,8 @@ class RunRecord(Frozen):
     full precision.  ``telemetry`` sums up the GPU, ``isolation`` is what kept
     the run apart, ``holds`` what that closed and left open on its machine, and ``pace``
     tells how busy the machine was, where that matters.
+    ``impossible`` are printed numbers that were taken as not printed, and ``earlier_tries``
+    how tries before this one ended, which something else than the run broke off.
     """
 
     outcome: Outcome
@@ -75,6 +80,8 @@ class RunRecord(Frozen):
     peak_group_mb: float | None = None
     unenforced: tuple[str, ...] = ()
     pace: Pace | None = None
+    impossible: tuple[str, ...] = ()
+    earlier_tries: tuple[str, ...] = ()
 
     @property
     def is_spoilt(self) -> bool:
@@ -275,7 +282,7 @@ class Store:
         write_json(folder / RECORD, {**entry, "digest": digest(entry)})
         for path in folder.rglob("*"):
             if path.is_file():
-                path.chmod(0o444)
+                path.chmod(0o400 if path.name == LOG_ASKED else 0o444)
         target = self.paths.run(key)
         target.parent.mkdir(parents=True, exist_ok=True)
         try:

@@ -133,6 +133,7 @@ def write_report(session: Session) -> None:
     """Write report.json, the pictures and report.html, in this order."""
     paths = session.paths
     found = build_facts(gather_records(session, History.read(paths, session.config.rounds)))
+    found["seed"]["secret"] = session.seed_secret
     write_json(paths.report_json, found)
     write_bytes(paths.progress_png, render_png(found))
     write_bytes(paths.progress_svg, render_svg(found).encode())

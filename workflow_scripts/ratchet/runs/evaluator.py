@@ -6,8 +6,8 @@ in whatever way the task's fixed files agree on; the evaluator tells the
 supervisor, in lines of JSON on its standard output::
 
     {"event": "ready"}                    its data is loaded
-    {"event": "asked"}                    the candidate asks to be evaluated
-    {"event": "progress"}                 another equal part of the replies is there
+    {"event": "asked"}                    the candidate asks to be evaluated; said before a
+                                          question is sent, as its output is kept apart from then
     {"event": "result", "value": …, …}    the metric, and what else it found
     {"event": "failed", "reason": "…"}    the candidate did not keep to the protocol
 
@@ -33,8 +33,6 @@ VARIABLE = "RATCHET_EVALUATOR_FD"
 FINISH_SECONDS = 5.0
 # Far more than the few lines that an evaluator writes.
 LARGEST_ANSWER = 1 << 16
-# More would be measured for nothing.
-LARGEST_PROGRESS = 64
 Usage = Callable[[], Mapping[str, float]]
 
 
@@ -50,9 +48,9 @@ class Evaluator:
         self.candidates_end, self.own_end = socket.socketpair()
         self.buffer = b""
         self.taken = 0
+        self.gone = False
         self.ready = False
         self.asked: Mapping[str, float] | None = None
-        self.progress: list[float] = []
         self.answered: Mapping[str, float] | None = None
         self.result: dict[str, Any] | None = None
         self.failed: str | None = None
@@ -73,6 +71,8 @@ class Evaluator:
                 preexec_fn=lambda: die_with_parent(me),
             )
         self.own_end.close()
+        # What one look has taken another may still believe to be there.
+        os.set_blocking(self.output, False)
 
     @property
     def pid(self) -> int:
@@ -86,7 +86,10 @@ class Evaluator:
 
     def read(self, usage: Usage) -> bool:
         """Take what it said; False at its end.  ``usage`` measures the candidate now."""
-        data = os.read(self.output, LARGEST_ANSWER)
+        try:
+            data = os.read(self.output, LARGEST_ANSWER)
+        except BlockingIOError:
+            return True
         self.taken += len(data)
         if not data or self.taken > LARGEST_ANSWER:
             return False
@@ -102,12 +105,16 @@ class Evaluator:
             self.ready = True
         elif event == "asked" and self.asked is None:
             self.asked = dict(usage())
-        elif event == "progress" and len(self.progress) < LARGEST_PROGRESS:
-            self.progress.append(usage()["cpu_seconds"])
         elif event == "result" and self.result is None:
             self.answered, self.result = dict(usage()), said
         elif event == "failed":
             self.failed = str(said["reason"])
+
+    def was_asked(self, usage: Usage) -> bool:
+        """Whether it has said by now that the candidate asked to be evaluated."""
+        if self.asked is None and not self.gone:
+            self._listen(usage, 0.0)
+        return self.asked is not None
 
     def finish(self, usage: Usage) -> dict[str, Any]:
         """End it, once the candidate is gone; what it found as JSON values."""
@@ -121,10 +128,10 @@ class Evaluator:
             self.process.wait()
         assert self.process.stdout is not None
         self.process.stdout.close()
+        self.gone = True
         return {
             "ready": self.ready,
             "asked": self.asked,
-            "progress": self.progress,
             "answered": self.answered,
             "result": self.result,
             "failed": self.failed,
@@ -138,4 +145,5 @@ class Evaluator:
             waiting.register(self.output, selectors.EVENT_READ)
             while waiting.select(max(0.0, limit - time.monotonic())):
                 if not self.read(usage):
+                    self.gone = True
                     break

@@ -8,17 +8,23 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from ratchet.base.errors import DataError
-from ratchet.base.io import Fingerprint, source_digest
+from ratchet.base.io import Fingerprint, read_record, source_digest
 from ratchet.base.structs import from_json_values, replace
+from ratchet.base.text import median
 from ratchet.records.events import read_events
-from ratchet.records.records import Outcome, Pace, Role, RunSummary, run_seed
+from ratchet.records.records import Baseline, Outcome, Pace, Role, RunSummary, run_seed
 from ratchet.records.store import RunRecord
 from ratchet.runs.hardware import check_hardware
 from ratchet.runs.probe import STEPS, slowing
 from ratchet.runs.run import execute_run
 from ratchet.runs.spec import RunSpec
 from ratchet.session import Session
-from ratchet.task.environment import cache_mount, check_caches, task_interpreter
+from ratchet.task.environment import (
+    cache_mount,
+    check_caches,
+    locked_versions,
+    task_interpreter,
+)
 
 REPEATS = 2
 """So often a run is made again that a shared GPU or a busy machine spoilt."""
@@ -93,12 +99,17 @@ class Executor:
         """Specification of a run; interpreter and caches of this machine are left open."""
         session = self.session
         task, manifest, budget = session.task, session.manifest, session.budget
+        source = source_digest(sources)
+        # The baseline's first runs are shared with other sessions of the task: whoever
+        # proposes does not choose its code.
+        own = role is not Role.SEARCH or source != source_digest(session.baseline_files)
+        secret = session.seed_secret if own else ""
         return RunSpec(
             command=task.command,
             sources=sources,
             fixed=_digests(manifest.fixed),
             data=_digests(manifest.data),
-            seed=run_seed(session.config.seed, source_digest(sources), role, replicate),
+            seed=run_seed(session.config.seed, source, role, replicate, secret),
             budget_seconds=budget["seconds"],
             budget_steps=budget["steps"],
             timeout_seconds=float(budget["timeout_seconds"]),
@@ -108,11 +119,12 @@ class Executor:
             evaluator=task.evaluator,
             evaluation_data=_digests(manifest.evaluation),
             audit_data=_digests(manifest.locked) if audit and session.audits else {},
-            plausible=task.plausible,
             network=task.network,
             variables=session.variables,
             limits=task.limits,
             patterns=task.patterns,
+            names=task.printed_names,
+            counted=task.counted_names,
             seeding=task.seeding,
             caches={entry.folder: entry.sha256 for entry in manifest.caches},
             environment_sha256=manifest.environment.sha256,
@@ -120,6 +132,7 @@ class Executor:
             hardware=manifest.hardware,
             isolation=session.config.isolation,
             hidden=task.hidden,
+            packages=() if manifest.python else tuple(locked_versions(task.environment)),
         )
 
     def _find_or_execute(
@@ -150,6 +163,7 @@ class Executor:
                 wall_seconds=record.wall_seconds,
                 pace=record.pace,
                 again=again,
+                earlier_tries=record.earlier_tries,
             )
         return key, record, again
 
@@ -187,7 +201,19 @@ class Executor:
         check_hardware(session.manifest, task.device, python)
         check_caches(session.manifest.caches, task.caches, task.clone, session.store)
         mounts = [cache_mount(c, task.clone) for c in task.caches if c.folder in spec.caches]
-        return replace(spec, python=python, mounts=mounts)
+        usual = self._evaluation_seconds()
+        return replace(spec, python=python, mounts=mounts, evaluation_seconds=usual)
+
+    def _evaluation_seconds(self) -> float | None:
+        """What the evaluation of the baseline's runs took; ``None`` before there are some."""
+        session = self.session
+        if session.budget["seconds"] is None or not session.paths.baseline.is_file():
+            return None
+        runs = read_record(Baseline, session.paths.baseline).runs
+        found = [record.evaluation for run in runs if (record := session.store.lookup(run.key))]
+        on_gpu = session.task.device == "gpu"
+        seconds = [e.seconds if on_gpu else e.evaluating_cpu_seconds for e in found if e]
+        return median(seconds) if seconds else None
 
     def _summary(
         self, key: str, spec: RunSpec, record: RunRecord, set_aside: tuple[str, ...]
@@ -205,6 +231,7 @@ class Executor:
             set_aside=set_aside,
             slowed=record.pace.slowed if record.pace is not None else "",
             probe_seconds=record.pace.probe_seconds if record.pace is not None else None,
+            tries=1 + len(record.earlier_tries),
         )
 
 

@@ -6,7 +6,7 @@ of nested repetition, and so no log, however made, takes long to read.
 
 import math
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from ratchet.base.structs import Frozen
 from ratchet.base.text import MAX_LINE, clean_lines, strip_escapes
@@ -37,6 +37,44 @@ def parse_summary(text: str) -> dict[str, float]:
         except ValueError:
             continue
     return found
+
+
+USUAL_NUMBERS = frozenset(
+    (
+        "training_seconds",
+        "total_seconds",
+        "peak_vram_mb",
+        "mfu_percent",
+        "total_tokens_M",
+        "num_steps",
+        "num_params_M",
+        "depth",
+    )
+)
+"""Names of the usual summary block beside the metric; none of them is ever below 0."""
+
+MOST = 1e12
+"""No memory in MiB, no time in seconds and no count in any unit is as large."""
+
+DIGITS = 6
+"""Significant digits of a number that is printed after the evaluation: enough for all that
+is decided from it, and too few to carry text out."""
+
+
+def possible_numbers(
+    printed: Mapping[str, float], counted: Iterable[str]
+) -> tuple[dict[str, float], tuple[str, ...]]:
+    """The numbers that can be what their names say, and those that cannot, in words."""
+    bounded = USUAL_NUMBERS | set(counted)
+    odd = {n for n, value in printed.items() if n in bounded and not 0 <= value < MOST}
+    kept = {name: value for name, value in printed.items() if name not in odd}
+    return kept, tuple(f"{cut_line(name)} {printed[name]:g}" for name in sorted(odd))
+
+
+def known_numbers(printed: Mapping[str, float], names: Iterable[str]) -> dict[str, float]:
+    """Of numbers that a run printed after its evaluation those with known names, rounded."""
+    known = USUAL_NUMBERS | set(names)
+    return {n: float(f"{value:.{DIGITS}g}") for n, value in printed.items() if n in known}
 
 
 def finite_metric(metrics: Mapping[str, float], name: str) -> float | None:

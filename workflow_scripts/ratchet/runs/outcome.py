@@ -1,23 +1,24 @@
 """Endings of runs: class, record, and whether the evaluation is believable."""
 
-import itertools
 import math
 import signal as signals
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ratchet.base.structs import Frozen, field, from_json_values
+from ratchet.base.structs import Frozen, field, from_json_values, replace
 from ratchet.base.text import clean_lines
 from ratchet.records.records import Evaluation, Outcome, PrefixScores
-from ratchet.records.store import LOG, RunRecord
+from ratchet.records.store import LOG, LOG_ASKED, RunRecord
 from ratchet.runs.hardware import gpu_contention, ram_bytes
 from ratchet.runs.log import (
     Sign,
     cut_line,
     in_evaluation,
     is_evaluating,
+    known_numbers,
     parse_summary,
+    possible_numbers,
     strong_sign,
     weak_sign,
 )
@@ -29,21 +30,17 @@ from ratchet.task.task import search_patterns
 NEAR_LIMIT = 0.95
 """A killed run that used this share of its memory limit died of the limit: the peak
 is sampled a few times a second, so the last growth is not seen."""
+ASKED = "after it was asked about data: what it printed from then on is kept apart"
 # Printed metrics are rounded; with few digits the rounding itself is allowed for.
 AGREEMENT = 1e-4
-# Replies of one run take about equally long; a machine that is busy makes some of
-# them several times as long, and the processor time of all of them less so.
-REPLY_FACTOR = 3.0
-# With fewer parts than this a median says little, and the replies' own times count.
-FEWEST_PARTS = 4
 
 
 def run_record(
     spec: RunSpec, folder: Path, answer: Mapping[str, Any], isolation: SandboxKind, holds: str = ""
 ) -> RunRecord:
     """The record of a run from its log in ``folder`` and what the supervisor answered."""
-    text = (folder / LOG).read_text(encoding="utf-8", errors="replace")
-    metrics = _printed(spec, text)
+    text, after = (_printed_text(folder / name) for name in (LOG, LOG_ASKED))
+    metrics, impossible = possible_numbers(_printed(spec, text, after), spec.counted)
     evaluation, tampered = _evaluated(spec, answer, metrics)
     code = answer["code"]
     limit = _memory_limit_mb(spec, answer)
@@ -52,6 +49,7 @@ def run_record(
             metric=spec.metric,
             metrics=metrics,
             log=text,
+            log_asked=after,
             code=code,
             timed_out_seconds=spec.timeout_seconds if answer["timed_out"] else None,
             tampered=tampered,
@@ -64,6 +62,11 @@ def run_record(
     if evaluation is not None and spec.metric in metrics:
         # What was printed agrees, but for the digits.
         metrics[spec.metric] = math.nan if evaluation.value is None else evaluation.value
+    if after:
+        with (folder / LOG).open("a", encoding="utf-8") as log:
+            log.write(
+                "---\n" + "".join(f"{name}: {value:.7g}\n" for name, value in metrics.items())
+            )
     return RunRecord(
         outcome=found.outcome,
         reason=found.sentence,
@@ -79,13 +82,23 @@ def run_record(
         holds=holds,
         peak_group_mb=answer.get("peak_group_mb"),
         unenforced=tuple(answer.get("unenforced", sorted(spec.limits))),
+        impossible=impossible,
     )
 
 
-def _printed(spec: RunSpec, text: str) -> dict[str, float]:
-    """The numbers that a run printed; what has a pattern is found by that alone."""
-    named = {k: v for k, v in parse_summary(text).items() if k not in spec.patterns}
-    return {**named, **search_patterns(text, spec.patterns)}
+def _printed_text(path: Path) -> str:
+    return path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""
+
+
+def _printed(spec: RunSpec, text: str, after: str) -> dict[str, float]:
+    """The numbers that a run printed; what has a pattern is found by that alone.
+
+    What it printed ``after`` it was asked about data may tell of them, so few numbers of
+    few digits are taken from it.
+    """
+    named = {k: v for k, v in parse_summary(text + after).items() if k not in spec.patterns}
+    found = {**named, **search_patterns(text + after, spec.patterns)}
+    return known_numbers(found, (spec.metric, *spec.names, *spec.patterns)) if after else found
 
 
 def _evaluated(
@@ -125,14 +138,10 @@ def verify_evaluation(
     printed = metrics.get(spec.metric)
     if result is None or asked is None:
         return None, None if printed is None else _without_evaluation(spec.metric, answer)
-    found = _evaluation(result, asked, answer["answered"], answer.get("progress", ()))
+    found = _evaluation(result, asked, answer["answered"])
     if printed is None:
         return found, None
-    wrong = _disagreement(spec.metric, printed, found.value) or result.get("tampered")
-    # A run that gave up when its loss became NaN is a failed run, not a cheat.
-    if not wrong and found.value is not None:
-        wrong = implausible_times(spec, found)
-    return found, wrong
+    return found, _disagreement(spec.metric, printed, found.value) or result.get("tampered")
 
 
 def _without_evaluation(metric: str, answer: Mapping[str, Any]) -> str:
@@ -143,10 +152,7 @@ def _without_evaluation(metric: str, answer: Mapping[str, Any]) -> str:
 
 
 def _evaluation(
-    result: Mapping[str, Any],
-    asked: Mapping[str, float],
-    answered: Mapping[str, float],
-    progress: Sequence[float],
+    result: Mapping[str, Any], asked: Mapping[str, float], answered: Mapping[str, float]
 ) -> Evaluation:
     trained = asked["cpu_seconds"]
     audit = result.get("audit") or {}
@@ -162,7 +168,6 @@ def _evaluation(
         audit=audit.get("value"),
         audit_tokens=audit.get("tokens", 0),
         checks=result.get("checks", {}),
-        usual_cpu_seconds=_usual([trained, *progress, answered["cpu_seconds"]]),
         prefixes=_prefix_scores(result),
         audit_prefixes=_prefix_scores(audit),
     )
@@ -171,14 +176,6 @@ def _evaluation(
 def _prefix_scores(said: Mapping[str, Any]) -> PrefixScores | None:
     scores = said.get("prefixes")
     return None if scores is None else from_json_values(PrefixScores, scores, "prefixes")
-
-
-def _usual(readings: Sequence[float]) -> float | None:
-    """Sum over all parts if each had used the median, of two the lower one."""
-    parts = sorted(max(0.0, after - before) for before, after in itertools.pairwise(readings))
-    if len(parts) < FEWEST_PARTS:
-        return None
-    return round(parts[(len(parts) - 1) // 2] * len(parts), 3)
 
 
 def _disagreement(metric: str, printed: float, measured: float | None) -> str | None:
@@ -194,41 +191,12 @@ def _disagreement(metric: str, printed: float, measured: float | None) -> str | 
     return f"printed {metric} {printed:.6g}, the evaluator measured {words}"
 
 
-def implausible_times(spec: RunSpec, found: Evaluation) -> str | None:
-    """Words on an implausible duration of a run; ``None`` if it is plausible.
-
-    With a budget in steps only the wall-clock limit of the run applies.
-    """
-    limits, budget = spec.plausible, spec.budget_seconds
-    if limits is None or budget is None:
-        return None
-    on_gpu = spec.device == "gpu"
-    used = found.trained_wall_seconds if on_gpu else found.trained_cpu_seconds
-    unit = "seconds" if on_gpu else "CPU seconds"
-    if used < limits.min_fraction * budget:
-        return f"trained {used:.2g} of {budget:g} {unit}"
-    if used > limits.max_fraction * budget + limits.startup_seconds:
-        return f"trained {used:.3g} {unit}, the budget is {budget:g}"
-    spent = found.seconds if on_gpu else found.evaluating_cpu_seconds
-    usual = found.batches * found.reply_seconds
-    if not on_gpu and found.usual_cpu_seconds is not None:
-        # Replies that sleep last long and use nothing.
-        usual = found.usual_cpu_seconds
-    explained = REPLY_FACTOR * usual
-    if limits.evaluation_fraction is not None:
-        explained = min(explained, limits.evaluation_fraction * budget)
-    if spent > limits.evaluation_seconds + explained:
-        return (
-            f"used {spent:.3g} {unit} for an evaluation that needs about {usual:.2g}: "
-            "it went on with something else"
-        )
-    return None
-
-
 class RunEnding(Frozen):
     """Facts of one ended run.
 
-    ``metrics`` are the printed numbers, NaN and infinities included.  ``code`` is the
+    ``metrics`` are the printed numbers, NaN and infinities included.  What is in the log
+    from the first question on, ``log_asked``, tells how a run failed and is never quoted.
+    ``code`` is the
     exit status, or minus the signal that ended the run.  ``timed_out_seconds`` is the
     wall-clock limit that the harness enforced, ``tampered`` says how the run bent its
     measurement, and ``contended`` what else used the device.  Memory is that of the
@@ -244,6 +212,7 @@ class RunEnding(Frozen):
     contended: str | None = None
     peak_memory_mb: float | None = None
     memory_limit_mb: float | None = None
+    log_asked: str = ""
 
 
 class OutcomeEvidence(Frozen):
@@ -281,7 +250,13 @@ def _uncontended(ending: RunEnding) -> OutcomeEvidence:
     if ending.timed_out_seconds is not None:
         limit = f"{ending.timed_out_seconds:g}"
         return OutcomeEvidence(Outcome.TIMEOUT, f"stopped after {limit} s of wall-clock time")
-    lines = clean_lines(ending.log)
+    found = _by_log(ending, clean_lines(ending.log + ending.log_asked))
+    if not ending.log_asked or found.outcome is Outcome.OK:
+        return found
+    return replace(found, reason=f"{found.reason}, {ASKED}", evidence="")
+
+
+def _by_log(ending: RunEnding, lines: Sequence[str]) -> OutcomeEvidence:
     number = _signal_of(ending)
     if number is not None:
         return _ended_by_signal(ending, number, lines)
@@ -315,7 +290,7 @@ def _ended_by_signal(ending: RunEnding, number: int, lines: Sequence[str]) -> Ou
                 outcome, f"killed when it reached the memory limit of {limit:g} MB"
             )
         return OutcomeEvidence(
-            Outcome.KILLED, "killed by signal 9, twice: usually it took too much memory"
+            Outcome.KILLED, "killed by signal 9: by itself, or for want of memory"
         )
     name = signals.Signals(number).name if number in list(signals.Signals) else "unknown"
     reason = f"died of signal {number} ({name})"

@@ -22,7 +22,7 @@ from typing import Any
 from ratchet.base.errors import ConfigError, DataError, InputMissingError, StoreError
 from ratchet.base.io import digest_file, remove_run_folder
 from ratchet.base.structs import Frozen, asdict, replace
-from ratchet.records.store import LOG, SOURCE, TELEMETRY, RunRecord, Store
+from ratchet.records.store import LOG, LOG_ASKED, SOURCE, TELEMETRY, RunRecord, Store
 from ratchet.runs.hardware import VISIBLE_GPUS, GpuSampler, gpu_model_of, lease_gpu, nvml_library
 from ratchet.runs.outcome import run_record
 from ratchet.runs.probe import Watch, wait_for_quiet
@@ -45,9 +45,9 @@ from ratchet.runs.sandbox.sandbox import (
     sandbox_holds,
 )
 from ratchet.runs.spec import Box, RunSpec
-from ratchet.runs.supervisor import OUTSIDE_SIGNALS, start_supervisor, supervisor_answer
+from ratchet.runs.supervisor import start_supervisor, supervisor_answer
 from ratchet.task.edits import replace_value
-from ratchet.task.environment import package_paths, resolve_command
+from ratchet.task.environment import package_paths, resolve_command, unneeded_paths
 from ratchet.task.task import THREAD_VARIABLES
 
 # Enough for a session's progress lines; a flood keeps its head and its tail.
@@ -75,9 +75,9 @@ ALLOWED_VARIABLES = (
 def execute_run(spec: RunSpec, store: Store, folder: Path) -> RunRecord:
     """Execute ``spec``, whose files are in ``store``.
 
-    Leaves log and source in ``folder`` and returns the record.  A run that a signal
-    from outside ends is tried once more: the first time may have been an accident of
-    the machine, twice is a fact about the candidate.  With a budget in seconds the record
+    Leaves log and source in ``folder`` and returns the record.  A run that something else
+    ends (the machine ran out of memory, its supervisor was killed) is tried once more, and
+    the record says so; one that kills itself has ended.  With a budget in seconds the record
     tells the machine's pace; how usual that is, only the session knows.
 
     Raises :class:`ConfigError` if the isolation that the spec names does not work
@@ -96,12 +96,14 @@ def execute_run(spec: RunSpec, store: Store, folder: Path) -> RunRecord:
         wait_for_quiet(spec.threads, budget)
     watch = None if budget is None else Watch(spec.threads)
     answer = _attempt(spec, store, folder, kind)
-    if _killed_from_outside(answer):
+    broken_off = _broken_off(answer)
+    if broken_off:
         time.sleep(OUTSIDE_PAUSE_SECONDS)
         watch = None if budget is None else Watch(spec.threads)
         answer = _attempt(spec, store, folder, kind)
     record = run_record(spec, folder, answer, kind, sandbox_holds(kind, spec.network))
-    return record if watch is None else replace(record, pace=watch.pace(answer))
+    pace = None if watch is None else watch.pace(answer)
+    return replace(record, pace=pace, earlier_tries=(broken_off,) if broken_off else ())
 
 
 def _attempt(spec: RunSpec, store: Store, folder: Path, kind: SandboxKind) -> dict[str, Any]:
@@ -124,6 +126,7 @@ def _supervised(space: Workspace, folder: Path) -> dict[str, Any]:
         **_start(space, variables),
         "environment": variables,
         "log": str((folder / LOG).resolve()),
+        "log_asked": str((folder / LOG_ASKED).resolve()),
         "log_limit_bytes": LOG_LIMIT_BYTES,
         "timeout_seconds": spec.timeout_seconds,
         # An engine sets the limits of the container itself.
@@ -231,12 +234,18 @@ def _answer(process: subprocess.Popen[bytes], order: Mapping[str, Any]) -> dict[
     return result
 
 
-def _killed_from_outside(answer: Mapping[str, Any]) -> bool:
-    """Whether a run may be tried again; one that asked may know its number by now."""
+def _broken_off(answer: Mapping[str, Any]) -> str:
+    """How something else ended a run, which may be tried again; empty if nothing did.
+
+    One that asked may know its number by now.
+    """
     asked = (answer.get("evaluation") or {}).get("asked")
-    if answer.get("meddled") or answer.get("out_of_memory") or asked:
-        return False
-    return bool(-answer["code"] in OUTSIDE_SIGNALS and not answer["timed_out"])
+    outside = answer.get("outside", "")
+    if not outside or asked or answer["timed_out"]:
+        return ""
+    if answer.get("meddled") or answer.get("out_of_memory"):
+        return ""
+    return f"ended by signal {-answer['code']} after {answer['wall_seconds']:.3g} s, as {outside}"
 
 
 class Workspace(Frozen, dict=True):
@@ -349,7 +358,10 @@ class Workspace(Frozen, dict=True):
                 *map(Path, prefixes),
                 *caches.values(),
             ],
-            hidden=package_paths(spec.hidden, prefixes),
+            hidden=[
+                *package_paths(spec.hidden, prefixes),
+                *(unneeded_paths(spec.packages) if spec.packages else ()),
+            ],
             network=spec.network,
             gpu=spec.device == "gpu",
         )
@@ -371,6 +383,8 @@ class Workspace(Frozen, dict=True):
             found["RATCHET_BUDGET_STEPS"] = str(spec.budget_steps)
         else:
             found["RATCHET_BUDGET_SECONDS"] = str(spec.budget_seconds)
+            if spec.evaluation_seconds is not None:
+                found["RATCHET_EVALUATION_SECONDS"] = f"{spec.evaluation_seconds:.3f}"
         if spec.seeding.hook and not apart:
             found["PYTHONPATH"] = str(HOOKS)
         if self.kind is SandboxKind.LANDLOCK and not self._mounts:

@@ -7,9 +7,9 @@ from typing import Any
 from ratchet.base.structs import Frozen, field, to_json_values
 from ratchet.records.store import run_key
 from ratchet.task.environment import CacheMount, Interpreter
-from ratchet.task.task import BY_ENVIRONMENT, Plausible, Seeding
+from ratchet.task.task import BY_ENVIRONMENT, Seeding
 
-BESIDE = frozenset({"isolation", "hidden", "python", "mounts"})
+BESIDE = frozenset({"isolation", "hidden", "packages", "python", "mounts", "evaluation_seconds"})
 """Fields of a run that say how a machine serves it, not what it computes."""
 
 
@@ -29,7 +29,9 @@ class RunSpec(Frozen):
     With an ``evaluator`` (a command among whose words is a fixed file) the metric is
     computed by that, from ``evaluation_data`` and ``audit_data``; the run itself gets
     neither.  ``variables`` are the task's and the preset's, for run and evaluator.
-    ``patterns`` find numbers in the log, ``seeding`` says how the run learns its seed,
+    ``patterns`` find numbers in the log; of the others those with ``names`` are read from
+    what it prints after its evaluation, and ``counted`` ones are never below 0.
+    ``seeding`` says how the run learns its seed,
     ``limits`` are those of its control group, and ``caches`` are digests of folders
     elsewhere that it reads.
 
@@ -38,7 +40,10 @@ class RunSpec(Frozen):
     Runs on different ``hardware`` are not compared.
 
     ``isolation`` keeps the run apart, ``hidden`` names installed packages that the data
-    are made from.  ``python`` and ``mounts`` are where interpreter and caches lie here.
+    are made from, ``packages`` those that it needs: where they are named it sees no others
+    of this interpreter.  ``python`` and ``mounts`` are where interpreter and caches lie here.
+    ``evaluation_seconds`` is what the baseline's evaluation takes here: a model that knows it
+    can train for as much less as its own takes longer.
     """
 
     command: Sequence[str]
@@ -57,11 +62,12 @@ class RunSpec(Frozen):
     evaluator: Sequence[str] = ()
     evaluation_data: Mapping[str, str] = field(default_factory=dict)
     audit_data: Mapping[str, str] = field(default_factory=dict)
-    plausible: Plausible | None = None
     network: bool = False
     variables: Mapping[str, str] = field(default_factory=dict)
     limits: Mapping[str, int] = field(default_factory=dict)
     patterns: Mapping[str, str] = field(default_factory=dict)
+    names: Sequence[str] = ()
+    counted: Sequence[str] = ()
     seeding: Seeding = BY_ENVIRONMENT
     caches: Mapping[str, str] = field(default_factory=dict)
     environment_sha256: str = ""
@@ -69,8 +75,10 @@ class RunSpec(Frozen):
     hardware: Mapping[str, Any] = field(default_factory=dict)
     isolation: str = "none"
     hidden: Sequence[str] = ()
+    packages: Sequence[str] = ()
     python: Interpreter | None = None
     mounts: Sequence[CacheMount] = ()
+    evaluation_seconds: float | None = None
 
     @property
     def inputs(self) -> dict[str, Any]:

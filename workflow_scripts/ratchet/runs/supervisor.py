@@ -37,9 +37,17 @@ from ratchet.runs.sandbox.container_rpc import ContainerCommand, ContainerError
 TERM_GRACE_SECONDS = 2.0
 SAMPLE_SECONDS = 0.2
 CHUNK = 1 << 16
-# Signals that usually come from outside: a stopped service sends them to every
-# process of its group, the kernel sends KILL when memory runs out.
-OUTSIDE_SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+# A stopped service sends these to every process of its group.
+STOPPING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+# Those that the supervisor got too, and so not from the command alone.
+_got: list[int] = []
+
+
+def out_of_memory_kills() -> int:
+    """Processes that the kernel has killed for want of memory so far; 0 where it does not say."""
+    with contextlib.suppress(OSError, ValueError, IndexError), open("/proc/vmstat") as file:  # noqa: PTH123
+        return int(file.read().split("\noom_kill ")[1].split()[0])
+    return 0
 
 
 class CappedLog:
@@ -82,16 +90,22 @@ class CappedLog:
         self.stream.close()
 
 
+APART = b"[ratchet: it asked to be evaluated; what it printed from here on is kept apart]\n"
+
+
 class Watch:
     """One command under watch, with its evaluator if the order names one."""
 
     def __init__(self, order: dict[str, Any]) -> None:
         self.order = order
         self.log = CappedLog(order["log"], order["log_limit_bytes"])
+        self.log_asked: CappedLog | None = None
+        self.line_open = False
         self.evaluator = Evaluator(order["evaluator"]) if order.get("evaluator") else None
         self.command: Command | ContainerCommand
         self.output = -1
         self.began = 0.0
+        self.killed_before = 0
         self.final: dict[str, float] = {}
         self.timed_out = False
         self.abandoned = False
@@ -107,6 +121,7 @@ class Watch:
         order = {**self.order, "channel": VARIABLE}
         self.command = ContainerCommand(order) if order.get("container") else Command(order, spared)
         self.output, theirs = os.pipe()
+        self.killed_before = out_of_memory_kills()
         self.began = time.monotonic()
         try:
             self.command.start(theirs, channel)
@@ -139,14 +154,25 @@ class Watch:
         evaluation = self.evaluator.finish(self.usage) if self.evaluator else None
         self.drain()
         self.log.close()
+        if self.log_asked:
+            self.log_asked.close()
         return {
             "started": True,
             "timed_out": self.timed_out,
             "abandoned": self.abandoned,
             **found,
             **self.final,
+            "outside": self.outside(found["code"]),
             "evaluation": evaluation,
         }
+
+    def outside(self, code: int) -> str:
+        """What else than the command may have sent the signal that ended it; empty for nothing."""
+        if -code in STOPPING and -code in _got:
+            return "whoever runs the session was told to stop"
+        if -code == signal.SIGKILL and out_of_memory_kills() > self.killed_before:
+            return "the machine ran out of memory"
+        return ""
 
     def usage(self) -> dict[str, float]:
         """CPU and wall seconds of the command so far, or in all."""
@@ -187,20 +213,39 @@ class Watch:
 
     def read(self) -> bool:
         """Take what the pipe holds; False at its end."""
+        return self.take() != 0
+
+    def take(self) -> int | None:
+        """Take what the pipe holds; how many bytes, 0 at its end, ``None`` if there is nothing.
+
+        An evaluator says that it was asked before it sends anything.  So where it has not
+        said so after these bytes were read, they cannot tell of what it sent.
+        """
         try:
             data = os.read(self.output, 16 * CHUNK)
         except BlockingIOError:
-            return True
-        self.log.write(data)
-        return bool(data)
+            return None
+        taken = len(data)
+        if self.evaluator and self.evaluator.was_asked(self.usage):
+            if self.log_asked is None:
+                if self.line_open:
+                    # Its end came with what is kept apart, or never.
+                    data = data.removeprefix(b"\n")
+                    self.log.write(b"\n")
+                self.log.write(APART)
+                limit = self.order["log_limit_bytes"]
+                self.log_asked = CappedLog(self.order["log_asked"], limit)
+            self.log_asked.write(data)
+        else:
+            self.log.write(data)
+            self.line_open = not data.endswith(b"\n") and (bool(data) or self.line_open)
+        return taken
 
     def drain(self) -> None:
         """Take what is left in the pipe; all of its writers are dead."""
         limit = time.monotonic() + 1.0
-        while time.monotonic() < limit:
-            before = len(self.log.tail), self.log.head_left
-            if not self.read() or (len(self.log.tail), self.log.head_left) == before:
-                break
+        while time.monotonic() < limit and self.take():
+            pass
         os.close(self.output)
 
     def stop(self) -> None:
@@ -249,7 +294,7 @@ def supervisor_answer(process: subprocess.Popen[bytes]) -> dict[str, Any]:
     if not line:
         # The supervisor was killed; what it watched died with it.
         lost = {"started": True, "code": -signal.SIGKILL, "timed_out": False, "leftover": 0}
-        return {**lost, "wall_seconds": 0.0}
+        return {**lost, "wall_seconds": 0.0, "outside": "its supervisor was killed"}
     answer: dict[str, Any] = json.loads(line)
     return answer
 
@@ -258,9 +303,9 @@ def serve_order() -> None:
     """Serve one order from standard input."""
     # The terminal's Ctrl-C and a stopped service reach the caller, which then
     # closes the pipe; deciding twice would leave a half-recorded run.
-    # A handler that does nothing, since a command would inherit SIG_IGN.
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, lambda *_: None)
+    # A handler that does nothing else, since a command would inherit SIG_IGN.
+    for number in STOPPING:
+        signal.signal(number, lambda got, _: _got.append(got))
     adopt_orphans()
     keep_others_out()
     line = b""

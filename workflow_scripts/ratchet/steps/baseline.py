@@ -127,7 +127,7 @@ def _state(session: Session, baseline: Baseline, judge: Judge) -> SessionState:
     return SessionState(
         round=0,
         incumbent=incumbent,
-        runs_used=len(baseline.runs),
+        runs_used=sum(run.tries for run in baseline.runs),
         noise_sd=noise_sd,
         **asdict(advice),
     )

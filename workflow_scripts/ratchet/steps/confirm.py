@@ -8,6 +8,7 @@ from ratchet.base.io import digest, read_record, write_json
 from ratchet.base.stats import welch_interval
 from ratchet.base.structs import replace
 from ratchet.integrity.run_checks import Scrutiny
+from ratchet.records.history import SEED_IGNORED, SeedEffect, seed_effect
 from ratchet.records.records import (
     Baseline,
     Confirmation,
@@ -129,6 +130,15 @@ def compare_champion(
     return result
 
 
+def ignores_seed(found: Confirmation) -> bool:
+    """Whether every run of the champion gave one number, and those of the baseline did not."""
+    before, after = (
+        seed_effect([[run.value for run in runs if run.value is not None]])
+        for runs in (found.baseline_runs, found.champion_runs)
+    )
+    return after is SeedEffect.NONE and before is SeedEffect.SHOWN
+
+
 def _result(
     session: Session, champion: int, pairs: list[tuple[RunSummary, RunSummary]]
 ) -> Confirmation:
@@ -143,9 +153,15 @@ def _result(
     if failed is not None:
         detail = f"a run failed with seed {failed.seed}: {failed.outcome.value}, {failed.reason}"
         return replace(found, detail=detail)
-    wrong = Scrutiny(session, [ours for ours, _ in pairs]).wrong([theirs for _, theirs in pairs])
+    scrutiny = Scrutiny(session, [ours for ours, _ in pairs])
+    wrong = scrutiny.wrong(found.champion_runs)
     if wrong is not None:
         return replace(found, detail=f"the champion's runs are tampered with: {wrong}")
+    over = scrutiny.off_budget(found.champion_runs)
+    if over is not None:
+        return replace(found, detail=f"the champion's runs are off budget: {over}")
+    if ignores_seed(found):
+        return replace(found, detail=f"the champion cannot be confirmed: {SEED_IGNORED}")
     comparison = welch_interval(
         [session.value(ours) for ours, _ in pairs],
         [session.value(theirs) for _, theirs in pairs],

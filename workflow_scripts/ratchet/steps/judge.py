@@ -19,8 +19,10 @@ from ratchet.judge.tradeoffs import (
 from ratchet.records.history import (
     NO_SEED_EFFECT,
     NOISE_UNKNOWN,
+    SEED_IGNORED,
     History,
     SeedEffect,
+    evidence,
     name_of,
     seed_effect,
     without_chance,
@@ -102,9 +104,10 @@ class Case(Struct):
     believed of the metric of the incumbent, experiment ``held``.  ``memory_mb`` is what the
     session's ceiling is compared with, and ``too_large`` that a hard one refuses it;
     ``broken`` says which constraint of the task it breaks.  ``suspect`` says what its
-    runs show beside the baseline's that cannot be believed.  ``values`` are the metrics
-    that it was assessed by, and ``seedless`` that the seed has no effect, so that further
-    runs repeat them.
+    runs show beside the baseline's that cannot be believed, and ``off_budget`` how they
+    did not keep to their budget.  ``values`` are the metrics that it was assessed by, and
+    ``seedless`` that the seed has no effect, so that further runs repeat them; it
+    ``ignores_seed`` where that is so for its code alone.
     """
 
     proposal: Proposal
@@ -126,6 +129,8 @@ class Case(Struct):
     too_large: bool = False
     broken: str = ""
     suspect: str = ""
+    off_budget: str = ""
+    ignores_seed: bool = False
     values: list[float] = field(default_factory=list)
     seedless: bool = False
 
@@ -137,7 +142,8 @@ class Case(Struct):
     @property
     def out(self) -> bool:
         """Whether there is nothing to assess: it was not run, or a run failed."""
-        return bool(self.refused or self.suspect) or self.failed is not None
+        bad = self.refused or self.suspect or self.off_budget
+        return bool(bad) or self.failed is not None
 
     @property
     def failed(self) -> RunSummary | None:
@@ -228,7 +234,7 @@ def rule_on_case(
         pareto_high=bounds.high if bounds else None,
         near_miss=one_kept and not case.kept and case.promising,
     )
-    return without_chance(ruling) if case.seedless else ruling
+    return without_chance(ruling) if case.seedless or case.ignores_seed else ruling
 
 
 def _verdict(case: Case, found: Assessment | None) -> Verdict:
@@ -260,6 +266,8 @@ def _reason(case: Case, found: Assessment | None, tariff: Tariff) -> str:
         return f"not run: {case.refused}"
     if case.suspect:
         return f"tampered: {case.suspect}"
+    if case.off_budget and case.failed is None:
+        return f"off budget: {case.off_budget}"
     if case.failed is not None:
         return f"{case.failed.outcome.value.replace('_', ' ')}: {case.failed.reason}"
     if found is None:
@@ -273,6 +281,8 @@ def _reason(case: Case, found: Assessment | None, tariff: Tariff) -> str:
     if case.seedless:
         text = f"{distance}; {NO_SEED_EFFECT}, {NOISE_UNKNOWN}{said}"
         text += "; the mode's test needs fresh runs that differ" if found.p_value else ""
+    elif case.ignores_seed:
+        text = f"{distance}; {SEED_IGNORED}{said}"
     else:
         text = f"{distance} over {count} ({floors}){said}"
         text += f"; P(better) {found.confidence:.3f}" if case.priced_out else ""
@@ -332,9 +342,7 @@ class Hearing(Frozen):
             held.memory_mb,
             memory_ceiling(session.config),
         )
-        seed_matters = history.seed_effect is SeedEffect.SHOWN
-        scrutiny = Scrutiny(session, seed_matters=seed_matters)
-        return cls(session, history, judge, tariff, scrutiny, remeasured)
+        return cls(session, history, judge, tariff, Scrutiny(session), remeasured)
 
     @property
     def incumbent(self) -> Incumbent:
@@ -378,6 +386,7 @@ class Hearing(Frozen):
         remarks = {remark for run in case.runs for remark in self.scrutiny.remarks(run)}
         case.notes = (*case.notes, *sorted(remarks - set(case.notes)))
         case.suspect = self.scrutiny.wrong(case.runs) or ""
+        case.off_budget = self.scrutiny.off_budget(case.runs) or ""
 
     def wants_run(self, case: Case) -> bool:
         """Assess a candidate that is not out; whether it must be run once more."""
@@ -388,8 +397,8 @@ class Hearing(Frozen):
         effect = self.seed_effect(case.runs)
         case.seedless = effect is SeedEffect.NONE
         case.values = [session.value(run) for run in case.runs]
-        if effect is not SeedEffect.SHOWN:  # they are all equal, and no evidence of little noise
-            del case.values[1:]
+        case.ignores_seed = not case.seedless and seed_effect([case.values]) is SeedEffect.NONE
+        case.values = list(evidence(case.values))
         # In mode `guaranteed` each test takes its level from a sequence that sums to
         # the bound.  Candidates are heard side by side, so nobody knows which of those
         # before this one will be tested: it takes the level that is its own if all
@@ -411,7 +420,9 @@ class Hearing(Frozen):
             found = found.without_retest(self.judge.settings)
             case.incumbent = session.sign * self.history.replicates[self.incumbent.number][0]
             case.assessment = replace(found, delta=case.values[0] - case.incumbent)
-        if case.barred or case.seedless:
+        if case.ignores_seed:
+            case.assessment = found.without_retest(self.judge.settings)
+        if case.barred or case.seedless or case.ignores_seed:
             return False
         return found.verdict is Verdict.RETEST or self._quarantine(case, found)
 
@@ -502,7 +513,7 @@ def write_verdict(session: Session, number: int) -> None:
         noise_high=None if unknown else high,
         incumbent_mean=mean,
         incumbent_sd=judge.incumbent_sd,
-        runs_used=len(made) + len(incumbent_runs) + (check is not None),
+        runs_used=sum(r.tries for r in (*made, *incumbent_runs, *([check] if check else []))),
         stop=stopped.stop if stopped else None,
         detail=stopped.detail if stopped else "",
         remeasured=hearing.remeasured,

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import secrets
 import subprocess
 import sys
 import tempfile
@@ -13,6 +14,7 @@ import ratchet
 from ratchet.base.errors import DataError, StoreError
 from ratchet.base.io import (
     Fingerprint,
+    digest_bytes,
     digest_file,
     read_bytes,
     read_record,
@@ -54,6 +56,8 @@ PREPARE_TIMEOUT_SECONDS = 24 * 3600.0
 PREPARED = "prepared"
 # So many packages that differ are named; the manifest has all.
 TOLD = 3
+# Nobody guesses so many.
+SECRET_BYTES = 32
 
 
 def write_manifest(config: Config, task: Task, root: Path, harness: Path, journal: Journal) -> None:
@@ -81,7 +85,10 @@ def write_manifest(config: Config, task: Task, root: Path, harness: Path, journa
     code = harness_digest(Path(ratchet.__file__).parent)
     mode = judge_mode(config)
     start = read_record(Start, paths.start) if paths.start.exists() else None
-    frozen = build_manifest(config, task, store, data, code, mode, preset, told, read, start)
+    secret = draw_seed_secret(paths) if config.seeds == "secret" else ""
+    frozen = build_manifest(
+        config, task, store, data, code, mode, preset, told, read, start, secret
+    )
     if kept_apart == SandboxKind.CONTAINER:
         versions = {**frozen.versions, **run_facts()}
         frozen = replace(frozen, versions=versions)
@@ -94,6 +101,13 @@ def write_manifest(config: Config, task: Task, root: Path, harness: Path, journa
         stronger=stronger_advice(config.isolation, kept_apart),
         **({"preset": preset.name} if preset else {}),
     )
+
+
+def draw_seed_secret(paths: SessionPaths) -> str:
+    """Digest of the session's secret, which is drawn now unless somebody put it there."""
+    if not paths.seed_secret.exists():
+        write_bytes(paths.seed_secret, f"{secrets.token_hex(SECRET_BYTES)}\n".encode(), mode=0o600)
+    return digest_bytes(read_bytes(paths.seed_secret))
 
 
 def _check_environment(config: Config, task: Task, python: Interpreter | None) -> TaskPython | None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import json
 import os
 import re
 import subprocess
 import sys
+import sysconfig
 import tomllib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -116,6 +118,56 @@ def package_paths(names: Sequence[str], prefixes: Sequence[str] = ()) -> list[Pa
                     found |= set(folder.glob(f"{plain}-*.dist-info"))
                     found |= set(folder.glob(f"{plain}-*.egg*"))
     return sorted(path for path in found if path.exists())
+
+
+SELDOM = ("ensurepip", "idlelib", "lib2to3", "pydoc_data", "test", "turtledemo")
+"""Folders of the standard library that no program needs while it runs."""
+
+TEXTS = ("doc", "gdb", "gcc/python", "info", "man", "perl", "perl5", "python3", "vim", "emacs")
+"""Folders of /usr/share with text that no program needs while it runs."""
+
+PROGRAMS = ("google-cloud-sdk", "node_modules", "ruby", "go", "jvm", "R", "libreoffice", "mono")
+"""Folders of /usr/lib that belong to other languages and large programs."""
+
+
+def unneeded_paths(packages: Iterable[str]) -> list[Path]:
+    """Paths of this interpreter and of the system that a run with some packages does not need.
+
+    It would be text to train on, beside what the task gives: other packages, caches of
+    package managers, tests and documentation, libraries of other interpreters.
+    """
+    prefix, base = Path(sys.prefix).resolve(), Path(sys.base_prefix).resolve()
+    library = Path(sysconfig.get_path("stdlib")).resolve()
+    own = {Path(sysconfig.get_path(kind)).resolve() for kind in ("purelib", "platlib")}
+    found = {library / name for name in SELDOM} | {Path("/usr/share") / name for name in TEXTS}
+    found |= {each / name for each in (prefix, base) for name in ("pkgs", "conda-meta", "envs")}
+    needed, tests = _installed(tuple(sorted(set(packages))))
+    for site in own:
+        found |= {path for path in site.glob("*") if path.name not in needed}
+        found |= {site / name for name in tests}
+    others = {library / "site-packages"}
+    for root in ("/usr/lib", "/usr/local/lib"):
+        others |= {*Path(root).glob("python*"), *(Path(root) / name for name in PROGRAMS)}
+    seen = {library, *own}
+    found |= {o for o in others if not any(s == o or s.is_relative_to(o) for s in seen - {library})}
+    found -= {path for path in found if library.is_relative_to(path)}
+    return sorted(path for path in found if path.exists())
+
+
+@functools.cache
+def _installed(packages: tuple[str, ...]) -> tuple[frozenset[str], frozenset[str]]:
+    """Names in ``site-packages`` of what belongs to some packages, and folders of their tests."""
+    import importlib.metadata  # slow; only a run asks
+
+    found: set[str] = set()
+    tests: set[str] = set()
+    for name in packages:
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            for path in importlib.metadata.distribution(name).files or ():
+                found.add(path.parts[0])
+                if "tests" in path.parts[1:-1]:
+                    tests.add("/".join(path.parts[: path.parts.index("tests", 1) + 1]))
+    return frozenset(found), frozenset(tests)
 
 
 # A cold environment on a shared disk may take long to list thousands of files.

@@ -95,30 +95,24 @@ BY_ENVIRONMENT = Seeding()
 
 
 class Plausible(Frozen):
-    """Plausible use of a budget in seconds, measured by the harness.
+    """Plausible use of a budget in seconds, measured by the harness beside the baseline's runs.
 
-    Until it asks for its evaluation it must have used at least ``min_fraction``
-    of the budget and at most ``max_fraction`` of it plus ``startup_seconds``
-    (imports, building the model).  The evaluation may take
-    ``evaluation_seconds`` more than its replies explain (compilation), which is
-    at most ``evaluation_fraction`` of the budget, if that is given.
-    Seconds are CPU seconds of the whole process tree, on GPUs wall-clock ones.
-
-    In a session a run is also compared with the baseline's.  If ``excess_seconds``
-    is given, it may use so many and ``excess_fraction`` of the budget more than
-    their median until it asks.  If ``tokens`` is given, it must print that name,
-    with at least ``min_tokens`` times their median.
+    What a run uses is one sum: from its start to the last reply of its evaluation, whatever
+    it does there.  It may exceed the baseline's by ``tolerance``, a part of it, and until the
+    evaluation at least ``min_fraction`` of the budget must be used.  Seconds are CPU seconds
+    of the whole process tree, on GPUs wall-clock ones.  If ``tokens`` is given, a run must
+    print that name, with at least ``min_tokens`` times the baseline's median.
     """
 
     min_fraction: float = 0.5
-    max_fraction: float = 1.5
-    startup_seconds: float = 10.0
-    evaluation_seconds: float = 10.0
-    evaluation_fraction: float | None = None
-    excess_fraction: float = 0.05
-    excess_seconds: float | None = None
+    tolerance: float = 0.1
     tokens: str | None = None
     min_tokens: float = 0.0
+
+    @classmethod
+    def of(cls, values: Mapping[str, Any]) -> Plausible:
+        """From the key ``plausible``; what older sessions have beside these is not used."""
+        return cls(**{name: values[name] for name in cls.__struct_fields__ if name in values})
 
 
 class Cache(Frozen):
@@ -383,6 +377,18 @@ class Task(PlainKeys, kw_only=True):
         """Whether its preparation makes what is in its caches, and no data files."""
         return bool(self.prepare and self.caches and not self.data_names)
 
+    @property
+    def printed_names(self) -> tuple[str, ...]:
+        """Names of the numbers that something is decided or shown from, beside the metric."""
+        bounded = (bound.name for bound in self.constraints)
+        return tuple(sorted({*self.counted_names, *self.printed, *bounded}))
+
+    @property
+    def counted_names(self) -> tuple[str, ...]:
+        """Names of printed numbers that cannot be below 0."""
+        tokens = self.plausible.tokens if self.plausible else None
+        return tuple(sorted(filter(None, {self.memory_name, tokens})))
+
     def memory_mb(self, metrics: Mapping[str, float | None]) -> float | None:
         """Peak memory that a run reported, in MiB; ``None`` if it did not."""
         value = metrics.get(self.memory_name) if self.memory_name else None
@@ -509,7 +515,7 @@ def build_task(
         memory_megabytes=memory.get("megabytes", 1.0),
         values=data,
         search_space=tuple(_change(entry) for entry in data.get("search_space", ())),
-        plausible=Plausible(**data["plausible"]) if "plausible" in data else None,
+        plausible=Plausible.of(data["plausible"]) if "plausible" in data else None,
         seeding=Seeding.of(data.get("seed", "environment")),
         presets=parse_presets(data.get("presets", {}), str(place or folder / DEFINITION)),
         python=(clone or harness) / Path(data["python"]).expanduser() if "python" in data else None,

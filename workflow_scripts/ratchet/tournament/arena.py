@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from ratchet.base.errors import FixedInputChangedError
-from ratchet.base.io import digest, read_record, write_json
+from ratchet.base.io import digest, read_bytes, read_record, write_bytes, write_json
 from ratchet.base.structs import Frozen, replace, to_json_values
 from ratchet.config import Config
 from ratchet.integrity.seal import sealed_step
@@ -83,6 +83,8 @@ def enter_competitor(arena: Arena, index: int) -> Session:
     if paths.manifest.exists():
         _compare(own, wanted, read_record(Manifest, paths.manifest))
     else:
+        if wanted.seed_secret_sha256:
+            write_bytes(paths.seed_secret, read_bytes(arena.paths.seed_secret), mode=0o600)
         with sealed_step(paths, "prepare", 0, 0, None):
             write_json(paths.manifest, wanted)
     SessionRepo(paths.repository, own.session).clear_stale_locks()
@@ -103,7 +105,10 @@ def _manifest(arena: Arena, own: Config) -> Manifest:
 
 def _compare(own: Config, wanted: Manifest, found: Manifest) -> None:
     """Refuse a session of the same name that is not this tournament's."""
-    inputs = ("fixed", "baseline", "data", "locked", "evaluation", "definition", "environment")
+    inputs = (
+        *("fixed", "baseline", "data", "locked", "evaluation", "definition", "environment"),
+        "seed_secret_sha256",
+    )
     different = [name for name in inputs if getattr(found, name) != getattr(wanted, name)]
     frozen = {**wanted.frozen, "mode": found.frozen["mode"]}
     different += [key for key in frozen if found.frozen.get(key) != frozen[key]]
