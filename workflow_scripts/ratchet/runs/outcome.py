@@ -161,6 +161,7 @@ def _evaluation(
         evaluating_cpu_seconds=round(max(0.0, answered["cpu_seconds"] - trained), 3),
         audit=audit.get("value"),
         audit_tokens=audit.get("tokens", 0),
+        audit_parts=tuple(audit.get("parts") or ()),
         checks=result.get("checks", {}),
         usual_cpu_seconds=_usual([trained, *progress, answered["cpu_seconds"]]),
         prefixes=_prefix_scores(result),
