@@ -56,7 +56,9 @@ def test_the_gain_on_unseen_data_is_the_headline(honest: Box) -> None:
     assert found["gain"] != found["search"]["gain"]
     before, after = (found["unseen"][side]["mean"] for side in ("baseline", "challenger"))
     assert before - after == pytest.approx(found["gain"])
-    assert answer["headline"].endswith(" on unseen data") and f"{after:.2f}" in answer["headline"]
+    assert (
+        answer["headline"].endswith(" on unseen data") and f" → {after:.3f}" in answer["headline"]
+    )
     assert "Confirmed with 3 fresh seeds each: gain on unseen data " in answer["rest"]
     assert "; in the search " in answer["rest"]
     page = (honest.session / "report.html").read_text(encoding="utf-8")
