@@ -142,6 +142,7 @@ bench: $(ENVS)/.venv-dev/.ready $(ENVS)/.venv-bench/.ready
 	PYTHONPATH=tests $(DEV)/bin/python tests/bench/busy.py
 	PYTHONPATH=tests $(DEV)/bin/python tests/bench/cheats.py
 	PYTHONPATH=tests $(DEV)/bin/python tests/bench/cheats_gpt.py
+	PYTHONPATH=tests $(DEV)/bin/python tests/bench/carrying.py --seeds 2
 	$(ENVS)/.venv-bench/bin/python tests/bench/evolve.py
 
 bench-malformed: $(ENVS)/.venv-dev/.ready

@@ -24,6 +24,8 @@ rule confirm:
         # first, so each round finds the one before in the graph already.  With
         # the last round alone, a chain of some hundred jobs is too deep for it.
         steers=[str(PATHS.round(number).steer) for number in range(CONFIG.rounds + 1)],
+        # What it knows of the noise.
+        judge=str(PATHS.round(CONFIG.rounds).judge),
         baseline=str(PATHS.baseline),
         certified=[str(PATHS.certification)] if CONFIG.certification_runs else [],
         runs=[

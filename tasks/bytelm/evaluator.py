@@ -44,6 +44,8 @@ from prepare import (
 
 # Nobody who has forgotten the other windows makes a million of one, but once in a million.
 LARGEST_WEALTH = float(np.log(1e6))
+# Parts of the audit text whose metric is told: enough to see how a gain varies over it.
+PARTS = 32
 
 
 class ProtocolError(Exception):
@@ -81,6 +83,11 @@ class Part:
     def value(self) -> float:
         """Bits per byte."""
         return bits_per_byte(self.losses)
+
+    @property
+    def parts(self) -> list[float]:
+        """Bits per byte on consecutive parts of the windows: how they vary over the text."""
+        return [bits_per_byte(losses) for losses in np.array_split(self.losses, PARTS)]
 
 
 class Conversation:
@@ -181,6 +188,7 @@ def serve(channel: socket.socket, order: dict[str, Any]) -> None:
     read = None
     if audit is not None:
         read = {"value": audit.value if finite else None, "tokens": audit.losses.size}
+        read |= {"parts": audit.parts if finite else []}
     tell(
         "result",
         value=validation.value if finite else None,

@@ -40,6 +40,8 @@ from numpy.typing import NDArray
 from prefixes import LARGEST_CHANGE, MEAN_CHANGE, Prefixes, counted
 from scoring import WINDOWS_AT_ONCE, Scale, bits_per_byte, log_softmax
 
+# Parts of the audit text whose metric is told: enough to see how a gain varies over it.
+PARTS = 32
 # The harness is told so often how far the candidate is, and measures what it used.
 REPORTS = 8
 
@@ -105,6 +107,17 @@ class Part:
         """Bits per byte."""
         nats = np.where(self.bytes > 0, self.losses, 0.0)
         return bits_per_byte([float(x.sum()) for x in nats], int(self.bytes.sum()))
+
+    @property
+    def parts(self) -> list[float]:
+        """Bits per byte on consecutive parts of the windows: how they vary over the text."""
+        nats = np.where(self.bytes > 0, self.losses, 0.0)
+        split = (np.array_split(np.concatenate(list(x)), PARTS) for x in (nats, self.bytes))
+        return [
+            bits_per_byte([float(losses.sum())], int(size.sum()))
+            for losses, size in zip(*split, strict=True)
+            if size.any()
+        ]
 
     def compared(self) -> dict[str, Any]:
         """Bits per byte of whole and of cut windows, in groups of equally many windows."""
@@ -232,6 +245,7 @@ def serve(channel: socket.socket, order: dict[str, Any], scale: Scale) -> None:
         read = {
             "value": audit.value if finite else None,
             "tokens": audit.targets.size,
+            "parts": audit.parts if finite else [],
             "prefixes": audit.compared() if finite else None,
         }
     tell(

@@ -7,6 +7,9 @@ were recorded with exactly these edits, plus the deviation of one of all recorde
 runs from its own mean, drawn by the seed.  Edits that were not recorded together
 are taken to add up.  Nothing sleeps: a run's duration passes on a :class:`Clock`.
 
+An edit in ``memorized`` lowers the metric by so much on the data of the search alone.  The
+audit data have parts, over which a gain varies about as it was measured to.
+
 With a budget in seconds the machine can be busy: the runs whose numbers are in ``busy``,
 the first with 1, get a worse metric by ``loss``, and a probe that took twice as long.
 
@@ -46,6 +49,8 @@ from ratchet.task.edits import applicable_changes, find_value, replace_value
 from ratchet.task.task import DeclaredChange, Task
 
 FOLDER = DATA / "runs"
+PARTS, PART_SD = 32, 0.03
+"""Parts of the audit data, and how far a code's metric on one is from that on all."""
 _CURVE = re.compile(r"(?m)^step (\d+): loss ([\d.]+)")
 Edits = frozenset[str]
 
@@ -81,6 +86,7 @@ class Recorded:
     runs: int = 0
     busy: Container[int] = ()
     loss: float = 0.0
+    memorized: Mapping[str, float] = field(default_factory=dict)
 
     @classmethod
     def load(cls, name: str, folder: Path) -> Recorded:
@@ -141,7 +147,8 @@ class Recorded:
         """The record of a run that is looked up; leaves log and source as a real one."""
         sources = {name: store.get(sha) for name, sha in spec.sources.items()}
         draw = Random(f"{sorted(sources.items())} {spec.seed}")
-        row, value = self._look(self.edits(sources), draw)
+        edits = self.edits(sources)
+        row, value = self._look(edits, draw)
         self.runs += 1
         slow = spec.budget_seconds is not None and self.runs in self.busy
         if slow and value is not None:
@@ -154,7 +161,9 @@ class Recorded:
             record = replace(record, pace=Pace(probe, 0.012, waited=0.01, foreign=0.02))
         text = f"{record.reason}\n"
         if value is not None:
-            record = _moved(record, row.value, value, spec)
+            known = sum(self.memorized.get(edit, 0.0) for edit in edits)
+            value -= self.task.metric.direction.sign * known
+            record = _moved(record, row.value, value, spec, known)
             lines = [f"step {step}: loss {loss:.4f} bits per byte" for step, loss in row.curve]
             lines += ["---", *(f"{name}: {number}" for name, number in record.metrics.items())]
             text = "\n".join(lines) + "\n"
@@ -187,14 +196,22 @@ class Recorded:
         return draw.choice(alike), mean + draw.choice(self._noise)
 
 
-def _moved(record: RunRecord, old: float | None, value: float, spec: RunSpec) -> RunRecord:
-    """The record of a run with another value, and as much of a change of its audit."""
+def _moved(
+    record: RunRecord, old: float | None, value: float, spec: RunSpec, known: float
+) -> RunRecord:
+    """The record of a run with another value, and as much of a change of its audit.
+
+    What the run ``known`` of the data of the search it does not know of the audit's.
+    """
     evaluation = record.evaluation
     if evaluation is not None and not spec.audit_data:
         evaluation = replace(evaluation, value=value, audit=None, audit_tokens=0)
     elif evaluation is not None:
         assert evaluation.audit is not None and old is not None
-        evaluation = replace(evaluation, value=value, audit=value + evaluation.audit - old)
+        audit = value + known + evaluation.audit - old
+        draw = Random(f"{sorted(spec.sources.items())}")
+        parts = tuple(audit + draw.gauss(0, PART_SD) for _ in range(PARTS))
+        evaluation = replace(evaluation, value=value, audit=audit, audit_parts=parts)
     if evaluation is not None and spec.budget_seconds is not None:
         # The table's runs had a budget in steps; this one trained for its seconds.
         spent = {"trained_cpu_seconds": spec.budget_seconds, "evaluating_cpu_seconds": 0.2}

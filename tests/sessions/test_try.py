@@ -256,6 +256,11 @@ def test_an_edit_in_a_finished_session_opens_one_that_starts_from_its_champion(
     unchanged = ratchet_try(box, "-m", "the champion")
     assert "is what the incumbent has already" in unchanged.stderr
     edit(box, DECAY=0.3)
+    doubted = copied(box, tmp_path / "doubted")
+    found = {**doubted.json("confirm.json"), "carries_over": False}
+    (doubted.session / "confirm.json").write_text(json.dumps(found))
+    words = "that champion is not confirmed: the gain does not carry over; read its code"
+    assert words in ratchet_try(doubted, "-m", "decay").stderr
     # One that goes on again is not finished, whatever was confirmed before.
     extended = copied(box, tmp_path / "extended")
     extended.play(rounds=2, last="rounds")

@@ -130,7 +130,8 @@ def test_it_runs_unattended_and_everybody_gets_an_equal_share(played: tuple[Box,
     assert confirmation["low"] > 0
     assert len(confirmation["baseline_runs"]) == 2
     assert printed.splitlines()[1].split()[:2] == ["1", found["champion"]["competitor"]]
-    assert "won: val_loss better by" in printed
+    assert "won in val_loss; confirmed: gain 0." in printed
+    assert found["champion"]["gain"]["standing"] == "confirmed"
     assert verify_sessions(box.path).deviations == []
     # One that crashes and then proposes nothing stops nobody, and takes over what others found.
     legs = [box.json(f"evolve/{n:04d}/leg-2.json") for n in range(3)]

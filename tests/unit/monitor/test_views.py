@@ -19,13 +19,17 @@ from ratchet.monitor.views import (
     render_live,
     replace_file,
 )
+from ratchet.records.confirmed import confirmed_gain
 from ratchet.records.events import Journal, time_left
 from ratchet.records.paths import SessionPaths
+from ratchet.records.records import Confirmation
 
 KEEP = verdict(
     4, 2, "KEEP", description="RATE 1 -> 2", confidence=0.81, best=0.5123, noise=0.0101, rounds=12
 )
 RUN = run(4, True, 1, wall_seconds=4.0)
+GAIN = {"gain": 0.4, "low": 0.3, "high": 0.5}
+CONFIRMED = at(4, "confirmed", **GAIN, detail="")
 CHECK = at(4, "remeasured", value=0.9, expected=0.5, sd=0.1, z=4.0, alarm=True)
 SLOW = {"slowed": "it\nhad"}
 PREPARED = at(
@@ -61,6 +65,11 @@ REFUSED = at(4, "agent_refused", agent="codex", round=3, reason="it\nlied", agai
         (ASKED | {"attempt": 2}, "asking       codex, round 3, once more ("),
         (REFUSED, "sent back    codex, round 3: it lied"),
         (REFUSED | {"again": False}, "no proposal  codex, round 3: it lied"),
+        (CONFIRMED, "confirmation: gain in the search 0.4000"),  # of an older session
+        (
+            CONFIRMED | confirmed_gain(Confirmation(1, **GAIN)),
+            "confirmed: gain 0.4000, 95 % interval 0.3000 to 0.5000; the task has no unseen data",
+        ),
         (CHECK, "incumbent moved: expected 0.5000 ± 0.1000, measured 0.9000 (z = 4.0); *changed"),
     ],
 )

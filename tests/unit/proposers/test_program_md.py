@@ -189,7 +189,7 @@ def test_an_update_writes_the_session_and_leaves_the_rest() -> None:
         "- 3 [other] \\`\\<b>\\` \\[x\\](y) \\*boom\\* ## Goal: crash: no\n",
         "- WARMUP: every declared value was tried",
         "1. [data] SEQ_LEN 64 -> 32. Never tried.",
-        "confirmed a gain of 0.19 (95 % interval 0.17 to 0.21)",
+        "by fresh runs of both confirmed: gain 0.19, 95 % interval 0.17 to 0.21; the task has no",
         "git -C results/night show ratchet/night:train.py > tasks/tiny/train.py",
     ):
         assert words in text, words
@@ -241,9 +241,9 @@ def test_an_unfinished_or_long_session() -> None:
 @pytest.mark.parametrize(
     ("gain", "low", "high", "words"),
     [
-        (0.2, 0.1, 0.3, "fresh runs of both confirmed a gain of 0.2 (95 % interval 0.1 to 0.3)"),
-        (0.2, -0.1, 0.5, "did not confirm it, with a gain of 0.2 (95 % interval -0.1 to 0.5)"),
-        (0.2, None, None, "one fresh run of each shows a gain of 0.2"),
+        (0.2, 0.1, 0.3, "by fresh runs of both confirmed: gain 0.2, 95 % interval 0.1 to 0.3"),
+        (0.2, -0.1, 0.5, "by fresh runs of both not confirmed: gain 0.2, 95 % interval -0.1"),
+        (0.2, None, None, "not confirmed, a difference of single measurements: gain 0.2"),
         (None, None, None, "it was not confirmed by fresh runs"),
     ],
 )

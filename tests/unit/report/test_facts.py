@@ -49,19 +49,20 @@ def facts(records):
 def test_a_confirmed_answer(facts):
     assert facts["answer"]["kind"] == "confirmed"
     assert facts["answer"]["sentence"] == (
-        "val_bpb 3.412 → 2.929 (gain 0.483, 95 % interval 0.462 to 0.504, confirmed with "
-        "3 fresh seeds each); 5 of 12 experiments kept, of which 3 would survive a stricter "
-        "test; expected false keeps 0.4; 27 runs, 1.3 minutes of training; inputs intact."
+        "val_bpb 3.412 → 2.929 (confirmed with 3 fresh seeds each: gain 0.483, 95 % interval "
+        "0.462 to 0.504; the task has no unseen data); 5 of 12 experiments kept, of which 3 would "
+        "survive a stricter test; expected false keeps 0.4; 27 runs, 1.3 minutes of training; "
+        "inputs intact."
     )
 
 
-REPEATED = "gain 0.483 with 3 fresh seeds each, which repeat each other"
+REPEATED = "gain 0.483; the task has no unseen data; 3 fresh seeds each, which repeat each other"
 
 
 @pytest.mark.parametrize(
     ("gain", "low", "high", "kind", "words"),
     [
-        (0.004, -0.017, 0.025, "not_confirmed", "−0.017 to 0.025 includes zero"),
+        (0.004, -0.017, 0.025, "not_confirmed", "the interval includes zero, 3 fresh seeds each"),
         (-0.1, -0.12, -0.08, "worse", "Confirmed to be worse: val_bpb"),
         (0.483, None, None, "no_interval", REPEATED),
         (None, None, None, "confirmation_failed", "confirmation failed: 2 of 3 runs crashed"),
@@ -73,6 +74,52 @@ def test_answers_of_a_confirmation(records, gain, low, high, kind, words):
     facts = build_facts(sample.changed(records, confirmation=changed))
     assert facts["answer"]["kind"] == kind and words in facts["answer"]["sentence"]
     assert facts["confirmation"]["gain"] == changed.gain
+
+
+def audited(records, *values: float, carries_over: bool | None = None):
+    """The records with a gain on unseen data, its interval, and whether the gain carries over."""
+    found = records.history.confirmation
+    runs = {
+        name: tuple(replace(run, audit=run.value + 0.05) for run in getattr(found, name))
+        for name in ("baseline_runs", "champion_runs")
+    }
+    gain, low, high = values
+    carried = {"carries_over": carries_over, "carry_chance": 0.5 if carries_over else 1e-5}
+    audit = {"audit_gain": gain, "audit_low": low, "audit_high": high}
+    found = replace(found, **runs, **audit, **(carried if carries_over is not None else {}))
+    return sample.changed(records, confirmation=found)
+
+
+@pytest.mark.parametrize(
+    ("values", "carries", "kind", "words"),
+    [
+        (
+            (0.47, 0.45, 0.49), True, "confirmed",
+            "val_bpb 3.462 → 2.979 on unseen data (confirmed with 3 fresh seeds each: "
+            "gain on unseen data 0.470, 95 % interval 0.450 to 0.490; in the search 0.483, "
+            "0.462 to 0.504); 5 of",
+        ),
+        (
+            (0.01, -0.02, 0.04), None, "not_confirmed",
+            "Not confirmed: val_bpb 3.462 → 2.979 on unseen data (gain on unseen data 0.010, 95 % "
+            "interval −0.020 to 0.040; in the search 0.483, 0.462 to 0.504; the interval includes",
+        ),
+        (
+            (0.05, 0.03, 0.07), False, "not_carried_over",
+            "Not confirmed: the gain does not carry over: 0.483 (95 % interval 0.462 to 0.504) in "
+            "the search, 0.050 (0.030 to 0.070) on unseen data (gain in val_bpb with 3",
+        ),
+        ((-0.2, -0.3, -0.1), None, "worse", "Confirmed to be worse: val_bpb 3.462 → 2.979 on"),
+    ],
+)  # fmt: skip
+def test_unseen_data_decide_where_there_are_such(records, values, carries, kind, words):
+    facts = build_facts(audited(records, *values, carries_over=carries))
+    assert facts["answer"]["kind"] == facts["confirmation"]["standing"] == kind
+    assert facts["answer"]["sentence"].startswith(words)
+    found = facts["confirmation"]
+    assert (found["gain"], found["low"], found["high"]) == values
+    assert found["search"]["gain"] == pytest.approx(0.483, abs=1e-3)
+    assert found["unseen"]["challenger"]["mean"] == pytest.approx(2.979, abs=1e-3)
 
 
 def test_the_answer_while_unfinished(records):

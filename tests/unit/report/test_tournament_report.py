@@ -6,6 +6,8 @@ from typing import Any
 import pytest
 
 from helpers.pages import HOSTILE, check_inert
+from ratchet.records.confirmed import confirmed_gain
+from ratchet.records.records import Confirmation
 from ratchet.report.tournament_report import (
     fixed_digits,
     render_tournament,
@@ -54,7 +56,11 @@ FACTS: dict[str, Any] = {
     "champion": {
         "competitor": "fast",
         "experiment": 2,
-        "confirmation": {"gain": 0.19, "low": 0.1, "high": 0.28, "detail": ""},
+        "gain": confirmed_gain(
+            Confirmation(
+                2, gain=0.2, low=0.15, high=0.25, audit_gain=0.19, audit_low=0.1, audit_high=0.28
+            )
+        ),
     },
 }
 
@@ -83,19 +89,45 @@ def test_a_better_value_is_drawn_higher() -> None:
 
 
 def confirmed(gain: float | None, low: float | None, high: float | None = None) -> dict[str, Any]:
-    found = {"gain": gain, "low": low, "high": high, "detail": "a run failed"}
-    return {**FACTS["champion"], "confirmation": found}
+    found = Confirmation(2, gain=gain, low=low, high=high, detail="a run failed")
+    return {**FACTS["champion"], "gain": confirmed_gain(found)}
+
+
+CHEATED = confirmed_gain(
+    Confirmation(
+        2,
+        gain=2.12,
+        low=2.0,
+        high=2.2,
+        audit_gain=0.21,
+        audit_low=0.2,
+        audit_high=0.22,
+        carries_over=False,
+    )
+)
 
 
 @pytest.mark.parametrize(
     ("champion", "words"),
     [
-        (FACTS["champion"], "better by 0.19 with fresh seeds (95 % interval 0.1 to 0.28)"),
+        (
+            FACTS["champion"],
+            "fast, experiment 2 won in val_loss; confirmed: gain on unseen data 0.19, 95 % "
+            "interval 0.1 to 0.28; in the search 0.2, 0.15 to 0.25",
+        ),
+        (
+            {**FACTS["champion"], "gain": CHEATED},
+            "won in val_loss; not confirmed: the gain does not carry over: 2.12 (95 % interval "
+            "2 to 2.2) in the search, 0.21 (0.2 to 0.22) on unseen data",
+        ),
         (None, "fast leads with val_loss 1.21 (estimate 1.25); nothing is confirmed"),
         ({**FACTS["champion"], "experiment": 0}, "the baseline is the best so far"),
-        (confirmed(0.1, -0.1, 0.3), "interval −0.1 to 0.3, which includes no gain"),
-        (confirmed(0.1, None), "better by 0.1, a difference of single measurements"),
-        (confirmed(None, None), "its confirmation failed: a run failed"),
+        (confirmed(0.1, -0.1, 0.3), "not confirmed: gain 0.1, 95 % interval −0.1 to 0.3; the task"),
+        (
+            confirmed(0.1, None),
+            "not confirmed, a difference of single measurements: gain 0.1; the task has",
+        ),
+        (confirmed(None, None), "won in val_loss; confirmation failed: a run failed"),
     ],
 )
 def test_the_answer_says_what_is_known(champion: dict[str, Any] | None, words: str) -> None:

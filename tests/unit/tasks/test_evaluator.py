@@ -29,6 +29,9 @@ def test_an_honest_run_has_the_evaluators_number(arena: Arena) -> None:
     assert (attempt.value, audited.audit_tokens) == (found.value, 32768)
     assert audited.audit != audited.value
     assert 4 < audited.audit < 9
+    assert len(audited.audit_parts) == 32 and not found.audit_parts
+    assert np.mean(audited.audit_parts) == pytest.approx(audited.audit)
+    assert np.std(audited.audit_parts) > 0
     # The data to evaluate on are not laid out.
     assert "['train.bin']" in attempt.log
     assert "val.bin" not in attempt.log and "audit.bin" not in attempt.log

@@ -361,6 +361,8 @@ def test_it_serves_one_run_and_tells_the_harness(files: Path) -> None:
     part = judged(files, honest)[0]
     assert value == part.value and result["prefixes"] == part.compared()
     assert set(result["audit"]["prefixes"]) == {"whole", "groups", "cut"}
+    parts = result["audit"]["parts"]
+    assert len(parts) == 32 and min(parts) < result["audit"]["value"] < max(parts)
     ours, theirs = socket.socketpair()
     theirs.close()
     with pytest.raises(RuntimeError, match="a run is evaluated once"):

@@ -46,6 +46,7 @@ from ratchet.cli.sessions import add_session, chosen_session
 from ratchet.logs.cells import split_lines
 from ratchet.logs.reader import decode_text, numbered_lines
 from ratchet.logs.table import RowStatus, Table, first_of
+from ratchet.records.confirmed import confirmed_gain, gain_sentence
 from ratchet.records.history import History, Trial
 from ratchet.records.records import Standing, Status
 from ratchet.records.results_table import table_header
@@ -90,12 +91,16 @@ class ExportedExperiment(Frozen):
 
 
 class Sheet(Frozen):
-    """A session's experiments with the problems of reading them."""
+    """A session's experiments with the problems of reading them.
+
+    ``gain`` is that of its champion by fresh runs; ``None`` before there are any, and in a log.
+    """
 
     name: str
     metric: str
     direction: str
     entries: tuple[ExportedExperiment, ...]
+    gain: Mapping[str, Any] | None = None
     assumptions: tuple[str, ...] = ()
     problems: tuple[str, ...] = ()
 
@@ -186,6 +191,7 @@ def to_json(sheet: Sheet) -> SheetText:
         "session": sheet.name,
         "metric": sheet.metric,
         "direction": sheet.direction,
+        "champion_gain": sheet.gain,
         "experiments": [to_json_values(entry) for entry in sheet.entries],
         "assumptions": list(sheet.assumptions),
         "problems": list(sheet.problems),
@@ -204,7 +210,14 @@ def to_csv(sheet: Sheet) -> SheetText:
         extra = (entry.fields.get(name) for name in sheet.extra)
         cells = (*known, entry.status, entry.agent, *extra, entry.description)
         write([_cell(cell) for cell in cells])
-    return SheetText(text.getvalue(), sheet.problems)
+    return SheetText(text.getvalue(), (*sheet.problems, *_gain_left_out(sheet)))
+
+
+def _gain_left_out(sheet: Sheet) -> Iterable[str]:
+    """A note on the champion's gain, which is no experiment's."""
+    if sheet.gain is not None:
+        said = one_line(gain_sentence(sheet.gain, "{:.6g}".format))
+        yield f"the champion's gain ({said}); --to json has it"
 
 
 def _cell(value: Any) -> str:
@@ -239,7 +252,8 @@ def to_results_tsv(sheet: Sheet) -> SheetText:
         metric = ABSENT if entry.value is None else _fixed(entry.value, 6)
         short = commit[:SHORT_HASH] if _FULL_HASH.fullmatch(commit) else commit
         lines.append("\t".join((short, metric, memory, status, one_line(entry.description))))
-    return SheetText("\n".join(lines) + "\n", (*sheet.problems, *_beyond(sheet, odd)))
+    left_out = (*sheet.problems, *_beyond(sheet, odd), *_gain_left_out(sheet))
+    return SheetText("\n".join(lines) + "\n", left_out)
 
 
 def _fixed(value: float, decimals: int) -> str:
@@ -280,6 +294,8 @@ def to_mlflow(sheet: Sheet, folder: Path) -> tuple[str, ...]:
         client = library.MlflowClient(tracking_uri=folder.resolve().as_uri())
         name = one_line(sheet.name).replace("/", " ").strip() or "session"
         tags = {"metric": one_line(sheet.metric), "direction": sheet.direction}
+        if sheet.gain is not None:
+            tags["champion_gain"] = json.dumps(sheet.gain, ensure_ascii=False)
         experiment = client.create_experiment(name, tags=tags)
         for entry in sheet.entries:
             left_out += _mlflow_run(client, experiment, sheet, entry)
@@ -322,7 +338,11 @@ def to_wandb(sheet: Sheet, folder: Path) -> tuple[str, ...]:
             dir=str(folder),
             project="ratchet",
             name=one_line(sheet.name),
-            config={"metric": one_line(sheet.metric), "direction": sheet.direction},
+            config={
+                "metric": one_line(sheet.metric),
+                "direction": sheet.direction,
+                "champion_gain": sheet.gain,
+            },
             # No picture of this machine, its code or its terminal.
             settings=library.Settings(
                 console="off",
@@ -434,6 +454,7 @@ def _of_session(options: argparse.Namespace) -> Sheet:
     session = chosen_session(options)
     history = History.read(session.paths)
     standings = {number: each.standing for number, each in history.contributions.items()}
+    confirmed = history.confirmation
     return Sheet(
         name=session.config.session,
         metric=session.task.metric.name,
@@ -442,6 +463,7 @@ def _of_session(options: argparse.Namespace) -> Sheet:
             exported_experiment(trial, standings.get(trial.number))
             for trial in (history.start, *history.judged)
         ),
+        gain=confirmed_gain(confirmed) if confirmed is not None else None,
     )
 
 

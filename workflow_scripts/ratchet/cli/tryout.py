@@ -40,6 +40,7 @@ from ratchet.integrity.edit_checks import edit_faults
 from ratchet.integrity.seal import begin_workflow
 from ratchet.judge.settings import Mode
 from ratchet.monitor.progress import Phase, fold_events
+from ratchet.records.confirmed import NOT_CARRIED
 from ratchet.records.events import Journal, read_events
 from ratchet.records.history import History, Trial, name_of
 from ratchet.records.paths import SessionPaths
@@ -258,6 +259,9 @@ class TrialPlace(Frozen):
             f"{paths.session!r}, which starts from its champion, {name_of(champion.number)}. "
             f"Snakemake knows it by --config session={paths.session} seed={values['seed']}",
         )
+        found = history.confirmation
+        if found is not None and found.carries_over is False:
+            tell(NAME, f"that champion is {NOT_CARRIED}; read its code")
         write_json(paths.start, Start(self.paths.session, champion.number, champion.files))
         self._run_baseline(paths, values)
         return self._of(self.root, self.harness, values)

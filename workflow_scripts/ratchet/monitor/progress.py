@@ -208,7 +208,8 @@ def _take(s: SessionStanding, event: Event) -> None:
             s.phase, s.confirm_runs = Phase.CONFIRMING, 0
         case "confirmed":
             numbers = {name: finite_number(event[name]) for name in ("gain", "low", "high")}
-            s.confirmed = {**numbers, "detail": str(event["detail"])}
+            told = {name: event.get(name) for name in ("standing", "data", "search", "unseen")}
+            s.confirmed = {**numbers, **told, "detail": str(event["detail"])}
             s.work.clear()
             s.phase = Phase.REPORTING
         case "certified":

@@ -33,6 +33,7 @@ from ratchet.monitor.progress import (
     standing_facts,
     standing_rows,
 )
+from ratchet.records.confirmed import gain_sentence
 from ratchet.records.events import Event, append_line, read_events, time_left
 from ratchet.records.history import NO_SEED_EFFECT, NOISE_UNKNOWN, SEED_HINT
 from ratchet.records.paths import SessionPaths
@@ -150,12 +151,9 @@ def _remeasured(event: Mapping[str, Any]) -> str | None:
 
 
 def _confirmed(event: Mapping[str, Any]) -> str:
-    if event["gain"] is None:
-        return f"confirmation failed: {event['detail']}"
-    if event["low"] is None:
-        return f"confirmation: gain {event['gain']:.4f}, a difference of single measurements"
-    text = f"{'confirmed' if event['low'] > 0 else 'not confirmed'}: gain {event['gain']:.4f}"
-    return f"{text} (95 % interval {event['low']:.4f} to {event['high']:.4f})"
+    if "standing" not in event:  # of an older session, which told one gain
+        return f"confirmation: gain in the search {format_number(event['gain'])}"
+    return gain_sentence(event, format_number)
 
 
 def _certified(event: Mapping[str, Any]) -> str:

@@ -11,6 +11,7 @@ from ratchet.base.templates import fill_template
 from ratchet.base.text import escape_markdown
 from ratchet.config import Config
 from ratchet.judge.tradeoffs import Ceiling
+from ratchet.records.confirmed import confirmed_gain, gain_sentence
 from ratchet.records.history import History
 from ratchet.records.paths import SessionPaths
 from ratchet.records.records import CATEGORIES, Direction, Suggestion, chance_name
@@ -379,7 +380,11 @@ def update_program(text: str, contract: ProgramContract, past: PastSession) -> s
 
 def measured_paragraph(contract: ProgramContract, past: PastSession) -> str:
     """Baseline and champion in a paragraph."""
-    return _filled("measured.md", contract, past=past, quote=quote)
+    found = past.history.confirmation
+    gain = None if found is None or found.gain is None else confirmed_gain(found)
+    said = "" if gain is None else gain_sentence(gain, lambda value: f"{value:.4g}")
+    known = {"gain": gain, "confirmed": said, "quote": quote}
+    return _filled("measured.md", contract, past=past, **known)
 
 
 def _filled(name: str, contract: ProgramContract, **values: Any) -> str:

@@ -604,11 +604,14 @@ class ConfirmationRun(Frozen):
 class Confirmation(Frozen):
     """Champion and baseline run again with fresh seeds, interleaved.
 
-    ``gain`` is positive when the champion is better; ``low`` and ``high``
-    bound it at ``level``.  ``None`` where nothing was kept or a run failed.
-    The ``audit_…`` values say the same of the locked data, which the search
-    never saw; ``None`` where the task has none.  ``contributions`` are those of all
-    kept changes, by these runs and those of the certification.
+    ``gain`` is that on the data of the search, positive when the champion is better;
+    ``low`` and ``high`` bound it at ``level``.  ``None`` where nothing was kept or a run
+    failed.  The ``audit_…`` values say the same of the locked data, which the search
+    never saw, and decide (:mod:`ratchet.records.confirmed`); ``None`` where the task has
+    none.  ``carries_over`` tells whether as much of the gain shows there as chance allows,
+    ``carry_chance`` the probability of so little by chance; ``None`` where that cannot be
+    told.  ``contributions`` are those of all kept changes, by these runs and those of the
+    certification.
     """
 
     champion: int
@@ -622,6 +625,8 @@ class Confirmation(Frozen):
     audit_gain: float | None = None
     audit_low: float | None = None
     audit_high: float | None = None
+    carries_over: bool | None = None
+    carry_chance: float | None = None
     contributions: tuple[Contribution, ...] = ()
 
 
@@ -742,7 +747,8 @@ class Evaluation(Frozen):
     finite.  ``seconds`` is what the evaluation took, ``trained_…`` what the
     candidate had used when it asked, ``evaluating_cpu_seconds`` what it used
     from then on.  ``audit`` is the metric on the locked data, where they were
-    read (``audit_tokens`` above 0).  ``checks`` are what the evaluator tested.
+    read (``audit_tokens`` above 0), ``audit_parts`` that on equal consecutive parts of
+    them, where the evaluator tells.  ``checks`` are what the evaluator tested.
     ``usual_cpu_seconds`` is in records of older versions.  ``prefixes`` and
     ``audit_prefixes`` are there where the evaluator asks for prefixes.
     """
@@ -757,6 +763,7 @@ class Evaluation(Frozen):
     evaluating_cpu_seconds: float
     audit: float | None = None
     audit_tokens: int = 0
+    audit_parts: tuple[float, ...] = ()
     checks: Mapping[str, float | None] = field(default_factory=dict)
     usual_cpu_seconds: float | None = None
     prefixes: PrefixScores | None = None

@@ -1,6 +1,7 @@
 """A session's report in sentences: the answer, how to read the rest, remarks on experiments."""
 
 from ratchet.base.text import DASH, format_duration, format_number, format_percent, plural
+from ratchet.records.confirmed import NOT_CARRIED, GainStanding, both_gains
 from ratchet.records.history import NO_CHANCE_MEASURED, SeedEffect, name_of
 from ratchet.records.records import Standing, StopReason
 from ratchet.report.inputs import Facts, method_entries, metric_text
@@ -62,37 +63,35 @@ def _outcome(facts: Facts) -> tuple[str, str, str]:
             f"No improvement found: {name} stays at {metric_text(facts, facts['baseline']['mean'])}"
         )
         return "nothing_kept", core, _baseline_spread(facts)
-    if found["gain"] is None:
+    if found["standing"] == GainStanding.FAILED:
         reason = f": {found['detail']}" if found["detail"] else ""
         core = f"Not confirmed: {_so_far(facts)}"
-        return "confirmation_failed", core, f"an optimistic estimate; confirmation failed{reason}"
+        return found["standing"], core, f"an optimistic estimate; confirmation failed{reason}"
     return _confirmed(facts, found)
 
 
 def _confirmed(facts: Facts, found: Facts) -> tuple[str, str, str]:
-    before, after = found["baseline"], found["challenger"]
-    arrow = f"{metric_text(facts, before['mean'])} → {metric_text(facts, after['mean'])}"
-    core = f"{facts['metric']['name']} {arrow}"
-    gain = f"gain {metric_text(facts, found['gain'])}"
+    """Kind, headline and detail; the data that decide are the unseen ones where there are such."""
+    kind, name = found["standing"], facts["metric"]["name"]
+    gain = both_gains(found, lambda value: metric_text(facts, value))
+    seeds = _seeds(found["baseline"]["n"], found["challenger"]["n"])
+    if kind == GainStanding.NOT_CARRIED_OVER:
+        return kind, f"{NOT_CARRIED.capitalize()}: {gain}", f"gain in {name} with {seeds}"
+    sides, place = (found["unseen"], " on unseen data") if found["unseen"] else (found, "")
+    before, after = (metric_text(facts, sides[side]["mean"]) for side in ("baseline", "challenger"))
+    core = f"{name} {before} → {after}{place}"
     if facts["seed"]["effect"] == SeedEffect.NONE:
         why = f"not a confirmed gain: {NO_CHANCE_MEASURED}"
         return "no_interval", core, f"{gain}, a difference of single measurements; {why}"
-    seeds = _seeds(before["n"], after["n"])
-    if found["low"] is None or found["high"] is None:
-        why = "too few for an interval" if before["n"] < 2 else "which repeat each other"
-        return "no_interval", core, f"{gain} with {seeds}, {why}"
-    low, high = (metric_text(facts, found[end]) for end in ("low", "high"))
-    interval = f"{interval_name(found['level'])} {low} to {high}"
-    if found["low"] > 0:
-        return "confirmed", core, f"{gain}, {interval}, confirmed with {seeds}"
-    if found["high"] < 0:
-        return "worse", f"Confirmed to be worse: {core}", f"{gain}, {interval}, {seeds}"
-    return "not_confirmed", f"Not confirmed: {core}", f"{gain}, {interval} includes zero, {seeds}"
-
-
-def interval_name(level: float) -> str:
-    """``95 % interval``."""
-    return f"{100 * level:g} % interval"
+    if kind == GainStanding.NO_INTERVAL:
+        few = found["baseline"]["n"] < 2
+        why = "too few for an interval" if few else "which repeat each other"
+        return kind, core, f"{gain}; {seeds}, {why}"
+    if kind == GainStanding.CONFIRMED:
+        return kind, core, f"confirmed with {seeds}: {gain}"
+    if kind == GainStanding.WORSE:
+        return kind, f"Confirmed to be worse: {core}", f"{gain}; {seeds}"
+    return kind, f"Not confirmed: {core}", f"{gain}; the interval includes zero, {seeds}"
 
 
 def _so_far(facts: Facts) -> str:
@@ -125,6 +124,8 @@ def _kept(facts: Facts) -> str:
         return text if counts["judged"] else "no experiment judged"
     if counts["certified"] is not None:
         text += f", {counts['certified'] or 'none'} certified"
+        if facts["confirmation"]["standing"] == GainStanding.NOT_CARRIED_OVER:
+            text += " on the data of the search"
         gone = removed_changes(facts)
         text += f" ({plural(len(gone), 'passenger')} removed)" if gone else ""
     doubts, strict = counts["expected_false_keeps"], facts["strict"]["survive"]

@@ -24,6 +24,7 @@ from ratchet.base.text import (
     safe_json,
     tail_text,
 )
+from ratchet.records.confirmed import confirmed_gain
 from ratchet.records.events import event_seconds
 from ratchet.records.history import (
     NO_CHANCE_MEASURED,
@@ -39,7 +40,6 @@ from ratchet.records.history import (
 from ratchet.records.records import (
     CallOutcome,
     Confirmation,
-    Contribution,
     Manifest,
     Outcome,
     Proposals,
@@ -57,7 +57,7 @@ from ratchet.steering.bandit import CategoryScore
 from ratchet.steering.suggestions import followed_suggestion
 from ratchet.task.task import SEED
 
-FORMAT = 1
+FORMAT = 2
 
 # Bytes of a brief that are shown; nobody writes a longer one.
 PROGRAM_LIMIT = 200_000
@@ -233,15 +233,10 @@ def _remeasurements(history: History) -> list[Facts]:
     return [
         {
             "round": verdict.round,
-            "number": check.number,
             "value": check.run.value,
             "outcome": check.run.outcome.value,
-            "expected": check.expected,
-            "sd": check.sd,
-            "z": check.z,
-            "alarm": check.alarm,
-            "anew": check.anew,
             "key": check.run.key,
+            **{name: getattr(check, name) for name in AS_CHECKED},
         }
         for verdict in history.verdicts
         for check in (verdict.remeasured,)
@@ -259,31 +254,25 @@ def _confirmation(records: SessionRecords, tried: list[Facts]) -> Facts | None:
         "description": names.get(found.champion),
         "baseline": _replicates(found.baseline_runs, records),
         "challenger": _replicates(found.champion_runs, records),
-        "level": found.level,
-        "gain": found.gain,
-        "low": found.low,
-        "high": found.high,
+        **confirmed_gain(found),
         "detail": one_line_label(found.detail),
-        "audit": _audit(found),
+        "unseen": _unseen(found),
     }
 
 
-def _audit(found: Confirmation) -> Facts | None:
-    """Champion and baseline on data that the search never saw, where there are such."""
-    if found.audit_gain is None:
+def _unseen(found: Confirmation) -> Facts | None:
+    """Champion and baseline on unseen data, where the task has such."""
+    gain = confirmed_gain(found)["unseen"]
+    if gain is None:
         return None
     sides = {"baseline": found.baseline_runs, "challenger": found.champion_runs}
+    values = {name: [run.audit for run in runs] for name, runs in sides.items()}
     means = {
-        name: fmean(run.audit for run in runs if run.audit is not None)
-        for name, runs in sides.items()
+        name: {"mean": fmean(known), "sd": stdev(known) if len(known) > 1 else None}
+        for name, some in values.items()
+        for known in [[value for value in some if value is not None]]
     }
-    return {
-        **means,
-        "gain": found.audit_gain,
-        "low": found.audit_low,
-        "high": found.audit_high,
-        "gap": None if found.gain is None else found.gain - found.audit_gain,
-    }
+    return {**gain, **{name: {**means[name], "values": values[name]} for name in sides}}
 
 
 def _totals(records: SessionRecords) -> Facts:
@@ -354,6 +343,9 @@ def _provenance(records: SessionRecords) -> Facts:
 
 # Findings of one edit that are listed; an edit with more is odd enough as it is.
 NOTES_SHOWN = 20
+AS_CHECKED = ("number", "expected", "sd", "z", "alarm", "anew")
+"""Fields of a re-measurement that are shown as they are."""
+
 AS_RULED = (
     *("mean", "incumbent", "delta", "delta_sd", "gain", "confidence", "memory_mb", "price"),
     *("net_lines", "changes", "memory_ratio", "pareto", "pareto_low", "pareto_high"),
@@ -391,18 +383,13 @@ def _experiment(trial: Trial, records: SessionRecords) -> Facts:
         "n": len(measured_values(trial.runs)) if ruling else None,
         "near_miss": ruling is not None and ruling.near_miss,
         "quarantined": ruling is not None and ruling.quarantined,
-        "contribution": _contribution(records.history.contributions.get(trial.number)),
+        "contribution": to_json_values(records.history.contributions.get(trial.number)),
         "notes": [one_line_label(n, 300) for n in ruling.notes[:NOTES_SHOWN]] if ruling else [],
         "outcome": telling.outcome.value if telling else None,
         "seconds": total_of_runs(records, trial.runs, train_seconds),
         "log_tail": None if log is None else tail_text(log, LOG_LIMIT),
         "runs": [run_facts(run, records) for run in trial.runs],
     }
-
-
-def _contribution(found: Contribution | None) -> Facts | None:
-    """What a kept change adds by fresh runs; ``None`` where it was not asked."""
-    return None if found is None else to_json_values(found)
 
 
 def interval(delta: float | None, sd: float | None) -> tuple[float | None, float | None]:

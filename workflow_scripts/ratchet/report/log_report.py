@@ -24,7 +24,7 @@ from ratchet.logs.judging import expected_false_keeps, verdict_reason
 from ratchet.logs.table import LogRow, RowStatus
 from ratchet.records.history import NO_CHANCE_MEASURED, NO_SEED_EFFECT, SATURATED
 from ratchet.records.records import Status, Verdict
-from ratchet.report.facts import AS_RULED, advice, counts, crash_classes, interval
+from ratchet.report.facts import AS_RULED, FORMAT, advice, counts, crash_classes, interval
 from ratchet.report.inputs import Facts, method_entries, metric_facts, metric_text
 from ratchet.report.statistics import front_facts, more_seeds, strict_keeps
 
@@ -121,7 +121,7 @@ def log_facts(log: LogSession) -> Facts:
     rows = [_row(log, place) for place in range(len(every.rows))]
     tried = [e for e in rows if e["verdict"] is not None]
     facts: Facts = {
-        "format": 1,
+        "format": FORMAT,
         "log": _about(log, tried),
         "session": one_line_label(log.file.path),
         "task": "a log of experiments",

@@ -32,7 +32,8 @@ from ratchet.base.text import (
     plural,
     tail_text,
 )
-from ratchet.report.answer import alarm_remark, experiment_remarks, interval_name
+from ratchet.records.confirmed import NO_UNSEEN_DATA
+from ratchet.report.answer import alarm_remark, experiment_remarks
 from ratchet.report.figure_style import FigureTable, Frame, Spec
 from ratchet.report.figures import FIGURES, SHARED, experiment_tip, progress_figure
 from ratchet.report.inputs import Facts
@@ -471,7 +472,7 @@ def _page(facts: Facts, shown: Facts, notes: list[str], drawn: tuple[Stills, Mar
         forest_rows=forest_rows(facts),
         glyphs=GLYPHS,
         answer_glyph=ANSWER_GLYPHS.get(facts["answer"]["kind"], "!"),
-        interval_name=interval_name,
+        no_unseen_data=NO_UNSEEN_DATA,
     )
 
 

@@ -10,6 +10,7 @@ from markupsafe import Markup
 
 from ratchet.base.io import read_record, write_bytes, write_json
 from ratchet.base.text import DASH, one_line
+from ratchet.records.confirmed import gain_sentence
 from ratchet.report.render import fill_page
 from ratchet.tournament.arena import Arena
 from ratchet.tournament.pollination import Champion, Facts, tournament_facts
@@ -43,18 +44,11 @@ def tournament_answer(facts: Facts) -> str:
         row = facts["leaderboard"][0]
         best = f"{fixed_digits(row['best'])} (estimate {fixed_digits(row['mean'])})"
         return f"{row['competitor']} leads with {name} {best}; nothing is confirmed"
-    found = champion["confirmation"]
+    gain = champion["gain"]
     who = f"{champion['competitor']}, experiment {champion['experiment']}"
     if champion["experiment"] == 0:
         return "no competitor kept anything: the baseline is the best so far"
-    if found["gain"] is None:
-        return f"{who} won; its confirmation failed: {one_line(found['detail'])}"
-    text = f"{who} won: {name} better by {fixed_digits(found['gain'], 3)}"
-    if found["low"] is None:
-        return f"{text}, a difference of single measurements"
-    between = f"95 % interval {fixed_digits(found['low'], 3)} to {fixed_digits(found['high'], 3)}"
-    sure = "" if found["low"] > 0 else ", which includes no gain"
-    return f"{text} with fresh seeds ({between}{sure})"
+    return f"{who} won in {name}; {one_line(gain_sentence(gain, three_digits))}"
 
 
 def render_tournament(facts: Facts) -> str:
@@ -74,6 +68,11 @@ def render_tournament(facts: Facts) -> str:
 def fixed_digits(value: float | None, digits: int = 6) -> str:
     """So many digits; a dash for what is not known."""
     return DASH if value is None else f"{value:.{digits}g}".replace("-", "−")
+
+
+def three_digits(value: float) -> str:
+    """Three digits."""
+    return fixed_digits(value, 3)
 
 
 def signed_digits(value: float | None) -> str:

@@ -167,6 +167,7 @@ def _evaluation(
         evaluating_cpu_seconds=round(max(0.0, answered["cpu_seconds"] - trained), 3),
         audit=audit.get("value"),
         audit_tokens=audit.get("tokens", 0),
+        audit_parts=tuple(audit.get("parts") or ()),
         checks=result.get("checks", {}),
         prefixes=_prefix_scores(result),
         audit_prefixes=_prefix_scores(audit),

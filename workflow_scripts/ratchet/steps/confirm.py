@@ -4,15 +4,18 @@ from collections.abc import Sequence
 from functools import partial
 
 from ratchet.base.errors import DataError
-from ratchet.base.io import digest, read_record, write_json
-from ratchet.base.stats import welch_interval
+from ratchet.base.io import digest, read_json, read_record, write_json
 from ratchet.base.structs import replace
 from ratchet.integrity.run_checks import Scrutiny
+from ratchet.judge.confirmation import CONFIRMATION_LEVEL, FreshRuns, confirm_gain
+from ratchet.judge.judge import Judge
+from ratchet.records.confirmed import confirmed_gain
 from ratchet.records.history import SEED_IGNORED, SeedEffect, seed_effect
 from ratchet.records.records import (
     Baseline,
     Confirmation,
     ConfirmationRun,
+    Evaluation,
     Incumbent,
     Outcome,
     Role,
@@ -25,8 +28,6 @@ from ratchet.steps.certify import (
     certified_contributions,
     read_certification,
 )
-
-CONFIRMATION_LEVEL = 0.95
 
 HOUR_SECONDS = 3600.0
 """The runs of a pair end at most so far apart, beside the time that the second takes."""
@@ -46,7 +47,8 @@ def write_confirmation(session: Session) -> None:
     session.repo.settle(champion.commit)
     replicates = range(session.config.confirm_replicates if champion.number else 0)
     pairs = [_read(session, champion, replicate) for replicate in replicates]
-    found = compare_champion(session, champion, pairs)
+    noise_sd = noise_bound(session, session.config.rounds)
+    found = compare_champion(session, champion, pairs, noise_sd)
     if certified is not None and champion.number:
         found = replace(found, contributions=certified_contributions(session, certified, found))
         announce_contributions(session, found)
@@ -113,9 +115,15 @@ def _read(session: Session, champion: Incumbent, replicate: int) -> Confirmation
 
 
 def compare_champion(
-    session: Session, champion: Incumbent, made: Sequence[ConfirmationRun]
+    session: Session,
+    champion: Incumbent,
+    made: Sequence[ConfirmationRun],
+    noise_sd: float,
 ) -> Confirmation:
-    """A champion beside the session's baseline; it may be another session's."""
+    """A champion beside the session's baseline; it may be another session's.
+
+    ``noise_sd`` is what its session knows of the noise of one run.
+    """
     if champion.number == 0:
         return Confirmation(champion=0, level=CONFIRMATION_LEVEL, detail="nothing was kept")
     pairs = [
@@ -123,10 +131,8 @@ def compare_champion(
         for each in made
         if each.baseline_run is not None and each.champion_run is not None
     ]
-    result = _result(session, champion.number, pairs)
-    session.journal.append(
-        "confirmed", gain=result.gain, low=result.low, high=result.high, detail=result.detail
-    )
+    result = _result(session, champion.number, pairs, noise_sd)
+    session.journal.append("confirmed", **confirmed_gain(result))
     return result
 
 
@@ -139,17 +145,26 @@ def ignores_seed(found: Confirmation) -> bool:
     return after is SeedEffect.NONE and before is SeedEffect.SHOWN
 
 
+def noise_bound(session: Session, rounds: int) -> float:
+    """The noise floor after some rounds, at the upper end of its interval."""
+    judge = Judge.from_dict(read_json(session.paths.round(rounds).judge))
+    return judge.noise_interval()[1]
+
+
 def _result(
-    session: Session, champion: int, pairs: list[tuple[RunSummary, RunSummary]]
+    session: Session,
+    champion: int,
+    pairs: list[tuple[RunSummary, RunSummary]],
+    noise_sd: float,
 ) -> Confirmation:
     runs = [run for pair in pairs for run in pair]
-    failed = next((run for run in runs if run.outcome is not Outcome.OK), None)
     found = Confirmation(
         champion=champion,
         baseline_runs=tuple(ours for ours, _ in pairs),
         champion_runs=tuple(theirs for _, theirs in pairs),
         level=CONFIRMATION_LEVEL,
     )
+    failed = next((run for run in runs if run.outcome is not Outcome.OK), None)
     if failed is not None:
         detail = f"a run failed with seed {failed.seed}: {failed.outcome.value}, {failed.reason}"
         return replace(found, detail=detail)
@@ -162,15 +177,34 @@ def _result(
         return replace(found, detail=f"the champion's runs are off budget: {over}")
     if ignores_seed(found):
         return replace(found, detail=f"the champion cannot be confirmed: {SEED_IGNORED}")
-    comparison = welch_interval(
-        [session.value(ours) for ours, _ in pairs],
-        [session.value(theirs) for _, theirs in pairs],
-        CONFIRMATION_LEVEL,
+    unread = next((run for run in runs if session.audits and run.audit is None), None)
+    if unread is not None:
+        detail = f"the run with seed {unread.seed} gave no value on the unseen data"
+        return replace(found, detail=detail)
+    before, after = (
+        _fresh_runs(session, runs) for runs in (found.baseline_runs, found.champion_runs)
     )
-    found = replace(found, gain=comparison.gain, low=comparison.low, high=comparison.high)
-    before = [session.sign * ours.audit for ours, _ in pairs if ours.audit is not None]
-    after = [session.sign * theirs.audit for _, theirs in pairs if theirs.audit is not None]
-    if len(before) < len(pairs) or len(after) < len(pairs):
-        return found
-    audit = welch_interval(before, after, CONFIRMATION_LEVEL)
-    return replace(found, audit_gain=audit.gain, audit_low=audit.low, audit_high=audit.high)
+    return confirm_gain(found, before, after, noise_sd, _sizes(session, runs))
+
+
+def _fresh_runs(session: Session, runs: Sequence[RunSummary]) -> FreshRuns:
+    """The runs of one code as the judge takes them: lower is better."""
+    sign = session.sign
+    evaluations = [_evaluation(session, run) for run in runs]
+    parts = [[sign * part for part in each.audit_parts] for each in evaluations if each]
+    return FreshRuns(
+        search=[session.value(run) for run in runs],
+        unseen=[sign * run.audit for run in runs if run.audit is not None],
+        parts=parts if len(parts) == len(runs) else (),
+    )
+
+
+def _sizes(session: Session, runs: Sequence[RunSummary]) -> tuple[int, int]:
+    """Items of the search's data and of the unseen data."""
+    known = _evaluation(session, runs[0])
+    return (1, 1) if known is None else (max(known.tokens, 1), known.audit_tokens)
+
+
+def _evaluation(session: Session, run: RunSummary) -> Evaluation | None:
+    record = session.store.lookup(run.key)
+    return None if record is None else record.evaluation

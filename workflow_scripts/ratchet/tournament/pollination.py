@@ -6,10 +6,11 @@ from typing import Any
 
 from ratchet.base.io import read_record, write_json
 from ratchet.base.structs import Frozen, to_json_values
+from ratchet.records.confirmed import confirmed_gain
 from ratchet.records.history import History
 from ratchet.records.records import Baseline, Confirmation, Direction, Manifest, Verdict
 from ratchet.session import Session
-from ratchet.steps.confirm import compare_champion, confirmation_pair
+from ratchet.steps.confirm import compare_champion, confirmation_pair, noise_bound
 from ratchet.tournament.arena import Arena
 from ratchet.tournament.plan import Fate, Leg, Pollination, Queue, Win, leading_leg
 
@@ -114,7 +115,8 @@ def confirm_champion(arena: Arena) -> None:
     legs = [read_record(Leg, arena.paths.leg(last, i)) for i in range(len(arena.names))]
     main = arena.main
     first = leading_leg(legs, main.task.metric.direction)
-    held = arena.open(legs.index(first)).state(first.rounds).incumbent
+    leader = arena.open(legs.index(first))
+    held = leader.state(first.rounds).incumbent
     pairs = [confirmation_pair(main, held, n) for n in range(main.config.confirm_replicates)]
     result = Champion(
         competitor=first.competitor,
@@ -122,7 +124,7 @@ def confirm_champion(arena: Arena) -> None:
         experiment=held.number,
         source=held.source,
         commit=held.commit,
-        confirmation=compare_champion(main, held, pairs),
+        confirmation=compare_champion(main, held, pairs, noise_bound(leader, first.rounds)),
     )
     write_json(arena.paths.champion, result)
 
@@ -163,7 +165,8 @@ def tournament_facts(arena: Arena, last: int, champion: Champion | None = None) 
         "lineage": {player.leg.competitor: player.lineage() for player in players},
         "pollinations": _pollinations(arena, players, last),
         "runs": {"counted": len(counted), "distinct": len(set(counted))},
-        "champion": to_json_values(champion),
+        "champion": champion
+        and {**to_json_values(champion), "gain": confirmed_gain(champion.confirmation)},
     }
 
 
