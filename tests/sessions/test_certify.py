@@ -166,7 +166,7 @@ def test_passengers_are_removed_and_real_changes_are_not(tmp_path: Path) -> None
 
 
 def test_a_smaller_champion_that_fails_is_none(tmp_path: Path) -> None:
-    seed = 4
+    seed = 3
     assert planted(tmp_path / "sound", seed)["PASSENGER removed"] == PASSENGERS
     assert planted(tmp_path / "fragile", seed, fragile=True)["PASSENGER removed"] == 0
     found = Box((tmp_path / "fragile").resolve())
