@@ -234,7 +234,7 @@ def test_the_next_version_says_what_the_session_found(copy: Box, capsys: Capsys)
     found = [row.split("\t")[4] for row in rows(copy)[1:]]
     assert len(found) == 3
     for words in (
-        *("### Session `default`", "3 experiments", "confirmed a gain of"),
+        *("### Session `default`", "3 experiments", "by fresh runs of both"),
         *("## What to try next", *found),
     ):
         assert words in text

@@ -6,8 +6,8 @@
 Re-hashes the store, the session's own files against their seal, its inputs in
 the checkout and its git history.  Every deviation is one line on standard
 output: what was expected, what was found, and what to do; notes and the sum are
-on standard error.  Nothing is changed.  Intact means that the bytes are those that
-were recorded, and says nothing on whether a gain is real: the report does.
+on standard error.  Nothing is changed.  Intact means that the bytes are those
+that were recorded, and says nothing on whether a gain is real: the report does.
 
 Exit codes: 0 intact; 1 deviations; 64 usage, 66 no such session, 70 internal
 error.
