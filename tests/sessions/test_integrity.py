@@ -176,7 +176,8 @@ def test_memory_is_charged_as_it_was_measured(compared: Box) -> None:
     assert found["verdict"] not in ("TAMPERED", "CRASH")
     assert 150 < found["memory_mb"] < 200
     assert found["memory_ratio"] > 1.5
-    assert "memory: it printed 100 MiB" in found["notes"][0]
+    # The machine may have been busy too, which is said first.
+    assert any("memory: it printed 100 MiB" in note for note in found["notes"])
 
 
 @pytest.mark.parametrize("name", ["bent", "compared"])

@@ -29,6 +29,7 @@ def test_a_killed_supervisor_takes_everything_along(tmp_path: Path, kind: Sandbo
         "subprocess.Popen(sleep, start_new_session=True)\ntime.sleep(600)\n"
     )
     killed: list[int] = []
+    gone: set[int] = set()
 
     def kill_supervisors() -> None:
         limit = time.monotonic() + 50
@@ -36,11 +37,16 @@ def test_a_killed_supervisor_takes_everything_along(tmp_path: Path, kind: Sandbo
             for pid in descendants(os.getpid()):
                 try:
                     line = Path(f"/proc/{pid}/cmdline").read_bytes()
+                    parent = int(
+                        Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1]
+                    )
                 except OSError:
                     continue
-                is_one = os.fsencode(supervisor.__file__) in line and pid not in killed
-                below = set(descendants(pid)) & set(processes_named(mark))
-                if is_one and len(below) >= 2:
+                # Those that it forks, to make namespaces, have its command line too.
+                is_one = os.fsencode(supervisor.__file__) in line and parent == os.getpid()
+                below = set(descendants(pid))
+                if is_one and pid not in gone and len(below & set(processes_named(mark))) >= 2:
+                    gone.update(below | {pid})
                     os.kill(pid, signal.SIGKILL)
                     killed.append(pid)
             time.sleep(0.05)

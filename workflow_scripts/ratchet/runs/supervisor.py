@@ -162,7 +162,7 @@ class Watch:
             "abandoned": self.abandoned,
             **found,
             **self.final,
-            "outside": self.outside(found["code"]),
+            "outside": found.get("outside") or self.outside(found["code"]),
             "evaluation": evaluation,
         }
 

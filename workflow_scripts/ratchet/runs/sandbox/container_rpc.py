@@ -204,8 +204,8 @@ class ContainerCommand:
         found = self._ask("finish")
         self._remove()
         if found is None:
-            # With its first process a container dies.
-            lost = {"code": -signal.SIGKILL, "leftover": 0}
+            # With its first process a container dies; nobody in it can end that.
+            lost = {"code": -signal.SIGKILL, "leftover": 0, "outside": "its container went away"}
             return {**lost, **{k: self.last[k] for k in ("cpu_seconds", "peak_rss_mb")}}
         return {key: value for key, value in found.items() if key != "event"}
 
