@@ -143,14 +143,10 @@ def order_of_groups(parts: list[Part], rng: np.random.Generator) -> list[tuple[P
 def evaluate(talk: Conversation, parts: list[Part], rng: np.random.Generator) -> bool:
     """Ask everything; False as soon as a logit is not finite.
 
-    The harness is told after each group how far the candidate is, and measures what it
-    used: all groups are equal work.  While the candidate works, the reply before is
-    added up.
+    While the candidate works, the reply before is added up.
     """
     before: tuple[Part, int, int, NDArray[np.float32]] | None = None
-    for number, (part, group) in enumerate(order_of_groups(parts, rng)):
-        if number:
-            tell("progress")
+    for part, group in order_of_groups(parts, rng):
         rows = part.rows(group)
         for position in range(SEQUENCE_LENGTH):
             talk.ask(rows[:, position], position)

@@ -42,8 +42,6 @@ from scoring import WINDOWS_AT_ONCE, Scale, bits_per_byte, log_softmax
 
 # Parts of the audit text whose metric is told: enough to see how a gain varies over it.
 PARTS = 32
-# The harness is told so often how far the candidate is, and measures what it used.
-REPORTS = 8
 
 
 class ProtocolError(Exception):
@@ -52,9 +50,8 @@ class ProtocolError(Exception):
 
 @dataclass(frozen=True)
 class Question:
-    """What is sent when its turn comes, how many tokens that are, and who gets the logits."""
+    """What is sent when its turn comes, and who gets the logits."""
 
-    tokens: int
     asked: Callable[[], tuple[Tokens, Tokens]]
     accept: Callable[[Logits], None]
 
@@ -83,10 +80,7 @@ class Part:
         """Those for prefixes, each with the number of its position."""
         cuts = self.prefixes
         return [
-            (
-                q.number,
-                Question(len(q.rows) * q.length, partial(cuts.asked, q), partial(cuts.accept, q)),
-            )
+            (q.number, Question(partial(cuts.asked, q), partial(cuts.accept, q)))
             for q in cuts.questions
         ]
 
@@ -98,7 +92,7 @@ class Part:
         ]
         shown += [(r.windows, r.positions, r.accept) for r in self.prefixes.repeats]
         return [
-            Question(windows.size, partial(_both, windows, positions), accept)
+            Question(partial(_both, windows, positions), accept)
             for windows, positions, accept in shown
         ]
 
@@ -191,20 +185,15 @@ def in_order(parts: Sequence[Part], rng: np.random.Generator) -> list[Question]:
 def evaluate(talk: Conversation, parts: Sequence[Part], rng: np.random.Generator) -> bool:
     """Ask everything; False as soon as a logit is not finite.
 
-    While the candidate works on a question, the one before is added up.  The harness is
-    told of every equal part of the tokens.
+    While the candidate works on a question, the one before is added up.
     """
     questions = in_order(parts, rng)
-    done = np.cumsum([question.tokens for question in questions])
-    reports = set(np.searchsorted(done, done[-1] * np.arange(1, REPORTS) / REPORTS).tolist())
     asked = questions[0].asked()
     talk.ask(*asked)
     for n, question in enumerate(questions):
         logits = talk.reply(asked[1])
         if not scoring.finite(logits):
             return False
-        if n in reports:
-            tell("progress")
         if n + 1 < len(questions):
             asked = questions[n + 1].asked()
             talk.ask(*asked)

@@ -261,7 +261,7 @@ def test_no_token_is_sent_before_its_prediction_came_back(tmp_path: Path) -> Non
             asked_at[cut.rows, cut.number] = True
         # Four neighbours are asked at every position once.
         assert np.all(asked_at.reshape(-1, 4, 16).sum(axis=1) == 1)
-    assert len({q.tokens for q in questions}) == 1
+    assert len({question.asked()[0].size for question in questions}) == 1
 
 
 @pytest.mark.parametrize(
@@ -352,7 +352,7 @@ def test_it_serves_one_run_and_tells_the_harness(files: Path) -> None:
     ours, process = served(files, audit=True)
     value = answered(ours, honest)
     said = [json.loads(line) for line in process.communicate(timeout=30)[0].splitlines()]
-    assert [line["event"] for line in said] == ["ready", "asked", *["progress"] * 7, "result"]
+    assert [line["event"] for line in said] == ["ready", "asked", "result"]
     result = said[-1]
     assert (result["value"], result["tampered"], result["tokens"]) == (value, None, 256 * 16)
     # 256 windows at four cuts each, all questions as large as eight whole windows.
