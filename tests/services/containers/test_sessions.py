@@ -22,6 +22,7 @@ from ratchet.runs.sandbox.container import LABEL
 
 pytestmark = pytest.mark.slow
 SETTINGS = ["rounds=1", "budget_steps=40", "confirm_replicates=1", "baseline_replicates=2"]
+SETTINGS += ["seeds=public"]  # else each session draws its own, and no two are equal
 SNAKEMAKE = ["snakemake", "--cores", "1"]
 COMPOSE, COMPOSE_GPU = FOLDER / "compose.yaml", FOLDER / "compose.gpu.yaml"
 NAMES = ("harness", "candidate")
