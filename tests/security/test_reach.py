@@ -267,6 +267,10 @@ def test_each_line_of_the_table_has_its_test() -> None:
     assert len(rows) > 15
     for file, name in rows:
         assert f"def {name}(" in Path(__file__).with_name(file).read_text(encoding="utf-8"), name
+    _, _, cheats = text.partition("## Cheats, whatever the isolation\n")
+    files = re.findall(r"`(tests/[\w/]+\.py)`", cheats)
+    assert len(files) > 30
+    assert [file for file in files if not (REPO / file).is_file()] == []
     named = {name for file, name in rows if file == Path(__file__).name}
     assert {n for n in globals() if n.startswith("test_")} - named == UNLISTED
 

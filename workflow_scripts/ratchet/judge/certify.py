@@ -70,7 +70,7 @@ NOISE_LOG_SD = 0.3
 """Least sd of the noise's logarithm: variants differ in it, and do not quite add up."""
 
 CHAINS, SWEEPS, BURN_IN = 64, 160, 40
-"""Size of the sampler: probabilities are within .01 of those of a ten times longer one."""
+"""Size of the sampler: probabilities are within .02 of those of a ten times longer one."""
 
 STARTS = 4
 """Designs that the exchange starts from; further ones improve nothing that matters."""
