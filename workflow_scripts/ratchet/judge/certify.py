@@ -38,8 +38,7 @@ PASSENGER_SHARE = 0.1
 """Share of the champion's expected gain that all passengers together may carry."""
 
 PASSENGER_GAIN = 0.8
-"""What they may carry together in noise floors: less than one run shows.  With 0.5 a fifth
-fewer passengers go; with 1.2 hardly any more."""
+"""What they may carry together in noise floors: less than one run shows."""
 
 PASSENGER_CONFIDENCE = 0.7
 """A change as likely as this to contribute is no passenger, however small."""
