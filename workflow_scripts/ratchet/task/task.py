@@ -43,23 +43,41 @@ class Metric(Frozen):
     pattern: str = ""
 
 
+class Range(Frozen):
+    """Values that an optimiser may give a constant.
+
+    Either all ``choices``, or the numbers from ``low`` to ``high``: whole ones where
+    ``whole``, powers of ``power_of``, or multiples of ``multiple_of``, which is a number or
+    the name of another constant.  With ``log`` equal factors are equal steps.
+    """
+
+    low: float = 0.0
+    high: float = 0.0
+    log: bool = False
+    whole: bool = False
+    power_of: int | None = None
+    multiple_of: int | str | None = None
+    choices: Sequence[Any] = ()
+
+
 class DeclaredChange(Frozen):
     """An entry of the search space.
 
-    Either a constant with the values to try, or a code alternative: the text
-    ``find``, which must occur exactly once, is replaced.
+    Either a constant with the values to try, the range to search, or both; or a code
+    alternative: the text ``find``, which must occur exactly once, is replaced.
     """
 
     name: str
     category: str
-    why: str
+    why: str = ""
     values: Sequence[Any] = ()
     find: str = ""
     replace: str = ""
+    range: Range | None = None
 
     @property
     def is_constant(self) -> bool:
-        return bool(self.values)
+        return not self.find
 
 
 class Seeding(Frozen):
@@ -441,6 +459,7 @@ def _faults(task: Task) -> Iterator[str]:
     elif not task.evaluation_data:
         yield "data.evaluation: the evaluator needs at least one file"
     yield from _pattern_faults(task.values)
+    yield from _space_faults(task.values)
     yield from _constraint_faults(task)
     for name in (*task.variables, task.seeding.variable):
         if name in SET or OWN.fullmatch(name) or (name == task.seeding.variable in task.variables):
@@ -470,6 +489,34 @@ def _pattern_faults(values: Mapping[str, Any]) -> Iterator[str]:
         fault = pattern_fault(pattern)
         if fault is not None:
             yield f"{place}: {fault}"
+
+
+def _space_faults(values: Mapping[str, Any]) -> Iterator[str]:
+    """Entries of the search space that contradict themselves or each other."""
+    entries = values.get("search_space", ())
+    constants = [entry["constant"] for entry in entries if "constant" in entry]
+    for number, entry in enumerate(entries):
+        place = f"search_space.{number} ({entry.get('constant') or entry.get('alternative')})"
+        if "constant" in entry and "alternative" in entry:
+            yield f"{place}: give a constant or an alternative, and not both"
+        if "range" in entry and "choices" in entry:
+            yield f"{place}: give a range or choices, and not both"
+        options = [key for key in ("log", "int", "power_of", "multiple_of") if key in entry]
+        if options and "range" not in entry:
+            yield f"{place}: {options[0]} belongs to a range, which is missing"
+        if "range" not in entry:
+            continue
+        low, high = entry["range"]
+        if not low < high:
+            yield f"{place}: range: expected two numbers, the smaller one first, found {low}, {high}"
+        if (entry.get("log") or "power_of" in entry) and low <= 0:
+            yield f"{place}: range: expected to begin above 0, found {low}"
+        other = entry.get("multiple_of")
+        if isinstance(other, str) and (other not in constants or other == entry.get("constant")):
+            yield (
+                f"{place}: multiple_of: expected a number or another constant of the search space, "
+                f"found {other}"
+            )
 
 
 def _constraint_faults(task: Task) -> Iterator[str]:
@@ -542,10 +589,28 @@ def _change(entry: Mapping[str, Any]) -> DeclaredChange:
     return DeclaredChange(
         name=entry.get("constant") or entry["alternative"],
         category=entry["category"],
-        why=entry["why"],
+        why=entry.get("why", ""),
         values=tuple(entry.get("values", ())),
         find=entry.get("find", ""),
         replace=entry.get("replace", ""),
+        range=_range(entry),
+    )
+
+
+def _range(entry: Mapping[str, Any]) -> Range | None:
+    if "choices" in entry:
+        return Range(choices=tuple(entry["choices"]))
+    if "range" not in entry:
+        return None
+    low, high = entry["range"]
+    ends_whole = isinstance(low, int) and isinstance(high, int)
+    return Range(
+        low=low,
+        high=high,
+        log=entry.get("log", False),
+        whole=entry.get("int", ends_whole),
+        power_of=entry.get("power_of"),
+        multiple_of=entry.get("multiple_of"),
     )
 
 
