@@ -12,7 +12,7 @@ from ratchet.base.io import digest
 from ratchet.base.structs import Frozen, Meta, from_json_values, replace, to_json_values
 from ratchet.judge.settings import GUARANTEED_RUNS, certification_budget
 from ratchet.records.paths import session_name
-from ratchet.records.records import DECLARED, HAND
+from ratchet.records.records import DECLARED, HAND, OPTIMIZERS, TPE
 
 
 def one_of(*values: str) -> Meta:
@@ -45,7 +45,9 @@ Amount = Annotated[float, Meta(gt=0)]
 Price = Annotated[float, Meta(ge=0)]
 Word = Annotated[str, Meta(min_length=1)]
 Command = Annotated[Sequence[Word], Meta(min_length=1)]
-Proposer = Annotated[str, one_of(DECLARED, HAND, *AGENTS)]
+Proposer = Annotated[str, one_of("auto", DECLARED, *OPTIMIZERS, HAND, *AGENTS)]
+# A person is asked in a session of their own.
+Competing = Annotated[str, one_of(DECLARED, *OPTIMIZERS, *AGENTS)]
 Steering = Annotated[str, one_of("auto", "explore", "exploit")]
 
 # A task is the path of its folder, or in somebody's repository.
@@ -182,8 +184,8 @@ FROZEN_KEYS = (
 session; everything else may change at any time."""
 
 LIMIT_KEYS = (
-    "target", "deadline_hours", "leg", "max_runs", "proposer", "agent_command", "agent_minutes",
-    "agent_tokens", "agent_dollars", "agent_failures",
+    "target", "deadline_hours", "leg", "max_runs", "proposer", "proposers", "agent_command",
+    "agent_minutes", "agent_tokens", "agent_dollars", "agent_failures",
 )  # fmt: skip
 """What decides when to stop; a change lets a stopped session go on."""
 
@@ -194,6 +196,7 @@ JUDGE_KEYS = (
 """What a verdict depends on; a change judges all rounds again."""
 
 GUARANTEED = "guaranteed"
+AUTO = "auto"
 SESSION = r"^(?!.*\.\.)(?!.*\.lock$)[A-Za-z0-9]([A-Za-z0-9._-]{0,62}[A-Za-z0-9_-])?$"
 PRESET = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
 
@@ -244,6 +247,7 @@ class Config(Frozen):
     isolation: Annotated[str, one_of("auto", "none", "landlock", "container", "bubblewrap")]
     target: float | None
     proposer: Proposer
+    proposers: Annotated[Sequence[Competing], Meta(min_length=2)] | None
     agent_command: Command | None
     agent_minutes: Amount
     agent_tokens: Count | None
@@ -279,15 +283,23 @@ class Config(Frozen):
         return digest(self.limits)[:12]
 
     @property
-    def by_agent(self) -> bool:
-        """Whether an agent proposes."""
-        return self.proposer not in (DECLARED, HAND)
+    def turns(self) -> tuple[str, ...]:
+        """Those who propose, the first one first as long as nobody has a record."""
+        if self.proposers:
+            return tuple(self.proposers)
+        return (DECLARED, TPE) if self.proposer == AUTO else (self.proposer,)
+
+    @property
+    def agent(self) -> str:
+        """The coding agent among those who propose; empty without one."""
+        return next((name for name in self.turns if name in AGENTS), "")
 
     def following(self, strategy: Mapping[str, Any]) -> Config:
         """Config with a strategy's overrides applied."""
         named = {k: strategy[k] for k in ("steering", "proposer") if strategy[k] is not None}
         if named.get("proposer"):
             named["agent_command"] = strategy["agent_command"]
+            named["proposers"] = None
         return replace(self, strategy=strategy, **named)
 
     def competitor(self, strategy: Mapping[str, Any]) -> Config:
@@ -376,23 +388,38 @@ def parse_config(
 
 def _check_agent(config: Config, where: str) -> None:
     """Refuse settings of an agent that do not go together."""
-    if not config.by_agent:
+    if not config.agent:
         return
-    if config.proposer == "custom" and config.agent_command is None:
+    if config.agent == "custom" and config.agent_command is None:
         raise ConfigError(
             f"{where}: agent_command: expected the words of the agent's command, since proposer "
             'is custom, such as [python, "{root}/agent.py"], found null'
         )
-    if config.agent_dollars is not None and not AGENTS[config.proposer]:
+    if config.agent_dollars is not None and not AGENTS[config.agent]:
         raise ConfigError(
-            f"{where}: agent_dollars: {config.proposer} does not report what it costs; set "
+            f"{where}: agent_dollars: {config.agent} does not report what it costs; set "
             "agent_tokens instead"
+        )
+
+
+def _check_turns(config: Config, where: str) -> None:
+    """Refuse proposers that could not take turns."""
+    names = config.proposers or ()
+    for name in names:
+        if names.count(name) > 1:
+            raise ConfigError(f"{where}: proposers: {name} stands there twice")
+    agents = [name for name in names if name in AGENTS]
+    if len(agents) > 1:
+        raise ConfigError(
+            f"{where}: proposers: expected at most one coding agent, found {', '.join(agents)}; "
+            "let agents compete in a tournament, each with a strategy of its own"
         )
 
 
 def _check_together(config: Config, where: str) -> None:
     if config.budget_seconds is not None and config.budget_steps is not None:
         raise ConfigError(f"{where}: set budget_seconds or budget_steps, and not both")
+    _check_turns(config, where)
     _check_agent(config, where)
     if config.mode == GUARANTEED and config.max_replicates < GUARANTEED_RUNS:
         raise ConfigError(

@@ -21,6 +21,7 @@ from ratchet.records.paths import SessionPaths
 from ratchet.records.records import (
     CATEGORIES,
     DECLARED,
+    OPTIMIZERS,
     Baseline,
     Manifest,
     Proposals,
@@ -109,7 +110,8 @@ class Session(Frozen):
     @property
     def free(self) -> bool:
         """Whether proposals may be other edits than the declared ones."""
-        return self.config.proposer != DECLARED or not self.task.search_space
+        built_in = {DECLARED, *OPTIMIZERS}
+        return not built_in.issuperset(self.config.turns) or not self.task.search_space
 
     def value(self, run: RunSummary) -> float:
         """A run's metric with lower better; the run must have ended well."""

@@ -158,9 +158,9 @@ def _with_task(seen: Machine, root: Path, given: Sequence[str]) -> Machine:
 
 def _with_agent(seen: Machine, chosen: Config) -> Machine:
     """The machine with the program that is to propose; of an unknown one whether it is there."""
-    if chosen.proposer in KNOWN_AGENTS:
-        return replace(seen, agent=chosen.proposer)
-    if chosen.proposer != "custom" or not chosen.agent_command:
+    if chosen.agent in KNOWN_AGENTS:
+        return replace(seen, agent=chosen.agent)
+    if chosen.agent != "custom" or not chosen.agent_command:
         return seen
     name = chosen.agent_command[0]
     there = AgentTool("") if shutil.which(name) else AgentTool(None)

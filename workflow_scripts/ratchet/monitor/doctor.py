@@ -120,7 +120,7 @@ def session_outlook(
         most_seconds=None if each is None else most * (each + around),
         source=source,
         deadline_seconds=3600.0 * config.deadline_hours,
-        agent_minutes=config.agent_minutes if config.by_agent else None,
+        agent_minutes=config.agent_minutes if config.agent else None,
     )
 
 

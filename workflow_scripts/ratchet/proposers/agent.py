@@ -99,7 +99,7 @@ def allowance_spent(
                 "to go on",
             )
         # One that was stopped or never began may have had nothing to report.
-        own = [call for call in _all(rounds, calls) if call.agent == config.proposer]
+        own = [call for call in _all(rounds, calls) if call.agent == config.agent]
         if found is None and any(call.exit_code == 0 for call in own):
             return (
                 StopReason.AGENT_BUDGET,
@@ -166,7 +166,7 @@ class Asking(Struct):
             call = AgentCall(
                 slot=slot,
                 attempt=attempt,
-                agent=config.proposer,
+                agent=config.agent,
                 outcome=outcome,
                 reason=reason,
                 experiment=None if refused else experiment,
@@ -183,7 +183,7 @@ class Asking(Struct):
                 self.session.journal.append(
                     "agent_refused",
                     **errand.place,
-                    agent=config.proposer,
+                    agent=config.agent,
                     outcome=outcome,
                     reason=reason,
                     again=attempt < ATTEMPTS,
@@ -208,7 +208,7 @@ class Asking(Struct):
         config = self.session.config
         question = {
             "proposer": {
-                "kind": config.proposer,
+                "kind": config.agent,
                 "command": list(self._command),
                 "version": VERSION,
             },
@@ -234,7 +234,7 @@ class Asking(Struct):
     @property
     def _command(self) -> Sequence[str]:
         config = self.session.config
-        return config.agent_command or AGENT_TOOLS[config.proposer].command
+        return config.agent_command or AGENT_TOOLS[config.agent].command
 
     def _errand(self, slot: int, made: Sequence[Proposal]) -> Errand:
         return Errand(
@@ -252,7 +252,7 @@ class Asking(Struct):
         """Really ask; whatever comes of it is an answer."""
         session, config = self.session, self.session.config
         session.journal.append(
-            "agent_asked", **errand.place, agent=config.proposer, minutes=errand.minutes
+            "agent_asked", **errand.place, agent=config.agent, minutes=errand.minutes
         )
         place = Workplace(session.paths.folder)
         given = agent_papers(session, self.history, errand.earlier)
@@ -285,13 +285,13 @@ class Asking(Struct):
     ) -> Iterator[CallEnding]:
         """The runs of one call, each in a fresh folder."""
         session, config = self.session, self.session.config
-        tool = AGENT_TOOLS[config.proposer]
+        tool = AGENT_TOOLS[config.agent]
         variables = agent_environment(tool, os.environ)
         mutable, fixed = session.task.mutable, [*session.task.fixed, *sorted(given)]
         readable = [name for name in dict.fromkeys(fixed) if name in given]
         root = session.paths.root.resolve()
         command = agent_words(self._command, place.prompt, mutable, readable, root)
-        require_agent(command[0], config.proposer)
+        require_agent(command[0], config.agent)
         incumbent = {n: session.store.get(s) for n, s in self.history.state.incumbent.files.items()}
         for _ in range(RUNS):
             place.lay_out(incumbent, given, agent_prompt(errand))
@@ -370,7 +370,7 @@ class Asking(Struct):
             hypothesis=said.hypothesis,
             contents=new,
             edit=sole_setting(self._old, new),
-            proposer=self.session.config.proposer,
+            proposer=self.session.config.agent,
             expected_effect=said.expected_effect,
             notes=notes,
         )

@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from random import Random
 
 from ratchet.config import Strategy
-from ratchet.task.edits import Idea, applicable_changes, find_value
+from ratchet.task.edits import Idea, applicable_changes, find_value, is_number
 from ratchet.task.sources import BoundedMatcher
 from ratchet.task.task import DeclaredChange
 
@@ -114,11 +114,7 @@ def change_size(draft: Idea, contents: Mapping[str, str]) -> float:
     places = [find_value(name, text, draft.edit.name) for name, text in contents.items()]
     old = next((place.value for place in places if place is not None), None)
     new = ast.literal_eval(draft.edit.value)
-    if not (_is_number(old) and _is_number(new)):
+    if not (is_number(old) and is_number(new)):
         return SWITCH
     ratio = float(new) / float(old) if old else 0.0
     return abs(math.log(ratio)) if ratio > 0 else SWITCH
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)

@@ -141,14 +141,24 @@ def _by_name(
     if edit.value is None:
         draft = apply_declared(space, incumbent, edit.label)
         return None if draft is None else draft.contents
-    for name, text in incumbent.items():
-        found = [find_value(name, t, edit.name) for t in (text, parent[name], edited[name])]
+    merged: Mapping[str, str] | None = incumbent
+    for constant in edit.values or [edit.name]:
+        merged = None if merged is None else _set(parent, edited, merged, constant)
+    return merged
+
+
+def _set(
+    parent: Mapping[str, str], edited: Mapping[str, str], held: Mapping[str, str], constant: str
+) -> Mapping[str, str] | None:
+    """The files with a constant as edited, if its value is still the parent's."""
+    for name, text in held.items():
+        found = [find_value(name, t, constant) for t in (text, parent[name], edited[name])]
         ours, base, theirs = found
         if ours is None or base is None or theirs is None or repr(ours.value) != repr(base.value):
             continue
-        new = replace_value(name, text, edit.name, theirs.value)
+        new = replace_value(name, text, constant, theirs.value)
         if new is not None:
-            return {**incumbent, name: new}
+            return {**held, name: new}
     return None
 
 

@@ -16,6 +16,7 @@ from ratchet.base.io import read_record
 from ratchet.base.structs import Frozen, replace
 from ratchet.records.paths import SessionPaths
 from ratchet.records.records import (
+    POINT,
     Baseline,
     Certification,
     Confirmation,
@@ -135,6 +136,11 @@ class Trial(Frozen):
     def edit(self) -> str | None:
         """Name of the edit, if it is a declared one or sets a single constant."""
         return None if self.proposal.edit is None else self.proposal.edit.label
+
+    @property
+    def sets_several(self) -> bool:
+        """Whether it sets several constants at once."""
+        return self.proposal.edit is not None and self.proposal.edit.kind == POINT
 
     @property
     def verdict(self) -> Verdict | None:

@@ -164,6 +164,9 @@ def stream_seed(session_seed: int, purpose: str, *parts: int | str) -> int:
 DECLARED = "declared"
 """The proposer that needs no agent."""
 
+OPTIMIZERS = (TPE, CMAES, RANDOM) = ("tpe", "cmaes", "random")
+"""Proposers of values from ranges: Optuna's TPE and CMA-ES, and chance."""
+
 POLLINATION = "pollination"
 """The proposer of another competitor's win that is tried here."""
 
@@ -171,12 +174,21 @@ HAND = "hand"
 """The proposer of edits that a person put forward."""
 
 
+POINT = "point"
+"""Kind of an edit that sets several constants at once."""
+
+
 class Edit(Frozen):
-    """One change by its name: a constant set to a value, or a declared code alternative."""
+    """One change by its name: a constant set to a value, or a declared code alternative.
+
+    Several constants that are set at once are one change, of kind :data:`POINT`: ``values``
+    has the literal of each, and ``value`` all of them in one text.
+    """
 
     kind: str
     name: str
     value: str | None = None
+    values: Mapping[str, str] = {}
 
     @property
     def label(self) -> str:

@@ -179,6 +179,66 @@ def rank_categories(
     return tuple(avoided_last(ranked, lambda name: name, scores))
 
 
+class Turn(Frozen):
+    """A judged trial of one proposer: its ``gain``, 0 unless kept, and what it cost.
+
+    ``cost`` is in hours of the device.
+    """
+
+    proposer: str
+    kept: bool
+    gain: float
+    cost: float
+
+
+def rank_proposers(names: Sequence[str], turns: Sequence[Turn], seed: int) -> tuple[str, ...]:
+    """The proposers, the one to ask next first; reproducible from ``seed``.
+
+    The first one begins, and goes on until an hour of it brings less of late than over all:
+    then others may do better.  Each of them gets :data:`EXPLORE_BELOW` tries, in their order.
+    From then on they are ranked by a sample of the gain that an hour of each brings, as
+    categories are.
+
+    Source: the marginal value theorem (Charnov 1976), for when to leave what one has begun
+    with; Thompson sampling for what comes after.
+    """
+    own = {name: [turn for turn in turns if turn.proposer == name] for name in names}
+    first, *others = names
+    late = own[first][-LATE:]
+    untried = [name for name in others if len(own[name]) < EXPLORE_BELOW]
+    if untried and len(late) == LATE and _rate(late) < _rate(own[first]):
+        return (untried[0], *(name for name in names if name != untried[0]))
+    if len(untried) == len(others):
+        return tuple(names)
+    pulls = [BanditPull(t.proposer, t.kept, t.gain) for t in turns if t.proposer in own]
+    records = _discounted(pulls, names)
+    gains = [pull.gain for pull in pulls if pull.kept]
+    base, mean_gain = _overall(records, math.fsum(gains) / len(gains) if gains else 1.0)
+    rng = Random(seed)
+    worth = {}
+    for name, record in zip(names, records, strict=True):
+        sample = _worth(record, base, mean_gain, SteeringMode.AUTO, rng)
+        worth[name] = sample / _mean_cost(own[name] or turns)
+    return tuple(sorted(names, key=lambda name: -worth[name]))
+
+
+LEAST_COST = 1e-6
+"""Hours below which a cost is taken for none."""
+
+LATE = 5
+"""Tries of a proposer that say what it brings of late."""
+
+
+def _rate(turns: Sequence[Turn]) -> float:
+    """Gain per hour over these tries."""
+    return math.fsum(turn.gain for turn in turns) / (len(turns) * _mean_cost(turns))
+
+
+def _mean_cost(turns: Sequence[Turn]) -> float:
+    """Mean cost of a try; a refused one costs next to nothing."""
+    return max(math.fsum(turn.cost for turn in turns) / len(turns), LEAST_COST)
+
+
 def avoided_last(
     ranked: Sequence[Ranked], category: Callable[[Ranked], str], scores: Iterable[CategoryScore]
 ) -> list[Ranked]:

@@ -30,6 +30,7 @@ from ratchet.steering.bandit import (
     CategoryScore,
     Label,
     SteeringMode,
+    Turn,
     avoided_last,
     rank_categories,
     score_categories,
@@ -164,14 +165,44 @@ def steering_advice(
 def steering_warnings(session: Session, attempts: Sequence[Attempt]) -> tuple[str, ...]:
     """Warnings of what to leave alone: crashes, and constants that are used up."""
     space = session.task.search_space
-    values = {c.name: [repr(value) for value in c.values] for c in space if c.is_constant}
+    values = {c.name: [repr(value) for value in c.values] for c in space if c.values}
     notes = [*crashes(attempts), *exhausted(attempts, values)]
     return tuple(note.text for note in notes[:AVOIDED])
 
 
 def pulls_of(trials: Iterable[Trial]) -> list[BanditPull]:
     """Judged trials as the bandit reads them, in order."""
-    return [BanditPull(trial.category, trial.kept, trial.gain or 0.0) for trial in trials]
+    return [
+        BanditPull(trial.category, trial.kept, trial.gain or 0.0)
+        for trial in trials
+        if not trial.sets_several  # such a point is of no one category
+    ]
+
+
+HOUR_IN_DOLLARS = 2.5
+"""Price of an hour of a rented GPU, by which an agent's dollars are compared with hours."""
+
+
+def turns_of(history: History, store: Store) -> list[Turn]:
+    """Judged trials as the choice among proposers reads them, in order.
+
+    A near miss that was tried again and another competitor's win are nobody's turn.  What a
+    run took is in the store, so that a replay reads the same.
+    """
+    dollars: dict[int, float] = {}
+    for call in (call for made in history.proposals for call in made.calls):
+        if call.experiment is not None:
+            dollars[call.experiment] = dollars.get(call.experiment, 0.0) + (call.dollars or 0.0)
+    turns = []
+    for trial in history.judged:
+        if trial.proposal.retry_of is not None or trial.proposal.origin:
+            continue
+        records = (store.lookup(run.key) for run in trial.runs)
+        seconds = math.fsum(record.wall_seconds for record in records if record is not None)
+        cost = seconds / 3600 + dollars.get(trial.number, 0.0) / HOUR_IN_DOLLARS
+        gain = max(trial.gain or 0.0, 0.0) if trial.kept else 0.0
+        turns.append(Turn(trial.proposal.proposer, trial.kept, gain, cost))
+    return turns
 
 
 def attempts_of(trials: Iterable[Trial], measured: Store | None = None) -> list[Attempt]:
@@ -194,6 +225,7 @@ def attempts_of(trials: Iterable[Trial], measured: Store | None = None) -> list[
             value=edit.value if edit is not None else None,
         )
         for trial in trials
+        if not trial.sets_several
         for edit in (trial.proposal.edit,)
     ]
 

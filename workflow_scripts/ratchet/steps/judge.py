@@ -301,6 +301,9 @@ def _reason(case: Case, found: Assessment | None, tariff: Tariff) -> str:
         text += f"; it {large}"
     if case.broken:
         text += f"; it breaks a constraint ({case.broken}), and cannot be kept"
+    edit = case.proposal.edit
+    if edit is not None and edit.values:
+        text += f"; what its {len(edit.values)} constants do one by one cannot be told"
     if found.keep and case.confirmed and not (case.kept or case.barred or case.unimproved):
         text += "; another candidate of this round was better still"
     return text

@@ -329,7 +329,7 @@ def make_plan(overrides: Mapping[str, Any], root: Path, harness: Path, owner: bo
         _check_budget(settings, defined)
         if not defined.fills_caches:
             require_caches(defined.caches, defined.clone)
-    if settings.by_agent:
+    if settings.agent:
         _check_agent(settings, defined, root, new=frozen is None)
     if owner and not _owner:
         _own(root, paths)
@@ -404,9 +404,7 @@ def _check_agent(settings: Config, defined: Task, root: Path, new: bool) -> None
     names = (*defined.mutable, *defined.fixed, defined.brief)
     check_file_names(names, str(defined.definition))
     if new:
-        require_agent(
-            agent_program(settings.proposer, settings.agent_command, root), settings.proposer
-        )
+        require_agent(agent_program(settings.agent, settings.agent_command, root), settings.agent)
 
 
 def _own(root: Path, paths: SessionPaths) -> None:

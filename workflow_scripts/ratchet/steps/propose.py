@@ -1,10 +1,10 @@
 """Proposals of a round, chosen and recorded as commits."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ratchet.base.io import read_record, source_digest, write_json
+from ratchet.base.io import digest, read_record, source_digest, write_json
 from ratchet.base.structs import (
     Frozen,
     Struct,
@@ -20,7 +20,10 @@ from ratchet.proposers.idea import carry_over, sole_setting
 from ratchet.records.history import History, Trial
 from ratchet.records.paths import SessionPaths
 from ratchet.records.records import (
+    CMAES,
+    DECLARED,
     HAND,
+    OPTIMIZERS,
     Edit,
     Proposal,
     Proposals,
@@ -30,6 +33,8 @@ from ratchet.records.records import (
     stream_seed,
 )
 from ratchet.session import Session
+from ratchet.steering.bandit import rank_proposers
+from ratchet.steering.suggestions import turns_of
 from ratchet.steps.limits import announce_stop
 from ratchet.task.edits import Idea, apply_declared
 
@@ -77,7 +82,9 @@ def _may_be_better(trial: Trial) -> bool:
     )
 
 
-PROPOSER = {"kind": "declared", "version": 1}
+VERSION = 1
+"""Raise it when a built-in proposer chooses otherwise: its earlier answers are then not found."""
+
 Answer = dict[str, Any]
 
 
@@ -99,6 +106,8 @@ class Proposing(Struct):
     history: History
     made: list[Proposal] = field(default_factory=list)
     dropped: list[int] = field(default_factory=list)
+    _asking: Any = None
+    _stop: tuple[StopReason, str] | None = None
 
     @property
     def number(self) -> int:
@@ -123,20 +132,44 @@ class Proposing(Struct):
         queue = list(self.state.near_misses)
         while queue and len(self.made) < most:
             self._try_again(queue.pop(0))
-        if self.session.config.by_agent:
-            return self._by_agent()
-        detail = "no further edit was put forward; edit the files and run: ratchet try -m WHY"
-        if self.session.config.proposer != HAND:
-            detail = "every declared change has been tried; add some to the task's search_space"
-            again = len(self.made)
-            while len(self.made) < most and self._try_new(len(self.made) - again):
-                pass
-            if not self.made and self.session.config.mode != GUARANTEED:
-                self._look_again(most)
-        dropped = tuple(self.dropped)
-        if self.made:
-            return Proposals(self.number, tuple(self.made), dropped=dropped)
-        return Proposals(self.number, (), StopReason.EXHAUSTED, detail, dropped)
+        again = len(self.made)
+        for slot in range(again, most):
+            if not any(self._fill(slot, name, slot - again) for name in self._order()):
+                break
+        calls, limits = (), ""
+        if self._asking is not None:
+            calls, limits = tuple(self._asking.calls), self._asking.limits
+        found = Proposals(
+            self.number, tuple(self.made), dropped=tuple(self.dropped), calls=calls, limits=limits
+        )
+        if self.made or calls:
+            return found
+        stop, detail = self._stop or (StopReason.EXHAUSTED, self._nothing_left)
+        return replace(found, stop=stop, detail=detail, limits="")
+
+    def _order(self) -> Sequence[str]:
+        """Those who may propose, the one to be asked next first."""
+        turns = self.session.config.turns
+        if len(turns) == 1:
+            return turns
+        return rank_proposers(turns, turns_of(self.history, self.session.store), self._seed("turn"))
+
+    def _fill(self, slot: int, proposer: str, skip: int) -> bool:
+        """Fill a slot of the round by this proposer; false if it has nothing to propose."""
+        if proposer in OPTIMIZERS:
+            return self._try_point(proposer)
+        if proposer == DECLARED:
+            return self._try_new(skip) or self._look_again()
+        return proposer != HAND and self._by_agent(slot)
+
+    @property
+    def _nothing_left(self) -> str:
+        turns = self.session.config.turns
+        if turns == (HAND,):
+            return "no further edit was put forward; edit the files and run: ratchet try -m WHY"
+        if DECLARED not in turns:
+            return "no constant of the code has a range to search; declare some: ratchet space"
+        return "every declared change has been tried; add some to the task's search_space"
 
     def _offered(self, offer: Offer) -> Idea:
         new = self.session.texts(offer.files)
@@ -149,26 +182,48 @@ class Proposing(Struct):
             proposer=offer.proposer,
         )
 
-    def _by_agent(self) -> Proposals:
-        """Proposals of an agent that is asked for one after the other.
+    def _by_agent(self, slot: int) -> bool:
+        """Ask the agent to fill a slot; false if it is not to be asked any more.
 
-        A round without any is no end: the next one asks again.
+        A slot that it failed to fill stays empty where nobody else proposes: a round without
+        any proposal is no end, and the next one asks again.
         """
         from ratchet.proposers.agent import Asking  # much comes with it, for agents alone
 
-        asking = Asking(self.session, self.history)
-        dropped = tuple(self.dropped)
-        stop = asking.stop()
-        if stop is not None and not self.made:
-            return Proposals(self.number, (), *stop, dropped)
-        for slot in range(len(self.made), self.session.config.candidates):
-            if asking.stop() is not None:
-                break
-            idea = asking.ask(slot, self.made, self._next)
-            if idea is not None:
-                self._record(self._answer(idea))
-        calls, limits = tuple(asking.calls), asking.limits
-        return Proposals(self.number, tuple(self.made), dropped=dropped, calls=calls, limits=limits)
+        if self._asking is None:
+            self._asking = Asking(self.session, self.history)
+        stop = self._asking.stop()
+        if stop is not None:
+            self._stop = stop
+            return False
+        idea = self._asking.ask(slot, self.made, self._next)
+        if idea is not None:
+            self._record(self._answer(idea))
+        return idea is not None or len(self.session.config.turns) == 1
+
+    def _try_point(self, optimizer: str) -> bool:
+        """Propose a point of an optimiser; false if none is left."""
+        from ratchet.proposers.optimizer import point_idea, session_search  # slow to import
+
+        search = session_search(self.session, self.history, self.made)
+
+        def draft() -> Answer | None:
+            # CMA-ES repeats what it drew before, the others draw anew.
+            name = "" if optimizer == CMAES else f"{self._next}"
+            found = point_idea(search, optimizer, self._old, self._seed(optimizer, name))
+            return None if found is None else self._answer(found)
+
+        asked = {"kind": optimizer, "search": digest(to_json_values(search)), "place": self._next}
+        answer = self._ask(asked, draft)
+        if answer is None:
+            return False
+        self._record(answer)
+        return True
+
+    def _seed(self, *purpose: str) -> int:
+        """Seed of a stream of chance of this session, and of this round and slot for a turn."""
+        place = (self.number, len(self.made)) if purpose == ("turn",) else ()
+        return stream_seed(self.session.config.seed, *purpose, *place)
 
     @property
     def earlier(self) -> list[Proposal]:
@@ -205,20 +260,24 @@ class Proposing(Struct):
         self._record(answer)
         return True
 
-    def _look_again(self, most: int) -> None:
+    def _look_again(self) -> bool:
         """Propose what was not kept but may be better after all, the likeliest first.
 
         Each edit gets one such look.  Runs that were made of the same code count again.
+        False if there is nothing to look at, or if the round tries something new.
         """
-        missed = [trial for trial in self.history.judged if _may_be_better(trial)]
+        if self.session.config.mode == GUARANTEED or not all(p.second_look for p in self.made):
+            return False
+        here = {p.retry_of for p in self.made}
+        missed = [t for t in self.history.judged if _may_be_better(t) and t.number not in here]
         for trial in sorted(missed, key=lambda trial: (-(trial.confidence or 0.0), trial.number)):
             before = trial.proposal
             answer = self._declared_again(before) or self._merged(before)
             if answer is None or answer["source"] == self.state.incumbent.source:
                 continue
             self._record(answer, retry_of=before.number, second_look=True)
-            if len(self.made) == most:
-                return
+            return True
+        return False
 
     def _declared_again(self, before: Proposal) -> Answer | None:
         """A near miss whose edit is declared, done once more."""
@@ -281,7 +340,7 @@ class Proposing(Struct):
     def _ask(self, question: Answer, draft: Any) -> Answer | None:
         """The proposer's answer; the one that it gave before, if it was asked before."""
         rest = {
-            "proposer": PROPOSER,
+            "proposer": {"kind": DECLARED, "version": VERSION},
             "session_seed": self.session.config.seed,
             "definition": self.session.manifest.definition.sha256,
             "incumbent": dict(self.state.incumbent.files),

@@ -9,8 +9,9 @@ import ast
 import functools
 import json
 import math
+import operator
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from ratchet.base.structs import Frozen, replace
@@ -133,19 +134,63 @@ def _leaves(values: Any, prefix: str = "") -> dict[str, str]:
 
 
 def find_python(text: str, name: str) -> ValuePlace | None:
-    """Place of the literal of a top-level ``NAME = literal``, and its value."""
+    """Place of the value of a top-level ``NAME = value``, and the value.
+
+    That is a literal, or a sum, product, power or the like of numbers, such as ``2**19``.
+    """
     values = _assignments(text).get(name, [])
     if len(values) != 1:
         return None
     (value,) = values
     try:
-        found = ast.literal_eval(value)
+        found = constant_value(value)
     except _NO_LITERAL:
         return None
     assert value.end_lineno is not None
     assert value.end_col_offset is not None
     start = _offset(text, value.lineno, value.col_offset)
     return ValuePlace(start, _offset(text, value.end_lineno, value.end_col_offset), found)
+
+
+LARGEST_EXPONENT = 128
+"""Largest exponent of a constant that is written as a power."""
+
+_OPERATIONS: Mapping[type[ast.operator], Callable[[Any, Any], Any]] = {
+    ast.Add: operator.add,
+    ast.Sub: operator.sub,
+    ast.Mult: operator.mul,
+    ast.Div: operator.truediv,
+    ast.FloorDiv: operator.floordiv,
+    ast.Mod: operator.mod,
+    ast.Pow: operator.pow,
+}
+
+
+def constant_value(node: ast.expr) -> Any:
+    """Value of a literal, or of an expression of numbers alone.
+
+    Raises ``ValueError`` for anything else, or for a power that is too large to compute.
+    """
+    if not isinstance(node, ast.BinOp):
+        return ast.literal_eval(node)
+    left, right = constant_value(node.left), constant_value(node.right)
+    work = _OPERATIONS.get(type(node.op))
+    if work is None or not (is_number(left) and is_number(right)):
+        raise ValueError("expected an expression of numbers")
+    if isinstance(node.op, ast.Pow) and not max(abs(left), abs(right)) <= LARGEST_EXPONENT:
+        raise ValueError("the power is too large")
+    try:
+        result = work(left, right)
+    except ArithmeticError as error:
+        raise ValueError(str(error)) from error
+    if not is_number(result) or not abs(result) < 10.0**LARGEST_EXPONENT:
+        raise ValueError("expected a number of a usual size")
+    return result
+
+
+def is_number(value: object) -> bool:
+    """Whether a value is an ``int`` or a ``float``; truth values are none."""
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 @functools.lru_cache(maxsize=32)

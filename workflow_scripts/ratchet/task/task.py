@@ -492,31 +492,54 @@ def _pattern_faults(values: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _space_faults(values: Mapping[str, Any]) -> Iterator[str]:
-    """Entries of the search space that contradict themselves or each other."""
+    """Entries of the search space that are incomplete or contradict themselves."""
     entries = values.get("search_space", ())
     constants = [entry["constant"] for entry in entries if "constant" in entry]
     for number, entry in enumerate(entries):
-        place = f"search_space.{number} ({entry.get('constant') or entry.get('alternative')})"
-        if "constant" in entry and "alternative" in entry:
-            yield f"{place}: give a constant or an alternative, and not both"
-        if "range" in entry and "choices" in entry:
-            yield f"{place}: give a range or choices, and not both"
-        options = [key for key in ("log", "int", "power_of", "multiple_of") if key in entry]
-        if options and "range" not in entry:
-            yield f"{place}: {options[0]} belongs to a range, which is missing"
-        if "range" not in entry:
-            continue
-        low, high = entry["range"]
-        if not low < high:
-            yield f"{place}: range: expected two numbers, the smaller one first, found {low}, {high}"
-        if (entry.get("log") or "power_of" in entry) and low <= 0:
-            yield f"{place}: range: expected to begin above 0, found {low}"
-        other = entry.get("multiple_of")
-        if isinstance(other, str) and (other not in constants or other == entry.get("constant")):
-            yield (
-                f"{place}: multiple_of: expected a number or another constant of the search space, "
-                f"found {other}"
-            )
+        name = entry.get("constant") or entry.get("alternative") or number
+        fault = _entry_fault(entry, constants)
+        if fault:
+            yield f"search_space: {name}: {fault}"
+
+
+def _entry_fault(entry: Mapping[str, Any], constants: Sequence[str]) -> str:
+    ranged = "range" in entry or "choices" in entry
+    if ("constant" in entry) == ("alternative" in entry):
+        return "give either a constant or an alternative"
+    if "alternative" in entry:
+        needed, others = ["find", "replace", "why"], ["values", "range", "choices"]
+    elif ranged:
+        needed, others = ["why"] if "values" in entry else [], ["find", "replace"]
+    else:
+        needed, others = ["values", "why"], ["find", "replace"]
+    for key in needed:
+        if key not in entry:
+            more = " (or a range, or choices)" if key == "values" else ""
+            return f"the key {key!r} is missing{more}"
+    for key in others:
+        if key in entry:
+            owner = "an alternative" if "find" in needed else "a constant"
+            return f"{key!r} does not belong to {owner}"
+    if "range" in entry and "choices" in entry:
+        return "give a range or choices, and not both"
+    options = [key for key in ("log", "int", "power_of", "multiple_of") if key in entry]
+    if options and "range" not in entry:
+        return f"{options[0]!r} belongs to a range, which is missing"
+    return _range_fault(entry, constants) if "range" in entry else ""
+
+
+def _range_fault(entry: Mapping[str, Any], constants: Sequence[str]) -> str:
+    low, high = entry["range"]
+    if not low < high:
+        return f"range: expected two numbers, the smaller one first, found {low} and {high}"
+    if (entry.get("log") or "power_of" in entry) and low <= 0:
+        return f"range: expected to begin above 0, found {low}"
+    other = entry.get("multiple_of")
+    if isinstance(other, str) and (other not in constants or other == entry["constant"]):
+        return f"multiple_of: expected a number or another constant of the space, found {other}"
+    if "power_of" in entry and "multiple_of" in entry:
+        return "give power_of or multiple_of, and not both"
+    return ""
 
 
 def _constraint_faults(task: Task) -> Iterator[str]:

@@ -76,9 +76,9 @@ def enter_competitor(arena: Arena, index: int) -> Session:
     """
     own = arena.of(index)
     paths = SessionPaths(own.session, arena.root)
-    if own.by_agent:
-        program = agent_program(own.proposer, own.agent_command, arena.root)
-        require_agent(program, own.proposer)
+    if own.agent:
+        program = agent_program(own.agent, own.agent_command, arena.root)
+        require_agent(program, own.agent)
     wanted = _manifest(arena, own)
     if paths.manifest.exists():
         _compare(own, wanted, read_record(Manifest, paths.manifest))

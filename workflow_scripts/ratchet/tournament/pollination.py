@@ -191,7 +191,7 @@ class Player:
             "session": self.leg.session,
             "branch": f"ratchet/{self.leg.session}",
             "strategy": strategy.get("brief", ""),
-            "proposer": self.session.config.proposer,
+            "proposer": ", ".join(self.session.config.turns),
             "experiment": held.number,
             "commit": held.commit,
             "best": held.measured,
