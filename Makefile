@@ -31,7 +31,7 @@ help:
 	@echo "make env-gpt   set up the environment of tasks/gpt in .venv-gpt (PyTorch with CUDA)"
 	@echo "make bench     harness seconds, start-up, keeping, steering, sessions and tournaments in simulation"
 	@echo "make bench-malformed   5,000 malformed files through all that reads candidates' files"
-	@echo "make bench-proposing   steered sessions of the default task beside unsteered ones; an hour"
+	@echo "make bench-proposing   the default task with each of the built-in proposers; hours"
 	@echo "make image     build the container image (BASE_IMAGE=... for another base, ENGINE=podman)"
 	@echo "make pictures  run the default session and take the README's pictures of its report"
 	@echo "make rulegraph draw which rule needs which, into docs/rulegraph.svg"

@@ -1,130 +1,113 @@
-"""Pairs of real sessions of the default task: steered, and without any steering.
+"""Proposers side by side: real sessions of a task, each with another one.
 
-Both sessions of a pair have the same seed, hence the same baseline runs, and end when
-the incumbent is believed to be so much better than the baseline, or when nothing is
-left to be tried.  The unsteered one goes through the same declared edits in random
-order: its task names one category for all of them.  Runs are limited in steps, so that
-other work on the machine changes nothing::
+Sessions of one seed have the same baseline runs.  Runs are limited in steps, so that other
+work on the machine changes nothing.  After so many runs, retests counted, the incumbent is
+measured by three fresh seeds::
 
     make bench-proposing
-    PYTHONPATH=tests .venv-dev/bin/python tests/bench/proposing.py --pairs 4 --steps 150
+    PYTHONPATH=tests .venv-dev/bin/python tests/bench/proposing.py --seeds 6 --runs 60
+    PYTHONPATH=tests .venv-dev/bin/python tests/bench/proposing.py --task tasks/gpt \\
+        --preset cpu-tiny --python .venv-torch --steps 60 --runs 20 --seeds 2
 
-What is printed are the training runs that each session needed, baseline and retests
-counted.  A session that never got there is listed with a ``>`` and counts as all the
-runs that it made, which flatters it.
+Printed are the confirmed values of every session, and their medians.
 """
 
 import argparse
+import itertools
 import os
-import shutil
 import statistics
+import sys
 import tempfile
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
-from random import Random
 
-import yaml
-
-from helpers import BYTELM
+from helpers import REPO, player
 from helpers.boxes import Box
+from ratchet.records.events import Journal
+from ratchet.records.history import History
+from ratchet.records.records import Role
+from ratchet.runs.executor import Executor
+from ratchet.session import Session
+from ratchet.steps.plan import make_plan
 
-STEERED, UNSTEERED = "steered", "unsteered"
-# More than there are declared edits: every session can try all of them.
-ROUNDS = 60
-
-
-@dataclass(frozen=True)
-class Played:
-    """One session: runs until the goal, or all it made; ``best`` in bits from baseline."""
-
-    runs: int
-    reached: bool
-    best: float
-
-    def __str__(self) -> str:
-        return f"{'' if self.reached else '>'}{self.runs}"
+KINDS = ("random", "declared", "tpe", "cmaes", "auto")
+POINTS = (10, 20, 40, 60)
+FRESH = 3
+"""Fresh seeds that confirm an incumbent."""
 
 
-def make_box(root: Path, name: str, seed: int, steps: int) -> Box:
-    """A working folder for one session; the store is shared by all of them."""
-    place = root / f"{name}-{seed}"
-    place.mkdir()
-    (root / "store").mkdir(exist_ok=True)
-    (place / "store").symlink_to(root / "store")
-    task = place / "tasks" / "bytelm"
-    shutil.copytree(BYTELM, task, ignore=shutil.ignore_patterns("__pycache__"))
-    if name == UNSTEERED:
-        path = task / "task.yaml"
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-        space = _single(values["search_space"])
-        Random(seed).shuffle(space)
-        values["search_space"] = [{**change, "category": "other"} for change in space]
-        path.write_text(yaml.safe_dump(values, sort_keys=False), encoding="utf-8")
-    settings = {"seed": seed, "budget_steps": steps, "rounds": ROUNDS, "confirm_replicates": 1}
-    return Box(place, {"task": "tasks/bytelm", **settings})
+def play(kind: str, seed: int, runs: int, settings: dict[str, object]) -> list[float]:
+    """Confirmed values of one session's incumbents after each of :data:`POINTS` runs."""
+    values: dict[str, object] = {
+        "seed": seed,
+        "proposer": kind,
+        "rounds": runs,
+        "confirm_replicates": 1,
+        "seeds": "public",
+        "isolation": "none",
+        **settings,
+    }
+    with tempfile.TemporaryDirectory() as name:
+        root = Path(name).resolve()
+        box = Box(root, values)
+        box.play(last=player.ROUNDS)
+        with player.inside(root, {}):
+            known = {"session": "default", "certify": False, **values}
+            plan = make_plan(player._parsed(known), Path(), REPO, owner=False)
+            session = Session.open(plan.config, Path(), REPO, Journal(plan.paths.events))
+            states = History.read(plan.paths).states
+            points = [point for point in POINTS if point <= runs]
+            held = [[s for s in states if s.runs_used <= point][-1].incumbent for point in points]
+            return [confirmed(session, dict(each.files)) for each in held]
 
 
-def _single(space: list[dict]) -> list[dict]:
-    """Every value of a constant as a change of its own, to be shuffled with the others."""
-    found = []
-    for change in space:
-        values = change.get("values", [None])
-        found += [change if v is None else {**change, "values": [v]} for v in values]
-    return found
-
-
-def play(root: Path, name: str, seed: int, steps: int, goal: float) -> Played:
-    """Run one session until the goal is reached or nothing is left."""
-    box = make_box(root, name, seed, steps)
-    box.run("baseline")
-    start = box.json("rounds/0000/steer.json")["incumbent"]["mean"]
-    last = f"rounds/{ROUNDS:04d}/steer.json"
-    box.run(f"results/default/{last}", target=f"{start - goal:.6f}")
-    state = box.json(last)
-    best = state["incumbent"]["mean"] - start
-    return Played(state["runs_used"], best <= -goal + 1e-6, best)
+def confirmed(session: Session, files: dict[str, str]) -> float:
+    """Mean metric of a code over fresh seeds; those that were made before are found again."""
+    made = [Executor(session).run(files, Role.CONFIRM, number) for number in range(FRESH)]
+    return statistics.fmean(run.value for run in made if run.value is not None)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--pairs", type=int, default=10)
-    parser.add_argument("--steps", type=int, default=150, help="budget of each run")
-    parser.add_argument("--goal", type=float, default=0.4, help="bits per byte below the baseline")
-    parser.add_argument("--first-seed", type=int, default=1)
+    parser.add_argument("--kinds", nargs="+", choices=KINDS, default=KINDS)
+    parser.add_argument("--seeds", type=int, default=6)
+    parser.add_argument("--first", type=int, default=1, help="the first of the seeds")
+    parser.add_argument("--runs", type=int, default=60)
+    parser.add_argument("--steps", type=int, default=300, help="budget of each run")
+    parser.add_argument("--task", default=str(REPO / "tasks" / "bytelm"))
+    parser.add_argument("--preset")
+    parser.add_argument("--python", type=Path, help="environment of the task, if it has its own")
+    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
     options = parser.parse_args()
-    seeds = range(options.first_seed, options.first_seed + options.pairs)
-    with tempfile.TemporaryDirectory() as name, ThreadPoolExecutor(os.cpu_count()) as pool:
-        root = Path(name)
+    settings: dict[str, object] = {
+        "task": str(Path(options.task).resolve()),
+        "budget_steps": options.steps,
+        "preset": options.preset,
+    }
+    if options.python:
+        settings["python"] = str(options.python.resolve())
+    seeds = range(options.first, options.first + options.seeds)
+    found: dict[tuple[str, int], list[float]] = {}
+    print("proposer  seed  confirmed after " + ", ".join(map(str, POINTS)) + " runs")
+    with ProcessPoolExecutor(options.workers) as pool:
         jobs = {
-            (kind, seed): pool.submit(play, root, kind, seed, options.steps, options.goal)
-            for seed in seeds
-            for kind in (STEERED, UNSTEERED)
+            pool.submit(play, kind, seed, options.runs, settings): (kind, seed)
+            for seed, kind in itertools.product(seeds, options.kinds)
         }
-        print(
-            f"runs until {options.goal:g} bits below the baseline, {options.steps} steps a run\n"
-            f"{'seed':>6}{STEERED:>12}{UNSTEERED:>12}{'ratio':>8}",
-            flush=True,
-        )
-        pairs = []
-        for seed in seeds:
-            ours, theirs = jobs[STEERED, seed].result(), jobs[UNSTEERED, seed].result()
-            pairs.append((ours, theirs))
-            ratio = ours.runs / theirs.runs
-            print(f"{seed:>6}{ours!s:>12}{theirs!s:>12}{ratio:>8.2f}", flush=True)
-    print(_summary(pairs))
+        for job in as_completed(jobs):
+            kind, seed = jobs[job]
+            found[kind, seed] = job.result()
+            print(f"{kind:<9} {seed:>4}  {_row(found[kind, seed])}", flush=True)
+    print("medians")
+    for kind in options.kinds:
+        columns = zip(*(found[kind, seed] for seed in seeds), strict=True)
+        print(f"{kind:<9}       {_row([statistics.median(column) for column in columns])}")
 
 
-def _summary(pairs: list[tuple[Played, Played]]) -> str:
-    ours, theirs = zip(*((a.runs, b.runs) for a, b in pairs), strict=True)
-    reached = [sum(p.reached for p in side) for side in zip(*pairs, strict=True)]
-    fewer = sum(a < b for a, b in zip(ours, theirs, strict=True))
-    return (
-        f"median {statistics.median(ours):g} and {statistics.median(theirs):g} runs, mean "
-        f"{statistics.fmean(ours):.1f} and {statistics.fmean(theirs):.1f}; steered had fewer in "
-        f"{fewer} of {len(pairs)} pairs; the goal was reached {reached[0]} and {reached[1]} times"
-    )
+def _row(values: Sequence[float]) -> str:
+    return "  ".join(f"{value:.3f}" for value in values)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())
