@@ -54,6 +54,14 @@ def test_the_usual_is_the_median_of_the_latest_runs() -> None:
     assert slowing(busy, [QUIET] * 50 + [busy] * (LATEST // 2 + 1), []) == ""
 
 
+def test_a_machine_whose_speed_always_varies_is_slowed_by_more_than_that() -> None:
+    factors = [0.93, 1.08, 1.0, 0.95, 1.06, 1.02, 0.97]
+    past = [replace(QUIET, probe_seconds=0.012 * factor) for factor in factors]
+    assert slowing(replace(QUIET, probe_seconds=0.0132), past[:4], []) != ""
+    assert slowing(replace(QUIET, probe_seconds=0.0132), past, []) == ""
+    assert slowing(replace(QUIET, probe_seconds=0.016), past, []) != ""
+
+
 def test_before_the_first_run_the_machine_is_taken_to_be_free() -> None:
     assert slowing(QUIET, [], []) == ""
     assert "1.25 times" in slowing(replace(QUIET, probe_seconds=0.015), [], [])

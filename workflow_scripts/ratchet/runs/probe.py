@@ -37,6 +37,16 @@ from ratchet.runs.sandbox.cgroups import own_cgroup
 SLOWER = 1.05
 """A machine slower by this factor than the session's usual is a busy one."""
 
+SWINGS = 3.0
+"""Standard deviations by which a probe must be above the usual one, where its spread is known:
+a machine whose speed always varies is not slowed at every third run."""
+
+NORMAL_SD = 1.4826
+"""Standard deviation of a normal distribution in units of its median absolute deviation."""
+
+FEWEST = 5
+"""Earlier runs that tell the spread of the probe."""
+
 WAITED = 0.2
 """Share of a run in which something waited for a processor, above the usual share."""
 
@@ -167,7 +177,9 @@ def slowing(pace: Pace, past: Sequence[Pace], alike: Sequence[Pace]) -> str:
     crowded = pace.foreign is not None and pace.foreign > foreign + FOREIGN
     found = []
     usual = _usual(latest, "probe_seconds") or pace.probe_cpu_seconds
-    if pace.probe_seconds > SLOWER * usual:
+    apart = [abs(each.probe_seconds - usual) for each in latest]
+    swing = SWINGS * NORMAL_SD * median(apart) if len(apart) >= FEWEST else 0.0
+    if pace.probe_seconds > max(SLOWER * usual, usual + swing):
         found.append(f"a fixed piece of work took {pace.probe_seconds / usual:.2f} times as long")
     waited = WAITED + (_usual(latest, "waited") or 0.0)
     if crowded and pace.waited is not None and pace.waited > waited:
