@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ratchet.base.io import digest
-from ratchet.base.structs import Frozen, replace
+from ratchet.base.structs import Frozen
 from ratchet.proposers.space import Point, Space, power_bounds, session_space, without_values
 from ratchet.records.history import History, Trial
 from ratchet.records.records import CMAES, POINT, RANDOM, TPE, Edit, Proposal
@@ -97,21 +97,25 @@ class Search(Frozen):
         return None
 
     def _by_generations(self, seed: int) -> Point | None:
-        """CMA-ES asks again for all that it was told, and then for one point more."""
+        """CMA-ES asks again for all that it was told, and then for one point more.
+
+        It begins at the first point that was measured, the session's own start.
+        """
         import optuna
 
+        measured = [each for each in self.measured if each.value is not None]
+        first = measured[0] if measured else Measured(0, self.start, None)
         study = optuna.create_study(
             sampler=optuna.samplers.CmaEsSampler(
-                x0=self._encoded(self.start),
+                x0=self._encoded(first.point),
                 seed=seed % 2**32,
                 with_margin=True,
                 warn_independent_sampling=False,
             )
         )
         by_point = {_identity(each.point): each for each in self.measured}
-        first = next((each for each in self.measured if each.value is not None), None)
-        if first is not None:
-            study.add_trial(self._trial(replace(first, point=self.start)))
+        if measured:
+            study.add_trial(self._trial(first))
         for _ in range(len(self.measured) + REDRAWS):
             trial = study.ask(self.distributions)
             point = self._decoded(trial.params)
@@ -238,7 +242,7 @@ def session_search(session: Session, history: History, made: Sequence[Proposal] 
         point = space.point(texts(trial.files))
         if codes[trial.number] not in gains or not point.keys() >= start.keys():
             continue
-        value = _mean(session, history, trial.number)
+        value = _mean(session, trial)
         measured.append(
             Measured(
                 number=trial.number,
@@ -310,13 +314,13 @@ def _gains(session: Session, history: History, codes: Mapping[int, str]) -> dict
     code counts with all that it gained, whatever constants it set besides.
     """
     steps: list[tuple[str, float]] = [(codes[0], 0.0)]
-    before = 0
+    before = history.start
     for trial in history.kept:
         code = codes[trial.number]
-        old, new = (_mean(session, history, n) for n in (before, trial.number))
+        old, new = _mean(session, before), _mean(session, trial)
         if code != steps[-1][0] and old is not None and new is not None:
             steps.append((code, new - old))
-        before = trial.number
+        before = trial
     gains: dict[str, float] = {}
     added = 0.0
     for code, gained in reversed(steps):
@@ -325,10 +329,9 @@ def _gains(session: Session, history: History, codes: Mapping[int, str]) -> dict
     return gains
 
 
-def _mean(session: Session, history: History, number: int) -> float | None:
-    """Mean metric of a trial's runs, lower being better; ``None`` without any that counts."""
-    trial = next((t for t in history.judged if t.number == number), None)
-    if trial is not None and trial.failed:
-        return None
-    values = history.replicates.get(number)
-    return session.sign * math.fsum(values) / len(values) if values else None
+def _mean(session: Session, trial: Trial) -> float | None:
+    """Mean metric of the runs that a trial was judged by, lower being better.
+
+    Later runs do not change it, nor what an optimiser was told.  ``None`` if it failed.
+    """
+    return None if trial.mean is None else session.sign * trial.mean
