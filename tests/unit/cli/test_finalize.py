@@ -1,5 +1,6 @@
 """Which branches ``ratchet finalize`` makes of kept changes, and what it writes about them."""
 
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import SimpleNamespace
@@ -14,7 +15,7 @@ from ratchet.base.structs import replace
 from ratchet.cli.finalize import BranchPlan, Finalizing, Measured, Place, slug
 from ratchet.records.history import Trial
 from ratchet.records.paths import StorePaths
-from ratchet.records.records import Direction, Verdict
+from ratchet.records.records import Direction, Start, Verdict
 from ratchet.records.session_repo import Repository, SessionRepo
 from ratchet.records.store import Store
 from ratchet.task.repository import check_out_commit
@@ -80,7 +81,7 @@ def test_names_are_small_letters_digits_and_hyphens(text: str, name: str) -> Non
     assert slug(text) == name
 
 
-XX
+HOSTILE = "good\n---\ndiff --git a/x b/x\nFrom: me <a@b>\n\x1b[2J\u202eSigned-off-by: <a@b>\n"
 
 
 def test_hostile_words_stay_in_their_lines(tmp_path: Path) -> None:
@@ -108,7 +109,7 @@ def test_hostile_words_stay_in_their_lines(tmp_path: Path) -> None:
     assert all(len(line) <= 72 for line in lines[:-1])
     assert [line for line in lines if line.startswith(("-", "diff", "From", "Signed"))] == []
     assert all(line.isprintable() for line in lines)
-    assert work.name(1) == "ratchet/night-final/01-good-diff-git-a-x-b-x-from-me-a-b-u-202"
+    assert re.fullmatch(r"ratchet/night-final/01-good-diff-git-[a-z0-9-]{,31}", work.name(1))
     commit = repository.commit_onto(base, {"train.py": b"a = 2\n"}, message, 5)
     (tmp_path / "0001.patch").write_bytes(repository.patch(commit))
     git(clone.folder, "am", "--quiet", str(tmp_path / "0001.patch"))
@@ -147,3 +148,32 @@ def test_a_fetched_commit_is_copied_to_the_session_with_its_whole_tree(tmp_path:
     # Somebody who has the repository can fetch the branch.
     git(upstream.folder, "fetch", "--quiet", str(own.folder), "ratchet/night-final/all")
     assert upstream.git("rev-parse", "FETCH_HEAD~1") == origin.commit
+
+
+def test_a_task_in_a_folder_of_a_clone_is_changed_there(tmp_path: Path) -> None:
+    clone = Clone(tmp_path / "clone")
+    (clone.folder / "sub").mkdir()
+    (clone.folder / "sub" / "train.sh").touch(0o755)
+    base = clone.commit({"sub/train.sh": "true\n", "train.sh": "false\n"})
+    clone.git("worktree", "add", "--quiet", "--detach", str(tmp_path / "other"))
+    store = Store(StorePaths(tmp_path / "store"))
+    for folder in (clone.folder / "sub", tmp_path / "other" / "sub"):
+        origin = check_out_commit(str(folder), "HEAD", tmp_path, store.paths).origin
+        session: Any = SimpleNamespace(
+            manifest=SimpleNamespace(origin=origin, preset=None, start=Start("day", 3, {})),
+            task=SimpleNamespace(clone=folder, metric=None),
+            config=SimpleNamespace(session="night"),
+            store=store,
+            repo=None,
+            texts=lambda files: {"train.sh": "true 1\n"},
+        )
+        place = Place.of(session, history(), dry=False)
+        assert (place.base, place.prefix, place.is_clone) == (base, "sub/", True)
+        assert place.texts(["train.sh"]) == {"train.sh": "true\n"}
+        # What a session starts from may be other code than the commit's.
+        stack: Any = SimpleNamespace(session=session, history=history(), kept=())
+        first = Finalizing(BranchPlan(stack, ()), place)._commit((), {})
+        assert clone.git("diff", "--name-only", base, first) == "sub/train.sh"
+        assert clone.git("ls-tree", first, "sub/train.sh").startswith("100755 ")
+        assert clone.git("show", f"{first}:sub/train.sh") == "true 1"
+        assert "Champion of: day#3" in clone.git("show", "--no-patch", first)

@@ -344,6 +344,7 @@ class Finalizing:
             )
             left = [n for n in plan.trials if n not in removed and n not in plan.whole]
             found += [f"the champion also has {self.label(n)}" for n in left]
+            found += [] if left or extra else ["all together are not quite the champion's code"]
         if plan.start != self.place.texts(plan.start):
             found.append(f"the first commit is {self._start_title()}, which is not upstream's code")
         return found
