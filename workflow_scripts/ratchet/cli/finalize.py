@@ -154,7 +154,7 @@ class BranchPlan(Frozen, dict=True):
     stack: Stack
     chosen: Chain
     _known: dict[Chain, Texts | None] = field(default_factory=dict)
-    _conflicts: dict[int, Chain] = field(default_factory=dict)
+    _places: dict[int, tuple[Chain, Chain]] = field(default_factory=dict)
 
     @cached_property
     def trials(self) -> dict[int, Trial]:
@@ -191,6 +191,11 @@ class BranchPlan(Frozen, dict=True):
         return self._placed(number)[1]
 
     def _placed(self, number: int) -> tuple[Chain, Chain]:
+        if number not in self._places:
+            self._places[number] = self._place(number)
+        return self._places[number]
+
+    def _place(self, number: int) -> tuple[Chain, Chain]:
         if self.texts((number,)) is not None:
             return (number,), ()
         earlier = [n for n in self.trials if n < number]
@@ -274,7 +279,7 @@ class Measured(Frozen):
 
 
 class Branch(Frozen):
-    """A branch that is written: its last part, its changes, and the run of its code."""
+    """A branch with its changes and the run of its code; no commit before it is written."""
 
     name: str
     chain: Chain
