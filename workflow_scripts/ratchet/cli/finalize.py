@@ -637,8 +637,9 @@ class Finalizing:
         yield from facts["notes"]
         folder = self.place.repository.folder
         if facts["written"]:
-            yield f"look at them: git -C {quote(str(folder))} log {self.prefix}/{ALL}"
-            yield f"in a checkout of that commit: git am {quote(str(facts['patches']))}/*.patch"
+            yield f"look at them: git -C {quote(str(folder.resolve()))} log {self.prefix}/{ALL}"
+            patches = quote(str(Path(facts["patches"]).resolve()))
+            yield f"in a checkout of that commit: git am {patches}/*.patch"
         else:
             yield f"repository: {folder}"
 
