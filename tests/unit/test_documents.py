@@ -35,6 +35,7 @@ FENCE = re.compile(
 )
 SHELLS = ("sh", "console")
 VERDICTS = {"autojudge": 2, "ratchet try": 2, "ratchet doctor": 1, "ratchet program check": 1}
+VERDICTS["ratchet finalize"] = 1
 """Highest exit status that is an answer and not an error; 0 for all other commands."""
 PACKAGE = REPO / "workflow_scripts" / "ratchet"
 FOLDERS = {path.parent.name for path in PACKAGE.glob("*/__init__.py")}

@@ -8,6 +8,7 @@ import pytest
 
 from ratchet.base.structs import replace
 from ratchet.records.events import Journal, append_line, read_events
+from ratchet.records.paths import SessionPaths
 from ratchet.records.records import Outcome, Pace, Role
 from ratchet.records.store import RunRecord, run_key
 from ratchet.runs import executor as module
@@ -33,7 +34,8 @@ class Runs:
         session: Any = SimpleNamespace(
             task=SimpleNamespace(memory_mb=lambda _: None),
             store=SimpleNamespace(run=self._run, lookup=self.records.get),
-            journal=Journal(folder / "events.jsonl"),
+            paths=SessionPaths("night", folder),
+            journal=Journal(SessionPaths("night", folder).events),
             budget={},
         )
         self.events = session.journal.path

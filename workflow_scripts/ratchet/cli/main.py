@@ -264,6 +264,7 @@ COMMANDS = {
     "diff": "how the code of two experiments differs",
     "doctor": "whether this machine is ready for a session, and what to do if it is not",
     "export": "a session or any log as results.tsv, CSV, JSON, MLflow or W&B files",
+    "finalize": "a branch and a patch for each certified change, ready to be merged",
     "power": "what replicates can show at a noise floor, and how many keeps are luck",
     "program": "write, check and update the brief of a task",
     "report": "anybody's log, or a session, as one page",

@@ -65,6 +65,9 @@ class SessionPaths(Frozen):
     # everything goes that was found there and is not of the history.
     worktree = _Below("worktree")
     from_worktree = _Below("from-worktree")
+    # What `ratchet finalize` leaves: patches, and a journal of its own runs.
+    patches = _Below("patches")
+    final_events = _Below("finalize/events.jsonl")
 
     @property
     def folder(self) -> Path:

@@ -9,22 +9,129 @@ commits; ``events.jsonl`` knows the real times.
 from collections.abc import Mapping
 from pathlib import Path
 
+from ratchet.base.errors import StoreError
 from ratchet.base.git import call_git, git_output
+from ratchet.base.structs import Frozen
+from ratchet.base.text import one_line
 
 EPOCH_SECONDS = 946_684_800
 IDENTITY = "Ratchet <ratchet@localhost>"
 SCRATCH = "refs/ratchet/scratch"
+FILE = "100644"
+"""Git's mode of a file that is no program."""
 
 
-class SessionRepo:
-    """Plumbing over one bare repository."""
+class BranchTip(Frozen):
+    """Where a branch is: its commit, that commit's tree and committer.
 
-    def __init__(self, folder: Path, session: str) -> None:
+    ``checkout`` is the folder in which the branch is checked out, empty for none.
+    """
+
+    commit: str
+    tree: str
+    committer: str
+    checkout: str
+
+
+class Repository:
+    """Commits and branches of a repository, by its git folder; nothing is checked out."""
+
+    def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.branch = f"refs/heads/ratchet/{session}"
 
     def _git(self, *words: str, given: bytes = b"") -> str:
         return git_output(*words, bare=self.folder, given=given)
+
+    def seconds(self, commit: str) -> int:
+        """Date of a commit, in seconds since 1970."""
+        return int(self._git("show", "--no-patch", "--format=%ct", commit, "--"))
+
+    def tree(self, commit: str) -> str:
+        """Hash of a commit's tree."""
+        return self._git("rev-parse", "--verify", "--end-of-options", f"{commit}^{{tree}}")
+
+    def content(self, commit: str, name: str) -> bytes | None:
+        """A file of a commit; ``None`` where there is none."""
+        done = call_git("cat-file", "blob", f"{commit}:{name}", bare=self.folder)
+        return None if done.returncode else done.stdout
+
+    def commit_onto(
+        self, parent: str, changed: Mapping[str, bytes], message: str, seconds: int
+    ) -> str:
+        """Record a commit that changes files of its parent; returns its id.
+
+        Files keep their modes, and nothing points to the commit.  The same arguments give
+        the same id.
+        """
+        modes = {}
+        for name in changed:
+            listed = self._git("ls-tree", "-z", "--full-tree", parent, "--", name)
+            modes[name] = listed.partition(" ")[0] or FILE
+        who = f"{IDENTITY} {seconds} +0000"
+        commit = self._import(_import_stream(changed, message, who, parent, modes))
+        self._git("update-ref", "-d", SCRATCH)
+        return commit
+
+    def _import(self, stream: bytes) -> str:
+        return self._git("fast-import", "--quiet", "--force", given=stream)
+
+    def tips(self, prefix: str) -> dict[str, BranchTip]:
+        """Tips of the branches below a prefix, by name; that of the prefix itself too."""
+        fields = "%(refname:lstrip=2)%00%(objectname)%00%(tree)%00"
+        fields += "%(committername) %(committeremail)%00%(worktreepath)"
+        listed = self._git("for-each-ref", f"--format={fields}", f"refs/heads/{prefix}")
+        rows = (line.split("\0") for line in listed.split("\n") if line)
+        return {name: BranchTip(*rest) for name, *rest in rows}
+
+    def set_branches(self, moves: Mapping[str, tuple[str, str]]) -> None:
+        """Set branches, by name, to a new commit from an old one, empty for none; all or none."""
+        zero = "0" * max((len(new) for new, _ in moves.values()), default=40)
+        lines = [
+            f"update refs/heads/{name} {new} {old or zero}\n" for name, (new, old) in moves.items()
+        ]
+        self._git("update-ref", "--stdin", given="".join(lines).encode())
+
+    def patch(self, commit: str, objects_of: Path | None = None) -> bytes:
+        """A commit as ``git format-patch`` writes it, under this repository's settings.
+
+        ``objects_of`` is the git folder of another repository that has the commit.
+        """
+        words = ("format-patch", "-1", "--stdout", "--no-signature", "--no-stat", "--full-index")
+        others = {}
+        if objects_of is not None:
+            place = str((objects_of / "objects").resolve()).replace("\\", "\\\\")
+            quoted = '"{}"'.format(place.replace('"', '\\"'))
+            others["GIT_ALTERNATE_OBJECT_DIRECTORIES"] = quoted
+        done = call_git(*words, "--binary", commit, bare=self.folder, variables=others)
+        if done.returncode:
+            said = one_line(done.stderr.decode(errors="replace"))
+            raise StoreError(f"{self.folder}: git format-patch failed: {said}")
+        return done.stdout
+
+    def take(self, source: Path, commit: str) -> None:
+        """Copy a commit without its history from the repository with this git folder."""
+        self._git(
+            "fetch",
+            "--quiet",
+            "--depth=1",
+            "--no-tags",
+            "--no-write-fetch-head",
+            "--no-auto-gc",
+            source.resolve().as_uri(),
+            commit,
+        )
+
+    def has(self, commit: str) -> bool:
+        """Whether a commit is here."""
+        return call_git("cat-file", "-e", f"{commit}^{{commit}}", bare=self.folder).returncode == 0
+
+
+class SessionRepo(Repository):
+    """The bare repository of one session."""
+
+    def __init__(self, folder: Path, session: str) -> None:
+        super().__init__(folder)
+        self.branch = f"refs/heads/ratchet/{session}"
 
     def create(self) -> None:
         """Make the repository; does nothing if it is there.
@@ -53,8 +160,7 @@ class SessionRepo:
         """
         who = f"{IDENTITY} {EPOCH_SECONDS + number} +0000"
         # Made under a name of its own first: a ref of fast-import is not kept safe.
-        stream = _import_stream(content, message, who, parent)
-        commit = self._git("fast-import", "--quiet", "--force", given=stream)
+        commit = self._import(_import_stream(content, message, who, parent))
         self._point(ref, commit)
         self._git("update-ref", "-d", SCRATCH)
         return commit
@@ -102,18 +208,26 @@ class SessionRepo:
 
 
 def _import_stream(
-    content: Mapping[str, bytes], message: str, who: str, parent: str | None
+    content: Mapping[str, bytes],
+    message: str,
+    who: str,
+    parent: str | None,
+    modes: Mapping[str, str] | None = None,
 ) -> bytes:
-    """Input of ``git fast-import`` that makes one commit and prints its id."""
+    """Input of ``git fast-import`` that makes one commit and prints its id.
+
+    ``content`` is all that the commit has; with ``modes``, what differs from its parent.
+    """
     parts = [b"commit %s\nmark :1\n" % SCRATCH.encode()]
     parts += [f"{role} {who}\n".encode() for role in ("author", "committer")]
     parts.append(_data(message.encode()))
     if parent is not None:
         parts.append(f"from {parent}\n".encode())
-    parts.append(b"deleteall\n")
+    if modes is None:
+        parts.append(b"deleteall\n")
     for name, data in sorted(content.items()):
         quoted = name.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
-        parts.append(f'M 100644 inline "{quoted}"\n'.encode())
+        parts.append(f'M {(modes or {}).get(name, FILE)} inline "{quoted}"\n'.encode())
         parts.append(_data(data))
     parts.append(b"get-mark :1\n")
     return b"".join(parts)

@@ -183,7 +183,7 @@ class Executor:
 
     def _past_paces(self) -> Iterator[tuple[str, Pace]]:
         """Source and pace of the runs that were made in this session and count, in order."""
-        for event in read_events(self.session.journal.path):
+        for event in read_events(self.session.paths.events):
             if event["event"] == "run_finished" and event.get("pace") and not event.get("again"):
                 with contextlib.suppress(DataError, KeyError):  # a damaged line
                     yield event["source"], from_json_values(Pace, event["pace"])

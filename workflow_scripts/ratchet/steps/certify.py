@@ -7,7 +7,7 @@ the contributions of all kept changes rest on all of these runs.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import cached_property
 
 from ratchet.base.errors import DataError
@@ -61,21 +61,23 @@ class Stack(Frozen, dict=True):
 
     def without(self, left_out: Collection[int]) -> Variant:
         """The champion without some changes, and without those that then do not fit."""
-        session, sources = self.session, self.history.sources
-        held = session.texts(self.history.start.files)
+        held: Mapping[str, str] = self.session.texts(self.history.start.files)
         missing = []
         for trial in self.kept:
-            parent = session.texts(sources[trial.proposal.parent])
-            edited, edit = session.texts(trial.files), trial.proposal.edit
-            merged = None
-            if trial.number not in left_out:
-                space = tuple(session.task.search_space)
-                merged = edited if held == parent else carry_edit(parent, edited, held, edit, space)
+            merged = None if trial.number in left_out else self.onto(held, trial)
             if merged is None:
                 missing.append(trial.number)
             else:
-                held = dict(merged)
-        return Variant(tuple(missing), session.put(held))
+                held = merged
+        return Variant(tuple(missing), self.session.put(held))
+
+    def onto(self, held: Mapping[str, str], trial: Trial) -> Mapping[str, str] | None:
+        """Some files with a kept change on top; ``None`` where it does not fit."""
+        session = self.session
+        parent = session.texts(self.history.sources[trial.proposal.parent])
+        edited, edit = session.texts(trial.files), trial.proposal.edit
+        space = tuple(session.task.search_space)
+        return edited if held == parent else carry_edit(parent, edited, held, edit, space)
 
     def changes(self) -> tuple[KeptChange, ...]:
         """The kept changes, each with those without which it does not fit."""

@@ -93,6 +93,33 @@ def check_out_commit(
     return CommitFiles(origin, folder, clone, git.dirty() if clone else ())
 
 
+class OriginPlace(Frozen):
+    """Repository that has the commit of a task: its git folder, and the task's folder in it.
+
+    ``prefix`` is empty, or ends with a slash; ``fetched`` tells that it is a copy of ours.
+    """
+
+    git_folder: Path
+    prefix: str
+    fetched: bool
+
+
+def origin_place(origin: Origin, clone: Path | None, store: StorePaths) -> OriginPlace:
+    """The clone on this machine that has the commit of a task, or the copy that was fetched.
+
+    Raises :class:`InputMissingError` where there is none any more.
+    """
+    repo, commit = origin.repo, origin.commit
+    git = _Git(_fetched(repo, commit, store) if clone is None else _local(clone, repo))
+    if git.commit(commit) is None:
+        raise InputMissingError(
+            f"{repo}: expected commit {commit}, which the session's task is from, found none; "
+            "fetch it there again"
+        )
+    common = git.folder / git.line("rev-parse", "--git-common-dir")
+    return OriginPlace(common.resolve(), "" if clone is None else git.prefix, clone is None)
+
+
 def _local(clone: Path, repo: str) -> Path:
     if not clone.is_dir():
         raise InputMissingError(
