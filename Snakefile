@@ -26,9 +26,11 @@ rule all:
     default_target: True
     input:
         str(PATHS.report_html),
-        # A target of its own: Snakemake does not make a missing intermediate
-        # whose consumers are up to date, and skipped rounds must notice it.
+        # Targets of their own: Snakemake does not make a missing intermediate whose
+        # consumers are up to date.  Skipped rounds must notice new limits, and a finished
+        # report that another scale is asked for.
         str(PLAN.limits_file),
+        [str(PATHS.transfer)] if CONFIG.transfer else [],
     localrule: True
 
 

@@ -286,7 +286,8 @@ def plain(values: Mapping[str, Any]) -> dict[str, Any]:
     """
     found = {key: _plain(value) for key, value in values.items()}
     if isinstance(found.get(TRANSFER), Mapping):
-        found[TRANSFER] = {key: _number(value) for key, value in found[TRANSFER].items()}
+        given = found[TRANSFER].items()
+        found[TRANSFER] = {k: v if k == "preset" else _number(v) for k, v in given}
     return found
 
 
