@@ -43,7 +43,8 @@ rule transfer:
         confirmation=str(PATHS.confirmation),
         plan=str(PATHS.transfer_plan),
         runs=[
-            str(PATHS.transfer_run(number)) for number in range(CONFIG.transfer_runs // 2)
+            str(PATHS.transfer_run(number))
+            for number in range(CONFIG.transfer_runs // 2)
         ],
     output:
         str(PATHS.transfer),
