@@ -193,7 +193,7 @@ def test_another_preset_changes_both_codes_but_for_what_the_champion_found(tmp_p
     # A width of 5 is better than what the champion found at the smaller size.
     told = box.json("report.json")["transfer"]
     assert told["standing"] in ("does_not_hold", "unclear") and told["gain"] < 0
-    assert "preset large and 10 times the budget (50 steps)" in told["scale"]["words"]
+    assert "with preset large at 10 times the budget (50 steps)" in told["scale"]["words"]
     page = (box.session / "report.html").read_text("utf-8")
     assert "own edits set WIDTH" in page
     assert verify(["--root", str(box.path)]) == 0

@@ -48,7 +48,7 @@ def test_the_phases_of_a_session_in_order() -> None:
 
 
 def test_another_scale_is_a_phase_between_confirmation_and_report() -> None:
-    told = {"standing": "holds", "scale": {"words": "3 times the budget (180 s)"}, "level": 0.95}
+    told = {"standing": "holds", "scale": {"words": "at 3 times the budget (180 s)"}, "level": 0.95}
     told |= {"gain": 0.1, "low": 0.05, "high": 0.15, "data": "search", "unseen": None}
     told |= {"search": {"gain": 0.1, "low": 0.05, "high": 0.15}, "detail": ""}
     told |= {"share": 1.0, "share_low": 0.5, "share_high": 1.5}
@@ -58,7 +58,7 @@ def test_another_scale_is_a_phase_between_confirmation_and_report() -> None:
         *judged,
         *(run(610 + 60 * n, True, 1, role="confirm", replicate=n) for n in range(4)),
         at(900, "confirmed", gain=0.1, low=0.05, high=0.15, detail=""),
-        at(910, "transferring", scale="3 times the budget (180 s)", runs=4),
+        at(910, "transferring", scale="at 3 times the budget (180 s)", runs=4),
         run(920, False, 0, role="transfer"),
         run(1100, True, 0, role="transfer", wall_seconds=180.0),
         at(1700, "transferred", **told),
@@ -76,7 +76,7 @@ def test_another_scale_is_a_phase_between_confirmation_and_report() -> None:
     assert of(events[:-4], 910 + 2 * HARNESS_SECONDS)["state"] == "running"
     done = of(events, 1711)
     assert done["transferred"]["standing"] == "holds"
-    assert ("transfer", "the gain holds at 3 times the") in [
+    assert ("scale", "the gain holds at 3 times the") in [
         (name, text[:29]) for name, text in standing_rows(done)
     ]
     # A search that goes on has no such comparison yet.

@@ -81,12 +81,12 @@ def test_the_interval_alone_decides(low: float, width: float, reference: float |
 @pytest.mark.parametrize(
     ("scale", "words"),
     [
-        (LONGER, "3 times the budget (900 s)"),
-        (Scale(None, 20, 60.0, 1 / 3), "0.333 times the budget (20 steps)"),
-        (Scale(None, 20_000, 60.0, None), "a budget of 20,000 steps"),
-        (Scale(300.0, None, 60.0, 1.0, "gpu-24gb"), "preset gpu-24gb"),
-        (Scale(900.0, None, 60.0, 3.0, "big"), "preset big and 3 times the budget (900 s)"),
-        (Scale(900.0, None, 60.0, None, "big"), "preset big and a budget of 900 s"),
+        (LONGER, "at 3 times the budget (900 s)"),
+        (Scale(None, 20, 60.0, 1 / 3), "at 0.333 times the budget (20 steps)"),
+        (Scale(None, 20_000, 60.0, None), "with a budget of 20,000 steps"),
+        (Scale(300.0, None, 60.0, 1.0, "gpu-24gb"), "with preset gpu-24gb"),
+        (Scale(900.0, None, 60.0, 3.0, "big"), "with preset big at 3 times the budget (900 s)"),
+        (Scale(900.0, None, 60.0, None, "big"), "with preset big and a budget of 900 s"),
     ],
 )
 def test_a_scale_in_words(scale: Scale, words: str) -> None:

@@ -556,7 +556,7 @@ def standing_rows(found: Facts) -> list[tuple[str, str]]:
         rows.append(("busy", f"{plural(found['repeated'], 'slowed run')} made again"))
     if found["transferred"]:
         digits_of = partial(format_number, decimals=digits)
-        rows.append(("transfer", one_line(transfer_sentence(found["transferred"], digits_of))))
+        rows.append(("scale", one_line(transfer_sentence(found["transferred"], digits_of))))
     if found["stop"]:
         rows.append(("ended", f"early: {one_line_label(found['stop']['detail'])}"))
     rows += [("ALARM", one_line_label(text)) for text in found["alarms"][-SHOWN_ALARMS:]]

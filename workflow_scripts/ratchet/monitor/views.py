@@ -163,7 +163,7 @@ def _certified(event: Mapping[str, Any]) -> str:
 
 
 def _transferring(event: Mapping[str, Any]) -> str:
-    return f"champion and baseline once more at {event['scale']}, {event['runs']} runs"
+    return f"champion and baseline once more {event['scale']}, {event['runs']} runs"
 
 
 _SPEAK: dict[str, Callable[[Mapping[str, Any]], str | None]] = {

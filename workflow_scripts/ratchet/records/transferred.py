@@ -61,24 +61,23 @@ def _over(gain: float | None, reference: float | None) -> float | None:
 
 
 def scale_words(scale: Scale) -> str:
-    """The other scale in words, as after "at"."""
+    """The other scale in words, with their preposition."""
     seconds, steps = scale.budget_seconds, scale.budget_steps
-    budget = f"{seconds:g} s" if steps is None else f"{steps:,} steps"
+    amount = f"{seconds:g} s" if steps is None else f"{steps:,} steps"
+    preset = f"with preset {scale.preset}" if scale.preset else ""
     if scale.ratio is None:
-        budget = f"a budget of {budget}"
-    elif scale.ratio != 1:
-        budget = f"{scale.ratio:.3g} times the budget ({budget})"
-    if not scale.preset:
-        return budget
-    return f"preset {scale.preset}" + ("" if scale.ratio == 1 else f" and {budget}")
+        return f"{preset} and a budget of {amount}" if preset else f"with a budget of {amount}"
+    if preset and scale.ratio == 1:
+        return preset
+    return f"{preset} at {scale.ratio:.3g} times the budget ({amount})".lstrip()
 
 
 _WORDS = {
-    TransferStanding.HOLDS: "the gain holds at {scale}",
-    TransferStanding.DOES_NOT_HOLD: "the gain does not hold at {scale}",
-    TransferStanding.UNCLEAR: "whether the gain holds at {scale} is unclear",
-    TransferStanding.FAILED: "whether the gain holds at {scale} is not known",
-    TransferStanding.NOTHING: "there is no gain to compare at {scale}",
+    TransferStanding.HOLDS: "the gain holds {scale}",
+    TransferStanding.DOES_NOT_HOLD: "the gain does not hold {scale}",
+    TransferStanding.UNCLEAR: "whether the gain holds {scale} is unclear",
+    TransferStanding.FAILED: "whether the gain holds {scale} is not known",
+    TransferStanding.NOTHING: "there is no gain to compare {scale}",
 }
 
 
