@@ -16,6 +16,7 @@ include: "rules/judge.smk"
 include: "rules/steer.smk"
 include: "rules/certify.smk"
 include: "rules/confirm.smk"
+include: "rules/transfer.smk"
 include: "rules/report.smk"
 include: "rules/evolve.smk"
 include: "rules/audit.smk"
@@ -25,9 +26,11 @@ rule all:
     default_target: True
     input:
         str(PATHS.report_html),
-        # A target of its own: Snakemake does not make a missing intermediate
-        # whose consumers are up to date, and skipped rounds must notice it.
+        # Targets of their own: Snakemake does not make a missing intermediate whose
+        # consumers are up to date.  Skipped rounds must notice new limits, and a finished
+        # report that another scale is asked for.
         str(PLAN.limits_file),
+        [str(PATHS.transfer)] if CONFIG.transfer else [],
     localrule: True
 
 

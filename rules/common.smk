@@ -72,12 +72,12 @@ def training_threads(wildcards):
     return PLAN.needs.cores(hooks.sends_jobs(workflow))
 
 
-def training(runs):
+def training(runs, needs=PLAN.needs):
     """Resources of a training job of so many runs."""
     return {
-        "gpu": lambda wildcards: PLAN.needs.gpus(hooks.sends_jobs(workflow)),
-        "mem_mb": PLAN.needs.memory_mb,
-        "runtime": lambda wildcards, attempt: PLAN.needs.minutes(runs, attempt),
+        "gpu": lambda wildcards: needs.gpus(hooks.sends_jobs(workflow)),
+        "mem_mb": needs.memory_mb,
+        "runtime": lambda wildcards, attempt: needs.minutes(runs, attempt),
     }
 
 

@@ -1,6 +1,7 @@
 rule report:
     input:
         str(PATHS.confirmation),
+        [str(PATHS.transfer)] if CONFIG.transfer else [],
     output:
         html=report(
             str(PATHS.report_html),

@@ -31,7 +31,8 @@ from ratchet.task.environment import ask_interpreter
 
 Clock = Callable[[], float]
 # What a session is played in, after its preparation.
-PARTS = BASELINE, ROUNDS, CONFIRM, REPORT = "baseline", "rounds", "confirm", "report"
+PARTS = "baseline", "rounds", "confirm", "transfer", "report"
+BASELINE, ROUNDS, CONFIRM, TRANSFER, REPORT = PARTS
 
 
 @dataclass
@@ -100,6 +101,11 @@ class Player:
             for number in range(call.config.confirm_replicates):
                 _do(call, "confirm_run", candidate=number)
             _do(call, "confirm")
+        if TRANSFER in parts and call.config.transfer is not None:
+            _do(call, "transfer_plan")
+            for number in range(call.config.transfer_runs // 2):
+                _do(call, "transfer_run", candidate=number)
+            _do(call, "transfer")
         if REPORT in parts:
             _do(call, "report")
             finish_workflow(call.paths)

@@ -15,8 +15,10 @@ from ratchet.config import (
     JUDGE_KEYS,
     LIMIT_KEYS,
     STRATEGIES_FILE,
+    TRANSFER,
     Config,
     Strategy,
+    TransferScale,
     choose_strategies,
     known_strategies,
     parse_config,
@@ -46,6 +48,12 @@ def test_file_page_and_types_agree() -> None:
     assert SCHEMA.read_text() == made, "make it again with: python -m ratchet.config"
 
 
+def test_the_schema_of_another_scale_is_that_of_its_type() -> None:
+    made = schema_of(TransferScale, "")["properties"]
+    assert set(TRANSFER["properties"]) == set(made)
+    assert TransferScale().replicates == made["replicates"]["default"] == 2
+
+
 WRONG = [
     ({"rounds": 0}, "rounds: expected at least 1, found 0"),
     ({"rounds": 2.5}, "rounds: expected a whole number, found 2.5"),
@@ -72,6 +80,12 @@ WRONG = [
     ({"mode": "guaranteed", "max_replicates": 2}, "max_replicates: expected at least 3"),
     ({"mode": "guaranteed", "max_runs": 17}, "max_runs: expected at least 23"),
     ({"remeasure_every": 5, "max_runs": 14}, "max_runs: expected at least 20"),
+    ({"transfer": 900}, "transfer: expected a mapping or null, found 900"),
+    ({"transfer": {"replicates": 3}}, "transfer: expected another budget or a preset"),
+    ({"transfer": {"budget_seconds": 9, "budget_steps": 9}}, "transfer: set budget_seconds or"),
+    ({"transfer": {"budget_seconds": 0}}, "transfer.budget_seconds: expected more than 0"),
+    ({"transfer": {"task": "tasks/gpt"}}, "transfer: unknown key 'task'; known are budget_sec"),
+    ({"transfer": {"budget_steps": 9}, "max_runs": 22}, "max_runs: expected at least 23"),
 ]
 
 
@@ -98,6 +112,8 @@ def test_a_round_and_an_experiment_have_room_for_their_runs() -> None:
     assert configured().reserved_runs == 4 + 6 + 7
     assert configured(certify=False).reserved_runs == 4 + 6
     assert configured(candidates=3).reserved_runs == 12 + 6 + 9
+    scale = {"budget_steps": 9, "replicates": 3}
+    assert configured(certify=False, transfer=scale).reserved_runs == 4 + 6 + 6
     assert configured(remeasure_every=2).reserved_runs == 4 + 6 + 7 + 1
     assert configured(mode="guaranteed", candidates=3).reserved_runs == 12 + 6 + 9 + 1 + 3
     assert configured().experiment_runs == configured(candidates=3).experiment_runs == 5

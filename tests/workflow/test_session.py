@@ -273,3 +273,15 @@ def test_a_certification_is_made_by_jobs_of_its_own(tmp_path: Path) -> None:
     assert (box.path / last).is_file()
     assert box.state() == whole.state()
     assert "Nothing to be done" in box.run()
+
+
+def test_another_scale_is_asked_for_after_the_end_and_nothing_else_is_done(copy: Box) -> None:
+    before, started = copy.state(), len(copy.events("run_started"))
+    copy.run("--cores", "2", transfer="{budget_steps: 15}")
+    assert len(copy.events("run_started")) == started + 4
+    assert len(copy.json("transfer.json")["measured"]["champion_runs"]) == 2
+    assert copy.json("report.json")["transfer"]["scale"]["ratio"] == 3
+    after = copy.state()
+    assert {name for name in before if after[name] != before[name]} == {"runs"}
+    assert "Nothing to be done" in copy.run(transfer="{budget_steps: 15}")
+    assert "Nothing to be done" in copy.run()

@@ -77,6 +77,38 @@ TASK = {
 }
 
 
+class TransferScale(Frozen):
+    """Scale at which champion and baseline are compared once more, after the confirmation.
+
+    ``preset`` is one of the task's, the budget one of seconds or steps, and whatever is not
+    named is as a session with that preset would have it.  A ``timeout_seconds`` of ``None``
+    grows with the budget.  ``replicates`` are runs of champion and of baseline.
+    """
+
+    budget_seconds: float | None = None
+    budget_steps: int | None = None
+    timeout_seconds: float | None = None
+    preset: str | None = None
+    replicates: int = 3
+
+
+# A session holds it as the file has it.
+TRANSFER = {
+    "type": ["object", "null"],
+    "additionalProperties": False,
+    "properties": {
+        "budget_seconds": {"type": "number", "exclusiveMinimum": 0},
+        "budget_steps": {"type": "integer", "minimum": 1},
+        "timeout_seconds": {"type": "number", "exclusiveMinimum": 0},
+        "preset": {
+            "type": "string",
+            "pattern": r"^[A-Za-z0-9][A-Za-z0-9._-]*$",
+            "description": "the name of a preset of the task",
+        },
+        "replicates": {"type": "integer", "minimum": 1, "maximum": 100},
+    },
+}
+
 STRATEGIES_FILE = "strategies.yaml"
 STRATEGY_NAME = r"^[A-Za-z0-9][A-Za-z0-9_-]{0,30}$"
 
@@ -232,6 +264,7 @@ class Config(Frozen):
     max_replicates: Replicates
     confirm_replicates: Replicates
     certify: bool
+    transfer: Annotated[Mapping[str, Any] | None, in_file(TRANSFER)]
     budget_seconds: Amount | None
     budget_steps: Count | None
     timeout_seconds: Amount | None
@@ -307,7 +340,18 @@ class Config(Frozen):
         name = session_name(self.session, strategy["name"])
         rounds = self.evolve_rounds * self.evolve_runs
         # Only the tournament's champion is confirmed, and nobody is certified.
-        return replace(self.following(strategy), session=name, rounds=rounds, certify=False)
+        alone = {"certify": False, "transfer": None}
+        return replace(self.following(strategy), session=name, rounds=rounds, **alone)
+
+    @property
+    def transfer_scale(self) -> TransferScale | None:
+        """The other scale at which the champion is to be compared, if any."""
+        return None if self.transfer is None else from_json_values(TransferScale, self.transfer)
+
+    @property
+    def transfer_runs(self) -> int:
+        """Runs of champion and baseline at another scale."""
+        return 0 if self.transfer_scale is None else 2 * self.transfer_scale.replicates
 
     @property
     def judging(self) -> dict[str, Any]:
@@ -343,7 +387,8 @@ class Config(Frozen):
         """Runs that a round may need at most beyond its candidates' first."""
         # Without what adds nothing the champion is run once before it is confirmed.
         certification = self.certification_runs + bool(self.certification_runs)
-        return self.further_runs + certification + 2 * self.confirm_replicates
+        closing = certification + 2 * self.confirm_replicates + self.transfer_runs
+        return self.further_runs + closing
 
     @property
     def certification_runs(self) -> int:
@@ -421,6 +466,7 @@ def _check_together(config: Config, where: str) -> None:
         raise ConfigError(f"{where}: set budget_seconds or budget_steps, and not both")
     _check_turns(config, where)
     _check_agent(config, where)
+    _check_transfer(config, where)
     if config.mode == GUARANTEED and config.max_replicates < GUARANTEED_RUNS:
         raise ConfigError(
             f"{where}: max_replicates: expected at least {GUARANTEED_RUNS} in mode "
@@ -431,7 +477,22 @@ def _check_together(config: Config, where: str) -> None:
     if config.max_runs is not None and config.max_runs < least:
         raise ConfigError(
             f"{where}: max_runs: expected at least {least} (baseline, one round with retests, "
-            f"certification, confirmation), found {config.max_runs}"
+            f"certification, confirmation, transfer), found {config.max_runs}"
+        )
+
+
+def _check_transfer(config: Config, where: str) -> None:
+    """Refuse another scale that names none, or two budgets."""
+    scale = config.transfer_scale
+    if scale is None:
+        return
+    budgets = [scale.budget_seconds, scale.budget_steps]
+    if None not in budgets:
+        raise ConfigError(f"{where}: transfer: set budget_seconds or budget_steps, and not both")
+    if scale.preset is None and budgets == [None, None]:
+        raise ConfigError(
+            f"{where}: transfer: expected another budget or a preset, such as "
+            f"{{budget_seconds: 900}} or {{preset: gpu-24gb}}, found {dict(config.transfer or {})}"
         )
 
 

@@ -12,8 +12,8 @@ from typing import Any, TypedDict
 
 from ratchet.base.errors import NEW_SESSION, DataError
 from ratchet.base.io import digest_bytes, read_record
-from ratchet.base.structs import Frozen
-from ratchet.config import Config
+from ratchet.base.structs import Frozen, replace
+from ratchet.config import Config, TransferScale
 from ratchet.judge.settings import Settings
 from ratchet.judge.tradeoffs import HARD, Ceiling, Prices
 from ratchet.records.events import Journal
@@ -24,8 +24,10 @@ from ratchet.records.records import (
     OPTIMIZERS,
     Baseline,
     Manifest,
+    Preset,
     Proposals,
     RunSummary,
+    Scale,
     SessionState,
 )
 from ratchet.records.session_repo import SessionRepo
@@ -56,18 +58,17 @@ class Session(Frozen):
             config=config.settled(str(manifest.frozen["mode"])),
             paths=paths,
             manifest=manifest,
-            task=build_task(
-                manifest.values,
-                Path(),
-                harness,
-                origin=manifest.origin,
-                clone=named_task(manifest.frozen["task"], root, harness).clone(manifest.values),
-            ).sized(manifest.preset),
+            task=frozen_task(manifest, root, harness).sized(manifest.preset),
             store=store,
             repo=SessionRepo(paths.repository, config.session),
             journal=journal,
             harness=harness,
         )
+
+    def at_scale(self, manifest: Manifest) -> Session:
+        """This session with its task, budget and data as ``manifest`` has them."""
+        task = frozen_task(manifest, self.paths.root, self.harness).sized(manifest.preset)
+        return replace(self, manifest=manifest, task=task)
 
     @property
     def judge_settings(self) -> dict[str, Any]:
@@ -181,6 +182,15 @@ class Session(Frozen):
         """Budget of each run."""
         return run_budget(self.manifest.frozen, self.task)
 
+    @property
+    def transfer_weight(self) -> float:
+        """Runs at another scale, each counted as so many of the search's as its budget has."""
+        scale = self.config.transfer_scale
+        if scale is None:
+            return 0.0
+        task = frozen_task(self.manifest, self.paths.root, self.harness)
+        return transfer_weight(self.manifest.frozen, scale, task, self.manifest.preset)
+
     def log_path(self, key: str) -> Path:
         return self.store.paths.run(key) / LOG
 
@@ -204,6 +214,50 @@ def run_budget(frozen: Mapping[str, Any], task: Task) -> Budget:
         "steps": steps,
         "timeout_seconds": task.timeout_seconds if timeout is None else timeout,
     }
+
+
+def frozen_task(manifest: Manifest, root: Path, harness: Path) -> Task:
+    """The task of a manifest, its files read from the store; as it is without a preset."""
+    return build_task(
+        manifest.values,
+        Path(),
+        harness,
+        origin=manifest.origin,
+        clone=named_task(manifest.frozen["task"], root, harness).clone(manifest.values),
+    )
+
+
+def other_scale(
+    frozen: Mapping[str, Any], wanted: TransferScale, task: Task, own: Preset | None
+) -> Scale:
+    """Scale of runs that a session of this task, with its ``own`` preset, is to have beside it.
+
+    Its budget is the wanted one, or else what a session with the wanted preset would have.
+    The time limit is the session's, and grows with the budget unless one is wanted.
+    """
+    preset = own if wanted.preset is None else task.preset(wanted.preset)
+    search, there = run_budget(frozen, task.sized(own)), run_budget(frozen, task.sized(preset))
+    seconds, steps = wanted.budget_seconds, wanted.budget_steps
+    if seconds is None and steps is None:
+        seconds, steps = there["seconds"], there["steps"]
+    ratio = _ratio(seconds, search["seconds"]) or _ratio(steps, search["steps"])
+    timeout = wanted.timeout_seconds or search["timeout_seconds"] * max(ratio or 1.0, 1.0)
+    return Scale(seconds, steps, timeout, ratio, wanted.preset or "")
+
+
+def _ratio(wanted: float | None, own: float | None) -> float | None:
+    return None if wanted is None or own is None else wanted / own
+
+
+def transfer_weight(
+    frozen: Mapping[str, Any], wanted: TransferScale, task: Task, own: Preset | None
+) -> float:
+    """Runs at another scale, counted in runs of the search by their budgets.
+
+    They count once each where one budget is in seconds and the other in steps.
+    """
+    ratio = other_scale(frozen, wanted, task, own).ratio
+    return 2 * wanted.replicates * (1.0 if ratio is None else ratio)
 
 
 def memory_ceiling(config: Config) -> Ceiling:

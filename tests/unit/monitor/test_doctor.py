@@ -282,6 +282,7 @@ ONE = {"rounds": 1, "baseline_replicates": 1, "confirm_replicates": 0, "max_repl
         (ONE, 2, 2),
         # A fifth of the planned runs, where something is kept.
         ({"certify": True}, 107, 120 + 21),
+        ({"transfer": {"budget_seconds": 900}}, 107 + 4, 120 + 4),
     ],
 )
 def test_runs_of_a_session(changes: dict[str, object], least: int, most: int) -> None:
@@ -312,6 +313,16 @@ def test_the_pace_is_measured_or_from_the_budget() -> None:
     measured = session_outlook(one, "gain", None, [310.0, 312.0, 900.0])
     assert measured.least_seconds == measured.most_seconds == 626.0
     assert measured.source == "measured in 3 runs of this session"
+
+
+def test_runs_at_another_scale_take_as_long_as_their_budget_says() -> None:
+    scale = {"budget_seconds": 900, "replicates": 3}
+    bare, more = (replace(NIGHT, **ONE, transfer=each) for each in (None, scale))
+    short, long = session_outlook(bare, "gain", *PACE), session_outlook(more, "gain", *PACE, (), 18)
+    assert long.least_runs - short.least_runs == 6
+    assert long.least_seconds is not None and short.least_seconds is not None
+    # Six runs of 900 s, and the workflow's own second beside each.
+    assert long.least_seconds - short.least_seconds == 6 * 900 + 6
 
 
 def test_what_is_said() -> None:

@@ -47,6 +47,42 @@ def test_the_phases_of_a_session_in_order() -> None:
     assert found[-5:] == ["confirming", "confirming", "confirming", "reporting", "reported"]
 
 
+def test_another_scale_is_a_phase_between_confirmation_and_report() -> None:
+    told = {"standing": "holds", "scale": {"words": "at 3 times the budget (180 s)"}, "level": 0.95}
+    told |= {"gain": 0.1, "low": 0.05, "high": 0.15, "data": "search", "unseen": None}
+    told |= {"search": {"gain": 0.1, "low": 0.05, "high": 0.15}, "detail": ""}
+    told |= {"share": 1.0, "share_low": 0.5, "share_high": 1.5}
+    judged = [{**e, "transfer_weight": 12.0} for e in rounds(*["KEEP"] * 4)]
+    events = [
+        *started(transfer_runs=4),
+        *judged,
+        *(run(610 + 60 * n, True, 1, role="confirm", replicate=n) for n in range(4)),
+        at(900, "confirmed", gain=0.1, low=0.05, high=0.15, detail=""),
+        at(910, "transferring", scale="at 3 times the budget (180 s)", runs=4),
+        run(920, False, 0, role="transfer"),
+        run(1100, True, 0, role="transfer", wall_seconds=180.0),
+        at(1700, "transferred", **told),
+        at(1710, "reported", answer="better"),
+    ]
+    assert phases(events)[-7:-1] == ["confirming", *["transferring"] * 4, "reporting"]
+    # Four runs of three times the budget, by the pace of the search and then by their own.
+    assert of(events[:-5], 900)["seconds_left"] == 12 * 60
+    assert of(events[:-2], 1100)["seconds_left"] == 3 * 180
+    assert of(events[:-6], 890)["seconds_left"] == 12 * 60
+    assert phase_line(of(events[:-4], 911)) == "comparing the champion at another scale"
+    (work,) = current_work(of(events[:-3], 930))
+    assert work.startswith("baseline at another scale, fresh seed 1")
+    # A quarter of an hour in which data are prepared is no sign that it died.
+    assert of(events[:-4], 910 + 2 * HARNESS_SECONDS)["state"] == "running"
+    done = of(events, 1711)
+    assert done["transferred"]["standing"] == "holds"
+    assert ("scale", "the gain holds at 3 times the") in [
+        (name, text[:29]) for name, text in standing_rows(done)
+    ]
+    # A search that goes on has no such comparison yet.
+    assert of([*events, run(1800, False, 5)], 1801)["transferred"] is None
+
+
 FIRST = [*started(), *rounds("KEEP")]
 TRAINING = [*started(), run(210, False, 1)]
 RETESTED = [*TRAINING, run(270, True, 1), run(280, False, 1, replicate=1)]

@@ -104,12 +104,13 @@ def test_seeds_are_apart_but_for_what_is_compared_again() -> None:
         for session in range(3)
         for source in ("a", "b", "c")
         for role in Role
-        if role is not Role.RERUN
+        if role not in (Role.RERUN, Role.TRANSFER)
         for replicate in range(50)
     ]
     assert len(set(seeds)) == len(seeds)
     assert min(seeds) >= 1 and max(seeds) < 2**31, "the range of every library"
     here, there = ([run_seed(1, s, Role.RERUN, n) for n in range(50)] for s in "ab")
+    assert run_seed(1, "a", Role.TRANSFER, 0) == run_seed(1, "b", Role.TRANSFER, 0) != here[0]
     assert here == there
     assert len(set(here)) == 50
     assert here[0] != run_seed(1, "a", Role.CONFIRM, 0)

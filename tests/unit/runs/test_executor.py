@@ -128,6 +128,18 @@ def test_steps_are_compared_within_one_source_and_what_was_set_aside_is_not(runs
     assert runs.made(few, few, few, replicate=2).slowed
 
 
+def test_steps_are_compared_within_one_budget(runs: Runs) -> None:
+    runs.made(ended(OK, QUIET, num_steps=1000.0))
+    few = ended(OK, replace(QUIET, foreign=1.0), num_steps=300.0)
+    runs.executor.session.budget["seconds"] = 0.3
+    assert runs.made(few, replicate=1).set_aside == ()
+    runs.executor.session.budget["seconds"] = 0.1
+    runs.made(ended(OK, QUIET, num_steps=100.0), replicate=2)
+    assert runs.made(few, replicate=3).set_aside == ()
+    slow = ended(OK, replace(QUIET, foreign=9.0), num_steps=50.0)
+    assert len(runs.made(slow, ended(OK, QUIET, num_steps=100.0), replicate=4).set_aside) == 1
+
+
 def test_a_run_that_is_wanted_as_it_is_counts(runs: Runs) -> None:
     runs.made(ended(OK, QUIET))
     runs.ends += [ended(SHARED), ended(OK, BUSY)]

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from helpers import FAKE, REPO
+from helpers import BYTELM, FAKE, REPO
 from ratchet.base.errors import ConfigError, SessionBusyError
 from ratchet.config import read_config
 from ratchet.steps import plan
@@ -218,3 +218,33 @@ def test_time_grows_with_runs_and_attempts() -> None:
 def test_memory_is_the_tasks_limit_and_room_for_the_harness() -> None:
     assert CPU.memory_mb == DEFAULT_MEMORY_MB
     assert Needs(limit_mb=3000).memory_mb == 3000 + HARNESS_MEMORY_MB
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"transfer": {"budget_seconds": 3}}, "found its own: {'budget_seconds': 3}"),
+        ({"transfer": {"preset": "default"}, "preset": "default"}, "found its own"),
+        ({"transfer": {"preset": "gpu"}}, "task.yaml (cpu-tiny, default), found 'gpu'"),
+    ],
+)
+def test_a_scale_that_the_task_does_not_have_is_refused(
+    tmp_path: Path, settings: dict, words: str
+) -> None:
+    with pytest.raises(ConfigError, match=re.escape(words)):
+        planned(tmp_path, task=str(BYTELM), **settings)
+
+
+def test_runs_at_another_scale_ask_for_their_own_time_and_nothing_else_depends_on_it(
+    tmp_path: Path,
+) -> None:
+    bare = planned(tmp_path, task=str(BYTELM))
+    # As Snakemake reads it from its command line.
+    longer = planned(tmp_path, task=str(BYTELM), transfer={"budget_seconds": "9.0"})
+    assert longer.config.transfer == {"budget_seconds": 9.0}
+    assert longer.needs == bare.needs == bare.transfer_needs
+    assert longer.transfer_needs.timeout_seconds == 3 * bare.needs.timeout_seconds
+    same = ("judge_digest", "steer_digest", "certify_digest", "confirm_digest", "report_digest")
+    assert all(getattr(bare, name) == getattr(longer, name) for name in same)
+    assert bare.transfer_digest != longer.transfer_digest
+    assert bare.config.limits_token == longer.config.limits_token

@@ -11,9 +11,18 @@ from typing import Any
 
 import pytest
 
+from helpers.report_records import manifest
 from ratchet.base.io import write_json
 from ratchet.records.paths import SessionPaths
-from ratchet.records.records import Incumbent, Proposals, SessionState, StopReason
+from ratchet.records.records import (
+    Confirmation,
+    Incumbent,
+    Proposals,
+    Scale,
+    SessionState,
+    StopReason,
+    TransferPlan,
+)
 from ratchet.steps.snakemake_hooks import (
     PRIVATE,
     SEEN,
@@ -31,6 +40,7 @@ def paths(tmp_path: Path) -> SessionPaths:
     return SessionPaths("s", tmp_path)
 
 
+SCALE = Scale(9.0, None, 60.0, 3.0)
 ENDED = Proposals(round=1, stop=StopReason.TARGET, detail="reached")
 
 
@@ -49,14 +59,24 @@ def champion(number: int) -> SessionState:
         ("confirm_run", None, False),
         ("confirm_run", champion(0), True),
         ("confirm_run", champion(3), False),
+        ("transfer_plan", None, False),
+        ("transfer_plan", Confirmation(0), True),
+        ("transfer_plan", Confirmation(3, gain=0.1), False),
+        ("transfer_run", None, False),
+        ("transfer_run", TransferPlan(0, "s", "c", SCALE), True),
+        ("transfer_run", TransferPlan(3, "s", "c", SCALE, manifest=manifest()), False),
     ],
 )
 def test_jobs_that_will_find_nothing_to_do_stay_here(
     paths: SessionPaths, rule: str, record: object, idle: bool
 ) -> None:
     if record is not None:
-        last = rule == "confirm_run"
-        write_json(paths.round(2).steer if last else paths.round(1).proposals, record)
+        places = {
+            "confirm_run": paths.round(2).steer,
+            "transfer_plan": paths.confirmation,
+            "transfer_run": paths.transfer_plan,
+        }
+        write_json(places.get(rule, paths.round(1).proposals), record)
     assert is_idle(paths, 2, rule, {"round": "0001", "candidate": "0"}) is idle
 
 

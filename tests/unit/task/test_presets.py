@@ -17,7 +17,7 @@ from ratchet.records.records import Preset
 from ratchet.runs.run import Workspace
 from ratchet.runs.sandbox.sandbox import SandboxKind
 from ratchet.steps.prepare import Preparation
-from ratchet.task.presets import choose_preset, edited_files, preset_sources
+from ratchet.task.presets import carried_constants, choose_preset, edited_files, preset_sources
 from ratchet.task.task import Task
 
 SIZES = (Preset("small", "", 1.0, {"A": 1}), Preset("large", "", 24.0), Preset("same", "", 24.0))
@@ -123,3 +123,17 @@ def test_the_presets_of_the_default_task() -> None:
     for preset in bytelm.presets:
         assert preset_sources(bytelm, preset.constants, preset.name)
     assert choose_preset("auto", bytelm.presets, 8.0, "") == bytelm.presets[1]
+
+
+def test_a_champion_keeps_what_its_own_edits_set_and_takes_the_rest_of_a_preset() -> None:
+    before = {"train.py": "A = 1\nB = 2\nC = 3\nD = 4\n", "x.yaml": "lr: 0.1\n"}
+    after = {"train.py": "A = 1\nB = 5\nE = 3\nD = 9\n", "x.yaml": "lr: 0.1\nsteps: 3\n"}
+    wanted = {"A": 7, "B": 8, "C": 9, "D": 9, "lr": 0.3}
+    found, kept = carried_constants(after, before, wanted)
+    # B was changed, C removed, and D is what the preset wants of it.
+    assert kept == ("B", "C")
+    assert found == {
+        "train.py": "A = 7\nB = 5\nE = 3\nD = 9\n",
+        "x.yaml": "lr: 0.3\nsteps: 3\n",
+    }
+    assert carried_constants(before, before, {}) == (before, ())

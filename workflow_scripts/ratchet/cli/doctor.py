@@ -46,7 +46,7 @@ from ratchet.monitor.doctor import (
 from ratchet.records.events import read_events
 from ratchet.records.history import History, SeedEffect
 from ratchet.records.paths import SessionPaths, StorePaths
-from ratchet.records.records import Manifest
+from ratchet.records.records import Manifest, Preset, Role
 from ratchet.records.store import read_entry
 from ratchet.runs.hardware import (
     VISIBLE_GPUS,
@@ -55,7 +55,7 @@ from ratchet.runs.hardware import (
     visible_gpus,
 )
 from ratchet.runs.sandbox.sandbox import SandboxKind, sandbox_fault, sandbox_holds
-from ratchet.session import run_budget
+from ratchet.session import run_budget, transfer_weight
 from ratchet.steps.ownership import folder_owner
 from ratchet.steps.prepare import (
     PREPARED,
@@ -72,16 +72,19 @@ from ratchet.task.environment import (
 from ratchet.task.task import GB, Task
 
 
-def outlook_of(chosen: Config, task: Task, root: Path) -> Outlook:
+def outlook_of(chosen: Config, task: Task, root: Path, preset: Preset | None = None) -> Outlook:
     """The session's length; runs that it has made tell how long one takes."""
-    seconds = run_budget(chosen.frozen, task)["seconds"]
+    seconds = run_budget(chosen.frozen, task.sized(preset))["seconds"]
     walls = [
         finite_number(event.get("wall_seconds"))
         for event in read_events(SessionPaths(chosen.session, root).events)
-        if event["event"] == "run_finished"
+        if event["event"] == "run_finished" and event.get("role") != Role.TRANSFER
     ]
     known = [wall for wall in walls if wall is not None]
-    return session_outlook(chosen, judge_mode(chosen), seconds, known)
+    scale, weight = chosen.transfer_scale, None
+    if scale is not None:
+        weight = transfer_weight(chosen.frozen, scale, task, preset)
+    return session_outlook(chosen, judge_mode(chosen), seconds, known, weight)
 
 
 KNOWN_AGENTS = tuple(name for name in AGENTS if name != "custom")
@@ -140,8 +143,8 @@ def _with_task(seen: Machine, root: Path, given: Sequence[str]) -> Machine:
     seen = replace(seen, task=task.name, device=task.device)
     try:
         preset = choose_session_preset(chosen, task)
+        length = outlook_of(chosen, task, root, preset)
         task = task.sized(preset)
-        length = outlook_of(chosen, task, root)
         seen = replace(seen, device=task.device, outlook=length)
         python = task_interpreter(chosen, task, root, harness_folder(root))
         if task.environment.resolve() != (harness_folder(root) / "envs/workflow.lock").resolve():

@@ -215,7 +215,7 @@ class TrialPlace(Frozen):
     def finished(self) -> bool:
         """Whether the champion was confirmed and no round was played since."""
         phase = fold_events(read_events(self.paths.events)).phase
-        return phase in (Phase.REPORTING, Phase.REPORTED)
+        return phase in (Phase.TRANSFERRING, Phase.REPORTING, Phase.REPORTED)
 
     @property
     def _later(self) -> tuple[SessionPaths, dict[str, Any]]:

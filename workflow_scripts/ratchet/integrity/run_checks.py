@@ -63,12 +63,16 @@ class RunTrace(Frozen):
 class Scrutiny:
     """Comparison of one session's runs with its baseline, which must be there.
 
-    ``others`` are further runs of the baseline.
+    ``others`` are further runs of the baseline; ``alone`` where they are the only ones at the
+    scale that is looked at.
     """
 
-    def __init__(self, session: Session, others: Sequence[RunSummary] = ()) -> None:
+    def __init__(
+        self, session: Session, others: Sequence[RunSummary] = (), alone: bool = False
+    ) -> None:
         self.session = session
         self._others = others
+        self._alone = alone
         self._traces: dict[str, RunTrace] = {}
 
     def wrong(self, runs: Sequence[RunSummary]) -> str | None:
@@ -86,8 +90,13 @@ class Scrutiny:
 
     @cached_property
     def _baseline_evaluations(self) -> list[Evaluation]:
-        baseline = read_record(Baseline, self.session.paths.baseline)
-        return self._evaluations([*baseline.runs, *self._others])
+        return self._evaluations(self._baseline_runs)
+
+    @cached_property
+    def _baseline_runs(self) -> Sequence[RunSummary]:
+        if self._alone:
+            return self._others
+        return (*read_record(Baseline, self.session.paths.baseline).runs, *self._others)
 
     def _evaluations(self, runs: Iterable[RunSummary]) -> list[Evaluation]:
         known = [self.session.store.lookup(r.key) for r in runs if r.outcome is Outcome.OK]
@@ -129,8 +138,7 @@ class Scrutiny:
 
     @cached_property
     def _baseline(self) -> list[RunTrace]:
-        baseline = read_record(Baseline, self.session.paths.baseline)
-        return [self._trace(run) for run in (*baseline.runs, *self._others)]
+        return [self._trace(run) for run in self._baseline_runs]
 
     def _trace(self, run: RunSummary) -> RunTrace:
         if run.key not in self._traces:
@@ -158,7 +166,7 @@ def run_trace(task: Task, seed: int, record: RunRecord) -> RunTrace:
         trace,
         trained=served.trained_wall_seconds if on_gpu else served.trained_cpu_seconds,
         evaluating=served.seconds if on_gpu else served.evaluating_cpu_seconds,
-        share=served.tokens / max(served.tokens + served.audit_tokens, 1),
+        share=served.share_of_search,
     )
 
 

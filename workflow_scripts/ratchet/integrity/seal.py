@@ -43,6 +43,7 @@ WHOLE = (
     "baseline/*.json",
     "certify/*.json",
     "confirm/*.json",
+    "transfer/*.json",
     "rounds/*/*.json",
 )
 # These only grow, so what was sealed of them must still be their beginning.
@@ -136,6 +137,9 @@ def outputs_of(
         "certify": [paths.certification],
         "confirm_run": [paths.confirm_run(candidate)],
         "confirm": [paths.confirmation],
+        "transfer_plan": [paths.transfer_plan],
+        "transfer_run": [paths.transfer_run(candidate)],
+        "transfer": [paths.transfer],
         "evolve_leg": [paths.leg(number, candidate)],
         "evolve_pollinate": [paths.pollination(number)],
         "evolve_champion": [paths.champion],

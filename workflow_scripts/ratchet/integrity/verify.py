@@ -31,7 +31,14 @@ from ratchet.integrity.seal import (
 )
 from ratchet.manifest import harness_digest
 from ratchet.records.paths import SessionPaths, StorePaths
-from ratchet.records.records import Baseline, Certification, Confirmation, Manifest, Proposal
+from ratchet.records.records import (
+    Baseline,
+    Certification,
+    Confirmation,
+    Manifest,
+    Proposal,
+    TransferPlan,
+)
 from ratchet.records.store import RECORD, SOURCE, read_entry, run_key
 from ratchet.task.presets import edited_files
 from ratchet.task.repository import named_task
@@ -577,15 +584,8 @@ class _SessionFiles:
 
     def check_references(self, manifest: Manifest) -> None:
         """Compare what the records name with the store."""
-        fixed = (
-            *manifest.fixed,
-            *manifest.baseline,
-            *manifest.data,
-            *manifest.evaluation,
-            *manifest.locked,
-        )
-        for frozen in (*fixed, manifest.brief, manifest.definition):
-            self._check_blob(self.paths.manifest, frozen.sha256)
+        self._check_frozen(self.paths.manifest, manifest)
+        self._check_transfer()
         for path, value in self.json.items():
             for entry in _objects(value):
                 if "source" in entry and isinstance(entry.get("files"), Mapping):
@@ -595,6 +595,62 @@ class _SessionFiles:
                     self._check_blob(path, str(entry["log"]))
                 if set(entry) >= _RUN_FIELDS:
                     self._check_run(path, entry, manifest)
+
+    def _check_frozen(self, path: Path, manifest: Manifest) -> None:
+        fixed = (
+            *manifest.fixed,
+            *manifest.baseline,
+            *manifest.data,
+            *manifest.evaluation,
+            *manifest.locked,
+        )
+        for frozen in (*fixed, manifest.brief, manifest.definition):
+            self._check_blob(path, frozen.sha256)
+
+    def _check_transfer(self) -> None:
+        """Inputs and sources at another scale, and whether its runs had these and no others."""
+        paths, findings = self.paths, self.findings
+        path, result = paths.transfer_plan, paths.transfer
+        try:
+            plan = from_json_values(TransferPlan, self.json.get(path))
+        except DataError as error:
+            if self.json.get(path) is not None:
+                findings.deviates(path, "a plan of runs at another scale", f"{error}", self.again)
+            return
+        there = plan.manifest
+        if there is None:
+            return
+        self._check_frozen(path, there)
+        if digest(there.frozen) != there.config_sha256:
+            said = f"settings with digest {there.config_sha256}"
+            findings.deviates(path, said, digest(there.frozen), self.again)
+        codes = {"baseline_runs": plan.baseline, "champion_runs": plan.champion_files}
+        measured = (self.json.get(result) or {}).get("measured") or {}
+        for name, files in codes.items():
+            for sha in files.values():
+                self._check_blob(path, sha)
+            for run in measured.get(name) or ():
+                self._check_scale(str(run.get("key")), files, there)
+
+    def _check_scale(self, key: str, files: Mapping[str, str], there: Manifest) -> None:
+        """Compare code, budget and data of a run with what was planned for another scale."""
+        record = self.paths.store.run(key) / RECORD
+        try:
+            inputs = json.loads(record.read_bytes())["inputs"]
+        except (OSError, ValueError, KeyError, TypeError):
+            return  # named where all runs are checked
+        planned = {
+            "sources": dict(files),
+            "budget_seconds": there.frozen["budget_seconds"],
+            "budget_steps": there.frozen["budget_steps"],
+            "data": {entry.path: entry.sha256 for entry in there.data},
+            "evaluation_data": {entry.path: entry.sha256 for entry in there.evaluation},
+        }
+        for name, expected in planned.items():
+            if inputs.get(name) != expected:
+                where = f"a run with {name} {expected}"
+                found = f"{inputs.get(name)} of run {key[:12]}"
+                self.findings.deviates(self.paths.transfer, where, found, self.again)
 
     def _check_blob(self, path: Path, sha: str) -> None:
         self.blobs.add(sha)

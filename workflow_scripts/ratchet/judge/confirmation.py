@@ -106,16 +106,21 @@ def confirm_gain(
     found: Confirmation,
     baseline: FreshRuns,
     champion: FreshRuns,
-    noise_sd: float,
+    noise_sd: float | None,
     sizes: tuple[int, int],
 ) -> Confirmation:
-    """The confirmation with the gains that its runs show, and whether the gain carries over."""
+    """The confirmation with the gains that its runs show, and whether the gain carries over.
+
+    Without the noise of one run the latter is not tested.
+    """
     search = welch_interval(baseline.search, champion.search, CONFIRMATION_LEVEL)
     found = replace(found, gain=search.gain, low=search.low, high=search.high)
     if not (baseline.unseen and champion.unseen):
         return found
     unseen = welch_interval(baseline.unseen, champion.unseen, CONFIRMATION_LEVEL)
-    chance = chance_of_carrying(baseline, champion, noise_sd, sizes)
+    chance = None
+    if noise_sd is not None:
+        chance = chance_of_carrying(baseline, champion, noise_sd, sizes)
     return replace(
         found,
         audit_gain=unseen.gain,

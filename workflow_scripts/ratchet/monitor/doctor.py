@@ -38,12 +38,13 @@ def planned_runs(config: Config, mode: str) -> tuple[int, int]:
     """Fewest and most runs that are to be expected of a session.
 
     The baseline, one run per experiment, checks of the incumbent and the confirmation are
-    certain.  The certification depends on what will be found, as does what the judge asks
-    for: its bounds are from simulated sessions, and a session may be outside of them.
+    certain, and so are runs at another scale if anything is kept.  The certification
+    depends on what will be found, as does what the judge asks for: its bounds are from
+    simulated sessions, and a session may be outside of them.
     """
     experiments, every = config.rounds * config.candidates, config.remeasure_every
     known = config.baseline_replicates + experiments + 2 * config.confirm_replicates
-
+    known += config.transfer_runs
     known += config.rounds // every if every else 0
     few, many = 0.0, MOST_RETESTS * experiments
     if mode == GUARANTEED:
@@ -96,9 +97,11 @@ def session_outlook(
     mode: str,
     budget_seconds: float | None,
     walls: Sequence[float] = (),
+    transfer_weight: float | None = None,
 ) -> Outlook:
     """The length of a session whose runs take as long as those that it has made.
 
+    Those at another scale take as long as ``transfer_weight`` such runs together.
     ``walls`` are the wall-clock seconds of finished runs.  Before the first a run is as
     long as its budget, of which nothing is known in seconds where it is in steps.
     """
@@ -112,12 +115,15 @@ def session_outlook(
         source = f"the budget, and up to {around:g} s to start and evaluate"
     each = None if seconds is None else seconds + HARNESS_SECONDS
     least, most = planned_runs(config, mode)
+    further = 0.0
+    if transfer_weight is not None and seconds is not None:
+        further = (transfer_weight - config.transfer_runs) * seconds
     return Outlook(
         experiments=config.rounds * config.candidates,
         least_runs=least,
         most_runs=most,
-        least_seconds=None if each is None else least * each,
-        most_seconds=None if each is None else most * (each + around),
+        least_seconds=None if each is None else least * each + further,
+        most_seconds=None if each is None else most * (each + around) + further,
         source=source,
         deadline_seconds=3600.0 * config.deadline_hours,
         agent_minutes=config.agent_minutes if config.agent else None,

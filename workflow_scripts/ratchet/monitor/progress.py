@@ -3,6 +3,7 @@
 import contextlib
 import enum
 from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 from ratchet.base.structs import Struct, field
@@ -23,6 +24,7 @@ from ratchet.base.text import (
 from ratchet.records.events import event_seconds, time_left
 from ratchet.records.history import NO_SEED_EFFECT, SeedEffect
 from ratchet.records.records import Role, Status, Verdict
+from ratchet.records.transferred import transfer_sentence
 
 Event = Mapping[str, Any]
 
@@ -39,6 +41,7 @@ class Phase(enum.StrEnum):
     LEG_OVER = "leg over"
     CONFIRMING = "confirming"
     RERUNNING = "running again"
+    TRANSFERRING = "transferring"
     REPORTING = "reporting"
     REPORTED = "reported"
 
@@ -102,6 +105,8 @@ class SessionStanding(Struct):
     round: int = 0
     rounds: int | None = None
     confirm_replicates: int = 0
+    transfer_runs: int = 0
+    transfer_weight: float | None = None
     work: dict[tuple[Any, ...], Work] = field(default_factory=dict)
     baseline: float | None = None
     best: float | None = None
@@ -116,6 +121,8 @@ class SessionStanding(Struct):
     stop: tuple[str, str] | None = None
     confirmed: dict[str, Any] | None = None
     certified: int | None = None
+    transferred: dict[str, Any] | None = None
+    transferred_runs: int = 0
     answer: str | None = None
     page: str = "report.html"
     failure: tuple[str, str] | None = None
@@ -138,8 +145,9 @@ class SessionStanding(Struct):
         if self.work:
             limits = [(w.limit_seconds or PREPARE_SECONDS) + w.began for w in self.work.values()]
             return max(*limits, self.last) + GRACE_SECONDS
-        # In a tournament others speak, in journals of their own.
-        long = self.phase in (Phase.PREPARE, Phase.EVOLVING)
+        # In a tournament others speak, in journals of their own; at another scale data may
+        # have to be prepared.
+        long = self.phase in (Phase.PREPARE, Phase.EVOLVING, Phase.TRANSFERRING)
         return self.last + (PREPARE_SECONDS if long else HARNESS_SECONDS)
 
     def elsewhere(self, moment: float) -> None:
@@ -211,6 +219,14 @@ def _take(s: SessionStanding, event: Event) -> None:
             told = {name: event.get(name) for name in ("standing", "data", "search", "unseen")}
             s.confirmed = {**numbers, **told, "detail": str(event["detail"])}
             s.work.clear()
+            awaited = s.transfer_runs and s.confirmed["gain"] is not None
+            s.phase = Phase.TRANSFERRING if awaited else Phase.REPORTING
+        case "transferring":
+            s.phase, s.failure, s.transferred = Phase.TRANSFERRING, None, None
+            s.transfer_runs, s.transferred_runs = int(event["runs"]), 0
+        case "transferred":
+            s.transferred = {name: event.get(name) for name in _TRANSFERRED}
+            s.work.clear()
             s.phase = Phase.REPORTING
         case "certified":
             s.certified = whole_number(event["certified"])
@@ -229,9 +245,17 @@ def _take(s: SessionStanding, event: Event) -> None:
                 s.work.clear()
 
 
+_TRANSFERRED = (
+    *("standing", "scale", "gain", "low", "high", "level", "data", "search", "unseen"),
+    *("share", "share_low", "share_high", "detail"),
+)
+"""Facts of a comparison at another scale that a standing shows."""
+
+
 def _settings(s: SessionStanding, event: Event) -> None:
     s.rounds = whole_number(event.get("rounds")) or s.rounds
     s.confirm_replicates = whole_number(event.get("confirm_replicates")) or s.confirm_replicates
+    s.transfer_runs = whole_number(event.get("transfer_runs")) or 0
     for name in ("session", "task", "metric", "device", "proposer"):
         setattr(s, name, str(event.get(name) or getattr(s, name)))
 
@@ -252,7 +276,7 @@ def _run_started(s: SessionStanding, event: Event) -> None:
     s.phase = _phase_of(work, s)
     s.failure = s.answer = None
     if s.phase is Phase.EXPERIMENT:
-        s.stop = s.confirmed = s.certified = None
+        s.stop = s.confirmed = s.certified = s.transferred = None
     s.work[_key(event)] = work
 
 
@@ -261,6 +285,8 @@ def _phase_of(work: Work, s: SessionStanding) -> Phase:
         return Phase.RERUNNING
     if work.role == Role.CONFIRM:
         return Phase.CONFIRMING
+    if work.role == Role.TRANSFER:
+        return Phase.TRANSFERRING
     if s.baseline is None:
         return Phase.BASELINE
     if work.role == Role.SEARCH and work.replicate == 0:
@@ -275,6 +301,7 @@ def _run_finished(s: SessionStanding, event: Event) -> None:
         return
     s.runs += 1
     s.confirm_runs += event["role"] == Role.CONFIRM
+    s.transferred_runs += event["role"] == Role.TRANSFER
     if s.phase is Phase.EXPERIMENT and not s.work:
         s.phase = Phase.JUDGING
 
@@ -310,6 +337,7 @@ def _verdict(s: SessionStanding, event: Event) -> None:
     for name in ("best", "estimate", "noise"):
         setattr(s, name, finite_number(event.get(name)))
     s.confirm_replicates = whole_number(event.get("confirm_replicates")) or s.confirm_replicates
+    s.transfer_weight = finite_number(event.get("transfer_weight"))
     s.judged.pop(judged.number, None)  # the last verdict comes last
     s.judged[judged.number] = judged
     if verdict is Verdict.TAMPERED:
@@ -421,6 +449,7 @@ def standing_facts(
         "stop": None if s.stop is None else dict(zip(("reason", "detail"), s.stop, strict=True)),
         "confirmed": s.confirmed,
         "certified": s.certified,
+        "transferred": s.transferred,
         "answer": s.answer,
         "page": s.page,
         "started": iso_time(s.started),
@@ -437,11 +466,25 @@ def seconds_left(events: Sequence[Event], standing: SessionStanding, now: float)
     """Seconds to the end of a running session; ``None`` while its pace is not known."""
     if standing.phase in (Phase.REPORTING, Phase.REPORTED):
         return 0.0
-    found = [finite_number(e.get("wall_seconds")) for e in events if e["event"] == "run_finished"]
-    walls = [wall for wall in found if wall is not None]
+    walls, there = (
+        [
+            wall
+            for e in events
+            if e["event"] == "run_finished" and (e.get("role") == Role.TRANSFER) is elsewhere
+            if (wall := finite_number(e.get("wall_seconds"))) is not None
+        ]
+        for elsewhere in (False, True)
+    )
+    weight = standing.transfer_weight
+    further = float(standing.transfer_runs) if weight is None else weight
     if standing.phase is Phase.CONFIRMING:
-        missing = 2 * standing.confirm_replicates - standing.confirm_runs
+        missing = 2 * standing.confirm_replicates - standing.confirm_runs + further
         return max(0.0, missing * median(walls)) if walls else None
+    if standing.phase is Phase.TRANSFERRING:
+        missing = standing.transfer_runs - standing.transferred_runs
+        if there:
+            return max(0.0, missing * median(there))
+        return further * median(walls) if walls else None
     if standing.phase in (Phase.EVOLVING, Phase.LEG_OVER, Phase.RERUNNING):
         return None
     last = next((e for e in reversed(events) if e["event"] == "verdict"), None)
@@ -461,6 +504,7 @@ DOING = {
     "evolving": "competitors at work",
     "leg over": "leg over",
     "confirming": "confirming the champion",
+    "transferring": "comparing the champion at another scale",
     "running again": "running kept changes again",
     "reporting": "writing the report",
     "reported": "reported",
@@ -510,6 +554,9 @@ def standing_rows(found: Facts) -> list[tuple[str, str]]:
     rows.append(("tried", f"{tried_counts(found)} ({found['runs']} runs)"))
     if found["repeated"]:
         rows.append(("busy", f"{plural(found['repeated'], 'slowed run')} made again"))
+    if found["transferred"]:
+        digits_of = partial(format_number, decimals=digits)
+        rows.append(("scale", one_line(transfer_sentence(found["transferred"], digits_of))))
     if found["stop"]:
         rows.append(("ended", f"early: {one_line_label(found['stop']['detail'])}"))
     rows += [("ALARM", one_line_label(text)) for text in found["alarms"][-SHOWN_ALARMS:]]
@@ -530,6 +577,8 @@ def work_name(work: Mapping[str, Any]) -> str:
         return f"{name}, seed {count}"
     if work["role"] == Role.CONFIRM:
         return f"{name}, fresh seed {count}"
+    if work["role"] == Role.TRANSFER:
+        return f"{name} at another scale, fresh seed {count}"
     if work["role"] == Role.REMEASURE:
         return f"{name}, once more"
     if not work["number"]:

@@ -37,6 +37,7 @@ from ratchet.records.confirmed import gain_sentence
 from ratchet.records.events import Event, append_line, read_events, time_left
 from ratchet.records.history import NO_SEED_EFFECT, NOISE_UNKNOWN, SEED_HINT
 from ratchet.records.paths import SessionPaths
+from ratchet.records.transferred import transfer_sentence
 
 _COLOURS = {
     "STRONG_KEEP": GREEN,
@@ -161,6 +162,10 @@ def _certified(event: Mapping[str, Any]) -> str:
     return text + (f"; removed: {', '.join(event['removed'])}" if event["removed"] else "")
 
 
+def _transferring(event: Mapping[str, Any]) -> str:
+    return f"champion and baseline once more {event['scale']}, {event['runs']} runs"
+
+
 _SPEAK: dict[str, Callable[[Mapping[str, Any]], str | None]] = {
     "session_started": lambda e: f"session {e['session']}: task {e['task']}",
     "prepared": lambda e: (
@@ -185,6 +190,8 @@ _SPEAK: dict[str, Callable[[Mapping[str, Any]], str | None]] = {
     "stopped": lambda e: f"no more experiments: {e['detail']}",
     "confirmed": _confirmed,
     "certified": _certified,
+    "transferring": _transferring,
+    "transferred": lambda e: transfer_sentence(e, format_number),
     "grafted": lambda e: (
         None if e["fate"] == "offered" else f"not offered  win {e['origin']}: {e['detail']}"
     ),

@@ -11,6 +11,7 @@ from typing import Any
 
 from ratchet.base.structs import to_json_values
 from ratchet.base.text import median
+from ratchet.records.records import Role
 
 Event = dict[str, Any]
 Listener = Callable[[Event], None]
@@ -131,6 +132,15 @@ def event_seconds(event: Mapping[str, Any]) -> float:
     return datetime.datetime.fromisoformat(event["time"]).timestamp()
 
 
+def search_walls(events: Sequence[Mapping[str, Any]]) -> list[float]:
+    """Wall-clock seconds of the finished runs at the scale of the search."""
+    return [
+        float(e["wall_seconds"])
+        for e in events
+        if e["event"] == "run_finished" and e.get("role") != Role.TRANSFER
+    ]
+
+
 def time_left(events: Sequence[Mapping[str, Any]], now: Mapping[str, Any]) -> float | None:
     """Seconds to the end of the session at a verdict, from the pace of its rounds.
 
@@ -141,10 +151,10 @@ def time_left(events: Sequence[Mapping[str, Any]], now: Mapping[str, Any]) -> fl
         ends = {e["round"]: event_seconds(e) for e in events if e["event"] == "verdict"}
         start = [event_seconds(e) for e in events if e["event"] == "baseline"][-1:]
         lengths = [b - a for a, b in itertools.pairwise([*start, *ends.values()]) if b > a]
-        runs = [float(e["wall_seconds"]) for e in events if e["event"] == "run_finished"]
+        runs = search_walls(events)
         if not lengths or not runs:
             return None
-        confirm = 2.0 * now["confirm_replicates"] * median(runs)
-        return float((now["rounds"] - now["round"]) * median(lengths) + confirm)
+        closing = 2.0 * now["confirm_replicates"] + now.get("transfer_weight", 0.0)
+        return float((now["rounds"] - now["round"]) * median(lengths) + closing * median(runs))
     except (KeyError, TypeError, ValueError):  # a damaged line
         return None

@@ -12,8 +12,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from fractions import Fraction
 from functools import cached_property
 
-from ratchet.base.io import read_record
-from ratchet.base.structs import Frozen, replace
+from ratchet.base.io import digest, read_record
+from ratchet.base.structs import Frozen, replace, to_json_values
 from ratchet.records.paths import SessionPaths
 from ratchet.records.records import (
     POINT,
@@ -29,6 +29,7 @@ from ratchet.records.records import (
     RunSummary,
     SessionState,
     Status,
+    Transfer,
     Verdict,
     incumbent_runs,
     mean_memory,
@@ -216,8 +217,8 @@ class History(Frozen, dict=True):
 
     ``proposals`` and ``verdicts`` are those of round 1 and on, in order.  ``states``
     begin with round 0; that of the last round is missing while it is being written.
-    ``confirmation`` is ``None`` while the session runs, as is ``certification``, which
-    not every session has.
+    ``confirmation`` is ``None`` while the session runs, as are ``certification`` and
+    ``transfer``, which not every session has.
     """
 
     baseline: Baseline
@@ -226,6 +227,7 @@ class History(Frozen, dict=True):
     states: tuple[SessionState, ...] = ()
     confirmation: Confirmation | None = None
     certification: Certification | None = None
+    transfer: Transfer | None = None
 
     @classmethod
     def read(cls, paths: SessionPaths, last: int | None = None, confirmed: bool = True) -> History:
@@ -252,14 +254,25 @@ class History(Frozen, dict=True):
                 verdicts.append(ruled)
             if number < last or here.steer.is_file():
                 states.append(read_record(SessionState, here.steer))
-        confirmation = certification = None
+        confirmation = certification = transfer = None
         if confirmed and paths.confirmation.is_file():
             confirmation = read_record(Confirmation, paths.confirmation)
             if confirmation.contributions:
                 certification = read_record(Certification, paths.certification)
+            if paths.transfer.is_file():
+                transfer = read_record(Transfer, paths.transfer)
+                # That of another champion tells nothing of this one.
+                if transfer.confirmation != digest(to_json_values(confirmation)):
+                    transfer = None
         baseline = read_record(Baseline, paths.baseline)
         return cls(
-            baseline, tuple(proposals), tuple(verdicts), tuple(states), confirmation, certification
+            baseline,
+            tuple(proposals),
+            tuple(verdicts),
+            tuple(states),
+            confirmation,
+            certification,
+            transfer,
         )
 
     @property
@@ -398,6 +411,13 @@ class History(Frozen, dict=True):
         return tuple(each.run for each in made if each.run is not None)
 
     @property
+    def transfer_runs(self) -> tuple[RunSummary, ...]:
+        """Runs of baseline and champion at another scale."""
+        if self.transfer is None:
+            return ()
+        return (*self.transfer.measured.baseline_runs, *self.transfer.measured.champion_runs)
+
+    @property
     def contributions(self) -> dict[int, Contribution]:
         """What each kept change adds by fresh runs, by its number."""
         made = () if self.confirmation is None else self.confirmation.contributions
@@ -411,6 +431,7 @@ class History(Frozen, dict=True):
             self.incumbent_runs,
             self.certification_runs,
             self.confirmation_runs,
+            self.transfer_runs,
         )
         return (*self.baseline.runs, *itertools.chain(*others))
 

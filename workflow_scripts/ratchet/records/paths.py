@@ -34,6 +34,8 @@ class SessionPaths(Frozen):
     certification = _Below("certify.json")
     certification_plan = _Below("certify/plan.json")
     confirmation = _Below("confirm.json")
+    transfer = _Below("transfer.json")
+    transfer_plan = _Below("transfer/plan.json")
     results_tsv = _Below("results.tsv")
     events = _Below("events.jsonl")
     rounds = _Below("rounds")
@@ -84,6 +86,10 @@ class SessionPaths(Frozen):
     def confirm_run(self, number: int) -> Path:
         """One pair of runs of the confirmation."""
         return self.folder / "confirm" / f"run-{number}.json"
+
+    def transfer_run(self, number: int) -> Path:
+        """One pair of runs at another scale."""
+        return self.folder / "transfer" / f"run-{number}.json"
 
     def log(self, name: str) -> Path:
         return self.logs / f"{name}.log"

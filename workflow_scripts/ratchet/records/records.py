@@ -136,6 +136,7 @@ class Role(enum.StrEnum):
     CERTIFY = "certify"
     REMEASURE = "remeasure"
     RERUN = "rerun"
+    TRANSFER = "transfer"
 
 
 def run_seed(session_seed: int, source: str, role: Role, replicate: int, secret: str = "") -> int:
@@ -146,10 +147,10 @@ def run_seed(session_seed: int, source: str, role: Role, replicate: int, secret:
     Every seeding function in use (``numpy``, ``torch``, ``random``, C ``int``)
     accepts that range.  Equal code gets equal seeds, so that it is never trained twice;
     different code gets different ones, so that no lucky seed favours every candidate.
-    In role :attr:`Role.RERUN`, where nothing is selected, the source does not enter: both
-    sides of a change that is run again have the same seeds.
+    In the roles :attr:`Role.RERUN` and :attr:`Role.TRANSFER`, where nothing is selected, the
+    source does not enter: both sides of a comparison have the same seeds.
     """
-    if role is Role.RERUN:
+    if role in (Role.RERUN, Role.TRANSFER):
         source = ""
     parts = {"seed": session_seed, "source": source, "role": role, "replicate": replicate}
     drawn = digest({**parts, "secret": secret} if secret else parts)
@@ -642,6 +643,57 @@ class Confirmation(Frozen):
     contributions: tuple[Contribution, ...] = ()
 
 
+class Scale(Frozen):
+    """Budget, time limit and preset of runs at another scale than the search's.
+
+    ``ratio`` is its budget over the search's; ``None`` where one is in seconds and the other
+    in steps.  ``preset`` is empty where it is the session's own.
+    """
+
+    budget_seconds: float | None
+    budget_steps: int | None
+    timeout_seconds: float
+    ratio: float | None
+    preset: str = ""
+
+
+class TransferPlan(Frozen):
+    """What is to be run at another scale; nothing without a champion, or for a ``detail``.
+
+    ``source`` is the digest of the champion's files as they were confirmed, ``confirmation``
+    that of the record of it.  ``baseline`` and ``champion_files`` are the files that are run:
+    the same, but for the constants that the preset sets.  ``kept_constants`` are those of the
+    preset that the champion's own edits have changed, and that stay as they are.
+    ``manifest`` is the session's, with what the other scale changes of it.
+    """
+
+    champion: int
+    source: str
+    confirmation: str
+    scale: Scale
+    baseline: Mapping[str, str] = field(default_factory=dict)
+    champion_files: Mapping[str, str] = field(default_factory=dict)
+    kept_constants: tuple[str, ...] = ()
+    manifest: Manifest | None = None
+    detail: str = ""
+
+
+class Transfer(Frozen):
+    """Champion and baseline compared at another scale, beside their confirmation.
+
+    ``measured`` holds the runs and gains at that scale as a confirmation does, and is not
+    tested for what carries over.  ``reference`` is the gain that the confirmation found at
+    the search's scale, on the data that decide; ``confirmation`` is the digest of its record.
+    What it says is in :mod:`ratchet.records.transferred`.
+    """
+
+    confirmation: str
+    scale: Scale
+    measured: Confirmation
+    reference: float | None = None
+    kept_constants: tuple[str, ...] = ()
+
+
 class TaskPython(Frozen):
     """Frozen facts of a task's own interpreter.
 
@@ -780,6 +832,11 @@ class Evaluation(Frozen):
     usual_cpu_seconds: float | None = None
     prefixes: PrefixScores | None = None
     audit_prefixes: PrefixScores | None = None
+
+    @property
+    def share_of_search(self) -> float:
+        """Part of its questions that the search asks too; the rest are on the locked data."""
+        return self.tokens / max(self.tokens + self.audit_tokens, 1)
 
 
 class Pace(Frozen):

@@ -4,6 +4,7 @@ from ratchet.base.text import DASH, format_duration, format_number, format_perce
 from ratchet.records.confirmed import NOT_CARRIED, GainStanding, both_gains
 from ratchet.records.history import NO_CHANCE_MEASURED, SeedEffect, name_of
 from ratchet.records.records import Standing, StopReason
+from ratchet.records.transferred import TransferStanding, transfer_clause
 from ratchet.report.inputs import Facts, method_entries, metric_text
 
 STOPPED = {
@@ -19,7 +20,7 @@ STOPPED = {
 def session_answer(facts: Facts) -> Facts:
     """The session in one sentence; ``kind`` names the case, ``headline`` is its core."""
     kind, core, detail = _outcome(facts)
-    parts = [_kept(facts), _cost(facts), *_intact(facts["soundness"])]
+    parts = [*_elsewhere(facts), _kept(facts), _cost(facts), *_intact(facts["soundness"])]
     if facts["disagreement"]:
         parts.insert(0, "search and confirmation disagree by more than noise explains")
     if facts["stop"]:
@@ -32,6 +33,14 @@ def session_answer(facts: Facts) -> Facts:
         "sentence": f"{core} ({detail}); {tail}." if detail else f"{core}; {tail}.",
         "standard": _standard(facts["judge"], facts["seed"]["effect"] == SeedEffect.NONE),
     }
+
+
+def _elsewhere(facts: Facts) -> list[str]:
+    """Half a sentence on the gain at another scale; empty where there is none to look for."""
+    found = facts["transfer"]
+    if found is None or found["standing"] == TransferStanding.NOTHING:
+        return []
+    return [transfer_clause(found)]
 
 
 def _standard(judge: Facts, seedless: bool) -> str:

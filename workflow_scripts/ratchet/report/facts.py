@@ -50,6 +50,7 @@ from ratchet.records.records import (
     Suggestion,
 )
 from ratchet.records.store import RunRecord
+from ratchet.records.transferred import transferred_gain
 from ratchet.report.answer import STOPPED, disagreement_remark, session_answer, session_method
 from ratchet.report.inputs import Facts, Integrity, Recipe, SessionRecords, metric_facts
 from ratchet.report.statistics import NORMAL_95, disagreement, front_facts, more_seeds, strict_keeps
@@ -71,7 +72,6 @@ def build_facts(records: SessionRecords) -> Facts:
     tried = [_experiment(trial, records) for trial in history.trials]
     checks = _remeasurements(history)
     totals = _totals(records)
-    seconds, trained = totals["train_seconds"], totals["train_seconds_of_runs"]
     sign, last = records.direction.sign, history.verdicts[-1] if history.verdicts else None
     for e in tried:
         e["commands"] = run_again_commands(records.recipe, e) if records.recipe else []
@@ -96,13 +96,14 @@ def build_facts(records: SessionRecords) -> Facts:
         "best": _best(history),
         "incumbents": _incumbents(history, baseline),
         "remeasurements": checks,
-        "seeds": more_seeds(noise["sd"], seconds and seconds / trained, tried),
+        "seeds": more_seeds(noise["sd"], _training_of_a_run(records), tried),
         "strict": strict_keeps(tried, sign),
         "front": front_facts(tried, baseline, sign),
         "crashes": crash_classes(tried),
         "agents": agent_calls(records),
         "steering": steering_facts(records),
         "confirmation": _confirmation(records, tried),
+        "transfer": _transfer(records),
         "disagreement": records.settings
         and disagreement(records.history, records.direction.sign, records.settings),
         "totals": totals,
@@ -260,6 +261,24 @@ def _confirmation(records: SessionRecords, tried: list[Facts]) -> Facts | None:
     }
 
 
+def _transfer(records: SessionRecords) -> Facts | None:
+    """Champion and baseline at another scale; ``None`` where they were not compared there."""
+    found = records.history.transfer
+    if found is None:
+        return None
+    measured, gain = found.measured, transferred_gain(found)
+    names = [one_line_label(name, 80) for name in found.kept_constants]
+    return {
+        "champion": measured.champion,
+        "baseline": _replicates(measured.baseline_runs, records),
+        "challenger": _replicates(measured.champion_runs, records),
+        **gain,
+        "kept_constants": names,
+        "detail": one_line_label(measured.detail),
+        "unseen": _unseen(measured),
+    }
+
+
 def _unseen(found: Confirmation) -> Facts | None:
     """Champion and baseline on unseen data, where the task has such."""
     gain = confirmed_gain(found)["unseen"]
@@ -284,6 +303,7 @@ def _totals(records: SessionRecords) -> Facts:
         "incumbent": history.incumbent_runs,
         "certification": history.certification_runs,
         "confirmation": history.confirmation_runs,
+        "transfer": history.transfer_runs,
     }
     runs = history.runs
     known = [records.runs[k] for k in {r.key for r in runs} if k in records.runs]
@@ -299,6 +319,15 @@ def _totals(records: SessionRecords) -> Facts:
         "cpu_seconds": total_of_runs(records, runs, lambda record: record.cpu_seconds),
         "peak_rss_mb": max(peaks, default=None),
     }
+
+
+def _training_of_a_run(records: SessionRecords) -> float | None:
+    """Mean training seconds of a run at the scale of the search."""
+    elsewhere = {run.key for run in records.history.transfer_runs}
+    keys = {run.key for run in records.history.runs} - elsewhere
+    known = [records.runs[key] for key in sorted(keys) if key in records.runs]
+    trained = [seconds for record in known if (seconds := train_seconds(record)) is not None]
+    return fmean(trained) if trained else None
 
 
 def _task_python(manifest: Manifest) -> dict[str, str]:
@@ -556,6 +585,7 @@ def busy_runs(history: History) -> Facts | None:
         **{name_of(trial.number): trial.runs for trial in history.trials},
         "incumbent": history.incumbent_runs,
         "confirmation": history.confirmation_runs,
+        "transfer": history.transfer_runs,
     }
     spoilt = {name: {r.key: r for r in runs if r.set_aside} for name, runs in groups.items()}
     repeated = {key: run for runs in spoilt.values() for key, run in runs.items()}
@@ -593,6 +623,7 @@ LANES = {
     "remeasure": "incumbent",
     "certify": "certification",
     "confirm": "confirmation",
+    "transfer": "transfer",
 }
 """Lane of a run by its role; the first runs of the unchanged code are the baseline."""
 

@@ -68,6 +68,7 @@ LANES = (
     ("incumbent", "keep"),
     ("certification", "champion"),
     ("confirmation", "champion"),
+    ("transfer", "champion"),
 )
 LANE_HEIGHT = 24
 SCHEDULE_WIDE = Frame(width=880, height=0, left=104, right=34, top=10, bottom=44)

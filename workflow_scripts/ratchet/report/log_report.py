@@ -140,6 +140,7 @@ def log_facts(log: LogSession) -> Facts:
         "agents": None,
         "steering": _steering(log.steered),
         "confirmation": None,
+        "transfer": None,
         "timeline": None,
         "program": None,
     }

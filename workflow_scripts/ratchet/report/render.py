@@ -33,6 +33,7 @@ from ratchet.base.text import (
     tail_text,
 )
 from ratchet.records.confirmed import NO_UNSEEN_DATA
+from ratchet.records.transferred import transfer_sentence
 from ratchet.report.answer import alarm_remark, experiment_remarks
 from ratchet.report.figure_style import FigureTable, Frame, Spec
 from ratchet.report.figures import FIGURES, SHARED, experiment_tip, progress_figure
@@ -247,6 +248,9 @@ def fill_page(
             "metric": lambda value: format_number(value, decimals),
             "signed": lambda value: format_number(value, decimals, signed=True),
             "number": format_number,
+            "transferred": lambda gain: transfer_sentence(
+                gain, lambda value: format_number(value, decimals)
+            ),
             "percent": format_percent,
             "plural": plural,
             "dash": lambda value: DASH if value is None or value == "" else value,
@@ -532,6 +536,7 @@ def _sections(facts: Facts, stills: Stills) -> list[tuple[str, str]]:
         ("crashes", "Crashes", bool(facts["crashes"])),
         ("agents", "Failed proposals", bool(facts["agents"])),
         ("confirmation", "Confirmation", own),
+        ("transfer", "Another scale", bool(facts["transfer"])),
         ("noise", "Noise", True),
         ("steering", "Steering", bool(facts["steering"])),
         ("timeline", "Timeline", bool(stills["schedule"])),

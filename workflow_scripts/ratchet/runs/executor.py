@@ -31,10 +31,15 @@ REPEATS = 2
 
 
 class Executor:
-    """Runs of one session's task, under its settings and on its kind of hardware."""
+    """Runs of one session's task, under its settings and on its kind of hardware.
 
-    def __init__(self, session: Session) -> None:
+    How long an evaluation usually takes is what the runs ``usual`` took, by default the
+    session's baseline.
+    """
+
+    def __init__(self, session: Session, usual: Sequence[RunSummary] | None = None) -> None:
         self.session = session
+        self._usual = usual
 
     def run(
         self,
@@ -161,6 +166,7 @@ class Executor:
                 reason=record.reason,
                 value=_value(spec, record),
                 wall_seconds=record.wall_seconds,
+                budget=self.session.budget,
                 pace=record.pace,
                 again=again,
                 earlier_tries=record.earlier_tries,
@@ -174,19 +180,24 @@ class Executor:
         """
         if record.pace is None:
             return record
-        pace = replace(record.pace, steps=record.metrics.get(STEPS))
+        pace, here = replace(record.pace, steps=record.metrics.get(STEPS)), self.session.budget
         if record.outcome in (Outcome.OK, Outcome.TIMEOUT):
             past = list(self._past_paces())
-            alike = [each for other, each in past if other == source]
-            pace = replace(pace, slowed=slowing(pace, [each for _, each in past], alike))
+            alike = [each for code, budget, each in past if (code, budget) == (source, here)]
+            pace = replace(pace, slowed=slowing(pace, [each for *_, each in past], alike))
         return replace(record, pace=pace)
 
-    def _past_paces(self) -> Iterator[tuple[str, Pace]]:
-        """Source and pace of the runs that were made in this session and count, in order."""
+    def _past_paces(self) -> Iterator[tuple[str, object, Pace]]:
+        """Source, budget and pace of the runs that were made in this session and count.
+
+        Runs of one source are alike in their steps if they have one budget.  An older
+        session had one for all, and does not name it.
+        """
         for event in read_events(self.session.paths.events):
             if event["event"] == "run_finished" and event.get("pace") and not event.get("again"):
                 with contextlib.suppress(DataError, KeyError):  # a damaged line
-                    yield event["source"], from_json_values(Pace, event["pace"])
+                    pace = from_json_values(Pace, event["pace"])
+                    yield event["source"], event.get("budget", self.session.budget), pace
 
     def _on_this_machine(self, spec: RunSpec) -> RunSpec:
         """The spec with what this machine has for it.
@@ -206,13 +217,19 @@ class Executor:
 
     def _evaluation_seconds(self) -> float | None:
         """What the evaluation of the baseline's runs took; ``None`` before there are some."""
-        session = self.session
-        if session.budget["seconds"] is None or not session.paths.baseline.is_file():
+        session, runs = self.session, self._usual
+        if session.budget["seconds"] is None:
             return None
-        runs = read_record(Baseline, session.paths.baseline).runs
+        if runs is None:
+            there = session.paths.baseline.is_file()
+            runs = read_record(Baseline, session.paths.baseline).runs if there else ()
         found = [record.evaluation for run in runs if (record := session.store.lookup(run.key))]
         on_gpu = session.task.device == "gpu"
-        seconds = [e.seconds if on_gpu else e.evaluating_cpu_seconds for e in found if e]
+        seconds = [
+            (e.seconds if on_gpu else e.evaluating_cpu_seconds) * e.share_of_search
+            for e in found
+            if e
+        ]
         return median(seconds) if seconds else None
 
     def _summary(

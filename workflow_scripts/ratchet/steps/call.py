@@ -66,7 +66,7 @@ class StepCall(Frozen):
 
     @property
     def task(self) -> Task:
-        """The task as it lies in the checkout; for ``prepare`` alone."""
+        """The task as it lies in the checkout; for ``prepare`` and ``transfer_plan`` alone."""
         from ratchet.task.repository import task_of_config
 
         return task_of_config(self.config, self.root, self.harness, say=False)

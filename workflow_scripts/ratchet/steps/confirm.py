@@ -1,7 +1,6 @@
 """Champion and baseline, run again with fresh seeds and compared."""
 
-from collections.abc import Sequence
-from functools import partial
+from collections.abc import Mapping, Sequence
 
 from ratchet.base.errors import DataError
 from ratchet.base.io import digest, read_json, read_record, write_json
@@ -42,7 +41,7 @@ OCCASIONS = 3
 def write_confirmation(session: Session) -> None:
     """Write the confirmation; only its runs enter the gain that is reported."""
     certified = read_certification(session)
-    champion = _champion(session)
+    champion = confirmed_champion(session)
     # A judge that changed its mind may have left the branch ahead.
     session.repo.settle(champion.commit)
     replicates = range(session.config.confirm_replicates if champion.number else 0)
@@ -55,7 +54,7 @@ def write_confirmation(session: Session) -> None:
     write_json(session.paths.confirmation, found)
 
 
-def _champion(session: Session) -> Incumbent:
+def confirmed_champion(session: Session) -> Incumbent:
     """The search's last incumbent, without what the certification took out."""
     certified = read_certification(session)
     searched = session.state(session.config.rounds).incumbent
@@ -64,7 +63,7 @@ def _champion(session: Session) -> Incumbent:
 
 def write_confirmation_run(session: Session, replicate: int) -> None:
     """Write one pair of runs, or that there is no champion to confirm."""
-    champion = _champion(session)
+    champion = confirmed_champion(session)
     write_json(
         session.paths.confirm_run(replicate), confirmation_pair(session, champion, replicate)
     )
@@ -74,19 +73,40 @@ def confirmation_pair(session: Session, champion: Incumbent, replicate: int) -> 
     """One run of baseline and champion, in turn: a machine that slows down slows both."""
     if champion.number == 0:
         return ConfirmationRun(0, champion.source)
-    baseline, executor = read_record(Baseline, session.paths.baseline), Executor(session)
+    codes = read_record(Baseline, session.paths.baseline).files, champion.files
+    pair = run_pair(session, *codes, champion.number, champion.source, replicate)
+    return ConfirmationRun(champion.number, champion.source, *pair)
+
+
+def run_pair(
+    session: Session,
+    baseline: Mapping[str, str],
+    champion: Mapping[str, str],
+    number: int,
+    source: str,
+    replicate: int,
+    role: Role = Role.CONFIRM,
+) -> tuple[RunSummary, RunSummary]:
+    """One run of the baseline's files and one of the champion's, in one go.
+
+    In role :attr:`Role.TRANSFER` the session is at another scale, where only the pair's own
+    baseline tells how long an evaluation takes.
+    """
+    elsewhere = role is Role.TRANSFER
     for again in range(OCCASIONS):
-        occasion = confirmation_occasion(session, champion, again)
-        run = partial(executor.run, audit=True, occasion=occasion)
-        ours = run(baseline.files, Role.CONFIRM, replicate)
-        theirs = run(champion.files, Role.CONFIRM, replicate, champion.number, "champion")
+        occasion = confirmation_occasion(session, source, again)
+        first = Executor(session, () if elsewhere else None)
+        ours = first.run(baseline, role, replicate, audit=True, occasion=occasion)
+        second = Executor(session, (ours,) if elsewhere else None)
+        about = number, "champion"
+        theirs = second.run(champion, role, replicate, *about, audit=True, occasion=occasion)
         if not occasion or _is_of_one_hour(session, ours, theirs):
             break
-    return ConfirmationRun(champion.number, champion.source, ours, theirs)
+    return ours, theirs
 
 
-def confirmation_occasion(session: Session, champion: Incumbent, again: int = 0) -> str:
-    """What the runs of a confirmation are made for; empty with a budget in steps.
+def confirmation_occasion(session: Session, source: str, again: int = 0) -> str:
+    """What the runs of a champion of this source are made for; empty with a budget in steps.
 
     Within a budget of time a run depends on how the machine did at its hour.  So those
     of another session do not count, nor those beside another champion.  A session that
@@ -94,7 +114,7 @@ def confirmation_occasion(session: Session, champion: Incumbent, again: int = 0)
     """
     if session.budget["seconds"] is None:
         return ""
-    return digest([session.config.session, champion.source, again])
+    return digest([session.config.session, source, again])
 
 
 def _is_of_one_hour(session: Session, ours: RunSummary, theirs: RunSummary) -> bool:
@@ -131,7 +151,7 @@ def compare_champion(
         for each in made
         if each.baseline_run is not None and each.champion_run is not None
     ]
-    result = _result(session, champion.number, pairs, noise_sd)
+    result = compare_runs(session, champion.number, pairs, noise_sd)
     session.journal.append("confirmed", **confirmed_gain(result))
     return result
 
@@ -151,12 +171,17 @@ def noise_bound(session: Session, rounds: int) -> float:
     return judge.noise_interval()[1]
 
 
-def _result(
+def compare_runs(
     session: Session,
     champion: int,
-    pairs: list[tuple[RunSummary, RunSummary]],
-    noise_sd: float,
+    pairs: Sequence[tuple[RunSummary, RunSummary]],
+    noise_sd: float | None,
 ) -> Confirmation:
+    """Gains by pairs of runs of baseline and champion, or the reason why there are none.
+
+    Without the noise of one run at the search's scale (``noise_sd``) the pairs are of another
+    scale: they are compared with each other alone, and not tested for what carries over.
+    """
     runs = [run for pair in pairs for run in pair]
     found = Confirmation(
         champion=champion,
@@ -166,9 +191,10 @@ def _result(
     )
     failed = next((run for run in runs if run.outcome is not Outcome.OK), None)
     if failed is not None:
-        detail = f"a run failed with seed {failed.seed}: {failed.outcome.value}, {failed.reason}"
-        return replace(found, detail=detail)
-    scrutiny = Scrutiny(session, [ours for ours, _ in pairs])
+        whose = "champion" if failed in found.champion_runs else "baseline"
+        detail = f"the {whose}'s run with seed {failed.seed} failed: {failed.outcome.value}"
+        return replace(found, detail=f"{detail}, {failed.reason}")
+    scrutiny = Scrutiny(session, found.baseline_runs, alone=noise_sd is None)
     wrong = scrutiny.wrong(found.champion_runs)
     if wrong is not None:
         return replace(found, detail=f"the champion's runs are tampered with: {wrong}")

@@ -603,6 +603,7 @@ def _announce(
             anew=checked.anew,
         )
     kept = next((found for found in verdict.rulings if found.number == verdict.kept), None)
+    weight = session.transfer_weight
     for case, found in zip(cases, verdict.rulings, strict=True):
         session.journal.append(
             "verdict",
@@ -624,4 +625,5 @@ def _announce(
             noise=verdict.noise_sd,
             kept=before.kept + (kept is not None),
             confirm_replicates=session.config.confirm_replicates,
+            **({"transfer_weight": weight} if weight else {}),
         )

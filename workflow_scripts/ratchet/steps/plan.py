@@ -18,9 +18,10 @@ from ratchet.manifest import check_manifest
 from ratchet.monitor.notify import watch_inputs
 from ratchet.records.events import Journal
 from ratchet.records.paths import SessionPaths
-from ratchet.records.records import Experiment, Proposals
+from ratchet.records.records import Experiment, Manifest, Proposals, Scale
 from ratchet.records.session_repo import SessionRepo
 from ratchet.records.store import Store
+from ratchet.session import other_scale
 from ratchet.steps.ownership import take_folder
 from ratchet.steps.snakemake_hooks import clear_locks
 from ratchet.task.environment import require_caches
@@ -39,7 +40,7 @@ def session_resumed(paths: SessionPaths, config: Config) -> None:
 
 def planned_facts(config: Config) -> dict[str, Any]:
     """Settings that the view of a session shows."""
-    names = ("session", "rounds", "confirm_replicates", "proposer")
+    names = ("session", "rounds", "confirm_replicates", "transfer_runs", "proposer")
     return {name: getattr(config, name) for name in names}
 
 
@@ -174,6 +175,7 @@ class WorkflowPlan(Frozen, dict=True):
     paths: SessionPaths
     harness: Path
     needs: Needs = field(default_factory=Needs)
+    transfer_needs: Needs = field(default_factory=Needs)
 
     @property
     def environment(self) -> dict[str, str]:
@@ -246,6 +248,11 @@ class WorkflowPlan(Frozen, dict=True):
         return digest([settings, code_digest("ratchet.steps.confirm")])
 
     @property
+    def transfer_digest(self) -> str:
+        settings = [self.config.transfer, self.config.rounds, self.config.max_runs]
+        return digest([settings, code_digest("ratchet.steps.transfer")])
+
+    @property
     def report_digest(self) -> str:
         return digest([self.config.rounds, code_digest("ratchet.report.session_report")])
 
@@ -274,9 +281,28 @@ def _config_file(root: Path, harness: Path) -> Path:
 def plain(values: Mapping[str, Any]) -> dict[str, Any]:
     """Settings with the values meant that Snakemake leaves as text.
 
-    It reads ``--config target=null``, ``certify=false``, and ``3e-4`` in a file, as text.
+    It reads ``--config target=null``, ``certify=false``, and ``3e-4`` in a file, as text, and
+    so it does all numbers of ``--config transfer={budget_seconds: 900}``.
     """
-    return {key: _plain(value) for key, value in values.items()}
+    found = {key: _plain(value) for key, value in values.items()}
+    if isinstance(found.get(TRANSFER), Mapping):
+        given = found[TRANSFER].items()
+        found[TRANSFER] = {k: v if k == "preset" else _number(v) for k, v in given}
+    return found
+
+
+TRANSFER = "transfer"
+"""The key that is a mapping with numbers."""
+
+
+def _number(value: Any) -> Any:
+    """A number that stands as text in a mapping; all else as it is."""
+    if not isinstance(value, str):
+        return value
+    for kind in (int, float):
+        with contextlib.suppress(ValueError):
+            return kind(value)
+    return _plain(value)
 
 
 WORDS = {"null": None, "true": True, "false": False}
@@ -329,6 +355,7 @@ def make_plan(overrides: Mapping[str, Any], root: Path, harness: Path, owner: bo
         _check_budget(settings, defined)
         if not defined.fills_caches:
             require_caches(defined.caches, defined.clone)
+    scale = _check_transfer(settings, defined, frozen)
     if settings.agent:
         _check_agent(settings, defined, root, new=frozen is None)
     if owner and not _owner:
@@ -342,7 +369,8 @@ def make_plan(overrides: Mapping[str, Any], root: Path, harness: Path, owner: bo
                     f"{settings.session!r} started from; it goes on with its own copy",
                     file=sys.stderr,
                 )
-    return WorkflowPlan(settings, paths, harness, _needs(settings, defined))
+    needs = _needs(settings, defined)
+    return WorkflowPlan(settings, paths, harness, needs, _needs_at(scale, needs, defined))
 
 
 MOST_TOLD = 9
@@ -370,6 +398,48 @@ def _needs(settings: Config, defined: Task) -> Needs:
         timeout_seconds=defined.timeout_seconds if timeout is None else timeout,
         limit_mb=defined.limits.get("memory_mb"),
     )
+
+
+def _needs_at(scale: Scale | None, needs: Needs, defined: Task) -> Needs:
+    """Resources of the trainings at another scale."""
+    if scale is None:
+        return needs
+    device = defined.sized(defined.preset(scale.preset)).device if scale.preset else needs.device
+    return replace(needs, device=device, timeout_seconds=scale.timeout_seconds)
+
+
+def _check_transfer(settings: Config, defined: Task, manifest: Manifest | None) -> Scale | None:
+    """The other scale; refuses one that the task does not have, and the session's own."""
+    wanted, where = settings.transfer_scale, str(defined.definition)
+    if wanted is None:
+        return None
+    preset = defined.preset(wanted.preset)
+    if wanted.preset is not None and preset is None:
+        known = ", ".join(each.name for each in defined.presets) or "none"
+        raise ConfigError(
+            f"transfer.preset: expected one of {where} ({known}), found {wanted.preset!r}"
+        )
+    if defined.budget_fixed and (wanted.budget_seconds, wanted.budget_steps) != (None, None):
+        raise ConfigError(
+            f"transfer: expected a preset and no budget, since the code of {defined.name} fixes "
+            f"its budget itself (budget.fixed in {where})"
+        )
+    if manifest is None and preset is not None:
+        preset_sources(defined, preset.constants, preset.name)
+    frozen, own = (
+        (settings.frozen, defined.preset(settings.preset))
+        if manifest is None
+        else (manifest.frozen, manifest.preset)
+    )
+    scale = other_scale(frozen, wanted, defined, own)
+    # What `auto` will choose is not known before the session starts.
+    is_known = manifest is not None or settings.preset != AUTO
+    if is_known and scale.ratio == 1 and wanted.preset in (None, own.name if own else None):
+        raise ConfigError(
+            "transfer: expected another scale than the search's, found its own: "
+            f"{dict(settings.transfer or {})}"
+        )
+    return scale
 
 
 def _check_preset(settings: Config, defined: Task) -> None:

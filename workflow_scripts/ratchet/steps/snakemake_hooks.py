@@ -18,7 +18,13 @@ from typing import Any
 
 from ratchet.base.io import read_if_whole
 from ratchet.records.paths import SessionPaths
-from ratchet.records.records import CertificationPlan, Proposals, SessionState
+from ratchet.records.records import (
+    CertificationPlan,
+    Confirmation,
+    Proposals,
+    SessionState,
+    TransferPlan,
+)
 
 SEEN = ("9.27.1",)
 
@@ -112,8 +118,14 @@ def is_idle(paths: SessionPaths, rounds: int, rule: str, wildcards: Mapping[str,
         made = read_if_whole(Proposals, paths.round(int(wildcards["round"])).proposals)
         return made is not None and made.stop is not None
     if rule == "certify_run":
-        plan = read_if_whole(CertificationPlan, paths.certification_plan)
-        return plan is not None and int(wildcards["candidate"]) >= len(plan.variants)
+        variants = read_if_whole(CertificationPlan, paths.certification_plan)
+        return variants is not None and int(wildcards["candidate"]) >= len(variants.variants)
+    if rule == "transfer_run":
+        plan = read_if_whole(TransferPlan, paths.transfer_plan)
+        return plan is not None and plan.manifest is None
+    if rule == "transfer_plan":
+        confirmed = read_if_whole(Confirmation, paths.confirmation)
+        return confirmed is not None and confirmed.gain is None
     if rule == "confirm_run":
         last = read_if_whole(SessionState, paths.round(rounds).steer)
         return last is not None and last.incumbent.number == 0

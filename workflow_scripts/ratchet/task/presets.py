@@ -55,24 +55,66 @@ def choose_preset(
 
 
 def preset_sources(task: Task, constants: Mapping[str, Any], preset: str) -> dict[str, bytes]:
-    """Content of the mutable files with some constants set, by name.
+    """Content of the task's own mutable files with some constants set, by name.
 
-    Raises :class:`ConfigError` for a constant that is not, exactly once, a top-level
-    ``NAME = literal`` of a mutable Python file, or a key of a YAML or JSON file.
+    Raises :class:`ConfigError` as :func:`with_constants` does.
     """
     contents = {name: _text(read_bytes(task.folder / name)) for name in task.mutable}
+    where = f"{task.definition}: presets.{preset}.constants"
+    return {n: _bytes(t) for n, t in with_constants(contents, constants, where).items()}
+
+
+def with_constants(
+    contents: Mapping[str, str], constants: Mapping[str, Any], where: str
+) -> dict[str, str]:
+    """Texts of mutable files with some constants set, by name.
+
+    Raises :class:`ConfigError` for a constant that is not, exactly once, a top-level
+    ``NAME = literal`` of a Python file, or a key of a YAML or JSON file.
+    """
+    contents = dict(contents)
     for constant, value in constants.items():
         places = [n for n, text in contents.items() if find_value(n, text, constant) is not None]
         if len(places) != 1:
             found = "in none of them" if not places else f"in {', '.join(places)}"
             raise ConfigError(
-                f"{task.definition}: presets.{preset}.constants: expected {constant} to be set "
-                f"once, by a line like `{constant} = 1` at the top level or as a key of YAML or "
-                f"JSON, in one of the mutable files ({', '.join(contents)}), found it {found}"
+                f"{where}: expected {constant} to be set once, by a line like `{constant} = 1` at "
+                "the top level or as a key of YAML or JSON, in one of the mutable files "
+                f"({', '.join(contents)}), found it {found}"
             )
         (name,) = places
         contents[name] = _with_constant(name, contents[name], constant, value)
-    return {name: _bytes(text) for name, text in contents.items()}
+    return contents
+
+
+def constant_value(contents: Mapping[str, str], constant: str) -> Any:
+    """Value of a constant in mutable files; :data:`ABSENT` where it is not set once."""
+    found = [place for n, t in contents.items() if (place := find_value(n, t, constant))]
+    return found[0].value if len(found) == 1 else ABSENT
+
+
+ABSENT = object()
+"""No value, which even ``None`` is."""
+
+
+def carried_constants(
+    champion: Mapping[str, str], baseline: Mapping[str, str], constants: Mapping[str, Any]
+) -> tuple[dict[str, str], tuple[str, ...]]:
+    """Champion's files with another preset's constants, and the names of those that stay.
+
+    A constant stays as the champion has it where the champion's own edits changed it since
+    the ``baseline``, or removed it: that is part of the gain.
+    """
+    found, kept = dict(champion), []
+    for constant, value in constants.items():
+        own = constant_value(found, constant)
+        if own is ABSENT or own != constant_value(baseline, constant):
+            kept += [constant] if own != value else []
+            continue
+        for name, text in found.items():
+            if find_value(name, text, constant) is not None:
+                found[name] = _with_constant(name, text, constant, value)
+    return found, tuple(kept)
 
 
 def _with_constant(name: str, text: str, constant: str, value: Any) -> str:
