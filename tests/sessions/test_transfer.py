@@ -69,7 +69,7 @@ def test_a_finished_session_is_compared_at_another_scale_and_nothing_else_is_run
     assert {k: v for k, v in box.state().items() if k in before and k != "runs"} == {
         k: v for k, v in before.items() if k != "runs"
     }
-    assert len(made(box)) == len(box.runs()) - runs == 4
+    assert len(made(box)) == len(box.runs()) - runs == 6
     sides = [found["measured"][side] for side in ("baseline_runs", "champion_runs")]
     assert {inputs(box, run)["budget_steps"] for side in sides for run in side} == {15}
     assert [run["seed"] for run in sides[0]] == [run["seed"] for run in sides[1]]
@@ -83,7 +83,7 @@ def test_a_finished_session_is_compared_at_another_scale_and_nothing_else_is_run
     assert told["share"] == pytest.approx(told["gain"] / facts["confirmation"]["gain"])
     assert clause in facts["answer"]["sentence"]
     assert clause in (box.session / "progress.log").read_text("utf-8")
-    assert facts["totals"]["phases"]["transfer"] == 4
+    assert facts["totals"]["phases"]["transfer"] == 6
     page = (box.session / "report.html").read_text(encoding="utf-8")
     assert "Another scale</h2>" in page and "The gain holds at 3 times" in page
 
@@ -128,14 +128,14 @@ def test_without_a_champion_there_is_nothing_to_compare(tmp_path: Path) -> None:
 
 def test_more_runs_than_are_allowed_are_not_made(searched: Box, tmp_path: Path) -> None:
     used = searched.json("report.json")["totals"]["runs"]
-    box = later(searched, tmp_path, max_runs=used + 3, transfer=LONGER)
+    box = later(searched, tmp_path, max_runs=used + 5, transfer=LONGER)
     box.play("transfer", "transfer")
     assert made(box) == []
     (told,) = box.events("transferred")
     assert told["standing"] == "transfer_failed"
-    assert f"exceed max_runs, {used + 3}" in told["detail"]
-    box.play("transfer", "transfer", max_runs=used + 4)
-    assert len(made(box)) == 4
+    assert f"exceed max_runs, {used + 5}" in told["detail"]
+    box.play("transfer", "transfer", max_runs=used + 6)
+    assert len(made(box)) == 6
 
 
 SIZES = {
@@ -146,7 +146,7 @@ SIZES = {
         "budget": {"steps": 50},
     },
 }
-LARGE = {"transfer": {"preset": "large", "replicates": 3}}
+LARGE = {"transfer": {"preset": "large"}}
 
 
 def sized(path: Path, champion: str = "", **settings: object) -> Box:

@@ -51,7 +51,7 @@ def test_file_page_and_types_agree() -> None:
 def test_the_schema_of_another_scale_is_that_of_its_type() -> None:
     made = schema_of(TransferScale, "")["properties"]
     assert set(TRANSFER["properties"]) == set(made)
-    assert TransferScale().replicates == made["replicates"]["default"] == 2
+    assert TransferScale().replicates == made["replicates"]["default"] == 3
 
 
 WRONG = [

@@ -5,17 +5,19 @@
     ratchet finalize night --all --no-runs
 
 Each certified change becomes a branch on the session's baseline, called
-ratchet/SESSION-final/01-... after its description; ratchet/SESSION-final/all has
-all of them.  A change that touches the same lines as another one stands on top of
-it, and that is told.  The code of each branch is run once, or found in the store;
-value, run and contribution are in the commit's message.  The patches are those of
-the last branch, for `git am`.
+ratchet/SESSION-final/01-... after its description; ratchet/SESSION-final/all
+has all of them. A change that touches the same lines as another one stands on
+top of it, and that is told. The code of each branch is run once, or found in
+the store; value, run and contribution are in the commit's message. The
+patches are those of the last branch, for `git am`.
 
-The branches are in the session's repository, or, where the task is from a clone on
-this machine, in that clone.  Nothing is checked out, and no other branch changes.
+The branches are in the session's repository, or, where the task is from a
+clone on this machine, in that clone. Nothing is checked out, and no other
+branch changes.
 
-Exit codes: 0; 1 no change to write; 64 usage, 65 data, 66 no session, 70 internal
-error, 74 a branch or file that is not ours, or the disk; 75 a session is running.
+Exit codes: 0; 1 no change to write; 64 usage, 65 data, 66 no session, 70
+internal error, 74 a branch or file that is not ours, or the disk; 75 a
+session is running.
 """
 
 from __future__ import annotations
