@@ -63,17 +63,19 @@ class Shown(Frozen):
 
 def _parse(argv: Sequence[str]) -> argparse.Namespace:
     parser = CommandParser(NAME, __doc__)
-    which = parser.add_mutually_exclusive_group()
-    which.add_argument(
+    parser.add_argument(
         "of",
         nargs="*",
         metavar="SESSION|FILE",
         help="a session, or Python, YAML or JSON files (default: the configured task)",
     )
-    which.add_argument("--task", metavar="PATH", help="folder of a task, or {repo: CLONE}")
+    parser.add_argument("--task", metavar="PATH", help="folder of a task, or {repo: CLONE}")
     parser.add_argument("--json", action="store_true", help="one JSON object")
     add_options(parser)
-    return parser.parse_args(argv)
+    options = parser.parse_args(argv)
+    if options.of and options.task is not None:
+        raise UsageError(f"expected --task or {' '.join(options.of)}, found both")
+    return options
 
 
 def _run(options: argparse.Namespace) -> int:
