@@ -99,7 +99,9 @@ def _run(options: argparse.Namespace) -> int:
         print_json({**about, "search_space": values})
         return 0
     kind = "Declared by" if shown.declared else "Derived from the code of"
-    for line in wrap_text(f"{kind} {shown.whose}; each comment is the value now.", first="# "):
+    for line in wrap_text(
+        f"{kind} {shown.whose}; each comment is the value now.", first="# ", rest="# "
+    ):
         print(line)
     print(space_text(shown.space, shown.point), end="")
     if not shown.space.constants:
