@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from ratchet.base.io import digest
 from ratchet.base.structs import Frozen
+from ratchet.config import Strategy
 from ratchet.proposers.space import (
     Point,
     Space,
@@ -30,7 +31,7 @@ from ratchet.proposers.space import (
 from ratchet.records.history import History, Trial
 from ratchet.records.records import CMAES, POINT, RANDOM, TPE, Edit, Proposal, Verdict
 from ratchet.session import Session
-from ratchet.task.edits import Idea, is_number
+from ratchet.task.edits import Idea
 from ratchet.task.task import Range, broken_constraint, power_bounds, whole_bounds
 
 if TYPE_CHECKING:  # a second to import, for the step alone that proposes by it
@@ -298,12 +299,15 @@ def _quiet() -> Iterator[None]:
 def session_search(session: Session, history: History, made: Sequence[Proposal] = ()) -> Search:
     """The search of a session's space from where it stands; ``made`` are not yet run.
 
-    The space is that of the session's start.  A trial counts as a measurement of a point if
+    The space is that of the session's start, for a strategy that of its categories.  A trial counts as a measurement of a point if
     its code is, but for the constants, that of the incumbent or of one that this was built
     on; what other changes have gained since then is added.
     """
     texts = session.texts
     space = task_space(session.task, texts(history.start.files))
+    only = Strategy.of(session.config.strategy).only if session.config.strategy else ()
+    if only:
+        space = Space([each for each in space.constants if each.category in only])
     start = space.point(texts(history.state.incumbent.files))
     trials = [history.start, *history.trials, *map(Trial, made)]
     codes = {t.number: _code(start, texts(t.files)) for t in trials}
