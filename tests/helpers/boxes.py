@@ -23,6 +23,8 @@ DEFAULTS = {
     "budget_steps": 5,
     "confirm_replicates": 2,
     "certify": False,
+    # Tests of other proposers name these.
+    "proposer": "declared",
     # Two sessions of one task are compared, and share the store.
     "seeds": "public",
 }

@@ -299,9 +299,10 @@ def _quiet() -> Iterator[None]:
 def session_search(session: Session, history: History, made: Sequence[Proposal] = ()) -> Search:
     """The search of a session's space from where it stands; ``made`` are not yet run.
 
-    The space is that of the session's start, for a strategy that of its categories.  A trial counts as a measurement of a point if
-    its code is, but for the constants, that of the incumbent or of one that this was built
-    on; what other changes have gained since then is added.
+    The space is that of the session's start, of a strategy's categories where it names
+    some.  A trial counts as a measurement of a point if its code is, but for the constants,
+    that of the incumbent or of one that this was built on; what other changes have gained
+    since then is added.
     """
     texts = session.texts
     space = task_space(session.task, texts(history.start.files))
@@ -310,11 +311,15 @@ def session_search(session: Session, history: History, made: Sequence[Proposal] 
         space = Space([each for each in space.constants if each.category in only])
     start = space.point(texts(history.state.incumbent.files))
     trials = [history.start, *history.trials, *map(Trial, made)]
-    codes = {t.number: _code(start, texts(t.files)) for t in trials}
+    points, codes = dict[int, Point](), dict[int, str]()
+    for trial in trials:  # each file is parsed once
+        contents = texts(trial.files)
+        points[trial.number] = space.point(contents)
+        codes[trial.number] = _code(start, contents)
     gains = _gains(session, history, codes)
     measured = []
     for trial in trials:
-        point = space.point(texts(trial.files))
+        point = points[trial.number]
         if codes[trial.number] not in gains or not point.keys() >= start.keys():
             continue
         gain = gains[codes[trial.number]]

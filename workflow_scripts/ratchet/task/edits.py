@@ -7,6 +7,7 @@ everything else stays as it is, byte for byte.
 
 import ast
 import functools
+import itertools
 import json
 import math
 import operator
@@ -215,18 +216,18 @@ def _assignments(text: str) -> Mapping[str, Sequence[ast.expr]]:
 
 
 @functools.lru_cache(maxsize=32)
-def _lines(text: str) -> Sequence[str]:
-    """Lines of a text with their ends; others are none to Python."""
-    return re.findall(r"[^\r\n]*(?:\r\n|\r|\n|$)", text)
+def _lines(text: str) -> tuple[Sequence[str], Sequence[int]]:
+    """Lines of a text with their ends, others being none to Python, and where each begins."""
+    lines = re.findall(r"[^\r\n]*(?:\r\n|\r|\n|$)", text)
+    return lines, [0, *itertools.accumulate(map(len, lines))]
 
 
 def _offset(text: str, line: int, column: int) -> int:
     """Character offset of a position that ``ast`` gives in lines and bytes."""
-    lines = _lines(text)
-    before = sum(len(part) for part in lines[: line - 1])
+    lines, starts = _lines(text)
     # A byte order mark is no character of the text that columns count.
     mark = 1 if line == 1 and text.startswith("\ufeff") else 0
-    return before + mark + len(lines[line - 1][mark:].encode()[:column].decode())
+    return starts[line - 1] + mark + len(lines[line - 1][mark:].encode()[:column].decode())
 
 
 def _find_yaml(text: str, constant: str) -> ValuePlace | None:
