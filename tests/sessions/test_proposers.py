@@ -16,6 +16,7 @@ from helpers.boxes import Box, make_box
 from helpers.edits import alternative, change, constant, declare, is_kept
 from ratchet.base.structs import from_json_values
 from ratchet.cli.sessions import session_of
+from ratchet.cli.verify import main as verify
 from ratchet.proposers.optimizer import session_search
 from ratchet.records.history import History
 from ratchet.records.records import Outcome
@@ -150,11 +151,18 @@ def test_a_declared_list_and_an_optimiser_compete(tmp_path: Path) -> None:
     assert found.count("tpe") >= 5
 
 
-def test_a_round_of_three_points_has_three(tmp_path: Path) -> None:
-    box = played(tmp_path / "box", proposer="tpe", candidates=3, rounds=3)
+def test_a_round_of_three_points_has_three_and_its_session_is_like_any_other(
+    tmp_path: Path,
+) -> None:
+    box = computing(tmp_path / "box", proposer="tpe", candidates=3, rounds=3)
+    box.play(certify=True)
     sources = [one["source"] for one in proposals(box)]
     assert len(sources) == len(set(sources)) == 9
     assert [one["candidate"] for one in proposals(box)] == [0, 1, 2] * 3
+    shown = (box.session / "report.html").read_text()
+    assert proposals(box)[0]["description"].replace("->", "-&gt;") in shown
+    assert box.json("confirm.json")["gain"] > 0
+    assert verify(["--root", str(box.path)]) == 0
 
 
 def test_a_space_of_few_points_ends_the_session(tmp_path: Path) -> None:
