@@ -165,6 +165,20 @@ def test_a_round_of_three_points_has_three_and_its_session_is_like_any_other(
     assert verify(["--root", str(box.path)]) == 0
 
 
+def test_a_crash_and_a_broken_constraint_are_no_numbers(tmp_path: Path) -> None:
+    box = computing(tmp_path / "box", proposer="random")
+    definition = box.path / "tasks/fake/task.yaml"
+    bound = "constraints: [{name: peak_mem_mb, max: 450}]\n"
+    definition.write_text(definition.read_text() + bound)
+    box.play(last="rounds")
+    session = session_of(None, box.path, ["task=tasks/fake"])
+    measured = session_search(session, History.read(session.paths)).measured
+    broken = [each.point["WIDTH"] > 4 or each.point["RATE"] > 6 for each in measured]
+    assert True in broken
+    assert [each.value is None for each in measured] == broken
+    assert [each.first is None for each in measured] == broken
+
+
 def test_a_space_of_few_points_ends_the_session(tmp_path: Path) -> None:
     few = {"constant": "WIDTH", "category": "architecture", "choices": [4, 5, 6]}
     box = computing(tmp_path / "box", few, proposer="tpe")
