@@ -23,7 +23,7 @@ DEFAULTS = {
     "budget_steps": 5,
     "confirm_replicates": 2,
     "certify": False,
-    # Tests of other proposers name these.
+    # Recorded runs are of declared changes.
     "proposer": "declared",
     # Two sessions of one task are compared, and share the store.
     "seeds": "public",

@@ -13,6 +13,7 @@ from helpers import REPO
 from ratchet.base.structs import replace
 from ratchet.records.records import CATEGORIES
 from ratchet.steering.bandit import (
+    LATE,
     WINDOW,
     BanditPull,
     Label,
@@ -139,17 +140,18 @@ def turns(name: str, *gains: float, cost: float = 0.1) -> list[Turn]:
 
 
 NAMES = ("declared", "tpe", "claude")
-SPENT = turns("declared", 5, 4, 3, 0, 0, 0, 0, 0)
+NOTHING = [0] * (LATE - 1)
+SPENT = turns("declared", 5, 4, 3, 0, *NOTHING)
 
 
 @pytest.mark.parametrize(
     ("past", "first"),
     [
         ([], "declared"),
-        (turns("declared", 0, 0, 0, 0), "declared"),
-        (turns("declared", 1, 0, 0, 0, 1), "declared"),
-        (turns("declared", 0, 0, 1, 1, 1, 1, 1), "declared"),  # it brings more than before
-        (turns("declared", 0, 0, 0, 0, 0), "tpe"),  # five tries, and nothing
+        (turns("declared", *NOTHING), "declared"),
+        (turns("declared", 1, *NOTHING), "declared"),
+        (turns("declared", 0, 0, *[1] * LATE), "declared"),  # it brings more than before
+        (turns("declared", 0, *NOTHING), "tpe"),  # ten tries, and nothing
         (SPENT, "tpe"),
         ([*SPENT, *turns("tpe", 0, 0, 0, 0)], "tpe"),
         ([*SPENT, *turns("tpe", 1, 1, 1, 1, 1)], "claude"),

@@ -54,15 +54,14 @@ Contents = Mapping[str, str]
 class Measured(Frozen):
     """A point that was tried, by whom, and what came of it.
 
-    ``value`` is the mean metric of its runs, lower being better, and ``first`` that of the
-    runs that it was judged by; ``None`` for one that failed, or whose runs are not yet made
-    (``waiting``).  ``memory_mb`` is what it needed.
+    ``value`` is the mean metric of the runs that it was judged by, lower being better;
+    ``None`` for one that failed, or whose runs are not yet made (``waiting``).
+    ``memory_mb`` is what it needed.
     """
 
     number: int
     point: Mapping[str, Any]
     value: float | None
-    first: float | None = None
     memory_mb: float | None = None
     waiting: bool = False
 
@@ -137,11 +136,7 @@ class Search(Frozen):
         return left[Random(seed).choice(names)] if names else None
 
     def _by_generations(self, seed: int) -> Point | None:
-        """CMA-ES asks again for all that it was told, and then for one point more.
-
-        It is told what a point was judged by: another rank of one, by runs that were made
-        later, would make it ask for other points from then on.
-        """
+        """CMA-ES asks again for all that it was told, and then for one point more."""
         import optuna
 
         study = optuna.create_study(
@@ -165,10 +160,10 @@ class Search(Frozen):
             known = by_point.get(_identity(point))
             if known is None:
                 return point
-            if known.first is None or self._excess(known) > 0:
+            if known.value is None or self._excess(known) > 0:
                 study.tell(trial, state=optuna.trial.TrialState.FAIL)
             else:
-                study.tell(trial, known.first)
+                study.tell(trial, known.value)
         return None
 
     def _trial(self, each: Measured) -> optuna.trial.FrozenTrial:
@@ -323,16 +318,12 @@ def session_search(session: Session, history: History, made: Sequence[Proposal] 
         if codes[trial.number] not in gains or not point.keys() >= start.keys():
             continue
         gain = gains[codes[trial.number]]
-        value = _mean(session, history, trial.number)
-        mean = None if value is None else trial.mean
-        if _breaks_constraint(session, trial):
-            value = mean = None
+        value = None if _breaks_constraint(session, trial) else _mean(session, trial)
         measured.append(
             Measured(
                 number=trial.number,
                 point={name: point[name] for name in start},
                 value=None if value is None else value + gain,
-                first=None if mean is None else session.sign * mean + gain,
                 memory_mb=trial.memory_mb if trial.runs else None,
                 waiting=bool(trial.number) and trial.ruling is None,
             )
@@ -408,13 +399,13 @@ def _gains(session: Session, history: History, codes: Mapping[int, str]) -> dict
     code counts with all that it gained, whatever constants it set besides.
     """
     steps: list[tuple[str, float]] = [(codes[0], 0.0)]
-    before = 0
+    before = history.start
     for trial in history.kept:
         code = codes[trial.number]
-        old, new = (_mean(session, history, n) for n in (before, trial.number))
+        old, new = _mean(session, before), _mean(session, trial)
         if code != steps[-1][0] and old is not None and new is not None:
             steps.append((code, new - old))
-        before = trial.number
+        before = trial
     gains: dict[str, float] = {}
     added = 0.0
     for code, gained in reversed(steps):
@@ -423,13 +414,14 @@ def _gains(session: Session, history: History, codes: Mapping[int, str]) -> dict
     return gains
 
 
-def _mean(session: Session, history: History, number: int) -> float | None:
-    """Mean metric of a trial's runs, lower being better; ``None`` without any that counts."""
-    trial = next((t for t in history.judged if t.number == number), None)
-    if trial is not None and (trial.failed or trial.verdict is Verdict.TAMPERED):
+def _mean(session: Session, trial: Trial) -> float | None:
+    """Mean metric of the runs that a trial was judged by, lower being better.
+
+    Later runs do not change it, nor what an optimiser was told.  ``None`` if it failed.
+    """
+    if trial.mean is None or trial.verdict is Verdict.TAMPERED:
         return None
-    values = history.replicates.get(number)
-    return session.sign * math.fsum(values) / len(values) if values else None
+    return session.sign * trial.mean
 
 
 def _breaks_constraint(session: Session, trial: Trial) -> bool:

@@ -226,7 +226,7 @@ def rank_proposers(names: Sequence[str], turns: Sequence[Turn], seed: int) -> tu
 LEAST_COST = 1e-6
 """Hours below which a cost is taken for none."""
 
-LATE = 5
+LATE = 10
 """Tries of a proposer that say what it brings of late."""
 
 
