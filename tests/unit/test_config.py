@@ -10,6 +10,7 @@ import yaml
 from helpers import REPO
 from ratchet.base.errors import ConfigError
 from ratchet.base.schema import schema_of, schema_text
+from ratchet.base.structs import to_json_values
 from ratchet.config import (
     FROZEN_KEYS,
     JUDGE_KEYS,
@@ -70,7 +71,12 @@ WRONG = [
     ({"line_price": -1}, "line_price: expected at least 0, found -1"),
     ({"memory_price": "free"}, "memory_price: expected a number or null, found 'free'"),
     ({"remeasure_every": 0.5}, "remeasure_every: expected a whole number, found 0.5"),
-    ({"proposer": "hal"}, "proposer: expected one of declared, hand, claude, codex, gemini"),
+    ({"proposer": "hal"}, "proposer: expected one of auto, declared, tpe, cmaes, random, hand,"),
+    ({"proposers": ["declared"]}, "proposers"),
+    ({"proposers": ["declared", "hand"]}, "proposers.1: expected one of declared, tpe, cmaes"),
+    ({"proposers": ["tpe", "declared", "tpe"]}, "proposers: tpe stands there twice"),
+    ({"proposers": ["claude", "codex"]}, "at most one coding agent, found claude, codex"),
+    ({"proposers": ["tpe", "custom"]}, "agent_command: expected the words of the agent's"),
     ({"proposer": "custom"}, "agent_command: expected the words of the agent's command"),
     ({"agent_command": "codex exec"}, "agent_command: expected a list or null"),
     ({"agent_command": ["sh", 3]}, "agent_command.1: expected text, found 3"),
@@ -101,8 +107,19 @@ def test_all_mistakes_are_named_at_once() -> None:
     assert len(str(caught.value).splitlines()) == 3
 
 
+def test_who_takes_turns() -> None:
+    assert configured().turns == ("declared", "tpe")
+    assert configured(proposer="claude").turns == ("claude",)
+    several = configured(proposers=["tpe", "codex"], proposer="hand")
+    assert (several.turns, several.agent) == (("tpe", "codex"), "codex")
+    # A competitor's own proposer takes the place of them all.
+    own = {**to_json_values(Strategy(name="a", brief="x", proposer="random"))}
+    assert several.following(own).turns == ("random",)
+
+
 def test_tokens_change_with_the_limits_alone() -> None:
     limits = {"leg": 2, "target": 0.1, "deadline_hours": 1, "max_runs": 99, "proposer": "codex"}
+    limits |= {"proposers": ["tpe", "random"]}
     tokens = {configured(**{key: value}).limits_token for key, value in limits.items()}
     assert len(tokens) == len(limits)
     assert configured(rounds=99).limits_token == configured().limits_token not in tokens
@@ -153,7 +170,7 @@ WRONG_STRATEGIES = [
     ("mine: {brief: x, stepz: small}", "unknown key 'stepz'; did you mean 'steps'?"),
     ("mine: {brief: x, name: y}", "unknown key 'name'"),
     ("mine: {brief: x, steps: tiny}", "mine.steps: expected one of declared, small, large"),
-    ("mine: {brief: x, proposer: hal}", "mine.proposer: expected one of None, declared, hand"),
+    ("mine: {brief: x, proposer: hal}", "mine.proposer: expected one of None, auto, declared, tpe"),
     ("mine: {brief: x, first_tries: 0}", "mine.first_tries: expected at least 1"),
     ("'a b': {brief: x}", "a b"),
     ("'12': {brief: x}", "expected a name with a letter in it"),

@@ -72,6 +72,7 @@ def test_the_default_task_has_a_clean_text_and_gets_a_new_one() -> None:
     bytelm, folder = load_task(REPO / "tasks" / "bytelm", REPO), REPO / "config"
     settings = parse_config(read_config(folder / "config.yaml"), folder / "schema.yaml", "c")
     contract = contract_of(bytelm, settings, budget_of(bytelm, settings))
+    assert "LOGIT_CAP (0 to 30)" in contract.directions["regularization"]
     new, own = render_program(contract), (REPO / "tasks" / "bytelm" / "program.md").read_text()
     for text in (new, own):
         assert found_in(text, contract) == []

@@ -13,13 +13,16 @@ from helpers import REPO
 from ratchet.base.structs import replace
 from ratchet.records.records import CATEGORIES
 from ratchet.steering.bandit import (
+    LATE,
     WINDOW,
     BanditPull,
     Label,
     SteeringMode,
+    Turn,
     expected_gains,
     incomplete_beta,
     rank_categories,
+    rank_proposers,
     score_categories,
 )
 
@@ -129,3 +132,61 @@ def test_steering_needs_no_heavy_package() -> None:
         [sys.executable, "-c", code], env={"PYTHONPATH": str(REPO / "workflow_scripts")}
     )
     assert done.returncode == 0
+
+
+def turns(name: str, *gains: float, cost: float = 0.1) -> list[Turn]:
+    """Tries of a proposer: kept where they gained."""
+    return [Turn(name, gain > 0, gain, cost) for gain in gains]
+
+
+NAMES = ("declared", "tpe", "claude")
+NOTHING = [0] * (LATE - 1)
+SPENT = turns("declared", 5, 4, 3, 0, *NOTHING)
+
+
+@pytest.mark.parametrize(
+    ("past", "first"),
+    [
+        ([], "declared"),
+        (turns("declared", *NOTHING), "declared"),
+        (turns("declared", 1, *NOTHING), "declared"),
+        (turns("declared", 0, 0, *[1] * LATE), "declared"),  # it brings more than before
+        (turns("declared", 0, *NOTHING), "tpe"),  # ten tries, and nothing
+        (SPENT, "tpe"),
+        ([*SPENT, *turns("tpe", 0, 0, 0, 0)], "tpe"),
+        ([*SPENT, *turns("tpe", 1, 1, 1, 1, 1)], "claude"),
+        (turns("somebody", 9, 9, 9, 9, 9, 9), "declared"),  # who is not asked any more
+    ],
+)
+def test_others_are_tried_once_the_first_one_brings_less(past: list[Turn], first: str) -> None:
+    ranked = rank_proposers(NAMES, past, 1)
+    assert ranked[0] == first
+    assert sorted(ranked) == sorted(NAMES)
+
+
+def test_whoever_brings_most_per_hour_is_asked_more_often() -> None:
+    def share(*past: Turn) -> Counter:
+        known = [*turns("declared", 0, 0, 0, 0, 1, 0, 0, 0, 0, 0), *past]
+        return Counter(rank_proposers(NAMES, known, seed)[0] for seed in range(200))
+
+    worse, better = turns("tpe", 0, 0, 0, 0, 0), turns("claude", 2, 2, 0, 2, 2)
+    found = share(*worse, *better)
+    assert found["claude"] > 120
+    assert found["claude"] > 3 * found["tpe"]
+    # The same gains for a hundred times the hours are worth less.
+    dear = [replace(turn, cost=10.0) for turn in better]
+    assert share(*worse, *dear)["claude"] < 40
+    free = [replace(turn, cost=0.0) for turn in better]
+    assert share(*worse, *free)["claude"] > 150
+
+
+@given(
+    st.lists(
+        st.builds(Turn, st.sampled_from(NAMES), st.booleans(), st.floats(0, 1e3), st.floats(0, 100))
+    ),
+    st.integers(0, 2**60),
+)
+def test_an_order_of_proposers_holds_each_once(past: list[Turn], seed: int) -> None:
+    ranked = rank_proposers(NAMES, past, seed)
+    assert sorted(ranked) == sorted(NAMES)
+    assert ranked == rank_proposers(NAMES, past, seed)

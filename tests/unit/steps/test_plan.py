@@ -65,6 +65,14 @@ def test_the_working_folders_own_settings_count(tmp_path: Path) -> None:
             make_plan(overrides, tmp_path, REPO, owner=False)
 
 
+def test_a_session_begins_with_constants_that_exist(tmp_path: Path) -> None:
+    task = Path(shutil.copytree(FAKE, tmp_path / "fake"))
+    code = (task / "train.py").read_text()
+    (task / "train.py").write_text(code.replace("RATE = 0.1", "LEARNING_RATE = 0.1"))
+    with pytest.raises(ConfigError, match=r"task\.yaml: search_space: RATE: expected a constant"):
+        planned(tmp_path, task=str(task))
+
+
 @pytest.mark.parametrize(
     ("text", "value"),
     [

@@ -163,3 +163,35 @@ def test_comments_and_layout_are_no_difference() -> None:
     assert changed_values("c.yaml", "a: 1\n", "a: 1.0\n") == ["a"]
     assert changed_values("c.yaml", "a: {b: 1}\n", "a: {b: 2, c: 3}\n") == ["a.b", "a.c"]
     assert changed_values("c.yaml", "a: 1\n", "a: [\n") is None
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("2**19", 524288),
+        ("1024**2 // 4", 262144),
+        ("64 * 12 + 1", 769),
+        ("3 / 4", 0.75),
+        ("-7 % 4", 1),
+        ("768**-0.5", 768**-0.5),
+        ("(1 - 0.1) * 2", 1.8),
+    ],
+)
+def test_an_expression_of_numbers_is_a_value(text: str, value: float) -> None:
+    source = f"é = 1; SIZE = {text}  # why\n"
+    place = find_value("c.py", source, "SIZE")
+    assert place.value == pytest.approx(value)
+    assert replace_value("c.py", source, "SIZE", 8) == "é = 1; SIZE = 8  # why\n"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("2**10000", "9**99**99", "10**200", "1.5**129", "10**100 * 10**100", "1e200 * 1"),
+        *("(-8)**0.5", "1 / 0", "0**-1", "5 % 0", "1e308 * 10", "3 + 4j"),
+        *("'a' * 3", "[0] * 9", "True + 1", "2 << 9", "WIDTH * 2", "int('3') + 1", "f() * 2"),
+        "9" * 4000 + "**100",
+    ],
+)
+def test_what_cannot_be_computed_at_once_is_no_value(text: str) -> None:
+    assert find_value("c.py", f"SIZE = {text}\n", "SIZE") is None

@@ -13,12 +13,18 @@ from helpers.run_plans import plan, store
 from ratchet.base.errors import ConfigError, InputMissingError
 from ratchet.base.io import Fingerprint, digest_bytes
 from ratchet.base.structs import replace
-from ratchet.records.records import Preset
+from ratchet.records.records import Origin, Preset
 from ratchet.runs.run import Workspace
 from ratchet.runs.sandbox.sandbox import SandboxKind
 from ratchet.steps.prepare import Preparation
-from ratchet.task.presets import carried_constants, choose_preset, edited_files, preset_sources
-from ratchet.task.task import Task
+from ratchet.task.presets import (
+    carried_constants,
+    check_constants,
+    choose_preset,
+    edited_files,
+    preset_sources,
+)
+from ratchet.task.task import DeclaredChange, Task
 
 SIZES = (Preset("small", "", 1.0, {"A": 1}), Preset("large", "", 24.0), Preset("same", "", 24.0))
 DEVICES = (Preset("gpu", "", 6.0), Preset("laptop", "", 8.0, device="cpu"))
@@ -137,3 +143,17 @@ def test_a_champion_keeps_what_its_own_edits_set_and_takes_the_rest_of_a_preset(
         "x.yaml": "lr: 0.3\nsteps: 3\n",
     }
     assert carried_constants(before, before, {}) == (before, ())
+
+
+def test_constants_that_the_code_lacks_are_named_with_the_nearest(fake: Task) -> None:
+    check_constants(fake)
+    wrong = DeclaredChange("WITDH", "architecture", values=(2,), why="x")
+    searched = replace(fake, search_space=[*fake.search_space, wrong])
+    with pytest.raises(ConfigError, match=r"search_space: WITDH: .*; did you mean 'WIDTH'\?"):
+        check_constants(searched)
+    sized = replace(fake, presets=[Preset("a"), Preset("b", constants={"noise": 1})])
+    known = r"presets\.b\.constants: noise: .* in train\.py, found none of this name; known are BEH"
+    with pytest.raises(ConfigError, match=known):
+        check_constants(sized)
+    # A definition of a repository may be of forks that lack some.
+    check_constants(replace(searched, origin=Origin("clone", "1" * 40, "2" * 40)))

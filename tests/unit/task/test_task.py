@@ -18,6 +18,7 @@ from ratchet.task.task import (
     LONGEST_PATTERN,
     Cache,
     Constraint,
+    Range,
     Seeding,
     broken_constraint,
     parse_presets,
@@ -136,6 +137,75 @@ def test_mistakes_are_named(folder: Path, old: str, new: str, words: str) -> Non
     with pytest.raises(ConfigError, match=re.escape(words)) as caught:
         load_task(folder, REPO)
     assert "task.yaml" in str(caught.value)
+
+
+RATE = "values: [0.2, 0.4, 0.8, 1.6]\n    why: a rate of {new} instead of {old}"
+
+
+@pytest.mark.parametrize(
+    ("keys", "words"),
+    [
+        ("why: x", "RATE: the key 'values' is missing (or a range, or choices)"),
+        ("values: [1]", "RATE: the key 'why' is missing"),
+        ("values: [1]\n    range: [1, 2]", "RATE: the key 'why' is missing"),
+        ("range: [1, 2]\n    find: x", "RATE: 'find' does not belong to a constant"),
+        ("range: [1, 2]\n    choices: [1, 2]", "RATE: give a range or choices, and not both"),
+        ("choices: [1, 2]\n    log: true", "RATE: 'log' belongs to a range, which is missing"),
+        ("choices: [1]", "choices"),
+        ("range: [1]", "range"),
+        ("range: [a, b]", "range.0: expected a number, found 'a'"),
+        ("range: [2, 1]", "RATE: range: expected two numbers, the smaller one first"),
+        ("range: [1, .inf]", "RATE: range: expected two numbers"),
+        ("range: [1, .nan]", "RATE: range: expected two numbers"),
+        ("range: [0, 1]\n    log: true", "RATE: range: expected to begin above 0, found 0"),
+        ("range: [0, 4]\n    power_of: 2", "RATE: range: expected to begin above 0, found 0"),
+        ("range: [1, 4]\n    power_of: 1", "power_of: expected at least 2, found 1"),
+        ("range: [5, 7]\n    power_of: 2", "expected a power of 2 between 5 and 7, found none"),
+        ("range: [5, 7]\n    multiple_of: 4", "expected a multiple of 4 between 5 and 7"),
+        ("range: [0.2, 0.8]\n    int: true", "expected a whole number between 0.2 and 0.8"),
+        ("range: [1, 9]\n    power_of: 2\n    multiple_of: 2", "power_of or multiple_of"),
+        ("range: [1, 9]\n    multiple_of: RATE", "multiple_of: expected a whole number, or"),
+        ("range: [1, 9]\n    multiple_of: WIDTH", "a range (none), found WIDTH"),
+        ("range: [1, 9]\n    most: 3", "unknown key 'most'"),
+    ],
+)
+def test_mistakes_in_ranges_are_named(folder: Path, keys: str, words: str) -> None:
+    edit(folder, RATE, keys)
+    with pytest.raises(ConfigError, match=re.escape(words)):
+        load_task(folder, REPO)
+
+
+def test_ranges_that_contradict_each_other_are_named(folder: Path) -> None:
+    def faults(old: str, new: str, rate: str = "range: [1, 9]") -> str:
+        own = shutil.copytree(folder, folder.with_name("own"))
+        edit(own, RATE, rate)
+        edit(own, old, new)
+        with pytest.raises(ConfigError) as caught:
+            load_task(own, REPO)
+        shutil.rmtree(own)
+        return str(caught.value)
+
+    width = "values: [2, 3, 4]\n    why: more width"
+    chained = ("range: [1, 4]\n    multiple_of: RATE", "range: [1, 9]\n    multiple_of: WIDTH")
+    said = faults(width, *chained)
+    assert "expected a constant that is no multiple of another, found WIDTH" in said
+    twice = "  - {constant: RATE, category: other, choices: [1, 2]}\n"
+    assert "RATE: has two ranges" in faults("search_space:\n", f"search_space:\n{twice}")
+    seeded = "  - {constant: SEED, category: other, range: [1, 2]}\n"
+    edit(folder, "", "seed: {constant: SEED}")
+    assert "SEED: is the seed" in faults("search_space:\n", f"search_space:\n{seeded}")
+
+
+def test_a_range_is_read(folder: Path) -> None:
+    edit(folder, RATE, "values: [0.2]\n    why: x\n    range: [0.1, 2]\n    log: true")
+    edit(folder, "values: [2, 3, 4]\n    why: more width", "range: [1, 64]\n    power_of: 2")
+    edit(folder, "values: [0.1, 0.3]\n    why: less fitting", "choices: [0.0, 0.1]")
+    found = {change.name: change for change in load_task(folder, REPO).search_space}
+    assert found["RATE"].values == (0.2,)
+    assert found["RATE"].range == Range(0.1, 2, log=True)
+    assert found["WIDTH"].range == Range(1, 64, whole=True, power_of=2)
+    assert found["DECAY"].range == Range(choices=(0.0, 0.1))
+    assert found["WIDTH"].values == ()
 
 
 def test_missing_files_are_named(folder: Path, tmp_path: Path) -> None:

@@ -323,12 +323,12 @@ def test_training_learns_and_is_reproducible(arena: Arena, data: Path, tmp_path:
 
 def test_the_search_space_is_broad_and_each_change_is_one() -> None:
     drafts = list(applicable_changes(TASK.search_space, {"train.py": TRAIN}))
-    assert len(drafts) == sum(len(c.values) or 1 for c in TASK.search_space)
+    assert len(drafts) == sum(len(c.values) + (not c.is_constant) for c in TASK.search_space)
     assert 35 <= len(drafts) <= 50
     for change in TASK.search_space:
         if change.is_constant:
             place = find_value("train.py", TRAIN, change.name)
-            assert {type(value) for value in change.values} == {type(place.value)}, change
+            assert {type(value) for value in change.values} <= {type(place.value)}, change
     assert sum(not change.is_constant for change in TASK.search_space) >= 6
     assert len({change.category for change in TASK.search_space}) >= 7
 

@@ -82,7 +82,8 @@ def test_the_search_space_is_wide_every_edit_parses_and_no_alternative_is_flagge
     assert len(categories) >= 20
     drafts = applicable_changes(LOADED.search_space, {"train.py": TRAIN})
     found = {draft.edit.name: draft.contents["train.py"] for draft in drafts}
-    assert set(found) == {change.name for change in LOADED.search_space}
+    tried = [c.name for c in LOADED.search_space if c.values or not c.is_constant]
+    assert set(found) == set(tried)
     default = ast.dump(ast.parse(TRAIN))
     for name, source in found.items():
         assert ast.dump(ast.parse(source)) != default, name

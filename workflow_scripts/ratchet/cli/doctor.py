@@ -69,6 +69,7 @@ from ratchet.task.environment import (
     task_interpreter,
     verify_packages,
 )
+from ratchet.task.presets import check_constants
 from ratchet.task.task import GB, Task
 
 
@@ -142,6 +143,7 @@ def _with_task(seen: Machine, root: Path, given: Sequence[str]) -> Machine:
         return replace(seen, locks=locks, task_fault=str(error))
     seen = replace(seen, task=task.name, device=task.device)
     try:
+        check_constants(task)
         preset = choose_session_preset(chosen, task)
         length = outlook_of(chosen, task, root, preset)
         task = task.sized(preset)

@@ -1,27 +1,38 @@
 """Points of a space of constants, proposed by the optimisers of Optuna.
 
 A study is made anew from the session's records for each proposal, so that a session that
-was killed, replayed or extended is proposed the same.  Runs that failed have no number:
-TPE ranks them behind all others, CMA-ES draws another point for them.
+was killed, replayed or extended is proposed the same.  Runs that failed, or that break a
+constraint of the task, have no number: TPE ranks them behind all others, CMA-ES draws
+another point for them.
 """
 
 from __future__ import annotations
 
 import contextlib
+import itertools
 import math
 import warnings
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from random import Random
 from typing import TYPE_CHECKING, Any
 
 from ratchet.base.io import digest
 from ratchet.base.structs import Frozen
-from ratchet.proposers.space import Point, Space, power_bounds, session_space, without_values
+from ratchet.config import Strategy
+from ratchet.proposers.space import (
+    Point,
+    Space,
+    nearest_choice,
+    nth_power,
+    task_space,
+    without_values,
+)
 from ratchet.records.history import History, Trial
-from ratchet.records.records import CMAES, POINT, RANDOM, TPE, Edit, Proposal
+from ratchet.records.records import CMAES, POINT, RANDOM, TPE, Edit, Proposal, Verdict
 from ratchet.session import Session
 from ratchet.task.edits import Idea
-from ratchet.task.task import Range
+from ratchet.task.task import Range, broken_constraint, power_bounds, whole_bounds
 
 if TYPE_CHECKING:  # a second to import, for the step alone that proposes by it
     import optuna
@@ -29,33 +40,42 @@ if TYPE_CHECKING:  # a second to import, for the step alone that proposes by it
 REDRAWS = 50
 """So often another point is drawn where one was measured before."""
 
+LISTED = 4096
+"""Points of a space that are listed to find the last ones that were not measured."""
+
 STARTUP = 10
 """Measured points before which TPE draws at random, as Optuna has it by default."""
+
+
+Contents = Mapping[str, str]
+"""Texts of the mutable files, by name."""
 
 
 class Measured(Frozen):
     """A point that was tried, by whom, and what came of it.
 
-    ``value`` is the mean metric of its runs, lower being better; ``None`` for one that
-    failed, or whose runs are not yet made (``waiting``).  ``memory_mb`` is what it needed.
+    ``value`` is the mean metric of the runs that it was judged by, lower being better;
+    ``None`` for one that failed, or whose runs are not yet made (``waiting``).
+    ``memory_mb`` is what it needed.
     """
 
     number: int
     point: Mapping[str, Any]
     value: float | None
-    proposer: str = ""
     memory_mb: float | None = None
     waiting: bool = False
 
 
 class Search(Frozen):
-    """Search of a space: the point to start from, and what was measured, in order.
+    """Search of a space: the point to go on from, and what was measured, in order.
 
-    A point that needs more than ``ceiling_mb`` of memory is no solution.
+    CMA-ES goes out from ``origin``, the point where it began, for as long as it goes on.  A
+    point that needs more than ``ceiling_mb`` of memory is no solution.
     """
 
     space: Space
     start: Point
+    origin: Point
     measured: Sequence[Measured]
     ceiling_mb: float | None = None
 
@@ -64,10 +84,14 @@ class Search(Frozen):
 
         The same search and seed give the same point.
         """
+        if not self.start:
+            return None
         with _quiet():
             if optimizer == CMAES:
-                return self._by_generations(seed)
-            return self._by_density(optimizer, seed)
+                point = self._by_generations(seed)
+            else:
+                point = self._by_density(optimizer, seed)
+            return self._left(seed) if point is None else point
 
     @property
     def distributions(self) -> dict[str, optuna.distributions.BaseDistribution]:
@@ -96,26 +120,40 @@ class Search(Frozen):
             study.tell(trial, state=optuna.trial.TrialState.FAIL)
         return None
 
-    def _by_generations(self, seed: int) -> Point | None:
-        """CMA-ES asks again for all that it was told, and then for one point more.
+    def _left(self, seed: int) -> Point | None:
+        """One of the last points of a small space, by chance; ``None`` for a large one."""
+        counts = {name: _count(each) for name, each in self.distributions.items()}
+        if not all(counts.values()) or math.prod(counts.values()) > LISTED:
+            return None
+        taken = {_identity(each.point) for each in self.measured}
+        values = [[*_values(each)] for each in self.distributions.values()]
+        points = (
+            self._decoded(dict(zip(self.distributions, each, strict=True)))
+            for each in itertools.product(*values)
+        )
+        left = {_identity(point): point for point in points}
+        names = sorted(left.keys() - taken)
+        return left[Random(seed).choice(names)] if names else None
 
-        It begins at the first point that was measured, the session's own start.
-        """
+    def _by_generations(self, seed: int) -> Point | None:
+        """CMA-ES asks again for all that it was told, and then for one point more."""
         import optuna
 
-        measured = [each for each in self.measured if each.value is not None]
-        first = measured[0] if measured else Measured(0, self.start, None)
         study = optuna.create_study(
             sampler=optuna.samplers.CmaEsSampler(
-                x0=self._encoded(first.point),
+                x0=self._encoded(self.origin),
                 seed=seed % 2**32,
                 with_margin=True,
                 warn_independent_sampling=False,
             )
         )
-        by_point = {_identity(each.point): each for each in self.measured}
-        if measured:
-            study.add_trial(self._trial(first))
+        by_point: dict[str, Measured] = {}
+        for each in self.measured:
+            by_point.setdefault(_identity(each.point), each)
+        # Optuna draws the first point by chance where it knows none.
+        some = next((each for each in self.measured if each.value is not None), None)
+        if some is not None:
+            study.add_trial(self._trial(some))
         for _ in range(len(self.measured) + REDRAWS):
             trial = study.ask(self.distributions)
             point = self._decoded(trial.params)
@@ -164,7 +202,35 @@ class Search(Frozen):
 
 
 def _identity(point: Mapping[str, Any]) -> str:
-    return digest({name: repr(value) for name, value in point.items()})
+    """Name of a point; 1 and 1.0 are one, as a list and a tuple are."""
+    return digest({name: _plain(value) for name, value in point.items()})
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, float) and value.is_integer():
+        return repr(int(value))
+    return repr(list(value) if isinstance(value, tuple) else value)
+
+
+def _count(distribution: optuna.distributions.BaseDistribution) -> int:
+    """Number of values of a distribution; 0 for a continuous one."""
+    from optuna.distributions import CategoricalDistribution, IntDistribution
+
+    if isinstance(distribution, CategoricalDistribution):
+        return len(distribution.choices)
+    if isinstance(distribution, IntDistribution):
+        return distribution.high - distribution.low + 1
+    return 0
+
+
+def _values(distribution: optuna.distributions.BaseDistribution) -> Iterable[Any]:
+    """Values of a distribution that is not continuous."""
+    from optuna.distributions import CategoricalDistribution, IntDistribution
+
+    if isinstance(distribution, CategoricalDistribution):
+        return distribution.choices
+    assert isinstance(distribution, IntDistribution)
+    return range(distribution.low, distribution.high + 1)
 
 
 def _step(limits: Range) -> int | None:
@@ -181,30 +247,31 @@ def _distribution(limits: Range) -> optuna.distributions.BaseDistribution:
         return IntDistribution(*power_bounds(limits))
     step = _step(limits)
     if step is not None:
-        low = max(1, math.ceil(limits.low / step))
-        return IntDistribution(low, max(low, math.floor(limits.high / step)), log=limits.log)
+        low, high = math.ceil(limits.low / step), math.floor(limits.high / step)
+        return IntDistribution(low, high, log=limits.log)
     if limits.whole:
-        return IntDistribution(math.ceil(limits.low), math.floor(limits.high), log=limits.log)
+        return IntDistribution(*whole_bounds(limits), log=limits.log)
     return FloatDistribution(limits.low, limits.high, log=limits.log)
 
 
 def _encode(limits: Range | None, value: Any) -> Any:
     assert limits is not None
     if limits.choices:
-        return value
+        return nearest_choice(limits, value)
     if limits.power_of is not None:
         return round(math.log(value, limits.power_of))
     step = _step(limits)
     if step is not None:
         return round(value / step)
     # A multiple of another constant may be outside.
-    return min(max(value, limits.low), limits.high)
+    low, high = whole_bounds(limits) if limits.whole else (limits.low, limits.high)
+    return min(max(value, low), high)
 
 
 def _decode(limits: Range | None, value: Any) -> Any:
     assert limits is not None
     if limits.power_of is not None:
-        return limits.power_of**value
+        return nth_power(limits, value)
     step = _step(limits)
     return value if step is None else step * value
 
@@ -227,33 +294,51 @@ def _quiet() -> Iterator[None]:
 def session_search(session: Session, history: History, made: Sequence[Proposal] = ()) -> Search:
     """The search of a session's space from where it stands; ``made`` are not yet run.
 
-    The space is that of the session's start.  A trial counts as a measurement of a point if
-    its code is, but for the constants, that of the incumbent or of one that this was built
-    on; what other changes have gained since then is added.
+    The space is that of the session's start, of a strategy's categories where it names
+    some.  A trial counts as a measurement of a point if its code is, but for the constants,
+    that of the incumbent or of one that this was built on; what other changes have gained
+    since then is added.
     """
     texts = session.texts
-    space = session_space(session.task.search_space, texts(history.start.files))
+    space = task_space(session.task, texts(history.start.files))
+    only = Strategy.of(session.config.strategy).only if session.config.strategy else ()
+    if only:
+        space = Space([each for each in space.constants if each.category in only])
     start = space.point(texts(history.state.incumbent.files))
     trials = [history.start, *history.trials, *map(Trial, made)]
-    codes = {t.number: _code(start, texts(t.files)) for t in trials}
+    points, codes = dict[int, Point](), dict[int, str]()
+    for trial in trials:  # each file is parsed once
+        contents = texts(trial.files)
+        points[trial.number] = space.point(contents)
+        codes[trial.number] = _code(start, contents)
     gains = _gains(session, history, codes)
     measured = []
     for trial in trials:
-        point = space.point(texts(trial.files))
+        point = points[trial.number]
         if codes[trial.number] not in gains or not point.keys() >= start.keys():
             continue
-        value = _mean(session, trial)
+        gain = gains[codes[trial.number]]
+        value = None if _breaks_constraint(session, trial) else _mean(session, trial)
         measured.append(
             Measured(
                 number=trial.number,
                 point={name: point[name] for name in start},
-                value=None if value is None else value + gains[codes[trial.number]],
-                proposer=trial.proposal.proposer,
+                value=None if value is None else value + gain,
                 memory_mb=trial.memory_mb if trial.runs else None,
                 waiting=bool(trial.number) and trial.ruling is None,
             )
         )
-    return Search(space, start, measured, session.config.memory_ceiling_mb)
+    origin = _origin(space, start, history, texts)
+    return Search(space, start, origin, measured, session.config.memory_ceiling_mb)
+
+
+def _origin(
+    space: Space, start: Point, history: History, texts: Callable[[Mapping[str, str]], Contents]
+) -> Point:
+    """The point that CMA-ES began from: that of the parent of its first proposal."""
+    first = next((t.proposal for t in history.trials if t.proposal.proposer == CMAES), None)
+    point = start if first is None else space.point(texts(history.sources[first.parent]))
+    return {name: point.get(name, value) for name, value in start.items()}
 
 
 NAMES = {TPE: "TPE", CMAES: "CMA-ES", RANDOM: "chance"}
@@ -334,4 +419,15 @@ def _mean(session: Session, trial: Trial) -> float | None:
 
     Later runs do not change it, nor what an optimiser was told.  ``None`` if it failed.
     """
-    return None if trial.mean is None else session.sign * trial.mean
+    if trial.mean is None or trial.verdict is Verdict.TAMPERED:
+        return None
+    return session.sign * trial.mean
+
+
+def _breaks_constraint(session: Session, trial: Trial) -> bool:
+    """Whether a trial can never be kept, since a run of it breaks a constraint of the task."""
+    constraints = session.task.constraints
+    if not (constraints and trial.runs):
+        return False
+    records = (session.store.lookup(run.key) for run in trial.runs if run.value is not None)
+    return bool(broken_constraint(constraints, [each.numbers for each in records if each]))

@@ -493,10 +493,18 @@ def _declared_directions(space: Sequence[DeclaredChange]) -> dict[str, list[str]
     """Declared changes by category, in the order of the search space."""
     found: dict[str, list[str]] = {}
     for change in space:
-        values = ", ".join(str(value) for value in change.values)
-        name = f"{change.name} ({values})" if change.is_constant else change.name.replace("-", " ")
-        found.setdefault(change.category, []).append(name)
+        name = change.name if change.is_constant else change.name.replace("-", " ")
+        found.setdefault(change.category, []).append(f"{name}{_tried(change)}")
     return found
+
+
+def _tried(change: DeclaredChange) -> str:
+    """Values of a constant that are to be tried, in brackets; or its range without any."""
+    limits = change.range
+    values = change.values or (() if limits is None else limits.choices)
+    if values:
+        return f" ({', '.join(str(value) for value in values)})"
+    return "" if limits is None else f" ({limits.low:g} to {limits.high:g})"
 
 
 def next_version(session: Session, history: History) -> str:

@@ -13,9 +13,15 @@ from typing import Any
 
 from ratchet.base.structs import Frozen, asdict
 from ratchet.steering.categories import category_of_name
-from ratchet.task.edits import constant_value, find_value, is_number, replace_value
+from ratchet.task.edits import (
+    constant_value,
+    constant_values,
+    find_value,
+    is_number,
+    replace_value,
+)
 from ratchet.task.sources import SourceError, is_settings, load_settings, parse_python
-from ratchet.task.task import DeclaredChange, Range
+from ratchet.task.task import DeclaredChange, Range, Task, power_bounds, whole_bounds
 
 Point = dict[str, Any]
 
@@ -23,7 +29,8 @@ DEFAULT_CATEGORY = "hyperparams"
 """Category of a constant whose name tells none, and of several constants at once."""
 
 DIGITS = 3
-"""Significant digits of a number that an optimiser sets."""
+"""Digits of a number that an optimiser sets: significant ones on a scale of logarithms, and
+of the width of the range on any other, so that 0.996 to 0.9998 are more than five numbers."""
 
 
 class Space(Frozen):
@@ -40,8 +47,7 @@ class Space(Frozen):
         found: Point = {}
         for each in self.constants:
             assert each.range is not None
-            places = [find_value(name, text, each.name) for name, text in contents.items()]
-            values = [place.value for place in places if place is not None]
+            values = constant_values(contents, each.name)
             if len(values) == 1 and (each.range.choices or is_number(values[0])):
                 found[each.name] = values[0]
         return found
@@ -72,10 +78,19 @@ class Space(Frozen):
         return new
 
 
-def session_space(declared: Sequence[DeclaredChange], contents: Mapping[str, str]) -> Space:
-    """The ranges that a task declares, or else those derived from these files."""
-    ranged = [each for each in declared if each.range is not None]
-    return Space(ranged or derived_constants(contents))
+def task_space(task: Task, contents: Mapping[str, str]) -> Space:
+    """The ranges that a task declares, or else those derived from these files of it."""
+    declared = declared_ranges(task)
+    if declared:
+        return Space(declared)
+    # Each run sets that one itself.
+    derived = derived_constants(contents)
+    return Space([each for each in derived if each.name != task.seeding.constant])
+
+
+def declared_ranges(task: Task) -> list[DeclaredChange]:
+    """Entries of a task's search space that have a range or choices."""
+    return [each for each in task.search_space if each.range is not None]
 
 
 def nearest_value(limits: Range, value: Any, point: Mapping[str, Any]) -> Any:
@@ -84,34 +99,51 @@ def nearest_value(limits: Range, value: Any, point: Mapping[str, Any]) -> Any:
     ``point`` has the values of the constants that this one may be a multiple of.
     """
     if limits.choices:
-        return value if value in limits.choices else limits.choices[0]
+        return nearest_choice(limits, value)
     value = min(max(value, limits.low), limits.high)
     if limits.power_of is not None:
         low, high = power_bounds(limits)
         exponent = round(math.log(value, limits.power_of))
-        return limits.power_of ** min(max(exponent, low), high)
+        return nth_power(limits, min(max(exponent, low), high))
     step: Any = _multiple(limits)
     if isinstance(step, str):
         step = point.get(step)
     if is_number(step) and step > 0:
-        least, most = math.ceil(limits.low / step), math.floor(limits.high / step)
-        # Where no multiple lies in the range, the smallest one has to do.
-        return step * max(1, least, min(round(value / step), max(most, 1)))
+        least = math.ceil(limits.low / step)
+        # Where no multiple lies in the range, the smallest one above has to do.
+        most = max(least, math.floor(limits.high / step))
+        return step * min(max(round(value / step), least), most)
     if limits.whole:
-        return round(value)
-    return float(f"{value:.{DIGITS}g}")
+        low, high = whole_bounds(limits)
+        return min(max(round(value), low), high)
+    return min(max(_rounded(limits, value), float(limits.low)), float(limits.high))
+
+
+def nearest_choice(limits: Range, value: Any) -> Any:
+    """The choice that equals a value, as a list does a tuple; the first one if none does."""
+    alike = [each for each in limits.choices if _plain(each) == _plain(value)]
+    return alike[0] if alike else limits.choices[0]
+
+
+def _plain(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value
+
+
+def _rounded(limits: Range, value: float) -> float:
+    """A number with :data:`DIGITS` digits of its own, or of the width of its range."""
+    if limits.log:
+        return float(f"{value:.{DIGITS}g}")
+    return round(float(value), DIGITS - 1 - math.floor(math.log10(limits.high - limits.low)))
 
 
 def _multiple(limits: Range | None) -> int | str | None:
     return None if limits is None else limits.multiple_of
 
 
-def power_bounds(limits: Range) -> tuple[int, int]:
-    """Smallest and largest exponent of a range of powers."""
-    base = limits.power_of
-    assert base is not None
-    low = math.ceil(round(math.log(limits.low, base), 9))
-    return low, max(low, math.floor(round(math.log(limits.high, base), 9)))
+def nth_power(limits: Range, exponent: int) -> int | float:
+    """A power of a range of powers, a float where the ends are."""
+    assert limits.power_of is not None
+    return limits.power_of**exponent if limits.whole else float(limits.power_of) ** exponent
 
 
 def without_values(names: Iterable[str], contents: Mapping[str, str]) -> dict[str, str]:
@@ -129,14 +161,14 @@ def without_values(names: Iterable[str], contents: Mapping[str, str]) -> dict[st
 _FIXED = re.compile(
     r"time|timeout|budget|seconds|minutes|hours|deadline|seeds?|evals?|evaluation|val|valid"
     r"|validation|test|log|logs|logging|print|verbose|debug|every|interval|save|checkpoints?|ckpt"
-    r"|path|dir|file|url|version|port|rank|world|workers|dtype|compile|vocab|tokens?|bos|eos|pad"
-    r"|eps|epsilon"
+    r"|path|dir|file|url|version|port|rank|world|gpus?|nodes?|threads?|workers|dtype|compile"
+    r"|vocab|tokens?|bos|eos|pad|eps|epsilon|flops|mfu"
 )
 """Words of names that say how long a run is, what it is measured by, what chance it is given,
 what it prints or where it runs: a reader would not tune these, or must not."""
 
 _LENGTH = re.compile(r"steps?|iters?|iterations?|epochs?")
-_LENGTH_WORD = re.compile(rf"{_LENGTH.pattern}|num|max|min|total|n|number|of|train|training")
+_LENGTH_WORD = re.compile(rf"{_LENGTH.pattern}|num|max|min|total|n|number|of|train|training|warm")
 """A number of steps is the length of a run, unless a further word says of what else."""
 
 _SHARE = re.compile(
@@ -212,7 +244,9 @@ def _constants(tree: ast.Module) -> Iterator[tuple[str, Any]]:
 
 
 def _words(name: str) -> list[str]:
-    return [word for part in name.split(".") for word in part.lower().split("_") if word]
+    """Words of a name: ``max_steps``, ``max-steps`` and ``maxSteps`` have two each."""
+    parts = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name)
+    return [word for word in re.split(r"[^a-z0-9]+", parts.lower()) if word]
 
 
 def _is_fixed(name: str) -> bool:
@@ -265,7 +299,8 @@ def _entry(each: DeclaredChange) -> dict[str, Any]:
     if each.range.choices:
         return {**entry, "choices": list(each.range.choices)}
     entry["range"] = [limits["low"], limits["high"]]
+    shown = {key: limits[key] for key in ("log", "power_of", "multiple_of") if limits[key]}
     whole = all(isinstance(end, int) for end in entry["range"])
-    shown = {key: limits[key] for key in ("log", "power_of", "multiple_of")}
-    shown["int"] = each.range.whole and not whole
-    return {**entry, **{key: value for key, value in shown.items() if value}}
+    if whole != each.range.whole:
+        shown["int"] = each.range.whole
+    return {**entry, **shown}

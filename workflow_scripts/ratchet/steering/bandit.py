@@ -194,10 +194,10 @@ class Turn(Frozen):
 def rank_proposers(names: Sequence[str], turns: Sequence[Turn], seed: int) -> tuple[str, ...]:
     """The proposers, the one to ask next first; reproducible from ``seed``.
 
-    The first one begins, and goes on until an hour of it brings less of late than over all:
-    then others may do better.  Each of them gets :data:`EXPLORE_BELOW` tries, in their order.
-    From then on they are ranked by a sample of the gain that an hour of each brings, as
-    categories are.
+    The first one begins, and goes on until an hour of it brings less of late than over all,
+    or nothing: then others may do better.  Each of them gets :data:`EXPLORE_BELOW` tries, in
+    their order.  From then on they are ranked by a sample of the gain that an hour of each
+    brings, as categories are.
 
     Source: the marginal value theorem (Charnov 1976), for when to leave what one has begun
     with; Thompson sampling for what comes after.
@@ -206,7 +206,8 @@ def rank_proposers(names: Sequence[str], turns: Sequence[Turn], seed: int) -> tu
     first, *others = names
     late = own[first][-LATE:]
     untried = [name for name in others if len(own[name]) < EXPLORE_BELOW]
-    if untried and len(late) == LATE and _rate(late) < _rate(own[first]):
+    spent = len(late) == LATE and (_rate(late) < _rate(own[first]) or _rate(late) == 0)
+    if untried and spent:
         return (untried[0], *(name for name in names if name != untried[0]))
     if len(untried) == len(others):
         return tuple(names)

@@ -167,9 +167,12 @@ class Proposing(Struct):
         turns = self.session.config.turns
         if turns == (HAND,):
             return "no further edit was put forward; edit the files and run: ratchet try -m WHY"
-        if DECLARED not in turns:
-            return "no constant of the code has a range to search; declare some: ratchet space"
-        return "every declared change has been tried; add some to the task's search_space"
+        if DECLARED in turns:
+            return "every declared change has been tried; add some to the task's search_space"
+        return (
+            "no point of the ranges is left to try; look at them with ratchet space, and declare "
+            "wider ones in the task's search_space"
+        )
 
     def _offered(self, offer: Offer) -> Idea:
         new = self.session.texts(offer.files)

@@ -7,6 +7,7 @@ everything else stays as it is, byte for byte.
 
 import ast
 import functools
+import itertools
 import json
 import math
 import operator
@@ -177,7 +178,9 @@ def constant_value(node: ast.expr) -> Any:
     work = _OPERATIONS.get(type(node.op))
     if work is None or not (is_number(left) and is_number(right)):
         raise ValueError("expected an expression of numbers")
-    if isinstance(node.op, ast.Pow) and not max(abs(left), abs(right)) <= LARGEST_EXPONENT:
+    if isinstance(node.op, ast.Pow) and not (
+        abs(left) < 10.0**LARGEST_EXPONENT and abs(right) <= LARGEST_EXPONENT
+    ):
         raise ValueError("the power is too large")
     try:
         result = work(left, right)
@@ -212,13 +215,19 @@ def _assignments(text: str) -> Mapping[str, Sequence[ast.expr]]:
     return found
 
 
+@functools.lru_cache(maxsize=32)
+def _lines(text: str) -> tuple[Sequence[str], Sequence[int]]:
+    """Lines of a text with their ends, others being none to Python, and where each begins."""
+    lines = re.findall(r"[^\r\n]*(?:\r\n|\r|\n|$)", text)
+    return lines, [0, *itertools.accumulate(map(len, lines))]
+
+
 def _offset(text: str, line: int, column: int) -> int:
     """Character offset of a position that ``ast`` gives in lines and bytes."""
-    lines = re.findall(r"[^\r\n]*(?:\r\n|\r|\n|$)", text)  # other ends are none to Python
-    before = sum(len(part) for part in lines[: line - 1])
+    lines, starts = _lines(text)
     # A byte order mark is no character of the text that columns count.
     mark = 1 if line == 1 and text.startswith("\ufeff") else 0
-    return before + mark + len(lines[line - 1][mark:].encode()[:column].decode())
+    return starts[line - 1] + mark + len(lines[line - 1][mark:].encode()[:column].decode())
 
 
 def _find_yaml(text: str, constant: str) -> ValuePlace | None:
@@ -284,6 +293,22 @@ def _but(values: Any, constant: str) -> Any:
         return values
     inner = _but(values.get(head), rest) if rest else None
     return {**values, head: inner}
+
+
+def constant_values(contents: Mapping[str, str], constant: str) -> list[Any]:
+    """Values that these files give to a constant; one for each file that has it once."""
+    places = (find_value(name, text, constant) for name, text in contents.items())
+    return [place.value for place in places if place is not None]
+
+
+def constant_names(name: str, text: str) -> list[str]:
+    """Names of all values of a file that can be found and replaced."""
+    if not is_settings(name):
+        return [each for each in _assignments(text) if find_value(name, text, each) is not None]
+    try:
+        return list(_leaves(load_settings(name, text)))
+    except SourceError:
+        return []
 
 
 class Idea(Frozen):

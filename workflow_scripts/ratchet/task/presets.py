@@ -12,7 +12,7 @@ from typing import Any
 from ratchet.base.errors import ConfigError
 from ratchet.base.io import digest_bytes, read_bytes
 from ratchet.records.records import Manifest, Preset
-from ratchet.task.edits import find_value, replace_value
+from ratchet.task.edits import constant_names, constant_values, find_value, replace_value
 from ratchet.task.task import AUTO, Task
 
 
@@ -115,6 +115,32 @@ def carried_constants(
             if find_value(name, text, constant) is not None:
                 found[name] = _with_constant(name, text, constant, value)
     return found, tuple(kept)
+
+
+def check_constants(task: Task) -> None:
+    """Check that the mutable files have the constants that search space and presets name.
+
+    A definition of somebody's repository may serve forks, which need not have them all.
+    Raises :class:`ConfigError`, with the name that is nearest.
+    """
+    if task.origin is not None:
+        return
+    contents = {name: _text(read_bytes(task.folder / name)) for name in task.mutable}
+    named = [(f"search_space: {c.name}", c.name) for c in task.search_space if c.is_constant]
+    named += [
+        (f"presets.{preset.name}.constants: {constant}", constant)
+        for preset in task.presets
+        for constant in preset.constants
+    ]
+    for place, constant in named:
+        if not constant_values(contents, constant):
+            from ratchet.base.schema import suggest_name  # YAML is slow to import
+
+            known = {name for file, text in contents.items() for name in constant_names(file, text)}
+            raise ConfigError(
+                f"{task.definition}: {place}: expected a constant that is set once in "
+                f"{' or '.join(contents)}, found none of this name{suggest_name(constant, known)}"
+            )
 
 
 def _with_constant(name: str, text: str, constant: str, value: Any) -> str:

@@ -494,15 +494,24 @@ def _pattern_faults(values: Mapping[str, Any]) -> Iterator[str]:
 def _space_faults(values: Mapping[str, Any]) -> Iterator[str]:
     """Entries of the search space that are incomplete or contradict themselves."""
     entries = values.get("search_space", ())
-    constants = [entry["constant"] for entry in entries if "constant" in entry]
+    ranges: dict[str, Mapping[str, Any]] = {}
+    for entry in entries:
+        if "constant" in entry and ("range" in entry or "choices" in entry):
+            if entry["constant"] in ranges:
+                yield f"search_space: {entry['constant']}: has two ranges; leave one out"
+            ranges[entry["constant"]] = entry
     for number, entry in enumerate(entries):
         name = entry.get("constant") or entry.get("alternative") or number
-        fault = _entry_fault(entry, constants)
+        fault = _entry_fault(entry, ranges)
         if fault:
             yield f"search_space: {name}: {fault}"
+    seeding = values.get("seed")
+    seed = seeding.get("constant") if isinstance(seeding, Mapping) else None
+    if seed in ranges:
+        yield f"search_space: {seed}: is the seed, which each run sets; leave its range out"
 
 
-def _entry_fault(entry: Mapping[str, Any], constants: Sequence[str]) -> str:
+def _entry_fault(entry: Mapping[str, Any], ranges: Mapping[str, Mapping[str, Any]]) -> str:
     ranged = "range" in entry or "choices" in entry
     if ("constant" in entry) == ("alternative" in entry):
         return "give either a constant or an alternative"
@@ -525,21 +534,58 @@ def _entry_fault(entry: Mapping[str, Any], constants: Sequence[str]) -> str:
     options = [key for key in ("log", "int", "power_of", "multiple_of") if key in entry]
     if options and "range" not in entry:
         return f"{options[0]!r} belongs to a range, which is missing"
-    return _range_fault(entry, constants) if "range" in entry else ""
+    return _range_fault(entry, ranges) if "range" in entry else ""
 
 
-def _range_fault(entry: Mapping[str, Any], constants: Sequence[str]) -> str:
+def _range_fault(entry: Mapping[str, Any], ranges: Mapping[str, Mapping[str, Any]]) -> str:
     low, high = entry["range"]
-    if not low < high:
+    if not (low < high and math.isfinite(low) and math.isfinite(high)):
         return f"range: expected two numbers, the smaller one first, found {low} and {high}"
     if (entry.get("log") or "power_of" in entry) and low <= 0:
         return f"range: expected to begin above 0, found {low}"
-    other = entry.get("multiple_of")
-    if isinstance(other, str) and (other not in constants or other == entry["constant"]):
-        return f"multiple_of: expected a number or another constant of the space, found {other}"
     if "power_of" in entry and "multiple_of" in entry:
         return "give power_of or multiple_of, and not both"
+    other = entry.get("multiple_of")
+    if isinstance(other, str):
+        return _multiple_fault(entry["constant"], other, ranges)
+    limits = _range(entry)
+    assert limits is not None
+    kind = "whole number" if limits.whole else ""
+    least, most = whole_bounds(limits)
+    if limits.power_of is not None:
+        kind, (least, most) = f"power of {limits.power_of}", power_bounds(limits)
+    elif other is not None:
+        kind = f"multiple of {other}"
+        least, most = math.ceil(low / other), math.floor(high / other)
+    if kind and least > most:
+        return f"range: expected a {kind} between {low} and {high}, found none"
     return ""
+
+
+def _multiple_fault(name: str, other: str, ranges: Mapping[str, Mapping[str, Any]]) -> str:
+    """Why a constant cannot be a multiple of another one; empty if it can."""
+    numbers = [each for each in ranges if "range" in ranges[each] and each != name]
+    if other not in numbers:
+        known = ", ".join(numbers) or "none"
+        return (
+            "multiple_of: expected a whole number, or another constant of the space with a range "
+            f"({known}), found {other}"
+        )
+    if isinstance(ranges[other].get("multiple_of"), str):
+        return f"multiple_of: expected a constant that is no multiple of another, found {other}"
+    return ""
+
+
+def whole_bounds(limits: Range) -> tuple[int, int]:
+    """Smallest and largest whole number of a range."""
+    return math.ceil(limits.low), math.floor(limits.high)
+
+
+def power_bounds(limits: Range) -> tuple[int, int]:
+    """Smallest and largest exponent of a range of powers."""
+    assert limits.power_of is not None
+    low, high = (round(math.log(end, limits.power_of), 9) for end in (limits.low, limits.high))
+    return math.ceil(low), math.floor(high)
 
 
 def _constraint_faults(task: Task) -> Iterator[str]:
