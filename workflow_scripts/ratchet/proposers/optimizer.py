@@ -64,7 +64,7 @@ class Search(Frozen):
 
         The same search and seed give the same point.
         """
-        with _quiet():
+        with quiet_optuna():
             if optimizer == CMAES:
                 return self._by_generations(seed)
             return self._by_density(optimizer, seed)
@@ -80,7 +80,7 @@ class Search(Frozen):
 
         study = optuna.create_study()
         for each in self.measured:
-            study.add_trial(self._trial(each))
+            study.add_trial(self.trial(each))
         taken = [dict(each.point) for each in self.measured]
         for again in range(REDRAWS):
             own = (seed + again) % 2**32
@@ -90,7 +90,7 @@ class Search(Frozen):
                 else optuna.samplers.TPESampler(seed=own, n_startup_trials=STARTUP)
             )
             trial = study.ask(self.distributions)
-            point = self._decoded(trial.params)
+            point = self.decoded(trial.params)
             if point not in taken:
                 return point
             study.tell(trial, state=optuna.trial.TrialState.FAIL)
@@ -102,7 +102,7 @@ class Search(Frozen):
 
         study = optuna.create_study(
             sampler=optuna.samplers.CmaEsSampler(
-                x0=self._encoded(self.start),
+                x0=self.encoded(self.start),
                 seed=seed % 2**32,
                 with_margin=True,
                 warn_independent_sampling=False,
@@ -111,20 +111,21 @@ class Search(Frozen):
         by_point = {_identity(each.point): each for each in self.measured}
         first = next((each for each in self.measured if each.value is not None), None)
         if first is not None:
-            study.add_trial(self._trial(replace(first, point=self.start)))
+            study.add_trial(self.trial(replace(first, point=self.start)))
         for _ in range(len(self.measured) + REDRAWS):
             trial = study.ask(self.distributions)
-            point = self._decoded(trial.params)
+            point = self.decoded(trial.params)
             known = by_point.get(_identity(point))
             if known is None:
                 return point
-            if known.value is None or self._excess(known) > 0:
+            if known.value is None or self.excess(known) > 0:
                 study.tell(trial, state=optuna.trial.TrialState.FAIL)
             else:
                 study.tell(trial, known.value)
         return None
 
-    def _trial(self, each: Measured) -> optuna.trial.FrozenTrial:
+    def trial(self, each: Measured) -> optuna.trial.FrozenTrial:
+        """A measured point as Optuna records it."""
         import optuna
 
         state = optuna.trial.TrialState.COMPLETE
@@ -132,28 +133,29 @@ class Search(Frozen):
             state = optuna.trial.TrialState.RUNNING
         elif each.value is None:
             state = optuna.trial.TrialState.PRUNED
-        excess = self._excess(each)
+        excess = self.excess(each)
         return optuna.trial.create_trial(
             state=state,
             value=each.value,
-            params=self._encoded(each.point),
+            params=self.encoded(each.point),
             distributions=self.distributions,
             constraints={"memory": excess} if excess > 0 else None,
         )
 
-    def _excess(self, each: Measured) -> float:
+    def excess(self, each: Measured) -> float:
         """Part of the memory ceiling by which a point is above it."""
         if self.ceiling_mb is None or each.memory_mb is None:
             return 0.0
         return max(0.0, each.memory_mb / self.ceiling_mb - 1.0)
 
-    def _encoded(self, point: Mapping[str, Any]) -> dict[str, Any]:
+    def encoded(self, point: Mapping[str, Any]) -> dict[str, Any]:
         """A point in Optuna's parameters, moved into the ranges."""
         ranges = {each.name: each.range for each in self.space.constants}
         fitted = self.space.fitted(dict(point))
         return {name: _encode(ranges[name], fitted[name]) for name in self.start}
 
-    def _decoded(self, parameters: Mapping[str, Any]) -> Point:
+    def decoded(self, parameters: Mapping[str, Any]) -> Point:
+        """A point of Optuna's parameters, moved to what the ranges allow."""
         ranges = {each.name: each.range for each in self.space.constants}
         point = {name: _decode(ranges[name], value) for name, value in parameters.items()}
         return self.space.fitted(point)
@@ -206,7 +208,7 @@ def _decode(limits: Range | None, value: Any) -> Any:
 
 
 @contextlib.contextmanager
-def _quiet() -> Iterator[None]:
+def quiet_optuna() -> Iterator[None]:
     """Without Optuna's progress lines, and its warnings of what is still experimental."""
     import optuna
 
