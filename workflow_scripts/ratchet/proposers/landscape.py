@@ -138,7 +138,9 @@ def _value(each: Measured) -> float:
     return each.value
 
 
-def _importances(search: Search, known: Sequence[Measured], names: Sequence[str]) -> dict[str, float]:
+def _importances(
+    search: Search, known: Sequence[Measured], names: Sequence[str]
+) -> dict[str, float]:
     """Importance of each constant for being among the best third, by PED-ANOVA.
 
     Points of an optimiser are no random ones; so the best are compared with all that were

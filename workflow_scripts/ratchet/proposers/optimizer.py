@@ -233,19 +233,24 @@ def session_search(session: Session, history: History, made: Sequence[Proposal] 
     space = session_space(session.task.search_space, texts(history.start.files))
     start = space.point(texts(history.state.incumbent.files))
     trials = [history.start, *history.trials, *map(Trial, made)]
-    codes = {t.number: _code(start, texts(t.files)) for t in trials}
+    # Both at once: a file that was read before is read again where others came between.
+    read = {}
+    for trial in trials:
+        own = texts(trial.files)
+        read[trial.number] = _code(start, own), space.point(own)
+    codes = {number: code for number, (code, _) in read.items()}
     gains = _gains(session, history, codes)
     measured = []
     for trial in trials:
-        point = space.point(texts(trial.files))
-        if codes[trial.number] not in gains or not point.keys() >= start.keys():
+        code, point = read[trial.number]
+        if code not in gains or not point.keys() >= start.keys():
             continue
         value = _mean(session, history, trial.number)
         measured.append(
             Measured(
                 number=trial.number,
                 point={name: point[name] for name in start},
-                value=None if value is None else value + gains[codes[trial.number]],
+                value=None if value is None else value + gains[code],
                 proposer=trial.proposal.proposer,
                 memory_mb=trial.memory_mb if trial.runs else None,
                 waiting=bool(trial.number) and trial.ruling is None,
