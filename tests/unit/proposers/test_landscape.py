@@ -23,9 +23,10 @@ RANGES = {
     "DROP": Range(0.0, 0.5),
     "GATED": Range(choices=(False, True)),
     "NAME": Range(choices=("a", "b", "c")),
+    "BETAS": Range(choices=([0.9, 0.95], [0.8, 0.99])),
 }
 SPACE = Space([DeclaredChange(name, "other", range=limits) for name, limits in RANGES.items()])
-START = {"RATE": 0.01, "WIDTH": 32, "DROP": 0.25, "GATED": False, "NAME": "a"}
+START = {"RATE": 0.01, "WIDTH": 32, "DROP": 0.25, "GATED": False, "NAME": "a", "BETAS": [0.9, 0.95]}
 
 
 def truth(point: dict) -> float:
@@ -44,12 +45,17 @@ def drawn(number: int, seed: int = 1, noise: float = 0.02) -> Search:
             "DROP": round(chance.uniform(0, 0.5), 3),
             "GATED": chance.random() < 0.5,
             "NAME": chance.choice("abc"),
+            "BETAS": chance.choice([[0.9, 0.95], [0.8, 0.99]]),
         }
         points.append(point)
     measured = [
         Measured(n, point, truth(point) + chance.gauss(0, noise)) for n, point in enumerate(points)
     ]
-    return Search(SPACE, START, measured)
+    return searched(measured)
+
+
+def searched(measured: list[Measured], ceiling_mb: float | None = None) -> Search:
+    return Search(space=SPACE, start=START, measured=measured, ceiling_mb=ceiling_mb)
 
 
 def predicted(search: Search, sign: int = 1) -> Landscape:
@@ -86,7 +92,7 @@ def test_the_way_is_told_where_it_is_clear() -> None:
             Measured(m.number, m.point, slope * m.point["DROP"] + 1e-3 * m.number)
             for m in search.measured
         ]
-        found = landscape_of(Search(SPACE, START, measured))
+        found = landscape_of(searched(measured))
         assert found is not None
         return {each.name: each.way for each in found.constants}["DROP"]
 
@@ -99,7 +105,7 @@ def test_of_choices_the_commonest_of_the_best_come_first() -> None:
         Measured(m.number, m.point, float(m.point["NAME"] != "b") + 1e-3 * m.number)
         for m in search.measured
     ]
-    found = landscape_of(Search(SPACE, START, measured))
+    found = landscape_of(searched(measured))
     assert found is not None
     first = found.constants[0]
     assert (first.name, first.choices, first.best[0], first.way) == ("NAME", True, "b", 0)
@@ -112,15 +118,15 @@ def test_few_points_say_nothing_and_failed_ones_do_not_count() -> None:
     failed = [Measured(99, {**START, "RATE": 0.5}, None)]
     waiting = [Measured(100, {**START, "RATE": 0.6}, None, waiting=True)]
     too_large = [Measured(101, {**START, "WIDTH": 128}, -9.0, memory_mb=300.0)]
-    more = Search(SPACE, START, [*search.measured, *failed, *waiting, *too_large], 200.0)
+    more = searched([*search.measured, *failed, *waiting, *too_large], 200.0)
     found = landscape_of(more)
     assert found is not None
     assert (found.points, found.failed) == (LEAST_POINTS, 2)
-    lost = Search(SPACE, START, [*search.measured[1:], *failed])
+    lost = searched([*search.measured[1:], *failed])
     assert landscape_of(lost) is None
     # Nothing was moved, so nothing matters.
     still = [Measured(number, START, 1.0 + number / 100) for number in range(20)]
-    assert landscape_of(Search(SPACE, START, still)) is None
+    assert landscape_of(searched(still)) is None
 
 
 @pytest.mark.parametrize("number", [LEAST_POINTS, 25])
@@ -145,4 +151,4 @@ def replace_value(search: Search, place: int, value: float) -> Search:
     measured = list(search.measured)
     old = measured[place]
     measured[place] = Measured(old.number, old.point, value)
-    return Search(search.space, search.start, measured)
+    return searched(measured)

@@ -9,27 +9,18 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from random import Random
 from statistics import NormalDist, fmean, median, pstdev
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ratchet.base.structs import Frozen, replace
-from ratchet.proposers.optimizer import (
-    STARTUP,
-    Measured,
-    Search,
-    quiet_optuna,
-    session_search,
-)
+from ratchet.proposers.optimizer import STARTUP, Measured, Search, session_search
 from ratchet.proposers.space import Point
 from ratchet.records.history import History
 from ratchet.records.records import stream_seed
 from ratchet.session import Session
-
-if TYPE_CHECKING:  # seconds to import, for a brief and a report alone
-    from optuna.distributions import BaseDistribution
+from ratchet.task.task import Range
 
 LEAST_POINTS = STARTUP
 """Measured points from which on they are said to show anything, as TPE learns from them."""
@@ -109,25 +100,28 @@ def session_landscape(session: Session, history: History, predict: bool) -> Land
 
 def known_points(search: Search) -> list[Measured]:
     """The measured points that have a number and are below the memory ceiling."""
-    return [m for m in search.measured if m.value is not None and search.excess(m) <= 0]
+    return [
+        each
+        for each in search.measured
+        if each.value is not None
+        and not (search.ceiling_mb and each.memory_mb and each.memory_mb > search.ceiling_mb)
+    ]
 
 
 def landscape_of(search: Search) -> Landscape | None:
     """Landscape without predictions; ``None`` below :data:`LEAST_POINTS` points."""
-    known = known_points(search)
+    known, axes = known_points(search), _Axes(search)
     if len(known) < LEAST_POINTS:
         return None
-    encoded = [search.encoded(each.point) for each in known]
-    varied = [name for name in search.start if len({repr(point[name]) for point in encoded}) > 1]
+    places = [axes.places(each.point) for each in known]
+    varied = [name for name in search.start if len({point[name] for point in places}) > 1]
     if not varied:
         return None
     best = sorted(known, key=_value)[: math.ceil(BEST_PART * len(known))]
-    importances = _importances(search, known, varied)
-    ranges = {each.name: each.range for each in search.space.constants}
+    importances = _importances(axes, known, varied)
     constants = [
-        _constant(name, importances[name], known, best, search.start[name], bool(limits.choices))
+        _constant(name, importances[name], known, best, search.start[name], axes.choices(name))
         for name in sorted(varied, key=lambda name: -importances[name])
-        if (limits := ranges[name]) is not None
     ]
     waiting = sum(each.waiting for each in search.measured)
     return Landscape(len(known), len(search.measured) - len(known) - waiting, constants)
@@ -138,22 +132,45 @@ def _value(each: Measured) -> float:
     return each.value
 
 
-def _importances(
-    search: Search, known: Sequence[Measured], names: Sequence[str]
-) -> dict[str, float]:
+def _importances(axes: _Axes, known: Sequence[Measured], names: Sequence[str]) -> dict[str, float]:
     """Importance of each constant for being among the best third, by PED-ANOVA.
 
     Points of an optimiser are no random ones; so the best are compared with all that were
     tried, and not with the whole range.
     """
     import optuna
+    from optuna.distributions import (
+        BaseDistribution,
+        CategoricalDistribution,
+        FloatDistribution,
+    )
     from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
 
-    with quiet_optuna():
+    distributions: dict[str, BaseDistribution] = {
+        name: CategoricalDistribution(range(number)) if number else FloatDistribution(0.0, 1.0)
+        for name in names
+        for number in (axes.choices(name),)
+    }
+    trials = []
+    for each in known:
+        places = axes.places(each.point)
+        parameters = {name: places[name] for name in names}
+        trials.append(
+            optuna.trial.create_trial(
+                value=_value(each), params=parameters, distributions=distributions
+            )
+        )
+    before = optuna.logging.get_verbosity()
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    try:
         study = optuna.create_study()
-        study.add_trials([search.trial(each) for each in known])
-        evaluator = PedAnovaImportanceEvaluator(target_quantile=BEST_PART)
-        found = get_param_importances(study, evaluator=evaluator, params=list(names))
+        study.add_trials(trials)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of what is still experimental
+            evaluator = PedAnovaImportanceEvaluator(target_quantile=BEST_PART)
+            found = get_param_importances(study, evaluator=evaluator, params=list(names))
+    finally:
+        optuna.logging.set_verbosity(before)
     return {name: float(found[name]) for name in names}
 
 
@@ -163,12 +180,14 @@ def _constant(
     known: Sequence[Measured],
     best: Sequence[Measured],
     now: Any,
-    choices: bool,
+    choices: int,
 ) -> Constant:
     values = [each.point[name] for each in best]
     if choices:
-        common = [value for value, _ in Counter(values).most_common()]
-        return Constant(name, importance, 0, common, now, choices=True)
+        written = [repr(value) for value in values]  # a list cannot be counted by itself
+        kinds = dict(zip(written, values, strict=True))
+        common = sorted(kinds, key=lambda text: -written.count(text))
+        return Constant(name, importance, 0, [kinds[text] for text in common], now, choices=True)
     way = _way([each.point[name] for each in known], [_value(each) for each in known])
     return Constant(name, importance, way, [min(values), max(values)], now)
 
@@ -263,73 +282,74 @@ def _expected_improvement(least: float, mean: float, sd: float) -> float:
 def _draw(found: Landscape, search: Search, axes: _Axes, chance: Random) -> list[Point]:
     """Untried settings by chance: half of the values are from the best third's range."""
     taken = [dict(each.point) for each in search.measured]
+    here = search.space.fitted(search.start)
     drawn: list[Point] = []
     shown = found.constants[:MOVED]
     for _ in range(CANDIDATES):
         moved = chance.sample(shown, chance.randint(1, len(shown)))
-        point = search.encoded(search.start)
-        for each in moved:
-            point[each.name] = axes.draw(each, chance.random() < 0.5, chance)
-        whole = {**search.start, **_changed(search, point)}
-        if whole not in taken and whole not in drawn and whole != search.start:
-            drawn.append(whole)
+        values = {each.name: axes.draw(each, chance.random() < 0.5, chance) for each in moved}
+        after = search.space.fitted({**here, **values})
+        # Where the start is outside of its range, it stays there.
+        changed = {name: value for name, value in after.items() if value != here[name]}
+        point = {**search.start, **changed}
+        if point not in taken and point not in drawn and point != search.start:
+            drawn.append(point)
     return drawn
 
 
-def _changed(search: Search, encoded: Mapping[str, Any]) -> Point:
-    """Values of the constants that are not where the start has them."""
-    before, after = search.decoded(search.encoded(search.start)), search.decoded(encoded)
-    return {name: after[name] for name in after if after[name] != before[name]}
-
-
 class _Axes:
-    """Constants as numbers from 0 to 1, logarithmic where their range is."""
+    """Constants as numbers from 0 to 1, logarithmic where their range is; choices by place."""
 
     def __init__(self, search: Search) -> None:
         self.search = search
-        self.distributions: Mapping[str, BaseDistribution] = search.distributions
+        ranges = {each.name: each.range for each in search.space.constants}
+        self.ranges = {name: limits for name in search.start if (limits := ranges[name])}
+
+    def choices(self, name: str) -> int:
+        """Number of choices of a constant; 0 for a number."""
+        return len(self.ranges[name].choices)
+
+    def places(self, point: Mapping[str, Any]) -> dict[str, float]:
+        """Place of each constant: in its range from 0 to 1, or among its choices."""
+        fitted = self.search.space.fitted({name: point[name] for name in self.ranges})
+        found: dict[str, float] = {}
+        for name, limits in self.ranges.items():
+            if limits.choices:
+                found[name] = list(limits.choices).index(fitted[name])
+            else:
+                found[name] = self._place(limits, fitted[name])
+        return found
 
     def row(self, point: Mapping[str, Any]) -> list[float]:
         """Coordinates of a point; a choice among more than two has one for each."""
         row: list[float] = []
-        for name, value in self.search.encoded(point).items():
-            row += self._coordinates(name, value)
+        for name, place in self.places(point).items():
+            number = self.choices(name)
+            if number > 2:
+                row += [math.sqrt(0.5) * (place == other) for other in range(number)]
+            else:
+                row.append(place)
         return row
-
-    def _coordinates(self, name: str, value: Any) -> list[float]:
-        from optuna.distributions import CategoricalDistribution
-
-        limits = self.distributions[name]
-        if isinstance(limits, CategoricalDistribution):
-            place = limits.choices.index(value)
-            if len(limits.choices) <= 2:
-                return [float(place)]
-            return [math.sqrt(0.5) * (place == other) for other in range(len(limits.choices))]
-        low, high = self._ends(name)
-        return [(self._scaled(name, value) - low) / (high - low) if high > low else 0.0]
 
     def draw(self, constant: Constant, near: bool, chance: Random) -> Any:
         """A value by chance, from the best third's (``near``) or from the whole range."""
-        from optuna.distributions import CategoricalDistribution, IntDistribution
-
-        name = constant.name
-        limits = self.distributions[name]
-        if isinstance(limits, CategoricalDistribution):
+        limits = self.ranges[constant.name]
+        if limits.choices:
             return chance.choice(list(constant.best if near else limits.choices))
-        low, high = self._ends(name)
-        if near:
-            ends = [
-                self.search.encoded({**self.search.start, name: end})[name] for end in constant.best
-            ]
-            low, high = (self._scaled(name, end) for end in ends)
-        value = chance.uniform(low, high)
-        value = math.exp(value) if limits.log else value  # type: ignore[attr-defined]
-        return round(value) if isinstance(limits, IntDistribution) else value
+        low, high = (self._place(limits, end) for end in constant.best) if near else (0.0, 1.0)
+        place = chance.uniform(low, high)
+        if _is_logarithmic(limits):
+            return limits.low * (limits.high / limits.low) ** place
+        return limits.low + (limits.high - limits.low) * place
 
-    def _ends(self, name: str) -> tuple[float, float]:
-        limits: Any = self.distributions[name]
-        return self._scaled(name, limits.low), self._scaled(name, limits.high)
+    @staticmethod
+    def _place(limits: Range, value: float) -> float:
+        """Place of a number in its range; one outside is at its end."""
+        inside = min(max(value, limits.low), limits.high)
+        if _is_logarithmic(limits):
+            return math.log(inside / limits.low) / math.log(limits.high / limits.low)
+        return (inside - limits.low) / (limits.high - limits.low)
 
-    def _scaled(self, name: str, value: float) -> float:
-        limits: Any = self.distributions[name]
-        return math.log(value) if limits.log else float(value)
+
+def _is_logarithmic(limits: Range) -> bool:
+    return limits.log or limits.power_of is not None

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from ratchet.base.io import digest
 from ratchet.base.structs import Frozen, replace
+from ratchet.base.text import plural
 from ratchet.proposers.space import Point, Space, power_bounds, session_space, without_values
 from ratchet.records.history import History, Trial
 from ratchet.records.records import CMAES, POINT, RANDOM, TPE, Edit, Proposal
@@ -64,7 +65,7 @@ class Search(Frozen):
 
         The same search and seed give the same point.
         """
-        with quiet_optuna():
+        with _quiet():
             if optimizer == CMAES:
                 return self._by_generations(seed)
             return self._by_density(optimizer, seed)
@@ -80,7 +81,7 @@ class Search(Frozen):
 
         study = optuna.create_study()
         for each in self.measured:
-            study.add_trial(self.trial(each))
+            study.add_trial(self._trial(each))
         taken = [dict(each.point) for each in self.measured]
         for again in range(REDRAWS):
             own = (seed + again) % 2**32
@@ -90,7 +91,7 @@ class Search(Frozen):
                 else optuna.samplers.TPESampler(seed=own, n_startup_trials=STARTUP)
             )
             trial = study.ask(self.distributions)
-            point = self.decoded(trial.params)
+            point = self._decoded(trial.params)
             if point not in taken:
                 return point
             study.tell(trial, state=optuna.trial.TrialState.FAIL)
@@ -102,7 +103,7 @@ class Search(Frozen):
 
         study = optuna.create_study(
             sampler=optuna.samplers.CmaEsSampler(
-                x0=self.encoded(self.start),
+                x0=self._encoded(self.start),
                 seed=seed % 2**32,
                 with_margin=True,
                 warn_independent_sampling=False,
@@ -111,21 +112,20 @@ class Search(Frozen):
         by_point = {_identity(each.point): each for each in self.measured}
         first = next((each for each in self.measured if each.value is not None), None)
         if first is not None:
-            study.add_trial(self.trial(replace(first, point=self.start)))
+            study.add_trial(self._trial(replace(first, point=self.start)))
         for _ in range(len(self.measured) + REDRAWS):
             trial = study.ask(self.distributions)
-            point = self.decoded(trial.params)
+            point = self._decoded(trial.params)
             known = by_point.get(_identity(point))
             if known is None:
                 return point
-            if known.value is None or self.excess(known) > 0:
+            if known.value is None or self._excess(known) > 0:
                 study.tell(trial, state=optuna.trial.TrialState.FAIL)
             else:
                 study.tell(trial, known.value)
         return None
 
-    def trial(self, each: Measured) -> optuna.trial.FrozenTrial:
-        """A measured point as Optuna records it."""
+    def _trial(self, each: Measured) -> optuna.trial.FrozenTrial:
         import optuna
 
         state = optuna.trial.TrialState.COMPLETE
@@ -133,29 +133,28 @@ class Search(Frozen):
             state = optuna.trial.TrialState.RUNNING
         elif each.value is None:
             state = optuna.trial.TrialState.PRUNED
-        excess = self.excess(each)
+        excess = self._excess(each)
         return optuna.trial.create_trial(
             state=state,
             value=each.value,
-            params=self.encoded(each.point),
+            params=self._encoded(each.point),
             distributions=self.distributions,
             constraints={"memory": excess} if excess > 0 else None,
         )
 
-    def excess(self, each: Measured) -> float:
+    def _excess(self, each: Measured) -> float:
         """Part of the memory ceiling by which a point is above it."""
         if self.ceiling_mb is None or each.memory_mb is None:
             return 0.0
         return max(0.0, each.memory_mb / self.ceiling_mb - 1.0)
 
-    def encoded(self, point: Mapping[str, Any]) -> dict[str, Any]:
+    def _encoded(self, point: Mapping[str, Any]) -> dict[str, Any]:
         """A point in Optuna's parameters, moved into the ranges."""
         ranges = {each.name: each.range for each in self.space.constants}
         fitted = self.space.fitted(dict(point))
         return {name: _encode(ranges[name], fitted[name]) for name in self.start}
 
-    def decoded(self, parameters: Mapping[str, Any]) -> Point:
-        """A point of Optuna's parameters, moved to what the ranges allow."""
+    def _decoded(self, parameters: Mapping[str, Any]) -> Point:
         ranges = {each.name: each.range for each in self.space.constants}
         point = {name: _decode(ranges[name], value) for name, value in parameters.items()}
         return self.space.fitted(point)
@@ -208,7 +207,7 @@ def _decode(limits: Range | None, value: Any) -> Any:
 
 
 @contextlib.contextmanager
-def quiet_optuna() -> Iterator[None]:
+def _quiet() -> Iterator[None]:
     """Without Optuna's progress lines, and its warnings of what is still experimental."""
     import optuna
 
@@ -233,24 +232,19 @@ def session_search(session: Session, history: History, made: Sequence[Proposal] 
     space = session_space(session.task.search_space, texts(history.start.files))
     start = space.point(texts(history.state.incumbent.files))
     trials = [history.start, *history.trials, *map(Trial, made)]
-    # Both at once: a file that was read before is read again where others came between.
-    read = {}
-    for trial in trials:
-        own = texts(trial.files)
-        read[trial.number] = _code(start, own), space.point(own)
-    codes = {number: code for number, (code, _) in read.items()}
+    codes = {t.number: _code(start, texts(t.files)) for t in trials}
     gains = _gains(session, history, codes)
     measured = []
     for trial in trials:
-        code, point = read[trial.number]
-        if code not in gains or not point.keys() >= start.keys():
+        point = space.point(texts(trial.files))
+        if codes[trial.number] not in gains or not point.keys() >= start.keys():
             continue
         value = _mean(session, history, trial.number)
         measured.append(
             Measured(
                 number=trial.number,
                 point={name: point[name] for name in start},
-                value=None if value is None else value + gains[code],
+                value=None if value is None else value + gains[codes[trial.number]],
                 proposer=trial.proposal.proposer,
                 memory_mb=trial.memory_mb if trial.runs else None,
                 waiting=bool(trial.number) and trial.ruling is None,
@@ -259,11 +253,11 @@ def session_search(session: Session, history: History, made: Sequence[Proposal] 
     return Search(space, start, measured, session.config.memory_ceiling_mb)
 
 
-NAMES = {TPE: "TPE", CMAES: "CMA-ES", RANDOM: "chance"}
+NAMES = {TPE: "TPE", CMAES: "CMA-ES", RANDOM: "Chance"}
 """Optimisers as they are written."""
 
-NAMED = 3
-"""Constants that a description names; the diff has all."""
+NAMED = 2
+"""Constants that a description names, since tables show it; diff and report have all."""
 
 
 def point_idea(
@@ -276,18 +270,20 @@ def point_idea(
         return None
     after = search.space.point(new)
     moved = [name for name in search.start if after[name] != search.start[name]]
-    steps = [f"{name} {search.start[name]!r} -> {after[name]!r}" for name in moved]
-    more = len(moved) - NAMED
-    description = ", ".join(steps[:NAMED]) + (f" and {more} more constants" if more > 0 else "")
     known = sum(each.value is not None for each in search.measured)
-    hypothesis = f"{NAMES[optimizer]} proposes this after {known} measured points"
+    hypothesis = f"{NAMES[optimizer]} proposes this after {plural(known, 'measured point')}"
     literals = {name: repr(after[name]) for name in moved}
     if len(moved) == 1:
         edit = Edit("constant", moved[0], literals[moved[0]])
+        description = f"{moved[0]} {search.start[moved[0]]!r} -> {literals[moved[0]]}"
     else:
         hypothesis += f"; it moves {len(moved)} constants at once"
         values = ", ".join(f"{name}={value}" for name, value in literals.items())
         edit = Edit(POINT, optimizer, values, literals)
+        # Not "from -> to", which readers of logs take for a change of one constant.
+        steps = [f"{name} {literals[name]}" for name in moved[:NAMED]]
+        more = ", …" if len(moved) > NAMED else ""
+        description = f"{len(moved)} constants: {', '.join(steps)}{more}"
     return Idea(
         category=_category(search.space, moved),
         description=description,

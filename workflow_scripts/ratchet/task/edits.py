@@ -7,7 +7,6 @@ everything else stays as it is, byte for byte.
 
 import ast
 import functools
-import itertools
 import json
 import math
 import operator
@@ -215,18 +214,11 @@ def _assignments(text: str) -> Mapping[str, Sequence[ast.expr]]:
 
 def _offset(text: str, line: int, column: int) -> int:
     """Character offset of a position that ``ast`` gives in lines and bytes."""
-    lines, starts = _lines(text)
-    before = starts[line - 1]
+    lines = re.findall(r"[^\r\n]*(?:\r\n|\r|\n|$)", text)  # other ends are none to Python
+    before = sum(len(part) for part in lines[: line - 1])
     # A byte order mark is no character of the text that columns count.
     mark = 1 if line == 1 and text.startswith("\ufeff") else 0
     return before + mark + len(lines[line - 1][mark:].encode()[:column].decode())
-
-
-@functools.lru_cache(maxsize=32)
-def _lines(text: str) -> tuple[Sequence[str], Sequence[int]]:
-    """Lines of a text with their ends, and the offset of each; made once for all constants."""
-    lines = re.findall(r"[^\r\n]*(?:\r\n|\r|\n|$)", text)  # other ends are none to Python
-    return lines, list(itertools.accumulate(map(len, lines), initial=0))
 
 
 def _find_yaml(text: str, constant: str) -> ValuePlace | None:
