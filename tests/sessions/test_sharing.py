@@ -13,6 +13,7 @@ from ratchet.proposers.optimizer import Search, session_search
 from ratchet.proposers.prompts import gather_brief, render_brief
 from ratchet.records.history import History
 from ratchet.session import Session
+from ratchet.steering.suggestions import Attempt, knob_of
 
 GAINING, LOSING = "0.3 * math.log(WIDTH) - 0.2", "0.1 * math.log(WIDTH) + 0.5"
 
@@ -87,6 +88,21 @@ def test_the_optimiser_goes_on_from_the_agents_code(session: Session) -> None:
     assert len(theirs) == 7
     for trial in theirs:
         assert GAINING in session.texts(trial.files)["train.py"]
+
+
+def test_a_point_is_told_in_a_line_that_no_reader_takes_for_one_constant(
+    together: Box, session: Session
+) -> None:
+    points = [t for t in History.read(session.paths).trials if t.sets_several]
+    assert points
+    rows = (together.session / "results.tsv").read_text().splitlines()
+    for trial in points:
+        text = trial.description
+        assert text.startswith(f"{len(trial.proposal.edit.values)} constants: ")
+        assert len(text) < 60
+        assert knob_of(Attempt(trial.number, trial.category, text, kept=False)) is None
+        assert rows[trial.number + 1].endswith(f"\t{text}")
+        assert "after 5 measured points" in points[0].proposal.hypothesis
 
 
 def test_the_agents_brief_says_what_all_points_show(together: Box, session: Session) -> None:

@@ -109,6 +109,28 @@ def test_of_choices_the_commonest_of_the_best_come_first() -> None:
     assert found is not None
     first = found.constants[0]
     assert (first.name, first.choices, first.best[0], first.way) == ("NAME", True, "b", 0)
+    assert first.clear
+
+
+def test_what_may_be_chance_is_told_as_such() -> None:
+    named = 0
+    for seed in range(10):
+        search, chance = drawn(40, seed), random.Random(seed)
+        measured = [Measured(m.number, m.point, chance.gauss(0, 1)) for m in search.measured]
+        found = landscape_of(searched(measured))
+        assert found is not None
+        # Where nothing matters, levels between those that were tried stand out least of all.
+        assert found.constants[0].importance < 0.8
+        named += sum(each.clear for each in found.constants)
+        assert all(each.clear or each.way == 0 for each in found.constants)
+    assert named <= 2  # of 60
+    # What leads is clear, before what may be chance.
+    found = landscape_of(drawn(40))
+    assert found is not None
+    assert found.leading[0].name == "RATE" and found.leading[0].clear
+    assert [each.clear for each in found.leading] == sorted(
+        (each.clear for each in found.leading), reverse=True
+    )
 
 
 def test_few_points_say_nothing_and_failed_ones_do_not_count() -> None:

@@ -127,7 +127,7 @@ LANDSCAPE = Landscape(
     failed=2,
     constants=[
         Constant("RATE<b>", 0.625, 1, [0.1, 0.3], 0.15),
-        Constant("GATED", 0.375, 0, [True, False], False, choices=True),
+        Constant("GATED", 0.375, 0, [True, False], False, choices=True, clear=False),
     ],
 )
 
@@ -141,6 +141,7 @@ def test_records_constants_and_moves_are_on_the_page(records):
         "importance": 0.625,
         "way": 1,
         "choices": False,
+        "perhaps_chance": False,
         "best": ["0.1", "0.3"],
         "now": "0.15",
     }
@@ -149,7 +150,7 @@ def test_records_constants_and_moves_are_on_the_page(records):
         '<td>tpe<td class="n">5<td class="n">',
         "<code>RATE&lt;b&gt;</code>",
         "62.5 %<td>larger<td>0.1 to 0.3<td>0.15",
-        "<td><td>True, False<td>False",
+        '<td><span class="quiet">perhaps chance</span><td>True, False<td>False',
         "From 34 measured settings, 2 more failed.",
         "<summary>2 constants moved</summary>",
         "<code>RATE</code><td>0.1<td>0.3",

@@ -28,8 +28,15 @@ LEAST_POINTS = STARTUP
 BEST_PART = 1 / 3
 """Part of the points that is compared with all of them."""
 
+CHANCE = 0.01
+"""P value below which a constant's effect is no chance; of twenty without one, one in five
+sessions names one."""
+
 CLEAR = 0.05
-"""P value of the rank correlation with the metric below which a constant has a better way."""
+"""P value of the rank correlation with the metric below which such a constant has a better way."""
+
+LEVELS = 8
+"""Levels that the values of a constant are parted into."""
 
 SETTINGS = 3
 """Untried settings that are predicted."""
@@ -49,7 +56,8 @@ otherwise be all that it explains."""
 class Constant(Frozen):
     """A constant and what the points say about it.
 
-    ``importance`` is its part of the sum over all constants.  ``way`` is 1 where larger
+    ``importance`` is its part of the sum over all constants, which some have where none
+    matters; ``clear`` says that its effect is hardly chance.  ``way`` is 1 where larger
     values are better, -1 where smaller ones are, 0 where neither is clear.  ``best`` are the
     values of the best third: the smallest and largest of numbers, of choices all, the
     commonest first.  ``now`` is the incumbent's value.
@@ -61,6 +69,7 @@ class Constant(Frozen):
     best: Sequence[Any]
     now: Any
     choices: bool = False
+    clear: bool = True
 
 
 class Prediction(Frozen):
@@ -83,6 +92,11 @@ class Landscape(Frozen):
     constants: Sequence[Constant]
     held: float | None = None
     predictions: Sequence[Prediction] = ()
+
+    @property
+    def leading(self) -> Sequence[Constant]:
+        """The first :data:`MOVED` constants by importance, those that are clear before others."""
+        return sorted(self.constants, key=lambda each: not each.clear)[:MOVED]
 
 
 def session_landscape(session: Session, history: History, predict: bool) -> Landscape | None:
@@ -136,30 +150,32 @@ def _importances(axes: _Axes, known: Sequence[Measured], names: Sequence[str]) -
     """Importance of each constant for being among the best third, by PED-ANOVA.
 
     Points of an optimiser are no random ones; so the best are compared with all that were
-    tried, and not with the whole range.
+    tried, and not with the whole range.  That divides by how often a value was tried: so a
+    constant counts by levels that were all tried, and none that lies between them.
     """
     import optuna
     from optuna.distributions import (
         BaseDistribution,
         CategoricalDistribution,
-        FloatDistribution,
+        IntDistribution,
     )
     from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
 
-    distributions: dict[str, BaseDistribution] = {
-        name: CategoricalDistribution(range(number)) if number else FloatDistribution(0.0, 1.0)
-        for name in names
-        for number in (axes.choices(name),)
-    }
-    trials = []
-    for each in known:
-        places = axes.places(each.point)
-        parameters = {name: places[name] for name in names}
-        trials.append(
-            optuna.trial.create_trial(
-                value=_value(each), params=parameters, distributions=distributions
-            )
+    places = [axes.places(each.point) for each in known]
+    levels = {name: _levels([place[name] for place in places]) for name in names}
+    distributions: dict[str, BaseDistribution] = {}
+    for name in names:
+        last = max(levels[name])
+        choices = CategoricalDistribution(range(last + 1))
+        distributions[name] = choices if axes.choices(name) else IntDistribution(0, last)
+    trials = [
+        optuna.trial.create_trial(
+            value=_value(each),
+            params={name: levels[name][number] for name in names},
+            distributions=distributions,
         )
+        for number, each in enumerate(known)
+    ]
     before = optuna.logging.get_verbosity()
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     try:
@@ -174,6 +190,17 @@ def _importances(axes: _Axes, known: Sequence[Measured], names: Sequence[str]) -
     return {name: float(found[name]) for name in names}
 
 
+def _levels(values: Sequence[float]) -> list[int]:
+    """Each value's level: at most :data:`LEVELS`, of about as many points each, none empty."""
+    ordered = sorted(values)
+    first = {value: ordered.index(value) for value in set(values)}
+    levels = {value: place * LEVELS // len(values) for value, place in first.items()}
+    if len(first) <= LEVELS:
+        levels = {value: number for number, value in enumerate(sorted(first))}
+    known = sorted(set(levels.values()))
+    return [known.index(levels[value]) for value in values]
+
+
 def _constant(
     name: str,
     importance: float,
@@ -183,13 +210,42 @@ def _constant(
     choices: int,
 ) -> Constant:
     values = [each.point[name] for each in best]
+    metrics = [_value(each) for each in known]
     if choices:
         written = [repr(value) for value in values]  # a list cannot be counted by itself
         kinds = dict(zip(written, values, strict=True))
         common = sorted(kinds, key=lambda text: -written.count(text))
-        return Constant(name, importance, 0, [kinds[text] for text in common], now, choices=True)
-    way = _way([each.point[name] for each in known], [_value(each) for each in known])
-    return Constant(name, importance, way, [min(values), max(values)], now)
+        clear = _chance([repr(each.point[name]) for each in known], metrics, True) < CHANCE
+        return Constant(name, importance, 0, [kinds[text] for text in common], now, True, clear)
+    tried = [each.point[name] for each in known]
+    clear = _chance(tried, metrics, False) < CHANCE
+    way = _way(tried, metrics) if clear else 0
+    return Constant(name, importance, way, [min(values), max(values)], now, clear=clear)
+
+
+def _chance(values: Sequence[Any], metrics: Sequence[float], choices: bool) -> float:
+    """P value of the metric's ranks against a constant: one optimum or none, or its choices.
+
+    That is an F test of a parabola in the ranks of numbers, or of the means of choices.
+    """
+    import numpy as np
+    from scipy.stats import f, rankdata
+
+    ranks = rankdata(metrics)
+    if choices:
+        columns = [[float(each == kind) for each in values] for kind in sorted(set(values))[1:]]
+    else:
+        places = rankdata(values) / len(values)
+        columns = [list(places), list(places**2)]
+    matrix = np.array([[1.0] * len(values), *columns]).T
+    fitted = matrix @ np.linalg.lstsq(matrix, ranks, rcond=None)[0]
+    terms = int(np.linalg.matrix_rank(matrix)) - 1
+    left = len(values) - 1 - terms
+    rest = float(((ranks - fitted) ** 2).sum())
+    explained = float(((ranks - ranks.mean()) ** 2).sum()) - rest
+    if not (terms and left > 0) or explained <= 0:
+        return 1.0
+    return float(f.sf(explained / terms * left / rest, terms, left)) if rest > 1e-9 else 0.0
 
 
 def _way(values: Sequence[float], metrics: Sequence[float]) -> int:
@@ -205,7 +261,7 @@ def _way(values: Sequence[float], metrics: Sequence[float]) -> int:
 def with_predictions(found: Landscape, search: Search, seed: int, sign: int) -> Landscape:
     """The landscape with its most promising untried settings.
 
-    Each moves some of the :data:`MOVED` most important constants and leaves the others as
+    Each moves some of the leading constants and leaves the others as
     the incumbent has them.  ``sign`` makes values the metric's again.
 
     Source: Gaussian process with a Matérn kernel and white noise, chosen from by expected
@@ -284,7 +340,7 @@ def _draw(found: Landscape, search: Search, axes: _Axes, chance: Random) -> list
     taken = [dict(each.point) for each in search.measured]
     here = search.space.fitted(search.start)
     drawn: list[Point] = []
-    shown = found.constants[:MOVED]
+    shown = found.leading
     for _ in range(CANDIDATES):
         moved = chance.sample(shown, chance.randint(1, len(shown)))
         values = {each.name: axes.draw(each, chance.random() < 0.5, chance) for each in moved}

@@ -8,7 +8,7 @@ from ratchet.base.templates import fill_template
 from ratchet.base.text import clean_lines, escape_markdown, one_line, shorten
 from ratchet.proposers.agent_process import PROPOSAL
 from ratchet.proposers.agent_workspace import BRIEF, DESCRIPTION_LIMIT, EARLIER, TRIED, UNTRUSTED
-from ratchet.proposers.landscape import MOVED, Landscape, session_landscape
+from ratchet.proposers.landscape import Landscape, session_landscape
 from ratchet.records.history import History, Trial, name_of
 from ratchet.records.records import Outcome
 from ratchet.runs.log import log_tail
@@ -90,7 +90,6 @@ def render_brief(brief: Brief) -> str:
         brief=brief,
         rows=ROWS,
         window=WINDOW,
-        shown=MOVED,
         name_of=name_of,
         detectable=detectable_gain,
         cell=escape_markdown,

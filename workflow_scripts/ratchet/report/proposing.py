@@ -125,6 +125,7 @@ def constant_facts(records: SessionRecords) -> Facts | None:
             "importance": each.importance,
             "way": each.way,
             "choices": each.choices,
+            "perhaps_chance": not each.clear,
             "best": [one_line_label(str(value), 60) for value in each.best],
             "now": one_line_label(str(each.now), 60),
         }
