@@ -112,7 +112,7 @@ LANDSCAPE = Landscape(
         Constant("GATED", 0.3, 0, [True, False], False, choices=True),
         Constant("WIDTH", 0.1, -1, [8, 32], 64),
         Constant("BETA", 0.1, 0, [0.9, 0.99], 0.95, clear=False),
-        Constant("DROP", 0.09, 0, [0.0, 0.3], 0.1),
+        Constant("DROP", 0.09, 0, [0.3, 0.3], 0.1),
     ],
     held=0.9741,
     predictions=[
@@ -134,7 +134,7 @@ def test_what_measured_settings_say_takes_ten_lines() -> None:
         "- RATE, now 0.15: importance 0.41; larger is better; the best third has 0.1 to 0.3.",
         "- GATED, now False: importance 0.30; the best third has mostly True.",
         "- WIDTH, now 64: importance 0.10; smaller is better; the best third has 8 to 32.",
-        "- DROP, now 0.1: importance 0.09; the best third has 0.0 to 0.3.",
+        "- DROP, now 0.1: importance 0.09; the best third has 0.3.",
     ]
     assert "(the incumbent: 0.9741):" in lines[5]
     assert lines[6] == "1. RATE = 0.21, GATED = True: 0.9712 ± 0.00091"

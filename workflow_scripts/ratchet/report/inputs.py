@@ -1,20 +1,24 @@
 """Inputs of a report, and the words that all reports share."""
 
+from __future__ import annotations
+
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from math import fsum
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ratchet.base.structs import Frozen, field
 from ratchet.base.templates import fill_template
 from ratchet.base.text import decimals_for, format_number, format_percent, one_line_label
 from ratchet.judge.settings import Settings
-from ratchet.proposers.landscape import Landscape
 from ratchet.records.history import History
 from ratchet.records.records import Direction, Manifest, RunSummary
 from ratchet.records.store import RunRecord
 from ratchet.steering.bandit import CategoryScore
 from ratchet.task.task import BY_ENVIRONMENT, Seeding
+
+if TYPE_CHECKING:  # whoever reports a log loads no session
+    from ratchet.proposers.landscape import Landscape
 
 Facts = dict[str, Any]
 
