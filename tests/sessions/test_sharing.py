@@ -78,7 +78,8 @@ def test_a_code_change_counts_if_it_was_kept_alone(session: Session, search: Sea
     assert gained < -0.1
     for number, each in measured.items():
         # What was measured before it is told as if it had been there.
-        assert each.value == pytest.approx(means[number] + (gained if number < 2 else 0.0))
+        expected = means[number] + (gained if number < 2 else 0.0)
+        assert each.value == pytest.approx(expected, abs=0.05)
     assert measured[2].point == measured[1].point
 
 
