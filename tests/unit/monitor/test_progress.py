@@ -247,3 +247,18 @@ def test_an_unknown_event_is_a_sign_of_life_and_nothing_else() -> None:
     assert after.last == NOW + 999
     known = {"last": before.last, "last_event": before.last_event}
     assert replace(after, **known) == before
+
+
+def test_several_proposers_have_a_line_of_their_records() -> None:
+    told = [("declared", "KEEP"), ("tpe", "DISCARD"), ("declared", "CRASH"), ("tpe", "STRONG_KEEP")]
+    events = started()
+    for number, (name, word) in enumerate(told, 1):
+        events.append(verdict(200 + 100 * number, number, word, proposer=name))
+    found = of(events, 700)
+    assert found["proposers"] == [
+        {"name": "declared", "tried": 2, "kept": 1},
+        {"name": "tpe", "tried": 2, "kept": 1},
+    ]
+    assert ("kept by", "declared 1 of 2, tpe 1 of 2") in standing_rows(found)
+    alone = of(events[:-3], 700)
+    assert "kept by" not in dict(standing_rows(alone))

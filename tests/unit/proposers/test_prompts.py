@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from helpers.trials import history, trial
 from ratchet.base.structs import replace
+from ratchet.proposers.landscape import Constant, Landscape, Prediction
 from ratchet.proposers.prompts import (
     LINE,
     LOG_LINES,
@@ -64,7 +65,8 @@ THREE = [trial(number, mean=0.98) for number in (1, 2, 3)]
 
 def brief(trials: Sequence[Trial] = THREE, **fields: object) -> Brief:
     """A brief after these trials; a state's fields are given by name too."""
-    own = {name: fields.pop(name) for name in ("scores", "avoid") if name in fields}
+    told = ("scores", "avoid", "landscape")
+    own = {name: fields.pop(name) for name in told if name in fields}
     state = {"incumbent": HELD, "noise_sd": 0.0005, **fields}
     past = history(trials, baseline=(0.9979,))
     states = (*past.states[:-1], replace(past.state, **state))
@@ -100,6 +102,47 @@ def test_what_the_judge_repeats_is_not_to_be_proposed_again() -> None:
     assert "1. [data] Data variations: order. 1 of 2 were kept." in first
     assert "again" not in first.split("Suggested next")[1]
     assert "- 'y' crashed\n- Experiment 3 is undecided; P(better) 0.50. Do not repeat" in second
+
+
+LANDSCAPE = Landscape(
+    points=34,
+    failed=2,
+    constants=[
+        Constant("RATE", 0.41, 1, [0.1, 0.3], 0.15),
+        Constant("GATED", 0.3, 0, [True, False], False, choices=True),
+        Constant("WIDTH", 0.1, -1, [8, 32], 64),
+        Constant("BETA", 0.1, 0, [0.9, 0.99], 0.95, clear=False),
+        Constant("DROP", 0.09, 0, [0.3, 0.3], 0.1),
+    ],
+    held=0.9741,
+    predictions=[
+        Prediction({"RATE": 0.21, "GATED": True}, 0.9712, 0.00091),
+        Prediction({"RATE": 0.3}, 0.9733, 0.001),
+        Prediction({"WIDTH": 32}, 0.9735, 0.002),
+    ],
+)
+
+
+def test_what_measured_settings_say_takes_ten_lines() -> None:
+    assert "measured settings" not in render_brief(brief())
+    text = render_brief(brief(landscape=LANDSCAPE))
+    part = text.split("## What 34 measured settings say")[1].split("\n## ")[0]
+    lines = [line for line in part.splitlines() if line]
+    assert len(lines) == 9  # and the heading
+    assert "(PED-ANOVA); 2 others failed." in lines[0]
+    assert lines[1:5] == [
+        "- RATE, now 0.15: importance 0.41; larger is better; the best third has 0.1 to 0.3.",
+        "- GATED, now False: importance 0.30; the best third has mostly True.",
+        "- WIDTH, now 64: importance 0.10; smaller is better; the best third has 8 to 32.",
+        "- DROP, now 0.1: importance 0.09; the best third has 0.3.",
+    ]
+    assert "(the incumbent: 0.9741):" in lines[5]
+    assert lines[6] == "1. RATE = 0.21, GATED = True: 0.9712 ± 0.00091"
+    alone = replace(LANDSCAPE, constants=LANDSCAPE.constants[3:4])
+    told = "- BETA, now 0.95: importance 0.10; perhaps chance; the best third has 0.9 to 0.99."
+    assert told in render_brief(brief(landscape=alone))
+    bare = replace(LANDSCAPE, held=None, predictions=(), failed=0)
+    assert "Untried" not in render_brief(brief(landscape=bare))
 
 
 def test_the_table_lists_the_latest_and_counts_the_rest() -> None:

@@ -13,8 +13,6 @@ from helpers.clones import Clone
 from ratchet.base.structs import replace
 from ratchet.base.text import DIFF_LIMIT, LOG_LIMIT
 from ratchet.records.records import (
-    AgentCall,
-    CallOutcome,
     Confirmation,
     Direction,
     Outcome,
@@ -24,9 +22,6 @@ from ratchet.records.records import (
 )
 from ratchet.report.answer import alarm_remark, experiment_remarks
 from ratchet.report.facts import (
-    LOGS,
-    WORDS,
-    agent_calls,
     build_facts,
     run_again_commands,
     run_again_preparation,
@@ -347,43 +342,6 @@ def test_what_an_isolation_held_is_said_once(records):
     found = build_facts(sample.changed(records, runs=runs))["provenance"]
     assert found["isolation"] == ["bubblewrap", "landlock"]
     assert found["held"] == ["bubblewrap: closed: b", "landlock: closed: a"]
-
-
-def with_calls(records, *calls, logs=None):
-    first = replace(records.history.proposals[0], calls=calls)
-    groups = (first, *records.history.proposals[1:])
-    return sample.changed(records, proposals=groups, agent_logs=logs or {})
-
-
-def call(outcome, slot=0, attempt=1, **more):
-    return AgentCall(slot, attempt, "codex", outcome, **more)
-
-
-def test_every_failure_of_an_agent_has_words(facts):
-    assert set(WORDS) == set(CallOutcome) - {CallOutcome.PROPOSED}
-    assert facts["agents"] is None
-
-
-def test_what_was_sent_back_is_told_from_what_failed(records):
-    calls = [
-        call(CallOutcome.TIMEOUT, reason="too long", log="a", tokens=10),
-        call(CallOutcome.PROPOSED, attempt=2, experiment=1, tokens=5, dollars=0.5),
-        call(CallOutcome.DUPLICATE, slot=1, reason="again"),
-        call(CallOutcome.EMPTY, slot=1, attempt=2, reason="nothing"),
-    ]
-    found = agent_calls(with_calls(records, *calls, logs={"a": "x\n" * 5000}))
-    assert (found["calls"], found["proposals"], found["failed"]) == (4, 1, 1)
-    assert (found["tokens"], found["dollars"], found["silent"]) == (15, 0.5, 2)
-    rows = [(r["outcome"], r["sent_back"], r["experiment"]) for r in found["refusals"]]
-    assert rows == [("too slow", True, 1), ("duplicate", True, None), ("empty diff", False, None)]
-    assert found["refusals"][0]["log_tail"].startswith("[cut: only the end")
-    assert found["refusals"][1]["log_tail"] is None
-
-
-def test_the_logs_of_many_failures_do_not_fill_the_page(records):
-    many = [call(CallOutcome.EMPTY, slot=n, reason="r", log="a") for n in range(LOGS + 5)]
-    found = agent_calls(with_calls(records, *many, logs={"a": "said"}))
-    assert [r["log_tail"] for r in found["refusals"]] == [None] * 5 + ["said"] * LOGS
 
 
 ODD = Recipe(

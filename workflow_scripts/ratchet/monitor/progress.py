@@ -72,6 +72,7 @@ class JudgedExperiment(NamedTuple):
     description: str
     confidence: float | None
     value: float | None
+    proposer: str = ""
 
 
 DAMAGED = (KeyError, TypeError, ValueError, OverflowError, AttributeError)
@@ -331,6 +332,7 @@ def _verdict(s: SessionStanding, event: Event) -> None:
         description=str(event["description"]),
         confidence=finite_number(event.get("confidence")),
         value=finite_number(event.get("mean")),
+        proposer=str(event.get("proposer") or ""),
     )
     s.phase, s.round, s.failure, s.answer = Phase.JUDGING, judged.round, None, None
     s.rounds = whole_number(event.get("rounds")) or s.rounds
@@ -442,6 +444,7 @@ def standing_facts(
         "noise": s.noise,
         "verdicts": [entry._asdict() for entry in reversed(list(s.judged.values()))],
         "counts": {"experiments": len(s.judged), **s.counts},
+        "proposers": proposer_counts(s),
         "failed_proposals": s.failed_proposals,
         "runs": s.runs,
         "repeated": s.repeated,
@@ -460,6 +463,16 @@ def standing_facts(
         },
         "seconds_left": left,
     }
+
+
+def proposer_counts(standing: SessionStanding) -> list[dict[str, Any]]:
+    """Tries and keeps of each proposer, in the order in which they were first heard of."""
+    found: dict[str, list[bool]] = {}
+    for entry in standing.judged.values():
+        if entry.proposer:
+            kept = Verdict(entry.verdict).status is Status.KEEP
+            found.setdefault(entry.proposer, []).append(kept)
+    return [{"name": name, "tried": len(kept), "kept": sum(kept)} for name, kept in found.items()]
 
 
 def seconds_left(events: Sequence[Event], standing: SessionStanding, now: float) -> float | None:
@@ -552,6 +565,12 @@ def standing_rows(found: Facts) -> list[tuple[str, str]]:
         if found["noise"] is None:
             rows.append(("noise", f"unknown; {NO_SEED_EFFECT}"))
     rows.append(("tried", f"{tried_counts(found)} ({found['runs']} runs)"))
+    if len(found["proposers"]) > 1:
+        said = (
+            f"{one_line_label(p['name'], 24)} {p['kept']} of {p['tried']}"
+            for p in found["proposers"]
+        )
+        rows.append(("kept by", ", ".join(said)))
     if found["repeated"]:
         rows.append(("busy", f"{plural(found['repeated'], 'slowed run')} made again"))
     if found["transferred"]:

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from ratchet.base.io import digest
 from ratchet.base.structs import Frozen
+from ratchet.base.text import plural
 from ratchet.config import Strategy
 from ratchet.proposers.space import (
     Point,
@@ -341,11 +342,11 @@ def _origin(
     return {name: point.get(name, value) for name, value in start.items()}
 
 
-NAMES = {TPE: "TPE", CMAES: "CMA-ES", RANDOM: "chance"}
+NAMES = {TPE: "TPE", CMAES: "CMA-ES", RANDOM: "Chance"}
 """Optimisers as they are written."""
 
-NAMED = 3
-"""Constants that a description names; the diff has all."""
+NAMED = 2
+"""Constants that a description names, since tables show it; diff and report have all."""
 
 
 def point_idea(
@@ -358,18 +359,20 @@ def point_idea(
         return None
     after = search.space.point(new)
     moved = [name for name in search.start if after[name] != search.start[name]]
-    steps = [f"{name} {search.start[name]!r} -> {after[name]!r}" for name in moved]
-    more = len(moved) - NAMED
-    description = ", ".join(steps[:NAMED]) + (f" and {more} more constants" if more > 0 else "")
     known = sum(each.value is not None for each in search.measured)
-    hypothesis = f"{NAMES[optimizer]} proposes this after {known} measured points"
+    hypothesis = f"{NAMES[optimizer]} proposes this after {plural(known, 'measured point')}"
     literals = {name: repr(after[name]) for name in moved}
     if len(moved) == 1:
         edit = Edit("constant", moved[0], literals[moved[0]])
+        description = f"{moved[0]} {search.start[moved[0]]!r} -> {literals[moved[0]]}"
     else:
         hypothesis += f"; it moves {len(moved)} constants at once"
         values = ", ".join(f"{name}={value}" for name, value in literals.items())
         edit = Edit(POINT, optimizer, values, literals)
+        # Not "from -> to", which readers of logs take for a change of one constant.
+        steps = [f"{name} {literals[name]}" for name in moved[:NAMED]]
+        more = ", …" if len(moved) > NAMED else ""
+        description = f"{len(moved)} constants: {', '.join(steps)}{more}"
     return Idea(
         category=_category(search.space, moved),
         description=description,

@@ -8,6 +8,7 @@ from ratchet.base.templates import fill_template
 from ratchet.base.text import clean_lines, escape_markdown, one_line, shorten
 from ratchet.proposers.agent_process import PROPOSAL
 from ratchet.proposers.agent_workspace import BRIEF, DESCRIPTION_LIMIT, EARLIER, TRIED, UNTRUSTED
+from ratchet.proposers.landscape import Landscape, session_landscape
 from ratchet.records.history import History, Trial, name_of
 from ratchet.records.records import Outcome
 from ratchet.runs.log import log_tail
@@ -64,7 +65,8 @@ class Brief(Frozen):
     """Contents of a brief: the rounds so far, and what else a proposer should know.
 
     ``goal`` is the metric with its direction in words, ``budget`` what a run may
-    spend, ``keep_probability`` what a keep needs, ``avoid`` what to leave alone.
+    spend, ``keep_probability`` what a keep needs, ``avoid`` what to leave alone, ``landscape``
+    what the measured settings of constants say.
     """
 
     history: History
@@ -74,6 +76,7 @@ class Brief(Frozen):
     scores: Sequence[CategoryScore] = ()
     avoid: Sequence[str] = ()
     constraints: Sequence[str] = ()
+    landscape: Landscape | None = None
 
 
 def render_brief(brief: Brief) -> str:
@@ -108,6 +111,7 @@ def gather_brief(session: Session, history: History) -> Brief:
             for words in (memory_ceiling(session.config).words, strategy_words(session))
             if words
         ],
+        landscape=session_landscape(session, history, predict=True),
     )
 
 

@@ -7,7 +7,7 @@ came from a candidate is cleaned and cut here, once.
 
 import contextlib
 import shlex
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from math import fsum
 from statistics import fmean, stdev
 from typing import Any
@@ -38,7 +38,6 @@ from ratchet.records.history import (
     name_of,
 )
 from ratchet.records.records import (
-    CallOutcome,
     Confirmation,
     Manifest,
     Outcome,
@@ -52,7 +51,15 @@ from ratchet.records.records import (
 from ratchet.records.store import RunRecord
 from ratchet.records.transferred import transferred_gain
 from ratchet.report.answer import STOPPED, disagreement_remark, session_answer, session_method
-from ratchet.report.inputs import Facts, Integrity, Recipe, SessionRecords, metric_facts
+from ratchet.report.inputs import (
+    Facts,
+    Integrity,
+    Recipe,
+    SessionRecords,
+    metric_facts,
+    total_of_runs,
+)
+from ratchet.report.proposing import agent_calls, constant_facts, move_facts, proposer_facts
 from ratchet.report.statistics import NORMAL_95, disagreement, front_facts, more_seeds, strict_keeps
 from ratchet.steering.bandit import CategoryScore
 from ratchet.steering.suggestions import followed_suggestion
@@ -102,6 +109,8 @@ def build_facts(records: SessionRecords) -> Facts:
         "crashes": crash_classes(tried),
         "agents": agent_calls(records),
         "steering": steering_facts(records),
+        "proposers": proposer_facts(records),
+        "constants": constant_facts(records),
         "confirmation": _confirmation(records, tried),
         "transfer": _transfer(records),
         "disagreement": records.settings
@@ -402,6 +411,7 @@ def _experiment(trial: Trial, records: SessionRecords) -> Facts:
         "retry_of": proposal.retry_of,
         "second_look": proposal.second_look,
         "proposer": one_line_label(proposal.proposer, 60),
+        "moves": move_facts(records.moves.get(trial.number, ())),
         "expected_effect": one_line_label(proposal.expected_effect) or None,
         "verdict": trial.word or None,
         "status": trial.status.value if trial.status else None,
@@ -485,17 +495,6 @@ def run_facts(run: RunSummary, records: SessionRecords) -> Facts:
         "train_seconds": train_seconds(record) if record else None,
         "wall_seconds": record.wall_seconds if record else None,
     }
-
-
-def total_of_runs(
-    records: SessionRecords,
-    runs: Iterable[RunSummary],
-    seconds: Callable[[RunRecord], float | None],
-) -> float | None:
-    """Sum over distinct runs; ``None`` as soon as one run did not measure it."""
-    found = [records.runs.get(key) for key in sorted({r.key for r in runs})]
-    known = [s for record in found if record and (s := seconds(record)) is not None]
-    return fsum(known) if known and len(known) == len(found) else None
 
 
 def steering_facts(records: SessionRecords) -> Facts | None:
@@ -698,64 +697,6 @@ def _gaps(runs: Sequence[Facts]) -> list[tuple[float, float]]:
             gaps.append((free_from, run["start"] - free_from))
         free_from = max(free_from, run["end"])
     return gaps
-
-
-REASON_LIMIT = 600
-REFUSAL_LOG_LIMIT = 1_500
-LOGS = 30
-"""The last refusals whose logs are shown; the session's folder has all."""
-
-WORDS = {
-    CallOutcome.NO_PROPOSAL: "no proposal",
-    CallOutcome.EMPTY: "empty diff",
-    CallOutcome.FORBIDDEN: "forbidden file",
-    CallOutcome.DUPLICATE: "duplicate",
-    CallOutcome.UNREADABLE: "unreadable",
-    CallOutcome.TIMEOUT: "too slow",
-}
-
-
-def agent_calls(records: SessionRecords) -> Facts | None:
-    """The calls of agents; ``None`` in a session without any."""
-    rounds = [made for made in records.history.proposals if made.calls]
-    calls = [call for made in rounds for call in made.calls]
-    if not calls:
-        return None
-    filled = [done for made in rounds for done in made.slots.values()]
-    tokens = [call.tokens for call in calls if call.tokens is not None]
-    dollars = [call.dollars for call in calls if call.dollars is not None]
-    refusals = [entry for made in rounds for entry in _refusals(made, records)]
-    for entry in refusals[:-LOGS]:
-        entry["log_tail"] = None
-    return {
-        "names": sorted({one_line_label(call.agent, 60) for call in calls}),
-        "calls": len(calls),
-        "proposals": sum(filled),
-        "failed": len(filled) - sum(filled),
-        "tokens": sum(tokens) if tokens else None,
-        "dollars": fsum(dollars) if dollars else None,
-        "silent": sum(call.tokens is None and call.dollars is None for call in calls),
-        "refusals": refusals,
-    }
-
-
-def _refusals(made: Proposals, records: SessionRecords) -> Iterator[Facts]:
-    """The calls of one round that led to nothing, and what came of each."""
-    later = {c.slot: c.experiment for c in made.calls if c.outcome is CallOutcome.PROPOSED}
-    for place, call in enumerate(made.calls):
-        if call.outcome is CallOutcome.PROPOSED:
-            continue
-        again = any(other.slot == call.slot for other in made.calls[place + 1 :])
-        yield {
-            "round": made.round,
-            "agent": one_line_label(call.agent, 60),
-            "attempt": call.attempt,
-            "outcome": WORDS[call.outcome],
-            "reason": one_line_label(call.reason, REASON_LIMIT),
-            "sent_back": again,
-            "experiment": later.get(call.slot) if again else None,
-            "log_tail": tail_text(records.agent_logs.get(call.log, ""), REFUSAL_LOG_LIMIT) or None,
-        }
 
 
 REFS = "refs/ratchet/experiments"

@@ -1,18 +1,24 @@
 """Inputs of a report, and the words that all reports share."""
 
+from __future__ import annotations
+
 import re
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from math import fsum
+from typing import TYPE_CHECKING, Any
 
 from ratchet.base.structs import Frozen, field
 from ratchet.base.templates import fill_template
 from ratchet.base.text import decimals_for, format_number, format_percent, one_line_label
 from ratchet.judge.settings import Settings
 from ratchet.records.history import History
-from ratchet.records.records import Direction, Manifest
+from ratchet.records.records import Direction, Manifest, RunSummary
 from ratchet.records.store import RunRecord
 from ratchet.steering.bandit import CategoryScore
 from ratchet.task.task import BY_ENVIRONMENT, Seeding
+
+if TYPE_CHECKING:  # whoever reports a log loads no session
+    from ratchet.proposers.landscape import Landscape
 
 Facts = dict[str, Any]
 
@@ -41,6 +47,14 @@ class Recipe(Frozen):
     seeding: Seeding = BY_ENVIRONMENT
 
 
+class Move(Frozen):
+    """A constant that a point moves: its value before, and after, as they are written."""
+
+    name: str
+    before: str
+    after: str
+
+
 class SessionRecords(Frozen):
     """Records of a session that its report is made of.
 
@@ -50,7 +64,9 @@ class SessionRecords(Frozen):
     them printed, by key; ``agent_logs`` the same of agents, by digest.  ``events`` is the
     journal, ``integrity`` what was hashed again, ``program`` the next brief,
     ``recipe`` how a run is started by hand; ``device`` is ``cpu`` or ``gpu``, ``settings``
-    are those that the judge began with.
+    are those that the judge began with.  ``landscape`` is what the measured settings of
+    constants say; ``moves`` has the constants of each point of an optimiser, by the number of
+    its experiment.
     """
 
     manifest: Manifest
@@ -69,6 +85,19 @@ class SessionRecords(Frozen):
     program: str | None = None
     recipe: Recipe | None = None
     settings: Settings | None = None
+    landscape: Landscape | None = None
+    moves: Mapping[int, Sequence[Move]] = field(default_factory=dict)
+
+
+def total_of_runs(
+    records: SessionRecords,
+    runs: Iterable[RunSummary],
+    seconds: Callable[[RunRecord], float | None],
+) -> float | None:
+    """Sum over distinct runs; ``None`` as soon as one run did not measure it."""
+    found = [records.runs.get(key) for key in sorted({r.key for r in runs})]
+    known = [s for record in found if record and (s := seconds(record)) is not None]
+    return fsum(known) if known and len(known) == len(found) else None
 
 
 def metric_text(facts: Facts, value: float | None, *, signed: bool = False) -> str:

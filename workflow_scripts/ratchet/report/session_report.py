@@ -6,18 +6,20 @@ from ratchet.base.errors import RatchetError, StoreError
 from ratchet.base.io import digest, digest_file, read_json, write_bytes, write_json
 from ratchet.integrity.seal import damaged_place, is_after_the_end, read_seal
 from ratchet.judge.judge import Judge
+from ratchet.proposers.landscape import session_landscape
 from ratchet.proposers.program_md import next_version
 from ratchet.records.events import read_events
 from ratchet.records.history import History
 from ratchet.records.paths import SessionPaths
 from ratchet.records.records import CallOutcome
 from ratchet.report.facts import build_facts
-from ratchet.report.inputs import Integrity, Recipe, SessionRecords
+from ratchet.report.inputs import Integrity, Move, Recipe, SessionRecords
 from ratchet.report.render import render_html, render_png, render_svg
 from ratchet.runs.log import log_tail
 from ratchet.session import Session
 from ratchet.steering.bandit import score_categories
 from ratchet.steering.suggestions import pulls_of
+from ratchet.task.edits import find_value
 from ratchet.task.task import THREAD_VARIABLES
 
 # Of a run's log the page shows the end; the whole is in the store.
@@ -52,7 +54,24 @@ def gather_records(session: Session, history: History) -> SessionRecords:
         program=next_version(session, history),
         recipe=_recipe(session),
         settings=Judge.from_dict(read_json(session.paths.round(0).judge)).settings,
+        landscape=session_landscape(session, history, predict=False),
+        moves=dict(_moves(session, history)),
     )
+
+
+def _moves(session: Session, history: History) -> Iterator[tuple[int, list[Move]]]:
+    """Constants that each point moved, from where it started to where it is."""
+    for trial in history.trials:
+        edit = trial.proposal.edit
+        if edit is None or not trial.sets_several:
+            continue
+        old = session.texts(history.sources[trial.proposal.parent])
+        moves = []
+        for name, after in edit.values.items():
+            places = (find_value(file, text, name) for file, text in old.items())
+            before = next((repr(place.value) for place in places if place is not None), "")
+            moves.append(Move(name, before, after))
+        yield trial.number, moves
 
 
 def _agent_logs(session: Session, history: History) -> dict[str, str]:

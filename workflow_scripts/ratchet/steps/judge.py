@@ -612,6 +612,7 @@ def _announce(
             number=found.number,
             description=case.proposal.description,
             category=case.proposal.category,
+            proposer=case.proposal.proposer,
             verdict=found.verdict,
             reason=found.reason,
             mean=found.mean,
