@@ -66,7 +66,9 @@ CHEATS = {
         patching(f'setattr(prepare, "evaluate_bpb", {REPLACED})'), UNASKED, EVALUATOR
     ),
     "patches it in sys.modules": Cheat(
-        patching(f'import sys\nvars(sys.modules["prepare"])["evaluate_bpb"] = {REPLACED}'), UNASKED
+        patching(f'import sys\nvars(sys.modules["prepare"])["evaluate_bpb"] = {REPLACED}'),
+        UNASKED,
+        EVALUATOR,
     ),
     "replaces the module": Cheat(
         edited(
