@@ -310,12 +310,25 @@ COUNTS = """
                     p[row, byte] += count / ({weight} + total)
         return np.log(p)
 """
+ADAPTS = """
+    table, said = np.zeros((256, 256)), []
+    def predict(x):
+        if x.shape[1] > 1:
+            error = -said[-1]
+            error[np.arange(len(x)), x[:, -1]] += 1.0
+            np.add.at(table, x[:, -2], 0.05 * error)
+        y = model.predict(x) + table[x[:, -1]]
+        chances = np.exp(y - y.max(-1, keepdims=True))
+        said[:] = [chances / chances.sum(-1, keepdims=True)]
+        return y
+"""
 LEARNERS = {
     "counts what follows what": COUNTS.format(order=3, weight=4.0, learns="True"),
     "slowly": COUNTS.format(order=2, weight=64.0, learns="True"),
     "only from half of the windows": COUNTS.format(order=4, weight=2.0, learns="line[0] % 2"),
     "finds long texts again": COUNTS.format(order=24, weight=0.2, learns="True"),
     "searches all that it was shown": KEEPS + "    predict = search\n",
+    "moves the scores after each byte a little": ADAPTS,
 }
 
 
@@ -353,6 +366,16 @@ def test_much_memory_is_charged_whatever_was_printed(arena: Arena) -> None:
 def test_a_little_less_memory_than_there_was_is_seen(arena: Arena) -> None:
     printed, charged = arena.charged_mb(before(FIRST, LESS))
     assert printed != charged
+
+
+@open_hole("files of memory belong to no process")
+def test_memory_in_files_is_charged(arena: Arena) -> None:
+    lines = (
+        "    import os\n    own = os.memfd_create('own')\n    os.write(own, bytes(100_000_000))\n"
+    )
+    _, charged = arena.charged_mb(before(FIRST, lines))
+    assert charged is not None
+    assert charged > 80
 
 
 def test_tokens_that_nobody_can_have_been_trained_on_are_caught(arena: Arena) -> None:
