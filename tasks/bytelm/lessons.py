@@ -46,7 +46,7 @@ Floats = NDArray[np.float64]
 OWN, SHARED, AGAIN = 8, 12, 4
 ROWS = OWN + SHARED + AGAIN
 # Orders that the rows' own is compared with, itself included.
-ORDERS = 200
+ORDERS = 2000
 # Bytes that are drawn for a fact, and bytes before them in a row: no model has to compare
 # more to find a text again.  Rows of every other fact agree in the last few of these only,
 # and begin differently, as the places do where the text has these few: for a model that

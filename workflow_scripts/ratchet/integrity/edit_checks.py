@@ -69,17 +69,10 @@ OUTSIDE_CALLS = frozenset(
     | {"dup2", "chmod", "remove", "unlink", "rename", "write_text", "write_bytes", "putenv"}
 )
 INTROSPECTION = frozenset(
-    {
-        "_getframe",
-        "_current_frames",
-        "currentframe",
-        "f_back",
-        "f_locals",
-        "f_globals",
-        "f_builtins",
-    }
-    | {"tb_frame", "gi_frame", "cr_frame", "get_objects", "get_referrers", "__subclasses__"}
-    | {"__globals__", "__code__", "__closure__", "cell_contents", "settrace", "setprofile"}
+    {"_getframe", "_current_frames", "currentframe", "f_back", "f_locals", "f_globals"}
+    | {"f_builtins", "tb_frame", "gi_frame", "cr_frame", "get_objects", "get_referrers"}
+    | {"__subclasses__", "__globals__", "__code__", "__closure__", "cell_contents"}
+    | {"settrace", "setprofile"}
 )
 """Names by which code looks into other frames, functions and objects."""
 
@@ -364,8 +357,7 @@ PACKED = 200
 
 _COMMENTS = re.compile(r"(?m)(?:^[ \t]*#.*\n?)+")
 _WORD = re.compile(r"\w+")
-# Encoded bytes: no blanks, letters and digits mixed; an address may be long too.
-_RUN = re.compile(r"(?=[!-~]*\d)(?=[!-~]*[A-Za-z])(?![!-~]{0,200}://)[!-~]{40,}")
+_RUN = re.compile(r"[!-~]{40,}")
 # Letters of other alphabets that look like Latin ones; those that formulas use are left out.
 _LOOKALIKES = re.compile(
     "[\u0430\u0435\u043e\u0440\u0441\u0443\u0445\u0455\u0456\u0458\u04bb\u0501\u051b\u051d"
@@ -396,10 +388,16 @@ def _data_reason(node: ast.AST, most: int) -> str:
 
 
 def _text_reason(text: str, most: int) -> str:
-    packed = sum(map(len, _RUN.findall(text)))
+    packed = sum(len(run) for run in _RUN.findall(text) if _is_packed(run))
     if packed > PACKED:
         return f"holds {packed:,} characters of packed data"
     return f"has {len(text):,} characters" if len(text) > most else ""
+
+
+def _is_packed(run: str) -> bool:
+    """Whether characters without blanks are encoded bytes: letters and digits mixed."""
+    address = "://" in run and len(run) <= PACKED
+    return any(map(str.isdigit, run)) and any(map(str.isalpha, run)) and not address
 
 
 def _own_names(node: ast.AST) -> Iterator[str]:
@@ -569,17 +567,6 @@ class _Reading:
         method = isinstance(function, ast.Attribute) and self.path(function.value) != "os"
         return not (method and called in ("eval", "compile", "remove"))
 
-    def _result(self, texts: Iterable[str]) -> Offence | None:
-        """Whether a printed text would be taken for a result."""
-        words = list(texts)
-        metric = self.contract.metric
-        if any(metric in word or word.strip() == "---" for word in words):
-            return Severity.BLOCK, "metric", f"prints {metric} or a summary of its own"
-        for name in self.contract.printed:
-            if any(name in word for word in words):
-                return Severity.BLOCK, "summary", f"prints {name} of its own"
-        return None
-
     def _reaches(self, node: ast.AST, targets: Iterable[ast.expr]) -> Iterator[Offence]:
         """Uses of things outside the training, and of texts that the harness would read."""
         roots = {path.split(".")[0] for _, path in _imported(node)}
@@ -692,34 +679,10 @@ def _assignment_targets(node: ast.AST) -> Iterator[ast.expr]:
             yield target
 
 
-def _imported_names(node: ast.Import | ast.ImportFrom) -> set[str]:
-    """First parts of the modules that a statement imports."""
-    if isinstance(node, ast.ImportFrom):
-        return {(node.module or "").split(".")[0]}
-    return {alias.name.split(".")[0] for alias in node.names}
-
-
 def _called_name(node: ast.expr) -> str:
     """Last part of a called name: ``np.random.seed`` is ``seed``."""
     if isinstance(node, ast.Attribute):
         return node.attr
-    return node.id if isinstance(node, ast.Name) else ""
-
-
-def _dotted(node: ast.expr) -> str:
-    """A name with its attributes, subscripts left out; empty for another expression."""
-    parts: list[str] = []
-    while isinstance(node, ast.Attribute | ast.Subscript):
-        if isinstance(node, ast.Attribute):
-            parts.append(node.attr)
-        node = node.value
-    return ".".join([node.id, *reversed(parts)]) if isinstance(node, ast.Name) else ""
-
-
-def _root_name(node: ast.expr) -> str:
-    """First part of a dotted or subscripted name."""
-    while isinstance(node, ast.Attribute | ast.Subscript):
-        node = node.value
     return node.id if isinstance(node, ast.Name) else ""
 
 
