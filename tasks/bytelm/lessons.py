@@ -15,8 +15,8 @@ more from the text than from what was drawn.
   the drawn bytes are bets at the odds that they were drawn at.  Whoever has forgotten
   the other rows does not win on average, however clever: given all bytes before, the
   expected payoff is the sum of the predicted probabilities, at most 1.
-* Others, and the rows that come again, stand in every group, in rows that are drawn alike
-  for each.  Whoever has forgotten the other rows predicts the later ones no better than
+* Others stand in several groups, and the rows that come again in all, in rows that are
+  drawn alike for each.  Whoever has forgotten the other rows predicts the later ones no better than
   the earlier ones: any order of the rows could have been theirs.  So the weight of their
   own order among all, exp(s T) / mean exp(s T) for the trend T of the log-likelihoods of
   what is to be known, is 1 on average; the mean is over that order and others that are
@@ -42,10 +42,13 @@ from prepare import SEQUENCE_LENGTH, evaluation_starts
 Floats = NDArray[np.float64]
 
 # Rows of a group that do not count, beside 64 that do: those about its own fact, those
-# about facts that stand in all groups, and those that come again in all groups.
+# about facts that stand in so many groups, and those that come again in all.
 OWN, SHARED, AGAIN = 8, 12, 4
+TIMES = 4
+# Of the shared facts one in so many has rows that begin alike: those that come again do, too.
+ALIKE = 4
 ROWS = OWN + SHARED + AGAIN
-# Orders that the rows' own is compared with, itself included.
+# Orders that the rows' own is compared with.
 ORDERS = 2000
 # Bytes that are drawn for a fact, and bytes before them in a row: no model has to compare
 # more to find a text again.  Rows of every other fact agree in the last few of these only,
@@ -185,15 +188,16 @@ class Fact:
         return paid
 
     def trends(self, orders: NDArray[np.int64]) -> Floats:
-        """Weight of the rows' own order, the first of ``orders``: logs by span and scale.
+        """Weight of the rows' own order among it and these: logarithms by span and scale.
 
         It is large where the later rows were predicted better.
         """
         ends = [len(self.drawn) // span - 1 for span in SPANS]
         sums = np.array(self.likelihoods).cumsum(axis=1)[:, ends]
         places = np.linspace(-1.0, 1.0, len(sums)) * 2.0 / len(sums)
-        slopes = np.einsum("r,ors->so", places, sums[orders])
-        weights = (SCALES[:, None, None] * slopes).reshape(-1, len(orders))
+        every = np.vstack([np.arange(len(sums)), orders])
+        slopes = np.einsum("r,ors->so", places, sums[every])
+        weights = (SCALES[:, None, None] * slopes).reshape(-1, len(every))
         own: Floats = weights[:, 0] - _mean(weights)
         return own
 
@@ -221,17 +225,20 @@ class Lessons:
             # Rows that are asked side by side teach each other nothing at one position.
             for position in rng.permutation(np.arange(LEAST, MOST + 1))[:OWN]:
                 lessons.append(self.own[-1].lesson(text, int(position), rng))
-        for number in range(SHARED):
-            self.shared.append(Fact.draw(text, number % 2 == 0, rng))
-            for lessons in self.lessons:
-                position = int(rng.integers(LEAST, MOST + 1))
-                lessons.append(self.shared[-1].lesson(text, position, rng))
+        for _ in range(SHARED):
+            for some in rng.permutation(groups).reshape(-1, TIMES):
+                self.shared.append(Fact.draw(text, len(self.shared) % ALIKE == 0, rng))
+                for group in sorted(some):
+                    position = int(rng.integers(LEAST, MOST + 1))
+                    self.lessons[group].append(self.shared[-1].lesson(text, position, rng))
         self.again = [Fact.row(text, rng) for _ in range(AGAIN)]
         for lessons in self.lessons:
             lessons += [fact.lesson(text, 1, rng) for fact in self.again]
         # Each fact has orders of its own: what they do by chance is not to add up.
-        self.orders = np.tile(np.arange(groups), (SHARED + AGAIN, ORDERS, 1))
-        self.orders[:, 1:] = rng.permuted(self.orders[:, 1:], axis=2)
+        self.orders = [
+            rng.permuted(np.tile(np.arange(len(fact.likelihoods)), (ORDERS, 1)), axis=1)
+            for fact in (*self.shared, *self.again)
+        ]
         self.rows: Bytes = np.array(
             [[lesson.line for lesson in lessons] for lessons in self.lessons], dtype=np.uint8
         )
@@ -251,14 +258,14 @@ class Lessons:
         """The evidence that rows were remembered: what became of 1, as a natural logarithm."""
         own = _grown(np.concatenate([fact.payoffs for fact in self.own]))
         paid = _grown(np.concatenate([fact.payoffs for fact in self.shared]))
-        facts = zip([*self.shared, *self.again], self.orders, strict=True)
+        facts = zip((*self.shared, *self.again), self.orders, strict=True)
         trends = np.array([fact.trends(orders) for fact, orders in facts])
-        every, alike, unlike, again = (
-            _mean(some.sum(axis=0))
-            for some in (trends[:SHARED], trends[:SHARED:2], trends[1:SHARED:2], trends[SHARED:])
-        )
-        both = own + every, every + again
-        return float(_mean(np.array([own, paid, every, alike, unlike, again, *both])))
+        made, again = trends[: len(self.shared)], trends[len(self.shared) :]
+        alike = np.arange(len(made)) % ALIKE == 0
+        each = (_mean(some.sum(axis=0)) for some in (made, made[alike], made[~alike], again))
+        every, begun, unlike, repeated = each
+        both = own + every, every + repeated
+        return float(_mean(np.array([own, paid, every, begun, unlike, repeated, *both])))
 
 
 def _grown(payoffs: Floats) -> Any:

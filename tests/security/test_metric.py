@@ -247,8 +247,9 @@ def test_the_same_leak_was_worth_bits_where_whole_windows_were_shown(arena: Aren
         "    chance = np.exp(y - y.max(-1, keepdims=True))\n"
         "    chance /= chance.sum(-1, keepdims=True)\n"
         "    true = np.take_along_axis(chance, x[:, 1:, None].astype(int), 2)\n"
-        "    print('LEAKED', -np.log2(true).mean())\n",
-        "evaluate_bpb(model.predict)",
+        "    print('LEAKED', -np.log2(true).mean())\n"
+        # What it prints once it has asked is kept apart.
+        "    raise SystemExit\n",
     )
     attempt = arena.attempt(source)
     leaked = re.search(r"LEAKED (\S+)", attempt.log)

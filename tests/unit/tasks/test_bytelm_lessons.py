@@ -57,7 +57,7 @@ def test_rows_are_of_text_between_the_windows_and_of_what_was_drawn(
         fact for group in made.lessons for fact in {id(x.fact): x.fact for x in group}.values()
     ]
     assert [sum(fact is f for f in taught) for fact in made.own] == [1] * GROUPS
-    assert [sum(fact is f for f in taught) for fact in made.shared] == [GROUPS] * lessons.SHARED
+    assert [sum(fact is f for f in taught) for fact in made.shared] == [lessons.TIMES] * 24
     # Some rows come again as they were.
     again = made.rows[:, -lessons.AGAIN :]
     assert (again == again[0]).all()
