@@ -253,6 +253,7 @@ def memories(task: Bytelm) -> Iterator[tuple[str, Callable[[], Predict]]]:
     yield "one byte, by steps of 0.02 nats", lambda: Adapting(task, 0.02)
     yield "one byte, by steps of 0.1 nats", lambda: Adapting(task, 0.1)
     yield "none, by steps of 0.1 nats", lambda: Adapting(task, 0.1, alike=True)
+    yield "none, by steps of 1 nat", lambda: Adapting(task, 1.0, alike=True)
 
 
 def tables(options: argparse.Namespace) -> bool:
