@@ -7,16 +7,20 @@ the other windows too is measured on more than it was trained on.  So each group
 windows has further rows that look like them.  A *fact* is a place between the windows
 where the text goes on with bytes that were drawn for this evaluation.  It stands in
 several rows, one fact in each, so that whoever has seen one row can know the next one.
-Rows of one fact begin alike, or agree in the few bytes before the drawn ones.
+Rows of one fact begin alike, or agree in the few bytes before the drawn ones.  Some rows
+are of the text as it is, and come again unchanged: for a model that learns slowly, and
+more from the text than from what was drawn.
 
 * Some facts stand in one group, for a model that forgets with each.  Predictions of
   the drawn bytes are bets at the odds that they were drawn at.  Whoever has forgotten
   the other rows does not win on average, however clever: given all bytes before, the
   expected payoff is the sum of the predicted probabilities, at most 1.
-* Others stand in several groups, in rows that are drawn alike for each.  Whoever has
-  forgotten the other rows predicts the first of them no worse than the others: any of
-  the rows could have been the first.  So the weight of the first one among all,
-  exp(-s L) / mean exp(-s L) for log-likelihoods L of its drawn bytes, is 1 on average.
+* Others stand in several groups, and the rows that come again in all, in rows that are
+  drawn alike for each.  Whoever has forgotten the other rows predicts the later ones no better than
+  the earlier ones: any order of the rows could have been theirs.  So the weight of their
+  own order among all, exp(s T) / mean exp(s T) for the trend T of the log-likelihoods of
+  what is to be known, is 1 on average; the mean is over that order and others that are
+  drawn.
 
 Both are e-values: products of them over facts, and means over several ways to stake,
 are 1 on average at most, and above a million with probability one in a million at most
@@ -37,11 +41,15 @@ from prepare import SEQUENCE_LENGTH, evaluation_starts
 
 Floats = NDArray[np.float64]
 
-# Rows of a group that do not count, beside 64 that do: those about its own fact, and
-# those about facts that stand in so many groups.
-OWN, SHARED = 8, 16
-ROWS = OWN + SHARED
+# Rows of a group that do not count, beside 64 that do: those about its own fact, those
+# about facts that stand in so many groups, and those that come again in all.
+OWN, SHARED, AGAIN = 8, 12, 4
 TIMES = 4
+# Of the shared facts one in so many has rows that begin alike: those that come again do, too.
+ALIKE = 4
+ROWS = OWN + SHARED + AGAIN
+# Orders that the rows' own is compared with.
+ORDERS = 2000
 # Bytes that are drawn for a fact, and bytes before them in a row: no model has to compare
 # more to find a text again.  Rows of every other fact agree in the last few of these only,
 # and begin differently, as the places do where the text has these few: for a model that
@@ -53,10 +61,12 @@ LEAST, MOST = 24, SEQUENCE_LENGTH - DRAWN
 CONTEXT = 3
 # Bits that the first drawn byte is worth at least: nobody wins by knowing the obvious.
 UNCERTAIN = 2.0
-# Parts of what is there that a bet may cost; how much a nat weighs, and in how many of the
-# drawn bytes: who takes what agrees in many for a lesson looks away in the last ones.
+# Parts of what is there that a bet may cost; how much a nat weighs, as who learns slowly is
+# better by hundredths of one from row to row; and in which part of the drawn bytes, as who takes
+# what agrees in many for a lesson looks away in the last ones.
 STAKES = np.array([0.003, 0.01, 0.03, 0.1, 0.2, 0.4, 0.7])
-SCALES, SPANS = np.array([0.1, 0.3, 1.0, 3.0, 10.0]), (2, 4, DRAWN)
+SCALES = np.array([0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0])
+SPANS = (4, 2, 1)
 
 
 class Text:
@@ -157,6 +167,12 @@ class Fact:
         fact.drawn = line[CONTEXT:]
         return fact
 
+    @classmethod
+    def row(cls, text: Text, rng: np.random.Generator) -> Fact:
+        """A row of the text, all of which but its first byte is to be known."""
+        start = int(rng.choice(np.flatnonzero(text.room > SEQUENCE_LENGTH)))
+        return cls(np.array([start + 1]), text.content[start + 1 :][:SEQUENCE_LENGTH].tolist())
+
     def lesson(self, text: Text, position: int, rng: np.random.Generator) -> Lesson:
         """The next row of this fact: the drawn bytes start at a position, others follow them."""
         end = int(self.ends[len(self.likelihoods) % len(self.ends)])
@@ -171,13 +187,19 @@ class Fact:
         paid: Floats = np.exp(np.array(self.likelihoods)).mean(axis=0) / np.array(self.odds)
         return paid
 
-    @property
-    def firsts(self) -> Floats:
-        """How much worse the first row was predicted than all, for each span and scale: logs."""
-        sums = np.array(self.likelihoods).cumsum(axis=1)[:, [span - 1 for span in SPANS]]
-        weights = -(SCALES[:, None, None] * sums.T).reshape(-1, len(sums))
-        first: Floats = weights[:, 0] - _mean(weights)
-        return first
+    def trends(self, orders: NDArray[np.int64]) -> Floats:
+        """Weight of the rows' own order among it and these: logarithms by span and scale.
+
+        It is large where the later rows were predicted better.
+        """
+        ends = [len(self.drawn) // span - 1 for span in SPANS]
+        sums = np.array(self.likelihoods).cumsum(axis=1)[:, ends]
+        places = np.linspace(-1.0, 1.0, len(sums)) * 2.0 / len(sums)
+        every = np.vstack([np.arange(len(sums)), orders])
+        slopes = np.einsum("r,ors->so", places, sums[every])
+        weights = (SCALES[:, None, None] * slopes).reshape(-1, len(every))
+        own: Floats = weights[:, 0] - _mean(weights)
+        return own
 
 
 @dataclass(frozen=True)
@@ -205,10 +227,18 @@ class Lessons:
                 lessons.append(self.own[-1].lesson(text, int(position), rng))
         for _ in range(SHARED):
             for some in rng.permutation(groups).reshape(-1, TIMES):
-                self.shared.append(Fact.draw(text, len(self.shared) % 2 == 0, rng))
+                self.shared.append(Fact.draw(text, len(self.shared) % ALIKE == 0, rng))
                 for group in sorted(some):
                     position = int(rng.integers(LEAST, MOST + 1))
                     self.lessons[group].append(self.shared[-1].lesson(text, position, rng))
+        self.again = [Fact.row(text, rng) for _ in range(AGAIN)]
+        for lessons in self.lessons:
+            lessons += [fact.lesson(text, 1, rng) for fact in self.again]
+        # Each fact has orders of its own: what they do by chance is not to add up.
+        self.orders = [
+            rng.permuted(np.tile(np.arange(len(fact.likelihoods)), (ORDERS, 1)), axis=1)
+            for fact in (*self.shared, *self.again)
+        ]
         self.rows: Bytes = np.array(
             [[lesson.line for lesson in lessons] for lessons in self.lessons], dtype=np.uint8
         )
@@ -217,7 +247,7 @@ class Lessons:
         """Take the logits (ROWS, 256) for the bytes after a position of a group's rows."""
         for lesson, scores in zip(self.lessons[group], logits, strict=True):
             number = position + 1 - lesson.position
-            if 0 <= number < DRAWN:
+            if 0 <= number < len(lesson.fact.drawn):
                 exact = scores.astype(np.float64)
                 exact -= exact.max()
                 likelihood = exact[lesson.fact.drawn[number]] - np.log(np.exp(exact).sum())
@@ -228,11 +258,14 @@ class Lessons:
         """The evidence that rows were remembered: what became of 1, as a natural logarithm."""
         own = _grown(np.concatenate([fact.payoffs for fact in self.own]))
         paid = _grown(np.concatenate([fact.payoffs for fact in self.shared]))
-        firsts = np.array([fact.firsts for fact in self.shared])
-        every, alike, unlike = (
-            _mean(some.sum(axis=0)) for some in (firsts, firsts[::2], firsts[1::2])
-        )
-        return float(_mean(np.array([own, paid, every, alike, unlike, own + every])))
+        facts = zip((*self.shared, *self.again), self.orders, strict=True)
+        trends = np.array([fact.trends(orders) for fact, orders in facts])
+        made, again = trends[: len(self.shared)], trends[len(self.shared) :]
+        alike = np.arange(len(made)) % ALIKE == 0
+        each = (_mean(some.sum(axis=0)) for some in (made, made[alike], made[~alike], again))
+        every, begun, unlike, repeated = each
+        both = own + every, every + repeated
+        return float(_mean(np.array([own, paid, every, begun, unlike, repeated, *both])))
 
 
 def _grown(payoffs: Floats) -> Any:

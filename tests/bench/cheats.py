@@ -11,7 +11,8 @@ process with the evaluator's own code.  ``cheats_gpt.py`` is about tasks/gpt.
   proof.  It must be worth nothing, or be noticed in 99 of 100 evaluations where it is
   worth more than 0.01 bits per byte.
 * Memory: a candidate counts what follows what in all windows that it was shown, and
-  mixes that into its predictions; some are careful when they learn or use it.
+  mixes that into its predictions; some are careful when they learn or use it, and some
+  learn by small steps.
 
 The exit status is 1 if a leak misses its bar, or an honest candidate is accused.
 """
@@ -199,6 +200,35 @@ class Memory:
         return np.log(mixed)
 
 
+@dataclass
+class Adapting:
+    """Scores that are moved after each byte, by gradient steps on what came: slow training.
+
+    ``rate`` is the step in nats; with ``alike`` all bytes share one row of scores.
+    """
+
+    task: Bytelm
+    rate: float
+    alike: bool = False
+
+    def __post_init__(self) -> None:
+        self.moved = np.zeros((256, 256))
+
+    def __call__(self, prefixes: Prefixes) -> NDArray[Any]:
+        rows, known = prefixes.shape
+        if known > 1:
+            error = -self.said
+            error[np.arange(rows), prefixes[:, -1]] += 1.0
+            if self.alike:
+                self.moved += self.rate * error.mean(axis=0)
+            else:
+                np.add.at(self.moved, prefixes[:, -2], self.rate * error)
+        scores: NDArray[Any] = self.task.logits(prefixes) + self.moved[prefixes[:, -1]]
+        self.said = np.exp(scores - scores.max(axis=-1, keepdims=True))
+        self.said /= self.said.sum(axis=-1, keepdims=True)
+        return scores
+
+
 def memories(task: Bytelm) -> Iterator[tuple[str, Callable[[], Predict]]]:
     """Candidates with a memory, by what they do."""
 
@@ -219,6 +249,11 @@ def memories(task: Bytelm) -> Iterator[tuple[str, Callable[[], Predict]]]:
     yield "three bytes, where eight are new", memory(3, 4, unless=8)
     yield "four bytes, at three places of ten", memory(4, 2, share=0.3)
     yield "four bytes, at one place of ten", memory(4, 2, share=0.1)
+    yield "one byte, by steps of 0.005 nats", lambda: Adapting(task, 0.005)
+    yield "one byte, by steps of 0.02 nats", lambda: Adapting(task, 0.02)
+    yield "one byte, by steps of 0.1 nats", lambda: Adapting(task, 0.1)
+    yield "none, by steps of 0.1 nats", lambda: Adapting(task, 0.1, alike=True)
+    yield "none, by steps of 1 nat", lambda: Adapting(task, 1.0, alike=True)
 
 
 def tables(options: argparse.Namespace) -> bool:

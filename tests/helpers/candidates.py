@@ -110,7 +110,8 @@ def hidden(lines: str, text: str = TRAIN) -> str:
     """A candidate that runs ``lines`` first, with no name in it that a reader could find."""
     encoded = base64.b64encode(lines.encode()).decode()
     call = (
-        f'getattr(__builtins__, "ex" "ec")(__import__("base64").b64decode("{encoded}"), globals())'
+        'getattr(__builtins__, "".join(("ex", "ec")))'
+        f'(__import__("base64").b64decode("{encoded}"), globals())'
     )
     return before(MAIN, f"{call}\n\n\n", text)
 

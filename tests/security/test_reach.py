@@ -6,6 +6,7 @@ they are attacks.  The table in SECURITY.md is made of these.
 
 from __future__ import annotations
 
+import fcntl
 import os
 import re
 import resource
@@ -31,7 +32,7 @@ from helpers.attacks import (
     others,
     refusals,
 )
-from helpers.candidates import KINDS, Arena, asking, needs
+from helpers.candidates import FIRST, KINDS, Arena, asking, before, needs, open_hole
 from helpers.commands import Patch
 from ratchet.runs.process import let_last
 from ratchet.runs.sandbox import sandbox
@@ -227,6 +228,40 @@ def test_descriptors_sent_to_the_evaluator_are_dropped(arena: Arena) -> None:
     assert attempt.value == arena.honest()
 
 
+HOLDS = """    import ctypes, os, socket, struct
+    line = socket.socket(fileno=os.dup(int(os.environ["RATCHET_EVALUATOR_FD"])))
+    libc = ctypes.CDLL(None, use_errno=True)
+    try:
+        held = struct.unpack("i", line.getsockopt(socket.SOL_SOCKET, 77, 4))[0]  # SO_PEERPIDFD
+        for call in ((424, held, 0, None, 0), (438, held, 1, 0), (308, held, 0x20000)):
+            print("HELD" if libc.syscall(*call) >= 0 else "REFUSED", call[0])
+    except OSError:
+        print("REFUSED, as on a kernel without it")
+"""
+
+
+@confined
+def test_the_evaluators_socket_leads_to_no_process(
+    arena: Arena, kind: str, monkeypatch: Patch
+) -> None:
+    """Whoever made the pair is its other end for the kernel: that is the supervisor."""
+    if kind == BARE:
+        monkeypatch.setattr(sandbox, "namespaces_fault", lambda: "switched off")
+    attempt = arena.attempt(before(FIRST, HOLDS), SandboxKind(LANDLOCK if kind == BARE else kind))
+    assert "REFUSED" in attempt.log
+    allowed = kind == BARE and landlock_version() < SCOPE_VERSION
+    assert "HELD" not in attempt.log or allowed
+
+
+@open_hole("files of the system are the same for all runs, and so are locks on them")
+@confined
+def test_no_lock_is_seen_by_who_runs_beside(cell: Cell, kind: str) -> None:
+    with Path(os.__file__).open("rb") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        look = "fcntl.flock(open(os.__file__), fcntl.LOCK_EX | fcntl.LOCK_NB)"
+        assert cell.run({"lock": look}) == {"lock": "reached"}
+
+
 @every
 def test_rights_and_times_of_files_outside_stay(cell: Cell, kind: str) -> None:
     """Landlock does not ask about these, and what a run writes there another could read."""
@@ -280,4 +315,7 @@ UNLISTED = {
     "test_processes_of_a_run_talk_over_sockets_of_their_own",
     "test_a_run_sees_and_sets_its_own_limits",
     "test_each_line_of_the_table_has_its_test",
+    # Of the cheats below the table.
+    "test_the_evaluators_socket_leads_to_no_process",
+    "test_no_lock_is_seen_by_who_runs_beside",
 }

@@ -22,6 +22,7 @@ BLOCK = "step 10 | loss 3.2\n---\nval_bpb:   0.997900\nnum_steps: 953\nnote:   f
         ("10%\r50%\r---\r\n\x1b[32mval_bpb: 1.5\x1b[0m\r\n", {"val_bpb": 1.5}),
         ("---\r\nval_bpb: 1.5\r\nnum_steps: 9\r\n", {"val_bpb": 1.5, "num_steps": 9.0}),
         ("---\nval_bpb: inf\n", {"val_bpb": math.inf}),
+        ("---\nval_bpb: \u0660.\u0665\nnum_steps: 1_0\ndepth: 0,5\n", {}),
     ],
 )
 def test_the_last_block_is_read(text: str, numbers: dict[str, float]) -> None:

@@ -39,6 +39,7 @@ from ratchet.task.sources import (
         ("x = 1\n\x0cy = 2\n", "character", "has U+000C (FORM FEED) on line 2"),
         ("# \x1b[2K\n", "character", "has U+001B (ESCAPE) on line 1"),
         ("x = 1 # \ufeff\n", "character", "has U+FEFF"),
+        ("# \U000e0041\n", "character", "has U+E0041 (TAG LATIN CAPITAL LETTER A)"),
         ("x = 1\n# \udce9\n", "utf-8", "is not UTF-8 text on line 2 (byte 0xe9)"),
         ("x = = 1\n", "unreadable", "is not valid Python (line 1: "),
         (DEEP["attributes"](900), "unreadable", "is nested deeper than 80 levels"),
@@ -80,6 +81,20 @@ def test_settings_and_data_are_text_too() -> None:
     assert text_fault("words.txt", "# coding: latin-1\n") is None
     assert "half of a character" in (text_fault("c.json", '{"a": "\\ud800"}') or "")
     assert "whole number" in (text_fault("c.json", f'{{"a": {10**4000}}}') or "")
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("a.yaml", "a: 1\nb: 2\n'a': 3\n"),
+        ("a.yaml", "b: {a: 1, a: 2}"),
+        ("a.json", '{"a": 1, "a": 2}'),
+    ],
+)
+def test_a_key_that_stands_twice_is_refused(name: str, text: str) -> None:
+    """A reader sees the first value, and the last one is used."""
+    assert "the key 'a' stands twice in one mapping" in f"{text_faults(name, text)}"
+    assert text_faults("a.yaml", "a: &a {x: 1}\nb:\n  <<: *a\n  x: 2\n") == {}
 
 
 def test_what_a_version_has_already_is_no_fault_of_the_next() -> None:

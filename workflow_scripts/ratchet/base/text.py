@@ -9,7 +9,10 @@ from functools import lru_cache
 from typing import Any
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
-_BIDI = re.compile("[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff]")
+# What reorders text, and what people do not see and language models read.
+_UNSEEN = re.compile(
+    "[\u061c\u200b\u200e\u200f\u202a-\u202e\u2060-\u2069\ufeff\ufff9-\ufffb\U000e0000-\U000e007f]"
+)
 
 # Colours and cursor moves, window titles and links, and single escapes.
 _ANSI = re.compile(r"\x1b\[[0-9;:?]*[ -/]*[@-~]|\x1b\][^\x07\x1b\n]*(?:\x07|\x1b\\)?|\x1b[@-Z\\^_]")
@@ -23,7 +26,7 @@ MAX_CHARACTERS = 1 << 20
 
 def one_line(text: str) -> str:
     """Text that stays on one line and in one column, and cannot reorder it."""
-    return _CONTROL.sub(" ", _BIDI.sub("", text)).strip()
+    return _CONTROL.sub(" ", _UNSEEN.sub("", text)).strip()
 
 
 def strip_escapes(text: str) -> str:

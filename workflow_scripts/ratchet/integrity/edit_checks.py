@@ -15,7 +15,6 @@ by hashes, by the served evaluation and by isolation.
 import ast
 import enum
 import itertools
-import math
 import re
 import unicodedata
 from collections import Counter
@@ -54,13 +53,14 @@ SEEDING = frozenset(
 EVALUATOR_NAME = "RATCHET_EVALUATOR"
 """Prefix of the variables by which the fixed files reach the evaluator."""
 
-CLOCKS = frozenset({"time", "datetime"})
+CLOCKS = ("time", "datetime")
 CLOCK_CALLS = frozenset({"sleep", "setitimer", "alarm", "clock_settime", "settimeofday"})
-PRINTING = ("print", "write", "writelines", "info")
+PRINTING = frozenset({"print", "write", "writelines", "debug", "info", "warning", "error"})
 
 OUTSIDE = frozenset(
     {"subprocess", "socket", "ctypes", "multiprocessing", "urllib", "http", "requests", "pty"}
     | {"importlib", "inspect", "gc", "signal", "atexit", "pickle", "shutil", "mmap", "resource"}
+    | {"builtins", "codecs", "marshal", "runpy", "fcntl"}
 )
 """Modules that lead out of the training: to other processes, machines and frames."""
 
@@ -68,7 +68,13 @@ OUTSIDE_CALLS = frozenset(
     {"exec", "eval", "compile", "__import__", "open", "fork", "setsid", "system", "popen", "kill"}
     | {"dup2", "chmod", "remove", "unlink", "rename", "write_text", "write_bytes", "putenv"}
 )
-INTROSPECTION = frozenset({"_getframe", "get_objects", "get_referrers", "f_locals", "f_globals"})
+INTROSPECTION = frozenset(
+    {"_getframe", "_current_frames", "currentframe", "f_back", "f_locals", "f_globals"}
+    | {"f_builtins", "tb_frame", "gi_frame", "cr_frame", "get_objects", "get_referrers"}
+    | {"__subclasses__", "__globals__", "__code__", "__closure__", "cell_contents"}
+    | {"settrace", "setprofile"}
+)
+"""Names by which code looks into other frames, functions and objects."""
 
 
 class Severity(enum.StrEnum):
@@ -256,15 +262,11 @@ def _dump(name: str, text: str) -> str:
 def _flags(file: str, text: str, tree: ast.Module, contract: EditContract) -> Iterator[Flag]:
     """Flags of one file, whether they are new or not."""
     nodes = walk(tree)
-    aliases, taken = _fixed_names(nodes, contract)
-    unpacked = _unpacked_names(nodes)
+    reading = _Reading(tree, nodes, contract)
     for node in nodes:
         line = getattr(node, "lineno", 1)
-        for severity, kind, reason in _offences(node, aliases, taken, contract):
+        for severity, kind, reason in reading.offences(node):
             yield Flag(severity, kind, file, line, _shown_code(node), reason)
-        if isinstance(node, ast.Call) and _runs_unpacked(node, unpacked):
-            reason = "runs code that it unpacks itself"
-            yield Flag(Severity.BLOCK, "hidden", file, line, _shown_code(node), reason)
     yield from _data_flags(file, text, nodes)
 
 
@@ -308,66 +310,38 @@ class _Unseeded(ast.NodeTransformer):
         return node
 
 
-def _fixed_names(
-    nodes: Iterable[ast.AST], contract: EditContract
-) -> tuple[frozenset[str], frozenset[str]]:
-    """Names of the fixed modules in this file, and names imported from them."""
-    modules, names = set(), set()
-    for node in nodes:
-        if isinstance(node, ast.Import):
-            for alias in node.names:
-                if alias.name in contract.modules:
-                    modules.add(alias.asname or alias.name.split(".")[0])
-        elif isinstance(node, ast.ImportFrom) and node.module in contract.modules:
-            names |= {alias.asname or alias.name for alias in node.names}
-    return frozenset(modules), frozenset(names)
-
-
-# Letters of other alphabets that look like Latin ones; those that formulas use are left out.
-_LOOKALIKES = re.compile(
-    "[\u0430\u0435\u043e\u0440\u0441\u0443\u0445\u0455\u0456\u0458\u04bb\u0501\u051b\u051d"
-    "\u0410\u0412\u0415\u0405\u0406\u0408\u041a\u041c\u041d\u041e\u0420\u0421\u0422\u0423\u0425"
-    "\u0391\u0392\u0395\u0396\u0397\u0399\u039a\u039c\u039d\u039f\u03a1\u03a4\u03a5\u03a7\u03bf"
-    "\u0585\u0578\u057d\u0570\u0261\u0269\u1d0f]"
-)
-_WORD = re.compile(r"\w+")
-
-
-def _is_latin(text: str) -> bool:
-    return text.isascii() and text.isalpha()
-
-
 def _data_flags(file: str, text: str, nodes: Sequence[ast.AST]) -> Iterator[Flag]:
-    """Notes on what is hard to read: data in literals and comments, long lines, lookalikes."""
+    """Notes on what is hard to read: data in literals and comments, long lines, odd names."""
 
     def note(kind: str, line: int, shown: str, reason: str) -> Flag:
         return Flag(Severity.NOTE, kind, file, line, _cut(" ".join(shown.split())), reason)
 
-    texts = {id(node.value) for node in nodes if isinstance(node, ast.Expr)}  # docstrings
+    documents = {id(node.value) for node in nodes if isinstance(node, ast.Expr)}
     for node in nodes:
-        reason = _data_reason(node, MOST_DOCUMENTED if id(node) in texts else LITERAL_LIMIT)
+        reason = _data_reason(node, MOST_DOCUMENTED if id(node) in documents else LITERAL_LIMIT)
         if reason:
-            line = getattr(node, "lineno", 1)
             value = node.value if isinstance(node, ast.Constant) else type(node).__name__
-            yield note("data", line, f"{value!s:.{TEXT_LIMIT}}", reason)
-        for name in () if text.isascii() else _own_names(node):
-            if not name.isascii() and _LOOKALIKES.search(name):
-                yield note("name", getattr(node, "lineno", 1), name, LOOKS_ALIKE)
-    for word in () if text.isascii() else dict.fromkeys(_WORD.findall(text)):
-        if any(not c.isascii() and _is_latin(unicodedata.normalize("NFKC", c)) for c in word):
-            yield note("name", 1, word, LOOKS_ALIKE)
+            yield note("data", getattr(node, "lineno", 1), f"{value!s:.{TEXT_LIMIT}}", reason)
+    for comments in _COMMENTS.finditer(text):
+        reason = _text_reason(comments[0], LITERAL_LIMIT)
+        if reason:
+            place = text.count("\n", 0, comments.start()) + 1
+            yield note("data", place, comments[0], f"is a comment that {reason}")
     for number, row in enumerate(text.split("\n"), 1):
         if len(row) > LINE_LIMIT:
             yield note("line", number, row.strip(), f"is a line of {len(row):,} characters")
-    comments = "\n".join(_COMMENT.findall(text))
-    if packed_length(comments) > PACKED:
-        reason = f"comments with {packed_length(comments):,} characters of packed data"
-        yield note("data", 1, comments, reason)
+    if not text.isascii():
+        names = set(itertools.chain.from_iterable(map(_own_names, nodes)))
+        odd = {word for word in _WORD.findall(text) if not word.isascii()}
+        # Python reads letters of other widths and styles as the plain ones.
+        read = {word: unicodedata.normalize("NFKC", word) for word in odd}
+        plain = {word for word in odd if read[word].isascii() and read[word] in names}
+        for word in sorted(plain | {name for name in names & odd if _LOOKALIKES.search(name)}):
+            yield note("name", 1, word, "is a name with letters that look like others")
 
 
-LOOKS_ALIKE = "is a name with letters that look like others"
 LITERAL_LIMIT = 1000
-"""Characters of a literal that says something; a longer one is data."""
+"""Characters of a literal or a comment that says something; a longer one is data."""
 
 MOST_DOCUMENTED = 4000
 """Characters of a docstring that is noted; one file in seven has one of 1,000."""
@@ -381,37 +355,20 @@ NUMBER_BITS = 512
 PACKED = 200
 """Characters of packed data that are noted: a digest or a key has fewer, a program more."""
 
-_COMMENT = re.compile(r"(?m)^[ \t]*#(.*)$")
+_COMMENTS = re.compile(r"(?m)(?:^[ \t]*#.*\n?)+")
+_WORD = re.compile(r"\w+")
 _RUN = re.compile(r"[!-~]{40,}")
-_HEXADECIMAL = re.compile(r"(?:\\?[xX]?[0-9a-fA-F]{2}){32,}")
-ENTROPY_BITS = 4.5
-"""Bits per character of a run without blanks: names and paths have 3 to 4.2, base64 over 5."""
-
-
-def packed_length(text: str) -> int:
-    """Characters of a text that look encoded or compressed.
-
-    These are runs without blanks that are hexadecimal, or have letters of both cases,
-    digits and the entropy of an encoding; and characters that no text has, if there are
-    many of them.
-    """
-    runs = [run for run in _RUN.findall(text) if _is_packed(run)]
-    strange = [c for c in text if c > "\x7e" or (c < " " and c not in "\t\n\r")]
-    if len(strange) > len(text) / 4 and len(set(strange)) > PACKED / 4:
-        return max(len(strange), sum(map(len, runs)))
-    return sum(map(len, runs))
-
-
-def _is_packed(run: str) -> bool:
-    if _HEXADECIMAL.fullmatch(run):
-        return True
-    if "://" in run and len(run) < PACKED:
-        return False
-    kinds = (str.isupper, str.islower, str.isdigit)
-    if not all(any(map(kind, run)) for kind in kinds):
-        return False
-    counts = Counter(run).values()
-    return -sum(n * math.log2(n / len(run)) for n in counts) / len(run) >= ENTROPY_BITS
+# Letters of other alphabets that look like Latin ones; those that formulas use are left out.
+_LOOKALIKES = re.compile(
+    "[\u0430\u0435\u043e\u0440\u0441\u0443\u0445\u0455\u0456\u0458\u04bb\u0501\u051b\u051d"
+    "\u0410\u0412\u0415\u0405\u0406\u0408\u041a\u041c\u041d\u041e\u0420\u0421\u0422\u0423\u0425"
+    "\u0391\u0392\u0395\u0396\u0397\u0399\u039a\u039c\u039d\u039f\u03a1\u03a4\u03a5\u03a7\u03bf"
+    "\u0585\u0578\u057d\u0570\u0261\u0269\u1d0f]"
+)
+# Letters and marks that names may have and nobody sees.
+_UNSEEN = re.compile(
+    "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]"
+)
 
 
 def _data_reason(node: ast.AST, most: int) -> str:
@@ -419,21 +376,28 @@ def _data_reason(node: ast.AST, most: int) -> str:
 
     ``most`` is how long a text may be that is not packed.
     """
-    if isinstance(node, ast.List | ast.Tuple | ast.Set):
-        values = sum(isinstance(each, ast.Constant | ast.UnaryOp) for each in node.elts)
+    if isinstance(node, ast.List | ast.Tuple | ast.Set | ast.Dict):
+        values = len(node.keys if isinstance(node, ast.Dict) else node.elts)
         return f"holds {values:,} values" if values > MOST_VALUES else ""
-    if isinstance(node, ast.Dict):
-        return f"holds {len(node.keys):,} keys" if len(node.keys) > MOST_VALUES else ""
     value = node.value if isinstance(node, ast.Constant) else None
     if isinstance(value, int) and value.bit_length() > NUMBER_BITS:
         return f"is a number of {value.bit_length()} bits"
-    if not isinstance(value, str | bytes):
-        return ""
-    text = value if isinstance(value, str) else value.decode("latin-1")
-    packed = packed_length(text)
+    if isinstance(value, bytes):
+        return f"holds {len(value):,} bytes" if len(value) > PACKED else ""
+    return _text_reason(value, most) if isinstance(value, str) else ""
+
+
+def _text_reason(text: str, most: int) -> str:
+    packed = sum(len(run) for run in _RUN.findall(text) if _is_packed(run))
     if packed > PACKED:
         return f"holds {packed:,} characters of packed data"
-    return f"is a text of {len(text):,} characters" if len(text) > most else ""
+    return f"has {len(text):,} characters" if len(text) > most else ""
+
+
+def _is_packed(run: str) -> bool:
+    """Whether characters without blanks are encoded bytes: letters and digits mixed."""
+    address = "://" in run and len(run) <= PACKED
+    return any(map(str.isdigit, run)) and any(map(str.isalpha, run)) and not address
 
 
 def _own_names(node: ast.AST) -> Iterator[str]:
@@ -444,156 +408,225 @@ def _own_names(node: ast.AST) -> Iterator[str]:
             yield value
 
 
-DECODERS = frozenset(
-    {"b64decode", "standard_b64decode", "urlsafe_b64decode", "b32decode", "b16decode", "a85decode"}
-    | {"b85decode", "decodebytes", "unhexlify", "fromhex", "decompress", "a2b_base64", "a2b_hex"}
-    | {"rot13", "unicode_escape", "raw_unicode_escape", "translate"}
-)
-RUNNERS = frozenset({"exec", "eval", "compile", "CodeType", "FunctionType"})
-LOADERS = frozenset({"marshal", "pickle", "cPickle", "dill", "cloudpickle"})
-
-
-def _unpacks(node: ast.AST, names: frozenset[str]) -> bool:
-    """Whether an expression decodes something, holds packed data or uses such a name."""
-    for part in ast.walk(node):
-        if isinstance(part, ast.Name) and part.id in names:
-            return True
-        if isinstance(part, ast.Call) and _called_name(part.func) in DECODERS:
-            return True
-        if isinstance(part, ast.Constant) and isinstance(part.value, str | bytes):
-            text = part.value if isinstance(part.value, str) else part.value.decode("latin-1")
-            codec = text.lower().replace("-", "_") in DECODERS
-            if codec or packed_length(text) > PACKED / 4:
-                return True
-    return False
-
-
-def _unpacked_names(nodes: Iterable[ast.AST]) -> frozenset[str]:
-    """Names that are assigned what a file unpacks, directly or by other names."""
-    names: set[str] = set()
-    for node in nodes:
-        value = getattr(node, "value", None)
-        targets = [t.id for t in _assignment_targets(node) if isinstance(t, ast.Name)]
-        if targets and isinstance(value, ast.expr) and _unpacks(value, frozenset(names)):
-            names.update(targets)
-    return frozenset(names)
-
-
-def _runs_unpacked(call: ast.Call, names: frozenset[str]) -> bool:
-    """Whether a call runs or loads what the file itself unpacks."""
-    name, root = _called_name(call.func), _root_name(call.func)
-    plain = isinstance(call.func, ast.Name) or root in ("builtins", "types")
-    loads = name in ("loads", "load") and root in LOADERS
-    if not (loads or (plain and name in RUNNERS)):
-        return False
-    given = [*call.args, *(keyword.value for keyword in call.keywords)]
-    return any(_unpacks(value, names) for value in given)
-
-
 Offence = tuple[Severity, str, str]
 
-
-def _offences(
-    node: ast.AST, modules: frozenset[str], taken: frozenset[str], contract: EditContract
-) -> Iterator[Offence]:
-    """Offences of one node: severity, kind and reason.
-
-    ``modules`` are names of the fixed modules, ``taken`` names imported from them.
-    """
-    if isinstance(node, _ASSIGNING):
-        targets = list(_assignment_targets(node))
-        yield from _shadows(targets, taken)
-    else:
-        targets = []
-    yield from _patches(node, targets, modules)
-    if isinstance(node, _DEFINITIONS) and node.name in taken:
-        yield Severity.BLOCK, "evaluator", HIDES
-    yield from _prints(node, contract)
-    yield from _clocks(node)
-    yield from _reaches(node, targets)
-    if isinstance(node, ast.Call) and _called_name(node.func) in SEEDING and _literal_seed(node):
-        yield Severity.NOTE, "seed", "starts a random stream from a number of its own"
-
-
-def _patches(
-    node: ast.AST, targets: Sequence[ast.expr], modules: frozenset[str]
-) -> Iterator[Offence]:
-    """Assignments into other modules, by attribute, ``setattr`` or ``sys.modules``."""
-    roots = [_root_name(target) for target in targets if isinstance(target, ast.Attribute)]
-    called = _called_name(node.func) if isinstance(node, ast.Call) else ""
-    if isinstance(node, ast.Call) and called in ("setattr", "delattr") and node.args:
-        roots.append(_root_name(node.args[0]))
-    for root in roots:
-        if root in modules:
-            yield Severity.BLOCK, "evaluator", f"replaces a part of the fixed module {root}"
-        elif root in CLOCKS:
-            yield Severity.BLOCK, "clock", "replaces a clock"
-    for target in targets:
-        if _dotted(target).startswith("sys.modules"):
-            yield Severity.BLOCK, "evaluator", "replaces a module"
-        elif _dotted(target).startswith(("builtins.", "__builtins__")):
-            yield Severity.BLOCK, "evaluator", "replaces a builtin"
-    if called == "reload":
-        yield Severity.BLOCK, "evaluator", "loads a module again"
-
-
 HIDES = "hides what the fixed files provide under that name"
+UNPACKS = "runs code that is not in the file as code"
+
+_FIXED = "fixed file "
+"""Begins the path of what is imported from a fixed file; no name of Python's does."""
+
+_SETTERS = frozenset({"setattr", "delattr", "__setattr__", "__delattr__", "object"})
+_CHANGERS = frozenset({"update", "setdefault", "pop", "clear", "__setitem__", "__delitem__"})
+_TABLES = ("globals", "locals", "vars")
+_LOADERS = frozenset(
+    {"marshal.loads", "marshal.load", "types.FunctionType", "types.CodeType", "code.interact"}
+    | {"runpy.run_path", "runpy.run_module", "importlib.util.spec_from_file_location"}
+    | {"code.InteractiveInterpreter", "code.InteractiveConsole"}
+)
+_PICKLES = ("pickle.loads", "_pickle.loads", "dill.loads", "cloudpickle.loads")
+_DECODERS = frozenset(
+    {"decompress", "b64decode", "b85decode", "a85decode", "fromhex", "unhexlify", "decode"}
+)
+_BUILTINS = ("builtins", "__builtins__")
 
 
-def _shadows(targets: Iterable[ast.expr], taken: frozenset[str]) -> Iterator[Offence]:
-    """Assignments that hide what was imported from a fixed file."""
-    for target in targets:
-        if isinstance(target, ast.Name) and target.id in taken:
-            kind = "seed" if target.id.upper() == "SEED" else "evaluator"
-            yield Severity.BLOCK, kind, HIDES
+class _Reading:
+    """What the names of one file stand for, and the offences of its nodes."""
 
+    def __init__(self, tree: ast.Module, nodes: Sequence[ast.AST], contract: EditContract) -> None:
+        self.contract = contract
+        self.written = re.compile(rf"\b{re.escape(contract.metric)}\s*[:=]")
+        # Texts that a flag is on already, or that document.
+        self.told: set[int] = set()
+        self.called = {id(node.func) for node in nodes if isinstance(node, ast.Call)}
+        documents = [node.value for node in nodes if isinstance(node, ast.Expr)]
+        self.told |= {id(node) for node in documents if isinstance(node, ast.Constant)}
+        # What a file defines under a builtin's name is its own.
+        self.names = {n.name: f"own {n.name}" for n in tree.body if isinstance(n, _DEFINITIONS)}
+        for node in nodes:
+            for name, path in _imported(node):
+                fixed = any(_is_part(path, module) for module in contract.modules)
+                if fixed or not self.names.get(name, "").startswith(_FIXED):
+                    self.names[name] = f"{_FIXED}{path}" if fixed else path
 
-def _prints(node: ast.AST, contract: EditContract) -> Iterator[Offence]:
-    """Text that the harness would take for a result."""
-    if isinstance(node, ast.Call) and _called_name(node.func) in PRINTING:
-        words = [
-            part.value
-            for part in ast.walk(node)
-            if isinstance(part, ast.Constant) and isinstance(part.value, str)
-        ]
-        if any(contract.metric in word or word.strip() == "---" for word in words):
-            yield Severity.BLOCK, "metric", f"prints {contract.metric} or a summary of its own"
-        for name in contract.printed:
-            if any(name in word for word in words):
-                yield Severity.BLOCK, "summary", f"prints {name} of its own"
+    def path(self, node: ast.AST) -> str:
+        """What an expression names, as a dotted path that begins with an import or a builtin.
 
+        Items are left out: a part of a thing is that thing.  Empty for what has no name.
+        """
+        match node:
+            case ast.Name(id=name):
+                return self.names.get(name, name)
+            case ast.Attribute(value=value, attr=name):
+                return self._part(value, name)
+            case ast.Call(func=ast.Name("getattr"), args=[value, ast.Constant(str(name)), *_]):
+                return self._part(value, name)
+            case ast.Call(func=ast.Name("vars"), args=[value]):
+                return self.path(value)
+            case ast.Subscript(ast.Call(ast.Name(table), []), ast.Constant(str(name))):
+                return self.names.get(name, name) if table in _TABLES else ""
+            case ast.Subscript(value=value):
+                return self.path(value)
+        return ""
 
-def _clocks(node: ast.AST) -> Iterator[Offence]:
-    if isinstance(node, ast.Import | ast.ImportFrom):
-        if _imported_names(node) & CLOCKS:
+    def _part(self, value: ast.AST, name: str) -> str:
+        path = self.path(value)
+        return name if path in _BUILTINS else path and f"{path}.{name}"
+
+    def offences(self, node: ast.AST) -> Iterator[Offence]:
+        """Offences of one node: severity, kind and reason."""
+        targets = list(_assignment_targets(node))
+        called = _called_name(node.func) if isinstance(node, ast.Call) else ""
+        yield from self._bindings(node, targets)
+        parts = [target for target in targets if not isinstance(target, ast.Name)]
+        for thing in [*parts, *_changed(node, called)]:
+            yield from self._replacements(thing)
+        if isinstance(node, ast.Call):
+            yield from self._calls(node, called)
+        yield from self._reaches(node, targets)
+        if any(map(_UNSEEN.search, _own_names(node))):
+            yield Severity.BLOCK, "hidden", "is a name with letters that nobody sees"
+
+    def _bindings(self, node: ast.AST, targets: Iterable[ast.expr]) -> Iterator[Offence]:
+        """Names that hide what was imported from a fixed file."""
+        names = [target.id for target in targets if isinstance(target, ast.Name)]
+        if isinstance(node, (*_DEFINITIONS, ast.ExceptHandler, ast.MatchAs, ast.MatchStar)):
+            names += [node.name] if node.name else []
+        names += [name for name, path in _imported(node) if f"{_FIXED}{path}" != self.names[name]]
+        for name in names:
+            if self.names.get(name, "").startswith(_FIXED):
+                yield Severity.BLOCK, "seed" if name.upper() == "SEED" else "evaluator", HIDES
+
+    def _replacements(self, thing: ast.expr) -> Iterator[Offence]:
+        """Changes of what fixed files, modules and builtins hold."""
+        path = self.path(thing)
+        whole = self.path(thing.value) if isinstance(thing, ast.Attribute) else path
+        if path.startswith(_FIXED):
+            name = path.removeprefix(_FIXED)
+            yield Severity.BLOCK, "evaluator", f"replaces a part of the fixed files ({name})"
+        elif _is_part(path, "sys.modules"):
+            yield Severity.BLOCK, "evaluator", "replaces a module"
+        elif whole in _BUILTINS:
+            yield Severity.BLOCK, "evaluator", "replaces a builtin"
+        elif path.split(".")[0] in CLOCKS:
+            yield Severity.BLOCK, "clock", "replaces a clock"
+
+    def _calls(self, node: ast.Call, called: str) -> Iterator[Offence]:
+        path = self.path(node.func)
+        if called in PRINTING or path in PRINTING:
+            yield from self._results(node)
+        if called == "reload":
+            yield Severity.BLOCK, "evaluator", "loads a module again"
+        if called == "patch":
+            roots = {text.split(".")[0] for _, text in _texts_in(node)}
+            for kind, modules in (("evaluator", self.contract.modules), ("clock", set(CLOCKS))):
+                if roots & modules:
+                    yield Severity.BLOCK, kind, "replaces a part of a module by its name"
+        if called in _CHANGERS and self._changes_names(node):
+            yield Severity.BLOCK, "evaluator", HIDES
+        if self._runs_data(node, path):
+            yield Severity.BLOCK, "hidden", UNPACKS
+        elif called in CLOCK_CALLS:
+            yield Severity.NOTE, "clock", "waits, or sets a clock"
+        elif called in OUTSIDE_CALLS and self._is_outside(node.func, called):
+            yield Severity.NOTE, "outside", f"calls {called}"
+        if called in SEEDING and _literal_seed(node):
+            yield Severity.NOTE, "seed", "starts a random stream from a number of its own"
+
+    def _results(self, node: ast.Call) -> Iterator[Offence]:
+        """Printed texts that the harness would take for a result."""
+        words = list(_texts_in(node))
+        metric = self.contract.metric
+        printed = [n for n in self.contract.printed if any(n in text for _, text in words)]
+        if any(metric in text or text.strip() == "---" for _, text in words):
+            self.told |= {id(part) for part, _ in words}
+            yield Severity.BLOCK, "metric", f"prints {metric} or a summary of its own"
+        elif printed:
+            yield Severity.BLOCK, "summary", f"prints {printed[0]} of its own"
+
+    def _changes_names(self, node: ast.Call) -> bool:
+        """Whether a call puts something into the table of all names, as an assignment would."""
+        table = node.func.value if isinstance(node.func, ast.Attribute) else None
+        if not isinstance(table, ast.Call) or self.path(table.func) not in _TABLES:
+            return False
+        names = [*(text for _, text in _texts_in(node)), *(key.arg or "" for key in node.keywords)]
+        return any(self.names.get(name, "").startswith(_FIXED) for name in names)
+
+    def _runs_data(self, node: ast.Call, path: str) -> bool:
+        """Whether a call runs a text or bytes."""
+        if path == "compile":  # torch.compile takes a model alone
+            return len(node.args) + len(node.keywords) > 1
+        if path in _PICKLES:  # a copy is made by loads(dumps(...))
+            calls = [part for part in ast.walk(node) if isinstance(part, ast.Call)]
+            named = {self.path(call.func).rpartition(".")[2] for call in calls}
+            return bool(named & _DECODERS) or any(True for _ in _texts_in(node))
+        return path in ("exec", "eval", *_LOADERS)
+
+    def _is_outside(self, function: ast.expr, called: str) -> bool:
+        method = isinstance(function, ast.Attribute) and self.path(function.value) != "os"
+        return not (method and called in ("eval", "compile", "remove"))
+
+    def _reaches(self, node: ast.AST, targets: Iterable[ast.expr]) -> Iterator[Offence]:
+        """Uses of things outside the training, and of texts that the harness would read."""
+        roots = {path.split(".")[0] for _, path in _imported(node)}
+        if roots & set(CLOCKS):
             yield Severity.NOTE, "clock", "reads a clock of its own"
-    elif isinstance(node, ast.Call) and _called_name(node.func) in CLOCK_CALLS:
-        yield Severity.NOTE, "clock", "waits, or sets a clock"
+        if roots & OUTSIDE:
+            yield Severity.NOTE, "outside", f"imports {', '.join(sorted(roots & OUTSIDE))}"
+        name = node.attr if isinstance(node, ast.Attribute) else ""
+        for text in _text_of(node):
+            name = text
+            if EVALUATOR_NAME in text:
+                yield Severity.BLOCK, "evaluator", "speaks to the evaluator for the fixed files"
+            elif text.startswith("/proc/"):
+                yield Severity.NOTE, "outside", "reads the process table"
+            elif id(node) not in self.told and self.written.search(text):
+                yield Severity.BLOCK, "metric", f"writes {self.contract.metric} as a result"
+        if name in INTROSPECTION:
+            yield Severity.BLOCK, "evaluator", "looks into other frames or objects"
+        handed_on = isinstance(node, ast.Name | ast.Attribute) and id(node) not in self.called
+        if handed_on and self.path(node) in ("exec", "eval"):
+            yield Severity.BLOCK, "hidden", UNPACKS
+        for target in targets:
+            if _is_part(self.path(target), "os.environ"):
+                yield Severity.NOTE, "outside", "changes the environment"
 
 
-def _reaches(node: ast.AST, targets: Iterable[ast.expr]) -> Iterator[Offence]:
-    """Uses of things outside the training."""
-    if isinstance(node, ast.Import | ast.ImportFrom):
-        roots = _imported_names(node) & OUTSIDE
-        if roots:
-            yield Severity.NOTE, "outside", f"imports {', '.join(sorted(roots))}"
-    elif isinstance(node, ast.Constant) and isinstance(node.value, str):
-        if EVALUATOR_NAME in node.value:
-            yield Severity.BLOCK, "evaluator", "speaks to the evaluator in the fixed files' place"
-        elif node.value.startswith("/proc/"):
-            yield Severity.NOTE, "outside", "reads the process table"
-    elif isinstance(node, ast.Attribute) and node.attr in INTROSPECTION:
-        yield Severity.BLOCK, "evaluator", "looks into other frames or objects"
-    elif isinstance(node, ast.Call) and _called_name(node.func) in OUTSIDE_CALLS:
-        method = isinstance(node.func, ast.Attribute) and _root_name(node.func) not in (
-            "os",
-            "builtins",
-        )
-        if not (method and _called_name(node.func) in ("eval", "compile", "remove")):
-            yield Severity.NOTE, "outside", f"calls {_called_name(node.func)}"
-    for target in targets:
-        if _dotted(target).startswith("os.environ"):
-            yield Severity.NOTE, "outside", "changes the environment"
+def _imported(node: ast.AST) -> Iterator[tuple[str, str]]:
+    """Names that an import binds, each with the dotted path that it stands for."""
+    if isinstance(node, ast.Import):
+        for alias in node.names:
+            first = alias.name.split(".")[0]
+            yield alias.asname or first, alias.name if alias.asname else first
+    elif isinstance(node, ast.ImportFrom):
+        for alias in node.names:
+            yield alias.asname or alias.name, f"{node.module or ''}.{alias.name}"
+
+
+def _is_part(path: str, whole: str) -> bool:
+    return path == whole or path.startswith(f"{whole}.")
+
+
+def _changed(node: ast.AST, called: str) -> Iterator[ast.expr]:
+    """What a call changes in place."""
+    if isinstance(node, ast.Call):
+        if called in _SETTERS:
+            yield from node.args[:1]
+        if called in _SETTERS | _CHANGERS and isinstance(node.func, ast.Attribute):
+            yield node.func.value
+
+
+def _text_of(node: ast.AST) -> Iterator[str]:
+    """The text of a constant."""
+    if isinstance(node, ast.Constant) and isinstance(node.value, str | bytes):
+        value = node.value
+        yield value if isinstance(value, str) else value.decode("latin-1")
+
+
+def _texts_in(node: ast.AST) -> Iterator[tuple[ast.AST, str]]:
+    """All constants within a node that are texts, with these."""
+    return ((part, text) for part in ast.walk(node) for text in _text_of(part))
 
 
 def _literal_seed(call: ast.Call) -> bool:
@@ -646,34 +679,10 @@ def _assignment_targets(node: ast.AST) -> Iterator[ast.expr]:
             yield target
 
 
-def _imported_names(node: ast.Import | ast.ImportFrom) -> set[str]:
-    """First parts of the modules that a statement imports."""
-    if isinstance(node, ast.ImportFrom):
-        return {(node.module or "").split(".")[0]}
-    return {alias.name.split(".")[0] for alias in node.names}
-
-
 def _called_name(node: ast.expr) -> str:
     """Last part of a called name: ``np.random.seed`` is ``seed``."""
     if isinstance(node, ast.Attribute):
         return node.attr
-    return node.id if isinstance(node, ast.Name) else ""
-
-
-def _dotted(node: ast.expr) -> str:
-    """A name with its attributes, subscripts left out; empty for another expression."""
-    parts: list[str] = []
-    while isinstance(node, ast.Attribute | ast.Subscript):
-        if isinstance(node, ast.Attribute):
-            parts.append(node.attr)
-        node = node.value
-    return ".".join([node.id, *reversed(parts)]) if isinstance(node, ast.Name) else ""
-
-
-def _root_name(node: ast.expr) -> str:
-    """First part of a dotted or subscripted name."""
-    while isinstance(node, ast.Attribute | ast.Subscript):
-        node = node.value
     return node.id if isinstance(node, ast.Name) else ""
 
 

@@ -12,8 +12,9 @@ from ratchet.base.structs import Frozen
 from ratchet.base.text import MAX_LINE, clean_lines, strip_escapes
 from ratchet.records.records import Outcome
 
-# ``val_bpb:          0.997900``; the key is a name, the value a single word.
-_PAIR = re.compile(r"^\s*([A-Za-z_][A-Za-z0-9_./-]{0,63})\s*[:=]\s*(\S+)\s*$")
+# ``val_bpb:          0.997900``; the key is a name, the value a single word, in signs that
+# a reader takes for the same number: Python reads digits of all alphabets, and 1_0 as 10.
+_PAIR = re.compile(r"^\s*([A-Za-z_][A-Za-z0-9_./-]{0,63})\s*[:=]\s*([!-^`-~]+)\s*$")
 
 
 def parse_summary(text: str) -> dict[str, float]:

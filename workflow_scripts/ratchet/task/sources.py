@@ -54,10 +54,11 @@ MOST_STEPS = 2_000_000
 """Pairs of equal lines that one comparison looks at, which takes half a second."""
 
 # Control characters, marks that reorder what is shown, ends of lines that only some readers
-# know.  A byte order mark is allowed where a text begins.
+# know, letters that language models read and people do not see.  A byte order mark is allowed
+# where a text begins.
 _HIDING = re.compile(
-    "[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\u2028\u2029]"
-    "|\r(?!\n)|(?<!^)\ufeff"
+    "[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2060-\u2069\ufff9-\ufffb"
+    "\U000e0000-\U000e007f]|\r(?!\n)|(?<!^)\ufeff"
 )
 _NOT_UTF8 = re.compile("[\ud800-\udfff]")
 _TOKEN = re.compile(r"\w+|[^\w\s]")
@@ -232,7 +233,7 @@ def load_settings(name: str, text: str) -> Any:
         if len(text) > MOST_CHARACTERS:
             raise SourceError(f"is larger than {MOST_CHARACTERS:,} characters")
         try:
-            found = json.loads(text)
+            found = json.loads(text, object_pairs_hook=_named_once)
         except RecursionError:
             raise _too_deep() from None
         except ValueError as error:
@@ -281,6 +282,16 @@ def _invalid(kind: str, error: Exception) -> SourceError:
     return SourceError(f"is not valid {kind} ({words:.200})")
 
 
+def _named_once(pairs: Sequence[tuple[Any, Any]]) -> dict[Any, Any]:
+    """A mapping; one that names a key twice shows a reader another value than is used."""
+    found: dict[Any, Any] = {}
+    for key, value in pairs:
+        if key in found:
+            raise ValueError(f"the key {key!r:.80} stands twice in one mapping")
+        found[key] = value
+    return found
+
+
 def _check_values(values: Any) -> None:
     """Refuse what no record can hold, and values within themselves."""
     level = [values]
@@ -303,7 +314,7 @@ def _check_values(values: Any) -> None:
 
 
 def _loader() -> Any:
-    """A safe loader with few aliases, which can make a short text endless."""
+    """A safe loader with few aliases, which can make a short text endless, and no key twice."""
     import yaml
 
     class Loader(yaml.SafeLoader):
@@ -315,6 +326,12 @@ def _loader() -> Any:
                 if self.aliases > MOST_ALIASES:
                     raise yaml.YAMLError(f"expected at most {MOST_ALIASES} aliases, found more")
             return super().compose_node(parent, index)
+
+        def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
+            keys = [key for key, _ in node.value if not key.tag.endswith(":merge")]
+            _named_once([(self.construct_object(key, deep=True), None) for key in keys])
+            found: dict[Any, Any] = super().construct_mapping(node, deep)
+            return found
 
     return Loader
 
