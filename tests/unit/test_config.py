@@ -84,14 +84,14 @@ WRONG = [
     ({"proposer": "gemini", "agent_dollars": 1}, "gemini does not report what it costs"),
     ({"mode": "sure"}, "mode: expected one of auto, liberal, gain, balanced, strict, guaranteed"),
     ({"mode": "guaranteed", "max_replicates": 2}, "max_replicates: expected at least 3"),
-    ({"mode": "guaranteed", "max_runs": 17}, "max_runs: expected at least 23"),
+    ({"mode": "guaranteed", "max_runs": 17}, "max_runs: expected at least 25"),
     ({"remeasure_every": 5, "max_runs": 14}, "max_runs: expected at least 20"),
     ({"transfer": 900}, "transfer: expected a mapping or null, found 900"),
     ({"transfer": {"replicates": 3}}, "transfer: expected another budget or a preset"),
     ({"transfer": {"budget_seconds": 9, "budget_steps": 9}}, "transfer: set budget_seconds or"),
     ({"transfer": {"budget_seconds": 0}}, "transfer.budget_seconds: expected more than 0"),
     ({"transfer": {"task": "tasks/gpt"}}, "transfer: unknown key 'task'; known are budget_sec"),
-    ({"transfer": {"budget_steps": 9}, "max_runs": 22}, "max_runs: expected at least 23"),
+    ({"transfer": {"budget_steps": 9}, "max_runs": 22}, "max_runs: expected at least 25"),
 ]
 
 

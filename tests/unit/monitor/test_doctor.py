@@ -282,7 +282,7 @@ ONE = {"rounds": 1, "baseline_replicates": 1, "confirm_replicates": 0, "max_repl
         (ONE, 2, 2),
         # A fifth of the planned runs, where something is kept.
         ({"certify": True}, 107, 120 + 21),
-        ({"transfer": {"budget_seconds": 900}}, 107 + 4, 120 + 4),
+        ({"transfer": {"budget_seconds": 900}}, 107 + 6, 120 + 6),
     ],
 )
 def test_runs_of_a_session(changes: dict[str, object], least: int, most: int) -> None:

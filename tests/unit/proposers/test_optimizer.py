@@ -164,7 +164,7 @@ def test_a_point_says_what_it_moves() -> None:
     assert len(moved) > 1
     assert (idea.edit.kind, idea.edit.name) == (POINT, RANDOM)
     assert idea.edit.values == {name: repr(value) for name, value in moved.items()}
-    assert idea.description.startswith(f"RATE 0.01 -> {point['RATE']}")
+    assert idea.description.startswith(f"{len(moved)} constants: RATE {point['RATE']}, ")
     assert f"it moves {len(moved)} constants at once" in idea.hypothesis
     # A single one is an edit as any other.
     alone = Space(SPACE.constants[:1])
