@@ -60,7 +60,7 @@ SIBLINGS = """    import os
 """
 KILLS = {
     "the supervisor": "    import os\n    os.kill(os.getppid(), 9)\n",
-    "the evaluator": SIBLINGS + "    [os.kill(pid, 9) for pid in pids]\n",
+    "the evaluator": SIBLINGS + "    [os.kill(pid, 9) for pid in pids or [2**22 + 1]]\n",
 }
 
 
