@@ -66,6 +66,8 @@ def reached(attempt: Attempt, attempts: Mapping[str, str]) -> list[str]:
 
 # Each ends with an error where it is refused; {blob} is the validation data in the store.
 READS = {
+    "of the machine's passwords": 'Path("/etc/shadow").read_bytes()',
+    "of the home of root": 'Path("/root/.bashrc").read_bytes()',
     "from the store": "assert len(Path({blob!r}).read_bytes()) > 300_000",
     "by searching the store": "own = Path.cwd()\nfound = [p for p in Path({store!r}).rglob('*')]\n"
     "next(p for p in found if own not in p.parents and p.is_file() and p.read_bytes())",

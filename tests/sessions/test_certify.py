@@ -10,7 +10,7 @@ import yaml
 
 from helpers import FAKE, load_task
 from helpers.boxes import Box, make_box
-from helpers.edits import is_kept
+from helpers.edits import constant, declare, is_kept
 from helpers.recorded import Edits, Recorded, Row
 from ratchet.base.io import source_digest
 from ratchet.cli.verify import main
@@ -29,8 +29,8 @@ def played(tmp_path_factory: pytest.TempPathFactory) -> tuple[Box, Recorded]:
     return play(tmp_path_factory.mktemp("certified") / "box")
 
 
-def play(path: Path, **settings: object) -> tuple[Box, Recorded]:
-    box = make_box(path, task="tasks/fake", rounds=12, certify=True, **settings)
+def play(path: Path) -> tuple[Box, Recorded]:
+    box = make_box(path, task="tasks/fake", rounds=12, certify=True)
     table = Recorded.load("fake", FAKE)
     box.backend, box.clock = table, table.clock
     box.play()
@@ -80,12 +80,13 @@ def test_a_replay_certifies_the_same(played: tuple[Box, Recorded]) -> None:
     assert table.runs == runs
 
 
-def test_nothing_kept_is_nothing_to_certify(tmp_path: Path) -> None:
-    box, _ = play(tmp_path / "box", mode="guaranteed", max_replicates=3)
-    if not kept(box):
-        assert box.json("certify.json")["runs"] == []
-        assert box.json("confirm.json")["contributions"] == []
-        assert box.json("report.json")["counts"]["certified"] is None
+def test_nothing_kept_is_nothing_to_certify(box: Box) -> None:
+    declare(box, constant("BEHAVIOUR", "crash"))
+    box.play(rounds=1, certify=True)
+    assert len(box.rulings()) == 1 and kept(box) == []
+    assert box.json("certify.json")["runs"] == []
+    assert box.json("confirm.json")["contributions"] == []
+    assert box.json("report.json")["counts"]["certified"] is None
 
 
 @dataclass
