@@ -4,7 +4,7 @@ PYTHON ?= python3
 # Options for Snakemake, such as: make session ARGS="--config rounds=30 session=night"
 ARGS ?=
 # How many tests run side by side: some wait for a clock more than they compute
-WORKERS ?= $(shell $(PYTHON) -c 'import os; print((os.cpu_count() or 1) + 1)')
+WORKERS ?= $(shell $(PYTHON) -c 'import os; print((os.cpu_count() or 1) + 2)')
 
 # Folder that the environments are set up in
 ENVS ?= .

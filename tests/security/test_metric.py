@@ -135,9 +135,22 @@ CHEATS = {
 }
 
 
+# To the run they are one: it prints a number that nobody was asked for.
+SAME_RUN = {
+    "patches it by setattr",
+    "patches it in sys.modules",
+    "replaces the module",
+    "defines an evaluation of its own",
+    "prints a block of its own",
+}
+
+
 @pytest.mark.parametrize("name", CHEATS)
 def test_the_edit_is_flagged_and_its_run_caught_whatever_was(arena: Arena, name: str) -> None:
-    arena.check_cheat(CHEATS[name])
+    if name in SAME_RUN:
+        assert (blocked(CHEATS[name].source), CHEATS[name].reason) == (CHEATS[name].flags, UNASKED)
+    else:
+        arena.check_cheat(CHEATS[name])
 
 
 def test_fake_blocks_before_the_real_one_change_nothing(arena: Arena) -> None:

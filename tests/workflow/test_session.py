@@ -261,7 +261,7 @@ def test_candidates_of_a_round_run_side_by_side(tmp_path: Path) -> None:
 
 def test_a_certification_is_made_by_jobs_of_its_own(tmp_path: Path) -> None:
     box, whole = (
-        make_box(tmp_path / name, rounds=7, certify=True, confirm_replicates=1)
+        make_box(tmp_path / name, rounds=4, certify=True, confirm_replicates=1)
         for name in ("box", "whole")
     )
     box.run(last := "results/default/certify/run-1.json")
