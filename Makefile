@@ -29,7 +29,7 @@ help:
 	@echo "make env       only set up the locked environment in .venv"
 	@echo "make env-slurm, make env-kubernetes   for the profiles of clusters"
 	@echo "make env-gpt   set up the environment of tasks/gpt in .venv-gpt (PyTorch with CUDA)"
-	@echo "make bench     harness seconds, start-up, keeping, steering, sessions and tournaments in simulation"
+	@echo "make bench     harness seconds, start-up, keeping, steering and tournaments in simulation"
 	@echo "make bench-malformed   5,000 malformed files through all that reads candidates' files"
 	@echo "make bench-proposing   steered sessions of the default task beside unsteered ones; an hour"
 	@echo "make image     build the container image (BASE_IMAGE=... for another base, ENGINE=podman)"
@@ -138,7 +138,6 @@ bench: $(ENVS)/.venv-dev/.ready $(ENVS)/.venv-bench/.ready
 	$(DEV)/bin/python tests/bench/guarantee.py
 	$(DEV)/bin/python tests/bench/certify.py
 	$(DEV)/bin/pytest tests/bench/calibration.py
-	PYTHONPATH=tests $(DEV)/bin/python tests/bench/sessions.py
 	PYTHONPATH=tests $(DEV)/bin/python tests/bench/busy.py
 	PYTHONPATH=tests $(DEV)/bin/python tests/bench/cheats.py
 	PYTHONPATH=tests $(DEV)/bin/python tests/bench/cheats_gpt.py
