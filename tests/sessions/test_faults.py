@@ -62,7 +62,7 @@ def test_a_full_disk_costs_nothing_that_was_finished(small: Path, finished: Box)
     """The same session, ended by a full disk again and again, each time somewhat later."""
     box = make_box(small / "box")
     known: set[str] = set()
-    for left_kb in (0, 90, 140):
+    for left_kb in (0, 60, 90, 110, 140):
         ballast = fill(small, left_kb)
         said = box.play(check=False)
         assert box.status != 0, "the disk was not small enough to test anything"
