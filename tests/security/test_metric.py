@@ -262,7 +262,7 @@ def test_the_same_leak_was_worth_bits_where_whole_windows_were_shown(arena: Aren
         "evaluate_bpb(model.predict)",
     )
     attempt = arena.attempt(source)
-    leaked = re.search(r"LEAKED (\S+)", attempt.log)
+    leaked = re.search(r"LEAKED\s+(\S+)", attempt.log)
     assert leaked is not None
     assert float(leaked[1]) < 1.0 < arena.honest()
 
