@@ -24,11 +24,14 @@ JOBS = ("prepare", "baseline", "propose", "experiment", "judge", "steer", "confi
 def test_more_rounds_extend_a_session_whatever_its_folder_is_called(
     tmp_path: Path, finished: Box
 ) -> None:
+    """And its certification is made, by jobs of its own."""
     box = copied(finished, tmp_path / 'a päth; it\'s $HOME "x" {y}')
     whole = make_box(tmp_path / "whole")
-    box.run(rounds=5)
-    whole.play(rounds=5, last="confirm")
+    box.run("--cores", "2", rounds=5, certify=True)
+    whole.play(rounds=5, certify=True, last="confirm")
     assert len(box.rulings()) == 5
+    assert len(whole.json("certify.json")["runs"]) >= 6
+    assert (box.session / "logs/certify/run-1.log").is_file()
     assert set(finished.runs()) <= set(box.runs())
     ours, theirs = box.state(), whole.state()
     # The early champion was confirmed too; all else is as in one go.
@@ -257,18 +260,3 @@ def test_candidates_of_a_round_run_side_by_side(tmp_path: Path) -> None:
         assert work.record["telemetry"]["foreign"] == []
         assert work.record["telemetry"]["memory_mb"]["max"] == 3072
     assert len(box.rulings()) == 2
-
-
-def test_a_certification_is_made_by_jobs_of_its_own(tmp_path: Path) -> None:
-    box, whole = (
-        make_box(tmp_path / name, rounds=4, certify=True, confirm_replicates=1)
-        for name in ("box", "whole")
-    )
-    box.run(last := "results/default/certify/run-1.json")
-    assert not (box.session / "certify.json").exists()
-    box.run("--cores", "2")
-    whole.play()
-    assert len(whole.json("certify.json")["runs"]) >= 6
-    assert (box.path / last).is_file()
-    assert box.state() == whole.state()
-    assert "Nothing to be done" in box.run()
