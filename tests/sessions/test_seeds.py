@@ -111,7 +111,7 @@ def test_the_confirmation_may_be_the_first_to_show_it(box: Box, capsys: Capsys) 
 def test_a_metric_that_is_always_the_same_is_saturated(box: Box) -> None:
     change(box, "loss = loss * shape + noise", "loss = 1.0")
     declare(box, *SPACE)
-    box.play(rounds=1, confirm_replicates=1, baseline_replicates=3)
+    box.play(rounds=2, confirm_replicates=1, baseline_replicates=3)
     assert box.json("report.json")["seed"]["notes"][1].startswith("Saturated: every value")
 
 

@@ -15,7 +15,8 @@ from pathlib import Path
 import pytest
 
 from helpers.commands import Patch, printed
-from helpers.engines import IMAGE, REPO, Docker, once
+from helpers.engines import IMAGE, REPO, Docker
+from helpers.shared import once, shared_folder
 from ratchet.runs.sandbox import sandbox
 from ratchet.runs.sandbox.container import LABEL, _image_id
 
@@ -23,8 +24,7 @@ from ratchet.runs.sandbox.container import LABEL, _image_id
 @pytest.fixture(scope="session")
 def common(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder that all workers of this call share."""
-    own = tmp_path_factory.getbasetemp()
-    return own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
+    return shared_folder(tmp_path_factory)
 
 
 @pytest.fixture(scope="session")
