@@ -10,7 +10,7 @@ import pytest
 from hypothesis import settings
 
 from helpers.boxes import Box, make_box
-from helpers.shared import copied, shared_box, shared_folder
+from helpers.shared import copied, shared_box
 
 if TYPE_CHECKING:
     from helpers.candidates import Arena
@@ -36,11 +36,10 @@ def finished(path: Path) -> Box:
 
 @pytest.fixture(scope="session")
 def arena(tmp_path_factory: pytest.TempPathFactory) -> Arena:
-    """One place to try candidates in for all tests of a worker."""
+    """One place to try candidates in for all tests of a worker: the data are prepared once."""
     from helpers.candidates import Arena  # which asks the machine for its sandboxes
 
-    root = tmp_path_factory.mktemp("arena with space")
-    return Arena(root, shared_folder(tmp_path_factory))
+    return Arena(tmp_path_factory.mktemp("arena with space"))
 
 
 @pytest.fixture

@@ -9,20 +9,18 @@ from __future__ import annotations
 
 import base64
 import itertools
-import json
 import re
 import subprocess
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import pytest
 
 from helpers import REPO, load_task
-from helpers.shared import once
-from ratchet.base.structs import from_json_values, replace, to_json_values
+from ratchet.base.structs import replace
 from ratchet.integrity.edit_checks import EditContract, Flag, Severity, edit_flags
 from ratchet.integrity.run_checks import (
     RunTrace,
@@ -183,14 +181,9 @@ def blocked(source: str) -> set[str]:
 
 @dataclass
 class Arena:
-    """A store with the prepared data, and runs in it.
-
-    ``shared`` is a folder for what several arenas need, each of which makes it for the others:
-    the data, and what is measured of the unchanged candidate.
-    """
+    """A store with the prepared data, and runs in it."""
 
     root: Path
-    shared: Path | None = None
     store: Store = field(init=False)
     data: dict[str, str] = field(init=False)
     count: itertools.count[int] = field(default_factory=itertools.count)
@@ -199,20 +192,13 @@ class Arena:
 
     def __post_init__(self) -> None:
         self.store = Store(StorePaths(self.root / "store"))
-        out = (self.shared or self.root) / "prepared"
+        out = self.root / "prepared"
         words = [sys.executable, "prepare.py", "--out", str(out)]
-        with once(out.with_name("data.made")) as missing:
-            if missing:
-                subprocess.run(words, cwd=TASK.folder, check=True, stdout=subprocess.DEVNULL)
-        self.data = {name: self.store.put((out / name).read_bytes()) for name in TASK.data_names}
-
-    def known(self, name: str, find: Callable[[], Any]) -> Any:
-        """A JSON value that the first who asks for this name finds for all."""
-        place = (self.shared or self.root) / f"{name}.json"
-        with once(place) as missing:
-            if missing:
-                place.write_text(json.dumps(find()))
-        return json.loads(place.read_text())
+        subprocess.run(words, cwd=TASK.folder, check=True, stdout=subprocess.DEVNULL)
+        self.data = {}
+        for name in TASK.data_names:
+            self.data[name] = self.store.put((out / name).read_bytes())
+            (out / name).unlink()
 
     def plan(self, source: str, kind: SandboxKind, **changes: object) -> RunSpec:
         """The plan of a session, with a budget of few steps."""
@@ -276,8 +262,7 @@ class Arena:
 
     def honest(self, kind: SandboxKind = SandboxKind.NONE) -> float:
         """The metric of the unchanged candidate."""
-        value: float = self.known(f"honest {kind}", lambda: self.unchanged(kind).value)
-        return value
+        return self.unchanged(kind).value
 
     def usual(
         self, budget_seconds: float | None = None, kind: SandboxKind = SandboxKind.NONE
@@ -285,11 +270,7 @@ class Arena:
         """Replicates of the unchanged candidate, as a session's baseline has them."""
         key = budget_seconds, kind
         if key not in self.replicates:
-            found = self.known(
-                f"usual {budget_seconds} {kind}",
-                lambda: [to_json_values(trace) for trace in self.traces(TRAIN, 3, *key)],
-            )
-            self.replicates[key] = [from_json_values(RunTrace, trace) for trace in found]
+            self.replicates[key] = self.traces(TRAIN, 3, *key)
         return self.replicates[key]
 
     def traces(

@@ -1,11 +1,14 @@
 """A container engine for tests, and the options that close a container."""
 
 import contextlib
+import fcntl
 import json
 import os
 import shutil
 import uuid
+from collections.abc import Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -28,6 +31,15 @@ def devcontainer() -> dict[str, Any]:
     lines = [line for line in text.splitlines() if not line.lstrip().startswith("//")]
     found: dict[str, Any] = json.loads("\n".join(lines))
     return found
+
+
+@contextlib.contextmanager
+def once(mark: Path) -> Iterator[bool]:
+    """Whether what ``mark`` stands for is still to be made; workers wait for each other."""
+    with mark.with_suffix(".lock").open("w") as own:
+        fcntl.flock(own, fcntl.LOCK_EX)
+        yield not mark.exists()
+        mark.touch()
 
 
 def program(variable: str) -> str:

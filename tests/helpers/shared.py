@@ -1,11 +1,10 @@
 """What is made once for all workers that test side by side, and copied by those that change it."""
 
-import contextlib
 import fcntl
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,29 +15,14 @@ from helpers.boxes import Box
 Maker = Callable[[Path], Box]
 
 
-@contextlib.contextmanager
-def once(mark: Path) -> Iterator[bool]:
-    """Whether what ``mark`` stands for is still to be made; workers wait for each other."""
-    with mark.with_suffix(".lock").open("w") as own:
-        fcntl.flock(own, fcntl.LOCK_EX)
-        yield not mark.exists()
-        mark.touch()
-
-
-def shared_folder(factory: pytest.TempPathFactory) -> Path:
-    """A folder that all workers of this call have in common."""
-    base = factory.getbasetemp()
-    place = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "shared"
-    place.mkdir(exist_ok=True)
-    return place
-
-
 def made_once(factory: pytest.TempPathFactory, name: str, make: Maker) -> Box:
     """The box of a name; the first that asks for it makes it, the others wait.
 
     ``make`` gets the folder to make it in.  Whoever gets the box must not change it.
     """
-    place = shared_folder(factory)
+    base = factory.getbasetemp()
+    place = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "shared"
+    place.mkdir(exist_ok=True)
     folder, settings = place / name / "box", place / f"{name}.made"
     with (place / f"{name}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)

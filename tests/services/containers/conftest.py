@@ -15,8 +15,7 @@ from pathlib import Path
 import pytest
 
 from helpers.commands import Patch, printed
-from helpers.engines import IMAGE, REPO, Docker
-from helpers.shared import once, shared_folder
+from helpers.engines import IMAGE, REPO, Docker, once
 from ratchet.runs.sandbox import sandbox
 from ratchet.runs.sandbox.container import LABEL, _image_id
 
@@ -24,7 +23,8 @@ from ratchet.runs.sandbox.container import LABEL, _image_id
 @pytest.fixture(scope="session")
 def common(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder that all workers of this call share."""
-    return shared_folder(tmp_path_factory)
+    own = tmp_path_factory.getbasetemp()
+    return own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
 
 
 @pytest.fixture(scope="session")

@@ -17,8 +17,7 @@ import pytest
 import yaml
 
 from helpers.commands import printed
-from helpers.engines import CLOSED, FOLDER, REPO, Docker, program
-from helpers.shared import once
+from helpers.engines import CLOSED, FOLDER, REPO, Docker, once, program
 from ratchet.runs.sandbox.container import LABEL
 
 pytestmark = pytest.mark.slow
