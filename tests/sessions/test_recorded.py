@@ -1,4 +1,4 @@
-"""Sessions whose training is looked up in a table of real runs."""
+"""Tables of recorded runs: they know the edits that their tasks declare."""
 
 import pytest
 
