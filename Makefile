@@ -4,7 +4,7 @@ PYTHON ?= python3
 # Options for Snakemake, such as: make session ARGS="--config rounds=30 session=night"
 ARGS ?=
 # How many tests run side by side: some wait for a clock more than they compute
-WORKERS ?= $(shell $(PYTHON) -c 'import os; print((os.cpu_count() or 1) + 1)')
+WORKERS ?= $(shell $(PYTHON) -c 'import os; print((os.cpu_count() or 1) + 2)')
 
 # Folder that the environments are set up in
 ENVS ?= .
@@ -29,7 +29,7 @@ help:
 	@echo "make env       only set up the locked environment in .venv"
 	@echo "make env-slurm, make env-kubernetes   for the profiles of clusters"
 	@echo "make env-gpt   set up the environment of tasks/gpt in .venv-gpt (PyTorch with CUDA)"
-	@echo "make bench     harness seconds, start-up, keeping, steering, sessions and tournaments in simulation"
+	@echo "make bench     harness seconds, start-up, keeping, steering and tournaments in simulation"
 	@echo "make bench-malformed   5,000 malformed files through all that reads candidates' files"
 	@echo "make bench-proposing   the default task with each of the built-in proposers; hours"
 	@echo "make image     build the container image (BASE_IMAGE=... for another base, ENGINE=podman)"
@@ -138,7 +138,6 @@ bench: $(ENVS)/.venv-dev/.ready $(ENVS)/.venv-bench/.ready
 	$(DEV)/bin/python tests/bench/guarantee.py
 	$(DEV)/bin/python tests/bench/certify.py
 	$(DEV)/bin/pytest tests/bench/calibration.py
-	PYTHONPATH=tests $(DEV)/bin/python tests/bench/sessions.py
 	PYTHONPATH=tests $(DEV)/bin/python tests/bench/busy.py
 	PYTHONPATH=tests $(DEV)/bin/python tests/bench/cheats.py
 	PYTHONPATH=tests $(DEV)/bin/python tests/bench/cheats_gpt.py

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 # Machines are busy: a slow example is no failure.  Without hands, the examples
 # are the same every time.
-settings.register_profile("ratchet", deadline=None, derandomize="CI" in os.environ)
+settings.register_profile("ratchet", deadline=None, max_examples=50, derandomize="CI" in os.environ)
 settings.load_profile("ratchet")
 
 

@@ -31,7 +31,8 @@ from ratchet.integrity.run_checks import (
 )
 from ratchet.records.paths import StorePaths
 from ratchet.records.records import Outcome
-from ratchet.records.store import LOG, RunRecord, Store
+from ratchet.records.store import LOG, LOG_ASKED, RunRecord, Store
+from ratchet.runs import supervisor
 from ratchet.runs.run import execute_run
 from ratchet.runs.sandbox import sandbox
 from ratchet.runs.sandbox.sandbox import SandboxKind
@@ -126,7 +127,7 @@ class Cheat(NamedTuple):
 
 @dataclass(frozen=True)
 class Attempt:
-    """What became of one candidate."""
+    """What became of one candidate, and all that it printed."""
 
     flags: tuple[Flag, ...]
     record: RunRecord
@@ -241,8 +242,12 @@ class Arena:
             {"number": next(self.count)}, lambda folder: execute_run(plan, self.store, folder)
         )
         assert executed
-        log = (self.store.paths.run(key) / LOG).read_text(encoding="utf-8", errors="replace")
-        return Attempt(read(source), record, log)
+        # A line printed just before the evaluation is kept apart where it was read too late.
+        first, apart = (
+            path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""
+            for path in (self.store.paths.run(key) / name for name in (LOG, LOG_ASKED))
+        )
+        return Attempt(read(source), record, first.replace(supervisor.APART.decode(), apart))
 
     def check_cheat(self, cheat: Cheat, **changes: object) -> None:
         """The edit is flagged as it should be, and its run caught whatever was found."""

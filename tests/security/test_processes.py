@@ -60,7 +60,7 @@ SIBLINGS = """    import os
 """
 KILLS = {
     "the supervisor": "    import os\n    os.kill(os.getppid(), 9)\n",
-    "the evaluator": SIBLINGS + "    [os.kill(pid, 9) for pid in pids]\n",
+    "the evaluator": SIBLINGS + "    [os.kill(pid, 9) for pid in pids or [2**22 + 1]]\n",
 }
 
 
@@ -100,7 +100,7 @@ def test_a_second_try_is_not_had_by_suicide(arena: Arena) -> None:
 def test_what_a_run_wastes_is_recorded_cut_and_removed(arena: Arena) -> None:
     lines = """    import os
     hog = np.ones(40_000_000)
-    for _ in range(300):
+    for _ in range(30):
         print("x" * 100_000)
     top = os.getcwd()
     for _ in range(2000):

@@ -255,9 +255,6 @@ def leaking(path: Path, leak: float, of: str) -> Box:
 
 
 def test_a_gain_where_the_answer_can_be_seen_is_no_gain(tmp_path: Path) -> None:
-    honest = leaking(tmp_path / "honest", 0.0, "prefixes")
-    assert "TAMPERED" not in {r["verdict"] for r in honest.rulings()}
-    assert any(map(is_kept, honest.rulings())) and honest.json("confirm.json")["gain"] is not None
     box = leaking(tmp_path / "leaking", 0.03, "prefixes")
     assert not any(map(is_kept, box.rulings()))
     accused = [r for r in box.rulings() if r["verdict"] == "TAMPERED"]
@@ -266,7 +263,9 @@ def test_a_gain_where_the_answer_can_be_seen_is_no_gain(tmp_path: Path) -> None:
 
 
 def test_a_champion_that_looks_ahead_in_the_audit_data_is_not_confirmed(tmp_path: Path) -> None:
+    """No candidate of the search is accused, whose whole windows and prefixes agree."""
     box = leaking(tmp_path / "box", 0.03, "audit_prefixes")
+    assert "TAMPERED" not in {r["verdict"] for r in box.rulings()}
     assert any(map(is_kept, box.rulings()))
     found = box.json("confirm.json")
     assert found["gain"] is None and "hold what comes next" in found["detail"]

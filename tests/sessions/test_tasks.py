@@ -206,13 +206,20 @@ def test_a_task_with_a_yaml_surface_stops_at_its_target(tmp_path: Path) -> None:
     assert "accuracy" in (box.session / "report.html").read_text()
 
 
-@pytest.mark.parametrize("seed", [1, 2, 6])
-def test_all_edits_of_the_example_are_kept_as_each_is_truly_better(
-    tmp_path: Path, seed: int
-) -> None:
-    """Each is worth three noise floors; twenty runs are enough to see that."""
+def test_all_edits_of_the_example_are_kept_as_each_is_truly_better(tmp_path: Path) -> None:
+    """Each is worth three noise floors; twenty runs are enough to see that.
+
+    The first run of a good edit is unlucky: it gets a second look, is judged by further runs,
+    and kept.
+    """
     box = Box(tmp_path, {"task": "docs/examples/logreg", "budget_steps": None}, harness=REPO)
-    box.play(rounds=12, seed=seed, confirm_replicates=3)
+    box.play(rounds=12, seed=3, confirm_replicates=3)
+    missed, looked = box.rulings()[2], box.rulings()[4]
+    assert missed["verdict"] == "DISCARD" and is_kept(looked)
+    assert len(looked["runs"]) > 1
+    (proposal,) = box.json("rounds/0005/proposals.json")["proposals"]
+    assert (proposal["second_look"], proposal["retry_of"]) == (True, missed["number"])
+    assert "nothing new is left to try" in proposal["hypothesis"]
     kept = [found for found in box.rulings() if is_kept(found)]
     champion = box.git("show", "ratchet/default:train.py")
     assert [line for line in champion.splitlines() if line.endswith("= False")] == []
@@ -221,18 +228,6 @@ def test_all_edits_of_the_example_are_kept_as_each_is_truly_better(
     confirmed = box.json("confirm.json")
     assert 0.3 < confirmed["gain"] < 0.5
     assert confirmed["low"] > 0
-
-
-def test_what_was_missed_gets_a_second_look_once_nothing_new_is_left(tmp_path: Path) -> None:
-    """An unlucky first run of a good edit; the look judges it by further runs, and keeps it."""
-    box = Box(tmp_path, {"task": "docs/examples/logreg", "budget_steps": None}, harness=REPO)
-    box.play(last="rounds", rounds=5, seed=3)
-    missed, looked = box.rulings()[2], box.rulings()[4]
-    assert missed["verdict"] == "DISCARD" and is_kept(looked)
-    assert len(looked["runs"]) > 1
-    (proposal,) = box.json("rounds/0005/proposals.json")["proposals"]
-    assert (proposal["second_look"], proposal["retry_of"]) == (True, missed["number"])
-    assert "nothing new is left to try" in proposal["hypothesis"]
 
 
 PYTHON = os.environ.get("RATCHET_GPT_PYTHON")

@@ -9,16 +9,14 @@ from pathlib import Path
 from typing import NamedTuple
 from unittest import mock
 
-from helpers import FAKE
-from helpers.boxes import DEFAULTS, Box, make_box
+from helpers.boxes import DEFAULTS, Box
 from helpers.edits import constant, declare, ruling
 from helpers.player import Player, inside
-from helpers.recorded import Recorded
 from helpers.shared import copied
 from ratchet.base.structs import replace
 from ratchet.cli.main import main as ratchet
 from ratchet.cli.tryout import TrialPlace, main
-from ratchet.records.paths import SessionPaths, StorePaths
+from ratchet.records.paths import SessionPaths
 from ratchet.records.records import Outcome
 from ratchet.records.store import RunRecord, Store
 from ratchet.runs.run import execute_run
@@ -138,31 +136,6 @@ def test_a_session_by_hand_ends_where_nothing_was_put_forward(box: Box) -> None:
     assert [r["verdict"] for r in box.rulings()] == ["STRONG_KEEP"]
     assert box.json("confirm.json")["gain"] > 0.1
     assert "ratchet try" in (box.session / "report.html").read_text()
-
-
-def test_a_run_has_one_verdict_by_hand_and_in_a_tournament(tmp_path: Path) -> None:
-    """Beside the same incumbent, which the reason names."""
-    box, names = make_box(tmp_path / "box"), ("conservative", "radical")
-    table = Recorded.load("fake", FAKE)
-    box.backend, box.clock = table, table.clock
-    for name in names:
-        box.play(session=name, last="baseline")
-    box.play_tournament(strategies=f"[{', '.join(names)}]", evolve_rounds=1, evolve_runs=3)
-    reasons = []
-    for name in names:
-        rounds = box.path / f"results/default.{name}/rounds"
-        (made,) = json.loads((rounds / "0001/proposals.json").read_text())["proposals"]
-        (theirs,) = json.loads((rounds / "0001/verdict.json").read_text())["rulings"]
-        script(box).write_bytes(
-            Store(StorePaths(box.path / "store")).get(made["files"]["train.py"])
-        )
-        with table():
-            done = ratchet_try(box, "-m", "x", "--json", session=name)
-        mine = json.loads(done.stdout)["ruling"]
-        assert {**mine, "commit": ""} == {**theirs, "commit": ""}
-        assert " than the baseline over " in mine["reason"]
-        reasons += json.loads((rounds / "0002/verdict.json").read_text())["rulings"]
-    assert any(" than experiment 1 over " in ruling["reason"] for ruling in reasons)
 
 
 def test_an_edit_is_measured_once_more_and_judged_by_all_its_runs(box: Box) -> None:

@@ -24,11 +24,14 @@ JOBS = ("prepare", "baseline", "propose", "experiment", "judge", "steer", "confi
 def test_more_rounds_extend_a_session_whatever_its_folder_is_called(
     tmp_path: Path, finished: Box
 ) -> None:
+    """And its certification is made, by jobs of its own."""
     box = copied(finished, tmp_path / 'a päth; it\'s $HOME "x" {y}')
     whole = make_box(tmp_path / "whole")
-    box.run(rounds=5)
-    whole.play(rounds=5, last="confirm")
+    box.run("--cores", "2", rounds=5, certify=True)
+    whole.play(rounds=5, certify=True, last="confirm")
     assert len(box.rulings()) == 5
+    assert len(whole.json("certify.json")["runs"]) >= 6
+    assert (box.session / "logs/certify/run-1.log").is_file()
     assert set(finished.runs()) <= set(box.runs())
     ours, theirs = box.state(), whole.state()
     # The early champion was confirmed too; all else is as in one go.
@@ -51,10 +54,9 @@ def test_further_calls_train_nothing_whatever_became_of_train_py(copy: Box) -> N
     assert "ratchet verify default" in said
     assert "Nothing to be done" in said
     log.write_bytes(whole)
-    assert "expected sha256" not in copy.run()
     path.write_text(text)
     # Forced, and without what Snakemake knew of the files.
-    copy.run("-F")
+    assert "expected sha256" not in copy.run("-F")
     assert copy.state() == before
     for path in (copy.path / ".snakemake").rglob("*"):
         if path.is_file():
@@ -260,26 +262,11 @@ def test_candidates_of_a_round_run_side_by_side(tmp_path: Path) -> None:
     assert len(box.rulings()) == 2
 
 
-def test_a_certification_is_made_by_jobs_of_its_own(tmp_path: Path) -> None:
-    box, whole = (
-        make_box(tmp_path / name, rounds=7, certify=True, confirm_replicates=1)
-        for name in ("box", "whole")
-    )
-    box.run(last := "results/default/certify/run-1.json")
-    assert not (box.session / "certify.json").exists()
-    box.run("--cores", "2")
-    whole.play()
-    assert len(whole.json("certify.json")["runs"]) >= 6
-    assert (box.path / last).is_file()
-    assert box.state() == whole.state()
-    assert "Nothing to be done" in box.run()
-
-
 def test_another_scale_is_asked_for_after_the_end_and_nothing_else_is_done(copy: Box) -> None:
     before, started = copy.state(), len(copy.events("run_started"))
     copy.run("--cores", "2", transfer="{budget_steps: 15}")
-    assert len(copy.events("run_started")) == started + 4
-    assert len(copy.json("transfer.json")["measured"]["champion_runs"]) == 2
+    assert len(copy.events("run_started")) == started + 6
+    assert len(copy.json("transfer.json")["measured"]["champion_runs"]) == 3
     assert copy.json("report.json")["transfer"]["scale"]["ratio"] == 3
     after = copy.state()
     assert {name for name in before if after[name] != before[name]} == {"runs"}

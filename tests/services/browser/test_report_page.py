@@ -39,8 +39,7 @@ def shows(browser, *numbers):
     return True
 
 
-@pytest.mark.parametrize("width", [1200, 400])
-@pytest.mark.parametrize("dark", [False, True])
+@pytest.mark.parametrize(("width", "dark"), [(1200, False), (400, True)])
 def test_opens_calmly_with_every_section_at_any_width(browser, page, width, dark):
     browser.open(page, width=width, dark=dark)
     for name in SECTIONS.split():
@@ -149,19 +148,19 @@ def domain(browser, plot):
     return browser.run(f"document.querySelector('[data-plot={plot}]').view.scale('x').domain()")
 
 
-@pytest.mark.parametrize("plot", ["progress", "forest", "pareto", "schedule"])
-def test_figures_zoom_with_buttons(browser, page, plot):
+def test_figures_zoom_with_buttons(browser, page):
     browser.open(page)
-    low, high = domain(browser, plot)
-    browser.click(f"[data-plot={plot}] .zoom button")
-    nearer = domain(browser, plot)
-    assert low < nearer[0] < nearer[1] < high
-    browser.click(f"[data-plot={plot}] .zoom button:nth-of-type(4)")
-    assert domain(browser, plot)[0] > nearer[0]
-    browser.click(f"[data-plot={plot}] .zoom button:nth-of-type(5)")
-    browser.until(
-        f"document.querySelector('[data-plot={plot}]').view.scale('x').domain()[0] === {low!r}"
-    )
+    for plot in ("progress", "forest", "pareto", "schedule"):
+        low, high = domain(browser, plot)
+        browser.click(f"[data-plot={plot}] .zoom button")
+        nearer = domain(browser, plot)
+        assert low < nearer[0] < nearer[1] < high
+        browser.click(f"[data-plot={plot}] .zoom button:nth-of-type(4)")
+        assert domain(browser, plot)[0] > nearer[0]
+        browser.click(f"[data-plot={plot}] .zoom button:nth-of-type(5)")
+        browser.until(
+            f"document.querySelector('[data-plot={plot}]').view.scale('x').domain()[0] === {low!r}"
+        )
 
 
 def test_points_say_what_they_are(browser, page):

@@ -57,7 +57,7 @@ def test_a_dry_run_passes(snakemake: str, tmp_path: Path) -> None:
 def test_the_session_equals_the_local_one(session: tuple[Box, list[dict]]) -> None:
     box, jobs = session
     here = gpu_box(box.path.parent / "here")
-    here.run()
+    here.play(last="confirm")
     assert box.state() == here.state()
     # The data, two replicates, an experiment, and a pair if there is a champion.
     assert len(jobs) == 4 + bool(box.json("confirm.json")["champion"])

@@ -1,7 +1,7 @@
 """tasks/gpt on a real GPU: compiled, in bf16, judged by the same evaluator.
 
 ``RATCHET_GPT_PYTHON`` names an interpreter with PyTorch's CUDA build, ``.venv-gpt`` say:
-``RATCHET_GPT_PYTHON=.venv-gpt/bin/python pytest tests/gpu``.  The offline corpus is used.
+``RATCHET_GPT_PYTHON=.venv-gpt/bin/python pytest tests/services/gpu``.  The offline corpus is used.
 """
 
 import json

@@ -15,10 +15,10 @@ SEED = 20
 @pytest.mark.parametrize(
     ("name", "base", "task", "count"),
     [
-        ("train.py", (FAKE / "train.py").read_bytes(), FAKE, 300),
+        ("train.py", (FAKE / "train.py").read_bytes(), FAKE, 100),
         ("train.py", (BYTELM / "train.py").read_bytes(), BYTELM, 20),
-        ("c.yaml", YAML, None, 100),
-        ("c.json", JSON, None, 100),
+        ("c.yaml", YAML, None, 60),
+        ("c.json", JSON, None, 60),
     ],
     ids=["fake", "bytelm", "yaml", "json"],
 )

@@ -1,5 +1,7 @@
 """A stricter test of the keeps, what more seeds buy, the front of metric and memory."""
 
+import functools
+
 import pytest
 
 from helpers.report_records import SD, session
@@ -86,9 +88,12 @@ def test_higher_is_better_and_ties():
     assert [p["by"] for p in found["points"]] == [None, None, 1, 1]
 
 
+made_up = functools.cache(lambda seed: session(seed=seed))
+
+
 def confirmed(seed: int, moved: float) -> Facts | None:
     """Disagreement of a made-up session whose confirmation is off by ``moved`` noise sds."""
-    records = session(seed=seed)
+    records = made_up(seed)
     found = records.history.confirmation
     sides = {
         name: tuple(replace(run, value=run.value + moved * SD) for run in getattr(found, name))
@@ -99,9 +104,9 @@ def confirmed(seed: int, moved: float) -> Facts | None:
 
 
 def test_a_confirmation_is_rarely_said_to_disagree_where_nothing_changed():
-    seeds = range(60)
-    assert sum(confirmed(seed, 0.0) is not None for seed in seeds) <= 3
-    assert sum(confirmed(seed, 5.0) is not None for seed in seeds) >= 45
+    seeds = range(20)
+    assert sum(confirmed(seed, 0.0) is not None for seed in seeds) <= 1
+    assert sum(confirmed(seed, 5.0) is not None for seed in seeds) >= 15
 
 
 def test_the_noise_of_all_runs_judges_again():

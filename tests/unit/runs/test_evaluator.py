@@ -14,7 +14,6 @@ from ratchet.base.errors import DataError
 from ratchet.records.records import Outcome
 from ratchet.records.store import LOG, LOG_ASKED, RunRecord
 from ratchet.runs.evaluator import Evaluator
-from ratchet.runs.outcome import ASKED
 
 TALK = """
 import json, os, socket, sys
@@ -97,14 +96,6 @@ def test_nobody_waits_for_words_that_were_taken(tmp_path: Path) -> None:
     assert time.monotonic() - began < 10
     os.kill(evaluator.pid, signal.SIGKILL)
     assert evaluator.finish(dict)["asked"] == {}
-
-
-def test_an_error_after_the_first_question_is_not_quoted(tmp_path: Path) -> None:
-    """Its message would come to whoever proposes next."""
-    record = small(tmp_path, SERVE, CLIENT + "raise KeyError(s.recv(9) or 'the window')\n")
-    assert record.outcome is Outcome.CRASH
-    assert record.reason == f"exit status 1, {ASKED}"
-    assert "window" not in (tmp_path / "run" / LOG).read_text()
 
 
 def test_a_broken_evaluator_is_the_tasks_fault(tmp_path: Path) -> None:
