@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from helpers.autojudge_logs import HEADER, REFERENCE, answer, call, needs_logs, row
+from helpers.autojudge_logs import HEADER, REFERENCE, answer, call, history, needs_logs, row
 from helpers.clones import Clone
 from helpers.commands import Capsys
 from ratchet.cli.audit_rerun import exit_code, told
@@ -132,6 +132,19 @@ def test_nothing_kept(log: Audited) -> None:
     assert found["all_hold"] == pytest.approx(1) == found["together_hold"]
     log.write(row(0, "0.000000", "crash"), row(1, "0.000000", "crash"))
     log.refused(65, "line 1, column 1: expected a row with a metric")
+
+
+def test_any_scale(log: Audited) -> None:
+    """A metric in other units is judged alike."""
+    found = []
+    header, *lines = history().replace("val_bpb", "loss").splitlines(keepends=True)
+    cells = [line.split("\t", 2) for line in lines]
+    for scale in (1.0, 1e-6, 1e6):
+        rows = (f"{name}\t{float(value) * scale!r}\t{rest}" for name, value, rest in cells)
+        log.write(*rows, header=header)
+        found.append([change["given_log"] for change in log.facts()["changes"]])
+    assert found[1] == pytest.approx(found[0], abs=1e-6)
+    assert found[2] == pytest.approx(found[0], abs=1e-6)
 
 
 def test_a_repository_tells_what_changes_cost(log: Audited, tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from helpers.autojudge_logs import HEADER, answer, call, printed
+from helpers.autojudge_logs import HEADER, REFERENCE, answer, call, needs_logs, printed
 from helpers.commands import Capsys, Patch
 from ratchet.records.session_repo import SessionRepo
 
@@ -99,6 +99,17 @@ def test_explore_looks_where_nobody_was(log: Path, capsys: Capsys) -> None:
     found = answer(capsys, "autosteer --mode explore --results", log)
     assert found["suggestions"][0]["category"] not in ("architecture", "hyperparams", "optimizer")
     assert found["suggestions"][0]["kind"] == "EXPLORE"
+
+
+@needs_logs
+@pytest.mark.parametrize("mode", ["auto", "explore", "exploit"])
+def test_the_reference_session_exploits_before_it_avoids(capsys: Capsys, mode: str) -> None:
+    found = answer(capsys, "autosteer --num-suggestions 20 --results", REFERENCE, "--mode", mode)
+    labels = {name: stats["label"] for name, stats in found["category_stats"].items()}
+    for listed in (found["ranking"], [one["category"] for one in found["suggestions"]]):
+        words = [labels[name] for name in listed]
+        before, _, after = " ".join(words).rpartition("EXPLOIT")
+        assert after and "AVOID" not in before
 
 
 def test_quiet_has_a_line_for_each_suggestion(log: Path, capsys: Capsys) -> None:

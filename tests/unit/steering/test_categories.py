@@ -1,11 +1,52 @@
-"""Categories of changes: by code and by words."""
+"""Categories of changes: by code, by words, and as a careful reader gave them."""
+
+import csv
+import hashlib
 
 import pytest
 
-from helpers import BYTELM, REPO, load_task
+from helpers import BYTELM, REPO, SHARED, load_task
+from ratchet.logs.reader import read_table
 from ratchet.steering.categories import category_of_code, classify_change, untried_angles
 from ratchet.steering.code_diff import code_differences
 from ratchet.task.edits import applicable_changes
+
+SESSIONS = SHARED / "corpus" / "sessions"
+REFERENCE = ("karpathy__autoresearch__mar8.tsv",)
+HELD_OUT = (
+    "Djordje-Stojanovic__TrainRTX5070__2.tsv",
+    "karpathy__autoresearch__10.tsv",
+    "karpathy__autoresearch__15.tsv",
+    "AndErem314__autoresearch-mini-M4__1.tsv",
+)
+
+
+def labels() -> dict[str, str]:
+    """Categories by a reader, written down before the rules; by digest of the text."""
+    with (REPO / "tests" / "data" / "categories.tsv").open() as lines:
+        return {row["sha256"]: row["category"] for row in csv.DictReader(lines, delimiter="\t")}
+
+
+def agreement(sessions: tuple[str, ...]) -> tuple[int, int]:
+    known, same, total = labels(), 0, 0
+    for name in sessions:
+        for row in read_table((SESSIONS / name).read_bytes(), name).rows:
+            digest = hashlib.sha256(row.description.encode()).hexdigest()[:12]
+            same += classify_change(row.description) == known[digest]
+            total += 1
+    return same, total
+
+
+@pytest.mark.skipif(not SESSIONS.is_dir(), reason="the logs are not at hand")
+@pytest.mark.parametrize(
+    ("sessions", "rows", "share"), [(REFERENCE, 126, 0.9), (HELD_OUT, 62, 0.8)]
+)
+def test_sessions_are_mostly_read_as_a_careful_reader_does(
+    sessions: tuple[str, ...], rows: int, share: float
+) -> None:
+    same, total = agreement(sessions)
+    assert total == rows
+    assert same >= share * total
 
 
 @pytest.mark.parametrize(
