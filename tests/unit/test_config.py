@@ -84,7 +84,7 @@ WRONG = [
     ({"proposer": "gemini", "agent_dollars": 1}, "gemini does not report what it costs"),
     ({"mode": "sure"}, "mode: expected one of auto, liberal, gain, balanced, strict, guaranteed"),
     ({"mode": "guaranteed", "max_replicates": 2}, "max_replicates: expected at least 3"),
-    ({"mode": "guaranteed", "max_runs": 17}, "max_runs: expected at least 25"),
+    ({"mode": "guaranteed", "max_runs": 17}, "max_runs: expected at least 23"),
     ({"remeasure_every": 5, "max_runs": 14}, "max_runs: expected at least 20"),
     ({"transfer": 900}, "transfer: expected a mapping or null, found 900"),
     ({"transfer": {"replicates": 3}}, "transfer: expected another budget or a preset"),

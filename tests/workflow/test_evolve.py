@@ -39,6 +39,7 @@ PLAYED = {
     "evolve_rounds": 2,
     "evolve_runs": 4,
     "seeds": "secret",
+    "proposer": "auto",
 }
 
 

@@ -110,10 +110,10 @@ def test_a_machine_that_stays_busy_becomes_the_usual(runs: Runs) -> None:
         runs.made(ended(OK, QUIET), source=f"quiet {number}")
     aside = []
     for number in range(8):
-        attempts = 3 if number < 5 else 1
+        attempts = 3 if number < 4 else 1
         found = runs.made(*[ended(OK, BUSY)] * attempts, source=f"busy {number}")
         aside.append(len(found.set_aside))
-    assert aside == [2] * 5 + [0] * 3
+    assert aside == [2] * 4 + [0] * 4
 
 
 def test_steps_are_compared_within_one_source_and_what_was_set_aside_is_not(runs: Runs) -> None:
