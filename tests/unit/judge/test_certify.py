@@ -114,6 +114,24 @@ def test_the_unit_of_the_metric_means_nothing() -> None:
         assert other.confidence == each.confidence
 
 
+def test_the_noise_is_learned_from_the_runs() -> None:
+    """The same contributions are sure among quiet runs, and not beside ten times the noise."""
+    quiet, loud = (
+        contributions(
+            changes(2),
+            [
+                VariantRun(frozenset(out), 100 + 2.0 * len(out) + noise * off)
+                for out in [(), (0,), (1,), (0, 1)]
+                for off in SPREAD[:4]
+            ],
+        )
+        for noise in (1.0, 10.0)
+    )
+    assert [each.standing for each in quiet] == [Standing.CERTIFIED] * 2
+    assert Standing.CERTIFIED not in [each.standing for each in loud]
+    assert loud[0].high - loud[0].low > 3 * (quiet[0].high - quiet[0].low)
+
+
 def test_another_speed_of_the_machine_is_no_contribution() -> None:
     """The search's runs are all 50 noise floors lower than fresh ones of the same code."""
     noise = np.random.default_rng(3).normal(size=14).tolist()
