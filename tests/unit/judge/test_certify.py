@@ -132,6 +132,16 @@ def test_the_noise_is_learned_from_the_runs() -> None:
     assert loud[0].high - loud[0].low > 3 * (quiet[0].high - quiet[0].low)
 
 
+def test_a_diverged_proposal_hides_no_contribution() -> None:
+    fresh = fresh_runs([4.0, 0.0], 10)
+    search = [VariantRun(frozenset({0, 1}), 104.0 + off, occasion=1) for off in SPREAD]
+    diverged = VariantRun(frozenset(), 1e5, tried=2, occasion=1)
+    found = contributions(changes(2), [*fresh, *search, diverged])
+    assert found[0].standing is Standing.CERTIFIED
+    assert found[0].gain == pytest.approx(4, abs=1.5)
+    assert found[1].standing is Standing.PASSENGER
+
+
 def test_another_speed_of_the_machine_is_no_contribution() -> None:
     """The search's runs are all 50 noise floors lower than fresh ones of the same code."""
     noise = np.random.default_rng(3).normal(size=14).tolist()
@@ -150,7 +160,9 @@ def test_another_speed_of_the_machine_is_no_contribution() -> None:
 def test_a_lucky_keep_is_seen_in_what_came_after_it() -> None:
     """The change measured 4 better; six harmless proposals on it then measured as before it."""
     lucky = [VariantRun(frozenset({0}), 100.0, None, 1), VariantRun(frozenset(), 96.0, None, 1)]
-    after = [VariantRun(frozenset(), 100.0 + off, 1 + n, 1) for n, off in enumerate(SPREAD)]
+    after = [
+        VariantRun(frozenset(), 100.0 + off, 1 + n, 1) for n, off in enumerate(3 * np.array(SPREAD))
+    ]
     alone = contributions(changes(1), lucky)[0]
     seen = contributions(changes(1), [*lucky, *after])[0]
     assert seen.gain < alone.gain - 0.5
