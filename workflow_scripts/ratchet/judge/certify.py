@@ -30,7 +30,7 @@ from ratchet.records.records import Contribution, Standing
 FALSE_SHARE = 0.04
 """Most that the certified changes of a session may be expected to hold of false ones: lower
 than what is promised, 5 %, as codes differ in their noise.  In simulated sessions of 40 runs
-.05 certifies 6 % false ones and .04 4 %; it misses one in thirty of the true ones."""
+.05 certifies 6 % false ones and .04 5 %; it misses one in fifty of the true ones."""
 
 LEAST_CONFIDENCE = 0.6
 """P(contribution > 0) of each certified change: very sure ones vouch for no doubtful one."""
@@ -56,9 +56,8 @@ Without them one would pass for noise."""
 _MEANS = 0.8 * np.concatenate([[0.0], SCALES, -SCALES, [-DIVERGED]])
 _SDS = 0.6 * np.concatenate([[1 / 12], SCALES, SCALES, [DIVERGED]])
 
-NO_EFFECT = 0.1
-"""Share of proposals without effect, before any is seen, as the judge of short sessions has it;
-the others gain or harm alike."""
+NO_EFFECT = 0.05
+"""Share of proposals without effect, before any is seen; the others gain or harm alike."""
 _EITHER = (1 - NO_EFFECT - DIVERGED_SHARE) / (2 * SIDE)
 _PRIOR = np.concatenate([[NO_EFFECT], np.full(2 * SIDE, _EITHER), [DIVERGED_SHARE]])
 
