@@ -78,7 +78,6 @@ class World:
             VariantRun(frozenset(range(there, len(self.gains))), y, tried, occasion=1)
             for there, tried, y in search
         ]
-        self.noise = judge.noise_interval()
 
     def worth(self, present: frozenset[int]) -> float:
         """True gain of a variant; the first two real changes overlap."""
@@ -103,12 +102,12 @@ def certify(world: World, plan: Plan, budget: int) -> Counter[str]:
     changes = world.changes
     everything = frozenset(range(len(changes)))
     fresh = [world.run(row) for row in plan(changes, budget, world.search)]
-    first = contributions(changes, [*fresh, *world.search], world.noise)
+    first = contributions(changes, [*fresh, *world.search])
     gone = frozenset(each.number for each in first if each.standing is Standing.PASSENGER)
     fresh += [world.run(row) for row in [gone] * (1 if gone else 0)]
     fresh += [world.run(row) for row in [everything, gone] * CONFIRMATIONS]
     counts: Counter[str] = Counter()
-    for each in contributions(changes, [*fresh, *world.search], world.noise):
+    for each in contributions(changes, [*fresh, *world.search]):
         kind = "real" if world.gains[each.number] > 0 else "false"
         counts[f"{kind} certified"] += (
             each.standing is Standing.CERTIFIED and each.number not in gone

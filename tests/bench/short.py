@@ -230,7 +230,7 @@ def judged(world: World, budget: int, certify: bool) -> Played:
             VariantRun(frozenset(range(there, len(changes))), y, tried, occasion=1)
             for there, tried, y in search
         ]
-        _certify(world, changes, known, judge.noise_interval(), budget, played)
+        _certify(world, changes, known, budget, played)
     return played
 
 
@@ -238,7 +238,6 @@ def _certify(
     world: World,
     changes: list[Change],
     search: list[VariantRun],
-    noise: tuple[float, float],
     budget: int,
     played: Played,
 ) -> None:
@@ -251,7 +250,7 @@ def _certify(
     used = certification_budget(budget) if len(changes) > 1 else 0
     rows = plan_leave_outs(changes, used, search)
     fresh = [VariantRun(row, world.fresh(row, n)) for n, row in enumerate(rows)]
-    found = contributions(changes, [*fresh, *search], noise)
+    found = contributions(changes, [*fresh, *search])
     seen = frozenset[int]().union(*rows)
     out = frozenset(c.number for c in found if c.standing is Standing.PASSENGER) & seen
     theirs = [world.fresh(out, 1000 + n) for n in range(CONFIRMED)]
@@ -264,7 +263,7 @@ def _certify(
             world.kept[c.number] / sd,
             Standing.PASSENGER if c.number in out else c.standing,
         )
-        for c in contributions(changes, [*fresh, *search], noise)
+        for c in contributions(changes, [*fresh, *search])
     ]
     played.claimed = (fmean(ours) - fmean(theirs)) / sd
     left = [effect for place, effect in enumerate(world.kept) if place not in out]

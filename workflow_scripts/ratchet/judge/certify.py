@@ -23,13 +23,14 @@ from numpy.typing import NDArray
 
 from ratchet.base.stats import FloatArray
 from ratchet.base.structs import Frozen, replace
-from ratchet.judge.effects import COMPONENTS, SCALES, SIDE
+from ratchet.judge.effects import SCALES, SIDE
+from ratchet.judge.settings import RELATIVE_NOISE, log_noise_prior
 from ratchet.records.records import Contribution, Standing
 
 FALSE_SHARE = 0.04
-"""Expected share of false ones among the certified: lower than what is promised, 5 %, as
-short sessions know their noise badly.  Over real edits .05 certifies 2 to 7 % false ones in
-sessions of 15 runs, .03 misses a tenth more of the true ones above one noise sd."""
+"""Most that the certified changes of a session may be expected to hold of false ones: lower
+than what is promised, 5 %, as codes differ in their noise.  In simulated sessions of 40 runs
+.05 certifies 6 % false ones and .04 5 %; it misses one in fifty of the true ones."""
 
 LEAST_CONFIDENCE = 0.6
 """P(contribution > 0) of each certified change: very sure ones vouch for no doubtful one."""
@@ -38,7 +39,7 @@ PASSENGER_SHARE = 0.1
 """Share of the champion's expected gain that all passengers together may carry."""
 
 PASSENGER_GAIN = 0.8
-"""What they may carry together in noise floors: less than one run shows."""
+"""What they may carry together in noise sds: less than one run shows."""
 
 PASSENGER_CONFIDENCE = 0.7
 """A change as likely as this to contribute is no passenger, however small."""
@@ -46,27 +47,33 @@ PASSENGER_CONFIDENCE = 0.7
 INTERVAL = 0.9
 """Probability that a contribution lies in its interval."""
 
-# Effects of proposals in noise floors: none to speak of, or a gain or harm of one of the
+DIVERGED, DIVERGED_SHARE = 2.0**20, 0.01
+"""Harm of a diverged proposal in noise sds, and the share of such ones before any is seen.
+Without them one would pass for noise."""
+
+# Effects of proposals in noise sds: none to speak of, or a gain or harm of one of the
 # judge's scales.  A half-normal of width s has about the mean .8 s and the sd .6 s.
-_MEANS = np.concatenate([[0.0], 0.8 * SCALES, -0.8 * SCALES])
-_SDS = np.concatenate([[0.05], 0.6 * SCALES, 0.6 * SCALES])
+_MEANS = 0.8 * np.concatenate([[0.0], SCALES, -SCALES, [-DIVERGED]])
+_SDS = 0.6 * np.concatenate([[1 / 12], SCALES, SCALES, [DIVERGED]])
 
 NO_EFFECT = 0.05
 """Share of proposals without effect, before any is seen; the others gain or harm alike."""
-_PRIOR = np.concatenate([[NO_EFFECT], np.full(2 * SIDE, (1 - NO_EFFECT) / (2 * SIDE))])
+_EITHER = (1 - NO_EFFECT - DIVERGED_SHARE) / (2 * SIDE)
+_PRIOR = np.concatenate([[NO_EFFECT], np.full(2 * SIDE, _EITHER), [DIVERGED_SHARE]])
 
 PRIOR_COUNT = 20.0
 """Proposals that the distribution of effects before any is seen counts as."""
 
-ODD_SHARE, ODD_FACTOR = 0.05, 6.0
-"""Share of runs that are odd, as a slowed one is, and their noise in usual noise.
+ODD_BEFORE = (1.0, 19.0)
+"""Runs that were odd, as a slowed one is, and usual ones, before any is seen: a few in a hundred
+are odd, and how many is learned."""
+
+ODD_MEAN, ODD_SD = 3.0, 5.0
+"""Metric of an odd run, in noise sds: mostly worse, as a slowed run is, seldom better by luck.
 So neither one such run nor changes that work only together pass for knowledge."""
 
-NOISE_NODES = np.linspace(-2.5, 2.5, 11)
-"""Noise of the runs, in sds of what is known of its logarithm."""
-
-NOISE_LOG_SD = 0.3
-"""Least sd of the noise's logarithm: variants differ in it, and do not quite add up."""
+NOISE_STEPS = (1.0, 0.3, 0.1)
+"""Sds of the steps by which a chain moves the noise's logarithm, in each sweep."""
 
 CHAINS, SWEEPS, BURN_IN = 64, 160, 40
 """Size of the sampler: probabilities are within .02 of those of a ten times longer one."""
@@ -142,27 +149,26 @@ def _design(changes: Sequence[Change], runs: Sequence[VariantRun]) -> FloatArray
 
 
 def contributions(
-    changes: Sequence[Change], runs: Sequence[VariantRun], noise: tuple[float, float]
+    changes: Sequence[Change], runs: Sequence[VariantRun]
 ) -> tuple[Contribution, ...]:
-    """What each change adds, and its standing; ``noise`` is the noise floor's 90 % interval.
+    """What each change adds, and its standing.
 
-    ``runs`` are those of the search and the fresh ones.  Certified is the largest set of
-    changes whose expected share of false ones is at most :data:`FALSE_SHARE`, of those that
-    fresh runs were made with and without.  Passengers are those that contribute least, as
-    long as the champion loses next to nothing with all of them.
+    ``runs`` are those of the search and the fresh ones.  They alone tell the noise: what the
+    search made of it rests on its runs too, which would count twice.  Certified is the
+    largest set of changes whose expected share of false ones is at most :data:`FALSE_SHARE`,
+    of those that fresh runs were made with and without.  Passengers are those that
+    contribute least, as long as the champion loses next to nothing with all of them.
     """
     if not changes:
         return ()
-    unit = math.sqrt(noise[0] * noise[1])
-    log_sd = math.hypot(math.log(noise[1] / noise[0]) / (2 * 1.645), NOISE_LOG_SD)
-    draws = unit * _Sampler(changes, runs, unit, log_sd).draws()
+    draws, noise_sd = _Sampler(changes, runs).draws()
     low, high = np.quantile(draws, [(1 - INTERVAL) / 2, (1 + INTERVAL) / 2], axis=0)
     columns = np.stack([draws.mean(axis=0), low, high, (draws > 0).mean(axis=0)]).T.tolist()
     found = [
         Contribution(change.number, gain, least, most, sure)
         for change, (gain, least, most, sure) in zip(changes, columns, strict=True)
     ]
-    standing = dict.fromkeys(_passengers(changes, found, unit), Standing.PASSENGER)
+    standing = dict.fromkeys(_passengers(changes, found, noise_sd), Standing.PASSENGER)
     # What was left out in no fresh run, or in all, has the search's word alone.
     fresh = [run.left_out for run in runs if run.occasion == 0]
     tested = [c for c in found if 0 < sum(c.number in out for out in fresh) < len(fresh)]
@@ -181,11 +187,13 @@ def _certified(found: Sequence[Contribution]) -> list[int]:
     return numbers
 
 
-def _passengers(changes: Sequence[Change], found: Sequence[Contribution], unit: float) -> list[int]:
+def _passengers(
+    changes: Sequence[Change], found: Sequence[Contribution], noise_sd: float
+) -> list[int]:
     """Changes that can go, the least first, each with those that need it."""
     _, needing = _closures(changes)
     worth = np.maximum([each.gain for each in found], 0.0)
-    most = min(PASSENGER_SHARE * worth.sum(), PASSENGER_GAIN * unit)
+    most = min(PASSENGER_SHARE * worth.sum(), PASSENGER_GAIN * noise_sd)
     staying = np.array(
         [
             change.stays or each.confidence >= PASSENGER_CONFIDENCE
@@ -244,18 +252,26 @@ class _Sampler:
 
     Each sweep draws the effects of proposals that were not kept, then each contribution
     over all scales, then contributions and levels together given their scales: they hang
-    together in a chain, and one at a time would move slowly.  Everything is in noise
-    floors.  The random numbers follow from the sizes alone.
+    together in a chain, and one at a time would move slowly.  The scales count in noise sds,
+    so effects tell of the noise as runs do: were it smaller, effects as seen were larger.  The
+    unit is the spread of the runs.  The random numbers follow from the sizes alone.
     """
 
-    def __init__(
-        self, changes: Sequence[Change], runs: Sequence[VariantRun], unit: float, log_sd: float
-    ) -> None:
+    def __init__(self, changes: Sequence[Change], runs: Sequence[VariantRun]) -> None:
         self.random = np.random.default_rng([len(runs), len(changes)])
         self.count = len(changes)
         self.x, self.kind = np.unique(_design(changes, runs), axis=0, return_inverse=True)
         self.kind = self.kind.reshape(len(runs))
-        self.values = np.array([run.value for run in runs]) / unit
+        values = np.array([run.value for run in runs])
+        expected = RELATIVE_NOISE
+        if len(runs):
+            expected *= float(np.abs(values).mean()) or 1.0
+            values -= np.median(values)
+        # The median deviation, which a diverged run does not change.
+        self.unit = float(np.median(np.abs(values))) if len(runs) else 0.0
+        self.unit = self.unit or expected
+        self.values = values / self.unit
+        self.log_expected = math.log(expected / self.unit)
         self.of_kind = (self.kind[:, None] == np.arange(len(self.x))).astype(float)
         tried = sorted({run.tried for run in runs if run.tried is not None})
         self.tried = np.array([[run.tried == n for n in tried] for run in runs], dtype=float)
@@ -265,9 +281,10 @@ class _Sampler:
         self.log_weights = np.tile(np.log(_PRIOR), (CHAINS, 1))
         self.others = np.zeros((CHAINS, len(tried)))
         self.scales = np.zeros((CHAINS, self.count), dtype=int)
-        self.factor = np.ones((CHAINS, len(runs)))
-        self.noise = np.ones((CHAINS, 1))
-        self.nodes = np.exp(log_sd * NOISE_NODES)
+        self.odd = np.zeros((CHAINS, len(runs)), dtype=bool)
+        self.odd_share = np.full((CHAINS, 1), ODD_BEFORE[0] / sum(ODD_BEFORE))
+        # From where nearly all that is seen is noise to where nearly nothing is.
+        self.noise = np.exp(-3 * self.random.random((CHAINS, 1)))
 
     def _start(self) -> FloatArray:
         """Contributions and levels by least squares, held by a wide prior, and spread."""
@@ -283,9 +300,9 @@ class _Sampler:
         start: FloatArray = found + spread
         return start
 
-    def draws(self) -> FloatArray:
-        """Contributions, one row a draw."""
-        kept = []
+    def draws(self) -> tuple[FloatArray, float]:
+        """Contributions, one row a draw, and the noise sd, both in the metric's unit."""
+        kept, log_noise = [], []
         for sweep in range(SWEEPS):
             self._draw_others()
             self._draw_scales()
@@ -294,11 +311,20 @@ class _Sampler:
             self._draw_noise()
             if sweep >= BURN_IN:
                 kept.append(self.effects[:, : self.count].copy())
-        return np.concatenate(kept)
+                log_noise.append(np.log(self.noise))
+        noise_sd = self.unit * math.exp(float(np.mean(log_noise)))
+        return self.unit * np.concatenate(kept), noise_sd
 
     @property
     def _precision(self) -> FloatArray:
-        found: FloatArray = (self.noise * self.factor) ** -2
+        found: FloatArray = (self.noise * np.where(self.odd, ODD_SD, 1.0)) ** -2
+        return found
+
+    @property
+    def _seen(self) -> FloatArray:
+        """Metric of each run's champion without what is left out, by what the run measured."""
+        usual = self.values - self.noise * ODD_MEAN * self.odd
+        found: FloatArray = usual + self.others @ self.tried.T
         return found
 
     @property
@@ -314,14 +340,15 @@ class _Sampler:
             return
         precision = self._precision
         information = precision @ self.tried
-        seen = (precision * (self._expected - self.values)) @ self.tried / information
+        usual = self.values - self.noise * ODD_MEAN * self.odd
+        seen = (precision * (self._expected - usual)) @ self.tried / information
         self.others, self.other_scales = self._draw_effects(seen, information)
 
     def _draw_scales(self) -> None:
         """Contributions one at a time, whatever their scale is."""
         precision = self._precision
         weight = precision @ self.of_kind
-        residual = self.values + self.others @ self.tried.T - self._expected
+        residual = self._seen - self._expected
         # Of runs of one kind only their mean tells of contributions.
         mean = (precision * residual) @ self.of_kind / np.maximum(weight, 1e-12)
         for place, column in enumerate(self.x.T[: self.count]):
@@ -336,12 +363,14 @@ class _Sampler:
         self, seen: FloatArray, information: FloatArray
     ) -> tuple[FloatArray, NDArray[np.intp]]:
         """Effects of the shape (chains, effects) and the place of their scale."""
-        total = _SDS**2 + 1 / information[..., None]
+        means, variances = self.noise * _MEANS, (self.noise * _SDS) ** 2
+        total = variances[:, None] + 1 / information[..., None]
         log = self.log_weights[:, None] - 0.5 * np.log(total)
-        log -= 0.5 * (seen[..., None] - _MEANS) ** 2 / total
+        log -= 0.5 * (seen[..., None] - means[:, None]) ** 2 / total
         chosen = self._choose(log)
-        share = _SDS[chosen] ** 2 / (_SDS[chosen] ** 2 + 1 / information)
-        mean = _MEANS[chosen] + share * (seen - _MEANS[chosen])
+        before, variance = self.noise * _MEANS[chosen], (self.noise * _SDS[chosen]) ** 2
+        share = variance / (variance + 1 / information)
+        mean = before + share * (seen - before)
         spread = np.sqrt(share / information) * self.random.normal(size=seen.shape)
         return mean + spread, chosen
 
@@ -350,13 +379,12 @@ class _Sampler:
         precision = self._precision
         size = self.x.shape[1]
         held, mean = np.full((CHAINS, size), 1e-6), np.zeros((CHAINS, size))
-        held[:, : self.count] = _SDS[self.scales] ** -2
-        mean[:, : self.count] = _MEANS[self.scales]
+        held[:, : self.count] = (self.noise * _SDS[self.scales]) ** -2
+        mean[:, : self.count] = self.noise * _MEANS[self.scales]
         weight = precision @ self.of_kind
         information = (weight @ self.products).reshape(CHAINS, size, size)
         information[:, np.arange(size), np.arange(size)] += held
-        values = self.values + self.others @ self.tried.T
-        target = ((precision * values) @ self.of_kind) @ self.x + held * mean
+        target = ((precision * self._seen) @ self.of_kind) @ self.x + held * mean
         root = np.linalg.cholesky(information)
         half = np.linalg.solve(root, target[..., None])
         half += self.random.normal(size=half.shape)
@@ -365,23 +393,46 @@ class _Sampler:
     def _draw_weights(self) -> None:
         """Distribution of effects: a Dirichlet with the scales of all proposals."""
         scales = np.concatenate([self.scales, self.other_scales], axis=1)
-        places = scales + COMPONENTS * np.arange(CHAINS)[:, None]
-        counts = np.bincount(places.ravel(), minlength=CHAINS * COMPONENTS)
-        counts = counts.reshape(CHAINS, COMPONENTS)
+        places = scales + _PRIOR.size * np.arange(CHAINS)[:, None]
+        counts = np.bincount(places.ravel(), minlength=CHAINS * _PRIOR.size)
+        counts = counts.reshape(CHAINS, _PRIOR.size)
         drawn = self.random.gamma(PRIOR_COUNT * _PRIOR + counts) + 1e-300
         self.log_weights = np.log(drawn / drawn.sum(axis=1, keepdims=True))
 
     def _draw_noise(self) -> None:
-        """Noise given which runs are odd, and which are odd given the noise."""
-        residual = self.values + self.others @ self.tried.T - self._expected
-        squares = ((residual / self.factor) ** 2).sum(axis=1)[:, None]
-        runs = residual.shape[1]
-        log = -0.5 * NOISE_NODES**2 - runs * np.log(self.nodes) - 0.5 * squares / self.nodes**2
-        self.noise = self.nodes[self._choose(log)][:, None]
-        usual = math.log((1 - ODD_SHARE) / ODD_SHARE * ODD_FACTOR)
-        surprise = 0.5 * (residual / self.noise) ** 2 * (1 - ODD_FACTOR**-2)
-        odd = self.random.logistic(size=surprise.shape) < surprise - usual
-        self.factor = np.where(odd, ODD_FACTOR, 1.0)
+        """Noise given which runs are odd, and which are odd given the noise; Metropolis steps."""
+        off = self.values + self.others @ self.tried.T - self._expected
+        # Runs and effects alike are normal, with means and sds that are multiples of the noise.
+        scales = np.concatenate([self.scales, self.other_scales], axis=1)
+        means = np.concatenate([ODD_MEAN * self.odd, _MEANS[scales]], axis=1)
+        sds = np.concatenate([np.where(self.odd, ODD_SD, 1.0), _SDS[scales]], axis=1)
+        drawn = np.concatenate([off, self.effects[:, : self.count], self.others], axis=1)
+        squares = ((drawn / sds) ** 2).sum(axis=1)
+        products = (drawn * means / sds**2).sum(axis=1)
+        size = drawn.shape[1]
+
+        def density(log_noise: FloatArray) -> FloatArray:
+            shrink = np.exp(-log_noise)
+            prior = log_noise_prior(log_noise - self.log_expected)
+            found: FloatArray = (
+                prior - size * log_noise - 0.5 * squares * shrink**2 + products * shrink
+            )
+            return found
+
+        log_noise = np.log(self.noise[:, 0])
+        for step in NOISE_STEPS:
+            moved = log_noise + step * self.random.normal(size=CHAINS)
+            taken = np.log(self.random.random(CHAINS)) < density(moved) - density(log_noise)
+            log_noise = np.where(taken, moved, log_noise)
+        self.noise = np.exp(log_noise)[:, None]
+        off /= self.noise
+        usual = np.log((1 - self.odd_share) / self.odd_share * ODD_SD)
+        surprise = 0.5 * off**2 - 0.5 * ((off - ODD_MEAN) / ODD_SD) ** 2
+        self.odd = self.random.logistic(size=off.shape) < surprise - usual
+        count = self.odd.sum(axis=1, keepdims=True)
+        before, usual_before = ODD_BEFORE
+        drawn_share = self.random.beta(before + count, usual_before + off.shape[1] - count)
+        self.odd_share = np.clip(drawn_share, 1e-9, 1 - 1e-9)
 
     def _choose(self, log_weights: FloatArray) -> NDArray[np.intp]:
         """A place of the last axis, each with its weight."""

@@ -10,9 +10,13 @@ from __future__ import annotations
 import enum
 import math
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from ratchet.base.errors import ConfigError, DataError
 from ratchet.base.structs import Frozen, replace
+
+if TYPE_CHECKING:
+    from ratchet.base.stats import FloatArray
 
 REFERENCE_SCALE = 3e-4
 """Noise and effect scale of validation bits per byte near 1 (H100, 5 minutes)."""
@@ -278,11 +282,19 @@ def scale_from(values: Sequence[float]) -> float:
     # x = ln sigma - ln spread; the likelihood is nil below -2, the posterior above 20.
     x = np.linspace(-2.0, 20.0, 2201)
     off = x + math.log(spread / (RELATIVE_NOISE * magnitude))
-    below = -0.5 * (off / RELATIVE_NOISE_BELOW) ** 2
-    log_prior = np.where(off < 0, below, -np.log1p((off / RELATIVE_NOISE_ABOVE) ** 2))
-    log_density = log_prior - freedom * (x + 0.5 * np.exp(-2 * x))
+    log_density = log_noise_prior(off) - freedom * (x + 0.5 * np.exp(-2 * x))
     weight = np.exp(log_density - log_density.max())
     return spread * math.exp(float(weight @ x / weight.sum()))
+
+
+def log_noise_prior(off: FloatArray) -> FloatArray:
+    """Log density of the noise, by the logarithm of its ratio to RELATIVE_NOISE of the metric."""
+    import numpy as np  # slow to import, needed once a session
+
+    below = -0.5 * (off / RELATIVE_NOISE_BELOW) ** 2
+    above = -np.log1p((off / RELATIVE_NOISE_ABOVE) ** 2)
+    found: FloatArray = np.where(off < 0, below, above)
+    return found
 
 
 def _require(holds: bool, name: str, value: object, expected: str) -> None:

@@ -11,12 +11,11 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import cached_property
 
 from ratchet.base.errors import DataError
-from ratchet.base.io import read_json, read_record, source_digest, write_json
+from ratchet.base.io import read_record, source_digest, write_json
 from ratchet.base.structs import Frozen, replace
 from ratchet.base.text import plural
 from ratchet.integrity.edit_checks import edit_faults
 from ratchet.judge.certify import Change, VariantRun, contributions, plan_leave_outs
-from ratchet.judge.judge import Judge
 from ratchet.judge.settings import certification_budget
 from ratchet.proposers.idea import carry_edit
 from ratchet.records.history import History, Trial, evidence
@@ -91,10 +90,7 @@ class Stack(Frozen, dict=True):
         self, changes: Iterable[KeptChange], fresh: Sequence[VariantRun]
     ) -> tuple[Contribution, ...]:
         """What each change adds, by fresh runs and those of the search."""
-        session = self.session
-        judge = Judge.from_dict(read_json(session.paths.round(session.config.rounds).judge))
-        runs = [*fresh, *self.search_runs]
-        return contributions(self.weighed(changes), runs, judge.noise_interval())
+        return contributions(self.weighed(changes), [*fresh, *self.search_runs])
 
     def weighed(self, changes: Iterable[KeptChange]) -> list[Change]:
         """The changes with what the search believed of them; some it kept for saving code."""
