@@ -33,7 +33,7 @@ from ratchet.records.records import (
     stream_seed,
 )
 from ratchet.session import Session
-from ratchet.steering.bandit import rank_proposers
+from ratchet.steering.bandit import Turn, rank_proposers
 from ratchet.steering.suggestions import turns_of
 from ratchet.steps.limits import announce_stop
 from ratchet.task.edits import Idea, apply_declared
@@ -107,6 +107,7 @@ class Proposing(Struct):
     made: list[Proposal] = field(default_factory=list)
     dropped: list[int] = field(default_factory=list)
     _asking: Any = None
+    _turns: list[Turn] | None = None
     _stop: tuple[StopReason, str] | None = None
 
     @property
@@ -152,7 +153,9 @@ class Proposing(Struct):
         turns = self.session.config.turns
         if len(turns) == 1:
             return turns
-        return rank_proposers(turns, turns_of(self.history, self.session.store), self._seed("turn"))
+        if self._turns is None:  # the same for each slot, and read from every run's record
+            self._turns = turns_of(self.history, self.session.store)
+        return rank_proposers(turns, self._turns, self._seed("turn"))
 
     def _fill(self, slot: int, proposer: str, skip: int) -> bool:
         """Fill a slot of the round by this proposer; false if it has nothing to propose."""
