@@ -34,7 +34,7 @@ from ratchet.session import Session, frozen_task, other_scale
 from ratchet.steps.confirm import compare_runs, confirmed_champion, run_pair
 from ratchet.steps.prepare import Preparation
 from ratchet.task.environment import task_interpreter
-from ratchet.task.presets import carried_constants, constant_value, edited_files, with_constants
+from ratchet.task.presets import carried_constants, edited_files, sole_value, with_constants
 from ratchet.task.task import Task
 
 
@@ -150,7 +150,7 @@ def _constants(session: Session, task: Task, preset: Preset) -> dict[str, Any]:
         )
     texts = {name: read_bytes(task.folder / name) for name in task.mutable}
     own_texts = {n: t.decode("utf-8", errors="surrogateescape") for n, t in texts.items()}
-    return {**{c: constant_value(own_texts, c) for c in others}, **preset.constants}
+    return {**{c: sole_value(own_texts, c) for c in others}, **preset.constants}
 
 
 def _with_preset(

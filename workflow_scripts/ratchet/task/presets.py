@@ -87,10 +87,10 @@ def with_constants(
     return contents
 
 
-def constant_value(contents: Mapping[str, str], constant: str) -> Any:
+def sole_value(contents: Mapping[str, str], constant: str) -> Any:
     """Value of a constant in mutable files; :data:`ABSENT` where it is not set once."""
-    found = [place for n, t in contents.items() if (place := find_value(n, t, constant))]
-    return found[0].value if len(found) == 1 else ABSENT
+    values = constant_values(contents, constant)
+    return values[0] if len(values) == 1 else ABSENT
 
 
 ABSENT = object()
@@ -107,8 +107,8 @@ def carried_constants(
     """
     found, kept = dict(champion), []
     for constant, value in constants.items():
-        own = constant_value(found, constant)
-        if own is ABSENT or own != constant_value(baseline, constant):
+        own = sole_value(found, constant)
+        if own is ABSENT or own != sole_value(baseline, constant):
             kept += [constant] if own != value else []
             continue
         for name, text in found.items():
