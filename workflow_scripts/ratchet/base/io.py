@@ -185,3 +185,13 @@ def read_file(path: Path) -> bytes:
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         raise InputMissingError(f"{path}: cannot be read: {reason}") from None
+
+
+def read_text(path: Path) -> str:
+    """Text of a file that a user named; :class:`DataError` if it is no UTF-8."""
+    try:
+        return read_file(path).decode()
+    except UnicodeDecodeError as error:
+        raise DataError(
+            f"{path}: expected UTF-8 text, found byte {error.start} that is none"
+        ) from None

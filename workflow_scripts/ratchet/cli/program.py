@@ -19,8 +19,8 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from ratchet.base.errors import DataError, InputMissingError, UsageError
-from ratchet.base.io import read_file
+from ratchet.base.errors import InputMissingError, UsageError
+from ratchet.base.io import read_text
 from ratchet.base.structs import asdict
 from ratchet.base.text import one_line, plural
 from ratchet.cli.main import CommandParser, make_command, print_json, tell, write_output
@@ -83,7 +83,7 @@ def _run(options: argparse.Namespace) -> int:
 def _check(options: argparse.Namespace) -> int:
     _, contract, brief = _contract(options)
     path: Path = options.file or brief
-    text = _text(path)
+    text = read_text(path)
     findings = check_program(text, contract)
     if options.json:
         fields = [{**asdict(finding), "flaw": finding.flaw.value} for finding in findings]
@@ -95,15 +95,6 @@ def _check(options: argparse.Namespace) -> int:
         count = plural(len(findings), "finding") if findings else "nothing to mend"
         tell(NAME, f"{path}: {count}")
     return EXIT_FINDINGS if findings else 0
-
-
-def _text(path: Path) -> str:
-    try:
-        return read_file(path).decode()
-    except UnicodeDecodeError as error:
-        raise DataError(
-            f"{path}: expected UTF-8 text, found byte {error.start} that is none"
-        ) from None
 
 
 def _contract(options: argparse.Namespace) -> tuple[Config, ProgramContract, Path]:

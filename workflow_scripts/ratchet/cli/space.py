@@ -17,8 +17,8 @@ import argparse
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from ratchet.base.errors import DataError, UsageError
-from ratchet.base.io import read_file
+from ratchet.base.errors import UsageError
+from ratchet.base.io import read_text
 from ratchet.base.structs import Frozen
 from ratchet.base.terminal import wrap_text
 from ratchet.base.text import one_line
@@ -113,14 +113,14 @@ def _run(options: argparse.Namespace) -> int:
 
 def _of_files(paths: Sequence[Path]) -> Shown:
     names = [str(path) for path in paths]
-    contents = {name: _text(path) for name, path in zip(names, paths, strict=True)}
+    contents = {name: read_text(path) for name, path in zip(names, paths, strict=True)}
     return _shown(Space(derived_constants(contents)), False, ", ".join(names), contents)
 
 
 def _of_task(task: Task) -> Shown:
     check_constants(task)
     names = [name for name in task.mutable if Path(name).suffix in SUFFIXES]
-    contents = {name: _text(task.folder / name) for name in names}
+    contents = {name: read_text(task.folder / name) for name in names}
     declared = bool(declared_ranges(task))
     return _shown(task_space(task, contents), declared, f"task {task.name}", contents)
 
@@ -146,15 +146,6 @@ def _task(options: argparse.Namespace) -> Task:
 
 def _shown(space: Space, declared: bool, whose: str, contents: Mapping[str, str]) -> Shown:
     return Shown(space, declared, one_line(whose), list(contents), space.point(contents))
-
-
-def _text(path: Path) -> str:
-    try:
-        return read_file(path).decode()
-    except UnicodeDecodeError as error:
-        raise DataError(
-            f"{path}: expected UTF-8 text, found byte {error.start} that is none"
-        ) from None
 
 
 def space_text(space: Space, point: Point) -> str:
