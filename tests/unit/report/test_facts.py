@@ -31,16 +31,6 @@ from ratchet.report.inputs import Integrity, Recipe
 from ratchet.task.task import Seeding
 
 
-@pytest.fixture(scope="module")
-def records():
-    return sample.session()
-
-
-@pytest.fixture(scope="module")
-def facts(records):
-    return build_facts(records)
-
-
 def test_a_confirmed_answer(facts):
     assert facts["answer"]["kind"] == "confirmed"
     assert facts["answer"]["sentence"] == (

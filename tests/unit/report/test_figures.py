@@ -22,11 +22,6 @@ from ratchet.report.figures import (
 from ratchet.report.intervals import MOST_ROWS, forest_figure, forest_rows
 
 
-@pytest.fixture(scope="module")
-def facts():
-    return build_facts(sample.session())
-
-
 def layer_of(spec, kind, **has):
     marks = [each["mark"] for each in spec["layer"]]
     wanted = {"type": kind, **has}.items()

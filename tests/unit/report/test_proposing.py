@@ -18,16 +18,6 @@ from ratchet.report.proposing import LOGS, WORDS, agent_calls, proposer_facts
 from ratchet.report.render import render_html
 
 
-@pytest.fixture(scope="module")
-def records():
-    return sample.session()
-
-
-@pytest.fixture(scope="module")
-def facts(records):
-    return build_facts(records)
-
-
 def with_calls(records, *calls, logs=None):
     first = replace(records.history.proposals[0], calls=calls)
     groups = (first, *records.history.proposals[1:])

@@ -46,11 +46,6 @@ HOSTILE = pages.HOSTILE + "\x00\u2029\ud800"
 
 
 @pytest.fixture(scope="module")
-def facts():
-    return build_facts(sample.session())
-
-
-@pytest.fixture(scope="module")
 def page(facts):
     return render_html(facts)
 
