@@ -184,7 +184,8 @@ def test_memory_is_charged_as_it_was_measured(compared: Box) -> None:
 def test_a_replay_refuses_the_same_and_runs_nothing(
     request: pytest.FixtureRequest, tmp_path: Path, name: str
 ) -> None:
-    replayed(request.getfixturevalue(name), tmp_path / "copy")
+    box = request.getfixturevalue(name)
+    assert replayed(box, tmp_path / "copy").rulings() == box.rulings()
 
 
 FIXED = alternative(
