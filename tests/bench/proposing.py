@@ -13,13 +13,13 @@ Printed are the confirmed values of every session, and their medians.
 """
 
 import argparse
-import itertools
+import functools
 import os
 import statistics
 import sys
 import tempfile
 from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 from helpers import REPO, player
@@ -37,29 +37,42 @@ FRESH = 3
 """Fresh seeds that confirm an incumbent."""
 
 
-def play(kind: str, seed: int, runs: int, settings: dict[str, object]) -> list[float]:
-    """Confirmed values of one session's incumbents after each of :data:`POINTS` runs."""
+def play(
+    kinds: Sequence[str], seed: int, runs: int, settings: dict[str, object]
+) -> list[list[float]]:
+    """Confirmed values of each proposer's incumbents after each of :data:`POINTS` runs.
+
+    The sessions of a seed share a store: what two of them ask for is trained once.
+    """
+    with tempfile.TemporaryDirectory() as name:
+        root = Path(name).resolve()
+        return [_session(kind, root, seed, runs, settings) for kind in kinds]
+
+
+def _session(
+    kind: str, root: Path, seed: int, runs: int, settings: dict[str, object]
+) -> list[float]:
     values: dict[str, object] = {
+        "session": kind,
         "seed": seed,
         "proposer": kind,
         "rounds": runs,
         "confirm_replicates": 1,
+        "certify": False,
         "seeds": "public",
         "isolation": "none",
         **settings,
     }
-    with tempfile.TemporaryDirectory() as name:
-        root = Path(name).resolve()
-        box = Box(root, values)
-        box.play(last=player.ROUNDS)
-        with player.inside(root, {}):
-            known = {"session": "default", "certify": False, **values}
-            plan = make_plan(player._parsed(known), Path(), REPO, owner=False)
-            session = Session.open(plan.config, Path(), REPO, Journal(plan.paths.events))
-            states = History.read(plan.paths).states
-            points = [point for point in POINTS if point <= runs]
-            held = [[s for s in states if s.runs_used <= point][-1].incumbent for point in points]
-            return [confirmed(session, dict(each.files)) for each in held]
+    Box(root, values).play(last=player.ROUNDS)
+    with player.inside(root, {}):
+        plan = make_plan(player._parsed(values), Path(), REPO, owner=False)
+        session = Session.open(plan.config, Path(), REPO, Journal(plan.paths.events))
+        states = History.read(plan.paths).states
+        points = [point for point in POINTS if point <= runs]
+        held = [[s for s in states if s.runs_used <= point][-1].incumbent for point in points]
+        found = [confirmed(session, dict(each.files)) for each in held]
+    print(f"{kind:<9} {seed:>4}  {_row(found)}", flush=True)
+    return found
 
 
 def confirmed(session: Session, files: dict[str, str]) -> float:
@@ -83,26 +96,20 @@ def main() -> None:
     settings: dict[str, object] = {
         "task": str(Path(options.task).resolve()),
         "budget_steps": options.steps,
+        "timeout_seconds": 900,  # other work may take nearly all of the processor
         "preset": options.preset,
     }
     if options.python:
         settings["python"] = str(options.python.resolve())
     seeds = range(options.first, options.first + options.seeds)
-    found: dict[tuple[str, int], list[float]] = {}
-    print("proposer  seed  confirmed after " + ", ".join(map(str, POINTS)) + " runs")
+    print("proposer  seed  confirmed after " + ", ".join(map(str, POINTS)) + " runs", flush=True)
+    play_seed = functools.partial(play, options.kinds, runs=options.runs, settings=settings)
     with ProcessPoolExecutor(options.workers) as pool:
-        jobs = {
-            pool.submit(play, kind, seed, options.runs, settings): (kind, seed)
-            for seed, kind in itertools.product(seeds, options.kinds)
-        }
-        for job in as_completed(jobs):
-            kind, seed = jobs[job]
-            found[kind, seed] = job.result()
-            print(f"{kind:<9} {seed:>4}  {_row(found[kind, seed])}", flush=True)
+        found = list(pool.map(play_seed, seeds))
     print("medians")
-    for kind in options.kinds:
-        columns = zip(*(found[kind, seed] for seed in seeds), strict=True)
-        print(f"{kind:<9}       {_row([statistics.median(column) for column in columns])}")
+    for kind, sessions in zip(options.kinds, zip(*found, strict=True), strict=True):
+        medians = [statistics.median(column) for column in zip(*sessions, strict=True)]
+        print(f"{kind:<9}       {_row(medians)}")
 
 
 def _row(values: Sequence[float]) -> str:
