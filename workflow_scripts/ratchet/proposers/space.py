@@ -264,7 +264,7 @@ def derived_range(name: str, value: Any) -> Range | None:
         return None
     if isinstance(value, int):
         return _whole_range(value)
-    if value == 0:
+    if _short(value / FACTOR) == 0:
         return Range(0.0, NOTHING_TO)
     if value < 1 and any(map(_SHARE.fullmatch, _words(name))):
         if value >= 0.5:  # what counts is how far it is from 1
