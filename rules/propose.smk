@@ -3,6 +3,7 @@ rule propose:
         limits=lambda wildcards: PLAN.limits_for_proposals(int(wildcards.round)),
         offer=lambda wildcards: PLAN.offers(int(wildcards.round)),
         steer=lambda wildcards: str(previous(wildcards).steer),
+        asked=lambda wildcards: PLAN.asked(int(wildcards.round)),
         before=before("proposals"),
     output:
         str(PATHS.rounds / "{round}/proposals.json"),

@@ -46,6 +46,7 @@ STEPS: Mapping[str, StepFunction] = {
     "limits": _step("steps.limits:write_limits", "config", "limits_file", "root", "now"),
     "baseline_run": _step("steps.baseline:write_baseline_run", "session", "candidate"),
     "baseline": _step("steps.baseline:write_baseline", "session"),
+    "ask": lambda call: call.round.ask(call.candidate),
     "propose": lambda call: call.round.propose(),
     "experiment": lambda call: call.round.experiment(call.candidate),
     "judge": lambda call: call.round.judge(),

@@ -2,6 +2,7 @@
 
 import ast
 import json
+import re
 from pathlib import Path
 
 from helpers.agents import asked, calls, good, hire
@@ -130,7 +131,7 @@ def test_an_agent_gets_what_it_needs_and_no_more(misbehaved: Box) -> None:
     log = later["texts"]["untrusted/experiment-0001.log"]
     assert log.startswith("UNTRUSTED")
     assert all(line.startswith("| ") for line in log.splitlines()[1:])
-    assert "# Brief for round 4" in later["texts"]["BRIEF.md"]
+    assert "# Brief for round 3" in later["texts"]["BRIEF.md"]
 
 
 def test_hostile_texts_and_output_stay_harmless(misbehaved: Box) -> None:
@@ -154,22 +155,103 @@ def test_an_answer_is_never_asked_for_twice(misbehaved: Box, tmp_path: Path) -> 
     assert (box.session / "logs" / "0003" / "agent-0-1.log").read_text() == "no credit left\n"
 
 
-def test_candidates_know_of_each_other_and_near_misses_are_merged(box: Box) -> None:
+def test_candidates_are_asked_for_at_once_and_near_misses_are_merged(box: Box) -> None:
     wider = [
         ["replace", "math.log(WIDTH)", "math.log(WIDTH + 1)"],
         ["propose", {"description": "w"}],
     ]
     shape = [["replace", "shape = 1.0", "shape = 0.8 + 0.0"], ["propose", {"description": "s"}]]
-    hire(box, wider, shape, good("DECAY", 0.1), rounds=2, candidates=2)
+    hire(box, wider, shape, good("DECAY", 0.1), good("RATE", 0.2), rounds=3, candidates=2)
     box.play(last="rounds")
-    assert "- w\n" in asked(box)[1]["prompt"]
-    assert len(asked(box)) == 3
+    first, second, third, fourth = (each["prompt"] for each in asked(box)[:4])
+    leanings = [re.search(r"change of the category (\w+)\.", text) for text in (first, second)]
+    assert all(leanings) and len({found[1] for found in leanings if found}) == 2
+    assert "- w\n- s\n" in third and "- w\n- s\n" in fourth
     again, new = box.json("rounds/0002/proposals.json")["proposals"]
     assert (again["retry_of"], again["description"]) == (1, "w (again, was experiment 1)")
     assert new["description"] == "DECAY to 0.1"
     merged = box.git("show", f"{again['commit']}:train.py")
     assert "math.log(WIDTH + 1)" in merged
     assert "shape = 0.8 + 0.0" in merged
+
+
+def test_what_a_near_miss_left_no_place_for_waits_for_the_next_round(box: Box) -> None:
+    wider = [["replace", "math.log(WIDTH)", "math.log(WIDTH + 1)"], ["propose"]]
+    shape = [["replace", "shape = 1.0", "shape = 0.8 + 0.0"], ["propose"]]
+    plan = good("DECAY", 0.1), good("RATE", 0.2), good("RATE", 0.4), good("RATE", 0.8)
+    hire(box, wider, shape, *plan, rounds=4, candidates=2, agent_dollars=1e6)
+    box.play(last="rounds")
+    made = [box.json(f"rounds/{n:04d}/proposals.json") for n in (2, 3)]
+    (waiting,) = made[0]["waiting"]
+    assert (waiting["round"], waiting["slot"], waiting["description"]) == (2, 1, "RATE to 0.2")
+    taken = made[1]["proposals"][0]
+    assert taken["description"] == "RATE to 0.2"
+    assert [(c["round"], c["slot"], c["experiment"]) for c in made[1]["calls"]][0] == (
+        *(2, 1),
+        taken["number"],
+    )
+    # One place of the next round was taken, so that one agent less was asked.
+    assert box.json("rounds/0003/asked-0.json")["draft"] is None
+    assert box.json("rounds/0003/asked-1.json")["draft"]["description"] == "RATE to 0.4"
+
+
+def test_an_edit_that_was_asked_for_ahead_is_merged_into_what_was_kept(box: Box) -> None:
+    hire(box, good("RATE", 0.2), good("WIDTH", 2), good("WIDTH", 3), rounds=3)
+    box.play(last="rounds")
+    first, second, third = (box.json(f"rounds/{n:04d}/proposals.json") for n in (1, 2, 3))
+    assert (
+        box.json("rounds/0002/asked-0.json")["draft"]["parent"] == first["proposals"][0]["parent"]
+    )
+    (merged,) = second["proposals"]
+    text = box.git("show", f"{merged['commit']}:train.py")
+    assert "RATE = 0.2" in text and "WIDTH = 2" in text
+    assert merged["notes"] == ["made before experiment 1 was kept, and merged into it"]
+    assert "- RATE to 0.2\n" in asked(box)[1]["prompt"]
+    assert third["aside"] == [], "a constant that was set since is set again, by its name"
+
+
+def test_an_edit_of_the_same_lines_is_kept_aside_and_said(box: Box) -> None:
+    first = [["replace", "shape = 1.0", "shape = 0.8 + 0.0"], ["propose", {"description": "s"}]]
+    other = [["replace", "shape = 1.0", "shape = 0.7 + 0.0"], ["propose", {"description": "t"}]]
+    hire(box, first, other, good("RATE", 0.2), good("RATE", 0.4), rounds=4, confirm_replicates=1)
+    said = box.play()
+    (aside,) = box.json("rounds/0002/proposals.json")["aside"]
+    assert aside["reason"] == "what it changes was changed by experiment 1 too"
+    assert box.json("rounds/0002/proposals.json")["stop"] is None
+    assert "kept aside   custom, round 2: t: what it changes was changed by experiment 1" in said
+    assert [r["number"] for r in box.rulings()] == [1, 2, 3]
+    # The agent is told, and may propose it anew.
+    assert "## Kept aside" in asked(box)[2]["prompt"] and "- t\n" in asked(box)[2]["prompt"]
+    found = box.json("report.json")["agents"]
+    assert (found["proposals"], found["failed"]) == (4, 0)
+    assert found["aside"][0]["description"] == "t"
+    assert "Kept aside, and never tried" in (box.session / "report.html").read_text()
+
+
+def test_two_rounds_ahead_nobody_waits_for_a_verdict_or_a_merge(box: Box) -> None:
+    values = 0.2, 0.25, 0.3, 0.35, 0.4
+    hire(box, *(good("RATE", value) for value in values), rounds=5, lookahead=2)
+    box.play(last="rounds")
+    drafts = [box.json(f"rounds/{n:04d}/asked-0.json")["draft"] for n in range(1, 6)]
+    start = drafts[0]["parent"]
+    # Experiment 1 is kept: it is known where the fourth round is asked for.
+    assert [draft["parent"] == start for draft in drafts] == [True, True, True, False, False]
+    prompts = [call["prompt"] for call in asked(box)]
+    assert "- RATE to 0.2\n- RATE to 0.25\n" in prompts[2]
+    assert "- RATE to 0.25\n- RATE to 0.3\n" in prompts[3]
+
+
+def test_without_lookahead_every_verdict_is_known(box: Box) -> None:
+    hire(box, good("RATE", 0.2), good("RATE", 0.4), good("RATE", 0.6), rounds=3, lookahead=0)
+    box.play(last="rounds")
+    tried = [call["texts"]["TRIED.tsv"].splitlines()[1:] for call in asked(box)]
+    assert [len(lines) for lines in tried] == [0, 1, 2]
+    for number in (2, 3):
+        asked_for = box.json(f"rounds/{number:04d}/asked-0.json")["draft"]
+        assert (
+            asked_for["parent"]
+            == box.json(f"rounds/{number:04d}/proposals.json")["proposals"][0]["parent"]
+        )
 
 
 def test_an_agent_that_always_fails_ends_the_session_until_it_may_go_on(box: Box) -> None:

@@ -286,6 +286,7 @@ class Config(Frozen):
     agent_tokens: Count | None
     agent_dollars: Amount | None
     agent_failures: Count
+    lookahead: Annotated[int, Meta(ge=0, le=9)] | None
     notify_command: Command | None
     notify_failures: Count
     deadline_hours: Amount
@@ -327,6 +328,13 @@ class Config(Frozen):
         """The coding agent among those who propose; empty without one."""
         return next((name for name in self.turns if name in AGENTS), "")
 
+    @property
+    def ahead(self) -> int:
+        """Rounds by which an agent is asked before its own: it thinks while others train."""
+        if not self.agent:
+            return 0
+        return 1 if self.lookahead is None else self.lookahead
+
     def following(self, strategy: Mapping[str, Any]) -> Config:
         """Config with a strategy's overrides applied."""
         named = {k: strategy[k] for k in ("steering", "proposer") if strategy[k] is not None}
@@ -339,8 +347,9 @@ class Config(Frozen):
         """The configuration of a competitor's own session in this tournament."""
         name = session_name(self.session, strategy["name"])
         rounds = self.evolve_rounds * self.evolve_runs
-        # Only the tournament's champion is confirmed, and nobody is certified.
-        alone = {"certify": False, "transfer": None}
+        # Only the tournament's champion is confirmed, and nobody is certified.  A leg plays
+        # one round after the other: nothing trains while an agent is asked.
+        alone = {"certify": False, "transfer": None, "lookahead": 0}
         return replace(self.following(strategy), session=name, rounds=rounds, **alone)
 
     @property
@@ -465,6 +474,11 @@ def _check_together(config: Config, where: str) -> None:
     if config.budget_seconds is not None and config.budget_steps is not None:
         raise ConfigError(f"{where}: set budget_seconds or budget_steps, and not both")
     _check_turns(config, where)
+    if config.lookahead and not config.agent:
+        raise ConfigError(
+            f"{where}: lookahead: expected null or 0 where no coding agent proposes, found "
+            f"{config.lookahead}"
+        )
     _check_agent(config, where)
     _check_transfer(config, where)
     if config.mode == GUARANTEED and config.max_replicates < GUARANTEED_RUNS:

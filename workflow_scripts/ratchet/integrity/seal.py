@@ -128,6 +128,7 @@ def outputs_of(
         "limits": [limits_file],
         "baseline_run": [paths.baseline_run(candidate)],
         "baseline": [paths.baseline, start.judge, start.steer, paths.results_tsv],
+        "ask": [here.asked(candidate)],
         "propose": [here.proposals],
         "experiment": [here.experiment(candidate)],
         "judge": [here.verdict, here.judge, paths.results_tsv],

@@ -46,6 +46,9 @@ class Phase(enum.StrEnum):
     REPORTED = "reported"
 
 
+RUN = "run"
+
+
 class Work(NamedTuple):
     """A run, or a call of an agent, that has begun and is not known to have ended.
 
@@ -194,7 +197,7 @@ def _take(s: SessionStanding, event: Event) -> None:
         case "baseline":
             s.baseline = s.best = s.estimate = finite_number(event["mean"])
             s.noise = finite_number(event["noise"])
-            s.work.clear()
+            _runs_ended(s)
             s.phase, s.round = Phase.PROPOSING, 1
         case "run_started":
             _run_started(s, event)
@@ -264,7 +267,7 @@ def _settings(s: SessionStanding, event: Event) -> None:
 def _run_started(s: SessionStanding, event: Event) -> None:
     budget = event.get("budget") or {}
     work = Work(
-        kind="run",
+        kind=RUN,
         number=int(event["number"]),
         description=str(event["description"]),
         role=str(event["role"]),
@@ -303,18 +306,26 @@ def _run_finished(s: SessionStanding, event: Event) -> None:
     s.runs += 1
     s.confirm_runs += event["role"] == Role.CONFIRM
     s.transferred_runs += event["role"] == Role.TRANSFER
-    if s.phase is Phase.EXPERIMENT and not s.work:
+    if s.phase is Phase.EXPERIMENT and not any(w.kind == RUN for w in s.work.values()):
         s.phase = Phase.JUDGING
 
 
+def _runs_ended(s: SessionStanding) -> None:
+    """No run is at work any more; an agent may be, for a round to come."""
+    s.work = {key: work for key, work in s.work.items() if work.kind != RUN}
+
+
 def _agent_asked(s: SessionStanding, event: Event) -> None:
-    attempt = int(event["attempt"])
-    s.phase, s.round, s.failure = Phase.PROPOSING, int(event["round"]), None
+    attempt, number = int(event["attempt"]), int(event["round"])
+    s.failure = None
+    # One that is asked ahead changes nothing of where the session stands.
+    if s.baseline is not None and number <= max(s.round, 1):
+        s.phase, s.round = Phase.PROPOSING, number
     again = ", once more" if attempt > 1 else ""
     s.work["agent", event["round"], event.get("slot")] = Work(
         kind="agent",
-        number=int(event["round"]),
-        description=f"{event['agent']} is asked for a proposal{again}",
+        number=number,
+        description=f"{event['agent']} is asked for round {number}{again}",
         role="agent",
         replicate=attempt - 1,
         began=event_seconds(event),
@@ -355,7 +366,7 @@ def best_words(event: Event) -> str:
 
 def _round_finished(s: SessionStanding, event: Event) -> None:
     done, s.rounds = int(event["round"]), whole_number(event.get("rounds")) or s.rounds
-    s.work.clear()
+    _runs_ended(s)
     s.confirm_runs = 0
     last = s.stop is not None or (s.rounds is not None and done >= s.rounds)
     s.phase = Phase.CONFIRMING if last else Phase.PROPOSING

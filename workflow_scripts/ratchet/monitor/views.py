@@ -183,6 +183,10 @@ _SPEAK: dict[str, Callable[[Mapping[str, Any]], str | None]] = {
         f"{'sent back' if e['again'] else 'no proposal':<11}  {e['agent']}, round {e['round']}: "
         f"{e['reason']}"
     ),
+    "set_aside": lambda e: (
+        f"kept aside   {e['agent']}, round {e['round']}: {shorten(e['description'], _WIDTH)}: "
+        f"{e['reason']}"
+    ),
     "run_finished": _run_finished,
     "baseline": _baseline,
     "verdict": _verdict,

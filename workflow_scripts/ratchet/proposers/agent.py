@@ -33,7 +33,14 @@ from ratchet.proposers.declared import unified_diff
 from ratchet.proposers.idea import same_sources, sole_setting
 from ratchet.proposers.prompts import Errand, agent_papers, agent_prompt
 from ratchet.records.history import History
-from ratchet.records.records import AgentCall, CallOutcome, Proposal, Proposals, StopReason
+from ratchet.records.records import (
+    AgentCall,
+    CallOutcome,
+    Draft,
+    Proposal,
+    Proposals,
+    StopReason,
+)
 from ratchet.session import Session
 from ratchet.task.edits import Idea
 
@@ -110,7 +117,13 @@ def allowance_spent(
 
 
 def _all(rounds: Sequence[Proposals], calls: Sequence[AgentCall]) -> list[AgentCall]:
-    return [*(call for made in rounds for call in made.calls), *calls]
+    """All calls so far, those for drafts that wait included, each once."""
+    found: dict[tuple[int, int, int], AgentCall] = {}
+    for made in rounds:
+        waiting = (call for draft in made.waiting for call in draft.calls)
+        for call in (*made.calls, *waiting):
+            found[call.round or made.round, call.slot, call.attempt] = call
+    return [*found.values(), *calls]
 
 
 VERSION = 1
@@ -125,45 +138,65 @@ ATTEMPTS = 2
 Refusal = tuple[CallOutcome, str]
 
 
-class Asking(Struct):
-    """An agent that proposes for one round, with what the session knows by then.
+def _named(tried: Proposal | Draft) -> str:
+    """A proposal in words: by its number, or by its round while it has none."""
+    if isinstance(tried, Draft):
+        return f"the proposal for round {tried.round} that waits to be tried"
+    return f"experiment {tried.number}"
 
-    ``history`` are all rounds before; ``calls`` collects what was asked in this one,
-    and ``limits`` names those under which the last call was really made: a replay
-    under others forgives the failures as before.
+
+class Asking(Struct):
+    """An agent that proposes for round ``number``, with what the session knows by then.
+
+    ``history`` are the rounds that were judged, ``pending`` the proposals of those between
+    them and this one.  ``calls`` collects what was asked for this one, and ``limits`` names
+    those under which the last call was really made: a replay under others forgives the
+    failures as before.
     """
 
     session: Session
     history: History
+    number: int
+    pending: Sequence[Proposals] = ()
     calls: list[AgentCall] = field(default_factory=list)
     limits: str = ""
 
     @property
-    def number(self) -> int:
-        """The round that is proposed."""
-        return self.history.last + 1
+    def rounds(self) -> tuple[Proposals, ...]:
+        """The proposals of all rounds before this one."""
+        return (*self.history.proposals, *self.pending)
+
+    @property
+    def known(self) -> list[Proposal | Draft]:
+        """All proposals of the rounds before this one, and the drafts that waited then."""
+        latest = (*self.history.proposals[-1:], *self.pending)
+        waiting = [draft for made in latest for draft in made.waiting]
+        return [*(proposal for made in self.rounds for proposal in made.proposals), *waiting]
 
     def stop(self) -> Stop | None:
         """Why the agent is not asked any more, with a sentence; ``None`` to go on."""
-        return allowance_stop(self.session.config, self.history.proposals, self.calls)
+        return allowance_stop(self.session.config, self.rounds, self.calls)
 
-    def ask(self, slot: int, made: Sequence[Proposal], experiment: int) -> Idea | None:
+    def ask(
+        self, slot: int, made: Sequence[Proposal] = (), experiment: int | None = None
+    ) -> Idea | None:
         """An idea to fill one slot of the round; ``None`` for a failed proposal.
 
         ``made`` are the proposals of this round so far, ``experiment`` is the
-        number that this one would get.
+        number that this one would get, if that is known.
         """
         config = self.session.config
-        known = (*(trial.proposal for trial in self.history.trials), *made)
+        known = [*self.known, *made]
         errand = self._errand(slot, made)
         for attempt in range(1, ATTEMPTS + 1):
-            if attempt > 1 and allowance_spent(config, self.history.proposals, self.calls):
+            if attempt > 1 and allowance_spent(config, self.rounds, self.calls):
                 return None
             answer, fresh = self._reply(errand, known)
             new = self.session.texts(answer.files)
             refused = self._refusal(answer, new, known)
             outcome, reason = refused or (CallOutcome.PROPOSED, "")
             call = AgentCall(
+                round=self.number,
                 slot=slot,
                 attempt=attempt,
                 agent=config.agent,
@@ -192,7 +225,7 @@ class Asking(Struct):
             errand = replace(errand, attempt=attempt + 1, reason=reason, earlier=edit)
         return None
 
-    def _reply(self, errand: Errand, known: Sequence[Proposal]) -> tuple[AgentReply, bool]:
+    def _reply(self, errand: Errand, known: Sequence[Proposal | Draft]) -> tuple[AgentReply, bool]:
         """The agent's answer, and whether it was asked now; asked once, it is never again.
 
         ``known`` are all proposals of the session so far.  Why an earlier attempt was sent
@@ -215,7 +248,7 @@ class Asking(Struct):
             "session_seed": config.seed,
             "definition": self.session.manifest.definition.sha256,
             "incumbent": dict(self.history.state.incumbent.files),
-            "tried": [p.source for p in known],
+            "tried": [source_digest(p.files) for p in known],
             **errand.place,
             **({"strategy": dict(config.strategy)} if config.strategy else {}),
         }
@@ -237,6 +270,8 @@ class Asking(Struct):
         return config.agent_command or AGENT_TOOLS[config.agent].command
 
     def _errand(self, slot: int, made: Sequence[Proposal]) -> Errand:
+        beside = self.session.config.candidates - 1 - len(made)
+        ranking = self.history.state.ranking or self.session.categories
         return Errand(
             round=self.number,
             slot=slot,
@@ -245,8 +280,17 @@ class Asking(Struct):
             fixed=self.session.task.fixed,
             categories=self.session.categories,
             minutes=self.session.config.agent_minutes,
-            others=[proposal.description for proposal in made],
+            others=[each.description for each in (*self._untried, *made)],
+            aside=[each.draft.description for made in self.rounds[-2:] for each in made.aside],
+            beside=beside,
+            leaning=ranking[slot % len(ranking)] if beside and ranking else "",
         )
+
+    @property
+    def _untried(self) -> list[Proposal | Draft]:
+        """What is known and not judged, since it trains now or waits."""
+        tried = {trial.number for trial in self.history.trials}
+        return [p for p in self.known if not isinstance(p, Proposal) or p.number not in tried]
 
     def _call(self, errand: Errand) -> AgentReply:
         """Really ask; whatever comes of it is an answer."""
@@ -254,7 +298,7 @@ class Asking(Struct):
         session.journal.append(
             "agent_asked", **errand.place, agent=config.agent, minutes=errand.minutes
         )
-        place = Workplace(session.paths.folder)
+        place = Workplace(session.paths.folder, errand.slot)
         given = agent_papers(session, self.history, errand.earlier)
         frozen = (*session.manifest.fixed, session.manifest.brief)
         given |= {entry.path: session.store.get(entry.sha256) for entry in frozen}
@@ -328,35 +372,36 @@ class Asking(Struct):
         )
 
     def _refusal(
-        self, answer: AgentReply, new: Mapping[str, str], known: Sequence[Proposal]
+        self, answer: AgentReply, new: Mapping[str, str], known: Sequence[Proposal | Draft]
     ) -> Refusal | None:
         """Why an answer is sent back, if it is."""
         found = reply_fault(answer, self._old, new)
         if found is not None:
             return found
-        twin = self._twin(answer, new, known)
+        twin = self.twin(answer.files, new, known)
         return None if twin is None else (CallOutcome.DUPLICATE, twin)
 
-    def _twin(
-        self, answer: AgentReply, new: Mapping[str, str], known: Sequence[Proposal]
+    def twin(
+        self, files: Mapping[str, str], new: Mapping[str, str], known: Sequence[Proposal | Draft]
     ) -> str | None:
-        """Words on the earlier proposal that an answer repeats; ``None`` if it is new.
+        """Words on the earlier proposal that an edit repeats; ``None`` if it is new.
 
-        A constant is not set to the same value twice, on whatever incumbent: what
-        deserves another chance is tried again without an agent.
+        ``new`` are the contents of ``files``.  A constant is not set to the same value
+        twice, on whatever incumbent: what deserves another chance is tried again without
+        an agent.
         """
         sources = {self.history.baseline.source: "the baseline"}
-        sources |= {p.source: f"experiment {p.number}" for p in known}
-        source = source_digest(answer.files)
+        sources |= {source_digest(p.files): _named(p) for p in known}
+        source = source_digest(files)
         if source in sources:
             return f"it is the code of {sources[source]} once more"
         edit = sole_setting(self._old, new)
         for before in known:
             if edit is not None and before.edit is not None and before.edit.label == edit.label:
-                return f"it sets {edit.name} to {edit.value}, as experiment {before.number} did"
+                return f"it sets {edit.name} to {edit.value}, as {_named(before)} did"
             alike = before.parent == self.history.state.incumbent.source
             if alike and same_sources(self.session.texts(before.files), new):
-                return f"but for comments it is the code of experiment {before.number}"
+                return f"but for comments it is the code of {_named(before)}"
         return None
 
     def _idea(self, answer: AgentReply, new: Mapping[str, str]) -> Idea:

@@ -76,10 +76,11 @@ class Left(Frozen):
 class Workplace:
     """One agent's folder, from :meth:`lay_out` to :meth:`clear`."""
 
-    def __init__(self, session_folder: Path) -> None:
-        """A folder of its own for each session; the same one at each call."""
+    def __init__(self, session_folder: Path, slot: int = 0) -> None:
+        """A folder of its own for each session and slot; the same one at each call."""
         token = digest_bytes(os.fsencode(session_folder.resolve()))[:12]
-        self.root = Path(tempfile.gettempdir()) / f"ratchet-agent-{os.getuid()}-{token}"
+        name = f"ratchet-agent-{os.getuid()}-{token}-{slot}"
+        self.root = Path(tempfile.gettempdir()) / name
         self.work = self.root / "work"
         self.prompt = self.root / "PROMPT.md"
         self._given: dict[str, str] = {}

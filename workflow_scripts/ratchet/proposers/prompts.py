@@ -20,8 +20,11 @@ from ratchet.steering.suggestions import attempts_of, detectable_gain, pulls_of,
 class Errand(Frozen):
     """Errand of one call: to fill one ``slot`` of a round, from 0.
 
-    ``others`` are descriptions of what the same round tries already.  ``attempt`` is 1, or
-    2 after one that was sent back; then ``reason`` says why and ``earlier`` is its edit.
+    ``others`` are descriptions of what trains now, waits, or is tried by the same round,
+    ``aside`` of what the incumbent's change left without a place;
+    ``beside`` counts agents that are asked for this round at the same time; so that they
+    differ, each leans towards a category of its own.  ``attempt`` is 1, or 2 after one that
+    was sent back; then ``reason`` says why and ``earlier`` is its edit.
     """
 
     round: int
@@ -31,6 +34,9 @@ class Errand(Frozen):
     categories: Sequence[str]
     minutes: float
     others: Sequence[str] = ()
+    aside: Sequence[str] = ()
+    beside: int = 0
+    leaning: str = ""
     slot: int = 0
     attempt: int = 1
     reason: str = ""
@@ -145,10 +151,14 @@ LINE = 300
 EARLIER_BYTES = 1 << 16
 
 
+UNMEASURED = "# Brief for the first round\n\nThe baseline is being measured right now.\n"
+
+
 def agent_papers(session: Session, history: History, earlier: str = "") -> dict[str, bytes]:
     """Files by name, after the rounds of ``history``; ``earlier`` is the diff sent back."""
+    measured = bool(history.start.runs)
     found = {
-        BRIEF: render_brief(gather_brief(session, history)),
+        BRIEF: render_brief(gather_brief(session, history)) if measured else UNMEASURED,
         TRIED: experiments_table(history.judged),
     }
     for trial in _telling(history.judged):

@@ -150,6 +150,10 @@ class RoundPaths(Frozen):
     judge = _Below("judge.json")
     steer = _Below("steer.json")
 
+    def asked(self, slot: int) -> Path:
+        """What came of asking an agent to fill a slot of the round."""
+        return self.folder / f"asked-{slot}.json"
+
     def experiment(self, candidate: int) -> Path:
         return self.folder / f"experiment-{candidate}.json"
 

@@ -242,7 +242,8 @@ class AgentCall(Frozen):
     ``attempt`` 2 if it was sent back once.  ``experiment`` is the number of the
     experiment that it led to, ``reason`` says why it led to none.  ``tokens``
     (those read from a cache not counted) and ``dollars`` are what the tool
-    reported.  ``log`` is the digest of its output, which the store holds.
+    reported.  ``log`` is the digest of its output, which the store holds.  ``round`` is
+    the one that it was asked for; 0, in older records, the one that it stands in.
     """
 
     slot: int
@@ -255,6 +256,56 @@ class AgentCall(Frozen):
     tokens: int | None = None
     dollars: float | None = None
     log: str = ""
+    round: int = 0
+
+
+class Draft(Frozen):
+    """An agent's proposal for a round, made before the round began.
+
+    It is an edit of the incumbent of that time, whose source is ``parent``; what else it
+    says is as in the :class:`Proposal` that it becomes.  ``calls`` led to it.
+    """
+
+    round: int
+    slot: int
+    parent: str
+    files: Mapping[str, str]
+    category: str
+    description: str
+    hypothesis: str
+    proposer: str
+    edit: Edit | None = None
+    expected_effect: str = ""
+    notes: tuple[str, ...] = ()
+    calls: tuple[AgentCall, ...] = ()
+
+
+class Asked(Frozen):
+    """What came of asking an agent to fill one slot of a round.
+
+    ``calls`` are those that led to no draft.  There are neither where it was another
+    proposer's turn, and where a limit was in the way: ``stop`` says which.  ``limits`` names
+    those in force when it was asked.
+    """
+
+    round: int
+    slot: int
+    draft: Draft | None = None
+    calls: tuple[AgentCall, ...] = ()
+    stop: StopReason | None = None
+    detail: str = ""
+    limits: str = ""
+
+    def is_settled(self, number: int) -> bool:
+        """Whether this is of round ``number``, and no limit was in the way."""
+        return self.round == number and self.stop is None
+
+
+class SetAside(Frozen):
+    """A draft that was not tried, since the incumbent had changed, and why."""
+
+    draft: Draft
+    reason: str
 
 
 class Proposals(Frozen):
@@ -267,7 +318,8 @@ class Proposals(Frozen):
     ``calls`` are the agent's, in order.  A slot whose calls all failed is a
     failed proposal: a round may have nothing else and the session goes on.
     ``limits`` names the limits then in force: a change of them forgives what
-    failed before.
+    failed before.  Drafts that are ``waiting`` come first in the next round; those that
+    were set ``aside`` meant nothing to the new incumbent.
     """
 
     round: int
@@ -277,14 +329,17 @@ class Proposals(Frozen):
     dropped: tuple[int, ...] = ()
     calls: tuple[AgentCall, ...] = ()
     limits: str = ""
+    waiting: tuple[Draft, ...] = ()
+    aside: tuple[SetAside, ...] = ()
 
     @property
-    def slots(self) -> dict[int, bool]:
-        """For each slot that an agent was asked to fill, whether it did."""
-        slots: dict[int, bool] = {}
+    def slots(self) -> dict[tuple[int, int], bool]:
+        """For each round and slot that an agent was asked to fill, whether it did."""
+        slots: dict[tuple[int, int], bool] = {}
         for call in self.calls:
+            place = call.round or self.round, call.slot
             filled = call.outcome is CallOutcome.PROPOSED
-            slots[call.slot] = slots.get(call.slot, False) or filled
+            slots[place] = slots.get(place, False) or filled
         return slots
 
 

@@ -626,11 +626,18 @@ LANES = {
 }
 """Lane of a run by its role; the first runs of the unchanged code are the baseline."""
 
+AGENT = "agent"
+"""The lane of an agent's calls."""
+
+_TIMED = {"session_started", "run_started", "run_finished", "agent_asked", "agent_answered"}
+
 
 def run_timeline(events: Iterable[dict[str, Any]], busy_gpu: float | None) -> Facts | None:
     """Runs by start and end in seconds; ``None`` if none was made in this session.
 
-    Only runs count, so that a session reported once more has the same timeline.
+    Only runs and calls of agents count, so that a session reported once more has the same
+    timeline.  ``search_share`` is the part of the search, from the first run of a candidate
+    to the last, in which a run was at work, where an agent was asked.
     ``busy_gpu`` is the mean utilisation of the GPU during runs, in percent.  Runs
     that came from the store took no time and are missing; those that a stop cut
     short are counted as ``interrupted``, and as ``misplaced`` those that were not
@@ -639,18 +646,25 @@ def run_timeline(events: Iterable[dict[str, Any]], busy_gpu: float | None) -> Fa
     start: float | None = None
     open_runs: dict[tuple[Any, ...], float] = {}
     runs: list[Facts] = []
+    calls: list[Facts] = []
     interrupted = misplaced = 0
     for event in events:
         kind, when = event.get("event"), None
         with contextlib.suppress(KeyError, TypeError, ValueError):  # a damaged line
             when = event_seconds(event)
         misplaced += kind == "failed" and event.get("error") == OtherHardwareError.__name__
-        if when is None or kind not in ("session_started", "run_started", "run_finished"):
+        if when is None or kind not in _TIMED:
             continue
         start = when if start is None else start
         seconds = round(when - start, 3)
         name = (event.get("number"), event.get("role"), event.get("replicate"), event.get("seed"))
-        if kind == "run_started":
+        if kind in ("agent_asked", "agent_answered"):
+            name = ("agent", event.get("round"), event.get("slot"), event.get("attempt"))
+        if kind == "agent_asked":
+            open_runs[name] = seconds
+        elif kind == "agent_answered" and name in open_runs:
+            calls.append(_call(event, open_runs.pop(name), seconds))
+        elif kind == "run_started":
             interrupted += name in open_runs
             open_runs[name] = seconds
         elif kind == "run_finished" and name in open_runs:
@@ -661,14 +675,17 @@ def run_timeline(events: Iterable[dict[str, Any]], busy_gpu: float | None) -> Fa
     end = max(run["end"] for run in runs)
     gaps = _gaps(runs)
     idle = fsum(length for _, length in gaps)
+    open_calls = sum(name[0] == "agent" for name in open_runs)
     longest = max(gaps, key=lambda gap: gap[1], default=None)
     return {
         "runs": runs,
+        "calls": calls,
+        "search_share": _search_share(runs) if calls else None,
         "seconds": end,
         "idle_seconds": idle,
         "busy_share": (end - idle) / end if end > 0 else None,
         "longest_gap": {"from": longest[0], "seconds": longest[1]} if longest else None,
-        "interrupted": interrupted + len(open_runs),
+        "interrupted": interrupted + len(open_runs) - open_calls,
         "misplaced": misplaced,
         "gpu_utilisation": busy_gpu,
     }
@@ -687,6 +704,23 @@ def _run(event: dict[str, Any], start: float, end: float) -> Facts:
         "outcome": one_line_label(str(event.get("outcome")), 40),
         "key": one_line_label(str(event.get("key")), 64),
     }
+
+
+def _call(event: dict[str, Any], start: float, end: float) -> Facts:
+    """A call of an agent in the timeline."""
+    outcome = "out of time" if event.get("timed_out") else "answered"
+    return {"number": 0, "lane": AGENT, "start": start, "end": max(start, end), "outcome": outcome}
+
+
+def _search_share(runs: Sequence[Facts]) -> float | None:
+    """Share of the search in which a run was at work; ``None`` without a search."""
+    search = [run for run in runs if run["lane"] in ("experiments", "incumbent")]
+    if not search:
+        return None
+    start, end = search[0]["start"], max(run["end"] for run in search)
+    moved = [{**run, "start": run["start"] - start, "end": run["end"] - start} for run in search]
+    idle = fsum(length for _, length in _gaps(moved))
+    return 1 - idle / (end - start) if end > start else None
 
 
 def _gaps(runs: Sequence[Facts]) -> list[tuple[float, float]]:

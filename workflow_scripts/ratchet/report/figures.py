@@ -63,6 +63,7 @@ def _named(facts: Facts) -> str:
 
 
 LANES = (
+    ("agent", "muted"),
     ("baseline", "baseline"),
     ("experiments", "discard"),
     ("incumbent", "keep"),
@@ -77,13 +78,14 @@ UNITS = (("hours", 3600.0, 2 * 3600.0), ("minutes", 60.0, 120.0), ("seconds", 1.
 
 
 def schedule_figure(facts: Facts, frame: Frame = SCHEDULE_WIDE) -> Spec | None:
-    """Runs as bars over time since the session's start; ``None`` without any."""
+    """Runs, and calls of an agent, as bars over time since the start; ``None`` without a run."""
     found = facts["timeline"]
     if found is None:
         return None
     unit, size, _ = next(each for each in UNITS if found["seconds"] >= each[2])
-    lanes = [lane for lane, _ in LANES if any(run["lane"] == lane for run in found["runs"])]
-    rows = [_bar(run, size, lanes) for run in found["runs"]]
+    bars = [*found["runs"], *found["calls"]]
+    lanes = [lane for lane, _ in LANES if any(run["lane"] == lane for run in bars)]
+    rows = [_bar(run, size, lanes) for run in bars]
     sized = replace(frame, height=LANE_HEIGHT * len(lanes))
     scale = {"domain": [0, found["seconds"] / size], "nice": False, "zero": True}
     x = {"field": "from", "type": "quantitative", "scale": scale}
@@ -92,7 +94,7 @@ def schedule_figure(facts: Facts, frame: Frame = SCHEDULE_WIDE) -> Spec | None:
     y = {"field": "top", "type": "quantitative", "scale": tall, "axis": None}
     colours = {"domain": lanes, "range": [LIGHT[role] for lane, role in LANES if lane in lanes]}
     mark = {"type": "rect", "opacity": 1, "stroke": LIGHT["surface"], "strokeWidth": 0.4}
-    bars = {
+    places = {
         "x": x,
         "x2": {"field": "to"},
         "y": y,
@@ -104,7 +106,7 @@ def schedule_figure(facts: Facts, frame: Frame = SCHEDULE_WIDE) -> Spec | None:
     return {
         **base_spec(sized),
         "layer": [
-            mark_layer(rows, mark, bars),
+            mark_layer(rows, mark, places),
             mark_layer(
                 words,
                 {**label, "color": LIGHT["ink"]},

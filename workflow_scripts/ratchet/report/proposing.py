@@ -6,7 +6,7 @@ from math import fsum
 from ratchet.base.structs import to_json_values
 from ratchet.base.text import one_line_label, tail_text
 from ratchet.records.history import Trial
-from ratchet.records.records import CallOutcome, Proposals, Standing
+from ratchet.records.records import AgentCall, CallOutcome, Proposals, SetAside, Standing
 from ratchet.report.inputs import Facts, Move, SessionRecords, total_of_runs
 
 REASON_LIMIT = 600
@@ -45,24 +45,39 @@ def agent_calls(records: SessionRecords) -> Facts | None:
         "dollars": fsum(dollars) if dollars else None,
         "silent": sum(call.tokens is None and call.dollars is None for call in calls),
         "refusals": refusals,
+        "aside": [_aside(each) for made in records.history.proposals for each in made.aside],
+    }
+
+
+def _aside(found: SetAside) -> Facts:
+    """A draft that was not tried, since the incumbent had changed."""
+    return {
+        "round": found.draft.round,
+        "agent": one_line_label(found.draft.proposer, 60),
+        "description": one_line_label(found.draft.description, 200),
+        "reason": one_line_label(found.reason, REASON_LIMIT),
     }
 
 
 def _refusals(made: Proposals, records: SessionRecords) -> Iterator[Facts]:
     """The calls of one round that led to nothing, and what came of each."""
-    later = {c.slot: c.experiment for c in made.calls if c.outcome is CallOutcome.PROPOSED}
+
+    def asked_for(call: AgentCall) -> tuple[int, int]:
+        return call.round or made.round, call.slot
+
+    later = {asked_for(c): c.experiment for c in made.calls if c.outcome is CallOutcome.PROPOSED}
     for place, call in enumerate(made.calls):
         if call.outcome is CallOutcome.PROPOSED:
             continue
-        again = any(other.slot == call.slot for other in made.calls[place + 1 :])
+        again = any(asked_for(other) == asked_for(call) for other in made.calls[place + 1 :])
         yield {
-            "round": made.round,
+            "round": asked_for(call)[0],
             "agent": one_line_label(call.agent, 60),
             "attempt": call.attempt,
             "outcome": WORDS[call.outcome],
             "reason": one_line_label(call.reason, REASON_LIMIT),
             "sent_back": again,
-            "experiment": later.get(call.slot) if again else None,
+            "experiment": later.get(asked_for(call)) if again else None,
             "log_tail": tail_text(records.agent_logs.get(call.log, ""), REFUSAL_LOG_LIMIT) or None,
         }
 

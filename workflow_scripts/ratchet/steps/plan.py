@@ -18,7 +18,7 @@ from ratchet.manifest import check_manifest
 from ratchet.monitor.notify import watch_inputs
 from ratchet.records.events import Journal
 from ratchet.records.paths import SessionPaths
-from ratchet.records.records import Experiment, Manifest, Proposals, Scale
+from ratchet.records.records import Asked, Experiment, Manifest, Proposals, Scale
 from ratchet.records.session_repo import SessionRepo
 from ratchet.records.store import Store
 from ratchet.session import other_scale
@@ -208,6 +208,37 @@ class WorkflowPlan(Frozen, dict=True):
         path = self.paths.round(number).proposals
         found = read_if_whole(Proposals, path)
         return self._limits(open_=found is None or found.stop is not None)
+
+    def asked(self, number: int) -> list[str]:
+        """What an agent was asked for a round, unless the round's proposals are made already."""
+        here = self.paths.round(number)
+        found = read_if_whole(Proposals, here.proposals)
+        if not self.config.agent or (found is not None and found.stop is None):
+            return []
+        return [str(here.asked(slot)) for slot in range(self.config.candidates)]
+
+    def proposed_before_asking(self, number: int) -> str:
+        """The last proposals that an agent which is asked for a round may know.
+
+        For the first rounds there are none; the manifest stands for them.
+        """
+        known = number - max(self.config.ahead, 1)
+        return str(self.paths.round(known).proposals if known > 0 else self.paths.manifest)
+
+    def known_when_asking(self, number: int) -> list[str]:
+        """What else the agent may know: a state, and what was asked for the rounds since then."""
+        ahead = self.config.ahead
+        last = number - 1 - ahead
+        state = [self.paths.round(last).steer] if last >= 0 else []
+        between = range(max(number - ahead + 1, 1), number)
+        slots = range(self.config.candidates)
+        asked = [self.paths.round(other).asked(slot) for other in between for slot in slots]
+        return [str(path) for path in (*state, *asked)]
+
+    def limits_for_asking(self, number: int, slot: int) -> list[str]:
+        """The limits file, unless the agent was asked already."""
+        found = read_if_whole(Asked, self.paths.round(number).asked(slot))
+        return self._limits(open_=found is None or not found.is_settled(number))
 
     def offers(self, number: int) -> list[str]:
         """The edit that a person put forward for a round, where there is one."""

@@ -16,18 +16,22 @@ from ratchet.base.structs import (
 from ratchet.base.text import one_line
 from ratchet.config import GUARANTEED, Strategy
 from ratchet.proposers.declared import PLAIN, propose_declared, unified_diff
-from ratchet.proposers.idea import carry_over, sole_setting
-from ratchet.records.history import History, Trial
+from ratchet.proposers.idea import carry_edit, carry_over, sole_setting
+from ratchet.records.history import History, Trial, name_of
 from ratchet.records.paths import SessionPaths
 from ratchet.records.records import (
     CMAES,
     DECLARED,
     HAND,
     OPTIMIZERS,
+    AgentCall,
+    Asked,
+    Draft,
     Edit,
     Proposal,
     Proposals,
     SessionState,
+    SetAside,
     StopReason,
     Verdict,
     stream_seed,
@@ -106,7 +110,11 @@ class Proposing(Struct):
     history: History
     made: list[Proposal] = field(default_factory=list)
     dropped: list[int] = field(default_factory=list)
+    calls: list[AgentCall] = field(default_factory=list)
+    waiting: list[Draft] = field(default_factory=list)
+    aside: list[SetAside] = field(default_factory=list)
     _asking: Any = None
+    _unasked: list[int] = field(default_factory=list)
     _turns: list[Turn] | None = None
     _stop: tuple[StopReason, str] | None = None
 
@@ -133,37 +141,109 @@ class Proposing(Struct):
         queue = list(self.state.near_misses)
         while queue and len(self.made) < most:
             self._try_again(queue.pop(0))
+        asked = self._asked() if self.session.config.agent else []
+        before = self.history.proposals[-1].waiting if self.history.proposals else ()
+        for draft in (*before, *(each.draft for each in asked if each.draft is not None)):
+            if len(self.made) < most:
+                self._take(draft)
+            else:
+                self.waiting.append(draft)
         again = len(self.made)
         for slot in range(again, most):
-            if not any(self._fill(slot, name, slot - again) for name in self._order()):
+            if not any(self._fill(name, slot - again) for name in self._order()):
                 break
-        calls, limits = (), ""
+        limits = next((each.limits for each in asked if each.draft or each.calls), "")
         if self._asking is not None:
-            calls, limits = tuple(self._asking.calls), self._asking.limits
+            limits = self._asking.limits or limits
         found = Proposals(
-            self.number, tuple(self.made), dropped=tuple(self.dropped), calls=calls, limits=limits
+            self.number,
+            tuple(self.made),
+            dropped=tuple(self.dropped),
+            calls=tuple(self.calls),
+            limits=limits,
+            waiting=tuple(self.waiting),
+            aside=tuple(self.aside),
         )
-        if self.made or calls:
+        if self.made or self.calls:
             return found
         stop, detail = self._stop or (StopReason.EXHAUSTED, self._nothing_left)
         return replace(found, stop=stop, detail=detail, limits="")
 
+    def _asked(self) -> list[Asked]:
+        """What came of asking the agent for this round; notes which slots it was not asked for."""
+        here = self.session.paths.round(self.number)
+        found = []
+        for slot in range(self.session.config.candidates):
+            asked = read_record(Asked, here.asked(slot))
+            found.append(asked)
+            self.calls += asked.calls
+            if asked.draft is None and not asked.calls:
+                self._unasked.append(slot)
+        return found
+
+    def _take(self, draft: Draft) -> None:
+        """Propose an agent's draft, merged into what was kept since it was made."""
+        from ratchet.proposers.agent import Asking
+
+        texts, calls = self.session.texts, draft.calls
+        parent = texts(self.history.sources[draft.parent])
+        new: Mapping[str, str] | None = texts(draft.files)
+        held = self.state.incumbent
+        notes = draft.notes
+        if draft.parent != held.source:
+            space = self.session.task.search_space
+            new = carry_edit(parent, texts(draft.files), self._old, draft.edit, tuple(space))
+            notes += (f"made before {name_of(held.number)} was kept, and merged into it",)
+        reason: str | None = f"what it changes was changed by {name_of(held.number)} too"
+        if new is not None:
+            known = [*self.earlier, *self.made]
+            asking = Asking(self.session, self.history, self.number)
+            reason = asking.twin(self.session.put(new), new, known)
+        if new is None or reason is not None:
+            self.aside.append(SetAside(draft, reason or ""))
+            self.session.journal.append(
+                "set_aside",
+                round=self.number,
+                agent=draft.proposer,
+                description=draft.description,
+                reason=reason,
+            )
+        else:
+            idea = Idea(
+                category=draft.category,
+                description=draft.description,
+                hypothesis=draft.hypothesis,
+                contents=new,
+                edit=draft.edit,
+                proposer=draft.proposer,
+                expected_effect=draft.expected_effect,
+                notes=notes,
+            )
+            number = self._next
+            calls = tuple(replace(c, experiment=number) if c is calls[-1] else c for c in calls)
+            self._record(self._answer(idea))
+        self.calls += calls
+
     def _order(self) -> Sequence[str]:
-        """Those who may propose, the one to be asked next first."""
+        """Those who may propose, the one to be asked next first.
+
+        An agent whose turn it was has been asked by now; where it was not, others come first.
+        """
         turns = self.session.config.turns
         if len(turns) == 1:
             return turns
         if self._turns is None:  # the same for each slot, and read from every run's record
             self._turns = turns_of(self.history, self.session.store)
-        return rank_proposers(turns, self._turns, self._seed("turn"))
+        ranked = rank_proposers(turns, self._turns, self._seed("turn"))
+        return sorted(ranked, key=lambda name: name == self.session.config.agent)
 
-    def _fill(self, slot: int, proposer: str, skip: int) -> bool:
+    def _fill(self, proposer: str, skip: int) -> bool:
         """Fill a slot of the round by this proposer; false if it has nothing to propose."""
         if proposer in OPTIMIZERS:
             return self._try_point(proposer)
         if proposer == DECLARED:
             return self._try_new(skip) or self._look_again()
-        return proposer != HAND and self._by_agent(slot)
+        return proposer != HAND and self._by_agent()
 
     @property
     def _nothing_left(self) -> str:
@@ -188,21 +268,23 @@ class Proposing(Struct):
             proposer=offer.proposer,
         )
 
-    def _by_agent(self, slot: int) -> bool:
-        """Ask the agent to fill a slot; false if it is not to be asked any more.
+    def _by_agent(self) -> bool:
+        """Ask the agent to fill a slot now, if it was not asked before; false if it may not be.
 
         A slot that it failed to fill stays empty where nobody else proposes: a round without
         any proposal is no end, and the next one asks again.
         """
         from ratchet.proposers.agent import Asking  # much comes with it, for agents alone
 
+        if not self._unasked:
+            return bool(self.calls) and len(self.session.config.turns) == 1
         if self._asking is None:
-            self._asking = Asking(self.session, self.history)
+            self._asking = Asking(self.session, self.history, self.number, calls=self.calls)
         stop = self._asking.stop()
         if stop is not None:
             self._stop = stop
             return False
-        idea = self._asking.ask(slot, self.made, self._next)
+        idea = self._asking.ask(self._unasked.pop(0), self.made, self._next)
         if idea is not None:
             self._record(self._answer(idea))
         return idea is not None or len(self.session.config.turns) == 1
@@ -251,10 +333,20 @@ class Proposing(Struct):
         else:
             self._record(answer, retry_of=missed)
 
+    @property
+    def declared_left(self) -> bool:
+        """Whether a declared change is left to try."""
+        return self._draft(self._tried, 0) is not None
+
+    @property
+    def _tried(self) -> set[str]:
+        """Labels of all edits that were tried."""
+        known = (*self.earlier, *self.made)
+        return {p.edit.label for p in known if p.edit is not None}
+
     def _try_new(self, skip: int) -> bool:
         """Propose an edit that was never tried; false if none is left."""
-        known = (*self.earlier, *self.made)
-        tried = {p.edit.label for p in known if p.edit is not None}
+        tried = self._tried
 
         def draft() -> Answer | None:
             found = self._draft(tried, skip)

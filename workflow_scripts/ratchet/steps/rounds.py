@@ -1,4 +1,4 @@
-"""The four steps of a round: proposals, experiments, verdict, state.
+"""The steps of a round: what an agent is asked for, proposals, experiments, verdict, state.
 
 Rules call them one by one; a competitor of a tournament plays whole rounds, since
 nobody knows beforehand how many its share of runs will make.
@@ -18,7 +18,14 @@ from ratchet.base.structs import Frozen, replace
 from ratchet.integrity.seal import sealed_step
 from ratchet.records.events import Journal
 from ratchet.records.paths import RoundPaths, SessionPaths
-from ratchet.records.records import Experiment, Proposals, RoundVerdict, SessionState, StopReason
+from ratchet.records.records import (
+    Asked,
+    Experiment,
+    Proposals,
+    RoundVerdict,
+    SessionState,
+    StopReason,
+)
 from ratchet.steps.limits import Limits, Stop, announce_stop, load_limits, stop_reason
 
 if TYPE_CHECKING:
@@ -53,6 +60,17 @@ class Round(Frozen):
         if self.limits is None:
             return None
         return stop_reason(self.limits, self._before, self.clock(), candidate)
+
+    def ask(self, slot: int) -> None:
+        """Write what came of asking an agent to fill a slot of the round, perhaps ahead of it."""
+        from ratchet.steps.ask import ask_stop, write_asked
+
+        session = self.session()
+        stop = ask_stop(session, self.number, slot, self.limits, self.clock())
+        if stop is None:
+            write_asked(session, self.number, slot)
+            return
+        write_json(self._here.asked(slot), Asked(self.number, slot, stop=stop[0], detail=stop[1]))
 
     def propose(self) -> None:
         """Write the round's proposals, or why it has none."""
@@ -148,9 +166,15 @@ def play_round(
         allowed = limits if limited else None
         return Round(paths, number, candidates, allowed, session.journal, clock, lambda: session)
 
+    made = read_if_whole(Proposals, here.proposals)
+    is_open = made is None or made.stop is not None
+    for slot in range(candidates) if session.config.agent and is_open else ():
+        asked = read_if_whole(Asked, here.asked(slot))
+        if asked is None or not asked.is_settled(number):
+            with sealed_step(paths, "ask", number, slot, None):
+                playing(limited=True).ask(slot)
     with sealed_step(paths, "propose", number, 0, None):
-        made = read_if_whole(Proposals, here.proposals)
-        playing(limited=made is None or made.stop is not None).propose()
+        playing(limited=is_open).propose()
     for candidate in range(candidates):
         with sealed_step(paths, "experiment", number, candidate, None):
             done = read_if_whole(Experiment, here.experiment(candidate))

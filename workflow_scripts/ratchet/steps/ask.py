@@ -1,0 +1,159 @@
+"""Agents asked for the candidates of a round, while the rounds before it train.
+
+What is asked for rests on the last state that is surely known by then, and on the proposals
+and drafts of the rounds in between, in whatever order the jobs end; so a replay asks the same.
+"""
+
+from __future__ import annotations
+
+from ratchet.base.io import read_record, source_digest, write_json
+from ratchet.proposers.agent import Asking
+from ratchet.records.history import History
+from ratchet.records.records import (
+    DECLARED,
+    Asked,
+    Baseline,
+    Draft,
+    Incumbent,
+    Proposals,
+    SessionState,
+    stream_seed,
+)
+from ratchet.session import Session
+from ratchet.steering.bandit import rank_proposers
+from ratchet.steering.suggestions import turns_of
+from ratchet.steps.limits import Limits, Stop, stop_reason
+from ratchet.steps.propose import Proposing
+
+
+def write_asked(session: Session, number: int, slot: int) -> None:
+    """Ask the session's agent to fill one slot of round ``number``, if it is its turn."""
+    write_json(session.paths.round(number).asked(slot), _asked(session, number, slot))
+
+
+def _asked(session: Session, number: int, slot: int) -> Asked:
+    history, pending = known_before(session, number)
+    asking = Asking(session, history, number, pending)
+    limits = session.config.limits_token
+    if slot < backlog(session, number) or not _is_its_turn(session, history, number, slot):
+        return Asked(number, slot, limits=limits)
+    stop = asking.stop()
+    if stop is not None:
+        return Asked(number, slot, stop=stop[0], detail=stop[1], limits=limits)
+    idea = asking.ask(slot)
+    calls = tuple(asking.calls)
+    if idea is None:
+        return Asked(number, slot, calls=calls, limits=asking.limits)
+    draft = Draft(
+        round=number,
+        slot=slot,
+        parent=history.state.incumbent.source,
+        files=session.put(idea.contents),
+        category=idea.category,
+        description=idea.description,
+        hypothesis=idea.hypothesis,
+        proposer=idea.proposer,
+        edit=idea.edit,
+        expected_effect=idea.expected_effect,
+        notes=idea.notes,
+        calls=calls,
+    )
+    return Asked(number, slot, draft=draft, limits=asking.limits)
+
+
+def ask_stop(
+    session: Session, number: int, slot: int, limits: Limits | None, now: float
+) -> Stop | None:
+    """Why an agent must not be asked to fill a slot, as far as can be told; ``None`` to ask.
+
+    Every proposal that is not judged yet takes one run at the least.
+    """
+    known = number - max(session.config.ahead, 1)
+    made = session.proposals(known) if known > 0 else None
+    if made is not None and made.stop is not None:
+        return made.stop, made.detail
+    last = number - 1 - session.config.ahead
+    if limits is None or last < 0:
+        return None
+    between = known_before(session, number)[1]
+    runs = sum(len(each.proposals) for each in between) + sum(
+        len(each.waiting) for each in between if not each.proposals
+    )
+    return stop_reason(limits, session.state(last), now, runs + slot)
+
+
+def known_before(session: Session, number: int) -> tuple[History, tuple[Proposals, ...]]:
+    """The rounds that are judged when round ``number`` is asked for, and those in between.
+
+    Of the first of these the proposals are known, of all others only what agents were asked.
+    """
+    ahead, paths = session.config.ahead, session.paths
+    last = number - 1 - ahead
+    history = (
+        History.read(paths, last, confirmed=False) if last >= 0 else unmeasured_history(session)
+    )
+    between = range(max(last, 0) + 1, number)
+    pending = [
+        session.proposals(other) if other == last + 1 else _asked_for(session, other)
+        for other in between
+    ]
+    return history, tuple(pending)
+
+
+def _asked_for(session: Session, number: int) -> Proposals:
+    """A round that is asked for and not proposed yet: its drafts wait."""
+    here = session.paths.round(number)
+    slots = range(session.config.candidates)
+    asked = [read_record(Asked, here.asked(slot)) for slot in slots]
+    return Proposals(
+        number,
+        calls=tuple(call for each in asked for call in each.calls),
+        limits=next((each.limits for each in asked), ""),
+        waiting=tuple(each.draft for each in asked if each.draft is not None),
+    )
+
+
+def unmeasured_history(session: Session) -> History:
+    """History of a session whose baseline is being measured: its code, without any number."""
+    files = session.baseline_files
+    source = source_digest(files)
+    unknown = float("nan")
+    incumbent = Incumbent(
+        number=0,
+        source=source,
+        files=files,
+        commit="",
+        measured=unknown,
+        mean=unknown,
+        sd=unknown,
+        memory_mb=None,
+        kept=0,
+    )
+    return History(Baseline(source, files, "", ()), states=(SessionState(0, incumbent, 0),))
+
+
+def backlog(session: Session, number: int) -> int:
+    """Drafts that will wait for a place when round ``number`` begins, at the least.
+
+    Near misses come before them, so that a round may leave some.
+    """
+    known = number - max(session.config.ahead, 1)
+    if known < 1:
+        return 0
+    left = len(session.proposals(known).waiting)
+    for other in range(known + 1, number):
+        asked = len(_asked_for(session, other).waiting)
+        left = max(0, left + asked - session.config.candidates)
+    return left
+
+
+def _is_its_turn(session: Session, history: History, number: int, slot: int) -> bool:
+    """Whether the agent is to fill a slot, by the records of all who propose."""
+    turns = session.config.turns
+    if len(turns) == 1:
+        return True
+    seed = stream_seed(session.config.seed, "turn", number, slot)
+    order = rank_proposers(turns, turns_of(history, session.store), seed)
+    before = order[: order.index(session.config.agent)]
+    # A list that is used up has no turn.
+    return not before or (before == (DECLARED,) and not Proposing(session, history).declared_left)
