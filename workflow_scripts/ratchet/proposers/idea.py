@@ -131,6 +131,23 @@ def carry_edit(
     return merged
 
 
+def set_again(
+    edited: Mapping[str, str], incumbent: Mapping[str, str], edit: Edit | None
+) -> dict[str, str] | None:
+    """The edit of one constant done on ``incumbent``, whatever its value is there.
+
+    ``None`` for another edit, and where it has no such constant or the very value.
+    """
+    if edit is None or edit.value is None or edit.values:
+        return None
+    for name, text in incumbent.items():
+        ours, theirs = (find_value(name, t, edit.name) for t in (text, edited[name]))
+        if ours is not None and theirs is not None:
+            new = replace_value(name, text, edit.name, theirs.value)
+            return None if new is None or same_code(name, text, new) else {**incumbent, name: new}
+    return None
+
+
 def _by_name(
     parent: Mapping[str, str],
     edited: Mapping[str, str],

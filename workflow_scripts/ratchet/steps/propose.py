@@ -16,7 +16,7 @@ from ratchet.base.structs import (
 from ratchet.base.text import one_line
 from ratchet.config import GUARANTEED, Strategy
 from ratchet.proposers.declared import PLAIN, propose_declared, unified_diff
-from ratchet.proposers.idea import carry_edit, carry_over, sole_setting
+from ratchet.proposers.idea import carry_edit, carry_over, set_again, sole_setting
 from ratchet.records.history import History, Trial, name_of
 from ratchet.records.paths import SessionPaths
 from ratchet.records.records import (
@@ -193,6 +193,7 @@ class Proposing(Struct):
         if draft.parent != held.source:
             space = self.session.task.search_space
             new = carry_edit(parent, texts(draft.files), self._old, draft.edit, tuple(space))
+            new = new or set_again(texts(draft.files), self._old, draft.edit)
             notes += (f"made before {name_of(held.number)} was kept, and merged into it",)
         reason: str | None = f"what it changes was changed by {name_of(held.number)} too"
         if new is not None:
