@@ -21,6 +21,8 @@ line["texts"] = {n: pathlib.Path(n).read_text() for n in texts}
 with calls.open("a") as stream:
     stream.write(json.dumps(line) + "\\n")
 plan = json.loads((home / "plan.json").read_text())
+if "{by_round}" == "True":
+    number = int(re.search(r"this is round (\\d+)", prompt)[1]) - 1
 proposal = {"hypothesis": "it may help", "description": "an edit", "category": "other",
             "expected_effect": 0.01}
 for verb, *words in plan[number] if number < len(plan) else []:
@@ -63,11 +65,11 @@ for verb, *words in plan[number] if number < len(plan) else []:
 Step = list[list[Any]]
 
 
-def hire(box: Box, *plan: Step, **settings: object) -> None:
-    """Let a scripted agent propose in a box: one step of the plan for each call."""
+def hire(box: Box, *plan: Step, by_round: bool = False, **settings: object) -> None:
+    """Let a scripted agent propose in a box: one step of the plan for each call, or round."""
     home = box.path / "agent"
     home.mkdir(exist_ok=True)
-    (home / "agent.py").write_text(SCRIPT)
+    (home / "agent.py").write_text(SCRIPT.replace("{by_round}", str(by_round)))
     (home / "plan.json").write_text(json.dumps(plan))
     command = ["python", "-S", "{root}/agent/agent.py", "{root}/agent"]
     # Not by YAML's own quoting: a box may lie in a folder with any name.

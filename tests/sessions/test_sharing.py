@@ -35,6 +35,7 @@ def together(path: Path) -> Box:
         good("WIDTH", 2),
         good("DECAY", 0.3),
         proposers="[custom, tpe]",
+        lookahead=0,
     )
     box.play()
     return box

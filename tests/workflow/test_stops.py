@@ -139,6 +139,40 @@ def disturb(box: Box, draw: random.Random, most: int) -> int:
     return most
 
 
+def box_with_an_agent(path: Path) -> Box:
+    """A box whose agent is asked ahead, and takes about as long as a run."""
+    box = make_box(path, rounds=4, confirm_replicates=1)
+    change(box, "shape = 1.0\n", "shape = 1.0\ntime.sleep(0.4)\n")
+    values = ("RATE", 0.2), ("WIDTH", 2), ("RATE", 0.4), ("DECAY", 0.1)
+    plan = [[["sleep", 0.4], *good(*pair)] for pair in values]
+    hire(box, *plan, by_round=True)
+    return box
+
+
+@shared_box
+def undisturbed_agent(path: Path) -> Box:
+    """A session whose agent was never stopped, played in this process."""
+    box = box_with_an_agent(path)
+    box.play(last="confirm")
+    return box
+
+
+def test_a_killed_session_of_an_agent_that_is_asked_ahead_ends_as_if_nothing_had_happened(
+    tmp_path: Path, undisturbed_agent: Box
+) -> None:
+    box = box_with_an_agent(tmp_path / "box")
+    hits = disturb(box, random.Random("asked ahead"), 3)
+    box.run()
+    assert box.state() == undisturbed_agent.state()
+    assert len(asked(box)) <= 4 + 2 * hits, "more than what was under way was asked for again"
+    answered = [(e["round"], e["attempt"]) for e in box.events("agent_answered")]
+    # A kill may fall between an answer and its record.
+    assert len(answered) <= len(set(answered)) + hits, "an answer was asked for twice"
+    spans = {event["round"]: event["time"] for event in box.events("agent_asked")}
+    judged = {event["round"]: event["time"] for event in box.events("verdict")}
+    assert spans[3] < judged[2], "a round was asked for after the verdict on the one before"
+
+
 @pytest.mark.parametrize("number", range(max(1, KILLS // PER_SESSION)))
 def test_a_killed_session_ends_as_if_nothing_had_happened(
     tmp_path: Path, undisturbed: Box, number: int
