@@ -86,6 +86,8 @@ WRONG = [
     ({"mode": "guaranteed", "max_replicates": 2}, "max_replicates: expected at least 3"),
     ({"mode": "guaranteed", "max_runs": 17}, "max_runs: expected at least 23"),
     ({"remeasure_every": 5, "max_runs": 14}, "max_runs: expected at least 20"),
+    ({"lookahead": 1}, "lookahead: expected null or 0 where no coding agent proposes, found 1"),
+    ({"lookahead": -1, "proposer": "codex"}, "lookahead: expected at least 0, found -1"),
     ({"transfer": 900}, "transfer: expected a mapping or null, found 900"),
     ({"transfer": {"replicates": 3}}, "transfer: expected another budget or a preset"),
     ({"transfer": {"budget_seconds": 9, "budget_steps": 9}}, "transfer: set budget_seconds or"),

@@ -87,6 +87,7 @@ FIRST = [*started(), *rounds("KEEP")]
 TRAINING = [*started(), run(210, False, 1)]
 RETESTED = [*TRAINING, run(270, True, 1), run(280, False, 1, replicate=1)]
 ASKED = [*FIRST, at(310, "agent_asked", round=2, slot=0, attempt=1, agent="codex", minutes=20.0)]
+AHEAD = [*TRAINING, at(215, "agent_asked", round=2, slot=0, attempt=1, agent="codex", minutes=20.0)]
 DUE = 210 + 300 + GRACE_SECONDS
 QUIET = 300 + HARNESS_SECONDS
 STOPPED = [
@@ -117,6 +118,9 @@ STOP = {"reason": "deadline", "detail": "the time limit is over"}
         (RETESTED, 290, True, {"phase": "judging", "state": "running"}),
         (ASKED, 370, True, {"phase": "proposing", "state": "running"}),
         ([*ASKED, {**ASKED[-1], "event": "agent_answered"}], 370, True, {"current": []}),
+        # Who is asked for a later round does not move the session there.
+        (AHEAD, 230, True, {"phase": "experiment", "round": 1}),
+        ([*AHEAD, run(270, True, 1)], 280, True, {"phase": "judging", "round": 1}),
         (TRAINING, 230, False, {"state": "stale", "why": NOBODY}),
         # A run that should have ended is stale, and not before.
         (TRAINING, DUE - 1, True, {"state": "running"}),

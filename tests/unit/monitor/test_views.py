@@ -36,6 +36,7 @@ PREPARED = at(
     2, "prepared", data={}, isolation="landlock", holds="closed: a; open: b", stronger="get more"
 )
 ASKED = at(4, "agent_asked", agent="codex", round=3, attempt=1, minutes=20.0)
+ASIDE = at(4, "set_aside", agent="codex", round=3, description="a\nb", reason="taken")
 REFUSED = at(4, "agent_refused", agent="codex", round=3, reason="it\nlied", again=True)
 
 
@@ -63,6 +64,7 @@ REFUSED = at(4, "agent_refused", agent="codex", round=3, reason="it\nlied", agai
         (RUN | {"role": "remeasure", "description": "incumbent"}, "remeasure    incumbent *0.50"),
         (ASKED, "asking       codex, round 3 (at most 20 min)"),
         (ASKED | {"attempt": 2}, "asking       codex, round 3, once more ("),
+        (ASIDE, "kept aside   codex, round 3: a b: taken"),
         (REFUSED, "sent back    codex, round 3: it lied"),
         (REFUSED | {"again": False}, "no proposal  codex, round 3: it lied"),
         (CONFIRMED, "confirmation: gain in the search 0.4000"),  # of an older session

@@ -422,6 +422,22 @@ def test_runs_and_gaps_from_the_start_over_midnight():
     assert run_timeline([EVENTS[0]], None) is None and run_timeline([], None) is None
 
 
+def test_calls_of_an_agent_and_the_share_of_the_search() -> None:
+    def call(kind, seconds, **about):
+        return event(kind, seconds, round=1, slot=0, attempt=1, **about)
+
+    asked = [call("agent_asked", 22), call("agent_answered", 33, timed_out=False)]
+    found = run_timeline([*EVENTS[:3], *asked, *EVENTS[3:], call("agent_asked", 81)], None)
+    assert found["calls"] == [
+        {"number": 0, "lane": "agent", "start": 22, "end": 33, "outcome": "answered"}
+    ]
+    assert found["search_share"] == 1.0, "from 30 to 60 seconds some run was always at work"
+    assert found["interrupted"] == 0, "an unanswered call is no run"
+    late = [call("agent_asked", 22), call("agent_answered", 33), event("run_started", 65), done(70)]
+    assert run_timeline([*EVENTS, *late], None)["search_share"] == 35 / 40
+    assert run_timeline(EVENTS, None)["search_share"] is None, "nobody was waited for"
+
+
 def test_runs_that_were_cut_short_or_landed_elsewhere_are_counted():
     stopped = [event("run_started", 81), event("run_started", 90), done(95)]
     found = run_timeline([*EVENTS, *stopped, event("run_started", 96, seed=9)], 87.5)

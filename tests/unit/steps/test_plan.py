@@ -208,6 +208,29 @@ GPU = Needs(device="gpu", threads=4, timeout_seconds=540.0)
 CPU = Needs(device="cpu", threads=2, timeout_seconds=540.0)
 
 
+def names(files: list[str]) -> list[str]:
+    return ["/".join(Path(file).parts[-2:]) for file in files]
+
+
+def test_what_is_asked_ahead_needs_an_earlier_state_and_what_came_since(tmp_path: Path) -> None:
+    agent = {"proposer": "custom", "agent_command": ["true"], "candidates": 2}
+
+    def needed(number: int, lookahead: int | None) -> list[str]:
+        made = planned(tmp_path, lookahead=lookahead, **agent)
+        return names([made.proposed_before_asking(number), *made.known_when_asking(number)])
+
+    assert needed(1, None) == ["default/manifest.json"], "while the baseline trains"
+    assert needed(2, None) == ["0001/proposals.json", "0000/steer.json"]
+    assert needed(5, 1) == ["0004/proposals.json", "0003/steer.json"]
+    assert needed(5, 0) == ["0004/proposals.json", "0004/steer.json"]
+    drafts = ["0004/asked-0.json", "0004/asked-1.json"]
+    assert needed(5, 2) == ["0003/proposals.json", "0002/steer.json", *drafts]
+    assert needed(2, 2) == ["default/manifest.json", "0001/asked-0.json", "0001/asked-1.json"]
+    asked = planned(tmp_path, **agent).asked(3)
+    assert names(asked) == ["0003/asked-0.json", "0003/asked-1.json"]
+    assert planned(tmp_path).asked(3) == [], "nobody is asked where all proposers are built in"
+
+
 def test_here_a_training_is_one_of_so_many_and_elsewhere_asks_for_what_it_uses() -> None:
     asked = [
         (one.gpus(elsewhere=far), one.cores(elsewhere=far))
