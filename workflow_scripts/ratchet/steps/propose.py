@@ -1,5 +1,6 @@
 """Proposals of a round, chosen and recorded as commits."""
 
+import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -88,12 +89,15 @@ VERSION = 1
 Answer = dict[str, Any]
 
 
-def write_proposals(session: Session, number: int) -> None:
-    """Write the proposals of round ``number``, or that there are none left."""
+def write_proposals(session: Session, number: int, deadline: float = math.inf) -> None:
+    """Write the proposals of round ``number``, or that there are none left.
+
+    No agent is waited for past the ``deadline``, in seconds since the epoch.
+    """
     history = History.read(session.paths, number - 1, confirmed=False)
     # Nothing is proposed after the end, nor before the round before is steered.
     assert history.last == history.state.round == number - 1
-    result = Proposing(session, history).run()
+    result = Proposing(session, history, deadline).run()
     if result.stop is not None:
         announce_stop(session.journal, number, history.state, result.stop, result.detail)
     write_json(session.paths.round(number).proposals, result)
@@ -104,6 +108,7 @@ class Proposing(Struct):
 
     session: Session
     history: History
+    deadline: float = math.inf
     made: list[Proposal] = field(default_factory=list)
     dropped: list[int] = field(default_factory=list)
     _asking: Any = None
@@ -143,7 +148,8 @@ class Proposing(Struct):
         found = Proposals(
             self.number, tuple(self.made), dropped=tuple(self.dropped), calls=calls, limits=limits
         )
-        if self.made or calls:
+        is_cut_off = self._asking is not None and self._asking.unusable is not None
+        if self.made or (calls and not is_cut_off):
             return found
         stop, detail = self._stop or (StopReason.EXHAUSTED, self._nothing_left)
         return replace(found, stop=stop, detail=detail, limits="")
@@ -197,7 +203,7 @@ class Proposing(Struct):
         from ratchet.proposers.agent import Asking  # much comes with it, for agents alone
 
         if self._asking is None:
-            self._asking = Asking(self.session, self.history)
+            self._asking = Asking(self.session, self.history, deadline=self.deadline)
         stop = self._asking.stop()
         if stop is not None:
             self._stop = stop
@@ -205,6 +211,9 @@ class Proposing(Struct):
         idea = self._asking.ask(slot, self.made, self._next)
         if idea is not None:
             self._record(self._answer(idea))
+        elif self._asking.unusable is not None:
+            self._stop = self._asking.unusable
+            return False
         return idea is not None or len(self.session.config.turns) == 1
 
     def _try_point(self, optimizer: str) -> bool:

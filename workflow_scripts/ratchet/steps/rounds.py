@@ -9,6 +9,7 @@ copy what the round before left, without opening the session.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -60,7 +61,8 @@ class Round(Frozen):
         if stop is None:
             from ratchet.steps.propose import write_proposals
 
-            write_proposals(self.session(), self.number)
+            deadline = math.inf if self.limits is None else self.limits.deadline
+            write_proposals(self.session(), self.number, deadline)
             return
         announce_stop(self.journal, self.number, self._before, *stop)
         write_json(self._here.proposals, Proposals(self.number, stop=stop[0], detail=stop[1]))
