@@ -87,6 +87,8 @@ def last_error(output: str) -> Fault | None:
                 fault = error
         elif AIDER_USAGE.match(line.strip()[:400]):
             fault = None
+        elif match := _GEMINI_ERROR.match(line[:400]):
+            fault = _judged(match[0])
         elif match := _AIDER_ERROR.match(line.strip()[:400]):
             # It breaks long lines, with a blank one after the last.
             rest = "".join(f" {each.strip()}" for each in _until_blank(lines[number + 1 :]))
@@ -94,6 +96,7 @@ def last_error(output: str) -> Fault | None:
     return fault
 
 
+_GEMINI_ERROR = re.compile(r"Attempt \d+ failed with status \d+")
 _AIDER_ERROR = re.compile(r"litellm\.\w+(?:Error|Exception)\b.*")
 
 
@@ -174,7 +177,7 @@ _SIGNS = (
     (Failure.REFUSED, r"unauthori[sz]ed|authenticat|(?:invalid|incorrect) (?:x-)?api[- _]key"),
     (Failure.REFUSED, r"forbidden|permission[_ ]denied|permissiondenied"),
     (Failure.LIMITED, r"rate[-_ ]?limit|too many requests|quota"),
-    (Failure.OUTAGE, r"overloaded|high demand|server[_ ]error|unavailable|bad gateway|capacity"),
+    (Failure.OUTAGE, r"overloaded|high demand|server[_ ]?error|unavailable|bad gateway|capacity"),
     (Failure.OUTAGE, r"connect|network|time[d]?[- ]?out|resolve|getaddrinfo|socket|fetch failed"),
 )
 _STATUSES = {
