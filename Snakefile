@@ -47,3 +47,4 @@ onstart:
 
 onsuccess:
     seal.finish_workflow(PATHS)
+    plan.end_unasked(PATHS, CONFIG)

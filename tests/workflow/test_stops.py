@@ -4,6 +4,7 @@
 """
 
 import contextlib
+import json
 import os
 import random
 import signal
@@ -17,6 +18,7 @@ from helpers.agents import asked, calls, good, hire
 from helpers.boxes import Box, make_box
 from helpers.edits import change
 from helpers.shared import shared_box
+from ratchet.base.errors import EXIT_UNAVAILABLE
 from ratchet.integrity.verify import verify_sessions
 
 KILLS = int(os.environ.get("RATCHET_KILLS", "2"))
@@ -196,3 +198,32 @@ def test_a_killed_session_ends_as_if_nothing_had_happened(
         assert not box.processes()
         assert verify_sessions(box.path).deviations == []
     assert not left, "the session was always over before it was hit"
+
+
+def test_a_session_that_could_ask_nobody_ends_with_a_status_of_its_own(tmp_path: Path) -> None:
+    box = make_box(tmp_path / "box", rounds=2, confirm_replicates=1)
+    denied = {"type": "result", "is_error": True, "result": "Not logged in · Please run /login"}
+    hire(box, [["print", json.dumps(denied)], ["exit", 1]])
+    said = box.run(check=False)
+    assert box.status == EXIT_UNAVAILABLE, said
+    assert said.rstrip().splitlines()[-1].startswith("ratchet: the agent custom cannot be asked")
+    assert (box.session / "report.html").exists()
+    assert len(asked(box)) == 1
+    # Nothing is left of it once the tool works.
+    (box.path / "agent" / "plan.json").write_text(json.dumps([[], good("RATE", 0.2)] * 3))
+    box.run(leg=2)
+    assert box.rulings() != []
+
+
+def test_a_login_is_looked_for_before_anything_is_paid(tmp_path: Path) -> None:
+    box = make_box(tmp_path / "box")
+    folder = tmp_path / "programs"
+    folder.mkdir()
+    (folder / "codex").write_text("#!/bin/sh\necho Not logged in >&2\nexit 1\n")
+    (folder / "codex").chmod(0o755)
+    box.environment |= {"PATH": f"{folder}:{os.environ['PATH']}", "CODEX_HOME": str(tmp_path)}
+    said = box.run(check=False, proposer="codex")
+    assert box.status == EXIT_UNAVAILABLE, said
+    assert "the agent codex is to propose and is not logged in" in said
+    assert "log in (codex login)" in said
+    assert not box.session.exists()

@@ -43,6 +43,7 @@ Whole = Annotated[int, Meta(ge=0)]
 Count = Annotated[int, Meta(ge=1)]
 Amount = Annotated[float, Meta(gt=0)]
 Price = Annotated[float, Meta(ge=0)]
+Minutes = Annotated[float, Meta(ge=0)]
 Word = Annotated[str, Meta(min_length=1)]
 Command = Annotated[Sequence[Word], Meta(min_length=1)]
 Proposer = Annotated[str, one_of("auto", DECLARED, *OPTIMIZERS, HAND, *AGENTS)]
@@ -217,7 +218,7 @@ session; everything else may change at any time."""
 
 LIMIT_KEYS = (
     "target", "deadline_hours", "leg", "max_runs", "proposer", "proposers", "agent_command",
-    "agent_minutes", "agent_tokens", "agent_dollars", "agent_failures",
+    "agent_minutes", "agent_wait_minutes", "agent_tokens", "agent_dollars", "agent_failures",
 )  # fmt: skip
 """What decides when to stop; a change lets a stopped session go on."""
 
@@ -283,6 +284,7 @@ class Config(Frozen):
     proposers: Annotated[Sequence[Competing], Meta(min_length=2)] | None
     agent_command: Command | None
     agent_minutes: Amount
+    agent_wait_minutes: Minutes
     agent_tokens: Count | None
     agent_dollars: Amount | None
     agent_failures: Count

@@ -76,6 +76,8 @@ def test_a_good_machine_is_ready() -> None:
 OLD = {"tools": {"snakemake": AgentTool("9.3.0")}}
 WANTED = {"isolation": "bubblewrap", "faults": {"none": None, "bubblewrap": "no bwrap"}}
 WEAKER = {"faults": {"none": None, "landlock": None, "bubblewrap": "no bwrap"}}
+OUT = AgentTool("2.1", login="not logged in: it says so", login_todo="claude auth login")
+LOGGED_OUT = {"agents": {"claude": OUT}, "agent": "claude"}
 MUTE = {"agents": {"aider": AgentTool("", "does not answer")}}
 LOOSE = {"locks": [LockCheck("l", "d", "a", "b-c", True)]}
 CASES: list[tuple[dict[str, Any], str, str, str]] = [
@@ -104,6 +106,13 @@ CASES: list[tuple[dict[str, Any], str, str, str]] = [
     ({"containers": {}}, "ok container", "only runs in containers need one", ""),
     ({"agents": {}}, "ok agent", "the built-in proposer needs none", ""),
     ({"agent": "codex"}, "problem agent", "codex is to propose", "install codex"),
+    (
+        LOGGED_OUT,
+        "problem agent",
+        "claude is to propose: not logged in: it says",
+        "claude auth login",
+    ),
+    ({"agents": {"claude": OUT}}, "ok agent", "claude 2.1 (not logged in: it says so)", ""),
     (MUTE, "warning agent", "aider", "by hand"),
     ({"running": "123"}, "problem session", "(process 123)", "wait for it"),
 ]
@@ -243,6 +252,23 @@ def test_agents_of_the_configuration(tmp_path: Path) -> None:
     assert said(doctor._with_agent(GOOD, shell), "agent")[0].state == "ok"
     assert doctor._with_agent(GOOD, replace(own, proposer="claude")).agent == "claude"
     assert doctor._with_agent(GOOD, chosen).agent is None
+    out = replace(GOOD, agents=LOGGED_OUT["agents"])
+    assert said(doctor._with_agent(out, replace(own, proposer="claude")), "agent")[0].state == "ok"
+
+
+def test_an_agent_has_time_for_its_first_start_and_tells_of_its_login(
+    tmp_path: Path, monkeypatch: Patch
+) -> None:
+    monkeypatch.setattr(doctor, "SECONDS", 0.01)
+    for name in ("codex", "uv"):
+        (tmp_path / name).write_text("#!/bin/sh\nsleep 0.5\necho Not logged in; [ $1 != login ]\n")
+        (tmp_path / name).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    monkeypatch.setenv("CODEX_HOME", str(tmp_path))
+    assert doctor.tool("uv").fault == "does not answer"
+    found = doctor.agent_tool("codex", doctor.tool("codex"))
+    assert found.login == "not logged in: codex login status: Not logged in"
+    assert found.login_todo == "codex login"
 
 
 def test_folders_of_a_session_may_be_elsewhere(tmp_path: Path, monkeypatch: Patch) -> None:

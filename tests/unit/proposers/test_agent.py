@@ -6,6 +6,7 @@ from helpers import REPO
 from ratchet.base.structs import replace
 from ratchet.config import parse_config, read_config
 from ratchet.proposers.agent import allowance_spent, allowance_stop, failures_in_a_row
+from ratchet.proposers.agent_process import Usage
 from ratchet.records.records import AgentCall, CallOutcome, Proposals, StopReason
 
 FOLDER = REPO / "config"
@@ -58,6 +59,21 @@ def test_too_many_failures_in_a_row_end_the_session() -> None:
 
 SPENT = rounds([call(True, tokens=600, dollars=0.5)], [call(True, dollars=0.4)])
 SILENT = call(True)
+
+
+def test_calls_that_were_stopped_are_priced_by_those_that_were_not() -> None:
+    priced, stopped = call(True, tokens=1000, dollars=0.5), call(False, tokens=800)
+    capped = replace(CONFIG, agent_dollars=1.0)
+    assert allowance_spent(capped, [], [priced]) is None
+    reason, detail = allowance_spent(capped, [], [priced, stopped, stopped]) or ("", "")
+    assert (reason, "has used 1.3 dollars" in detail) == (StopReason.AGENT_BUDGET, True)
+    # Without any price the cap holds for one such call.
+    alone = replace(stopped, exit_code=-15)
+    assert allowance_spent(capped, [], [alone]) is None
+    assert "the price of 1600 tokens" in (allowance_spent(capped, [], [alone, alone]) or "  ")[1]
+    assert allowance_spent(CONFIG, [], [alone, alone]) is None
+    # What a call that goes on has used counts too.
+    assert allowance_spent(capped, [], [priced], Usage(10, 0.6)) is not None
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from ratchet.base.errors import ConfigError
 from ratchet.config import AGENTS
+from ratchet.proposers import agent_process
 from ratchet.proposers.agent_process import (
     AGENT_TOOLS,
     LOG_LIMIT_BYTES,
@@ -22,6 +23,7 @@ from ratchet.proposers.agent_process import (
     agent_program,
     agent_usage,
     agent_words,
+    cut_log,
     require_agent,
     run_agent,
 )
@@ -109,8 +111,26 @@ def test_a_flood_of_output_keeps_its_head_and_tail(tmp_path: Path) -> None:
     script = "print('first'); [print('x' * 100_000) for _ in range(60)]; print('last')"
     ending, said = call(tmp_path, script)
     assert ending.exit_code == 0
-    assert (said[:5], said[-5:]) == ("first", "last\n")
-    assert len(said) < LOG_LIMIT_BYTES + 1000
+    assert len(said) > 3 * LOG_LIMIT_BYTES - 1_000_000, "all of it is read once"
+    log = tmp_path / "logs" / "agent.log"
+    assert cut_log(log).decode() == said
+    kept = log.read_text()
+    assert (kept[:5], kept[-5:]) == ("first", "last\n")
+    assert "bytes of output left out here" in kept
+    assert len(kept) < LOG_LIMIT_BYTES + 1000
+
+
+def test_an_agent_that_lingers_over_a_finished_proposal_is_ended(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(agent_process, "LOOK_SECONDS", 0.05)
+    monkeypatch.setattr(agent_process, "LINGER_SECONDS", 0.2)
+    looks = iter([None, "a first edit", *["the whole"] * 10_000])
+    words = [sys.executable, "-S", "-c", "import time; time.sleep(3600)"]
+    log = tmp_path / "log"
+    ending = run_agent(words, tmp_path, {}, None, log, 600, lambda: next(looks))
+    assert (ending.stopped_late, ending.stopped, ending.timed_out) == (True, True, False)
+    assert not ending.from_outside
 
 
 def lines(*events: object) -> str:
@@ -154,7 +174,7 @@ LATER = lines({"type": "assistant", "message": {"id": "m2", "usage": {"output_to
         (CODEX, Usage(26549 - 22272 + 1590, None)),
         (GEMINI, Usage(600, None)),
         (OPENCODE, Usage(105 + 10, pytest.approx(0.03))),
-        (AIDER, Usage(4100 + 133 + 12000 + 1200, pytest.approx(0.1))),
+        (AIDER, Usage(4100 + 133 + 12000 - 1500 + 1200, pytest.approx(0.1))),
         ("Tokens: 900 sent, 10 received.\n", Usage(910, None)),
         ("nothing\n{not json\n[1]\n{}\n", Usage()),
         (f"starting\n{CLAUDE}bye\n", Usage(250, 0.25)),

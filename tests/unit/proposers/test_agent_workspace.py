@@ -211,7 +211,9 @@ TOUCHED = "it touched prepare.py (changed); only train.py and proposal.json"
 QUIET = "it ended with status 2 without a change and without proposal.json"
 KILLED = "it was ended by signal 11 with a change but without"
 FAULTS = [
-    (reply(timed_out=True), NEW, CallOutcome.TIMEOUT, "more than 3 minutes"),
+    (reply(timed_out=True, statement=None), NEW, CallOutcome.TIMEOUT, "more than 3 minutes"),
+    (reply(timed_out=True), OLD, CallOutcome.TIMEOUT, "more than 3 minutes"),
+    (reply(timed_out=True), NEW, None, ""),
     (reply(others=("prepare.py (changed)",)), NEW, CallOutcome.FORBIDDEN, TOUCHED),
     (reply(others=("x",) * 9), NEW, CallOutcome.FORBIDDEN, "x, x, x, x, x and 4 more"),
     (reply(problems=("a is gone",)), {}, CallOutcome.UNREADABLE, "a is gone"),

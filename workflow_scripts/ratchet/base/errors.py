@@ -8,6 +8,7 @@ an exit code of its own, from sysexits, so that a typo never reads as a verdict
 EXIT_USAGE = 64
 EXIT_DATA = 65
 EXIT_NO_INPUT = 66
+EXIT_UNAVAILABLE = 69
 EXIT_SOFTWARE = 70
 EXIT_IO = 74
 EXIT_TEMPORARY = 75
@@ -48,6 +49,12 @@ class InputMissingError(RatchetError):
     """An input does not exist or cannot be read."""
 
     exit_code = EXIT_NO_INPUT
+
+
+class AgentUnusableError(RatchetError):
+    """A coding agent is to propose, and its tool does not work."""
+
+    exit_code = EXIT_UNAVAILABLE
 
 
 class FixedInputChangedError(RatchetError):

@@ -6,8 +6,9 @@
 Looks at Python, git, Snakemake, uv, locked packages, disk, task and data, GPUs,
 isolation, container runtimes, coding agents, and for a session that runs
 already, and says how many runs and hours the configured session will take.
-Nothing is changed, and nothing is started but --version of programs and a
-trivial command under each kind of isolation.
+Nothing is changed, and nothing is started but --version of programs, what
+coding agents say of their login, and a trivial command under each kind of
+isolation.
 
 Exit codes: 0 ready; 1 not ready; 64 usage, 70 internal error.
 """
@@ -43,6 +44,7 @@ from ratchet.monitor.doctor import (
     is_ready,
     session_outlook,
 )
+from ratchet.proposers.agent_health import LOGIN_HINTS, Login, tool_login
 from ratchet.records.events import read_events
 from ratchet.records.history import History, SeedEffect
 from ratchet.records.paths import SessionPaths, StorePaths
@@ -94,6 +96,9 @@ CONTAINERS = ("docker", "podman", "apptainer", "singularity")
 SECONDS = 5.0
 """A program that takes longer to tell its version is not waited for."""
 
+AGENT_SECONDS = 60.0
+"""The same for coding agents, which set themselves up at their first start."""
+
 SHOWN = 60
 """Characters of what a program says that are shown."""
 
@@ -103,6 +108,8 @@ def machine(root: Path, given: Sequence[str] = ()) -> Machine:
     programs = ("git", "uv", *CONTAINERS, *KNOWN_AGENTS)
     with ThreadPoolExecutor(len(programs)) as pool:
         told = dict(zip(programs, pool.map(tool, programs), strict=True))
+        known = pool.map(lambda name: agent_tool(name, told[name]), KNOWN_AGENTS)
+        told |= dict(zip(KNOWN_AGENTS, known, strict=True))
     own = harness_folder(root) / ".uv" / "bin" / "uv"
     if told["uv"].version is None and own.exists():
         told["uv"] = tool(str(own))
@@ -164,7 +171,11 @@ def _with_task(seen: Machine, root: Path, given: Sequence[str]) -> Machine:
 def _with_agent(seen: Machine, chosen: Config) -> Machine:
     """The machine with the program that is to propose; of an unknown one whether it is there."""
     if chosen.agent in KNOWN_AGENTS:
-        return replace(seen, agent=chosen.agent)
+        agents = dict(seen.agents)
+        if chosen.agent_command is not None or len(chosen.turns) > 1:
+            # Such a command may bring a login along, and others can take the turns.
+            agents[chosen.agent] = replace(agents[chosen.agent], login_todo="")
+        return replace(seen, agent=chosen.agent, agents=agents)
     if chosen.agent != "custom" or not chosen.agent_command:
         return seen
     name = chosen.agent_command[0]
@@ -172,8 +183,18 @@ def _with_agent(seen: Machine, chosen: Config) -> Machine:
     return replace(seen, agent=name, agents={**seen.agents, name: there})
 
 
+def agent_tool(name: str, found: AgentTool) -> AgentTool:
+    """A coding agent with what it says of its login, which costs nothing."""
+    if found.version is None or found.fault:
+        return found
+    login, why = tool_login(name)
+    said = f"{login}: {one_line(why)}" if why else str(login)
+    return replace(found, login=said, login_todo=LOGIN_HINTS[name] if login is Login.NO else "")
+
+
 def tool(name: str) -> AgentTool:
     """A program's own word for its version, found on the path or by its place."""
+    seconds = AGENT_SECONDS if name in KNOWN_AGENTS else SECONDS
     path = shutil.which(name)
     if path is None:
         return AgentTool(None)
@@ -182,7 +203,7 @@ def tool(name: str) -> AgentTool:
             [path, "--version"],
             stdin=subprocess.DEVNULL,
             capture_output=True,
-            timeout=SECONDS,
+            timeout=seconds,
             check=False,
         )
     except (OSError, subprocess.SubprocessError) as error:

@@ -187,10 +187,16 @@ class LockCheck(Frozen):
 
 
 class AgentTool(Frozen):
-    """A program; ``version`` is its own word, ``None`` where there is no such program."""
+    """A program; ``version`` is its own word, ``None`` where there is no such program.
+
+    ``login`` says whether one is logged in, where that is known; if not, ``login_todo`` says
+    what to type.
+    """
 
     version: str | None
     fault: str = ""
+    login: str = ""
+    login_todo: str = ""
 
 
 class Machine(Frozen):
@@ -407,14 +413,22 @@ def _agents(machine: Machine) -> Iterator[Check]:
             text = f"{machine.agent} is to propose, and there is no such program"
             yield problem("agent", text, todo)
             return
+        if wanted.login_todo:
+            text = f"{machine.agent} is to propose: {wanted.login}"
+            yield problem("agent", text, f"log in: {wanted.login_todo}")
     there = {name: tool for name, tool in machine.agents.items() if tool.version is not None}
-    text = ", ".join(f"{name} {tool.version}".strip() for name, tool in there.items())
+    text = ", ".join(_agent_words(name, tool) for name, tool in there.items())
     odd = [f"{name}: {tool.fault}" for name, tool in there.items() if tool.fault]
     if odd:
         yield warning("agent", "; ".join(odd), "start it once by hand")
     else:
         none = "no coding agent found; the built-in proposer needs none"
         yield ok("agent", text or none)
+
+
+def _agent_words(name: str, tool: AgentTool) -> str:
+    said = f" ({tool.login})" if tool.login else ""
+    return f"{name} {tool.version}".strip() + said
 
 
 def _length(machine: Machine) -> Iterator[Check]:

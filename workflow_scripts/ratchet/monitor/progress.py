@@ -207,6 +207,8 @@ def _take(s: SessionStanding, event: Event) -> None:
             _agent_asked(s, event)
         case "agent_answered":
             s.work.pop(("agent", event["round"], event.get("slot")), None)
+        case "agent_waiting":
+            _agent_waiting(s, event)
         case "agent_refused":
             s.failed_proposals += not event["again"]
         case "remeasured" if event["alarm"]:
@@ -331,6 +333,21 @@ def _agent_asked(s: SessionStanding, event: Event) -> None:
         began=event_seconds(event),
         budget_seconds=60.0 * float(event["minutes"]),
         limit_seconds=60.0 * float(event["minutes"]),
+    )
+
+
+def _agent_waiting(s: SessionStanding, event: Event) -> None:
+    pause, words = float(event["seconds"]), str(event["words"])
+    said = f" (“{words}”)" if words else ""
+    s.work["agent", event["round"], event.get("slot")] = Work(
+        kind="agent",
+        number=int(event["round"]),
+        description=f"{event['agent']} is waited for, {event['why']}{said}",
+        role="agent",
+        replicate=0,
+        began=event_seconds(event),
+        budget_seconds=pause,
+        limit_seconds=pause,
     )
 
 

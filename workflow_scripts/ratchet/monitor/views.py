@@ -162,6 +162,13 @@ def _certified(event: Mapping[str, Any]) -> str:
     return text + (f"; removed: {', '.join(event['removed'])}" if event["removed"] else "")
 
 
+def _agent_waiting(event: Mapping[str, Any]) -> str:
+    said = f" (“{event['words']}”)" if event["words"] else ""
+    pause, left = (spoken_duration(event[name]) for name in ("seconds", "left_seconds"))
+    place = f"{event['agent']}, round {event['round']}: {event['why']}{said}"
+    return f"waiting      {place}; asked again in {pause}, for {left} at most"
+
+
 def _transferring(event: Mapping[str, Any]) -> str:
     return f"champion and baseline once more {event['scale']}, {event['runs']} runs"
 
@@ -179,6 +186,8 @@ _SPEAK: dict[str, Callable[[Mapping[str, Any]], str | None]] = {
         f"asking       {e['agent']}, round {e['round']}{', once more' if e['attempt'] > 1 else ''} "
         f"(at most {e['minutes']:g} min)"
     ),
+    "agent_waiting": _agent_waiting,
+    "agent_unusable": lambda e: f"no proposal  {e['detail']}",
     "agent_refused": lambda e: (
         f"{'sent back' if e['again'] else 'no proposal':<11}  {e['agent']}, round {e['round']}: "
         f"{e['reason']}"

@@ -1,15 +1,21 @@
 """Proposals from a coding agent: asked once per question, within its allowance."""
 
 import contextlib
+import itertools
+import math
 import os
-from collections.abc import Iterator, Mapping, Sequence
+import random
+import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ratchet.base.errors import StoreError
+from ratchet.base.errors import AgentUnusableError, ConfigError, StoreError
 from ratchet.base.io import source_digest, write_bytes
 from ratchet.base.structs import Struct, field, from_json_values, replace, to_json_values
+from ratchet.base.text import spoken_duration
 from ratchet.config import Config
+from ratchet.proposers.agent_health import LOGIN_HINTS, Failure, Fault, call_fault
 from ratchet.proposers.agent_process import (
     AGENT_TOOLS,
     PROMPT,
@@ -18,6 +24,7 @@ from ratchet.proposers.agent_process import (
     agent_environment,
     agent_usage,
     agent_words,
+    cut_log,
     require_agent,
     run_agent,
 )
@@ -32,6 +39,7 @@ from ratchet.proposers.agent_workspace import (
 from ratchet.proposers.declared import unified_diff
 from ratchet.proposers.idea import same_sources, sole_setting
 from ratchet.proposers.prompts import Errand, agent_papers, agent_prompt
+from ratchet.records.events import read_events
 from ratchet.records.history import History
 from ratchet.records.records import (
     AgentCall,
@@ -40,6 +48,7 @@ from ratchet.records.records import (
     Proposal,
     Proposals,
     StopReason,
+    stream_seed,
 )
 from ratchet.session import Session
 from ratchet.task.edits import Idea
@@ -87,12 +96,31 @@ def failures_in_a_row(
 
 
 def allowance_spent(
-    config: Config, rounds: Sequence[Proposals], calls: Sequence[AgentCall]
+    config: Config,
+    rounds: Sequence[Proposals],
+    calls: Sequence[AgentCall],
+    now: Usage | None = None,
 ) -> Stop | None:
-    """Whether a cap on tokens or dollars is reached, or cannot be kept."""
-    used = Usage()
-    for call in _all(rounds, calls):
+    """Whether a cap on tokens or dollars is reached, or cannot be kept.
+
+    ``now`` is what a call that has not ended yet has used.
+    """
+    every = _all(rounds, calls)
+    used = now or Usage()
+    for call in every:
         used += Usage(call.tokens, call.dollars)
+    unpriced = unpriced_tokens(every)
+    if unpriced and config.agent_dollars is not None:
+        rate = price_of_tokens(every)
+        if rate is not None:
+            used += Usage(None, rate * unpriced)
+        elif sum(call.dollars is None and bool(call.tokens) for call in every) >= UNPRICED_CALLS:
+            return (
+                StopReason.AGENT_BUDGET,
+                f"agent_dollars is set, but the price of {unpriced} tokens of calls that were "
+                "stopped is unknown, so that the limit cannot be kept; set agent_tokens instead, "
+                "or more agent_minutes",
+            )
     for key, unit, cap, found in (
         ("agent_tokens", "tokens", config.agent_tokens, used.tokens),
         ("agent_dollars", "dollars", config.agent_dollars, used.dollars),
@@ -106,7 +134,7 @@ def allowance_spent(
                 "to go on",
             )
         # One that was stopped or never began may have had nothing to report.
-        own = [call for call in _all(rounds, calls) if call.agent == config.agent]
+        own = [call for call in every if call.agent == config.agent]
         if found is None and any(call.exit_code == 0 for call in own):
             return (
                 StopReason.AGENT_BUDGET,
@@ -114,6 +142,21 @@ def allowance_spent(
                 "be kept; set it to null to go on without",
             )
     return None
+
+
+UNPRICED_CALLS = 2
+"""Where so many calls have no price, and none has one, a cap of dollars means nothing."""
+
+
+def price_of_tokens(calls: Sequence[AgentCall]) -> float | None:
+    """Dollars per token of the calls that name both; ``None`` without any."""
+    known = [(c.dollars, c.tokens) for c in calls if c.dollars is not None and c.tokens]
+    return sum(d for d, _ in known) / sum(t for _, t in known) if known else None
+
+
+def unpriced_tokens(calls: Sequence[AgentCall]) -> int:
+    """Tokens of calls that name no price, as those do that were stopped before their end."""
+    return sum(call.tokens or 0 for call in calls if call.dollars is None)
 
 
 def _all(rounds: Sequence[Proposals], calls: Sequence[AgentCall]) -> list[AgentCall]:
@@ -126,14 +169,41 @@ def _all(rounds: Sequence[Proposals], calls: Sequence[AgentCall]) -> list[AgentC
     return [*found.values(), *calls]
 
 
-VERSION = 1
-"""Raise it when agents are asked differently: their earlier answers are then not found."""
+def unusable_sentence(agent: str, fault: Fault, waited: float, log: Path) -> str:
+    """Why an agent cannot be asked, with its tool's own words and what to do."""
+    words = f"; its tool said: “{fault.words}”" if fault.words else ""
+    if fault.failure in (Failure.LOGIN, Failure.REFUSED):
+        hint = LOGIN_HINTS.get(agent, "give it what it needs")
+        todo = f"log in ({hint})"
+    elif fault.failure is Failure.CREDIT:
+        todo = "add some"
+    elif fault.failure is Failure.BROKEN:
+        todo = f"look at {log} and start it once by hand"
+    else:
+        words = f", and it was waited for {spoken_duration(waited)}{words}"
+        todo = "wait until it works, or grant more agent_wait_minutes"
+    return f"the agent {agent} cannot be asked: {fault.failure}{words}; {todo}, then raise `leg`"
 
-RUNS = 2
-"""A call that somebody else ended is made once more."""
+
+VERSION = 2
+"""Raise it when agents are asked differently: their earlier answers are then not found."""
 
 ATTEMPTS = 2
 """A proposal that cannot be tried is sent back once."""
+
+FIRST_PAUSE_SECONDS = 30.0
+LONGEST_PAUSE_SECONDS = 900.0
+"""Pauses double from the first to the longest: a limit of a minute costs one pause, and
+after a long outage a quarter of an hour is lost at most."""
+
+JITTER = 0.25
+"""Part of a pause that is chance, so that sessions that were refused together spread."""
+
+ROUNDS_WITHOUT = 5
+"""Where others propose too, a tool that did not work is asked again after so many rounds."""
+
+BROKEN_TRIES = 3
+"""A tool that breaks so often without a word on why will do so again."""
 
 Refusal = tuple[CallOutcome, str]
 
@@ -151,7 +221,8 @@ class Asking(Struct):
     ``history`` are the rounds that were judged, ``pending`` the proposals of those between
     them and this one.  ``calls`` collects what was asked for this one, and ``limits`` names
     those under which the last call was really made: a replay under others forgives the
-    failures as before.
+    failures as before.  Nobody waits for its service past ``deadline``, in seconds since the
+    epoch.  ``unusable`` says why it cannot be asked.
     """
 
     session: Session
@@ -160,6 +231,8 @@ class Asking(Struct):
     pending: Sequence[Proposals] = ()
     calls: list[AgentCall] = field(default_factory=list)
     limits: str = ""
+    deadline: float = math.inf
+    unusable: Stop | None = None
 
     @property
     def rounds(self) -> tuple[Proposals, ...]:
@@ -175,7 +248,25 @@ class Asking(Struct):
 
     def stop(self) -> Stop | None:
         """Why the agent is not asked any more, with a sentence; ``None`` to go on."""
+        if self.unusable is not None:
+            return self.unusable
+        before = self.rounds[-1:]
+        if before and before[0].stop is StopReason.AGENT_UNUSABLE:
+            return before[0].stop, before[0].detail
+        if self._was_unusable:
+            return StopReason.AGENT_UNUSABLE, f"the agent {self.session.config.agent} did not work"
         return allowance_stop(self.session.config, self.rounds, self.calls)
+
+    @property
+    def _was_unusable(self) -> bool:
+        """Whether others take the turns of a tool that did not work a few rounds ago."""
+        config = self.session.config
+        return len(config.turns) > 1 and any(
+            event["event"] == "agent_unusable"
+            and event.get("limits") == config.limits_token
+            and self.number - ROUNDS_WITHOUT <= event["round"] < self.number
+            for event in read_events(self.session.journal.path)
+        )
 
     def ask(
         self, slot: int, made: Sequence[Proposal] = (), experiment: int | None = None
@@ -183,7 +274,8 @@ class Asking(Struct):
         """An idea to fill one slot of the round; ``None`` for a failed proposal.
 
         ``made`` are the proposals of this round so far, ``experiment`` is the
-        number that this one would get, if that is known.
+        number that this one would get, if that is known.  Where the tool does not work it
+        is ``None`` too, no call is recorded, and ``unusable`` says why.
         """
         config = self.session.config
         known = [*self.known, *made]
@@ -191,7 +283,10 @@ class Asking(Struct):
         for attempt in range(1, ATTEMPTS + 1):
             if attempt > 1 and allowance_spent(config, self.rounds, self.calls):
                 return None
-            answer, fresh = self._reply(errand, known)
+            try:
+                answer, fresh = self._reply(errand, known)
+            except AgentUnusableError:
+                return None
             new = self.session.texts(answer.files)
             refused = self._refusal(answer, new, known)
             outcome, reason = refused or (CallOutcome.PROPOSED, "")
@@ -207,6 +302,7 @@ class Asking(Struct):
                 tokens=answer.tokens,
                 dollars=answer.dollars,
                 log=answer.log,
+                stopped_late=answer.stopped_late,
             )
             self.calls.append(call)
             self.limits = answer.limits or config.limits_token
@@ -230,6 +326,8 @@ class Asking(Struct):
 
         ``known`` are all proposals of the session so far.  Why an earlier attempt was sent
         back follows from the same question, so that the number of the attempt stands for it.
+        An answer belongs to its session: a replay finds it, another session asks anew.
+        Raises :class:`AgentUnusableError`, and keeps nothing, where the tool does not work.
         """
         fresh = False
 
@@ -245,6 +343,8 @@ class Asking(Struct):
                 "command": list(self._command),
                 "version": VERSION,
             },
+            "session": config.session,
+            "session_secret": self.session.manifest.seed_secret_sha256,
             "session_seed": config.seed,
             "definition": self.session.manifest.definition.sha256,
             "incumbent": dict(self.history.state.incumbent.files),
@@ -293,61 +393,138 @@ class Asking(Struct):
         return [p for p in self.known if not isinstance(p, Proposal) or p.number not in tried]
 
     def _call(self, errand: Errand) -> AgentReply:
-        """Really ask; whatever comes of it is an answer."""
+        """Really ask, until the tool has worked; whatever comes of that is an answer.
+
+        Raises :class:`AgentUnusableError` where it does not work, or not soon enough.
+        """
         session, config = self.session, self.session.config
-        session.journal.append(
-            "agent_asked", **errand.place, agent=config.agent, minutes=errand.minutes
-        )
-        place = Workplace(session.paths.folder, errand.slot)
+        began, used = time.time(), Usage()
         given = agent_papers(session, self.history, errand.earlier)
         frozen = (*session.manifest.fixed, session.manifest.brief)
         given |= {entry.path: session.store.get(entry.sha256) for entry in frozen}
-        log = self._log(errand)
+        for tries in itertools.count(1):
+            session.journal.append(
+                "agent_asked", **errand.place, agent=config.agent, minutes=errand.minutes
+            )
+            ending, left, fault, output, now = self._try(errand, given, used)
+            used += now
+            session.journal.append(
+                "agent_answered",
+                **errand.place,
+                exit_code=ending.exit_code,
+                timed_out=ending.timed_out,
+                stopped_late=ending.stopped_late,
+                wall_seconds=ending.wall_seconds,
+                leftover=ending.leftover,
+                tokens=now.tokens,
+                dollars=now.dollars,
+            )
+            if fault is None:
+                return self._answer(left, ending, session.store.put(output), used)
+            self._wait(errand, fault, tries, began, used)
+        raise AssertionError
+
+    def _try(
+        self, errand: Errand, given: Mapping[str, bytes], used: Usage
+    ) -> tuple[CallEnding, Left, Fault | None, bytes, Usage]:
+        """One run of the tool in a fresh folder: its ending, what it left, its fault and log."""
+        place, log = Workplace(self.session.paths.folder, errand.slot), self._log(errand)
         try:
-            for ending in self._endings(place, given, errand, log):
-                if not ending.from_outside:
-                    break
-            left = place.read(session.task.mutable)
+            ending = self._run(place, given, errand, log, used)
+            left = place.read(self.session.task.mutable)
+            is_finished, is_untouched = place.finished() is not None, place.is_untouched(left)
         finally:
             place.clear()
-        output = log.read_bytes() if log.exists() else b""
-        used = agent_usage(output.decode("utf-8", errors="replace"))
-        session.journal.append(
-            "agent_answered",
-            **errand.place,
-            exit_code=ending.exit_code,
-            timed_out=ending.timed_out,
-            wall_seconds=ending.wall_seconds,
-            leftover=ending.leftover,
-            tokens=used.tokens,
-            dollars=used.dollars,
-        )
-        return self._answer(left, ending, session.store.put(output), used)
+        output = cut_log(log)
+        text = output.decode("utf-8", errors="replace")
+        fault = None if is_finished else call_fault(text, ending, is_untouched)
+        late = replace(ending, stopped_late=ending.stopped_late or ending.timed_out)
+        ending = late if is_finished else ending
+        return ending, left, fault, log.read_bytes() if log.exists() else b"", agent_usage(text)
 
-    def _endings(
-        self, place: Workplace, given: Mapping[str, bytes], errand: Errand, log: Path
-    ) -> Iterator[CallEnding]:
-        """The runs of one call, each in a fresh folder."""
+    def _run(
+        self,
+        place: Workplace,
+        given: Mapping[str, bytes],
+        errand: Errand,
+        log: Path,
+        used: Usage,
+    ) -> CallEnding:
         session, config = self.session, self.session.config
         tool = AGENT_TOOLS[config.agent]
-        variables = agent_environment(tool, os.environ)
         mutable, fixed = session.task.mutable, [*session.task.fixed, *sorted(given)]
         readable = [name for name in dict.fromkeys(fixed) if name in given]
         root = session.paths.root.resolve()
         command = agent_words(self._command, place.prompt, mutable, readable, root)
-        require_agent(command[0], config.agent)
         incumbent = {n: session.store.get(s) for n, s in self.history.state.incumbent.files.items()}
-        for _ in range(RUNS):
-            place.lay_out(incumbent, given, agent_prompt(errand))
-            by_file = any(PROMPT in word for word in self._command)
-            yield run_agent(
-                command=command,
+        place.lay_out(incumbent, given, agent_prompt(errand))
+        by_file = any(PROMPT in word for word in self._command)
+        try:
+            require_agent(command[0], config.agent)
+            return run_agent(
+                command=[*command, *self._cap(used)],
                 folder=place.work,
-                environment=variables,
+                environment=agent_environment(tool, os.environ),
                 prompt=None if by_file else place.prompt,
                 log=log,
                 seconds=60 * config.agent_minutes,
+                finished=place.finished,
             )
+        except ConfigError as error:
+            return CallEnding(127, False, 0.0, 0, missing=f"{error}")
+
+    def _cap(self, used: Usage) -> Sequence[str]:
+        """Words that hold one call to what is left of the dollars, where its tool can do that."""
+        config = self.session.config
+        option = AGENT_TOOLS[config.agent].dollars_option
+        if config.agent_dollars is None or config.agent_command is not None or not option:
+            return ()
+        calls = _all(self.rounds, self.calls)
+        spent = sum(call.dollars or 0.0 for call in calls) + (used.dollars or 0.0)
+        spent += (price_of_tokens(calls) or 0.0) * unpriced_tokens(calls)
+        # All candidates of a round are asked for at the same time.
+        share = (config.agent_dollars - spent) / config.candidates
+        return (option, f"{max(share, 0.01):.2f}")
+
+    def _wait(self, errand: Errand, fault: Fault, tries: int, began: float, used: Usage) -> None:
+        """Pause until the tool may work again.
+
+        Raises :class:`AgentUnusableError` where nobody waits for it, or no longer.
+        """
+        config = self.session.config
+        spent = allowance_spent(config, self.rounds, self.calls, used)
+        if spent is not None:
+            raise self._give_up(errand, spent)
+        now, seed = time.time(), stream_seed(config.seed, "pause", *errand.place.values(), tries)
+        is_waited_for = fault.failure in (Failure.LIMITED, Failure.OUTAGE)
+        pause = min(FIRST_PAUSE_SECONDS * 2.0 ** min(tries - 1, 60), LONGEST_PAUSE_SECONDS)
+        pause *= 1 + JITTER * random.Random(seed).random()
+        pause = max(pause, fault.retry_after or 0.0)
+        # Where others can take the turn, the device need not wait.
+        longest = 60 * config.agent_wait_minutes if len(config.turns) == 1 else 0.0
+        end = min(began + longest, self.deadline)
+        is_broken = fault.failure is Failure.BROKEN and tries < BROKEN_TRIES
+        if not (is_broken or is_waited_for) or now + pause > end:
+            reason = unusable_sentence(config.agent, fault, now - began, self._log(errand))
+            raise self._give_up(errand, (StopReason.AGENT_UNUSABLE, reason))
+        self.session.journal.append(
+            "agent_waiting",
+            **errand.place,
+            agent=config.agent,
+            why=fault.failure,
+            words=fault.words,
+            seconds=pause,
+            left_seconds=end - now,
+        )
+        time.sleep(pause)
+
+    def _give_up(self, errand: Errand, stop: Stop) -> AgentUnusableError:
+        self.unusable, config = stop, self.session.config
+        if len(config.turns) > 1:  # else the session ends, and says so
+            self.session.journal.append(
+                "agent_unusable", **errand.place, detail=stop[1], limits=config.limits_token
+            )
+        return AgentUnusableError(stop[1])
 
     def _answer(self, left: Left, ending: CallEnding, log: str, used: Usage) -> AgentReply:
         """The agent's files, put into the store; a proposal that cannot be read is a problem."""
@@ -369,6 +546,7 @@ class Asking(Struct):
             tokens=used.tokens,
             dollars=used.dollars,
             limits=self.session.config.limits_token,
+            stopped_late=ending.stopped_late,
         )
 
     def _refusal(

@@ -8,14 +8,18 @@ from __future__ import annotations
 
 import json
 import re
+import select
 import shutil
 import signal
+import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from ratchet.base.errors import ConfigError
+from ratchet.base.io import write_bytes
 from ratchet.base.structs import Frozen, field
 from ratchet.runs.supervisor import STOPPING, start_supervisor, supervisor_answer
 
@@ -38,11 +42,15 @@ class Tool(Frozen):
     """One agent: its command and its variables.
 
     Variables in ``without`` are kept from it, those of ``environment`` are set.
+    ``dollars_option`` takes the most that a call may cost.  ``counts_late`` tells of a
+    tool that says only at the end of a call what it used.
     """
 
     command: Sequence[str] = ()
     environment: Mapping[str, str] = field(default_factory=dict)
     without: Sequence[str] = ()
+    dollars_option: str = ""
+    counts_late: bool = False
 
 
 # Each preset allows edits of files, and no more than the tool needs for them, by the
@@ -55,14 +63,22 @@ AGENT_TOOLS: Mapping[str, Tool] = {
         ),
         # It refuses to start within a session of its own, which this may well be.
         without=("CLAUDECODE",),
+        dollars_option="--max-budget-usd",
     ),
     "codex": Tool(
-        ("codex", "exec", "--json", "--sandbox", "workspace-write", "-"),
+        (
+            *("codex", "exec", "--json", "--sandbox", "workspace-write"),
+            # Its sandbox lets a shell write all of these, where others' files lie.
+            *("-c", "sandbox_workspace_write.exclude_slash_tmp=true"),
+            *("-c", "sandbox_workspace_write.exclude_tmpdir_env_var=true", "-"),
+        ),
+        counts_late=True,
     ),
     "gemini": Tool(
         ("gemini", "--output-format", "stream-json", "--approval-mode", "auto_edit"),
         # Without it nothing may be edited in a folder that nobody has opened before.
         environment={"GEMINI_CLI_TRUST_WORKSPACE": "true"},
+        counts_late=True,
     ),
     "aider": Tool(
         (
@@ -72,7 +88,15 @@ AGENT_TOOLS: Mapping[str, Tool] = {
             *(f"--read={READABLE}", f"--file={MUTABLE}", f"--file={PROPOSAL}"),
         ),
     ),
-    "opencode": Tool(("opencode", "run", "--format", "json")),
+    "opencode": Tool(
+        ("opencode", "run", "--format", "json"),
+        # What it would ask a person for is denied at once, and the model goes on without.
+        environment={
+            "OPENCODE_PERMISSION": json.dumps(
+                {"external_directory": "deny", "bash": "deny", "webfetch": "deny"}
+            )
+        },
+    ),
     CUSTOM: Tool(),
 }
 
@@ -126,8 +150,9 @@ MOST_DOLLARS = 1e6
 MOST_TOKENS = 10**12
 """Beyond these a number is a mistake, and it would stop the session."""
 
-_AIDER = re.compile(
-    r"^>?\s*Tokens: (?P<sent>[\d.,]+[kM]?) sent,.*?(?P<received>[\d.,]+[kM]?) received\."
+AIDER_USAGE = re.compile(
+    r"^>?\s*Tokens: (?P<sent>[\d.,]+[kM]?) sent,(?:.*? (?P<read>[\d.,]+[kM]?) cache hit,)?"
+    r".*?(?P<received>[\d.,]+[kM]?) received\."
     r"(?: Cost: \$(?P<cost>[\d.]+) message)?"
 )
 
@@ -158,25 +183,25 @@ def agent_usage(output: str) -> Usage:
     """
     total, messages, final = Usage(), dict[str, Usage](), False
     for line in output.splitlines():
-        if match := _AIDER.match(line.strip()[:400]):
+        if match := AIDER_USAGE.match(line.strip()[:400]):
             total += _in_words(match)
             continue
-        event = _event(line)
+        event = parse_event(line)
         kind = event.get("type")
         if kind == "result":
             final = True
             total += _result(event)
         elif kind == "assistant":  # claude, before its result: what a stopped call used
-            message = _object(event.get("message"))
+            message = json_object(event.get("message"))
             messages[str(message.get("id"))] = _result(message)
         elif kind == "turn.completed":  # codex
-            used = _object(event.get("usage"))
+            used = json_object(event.get("usage"))
             read = _tokens(used, "input_tokens") - _tokens(used, "cached_input_tokens")
             total += Usage(max(0, read) + _tokens(used, "output_tokens"))
         elif kind == "step_finish":  # opencode
-            part = _object(event.get("part"))
-            used = _object(part.get("tokens"))
-            written = _tokens(_object(used.get("cache")), "write")
+            part = json_object(event.get("part"))
+            used = json_object(part.get("tokens"))
+            written = _tokens(json_object(used.get("cache")), "write")
             spent = written + _tokens(used, "input", "output", "reasoning")
             total += Usage(spent, _amount(part.get("cost"), MOST_DOLLARS))
     if not final:
@@ -185,38 +210,44 @@ def agent_usage(output: str) -> Usage:
     return total
 
 
-def _event(line: str) -> Mapping[str, Any]:
+def parse_event(line: str) -> Mapping[str, Any]:
+    """One line of a stream of JSON; empty for anything else."""
     if not line.lstrip().startswith("{"):
         return {}
     try:
-        return _object(json.loads(line))
+        return json_object(json.loads(line))
     except (ValueError, RecursionError):
         return {}
 
 
-def _object(value: Any) -> Mapping[str, Any]:
+def json_object(value: Any) -> Mapping[str, Any]:
+    """A JSON object; empty for any other value."""
     return value if isinstance(value, Mapping) else {}
 
 
 def _result(event: Mapping[str, Any]) -> Usage:
     """The sums that claude and gemini end with, or those of one message of claude."""
     if "stats" in event:
-        stats = _object(event["stats"])
+        stats = json_object(event["stats"])
         return Usage(max(0, _tokens(stats, "total_tokens") - _tokens(stats, "cached")))
     if "usage" not in event:
         return Usage()
     names = ("input_tokens", "cache_creation_input_tokens", "output_tokens")
     dollars = _amount(event.get("total_cost_usd"), MOST_DOLLARS)
-    return Usage(_tokens(_object(event["usage"]), *names), dollars)
+    return Usage(_tokens(json_object(event["usage"]), *names), dollars)
 
 
 def _in_words(match: re.Match[str]) -> Usage:
     """Usage in aider's words, with counts such as ``900`` and ``4.1k``."""
-    tokens = 0.0
-    for text in (match["sent"], match["received"]):
-        count = _float(text.rstrip("kM").replace(",", "")) or 0.0
-        tokens += min(count * _FACTOR.get(text[-1], 1.0), MOST_TOKENS)
-    return Usage(round(tokens), _amount(_float(match["cost"] or ""), MOST_DOLLARS))
+    # What it sends includes what is then read from a cache.
+    sent = max(0.0, _count(match["sent"]) - _count(match["read"] or "0"))
+    tokens = round(sent + _count(match["received"]))
+    return Usage(tokens, _amount(_float(match["cost"] or ""), MOST_DOLLARS))
+
+
+def _count(text: str) -> float:
+    count = _float(text.rstrip("kM").replace(",", "")) or 0.0
+    return min(count * _FACTOR.get(text[-1], 1.0), MOST_TOKENS)
 
 
 def _float(text: str) -> float | None:
@@ -237,21 +268,35 @@ def _tokens(used: Mapping[str, Any], *names: str) -> int:
 
 
 LOG_LIMIT_BYTES = 2 << 20
-"""Head and tail of the output are kept; what was used stands at the end."""
+"""Head and tail of the output that are kept once it was read."""
+
+STREAM_LIMIT_BYTES = 64 << 20
+"""Head and tail of the output that are read for what was used and what went wrong."""
 
 
 class CallEnding(Frozen):
-    """Ending of a call; ``exit_code`` is negative for a signal, as in Python."""
+    """Ending of a call; ``exit_code`` is negative for a signal, as in Python.
+
+    ``stopped_late``: it was ended since its proposal was finished and it was not.
+    ``missing`` says why there was nothing to call.
+    """
 
     exit_code: int
     timed_out: bool
     wall_seconds: float
     leftover: int
+    stopped_late: bool = False
+    missing: str = ""
+
+    @property
+    def stopped(self) -> bool:
+        """Whether it was ended here."""
+        return self.timed_out or self.stopped_late
 
     @property
     def from_outside(self) -> bool:
         """Whether somebody else ended it: once that may be an accident of the machine."""
-        return not self.timed_out and -self.exit_code in (*STOPPING, signal.SIGKILL)
+        return not self.stopped and -self.exit_code in (*STOPPING, signal.SIGKILL)
 
 
 def require_agent(program: str, name: str) -> None:
@@ -271,10 +316,13 @@ def run_agent(
     prompt: Path | None,
     log: Path,
     seconds: float,
+    finished: Callable[[], str | None] = lambda: None,
 ) -> CallEnding:
     """Run an agent to its end or its limit, and leave nothing of it alive.
 
-    ``prompt`` is what it reads on its standard input, if anything.
+    ``prompt`` is what it reads on its standard input, if anything.  ``finished`` names the
+    proposal that lies there, once it is whole; an agent that then changes nothing for
+    :data:`LINGER_SECONDS` is ended.  The log is whole up to :data:`STREAM_LIMIT_BYTES`.
 
     The supervisor that watches over training runs does so here too.  There is no
     isolation beyond that: an agent needs the user's own keys, settings and network.
@@ -287,10 +335,11 @@ def run_agent(
         "folder": str(folder.resolve()),
         "environment": dict(environment),
         "log": str(log.resolve()),
-        "log_limit_bytes": LOG_LIMIT_BYTES,
+        "log_limit_bytes": STREAM_LIMIT_BYTES,
         "timeout_seconds": seconds,
     }
     with start_supervisor(order) as process:
+        stopped_late = _end_lingering(process, finished)
         answer = supervisor_answer(process)
     if not answer["started"]:
         raise ConfigError(
@@ -298,5 +347,41 @@ def run_agent(
             "correct agent_command"
         )
     return CallEnding(
-        answer["code"], answer["timed_out"], answer["wall_seconds"], answer["leftover"]
+        exit_code=answer["code"],
+        timed_out=answer["timed_out"],
+        wall_seconds=answer["wall_seconds"],
+        leftover=answer["leftover"],
+        stopped_late=stopped_late,
     )
+
+
+LINGER_SECONDS = 120.0
+"""An agent may look over a finished proposal for so long; a model's longest thought is over."""
+
+LOOK_SECONDS = 1.0
+
+
+def _end_lingering(process: subprocess.Popen[bytes], finished: Callable[[], str | None]) -> bool:
+    """Wait for a supervisor's answer; end its command if that lingers.  Whether it did."""
+    assert process.stdout is not None
+    last, since = None, 0.0
+    while not select.select([process.stdout], [], [], LOOK_SECONDS)[0]:
+        now, left = time.monotonic(), finished()
+        if left != last:
+            last, since = left, now
+        if left is not None and now - since >= LINGER_SECONDS:
+            assert process.stdin is not None
+            process.stdin.close()
+            return True
+    return False
+
+
+def cut_log(log: Path) -> bytes:
+    """The whole output in a log, which is then cut to its head and tail."""
+    output = log.read_bytes() if log.exists() else b""
+    extra = len(output) - LOG_LIMIT_BYTES
+    if extra > 0:
+        half = LOG_LIMIT_BYTES // 2
+        note = f"\n[ratchet: {extra} bytes of output left out here]\n".encode()
+        write_bytes(log, output[:half] + note + output[-half:])
+    return output

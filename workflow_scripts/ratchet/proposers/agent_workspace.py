@@ -84,6 +84,7 @@ class Workplace:
         self.work = self.root / "work"
         self.prompt = self.root / "PROMPT.md"
         self._given: dict[str, str] = {}
+        self._incumbent: dict[str, bytes] = {}
 
     def clear(self) -> None:
         """Remove the folder, and what a killed session left of it.
@@ -115,6 +116,7 @@ class Workplace:
             path.write_bytes(content)
             path.chmod(0o644 if name in mutable else 0o444)
         self._given = {name: digest_bytes(content) for name, content in readable.items()}
+        self._incumbent = dict(mutable)
         self._commit()
 
     def _commit(self) -> None:
@@ -150,6 +152,23 @@ class Workplace:
             problems.append(f"{PROPOSAL} {error}")
         others = tuple(sorted(self._others({*mutable, PROPOSAL})))
         return Left(contents, tuple(problems), proposal, others)
+
+    def finished(self) -> str | None:
+        """Digest of an edit with its statement while the agent works; ``None`` before both."""
+        try:
+            said = self._file(PROPOSAL, PROPOSAL_LIMIT_BYTES)
+            files = {name: self._file(name, MOST_BYTES) for name in self._incumbent}
+            parse_statement(said or b"")
+        except (UnreadableError, ValueError):
+            return None
+        if files == self._incumbent:
+            return None
+        return digest_bytes(b"\0".join([said or b"", *(found or b"" for found in files.values())]))
+
+    def is_untouched(self, left: Left) -> bool:
+        """Whether an agent left nothing: no edit, no proposal, no other file."""
+        said = (left.proposal or b"").strip()
+        return not (said or left.problems or left.others) and left.contents == self._incumbent
 
     def _others(self, allowed: set[str]) -> Iterator[str]:
         """Files that were changed, added or removed though they should not have been."""
@@ -268,6 +287,7 @@ class AgentReply(Frozen):
     store, ``problems`` say what could not be, ``others`` are files that the agent
     had no business with.  ``log`` is the digest of its output.  ``limits`` names the
     session's limits under which it was asked; replies of earlier versions lack it.
+    ``stopped_late`` tells of a tool that was ended after its proposal was finished.
     """
 
     exit_code: int
@@ -281,6 +301,7 @@ class AgentReply(Frozen):
     tokens: int | None = None
     dollars: float | None = None
     limits: str = ""
+    stopped_late: bool = False
 
 
 def parse_statement(data: bytes) -> Statement:
@@ -328,7 +349,9 @@ def reply_fault(
     ``old`` are the incumbent's mutable files, ``new`` those of the reply that
     could be read.
     """
-    if reply.timed_out:
+    # One that was finished counts, however long its agent stayed.
+    is_whole = reply.statement is not None and not reply.problems and not same_sources(old, new)
+    if reply.timed_out and not is_whole:
         return CallOutcome.TIMEOUT, f"it took more than {reply.minutes:g} minutes and was stopped"
     if reply.others:
         more = f" and {len(reply.others) - NAMED} more" if len(reply.others) > NAMED else ""

@@ -114,6 +114,7 @@ class StopReason(enum.StrEnum):
     EXHAUSTED = "exhausted"
     AGENT_FAILURES = "agent_failures"
     AGENT_BUDGET = "agent_budget"
+    AGENT_UNUSABLE = "agent_unusable"
 
 
 class CallOutcome(enum.StrEnum):
@@ -242,8 +243,10 @@ class AgentCall(Frozen):
     ``attempt`` 2 if it was sent back once.  ``experiment`` is the number of the
     experiment that it led to, ``reason`` says why it led to none.  ``tokens``
     (those read from a cache not counted) and ``dollars`` are what the tool
-    reported.  ``log`` is the digest of its output, which the store holds.  ``round`` is
-    the one that it was asked for; 0, in older records, the one that it stands in.
+    reported; those of tries in which the tool did not work are in the sums.
+    ``stopped_late`` tells of a tool that was ended after its proposal was finished.
+    ``log`` is the digest of its output, which the store holds.  ``round`` is the one that
+    it was asked for; 0, in older records, the one that it stands in.
     """
 
     slot: int
@@ -257,6 +260,7 @@ class AgentCall(Frozen):
     dollars: float | None = None
     log: str = ""
     round: int = 0
+    stopped_late: bool = False
 
 
 class Draft(Frozen):

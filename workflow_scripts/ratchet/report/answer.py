@@ -14,6 +14,7 @@ STOPPED = {
     StopReason.EXHAUSTED: "no untried proposal was left",
     StopReason.AGENT_FAILURES: "the agent failed too often in a row",
     StopReason.AGENT_BUDGET: "the agent's budget was used up",
+    StopReason.AGENT_UNUSABLE: "the agent could not be asked",
 }
 
 
@@ -64,6 +65,9 @@ def _outcome(facts: Facts) -> tuple[str, str, str]:
     name = facts["metric"]["name"]
     if facts["baseline"]["mean"] is None:
         return "no_baseline", f"No answer: no run of the baseline gave {name}", ""
+    stop = facts["stop"]
+    if stop and stop["reason"] == StopReason.AGENT_UNUSABLE and not facts["counts"]["judged"]:
+        return "not_asked", "Nothing was tried: the agent could not be asked", stop["detail"]
     if found is None:
         core = f"Unfinished after {plural(facts['rounds'], 'round')}: {_so_far(facts)}"
         return "unfinished", core, "not confirmed yet" if kept else ""

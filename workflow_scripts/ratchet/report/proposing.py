@@ -43,6 +43,7 @@ def agent_calls(records: SessionRecords) -> Facts | None:
         "failed": len(filled) - sum(filled),
         "tokens": sum(tokens) if tokens else None,
         "dollars": fsum(dollars) if dollars else None,
+        "stopped_late": sum(call.stopped_late for call in calls),
         "silent": sum(call.tokens is None and call.dollars is None for call in calls),
         "refusals": refusals,
         "aside": [_aside(each) for made in records.history.proposals for each in made.aside],

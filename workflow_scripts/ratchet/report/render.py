@@ -414,6 +414,7 @@ ANSWER_GLYPHS = {
     "confirmed": "✓",
     "unfinished": "…",
     "nothing_kept": "○",
+    "not_asked": "○",
     "no_interval": "?",
     "estimated": "≈",
 }

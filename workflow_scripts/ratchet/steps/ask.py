@@ -6,6 +6,8 @@ and drafts of the rounds in between, in whatever order the jobs end; so a replay
 
 from __future__ import annotations
 
+import math
+
 from ratchet.base.io import read_record, source_digest, write_json
 from ratchet.proposers.agent import Asking
 from ratchet.records.history import History
@@ -26,14 +28,18 @@ from ratchet.steps.limits import Limits, Stop, stop_reason
 from ratchet.steps.propose import Proposing
 
 
-def write_asked(session: Session, number: int, slot: int) -> None:
-    """Ask the session's agent to fill one slot of round ``number``, if it is its turn."""
-    write_json(session.paths.round(number).asked(slot), _asked(session, number, slot))
+def write_asked(session: Session, number: int, slot: int, deadline: float = math.inf) -> None:
+    """Ask the session's agent to fill one slot of round ``number``, if it is its turn.
+
+    Its service is not waited for past the ``deadline``, in seconds since the epoch.
+    """
+    found = _asked(session, number, slot, deadline)
+    write_json(session.paths.round(number).asked(slot), found)
 
 
-def _asked(session: Session, number: int, slot: int) -> Asked:
+def _asked(session: Session, number: int, slot: int, deadline: float) -> Asked:
     history, pending = known_before(session, number)
-    asking = Asking(session, history, number, pending)
+    asking = Asking(session, history, number, pending, deadline=deadline)
     limits = session.config.limits_token
     if slot < backlog(session, number) or not _is_its_turn(session, history, number, slot):
         return Asked(number, slot, limits=limits)
@@ -42,6 +48,9 @@ def _asked(session: Session, number: int, slot: int) -> Asked:
         return Asked(number, slot, stop=stop[0], detail=stop[1], limits=limits)
     idea = asking.ask(slot)
     calls = tuple(asking.calls)
+    if asking.unusable is not None:
+        reason, detail = asking.unusable
+        return Asked(number, slot, calls=calls, stop=reason, detail=detail, limits=limits)
     if idea is None:
         return Asked(number, slot, calls=calls, limits=asking.limits)
     draft = Draft(

@@ -9,7 +9,13 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-from ratchet.base.errors import EXIT_IO, ConfigError, RatchetError
+from ratchet.base.errors import (
+    EXIT_IO,
+    EXIT_UNAVAILABLE,
+    AgentUnusableError,
+    ConfigError,
+    RatchetError,
+)
 from ratchet.base.io import canonical_json, digest, digest_bytes, read_if_whole
 from ratchet.base.structs import Frozen, field, replace, to_json_values
 from ratchet.base.text import one_line
@@ -18,7 +24,7 @@ from ratchet.manifest import check_manifest
 from ratchet.monitor.notify import watch_inputs
 from ratchet.records.events import Journal
 from ratchet.records.paths import SessionPaths
-from ratchet.records.records import Asked, Experiment, Manifest, Proposals, Scale
+from ratchet.records.records import Asked, Experiment, Manifest, Proposals, Scale, StopReason
 from ratchet.records.session_repo import SessionRepo
 from ratchet.records.store import Store
 from ratchet.session import other_scale
@@ -390,6 +396,8 @@ def make_plan(overrides: Mapping[str, Any], root: Path, harness: Path, owner: bo
     scale = _check_transfer(settings, defined, frozen)
     if settings.agent:
         _check_agent(settings, defined, root, new=frozen is None)
+        if owner and frozen is None:
+            check_login(settings)
     if owner and not _owner:
         _own(root, paths)
         _tell_damage(paths)
@@ -500,13 +508,46 @@ def _check_budget(settings: Config, defined: Task) -> None:
 
 def _check_agent(settings: Config, defined: Task, root: Path, new: bool) -> None:
     """Refuse an agent that could not work on this task, or that a new session cannot start."""
-    from ratchet.proposers.agent_process import agent_program, require_agent
+    from ratchet.proposers.agent_process import AGENT_TOOLS, agent_program, require_agent
     from ratchet.proposers.agent_workspace import check_file_names  # needed with an agent only
 
     names = (*defined.mutable, *defined.fixed, defined.brief)
     check_file_names(names, str(defined.definition))
     if new:
         require_agent(agent_program(settings.agent, settings.agent_command, root), settings.agent)
+    if settings.agent_tokens is not None and AGENT_TOOLS[settings.agent].counts_late and new:
+        print(
+            f"ratchet: agent_tokens: {settings.agent} tells at a call's end alone what it used; "
+            "calls that are stopped before do not count",
+            file=sys.stderr,
+        )
+
+
+def check_login(settings: Config) -> None:
+    """Refuse a new session whose only proposer is a coding agent that is not logged in.
+
+    Raises :class:`AgentUnusableError`.  A command of the user's own may bring a login along.
+    """
+    from ratchet.proposers.agent_health import LOGIN_HINTS, Login, tool_login
+
+    agent = settings.agent
+    if settings.turns != (agent,) or settings.agent_command is not None:
+        return
+    login, why = tool_login(agent)
+    if login is Login.NO:
+        raise AgentUnusableError(
+            f"the agent {agent} is to propose and is not logged in ({why}); log in "
+            f"({LOGIN_HINTS[agent]}), or take another proposer: snakemake --cores 1 --config "
+            "proposer=declared"
+        )
+
+
+def end_unasked(paths: SessionPaths, config: Config) -> None:
+    """End a workflow that is done with a status of its own if its agent could not be asked."""
+    last = read_if_whole(Proposals, paths.round(config.rounds).proposals)
+    if last is not None and last.stop is StopReason.AGENT_UNUSABLE:
+        print(f"ratchet: {one_line(last.detail)}", file=sys.stderr, flush=True)
+        sys.exit(EXIT_UNAVAILABLE)
 
 
 def _own(root: Path, paths: SessionPaths) -> None:

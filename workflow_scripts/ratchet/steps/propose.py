@@ -1,5 +1,6 @@
 """Proposals of a round, chosen and recorded as commits."""
 
+import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -92,12 +93,15 @@ VERSION = 1
 Answer = dict[str, Any]
 
 
-def write_proposals(session: Session, number: int) -> None:
-    """Write the proposals of round ``number``, or that there are none left."""
+def write_proposals(session: Session, number: int, deadline: float = math.inf) -> None:
+    """Write the proposals of round ``number``, or that there are none left.
+
+    No agent is waited for past the ``deadline``, in seconds since the epoch.
+    """
     history = History.read(session.paths, number - 1, confirmed=False)
     # Nothing is proposed after the end, nor before the round before is steered.
     assert history.last == history.state.round == number - 1
-    result = Proposing(session, history).run()
+    result = Proposing(session, history, deadline).run()
     if result.stop is not None:
         announce_stop(session.journal, number, history.state, result.stop, result.detail)
     write_json(session.paths.round(number).proposals, result)
@@ -108,6 +112,7 @@ class Proposing(Struct):
 
     session: Session
     history: History
+    deadline: float = math.inf
     made: list[Proposal] = field(default_factory=list)
     dropped: list[int] = field(default_factory=list)
     calls: list[AgentCall] = field(default_factory=list)
@@ -164,7 +169,8 @@ class Proposing(Struct):
             waiting=tuple(self.waiting),
             aside=tuple(self.aside),
         )
-        if self.made or self.calls:
+        is_cut_off = self._stop is not None and self._stop[0] is StopReason.AGENT_UNUSABLE
+        if self.made or (self.calls and not is_cut_off):
             return found
         stop, detail = self._stop or (StopReason.EXHAUSTED, self._nothing_left)
         return replace(found, stop=stop, detail=detail, limits="")
@@ -177,7 +183,9 @@ class Proposing(Struct):
             asked = read_record(Asked, here.asked(slot))
             found.append(asked)
             self.calls += asked.calls
-            if asked.draft is None and not asked.calls:
+            if asked.stop is StopReason.AGENT_UNUSABLE:
+                self._stop = asked.stop, asked.detail
+            elif asked.draft is None and not asked.calls:
                 self._unasked.append(slot)
         return found
 
@@ -278,9 +286,12 @@ class Proposing(Struct):
         from ratchet.proposers.agent import Asking  # much comes with it, for agents alone
 
         if not self._unasked:
-            return bool(self.calls) and len(self.session.config.turns) == 1
+            is_alone = len(self.session.config.turns) == 1
+            return bool(self.calls) and is_alone and self._stop is None
         if self._asking is None:
-            self._asking = Asking(self.session, self.history, self.number, calls=self.calls)
+            self._asking = Asking(
+                self.session, self.history, self.number, calls=self.calls, deadline=self.deadline
+            )
         stop = self._asking.stop()
         if stop is not None:
             self._stop = stop
@@ -288,6 +299,9 @@ class Proposing(Struct):
         idea = self._asking.ask(self._unasked.pop(0), self.made, self._next)
         if idea is not None:
             self._record(self._answer(idea))
+        elif self._asking.unusable is not None:
+            self._stop = self._asking.unusable
+            return False
         return idea is not None or len(self.session.config.turns) == 1
 
     def _try_point(self, optimizer: str) -> bool:

@@ -9,6 +9,7 @@ copy what the round before left, without opening the session.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -56,6 +57,10 @@ class Round(Frozen):
     def _before(self) -> SessionState:
         return read_record(SessionState, self.paths.round(self.number - 1).steer)
 
+    @property
+    def _deadline(self) -> float:
+        return math.inf if self.limits is None else self.limits.deadline
+
     def _stop(self, candidate: int = 0) -> Stop | None:
         if self.limits is None:
             return None
@@ -68,7 +73,7 @@ class Round(Frozen):
         session = self.session()
         stop = ask_stop(session, self.number, slot, self.limits, self.clock())
         if stop is None:
-            write_asked(session, self.number, slot)
+            write_asked(session, self.number, slot, self._deadline)
             return
         write_json(self._here.asked(slot), Asked(self.number, slot, stop=stop[0], detail=stop[1]))
 
@@ -78,7 +83,7 @@ class Round(Frozen):
         if stop is None:
             from ratchet.steps.propose import write_proposals
 
-            write_proposals(self.session(), self.number)
+            write_proposals(self.session(), self.number, self._deadline)
             return
         announce_stop(self.journal, self.number, self._before, *stop)
         write_json(self._here.proposals, Proposals(self.number, stop=stop[0], detail=stop[1]))
