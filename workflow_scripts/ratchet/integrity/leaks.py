@@ -97,15 +97,16 @@ def find_leak(
 
     ``level`` is the probability of accusing an honest candidate.
     """
-    import numpy as np
-    from scipy.special import ndtri, stdtrit
-
     sizes = {(len(scores.cut), scores.groups) for scores in (*baseline, *runs)}
     if not baseline or not runs or len(sizes) > 1:
         return None
     ((count, groups),) = sizes
     if count < FEWEST_GROUPS:
         return None
+    # Slow to import, and most evaluators ask for no prefixes.
+    import numpy as np
+    from scipy.special import ndtri, stdtrit
+
     x, y = (np.mean([scores.cut for scores in side], axis=0) for side in (baseline, runs))
     foretold, found = (float(np.mean([s.whole for s in side])) for side in (baseline, runs))
     spread = float(np.square(x - x.mean()).sum())
