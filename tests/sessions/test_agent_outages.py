@@ -54,7 +54,7 @@ def test_limits_and_outages_are_waited_for_and_count_for_nothing(box: Box) -> No
 def test_nobody_waits_for_ever_nor_past_the_deadline(box: Box) -> None:
     hire(box, *[DOWN] * 50, good("RATE", 0.2))
     began = time.monotonic()
-    said = box.play(last="rounds", agent_wait_minutes=0.005, rounds=2)
+    said = box.play(last="rounds", agent_wait_minutes=0.05, rounds=2)
     assert time.monotonic() - began < 60
     assert "no more experiments: the agent custom cannot be asked: its service is out of" in said
     assert calls(box) == []
