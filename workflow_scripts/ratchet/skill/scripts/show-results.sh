@@ -37,7 +37,7 @@ show_session() {
     name=$(ratchet_here runs --json | "$python" -c 'import json, sys; print(json.load(sys.stdin)["session"])')
     # It says with its status that a session is at rest, which is nothing wrong here.
     (cd "$root" && ratchet status "$name") || true
-    printf '\nthe best %s experiments, by number:\n' "$top"
+    printf '\nthe best %s, best first:\n' "$top"
     ratchet_here runs --top "$top"
     if [[ -f $root/results/$name/report.html ]]; then
         printf '\nreport: %s\n' "$root/results/$name/report.html"
