@@ -112,7 +112,7 @@ def test_a_changed_file_is_replaced_by_force_alone_and_nothing_is_written_before
     changed.write_text("my own\n")
     lost.unlink()
     where = f"ratchet skill install --dir '{installed.parent}'"
-    assert call(where) == 65
+    assert call(where) == 64
     told = capsys.readouterr().err
     assert "SKILL.md" in told
     assert "--force" in told
@@ -123,36 +123,21 @@ def test_a_changed_file_is_replaced_by_force_alone_and_nothing_is_written_before
     assert os.access(lost, os.X_OK)
 
 
-def test_a_new_version_replaces_what_was_installed_and_removes_what_it_has_not(
+def test_a_new_version_replaces_what_was_installed_without_force(
     tmp_path: Path, monkeypatch: Patch
 ) -> None:
-    """Without force: these files are as an earlier version left them."""
     older = Path(shutil.copytree(SOURCE, tmp_path / "older"))
     (older / "SKILL.md").write_text("an earlier version\n")
-    (older / "references/gone.md").write_text("no more\n")
     folder = tmp_path / SKILL
     with monkeypatch.context() as earlier:
         earlier.setattr(skill, "SOURCE", older)
         install(folder, force=False)
     notes = folder / "notes.md"
     notes.write_text("the user's own\n")
-    assert install(folder, force=False) == 2
+    assert install(folder, force=False) == 1
     assert (folder / "SKILL.md").read_bytes() == (SOURCE / "SKILL.md").read_bytes()
-    assert not (folder / "references/gone.md").exists()
     assert notes.exists()
     assert install(folder, force=False) == 0
-
-
-def test_a_list_of_installed_files_that_leads_elsewhere_removes_nothing(tmp_path: Path) -> None:
-    victim = tmp_path / "mine.txt"
-    victim.write_text("mine\n")
-    folder = tmp_path / "skills" / SKILL
-    folder.mkdir(parents=True)
-    names = ("../../mine.txt", str(victim))
-    digest = skill.digest_bytes(victim.read_bytes())
-    (folder / skill.SUMS).write_text("".join(f"{digest}  {name}\n" for name in names))
-    install(folder, force=True)
-    assert victim.read_text() == "mine\n"
 
 
 @pytest.mark.parametrize("target", TARGETS)
@@ -176,23 +161,15 @@ def test_every_tool_has_its_folder_in_a_project_and_in_the_home(
         assert (moved / folders.below_variable / SKILL / "SKILL.md").is_file()
 
 
-def test_other_tools_are_refused_with_the_list_and_a_way(
+def test_a_tool_without_skills_gets_the_text(
     tmp_path: Path, monkeypatch: Patch, capsys: Capsys
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    assert call("ratchet skill install --target aider") == 64
-    told = capsys.readouterr().err
-    assert all(name in told for name in TARGETS)
-    assert "--dir" in told
-    assert call("ratchet skill install --user --dir here") == 64
-    assert not list(tmp_path.iterdir())
     assert call("ratchet skill install --print") == 0
     printed = capsys.readouterr()
     assert printed.out == (SOURCE / "SKILL.md").read_text()
     assert str(SOURCE) in printed.err
     assert not list(tmp_path.iterdir())
-    (tmp_path / "file").write_text("")
-    assert call("ratchet skill install --dir file") == 74
 
 
 @pytest.mark.parametrize("name", SCRIPTS)

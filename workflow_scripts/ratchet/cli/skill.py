@@ -1,28 +1,28 @@
 """ratchet skill: give a coding agent the autoresearch skill.
 
-    ratchet skill install                          # for claude, in this project
-    ratchet skill install --target codex --user    # for codex, in all your projects
-    ratchet skill install --dir ~/.cursor/skills   # for another tool
+    ratchet skill install                         # for claude, in this project
+    ratchet skill install --target codex --user   # in all your projects
+    ratchet skill install --dir ~/.cursor/skills  # for another tool
     ratchet skill install --print
 
-The skill is a folder, autoresearch, with SKILL.md, references and scripts.  It is
-copied where the tool looks for skills; a file there that was changed since is
-replaced with --force alone.  --print writes SKILL.md to standard output and copies
-nothing, for a tool that reads no skills.
+The skill is a folder, autoresearch, with SKILL.md, references and scripts.  It
+is copied to where the tool looks for skills.  A file there that was changed
+since is replaced with --force alone.  --print writes SKILL.md to standard
+output and copies nothing, for a tool that reads no skills.
 
-Exit codes: 0 installed, or nothing to do; 64 usage, 65 a changed file in the way,
-70 internal error, 74 cannot be written.
+Exit codes: 0 installed, or nothing to do; 64 usage, or a changed file is in the
+way, 70 internal error, 74 cannot be written.
 """
 
 import argparse
 import os
 import shutil
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import ratchet
-from ratchet.base.errors import EXIT_DATA, RatchetError, UsageError
+from ratchet.base.errors import UsageError
 from ratchet.base.io import digest_bytes, write_bytes
 from ratchet.base.structs import Frozen
 from ratchet.base.text import one_line, plural
@@ -52,7 +52,7 @@ class SkillFolders(Frozen):
         return Path(moved, self.below_variable) if moved else Path.home() / self.user
 
 
-# As their documentation of 2026 says, and as a test of the tools themselves finds.
+# As their documentation of 2026 says; claude, gemini and opencode are asked by a test.
 TARGETS = {
     "claude": SkillFolders(".claude/skills", ".claude/skills", "CLAUDE_CONFIG_DIR", "skills"),
     "codex": SkillFolders(".agents/skills", ".agents/skills"),
@@ -61,15 +61,7 @@ TARGETS = {
         ".opencode/skills", ".config/opencode/skills", "XDG_CONFIG_HOME", "opencode/skills"
     ),
 }
-
-
 DEFAULT = "claude"
-
-
-class ChangedFileError(RatchetError):
-    """A file that would be replaced is not what was installed."""
-
-    exit_code = EXIT_DATA
 
 
 def _parse(argv: Sequence[str]) -> argparse.Namespace:
@@ -130,57 +122,40 @@ def shipped_files() -> dict[str, Path]:
 
 
 def install(folder: Path, force: bool) -> int:
-    """Copy the skill to ``folder``; the number of files that were written or removed.
+    """Copy the skill to ``folder``; the number of files that were written.
 
-    Nothing is written where a file was changed since it was installed, unless ``force``.
-    Raises :class:`ChangedFileError` then, and :class:`OutputError` where writing fails.
+    Nothing is written where a file was changed since it was installed, unless ``force``:
+    that raises :class:`UsageError`, and :class:`OutputError` where writing fails.
     """
     contents = {name: path.read_bytes() for name, path in shipped_files().items()}
     sums = {name: digest_bytes(content) for name, content in contents.items()}
+    listing = "".join(f"{digest}  {name}\n" for name, digest in sums.items()).encode()
     try:
-        before = _installed(folder)
-        here = {name: _digest(folder / name) for name in {*sums, *before}}
+        here = {name: _content(folder / name) for name in (*sums, SUMS)}
+        # As an earlier version left it.
+        known = set((here[SUMS] or b"").decode(errors="replace").splitlines())
+        written = [name for name in sums if here[name] != contents[name]]
         changed = [
             name
-            for name, found in sorted(here.items())
-            if found is not None and found not in (sums.get(name), before.get(name))
+            for name in written
+            if (found := here[name]) is not None and f"{digest_bytes(found)}  {name}" not in known
         ]
         if changed and not force:
-            raise ChangedFileError(
+            raise UsageError(
                 f"{folder}: expected files as they were installed, found others: "
                 f"{', '.join(changed)}; save what you need of them, then replace them with --force"
             )
-        written = [name for name, wanted in sums.items() if here[name] != wanted]
         for name in written:
-            mode = 0o755 if name.endswith(".sh") else 0o644
-            write_bytes(folder / name, contents[name], mode)
-        dropped = [name for name in before if name not in sums and here[name] is not None]
-        for name in dropped:
-            (folder / name).unlink()
-        listing = "".join(f"{digest}  {name}\n" for name, digest in sorted(sums.items()))
-        if _installed(folder) != sums:
-            write_bytes(folder / SUMS, listing.encode())
+            write_bytes(folder / name, contents[name], 0o755 if name.endswith(".sh") else 0o644)
+        if here[SUMS] != listing:
+            write_bytes(folder / SUMS, listing)
     except OSError as error:
         raise OutputError(f"{folder}: cannot be written: {error.strerror or error}") from None
-    return len(written) + len(dropped)
+    return len(written)
 
 
-def _installed(folder: Path) -> Mapping[str, str]:
-    """Digests of what was installed by name; names that lead elsewhere are left out."""
-    try:
-        lines = (folder / SUMS).read_text(errors="replace").splitlines()
-    except FileNotFoundError:
-        return {}
-    pairs = [line.split("  ", 1) for line in lines]
-    return {
-        pair[1]: pair[0]
-        for pair in pairs
-        if len(pair) == 2 and not (pair[1].startswith("/") or ".." in Path(pair[1]).parts)
-    }
-
-
-def _digest(path: Path) -> str | None:
-    return digest_bytes(path.read_bytes()) if path.is_file() else None
+def _content(path: Path) -> bytes | None:
+    return path.read_bytes() if path.is_file() else None
 
 
 main = make_command(NAME, _parse, _run)
