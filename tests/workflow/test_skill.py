@@ -133,6 +133,15 @@ def test_an_agent_gets_from_the_setup_to_a_report(make, tmp_path: Path) -> None:
     assert found["experiments"][0]["metric"] == min(one["metric"] for one in found["experiments"])
     rows = (place.root / "results/default/results.tsv").read_text().splitlines()
     assert len(rows) == 2 + EXPERIMENTS  # names, and the baseline
+
+    if make is checkout:
+        # It goes on in a session of its own, which the bound counts too.
+        place.edit(new, "RATE = 0.8")
+        after = place.run("run-experiment", "--message", "after the report", "--max", "4")
+        assert after.returncode <= 2, after.stderr
+        assert (place.root / "results/default-2/baseline.json").is_file()
+        assert place.run("run-experiment", "--message", "more", "--max", "4").returncode == 3
+
     place.settings = ()
     assert json.loads(place.run("check-hardware").stdout)["processors"] > 0
 

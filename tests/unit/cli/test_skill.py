@@ -203,7 +203,7 @@ def test_scripts_say_where_they_work(name: str, installed: Path, tmp_path: Path)
     assert nowhere.returncode == 66
     assert "train.py" in nowhere.stderr
     # A proposer of a session that has the skill must not begin another one.
-    for file in ("train.py", "prepare.py", "BRIEF.md", "TRIED.tsv"):
+    for file in ("train.py", "program.md", "BRIEF.md", "TRIED.tsv"):
         (tmp_path / file).write_text("")
     proposal = run(script, *words, cwd=tmp_path)
     assert proposal.returncode == 64
@@ -213,7 +213,7 @@ def test_scripts_say_where_they_work(name: str, installed: Path, tmp_path: Path)
 
 def test_without_ratchet_scripts_say_how_to_get_it(installed: Path, tmp_path: Path) -> None:
     clone = Clone(tmp_path / "clone")
-    clone.commit({"train.py": "", "prepare.py": ""})
+    clone.commit({"train.py": "", "program.md": ""})
     missing = subprocess.run(
         [str(installed / "scripts/setup.sh")],
         cwd=clone.folder,

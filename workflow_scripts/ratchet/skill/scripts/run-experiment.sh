@@ -8,7 +8,7 @@
 #
 #   -m, --message WHY  what was changed and why, in one line
 #   --category NAME    what it is about (default: found from the edit)
-#   --max N            refuse if the session has N experiments already
+#   --max N            refuse if the session, with those that go on from it, has N experiments
 #   --again            measure the edit that was tried last once more
 #   --keep-edit        leave the edit in place, also if it was not kept
 #   --json             the verdict as one JSON object
@@ -20,29 +20,36 @@
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/workplace.sh"
 
-most='' restore=yes given=() try=()
+most='' asked='' restore=yes given=() try=()
 while [[ $# -gt 0 ]]; do
     case $1 in
         -h | --help) show_help; exit 0 ;;
-        -m | --message) try+=(--message "$(value_of "$@")"); shift ;;
-        --category) try+=(--category "$(value_of "$@")"); shift ;;
+        -m | --message) asked=yes; try+=("--message=$(value_of "$@")"); shift ;;
+        --category) try+=("--category=$(value_of "$@")"); shift ;;
         --max) most=$(count_of "$@"); shift ;;
-        --again | --json) try+=("$1") ;;
+        --again) asked=yes; try+=("$1") ;;
+        --json) try+=("$1") ;;
         --keep-edit) restore= ;;
         [a-z]*=*) given+=("$1") ;;
         *) unknown_option "$1" ;;
     esac
     shift
 done
-[[ " ${try[*]-} " == *" --message "* || " ${try[*]-} " == *" --again "* ]] \
+[[ -n $asked ]] \
     || fail 64 "expected what was changed and why, found nothing; try: $0 --message '...'"
 
 find_workplace ${given[@]+"${given[@]}"}
 if [[ -n $most ]]; then
-    listed=$(ratchet_here runs --tsv) || fail 66 "there is no session yet; first: $(dirname "$0")/setup.sh --baseline"
-    # A line of names and one of the baseline come first.
-    tried=$(($(wc -l <<<"$listed") - 2))
-    [[ $tried -lt $most ]] || fail 3 "the session has $tried of at most $most experiments; stop here and show the results"
+    name=$(session_name 2>/dev/null) \
+        || fail 66 "there is no session yet; first: $(dirname "$0")/setup.sh --baseline"
+    tried=0
+    # Where a session is finished, edits go to NAME-2, NAME-3 and so on.
+    for log in "$root/results/$name/results.tsv" "$root/results/$name"-[0-9]*/results.tsv; do
+        # A line of names and one of the baseline come first.
+        [[ ! -f $log ]] || tried=$((tried + $(wc -l <"$log") - 2))
+    done
+    [[ $tried -lt $most ]] \
+        || fail 3 "session $name has $tried of at most $most experiments; stop here and show the results"
 fi
 status=0
 ratchet_here try "${try[@]}" || status=$?

@@ -2,7 +2,7 @@
 # Usage: setup.sh [--install] [--definition NAME] [--baseline] [KEY=VALUE ...]
 #
 # Is everything here ready for experiments? Works in a checkout of Ratchet and in a clone of
-# karpathy/autoresearch or a fork. Without options it looks (ratchet doctor) and changes nothing.
+# karpathy/autoresearch or a fork. Without options it only looks (ratchet doctor).
 #
 #   --install          first make what is missing: the environment of a checkout (make env), or
 #                      environment and data of a clone (uv sync, uv run prepare.py)

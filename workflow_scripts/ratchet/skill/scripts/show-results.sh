@@ -34,7 +34,7 @@ show_session() {
         ratchet_here runs --top "$top" --json
         return
     fi
-    name=$(ratchet_here runs --json | "$python" -c 'import json, sys; print(json.load(sys.stdin)["session"])')
+    name=$(session_name)
     # It says with its status that a session is at rest, which is nothing wrong here.
     (cd "$root" && ratchet status "$name") || true
     printf '\nthe best %s, best first:\n' "$top"

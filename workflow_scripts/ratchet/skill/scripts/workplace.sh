@@ -59,12 +59,12 @@ find_folder() {
     for folder in "$PWD" "$top"; do
         [[ ! -f $folder/BRIEF.md || ! -f $folder/TRIED.tsv ]] \
             || fail 64 "$folder: is the folder of one proposal, which Ratchet runs itself; edit, write proposal.json, and end"
-        if [[ -f $folder/train.py && -f $folder/prepare.py ]]; then
+        if [[ -f $folder/program.md ]] && compgen -G "$folder/*.py" >/dev/null; then
             kind=clone root=${RATCHET_ROOT:-$folder-ratchet}
             return
         fi
     done
-    fail 66 "$PWD: expected a checkout of Ratchet, or a clone of autoresearch with train.py and prepare.py, found neither; go there with cd"
+    fail 66 "$PWD: expected a checkout of Ratchet, or a clone of autoresearch with program.md and train.py, found neither; go there with cd"
 }
 
 # find_programs: put Ratchet's programs on the PATH.
@@ -104,13 +104,18 @@ except RatchetError as error:
     fi
 }
 
-# run_workflow WORD...: Snakemake with the settings; results and store are in root.
+# run_workflow TARGET: end as Snakemake with the settings; results and store are in root.
 run_workflow() {
-    (cd "$root" && snakemake --snakefile "$harness/Snakefile" --cores 1 "$@" \
-        ${settings[@]+"${settings[@]}"})
+    cd "$root" || fail 74 "$root: cannot be entered"
+    exec snakemake --snakefile "$harness/Snakefile" --cores 1 "$1" ${settings[@]+"${settings[@]}"}
 }
 
 # ratchet_here COMMAND WORD...: a command of Ratchet with the settings.
 ratchet_here() {
     (cd "$root" && ratchet "$@" ${settings[@]+"${settings[@]}"})
+}
+
+# session_name: of the session that the settings mean; it must have a baseline.
+session_name() {
+    ratchet_here runs --json | "$python" -c 'import json, sys; print(json.load(sys.stdin)["session"])'
 }
