@@ -1,6 +1,7 @@
 """The skill in the tools themselves: claude loads it and calls a script; others list it.
 
 A scripted service stands in for the model, so no account and no network is needed.
+``RATCHET_AGENTS`` names a folder that has the tools; without it those on the PATH are driven.
 """
 
 import json
@@ -27,9 +28,10 @@ SECONDS = 300
 
 
 def program(name: str) -> str:
-    found = shutil.which(name)
+    places = filter(None, (os.environ.get("RATCHET_AGENTS"), os.environ["PATH"]))
+    found = shutil.which(name, path=os.pathsep.join(places))
     if found is None:
-        pytest.skip(f"{name} is not on the PATH; it comes with npm")
+        pytest.skip(f"{name} is neither in RATCHET_AGENTS nor on the PATH")
     return found
 
 
@@ -148,12 +150,19 @@ def ask_claude(folder: Path, *calls: tuple[str, dict[str, str]]) -> Model:
     return model
 
 
-@pytest.mark.parametrize("where", ["", "--user"])
-def test_claude_loads_the_skill_and_calls_a_script(where: str, project: Path) -> None:
+@pytest.mark.parametrize("where", ["project", "home", "home elsewhere"])
+def test_claude_loads_the_skill_and_calls_a_script(
+    where: str, project: Path, monkeypatch: Patch
+) -> None:
     program("claude")
-    call("ratchet skill install", *where.split())
-    home = Path(os.environ["HOME"]) if where else project
-    script = home / ".claude/skills" / SKILL / "scripts/check-hardware.sh"
+    skills = project / ".claude/skills"
+    if where == "home":
+        skills = Path(os.environ["HOME"]) / ".claude/skills"
+    elif where == "home elsewhere":
+        skills = project.parent / "elsewhere/skills"
+        monkeypatch.setenv("CLAUDE_CONFIG_DIR", str(skills.parent))
+    call("ratchet skill install", *([] if where == "project" else ["--user"]))
+    script = skills / SKILL / "scripts/check-hardware.sh"
     bash = {"command": f"'{script}'", "description": "look at the machine"}
     model = ask_claude(project, ("Skill", {"skill": SKILL}), ("Bash", bash))
     talk = [body for body in model.asked if body.get("tools")]

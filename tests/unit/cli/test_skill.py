@@ -226,6 +226,32 @@ def test_without_ratchet_scripts_say_how_to_get_it(installed: Path, tmp_path: Pa
     assert "RATCHET_HARNESS" in missing.stderr
 
 
+@pytest.mark.parametrize("prepared", [False, True])
+def test_what_a_clone_lacks_is_made_on_request_alone(
+    prepared: bool, installed: Path, tmp_path: Path, monkeypatch: Patch
+) -> None:
+    clone = Clone(tmp_path / "a clone")
+    clone.commit({"train.py": "", "prepare.py": "", "program.md": "", "uv.lock": "version = 1"})
+    programs, home = tmp_path / "programs", tmp_path / "home"
+    programs.mkdir()
+    (programs / "uv").write_text('#!/bin/sh\necho "$PWD: $*" >>"$HOME/uv.log"\n')
+    (programs / "uv").chmod(0o755)
+    (home / (".cache/autoresearch" if prepared else "")).mkdir(parents=True)
+    monkeypatch.setenv("HOME", str(home))
+    path, script = f"{programs}{os.pathsep}{BIN}", installed / "scripts/setup.sh"
+    looked = run(script, cwd=clone.folder, path=path)
+    assert looked.returncode == 1  # it has no environment
+    assert not re.search("sync|prepare", called(home))
+    run(script, "--install", cwd=clone.folder, path=path)
+    assert f"{clone.folder}: sync\n" in called(home)
+    assert (f"{clone.folder}: run prepare.py\n" in called(home)) != prepared
+
+
+def called(home: Path) -> str:
+    log = home / "uv.log"
+    return log.read_text() if log.exists() else ""
+
+
 def test_a_log_is_judged_and_its_text_is_cleaned(installed: Path, tmp_path: Path) -> None:
     log = tmp_path / "a log.tsv"
     rows = (row(0, 0.9, "keep", "baseline"), row(1, 0.8, "keep", "red \x1b[31m ink"))
