@@ -116,6 +116,7 @@ check: $(ENVS)/.venv-dev/.ready
 	$(DEV)/bin/snakefmt --check --compact-diff Snakefile rules
 	$(DEV)/bin/snakemake --lint --config session=lint
 	$(DEV)/bin/hadolint Dockerfile
+	$(DEV)/bin/shellcheck --external-sources --source-path=SCRIPTDIR workflow_scripts/ratchet/skill/scripts/*.sh
 
 test: check
 	$(DEV)/bin/pytest -n $(WORKERS) --dist worksteal --durations=25 -rs

@@ -89,6 +89,8 @@ PAGES = [
         "docs/examples/*/README.md",
         "config/README.md",
         "tasks/*/README.md",
+        "workflow_scripts/ratchet/skill/*.md",
+        "workflow_scripts/ratchet/skill/references/*.md",
     )
     for path in sorted(REPO.glob(pattern))
 ]

@@ -1,11 +1,19 @@
-"""What the package imports is what it declares, in `pyproject.toml` and in the lock's source."""
+"""What the package imports is what it declares, in `pyproject.toml` and in the lock's source.
+
+And what it ships beside Python is in the wheel.
+"""
 
 import ast
+import os
 import re
+import shutil
 import sys
 import tomllib
+import zipfile
 from importlib.metadata import packages_distributions
 from pathlib import Path
+
+from helpers.commands import printed
 
 REPO = Path(__file__).parents[2]
 PROJECT = tomllib.loads((REPO / "pyproject.toml").read_text())["project"]
@@ -63,3 +71,20 @@ def test_the_locks_source_pins_all_that_is_declared() -> None:
 def test_no_lock_names_a_registry() -> None:
     for lock in (REPO / "envs").glob("*.lock"):
         assert "://" not in lock.read_text(), lock.name
+
+
+def test_a_wheel_has_the_whole_skill_and_its_scripts_can_be_executed(tmp_path: Path) -> None:
+    source = tmp_path / "source"
+    ignored = shutil.ignore_patterns("__pycache__", "*.egg-info")
+    shutil.copytree(REPO / "workflow_scripts", source / "workflow_scripts", ignore=ignored)
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(REPO / name, source)
+    build = f"from setuptools.build_meta import build_wheel; build_wheel({str(tmp_path)!r})"
+    printed([sys.executable, "-c", build], cwd=source)
+    (wheel,) = tmp_path.glob("*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        packed = {one.filename: one.external_attr >> 16 for one in archive.infolist()}
+    for path in (REPO / "workflow_scripts/ratchet/skill").rglob("*"):
+        if path.is_file():
+            mode = packed[path.relative_to(REPO / "workflow_scripts").as_posix()]
+            assert bool(mode & 0o111) == os.access(path, os.X_OK), path.name

@@ -271,6 +271,7 @@ COMMANDS = {
     "runs": "the experiments of a session as a table",
     "show": "everything about one experiment",
     "simulate": "sessions with known truth, under the judge's modes and other keep rules",
+    "skill": "give a coding agent the autoresearch skill",
     "space": "the ranges that an optimiser searches, ready for a task's search_space",
     "status": "how a session stands, also while it runs and after a reboot",
     "try": "take your own edit through experiment, judge and steer",
