@@ -37,6 +37,7 @@ _COLOURS: dict[str, str] = {
     Verdict.MARGINAL: YELLOW,
     Verdict.CRASH: RED,
     Verdict.TAMPERED: RED,
+    Verdict.GUARD_FAILED: RED,
 }
 Key = Callable[[Trial], float | None]
 SORTS: dict[str, Key] = {
