@@ -23,7 +23,7 @@ def attempt(name, act):
     except OSError as error:
         print("REFUSED", name, type(error).__name__)
 attempt("evaluation data", lambda: open({data!r}).read(1))
-attempt("store", lambda: os.listdir({store!r}))
+attempt("store", lambda: os.listdir({store!r} + "/blobs"))
 attempt("network", lambda: socket.create_connection(("127.0.0.1", 9), 0.2))
 print("TOLD", sorted(name for name in os.environ if "EVALUAT" in name))
 """
@@ -74,13 +74,11 @@ def test_evaluation_data_store_and_network_are_out_of_reach(
 def test_a_changed_guard_is_tampering(arena: Arena, kind: SandboxKind) -> None:
     change = 'import os\nos.chmod("smoke.py", 0o644)\nopen("smoke.py", "a").write("pass")\n'
     record, log = guarded(arena, change, kind)
-    if record.outcome is Outcome.GUARD_FAILED:
-        # Where the file is mounted or kept, it cannot be changed at all.
-        assert kind is not SandboxKind.NONE
-        assert "Error" in log
-    else:
-        assert record.outcome is Outcome.TAMPERED
-        assert "smoke.py" in record.reason
+    if kind is not SandboxKind.NONE and record.outcome is Outcome.GUARD_FAILED:
+        assert "Error" in log, "it could not be changed at all"
+        return
+    assert record.outcome is Outcome.TAMPERED
+    assert "smoke.py" in record.reason
 
 
 def test_what_a_guard_starts_ends_with_it(arena: Arena) -> None:

@@ -94,6 +94,8 @@ CASES: list[tuple[dict[str, Any], str, str, str]] = [
     ({"task_fault": "no task.yaml"}, "problem task", "no task.yaml", "mend the task"),
     ({"prepared": False}, "ok data", "the first session does it", ""),
     ({"seedless": "night"}, "warning seed", "no effect here, by session night", "`seed: hook`"),
+    ({"guard": "pytest -q smoke.py"}, "ok guard", "the baseline must pass it first", ""),
+    ({"guard": "x", "guard_fault": "x: none"}, "problem guard", "x: none", "set `guard`"),
     ({"gpus": ()}, "problem gpu", "the task needs one", "install the NVIDIA driver"),
     ({"gpus": (), "device": "cpu"}, "ok gpu", "the task needs none", ""),
     (WANTED, "problem isolation", "does not work (bubblewrap: no bwrap)", "isolation to auto"),
@@ -334,6 +336,8 @@ def test_what_is_said() -> None:
     assert not hours.cut_short
     asked = session_outlook(replace(NIGHT, proposer="claude", agent_minutes=20.0), "gain", *PACE)
     assert asked.sentence().endswith("evaluate); and the agent's time, up to 20 min each")
+    guarded = replace(hours, guard_seconds=60.0).sentence()
+    assert guarded.endswith("evaluate); and the guard's, up to 60 s each")
     steps = session_outlook(replace(NIGHT, **ONE), "gain", None)
     assert steps.sentence().startswith("1 experiment, 2 runs; the budget is in steps")
     assert steps.least_seconds is None and not steps.cut_short
