@@ -157,7 +157,7 @@ bench-proposing: $(ENVS)/.venv-dev/.ready
 	PYTHONPATH=tests $(DEV)/bin/python tests/bench/proposing.py
 
 lock: $(UV)
-	@for name in uv workflow bytelm gpt dev bench slurm kubernetes mcp; do \
+	@for name in uv workflow bytelm gpt dev bench slurm kubernetes mcp node; do \
 		constraint=; \
 		case $$name in bytelm|gpt|dev|bench|slurm|kubernetes|mcp) constraint="-c envs/workflow.lock" ;; esac; \
 		echo "envs/$$name.lock"; \
