@@ -4,7 +4,6 @@ import os
 import signal
 import subprocess
 import sys
-from pathlib import Path
 
 import anyio
 import pytest
@@ -118,11 +117,3 @@ def test_a_server_that_is_ended_leaves_nothing_behind(box: Box, how: str) -> Non
         assert server.wait() == 128 + signal.SIGTERM
     server.communicate()
     box.wait_for(lambda: not box.processes())
-
-
-def test_the_server_starts_in_another_folder(box: Box, tmp_path: Path) -> None:
-    start(box)
-    words = [sys.executable, "-m", "ratchet.cli.main", "mcp", "--root", "no-such-folder"]
-    done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, check=False)
-    assert done.returncode == 64
-    assert done.stderr == "ratchet mcp: --root: no-such-folder: No such file or directory\n"
