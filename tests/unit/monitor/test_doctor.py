@@ -2,12 +2,13 @@
 
 import json
 import os
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from helpers import REPO
+from helpers import FAKE, REPO
 from helpers.commands import Capsys, Patch
 from ratchet.base.errors import DataError
 from ratchet.base.structs import replace
@@ -233,6 +234,19 @@ def test_a_running_session_is_seen_and_not_disturbed(tmp_path: Path) -> None:
     os.close(handle)
     assert doctor.owner(tmp_path) is None
     os.close(take_folder(tmp_path, "night"))
+
+
+@pytest.mark.parametrize(("program", "state"), [("python", "ok"), ("no-such-tool", "problem")])
+def test_the_guard_of_the_configured_task(tmp_path: Path, program: str, state: str) -> None:
+    task = tmp_path / "tasks" / "fake"
+    shutil.copytree(FAKE, task)
+    with (task / "task.yaml").open("a") as file:
+        file.write(f"guard: [{program}, prepare.py]\nguard_seconds: 7\n")
+    found = doctor._with_task(GOOD, tmp_path, ["task=tasks/fake"])
+    (check,) = said(found, "guard")
+    assert check.state == state
+    assert f"{program} prepare.py" in check.text
+    assert "the guard's, up to 7 s each" in said(found, "length")[0].text
 
 
 def test_agents_of_the_configuration(tmp_path: Path) -> None:
