@@ -58,6 +58,35 @@ COPY workflow_scripts/ratchet workflow_scripts/ratchet
 RUN --mount=type=cache,target=/root/.cache/uv \
     /uv/bin/uv pip install --no-deps --no-build-isolation --compile-bytecode --python /opt/venv .
 
+# ---------------------------------------------------------------- agent
+# One coding agent at the version that envs/ names, with the Node.js that it needs:
+# claude, codex, gemini, opencode or aider; none by default.
+FROM system AS agent
+ARG AGENT=
+ENV UV_LINK_MODE=copy UV_PYTHON_DOWNLOADS=never UV_SYSTEM_CERTS=1 NODE_OPTIONS=--use-system-ca
+WORKDIR /build
+COPY --from=environment /uv /uv
+COPY envs/node.lock envs/aider.lock envs/agents/package.json ./
+RUN --mount=type=cache,target=/root/.cache/uv --mount=type=cache,target=/root/.npm \
+    mkdir -p /opt/agent \
+    && case "$AGENT" in \
+        "") exit 0 ;; \
+        claude) package=@anthropic-ai/claude-code lock=node ;; \
+        codex) package=@openai/codex lock=node ;; \
+        gemini) package=@google/gemini-cli lock=node ;; \
+        opencode) package=opencode-ai lock=node ;; \
+        aider) package="" lock=aider ;; \
+        *) echo "AGENT: expected claude, codex, gemini, opencode or aider, found $AGENT" >&2; exit 1 ;; \
+    esac \
+    && /uv/bin/uv venv --clear --python /usr/bin/python3 /opt/agent \
+    && /uv/bin/uv pip sync --require-hashes --python /opt/agent "$lock.lock" \
+    && export PATH="/opt/agent/bin:$PATH" \
+    && if [ -n "$package" ]; then \
+        version=$(python3 -c 'import json, sys; print(json.load(open("package.json"))["dependencies"][sys.argv[1]])' "$package") \
+        && npm install --global --prefix /opt/agent --no-audit --no-fund "$package@$version"; \
+    fi \
+    && HOME=/tmp "$AGENT" --version
+
 # ---------------------------------------------------------------- development
 # For .devcontainer: the Makefile sets up its environments in ENVS, on a volume.
 FROM system AS development
@@ -82,6 +111,7 @@ RUN if [ "$COMPILER" = yes ] || { [ "$COMPILER" = auto ] && [ -d /usr/local/cuda
     fi
 COPY --from=environment /opt/venv /opt/venv
 COPY --from=environment /opt/ratchet /opt/ratchet
+COPY --from=agent /opt/agent /opt/agent
 WORKDIR /opt/ratchet
 COPY Snakefile ./
 COPY rules rules
@@ -105,7 +135,7 @@ RUN /opt/venv/bin/python -P profiles/kubernetes/enable.py \
     && for name in results store .snakemake; do \
         install -d -o ratchet -g judge "/data/$name" && ln -s "/data/$name" "$name"; \
     done
-ENV PATH=/opt/venv/bin:$PATH \
+ENV PATH=/opt/venv/bin:$PATH:/opt/agent/bin \
     LANG=C.UTF-8 \
     HOME=/tmp \
     XDG_CACHE_HOME=/tmp/cache \

@@ -20,7 +20,7 @@ DEV := $(ENVS)/.venv-dev
 PACKAGE := pyproject.toml LICENSE README.md
 
 .DEFAULT_GOAL := help
-.PHONY: help env env-dev env-gpt env-slurm env-kubernetes session pictures rulegraph test check image lock bench bench-malformed bench-proposing clean
+.PHONY: help env env-dev env-gpt env-slurm env-kubernetes env-mcp session pictures rulegraph test check image lock bench bench-malformed bench-proposing clean
 
 help:
 	@echo "make session   set up the locked environment and run a session (config/config.yaml)"
@@ -28,6 +28,7 @@ help:
 	@echo "make test-fast the linters, and the unit tests that take no more than a moment"
 	@echo "make env       only set up the locked environment in .venv"
 	@echo "make env-slurm, make env-kubernetes   for the profiles of clusters"
+	@echo "make env-mcp   for coding agents that call Ratchet's tools (ratchet mcp)"
 	@echo "make env-gpt   set up the environment of tasks/gpt in .venv-gpt (PyTorch with CUDA)"
 	@echo "make bench     harness seconds, start-up, keeping, steering and tournaments in simulation"
 	@echo "make bench-malformed   5,000 malformed files through all that reads candidates' files"
@@ -72,6 +73,9 @@ $(ENVS)/.venv-kubernetes/.ready: $(UV) envs/kubernetes.lock $(PACKAGE)
 	$(call environment,$(ENVS)/.venv-kubernetes,envs/kubernetes.lock)
 	@$(ENVS)/.venv-kubernetes/bin/python profiles/kubernetes/enable.py
 
+$(ENVS)/.venv-mcp/.ready: $(UV) envs/mcp.lock $(PACKAGE)
+	$(call environment,$(ENVS)/.venv-mcp,envs/mcp.lock)
+
 $(ENVS)/.venv-bench/.ready: $(UV) envs/bench.lock $(PACKAGE)
 	$(call environment,$(ENVS)/.venv-bench,envs/bench.lock)
 
@@ -91,6 +95,8 @@ env-dev: $(ENVS)/.venv-dev/.ready
 env-slurm: $(ENVS)/.venv-slurm/.ready
 
 env-kubernetes: $(ENVS)/.venv-kubernetes/.ready
+
+env-mcp: $(ENVS)/.venv-mcp/.ready
 
 session: $(ENVS)/.venv/.ready
 	@$(ENVS)/.venv/bin/snakemake --cores 1 $(ARGS)
@@ -152,9 +158,9 @@ bench-proposing: $(ENVS)/.venv-dev/.ready
 	PYTHONPATH=tests $(DEV)/bin/python tests/bench/proposing.py
 
 lock: $(UV)
-	@for name in uv workflow bytelm gpt dev bench slurm kubernetes; do \
+	@for name in uv workflow bytelm gpt dev bench slurm kubernetes mcp node; do \
 		constraint=; \
-		case $$name in bytelm|gpt|dev|bench|slurm|kubernetes) constraint="-c envs/workflow.lock" ;; esac; \
+		case $$name in bytelm|gpt|dev|bench|slurm|kubernetes|mcp) constraint="-c envs/workflow.lock" ;; esac; \
 		echo "envs/$$name.lock"; \
 		$(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 			--no-header --no-emit-index-url --no-emit-find-links \
@@ -162,5 +168,5 @@ lock: $(UV)
 	done
 
 clean:
-	rm -rf $(addprefix $(ENVS)/,.venv .venv-dev .venv-bench .venv-gpt .venv-slurm .venv-kubernetes .uv) build .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info
+	rm -rf $(addprefix $(ENVS)/,.venv .venv-dev .venv-bench .venv-gpt .venv-slurm .venv-kubernetes .venv-mcp .uv) build .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info
 	find . -name __pycache__ -not -path './store/*' -prune -exec rm -rf {} +

@@ -13,8 +13,9 @@ from helpers.boxes import Box, make_box
 from helpers.edits import constant, declare, is_kept
 from helpers.recorded import Edits, Recorded, Row
 from ratchet.base.io import source_digest
+from ratchet.base.structs import replace
 from ratchet.cli.verify import main
-from ratchet.records.records import Role, run_seed
+from ratchet.records.records import Outcome, Role, run_seed
 from ratchet.records.store import RunRecord, Store
 from ratchet.runs.spec import RunSpec
 
@@ -103,7 +104,13 @@ class Planted(Recorded):
         source = source_digest(spec.sources)
         seeds = {run_seed(self.seed, source, Role.SEARCH, again) for again in range(5)}
         self.searching = spec.seed in seeds
-        return super().execute(spec, store, folder)
+        found = super().execute(spec, store, folder)
+        if not spec.guard:
+            return found
+        edits = self.edits({name: store.get(sha) for name, sha in spec.sources.items()})
+        failed = len(edits) == REAL == [_kind(edit) for edit in edits].count("REAL")
+        outcome = Outcome.GUARD_FAILED if failed else Outcome.OK
+        return replace(found, outcome=outcome, reason="exit status 1")
 
     def _look(self, edits: Edits, draw: Random) -> tuple[Row, float | None]:
         kinds = [_kind(edit) for edit in edits]
@@ -124,7 +131,7 @@ def _kind(edit: str) -> str:
     return re.split(r"_\d", edit)[0]
 
 
-def planted(path: Path, seed: int, fragile: bool = False) -> dict[str, int]:
+def planted(path: Path, seed: int, fragile: bool = False, guarded: bool = False) -> dict[str, int]:
     """Changes by kind that the search kept, and that the certification removed."""
     numbers = [("REAL", REAL), ("PASSENGER", PASSENGERS), ("OTHER", OTHERS)]
     names = [f"{kind}_{n}" for kind, count in numbers for n in range(count)]
@@ -135,6 +142,8 @@ def planted(path: Path, seed: int, fragile: bool = False) -> dict[str, int]:
     values["search_space"] = [
         {"constant": name, "category": "other", "why": "It helps.", "values": [1]} for name in names
     ]
+    if guarded:
+        values["guard"] = ["python", "prepare.py"]
     (task / "task.yaml").write_text(yaml.safe_dump(values), encoding="utf-8")
     source = "".join(f"{name} = 0\n" for name in names) + (task / "train.py").read_text("utf-8")
     (task / "train.py").write_text(source, encoding="utf-8")
@@ -164,3 +173,9 @@ def test_passengers_are_removed_unless_the_smaller_champion_fails(tmp_path: Path
     fragile = Box((tmp_path / "fragile").resolve())
     assert "the champion fails" in fragile.json("certify.json")["detail"]
     assert fragile.json("confirm.json")["gain"] is not None
+
+
+def test_passengers_stay_where_the_guard_needs_them(tmp_path: Path) -> None:
+    assert planted(tmp_path / "box", 3, guarded=True)["PASSENGER removed"] == 0
+    detail = Box((tmp_path / "box").resolve()).json("certify.json")["detail"]
+    assert detail == "without what adds nothing it fails its guard: exit status 1"

@@ -70,6 +70,21 @@ def edit(box: Box, **constants: object) -> None:
         script(box).write_text(text)
 
 
+def test_an_edit_that_fails_the_guard_is_not_trained(box: Box) -> None:
+    task = box.path / "tasks" / "fake" / "task.yaml"
+    smoke = "import sys\nif 'WIDTH = 3' in open('train.py').read(): sys.exit('\\x1b[2Jodd width')"
+    (task.parent / "smoke.py").write_text(smoke)
+    keys = task.read_text().replace("[prepare.py]", "[prepare.py, smoke.py]")
+    task.write_text(f"{keys}guard: [python, smoke.py]\n")
+    box.play(last="baseline")
+    made = box.runs()
+    edit(box, WIDTH=3)
+    answer = ratchet_try(box, "-m", "a width of three")
+    assert answer.returncode == 1, answer.stderr
+    assert answer.stdout.startswith("GUARD_FAILED\n  guard failed: exit status 1: odd width\n")
+    assert len(box.runs()) == len(made) + 1, "the guard's run, and no training"
+
+
 def test_an_edit_goes_through_the_chain_and_the_exit_code_is_its_verdict(box: Box) -> None:
     box.play(last="baseline")
     edit(box, RATE=0.8)

@@ -53,7 +53,8 @@ def distributions(modules: set[str]) -> set[str]:
 
 def test_what_is_imported_is_declared_and_what_is_declared_is_imported() -> None:
     declared = {plain(name) for name in PROJECT["dependencies"]}
-    extra = {name.split("-")[0] for name in PROJECT["optional-dependencies"]}
+    optional = PROJECT["optional-dependencies"].items()
+    extra = {plain(name).split("-")[0] for _, names in optional for name in names}
     found = {name for name in imported() if name not in extra}
     # What Snakemake is made of comes with it.
     found = {"snakemake" if name.startswith("snakemake") else name for name in found}

@@ -2,12 +2,13 @@
 
 import json
 import os
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from helpers import REPO
+from helpers import FAKE, REPO
 from helpers.commands import Capsys, Patch
 from ratchet.base.errors import DataError
 from ratchet.base.structs import replace
@@ -96,6 +97,8 @@ CASES: list[tuple[dict[str, Any], str, str, str]] = [
     ({"task_fault": "no task.yaml"}, "problem task", "no task.yaml", "mend the task"),
     ({"prepared": False}, "ok data", "the first session does it", ""),
     ({"seedless": "night"}, "warning seed", "no effect here, by session night", "`seed: hook`"),
+    ({"guard": "pytest -q smoke.py"}, "ok guard", "the baseline must pass it first", ""),
+    ({"guard": "x", "guard_fault": "x: none"}, "problem guard", "x: none", "set `guard`"),
     ({"gpus": ()}, "problem gpu", "the task needs one", "install the NVIDIA driver"),
     ({"gpus": (), "device": "cpu"}, "ok gpu", "the task needs none", ""),
     (WANTED, "problem isolation", "does not work (bubblewrap: no bwrap)", "isolation to auto"),
@@ -242,6 +245,19 @@ def test_a_running_session_is_seen_and_not_disturbed(tmp_path: Path) -> None:
     os.close(take_folder(tmp_path, "night"))
 
 
+@pytest.mark.parametrize(("program", "state"), [("python", "ok"), ("no-such-tool", "problem")])
+def test_the_guard_of_the_configured_task(tmp_path: Path, program: str, state: str) -> None:
+    task = tmp_path / "tasks" / "fake"
+    shutil.copytree(FAKE, task)
+    with (task / "task.yaml").open("a") as file:
+        file.write(f"guard: [{program}, prepare.py]\nguard_seconds: 7\n")
+    found = doctor._with_task(GOOD, tmp_path, ["task=tasks/fake"])
+    (check,) = said(found, "guard")
+    assert check.state == state
+    assert f"{program} prepare.py" in check.text
+    assert "the guard's, up to 7 s each" in said(found, "length")[0].text
+
+
 def test_agents_of_the_configuration(tmp_path: Path) -> None:
     chosen = read_settings(tmp_path)
     own = replace(chosen, proposer="custom", agent_command=("no-such-agent", "-p"))
@@ -360,6 +376,8 @@ def test_what_is_said() -> None:
     assert not hours.cut_short
     asked = session_outlook(replace(NIGHT, proposer="claude", agent_minutes=20.0), "gain", *PACE)
     assert asked.sentence().endswith("evaluate); and the agent's time, up to 20 min each")
+    guarded = replace(hours, guard_seconds=60.0).sentence()
+    assert guarded.endswith("evaluate); and the guard's, up to 60 s each")
     steps = session_outlook(replace(NIGHT, **ONE), "gain", None)
     assert steps.sentence().startswith("1 experiment, 2 runs; the budget is in steps")
     assert steps.least_seconds is None and not steps.cut_short

@@ -343,6 +343,31 @@ def kept(folder: Path, log: str, asked: str | None, code: int = 0) -> RunRecord:
     return run_record(spec, folder, answer, SandboxKind.NONE)
 
 
+PYTEST = "F\nE   assert 1 == 2\nFAILED smoke.py::test_a - assert 1 == 2\n1 failed in 0.01s\n"
+
+
+@pytest.mark.parametrize(
+    ("log", "answer", "outcome", "reason"),
+    [
+        (raised(CUDA), {"code": 0}, Outcome.OK, ""),
+        (PYTEST, {"code": 1}, Outcome.GUARD_FAILED, "1: FAILED smoke.py::test_a - assert 1 == 2"),
+        ("no\n", {"code": 3}, Outcome.GUARD_FAILED, "exit status 3: no"),
+        ("", {"code": -11}, Outcome.GUARD_FAILED, "died of signal 11 (SIGSEGV)"),
+        ("", {"code": 0, "timed_out": True}, Outcome.GUARD_FAILED, "stopped after 600 s"),
+        ("", {"code": 0, "changed": "smoke.py"}, Outcome.TAMPERED, "the fixed file smoke.py"),
+    ],
+)
+def test_a_guard_passes_by_its_exit_status(
+    tmp_path: Path, log: str, answer: dict[str, object], outcome: Outcome, reason: str
+) -> None:
+    (tmp_path / LOG).write_text(log)
+    whole = {"timed_out": False, "changed": None, **answer}
+    spec = replace(SPEC, guard=True, metric="", timeout_seconds=600.0)
+    record = run_record(spec, tmp_path, whole, SandboxKind.NONE)
+    assert record.outcome is outcome
+    assert reason in record.reason
+
+
 def test_few_numbers_of_few_digits_come_out_of_an_evaluation(tmp_path: Path) -> None:
     secret = 1234567.890123
     asked = f"---\nval: 2.5\nmem: {secret}\nwindow_1: {secret}\nnum_steps: 70\n"

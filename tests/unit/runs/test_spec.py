@@ -35,6 +35,7 @@ OTHER: dict[str, Any] = {
     "metric": "val_loss",
     "attempt": 1,
     "occasion": "confirmation of tonight",
+    "guard": True,
     "device": "gpu",
     "evaluator": ["python", "evaluator.py"],
     "evaluation_data": {"val.bin": "f" * 64},

@@ -11,6 +11,7 @@ import pytest
 
 from helpers import BYTELM, FAKE, REPO
 from ratchet.base.errors import ConfigError, SessionBusyError
+from ratchet.base.structs import replace
 from ratchet.config import read_config
 from ratchet.steps import plan
 from ratchet.steps.ownership import take_folder
@@ -243,6 +244,7 @@ def test_here_a_training_is_one_of_so_many_and_elsewhere_asks_for_what_it_uses()
 def test_time_grows_with_runs_and_attempts() -> None:
     assert [CPU.minutes(runs) for runs in (0, 1, 3)] == [5, 15, 35]
     assert CPU.minutes(3, attempt=2) == 70
+    assert replace(CPU, guard_seconds=60.0).minutes(3) == 36
     assert CPU.prepare_minutes(attempt=2) == 2 * CPU.prepare_minutes() > 60
 
 

@@ -7,7 +7,8 @@ Exit codes: 0, or 64 usage, 65 data, 66 no session, 70 internal error.
 """
 
 import argparse
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 from ratchet.base.terminal import CYAN, GREEN, RED, coloured, use_colour
 from ratchet.base.text import clean_text, plural
@@ -15,6 +16,7 @@ from ratchet.cli.main import CommandParser, make_command, print_json, tell
 from ratchet.cli.sessions import add_session, chosen_session, trial_of
 from ratchet.proposers.declared import unified_diff
 from ratchet.records.history import History
+from ratchet.session import Session
 
 NAME = "ratchet diff"
 _COLOURS = {"+": GREEN, "-": RED, "@": CYAN}
@@ -32,19 +34,28 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
 def _run(options: argparse.Namespace) -> int:
     session = chosen_session(options)
     history = History.read(session.paths)
-    old, new = (trial_of(session, history, n) for n in (options.old, options.new))
-    text, added, removed = unified_diff(session.texts(old.files), session.texts(new.files))
-    shown = clean_text(text.encode("utf-8", errors="replace").decode())
+    facts = diff_facts(session, history, options.old, options.new)
     if options.json:
-        fields = {"old": old.number, "new": new.number, "added": added, "removed": removed}
-        print_json({**fields, "diff": shown})
+        print_json(facts)
         return 0
-    for line in diff_lines(shown, use_colour()):
+    for line in diff_lines(facts["diff"], use_colour()):
         print(line)
-    tell(
-        NAME, f"from {old.number} to {new.number}: {plural(added, 'line')} added, {removed} removed"
-    )
+    tell(NAME, diff_sum(facts))
     return 0
+
+
+def diff_facts(session: Session, history: History, old: int, new: int) -> dict[str, Any]:
+    """The diff between two experiments, cleaned, with its size."""
+    files = [session.texts(trial_of(session, history, number).files) for number in (old, new)]
+    text, added, removed = unified_diff(*files)
+    shown = clean_text(text.encode("utf-8", errors="replace").decode())
+    return {"old": old, "new": new, "added": added, "removed": removed, "diff": shown}
+
+
+def diff_sum(facts: Mapping[str, Any]) -> str:
+    """Size of a diff in words."""
+    more, less = plural(facts["added"], "line"), facts["removed"]
+    return f"from {facts['old']} to {facts['new']}: {more} added, {less} removed"
 
 
 def diff_lines(text: str, colour: bool) -> Iterator[str]:

@@ -68,6 +68,7 @@ from ratchet.steps.prepare import (
 from ratchet.task.environment import (
     Interpreter,
     require_caches,
+    resolve_command,
     task_interpreter,
     verify_packages,
 )
@@ -87,7 +88,8 @@ def outlook_of(chosen: Config, task: Task, root: Path, preset: Preset | None = N
     scale, weight = chosen.transfer_scale, None
     if scale is not None:
         weight = transfer_weight(chosen.frozen, scale, task, preset)
-    return session_outlook(chosen, judge_mode(chosen), seconds, known, weight)
+    found = session_outlook(chosen, judge_mode(chosen), seconds, known, weight)
+    return replace(found, guard_seconds=task.guard_seconds if task.guard else None)
 
 
 KNOWN_AGENTS = tuple(name for name in AGENTS if name != "custom")
@@ -158,7 +160,10 @@ def _with_task(seen: Machine, root: Path, given: Sequence[str]) -> Machine:
         python = task_interpreter(chosen, task, root, harness_folder(root))
         if task.environment.resolve() != (harness_folder(root) / "envs/workflow.lock").resolve():
             locks.append(lock(task.environment, python, named=chosen.python is not None))
-        seen = replace(seen, locks=locks)
+        seen = replace(seen, locks=locks, guard=" ".join(task.guard))
+        program = resolve_command(task.guard, python)[0] if task.guard else None
+        if program is not None and shutil.which(program) is None:
+            seen = replace(seen, guard_fault=f"{seen.guard}: no such program: {program}")
         if not task.fills_caches:
             require_caches(task.caches, task.clone)
         known = prepared(Preparation(task, task.environment_of(preset), python), root)

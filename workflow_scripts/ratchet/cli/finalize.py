@@ -44,7 +44,7 @@ from ratchet.judge.certify import INTERVAL
 from ratchet.records.confirmed import confirmed_gain, gain_sentence
 from ratchet.records.events import Journal
 from ratchet.records.history import History, Trial
-from ratchet.records.records import Incumbent, Role, RunSummary, Standing
+from ratchet.records.records import Incumbent, Outcome, Role, RunSummary, Standing
 from ratchet.records.session_repo import IDENTITY, BranchTip, Repository
 from ratchet.runs.executor import Executor
 from ratchet.session import Session
@@ -404,9 +404,12 @@ class Finalizing:
         refused = edit_faults(self.session, files).refused
         if refused:
             return Measured(reason=f"not run, as it is refused: {one_line_label(refused)}")
+        number, title = chain[-1], self.title(chain[-1])
+        guard = self._executor.guard(files, number, title)
+        if guard is not None and guard.outcome is not Outcome.OK:
+            return Measured(reason=f"not run, as its guard fails: {one_line_label(guard.reason)}")
         if not self._executor.is_stored(files, Role.SEARCH, 0):
             tell(NAME, f"run of {name}")
-        number, title = chain[-1], self.title(chain[-1])
         return Measured(self._executor.run(files, Role.SEARCH, 0, number, title))
 
     def _series(self, measured: Mapping[Chain, Measured]) -> list[tuple[str, str]]:

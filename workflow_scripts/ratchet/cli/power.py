@@ -245,7 +245,7 @@ UNSURE = 1.5
 """A noise floor whose interval reaches further than this factor gets a warning."""
 
 
-def _parse(argv: Sequence[str]) -> argparse.Namespace:
+def parse_options(argv: Sequence[str]) -> argparse.Namespace:
     indent = " " * len(f"usage: {NAME} (")
     usage = (
         f"{NAME} (--noise-sd SD | --replicates X X [X ...] |\n{indent}"
@@ -300,13 +300,18 @@ def _check(options: argparse.Namespace) -> None:
         raise UsageError(f"--plot: expected a name in {', '.join(SUFFIXES)}, found {options.plot}")
 
 
-def _run(options: argparse.Namespace) -> int:
+def power_facts(options: argparse.Namespace) -> Facts:
+    """All facts that are printed, as values for JSON."""
     floor = _floor(options)
     if not SMALLEST <= floor.sd <= LARGEST:
         raise DataError(f"noise floor: expected {SMALLEST:g} to {LARGEST:g}, found {floor.sd:g}")
     if options.value is not None:
         floor = replace(floor, value=options.value)
-    facts = _facts(options, floor, _effects(options.effect, floor))
+    return _facts(options, floor, _effects(options.effect, floor))
+
+
+def _run(options: argparse.Namespace) -> int:
+    facts = power_facts(options)
     if options.plot is not None:
         write_output(options.plot, drawn(facts, options.plot.suffix.lower()))
     if options.json:
@@ -383,8 +388,7 @@ def _effects(texts: Sequence[str] | None, floor: NoiseFloor) -> list[float]:
     return effects
 
 
-def _facts(options: argparse.Namespace, floor: NoiseFloor, effects: list[float]) -> dict[str, Any]:
-    """All facts that are printed, as values for JSON."""
+def _facts(options: argparse.Namespace, floor: NoiseFloor, effects: list[float]) -> Facts:
     alpha, wanted = options.alpha, options.power
     size = abs(floor.value) if floor.value else None
     relative = (
@@ -430,4 +434,4 @@ def _warnings(floor: NoiseFloor) -> list[str]:
     ]
 
 
-main = make_command(NAME, _parse, _run)
+main = make_command(NAME, parse_options, _run)

@@ -37,6 +37,7 @@ _COLOURS: dict[str, str] = {
     Verdict.MARGINAL: YELLOW,
     Verdict.CRASH: RED,
     Verdict.TAMPERED: RED,
+    Verdict.GUARD_FAILED: RED,
 }
 Key = Callable[[Trial], float | None]
 SORTS: dict[str, Key] = {
@@ -48,7 +49,7 @@ SORTS: dict[str, Key] = {
 }
 
 
-def _parse(argv: Sequence[str]) -> argparse.Namespace:
+def parse_options(argv: Sequence[str]) -> argparse.Namespace:
     parser = CommandParser(NAME, __doc__)
     add = parser.add_argument
     add("--top", type=int, metavar="N", help="the N best by metric (or by --sort)")
@@ -70,16 +71,21 @@ def _run(options: argparse.Namespace) -> int:
     history = History.read(session.paths)
     chosen = select_trials((history.start, *history.judged), options, session.sign)
     if options.json:
-        metric = session.task.metric
-        fields = {"session": session.config.session, "metric": metric.name}
-        fields["direction"] = metric.direction.value
-        print_json({**fields, "experiments": [_fields(trial) for trial in chosen]})
+        print_json(runs_facts(chosen, session))
     elif options.tsv:
         rows = [[_cell(value) for value in _fields(trial).values()] for trial in chosen]
         print("\n".join("\t".join(row) for row in ([*_fields(history.start)], *rows)))
     else:
         print("\n".join(trials_table(chosen, session, use_colour(), terminal_width())))
     return 0
+
+
+def runs_facts(chosen: Sequence[Trial], session: Session) -> dict[str, Any]:
+    """The table as JSON values."""
+    metric = session.task.metric
+    fields = {"session": session.config.session, "metric": metric.name}
+    fields["direction"] = metric.direction.value
+    return {**fields, "experiments": [_fields(trial) for trial in chosen]}
 
 
 def select_trials(trials: Sequence[Trial], options: argparse.Namespace, sign: int) -> list[Trial]:
@@ -155,4 +161,4 @@ def trials_table(
     return [coloured(cut_line(line, width), code) for line, code in zip(lines, codes, strict=True)]
 
 
-main = make_command(NAME, _parse, _run)
+main = make_command(NAME, parse_options, _run)

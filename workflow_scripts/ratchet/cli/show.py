@@ -51,13 +51,14 @@ def _run(options: argparse.Namespace) -> int:
     session = chosen_session(options)
     trial = trial_of(session, History.read(session.paths), options.number)
     if options.json:
-        print_json(safe_json(_fields(trial, session)))
+        print_json(safe_json(experiment_facts(trial, session)))
     else:
         print("\n".join(experiment_lines(trial, session, use_colour())))
     return 0
 
 
-def _fields(trial: Trial, session: Session) -> dict[str, Any]:
+def experiment_facts(trial: Trial, session: Session) -> dict[str, Any]:
+    """One experiment as JSON values."""
     return {
         "number": trial.number,
         "round": trial.round,

@@ -19,7 +19,7 @@ _STATUS_WORDS: Mapping[RowStatus, str] = {
         failed_gate no_improvement not_kept""",
     RowStatus.CRASH: """crash crashed oom timeout timedout error errored invalid fail failed failure
         killed nan diverged aborted abort tampered no_json checks_failed exception broken
-        no_metric""",
+        no_metric guard_failed""",
     RowStatus.BASELINE: "baseline base reference initial",
     RowStatus.PENDING: """pending running retest rerun inconclusive queued started todo
         in_progress unknown open waiting tbd""",

@@ -68,6 +68,7 @@ class Outlook(Frozen):
     source: str
     deadline_seconds: float
     agent_minutes: float | None = None
+    guard_seconds: float | None = None
 
     @property
     def cut_short(self) -> bool:
@@ -85,6 +86,8 @@ class Outlook(Frozen):
         text = f"{text}, {length} one after another ({self.source})"
         if self.agent_minutes is not None:
             text += f"; and the agent's time, up to {self.agent_minutes:g} min each"
+        if self.guard_seconds is not None:
+            text += f"; and the guard's, up to {self.guard_seconds:g} s each"
         return text
 
 
@@ -229,6 +232,8 @@ class Machine(Frozen):
     task: str | None = None
     task_fault: str = ""
     device: str | None = None
+    guard: str = ""
+    guard_fault: str = ""
     preset: str | None = None
     prepared: bool | None = None
     seedless: str | None = None
@@ -323,6 +328,10 @@ def _task(machine: Machine) -> Iterator[Check]:
     elif machine.task is not None:
         preset = f", preset {machine.preset}" if machine.preset else ""
         yield ok("task", f"{machine.task} on {machine.device}{preset}")
+        if machine.guard_fault:
+            yield problem("guard", machine.guard_fault, "set `guard` in the task's task.yaml")
+        elif machine.guard:
+            yield ok("guard", f"{machine.guard}; the baseline must pass it first")
         if machine.prepared is not None:
             yield ok("data", "prepared" if machine.prepared else UNPREPARED)
         if machine.seedless is not None:

@@ -44,8 +44,6 @@ LONGEST_REASON = 2000
 SAID_CHARACTERS = 300
 """Characters of a failed command's output; they are enough to see why."""
 
-FAILED = (Verdict.CRASH, Verdict.TAMPERED)
-
 
 class Kind(enum.StrEnum):
     """Kind of a message."""
@@ -189,7 +187,7 @@ def _in_a_row(event: Event, earlier: Sequence[Event], failures: int) -> Found:
 
 def _has_failed(event: Event) -> bool:
     if event["event"] == "verdict":
-        return Verdict(event["verdict"]) in FAILED
+        return Verdict(event["verdict"]).is_failure
     return event["event"] == "agent_refused" and not event["again"]
 
 

@@ -199,8 +199,10 @@ def _take(s: SessionStanding, event: Event) -> None:
             s.noise = finite_number(event["noise"])
             _runs_ended(s)
             s.phase, s.round = Phase.PROPOSING, 1
-        case "run_started":
+        case "run_started" | "guard_started":
             _run_started(s, event)
+        case "guard_finished":
+            s.work.pop(_key(event), None)
         case "run_finished":
             _run_finished(s, event)
         case "agent_asked":
@@ -295,7 +297,8 @@ def _phase_of(work: Work, s: SessionStanding) -> Phase:
         return Phase.TRANSFERRING
     if s.baseline is None:
         return Phase.BASELINE
-    if work.role == Role.SEARCH and work.replicate == 0:
+    guards = work.role == Role.GUARD and work.number
+    if guards or (work.role == Role.SEARCH and work.replicate == 0):
         return Phase.EXPERIMENT
     return Phase.JUDGING
 

@@ -45,6 +45,7 @@ _COLOURS = {
     "MARGINAL": YELLOW,
     "CRASH": RED,
     "TAMPERED": RED,
+    "GUARD_FAILED": RED,
     "remeasured": RED,  # of these only an alarm is shown
 }
 _WIDTH = 44
@@ -195,6 +196,11 @@ _SPEAK: dict[str, Callable[[Mapping[str, Any]], str | None]] = {
     "set_aside": lambda e: (
         f"kept aside   {e['agent']}, round {e['round']}: {shorten(e['description'], _WIDTH)}: "
         f"{e['reason']}"
+    ),
+    "guard_finished": lambda e: (
+        None
+        if e["outcome"] == "ok"
+        else f"{'guard':<11}  {_name(e):<{_WIDTH}} {'failed':>10}  {e['wall_seconds']:.1f} s"
     ),
     "run_finished": _run_finished,
     "baseline": _baseline,

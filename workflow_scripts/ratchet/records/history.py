@@ -390,8 +390,15 @@ class History(Frozen, dict=True):
 
     @property
     def search_runs(self) -> tuple[RunSummary, ...]:
-        """The runs of all trials, without the baseline's."""
-        return tuple(run for trial in self.trials for run in trial.runs)
+        """The trainings of all trials, without the baseline's."""
+        made = (run for trial in self.trials for run in trial.runs)
+        return tuple(run for run in made if run.outcome is not Outcome.GUARD_FAILED)
+
+    @property
+    def failed_guards(self) -> tuple[RunSummary, ...]:
+        """Runs of the guard that stopped a trial before its training."""
+        made = (run for trial in self.trials for run in trial.runs)
+        return tuple(run for run in made if run.outcome is Outcome.GUARD_FAILED)
 
     @property
     def incumbent_runs(self) -> tuple[RunSummary, ...]:

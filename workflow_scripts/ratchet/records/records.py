@@ -60,6 +60,7 @@ class Outcome(enum.StrEnum):
     NAN = "nan"
     NO_METRIC = "no_metric"
     TAMPERED = "tampered"
+    GUARD_FAILED = "guard_failed"
     CONTENDED = "contended"
 
 
@@ -73,6 +74,7 @@ class Verdict(enum.StrEnum):
     DISCARD = "DISCARD"
     CRASH = "CRASH"
     TAMPERED = "TAMPERED"
+    GUARD_FAILED = "GUARD_FAILED"
 
     @property
     def is_keep(self) -> bool:
@@ -84,9 +86,12 @@ class Verdict(enum.StrEnum):
         """The word for it in ``results.tsv``."""
         if self.is_keep:
             return Status.KEEP
-        if self in (Verdict.CRASH, Verdict.TAMPERED):
-            return Status.CRASH
-        return Status.DISCARD
+        return Status.CRASH if self.is_failure else Status.DISCARD
+
+    @property
+    def is_failure(self) -> bool:
+        """Whether there is no valid measurement."""
+        return self in (Verdict.CRASH, Verdict.TAMPERED, Verdict.GUARD_FAILED)
 
 
 class Status(enum.StrEnum):
@@ -138,6 +143,7 @@ class Role(enum.StrEnum):
     REMEASURE = "remeasure"
     RERUN = "rerun"
     TRANSFER = "transfer"
+    GUARD = "guard"
 
 
 def run_seed(session_seed: int, source: str, role: Role, replicate: int, secret: str = "") -> int:
@@ -537,7 +543,8 @@ class Experiment(Frozen):
 
     ``refused`` says what in its edit would bend the measurement, or that it is
     ``unreadable`` and what makes it so; ``notes`` are findings in edit and runs that
-    decide nothing.  ``quarantined`` marks a first run too good to be believed without
+    decide nothing.  Where the task's guard failed, that is the only one of its ``runs``.
+    ``quarantined`` marks a first run too good to be believed without
     another.  ``check`` is the round's regular run of
     the incumbent, the same one for all its candidates; ``incumbent_runs`` are those
     that testing this candidate took.

@@ -143,7 +143,16 @@ LOGGED = (
 RANKS = {
     verdict: place
     for place, verdict in enumerate(
-        ("STRONG_KEEP", "KEEP", "MARGINAL", "RETEST", "DISCARD", "CRASH", "TAMPERED")
+        (
+            "STRONG_KEEP",
+            "KEEP",
+            "MARGINAL",
+            "RETEST",
+            "DISCARD",
+            "CRASH",
+            "TAMPERED",
+            "GUARD_FAILED",
+        )
     )
 }
 """The order of verdicts."""

@@ -30,7 +30,7 @@ LOST = "[the store no longer holds this run]"
 def gather_records(session: Session, history: History) -> SessionRecords:
     """All records of a session, finished or not."""
     metric = session.task.metric
-    keys = dict.fromkeys(run.key for run in history.runs)
+    keys = dict.fromkeys(run.key for run in (*history.runs, *history.failed_guards))
     runs = {key: found for key in keys if (found := session.store.lookup(key)) is not None}
     return SessionRecords(
         manifest=session.manifest,

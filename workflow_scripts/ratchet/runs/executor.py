@@ -7,13 +7,13 @@ import contextlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
-from ratchet.base.errors import DataError
+from ratchet.base.errors import NEW_SESSION, DataError
 from ratchet.base.io import Fingerprint, read_record, source_digest
 from ratchet.base.structs import from_json_values, replace
-from ratchet.base.text import median
+from ratchet.base.text import clean_lines, median
 from ratchet.records.events import read_events
 from ratchet.records.records import Baseline, Outcome, Pace, Role, RunSummary, run_seed
-from ratchet.records.store import RunRecord
+from ratchet.records.store import LOG, RunRecord
 from ratchet.runs.hardware import check_hardware
 from ratchet.runs.probe import STEPS, slowing
 from ratchet.runs.run import execute_run
@@ -28,6 +28,9 @@ from ratchet.task.environment import (
 
 REPEATS = 2
 """So often a run is made again that a shared GPU or a busy machine spoilt."""
+
+SAID_LINES = 20
+"""Last lines of a failed guard that are shown, where nothing keeps its log."""
 
 
 class Executor:
@@ -76,6 +79,73 @@ class Executor:
                 break
             set_aside.append(key)
         return self._summary(key, spec, record, tuple(set_aside))
+
+    def guard(
+        self,
+        sources: Mapping[str, str],
+        number: int = 0,
+        description: str = "baseline",
+        required: bool = False,
+    ) -> RunSummary | None:
+        """Run the task's guard on a source, or find that it was run; ``None`` without a guard.
+
+        Of a ``required`` one a failure is kept nowhere, so that it can be mended, and raises
+        :class:`DataError`.
+        """
+        if not self.session.task.guard:
+            return None
+        spec = self._guard_spec(sources)
+        about = {"number": number, "description": description, "role": Role.GUARD, "replicate": 0}
+        journal, budget = self.session.journal, {"timeout_seconds": spec.timeout_seconds}
+        for attempt in _attempts(spec):
+
+            def perform(folder: Path, attempt: RunSpec = attempt) -> RunRecord:
+                here = self._on_this_machine(attempt)
+                journal.append("guard_started", **about, budget=budget)
+                record = execute_run(here, self.session.store, folder)
+                if required and record.outcome is not Outcome.OK:
+                    raise self._unguarded(description, record, folder)
+                return record
+
+            key, record, executed = self.session.store.run(attempt.inputs, perform)
+            if executed:
+                facts = {"outcome": record.outcome, "reason": record.reason}
+                seconds = record.wall_seconds
+                journal.append("guard_finished", **about, **facts, key=key, wall_seconds=seconds)
+            if record.outcome is not Outcome.CONTENDED:
+                break
+        return self._summary(key, spec, record, ())
+
+    def fails_guard(self, sources: Mapping[str, str]) -> bool:
+        """Whether the task's guard was run on a source before, and failed."""
+        known = [self.session.store.lookup(a.key) for a in _attempts(self._guard_spec(sources))]
+        return any(each is not None and each.outcome is Outcome.GUARD_FAILED for each in known)
+
+    def _guard_spec(self, sources: Mapping[str, str]) -> RunSpec:
+        """Specification of the guard's run: the training's sandbox and data, no evaluation."""
+        task = self.session.task
+        return replace(
+            self.spec(sources, Role.GUARD, 0),
+            guard=True,
+            command=task.guard,
+            timeout_seconds=task.guard_seconds,
+            metric="",
+            evaluator=(),
+            evaluation_data={},
+            patterns={},
+            names=(),
+            counted=(),
+        )
+
+    def _unguarded(self, description: str, record: RunRecord, folder: Path) -> DataError:
+        log = (folder / LOG).read_text(encoding="utf-8", errors="replace")
+        said = "\n".join(clean_lines(log)[-SAID_LINES:])
+        task = self.session.task
+        return DataError(
+            f"the {description} of task {task.name} fails its own guard, {' '.join(task.guard)}: "
+            f"{record.reason}. Mend `guard` (or `guard_seconds`, or the packages in `environment`) "
+            f"in task.yaml, or {', '.join(task.mutable)}, and {NEW_SESSION}. It said:\n{said}"
+        )
 
     def is_stored(self, sources: Mapping[str, str], role: Role, replicate: int) -> bool:
         """Whether :meth:`run` would find all that it needs, and execute nothing."""

@@ -59,6 +59,8 @@ def run_record(
             memory_limit_mb=limit,
         )
     )
+    if spec.guard:
+        found = _guard_evidence(found, code, clean_lines(text))
     if evaluation is not None and spec.metric in metrics:
         # What was printed agrees, but for the digits.
         metrics[spec.metric] = math.nan if evaluation.value is None else evaluation.value
@@ -243,6 +245,20 @@ def classify_outcome(ending: RunEnding) -> OutcomeEvidence:
             Outcome.CONTENDED, f"shared its device: {cut_line(ending.contended)}"
         )
     return found
+
+
+def _guard_evidence(found: OutcomeEvidence, code: int, lines: Sequence[str]) -> OutcomeEvidence:
+    """What the ending of a guard says of the candidate; it prints no metric.
+
+    Pytest names what failed before its last line, which tells how long it took.
+    """
+    if found.outcome in (Outcome.TAMPERED, Outcome.CONTENDED):
+        return found
+    if code == 0 and found.outcome is not Outcome.TIMEOUT:
+        return OutcomeEvidence(Outcome.OK, "")
+    named = next((line for line in lines if line.startswith(("FAILED ", "ERROR "))), "")
+    evidence = cut_line(named) if named else found.evidence
+    return replace(found, outcome=Outcome.GUARD_FAILED, evidence=evidence)
 
 
 def _uncontended(ending: RunEnding) -> OutcomeEvidence:

@@ -91,7 +91,7 @@ def execute_run(spec: RunSpec, store: Store, folder: Path) -> RunRecord:
             f"its own ({spec.python.executable}); set isolation to auto, or run the whole session "
             "in a container that has it"
         )
-    budget = spec.budget_seconds
+    budget = None if spec.guard else spec.budget_seconds
     if spec.attempt and budget is not None:
         wait_for_quiet(spec.threads, budget)
     watch = None if budget is None else Watch(spec.threads)
@@ -171,8 +171,8 @@ def _command(spec: RunSpec, variables: Mapping[str, str]) -> list[str]:
 
 def _cannot_start(program: str, why: str) -> StoreError:
     return StoreError(
-        f"the training command {program!r} cannot be started ({why}); set `command` in the "
-        "task's task.yaml"
+        f"the command {program!r} of a run cannot be started ({why}); set `command`, or `guard`, "
+        "in the task's task.yaml"
     )
 
 

@@ -13,18 +13,21 @@ BESIDE = frozenset({"isolation", "hidden", "packages", "python", "mounts", "eval
 """Fields of a run that say how a machine serves it, not what it computes."""
 
 
+OPTIONAL = ("occasion", "guard")
+"""Fields that enter the key of those runs alone that have them."""
+
+
 class RunSpec(Frozen):
     """Specification of one run.
 
     Files are named by their paths below the run's folder and held by digest; their
     content is in the store.  Every field enters the key, but for those of
-    :data:`BESIDE`.
+    :data:`BESIDE`, and of :data:`OPTIONAL` where there is none.
 
     ``sources`` are the candidate's own files.  Exactly one of ``budget_seconds`` and
     ``budget_steps`` is set.  ``attempt`` is above 0 where the run is made again because
     another program used its GPU or had the machine busy.  ``occasion`` names the one that
-    the run is made for, where the store's runs of another time do not count; without one
-    it enters no key.
+    the run is made for, where the store's runs of another time do not count.
 
     With an ``evaluator`` (a command among whose words is a fixed file) the metric is
     computed by that, from ``evaluation_data`` and ``audit_data``; the run itself gets
@@ -34,6 +37,8 @@ class RunSpec(Frozen):
     ``seeding`` says how the run learns its seed,
     ``limits`` are those of its control group, and ``caches`` are digests of folders
     elsewhere that it reads.
+
+    A ``guard`` measures nothing: its exit status says whether a candidate may be trained.
 
     ``environment_sha256`` is the digest of the lock with the packages,
     ``packages_sha256`` that of what the task's own interpreter has, where there is one.
@@ -58,6 +63,7 @@ class RunSpec(Frozen):
     metric: str
     attempt: int = 0
     occasion: str = ""
+    guard: bool = False
     device: str = "cpu"
     evaluator: Sequence[str] = ()
     evaluation_data: Mapping[str, str] = field(default_factory=dict)
@@ -83,7 +89,7 @@ class RunSpec(Frozen):
     @property
     def inputs(self) -> dict[str, Any]:
         """Fields that the run's result may depend on, as JSON values; the key is their digest."""
-        beside = BESIDE if self.occasion else BESIDE | {"occasion"}
+        beside = BESIDE | {name for name in OPTIONAL if not getattr(self, name)}
         names = [name for name in self.__struct_fields__ if name not in beside]
         return {name: to_json_values(getattr(self, name)) for name in names}
 

@@ -88,7 +88,8 @@ class Attempt(Frozen):
     ``gain`` is the expected true improvement in the metric's unit (positive is
     better) and ``confidence`` the probability that there is one, both by what
     was known at the time; ``None`` where nobody judged it.  ``constant`` and
-    ``value`` are set where the edit is declared; else the description is read.
+    ``value`` are set where the edit is declared; else the description is read.  One that
+    the task's guard stopped counts as ``crashed`` too.
     """
 
     number: int
@@ -96,6 +97,7 @@ class Attempt(Frozen):
     description: str
     kept: bool
     crashed: bool = False
+    guarded: bool = False
     gain: float | None = None
     confidence: float | None = None
     memory_gb: float | None = None
@@ -217,16 +219,17 @@ def attempts_of(trials: Iterable[Trial], measured: Store | None = None) -> list[
             category=trial.category,
             description=trial.description,
             kept=trial.kept,
-            crashed=trial.verdict is Verdict.CRASH,
+            crashed=guarded or trial.verdict is Verdict.CRASH,
             gain=trial.gain,
             confidence=trial.confidence,
-            memory_gb=_memory_gb(trial, measured),
+            memory_gb=None if guarded else _memory_gb(trial, measured),
+            guarded=guarded,
             constant=edit.name if edit is not None and edit.value is not None else None,
             value=edit.value if edit is not None else None,
         )
         for trial in trials
         if not trial.sets_several
-        for edit in (trial.proposal.edit,)
+        for edit, guarded in ((trial.proposal.edit, trial.verdict is Verdict.GUARD_FAILED),)
     ]
 
 
@@ -260,7 +263,8 @@ def crashes(attempts: Sequence[Attempt]) -> list[AttemptNote]:
     for attempt in sorted(latest.values(), key=lambda a: -a.number):
         used = f" at {attempt.memory_gb:.3g} GB" if attempt.memory_gb else ""
         told = most if used or of_memory.search(attempt.description) else ""
-        notes.append(AttemptNote(f"{attempt.name} crashed{used}{told}", (attempt.number,)))
+        ended = "failed the guard" if attempt.guarded else f"crashed{used}{told}"
+        notes.append(AttemptNote(f"{attempt.name} {ended}", (attempt.number,)))
     return notes
 
 

@@ -64,9 +64,14 @@ def write_baseline(session: Session) -> None:
 
 
 def write_baseline_run(session: Session, number: int) -> None:
-    """Write one run of the unchanged source, the first with number 0."""
+    """Write one run of the unchanged source, the first with number 0.
+
+    It must pass the task's guard before anything is trained.
+    """
     _require_own(session)
-    made = Executor(session).run(session.baseline_files, Role.SEARCH, number)
+    executor = Executor(session)
+    executor.guard(session.baseline_files, required=True)
+    made = executor.run(session.baseline_files, Role.SEARCH, number)
     write_json(session.paths.baseline_run(number), made)
 
 

@@ -206,6 +206,11 @@ def _smaller(stack: Stack, found: Certification, removed: tuple[int, ...]) -> Ce
     refused = edit_faults(session, variant.files).refused
     if refused:
         return replace(found, detail=f"without what adds nothing it is refused: {refused}")
+    name = f"champion without {', '.join(map(str, removed))}"
+    guard = Executor(session).guard(variant.files, 0, name)
+    if guard is not None and guard.outcome is not Outcome.OK:
+        detail = f"without what adds nothing it fails its guard: {guard.reason}"
+        return replace(found, detail=detail)
     run = _run(session, variant, len(found.runs))
     runs = (*found.runs, CertificationRun(found.source, removed, run))
     if run.outcome is not Outcome.OK:

@@ -5,7 +5,7 @@ from ratchet.base.structs import Struct, field, replace
 from ratchet.integrity.edit_checks import inspect_proposal
 from ratchet.judge.judge import Judge
 from ratchet.records.history import SeedEffect
-from ratchet.records.records import Experiment, Incumbent, Outcome, Role, RunSummary
+from ratchet.records.records import Experiment, Incumbent, Outcome, Proposal, Role, RunSummary
 from ratchet.runs.executor import Executor
 from ratchet.session import Session
 from ratchet.steps.judge import Hearing
@@ -66,8 +66,8 @@ def write_experiment(session: Session, number: int, candidate: int) -> None:
     After the first run the judge, as it was before the round, is asked whether it
     wants another, so that no candidate waits for the others of its round.  A
     candidate that crashes or hangs is recorded as what it is.  One whose edit would
-    bend the measurement, or cannot be read, is not run.  A person may have asked for
-    more runs of an edit.
+    bend the measurement, or cannot be read, is not run; one that fails the task's guard
+    is not trained.  A person may have asked for more runs of an edit.
     """
     proposal = session.proposals(number).proposals[candidate]
     about = proposal.number, proposal.description
@@ -77,7 +77,7 @@ def write_experiment(session: Session, number: int, candidate: int) -> None:
         session.journal.append(
             "refused", number=proposal.number, description=proposal.description, reason=refused
         )
-    runs = [] if refused else [Executor(session).run(proposal.files, Role.SEARCH, 0, *about)]
+    runs = [] if refused else [_first_run(Executor(session), proposal)]
     reference = Reference(session, session.state(number - 1).incumbent, number)
     hearing = Hearing.open(session, number, None)
     check = reference.check(any(map(hearing.wants_check, runs)))
@@ -113,7 +113,17 @@ def write_experiment(session: Session, number: int, candidate: int) -> None:
     write_json(session.paths.round(number).experiment(candidate), executed)
 
 
+def _first_run(executor: Executor, proposal: Proposal) -> RunSummary:
+    """The first training of a candidate, or its guard's run where that failed."""
+    about = proposal.number, proposal.description
+    guard = executor.guard(proposal.files, *about)
+    if guard is not None and guard.outcome is not Outcome.OK:
+        return guard
+    return executor.run(proposal.files, Role.SEARCH, 0, *about)
+
+
 def is_begun(session: Session, number: int, candidate: int) -> bool:
     """Whether the first run of an experiment was made already."""
-    proposal = session.proposals(number).proposals[candidate]
-    return Executor(session).is_stored(proposal.files, Role.SEARCH, 0)
+    files = session.proposals(number).proposals[candidate].files
+    executor = Executor(session)
+    return executor.is_stored(files, Role.SEARCH, 0) or executor.fails_guard(files)

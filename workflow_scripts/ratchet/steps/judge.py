@@ -241,6 +241,8 @@ def _verdict(case: Case, found: Assessment | None) -> Verdict:
     if case.out or found is None:
         bent = case.failed is not None and case.failed.outcome is Outcome.TAMPERED
         bent |= bool(case.refused) and not case.unreadable
+        if case.failed is not None and case.failed.outcome is Outcome.GUARD_FAILED:
+            return Verdict.GUARD_FAILED
         return Verdict.TAMPERED if case.suspect or bent else Verdict.CRASH
     if not case.confirmed or case.barred or case.unimproved:
         return Verdict.DISCARD
@@ -496,7 +498,9 @@ def write_verdict(session: Session, number: int) -> None:
     kept = next((case for case in cases if case.kept), None)
     # A second look at a code counts the runs that it had before.
     before = {run.key for trial in hearing.history.trials for run in trial.runs}
-    made = [run for case in cases for run in case.runs if run.key not in before]
+    fresh = [run for case in cases for run in case.runs if run.key not in before]
+    # What its guard stopped was not trained.
+    made = [run for run in fresh if run.outcome is not Outcome.GUARD_FAILED]
     low, high = judge.noise_interval()
     unknown = hearing.seed_effect(*(case.runs for case in cases)) is SeedEffect.NONE
     mean = session.sign * judge.incumbent_mean

@@ -129,12 +129,13 @@ class Needs(Frozen):
 
     On one machine these say nothing but how many trainings run at once; a cluster finds
     the place, and the hour, by them.  ``timeout_seconds`` is the longest that one run may
-    take.
+    take, ``guard_seconds`` that of the guard before the first.
     """
 
     device: str = "cpu"
     threads: int = 1
     timeout_seconds: float = 0.0
+    guard_seconds: float = 0.0
     limit_mb: int | None = None
 
     @property
@@ -163,7 +164,7 @@ class Needs(Frozen):
 
     def minutes(self, runs: int, attempt: int = 1) -> int:
         """Time limit of a job of so many runs; more for each further attempt."""
-        seconds = runs * (self.timeout_seconds + BESIDE_A_RUN_SECONDS)
+        seconds = runs * (self.timeout_seconds + BESIDE_A_RUN_SECONDS) + self.guard_seconds
         return attempt * math.ceil(START_MINUTES + seconds / 60)
 
 
@@ -436,6 +437,7 @@ def _needs(settings: Config, defined: Task) -> Needs:
         device=defined.sized(defined.preset(settings.preset)).device,
         threads=defined.threads,
         timeout_seconds=defined.timeout_seconds if timeout is None else timeout,
+        guard_seconds=defined.guard_seconds if defined.guard else 0.0,
         limit_mb=defined.limits.get("memory_mb"),
     )
 

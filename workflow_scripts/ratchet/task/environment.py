@@ -282,9 +282,17 @@ def ask_interpreter(program: Path) -> Interpreter:
 
 
 def resolve_command(command: Sequence[str], python: Interpreter | None = None) -> list[str]:
-    """``python`` in a task's command is the task's own interpreter, or the harness's."""
-    program = python.executable if python else sys.executable
-    return [program if word == "python" else word for word in command]
+    """A task's command with the places of its programs.
+
+    ``python`` is the task's own interpreter, or the harness's.  A program that is installed
+    beside that, such as ``pytest``, counts before one on the path.
+    """
+    interpreter = python.executable if python else sys.executable
+    words = [interpreter if word == "python" else word for word in command]
+    installed = Path(interpreter).parent / words[0]
+    if "/" not in words[0] and installed.is_file():
+        words[0] = str(installed)
+    return words
 
 
 # Where the project's own packages are from, as uv writes it.

@@ -34,6 +34,10 @@ SET = frozenset(
 )
 
 
+GUARD_SECONDS = 60.0
+"""Time of a guard: enough to import a large library from a cold disk and to make a few steps."""
+
+
 class Metric(Frozen):
     """The one number that decides; ``pattern`` finds it in the log, if a name does not."""
 
@@ -302,6 +306,8 @@ class PlainKeys(Frozen, kw_only=True):
     device: str = "cpu"
     threads: int = 1
     evaluator: tuple[str, ...] = ()
+    guard: tuple[str, ...] = ()
+    guard_seconds: float = GUARD_SECONDS
     network: bool = False
     hidden: tuple[str, ...] = ()
     limits: Mapping[str, int] = field(default_factory=dict)
@@ -314,7 +320,8 @@ class Task(PlainKeys, kw_only=True):
     """A parsed and checked task; paths of files are relative to ``folder``.
 
     ``evaluator`` is the command of the trusted evaluator, which alone gets
-    ``evaluation_data``, and ``locked_data`` when a champion is audited.
+    ``evaluation_data``, and ``locked_data`` when a champion is audited.  ``guard`` is the
+    command that a candidate must pass within ``guard_seconds`` before it is trained.
     ``hidden`` names installed packages that runs may not read, since the data
     are made from them.  ``python`` is the environment, or the interpreter, that runs its
     commands if that is not the harness's.
@@ -458,6 +465,7 @@ def _faults(task: Task) -> Iterator[str]:
         )
     elif not task.evaluation_data:
         yield "data.evaluation: the evaluator needs at least one file"
+    yield from _guard_faults(task)
     yield from _pattern_faults(task.values)
     yield from _space_faults(task.values)
     yield from _constraint_faults(task)
@@ -475,6 +483,18 @@ def _faults(task: Task) -> Iterator[str]:
         yield "prepare: makes neither files of `data` nor a `cache`"
     if "commit" in task.values and "repo" not in task.values:
         yield "commit: works only with a `repo`, which is missing"
+
+
+def _guard_faults(task: Task) -> Iterator[str]:
+    if not task.guard and "guard_seconds" in task.values:
+        yield "guard_seconds: works only with a `guard`, which is missing"
+    files = {word.partition("::")[0] for word in task.guard}
+    folders = {f"{word.rstrip('/')}/" for word in files}
+    if task.guard and not any(n in files or n.startswith(tuple(folders)) for n in task.fixed):
+        yield (
+            "guard: expected a command with one of the fixed files, which no candidate can edit "
+            f"({', '.join(task.fixed)}), found {' '.join(task.guard)}"
+        )
 
 
 def _pattern_faults(values: Mapping[str, Any]) -> Iterator[str]:

@@ -8,7 +8,7 @@ from ratchet.base.io import read_record, write_json
 from ratchet.base.structs import Frozen, to_json_values
 from ratchet.records.confirmed import confirmed_gain
 from ratchet.records.history import History
-from ratchet.records.records import Baseline, Confirmation, Direction, Manifest, Verdict
+from ratchet.records.records import Baseline, Confirmation, Direction, Manifest
 from ratchet.session import Session
 from ratchet.steps.confirm import compare_champion, confirmation_pair, noise_bound
 from ratchet.tournament.arena import Arena
@@ -206,7 +206,7 @@ class Player:
             "expected_false_keeps": risk,
             "experiments": len(history.judged),
             "crashes": sum(
-                trial.verdict in (Verdict.CRASH, Verdict.TAMPERED) for trial in history.judged
+                trial.verdict is not None and trial.verdict.is_failure for trial in history.judged
             ),
             "rounds": self.leg.rounds,
             "runs": self.leg.runs,
