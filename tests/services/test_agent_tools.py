@@ -152,6 +152,21 @@ def test_a_model_that_never_answers_is_too_slow(night: Box, server: Server) -> N
     assert night.processes() == {}
 
 
+@each("claude")
+def test_no_call_takes_more_dollars_than_are_left(night: Box, server: Server) -> None:
+    night.play(last="rounds")
+    one = max(call["dollars"] for call in calls(night))
+    cap = 1.3 * one
+    night.play(last="rounds", session="capped", agent_dollars=cap)
+    path = night.path / "results" / "capped" / "rounds"
+    made = [json.loads(p.read_text()) for p in sorted(path.glob("*/proposals.json"))]
+    spent = [call["dollars"] for each in made for call in each["calls"]]
+    # The second call is ended by its tool, a step of it after the cap.
+    assert spent[0] == pytest.approx(one)
+    assert cap <= sum(spent) < 1.8 * one
+    assert made[-1]["stop"] == "agent_budget"
+
+
 @each("claude", "codex", "gemini", "opencode")
 def test_a_finished_proposal_counts_though_the_tool_lingers(night: Box, server: Server) -> None:
     server.service = Service(lingers=True)
