@@ -88,7 +88,9 @@ class Service:
         said = {"description": f"{name} to {new}", "hypothesis": "the script says so"}
         note = json.dumps({**said, "category": "other", "expected_effect": "-0.01"}, indent=1)
         if "SEARCH/REPLACE" in talk.text:  # aider, which offers no tools
-            return self._in_words(f"{name} = {old}", f"{name} = {new}", note)
+            # It refuses a whole answer for one file outside, and says so.
+            outside = "" if "not in the subpath" in talk.text else self.outside
+            return _in_words(f"{name} = {old}", f"{name} = {new}", note, outside)
         steps: list[Answer] = [_read(talk, "train.py")]
         steps += [_write(talk, self.outside, "mine\n")] if self.outside else []
         steps += [_edit(talk, name, old, new), _write(talk, "proposal.json", note)]
@@ -98,13 +100,15 @@ class Service:
             self.ended.wait()
         return "Done."
 
-    def _in_words(self, old: str, new: str, note: str) -> str:
-        blocks = [("train.py", f"{old}\n", new), ("proposal.json", "", note)]
-        blocks += [(self.outside, "", "mine")] if self.outside else []
-        return "\n".join(
-            f"{name}\n```\n<<<<<<< SEARCH\n{before}=======\n{after}\n>>>>>>> REPLACE\n```"
-            for name, before, after in blocks
-        )
+
+def _in_words(old: str, new: str, note: str, outside: str) -> str:
+    """All edits in one text, as aider reads them."""
+    blocks = [("train.py", f"{old}\n", new), ("proposal.json", "", note)]
+    blocks += [(outside, "", "mine")] if outside else []
+    return "\n".join(
+        f"{name}\n```\n<<<<<<< SEARCH\n{before}=======\n{after}\n>>>>>>> REPLACE\n```"
+        for name, before, after in blocks
+    )
 
 
 def _tool(talk: Talk, *names: str) -> str:
