@@ -20,7 +20,7 @@ DEV := $(ENVS)/.venv-dev
 PACKAGE := pyproject.toml LICENSE README.md
 
 .DEFAULT_GOAL := help
-.PHONY: help env env-dev env-gpt env-slurm env-kubernetes env-mcp session pictures rulegraph test check image lock bench bench-malformed bench-proposing clean
+.PHONY: help env env-dev env-agents env-gpt env-slurm env-kubernetes env-mcp session pictures rulegraph test check image lock bench bench-malformed bench-proposing clean
 
 help:
 	@echo "make session   set up the locked environment and run a session (config/config.yaml)"
@@ -30,6 +30,7 @@ help:
 	@echo "make env-slurm, make env-kubernetes   for the profiles of clusters"
 	@echo "make env-mcp   for coding agents that call Ratchet's tools (ratchet mcp)"
 	@echo "make env-gpt   set up the environment of tasks/gpt in .venv-gpt (PyTorch with CUDA)"
+	@echo "make env-agents   coding agents that their tests drive, in .agents (needs npm)"
 	@echo "make bench     harness seconds, start-up, keeping, steering and tournaments in simulation"
 	@echo "make bench-malformed   5,000 malformed files through all that reads candidates' files"
 	@echo "make bench-proposing   the default task with each of the built-in proposers; hours"
@@ -85,6 +86,18 @@ $(ENVS)/.venv-gpt/.ready: $(UV) envs/gpt.lock
 	@$(UV) venv --quiet --clear --python $(PYTHON) $(@D)
 	@$(UV) pip sync --compile-bytecode --require-hashes --python $(@D) envs/gpt.lock
 	@touch $@
+
+# Coding agents of others at pinned versions, for tests/services/test_agent_tools.py.
+$(ENVS)/.agents/.ready: $(UV) envs/agents/package.json envs/aider.lock
+	@command -v npm >/dev/null || { echo "make env-agents installs with npm, which is not on the PATH" >&2; exit 1; }
+	@rm -rf $(@D) && mkdir -p $(@D)/bin && cp envs/agents/package.json $(@D)
+	@cd $(@D) && npm install --no-package-lock --no-audit --no-fund --loglevel=error
+	@$(UV) venv --quiet --python $(PYTHON) $(@D)/aider
+	@$(UV) pip sync --quiet --require-hashes --python $(@D)/aider envs/aider.lock
+	@cd $(@D)/bin && ln -s ../node_modules/.bin/* ../aider/bin/aider .
+	@touch $@
+
+env-agents: $(ENVS)/.agents/.ready
 
 env-gpt: $(ENVS)/.venv-gpt/.ready
 
@@ -158,7 +171,7 @@ bench-proposing: $(ENVS)/.venv-dev/.ready
 	PYTHONPATH=tests $(DEV)/bin/python tests/bench/proposing.py
 
 lock: $(UV)
-	@for name in uv workflow bytelm gpt dev bench slurm kubernetes mcp node; do \
+	@for name in uv workflow bytelm gpt dev bench slurm kubernetes mcp node aider; do \
 		constraint=; \
 		case $$name in bytelm|gpt|dev|bench|slurm|kubernetes|mcp) constraint="-c envs/workflow.lock" ;; esac; \
 		echo "envs/$$name.lock"; \
@@ -168,5 +181,5 @@ lock: $(UV)
 	done
 
 clean:
-	rm -rf $(addprefix $(ENVS)/,.venv .venv-dev .venv-bench .venv-gpt .venv-slurm .venv-kubernetes .venv-mcp .uv) build .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info
+	rm -rf $(addprefix $(ENVS)/,.venv .venv-dev .venv-bench .venv-gpt .venv-slurm .venv-kubernetes .venv-mcp .agents .uv) build .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info
 	find . -name __pycache__ -not -path './store/*' -prune -exec rm -rf {} +

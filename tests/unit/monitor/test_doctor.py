@@ -77,7 +77,7 @@ def test_a_good_machine_is_ready() -> None:
 OLD = {"tools": {"snakemake": AgentTool("9.3.0")}}
 WANTED = {"isolation": "bubblewrap", "faults": {"none": None, "bubblewrap": "no bwrap"}}
 WEAKER = {"faults": {"none": None, "landlock": None, "bubblewrap": "no bwrap"}}
-OUT = AgentTool("2.1", login="not logged in: it says so", login_todo="claude auth login")
+OUT = AgentTool("2.1", "", "not logged in", "it says so", "claude auth login")
 LOGGED_OUT = {"agents": {"claude": OUT}, "agent": "claude"}
 MUTE = {"agents": {"aider": AgentTool("", "does not answer")}}
 LOOSE = {"locks": [LockCheck("l", "d", "a", "b-c", True)]}
@@ -112,10 +112,10 @@ CASES: list[tuple[dict[str, Any], str, str, str]] = [
     (
         LOGGED_OUT,
         "problem agent",
-        "claude is to propose: not logged in: it says",
+        "claude is to propose and is not logged in (it says so)",
         "claude auth login",
     ),
-    ({"agents": {"claude": OUT}}, "ok agent", "claude 2.1 (not logged in: it says so)", ""),
+    ({"agents": {"claude": OUT}}, "ok agent", "claude 2.1 (not logged in)", ""),
     (MUTE, "warning agent", "aider", "by hand"),
     ({"running": "123"}, "problem session", "(process 123)", "wait for it"),
 ]
@@ -283,8 +283,11 @@ def test_an_agent_has_time_for_its_first_start_and_tells_of_its_login(
     monkeypatch.setenv("CODEX_HOME", str(tmp_path))
     assert doctor.tool("uv").fault == "does not answer"
     found = doctor.agent_tool("codex", doctor.tool("codex"))
-    assert found.login == "not logged in: codex login status: Not logged in"
-    assert found.login_todo == "codex login"
+    assert found.login == "not logged in"
+    assert (found.login_why, found.login_todo) == (
+        "codex login status: Not logged in",
+        "codex login",
+    )
 
 
 def test_folders_of_a_session_may_be_elsewhere(tmp_path: Path, monkeypatch: Patch) -> None:

@@ -19,6 +19,8 @@ from ratchet.monitor.progress import (
     session_state,
     standing_facts,
     standing_rows,
+    work_age,
+    work_name,
 )
 
 AGAIN = "snakemake --cores 1"
@@ -88,6 +90,8 @@ TRAINING = [*started(), run(210, False, 1)]
 RETESTED = [*TRAINING, run(270, True, 1), run(280, False, 1, replicate=1)]
 ASKED = [*FIRST, at(310, "agent_asked", round=2, slot=0, attempt=1, agent="codex", minutes=20.0)]
 AHEAD = [*TRAINING, at(215, "agent_asked", round=2, slot=0, attempt=1, agent="codex", minutes=20.0)]
+WAITING = at(320, "agent_waiting", round=2, slot=0, attempt=1, agent="codex", why="it is down")
+WAITING |= {"words": "HTTP 503", "seconds": 600.0, "left_seconds": 7000.0}
 DUE = 210 + 300 + GRACE_SECONDS
 QUIET = 300 + HARNESS_SECONDS
 STOPPED = [
@@ -110,6 +114,16 @@ AUDITED = [*AGAIN_RUN, run(70, True, 77, role="rerun", replicate=1)]
 AUDITED += [at(80, "audited", answer="1 of 2 kept changes hold")]
 NOBODY = f"nobody runs it, its last event is 20 s ago; go on with: {AGAIN}"
 STOP = {"reason": "deadline", "detail": "the time limit is over"}
+
+
+def test_an_agent_that_is_waited_for_has_a_clock() -> None:
+    answered = {**ASKED[-1], "event": "agent_answered"}
+    (work,) = of([*ASKED, answered, WAITING], 500)["current"]
+    assert work_name(work) == "codex is waited for, it is down (“HTTP 503”)"
+    assert work_age(work) == "3 min of 10 min"
+    assert of([*ASKED, WAITING], 320 + 599)["state"] == "running"
+    (again,) = of([*ASKED, WAITING, {**ASKED[-1], "attempt": 1}], 500)["current"]
+    assert "asked for a proposal" in again["description"]
 
 
 @pytest.mark.parametrize(

@@ -37,6 +37,9 @@ PREPARED = at(
 )
 ASKED = at(4, "agent_asked", agent="codex", round=3, attempt=1, minutes=20.0)
 ASIDE = at(4, "set_aside", agent="codex", round=3, description="a\nb", reason="taken")
+WAITING = at(4, "agent_waiting", agent="codex", round=3, why="its service limits the rate")
+WAITING |= {"words": "429\nno", "seconds": 240.0, "left_seconds": 7000.0}
+SAID = "waiting      codex, round 3: its service limits the rate (“429 no”); asked again in 4 min"
 REFUSED = at(4, "agent_refused", agent="codex", round=3, reason="it\nlied", again=True)
 
 
@@ -65,6 +68,9 @@ REFUSED = at(4, "agent_refused", agent="codex", round=3, reason="it\nlied", agai
         (ASKED, "asking       codex, round 3 (at most 20 min)"),
         (ASKED | {"attempt": 2}, "asking       codex, round 3, once more ("),
         (ASIDE, "kept aside   codex, round 3: a b: taken"),
+        (WAITING, SAID),
+        (WAITING | {"words": ""}, "*limits the rate; asked again in 4 min, for 1.9 h at most"),
+        (at(4, "agent_unusable", detail="it is\nbroken"), "no proposal  it is broken"),
         (REFUSED, "sent back    codex, round 3: it lied"),
         (REFUSED | {"again": False}, "no proposal  codex, round 3: it lied"),
         (CONFIRMED, "confirmation: gain in the search 0.4000"),  # of an older session

@@ -112,6 +112,10 @@ def test_a_tool_that_works_has_no_fault(output: str) -> None:
     assert call_fault(AIDER.format("RateLimitError") + USED, DONE, is_untouched=True) is None
 
 
+def test_a_call_that_its_own_budget_ended_has_no_fault() -> None:
+    assert call_fault(LIMIT, FAILED, is_untouched=True) is None
+
+
 def test_another_status_alone_is_a_fault_only_where_nothing_was_left() -> None:
     assert call_fault("gave up\n", FAILED, is_untouched=False) is None
     # A tool may end with 0 though it was refused, or with its hands full.

@@ -163,6 +163,10 @@ AIDER = """\
 Tokens: 4.1k sent, 133 received. Cost: $0.04 message, $0.04 session.
 > Tokens: 12k sent, 1.5k cache hit, 1.2k received. Cost: $0.06 message, $0.10 session.
 """
+NOTHING = {"input_tokens": 0, "output_tokens": 0}
+SONNET = {"inputTokens": 30, "cacheReadInputTokens": 9000, "outputTokens": 4}
+CAPPED = {"type": "result", "subtype": "error_max_budget_usd", "total_cost_usd": 0.02}
+CAPPED |= {"usage": NOTHING, "modelUsage": {"sonnet": SONNET, "haiku": {"outputTokens": 1}}}
 STOPPED = CLAUDE[: CLAUDE.index('{"type": "result"')]
 LATER = lines({"type": "assistant", "message": {"id": "m2", "usage": {"output_tokens": 7}}})
 
@@ -171,6 +175,7 @@ LATER = lines({"type": "assistant", "message": {"id": "m2", "usage": {"output_to
     ("output", "expected"),
     [
         (CLAUDE, Usage(250, 0.25)),
+        (lines(CAPPED), Usage(35, 0.02)),
         (CODEX, Usage(26549 - 22272 + 1590, None)),
         (GEMINI, Usage(600, None)),
         (OPENCODE, Usage(105 + 10, pytest.approx(0.03))),

@@ -16,6 +16,7 @@ from ratchet.records.records import (
     Confirmation,
     Direction,
     Outcome,
+    Proposals,
     Remeasurement,
     StopReason,
     Verdict,
@@ -130,6 +131,15 @@ def test_the_answer_when_nothing_was_kept(records):
     quiet = build_facts(sample.ruled(records, range(1, 13), delta=-0.001))
     assert quiet["strict"]["survive"] == 0
     assert "kept, of which none would survive a stricter test" in quiet["answer"]["sentence"]
+
+
+def test_where_nobody_could_be_asked_the_first_line_says_so(records):
+    detail = "the agent x cannot be asked; its tool said: “no”"
+    stopped = Proposals(1, stop=StopReason.AGENT_UNUSABLE, detail=detail)
+    none = {"verdicts": (), "states": (), "confirmation": None}
+    answer = build_facts(sample.changed(records, proposals=(stopped,), **none))["answer"]
+    assert answer["headline"] == "Nothing was tried: the agent could not be asked"
+    assert "its tool said: “no”" in answer["rest"]
 
 
 @pytest.mark.parametrize("reason", list(StopReason))

@@ -193,8 +193,8 @@ def agent_tool(name: str, found: AgentTool) -> AgentTool:
     if found.version is None or found.fault:
         return found
     login, why = tool_login(name)
-    said = f"{login}: {one_line(why)}" if why else str(login)
-    return replace(found, login=said, login_todo=LOGIN_HINTS[name] if login is Login.NO else "")
+    todo = LOGIN_HINTS[name] if login is Login.NO else ""
+    return replace(found, login=str(login), login_why=one_line(why), login_todo=todo)
 
 
 def tool(name: str) -> AgentTool:

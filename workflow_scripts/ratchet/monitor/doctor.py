@@ -192,13 +192,14 @@ class LockCheck(Frozen):
 class AgentTool(Frozen):
     """A program; ``version`` is its own word, ``None`` where there is no such program.
 
-    ``login`` says whether one is logged in, where that is known; if not, ``login_todo`` says
-    what to type.
+    ``login`` says whether one is logged in, where that is known; if not, ``login_why`` says
+    by what, and ``login_todo`` what to type.
     """
 
     version: str | None
     fault: str = ""
     login: str = ""
+    login_why: str = ""
     login_todo: str = ""
 
 
@@ -423,7 +424,7 @@ def _agents(machine: Machine) -> Iterator[Check]:
             yield problem("agent", text, todo)
             return
         if wanted.login_todo:
-            text = f"{machine.agent} is to propose: {wanted.login}"
+            text = f"{machine.agent} is to propose and is {wanted.login} ({wanted.login_why})"
             yield problem("agent", text, f"log in: {wanted.login_todo}")
     there = {name: tool for name, tool in machine.agents.items() if tool.version is not None}
     text = ", ".join(_agent_words(name, tool) for name, tool in there.items())

@@ -180,7 +180,7 @@ def unusable_sentence(agent: str, fault: Fault, waited: float, log: Path) -> str
     elif fault.failure is Failure.BROKEN:
         todo = f"look at {log} and start it once by hand"
     else:
-        words = f", and it was waited for {spoken_duration(waited)}{words}"
+        words = f" for {spoken_duration(waited)}{words}" if waited >= 1 else words
         todo = "wait until it works, or grant more agent_wait_minutes"
     return f"the agent {agent} cannot be asked: {fault.failure}{words}; {todo}, then raise `leg`"
 
@@ -398,7 +398,7 @@ class Asking(Struct):
         Raises :class:`AgentUnusableError` where it does not work, or not soon enough.
         """
         session, config = self.session, self.session.config
-        began, used = time.time(), Usage()
+        since, used = None, Usage()
         given = agent_papers(session, self.history, errand.earlier)
         frozen = (*session.manifest.fixed, session.manifest.brief)
         given |= {entry.path: session.store.get(entry.sha256) for entry in frozen}
@@ -421,7 +421,8 @@ class Asking(Struct):
             )
             if fault is None:
                 return self._answer(left, ending, session.store.put(output), used)
-            self._wait(errand, fault, tries, began, used)
+            since = time.time() if since is None else since
+            self._wait(errand, fault, tries, since, used)
         raise AssertionError
 
     def _try(
@@ -486,8 +487,8 @@ class Asking(Struct):
         share = (config.agent_dollars - spent) / config.candidates
         return (option, f"{max(share, 0.01):.2f}")
 
-    def _wait(self, errand: Errand, fault: Fault, tries: int, began: float, used: Usage) -> None:
-        """Pause until the tool may work again.
+    def _wait(self, errand: Errand, fault: Fault, tries: int, since: float, used: Usage) -> None:
+        """Pause until the tool may work again; ``since`` when it has not.
 
         Raises :class:`AgentUnusableError` where nobody waits for it, or no longer.
         """
@@ -502,10 +503,10 @@ class Asking(Struct):
         pause = max(pause, fault.retry_after or 0.0)
         # Where others can take the turn, the device need not wait.
         longest = 60 * config.agent_wait_minutes if len(config.turns) == 1 else 0.0
-        end = min(began + longest, self.deadline)
+        end = min(since + longest, self.deadline)
         is_broken = fault.failure is Failure.BROKEN and tries < BROKEN_TRIES
         if not (is_broken or is_waited_for) or now + pause > end:
-            reason = unusable_sentence(config.agent, fault, now - began, self._log(errand))
+            reason = unusable_sentence(config.agent, fault, now - since, self._log(errand))
             raise self._give_up(errand, (StopReason.AGENT_UNUSABLE, reason))
         self.session.journal.append(
             "agent_waiting",

@@ -68,20 +68,21 @@ def call_fault(output: str, ending: CallEnding, is_untouched: bool) -> Fault | N
         return Fault(Failure.BROKEN, ending.missing)
     if ending.from_outside:
         return Fault(Failure.BROKEN, f"ended by signal {-ending.exit_code}, from outside")
-    said = last_error(output)
-    if said is not None:
-        return said
-    if ending.exit_code and not ending.stopped and is_untouched:
+    fault, is_ended = _stream_end(output)
+    if fault is not None:
+        return fault
+    if ending.exit_code and not (ending.stopped or is_ended) and is_untouched:
         return _judged(_last_words(output) or f"status {ending.exit_code}, without a word")
     return None
 
 
-def last_error(output: str) -> Fault | None:
-    """The error that a tool's output ends with; ``None`` if work came after the last one."""
-    fault, lines = None, output.splitlines()
+def _stream_end(output: str) -> tuple[Fault | None, bool]:
+    """The error that an output ends with, unless work came after it, and whether it has an end."""
+    fault, is_ended, lines = None, False, output.splitlines()
     for number, line in enumerate(lines):
         event = parse_event(line)
         if event:
+            is_ended = is_ended or event.get("type") in ("result", "turn.completed")
             error, is_work = _error_of(event)
             if error is not None or is_work:
                 fault = error
@@ -93,7 +94,7 @@ def last_error(output: str) -> Fault | None:
             # It breaks long lines, with a blank one after the last.
             rest = "".join(f" {each.strip()}" for each in _until_blank(lines[number + 1 :]))
             fault = _judged(f"{match[0]}{rest}")
-    return fault
+    return fault, is_ended
 
 
 _GEMINI_ERROR = re.compile(r"Attempt \d+ failed with status \d+")

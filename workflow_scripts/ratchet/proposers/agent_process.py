@@ -234,7 +234,11 @@ def _result(event: Mapping[str, Any]) -> Usage:
         return Usage()
     names = ("input_tokens", "cache_creation_input_tokens", "output_tokens")
     dollars = _amount(event.get("total_cost_usd"), MOST_DOLLARS)
-    return Usage(_tokens(json_object(event["usage"]), *names), dollars)
+    tokens = _tokens(json_object(event["usage"]), *names)
+    # Where its budget ended a call, claude's sums are 0 but for those of each model.
+    names = ("inputTokens", "cacheCreationInputTokens", "outputTokens")
+    models = map(json_object, json_object(event.get("modelUsage")).values())
+    return Usage(tokens or sum(_tokens(model, *names) for model in models), dollars)
 
 
 def _in_words(match: re.Match[str]) -> Usage:
