@@ -210,7 +210,7 @@ def choose_strategies(
 
 FROZEN_KEYS = (
     "task", "preset", "seed", "seeds", "candidates", "baseline_replicates", "budget_seconds",
-    "budget_steps", "timeout_seconds", "steering", "strategy",
+    "budget_steps", "timeout_seconds", "steering", "strategy", "remember",
 )  # fmt: skip
 """What a running session's results rest on.  Changing one of these needs a new
 session; everything else may change at any time."""
@@ -286,6 +286,9 @@ class Config(Frozen):
     agent_tokens: Count | None
     agent_dollars: Amount | None
     agent_failures: Count
+    remember: Annotated[
+        Sequence[Annotated[str, named(SESSION, "the name of a session")]], Meta(max_length=16)
+    ]
     notify_command: Command | None
     notify_failures: Count
     deadline_hours: Amount

@@ -13,6 +13,7 @@ from ratchet.config import Config
 from ratchet.proposers.agent_process import (
     AGENT_TOOLS,
     PROMPT,
+    PROPOSAL,
     CallEnding,
     Usage,
     agent_environment,
@@ -113,7 +114,7 @@ def _all(rounds: Sequence[Proposals], calls: Sequence[AgentCall]) -> list[AgentC
     return [*(call for made in rounds for call in made.calls), *calls]
 
 
-VERSION = 1
+VERSION = 2
 """Raise it when agents are asked differently: their earlier answers are then not found."""
 
 RUNS = 2
@@ -189,8 +190,16 @@ class Asking(Struct):
                     again=attempt < ATTEMPTS,
                 )
             edit = unified_diff(self._old, {**self._old, **new})[0]
-            errand = replace(errand, attempt=attempt + 1, reason=reason, earlier=edit)
+            errand = replace(
+                errand, attempt=attempt + 1, reason=reason, earlier=edit, kept=self._kept(answer)
+            )
         return None
+
+    def _kept(self, answer: AgentReply) -> dict[str, str]:
+        """Digests of what a second attempt begins with: the agent's own files, by name."""
+        old = self.history.state.incumbent.files
+        kept = {name: sha for name, sha in answer.files.items() if sha != old.get(name)}
+        return kept | ({PROPOSAL: answer.proposal} if answer.proposal else {})
 
     def _reply(self, errand: Errand, known: Sequence[Proposal]) -> tuple[AgentReply, bool]:
         """The agent's answer, and whether it was asked now; asked once, it is never again.
@@ -293,8 +302,9 @@ class Asking(Struct):
         command = agent_words(self._command, place.prompt, mutable, readable, root)
         require_agent(command[0], config.agent)
         incumbent = {n: session.store.get(s) for n, s in self.history.state.incumbent.files.items()}
+        kept = {name: session.store.get(sha) for name, sha in errand.kept.items()}
         for _ in range(RUNS):
-            place.lay_out(incumbent, given, agent_prompt(errand))
+            place.lay_out(incumbent, given, agent_prompt(errand), kept)
             by_file = any(PROMPT in word for word in self._command)
             yield run_agent(
                 command=command,
@@ -325,6 +335,7 @@ class Asking(Struct):
             tokens=used.tokens,
             dollars=used.dollars,
             limits=self.session.config.limits_token,
+            proposal=put(left.proposal) if left.proposal else "",
         )
 
     def _refusal(

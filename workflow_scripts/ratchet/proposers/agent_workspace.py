@@ -101,9 +101,17 @@ class Workplace:
         remove_run_folder(self.root)
 
     def lay_out(
-        self, mutable: Mapping[str, bytes], readable: Mapping[str, bytes], prompt: str
+        self,
+        mutable: Mapping[str, bytes],
+        readable: Mapping[str, bytes],
+        prompt: str,
+        kept: Mapping[str, bytes] | None = None,
     ) -> None:
-        """Fill the folder; ``readable`` files are there to be read, not changed."""
+        """Fill the folder; ``readable`` files are there to be read, not changed.
+
+        ``kept`` are files that an agent wrote when it was asked before: `git diff` shows
+        them as its edit.
+        """
         self.clear()
         self.root.mkdir(mode=0o700)
         self.work.mkdir()
@@ -115,6 +123,8 @@ class Workplace:
             path.chmod(0o644 if name in mutable else 0o444)
         self._given = {name: digest_bytes(content) for name, content in readable.items()}
         self._commit()
+        for name, content in (kept or {}).items():
+            (self.work / name).write_bytes(content)
 
     def _commit(self) -> None:
         """Make the folder a repository with one commit, so that `git diff` shows the edit."""
@@ -265,8 +275,9 @@ class AgentReply(Frozen):
 
     ``files`` maps the mutable files that could be read to their digests in the
     store, ``problems`` say what could not be, ``others`` are files that the agent
-    had no business with.  ``log`` is the digest of its output.  ``limits`` names the
-    session's limits under which it was asked; replies of earlier versions lack it.
+    had no business with.  ``log`` is the digest of its output, ``proposal`` that of its
+    ``proposal.json`` as it is.  ``limits`` names the session's limits under which it was
+    asked; replies of earlier versions lack both.
     """
 
     exit_code: int
@@ -280,6 +291,7 @@ class AgentReply(Frozen):
     tokens: int | None = None
     dollars: float | None = None
     limits: str = ""
+    proposal: str = ""
 
 
 def parse_statement(data: bytes) -> Statement:

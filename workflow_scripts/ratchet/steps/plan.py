@@ -356,6 +356,8 @@ def make_plan(overrides: Mapping[str, Any], root: Path, harness: Path, owner: bo
         _check_budget(settings, defined)
         if not defined.fills_caches:
             require_caches(defined.caches, defined.clone)
+        if settings.remember:
+            _check_remembered(settings, defined, root)
     scale = _check_transfer(settings, defined, frozen)
     if settings.agent:
         _check_agent(settings, defined, root, new=frozen is None)
@@ -476,6 +478,13 @@ def _check_agent(settings: Config, defined: Task, root: Path, new: bool) -> None
     check_file_names(names, str(defined.definition))
     if new:
         require_agent(agent_program(settings.agent, settings.agent_command, root), settings.agent)
+
+
+def _check_remembered(settings: Config, defined: Task, root: Path) -> None:
+    """Refuse sessions that a new one cannot remember."""
+    from ratchet.proposers.memory import check_remembered  # needed by few
+
+    check_remembered(settings, defined, root)
 
 
 def _own(root: Path, paths: SessionPaths) -> None:
