@@ -51,7 +51,7 @@ MISBEHAVIOUR = (
     # exits at once, then changes nothing
     [["print", "no credit left"], ["exit", 3]],
     [["propose"]],
-    # repeats what was measured, then changes a comment alone
+    # repeats what was measured, then does so with a comment
     good("RATE", 0.1),
     [["replace", "import math", "import math  # better"], ["propose"]],
     # answers with rubbish, then with a link
@@ -78,7 +78,7 @@ OUTCOMES = [
     ["timeout", "proposed"],
     ["forbidden_file"] * 2,
     ["no_proposal", "empty_diff"],
-    ["duplicate", "empty_diff"],
+    ["duplicate"] * 2,
     ["unreadable"] * 2,
     ["proposed"],
     ["duplicate", "unreadable"],
@@ -108,6 +108,7 @@ def test_the_report_shows_each_misbehaviour(misbehaved: Box) -> None:
         "it ended with status 3 without a change and without proposal.json",
         "no credit left",
         "it is the code of the baseline once more",
+        "but for comments it is the code of the baseline",
         "proposal.json is not valid JSON",
         "proposal.json is a link or lies behind one",
         "it sets DECAY to 0.3, as experiment 2 did",
@@ -119,7 +120,8 @@ def test_an_agent_gets_what_it_needs_and_no_more(misbehaved: Box) -> None:
     seen = asked(misbehaved)
     assert len(seen) == 13
     first, again, later = seen[0], seen[1], seen[6]
-    assert first["seen"] == ["BRIEF.md", "TRIED.tsv", "prepare.py", "program.md", "train.py"]
+    files = ["BRIEF.md", "TRIED.tsv", "prepare.py", "program.md", "train.py"]
+    assert first["seen"] == [*files, "untrusted/baseline.log"]
     assert first["ratchet"] == []
     assert not Path(first["cwd"]).is_relative_to(misbehaved.path)
     assert not Path(first["cwd"]).exists()
@@ -130,7 +132,23 @@ def test_an_agent_gets_what_it_needs_and_no_more(misbehaved: Box) -> None:
     log = later["texts"]["untrusted/experiment-0001.log"]
     assert log.startswith("UNTRUSTED")
     assert all(line.startswith("| ") for line in log.splitlines()[1:])
-    assert "# Brief for round 4" in later["texts"]["BRIEF.md"]
+    assert "# Brief after 3 rounds" in later["texts"]["BRIEF.md"]
+
+
+def test_a_second_attempt_goes_on_from_the_first(box: Box) -> None:
+    forbidden = [*good("WIDTH", 2, hypothesis="wider"), ["write", "notes.txt", "mine"]]
+    rubbish = [["set", "RATE", 0.2], ["write", "proposal.json", "{"]]
+    hire(box, forbidden, [], rubbish, [["propose"]], rounds=2)
+    box.play(last="rounds")
+    assert outcomes(box) == ["forbidden_file", "proposed", "unreadable", "proposed"]
+    again, mended = asked(box)[1], asked(box)[3]
+    assert "WIDTH = 2\n" in again["texts"]["train.py"]
+    assert json.loads(again["texts"]["proposal.json"])["hypothesis"] == "wider"
+    assert "notes.txt" not in again["seen"]
+    assert "`train.py`, `proposal.json` are as you left them; whatever else" in again["prompt"]
+    # As it was, so that it can be mended.
+    assert mended["texts"]["proposal.json"] == "{"
+    assert "RATE = 0.2\n" in mended["texts"]["train.py"]
 
 
 def test_hostile_texts_and_output_stay_harmless(misbehaved: Box) -> None:

@@ -368,6 +368,8 @@ class Asking(Struct):
             alike = before.parent == self.history.state.incumbent.source
             if alike and same_sources(self.session.texts(before.files), new):
                 return f"but for comments it is the code of experiment {before.number}"
+        if same_sources(self.session.texts(self.history.baseline.files), new):
+            return "but for comments it is the code of the baseline"
         return None
 
     def _idea(self, answer: AgentReply, new: Mapping[str, str]) -> Idea:

@@ -20,7 +20,7 @@ from ratchet.proposers.memory import Memory, Remembered, frozen_memories
 from ratchet.records.history import History, Trial, name_of
 from ratchet.records.records import Outcome, SessionState, chance_name
 from ratchet.records.store import RunRecord
-from ratchet.runs.log import CURVE_PARTS, log_tail, loss_curve
+from ratchet.runs.log import log_tail, loss_curve
 from ratchet.runs.probe import STEPS
 from ratchet.session import Session, memory_ceiling, session_target
 from ratchet.steering.bandit import WINDOW, CategoryScore, score_categories
@@ -223,7 +223,7 @@ def _tried_part(brief: Brief, room: int) -> str:
             __file__, "experiment.md", told=told, trial=told.trial, cell=escape_markdown
         )
         if len(text) > room - reserved:
-            break
+            continue
         room -= len(text)
         reserved -= min(reserved, len(rows.get(told.trial.number, "")))
         detailed[told.trial.number] = text
@@ -398,12 +398,12 @@ def judging_rules(session: Session, history: History) -> list[str]:
     spent = history.verdicts[-1].credit_used if history.verdicts else 0.0
     charges = ", ".join(_charges(session)) or "nothing"
     price = f"Price, in {metric}: {charges}."
-    if noise and charges != "nothing":
-        prices = session.prices
-        left = max(0.0, prices.session_credit * noise - spent)
+    prices = session.prices
+    left = max(0.0, prices.session_credit * (noise or 0.0) - spent)
+    if left and charges != "nothing":
         price += (
             " What saves lines or memory may cost as much as they would, at most "
-            f"{min(prices.step_credit * noise, left):.2g} now."
+            f"{min(prices.step_credit * (noise or 0.0), left):.2g} now."
         )
     return [f"{rule}.", price, _noise_words(noise, config.max_replicates)]
 
@@ -519,8 +519,7 @@ def _record_numbers(trial: Trial, record: RunRecord | None, log: str) -> Iterato
     memory = record.peak_memory_mb if trial.memory_mb is None else trial.memory_mb
     if memory:
         yield f"{memory:,.4g} MiB"
-    curve = zip(loss_curve(log, steps), CURVE_PARTS, strict=False)
-    losses = [f"{loss:.4g} at {part:.0%}" for loss, part in curve if loss is not None]
+    losses = [f"{loss:.4g} at {100 * part:.0f} %" for part, loss in loss_curve(log, steps)]
     if losses:
         yield f"training loss {', '.join(losses)} of the run"
 

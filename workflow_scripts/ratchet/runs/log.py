@@ -95,10 +95,6 @@ def log_tail(data: bytes, limit: int) -> str:
 CURVE_PARTS = (0.1, 0.25, 0.5, 1.0)
 """Parts of a run at which its training loss is told: early enough to see how it starts."""
 
-CURVE_NEAR = 0.06
-"""Distance, in parts of a run, of a printed loss that stands for one of them: tasks that
-print ten times a run have one for each."""
-
 # ``step 120: loss 1.2345 ...``, ``step 00120 (12.6%) | loss: 1.234567 | ...``.
 _PROGRESS = re.compile(
     r"\W{0,3}step[ :=]{0,3}(\d{1,9})\b.{0,60}?\bloss[ :=]{1,3}(\d{1,9}(?:\.\d{1,12})?)(?![\w.])",
@@ -106,23 +102,20 @@ _PROGRESS = re.compile(
 )
 
 
-def loss_curve(text: str, steps: float | None = None) -> tuple[float | None, ...]:
-    """Training loss at each of :data:`CURVE_PARTS` of a run, as its log printed it.
+def loss_curve(text: str, steps: float | None = None) -> list[tuple[float, float]]:
+    """A few points of the training loss that a log prints: part of the run, and loss.
 
-    ``steps`` are those of the whole run, by default the last that was printed.  ``None``
-    stands for a part near which nothing was printed; a log without losses gives nothing.
+    They are those nearest to :data:`CURVE_PARTS`.  ``steps`` are those of the whole run, by
+    default the last that was printed.  A log without losses gives none.
     """
     lines = [line for line in re.split(r"[\r\n]", text) if "loss" in line]
     matches = map(_PROGRESS.match, clean_lines("\n".join(lines)))
     losses = {int(match[1]): float(match[2]) for match in matches if match is not None}
     last = steps or max(losses, default=0)
     if not losses or last <= 0:
-        return ()
-    curve = []
-    for part in CURVE_PARTS:
-        distance, step = min((abs(step / last - part), step) for step in losses)
-        curve.append(losses[step] if distance <= CURVE_NEAR else None)
-    return tuple(curve)
+        return []
+    nearest = {min((abs(step / last - part), step) for step in losses)[1] for part in CURVE_PARTS}
+    return [(step / last, losses[step]) for step in sorted(nearest)]
 
 
 EVIDENCE_CHARACTERS = 200
