@@ -113,8 +113,13 @@ def freeze_memories(config: Config, store: Store, root: Path) -> tuple[Fingerpri
     question = {"session": config.session, "frozen": config.frozen, "manifests": manifests}
 
     def remember() -> list[Any]:
-        texts = {name: to_json(session_memory(SessionPaths(name, root))) for name in manifests}
-        return [to_json_values(Fingerprint(n, store.put(t), len(t))) for n, t in texts.items()]
+        found = []
+        for name in config.remember:
+            paths = SessionPaths(name, root)
+            memory = session_memory(read_record(Manifest, paths.manifest), History.read(paths))
+            text = to_json(memory)
+            found.append(to_json_values(Fingerprint(name, store.put(text), len(text))))
+        return found
 
     answer = store.memo("remembered", question, remember) if config.remember else []
     return tuple(from_json_values(Fingerprint, each, "remembered session") for each in answer)
@@ -129,9 +134,8 @@ def frozen_memories(session: Session) -> list[Memory]:
     ]
 
 
-def session_memory(paths: SessionPaths) -> Memory:
+def session_memory(manifest: Manifest, history: History) -> Memory:
     """Findings of a session as far as it has come; bounded, whatever it did."""
-    manifest, history = read_record(Manifest, paths.manifest), History.read(paths)
     frozen, incumbent = manifest.frozen, history.state.incumbent
     refused = [trial for trial in history.judged if not trial.kept]
     steps, seconds = frozen["budget_steps"], frozen["budget_seconds"]
