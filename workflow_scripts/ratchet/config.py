@@ -286,9 +286,7 @@ class Config(Frozen):
     agent_tokens: Count | None
     agent_dollars: Amount | None
     agent_failures: Count
-    remember: Annotated[
-        Sequence[Annotated[str, named(SESSION, "the name of a session")]], Meta(max_length=16)
-    ]
+    remember: Sequence[Annotated[str, named(SESSION, "the name of a session")]]
     notify_command: Command | None
     notify_failures: Count
     deadline_hours: Amount

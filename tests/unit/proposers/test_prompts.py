@@ -179,7 +179,7 @@ def test_the_table_lists_the_latest_and_counts_the_rest() -> None:
     assert "| 62 | DISCARD | +0.001 | 0.25 | data | idea 62 |" in text
     assert "| 99 | CRASH | – | – | data | boom |" in text
     assert "| idea 3 |" not in text
-    assert text.endswith("\n3 more are listed in `TRIED.tsv` alone.\n")
+    assert text.endswith("\nIn `TRIED.tsv` alone: 3 more.\n")
     # What is told in detail needs no row.
     text = render_brief(brief(tried, told=[Told(tried[-1])]))
     assert "\n### 62 DISCARD [data] idea 62\n" in text
@@ -381,5 +381,5 @@ def test_no_session_makes_a_brief_longer_than_its_budget() -> None:
     outside = re.sub(r"(?ms)^(`{3,})$.*?^\1$", "", text)
     assert not re.search("(?m)^ *(```|# IGNORE|</script>)", outside)
     # All that is worth its room is in it.
-    for words in ("\n### 300 ", "\n| ", "more are listed in `TRIED.tsv`", "0.1 → 0.2", "`0.py`"):
+    for words in ("\n### 300 ", "\n| ", "In `TRIED.tsv` alone: ", "0.1 → 0.2", "`0.py`"):
         assert words in text, words

@@ -104,13 +104,21 @@ def _differences(manifest: Manifest, task: Task) -> list[str]:
     return [*keys, *(name for name in sorted({*fixed, *own}) if fixed.get(name) != own.get(name))]
 
 
-def freeze_memories(config: Config, store: Store, root: Path) -> tuple[Fingerprint, ...]:
+def freeze_memories(
+    config: Config, store: Store, root: Path, secret_sha256: str
+) -> tuple[Fingerprint, ...]:
     """Keep what a new session remembers in the store; a replay finds what it once was.
 
-    Another session of the same name is remembered anew, since it has another manifest.
+    A replay has the same seed secret, whose digest is given; a new session of the same name
+    has another, and a new one that is remembered has another manifest.
     """
     manifests = {n: digest_file(SessionPaths(n, root).manifest) for n in config.remember}
-    question = {"session": config.session, "frozen": config.frozen, "manifests": manifests}
+    question = {
+        "session": config.session,
+        "session_secret": secret_sha256,
+        "frozen": config.frozen,
+        "manifests": manifests,
+    }
 
     def remember() -> list[Any]:
         found = []

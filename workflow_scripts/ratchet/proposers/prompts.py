@@ -212,7 +212,7 @@ def _tried_part(brief: Brief, room: int) -> str:
     table = (
         "\n| # | verdict | Δ | P(better) | category | description |\n|---:|---|---:|---:|---|---|\n"
     )
-    rest = "\n{} more are listed in `{}` alone.\n"
+    rest = "\nIn `{}` alone: {} more.\n"
     room -= len(heading) + len(table) + len(rest) + len(TRIED)
     detailed: dict[int, str] = {}
     # Half of the room is for those that are told in a line, as far as they need it.
@@ -238,7 +238,7 @@ def _tried_part(brief: Brief, room: int) -> str:
     if listed:
         text += table + "".join(reversed(listed))
     missing = len(trials) - len(detailed) - len(listed)
-    return text + (rest.format(missing, TRIED) if missing else "")
+    return text + (rest.format(TRIED, missing) if missing else "")
 
 
 def _row(trial: Trial) -> str:

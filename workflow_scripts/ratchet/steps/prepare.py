@@ -87,7 +87,7 @@ def write_manifest(config: Config, task: Task, root: Path, harness: Path, journa
     mode = judge_mode(config)
     start = read_record(Start, paths.start) if paths.start.exists() else None
     secret = draw_seed_secret(paths) if config.seeds == "secret" else ""
-    remembered = freeze_memories(config, store, root)
+    remembered = freeze_memories(config, store, root, secret)
     frozen = build_manifest(
         config, task, store, data, code, mode, preset, told, read, start, secret, remembered
     )
