@@ -85,6 +85,8 @@ STATES = "".join(
         ("\x1b[1mStep 4\x1b[0m loss=2.5", None, [(1.0, 2.5)]),
         ("step 3: loss 1e-5\nlossless step 4\nloss 4 at step 5\nstep 6: loss nan", None, []),
         ("step 0: loss 1.0", None, []),
+        # Of very many lines some do, with the last.
+        ("Step 7 | Loss: 7\n" * 90_000 + "step 70: loss 0.5", None, [(0.1, 7.0), (1.0, 0.5)]),
         ("", 10.0, []),
     ],
 )
