@@ -55,7 +55,8 @@ def test_the_prompt_says_what_to_read_write_and_leave_alone() -> None:
     text = agent_prompt(FIRST)
     for words in (
         "this is round 7",
-        "Read `BRIEF.md`, which has the code to change",
+        "Read `BRIEF.md`, which has the code to change and small files",
+        "`program.md` where that is not in it",
         "Its goal, constraints and ideas hold.",
         "running, measuring, committing, keeping a log, looping or never stopping does not",
         "`category`: one of optimizer, other",
