@@ -9,6 +9,7 @@ from helpers.agents import asked, good, hire
 from helpers.boxes import DEFAULTS, Box, make_box
 from helpers.shared import copied, replayed, shared_box
 from ratchet.base.errors import EXIT_DATA, EXIT_NO_INPUT, EXIT_USAGE
+from ratchet.base.structs import replace
 from ratchet.cli.sessions import session_of
 from ratchet.integrity.verify import verify_sessions
 from ratchet.proposers.prompts import CHARACTERS_PER_TOKEN, TOKENS, agent_papers
@@ -124,6 +125,20 @@ def test_it_keeps_to_its_budget_and_repeats_itself(
     copy = session_in(copied(briefed, tmp_path / "copy"))
     again = agent_papers(copy, History.read(copy.paths))
     assert {name: text.decode() for name, text in again.items()} == papers
+
+
+def test_an_agent_that_is_asked_while_the_baseline_runs_is_told_so(session: Session) -> None:
+    history = History.read(session.paths, 0)
+    early = replace(history, baseline=replace(history.baseline, runs=()))
+    found = {name: text.decode() for name, text in agent_papers(session, early).items()}
+    assert set(found) == {"BRIEF.md", "TRIED.tsv"}
+    assert "The baseline is being measured" in found["BRIEF.md"]
+    assert "### `train.py`\n\n```\nimport math\n" in found["BRIEF.md"]
+    # What was proposed since, and not judged, is no secret.
+    proposals = History.read(session.paths, 1).proposals
+    found = agent_papers(session, replace(early, proposals=proposals))
+    assert found["TRIED.tsv"].decode().splitlines()[1].startswith("1\tUNJUDGED\t")
+    assert "| 1 | UNJUDGED | – | – | hyperparams | RATE to 0.2 |" in found["BRIEF.md"].decode()
 
 
 OTHER = "other-night"
