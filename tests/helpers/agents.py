@@ -16,7 +16,7 @@ number = len(calls.read_text().splitlines()) if calls.exists() else 0
 seen = sorted(str(p) for p in pathlib.Path().rglob("*") if ".git" not in p.parts and p.is_file())
 line = {"prompt": prompt, "seen": seen, "cwd": os.getcwd(), "pid": os.getpid()}
 line["ratchet"] = sorted(name for name in os.environ if name.startswith("RATCHET_"))
-texts = [n for n in seen if n.endswith((".md", ".tsv", ".log", ".diff"))]
+texts = [n for n in seen if n.endswith((".md", ".tsv", ".log", ".diff", ".json", ".py"))]
 line["texts"] = {n: pathlib.Path(n).read_text() for n in texts}
 with calls.open("a") as stream:
     stream.write(json.dumps(line) + "\\n")

@@ -88,7 +88,7 @@ def history(
 ) -> History:
     """A session of one trial a round; ``last`` are fields of its last state."""
     base = Baseline(BASE, {"train.py": "file 0"}, "commit 0", tuple(map(run, baseline)))
-    mean = sum(baseline) / len(baseline)
+    mean = sum(baseline) / max(len(baseline), 1)
     held = Incumbent(0, BASE, base.files, base.commit, mean, mean, 0.1, None, 0)
     states = [SessionState(0, held, len(baseline))]
     proposals, verdicts = [], []

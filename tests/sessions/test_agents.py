@@ -52,7 +52,7 @@ MISBEHAVIOUR = (
     # exits at once, then changes nothing
     [["print", "nothing to improve"], ["exit", 0]],
     [["propose"]],
-    # repeats what was measured, then changes a comment alone
+    # repeats what was measured, then does so with a comment
     good("RATE", 0.1),
     [["replace", "import math", "import math  # better"], ["propose"]],
     # answers with rubbish, then with a link
@@ -79,7 +79,7 @@ OUTCOMES = [
     ["timeout", "proposed"],
     ["forbidden_file"] * 2,
     ["no_proposal", "empty_diff"],
-    ["duplicate", "empty_diff"],
+    ["duplicate"] * 2,
     ["unreadable"] * 2,
     ["proposed"],
     ["duplicate", "unreadable"],
@@ -109,6 +109,7 @@ def test_the_report_shows_each_misbehaviour(misbehaved: Box) -> None:
         "it ended with status 0 without a change and without proposal.json",
         "nothing to improve",
         "it is the code of the baseline once more",
+        "but for comments it is the code of the baseline",
         "proposal.json is not valid JSON",
         "proposal.json is a link or lies behind one",
         "it sets DECAY to 0.3, as experiment 2 did",
@@ -120,7 +121,8 @@ def test_an_agent_gets_what_it_needs_and_no_more(misbehaved: Box) -> None:
     seen = asked(misbehaved)
     assert len(seen) == 13
     first, again, later = seen[0], seen[1], seen[6]
-    assert first["seen"] == ["BRIEF.md", "TRIED.tsv", "prepare.py", "program.md", "train.py"]
+    files = ["BRIEF.md", "TRIED.tsv", "prepare.py", "program.md", "train.py"]
+    assert first["seen"] == [*files, "untrusted/baseline.log"]
     assert first["ratchet"] == []
     assert not Path(first["cwd"]).is_relative_to(misbehaved.path)
     assert not Path(first["cwd"]).exists()
@@ -131,7 +133,23 @@ def test_an_agent_gets_what_it_needs_and_no_more(misbehaved: Box) -> None:
     log = later["texts"]["untrusted/experiment-0001.log"]
     assert log.startswith("UNTRUSTED")
     assert all(line.startswith("| ") for line in log.splitlines()[1:])
-    assert "# Brief for round 3" in later["texts"]["BRIEF.md"]
+    assert "# Brief after 2 rounds" in later["texts"]["BRIEF.md"]
+
+
+def test_a_second_attempt_goes_on_from_the_first(box: Box) -> None:
+    forbidden = [*good("WIDTH", 2, hypothesis="wider"), ["write", "notes.txt", "mine"]]
+    rubbish = [["set", "RATE", 0.2], ["write", "proposal.json", "{"]]
+    hire(box, forbidden, [], rubbish, [["propose"]], rounds=2)
+    box.play(last="rounds")
+    assert outcomes(box) == ["forbidden_file", "proposed", "unreadable", "proposed"]
+    again, mended = asked(box)[1], asked(box)[3]
+    assert "WIDTH = 2\n" in again["texts"]["train.py"]
+    assert json.loads(again["texts"]["proposal.json"])["hypothesis"] == "wider"
+    assert "notes.txt" not in again["seen"]
+    assert "`train.py`, `proposal.json` are as you left them; whatever else" in again["prompt"]
+    # As it was, so that it can be mended.
+    assert mended["texts"]["proposal.json"] == "{"
+    assert "RATE = 0.2\n" in mended["texts"]["train.py"]
 
 
 def test_hostile_texts_and_output_stay_harmless(misbehaved: Box) -> None:

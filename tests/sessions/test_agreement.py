@@ -89,7 +89,7 @@ def test_printed_tables_are_the_rulings(charged: Box, truth: Known, capsys: Caps
         "report": cell.findall(page),
         "live": re.findall(r'<td class="n">(\d+)<td class="v .*?<td class="n">([^<]*)<',
                            (charged.session / "live.html").read_text()),
-        "brief": re.findall(r"(?m)^\| (\d+) \| \w+ \| [^|]+ \| ([^|]+) \|", papers[BRIEF]),
+        "brief": re.findall(r"(?m)^### (\d+) .*\n+-.*?, P\([^)]*\) ([\d.]+)", papers[BRIEF]),
         "tried": re.findall(r"(?m)^(\d+)\t\w+\t[^\t]*\t[^\t]*\t([^\t]*)\t", papers[TRIED]),
         "program": re.findall(r"(?m)^- (\d+) \[.*?, P\([^)]*\) ([<>&lt; .\d]+)",
                               next_version(session, history)),

@@ -82,6 +82,8 @@ WRONG = [
     ({"agent_command": ["sh", 3]}, "agent_command.1: expected text, found 3"),
     ({"agent_minutes": 0}, "agent_minutes: expected more than 0"),
     ({"proposer": "gemini", "agent_dollars": 1}, "gemini does not report what it costs"),
+    ({"remember": "night"}, "remember: expected a list, found 'night'"),
+    ({"remember": ["a..b"]}, "remember.0: expected the name of a session, found 'a..b'"),
     ({"mode": "sure"}, "mode: expected one of auto, liberal, gain, balanced, strict, guaranteed"),
     ({"mode": "guaranteed", "max_replicates": 2}, "max_replicates: expected at least 3"),
     ({"mode": "guaranteed", "max_runs": 17}, "max_runs: expected at least 23"),

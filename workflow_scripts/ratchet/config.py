@@ -211,7 +211,7 @@ def choose_strategies(
 
 FROZEN_KEYS = (
     "task", "preset", "seed", "seeds", "candidates", "baseline_replicates", "budget_seconds",
-    "budget_steps", "timeout_seconds", "steering", "strategy",
+    "budget_steps", "timeout_seconds", "steering", "strategy", "remember",
 )  # fmt: skip
 """What a running session's results rest on.  Changing one of these needs a new
 session; everything else may change at any time."""
@@ -289,6 +289,7 @@ class Config(Frozen):
     agent_dollars: Amount | None
     agent_failures: Count
     lookahead: Annotated[int, Meta(ge=0, le=9)] | None
+    remember: Sequence[Annotated[str, named(SESSION, "the name of a session")]]
     notify_command: Command | None
     notify_failures: Count
     deadline_hours: Amount

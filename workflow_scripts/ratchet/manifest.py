@@ -34,6 +34,7 @@ def build_manifest(
     caches: tuple[CacheFingerprint, ...] = (),
     start: Start | None = None,
     seed_secret_sha256: str = "",
+    remembered: tuple[Fingerprint, ...] = (),
 ) -> Manifest:
     """Freeze the inputs: their content goes to the store, their digests here.
 
@@ -73,6 +74,7 @@ def build_manifest(
         caches=caches,
         start=start,
         seed_secret_sha256=seed_secret_sha256,
+        remembered=remembered,
     )
 
 

@@ -63,6 +63,16 @@ def test_the_folder_holds_what_was_given_in_a_repository_of_its_own(place: Workp
     assert left(place) == Left({**MUTABLE, "train.py": b"A = 2\n"}, (), b"{}", ())
 
 
+def test_what_an_agent_wrote_before_is_its_edit_again(place: Workplace) -> None:
+    kept = {"train.py": b"A = 2\n", "proposal.json": b"{"}
+    place.lay_out(MUTABLE, GIVEN, "again", kept)
+    assert left(place) == Left({**MUTABLE, "train.py": b"A = 2\n"}, (), b"{", ())
+    variables = {k: v for k, v in os.environ.items() if k != "GIT_DIR"}
+    git = ["git", "diff", "--unified=0"]
+    shown = subprocess.run(git, cwd=place.work, env=variables, capture_output=True, text=True)
+    assert "-A = 1\n+A = 2\n" in shown.stdout
+
+
 def test_whatever_else_changed_is_named(place: Workplace) -> None:
     (place.work / "prepare.py").chmod(0o644)
     (place.work / "prepare.py").write_text("C = 4\n")

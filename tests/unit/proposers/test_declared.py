@@ -1,9 +1,16 @@
 """Declared changes: where they apply, and which one steering or a strategy takes next."""
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from ratchet.config import Strategy
-from ratchet.proposers.declared import change_size, propose_declared, unified_diff
+from ratchet.proposers.declared import (
+    change_size,
+    changed_lines,
+    propose_declared,
+    unified_diff,
+)
 from ratchet.task.edits import applicable_changes, apply_declared
 from ratchet.task.task import DeclaredChange
 
@@ -27,6 +34,11 @@ BROKEN = DeclaredChange("broken", "other", "does not parse", find="return", repl
 AWAY = DeclaredChange("away", "other", "not there", find="min(", replace="max(")
 SPACE = (RATE, WIDE, SQUARE, BROKEN, AWAY)
 FILES = {"train.py": SOURCE, "notes.txt": "RATE = 9\n"}
+
+
+PIECES = st.sampled_from(
+    ["a\n", "\n", "-- a/x\n", "++ b/x\n", "@@ -1 +1 @@\n", "+\n", "c\r\n", "end"]
+)
 
 
 def test_only_changes_that_make_a_difference_and_touch_nothing_else() -> None:
@@ -71,6 +83,16 @@ def test_diff_counts_lines() -> None:
     assert text.startswith("--- a/a.py\n+++ b/a.py\n")
     assert unified_diff({"a": "same"}, {"a": "same"}) == ("", 0, 0)
     assert unified_diff({}, {"new.py": "--- x\n"})[1:] == (1, 0)
+
+
+@given(st.lists(PIECES).map("".join), st.lists(PIECES).map("".join))
+def test_changed_lines_are_those_that_differ_whatever_they_look_like(old: str, new: str) -> None:
+    text, added, removed = unified_diff({"a.py": old, "b": "1\n"}, {"a.py": new, "b": "2\n"})
+    found = changed_lines(text)
+    assert found[-2:] == ["-1", "+2"]
+    assert sum(line.startswith("+") for line in found) == added
+    assert sum(line.startswith("-") for line in found) == removed
+    assert {line[1:] for line in found if line[0] == "+"} <= {*new.split("\n"), "2"}
 
 
 def test_follows_the_ranking_then_the_declared_order_and_never_repeats() -> None:

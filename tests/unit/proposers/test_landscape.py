@@ -7,6 +7,7 @@ import pytest
 
 from ratchet.proposers.landscape import (
     LEAST_POINTS,
+    MODELLED,
     MOVED,
     SETTINGS,
     Landscape,
@@ -154,6 +155,19 @@ def test_few_points_say_nothing_and_failed_ones_do_not_count() -> None:
 @pytest.mark.parametrize("number", [LEAST_POINTS, 25])
 def test_the_same_points_say_the_same(number: int) -> None:
     assert predicted(drawn(number)) == predicted(drawn(number))
+
+
+def test_of_many_points_the_best_and_the_newest_are_learnt_from() -> None:
+    search = drawn(MODELLED + 40)
+    found = landscape_of(search)
+    assert found is not None
+    known = sorted(search.measured, key=lambda each: each.value)
+    best = {each.number for each in known[: MODELLED // 2]}
+    newest = [each for each in search.measured if each.number not in best][-MODELLED // 2 :]
+    few = [each for each in search.measured if each.number in best or each in newest]
+    told = with_predictions(found, search, 3, 1)
+    assert told.predictions == with_predictions(found, searched(few), 3, 1).predictions
+    assert all(truth({**START, **each.moved}) < truth(START) for each in told.predictions)
 
 
 def test_values_are_in_the_metrics_own_direction() -> None:

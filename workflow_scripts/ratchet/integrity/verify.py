@@ -603,6 +603,7 @@ class _SessionFiles:
             *manifest.data,
             *manifest.evaluation,
             *manifest.locked,
+            *manifest.remembered,
         )
         for frozen in (*fixed, manifest.brief, manifest.definition):
             self._check_blob(path, frozen.sha256)

@@ -19,6 +19,7 @@ from ratchet.proposers.agent_health import LOGIN_HINTS, Failure, Fault, call_fau
 from ratchet.proposers.agent_process import (
     AGENT_TOOLS,
     PROMPT,
+    PROPOSAL,
     CallEnding,
     Usage,
     agent_environment,
@@ -318,8 +319,16 @@ class Asking(Struct):
                     again=attempt < ATTEMPTS,
                 )
             edit = unified_diff(self._old, {**self._old, **new})[0]
-            errand = replace(errand, attempt=attempt + 1, reason=reason, earlier=edit)
+            errand = replace(
+                errand, attempt=attempt + 1, reason=reason, earlier=edit, kept=self._kept(answer)
+            )
         return None
+
+    def _kept(self, answer: AgentReply) -> dict[str, str]:
+        """Digests of what a second attempt begins with: the agent's own files, by name."""
+        old = self.history.state.incumbent.files
+        kept = {name: sha for name, sha in answer.files.items() if sha != old.get(name)}
+        return kept | ({PROPOSAL: answer.proposal} if answer.proposal else {})
 
     def _reply(self, errand: Errand, known: Sequence[Proposal | Draft]) -> tuple[AgentReply, bool]:
         """The agent's answer, and whether it was asked now; asked once, it is never again.
@@ -458,7 +467,8 @@ class Asking(Struct):
         root = session.paths.root.resolve()
         command = agent_words(self._command, place.prompt, mutable, readable, root)
         incumbent = {n: session.store.get(s) for n, s in self.history.state.incumbent.files.items()}
-        place.lay_out(incumbent, given, agent_prompt(errand))
+        kept = {name: session.store.get(sha) for name, sha in errand.kept.items()}
+        place.lay_out(incumbent, given, agent_prompt(errand), kept)
         by_file = any(PROMPT in word for word in self._command)
         try:
             require_agent(command[0], config.agent)
@@ -548,6 +558,7 @@ class Asking(Struct):
             dollars=used.dollars,
             limits=self.session.config.limits_token,
             stopped_late=ending.stopped_late,
+            proposal=put(left.proposal) if left.proposal else "",
         )
 
     def _refusal(
@@ -581,6 +592,8 @@ class Asking(Struct):
             alike = before.parent == self.history.state.incumbent.source
             if alike and same_sources(self.session.texts(before.files), new):
                 return f"but for comments it is the code of {_named(before)}"
+        if same_sources(self.session.texts(self.history.baseline.files), new):
+            return "but for comments it is the code of the baseline"
         return None
 
     def _idea(self, answer: AgentReply, new: Mapping[str, str]) -> Idea:

@@ -84,7 +84,7 @@ class Workplace:
         self.work = self.root / "work"
         self.prompt = self.root / "PROMPT.md"
         self._given: dict[str, str] = {}
-        self._incumbent: dict[str, bytes] = {}
+        self._begun: dict[str, bytes] = {}
 
     def clear(self) -> None:
         """Remove the folder, and what a killed session left of it.
@@ -103,9 +103,17 @@ class Workplace:
         remove_run_folder(self.root)
 
     def lay_out(
-        self, mutable: Mapping[str, bytes], readable: Mapping[str, bytes], prompt: str
+        self,
+        mutable: Mapping[str, bytes],
+        readable: Mapping[str, bytes],
+        prompt: str,
+        kept: Mapping[str, bytes] | None = None,
     ) -> None:
-        """Fill the folder; ``readable`` files are there to be read, not changed."""
+        """Fill the folder; ``readable`` files are there to be read, not changed.
+
+        ``kept`` are files that an agent wrote when it was asked before: `git diff` shows
+        them as its edit.
+        """
         self.clear()
         self.root.mkdir(mode=0o700)
         self.work.mkdir()
@@ -116,8 +124,10 @@ class Workplace:
             path.write_bytes(content)
             path.chmod(0o644 if name in mutable else 0o444)
         self._given = {name: digest_bytes(content) for name, content in readable.items()}
-        self._incumbent = dict(mutable)
+        self._begun = {**mutable, **(kept or {})}
         self._commit()
+        for name, content in (kept or {}).items():
+            (self.work / name).write_bytes(content)
 
     def _commit(self) -> None:
         """Make the folder a repository with one commit, so that `git diff` shows the edit."""
@@ -154,21 +164,24 @@ class Workplace:
         return Left(contents, tuple(problems), proposal, others)
 
     def finished(self) -> str | None:
-        """Digest of an edit with its statement while the agent works; ``None`` before both."""
+        """Digest of an edit with its statement while the agent works; ``None`` before both.
+
+        What it began with is not finished yet, though it is an earlier attempt's.
+        """
+        names = dict.fromkeys((*self._begun, PROPOSAL))
         try:
-            said = self._file(PROPOSAL, PROPOSAL_LIMIT_BYTES)
-            files = {name: self._file(name, MOST_BYTES) for name in self._incumbent}
-            parse_statement(said or b"")
+            found = {name: self._file(name, MOST_BYTES) or b"" for name in names}
+            parse_statement(found[PROPOSAL])
         except (UnreadableError, ValueError):
             return None
-        if files == self._incumbent:
-            return None
-        return digest_bytes(b"\0".join([said or b"", *(found or b"" for found in files.values())]))
+        begun = self._begun
+        compared = found if PROPOSAL in begun else {name: found[name] for name in begun}
+        return None if compared == begun else digest_bytes(b"\0".join(found.values()))
 
     def is_untouched(self, left: Left) -> bool:
         """Whether an agent left nothing: no edit, no proposal, no other file."""
-        said = (left.proposal or b"").strip()
-        return not (said or left.problems or left.others) and left.contents == self._incumbent
+        said = {PROPOSAL: left.proposal} if (left.proposal or b"").strip() else {}
+        return not (left.problems or left.others) and {**left.contents, **said} == self._begun
 
     def _others(self, allowed: set[str]) -> Iterator[str]:
         """Files that were changed, added or removed though they should not have been."""
@@ -285,8 +298,9 @@ class AgentReply(Frozen):
 
     ``files`` maps the mutable files that could be read to their digests in the
     store, ``problems`` say what could not be, ``others`` are files that the agent
-    had no business with.  ``log`` is the digest of its output.  ``limits`` names the
-    session's limits under which it was asked; replies of earlier versions lack it.
+    had no business with.  ``log`` is the digest of its output, ``proposal`` that of its
+    ``proposal.json`` as it is.  ``limits`` names the session's limits under which it was
+    asked; replies of earlier versions lack both.
     ``stopped_late`` tells of a tool that was ended after its proposal was finished.
     """
 
@@ -302,6 +316,7 @@ class AgentReply(Frozen):
     dollars: float | None = None
     limits: str = ""
     stopped_late: bool = False
+    proposal: str = ""
 
 
 def parse_statement(data: bytes) -> Statement:

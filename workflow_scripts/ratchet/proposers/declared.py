@@ -2,6 +2,7 @@
 
 import ast
 import math
+import re
 from collections.abc import Collection, Mapping, Sequence
 from random import Random
 
@@ -38,6 +39,28 @@ def unified_diff(old: Mapping[str, str], new: Mapping[str, str]) -> tuple[str, i
                 removed, added = removed + j - i, added + m - k
     text = "".join(line if line.endswith("\n") else f"{line}\n" for line in lines)
     return text, added, removed
+
+
+_HUNK = re.compile(r"@@ -\d+(?:,(\d+))? \+\d+(?:,(\d+))? @@")
+
+
+def changed_lines(diff: str) -> list[str]:
+    """Lines that a :func:`unified_diff` removes and adds, each behind its sign, without context."""
+    changed, removable, addable = [], 0, 0
+    for line in diff.split("\n"):
+        if removable <= 0 and addable <= 0:  # between hunks are the names of files
+            match = _HUNK.match(line)
+            if match is not None:
+                removable, addable = (
+                    1 if count is None else int(count) for count in match.groups()
+                )
+            continue
+        sign = line[:1]
+        removable -= sign != "+"
+        addable -= sign != "-"
+        if sign in ("+", "-"):
+            changed.append(line)
+    return changed
 
 
 def _lines(text: str) -> list[str]:

@@ -803,7 +803,8 @@ class Manifest(Frozen):
     that the task's files are from, ``caches`` are folders elsewhere that its runs read.
     ``start`` is the champion that ``baseline`` is, where it is not the task's own files.
     ``seed_secret_sha256`` is the digest of what the seeds of runs are drawn with, and empty
-    where they are drawn without a secret.
+    where they are drawn without a secret.  ``remembered`` are findings of other sessions,
+    each by the session's name.
     """
 
     session: str
@@ -828,6 +829,7 @@ class Manifest(Frozen):
     caches: tuple[CacheFingerprint, ...] = ()
     start: Start | None = None
     seed_secret_sha256: str = ""
+    remembered: tuple[Fingerprint, ...] = ()
 
 
 class Start(Frozen):

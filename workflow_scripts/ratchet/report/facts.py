@@ -363,6 +363,7 @@ def _provenance(records: SessionRecords) -> Facts:
         "locked": m.locked,
         "environment": (m.environment,),
         "definition": (m.definition,),
+        "remembered": m.remembered,
         "cache": tuple(Fingerprint(c.folder, c.sha256, c.bytes) for c in m.caches),
     }
     return {

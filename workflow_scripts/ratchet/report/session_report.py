@@ -105,8 +105,8 @@ def _inputs(session: Session) -> Iterator[str]:
     m = session.manifest
     if digest(m.frozen) != m.config_sha256:
         yield "manifest.json: its settings are not those of their digest"
-    groups = (m.fixed, m.baseline, (m.brief, m.definition), m.data, m.evaluation, m.locked)
-    for entry in (entry for group in groups for entry in group):
+    inputs = (*m.fixed, *m.baseline, m.brief, m.definition, *m.data, *m.evaluation, *m.locked)
+    for entry in (*inputs, *m.remembered):
         try:
             session.store.path(entry.sha256)
         except RatchetError as error:

@@ -394,6 +394,8 @@ def make_plan(overrides: Mapping[str, Any], root: Path, harness: Path, owner: bo
         _check_budget(settings, defined)
         if not defined.fills_caches:
             require_caches(defined.caches, defined.clone)
+        if settings.remember:
+            _check_remembered(settings, defined, root)
     scale = _check_transfer(settings, defined, frozen)
     if settings.agent:
         _check_agent(settings, defined, root, new=frozen is None)
@@ -550,6 +552,13 @@ def end_unasked(paths: SessionPaths, config: Config) -> None:
     if last is not None and last.stop is StopReason.AGENT_UNUSABLE:
         print(f"ratchet: {one_line(last.detail)}", file=sys.stderr, flush=True)
         sys.exit(EXIT_UNAVAILABLE)
+
+
+def _check_remembered(settings: Config, defined: Task, root: Path) -> None:
+    """Refuse sessions that a new one cannot remember."""
+    from ratchet.proposers.memory import check_remembered  # needed by few
+
+    check_remembered(settings, defined, root)
 
 
 def _own(root: Path, paths: SessionPaths) -> None:

@@ -25,6 +25,7 @@ from ratchet.base.structs import Frozen, from_json_values, replace, to_json_valu
 from ratchet.config import Config
 from ratchet.judge.settings import settle_mode
 from ratchet.manifest import build_manifest, harness_digest
+from ratchet.proposers.memory import freeze_memories
 from ratchet.records.events import Journal
 from ratchet.records.paths import SessionPaths
 from ratchet.records.records import Preset, Start, TaskPython
@@ -86,8 +87,9 @@ def write_manifest(config: Config, task: Task, root: Path, harness: Path, journa
     mode = judge_mode(config)
     start = read_record(Start, paths.start) if paths.start.exists() else None
     secret = draw_seed_secret(paths) if config.seeds == "secret" else ""
+    remembered = freeze_memories(config, store, root, secret)
     frozen = build_manifest(
-        config, task, store, data, code, mode, preset, told, read, start, secret
+        config, task, store, data, code, mode, preset, told, read, start, secret, remembered
     )
     if kept_apart == SandboxKind.CONTAINER:
         versions = {**frozen.versions, **run_facts()}
