@@ -122,7 +122,8 @@ def test_an_agent_gets_what_it_needs_and_no_more(misbehaved: Box) -> None:
     assert len(seen) == 13
     first, again, later = seen[0], seen[1], seen[6]
     files = ["BRIEF.md", "TRIED.tsv", "prepare.py", "program.md", "train.py"]
-    assert first["seen"] == [*files, "untrusted/baseline.log"]
+    assert first["seen"] == files, "the baseline trains while the first round is asked for"
+    assert "untrusted/baseline.log" in later["seen"]
     assert first["ratchet"] == []
     assert not Path(first["cwd"]).is_relative_to(misbehaved.path)
     assert not Path(first["cwd"]).exists()

@@ -123,7 +123,7 @@ def test_an_agent_that_is_waited_for_has_a_clock() -> None:
     assert work_age(work) == "3 min of 10 min"
     assert of([*ASKED, WAITING], 320 + 599)["state"] == "running"
     (again,) = of([*ASKED, WAITING, {**ASKED[-1], "attempt": 1}], 500)["current"]
-    assert "asked for a proposal" in again["description"]
+    assert again["description"] == "codex is asked for round 2"
 
 
 @pytest.mark.parametrize(
