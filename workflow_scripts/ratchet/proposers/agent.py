@@ -12,7 +12,7 @@ from typing import Any
 
 from ratchet.base.errors import AgentUnusableError, ConfigError, StoreError
 from ratchet.base.io import source_digest, write_bytes
-from ratchet.base.structs import Struct, field, from_json_values, replace, to_json_values
+from ratchet.base.structs import Frozen, Struct, field, from_json_values, replace, to_json_values
 from ratchet.base.text import spoken_duration
 from ratchet.config import Config
 from ratchet.proposers.agent_health import LOGIN_HINTS, Failure, Fault, call_fault
@@ -216,6 +216,16 @@ def _named(tried: Proposal | Draft) -> str:
     return f"experiment {tried.number}"
 
 
+class Try(Frozen):
+    """One run of a tool: its ending, what it left and used, its output, cut, and its fault."""
+
+    ending: CallEnding
+    left: Left
+    fault: Fault | None
+    log: bytes
+    used: Usage
+
+
 class Asking(Struct):
     """An agent that proposes for round ``number``, with what the session knows by then.
 
@@ -415,29 +425,27 @@ class Asking(Struct):
             session.journal.append(
                 "agent_asked", **errand.place, agent=config.agent, minutes=errand.minutes
             )
-            ending, left, fault, output, now = self._try(errand, given, used)
-            used += now
+            made = self._try(errand, given, used)
+            used += made.used
             session.journal.append(
                 "agent_answered",
                 **errand.place,
-                exit_code=ending.exit_code,
-                timed_out=ending.timed_out,
-                stopped_late=ending.stopped_late,
-                wall_seconds=ending.wall_seconds,
-                leftover=ending.leftover,
-                tokens=now.tokens,
-                dollars=now.dollars,
+                exit_code=made.ending.exit_code,
+                timed_out=made.ending.timed_out,
+                stopped_late=made.ending.stopped_late,
+                wall_seconds=made.ending.wall_seconds,
+                leftover=made.ending.leftover,
+                tokens=made.used.tokens,
+                dollars=made.used.dollars,
             )
-            if fault is None:
-                return self._answer(left, ending, session.store.put(output), used)
+            if made.fault is None:
+                return self._answer(made.left, made.ending, session.store.put(made.log), used)
             since = time.time() if since is None else since
-            self._wait(errand, fault, tries, since, used)
+            self._wait(errand, made.fault, tries, since, used)
         raise AssertionError
 
-    def _try(
-        self, errand: Errand, given: Mapping[str, bytes], used: Usage
-    ) -> tuple[CallEnding, Left, Fault | None, bytes, Usage]:
-        """One run of the tool in a fresh folder: its ending, what it left, its fault and log."""
+    def _try(self, errand: Errand, given: Mapping[str, bytes], used: Usage) -> Try:
+        """Run the tool once in a fresh folder; ``used`` is what earlier tries have used."""
         place, log = Workplace(self.session.paths.folder, errand.slot), self._log(errand)
         try:
             ending = self._run(place, given, errand, log, used)
@@ -450,7 +458,8 @@ class Asking(Struct):
         fault = None if is_finished else call_fault(text, ending, is_untouched)
         late = replace(ending, stopped_late=ending.stopped_late or ending.timed_out)
         ending = late if is_finished else ending
-        return ending, left, fault, log.read_bytes() if log.exists() else b"", agent_usage(text)
+        kept = log.read_bytes() if log.exists() else b""
+        return Try(ending, left, fault, kept, agent_usage(text))
 
     def _run(
         self,
@@ -460,6 +469,7 @@ class Asking(Struct):
         log: Path,
         used: Usage,
     ) -> CallEnding:
+        """Lay the folder out and run the tool in it; a program that is missing is told."""
         session, config = self.session, self.session.config
         tool = AGENT_TOOLS[config.agent]
         mutable, fixed = session.task.mutable, [*session.task.fixed, *sorted(given)]
