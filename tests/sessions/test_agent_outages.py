@@ -100,7 +100,8 @@ def test_a_tool_that_breaks_is_asked_three_times(box: Box) -> None:
     said = box.play(last="rounds", agent_failures=1)
     assert [call["outcome"] for call in calls(box)] == ["proposed"]
     assert len(asked(box)) == 5
-    assert "its tool does not work; its tool said: “Segmentation fault⟨U+202E⟩”; look at" in said
+    assert "its tool does not work (it ended with status 3); its tool said: “Segmentation" in said
+    assert "fault⟨U+202E⟩”; look at results/default/logs/0002/agent-0-1.log" in said
 
 
 def test_an_answer_belongs_to_its_session(box: Box, tmp_path: Path) -> None:

@@ -132,9 +132,9 @@ def test_a_call_that_somebody_else_ended_or_that_never_began_is_no_answer() -> N
     killed = call_fault(CLAIM, CallEnding(-9, False, 1.0, 0), is_untouched=False)
     gone = call_fault("", CallEnding(127, False, 0.0, 0, missing="no program 'x'"), True)
     assert killed is not None
-    assert "signal 9" in killed.words
+    assert "signal 9" in killed.note
     assert gone is not None
-    assert gone.words == "no program 'x'"
+    assert (gone.note, gone.words) == ("no program 'x'", "")
 
 
 def test_a_tools_words_are_cleaned_and_cut() -> None:

@@ -172,7 +172,8 @@ def _all(rounds: Sequence[Proposals], calls: Sequence[AgentCall]) -> list[AgentC
 
 def unusable_sentence(agent: str, fault: Fault, waited: float, log: Path) -> str:
     """Why an agent cannot be asked, with its tool's own words and what to do."""
-    words = f"; its tool said: “{fault.words}”" if fault.words else ""
+    words = f" ({fault.note})" if fault.note else ""
+    words += f"; its tool said: “{fault.words}”" if fault.words else ""
     if fault.failure in (Failure.LOGIN, Failure.REFUSED):
         hint = LOGIN_HINTS.get(agent, "give it what it needs")
         todo = f"log in ({hint})"

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from ratchet.base.structs import Frozen
+from ratchet.base.structs import Frozen, replace
 from ratchet.base.text import finite_number, one_line_label, strip_escapes
 from ratchet.proposers.agent_process import (
     AGENT_TOOLS,
@@ -43,12 +43,14 @@ class Failure(enum.StrEnum):
 class Fault(Frozen):
     """Failure of a tool with its own last words, which are untrusted text, cleaned and cut.
 
-    ``retry_after`` are the seconds that it says to wait, if it says so.
+    ``retry_after`` are the seconds that it says to wait, if it says so; ``note`` says in our
+    words what happened to it.
     """
 
     failure: Failure
     words: str = ""
     retry_after: float | None = None
+    note: str = ""
 
 
 WORDS_LIMIT = 200
@@ -65,14 +67,15 @@ def call_fault(output: str, ending: CallEnding, is_untouched: bool) -> Fault | N
     fault too, though it names none.
     """
     if ending.missing:
-        return Fault(Failure.BROKEN, ending.missing)
+        return Fault(Failure.BROKEN, note=ending.missing)
     if ending.from_outside:
-        return Fault(Failure.BROKEN, f"ended by signal {-ending.exit_code}, from outside")
+        return Fault(Failure.BROKEN, note=f"signal {-ending.exit_code} ended it, from outside")
     fault, is_ended = _stream_end(output)
     if fault is not None:
         return fault
     if ending.exit_code and not (ending.stopped or is_ended) and is_untouched:
-        return _judged(_last_words(output) or f"status {ending.exit_code}, without a word")
+        fault = _judged(_last_words(output))
+        return replace(fault, note=f"it ended with status {ending.exit_code}")
     return None
 
 
@@ -148,7 +151,7 @@ def _number(value: Any) -> float | None:
 
 
 def _after(fault: Fault, seconds: float) -> Fault:
-    return Fault(fault.failure, fault.words, min(max(seconds, 0.0), LONGEST_RETRY_SECONDS))
+    return replace(fault, retry_after=min(max(seconds, 0.0), LONGEST_RETRY_SECONDS))
 
 
 def _last_words(output: str) -> str:
