@@ -102,6 +102,17 @@ print("val: 1")
     assert sorted(path.name for path in kept.iterdir()) == [LOG, "source"]
 
 
+def test_a_guard_runs_there_too(tmp_path: Path) -> None:
+    smoke = b"import os, train\nassert train.WIDTH < 3\nassert os.getuid() not in (0, 1000)\n"
+    own = {"guard": True, "metric": "", "command": ["python", "smoke.py"]}
+    for width, outcome in ((2, Outcome.OK), (3, Outcome.GUARD_FAILED)):
+        folder = tmp_path / f"{width}"
+        folder.mkdir()
+        record, log = run(folder, f"WIDTH = {width}\n", fixed={"smoke.py": smoke}, **own)
+        assert record.outcome is outcome, log
+        assert record.isolation == "container"
+
+
 def test_nothing_beyond_its_files_is_reached(tmp_path: Path) -> None:
     """The attacks of tests/security/test_reach.py."""
     cell = Cell(tmp_path, SandboxKind.CONTAINER.value, folder="run")
