@@ -30,7 +30,7 @@ help:
 	@echo "make env-slurm, make env-kubernetes   for the profiles of clusters"
 	@echo "make env-mcp   for coding agents that call Ratchet's tools (ratchet mcp)"
 	@echo "make env-gpt   set up the environment of tasks/gpt in .venv-gpt (PyTorch with CUDA)"
-	@echo "make env-agents   coding agents that their tests drive, in .agents (needs npm)"
+	@echo "make env-agents   coding agents that their tests drive, in .venv-agents (needs npm)"
 	@echo "make bench     harness seconds, start-up, keeping, steering and tournaments in simulation"
 	@echo "make bench-malformed   5,000 malformed files through all that reads candidates' files"
 	@echo "make bench-proposing   the default task with each of the built-in proposers; hours"
@@ -88,7 +88,7 @@ $(ENVS)/.venv-gpt/.ready: $(UV) envs/gpt.lock
 	@touch $@
 
 # Coding agents of others at pinned versions, for tests/services/test_agent_tools.py.
-$(ENVS)/.agents/.ready: $(UV) envs/agents/package.json envs/aider.lock
+$(ENVS)/.venv-agents/.ready: $(UV) envs/agents/package.json envs/aider.lock
 	@command -v npm >/dev/null || { echo "make env-agents installs with npm, which is not on the PATH" >&2; exit 1; }
 	@rm -rf $(@D) && mkdir -p $(@D)/bin && cp envs/agents/package.json $(@D)
 	@cd $(@D) && npm install --no-package-lock --no-audit --no-fund --loglevel=error
@@ -97,7 +97,7 @@ $(ENVS)/.agents/.ready: $(UV) envs/agents/package.json envs/aider.lock
 	@cd $(@D)/bin && ln -s ../node_modules/.bin/* ../aider/bin/aider .
 	@touch $@
 
-env-agents: $(ENVS)/.agents/.ready
+env-agents: $(ENVS)/.venv-agents/.ready
 
 env-gpt: $(ENVS)/.venv-gpt/.ready
 
@@ -181,5 +181,5 @@ lock: $(UV)
 	done
 
 clean:
-	rm -rf $(addprefix $(ENVS)/,.venv .venv-dev .venv-bench .venv-gpt .venv-slurm .venv-kubernetes .venv-mcp .agents .uv) build .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info
+	rm -rf $(addprefix $(ENVS)/,.venv .venv-dev .venv-bench .venv-gpt .venv-slurm .venv-kubernetes .venv-mcp .venv-agents .uv) build .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info
 	find . -name __pycache__ -not -path './store/*' -prune -exec rm -rf {} +
