@@ -47,7 +47,6 @@ every_tool = each(*TOOLS)
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
     monkeypatch.setattr(agent, "FIRST_PAUSE_SECONDS", 0.5)
-    monkeypatch.setattr(agent_process, "LINGER_SECONDS", 2.0)
     with Server() as found:
         threading.Thread(target=found.serve_forever, daemon=True).start()
         yield found
@@ -114,7 +113,7 @@ def outcomes(box: Box) -> list[str]:
 @every_tool
 def test_three_rounds_and_another_session_that_asks_anew(night: Box, server: Server) -> None:
     night.play(last="rounds")
-    assert outcomes(night) == ["proposed"] * 3
+    assert [(c["outcome"], c["stopped_late"]) for c in calls(night)] == [("proposed", False)] * 3
     made = [night.json(f"rounds/000{n}/proposals.json")["proposals"][0] for n in (1, 2, 3)]
     edits = [(p["edit"]["name"], p["edit"]["value"]) for p in made]
     assert edits == [(name, new) for name, _, new in EDITS]
@@ -168,7 +167,10 @@ def test_no_call_takes_more_dollars_than_are_left(night: Box, server: Server) ->
 
 
 @each("claude", "codex", "gemini", "opencode")
-def test_a_finished_proposal_counts_though_the_tool_lingers(night: Box, server: Server) -> None:
+def test_a_finished_proposal_counts_though_the_tool_lingers(
+    night: Box, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(agent_process, "LINGER_SECONDS", 2.0)
     server.service = Service(lingers=True)
     night.play(last="rounds", rounds=1)
     assert [(c["outcome"], c["stopped_late"]) for c in calls(night)] == [("proposed", True)]
