@@ -104,6 +104,17 @@ def test_a_tool_that_breaks_is_asked_three_times(box: Box) -> None:
     assert "fault⟨U+202E⟩”; look at results/default/logs/0002/agent-0-1.log" in said
 
 
+def test_a_tool_that_fails_when_it_is_asked_again_keeps_its_first_answer(box: Box) -> None:
+    hire(box, [["propose"]], LOGGED_OUT, good("RATE", 0.2))
+    box.play(rounds=1, confirm_replicates=1)
+    assert [call["outcome"] for call in calls(box)] == ["empty_diff"]
+    assert box.json("report.json")["stop"]["reason"] == "agent_unusable"
+    assert verify_sessions(box.path).deviations == []
+    box.play(last="rounds", rounds=1, leg=2)
+    assert [call["outcome"] for call in calls(box)] == ["empty_diff", "proposed"]
+    assert len(asked(box)) == 3
+
+
 def test_an_answer_belongs_to_its_session(box: Box, tmp_path: Path) -> None:
     hire(box, good("RATE", 0.2), good("WIDTH", 2), good("DECAY", 0.3), good("RATE", 0.4))
     box.play(last="rounds", rounds=2)

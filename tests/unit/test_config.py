@@ -81,6 +81,7 @@ WRONG = [
     ({"agent_command": "codex exec"}, "agent_command: expected a list or null"),
     ({"agent_command": ["sh", 3]}, "agent_command.1: expected text, found 3"),
     ({"agent_minutes": 0}, "agent_minutes: expected more than 0"),
+    ({"agent_wait_minutes": -1}, "agent_wait_minutes: expected at least 0, found -1"),
     ({"proposer": "gemini", "agent_dollars": 1}, "gemini does not report what it costs"),
     ({"remember": "night"}, "remember: expected a list, found 'night'"),
     ({"remember": ["a..b"]}, "remember.0: expected the name of a session, found 'a..b'"),

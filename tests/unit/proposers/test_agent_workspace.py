@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ratchet.base.errors import ConfigError, StoreError
-from ratchet.base.structs import replace
+from ratchet.base.structs import from_json_values, replace, to_json_values
 from ratchet.proposers import agent_workspace
 from ratchet.proposers.agent_workspace import (
     AgentReply,
@@ -243,6 +243,12 @@ def test_only_an_edit_with_a_statement_can_be_tried(
     found = reply_fault(answer, OLD, new)
     assert (None if found is None else found[0]) is outcome
     assert found is None or words in found[1]
+
+
+def test_replies_of_earlier_versions_are_read() -> None:
+    values = to_json_values(REPLY)
+    assert values.pop("stopped_late") is False
+    assert from_json_values(AgentReply, values) == REPLY
 
 
 def test_the_authors_category_counts_and_a_contradiction_is_noted() -> None:

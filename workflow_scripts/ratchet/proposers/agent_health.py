@@ -170,19 +170,25 @@ _RETRY = re.compile(
 )
 _UNIT_SECONDS = {"ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
 
-# In this order: a service that says when to come again limits a rate, whatever it calls it.
+# What is said counts in this order: a service that says when to come again limits a rate,
+# whatever it calls it.  A status comes before the vaguer signs below.
 _SIGNS = (
     (Failure.LIMITED, r"retry in \d|resource_exhausted|usage limit|session limit|weekly limit"),
-    (Failure.CREDIT, r"credit|insufficient[_ ](?:quota|funds|balance)|billing|payment required"),
+    (Failure.CREDIT, r"credit balance|(?:out of|no|requires more) credit|billing|payment required"),
+    (Failure.CREDIT, r"insufficient[_ ](?:quota|funds|balance|credit)"),
     (
         Failure.LOGIN,
         r"log(?:ged)?[ -]?in\b|auth method|no api keys? (?:was|were)|api key not found",
     ),
+)
+_VAGUE_SIGNS = (
     (Failure.REFUSED, r"unauthori[sz]ed|authenticat|(?:invalid|incorrect) (?:x-)?api[- _]key"),
     (Failure.REFUSED, r"forbidden|permission[_ ]denied|permissiondenied"),
     (Failure.LIMITED, r"rate[-_ ]?limit|too many requests|quota"),
     (Failure.OUTAGE, r"overloaded|high demand|server[_ ]?error|unavailable|bad gateway|capacity"),
-    (Failure.OUTAGE, r"connect|network|time[d]?[- ]?out|resolve|getaddrinfo|socket|fetch failed"),
+    (Failure.OUTAGE, r"connection\b.*(?:refused|reset|error|failed|closed)|unable to connect"),
+    (Failure.OUTAGE, r"cannot connect|for network|network error|timed?[- ]?out|failed to resolve"),
+    (Failure.OUTAGE, r"apiconnectionerror|fetch failed|socket hang up|stream disconnected"),
 )
 _STATUSES = {
     401: Failure.REFUSED,
@@ -198,12 +204,12 @@ def _judged(words: Any, status: Any = None) -> Fault:
     lower = text.lower()
     match = _STATUS.search(lower)
     code = status if isinstance(status, int) else int(match[1]) if match else 0
-    failure = next((kind for kind, sign in _SIGNS[:3] if re.search(sign, lower)), None)
+    failure = next((kind for kind, sign in _SIGNS if re.search(sign, lower)), None)
     if failure is None and code >= 500:
         failure = Failure.OUTAGE
     failure = failure or _STATUSES.get(code)
     if failure is None:
-        signs = (kind for kind, sign in _SIGNS[3:] if re.search(sign, lower))
+        signs = (kind for kind, sign in _VAGUE_SIGNS if re.search(sign, lower))
         failure = next(signs, Failure.BROKEN)
     fault = Fault(failure, one_line_label(text, WORDS_LIMIT))
     wait = _RETRY.search(lower)
