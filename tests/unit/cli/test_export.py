@@ -86,7 +86,7 @@ def test_an_experiment_of_a_session_keeps_everything() -> None:
 
 def test_verdicts_are_the_words_of_results_tsv() -> None:
     words = {v: exported_experiment(trial(1, verdict=v)).status for v in Verdict}
-    failed = {Verdict.CRASH, Verdict.TAMPERED}
+    failed = {Verdict.CRASH, Verdict.TAMPERED, Verdict.GUARD_FAILED}
     assert {v for v, status in words.items() if status == "crash"} == failed
     keeps = {v for v, status in words.items() if status == "keep"}
     assert keeps == {Verdict.KEEP, Verdict.STRONG_KEEP}

@@ -3,13 +3,14 @@
     ratchet mcp
     ratchet mcp --root /path/to/ratchet --config session=night task=tasks/mine
 
-A coding agent starts it and talks to it by standard input and output; docs/agents.md
-has the line that adds it to each of them.  Its tools are try, status, runs, show, diff,
-suggestions and power, and do what the commands of these names do.  Only try changes
-anything: it runs the edit that lies in the task's folder.
+A coding agent starts it and talks to it by standard input and output;
+docs/agents.md has the line that adds it to each of them.  Its tools are try,
+status, runs, show, diff, suggestions and power, and do what the commands of
+these names do.  Only try changes anything: it runs the edit that lies in the
+task's folder.
 
-Exit codes: 0, or 64 usage, 66 no input or the package mcp is not installed, 70 internal
-error.
+Exit codes: 0, or 64 usage, 66 no input or the package mcp is not installed, 70
+internal error.
 """
 
 import argparse
