@@ -134,7 +134,7 @@ def test_a_baseline_that_fails_its_own_guard_is_told_before_anything_is_trained(
 
 def test_a_guard_that_cannot_be_started_is_named(box: Box) -> None:
     said = guard(box, guard=["no-such-tool", "smoke.py"]).play(check=False)
-    assert "'no-such-tool' of a run cannot be started" in said
+    assert "'no-such-tool' cannot be started" in said
     assert "`guard`" in said
 
 
