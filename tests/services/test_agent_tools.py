@@ -71,7 +71,10 @@ def variables(tool: str, url: str, home: Path) -> Mapping[str, str]:
         }
         found |= {"CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1"}
     elif tool == "codex":
-        found |= {"CODEX_HOME": str(home / "codex"), "SCRIPTED_KEY": "k"}
+        # It puts what its sandbox needs into its home, unless that is a temporary folder.
+        found |= {"CODEX_HOME": str(home / "codex"), "TMPDIR": str(home / "tmp")}
+        found |= {"SCRIPTED_KEY": "k"}
+        (home / "tmp").mkdir()
         files["codex/config.toml"] = (
             'model = "scripted"\nmodel_provider = "scripted"\n[model_providers.scripted]\n'
             f'name = "scripted"\nbase_url = "{url}/v1"\nwire_api = "responses"\n'
