@@ -74,7 +74,7 @@ def test_a_session_with_nothing_but_malformed_proposals_ends_as_any_other(box: B
 def test_an_agent_whose_files_cannot_be_read_is_told_why(box: Box) -> None:
     coded = b"# coding: cp037\nRATE = 1\n" + START
     first = [["write", "train.py", coded.decode()], ["propose"]]
-    second = [["replace", "RATE", "\u202eRATE"], ["propose"]]
+    second = [["write", "train.py", "\u202e" + START.decode()], ["propose"]]
     third = [["write", "train.py", DEEP["attributes"](900)], ["propose"]]
     fourth = [["write", "train.py", DEEP["names"](60_000)], ["propose"]]
     hire(box, first, second, third, fourth, rounds=2, agent_failures=9)
