@@ -1,7 +1,7 @@
 """Coding agents of others, driven by a scripted model service, through good nights and bad ones.
 
-``RATCHET_AGENTS`` names a folder that has them (`make env-agents` fills `.venv-agents/bin`); without
-it they are looked for on the PATH.  Nothing outside of this machine is asked.
+``RATCHET_AGENTS`` names a folder that has them (`make env-agents` fills `.venv-agents/bin`);
+without it they are looked for on the PATH.  Nothing outside of this machine is asked.
 """
 
 import json

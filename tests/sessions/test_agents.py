@@ -259,6 +259,18 @@ def test_two_rounds_ahead_nobody_waits_for_a_verdict_or_a_merge(box: Box) -> Non
     assert "- RATE to 0.25\n- RATE to 0.3\n" in prompts[3]
 
 
+def test_an_agent_is_asked_ahead_where_a_list_is_used_up(box: Box) -> None:
+    hire(box, *(good("RATE", 0.1 + 0.01 * n) for n in range(1, 9)), proposers="[declared, custom]")
+    box.play(last="rounds", rounds=15)
+    made = [box.json(f"rounds/{n:04d}/proposals.json")["proposals"] for n in range(1, 16)]
+    who = [proposals[0]["proposer"] for proposals in made if proposals]
+    assert who.count("declared") == 11 and "custom" in who
+    drafts = [box.json(f"rounds/{n:04d}/asked-0.json")["draft"] for n in range(1, 16)]
+    last = max(n for n, draft in enumerate(drafts, 1) if draft is None)
+    assert all(draft is None for draft in drafts[: who.index("custom")])
+    assert last < 15, "from then on nothing waits for the agent"
+
+
 def test_without_lookahead_every_verdict_is_known(box: Box) -> None:
     hire(box, good("RATE", 0.2), good("RATE", 0.4), good("RATE", 0.6), rounds=3, lookahead=0)
     box.play(last="rounds")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 
-from ratchet.base.io import read_record, source_digest, write_json
+from ratchet.base.io import read_if_whole, source_digest, write_json
 from ratchet.proposers.agent import Asking
 from ratchet.records.history import History
 from ratchet.records.records import (
@@ -41,7 +41,7 @@ def _asked(session: Session, number: int, slot: int, deadline: float) -> Asked:
     history, pending = known_before(session, number)
     asking = Asking(session, history, number, pending, deadline=deadline)
     limits = session.config.limits_token
-    if slot < backlog(session, number) or not _is_its_turn(session, history, number, slot):
+    if slot < backlog(session, number) or not _is_its_turn(asking, slot):
         return Asked(number, slot, limits=limits)
     stop = asking.stop()
     if stop is not None:
@@ -113,7 +113,9 @@ def _asked_for(session: Session, number: int) -> Proposals:
     """A round that is asked for and not proposed yet: its drafts wait."""
     here = session.paths.round(number)
     slots = range(session.config.candidates)
-    asked = [read_record(Asked, here.asked(slot)) for slot in slots]
+    # There is nothing of a round that was proposed before an agent took part.
+    found = [read_if_whole(Asked, here.asked(slot)) for slot in slots]
+    asked = [each for each in found if each is not None and each.round == number]
     return Proposals(
         number,
         calls=tuple(call for each in asked for call in each.calls),
@@ -156,13 +158,17 @@ def backlog(session: Session, number: int) -> int:
     return left
 
 
-def _is_its_turn(session: Session, history: History, number: int, slot: int) -> bool:
+def _is_its_turn(asking: Asking, slot: int) -> bool:
     """Whether the agent is to fill a slot, by the records of all who propose."""
+    session, history = asking.session, asking.history
     turns = session.config.turns
     if len(turns) == 1:
         return True
-    seed = stream_seed(session.config.seed, "turn", number, slot)
+    seed = stream_seed(session.config.seed, "turn", asking.number, slot)
     order = rank_proposers(turns, turns_of(history, session.store), seed)
     before = order[: order.index(session.config.agent)]
     # A list that is used up has no turn.
-    return not before or (before == (DECLARED,) and not Proposing(session, history).declared_left)
+    made = [proposal for each in asking.pending for proposal in each.proposals]
+    return not before or (
+        before == (DECLARED,) and not Proposing(session, history, made=made).declared_left
+    )

@@ -238,9 +238,8 @@ class WorkflowPlan(Frozen, dict=True):
         last = number - 1 - ahead
         state = [self.paths.round(last).steer] if last >= 0 else []
         between = range(max(number - ahead + 1, 1), number)
-        slots = range(self.config.candidates)
-        asked = [self.paths.round(other).asked(slot) for other in between for slot in slots]
-        return [str(path) for path in (*state, *asked)]
+        asked = [file for other in between for file in self.asked(other)]
+        return [*map(str, state), *asked]
 
     def limits_for_asking(self, number: int, slot: int) -> list[str]:
         """The limits file, unless the agent was asked already."""
