@@ -1,42 +1,50 @@
 """A service that stands for Anthropic's model: it calls tools by a script."""
 
+import contextlib
 import json
-from collections.abc import Mapping
+import threading
+from collections.abc import Iterator, Mapping, Sequence
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 
 class Model(ThreadingHTTPServer):
-    """Speaks Anthropic's Messages; calls each of ``script``'s tools, then says that it is done."""
+    """Speaks Anthropic's Messages; calls each of ``script``'s tools, then says that it is done.
+
+    ``asked`` has the bodies of all requests, ``offered`` the names of the tools that came with
+    them, ``results`` what the called ones gave back, as JSON.
+    """
 
     daemon_threads = True
 
-    def __init__(self, script: Mapping[str, Mapping[str, Any]] | None = None) -> None:
+    def __init__(self, script: Sequence[tuple[str, Mapping[str, Any]]] = ()) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
-        self.script = list((script or {}).items())
+        self.script = script
+        self.asked: list[Mapping[str, Any]] = []
         self.offered: set[str] = set()
         self.results: list[str] = []
         self.calls: list[str] = []
 
     def answer(self, body: Mapping[str, Any]) -> dict[str, Any]:
         """Next block of the answer."""
+        self.asked.append(body)
         offered = {tool["name"] for tool in body.get("tools", ())}
         blocks = [
             b for m in body["messages"] if isinstance(m["content"], list) for b in m["content"]
         ]
         results = [b for b in blocks if b["type"] == "tool_result"]
         self.results = [json.dumps(b["content"]) for b in results if b["tool_use_id"] in self.calls]
-        if not any(name.startswith("mcp__") for name in offered):
-            if WAIT not in offered:
-                return {"type": "text", "text": "A title"}
-            return _call(f"wait_{len(results)}", WAIT, {})
-        self.offered |= offered
         step = len(self.results)
         if step == len(self.script):
             return {"type": "text", "text": "Done."}
         name, arguments = self.script[step]
+        if name not in offered:
+            if WAIT not in offered:
+                return {"type": "text", "text": "A title"}
+            return _call(f"wait_{len(results)}", WAIT, {})
+        self.offered |= offered
         self.calls.append(f"toolu_{step}")
-        return _call(self.calls[-1], f"mcp__ratchet__{name}", arguments)
+        return _call(self.calls[-1], name, arguments)
 
 
 WAIT = "WaitForMcpServers"
@@ -96,6 +104,15 @@ class Handler(BaseHTTPRequestHandler):
         self.send_header("content-length", str(len(text.encode())))
         self.end_headers()
         self.wfile.write(text.encode())
+
+
+@contextlib.contextmanager
+def serving(script: Sequence[tuple[str, Mapping[str, Any]]] = ()) -> Iterator[Model]:
+    """A model that answers while the context lasts."""
+    with Model(script) as model:
+        threading.Thread(target=model.serve_forever, daemon=True).start()
+        yield model
+        model.shutdown()
 
 
 def variables(model: Model) -> dict[str, str]:

@@ -9,8 +9,7 @@ import os
 import shutil
 import subprocess
 import sys
-import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,7 @@ import pytest
 from helpers.boxes import Box
 from helpers.edits import change
 from helpers.mcp_client import settings
-from helpers.scripted_model import Model, variables
+from helpers.scripted_model import Model, serving, variables
 from ratchet.cli.mcp import QUARANTINE
 
 PATH = os.pathsep.join(filter(None, (os.environ.get("RATCHET_AGENTS"), os.environ["PATH"])))
@@ -32,20 +31,18 @@ pytestmark = [
 ]
 
 
-SCRIPT: Mapping[str, Mapping[str, Any]] = {
-    "suggestions": {},
-    "try": {"message": "a larger rate"},
-    "runs": {},
-    "show": {"number": 7},
-}
+SCRIPT: Sequence[tuple[str, Mapping[str, Any]]] = (
+    ("mcp__ratchet__suggestions", {}),
+    ("mcp__ratchet__try", {"message": "a larger rate"}),
+    ("mcp__ratchet__runs", {}),
+    ("mcp__ratchet__show", {"number": 7}),
+)
 
 
 @pytest.fixture
 def model() -> Iterator[Model]:
-    with Model(SCRIPT) as found:
-        threading.Thread(target=found.serve_forever, daemon=True).start()
+    with serving(SCRIPT) as found:
         yield found
-        found.shutdown()
 
 
 def claude(box: Box, model: Model, home: Path) -> str:
@@ -56,7 +53,7 @@ def claude(box: Box, model: Model, home: Path) -> str:
     server = {"command": sys.executable, "args": words, "env": own}
     (home / "mcp.json").write_text(json.dumps({"mcpServers": {"ratchet": server}}))
     prompt = "Improve the task with Ratchet's tools."
-    allowed = ",".join(f"mcp__ratchet__{name}" for name in SCRIPT)
+    allowed = ",".join(name for name, _ in SCRIPT)
     command = ["claude", "-p", prompt, "--allowedTools", allowed, "--strict-mcp-config"]
     done = subprocess.run(
         [*command, "--mcp-config", str(home / "mcp.json")],

@@ -9,11 +9,7 @@ import os
 import shutil
 import subprocess
 import sys
-import threading
-from collections.abc import Iterator, Mapping
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -21,6 +17,7 @@ from helpers import REPO
 from helpers.autojudge_logs import call
 from helpers.clones import Clone
 from helpers.commands import Patch
+from helpers.scripted_model import Model, serving, variables
 from ratchet.cli.skill import SKILL
 
 DESCRIPTION = "Run autoresearch with Ratchet"
@@ -33,69 +30,6 @@ def program(name: str) -> str:
     if found is None:
         pytest.skip(f"{name} is neither in RATCHET_AGENTS nor on the PATH")
     return found
-
-
-class Model:
-    """An Anthropic Messages service that has the client call some tools, then ends.
-
-    ``asked`` has the bodies of all requests.
-    """
-
-    def __init__(self, calls: list[tuple[str, dict[str, str]]]) -> None:
-        self.calls, self.asked = calls, list[Mapping[str, Any]]()
-        model = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-                model.asked.append(body)
-                answer = "".join(
-                    f"event: {event['type']}\ndata: {json.dumps(event)}\n\n"
-                    for event in model.events(body)
-                ).encode()
-                self.send_response(200)
-                self.send_header("Content-Type", "text/event-stream")
-                self.send_header("Content-Length", str(len(answer)))
-                self.end_headers()
-                self.wfile.write(answer)
-
-            def log_message(self, *_: object) -> None:
-                pass
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self.server.server_address[1]}"
-
-    @staticmethod
-    def results(body: Mapping[str, Any]) -> list[str]:
-        """What the tools gave back so far, as JSON."""
-        parts = [part for said in body["messages"] for part in said["content"]]
-        return [
-            json.dumps(part.get("content"))
-            for part in parts
-            if isinstance(part, dict) and part["type"] == "tool_result"
-        ]
-
-    def events(self, body: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-        """The streamed answer to a request: the next call, or the end."""
-        done = len(self.results(body))
-        part: dict[str, Any] = {"type": "text", "text": ""}
-        delta: dict[str, Any] = {"type": "text_delta", "text": "The end."}
-        reason = "end_turn"
-        if body.get("tools") and done < len(self.calls):
-            name, values = self.calls[done]
-            part = {"type": "tool_use", "id": f"toolu_{done}", "name": name, "input": {}}
-            delta = {"type": "input_json_delta", "partial_json": json.dumps(values)}
-            reason = "tool_use"
-        used = {"input_tokens": 1, "output_tokens": 1}
-        whole = {"id": "msg_1", "type": "message", "role": "assistant", "model": body["model"]}
-        whole |= {"content": [], "stop_reason": None, "stop_sequence": None, "usage": used}
-        yield {"type": "message_start", "message": whole}
-        yield {"type": "content_block_start", "index": 0, "content_block": part}
-        yield {"type": "content_block_delta", "index": 0, "delta": delta}
-        yield {"type": "content_block_stop", "index": 0}
-        end = {"stop_reason": reason, "stop_sequence": None}
-        yield {"type": "message_delta", "delta": end, "usage": used}
-        yield {"type": "message_stop"}
 
 
 @pytest.fixture
@@ -132,21 +66,9 @@ def started(words: list[str], folder: Path, **variables: str) -> str:
 def ask_claude(folder: Path, *calls: tuple[str, dict[str, str]]) -> Model:
     """Have claude do what a scripted model wants; the model, and what it was asked."""
     claude = program("claude")
-    model = Model(list(calls))
-    serving = threading.Thread(target=model.server.serve_forever, daemon=True)
-    serving.start()
-    try:
-        started(
-            [claude, "-p", "check this setup", "--allowedTools", "Bash,Skill"],
-            folder,
-            ANTHROPIC_BASE_URL=model.url,
-            ANTHROPIC_API_KEY="none",
-            CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC="1",
-        )
-    finally:
-        model.server.shutdown()
-        model.server.server_close()
-        serving.join()
+    words = [claude, "-p", "check this setup", "--allowedTools", "Bash,Skill"]
+    with serving(calls) as model:
+        started(words, folder, **variables(model))
     return model
 
 
@@ -171,7 +93,7 @@ def test_claude_loads_the_skill_and_calls_a_script(
     assert "Choose one mode" not in json.dumps(talk[0])
     assert "Choose one mode" in loaded
     assert str(script.parents[1]) in loaded
-    assert "accelerator" in model.results(talk[-1])[-1]
+    assert "accelerator" in model.results[-1]
 
 
 def test_claude_reads_the_rules_for_agents_of_this_repository(project: Path) -> None:
