@@ -9,6 +9,9 @@ from helpers.agents import asked, calls, good, hire
 from helpers.boxes import Box, make_box
 from helpers.shared import replayed, shared_box
 from ratchet.integrity.verify import verify_sessions
+from ratchet.records.paths import SessionPaths
+from ratchet.records.store import Store
+from ratchet.steps.propose import Offer, write_offer
 
 
 def outcomes(box: Box) -> list[str]:
@@ -215,10 +218,9 @@ def test_what_a_near_miss_left_no_place_for_waits_for_the_next_round(box: Box) -
 def test_an_edit_that_was_asked_for_ahead_is_merged_into_what_was_kept(box: Box) -> None:
     hire(box, good("RATE", 0.2), good("WIDTH", 2), good("WIDTH", 3), rounds=3)
     box.play(last="rounds")
-    first, second, third = (box.json(f"rounds/{n:04d}/proposals.json") for n in (1, 2, 3))
-    assert (
-        box.json("rounds/0002/asked-0.json")["draft"]["parent"] == first["proposals"][0]["parent"]
-    )
+    _first, second, third = (box.json(f"rounds/{n:04d}/proposals.json") for n in (1, 2, 3))
+    baseline = box.json("baseline.json")["files"]
+    assert box.json("rounds/0002/asked-0.json")["draft"]["parent"] == baseline
     (merged,) = second["proposals"]
     text = box.git("show", f"{merged['commit']}:train.py")
     assert "RATE = 0.2" in text and "WIDTH = 2" in text
@@ -271,6 +273,20 @@ def test_an_agent_is_asked_ahead_where_a_list_is_used_up(box: Box) -> None:
     assert last < 15, "from then on nothing waits for the agent"
 
 
+def test_nobody_is_asked_for_a_round_in_which_a_person_tries_an_edit(box: Box) -> None:
+    hire(box, good("RATE", 0.2), good("WIDTH", 2), rounds=1)
+    box.play(last="rounds")
+    paths = SessionPaths("default", box.path)
+    text = (box.path / "tasks/fake/train.py").read_text().replace("DECAY = 0.0", "DECAY = 0.1")
+    sha = Store(paths.store).put(text.encode())
+    write_offer(paths, 2, Offer({"train.py": sha}, "other", "by hand", "it may help"))
+    box.play(last="rounds", rounds=2)
+    assert len(asked(box)) == 1
+    box.play(last="rounds", rounds=3)
+    made = [box.json(f"rounds/{n:04d}/proposals.json")["proposals"][0] for n in (1, 2, 3)]
+    assert [p["description"] for p in made] == ["RATE to 0.2", "by hand", "WIDTH to 2"]
+
+
 def test_without_lookahead_every_verdict_is_known(box: Box) -> None:
     hire(box, good("RATE", 0.2), good("RATE", 0.4), good("RATE", 0.6), rounds=3, lookahead=0)
     box.play(last="rounds")
@@ -278,10 +294,8 @@ def test_without_lookahead_every_verdict_is_known(box: Box) -> None:
     assert [len(lines) for lines in tried] == [0, 1, 2]
     for number in (2, 3):
         asked_for = box.json(f"rounds/{number:04d}/asked-0.json")["draft"]
-        assert (
-            asked_for["parent"]
-            == box.json(f"rounds/{number:04d}/proposals.json")["proposals"][0]["parent"]
-        )
+        kept = box.json(f"rounds/{number - 1:04d}/steer.json")["incumbent"]
+        assert asked_for["parent"] == kept["files"]
 
 
 def test_an_agent_that_always_fails_ends_the_session_until_it_may_go_on(box: Box) -> None:

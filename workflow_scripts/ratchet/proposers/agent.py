@@ -600,7 +600,8 @@ class Asking(Struct):
         for before in known:
             if edit is not None and before.edit is not None and before.edit.label == edit.label:
                 return f"it sets {edit.name} to {edit.value}, as {_named(before)} did"
-            alike = before.parent == self.history.state.incumbent.source
+            held = self.history.state.incumbent
+            alike = before.parent in (held.source, held.files)
             if alike and same_sources(self.session.texts(before.files), new):
                 return f"but for comments it is the code of {_named(before)}"
         if same_sources(self.session.texts(self.history.baseline.files), new):

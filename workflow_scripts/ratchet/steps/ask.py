@@ -56,7 +56,7 @@ def _asked(session: Session, number: int, slot: int, deadline: float) -> Asked:
     draft = Draft(
         round=number,
         slot=slot,
-        parent=history.state.incumbent.source,
+        parent=history.state.incumbent.files,
         files=session.put(idea.contents),
         category=idea.category,
         description=idea.description,

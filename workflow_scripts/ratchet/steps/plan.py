@@ -220,7 +220,8 @@ class WorkflowPlan(Frozen, dict=True):
         """What an agent was asked for a round, unless the round's proposals are made already."""
         here = self.paths.round(number)
         found = read_if_whole(Proposals, here.proposals)
-        if not self.config.agent or (found is not None and found.stop is None):
+        is_made = found is not None and found.stop is None
+        if not self.config.agent or is_made or self.paths.offer(number).exists():
             return []
         return [str(here.asked(slot)) for slot in range(self.config.candidates)]
 

@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ratchet.base.io import digest, read_record, source_digest, write_json
+from ratchet.base.io import digest, read_if_whole, read_record, source_digest, write_json
 from ratchet.base.structs import (
     Frozen,
     Struct,
@@ -138,17 +138,25 @@ class Proposing(Struct):
 
         An edit that a person put forward for the round is all that it tries.
         """
+        asked = self._asked() if self.session.config.agent else []
+        before = self.history.proposals[-1].waiting if self.history.proposals else ()
+        drafts = [*before, *(each.draft for each in asked if each.draft is not None)]
+        limits = next((each.limits for each in asked if each.draft or each.calls), "")
         offer = read_offer(self.session.paths, self.number)
         if offer is not None:
             self._record({**self._answer(self._offered(offer)), "origin": offer.origin})
-            return Proposals(self.number, tuple(self.made))
+            return Proposals(
+                self.number,
+                tuple(self.made),
+                calls=tuple(self.calls),
+                limits=limits,
+                waiting=tuple(drafts),
+            )
         most = self.session.config.candidates
         queue = list(self.state.near_misses)
         while queue and len(self.made) < most:
             self._try_again(queue.pop(0))
-        asked = self._asked() if self.session.config.agent else []
-        before = self.history.proposals[-1].waiting if self.history.proposals else ()
-        for draft in (*before, *(each.draft for each in asked if each.draft is not None)):
+        for draft in drafts:
             if len(self.made) < most:
                 self._take(draft)
             else:
@@ -157,7 +165,6 @@ class Proposing(Struct):
         for slot in range(again, most):
             if not any(self._fill(name, slot - again) for name in self._order()):
                 break
-        limits = next((each.limits for each in asked if each.draft or each.calls), "")
         if self._asking is not None:
             limits = self._asking.limits or limits
         found = Proposals(
@@ -180,7 +187,10 @@ class Proposing(Struct):
         here = self.session.paths.round(self.number)
         found = []
         for slot in range(self.session.config.candidates):
-            asked = read_record(Asked, here.asked(slot))
+            asked = read_if_whole(Asked, here.asked(slot))
+            if asked is None or asked.round != self.number:
+                self._unasked.append(slot)
+                continue
             found.append(asked)
             self.calls += asked.calls
             if asked.stop is StopReason.AGENT_UNUSABLE:
@@ -194,11 +204,11 @@ class Proposing(Struct):
         from ratchet.proposers.agent import Asking
 
         texts, calls = self.session.texts, draft.calls
-        parent = texts(self.history.sources[draft.parent])
+        parent = texts(draft.parent)
         new: Mapping[str, str] | None = texts(draft.files)
         held = self.state.incumbent
         notes = draft.notes
-        if draft.parent != held.source:
+        if draft.parent != held.files:
             space = self.session.task.search_space
             new = carry_edit(parent, texts(draft.files), self._old, draft.edit, tuple(space))
             new = new or set_again(texts(draft.files), self._old, draft.edit)

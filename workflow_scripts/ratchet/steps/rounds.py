@@ -173,7 +173,8 @@ def play_round(
 
     made = read_if_whole(Proposals, here.proposals)
     is_open = made is None or made.stop is not None
-    for slot in range(candidates) if session.config.agent and is_open else ():
+    is_asked = session.config.agent and is_open and not paths.offer(number).exists()
+    for slot in range(candidates) if is_asked else ():
         asked = read_if_whole(Asked, here.asked(slot))
         if asked is None or not asked.is_settled(number):
             with sealed_step(paths, "ask", number, slot, None):
