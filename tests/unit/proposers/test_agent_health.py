@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ratchet.base.text import one_line_label
 from ratchet.proposers.agent_health import (
     LONGEST_RETRY_SECONDS,
     WORDS_LIMIT,
@@ -171,7 +172,12 @@ def test_how_long_a_service_says_to_wait(output: str, seconds: float | None) -> 
 @given(st.text(), st.booleans())
 def test_no_output_is_too_strange(text: str, is_untouched: bool) -> None:
     for output in (text, claude(text), codex(text), lines({"type": "error", "error": text})):
-        call_fault(output, FAILED, is_untouched)
+        found = call_fault(output, FAILED, is_untouched)
+        if found is None:
+            assert not is_untouched or output != text, "a failure that left nothing is a fault"
+            continue
+        assert len(found.words) <= WORDS_LIMIT
+        assert found.words == one_line_label(found.words, WORDS_LIMIT)
 
 
 @pytest.fixture
