@@ -220,7 +220,7 @@ def test_an_edit_that_was_asked_for_ahead_is_merged_into_what_was_kept(box: Box)
     box.play(last="rounds")
     _first, second, third = (box.json(f"rounds/{n:04d}/proposals.json") for n in (1, 2, 3))
     baseline = box.json("baseline.json")["files"]
-    assert box.json("rounds/0002/asked-0.json")["draft"]["parent"] == baseline
+    assert box.json("rounds/0002/asked-0.json")["draft"]["began_from"] == baseline
     (merged,) = second["proposals"]
     text = box.git("show", f"{merged['commit']}:train.py")
     assert "RATE = 0.2" in text and "WIDTH = 2" in text
@@ -253,9 +253,9 @@ def test_two_rounds_ahead_nobody_waits_for_a_verdict_or_a_merge(box: Box) -> Non
     hire(box, *(good("RATE", value) for value in values), rounds=5, lookahead=2)
     box.play(last="rounds")
     drafts = [box.json(f"rounds/{n:04d}/asked-0.json")["draft"] for n in range(1, 6)]
-    start = drafts[0]["parent"]
+    start = drafts[0]["began_from"]
     # Experiment 1 is kept: it is known where the fourth round is asked for.
-    assert [draft["parent"] == start for draft in drafts] == [True, True, True, False, False]
+    assert [draft["began_from"] == start for draft in drafts] == [True, True, True, False, False]
     prompts = [call["prompt"] for call in asked(box)]
     assert "- RATE to 0.2\n- RATE to 0.25\n" in prompts[2]
     assert "- RATE to 0.25\n- RATE to 0.3\n" in prompts[3]
@@ -295,7 +295,7 @@ def test_without_lookahead_every_verdict_is_known(box: Box) -> None:
     for number in (2, 3):
         asked_for = box.json(f"rounds/{number:04d}/asked-0.json")["draft"]
         kept = box.json(f"rounds/{number - 1:04d}/steer.json")["incumbent"]
-        assert asked_for["parent"] == kept["files"]
+        assert asked_for["began_from"] == kept["files"]
 
 
 def test_an_agent_that_always_fails_ends_the_session_until_it_may_go_on(box: Box) -> None:

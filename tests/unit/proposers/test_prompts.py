@@ -234,8 +234,6 @@ def test_before_the_baseline_is_measured_the_brief_says_so() -> None:
     assert "Incumbent" not in text
     assert "Suggested next" not in text
     assert text.endswith("### `train.py`\n\n```\nA = 1\n```\n")
-    unread = replace(early, states=())
-    assert "is being measured" in render_brief(Brief(unread, "goal", "5 steps"))
 
 
 def rules(own: History, **settings: Any) -> list[str]:

@@ -596,12 +596,12 @@ class Asking(Struct):
         source = source_digest(files)
         if source in sources:
             return f"it is the code of {sources[source]} once more"
-        edit = sole_setting(self._old, new)
+        edit, held = sole_setting(self._old, new), self.history.state.incumbent.source
         for before in known:
             if edit is not None and before.edit is not None and before.edit.label == edit.label:
                 return f"it sets {edit.name} to {edit.value}, as {_named(before)} did"
-            held = self.history.state.incumbent
-            alike = before.parent in (held.source, held.files)
+            # Whole files are compared with few: those that wait, and edits of this incumbent.
+            alike = isinstance(before, Draft) or before.parent == held
             if alike and same_sources(self.session.texts(before.files), new):
                 return f"but for comments it is the code of {_named(before)}"
         if same_sources(self.session.texts(self.history.baseline.files), new):

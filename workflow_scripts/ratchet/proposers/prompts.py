@@ -18,7 +18,7 @@ from ratchet.proposers.declared import changed_lines
 from ratchet.proposers.landscape import Landscape, session_landscape
 from ratchet.proposers.memory import Memory, Remembered, frozen_memories
 from ratchet.records.history import History, Trial, name_of
-from ratchet.records.records import Outcome, SessionState, chance_name
+from ratchet.records.records import Outcome, chance_name
 from ratchet.records.store import RunRecord
 from ratchet.runs.log import log_tail, loss_curve
 from ratchet.runs.probe import STEPS
@@ -164,15 +164,6 @@ class Brief(Frozen):
     code: Mapping[str, str] = {}
     files: Mapping[str, str] = {}
     memories: Sequence[Memory] = ()
-
-    @property
-    def measured(self) -> bool:
-        """Whether the baseline was measured; agents are asked while it runs, too."""
-        return bool(self.history.start.values and self.history.states)
-
-    @property
-    def state(self) -> SessionState | None:
-        return self.history.state if self.history.states else None
 
 
 def render_brief(brief: Brief) -> str:
@@ -337,12 +328,12 @@ def gather_brief(session: Session, history: History) -> Brief:
         goal=_goal(session),
         budget=_budget(session),
         constraints=[text for text in _constraints(session) if text],
-        code=session.texts(_incumbent_files(session, history)),
+        code=session.texts(history.state.incumbent.files),
         files=_small_files(session, history),
         memories=frozen_memories(session),
         rules=judging_rules(session, history),
     )
-    if not found.measured:
+    if not history.is_measured:
         return found
     held = history.state.incumbent.number
     bases = {0: history.start} | {t.number: t for t in history.trials if t.number == held}
@@ -367,13 +358,9 @@ def _constraints(session: Session) -> Iterator[str]:
     yield f"Never kept is what breaks: {bounds}" if bounds else ""
 
 
-def _incumbent_files(session: Session, history: History) -> Mapping[str, str]:
-    return history.state.incumbent.files if history.states else session.baseline_files
-
-
 def _small_files(session: Session, history: History) -> dict[str, str]:
     """The brief's small files: the task's own, those that the code names, the smallest."""
-    code = "\n".join(session.texts(_incumbent_files(session, history)).values())
+    code = "\n".join(session.texts(history.state.incumbent.files).values())
     words = set(re.findall(r"\w+", code))
 
     def place(entry: Fingerprint) -> tuple[bool, bool, int, str]:
@@ -398,7 +385,7 @@ def judging_rules(session: Session, history: History) -> list[str]:
             "; fresh runs test it first, so that the whole session has at most "
             f"{settings.false_keep_bound:g} false keeps on average"
         )
-    if not (history.start.values and history.states):
+    if not history.is_measured:
         return [f"{rule}."]
     noise = history.state.noise_sd
     spent = history.verdicts[-1].credit_used if history.verdicts else 0.0
@@ -575,11 +562,8 @@ def agent_papers(session: Session, history: History, earlier: str = "") -> dict[
         TRIED: experiments_table(history.trials),
     }
     for trial in (history.start, *_telling(history.judged)):
-        log = (
-            ""
-            if trial.telling_run is None
-            else _Runs(session).log(trial.telling_run.key, LOG_BYTES)
-        )
+        run = trial.telling_run
+        log = "" if run is None else _Runs(session).log(run.key, LOG_BYTES)
         if log:
             name = f"experiment-{trial.number:04d}" if trial.number else "baseline"
             found[f"{UNTRUSTED}/{name}.log"] = quarantined_log(log, trial.number)

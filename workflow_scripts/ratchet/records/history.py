@@ -276,6 +276,11 @@ class History(Frozen, dict=True):
         )
 
     @property
+    def is_measured(self) -> bool:
+        """Whether the baseline was measured; agents are asked while it trains, too."""
+        return bool(self.start.values)
+
+    @property
     def last(self) -> int:
         """Number of the last round that is here; 0 before the first one."""
         return len(self.verdicts)

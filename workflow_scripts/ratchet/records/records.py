@@ -272,13 +272,13 @@ class AgentCall(Frozen):
 class Draft(Frozen):
     """An agent's proposal for a round, made before the round began.
 
-    It is an edit of the incumbent of that time, whose files are ``parent``; what else it
+    It is an edit of the files ``began_from``, the incumbent's of that time; what else it
     says is as in the :class:`Proposal` that it becomes.  ``calls`` led to it.
     """
 
     round: int
     slot: int
-    parent: Mapping[str, str]
+    began_from: Mapping[str, str]
     files: Mapping[str, str]
     category: str
     description: str

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 
 from ratchet.base.io import read_if_whole, source_digest, write_json
+from ratchet.base.structs import replace
 from ratchet.proposers.agent import Asking
 from ratchet.records.history import History
 from ratchet.records.records import (
@@ -28,35 +29,40 @@ from ratchet.steps.limits import Limits, Stop, stop_reason
 from ratchet.steps.propose import Proposing
 
 
-def write_asked(session: Session, number: int, slot: int, deadline: float = math.inf) -> None:
-    """Ask the session's agent to fill one slot of round ``number``, if it is its turn.
-
-    Its service is not waited for past the ``deadline``, in seconds since the epoch.
-    """
-    found = _asked(session, number, slot, deadline)
+def write_asked(
+    session: Session, number: int, slot: int, limits: Limits | None, now: float
+) -> None:
+    """Ask the session's agent to fill one slot of round ``number``, if it is its turn."""
+    found = _asked(session, number, slot, limits, now)
     write_json(session.paths.round(number).asked(slot), found)
 
 
-def _asked(session: Session, number: int, slot: int, deadline: float) -> Asked:
+def _asked(session: Session, number: int, slot: int, limits: Limits | None, now: float) -> Asked:
+    ended = _ended(session, number)
+    if ended is not None:
+        return _not_asked(number, slot, ended)
     history, pending = known_before(session, number)
+    deadline = math.inf if limits is None else limits.deadline
     asking = Asking(session, history, number, pending, deadline=deadline)
-    limits = session.config.limits_token
+    limited = _limited(asking, slot, limits, now)
+    if limited is not None:
+        return _not_asked(number, slot, limited)
+    token = session.config.limits_token
     if slot < backlog(session, number) or not _is_its_turn(asking, slot):
-        return Asked(number, slot, limits=limits)
+        return Asked(number, slot, limits=token)
     stop = asking.stop()
     if stop is not None:
-        return Asked(number, slot, stop=stop[0], detail=stop[1], limits=limits)
+        return _not_asked(number, slot, stop)
     idea = asking.ask(slot)
     calls = tuple(asking.calls)
     if asking.unusable is not None:
-        reason, detail = asking.unusable
-        return Asked(number, slot, calls=calls, stop=reason, detail=detail, limits=limits)
+        return replace(_not_asked(number, slot, asking.unusable), calls=calls)
     if idea is None:
         return Asked(number, slot, calls=calls, limits=asking.limits)
     draft = Draft(
         round=number,
         slot=slot,
-        parent=history.state.incumbent.files,
+        began_from=history.state.incumbent.files,
         files=session.put(idea.contents),
         category=idea.category,
         description=idea.description,
@@ -70,25 +76,26 @@ def _asked(session: Session, number: int, slot: int, deadline: float) -> Asked:
     return Asked(number, slot, draft=draft, limits=asking.limits)
 
 
-def ask_stop(
-    session: Session, number: int, slot: int, limits: Limits | None, now: float
-) -> Stop | None:
-    """Why an agent must not be asked to fill a slot, as far as can be told; ``None`` to ask.
+def _not_asked(number: int, slot: int, stop: Stop) -> Asked:
+    return Asked(number, slot, stop=stop[0], detail=stop[1])
+
+
+def _ended(session: Session, number: int) -> Stop | None:
+    """Why the session had ended before round ``number``, by the last proposals that are known."""
+    known = number - max(session.config.ahead, 1)
+    made = session.proposals(known) if known > 0 else None
+    return None if made is None or made.stop is None else (made.stop, made.detail)
+
+
+def _limited(asking: Asking, slot: int, limits: Limits | None, now: float) -> Stop | None:
+    """Why a slot must not be asked for, as far as can be told; ``None`` to ask.
 
     Every proposal that is not judged yet takes one run at the least.
     """
-    known = number - max(session.config.ahead, 1)
-    made = session.proposals(known) if known > 0 else None
-    if made is not None and made.stop is not None:
-        return made.stop, made.detail
-    last = number - 1 - session.config.ahead
-    if limits is None or last < 0:
+    if limits is None or not asking.history.is_measured:
         return None
-    between = known_before(session, number)[1]
-    runs = sum(len(each.proposals) for each in between) + sum(
-        len(each.waiting) for each in between if not each.proposals
-    )
-    return stop_reason(limits, session.state(last), now, runs + slot)
+    runs = sum(len(made.proposals or made.waiting) for made in asking.pending)
+    return stop_reason(limits, asking.history.state, now, runs + slot)
 
 
 def known_before(session: Session, number: int) -> tuple[History, tuple[Proposals, ...]]:

@@ -87,6 +87,19 @@ def _may_be_better(trial: Trial) -> bool:
     )
 
 
+def _as_idea(made: Proposal | Draft, contents: Mapping[str, str]) -> Idea:
+    """An edit that was made on other code, as one of the incumbent's files."""
+    return Idea(
+        category=made.category,
+        description=made.description,
+        hypothesis=made.hypothesis,
+        contents=contents,
+        edit=made.edit,
+        proposer=made.proposer,
+        expected_effect=made.expected_effect,
+    )
+
+
 VERSION = 1
 """Raise it when a built-in proposer chooses otherwise: its earlier answers are then not found."""
 
@@ -203,23 +216,22 @@ class Proposing(Struct):
         """Propose an agent's draft, merged into what was kept since it was made."""
         from ratchet.proposers.agent import Asking
 
-        texts, calls = self.session.texts, draft.calls
-        parent = texts(draft.parent)
-        new: Mapping[str, str] | None = texts(draft.files)
-        held = self.state.incumbent
-        notes = draft.notes
-        if draft.parent != held.files:
-            space = self.session.task.search_space
-            new = carry_edit(parent, texts(draft.files), self._old, draft.edit, tuple(space))
-            new = new or set_again(texts(draft.files), self._old, draft.edit)
+        held, calls, texts = self.state.incumbent, draft.calls, self.session.texts
+        began, new, notes = texts(draft.began_from), texts(draft.files), draft.notes
+        merged: Mapping[str, str] | None = new
+        if draft.began_from != held.files:
+            space = tuple(self.session.task.search_space)
+            merged = carry_edit(began, new, self._old, draft.edit, space)
+            merged = merged or set_again(new, self._old, draft.edit)
             notes += (f"made before {name_of(held.number)} was kept, and merged into it",)
-        reason: str | None = f"what it changes was changed by {name_of(held.number)} too"
-        if new is not None:
-            known = [*self.earlier, *self.made]
+        if merged is None:
+            reason: str | None = f"what it changes was changed by {name_of(held.number)} too"
+        else:
             asking = Asking(self.session, self.history, self.number)
-            reason = asking.twin(self.session.put(new), new, known)
-        if new is None or reason is not None:
-            self.aside.append(SetAside(draft, reason or ""))
+            known = [*self.earlier, *self.made]
+            reason = asking.twin(self.session.put(merged), merged, known)
+        if merged is None or reason is not None:
+            self.aside.append(SetAside(draft, f"{reason}"))
             self.session.journal.append(
                 "set_aside",
                 round=self.number,
@@ -228,19 +240,8 @@ class Proposing(Struct):
                 reason=reason,
             )
         else:
-            idea = Idea(
-                category=draft.category,
-                description=draft.description,
-                hypothesis=draft.hypothesis,
-                contents=new,
-                edit=draft.edit,
-                proposer=draft.proposer,
-                expected_effect=draft.expected_effect,
-                notes=notes,
-            )
-            number = self._next
-            calls = tuple(replace(c, experiment=number) if c is calls[-1] else c for c in calls)
-            self._record(self._answer(idea))
+            calls = (*calls[:-1], replace(calls[-1], experiment=self._next))
+            self._record(self._answer(replace(_as_idea(draft, merged), notes=notes)))
         self.calls += calls
 
     def _order(self) -> Sequence[str]:
@@ -422,16 +423,7 @@ class Proposing(Struct):
         merged = carry_over(texts(parent), texts(before.files), self._old)
         if merged is None:
             return None
-        idea = Idea(
-            category=before.category,
-            description=before.description,
-            hypothesis=before.hypothesis,
-            contents=merged,
-            edit=before.edit,
-            proposer=before.proposer,
-            expected_effect=before.expected_effect,
-        )
-        return self._again(before, idea)
+        return self._again(before, _as_idea(before, merged))
 
     def _again(self, before: Proposal, idea: Idea) -> Answer:
         if before.number in self.state.near_misses:

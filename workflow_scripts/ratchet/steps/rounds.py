@@ -57,10 +57,6 @@ class Round(Frozen):
     def _before(self) -> SessionState:
         return read_record(SessionState, self.paths.round(self.number - 1).steer)
 
-    @property
-    def _deadline(self) -> float:
-        return math.inf if self.limits is None else self.limits.deadline
-
     def _stop(self, candidate: int = 0) -> Stop | None:
         if self.limits is None:
             return None
@@ -68,14 +64,9 @@ class Round(Frozen):
 
     def ask(self, slot: int) -> None:
         """Write what came of asking an agent to fill a slot of the round, perhaps ahead of it."""
-        from ratchet.steps.ask import ask_stop, write_asked
+        from ratchet.steps.ask import write_asked
 
-        session = self.session()
-        stop = ask_stop(session, self.number, slot, self.limits, self.clock())
-        if stop is None:
-            write_asked(session, self.number, slot, self._deadline)
-            return
-        write_json(self._here.asked(slot), Asked(self.number, slot, stop=stop[0], detail=stop[1]))
+        write_asked(self.session(), self.number, slot, self.limits, self.clock())
 
     def propose(self) -> None:
         """Write the round's proposals, or why it has none."""
@@ -83,7 +74,8 @@ class Round(Frozen):
         if stop is None:
             from ratchet.steps.propose import write_proposals
 
-            write_proposals(self.session(), self.number, self._deadline)
+            deadline = math.inf if self.limits is None else self.limits.deadline
+            write_proposals(self.session(), self.number, deadline)
             return
         announce_stop(self.journal, self.number, self._before, *stop)
         write_json(self._here.proposals, Proposals(self.number, stop=stop[0], detail=stop[1]))
