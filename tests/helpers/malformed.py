@@ -9,7 +9,7 @@ from ratchet.base.text import DIFF_LIMIT, clean_text, head_text, one_line
 from ratchet.integrity.edit_checks import EditContract, Inspection, inspect_proposal
 from ratchet.proposers.declared import unified_diff
 from ratchet.proposers.idea import carry_over, same_sources, sole_setting
-from ratchet.records.records import Edit
+from ratchet.records.proposals import Edit
 from ratchet.steering.categories import classify_change
 from ratchet.steering.code_diff import count_changes, net_code_lines
 from ratchet.task.edits import applicable_changes, find_value, replace_value

@@ -11,6 +11,7 @@ from helpers import trials
 from ratchet.base.io import Fingerprint
 from ratchet.base.structs import replace
 from ratchet.records.history import History
+from ratchet.records.proposals import Proposal, Proposals
 from ratchet.records.records import (
     Baseline,
     Confirmation,
@@ -18,8 +19,6 @@ from ratchet.records.records import (
     Incumbent,
     Manifest,
     Outcome,
-    Proposal,
-    Proposals,
     RoundVerdict,
     Ruling,
     RunSummary,

@@ -4,13 +4,12 @@ from collections.abc import Sequence
 
 from ratchet.base.structs import replace
 from ratchet.records.history import History, Trial
+from ratchet.records.proposals import Proposal, Proposals
 from ratchet.records.records import (
     Baseline,
     Confirmation,
     Incumbent,
     Outcome,
-    Proposal,
-    Proposals,
     RoundVerdict,
     Ruling,
     RunSummary,

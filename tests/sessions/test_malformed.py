@@ -10,7 +10,7 @@ from helpers.recorded import Recorded
 from ratchet.base.structs import from_json_values
 from ratchet.integrity.verify import verify_sessions
 from ratchet.records.paths import SessionPaths
-from ratchet.records.records import Proposals
+from ratchet.records.proposals import Proposals
 from ratchet.records.store import Store
 from ratchet.steps.propose import Offer, write_offer
 

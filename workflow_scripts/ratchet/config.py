@@ -12,7 +12,7 @@ from ratchet.base.io import digest
 from ratchet.base.structs import Frozen, Meta, from_json_values, replace, to_json_values
 from ratchet.judge.settings import GUARANTEED_RUNS, certification_budget
 from ratchet.records.paths import session_name
-from ratchet.records.records import DECLARED, HAND, OPTIMIZERS, TPE
+from ratchet.records.proposals import DECLARED, HAND, OPTIMIZERS, TPE
 
 
 def one_of(*values: str) -> Meta:

@@ -18,14 +18,12 @@ from ratchet.judge.settings import Settings
 from ratchet.judge.tradeoffs import HARD, Ceiling, Prices
 from ratchet.records.events import Journal
 from ratchet.records.paths import SessionPaths
+from ratchet.records.proposals import DECLARED, OPTIMIZERS, Proposals
 from ratchet.records.records import (
     CATEGORIES,
-    DECLARED,
-    OPTIMIZERS,
     Baseline,
     Manifest,
     Preset,
-    Proposals,
     RunSummary,
     Scale,
     SessionState,

@@ -24,7 +24,7 @@ from ratchet.base.io import (
     write_bytes,
     write_json,
 )
-from ratchet.records.records import Edit
+from ratchet.records.proposals import Edit
 
 FINITE = st.floats(allow_nan=False, allow_infinity=False)
 VALUES = st.recursive(

@@ -7,7 +7,8 @@ from ratchet.base.structs import replace
 from ratchet.config import parse_config, read_config
 from ratchet.proposers.agent import allowance_spent, allowance_stop, failures_in_a_row
 from ratchet.proposers.agent_process import Usage
-from ratchet.records.records import AgentCall, CallOutcome, Proposals, StopReason
+from ratchet.records.proposals import AgentCall, CallOutcome, Proposals
+from ratchet.records.records import StopReason
 
 FOLDER = REPO / "config"
 VALUES = {**read_config(FOLDER / "config.yaml"), "proposer": "claude"}

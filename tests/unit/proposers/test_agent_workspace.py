@@ -23,7 +23,8 @@ from ratchet.proposers.agent_workspace import (
     parse_statement,
     reply_fault,
 )
-from ratchet.records.records import CATEGORIES, CallOutcome
+from ratchet.records.proposals import CallOutcome
+from ratchet.records.records import CATEGORIES
 from ratchet.task.sources import MOST_BYTES
 
 MUTABLE = {"train.py": b"A = 1\n", "lib/model.py": b"B = 2\n"}

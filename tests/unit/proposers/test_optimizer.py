@@ -9,7 +9,7 @@ import pytest
 from ratchet.base.structs import replace
 from ratchet.proposers.optimizer import Measured, Search, point_idea
 from ratchet.proposers.space import Space
-from ratchet.records.records import CMAES, OPTIMIZERS, POINT, RANDOM, TPE
+from ratchet.records.proposals import CMAES, OPTIMIZERS, POINT, RANDOM, TPE
 from ratchet.task.task import DeclaredChange, Range
 
 SPACE = Space(

@@ -21,11 +21,10 @@ from ratchet.records.history import (
     seed_effect,
 )
 from ratchet.records.paths import SessionPaths
+from ratchet.records.proposals import Edit, Proposals
 from ratchet.records.records import (
     Confirmation,
-    Edit,
     Outcome,
-    Proposals,
     Remeasurement,
     RoundVerdict,
     RunSummary,

@@ -9,12 +9,11 @@ from hypothesis import strategies as st
 
 from ratchet.base.errors import DataError
 from ratchet.base.structs import from_json_values, to_json_values
+from ratchet.records.proposals import Edit, Proposal
 from ratchet.records.records import (
     Direction,
-    Edit,
     Experiment,
     Outcome,
-    Proposal,
     Remeasurement,
     Role,
     RoundVerdict,

@@ -12,11 +12,11 @@ from helpers import report_records as sample
 from helpers.clones import Clone
 from ratchet.base.structs import replace
 from ratchet.base.text import DIFF_LIMIT, LOG_LIMIT
+from ratchet.records.proposals import Proposals
 from ratchet.records.records import (
     Confirmation,
     Direction,
     Outcome,
-    Proposals,
     Remeasurement,
     StopReason,
     Verdict,

@@ -5,13 +5,8 @@ import pytest
 from helpers import report_records as sample
 from ratchet.base.structs import replace
 from ratchet.proposers.landscape import Constant, Landscape
-from ratchet.records.records import (
-    TPE,
-    AgentCall,
-    CallOutcome,
-    Contribution,
-    Standing,
-)
+from ratchet.records.proposals import TPE, AgentCall, CallOutcome
+from ratchet.records.records import Contribution, Standing
 from ratchet.report.facts import build_facts
 from ratchet.report.inputs import Move
 from ratchet.report.proposing import LOGS, WORDS, agent_calls, proposer_facts

@@ -12,7 +12,8 @@ from helpers import pages
 from helpers import report_records as sample
 from helpers.pages import PLOTS, check_inert, without_scripts
 from ratchet.base.structs import replace
-from ratchet.records.records import AgentCall, CallOutcome, Remeasurement
+from ratchet.records.proposals import AgentCall, CallOutcome
+from ratchet.records.records import Remeasurement
 from ratchet.report.facts import build_facts
 from ratchet.report.figures import (
     PARETO_WIDE,

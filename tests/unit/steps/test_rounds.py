@@ -6,11 +6,11 @@ import pytest
 
 from ratchet.base.io import read_record, write_json
 from ratchet.records.paths import SessionPaths
+from ratchet.records.proposals import Proposals
 from ratchet.records.records import (
     Direction,
     Experiment,
     Incumbent,
-    Proposals,
     RoundVerdict,
     Ruling,
     SessionState,

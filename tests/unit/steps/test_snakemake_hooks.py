@@ -14,10 +14,10 @@ import pytest
 from helpers.report_records import manifest
 from ratchet.base.io import write_json
 from ratchet.records.paths import SessionPaths
+from ratchet.records.proposals import Proposals
 from ratchet.records.records import (
     Confirmation,
     Incumbent,
-    Proposals,
     Scale,
     SessionState,
     StopReason,

@@ -3,7 +3,8 @@
 from helpers.trials import proposal, run
 from ratchet.base.structs import replace
 from ratchet.records.history import History
-from ratchet.records.records import Baseline, Proposal, Proposals, RoundVerdict, Ruling, Verdict
+from ratchet.records.proposals import Proposal, Proposals
+from ratchet.records.records import Baseline, RoundVerdict, Ruling, Verdict
 from ratchet.steps.steer import waiting_near_misses
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from ratchet.records.records import Edit
+from ratchet.records.proposals import Edit
 from ratchet.task.task import DeclaredChange
 from ratchet.tournament.leg import graft_win
 from ratchet.tournament.plan import Fate

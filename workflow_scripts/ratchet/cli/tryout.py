@@ -44,10 +44,10 @@ from ratchet.records.confirmed import NOT_CARRIED
 from ratchet.records.events import Journal, read_events
 from ratchet.records.history import History, Trial, name_of
 from ratchet.records.paths import SessionPaths
+from ratchet.records.proposals import Proposals
 from ratchet.records.records import (
     CATEGORIES,
     Incumbent,
-    Proposals,
     RoundVerdict,
     Ruling,
     Start,

@@ -22,7 +22,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from ratchet.base.structs import Frozen, replace
 from ratchet.base.text import LINE_LIMIT, one_line, shorten
-from ratchet.records.records import Proposal
+from ratchet.records.proposals import Proposal
 from ratchet.session import Session
 from ratchet.task.edits import find_value
 from ratchet.task.sources import (

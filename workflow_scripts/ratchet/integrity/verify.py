@@ -31,14 +31,8 @@ from ratchet.integrity.seal import (
 )
 from ratchet.manifest import harness_digest
 from ratchet.records.paths import SessionPaths, StorePaths
-from ratchet.records.records import (
-    Baseline,
-    Certification,
-    Confirmation,
-    Manifest,
-    Proposal,
-    TransferPlan,
-)
+from ratchet.records.proposals import Proposal
+from ratchet.records.records import Baseline, Certification, Confirmation, Manifest, TransferPlan
 from ratchet.records.store import RECORD, SOURCE, read_entry, run_key
 from ratchet.task.presets import edited_files
 from ratchet.task.repository import named_task

@@ -42,15 +42,8 @@ from ratchet.proposers.idea import same_sources, sole_setting
 from ratchet.proposers.prompts import Errand, agent_papers, agent_prompt
 from ratchet.records.events import read_events
 from ratchet.records.history import History
-from ratchet.records.records import (
-    AgentCall,
-    CallOutcome,
-    Draft,
-    Proposal,
-    Proposals,
-    StopReason,
-    stream_seed,
-)
+from ratchet.records.proposals import AgentCall, CallOutcome, Draft, Proposal, Proposals
+from ratchet.records.records import StopReason, stream_seed
 from ratchet.session import Session
 from ratchet.task.edits import Idea
 

@@ -24,7 +24,7 @@ from ratchet.base.structs import Frozen
 from ratchet.base.text import one_line, shorten
 from ratchet.proposers.agent_process import LITTER, PROPOSAL
 from ratchet.proposers.idea import same_sources
-from ratchet.records.records import CallOutcome
+from ratchet.records.proposals import CallOutcome
 from ratchet.steering.categories import category_of_code, classify_change
 from ratchet.task.sources import MOST_BYTES, text_fault
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from ratchet.base.git import call_git
-from ratchet.records.records import Edit
+from ratchet.records.proposals import Edit
 from ratchet.steering.code_diff import code_differences
 from ratchet.task.edits import apply_declared, changed_values, find_value, replace_value
 from ratchet.task.sources import SourceError, is_settings, parse_python, text_fault

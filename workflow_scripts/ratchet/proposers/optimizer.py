@@ -30,7 +30,8 @@ from ratchet.proposers.space import (
     without_values,
 )
 from ratchet.records.history import History, Trial
-from ratchet.records.records import CMAES, POINT, RANDOM, TPE, Edit, Proposal, Verdict
+from ratchet.records.proposals import CMAES, POINT, RANDOM, TPE, Edit, Proposal
+from ratchet.records.records import Verdict
 from ratchet.session import Session
 from ratchet.task.edits import Idea
 from ratchet.task.task import Range, broken_constraint, power_bounds, whole_bounds

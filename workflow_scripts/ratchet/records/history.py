@@ -15,15 +15,13 @@ from functools import cached_property
 from ratchet.base.io import digest, read_record
 from ratchet.base.structs import Frozen, replace, to_json_values
 from ratchet.records.paths import SessionPaths
+from ratchet.records.proposals import POINT, Proposal, Proposals
 from ratchet.records.records import (
-    POINT,
     Baseline,
     Certification,
     Confirmation,
     Contribution,
     Outcome,
-    Proposal,
-    Proposals,
     RoundVerdict,
     Ruling,
     RunSummary,

@@ -37,11 +37,11 @@ from ratchet.records.history import (
     Trial,
     name_of,
 )
+from ratchet.records.proposals import Proposals
 from ratchet.records.records import (
     Confirmation,
     Manifest,
     Outcome,
-    Proposals,
     RoundVerdict,
     RunSummary,
     SessionState,

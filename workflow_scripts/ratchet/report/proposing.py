@@ -6,7 +6,8 @@ from math import fsum
 from ratchet.base.structs import to_json_values
 from ratchet.base.text import one_line_label, tail_text
 from ratchet.records.history import Trial
-from ratchet.records.records import AgentCall, CallOutcome, Proposals, SetAside, Standing
+from ratchet.records.proposals import AgentCall, CallOutcome, Proposals, SetAside
+from ratchet.records.records import Standing
 from ratchet.report.inputs import Facts, Move, SessionRecords, total_of_runs
 
 REASON_LIMIT = 600

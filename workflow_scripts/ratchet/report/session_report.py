@@ -11,7 +11,7 @@ from ratchet.proposers.program_md import next_version
 from ratchet.records.events import read_events
 from ratchet.records.history import History
 from ratchet.records.paths import SessionPaths
-from ratchet.records.records import CallOutcome
+from ratchet.records.proposals import CallOutcome
 from ratchet.report.facts import build_facts
 from ratchet.report.inputs import Integrity, Move, Recipe, SessionRecords
 from ratchet.report.render import render_html, render_png, render_svg

@@ -12,16 +12,8 @@ from ratchet.base.io import read_if_whole, source_digest, write_json
 from ratchet.base.structs import replace
 from ratchet.proposers.agent import Asking
 from ratchet.records.history import History
-from ratchet.records.records import (
-    DECLARED,
-    Asked,
-    Baseline,
-    Draft,
-    Incumbent,
-    Proposals,
-    SessionState,
-    stream_seed,
-)
+from ratchet.records.proposals import DECLARED, Asked, Draft, Proposals
+from ratchet.records.records import Baseline, Incumbent, SessionState, stream_seed
 from ratchet.session import Session
 from ratchet.steering.bandit import rank_proposers
 from ratchet.steering.suggestions import turns_of

@@ -5,7 +5,8 @@ from ratchet.base.structs import Struct, field, replace
 from ratchet.integrity.edit_checks import inspect_proposal
 from ratchet.judge.judge import Judge
 from ratchet.records.history import SeedEffect
-from ratchet.records.records import Experiment, Incumbent, Outcome, Proposal, Role, RunSummary
+from ratchet.records.proposals import Proposal
+from ratchet.records.records import Experiment, Incumbent, Outcome, Role, RunSummary
 from ratchet.runs.executor import Executor
 from ratchet.session import Session
 from ratchet.steps.judge import Hearing

@@ -27,11 +27,11 @@ from ratchet.records.history import (
     seed_effect,
     without_chance,
 )
+from ratchet.records.proposals import Proposal
 from ratchet.records.records import (
     Experiment,
     Incumbent,
     Outcome,
-    Proposal,
     Remeasurement,
     RoundVerdict,
     Ruling,

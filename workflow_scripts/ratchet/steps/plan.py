@@ -24,7 +24,8 @@ from ratchet.manifest import check_manifest
 from ratchet.monitor.notify import watch_inputs
 from ratchet.records.events import Journal
 from ratchet.records.paths import SessionPaths
-from ratchet.records.records import Asked, Experiment, Manifest, Proposals, Scale, StopReason
+from ratchet.records.proposals import Asked, Proposals
+from ratchet.records.records import Experiment, Manifest, Scale, StopReason
 from ratchet.records.session_repo import SessionRepo
 from ratchet.records.store import Store
 from ratchet.session import other_scale

@@ -20,7 +20,7 @@ from ratchet.proposers.declared import PLAIN, propose_declared, unified_diff
 from ratchet.proposers.idea import carry_edit, carry_over, set_again, sole_setting
 from ratchet.records.history import History, Trial, name_of
 from ratchet.records.paths import SessionPaths
-from ratchet.records.records import (
+from ratchet.records.proposals import (
     CMAES,
     DECLARED,
     HAND,
@@ -31,12 +31,9 @@ from ratchet.records.records import (
     Edit,
     Proposal,
     Proposals,
-    SessionState,
     SetAside,
-    StopReason,
-    Verdict,
-    stream_seed,
 )
+from ratchet.records.records import SessionState, StopReason, Verdict, stream_seed
 from ratchet.session import Session
 from ratchet.steering.bandit import Turn, rank_proposers
 from ratchet.steering.suggestions import turns_of

@@ -19,14 +19,8 @@ from ratchet.base.structs import Frozen, replace
 from ratchet.integrity.seal import sealed_step
 from ratchet.records.events import Journal
 from ratchet.records.paths import RoundPaths, SessionPaths
-from ratchet.records.records import (
-    Asked,
-    Experiment,
-    Proposals,
-    RoundVerdict,
-    SessionState,
-    StopReason,
-)
+from ratchet.records.proposals import Asked, Proposals
+from ratchet.records.records import Experiment, RoundVerdict, SessionState, StopReason
 from ratchet.steps.limits import Limits, Stop, announce_stop, load_limits, stop_reason
 
 if TYPE_CHECKING:

@@ -18,13 +18,8 @@ from typing import Any
 
 from ratchet.base.io import read_if_whole
 from ratchet.records.paths import SessionPaths
-from ratchet.records.records import (
-    CertificationPlan,
-    Confirmation,
-    Proposals,
-    SessionState,
-    TransferPlan,
-)
+from ratchet.records.proposals import Proposals
+from ratchet.records.records import CertificationPlan, Confirmation, SessionState, TransferPlan
 
 SEEN = ("9.27.1",)
 

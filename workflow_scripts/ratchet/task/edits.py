@@ -17,7 +17,7 @@ from typing import Any
 
 from ratchet.base.structs import Frozen, replace
 from ratchet.base.text import shorten
-from ratchet.records.records import DECLARED, Edit
+from ratchet.records.proposals import DECLARED, Edit
 from ratchet.task.sources import (
     JSON_SUFFIX,
     YAML_SUFFIXES,

@@ -11,7 +11,8 @@ from ratchet.integrity.seal import begin_workflow, finish_workflow
 from ratchet.proposers.idea import carry_edit, carry_over, same_sources
 from ratchet.records.history import History, name_of
 from ratchet.records.paths import SessionPaths
-from ratchet.records.records import POLLINATION, Edit, StopReason
+from ratchet.records.proposals import POLLINATION, Edit
+from ratchet.records.records import StopReason
 from ratchet.records.session_repo import SessionRepo
 from ratchet.session import Session
 from ratchet.steps.propose import Offer, write_offer

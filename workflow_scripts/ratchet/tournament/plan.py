@@ -10,7 +10,8 @@ from collections.abc import Mapping, Sequence
 
 from ratchet.base.io import digest, read_if_whole
 from ratchet.base.structs import Frozen, to_json_values
-from ratchet.records.records import Direction, Edit, StopReason
+from ratchet.records.proposals import Edit
+from ratchet.records.records import Direction, StopReason
 from ratchet.steps.plan import WorkflowPlan, code_digest
 
 
