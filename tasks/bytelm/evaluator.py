@@ -10,11 +10,12 @@ what it predicts or on what comes later, whatever the candidate does.  The windo
 the data come in groups of equal size, in a secret order that makes no difference to
 the metric.  Each group has some rows more that do not count (``lessons.py``): by
 these a candidate is TAMPERED with that learns from one window for another.  All that
-is drawn comes from the system's randomness.
+is drawn comes from a secret of the harness, or from the system's randomness.
 
 Environment: ``RATCHET_EVALUATOR_FD`` (the socket) and ``RATCHET_EVALUATION``, JSON
-with ``data`` and ``audit`` (paths by file name; ``audit`` may be empty) and
-``reply_seconds``.  Standard output: one line of JSON per event.
+with ``data`` and ``audit`` (paths by file name; ``audit`` may be empty),
+``reply_seconds`` and ``draws`` (a hexadecimal number to draw from; may be empty).
+Standard output: one line of JSON per event.
 """
 
 from __future__ import annotations
@@ -168,7 +169,7 @@ def tell(event: str, **facts: Any) -> None:
 
 def serve(channel: socket.socket, order: dict[str, Any]) -> None:
     """One evaluation, from the first question to the result."""
-    rng = np.random.default_rng(int.from_bytes(os.urandom(16)))
+    rng = np.random.default_rng(int(order.get("draws") or os.urandom(16).hex(), 16))
     validation = Part(Path(order["data"]["val.bin"]), rng)
     audit = Part(Path(order["audit"]["audit.bin"]), rng) if order["audit"] else None
     parts = [part for part in (validation, audit) if part is not None]

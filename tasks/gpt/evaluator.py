@@ -7,16 +7,17 @@ It sends windows and positions, gets logits back as plain float16 bytes (protoco
 ``channel.evaluate_remotely``), normalises them and computes bits per byte with its own
 table of the tokens' bytes.  Before, it asks for the next token of prefixes, of which no
 later token was sent yet (``prefixes.py``).  The metric depends on no randomness; the
-order of the questions is drawn from the system's.
+order of the questions is drawn from a secret of the harness, or from the system's
+randomness.
 
 A candidate has been tampered with if predictions change when the rest of a window is
 shown.  How well prefixes and whole windows are predicted is told to the harness, which
 compares the difference with that of the baseline's runs.
 
 Environment: ``RATCHET_EVALUATOR_FD`` (the socket), ``RATCHET_EVALUATION``, JSON with
-``data`` and ``audit`` (paths by file name; ``audit`` may be empty) and
-``reply_seconds``, and what ``scoring.Scale`` reads.  Standard output: one line of JSON
-per event.
+``data`` and ``audit`` (paths by file name; ``audit`` may be empty), ``reply_seconds``
+and ``draws`` (a hexadecimal number to draw from; may be empty), and what
+``scoring.Scale`` reads.  Standard output: one line of JSON per event.
 """
 
 from __future__ import annotations
@@ -215,7 +216,7 @@ def tell(event: str, **facts: Any) -> None:
 
 def serve(channel: socket.socket, order: dict[str, Any], scale: Scale) -> None:
     """One evaluation, from the first question to the result."""
-    rng = np.random.default_rng(int.from_bytes(os.urandom(16)))
+    rng = np.random.default_rng(int(order.get("draws") or os.urandom(16).hex(), 16))
     table = np.fromfile(order["data"]["token_bytes.bin"], dtype="<u2")
     validation = Part(Path(order["data"]["val.bin"]), table, scale, rng)
     audited = order["audit"]

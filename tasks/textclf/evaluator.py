@@ -5,8 +5,8 @@ by hand.  It sends all paragraphs in a secret order (those of a topic stand toge
 the file) and gets the scores of the topics back as plain float32 bytes.
 
 Environment: ``RATCHET_EVALUATOR_FD`` (the socket) and ``RATCHET_EVALUATION``, JSON with
-``data`` (paths by file name) and ``reply_seconds``.  Standard output: one line of JSON
-per event.
+``data`` (paths by file name), ``reply_seconds`` and ``draws`` (a hexadecimal number to
+draw from; may be empty).  Standard output: one line of JSON per event.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def tell(event: str, **facts: Any) -> None:
 def serve(channel: socket.socket, order: dict[str, Any]) -> None:
     """One evaluation, from the question to the result."""
     texts, classes = read(Path(order["data"]["val.tsv"]))
-    rng = np.random.default_rng(int.from_bytes(os.urandom(16)))
+    rng = np.random.default_rng(int(order.get("draws") or os.urandom(16).hex(), 16))
     places = rng.permutation(len(texts))
     tell("ready")
     if not channel.recv(1):

@@ -228,6 +228,7 @@ class Arena:
             hidden=TASK.hidden,
             packages=tuple(locked_versions(TASK.environment)),
             seeding=TASK.seeding,
+            draws="7",
         )
         if "budget_seconds" in changes:
             changes["budget_steps"] = None

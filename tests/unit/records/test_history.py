@@ -197,6 +197,7 @@ def test_a_near_miss_knows_its_second_try_and_further_runs_are_counted() -> None
         ([], SeedEffect.UNKNOWN),
         ([[1.0123456], [1.0234567]], SeedEffect.UNKNOWN),  # one run each tells nothing
         ([[1.0123456, 1.0123456]], SeedEffect.NONE),
+        ([[1.0123456, 1.0123456001]], SeedEffect.NONE),  # rounding
         ([[1.0123456, 1.0123456], [1.2345678, 1.2345679]], SeedEffect.SHOWN),
         # An accuracy over 200 items repeats by accident, and so do four decimals.
         ([[0.845, 0.845]], SeedEffect.UNKNOWN),

@@ -21,6 +21,7 @@ from ratchet.records.records import (
     Status,
     StopReason,
     Verdict,
+    evaluation_draws,
     run_seed,
     stream_seed,
 )
@@ -113,5 +114,8 @@ def test_seeds_are_apart_but_for_what_is_compared_again() -> None:
     assert here == there
     assert len(set(here)) == 50
     assert here[0] != run_seed(1, "a", Role.CONFIRM, 0)
+    orders = {evaluation_draws(1, "a", Role.SEARCH, n, s) for n in range(9) for s in ("", "b")}
+    assert len(orders) == 18, "a secret changes the order of the questions, a repeated run does not"
+    assert evaluation_draws(1, "a", Role.SEARCH, 0, "b") in orders
     streams = [(1, "steer", 1), (1, "propose", 1), (2, "steer", 1), (1, "steer", 1, 2)]
     assert len({stream_seed(*parts) for parts in (*streams, (1, "steer", 12))}) == 5

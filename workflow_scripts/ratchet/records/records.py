@@ -147,9 +147,25 @@ def run_seed(session_seed: int, source: str, role: Role, replicate: int, secret:
     """
     if role in (Role.RERUN, Role.TRANSFER):
         source = ""
-    parts = {"seed": session_seed, "source": source, "role": role, "replicate": replicate}
-    drawn = digest({**parts, "secret": secret} if secret else parts)
+    drawn = _drawn(session_seed, source, role, replicate, secret)
     return 1 + int(drawn[:15], 16) % (2**31 - 1)
+
+
+def evaluation_draws(
+    session_seed: int, source: str, role: Role, replicate: int, secret: str = ""
+) -> str:
+    """Hexadecimal number from which an evaluator draws the order of its questions.
+
+    The last digits of a metric can depend on that order, since matrix products of many rows
+    round each row by its place; so a repeated run has to be asked in the same one.  Nobody
+    who does not know the ``secret`` can tell it from the run's seed.
+    """
+    return digest(["evaluation", _drawn(session_seed, source, role, replicate, secret)])
+
+
+def _drawn(session_seed: int, source: str, role: Role, replicate: int, secret: str) -> str:
+    parts = {"seed": session_seed, "source": source, "role": role, "replicate": replicate}
+    return digest({**parts, "secret": secret} if secret else parts)
 
 
 def stream_seed(session_seed: int, purpose: str, *parts: int | str) -> int:

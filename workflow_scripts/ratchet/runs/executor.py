@@ -12,7 +12,15 @@ from ratchet.base.io import Fingerprint, read_record, source_digest
 from ratchet.base.structs import from_json_values, replace
 from ratchet.base.text import clean_lines, median
 from ratchet.records.events import read_events
-from ratchet.records.records import Baseline, Outcome, Pace, Role, RunSummary, run_seed
+from ratchet.records.records import (
+    Baseline,
+    Outcome,
+    Pace,
+    Role,
+    RunSummary,
+    evaluation_draws,
+    run_seed,
+)
 from ratchet.records.store import LOG, RunRecord
 from ratchet.runs.hardware import check_hardware
 from ratchet.runs.probe import STEPS, slowing
@@ -179,12 +187,13 @@ class Executor:
         # proposes does not choose its code.
         own = role is not Role.SEARCH or source != source_digest(session.baseline_files)
         secret = session.seed_secret if own else ""
+        drawn = (session.config.seed, source, role, replicate, secret)
         return RunSpec(
             command=task.command,
             sources=sources,
             fixed=_digests(manifest.fixed),
             data=_digests(manifest.data),
-            seed=run_seed(session.config.seed, source, role, replicate, secret),
+            seed=run_seed(*drawn),
             budget_seconds=budget["seconds"],
             budget_steps=budget["steps"],
             timeout_seconds=float(budget["timeout_seconds"]),
@@ -208,6 +217,7 @@ class Executor:
             isolation=session.config.isolation,
             hidden=task.hidden,
             packages=() if manifest.python else tuple(locked_versions(task.environment)),
+            draws=evaluation_draws(*drawn),
         )
 
     def _find_or_execute(

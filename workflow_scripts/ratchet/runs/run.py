@@ -393,13 +393,13 @@ class Workspace(Frozen, dict=True):
         return found
 
     def evaluator_environment(self) -> dict[str, str]:
-        """The evaluator's: where the data are, and how long it may wait for a reply."""
+        """The evaluator's: where the data are, how long it may wait, what it draws from."""
         spec = self.spec
         told = {
             key: {name: str(self.store.path(sha).resolve()) for name, sha in data.items()}
             for key, data in (("data", spec.evaluation_data), ("audit", spec.audit_data))
         }
-        order = json.dumps({**told, "reply_seconds": spec.timeout_seconds})
+        order = json.dumps({**told, "reply_seconds": spec.timeout_seconds, "draws": spec.draws})
         return {**self._common(self.evaluator.resolve()), "RATCHET_EVALUATION": order}
 
     def _common(

@@ -9,7 +9,9 @@ from ratchet.records.store import run_key
 from ratchet.task.environment import CacheMount, Interpreter
 from ratchet.task.task import BY_ENVIRONMENT, Seeding
 
-BESIDE = frozenset({"isolation", "hidden", "packages", "python", "mounts", "evaluation_seconds"})
+BESIDE = frozenset(
+    {"isolation", "hidden", "packages", "python", "mounts", "evaluation_seconds", "draws"}
+)
 """Fields of a run that say how a machine serves it, not what it computes."""
 
 
@@ -48,7 +50,9 @@ class RunSpec(Frozen):
     are made from, ``packages`` those that it needs: where they are named it sees no others
     of this interpreter.  ``python`` and ``mounts`` are where interpreter and caches lie here.
     ``evaluation_seconds`` is what the baseline's evaluation takes here: a model that knows it
-    can train for as much less as its own takes longer.
+    can train for as much less as its own takes longer.  ``draws`` is the hexadecimal number
+    from which the evaluator draws the order of its questions, so that a repeated run is asked
+    in the same one; without it the evaluator draws from the system's randomness.
     """
 
     command: Sequence[str]
@@ -85,6 +89,7 @@ class RunSpec(Frozen):
     python: Interpreter | None = None
     mounts: Sequence[CacheMount] = ()
     evaluation_seconds: float | None = None
+    draws: str = ""
 
     @property
     def inputs(self) -> dict[str, Any]:
