@@ -55,9 +55,8 @@ class Workplace:
 
 def checkout(folder: Path) -> Workplace:
     """What a session needs of this checkout, with the tests' task as the configured one."""
-    ignored = shutil.ignore_patterns("__pycache__", "data")
     for name in ("rules", "config", "profiles", "envs", "tasks", "workflow_scripts"):
-        shutil.copytree(REPO / name, folder / name, ignore=ignored)
+        shutil.copytree(REPO / name, folder / name, ignore=shutil.ignore_patterns("data"))
     shutil.copy(REPO / "Snakefile", folder)
     shutil.copytree(FAKE, folder / "tasks/fake")
     path = folder / "config/config.yaml"

@@ -12,6 +12,7 @@ them by recursion is safe.
 import ast
 import contextlib
 import difflib
+import functools
 import io
 import itertools
 import json
@@ -161,7 +162,9 @@ def _is_utf8(coding: str) -> bool:
     return codecs.lookup(coding).name in ("utf-8", "utf-8-sig")
 
 
+@functools.lru_cache(maxsize=128)
 def _unreadable(name: str, text: str) -> str | None:
+    """Why a file does not parse; declared changes of one incumbent are read in every round."""
     try:
         if name.endswith(".py"):
             parse_python(text)
