@@ -113,6 +113,8 @@ def _attempt(spec: RunSpec, store: Store, folder: Path, kind: SandboxKind) -> di
         space.fill()
         answer = _supervised(space, folder)
         answer["changed"] = space.changed()
+        inside = path_inside(space.work) if kind is SandboxKind.CONTAINER else space.work.resolve()
+        answer["folders"] = [str(inside)]
         for name, content in space.sources.items():
             write_below(folder / SOURCE / name, content)
         space.remove()
