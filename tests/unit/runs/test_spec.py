@@ -36,6 +36,7 @@ OTHER: dict[str, Any] = {
     "attempt": 1,
     "occasion": "confirmation of tonight",
     "guard": True,
+    "renewal": 1,
     "device": "gpu",
     "evaluator": ["python", "evaluator.py"],
     "evaluation_data": {"val.bin": "f" * 64},

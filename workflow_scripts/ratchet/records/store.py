@@ -88,6 +88,11 @@ class RunRecord(Frozen):
     OPTIONAL: ClassVar[tuple[str, ...]] = ("machine",)
 
     @property
+    def is_of_machine(self) -> bool:
+        """Whether it is a failure that the machine may be to blame for."""
+        return bool(self.machine) or self.outcome in _OF_MACHINE
+
+    @property
     def is_spoilt(self) -> bool:
         """Whether others on the machine made it useless: it must be made again."""
         slowed = self.pace is not None and bool(self.pace.slowed)
@@ -103,6 +108,9 @@ class RunRecord(Frozen):
     def numbers(self) -> dict[str, float | None]:
         """Numbers that the run printed, and those that were measured, by name."""
         return {**self.metrics, **{name: getattr(self, name) for name in MEASURED}}
+
+
+_OF_MACHINE = (Outcome.TIMEOUT, Outcome.KILLED, Outcome.CONTENDED)
 
 
 class DamagedError(Exception):

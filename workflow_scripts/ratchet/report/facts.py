@@ -495,6 +495,8 @@ def run_facts(run: RunSummary, records: SessionRecords) -> Facts:
         "memory_mb": run.memory_mb,
         "train_seconds": train_seconds(record) if record else None,
         "wall_seconds": record.wall_seconds if record else None,
+        "machine": record.machine if record else "",
+        "from_store": records.replayed.get(run.key),
     }
 
 

@@ -15,7 +15,7 @@ BESIDE = frozenset(
 """Fields of a run that say how a machine serves it, not what it computes."""
 
 
-OPTIONAL = ("occasion", "guard")
+OPTIONAL = ("occasion", "guard", "renewal")
 """Fields that enter the key of those runs alone that have them."""
 
 
@@ -29,7 +29,8 @@ class RunSpec(Frozen):
     ``sources`` are the candidate's own files.  Exactly one of ``budget_seconds`` and
     ``budget_steps`` is set.  ``attempt`` is above 0 where the run is made again because
     another program used its GPU or had the machine busy.  ``occasion`` names the one that
-    the run is made for, where the store's runs of another time do not count.
+    the run is made for, where the store's runs of another time do not count.  ``renewal`` is
+    above 0 where the machine may be to blame for the failures that the store has of the run.
 
     With an ``evaluator`` (a command among whose words is a fixed file) the metric is
     computed by that, from ``evaluation_data`` and ``audit_data``; the run itself gets
@@ -68,6 +69,7 @@ class RunSpec(Frozen):
     attempt: int = 0
     occasion: str = ""
     guard: bool = False
+    renewal: int = 0
     device: str = "cpu"
     evaluator: Sequence[str] = ()
     evaluation_data: Mapping[str, str] = field(default_factory=dict)

@@ -37,12 +37,16 @@ from ratchet.task.repository import task_of_config
 from ratchet.task.task import AUTO, Task
 
 
-def session_resumed(paths: SessionPaths, config: Config) -> None:
-    """Note that a session that has a journal goes on, with the settings of now."""
+def session_resumed(paths: SessionPaths, config: Config, forced: bool = False) -> None:
+    """Note that a session that has a journal goes on, with the settings of now.
+
+    Where its runs are ``forced``, failures of the machine so far do not count any more.
+    """
     if paths.manifest.exists() and paths.events.exists():
-        # Nothing rests on it: a full disk is named by the step that needs room.
+        # No verdict rests on it: a full disk is named by the step that needs room.
         with contextlib.suppress(OSError):
-            Journal(paths.events).append("resumed", **planned_facts(config))
+            again = {"forced": True} if forced else {}
+            Journal(paths.events).append("resumed", **planned_facts(config), **again)
 
 
 def planned_facts(config: Config) -> dict[str, Any]:
