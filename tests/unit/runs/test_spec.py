@@ -51,6 +51,7 @@ OTHER: dict[str, Any] = {
     "caches": {"~/.cache/data": "a" * 64},
     "environment_sha256": "a" * 64,
     "packages_sha256": "a" * 64,
+    "allowed_sha256": "a" * 64,
     "hardware": {"cpu": "another"},
 }
 

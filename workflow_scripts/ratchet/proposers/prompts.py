@@ -356,6 +356,8 @@ def _constraints(session: Session) -> Iterator[str]:
     yield strategy_words(session)
     bounds = "; ".join(constraint.words for constraint in session.task.constraints)
     yield f"Never kept is what breaks: {bounds}" if bounds else ""
+    allowed = ", ".join(session.task.allow_packages)
+    yield f"Packages are fixed; beside those of the lock there are: {allowed}" if allowed else ""
 
 
 def _small_files(session: Session, history: History) -> dict[str, str]:

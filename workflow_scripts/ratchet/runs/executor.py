@@ -29,11 +29,13 @@ from ratchet.runs.run import execute_run
 from ratchet.runs.spec import RunSpec
 from ratchet.session import Session
 from ratchet.task.environment import (
+    CacheMount,
     cache_mount,
     check_caches,
     locked_versions,
     task_interpreter,
 )
+from ratchet.task.packages import PLACE, installed_packages
 
 REPEATS = 2
 """So often a run is made again that a shared GPU or a busy machine spoilt."""
@@ -275,6 +277,7 @@ class Executor:
             caches={entry.folder: entry.sha256 for entry in manifest.caches},
             environment_sha256=manifest.environment.sha256,
             packages_sha256=manifest.python.packages_sha256 if manifest.python else "",
+            allowed_sha256=manifest.allowed.sha256 if manifest.allowed else "",
             hardware=manifest.hardware,
             isolation=session.config.isolation,
             hidden=task.hidden,
@@ -352,6 +355,9 @@ class Executor:
         check_hardware(session.manifest, task.device, python)
         check_caches(session.manifest.caches, task.caches, task.clone, session.store)
         mounts = [cache_mount(c, task.clone) for c in task.caches if c.folder in spec.caches]
+        if session.manifest.allowed is not None:
+            about = task, python, session.store, session.harness
+            mounts.append(CacheMount(installed_packages(session.manifest.allowed, *about), PLACE))
         usual = self._evaluation_seconds()
         return replace(spec, python=python, mounts=mounts, evaluation_seconds=usual)
 

@@ -399,8 +399,14 @@ _SAID = {
 }
 
 
+_NO_MODULE = "ModuleNotFoundError"
+FIXED_PACKAGES = "packages are fixed; allow_packages in task.yaml allows others"
+
+
 def _of_sign(sign: Sign, lines: Sequence[str]) -> OutcomeEvidence:
     reason = _SAID[sign.kind]
+    if sign.kind is Outcome.IMPORT_ERROR and _NO_MODULE in sign.line:
+        reason = f"{reason} ({FIXED_PACKAGES})"
     if sign.kind in (Outcome.OOM_DEVICE, Outcome.OOM_HOST) and in_evaluation(lines, sign.place):
         return OutcomeEvidence(
             Outcome.OOM_EVALUATION, f"{reason} in its evaluation, not in training", sign.line

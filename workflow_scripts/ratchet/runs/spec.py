@@ -15,7 +15,7 @@ BESIDE = frozenset(
 """Fields of a run that say how a machine serves it, not what it computes."""
 
 
-OPTIONAL = ("occasion", "guard", "renewal")
+OPTIONAL = ("occasion", "guard", "renewal", "allowed_sha256")
 """Fields that enter the key of those runs alone that have them."""
 
 
@@ -44,7 +44,8 @@ class RunSpec(Frozen):
     A ``guard`` measures nothing: its exit status says whether a candidate may be trained.
 
     ``environment_sha256`` is the digest of the lock with the packages,
-    ``packages_sha256`` that of what the task's own interpreter has, where there is one.
+    ``packages_sha256`` that of what the task's own interpreter has, where there is one, and
+    ``allowed_sha256`` that of the lock of the packages that the task allows beside these.
     Runs on different ``hardware`` are not compared.
 
     ``isolation`` keeps the run apart, ``hidden`` names installed packages that the data
@@ -84,6 +85,7 @@ class RunSpec(Frozen):
     caches: Mapping[str, str] = field(default_factory=dict)
     environment_sha256: str = ""
     packages_sha256: str = ""
+    allowed_sha256: str = ""
     hardware: Mapping[str, Any] = field(default_factory=dict)
     isolation: str = "none"
     hidden: Sequence[str] = ()
