@@ -4,7 +4,7 @@
     ratchet runs night --top 10
     ratchet runs --failed --tsv
 
-The column `store` tells when a run was made that another session had made before.
+The column `store` tells when runs were made that were found in the store.
 
 Exit codes: 0, or 64 usage, 65 data, 66 no session, 70 internal error.
 """

@@ -32,7 +32,13 @@ from ratchet.session import other_scale
 from ratchet.steps.ownership import take_folder
 from ratchet.steps.snakemake_hooks import clear_locks
 from ratchet.task.environment import require_caches
-from ratchet.task.presets import check_constants, choose_preset, edited_files, preset_sources
+from ratchet.task.presets import (
+    check_constants,
+    choose_preset,
+    constant_faults,
+    edited_files,
+    preset_sources,
+)
 from ratchet.task.repository import task_of_config
 from ratchet.task.task import AUTO, Task
 
@@ -395,6 +401,9 @@ def make_plan(overrides: Mapping[str, Any], root: Path, harness: Path, owner: bo
         frozen = check_manifest(paths, settings, defined)
     if frozen is None:
         check_constants(defined)
+        if owner and defined.origin is not None:
+            for fault in constant_faults(defined):
+                print(f"ratchet: {defined.definition}: {fault}; it is left out", file=sys.stderr)
         _check_preset(settings, defined)
         _check_budget(settings, defined)
         if not defined.fills_caches:
