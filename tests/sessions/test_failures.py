@@ -6,11 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from helpers.boxes import Box, make_box
+from helpers.boxes import DEFAULTS, Box, make_box
 from helpers.edits import constant, declare
 from helpers.shared import copied, shared_box
 from ratchet.cli import runs, show
+from ratchet.cli.sessions import session_of
 from ratchet.integrity.verify import verify_sessions
+from ratchet.proposers.prompts import gather_brief, render_brief
+from ratchet.records.history import History
 
 FAILURES = {
     "late": "time.sleep(3600)",
@@ -86,6 +89,10 @@ def test_what_the_machine_may_be_to_blame_for_stays_a_fact_of_its_session(
     assert night.events("run_replayed") == []
     page = (night.session / "report.html").read_text()
     assert page.count("(the machine may be to blame: ") == len(FAILURES)
+    values = {**DEFAULTS, **night.settings}
+    session = session_of(None, night.path, [f"{key}={value}" for key, value in values.items()])
+    brief = render_brief(gather_brief(session, History.read(session.paths)))
+    assert "the machine may be to blame (" in brief
     for ruling in night.rulings():
         assert show.main([str(ruling["number"]), "--root", str(night.path)]) == 0
         told = "--forcerun experiment" in " ".join(capsys.readouterr().out.split())
