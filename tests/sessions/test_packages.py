@@ -1,6 +1,9 @@
 """Sessions whose task allows a package beside its lock, and one whose task does not."""
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -87,6 +90,18 @@ def test_an_allowed_package_can_be_imported_and_no_other(
     program = render_program(contract_of(session.task, session.config, session.budget))
     assert "only what is installed may be imported, and tinyops." in program
     assert verify_sessions(box.path).deviations == []
+    # The commands of the report run it again by hand.
+    facts = box.json("report.json")
+    commands = [e["commands"][-1] for e in facts["experiments"] if e["outcome"] == "ok"]
+    done = subprocess.run(
+        ["bash", "-c", "\n".join(["set -e", *facts["preparation"], commands[0]])],
+        cwd=box.path,
+        env={**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert "val_loss:" in done.stdout, done.stderr
     replayed(box, tmp_path / "again")
 
 

@@ -38,6 +38,7 @@ class Recipe(Frozen):
     ``folder`` is the session's, as seen from where Snakemake runs; ``data`` maps
     names of data files to their places there, ``variables`` is what the harness
     sets beside seed and data, ``hook`` whether seeds are moved by the start-up hook,
+    ``packages`` is the folder of those that the task allows beside its lock,
     ``seeding`` how else a run is told its seed.
     """
 
@@ -46,6 +47,7 @@ class Recipe(Frozen):
     data: Mapping[str, str] = field(default_factory=dict)
     variables: Mapping[str, str] = field(default_factory=dict)
     hook: bool = False
+    packages: str = ""
     seeding: Seeding = BY_ENVIRONMENT
 
 

@@ -22,6 +22,7 @@ from pathlib import Path
 from ratchet.base.errors import ConfigError, DataError
 from ratchet.base.io import Fingerprint, digest, remove_run_folder, sync_folder, write_bytes
 from ratchet.base.text import one_line
+from ratchet.records.paths import StorePaths
 from ratchet.records.records import CacheFingerprint
 from ratchet.records.store import Store
 from ratchet.task.environment import Interpreter, folder_fingerprint, locked_versions
@@ -114,14 +115,18 @@ def installed_packages(
 
     Raises :class:`ConfigError` where they cannot be installed.
     """
-    facts = [lock.sha256, _version(python), sysconfig.get_platform()]
-    token = digest(facts)
-    place = store.paths.environment(token)
-    with store.locked(token):
-        if not _is_whole(place, store):
-            remove_run_folder(place)
-            _install(lock, task, python, store, harness, place)
-    return place / PLACE.name
+    folder = packages_folder(lock, _version(python), store.paths)
+    with store.locked(folder.parent.name):
+        if not _is_whole(folder.parent, store):
+            remove_run_folder(folder.parent)
+            _install(lock, task, python, store, harness, folder.parent)
+    return folder
+
+
+def packages_folder(lock: Fingerprint, version: str, paths: StorePaths) -> Path:
+    """Where the packages of a lock are for a version of Python on this platform."""
+    token = digest([lock.sha256, version, sysconfig.get_platform()])
+    return paths.environment(token) / PLACE.name
 
 
 def _is_whole(place: Path, store: Store) -> bool:
