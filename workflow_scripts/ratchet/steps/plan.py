@@ -401,9 +401,9 @@ def make_plan(overrides: Mapping[str, Any], root: Path, harness: Path, owner: bo
         frozen = check_manifest(paths, settings, defined)
     if frozen is None:
         check_constants(defined)
-        if owner and defined.origin is not None:
+        if defined.origin is not None:
             for fault in constant_faults(defined):
-                print(f"ratchet: {defined.definition}: {fault}; it is left out", file=sys.stderr)
+                print(f"ratchet: {defined.definition}: left out: {fault}", file=sys.stderr)
         _check_preset(settings, defined)
         _check_budget(settings, defined)
         if not defined.fills_caches:
