@@ -63,7 +63,7 @@ def test_tables_for_tools_agree_with_the_records(
         assert one["kept"] == (ruling["verdict"] in ("KEEP", "STRONG_KEEP"))
     assert main(["--tsv", *options]) == 0
     table = [line.split("\t") for line in capsys.readouterr().out.splitlines()]
-    assert {len(row) for row in table} == {12}
+    assert {len(row) for row in table} == {13}
     assert [row[0] for row in table[1:]] == [str(e["number"]) for e in found["experiments"]]
 
 
@@ -145,7 +145,8 @@ def test_what_is_chosen(wanted: dict, sign: int, numbers: list[int]) -> None:
 
 def test_texts_cannot_break_a_table() -> None:
     session = SimpleNamespace(
-        task=SimpleNamespace(metric=SimpleNamespace(name="val_\x1b[2Jloss", unit=""))
+        task=SimpleNamespace(metric=SimpleNamespace(name="val_\x1b[2Jloss", unit="")),
+        replayed={},
     )
     nasty = trial(1, "other", "\x1b]0;x\x07a\u202e\nb\tc " + "w" * 200, mean=1e-7)
     lines = trials_table([FOUND[0], nasty], session, False)  # type: ignore[arg-type]

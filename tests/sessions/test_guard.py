@@ -8,7 +8,7 @@ from helpers import REPO
 from helpers.boxes import DEFAULTS, Box, make_box
 from helpers.edits import alternative, constant, declare, ruling
 from helpers.player import inside
-from helpers.shared import replayed, shared_box
+from helpers.shared import copied, shared_box
 from ratchet.integrity.verify import verify_sessions
 from ratchet.proposers.agent_workspace import UNTRUSTED
 from ratchet.proposers.prompts import agent_papers
@@ -98,7 +98,16 @@ def test_what_a_guard_said_is_quarantined_in_an_agents_papers(guarded: Box) -> N
 
 def test_a_guarded_session_is_intact_and_replays_exactly(guarded: Box, tmp_path: Path) -> None:
     assert verify_sessions(guarded.path).deviations == []
-    replayed(guarded, tmp_path / "again")
+    again = copied(guarded, tmp_path / "again")
+    for path in (again.session / "rounds").glob("*/experiment-*.json"):
+        path.unlink()
+    again.play(last="confirm")
+    assert again.state() == guarded.state()
+    assert len(again.events("guard_started")) == len(guarded.events("guard_started"))
+    # A time limit may be the machine's fault: to another session it says nothing.
+    again.play(session="other", last="rounds", rounds=3)
+    (path,) = (again.path / "results" / "other").glob("events.jsonl")
+    assert path.read_text().count('"guard_started"') == 1
 
 
 def test_a_session_killed_in_a_guard_goes_on(guarded: Box, tmp_path: Path) -> None:

@@ -126,7 +126,8 @@ def define(outside: Box) -> None:
     data = yaml.safe_load((REPO / "tasks" / "autoresearch" / "upstream.yaml").read_text())
     data["constraints"].append({"name": "num_params_M", "max": 60})
     data["search_space"] = [
-        {"constant": "DEPTH", "category": "architecture", "values": [10, 9, 7], "why": "deeper"}
+        {"constant": "DEPTH", "category": "architecture", "values": [10, 9, 7], "why": "deeper"},
+        {"constant": "MATRX_LR", "category": "optimizer", "values": [0.1], "why": "faster"},
     ]
     (outside.path / "mine.yaml").write_text(yaml.safe_dump(data, sort_keys=False))
 
@@ -138,8 +139,11 @@ def test_an_unmodified_clone_runs_and_stays_as_it_is(outside: Box, tmp_path: Pat
     cache = tmp_path / "home" / ".cache" / "autoresearch"
     define(outside)
     task = "{repo: ~/a clone, definition: mine.yaml}"
-    outside.play(task=task)
+    said = outside.play(task=task)
 
+    # A definition may serve forks that lack a constant.
+    assert "left out: search_space: MATRX_LR: expected a constant" in said
+    assert "did you mean MATRIX_LR?" in said
     assert state(clone) == before
     assert sorted(p.name for p in cache.iterdir()) == ["data", "tokenizer"]
     manifest = outside.json("manifest.json")

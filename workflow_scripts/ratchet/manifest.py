@@ -35,6 +35,7 @@ def build_manifest(
     start: Start | None = None,
     seed_secret_sha256: str = "",
     remembered: tuple[Fingerprint, ...] = (),
+    allowed: Fingerprint | None = None,
 ) -> Manifest:
     """Freeze the inputs: their content goes to the store, their digests here.
 
@@ -75,6 +76,7 @@ def build_manifest(
         start=start,
         seed_secret_sha256=seed_secret_sha256,
         remembered=remembered,
+        allowed=allowed,
     )
 
 

@@ -16,7 +16,7 @@ from ratchet.base.structs import Frozen, replace
 from ratchet.config import Config, TransferScale
 from ratchet.judge.settings import Settings
 from ratchet.judge.tradeoffs import HARD, Ceiling, Prices
-from ratchet.records.events import Journal
+from ratchet.records.events import Journal, read_events, replayed_runs
 from ratchet.records.paths import SessionPaths
 from ratchet.records.proposals import DECLARED, OPTIMIZERS, Proposals
 from ratchet.records.records import (
@@ -188,6 +188,11 @@ class Session(Frozen):
             return 0.0
         task = frozen_task(self.manifest, self.paths.root, self.harness)
         return transfer_weight(self.manifest.frozen, scale, task, self.manifest.preset)
+
+    @property
+    def replayed(self) -> dict[str, str]:
+        """Times at which runs were made that it took from the store, by key."""
+        return replayed_runs(read_events(self.paths.events))
 
     def log_path(self, key: str) -> Path:
         return self.store.paths.run(key) / LOG

@@ -28,6 +28,7 @@ KEEP = verdict(
     4, 2, "KEEP", description="RATE 1 -> 2", confidence=0.81, best=0.5123, noise=0.0101, rounds=12
 )
 RUN = run(4, True, 1, wall_seconds=4.0)
+REPLAYED = RUN | {"event": "run_replayed", "made": f"{RUN['time'][:10]}T08:02:11+00:00"}
 GAIN = {"gain": 0.4, "low": 0.3, "high": 0.5}
 CONFIRMED = at(4, "confirmed", **GAIN, detail="")
 CHECK = at(4, "remeasured", value=0.9, expected=0.5, sd=0.1, z=4.0, alarm=True)
@@ -63,6 +64,9 @@ REFUSED = at(4, "agent_refused", agent="codex", round=3, reason="it\nlied", agai
         (RUN | {"pace": SLOW, "again": True}, "*4.0 s; busy machine, it had; it is run again"),
         (RUN | {"pace": SLOW, "again": False}, "*busy machine, it had; it counts all the same"),
         (RUN | {"value": None, "outcome": "contended", "again": True}, "*4.0 s; it is run again"),
+        (REPLAYED, "*0.500000  from the store, of 08:02"),
+        (REPLAYED | {"value": None, "outcome": "crash"}, "*crash  from the store, of 08:02"),
+        (REPLAYED | {"made": "2026-11-30T08:02:11+00:00"}, "*the store, of 2026-11-30 08:02"),
         (CHECK | {"alarm": False, "anew": True}, "incumbent measured anew, *quiet: 0.9000"),
         (RUN | {"role": "remeasure", "description": "incumbent"}, "remeasure    incumbent *0.50"),
         (ASKED, "asking       codex, round 3 (at most 20 min)"),

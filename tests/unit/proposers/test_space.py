@@ -240,3 +240,12 @@ def test_every_corner_of_the_gpt_is_a_model_that_fits_its_card() -> None:
     needed = 1e9 + 30 * weights + 18 * outer
     needed += tokens * (depth * width * (28 + 4 * ratio) + 12 * 8192)
     assert needed < 80e9
+
+
+def test_constants_that_are_expressions_are_found_and_moved() -> None:
+    contents = {"a.py": "BATCH = 2**19\nCONTEXT = 64 * 1024  # tokens\nRATE = 1e-3 * 0.5\n"}
+    space = Space(derived_constants(contents))
+    point = space.point(contents)
+    assert point == {"BATCH": 2**19, "CONTEXT": 2**16, "RATE": 0.0005}
+    moved = space.moved(contents, space.fitted({**point, "BATCH": 2**18 + 9, "RATE": 0.0007}))
+    assert moved == {"a.py": "BATCH = 262144\nCONTEXT = 64 * 1024  # tokens\nRATE = 0.0007\n"}

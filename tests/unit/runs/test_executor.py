@@ -33,7 +33,9 @@ class Runs:
         self.ends: list[RunRecord] = []
         session: Any = SimpleNamespace(
             task=SimpleNamespace(memory_mb=lambda _: None),
-            store=SimpleNamespace(run=self._run, lookup=self.records.get),
+            store=SimpleNamespace(
+                run=self._run, lookup=self.records.get, finished=lambda _: 1_800_000_000.0
+            ),
             paths=SessionPaths("night", folder),
             journal=Journal(SessionPaths("night", folder).events),
             budget={},
@@ -60,6 +62,12 @@ class Runs:
         assert not self.ends, "it ended sooner"
         assert self.executor.is_stored({"train.py": source}, Role.SEARCH, replicate)
         return found
+
+    def in_session(self, name: str) -> None:
+        """Go on as another session that shares the store, or as this one again."""
+        own = self.executor.session
+        own.paths = SessionPaths(name, own.paths.root)  # type: ignore[misc]
+        own.journal = Journal(own.paths.events)  # type: ignore[misc]
 
 
 @pytest.fixture
@@ -163,3 +171,45 @@ def test_a_damaged_journal_only_knows_less(runs: Runs) -> None:
 def test_without_a_pace_nothing_is_compared(runs: Runs) -> None:
     assert runs.made(ended(OK, num_steps=1000.0)).set_aside == ()
     assert runs.made(ended(OK, num_steps=1.0), replicate=1).set_aside == ()
+
+
+LATE = Outcome.TIMEOUT
+
+
+def test_a_failure_of_the_machine_counts_in_its_own_session_alone(runs: Runs) -> None:
+    first = runs.made(ended(LATE))
+    assert runs.made() == first
+    runs.in_session("other")
+    assert not runs.executor.is_stored({"train.py": "a"}, Role.SEARCH, 0)
+    second = runs.made(ended(LATE))
+    assert (second.key != first.key, second.seed) == (True, first.seed)
+    assert runs.made() == second
+    runs.in_session("third")
+    third = runs.made(ended(OK))
+    assert len(runs.records) == 3
+    for name, expected in (("night", first), ("other", second), ("fourth", third)):
+        runs.in_session(name)
+        assert runs.made() == expected
+    assert [e["made"] for e in read_events(runs.executor.session.journal.path)] == [
+        "2027-01-15T08:00:00+00:00"
+    ]
+
+
+def test_runs_that_are_forced_make_failures_of_the_machine_again(runs: Runs) -> None:
+    crashed, late = runs.made(ended(CRASH)), runs.made(ended(LATE), source="b")
+    runs.executor.session.journal.append("resumed", forced=True)
+    assert runs.made() == crashed
+    again = runs.made(ended(LATE), source="b")
+    assert again.key != late.key
+    runs.executor.session.journal.append("resumed")
+    assert runs.made(source="b") == again
+
+
+def test_attempts_beside_others_are_not_made_again_once_one_succeeded(runs: Runs) -> None:
+    first = runs.made(ended(SHARED), ended(OK))
+    stayed = runs.made(*map(ended, [SHARED] * 3), source="b")
+    runs.in_session("other")
+    assert runs.made() == first
+    again = runs.made(ended(SHARED), ended(OK), source="b")
+    assert len(stayed.set_aside) == 2 and len(again.set_aside) == 1
+    assert len(runs.records) == 2 + 3 + 2

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from helpers import SHARED
-from ratchet.base.structs import replace
+from ratchet.base.structs import replace, to_json_values
 from ratchet.logs.reader import read_run
 from ratchet.records.records import Outcome, PrefixScores
 from ratchet.records.store import LOG, LOG_ASKED, RunRecord
@@ -94,13 +94,81 @@ def test_what_was_seen_of_a_run(found, outcome, sentence) -> None:
     assert sentence is None or found.sentence == sentence
 
 
+FULL = f"{CUDA} 1.00 GiB is free. "
+MINE, THEIRS = (
+    "this process has 18.00 GiB memory in use. ",
+    "Process 7 has 60.00 GiB memory in use. ",
+)
+OWN = {"own": ["/store/run-1/work", "/tmp"]}
+
+
+@pytest.mark.parametrize(
+    ("found", "blamed"),
+    [
+        (failed("", -15, timed_out_seconds=600.0), "a time limit"),
+        (failed("step 1\n", 124), "a time limit"),
+        (ended(0.5, **BUSY), "other programs on its device"),
+        (failed(raised(FULL + THEIRS + MINE)), "other programs that held memory"),
+        (failed(raised(FULL + MINE)), ""),
+        (failed(raised(CUDA)), ""),
+        (failed("", -9), "a signal"),
+        (failed("", -9, outside="the machine ran out of memory"), "the machine ran out of memory"),
+        (failed("", -15), "a signal"),
+        (failed("", -11), ""),
+        (killed("step 5\n", 7900.0, 8000.0), ""),
+        (failed(raised("RuntimeError: Found no NVIDIA driver on your system.")), "the GPU"),
+        (failed("Failed to initialize NVML: Driver/library version mismatch\n"), "the GPU"),
+        (
+            failed(raised("RuntimeError: CUDA error: uncorrectable ECC error encountered")),
+            "the GPU",
+        ),
+        (failed("UserWarning: Found no NVIDIA driver\n" + raised(KEY)), ""),
+        (failed(raised("RuntimeError: CUDA error: an illegal memory access was encountered")), ""),
+        (failed(raised("OSError: [Errno 28] No space left on device")), "a disk"),
+        (
+            failed(raised("FileNotFoundError: [Errno 2] No such file or directory: '/data/x'")),
+            "a missing file",
+        ),
+        (failed(raised("FileNotFoundError: [Errno 2] No such file or directory: 'x'")), ""),
+        *(
+            (
+                failed(
+                    raised(f"FileNotFoundError: [Errno 2] No such file or directory: '{p}'"), **OWN
+                ),
+                "",
+            )
+            for p in ("/store/run-1/work/x.npy", "/tmp/x")
+        ),
+        (
+            failed(
+                raised("ImportError: libcuda.so.1: cannot open shared object file: No such file")
+            ),
+            "a missing file",
+        ),
+        (failed(raised("ModuleNotFoundError: No module named 'einops'")), ""),
+        (failed(raised("AssertionError: no space for it")), ""),
+        (failed(raised(KEY)), ""),
+        (ended(math.nan), ""),
+        (failed("", 0), ""),
+        (ended(0.1, tampered="prepare.py", **BUSY), ""),
+        (ended(0.5), ""),
+    ],
+)
+def test_what_the_machine_may_be_to_blame_for(found: OutcomeEvidence, blamed: str) -> None:
+    assert found.machine.startswith(blamed)
+    assert bool(found.machine) == bool(blamed)
+
+
 def test_a_runs_own_limit_counts_where_it_was_enforced(tmp_path: Path) -> None:
     (tmp_path / "run.log").write_text("step 5\n")
     spec = replace(SPEC, limits={"memory_mb": 100})
     whole = {"code": -9, "timed_out": False, "changed": None}
 
     def outcome(**answer: object) -> Outcome:
-        return run_record(spec, tmp_path, {**whole, **answer}, SandboxKind.NONE).outcome
+        record = run_record(spec, tmp_path, {**whole, **answer}, SandboxKind.NONE)
+        assert bool(record.machine) is (record.outcome is Outcome.KILLED)
+        assert ("machine" in to_json_values(record)) is bool(record.machine)
+        return record.outcome
 
     assert outcome(out_of_memory=True, unenforced=[]) is Outcome.OOM_HOST
     assert outcome(peak_rss_mb=99.0, unenforced=[]) is Outcome.OOM_HOST

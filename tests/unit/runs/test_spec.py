@@ -36,6 +36,7 @@ OTHER: dict[str, Any] = {
     "attempt": 1,
     "occasion": "confirmation of tonight",
     "guard": True,
+    "renewal": 1,
     "device": "gpu",
     "evaluator": ["python", "evaluator.py"],
     "evaluation_data": {"val.bin": "f" * 64},
@@ -50,6 +51,7 @@ OTHER: dict[str, Any] = {
     "caches": {"~/.cache/data": "a" * 64},
     "environment_sha256": "a" * 64,
     "packages_sha256": "a" * 64,
+    "allowed_sha256": "a" * 64,
     "hardware": {"cpu": "another"},
 }
 

@@ -10,6 +10,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from snakemake.settings.types import DAGSettings
 
 from helpers.report_records import manifest
 from ratchet.base.io import write_json
@@ -26,6 +27,7 @@ from ratchet.records.records import (
 from ratchet.steps.snakemake_hooks import (
     PRIVATE,
     SEEN,
+    forces_runs,
     hush,
     is_idle,
     keep_idle_jobs_here,
@@ -114,6 +116,22 @@ def test_executors_look_as_often_as_asked(monkeypatch: pytest.MonkeyPatch) -> No
     look_as_often_as_asked(Executor)
     asyncio.run(Executor().sleep())
     assert slept == [7]
+
+
+@pytest.mark.parametrize(
+    ("asked", "forced"),
+    [
+        ({}, False),
+        ({"forceall": True}, True),
+        ({"forcerun": {"experiment"}}, True),
+        ({"forcerun": {"report", "judge"}}, False),
+        ({"forcerun": {"results/s/rounds/0003/experiment-0.json"}}, True),
+        ({"targets": {"confirm_run"}}, False),
+        ({"targets": {"results/s/confirm/run-1.json"}, "forcetargets": True}, True),
+    ],
+)
+def test_runs_are_forced_by_their_rules_and_files_alone(asked: dict, forced: bool) -> None:
+    assert forces_runs(SimpleNamespace(dag_settings=DAGSettings(**asked))) is forced
 
 
 LOOKING = ("-n", "-np --cores 1", "--dry-run", "--dryrun", "--lint", "--report a", "--list-rules")

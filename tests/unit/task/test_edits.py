@@ -10,8 +10,15 @@ from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
 from ratchet.base.schema import parse_yaml
-from ratchet.task.edits import changed_values, find_value, replace_value, value_literal
+from ratchet.task.edits import (
+    applicable_changes,
+    changed_values,
+    find_value,
+    replace_value,
+    value_literal,
+)
 from ratchet.task.sources import MOST_ALIASES, text_fault
+from ratchet.task.task import DeclaredChange
 
 YAML = """\
 # how it trains
@@ -175,6 +182,10 @@ def test_comments_and_layout_are_no_difference() -> None:
         ("-7 % 4", 1),
         ("768**-0.5", 768**-0.5),
         ("(1 - 0.1) * 2", 1.8),
+        ("1e-3 * 0.5", 0.0005),
+        ("1 << 19", 524288),
+        ("-2**3", -8),
+        ("-(64 * 1024)", -65536),
     ],
 )
 def test_an_expression_of_numbers_is_a_value(text: str, value: float) -> None:
@@ -189,9 +200,33 @@ def test_an_expression_of_numbers_is_a_value(text: str, value: float) -> None:
     [
         *("2**10000", "9**99**99", "10**200", "1.5**129", "10**100 * 10**100", "1e200 * 1"),
         *("(-8)**0.5", "1 / 0", "0**-1", "5 % 0", "1e308 * 10", "3 + 4j"),
-        *("'a' * 3", "[0] * 9", "True + 1", "2 << 9", "WIDTH * 2", "int('3') + 1", "f() * 2"),
+        *("'a' * 3", "[0] * 9", "True + 1", "2 << 9999", "WIDTH * 2", "int('3') + 1", "f() * 2"),
         "9" * 4000 + "**100",
     ],
 )
 def test_what_cannot_be_computed_at_once_is_no_value(text: str) -> None:
     assert find_value("c.py", f"SIZE = {text}\n", "SIZE") is None
+
+
+@pytest.mark.parametrize(
+    ("text", "value", "new"),
+    [
+        ("2**19", "2**18", "262144"),
+        ("3", "1e-3", "0.001"),
+        ("3", "wide", "'wide'"),
+        ("'a'", "2**3", "'2**3'"),
+    ],
+)
+def test_a_text_with_an_expression_is_a_number_where_one_stood(
+    text: str, value: str, new: str
+) -> None:
+    assert replace_value("c.py", f"A = {text}\n", "A", value) == f"A = {new}\n"
+
+
+def test_numbers_in_a_list_may_be_expressions() -> None:
+    source = "SIZES = (2**3, 4, -2**2)\nA = 1 << 9999\n"
+    assert find_value("c.py", source, "SIZES").value == (8, 4, -4)
+    assert find_value("c.py", source, "A") is None
+    change = DeclaredChange("A", "other", values=("2**3", "4"), why="{new}")
+    made = list(applicable_changes([change], {"c.py": "A = 2**3\n"}))
+    assert [(idea.label, idea.contents["c.py"]) for idea in made] == [("A=4", "A = 4\n")]

@@ -86,7 +86,8 @@ def test_constants_that_cannot_be_set_are_named(fake: Task) -> None:
         with pytest.raises(ConfigError) as caught:
             preset_sources(fake, {constant: 1}, "tiny")
         assert f"presets.tiny.constants: expected {constant} to be set once" in str(caught.value)
-        assert "(train.py), found it in none of them" in str(caught.value)
+        found = f"found `{constant} = " if constant.islower() else "found none of this name; known"
+        assert f"(train.py), {found}" in str(caught.value)
     for name in ("more.py", "notes.txt"):
         (fake.folder / name).write_text("WIDTH = 3\n")
     both = replace(fake, mutable=("train.py", "more.py", "notes.txt"))
@@ -149,11 +150,26 @@ def test_constants_that_the_code_lacks_are_named_with_the_nearest(fake: Task) ->
     check_constants(fake)
     wrong = DeclaredChange("WITDH", "architecture", values=(2,), why="x")
     searched = replace(fake, search_space=[*fake.search_space, wrong])
-    with pytest.raises(ConfigError, match=r"search_space: WITDH: .*; did you mean 'WIDTH'\?"):
+    with pytest.raises(ConfigError, match=r"search_space: WITDH: .*; did you mean WIDTH\?"):
         check_constants(searched)
-    sized = replace(fake, presets=[Preset("a"), Preset("b", constants={"noise": 1})])
-    known = r"presets\.b\.constants: noise: .* in train\.py, found none of this name; known are BEH"
+    sized = replace(fake, presets=[Preset("a"), Preset("b", constants={"of_mine": 1})])
+    known = r"presets\.b\.constants: of_mine: .*py, found none of this name; known are BEHAVIOUR"
     with pytest.raises(ConfigError, match=known):
         check_constants(sized)
+    # All are named at once, and why one that is there cannot be set.
+    with pytest.raises(ConfigError) as all_faults:
+        check_constants(replace(searched, presets=sized.presets))
+    assert str(all_faults.value).count("expected a constant that is set once") == 2
+    path = fake.folder / "train.py"
+    path.write_text(path.read_text().replace("WIDTH = 1", "WIDTH = 2 * len(numbers)"))
+    with pytest.raises(ConfigError, match=r"found `WIDTH = 2 \* len\(numbers\)` in train\.py"):
+        check_constants(fake)
     # A definition of a repository may be of forks that lack some.
     check_constants(replace(searched, origin=Origin("clone", "1" * 40, "2" * 40)))
+
+
+def test_a_preset_sets_constants_that_are_expressions(fake: Task) -> None:
+    path = fake.folder / "train.py"
+    path.write_text(path.read_text().replace("RATE = 0.1", "RATE = 1e-3 * 0.5"))
+    found = preset_sources(fake, {"WIDTH": "2**3", "RATE": "1e-2 * 2"}, "p")["train.py"].decode()
+    assert "WIDTH = 8\n" in found and "RATE = 0.02\n" in found

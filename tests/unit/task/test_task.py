@@ -106,6 +106,7 @@ def test_what_is_declared_is_read(folder: Path) -> None:
         ("", "guard: [x, prepare.py]\nguard_seconds: 0", "guard_seconds: expected more than 0"),
         ("category: other", "category: Other!", "a lower-case word, found 'Other!'"),
         ("name: fake", "name: [", "is not valid YAML"),
+        ("", "allow_packages: ['git+https://a.b/c']", "expected a package with or without"),
         ("", "limits: {memory_mb: 0}", "limits.memory_mb: expected"),
         ("", "limits: {disk_mb: 9}", "unknown key 'disk_mb'"),
         (PREPARE, "", "the command that makes the data files"),

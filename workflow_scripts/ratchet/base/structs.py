@@ -35,9 +35,14 @@ class Frozen(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def to_json_values(record: Any) -> Any:
-    """Turn a record into JSON values (mappings, lists, strings, numbers)."""
+    """Turn a record into JSON values (mappings, lists, strings, numbers).
+
+    Fields that its class names in ``OPTIONAL`` are left out where they are empty.
+    """
     if isinstance(record, Struct):
-        return {name: to_json_values(getattr(record, name)) for name in record.__struct_fields__}
+        optional = getattr(record, "OPTIONAL", ())
+        values = ((name, getattr(record, name)) for name in record.__struct_fields__)
+        return {n: to_json_values(v) for n, v in values if v or n not in optional}
     if isinstance(record, enum.Enum):
         return record.value
     if isinstance(record, Mapping):

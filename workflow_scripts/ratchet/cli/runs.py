@@ -4,11 +4,13 @@
     ratchet runs night --top 10
     ratchet runs --failed --tsv
 
+The column `store` tells when runs were made that were found in the store.
+
 Exit codes: 0, or 64 usage, 65 data, 66 no session, 70 internal error.
 """
 
 import argparse
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from ratchet.base.errors import UsageError
@@ -73,8 +75,9 @@ def _run(options: argparse.Namespace) -> int:
     if options.json:
         print_json(runs_facts(chosen, session))
     elif options.tsv:
-        rows = [[_cell(value) for value in _fields(trial).values()] for trial in chosen]
-        print("\n".join("\t".join(row) for row in ([*_fields(history.start)], *rows)))
+        replayed = session.replayed
+        rows = [[_cell(value) for value in _fields(trial, replayed).values()] for trial in chosen]
+        print("\n".join("\t".join(row) for row in ([*_fields(history.start, {})], *rows)))
     else:
         print("\n".join(trials_table(chosen, session, use_colour(), terminal_width())))
     return 0
@@ -85,7 +88,8 @@ def runs_facts(chosen: Sequence[Trial], session: Session) -> dict[str, Any]:
     metric = session.task.metric
     fields = {"session": session.config.session, "metric": metric.name}
     fields["direction"] = metric.direction.value
-    return {**fields, "experiments": [_fields(trial) for trial in chosen]}
+    replayed = session.replayed
+    return {**fields, "experiments": [_fields(trial, replayed) for trial in chosen]}
 
 
 def select_trials(trials: Sequence[Trial], options: argparse.Namespace, sign: int) -> list[Trial]:
@@ -109,7 +113,7 @@ def select_trials(trials: Sequence[Trial], options: argparse.Namespace, sign: in
     return [*best, *(trial for trial in chosen if key(trial) is None)]
 
 
-def _fields(trial: Trial) -> dict[str, Any]:
+def _fields(trial: Trial, replayed: Mapping[str, str]) -> dict[str, Any]:
     return {
         "number": trial.number,
         "round": trial.round,
@@ -123,7 +127,13 @@ def _fields(trial: Trial) -> dict[str, Any]:
         "category": one_line_label(trial.category),
         "commit": trial.commit,
         "description": one_line_label(trial.description),
+        "from_store": _from_store(trial, replayed),
     }
+
+
+def _from_store(trial: Trial, replayed: Mapping[str, str]) -> str | None:
+    """When the last of a trial's runs was made that is from the store; ``None`` if none is."""
+    return max((replayed[run.key] for run in trial.runs if run.key in replayed), default=None)
 
 
 def _cell(value: Any) -> str:
@@ -142,6 +152,10 @@ def trials_table(
     deltas = [abs(e.delta) for e in chosen if e.delta]
     digits = decimals_for(min(deltas, default=None), next((e.mean for e in chosen), None))
     digits = max(3, digits)
+    replayed = session.replayed
+    found = [_from_store(trial, replayed) for trial in chosen]
+    # Where all runs are the session's own there is nothing to say.
+    shown = ("store", *(made[:16].replace("T", " ") if made else "" for made in found))
     rows = [("#", "verdict", metric, "delta", "P", "n", "MiB", "description")]
     for trial in chosen:
         rows.append(
@@ -157,7 +171,8 @@ def trials_table(
             )
         )
     codes = [_COLOURS.get(row[1]) if colour else None for row in rows]
-    lines = align_columns(rows, left=(1, 7))
+    wide = [(*row[:-1], time, row[-1]) for row, time in zip(rows, shown, strict=True)]
+    lines = align_columns(wide, left=(1, 8)) if any(found) else align_columns(rows, left=(1, 7))
     return [coloured(cut_line(line, width), code) for line, code in zip(lines, codes, strict=True)]
 
 

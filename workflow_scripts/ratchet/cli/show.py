@@ -29,12 +29,18 @@ from ratchet.base.text import (
 from ratchet.cli.diff import diff_lines
 from ratchet.cli.main import CommandParser, make_command, print_json
 from ratchet.cli.sessions import add_session, chosen_session, trial_of
+from ratchet.records.events import store_words
 from ratchet.records.history import History, Trial
 from ratchet.records.records import RunSummary, chance_name
 from ratchet.session import Session
 
 NAME = "ratchet show"
 _INDENT = 15
+MACHINE = "The machine may be to blame"
+AGAIN = (
+    "another session runs it again, as does snakemake with --forcerun experiment (of the baseline: "
+    "--forcerun baseline_run)"
+)
 LONG = 2_000
 """Characters of a hypothesis or a reason that are shown."""
 
@@ -67,7 +73,10 @@ def experiment_facts(trial: Trial, session: Session) -> dict[str, Any]:
         "metric": trial.mean,
         "proposal": to_json_values(trial.proposal),
         "ruling": to_json_values(trial.ruling),
-        "runs": to_json_values(trial.runs),
+        "runs": [
+            {**to_json_values(run), "from_store": session.replayed.get(run.key)}
+            for run in trial.runs
+        ],
         "log": _log(trial, session),
     }
 
@@ -104,7 +113,11 @@ def experiment_lines(trial: Trial, session: Session, colour: bool = False) -> It
     folder = quote(str(session.paths.folder))
     yield f"{'commit':<{_INDENT}}git -C {folder} show {trial.commit[:12]}"
     for run in trial.runs:
-        yield from _field("run", _one_run(run))
+        made = session.replayed.get(run.key)
+        yield from _field("run", _one_run(run) + (f", {store_words(made)}" if made else ""))
+        record = session.store.lookup(run.key) if run.value is None else None
+        if record is not None and record.is_of_machine:
+            yield from _field("", f"{MACHINE} ({record.machine or record.outcome.value}); {AGAIN}")
     if trial.number:
         yield ""
         yield from diff_lines(head_text(trial.proposal.diff, DIFF_LIMIT), colour)

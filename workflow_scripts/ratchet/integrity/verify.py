@@ -54,7 +54,18 @@ _OBJECTS = re.compile(r"objects/(?:[0-9a-f]{2}|pack)/[\w.-]+\w")
 # Folders of the store that hold no answers: locks, work in progress, what was found damaged
 # before, and commits of other people's repositories, of which what a session uses is compared
 # with its manifest.
-_OTHER = ("blobs", "runs", "lock", "partial", "partial.lock", "damaged", ".git", "trees", "clones")
+_OTHER = (
+    "blobs",
+    "runs",
+    "lock",
+    "partial",
+    "partial.lock",
+    "damaged",
+    ".git",
+    "trees",
+    "clones",
+    "environments",
+)
 # What git itself writes into `config`; other sections (a remote, say) are the user's.
 _CORE = re.compile(
     r"\t(repositoryformatversion = 0|(filemode|precomposeunicode|ignorecase) = (true|false)"
@@ -598,6 +609,7 @@ class _SessionFiles:
             *manifest.evaluation,
             *manifest.locked,
             *manifest.remembered,
+            *([manifest.allowed] if manifest.allowed else []),
         )
         for frozen in (*fixed, manifest.brief, manifest.definition):
             self._check_blob(path, frozen.sha256)

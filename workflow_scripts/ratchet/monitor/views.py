@@ -34,7 +34,7 @@ from ratchet.monitor.progress import (
     standing_rows,
 )
 from ratchet.records.confirmed import gain_sentence
-from ratchet.records.events import Event, append_line, read_events, time_left
+from ratchet.records.events import Event, append_line, read_events, store_words, time_left
 from ratchet.records.history import NO_SEED_EFFECT, NOISE_UNKNOWN, SEED_HINT
 from ratchet.records.paths import SessionPaths
 from ratchet.records.transferred import transfer_sentence
@@ -107,6 +107,11 @@ def _run_finished(event: Mapping[str, Any]) -> str:
     if event.get("again"):
         return f"{text}; it is run again"
     return f"{text}; it counts all the same" if slowed else text
+
+
+def _run_replayed(event: Mapping[str, Any]) -> str:
+    text = _run_finished({**event, "wall_seconds": 0.0})
+    return f"{text.removesuffix('0.0 s')}{store_words(event['made'], event['time'])}"
 
 
 def _verdict(event: Mapping[str, Any]) -> str:
@@ -203,6 +208,7 @@ _SPEAK: dict[str, Callable[[Mapping[str, Any]], str | None]] = {
         else f"{'guard':<11}  {_name(e):<{_WIDTH}} {'failed':>10}  {e['wall_seconds']:.1f} s"
     ),
     "run_finished": _run_finished,
+    "run_replayed": _run_replayed,
     "baseline": _baseline,
     "verdict": _verdict,
     "remeasured": _remeasured,

@@ -39,6 +39,7 @@ class ProgramContract(Frozen):
     budget_steps: int | None = None
     ceiling: Ceiling = field(default_factory=Ceiling)
     network: bool = False
+    allowed: Sequence[str] = ()
     replicates: int = 3
     directions: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
@@ -479,6 +480,7 @@ def contract_of(task: Task, config: Config, budget: Budget) -> ProgramContract:
         budget_steps=budget["steps"],
         ceiling=memory_ceiling(config),
         network=task.network,
+        allowed=task.allow_packages,
         replicates=config.baseline_replicates,
         directions=_declared_directions(task.search_space),
     )

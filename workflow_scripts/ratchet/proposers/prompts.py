@@ -356,6 +356,8 @@ def _constraints(session: Session) -> Iterator[str]:
     yield strategy_words(session)
     bounds = "; ".join(constraint.words for constraint in session.task.constraints)
     yield f"Never kept is what breaks: {bounds}" if bounds else ""
+    allowed = ", ".join(session.task.allow_packages)
+    yield f"Packages are fixed; beside those of the lock there are: {allowed}" if allowed else ""
 
 
 def _small_files(session: Session, history: History) -> dict[str, str]:
@@ -503,9 +505,11 @@ def _measured(trial: Trial) -> Iterator[str]:
 
 
 def _record_numbers(trial: Trial, record: RunRecord | None, log: str) -> Iterator[str]:
-    """Speed, memory and training loss of a trial's run, in words."""
+    """Speed, memory and training loss of a trial's run, in words, and if it may have been sound."""
     if record is None:
         return
+    if record.machine:
+        yield f"the machine may be to blame ({record.machine})"
     steps, seconds = record.metrics.get(STEPS), record.metrics.get(TRAINING_SECONDS)
     if steps and seconds:
         yield f"{steps / seconds:.3g} steps per second"

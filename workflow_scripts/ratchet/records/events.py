@@ -5,7 +5,7 @@ import fcntl
 import itertools
 import json
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -130,6 +130,35 @@ def each_listener(*listeners: Listener) -> Listener:
 def event_seconds(event: Mapping[str, Any]) -> float:
     """Time of an event in seconds since the epoch."""
     return datetime.datetime.fromisoformat(event["time"]).timestamp()
+
+
+_STARTED = frozenset({"run_started", "guard_started", "run_finished", "guard_finished"})
+
+
+def own_runs(events: Iterable[Mapping[str, Any]]) -> set[str]:
+    """Keys of the runs that a session made, since it was last forced to make runs again."""
+    found: set[str] = set()
+    for event in events:
+        if event["event"] == "resumed" and event.get("forced"):
+            found.clear()
+        elif event["event"] in _STARTED and event.get("key"):
+            found.add(event["key"])
+    return found
+
+
+def replayed_runs(events: Iterable[Mapping[str, Any]]) -> dict[str, str]:
+    """Times at which runs were made that a session took from the store, by key."""
+    return {
+        str(e["key"]): str(e["made"])
+        for e in events
+        if e["event"] == "run_replayed" and "key" in e and "made" in e
+    }
+
+
+def store_words(made: str, now: str = "") -> str:
+    """Where a run is from that was made at a time, with the day unless that is today's."""
+    time = made[11:16] if made[:10] == now[:10] else made[:16].replace("T", " ")
+    return f"from the store, of {time}"
 
 
 def search_walls(events: Sequence[Mapping[str, Any]]) -> list[float]:

@@ -191,6 +191,10 @@ class StorePaths(Frozen):
         """The files of a commit of somebody's repository, by the hash of its tree."""
         return self.root / "trees" / sha[:2] / sha
 
+    def environment(self, token: str) -> Path:
+        """Packages that a task allows its candidates, as they are installed for one Python."""
+        return self.root / "environments" / token[:2] / token
+
     def clone(self, token: str) -> Path:
         """A bare repository of ours with what was fetched from an address."""
         return self.root / "clones" / token

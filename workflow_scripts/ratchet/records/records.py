@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 from ratchet.base.io import Fingerprint, digest
 from ratchet.base.structs import Frozen, field
@@ -624,7 +624,8 @@ class Manifest(Frozen):
     ``start`` is the champion that ``baseline`` is, where it is not the task's own files.
     ``seed_secret_sha256`` is the digest of what the seeds of runs are drawn with, and empty
     where they are drawn without a secret.  ``remembered`` are findings of other sessions,
-    each by the session's name.
+    each by the session's name.  ``allowed`` is the lock of the packages that candidates may
+    import beside the task's ``environment``.
     """
 
     session: str
@@ -650,6 +651,9 @@ class Manifest(Frozen):
     start: Start | None = None
     seed_secret_sha256: str = ""
     remembered: tuple[Fingerprint, ...] = ()
+    allowed: Fingerprint | None = None
+
+    OPTIONAL: ClassVar[tuple[str, ...]] = ("allowed",)
 
 
 class Start(Frozen):

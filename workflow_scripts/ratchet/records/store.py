@@ -12,7 +12,7 @@ import os
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from ratchet.base.errors import NEW_SESSION, DataError, InputMissingError, StoreError
 from ratchet.base.io import (
@@ -63,6 +63,7 @@ class RunRecord(Frozen):
     tells how busy the machine was, where that matters.
     ``impossible`` are printed numbers that were taken as not printed, and ``earlier_tries``
     how tries before this one ended, which something else than the run broke off.
+    ``machine`` says what of the machine may be to blame for a failure, if anything may.
     """
 
     outcome: Outcome
@@ -82,6 +83,14 @@ class RunRecord(Frozen):
     pace: Pace | None = None
     impossible: tuple[str, ...] = ()
     earlier_tries: tuple[str, ...] = ()
+    machine: str = ""
+
+    OPTIONAL: ClassVar[tuple[str, ...]] = ("machine",)
+
+    @property
+    def is_of_machine(self) -> bool:
+        """Whether it is a failure that the machine may be to blame for."""
+        return bool(self.machine) or self.outcome in _OF_MACHINE
 
     @property
     def is_spoilt(self) -> bool:
@@ -99,6 +108,9 @@ class RunRecord(Frozen):
     def numbers(self) -> dict[str, float | None]:
         """Numbers that the run printed, and those that were measured, by name."""
         return {**self.metrics, **{name: getattr(self, name) for name in MEASURED}}
+
+
+_OF_MACHINE = (Outcome.TIMEOUT, Outcome.KILLED, Outcome.CONTENDED)
 
 
 class DamagedError(Exception):

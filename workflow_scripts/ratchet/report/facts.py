@@ -361,7 +361,7 @@ def _provenance(records: SessionRecords) -> Facts:
         "data": m.data,
         "evaluation": m.evaluation,
         "locked": m.locked,
-        "environment": (m.environment,),
+        "environment": (m.environment, *([m.allowed] if m.allowed else [])),
         "definition": (m.definition,),
         "remembered": m.remembered,
         "cache": tuple(Fingerprint(c.folder, c.sha256, c.bytes) for c in m.caches),
@@ -495,6 +495,8 @@ def run_facts(run: RunSummary, records: SessionRecords) -> Facts:
         "memory_mb": run.memory_mb,
         "train_seconds": train_seconds(record) if record else None,
         "wall_seconds": record.wall_seconds if record else None,
+        "machine": record.machine if record else "",
+        "from_store": records.replayed.get(run.key),
     }
 
 
@@ -765,6 +767,9 @@ def run_again_preparation(recipe: Recipe) -> list[str]:
     if recipe.hook:
         found = "import ratchet.runs.seed_hook as h; print(*h.__path__)"
         lines.append(f'  export PYTHONPATH="$(python -c {shlex.quote(found)})"')
+    if recipe.packages:
+        place = f"$(cd ../.. && pwd)/{shlex.quote(recipe.packages)}"
+        lines.append(f'  export PYTHONPATH="{place}${{PYTHONPATH:+:$PYTHONPATH}}"')
     if recipe.seeding.variable:
         lines.append(f'  export {recipe.seeding.variable}="$2"')
     if recipe.seeding.constant:

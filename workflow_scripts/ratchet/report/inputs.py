@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cached_property
 from math import fsum
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +12,7 @@ from ratchet.base.structs import Frozen, field
 from ratchet.base.templates import fill_template
 from ratchet.base.text import decimals_for, format_number, format_percent, one_line_label
 from ratchet.judge.settings import Settings
+from ratchet.records.events import replayed_runs
 from ratchet.records.history import History
 from ratchet.records.records import Direction, Manifest, RunSummary
 from ratchet.records.store import RunRecord
@@ -36,6 +38,7 @@ class Recipe(Frozen):
     ``folder`` is the session's, as seen from where Snakemake runs; ``data`` maps
     names of data files to their places there, ``variables`` is what the harness
     sets beside seed and data, ``hook`` whether seeds are moved by the start-up hook,
+    ``packages`` is the folder of those that the task allows beside its lock,
     ``seeding`` how else a run is told its seed.
     """
 
@@ -44,6 +47,7 @@ class Recipe(Frozen):
     data: Mapping[str, str] = field(default_factory=dict)
     variables: Mapping[str, str] = field(default_factory=dict)
     hook: bool = False
+    packages: str = ""
     seeding: Seeding = BY_ENVIRONMENT
 
 
@@ -55,7 +59,7 @@ class Move(Frozen):
     after: str
 
 
-class SessionRecords(Frozen):
+class SessionRecords(Frozen, dict=True):
     """Records of a session that its report is made of.
 
     ``judge`` holds the settings that verdicts depend on, at least ``mode`` and
@@ -87,6 +91,11 @@ class SessionRecords(Frozen):
     settings: Settings | None = None
     landscape: Landscape | None = None
     moves: Mapping[int, Sequence[Move]] = field(default_factory=dict)
+
+    @cached_property
+    def replayed(self) -> Mapping[str, str]:
+        """Times at which runs were made that the session took from the store, by key."""
+        return replayed_runs(self.events)
 
 
 def total_of_runs(

@@ -12,6 +12,7 @@ from ratchet.records.events import read_events
 from ratchet.records.history import History
 from ratchet.records.paths import SessionPaths
 from ratchet.records.proposals import CallOutcome
+from ratchet.records.records import Manifest
 from ratchet.report.facts import build_facts
 from ratchet.report.inputs import Integrity, Move, Recipe, SessionRecords
 from ratchet.report.render import render_html, render_png, render_svg
@@ -20,6 +21,7 @@ from ratchet.session import Session
 from ratchet.steering.bandit import score_categories
 from ratchet.steering.suggestions import pulls_of
 from ratchet.task.edits import find_value
+from ratchet.task.packages import packages_folder
 from ratchet.task.task import THREAD_VARIABLES
 
 # Of a run's log the page shows the end; the whole is in the store.
@@ -144,8 +146,14 @@ def _recipe(session: Session) -> Recipe:
             **spend,
         },
         hook=session.task.seeding.hook,
+        packages=str(packages_folder(m.allowed, _python(m), here.store)) if m.allowed else "",
         seeding=session.task.seeding,
     )
+
+
+def _python(manifest: Manifest) -> str:
+    """Version of the Python that runs of the session have."""
+    return manifest.python.version if manifest.python else manifest.versions["python"]
 
 
 def write_report(session: Session) -> None:

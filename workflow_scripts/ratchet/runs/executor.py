@@ -4,14 +4,15 @@ Each run is found in the store by its key, or executed now and kept there.
 """
 
 import contextlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from ratchet.base.errors import NEW_SESSION, DataError
 from ratchet.base.io import Fingerprint, read_record, source_digest
 from ratchet.base.structs import from_json_values, replace
-from ratchet.base.text import clean_lines, median
-from ratchet.records.events import read_events
+from ratchet.base.text import clean_lines, iso_time, median
+from ratchet.records.events import Event, own_runs, read_events, replayed_runs
 from ratchet.records.records import (
     Baseline,
     Outcome,
@@ -28,14 +29,19 @@ from ratchet.runs.run import execute_run
 from ratchet.runs.spec import RunSpec
 from ratchet.session import Session
 from ratchet.task.environment import (
+    CacheMount,
     cache_mount,
     check_caches,
     locked_versions,
     task_interpreter,
 )
+from ratchet.task.packages import PLACE, installed_packages
 
 REPEATS = 2
 """So often a run is made again that a shared GPU or a busy machine spoilt."""
+
+_Made = tuple[str, RunRecord, bool, bool]
+"""Key and record of an attempt, whether it was executed now, and whether another must be made."""
 
 SAID_LINES = 20
 """Last lines of a failed guard that are shown, where nothing keeps its log."""
@@ -71,6 +77,8 @@ class Executor:
         A run that shared its GPU, or that a busy machine slowed, is compared with nothing;
         it is made again with the same seed.  If that does not help, the last one counts.
         With ``as_it_is`` the run is wanted at the machine's pace, busy or not.
+        One that failed in another session, or before runs were forced, is made again where
+        the machine may be to blame.
         """
         spec = replace(self.spec(sources, role, replicate, audit), occasion=occasion)
         about = {
@@ -80,13 +88,12 @@ class Executor:
             "replicate": replicate,
             "seed": spec.seed,
         }
-        set_aside: list[str] = []
-        for attempt in _attempts(spec):
-            key, record, again = self._find_or_execute(attempt, about, as_it_is)
-            if not again:
-                break
-            set_aside.append(key)
-        return self._summary(key, spec, record, tuple(set_aside))
+
+        def make(attempt: RunSpec) -> _Made:
+            return self._find_or_execute(attempt, about, as_it_is)
+
+        key, record, set_aside = self._settled(spec, make, about)
+        return self._summary(key, spec, record, set_aside)
 
     def guard(
         self,
@@ -105,11 +112,11 @@ class Executor:
         spec = self._guard_spec(sources)
         about = {"number": number, "description": description, "role": Role.GUARD, "replicate": 0}
         journal, budget = self.session.journal, {"timeout_seconds": spec.timeout_seconds}
-        for attempt in _attempts(spec):
 
-            def perform(folder: Path, attempt: RunSpec = attempt) -> RunRecord:
+        def make(attempt: RunSpec) -> _Made:
+            def perform(folder: Path) -> RunRecord:
                 here = self._on_this_machine(attempt)
-                journal.append("guard_started", **about, budget=budget)
+                journal.append("guard_started", **about, key=attempt.key, budget=budget)
                 record = execute_run(here, self.session.store, folder)
                 if required and record.outcome is not Outcome.OK:
                     raise self._unguarded(description, record, folder)
@@ -120,14 +127,16 @@ class Executor:
                 facts = {"outcome": record.outcome, "reason": record.reason}
                 seconds = record.wall_seconds
                 journal.append("guard_finished", **about, **facts, key=key, wall_seconds=seconds)
-            if record.outcome is not Outcome.CONTENDED:
-                break
+            return key, record, executed, record.outcome is Outcome.CONTENDED
+
+        key, record, _ = self._settled(spec, make, about)
         return self._summary(key, spec, record, ())
 
     def fails_guard(self, sources: Mapping[str, str]) -> bool:
         """Whether the task's guard was run on a source before, and failed."""
-        known = [self.session.store.lookup(a.key) for a in _attempts(self._guard_spec(sources))]
-        return any(each is not None and each.outcome is Outcome.GUARD_FAILED for each in known)
+        spec = self._guard_spec(sources)
+        record = self._stored(spec, lambda found: found.outcome is Outcome.CONTENDED)
+        return record is not None and record.outcome is Outcome.GUARD_FAILED
 
     def _guard_spec(self, sources: Mapping[str, str]) -> RunSpec:
         """Specification of the guard's run: the training's sandbox and data, no evaluation."""
@@ -157,11 +166,65 @@ class Executor:
 
     def is_stored(self, sources: Mapping[str, str], role: Role, replicate: int) -> bool:
         """Whether :meth:`run` would find all that it needs, and execute nothing."""
-        for attempt in _attempts(self.spec(sources, role, replicate)):
-            record = self.session.store.lookup(attempt.key)
-            if record is None or not record.is_spoilt:
-                return record is not None
-        return True
+        spec = self.spec(sources, role, replicate)
+        return self._stored(spec, lambda found: found.is_spoilt) is not None
+
+    def _stored(self, spec: RunSpec, again: Callable[[RunRecord], bool]) -> RunRecord | None:
+        """The record that a run would be found as; ``None`` if one would be executed.
+
+        ``again`` says which records are followed by another attempt.
+        """
+        for renewal in itertools.count():
+            for attempt in _attempts(replace(spec, renewal=renewal)):
+                record = self.session.store.lookup(attempt.key)
+                if record is None:
+                    return None
+                last = attempt.attempt == REPEATS or not again(record)
+                if last and self._counts(attempt.key, record):
+                    return record
+                if last:
+                    break
+        raise AssertionError("renewals have no end")
+
+    def _settled(
+        self, spec: RunSpec, make: Callable[[RunSpec], _Made], about: Mapping[str, object]
+    ) -> tuple[str, RunRecord, tuple[str, ...]]:
+        """Key and record of the attempt that counts, and the keys of those set aside for it."""
+        for renewal in itertools.count():
+            set_aside: list[str] = []
+            for attempt in _attempts(replace(spec, renewal=renewal)):
+                key, record, executed, again = make(attempt)
+                if not again or attempt.attempt == REPEATS:
+                    break
+                set_aside.append(key)
+            if executed or self._counts(key, record):
+                break
+        if not executed:
+            self._tell_replay(key, spec, record, about)
+        return key, record, tuple(set_aside)
+
+    def _counts(self, key: str, record: RunRecord) -> bool:
+        """Whether a stored run stands for the one that is wanted.
+
+        A failure of the machine does so in the session alone that made it.
+        """
+        return not record.is_of_machine or key in own_runs(self._events())
+
+    def _tell_replay(
+        self, key: str, spec: RunSpec, record: RunRecord, about: Mapping[str, object]
+    ) -> None:
+        """Say, once in a session, that a run was made before it, and when."""
+        known = list(self._events())
+        if key in own_runs(known) or key in replayed_runs(known):
+            return
+        made = iso_time(self.session.store.finished(key))
+        facts = {"key": key, "outcome": record.outcome, "value": _value(spec, record)}
+        self.session.journal.append("run_replayed", **about, **facts, made=made)
+
+    def _events(self) -> Iterator[Event]:
+        """Events of the session, and of its journal where that is another."""
+        for path in {self.session.paths.events, self.session.journal.path}:
+            yield from read_events(path)
 
     def values_of_others(
         self, sources: Mapping[str, str], ours: Sequence[RunSummary]
@@ -171,7 +234,8 @@ class Executor:
         They are other sessions' on the same kind of machine.
         """
         store, spec = self.session.store, self.spec(sources, Role.SEARCH, 0)
-        keys = set(store.replicates(spec.inputs, ("seed", "attempt"))) - {run.key for run in ours}
+        apart = ("seed", "attempt", "renewal")
+        keys = set(store.replicates(spec.inputs, apart)) - {run.key for run in ours}
         records = [record for key in sorted(keys) if (record := store.lookup(key)) is not None]
         usual = [each for each in records if each.pace is None or not each.pace.slowed]
         return [value for each in usual if (value := _value(spec, each)) is not None]
@@ -213,6 +277,7 @@ class Executor:
             caches={entry.folder: entry.sha256 for entry in manifest.caches},
             environment_sha256=manifest.environment.sha256,
             packages_sha256=manifest.python.packages_sha256 if manifest.python else "",
+            allowed_sha256=manifest.allowed.sha256 if manifest.allowed else "",
             hardware=manifest.hardware,
             isolation=session.config.isolation,
             hidden=task.hidden,
@@ -220,15 +285,13 @@ class Executor:
             draws=evaluation_draws(*drawn),
         )
 
-    def _find_or_execute(
-        self, spec: RunSpec, about: Mapping[str, object], as_it_is: bool
-    ) -> tuple[str, RunRecord, bool]:
-        """Key and record of one attempt, and whether another must be made."""
+    def _find_or_execute(self, spec: RunSpec, about: Mapping[str, object], as_it_is: bool) -> _Made:
+        """One attempt, found or executed."""
         journal, source = self.session.journal, source_digest(spec.sources)
 
         def perform(folder: Path) -> RunRecord:
             here = self._on_this_machine(spec)
-            journal.append("run_started", **about, budget=self.session.budget)
+            journal.append("run_started", **about, key=spec.key, budget=self.session.budget)
             return self._compared(execute_run(here, self.session.store, folder), source)
 
         key, record, executed = self.session.store.run(spec.inputs, perform)
@@ -251,7 +314,7 @@ class Executor:
                 again=again,
                 earlier_tries=record.earlier_tries,
             )
-        return key, record, again
+        return key, record, executed, again
 
     def _compared(self, record: RunRecord, source: str) -> RunRecord:
         """The record with what slowed the run, beside the session's runs so far.
@@ -292,6 +355,9 @@ class Executor:
         check_hardware(session.manifest, task.device, python)
         check_caches(session.manifest.caches, task.caches, task.clone, session.store)
         mounts = [cache_mount(c, task.clone) for c in task.caches if c.folder in spec.caches]
+        if session.manifest.allowed is not None:
+            about = task, python, session.store, session.harness
+            mounts.append(CacheMount(installed_packages(session.manifest.allowed, *about), PLACE))
         usual = self._evaluation_seconds()
         return replace(spec, python=python, mounts=mounts, evaluation_seconds=usual)
 

@@ -286,6 +286,57 @@ def _kind_of_line(line: str) -> Outcome | None:
     return None
 
 
+# A driver that does not work, or not with this program or device; an illegal access or a failed
+# launch is the program's own.
+_DRIVER = re.compile(
+    r"(?i)(driver/library version mismatch|\bNVML\b.{0,60}(fail|error|unknown|mismatch|not found)"
+    r"|\binitialize NVML\b|\bNVIDIA driver\b|\bCUDA driver (version|initialization)\b"
+    r"|\bCUDA (unknown|initialization) error\b|CUDA error: (unknown|initialization) error"
+    r"|\bCUDA-capable device\b|\bNo CUDA GPUs are available\b|\bno kernel image is available\b"
+    r"|\bbusy or unavailable\b|\buncorrectable ECC\b|\bfallen off the bus\b|\bGPU is lost\b"
+    r"|\bCUDA_ERROR_(NO_DEVICE|NOT_INITIALIZED|UNKNOWN|SYSTEM_\w{1,40}|ECC_\w{1,20}"
+    r"|DEVICE_UNAVAILABLE)\b|\bcudaErrorDevicesUnavailable\b|\bsystem not yet initialized\b)"
+)
+_DISK = re.compile(
+    r"(?i)(no space left on device|disk quota exceeded|input/output error|stale file handle"
+    r"|database or disk is full)"
+)
+_MISSING = re.compile(r"No such file or directory: (?:b?'(/[^']{1,400})'|b?\"(/[^\"]{1,400})\")")
+_LIBRARY = re.compile(r"cannot open shared object file: No such file")
+# ``Process 12 has 60.00 GiB memory in use``, as PyTorch lists the users of a GPU that is full.
+_USER = re.compile(r"(?i)\b(process \d{1,10}|this process) has [\d.]{1,12} [KMG]iB memory in use")
+_LAST_LINES = 20
+"""Lines at the end of a log that may say how its run failed where no error does."""
+
+
+def machine_sign(lines: Sequence[str], own: Iterable[str] = ()) -> str:
+    """What of the machine the last error of a log names, in words; empty for nothing.
+
+    A missing file counts unless its path is relative or below one of the run's ``own`` folders.
+    """
+    shown = False
+    for sign in _signs_backwards(lines):
+        shown = True
+        words = _machine_words(lines[sign.place], tuple(own))
+        if words or not (sign.wraps or sign.chained):
+            return words
+    last = () if shown else lines[-_LAST_LINES:]
+    return next((words for line in last if (words := _machine_words(line, tuple(own)))), "")
+
+
+def _machine_words(line: str, own: Sequence[str]) -> str:
+    if _DISK.search(line):
+        return "a disk that is full or does not answer"
+    if _DRIVER.search(line):
+        return "the GPU or its driver"
+    if len(_USER.findall(line)) > 1:
+        return "other programs that held memory of the GPU"
+    missing = _MISSING.search(line)
+    path = (missing[1] or missing[2]) if missing else ""
+    outside = path and not any(path.startswith(f"{folder.rstrip('/')}/") for folder in own)
+    return "a missing file outside of its folder" if outside or _LIBRARY.search(line) else ""
+
+
 def weak_sign(lines: Sequence[str]) -> Sign | None:
     """The last line that speaks of a failure, where none shows one."""
     for place in range(len(lines) - 1, -1, -1):

@@ -17,6 +17,7 @@ from ratchet.runs.log import (
     in_evaluation,
     is_evaluating,
     known_numbers,
+    machine_sign,
     parse_summary,
     possible_numbers,
     strong_sign,
@@ -57,6 +58,9 @@ def run_record(
             # Where the limit ended the run, nothing came closer to it.
             peak_memory_mb=limit if answer.get("out_of_memory") else answer.get("peak_rss_mb"),
             memory_limit_mb=limit,
+            # The kernel counts those that died of the run's own limit too.
+            outside="" if answer.get("out_of_memory") else answer.get("outside", ""),
+            own=(*answer.get("folders", ()), *TEMPORARY),
         )
     )
     if spec.guard:
@@ -85,6 +89,7 @@ def run_record(
         peak_group_mb=answer.get("peak_group_mb"),
         unenforced=tuple(answer.get("unenforced", sorted(spec.limits))),
         impossible=impossible,
+        machine=found.machine,
     )
 
 
@@ -203,7 +208,8 @@ class RunEnding(Frozen):
     exit status, or minus the signal that ended the run.  ``timed_out_seconds`` is the
     wall-clock limit that the harness enforced, ``tampered`` says how the run bent its
     measurement, and ``contended`` what else used the device.  Memory is that of the
-    process tree and of the host, in MiB.
+    process tree and of the host, in MiB.  ``outside`` says what else than the run may have sent
+    the signal that ended it, and ``own`` are folders in which a missing file is its own mistake.
     """
 
     metric: str
@@ -216,14 +222,20 @@ class RunEnding(Frozen):
     peak_memory_mb: float | None = None
     memory_limit_mb: float | None = None
     log_asked: str = ""
+    outside: str = ""
+    own: Sequence[str] = ()
 
 
 class OutcomeEvidence(Frozen):
-    """The class, one sentence, and the log's own line for it (may be empty)."""
+    """The class, one sentence, and the log's own line for it (may be empty).
+
+    ``machine`` says what of the machine may be to blame, if anything may.
+    """
 
     outcome: Outcome
     reason: str
     evidence: str = ""
+    machine: str = ""
 
     @property
     def sentence(self) -> str:
@@ -238,6 +250,37 @@ _TIMEOUT_STATUS = 124
 
 def classify_outcome(ending: RunEnding) -> OutcomeEvidence:
     """The class of a run, with a reason in one sentence and its evidence."""
+    found = _classified(ending)
+    return replace(found, machine=machine_fault(found.outcome, ending))
+
+
+def machine_fault(outcome: Outcome, ending: RunEnding) -> str:
+    """What of the machine may have ended a run so, in words; empty where its code did.
+
+    The same run may then end otherwise at another time: the store's does not stand for it.
+    """
+    if outcome in (Outcome.TIMEOUT, Outcome.CONTENDED, Outcome.KILLED):
+        return ending.outside or MACHINE[outcome]
+    if outcome in (Outcome.OK, Outcome.TAMPERED, Outcome.NAN, Outcome.NO_METRIC):
+        return ""
+    if outcome is Outcome.CRASH and _signal_of(ending) in FROM_OUTSIDE:
+        return ending.outside or MACHINE[Outcome.KILLED]
+    return machine_sign(clean_lines(ending.log + ending.log_asked), ending.own)
+
+
+MACHINE = {
+    Outcome.TIMEOUT: "a time limit, which a slow machine reaches too",
+    Outcome.CONTENDED: "other programs on its device",
+    Outcome.KILLED: "a signal, which somebody else may have sent",
+}
+FROM_OUTSIDE = (signals.SIGTERM, signals.SIGINT, signals.SIGHUP)
+"""Signals that programs seldom send themselves, and whoever stops them does."""
+
+TEMPORARY = ("/tmp", "/var/tmp", "/dev/shm")
+"""Folders beside its own that a run writes files into and may miss them in."""
+
+
+def _classified(ending: RunEnding) -> OutcomeEvidence:
     found = _uncontended(ending)
     harmed = (Outcome.OK, Outcome.TIMEOUT, Outcome.KILLED, *_OUT_OF_MEMORY)
     if ending.contended is not None and found.outcome in harmed:
@@ -356,8 +399,14 @@ _SAID = {
 }
 
 
+_NO_MODULE = "ModuleNotFoundError"
+FIXED_PACKAGES = "packages are fixed; allow_packages in task.yaml allows others"
+
+
 def _of_sign(sign: Sign, lines: Sequence[str]) -> OutcomeEvidence:
     reason = _SAID[sign.kind]
+    if sign.kind is Outcome.IMPORT_ERROR and _NO_MODULE in sign.line:
+        reason = f"{reason} ({FIXED_PACKAGES})"
     if sign.kind in (Outcome.OOM_DEVICE, Outcome.OOM_HOST) and in_evaluation(lines, sign.place):
         return OutcomeEvidence(
             Outcome.OOM_EVALUATION, f"{reason} in its evaluation, not in training", sign.line

@@ -48,6 +48,7 @@ from ratchet.runs.spec import Box, RunSpec
 from ratchet.runs.supervisor import start_supervisor, supervisor_answer
 from ratchet.task.edits import replace_value
 from ratchet.task.environment import package_paths, resolve_command, unneeded_paths
+from ratchet.task.packages import PLACE
 from ratchet.task.task import THREAD_VARIABLES
 
 # Enough for a session's progress lines; a flood keeps its head and its tail.
@@ -113,6 +114,8 @@ def _attempt(spec: RunSpec, store: Store, folder: Path, kind: SandboxKind) -> di
         space.fill()
         answer = _supervised(space, folder)
         answer["changed"] = space.changed()
+        inside = path_inside(space.work) if kind is SandboxKind.CONTAINER else space.work.resolve()
+        answer["folders"] = [str(inside)]
         for name, content in space.sources.items():
             write_below(folder / SOURCE / name, content)
         space.remove()
@@ -385,8 +388,10 @@ class Workspace(Frozen, dict=True):
             found["RATCHET_BUDGET_SECONDS"] = str(spec.budget_seconds)
             if spec.evaluation_seconds is not None:
                 found["RATCHET_EVALUATION_SECONDS"] = f"{spec.evaluation_seconds:.3f}"
-        if spec.seeding.hook and not apart:
-            found["PYTHONPATH"] = str(HOOKS)
+        hooks = [str(HOOKS)] if spec.seeding.hook and not apart else []
+        allowed = [str(place / PLACE)] if spec.allowed_sha256 else []
+        if hooks or allowed:
+            found["PYTHONPATH"] = os.pathsep.join([*hooks, *allowed])
         if self.kind is SandboxKind.LANDLOCK and not self._mounts:
             # The machine's own /tmp is closed.
             found["TMPDIR"] = str(place)

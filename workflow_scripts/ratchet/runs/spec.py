@@ -15,7 +15,7 @@ BESIDE = frozenset(
 """Fields of a run that say how a machine serves it, not what it computes."""
 
 
-OPTIONAL = ("occasion", "guard")
+OPTIONAL = ("occasion", "guard", "renewal", "allowed_sha256")
 """Fields that enter the key of those runs alone that have them."""
 
 
@@ -29,7 +29,8 @@ class RunSpec(Frozen):
     ``sources`` are the candidate's own files.  Exactly one of ``budget_seconds`` and
     ``budget_steps`` is set.  ``attempt`` is above 0 where the run is made again because
     another program used its GPU or had the machine busy.  ``occasion`` names the one that
-    the run is made for, where the store's runs of another time do not count.
+    the run is made for, where the store's runs of another time do not count.  ``renewal`` is
+    above 0 where the machine may be to blame for the failures that the store has of the run.
 
     With an ``evaluator`` (a command among whose words is a fixed file) the metric is
     computed by that, from ``evaluation_data`` and ``audit_data``; the run itself gets
@@ -43,7 +44,8 @@ class RunSpec(Frozen):
     A ``guard`` measures nothing: its exit status says whether a candidate may be trained.
 
     ``environment_sha256`` is the digest of the lock with the packages,
-    ``packages_sha256`` that of what the task's own interpreter has, where there is one.
+    ``packages_sha256`` that of what the task's own interpreter has, where there is one, and
+    ``allowed_sha256`` that of the lock of the packages that the task allows beside these.
     Runs on different ``hardware`` are not compared.
 
     ``isolation`` keeps the run apart, ``hidden`` names installed packages that the data
@@ -68,6 +70,7 @@ class RunSpec(Frozen):
     attempt: int = 0
     occasion: str = ""
     guard: bool = False
+    renewal: int = 0
     device: str = "cpu"
     evaluator: Sequence[str] = ()
     evaluation_data: Mapping[str, str] = field(default_factory=dict)
@@ -82,6 +85,7 @@ class RunSpec(Frozen):
     caches: Mapping[str, str] = field(default_factory=dict)
     environment_sha256: str = ""
     packages_sha256: str = ""
+    allowed_sha256: str = ""
     hardware: Mapping[str, Any] = field(default_factory=dict)
     isolation: str = "none"
     hidden: Sequence[str] = ()

@@ -32,17 +32,27 @@ from ratchet.session import other_scale
 from ratchet.steps.ownership import take_folder
 from ratchet.steps.snakemake_hooks import clear_locks
 from ratchet.task.environment import require_caches
-from ratchet.task.presets import check_constants, choose_preset, edited_files, preset_sources
+from ratchet.task.presets import (
+    check_constants,
+    choose_preset,
+    constant_faults,
+    edited_files,
+    preset_sources,
+)
 from ratchet.task.repository import task_of_config
 from ratchet.task.task import AUTO, Task
 
 
-def session_resumed(paths: SessionPaths, config: Config) -> None:
-    """Note that a session that has a journal goes on, with the settings of now."""
+def session_resumed(paths: SessionPaths, config: Config, forced: bool = False) -> None:
+    """Note that a session that has a journal goes on, with the settings of now.
+
+    Where its runs are ``forced``, failures of the machine so far do not count any more.
+    """
     if paths.manifest.exists() and paths.events.exists():
-        # Nothing rests on it: a full disk is named by the step that needs room.
+        # No verdict rests on it: a full disk is named by the step that needs room.
         with contextlib.suppress(OSError):
-            Journal(paths.events).append("resumed", **planned_facts(config))
+            again = {"forced": True} if forced else {}
+            Journal(paths.events).append("resumed", **planned_facts(config), **again)
 
 
 def planned_facts(config: Config) -> dict[str, Any]:
@@ -391,6 +401,9 @@ def make_plan(overrides: Mapping[str, Any], root: Path, harness: Path, owner: bo
         frozen = check_manifest(paths, settings, defined)
     if frozen is None:
         check_constants(defined)
+        if defined.origin is not None:
+            for fault in constant_faults(defined):
+                print(f"ratchet: {defined.definition}: left out: {fault}", file=sys.stderr)
         _check_preset(settings, defined)
         _check_budget(settings, defined)
         if not defined.fills_caches:

@@ -49,6 +49,7 @@ from ratchet.task.environment import (
     task_interpreter,
     verify_packages,
 )
+from ratchet.task.packages import installed_packages, resolve_packages
 from ratchet.task.presets import choose_preset
 from ratchet.task.task import AUTO, Task
 
@@ -80,6 +81,9 @@ def write_manifest(config: Config, task: Task, root: Path, harness: Path, journa
     # Said, and refused, before anything is run.
     kept_apart = choose_sandbox(config.isolation)
     preparation = Preparation(task, task.environment_of(preset), python)
+    allowed = resolve_packages(task, python, store, harness)
+    if allowed is not None:
+        installed_packages(allowed, task, python, store, harness)
     data = preparation.data(store)
     preparation.fill_caches(store)
     read = cache_fingerprints(task.caches, task.clone, store)
@@ -88,9 +92,8 @@ def write_manifest(config: Config, task: Task, root: Path, harness: Path, journa
     start = read_record(Start, paths.start) if paths.start.exists() else None
     secret = draw_seed_secret(paths) if config.seeds == "secret" else ""
     remembered = freeze_memories(config, store, root, secret)
-    frozen = build_manifest(
-        config, task, store, data, code, mode, preset, told, read, start, secret, remembered
-    )
+    about = code, mode, preset, told, read, start, secret, remembered, allowed
+    frozen = build_manifest(config, task, store, data, *about)
     if kept_apart == SandboxKind.CONTAINER:
         versions = {**frozen.versions, **run_facts()}
         frozen = replace(frozen, versions=versions)

@@ -28,6 +28,11 @@ PRIVATE = (
     "snakemake.workflow:Workflow.is_main_process",
     "snakemake.workflow:Workflow.non_local_exec",
     "snakemake.workflow:Workflow.global_resources",
+    "snakemake.workflow:Workflow.dag_settings",
+    "snakemake.settings.types:DAGSettings.forceall",
+    "snakemake.settings.types:DAGSettings.forcerun",
+    "snakemake.settings.types:DAGSettings.forcetargets",
+    "snakemake.settings.types:DAGSettings.targets",
     "snakemake.workflow:Workflow.register_resource",
     "snakemake.workflow:Workflow.scheduler",
     "snakemake.scheduling.job_scheduler:JobScheduler.exit_gracefully",
@@ -62,6 +67,19 @@ def runs_jobs(workflow: Any) -> bool:
 def sends_jobs(workflow: Any) -> bool:
     """Whether jobs go to other machines; known when they are made, not at parsing."""
     return bool(workflow.non_local_exec)
+
+
+_TRAINING = re.compile(
+    r"baseline_run|experiment|certify_run|confirm_run|transfer_run|audit_run|.*(experiment|run)-\d+\.json"
+)
+"""Rules, and files of rules, whose jobs make runs."""
+
+
+def forces_runs(workflow: Any) -> bool:
+    """Whether jobs that make runs are to be done again, by ``-F``, ``-f`` or ``-R``."""
+    asked = workflow.dag_settings
+    named = {*asked.forcerun, *(asked.targets if asked.forcetargets else ())}
+    return bool(asked.forceall) or any(_TRAINING.fullmatch(str(name)) for name in named)
 
 
 def clear_locks(root: Path) -> None:

@@ -6,13 +6,14 @@ everything else stays as it is, byte for byte.
 """
 
 import ast
+import difflib
 import functools
 import itertools
 import json
 import math
 import operator
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 from ratchet.base.structs import Frozen, replace
@@ -69,6 +70,7 @@ def replace_value(name: str, text: str, constant: str, value: Any) -> str | None
     place = find_value(name, text, constant)
     if place is None:
         return None
+    value = meant_value(place.value, value)
     try:
         literal = value_literal(name, value)
     except (TypeError, ValueError):  # a date, which JSON has none of
@@ -137,7 +139,8 @@ def _leaves(values: Any, prefix: str = "") -> dict[str, str]:
 def find_python(text: str, name: str) -> ValuePlace | None:
     """Place of the value of a top-level ``NAME = value``, and the value.
 
-    That is a literal, or a sum, product, power or the like of numbers, such as ``2**19``.
+    That is a literal, or a sum, product, power, shift or the like of numbers, such as
+    ``2**19``, also within a list or tuple.
     """
     values = _assignments(text).get(name, [])
     if len(values) != 1:
@@ -164,6 +167,8 @@ _OPERATIONS: Mapping[type[ast.operator], Callable[[Any, Any], Any]] = {
     ast.FloorDiv: operator.floordiv,
     ast.Mod: operator.mod,
     ast.Pow: operator.pow,
+    ast.LShift: operator.lshift,
+    ast.RShift: operator.rshift,
 }
 
 
@@ -172,6 +177,14 @@ def constant_value(node: ast.expr) -> Any:
 
     Raises ``ValueError`` for anything else, or for a power that is too large to compute.
     """
+    if isinstance(node, ast.List | ast.Tuple):
+        values = [constant_value(each) for each in node.elts]
+        return values if isinstance(node, ast.List) else tuple(values)
+    if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub | ast.UAdd):
+        inner = constant_value(node.operand)
+        if not is_number(inner):
+            raise ValueError("expected an expression of numbers")
+        return -inner if isinstance(node.op, ast.USub) else inner
     if not isinstance(node, ast.BinOp):
         return ast.literal_eval(node)
     left, right = constant_value(node.left), constant_value(node.right)
@@ -182,6 +195,8 @@ def constant_value(node: ast.expr) -> Any:
         abs(left) < 10.0**LARGEST_EXPONENT and abs(right) <= LARGEST_EXPONENT
     ):
         raise ValueError("the power is too large")
+    if isinstance(node.op, ast.LShift) and not right <= 4 * LARGEST_EXPONENT:
+        raise ValueError("the shift is too large")
     try:
         result = work(left, right)
     except ArithmeticError as error:
@@ -189,6 +204,20 @@ def constant_value(node: ast.expr) -> Any:
     if not is_number(result) or not abs(result) < 10.0**LARGEST_EXPONENT:
         raise ValueError("expected a number of a usual size")
     return result
+
+
+def meant_value(old: Any, value: Any) -> Any:
+    """A value that a constant is to be set to, in place of its ``old`` one.
+
+    A text such as ``2**18``, which YAML has no number for, is the number where a number stood.
+    """
+    if not isinstance(value, str) or not is_number(old):
+        return value
+    try:
+        found = constant_value(ast.parse(value.strip(), mode="eval").body)
+    except _NO_LITERAL:
+        return value
+    return found if is_number(found) else value
 
 
 def is_number(value: object) -> bool:
@@ -311,6 +340,36 @@ def constant_names(name: str, text: str) -> list[str]:
         return []
 
 
+def misplaced_words(contents: Mapping[str, str], constant: str) -> str:
+    """Why these files have no value of a constant that can be set, with the nearest names."""
+    for name, text in contents.items():
+        values = [] if is_settings(name) else _assignments(text).get(constant, [])
+        if len(values) > 1:
+            return f"found it {len(values)} times in {name}"
+        for value in values:
+            shown = shorten(ast.get_source_segment(text, value) or "", MOST_SHOWN)
+            return (
+                f"found `{constant} = {shown}` in {name}, which is no value by itself: write it as "
+                "a literal or an expression of numbers"
+            )
+    known = {name for file, text in contents.items() for name in constant_names(file, text)}
+    close = difflib.get_close_matches(constant, sorted(known), n=NEAREST)
+    near = f"did you mean {' or '.join(close)}?" if close else f"known are {_listed(known)}"
+    return f"found none of this name; {near}"
+
+
+NEAREST = 3
+"""Names that one which is not there may stand for."""
+
+LISTED = 30
+"""Names that are told where none is near."""
+
+
+def _listed(names: Collection[str]) -> str:
+    more = f" and {len(names) - LISTED} more" if len(names) > LISTED else ""
+    return f"{', '.join(sorted(names)[:LISTED]) or 'none'}{more}"
+
+
 class Idea(Frozen):
     """An edit of the incumbent with its reasons, whoever had it; not yet recorded."""
 
@@ -363,7 +422,7 @@ def _constants(
     if place is None:
         return
     old = place.value
-    for value in change.values:
+    for value in (meant_value(old, each) for each in change.values):
         if value == old and (type(value) is type(old) or is_settings(name)):
             continue
         new = replace_value(name, text, change.name, value)

@@ -441,11 +441,15 @@ def cache_fingerprints(
     """
     require_caches(caches, clone)
     folders = [(cache.folder, cache_source(cache, clone)) for cache in caches]
-    found = [_fingerprint(name, folder, store) for name, folder in folders if folder.is_dir()]
+    found = [folder_fingerprint(name, folder, store) for name, folder in folders if folder.is_dir()]
     return tuple(found)
 
 
-def _fingerprint(name: str, folder: Path, store: Store) -> CacheFingerprint:
+def folder_fingerprint(name: str, folder: Path, store: Store) -> CacheFingerprint:
+    """A folder by names, sizes and digests of its files, under a name.
+
+    Raises :class:`InputMissingError` for one without files.
+    """
     entries: dict[str, tuple[int, str]] = {}
     for path in _files(folder):
         size = path.stat().st_size

@@ -12,7 +12,13 @@ from typing import Any
 from ratchet.base.errors import ConfigError
 from ratchet.base.io import digest_bytes, read_bytes
 from ratchet.records.records import Manifest, Preset
-from ratchet.task.edits import constant_names, constant_values, find_value, replace_value
+from ratchet.task.edits import (
+    constant_values,
+    find_value,
+    meant_value,
+    misplaced_words,
+    replace_value,
+)
 from ratchet.task.task import AUTO, Task
 
 
@@ -76,11 +82,11 @@ def with_constants(
     for constant, value in constants.items():
         places = [n for n, text in contents.items() if find_value(n, text, constant) is not None]
         if len(places) != 1:
-            found = "in none of them" if not places else f"in {', '.join(places)}"
+            found = f"found it in {', '.join(places)}" if places else ""
             raise ConfigError(
                 f"{where}: expected {constant} to be set once, by a line like `{constant} = 1` at "
                 "the top level or as a key of YAML or JSON, in one of the mutable files "
-                f"({', '.join(contents)}), found it {found}"
+                f"({', '.join(contents)}), {found or misplaced_words(contents, constant)}"
             )
         (name,) = places
         contents[name] = _with_constant(name, contents[name], constant, value)
@@ -108,6 +114,7 @@ def carried_constants(
     found, kept = dict(champion), []
     for constant, value in constants.items():
         own = sole_value(found, constant)
+        value = meant_value(own, value)
         if own is ABSENT or own != sole_value(baseline, constant):
             kept += [constant] if own != value else []
             continue
@@ -121,10 +128,15 @@ def check_constants(task: Task) -> None:
     """Check that the mutable files have the constants that search space and presets name.
 
     A definition of somebody's repository may serve forks, which need not have them all.
-    Raises :class:`ConfigError`, with the name that is nearest.
+    Raises :class:`ConfigError` with all that are missing, each with the nearest names.
     """
-    if task.origin is not None:
-        return
+    faults = [] if task.origin is not None else constant_faults(task)
+    if faults:
+        raise ConfigError("\n".join(f"{task.definition}: {fault}" for fault in faults))
+
+
+def constant_faults(task: Task) -> list[str]:
+    """Constants of search space and presets that the mutable files do not set once, in words."""
     contents = {name: _text(read_bytes(task.folder / name)) for name in task.mutable}
     named = [(f"search_space: {c.name}", c.name) for c in task.search_space if c.is_constant]
     named += [
@@ -132,15 +144,12 @@ def check_constants(task: Task) -> None:
         for preset in task.presets
         for constant in preset.constants
     ]
-    for place, constant in named:
-        if not constant_values(contents, constant):
-            from ratchet.base.schema import suggest_name  # YAML is slow to import
-
-            known = {name for file, text in contents.items() for name in constant_names(file, text)}
-            raise ConfigError(
-                f"{task.definition}: {place}: expected a constant that is set once in "
-                f"{' or '.join(contents)}, found none of this name{suggest_name(constant, known)}"
-            )
+    return [
+        f"{place}: expected a constant that is set once in {' or '.join(contents)}, "
+        f"{misplaced_words(contents, constant)}"
+        for place, constant in dict(named).items()
+        if not constant_values(contents, constant)
+    ]
 
 
 def _with_constant(name: str, text: str, constant: str, value: Any) -> str:

@@ -310,6 +310,7 @@ class PlainKeys(Frozen, kw_only=True):
     guard_seconds: float = GUARD_SECONDS
     network: bool = False
     hidden: tuple[str, ...] = ()
+    allow_packages: tuple[str, ...] = ()
     limits: Mapping[str, int] = field(default_factory=dict)
     target: float | None = None
     constraints: tuple[Constraint, ...] = ()
@@ -323,8 +324,9 @@ class Task(PlainKeys, kw_only=True):
     ``evaluation_data``, and ``locked_data`` when a champion is audited.  ``guard`` is the
     command that a candidate must pass within ``guard_seconds`` before it is trained.
     ``hidden`` names installed packages that runs may not read, since the data
-    are made from them.  ``python`` is the environment, or the interpreter, that runs its
-    commands if that is not the harness's.
+    are made from them; ``allow_packages`` are requirements that candidates may import beside
+    its lock.  ``python`` is the environment, or the interpreter, that runs its commands if that
+    is not the harness's.
 
     ``patterns`` find printed numbers in the log, by name.  ``target`` ends a session that
     reaches it, and what breaks one of ``constraints`` is not kept.  ``caches`` are folders

@@ -97,7 +97,10 @@ class ContainerRun:
         own = {name: os.environ[name] for name in ALLOWED_VARIABLES if name in os.environ}
         environment = {**own, **order["environment"]}
         if order["hooks"]:
-            environment["PYTHONPATH"] = str(HOOKS)
+            allowed = environment.get("PYTHONPATH")
+            environment["PYTHONPATH"] = os.pathsep.join(
+                [str(HOOKS), *([allowed] if allowed else [])]
+            )
         words = [sys.executable if word == "python" else word for word in order["command"]]
         whole = {**order, "command": words, "environment": environment}
         self.command = Command(whole, spared=descendants(os.getpid()))
