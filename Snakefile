@@ -42,7 +42,7 @@ onerror:
 onstart:
     hooks.end_gracefully_on_sigterm(workflow)
     seal.begin_workflow(PATHS)
-    plan.session_resumed(PATHS, CONFIG)
+    plan.session_resumed(PLAN)
 
 
 onsuccess:

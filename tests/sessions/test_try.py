@@ -122,7 +122,7 @@ def test_what_there_is_to_refuse_and_to_put_back(box: Box) -> None:
         assert found.returncode == code
         return found.stderr
 
-    assert "run: snakemake --cores 1 baseline" in refused("-m", "x", code=66)
+    assert "--cores 1 baseline --config session=default " in refused("-m", "x", code=66)
     box.play(last="baseline")
     assert refused()
     assert "train.py is what the incumbent has already" in refused("-m", "nothing")
@@ -181,7 +181,7 @@ def test_an_edit_is_measured_once_more_and_judged_by_all_its_runs(box: Box) -> N
     # What is decided is what a session decides which has these three runs.
     assert "ratchet try --again" in ratchet_try(box, "-m", "decay once more").stderr
     assert ratchet_try(box, "--again", "-m", "why").returncode == 64
-    guaranteed = ratchet_try(box, "--again", mode="guaranteed")
+    guaranteed = ratchet_try(box, "--again", mode="guaranteed", max_replicates=5)
     assert "the judge alone asks for runs" in guaranteed.stderr
     assert len(box.rulings()[0]["runs"]) == 3
 

@@ -4,7 +4,7 @@ Each run is found in the store by its key, or executed now and kept there.
 """
 
 import contextlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from ratchet.base.errors import NEW_SESSION, DataError
@@ -54,6 +54,7 @@ class Executor:
         audit: bool = False,
         occasion: str = "",
         as_it_is: bool = False,
+        check: Callable[[RunRecord, str], None] | None = None,
     ) -> RunSummary:
         """One run of a source, from the store or executed now.
 
@@ -62,7 +63,9 @@ class Executor:
         was made for another ``occasion`` does not count.
         A run that shared its GPU, or that a busy machine slowed, is compared with nothing;
         it is made again with the same seed.  If that does not help, the last one counts.
-        With ``as_it_is`` the run is wanted at the machine's pace, busy or not.
+        With ``as_it_is`` the run is wanted at the machine's pace, busy or not.  A ``check``
+        gets the record and the log of a run that is made now, before the store: what it raises
+        is raised, and the run is kept nowhere.
         """
         spec = replace(self.spec(sources, role, replicate, audit), occasion=occasion)
         about = {
@@ -74,7 +77,7 @@ class Executor:
         }
         set_aside: list[str] = []
         for attempt in _attempts(spec):
-            key, record, again = self._find_or_execute(attempt, about, as_it_is)
+            key, record, again = self._find_or_execute(attempt, about, as_it_is, check)
             if not again:
                 break
             set_aside.append(key)
@@ -211,7 +214,11 @@ class Executor:
         )
 
     def _find_or_execute(
-        self, spec: RunSpec, about: Mapping[str, object], as_it_is: bool
+        self,
+        spec: RunSpec,
+        about: Mapping[str, object],
+        as_it_is: bool,
+        check: Callable[[RunRecord, str], None] | None = None,
     ) -> tuple[str, RunRecord, bool]:
         """Key and record of one attempt, and whether another must be made."""
         journal, source = self.session.journal, source_digest(spec.sources)
@@ -219,7 +226,10 @@ class Executor:
         def perform(folder: Path) -> RunRecord:
             here = self._on_this_machine(spec)
             journal.append("run_started", **about, budget=self.session.budget)
-            return self._compared(execute_run(here, self.session.store, folder), source)
+            record = self._compared(execute_run(here, self.session.store, folder), source)
+            if check is not None:
+                check(record, (folder / LOG).read_text(encoding="utf-8", errors="replace"))
+            return record
 
         key, record, executed = self.session.store.run(spec.inputs, perform)
         contended = record.outcome is Outcome.CONTENDED
