@@ -458,7 +458,7 @@ def given_before(paths: SessionPaths, written: Mapping[str, Any] | None = None) 
 
 
 def given_text(paths: SessionPaths, given: Mapping[str, Any], written: Mapping[str, Any]) -> str:
-    """The file that keeps what a session's command line gives now, beside what earlier ones gave."""
+    """Text of the file that keeps what a session was given now, and by earlier command lines."""
     import yaml
 
     known = {**given_before(paths, written), **given}

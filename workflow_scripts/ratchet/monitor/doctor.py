@@ -214,7 +214,7 @@ class Machine(Frozen):
     session of it in which the seed had no effect.  ``disk`` maps folders to free space in
     1e9 bytes.  ``agent`` is the program that the configuration wants proposals from, if any,
     and ``command`` starts the session.  ``task_faults`` say what the task cannot start with:
-    what each is about, and the message.
+    what each is about, and the message.  Of ``locks`` the first is the harness's own.
     """
 
     python: tuple[int, ...]
@@ -305,7 +305,11 @@ def _numbers(version: str) -> tuple[int, ...]:
 
 
 def _locks(machine: Machine) -> Iterator[Check]:
-    for lock in machine.locks:
+    yield from _lock_checks(machine.locks[:1])
+
+
+def _lock_checks(locks: Sequence[LockCheck]) -> Iterator[Check]:
+    for lock in locks:
         name = f"{lock.path} {lock.digest[:12]}".strip()
         if lock.fault:
             judge = warning if lock.allowed else problem
@@ -332,10 +336,15 @@ def _task(machine: Machine) -> Iterator[Check]:
     faulty = {name for name, _ in machine.task_faults}
     for text in filter(None, machine.configuration.splitlines()):
         yield problem("config", text, "mend the configuration (config/README.md has all keys)")
+    tasks, later = machine.locks[1:], ("cache", "guard", "remember")
     for name, text in machine.task_faults:
+        if name in later:
+            yield from _lock_checks(tasks)
+            tasks = ()
         # A message says at its end what to do.
         what, _, todo = text.rpartition("; ")
         yield problem(name, what or text, todo if what else "mend the task, or choose another")
+    yield from _lock_checks(tasks)
     if machine.task is not None:
         preset = f", preset {machine.preset}" if machine.preset else ""
         if not faulty:

@@ -457,7 +457,7 @@ def require_task_caches(task: Task) -> None:
     """
     texts = [
         path.read_text(encoding="utf-8", errors="replace")
-        for name in (*task.fixed, *task.mutable)
+        for name in task.fixed
         if (path := task.folder / name).is_file()
     ]
 
